@@ -1,0 +1,125 @@
+/**
+ * Links and reflects the kernels at build time: pulls `#import`s in, reads bindings, params and tunable constants with
+ * wgsl_reflect, and emits plain data. The only user of wgsl_reflect, so none of it reaches the running library.
+ */
+import { readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Plugin } from "vite";
+import { WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
+import type { ShaderBinding, ShaderConstant, ShaderParam, ShaderSource } from "../src/gpu/kernel.js";
+
+export const shaderFolder = dirname(fileURLToPath(import.meta.url));
+const IMPORT = /^#import\s+(\w+)\s*$/gm;
+const CONSTANT = /^(?:const\s+(\w+)\s*:\s*(u32|i32|f32|bool)\s*=\s*([^;]+);|alias\s+(scalar)\s*=\s*(\w+);)/gm;
+
+/** Replaces every `#import name` by common/name.wgsl, each once, however often it is asked for. */
+export function linkShader(file: string): { code: string; files: string[] } {
+  const files: string[] = [];
+  const link = (path: string): string => {
+    if (files.includes(path)) return "";
+    files.push(path);
+    return readFileSync(path, "utf8").replace(IMPORT, (_, name: string) => {
+      return link(join(shaderFolder, "common", `${name}.wgsl`));
+    });
+  };
+  return { code: link(file), files };
+}
+
+/** The tunables of a linked shader: its typed one-line `const`s and `alias scalar`. */
+function constantsOf(code: string): Record<string, ShaderConstant> {
+  const constants: Record<string, ShaderConstant> = {};
+  for (const [, name, type, value, alias, target] of code.matchAll(CONSTANT)) {
+    if (alias) constants[alias] = { type: "alias", value: target! };
+    else if (type === "bool") constants[name!] = { type, value: value!.trim() === "true" };
+    else {
+      const number = Number(value!.trim().replace(/[uif]$/, ""));
+      // a constant computed from others follows them; it is no tunable of its own
+      if (Number.isFinite(number)) constants[name!] = { type: type as "u32", value: number };
+    }
+  }
+  return constants;
+}
+
+interface ReflectedType {
+  name: string;
+  format?: ReflectedType | null;
+  members?: { name: string; offset: number; size: number; type: ReflectedType & { stride?: number; count?: number } }[];
+}
+
+const scalarOf = (type: ReflectedType): string => {
+  let inner = type;
+  while (inner.format) inner = inner.format;
+  return inner.name;
+};
+
+/** Reflects linked WGSL into the plain data that the engine needs to build layouts, pipelines and params. */
+export function reflectShader(name: string, code: string): ShaderSource {
+  const reflected = new WgslReflect(code);
+  if (reflected.entry.compute.length !== 1 || reflected.entry.compute[0]!.name !== "main")
+    throw new Error(`${name}.wgsl: needs exactly one compute entry point, called main`);
+  const bindings: ShaderBinding[] = [];
+  let params: ShaderParam[] = [];
+  let paramsSize = 0;
+  for (const variable of [...reflected.uniforms, ...reflected.storage]) {
+    const type = variable.type as ReflectedType;
+    if (variable.group !== 0) throw new Error(`${name}.wgsl: ${variable.name} must be in @group(0)`);
+    if (variable.binding === 0) {
+      if (variable.name !== "params") throw new Error(`${name}.wgsl: binding 0 is always the uniform called params`);
+      paramsSize = variable.size;
+      params = type.members!.map((member) => {
+        const array = member.type.count && member.type.stride ? member.type : null;
+        return {
+          name: member.name,
+          scalar: scalarOf(member.type) as ShaderParam["scalar"],
+          offset: member.offset,
+          length: member.size / 4,
+          stride: array ? array.stride! / 4 : 0,
+        };
+      });
+    } else {
+      const access = variable.access === "read" || variable.access === "" ? "read" : "read_write";
+      bindings.push({ binding: variable.binding, name: variable.name, access, scalar: scalarOf(type) });
+    }
+  }
+  bindings.sort((a, b) => a.binding - b.binding);
+  if (!paramsSize) throw new Error(`${name}.wgsl: needs @group(0) @binding(0) var<uniform> params`);
+  if (bindings.length > 8) throw new Error(`${name}.wgsl: ${bindings.length} storage buffers, WebGPU promises 8`);
+  const features = [...code.matchAll(/^enable\s+(\w+);/gm)].map(([, feature]) =>
+    feature === "f16" ? "shader-f16" : feature!,
+  );
+  return {
+    name,
+    code,
+    bindings,
+    params,
+    paramsSize: Math.ceil(paramsSize / 16) * 16,
+    constants: constantsOf(code),
+    features,
+  };
+}
+
+/** The shader of one file, linked and reflected. */
+export function loadShader(file: string): ShaderSource & { files: string[] } {
+  const { code, files } = linkShader(file);
+  return { ...reflectShader(basename(file, ".wgsl"), code), files };
+}
+
+/** Vite plugin: `import shader from "x.wgsl"` gives a {@link ShaderSource}. */
+export function wgsl(): Plugin {
+  let minify = false;
+  return {
+    name: "tenfold-wgsl",
+    enforce: "pre",
+    configResolved(config) {
+      minify = config.command === "build";
+    },
+    load(id) {
+      if (!id.endsWith(".wgsl")) return null;
+      const { files, ...shader } = loadShader(id);
+      for (const file of files) this.addWatchFile(file);
+      if (minify) shader.code = shader.code.replace(/^\s*\/\/.*\n/gm, "").replace(/\n{2,}/g, "\n");
+      return { code: `export default ${JSON.stringify(shader)};`, moduleType: "js" };
+    },
+  };
+}

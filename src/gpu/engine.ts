@@ -1,0 +1,554 @@
+import {
+  DeviceLostError,
+  formatBytes,
+  formatShape,
+  KernelError,
+  OutOfLimitsError,
+  ShapeError,
+  TenfoldError,
+} from "./errors.js";
+import type { Kernel, ShaderSource } from "./kernel.js";
+import { BufferPool, type Memory } from "./pool.js";
+import { GPU_USAGE, type Schedule, Scheduler } from "./schedule.js";
+import { bytesOf, type DType, type Storage, sizeOf, Tensor, type TensorData, type TypedArray } from "./tensor.js";
+import type { Variants } from "./variants.js";
+
+export interface EngineOptions {
+  /** forces choices that are otherwise probed: `{ matmul: "tiled" }` */
+  variants?: Readonly<Record<string, string>>;
+  /** bytes of freed buffers kept for reuse, 512 MiB by default */
+  poolBytes?: number;
+}
+
+export interface CreateOptions extends EngineOptions {
+  /** where to ask for an adapter; `navigator.gpu` by default */
+  gpu?: GPU;
+  powerPreference?: GPUPowerPreference;
+}
+
+/** What the engine has done since it was made. */
+export interface Counters {
+  submits: number;
+  dispatches: number;
+  /** read() calls that went to the GPU */
+  readbacks: number;
+  bytesRead: number;
+  pipelines: number;
+}
+
+/** Optional features that kernels can profit from; asked for where the adapter has them. */
+const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
+/** Limits raised to what the adapter has. Kernels need only the defaults; larger tensors need larger buffers. */
+const RAISED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+/** dispatches in one command buffer */
+const BATCH = 4096;
+
+/** Choices of variants by adapter, shared by all engines of the process. */
+const choices = new Map<string, Promise<string>>();
+
+/**
+ * A device, its pipeline cache and its buffer pool. `Engine.create()` opens a device and owns it; `new Engine(device)`
+ * borrows the host's: it neither destroys it nor touches its error handlers.
+ */
+export class Engine {
+  readonly counters: Counters = { submits: 0, dispatches: 0, readbacks: 0, bytesRead: 0, pipelines: 0 };
+  /** rejects with {@link DeviceLostError} when the device is lost; never resolves */
+  readonly lost: Promise<never>;
+  readonly #pool: BufferPool;
+  readonly #staging: BufferPool;
+  readonly #uniforms: BufferPool;
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #layouts = new Map<string, { bindGroup: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
+  readonly #scopes = new Set<Promise<void>>();
+  readonly #waiting = new Set<(error: Error) => void>();
+  readonly #forced: Readonly<Record<string, string>>;
+  #failure: Error | null = null;
+  #lostError: DeviceLostError | null = null;
+  #ownsDevice = false;
+  #destroyed = false;
+
+  constructor(
+    readonly device: GPUDevice,
+    options: EngineOptions = {},
+  ) {
+    this.#forced = options.variants ?? {};
+    const { STORAGE, COPY_SRC, COPY_DST, MAP_READ, UNIFORM } = GPU_USAGE;
+    const create = (usage: number) => (size: number, label: string) =>
+      this.guard(`allocate ${label} (${formatBytes(size)})`, [], () => device.createBuffer({ size, usage, label }));
+    const { maxBufferSize } = device.limits;
+    const mebi = 2 ** 20;
+    this.#pool = new BufferPool(create(STORAGE | COPY_SRC | COPY_DST), maxBufferSize, options.poolBytes ?? 512 * mebi);
+    this.#staging = new BufferPool(create(MAP_READ | COPY_DST), maxBufferSize, 64 * mebi);
+    this.#uniforms = new BufferPool(create(UNIFORM | COPY_DST), maxBufferSize, 16 * mebi);
+    this.lost = new Promise((_, reject) => {
+      device.lost.then((info) => {
+        if (this.#destroyed && info.reason === "destroyed" && this.#ownsDevice) return;
+        this.#lostError = new DeviceLostError(info.reason ?? "unknown", info.message);
+        reject(this.#lostError);
+        for (const fail of [...this.#waiting]) fail(this.#lostError);
+      });
+    });
+    this.lost.catch(() => {});
+  }
+
+  /** Opens a device of the best adapter, with default limits except for larger buffers. */
+  static async create(options: CreateOptions = {}): Promise<Engine> {
+    const gpu = options.gpu ?? (typeof navigator === "undefined" ? undefined : navigator.gpu);
+    if (!gpu)
+      throw new TenfoldError(
+        "Engine.create: there is no navigator.gpu. In a browser: Chrome or Edge 113+, Safari 26+ or Firefox 141+. In Node: openEngine from tenfold/node.",
+      );
+    const adapter = await gpu.requestAdapter(
+      options.powerPreference ? { powerPreference: options.powerPreference } : undefined,
+    );
+    if (!adapter)
+      throw new TenfoldError("Engine.create: WebGPU is there, but it gave no adapter (no usable GPU or driver)");
+    return Engine.fromAdapter(adapter, options);
+  }
+
+  /** Opens a device of this adapter. */
+  static async fromAdapter(adapter: GPUAdapter, options: EngineOptions = {}): Promise<Engine> {
+    const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
+    const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
+    const device = await adapter.requestDevice({ label: "tenfold", requiredFeatures, requiredLimits });
+    const engine = new Engine(device, options);
+    engine.#ownsDevice = true;
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      engine.#failure ??= new TenfoldError(`uncaptured device error: ${event.error.message}`);
+    });
+    return engine;
+  }
+
+  /** `google swiftshader (SwiftShader driver 5.0.0)` */
+  get adapterName(): string {
+    const { vendor, architecture, device, description } = this.device.adapterInfo;
+    const name = [vendor, architecture].filter(Boolean).join(" ");
+    const detail = description || device;
+    return name && detail ? `${name} (${detail})` : name || detail || "unknown adapter";
+  }
+
+  // ---- tensors
+
+  /** A tensor that is yours until `destroy()`. Without data it holds zeros. */
+  tensor(shape: readonly number[], data?: TensorData | null, options: { dtype?: DType; label?: string } = {}): Tensor {
+    const { dtype = dtypeOf(data), label = "tensor" } = options;
+    if (data && data.length !== sizeOf(shape))
+      throw new ShapeError(`${label}: ${data.length} values given, ${formatShape(shape)} needs ${sizeOf(shape)}`);
+    const bytes = this.checkFits(shape, dtype, label);
+    const { buffer, fresh } = this.#pool.acquire(bytes, label);
+    const storage: Storage = {
+      buffer,
+      owner: "user",
+      alive: true,
+      release: () => {
+        if (!storage.alive) return;
+        storage.alive = false;
+        this.recycle(buffer);
+      },
+    };
+    const tensor = new Tensor(this, storage, shape, dtype, 0, label);
+    if (data) this.write(tensor, data);
+    else if (!fresh) {
+      // WebGPU clears new buffers; one from the pool still holds what it held
+      this.guard(`clear ${tensor}`, [], () => {
+        const encoder = this.device.createCommandEncoder();
+        encoder.clearBuffer(buffer);
+        this.device.queue.submit([encoder.finish()]);
+      });
+    }
+    return tensor;
+  }
+
+  /** Borrows a host's buffer (usage STORAGE) as a tensor; destroying the tensor leaves the buffer alone. */
+  wrap(
+    buffer: GPUBuffer,
+    shape: readonly number[],
+    {
+      dtype = "f32",
+      offset = 0,
+      label = buffer.label || "host buffer",
+    }: { dtype?: DType; offset?: number; label?: string } = {},
+  ): Tensor {
+    const bytes = this.checkFits(shape, dtype, label);
+    if (!(buffer.usage & GPU_USAGE.STORAGE)) throw new TenfoldError(`wrap: ${label} needs GPUBufferUsage.STORAGE`);
+    if (offset % this.device.limits.minStorageBufferOffsetAlignment)
+      throw new TenfoldError(
+        `wrap: ${label} begins at byte ${offset}, needs a multiple of ${this.device.limits.minStorageBufferOffsetAlignment}`,
+      );
+    if (offset + bytes > buffer.size)
+      throw new OutOfLimitsError(
+        `wrap: ${label} has ${buffer.size} bytes, ${formatShape(shape)} from byte ${offset} needs ${offset + bytes}`,
+      );
+    const storage: Storage = { buffer, owner: "host", alive: true, release: () => (storage.alive = false) };
+    return new Tensor(this, storage, shape, dtype, offset, label);
+  }
+
+  /** Writes all elements of a tensor. */
+  write(tensor: Tensor, data: TensorData): void {
+    this.assertAlive("write", tensor);
+    if (data.length !== tensor.size)
+      throw new ShapeError(`write: ${data.length} values given, ${tensor} needs ${tensor.size}`);
+    const arrays = { f32: Float32Array, u32: Uint32Array, i32: Int32Array, u8: Uint8Array };
+    const Wanted = arrays[tensor.dtype];
+    let values: TypedArray = data instanceof Wanted ? data : new Wanted(data);
+    if (values.byteLength % 4) {
+      const padded = new Uint8Array(tensor.bytes);
+      padded.set(values as Uint8Array);
+      values = padded;
+    }
+    this.guard(`write ${tensor}`, [], () =>
+      this.device.queue.writeBuffer(
+        tensor.buffer,
+        tensor.offset,
+        values.buffer as ArrayBuffer,
+        values.byteOffset,
+        values.byteLength,
+      ),
+    );
+  }
+
+  /** Reads one tensor back, or several in one round trip. Rejects with whatever went wrong on the GPU before. */
+  async read(tensor: Tensor): Promise<TypedArray>;
+  async read(tensors: readonly Tensor[]): Promise<TypedArray[]>;
+  async read(tensors: Tensor | readonly Tensor[]): Promise<TypedArray | TypedArray[]> {
+    const list = tensors instanceof Tensor ? [tensors] : tensors;
+    for (const tensor of list) {
+      this.assertAlive("read", tensor);
+      if (!(tensor.buffer.usage & GPU_USAGE.COPY_SRC))
+        throw new TenfoldError(`read: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_SRC`);
+    }
+    let bytes = 0;
+    const places = list.map((tensor) => {
+      const place = bytes;
+      bytes += Math.ceil(tensor.bytes / 8) * 8;
+      return place;
+    });
+    this.counters.readbacks++;
+    this.counters.bytesRead += bytes;
+    const { buffer: staging } = this.#staging.acquire(Math.max(bytes, 4), "staging");
+    try {
+      this.guard("read", [], () => {
+        const encoder = this.device.createCommandEncoder({ label: "read" });
+        list.forEach((tensor, index) => {
+          if (tensor.bytes)
+            encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, places[index]!, tensor.bytes);
+        });
+        this.device.queue.submit([encoder.finish()]);
+      });
+      await this.untilLost(staging.mapAsync(1, 0, staging.size));
+      const mapped = staging.getMappedRange();
+      const arrays = list.map((tensor, index) => {
+        const copy = mapped.slice(places[index]!, places[index]! + tensor.bytes);
+        if (tensor.dtype === "u8") return new Uint8Array(copy, 0, tensor.size);
+        if (tensor.dtype === "u32") return new Uint32Array(copy);
+        return tensor.dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
+      });
+      staging.unmap();
+      await this.settled();
+      return tensors instanceof Tensor ? arrays[0]! : arrays;
+    } finally {
+      if (staging.mapState === "unmapped") this.#staging.release(staging);
+    }
+  }
+
+  // ---- running
+
+  /** A recorder for ops. */
+  scheduler(label?: string): Scheduler {
+    return new Scheduler(this, label);
+  }
+
+  /** Records, compiles, replays once and frees: for one-off work. The result must not be a temporary. */
+  async run(record: (s: Scheduler) => void, label = "run"): Promise<void> {
+    const scheduler = this.scheduler(label);
+    try {
+      record(scheduler);
+      const schedule = await scheduler.compile();
+      this.submit(schedule);
+      schedule.destroy();
+    } finally {
+      scheduler.destroy();
+    }
+    await this.settled();
+  }
+
+  /**
+   * Replays a schedule `times` times in one submit. Returns at once; what goes wrong on the GPU rejects the next `read`
+   * or `idle`, naming the schedule and its kernels.
+   */
+  submit(schedule: Schedule, times = 1): void {
+    if (this.#lostError) throw this.#lostError;
+    if (schedule.engine !== this) throw new TenfoldError(`submit: ${schedule.label} belongs to another engine`);
+    schedule.assertUsable();
+    if (times <= 0 || schedule.dispatches === 0) return;
+    this.guard(schedule.label, [...new Set(schedule.kernels)], () => {
+      const perBuffer = Math.max(1, Math.floor(BATCH / schedule.dispatches));
+      const commands: GPUCommandBuffer[] = [];
+      for (let done = 0; done < times; done += perBuffer) {
+        const encoder = this.device.createCommandEncoder({ label: schedule.label });
+        const pass = encoder.beginComputePass({ label: schedule.label });
+        for (let replay = done; replay < Math.min(times, done + perBuffer); replay++) schedule.record(pass);
+        pass.end();
+        commands.push(encoder.finish());
+      }
+      this.device.queue.submit(commands);
+    });
+    this.counters.submits++;
+    this.counters.dispatches += times * schedule.dispatches;
+  }
+
+  /** Resolves when the GPU has done everything submitted so far; rejects with what went wrong. */
+  async idle(): Promise<void> {
+    await this.untilLost(this.device.queue.onSubmittedWorkDone());
+    await this.settled();
+  }
+
+  // ---- what the scheduler needs
+
+  /** @internal The pipeline of a kernel: finished, in flight, or started now. */
+  pipeline(kernel: Kernel): Promise<GPUComputePipeline> {
+    let pipeline = this.#pipelines.get(kernel.key);
+    if (!pipeline) {
+      for (const feature of kernel.source.features) {
+        if (!this.device.features.has(feature as GPUFeatureName))
+          return Promise.reject(
+            new KernelError([kernel.name], `${kernel.key}: needs the feature ${feature}, which the device lacks`),
+          );
+      }
+      this.counters.pipelines++;
+      pipeline = this.#compile(kernel);
+      this.#pipelines.set(kernel.key, pipeline);
+      pipeline.catch(() => this.#pipelines.delete(kernel.key));
+    }
+    return pipeline;
+  }
+
+  async #compile(kernel: Kernel): Promise<GPUComputePipeline> {
+    const { device } = this;
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ label: kernel.key, code: kernel.code });
+    const layout = this.layouts(kernel.source).pipeline;
+    const pipeline = device.createComputePipelineAsync({
+      label: kernel.key,
+      layout,
+      compute: { module, entryPoint: "main" },
+    });
+    const scope = device.popErrorScope();
+    pipeline.catch(() => {});
+    const error = await this.untilLost(scope);
+    if (error) throw new KernelError([kernel.name], `${kernel.key}: ${error.message}`);
+    try {
+      return await this.untilLost(pipeline);
+    } catch (error) {
+      if (error instanceof DeviceLostError) throw error;
+      throw new KernelError([kernel.name], `${kernel.key}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** @internal */
+  layouts(source: ShaderSource): { bindGroup: GPUBindGroupLayout; pipeline: GPUPipelineLayout } {
+    let layouts = this.#layouts.get(source.name);
+    if (!layouts) {
+      const visibility = 4; // GPUShaderStage.COMPUTE
+      const bindGroup = this.device.createBindGroupLayout({
+        label: source.name,
+        entries: [
+          {
+            binding: 0,
+            visibility,
+            buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: source.paramsSize },
+          },
+          ...source.bindings.map(({ binding, access }) => ({
+            binding,
+            visibility,
+            buffer: { type: access === "read" ? ("read-only-storage" as const) : ("storage" as const) },
+          })),
+        ],
+      });
+      layouts = { bindGroup, pipeline: this.device.createPipelineLayout({ bindGroupLayouts: [bindGroup] }) };
+      this.#layouts.set(source.name, layouts);
+    }
+    return layouts;
+  }
+
+  /** The variant in force on this adapter; probes the first time. */
+  async choose(variants: Variants): Promise<Kernel> {
+    const forced = this.#forced[variants.name];
+    if (forced !== undefined) {
+      const kernel = variants.kernels[forced];
+      if (!kernel)
+        throw new TenfoldError(
+          `${variants.name}: no variant "${forced}"; there are ${Object.keys(variants.kernels).join(", ")}`,
+        );
+      return kernel;
+    }
+    const key = `${this.adapterName}|${variants.name}`;
+    let choice = choices.get(key);
+    if (!choice) {
+      choice = this.#probe(variants);
+      choices.set(key, choice);
+      choice.catch(() => choices.delete(key));
+    }
+    return variants.kernels[await choice]!;
+  }
+
+  /** Times every variant on its sample problem, in turn, and names the fastest. */
+  async #probe(variants: Variants): Promise<string> {
+    const schedules = await Promise.all(
+      Object.entries(variants.kernels).map(async ([name, kernel]) => {
+        const scheduler = this.scheduler(`probe ${variants.name} ${name}`);
+        variants.sample(scheduler, kernel);
+        return { name, best: Number.POSITIVE_INFINITY, schedule: await scheduler.compile() };
+      }),
+    );
+    const { ...before } = this.counters;
+    try {
+      for (let round = 0; round < 4; round++) {
+        for (const candidate of schedules) {
+          const started = performance.now();
+          this.submit(candidate.schedule);
+          await this.idle();
+          // the first round warms up
+          if (round) candidate.best = Math.min(candidate.best, performance.now() - started);
+        }
+      }
+    } finally {
+      for (const { schedule } of schedules) schedule.destroy();
+      Object.assign(this.counters, { submits: before.submits, dispatches: before.dispatches });
+    }
+    return schedules.reduce((best, candidate) => (candidate.best < best.best ? candidate : best)).name;
+  }
+
+  /** @internal Throws before anything is allocated where the device cannot hold the tensor. Returns its bytes. */
+  checkFits(shape: readonly number[], dtype: DType, label: string): number {
+    if (shape.some((extent) => !Number.isInteger(extent) || extent < 1))
+      throw new ShapeError(`${label}: shape ${formatShape(shape)}, every extent must be a positive whole number`);
+    const bytes = Math.ceil((sizeOf(shape) * bytesOf(dtype)) / 4) * 4;
+    for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
+      const most = this.device.limits[limit];
+      if (bytes > most)
+        throw new OutOfLimitsError(
+          `${label} (${formatShape(shape)} ${dtype}) needs ${formatBytes(bytes)}, the device's ${limit} is ${formatBytes(most)}`,
+        );
+    }
+    return bytes;
+  }
+
+  /** @internal Bytes of the buffer that the pool gives for this many. */
+  sizeClass(bytes: number): number {
+    return this.#pool.sizeFor(bytes);
+  }
+
+  /** @internal */
+  acquire(bytes: number, label: string): GPUBuffer {
+    return this.#pool.acquire(bytes, label).buffer;
+  }
+
+  /** @internal */
+  recycle(buffer: GPUBuffer): void {
+    if (!this.#destroyed) this.#pool.release(buffer);
+  }
+
+  /** @internal */
+  acquireUniforms(bytes: number, label: string): GPUBuffer {
+    return this.#uniforms.acquire(bytes, label).buffer;
+  }
+
+  /** @internal */
+  recycleUniforms(buffer: GPUBuffer): void {
+    if (!this.#destroyed) this.#uniforms.release(buffer);
+  }
+
+  // ---- errors
+
+  /** @internal Runs `work` inside error scopes; an error is kept for the next thing that waits, with its name. */
+  guard<T>(label: string, kernels: readonly string[], work: () => T): T {
+    const { device } = this;
+    const filters = ["validation", "out-of-memory", "internal"] as const;
+    for (const filter of filters) device.pushErrorScope(filter);
+    try {
+      return work();
+    } finally {
+      const popped = Promise.all(filters.map(() => device.popErrorScope())).then(
+        (errors) => {
+          const error = errors.find(Boolean);
+          if (error) {
+            const of = kernels.length ? ` (kernels: ${kernels.join(", ")})` : "";
+            this.#failure ??= new KernelError([...kernels], `${label}${of}: ${error.message}`);
+          }
+        },
+        () => {}, // the device is gone; `lost` tells
+      );
+      this.#scopes.add(popped);
+      popped.finally(() => this.#scopes.delete(popped));
+    }
+  }
+
+  /** @internal Waits for the error scopes that are open and throws what they caught. */
+  async settled(): Promise<void> {
+    await this.untilLost(Promise.all([...this.#scopes]));
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure) throw failure;
+  }
+
+  /** @internal `promise`, or a rejection with the reason once the device is lost. */
+  untilLost<T>(promise: Promise<T>): Promise<T> {
+    if (this.#lostError) {
+      promise.catch(() => {});
+      return Promise.reject(this.#lostError);
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      promise.then(
+        (value) => {
+          this.#waiting.delete(reject);
+          resolve(value);
+        },
+        (error) => {
+          // a lost device also fails the promise itself, with less to say; give its reason a turn to arrive
+          setTimeout(() => {
+            this.#waiting.delete(reject);
+            reject(this.#lostError ?? error);
+          }, 0);
+        },
+      );
+    });
+  }
+
+  private assertAlive(what: string, tensor: Tensor): void {
+    if (tensor.engine !== this) throw new TenfoldError(`${what}: ${tensor} belongs to another engine`);
+    if (!tensor.storage.alive) throw new TenfoldError(`${what}: ${tensor} was destroyed`);
+  }
+
+  /** Bytes held on the GPU. */
+  memory(): Memory {
+    const parts = [this.#pool.memory(), this.#staging.memory(), this.#uniforms.memory()];
+    const sum = (key: keyof Memory) => parts.reduce((total, part) => total + part[key], 0);
+    return { live: sum("live"), pooled: sum("pooled"), peak: sum("peak"), buffers: sum("buffers") };
+  }
+
+  /** Destroys buffers kept for reuse. */
+  trim(): void {
+    for (const pool of [this.#pool, this.#staging, this.#uniforms]) pool.trim();
+  }
+
+  /** Frees what the engine holds; destroys the device only if the engine opened it. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    for (const pool of [this.#pool, this.#staging, this.#uniforms]) pool.destroy();
+    if (this.#ownsDevice) this.device.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+}
+
+function dtypeOf(data: TensorData | null | undefined): DType {
+  if (data instanceof Uint32Array) return "u32";
+  if (data instanceof Int32Array) return "i32";
+  return data instanceof Uint8Array ? "u8" : "f32";
+}

@@ -1,0 +1,7 @@
+export * from "./engine.js";
+export * from "./errors.js";
+export * from "./kernel.js";
+export type { Memory } from "./pool.js";
+export { type Bindings, type Profile, type ProfileRow, Schedule, Scheduler } from "./schedule.js";
+export * from "./tensor.js";
+export { Variants } from "./variants.js";

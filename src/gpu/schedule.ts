@@ -1,0 +1,484 @@
+import type { Engine } from "./engine.js";
+import { formatBytes, KernelError, TenfoldError } from "./errors.js";
+import { Kernel, type Params, type ShaderSource } from "./kernel.js";
+import { type DType, type Storage, Tensor } from "./tensor.js";
+import { Variants } from "./variants.js";
+
+/** Tensors by the names that the shader gives its bindings. */
+export type Bindings = Record<string, Tensor>;
+
+interface Recorded {
+  kernel: Kernel | Variants;
+  bindings: Bindings;
+  params: Params;
+  group: string;
+}
+
+/** A dispatch ready to be replayed. */
+interface Dispatch {
+  kernel: Kernel;
+  pipeline: GPUComputePipeline;
+  bindGroup: GPUBindGroup;
+  paramsOffset: number;
+  grid: [number, number, number];
+  group: string;
+}
+
+const sourceOf = (kernel: Kernel | Variants): ShaderSource =>
+  kernel instanceof Kernel ? kernel.source : Object.values(kernel.kernels)[0]!.source;
+
+const dtypeScalars: Record<DType, string> = { f32: "f32", u32: "u32", i32: "i32", u8: "u32" };
+
+/**
+ * What an op writes to: dispatches and temporaries, in order. `compile()` turns the recording into a {@link Schedule}.
+ * Temporaries are uninitialised; a released one may serve again for a later `tensor` of its size class.
+ */
+export class Scheduler {
+  readonly #recorded: Recorded[] = [];
+  readonly #temporaries: TemporaryStorage[] = [];
+  #free: TemporaryStorage[] = [];
+  #group = "";
+  #compiled = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly label = "schedule",
+  ) {}
+
+  /** Bytes of the buffers behind all temporaries so far: the peak, as released ones are used again. */
+  get temporaryBytes(): number {
+    return this.#temporaries.reduce((bytes, { buffer }) => bytes + buffer.size, 0);
+  }
+
+  /** Number of dispatches recorded so far. */
+  get dispatches(): number {
+    return this.#recorded.length;
+  }
+
+  /** An uninitialised temporary, alive until `release` or the end of the schedule. */
+  tensor(
+    shape: readonly number[],
+    { dtype = "f32", label = "temporary" }: { dtype?: DType; label?: string } = {},
+  ): Tensor {
+    this.#assertOpen("tensor");
+    const bytes = this.engine.checkFits(shape, dtype, label);
+    const size = this.engine.sizeClass(bytes);
+    const index = this.#free.findIndex(({ buffer }) => buffer.size === size);
+    let storage: TemporaryStorage;
+    if (index >= 0) {
+      // a new life of the same buffer: views of the old one stay dead
+      const [old] = this.#free.splice(index, 1);
+      storage = new TemporaryStorage(old!.buffer, this);
+      this.#temporaries[this.#temporaries.indexOf(old!)] = storage;
+    } else {
+      storage = new TemporaryStorage(this.engine.acquire(bytes, label), this);
+      this.#temporaries.push(storage);
+    }
+    return new Tensor(this.engine, storage, shape, dtype, 0, label);
+  }
+
+  /** Ends the life of a temporary of this schedule here; what is recorded later may use its memory. */
+  release(...tensors: Tensor[]): void {
+    for (const { storage, label } of tensors) {
+      if (!(storage instanceof TemporaryStorage && storage.scheduler === this))
+        throw new TenfoldError(`release: ${label} is not a temporary of ${this.label}`);
+      if (!storage.alive) throw new TenfoldError(`release: ${label} was released before`);
+      storage.alive = false;
+      this.#free.push(storage);
+    }
+  }
+
+  /** Names the dispatches recorded by `record` in profiles: `s.group("conv1", () => …)`. */
+  group<T>(name: string, record: () => T): T {
+    const outer = this.#group;
+    this.#group = outer ? `${outer}/${name}` : name;
+    try {
+      return record();
+    } finally {
+      this.#group = outer;
+    }
+  }
+
+  /** Records one dispatch. Bindings go by the shader's names; `params` by the members of its params struct. */
+  run(kernel: Kernel | Variants, bindings: Bindings, params: Params = {}): void {
+    this.#assertOpen("run");
+    const source = sourceOf(kernel);
+    const { name } = source;
+    const names = source.bindings.map((binding) => binding.name);
+    for (const given of Object.keys(bindings)) {
+      if (!names.includes(given))
+        throw new KernelError(
+          [name],
+          `${name}: no binding named "${given}"; it has ${["params", ...names].join(", ")}`,
+        );
+    }
+    for (const given of Object.keys(params)) {
+      if (!source.params.some((param) => param.name === given)) {
+        const has = source.params.map((param) => param.name).join(", ");
+        throw new KernelError([name], `${name}: no param named "${given}"; it has ${has}`);
+      }
+    }
+    for (const param of source.params) {
+      if (!(param.name in params) && !param.name.startsWith("_"))
+        throw new KernelError([name], `${name}: param "${param.name}" is missing`);
+    }
+    const uses = new Map<GPUBuffer, { name: string; access: string; tensor: Tensor }[]>();
+    for (const binding of source.bindings) {
+      const tensor = bindings[binding.name];
+      if (!tensor) throw new KernelError([name], `${name}: binding "${binding.name}" is missing`);
+      if (tensor.engine !== this.engine)
+        throw new KernelError([name], `${name}: ${binding.name} (${tensor}) belongs to another engine`);
+      if (!tensor.storage.alive)
+        throw new KernelError([name], `${name}: ${binding.name} (${tensor}) was destroyed or released before this use`);
+      const expected = binding.scalar.replace(/^atomic<(\w+)>$/, "$1");
+      if (["f32", "u32", "i32"].includes(expected) && dtypeScalars[tensor.dtype] !== expected)
+        throw new KernelError([name], `${name}: ${binding.name} (${tensor}) is ${tensor.dtype}, needs ${expected}`);
+      const others = uses.get(tensor.buffer) ?? [];
+      for (const other of others) {
+        const overlap =
+          other.tensor.offset < tensor.offset + tensor.bytes &&
+          tensor.offset < other.tensor.offset + other.tensor.bytes;
+        if (other.access !== binding.access || (binding.access === "read_write" && overlap))
+          throw new KernelError(
+            [name],
+            `${name}: ${other.name} and ${binding.name} share a buffer and one of them is written; WebGPU needs two buffers`,
+          );
+      }
+      uses.set(tensor.buffer, [...others, { name: binding.name, access: binding.access, tensor }]);
+    }
+    this.#recorded.push({ kernel, bindings: { ...bindings }, params: { ...params }, group: this.#group });
+  }
+
+  /** Builds all pipelines at once, writes all params and makes the bind groups. The recording is closed by it. */
+  async compile(): Promise<Schedule> {
+    this.#assertOpen("compile");
+    this.#compiled = true;
+    try {
+      return await Schedule.build(this.engine, this.label, this.#recorded, () => this.#freeTemporaries());
+    } catch (error) {
+      this.#freeTemporaries();
+      throw error;
+    }
+  }
+
+  /** Drops a recording that will not be compiled, and its temporaries. */
+  destroy(): void {
+    if (this.#compiled) return;
+    this.#compiled = true;
+    this.#freeTemporaries();
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+
+  #freeTemporaries(): void {
+    for (const storage of this.#temporaries.splice(0)) {
+      storage.alive = false;
+      this.engine.recycle(storage.buffer);
+    }
+    this.#free = [];
+  }
+
+  #assertOpen(what: string): void {
+    if (this.#compiled) throw new TenfoldError(`${what}: ${this.label} is closed; record into a new Scheduler`);
+  }
+}
+
+class TemporaryStorage implements Storage {
+  readonly owner = "schedule";
+  alive = true;
+  constructor(
+    readonly buffer: GPUBuffer,
+    readonly scheduler: Scheduler,
+  ) {}
+  release(): void {
+    throw new TenfoldError("a temporary is freed by its schedule");
+  }
+}
+
+/** Time of the dispatches of one kernel in one group. */
+export interface ProfileRow {
+  kernel: string;
+  group: string;
+  dispatches: number;
+  /** milliseconds, summed */
+  ms: number;
+}
+
+export interface Profile {
+  /** how it was measured; wall clock includes a submit per dispatch */
+  by: "timestamps" | "wall clock";
+  rows: ProfileRow[];
+  /** milliseconds of all dispatches */
+  ms: number;
+}
+
+/**
+ * A compiled recording: one uniform buffer, bind groups made once, replayed as often as wanted by `engine.submit` or
+ * inside a host's frame by `encode`.
+ */
+export class Schedule {
+  #destroyed = false;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly label: string,
+    private readonly dispatchList: Dispatch[],
+    private readonly uses: { kernel: string; binding: string; access: "read" | "read_write"; tensor: Tensor }[],
+    private readonly uniforms: GPUBuffer | null,
+    private readonly free: () => void,
+  ) {}
+
+  /** @internal */
+  static async build(engine: Engine, label: string, recorded: Recorded[], free: () => void): Promise<Schedule> {
+    const kernels = await Promise.all(
+      recorded.map(({ kernel }) => (kernel instanceof Variants ? engine.choose(kernel) : kernel)),
+    );
+    const pipelines = await Promise.all(kernels.map((kernel) => engine.pipeline(kernel)));
+    const { device } = engine;
+    const uses: Schedule["uses"] = [];
+    const alignment = device.limits.minUniformBufferOffsetAlignment;
+    const blocks: ArrayBuffer[] = [];
+    const offsets = new Map<string, number>();
+    let end = 0;
+    const placed = recorded.map(({ params }, index) => {
+      const block = packParams(kernels[index]!.source, params);
+      const key = `${block.byteLength}:${new Uint32Array(block).join()}`;
+      let offset = offsets.get(key);
+      if (offset === undefined) {
+        offset = end;
+        offsets.set(key, offset);
+        blocks.push(block);
+        end += Math.ceil(block.byteLength / alignment) * alignment;
+      }
+      return offset;
+    });
+    let uniforms: GPUBuffer | null = null;
+    if (end) {
+      uniforms = engine.acquireUniforms(end, `${label} params`);
+      const all = new Uint8Array(end);
+      let at = 0;
+      for (const block of blocks) {
+        all.set(new Uint8Array(block), at);
+        at += Math.ceil(block.byteLength / alignment) * alignment;
+      }
+      device.queue.writeBuffer(uniforms, 0, all);
+    }
+    const bindGroups = new Map<string, GPUBindGroup>();
+    const bufferIds = new Map<GPUBuffer, number>();
+    const idOf = (buffer: GPUBuffer): number => {
+      const id = bufferIds.get(buffer) ?? bufferIds.size;
+      bufferIds.set(buffer, id);
+      return id;
+    };
+    const names = [...new Set(kernels.map(({ name }) => name))];
+    const dispatchList = engine.guard(`${label}: bind`, names, () =>
+      recorded.map(({ bindings, params, group }, index): Dispatch => {
+        const kernel = kernels[index]!;
+        const { source } = kernel;
+        const grid = kernel.workgroups(params);
+        const limit = device.limits.maxComputeWorkgroupsPerDimension;
+        if (grid.some((count) => !(Number.isInteger(count) && count >= 1 && count <= limit)))
+          throw new KernelError(
+            [kernel.name],
+            `${kernel.key}: grid ${grid.join("×")}, needs 1 to ${limit} a dimension`,
+          );
+        const entries: GPUBindGroupEntry[] = [
+          { binding: 0, resource: { buffer: uniforms!, offset: 0, size: source.paramsSize } },
+        ];
+        let key = source.name;
+        for (const { binding, name, access } of source.bindings) {
+          const tensor = bindings[name]!;
+          uses.push({ kernel: kernel.name, binding: name, access, tensor });
+          const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, tensor.buffer.size - tensor.offset);
+          key += `|${idOf(tensor.buffer)}:${tensor.offset}:${size}`;
+          entries.push({ binding, resource: { buffer: tensor.buffer, offset: tensor.offset, size } });
+        }
+        let bindGroup = bindGroups.get(key);
+        if (!bindGroup) {
+          bindGroup = device.createBindGroup({ label: kernel.key, layout: engine.layouts(source).bindGroup, entries });
+          bindGroups.set(key, bindGroup);
+        }
+        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: placed[index]!, grid, group };
+      }),
+    );
+    const schedule = new Schedule(engine, label, dispatchList, uses, uniforms, free);
+    try {
+      await engine.settled();
+    } catch (error) {
+      schedule.destroy();
+      throw error;
+    }
+    return schedule;
+  }
+
+  /** Number of dispatches a replay. */
+  get dispatches(): number {
+    return this.dispatchList.length;
+  }
+
+  /** The kernels in order, with their constants. */
+  get kernels(): string[] {
+    return this.dispatchList.map(({ kernel }) => kernel.key);
+  }
+
+  /** How many dispatches read this tensor (or a view of it): its traffic in units of its size, where each reads it once. */
+  reads(tensor: Tensor): number {
+    return this.uses.filter(({ access, tensor: used }) => access === "read" && used.storage === tensor.storage).length;
+  }
+
+  /** Puts one replay into a host's command encoder, as a compute pass of its own, or into a compute pass that is open. */
+  encode(target: GPUCommandEncoder | GPUComputePassEncoder): void {
+    this.assertUsable();
+    if ("beginComputePass" in target) {
+      const pass = target.beginComputePass({ label: this.label });
+      this.record(pass);
+      pass.end();
+    } else this.record(target);
+  }
+
+  /** @internal */
+  record(pass: GPUComputePassEncoder, only?: number): void {
+    let current: GPUComputePipeline | null = null;
+    const list = only === undefined ? this.dispatchList : [this.dispatchList[only]!];
+    for (const { pipeline, bindGroup, paramsOffset, grid } of list) {
+      if (pipeline !== current) pass.setPipeline((current = pipeline));
+      pass.setBindGroup(0, bindGroup, [paramsOffset]);
+      pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    }
+  }
+
+  /** @internal Throws where the schedule, or a tensor that it uses, is gone. */
+  assertUsable(): void {
+    if (this.#destroyed) throw new TenfoldError(`${this.label}: the schedule was destroyed`);
+    for (const { kernel, binding, tensor } of this.uses) {
+      if (tensor.storage.owner !== "schedule" && !tensor.storage.alive)
+        throw new KernelError([kernel], `${this.label}: ${kernel}'s ${binding} (${tensor}) was destroyed`);
+    }
+  }
+
+  /** Runs once and times every dispatch: by timestamps where the device has them, else by wall clock. */
+  async profile(): Promise<Profile> {
+    this.assertUsable();
+    const { engine } = this;
+    const by = engine.device.features.has("timestamp-query") ? "timestamps" : "wall clock";
+    const times = by === "timestamps" ? await this.#timestamps() : await this.#wallClock();
+    const rows = new Map<string, ProfileRow>();
+    this.dispatchList.forEach(({ kernel, group }, index) => {
+      const key = `${group}|${kernel.key}`;
+      const row = rows.get(key) ?? { kernel: kernel.key, group, dispatches: 0, ms: 0 };
+      row.dispatches++;
+      row.ms += times[index]!;
+      rows.set(key, row);
+    });
+    return { by, rows: [...rows.values()], ms: times.reduce((sum, ms) => sum + ms, 0) };
+  }
+
+  async #timestamps(): Promise<number[]> {
+    const { device } = this.engine;
+    const times: number[] = [];
+    const most = 2048; // queries a set: WebGPU's limit is 4096
+    for (let start = 0; start < this.dispatches; start += most) {
+      const count = Math.min(most, this.dispatches - start);
+      const querySet = device.createQuerySet({ type: "timestamp", count: 2 * count });
+      const resolved = device.createBuffer({
+        size: 16 * count,
+        usage: GPU_USAGE.QUERY_RESOLVE | GPU_USAGE.COPY_SRC,
+      });
+      const mapped = device.createBuffer({ size: 16 * count, usage: GPU_USAGE.MAP_READ | GPU_USAGE.COPY_DST });
+      this.engine.guard(`${this.label}: profile`, [...new Set(this.kernels)], () => {
+        const encoder = device.createCommandEncoder();
+        for (let index = 0; index < count; index++) {
+          const pass = encoder.beginComputePass({
+            timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * index, endOfPassWriteIndex: 2 * index + 1 },
+          });
+          this.record(pass, start + index);
+          pass.end();
+        }
+        encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
+        encoder.copyBufferToBuffer(resolved, 0, mapped, 0, 16 * count);
+        device.queue.submit([encoder.finish()]);
+      });
+      await this.engine.untilLost(mapped.mapAsync(1));
+      const stamps = new BigUint64Array(mapped.getMappedRange());
+      for (let index = 0; index < count; index++) times.push(Number(stamps[2 * index + 1]! - stamps[2 * index]!) / 1e6);
+      mapped.unmap();
+      mapped.destroy();
+      resolved.destroy();
+      querySet.destroy();
+    }
+    await this.engine.settled();
+    return times;
+  }
+
+  async #wallClock(): Promise<number[]> {
+    const { device } = this.engine;
+    const times: number[] = [];
+    for (let index = 0; index < this.dispatches; index++) {
+      const started = performance.now();
+      this.engine.guard(`${this.label}: profile`, [this.dispatchList[index]!.kernel.name], () => {
+        const encoder = device.createCommandEncoder();
+        const pass = encoder.beginComputePass();
+        this.record(pass, index);
+        pass.end();
+        device.queue.submit([encoder.finish()]);
+      });
+      await this.engine.untilLost(device.queue.onSubmittedWorkDone());
+      times.push(performance.now() - started);
+    }
+    await this.engine.settled();
+    return times;
+  }
+
+  /** Gives temporaries and params back. Tensors of the engine and of the host stay. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.free();
+    if (this.uniforms) this.engine.recycleUniforms(this.uniforms);
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+
+  /** `cp sweep: 14 dispatches, 1.2 MiB of params` */
+  toString(): string {
+    return `${this.label}: ${this.dispatches} dispatches, ${formatBytes(this.uniforms?.size ?? 0)} of params`;
+  }
+}
+
+/** GPUBufferUsage's numbers: Node has no such global. */
+export const GPU_USAGE = {
+  MAP_READ: 0x1,
+  COPY_SRC: 0x4,
+  COPY_DST: 0x8,
+  UNIFORM: 0x40,
+  STORAGE: 0x80,
+  QUERY_RESOLVE: 0x200,
+} as const;
+
+/** Writes params into the bytes that the shader's struct lays out. */
+export function packParams(source: ShaderSource, params: Params): ArrayBuffer {
+  const block = new ArrayBuffer(source.paramsSize);
+  const views = { u32: new Uint32Array(block), i32: new Int32Array(block), f32: new Float32Array(block) };
+  for (const { name, scalar, offset, length, stride } of source.params) {
+    if (!(name in params)) continue;
+    const value = params[name]!;
+    const view = views[scalar];
+    const values = typeof value === "number" ? [value] : value;
+    const step = stride > 1 && length / stride === values.length ? stride : 1;
+    if (values.length * step > length)
+      throw new KernelError(
+        [source.name],
+        `${source.name}: param "${name}" holds ${length} values, given ${values.length}`,
+      );
+    values.forEach((item, index) => {
+      if (!Number.isFinite(item) || (scalar !== "f32" && !Number.isInteger(item)))
+        throw new KernelError([source.name], `${source.name}: param "${name}" is ${item}, needs a finite ${scalar}`);
+      view[offset / 4 + index * step] = item;
+    });
+  }
+  return block;
+}

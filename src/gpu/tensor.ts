@@ -1,0 +1,115 @@
+import type { Engine } from "./engine.js";
+import { formatShape, ShapeError, TenfoldError } from "./errors.js";
+
+export type DType = "f32" | "u32" | "i32" | "u8";
+export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint8Array;
+export type TensorData = TypedArray | Float64Array | readonly number[];
+
+/** Bytes an element takes. u8 tensors are padded to whole 32-bit words; kernels see them as array<u32>. */
+export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
+
+/** A buffer with an owner and a life. Views share it; `alive` turns false when the owner lets go. */
+export interface Storage {
+  readonly buffer: GPUBuffer;
+  readonly owner: "user" | "schedule" | "host";
+  alive: boolean;
+  release(): void;
+}
+
+/**
+ * A row-major array on the GPU: shape, dtype, buffer and byte offset. Tensors from `engine.tensor` are yours until
+ * `destroy()` (or `using`); those of a schedule live as long as it; `engine.wrap` borrows the host's buffer.
+ */
+export class Tensor {
+  readonly shape: readonly number[];
+  /** elements */
+  readonly size: number;
+
+  constructor(
+    readonly engine: Engine,
+    readonly storage: Storage,
+    shape: readonly number[],
+    readonly dtype: DType = "f32",
+    /** first byte of this tensor in its buffer */
+    readonly offset = 0,
+    public label = "tensor",
+  ) {
+    this.shape = [...shape];
+    this.size = sizeOf(shape);
+  }
+
+  get buffer(): GPUBuffer {
+    return this.storage.buffer;
+  }
+
+  get order(): number {
+    return this.shape.length;
+  }
+
+  get bytes(): number {
+    return Math.ceil((this.size * bytesOf(this.dtype)) / 4) * 4;
+  }
+
+  /** `loadings 8480×3` */
+  toString(): string {
+    return `${this.label} ${formatShape(this.shape)}`;
+  }
+
+  /** The same elements under another shape. Shares the buffer; one extent may be -1. */
+  reshape(shape: readonly number[]): Tensor {
+    const known = shape.reduce((product, extent) => (extent === -1 ? product : product * extent), 1);
+    const full = shape.map((extent) => (extent === -1 ? this.size / known : extent));
+    if (sizeOf(full) !== this.size || full.some((extent) => !Number.isInteger(extent)))
+      throw new ShapeError(`reshape: ${this} has ${this.size} elements, ${formatShape(shape)} does not fit`);
+    return new Tensor(this.engine, this.storage, full, this.dtype, this.offset, this.label);
+  }
+
+  /**
+   * Rows `start` to `stop` of the first mode as a view on the same buffer. The view must begin at a multiple of the
+   * device's storage offset alignment (256 bytes by default); use the op `copy` where it does not.
+   */
+  rows(start: number, stop: number): Tensor {
+    const extent = this.shape[0] ?? 1;
+    if (!(start >= 0 && start < stop && stop <= extent))
+      throw new ShapeError(`rows: ${start} to ${stop} of ${this}, needs 0 ≤ start < stop ≤ ${extent}`);
+    const offset = this.offset + (start * this.size * bytesOf(this.dtype)) / extent;
+    const alignment = this.engine.device.limits.minStorageBufferOffsetAlignment;
+    if (offset % alignment)
+      throw new ShapeError(
+        `rows: row ${start} of ${this} begins at byte ${offset}, views begin at multiples of ${alignment}`,
+      );
+    return new Tensor(
+      this.engine,
+      this.storage,
+      [stop - start, ...this.shape.slice(1)],
+      this.dtype,
+      offset,
+      this.label,
+    );
+  }
+
+  /** Reads the elements back. */
+  read(): Promise<TypedArray> {
+    return this.engine.read(this);
+  }
+
+  /** Replaces the elements. */
+  write(data: TensorData): void {
+    this.engine.write(this, data);
+  }
+
+  /** Gives the buffer back to the pool. Temporaries belong to their schedule and views to their base. */
+  destroy(): void {
+    if (this.storage.owner === "schedule")
+      throw new TenfoldError(
+        `destroy: ${this} is a temporary; its schedule frees it (scheduler.release ends it early)`,
+      );
+    this.storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.storage.owner !== "schedule") this.destroy();
+  }
+}

@@ -1,0 +1,74 @@
+import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { constants, homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createBrotliDecompress } from "node:zlib";
+
+/** Where the Vulkan loader looks for drivers on Linux. */
+const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+
+/** Manifests of the Vulkan drivers installed on this Linux machine. */
+export function installedDrivers(): string[] {
+  const named = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
+  if (named) return named.split(":").filter(existsSync);
+  return ICD_FOLDERS.flatMap((folder) =>
+    existsSync(folder) ? readdirSync(folder).map((file) => join(folder, file)) : [],
+  );
+}
+
+/** The folder of an installed npm package, seen from the project that runs, then from tenfold itself. */
+function packageFolder(name: string): string | null {
+  for (const from of [join(process.cwd(), "x.js"), import.meta.url]) {
+    for (const folder of createRequire(from).resolve.paths(name) ?? []) {
+      if (existsSync(join(folder, name, "package.json"))) return join(folder, name);
+    }
+  }
+  return null;
+}
+
+/** Unpacks `bin/<part>.tar.br` of @sparticuz/chromium once, and returns the folder. */
+export async function unpackChromiumPart(part: "swiftshader" | "al2023"): Promise<string | null> {
+  const folder = packageFolder("@sparticuz/chromium");
+  if (!folder || process.platform !== "linux" || process.arch !== "x64") return null;
+  const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };
+  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "tenfold");
+  for (const root of [cache, join(tmpdir(), "tenfold-cache")]) {
+    const target = join(root, `${part}-${version}`);
+    if (existsSync(target)) return target;
+    const draft = `${target}.${process.pid}`;
+    try {
+      mkdirSync(draft, { recursive: true });
+      // the package brings tar-fs for the same purpose
+      const { extract } = createRequire(join(folder, "package.json"))("tar-fs") as { extract(to: string): Writable };
+      const archive = createReadStream(join(folder, "bin", `${part}.tar.br`));
+      await pipeline(archive, createBrotliDecompress(), extract(draft));
+      renameSync(draft, target);
+      return target;
+    } catch {
+      // another process was first, or the folder cannot be written: take theirs, or try the next place
+      rmSync(draft, { recursive: true, force: true });
+      if (existsSync(target)) return target;
+    }
+  }
+  return null;
+}
+
+/**
+ * Makes the SwiftShader of @sparticuz/chromium the Vulkan driver of this process. The loader is opened with NODELETE, so
+ * it stays although it is no Node addon, and Dawn then finds it by its name: no LD_LIBRARY_PATH, no second process.
+ */
+export async function usePackagedSwiftShader(): Promise<boolean> {
+  const folder = await unpackChromiumPart("swiftshader");
+  if (!folder) return false;
+  process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
+  delete process.env.VK_DRIVER_FILES;
+  const RTLD_NODELETE = 0x1000;
+  try {
+    process.dlopen({ exports: {} }, join(folder, "libvulkan.so.1"), constants.dlopen.RTLD_NOW | RTLD_NODELETE);
+  } catch (error) {
+    return /self-register/.test((error as Error).message);
+  }
+  return true;
+}

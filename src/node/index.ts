@@ -1,0 +1,1 @@
+export { type OpenOptions, openEngine } from "./open.js";

@@ -1,0 +1,9 @@
+declare module "*.wgsl" {
+  const shader: import("./gpu/kernel.js").ShaderSource;
+  export default shader;
+}
+
+// wgsl_reflect's bare name is an empty module in Node, and this path has no types of its own
+declare module "wgsl_reflect/wgsl_reflect.module.js" {
+  export * from "wgsl_reflect";
+}

@@ -1,0 +1,56 @@
+import { afterAll, expect } from "vitest";
+import type { Engine, EngineOptions, Scheduler, Tensor, TypedArray } from "../src/gpu/index.js";
+import { openEngine } from "../src/node/index.js";
+
+let shared: Promise<Engine> | undefined;
+
+/** One engine for all tests of a file. */
+export function testEngine(): Promise<Engine> {
+  shared ??= openEngine();
+  return shared;
+}
+
+/** An engine of its own, for a test that changes or loses it. */
+export const freshEngine = (options?: EngineOptions): Promise<Engine> => openEngine(options);
+
+afterAll(async () => {
+  const engine = await shared;
+  shared = undefined;
+  engine?.destroy();
+});
+
+/** Records, runs once and reads what `record` returns. */
+export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor): Promise<TypedArray>;
+export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor[]): Promise<TypedArray[]>;
+export async function evaluate(
+  engine: Engine,
+  record: (s: Scheduler) => Tensor | Tensor[],
+): Promise<TypedArray | TypedArray[]> {
+  const s = engine.scheduler("test");
+  const result = record(s);
+  const schedule = await s.compile();
+  try {
+    engine.submit(schedule);
+    return await engine.read(result as Tensor[]);
+  } finally {
+    schedule.destroy();
+  }
+}
+
+/** Largest |actual − expected| over the largest |expected|. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  expect(actual.length).toBe(expected.length);
+  let scale = 0;
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]!));
+    const difference = Math.abs(actual[i]! - expected[i]!);
+    if (!(difference <= worst)) worst = difference; // NaN sticks
+  }
+  return worst / (scale || 1);
+}
+
+/** Asserts that f32 results agree with f64 ones to `tolerance` of the largest value. */
+export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-5): void {
+  expect(relativeError(actual, expected)).toBeLessThan(tolerance);
+}

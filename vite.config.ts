@@ -1,0 +1,29 @@
+import { resolve } from "node:path";
+import { defineConfig } from "vitest/config";
+import { wgsl } from "./shaders/loader.js";
+
+export default defineConfig({
+  plugins: [wgsl()],
+  build: {
+    target: "es2022",
+    minify: false,
+    sourcemap: false,
+    lib: {
+      entry: { index: "src/index.ts", node: "src/node/index.ts", cli: "src/cli/main.ts" },
+      formats: ["es"],
+    },
+    rolldownOptions: {
+      external: [/^node:/, "webgpu", "commander", "cli-progress", "cli-table3", "fflate"],
+      output: { entryFileNames: "[name].js", chunkFileNames: "chunks/[name]-[hash].js" },
+    },
+  },
+  resolve: { alias: { "tenfold/node": resolve("src/node/index.ts"), tenfold: resolve("src/index.ts") } },
+  test: {
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
