@@ -1,4 +1,13 @@
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { constants, homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,22 +37,30 @@ function packageFolder(name: string): string | null {
   return null;
 }
 
-/** Unpacks `bin/<part>.tar.br` of @sparticuz/chromium once, and returns the folder. */
-export async function unpackChromiumPart(part: "swiftshader" | "al2023"): Promise<string | null> {
+/**
+ * Unpacks archives of @sparticuz/chromium's `bin` into one cached folder, once, and returns it: `x.tar.br` as it is,
+ * `x.br` as the program `x`. Null where the package is not installed or made for another machine.
+ */
+export async function unpackChromium(name: string, archives: readonly string[]): Promise<string | null> {
   const folder = packageFolder("@sparticuz/chromium");
   if (!folder || process.platform !== "linux" || process.arch !== "x64") return null;
   const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };
   const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "tenfold");
   for (const root of [cache, join(tmpdir(), "tenfold-cache")]) {
-    const target = join(root, `${part}-${version}`);
+    const target = join(root, `${name}-${version}`);
     if (existsSync(target)) return target;
     const draft = `${target}.${process.pid}`;
     try {
       mkdirSync(draft, { recursive: true });
       // the package brings tar-fs for the same purpose
       const { extract } = createRequire(join(folder, "package.json"))("tar-fs") as { extract(to: string): Writable };
-      const archive = createReadStream(join(folder, "bin", `${part}.tar.br`));
-      await pipeline(archive, createBrotliDecompress(), extract(draft));
+      await Promise.all(
+        archives.map((archive) => {
+          const program = join(draft, archive.replace(/\.br$/, ""));
+          const to = archive.endsWith(".tar.br") ? extract(draft) : createWriteStream(program, { mode: 0o755 });
+          return pipeline(createReadStream(join(folder, "bin", archive)), createBrotliDecompress(), to);
+        }),
+      );
       renameSync(draft, target);
       return target;
     } catch {
@@ -60,7 +77,7 @@ export async function unpackChromiumPart(part: "swiftshader" | "al2023"): Promis
  * it stays although it is no Node addon, and Dawn then finds it by its name: no LD_LIBRARY_PATH, no second process.
  */
 export async function usePackagedSwiftShader(): Promise<boolean> {
-  const folder = await unpackChromiumPart("swiftshader");
+  const folder = await unpackChromium("swiftshader", ["swiftshader.tar.br"]);
   if (!folder) return false;
   process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
   delete process.env.VK_DRIVER_FILES;
