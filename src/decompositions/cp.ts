@@ -1,0 +1,252 @@
+import { type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  appendRow,
+  canonicalizeColumns,
+  copy,
+  fill,
+  gram,
+  hadamard,
+  innerProduct,
+  kruskalResidual,
+  mttkrp,
+  mttkrpFromPartial,
+  normalizeColumns,
+  partialMttkrp,
+  pasteColumns,
+  solveSymmetric,
+  uniform,
+} from "../ops/index.js";
+import { KruskalTensor } from "../tensors/index.js";
+import { type Convergence, converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
+import { leadingSubspace, squaredNormOf } from "./subspace.js";
+
+export interface CpOptions extends StoppingOptions {
+  /** R, the number of rank-one terms */
+  rank: number;
+  /** uniform random factors, or the leading left singular vectors of every unfolding (random beyond their number) */
+  initialize?: "random" | "hosvd";
+  /** runs this many random starts and keeps the best; 1 by default */
+  starts?: number;
+  seed?: number;
+  /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
+  solver?: "cholesky" | "pseudoInverse";
+  /** added to the diagonal for Cholesky, times the mean of the diagonal; 1e-7 by default */
+  ridge?: number;
+}
+
+/** below this relative error the norms of the cheap formula cancel in f32 and the sweep computes the residual itself */
+const CANCELLATION = 0.03;
+/** scalars of a trace row, each at an aligned offset: ⟨X, X̂⟩, ‖X̂‖², ‖X − X̂‖² (negative: not computed) */
+const SCALAR = 64;
+
+/**
+ * CP by alternating least squares (Carroll & Chang 1970, Harshman 1970; Kolda & Bader 2009, figure 3.3). The sweep is a
+ * dimension tree (Phan, Tichavský & Cichocki 2013): it reads a tensor of any order twice. Columns have norm 1, weights
+ * fall, and in every factor but the last a column's entry of largest magnitude is positive.
+ */
+export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
+  const { rank, initialize = "random", starts = 1, seed = 0 } = options;
+  if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
+  if (!Number.isInteger(rank) || rank < 1) throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
+  if (!Number.isInteger(starts) || starts < 1) throw new ShapeError(`cpALS: ${starts} starts, needs at least 1`);
+  const squaredNorm = await squaredNormOf(engine, x);
+  let best: Decomposition<KruskalTensor> | null = null;
+  using solver = await CpSolver.create(engine, x, squaredNorm, options);
+  for (let start = 0; start < starts; start++) {
+    await solver.initialize(initialize, seed + start);
+    const result = await solver.solve(options);
+    if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+    else {
+      best?.tensor.destroy();
+      best = result;
+    }
+    if (options.signal?.aborted) break;
+  }
+  return best!;
+}
+
+/** The tensors and the recorded sweep of one problem; several starts replay the same recording. */
+class CpSolver {
+  readonly owned: Tensor[] = [];
+  readonly factors: Tensor[] = [];
+  readonly grams: Tensor[] = [];
+  readonly weights: Tensor;
+  readonly values: Tensor;
+  readonly trace: Tensor;
+  readonly counter: Tensor;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly x: Tensor,
+    readonly squaredNorm: number,
+    readonly options: CpOptions,
+  ) {
+    const own = (shape: readonly number[], label: string, dtype: "f32" | "u32" = "f32"): Tensor => {
+      const tensor = engine.tensor(shape, null, { dtype, label });
+      this.owned.push(tensor);
+      return tensor;
+    };
+    const { rank } = options;
+    x.shape.forEach((extent, mode) => {
+      this.factors.push(own([extent, rank], `factor ${mode}`));
+      this.grams.push(own([rank, rank], `gram ${mode}`));
+    });
+    this.weights = own([rank], "weights");
+    this.values = own([3 * SCALAR], "sweep values");
+    this.trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
+    this.counter = own([1], "counter", "u32");
+  }
+
+  static async create(engine: Engine, x: Tensor, squaredNorm: number, options: CpOptions): Promise<CpSolver> {
+    return new CpSolver(engine, x, squaredNorm, options);
+  }
+
+  async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
+    const { engine, x, factors } = this;
+    for (let mode = 0; mode < x.order; mode++) {
+      const factor = factors[mode]!;
+      const extent = x.shape[mode]!;
+      const known = Math.min(this.options.rank, extent, x.size / extent);
+      const vectors =
+        how === "hosvd"
+          ? (await leadingSubspace(engine, x, mode, known, { seed, sweeps: 12, tolerance: 1e-4 })).vectors
+          : null;
+      await engine.run((s) => {
+        const start = uniform(s, factor.shape, { seed, stream: mode });
+        if (vectors) pasteColumns(s, vectors, start);
+        const { out, norms } = normalizeColumns(s, start);
+        copy(s, out, { out: factor });
+        gram(s, factor, { out: this.grams[mode]! });
+        s.release(start, out, norms);
+      }, "CP start");
+      vectors?.destroy();
+    }
+    engine.write(this.counter, [0]);
+  }
+
+  /** Records one sweep over all modes; `precise` adds the residual itself, one more read of the tensor. */
+  record(s: Scheduler, precise: boolean): void {
+    const { x, factors } = this;
+    const split = splitModes(x.shape);
+    for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
+      const whole = stop - start === x.order;
+      const single = stop - start === 1;
+      const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
+      for (let mode = start; mode < stop; mode++) {
+        const product = partial
+          ? mttkrpFromPartial(s, partial, factors, [start, stop], mode)
+          : mttkrp(s, x, factors, mode);
+        this.update(s, product, mode);
+        s.release(product);
+      }
+      if (partial) s.release(partial);
+    }
+    const residual = this.scalar(2);
+    if (precise) kruskalResidual(s, x, this.weights, factors, { out: residual });
+    else fill(s, residual, -1);
+    appendRow(s, this.values, this.trace, this.counter);
+  }
+
+  private scalar(index: number): Tensor {
+    return this.values.rows(index * SCALAR, index * SCALAR + 1);
+  }
+
+  /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
+  private update(s: Scheduler, product: Tensor, mode: number): void {
+    const { options, grams } = this;
+    const others = grams.filter((_, other) => other !== mode);
+    let normal = others[0]!;
+    others.slice(1).forEach((next) => {
+      const combined = hadamard(s, normal, next);
+      if (normal !== others[0]) s.release(normal);
+      normal = combined;
+    });
+    const { solver: method = "cholesky", ridge = 1e-7 } = options;
+    const solved = solveSymmetric(s, normal, product, method === "cholesky" ? { method, ridge } : { method });
+    if (mode === this.x.order - 1) {
+      const own = gram(s, solved);
+      innerProduct(s, product, solved, { out: this.scalar(0) });
+      innerProduct(s, normal, own, { out: this.scalar(1) });
+      s.release(own);
+    }
+    if (normal !== others[0]) s.release(normal);
+    normalizeColumns(s, solved, { out: this.factors[mode]!, norms: this.weights });
+    s.release(solved);
+    gram(s, this.factors[mode]!, { out: grams[mode]! });
+  }
+
+  private errorOf = (row: Float32Array): number => {
+    const [inner, model, residual] = [row[0]!, row[SCALAR]!, row[2 * SCALAR]!];
+    if (!(Number.isFinite(inner) && Number.isFinite(model))) return Number.NaN;
+    const squared = residual >= 0 ? residual : this.squaredNorm - 2 * inner + model;
+    return Math.sqrt(Math.max(0, squared) / this.squaredNorm);
+  };
+
+  async solve(options: CpOptions): Promise<Decomposition<KruskalTensor>> {
+    const { engine, trace, errorOf } = this;
+    const compile = async (precise: boolean) => {
+      const recording = engine.scheduler(precise ? "CP sweep with residual" : "CP sweep");
+      this.record(recording, precise);
+      return recording.compile();
+    };
+    using schedule = await compile(false);
+    using precise = await compile(true);
+    const convergence = await converge(
+      engine,
+      { schedule, trace, errorOf, name: "cpALS", precise: { schedule: precise, below: CANCELLATION } },
+      options,
+    );
+    return this.finish(convergence);
+  }
+
+  /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
+  private async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
+    const { engine, factors, options } = this;
+    const { rank } = options;
+    const weights = (await engine.read(this.weights)) as Float32Array;
+    const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
+    const sorted = engine.tensor(
+      [rank],
+      Float32Array.from(order, (r) => weights[r]!),
+      { label: "weights" },
+    );
+    const results = factors.map((factor, mode) => engine.tensor(factor.shape, null, { label: `factor ${mode}` }));
+    const tensor = new KruskalTensor(sorted, results);
+    using orderTensor = engine.tensor([rank], order, { label: "order" });
+    using residual = engine.tensor([1], null, { label: "residual" });
+    try {
+      await engine.run((s) => {
+        const flips = s.tensor([rank], { label: "flips" });
+        fill(s, flips, 1);
+        factors.forEach((factor, mode) => {
+          const apply = mode === factors.length - 1;
+          canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
+        });
+        kruskalResidual(s, this.x, sorted, results, { out: residual });
+      }, "CP result");
+      const squared = (await engine.read(residual))[0]!;
+      const relativeError = Math.sqrt(squared / this.squaredNorm);
+      return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+    } catch (error) {
+      tensor.destroy();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const tensor of this.owned) tensor.destroy();
+  }
+}
+
+/** Where the dimension tree cuts the modes in two: the cut whose larger half is smallest. */
+export function splitModes(shape: readonly number[]): number {
+  let best = 1;
+  let bestSize = Number.POSITIVE_INFINITY;
+  for (let cut = 1; cut < shape.length; cut++) {
+    const left = shape.slice(0, cut).reduce((product, extent) => product * extent, 1);
+    const right = shape.slice(cut).reduce((product, extent) => product * extent, 1);
+    const size = Math.max(left, right);
+    if (size < bestSize) [best, bestSize] = [cut, size];
+  }
+  return best;
+}

@@ -1,0 +1,24 @@
+import shader from "../../shaders/canonicalize_columns.wgsl";
+import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+
+const kernel = new Kernel(shader, ({ columns }) => [columns!]);
+
+/**
+ * The columns of `a` (rows×R) in the given order ([R], u32), each with the sign that makes its entry of largest magnitude
+ * positive. `flips` ([R]) is multiplied by the signs used; with `apply` it gives them, for the mode that takes up what
+ * the other modes of a Kruskal tensor flipped.
+ */
+export function canonicalizeColumns(
+  s: Scheduler,
+  a: Tensor,
+  order: Tensor,
+  flips: Tensor,
+  { apply = false, out }: { apply?: boolean; out?: Tensor } = {},
+): Tensor {
+  const [rows, columns] = a.shape;
+  if (a.order !== 2 || order.size !== columns || flips.size !== columns)
+    throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);
+  const result = out ?? s.tensor(a.shape, { label: "canonical" });
+  s.run(kernel.with({ APPLY: apply }), { a, order, flips, out: result }, { rows: rows!, columns });
+  return result;
+}

@@ -1,0 +1,2 @@
+export * from "./kruskal.js";
+export * from "./tucker.js";

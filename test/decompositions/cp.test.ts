@@ -1,0 +1,189 @@
+import { describe, expect, it } from "vitest";
+import { cpALS } from "../../src/decompositions/index.js";
+import { evaluate, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { distance, kruskal, plantedCp } from "./planted.js";
+
+/** One f64 sweep of textbook ALS after another, from the factors given: the reference for a whole run. */
+function referenceAls(
+  data: ArrayLike<number>,
+  shape: number[],
+  rank: number,
+  start: Float64Array[],
+  sweeps: number,
+): number {
+  const factors = start.map((factor) => Float64Array.from(factor));
+  const size = data.length;
+  for (let sweep = 0; sweep < sweeps; sweep++) {
+    shape.forEach((extent, mode) => {
+      const product = new Float64Array(extent * rank);
+      for (let index = 0; index < size; index++) {
+        let rest = index;
+        const at = new Array<number>(shape.length);
+        for (let k = shape.length - 1; k >= 0; k--) {
+          at[k] = rest % shape[k]!;
+          rest = Math.floor(rest / shape[k]!);
+        }
+        for (let r = 0; r < rank; r++) {
+          let value = data[index]!;
+          for (let k = 0; k < shape.length; k++) if (k !== mode) value *= factors[k]![at[k]! * rank + r]!;
+          product[at[mode]! * rank + r]! += value;
+        }
+      }
+      const normal = Array.from({ length: rank }, () => new Float64Array(rank).fill(1));
+      factors.forEach((factor, k) => {
+        if (k === mode) return;
+        for (let p = 0; p < rank; p++)
+          for (let q = 0; q < rank; q++) {
+            let dot = 0;
+            for (let i = 0; i < shape[k]!; i++) dot += factor[i * rank + p]! * factor[i * rank + q]!;
+            normal[p]![q]! *= dot;
+          }
+      });
+      factors[mode] = solveRows(normal, product, extent, rank);
+    });
+  }
+  const full = kruskal(factors, shape, rank);
+  return distance(data, full);
+}
+
+/** Rows of B times A⁻¹ by Gaussian elimination with pivoting. */
+function solveRows(a: Float64Array[], b: Float64Array, rows: number, n: number): Float64Array {
+  const m = a.map((row) => Float64Array.from(row));
+  const x = Float64Array.from(b);
+  for (let k = 0; k < n; k++) {
+    let pivot = k;
+    for (let i = k + 1; i < n; i++) if (Math.abs(m[i]![k]!) > Math.abs(m[pivot]![k]!)) pivot = i;
+    [m[k], m[pivot]] = [m[pivot]!, m[k]!];
+    for (let row = 0; row < rows; row++) [x[row * n + k], x[row * n + pivot]] = [x[row * n + pivot]!, x[row * n + k]!];
+    for (let i = k + 1; i < n; i++) {
+      const f = m[i]![k]! / m[k]![k]!;
+      for (let j = k; j < n; j++) m[i]![j]! -= f * m[k]![j]!;
+      for (let row = 0; row < rows; row++) x[row * n + i]! -= f * x[row * n + k]!;
+    }
+  }
+  for (let row = 0; row < rows; row++)
+    for (let k = n - 1; k >= 0; k--) {
+      let sum = x[row * n + k]!;
+      for (let j = k + 1; j < n; j++) sum -= m[k]![j]! * x[row * n + j]!;
+      x[row * n + k] = sum / m[k]![k]!;
+    }
+  return x;
+}
+
+describe("cpALS", () => {
+  it.each([
+    { shape: [17, 13, 11], rank: 3 },
+    { shape: [9, 8, 7, 5], rank: 2 },
+    { shape: [30, 4], rank: 1 },
+    { shape: [5, 1, 7, 3, 4], rank: 2 },
+  ])("recovers a planted tensor of shape $shape and rank $rank to five digits", async ({ shape, rank }) => {
+    const engine = await testEngine();
+    const { data } = plantedCp(shape, rank, 0, 3);
+    using x = engine.tensor(shape, data);
+    const result = await cpALS(engine, x, { rank, tolerance: 1e-8, sweeps: 400, starts: 3, seed: 2 });
+    expect(result.relativeError).toBeLessThan(1e-5);
+    const full = await evaluate(engine, (s) => result.tensor.full(s));
+    expect(distance(data, full)).toBeLessThan(1e-5);
+    result.tensor.destroy();
+  });
+
+  it("reaches the noise floor, from random and from HOSVD starts, by both solvers", async () => {
+    const engine = await testEngine();
+    const { data, shape, noiseError } = plantedCp([20, 15, 12], 4, 0.1, 5);
+    using x = engine.tensor(shape, data);
+    for (const initialize of ["random", "hosvd"] as const) {
+      for (const solver of ["cholesky", "pseudoInverse"] as const) {
+        const result = await cpALS(engine, x, {
+          rank: 4,
+          initialize,
+          solver,
+          tolerance: 1e-7,
+          sweeps: 200,
+          starts: initialize === "random" ? 3 : 1,
+        });
+        expect(result.relativeError).toBeLessThan(noiseError * 1.0001);
+        expect(result.relativeError).toBeGreaterThan(noiseError * 0.9);
+        expect(result.errors.at(-1)).toBeCloseTo(result.relativeError, 4);
+        result.tensor.destroy();
+      }
+    }
+  });
+
+  it("gives unit columns, falling weights and fixed signs", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([14, 10, 9], 3, 0.05, 8);
+    using x = engine.tensor(shape, data);
+    const { tensor } = await cpALS(engine, x, { rank: 3, sweeps: 50, seed: 4 });
+    const weights = await engine.read(tensor.weights);
+    expect([...weights]).toEqual([...weights].sort((a, b) => b - a));
+    for (const [mode, factor] of tensor.factors.entries()) {
+      const a = await engine.read(factor);
+      for (let r = 0; r < 3; r++) {
+        const column = Array.from({ length: shape[mode]! }, (_, i) => a[i * 3 + r]!);
+        expect(Math.hypot(...column)).toBeCloseTo(1, 5);
+        if (mode < 2) expect(Math.max(...column)).toBeCloseTo(Math.max(...column.map(Math.abs)), 4);
+      }
+    }
+    const [squared, full] = (await evaluate(engine, (s) => [tensor.squaredNorm(s), tensor.full(s)])) as Float32Array[];
+    expect(squared![0]! / full!.reduce((sum, v) => sum + v * v, 0)).toBeCloseTo(1, 5);
+    tensor.destroy();
+  });
+
+  it("falls as textbook ALS in f64 does", async () => {
+    const engine = await testEngine();
+    const shape = [12, 9, 10];
+    const data = randomArray(12 * 90, 21);
+    using x = engine.tensor(shape, data);
+    // the first run gives factors; both then go on from there
+    const start = await cpALS(engine, x, { rank: 3, sweeps: 4, tolerance: 0, seed: 1 });
+    const further = await cpALS(engine, x, { rank: 3, sweeps: 12, tolerance: 0, seed: 1 });
+    const factors: Float64Array[] = [];
+    for (const factor of start.tensor.factors) factors.push(Float64Array.from(await engine.read(factor)));
+    const expected = referenceAls(data, shape, 3, factors, 8);
+    expect(further.relativeError).toBeCloseTo(expected, 5);
+    expect(further.errors.slice(1).every((error, i) => error <= further.errors[i]! + 1e-6)).toBe(true);
+    start.tensor.destroy();
+    further.tensor.destroy();
+  });
+
+  it("reads nothing back inside a batch and gives the same result twice", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([12, 11, 10], 3, 0.3, 13);
+    using x = engine.tensor(shape, data);
+    const run = (sweeps: number) => cpALS(engine, x, { rank: 3, sweeps, tolerance: 0 });
+    const at0 = { ...engine.counters };
+    const first = await run(4);
+    const at1 = { ...engine.counters };
+    const second = await run(20);
+    const at2 = { ...engine.counters };
+    expect(at2.readbacks - at1.readbacks - (at1.readbacks - at0.readbacks)).toBe(4);
+    expect(at2.submits - at1.submits - (at1.submits - at0.submits)).toBe(4);
+    const third = await run(20);
+    expect(third.errors).toEqual(second.errors);
+    for (const { tensor } of [first, second, third]) tensor.destroy();
+  });
+
+  it("leaves no memory behind", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([8, 7, 6], 2, 0.1, 13);
+    using x = engine.tensor(shape, data);
+    (await cpALS(engine, x, { rank: 2, sweeps: 4 })).tensor.destroy();
+    const { live } = engine.memory();
+    (await cpALS(engine, x, { rank: 2, sweeps: 4, initialize: "hosvd", starts: 2 })).tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("names what is wrong with the input", async () => {
+    const engine = await testEngine();
+    using vector = engine.tensor([5], randomArray(5));
+    await expect(cpALS(engine, vector, { rank: 1 })).rejects.toThrow(/order 1, needs at least 2/);
+    using x = engine.tensor([3, 4], randomArray(12));
+    await expect(cpALS(engine, x, { rank: 0 })).rejects.toThrow(/rank 0/);
+    using bad = engine.tensor(
+      [3, 4, 2],
+      Float32Array.from({ length: 24 }, (_, i) => (i === 7 ? Number.NaN : 1)),
+    );
+    await expect(cpALS(engine, bad, { rank: 2, sweeps: 4 })).rejects.toThrow(/cpALS: .*NaN/);
+  });
+});

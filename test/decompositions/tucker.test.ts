@@ -1,0 +1,176 @@
+import { Matrix, SVD } from "ml-matrix";
+import { describe, expect, it } from "vitest";
+import { hosvd, leadingSubspace, stHosvd, tuckerHOOI } from "../../src/decompositions/index.js";
+import { evaluate, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { distance, norm, plantedTucker, unfold } from "./planted.js";
+
+/** Best rank-r error of an unfolding: what any one-mode truncation must reach. */
+function unfoldingError(data: ArrayLike<number>, shape: number[], mode: number, rank: number): number {
+  const unfolded = new Matrix(unfold(data, shape, mode));
+  const { diagonal } = new SVD(unfolded.rows > unfolded.columns ? unfolded.transpose() : unfolded, {
+    autoTranspose: true,
+  });
+  return norm([...diagonal].sort((a, b) => b - a).slice(rank)) / norm(data);
+}
+
+describe("leadingSubspace", () => {
+  it("finds the singular vectors of an unfolding, in order", async () => {
+    const engine = await testEngine();
+    const shape = [23, 7, 11];
+    const data = randomArray(23 * 77, 3);
+    using x = engine.tensor(shape, data);
+    for (const mode of [0, 1, 2]) {
+      const { vectors, errors } = await leadingSubspace(engine, x, mode, 3, { tolerance: 1e-8, sweeps: 80 });
+      const rows = unfold(data, shape, mode);
+      const { leftSingularVectors: u } = new SVD(new Matrix(rows), { autoTranspose: true });
+      const actual = (await engine.read(vectors)) as Float32Array;
+      for (let r = 0; r < 3; r++) {
+        let dot = 0;
+        for (let i = 0; i < shape[mode]!; i++) dot += actual[i * 3 + r]! * u.get(i, r);
+        expect(Math.abs(dot)).toBeGreaterThan(0.9999);
+      }
+      expect(errors.at(-1)).toBeCloseTo(unfoldingError(data, shape, mode, 3), 5);
+      vectors.destroy();
+    }
+  });
+});
+
+describe.each([
+  ["hosvd", hosvd],
+  ["stHosvd", stHosvd],
+  ["tuckerHOOI", tuckerHOOI],
+] as const)("%s", (_, method) => {
+  it("recovers a planted tensor to five digits", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedTucker([19, 13, 17], [4, 3, 5]);
+    using x = engine.tensor(shape, data);
+    const result = await method(engine, x, { ranks: [4, 3, 5] });
+    expect(result.relativeError).toBeLessThan(1e-5);
+    const full = await evaluate(engine, (s) => result.tensor.full(s));
+    expect(distance(data, full)).toBeLessThan(1e-5);
+    expect(result.tensor.parameterCount).toBe(60 + 76 + 39 + 85);
+    result.tensor.destroy();
+  });
+
+  it("leaves full-rank modes alone and reaches the optimum of the others", async () => {
+    const engine = await testEngine();
+    const shape = [60, 6, 5];
+    const data = randomArray(60 * 30, 5);
+    using x = engine.tensor(shape, data);
+    const { tensor, relativeError, converged } = await method(engine, x, {
+      ranks: [4, 6, 5],
+      tolerance: 1e-8,
+      sweeps: 200,
+    });
+    expect(converged).toBe(true);
+    expect(tensor.factors[1]).toBeNull();
+    expect(relativeError).toBeCloseTo(unfoldingError(data, shape, 0, 4), 5);
+    tensor.destroy();
+  });
+
+  it("names a rank that does not fit", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([4, 3, 2], randomArray(24));
+    await expect(method(engine, x, { ranks: [5, 3, 2] })).rejects.toThrow(
+      /rank 5 for mode 0 of tensor 4×3×2, needs 1 to 4/,
+    );
+    await expect(method(engine, x, { ranks: [4, 3] })).rejects.toThrow(/2 ranks for tensor 4×3×2/);
+    await expect(method(engine, x, { ranks: [3, 1, 2] })).rejects.toThrow(/more than the 2/);
+  });
+});
+
+describe("tuckerHOOI", () => {
+  it("is at least as good as its start, has orthonormal factors and an all-orthogonal core", async () => {
+    const engine = await testEngine();
+    const { data, shape, noiseError } = plantedTucker([31, 11, 9], [3, 2, 4], 0.2, 7);
+    using x = engine.tensor(shape, data);
+    const ranks = [3, 2, 4];
+    const start = await stHosvd(engine, x, { ranks });
+    const best = await tuckerHOOI(engine, x, { ranks, tolerance: 1e-7 });
+    expect(best.relativeError).toBeLessThan(start.relativeError + 1e-6);
+    expect(best.relativeError).toBeLessThan(noiseError);
+    expect(best.relativeError).toBeGreaterThan(0.9 * noiseError);
+    for (const [mode, factor] of best.tensor.factors.entries()) {
+      const a = (await engine.read(factor!)) as Float32Array;
+      const [rows, columns] = factor!.shape as [number, number];
+      const m = new Matrix(
+        Array.from({ length: rows }, (__, i) => Array.from(a.subarray(i * columns, (i + 1) * columns))),
+      );
+      const gram = m.transpose().mmul(m);
+      expect(Matrix.sub(gram, Matrix.eye(columns)).norm()).toBeLessThan(1e-5);
+      const core = (await engine.read(best.tensor.core)) as Float32Array;
+      const slices = new Matrix(unfold(core, ranks, mode));
+      const gramian = slices.mmul(slices.transpose());
+      for (let i = 0; i < columns; i++) {
+        if (i) expect(gramian.get(i, i)).toBeLessThanOrEqual(gramian.get(i - 1, i - 1) * 1.0001);
+        for (let j = 0; j < i; j++) expect(Math.abs(gramian.get(i, j))).toBeLessThan(1e-3 * gramian.get(0, 0));
+      }
+      let largest = 0;
+      for (let i = 0; i < rows; i++) if (Math.abs(a[i * columns]!) > Math.abs(largest)) largest = a[i * columns]!;
+      expect(largest).toBeGreaterThan(0);
+    }
+    start.tensor.destroy();
+    best.tensor.destroy();
+  });
+
+  it("projects new slices; the tensor itself gives its loadings back", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedTucker([40, 7, 6], [3, 7, 6], 0.1, 9);
+    using x = engine.tensor(shape, data);
+    const { tensor } = await tuckerHOOI(engine, x, { ranks: [3, 7, 6], tolerance: 1e-8, sweeps: 200 });
+    const [projected, loadings] = (await evaluate(engine, (s) => [
+      tensor.project(s, x),
+      tensor.factors[0]!,
+    ])) as Float32Array[];
+    expect(distance(loadings!, projected!)).toBeLessThan(1e-3);
+    tensor.destroy();
+  });
+
+  it("replays without a readback inside a batch of sweeps", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedTucker([15, 12, 10], [3, 3, 3], 0.3, 11);
+    using x = engine.tensor(shape, data);
+    const reports: number[] = [];
+    const before = { ...engine.counters };
+    const run = (sweeps: number) =>
+      tuckerHOOI(engine, x, {
+        ranks: [3, 3, 3],
+        tolerance: 0,
+        sweeps,
+        onIteration: ({ sweep }) => reports.push(sweep),
+      });
+    const short = await run(4);
+    const middle = { ...engine.counters };
+    const long = await run(20);
+    const after = engine.counters;
+    // sixteen more sweeps are four more batches: four more submits, four more reads
+    expect(after.readbacks - middle.readbacks - (middle.readbacks - before.readbacks)).toBe(4);
+    expect(after.submits - middle.submits - (middle.submits - before.submits)).toBe(4);
+    expect(reports).toEqual([
+      ...Array.from({ length: 4 }, (__, i) => i + 1),
+      ...Array.from({ length: 20 }, (__, i) => i + 1),
+    ]);
+    expect(long.sweeps).toBe(20);
+    short.tensor.destroy();
+    long.tensor.destroy();
+  });
+
+  it("stops on abort with what it has", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedTucker([15, 12, 10], [3, 3, 3], 0.3, 11);
+    using x = engine.tensor(shape, data);
+    const controller = new AbortController();
+    const result = await tuckerHOOI(engine, x, {
+      ranks: [3, 3, 3],
+      tolerance: 0,
+      sweeps: 1000,
+      signal: controller.signal,
+      onIteration: ({ sweep }) => sweep === 8 && controller.abort(),
+    });
+    expect(result.aborted).toBe(true);
+    expect(result.sweeps).toBeLessThan(30);
+    expect(result.relativeError).toBeLessThan(0.5);
+    result.tensor.destroy();
+  });
+});
