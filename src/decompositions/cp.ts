@@ -1,4 +1,4 @@
-import { type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Engine, type Schedule, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
 import {
   appendRow,
   canonicalizeColumns,
@@ -45,14 +45,12 @@ const SCALAR = 64;
  * fall, and in every factor but the last a column's entry of largest magnitude is positive.
  */
 export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
-  const { rank, initialize = "random", starts = 1, seed = 0 } = options;
-  if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
-  if (!Number.isInteger(rank) || rank < 1) throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
+  const { initialize = "random", starts = 1, seed = 0 } = options;
   if (!Number.isInteger(starts) || starts < 1) throw new ShapeError(`cpALS: ${starts} starts, needs at least 1`);
-  const squaredNorm = await squaredNormOf(engine, x);
+  if (x.engine !== engine) throw new TenfoldError(`cpALS: ${x} belongs to another engine`);
+  using solver = await CpSolver.create(x, options);
   let best: Decomposition<KruskalTensor> | null = null;
-  using solver = await CpSolver.create(engine, x, squaredNorm, options);
-  for (let start = 0; start < starts; start++) {
+  for (let start = 0; start < starts && !(start && options.signal?.aborted); start++) {
     await solver.initialize(initialize, seed + start);
     const result = await solver.solve(options);
     if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
@@ -60,48 +58,75 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
       best?.tensor.destroy();
       best = result;
     }
-    if (options.signal?.aborted) break;
   }
   return best!;
 }
 
-/** The tensors and the recorded sweep of one problem; several starts replay the same recording. */
-class CpSolver {
-  readonly owned: Tensor[] = [];
+/**
+ * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
+ * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
+ */
+export class CpSolver {
   readonly factors: Tensor[] = [];
-  readonly grams: Tensor[] = [];
+  /** one sweep over all modes; reads the tensor twice */
+  sweep!: Schedule;
+  /** the same with the residual itself, a third read of the tensor */
+  preciseSweep!: Schedule;
+  /** λ of the last sweep, [R] */
   readonly weights: Tensor;
-  readonly values: Tensor;
-  readonly trace: Tensor;
-  readonly counter: Tensor;
+  readonly #owned: Tensor[] = [];
+  readonly #grams: Tensor[] = [];
+  readonly #values: Tensor;
+  readonly #trace: Tensor;
+  readonly #counter: Tensor;
 
   private constructor(
-    readonly engine: Engine,
     readonly x: Tensor,
     readonly squaredNorm: number,
     readonly options: CpOptions,
   ) {
     const own = (shape: readonly number[], label: string, dtype: "f32" | "u32" = "f32"): Tensor => {
-      const tensor = engine.tensor(shape, null, { dtype, label });
-      this.owned.push(tensor);
+      const tensor = x.engine.tensor(shape, null, { dtype, label });
+      this.#owned.push(tensor);
       return tensor;
     };
     const { rank } = options;
     x.shape.forEach((extent, mode) => {
       this.factors.push(own([extent, rank], `factor ${mode}`));
-      this.grams.push(own([rank, rank], `gram ${mode}`));
+      this.#grams.push(own([rank, rank], `gram ${mode}`));
     });
     this.weights = own([rank], "weights");
-    this.values = own([3 * SCALAR], "sweep values");
-    this.trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
-    this.counter = own([1], "counter", "u32");
+    this.#values = own([3 * SCALAR], "sweep values");
+    this.#trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
+    this.#counter = own([1], "counter", "u32");
   }
 
-  static async create(engine: Engine, x: Tensor, squaredNorm: number, options: CpOptions): Promise<CpSolver> {
-    return new CpSolver(engine, x, squaredNorm, options);
+  /** Checks the options, allocates, and compiles the sweeps. */
+  static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
+    const { rank } = options;
+    if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
+    if (!Number.isInteger(rank) || rank < 1) throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
+    const solver = new CpSolver(x, await squaredNormOf(x.engine, x), options);
+    try {
+      const compile = (precise: boolean) => {
+        const recording = x.engine.scheduler(precise ? "CP sweep with residual" : "CP sweep");
+        solver.#record(recording, precise);
+        return recording.compile();
+      };
+      [solver.sweep, solver.preciseSweep] = await Promise.all([compile(false), compile(true)]);
+      return solver;
+    } catch (error) {
+      solver.destroy();
+      throw error;
+    }
   }
 
-  async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
+  get engine(): Engine {
+    return this.x.engine;
+  }
+
+  /** Writes start factors: uniform random, or singular vectors of the unfoldings. */
+  async initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
     const { engine, x, factors } = this;
     for (let mode = 0; mode < x.order; mode++) {
       const factor = factors[mode]!;
@@ -116,16 +141,15 @@ class CpSolver {
         if (vectors) pasteColumns(s, vectors, start);
         const { out, norms } = normalizeColumns(s, start);
         copy(s, out, { out: factor });
-        gram(s, factor, { out: this.grams[mode]! });
+        gram(s, factor, { out: this.#grams[mode]! });
         s.release(start, out, norms);
       }, "CP start");
       vectors?.destroy();
     }
-    engine.write(this.counter, [0]);
+    engine.write(this.#counter, [0]);
   }
 
-  /** Records one sweep over all modes; `precise` adds the residual itself, one more read of the tensor. */
-  record(s: Scheduler, precise: boolean): void {
+  #record(s: Scheduler, precise: boolean): void {
     const { x, factors } = this;
     const split = splitModes(x.shape);
     for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
@@ -136,24 +160,25 @@ class CpSolver {
         const product = partial
           ? mttkrpFromPartial(s, partial, factors, [start, stop], mode)
           : mttkrp(s, x, factors, mode);
-        this.update(s, product, mode);
+        this.#update(s, product, mode);
         s.release(product);
       }
       if (partial) s.release(partial);
     }
-    const residual = this.scalar(2);
+    const residual = this.#scalar(2);
     if (precise) kruskalResidual(s, x, this.weights, factors, { out: residual });
     else fill(s, residual, -1);
-    appendRow(s, this.values, this.trace, this.counter);
+    appendRow(s, this.#values, this.#trace, this.#counter);
   }
 
-  private scalar(index: number): Tensor {
-    return this.values.rows(index * SCALAR, index * SCALAR + 1);
+  #scalar(index: number): Tensor {
+    return this.#values.rows(index * SCALAR, index * SCALAR + 1);
   }
 
   /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
-  private update(s: Scheduler, product: Tensor, mode: number): void {
-    const { options, grams } = this;
+  #update(s: Scheduler, product: Tensor, mode: number): void {
+    const { options } = this;
+    const grams = this.#grams;
     const others = grams.filter((_, other) => other !== mode);
     let normal = others[0]!;
     others.slice(1).forEach((next) => {
@@ -165,8 +190,8 @@ class CpSolver {
     const solved = solveSymmetric(s, normal, product, method === "cholesky" ? { method, ridge } : { method });
     if (mode === this.x.order - 1) {
       const own = gram(s, solved);
-      innerProduct(s, product, solved, { out: this.scalar(0) });
-      innerProduct(s, normal, own, { out: this.scalar(1) });
+      innerProduct(s, product, solved, { out: this.#scalar(0) });
+      innerProduct(s, normal, own, { out: this.#scalar(1) });
       s.release(own);
     }
     if (normal !== others[0]) s.release(normal);
@@ -175,32 +200,22 @@ class CpSolver {
     gram(s, this.factors[mode]!, { out: grams[mode]! });
   }
 
-  private errorOf = (row: Float32Array): number => {
+  readonly #errorOf = (row: Float32Array): number => {
     const [inner, model, residual] = [row[0]!, row[SCALAR]!, row[2 * SCALAR]!];
     if (!(Number.isFinite(inner) && Number.isFinite(model))) return Number.NaN;
     const squared = residual >= 0 ? residual : this.squaredNorm - 2 * inner + model;
     return Math.sqrt(Math.max(0, squared) / this.squaredNorm);
   };
 
-  async solve(options: CpOptions): Promise<Decomposition<KruskalTensor>> {
-    const { engine, trace, errorOf } = this;
-    const compile = async (precise: boolean) => {
-      const recording = engine.scheduler(precise ? "CP sweep with residual" : "CP sweep");
-      this.record(recording, precise);
-      return recording.compile();
-    };
-    using schedule = await compile(false);
-    using precise = await compile(true);
-    const convergence = await converge(
-      engine,
-      { schedule, trace, errorOf, name: "cpALS", precise: { schedule: precise, below: CANCELLATION } },
-      options,
-    );
-    return this.finish(convergence);
+  /** Sweeps from the present factors until the stopping rule is met. */
+  async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
+    const precise = { schedule: this.preciseSweep, below: CANCELLATION };
+    const sweep = { schedule: this.sweep, trace: this.#trace, errorOf: this.#errorOf, name: "cpALS", precise };
+    return this.finish(await converge(this.engine, sweep, stopping));
   }
 
   /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
-  private async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
+  async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
     const { engine, factors, options } = this;
     const { rank } = options;
     const weights = (await engine.read(this.weights)) as Float32Array;
@@ -233,8 +248,14 @@ class CpSolver {
     }
   }
 
+  destroy(): void {
+    this.sweep?.destroy();
+    this.preciseSweep?.destroy();
+    for (const tensor of this.#owned) tensor.destroy();
+  }
+
   [Symbol.dispose](): void {
-    for (const tensor of this.owned) tensor.destroy();
+    this.destroy();
   }
 }
 

@@ -1,4 +1,4 @@
 export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./converge.js";
-export { type CpOptions, cpALS } from "./cp.js";
+export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
 export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";
