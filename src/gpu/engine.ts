@@ -45,6 +45,8 @@ const BATCH = 4096;
 
 /** Choices of variants by adapter, shared by all engines of the process. */
 const choices = new Map<string, Promise<string>>();
+/** the end of the last probe */
+let probing: Promise<void> = Promise.resolve();
 
 /**
  * A device, its pipeline cache and its buffer pool. `Engine.create()` opens a device and owns it; `new Engine(device)`
@@ -54,16 +56,25 @@ export class Engine {
   readonly counters: Counters = { submits: 0, dispatches: 0, readbacks: 0, bytesRead: 0, pipelines: 0 };
   /** rejects with {@link DeviceLostError} when the device is lost; never resolves */
   readonly lost: Promise<never>;
+  readonly #memory: Memory = { live: 0, pooled: 0, peak: 0, buffers: 0 };
   readonly #pool: BufferPool;
   readonly #staging: BufferPool;
   readonly #uniforms: BufferPool;
-  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
-  readonly #layouts = new Map<string, { bindGroup: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
+  /** finished and in flight, by shader and then by the kernel's key: two shaders may have the same name */
+  readonly #pipelines = new Map<ShaderSource, Map<string, Promise<GPUComputePipeline>>>();
+  readonly #layouts = new Map<ShaderSource, { bindGroup: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>();
   readonly #scopes = new Set<Promise<void>>();
   readonly #waiting = new Set<(error: Error) => void>();
   readonly #forced: Readonly<Record<string, string>>;
+  /** the first error that nobody has been told of */
   #failure: Error | null = null;
-  #lostError: DeviceLostError | null = null;
+  /** the last error that somebody was told of: those who waited at that time hear of it too */
+  #told: { error: Error; at: number } | null = null;
+  #clock = 0;
+  /** kernels of the last submit, to name in errors that come from no scope */
+  #lastKernels: readonly string[] = [];
+  /** why nothing works any more: the device was lost or the engine destroyed */
+  #over: TenfoldError | null = null;
   #ownsDevice = false;
   #destroyed = false;
 
@@ -73,19 +84,27 @@ export class Engine {
   ) {
     this.#forced = options.variants ?? {};
     const { STORAGE, COPY_SRC, COPY_DST, MAP_READ, UNIFORM } = GPU_USAGE;
-    const create = (usage: number) => (size: number, label: string) =>
-      this.guard(`allocate ${label} (${formatBytes(size)})`, [], () => device.createBuffer({ size, usage, label }));
-    const { maxBufferSize } = device.limits;
     const mebi = 2 ** 20;
-    this.#pool = new BufferPool(create(STORAGE | COPY_SRC | COPY_DST), maxBufferSize, options.poolBytes ?? 512 * mebi);
-    this.#staging = new BufferPool(create(MAP_READ | COPY_DST), maxBufferSize, 64 * mebi);
-    this.#uniforms = new BufferPool(create(UNIFORM | COPY_DST), maxBufferSize, 16 * mebi);
+    const pool = (usage: number, limit: number): BufferPool => {
+      const create = (size: number, label: string): GPUBuffer => {
+        const work = (): GPUBuffer => device.createBuffer({ size, usage, label });
+        const buffer: GPUBuffer = this.guard(`allocate ${label} (${formatBytes(size)})`, [], work, () =>
+          made.condemn(buffer),
+        );
+        return buffer;
+      };
+      const made = new BufferPool({ create, largest: device.limits.maxBufferSize, limit, memory: this.#memory });
+      return made;
+    };
+    this.#pool = pool(STORAGE | COPY_SRC | COPY_DST, options.poolBytes ?? 512 * mebi);
+    this.#staging = pool(MAP_READ | COPY_DST, 64 * mebi);
+    this.#uniforms = pool(UNIFORM | COPY_DST, 16 * mebi);
     this.lost = new Promise((_, reject) => {
       device.lost.then((info) => {
-        if (this.#destroyed && info.reason === "destroyed" && this.#ownsDevice) return;
-        this.#lostError = new DeviceLostError(info.reason ?? "unknown", info.message);
-        reject(this.#lostError);
-        for (const fail of [...this.#waiting]) fail(this.#lostError);
+        if (this.#destroyed) return;
+        const error = new DeviceLostError(info.reason ?? "unknown", info.message);
+        reject(error);
+        this.#end(error);
       });
     });
     this.lost.catch(() => {});
@@ -115,7 +134,9 @@ export class Engine {
     engine.#ownsDevice = true;
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      engine.#failure ??= new TenfoldError(`uncaptured device error: ${event.error.message}`);
+      const kernels = [...engine.#lastKernels];
+      const last = kernels.length ? ` (kernels submitted last: ${kernels.join(", ")})` : "";
+      engine.#failure ??= new KernelError(kernels, `uncaptured device error${last}: ${event.error.message}`);
     });
     return engine;
   }
@@ -133,6 +154,7 @@ export class Engine {
   /** A tensor that is yours until `destroy()`. Without data it holds zeros. */
   tensor(shape: readonly number[], data?: TensorData | null, options: { dtype?: DType; label?: string } = {}): Tensor {
     const { dtype = dtypeOf(data), label = "tensor" } = options;
+    this.#assertOpen();
     if (data && data.length !== sizeOf(shape))
       throw new ShapeError(`${label}: ${data.length} values given, ${formatShape(shape)} needs ${sizeOf(shape)}`);
     const bytes = this.checkFits(shape, dtype, label);
@@ -170,6 +192,7 @@ export class Engine {
       label = buffer.label || "host buffer",
     }: { dtype?: DType; offset?: number; label?: string } = {},
   ): Tensor {
+    this.#assertOpen();
     const bytes = this.checkFits(shape, dtype, label);
     if (!(buffer.usage & GPU_USAGE.STORAGE)) throw new TenfoldError(`wrap: ${label} needs GPUBufferUsage.STORAGE`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment)
@@ -186,7 +209,10 @@ export class Engine {
 
   /** Writes all elements of a tensor. */
   write(tensor: Tensor, data: TensorData): void {
-    this.assertAlive("write", tensor);
+    this.#assertOpen();
+    this.#assertAlive("write", tensor);
+    if (!(tensor.buffer.usage & GPU_USAGE.COPY_DST))
+      throw new TenfoldError(`write: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_DST`);
     if (data.length !== tensor.size)
       throw new ShapeError(`write: ${data.length} values given, ${tensor} needs ${tensor.size}`);
     const arrays = { f32: Float32Array, u32: Uint32Array, i32: Int32Array, u8: Uint8Array };
@@ -212,9 +238,11 @@ export class Engine {
   async read(tensor: Tensor): Promise<TypedArray>;
   async read(tensors: readonly Tensor[]): Promise<TypedArray[]>;
   async read(tensors: Tensor | readonly Tensor[]): Promise<TypedArray | TypedArray[]> {
+    this.#assertOpen();
+    const since = this.#clock;
     const list = tensors instanceof Tensor ? [tensors] : tensors;
     for (const tensor of list) {
-      this.assertAlive("read", tensor);
+      this.#assertAlive("read", tensor);
       if (!(tensor.buffer.usage & GPU_USAGE.COPY_SRC))
         throw new TenfoldError(`read: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_SRC`);
     }
@@ -224,19 +252,30 @@ export class Engine {
       bytes += Math.ceil(tensor.bytes / 8) * 8;
       return place;
     });
+    if (bytes > this.device.limits.maxBufferSize && list.length > 1) {
+      // together they need more than one buffer
+      const half = list.length >> 1;
+      const [first, second] = await Promise.all([this.read(list.slice(0, half)), this.read(list.slice(half))]);
+      return [...first, ...second];
+    }
     this.counters.readbacks++;
-    this.counters.bytesRead += bytes;
+    this.counters.bytesRead += list.reduce((sum, tensor) => sum + tensor.bytes, 0);
     const { buffer: staging } = this.#staging.acquire(Math.max(bytes, 4), "staging");
     try {
-      this.guard("read", [], () => {
+      const mapping = this.guard("read", [], () => {
         const encoder = this.device.createCommandEncoder({ label: "read" });
         list.forEach((tensor, index) => {
-          if (tensor.bytes)
-            encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, places[index]!, tensor.bytes);
+          encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, places[index]!, tensor.bytes);
         });
         this.device.queue.submit([encoder.finish()]);
+        return staging.mapAsync(1, 0, staging.size);
       });
-      await this.untilLost(staging.mapAsync(1, 0, staging.size));
+      try {
+        await this.untilOver(mapping);
+      } catch (error) {
+        await this.settled(since); // says more
+        throw error;
+      }
       const mapped = staging.getMappedRange();
       const arrays = list.map((tensor, index) => {
         const copy = mapped.slice(places[index]!, places[index]! + tensor.bytes);
@@ -244,11 +283,11 @@ export class Engine {
         if (tensor.dtype === "u32") return new Uint32Array(copy);
         return tensor.dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
       });
-      staging.unmap();
-      await this.settled();
+      await this.settled(since);
       return tensors instanceof Tensor ? arrays[0]! : arrays;
     } finally {
-      if (staging.mapState === "unmapped") this.#staging.release(staging);
+      if (staging.mapState !== "unmapped") staging.unmap();
+      this.#staging.release(staging);
     }
   }
 
@@ -265,8 +304,11 @@ export class Engine {
     try {
       record(scheduler);
       const schedule = await scheduler.compile();
-      this.submit(schedule);
-      schedule.destroy();
+      try {
+        this.submit(schedule);
+      } finally {
+        schedule.destroy();
+      }
     } finally {
       scheduler.destroy();
     }
@@ -278,11 +320,12 @@ export class Engine {
    * or `idle`, naming the schedule and its kernels.
    */
   submit(schedule: Schedule, times = 1): void {
-    if (this.#lostError) throw this.#lostError;
+    this.#assertOpen();
     if (schedule.engine !== this) throw new TenfoldError(`submit: ${schedule.label} belongs to another engine`);
     schedule.assertUsable();
     if (times <= 0 || schedule.dispatches === 0) return;
-    this.guard(schedule.label, [...new Set(schedule.kernels)], () => {
+    this.#lastKernels = schedule.kernelNames;
+    this.guard(schedule.label, schedule.kernelNames, () => {
       const perBuffer = Math.max(1, Math.floor(BATCH / schedule.dispatches));
       const commands: GPUCommandBuffer[] = [];
       for (let done = 0; done < times; done += perBuffer) {
@@ -300,15 +343,20 @@ export class Engine {
 
   /** Resolves when the GPU has done everything submitted so far; rejects with what went wrong. */
   async idle(): Promise<void> {
-    await this.untilLost(this.device.queue.onSubmittedWorkDone());
-    await this.settled();
+    this.#assertOpen();
+    const since = this.#clock;
+    await this.untilOver(this.device.queue.onSubmittedWorkDone());
+    await this.settled(since);
   }
 
   // ---- what the scheduler needs
 
   /** @internal The pipeline of a kernel: finished, in flight, or started now. */
   pipeline(kernel: Kernel): Promise<GPUComputePipeline> {
-    let pipeline = this.#pipelines.get(kernel.key);
+    if (this.#over) return Promise.reject(this.#over);
+    let pipelines = this.#pipelines.get(kernel.source);
+    if (!pipelines) this.#pipelines.set(kernel.source, (pipelines = new Map()));
+    let pipeline = pipelines.get(kernel.key);
     if (!pipeline) {
       for (const feature of kernel.source.features) {
         if (!this.device.features.has(feature as GPUFeatureName))
@@ -318,8 +366,8 @@ export class Engine {
       }
       this.counters.pipelines++;
       pipeline = this.#compile(kernel);
-      this.#pipelines.set(kernel.key, pipeline);
-      pipeline.catch(() => this.#pipelines.delete(kernel.key));
+      pipelines.set(kernel.key, pipeline);
+      pipeline.catch(() => pipelines.delete(kernel.key));
     }
     return pipeline;
   }
@@ -336,10 +384,10 @@ export class Engine {
     });
     const scope = device.popErrorScope();
     pipeline.catch(() => {});
-    const error = await this.untilLost(scope);
+    const error = await this.untilOver(scope);
     if (error) throw new KernelError([kernel.name], `${kernel.key}: ${error.message}`);
     try {
-      return await this.untilLost(pipeline);
+      return await this.untilOver(pipeline);
     } catch (error) {
       if (error instanceof DeviceLostError) throw error;
       throw new KernelError([kernel.name], `${kernel.key}: ${(error as Error).message}`, { cause: error });
@@ -348,7 +396,7 @@ export class Engine {
 
   /** @internal */
   layouts(source: ShaderSource): { bindGroup: GPUBindGroupLayout; pipeline: GPUPipelineLayout } {
-    let layouts = this.#layouts.get(source.name);
+    let layouts = this.#layouts.get(source);
     if (!layouts) {
       const visibility = 4; // GPUShaderStage.COMPUTE
       const bindGroup = this.device.createBindGroupLayout({
@@ -367,7 +415,7 @@ export class Engine {
         ],
       });
       layouts = { bindGroup, pipeline: this.device.createPipelineLayout({ bindGroupLayouts: [bindGroup] }) };
-      this.#layouts.set(source.name, layouts);
+      this.#layouts.set(source, layouts);
     }
     return layouts;
   }
@@ -384,30 +432,40 @@ export class Engine {
       return kernel;
     }
     const key = `${this.adapterName}|${variants.name}`;
-    let choice = choices.get(key);
-    if (!choice) {
-      choice = this.#probe(variants);
+    for (;;) {
+      const others = choices.get(key);
+      try {
+        if (others) return variants.kernels[await others]!;
+      } catch {
+        continue; // another engine failed at it, perhaps as its device was lost
+      }
+      // one probe at a time: they would slow each other down
+      const choice = probing.then(() => this.#probe(variants));
+      probing = choice.then(
+        () => {},
+        () => {},
+      );
       choices.set(key, choice);
       choice.catch(() => choices.delete(key));
+      return variants.kernels[await choice]!;
     }
-    return variants.kernels[await choice]!;
   }
 
   /** Times every variant on its sample problem, in turn, and names the fastest. */
   async #probe(variants: Variants): Promise<string> {
-    const schedules = await Promise.all(
-      Object.entries(variants.kernels).map(async ([name, kernel]) => {
+    const schedules: { name: string; best: number; schedule: Schedule }[] = [];
+    try {
+      for (const [name, kernel] of Object.entries(variants.kernels)) {
         const scheduler = this.scheduler(`probe ${variants.name} ${name}`);
         variants.sample(scheduler, kernel);
-        return { name, best: Number.POSITIVE_INFINITY, schedule: await scheduler.compile() };
-      }),
-    );
-    const { ...before } = this.counters;
-    try {
+        schedules.push({ name, best: Number.POSITIVE_INFINITY, schedule: await scheduler.compile() });
+      }
       for (let round = 0; round < 4; round++) {
         for (const candidate of schedules) {
           const started = performance.now();
           this.submit(candidate.schedule);
+          this.counters.submits--;
+          this.counters.dispatches -= candidate.schedule.dispatches;
           await this.idle();
           // the first round warms up
           if (round) candidate.best = Math.min(candidate.best, performance.now() - started);
@@ -415,7 +473,6 @@ export class Engine {
       }
     } finally {
       for (const { schedule } of schedules) schedule.destroy();
-      Object.assign(this.counters, { submits: before.submits, dispatches: before.dispatches });
     }
     return schedules.reduce((best, candidate) => (candidate.best < best.best ? candidate : best)).name;
   }
@@ -463,7 +520,7 @@ export class Engine {
   // ---- errors
 
   /** @internal Runs `work` inside error scopes; an error is kept for the next thing that waits, with its name. */
-  guard<T>(label: string, kernels: readonly string[], work: () => T): T {
+  guard<T>(label: string, kernels: readonly string[], work: () => T, onError?: () => void): T {
     const { device } = this;
     const filters = ["validation", "out-of-memory", "internal"] as const;
     for (const filter of filters) device.pushErrorScope(filter);
@@ -473,10 +530,10 @@ export class Engine {
       const popped = Promise.all(filters.map(() => device.popErrorScope())).then(
         (errors) => {
           const error = errors.find(Boolean);
-          if (error) {
-            const of = kernels.length ? ` (kernels: ${kernels.join(", ")})` : "";
-            this.#failure ??= new KernelError([...kernels], `${label}${of}: ${error.message}`);
-          }
+          if (!error) return;
+          const of = kernels.length ? ` (kernels: ${kernels.join(", ")})` : "";
+          this.#failure ??= new KernelError([...kernels], `${label}${of}: ${error.message}`);
+          onError?.();
         },
         () => {}, // the device is gone; `lost` tells
       );
@@ -485,19 +542,29 @@ export class Engine {
     }
   }
 
-  /** @internal Waits for the error scopes that are open and throws what they caught. */
-  async settled(): Promise<void> {
-    await this.untilLost(Promise.all([...this.#scopes]));
-    const failure = this.#failure;
-    this.#failure = null;
-    if (failure) throw failure;
+  /**
+   * @internal Waits for the error scopes that are open and throws what they caught. Everyone who waits at that time
+   * hears of an error, not only the first: `since` is when one began.
+   */
+  async settled(since = this.#clock): Promise<void> {
+    await this.untilOver(Promise.all([...this.#scopes]));
+    if (this.#failure) {
+      this.#told = { error: this.#failure, at: ++this.#clock };
+      this.#failure = null;
+    }
+    if (this.#told && this.#told.at > since) throw this.#told.error;
   }
 
-  /** @internal `promise`, or a rejection with the reason once the device is lost. */
-  untilLost<T>(promise: Promise<T>): Promise<T> {
-    if (this.#lostError) {
+  /** @internal The moment, for `settled`. */
+  get now(): number {
+    return this.#clock;
+  }
+
+  /** @internal `promise`, or a rejection with the reason once the device is lost or the engine destroyed. */
+  untilOver<T>(promise: Promise<T>): Promise<T> {
+    if (this.#over) {
       promise.catch(() => {});
-      return Promise.reject(this.#lostError);
+      return Promise.reject(this.#over);
     }
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
@@ -510,23 +577,32 @@ export class Engine {
           // a lost device also fails the promise itself, with less to say; give its reason a turn to arrive
           setTimeout(() => {
             this.#waiting.delete(reject);
-            reject(this.#lostError ?? error);
+            reject(this.#over ?? error);
           }, 0);
         },
       );
     });
   }
 
-  private assertAlive(what: string, tensor: Tensor): void {
+  /** Rejects everything pending, and everything from now on. */
+  #end(error: TenfoldError): void {
+    this.#over ??= error;
+    for (const fail of this.#waiting) fail(this.#over);
+    this.#waiting.clear();
+  }
+
+  #assertOpen(): void {
+    if (this.#over) throw this.#over;
+  }
+
+  #assertAlive(what: string, tensor: Tensor): void {
     if (tensor.engine !== this) throw new TenfoldError(`${what}: ${tensor} belongs to another engine`);
-    if (!tensor.storage.alive) throw new TenfoldError(`${what}: ${tensor} was destroyed`);
+    if (!tensor.storage.alive) throw new TenfoldError(`${what}: ${tensor} was destroyed or released`);
   }
 
   /** Bytes held on the GPU. */
   memory(): Memory {
-    const parts = [this.#pool.memory(), this.#staging.memory(), this.#uniforms.memory()];
-    const sum = (key: keyof Memory) => parts.reduce((total, part) => total + part[key], 0);
-    return { live: sum("live"), pooled: sum("pooled"), peak: sum("peak"), buffers: sum("buffers") };
+    return { ...this.#memory };
   }
 
   /** Destroys buffers kept for reuse. */
@@ -534,10 +610,13 @@ export class Engine {
     for (const pool of [this.#pool, this.#staging, this.#uniforms]) pool.trim();
   }
 
-  /** Frees what the engine holds; destroys the device only if the engine opened it. */
+  /** Frees what the engine holds and rejects what is pending; destroys the device only if the engine opened it. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
+    this.#end(new TenfoldError("the engine was destroyed"));
+    this.#pipelines.clear();
+    this.#layouts.clear();
     for (const pool of [this.#pool, this.#staging, this.#uniforms]) pool.destroy();
     if (this.#ownsDevice) this.device.destroy();
   }

@@ -1,4 +1,4 @@
-import { TenfoldError } from "./errors.js";
+import { KernelError, TenfoldError } from "./errors.js";
 
 /** A tunable of a shader: a typed one-line `const`, or `alias scalar`. */
 export interface ShaderConstant {
@@ -64,6 +64,7 @@ export class Kernel {
         throw new TenfoldError(
           `${source.name}: no constant named "${name}"; it has ${Object.keys(source.constants).join(", ") || "none"}`,
         );
+      checkConstant(source, name, changed[name]!);
     }
     const constants: Constants = {};
     for (const [name, { value }] of Object.entries(source.constants)) constants[name] = changed[name] ?? value;
@@ -108,9 +109,21 @@ export class Kernel {
   }
 }
 
+function checkConstant(source: ShaderSource, name: string, value: number | boolean | string): void {
+  const { type } = source.constants[name]!;
+  const fits =
+    type === "bool"
+      ? typeof value === "boolean"
+      : type === "alias"
+        ? typeof value === "string" && /^\w+$/.test(value)
+        : typeof value === "number" &&
+          (type === "f32" ? Number.isFinite(value) : Number.isInteger(value) && (type === "i32" || value >= 0));
+  if (!fits) throw new KernelError([source.name], `${source.name}: constant ${name} is ${value}, needs ${type}`);
+}
+
 function literal(type: ShaderConstant["type"], value: number | boolean | string): string {
   if (type === "bool") return String(Boolean(value));
-  if (type === "f32") return Number.isInteger(value) ? `${value}.0` : String(value);
+  if (type === "f32") return `${value}f`;
   return type === "u32" ? `${value}u` : String(value);
 }
 

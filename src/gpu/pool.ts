@@ -6,7 +6,7 @@ export interface Memory {
   pooled: number;
   /** the most that was live at once */
   peak: number;
-  /** buffers that exist, live and pooled */
+  /** number of buffers that exist, live and pooled */
   buffers: number;
 }
 
@@ -18,72 +18,107 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step;
 }
 
-/** Buffers by size class. Freed buffers are kept up to `limit` bytes; the queue's order makes early reuse safe. */
+export interface PoolOptions {
+  create: (size: number, label: string) => GPUBuffer;
+  /** bytes of the largest buffer that the device allows */
+  largest: number;
+  /** bytes kept for reuse; beyond them the buffers freed longest ago are destroyed */
+  limit: number;
+  /** counts what this pool and others hold together */
+  memory: Memory;
+}
+
+/** Buffers by size class. The queue's order makes it safe to use a buffer again while the GPU still works on it. */
 export class BufferPool {
   readonly #free = new Map<number, GPUBuffer[]>();
+  /** the free ones, longest free first */
+  readonly #idle = new Set<GPUBuffer>();
   readonly #taken = new Set<GPUBuffer>();
-  #live = 0;
+  /** allocations that failed: never used again */
+  readonly #broken = new WeakSet<GPUBuffer>();
   #pooled = 0;
-  #peak = 0;
-  #buffers = 0;
 
-  constructor(
-    private readonly create: (size: number, label: string) => GPUBuffer,
-    /** the largest buffer that the device allows */
-    private readonly largest: number,
-    private readonly limit: number,
-  ) {}
+  constructor(private readonly options: PoolOptions) {}
 
   /** Bytes of the buffer that `acquire(bytes)` gives. */
   sizeFor(bytes: number): number {
+    const { largest } = this.options;
     const size = sizeClass(bytes);
-    return size <= this.largest ? size : Math.min(this.largest, Math.ceil(bytes / 16) * 16);
+    return size <= largest ? size : Math.min(largest, Math.ceil(bytes / 16) * 16);
   }
 
   acquire(bytes: number, label: string): { buffer: GPUBuffer; fresh: boolean } {
+    const { create, memory } = this.options;
     const size = this.sizeFor(bytes);
     const reused = this.#free.get(size)?.pop();
-    if (reused) this.#pooled -= size;
-    else this.#buffers++;
-    this.#live += size;
-    this.#peak = Math.max(this.#peak, this.#live);
-    const buffer = reused ?? this.create(size, label);
+    const buffer = reused ?? create(size, label);
+    if (reused) this.#leave(reused);
+    else memory.buffers++;
+    memory.live += size;
+    memory.peak = Math.max(memory.peak, memory.live);
     this.#taken.add(buffer);
     return { buffer, fresh: !reused };
   }
 
   release(buffer: GPUBuffer): void {
-    this.#taken.delete(buffer);
-    this.#live -= buffer.size;
-    if (this.#pooled + buffer.size > this.limit) {
-      this.#buffers--;
+    const { limit, memory } = this.options;
+    if (!this.#taken.delete(buffer)) return;
+    memory.live -= buffer.size;
+    if (buffer.size > limit || this.#broken.has(buffer)) {
+      memory.buffers--;
       buffer.destroy();
       return;
     }
-    this.#pooled += buffer.size;
+    for (const oldest of this.#idle) {
+      if (this.#pooled + buffer.size <= limit) break;
+      const list = this.#free.get(oldest.size)!;
+      list.splice(list.indexOf(oldest), 1);
+      this.#discard(oldest);
+    }
     const list = this.#free.get(buffer.size);
     if (list) list.push(buffer);
     else this.#free.set(buffer.size, [buffer]);
+    this.#idle.add(buffer);
+    this.#pooled += buffer.size;
+    memory.pooled += buffer.size;
+  }
+
+  /** Keeps a buffer whose allocation turned out to have failed from being used again. */
+  condemn(buffer: GPUBuffer): void {
+    this.#broken.add(buffer);
+    const list = this.#free.get(buffer.size);
+    const index = list?.indexOf(buffer) ?? -1;
+    if (index < 0) return;
+    list!.splice(index, 1);
+    this.#discard(buffer);
   }
 
   /** Destroys what is kept for reuse. */
   trim(): void {
-    for (const list of this.#free.values()) for (const buffer of list) buffer.destroy();
-    for (const list of this.#free.values()) this.#buffers -= list.length;
     this.#free.clear();
-    this.#pooled = 0;
+    for (const buffer of this.#idle) this.#discard(buffer);
   }
 
   /** Destroys everything, in use or not. */
   destroy(): void {
     this.trim();
-    for (const buffer of this.#taken) buffer.destroy();
-    this.#buffers -= this.#taken.size;
+    for (const buffer of this.#taken) {
+      this.options.memory.live -= buffer.size;
+      this.options.memory.buffers--;
+      buffer.destroy();
+    }
     this.#taken.clear();
-    this.#live = 0;
   }
 
-  memory(): Memory {
-    return { live: this.#live, pooled: this.#pooled, peak: this.#peak, buffers: this.#buffers };
+  #leave(buffer: GPUBuffer): void {
+    this.#idle.delete(buffer);
+    this.#pooled -= buffer.size;
+    this.options.memory.pooled -= buffer.size;
+  }
+
+  #discard(buffer: GPUBuffer): void {
+    this.#leave(buffer);
+    this.options.memory.buffers--;
+    buffer.destroy();
   }
 }

@@ -24,6 +24,14 @@ interface Dispatch {
   group: string;
 }
 
+/** A tensor at a binding of a dispatch. */
+interface Use {
+  kernel: string;
+  binding: string;
+  access: "read" | "read_write";
+  tensor: Tensor;
+}
+
 const sourceOf = (kernel: Kernel | Variants): ShaderSource =>
   kernel instanceof Kernel ? kernel.source : Object.values(kernel.kernels)[0]!.source;
 
@@ -79,13 +87,20 @@ export class Scheduler {
 
   /** Ends the life of a temporary of this schedule here; what is recorded later may use its memory. */
   release(...tensors: Tensor[]): void {
-    for (const { storage, label } of tensors) {
+    this.#assertOpen("release");
+    for (const tensor of tensors) {
+      const { storage } = tensor;
       if (!(storage instanceof TemporaryStorage && storage.scheduler === this))
-        throw new TenfoldError(`release: ${label} is not a temporary of ${this.label}`);
-      if (!storage.alive) throw new TenfoldError(`release: ${label} was released before`);
+        throw new TenfoldError(`release: ${tensor} is not a temporary of ${this.label}`);
+      if (!storage.alive) throw new TenfoldError(`release: ${tensor} was released before`);
       storage.alive = false;
       this.#free.push(storage);
     }
+  }
+
+  /** @internal */
+  owns({ storage }: Tensor): boolean {
+    return storage instanceof TemporaryStorage && storage.scheduler === this;
   }
 
   /** Names the dispatches recorded by `record` in profiles: `s.group("conv1", () => …)`. */
@@ -154,7 +169,7 @@ export class Scheduler {
     this.#assertOpen("compile");
     this.#compiled = true;
     try {
-      return await Schedule.build(this.engine, this.label, this.#recorded, () => this.#freeTemporaries());
+      return await Schedule.build(this, this.#recorded, () => this.#freeTemporaries());
     } catch (error) {
       this.#freeTemporaries();
       throw error;
@@ -221,23 +236,38 @@ export interface Profile {
 export class Schedule {
   #destroyed = false;
 
+  readonly engine: Engine;
+  readonly label: string;
+  /** @internal names of the kernels, each once */
+  readonly kernelNames: readonly string[];
+  /** one use of every tensor that somebody else may destroy */
+  readonly #foreign: Use[];
+
   private constructor(
-    readonly engine: Engine,
-    readonly label: string,
+    scheduler: Scheduler,
     private readonly dispatchList: Dispatch[],
-    private readonly uses: { kernel: string; binding: string; access: "read" | "read_write"; tensor: Tensor }[],
+    private readonly uses: Use[],
     private readonly uniforms: GPUBuffer | null,
     private readonly free: () => void,
-  ) {}
+  ) {
+    this.engine = scheduler.engine;
+    this.label = scheduler.label;
+    this.kernelNames = [...new Set(dispatchList.map(({ kernel }) => kernel.name))];
+    const foreign = new Map<Storage, Use>();
+    for (const use of uses) if (!scheduler.owns(use.tensor)) foreign.set(use.tensor.storage, use);
+    this.#foreign = [...foreign.values()];
+  }
 
   /** @internal */
-  static async build(engine: Engine, label: string, recorded: Recorded[], free: () => void): Promise<Schedule> {
+  static async build(scheduler: Scheduler, recorded: Recorded[], free: () => void): Promise<Schedule> {
+    const { engine, label } = scheduler;
+    const since = engine.now;
     const kernels = await Promise.all(
       recorded.map(({ kernel }) => (kernel instanceof Variants ? engine.choose(kernel) : kernel)),
     );
     const pipelines = await Promise.all(kernels.map((kernel) => engine.pipeline(kernel)));
     const { device } = engine;
-    const uses: Schedule["uses"] = [];
+    const uses: Use[] = [];
     const alignment = device.limits.minUniformBufferOffsetAlignment;
     const blocks: ArrayBuffer[] = [];
     const offsets = new Map<string, number>();
@@ -263,17 +293,18 @@ export class Schedule {
         all.set(new Uint8Array(block), at);
         at += Math.ceil(block.byteLength / alignment) * alignment;
       }
-      device.queue.writeBuffer(uniforms, 0, all);
+      const target = uniforms;
+      engine.guard(`${label}: params`, [], () => device.queue.writeBuffer(target, 0, all));
     }
     const bindGroups = new Map<string, GPUBindGroup>();
-    const bufferIds = new Map<GPUBuffer, number>();
-    const idOf = (buffer: GPUBuffer): number => {
-      const id = bufferIds.get(buffer) ?? bufferIds.size;
-      bufferIds.set(buffer, id);
+    const ids = new Map<GPUBuffer | ShaderSource, number>();
+    const idOf = (object: GPUBuffer | ShaderSource): number => {
+      const id = ids.get(object) ?? ids.size;
+      ids.set(object, id);
       return id;
     };
     const names = [...new Set(kernels.map(({ name }) => name))];
-    const dispatchList = engine.guard(`${label}: bind`, names, () =>
+    const bind = () =>
       recorded.map(({ bindings, params, group }, index): Dispatch => {
         const kernel = kernels[index]!;
         const { source } = kernel;
@@ -287,11 +318,13 @@ export class Schedule {
         const entries: GPUBindGroupEntry[] = [
           { binding: 0, resource: { buffer: uniforms!, offset: 0, size: source.paramsSize } },
         ];
-        let key = source.name;
+        let key = `${idOf(source)}`;
         for (const { binding, name, access } of source.bindings) {
           const tensor = bindings[name]!;
           uses.push({ kernel: kernel.name, binding: name, access, tensor });
-          const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, tensor.buffer.size - tensor.offset);
+          // whole vec4s where the buffer goes on; whole words in any case
+          const rest = Math.floor((tensor.buffer.size - tensor.offset) / 4) * 4;
+          const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, rest);
           key += `|${idOf(tensor.buffer)}:${tensor.offset}:${size}`;
           entries.push({ binding, resource: { buffer: tensor.buffer, offset: tensor.offset, size } });
         }
@@ -301,16 +334,16 @@ export class Schedule {
           bindGroups.set(key, bindGroup);
         }
         return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: placed[index]!, grid, group };
-      }),
-    );
-    const schedule = new Schedule(engine, label, dispatchList, uses, uniforms, free);
+      });
     try {
-      await engine.settled();
+      const dispatchList = engine.guard(`${label}: bind`, names, bind);
+      const schedule = new Schedule(scheduler, dispatchList, uses, uniforms, free);
+      await engine.settled(since);
+      return schedule;
     } catch (error) {
-      schedule.destroy();
-      throw error;
+      if (uniforms) engine.recycleUniforms(uniforms);
+      throw error; // compile() frees the temporaries
     }
-    return schedule;
   }
 
   /** Number of dispatches a replay. */
@@ -328,7 +361,10 @@ export class Schedule {
     return this.uses.filter(({ access, tensor: used }) => access === "read" && used.storage === tensor.storage).length;
   }
 
-  /** Puts one replay into a host's command encoder, as a compute pass of its own, or into a compute pass that is open. */
+  /**
+   * Puts one replay into a host's command encoder, as a compute pass of its own, or into a compute pass that is open
+   * (whose pipeline and bind group 0 it changes). Keep the schedule and its tensors until the host has submitted.
+   */
   encode(target: GPUCommandEncoder | GPUComputePassEncoder): void {
     this.assertUsable();
     if ("beginComputePass" in target) {
@@ -352,8 +388,8 @@ export class Schedule {
   /** @internal Throws where the schedule, or a tensor that it uses, is gone. */
   assertUsable(): void {
     if (this.#destroyed) throw new TenfoldError(`${this.label}: the schedule was destroyed`);
-    for (const { kernel, binding, tensor } of this.uses) {
-      if (tensor.storage.owner !== "schedule" && !tensor.storage.alive)
+    for (const { kernel, binding, tensor } of this.#foreign) {
+      if (!tensor.storage.alive)
         throw new KernelError([kernel], `${this.label}: ${kernel}'s ${binding} (${tensor}) was destroyed`);
     }
   }
@@ -377,43 +413,53 @@ export class Schedule {
 
   async #timestamps(): Promise<number[]> {
     const { device } = this.engine;
+    const since = this.engine.now;
     const times: number[] = [];
     const most = 2048; // queries a set: WebGPU's limit is 4096
     for (let start = 0; start < this.dispatches; start += most) {
       const count = Math.min(most, this.dispatches - start);
-      const querySet = device.createQuerySet({ type: "timestamp", count: 2 * count });
-      const resolved = device.createBuffer({
-        size: 16 * count,
-        usage: GPU_USAGE.QUERY_RESOLVE | GPU_USAGE.COPY_SRC,
-      });
-      const mapped = device.createBuffer({ size: 16 * count, usage: GPU_USAGE.MAP_READ | GPU_USAGE.COPY_DST });
-      this.engine.guard(`${this.label}: profile`, [...new Set(this.kernels)], () => {
-        const encoder = device.createCommandEncoder();
+      const made: { destroy(): void }[] = [];
+      const keep = <T extends { destroy(): void }>(object: T): T => {
+        made.push(object);
+        return object;
+      };
+      try {
+        const { mapped, mapping } = this.engine.guard(`${this.label}: profile`, this.kernelNames, () => {
+          const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPU_USAGE;
+          const size = 16 * count;
+          const querySet = keep(device.createQuerySet({ type: "timestamp", count: 2 * count }));
+          const resolved = keep(device.createBuffer({ size, usage: QUERY_RESOLVE | COPY_SRC }));
+          const mapped = keep(device.createBuffer({ size, usage: MAP_READ | COPY_DST }));
+          const encoder = device.createCommandEncoder();
+          for (let index = 0; index < count; index++) {
+            const pass = encoder.beginComputePass({
+              timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * index, endOfPassWriteIndex: 2 * index + 1 },
+            });
+            this.record(pass, start + index);
+            pass.end();
+          }
+          encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
+          encoder.copyBufferToBuffer(resolved, 0, mapped, 0, size);
+          device.queue.submit([encoder.finish()]);
+          return { mapped, mapping: mapped.mapAsync(1) };
+        });
+        await this.engine.untilOver(mapping);
+        const stamps = new BigInt64Array(mapped.getMappedRange());
         for (let index = 0; index < count; index++) {
-          const pass = encoder.beginComputePass({
-            timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * index, endOfPassWriteIndex: 2 * index + 1 },
-          });
-          this.record(pass, start + index);
-          pass.end();
+          // clocks may step back: a dispatch takes no less than nothing
+          times.push(Math.max(0, Number(stamps[2 * index + 1]! - stamps[2 * index]!) / 1e6));
         }
-        encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
-        encoder.copyBufferToBuffer(resolved, 0, mapped, 0, 16 * count);
-        device.queue.submit([encoder.finish()]);
-      });
-      await this.engine.untilLost(mapped.mapAsync(1));
-      const stamps = new BigUint64Array(mapped.getMappedRange());
-      for (let index = 0; index < count; index++) times.push(Number(stamps[2 * index + 1]! - stamps[2 * index]!) / 1e6);
-      mapped.unmap();
-      mapped.destroy();
-      resolved.destroy();
-      querySet.destroy();
+      } finally {
+        for (const object of made) object.destroy();
+      }
     }
-    await this.engine.settled();
+    await this.engine.settled(since);
     return times;
   }
 
   async #wallClock(): Promise<number[]> {
     const { device } = this.engine;
+    const since = this.engine.now;
     const times: number[] = [];
     for (let index = 0; index < this.dispatches; index++) {
       const started = performance.now();
@@ -424,10 +470,10 @@ export class Schedule {
         pass.end();
         device.queue.submit([encoder.finish()]);
       });
-      await this.engine.untilLost(device.queue.onSubmittedWorkDone());
+      await this.engine.untilOver(device.queue.onSubmittedWorkDone());
       times.push(performance.now() - started);
     }
-    await this.engine.settled();
+    await this.engine.settled(since);
     return times;
   }
 
@@ -459,6 +505,12 @@ export const GPU_USAGE = {
   QUERY_RESOLVE: 0x200,
 } as const;
 
+const RANGES = {
+  u32: "a whole number from 0 to 2³² − 1",
+  i32: "a whole number from −2³¹ to 2³¹ − 1",
+  f32: "a finite number in the range of f32",
+};
+
 /** Writes params into the bytes that the shader's struct lays out. */
 export function packParams(source: ShaderSource, params: Params): ArrayBuffer {
   const block = new ArrayBuffer(source.paramsSize);
@@ -475,9 +527,11 @@ export function packParams(source: ShaderSource, params: Params): ArrayBuffer {
         `${source.name}: param "${name}" holds ${length} values, given ${values.length}`,
       );
     values.forEach((item, index) => {
-      if (!Number.isFinite(item) || (scalar !== "f32" && !Number.isInteger(item)))
-        throw new KernelError([source.name], `${source.name}: param "${name}" is ${item}, needs a finite ${scalar}`);
-      view[offset / 4 + index * step] = item;
+      const at = offset / 4 + index * step;
+      view[at] = item;
+      // what does not survive the way there was no u32 or i32, or is too large
+      if (!Number.isFinite(item) || (scalar === "f32" ? !Number.isFinite(view[at]) : view[at] !== item))
+        throw new KernelError([source.name], `${source.name}: param "${name}" is ${item}, needs ${RANGES[scalar]}`);
     });
   }
   return block;

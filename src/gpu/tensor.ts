@@ -61,7 +61,7 @@ export class Tensor {
   reshape(shape: readonly number[]): Tensor {
     const known = shape.reduce((product, extent) => (extent === -1 ? product : product * extent), 1);
     const full = shape.map((extent) => (extent === -1 ? this.size / known : extent));
-    if (sizeOf(full) !== this.size || full.some((extent) => !Number.isInteger(extent)))
+    if (sizeOf(full) !== this.size || full.some((extent) => !(Number.isInteger(extent) && extent > 0)))
       throw new ShapeError(`reshape: ${this} has ${this.size} elements, ${formatShape(shape)} does not fit`);
     return new Tensor(this.engine, this.storage, full, this.dtype, this.offset, this.label);
   }
@@ -72,9 +72,14 @@ export class Tensor {
    */
   rows(start: number, stop: number): Tensor {
     const extent = this.shape[0] ?? 1;
-    if (!(start >= 0 && start < stop && stop <= extent))
+    if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= extent))
       throw new ShapeError(`rows: ${start} to ${stop} of ${this}, needs 0 ≤ start < stop ≤ ${extent}`);
-    const offset = this.offset + (start * this.size * bytesOf(this.dtype)) / extent;
+    const rowBytes = (this.size / extent) * bytesOf(this.dtype);
+    const offset = this.offset + start * rowBytes;
+    if ((stop * rowBytes) % 4 && stop !== extent)
+      throw new ShapeError(
+        `rows: rows ${start} to ${stop} of ${this} end within a word, writing them would spill over`,
+      );
     const alignment = this.engine.device.limits.minStorageBufferOffsetAlignment;
     if (offset % alignment)
       throw new ShapeError(
@@ -100,7 +105,7 @@ export class Tensor {
     this.engine.write(this, data);
   }
 
-  /** Gives the buffer back to the pool. Temporaries belong to their schedule and views to their base. */
+  /** Gives the buffer back to the pool, for all views of it. Temporaries belong to their schedule: they throw. */
   destroy(): void {
     if (this.storage.owner === "schedule")
       throw new TenfoldError(

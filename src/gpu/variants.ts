@@ -1,3 +1,4 @@
+import { KernelError, TenfoldError } from "./errors.js";
 import type { Constants, Kernel } from "./kernel.js";
 import type { Scheduler } from "./schedule.js";
 
@@ -12,10 +13,30 @@ export class Variants {
     readonly kernels: Readonly<Record<string, Kernel>>,
     /** records a small typical problem with one of the kernels */
     readonly sample: (s: Scheduler, kernel: Kernel) => void,
-  ) {}
+  ) {
+    const face = ({ source }: Kernel): string =>
+      [...source.bindings, ...source.params]
+        .map((part) => part.name)
+        .filter((part) => !part.startsWith("_"))
+        .sort()
+        .join();
+    const [first, ...others] = Object.values(kernels);
+    if (!first) throw new TenfoldError(`${name}: needs at least one variant`);
+    for (const other of others) {
+      if (face(other) !== face(first))
+        throw new KernelError(
+          [first.name, other.name],
+          `${name}: ${first.name} and ${other.name} differ in their bindings or params`,
+        );
+    }
+  }
 
   /** Every kernel specialised alike; the choice stays that of the name. */
   with(constants: Constants): Variants {
+    for (const constant of Object.keys(constants)) {
+      if (!Object.values(this.kernels).some((kernel) => constant in kernel.source.constants))
+        throw new TenfoldError(`${this.name}: no variant has a constant named "${constant}"`);
+    }
     const kernels = Object.entries(this.kernels).map(([name, kernel]) => {
       const known = Object.entries(constants).filter(([constant]) => constant in kernel.source.constants);
       return [name, kernel.with(Object.fromEntries(known))] as const;
