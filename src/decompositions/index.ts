@@ -1,4 +1,6 @@
 export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./converge.js";
 export { type CpOptions, CpSolver, cpALS } from "./cp.js";
+export { type EvbmfResult, evbmf } from "./evbmf.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
+export { type TtOptions, type TtResult, ttSVD } from "./tensorTrain.js";
 export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";

@@ -1,2 +1,3 @@
 export * from "./kruskal.js";
+export * from "./tensorTrain.js";
 export * from "./tucker.js";

@@ -12,7 +12,7 @@ function referenceAls(
   start: Float64Array[],
   sweeps: number,
 ): number {
-  const factors = start.map((factor) => Float64Array.from(factor));
+  const factors: Float64Array[] = start.map((factor) => Float64Array.from(factor));
   const size = data.length;
   for (let sweep = 0; sweep < sweeps; sweep++) {
     shape.forEach((extent, mode) => {

@@ -1,0 +1,56 @@
+import { type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { matmul } from "../ops/index.js";
+
+/**
+ * A tensor train X[i_1, …, i_d] = G₁[i_1]·G₂[i_2]·…·G_d[i_d] (Oseledets 2011): one core r_{k-1}×n_k×r_k a mode, with
+ * r_0 = r_d = 1.
+ */
+export class TensorTrain {
+  constructor(readonly cores: readonly Tensor[]) {
+    if (!cores.length) throw new ShapeError("TensorTrain: needs at least one core");
+    cores.forEach((core, k) => {
+      const left = k ? cores[k - 1]!.shape[2] : 1;
+      const right = k === cores.length - 1 ? 1 : core.shape[2];
+      if (core.order !== 3 || core.shape[0] !== left || core.shape[2] !== right)
+        throw new ShapeError(`TensorTrain: core ${k} (${core}) needs the shape ${left}×n×${right}`);
+    });
+  }
+
+  get engine(): Engine {
+    return this.cores[0]!.engine;
+  }
+
+  get shape(): number[] {
+    return this.cores.map((core) => core.shape[1]!);
+  }
+
+  /** r_0, …, r_d */
+  get ranks(): number[] {
+    return [1, ...this.cores.map((core) => core.shape[2]!)];
+  }
+
+  /** Numbers stored: Σ r_{k-1} n_k r_k. */
+  get parameterCount(): number {
+    return this.cores.reduce((sum, core) => sum + core.size, 0);
+  }
+
+  /** Records the full tensor, n_1×…×n_d, contracted from the left. */
+  full(s: Scheduler): Tensor {
+    const { cores, shape } = this;
+    let product = cores[0]!.reshape([shape[0]!, -1]);
+    for (const core of cores.slice(1)) {
+      const next = matmul(s, product, core.reshape([core.shape[0]!, -1]));
+      if (product.storage.owner === "schedule") s.release(product);
+      product = next.reshape([-1, core.shape[2]!]);
+    }
+    return product.reshape(shape);
+  }
+
+  destroy(): void {
+    for (const core of this.cores) core.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+}
