@@ -42,8 +42,6 @@ export function plantedCp(
   const factors = shape.map((extent, mode) => randomArray(extent * rank, seed + mode));
   const clean = kruskal(factors, shape, rank);
   const errors = randomArray(clean.length, seed + 100);
-  const norm = (values: ArrayLike<number>) =>
-    Math.sqrt(Array.prototype.reduce.call(values, (sum: number, v: number) => sum + v * v, 0) as number);
   const scale = noise ? (noise * norm(clean)) / norm(errors) : 0;
   const data = Float32Array.from(clean, (value, i) => value + scale * errors[i]!);
   return { data, shape, factors, noiseError: (scale * norm(errors)) / norm(data) };
@@ -51,7 +49,7 @@ export function plantedCp(
 
 /** A tensor of multilinear rank `ranks` plus noise. */
 export function plantedTucker(shape: number[], ranks: number[], noise = 0, seed = 1): Planted & { noiseError: number } {
-  let data = Float64Array.from(
+  let data: Float64Array = Float64Array.from(
     randomArray(
       ranks.reduce((a, b) => a * b, 1),
       seed,
@@ -65,8 +63,6 @@ export function plantedTucker(shape: number[], ranks: number[], noise = 0, seed 
     current = current.map((value, k) => (k === mode ? extent : value));
   });
   const errors = randomArray(data.length, seed + 100);
-  const norm = (values: ArrayLike<number>) =>
-    Math.sqrt(Array.prototype.reduce.call(values, (sum: number, v: number) => sum + v * v, 0) as number);
   const scale = noise ? (noise * norm(data)) / norm(errors) : 0;
   const noisy = Float32Array.from(data, (value, i) => value + scale * errors[i]!);
   return { data: noisy, shape, noiseError: (scale * norm(errors)) / norm(noisy) };

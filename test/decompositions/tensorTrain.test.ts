@@ -37,7 +37,7 @@ describe("ttSVD", () => {
     expect(distance(data, await evaluate(engine, (s) => byRanks.tensor.full(s)))).toBeLessThan(1e-5);
     const byError = await ttSVD(engine, x, { relativeError: 1e-4 });
     expect(byError.relativeError).toBeLessThan(1e-4);
-    byError.tensor.ranks.forEach((rank, k) => expect(rank).toBeLessThanOrEqual(ranks[k]!));
+    for (const [k, rank] of byError.tensor.ranks.entries()) expect(rank).toBeLessThanOrEqual(ranks[k]!);
     byRanks.tensor.destroy();
     byError.tensor.destroy();
   });
