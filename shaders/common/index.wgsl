@@ -1,5 +1,6 @@
-// Flattens a dispatch that grid1d (src/gpu/kernel.ts) folded into x and y.
+// Flattens a dispatch that grid1d (src/gpu/kernel.ts) folded into x and y. No variable is called `workgroup` or
+// `private`: wgsl_reflect takes address spaces for keywords.
 
-fn flat_workgroup(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
-  return workgroup.x + workgroup.y * workgroups.x;
+fn flat_workgroup(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+  return group.x + group.y * groups.x;
 }

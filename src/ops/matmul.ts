@@ -1,29 +1,51 @@
-import registerShader from "../../shaders/matmul_register.wgsl";
-import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-
-const register = new Kernel(registerShader, ({ rows, columns, batch }) => [
-  Math.ceil(columns! / 32),
-  Math.ceil(rows! / 32),
-  batch ?? 1,
-]);
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, recordProduct } from "./product.js";
+import { assertShape } from "./shapes.js";
 
 export interface MatmulOptions {
+  /** `a` is stored inner×rows */
   transposeA?: boolean;
+  /** `b` is stored columns×inner */
   transposeB?: boolean;
-  out?: Tensor;
+  /** added to every row: one value a column */
+  bias?: Tensor | undefined;
+  /** applied last */
+  activation?: Activation;
+  /** factor of the product, 1 by default */
+  alpha?: number;
+  /** rows×columns, written instead of a temporary */
+  out?: Tensor | undefined;
 }
 
-/** Matrix product op(A)·op(B). */
+/**
+ * activation(alpha · op(A)·op(B) + bias), rows×columns. Long inner sums are split, in a fixed order.
+ * @throws ShapeError where the inner extents differ
+ */
 export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transposeA = false, transposeB = false } = options;
-  const [rows, inner] = transposeA ? [a.shape[1]!, a.shape[0]!] : [a.shape[0]!, a.shape[1]!];
-  const [innerB, columns] = transposeB ? [b.shape[1]!, b.shape[0]!] : [b.shape[0]!, b.shape[1]!];
-  if (inner !== innerB) throw new ShapeError(`matmul: ${formatShape(a.shape)} times ${formatShape(b.shape)}`);
+  const { transposeA = false, transposeB = false, bias, activation, alpha } = options;
+  if (a.order !== 2 || b.order !== 2)
+    throw new ShapeError(`matmul: ${formatShape(a.shape)} times ${formatShape(b.shape)}, needs two matrices`);
+  const [rows, inner] = (transposeA ? [a.shape[1], a.shape[0]] : a.shape) as [number, number];
+  const [innerB, columns] = (transposeB ? [b.shape[1], b.shape[0]] : b.shape) as [number, number];
+  if (inner !== innerB) {
+    const written = (x: Tensor, transposed: boolean) => `${formatShape(x.shape)}${transposed ? "ᵀ" : ""}`;
+    throw new ShapeError(
+      `matmul: ${written(a, transposeA)} times ${written(b, transposeB)}, inner extents ${inner} and ${innerB} differ`,
+    );
+  }
+  if (bias && bias.size !== columns)
+    throw new ShapeError(`matmul: bias is ${formatShape(bias.shape)}, expected ${columns}`);
+  if (options.out) assertShape("matmul", "out", options.out, [rows, columns]);
   const out = options.out ?? s.tensor([rows, columns], { label: "matmul" });
-  s.run(
-    register.with({ TRANSPOSE_A: transposeA, TRANSPOSE_B: transposeB }),
-    { a, b, out },
-    { rows, columns, inner, stride_a: 0, stride_b: 0, stride_out: 0, alpha: 1 },
-  );
+  recordProduct(s, a, b, out, {
+    rows,
+    columns,
+    inner,
+    transposeA,
+    transposeB,
+    bias,
+    ...(activation && { activation }),
+    ...(alpha !== undefined && { alpha }),
+  });
   return out;
 }

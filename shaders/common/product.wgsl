@@ -1,0 +1,47 @@
+// What the matrix product kernels share: params, buffers, and where the slices of a batched, split product begin.
+#import activation
+#import index
+
+const TRANSPOSE_A: bool = false;
+const TRANSPOSE_B: bool = false;
+const BIAS: bool = false;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  // length of one contiguous inner sum, and how many of them are added up
+  inner: u32,
+  outer: u32,
+  batch: u32,
+  // elements between the matrices of a batch (0 shares one) and between the terms of the outer sum
+  batch_a: u32,
+  batch_b: u32,
+  outer_a: u32,
+  outer_b: u32,
+  // a split takes this much of the inner and the outer sum
+  inner_chunk: u32,
+  outer_chunk: u32,
+  splits: u32,
+  alpha: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+struct Slice {
+  inner_start: u32,
+  inner_stop: u32,
+  outer_start: u32,
+  outer_stop: u32,
+}
+
+fn slice_of(split: u32) -> Slice {
+  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
+  let inner = (split % parts) * params.inner_chunk;
+  let outer = (split / parts) * params.outer_chunk;
+  return Slice(
+    inner,
+    min(inner + params.inner_chunk, params.inner),
+    outer,
+    min(outer + params.outer_chunk, params.outer),
+  );
+}

@@ -1,0 +1,37 @@
+// out[e] = activation(alpha · Σ_s parts[s, e] + bias[e mod columns]): adds up split sums in a fixed order, pairwise in
+// runs of 8. reads splits·size, writes size.
+#import activation
+#import index
+
+const BIAS: bool = false;
+
+struct Params {
+  size: u32,
+  columns: u32,
+  splits: u32,
+  alpha: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> parts: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let e = flat_workgroup(group, groups) * 64u + local;
+  if (e >= params.size) { return; }
+  var sum = 0.0;
+  for (var s = 0u; s < params.splits; s += 8u) {
+    var run = 0.0;
+    for (var t = s; t < min(s + 8u, params.splits); t++) { run += parts[t * params.size + e]; }
+    sum += run;
+  }
+  var value = params.alpha * sum;
+  if (BIAS) { value += bias[e % params.columns]; }
+  out[e] = activate(value);
+}
