@@ -2,7 +2,7 @@
  * Links and reflects the kernels at build time: pulls `#import`s in, reads bindings, params and tunable constants with
  * wgsl_reflect, and emits plain data. The only user of wgsl_reflect, so none of it reaches the running library.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
@@ -20,7 +20,9 @@ export function linkShader(file: string): { code: string; files: string[] } {
     if (files.includes(path)) return "";
     files.push(path);
     return readFileSync(path, "utf8").replace(IMPORT, (_, name: string) => {
-      return link(join(shaderFolder, "common", `${name}.wgsl`));
+      const imported = join(shaderFolder, "common", `${name}.wgsl`);
+      if (!existsSync(imported)) throw new Error(`${basename(path)}: #import ${name}, but there is no ${imported}`);
+      return link(imported);
     });
   };
   return { code: link(file), files };

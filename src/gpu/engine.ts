@@ -499,6 +499,7 @@ export class Engine {
 
   /** @internal */
   acquire(bytes: number, label: string): GPUBuffer {
+    this.#assertOpen();
     return this.#pool.acquire(bytes, label).buffer;
   }
 
@@ -509,6 +510,7 @@ export class Engine {
 
   /** @internal */
   acquireUniforms(bytes: number, label: string): GPUBuffer {
+    this.#assertOpen();
     return this.#uniforms.acquire(bytes, label).buffer;
   }
 

@@ -1,0 +1,163 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { linkShader, loadShader, reflectShader, shaderFolder, wgsl } from "../../shaders/loader.js";
+import { grid1d, Kernel } from "../../src/gpu/index.js";
+
+const folder = mkdtempSync(join(tmpdir(), "tenfold-loader-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const file = (name: string, code: string): string => {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, name), code);
+  return join(folder, name);
+};
+
+const PARAMS = "struct Params { count: u32 }\n@group(0) @binding(0) var<uniform> params: Params;";
+const MAIN = "@compute @workgroup_size(1)\nfn main() { out[0] = f32(params.count); }";
+const OUT = "@group(0) @binding(1) var<storage, read_write> out: array<f32>;";
+
+describe("linking", () => {
+  it("pulls an import in once, however often it is asked for", () => {
+    const path = file("twice.wgsl", `#import index\n#import index\n#import activation\n${PARAMS}\n${OUT}\n${MAIN}`);
+    const { code, files } = linkShader(path);
+    expect(code.match(/fn flat_workgroup/g)).toHaveLength(1);
+    expect(code.match(/fn activate/g)).toHaveLength(1);
+    expect(code).not.toContain("#import");
+    expect(files).toHaveLength(3);
+  });
+
+  it("names an import that is not there", () => {
+    expect(() => linkShader(file("lost.wgsl", "#import nowhere\n"))).toThrow(/lost\.wgsl.*nowhere/s);
+  });
+});
+
+describe("reflection", () => {
+  it("finds bindings, params and constants", () => {
+    const shader = reflectShader(
+      "example",
+      [
+        "const TILE: u32 = 64u;",
+        "const SCALE: f32 = 0.5;",
+        "const EDGES: bool = true;",
+        "const AREA: u32 = TILE * TILE;",
+        "alias scalar = f32;",
+        "struct Params { count: u32, low: i32, factor: f32, shape: vec4<u32>, strides: array<vec4<u32>, 2> }",
+        "@group(0) @binding(0) var<uniform> params: Params;",
+        "@group(0) @binding(2) var<storage, read_write> out: array<scalar>;",
+        "@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;",
+        "@group(0) @binding(3) var<storage, read_write> counts: array<atomic<u32>>;",
+        "@compute @workgroup_size(TILE) fn main() { out[0] = x[0].x; atomicAdd(&counts[0], params.count); }",
+      ].join("\n"),
+    );
+    expect(shader.bindings).toEqual([
+      { binding: 1, name: "x", access: "read", scalar: "f32" },
+      { binding: 2, name: "out", access: "read_write", scalar: "f32" },
+      { binding: 3, name: "counts", access: "read_write", scalar: "u32" },
+    ]);
+    expect(shader.params).toEqual([
+      { name: "count", scalar: "u32", offset: 0, length: 1, stride: 0 },
+      { name: "low", scalar: "i32", offset: 4, length: 1, stride: 0 },
+      { name: "factor", scalar: "f32", offset: 8, length: 1, stride: 0 },
+      { name: "shape", scalar: "u32", offset: 16, length: 4, stride: 0 },
+      { name: "strides", scalar: "u32", offset: 32, length: 8, stride: 4 },
+    ]);
+    expect(shader.paramsSize).toBe(64);
+    expect(shader.constants).toEqual({
+      TILE: { type: "u32", value: 64 },
+      SCALE: { type: "f32", value: 0.5 },
+      EDGES: { type: "bool", value: true },
+      scalar: { type: "alias", value: "f32" },
+    });
+  });
+
+  it("notes the features that a shader enables", () => {
+    const code = `enable f16;\n${PARAMS}\n${OUT}\n${MAIN}`;
+    expect(reflectShader("half", code).features).toEqual(["shader-f16"]);
+  });
+
+  it.each([
+    ["no main", `${PARAMS}\n${OUT}\n${MAIN.replace("main", "other")}`, "exactly one compute entry point"],
+    ["two entry points", `${PARAMS}\n${OUT}\n${MAIN}\n${MAIN.replace("main", "other")}`, "exactly one compute entry"],
+    ["no params", `${OUT}\n@compute @workgroup_size(1)\nfn main() { out[0] = 1.0; }`, "var<uniform> params"],
+    ["params by another name", `${PARAMS}\n${OUT}\n${MAIN}`.replaceAll("params", "sizes"), "called params"],
+    ["another group", `${PARAMS}\n${OUT.replace("group(0)", "group(1)")}\n${MAIN}`, "out must be in @group(0)"],
+    [
+      "nine storage buffers",
+      [
+        PARAMS,
+        OUT,
+        ...[2, 3, 4, 5, 6, 7, 8, 9].map((b) => `@group(0) @binding(${b}) var<storage> x${b}: array<f32>;`),
+        MAIN,
+      ].join("\n"),
+      "9 storage buffers, WebGPU promises 8",
+    ],
+  ])("refuses a shader with %s", (_, code, message) => {
+    expect(() => reflectShader("bad", code)).toThrow(`bad.wgsl: `);
+    expect(() => reflectShader("bad", code)).toThrow(message);
+  });
+});
+
+describe("constants", () => {
+  it("are rewritten in place, and only they", () => {
+    const code = `const A: u32 = 4u;\nconst AB: u32 = A;\n  const A_LOCAL: u32 = 9u;\nconst F: f32 = 1.0;\nconst B: bool = false;\nalias scalar = f32;\n${PARAMS}\n${OUT}\n${MAIN}`;
+    const kernel = new Kernel(reflectShader("k", code), () => [1]);
+    const rewritten = kernel.with({ A: 8, F: 2, B: true, scalar: "f16" });
+    expect(rewritten.code).toContain("const A: u32 = 8u;\nconst AB: u32 = A;\n  const A_LOCAL: u32 = 9u;\n");
+    expect(rewritten.code).toContain("const F: f32 = 2f;\nconst B: bool = true;\nalias scalar = f16;");
+    expect(rewritten.key).toBe("k{A=8,B=true,F=2,scalar=f16}");
+    expect(kernel.with({ A: 4 }).key).toBe("k");
+    expect(kernel.with({ F: -1e-7 }).code).toContain("const F: f32 = -1e-7f;");
+    expect(rewritten.with({ A: 16 }).constants).toMatchObject({ A: 16, F: 2, B: true });
+    expect(kernel.code).toContain("const A: u32 = 4u;");
+  });
+
+  it("reach the grid as numbers", () => {
+    const code = `const A: u32 = 4u;\nconst B: bool = true;\n${PARAMS}\n${OUT}\n${MAIN}`;
+    const kernel = new Kernel(reflectShader("k", code), ({ count }, { A, B }) => [count! / A!, B!]);
+    expect(kernel.workgroups({ count: 8 })).toEqual([2, 1, 1]);
+    expect(kernel.with({ A: 2 }).workgroups({ count: 8 })).toEqual([4, 1, 1]);
+  });
+});
+
+it("grid1d folds what one dimension cannot hold", () => {
+  expect(grid1d(1, 64)).toEqual([1]);
+  expect(grid1d(65535 * 64, 64)).toEqual([65535]);
+  for (const groups of [65536, 1_000_003, 65535 * 65535]) {
+    const [x, y] = grid1d(groups * 64, 64);
+    expect(x).toBeLessThanOrEqual(65535);
+    expect(y).toBeLessThanOrEqual(65535);
+    expect(x! * y!).toBeGreaterThanOrEqual(groups);
+    expect(x! * y! - groups).toBeLessThan(y!);
+  }
+});
+
+describe("the plugin", () => {
+  const load = (id: string, command: "build" | "serve"): string => {
+    const plugin = wgsl() as unknown as {
+      configResolved(config: { command: string }): void;
+      load(this: { addWatchFile(file: string): void }, id: string): { code: string } | null;
+    };
+    plugin.configResolved({ command });
+    return plugin.load.call({ addWatchFile: () => {} }, id)?.code ?? "";
+  };
+
+  it("emits plain data, without comments in a build", () => {
+    const path = file("commented.wgsl", `// said\n${PARAMS}\n\n\n// more\n${OUT}\n${MAIN} // kept`);
+    const built = load(path, "build");
+    expect(built).toMatch(/^export default \{"name":"commented"/);
+    expect(built).not.toContain("said");
+    expect(load(path, "serve")).toContain("said");
+    expect(load("x.ts", "build")).toBe("");
+  });
+});
+
+describe("every shader of the library", () => {
+  const names = readdirSync(shaderFolder).filter((name) => name.endsWith(".wgsl"));
+  it.each(names)("%s links, reflects and stays within WebGPU's default limits", (name) => {
+    const shader = loadShader(join(shaderFolder, name));
+    expect(shader.name).toBe(name.replace(".wgsl", ""));
+    expect(shader.code.split("\n")[0]).toMatch(/^\/\/ /);
+    for (const { scalar } of shader.params) expect(["u32", "i32", "f32"]).toContain(scalar);
+  });
+});

@@ -1,0 +1,90 @@
+import { expect, it, vi } from "vitest";
+import { Engine, Kernel, type Scheduler, Variants } from "../../src/gpu/index.js";
+import { freshEngine, testEngine } from "../engine.js";
+import { affine, affineShader } from "./kernels.js";
+
+const sample = (s: Scheduler, kernel: Kernel) => {
+  const size = 2 ** 14;
+  s.run(kernel, { x: s.tensor([size]), out: s.tensor([size]) }, { count: size, offset: 0 });
+};
+/** The same with a detour of a few thousand additions. */
+const slow = new Kernel(
+  {
+    ...affineShader,
+    name: "affine_slow",
+    code: affineShader.code.replace(
+      "let value =",
+      "var waste = 0.0;\n  for (var i = 0u; i < 4000u; i++) { waste += f32(i & params.count); }\n  let value = min(waste, 0.0) +",
+    ),
+  },
+  affine.grid,
+);
+
+async function affineBy(engine: Engine, variants: Variants): Promise<string> {
+  const x = engine.tensor([3], [1, 2, 3]);
+  const s = engine.scheduler();
+  const out = s.tensor([3]);
+  s.run(variants, { x, out }, { count: 3, offset: 1 });
+  using schedule = await s.compile();
+  engine.submit(schedule);
+  expect([...(await out.read())]).toEqual([2, 3, 4]);
+  x.destroy();
+  return schedule.kernels[0]!;
+}
+
+it("the fastest is picked, once an adapter, and its probe leaves no trace", async () => {
+  const engine = await freshEngine();
+  const variants = new Variants("pick", { slow, fast: affine }, sample);
+  const probed = vi.spyOn(variants as { sample: typeof sample }, "sample");
+  const { live } = engine.memory();
+  const [first, second] = await Promise.all([affineBy(engine, variants), affineBy(engine, variants)]);
+  expect([first, second]).toEqual(["affine", "affine"]);
+  expect(probed).toHaveBeenCalledTimes(2);
+  expect(engine.counters).toMatchObject({ submits: 2, dispatches: 2 });
+  expect(engine.memory().live).toBe(live);
+  // another engine on the same adapter knows
+  const other = await freshEngine();
+  expect(await affineBy(other, new Variants("pick", { slow, fast: affine }, sample))).toBe("affine");
+  expect(probed).toHaveBeenCalledTimes(2);
+  expect(other.counters.pipelines).toBe(1);
+  engine.destroy();
+  other.destroy();
+});
+
+it("a choice can be forced", async () => {
+  const device = (await testEngine()).device;
+  const variants = new Variants("forced", { slow, fast: affine }, sample);
+  using engine = new Engine(device, { variants: { forced: "slow" } });
+  expect(await affineBy(engine, variants)).toBe("affine_slow");
+  using wrong = new Engine(device, { variants: { forced: "fastest" } });
+  await expect(affineBy(wrong, variants)).rejects.toThrow('forced: no variant "fastest"; there are slow, fast');
+});
+
+it("specialising goes to those that know the constant", async () => {
+  const device = (await testEngine()).device;
+  using engine = new Engine(device, { variants: { special: "fast" } });
+  const variants = new Variants("special", { slow, fast: affine }, sample).with({ FACTOR: 1, SIZE: 32 });
+  expect(await affineBy(engine, variants)).toBe("affine{SIZE=32}");
+  expect(() => variants.with({ TILE: 1 })).toThrow('special: no variant has a constant named "TILE"');
+});
+
+it("variants need the same bindings and params", () => {
+  const other = new Kernel({ ...affineShader, name: "other", params: affineShader.params.slice(1) }, affine.grid);
+  expect(() => new Variants("unlike", { affine, other }, sample)).toThrow(
+    "unlike: affine and other differ in their bindings or params",
+  );
+  expect(() => new Variants("none", {}, sample)).toThrow("none: needs at least one variant");
+});
+
+it("a probe that fails is tried again", async () => {
+  const engine = await freshEngine();
+  let broken = true;
+  const variants = new Variants("retry", { slow, fast: affine }, (s, kernel) => {
+    if (broken) throw new Error("no sample today");
+    sample(s, kernel);
+  });
+  await expect(affineBy(engine, variants)).rejects.toThrow("no sample today");
+  broken = false;
+  expect(await affineBy(engine, variants)).toBe("affine");
+  engine.destroy();
+});
