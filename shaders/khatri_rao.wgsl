@@ -1,0 +1,29 @@
+// out[i·J + j, r] = a[i, r] · b[j, r], the column-wise Kronecker product of I×R and J×R, (I·J)×R. reads 2·I·J·R through
+// the cache, flops I·J·R.
+#import index
+
+struct Params {
+  size: u32,
+  rows_b: u32,
+  columns: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let e = flat_workgroup(group, groups) * 64u + local;
+  if (e >= params.size) { return; }
+  let column = e % params.columns;
+  let row = e / params.columns;
+  let i = row / params.rows_b;
+  let j = row % params.rows_b;
+  out[e] = a[i * params.columns + column] * b[j * params.columns + column];
+}

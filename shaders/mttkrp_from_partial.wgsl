@@ -1,0 +1,81 @@
+// M[i, r] = Σ_{b,a} P[b, i, a, r] · W[(b, a), r]: the rest of an MTTKRP from a partial one, as before×rows×after×R. W is the
+// product of the rows of the factors of the modes in `before` and `after`. One invocation an (i, r) and a share of the
+// sum; `out` holds splits×rows×columns. flops 2·size of P; reads P once.
+#import index
+
+const WEIGHTS: u32 = 1u;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  after: u32,
+  outer: u32,
+  outer_chunk: u32,
+  splits: u32,
+  // of the modes that are summed over, in order
+  extents: array<vec4<u32>, 2>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> weight0: array<f32>;
+@group(0) @binding(3) var<storage, read> weight1: array<f32>;
+@group(0) @binding(4) var<storage, read> weight2: array<f32>;
+@group(0) @binding(5) var<storage, read> weight3: array<f32>;
+@group(0) @binding(6) var<storage, read> weight4: array<f32>;
+@group(0) @binding(7) var<storage, read> weight5: array<f32>;
+@group(0) @binding(8) var<storage, read_write> out: array<f32>;
+
+fn weight_of(o: u32, column: u32) -> f32 {
+  var w = 1.0;
+  var rest = o;
+  if (WEIGHTS > 5u) {
+    w *= weight5[rest % params.extents[1].y * params.columns + column];
+    rest /= params.extents[1].y;
+  }
+  if (WEIGHTS > 4u) {
+    w *= weight4[rest % params.extents[1].x * params.columns + column];
+    rest /= params.extents[1].x;
+  }
+  if (WEIGHTS > 3u) {
+    w *= weight3[rest % params.extents[0].w * params.columns + column];
+    rest /= params.extents[0].w;
+  }
+  if (WEIGHTS > 2u) {
+    w *= weight2[rest % params.extents[0].z * params.columns + column];
+    rest /= params.extents[0].z;
+  }
+  if (WEIGHTS > 1u) {
+    w *= weight1[rest % params.extents[0].y * params.columns + column];
+    rest /= params.extents[0].y;
+  }
+  if (WEIGHTS > 0u) { w *= weight0[rest * params.columns + column]; }
+  return w;
+}
+
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  var item = flat_workgroup(group, groups) * 64u + local;
+  let column = item % params.columns;
+  item /= params.columns;
+  let row = item % params.rows;
+  let split = item / params.rows;
+  if (split >= params.splits) { return; }
+  let start = split * params.outer_chunk;
+  let stop = min(start + params.outer_chunk, params.outer);
+  var sum = 0.0;
+  var run = 0.0;
+  for (var o = start; o < stop; o++) {
+    let at = (o / params.after * params.rows + row) * params.after + o % params.after;
+    run += x[at * params.columns + column] * weight_of(o, column);
+    if (o % 64u == 63u) {
+      sum += run;
+      run = 0.0;
+    }
+  }
+  out[(split * params.rows + row) * params.columns + column] = sum + run;
+}

@@ -1,0 +1,93 @@
+import residualShader from "../../shaders/kruskal_residual.wgsl";
+import tensorShader from "../../shaders/kruskal_to_tensor.wgsl";
+import totalShader from "../../shaders/total.wgsl";
+import { formatShape, grid1d, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { mergeModes } from "./mergeModes.js";
+import { assertShape } from "./shapes.js";
+
+const tiles = ({ outer, middle, last }: Readonly<Record<string, number>>): number =>
+  outer! * Math.ceil(middle! / 4) * Math.ceil(last! / 4);
+const toTensor = new Kernel(tensorShader, (params) => grid1d(tiles(params), 64));
+const residual = new Kernel(residualShader, (params) => grid1d(tiles(params), 64));
+const total = new Kernel(totalShader, () => [1]);
+/** factors that the kernels bind */
+const MOST_FACTORS = 5;
+
+/** The Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … of factors Iₖ×R and weights [R] (null: ones), written out in full. */
+export function kruskalToTensor(
+  s: Scheduler,
+  weights: Tensor | null,
+  factors: readonly Tensor[],
+  options: { out?: Tensor | undefined } = {},
+): Tensor {
+  const shape = shapeOf("kruskalToTensor", weights, factors);
+  if (options.out) assertShape("kruskalToTensor", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "Kruskal tensor" });
+  const model = bindModel(s, weights, factors);
+  s.run(toTensor.with(model.constants), { ...model.bindings, out }, model.params);
+  s.release(...model.temporaries);
+  return out;
+}
+
+/**
+ * ‖X − X̂‖² ([1]) for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, with X̂ never stored and X read once. Differences are squared one by one
+ * and summed pairwise, so it holds its digits where a fit near 1 cancels ‖X‖² − 2⟨X, X̂⟩ + ‖X̂‖².
+ */
+export function kruskalResidual(
+  s: Scheduler,
+  x: Tensor,
+  weights: Tensor | null,
+  factors: readonly Tensor[],
+  options: { out?: Tensor | undefined } = {},
+): Tensor {
+  const shape = shapeOf("kruskalResidual", weights, factors);
+  assertShape("kruskalResidual", "the tensor", x, shape);
+  if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
+  const out = options.out ?? s.tensor([1], { label: "residual" });
+  const model = bindModel(s, weights, factors);
+  const kernel = residual.with(model.constants);
+  const [groupsX, groupsY] = kernel.workgroups(model.params);
+  const parts = s.tensor([groupsX * groupsY], { label: "partial residuals" });
+  s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
+  s.run(total, { parts, out }, { size: parts.size });
+  s.release(parts, ...model.temporaries);
+  return out;
+}
+
+function shapeOf(operation: string, weights: Tensor | null, factors: readonly Tensor[]): number[] {
+  const rank = factors[0]?.shape[1];
+  if (rank === undefined) throw new ShapeError(`${operation}: needs at least one factor I×R`);
+  factors.forEach((factor, mode) => {
+    assertShape(operation, `factor ${mode}`, factor, [factor.shape[0]!, rank]);
+  });
+  if (weights && weights.size !== rank)
+    throw new ShapeError(`${operation}: weights are ${formatShape(weights.shape)}, expected ${rank}`);
+  return factors.map((factor) => factor.shape[0]!);
+}
+
+/** What the kernels of shaders/common/kruskal.wgsl take: the last two modes, and those before them as `outer`. */
+function bindModel(s: Scheduler, weights: Tensor | null, given: readonly Tensor[]) {
+  const { factors, temporaries } = mergeModes(s, given, MOST_FACTORS);
+  const unused = s.tensor([1], { label: "no factor" });
+  const last = factors.at(-1)!;
+  const middle = factors.at(-2);
+  const before = factors.slice(0, -2);
+  const extents = before.map((factor) => factor.shape[0]!);
+  const bindings = {
+    weights: weights ?? unused,
+    outer0: before[0] ?? unused,
+    outer1: before[1] ?? unused,
+    outer2: before[2] ?? unused,
+    middle_factor: middle ?? unused,
+    last_factor: last,
+  };
+  const params: Params = {
+    rank: last.shape[1]!,
+    outer: extents.reduce((product, extent) => product * extent, 1),
+    middle: middle?.shape[0] ?? 1,
+    last: last.shape[0]!,
+    extents: [0, 1, 2, 3].map((index) => extents[index] ?? 1),
+  };
+  const constants = { WEIGHTED: weights !== null, OUTER: before.length, MIDDLE: middle !== undefined };
+  return { bindings, params, constants, temporaries: [...temporaries, unused] };
+}

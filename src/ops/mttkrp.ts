@@ -1,0 +1,114 @@
+import shader from "../../shaders/mttkrp.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { mergeModes } from "./mergeModes.js";
+import { recordProduct, splitSums, sumParts } from "./product.js";
+import { assertMode, assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ rows, columns, splits }) =>
+  grid1d(Math.ceil(rows! / 4) * Math.ceil(columns! / 4) * splits!, 64),
+);
+/** factors that the kernel binds besides the innermost one */
+const MOST_WEIGHTS = 5;
+
+/**
+ * Matricised tensor times Khatri-Rao product (Kolda & Bader 2009, section 3.4), Iₙ×R:
+ * M[i, r] = Σ X[…, i, …] · Π_{k≠n} Aₖ[iₖ, r]. Fused: neither an unfolding nor the Khatri-Rao product is ever stored, and X
+ * is read once. `factors` has one Iₖ×R matrix a mode; the one at `mode` is ignored.
+ */
+export function mttkrp(
+  s: Scheduler,
+  x: Tensor,
+  factors: readonly Tensor[],
+  mode: number,
+  options: { out?: Tensor | undefined } = {},
+): Tensor {
+  assertMode("mttkrp", x, mode);
+  return contract(s, `mttkrp (mode ${mode})`, x, factors, [mode, mode + 1], options.out);
+}
+
+/**
+ * Contracts all modes outside `keep` = [start, stop) with their factors: P[i_start, …, i_{stop-1}, r], one read of X. The
+ * inner node of a dimension tree (Phan, Tichavský & Cichocki 2013): `mttkrpFromPartial` goes on from it.
+ */
+export function partialMttkrp(
+  s: Scheduler,
+  x: Tensor,
+  factors: readonly Tensor[],
+  keep: readonly [start: number, stop: number],
+  options: { out?: Tensor | undefined } = {},
+): Tensor {
+  const [start, stop] = keep;
+  if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= x.order))
+    throw new ShapeError(`partialMttkrp: modes ${start} to ${stop} of a tensor of shape ${formatShape(x.shape)}`);
+  return contract(s, `partialMttkrp (modes ${start} to ${stop})`, x, factors, keep, options.out);
+}
+
+function contract(
+  s: Scheduler,
+  operation: string,
+  x: Tensor,
+  factors: readonly Tensor[],
+  keep: readonly [number, number],
+  given: Tensor | undefined,
+): Tensor {
+  const [start, stop] = keep;
+  if (factors.length !== x.order)
+    throw new ShapeError(`${operation}: ${factors.length} factors for a tensor of shape ${formatShape(x.shape)}`);
+  const contracted = factors.filter((_, mode) => mode < start || mode >= stop);
+  if (contracted.length === 0) throw new ShapeError(`${operation}: there is no other mode to contract`);
+  const columns = contracted[0]!.shape[1] ?? 1;
+  factors.forEach((factor, mode) => {
+    if (mode < start || mode >= stop) assertShape(operation, `factor ${mode}`, factor, [x.shape[mode]!, columns]);
+  });
+  const shape = [...x.shape.slice(start, stop), columns];
+  if (given) assertShape(operation, "out", given, shape);
+  const out = given ?? s.tensor(shape, { label: "mttkrp" });
+  const rows = sizeOf(x.shape.slice(start, stop));
+  if (contracted.length === 1) {
+    // one contracted mode, in front or behind: a plain product
+    const inner = x.size / rows;
+    recordProduct(s, x, contracted[0]!, out, { rows, columns, inner, transposeA: start > 0 });
+    return out;
+  }
+  const left = mergeModes(s, factors.slice(0, start), MOST_WEIGHTS);
+  const right = mergeModes(s, factors.slice(stop), MOST_WEIGHTS + 1 - left.factors.length);
+  const transposed = right.factors.length === 0;
+  const weights = [...left.factors, ...right.factors];
+  const innerFactor = weights.pop()!;
+  const inner = innerFactor.shape[0]!;
+  const outer = x.size / rows / inner;
+  const split = splitSums(rows * columns, inner, outer);
+  const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
+  const unused = s.tensor([1], { label: "no factor" });
+  const weight = (index: number) => weights[index] ?? unused;
+  s.run(
+    kernel.with({ TRANSPOSED: transposed, WEIGHTS: weights.length }),
+    {
+      x,
+      factor: innerFactor,
+      weight0: weight(0),
+      weight1: weight(1),
+      weight2: weight(2),
+      weight3: weight(3),
+      weight4: weight(4),
+      out: parts,
+    },
+    {
+      rows,
+      columns,
+      inner,
+      outer,
+      middle: transposed ? 1 : sizeOf(right.factors.slice(0, -1).map((factor) => factor.shape[0]!)),
+      inner_chunk: split.inner,
+      outer_chunk: split.outer,
+      splits: split.count,
+      extents: Array.from({ length: 8 }, (_, index) => weights[index]?.shape[0] ?? 1),
+    },
+  );
+  if (parts !== out) {
+    sumParts(s, parts, out);
+    s.release(parts);
+  }
+  s.release(unused, ...left.temporaries, ...right.temporaries);
+  return out;
+}

@@ -1,0 +1,308 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { gram } from "../../src/ops/gram.js";
+import { hadamard } from "../../src/ops/hadamard.js";
+import { khatriRao } from "../../src/ops/khatriRao.js";
+import { kronecker } from "../../src/ops/kronecker.js";
+import { kruskalResidual, kruskalToTensor } from "../../src/ops/kruskal.js";
+import { modeProduct } from "../../src/ops/modeProduct.js";
+import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
+import { mttkrpFromPartial } from "../../src/ops/mttkrpFromPartial.js";
+import { unfoldedProduct } from "../../src/ops/unfoldedProduct.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import * as products from "../reference/products.js";
+import { matmul, randomArray } from "../reference.js";
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
+
+/** A random tensor and one random factor a mode, on both sides. */
+function problem(engine: Engine, shape: readonly number[], rank: number) {
+  const x = randomArray(sizeOf(shape), 11);
+  const factors = shape.map((extent, mode) => randomArray(extent * rank, 20 + mode));
+  return {
+    x,
+    factors,
+    tx: engine.tensor(shape, x),
+    tfactors: factors.map((factor, mode) => engine.tensor([shape[mode]!, rank], factor)),
+    destroy(this: { tx: Tensor; tfactors: Tensor[] }) {
+      for (const tensor of [this.tx, ...this.tfactors]) tensor.destroy();
+    },
+  };
+}
+
+const shapes: number[][] = [
+  [5],
+  [7, 1],
+  [1, 6],
+  [13, 17],
+  [3, 5, 7],
+  [1, 4, 1],
+  [8, 12, 16],
+  [31, 2, 29],
+  [2, 3, 4, 5],
+  [6, 1, 5, 1, 3],
+  [3, 2, 2, 3, 2, 2],
+  [2, 2, 3, 2, 2, 2, 2, 2, 3],
+];
+const many = [...shapes, [300, 9, 10], [3, 2000, 4], [5, 6, 1500], [64, 64, 64]];
+
+describe("modeProduct", () => {
+  it.each(many.map((shape) => [shape]))("in every mode of %j", async (shape) => {
+    const engine = await testEngine();
+    const x = randomArray(sizeOf(shape), 1);
+    using tx = engine.tensor(shape, x);
+    for (const size of [1, 6, 8]) {
+      const matrices = shape.map((extent, mode) => randomArray(extent * size, 2 + mode));
+      const straight = matrices.map((u, mode) => engine.tensor([size, shape[mode]!], u));
+      const transposed = matrices.map((u, mode) => engine.tensor([shape[mode]!, size], u));
+      const results = await evaluate(engine, (s) =>
+        shape.flatMap((_, mode) => [
+          modeProduct(s, tx, straight[mode]!, mode),
+          modeProduct(s, tx, transposed[mode]!, mode, { transpose: true }),
+        ]),
+      );
+      shape.forEach((_, mode) => {
+        const expected = (transpose: boolean) => products.modeProduct(x, shape, matrices[mode]!, size, mode, transpose);
+        expectClose(results[2 * mode]!, expected(false), 3e-6);
+        expectClose(results[2 * mode + 1]!, expected(true), 3e-6);
+      });
+      for (const tensor of [...straight, ...transposed]) tensor.destroy();
+    }
+  });
+
+  it("commutes between different modes", async () => {
+    const engine = await testEngine();
+    const extents = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(extents, fc.nat(), fc.nat(), fc.integer({ min: 1, max: 6 }), async (shape, p, q, size) => {
+        const m = p % shape.length;
+        const n = (m + 1 + (q % (shape.length - 1))) % shape.length;
+        using x = engine.tensor(shape, randomArray(sizeOf(shape), p));
+        using u = engine.tensor([size, shape[m]!], randomArray(size * shape[m]!, q));
+        using v = engine.tensor([size + 1, shape[n]!], randomArray((size + 1) * shape[n]!, q + 1));
+        const [one, other] = await evaluate(engine, (s) => [
+          modeProduct(s, modeProduct(s, x, u, m), v, n),
+          modeProduct(s, modeProduct(s, x, v, n), u, m),
+        ]);
+        expectClose(one!, other!, 1e-5);
+      }),
+      { numRuns: 25, seed: 7 },
+    );
+  });
+
+  it("says what does not fit", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([3, 4, 5]);
+    using u = engine.tensor([2, 3]);
+    using s = engine.scheduler();
+    expect(() => modeProduct(s, x, u, 1)).toThrow("modeProduct (mode 1): the matrix is 2×3, expected 2×4");
+    expect(() => modeProduct(s, x, u, 3)).toThrow("modeProduct: mode 3 of a tensor of shape 3×4×5, needs 0 to 2");
+  });
+});
+
+describe("mttkrp", () => {
+  it.each(many.filter((shape) => shape.length > 1).map((shape) => [shape]))("in every mode of %j", async (shape) => {
+    const engine = await testEngine();
+    for (const rank of [1, 7, 16]) {
+      const given = problem(engine, shape, rank);
+      const results = await evaluate(engine, (s) => shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)));
+      shape.forEach((_, mode) => {
+        expectClose(results[mode]!, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
+      });
+      given.destroy();
+    }
+  });
+
+  it("is the unfolding times the Khatri-Rao product", async () => {
+    const engine = await testEngine();
+    const extents = fc.tuple(...[1, 2, 3].map(() => fc.integer({ min: 1, max: 14 })));
+    await fc.assert(
+      fc.asyncProperty(extents, fc.integer({ min: 1, max: 9 }), fc.nat(2), async (shape, rank, mode) => {
+        const given = problem(engine, shape, rank);
+        const [first, second] = given.tfactors.filter((_, other) => other !== mode) as [Tensor, Tensor];
+        const [fused, kr] = await evaluate(engine, (s) => [
+          mttkrp(s, given.tx, given.tfactors, mode),
+          khatriRao(s, first, second),
+        ]);
+        const unfolded = products.unfold(given.x, shape, mode);
+        expectClose(fused!, matmul(unfolded, kr!, shape[mode]!, unfolded.length / shape[mode]!, rank), 1e-5);
+        given.destroy();
+      }),
+      { numRuns: 25, seed: 8 },
+    );
+  });
+
+  it("reads the tensor once, stores nothing of its size, and a sweep of order 3 reads it twice", async () => {
+    const engine = await testEngine();
+    const shape = [24, 20, 28];
+    const given = problem(engine, shape, 8);
+    const s = engine.scheduler();
+    const [, b, c] = given.tfactors as [Tensor, Tensor, Tensor];
+    const m0 = mttkrp(s, given.tx, given.tfactors, 0);
+    const partial = partialMttkrp(s, given.tx, given.tfactors, [1, 3]);
+    const m1 = mttkrpFromPartial(s, partial, [b, c], [1, 3], 1);
+    const m2 = mttkrpFromPartial(s, partial, [b, c], [1, 3], 2);
+    const schedule = await s.compile();
+    expect(schedule.reads(given.tx)).toBe(2);
+    engine.submit(schedule);
+    const results = await engine.read([m0, m1, m2]);
+    results.forEach((result, mode) => {
+      expectClose(result, products.mttkrp(given.x, shape, given.factors, 8, mode), 3e-6);
+    });
+    schedule.destroy();
+    given.destroy();
+  });
+
+  it("says which factor does not fit", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([30, 40, 5]);
+    using a = engine.tensor([30, 5]);
+    using c = engine.tensor([5, 5]);
+    using s = engine.scheduler();
+    expect(() => mttkrp(s, x, [a, a, a], 1)).toThrow("mttkrp (mode 1): factor 2 is 30×5, expected 5×5");
+    expect(() => mttkrp(s, x, [a, c], 1)).toThrow("mttkrp (mode 1): 2 factors for a tensor of shape 30×40×5");
+  });
+});
+
+describe("partialMttkrp and what follows it", () => {
+  it.each(many.filter((shape) => shape.length > 1).map((shape) => [shape]))("over every range of %j", async (shape) => {
+    const engine = await testEngine();
+    const rank = 5;
+    const given = problem(engine, shape, rank);
+    const order = shape.length;
+    const ranges = shape.flatMap((_, start) =>
+      Array.from({ length: order - start }, (_, length): [number, number] => [start, start + length + 1]).filter(
+        ([from, to]) => to - from < order,
+      ),
+    );
+    // the first, the last and some between
+    const chosen = ranges.filter((_, index) => index % Math.ceil(ranges.length / 9) === 0);
+    const results = await evaluate(engine, (s) =>
+      chosen.flatMap(([start, stop]) => {
+        const partial = partialMttkrp(s, given.tx, given.tfactors, [start, stop]);
+        const kept = given.tfactors.slice(start, stop);
+        const rest = kept.map((_, index) => mttkrpFromPartial(s, partial, kept, [start, stop], start + index));
+        return [partial, ...rest];
+      }),
+    );
+    let at = 0;
+    for (const [start, stop] of chosen) {
+      const expected = products.partialMttkrp(given.x, shape, given.factors, rank, start, stop);
+      expectClose(results[at++]!, expected, 3e-6);
+      for (let mode = start; mode < stop; mode++)
+        expectClose(results[at++]!, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
+    }
+    given.destroy();
+  });
+});
+
+describe("unfoldedProduct", () => {
+  it.each(many.map((shape) => [shape]))("in every mode of %j", async (shape) => {
+    const engine = await testEngine();
+    const x = randomArray(sizeOf(shape), 1);
+    using tx = engine.tensor(shape, x);
+    const sizes = [1, 5];
+    const others = shape.flatMap((_, mode) =>
+      sizes.map((size) => {
+        const shapeY = shape.map((extent, index) => (index === mode ? size : extent));
+        return { mode, shapeY, y: randomArray(sizeOf(shapeY), 3 + mode) };
+      }),
+    );
+    const tys = others.map(({ shapeY, y }) => engine.tensor(shapeY, y));
+    const results = await evaluate(engine, (s) => [
+      ...others.map(({ mode }, index) => unfoldedProduct(s, tx, tys[index]!, mode)),
+      ...shape.map((_, mode) => unfoldedProduct(s, tx, tx, mode)),
+    ]);
+    const expected = (y: ArrayLike<number>, shapeY: readonly number[], mode: number) =>
+      products.timesTransposed(
+        products.unfold(x, shape, mode),
+        products.unfold(y, shapeY, mode),
+        sizeOf(shape) / shape[mode]!,
+      );
+    others.forEach(({ mode, shapeY, y }, index) => {
+      expectClose(results[index]!, expected(y, shapeY, mode), 3e-6);
+    });
+    shape.forEach((extent, mode) => {
+      if (extent <= 300) expectClose(results[others.length + mode]!, expected(x, shape, mode), 3e-6);
+    });
+    for (const tensor of tys) tensor.destroy();
+  });
+});
+
+describe("the small products", () => {
+  const matrices: [number, number][] = [
+    [1, 1],
+    [5, 1],
+    [1, 7],
+    [13, 11],
+    [1000, 6],
+    [17, 40],
+  ];
+
+  it.each(matrices)("gram, hadamard of %i×%i", async (rows, columns) => {
+    const engine = await testEngine();
+    const [a, b] = [randomArray(rows * columns, 1), randomArray(rows * columns, 2)];
+    using ta = engine.tensor([rows, columns], a);
+    using tb = engine.tensor([rows, columns], b);
+    const [grams, hadamards] = await evaluate(engine, (s) => [gram(s, ta), hadamard(s, ta, tb)]);
+    expectClose(grams!, matmul(a, a, columns, rows, columns, { transposeA: true }), 3e-6);
+    expectClose(
+      hadamards!,
+      Array.from(a, (value, e) => value * b[e]!),
+      1e-7,
+    );
+  });
+
+  it.each(matrices)("khatriRao, kronecker of %i×%i with others", async (rows, columns) => {
+    const engine = await testEngine();
+    const a = randomArray(rows * columns, 1);
+    const b = randomArray(3 * columns, 2);
+    using ta = engine.tensor([rows, columns], a);
+    using tb = engine.tensor([3, columns], b);
+    const [kr, kron] = await evaluate(engine, (s) => [khatriRao(s, ta, tb), kronecker(s, ta, tb)]);
+    expectClose(kr!, products.khatriRao(a, b, columns), 1e-7);
+    expectClose(kron!, products.kronecker(a, columns, b, columns), 1e-7);
+  });
+});
+
+describe("the Kruskal tensor", () => {
+  it.each(many.map((shape) => [shape]))("of shape %j, in full and as a residual", async (shape) => {
+    const engine = await testEngine();
+    const rank = 5;
+    const given = problem(engine, shape, rank);
+    const weights = randomArray(rank, 9);
+    using tweights = engine.tensor([rank], weights);
+    const [full, plain, residual] = await evaluate(engine, (s) => [
+      kruskalToTensor(s, tweights, given.tfactors),
+      kruskalToTensor(s, null, given.tfactors),
+      kruskalResidual(s, given.tx, tweights, given.tfactors),
+    ]);
+    const model = products.kruskal(weights, given.factors, rank);
+    expectClose(full!, model, 2e-6);
+    expectClose(plain!, products.kruskal(null, given.factors, rank), 2e-6);
+    const expected = model.reduce((sum, value, e) => sum + (given.x[e]! - value) ** 2, 0);
+    expectClose(residual!, [expected], 2e-6);
+    given.destroy();
+  });
+
+  it("leaves a residual of rounding size where the model is exact", async () => {
+    const engine = await testEngine();
+    const given = problem(engine, [20, 30, 25], 4);
+    const exact = products.kruskal(null, given.factors, 4);
+    using x = engine.tensor([20, 30, 25], Float32Array.from(exact));
+    const norm = exact.reduce((sum, value) => sum + value * value, 0);
+    const [residual] = await evaluate(engine, (s) => kruskalResidual(s, x, null, given.tfactors));
+    expect(residual! / norm).toBeLessThan(1e-13);
+    given.destroy();
+  });
+
+  it("says what does not fit", async () => {
+    const engine = await testEngine();
+    using a = engine.tensor([3, 2]);
+    using b = engine.tensor([4, 3]);
+    using s = engine.scheduler();
+    expect(() => kruskalToTensor(s, null, [a, b])).toThrow("kruskalToTensor: factor 1 is 4×3, expected 4×2");
+    expect(() => kruskalResidual(s, b, a, [a, a])).toThrow("kruskalResidual: weights are 3×2, expected 2");
+  });
+});
