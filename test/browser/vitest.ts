@@ -1,0 +1,26 @@
+/** Stands in for `vitest` in the page: its own runner and its own expect, so that test files run there unchanged. */
+import {
+  ASYMMETRIC_MATCHERS_OBJECT,
+  chai,
+  JestAsymmetricMatchers,
+  JestChaiExpect,
+  JestExtend,
+  setState,
+} from "@vitest/expect";
+import * as spy from "@vitest/spy";
+
+export { afterAll, afterEach, beforeAll, beforeEach, describe, it, test } from "@vitest/runner";
+
+chai.use(JestExtend);
+chai.use(JestChaiExpect);
+chai.use(JestAsymmetricMatchers);
+
+const asymmetric = (globalThis as Record<symbol, unknown>)[ASYMMETRIC_MATCHERS_OBJECT] as object;
+export const expect = Object.assign(
+  (value: unknown, message?: string) => chai.expect(value, message),
+  chai.expect,
+  asymmetric,
+);
+setState({ assertionCalls: 0 }, expect as never);
+
+export const vi = { fn: spy.fn, spyOn: spy.spyOn, restoreAllMocks: spy.restoreAllMocks };

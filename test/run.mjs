@@ -1,0 +1,107 @@
+/**
+ * `npm test`: everything that CI runs, one step after the other; `node test/run.mjs lint browser` runs only these.
+ * Ends with the line `N passed, N failed`: the tests, the browser's tests, and one for each of types, lint, build and package.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { runnerImport } from "vite";
+
+const root = resolve(import.meta.dirname, "..");
+process.chdir(root);
+process.env.PATH = `${join(root, "node_modules/.bin")}${delimiter}${process.env.PATH}`;
+
+/** A command that passes or fails as a whole; its output is shown where it fails. */
+const command = (line) => () => {
+  const { status, stdout, stderr } = spawnSync(line, { shell: true, encoding: "utf8", maxBuffer: 2 ** 28 });
+  if (status === 0) return { passed: 1, failed: 0 };
+  console.log(`${stdout}${stderr}`);
+  return { passed: 0, failed: 1 };
+};
+
+/** What is published: exports and types resolve, and the library's entry stands alone. */
+function packaged() {
+  const result = command("publint --strict --pack false")();
+  const seen = new Set();
+  const outside = [];
+  const visit = (file) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const code = readFileSync(file, "utf8");
+    for (const [, from] of code.matchAll(/(?:\bfrom|^import|\bimport\()\s*["']([^"']+)["']/gm)) {
+      if (from.startsWith(".")) visit(resolve(file, "..", from));
+      else outside.push(`${file} imports ${from}`);
+    }
+  };
+  try {
+    visit(resolve("dist/index.js"));
+  } catch (error) {
+    outside.push(error.message);
+  }
+  if (outside.length === 0) return result;
+  console.log(`the library's entry needs no package and no Node, but\n${outside.join("\n")}`);
+  return { passed: 0, failed: 1 };
+}
+
+function unit() {
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-test-"));
+  const file = join(folder, "results.json");
+  try {
+    const { status } = spawnSync(`vitest run --reporter=default --reporter=json --outputFile.json="${file}"`, {
+      shell: true,
+      stdio: "inherit",
+    });
+    const results = JSON.parse(readFileSync(file, "utf8"));
+    const broken = results.testResults.filter(({ status, assertionResults }) => {
+      return status === "failed" && !assertionResults.some((test) => test.status === "failed");
+    });
+    const failed = results.numFailedTests + broken.length;
+    // an error outside of all tests fails the run as well
+    return { passed: results.numPassedTests, failed: failed || (status === 0 ? 0 : 1) };
+  } catch (error) {
+    console.log(`no results of vitest: ${error.message}`);
+    return { passed: 0, failed: 1 };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function browser() {
+  try {
+    const { module } = await runnerImport(join(root, "test/browser/run.ts"));
+    return await module.runInBrowser();
+  } catch (error) {
+    console.log(error.stack);
+    return { passed: 0, failed: 1 };
+  }
+}
+
+const steps = {
+  types: command("tsc --noEmit"),
+  lint: command("biome check --error-on-warnings"),
+  build: command("npm run --silent build"),
+  package: packaged,
+  unit,
+  browser,
+};
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !(name in steps));
+if (unknown.length) {
+  console.error(`unknown: ${unknown.join(", ")}; there are ${Object.keys(steps).join(", ")}`);
+  process.exit(2);
+}
+let passed = 0;
+let failed = 0;
+for (const [name, step] of Object.entries(steps)) {
+  if (asked.length && !asked.includes(name)) continue;
+  const started = performance.now();
+  const result = await step();
+  passed += result.passed;
+  failed += result.failed;
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${result.failed ? "✗" : "✓"} ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);
+}
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
