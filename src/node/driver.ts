@@ -28,7 +28,7 @@ export function installedDrivers(): string[] {
 }
 
 /** The folder of an installed npm package, seen from the project that runs, then from tenfold itself. */
-function packageFolder(name: string): string | null {
+export function packageFolder(name: string): string | null {
   for (const from of [join(process.cwd(), "x.js"), import.meta.url]) {
     for (const folder of createRequire(from).resolve.paths(name) ?? []) {
       if (existsSync(join(folder, name, "package.json"))) return join(folder, name);

@@ -1,0 +1,182 @@
+/** Element types that a file can hold and JavaScript can name exactly. */
+export type Numeric =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array;
+
+/** A dense row-major array in memory; its element type is that of `data`. */
+export interface NumericArray {
+  /** extents; none for a scalar */
+  shape: readonly number[];
+  data: Numeric;
+}
+
+/** How a file writes an element. `widen` makes JavaScript numbers of elements that have no typed array of their own. */
+export interface Encoding {
+  bytes: number;
+  /** the typed array that has these elements on a little-endian machine */
+  direct?: new (
+    buffer: ArrayBuffer,
+    offset: number,
+    length: number,
+  ) => Numeric;
+  /** reads `length` elements; throws {@link InexactError} for one that no number is equal to */
+  widen?: (view: DataView, length: number, littleEndian: boolean) => Numeric;
+}
+
+/** An integer of a file that is no JavaScript number; the reader names its place. */
+export class InexactError extends Error {
+  constructor(
+    readonly index: number,
+    readonly value: bigint,
+  ) {
+    super(`${value}`);
+  }
+}
+
+/** The f32 that a half-precision float is equal to. */
+export function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * (fraction / 1024) * 2 ** -14;
+}
+
+function widenBigInts(signed: boolean) {
+  return (view: DataView, length: number, littleEndian: boolean): Float64Array => {
+    const out = new Float64Array(length);
+    for (let i = 0; i < length; i++) {
+      const value = signed ? view.getBigInt64(8 * i, littleEndian) : view.getBigUint64(8 * i, littleEndian);
+      out[i] = Number(value);
+      if (BigInt(out[i]!) !== value) throw new InexactError(i, value);
+    }
+    return out;
+  };
+}
+
+/** Element encodings by the names that both NumPy (kind and size) and this folder use. */
+export const ENCODINGS: Readonly<Record<string, Encoding>> = {
+  f8: { bytes: 8, direct: Float64Array },
+  f4: { bytes: 4, direct: Float32Array },
+  i4: { bytes: 4, direct: Int32Array },
+  u4: { bytes: 4, direct: Uint32Array },
+  i2: { bytes: 2, direct: Int16Array },
+  u2: { bytes: 2, direct: Uint16Array },
+  i1: { bytes: 1, direct: Int8Array },
+  u1: { bytes: 1, direct: Uint8Array },
+  b1: { bytes: 1, direct: Uint8Array },
+  i8: { bytes: 8, widen: widenBigInts(true) },
+  u8: { bytes: 8, widen: widenBigInts(false) },
+  f2: {
+    bytes: 2,
+    widen: (view, length, littleEndian) =>
+      Float32Array.from({ length }, (_, i) => halfToNumber(view.getUint16(2 * i, littleEndian))),
+  },
+  // the upper half of an f32; safetensors has it, NumPy has not
+  bf16: {
+    bytes: 2,
+    widen: (view, length, littleEndian) => {
+      const out = new Uint32Array(length);
+      for (let i = 0; i < length; i++) out[i] = view.getUint16(2 * i, littleEndian) << 16;
+      return new Float32Array(out.buffer);
+    },
+  },
+};
+
+/** `f4`, `u1`, … of an array in memory. */
+export function encodingName(data: Numeric): string {
+  const kind = data instanceof Float32Array || data instanceof Float64Array ? "f" : /^Uint/.test(data.constructor.name);
+  return `${kind === "f" ? "f" : kind ? "u" : "i"}${data.BYTES_PER_ELEMENT}`;
+}
+
+export const LITTLE_ENDIAN_HOST = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/**
+ * Reads `length` elements that begin at byte `start`. Where the bytes lie as the machine wants them they are not copied:
+ * the array then shares the memory of `bytes`.
+ */
+export function decode(
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+  encoding: Encoding,
+  littleEndian: boolean,
+): Numeric {
+  const size = length * encoding.bytes;
+  const at = bytes.byteOffset + start;
+  if (encoding.widen) return encoding.widen(new DataView(bytes.buffer, at, size), length, littleEndian);
+  const swap = encoding.bytes > 1 && littleEndian !== LITTLE_ENDIAN_HOST;
+  const Direct = encoding.direct!;
+  if (!swap && at % encoding.bytes === 0) return new Direct(bytes.buffer as ArrayBuffer, at, length);
+  const copy = new Uint8Array(bytes.subarray(start, start + size)); // Buffer's slice would not copy
+  if (swap) swapBytes(copy, encoding.bytes);
+  return new Direct(copy.buffer as ArrayBuffer, 0, length);
+}
+
+/** The elements as little-endian bytes; shares the memory of `data` on little-endian machines. */
+export function encode(data: Numeric): Uint8Array {
+  const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  if (LITTLE_ENDIAN_HOST || data.BYTES_PER_ELEMENT === 1) return bytes;
+  const copy = bytes.slice();
+  swapBytes(copy, data.BYTES_PER_ELEMENT);
+  return copy;
+}
+
+function swapBytes(bytes: Uint8Array, width: number): void {
+  for (let at = 0; at < bytes.length; at += width) bytes.subarray(at, at + width).reverse();
+}
+
+/** Row-major copy of column-major (Fortran) elements. */
+export function fromColumnMajor(data: Numeric, shape: readonly number[]): Numeric {
+  // row-major elements of the reversed shape are the column-major ones: walk the target, step through the source
+  const out = data.slice();
+  const order = shape.length;
+  const strides: number[] = [];
+  let stride = 1;
+  for (const extent of shape) {
+    strides.push(stride);
+    stride *= extent;
+  }
+  const index = new Array<number>(order).fill(0);
+  let from = 0;
+  for (let to = 0; to < out.length; to++) {
+    out[to] = data[from]!;
+    for (let mode = order - 1; mode >= 0; mode--) {
+      from += strides[mode]!;
+      if (++index[mode]! < shape[mode]!) break;
+      from -= strides[mode]! * shape[mode]!;
+      index[mode] = 0;
+    }
+  }
+  return out;
+}
+
+/** `2×3×4`, or `a scalar` */
+export const describeShape = (shape: readonly number[]): string => shape.join("×") || "a scalar";
+
+/** The number of elements, or null where the shape is none: extents must be whole, not negative, and countable. */
+export function elementCount(shape: readonly unknown[]): number | null {
+  let count = 1;
+  for (const extent of shape) {
+    if (typeof extent !== "number" || !Number.isSafeInteger(extent) || extent < 0) return null;
+    count *= extent;
+  }
+  return Number.isSafeInteger(count) ? count : null;
+}
+
+/** The index of an element of a row-major array, one number a mode. */
+export function unravel(index: number, shape: readonly number[]): number[] {
+  const out: number[] = [];
+  let rest = index;
+  for (const extent of [...shape].reverse()) {
+    out.unshift(rest % extent);
+    rest = Math.floor(rest / extent);
+  }
+  return out;
+}

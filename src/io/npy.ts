@@ -1,0 +1,196 @@
+import {
+  decode,
+  describeShape,
+  ENCODINGS,
+  elementCount,
+  encode,
+  encodingName,
+  fromColumnMajor,
+  InexactError,
+  type NumericArray,
+  unravel,
+} from "./array.js";
+import { FormatError } from "./errors.js";
+
+const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
+/** what the reader understands, for messages */
+const KNOWN = "f2, f4, f8, i1, i2, i4, i8, u1, u2, u4, u8 or b1";
+
+/** The header of an `.npy` file. */
+export interface NpyHeader {
+  /** NumPy's name of the element type, with its byte order: `<f4`, `>i2`, `|u1` */
+  descr: string;
+  shape: number[];
+  fortranOrder: boolean;
+  /** first byte of the elements */
+  dataOffset: number;
+}
+
+/**
+ * Reads NumPy's `.npy` (versions 1 to 3) into a row-major array: f4, f8 and integers up to 32 bits as they are, f2 as
+ * f32, b1 as 0 and 1, 64-bit integers as f64 (refused where one is not exactly representable). Little-endian C-order
+ * elements are not copied where their place in memory allows it.
+ *
+ * @param name the file, for messages
+ * @throws FormatError for anything that is not a whole, well-formed array of numbers
+ */
+export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
+  const { descr, shape, fortranOrder, dataOffset } = readNpyHeader(bytes, name);
+  const encoding = ENCODINGS[descr.slice(1)]!;
+  const count = elementCount(shape)!;
+  const needed = count * encoding.bytes;
+  const present = bytes.length - dataOffset;
+  const what = `${describeShape(shape)} of ${descr}`;
+  if (present < needed)
+    throw new FormatError(name, `cut short: ${what} needs ${needed} bytes after the header, the file has ${present}`);
+  if (present > needed)
+    throw new FormatError(
+      name,
+      `${what} needs ${needed} bytes after the header, the file has ${present - needed} more`,
+    );
+  let data: NumericArray["data"];
+  try {
+    data = decode(bytes, dataOffset, count, encoding, descr[0] !== ">");
+  } catch (error) {
+    if (!(error instanceof InexactError)) throw error;
+    const place = unravel(error.index, fortranOrder ? [...shape].reverse() : shape);
+    if (fortranOrder) place.reverse();
+    throw new FormatError(
+      name,
+      `entry [${place.join(", ")}] is ${error.value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
+    );
+  }
+  return { shape, data: fortranOrder && shape.length > 1 ? fromColumnMajor(data, shape) : data };
+}
+
+/** Reads the header alone: what the file holds, before its elements are looked at. */
+export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
+  if (MAGIC.some((byte, index) => bytes[index] !== byte))
+    throw new FormatError(
+      name,
+      bytes.length === 0 ? "the file is empty" : "not an .npy file: it does not begin with \\x93NUMPY",
+    );
+  if (bytes.length < 10) throw new FormatError(name, `cut short: ${bytes.length} bytes, within the header`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = bytes[6]!;
+  if (version < 1 || version > 3)
+    throw new FormatError(name, `version ${version}.${bytes[7]} of the .npy format, needs 1, 2 or 3`);
+  const start = version === 1 ? 10 : 12;
+  if (bytes.length < start) throw new FormatError(name, `cut short: ${bytes.length} bytes, within the header`);
+  const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (start + length > bytes.length)
+    throw new FormatError(
+      name,
+      `cut short: the header should end at byte ${start + length}, the file has ${bytes.length} bytes`,
+    );
+  const text = new TextDecoder(version === 3 ? "utf-8" : "latin1").decode(bytes.subarray(start, start + length));
+  let header: Literal;
+  try {
+    header = parseLiteral(text);
+  } catch (error) {
+    throw new FormatError(name, `bad header, ${(error as Error).message}`);
+  }
+  if (!(header instanceof Map)) throw new FormatError(name, "bad header, needs a dictionary");
+  for (const key of ["descr", "fortran_order", "shape"]) {
+    if (!header.has(key)) throw new FormatError(name, `bad header, "${key}" is missing`);
+  }
+  const descr = header.get("descr")!;
+  const shape = header.get("shape")!;
+  const fortranOrder = header.get("fortran_order")!;
+  if (typeof descr !== "string")
+    throw new FormatError(name, `holds records with named fields, needs plain numbers (${KNOWN})`);
+  const [, order, kind] = /^([<>|=]?)([fiub][1248])$/.exec(descr) ?? [];
+  const encoding = kind && Object.hasOwn(ENCODINGS, kind) ? ENCODINGS[kind] : undefined;
+  if (!encoding) throw new FormatError(name, `holds elements of type ${JSON.stringify(descr)}, needs ${KNOWN}`);
+  if (!"<>".includes(order!) && encoding.bytes > 1)
+    throw new FormatError(name, `bad header, type "${descr}" needs its byte order: "<${kind}" or ">${kind}"`);
+  if (typeof fortranOrder !== "boolean") throw new FormatError(name, "bad header, fortran_order must be True or False");
+  if (!Array.isArray(shape) || elementCount(shape) === null)
+    throw new FormatError(name, `bad header, shape must be a tuple of extents, not ${printLiteral(shape)}`);
+  const dataOffset = start + length;
+  return { descr: `${order || "|"}${kind}`, shape: shape as number[], fortranOrder, dataOffset };
+}
+
+/** Writes an `.npy` file, version 1.0, little-endian, C order; NumPy opens it as the same type and shape. */
+export function writeNpy({ shape, data }: NumericArray): Uint8Array {
+  const count = elementCount(shape);
+  if (count !== data.length)
+    throw new FormatError("npy", `${data.length} elements given, shape ${describeShape(shape)} needs ${count}`);
+  const kind = encodingName(data);
+  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
+  const header = `{'descr': '${kind.endsWith("1") ? "|" : "<"}${kind}', 'fortran_order': False, 'shape': ${tuple}, }`;
+  // elements begin at a multiple of 64, so that they can be mapped
+  const dataOffset = Math.ceil((10 + header.length + 1) / 64) * 64;
+  const out = new Uint8Array(dataOffset + data.byteLength);
+  out.set(MAGIC);
+  out[6] = 1;
+  new DataView(out.buffer).setUint16(8, dataOffset - 10, true);
+  out.set(new TextEncoder().encode(`${header.padEnd(dataOffset - 11)}\n`), 10);
+  out.set(encode(data), dataOffset);
+  return out;
+}
+
+type Literal = string | number | boolean | null | Literal[] | Map<string, Literal>;
+
+const TOKEN = /\s*(?:([{}()[\]:,])|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(-?\d+)L?\b|(True|False|None)\b)/y;
+
+/** A Python literal of the kind that NumPy writes into headers: dictionaries, tuples, strings, whole numbers. */
+function parseLiteral(text: string): Literal {
+  let at = 0;
+  const next = (): { mark?: string; value?: Literal } => {
+    TOKEN.lastIndex = at;
+    const match = TOKEN.exec(text);
+    if (!match) {
+      const rest = text.slice(at).trim();
+      throw new Error(rest ? `cannot read ${JSON.stringify(rest.slice(0, 20))}` : "it ends too early");
+    }
+    at = TOKEN.lastIndex;
+    const [, mark, single, double, whole, word] = match;
+    if (mark) return { mark };
+    if (whole !== undefined) return { value: Number(whole) };
+    if (word !== undefined) return { value: word === "None" ? null : word === "True" };
+    return { value: single ?? double! };
+  };
+  const fail = (wanted: string, got: { mark?: string; value?: Literal }): never => {
+    throw new Error(`needs ${wanted} where it has ${got.mark ?? printLiteral(got.value!)}`);
+  };
+  const item = (token = next()): Literal => {
+    if (!token.mark) return token.value!;
+    if (token.mark === "{") {
+      const map = new Map<string, Literal>();
+      for (let key = next(); key.mark !== "}"; ) {
+        if (typeof key.value !== "string") fail("a key", key);
+        const colon = next();
+        if (colon.mark !== ":") fail("a colon", colon);
+        map.set(key.value as string, item());
+        const mark = next();
+        if (mark.mark === "}") break;
+        if (mark.mark !== ",") fail("a comma", mark);
+        key = next();
+      }
+      return map;
+    }
+    const closing = { "(": ")", "[": "]" }[token.mark];
+    if (!closing) return fail("a value", token);
+    const list: Literal[] = [];
+    let commas = 0;
+    for (let entry = next(); entry.mark !== closing; ) {
+      list.push(item(entry));
+      const mark = next();
+      if (mark.mark === closing) break;
+      if (mark.mark !== ",") fail("a comma", mark);
+      commas++;
+      entry = next();
+    }
+    // Python: (3) is the number 3
+    return closing === ")" && list.length === 1 && !commas ? list[0]! : list;
+  };
+  const literal = item();
+  if (text.slice(at).trim()) throw new Error(`has ${JSON.stringify(text.slice(at).trim().slice(0, 20))} after its end`);
+  return literal;
+}
+
+function printLiteral(value: Literal): string {
+  if (value instanceof Map) return "a dictionary";
+  return Array.isArray(value) ? `(${value.map(printLiteral).join(", ")})` : String(JSON.stringify(value));
+}

