@@ -45,6 +45,10 @@ const BATCH = 4096;
 
 /** Choices of variants by adapter, shared by all engines of the process. */
 const choices = new Map<string, Promise<string>>();
+/** what a later variant must save to be preferred */
+const NEAR = 0.8;
+/** how many times slower a variant must be not to be tried on a larger problem */
+const HOPELESS = 3;
 /** the end of the last probe */
 let probing: Promise<void> = Promise.resolve();
 
@@ -451,30 +455,43 @@ export class Engine {
     }
   }
 
-  /** Times every variant on its sample problem, in turn, and names the fastest. */
+  /** Times every variant on its sample problem, in turn, and names the fastest; enlarges it while it is over at once. */
   async #probe(variants: Variants): Promise<string> {
-    const schedules: { name: string; best: number; schedule: Schedule }[] = [];
-    try {
-      for (const [name, kernel] of Object.entries(variants.kernels)) {
-        const scheduler = this.scheduler(`probe ${variants.name} ${name}`);
-        variants.sample(scheduler, kernel);
-        schedules.push({ name, best: Number.POSITIVE_INFINITY, schedule: await scheduler.compile() });
-      }
-      for (let round = 0; round < 4; round++) {
-        for (const candidate of schedules) {
-          const started = performance.now();
-          this.submit(candidate.schedule);
-          this.counters.submits--;
-          this.counters.dispatches -= candidate.schedule.dispatches;
-          await this.idle();
-          // the first round warms up
-          if (round) candidate.best = Math.min(candidate.best, performance.now() - started);
+    let names = Object.keys(variants.kernels);
+    for (let size = 1; ; size *= 2) {
+      const candidates: { name: string; warm: number; best: number; schedule: Schedule }[] = [];
+      try {
+        for (const name of names) {
+          const scheduler = this.scheduler(`probe ${variants.name} ${name}`);
+          variants.sample(scheduler, variants.kernels[name]!, size);
+          const schedule = await scheduler.compile();
+          const candidate = { name, warm: 0, best: Number.POSITIVE_INFINITY, schedule };
+          candidates.push(candidate);
+          candidate.warm = await this.#time(schedule, 1);
         }
+        const replays = Math.ceil(Math.min(16, Math.max(1, 10 / Math.max(...candidates.map(({ warm }) => warm)))));
+        for (let round = 0; round < 3; round++) {
+          for (const candidate of candidates)
+            candidate.best = Math.min(candidate.best, await this.#time(candidate.schedule, replays));
+        }
+      } finally {
+        for (const { schedule } of candidates) schedule.destroy();
       }
-    } finally {
-      for (const { schedule } of schedules) schedule.destroy();
+      // near ties go to the one listed first, so that the choice, and with it the rounding, is the same every time
+      const fastest = candidates.reduce((best, other) => (other.best < NEAR * best.best ? other : best));
+      names = candidates.filter(({ best }) => best <= HOPELESS * fastest.best).map(({ name }) => name);
+      if (names.length === 1 || fastest.best > 8 || size === 8) return fastest.name;
     }
-    return schedules.reduce((best, candidate) => (candidate.best < best.best ? candidate : best)).name;
+  }
+
+  /** Milliseconds that a schedule takes; not counted among what the engine has done. */
+  async #time(schedule: Schedule, times: number): Promise<number> {
+    const started = performance.now();
+    this.submit(schedule, times);
+    this.counters.submits--;
+    this.counters.dispatches -= times * schedule.dispatches;
+    await this.idle();
+    return performance.now() - started;
   }
 
   /** @internal Throws before anything is allocated where the device cannot hold the tensor. Returns its bytes. */

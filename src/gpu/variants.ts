@@ -4,15 +4,16 @@ import type { Scheduler } from "./schedule.js";
 
 /**
  * Kernels that do the same with the same bindings and params, of which one is best on a given adapter. Record it like a
- * kernel; compiling picks one by timing `sample` once per adapter. A choice can be forced: `new Engine(device,
+ * kernel; compiling picks one by timing `sample` once per adapter, the first where none is clearly faster. A choice can be
+ * forced: `new Engine(device,
  * { variants: { matmul: "tiled" } })`.
  */
 export class Variants {
   constructor(
     readonly name: string,
     readonly kernels: Readonly<Record<string, Kernel>>,
-    /** records a small typical problem with one of the kernels */
-    readonly sample: (s: Scheduler, kernel: Kernel) => void,
+    /** records a typical problem with one of the kernels: small at size 1, with edges `size` times as long up to 8 */
+    readonly sample: (s: Scheduler, kernel: Kernel, size: number) => void,
   ) {
     const face = ({ source }: Kernel): string =>
       [...source.bindings, ...source.params]

@@ -40,9 +40,9 @@ const register = new Kernel(registerShader, (params) => grid1d(tiles(params, 4),
 const tiled = new Kernel(tiledShader, (params, { TILE }) => grid1d(tiles(params, TILE!), 1));
 const splitSum = new Kernel(splitSumShader, ({ size }) => grid1d(size!, 64));
 
-/** The families of matrix products; the fastest on an adapter is found by a probe of 256×256×256. */
-export const products = new Variants("matmul", { register, tiled }, (s, kernel) => {
-  const n = 256;
+/** The families of matrix products; the fastest on an adapter is found by a probe of n×n×n. */
+export const products = new Variants("matmul", { register, tiled }, (s, kernel, size) => {
+  const n = 256 * size;
   const [a, b, bias, out] = [[n, n], [n, n], [1], [n, n]].map((shape) => s.tensor(shape)) as [
     Tensor,
     Tensor,
