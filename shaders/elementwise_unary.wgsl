@@ -1,0 +1,42 @@
+// out[i] = alpha · f(x[i]) + beta. size read and written once.
+#import index
+
+const WIDTH: u32 = 64u;
+// as `unaryFunctions` in src/ops/elementwise.ts lists them
+const FUNCTION: u32 = 0u;
+
+struct Params {
+  size: u32,
+  alpha: f32,
+  beta: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+fn apply(v: f32) -> f32 {
+  switch FUNCTION {
+    case 1u: { return max(v, 0.0); }
+    case 2u: { return sqrt(v); }
+    case 3u: { return v * v; }
+    case 4u: { return exp(v); }
+    case 5u: { return log(v); }
+    case 6u: { return abs(v); }
+    case 7u: { return 1.0 / v; }
+    case 8u: { return sign(v); }
+    case 9u: { return tanh(clamp(v, -20.0, 20.0)); }
+    case 10u: { return 1.0 / (1.0 + exp(-v)); }
+    default: { return v; }
+  }
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = flat_workgroup(group, groups) * WIDTH + lane;
+  if (i < params.size) { out[i] = params.alpha * apply(x[i]) + params.beta; }
+}

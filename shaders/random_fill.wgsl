@@ -1,0 +1,44 @@
+// out[i] = scale · u + shift, u the i-th number of a stream: uniform on [0, 1) or standard normal.
+// Element i takes word i mod 4 of the Philox block at counter (i / 4, stream, step, 0), key = seed.
+#import index
+#import random
+
+const WIDTH: u32 = 64u;
+// 0 uniform, 1 normal
+const DISTRIBUTION: u32 = 0u;
+const STEPPED: bool = false;
+
+struct Params {
+  size: u32,
+  seed_low: u32,
+  seed_high: u32,
+  stream: u32,
+  scale: f32,
+  shift: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+// [1]: makes replays of one schedule differ
+@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let block = flat_workgroup(group, groups) * WIDTH + lane;
+  let start = block * 4u;
+  if (start >= params.size) { return; }
+  var now = 0u;
+  if (STEPPED) { now = step[0]; }
+  let bits = random_u32x4(vec4<u32>(block, params.stream, now, 0u), vec2<u32>(params.seed_low, params.seed_high));
+  var values = vec4<f32>(random_unit(bits.x), random_unit(bits.y), random_unit(bits.z), random_unit(bits.w));
+  if (DISTRIBUTION == 1u) {
+    values = vec4<f32>(random_normal2(bits.x, bits.y), random_normal2(bits.z, bits.w));
+  }
+  for (var i = 0u; i < 4u && start + i < params.size; i++) {
+    out[start + i] = params.scale * values[i] + params.shift;
+  }
+}

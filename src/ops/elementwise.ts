@@ -1,0 +1,102 @@
+import binaryShader from "../../shaders/elementwise_binary.wgsl";
+import unaryShader from "../../shaders/elementwise_unary.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { assertShape } from "./shapes.js";
+import { collapseAxes, padAxes, stridesOf } from "./stridedCopy.js";
+
+const binaryKernel = new Kernel(binaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+const unaryKernel = new Kernel(unaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+
+/** Functions of one element, by the number that the shader gives them. */
+export const unaryFunctions = {
+  identity: 0,
+  relu: 1,
+  sqrt: 2,
+  square: 3,
+  exp: 4,
+  log: 5,
+  abs: 6,
+  reciprocal: 7,
+  sign: 8,
+  tanh: 9,
+  sigmoid: 10,
+} as const;
+export type UnaryFunction = keyof typeof unaryFunctions;
+
+interface Out {
+  /** where to write; not one of the inputs */
+  out?: Tensor | undefined;
+}
+
+/** The shape that two shapes broadcast to, as NumPy does it: from the last axis, 1 repeats. */
+export function broadcastShapes(operation: string, a: readonly number[], b: readonly number[]): number[] {
+  const order = Math.max(a.length, b.length);
+  return Array.from({ length: order }, (_, axis) => {
+    const [x, y] = [a[axis - order + a.length] ?? 1, b[axis - order + b.length] ?? 1];
+    if (x !== y && x !== 1 && y !== 1)
+      throw new ShapeError(`${operation}: ${formatShape(a)} and ${formatShape(b)} do not broadcast`);
+    return Math.max(x, y);
+  });
+}
+
+function broadcastStrides(from: readonly number[], to: readonly number[]): number[] {
+  const own = stridesOf(from);
+  return to.map((_, axis) => {
+    const at = axis - to.length + from.length;
+    return at < 0 || from[at] === 1 ? 0 : own[at]!;
+  });
+}
+
+function binary(name: string, code: number) {
+  return (s: Scheduler, a: Tensor, b: Tensor, { out: given }: Out = {}): Tensor => {
+    const shape = broadcastShapes(name, a.shape, b.shape);
+    if (given) assertShape(name, "out", given, shape);
+    const out = given ?? s.tensor(shape, { label: name });
+    const size = sizeOf(shape);
+    const { shape: joined, strides } = collapseAxes(
+      shape,
+      broadcastStrides(a.shape, shape),
+      broadcastStrides(b.shape, shape),
+    );
+    if (joined.length > 8) throw new ShapeError(`${name}: ${formatShape(shape)} has more than 8 axes`);
+    const flat = a.size === size && b.size === size;
+    s.run(
+      binaryKernel.with({ FUNCTION: code, AXES: flat ? 0 : Math.max(1, joined.length) }),
+      { a, b, out },
+      { size, shape: padAxes(joined, 1), stride_a: padAxes(strides[0]!, 0), stride_b: padAxes(strides[1]!, 0) },
+    );
+    return out;
+  };
+}
+
+/** a + b, broadcasting as NumPy does. */
+export const add = binary("add", 0);
+/** a − b, broadcasting as NumPy does. */
+export const subtract = binary("subtract", 1);
+/** a · b, element by element, broadcasting as NumPy does. */
+export const multiply = binary("multiply", 2);
+/** a / b, broadcasting as NumPy does. */
+export const divide = binary("divide", 3);
+/** a / b, and 0 where b is 0; broadcasting as NumPy does. */
+export const safeDivide = binary("safeDivide", 4);
+/** The larger of a and b, broadcasting as NumPy does. */
+export const maximum = binary("maximum", 5);
+/** The smaller of a and b, broadcasting as NumPy does. */
+export const minimum = binary("minimum", 6);
+
+/** alpha · f(x) + beta, element by element. */
+export function map(
+  s: Scheduler,
+  x: Tensor,
+  f: UnaryFunction,
+  { alpha = 1, beta = 0, out: given }: Out & { alpha?: number; beta?: number } = {},
+): Tensor {
+  if (given) assertShape(f, "out", given, x.shape);
+  const out = given ?? s.tensor(x.shape, { label: f });
+  s.run(unaryKernel.with({ FUNCTION: unaryFunctions[f] }), { x, out }, { size: x.size, alpha, beta });
+  return out;
+}
+
+/** alpha · x + beta. */
+export const scale = (s: Scheduler, x: Tensor, options: Out & { alpha?: number; beta?: number }): Tensor =>
+  map(s, x, "identity", options);

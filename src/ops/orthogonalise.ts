@@ -1,0 +1,61 @@
+import choleskyShader from "../../shaders/cholesky.wgsl";
+import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { multiply } from "./elementwise.js";
+import { gram } from "./gram.js";
+import { matmul } from "./matmul.js";
+import { normalizeColumns } from "./reduce.js";
+import { assertShape } from "./shapes.js";
+
+const kernel = new Kernel(choleskyShader, () => [1]);
+
+/**
+ * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
+ * those before them get a zero column in R⁻¹; nothing becomes NaN.
+ */
+export function cholesky(
+  s: Scheduler,
+  g: Tensor,
+  { ridge = 0, threshold = 1e-7 }: { ridge?: number; threshold?: number } = {},
+): { r: Tensor; inverse: Tensor } {
+  const n = g.shape[0]!;
+  assertShape("cholesky", "the matrix", g, [n, n]);
+  const r = s.tensor([n, n], { label: "R" });
+  const inverse = s.tensor([n, n], { label: "R⁻¹" });
+  s.run(kernel, { g, r, inverse }, { n, ridge, threshold });
+  return { r, inverse };
+}
+
+/** Passes over a tall matrix: after the first the columns are nearly orthonormal, each further one squares what is left. */
+const PASSES = 3;
+
+/**
+ * Orthonormal columns Q (m×n) and upper triangular R (n×n) with A = Q·R, m ≥ n: shifted Cholesky QR (Fukaya, Kannan,
+ * Nakatsukasa, Yamamoto & Yanagisawa 2020) with columns brought to norm 1 before every pass, so that badly scaled or
+ * nearly dependent columns cost no accuracy. A column that depends exactly on earlier ones becomes zero in Q.
+ * Each pass reads A twice and writes it once.
+ */
+export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  const [m, n] = a.shape as [number, number];
+  if (a.order !== 2 || m < n)
+    throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
+  let q = a;
+  let total: Tensor | null = null;
+  for (let pass = 0; pass < PASSES; pass++) {
+    const { out: unit, norms } = normalizeColumns(s, q);
+    if (q !== a) s.release(q);
+    const g = gram(s, unit);
+    const { r, inverse } = cholesky(s, g, { ridge: pass ? 0 : 2e-6, threshold: 3e-7 });
+    s.release(g);
+    q = matmul(s, unit, inverse);
+    s.release(unit, inverse);
+    // unit = q·r, so what was given is q·(r·diag(norms))
+    const scaled = multiply(s, r, norms.reshape([1, n]));
+    s.release(r, norms);
+    if (total) {
+      const product = matmul(s, scaled, total);
+      s.release(scaled, total);
+      total = product;
+    } else total = scaled;
+  }
+  return { q, r: total! };
+}

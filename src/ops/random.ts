@@ -1,0 +1,52 @@
+import shader from "../../shaders/random_fill.wgsl";
+import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
+
+export interface RandomOptions {
+  /** a whole number below 2⁵³; the same seed gives the same numbers on every adapter */
+  seed?: number;
+  /** separates users of one seed */
+  stream?: number;
+  /** a [1] u32 tensor mixed in, so that replays of a schedule differ */
+  step?: Tensor;
+  out?: Tensor | undefined;
+}
+
+function record(
+  s: Scheduler,
+  name: string,
+  distribution: number,
+  shape: readonly number[],
+  { seed = 0, stream = 0, step, out: given }: RandomOptions,
+  scale: number,
+  shift: number,
+): Tensor {
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ShapeError(`${name}: seed ${seed}, needs a whole number from 0`);
+  if (given) assertShape(name, "out", given, shape);
+  const out = given ?? s.tensor(shape, { label: name });
+  const unused = step ? null : s.tensor([1], { dtype: "u32", label: "no step" });
+  s.run(
+    kernel.with({ DISTRIBUTION: distribution, STEPPED: !!step }),
+    { step: step ?? unused!, out },
+    { size: out.size, seed_low: seed >>> 0, seed_high: Math.floor(seed / 2 ** 32), stream, scale, shift },
+  );
+  if (unused) s.release(unused);
+  return out;
+}
+
+/** Uniform numbers on [low, high), by Philox4x32-10. */
+export const uniform = (
+  s: Scheduler,
+  shape: readonly number[],
+  { low = 0, high = 1, ...options }: RandomOptions & { low?: number; high?: number } = {},
+): Tensor => record(s, "uniform", 0, shape, options, high - low, low);
+
+/** Normal numbers by Box and Muller's method on Philox4x32-10. */
+export const normal = (
+  s: Scheduler,
+  shape: readonly number[],
+  { mean = 0, deviation = 1, ...options }: RandomOptions & { mean?: number; deviation?: number } = {},
+): Tensor => record(s, "normal", 1, shape, options, deviation, mean);

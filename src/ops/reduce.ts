@@ -1,0 +1,118 @@
+import shader from "../../shaders/reduce.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { map, safeDivide } from "./elementwise.js";
+import { assertMode, assertShape, threeNumbers } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
+const TERMS = { identity: 0, square: 1, product: 2, squaredDifference: 3, magnitude: 4 } as const;
+const COMBINES = { sum: 0, maximum: 1, minimum: 2 } as const;
+/** workgroups that keep an adapter busy, and the fewest terms worth one */
+const ENOUGH = 512;
+const SHORTEST = 1024;
+
+interface Out {
+  out?: Tensor | undefined;
+}
+
+interface Reduction {
+  name: string;
+  term?: keyof typeof TERMS;
+  combine?: keyof typeof COMBINES;
+  alpha?: number;
+  y?: Tensor;
+}
+
+/** Records a reduction over one axis, or over everything (axis undefined: a [1] tensor); long axes in parts. */
+function reduce(
+  s: Scheduler,
+  x: Tensor,
+  axis: number | undefined,
+  { name, term = "identity", combine = "sum", alpha = 1, y = x }: Reduction,
+  out?: Tensor,
+): Tensor {
+  if (axis !== undefined) assertMode(name, x, axis);
+  const [before, extent, after] = axis === undefined ? [1, x.size, 1] : threeNumbers(x.shape, axis);
+  const shape = axis === undefined ? [1] : x.order === 1 ? [1] : x.shape.filter((_, k) => k !== axis);
+  if (out) assertShape(name, "out", out, shape);
+  const result = out ?? s.tensor(shape, { label: name });
+  const outputs = before * after;
+  const wanted = Math.max(1, Math.min(Math.floor(ENOUGH / outputs), Math.floor(extent / SHORTEST)));
+  const chunk = Math.ceil(extent / wanted);
+  const parts = Math.ceil(extent / chunk);
+  const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine] });
+  if (parts === 1) {
+    s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });
+    return result;
+  }
+  const partial = s.tensor([parts, outputs], { label: `${name} parts` });
+  s.run(specialised, { x, y, out: partial }, { before, extent, after, chunk, parts, alpha: 1 });
+  s.run(
+    kernel.with({ TERM: TERMS.identity, COMBINE: COMBINES[combine] }),
+    { x: partial, y: partial, out: result },
+    { before: 1, extent: parts, after: outputs, chunk: parts, parts: 1, alpha },
+  );
+  s.release(partial);
+  return result;
+}
+
+/** Σ x, over one axis or over everything ([1]). */
+export const sum = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "sum" }, out);
+
+/** Mean of x, over one axis or over everything ([1]). */
+export function mean(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor {
+  if (axis !== undefined) assertMode("mean", x, axis);
+  return reduce(s, x, axis, { name: "mean", alpha: 1 / (axis === undefined ? x.size : x.shape[axis]!) }, out);
+}
+
+/** Largest element, over one axis or over everything ([1]). */
+export const reduceMaximum = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "reduceMaximum", combine: "maximum" }, out);
+
+/** Smallest element, over one axis or over everything ([1]). */
+export const reduceMinimum = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "reduceMinimum", combine: "minimum" }, out);
+
+/** Σ x², over one axis or over everything ([1]). */
+export const sumOfSquares = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "sumOfSquares", term: "square" }, out);
+
+/** Σ |x|, over one axis or over everything ([1]): the 1-norm. */
+export const sumOfMagnitudes = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "sumOfMagnitudes", term: "magnitude" }, out);
+
+/** ‖x‖ = √Σ x², over one axis or over everything ([1]): the Frobenius norm. */
+export function norm(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor {
+  const squared = sumOfSquares(s, x, axis === undefined ? {} : { axis });
+  const result = map(s, squared, "sqrt", { out });
+  s.release(squared);
+  return result;
+}
+
+function assertSameShape(name: string, x: Tensor, y: Tensor): void {
+  if (x.size !== y.size || formatShape(x.shape) !== formatShape(y.shape))
+    throw new ShapeError(`${name}: ${x} and ${y} need the same shape`);
+}
+
+/** ⟨x, y⟩ = Σ x·y, as a [1] tensor. */
+export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = {}): Tensor {
+  assertSameShape("innerProduct", x, y);
+  return reduce(s, x, undefined, { name: "innerProduct", term: "product", y }, out);
+}
+
+/** ‖x − y‖² from the differences themselves, as a [1] tensor. */
+export function squaredDistance(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = {}): Tensor {
+  assertSameShape("squaredDistance", x, y);
+  return reduce(s, x, undefined, { name: "squaredDistance", term: "squaredDifference", y }, out);
+}
+
+/** Columns of a matrix brought to norm 1, and the norms they had. A zero column stays zero. */
+export function normalizeColumns(
+  s: Scheduler,
+  a: Tensor,
+  { out, norms }: Out & { norms?: Tensor } = {},
+): { out: Tensor; norms: Tensor } {
+  if (a.order !== 2) throw new ShapeError(`normalizeColumns: ${a}, needs a matrix`);
+  const lengths = norm(s, a, norms ? { axis: 0, out: norms } : { axis: 0 });
+  return { out: safeDivide(s, a, lengths, { out }), norms: lengths };
+}
