@@ -13,7 +13,7 @@ export default defineConfig({
       formats: ["es"],
     },
     rolldownOptions: {
-      external: [/^node:/, "webgpu", "commander", "cli-progress", "cli-table3", "fflate"],
+      external: [/^node:/, "webgpu", "commander", "cli-progress", "cli-table3"],
       output: { entryFileNames: "[name].js", chunkFileNames: "chunks/[name]-[hash].js" },
     },
   },
