@@ -1,0 +1,223 @@
+/**
+ * Runs every shader that shares workgroup memory through the race detector of wgsl_reflect: it steps the invocations of a
+ * workgroup side by side and finds two that touch the same bytes, one of them writing, without a barrier between. Params,
+ * constants and sizes are those that the ops record. Needs no GPU to run the shaders.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { CallExpr, detectRaces, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
+import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
+import { type Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
+import { packParams } from "../../src/gpu/schedule.js";
+import * as ops from "../../src/ops/index.js";
+import { testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+
+interface Sample {
+  record: (s: Scheduler, tensor: (...shape: number[]) => Tensor, engine: Engine) => void;
+  /** fewer invocations and rounds than on a GPU, to be quick */
+  constants?: Record<string, number>;
+}
+
+/** For every shader with workgroup memory, a small use of an op that records it. */
+const samples: Record<string, Sample> = {
+  canonicalize_columns: {
+    record: (s, tensor, engine) =>
+      ops.canonicalizeColumns(s, tensor(11, 2), engine.tensor([2], new Uint32Array([1, 0])), tensor(2)),
+    constants: { WIDTH: 8 },
+  },
+  cholesky: { record: (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))), constants: { WIDTH: 8 } },
+  cut_off: { record: (s, tensor) => ops.cutOff(s, tensor(11), 0.1), constants: { WIDTH: 8 } },
+  jacobi_eigen: {
+    record: (s, tensor) => ops.symmetricEigen(s, positive(tensor(5, 5))),
+    constants: { WIDTH: 8, SWEEPS: 2 },
+  },
+  jacobi_svd: { record: (s, tensor) => ops.svd(s, tensor(5, 5)), constants: { WIDTH: 8, SWEEPS: 2 } },
+  kruskal_residual: {
+    record: (s, tensor) => ops.kruskalResidual(s, tensor(5, 4, 3), null, [tensor(5, 2), tensor(4, 2), tensor(3, 2)]),
+  },
+  matmul_tiled: { record: (s, tensor) => ops.matmul(s, tensor(5, 20), tensor(20, 6)) },
+  reduce: { record: (s, tensor) => ops.sumOfSquares(s, tensor(70)), constants: { WIDTH: 8 } },
+  total: {
+    record: (s, tensor) => ops.kruskalResidual(s, tensor(5, 4, 3), null, [tensor(5, 2), tensor(4, 2), tensor(3, 2)]),
+  },
+};
+
+const shaders = readdirSync(shaderFolder)
+  .filter((file) => file.endsWith(".wgsl"))
+  .filter((file) => /var\s*<\s*workgroup\s*>/.test(linkShader(join(shaderFolder, file)).code))
+  .map((file) => file.replace(".wgsl", ""));
+
+/** What buffers hold when the detector runs, where it is not random. */
+const contents = new Map<Tensor, Float32Array>();
+
+/** A symmetric positive matrix. */
+function positive(tensor: Tensor): Tensor {
+  const n = tensor.shape[0]!;
+  const data = Float32Array.from({ length: n * n }, (_, e) => 1 / (1 + Math.floor(e / n) + (e % n)));
+  for (let i = 0; i < n; i++) data[i * n + i]! += 1;
+  contents.set(tensor, data);
+  return tensor;
+}
+
+/**
+ * Rewrites what the detector (1.6) does not see: workgroupUniformLoad is a load between two barriers, and a barrier that
+ * is the first statement of a block or follows a loop is stepped over unless another statement comes before it.
+ */
+function spellOut(code: string): string {
+  const loads = code.replace(
+    /^(.*)workgroupUniformLoad\(&([^)]*)\)/gm,
+    (_, before: string, name: string) =>
+      `workgroupBarrier(); let loaded_${name} = ${name}; workgroupBarrier(); ${before}loaded_${name}`,
+  );
+  let count = 0;
+  return loads.replace(/\b(workgroup|storage)Barrier\(\);/g, (barrier) => `let step_${count++} = 0u; ${barrier}`);
+}
+
+/**
+ * What a function returned is kept by call site (1.6), so invocations that are stepped in turn get each other's values.
+ * This keeps it by invocation, whose stack is its identity.
+ */
+const step = WgslDebug.prototype.stepStack;
+let current: object = {};
+WgslDebug.prototype.stepStack = function (this: WgslDebug, stack, into) {
+  current = stack;
+  return step.call(this, stack, into);
+};
+CallExpr.prototype.setCachedReturnValue = function (this: CallExpr, value: unknown) {
+  const own = Object.getOwnPropertyDescriptor(this, "cachedReturnValue");
+  if (!own?.set) {
+    const values = new WeakMap<object, unknown>();
+    Object.defineProperty(this, "cachedReturnValue", {
+      get: () => values.get(current) ?? null,
+      set: (returned: unknown) => void values.set(current, returned),
+    });
+  }
+  this.cachedReturnValue = value;
+};
+
+interface Found {
+  races: string[];
+  errors: string[];
+}
+
+function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor | Float32Array>): Found {
+  const group: Record<string, unknown> = { 0: { uniform: packParams(kernel.source, params) } };
+  for (const { binding, name } of kernel.source.bindings) {
+    const bound = bindings[name]!;
+    const size = bound instanceof Float32Array ? bound.length : bound.size;
+    const known = bound instanceof Float32Array ? bound : contents.get(bound);
+    const integers = !(bound instanceof Float32Array) && bound.dtype !== "f32";
+    // whole vec4s, as buffers are bound
+    const data = new Float32Array(Math.ceil(size / 4) * 4);
+    if (!integers) data.set(known ?? randomArray(size, binding));
+    group[binding] = data.buffer;
+  }
+  const { races, errors } = detectRaces(spellOut(kernel.code), "main", kernel.workgroups(params), { 0: group });
+  const unlike = (messages: string[]) => [...new Set(messages)].slice(0, 5);
+  return { races: unlike(races.map(({ message }) => message)), errors: unlike(errors) };
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  contents.clear();
+});
+
+/** The first dispatch of this shader that the sample's op records, with the sample's constants. */
+async function dispatchOf(name: string) {
+  const engine = await testEngine();
+  using s = engine.scheduler("races");
+  const run = vi.spyOn(s, "run");
+  samples[name]!.record(s, (...shape) => engine.tensor(shape), engine);
+  for (const [recorded, bindings, params = {}] of run.mock.calls) {
+    const kernels = recorded instanceof Variants ? Object.values(recorded.kernels) : [recorded];
+    const kernel = kernels.find((candidate) => candidate.name === name);
+    if (kernel) return { kernel: kernel.with(samples[name]!.constants ?? {}), bindings, params };
+  }
+  throw new Error(`the sample of ${name} does not record it`);
+}
+
+describe("shaders with workgroup memory", () => {
+  it("have samples here, and nothing else has", () => {
+    expect(shaders, "give a new shader a sample in this file").toEqual(Object.keys(samples).sort());
+  });
+
+  it.each(shaders.filter((name) => name in samples))("%s has no races", async (name) => {
+    const { kernel, bindings, params } = await dispatchOf(name);
+    expect(racesOf(kernel, params, bindings)).toEqual({ races: [], errors: [] });
+  });
+
+  it.each(shaders.filter((name) => name in samples))("%s without its barriers is caught", async (name) => {
+    const { kernel, bindings, params } = await dispatchOf(name);
+    const code = kernel.source.code.replace(/(workgroup|storage)Barrier\(\);/g, "");
+    const broken = new Kernel({ ...kernel.source, code }, kernel.grid, { ...kernel.constants });
+    expect(racesOf(broken, params, bindings).races.length).toBeGreaterThan(0);
+  });
+});
+
+describe("the detector", () => {
+  const shader = (body: string, compute: string): Kernel => {
+    const code = `struct Params { count: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+var<workgroup> shared_sum: array<f32, 8>;
+var<workgroup> flag: u32;
+${compute} @workgroup_size(8)
+fn main(@builtin(local_invocation_index) lane: u32) {
+${body}
+}`;
+    return new Kernel(reflectShader("made_up", code), () => [1]);
+  };
+  const check = (body: string, compute = "@compute"): Found =>
+    racesOf(shader(body, compute), { count: 8 }, { out: new Float32Array(8) });
+
+  it("finds a missing barrier in workgroup memory and names the invocations", () => {
+    const read = "out[lane] = shared_sum[7u - lane];";
+    const { races } = check(`shared_sum[lane] = out[lane];\n${read}`);
+    expect(races[0]).toMatch(
+      /Data race on 'shared_sum' byte \d+: invocation \d+ \((read|write), line \d+\) and invocation \d+/,
+    );
+    expect(check(`shared_sum[lane] = out[lane];\nworkgroupBarrier();\n${read}`)).toEqual({ races: [], errors: [] });
+  });
+
+  it("finds a missing barrier in storage memory", () => {
+    const write = "if (lane == 0u) { out[1] = 2.0; }";
+    expect(check(`let x = out[lane];\n${write}\nshared_sum[lane] = x;`).races.join()).toContain("'out'");
+    expect(check(`let x = out[lane];\nstorageBarrier();\n${write}\nshared_sum[lane] = x;`).races).toEqual([]);
+  });
+
+  it("finds a tree that is one barrier short", () => {
+    const tree = (barrier: string) => `shared_sum[lane] = out[lane];
+for (var width = 4u; width > 0u; width /= 2u) {
+  ${barrier}
+  if (lane < width) { shared_sum[lane] += shared_sum[lane + width]; }
+}
+if (lane == 0u) { out[0] = shared_sum[0]; }`;
+    expect(check(tree("")).races.length).toBeGreaterThan(0);
+    expect(check(tree("workgroupBarrier();"))).toEqual({ races: [], errors: [] });
+  });
+
+  it("finds a barrier that not all reach", () => {
+    const { errors } = check("if (lane < 4u) { workgroupBarrier(); }\nout[lane] = 1.0;");
+    expect(errors.join()).toMatch(/Barrier divergence/);
+  });
+
+  it("keeps what functions return apart", () => {
+    const helper = "fn mirrored(lane: u32) -> u32 { if (lane > 3u) { return 7u - lane; } return lane; }\n@compute";
+    const own = "let place = mirrored(lane);\nlet other = lane;\nif (lane < 4u) { shared_sum[place] = 1.0; }";
+    expect(check(own, helper)).toEqual({ races: [], errors: [] });
+    expect(check(own.replace("lane < 4u", "lane < 5u"), helper).races.length).toBeGreaterThan(0);
+  });
+
+  it("takes workgroupUniformLoad for the barriers that it is", () => {
+    const body =
+      "shared_sum[lane] = 1.0;\nif (workgroupUniformLoad(&flag) == 0u) { out[lane] = shared_sum[7u - lane]; }";
+    expect(check(body)).toEqual({ races: [], errors: [] });
+  });
+});
+
+it("the shaders that are read are those of the folder", () => {
+  expect(shaders.length).toBeGreaterThan(3);
+  expect(readFileSync(join(shaderFolder, "total.wgsl"), "utf8")).toContain("var<workgroup>");
+});
