@@ -1,9 +1,18 @@
-import { resolve } from "node:path";
+import { chmodSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 import { wgsl } from "./shaders/loader.js";
 
+/** The command can be run from the checkout, also where npm has not linked it since the last build. */
+const executable: Plugin = {
+  name: "tenfold-executable",
+  apply: "build",
+  writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
+};
+
 export default defineConfig({
-  plugins: [wgsl()],
+  plugins: [wgsl(), executable],
   build: {
     target: "es2022",
     minify: false,

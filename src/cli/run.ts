@@ -1,0 +1,84 @@
+import { Command, CommanderError } from "commander";
+import { OutOfLimitsError, ShapeError, TenfoldError } from "../gpu/index.js";
+import { FormatError } from "../io/index.js";
+import { FileError } from "../node/files.js";
+import { type Context, InputError, InterruptedError } from "./context.js";
+import { addDecompose } from "./decompose.js";
+import { addDoctor } from "./doctor.js";
+import { tenfoldVersion } from "./version.js";
+
+/** The `tenfold` command with all its subcommands. */
+export function createProgram(context: Context): Command {
+  const program = new Command("tenfold")
+    .description("Tensor decompositions and decomposed neural networks on any GPU")
+    .version(tenfoldVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    // errors become exceptions, so that `run` prints and counts all of them in one way
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      outputError: () => {},
+      getOutHelpWidth: () => Math.min(context.stdout.columns ?? 80, 100),
+      getErrHelpWidth: () => Math.min(context.stderr.columns ?? 80, 100),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  addDecompose(program, context);
+  addDoctor(program, context);
+  program.addHelpText(
+    "after",
+    [
+      "",
+      "Exit codes: 0 done, 1 failed, 2 wrong options or input, 130 stopped by Ctrl-C.",
+      "",
+      "Examples:",
+      "  tenfold doctor",
+      "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
+      "  tenfold decompose --help",
+    ].join("\n"),
+  );
+  return program;
+}
+
+/** Runs a command line (without `node` and the script) and returns its exit code. Prints, but never throws or exits. */
+export async function run(argv: readonly string[], context: Context): Promise<number> {
+  const program = createProgram(context);
+  try {
+    if (argv.length === 0) program.outputHelp();
+    else await program.parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error as Error, program, argv, context);
+  }
+}
+
+/** Prints an error as one line and tells its exit code. */
+function report(error: Error, program: Command, argv: readonly string[], { stderr, env }: Context): number {
+  if (error instanceof CommanderError) {
+    // help and version were printed; a command that fails after its own report says so with this code
+    if (error.exitCode === 0 || error.code === "tenfold.reported") return error.exitCode;
+    const command = program.commands.find((one) => one.name() === argv[0]);
+    const help = `tenfold ${command ? `${command.name()} ` : ""}--help`;
+    const message = error.message.replace(/\s*\n\s*/g, " ").replace("(Did you", "(did you");
+    stderr.write(`${message}${message.endsWith("?)") ? "" : ` (see ${help})`}\n`);
+    return 2;
+  }
+  if (env.TENFOLD_DEBUG) stderr.write(`${error?.stack ?? error}\n`);
+  if (error instanceof InterruptedError) {
+    stderr.write(`${error.message}\n`);
+    return 130;
+  }
+  const wrongInput = [InputError, FormatError, FileError, ShapeError, OutOfLimitsError].some((known) => {
+    return error instanceof known;
+  });
+  if (wrongInput) {
+    stderr.write(`error: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
+    return 2;
+  }
+  const known = error instanceof TenfoldError || error?.name === "ConvergenceError";
+  const hint = known || env.TENFOLD_DEBUG ? "" : " (internal error; TENFOLD_DEBUG=1 shows where)";
+  stderr.write(`error: ${error?.message ?? error}${hint}\n`);
+  return 1;
+}

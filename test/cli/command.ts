@@ -1,0 +1,31 @@
+import type { Context, Output } from "../../src/cli/context.js";
+import { run } from "../../src/cli/run.js";
+import { testEngine } from "../engine.js";
+
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CommandOptions {
+  env?: Record<string, string>;
+  signal?: AbortSignal;
+  /** sees what is written to stderr as it is written */
+  onStderr?: (text: string) => void;
+}
+
+/** Runs a command line in this process, on the one engine of the test file. */
+export async function command(argv: string[], options: CommandOptions = {}): Promise<Outcome> {
+  const { env = {}, signal = new AbortController().signal, onStderr } = options;
+  const outcome: Outcome = { code: -1, stdout: "", stderr: "" };
+  const output = (name: "stdout" | "stderr"): Output => ({
+    write: (text) => {
+      outcome[name] += text;
+      if (name === "stderr") onStderr?.(text);
+    },
+  });
+  const withEngine: Context["withEngine"] = async (work) => work(await testEngine());
+  outcome.code = await run(argv, { stdout: output("stdout"), stderr: output("stderr"), env, signal, withEngine });
+  return outcome;
+}

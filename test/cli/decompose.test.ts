@@ -1,0 +1,233 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { DecomposeReport } from "../../src/cli/decompose.js";
+import { type NumericArray, readNpz, writeNpy } from "../../src/io/index.js";
+import { randomArray } from "../reference.js";
+import { command } from "./command.js";
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+const put = (name: string, shape: number[], data: NumericArray["data"]): string => {
+  writeFileSync(at(name), writeNpy({ shape, data }));
+  return at(name);
+};
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "tenfold-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterEach(() => rmSync(at("r.npz"), { force: true }));
+
+const SHAPE = [9, 8, 7];
+const positive = (size: number, seed: number): number[] => [...randomArray(size, seed)].map((value) => value + 1.2);
+
+/** Σ over all core entries of core · Π factor entries, in f64. */
+function reconstruct(core: NumericArray, factors: NumericArray[]): Float64Array {
+  const out = new Float64Array(factors.reduce((size, { shape }) => size * shape[0]!, 1));
+  const extents = factors.map(({ shape }) => shape[0]!);
+  const digits = (index: number, shape: readonly number[]): number[] => {
+    const place: number[] = [];
+    for (const extent of [...shape].reverse()) {
+      place.unshift(index % extent);
+      index = Math.floor(index / extent);
+    }
+    return place;
+  };
+  out.forEach((_, index) => {
+    const row = digits(index, extents);
+    core.data.forEach((weight, entry) => {
+      const column = core.shape.length === 1 ? row.map(() => entry) : digits(entry, core.shape);
+      out[index]! += factors.reduce(
+        (product, { shape, data }, mode) => product * data[row[mode]! * shape[1]! + column[mode]!]!,
+        weight,
+      );
+    });
+  });
+  return out;
+}
+
+/** A tensor of exactly this CP rank. */
+function planted(rank: number): Float64Array {
+  const factors = SHAPE.map((extent, mode) => ({
+    shape: [extent, rank],
+    data: Float64Array.from(positive(extent * rank, mode + 1)),
+  }));
+  return reconstruct({ shape: [rank], data: new Float64Array(rank).fill(1) }, factors);
+}
+
+const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < a.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    norm += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / norm);
+};
+
+describe("a decomposition", () => {
+  it.each([1, 1e-30, 1e37])("by cp is found, written and reported, for entries around %f", async (size) => {
+    const x = planted(2).map((value) => value * size);
+    const file = put("x.npy", SHAPE, x);
+    const argv = ["decompose", file, "--method", "cp", "--rank", "2", "--out", at("r.npz"), "--json", at("r.json")];
+    const { code, stdout, stderr } = await command([...argv, "--seed", "3", "--sweeps", "200"]);
+    expect(code).toBe(0);
+    const members = readNpz(readFileSync(at("r.npz")));
+    expect([...members].map(([name, { shape }]) => [name, [...shape]])).toEqual([
+      ["weights", [2]],
+      ["factor_0", [9, 2]],
+      ["factor_1", [8, 2]],
+      ["factor_2", [7, 2]],
+    ]);
+    const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    const error = distance(reconstruct(weights, factors), x);
+    expect(error).toBeLessThan(1e-2);
+    expect(Math.abs(report.relativeError - error)).toBeLessThan(1e-5);
+    expect(report).toMatchObject({ shape: SHAPE, method: "cp", ranks: [2], parameters: 2 + 2 * 24, seed: 3 });
+    expect(report.compression).toBeCloseTo(504 / 50);
+    expect(report.fits.length).toBe(report.sweeps);
+    expect(stderr).toContain("cp, rank 2: 1/200 sweeps  fit 0.");
+    for (const expected of ["9×8×7, 504 entries", "parameters", "compression", "10.1 times", "relative error", "time"])
+      expect(stdout).toContain(expected);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it("by tucker leaves full ranks alone and writes identities for them", async () => {
+    const x = planted(2);
+    const file = put("x.npy", SHAPE, Float32Array.from(x));
+    const { code } = await command(["decompose", file, "--ranks", "2,2,7", "-o", at("r.npz")]);
+    expect(code).toBe(0);
+    const members = readNpz(readFileSync(at("r.npz")));
+    expect([...members].map(([name, { shape }]) => [name, [...shape]])).toEqual([
+      ["core", [2, 2, 7]],
+      ["factor_0", [9, 2]],
+      ["factor_1", [8, 2]],
+      ["factor_2", [7, 7]],
+    ]);
+    const [core, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
+    expect(distance(reconstruct(core, factors), x)).toBeLessThan(1e-5);
+    expect([...factors[2]!.data]).toEqual(Array.from({ length: 49 }, (_, i) => (i % 8 === 0 ? 1 : 0)));
+  });
+
+  it("reads integers and Fortran order", async () => {
+    const bytes = Uint8Array.from({ length: 60 }, (_, i) => (i * i) % 251);
+    const results: DecomposeReport[] = [];
+    for (const fortran of [false, true]) {
+      let content: NumericArray["data"] = bytes;
+      if (fortran)
+        content = Uint8Array.from(
+          bytes,
+          (_, i) => bytes[(i % 5) * 12 + (Math.floor(i / 5) % 4) * 3 + Math.floor(i / 20)]!,
+        );
+      const file = Buffer.from(writeNpy({ shape: [5, 4, 3], data: content }));
+      if (fortran) file.write("True, ", file.indexOf("False,"));
+      writeFileSync(at("u1.npy"), file);
+      const { code, stderr } = await command([
+        ...["decompose", at("u1.npy"), "--ranks", "2,2,2", "-o", at("r.npz"), "--json", at("r.json")],
+      ]);
+      expect([code, stderr]).toEqual([0, stderr]);
+      results.push(JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport);
+    }
+    expect(results[0]!.relativeError).toBeGreaterThan(0.01);
+    expect(results[0]!.fits).toEqual(results[1]!.fits);
+  });
+
+  it("stops at Ctrl-C and writes nothing", async () => {
+    const file = put("x.npy", SHAPE, randomArray(504, 5));
+    const controller = new AbortController();
+    const before = readdirSync(folder).sort();
+    const { code, stdout, stderr } = await command(
+      ["decompose", file, "--rank", "4", "--sweeps", "100000", "--tolerance", "0", "-o", at("r.npz")],
+      { signal: controller.signal, onStderr: () => controller.abort() },
+    );
+    expect([code, stdout]).toEqual([130, ""]);
+    expect(stderr).toMatch(/stopped after \d+ sweeps; nothing was written\n$/);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+});
+
+describe("bad input gives one line, exit code 2 and no file", () => {
+  const refuse = async (expected: string, argv: string[]): Promise<void> => {
+    const before = readdirSync(folder).sort();
+    const { code, stdout, stderr } = await command(["decompose", ...argv]);
+    expect(stderr).toContain(expected);
+    expect(stderr).toMatch(/^error: [^\n]+\n$/);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  };
+  const out = (): string[] => ["--out", at("r.npz")];
+  const good = (): string => put("good.npy", [4, 3, 5], randomArray(60));
+
+  it("a missing, truncated or foreign file", async () => {
+    await refuse("none.npy: cannot be read: no such file or folder", [at("none.npy"), "--rank", "2", ...out()]);
+    const whole = readFileSync(good());
+    writeFileSync(at("short.npy"), whole.subarray(0, whole.length - 10));
+    await refuse("short.npy: cut short: 4×3×5 of <f4 needs 240 bytes after the header, the file has 230", [
+      ...[at("short.npy"), "--rank", "2", ...out()],
+    ]);
+    writeFileSync(at("bad.npy"), whole.toString("latin1").replace("descr", "dscrr"), "latin1");
+    await refuse('bad.npy: bad header, "descr" is missing', [at("bad.npy"), "--rank", "2", ...out()]);
+    writeFileSync(at("text.npy"), "1 2 3\n");
+    await refuse("text.npy: not an .npy file", [at("text.npy"), "--rank", "2", ...out()]);
+  });
+
+  it("entries that are no numbers, or none at all", async () => {
+    for (const [value, text] of [
+      [Number.NaN, "NaN, not finite"],
+      [Number.POSITIVE_INFINITY, "Infinity, not finite"],
+      [-1e39, "-1e+39, beyond 3.4e38"],
+    ] as const) {
+      const data = Float64Array.from(randomArray(60));
+      data[23] = value;
+      const file = put("nan.npy", [4, 3, 5], data);
+      await refuse(`nan.npy: entry [1, 1, 3] is ${text}`, [file, "--rank", "2", ...out()]);
+      data[59] = value;
+      put("nan.npy", [4, 3, 5], data);
+      await refuse("and 1 more are like it", [file, "--rank", "2", ...out()]);
+    }
+    const zeros = put("zeros.npy", [2, 2], new Float32Array(4));
+    await refuse("every entry is 0", [zeros, "--rank", "1", ...out()]);
+    const empty = put("empty.npy", [2, 0, 3], new Float32Array(0));
+    await refuse("has no entries, mode 1 is empty", [empty, "--rank", "1", ...out()]);
+    const vector = put("vector.npy", [4], new Float32Array(4));
+    await refuse("needs at least two modes", [vector, "--rank", "1", ...out()]);
+  });
+
+  it("ranks that the tensor cannot have", async () => {
+    const tucker = (ranks: string): string[] => [good(), "--method", "tucker", "--ranks", ranks, ...out()];
+    await refuse("rank 6 is larger than mode 2, which has 5 (shape 4×3×5)", tucker("2,2,6"));
+    await refuse("2 ranks for 3 modes (shape 4×3×5)", tucker("2,2"));
+    // more columns than the other ranks leave room for
+    await refuse("rank 3 for mode 0 is more than the 1 that ranks 3×1×1 leave to it", tucker("3,1,1"));
+    await refuse("rank 13 is larger than 12, which is enough for any tensor of shape 4×3×5", [
+      ...[good(), "--rank", "13", ...out()],
+    ]);
+  });
+
+  it("options that do not fit together", async () => {
+    await refuse("--method cp needs --rank R", [good(), "--method", "cp", "--ranks", "2,2,2", ...out()]);
+    await refuse("--method tucker needs --ranks", [good(), "--method", "tucker", "--rank", "2", ...out()]);
+    await refuse("--rank R (cp) or --ranks R,R,… (tucker) is needed", [good(), ...out()]);
+    await refuse("give one of them", [good(), "--rank", "2", "--ranks", "2,2,2", ...out()]);
+    await refuse("--init is for cp", [good(), "--ranks", "2,2,2", "--init", "random", ...out()]);
+  });
+
+  it("an output that cannot be written, before anything is computed", async () => {
+    await refuse("none/r.npz: cannot be written: no such file or folder", [
+      good(),
+      "--rank",
+      "2",
+      "-o",
+      at("none/r.npz"),
+    ]);
+    await refuse("cannot be written: it is a folder", [good(), "--rank", "2", "-o", folder]);
+    await refuse("a part of its path is no folder", [good(), "--rank", "2", "-o", join(good(), "r.npz")]);
+    await refuse("cannot be written", [good(), "--rank", "2", ...out(), "--json", at("none/r.json")]);
+    await refuse("is the input", [good(), "--rank", "2", "-o", good()]);
+    await refuse("is the output", [good(), "--rank", "2", ...out(), "--json", at("r.npz")]);
+    expect(existsSync(at("r.npz"))).toBe(false);
+  });
+});

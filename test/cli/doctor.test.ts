@@ -1,0 +1,70 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, rmSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { build } from "vite";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Diagnosis } from "../../src/cli/doctor.js";
+import { command } from "./command.js";
+
+describe("tenfold doctor", () => {
+  it("finds an adapter and tests it", async () => {
+    const { code, stdout, stderr } = await command(["doctor", "--json"]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const found = JSON.parse(stdout) as Diagnosis;
+    expect(found).toMatchObject({ found: true, problem: null, selfTest: { passed: true } });
+    expect(found.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
+    expect(found.adapter!.vendor + found.adapter!.description).not.toBe("");
+  });
+
+  it("says so in a table of 80 columns", async () => {
+    const { code, stdout } = await command(["doctor"]);
+    expect(code).toBe(0);
+    for (const expected of ["adapter", "driver", "features", "limits", "self test"]) expect(stdout).toContain(expected);
+    expect(stdout).toMatch(/passed: 1048576 sums/);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+});
+
+describe("the built command", () => {
+  // inside the project, so that it finds the packages
+  const folder = resolve("node_modules/.cache", `tenfold-cli-${process.pid}`);
+  const start = (argv: string[], env: Record<string, string> = {}) =>
+    spawnSync(join(folder, "cli.js"), argv, { encoding: "utf8", env: { ...process.env, ...env }, timeout: 60_000 });
+
+  beforeAll(async () => {
+    mkdirSync(folder, { recursive: true });
+    await build({ logLevel: "error", build: { outDir: folder } });
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("runs as a program", () => {
+    expect(statSync(join(folder, "cli.js")).mode & 0o100).toBe(0o100);
+    const { status, stdout, stderr } = start(["--version"]);
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it("ends soon after its work is done", () => {
+    const started = performance.now();
+    const { status, stdout } = start(["doctor", "--json"]);
+    expect(status).toBe(0);
+    const { open, compile, run } = (JSON.parse(stdout) as Diagnosis).selfTest!;
+    // what the work takes by itself, and as much again as a busy machine needs to start Node
+    expect((performance.now() - started) / 1000).toBeLessThan(open + compile + run + 10);
+  });
+
+  it("says what to install where there is no adapter", () => {
+    const env = {
+      TENFOLD_ADAPTER: "system",
+      VK_ICD_FILENAMES: "/nonexistent.json",
+      VK_DRIVER_FILES: "/nonexistent.json",
+    };
+    for (const argv of [["doctor"], ["doctor", "--json"]]) {
+      const { status, stdout, stderr } = start(argv, env);
+      expect(status).toBe(1);
+      expect(stdout + stderr).toContain("No WebGPU adapter was found.");
+      expect(stdout + stderr).toContain("npm install @sparticuz/chromium");
+      expect(stderr).not.toContain("cli.js:"); // Dawn may complain, we show no stack
+    }
+  });
+});

@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { startProgress } from "../../src/cli/progress.js";
+import { formatSeconds, table } from "../../src/cli/table.js";
+
+describe("table", () => {
+  it("aligns columns without rules or colours", () => {
+    const text = table(
+      [
+        ["3,4,7", 12115, "87.9"],
+        ["all", 40000, "91.4"],
+      ],
+      { head: ["digits", "images", "accuracy"], align: ["left", "right", "right"] },
+    );
+    expect(text).toBe(
+      ["digits  images  accuracy", "3,4,7    12115      87.9", "all      40000      91.4", ""].join("\n"),
+    );
+  });
+
+  it("wraps the widest columns until it fits", () => {
+    const words = "one two three four five six seven eight nine ten ".repeat(6).trim();
+    const text = table([
+      ["a", words, "10"],
+      ["long name", words, "9"],
+    ]);
+    const lines = text.split("\n");
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(80);
+    expect(lines.length).toBeGreaterThan(8);
+    for (const word of words.split(" ")) expect(text).toContain(word);
+    // nothing is cut off
+    expect(text.match(/ten/g)!.length).toBe(12);
+  });
+
+  it("keeps line breaks, and prints nothing for nothing", () => {
+    expect(table([["a", "x\ny"]])).toBe("a  x\n   y\n");
+    expect(table([])).toBe("");
+  });
+
+  it("wraps what has no spaces", () => {
+    for (const line of table([["name", "x".repeat(200)]]).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    expect(table([["name", "x".repeat(200)]]).match(/x/g)!.length).toBe(200);
+  });
+});
+
+it("formats times", () => {
+  expect([0.0004, 0.85, 1, 12.34, 99.9, 245].map(formatSeconds)).toEqual([
+    "0 ms",
+    "850 ms",
+    "1.00 s",
+    "12.3 s",
+    "99.9 s",
+    "4 min 05 s",
+  ]);
+  expect(formatSeconds(0.9999)).toBe("1.00 s");
+  expect(formatSeconds(119.7)).toBe("2 min 00 s");
+});
+
+describe("progress", () => {
+  const record = (isTTY: boolean, work: (progress: ReturnType<typeof startProgress>) => void): string => {
+    let text = "";
+    const stderr = {
+      isTTY,
+      columns: 80,
+      write: (piece: string) => {
+        text += piece;
+        return true;
+      },
+      on: () => {},
+    };
+    const progress = startProgress({ stderr }, { label: "cp", total: 1000, unit: "sweeps" });
+    work(progress);
+    progress.stop();
+    return text;
+  };
+
+  it("prints few plain lines where there is no terminal", () => {
+    const text = record(false, (progress) => {
+      for (let sweep = 1; sweep <= 137; sweep++) progress.update(sweep, `fit 0.${sweep}`);
+    });
+    expect(text.trim().split("\n")).toEqual(
+      [1, 2, 5, 10, 20, 50, 100, 137].map((sweep) => `cp: ${sweep}/1000 sweeps  fit 0.${sweep}`),
+    );
+    expect(record(false, () => {})).toBe("");
+  });
+
+  it("draws a bar on a terminal", () => {
+    const text = record(true, (progress) => progress.update(500, "fit 0.5"));
+    expect(text).toContain("500/1000 sweeps  fit 0.5");
+    expect(text).toContain("██████████░░░░░░░░░░");
+  });
+});
