@@ -1,6 +1,8 @@
 // Eigenvalues and eigenvectors of a symmetric n×n matrix by two-sided cyclic Jacobi rotations (Golub & Van Loan, section
 // 8.5), all disjoint pairs of a round at once in the order of a round-robin tournament. One workgroup; matrix and vectors
 // stay in storage memory, so any n works. 6n³ flops a sweep, three barriers a round.
+#import jacobi
+
 const WIDTH: u32 = 128u;
 const SWEEPS: u32 = 15u;
 const MOST_PAIRS: u32 = 512u;
@@ -24,13 +26,6 @@ var<workgroup> sine: array<f32, MOST_PAIRS>;
 var<workgroup> partial: array<f32, WIDTH>;
 var<workgroup> partial_diagonal: array<f32, WIDTH>;
 var<workgroup> settled: u32;
-
-// the pair of a round: player `players - 1` stays, the others move round the table
-fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
-  let circle = players - 1u;
-  if (index == 0u) { return vec2<u32>(round % circle, players - 1u); }
-  return vec2<u32>((round + index) % circle, (round + circle - index) % circle);
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -58,7 +53,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
           if (abs(apq) > 1e-9 * sqrt(abs(app * aqq)) && abs(apq) > 1e-36) {
             let theta = (aqq - app) / (2.0 * apq);
             let t = select(-1.0, 1.0, theta >= 0.0) / (abs(theta) + sqrt(1.0 + min(theta * theta, 1e37)));
-            c = inverseSqrt(1.0 + t * t);
+            c = inverse_root(1.0 + t * t);
             s = t * c;
           }
         }

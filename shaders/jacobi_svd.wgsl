@@ -2,6 +2,8 @@
 // Demmel & Veselić 1992: small singular values keep their digits). Columns of A and V are rotated until A's are
 // orthogonal; they are stored as rows, so a rotation walks memory in order. All disjoint pairs of a round at once, one
 // invocation a pair, in one workgroup. 12n³ flops a sweep, one barrier a round.
+#import jacobi
+
 const WIDTH: u32 = 128u;
 const SWEEPS: u32 = 20u;
 
@@ -19,12 +21,6 @@ struct Params {
 
 var<workgroup> rotated: array<u32, WIDTH>;
 var<workgroup> any_rotated: u32;
-
-fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
-  let circle = players - 1u;
-  if (index == 0u) { return vec2<u32>(round % circle, players - 1u); }
-  return vec2<u32>((round + index) % circle, (round + circle - index) % circle);
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -58,7 +54,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             changed = 1u;
             let zeta = (qq - pp) / (2.0 * pq);
             let t = select(-1.0, 1.0, zeta >= 0.0) / (abs(zeta) + sqrt(1.0 + min(zeta * zeta, 1e37)));
-            let c = inverseSqrt(1.0 + t * t);
+            let c = inverse_root(1.0 + t * t);
             let s = c * t;
             for (var k = 0u; k < n; k++) {
               let x = work[p * n + k];

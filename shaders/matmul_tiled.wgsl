@@ -10,10 +10,7 @@ const THREADS: u32 = 64u;
 // vec4s in a row of a staged tile, one of them padding
 const PITCH: u32 = 17u;
 
-@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
 var<workgroup> tile_a: array<vec4<f32>, TILE_K * PITCH>;
 var<workgroup> tile_b: array<vec4<f32>, TILE_K * PITCH>;
@@ -103,16 +100,11 @@ fn main(
       workgroupBarrier();
     }
   }
-  let base = (split * params.batch + item) * params.rows * params.columns;
   for (var i = 0u; i < 8u; i++) {
     let r = row + i / 4u * 32u + thread_row * 4u + i % 4u;
-    if (r >= params.rows) { continue; }
     for (var j = 0u; j < 8u; j++) {
       let c = column + j / 4u * 32u + thread_column * 4u + j % 4u;
-      if (c >= params.columns) { continue; }
-      var value = params.alpha * sums[i * 2u + j / 4u][j % 4u];
-      if (BIAS) { value += bias[c]; }
-      out[base + r * params.columns + c] = activate(value);
+      if (r < params.rows && c < params.columns) { store(split, item, r, c, sums[i * 2u + j / 4u][j % 4u]); }
     }
   }
 }

@@ -19,7 +19,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 // [1]: makes replays of one schedule differ
-@group(0) @binding(1) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> replay: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size(WIDTH)
@@ -28,12 +28,12 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let block = flat_workgroup(group, groups) * WIDTH + lane;
-  let start = block * 4u;
+  let quad = flat_workgroup(group, groups) * WIDTH + lane;
+  let start = quad * 4u;
   if (start >= params.size) { return; }
   var now = 0u;
-  if (STEPPED) { now = step[0]; }
-  let bits = random_u32x4(vec4<u32>(block, params.stream, now, 0u), vec2<u32>(params.seed_low, params.seed_high));
+  if (STEPPED) { now = replay[0]; }
+  let bits = random_u32x4(vec4<u32>(quad, params.stream, now, 0u), vec2<u32>(params.seed_low, params.seed_high));
   var values = vec4<f32>(random_unit(bits.x), random_unit(bits.y), random_unit(bits.z), random_unit(bits.w));
   if (DISTRIBUTION == 1u) {
     values = vec4<f32>(random_normal2(bits.x, bits.y), random_normal2(bits.z, bits.w));

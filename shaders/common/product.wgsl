@@ -4,6 +4,8 @@
 
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
+// `out` is stored columns×rows, and the bias is one value a row
+const TRANSPOSE_OUT: bool = false;
 const BIAS: bool = false;
 
 struct Params {
@@ -26,6 +28,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+// binding 2 is b, which every kernel reads in its own way
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
 struct Slice {
   inner_start: u32,
@@ -44,4 +50,12 @@ fn slice_of(split: u32) -> Slice {
     outer,
     min(outer + params.outer_chunk, params.outer),
   );
+}
+
+// Writes one sum. With splits > 1 `out` holds the raw partial sums, splits×batch×rows×columns, for split_sum.
+fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {
+  var value = params.alpha * sum;
+  if (BIAS) { value += bias[select(column, row, TRANSPOSE_OUT)]; }
+  let at = select(row * params.columns + column, column * params.rows + row, TRANSPOSE_OUT);
+  out[(split * params.batch + item) * params.rows * params.columns + at] = activate(value);
 }

@@ -158,7 +158,7 @@ export class CpSolver {
       const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
       for (let mode = start; mode < stop; mode++) {
         const product = partial
-          ? mttkrpFromPartial(s, partial, factors, [start, stop], mode)
+          ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode)
           : mttkrp(s, x, factors, mode);
         this.#update(s, product, mode);
         s.release(product);

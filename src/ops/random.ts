@@ -30,7 +30,7 @@ function record(
   const unused = step ? null : s.tensor([1], { dtype: "u32", label: "no step" });
   s.run(
     kernel.with({ DISTRIBUTION: distribution, STEPPED: !!step }),
-    { step: step ?? unused!, out },
+    { replay: step ?? unused!, out },
     { size: out.size, seed_low: seed >>> 0, seed_high: Math.floor(seed / 2 ** 32), stream, scale, shift },
   );
   if (unused) s.release(unused);

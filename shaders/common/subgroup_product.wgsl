@@ -1,0 +1,71 @@
+// The product of the subgroup kernels. The file that imports this declares b and says how it is read: right_at gives the
+// values at four places, right_along four that follow each other in the inner sum.
+#import product
+#import subgroup_tile
+
+// whether b lies in vec4s: its contiguous side, and so all its strides, are multiples of 4
+const VECTORS: bool = false;
+
+fn left_of(at: vec4<u32>) -> vec4<f32> {
+  var left = vec4<f32>(a[at.x]);
+  if (ROWS > LANES) { left.y = a[at.y]; }
+  if (ROWS > 2u * LANES) { left.z = a[at.z]; }
+  if (ROWS > 3u * LANES) { left.w = a[at.w]; }
+  return left;
+}
+
+fn store_rows(split: u32, item: u32, row: u32, column: u32, sums: mat4x4<f32>) {
+  for (var i = 0u; i < 4u && row + i < params.rows; i++) {
+    for (var j = 0u; j < 4u && column + j < params.columns; j++) { store(split, item, row + i, column + j, sums[i][j]); }
+  }
+}
+
+fn product(flat: u32, lane: u32) {
+  let tile_rows = (params.rows + ROWS - 1u) / ROWS;
+  let tile_columns = (params.columns + 4u * LANES - 1u) / (4u * LANES);
+  var tile = flat;
+  let row = tile % tile_rows * ROWS;
+  tile /= tile_rows;
+  let column = (tile % tile_columns * LANES + lane) * 4u;
+  tile /= tile_columns;
+  let item = tile % params.batch;
+  let split = tile / params.batch;
+  if (split >= params.splits) { return; }
+  let slice = slice_of(split);
+  // edges: clamp what is read, guard what is written
+  let rows = min(vec4<u32>(row + lane) + vec4<u32>(0u, 1u, 2u, 3u) * LANES, vec4<u32>(params.rows - 1u));
+  let columns = min(vec4<u32>(column) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
+  let step_a = select(1u, params.rows, TRANSPOSE_A);
+  let step_b = select(params.columns, 1u, TRANSPOSE_B);
+  let at_a = vec4<u32>(item * params.batch_a) + rows * select(params.inner, 1u, TRANSPOSE_A);
+  let at_b = vec4<u32>(item * params.batch_b) + columns * select(1u, params.inner, TRANSPOSE_B);
+  var sums: Tile;
+  for (var o = slice.outer_start; o < slice.outer_stop; o++) {
+    var ia = at_a + vec4<u32>(o * params.outer_a + slice.inner_start * step_a);
+    var ib = at_b + vec4<u32>(o * params.outer_b + slice.inner_start * step_b);
+    if (TRANSPOSE_B && VECTORS) {
+      for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
+        let b0 = right_along(ib.x);
+        let b1 = right_along(ib.y);
+        let b2 = right_along(ib.z);
+        let b3 = right_along(ib.w);
+        sums = accumulate(sums, left_of(ia), vec4<f32>(b0.x, b1.x, b2.x, b3.x));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(step_a)), vec4<f32>(b0.y, b1.y, b2.y, b3.y));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(2u * step_a)), vec4<f32>(b0.z, b1.z, b2.z, b3.z));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(3u * step_a)), vec4<f32>(b0.w, b1.w, b2.w, b3.w));
+        ia += vec4<u32>(4u * step_a);
+        ib += vec4<u32>(4u);
+      }
+    } else {
+      for (var k = slice.inner_start; k < slice.inner_stop; k++) {
+        sums = accumulate(sums, left_of(ia), right_at(ib));
+        ia += vec4<u32>(step_a);
+        ib += vec4<u32>(step_b);
+      }
+    }
+  }
+  store_rows(split, item, row, column, sums.rows0);
+  if (ROWS > 4u) { store_rows(split, item, row + 4u, column, sums.rows4); }
+  if (ROWS > 8u) { store_rows(split, item, row + 8u, column, sums.rows8); }
+  if (ROWS > 12u) { store_rows(split, item, row + 12u, column, sums.rows12); }
+}
