@@ -1,12 +1,9 @@
-import shader from "../../shaders/mttkrp.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
-import { recordProduct, splitSums, sumParts } from "./product.js";
+import { recordProduct, sumParts } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
+import { lanesOf, splitSums, variantsOf } from "./variants.js";
 
-const kernel = new Kernel(shader, ({ rows, columns, splits }) =>
-  grid1d(Math.ceil(rows! / 4) * Math.ceil(columns! / 4) * splits!, 64),
-);
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
 
@@ -77,7 +74,9 @@ function contract(
   const innerFactor = weights.pop()!;
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
-  const split = splitSums(rows * columns, inner, outer);
+  const lanes = lanesOf(s.engine);
+  const split = lanes ? splitSums(lanes, columns, rows, inner, outer) : splitSums(lanes, rows, columns, inner, outer);
+  const kernel = variantsOf(s.engine, "mttkrp", (transposed ? rows : inner) % 4 === 0, columns);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

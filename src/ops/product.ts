@@ -1,7 +1,6 @@
-import registerShader from "../../shaders/matmul_register.wgsl";
-import tiledShader from "../../shaders/matmul_tiled.wgsl";
 import splitSumShader from "../../shaders/split_sum.wgsl";
-import { grid1d, Kernel, type Scheduler, type Tensor, Variants } from "../gpu/index.js";
+import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { arrange, lanesOf, splitSums, variantsOf } from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -33,58 +32,63 @@ export interface Product {
   alpha?: number;
 }
 
-const tiles = (params: Readonly<Record<string, number>>, tile: number): number =>
-  Math.ceil(params.columns! / tile) * Math.ceil(params.rows! / tile) * params.batch! * params.splits!;
-
-const register = new Kernel(registerShader, (params) => grid1d(tiles(params, 4), 64));
-const tiled = new Kernel(tiledShader, (params, { TILE }) => grid1d(tiles(params, TILE!), 1));
 const splitSum = new Kernel(splitSumShader, ({ size }) => grid1d(size!, 64));
 
-/** The families of matrix products; the fastest on an adapter is found by a probe of n×n×n. */
-export const products = new Variants("matmul", { register, tiled }, (s, kernel, size) => {
-  const n = 256 * size;
-  const [a, b, bias, out] = [[n, n], [n, n], [1], [n, n]].map((shape) => s.tensor(shape)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  s.run(kernel, { a, b, bias, out }, paramsOf({ rows: n, columns: n, inner: n }, { inner: n, outer: 1, count: 1 }));
-});
-
-/** How a sum of `outer` times `inner` terms is cut: so much of each a part, `count` parts. */
-export interface Split {
-  inner: number;
-  outer: number;
-  count: number;
+/** Records a product into `out` (batch·rows·columns elements). */
+export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
+  const lanes = lanesOf(s.engine);
+  const { rows, columns } = product;
+  const [vectorsA, vectorsB] = [liesInVectors(product, "a"), liesInVectors(product, "b")];
+  const turned = arrange(lanes, rows, columns, { natural: vectorsB, turned: vectorsA }) === "turned";
+  if (turned) run(s, b, a, out, turn(product), true, vectorsA);
+  else run(s, a, b, out, product, false, vectorsB);
 }
 
-/** Invocations that keep an adapter busy, each with a 4×4 tile. */
-const ENOUGH = 8192;
-/** the fewest terms worth a part of their own, and the most that one part may add up */
-const SHORTEST = 128;
-const LONGEST = 8192;
+/** Whether a matrix, wherever in its batch it begins, is made of whole vec4s. */
+function liesInVectors(product: Product, side: "a" | "b"): boolean {
+  const { rows, columns, inner, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
+  const extents =
+    side === "a"
+      ? [product.transposeA ? rows : inner, outerA, batchA]
+      : [product.transposeB ? inner : columns, outerB, batchB];
+  return extents.every((extent) => extent % 4 === 0);
+}
 
-/** Cuts long sums so that there are enough parts to work on at once, and none is long enough to lose digits. */
-export function splitSums(outputs: number, inner: number, outer = 1): Split {
-  const terms = inner * outer;
-  const wanted = Math.max(Math.floor(ENOUGH / Math.ceil(outputs / 16)), Math.ceil(terms / LONGEST));
-  const parts = Math.max(1, Math.min(wanted, Math.floor(terms / SHORTEST)));
-  if (parts === 1) return { inner, outer, count: 1 };
-  const outerParts = Math.min(parts, outer);
-  const outerChunk = Math.ceil(outer / outerParts);
-  const innerParts = Math.max(1, Math.round(parts / outerParts));
-  const innerChunk = Math.ceil(inner / innerParts);
+/** Cᵀ = op(B)ᵀ·op(A)ᵀ */
+function turn({ transposeA = false, transposeB = false, ...product }: Product): Product {
+  const { rows, columns, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   return {
-    inner: innerChunk,
-    outer: outerChunk,
-    count: Math.ceil(inner / innerChunk) * Math.ceil(outer / outerChunk),
+    ...product,
+    rows: columns,
+    columns: rows,
+    transposeA: !transposeB,
+    transposeB: !transposeA,
+    outerA: outerB,
+    outerB: outerA,
+    batchA: batchB,
+    batchB: batchA,
   };
 }
 
-function paramsOf(product: Product, split: Split) {
-  const { rows, columns, inner, outer = 1, outerA = 0, outerB = 0, batch = 1, batchA = 0, batchB = 0 } = product;
-  return {
+function run(
+  s: Scheduler,
+  a: Tensor,
+  b: Tensor,
+  out: Tensor,
+  product: Product,
+  transposeOut: boolean,
+  vectors: boolean,
+): void {
+  const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
+  const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
+  const split = splitSums(lanesOf(s.engine), batch * rows, columns, inner, outer);
+  const kernel = variantsOf(s.engine, "matmul", vectors, rows).with({
+    TRANSPOSE_A: transposeA,
+    TRANSPOSE_B: transposeB,
+    TRANSPOSE_OUT: transposeOut,
+  });
+  const whole = split.count === 1;
+  const params = {
     rows,
     columns,
     inner,
@@ -97,24 +101,16 @@ function paramsOf(product: Product, split: Split) {
     inner_chunk: split.inner,
     outer_chunk: split.outer,
     splits: split.count,
-    alpha: split.count > 1 ? 1 : (product.alpha ?? 1),
+    alpha: whole ? alpha : 1,
   };
-}
-
-/** Records a product into `out` (batch·rows·columns elements). */
-export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
-  const { rows, columns, inner, outer = 1, batch = 1, transposeA = false, transposeB = false } = product;
-  const { bias, activation = "none", alpha = 1 } = product;
-  const split = splitSums(batch * rows * columns, inner, outer);
-  const epilogue = { BIAS: Boolean(bias), ACTIVATION: activations[activation] };
   const unused = bias ?? s.tensor([1], { label: "no bias" });
-  const kernel = products.with({ TRANSPOSE_A: transposeA, TRANSPOSE_B: transposeB });
-  if (split.count === 1) {
-    s.run(kernel.with(epilogue), { a, b, bias: unused, out }, paramsOf(product, split));
+  if (whole) {
+    const epilogue = { BIAS: Boolean(bias), ACTIVATION: activations[activation] };
+    s.run(kernel.with(epilogue), { a, b, bias: unused, out }, params);
   } else {
     const parts = s.tensor([split.count, out.size], { label: "partial sums" });
-    s.run(kernel, { a, b, bias: unused, out: parts }, paramsOf(product, split));
-    sumParts(s, parts, out, { columns, alpha, bias, activation });
+    s.run(kernel, { a, b, bias: unused, out: parts }, params);
+    sumParts(s, parts, out, { columns: transposeOut ? rows : columns, alpha, bias, activation });
     s.release(parts);
   }
   if (!bias) s.release(unused);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { matmul } from "../../src/ops/matmul.js";
-import { products, splitSums } from "../../src/ops/product.js";
-import { evaluate, expectClose, freshEngine } from "../engine.js";
+import { lanesOf, splitSums, variantsOf } from "../../src/ops/variants.js";
+import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import * as reference from "../reference.js";
 
 const shapes: [rows: number, inner: number, columns: number][] = [
@@ -21,7 +21,9 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [128, 256, 132],
 ];
 
-describe.each(Object.keys(products.kernels))("matmul, family %s", (family) => {
+const families = Object.keys(variantsOf(await testEngine(), "matmul", true, 16).kernels);
+
+describe.each(families)("matmul, family %s", (family) => {
   let engine: Engine;
   beforeAll(async () => {
     engine = await freshEngine({ variants: { matmul: family } });
@@ -94,17 +96,26 @@ it("says which extents differ", async () => {
   expect(() => matmul(s, a, a, { transposeB: true, bias })).toThrow("matmul: bias is 2, expected 3");
 });
 
-it("splits only what gives too little work at once or is too long for one sum", () => {
-  expect(splitSums(512 * 512, 512).count).toBe(1);
-  expect(splitSums(16, 60_000).count).toBeGreaterThan(100);
-  for (const [outputs, inner, outer] of [
-    [1, 1, 1],
-    [9, 977, 31],
-    [16, 5, 100_003],
-    [512 * 512, 100_000, 1],
+it.each([0, 4, 8])("splits only what gives too little work at once or is too long (%i lanes)", (lanes) => {
+  expect(splitSums(lanes, 2048, 2048, 512).count).toBe(1);
+  expect(splitSums(lanes, 4, 4, 60_000).count).toBeGreaterThan(15);
+  for (const [rows, columns, inner, outer] of [
+    [1, 1, 1, 1],
+    [3, 3, 977, 31],
+    [4, 4, 5, 100_003],
+    [512, 512, 100_000, 1],
   ] as const) {
-    const split = splitSums(outputs, inner, outer);
+    const split = splitSums(lanes, rows, columns, inner, outer);
     expect(Math.ceil(inner / split.inner) * Math.ceil(outer / split.outer)).toBe(split.count);
-    expect(split.inner).toBeLessThanOrEqual(inner);
+    expect(split.inner * split.outer).toBeLessThan(8192);
+    expect(split.inner === inner || split.inner % 4 === 0).toBe(true);
+  }
+});
+
+it("has the subgroup family on the software adapter", async () => {
+  const engine = await testEngine();
+  if (/swiftshader|llvmpipe/i.test(engine.adapterName)) {
+    expect(lanesOf(engine)).toBeGreaterThan(0);
+    expect(families).toContain("subgroup");
   }
 });

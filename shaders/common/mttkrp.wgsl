@@ -1,0 +1,91 @@
+// What the MTTKRP kernels share.
+// M[i, r] = Σ_o W[o, r] Σ_k X[o, i, k] · F[k, r]: the matricised tensor times the Khatri-Rao product of the factors, without
+// either in memory. `i` (rows) runs over the kept modes, `k` (inner) over one contracted mode: the last one, or with
+// TRANSPOSED the one in front of the kept modes; `o` over the other contracted modes. W[o, r] is the product of their
+// factors' rows. X lies as before×rows×middle×inner (TRANSPOSED: outer×inner×rows). Each split sums its share of o and k;
+// `out` holds splits×rows×columns.
+#import index
+
+const TRANSPOSED: bool = false;
+// how many factors make W
+const WEIGHTS: u32 = 1u;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  inner: u32,
+  outer: u32,
+  // contracted modes between the kept ones and the inner one
+  middle: u32,
+  inner_chunk: u32,
+  outer_chunk: u32,
+  splits: u32,
+  // of the modes that `o` runs over
+  extents: array<vec4<u32>, 2>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+// binding 1 is x, which every kernel reads in its own way
+@group(0) @binding(2) var<storage, read> factor: array<f32>;
+@group(0) @binding(3) var<storage, read> weight0: array<f32>;
+@group(0) @binding(4) var<storage, read> weight1: array<f32>;
+@group(0) @binding(5) var<storage, read> weight2: array<f32>;
+@group(0) @binding(6) var<storage, read> weight3: array<f32>;
+@group(0) @binding(7) var<storage, read> weight4: array<f32>;
+@group(0) @binding(8) var<storage, read_write> out: array<f32>;
+
+// W[o, r] for four columns r
+fn weight_of(o: u32, columns: vec4<u32>) -> vec4<f32> {
+  var w = vec4<f32>(1.0);
+  var rest = o;
+  if (WEIGHTS > 4u) {
+    let at = vec4<u32>(rest % params.extents[1].x * params.columns) + columns;
+    w *= vec4<f32>(weight4[at.x], weight4[at.y], weight4[at.z], weight4[at.w]);
+    rest /= params.extents[1].x;
+  }
+  if (WEIGHTS > 3u) {
+    let at = vec4<u32>(rest % params.extents[0].w * params.columns) + columns;
+    w *= vec4<f32>(weight3[at.x], weight3[at.y], weight3[at.z], weight3[at.w]);
+    rest /= params.extents[0].w;
+  }
+  if (WEIGHTS > 2u) {
+    let at = vec4<u32>(rest % params.extents[0].z * params.columns) + columns;
+    w *= vec4<f32>(weight2[at.x], weight2[at.y], weight2[at.z], weight2[at.w]);
+    rest /= params.extents[0].z;
+  }
+  if (WEIGHTS > 1u) {
+    let at = vec4<u32>(rest % params.extents[0].y * params.columns) + columns;
+    w *= vec4<f32>(weight1[at.x], weight1[at.y], weight1[at.z], weight1[at.w]);
+    rest /= params.extents[0].y;
+  }
+  if (WEIGHTS > 0u) {
+    let at = vec4<u32>(rest * params.columns) + columns;
+    w *= vec4<f32>(weight0[at.x], weight0[at.y], weight0[at.z], weight0[at.w]);
+  }
+  return w;
+}
+
+struct Slice {
+  inner_start: u32,
+  inner_stop: u32,
+  outer_start: u32,
+  outer_stop: u32,
+}
+
+fn slice_of(split: u32) -> Slice {
+  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
+  let inner = split % parts * params.inner_chunk;
+  let outer = split / parts * params.outer_chunk;
+  return Slice(
+    inner,
+    min(inner + params.inner_chunk, params.inner),
+    outer,
+    min(outer + params.outer_chunk, params.outer),
+  );
+}
+
+// where the matrix X[o] begins
+fn matrix_at(o: u32) -> u32 {
+  if (TRANSPOSED) { return o * params.inner * params.rows; }
+  return (o / params.middle * params.rows * params.middle + o % params.middle) * params.inner;
+}

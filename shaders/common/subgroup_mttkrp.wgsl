@@ -1,0 +1,74 @@
+// The MTTKRP of the subgroup kernels: X four rows a lane, the factor's columns handed round. The file that imports this
+// declares x and says how it is read: x_at gives the values at four places, x_along four that follow each other in the
+// inner sum.
+#import mttkrp
+#import subgroup_tile
+
+// whether x lies in vec4s: inner (TRANSPOSED: rows) is a multiple of 4
+const VECTORS: bool = false;
+
+// the factor's values of this lane's columns, times their weights
+fn left_of(at: vec4<u32>, w: vec4<f32>) -> vec4<f32> {
+  var left = vec4<f32>(factor[at.x]);
+  if (ROWS > LANES) { left.y = factor[at.y]; }
+  if (ROWS > 2u * LANES) { left.z = factor[at.z]; }
+  if (ROWS > 3u * LANES) { left.w = factor[at.w]; }
+  return w * left;
+}
+
+fn store_columns(split: u32, row: u32, column: u32, sums: mat4x4<f32>) {
+  let base = split * params.rows * params.columns;
+  for (var i = 0u; i < 4u && column + i < params.columns; i++) {
+    for (var j = 0u; j < 4u && row + j < params.rows; j++) {
+      out[base + (row + j) * params.columns + column + i] = sums[i][j];
+    }
+  }
+}
+
+fn mttkrp(flat: u32, lane: u32) {
+  let tile_columns = (params.columns + ROWS - 1u) / ROWS;
+  let tile_rows = (params.rows + 4u * LANES - 1u) / (4u * LANES);
+  var tile = flat;
+  let column = tile % tile_columns * ROWS;
+  tile /= tile_columns;
+  let row = (tile % tile_rows * LANES + lane) * 4u;
+  let split = tile / tile_rows;
+  if (split >= params.splits) { return; }
+  let slice = slice_of(split);
+  // edges: clamp what is read, guard what is written
+  let columns = min(vec4<u32>(column + lane) + vec4<u32>(0u, 1u, 2u, 3u) * LANES, vec4<u32>(params.columns - 1u));
+  let rows = min(vec4<u32>(row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
+  let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
+  let inner_stride = select(1u, params.rows, TRANSPOSED);
+  let step = vec4<u32>(params.columns);
+  var sums: Tile;
+  for (var o = slice.outer_start; o < slice.outer_stop; o++) {
+    let w = weight_of(o, columns);
+    var at = vec4<u32>(matrix_at(o) + slice.inner_start * inner_stride) + rows * row_stride;
+    var f = vec4<u32>(slice.inner_start * params.columns) + columns;
+    if (VECTORS && !TRANSPOSED) {
+      for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
+        let x0 = x_along(at.x);
+        let x1 = x_along(at.y);
+        let x2 = x_along(at.z);
+        let x3 = x_along(at.w);
+        sums = accumulate(sums, left_of(f, w), vec4<f32>(x0.x, x1.x, x2.x, x3.x));
+        sums = accumulate(sums, left_of(f + step, w), vec4<f32>(x0.y, x1.y, x2.y, x3.y));
+        sums = accumulate(sums, left_of(f + 2u * step, w), vec4<f32>(x0.z, x1.z, x2.z, x3.z));
+        sums = accumulate(sums, left_of(f + 3u * step, w), vec4<f32>(x0.w, x1.w, x2.w, x3.w));
+        at += vec4<u32>(4u);
+        f += 4u * step;
+      }
+    } else {
+      for (var k = slice.inner_start; k < slice.inner_stop; k++) {
+        sums = accumulate(sums, left_of(f, w), x_at(at));
+        at += vec4<u32>(inner_stride);
+        f += step;
+      }
+    }
+  }
+  store_columns(split, row, column, sums.rows0);
+  if (ROWS > 4u) { store_columns(split, row, column + 4u, sums.rows4); }
+  if (ROWS > 8u) { store_columns(split, row, column + 8u, sums.rows8); }
+  if (ROWS > 12u) { store_columns(split, row, column + 12u, sums.rows12); }
+}

@@ -1,0 +1,168 @@
+import matmulRegister from "../../shaders/matmul_register.wgsl";
+import matmulSubgroup from "../../shaders/matmul_subgroup.wgsl";
+import matmulSubgroupVectors from "../../shaders/matmul_subgroup_vectors.wgsl";
+import matmulTiled from "../../shaders/matmul_tiled.wgsl";
+import mttkrpRegister from "../../shaders/mttkrp_register.wgsl";
+import mttkrpSubgroup from "../../shaders/mttkrp_subgroup.wgsl";
+import mttkrpSubgroupVectors from "../../shaders/mttkrp_subgroup_vectors.wgsl";
+import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
+
+/**
+ * Which kernel serves which shape on which adapter.
+ *
+ * | family   | adapters                               | shapes                        | a workgroup's tile         |
+ * |----------|----------------------------------------|-------------------------------|----------------------------|
+ * | subgroup | subgroups of exactly 4 or 8 (software) | any; vec4 loads where 4 fits  | ROWS × 4·LANES, one subgroup |
+ * | tiled    | all                                    | any                           | 64×64, staged, 8×8 each    |
+ * | register | all                                    | any                           | 64 invocations of 4×4      |
+ *
+ * A probe times the families that an adapter has on `sample` and keeps the fastest. Where subgroup is among them, the side
+ * of a product that wastes least goes to the lanes (`arrange`).
+ */
+const families: Record<"matmul" | "mttkrp", Record<string, Kernel>> = {
+  matmul: {
+    register: new Kernel(matmulRegister, tiles(4, 4, 64)),
+    tiled: new Kernel(matmulTiled, tiles(64, 64)),
+    subgroup: new Kernel(matmulSubgroup, subgroupTiles),
+    "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles).with({ VECTORS: true }),
+  },
+  mttkrp: {
+    register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
+    subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
+    "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
+      subgroupTiles(turned(params), constants),
+    ).with({ VECTORS: true }),
+  },
+};
+
+/** Work items of a kernel whose workgroups hold `count` tiles. */
+function tiles(height: number, width: number, count = 1): Grid {
+  return ({ rows, columns, batch = 1, splits }) =>
+    grid1d(Math.ceil(rows! / height) * Math.ceil(columns! / width) * batch * splits!, count);
+}
+
+const turned = <T>({ rows, columns, ...rest }: Record<string, T>) => ({ ...rest, rows: columns!, columns: rows! });
+
+function subgroupTiles(params: Parameters<Grid>[0], { ROWS, LANES }: Parameters<Grid>[1]): number[] {
+  return tiles(ROWS!, 4 * LANES!)(params, {});
+}
+
+/** Invocations of a subgroup where that is fixed and what the subgroup kernels are made for, else 0. */
+export function lanesOf(engine: Engine): number {
+  const { subgroupMinSize: least, subgroupMaxSize: most } = engine.device.adapterInfo;
+  return engine.device.features.has("subgroups") && least === most && (least === 4 || least === 8) ? least : 0;
+}
+
+/** Rows of a subgroup's tile: as few as cover `rows` in tiles of at most 16. */
+export function tileRows(rows: number): number {
+  return Math.ceil(rows / Math.ceil(rows / 16) / 4) * 4;
+}
+
+/** The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it. */
+export function variantsOf(engine: Engine, name: keyof typeof families, vectors: boolean, rows: number): Variants {
+  const { subgroup, "subgroup, vectors": subgroupVectors, ...kernels } = families[name];
+  const LANES = lanesOf(engine);
+  const ROWS = tileRows(rows);
+  if (LANES) kernels.subgroup = (vectors ? subgroupVectors! : subgroup!).with({ LANES, ROWS });
+  return new Variants(name, kernels, (s, kernel) => samples[name](s, kernel));
+}
+
+/** Multiplications that a subgroup kernel spends on rows×columns outputs, those in its empty corners included. */
+function spent(rows: number, columns: number, lanes: number, vectors: boolean): number {
+  const high = Math.ceil(rows / tileRows(rows)) * tileRows(rows);
+  const wide = Math.ceil(columns / (4 * lanes)) * 4 * lanes;
+  // single values instead of vec4s cost about a quarter more
+  return high * wide * (vectors ? 1 : 1.25);
+}
+
+/** Whether to compute the transpose instead, so that the other side of the product lies in the lanes. */
+export function arrange(
+  lanes: number,
+  rows: number,
+  columns: number,
+  vectors: { natural: boolean; turned: boolean },
+): "natural" | "turned" {
+  if (!lanes) return "natural";
+  const natural = spent(rows, columns, lanes, vectors.natural);
+  return natural <= spent(columns, rows, lanes, vectors.turned) ? "natural" : "turned";
+}
+
+/** How a sum of `outer` times `inner` terms is cut: so much of each a part, `count` parts. */
+export interface Split {
+  inner: number;
+  outer: number;
+  count: number;
+}
+
+/** The fewest terms worth a part of their own, and the most that one part may add up before digits are lost. */
+const SHORTEST = 128;
+const LONGEST = 4096;
+
+/** Workgroups that keep an adapter busy: software has a few cores, a GPU many. */
+const enough = (lanes: number): number => (lanes ? 64 : 1024);
+
+/**
+ * Cuts long sums so that there are enough parts to work on at once, and none is long enough to lose digits. Parts of the
+ * inner sum are multiples of 4 long.
+ */
+export function splitSums(lanes: number, rows: number, columns: number, inner: number, outer = 1): Split {
+  const workgroups = lanes
+    ? Math.ceil(rows / 16) * Math.ceil(columns / (4 * lanes))
+    : Math.ceil(rows / 32) * Math.ceil(columns / 32);
+  const terms = inner * outer;
+  const wanted = Math.max(Math.floor(enough(lanes) / workgroups), Math.ceil(terms / LONGEST));
+  const parts = Math.max(1, Math.min(wanted, Math.floor(terms / SHORTEST)));
+  if (parts === 1) return { inner, outer, count: 1 };
+  const outerChunk = Math.ceil(outer / Math.min(parts, outer));
+  const innerParts = Math.max(1, Math.round(parts / Math.ceil(outer / outerChunk)));
+  const innerChunk = Math.min(inner, Math.ceil(inner / innerParts / 4) * 4);
+  return {
+    inner: innerChunk,
+    outer: outerChunk,
+    count: Math.ceil(inner / innerChunk) * Math.ceil(outer / outerChunk),
+  };
+}
+
+/** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */
+const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel) => void> = {
+  matmul(s, kernel) {
+    const n = lanesOf(s.engine) ? 128 : 1024;
+    const params: Params = { rows: n, columns: n, inner: n, outer: 1, batch: 1, batch_a: 0, batch_b: 0, alpha: 1 };
+    s.run(
+      kernel,
+      { a: s.tensor([n, n]), b: s.tensor([n, n]), bias: s.tensor([1]), out: s.tensor([n, n]) },
+      { ...params, outer_a: 0, outer_b: 0, inner_chunk: n, outer_chunk: 1, splits: 1 },
+    );
+  },
+  mttkrp(s, kernel) {
+    const n = lanesOf(s.engine) ? 64 : 256;
+    const columns = 16;
+    const factor = s.tensor([n, columns]);
+    const unused = s.tensor([1]);
+    const outer_chunk = n / 16;
+    s.run(
+      kernel,
+      {
+        x: s.tensor([n, n, n]),
+        factor,
+        weight0: factor,
+        weight1: unused,
+        weight2: unused,
+        weight3: unused,
+        weight4: unused,
+        out: s.tensor([16, n, columns]),
+      },
+      {
+        rows: n,
+        columns,
+        inner: n,
+        outer: n,
+        middle: n,
+        inner_chunk: n,
+        outer_chunk,
+        splits: 16,
+        extents: [n, 1, 1, 1, 1, 1, 1, 1],
+      },
+    );
+  },
+};
