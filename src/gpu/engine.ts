@@ -9,7 +9,7 @@ import {
 } from "./errors.js";
 import type { Kernel, ShaderSource } from "./kernel.js";
 import { BufferPool, type Memory } from "./pool.js";
-import { GPU_USAGE, type Schedule, Scheduler } from "./schedule.js";
+import { GPU_USAGE, Schedule, Scheduler } from "./schedule.js";
 import { bytesOf, type DType, type Storage, sizeOf, Tensor, type TensorData, type TypedArray } from "./tensor.js";
 import type { Variants } from "./variants.js";
 
@@ -320,29 +320,46 @@ export class Engine {
   }
 
   /**
-   * Replays a schedule `times` times in one submit. Returns at once; what goes wrong on the GPU rejects the next `read`
-   * or `idle`, naming the schedule and its kernels.
+   * Replays a schedule `times` times in one submit; or several schedules in turn, each so many times, and all of that
+   * `times` times. Returns at once; what goes wrong on the GPU rejects the next `read` or `idle`, naming the schedules
+   * and their kernels.
    */
-  submit(schedule: Schedule, times = 1): void {
+  submit(work: Schedule | readonly (readonly [schedule: Schedule, times: number])[], times = 1): void {
     this.#assertOpen();
-    if (schedule.engine !== this) throw new TenfoldError(`submit: ${schedule.label} belongs to another engine`);
-    schedule.assertUsable();
-    if (times <= 0 || schedule.dispatches === 0) return;
-    this.#lastKernels = schedule.kernelNames;
-    this.guard(schedule.label, schedule.kernelNames, () => {
-      const perBuffer = Math.max(1, Math.floor(BATCH / schedule.dispatches));
+    const round = work instanceof Schedule ? ([[work, 1]] as const) : work;
+    for (const [schedule] of round) {
+      if (schedule.engine !== this) throw new TenfoldError(`submit: ${schedule.label} belongs to another engine`);
+      schedule.assertUsable();
+    }
+    const all = Array.from({ length: Math.max(0, times) }, () => round).flat();
+    const dispatches = all.reduce((sum, [schedule, replays]) => sum + replays * schedule.dispatches, 0);
+    if (dispatches === 0) return;
+    const label = round.map(([schedule]) => schedule.label).join(", ");
+    this.#lastKernels = [...new Set(round.flatMap(([schedule]) => schedule.kernelNames))];
+    this.guard(label, this.#lastKernels, () => {
       const commands: GPUCommandBuffer[] = [];
-      for (let done = 0; done < times; done += perBuffer) {
-        const encoder = this.device.createCommandEncoder({ label: schedule.label });
-        const pass = encoder.beginComputePass({ label: schedule.label });
-        for (let replay = done; replay < Math.min(times, done + perBuffer); replay++) schedule.record(pass);
-        pass.end();
-        commands.push(encoder.finish());
+      let encoder: GPUCommandEncoder | null = null;
+      let pass: GPUComputePassEncoder | null = null;
+      let recorded = 0;
+      const close = (): void => {
+        pass?.end();
+        if (encoder) commands.push(encoder.finish());
+        [encoder, pass, recorded] = [null, null, 0];
+      };
+      for (const [schedule, replays] of all) {
+        for (let replay = 0; replay < replays; replay++) {
+          if (recorded && recorded + schedule.dispatches > BATCH) close();
+          encoder ??= this.device.createCommandEncoder({ label });
+          pass ??= encoder.beginComputePass({ label });
+          schedule.record(pass);
+          recorded += schedule.dispatches;
+        }
       }
+      close();
       this.device.queue.submit(commands);
     });
     this.counters.submits++;
-    this.counters.dispatches += times * schedule.dispatches;
+    this.counters.dispatches += dispatches;
   }
 
   /** Resolves when the GPU has done everything submitted so far; rejects with what went wrong. */
@@ -593,11 +610,12 @@ export class Engine {
           resolve(value);
         },
         (error) => {
-          // a lost device also fails the promise itself, with less to say; give its reason a turn to arrive
+          // a lost device also fails the promise itself, with less to say: give its reason time to arrive
+          const patience = error instanceof Error && error.name === "GPUPipelineError" ? 0 : 100;
           setTimeout(() => {
             this.#waiting.delete(reject);
             reject(this.#over ?? error);
-          }, 0);
+          }, patience);
         },
       );
     });

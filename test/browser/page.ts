@@ -5,7 +5,7 @@ import { type File, startTests, type Task, type VitestRunner } from "@vitest/run
 /** The slice of the tests that browsers run too: every kernel, and what of the engine needs no Node. */
 const files = import.meta.glob([
   "../ops/*.test.ts",
-  "../gpu/{embedding,memory,pipelines,schedule,tensor,variants}.test.ts",
+  "../gpu/{embedding,errors,memory,pipelines,schedule,tensor,variants}.test.ts",
 ]);
 
 export interface Outcome {

@@ -14,7 +14,14 @@ async function bundle(): Promise<Record<string, string>> {
     root: join(here, "../.."),
     configFile: false,
     logLevel: "warn",
-    plugins: [wgsl()],
+    plugins: [
+      wgsl(),
+      {
+        // the package promises to have no side effects; its test files have nothing else
+        name: "keep-tests",
+        transform: (code, id) => (/\/test\/.*\.ts$/.test(id) ? { code, moduleSideEffects: true } : null),
+      },
+    ],
     resolve: {
       alias: [
         { find: /^vitest$/, replacement: join(here, "vitest.ts") },
@@ -27,7 +34,10 @@ async function bundle(): Promise<Record<string, string>> {
       target: "es2022",
       modulePreload: false,
       copyPublicDir: false,
-      rolldownOptions: { input: join(here, "page.ts"), output: { entryFileNames: "page.js" } },
+      rolldownOptions: {
+        input: join(here, "page.ts"),
+        output: { entryFileNames: "page.js" },
+      },
     },
   })) as Rolldown.RolldownOutput;
   const files: Record<string, string> = {

@@ -1,7 +1,8 @@
 /**
  * Runs every shader that shares workgroup memory through the race detector of wgsl_reflect: it steps the invocations of a
  * workgroup side by side and finds two that touch the same bytes, one of them writing, without a barrier between. Params,
- * constants and sizes are those that the ops record. Needs no GPU to run the shaders.
+ * constants and sizes are those that the ops record. Needs no GPU to run the shaders. What it cannot see: scalars in
+ * workgroup memory, races between workgroups, and which of the two kinds of memory a barrier orders.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
