@@ -1,4 +1,12 @@
-import { type Engine, type Schedule, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import {
+  dispose,
+  type Engine,
+  type Schedule,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
 import {
   appendRow,
   canonicalizeColumns,
@@ -254,7 +262,7 @@ export class CpSolver {
     for (const tensor of this.#owned) tensor.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }

@@ -1,3 +1,4 @@
+import { dispose } from "./dispose.js";
 import {
   DeviceLostError,
   formatBytes,
@@ -658,7 +659,7 @@ export class Engine {
     if (this.#ownsDevice) this.device.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }

@@ -1,3 +1,4 @@
+export { dispose } from "./dispose.js";
 export * from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";

@@ -1,3 +1,4 @@
+import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatBytes, KernelError, TenfoldError } from "./errors.js";
 import { Kernel, type Params, type ShaderSource } from "./kernel.js";
@@ -183,7 +184,7 @@ export class Scheduler {
     this.#freeTemporaries();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 
@@ -485,7 +486,7 @@ export class Schedule {
     if (this.uniforms) this.engine.recycleUniforms(this.uniforms);
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 

@@ -1,3 +1,4 @@
+import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatShape, ShapeError, TenfoldError } from "./errors.js";
 
@@ -114,7 +115,7 @@ export class Tensor {
     this.storage.release();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     if (this.storage.owner !== "schedule") this.destroy();
   }
 }

@@ -1,4 +1,4 @@
-import { type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { gram, hadamard, kruskalToTensor, sum } from "../ops/index.js";
 
 /**
@@ -60,7 +60,7 @@ export class KruskalTensor {
     for (const tensor of [this.weights, ...this.factors]) tensor.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }

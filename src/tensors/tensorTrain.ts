@@ -1,4 +1,4 @@
-import { type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "../ops/index.js";
 
 /**
@@ -50,7 +50,7 @@ export class TensorTrain {
     for (const core of this.cores) core.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }

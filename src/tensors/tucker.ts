@@ -1,4 +1,4 @@
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { modeProduct, solveSymmetric, unfoldedProduct } from "../ops/index.js";
 
 /**
@@ -85,7 +85,7 @@ export class TuckerTensor {
     for (const factor of this.factors) factor?.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }
