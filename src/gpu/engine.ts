@@ -444,6 +444,7 @@ export class Engine {
 
   /** The variant in force on this adapter; probes the first time. */
   async choose(variants: Variants): Promise<Kernel> {
+    if (this.#over) throw this.#over;
     const forced = this.#forced[variants.name];
     if (forced !== undefined) {
       const kernel = variants.kernels[forced];
@@ -453,7 +454,13 @@ export class Engine {
         );
       return kernel;
     }
-    const key = `${this.adapterName}|${variants.name}`;
+    const names = Object.entries(variants.kernels)
+      .filter(([, { source }]) =>
+        source.features.every((feature) => this.device.features.has(feature as GPUFeatureName)),
+      )
+      .map(([name]) => name);
+    if (names.length === 1) return variants.kernels[names[0]!]!;
+    const key = [this.adapterName, variants.name, ...names].join("|");
     for (;;) {
       const others = choices.get(key);
       try {
@@ -462,7 +469,7 @@ export class Engine {
         continue; // another engine failed at it, perhaps as its device was lost
       }
       // one probe at a time: they would slow each other down
-      const choice = probing.then(() => this.#probe(variants));
+      const choice = probing.then(() => this.#probe(variants, names));
       probing = choice.then(
         () => {},
         () => {},
@@ -474,8 +481,8 @@ export class Engine {
   }
 
   /** Times every variant on its sample problem, in turn, and names the fastest; enlarges it while it is over at once. */
-  async #probe(variants: Variants): Promise<string> {
-    let names = Object.keys(variants.kernels);
+  async #probe(variants: Variants, all: readonly string[]): Promise<string> {
+    let names = all;
     for (let size = 1; ; size *= 2) {
       const candidates: { name: string; warm: number; best: number; schedule: Schedule }[] = [];
       try {

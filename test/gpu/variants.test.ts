@@ -62,6 +62,20 @@ it("a choice can be forced", async () => {
   await expect(affineBy(wrong, variants)).rejects.toThrow('forced: no variant "fastest"; there are slow, fast');
 });
 
+it("variants that need a feature are left out where the device lacks it", async () => {
+  const needy = new Kernel({ ...affineShader, name: "affine_needy", features: ["no-such-feature"] }, affine.grid);
+  const device = (await testEngine()).device;
+  using engine = new Engine(device);
+  const probed = vi.fn(sample);
+  expect(await affineBy(engine, new Variants("needy", { needy, other: affine }, probed))).toBe("affine");
+  // nothing to choose from
+  expect(probed).not.toHaveBeenCalled();
+  using forced = new Engine(device, { variants: { needy: "needy" } });
+  await expect(affineBy(forced, new Variants("needy", { needy, other: affine }, probed))).rejects.toThrow(
+    "affine_needy: needs the feature no-such-feature, which the device lacks",
+  );
+});
+
 it("near ties go to the one listed first", async () => {
   const engine = await freshEngine();
   vi.spyOn(performance, "now").mockReturnValue(0);
