@@ -57,7 +57,21 @@ fn product(flat: u32, lane: u32) {
         ib += vec4<u32>(4u);
       }
     } else {
-      for (var k = slice.inner_start; k < slice.inner_stop; k++) {
+      var k = slice.inner_start;
+      // four loads under way at once: neighbouring steps lie far apart, where no prefetcher looks
+      for (; k + 4u <= slice.inner_stop; k += 4u) {
+        let b0 = right_at(ib);
+        let b1 = right_at(ib + vec4<u32>(step_b));
+        let b2 = right_at(ib + vec4<u32>(2u * step_b));
+        let b3 = right_at(ib + vec4<u32>(3u * step_b));
+        sums = accumulate(sums, left_of(ia), b0);
+        sums = accumulate(sums, left_of(ia + vec4<u32>(step_a)), b1);
+        sums = accumulate(sums, left_of(ia + vec4<u32>(2u * step_a)), b2);
+        sums = accumulate(sums, left_of(ia + vec4<u32>(3u * step_a)), b3);
+        ia += vec4<u32>(4u * step_a);
+        ib += vec4<u32>(4u * step_b);
+      }
+      for (; k < slice.inner_stop; k++) {
         sums = accumulate(sums, left_of(ia), right_at(ib));
         ia += vec4<u32>(step_a);
         ib += vec4<u32>(step_b);

@@ -1,0 +1,42 @@
+// Adam (Kingma & Ba 2015) with weight decay added to the gradient, or, DECOUPLED, to the weights (Loshchilov & Hutter 2019):
+//   m = β₁m + (1−β₁)g,  v = β₂v + (1−β₂)g²,  w −= rate · (m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε).
+// All parameters of a network at once. size read four times, written three times.
+#import index
+
+const WIDTH: u32 = 64u;
+const DECOUPLED: bool = false;
+
+struct Params {
+  size: u32,
+  rate: f32,
+  beta1: f32,
+  beta2: f32,
+  epsilon: f32,
+  weight_decay: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+// [β₁ᵗ, β₂ᵗ]
+@group(0) @binding(2) var<storage, read> decay: array<f32>;
+@group(0) @binding(3) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(4) var<storage, read_write> first: array<f32>;
+@group(0) @binding(5) var<storage, read_write> second: array<f32>;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = flat_workgroup(group, groups) * WIDTH + lane;
+  if (i >= params.size) { return; }
+  var w = weights[i];
+  var g = gradient[i];
+  if (DECOUPLED) { w -= params.rate * params.weight_decay * w; } else { g += params.weight_decay * w; }
+  let m = params.beta1 * first[i] + (1.0 - params.beta1) * g;
+  let v = params.beta2 * second[i] + (1.0 - params.beta2) * g * g;
+  first[i] = m;
+  second[i] = v;
+  weights[i] = w - params.rate * (m / (1.0 - decay[0])) / (sqrt(v / (1.0 - decay[1])) + params.epsilon);
+}

@@ -1,0 +1,26 @@
+// state = [step in the epoch, epoch, steps so far]: one step further. decay = [β₁ᵗ, β₂ᵗ] for the next t, as running products:
+// 1 − β₂ᵗ keeps its digits where pow would lose them.
+
+struct Params {
+  steps: u32,
+  beta1: f32,
+  beta2: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> state: array<u32>;
+@group(0) @binding(2) var<storage, read_write> decay: array<f32>;
+
+@compute @workgroup_size(1)
+fn main() {
+  state[2] += 1u;
+  let next = state[0] + 1u;
+  if (next >= params.steps) {
+    state[0] = 0u;
+    state[1] += 1u;
+  } else {
+    state[0] = next;
+  }
+  decay[0] *= params.beta1;
+  decay[1] *= params.beta2;
+}

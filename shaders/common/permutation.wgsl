@@ -1,0 +1,28 @@
+// A permutation of 0 … n−1 that needs no memory: a four-round Feistel network on the next larger power of four, walked
+// again while it leaves the range (Black & Rogaway 2002). Other keys give other permutations.
+
+fn mix(x: u32) -> u32 {
+  // the finaliser of MurmurHash3
+  var h = x;
+  h = (h ^ (h >> 16u)) * 0x85ebca6bu;
+  h = (h ^ (h >> 13u)) * 0xc2b2ae35u;
+  return h ^ (h >> 16u);
+}
+
+// half_bits: half the bits of the power of four that holds n
+fn permuted(index: u32, n: u32, half_bits: u32, key: vec2<u32>) -> u32 {
+  let mask = (1u << half_bits) - 1u;
+  var at = index;
+  loop {
+    var left = at >> half_bits;
+    var right = at & mask;
+    for (var round = 0u; round < 4u; round++) {
+      let next = left ^ (mix(right ^ key.x ^ mix(key.y + round)) & mask);
+      left = right;
+      right = next;
+    }
+    at = (left << half_bits) | right;
+    if (at < n) { break; }
+  }
+  return at;
+}

@@ -1,0 +1,32 @@
+// Stochastic gradient descent with momentum, as PyTorch has it: v = μv + g, w −= rate · v (rate · (g + μv) with NESTEROV).
+// All parameters of a network at once. size read three times, written twice.
+#import index
+
+const WIDTH: u32 = 64u;
+const NESTEROV: bool = false;
+
+struct Params {
+  size: u32,
+  rate: f32,
+  momentum: f32,
+  weight_decay: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> velocity: array<f32>;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = flat_workgroup(group, groups) * WIDTH + lane;
+  if (i >= params.size) { return; }
+  let g = gradient[i] + params.weight_decay * weights[i];
+  let v = params.momentum * velocity[i] + g;
+  velocity[i] = v;
+  weights[i] -= params.rate * select(v, g + params.momentum * v, NESTEROV);
+}

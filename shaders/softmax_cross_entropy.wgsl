@@ -1,0 +1,84 @@
+// Softmax cross-entropy of logits (rows×classes) and its gradient, averaged over rows, in one pass by one workgroup:
+//   gradient = (softmax(z) − onehot) / rows,   loss = Σ −log softmax(z)[label] / rows.
+// DOUBLE feeds the softmax's output into cross-entropy once more, as the thesis does.
+// Adds the sum of losses and the number of right answers to curve[epoch, column] and [epoch, column + 1], in a fixed order.
+// reads and writes rows·classes.
+const WIDTH: u32 = 128u;
+const DOUBLE: bool = false;
+
+struct Params {
+  rows: u32,
+  classes: u32,
+  // of curve: numbers an epoch, first one written
+  curve_columns: u32,
+  curve_column: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> labels: array<u32>;
+// [step, epoch, …]
+@group(0) @binding(3) var<storage, read> state: array<u32>;
+@group(0) @binding(4) var<storage, read_write> gradient: array<f32>;
+@group(0) @binding(5) var<storage, read_write> curve: array<f32>;
+
+var<workgroup> losses: array<f32, WIDTH>;
+var<workgroup> hits: array<f32, WIDTH>;
+
+@compute @workgroup_size(WIDTH)
+fn main(@builtin(local_invocation_index) lane: u32) {
+  let classes = params.classes;
+  let average = 1.0 / f32(params.rows);
+  var loss = 0.0;
+  var right = 0.0;
+  for (var row = lane; row < params.rows; row += WIDTH) {
+    let base = row * classes;
+    let label = labels[row];
+    var largest = logits[base];
+    var best = 0u;
+    for (var k = 1u; k < classes; k++) {
+      if (logits[base + k] > largest) {
+        largest = logits[base + k];
+        best = k;
+      }
+    }
+    right += select(0.0, 1.0, best == label);
+    var total = 0.0;
+    for (var k = 0u; k < classes; k++) { total += exp(logits[base + k] - largest); }
+    if (DOUBLE) {
+      // p = softmax(z), q = softmax(p); d loss / dz = J(p)ᵀ(q − onehot), J the softmax's Jacobian
+      var second = 0.0;
+      for (var k = 0u; k < classes; k++) { second += exp(exp(logits[base + k] - largest) / total); }
+      var dot = 0.0;
+      for (var k = 0u; k < classes; k++) {
+        let p = exp(logits[base + k] - largest) / total;
+        dot += p * (exp(p) / second - select(0.0, 1.0, k == label));
+      }
+      for (var k = 0u; k < classes; k++) {
+        let p = exp(logits[base + k] - largest) / total;
+        gradient[base + k] = average * p * (exp(p) / second - select(0.0, 1.0, k == label) - dot);
+      }
+      loss += log(second) - exp(logits[base + label] - largest) / total;
+    } else {
+      for (var k = 0u; k < classes; k++) {
+        let p = exp(logits[base + k] - largest) / total;
+        gradient[base + k] = average * (p - select(0.0, 1.0, k == label));
+      }
+      loss += log(total) + largest - logits[base + label];
+    }
+  }
+  losses[lane] = loss;
+  hits[lane] = right;
+  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
+    workgroupBarrier();
+    if (lane < width) {
+      losses[lane] += losses[lane + width];
+      hits[lane] += hits[lane + width];
+    }
+  }
+  if (lane == 0u) {
+    let at = state[1] * params.curve_columns + params.curve_column;
+    curve[at] += losses[0];
+    curve[at + 1u] += hits[0];
+  }
+}

@@ -1,0 +1,5 @@
+export * from "./layer.js";
+export * from "./layers.js";
+export * from "./optimisers.js";
+export { Sequential } from "./sequential.js";
+export * from "./train.js";

@@ -1,0 +1,158 @@
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, dropout, map, matmul, reluBackward, sum, uniform } from "../ops/index.js";
+import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+
+const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
+
+export interface LinearOptions {
+  bias?: boolean;
+  /** applied in the same kernel as the product */
+  activation?: Activation;
+}
+
+/** y = activation(x·Wᵀ + b), with W outputs×inputs as PyTorch and safetensors files have it. */
+export class Linear implements Layer {
+  readonly name: string;
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  readonly activation: Activation;
+  #input: Tensor | null = null;
+  #output: Tensor | null = null;
+
+  /** Starts uniform on ±1/√inputs, PyTorch's default. */
+  constructor(
+    readonly inputs: number,
+    readonly outputs: number,
+    { bias = true, activation = "none" }: LinearOptions = {},
+  ) {
+    this.name = `Linear ${inputs}→${outputs}`;
+    this.activation = activation;
+    const bound = 1 / Math.sqrt(inputs);
+    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
+      uniform(s, out.shape, { seed, low: -bound, high: bound, out });
+    };
+    this.weight = new Parameter("weight", [outputs, inputs], initialize);
+    this.bias = bias ? new Parameter("bias", [outputs], initialize) : null;
+  }
+
+  get parameters(): readonly Parameter[] {
+    return this.bias ? [this.weight, this.bias] : [this.weight];
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    if (input.length !== 1 || input[0] !== this.inputs)
+      throw new ShapeError(`${this.name}: samples of shape ${formatShape(input)}, expected ${this.inputs}`);
+    return [this.outputs];
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    this.outputShape(x.shape.slice(1));
+    const y = matmul(s, x, this.weight.value, {
+      transposeB: true,
+      bias: this.bias?.value,
+      activation: this.activation,
+    });
+    if (training) [this.#input, this.#output] = [x, y];
+    return y;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    matmul(s, before, this.#input!, { transposeA: true, out: this.weight.gradient });
+    if (this.bias) sum(s, before, { axis: 0, out: this.bias.gradient });
+    const dx = inputGradient ? matmul(s, before, this.weight.value) : null;
+    if (before !== dy) s.release(before);
+    return dx;
+  }
+
+  counts(): Counts {
+    const weights = this.inputs * this.outputs;
+    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights };
+  }
+}
+
+/** max(x, 0). */
+export class ReLU implements Layer {
+  readonly name = "ReLU";
+  readonly parameters = [];
+  #output: Tensor | null = null;
+
+  outputShape(input: readonly number[]): number[] {
+    return [...input];
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    const y = map(s, x, "relu");
+    if (training) this.#output = y;
+    return y;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    return inputGradient ? reluBackward(s, this.#output!, dy) : null;
+  }
+
+  counts(): Counts {
+    return NO_WEIGHTS;
+  }
+}
+
+/** Inverted dropout: in training an element is 0 with probability `rate`, else divided by 1 − rate. */
+export class Dropout implements Layer {
+  readonly name: string;
+  readonly parameters = [];
+  /** layers of one network draw from streams of their own */
+  stream = 0;
+  #pass: Pass | null = null;
+
+  constructor(readonly rate: number) {
+    if (!(rate >= 0 && rate < 1)) throw new ShapeError(`Dropout: rate ${rate}, needs 0 ≤ rate < 1`);
+    this.name = `Dropout ${rate}`;
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    return [...input];
+  }
+
+  forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
+    this.#pass = pass;
+    return pass.training && this.rate > 0 ? this.#drop(s, x, pass) : x;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    if (!inputGradient) return null;
+    return this.rate > 0 ? this.#drop(s, dy, this.#pass!) : dy;
+  }
+
+  #drop(s: Scheduler, x: Tensor, { state, seed = 0 }: Pass): Tensor {
+    if (!state) throw new ShapeError(`${this.name}: training needs the step in \`state\``);
+    return dropout(s, x, { rate: this.rate, seed, stream: this.stream, state });
+  }
+
+  counts(): Counts {
+    return NO_WEIGHTS;
+  }
+}
+
+/** Joins the modes of a sample into one; nothing is copied. */
+export class Flatten implements Layer {
+  readonly name = "Flatten";
+  readonly parameters = [];
+  #shape: readonly number[] = [];
+
+  outputShape(input: readonly number[]): number[] {
+    return [input.reduce((a, b) => a * b, 1)];
+  }
+
+  forward(_: Scheduler, x: Tensor): Tensor {
+    this.#shape = x.shape;
+    return x.reshape([x.shape[0]!, -1]);
+  }
+
+  backward(_: Scheduler, dy: Tensor): Tensor {
+    return dy.reshape(this.#shape);
+  }
+
+  counts(): Counts {
+    return NO_WEIGHTS;
+  }
+}

@@ -1,0 +1,223 @@
+import { type Engine, formatShape, type Schedule, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { advanceStep, argmaxRows, gatherBatch, softmaxCrossEntropy } from "../ops/index.js";
+import type { Optimiser } from "./optimisers.js";
+import { releaseTemporaries, type Sequential } from "./sequential.js";
+
+/** Samples (N×…) with a class each ([N], u32), on the GPU. */
+export interface Dataset {
+  inputs: Tensor;
+  labels: Tensor;
+}
+
+export interface Epoch {
+  /** from 1 */
+  epoch: number;
+  /** mean over the epoch's batches, as the weights were at each */
+  loss: number;
+  accuracy: number;
+  validationLoss?: number;
+  validationAccuracy?: number;
+}
+
+export interface TrainOptions {
+  epochs: number;
+  batchSize?: number;
+  optimiser: Optimiser;
+  /** `doubleSoftmax` feeds the softmax's output into cross-entropy once more: the thesis' recipe, kept to show it fail */
+  loss?: "crossEntropy" | "doubleSoftmax";
+  /** of shuffling and dropout; the start values are the network's */
+  seed?: number;
+  /** another order in every epoch; true by default */
+  shuffle?: boolean;
+  /** looked at after every epoch */
+  validation?: Dataset | undefined;
+  onEpoch?: (epoch: Epoch) => void;
+  /** stops after the epochs in flight; what was trained so far stays */
+  signal?: AbortSignal | undefined;
+  /** epochs in one submit; by default as many as take about a tenth of a second */
+  epochsPerSubmit?: number;
+}
+
+export interface Training {
+  curve: Epoch[];
+  aborted: boolean;
+}
+
+/** columns of the curve in GPU memory: loss and right answers, in training and in validation */
+const COLUMNS = 4;
+/** samples that an evaluation takes at once; a multiple of 64, so that every part begins where a view may */
+const CHUNK = 1024;
+const SUBMIT_MS = 100;
+
+function assertDataset(name: string, model: Sequential, { inputs, labels }: Dataset): void {
+  if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
+    throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
+  if (labels.dtype !== "u32" || labels.size !== inputs.shape[0])
+    throw new ShapeError(`${name}: labels ${labels} (${labels.dtype}), needs ${inputs.shape[0]} of u32`);
+}
+
+/**
+ * Trains a network on a dataset that stays on the GPU. A step is recorded once and replayed; it finds its minibatch by a
+ * permutation computed on the GPU, and its number in GPU memory. At least one whole epoch is one submit, and nothing is read
+ * back but the curve, an epoch late. The same seeds give the same curve on the same adapter.
+ */
+export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
+  const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
+  assertDataset("train", model, dataset);
+  if (validation) assertDataset("train (validation)", model, validation);
+  if (!Number.isInteger(batchSize) || batchSize < 1)
+    throw new ShapeError(`train: batchSize ${batchSize}, needs at least 1`);
+  if (!Number.isInteger(epochs) || epochs < 0)
+    throw new ShapeError(`train: ${epochs} epochs, needs a whole number from 0`);
+  const curve: Epoch[] = [];
+  if (epochs === 0) return { curve, aborted: false };
+  const { engine } = model;
+  const count = dataset.inputs.shape[0]!;
+  const full = Math.floor(count / batchSize);
+  const tail = count % batchSize;
+  const steps = full + (tail ? 1 : 0);
+  const optimiserState = optimiser.start(engine, model.weights);
+  const [beta1, beta2] = optimiserState.betas;
+  const state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "training state" });
+  const decay = engine.tensor([2], [beta1, beta2], { label: "moment decay" });
+  const gpuCurve = engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" });
+  const owned = { state, decay, gpuCurve };
+  const schedules: Schedule[] = [];
+  try {
+    const compile = async (label: string, record: (s: Scheduler) => void): Promise<Schedule> => {
+      const s = engine.scheduler(label);
+      try {
+        record(s);
+        const schedule = await s.compile();
+        schedules.push(schedule);
+        return schedule;
+      } finally {
+        s.destroy();
+      }
+    };
+    const step = (rows: number) => (s: Scheduler) => {
+      const shuffle = options.shuffle ?? true;
+      const batch = gatherBatch(s, dataset.inputs, dataset.labels, { rows, stride: batchSize, shuffle, seed, state });
+      const logits = model.forward(s, batch.inputs, { training: true, state, seed });
+      const double = options.loss === "doubleSoftmax";
+      const gradient = softmaxCrossEntropy(s, logits, batch.labels, { curve: gpuCurve, column: 0, state }, { double });
+      model.backward(s, gradient);
+      optimiserState.record(s, model.weights, model.gradients, decay);
+      advanceStep(s, state, decay, { steps, beta1, beta2 });
+    };
+    const plan = await Promise.all([
+      ...(full ? [compile("training step", step(batchSize)).then((schedule) => [schedule, full] as const)] : []),
+      ...(tail ? [compile("last training step", step(tail)).then((schedule) => [schedule, 1] as const)] : []),
+    ]);
+    if (validation) {
+      // after the last step the epoch has been counted up already: its row is the next one
+      const evaluate = (s: Scheduler): void => {
+        for (const part of chunks(validation)) {
+          const logits = model.forward(s, part.inputs);
+          const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve: gpuCurve, column: 2, state });
+          releaseTemporaries(s, [logits, gradient]);
+        }
+      };
+      plan.push([await compile("validation", evaluate), 1] as const);
+    }
+    const validationCount = validation?.inputs.shape[0] ?? 0;
+    const take = (values: Float32Array, upTo: number): void => {
+      for (let epoch = curve.length; epoch < upTo; epoch++) {
+        const row = values.subarray(epoch * COLUMNS, (epoch + 2) * COLUMNS);
+        const entry: Epoch = { epoch: epoch + 1, loss: row[0]! / count, accuracy: row[1]! / count };
+        if (validation) {
+          entry.validationLoss = row[COLUMNS + 2]! / validationCount;
+          entry.validationAccuracy = row[COLUMNS + 3]! / validationCount;
+        }
+        curve.push(entry);
+        onEpoch?.(entry);
+      }
+    };
+    await replayEpochs(engine, plan, gpuCurve, take, options);
+    return { curve, aborted: curve.length < epochs && !!signal?.aborted };
+  } finally {
+    for (const schedule of schedules) schedule.destroy();
+    for (const tensor of Object.values(owned)) tensor.destroy();
+    optimiserState.destroy();
+  }
+}
+
+/** Submits epochs, one read of the curve behind. How many a submit takes follows from their time; the numbers do not. */
+async function replayEpochs(
+  engine: Engine,
+  plan: readonly (readonly [Schedule, number])[],
+  curve: Tensor,
+  take: (values: Float32Array, epochs: number) => void,
+  { epochs, signal, epochsPerSubmit }: TrainOptions,
+): Promise<void> {
+  let submitted = 0;
+  let atOnce = epochsPerSubmit ?? 1;
+  let late: { upTo: number; values: Promise<Float32Array> } | null = null;
+  let before = performance.now();
+  while (submitted < epochs && !signal?.aborted) {
+    const now = Math.min(atOnce, epochs - submitted);
+    engine.submit(plan, now);
+    submitted += now;
+    const values = engine.read(curve) as Promise<Float32Array>;
+    values.catch(() => {}); // awaited a submit later
+    const previous = late;
+    late = { upTo: submitted, values };
+    if (!previous) continue;
+    take(await previous.values, previous.upTo);
+    const elapsed = performance.now() - before;
+    before = performance.now();
+    if (epochsPerSubmit === undefined && elapsed < SUBMIT_MS) atOnce = Math.min(2 * atOnce, 64);
+  }
+  if (late) take(await late.values, late.upTo);
+}
+
+/** A dataset in parts that views can begin at. */
+function chunks({ inputs, labels }: Dataset): Dataset[] {
+  const count = inputs.shape[0]!;
+  return Array.from({ length: Math.ceil(count / CHUNK) }, (_, part) => {
+    const [start, stop] = [part * CHUNK, Math.min(count, (part + 1) * CHUNK)];
+    return { inputs: inputs.rows(start, stop), labels: labels.rows(start, stop) };
+  });
+}
+
+export interface Evaluation {
+  /** mean cross-entropy */
+  loss: number;
+  accuracy: number;
+  /** the class that each sample was given */
+  predictions: Uint32Array;
+  /** confusion[true class][predicted class], counts */
+  confusion: number[][];
+}
+
+/** Classes, loss and confusion of a network on a dataset, in one submit and one round trip. */
+export async function evaluate(model: Sequential, dataset: Dataset): Promise<Evaluation> {
+  assertDataset("evaluate", model, dataset);
+  const { engine } = model;
+  const count = dataset.inputs.shape[0]!;
+  const classes = model.outputShape[0]!;
+  using curve = engine.tensor([1, 2], null, { label: "evaluation" });
+  using state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "evaluation state" });
+  const s = engine.scheduler("evaluate");
+  const predictions: Tensor[] = [];
+  for (const part of chunks(dataset)) {
+    const logits = model.forward(s, part.inputs);
+    const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve, column: 0, state });
+    predictions.push(argmaxRows(s, logits));
+    releaseTemporaries(s, [logits, gradient]);
+  }
+  using schedule = await s.compile();
+  engine.submit(schedule);
+  const [totals, labels, ...parts] = await engine.read([curve, dataset.labels, ...predictions]);
+  const predicted = new Uint32Array(count);
+  let at = 0;
+  for (const part of parts) {
+    predicted.set(part, at);
+    at += part.length;
+  }
+  const confusion = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
+  predicted.forEach((prediction, index) => {
+    confusion[labels![index]!]![prediction]!++;
+  });
+  return { loss: totals![0]! / count, accuracy: totals![1]! / count, predictions: predicted, confusion };
+}

@@ -1,0 +1,39 @@
+import shader from "../../shaders/gather_batch.wgsl";
+import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+
+const kernel = new Kernel(shader, ({ rows }) => grid1d(rows!, 1));
+
+export interface BatchOptions {
+  /** rows of this batch */
+  rows: number;
+  /** rows of the batches before it, `rows` by default: step k begins at row k·stride of the permuted set */
+  stride?: number;
+  /** permute the set, otherwise in every epoch; without it batches follow each other in order */
+  shuffle?: boolean;
+  seed?: number;
+  /** [step in the epoch, epoch, …], u32 */
+  state: Tensor;
+}
+
+/** Half the bits of the smallest power of four that holds n. */
+export const halfBits = (n: number): number => Math.max(1, Math.ceil(Math.log2(Math.max(n, 2)) / 2));
+
+/** The minibatch of the step that `state` tells: rows of `x` (N×…) and of `labels` ([N], u32), shuffled on the GPU. */
+export function gatherBatch(
+  s: Scheduler,
+  x: Tensor,
+  labels: Tensor,
+  { rows, stride = rows, shuffle = true, seed = 0, state }: BatchOptions,
+): { inputs: Tensor; labels: Tensor } {
+  const count = x.shape[0]!;
+  if (labels.size !== count || labels.dtype !== "u32")
+    throw new ShapeError(`gatherBatch: ${x} with labels ${labels}, needs a u32 label a row`);
+  const inputs = s.tensor([rows, ...x.shape.slice(1)], { label: "batch" });
+  const batchLabels = s.tensor([rows], { dtype: "u32", label: "batch labels" });
+  s.run(
+    kernel.with({ SHUFFLE: shuffle }),
+    { x, labels, state, batch: inputs, batch_labels: batchLabels },
+    { count, columns: x.size / count, rows, stride, half_bits: halfBits(count), seed: seed >>> 0 },
+  );
+  return { inputs, labels: batchLabels };
+}

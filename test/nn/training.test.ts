@@ -1,0 +1,408 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import {
+  adam,
+  Dropout,
+  type Epoch,
+  evaluate as evaluateModel,
+  Flatten,
+  type Layer,
+  Linear,
+  ReLU,
+  Sequential,
+  sgd,
+  train,
+} from "../../src/nn/index.js";
+import { advanceStep, argmaxRows, dropout, gatherBatch, softmaxCrossEntropy } from "../../src/ops/index.js";
+import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import * as reference from "../reference/nn.js";
+import { randomArray } from "../reference.js";
+
+/** Loss of a batch by the recorded forward pass and loss. */
+async function lossOf(engine: Engine, model: Sequential, x: Tensor, labels: Tensor, double: boolean): Promise<number> {
+  using curve = engine.tensor([1, 2]);
+  using state = engine.tensor([3], Uint32Array.of(0, 0, 5));
+  const s = engine.scheduler();
+  const logits = model.forward(s, x, { training: true, state, seed: 3 });
+  softmaxCrossEntropy(s, logits, labels, { curve, column: 0, state }, { double });
+  using schedule = await s.compile();
+  engine.submit(schedule);
+  return (await engine.read(curve))[0]! / x.shape[0]!;
+}
+
+describe("gradients agree with finite differences", () => {
+  const nets: { name: string; layers: () => Layer[]; shape: number[]; double?: boolean }[] = [
+    { name: "linear", layers: () => [new Linear(5, 3)], shape: [5] },
+    { name: "linear without bias", layers: () => [new Linear(5, 3, { bias: false })], shape: [5] },
+    { name: "relu inside", layers: () => [new Linear(4, 7, { activation: "relu" }), new Linear(7, 3)], shape: [4] },
+    { name: "relu apart", layers: () => [new Linear(4, 7), new ReLU(), new Linear(7, 4, { bias: false })], shape: [4] },
+    { name: "flatten", layers: () => [new Flatten(), new Linear(6, 3)], shape: [2, 3] },
+    {
+      name: "dropout",
+      layers: () => [new Linear(4, 9, { activation: "relu" }), new Dropout(0.4), new Linear(9, 3)],
+      shape: [4],
+    },
+    {
+      name: "double softmax",
+      layers: () => [new Linear(4, 5, { activation: "relu" }), new Linear(5, 3)],
+      shape: [4],
+      double: true,
+    },
+  ];
+  it.each(nets)("$name", async ({ layers, shape, double = false }) => {
+    const engine = await testEngine();
+    const batch = 11;
+    using model = await Sequential.create(engine, layers(), { inputShape: shape, seed: 7 });
+    const size = shape.reduce((a, b) => a * b, 1);
+    const data = randomArray(batch * size, 2);
+    using x = engine.tensor([batch, ...shape], data);
+    const classes = model.outputShape[0]!;
+    using labels = engine.tensor(
+      [batch],
+      Uint32Array.from({ length: batch }, (_, i) => i % classes),
+    );
+    using curve = engine.tensor([1, 2]);
+    using state = engine.tensor([3], Uint32Array.of(0, 0, 5));
+    const s = engine.scheduler();
+    const logits = model.forward(s, x, { training: true, state, seed: 3 });
+    const dy = softmaxCrossEntropy(s, logits, labels, { curve, column: 0, state }, { double });
+    const dx = model.backward(s, dy, { inputGradient: true })!;
+    using schedule = await s.compile();
+    engine.submit(schedule);
+    const [inputGradient, ...gradients] = await engine.read([dx, ...model.parameters.map(({ gradient }) => gradient)]);
+    const step = 1e-3;
+    const check = async (tensor: Tensor, gradient: ArrayLike<number>) => {
+      const values = Float32Array.from(await engine.read(tensor));
+      for (let i = 0; i < values.length; i += Math.max(1, Math.floor(values.length / 6))) {
+        const slope: number[] = [];
+        for (const sign of [1, -1]) {
+          const moved = Float32Array.from(values);
+          moved[i]! += sign * step;
+          engine.write(tensor, moved);
+          slope.push(await lossOf(engine, model, x, labels, double));
+        }
+        engine.write(tensor, values);
+        // f32 losses resolve a slope to about 1e-7 / step; relu's kinks add a little
+        expect(Math.abs((slope[0]! - slope[1]!) / (2 * step) - gradient[i]!)).toBeLessThan(2e-3);
+      }
+    };
+    for (const [index, { value }] of model.parameters.entries()) await check(value, gradients[index]!);
+    await check(x, inputGradient!);
+    expect(Math.max(...gradients.flatMap((g) => [...g].map(Math.abs)))).toBeGreaterThan(double ? 5e-3 : 2e-2);
+  });
+});
+
+describe("softmaxCrossEntropy", () => {
+  it.each([false, true])("agrees with f64, double softmax %s, and counts", async (double) => {
+    const engine = await testEngine();
+    for (const [rows, classes] of [
+      [1, 2],
+      [7, 3],
+      [131, 10],
+      [257, 11],
+    ] as const) {
+      const logits = randomArray(rows * classes, rows).map((v) => 6 * v);
+      const labels = Uint32Array.from({ length: rows }, (_, i) => (i * 7) % classes);
+      using z = engine.tensor([rows, classes], logits);
+      using l = engine.tensor([rows], labels);
+      using curve = engine.tensor([3, 4]);
+      using state = engine.tensor([3], Uint32Array.of(4, 2, 9));
+      const gradient = await evaluate(engine, (s) =>
+        softmaxCrossEntropy(s, z, l, { curve, column: 2, state }, { double }),
+      );
+      const expected = reference.crossEntropy(logits, labels, classes, double);
+      expectClose(gradient, expected.gradient, 1e-5);
+      const totals = await engine.read(curve);
+      expect(totals[10]! / expected.loss).toBeCloseTo(1, 5);
+      expect(totals[11]).toBe(expected.right);
+      expect([...totals].filter((v) => v !== 0).length).toBeLessThanOrEqual(2);
+    }
+  });
+
+  it("stays finite at extreme logits", async () => {
+    const engine = await testEngine();
+    using z = engine.tensor([2, 3], [1e4, -1e4, 0, -3e4, 3e4, 3e4]);
+    using l = engine.tensor([2], Uint32Array.of(1, 0));
+    using curve = engine.tensor([1, 2]);
+    using state = engine.tensor([3], Uint32Array.of(0, 0, 0));
+    const gradient = await evaluate(engine, (s) => softmaxCrossEntropy(s, z, l, { curve, column: 0, state }));
+    expect([...gradient, ...(await engine.read(curve))].every(Number.isFinite)).toBe(true);
+    expect([...gradient]).toEqual([0.5, -0.5, 0, -0.5, 0.25, 0.25]);
+  });
+});
+
+describe("gatherBatch", () => {
+  it("permutes: every row once an epoch, another order in every epoch", async () => {
+    const engine = await testEngine();
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 0, max: 2 ** 31 }), async (count, seed) => {
+        using x = engine.tensor(
+          [count, 2],
+          Float32Array.from({ length: 2 * count }, (_, i) => i),
+        );
+        using labels = engine.tensor(
+          [count],
+          Uint32Array.from({ length: count }, (_, i) => i),
+        );
+        const orders: number[][] = [];
+        for (const epoch of [0, 1]) {
+          using state = engine.tensor([3], Uint32Array.of(0, epoch, 0));
+          const [rows, given] = await evaluate(engine, (s) => {
+            const batch = gatherBatch(s, x, labels, { rows: count, seed, state });
+            return [batch.inputs, batch.labels];
+          });
+          expect([...given!].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+          expect([...rows!]).toEqual([...given!].flatMap((row) => [2 * row, 2 * row + 1]));
+          expect([...given!]).toEqual(reference.permutation(count, seed, epoch));
+          orders.push([...given!]);
+        }
+        if (count > 20) expect(orders[0]).not.toEqual(orders[1]);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it("takes batches in turn, and the last, smaller one", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([7, 1], [0, 1, 2, 3, 4, 5, 6]);
+    using labels = engine.tensor([7], Uint32Array.from([0, 1, 2, 3, 4, 5, 6]));
+    const seen: number[] = [];
+    for (const [step, rows] of [
+      [0, 3],
+      [1, 3],
+      [2, 1],
+    ] as const) {
+      using state = engine.tensor([3], Uint32Array.of(step, 0, 0));
+      seen.push(
+        ...(await evaluate(
+          engine,
+          (s) => gatherBatch(s, x, labels, { rows, stride: 3, shuffle: false, state }).labels,
+        )),
+      );
+    }
+    expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+});
+
+describe("dropout", () => {
+  it("drops at its rate, keeps the mean, changes with the step and repeats itself", async () => {
+    const engine = await testEngine();
+    const n = 40_001;
+    using x = engine.tensor([n], new Float32Array(n).fill(1));
+    const run = async (steps: number) => {
+      using state = engine.tensor([3], Uint32Array.of(0, 0, steps));
+      return await evaluate(engine, (s) => dropout(s, x, { rate: 0.3, seed: 5, stream: 2, state }));
+    };
+    const [first, again, other] = [await run(1), await run(1), await run(2)];
+    expect(again).toEqual(first);
+    expect(other).not.toEqual(first);
+    const kept = [...first].filter((v) => v !== 0);
+    expect(kept.length / n).toBeCloseTo(0.7, 1.7);
+    expect(kept.every((v) => Math.abs(v - 1 / 0.7) < 1e-6)).toBe(true);
+  });
+});
+
+describe("argmaxRows", () => {
+  it("takes the first of the largest", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([3, 4], [0, 3, 3, 1, -1, -2, -3, -4, 5, 5, 5, 9]);
+    expect([...(await evaluate(engine, (s) => argmaxRows(s, x)))]).toEqual([1, 0, 3]);
+  });
+});
+
+describe("optimisers", () => {
+  it.each([
+    {
+      name: "SGD",
+      make: () => sgd({ rate: 0.1 }),
+      reference: reference.sgd({ rate: 0.1, momentum: 0, weightDecay: 0 }),
+    },
+    {
+      name: "SGD with momentum and decay",
+      make: () => sgd({ rate: 0.1, momentum: 0.9, weightDecay: 0.01 }),
+      reference: reference.sgd({ rate: 0.1, momentum: 0.9, weightDecay: 0.01 }),
+    },
+    {
+      name: "Adam",
+      make: () => adam({ rate: 0.05 }),
+      reference: reference.adam({ rate: 0.05, weightDecay: 0, decoupled: false }),
+    },
+    {
+      name: "Adam with decay",
+      make: () => adam({ rate: 0.05, weightDecay: 0.1 }),
+      reference: reference.adam({ rate: 0.05, weightDecay: 0.1, decoupled: false }),
+    },
+    {
+      name: "AdamW",
+      make: () => adam({ rate: 0.05, weightDecay: 0.1, decoupled: true }),
+      reference: reference.adam({ rate: 0.05, weightDecay: 0.1, decoupled: true }),
+    },
+  ])("$name steps as the f64 loop does", async ({ make, reference: expected }) => {
+    const engine = await testEngine();
+    const n = 133;
+    const start = randomArray(n, 4);
+    using weights = engine.tensor([n], start);
+    using gradient = engine.tensor([n]);
+    const state = make().start(engine, weights);
+    using decay = engine.tensor([2], [...state.betas]);
+    using counter = engine.tensor([3], Uint32Array.of(0, 0, 0));
+    const s = engine.scheduler();
+    state.record(s, weights, gradient, decay);
+    advanceStep(s, counter, decay, { steps: 4, beta1: state.betas[0], beta2: state.betas[1] });
+    using schedule = await s.compile();
+    const gradients = Array.from({ length: 9 }, (_, step) => randomArray(n, 50 + step));
+    for (const g of gradients) {
+      engine.write(gradient, g);
+      engine.submit(schedule);
+    }
+    expectClose(await engine.read(weights), expected(start, gradients), 1e-5);
+    expect([...(await engine.read(counter))]).toEqual([1, 2, 9]);
+    state.destroy();
+  });
+});
+
+describe("train", () => {
+  /** Three Gaussian blobs: a problem that a small net learns. */
+  function blobs(count: number, seed: number): { x: Float32Array; labels: Uint32Array } {
+    const noise = randomArray(2 * count, seed);
+    const labels = Uint32Array.from({ length: count }, (_, i) => (i * 5 + (i >> 2)) % 3);
+    const x = Float32Array.from(noise, (v, i) => {
+      const angle = (labels[i >> 1]! * 2 * Math.PI) / 3;
+      return (i % 2 ? Math.sin(angle) : Math.cos(angle)) + 0.5 * v;
+    });
+    return { x, labels };
+  }
+  const layers = () => [new Linear(2, 8, { activation: "relu" }), new Linear(8, 3, { bias: false })];
+
+  it("learns; the same seed gives the same curve, bit for bit; evaluate agrees with it", async () => {
+    const engine = await testEngine();
+    const [data, held] = [blobs(307, 1), blobs(1100, 2)];
+    using inputs = engine.tensor([307, 2], data.x);
+    using labels = engine.tensor([307], data.labels);
+    using heldInputs = engine.tensor([1100, 2], held.x);
+    using heldLabels = engine.tensor([1100], held.labels);
+    const validation = { inputs: heldInputs, labels: heldLabels };
+    const curves: Epoch[][] = [];
+    for (const epochsPerSubmit of [1, 3]) {
+      using model = await Sequential.create(engine, layers(), { inputShape: [2], seed: 5 });
+      const told: Epoch[] = [];
+      const { curve } = await train(
+        model,
+        { inputs, labels },
+        {
+          epochs: 8,
+          batchSize: 50,
+          optimiser: adam({ rate: 0.02 }),
+          seed: 3,
+          validation,
+          epochsPerSubmit,
+          onEpoch: (e) => told.push(e),
+        },
+      );
+      expect(told).toEqual(curve);
+      expect(curve.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+      const { accuracy, loss, confusion, predictions } = await evaluateModel(model, validation);
+      expect(accuracy).toBeCloseTo(curve.at(-1)!.validationAccuracy!, 6);
+      expect(loss).toBeCloseTo(curve.at(-1)!.validationLoss!, 5);
+      expect(accuracy).toBeGreaterThan(0.95);
+      expect(confusion.flat().reduce((a, b) => a + b)).toBe(1100);
+      expect(confusion.reduce((sum, row, k) => sum + row[k]!, 0) / 1100).toBeCloseTo(accuracy, 6);
+      expect(predictions.length).toBe(1100);
+      curves.push(curve);
+    }
+    expect(curves[1]).toEqual(curves[0]);
+  });
+
+  it("agrees with training in f64 on the CPU, step by step", async () => {
+    const engine = await testEngine();
+    const data = blobs(60, 4);
+    using inputs = engine.tensor([60, 2], data.x);
+    using labels = engine.tensor([60], data.labels);
+    using model = await Sequential.create(engine, layers(), { inputShape: [2], seed: 1 });
+    const start = await engine.read(model.parameters.map(({ value }) => value));
+    const { curve } = await train(
+      model,
+      { inputs, labels },
+      { epochs: 3, batchSize: 25, optimiser: sgd({ rate: 0.3, momentum: 0.5 }), shuffle: false },
+    );
+    const expected = reference.trainMlp(
+      data.x,
+      data.labels,
+      start.map((v) => Float64Array.from(v)),
+      { hidden: 8, classes: 3, epochs: 3, batch: 25, rate: 0.3, momentum: 0.5 },
+    );
+    const end = await engine.read(model.parameters.map(({ value }) => value));
+    end.forEach((values, k) => {
+      expectClose(values, expected.weights[k]!, 1e-4);
+    });
+    curve.forEach(({ loss, accuracy }, k) => {
+      expect(loss).toBeCloseTo(expected.curve[k]!.loss, 4);
+      expect(accuracy).toBeCloseTo(expected.curve[k]!.accuracy, 6);
+    });
+  });
+
+  it("takes one submit and one read an epoch, and leaves no memory", async () => {
+    const engine = await freshEngine();
+    const data = blobs(130, 1);
+    using inputs = engine.tensor([130, 2], data.x);
+    using labels = engine.tensor([130], data.labels);
+    using model = await Sequential.create(engine, layers(), { inputShape: [2] });
+    const run = (epochs: number) =>
+      train(
+        model,
+        { inputs, labels },
+        { epochs, batchSize: 20, optimiser: adam(), validation: { inputs, labels }, epochsPerSubmit: 1 },
+      );
+    await run(2);
+    const { live } = engine.memory();
+    const at0 = { ...engine.counters };
+    await run(2);
+    const at1 = { ...engine.counters };
+    await run(12);
+    const at2 = { ...engine.counters };
+    expect(at2.submits - at1.submits - (at1.submits - at0.submits)).toBe(10);
+    expect(at2.readbacks - at1.readbacks - (at1.readbacks - at0.readbacks)).toBe(10);
+    expect(engine.memory().live).toBe(live);
+    engine.destroy();
+  });
+
+  it("stops on abort and says what does not fit", async () => {
+    const engine = await testEngine();
+    const data = blobs(64, 1);
+    using inputs = engine.tensor([64, 2], data.x);
+    using labels = engine.tensor([64], data.labels);
+    using model = await Sequential.create(engine, layers(), { inputShape: [2] });
+    const controller = new AbortController();
+    const result = await train(
+      model,
+      { inputs, labels },
+      {
+        epochs: 10_000,
+        optimiser: adam(),
+        signal: controller.signal,
+        onEpoch: ({ epoch }) => epoch === 5 && controller.abort(),
+      },
+    );
+    expect(result.aborted).toBe(true);
+    expect(result.curve.length).toBeLessThan(500);
+    using wrong = engine.tensor([64, 3]);
+    await expect(train(model, { inputs: wrong, labels }, { epochs: 1, optimiser: adam() })).rejects.toThrow(
+      /expected samples of shape 2/,
+    );
+    await expect(Sequential.create(engine, [new Linear(2, 4), new Linear(5, 3)], { inputShape: [2] })).rejects.toThrow(
+      /layer 1: Linear 5→3: samples of shape 4, expected 5/,
+    );
+  });
+
+  it("counts weights and multiplications", async () => {
+    const engine = await testEngine();
+    using model = await Sequential.create(
+      engine,
+      [new Linear(3, 5, { activation: "relu" }), new Linear(5, 3, { bias: false })],
+      { inputShape: [3] },
+    );
+    expect(model.parameterCount).toBe(35);
+    expect(model.counts().map(({ multiplications }) => multiplications)).toEqual([15, 15]);
+  });
+});
