@@ -64,7 +64,7 @@ export function variantsOf(engine: Engine, name: keyof typeof families, vectors:
   const LANES = lanesOf(engine);
   const ROWS = tileRows(rows);
   if (LANES) kernels.subgroup = (vectors ? subgroupVectors! : subgroup!).with({ LANES, ROWS });
-  return new Variants(name, kernels, (s, kernel) => samples[name](s, kernel));
+  return new Variants(name, kernels, samples[name]);
 }
 
 /** Multiplications that a subgroup kernel spends on rows×columns outputs, those in its empty corners included. */
@@ -124,9 +124,9 @@ export function splitSums(lanes: number, rows: number, columns: number, inner: n
 }
 
 /** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */
-const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel) => void> = {
-  matmul(s, kernel) {
-    const n = lanesOf(s.engine) ? 128 : 1024;
+const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel, size: number) => void> = {
+  matmul(s, kernel, size) {
+    const n = 128 * size;
     const params: Params = { rows: n, columns: n, inner: n, outer: 1, batch: 1, batch_a: 0, batch_b: 0, alpha: 1 };
     s.run(
       kernel,
@@ -134,8 +134,8 @@ const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel) => v
       { ...params, outer_a: 0, outer_b: 0, inner_chunk: n, outer_chunk: 1, splits: 1 },
     );
   },
-  mttkrp(s, kernel) {
-    const n = lanesOf(s.engine) ? 64 : 256;
+  mttkrp(s, kernel, size) {
+    const n = 32 * size;
     const columns = 16;
     const factor = s.tensor([n, columns]);
     const unused = s.tensor([1]);

@@ -1,0 +1,71 @@
+/** Runs the code of README.md as it stands there. */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { afterAll, describe, expect, it, vi } from "vitest";
+
+const root = resolve(import.meta.dirname, "..");
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const samples = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+const folder = join(root, ".cache", `readme-${process.pid}`);
+
+/** What the second sample takes from the host's program. */
+const PROGRAM = `
+import { plainDevice } from "${join(root, "test/gpu/kernels.ts")}";
+export const device = await plainDevice();
+const buffer = (size) => device.createBuffer({ size: 4 * size, usage: 0x8c });
+export const [x, matrix, out, products] = [210, 24, 140, 21].map(buffer);
+export const factors = [21, 18, 15].map(buffer);
+device.queue.writeBuffer(x, 0, new Float32Array(210).fill(1));
+device.queue.writeBuffer(matrix, 0, new Float32Array(24).fill(0.5));
+for (const factor of factors) device.queue.writeBuffer(factor, 0, new Float32Array(factor.size / 4).fill(1));
+export const encoder = device.createCommandEncoder();
+export async function read(source) {
+  const staging = device.createBuffer({ size: source.size, usage: 0x9 });
+  const copy = device.createCommandEncoder();
+  copy.copyBufferToBuffer(source, 0, staging, 0, source.size);
+  device.queue.submit([copy.finish()]);
+  await staging.mapAsync(1);
+  return new Float32Array(staging.getMappedRange().slice(0));
+}
+`;
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+mkdirSync(folder, { recursive: true });
+writeFileSync(join(folder, "your-program.js"), PROGRAM);
+const run = (index: number): Promise<unknown> => {
+  const file = join(folder, `sample-${index}.ts`);
+  writeFileSync(file, samples[index]!);
+  return import(/* @vite-ignore */ file);
+};
+
+describe("README", () => {
+  it("has the two samples, each about ten lines", () => {
+    expect(samples).toHaveLength(2);
+    for (const sample of samples) expect(sample.trim().split("\n").length).toBeLessThanOrEqual(14);
+  });
+
+  it("decomposes a tensor", async () => {
+    const said = vi.spyOn(console, "log").mockImplementation(() => {});
+    await run(0);
+    expect(said.mock.calls.join()).toMatch(/^484 numbers instead of 60000, error 0\.\d+, \d+ sweeps$/);
+    said.mockRestore();
+  });
+
+  it("embeds in a host's device", async () => {
+    await run(1);
+    const program = (await import(/* @vite-ignore */ join(folder, "your-program.js"))) as {
+      read(buffer: GPUBuffer): Promise<Float32Array>;
+      out: GPUBuffer;
+      products: GPUBuffer;
+      device: GPUDevice;
+    };
+    expect(new Set(await program.read(program.out))).toEqual(new Set([3]));
+    expect(new Set(await program.read(program.products))).toEqual(new Set([30]));
+    program.device.destroy();
+  });
+
+  it("names folders that exist", () => {
+    const folders = [...readme.matchAll(/^\| `([^`]+\/)`/gm)].map(([, path]) => path);
+    expect(folders.length).toBeGreaterThan(8);
+  });
+});
