@@ -300,7 +300,7 @@ function describe(report: DecomposeReport, { tolerance }: Options, notes: readon
     ],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],
-    ["written", [`${report.out}: ${list.join(", ")}`, ...notes].join("\n")],
+    ["written", [report.out, ...list, ...notes].join("\n")],
   ];
 }
 

@@ -20,9 +20,12 @@ export interface ProgressOptions {
 /** 1, 2, 5, 10, 20, 50, …: where a log gets a line */
 const isMilestone = (count: number): boolean => /^[125]0*$/.test(String(count));
 
+/** milliseconds after which a log gets a line in any case */
+const PATIENCE = 15_000;
+
 /**
- * A progress bar on stderr. Where stderr is no terminal, a plain line at 1, 2, 5, 10, 20, 50… and at the end instead: few
- * enough for a log, however many there are to count.
+ * A progress bar on stderr. Where stderr is no terminal, a plain line at 1, 2, 5, 10, 20, 50… and at the end instead, and
+ * every 15 seconds: few enough for a log, however many there are to count.
  */
 export function startProgress({ stderr }: Pick<Context, "stderr">, { label, total, unit }: ProgressOptions): Progress {
   if (stderr.isTTY) {
@@ -44,15 +47,17 @@ export function startProgress({ stderr }: Pick<Context, "stderr">, { label, tota
   }
   let last = "";
   let printed = "";
+  let since = performance.now();
   const print = (): void => {
     if (last === printed) return;
+    since = performance.now();
     stderr.write(last);
     printed = last;
   };
   return {
     update(done, detail) {
       last = `${label}: ${done}/${total} ${unit}${detail ? `  ${detail}` : ""}\n`;
-      if (isMilestone(done) || done === total) print();
+      if (isMilestone(done) || done === total || performance.now() - since > PATIENCE) print();
     },
     stop: print,
   };

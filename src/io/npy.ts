@@ -68,7 +68,9 @@ export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   if (MAGIC.some((byte, index) => bytes[index] !== byte))
     throw new FormatError(
       name,
-      bytes.length === 0 ? "the file is empty" : "not an .npy file: it does not begin with \\x93NUMPY",
+      bytes.length === 0
+        ? "the file is empty"
+        : `not an .npy file: it ${bytes[0] === 0x50 && bytes[1] === 0x4b ? "is a zip archive, as .npz are" : "does not begin with \\x93NUMPY"}`,
     );
   if (bytes.length < 10) throw new FormatError(name, `cut short: ${bytes.length} bytes, within the header`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -13,6 +13,7 @@ export interface CommandOptions {
   signal?: AbortSignal;
   /** sees what is written to stderr as it is written */
   onStderr?: (text: string) => void;
+  withEngine?: Context["withEngine"];
 }
 
 /** Runs a command line in this process, on the one engine of the test file. */
@@ -25,7 +26,7 @@ export async function command(argv: string[], options: CommandOptions = {}): Pro
       if (name === "stderr") onStderr?.(text);
     },
   });
-  const withEngine: Context["withEngine"] = async (work) => work(await testEngine());
+  const withEngine: Context["withEngine"] = options.withEngine ?? (async (work) => work(await testEngine()));
   outcome.code = await run(argv, { stdout: output("stdout"), stderr: output("stderr"), env, signal, withEngine });
   return outcome;
 }

@@ -1,6 +1,9 @@
-import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { expect, it } from "vitest";
+import { OutOfLimitsError, TenfoldError } from "../../src/gpu/index.js";
+import { writeNpy } from "../../src/io/index.js";
 import { command } from "./command.js";
 
 const { version } = JSON.parse(readFileSync(resolve("package.json"), "utf8")) as { version: string };
@@ -38,4 +41,24 @@ it.each([
   expect([code, stdout]).toEqual([2, ""]);
   expect(stderr).toContain(expected);
   expect(stderr).toMatch(/^error: [^\n]+\n$/);
+});
+
+it.each([
+  [new OutOfLimitsError("x (2) needs 8 B,\nthe device has 4 B"), 2, "error: x (2) needs 8 B, the device has 4 B\n"],
+  [new TenfoldError("no adapter\ninstall one"), 1, "error: no adapter\ninstall one\n"],
+  [new TypeError("oops"), 1, "error: oops (internal error; TENFOLD_DEBUG=1 shows where)\n"],
+])("tells failures apart by exit code: %s", async (error, code, stderr) => {
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-"));
+  try {
+    const file = join(folder, "x.npy");
+    writeFileSync(file, writeNpy({ shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }));
+    const argv = ["decompose", file, "--rank", "1", "--out", join(folder, "r.npz")];
+    const withEngine = () => Promise.reject(error);
+    expect(await command(argv, { withEngine })).toEqual({ code, stdout: "", stderr });
+    const debug = await command(argv, { withEngine, env: { TENFOLD_DEBUG: "1" } });
+    expect(debug.code).toBe(code);
+    expect(debug.stderr).toContain("run.test.ts:"); // the stack
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

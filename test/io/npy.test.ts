@@ -182,7 +182,8 @@ describe("npy", () => {
 
   it("refuses bad headers", () => {
     const bad: [Uint8Array, string][] = [
-      [Buffer.from("PK\u0003\u0004 something else"), "not an .npy file"],
+      [Buffer.from("PK\u0003\u0004 something else"), "not an .npy file: it is a zip archive, as .npz are"],
+      [Buffer.from("1 2 3"), "not an .npy file: it does not begin with \\x93NUMPY"],
       [Uint8Array.of(0x93, ...Buffer.from("NUMPY"), 4, 0, 0, 0, 0, 0), "version 4.0"],
       [file("'<f4'", "(2", [0, 0]), "bad header, needs a value where it has }"],
       [file("'<f4'", "(-2,)", []), "shape must be a tuple of extents, not (-2)"],
