@@ -63,25 +63,30 @@ export function addDecompose(program: Command, context: Context): void {
     .option("--ranks <R,R,…>", "one rank a mode; a full rank leaves its mode alone (tucker)", wholeNumbers)
     .requiredOption("-o, --out <result.npz>", "where to write the factors, for numpy.load")
     .option("--sweeps <n>", "most sweeps over all modes", wholeFrom(1), 100)
-    .option("--tolerance <t>", "stop when the relative error changes by less in a sweep; 0 never", tolerance, 1e-6)
-    .addOption(new Option("--init <how>", "start of cp (default: random)").choices(["random", "hosvd"]))
+    .addOption(
+      new Option("--tolerance <t>", "stop when the relative error changes by less in a sweep; 0 never")
+        .argParser(tolerance)
+        .default(1e-6, "1e-6"),
+    )
+    .addOption(new Option("--init <how>", "start of cp, random where not given").choices(["random", "hosvd"]))
     .option("--seed <n>", "of the random start", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures and the fit after every sweep as JSON")
     .addHelpText(
       "after",
       [
         "",
-        "The .npz holds, for cp, weights [R] and factor_0, factor_1, … [extent×R] with columns of length 1:",
-        "  X ≈ numpy.einsum('r,ir,jr,kr->ijk', weights, factor_0, factor_1, factor_2)",
-        "and for tucker core [R0×R1×…] and factor_0, … [extent×rank] with orthonormal columns:",
-        "  X ≈ numpy.einsum('abc,ia,jb,kc->ijk', core, factor_0, factor_1, factor_2)",
+        "For cp the .npz holds weights (R) and factor_0, factor_1, … (extent×R) with",
+        "columns of length 1; for tucker core (R0×R1×…) and factor_0, … (extent×rank)",
+        "with orthonormal columns. For three modes the tensor is about",
+        "  numpy.einsum('r,ir,jr,kr->ijk', weights, factor_0, factor_1, factor_2)",
+        "  numpy.einsum('abc,ia,jb,kc->ijk', core, factor_0, factor_1, factor_2)",
         "",
         "Ctrl-C stops after the sweeps in flight and writes nothing.",
         "",
         "Examples:",
         "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
-        "  tenfold decompose X.npy --method cp --rank 10 --init hosvd --tolerance 1e-8 --out result.npz",
-        "  tenfold decompose X.npy --method tucker --ranks 15,10,10 --out result.npz --json figures.json",
+        "  tenfold decompose X.npy --rank 10 --init hosvd --tolerance 0 --out result.npz",
+        "  tenfold decompose X.npy --method tucker --ranks 15,10,10 --out result.npz",
       ].join("\n"),
     )
     .action((file: string, options: Options) => decompose(file, options, context));

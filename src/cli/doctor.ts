@@ -56,8 +56,10 @@ export function addDoctor(program: Command, context: Context): void {
       "after",
       [
         "",
-        "Exits with 1 where no adapter is found or the test fails, and says what to install.",
-        "TENFOLD_ADAPTER=system takes installed drivers only, TENFOLD_ADAPTER=swiftshader the packaged software one.",
+        "Exits with 1 where no adapter is found or the test fails, and says what to",
+        "install.",
+        "TENFOLD_ADAPTER=system takes installed drivers only,",
+        "TENFOLD_ADAPTER=swiftshader the packaged software one.",
         "",
         "Examples:",
         "  tenfold doctor",

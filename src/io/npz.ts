@@ -19,9 +19,14 @@ export function readNpz(bytes: Uint8Array, name = "npz"): Map<string, NumericArr
   } catch (error) {
     throw new FormatError(name, `not a whole zip archive (${(error as Error).message})`, { cause: error });
   }
+  const checksums = readChecksums(bytes);
   const arrays = new Map<string, NumericArray>();
-  for (const [member, content] of Object.entries(members))
+  for (const [member, content] of Object.entries(members)) {
+    const expected = checksums.get(member);
+    if (expected !== undefined && crc32(content) !== expected)
+      throw new FormatError(`${name}, member ${member}`, "damaged: its checksum is wrong");
     arrays.set(member.replace(/\.npy$/, ""), readNpy(content, `${name}, member ${member}`));
+  }
   return arrays;
 }
 
@@ -41,4 +46,33 @@ export function writeNpz(
     members[`${name}.npy`] = [writeNpy(array), { level: compress ? 6 : 0, mtime: NO_DATE }];
   }
   return zipSync(members);
+}
+
+/** The CRC-32 of every member, from the central directory; fflate finds members by it, but does not compare. */
+function readChecksums(zip: Uint8Array): Map<string, number> {
+  const view = new DataView(zip.buffer, zip.byteOffset, zip.byteLength);
+  const checksums = new Map<string, number>();
+  let end = zip.length - 22;
+  while (end >= 0 && view.getUint32(end, true) !== 0x06054b50) end--;
+  if (end < 0) return checksums;
+  // an archive of 4 GiB or more points elsewhere: it is then read unchecked
+  for (let at = view.getUint32(end + 16, true); at + 46 <= end && view.getUint32(at, true) === 0x02014b50; ) {
+    const nameLength = view.getUint16(at + 28, true);
+    const name = new TextDecoder().decode(zip.subarray(at + 46, at + 46 + nameLength));
+    checksums.set(name, view.getUint32(at + 16, true));
+    at += 46 + nameLength + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
+  }
+  return checksums;
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+function crc32(bytes: Uint8Array): number {
+  let value = 0xffffffff;
+  for (let i = 0; i < bytes.length; i++) value = (value >>> 8) ^ CRC_TABLE[(value ^ bytes[i]!) & 255]!;
+  return ~value >>> 0;
 }

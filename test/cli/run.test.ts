@@ -19,7 +19,7 @@ it.each([[[]], [["--help"]], [["doctor", "--help"]], [["decompose", "--help"]], 
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(/^Usage: tenfold/);
     expect(stdout).toMatch(/Examples:\n {2}\S*tenfold /);
-    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(110);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   },
 );
 

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
+import { zipSync } from "fflate";
 import { describe, expect, it } from "vitest";
 import {
   FormatError,
@@ -256,9 +257,19 @@ describe("npz", () => {
     const bytes = writeNpz(arrays);
     for (const length of [0, 10, bytes.length >> 1, bytes.length - 1])
       expect(message(() => readNpz(bytes.subarray(0, length), "x.npz"))).toMatch(/^x\.npz: /);
-    const wrong = bytes.slice();
-    wrong[Buffer.from(bytes).indexOf("NUMPY")] = 0; // in the first member
-    expect(message(() => readNpz(wrong, "x.npz"))).toMatch(/^x\.npz, member weights\.npy: not an \.npy file/);
+    // any bit of an array that flips is noticed
+    for (const [place, member] of [
+      [Buffer.from(bytes).indexOf("NUMPY"), "weights"],
+      [Buffer.from(bytes).lastIndexOf("NUMPY") + 124, "1"],
+    ] as const) {
+      const wrong = bytes.slice();
+      wrong[place]! ^= 1;
+      expect(message(() => readNpz(wrong, "x.npz"))).toBe(
+        `x.npz, member ${member}.npy: damaged: its checksum is wrong`,
+      );
+    }
+    const text = zipSync({ "a.txt": Uint8Array.of(104, 105) });
+    expect(message(() => readNpz(text, "x.npz"))).toMatch(/^x\.npz, member a\.txt: not an \.npy file/);
   });
 
   it("refuses two members of one name and names that are paths", () => {
