@@ -50,6 +50,7 @@ function importsOf(file: string, code: string): Imported[] {
 }
 
 const files = ["src", "bench", "shaders"]
+  .filter((folder) => existsSync(join(root, folder)))
   .flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((f) => join(folder, f)),
   )
