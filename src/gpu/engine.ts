@@ -305,6 +305,7 @@ export class Engine {
 
   /** Records, compiles, replays once and frees: for one-off work. The result must not be a temporary. */
   async run(record: (s: Scheduler) => void, label = "run"): Promise<void> {
+    const since = this.#clock;
     const scheduler = this.scheduler(label);
     try {
       record(scheduler);
@@ -317,7 +318,7 @@ export class Engine {
     } finally {
       scheduler.destroy();
     }
-    await this.settled();
+    await this.settled(since);
   }
 
   /**

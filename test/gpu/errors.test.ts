@@ -160,6 +160,16 @@ describe("a lost device", () => {
     expect(unhandled).toEqual([]);
   });
 
+  it("rejects what the driver never settles", async () => {
+    const engine = await freshEngine();
+    vi.spyOn(engine.device.queue, "onSubmittedWorkDone").mockReturnValue(new Promise(() => {}));
+    const waiting = [failure(engine.idle()), failure(engine.idle())];
+    engine.device.destroy();
+    for (const error of await Promise.all(waiting)) expect(error).toBeInstanceOf(DeviceLostError);
+    vi.restoreAllMocks();
+    engine.destroy();
+  });
+
   it("that the host lost says so too", async () => {
     const device = await plainDevice();
     const engine = new Engine(device);
