@@ -32,7 +32,8 @@ export default defineConfig({
     pool: "forks",
     // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // a busy machine compiles a large kernel for a software adapter in a minute
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });

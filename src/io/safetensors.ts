@@ -72,7 +72,7 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTe
   } catch (error) {
     throw new FormatError(name, `bad header (${(error as Error).message})`, { cause: error });
   }
-  const metadata: Record<string, string> = {};
+  const metadata: [key: string, text: string][] = [];
   const entries: Entry[] = [];
   for (const [tensor, value] of Object.entries(header as object)) {
     if (tensor !== "__metadata__") {
@@ -81,7 +81,7 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTe
     }
     for (const [key, text] of Object.entries((value ?? {}) as object)) {
       if (typeof text !== "string") throw new FormatError(name, `__metadata__ "${key}" must be text`);
-      metadata[key] = text;
+      metadata.push([key, text]);
     }
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
@@ -111,7 +111,8 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTe
       );
     }
   }
-  return { tensors, metadata };
+  // a key may be __proto__, which plain assignment would lose
+  return { tensors, metadata: Object.fromEntries(metadata) };
 }
 
 function checkEntry(tensor: string, value: unknown, present: number, name: string): Entry {
