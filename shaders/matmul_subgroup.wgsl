@@ -9,10 +9,6 @@ fn right_at(at: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
 }
 
-fn right_along(at: u32) -> vec4<f32> {
-  return vec4<f32>(b[at], b[at + 1u], b[at + 2u], b[at + 3u]);
-}
-
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,

@@ -1,5 +1,5 @@
-// matmul_subgroup where B lies in vec4s: columns, or with TRANSPOSE_B inner, and all strides and chunks of B are multiples
-// of 4. flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
+// matmul_subgroup where four columns of B are one vec4: not with TRANSPOSE_B; columns and the strides of B multiples of 4.
+// flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
 enable subgroups;
 #import subgroup_product
 
@@ -8,10 +8,6 @@ enable subgroups;
 // four columns that follow each other
 fn right_at(at: vec4<u32>) -> vec4<f32> {
   return b[at.x / 4u];
-}
-
-fn right_along(at: u32) -> vec4<f32> {
-  return b[at / 4u];
 }
 
 @compute @workgroup_size(LANES)

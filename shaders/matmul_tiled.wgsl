@@ -1,11 +1,11 @@
 // C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias) through workgroup memory, for GPUs: a workgroup stages
-// 64×16 of A and 16×64 of B, k-major and padded against bank conflicts; every invocation sums 8×8 (rows in two runs of 4
+// 64×8 of A and 8×64 of B, k-major and padded against bank conflicts; every invocation sums 8×8 (rows in two runs of 4
 // that lie 32 apart, columns likewise, so that a warp reads neighbouring vec4s). Shapes, transposes and splits as in
 // matmul_register. flops 2·batch·outer·rows·columns·inner; reads: A columns/64 times, B rows/64 times.
 #import product
 
 const TILE: u32 = 64u;
-const TILE_K: u32 = 16u;
+const TILE_K: u32 = 8u;
 const THREADS: u32 = 64u;
 // vec4s in a row of a staged tile, one of them padding
 const PITCH: u32 = 17u;

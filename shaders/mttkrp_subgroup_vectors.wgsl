@@ -1,4 +1,4 @@
-// mttkrp_subgroup where X lies in vec4s: inner (TRANSPOSED: rows) and the chunks of inner are multiples of 4.
+// mttkrp_subgroup where four rows of X are one vec4: only with TRANSPOSED, rows a multiple of 4.
 // flops 2·size·R; reads X R/ROWS times, from memory once.
 enable subgroups;
 #import subgroup_mttkrp
@@ -8,10 +8,6 @@ enable subgroups;
 // four rows that follow each other
 fn x_at(at: vec4<u32>) -> vec4<f32> {
   return x[at.x / 4u];
-}
-
-fn x_along(at: u32) -> vec4<f32> {
-  return x[at / 4u];
 }
 
 @compute @workgroup_size(LANES)

@@ -443,6 +443,11 @@ export class Engine {
     return layouts;
   }
 
+  /** The variant that the engine's options force for this name, if any. */
+  forced(name: string): string | undefined {
+    return this.#forced[name];
+  }
+
   /** The variant in force on this adapter; probes the first time. */
   async choose(variants: Variants): Promise<Kernel> {
     if (this.#over) throw this.#over;

@@ -1,14 +1,9 @@
-import residualShader from "../../shaders/kruskal_residual.wgsl";
-import tensorShader from "../../shaders/kruskal_to_tensor.wgsl";
 import totalShader from "../../shaders/total.wgsl";
-import { formatShape, grid1d, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
 import { assertShape } from "./shapes.js";
+import { RESIDUAL_PARTS, variantsOf } from "./variants.js";
 
-const tiles = ({ outer, middle, last }: Readonly<Record<string, number>>): number =>
-  outer! * Math.ceil(middle! / 4) * Math.ceil(last! / 4);
-const toTensor = new Kernel(tensorShader, (params) => grid1d(tiles(params), 64));
-const residual = new Kernel(residualShader, (params) => grid1d(tiles(params), 64));
 const total = new Kernel(totalShader, () => [1]);
 /** factors that the kernels bind */
 const MOST_FACTORS = 5;
@@ -24,7 +19,11 @@ export function kruskalToTensor(
   if (options.out) assertShape("kruskalToTensor", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "Kruskal tensor" });
   const model = bindModel(s, weights, factors);
-  s.run(toTensor.with(model.constants), { ...model.bindings, out }, model.params);
+  s.run(
+    variantsOf(s.engine, "kruskal", false, model.middle).with(model.constants),
+    { ...model.bindings, out },
+    model.params,
+  );
   s.release(...model.temporaries);
   return out;
 }
@@ -45,9 +44,8 @@ export function kruskalResidual(
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
   const model = bindModel(s, weights, factors);
-  const kernel = residual.with(model.constants);
-  const [groupsX, groupsY] = kernel.workgroups(model.params);
-  const parts = s.tensor([groupsX * groupsY], { label: "partial residuals" });
+  const kernel = variantsOf(s.engine, "residual", false, model.middle).with(model.constants);
+  const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
   s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
   s.run(total, { parts, out }, { size: parts.size });
   s.release(parts, ...model.temporaries);
@@ -89,5 +87,5 @@ function bindModel(s: Scheduler, weights: Tensor | null, given: readonly Tensor[
     extents: [0, 1, 2, 3].map((index) => extents[index] ?? 1),
   };
   const constants = { WEIGHTED: weights !== null, OUTER: before.length, MIDDLE: middle !== undefined };
-  return { bindings, params, constants, temporaries: [...temporaries, unused] };
+  return { bindings, params, constants, middle: middle?.shape[0] ?? 1, temporaries: [...temporaries, unused] };
 }

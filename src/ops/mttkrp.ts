@@ -76,7 +76,7 @@ function contract(
   const outer = x.size / rows / inner;
   const lanes = lanesOf(s.engine);
   const split = lanes ? splitSums(lanes, columns, rows, inner, outer) : splitSums(lanes, rows, columns, inner, outer);
-  const kernel = variantsOf(s.engine, "mttkrp", (transposed ? rows : inner) % 4 === 0, columns);
+  const kernel = variantsOf(s.engine, "mttkrp", transposed && rows % 4 === 0, columns);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

@@ -44,14 +44,11 @@ export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, p
   else run(s, a, b, out, product, false, vectorsB);
 }
 
-/** Whether a matrix, wherever in its batch it begins, is made of whole vec4s. */
+/** Whether four neighbours along the outputs are one vec4 of the matrix, wherever in its batch that begins. */
 function liesInVectors(product: Product, side: "a" | "b"): boolean {
-  const { rows, columns, inner, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const extents =
-    side === "a"
-      ? [product.transposeA ? rows : inner, outerA, batchA]
-      : [product.transposeB ? inner : columns, outerB, batchB];
-  return extents.every((extent) => extent % 4 === 0);
+  const { rows, columns, outerA = 0, outerB = 0, batchA = 0, batchB = 0, transposeA, transposeB } = product;
+  const strides = side === "a" ? [rows, outerA, batchA] : [columns, outerB, batchB];
+  return (side === "a" ? Boolean(transposeA) : !transposeB) && strides.every((stride) => stride % 4 === 0);
 }
 
 /** Cᵀ = op(B)ᵀ·op(A)ᵀ */

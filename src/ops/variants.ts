@@ -1,3 +1,7 @@
+import residualRegister from "../../shaders/kruskal_residual_register.wgsl";
+import residualSubgroup from "../../shaders/kruskal_residual_subgroup.wgsl";
+import fullRegister from "../../shaders/kruskal_to_tensor_register.wgsl";
+import fullSubgroup from "../../shaders/kruskal_to_tensor_subgroup.wgsl";
 import matmulRegister from "../../shaders/matmul_register.wgsl";
 import matmulSubgroup from "../../shaders/matmul_subgroup.wgsl";
 import matmulSubgroupVectors from "../../shaders/matmul_subgroup_vectors.wgsl";
@@ -7,31 +11,45 @@ import mttkrpSubgroup from "../../shaders/mttkrp_subgroup.wgsl";
 import mttkrpSubgroupVectors from "../../shaders/mttkrp_subgroup_vectors.wgsl";
 import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
 
+type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
+
+/** Sums that the residual's kernels leave to `total`. */
+export const RESIDUAL_PARTS = 1024;
+
 /**
  * Which kernel serves which shape on which adapter.
  *
  * | family   | adapters                               | shapes                        | a workgroup's tile         |
  * |----------|----------------------------------------|-------------------------------|----------------------------|
- * | subgroup | subgroups of exactly 4 or 8 (software) | any; vec4 loads where 4 fits  | ROWS × 4·LANES, one subgroup |
- * | tiled    | all                                    | any                           | 64×64, staged, 8×8 each    |
+ * | subgroup | subgroups of exactly 4 or 8 (software) | any; vec4s where they fit      | ROWS × 4·LANES, one subgroup |
+ * | tiled    | those without subgroup                 | any                           | 64×64, staged, 8×8 each    |
  * | register | all                                    | any                           | 64 invocations of 4×4      |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. Where subgroup is among them, the side
- * of a product that wastes least goes to the lanes (`arrange`).
+ * of a product that wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there,
+ * and SwiftShader takes seconds to compile kernels with much workgroup memory.
  */
-const families: Record<"matmul" | "mttkrp", Record<string, Kernel>> = {
+const families: Record<Family, Record<string, Kernel>> = {
   matmul: {
-    register: new Kernel(matmulRegister, tiles(4, 4, 64)),
     tiled: new Kernel(matmulTiled, tiles(64, 64)),
+    register: new Kernel(matmulRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(matmulSubgroup, subgroupTiles),
-    "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles).with({ VECTORS: true }),
+    "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
   },
   mttkrp: {
     register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
     "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
       subgroupTiles(turned(params), constants),
-    ).with({ VECTORS: true }),
+    ),
+  },
+  kruskal: {
+    register: new Kernel(fullRegister, kruskalTiles(4, 4, 64)),
+    subgroup: new Kernel(fullSubgroup, (params, { ROWS, LANES }) => kruskalTiles(ROWS!, 4 * LANES!)(params, {})),
+  },
+  residual: {
+    register: new Kernel(residualRegister, () => [RESIDUAL_PARTS]),
+    subgroup: new Kernel(residualSubgroup, () => [RESIDUAL_PARTS]),
   },
 };
 
@@ -39,6 +57,11 @@ const families: Record<"matmul" | "mttkrp", Record<string, Kernel>> = {
 function tiles(height: number, width: number, count = 1): Grid {
   return ({ rows, columns, batch = 1, splits }) =>
     grid1d(Math.ceil(rows! / height) * Math.ceil(columns! / width) * batch * splits!, count);
+}
+
+function kruskalTiles(height: number, width: number, count = 1): Grid {
+  return ({ outer, middle, last }) =>
+    tiles(height, width, count)({ rows: middle!, columns: last!, splits: outer! }, {});
 }
 
 const turned = <T>({ rows, columns, ...rest }: Record<string, T>) => ({ ...rest, rows: columns!, columns: rows! });
@@ -59,11 +82,15 @@ export function tileRows(rows: number): number {
 }
 
 /** The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it. */
-export function variantsOf(engine: Engine, name: keyof typeof families, vectors: boolean, rows: number): Variants {
-  const { subgroup, "subgroup, vectors": subgroupVectors, ...kernels } = families[name];
+export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number): Variants {
+  const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
   const LANES = lanesOf(engine);
   const ROWS = tileRows(rows);
-  if (LANES) kernels.subgroup = (vectors ? subgroupVectors! : subgroup!).with({ LANES, ROWS });
+  const kernels: Record<string, Kernel> = {};
+  if (LANES) kernels.subgroup = ((vectors && subgroupVectors) || subgroup!).with({ LANES, ROWS });
+  for (const [family, kernel] of Object.entries(others)) {
+    if (!(LANES && family === "tiled") || engine.forced(name) === "tiled") kernels[family] = kernel;
+  }
   return new Variants(name, kernels, samples[name]);
 }
 
@@ -71,8 +98,8 @@ export function variantsOf(engine: Engine, name: keyof typeof families, vectors:
 function spent(rows: number, columns: number, lanes: number, vectors: boolean): number {
   const high = Math.ceil(rows / tileRows(rows)) * tileRows(rows);
   const wide = Math.ceil(columns / (4 * lanes)) * 4 * lanes;
-  // single values instead of vec4s cost about a quarter more
-  return high * wide * (vectors ? 1 : 1.25);
+  // single values instead of vec4s cost a little more
+  return high * wide * (vectors ? 1 : 1.1);
 }
 
 /** Whether to compute the transpose instead, so that the other side of the product lies in the lanes. */
@@ -124,7 +151,7 @@ export function splitSums(lanes: number, rows: number, columns: number, inner: n
 }
 
 /** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */
-const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel, size: number) => void> = {
+const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => void> = {
   matmul(s, kernel, size) {
     const n = 128 * size;
     const params: Params = { rows: n, columns: n, inner: n, outer: 1, batch: 1, batch_a: 0, batch_b: 0, alpha: 1 };
@@ -165,4 +192,21 @@ const samples: Record<keyof typeof families, (s: Scheduler, kernel: Kernel, size
       },
     );
   },
+  kruskal(s, kernel, size) {
+    const { bindings, params } = kruskalSample(s, size);
+    s.run(kernel, { ...bindings, out: s.tensor([params.outer, params.middle, params.last]) }, params);
+  },
+  residual(s, kernel, size) {
+    const { bindings, params } = kruskalSample(s, size);
+    const x = s.tensor([params.outer, params.middle, params.last]);
+    s.run(kernel, { ...bindings, x, out: s.tensor([RESIDUAL_PARTS]) }, params);
+  },
 };
+
+function kruskalSample(s: Scheduler, size: number) {
+  const n = 32 * size;
+  const [factor, unused] = [s.tensor([n, 16]), s.tensor([1])];
+  const factors = { outer0: factor, outer1: unused, outer2: unused, middle_factor: factor, last_factor: factor };
+  const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1, 1, 1] };
+  return { bindings: { weights: unused, ...factors }, params };
+}

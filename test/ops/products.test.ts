@@ -10,7 +10,7 @@ import { modeProduct } from "../../src/ops/modeProduct.js";
 import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
 import { mttkrpFromPartial } from "../../src/ops/mttkrpFromPartial.js";
 import { unfoldedProduct } from "../../src/ops/unfoldedProduct.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import * as products from "../reference/products.js";
 import { matmul, randomArray } from "../reference.js";
 
@@ -304,5 +304,22 @@ describe("the Kruskal tensor", () => {
     using s = engine.scheduler();
     expect(() => kruskalToTensor(s, null, [a, b])).toThrow("kruskalToTensor: factor 1 is 4×3, expected 4×2");
     expect(() => kruskalResidual(s, b, a, [a, a])).toThrow("kruskalResidual: weights are 3×2, expected 2");
+  });
+});
+
+it.each([[[13, 17, 9]], [[3, 5, 2, 7]], [[40, 36, 32]]])("the register family does the same (%j)", async (shape) => {
+  using engine = await freshEngine({ variants: { mttkrp: "register", kruskal: "register", residual: "register" } });
+  const rank = 7;
+  const given = problem(engine, shape, rank);
+  const [full, residual, ...results] = await evaluate(engine, (s) => [
+    kruskalToTensor(s, null, given.tfactors),
+    kruskalResidual(s, given.tx, null, given.tfactors),
+    ...shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)),
+  ]);
+  const model = products.kruskal(null, given.factors, rank);
+  expectClose(full!, model, 2e-6);
+  expectClose(residual!, [model.reduce((sum, value, e) => sum + (given.x[e]! - value) ** 2, 0)], 2e-6);
+  results.forEach((result, mode) => {
+    expectClose(result, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
   });
 });
