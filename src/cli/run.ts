@@ -5,6 +5,7 @@ import { FileError } from "../node/files.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
+import { addMnist } from "./mnist.js";
 import { tenfoldVersion } from "./version.js";
 
 /** The `tenfold` command with all its subcommands. */
@@ -25,6 +26,7 @@ export function createProgram(context: Context): Command {
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     });
+  addMnist(program, context);
   addDecompose(program, context);
   addDoctor(program, context);
   program.addHelpText(
@@ -34,6 +36,7 @@ export function createProgram(context: Context): Command {
       "Exit codes: 0 done, 1 failed, 2 wrong options or input, 130 stopped by Ctrl-C.",
       "",
       "Examples:",
+      "  tenfold mnist",
       "  tenfold doctor",
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
       "  tenfold decompose --help",

