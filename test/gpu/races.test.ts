@@ -9,11 +9,12 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CallExpr, detectRaces, MemoryTracker, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
 import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
-import { type Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
+import { Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
 import { packParams } from "../../src/gpu/schedule.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
+import { plainDevice } from "./kernels.js";
 
 type Sample = (s: Scheduler, tensor: (...shape: number[]) => Tensor, engine: Engine) => void;
 
@@ -144,20 +145,24 @@ interface Dispatched {
 const dispatched = new Map<string, Dispatched>();
 
 beforeAll(async () => {
-  const engine = await testEngine();
-  for (const sample of samples) {
-    using s = engine.scheduler("races");
-    const run = vi.spyOn(s, "run");
-    sample(s, (...shape) => engine.tensor(shape), engine);
-    for (const [recorded, bindings, params = {}] of run.mock.calls) {
-      for (const kernel of recorded instanceof Variants ? Object.values(recorded.kernels) : [recorded]) {
-        const smaller = Object.entries(SMALLER).filter(([name]) => name in kernel.constants);
-        const entry = { kernel: kernel.with(Object.fromEntries(smaller)), bindings, params };
-        if (!dispatched.has(kernel.name)) dispatched.set(kernel.name, entry);
-      }
+  // ops pick other kernels where the device has subgroups
+  const plain = new Engine(await plainDevice());
+  for (const engine of [await testEngine(), plain]) for (const sample of samples) collect(engine, sample);
+  plain.device.destroy();
+});
+
+function collect(engine: Engine, sample: Sample): void {
+  using s = engine.scheduler("races");
+  const run = vi.spyOn(s, "run");
+  sample(s, (...shape) => engine.tensor(shape), engine);
+  for (const [recorded, bindings, params = {}] of run.mock.calls) {
+    for (const kernel of recorded instanceof Variants ? Object.values(recorded.kernels) : [recorded]) {
+      const smaller = Object.entries(SMALLER).filter(([name]) => name in kernel.constants);
+      const entry = { kernel: kernel.with(Object.fromEntries(smaller)), bindings, params };
+      if (!dispatched.has(kernel.name)) dispatched.set(kernel.name, entry);
     }
   }
-});
+}
 
 describe("shaders with workgroup memory", () => {
   it.each(shaders)("%s has no races, and is caught without its barriers", (name) => {
