@@ -1,13 +1,19 @@
-// mttkrp_subgroup where four rows of X are one vec4: only with TRANSPOSED, rows a multiple of 4.
+// mttkrp_subgroup where X lies in vec4s: inner and its chunks, or with TRANSPOSED rows, are multiples of 4.
 // flops 2·size·R; reads X R/ROWS times, from memory once.
 enable subgroups;
 #import subgroup_mttkrp
+
+const VECTORS: bool = true;
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 
 // four rows that follow each other
 fn x_at(at: vec4<u32>) -> vec4<f32> {
   return x[at.x / 4u];
+}
+
+fn x_along(at: u32) -> vec4<f32> {
+  return x[at / 4u];
 }
 
 @compute @workgroup_size(LANES)

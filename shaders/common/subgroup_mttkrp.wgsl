@@ -1,5 +1,6 @@
 // The MTTKRP of the subgroup kernels: X four rows a lane, the factor's columns handed round. The file that imports this
-// declares x and says how it is read: x_at gives the values at four places.
+// declares x and says how it is read: x_at gives the values at four places, x_along (used where VECTORS says that x is
+// vec4s) four that follow each other.
 #import mttkrp
 #import subgroup_tile
 
@@ -42,17 +43,33 @@ fn mttkrp(flat: u32, lane: u32) {
     let w = weight_of(o, columns);
     var at = vec4<u32>(matrix_at(o) + slice.inner_start * inner_stride) + rows * row_stride;
     var f = vec4<u32>(slice.inner_start * params.columns) + columns;
-    // the next step's values are under way while these are summed (past the end they are clamped, and not used)
-    var next_left = left_of(f);
-    var next_right = x_at(at);
-    for (var k = slice.inner_start; k < slice.inner_stop; k++) {
-      let left = next_left;
-      let right = next_right;
-      at += vec4<u32>(inner_stride);
-      f += step;
-      next_left = left_of(f);
-      next_right = x_at(at);
-      sums = accumulate(sums, w * left, right);
+    if (VECTORS && !TRANSPOSED) {
+      // four steps of each row at once: rows may lie so that they drive each other out of the cache
+      for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
+        let x0 = x_along(at.x);
+        let x1 = x_along(at.y);
+        let x2 = x_along(at.z);
+        let x3 = x_along(at.w);
+        sums = accumulate(sums, w * left_of(f), vec4<f32>(x0.x, x1.x, x2.x, x3.x));
+        sums = accumulate(sums, w * left_of(f + step), vec4<f32>(x0.y, x1.y, x2.y, x3.y));
+        sums = accumulate(sums, w * left_of(f + 2u * step), vec4<f32>(x0.z, x1.z, x2.z, x3.z));
+        sums = accumulate(sums, w * left_of(f + 3u * step), vec4<f32>(x0.w, x1.w, x2.w, x3.w));
+        at += vec4<u32>(4u);
+        f += 4u * step;
+      }
+    } else {
+      // the next step's values are under way while these are summed (past the end they are clamped, and not used)
+      var next_left = left_of(f);
+      var next_right = x_at(at);
+      for (var k = slice.inner_start; k < slice.inner_stop; k++) {
+        let left = next_left;
+        let right = next_right;
+        at += vec4<u32>(inner_stride);
+        f += step;
+        next_left = left_of(f);
+        next_right = x_at(at);
+        sums = accumulate(sums, w * left, right);
+      }
     }
   }
   store_columns(split, row, column, sums.rows0);

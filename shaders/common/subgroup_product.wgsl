@@ -1,5 +1,5 @@
 // The product of the subgroup kernels. The file that imports this declares b and says how it is read: right_at gives the
-// values at four places.
+// values at four places, right_along (used where VECTORS says that b is vec4s) four that follow each other.
 #import product
 #import subgroup_tile
 
@@ -40,18 +40,34 @@ fn product(flat: u32, lane: u32) {
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     var ia = at_a + vec4<u32>(o * params.outer_a + slice.inner_start * step_a);
     var ib = at_b + vec4<u32>(o * params.outer_b + slice.inner_start * step_b);
-    // the next step's values are under way while these are summed (past the end they are clamped, and not used):
-    // neighbouring steps may lie far apart, where no prefetcher looks
-    var next_left = left_of(ia);
-    var next_right = right_at(ib);
-    for (var k = slice.inner_start; k < slice.inner_stop; k++) {
-      let left = next_left;
-      let right = next_right;
-      ia += vec4<u32>(step_a);
-      ib += vec4<u32>(step_b);
-      next_left = left_of(ia);
-      next_right = right_at(ib);
-      sums = accumulate(sums, left, right);
+    if (TRANSPOSE_B && VECTORS) {
+      // four steps of each column at once: columns may lie so that they drive each other out of the cache
+      for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
+        let b0 = right_along(ib.x);
+        let b1 = right_along(ib.y);
+        let b2 = right_along(ib.z);
+        let b3 = right_along(ib.w);
+        sums = accumulate(sums, left_of(ia), vec4<f32>(b0.x, b1.x, b2.x, b3.x));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(step_a)), vec4<f32>(b0.y, b1.y, b2.y, b3.y));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(2u * step_a)), vec4<f32>(b0.z, b1.z, b2.z, b3.z));
+        sums = accumulate(sums, left_of(ia + vec4<u32>(3u * step_a)), vec4<f32>(b0.w, b1.w, b2.w, b3.w));
+        ia += vec4<u32>(4u * step_a);
+        ib += vec4<u32>(4u);
+      }
+    } else {
+      // the next step's values are under way while these are summed (past the end they are clamped, and not used):
+      // neighbouring steps may lie far apart, where no prefetcher looks
+      var next_left = left_of(ia);
+      var next_right = right_at(ib);
+      for (var k = slice.inner_start; k < slice.inner_stop; k++) {
+        let left = next_left;
+        let right = next_right;
+        ia += vec4<u32>(step_a);
+        ib += vec4<u32>(step_b);
+        next_left = left_of(ia);
+        next_right = right_at(ib);
+        sums = accumulate(sums, left, right);
+      }
     }
   }
   store_rows(split, item, row, column, sums.rows0);

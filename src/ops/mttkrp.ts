@@ -2,7 +2,7 @@ import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "..
 import { mergeModes } from "./mergeModes.js";
 import { recordProduct, sumParts } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
-import { lanesOf, splitSums, variantsOf } from "./variants.js";
+import { lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -76,7 +76,8 @@ function contract(
   const outer = x.size / rows / inner;
   const lanes = lanesOf(s.engine);
   const split = lanes ? splitSums(lanes, columns, rows, inner, outer) : splitSums(lanes, rows, columns, inner, outer);
-  const kernel = variantsOf(s.engine, "mttkrp", transposed && rows % 4 === 0, columns);
+  const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
+  const kernel = variantsOf(s.engine, "mttkrp", vectors, columns);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

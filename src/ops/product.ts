@@ -1,6 +1,6 @@
 import splitSumShader from "../../shaders/split_sum.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { arrange, lanesOf, splitSums, variantsOf } from "./variants.js";
+import { arrange, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -38,17 +38,20 @@ const splitSum = new Kernel(splitSumShader, ({ size }) => grid1d(size!, 64));
 export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
   const lanes = lanesOf(s.engine);
   const { rows, columns } = product;
-  const [vectorsA, vectorsB] = [liesInVectors(product, "a"), liesInVectors(product, "b")];
+  const vectorsA = readsVectors(lanes, layoutOf(product, "a"));
+  const vectorsB = readsVectors(lanes, layoutOf(product, "b"));
   const turned = arrange(lanes, rows, columns, { natural: vectorsB, turned: vectorsA }) === "turned";
   if (turned) run(s, b, a, out, turn(product), true, vectorsA);
   else run(s, a, b, out, product, false, vectorsB);
 }
 
-/** Whether four neighbours along the outputs are one vec4 of the matrix, wherever in its batch that begins. */
-function liesInVectors(product: Product, side: "a" | "b"): boolean {
-  const { rows, columns, outerA = 0, outerB = 0, batchA = 0, batchB = 0, transposeA, transposeB } = product;
-  const strides = side === "a" ? [rows, outerA, batchA] : [columns, outerB, batchB];
-  return (side === "a" ? Boolean(transposeA) : !transposeB) && strides.every((stride) => stride % 4 === 0);
+/** How a side lies: whether its neighbours belong to neighbouring outputs, and what its matrices begin at multiples of. */
+function layoutOf(product: Product, side: "a" | "b") {
+  const { rows, columns, inner, transposeA = false, transposeB = false } = product;
+  const { outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
+  return side === "a"
+    ? { acrossOutputs: transposeA, extents: [transposeA ? rows : inner, outerA, batchA] }
+    : { acrossOutputs: !transposeB, extents: [transposeB ? inner : columns, outerB, batchB] };
 }
 
 /** Cᵀ = op(B)ᵀ·op(A)ᵀ */

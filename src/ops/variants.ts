@@ -9,6 +9,7 @@ import matmulTiled from "../../shaders/matmul_tiled.wgsl";
 import mttkrpRegister from "../../shaders/mttkrp_register.wgsl";
 import mttkrpSubgroup from "../../shaders/mttkrp_subgroup.wgsl";
 import mttkrpSubgroupVectors from "../../shaders/mttkrp_subgroup_vectors.wgsl";
+import mttkrpTiled from "../../shaders/mttkrp_tiled.wgsl";
 import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
@@ -22,7 +23,7 @@ export const RESIDUAL_PARTS = 1024;
  * | family   | adapters                               | shapes                        | a workgroup's tile         |
  * |----------|----------------------------------------|-------------------------------|----------------------------|
  * | subgroup | subgroups of exactly 4 or 8 (software) | any; vec4s where they fit      | ROWS × 4·LANES, one subgroup |
- * | tiled    | those without subgroup                 | any                           | 64×64, staged, 8×8 each    |
+ * | tiled    | those without subgroup                 | any                           | 64×64, 8×8 each (MTTKRP: 64×16, 4×4), staged |
  * | register | all                                    | any                           | 64 invocations of 4×4      |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. Where subgroup is among them, the side
@@ -37,6 +38,7 @@ const families: Record<Family, Record<string, Kernel>> = {
     "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
   },
   mttkrp: {
+    tiled: new Kernel(mttkrpTiled, tiles(64, 16)),
     register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
     "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
@@ -92,6 +94,14 @@ export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows:
     if (!(LANES && family === "tiled") || engine.forced(name) === "tiled") kernels[family] = kernel;
   }
   return new Variants(name, kernels, samples[name]);
+}
+
+/**
+ * Whether the lanes' side is read as vec4s: where it lies so, but along the inner sum only with 8 lanes. SwiftShader, with
+ * 4, gains nothing from that and takes three times as long to compile it.
+ */
+export function readsVectors(lanes: number, lies: { acrossOutputs: boolean; extents: readonly number[] }): boolean {
+  return (lies.acrossOutputs || lanes === 8) && lies.extents.every((extent) => extent % 4 === 0);
 }
 
 /** Multiplications that a subgroup kernel spends on rows×columns outputs, those in its empty corners included. */

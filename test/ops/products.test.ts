@@ -307,8 +307,20 @@ describe("the Kruskal tensor", () => {
   });
 });
 
-it.each([[[13, 17, 9]], [[3, 5, 2, 7]], [[40, 36, 32]]])("the register family does the same (%j)", async (shape) => {
-  using engine = await freshEngine({ variants: { mttkrp: "register", kruskal: "register", residual: "register" } });
+it.each([{ mttkrp: "register", kruskal: "register", residual: "register" }, { mttkrp: "tiled" }])(
+  "the other families do the same (%j)",
+  async (variants) => {
+    using engine = await freshEngine({ variants });
+    for (const shape of [
+      [13, 17, 9],
+      [3, 5, 2, 7],
+      [70, 36, 33],
+    ])
+      await agree(engine, shape);
+  },
+);
+
+async function agree(engine: Engine, shape: number[]): Promise<void> {
   const rank = 7;
   const given = problem(engine, shape, rank);
   const [full, residual, ...results] = await evaluate(engine, (s) => [
@@ -322,4 +334,4 @@ it.each([[[13, 17, 9]], [[3, 5, 2, 7]], [[40, 36, 32]]])("the register family do
   results.forEach((result, mode) => {
     expectClose(result, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
   });
-});
+}
