@@ -1,9 +1,10 @@
-// out[i] = alpha · f(x[i]) + beta. size read and written once.
+// out[i] = alpha · f(x[i]) + beta. size read and written once, in vec4s where it is a multiple of four.
 #import index
 
 const WIDTH: u32 = 64u;
 // as `unaryFunctions` in src/ops/elementwise.ts lists them
 const FUNCTION: u32 = 0u;
+alias scalar = f32;
 
 struct Params {
   size: u32,
@@ -12,21 +13,21 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
+@group(0) @binding(2) var<storage, read_write> out: array<scalar>;
 
-fn apply(v: f32) -> f32 {
+fn apply(v: scalar) -> scalar {
   switch FUNCTION {
-    case 1u: { return max(v, 0.0); }
+    case 1u: { return max(v, scalar(0.0)); }
     case 2u: { return sqrt(v); }
     case 3u: { return v * v; }
     case 4u: { return exp(v); }
     case 5u: { return log(v); }
     case 6u: { return abs(v); }
-    case 7u: { return 1.0 / v; }
+    case 7u: { return scalar(1.0) / v; }
     case 8u: { return sign(v); }
-    case 9u: { return tanh(clamp(v, -20.0, 20.0)); }
-    case 10u: { return 1.0 / (1.0 + exp(-v)); }
+    case 9u: { return tanh(clamp(v, scalar(-20.0), scalar(20.0))); }
+    case 10u: { return scalar(1.0) / (scalar(1.0) + exp(-v)); }
     default: { return v; }
   }
 }

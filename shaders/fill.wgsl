@@ -1,7 +1,8 @@
-// out[i] = value. size written once.
+// out[i] = value. size written once, in vec4s where it is a multiple of four.
 #import index
 
 const WIDTH: u32 = 64u;
+alias scalar = f32;
 
 struct Params {
   size: u32,
@@ -9,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<scalar>;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -18,5 +19,5 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
-  if (i < params.size) { out[i] = params.value; }
+  if (i < params.size) { out[i] = scalar(params.value); }
 }

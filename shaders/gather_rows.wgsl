@@ -1,7 +1,9 @@
-// out[i, :] = x[indices[i], :]. rows×columns read and written once; an index beyond the end takes the last row.
+// out[i, :] = x[indices[i], :]. rows×columns read and written once, in vec4s where rows are whole ones (columns then counts
+// vec4s); an index beyond the end takes the last row.
 #import index
 
 const WIDTH: u32 = 64u;
+alias scalar = f32;
 
 struct Params {
   rows: u32,
@@ -11,9 +13,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<scalar>;
 
 @compute @workgroup_size(WIDTH)
 fn main(

@@ -38,7 +38,9 @@ fn main(
   if (DISTRIBUTION == 1u) {
     values = vec4<f32>(random_normal2(bits.x, bits.y), random_normal2(bits.z, bits.w));
   }
-  for (var i = 0u; i < 4u && start + i < params.size; i++) {
-    out[start + i] = params.scale * values[i] + params.shift;
-  }
+  values = params.scale * values + params.shift;
+  out[start] = values.x;
+  if (start + 1u < params.size) { out[start + 1u] = values.y; }
+  if (start + 2u < params.size) { out[start + 2u] = values.z; }
+  if (start + 3u < params.size) { out[start + 3u] = values.w; }
 }

@@ -1,6 +1,7 @@
 import { afterAll, expect } from "vitest";
-import type { Engine, EngineOptions, Scheduler, Tensor, TypedArray } from "../src/gpu/index.js";
+import { Engine, type EngineOptions, type Scheduler, type Tensor, type TypedArray } from "../src/gpu/index.js";
 import { openEngine } from "../src/node/index.js";
+import { requestAdapter } from "../src/node/open.js";
 
 let shared: Promise<Engine> | undefined;
 
@@ -13,10 +14,20 @@ export function testEngine(): Promise<Engine> {
 /** An engine of its own, for a test that changes or loses it. */
 export const freshEngine = (options?: EngineOptions): Promise<Engine> => openEngine(options);
 
+let plain: Promise<Engine> | undefined;
+
+/** An engine whose device has no optional features, one for all tests of a file: it gets the kernels made for GPUs. */
+export function plainEngine(): Promise<Engine> {
+  plain ??= requestAdapter().then(async ({ adapter }) => new Engine(await adapter.requestDevice()));
+  return plain;
+}
+
 afterAll(async () => {
-  const engine = await shared;
-  shared = undefined;
+  const [engine, borrowing] = [await shared, await plain];
+  shared = plain = undefined;
   engine?.destroy();
+  borrowing?.destroy();
+  borrowing?.device.destroy();
 });
 
 /** Records, runs once and reads what `record` returns. */

@@ -2,7 +2,7 @@ import binaryShader from "../../shaders/elementwise_binary.wgsl";
 import unaryShader from "../../shaders/elementwise_unary.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { assertShape } from "./shapes.js";
-import { collapseAxes, padAxes, stridesOf } from "./stridedCopy.js";
+import { axesParams, collapseAxes, inVectors, stridesOf } from "./stridedCopy.js";
 
 const binaryKernel = new Kernel(binaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const unaryKernel = new Kernel(unaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
@@ -60,10 +60,21 @@ function binary(name: string, code: number) {
     );
     if (joined.length > 8) throw new ShapeError(`${name}: ${formatShape(shape)} has more than 8 axes`);
     const flat = a.size === size && b.size === size;
+    const vectors = flat ? inVectors([size], [[1], [1]]) : inVectors(joined, strides);
+    const [stride_a, stride_b] = (vectors?.strides ?? strides) as [number[], number[]];
     s.run(
-      binaryKernel.with({ FUNCTION: code, AXES: flat ? 0 : Math.max(1, joined.length) }),
+      binaryKernel.with({
+        FUNCTION: code,
+        AXES: flat ? 0 : Math.max(1, joined.length),
+        scalar: vectors ? "vec4f" : "f32",
+      }),
       { a, b, out },
-      { size, shape: padAxes(joined, 1), stride_a: padAxes(strides[0]!, 0), stride_b: padAxes(strides[1]!, 0) },
+      {
+        size: vectors ? size / 4 : size,
+        ...axesParams("shape", vectors?.shape ?? joined, 1),
+        ...axesParams("stride_a", stride_a, 0),
+        ...axesParams("stride_b", stride_b, 0),
+      },
     );
     return out;
   };
@@ -93,7 +104,12 @@ export function map(
 ): Tensor {
   if (given) assertShape(f, "out", given, x.shape);
   const out = given ?? s.tensor(x.shape, { label: f });
-  s.run(unaryKernel.with({ FUNCTION: unaryFunctions[f] }), { x, out }, { size: x.size, alpha, beta });
+  const vectors = x.size % 4 === 0;
+  s.run(
+    unaryKernel.with({ FUNCTION: unaryFunctions[f], scalar: vectors ? "vec4f" : "f32" }),
+    { x, out },
+    { size: vectors ? x.size / 4 : x.size, alpha, beta },
+  );
   return out;
 }
 

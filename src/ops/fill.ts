@@ -5,6 +5,11 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!)
 
 /** Sets every element of `out` to `value`. */
 export function fill(s: Scheduler, out: Tensor, value: number): Tensor {
-  s.run(kernel, { out }, { size: out.size, value });
+  const vectors = out.size % 4 === 0;
+  s.run(
+    kernel.with({ scalar: vectors ? "vec4f" : "f32" }),
+    { out },
+    { size: vectors ? out.size / 4 : out.size, value },
+  );
   return out;
 }

@@ -16,6 +16,12 @@ export function gatherRows(
   if (options.out) assertShape("gatherRows", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: `${x.label} rows` });
   const extent = x.shape[0]!;
-  s.run(kernel, { x, indices, out }, { rows: indices.size, columns: x.size / extent, extent });
+  const width = x.size / extent;
+  const vectors = width % 4 === 0;
+  s.run(
+    kernel.with({ scalar: vectors ? "vec4f" : "f32" }),
+    { x, indices, out },
+    { rows: indices.size, columns: vectors ? width / 4 : width, extent },
+  );
   return out;
 }

@@ -1,14 +1,24 @@
 import shader from "../../shaders/reduce.wgsl";
+import lanesShader from "../../shaders/reduce_lanes.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { map, safeDivide } from "./elementwise.js";
+import { divide, map, multiply, safeDivide } from "./elementwise.js";
 import { assertMode, assertShape, threeNumbers } from "./shapes.js";
+import { lanesOf } from "./variants.js";
 
-const kernel = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
+const byWorkgroup = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
+const byLane = new Kernel(lanesShader, ({ before, after, parts }, { WIDTH }) =>
+  grid1d(before! * after! * parts!, WIDTH!),
+);
 const TERMS = { identity: 0, square: 1, product: 2, squaredDifference: 3, magnitude: 4 } as const;
 const COMBINES = { sum: 0, maximum: 1, minimum: 2 } as const;
-/** workgroups that keep an adapter busy, and the fewest terms worth one */
-const ENOUGH = 512;
-const SHORTEST = 1024;
+
+/** One way to reduce: how many sums at once keep an adapter busy, the fewest terms worth one, and the most of one. */
+const ways = {
+  workgroup: { kernel: byWorkgroup, enough: 512, shortest: 1024, longest: 32768 },
+  lane: { kernel: byLane, enough: 16384, shortest: 64, longest: 4096 },
+  // a few cores, whose vector units read side by side or not at the same cost, and to whom a barrier is a hundred terms
+  software: { kernel: byLane, enough: 256, shortest: 256, longest: 4096 },
+} as const;
 
 interface Out {
   out?: Tensor | undefined;
@@ -23,36 +33,38 @@ interface Reduction {
 }
 
 /** Records a reduction over one axis, or over everything (axis undefined: a [1] tensor); long axes in parts. */
-function reduce(
+function reduce(s: Scheduler, x: Tensor, axis: number | undefined, what: Reduction, out?: Tensor): Tensor {
+  if (axis !== undefined) assertMode(what.name, x, axis);
+  const seen = axis === undefined ? ([1, x.size, 1] as const) : threeNumbers(x.shape, axis);
+  const shape = axis === undefined || x.order === 1 ? [1] : x.shape.filter((_, k) => k !== axis);
+  if (out) assertShape(what.name, "out", out, shape);
+  const result = out ?? s.tensor(shape, { label: what.name });
+  record(s, x, seen, what, result);
+  return result;
+}
+
+function record(
   s: Scheduler,
   x: Tensor,
-  axis: number | undefined,
+  [before, extent, after]: readonly [number, number, number],
   { name, term = "identity", combine = "sum", alpha = 1, y = x }: Reduction,
-  out?: Tensor,
-): Tensor {
-  if (axis !== undefined) assertMode(name, x, axis);
-  const [before, extent, after] = axis === undefined ? [1, x.size, 1] : threeNumbers(x.shape, axis);
-  const shape = axis === undefined ? [1] : x.order === 1 ? [1] : x.shape.filter((_, k) => k !== axis);
-  if (out) assertShape(name, "out", out, shape);
-  const result = out ?? s.tensor(shape, { label: name });
+  result: Tensor,
+): void {
   const outputs = before * after;
-  const wanted = Math.max(1, Math.min(Math.floor(ENOUGH / outputs), Math.floor(extent / SHORTEST)));
+  const way = lanesOf(s.engine) ? "software" : after >= 8 || extent <= 32 ? "lane" : "workgroup";
+  const { kernel, enough, shortest, longest } = ways[way];
+  const wanted = Math.max(Math.min(Math.floor(enough / outputs), Math.floor(extent / shortest)), extent / longest, 1);
   const chunk = Math.ceil(extent / wanted);
   const parts = Math.ceil(extent / chunk);
   const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine] });
   if (parts === 1) {
     s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });
-    return result;
+    return;
   }
   const partial = s.tensor([parts, outputs], { label: `${name} parts` });
   s.run(specialised, { x, y, out: partial }, { before, extent, after, chunk, parts, alpha: 1 });
-  s.run(
-    kernel.with({ TERM: TERMS.identity, COMBINE: COMBINES[combine] }),
-    { x: partial, y: partial, out: result },
-    { before: 1, extent: parts, after: outputs, chunk: parts, parts: 1, alpha },
-  );
+  record(s, partial, [1, parts, outputs], { name, combine, alpha }, result);
   s.release(partial);
-  return result;
 }
 
 /** Σ x, over one axis or over everything ([1]). */
@@ -106,6 +118,24 @@ export function squaredDistance(s: Scheduler, x: Tensor, y: Tensor, { out }: Out
   return reduce(s, x, undefined, { name: "squaredDistance", term: "squaredDifference", y }, out);
 }
 
+/** Norms of the columns of a matrix: [R]. */
+export function columnNorms(s: Scheduler, a: Tensor, { out }: Out = {}): Tensor {
+  if (a.order !== 2) throw new ShapeError(`columnNorms: ${a}, needs a matrix`);
+  return norm(s, a, { axis: 0, out });
+}
+
+/** A·diag(weights), or A·diag(weights)⁻¹: column r of a matrix times (or divided by) weight r of [R]. */
+export function scaleColumns(
+  s: Scheduler,
+  a: Tensor,
+  weights: Tensor,
+  { inverse = false, out }: Out & { inverse?: boolean } = {},
+): Tensor {
+  if (a.order !== 2 || weights.size !== a.shape[1])
+    throw new ShapeError(`scaleColumns: ${a} and ${weights}, needs a weight for every column`);
+  return (inverse ? divide : multiply)(s, a, weights.reshape([weights.size]), { out });
+}
+
 /** Columns of a matrix brought to norm 1, and the norms they had. A zero column stays zero. */
 export function normalizeColumns(
   s: Scheduler,
@@ -113,6 +143,6 @@ export function normalizeColumns(
   { out, norms }: Out & { norms?: Tensor } = {},
 ): { out: Tensor; norms: Tensor } {
   if (a.order !== 2) throw new ShapeError(`normalizeColumns: ${a}, needs a matrix`);
-  const lengths = norm(s, a, norms ? { axis: 0, out: norms } : { axis: 0 });
+  const lengths = columnNorms(s, a, { out: norms });
   return { out: safeDivide(s, a, lengths, { out }), norms: lengths };
 }

@@ -1,8 +1,21 @@
+import tilesShader from "../../shaders/permute_tiles.wgsl";
 import shader from "../../shaders/strided_copy.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  formatShape,
+  grid1d,
+  Kernel,
+  type Params,
+  type Scheduler,
+  ShapeError,
+  sizeOf,
+  type Tensor,
+} from "../gpu/index.js";
 import { assertShape } from "./shapes.js";
+import { lanesOf } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
+const TILE = 32;
 const MOST_AXES = 8;
 
 /** Elements between neighbours along each mode of a row-major tensor. */
@@ -33,27 +46,105 @@ export function collapseAxes(
   };
 }
 
-/** Pads axes at the front to the eight of the shaders. */
-export const padAxes = (values: readonly number[], filler: number): number[] => [
-  ...new Array<number>(MOST_AXES - values.length).fill(filler),
-  ...values,
-];
+/** The params `NAME_high` and `NAME_low` of the shaders: eight axes, padded at the front. */
+export function axesParams(name: string, values: readonly number[], filler: number): Params {
+  const all = [...new Array<number>(MOST_AXES - values.length).fill(filler), ...values];
+  return { [`${name}_high`]: all.slice(0, 4), [`${name}_low`]: all.slice(4) };
+}
+
+/**
+ * The same axes counted in vec4s, where the innermost one is whole vec4s for every operand and all else keeps their
+ * alignment; null where it is not.
+ */
+export function inVectors(
+  shape: readonly number[],
+  strides: readonly (readonly number[])[],
+  offset = 0,
+): { shape: number[]; strides: number[][] } | null {
+  const inner = shape.length - 1;
+  const whole = (values: readonly number[]) => values.every((value, axis) => axis === inner || value % 4 === 0);
+  if (inner < 0 || shape[inner]! % 4 || offset % 4) return null;
+  if (!strides.every((own) => own[inner] === 1 && whole(own))) return null;
+  return {
+    shape: shape.map((extent, axis) => (axis === inner ? extent / 4 : extent)),
+    strides: strides.map((own) => own.map((stride, axis) => (axis === inner ? 1 : stride / 4))),
+  };
+}
 
 function record(
+  s: Scheduler,
+  operation: string,
+  x: Tensor,
+  out: Tensor,
+  given: readonly number[],
+  givenStrides: number[],
+  offset: number,
+): void {
+  const { shape, strides } = collapseAxes(given, givenStrides);
+  if (shape.length > MOST_AXES)
+    throw new ShapeError(`${operation}: ${formatShape(given)} has more than ${MOST_AXES} axes that move apart`);
+  const own = strides[0]!;
+  if (tiled(s, x, out, shape, own, offset)) return;
+  const vectors = inVectors(shape, [own], offset);
+  const unit = vectors ? 4 : 1;
+  s.run(
+    kernel.with({ AXES: Math.max(1, shape.length), scalar: vectors ? "vec4f" : "f32" }),
+    { x, out },
+    {
+      size: out.size / unit,
+      offset: offset / unit,
+      ...axesParams("shape", vectors?.shape ?? shape, 1),
+      ...axesParams("stride", vectors?.strides[0] ?? own, 0),
+    },
+  );
+}
+
+/** Records a permutation by tiles where that pays: neighbours in `out` lie far apart in `x`, and it is no software adapter. */
+function tiled(
   s: Scheduler,
   x: Tensor,
   out: Tensor,
   shape: readonly number[],
-  strides: number[],
+  strides: readonly number[],
+  offset: number,
+): boolean {
+  const p = shape.length - 1;
+  const q = strides.indexOf(1);
+  if (q < 0 || q >= p || shape[p]! < 8 || shape[q]! < 8 || lanesOf(s.engine)) return false;
+  recordTiles(s, x, out, shape, strides, offset);
+  return true;
+}
+
+/** @internal Records a permutation by tiles; some axis but the last has stride 1. Axes as `collapseAxes` gives them. */
+export function recordTiles(
+  s: Scheduler,
+  x: Tensor,
+  out: Tensor,
+  shape: readonly number[],
+  strides: readonly number[],
   offset: number,
 ): void {
-  const collapsed = collapseAxes(shape, strides);
-  if (collapsed.shape.length > MOST_AXES)
-    throw new ShapeError(`permute: ${formatShape(shape)} has more than ${MOST_AXES} axes that move apart`);
+  const p = shape.length - 1;
+  const q = strides.indexOf(1);
+  const strideOut = stridesOf(shape);
+  const others = [...shape.keys()].filter((axis) => axis !== p && axis !== q);
+  const pick = (values: readonly number[]) => others.map((axis) => values[axis]!);
   s.run(
-    kernel.with({ AXES: Math.max(1, collapsed.shape.length) }),
+    tiles.with({ AXES: Math.max(1, others.length) }),
     { x, out },
-    { size: out.size, offset, shape: padAxes(collapsed.shape, 1), stride: padAxes(collapsed.strides[0]!, 0) },
+    {
+      tiles_p: Math.ceil(shape[p]! / TILE),
+      tiles_q: Math.ceil(shape[q]! / TILE),
+      others: sizeOf(pick(shape)),
+      extent_p: shape[p]!,
+      extent_q: shape[q]!,
+      stride_p: strides[p]!,
+      stride_q: strideOut[q]!,
+      offset,
+      ...axesParams("shape", pick(shape), 1),
+      ...axesParams("stride_x", pick(strides), 0),
+      ...axesParams("stride_out", pick(strideOut), 0),
+    },
   );
 }
 
@@ -61,7 +152,7 @@ function record(
 export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
-  record(s, x, out, [x.size], [1], 0);
+  record(s, "copy", x, out, [x.size], [1], 0);
   return out;
 }
 
@@ -80,6 +171,7 @@ export function permute(
   const strides = stridesOf(x.shape);
   record(
     s,
+    "permute",
     x,
     out,
     shape,
@@ -107,6 +199,6 @@ export function slice(
   const out = options.out ?? s.tensor(sizes, { label: `${x.label} slice` });
   const strides = stridesOf(x.shape);
   const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis]!, 0);
-  record(s, x, out, sizes, strides, offset);
+  record(s, "slice", x, out, sizes, strides, offset);
   return out;
 }

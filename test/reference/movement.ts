@@ -73,17 +73,14 @@ export function broadcast(
   return out;
 }
 
-export function reduce(x: Numbers, shape: readonly number[], axis: number, f: (values: number[]) => number): number[] {
-  const others = shape.filter((_, k) => k !== axis);
-  const out: number[] = [];
-  forEachIndex(others, (index) => {
-    const values = Array.from(
-      { length: shape[axis]! },
-      (_, i) => x[flatten([...index.slice(0, axis), i, ...index.slice(axis)], shape)]!,
-    );
-    out.push(f(values));
+/** The elements along an axis, for every index of the other axes. */
+export function fibres(x: Numbers, shape: readonly number[], axis: number): number[][] {
+  const after = size(shape.slice(axis + 1));
+  const extent = shape[axis]!;
+  return Array.from({ length: size(shape) / extent }, (_, output) => {
+    const start = Math.floor(output / after) * extent * after + (output % after);
+    return Array.from({ length: extent }, (_, i) => x[start + i * after]!);
   });
-  return out;
 }
 
 /** Philox4x32-10 with exact integers. */

@@ -1,0 +1,44 @@
+// Terms and how they combine, for reductions by lanes (reduce_lanes) and by workgroups (reduce).
+
+// f: 0 x, 1 x², 2 x·y, 3 (x − y)², 4 |x|
+const TERM: u32 = 0u;
+// 0 sum, 1 maximum, 2 minimum
+const COMBINE: u32 = 0u;
+
+struct Params {
+  before: u32,
+  extent: u32,
+  after: u32,
+  // terms a part, parts
+  chunk: u32,
+  parts: u32,
+  // the result is multiplied by this
+  alpha: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+fn term(i: u32) -> f32 {
+  switch TERM {
+    case 0u: { return x[i]; }
+    case 1u: { return x[i] * x[i]; }
+    case 2u: { return x[i] * y[i]; }
+    case 3u: { let d = x[i] - y[i]; return d * d; }
+    default: { return abs(x[i]); }
+  }
+}
+
+fn combine(p: f32, q: f32) -> f32 {
+  if (COMBINE == 0u) { return p + q; }
+  if (COMBINE == 1u) { return max(p, q); }
+  return min(p, q);
+}
+
+fn neutral() -> f32 {
+  if (COMBINE == 0u) { return 0.0; }
+  if (COMBINE == 1u) { return -3.4028234e38; }
+  return 3.4028234e38;
+}
