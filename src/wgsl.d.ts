@@ -7,3 +7,5 @@ declare module "*.wgsl" {
 declare module "wgsl_reflect/wgsl_reflect.module.js" {
   export * from "wgsl_reflect";
 }
+
+declare module "*.css";

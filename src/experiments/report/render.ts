@@ -1,0 +1,13 @@
+import type { ReportData } from "./data.js";
+
+/** What the built page holds in place of its data. */
+export const PLACEHOLDER = "tenfold-report-data";
+
+/** The report: the built page with its data inside. JSON's `<` is escaped, so no text in it can end the script element. */
+export function renderReport(template: string, data: ReportData): string {
+  const open = `<script type="application/json" id="${PLACEHOLDER}">`;
+  const at = template.indexOf(open);
+  const end = template.indexOf("</script>", at);
+  if (at < 0 || end < 0) throw new Error(`renderReport: the page has no element ${PLACEHOLDER}`);
+  return template.slice(0, at + open.length) + JSON.stringify(data).replace(/</g, "\\u003c") + template.slice(end);
+}
