@@ -111,12 +111,12 @@ export function addMnist(program: Command, context: Context): void {
         "  tenfold mnist sweep --ranks 5,15,30",
       ].join("\n"),
     )
-    .action((_, command: Command) => study(command.optsWithGlobals() as StudyOptions, context));
+    .action((_, command: Command) => study(command.opts() as StudyOptions, context));
   shared(mnist.command("sweep"))
     .description("accuracy and multiplications against rank, with the network on pixels as the line to reach")
     .option("--ranks <list>", "which ranks", rankList, [...SWEEP_RANKS])
     .option("--hidden <n>", "hidden neurons", whole(1), 20)
-    .action((_, command: Command) => sweep(command.optsWithGlobals() as SweepOptions, context));
+    .action((_, command: Command) => sweep(command.opts() as SweepOptions, context));
 }
 
 const readDigits = (data: Options["data"]): Digits => (data === "mnist" ? readEmbeddedDigits() : readMnistData());

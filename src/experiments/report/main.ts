@@ -371,12 +371,12 @@ function histogram(one: ReportCase): HTMLElement {
       mode === "column"
         ? { legend: true, domain: Array.from({ length: most }, (_, r) => `column ${r + 1}`), range: CLASS_COLOURS }
         : classScale(one);
-    const bars: Plot.RectYOptions & { thresholds: number } = {
+    const bars = {
       x: "value",
       fill: "group",
       fillOpacity: 0.45,
       thresholds: 40,
-    };
+    } as Plot.BinXInputs<Plot.RectYOptions>;
     return Plot.plot({
       width,
       height: 300,
