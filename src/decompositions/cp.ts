@@ -6,6 +6,7 @@ import {
   ShapeError,
   TenfoldError,
   type Tensor,
+  type TensorData,
 } from "../gpu/index.js";
 import {
   appendRow,
@@ -154,6 +155,22 @@ export class CpSolver {
       }, "CP start");
       vectors?.destroy();
     }
+    engine.write(this.#counter, [0]);
+  }
+
+  /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
+  async start(given: readonly TensorData[]): Promise<void> {
+    const { engine, factors } = this;
+    if (given.length !== factors.length)
+      throw new ShapeError(`start: ${given.length} factors for ${this.x}, needs ${factors.length}`);
+    factors.forEach((factor, mode) => {
+      engine.write(factor, given[mode]!);
+    });
+    await engine.run((s) => {
+      factors.forEach((factor, mode) => {
+        gram(s, factor, { out: this.#grams[mode]! });
+      });
+    }, "CP start");
     engine.write(this.#counter, [0]);
   }
 

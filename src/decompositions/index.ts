@@ -3,4 +3,4 @@ export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
 export { type TtOptions, type TtResult, ttSVD } from "./tensorTrain.js";
-export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";
+export { type HooiSweep, hooiSweep, hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";

@@ -1,4 +1,12 @@
-import { type Engine, formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import {
+  type Engine,
+  formatShape,
+  type Schedule,
+  type Scheduler,
+  ShapeError,
+  sizeOf,
+  type Tensor,
+} from "../gpu/index.js";
 import {
   appendRow,
   canonicalizeColumns,
@@ -147,34 +155,10 @@ export async function tuckerHOOI(
   const start = await truncatedFactors(engine, x, modes, ranks, seed, { sweeps: 2, tolerance: 0 }, true);
   const { factors } = start;
   const squaredNorm = await squaredNormOf(engine, x);
-  const projectedShape = (mode: number) =>
-    x.shape.map((extent, k) => (k === mode ? extent : Math.min(extent, ranks[k]!)));
-  const owned: Tensor[] = [];
+  let sweep: HooiSweep | null = null;
   try {
-    const bases = new Map<number, Tensor>();
-    for (const mode of modes) {
-      const columns = basisColumns(projectedShape(mode), mode, ranks[mode]!);
-      const basis = engine.tensor([x.shape[mode]!, columns], null, { label: `basis ${mode}` });
-      owned.push(basis);
-      bases.set(mode, basis);
-    }
-    const trace = engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" });
-    const counter = engine.tensor([1], null, { dtype: "u32", label: "counter" });
-    owned.push(trace, counter);
-    await engine.run((s) => {
-      for (const mode of modes) widen(s, factors[mode]!, bases.get(mode)!, seed + mode);
-    }, "HOOI start");
-    const recording = engine.scheduler("HOOI sweep");
-    let energy: Tensor | null = null;
-    for (const mode of modes) {
-      const projected = projectOthers(recording, x, factors, modes, mode);
-      if (energy) recording.release(energy);
-      energy = subspaceStep(recording, projected, bases.get(mode)!, mode, ranks[mode]!);
-      recording.release(projected);
-      slice(recording, bases.get(mode)!, [0, 0], [x.shape[mode]!, ranks[mode]!], { out: factors[mode]! });
-    }
-    appendRow(recording, energy!, trace, counter);
-    using schedule = await recording.compile();
+    sweep = await hooiSweep(engine, x, factors, seed);
+    const { schedule, trace } = sweep;
     const errorOf = (row: Float32Array) => Math.sqrt(Math.max(0, 1 - row[0]! / squaredNorm));
     const convergence = await converge(engine, { schedule, trace, errorOf, name: "tuckerHOOI" }, stopping);
     return await finish(engine, x, factors, ranks, convergence);
@@ -182,7 +166,67 @@ export async function tuckerHOOI(
     for (const factor of factors) factor?.destroy();
     throw error;
   } finally {
-    for (const tensor of owned) tensor.destroy();
+    sweep?.destroy();
+  }
+}
+
+/** A recorded sweep of HOOI; its last dispatch appends ‖core‖² to `trace`, a ring of rows. */
+export interface HooiSweep {
+  schedule: Schedule;
+  trace: Tensor;
+  destroy(): void;
+}
+
+/**
+ * Records one HOOI sweep that updates `factors` (I_n×R_n with orthonormal columns; null leaves a mode alone) in place: for
+ * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's.
+ */
+export async function hooiSweep(
+  engine: Engine,
+  x: Tensor,
+  factors: readonly (Tensor | null)[],
+  seed = 0,
+): Promise<HooiSweep> {
+  const modes = x.shape.map((_, mode) => mode).filter((mode) => factors[mode]);
+  const rankOf = (mode: number) => factors[mode]?.shape[1] ?? x.shape[mode]!;
+  const projectedShape = (mode: number) =>
+    x.shape.map((extent, k) => (k === mode ? extent : Math.min(extent, rankOf(k))));
+  const owned: { destroy(): void }[] = [];
+  const own = (shape: readonly number[], label: string, dtype: "f32" | "u32" = "f32"): Tensor => {
+    const tensor = engine.tensor(shape, null, { dtype, label });
+    owned.push(tensor);
+    return tensor;
+  };
+  const destroy = () => {
+    for (const item of owned.splice(0)) item.destroy();
+  };
+  try {
+    const bases = new Map<number, Tensor>();
+    for (const mode of modes) {
+      const columns = basisColumns(projectedShape(mode), mode, rankOf(mode));
+      bases.set(mode, own([x.shape[mode]!, columns], `basis ${mode}`));
+    }
+    const trace = own([SWEEPS_A_BATCH, 1], "trace");
+    const counter = own([1], "counter", "u32");
+    await engine.run((s) => {
+      for (const mode of modes) widen(s, factors[mode]!, bases.get(mode)!, seed + mode);
+    }, "HOOI start");
+    const s = engine.scheduler("HOOI sweep");
+    let energy: Tensor | null = null;
+    for (const mode of modes) {
+      const projected = projectOthers(s, x, factors, modes, mode);
+      if (energy) s.release(energy);
+      energy = subspaceStep(s, projected, bases.get(mode)!, mode, rankOf(mode));
+      if (projected !== x) s.release(projected);
+      slice(s, bases.get(mode)!, [0, 0], [x.shape[mode]!, rankOf(mode)], { out: factors[mode]! });
+    }
+    appendRow(s, energy!, trace, counter);
+    const schedule = await s.compile();
+    owned.push(schedule);
+    return { schedule, trace, destroy };
+  } catch (error) {
+    destroy();
+    throw error;
   }
 }
 
