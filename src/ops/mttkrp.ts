@@ -74,7 +74,7 @@ function contract(
   const innerFactor = weights.pop()!;
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
-  const lanes = lanesOf(s.engine);
+  const lanes = lanesOf(s.engine, "mttkrp");
   const split = lanes ? splitSums(lanes, columns, rows, inner, outer) : splitSums(lanes, rows, columns, inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
   const kernel = variantsOf(s.engine, "mttkrp", vectors, columns);

@@ -36,7 +36,7 @@ const splitSum = new Kernel(splitSumShader, ({ size }) => grid1d(size!, 64));
 
 /** Records a product into `out` (batch·rows·columns elements). */
 export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
-  const lanes = lanesOf(s.engine);
+  const lanes = lanesOf(s.engine, "matmul");
   const { rows, columns } = product;
   const vectorsA = readsVectors(lanes, layoutOf(product, "a"));
   const vectorsB = readsVectors(lanes, layoutOf(product, "b"));
@@ -81,7 +81,7 @@ function run(
 ): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const split = splitSums(lanesOf(s.engine), batch * rows, columns, inner, outer);
+  const split = splitSums(lanesOf(s.engine, "matmul"), batch * rows, columns, inner, outer);
   const kernel = variantsOf(s.engine, "matmul", vectors, rows).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,

@@ -72,9 +72,14 @@ function subgroupTiles(params: Parameters<Grid>[0], { ROWS, LANES }: Parameters<
   return tiles(ROWS!, 4 * LANES!)(params, {});
 }
 
-/** Invocations of a subgroup where that is fixed and what the subgroup kernels are made for, else 0. */
-export function lanesOf(engine: Engine): number {
+/**
+ * Invocations of a subgroup where that is fixed and what the subgroup kernels are made for, else 0; with a family's name, 0
+ * too where another variant of it is forced.
+ */
+export function lanesOf(engine: Engine, name?: Family): number {
   const { subgroupMinSize: least, subgroupMaxSize: most } = engine.device.adapterInfo;
+  const forced = name && engine.forced(name);
+  if (forced && forced !== "subgroup") return 0;
   return engine.device.features.has("subgroups") && least === most && (least === 4 || least === 8) ? least : 0;
 }
 
@@ -86,14 +91,12 @@ export function tileRows(rows: number): number {
 /** The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it. */
 export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number): Variants {
   const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
-  const LANES = lanesOf(engine);
+  const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
-  const kernels: Record<string, Kernel> = {};
-  if (LANES) kernels.subgroup = ((vectors && subgroupVectors) || subgroup!).with({ LANES, ROWS });
-  for (const [family, kernel] of Object.entries(others)) {
-    if (!(LANES && family === "tiled") || engine.forced(name) === "tiled") kernels[family] = kernel;
-  }
-  return new Variants(name, kernels, samples[name]);
+  if (!LANES) return new Variants(name, others, samples[name]);
+  const { tiled, ...kernels } = others;
+  const best = (vectors && subgroupVectors) || subgroup!;
+  return new Variants(name, { subgroup: best.with({ LANES, ROWS }), ...kernels }, samples[name]);
 }
 
 /**

@@ -307,18 +307,28 @@ describe("the Kruskal tensor", () => {
   });
 });
 
-it.each([{ mttkrp: "register", kruskal: "register", residual: "register" }, { mttkrp: "tiled" }])(
-  "the other families do the same (%j)",
-  async (variants) => {
-    using engine = await freshEngine({ variants });
-    for (const shape of [
+const forced: [Record<string, string>, shapes: number[][]][] = [
+  [
+    { mttkrp: "register", kruskal: "register", residual: "register" },
+    [
       [13, 17, 9],
       [3, 5, 2, 7],
       [70, 36, 33],
-    ])
-      await agree(engine, shape);
-  },
-);
+    ],
+  ],
+  // software drivers take seconds to compile it
+  [
+    { mttkrp: "tiled", kruskal: "register", residual: "register" },
+    [
+      [13, 17, 9],
+      [70, 36, 33],
+    ],
+  ],
+];
+it.each(forced)("the other families do the same (%j)", async (variants, shapes) => {
+  using engine = await freshEngine({ variants });
+  for (const shape of shapes) await agree(engine, shape);
+});
 
 async function agree(engine: Engine, shape: number[]): Promise<void> {
   const rank = 7;
