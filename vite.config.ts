@@ -11,7 +11,7 @@ const executable: Plugin = {
   writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
 };
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   plugins: [wgsl(), executable],
   build: {
     target: "es2022",
@@ -28,7 +28,9 @@ export default defineConfig({
   },
   resolve: { alias: { "tenfold/node": resolve("src/node/index.ts"), tenfold: resolve("src/index.ts") } },
   test: {
-    include: ["test/**/*.test.ts"],
+    // npm run test:slow: the figures of the thesis on all of its images
+    include: [mode === "slow" ? "test/slow/**/*.test.ts" : "test/**/*.test.ts"],
+    exclude: mode === "slow" ? [] : ["test/slow/**"],
     pool: "forks",
     // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores
     maxWorkers: 2,
@@ -36,4 +38,4 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },
-});
+}));
