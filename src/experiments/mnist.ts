@@ -54,7 +54,7 @@ export interface StudyOptions {
   cases?: readonly StudyCase[];
   /** `slides` trains as the thesis did, over several seeds, beside the recipe that works */
   recipe?: "default" | "slides";
-  /** of the default recipe, 30 by default */
+  /** of the default recipe; where not given 30, or as many as make 2500 steps where there are few images */
   epochs?: number;
   seed?: number;
   /** seeds of the slides' recipe */
@@ -114,6 +114,7 @@ class Scope {
   }
 }
 
+const defaultEpochs = (images: number): number => Math.max(30, Math.ceil(2500 / Math.ceil(images / BATCH)));
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const nameOf = (digits: readonly number[]): string =>
   digits.length === 10 ? "all digits" : `digits ${digits.join(",")}`;
@@ -420,13 +421,14 @@ export async function runCase(
   spec: StudyCase,
   options: StudyOptions = {},
 ): Promise<ReportCase> {
-  const { recipe = "default", epochs = 30, seed = 1, seeds = 5, first = 40_000, onProgress, signal } = options;
+  const { recipe = "default", seed = 1, seeds = 5, first = 40_000, onProgress, signal } = options;
   const { digits, rank, fullHidden, hidden } = spec;
   const classes = digits.length;
   const stage = (what: string) => (done: number, detail: string) =>
     onProgress?.({ stage: `${nameOf(digits)}: ${what}`, done: Math.min(done, 1), detail });
   using scope = new Scope();
   const { parts, images, labels } = loadParts(engine, scope, source, digits, first);
+  const epochs = options.epochs ?? defaultEpochs(parts.train!.count);
   const shared = { seed, ...(signal ? { signal } : {}) };
   const features = await decompose(engine, scope, parts, rank, {
     ...shared,
@@ -599,7 +601,6 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
     digits = ALL_DIGITS,
     ranks = SWEEP_RANKS,
     hidden = 20,
-    epochs = 30,
     seed = 1,
     first = 40_000,
     onProgress,
@@ -610,6 +611,7 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
     onProgress?.({ stage: `rank sweep: ${what}`, done: Math.min(done, 1), detail });
   using scope = new Scope();
   const { parts } = loadParts(engine, scope, source, digits, first);
+  const epochs = options.epochs ?? defaultEpochs(parts.train!.count);
   const shared = { seed, ...(signal ? { signal } : {}) };
   const largest = Math.max(...ranks);
   const features = await decompose(engine, scope, parts, largest, {

@@ -14,7 +14,7 @@ const CLASS_COLOURS = [
   "#e69f00",
   "#56b4e9",
   "#8a6d00",
-  "#6a3d9a",
+  "#9467bd",
   "#b2182b",
   "#777777",
 ];
@@ -122,7 +122,7 @@ function summary(data: ReportData): HTMLElement {
     "digits",
     "network on",
     "layout",
-    "parameters, slides' count",
+    "parameters as on the slide",
     "parameters",
     "multiplications",
     "training",
@@ -284,7 +284,8 @@ function curves(one: ReportCase): HTMLElement {
     (width) =>
       Plot.plot({
         width,
-        height: 300,
+        height: 310,
+        marginBottom: 42,
         style: chartStyle,
         x: { label: "epoch" },
         y: { label: "accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
@@ -379,7 +380,8 @@ function histogram(one: ReportCase): HTMLElement {
     } as Plot.BinXInputs<Plot.RectYOptions>;
     return Plot.plot({
       width,
-      height: 300,
+      height: 310,
+      marginBottom: 42,
       style: chartStyle,
       x: { label: "loading" },
       y: { label: "images", grid: true },
@@ -444,7 +446,8 @@ function scatter(one: ReportCase): HTMLElement {
     });
     const chart = Plot.plot({
       width,
-      height: 340,
+      height: 350,
+      marginBottom: 42,
       style: chartStyle,
       x: { label: `loading ${cx + 1}`, grid: true },
       y: { label: `loading ${cy + 1}`, grid: true },
@@ -580,7 +583,8 @@ function sweep(data: ReportData): HTMLElement | null {
       (width) =>
         Plot.plot({
           width,
-          height: 300,
+          height: 310,
+          marginBottom: 42,
           style: chartStyle,
           marginLeft: 50,
           x: {
@@ -598,11 +602,11 @@ function sweep(data: ReportData): HTMLElement | null {
           marks: [
             Plot.ruleY([full.accuracy], { stroke: "#d55e00", strokeWidth: 2, strokeDasharray: "6 4" }),
             Plot.text([full], {
-              x: x === "rank" ? points.at(-1)!.rank : "multiplications",
+              x: points[0]![x],
               y: "accuracy",
               text: () => `pixels ${percent(full.accuracy)}`,
-              dy: -9,
-              textAnchor: "end",
+              dy: 11,
+              textAnchor: "start",
               fill: "currentColor",
             }),
             Plot.line(points, { x, y: "accuracy", stroke: "#0072b2", strokeWidth: 2 }),
