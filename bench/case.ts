@@ -1,0 +1,136 @@
+import type { Engine, Scheduler, Tensor } from "../src/gpu/index.js";
+
+/** Numbers that anybody can make again: uniform on [low, high), from a hash of the seed and the index (inputs.ts). */
+export interface Values {
+  shape: readonly number[];
+  seed: number;
+  low?: number;
+  high?: number;
+}
+
+/** A tensor of exact CP rank plus uniform noise, as a share of its largest entries. */
+export interface Planted {
+  shape: readonly number[];
+  seed: number;
+  rank: number;
+  noise: number;
+}
+
+/** n→h→k with bias and ReLU in the middle and, as asked, a bias at the end; Adam, mean cross-entropy, batches in file order. */
+export interface Network {
+  inputs: number;
+  hidden: number;
+  classes: number;
+  /** of the last layer */
+  bias: boolean;
+  samples: number;
+  batch: number;
+  rate: number;
+  seed: number;
+}
+
+/** What a case computes, as plain data: peers and the TensorLy script do the same from it. */
+export type Work =
+  | { op: "matmul"; a: Values; b: Values }
+  | { op: "gram"; a: Values }
+  | { op: "modeProduct"; x: Values; u: Values; mode: number }
+  | { op: "mttkrp"; x: Values; factors: readonly Values[]; mode: number }
+  | { op: "cpSweep"; x: Planted; factors: readonly Values[] }
+  | { op: "hooiSweep"; x: Planted; ranks: readonly number[]; factors: readonly Values[] }
+  | { op: "eigen" | "svd"; a: Values }
+  | { op: "cholesky"; a: Values; b: Values }
+  | { op: "orthogonalise"; a: Values }
+  | { op: "training"; network: Network };
+
+/** Input arrays of a work, in the order of its members. */
+export type Inputs = readonly Float32Array[];
+
+/** What one of the parties did, ready to be repeated. */
+export interface Prepared {
+  /** queues the work so many times and resolves when all of it is done */
+  run(times: number): Promise<void>;
+  /** results of the last run, or of the first where a run goes on from the one before */
+  outputs(): Promise<Float32Array[]>;
+  /** milliseconds of the kernels alone in one run, where the adapter tells */
+  kernelTime?(): Promise<number | null>;
+  /** how often one run reads the tensor in question */
+  reads?: number;
+  /** which of several ways this is, where there was a choice */
+  way?: string;
+  destroy(): void;
+}
+
+/** Relative error of somebody's results, computed in f64. */
+export type Check = (outputs: readonly Float32Array[]) => number;
+
+/** The issue's goal: ours ÷ the best of these peers, at most. */
+export interface Goal {
+  ratio: number;
+  peer?: "jax-js";
+}
+
+export interface Case {
+  name: string;
+  /** in words: what is multiplied with what */
+  shapes: string;
+  /** of one run, as the plain algorithm has them */
+  flops: number;
+  /** that one run must move: inputs once, outputs once */
+  bytes: number;
+  work: Work;
+  /** larger relative errors are WRONG */
+  tolerance: number;
+  /** our kernel families of which this case measures every variant */
+  family?: "matmul" | "mttkrp";
+  /** steps in one run: times and counts are shown a step */
+  steps?: number;
+  goal?: Goal;
+  /** what one step may take: reads of the tensor exactly, the others at most */
+  counts: { reads?: number; dispatches: number; submits: number; readbacks: number };
+  /** records the work; returns its results */
+  run?: (s: Scheduler, operands: readonly Tensor[]) => Tensor[];
+  /** for work that is more than one recording */
+  prepare?: (engine: Engine, inputs: Inputs) => Promise<Prepared>;
+  /** the inputs, and the check against an f64 reference computed from them */
+  inputs(): Inputs;
+  reference(inputs: Inputs): Check;
+}
+
+/** Operands of a work, with their shapes: what is uploaded before anything is timed. */
+export function operandsOf(work: Work): readonly { shape: readonly number[] }[] {
+  switch (work.op) {
+    case "matmul":
+    case "cholesky":
+      return [work.a, work.b];
+    case "gram":
+    case "eigen":
+    case "svd":
+    case "orthogonalise":
+      return [work.a];
+    case "modeProduct":
+      return [work.x, work.u];
+    case "mttkrp":
+    case "cpSweep":
+    case "hooiSweep":
+      return [work.x, ...work.factors];
+    case "training": {
+      const { inputs, hidden, classes, samples } = work.network;
+      return [[samples, inputs], [samples], [hidden, inputs], [hidden], [classes, hidden], [classes]].map((shape) => ({
+        shape,
+      }));
+    }
+  }
+}
+
+/** A party that measures cases besides us. */
+export interface Peer {
+  /** `jax-js 0.1.25` */
+  name: string;
+  /** null where it cannot do this work at all */
+  prepare(work: Work, inputs: Inputs): Promise<Prepared | null>;
+}
+
+/** What a peer's module exports. */
+export interface PeerModule {
+  open(): Promise<Peer>;
+}

@@ -1,0 +1,84 @@
+import type { Case } from "../case.js";
+import { choleskyCase, eigenCase, orthogonaliseCase, svdCase } from "./linearAlgebra.js";
+import { gramCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
+import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
+import { trainingCase } from "./training.js";
+
+/** All cases, in the order of the table. `slim` shrinks every extent, for a run that only checks. */
+export function cases({ slim = false } = {}): Case[] {
+  const size = (extent: number, most = 36): number => (slim ? Math.min(extent, most - (extent % 5)) : extent);
+  const shape = (...extents: number[]): number[] => extents.map((extent) => size(extent, 20));
+  const samples = (count: number, batch: number): number => (slim ? 3 * batch : count);
+  const cube = shape(256, 256, 256);
+  const order4 = shape(100, 100, 100, 20);
+  const modes = (extents: readonly number[]): number[] => extents.map((_, mode) => mode);
+  const list: Case[] = [
+    ...[256, 512, 1024, 2048].map((n) =>
+      matmulCase(size(n), size(n), size(n), n === 512 || n === 1024 ? { ratio: 0.8 } : undefined),
+    ),
+    matmulCase(size(30000, 500), size(784, 90), 16, { ratio: 0.6 }),
+    matmulCase(size(4096), size(4096), 16, { ratio: 0.6 }),
+    gramCase(size(30000, 500), 16),
+    gramCase(size(4096, 200), size(256)),
+    ...modes(cube).map((mode) => modeProductCase(cube, size(32), mode, { ratio: 0.7 })),
+    ...modes([60, 50, 40, 30]).map((mode) => modeProductCase(shape(60, 50, 40, 30), size(16), mode)),
+    ...[shape(128, 128, 128), cube].flatMap((extents, large) =>
+      [10, 16, 32, 64].flatMap((rank) =>
+        modes(extents).map((mode) =>
+          mttkrpCase(extents, rank, mode, large && rank === 16 ? { ratio: 0.6 } : undefined),
+        ),
+      ),
+    ),
+    ...[10, 16, 32, 64].flatMap((rank) => modes(order4).map((mode) => mttkrpCase(order4, rank, mode))),
+    cpSweepCase(shape(200, 200, 200), slim ? 4 : 16, { ratio: 0.5, peer: "jax-js" }),
+    cpSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? 3 : 10),
+    hooiSweepCase(shape(200, 200, 200), slim ? [4, 4, 4] : [16, 16, 16]),
+    hooiSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? [3, 3, 3] : [10, 10, 10]),
+    ...[16, 32, 64, 128, 256].map((n) => eigenCase(size(n))),
+    ...[16, 32, 64, 128, 256].map((n) => svdCase(size(n))),
+    ...[16, 32, 64, 128, 256].map((n) => choleskyCase(size(n), size(1000, 200))),
+    ...(
+      [
+        [30000, 16],
+        [4096, 64],
+        [1000, 256],
+      ] as const
+    ).map(([m, n]) => orthogonaliseCase(size(m, 300), size(n, 24))),
+    trainingCase(
+      "training step 784-128-10",
+      { ...dense, samples: samples(16 * 128, 128), hidden: size(128), inputs: size(784) },
+      { ratio: 0.5, peer: "jax-js" },
+    ),
+    trainingCase(
+      "epoch 784-128-10, 6400 images",
+      { ...dense, samples: samples(6400, 128), hidden: size(128), inputs: size(784) },
+      { ratio: 0.4, peer: "jax-js" },
+    ),
+    ...(
+      [
+        [784, 3, 3, 8400],
+        [3, 5, 3, 8400],
+        [784, 10, 10, 28000],
+        [15, 15, 10, 28000],
+      ] as const
+    ).map(([inputs, hidden, classes, count]) =>
+      trainingCase(
+        `epoch ${inputs}-${hidden}-${classes}, ${count} images`,
+        {
+          inputs: size(inputs),
+          hidden,
+          classes,
+          bias: false,
+          samples: samples(count, 100),
+          batch: 100,
+          rate: 0.01,
+          seed: 90,
+        },
+        { ratio: 0.1, peer: "jax-js" },
+      ),
+    ),
+  ];
+  return list;
+}
+
+const dense = { inputs: 784, hidden: 128, classes: 10, bias: true, batch: 128, rate: 0.001, seed: 80 };

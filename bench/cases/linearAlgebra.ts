@@ -1,0 +1,101 @@
+/** The small dense problems inside every sweep. */
+import { orthogonalise, solveSymmetric, svd, symmetricEigen } from "../../src/ops/index.js";
+import type { Case, Inputs, Values } from "../case.js";
+import { values } from "../inputs.js";
+import * as reference from "../reference.js";
+
+/** (M + Mᵀ)/2 */
+function symmetric(a: Values): Float32Array {
+  const n = a.shape[0]!;
+  const m = values(a);
+  return m.map((value, index) => (value + m[(index % n) * n + Math.floor(index / n)]!) / 2);
+}
+
+/** MᵀM/n + I: condition below ten */
+function positive(a: Values): Float32Array {
+  const n = a.shape[0]!;
+  const m = values(a);
+  const out = new Float32Array(n * n);
+  for (let k = 0; k < n; k++)
+    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) out[i * n + j]! += (m[k * n + i]! * m[k * n + j]!) / n;
+  for (let i = 0; i < n; i++) out[i * n + i]! += 1;
+  return out;
+}
+
+export function eigenCase(n: number): Case {
+  const a: Values = { shape: [n, n], seed: 21 };
+  return {
+    name: `eigen ${n}`,
+    shapes: `symmetric ${n}×${n}`,
+    flops: 9 * n ** 3,
+    bytes: 4 * (2 * n * n + n),
+    work: { op: "eigen", a },
+    tolerance: 1e-4,
+    counts: { dispatches: 1, submits: 1, readbacks: 0 },
+    run(s, [x]) {
+      const { values: eigenvalues, vectors } = symmetricEigen(s, x!);
+      return [eigenvalues, vectors];
+    },
+    inputs: () => [symmetric(a)],
+    reference: ([x]) => reference.spectral(x!, n, n),
+  };
+}
+
+export function svdCase(n: number): Case {
+  const a: Values = { shape: [n, n], seed: 22 };
+  return {
+    name: `SVD ${n}`,
+    shapes: `${n}×${n}, all of U and V`,
+    flops: 22 * n ** 3,
+    bytes: 4 * (3 * n * n + n),
+    work: { op: "svd", a },
+    tolerance: 1e-4,
+    counts: { dispatches: 1, submits: 1, readbacks: 0 },
+    run(s, [x]) {
+      const { values: singular, u, v } = svd(s, x!);
+      return [singular, u, v];
+    },
+    inputs: () => [values(a)],
+    reference: ([x]) => reference.spectral(x!, n, n),
+  };
+}
+
+/** The form of an ALS update: B·A⁻¹ with A symmetric positive definite. */
+export function choleskyCase(n: number, rows: number): Case {
+  const a: Values = { shape: [n, n], seed: 23 };
+  const b: Values = { shape: [rows, n], seed: 24 };
+  return {
+    name: `Cholesky solve ${n}`,
+    shapes: `${rows}×${n} · (${n}×${n})⁻¹`,
+    flops: n ** 3 / 3 + 2 * rows * n * n,
+    bytes: 4 * (n * n + 2 * rows * n),
+    work: { op: "cholesky", a, b },
+    tolerance: 1e-4,
+    counts: { dispatches: 5, submits: 1, readbacks: 0 },
+    run: (s, [matrix, right]) => [solveSymmetric(s, matrix!, right!)],
+    inputs: () => [positive(a), values(b)],
+    reference([matrix, right]: Inputs) {
+      const solved = reference.solveRows(Float64Array.from(matrix!), n, Float64Array.from(right!));
+      return reference.entries(solved.length, 1, (index) => solved[index]!);
+    },
+  };
+}
+
+export function orthogonaliseCase(rows: number, columns: number): Case {
+  const a: Values = { shape: [rows, columns], seed: 25 };
+  return {
+    name: `orthogonalise ${rows}×${columns}`,
+    shapes: `${rows}×${columns} = Q·R`,
+    flops: 4 * rows * columns * columns,
+    bytes: 4 * (2 * rows * columns + columns * columns),
+    work: { op: "orthogonalise", a },
+    tolerance: 1e-4,
+    counts: { dispatches: 40, submits: 1, readbacks: 0 },
+    run(s, [x]) {
+      const { q, r } = orthogonalise(s, x!);
+      return [q, r];
+    },
+    inputs: () => [values(a)],
+    reference: ([x]) => reference.qr(x!, columns),
+  };
+}

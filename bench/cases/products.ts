@@ -1,0 +1,98 @@
+/** Products: the work that decompositions and networks are made of. */
+import { sizeOf } from "../../src/gpu/index.js";
+import { gram, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
+import type { Case, Goal, Values } from "../case.js";
+import { values } from "../inputs.js";
+import * as reference from "../reference.js";
+
+const words = (...sizes: number[]): number => 4 * sizes.reduce((sum, size) => sum + size, 0);
+
+/** C = A·B. */
+export function matmulCase(rows: number, inner: number, columns: number, goal?: Goal): Case {
+  const a: Values = { shape: [rows, inner], seed: 1 };
+  const b: Values = { shape: [inner, columns], seed: 2 };
+  const square = rows === inner && inner === columns;
+  return {
+    name: square ? `matmul ${rows}` : `matmul ${rows}×${inner}×${columns}`,
+    shapes: `${rows}×${inner} · ${inner}×${columns}`,
+    flops: 2 * rows * inner * columns,
+    bytes: words(rows * inner, inner * columns, rows * columns),
+    work: { op: "matmul", a, b },
+    tolerance: 1e-4,
+    family: "matmul",
+    ...(goal && { goal }),
+    counts: { reads: 1, dispatches: 2, submits: 1, readbacks: 0 },
+    run: (s, [x, y]) => [matmul(s, x!, y!)],
+    inputs: () => [values(a), values(b)],
+    reference: ([x, y]) => reference.product(x!, y!, inner, columns),
+  };
+}
+
+/** AᵀA of a tall matrix. */
+export function gramCase(rows: number, columns: number): Case {
+  const a: Values = { shape: [rows, columns], seed: 3 };
+  return {
+    name: `gram ${rows}×${columns}`,
+    shapes: `(${rows}×${columns})ᵀ · ${rows}×${columns}`,
+    flops: 2 * rows * columns * columns,
+    bytes: words(rows * columns, columns * columns),
+    work: { op: "gram", a },
+    tolerance: 1e-4,
+    family: "matmul",
+    counts: { dispatches: 2, submits: 1, readbacks: 0 },
+    run: (s, [x]) => [gram(s, x!)],
+    inputs: () => [values(a)],
+    reference: ([x]) => reference.gram(x!, columns),
+  };
+}
+
+/** X ×ₙ U with U J×Iₙ. */
+export function modeProductCase(shape: readonly number[], size: number, mode: number, goal?: Goal): Case {
+  const x: Values = { shape, seed: 4 };
+  const u: Values = { shape: [size, shape[mode]!], seed: 5 };
+  const out = (sizeOf(shape) / shape[mode]!) * size;
+  return {
+    name: `mode product ${named(shape)} × ${size}, mode ${mode}`,
+    shapes: `${shape.join("×")} ×${subscript(mode)} ${size}×${shape[mode]}`,
+    flops: 2 * sizeOf(shape) * size,
+    bytes: words(sizeOf(shape), size * shape[mode]!, out),
+    work: { op: "modeProduct", x, u, mode },
+    tolerance: 1e-4,
+    family: "matmul",
+    ...(goal && { goal }),
+    counts: { reads: 1, dispatches: 2, submits: 1, readbacks: 0 },
+    run: (s, [tensor, matrix]) => [modeProduct(s, tensor!, matrix!, mode)],
+    inputs: () => [values(x), values(u)],
+    reference: ([tensor, matrix]) => reference.modeProduct(tensor!, shape, matrix!, mode),
+  };
+}
+
+/** Matricised tensor times Khatri-Rao product. */
+export function mttkrpCase(shape: readonly number[], rank: number, mode: number, goal?: Goal): Case {
+  const x: Values = { shape, seed: 6 };
+  const factors = shape.map((extent, index): Values => ({ shape: [extent, rank], seed: 7 + index }));
+  const others = shape.filter((_, index) => index !== mode).reduce((sum, extent) => sum + extent, 0);
+  return {
+    name: `MTTKRP ${named(shape)} R${rank}, mode ${mode}`,
+    shapes: `${shape.join("×")}, ${rank} columns`,
+    flops: 2 * sizeOf(shape) * rank,
+    bytes: words(sizeOf(shape), others * rank, shape[mode]! * rank),
+    work: { op: "mttkrp", x, factors, mode },
+    tolerance: 1e-4,
+    family: "mttkrp",
+    ...(goal && { goal }),
+    // with more than three modes some of the other factors may be multiplied out first
+    counts: { reads: 1, dispatches: shape.length, submits: 1, readbacks: 0 },
+    run: (s, [tensor, ...rest]) => [mttkrp(s, tensor!, rest, mode)],
+    inputs: () => [values(x), ...factors.map(values)],
+    reference: ([tensor, ...rest]) => reference.mttkrp(tensor!, shape, rest, mode),
+  };
+}
+
+/** `256³`, `60×50×40×30` */
+export function named(shape: readonly number[]): string {
+  const cube = shape.every((extent) => extent === shape[0]);
+  return cube ? `${shape[0]}${shape.length === 3 ? "³" : `^${shape.length}`}` : shape.join("×");
+}
+
+const subscript = (mode: number): string => "₀₁₂₃₄₅₆₇₈₉"[mode]!;

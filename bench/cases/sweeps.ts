@@ -1,0 +1,119 @@
+/** Whole sweeps of the decompositions, from given factors. */
+import { CpSolver, hooiSweep } from "../../src/decompositions/index.js";
+import { sizeOf } from "../../src/gpu/index.js";
+import type { Case, Goal, Planted, Values } from "../case.js";
+import { planted, values } from "../inputs.js";
+import { kernelTime, readAll, replay } from "../ours.js";
+import * as reference from "../reference.js";
+import { named } from "./products.js";
+
+const NOISE = 0.05;
+
+/** One sweep of CP-ALS over a third-order tensor. Repeated runs go on from the factors of the run before. */
+export function cpSweepCase(shape: readonly number[], rank: number, goal?: Goal): Case {
+  const x: Planted = { shape, seed: 31, rank, noise: NOISE };
+  const factors = shape.map((extent, mode): Values => ({ shape: [extent, rank], seed: 41 + mode, low: 0, high: 1 }));
+  const size = sizeOf(shape);
+  const words = shape.reduce((sum, extent) => sum + extent * rank, 0);
+  return {
+    name: `CP-ALS sweep ${named(shape)} R${rank}`,
+    shapes: `${shape.join("×")}, ${rank} terms`,
+    flops: shape.length * 2 * size * rank,
+    bytes: 4 * (2 * size + 2 * words),
+    work: { op: "cpSweep", x, factors },
+    tolerance: 1e-3,
+    ...(goal && { goal }),
+    // the dimension tree: two reads, whatever the order
+    counts: { reads: 2, dispatches: 60, submits: 1, readbacks: 0 },
+    async prepare(engine, [tensor, ...start]) {
+      const given = engine.tensor(shape, tensor);
+      const solver = await CpSolver.create(given, { rank });
+      await solver.start(start);
+      let first: Float32Array[] | null = null;
+      return {
+        async run(times) {
+          await replay(engine, solver.sweep, times);
+          first ??= await readAll(engine, [solver.weights, ...solver.factors]);
+        },
+        outputs: async () => first!,
+        kernelTime: () => kernelTime([[solver.sweep, 1]]),
+        reads: solver.sweep.reads(given),
+        destroy() {
+          solver.destroy();
+          given.destroy();
+        },
+      };
+    },
+    inputs: () => [planted(x), ...factors.map(values)],
+    reference: ([tensor, ...start]) => reference.cpSweep(tensor!, shape, start),
+  };
+}
+
+/** One sweep of HOOI from factors near those that the tensor was made from. */
+export function hooiSweepCase(shape: readonly number[], ranks: readonly number[], goal?: Goal): Case {
+  const rank = Math.min(...ranks);
+  const x: Planted = { shape, seed: 51, rank, noise: NOISE };
+  const factors = shape.map((extent, mode): Values => ({ shape: [extent, ranks[mode]!], seed: 61 + mode }));
+  const size = sizeOf(shape);
+  // for every mode the others' products, largest reduction first
+  const flops = shape.reduce((sum, _, mode) => {
+    let current = size;
+    return shape
+      .map((extent, other) => ({ other, keep: ranks[other]! / extent }))
+      .filter(({ other }) => other !== mode)
+      .sort((a, b) => a.keep - b.keep)
+      .reduce((inner, { other, keep }) => {
+        const cost = 2 * current * ranks[other]!;
+        current *= keep;
+        return inner + cost;
+      }, sum);
+  }, 0);
+  return {
+    name: `HOOI sweep ${named(shape)} R${named(ranks).replace(/[³×].*/, "")}`,
+    shapes: `${shape.join("×")} to ${ranks.join("×")}`,
+    flops,
+    bytes: 4 * shape.length * size,
+    work: { op: "hooiSweep", x, ranks, factors },
+    tolerance: 1e-3,
+    ...(goal && { goal }),
+    counts: { reads: shape.length, dispatches: 220, submits: 1, readbacks: 0 },
+    async prepare(engine, [tensor, ...start]) {
+      const given = engine.tensor(shape, tensor);
+      const current = start.map((factor, mode) => engine.tensor([shape[mode]!, ranks[mode]!], factor));
+      const sweep = await hooiSweep(engine, given, current);
+      let first: Float32Array[] | null = null;
+      return {
+        async run(times) {
+          await replay(engine, sweep.schedule, times);
+          first ??= await readAll(engine, current);
+        },
+        outputs: async () => first!,
+        kernelTime: () => kernelTime([[sweep.schedule, 1]]),
+        reads: sweep.schedule.reads(given),
+        destroy() {
+          sweep.destroy();
+          for (const item of [given, ...current]) item.destroy();
+        },
+      };
+    },
+    inputs: () => [planted(x), ...start()],
+    reference: ([tensor]) => reference.tuckerFactors(tensor!, shape, made(), ranks),
+  };
+
+  function made(): Float32Array[] {
+    return shape.map((extent, mode) => values({ shape: [extent, rank], seed: x.seed * 16 + mode + 1 }));
+  }
+
+  /** Halfway between the subspaces wanted and random ones, orthonormal. */
+  function start(): Float32Array[] {
+    const wanted = made();
+    return factors.map((factor, mode) => {
+      const columns = ranks[mode]!;
+      const mixed = Float64Array.from(values(factor), (value, index) => {
+        const column = index % columns;
+        return column < rank ? value + 2 * wanted[mode]![Math.floor(index / columns) * rank + column]! : value;
+      });
+      return Float32Array.from(reference.orthonormal(mixed, columns));
+    });
+  }
+}

@@ -1,0 +1,102 @@
+/** The benchmark's page, built and driven in headless Chromium. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { build, type Plugin, type Rolldown } from "vite";
+import { wgsl } from "../shaders/loader.js";
+import { launch, serve } from "../test/browser/launch.js";
+import type { MeasureOptions, Result } from "./measure.js";
+import type { Opened } from "./session.js";
+
+const here = import.meta.dirname;
+
+/** Leaves the peers out of the page where they were not asked for: they may not be installed. */
+const withoutPeers: Plugin = {
+  name: "without-peers",
+  enforce: "pre",
+  resolveId: (id) => (id.endsWith("peers/index.js") ? "\0no-peers" : null),
+  load: (id) => (id === "\0no-peers" ? "export const modules = {};" : null),
+};
+
+export async function buildPage(peers: boolean): Promise<Record<string, string | Uint8Array>> {
+  const built = (await build({
+    root: join(here, "page"),
+    configFile: false,
+    logLevel: "error",
+    base: "./",
+    plugins: [wgsl(), ...(peers ? [] : [withoutPeers])],
+    build: { write: false, target: "es2022", minify: false, chunkSizeWarningLimit: 1e6, assetsInlineLimit: 0 },
+  })) as Rolldown.RolldownOutput;
+  return Object.fromEntries(
+    built.output.map((output) => [output.fileName, output.type === "chunk" ? output.code : output.source]),
+  );
+}
+
+export interface PageSession {
+  opened: Opened;
+  environment: string;
+  measure(index: number, options: MeasureOptions): Promise<Result>;
+  close(): Promise<void>;
+}
+
+export async function openInPage(options: {
+  peers: boolean;
+  slim: boolean;
+  adapter: "swiftshader" | "default";
+}): Promise<PageSession> {
+  const served = await serve(await buildPage(options.peers));
+  const { adapter } = options;
+  const browser = await launch({
+    adapter,
+    // a GPU's own driver, and its timestamps as they are
+    args: [
+      "--enable-dawn-features=disable_timestamp_quantization",
+      "--disable-dawn-features=timestamp_quantization",
+      ...(adapter === "default" ? ["--enable-features=Vulkan", "--use-angle=vulkan", "--ignore-gpu-blocklist"] : []),
+    ],
+  });
+  const close = async (): Promise<void> => {
+    await browser.close();
+    await served.close();
+  };
+  try {
+    const page = await browser.newPage();
+    let broken = "";
+    page.on("pageerror", (error) => (broken = String(error)));
+    page.on("error", (error) => (broken = String(error)));
+    await page.goto(served.url);
+    await page
+      .waitForFunction(() => "bench" in window, { timeout: 60_000 })
+      .catch((error) => {
+        throw new Error(broken || String(error));
+      });
+    /** Asks until the call is answered: however long it takes, no single call does. */
+    const answer = async <K extends "opened" | "result">(key: K, onStep?: (step: string) => void) => {
+      let told = "";
+      for (;;) {
+        const state = await page.evaluate(() => window.bench.state);
+        if (state.error) throw new Error(state.error);
+        if (state.step !== told) onStep?.((told = state.step));
+        const found = state[key];
+        if (found) return found as NonNullable<typeof found>;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    };
+    await page.evaluate((slim) => window.bench.open({ slim }), options.slim);
+    const opened = (await answer("opened")) as Opened;
+    return {
+      opened,
+      environment: await browser.version(),
+      async measure(index, { onStep, ...plain }) {
+        await page.evaluate((i, given) => window.bench.start(i, given), index, plain);
+        return (await answer("result", onStep)) as Result;
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Whether `npm ci --prefix bench/peers` was done. */
+export const peersInstalled = (): boolean => existsSync(join(here, "peers/node_modules/@jax-js/jax"));

@@ -1,0 +1,222 @@
+/** `npm run bench`: parses options, runs cases in Chromium or in Node, prints and writes what was found. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
+import { join, resolve } from "node:path";
+import { SingleBar } from "cli-progress";
+import { Command, InvalidArgumentError } from "commander";
+import type { Case } from "./case.js";
+import { cases } from "./cases/index.js";
+import { openInPage, peersInstalled } from "./headless.js";
+import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
+import { openInNode } from "./node.js";
+import { markdown, oneLine, plainText, type Report } from "./report.js";
+import type { Opened } from "./session.js";
+import { measureTensorly } from "./tensorly.js";
+
+const root = resolve(import.meta.dirname, "..");
+
+interface Options {
+  node?: boolean;
+  adapter: "swiftshader" | "default";
+  cases: RegExp;
+  rounds: number;
+  budget: number;
+  sample: number;
+  peers?: boolean;
+  variants: boolean;
+  tensorly?: string;
+  slim?: boolean;
+  list?: boolean;
+  json?: string;
+  markdown?: string;
+}
+
+const count = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("needs a whole number from 1");
+  return value;
+};
+const seconds = (text: string): number => {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError("needs a number above 0");
+  return value;
+};
+const pattern = (text: string): RegExp => {
+  try {
+    return new RegExp(text, "i");
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+};
+const adapterOf = (text: string): "swiftshader" | "default" => {
+  if (text !== "swiftshader" && text !== "default") throw new InvalidArgumentError("needs swiftshader or default");
+  return text;
+};
+
+const program = new Command("npm run bench --")
+  .description(
+    "Measures tenfold's kernels, sweeps and training on this machine's adapter, and other libraries beside them.",
+  )
+  .option("--node", "in this process under Dawn, instead of headless Chromium")
+  .option(
+    "--adapter <which>",
+    "Chromium's: swiftshader, or default to leave it to the browser",
+    adapterOf,
+    "swiftshader",
+  )
+  .option("--cases <regex>", "only cases whose name matches", pattern, /(?:)/)
+  .option("--rounds <n>", "rounds a case, at most", count, DEFAULTS.rounds)
+  .option(
+    "--budget <seconds>",
+    "no further round of a case after this long, once it has three",
+    seconds,
+    DEFAULTS.budget,
+  )
+  .option("--sample <ms>", "what one turn lasts at least", seconds, DEFAULTS.sampleMs)
+  .option("--peers", "jax-js, tfjs and ONNX Runtime too (npm ci --prefix bench/peers)")
+  .option("--no-variants", "only the kernels chosen for the adapter")
+  .option("--tensorly <python>", "TensorLy too, with this Python interpreter")
+  .option("--slim", "small sizes, checked and counted but not timed")
+  .option("--list", "prints the cases and stops")
+  .option("--json <file>", "writes the report there too")
+  .option("--markdown <file>", "writes the table there too");
+
+/** Seconds as people say them. */
+const spoken = (value: number): string =>
+  value < 90
+    ? `${Math.ceil(value)} s`
+    : value < 5400
+      ? `${Math.ceil(value / 60)} min`
+      : `${(value / 3600).toFixed(1)} h`;
+
+/** What a case weighs in the progress bar: software adapters are bound by flops, and every case compiles. */
+const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 1e9;
+
+async function run(options: Options): Promise<number> {
+  const all = cases({ slim: Boolean(options.slim) });
+  const chosen = cases().flatMap(({ name }, index) => (options.cases.test(name) ? [index] : []));
+  if (chosen.length === 0) throw new Error(`no case matches ${options.cases.source}; --list shows them`);
+  if (options.list) {
+    for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
+    return 0;
+  }
+  const peers = Boolean(options.peers);
+  if (peers && !peersInstalled()) throw new Error("the peers are not installed: npm ci --prefix bench/peers");
+  const slim = Boolean(options.slim);
+  const load = (): number => loadavg()[0]!;
+  const before = load();
+  process.stderr.write("opening the adapter, choosing kernels, probing…\n");
+  let opened: Opened;
+  let environment: string;
+  let measure: (index: number, options: MeasureOptions) => Promise<Result>;
+  let close = async (): Promise<void> => {};
+  if (options.node) {
+    const { session, environment: found } = await openInNode({ peers, slim });
+    [opened, environment, measure] = [session.opened, found, (index, given) => session.measure(index, given)];
+  } else {
+    const page = await openInPage({ peers, slim, adapter: options.adapter });
+    ({ opened, environment, measure, close } = page);
+  }
+  const report: Report = {
+    device: opened.device,
+    environment,
+    date: new Date().toISOString().slice(0, 16).replace("T", " "),
+    command: `npm run bench -- ${process.argv.slice(2).join(" ")}`.replace(/ -- $/, ""),
+    version: JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version + commit(),
+    peers: opened.peers,
+    probes: opened.probes,
+    fineTimestamps: opened.fineTimestamps,
+    load: null,
+    rounds: slim ? 0 : options.rounds,
+    results: [],
+  };
+  const tensorly =
+    options.tensorly && !slim
+      ? measureTensorly(
+          options.tensorly,
+          chosen.map((index) => all[index]!),
+        )
+      : null;
+  const bar = new SingleBar({
+    format: "{bar} {done}/{cases} cases, {left} left  {name}: {step}",
+    stream: process.stderr,
+    barsize: 20,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    hideCursor: false,
+    gracefulExit: false,
+    linewrap: false,
+  });
+  const weights = chosen.map((index) => weightOf(all[index]!));
+  const total = weights.reduce((a, b) => a + b, 0);
+  const shown = process.stderr.isTTY;
+  if (shown) bar.start(total, 0, { done: 0, cases: chosen.length, left: "…", name: "", step: "" });
+  const started = performance.now();
+  let done = 0;
+  try {
+    for (const [at, index] of chosen.entries()) {
+      const { name } = cases()[index]!;
+      const left = done ? spoken(((performance.now() - started) / 1000 / done) * (total - done)) : "…";
+      const result = await measure(index, {
+        rounds: slim ? 0 : options.rounds,
+        sampleMs: options.sample,
+        budget: options.budget,
+        variants: options.variants,
+        onStep: (step) => shown && bar.update(done, { done: at, cases: chosen.length, left, name, step }),
+      });
+      result.name = name;
+      tensorly?.join(result);
+      report.results.push(result);
+      done += weights[at]!;
+      if (shown) process.stderr.write("\r\x1b[K");
+      console.log(`${oneLine(result)}${shown ? "" : `  [${at + 1}/${chosen.length}]`}`);
+    }
+  } finally {
+    if (shown) bar.stop();
+    await close();
+  }
+  report.load = [before, load()];
+  console.log(`\n${plainText(report)}`);
+  const write = (file: string, text: string): void => {
+    writeFileSync(file, text);
+    console.log(`wrote ${file}`);
+  };
+  if (!slim) {
+    const folder = join(root, "bench/results");
+    mkdirSync(folder, { recursive: true });
+    const slug = `${report.device} ${options.node ? "node" : "chromium"}`
+      .toLowerCase()
+      .replace(/[^a-z0-9]+/g, "-")
+      .slice(0, 80);
+    const name = `${slug}-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}`;
+    write(join("bench/results", `${name}.json`), `${JSON.stringify(report, null, 1)}\n`);
+    write(join("bench/results", `${name}.md`), markdown(report));
+  }
+  if (options.json) write(options.json, `${JSON.stringify(report, null, 1)}\n`);
+  if (options.markdown) write(options.markdown, markdown(report));
+  const bad = report.results.flatMap(({ rows }) => rows.filter(isBad)).length;
+  if (bad) console.error(`${bad} rows are wrong or failed`);
+  return bad ? 1 : 0;
+}
+
+/** ` (abc1234)` in a checkout, ` (abc1234+)` with changes. */
+function commit(): string {
+  try {
+    const git = (...args: string[]): string =>
+      execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    return ` (${git("rev-parse", "--short", "HEAD")}${git("status", "--porcelain", "--", "src", "shaders") ? "+" : ""})`;
+  } catch {
+    return "";
+  }
+}
+
+program.parse();
+try {
+  process.exitCode = await run(program.opts<Options>());
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 2;
+}
+// with WebGPU on navigator, Node would wait for it for ever
+process.exit();

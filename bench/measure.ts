@@ -1,0 +1,275 @@
+/**
+ * The protocol. Of every case: inputs made once, the reference computed in f64; every party uploads its operands, runs once
+ * (compiling) and is checked; then rounds, in each of which every party has its turn, in another order every time. A turn is
+ * as many repetitions, one submit of them where the party can do that, as last `sampleMs`; what counts is its wall time until
+ * the queue is empty, divided by the repetitions.
+ */
+import { Engine } from "../src/gpu/index.js";
+import { variantsOf } from "../src/ops/variants.js";
+import type { Case, Inputs, Peer, Prepared } from "./case.js";
+import { prepareOurs } from "./ours.js";
+import { pairedRatio, quantile, type Summary, summarize } from "./statistics.js";
+
+export interface MeasureOptions {
+  /** most rounds of a case; 0 only checks */
+  rounds: number;
+  /** milliseconds that one turn should last at least */
+  sampleMs: number;
+  /** seconds after which a case begins no further round, once it has three */
+  budget: number;
+  /** measure each variant of our kernels, not only the one chosen for the adapter */
+  variants: boolean;
+  /** told before each step: `tfjs: first run` */
+  onStep?: (step: string) => void;
+}
+
+export const DEFAULTS: MeasureOptions = { rounds: 9, sampleMs: 100, budget: 30, variants: true };
+
+/** Counts of one step of ours. */
+export interface Counts {
+  /** of the tensor, or the first operand, in one run */
+  reads: number | null;
+  dispatches: number;
+  submits: number;
+  readbacks: number;
+  /** most bytes of GPU buffers held at once, operands included */
+  peakBytes: number;
+}
+
+export interface Row {
+  /** `tenfold`, `tenfold (tiled)`, `jax-js 0.1.25` */
+  party: string;
+  /** `measured`, or why there are no times */
+  state: "measured" | "WRONG" | "failed" | "cannot";
+  message?: string;
+  /** of several ways to do it, the one that was fastest */
+  way?: string;
+  /** relative error of the first run */
+  error: number | null;
+  /** milliseconds of the first run with operands in place: compiling included */
+  firstMs: number | null;
+  /** milliseconds a step */
+  ms: (Summary & { samples: number[] }) | null;
+  repetitions: number;
+  /** this party ÷ `tenfold`, round by round */
+  ratio: { median: number; quartiles: [number, number] } | null;
+  /** milliseconds of the kernels alone, a step */
+  kernelMs: number | null;
+  counts: Counts | null;
+}
+
+export interface Result {
+  name: string;
+  shapes: string;
+  /** a step */
+  flops: number;
+  bytes: number;
+  steps: number;
+  rows: Row[];
+  /** ours ÷ the best peer, and what the issue asks for */
+  goal: { asked: number; ratio: number; peer: string } | null;
+}
+
+interface Party {
+  row: Row;
+  /** null for peers that cannot */
+  prepare: () => Promise<Prepared | null>;
+  prepared?: Prepared;
+  engine?: Engine;
+  samples: number[];
+}
+
+const OURS = "tenfold";
+
+/** Whether a row makes the run fail. */
+export const isBad = ({ state, party }: Row): boolean =>
+  state === "WRONG" || (state === "failed" && party.startsWith(OURS));
+
+export async function measure(
+  device: GPUDevice,
+  each: Case,
+  peers: readonly Peer[],
+  options: MeasureOptions = DEFAULTS,
+): Promise<Result> {
+  const steps = each.steps ?? 1;
+  options.onStep?.("inputs and reference");
+  const inputs = each.inputs();
+  const check = each.reference(inputs);
+  const parties = partiesOf(device, each, inputs, peers, options.variants);
+  try {
+    for (const party of parties) {
+      options.onStep?.(`${party.row.party}: first run`);
+      await firstRun(party, check, each.tolerance, steps);
+      if (party.row.state !== "measured") release(party);
+    }
+    const able = options.rounds ? parties.filter(({ row }) => row.state === "measured") : [];
+    for (const party of able) {
+      options.onStep?.(`${party.row.party}: warm-up`);
+      await attempt(party, () => calibrate(party, options.sampleMs));
+    }
+    const started = performance.now();
+    for (let round = 0; round < options.rounds; round++) {
+      if (round >= 3 && performance.now() - started > 1000 * options.budget) break;
+      options.onStep?.(`round ${round + 1}`);
+      const present = able.filter(({ row }) => row.state === "measured");
+      for (let turn = 0; turn < present.length; turn++) {
+        // every party comes first in some round, and follows another one in the next
+        const forwards = (turn + round) % present.length;
+        const party = present[round % 2 ? present.length - 1 - forwards : forwards]!;
+        await attempt(party, async () => {
+          party.samples.push((await timed(() => party.prepared!.run(party.row.repetitions))) / party.row.repetitions);
+        });
+      }
+    }
+    for (const party of able) {
+      if (party.row.state !== "measured") continue;
+      const kernels = await attempt(party, async () => (await party.prepared!.kernelTime?.()) ?? null);
+      party.row.kernelMs = kernels === null || kernels === undefined ? null : kernels / steps;
+      const samples = party.samples.map((ms) => ms / steps);
+      party.row.ms = { ...summarize(samples), samples };
+    }
+  } finally {
+    for (const party of parties) release(party);
+  }
+  const ours = parties[0]!;
+  for (const { row, samples } of parties) {
+    if (!row.ms || !ours.row.ms) continue;
+    const ratios = samples.slice(0, ours.samples.length).map((value, index) => value / ours.samples[index]!);
+    row.ratio = {
+      median: pairedRatio(samples, ours.samples),
+      quartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
+    };
+  }
+  return {
+    name: each.name,
+    shapes: each.shapes,
+    flops: each.flops / steps,
+    bytes: each.bytes / steps,
+    steps,
+    rows: parties.map(({ row }) => row),
+    goal: goalOf(each, parties),
+  };
+}
+
+/** Ours, our variants, the peers. Each of ours has an engine of its own on the shared device, so that it counts apart. */
+function partiesOf(device: GPUDevice, each: Case, inputs: Inputs, peers: readonly Peer[], variants: boolean): Party[] {
+  const own = (name: string, forced: Record<string, string>): Party => {
+    const engine = new Engine(device, { variants: forced });
+    return { row: emptyRow(name), prepare: () => prepareOurs(engine, each, inputs), engine, samples: [] };
+  };
+  const parties = [own(OURS, {})];
+  const { family } = each;
+  if (variants && family) {
+    const { engine } = parties[0]!;
+    const kernels = Object.entries(variantsOf(engine!, family, true, 16).kernels).filter(([, { source }]) =>
+      source.features.every((feature) => device.features.has(feature as GPUFeatureName)),
+    );
+    if (kernels.length > 1)
+      parties.push(...kernels.map(([variant]) => own(`${OURS} (${variant})`, { [family]: variant })));
+  }
+  for (const peer of peers)
+    parties.push({ row: emptyRow(peer.name), prepare: () => peer.prepare(each.work, inputs), samples: [] });
+  return parties;
+}
+
+const emptyRow = (party: string): Row => ({
+  party,
+  state: "measured",
+  error: null,
+  firstMs: null,
+  ms: null,
+  repetitions: 0,
+  ratio: null,
+  kernelMs: null,
+  counts: null,
+});
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+/** Runs a party's work; what it throws is its row's, not the run's. */
+async function attempt<T>({ row }: Party, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    row.state = "failed";
+    row.message = (error as Error).message ?? String(error);
+    return undefined;
+  }
+}
+
+async function firstRun(
+  party: Party,
+  check: (outputs: readonly Float32Array[]) => number,
+  tolerance: number,
+  steps: number,
+): Promise<void> {
+  const { row, engine } = party;
+  await attempt(party, async () => {
+    // preparing uploads; for ours it compiles too, for peers the first run does
+    const started = performance.now();
+    const prepared = await party.prepare();
+    if (!prepared) {
+      row.state = "cannot";
+      return;
+    }
+    party.prepared = prepared;
+    if (prepared.way) row.way = prepared.way;
+    await prepared.run(1);
+    row.firstMs = performance.now() - started;
+    row.error = check(await prepared.outputs());
+    if (!(row.error <= tolerance)) {
+      row.state = "WRONG";
+      row.message = `relative error ${row.error.toExponential(1)}, at most ${tolerance} allowed`;
+    }
+    if (!engine) return;
+    const before = { ...engine.counters };
+    await prepared.run(1);
+    const { counters } = engine;
+    row.counts = {
+      reads: prepared.reads ?? null,
+      dispatches: (counters.dispatches - before.dispatches) / steps,
+      submits: (counters.submits - before.submits) / steps,
+      readbacks: (counters.readbacks - before.readbacks) / steps,
+      peakBytes: engine.memory().peak,
+    };
+  });
+}
+
+/** Finds how many repetitions last long enough; warms up by it. */
+async function calibrate({ prepared, row }: Party, sampleMs: number): Promise<void> {
+  let ms = await timed(() => prepared!.run(1));
+  row.repetitions = 1;
+  while (ms < sampleMs && row.repetitions < 512) {
+    // no more than eightfold at once: the first tries are slow ones
+    const wanted = Math.ceil((row.repetitions * sampleMs * 1.2) / Math.max(ms, 0.01));
+    row.repetitions = Math.min(512, 8 * row.repetitions, Math.max(row.repetitions + 1, wanted));
+    ms = await timed(() => prepared!.run(row.repetitions));
+  }
+}
+
+function release(party: Party): void {
+  try {
+    party.prepared?.destroy();
+    party.engine?.destroy();
+  } catch {
+    // a lost device has nothing left to free
+  }
+  delete party.prepared;
+  delete party.engine;
+}
+
+/** Ours ÷ the best peer, from the paired samples. */
+function goalOf({ goal }: Case, parties: readonly Party[]): Result["goal"] {
+  const [ours, ...others] = parties;
+  if (!goal || !ours?.row.ms) return null;
+  const peers = others.filter(
+    ({ row }) => row.ms && !row.party.startsWith(OURS) && (!goal.peer || row.party.startsWith(goal.peer)),
+  );
+  if (peers.length === 0) return null;
+  const best = peers.reduce((a, b) => (b.row.ms!.median < a.row.ms!.median ? b : a));
+  return { asked: goal.ratio, ratio: pairedRatio(ours.samples, best.samples), peer: best.row.party };
+}

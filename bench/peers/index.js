@@ -1,0 +1,6 @@
+/** The libraries measured beside tenfold, each loaded when it is asked for. */
+export const modules = {
+  "jax-js": () => import("./jax.js"),
+  tfjs: () => import("./tfjs.js"),
+  "ONNX Runtime": () => import("./ort.js"),
+};

@@ -1,0 +1,68 @@
+/** What the adapter can do at all: the yardsticks beside every row. */
+import { type Engine, grid1d, Kernel, type Schedule, type Scheduler } from "../src/gpu/index.js";
+import copyShader from "./shaders/copy_probe.wgsl";
+import fmaShader from "./shaders/fma_probe.wgsl";
+
+const copy = new Kernel(copyShader, ({ vectors }, { WIDTH, EACH }) => grid1d(vectors!, WIDTH! * EACH!));
+
+export interface Probes {
+  /** flop/s of fused multiply-adds in registers */
+  flops: number;
+  /** bytes/s of a copy, reads and writes added up */
+  bytes: number;
+}
+
+/** The best of a few shapes of each probe; about a second of work. */
+export async function probe(engine: Engine): Promise<Probes> {
+  let flops = 0;
+  for (const CHAINS of [4, 8, 16]) {
+    const invocations = 2 ** 16;
+    const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { CHAINS });
+    const work = (rounds: number) => 8 * CHAINS * rounds * invocations;
+    const time = async (rounds: number): Promise<number> => {
+      const record = (s: Scheduler) => s.run(kernel, { out: s.tensor([invocations]) }, { rounds, factor: 0.5 });
+      return fastest(engine, record);
+    };
+    // longer until it lasts: on a GPU the first try is over at once
+    let rounds = 64;
+    let seconds = await time(rounds);
+    while (seconds < 0.02 && rounds < 2 ** 18) {
+      rounds *= 4;
+      seconds = await time(rounds);
+    }
+    flops = Math.max(flops, work(rounds) / seconds);
+  }
+  let bytes = 0;
+  // beyond any cache, within any binding
+  const size = 2 ** 27 / 4;
+  for (const EACH of [1, 4, 16]) {
+    const record = (s: Scheduler) =>
+      s.run(copy.with({ EACH }), { x: s.tensor([size]), out: s.tensor([size]) }, { vectors: size / 4 });
+    bytes = Math.max(bytes, (2 * 4 * size) / (await fastest(engine, record)));
+  }
+  return { flops, bytes };
+}
+
+/** Seconds of one replay, the least of a few. */
+async function fastest(engine: Engine, record: (s: Scheduler) => void): Promise<number> {
+  const s = engine.scheduler("probe");
+  let schedule: Schedule | null = null;
+  try {
+    record(s);
+    schedule = await s.compile();
+    const time = async (times: number): Promise<number> => {
+      const started = performance.now();
+      engine.submit(schedule!, times);
+      await engine.idle();
+      return (performance.now() - started) / 1000 / times;
+    };
+    const warm = await time(1);
+    const times = Math.ceil(Math.min(100, Math.max(1, 0.02 / warm)));
+    let least = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 5; round++) least = Math.min(least, await time(times));
+    return least;
+  } finally {
+    schedule?.destroy();
+    s.destroy();
+  }
+}

@@ -1,0 +1,380 @@
+/**
+ * Results in f64, by plain loops over typed arrays. Where all entries would take long, a spread of them is computed: every
+ * entry of the outputs must still be finite, and the sampled ones cover every row and column pattern of the tiles.
+ */
+import { sizeOf } from "../src/gpu/index.js";
+import type { Check, Network } from "./case.js";
+
+/** multiplications worth spending on one check */
+const BUDGET = 4e7;
+
+/** Largest difference over the entries looked at, relative to the largest entry. Infinite where anything is not finite. */
+export function entries(size: number, cost: number, entry: (index: number) => number): Check {
+  const count = Math.min(size, Math.max(64, Math.floor(BUDGET / cost)));
+  // a golden stride visits all residues; the last entry is where an edge goes wrong first
+  const stride = count === size ? 1 : Math.max(1, Math.floor(size * 0.6180339887)) | 1;
+  const indices = Array.from({ length: count }, (_, i) => (i === count - 1 ? size - 1 : (i * stride) % size));
+  const expected = indices.map(entry);
+  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+  return ([output]) => {
+    if (output?.length !== size || !output.every(Number.isFinite)) return Number.POSITIVE_INFINITY;
+    return indices.reduce((most, at, i) => Math.max(most, Math.abs(output[at]! - expected[i]!)), 0) / scale;
+  };
+}
+
+/** a is rows×inner, b inner×columns. */
+export function product(a: Float32Array, b: Float32Array, inner: number, columns: number): Check {
+  return entries((a.length / inner) * columns, inner, (index) => {
+    const [row, column] = [Math.floor(index / columns) * inner, index % columns];
+    let sum = 0;
+    for (let k = 0; k < inner; k++) sum += a[row + k]! * b[k * columns + column]!;
+    return sum;
+  });
+}
+
+export function gram(a: Float32Array, columns: number): Check {
+  const rows = a.length / columns;
+  return entries(columns * columns, rows, (index) => {
+    const [i, j] = [Math.floor(index / columns), index % columns];
+    let sum = 0;
+    for (let k = 0; k < rows; k++) sum += a[k * columns + i]! * a[k * columns + j]!;
+    return sum;
+  });
+}
+
+/** x ×ₙ u, u J×Iₙ. */
+export function modeProduct(x: Float32Array, shape: readonly number[], u: Float32Array, mode: number): Check {
+  const extent = shape[mode]!;
+  const after = sizeOf(shape.slice(mode + 1));
+  const columns = u.length / extent;
+  return entries((x.length / extent) * columns, extent, (index) => {
+    const behind = index % after;
+    const j = Math.floor(index / after) % columns;
+    const before = Math.floor(index / after / columns);
+    let sum = 0;
+    for (let i = 0; i < extent; i++) sum += u[j * extent + i]! * x[(before * extent + i) * after + behind]!;
+    return sum;
+  });
+}
+
+/** Strides of a row-major shape. */
+const stridesOf = (shape: readonly number[]): number[] => shape.map((_, mode) => sizeOf(shape.slice(mode + 1)));
+
+/** One entry of an MTTKRP. */
+function mttkrpEntry(
+  x: Float32Array,
+  shape: readonly number[],
+  factors: readonly ArrayLike<number>[],
+  mode: number,
+  rank: number,
+) {
+  const strides = stridesOf(shape);
+  const others = shape.map((_, other) => other).filter((other) => other !== mode);
+  const inner = others.pop()!;
+  return (index: number): number => {
+    const [row, r] = [Math.floor(index / rank), index % rank];
+    const visit = (depth: number, at: number, weight: number): number => {
+      let sum = 0;
+      if (depth === others.length) {
+        for (let i = 0; i < shape[inner]!; i++) sum += x[at + i * strides[inner]!]! * factors[inner]![i * rank + r]!;
+        return weight * sum;
+      }
+      const other = others[depth]!;
+      for (let i = 0; i < shape[other]!; i++)
+        sum += visit(depth + 1, at + i * strides[other]!, weight * factors[other]![i * rank + r]!);
+      return sum;
+    };
+    return visit(0, row * strides[mode]!, 1);
+  };
+}
+
+export function mttkrp(
+  x: Float32Array,
+  shape: readonly number[],
+  factors: readonly Float32Array[],
+  mode: number,
+): Check {
+  const rank = factors[mode]!.length / shape[mode]!;
+  const entry = mttkrpEntry(x, shape, factors, mode, rank);
+  return entries(shape[mode]! * rank, x.length / shape[mode]!, entry);
+}
+
+/** Cholesky factor of a symmetric positive definite matrix, lower. */
+export function choleskyFactor(a: Float64Array, n: number): Float64Array {
+  const l = new Float64Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j <= i; j++) {
+      let sum = a[i * n + j]!;
+      for (let k = 0; k < j; k++) sum -= l[i * n + k]! * l[j * n + k]!;
+      l[i * n + j] = i === j ? Math.sqrt(sum) : sum / l[j * n + j]!;
+    }
+  return l;
+}
+
+/** X = B·A⁻¹ for the rows of B, in place. */
+export function solveRows(a: Float64Array, n: number, b: Float64Array): Float64Array {
+  const l = choleskyFactor(a, n);
+  for (let row = 0; row < b.length; row += n) {
+    for (let i = 0; i < n; i++) {
+      let sum = b[row + i]!;
+      for (let k = 0; k < i; k++) sum -= l[i * n + k]! * b[row + k]!;
+      b[row + i] = sum / l[i * n + i]!;
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      let sum = b[row + i]!;
+      for (let k = i + 1; k < n; k++) sum -= l[k * n + i]! * b[row + k]!;
+      b[row + i] = sum / l[i * n + i]!;
+    }
+  }
+  return b;
+}
+
+/** All of an MTTKRP of a third-order tensor, for whole sweeps. */
+function mttkrp3(
+  x: Float32Array,
+  shape: readonly number[],
+  factors: readonly Float64Array[],
+  mode: number,
+  rank: number,
+) {
+  const [I, J, K] = shape as [number, number, number];
+  const [a, b, c] = factors as [Float64Array, Float64Array, Float64Array];
+  const out = new Float64Array(shape[mode]! * rank);
+  const inner = new Float64Array(rank);
+  for (let i = 0; i < I; i++)
+    for (let j = 0; j < J; j++) {
+      const at = (i * J + j) * K;
+      if (mode === 2) {
+        for (let r = 0; r < rank; r++) inner[r] = a[i * rank + r]! * b[j * rank + r]!;
+        for (let k = 0; k < K; k++) {
+          const value = x[at + k]!;
+          for (let r = 0; r < rank; r++) out[k * rank + r]! += value * inner[r]!;
+        }
+        continue;
+      }
+      inner.fill(0);
+      for (let k = 0; k < K; k++) {
+        const value = x[at + k]!;
+        for (let r = 0; r < rank; r++) inner[r]! += value * c[k * rank + r]!;
+      }
+      const [row, other] = mode === 0 ? [i * rank, b] : [j * rank, a];
+      const from = (mode === 0 ? j : i) * rank;
+      for (let r = 0; r < rank; r++) out[row + r]! += inner[r]! * other[from + r]!;
+    }
+  return out;
+}
+
+const gramOf = (a: Float64Array, rank: number): Float64Array => {
+  const out = new Float64Array(rank * rank);
+  for (let row = 0; row < a.length; row += rank)
+    for (let i = 0; i < rank; i++) for (let j = 0; j < rank; j++) out[i * rank + j]! += a[row + i]! * a[row + j]!;
+  return out;
+};
+
+/**
+ * One sweep of CP-ALS over a third-order tensor from these factors. Outputs are λ and the factors, or the factors alone: what
+ * is compared is the model at sampled entries, which scales and signs of columns leave as it is.
+ */
+export function cpSweep(x: Float32Array, shape: readonly number[], start: readonly Float32Array[]): Check {
+  const rank = start[0]!.length / shape[0]!;
+  const factors: Float64Array[] = start.map((factor) => Float64Array.from(factor));
+  for (let mode = 0; mode < 3; mode++) {
+    const others = factors.filter((_, other) => other !== mode).map((factor) => gramOf(factor, rank));
+    const normal = others[0]!.map((value, index) => value * others[1]![index]!);
+    factors[mode] = solveRows(normal, rank, mttkrp3(x, shape, factors, mode, rank));
+  }
+  const [I, J, K] = shape as [number, number, number];
+  const samples = Array.from({ length: 2000 }, (_, i) => (i * 7919 + Math.floor(x.length / 3)) % x.length);
+  const model = (weights: ArrayLike<number> | null, [a, b, c]: readonly ArrayLike<number>[]) =>
+    samples.map((index) => {
+      const k = index % K;
+      const j = Math.floor(index / K) % J;
+      const i = Math.floor(index / K / J) % I;
+      let sum = 0;
+      for (let r = 0; r < rank; r++)
+        sum += (weights ? weights[r]! : 1) * a![i * rank + r]! * b![j * rank + r]! * c![k * rank + r]!;
+      return sum;
+    });
+  const expected = model(null, factors);
+  const scale = Math.sqrt(expected.reduce((sum, value) => sum + value * value, 0) / expected.length);
+  return (outputs) => {
+    const weights = outputs.length === 4 ? outputs[0]! : null;
+    const got = model(weights, outputs.slice(-3));
+    const squared = got.reduce((sum, value, index) => sum + (value - expected[index]!) ** 2, 0) / got.length;
+    return Number.isFinite(squared) ? Math.sqrt(squared) / scale : Number.POSITIVE_INFINITY;
+  };
+}
+
+/** ‖X ×₁ A⁽¹⁾ᵀ … ‖² of a third-order tensor and factors with orthonormal columns. */
+function projectedEnergy(x: Float32Array, shape: readonly number[], factors: readonly ArrayLike<number>[]): number {
+  let current: Float64Array | Float32Array = x;
+  let extents = [...shape];
+  // the last mode first: it is contiguous
+  for (let mode = shape.length - 1; mode >= 0; mode--) {
+    const factor = factors[mode]!;
+    const extent = shape[mode]!;
+    const rank = factor.length / extent;
+    const after = sizeOf(extents.slice(mode + 1));
+    const before = sizeOf(extents.slice(0, mode));
+    const next = new Float64Array(before * rank * after);
+    for (let b = 0; b < before; b++)
+      for (let i = 0; i < extent; i++)
+        for (let k = 0; k < after; k++) {
+          const value = current[(b * extent + i) * after + k]!;
+          for (let r = 0; r < rank; r++) next[(b * rank + r) * after + k]! += value * factor[i * rank + r]!;
+        }
+    extents = extents.map((size, other) => (other === mode ? rank : size));
+    current = next;
+  }
+  let energy = 0;
+  for (const value of current) energy += value * value;
+  return energy;
+}
+
+/** Orthonormal columns by modified Gram-Schmidt, twice. */
+export function orthonormal(a: Float64Array, columns: number): Float64Array {
+  const rows = a.length / columns;
+  for (let pass = 0; pass < 2; pass++)
+    for (let j = 0; j < columns; j++) {
+      for (let k = 0; k < j; k++) {
+        let dot = 0;
+        for (let i = 0; i < rows; i++) dot += a[i * columns + j]! * a[i * columns + k]!;
+        for (let i = 0; i < rows; i++) a[i * columns + j]! -= dot * a[i * columns + k]!;
+      }
+      let square = 0;
+      for (let i = 0; i < rows; i++) square += a[i * columns + j]! ** 2;
+      for (let i = 0; i < rows; i++) a[i * columns + j]! /= Math.sqrt(square);
+    }
+  return a;
+}
+
+/** Largest entry of |QᵀQ − I|. */
+function departure(q: ArrayLike<number>, columns: number): number {
+  const grams = gramOf(Float64Array.from(q as ArrayLike<number>), columns);
+  return grams.reduce(
+    (most, value, index) => Math.max(most, Math.abs(value - (index % (columns + 1) === 0 ? 1 : 0))),
+    0,
+  );
+}
+
+/**
+ * HOOI's aim is the energy that its factors keep. Reference: that of the subspaces that the tensor was made from, plus noise,
+ * which the best approximation is at least as good as. The error is what factors fall short of it, or of orthonormality.
+ */
+export function tuckerFactors(
+  x: Float32Array,
+  shape: readonly number[],
+  made: readonly Float32Array[],
+  ranks: readonly number[],
+): Check {
+  const bases = made.map((factor, mode) => orthonormal(Float64Array.from(factor), ranks[mode]!));
+  const wanted = projectedEnergy(x, shape, bases);
+  return (outputs) => {
+    const factors = outputs.slice(-shape.length);
+    if (!factors.every((factor) => factor.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
+    const loss = factors.map((factor, mode) => departure(factor, ranks[mode]!));
+    return Math.max(0, ...loss, 1 - projectedEnergy(x, shape, factors) / wanted);
+  };
+}
+
+/** values [k] and u m×k, v n×k with A = U·diag(values)·Vᵀ and orthonormal columns; v is missing for symmetric matrices. */
+export function spectral(a: ArrayLike<number>, rows: number, columns: number): Check {
+  return ([values, u, v = u]) => {
+    const k = Math.min(rows, columns);
+    if (![values, u, v].every((part) => part?.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
+    let worst = 0;
+    let scale = 0;
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) {
+        let sum = 0;
+        for (let r = 0; r < k; r++) sum += u![i * k + r]! * values![r]! * v![j * k + r]!;
+        worst = Math.max(worst, Math.abs(sum - a[i * columns + j]!));
+        scale = Math.max(scale, Math.abs(a[i * columns + j]!));
+      }
+    return Math.max(worst / scale, departure(u!, k), departure(v!, k));
+  };
+}
+
+/** q m×n with orthonormal columns and r upper triangular with A = Q·R. */
+export function qr(a: Float32Array, columns: number): Check {
+  return ([q, r]) => {
+    if (![q, r].every((part) => part?.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
+    let worst = departure(q!, columns);
+    let scale = 0;
+    for (let i = 0; i < a.length / columns; i++)
+      for (let j = 0; j < columns; j++) {
+        let sum = 0;
+        for (let k = 0; k <= j; k++) sum += q![i * columns + k]! * r![k * columns + j]!;
+        worst = Math.max(worst, Math.abs(sum - a[i * columns + j]!));
+        scale = Math.max(scale, Math.abs(a[i * columns + j]!));
+      }
+    return worst / Math.max(1, scale);
+  };
+}
+
+/** Mean loss of one epoch of training with Adam (β 0.9 and 0.999, ε 1e-8), each batch's as the weights were. */
+export function epochLoss(shape: Network, inputs: readonly Float32Array[]): number {
+  const { inputs: n, hidden, classes, samples, batch, rate } = shape;
+  const [x, labels] = inputs as [Float32Array, Float32Array];
+  const weights = inputs.slice(2).map((values) => Float64Array.from(values));
+  if (!shape.bias) weights.pop();
+  const [w1, b1, w2, b2] = weights as [Float64Array, Float64Array, Float64Array, Float64Array | undefined];
+  const gradients = weights.map((values) => new Float64Array(values.length));
+  const first = gradients.map((values) => values.slice());
+  const second = gradients.map((values) => values.slice());
+  const [g1, gb1, g2, gb2] = gradients as [Float64Array, Float64Array, Float64Array, Float64Array | undefined];
+  const h = new Float64Array(hidden);
+  const z = new Float64Array(classes);
+  let loss = 0;
+  const steps = samples / batch;
+  for (let step = 0; step < steps; step++) {
+    for (const gradient of gradients) gradient.fill(0);
+    for (let row = step * batch; row < (step + 1) * batch; row++) {
+      for (let i = 0; i < hidden; i++) {
+        let sum = b1[i]!;
+        for (let j = 0; j < n; j++) sum += w1[i * n + j]! * x[row * n + j]!;
+        h[i] = Math.max(0, sum);
+      }
+      let most = Number.NEGATIVE_INFINITY;
+      for (let c = 0; c < classes; c++) {
+        let sum = b2 ? b2[c]! : 0;
+        for (let i = 0; i < hidden; i++) sum += w2[c * hidden + i]! * h[i]!;
+        z[c] = sum;
+        most = Math.max(most, sum);
+      }
+      const total = z.reduce((sum, value) => sum + Math.exp(value - most), 0);
+      loss += most + Math.log(total) - z[labels[row]!]!;
+      for (let c = 0; c < classes; c++) {
+        z[c] = (Math.exp(z[c]! - most) / total - (c === labels[row] ? 1 : 0)) / batch;
+        if (gb2) gb2[c]! += z[c]!;
+        for (let i = 0; i < hidden; i++) g2[c * hidden + i]! += z[c]! * h[i]!;
+      }
+      for (let i = 0; i < hidden; i++) {
+        if (h[i]! <= 0) continue;
+        let sum = 0;
+        for (let c = 0; c < classes; c++) sum += z[c]! * w2[c * hidden + i]!;
+        gb1[i]! += sum;
+        for (let j = 0; j < n; j++) g1[i * n + j]! += sum * x[row * n + j]!;
+      }
+    }
+    const [decay1, decay2] = [1 - 0.9 ** (step + 1), 1 - 0.999 ** (step + 1)];
+    weights.forEach((values, part) => {
+      for (let i = 0; i < values.length; i++) {
+        const g = gradients[part]![i]!;
+        first[part]![i] = 0.9 * first[part]![i]! + 0.1 * g;
+        second[part]![i] = 0.999 * second[part]![i]! + 0.001 * g * g;
+        values[i]! -= (rate * (first[part]![i]! / decay1)) / (Math.sqrt(second[part]![i]! / decay2) + 1e-8);
+      }
+    });
+  }
+  return loss / samples;
+}
+
+/** Outputs are the mean losses of the batches, or their mean. */
+export function training(shape: Network, inputs: readonly Float32Array[]): Check {
+  const expected = epochLoss(shape, inputs);
+  return ([losses]) => {
+    const got = losses!.reduce((sum, value) => sum + value, 0) / losses!.length;
+    return Number.isFinite(got) ? Math.abs(got - expected) / expected : Number.POSITIVE_INFINITY;
+  };
+}

@@ -1,0 +1,207 @@
+/** What a run found, as tables for people. JSON for programs is the report itself. */
+import CliTable from "cli-table3";
+import { isBad, type Result, type Row } from "./measure.js";
+import type { Probes } from "./probes.js";
+
+export interface Report {
+  /** adapter and driver */
+  device: string;
+  /** `Node 20.19 with Dawn`, `Chrome/147.0` */
+  environment: string;
+  date: string;
+  /** what was typed */
+  command: string;
+  version: string;
+  peers: string[];
+  probes: Probes | null;
+  /** timestamps of single dispatches are finer than 50 µs */
+  fineTimestamps: boolean;
+  /** other work that the machine had, where known: load average before and after */
+  load: [number, number] | null;
+  rounds: number;
+  results: Result[];
+}
+
+const HEAD = [
+  "case",
+  "",
+  "ms a step",
+  "quartiles",
+  "÷ ours",
+  "GFLOP/s",
+  "of FMA",
+  "GB/s",
+  "of copy",
+  "kernels",
+  "first run",
+  "error",
+  "reads, dispatches, submits, readbacks, peak",
+];
+
+const NOTES = [
+  "ms a step: median wall time of the rounds; ÷ ours: this row ÷ tenfold, median of the same rounds (above 1: tenfold is faster)",
+  "of FMA, of copy: share of what register-only multiply-adds and a plain copy reach on this adapter",
+  "kernels: their time on the GPU by timestamps; first run: upload, compile, run; error: largest, relative, against f64",
+  "reads: of the tensor in one run; dispatches, submits, readbacks: a step; peak: bytes of GPU buffers",
+];
+
+/** One line a party, cases apart. */
+function lines({ results, probes }: Report): string[][] {
+  return results.flatMap(({ name, shapes, steps, flops, bytes, rows }) =>
+    rows.map((row, index) => [
+      index === 0 ? name : index === 1 ? `  ${shapes}` : "",
+      row.way ? `${row.party}: ${row.way}` : row.party,
+      ...cells(row, flops, bytes, probes),
+      ...[row.firstMs === null ? "" : time(row.firstMs), row.error === null ? "" : row.error.toExponential(0)],
+      counts(row, steps),
+    ]),
+  );
+}
+
+function cells({ state, message, ms, ratio, kernelMs }: Row, flops: number, bytes: number, probes: Probes | null) {
+  if (!ms)
+    return [
+      state === "measured" ? "correct" : state === "cannot" ? "–" : state,
+      shorten(message),
+      "",
+      "",
+      "",
+      "",
+      "",
+      "",
+    ];
+  const flopRate = flops / (ms.median / 1000);
+  const byteRate = bytes / (ms.median / 1000);
+  return [
+    time(ms.median),
+    `${time(ms.quartiles[0])}–${time(ms.quartiles[1])}`,
+    ratio ? digits(ratio.median, 3) : "",
+    digits(flopRate / 1e9, 3),
+    probes ? percent(flopRate / probes.flops) : "",
+    digits(byteRate / 1e9, 3),
+    probes ? percent(byteRate / probes.bytes) : "",
+    kernelMs === null ? "" : time(kernelMs),
+  ];
+}
+
+function counts({ counts: found }: Row, steps: number): string {
+  if (!found) return "";
+  const a = (value: number): string =>
+    Number.isInteger(value) ? String(value) : `${Math.round(value * steps)}/${steps}`;
+  const { reads, dispatches, submits, readbacks, peakBytes } = found;
+  return [reads ?? "–", a(dispatches), a(submits), a(readbacks), `${digits(peakBytes / 2 ** 20, 3)} MiB`].join(", ");
+}
+
+/** Ours ÷ the best peer against what was asked for. */
+const goals = ({ results }: Report): string[][] =>
+  results.flatMap(({ name, goal }) =>
+    goal
+      ? [
+          [
+            name,
+            digits(goal.ratio, 3),
+            `≤ ${goal.asked}`,
+            goal.ratio <= goal.asked ? "reached" : "not reached",
+            goal.peer,
+          ],
+        ]
+      : [],
+  );
+const GOALS_HEAD = ["case", "ours ÷ best peer", "goal", "", "best peer"];
+
+function heading(report: Report): string[] {
+  const { device, environment, date, command, peers, probes, load, rounds } = report;
+  return [
+    `${device}, ${environment}, ${date}`,
+    `${command} (up to ${rounds} rounds; tenfold ${report.version}${peers.map((peer) => `, ${peer}`).join("")})`,
+    ...(probes
+      ? [`FMA probe ${digits(probes.flops / 1e9, 3)} GFLOP/s, copy probe ${digits(probes.bytes / 1e9, 3)} GB/s`]
+      : []),
+    ...(load ? [`load of the machine before and after: ${load.map((value) => value.toFixed(1)).join(", ")}`] : []),
+  ];
+}
+
+export function plainText(report: Report): string {
+  const grid = (head: string[], rows: string[][]): string => {
+    const empty = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
+    const sides = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", right: "", "right-mid": "" };
+    const table = new CliTable({
+      head,
+      chars: { ...empty, ...sides, mid: "", "mid-mid": "", middle: "  " },
+      style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
+      colAligns: head.map((_, column) => (column < 2 || column === head.length - 1 ? "left" : "right")),
+    });
+    table.push(...rows);
+    return table
+      .toString()
+      .split("\n")
+      .map((line) => line.trimEnd())
+      .join("\n");
+  };
+  const asked = goals(report);
+  return [
+    ...heading(report),
+    "",
+    grid(HEAD, lines(report)),
+    "",
+    ...NOTES,
+    ...(asked.length ? ["", grid(GOALS_HEAD, asked)] : []),
+    ...faults(report),
+    "",
+  ].join("\n");
+}
+
+export function markdown(report: Report): string {
+  const grid = (head: readonly string[], rows: readonly string[][]): string[] => [
+    `| ${head.join(" | ")} |`,
+    `|${head.map((_, column) => (column < 2 ? "---" : "---:")).join("|")}|`,
+    ...rows.map((row) => `| ${row.map((cell) => cell.trim()).join(" | ")} |`),
+  ];
+  const asked = goals(report);
+  return [
+    ...heading(report)
+      .map((line, index) => (index === 1 ? `\`${line}\`` : line))
+      .flatMap((line) => [line, ""]),
+    ...(asked.length ? [...grid(GOALS_HEAD, asked), ""] : []),
+    ...grid(HEAD, lines(report)),
+    "",
+    ...NOTES.map((note) => `- ${note}`),
+    ...faults(report),
+    "",
+  ].join("\n");
+}
+
+/** `matmul 512: tenfold 20.1 ms, jax-js 41.5 ms (2.06)` */
+export function oneLine({ name, rows }: Result): string {
+  const parts = rows.map(({ party, state, message, ms, ratio, error }) => {
+    if (ms)
+      return `${party} ${time(ms.median)} ms${ratio && party !== "tenfold" ? ` (${digits(ratio.median, 3)})` : ""}`;
+    if (state === "cannot") return `${party} –`;
+    return state === "measured"
+      ? `${party} correct (${error?.toExponential(0)})`
+      : `${party} ${state}: ${shorten(message)}`;
+  });
+  return `${name}: ${parts.join(", ")}`;
+}
+
+/** What went wrong, in full. */
+function faults({ results }: Report): string[] {
+  const found = results.flatMap(({ name, rows }) =>
+    rows
+      .filter(({ state }) => state === "WRONG" || state === "failed")
+      .map((row) => `${isBad(row) ? "✗" : "–"} ${name}, ${row.party}: ${row.state}: ${row.message}`),
+  );
+  return found.length ? ["", ...found] : [];
+}
+
+const shorten = (message = ""): string =>
+  (message.length > 40 ? `${message.slice(0, 39)}…` : message).replace(/\s+/g, " ");
+const percent = (share: number): string => `${digits(100 * share, 2)} %`;
+const time = (ms: number): string => digits(ms, 3);
+
+/** So many significant digits, without exponents. */
+function digits(value: number, count: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const whole = Math.floor(Math.log10(Math.abs(value) || 1)) + 1;
+  return value.toFixed(Math.min(6, Math.max(0, count - whole)));
+}

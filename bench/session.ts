@@ -1,0 +1,79 @@
+/** What runs cases, in Node or in a page: the same code, so that both measure the same. */
+import { Engine } from "../src/gpu/index.js";
+import { matmul, mttkrp } from "../src/ops/index.js";
+import type { Case, Peer } from "./case.js";
+import { cases } from "./cases/index.js";
+import { type MeasureOptions, measure, type Result } from "./measure.js";
+import { type Probes, probe } from "./probes.js";
+
+export interface Opened {
+  device: string;
+  peers: string[];
+  probes: Probes | null;
+  fineTimestamps: boolean;
+}
+
+/** Modules of peers by name, loaded when asked for. */
+export type PeerModules = Readonly<Record<string, () => Promise<{ open(): Promise<Peer> }>>>;
+
+export class Session {
+  readonly #cases: Case[];
+
+  private constructor(
+    readonly engine: Engine,
+    readonly peers: readonly Peer[],
+    readonly opened: Opened,
+    slim: boolean,
+  ) {
+    this.#cases = cases({ slim });
+  }
+
+  static async open(engine: Engine, modules: PeerModules, { slim = false } = {}): Promise<Session> {
+    const peers: Peer[] = [];
+    for (const load of Object.values(modules)) peers.push(await (await load()).open());
+    await chooseKernels(engine);
+    const probes = slim ? null : await probe(engine);
+    const device = engine.adapterName;
+    const fineTimestamps = await hasFineTimestamps(engine);
+    return new Session(engine, peers, { device, peers: peers.map(({ name }) => name), probes, fineTimestamps }, slim);
+  }
+
+  /** Measures the case of this place in the list. */
+  async measure(index: number, options: MeasureOptions): Promise<Result> {
+    const each = this.#cases[index]!;
+    const result = await measure(this.engine.device, each, this.peers, options);
+    // what is quantised is no time of a kernel
+    if (!this.opened.fineTimestamps) for (const row of result.rows) row.kernelMs = null;
+    return result;
+  }
+}
+
+/** The choice of kernels is made once an adapter: before the first case, not in its first run. */
+async function chooseKernels(engine: Engine): Promise<void> {
+  const tuned = new Engine(engine.device);
+  await tuned.run((s) => {
+    const a = s.tensor([64, 64]);
+    matmul(s, a, a);
+    const x = s.tensor([16, 16, 16]);
+    const factor = s.tensor([16, 16]);
+    mttkrp(s, x, [factor, factor, factor], 0);
+  });
+  tuned.destroy();
+}
+
+/** Whether timestamps resolve a short dispatch: browsers round them to 100 µs, Dawn to 65. */
+async function hasFineTimestamps(engine: Engine): Promise<boolean> {
+  if (!engine.device.features.has("timestamp-query")) return false;
+  const s = engine.scheduler("timestamps");
+  const a = s.tensor([64, 64]);
+  for (let i = 0; i < 8; i++) matmul(s, a, a);
+  const schedule = await s.compile();
+  try {
+    const { ms } = await schedule.profile();
+    // eight dispatches of some microseconds: rounded ones give whole multiples, or nothing
+    const rounded = (step: number): boolean => Math.abs(ms / step - Math.round(ms / step)) < 1e-6;
+    return ms > 0 && !rounded(0.1) && !rounded(0.065536);
+  } finally {
+    schedule.destroy();
+  }
+}

@@ -1,0 +1,25 @@
+/** The q-quantile, linearly between neighbours (Hyndman & Fan 1996, type 7: NumPy's default). */
+export function quantile(samples: readonly number[], q: number): number {
+  if (samples.length === 0) return Number.NaN;
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = (sorted.length - 1) * q;
+  const below = Math.floor(at);
+  const low = sorted[below]!;
+  return low + (at - below) * ((sorted[below + 1] ?? low) - low);
+}
+
+export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
+
+export interface Summary {
+  median: number;
+  quartiles: [number, number];
+}
+
+export const summarize = (samples: readonly number[]): Summary => ({
+  median: median(samples),
+  quartiles: [quantile(samples, 0.25), quantile(samples, 0.75)],
+});
+
+/** Median of a/b round by round: what slowed the machine down in one round slowed both. */
+export const pairedRatio = (a: readonly number[], b: readonly number[]): number =>
+  median(a.slice(0, b.length).map((value, index) => value / b[index]!));

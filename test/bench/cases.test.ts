@@ -1,0 +1,37 @@
+/** Every case of the benchmark at slim sizes: correct, and no more work than it says. Nothing is timed. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cases } from "../../bench/cases/index.js";
+import { measure } from "../../bench/measure.js";
+import type { Engine } from "../../src/gpu/index.js";
+import { openEngine } from "../../src/node/index.js";
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await openEngine();
+});
+afterAll(() => engine.destroy());
+
+const slim = cases({ slim: true });
+
+describe("the benchmark's cases", () => {
+  it("have names of their own, at both sizes", () => {
+    for (const list of [cases(), slim]) expect(list.length).toBe(83);
+    const names = cases().map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it.each(slim.map((each, index) => [cases()[index]!.name, each] as const))("%s", async (_, each) => {
+    const options = { rounds: 0, sampleMs: 0, budget: 0, variants: false };
+    const { rows } = await measure(engine.device, each, [], options);
+    for (const { party, state, message, counts } of rows) {
+      expect(`${party}: ${state} ${message ?? ""}`).toBe(`${party}: measured `);
+      const { reads, dispatches, submits, readbacks } = each.counts;
+      const steps = each.steps ?? 1;
+      if (reads !== undefined) expect(counts!.reads, "reads of the tensor").toBe(reads);
+      expect(counts!.dispatches, "dispatches a step").toBeLessThanOrEqual(dispatches);
+      expect(counts!.submits * steps, "submits a run").toBeLessThanOrEqual(submits);
+      expect(counts!.readbacks * steps, "readbacks a run").toBeLessThanOrEqual(readbacks);
+      expect(counts!.peakBytes).toBeGreaterThan(0);
+    }
+  });
+});
