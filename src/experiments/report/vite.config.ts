@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 
 /** Puts the page's script and style into the page, so that the report is one file that asks nobody for anything. */
@@ -29,11 +28,11 @@ function inline(): Plugin {
 }
 
 export default defineConfig({
-  root: fileURLToPath(new URL(".", import.meta.url)),
+  root: import.meta.dirname,
   base: "./",
   plugins: [inline()],
   build: {
-    outDir: fileURLToPath(new URL("../../../dist", import.meta.url)),
+    outDir: "../../../dist",
     emptyOutDir: false,
     modulePreload: false,
     target: "es2022",
