@@ -17,8 +17,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
-// [β₁ᵗ, β₂ᵗ]
-@group(0) @binding(2) var<storage, read> decay: array<f32>;
+// [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]
+@group(0) @binding(2) var<storage, read> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(4) var<storage, read_write> first: array<f32>;
 @group(0) @binding(5) var<storage, read_write> second: array<f32>;
@@ -38,5 +38,6 @@ fn main(
   let v = params.beta2 * second[i] + (1.0 - params.beta2) * g * g;
   first[i] = m;
   second[i] = v;
-  weights[i] = w - params.rate * (m / (1.0 - decay[0])) / (sqrt(v / (1.0 - decay[1])) + params.epsilon);
+  let decay = vec2<f32>(bitcast<f32>(state[3]), bitcast<f32>(state[4]));
+  weights[i] = w - params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon);
 }

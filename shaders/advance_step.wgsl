@@ -1,4 +1,4 @@
-// state = [step in the epoch, epoch, steps so far]: one step further. decay = [β₁ᵗ, β₂ᵗ] for the next t, as running products:
+// state = [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]: one step further, the powers as running products:
 // 1 − β₂ᵗ keeps its digits where pow would lose them.
 
 struct Params {
@@ -9,7 +9,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> state: array<u32>;
-@group(0) @binding(2) var<storage, read_write> decay: array<f32>;
 
 @compute @workgroup_size(1)
 fn main() {
@@ -21,6 +20,6 @@ fn main() {
   } else {
     state[0] = next;
   }
-  decay[0] *= params.beta1;
-  decay[1] *= params.beta2;
+  state[3] = bitcast<u32>(bitcast<f32>(state[3]) * params.beta1);
+  state[4] = bitcast<u32>(bitcast<f32>(state[4]) * params.beta2);
 }

@@ -1,18 +1,20 @@
 import type { Engine, Scheduler, Tensor } from "../gpu/index.js";
-import { adamStep, sgdStep } from "../ops/index.js";
+import { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "../ops/index.js";
 
 /** An optimiser's state for one network. */
 export interface OptimiserState {
-  /** what the step counter's running products are made of */
-  readonly betas: readonly [number, number];
-  /** records one step on all weights at once; `decay` holds β₁ᵗ and β₂ᵗ */
-  record(s: Scheduler, weights: Tensor, gradients: Tensor, decay: Tensor): void;
+  /** records one step on all weights at once; `state` as `trainingState` of `betas` makes it */
+  record(s: Scheduler, weights: Tensor, gradients: Tensor, state: Tensor): void;
   destroy(): void;
 }
 
 /** A recipe for an optimiser; `start` allocates its state. */
 export interface Optimiser {
   readonly name: string;
+  /** what the training state's running products are made of */
+  readonly betas: readonly [number, number];
+  /** what kernels that train a whole network go by; those that are told none leave the step to `record` */
+  readonly settings?: AdamSettings | SgdSettings;
   start(engine: Engine, weights: Tensor): OptimiserState;
 }
 
@@ -30,16 +32,17 @@ export interface AdamOptions {
 /** Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when decoupled. */
 export function adam(options: AdamOptions = {}): Optimiser {
   const { rate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false } = options;
-  const settings = { rate, beta1, beta2, epsilon, weightDecay, decoupled };
+  const settings: AdamSettings = { kind: "adam", rate, beta1, beta2, epsilon, weightDecay, decoupled };
   return {
     name: decoupled ? "AdamW" : "Adam",
+    betas: [beta1, beta2],
+    settings,
     start(engine, weights) {
       const first = engine.tensor(weights.shape, null, { label: "Adam first moments" });
       const second = engine.tensor(weights.shape, null, { label: "Adam second moments" });
       return {
-        betas: [beta1, beta2],
-        record: (s, values, gradient, decay) =>
-          adamStep(s, { weights: values, gradient, first, second, decay }, settings),
+        record: (s, values, gradient, state) =>
+          adamStep(s, { weights: values, gradient, first, second, state }, settings),
         destroy() {
           first.destroy();
           second.destroy();
@@ -59,14 +62,15 @@ export interface SgdOptions {
 
 /** Stochastic gradient descent with momentum, in PyTorch's form: v = μv + g, w −= rate · v. */
 export function sgd({ rate, momentum = 0, weightDecay = 0, nesterov = false }: SgdOptions): Optimiser {
+  const settings: SgdSettings = { kind: "sgd", rate, momentum, weightDecay, nesterov };
   return {
     name: "SGD",
+    betas: [1, 1],
+    settings,
     start(engine, weights) {
       const velocity = engine.tensor(weights.shape, null, { label: "SGD velocity" });
       return {
-        betas: [1, 1],
-        record: (s, values, gradient) =>
-          sgdStep(s, { weights: values, gradient, velocity }, { rate, momentum, weightDecay, nesterov }),
+        record: (s, values, gradient) => sgdStep(s, { weights: values, gradient, velocity }, settings),
         destroy: () => velocity.destroy(),
       };
     },

@@ -1,4 +1,4 @@
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type Arena, allocateParameters, type Counts, type Layer, type Parameter, type Pass } from "./layer.js";
 import { Dropout } from "./layers.js";
 
@@ -69,6 +69,18 @@ export class Sequential {
     return this.layers.reduce<number[]>((shape, layer) => layer.outputShape(shape), [...this.inputShape]);
   }
 
+  /** Elements of the largest activation of a sample, the input apart. */
+  get widest(): number {
+    let shape: readonly number[] = this.inputShape;
+    return this.layers.reduce((most, layer) => {
+      shape = layer.outputShape(shape);
+      return Math.max(
+        most,
+        shape.reduce((a, b) => a * b, 1),
+      );
+    }, 1);
+  }
+
   /** Stored numbers and multiplications a sample, layer by layer. */
   counts(): (Counts & { name: string })[] {
     let shape: readonly number[] = this.inputShape;
@@ -129,7 +141,7 @@ export class Sequential {
     this.arena.destroy();
   }
 
-  [Symbol.dispose](): void {
+  [dispose](): void {
     this.destroy();
   }
 }

@@ -1,5 +1,17 @@
 import { type Engine, formatShape, type Schedule, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { advanceStep, argmaxRows, gatherBatch, softmaxCrossEntropy } from "../ops/index.js";
+import {
+  type AdamSettings,
+  advanceStep,
+  argmaxRows,
+  type DenseLayer,
+  denseScratch,
+  gatherBatch,
+  type SgdSettings,
+  softmaxCrossEntropy,
+  trainDense,
+  trainingState,
+} from "../ops/index.js";
+import { denseLayers, isSmall } from "./dense.js";
 import type { Optimiser } from "./optimisers.js";
 import { releaseTemporaries, type Sequential } from "./sequential.js";
 
@@ -36,6 +48,11 @@ export interface TrainOptions {
   signal?: AbortSignal | undefined;
   /** epochs in one submit; by default as many as take about a tenth of a second */
   epochsPerSubmit?: number;
+  /**
+   * `layered` records a dispatch or more an op; `fused` lets one workgroup do whole steps, many a dispatch, for networks of
+   * Linear, ReLU and Dropout. `auto` takes the second for small ones. The two round differently.
+   */
+  steps?: "auto" | "layered" | "fused";
 }
 
 export interface Training {
@@ -45,8 +62,8 @@ export interface Training {
 
 /** columns of the curve in GPU memory: loss and right answers, in training and in validation */
 const COLUMNS = 4;
-/** samples that an evaluation takes at once; a multiple of 64, so that every part begins where a view may */
-const CHUNK = 1024;
+/** elements of the widest activation that an evaluation makes room for */
+const CHUNK = 2 ** 22;
 const SUBMIT_MS = 100;
 
 function assertDataset(name: string, model: Sequential, { inputs, labels }: Dataset): void {
@@ -73,52 +90,72 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
   if (epochs === 0) return { curve, aborted: false };
   const { engine } = model;
   const count = dataset.inputs.shape[0]!;
-  const full = Math.floor(count / batchSize);
-  const tail = count % batchSize;
-  const steps = full + (tail ? 1 : 0);
-  const optimiserState = optimiser.start(engine, model.weights);
-  const [beta1, beta2] = optimiserState.betas;
-  const state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "training state" });
-  const decay = engine.tensor([2], [beta1, beta2], { label: "moment decay" });
-  const gpuCurve = engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" });
-  const owned = { state, decay, gpuCurve };
-  const schedules: Schedule[] = [];
+  const batch = Math.min(batchSize, count);
+  const full = Math.floor(count / batch);
+  const tail = count % batch;
+  const shuffle = options.shuffle ?? true;
+  const double = options.loss === "doubleSoftmax";
+  const fused = fusedSteps(model, options);
+  const owned: { destroy(): void }[] = [];
+  const own = <T extends { destroy(): void }>(item: T): T => {
+    owned.push(item);
+    return item;
+  };
   try {
-    const compile = async (label: string, record: (s: Scheduler) => void): Promise<Schedule> => {
+    const state = own(trainingState(engine, optimiser.betas));
+    const gpuCurve = own(engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" }));
+    const plan: [Schedule, number][] = [];
+    const compile = async (label: string, times: number, record: (s: Scheduler) => void): Promise<void> => {
       const s = engine.scheduler(label);
       try {
         record(s);
-        const schedule = await s.compile();
-        schedules.push(schedule);
-        return schedule;
+        plan.push([own(await s.compile()), times]);
       } finally {
         s.destroy();
       }
     };
-    const step = (rows: number) => (s: Scheduler) => {
-      const shuffle = options.shuffle ?? true;
-      const batch = gatherBatch(s, dataset.inputs, dataset.labels, { rows, stride: batchSize, shuffle, seed, state });
-      const logits = model.forward(s, batch.inputs, { training: true, state, seed });
-      const double = options.loss === "doubleSoftmax";
-      const gradient = softmaxCrossEntropy(s, logits, batch.labels, { curve: gpuCurve, column: 0, state }, { double });
-      model.backward(s, gradient);
-      optimiserState.record(s, model.weights, model.gradients, decay);
-      advanceStep(s, state, decay, { steps, beta1, beta2 });
-    };
-    const plan = await Promise.all([
-      ...(full ? [compile("training step", step(batchSize)).then((schedule) => [schedule, full] as const)] : []),
-      ...(tail ? [compile("last training step", step(tail)).then((schedule) => [schedule, 1] as const)] : []),
-    ]);
+    if (fused) {
+      const scratch = own(engine.tensor(denseScratch(fused.layers, batch), null, { label: "training scratch" }));
+      const inputs = dataset.inputs.reshape([count, -1]);
+      const tensors = { inputs, labels: dataset.labels, weights: model.weights, scratch, state, curve: gpuCurve };
+      await compile("training epoch", 1, (s) =>
+        trainDense(s, fused.layers, tensors, { batchSize: batch, shuffle, seed, double, optimiser: fused.settings }),
+      );
+    } else {
+      const optimiserState = own(optimiser.start(engine, model.weights));
+      const step = (rows: number) => (s: Scheduler) => {
+        const { inputs, labels } = gatherBatch(s, dataset.inputs, dataset.labels, {
+          rows,
+          stride: batch,
+          shuffle,
+          seed,
+          state,
+        });
+        const logits = model.forward(s, inputs, { training: true, state, seed });
+        const gradient = softmaxCrossEntropy(s, logits, labels, { curve: gpuCurve, column: 0, state }, { double });
+        model.backward(s, gradient);
+        optimiserState.record(s, model.weights, model.gradients, state);
+        advanceStep(s, state, { steps: full + (tail ? 1 : 0), betas: optimiser.betas });
+      };
+      await compile("training step", full, step(batch));
+      if (tail) await compile("last training step", 1, step(tail));
+    }
     if (validation) {
       // after the last step the epoch has been counted up already: its row is the next one
       const evaluate = (s: Scheduler): void => {
-        for (const part of chunks(validation)) {
+        for (const part of chunks(model, validation)) {
           const logits = model.forward(s, part.inputs);
-          const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve: gpuCurve, column: 2, state });
+          const gradient = softmaxCrossEntropy(
+            s,
+            logits,
+            part.labels,
+            { curve: gpuCurve, column: 2, state },
+            { double },
+          );
           releaseTemporaries(s, [logits, gradient]);
         }
       };
-      plan.push([await compile("validation", evaluate), 1] as const);
+      await compile("validation", 1, evaluate);
     }
     const validationCount = validation?.inputs.shape[0] ?? 0;
     const take = (values: Float32Array, upTo: number): void => {
@@ -136,10 +173,22 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
     await replayEpochs(engine, plan, gpuCurve, take, options);
     return { curve, aborted: curve.length < epochs && !!signal?.aborted };
   } finally {
-    for (const schedule of schedules) schedule.destroy();
-    for (const tensor of Object.values(owned)) tensor.destroy();
-    optimiserState.destroy();
+    for (const item of owned.reverse()) item.destroy();
   }
+}
+
+/** What fused steps need, where they are wanted and can be had. */
+function fusedSteps(
+  { layers }: Sequential,
+  { steps = "auto", batchSize = 100, optimiser: { name, settings } }: TrainOptions,
+): { layers: DenseLayer[]; settings: SgdSettings | AdamSettings } | null {
+  if (steps === "layered") return null;
+  const dense = denseLayers(layers);
+  if (settings && typeof dense !== "string")
+    return steps === "fused" || isSmall(dense, batchSize) ? { layers: dense, settings } : null;
+  if (steps === "fused")
+    throw new ShapeError(`train: no fused steps: ${typeof dense === "string" ? dense : `${name} tells no settings`}`);
+  return null;
 }
 
 /** Submits epochs, one read of the curve behind. How many a submit takes follows from their time; the numbers do not. */
@@ -172,10 +221,12 @@ async function replayEpochs(
 }
 
 /** A dataset in parts that views can begin at. */
-function chunks({ inputs, labels }: Dataset): Dataset[] {
+function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
-  return Array.from({ length: Math.ceil(count / CHUNK) }, (_, part) => {
-    const [start, stop] = [part * CHUNK, Math.min(count, (part + 1) * CHUNK)];
+  // views begin at multiples of 256 bytes
+  const size = Math.max(64, Math.floor(CHUNK / model.widest / 64) * 64);
+  return Array.from({ length: Math.ceil(count / size) }, (_, part) => {
+    const [start, stop] = [part * size, Math.min(count, (part + 1) * size)];
     return { inputs: inputs.rows(start, stop), labels: labels.rows(start, stop) };
   });
 }
@@ -200,7 +251,7 @@ export async function evaluate(model: Sequential, dataset: Dataset): Promise<Eva
   using state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "evaluation state" });
   const s = engine.scheduler("evaluate");
   const predictions: Tensor[] = [];
-  for (const part of chunks(dataset)) {
+  for (const part of chunks(model, dataset)) {
     const logits = model.forward(s, part.inputs);
     const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve, column: 0, state });
     predictions.push(argmaxRows(s, logits));

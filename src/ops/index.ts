@@ -28,4 +28,5 @@ export * from "./solveSymmetric.js";
 export * from "./stridedCopy.js";
 export * from "./svd.js";
 export * from "./symmetricEigen.js";
+export * from "./trainDense.js";
 export * from "./unfoldedProduct.js";

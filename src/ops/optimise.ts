@@ -1,19 +1,38 @@
 import adamShader from "../../shaders/adam.wgsl";
 import advanceShader from "../../shaders/advance_step.wgsl";
 import sgdShader from "../../shaders/sgd.wgsl";
-import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { type Engine, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 
 const sgdKernel = new Kernel(sgdShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const adamKernel = new Kernel(adamShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const advanceKernel = new Kernel(advanceShader, () => [1]);
 
+/** Settings of SGD, in PyTorch's form: v = μv + g, w −= rate · v. */
+export interface SgdSettings {
+  kind: "sgd";
+  rate: number;
+  momentum: number;
+  weightDecay: number;
+  nesterov: boolean;
+}
+
+/** Settings of Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when decoupled. */
+export interface AdamSettings {
+  kind: "adam";
+  rate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  decoupled: boolean;
+}
+
 /** One step of SGD on `weights`, in place; `velocity` has their shape. */
 export function sgdStep(
   s: Scheduler,
   { weights, gradient, velocity }: { weights: Tensor; gradient: Tensor; velocity: Tensor },
-  options: { rate: number; momentum: number; weightDecay: number; nesterov: boolean },
+  { rate, momentum, weightDecay, nesterov }: SgdSettings,
 ): void {
-  const { rate, momentum, weightDecay, nesterov } = options;
   s.run(
     sgdKernel.with({ NESTEROV: nesterov }),
     { gradient, weights, velocity },
@@ -21,13 +40,12 @@ export function sgdStep(
   );
 }
 
-/** One step of Adam on `weights`, in place; `decay` holds β₁ᵗ and β₂ᵗ, see {@link advanceStep}. */
+/** One step of Adam on `weights`, in place; `state` as {@link trainingState} makes it. */
 export function adamStep(
   s: Scheduler,
-  tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; decay: Tensor },
-  options: { rate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; decoupled: boolean },
+  tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; state: Tensor },
+  { rate, beta1, beta2, epsilon, weightDecay, decoupled }: AdamSettings,
 ): void {
-  const { rate, beta1, beta2, epsilon, weightDecay, decoupled } = options;
   s.run(adamKernel.with({ DECOUPLED: decoupled }), tensors, {
     size: tensors.weights.size,
     rate,
@@ -38,12 +56,18 @@ export function adamStep(
   });
 }
 
-/** Moves `state` ([step in the epoch, epoch, steps so far], u32) one step on, and `decay` ([β₁ᵗ, β₂ᵗ]) with it. */
+/** What changes from step to step, u32: [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]. */
+export function trainingState(engine: Engine, [beta1, beta2]: readonly [number, number] = [1, 1]): Tensor {
+  const words = new Uint32Array(5);
+  new Float32Array(words.buffer).set([beta1, beta2], 3);
+  return engine.tensor([5], words, { label: "training state" });
+}
+
+/** Moves a {@link trainingState} one step on, where an epoch has so many. */
 export function advanceStep(
   s: Scheduler,
   state: Tensor,
-  decay: Tensor,
-  { steps, beta1 = 1, beta2 = 1 }: { steps: number; beta1?: number; beta2?: number },
+  { steps, betas = [1, 1] }: { steps: number; betas?: readonly [number, number] },
 ): void {
-  s.run(advanceKernel, { state, decay }, { steps, beta1, beta2 });
+  s.run(advanceKernel, { state }, { steps, beta1: betas[0], beta2: betas[1] });
 }

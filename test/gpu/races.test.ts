@@ -36,6 +36,33 @@ const samples: Sample[] = [
     ) as [Tensor, Tensor];
     ops.softmaxCrossEntropy(s, tensor(5, 3), labels, { curve: tensor(1, 2), column: 0, state });
   },
+  (s, tensor, engine) => {
+    const weights = engine.tensor([128]);
+    const bias = (at: number, size: number) => weights.rows(at, at + size);
+    const layers = [
+      { inputs: 3, outputs: 2, weight: weights.rows(0, 6).reshape([2, 3]), bias: null, relu: true, dropout: null },
+      { inputs: 2, outputs: 3, weight: bias(64, 6).reshape([3, 2]), bias: null, relu: false, dropout: null },
+    ];
+    ops.trainDense(
+      s,
+      layers,
+      {
+        inputs: tensor(9, 3),
+        labels: engine.tensor([9], new Uint32Array(9)),
+        weights,
+        scratch: tensor(...ops.denseScratch(layers, 6)),
+        state: ops.trainingState(engine),
+        curve: tensor(1, 2),
+      },
+      {
+        batchSize: 6,
+        shuffle: false,
+        seed: 1,
+        double: false,
+        optimiser: { kind: "sgd", rate: 0.1, momentum: 0, weightDecay: 0, nesterov: false },
+      },
+    );
+  },
 ];
 /** Fewer invocations and rounds than on a GPU, to be quick, for shaders that have these constants. */
 const SMALLER = { WIDTH: 8, SWEEPS: 2 };

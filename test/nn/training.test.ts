@@ -12,9 +12,19 @@ import {
   ReLU,
   Sequential,
   sgd,
+  type TrainOptions,
   train,
 } from "../../src/nn/index.js";
-import { advanceStep, argmaxRows, dropout, gatherBatch, softmaxCrossEntropy } from "../../src/ops/index.js";
+import {
+  advanceStep,
+  argmaxRows,
+  denseScratch,
+  dropout,
+  gatherBatch,
+  softmaxCrossEntropy,
+  trainDense,
+  trainingState,
+} from "../../src/ops/index.js";
 import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import * as reference from "../reference/nn.js";
 import { randomArray } from "../reference.js";
@@ -244,12 +254,12 @@ describe("optimisers", () => {
     const start = randomArray(n, 4);
     using weights = engine.tensor([n], start);
     using gradient = engine.tensor([n]);
-    const state = make().start(engine, weights);
-    using decay = engine.tensor([2], [...state.betas]);
-    using counter = engine.tensor([3], Uint32Array.of(0, 0, 0));
+    const optimiser = make();
+    const moments = optimiser.start(engine, weights);
+    using state = trainingState(engine, optimiser.betas);
     const s = engine.scheduler();
-    state.record(s, weights, gradient, decay);
-    advanceStep(s, counter, decay, { steps: 4, beta1: state.betas[0], beta2: state.betas[1] });
+    moments.record(s, weights, gradient, state);
+    advanceStep(s, state, { steps: 4, betas: optimiser.betas });
     using schedule = await s.compile();
     const gradients = Array.from({ length: 9 }, (_, step) => randomArray(n, 50 + step));
     for (const g of gradients) {
@@ -257,8 +267,8 @@ describe("optimisers", () => {
       engine.submit(schedule);
     }
     expectClose(await engine.read(weights), expected(start, gradients), 1e-5);
-    expect([...(await engine.read(counter))]).toEqual([1, 2, 9]);
-    state.destroy();
+    expect([...(await engine.read(state))].slice(0, 3)).toEqual([1, 2, 9]);
+    moments.destroy();
   });
 });
 
@@ -314,7 +324,7 @@ describe("train", () => {
     expect(curves[1]).toEqual(curves[0]);
   });
 
-  it("agrees with training in f64 on the CPU, step by step", async () => {
+  it.each(["layered", "fused"] as const)("agrees with training in f64 on the CPU, %s", async (steps) => {
     const engine = await testEngine();
     const data = blobs(60, 4);
     using inputs = engine.tensor([60, 2], data.x);
@@ -324,7 +334,7 @@ describe("train", () => {
     const { curve } = await train(
       model,
       { inputs, labels },
-      { epochs: 3, batchSize: 25, optimiser: sgd({ rate: 0.3, momentum: 0.5 }), shuffle: false },
+      { epochs: 3, batchSize: 25, optimiser: sgd({ rate: 0.3, momentum: 0.5 }), shuffle: false, steps },
     );
     const expected = reference.trainMlp(
       data.x,
@@ -340,6 +350,129 @@ describe("train", () => {
       expect(loss).toBeCloseTo(expected.curve[k]!.loss, 4);
       expect(accuracy).toBeCloseTo(expected.curve[k]!.accuracy, 6);
     });
+  });
+
+  const fusible: { name: string; layers: () => Layer[]; options?: Partial<TrainOptions>; count?: number }[] = [
+    { name: "one layer", layers: () => [new Linear(6, 3)] },
+    {
+      name: "four layers, odd extents",
+      layers: () => [
+        new Linear(6, 9, { activation: "relu" }),
+        new Linear(9, 5),
+        new ReLU(),
+        new Linear(5, 7, { bias: false, activation: "relu" }),
+        new Linear(7, 11),
+      ],
+    },
+    {
+      name: "dropout",
+      layers: () => [
+        new Linear(6, 7, { activation: "relu" }),
+        new Dropout(0.4),
+        new Linear(7, 6),
+        new ReLU(),
+        new Dropout(0.2),
+        new Linear(6, 3, { bias: false }),
+      ],
+    },
+    {
+      name: "double softmax, SGD with all it has",
+      layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)],
+      options: {
+        loss: "doubleSoftmax",
+        optimiser: sgd({ rate: 0.3, momentum: 0.8, weightDecay: 0.01, nesterov: true }),
+      },
+    },
+    {
+      name: "AdamW, a layer without activation, in order",
+      layers: () => [new Linear(6, 4), new Linear(4, 3)],
+      options: { optimiser: adam({ rate: 0.02, weightDecay: 0.1, decoupled: true }), shuffle: false },
+    },
+    {
+      name: "Adam with decay, batches of one",
+      layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)],
+      options: { optimiser: adam({ rate: 0.02, weightDecay: 0.1 }), batchSize: 1 },
+      count: 13,
+    },
+    { name: "a single sample", layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)], count: 1 },
+    {
+      name: "a batch larger than a workgroup and the set",
+      layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)],
+      options: { batchSize: 1000 },
+      count: 331,
+    },
+  ];
+  it.each(fusible)("fused steps are those of single layers: $name", async ({ layers, options, count = 83 }) => {
+    const engine = await testEngine();
+    using inputs = engine.tensor([count, 6], randomArray(count * 6, 8));
+    using labels = engine.tensor(
+      [count],
+      Uint32Array.from({ length: count }, (_, i) => (i * 7) % 3),
+    );
+    const results: { curve: Epoch[]; weights: number[] }[] = [];
+    for (const steps of ["layered", "fused"] as const) {
+      using model = await Sequential.create(engine, layers(), { inputShape: [6], seed: 5 });
+      const { curve } = await train(
+        model,
+        { inputs, labels },
+        { epochs: 2, batchSize: 17, seed: 3, optimiser: adam({ rate: 0.02 }), steps, ...options },
+      );
+      const values = await engine.read(model.parameters.map(({ value }) => value));
+      results.push({ curve, weights: values.flatMap((value) => [...value]) });
+    }
+    const [layered, fused] = results as [(typeof results)[0], (typeof results)[0]];
+    expectClose(fused.weights, layered.weights, 2e-4);
+    fused.curve.forEach(({ loss, accuracy }, epoch) => {
+      expect(loss).toBeCloseTo(layered.curve[epoch]!.loss, 4);
+      expect(accuracy).toBe(layered.curve[epoch]!.accuracy);
+    });
+  });
+
+  it("a fused epoch is cut into dispatches that no driver ends, without a trace", async () => {
+    const engine = await testEngine();
+    using inputs = engine.tensor([50, 4], randomArray(200, 3));
+    using labels = engine.tensor(
+      [50],
+      Uint32Array.from({ length: 50 }, (_, i) => i % 3),
+    );
+    const weights: ArrayLike<number>[] = [];
+    for (const work of [undefined, 1000]) {
+      using model = await Sequential.create(engine, [new Linear(4, 3)], { inputShape: [4], seed: 5 });
+      const [layer] = model.layers as [Linear];
+      const dense = [
+        { inputs: 4, outputs: 3, weight: layer.weight.value, bias: layer.bias!.value, relu: false, dropout: null },
+      ];
+      using scratch = engine.tensor(denseScratch(dense, 8));
+      using state = trainingState(engine);
+      using curve = engine.tensor([2, 2]);
+      const settings = sgd({ rate: 0.1 }).settings!;
+      const s = engine.scheduler();
+      const tensors = { inputs, labels, weights: model.weights, scratch, state, curve };
+      const options = { batchSize: 8, shuffle: true, seed: 1, double: false, optimiser: settings };
+      trainDense(s, dense, tensors, work === undefined ? options : { ...options, work });
+      // seven steps, three a dispatch
+      expect(s.dispatches).toBe(work === undefined ? 1 : 3);
+      using schedule = await s.compile();
+      engine.submit(schedule);
+      expect([...(await engine.read(state))].slice(0, 3)).toEqual([0, 1, 7]);
+      weights.push(await engine.read(model.weights));
+    }
+    expect(weights[1]).toEqual(weights[0]);
+  });
+
+  it("says why there are no fused steps", async () => {
+    const engine = await testEngine();
+    using inputs = engine.tensor([4, 3]);
+    using labels = engine.tensor([4], new Uint32Array(4));
+    for (const layers of [
+      [new Dropout(0.1), new Linear(3, 2)],
+      [new Linear(3, 2, { activation: "relu" })],
+      [new Linear(3, 4), new Dropout(0.1), new Linear(4, 2)],
+    ]) {
+      using model = await Sequential.create(engine, layers, { inputShape: [3] });
+      const options = { epochs: 1, optimiser: sgd({ rate: 0.1 }), steps: "fused" } as const;
+      await expect(train(model, { inputs, labels }, options)).rejects.toThrow(/no fused steps: /);
+    }
   });
 
   it("takes one submit and one read an epoch, and leaves no memory", async () => {

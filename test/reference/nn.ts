@@ -84,7 +84,7 @@ export function permutation(count: number, seed: number, epoch: number): number[
     do {
       let [left, right] = [at >>> half, at & mask];
       for (let round = 0; round < 4; round++)
-        [left, right] = [right, (left ^ (mix((right ^ seed ^ mix(epoch + round)) >>> 0) & mask)) >>> 0];
+        [left, right] = [right, (left ^ (mix((right ^ seed ^ mix((4 * epoch + round) >>> 0)) >>> 0) & mask)) >>> 0];
       at = ((left << half) | right) >>> 0;
     } while (at >= count);
     return at;

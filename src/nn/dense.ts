@@ -1,0 +1,39 @@
+import { type DenseLayer, MOST_DENSE_LAYERS } from "../ops/index.js";
+import type { Layer } from "./layer.js";
+import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
+
+/** Multiplications of a forward pass on one batch up to which one workgroup is faster than a dispatch an op. */
+const FUSED_WORK = 2 ** 16;
+
+/**
+ * The network as `trainDense` takes it, or why it does not: Linear layers, each but the last followed by relu and perhaps
+ * dropout.
+ */
+export function denseLayers(layers: readonly Layer[]): DenseLayer[] | string {
+  const dense: DenseLayer[] = [];
+  for (const layer of layers) {
+    const last = dense.at(-1);
+    if (layer instanceof Linear)
+      dense.push({
+        inputs: layer.inputs,
+        outputs: layer.outputs,
+        weight: layer.weight.value,
+        bias: layer.bias?.value ?? null,
+        relu: layer.activation === "relu",
+        dropout: null,
+      });
+    else if (layer instanceof ReLU && last && !last.dropout) last.relu = true;
+    else if (layer instanceof Dropout && layer.rate === 0) continue;
+    else if (layer instanceof Dropout && last?.relu && !last.dropout)
+      last.dropout = { rate: layer.rate, stream: layer.stream };
+    else if (!(layer instanceof Flatten)) return `${layer.name} is none of Linear, ReLU and Dropout after ReLU`;
+  }
+  const last = dense.at(-1);
+  if (!last || last.relu) return "the last layer is no Linear without activation";
+  if (dense.length > MOST_DENSE_LAYERS) return `it has more than ${MOST_DENSE_LAYERS} layers`;
+  return dense;
+}
+
+/** Whether a step of this network is so small that one workgroup does it faster than a dispatch an op. */
+export const isSmall = (dense: readonly DenseLayer[], batchSize: number): boolean =>
+  batchSize * dense.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <= FUSED_WORK;

@@ -1,0 +1,130 @@
+import shader from "../../shaders/train_dense.wgsl";
+import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { halfBits } from "./gatherBatch.js";
+import type { AdamSettings, SgdSettings } from "./optimise.js";
+import { assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, () => [1]);
+
+/** One layer of a network that {@link trainDense} trains: y = dropout(relu(W·x + b)), the last one without relu and dropout. */
+export interface DenseLayer {
+  inputs: number;
+  outputs: number;
+  /** outputs×inputs, a view of the network's weights */
+  weight: Tensor;
+  bias: Tensor | null;
+  relu: boolean;
+  /** after relu only */
+  dropout: { rate: number; stream: number } | null;
+}
+
+export interface DenseOptions {
+  batchSize: number;
+  shuffle: boolean;
+  /** of shuffling and dropout */
+  seed: number;
+  /** softmax twice, see softmaxCrossEntropy */
+  double: boolean;
+  optimiser: SgdSettings | AdamSettings;
+  /** multiplications that one dispatch may take; by default a quarter of a second on a slow adapter: drivers end what takes two */
+  work?: number;
+}
+
+export interface DenseTensors {
+  /** N×inputs */
+  inputs: Tensor;
+  /** [N], u32 */
+  labels: Tensor;
+  /** what the layers' weights are views of */
+  weights: Tensor;
+  /** of the shape that {@link denseScratch} tells, zeros at first; holds the optimiser's moments */
+  scratch: Tensor;
+  /** from `trainingState` */
+  state: Tensor;
+  /** epochs×columns; loss and right answers are added to the first two columns of the present epoch's row */
+  curve: Tensor;
+}
+
+/** Layers that the kernel's params have room for. */
+export const MOST_DENSE_LAYERS = 8;
+
+const quads = (extent: number): number => Math.ceil(extent / 4);
+
+/** Where things lie in scratch, in vec4s. */
+function layout(layers: readonly DenseLayer[], batchSize: number) {
+  let end = 0;
+  const take = (size: number): number => (end += size) - size;
+  const weights = layers.map(({ inputs, outputs }) => take((4 * quads(inputs) + 1) * quads(outputs)));
+  const moments = end;
+  take(2 * moments);
+  const inputs = layers.map((layer) => take(4 * quads(batchSize) * quads(layer.inputs)));
+  const gradients = layers.map(({ outputs }) => take(4 * quads(batchSize) * quads(outputs)));
+  return { weights, moments, inputs, gradients, size: end };
+}
+
+/** Shape of the scratch that {@link trainDense} needs. */
+export const denseScratch = (layers: readonly DenseLayer[], batchSize: number): number[] => [
+  layout(layers, batchSize).size,
+  4,
+];
+
+/**
+ * Records one epoch of training for a small dense network: many steps a dispatch, by one workgroup. Same steps, samples and
+ * dropout as the single ops (gatherBatch, matmul, softmaxCrossEntropy, …), sums in another order. Writes no gradients.
+ */
+export function trainDense(
+  s: Scheduler,
+  layers: readonly DenseLayer[],
+  { inputs, labels, weights, scratch, state, curve }: DenseTensors,
+  { batchSize, shuffle, seed, double, optimiser, work = 2 ** 27 }: DenseOptions,
+): void {
+  const count = inputs.shape[0]!;
+  if (layers.length < 1 || layers.length > MOST_DENSE_LAYERS)
+    throw new ShapeError(`trainDense: ${layers.length} layers, needs 1 to ${MOST_DENSE_LAYERS}`);
+  assertShape("trainDense", "scratch", scratch, denseScratch(layers, batchSize));
+  const places = layout(layers, batchSize);
+  const steps = Math.ceil(count / batchSize);
+  const step = 3 * batchSize * layers.reduce((sum, layer) => sum + layer.inputs * layer.outputs, 0);
+  const atOnce = Math.max(1, Math.min(steps, Math.floor(work / step)));
+  const inArena = (tensor: Tensor | null): number => (tensor ? (tensor.offset - weights.offset) / 4 : 2 ** 32 - 1);
+  let tasks = 0;
+  const ends = layers.map((layer) => (tasks += (quads(layer.inputs) + 1) * quads(layer.outputs)));
+  const padded = (rows: readonly (readonly number[])[]): number[] =>
+    Array.from({ length: MOST_DENSE_LAYERS }, (_, index) => rows[index] ?? [0, 0, 0, 0]).flat();
+  const adam = optimiser.kind === "adam";
+  const params = {
+    count,
+    batch: batchSize,
+    steps,
+    at_once: atOnce,
+    half_bits: halfBits(count),
+    shuffle_seed: seed >>> 0,
+    dropout_seed_low: seed >>> 0,
+    dropout_seed_high: Math.floor(seed / 2 ** 32),
+    curve_columns: curve.shape[1]!,
+    moments: places.moments,
+    tasks,
+    rate: optimiser.rate,
+    weight_decay: optimiser.weightDecay,
+    momentum: adam ? 0 : optimiser.momentum,
+    beta1: adam ? optimiser.beta1 : 1,
+    beta2: adam ? optimiser.beta2 : 1,
+    epsilon: adam ? optimiser.epsilon : 0,
+    extents: padded(layers.map((layer) => [layer.inputs, layer.outputs, inArena(layer.weight), inArena(layer.bias)])),
+    places: padded(
+      layers.map((_, index) => [places.weights[index]!, places.inputs[index]!, places.gradients[index]!, ends[index]!]),
+    ),
+    modifiers: padded(layers.map(({ relu, dropout }) => [relu ? 1 : 0, dropout?.rate ?? 0, dropout?.stream ?? 0, 0])),
+  };
+  const specialised = kernel.with({
+    LAYERS: layers.length,
+    SHUFFLE: shuffle,
+    DOUBLE: double,
+    DROPOUT: layers.some(({ dropout }) => dropout),
+    ADAM: adam,
+    DECOUPLED: adam && optimiser.decoupled,
+    NESTEROV: !adam && optimiser.nesterov,
+  });
+  for (let done = 0; done < steps; done += atOnce)
+    s.run(specialised, { x: inputs, labels, weights, scratch, state, curve }, params);
+}
