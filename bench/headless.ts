@@ -39,11 +39,13 @@ export interface PageSession {
 }
 
 export async function openInPage(options: {
-  peers: boolean;
+  /** by name; null for all */
+  peers: readonly string[] | null;
   slim: boolean;
   adapter: "swiftshader" | "default";
 }): Promise<PageSession> {
-  const served = await serve(await buildPage(options.peers));
+  const { peers, slim } = options;
+  const served = await serve(await buildPage(peers === null || peers.length > 0));
   const { adapter } = options;
   const browser = await launch({
     adapter,
@@ -81,7 +83,7 @@ export async function openInPage(options: {
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     };
-    await page.evaluate((slim) => window.bench.open({ slim }), options.slim);
+    await page.evaluate((given) => window.bench.open(given), { slim, peers });
     const opened = (await answer("opened")) as Opened;
     return {
       opened,

@@ -23,7 +23,7 @@ interface Options {
   rounds: number;
   budget: number;
   sample: number;
-  peers?: boolean;
+  peers?: true | string[];
   variants: boolean;
   tensorly?: string;
   slim?: boolean;
@@ -54,6 +54,14 @@ const adapterOf = (text: string): "swiftshader" | "default" => {
   return text;
 };
 
+const names = (text: string): string[] => {
+  const known = ["jax-js", "tfjs", "ort"];
+  const found = text.split(",");
+  for (const name of found)
+    if (!known.includes(name)) throw new InvalidArgumentError(`there are ${known.join(", ")}, separated by commas`);
+  return found;
+};
+
 const program = new Command("npm run bench --")
   .description(
     "Measures tenfold's kernels, sweeps and training on this machine's adapter, and other libraries beside them.",
@@ -74,7 +82,7 @@ const program = new Command("npm run bench --")
     DEFAULTS.budget,
   )
   .option("--sample <ms>", "what one turn lasts at least", seconds, DEFAULTS.sampleMs)
-  .option("--peers", "jax-js, tfjs and ONNX Runtime too (npm ci --prefix bench/peers)")
+  .option("--peers [names]", "jax-js, tfjs and ort too, or those named (npm ci --prefix bench/peers)", names)
   .option("--no-variants", "only the kernels chosen for the adapter")
   .option("--tensorly <python>", "TensorLy too, with this Python interpreter")
   .option("--slim", "small sizes, checked and counted but not timed")
@@ -101,8 +109,8 @@ async function run(options: Options): Promise<number> {
     for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
     return 0;
   }
-  const peers = Boolean(options.peers);
-  if (peers && !peersInstalled()) throw new Error("the peers are not installed: npm ci --prefix bench/peers");
+  const peers = options.peers === true ? null : (options.peers ?? []);
+  if (options.peers && !peersInstalled()) throw new Error("the peers are not installed: npm ci --prefix bench/peers");
   const slim = Boolean(options.slim);
   const load = (): number => loadavg()[0]!;
   const before = load();

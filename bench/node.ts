@@ -1,20 +1,47 @@
 /** The benchmark in this process, under Dawn. */
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "vite";
 import type { Engine } from "../src/gpu/index.js";
 import { openEngine } from "../src/node/index.js";
-import { Session } from "./session.js";
+import { type PeerModules, Session } from "./session.js";
 
 export interface Options {
-  peers: boolean;
+  /** by name; null for all */
+  peers: readonly string[] | null;
   slim: boolean;
 }
 
 export async function openInNode({ peers, slim }: Options): Promise<{ session: Session; environment: string }> {
   // first, as it brings a driver where there is none
   const engine: Engine = await openEngine();
-  if (peers) await pretendBrowser();
-  const modules = peers ? (await import("./peers/index.js")).modules : {};
-  const session = await Session.open(engine, modules, { slim });
+  const wanted = peers === null || peers.length > 0;
+  if (wanted) await pretendBrowser();
+  const modules = wanted ? await buildPeers() : {};
+  const session = await Session.open(engine, modules, { slim, peers });
   return { session, environment: `Node ${process.versions.node} with Dawn` };
+}
+
+/** The peers bundled as for a page: tfjs' modules do not load in Node as they are. ONNX Runtime does, and finds its files. */
+async function buildPeers(): Promise<PeerModules> {
+  const folder = join(import.meta.dirname, "peers");
+  await build({
+    root: folder,
+    configFile: false,
+    logLevel: "error",
+    build: {
+      outDir: join(folder, "dist"),
+      lib: { entry: join(folder, "index.js"), formats: ["es"], fileName: "index" },
+      target: "es2022",
+      minify: false,
+      rolldownOptions: { external: [/^onnx/, "util"] },
+    },
+  });
+  // tfjs takes a Node without it for broken
+  Object.assign(globalThis, { require: createRequire(join(folder, "index.js")) });
+  const file = pathToFileURL(join(folder, "dist/index.js")).href;
+  return ((await import(/* @vite-ignore */ file)) as { modules: PeerModules }).modules;
 }
 
 /** What the peers look for: WebGPU on navigator. The process must end with process.exit afterwards. */

@@ -28,9 +28,16 @@ export class Session {
     this.#cases = cases({ slim });
   }
 
-  static async open(engine: Engine, modules: PeerModules, { slim = false } = {}): Promise<Session> {
+  /** @param options.peers the names of those to load; null for all */
+  static async open(
+    engine: Engine,
+    modules: PeerModules,
+    options: { slim?: boolean; peers?: readonly string[] | null } = {},
+  ): Promise<Session> {
+    const { slim = false, peers: wanted = null } = options;
     const peers: Peer[] = [];
-    for (const load of Object.values(modules)) peers.push(await (await load()).open());
+    for (const [name, load] of Object.entries(modules))
+      if (!wanted || wanted.includes(name)) peers.push(await (await load()).open());
     await chooseKernels(engine);
     const probes = slim ? null : await probe(engine);
     const device = engine.adapterName;

@@ -7,7 +7,7 @@ import { type Opened, Session } from "../session.js";
 
 /** What headless.ts calls. Work is started and then asked for: a long call would time out. */
 export interface PageBench {
-  open(options: { slim: boolean }): void;
+  open(options: { slim: boolean; peers: readonly string[] | null }): void;
   start(index: number, options: MeasureOptions): void;
   /** what came of the last call */
   state: { step: string; opened?: Opened; result?: Result; error?: string };
@@ -21,15 +21,15 @@ declare global {
 
 let session: Session | undefined;
 
-async function open(slim: boolean): Promise<Session> {
-  session ??= await Session.open(await Engine.create(), modules, { slim });
+async function open(slim: boolean, peers: readonly string[] | null = null): Promise<Session> {
+  session ??= await Session.open(await Engine.create(), modules, { slim, peers });
   return session;
 }
 
 const state: PageBench["state"] = { step: "" };
 const bench: PageBench = {
   state,
-  open: ({ slim }) => during(async () => (state.opened = (await open(slim)).opened)),
+  open: ({ slim, peers }) => during(async () => (state.opened = (await open(slim, peers)).opened)),
   start: (index, options) =>
     during(async () => {
       state.result = await session!.measure(index, { ...options, onStep: (step) => (state.step = step) });

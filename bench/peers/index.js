@@ -2,5 +2,5 @@
 export const modules = {
   "jax-js": () => import("./jax.js"),
   tfjs: () => import("./tfjs.js"),
-  "ONNX Runtime": () => import("./ort.js"),
+  ort: () => import("./ort.js"),
 };

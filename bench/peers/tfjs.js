@@ -1,0 +1,103 @@
+/** TensorFlow.js on its WebGPU backend: eager ops inside `tf.tidy`, as its guides have it. */
+import * as tf from "@tensorflow/tfjs-core";
+import "@tensorflow/tfjs-core/dist/register_all_gradients.js";
+import "@tensorflow/tfjs-backend-webgpu";
+import { fastest, waysOf } from "./ways.js";
+
+export async function open() {
+  if (!(await tf.setBackend("webgpu"))) throw new Error("tfjs finds no WebGPU");
+  await tf.ready();
+  return { name: `tfjs ${tf.version_core}`, prepare };
+}
+
+const library = {
+  matmul: (a, b, transposeA = false, transposeB = false) => tf.matMul(a, b, transposeA, transposeB),
+  reshape: (x, shape) => tf.reshape(x, shape),
+  multiply: (x, y) => tf.mul(x, y),
+  sum: (x, axis) => tf.sum(x, axis),
+  transpose: (x) => tf.transpose(x),
+  // takes two operands; more go through one after the other
+  einsum: (equation, ...operands) => tf.einsum(equation, ...operands),
+};
+
+/** Resolves when the GPU has done what was asked for so far; nothing is read back. */
+async function done() {
+  const backend = tf.backend();
+  if (backend.commandEncoder) {
+    backend.endComputePassEncoder();
+    backend.submitQueue();
+  }
+  await backend.device.queue.onSubmittedWorkDone();
+}
+
+async function prepare(work, inputs) {
+  if (work.op === "training") return training(work.network, inputs);
+  const ways = waysOf(work).filter(({ name }) => name !== "einsum" || work.op === "modeProduct");
+  if (ways.length === 0) return null;
+  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
+  const all = work.x ? [work.x, ...shapes] : shapes;
+  return fastest(ways, async (way) => {
+    const operands = way.operands.map((at) => tf.tensor(inputs[at], [...all[at].shape]));
+    let result = null;
+    await done();
+    return {
+      async run(times) {
+        for (let i = 0; i < times; i++) {
+          result?.dispose();
+          result = tf.tidy(() => way.apply(library, ...operands));
+        }
+        await done();
+      },
+      outputs: async () => [await result.data()],
+      destroy() {
+        result?.dispose();
+        tf.dispose(operands);
+      },
+    };
+  });
+}
+
+async function training(network, inputs) {
+  const { inputs: n, hidden, classes, bias, samples, batch, rate } = network;
+  const steps = samples / batch;
+  // batches cut beforehand: the most convenient a loader can be
+  const batches = Array.from({ length: steps }, (_, step) => {
+    const rows = inputs[0].slice(step * batch * n, (step + 1) * batch * n);
+    const labels = Int32Array.from(inputs[1].slice(step * batch, (step + 1) * batch));
+    return [
+      tf.tensor(rows, [batch, n]),
+      tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(labels, "int32"), classes), "float32")),
+    ];
+  });
+  const shapes = [[hidden, n], [hidden], [classes, hidden], ...(bias ? [[classes]] : [])];
+  const variables = shapes.map((shape, index) => tf.variable(tf.tensor(inputs[index + 2], shape)));
+  const [w1, b1, w2, b2] = variables;
+  const optimizer = tf.train.adam(rate, 0.9, 0.999, 1e-8);
+  const loss = (x, y) => () => {
+    const h = tf.relu(tf.add(tf.matMul(x, w1, false, true), b1));
+    const product = tf.matMul(h, w2, false, true);
+    return tf.losses.softmaxCrossEntropy(y, b2 ? tf.add(product, b2) : product);
+  };
+  let first = null;
+  return {
+    async run(epochs) {
+      for (let epoch = 0; epoch < epochs; epoch++) {
+        const losses = batches.map(([x, y]) => optimizer.minimize(loss(x, y), true, variables));
+        // the curve is read once an epoch at most
+        if (epoch === epochs - 1) {
+          const curve = tf.tidy(() => tf.stack(losses));
+          const values = await curve.data();
+          first ??= values;
+          curve.dispose();
+        }
+        tf.dispose(losses);
+      }
+      await done();
+    },
+    outputs: async () => [first],
+    destroy() {
+      optimizer.dispose();
+      tf.dispose([...batches.flat(), ...variables]);
+    },
+  };
+}
