@@ -308,13 +308,14 @@ function studyTable({ cases }: ReportData, width: number): string {
 function caseNotes({ digits, fused, images, slides }: ReportCase): string {
   const lines = [
     `${nameOf(digits)}: ${formatCount(images.train)} images to train on, ${formatCount(images.validation)} to watch, ${formatCount(images.test)} held out;`,
-    `  folded into one layer it predicts the same on ${percent(fused.agreement)} of them (logits within ${fused.largestDifference.toExponential(0)})`,
+    `  folded into one layer it predicts the same on ${percent(fused.agreement)} of these`,
+    `  (logits within ${fused.largestDifference.toExponential(0)})`,
   ];
   for (const [name, runs] of Object.entries(slides ?? {})) {
     const on = name === "full" ? "pixels" : "loadings";
-    lines.push(
-      `  the slides' recipe on ${on}: ${runs.accuracies.map((a: number) => percent(a)).join(", ")}; ${runs.failures} of ${runs.accuracies.length} learnt nothing`,
-    );
+    const all = runs.accuracies.map((accuracy: number) => percent(accuracy));
+    lines.push(`  the slides' recipe on ${on}: ${runs.failures} of ${all.length} seeds learnt nothing`);
+    for (let at = 0; at < all.length; at += 8) lines.push(`    ${all.slice(at, at + 8).join(", ")}`);
   }
   return `\n${lines.join("\n")}\n`;
 }
