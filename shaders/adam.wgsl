@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) with weight decay added to the gradient, or, DECOUPLED, to the weights (Loshchilov & Hutter 2019):
 //   m = β₁m + (1−β₁)g,  v = β₂v + (1−β₂)g²,  w −= rate · (m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε).
-// All parameters of a network at once. size read four times, written three times.
+// All parameters of a network at once, by vec4s. size read four times, written three times.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -16,12 +16,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
 // [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]
 @group(0) @binding(2) var<storage, read> state: array<u32>;
-@group(0) @binding(3) var<storage, read_write> weights: array<f32>;
-@group(0) @binding(4) var<storage, read_write> first: array<f32>;
-@group(0) @binding(5) var<storage, read_write> second: array<f32>;
+@group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> first: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> second: array<vec4<f32>>;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -30,7 +30,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
-  if (i >= params.size) { return; }
+  if (4u * i >= params.size) { return; }
   var w = weights[i];
   var g = gradient[i];
   if (DECOUPLED) { w -= params.rate * params.weight_decay * w; } else { g += params.weight_decay * w; }
@@ -39,5 +39,7 @@ fn main(
   first[i] = m;
   second[i] = v;
   let decay = vec2<f32>(bitcast<f32>(state[3]), bitcast<f32>(state[4]));
-  weights[i] = w - params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon);
+  // what shares the last vec4 with the parameters is left as it is
+  let own = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.size);
+  weights[i] = select(weights[i], w - params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon), own);
 }

@@ -1,4 +1,4 @@
-// dx[i] = dy[i] where y[i] > 0, else 0; y is relu's output. size read twice, written once.
+// dx[i] = dy[i] where y[i] > 0, else 0; y is relu's output. By vec4s; size read twice, written once.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -8,9 +8,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -19,5 +19,12 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
-  if (i < params.size) { dx[i] = select(0.0, dy[i], y[i] > 0.0); }
+  if (4u * i >= params.size) { return; }
+  let values = select(vec4<f32>(), dy[i], y[i] > vec4<f32>());
+  if (4u * i + 4u <= params.size) {
+    dx[i] = values;
+  } else {
+    // what shares the last vec4 is left as it is
+    for (var k = 0u; 4u * i + k < params.size; k++) { dx[i][k] = values[k]; }
+  }
 }

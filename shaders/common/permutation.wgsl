@@ -1,6 +1,6 @@
-// A permutation of 0 … n−1 that needs no memory: a four-round Feistel network on the next larger power of four, walked
-// again while it leaves the range (Black & Rogaway 2002). Other keys give other permutations, and no two keys in a row share
-// the key of a round.
+// A permutation of 0 … n−1 that needs no memory: a six-round Feistel network on the next larger power of four, walked
+// again while it leaves the range (Black & Rogaway 2002). Other keys give other permutations, no two keys in a row share the
+// key of a round, and with fewer rounds the places of a row are not equally likely in small sets.
 
 fn mix(x: u32) -> u32 {
   // the finaliser of MurmurHash3
@@ -17,8 +17,8 @@ fn permuted(index: u32, n: u32, half_bits: u32, key: vec2<u32>) -> u32 {
   loop {
     var left = at >> half_bits;
     var right = at & mask;
-    for (var round = 0u; round < 4u; round++) {
-      let next = left ^ (mix(right ^ key.x ^ mix(4u * key.y + round)) & mask);
+    for (var round = 0u; round < 6u; round++) {
+      let next = left ^ (mix(right ^ key.x ^ mix(6u * key.y + round)) & mask);
       left = right;
       right = next;
     }

@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, dropout, map, matmul, reluBackward, sum, uniform } from "../ops/index.js";
+import { type Activation, dropout, fill, map, matmul, normal, reluBackward, sum, uniform } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 
 const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
@@ -8,6 +8,11 @@ export interface LinearOptions {
   bias?: boolean;
   /** applied in the same kernel as the product */
   activation?: Activation;
+  /**
+   * `uniform` on ±1/√inputs for weights and bias, PyTorch's default; or `he`: weights normal with variance 2/inputs
+   * (He, Zhang, Ren & Sun 2015), bias 0
+   */
+  start?: "uniform" | "he";
 }
 
 /** y = activation(x·Wᵀ + b), with W outputs×inputs as PyTorch and safetensors files have it. */
@@ -19,17 +24,18 @@ export class Linear implements Layer {
   #input: Tensor | null = null;
   #output: Tensor | null = null;
 
-  /** Starts uniform on ±1/√inputs, PyTorch's default. */
   constructor(
     readonly inputs: number,
     readonly outputs: number,
-    { bias = true, activation = "none" }: LinearOptions = {},
+    { bias = true, activation = "none", start = "uniform" }: LinearOptions = {},
   ) {
     this.name = `Linear ${inputs}→${outputs}`;
     this.activation = activation;
     const bound = 1 / Math.sqrt(inputs);
     const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      uniform(s, out.shape, { seed, low: -bound, high: bound, out });
+      if (start === "uniform") uniform(s, out.shape, { seed, low: -bound, high: bound, out });
+      else if (out.order === 1) fill(s, out, 0);
+      else normal(s, out.shape, { seed, deviation: Math.sqrt(2 / inputs), out });
     };
     this.weight = new Parameter("weight", [outputs, inputs], initialize);
     this.bias = bias ? new Parameter("bias", [outputs], initialize) : null;

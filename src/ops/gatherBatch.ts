@@ -1,7 +1,9 @@
 import shader from "../../shaders/gather_batch.wgsl";
+import vectorShader from "../../shaders/gather_batch_vectors.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 
 const kernel = new Kernel(shader, ({ rows }) => grid1d(rows!, 1));
+const vectorKernel = new Kernel(vectorShader, ({ rows }) => grid1d(rows!, 1));
 
 export interface BatchOptions {
   /** rows of this batch */
@@ -30,10 +32,12 @@ export function gatherBatch(
     throw new ShapeError(`gatherBatch: ${x} with labels ${labels}, needs a u32 label a row`);
   const inputs = s.tensor([rows, ...x.shape.slice(1)], { label: "batch" });
   const batchLabels = s.tensor([rows], { dtype: "u32", label: "batch labels" });
+  const columns = x.size / count;
+  const vectors = columns % 4 === 0;
   s.run(
-    kernel.with({ SHUFFLE: shuffle }),
+    (vectors ? vectorKernel : kernel).with({ SHUFFLE: shuffle }),
     { x, labels, state, batch: inputs, batch_labels: batchLabels },
-    { count, columns: x.size / count, rows, stride, half_bits: halfBits(count), seed: seed >>> 0 },
+    { count, columns: vectors ? columns / 4 : columns, rows, stride, half_bits: halfBits(count), seed: seed >>> 0 },
   );
   return { inputs, labels: batchLabels };
 }

@@ -1,10 +1,11 @@
 import adamShader from "../../shaders/adam.wgsl";
 import advanceShader from "../../shaders/advance_step.wgsl";
 import sgdShader from "../../shaders/sgd.wgsl";
-import { type Engine, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { type Engine, type Grid, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 
-const sgdKernel = new Kernel(sgdShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-const adamKernel = new Kernel(adamShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+const vectors: Grid = ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!);
+const sgdKernel = new Kernel(sgdShader, vectors);
+const adamKernel = new Kernel(adamShader, vectors);
 const advanceKernel = new Kernel(advanceShader, () => [1]);
 
 /** Settings of SGD, in PyTorch's form: v = μv + g, w −= rate · v. */

@@ -2,7 +2,7 @@ import shader from "../../shaders/relu_backward.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { assertShape } from "./shapes.js";
 
-const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
 
 /** Gradient of relu: `dy` where relu's output `y` is positive, else 0. */
 export function reluBackward(s: Scheduler, y: Tensor, dy: Tensor, { out }: { out?: Tensor | undefined } = {}): Tensor {

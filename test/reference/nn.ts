@@ -34,14 +34,25 @@ export function crossEntropy(
   return { gradient, loss, right };
 }
 
-export function sgd({ rate, momentum, weightDecay }: { rate: number; momentum: number; weightDecay: number }) {
+export function sgd({
+  rate,
+  momentum,
+  weightDecay,
+  nesterov = false,
+}: {
+  rate: number;
+  momentum: number;
+  weightDecay: number;
+  nesterov?: boolean;
+}) {
   return (start: Numbers, gradients: Numbers[]): Float64Array => {
     const w = Float64Array.from(start);
     const v = new Float64Array(w.length);
     for (const gradient of gradients)
       for (let i = 0; i < w.length; i++) {
-        v[i] = momentum * v[i]! + gradient[i]! + weightDecay * w[i]!;
-        w[i]! -= rate * v[i]!;
+        const g = gradient[i]! + weightDecay * w[i]!;
+        v[i] = momentum * v[i]! + g;
+        w[i]! -= rate * (nesterov ? g + momentum * v[i]! : v[i]!);
       }
     return w;
   };
@@ -75,7 +86,7 @@ const mix = (x: number): number => {
   return (h ^ (h >>> 16)) >>> 0;
 };
 
-/** The order in which an epoch visits the rows: four Feistel rounds, walked until inside the range. */
+/** The order in which an epoch visits the rows: six Feistel rounds, walked until inside the range. */
 export function permutation(count: number, seed: number, epoch: number): number[] {
   const half = Math.max(1, Math.ceil(Math.log2(Math.max(count, 2)) / 2));
   const mask = 2 ** half - 1;
@@ -83,8 +94,8 @@ export function permutation(count: number, seed: number, epoch: number): number[
     let at = index;
     do {
       let [left, right] = [at >>> half, at & mask];
-      for (let round = 0; round < 4; round++)
-        [left, right] = [right, (left ^ (mix((right ^ seed ^ mix((4 * epoch + round) >>> 0)) >>> 0) & mask)) >>> 0];
+      for (let round = 0; round < 6; round++)
+        [left, right] = [right, (left ^ (mix((right ^ seed ^ mix((6 * epoch + round) >>> 0)) >>> 0) & mask)) >>> 0];
       at = ((left << half) | right) >>> 0;
     } while (at >= count);
     return at;
