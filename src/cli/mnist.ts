@@ -191,6 +191,7 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
   });
   const out = context.stdout;
   out.write(`\n${studyTable(data, widthOf(out))}`);
+  out.write("accuracies in %, time in s; slides': weights as the thesis' slides count them\n");
   for (const one of data.cases) out.write(caseNotes(one));
   if (data.sweep) out.write(`\n${sweepTable(data.sweep, widthOf(out))}`);
   if (json) writeAtomic(json, `${JSON.stringify(toJson(data), null, 2)}\n`);
@@ -270,7 +271,7 @@ function studyTable({ cases }: ReportData, width: number): string {
   const t10k = cases.some(({ full }) => full.t10kAccuracy !== undefined);
   const head = [
     "digits",
-    "network on",
+    "on",
     "layout",
     "slides'",
     "weights",
@@ -280,6 +281,7 @@ function studyTable({ cases }: ReportData, width: number): string {
     "error",
     "time",
   ];
+  const share = (value: number | undefined): string => (value === undefined ? "" : (100 * value).toFixed(1));
   const rows = cases.flatMap((one) => {
     const row = (name: string, network: ReportNetwork, error: string, time: string, digits = ""): string[] => [
       digits,
@@ -287,17 +289,21 @@ function studyTable({ cases }: ReportData, width: number): string {
       network.layout,
       formatCount(network.slideParameters),
       formatCount(network.parameters),
-      percent(network.curve.at(-1)?.train),
-      percent(network.testAccuracy),
-      ...(t10k ? [percent(network.t10kAccuracy)] : []),
+      share(network.curve.at(-1)?.train),
+      share(network.testAccuracy),
+      ...(t10k ? [share(network.t10kAccuracy)] : []),
       error,
       time,
     ];
     const { full, decomposed, centred, seconds } = one;
-    const error = one.decompositionError.toFixed(4);
     return [
-      row("pixels", full, "", formatSeconds(seconds.trainFull), nameOf(one.digits)),
-      row("loadings", decomposed, error, formatSeconds(seconds.decompose + seconds.trainDecomposed)),
+      row("pixels", full, "", seconds.trainFull.toFixed(1), nameOf(one.digits)),
+      row(
+        "loadings",
+        decomposed,
+        one.decompositionError.toFixed(4),
+        (seconds.decompose + seconds.trainDecomposed).toFixed(1),
+      ),
       row("centred", centred, "", ""),
     ];
   });
