@@ -3,6 +3,8 @@
 // its row of R is its pivot's floor alone and its column of R⁻¹ is zero, so products with R⁻¹ drop it and stay finite.
 // n³/3 flops for R, n³/3 for R⁻¹; one barrier a column.
 const WIDTH: u32 = 256u;
+// invocations side by side along a row
+const ACROSS: u32 = 32u;
 
 struct Params {
   n: u32,
@@ -21,6 +23,8 @@ var<workgroup> partial: array<f32, WIDTH>;
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let n = params.n;
+  let across = lane % ACROSS;
+  let down = lane / ACROSS;
   var trace = 0.0;
   for (var i = lane; i < n; i += WIDTH) { trace += g[i * n + i]; }
   partial[lane] = trace;
@@ -49,12 +53,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let factor = select(1.0 / max(pivot, 1e-37), 0.0, dependent);
     storageBarrier();
     workgroupBarrier();
-    // trailing update: G[i, j] -= G[k, i]·G[k, j] / pivot for k < i ≤ j
-    let trailing = n - k - 1u;
-    for (var e = lane; e < trailing * trailing; e += WIDTH) {
-      let i = k + 1u + e / trailing;
-      let j = k + 1u + e % trailing;
-      if (i <= j) { r[i * n + j] -= r[k * n + i] * r[k * n + j] * factor; }
+    // trailing update: G[i, j] -= G[k, i] / pivot · G[k, j] for k < i ≤ j
+    for (var i = k + 1u + down; i < n; i += WIDTH / ACROSS) {
+      let multiplier = r[k * n + i] * factor;
+      for (var j = i + across; j < n; j += ACROSS) { r[i * n + j] -= multiplier * r[k * n + j]; }
     }
     storageBarrier();
     workgroupBarrier();

@@ -1,14 +1,19 @@
-// What both Jacobi methods share: the order of the pairs and a rotation's scale.
+// What the Jacobi methods share: the order of the pairs and a rotation.
 
 // Pair `index` of a round in which every player meets one other: player `players - 1` stays, the others move round.
 fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
   let circle = players - 1u;
-  if (index == 0u) { return vec2<u32>(round % circle, players - 1u); }
-  return vec2<u32>((round + index) % circle, (round + circle - index) % circle);
+  var pair = vec2<u32>((round + index) % circle, (round + circle - index) % circle);
+  if (index == 0u) { pair = vec2<u32>(round % circle, circle); }
+  return vec2<u32>(min(pair.x, pair.y), max(pair.x, pair.y));
 }
 
-// 1/√x with one Newton step: inverseSqrt may be off in the last bits, and thousands of rotations would add that up.
-fn inverse_root(x: f32) -> f32 {
-  let y = inverseSqrt(x);
-  return y * (1.5 - 0.5 * x * y * y);
+// (sin φ, tan φ/2) of the smaller angle that makes the symmetric [[app, apq], [apq, aqq]] diagonal, apq ≠ 0. The sine is
+// taken from the half angle: its rounding then changes the angle, and lengths hardly (Rutishauser 1966), where cosines
+// rounded on their own would make the vectors shorter by a little in every one of thousands of rotations.
+fn jacobi_turn(app: f32, aqq: f32, apq: f32) -> vec2<f32> {
+  let theta = (aqq - app) / (2.0 * apq);
+  let t = select(-1.0, 1.0, theta >= 0.0) / (abs(theta) + sqrt(1.0 + min(theta * theta, 1e37)));
+  let half = t / (1.0 + sqrt(1.0 + t * t));
+  return vec2<f32>(2.0 * half / (1.0 + half * half), half);
 }

@@ -1,5 +1,6 @@
 import shader from "../../shaders/canonicalize_columns.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { lanesOf } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 
@@ -19,6 +20,10 @@ export function canonicalizeColumns(
   if (a.order !== 2 || order.size !== columns || flips.size !== columns)
     throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);
   const result = out ?? s.tensor(a.shape, { label: "canonical" });
-  s.run(kernel.with({ APPLY: apply }), { a, order, flips, out: result }, { rows: rows!, columns });
+  s.run(
+    kernel.with({ APPLY: apply, WIDTH: lanesOf(s.engine) || 64 }),
+    { a, order, flips, out: result },
+    { rows: rows!, columns },
+  );
   return result;
 }

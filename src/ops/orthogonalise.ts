@@ -5,6 +5,7 @@ import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
 import { normalizeColumns } from "./reduce.js";
 import { assertShape } from "./shapes.js";
+import { soleWorkgroup } from "./symmetricEigen.js";
 
 const kernel = new Kernel(choleskyShader, () => [1]);
 
@@ -21,7 +22,8 @@ export function cholesky(
   assertShape("cholesky", "the matrix", g, [n, n]);
   const r = s.tensor([n, n], { label: "R" });
   const inverse = s.tensor([n, n], { label: "R⁻¹" });
-  s.run(kernel, { g, r, inverse }, { n, ridge, threshold });
+  const WIDTH = soleWorkgroup(s);
+  s.run(kernel.with({ WIDTH, ACROSS: Math.min(WIDTH, 32) }), { g, r, inverse }, { n, ridge, threshold });
   return { r, inverse };
 }
 
@@ -32,7 +34,7 @@ const PASSES = 3;
  * Orthonormal columns Q (m×n) and upper triangular R (n×n) with A = Q·R, m ≥ n: shifted Cholesky QR (Fukaya, Kannan,
  * Nakatsukasa, Yamamoto & Yanagisawa 2020) with columns brought to norm 1 before every pass, so that badly scaled or
  * nearly dependent columns cost no accuracy. A column that depends exactly on earlier ones becomes zero in Q.
- * Each pass reads A twice and writes it once.
+ * Squares of entries must lie in the range of f32, so entries beyond 1e18 or below 1e-18 are not for it.
  */
 export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   const [m, n] = a.shape as [number, number];

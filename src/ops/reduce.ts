@@ -93,6 +93,10 @@ export const sumOfSquares = (s: Scheduler, x: Tensor, { axis, out }: Out & { axi
 export const sumOfMagnitudes = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
   reduce(s, x, axis, { name: "sumOfMagnitudes", term: "magnitude" }, out);
 
+/** Largest |x|, over one axis or over everything ([1]): the maximum norm. */
+export const largestMagnitude = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+  reduce(s, x, axis, { name: "largestMagnitude", term: "magnitude", combine: "maximum" }, out);
+
 /** ‖x‖ = √Σ x², over one axis or over everything ([1]): the Frobenius norm. */
 export function norm(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor {
   const squared = sumOfSquares(s, x, axis === undefined ? {} : { axis });

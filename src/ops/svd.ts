@@ -1,11 +1,27 @@
 import shader from "../../shaders/jacobi_svd.wgsl";
-import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import blockShader from "../../shaders/jacobi_svd_block.wgsl";
+import endShader from "../../shaders/jacobi_svd_end.wgsl";
+import startShader from "../../shaders/jacobi_svd_start.wgsl";
+import signShader from "../../shaders/sign_columns.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
+import { largestMagnitude } from "./reduce.js";
 import { permute } from "./stridedCopy.js";
+import { recordCheck, soleWorkgroup } from "./symmetricEigen.js";
+import { lanesOf } from "./variants.js";
 
+const BLOCK = 16;
 const kernel = new Kernel(shader, () => [1]);
+const start = new Kernel(startShader, ({ n }, { WIDTH }) => grid1d(n! * Math.ceil(n! / 4), WIDTH!));
+const between = new Kernel(blockShader, ({ blocks }) => [blocks! / 2]).with({ BLOCK });
+const within = new Kernel(blockShader, ({ blocks }) => [blocks!]).with({ BLOCK, WITHIN: true });
+const end = new Kernel(endShader, () => [1]);
+const sign = new Kernel(signShader, ({ columns }) => [columns!]);
+/** columns that one workgroup rotates by itself */
+const ONE_WORKGROUP = 128;
 const LARGEST = 1024;
+const SWEEPS = 14;
 
 /** A = U·diag(values)·Vᵀ with k = min(m, n): U m×k and V n×k with orthonormal columns, values falling. */
 export interface Svd {
@@ -16,20 +32,31 @@ export interface Svd {
 
 /**
  * Thin singular value decomposition of an m×n matrix, min(m, n) ≤ 1024: orthogonalisation of the long side, then one-sided
- * Jacobi rotations on the small triangle, so that no Gram matrix squares the condition number. Where a singular value is
- * zero, the column of U (or, for wide matrices, of V) is zero too.
+ * Jacobi rotations on the small triangle (Demmel & Veselić 1992), so that no Gram matrix squares the condition number.
+ * The entry of largest magnitude in every column of U is positive. Where a singular value is zero, the column of U (or, for
+ * wide matrices, of V) is zero too. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of
+ * blocks over the whole grid are recorded for 14 sweeps, and return at once when all is done.
  */
 export function svd(s: Scheduler, a: Tensor): Svd {
   const [m, n] = a.shape as [number, number];
   if (a.order !== 2) throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a matrix`);
-  if (m < n) {
-    const transposed = permute(s, a, [1, 0]);
-    const { u, values, v } = svd(s, transposed);
-    s.release(transposed);
-    return { u: v, values, v: u };
-  }
-  if (n > LARGEST) throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
-  if (m === n) return square(s, a);
+  if (Math.min(m, n) > LARGEST)
+    throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
+  const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
+  const { u, v } = result;
+  const WIDTH = lanesOf(s.engine) || 64;
+  s.run(sign.with({ WIDTH }), { u, v }, { rows_u: m, rows_v: n, columns: u.shape[1]! });
+  return result;
+}
+
+function wide(s: Scheduler, a: Tensor): Svd {
+  const transposed = permute(s, a, [1, 0]);
+  const { u, values, v } = tall(s, transposed);
+  s.release(transposed);
+  return { u: v, values, v: u };
+}
+
+function tall(s: Scheduler, a: Tensor): Svd {
   const { q, r } = orthogonalise(s, a);
   const small = square(s, r);
   const u = matmul(s, q, small.u);
@@ -39,14 +66,31 @@ export function svd(s: Scheduler, a: Tensor): Svd {
 
 function square(s: Scheduler, a: Tensor): Svd {
   const n = a.shape[0]!;
-  const [u, v, work, rotation] = ["U", "V", "SVD work", "SVD rotation"].map((label) => s.tensor([n, n], { label })) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const values = s.tensor([n], { label: "singular values" });
-  s.run(kernel, { a, work, rotation, u, values, v }, { n });
-  s.release(work, rotation);
+  const quads = Math.ceil(n / 4);
+  const temporary = (label: string, ...shape: number[]) => s.tensor(shape, { label });
+  const [u, values, v] = [temporary("U", n, n), temporary("singular values", n), temporary("V", n, n)];
+  const work = temporary("SVD work", n, 4 * quads);
+  const rotation = temporary("SVD rotation", n, 4 * quads);
+  const norms = temporary("SVD norms", n);
+  const software = lanesOf(s.engine);
+  if (n <= ONE_WORKGROUP) {
+    const own = kernel.with({ WIDTH: soleWorkgroup(s), TEAM: software ? 1 : n <= 32 ? 16 : 8 });
+    s.run(own, { a, work, rotation, norms, u, values, v }, { n });
+  } else {
+    const largest = largestMagnitude(s, a);
+    const state = s.tensor([2], { dtype: "u32", label: "SVD state" });
+    const blocks = 2 * Math.ceil(n / BLOCK / 2);
+    const [WIDTH, TEAM] = software ? [software, 1] : [256, 16];
+    s.run(start, { a, largest, work, rotation }, { n });
+    for (let sweep = 0; sweep < SWEEPS; sweep++) {
+      recordCheck(s, state, sweep === 0);
+      s.run(within.with({ WIDTH, TEAM }), { work, rotation, state }, { n, blocks, round: 0 });
+      for (let round = 0; round < blocks - 1; round++)
+        s.run(between.with({ WIDTH, TEAM }), { work, rotation, state }, { n, blocks, round });
+    }
+    s.run(end, { work, rotation, largest, norms, u, values, v }, { n });
+    s.release(largest, state);
+  }
+  s.release(work, rotation, norms);
   return { u, values, v };
 }

@@ -26,6 +26,7 @@ const samples: Sample[] = [
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
   (s, tensor) => ops.symmetricEigen(s, positive(tensor(5, 5))),
   (s, tensor) => ops.svd(s, tensor(5, 5)),
+  (s, tensor) => ops.svd(s, tensor(129, 129)),
   (s, tensor) => ops.kruskalResidual(s, tensor(5, 4, 3), null, [tensor(5, 2), tensor(4, 2), tensor(3, 2)]),
   (s, tensor) => ops.matmul(s, tensor(5, 20), tensor(20, 6)),
   (s, tensor) => ops.mttkrp(s, tensor(5, 4, 3), [tensor(5, 2), tensor(4, 2), tensor(3, 2)], 0),
@@ -66,7 +67,7 @@ const samples: Sample[] = [
   },
 ];
 /** Fewer invocations and rounds than on a GPU, to be quick, for shaders that have these constants. */
-const SMALLER = { WIDTH: 8, SWEEPS: 2 };
+const SMALLER = { WIDTH: 8, ACROSS: 4, TEAM: 2, BLOCK: 4, SWEEPS: 2 };
 
 const shaders = readdirSync(shaderFolder)
   .filter((file) => file.endsWith(".wgsl"))

@@ -1,0 +1,39 @@
+// Columns r of u (rows_u×columns) and of v (rows_v×columns) times the sign that makes u's entry of largest magnitude
+// positive, in place: what fixes the signs of singular vectors. One workgroup a column; u read twice, v once.
+const WIDTH: u32 = 64u;
+
+struct Params {
+  rows_u: u32,
+  rows_v: u32,
+  columns: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> u: array<f32>;
+@group(0) @binding(2) var<storage, read_write> v: array<f32>;
+
+var<workgroup> largest: array<f32, WIDTH>;
+
+@compute @workgroup_size(WIDTH)
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let column = group.x;
+  var best = 0.0;
+  for (var row = lane; row < params.rows_u; row += WIDTH) {
+    let value = u[row * params.columns + column];
+    // a later entry must be clearly larger: near ties keep the first, whatever the rounding
+    if (abs(value) > abs(best) * 1.0001) { best = value; }
+  }
+  largest[lane] = best;
+  workgroupBarrier();
+  var winner = 0.0;
+  for (var i = 0u; i < WIDTH; i++) {
+    if (abs(largest[i]) > abs(winner) * 1.0001) { winner = largest[i]; }
+  }
+  if (winner >= 0.0) { return; }
+  for (var row = lane; row < params.rows_u; row += WIDTH) {
+    u[row * params.columns + column] = -u[row * params.columns + column];
+  }
+  for (var row = lane; row < params.rows_v; row += WIDTH) {
+    v[row * params.columns + column] = -v[row * params.columns + column];
+  }
+}
