@@ -15,10 +15,10 @@ export interface Probes {
 /** The best of a few shapes of each probe; about a second of work. */
 export async function probe(engine: Engine): Promise<Probes> {
   let flops = 0;
-  for (const CHAINS of [4, 8, 16]) {
+  for (const FUSED of [true, false]) {
     const invocations = 2 ** 16;
-    const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { CHAINS });
-    const work = (rounds: number) => 8 * CHAINS * rounds * invocations;
+    const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { FUSED });
+    const work = (rounds: number) => 64 * rounds * invocations;
     const time = async (rounds: number): Promise<number> => {
       const record = (s: Scheduler) => s.run(kernel, { out: s.tensor([invocations]) }, { rounds, factor: 0.5 });
       return fastest(engine, record);

@@ -123,16 +123,14 @@ fn forward(samples_quad: u32, steps: u32) {
       for (var i = 0u; i < 4u; i++) {
         var value = y[i];
         if (params.modifiers[layer].x > 0.0) { value = max(value, vec4<f32>()); }
-        if (DROPOUT && params.modifiers[layer].y > 0.0) {
-          let element = samples_quad * 4u * outputs + 4u * q + i;
-          value *= vec4<f32>(
-            kept(element, layer, steps),
-            kept(element + outputs, layer, steps),
-            kept(element + 2u * outputs, layer, steps),
-            kept(element + 3u * outputs, layer, steps),
-          );
-        }
         scratch[place + 4u * q + i] = value;
+      }
+    }
+    if (DROPOUT && params.modifiers[layer].y > 0.0) {
+      // one by one: drivers that unroll would else make 16 copies of the random numbers' code, and take a minute for it
+      for (var i = 0u; i < 4u * outputs; i++) {
+        let element = (4u * samples_quad + i % 4u) * outputs + i / 4u;
+        scratch[place + i / 4u][i % 4u] *= kept(element, layer, steps);
       }
     }
   }

@@ -56,7 +56,8 @@ export function svdCase(n: number): Case {
     bytes: 4 * (3 * n * n + n),
     work: { op: "svd", a },
     tolerance: 1e-4,
-    counts: { dispatches: 1, submits: 1, readbacks: 0 },
+    // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps
+    counts: { dispatches: n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32)), submits: 1, readbacks: 0 },
     run(s, [x]) {
       const { values: singular, u, v } = svd(s, x!);
       return [singular, u, v];

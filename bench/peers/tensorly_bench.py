@@ -1,0 +1,213 @@
+"""TensorLy's rows of the benchmark: the same cases on NumPy (CPU) and, where it finds a device, on PyTorch (CUDA).
+
+    python tensorly_bench.py cases.json rows.json
+
+`npm run bench -- --tensorly python3` writes the first file, runs this and joins what it writes to the table. Needs numpy and
+tensorly; torch with CUDA where there is one. Inputs are the same numbers as everywhere (a hash of seed and index); results
+are held against the same computation in float64. Not interleaved with the other rows: it runs before them.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+import tensorly as tl
+from tensorly.decomposition import parafac, tucker
+from tensorly.tenalg import mode_dot, unfolding_dot_khatri_rao
+
+SECONDS = 5.0  # a case and backend
+ROUNDS = 9
+
+
+def mix(x):
+    """lowbias32, as in bench/inputs.ts."""
+    x = x.astype(np.uint32)
+    x ^= x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x
+
+
+def values(spec):
+    shape = spec["shape"]
+    low, high = spec.get("low", -1), spec.get("high", 1)
+    start = int(mix(np.array([spec["seed"]], dtype=np.uint32))[0])
+    index = np.arange(int(np.prod(shape)), dtype=np.uint64) + start
+    hashed = mix((index & 0xFFFFFFFF).astype(np.uint32)).astype(np.float64)
+    return (low + hashed * ((high - low) / 2**32)).astype(np.float32).reshape(shape)
+
+
+def planted(spec):
+    shape, rank, noise = spec["shape"], spec["rank"], spec["noise"]
+    factors = made(spec, rank)
+    full = np.einsum("ir,jr,kr->ijk", *[f.astype(np.float64) for f in factors], optimize=True)
+    return (full + values({"shape": shape, "seed": spec["seed"], "low": -noise, "high": noise})).astype(np.float32)
+
+
+def made(spec, rank):
+    return [
+        values({"shape": [extent, rank], "seed": spec["seed"] * 16 + mode + 1})
+        for mode, extent in enumerate(spec["shape"])
+    ]
+
+
+def relative(got, want):
+    return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+
+
+def cp_sweep(x, start):
+    """One sweep of ALS by TensorLy's own loop; weights and factors."""
+    rank = start[0].shape[1]
+    return parafac(
+        x,
+        rank,
+        n_iter_max=1,
+        init=(tl.ones(rank, **tl.context(x)), start),
+        normalize_factors=False,
+        tol=0,
+        linesearch=False,
+    )
+
+
+def case_of(work):
+    """Operands in float32, what is computed, and the error of a result; None for what TensorLy has nothing for."""
+    op = work["op"]
+    if op in ("matmul", "gram", "eigen", "svd", "cholesky", "orthogonalise", "training"):
+        # TensorLy leaves these to its backend; matmul and gram stand for that
+        if op == "matmul":
+            a, b = values(work["a"]), values(work["b"])
+            columns = slice(0, None, max(1, b.shape[1] // 16))
+            want = a.astype(np.float64) @ b[:, columns].astype(np.float64)
+            return [a, b], lambda x, y: tl.matmul(x, y), lambda got: relative(got[:, columns], want)
+        if op == "gram":
+            a = values(work["a"])
+            want = a.astype(np.float64).T @ a.astype(np.float64)
+            return [a], lambda x: tl.matmul(tl.transpose(x), x), lambda got: relative(got, want)
+        return None
+    if op == "modeProduct":
+        x, u, mode = values(work["x"]), values(work["u"]), work["mode"]
+        want = np.moveaxis(np.tensordot(u.astype(np.float64), x.astype(np.float64), (1, mode)), 0, mode)
+        return [x, u], lambda t, m: mode_dot(t, m, mode), lambda got: relative(got, want)
+    if op == "mttkrp":
+        x, factors, mode = values(work["x"]), [values(f) for f in work["factors"]], work["mode"]
+        others = [f.astype(np.float64) for i, f in enumerate(factors) if i != mode]
+        unfolded = np.moveaxis(x, mode, 0).reshape(x.shape[mode], -1)
+        rows = slice(0, None, max(1, x.shape[mode] // 16))
+        want = unfolded[rows].astype(np.float64) @ khatri_rao_64(others)
+        compute = lambda t, *given: unfolding_dot_khatri_rao(t, (None, list(given)), mode)  # skips the one of `mode`
+        return [x, *factors], compute, lambda got: relative(got[rows], want)
+    if op == "cpSweep":
+        x, start = planted(work["x"]), [values(f) for f in work["factors"]]
+        want = tl.cp_to_tensor(cp_sweep(x.astype(np.float64), [f.astype(np.float64) for f in start]))
+        scale = np.sqrt(np.mean(want**2))
+
+        def error(weights, *factors):
+            full = np.einsum("r,ir,jr,kr->ijk", weights, *factors, optimize=True)
+            return float(np.sqrt(np.mean((full - want) ** 2)) / scale)
+
+        return [x, *start], lambda t, *given: flat(cp_sweep(t, list(given))), error
+    if op == "hooiSweep":
+        x, ranks = planted(work["x"]), work["ranks"]
+        bases = [np.linalg.qr(f.astype(np.float64))[0] for f in made(work["x"], work["x"]["rank"])]
+        core = np.einsum("ijk,ia,jb,kc->abc", x.astype(np.float64), *bases, optimize=True)
+
+        def error(_, *factors):
+            got = np.einsum("ijk,ia,jb,kc->abc", x.astype(np.float64), *factors, optimize=True)
+            loss = max(np.max(np.abs(f.T @ f - np.eye(f.shape[1]))) for f in factors)
+            return float(max(0, loss, 1 - np.sum(got**2) / np.sum(core**2)))
+
+        def sweep(t, *given):
+            zeros = tl.zeros(tuple(ranks), **tl.context(t))
+            return flat(tucker(t, ranks, n_iter_max=1, init=(zeros, list(given)), tol=0))
+
+        # near the answer, as the other rows start
+        start = [np.linalg.qr(2 * m + values(f))[0].astype(np.float32) for m, f in zip(made(work["x"], work["x"]["rank"]), work["factors"])]
+        return [x, *start], sweep, error
+    return None
+
+
+def khatri_rao_64(matrices):
+    out = matrices[0]
+    for matrix in matrices[1:]:
+        out = (out[:, None, :] * matrix[None, :, :]).reshape(-1, matrix.shape[1])
+    return out
+
+
+def flat(decomposed):
+    first, factors = decomposed
+    return [first, *factors]
+
+
+def backends():
+    yield "numpy", f"TensorLy {tl.__version__} on NumPy (CPU)", lambda a: a, lambda: None, np.asarray
+    try:
+        import torch
+    except ImportError:
+        return
+    if not torch.cuda.is_available():
+        return
+    name = torch.cuda.get_device_name()
+    yield (
+        "pytorch",
+        f"TensorLy {tl.__version__} on PyTorch {torch.__version__} (CUDA, {name})",
+        lambda a: torch.from_numpy(a).cuda(),
+        torch.cuda.synchronize,
+        lambda t: t.cpu().numpy() if hasattr(t, "cpu") else np.asarray(t),
+    )
+
+
+def measure(backend, case, upload, wait, download):
+    # references are NumPy's; only what is timed is the backend's
+    tl.set_backend("numpy")
+    prepared = case_of(case["work"])
+    if prepared is None:
+        return None
+    operands, compute, error_of = prepared
+    tl.set_backend(backend)
+    resident = [upload(operand) for operand in operands]
+    found = compute(*resident)
+    wait()
+    results = [np.asarray(download(part), dtype=np.float64) for part in (found if isinstance(found, list) else [found])]
+    error = error_of(*results)
+    repetitions, took = 1, 0.0
+    while True:
+        started = time.perf_counter()
+        for _ in range(repetitions):
+            compute(*resident)
+        wait()
+        took = time.perf_counter() - started
+        if took > 0.1 or repetitions >= 512:
+            break
+        repetitions = min(512, repetitions * 2)
+    samples, begun = [], time.perf_counter()
+    while len(samples) < ROUNDS and (len(samples) < 3 or time.perf_counter() - begun < SECONDS):
+        started = time.perf_counter()
+        for _ in range(repetitions):
+            compute(*resident)
+        wait()
+        samples.append(1000 * (time.perf_counter() - started) / repetitions)
+    return {"error": error, "samples": samples}
+
+
+def main(cases_file, rows_file):
+    with open(cases_file) as file:
+        cases = json.load(file)
+    rows = []
+    for backend, party, upload, wait, download in backends():
+        for case in cases:
+            try:
+                row = measure(backend, case, upload, wait, download)
+            except Exception as problem:  # one case must not take the others with it
+                row = {"error": None, "samples": [], "message": f"{type(problem).__name__}: {problem}"}
+            if row is not None:
+                rows.append({"case": case["name"], "party": party, **row})
+                print(f"{party}: {case['name']}", file=sys.stderr)
+    with open(rows_file, "w") as file:
+        json.dump(rows, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
