@@ -1,3 +1,4 @@
+export { Chain } from "./chain.js";
 export * from "./layer.js";
 export * from "./layers.js";
 export * from "./optimisers.js";

@@ -1,4 +1,4 @@
-import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
 
 /** A trainable tensor of a layer and its gradient. A network puts both into arenas, so that an optimiser is one dispatch. */
 export class Parameter {
@@ -7,9 +7,13 @@ export class Parameter {
   constructor(
     readonly name: string,
     readonly shape: readonly number[],
-    /** records the start values */
-    readonly initialize: (s: Scheduler, out: Tensor, seed: number) => void,
-  ) {}
+    /** records the start values, or has them */
+    readonly start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
+  ) {
+    const size = shape.reduce((a, b) => a * b, 1);
+    if (start instanceof Float32Array && start.length !== size)
+      throw new ShapeError(`${name}: ${start.length} start values, needs ${size} (${formatShape(shape)})`);
+  }
 
   /** @internal Gives the parameter its place. */
   place(value: Tensor, gradient: Tensor): void {
@@ -93,10 +97,11 @@ export async function allocateParameters(
       arena.rows(offsets[index]!, offsets[index]! + size).reshape(parameter.shape);
     parameter.place(view(values), view(gradients));
   });
-  if (parameters.length)
+  for (const { start, value } of parameters) if (start instanceof Float32Array) value.write(start);
+  if (parameters.some(({ start }) => typeof start === "function"))
     await engine.run((s) => {
-      parameters.forEach((parameter, index) => {
-        parameter.initialize(s, parameter.value, seed * 1000 + index);
+      parameters.forEach(({ start, value }, index) => {
+        if (typeof start === "function") start(s, value, seed * 1000 + index);
       });
     }, "initialize parameters");
   return {

@@ -11,9 +11,10 @@ import {
   trainDense,
   trainingState,
 } from "../ops/index.js";
+import { releaseTemporaries } from "./chain.js";
 import { denseLayers, isSmall } from "./dense.js";
 import type { Optimiser } from "./optimisers.js";
-import { releaseTemporaries, type Sequential } from "./sequential.js";
+import type { Sequential } from "./sequential.js";
 
 /** Samples (N×…) with a class each ([N], u32), on the GPU. */
 export interface Dataset {
