@@ -127,7 +127,7 @@ export interface Peer {
   /** `jax-js 0.1.25` */
   name: string;
   /** null where it cannot do this work at all */
-  prepare(work: Work, inputs: Inputs): Promise<Prepared | null>;
+  prepare(work: Work, inputs: Inputs, isRight: (outputs: readonly Float32Array[]) => boolean): Promise<Prepared | null>;
 }
 
 /** What a peer's module exports. */

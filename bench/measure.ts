@@ -95,7 +95,10 @@ export async function measure(
   options.onStep?.("inputs and reference");
   const inputs = each.inputs();
   const check = each.reference(inputs);
-  const parties = partiesOf(device, each, inputs, peers, options.variants);
+  const isRight = (outputs: readonly Float32Array[]): boolean => check(outputs) <= each.tolerance;
+  const own = oursOf(device, each, inputs, options.variants);
+  const others = peers.map((peer) => party(peer.name, () => peer.prepare(each.work, inputs, isRight)));
+  const parties = [...own, ...others];
   try {
     for (const party of parties) {
       options.onStep?.(`${party.row.party}: first run`);
@@ -151,11 +154,11 @@ export async function measure(
   };
 }
 
-/** Ours, our variants, the peers. Each of ours has an engine of its own on the shared device, so that it counts apart. */
-function partiesOf(device: GPUDevice, each: Case, inputs: Inputs, peers: readonly Peer[], variants: boolean): Party[] {
+/** Ours and our variants, each with an engine of its own on the shared device, so that it counts apart. */
+function oursOf(device: GPUDevice, each: Case, inputs: Inputs, variants: boolean): Party[] {
   const own = (name: string, forced: Record<string, string>): Party => {
     const engine = new Engine(device, { variants: forced });
-    return { row: emptyRow(name), prepare: () => prepareOurs(engine, each, inputs), engine, samples: [] };
+    return { ...party(name, () => prepareOurs(engine, each, inputs)), engine };
   };
   const parties = [own(OURS, {})];
   const { family } = each;
@@ -167,10 +170,10 @@ function partiesOf(device: GPUDevice, each: Case, inputs: Inputs, peers: readonl
     if (kernels.length > 1)
       parties.push(...kernels.map(([variant]) => own(`${OURS} (${variant})`, { [family]: variant })));
   }
-  for (const peer of peers)
-    parties.push({ row: emptyRow(peer.name), prepare: () => peer.prepare(each.work, inputs), samples: [] });
   return parties;
 }
+
+const party = (name: string, prepare: Party["prepare"]): Party => ({ row: emptyRow(name), prepare, samples: [] });
 
 const emptyRow = (party: string): Row => ({
   party,

@@ -32,20 +32,20 @@ const library = {
 
 const upload = (data, shape) => np.array(data, { shape: [...shape] });
 
-async function prepare(work, inputs) {
+async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length) {
     const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
     const all = work.x ? [work.x, ...shapes] : shapes;
-    return fastest(ways, (way) =>
+    const prepareWay = (way) =>
       repeated(
         (...operands) => way.apply(library, ...operands),
         way.operands.map((at) => upload(inputs[at], all[at].shape)),
-      ),
-    );
+      );
+    return fastest(ways, prepareWay, isRight);
   }
   if (work.op === "training") return training(work.network, inputs);
-  if (work.op === "cpSweep") return fastest(sweeps, (way) => cpSweep(way.sweep, work, inputs));
+  if (work.op === "cpSweep") return fastest(sweeps, (way) => cpSweep(way.sweep, work, inputs), isRight);
   if (work.op === "hooiSweep") return hooiSweep(work, inputs);
   return linearAlgebra(work, inputs);
 }
@@ -55,21 +55,24 @@ async function repeated(compute, operands, toOutputs = (results) => results) {
   await blockUntilReady(operands);
   const f = jit(compute);
   let results = [];
-  const drop = () => {
-    for (const array of results.splice(0)) array.dispose();
+  const drop = (arrays) => {
+    for (const array of arrays) array.dispose();
   };
   return {
     async run(times) {
-      for (let i = 0; i < times; i++) {
-        drop();
+      drop(results.splice(0));
+      // all are kept until they are there: what is dropped before is never computed
+      const runs = Array.from({ length: times }, () => {
         const found = f(...operands.map((operand) => operand.ref));
-        results = Array.isArray(found) ? found : [found];
-      }
-      await blockUntilReady(results);
+        return Array.isArray(found) ? found : [found];
+      });
+      await blockUntilReady(runs.flat());
+      results = runs.pop();
+      drop(runs.flat());
     },
     outputs: async () => toOutputs(await Promise.all(results.map((array) => array.ref.data()))),
     destroy() {
-      drop();
+      drop(results);
       f.dispose();
       for (const operand of operands) operand.dispose();
     },

@@ -101,50 +101,54 @@ class Graph {
   }
 }
 
-async function prepare(work, inputs) {
+async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length === 0) return null;
   const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
   const all = work.x ? [work.x, ...shapes] : shapes;
-  return fastest(ways, async (way) => {
-    const graph = new Graph();
-    const places = [...new Set(way.operands)];
-    const values = places.map((at) => ({ name: `x${at}`, shape: [...all[at].shape] }));
-    const result = way.apply(graph.library, ...way.operands.map((at) => values[places.indexOf(at)]));
-    const model = graph.encode(values, result);
-    const options = { executionProviders: ["webgpu"], preferredOutputLocation: "gpu-buffer" };
-    const session = await ort.InferenceSession.create(model, options);
-    const device = await ort.env.webgpu.device;
-    const buffers = [];
-    const onGpu = (dims, data) => {
-      // STORAGE | COPY_SRC | COPY_DST
-      const buffer = device.createBuffer({ size: Math.ceil(size(dims) / 4) * 16, usage: 0x80 | 0x4 | 0x8 });
-      buffers.push(buffer);
-      if (data) device.queue.writeBuffer(buffer, 0, data);
-      return ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims });
-    };
-    const feeds = Object.fromEntries(places.map((at, index) => [`x${at}`, onGpu(values[index].shape, inputs[at])]));
-    const output = onGpu(result.shape);
-    return {
-      async run(times) {
-        for (let i = 0; i < times; i++) await session.run(feeds, { [result.name]: output });
-        await device.queue.onSubmittedWorkDone();
-      },
-      async outputs() {
-        const bytes = size(result.shape) * 4;
-        const staging = device.createBuffer({ size: Math.ceil(bytes / 16) * 16, usage: 0x1 | 0x8 });
-        const encoder = device.createCommandEncoder();
-        encoder.copyBufferToBuffer(output.gpuBuffer, 0, staging, 0, staging.size);
-        device.queue.submit([encoder.finish()]);
-        await staging.mapAsync(1);
-        const data = new Float32Array(staging.getMappedRange().slice(0, bytes));
-        staging.destroy();
-        return [data];
-      },
-      destroy() {
-        session.release();
-        for (const buffer of buffers) buffer.destroy();
-      },
-    };
-  });
+  return fastest(
+    ways,
+    async (way) => {
+      const graph = new Graph();
+      const places = [...new Set(way.operands)];
+      const values = places.map((at) => ({ name: `x${at}`, shape: [...all[at].shape] }));
+      const result = way.apply(graph.library, ...way.operands.map((at) => values[places.indexOf(at)]));
+      const model = graph.encode(values, result);
+      const options = { executionProviders: ["webgpu"], preferredOutputLocation: "gpu-buffer" };
+      const session = await ort.InferenceSession.create(model, options);
+      const device = await ort.env.webgpu.device;
+      const buffers = [];
+      const onGpu = (dims, data) => {
+        // STORAGE | COPY_SRC | COPY_DST
+        const buffer = device.createBuffer({ size: Math.ceil(size(dims) / 4) * 16, usage: 0x80 | 0x4 | 0x8 });
+        buffers.push(buffer);
+        if (data) device.queue.writeBuffer(buffer, 0, data);
+        return ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims });
+      };
+      const feeds = Object.fromEntries(places.map((at, index) => [`x${at}`, onGpu(values[index].shape, inputs[at])]));
+      const output = onGpu(result.shape);
+      return {
+        async run(times) {
+          for (let i = 0; i < times; i++) await session.run(feeds, { [result.name]: output });
+          await device.queue.onSubmittedWorkDone();
+        },
+        async outputs() {
+          const bytes = size(result.shape) * 4;
+          const staging = device.createBuffer({ size: Math.ceil(bytes / 16) * 16, usage: 0x1 | 0x8 });
+          const encoder = device.createCommandEncoder();
+          encoder.copyBufferToBuffer(output.gpuBuffer, 0, staging, 0, staging.size);
+          device.queue.submit([encoder.finish()]);
+          await staging.mapAsync(1);
+          const data = new Float32Array(staging.getMappedRange().slice(0, bytes));
+          staging.destroy();
+          return [data];
+        },
+        destroy() {
+          session.release();
+          for (const buffer of buffers) buffer.destroy();
+        },
+      };
+    },
+    isRight,
+  );
 }

@@ -30,31 +30,35 @@ async function done() {
   await backend.device.queue.onSubmittedWorkDone();
 }
 
-async function prepare(work, inputs) {
+async function prepare(work, inputs, isRight) {
   if (work.op === "training") return training(work.network, inputs);
   const ways = waysOf(work).filter(({ name }) => name !== "einsum" || work.op === "modeProduct");
   if (ways.length === 0) return null;
   const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
   const all = work.x ? [work.x, ...shapes] : shapes;
-  return fastest(ways, async (way) => {
-    const operands = way.operands.map((at) => tf.tensor(inputs[at], [...all[at].shape]));
-    let result = null;
-    await done();
-    return {
-      async run(times) {
-        for (let i = 0; i < times; i++) {
+  return fastest(
+    ways,
+    async (way) => {
+      const operands = way.operands.map((at) => tf.tensor(inputs[at], [...all[at].shape]));
+      let result = null;
+      await done();
+      return {
+        async run(times) {
+          for (let i = 0; i < times; i++) {
+            result?.dispose();
+            result = tf.tidy(() => way.apply(library, ...operands));
+          }
+          await done();
+        },
+        outputs: async () => [await result.data()],
+        destroy() {
           result?.dispose();
-          result = tf.tidy(() => way.apply(library, ...operands));
-        }
-        await done();
-      },
-      outputs: async () => [await result.data()],
-      destroy() {
-        result?.dispose();
-        tf.dispose(operands);
-      },
-    };
-  });
+          tf.dispose(operands);
+        },
+      };
+    },
+    isRight,
+  );
 }
 
 async function training(network, inputs) {

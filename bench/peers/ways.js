@@ -157,17 +157,24 @@ function mttkrp({ x, factors, mode }, einsum) {
 }
 
 /**
- * Tries every way and keeps the one that is fastest after a warm-up. One that cannot run is passed over; where none can,
- * the first error is thrown.
+ * Tries every way and keeps the one that is fastest after a warm-up. One that cannot run, or whose result is wrong (beyond
+ * a device's limits libraries answer zeros at once), is passed over. Where none is right a wrong one stays, for the caller to
+ * find out; where none runs, the first error is thrown.
  */
-export async function fastest(ways, prepare) {
+export async function fastest(ways, prepare, isRight) {
   let best = null;
+  let wrong = null;
   let failure = null;
   for (const way of ways) {
     let prepared;
     try {
       prepared = await prepare(way);
       await prepared.run(1);
+      if (!isRight(await prepared.outputs())) {
+        if (wrong) prepared.destroy();
+        else wrong = { prepared, name: way.name };
+        continue;
+      }
       let least = Number.POSITIVE_INFINITY;
       for (let attempt = 0; attempt < (ways.length > 1 ? 3 : 0); attempt++) {
         const started = performance.now();
@@ -184,6 +191,8 @@ export async function fastest(ways, prepare) {
       failure ??= error;
     }
   }
+  if (best) wrong?.prepared.destroy();
+  best ??= wrong;
   if (!best) throw failure;
   return { ...best.prepared, ...(ways.length > 1 && { way: best.name }) };
 }
