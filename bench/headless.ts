@@ -19,7 +19,7 @@ const withoutPeers: Plugin = {
 
 export async function buildPage(peers: boolean): Promise<Record<string, string | Uint8Array>> {
   const built = (await build({
-    root: join(here, "page"),
+    root: join(here, "page/headless"),
     configFile: false,
     logLevel: "error",
     base: "./",
