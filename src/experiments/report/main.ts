@@ -1,120 +1,16 @@
 import * as Plot from "@observablehq/plot";
-import { type CurvePoint, type ReportCase, type ReportData, type ReportNetwork, unpack } from "./data.js";
+import {
+  accuracyChart,
+  componentImages,
+  confusionTable,
+  type Dots,
+  imageGrids,
+  loadingHistogram,
+  loadingScatter,
+} from "./charts.js";
+import { type ReportCase, type ReportData, type ReportNetwork, unpack } from "./data.js";
+import { card, chartStyle, choices, count, h, nameOf, PIXELS, percent, plot } from "./elements.js";
 import "./style.css";
-
-const SIDE = 28;
-const PIXELS = SIDE * SIDE;
-const GRID = 10;
-/** Okabe and Ito's colours, told apart with any colour vision; the tenth is grey. */
-const CLASS_COLOURS = [
-  "#0072b2",
-  "#d55e00",
-  "#009e73",
-  "#cc79a7",
-  "#e69f00",
-  "#56b4e9",
-  "#8a6d00",
-  "#9467bd",
-  "#b2182b",
-  "#777777",
-];
-
-const percent = (share: number, digits = 1): string => `${(100 * share).toFixed(digits)} %`;
-const nameOf = (digits: readonly number[]): string =>
-  digits.length === 10 ? "all ten digits" : `digits ${digits.join(", ")}`;
-const count = (value: number): string => value.toLocaleString("en-US");
-
-type Child = Node | string | null | undefined;
-
-/** An element with attributes and children. */
-function h<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  attributes: Record<string, string> = {},
-  ...children: Child[]
-): HTMLElementTagNameMap[K] {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.filter((child): child is Node | string => child !== null && child !== undefined));
-  return element;
-}
-
-const card = (title: string, words: string, ...children: Child[]): HTMLElement =>
-  h("section", { class: "card" }, h("h2", {}, title), h("p", {}, words), ...children);
-
-/** Buttons of which one is pressed. */
-function choices<T>(
-  label: string,
-  options: readonly (readonly [string, T])[],
-  choose: (value: T) => void,
-): HTMLElement {
-  const group = h("div", { class: "choices", role: "group", "aria-label": label });
-  const buttons = options.map(([name, value], index) => {
-    const button = h("button", { type: "button", "aria-pressed": String(index === 0) }, name);
-    button.addEventListener("click", () => {
-      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
-      choose(value);
-    });
-    return button;
-  });
-  group.append(...buttons);
-  choose(options[0]![1]);
-  return group;
-}
-
-/** A colour of grey for 0 to 1, or from blue over white to orange for −1 to 1. */
-const grey = (value: number): [number, number, number] => {
-  const level = Math.round(255 * Math.min(1, Math.max(0, value)));
-  return [level, level, level];
-};
-const diverging = (value: number): [number, number, number] => {
-  const v = Math.min(1, Math.max(-1, value));
-  const [r, g, b] = v > 0 ? [213, 94, 0] : [0, 114, 178];
-  const mix = (end: number) => Math.round(247 + (end - 247) * Math.abs(v));
-  return [mix(r), mix(g), mix(b)];
-};
-
-/** Draws images of 28×28 side by side, `columns` in a row. */
-function drawImages(
-  values: ArrayLike<number>,
-  images: number,
-  columns: number,
-  colour: (value: number) => [number, number, number],
-  label: string,
-): HTMLCanvasElement {
-  const canvas = h("canvas", { role: "img", "aria-label": label });
-  canvas.width = columns * SIDE;
-  canvas.height = Math.ceil(images / columns) * SIDE;
-  const context = canvas.getContext("2d")!;
-  const picture = context.createImageData(canvas.width, canvas.height);
-  for (let image = 0; image < images; image++) {
-    const [left, top] = [(image % columns) * SIDE, Math.floor(image / columns) * SIDE];
-    for (let pixel = 0; pixel < PIXELS; pixel++) {
-      const at = 4 * ((top + Math.floor(pixel / SIDE)) * canvas.width + left + (pixel % SIDE));
-      picture.data.set([...colour(values[image * PIXELS + pixel]!), 255], at);
-    }
-  }
-  context.putImageData(picture, 0, 0);
-  return canvas;
-}
-
-/** A chart that is drawn again when the theme or its width changes. */
-const redraws = new Set<() => void>();
-function plot(make: (width: number) => Element, label: string): HTMLElement {
-  const box = h("div", { class: "plot", role: "img", "aria-label": label });
-  let width = 0;
-  const draw = (): void => {
-    if (box.clientWidth) box.replaceChildren(make(Math.max(260, box.clientWidth)));
-  };
-  new ResizeObserver(() => {
-    if (Math.abs(box.clientWidth - width) < 2) return;
-    width = box.clientWidth;
-    draw();
-  }).observe(box);
-  redraws.add(draw);
-  return box;
-}
-
-const chartStyle = { background: "transparent", color: "var(--text)", fontSize: "12px", overflow: "visible" };
 
 function summary(data: ReportData): HTMLElement {
   const t10k = data.cases.some(({ full }) => full.t10kAccuracy !== undefined);
@@ -188,78 +84,22 @@ function summary(data: ReportData): HTMLElement {
 }
 
 function images(one: ReportCase): HTMLElement {
-  const bytes = unpack(one.originals);
-  const approximations = unpack(one.reconstructions);
-  const shown = one.originals.shape[0]!;
-  const originals = Float32Array.from(bytes, (value) => value / 255);
-  const residuals = originals.map((value, index) => value - approximations[index]!);
-  const picked = h("div", { class: "picked", "aria-live": "polite" });
-  const frames: HTMLElement[] = [];
-  let current = 0;
-  const pick = (index: number): void => {
-    current = Math.min(shown - 1, Math.max(0, index));
-    for (const frame of frames) {
-      frame.style.left = `${(current % GRID) * 10}%`;
-      frame.style.top = `${Math.floor(current / GRID) * 10}%`;
-    }
-    const part = (values: Float32Array) => values.subarray(current * PIXELS, (current + 1) * PIXELS);
-    const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
-    const digit = one.digits[one.originalLabels[current]!];
-    picked.textContent = `Image ${current + 1}: a ${digit}. ${percent((norm(part(residuals)) / norm(part(originals))) ** 2, 0)} of its energy is in the residual.`;
-  };
-  const grid = (title: string, words: string, values: ArrayLike<number>, colour: typeof grey): HTMLElement => {
-    const frame = h("div", { class: "frame" });
-    frames.push(frame);
-    const box = h(
-      "div",
-      { class: "grid", tabindex: "0", role: "group", "aria-label": `${title}; arrow keys move the mark` },
-      drawImages(values, shown, GRID, colour, title),
-      frame,
-    );
-    box.addEventListener("pointermove", (event) => {
-      const { left, top, width, height } = box.getBoundingClientRect();
-      const column = Math.floor((GRID * (event.clientX - left)) / width);
-      pick(GRID * Math.floor((GRID * (event.clientY - top)) / height) + Math.min(GRID - 1, Math.max(0, column)));
-    });
-    box.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -GRID, ArrowDown: GRID }[event.key];
-      if (step === undefined) return;
-      event.preventDefault();
-      pick(current + step);
-    });
-    return h("figure", {}, box, h("figcaption", {}, h("strong", {}, title), ` ${words}`));
-  };
-  const grids = h(
-    "div",
-    { class: "grids" },
-    grid("Original", "the first hundred training images", originals, grey),
-    grid(`Rank ${one.rank}`, "what the loadings keep; below 0 is drawn black, above 1 white", approximations, grey),
-    grid("Residual", `original − rank ${one.rank}: orange is missing, blue is too much`, residuals, diverging),
-  );
-  pick(0);
+  const grids = imageGrids("the first hundred training images");
+  grids.set({
+    originals: Float32Array.from(unpack(one.originals), (value) => value / 255),
+    approximations: unpack(one.reconstructions) as Float32Array,
+    digits: one.originalLabels.map((label) => one.digits[label]!),
+    rank: one.rank,
+  });
   return card(
     "Images",
     "Point at an image, or move the mark with the arrow keys: it is the same image in all three.",
-    grids,
-    picked,
+    grids.element,
   );
 }
 
 function components(one: ReportCase): HTMLElement {
-  const values = unpack(one.components);
-  const [rank] = one.components.shape as [number, number];
-  const figures = Array.from({ length: rank }, (_, r) => {
-    const image = (values as Float32Array).subarray(r * PIXELS, (r + 1) * PIXELS);
-    const largest = Math.max(...image.map(Math.abs)) || 1;
-    const canvas = drawImages(
-      image.map((v) => v / largest),
-      1,
-      1,
-      diverging,
-      `component ${r + 1}`,
-    );
-    return h("figure", {}, canvas, h("figcaption", {}, String(r + 1)));
-  });
+  const figures = componentImages(unpack(one.components), one.components.shape[0]!);
   return card(
     "Components",
     "An image is about a sum of these, each weighted by a loading; orange adds ink, blue takes it away. The first is close to the mean image.",
@@ -274,216 +114,51 @@ const NETWORKS = [
 ] as const;
 
 function curves(one: ReportCase): HTMLElement {
-  const points = NETWORKS.flatMap(([name, key]) =>
-    one[key].curve.flatMap(({ epoch, train, validation }: CurvePoint) => [
-      { epoch, accuracy: train, network: name, set: "training" },
-      { epoch, accuracy: validation, network: name, set: "validation" },
+  const points = NETWORKS.flatMap(([network, key]) =>
+    one[key].curve.flatMap(({ epoch, train, validation }) => [
+      { epoch, accuracy: train, network, set: "training" as const },
+      { epoch, accuracy: validation, network, set: "validation" as const },
     ]),
   );
-  const chart = plot(
-    (width) =>
-      Plot.plot({
-        width,
-        height: 310,
-        marginBottom: 42,
-        style: chartStyle,
-        x: { label: "epoch" },
-        y: { label: "accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
-        color: { legend: true, domain: NETWORKS.map(([name]) => name), range: ["#0072b2", "#d55e00", "#009e73"] },
-        marks: [
-          ...(["training", "validation"] as const).map((set) =>
-            Plot.line(
-              points.filter((point) => point.set === set),
-              {
-                x: "epoch",
-                y: "accuracy",
-                stroke: "network",
-                strokeWidth: 2,
-                strokeDasharray: set === "training" ? "4 3" : "none",
-              },
-            ),
-          ),
-          Plot.tip(
-            points,
-            Plot.pointer({
-              x: "epoch",
-              y: "accuracy",
-              title: (d) => `${d.network}, ${d.set}\nepoch ${d.epoch}: ${percent(d.accuracy)}`,
-            }),
-          ),
-        ],
-      }),
-    `Accuracy against epoch. Held out in the end: ${NETWORKS.map(([name, key]) => `${name} ${percent(one[key].testAccuracy)}`).join(", ")}.`,
-  );
+  const ends = NETWORKS.map(([name, key]) => `${name} ${percent(one[key].testAccuracy)}`).join(", ");
+  const label = `Accuracy against epoch. Held out in the end: ${ends}.`;
+  const names = NETWORKS.map(([name]) => name);
   return card(
     "Training",
     "Accuracy on the validation images (solid) and, while it learns, on the training images (dashed), after every epoch.",
-    chart,
+    accuracyChart(() => points, names, label).box,
   );
 }
 
-interface Dot {
-  loadings: ArrayLike<number>;
-  label: number;
-  index: number;
+function dotsOf(one: ReportCase): () => Dots {
+  const [, rank] = one.loadings.shape as [number, number];
+  const pictures = unpack(one.loadingImages);
+  const dots: Dots = {
+    rank,
+    stride: rank,
+    values: unpack(one.loadings) as Float32Array,
+    labels: one.loadingLabels.map((label) => one.digits[label]!),
+    digits: one.digits,
+    image: (index) => Float32Array.from(pictures.subarray(index * PIXELS, (index + 1) * PIXELS), (v) => v / 255),
+  };
+  return () => dots;
 }
-
-const dotsOf = (one: ReportCase): Dot[] => {
-  const values = unpack(one.loadings) as Float32Array;
-  const rank = one.loadings.shape[1]!;
-  return one.loadingLabels.map((label, index) => ({
-    loadings: values.subarray(index * rank, (index + 1) * rank),
-    label,
-    index,
-  }));
-};
-
-const classScale = (one: ReportCase) => ({
-  legend: true,
-  domain: one.digits.map(String),
-  range: one.digits.map((digit) => CLASS_COLOURS[digit]!),
-});
 
 function histogram(one: ReportCase): HTMLElement {
-  const dots = dotsOf(one);
   const rank = one.loadings.shape[1]!;
-  let mode: "column" | "class" = "column";
-  let column = 0;
-  const select = h(
-    "select",
-    { "aria-label": "column" },
-    ...Array.from({ length: rank }, (_, r) => h("option", { value: String(r) }, `column ${r + 1}`)),
-  );
-  const label = h("label", {}, "of ", select);
-  const redraw = (): void => {
-    label.hidden = mode === "column";
-    draw?.();
-  };
-  let draw: (() => void) | null = null;
-  const box = plot((width) => {
-    const most = Math.min(rank, 5);
-    const data =
-      mode === "column"
-        ? dots.flatMap(({ loadings }) =>
-            Array.from({ length: most }, (_, r) => ({ value: loadings[r]!, group: `column ${r + 1}` })),
-          )
-        : dots.map(({ loadings, label }) => ({ value: loadings[column]!, group: String(one.digits[label]) }));
-    const color =
-      mode === "column"
-        ? { legend: true, domain: Array.from({ length: most }, (_, r) => `column ${r + 1}`), range: CLASS_COLOURS }
-        : classScale(one);
-    const bars = {
-      x: "value",
-      fill: "group",
-      fillOpacity: 0.45,
-      thresholds: 40,
-    } as Plot.BinXInputs<Plot.RectYOptions>;
-    return Plot.plot({
-      width,
-      height: 310,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: "loading" },
-      y: { label: "images", grid: true },
-      color,
-      marks: [Plot.rectY(data, Plot.binX({ y2: "count" }, bars)), Plot.ruleY([0])],
-    });
-  }, "Histogram of the loadings");
-  draw = [...redraws].at(-1)!;
-  select.addEventListener("change", () => {
-    column = Number(select.value);
-    redraw();
-  });
-  const group = choices(
-    "group by",
-    [
-      ["by column", "column"],
-      ["by class", "class"],
-    ] as const,
-    (value) => {
-      mode = value;
-      redraw();
-    },
-  );
-  group.append(label);
   const words = rank > 5 ? "The first five columns, or one column by class." : "All columns, or one column by class.";
   return card(
     "Histogram of the loadings",
     `How often a loading has which value among ${one.loadingLabels.length} training images. ${words}`,
-    group,
-    box,
+    loadingHistogram(dotsOf(one)).element,
   );
 }
 
 function scatter(one: ReportCase): HTMLElement {
-  const dots = dotsOf(one);
-  const pictures = unpack(one.loadingImages);
-  const rank = one.loadings.shape[1]!;
-  const selectOf = (label: string, start: number) => {
-    const select = h(
-      "select",
-      { "aria-label": label },
-      ...Array.from({ length: rank }, (_, r) => h("option", { value: String(r) }, `column ${r + 1}`)),
-    );
-    select.value = String(start);
-    return select;
-  };
-  const across = selectOf("across", Math.min(1, rank - 1));
-  const up = selectOf("up", Math.min(2, rank - 1));
-  const tip = h("div", { class: "tip", hidden: "" });
-  const box = plot((width) => {
-    const [cx, cy] = [Number(across.value), Number(up.value)];
-    const data = dots.map(({ loadings, label, index }) => ({
-      x: loadings[cx]!,
-      y: loadings[cy]!,
-      digit: String(one.digits[label]),
-      index,
-    }));
-    const means = one.digits.map((digit) => {
-      const own = data.filter((dot) => dot.digit === String(digit));
-      const average = (key: "x" | "y") => own.reduce((sum, dot) => sum + dot[key], 0) / Math.max(1, own.length);
-      return { x: average("x"), y: average("y"), digit: String(digit) };
-    });
-    const chart = Plot.plot({
-      width,
-      height: 350,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: `loading ${cx + 1}`, grid: true },
-      y: { label: `loading ${cy + 1}`, grid: true },
-      color: classScale(one),
-      marks: [
-        Plot.dot(data, { x: "x", y: "y", fill: "digit", r: 3, fillOpacity: 0.65 }),
-        Plot.dot(means, { x: "x", y: "y", fill: "digit", stroke: "var(--card)", strokeWidth: 2, r: 11 }),
-        Plot.text(means, { x: "x", y: "y", text: "digit", fill: "white", fontWeight: "bold" }),
-        Plot.dot(data, Plot.pointer({ x: "x", y: "y", stroke: "var(--mark)", strokeWidth: 2, r: 6 })),
-      ],
-    });
-    chart.addEventListener("input", () => {
-      const dot = (chart as unknown as { value: { index: number; digit: string } | null }).value;
-      tip.hidden = !dot;
-      if (!dot) return;
-      const image = Float32Array.from(pictures.subarray(dot.index * PIXELS, (dot.index + 1) * PIXELS), (v) => v / 255);
-      tip.replaceChildren(drawImages(image, 1, 1, grey, `a ${dot.digit}`), `a ${dot.digit}`);
-    });
-    chart.addEventListener("pointermove", (event) => {
-      const { clientX, clientY } = event as PointerEvent;
-      tip.style.left = `${Math.min(clientX + 16, innerWidth - 110)}px`;
-      tip.style.top = `${clientY + 16}px`;
-    });
-    chart.addEventListener("pointerleave", () => {
-      tip.hidden = true;
-    });
-    return chart;
-  }, "Two loadings of each image, coloured by digit, with the mean of each digit");
-  const draw = [...redraws].at(-1)!;
-  for (const select of [across, up]) select.addEventListener("change", draw);
   return card(
     "Scatter of two loadings",
     `One dot an image, ${one.loadingLabels.length} of the training set; large dots are the means of the classes. Point at a dot to see its digit.`,
-    h("div", { class: "choices" }, h("label", {}, "across ", across), h("label", {}, "up ", up)),
-    box,
-    tip,
+    loadingScatter(dotsOf(one)).element,
   );
 }
 
@@ -492,39 +167,7 @@ function confusion(one: ReportCase): HTMLElement {
   const group = choices(
     "network",
     NETWORKS.map(([name, key]) => [name, key] as const),
-    (key) => {
-      const { confusion: matrix, testAccuracy } = one[key];
-      const rows = matrix.map((row, truth) => {
-        const total = row.reduce((a, b) => a + b, 0);
-        const cells = row.map((value, guess) => {
-          const share = total ? value / total : 0;
-          const colour = guess === truth ? "#0072b2" : "#d55e00";
-          const cell = h(
-            "td",
-            { class: "cell", title: `${one.digits[truth]} taken for ${one.digits[guess]}: ${percent(share)}` },
-            count(value),
-          );
-          cell.style.background = `color-mix(in srgb, ${colour} ${Math.round(70 * Math.sqrt(share))}%, transparent)`;
-          return cell;
-        });
-        return h("tr", {}, h("th", { scope: "row" }, String(one.digits[truth])), ...cells);
-      });
-      const head = h(
-        "tr",
-        {},
-        h("th", { scope: "col" }, "is ↓ taken for →"),
-        ...one.digits.map((digit) => h("th", { scope: "col" }, String(digit))),
-      );
-      box.replaceChildren(
-        h(
-          "table",
-          { class: "confusion" },
-          h("caption", {}, `${percent(testAccuracy)} right`),
-          h("thead", {}, head),
-          h("tbody", {}, ...rows),
-        ),
-      );
-    },
+    (key) => box.replaceChildren(confusionTable(one[key].confusion, one.digits, one[key].testAccuracy)),
   );
   return card("Confusion", "Held-out images: rows are what they show, columns what the network says.", group, box);
 }
@@ -564,7 +207,7 @@ function slides(one: ReportCase): HTMLElement | null {
         ],
       }),
     "Accuracy of every seed under the slides' recipe",
-  );
+  ).box;
   const words = entries
     .map(([name, { failures, accuracies }]) => `on ${name} ${failures} of ${accuracies.length} learnt nothing`)
     .join(", ");
@@ -626,7 +269,7 @@ function sweep(data: ReportData): HTMLElement | null {
           ],
         }),
       `Held-out accuracy against ${label}: ${points.map((p) => `rank ${p.rank} ${percent(p.accuracy)}`).join(", ")}`,
-    );
+    ).box;
   const all = data.sweep.digits.length === 10 ? "all ten digits" : `digits ${data.sweep.digits.join(", ")}`;
   return card(
     "Rank sweep",
@@ -653,7 +296,6 @@ function casePanel(one: ReportCase): HTMLElement {
 function setTheme(theme: "light" | "dark"): void {
   document.documentElement.dataset.theme = theme;
   document.querySelector("#theme")!.textContent = theme === "dark" ? "Light" : "Dark";
-  for (const draw of redraws) draw();
 }
 
 function start(data: ReportData): void {
