@@ -16,6 +16,8 @@ export interface StoppingOptions {
   onIteration?: (iteration: Iteration) => void;
   /** stops after the batch in flight; what is done so far is the result, with `aborted` set */
   signal?: AbortSignal;
+  /** 1 to 4 (the default); fewer leave the GPU to others in between, so that a page still draws */
+  sweepsPerSubmit?: number;
 }
 
 export interface Convergence {
@@ -59,9 +61,10 @@ export const SWEEPS_A_BATCH = 4;
 export async function converge(
   engine: Engine,
   { schedule, trace, errorOf, name, precise }: Sweep,
-  { sweeps = 100, tolerance = 1e-6, onIteration, signal }: StoppingOptions = {},
+  { sweeps = 100, tolerance = 1e-6, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
 ): Promise<Convergence> {
-  const batch = trace.shape[0]!;
+  const ring = trace.shape[0]!;
+  const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
   const columns = trace.shape[1]!;
   const errors: number[] = [];
   let submitted = 0;
@@ -70,7 +73,8 @@ export async function converge(
   const take = async (read: { count: number; rows: Promise<Float32Array> }): Promise<void> => {
     const rows = await read.rows;
     for (let row = 0; row < read.count; row++) {
-      const relativeError = errorOf(rows.subarray(row * columns, (row + 1) * columns));
+      const at = (errors.length % ring) * columns;
+      const relativeError = errorOf(rows.subarray(at, at + columns));
       if (!Number.isFinite(relativeError))
         throw new ConvergenceError(
           `${name}: sweep ${errors.length + 1} gave ${relativeError}; the data may hold NaN or infinity, or a factor collapsed (try a larger ridge, a smaller rank or another start)`,

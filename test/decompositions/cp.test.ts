@@ -147,6 +147,16 @@ describe("cpALS", () => {
     further.tensor.destroy();
   });
 
+  it.each([1, 3])("tells the same errors with %i sweeps in a submit", async (sweepsPerSubmit) => {
+    const engine = await testEngine();
+    using x = engine.tensor([12, 9, 10], randomArray(12 * 90, 21));
+    const options = { rank: 3, sweeps: 11, tolerance: 0, seed: 1 };
+    const usual = await cpALS(engine, x, options);
+    const fewer = await cpALS(engine, x, { ...options, sweepsPerSubmit });
+    expect(fewer.errors).toEqual(usual.errors);
+    for (const { tensor } of [usual, fewer]) tensor.destroy();
+  });
+
   it("reads nothing back inside a batch and gives the same result twice", async () => {
     const engine = await testEngine();
     const { data, shape } = plantedCp([12, 11, 10], 3, 0.3, 13);
