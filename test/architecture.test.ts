@@ -66,7 +66,7 @@ const imports = files.flatMap(({ file, code }) => importsOf(file, code));
 /** `gpu` of src/gpu/engine.ts, `bench` of bench/cases.ts, `index.ts` of src/index.ts */
 const layerOf = (path: string): string => {
   const [top, next] = path.split("/");
-  return top === "src" ? next! : top === "test" ? `test/${next}` : top!;
+  return top === "src" ? next!.replace(/^index\.js$/, "index.ts") : top === "test" ? `test/${next}` : top!;
 };
 const isWgsl = ({ from }: Imported): boolean => from.endsWith(".wgsl");
 const isNode = ({ from }: Imported): boolean => from.startsWith("node:") || builtinModules.includes(from);
@@ -139,6 +139,15 @@ describe("the house plan", () => {
         return found ? [`${file}: ${found[0]}`] : [];
       });
     expect(calling).toEqual([]);
+  });
+
+  it("the demo page uses the library as an embedding app would", () => {
+    const page = imports.filter(({ file }) => /^bench\/page\/[^/]+\.ts$/.test(file));
+    expect(page.length).toBeGreaterThan(20);
+    const inner = page.filter(
+      ({ path }) => path && ["gpu", "ops", "tensors", "decompositions", "nn", "io"].includes(layerOf(path)),
+    );
+    expect(inner.map(({ file, from }) => `${file} imports ${from}`)).toEqual([]);
   });
 
   it("the library's entry needs no package, no Node and no command line", () => {

@@ -1,0 +1,205 @@
+/** Labelled controls, and a bar that runs and stops work. */
+import { h } from "../../src/experiments/report/elements.js";
+import { DeviceLostError } from "../../src/index.js";
+
+export const ALL = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+const PRESETS: readonly (readonly [string, readonly number[]])[] = [
+  ["3, 4, 7", [3, 4, 7]],
+  ["3, 4, 9", [3, 4, 9]],
+  ["all", ALL],
+];
+
+/** `347` as [3, 4, 7]; null where it is no set of at least two digits. */
+export function parseDigits(text: string | null): number[] | null {
+  const digits = [...new Set(text ?? "")].map(Number).sort((a, b) => a - b);
+  return digits.length >= 2 && digits.every((digit) => ALL.includes(digit)) ? digits : null;
+}
+
+export interface Control<T> {
+  element: HTMLElement;
+  set(value: T): void;
+}
+
+/** Sets that the thesis takes, and a button a digit. */
+export function digitControl(onChange: (digits: number[]) => void): Control<readonly number[]> {
+  let chosen: readonly number[] = [];
+  const presets = PRESETS.map(([name, digits]) => {
+    const button = h("button", { type: "button" }, name);
+    button.addEventListener("click", () => onChange([...digits]));
+    return { button, digits };
+  });
+  const singles = ALL.map((digit) => {
+    const button = h("button", { type: "button", class: "digit", "aria-label": `digit ${digit}` }, String(digit));
+    button.addEventListener("click", () => {
+      const next = chosen.includes(digit) ? chosen.filter((other) => other !== digit) : [...chosen, digit];
+      // a single class has nothing to tell apart
+      if (next.length >= 2) onChange(next.sort((a, b) => a - b));
+    });
+    return button;
+  });
+  const element = h(
+    "div",
+    { class: "control wide", role: "group", "aria-label": "Digits" },
+    h("span", { class: "name", "aria-hidden": "true" }, "Digits"),
+    h("span", { class: "choices" }, ...presets.map(({ button }) => button)),
+    h("span", { class: "choices digits" }, ...singles),
+  );
+  return {
+    element,
+    set(digits) {
+      chosen = digits;
+      singles.forEach((button, digit) => {
+        button.setAttribute("aria-pressed", String(digits.includes(digit)));
+      });
+      for (const preset of presets)
+        preset.button.setAttribute("aria-pressed", String(preset.digits.join() === digits.join()));
+    },
+  };
+}
+
+export function selectControl<T extends string>(
+  name: string,
+  options: readonly (readonly [T, string])[],
+  onChange: (value: T) => void,
+): Control<T> {
+  const select = h("select", {}, ...options.map(([value, text]) => h("option", { value }, text)));
+  select.addEventListener("change", () => onChange(select.value as T));
+  return {
+    element: h("label", { class: "control" }, h("span", { class: "name" }, name), select),
+    set: (value) => {
+      select.value = value;
+    },
+  };
+}
+
+export function numberControl(
+  name: string,
+  { min, max }: { min: number; max: number },
+  onChange: (value: number) => void,
+): Control<number> {
+  const input = h("input", { type: "number", min: String(min), max: String(max), step: "1" });
+  let value = min;
+  input.addEventListener("change", () => {
+    value = Math.min(max, Math.max(min, Math.round(Number(input.value) || value)));
+    input.value = String(value);
+    onChange(value);
+  });
+  return {
+    element: h("label", { class: "control" }, h("span", { class: "name" }, name), input),
+    set: (given) => {
+      value = given;
+      input.value = String(given);
+    },
+  };
+}
+
+export interface RangeControl extends Control<number> {
+  setMost(most: number): void;
+}
+
+/** A slider. `onInput` is told while it moves, at most once a frame; `onChange` where it comes to rest. */
+export function rangeControl(
+  name: string,
+  { min, max }: { min: number; max: number },
+  onInput: (value: number) => void,
+  onChange: (value: number) => void,
+): RangeControl {
+  const input = h("input", { type: "range", min: String(min), max: String(max), step: "1" });
+  const output = h("output");
+  let frame = 0;
+  input.addEventListener("input", () => {
+    output.textContent = input.value;
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => onInput(Number(input.value)));
+  });
+  input.addEventListener("change", () => onChange(Number(input.value)));
+  return {
+    element: h("label", { class: "control range" }, h("span", { class: "name" }, `${name} `, output), input),
+    set(value) {
+      input.value = String(value);
+      output.textContent = input.value;
+    },
+    setMost(most) {
+      input.max = String(most);
+      output.textContent = input.value;
+    },
+  };
+}
+
+export function checkControl(name: string, onChange: (value: boolean) => void): Control<boolean> {
+  const input = h("input", { type: "checkbox" });
+  input.addEventListener("change", () => onChange(input.checked));
+  return {
+    element: h("label", { class: "control check" }, input, name),
+    set: (value) => {
+      input.checked = value;
+    },
+  };
+}
+
+/** Told by the work as it goes: a share of 0 to 1, and words. */
+export type Tell = (done: number, words: string) => void;
+
+export interface Runner {
+  element: HTMLElement;
+  /** Stops what runs, waits for its end, then runs this. Later calls replace those that still wait. */
+  run(work: (signal: AbortSignal, tell: Tell) => Promise<string>): Promise<void>;
+  /** resolves when nothing runs any more */
+  stop(): Promise<void>;
+}
+
+/** A button that runs and stops, a progress bar, and a line that says how far things are. */
+export function runner(onRun: () => void, fail: (error: unknown) => void): Runner {
+  const button = h("button", { type: "button", class: "run" }, "Run");
+  const progress = h("progress", { max: "1", value: "0", "aria-label": "Progress" });
+  const status = h("p", { class: "status", role: "status" });
+  const element = h("div", { class: "runner", "data-state": "idle" }, button, progress, status);
+  let controller: AbortController | null = null;
+  let running: Promise<void> = Promise.resolve();
+  let turn = 0;
+  button.addEventListener("click", () => {
+    if (controller) controller.abort();
+    else onRun();
+  });
+  const stop = (): Promise<void> => {
+    controller?.abort();
+    return running;
+  };
+  return {
+    element,
+    stop() {
+      turn++;
+      return stop();
+    },
+    async run(work) {
+      const own = ++turn;
+      await stop();
+      if (own !== turn) return;
+      const mine = new AbortController();
+      controller = mine;
+      element.dataset.state = "running";
+      button.textContent = "Stop";
+      progress.value = 0;
+      const tell: Tell = (done, words) => {
+        progress.value = Math.min(1, done);
+        status.textContent = words;
+      };
+      running = (async () => {
+        let state = "done";
+        try {
+          status.textContent = await work(mine.signal, tell);
+          if (mine.signal.aborted) state = "stopped";
+        } catch (error) {
+          state = mine.signal.aborted ? "stopped" : "failed";
+          status.textContent = mine.signal.aborted ? "Stopped." : (error as Error).message;
+          if (!mine.signal.aborted || error instanceof DeviceLostError) fail(error);
+        }
+        progress.value = state === "done" ? 1 : progress.value;
+        controller = null;
+        button.textContent = "Run";
+        element.dataset.state = state;
+      })();
+      await running;
+    },
+  };
+}

@@ -1,0 +1,2 @@
+/** Beside the page. */
+export const DIGITS_FILE = "digits.bin";
