@@ -76,7 +76,7 @@ const shared = (command: Command): Command =>
         .default("mnist"),
     )
     .option("--digits <list>", 'which digits: "all" or a list as in 3,4,7', digitList)
-    .option("--epochs <n>", "epochs of the default recipe; 30, or more where there are few images", whole(1))
+    .option("--epochs <n>", "epochs of the default recipe; 45, or more where there are few images", whole(1))
     .option("--seed <n>", "of start values, shuffling and the decomposition", whole(0), 1)
     .option("--json <file>", "also write the figures as JSON");
 

@@ -114,7 +114,7 @@ class Scope {
   }
 }
 
-const defaultEpochs = (images: number): number => Math.max(30, Math.ceil(2500 / Math.ceil(images / BATCH)));
+const defaultEpochs = (images: number): number => Math.max(45, Math.ceil(2500 / Math.ceil(images / BATCH)));
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const nameOf = (digits: readonly number[]): string =>
   digits.length === 10 ? "all digits" : `digits ${digits.join(",")}`;

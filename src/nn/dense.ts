@@ -2,9 +2,6 @@ import { type DenseLayer, MOST_DENSE_LAYERS } from "../ops/index.js";
 import type { Layer } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
 
-/** Multiplications of a forward pass on one batch up to which one workgroup is faster than a dispatch an op. */
-const FUSED_WORK = 2 ** 16;
-
 /**
  * The network as `trainDense` takes it, or why it does not: Linear layers, each but the last followed by relu and perhaps
  * dropout.
@@ -33,7 +30,3 @@ export function denseLayers(layers: readonly Layer[]): DenseLayer[] | string {
   if (dense.length > MOST_DENSE_LAYERS) return `it has more than ${MOST_DENSE_LAYERS} layers`;
   return dense;
 }
-
-/** Whether a step of this network is so small that one workgroup does it faster than a dispatch an op. */
-export const isSmall = (dense: readonly DenseLayer[], batchSize: number): boolean =>
-  batchSize * dense.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <= FUSED_WORK;

@@ -6,13 +6,14 @@ import {
   type DenseLayer,
   denseScratch,
   gatherBatch,
+  isSmall,
   type SgdSettings,
   softmaxCrossEntropy,
   trainDense,
   trainingState,
 } from "../ops/index.js";
 import { releaseTemporaries } from "./chain.js";
-import { denseLayers, isSmall } from "./dense.js";
+import { denseLayers } from "./dense.js";
 import type { Optimiser } from "./optimisers.js";
 import type { Sequential } from "./sequential.js";
 
@@ -180,13 +181,13 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
 
 /** What fused steps need, where they are wanted and can be had. */
 function fusedSteps(
-  { layers }: Sequential,
+  { engine, layers }: Sequential,
   { steps = "auto", batchSize = 100, optimiser: { name, settings } }: TrainOptions,
 ): { layers: DenseLayer[]; settings: SgdSettings | AdamSettings } | null {
   if (steps === "layered") return null;
   const dense = denseLayers(layers);
   if (settings && typeof dense !== "string")
-    return steps === "fused" || isSmall(dense, batchSize) ? { layers: dense, settings } : null;
+    return steps === "fused" || isSmall(engine, dense, batchSize) ? { layers: dense, settings } : null;
   if (steps === "fused")
     throw new ShapeError(`train: no fused steps: ${typeof dense === "string" ? dense : `${name} tells no settings`}`);
   return null;

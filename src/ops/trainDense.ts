@@ -1,8 +1,9 @@
 import shader from "../../shaders/train_dense.wgsl";
-import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { halfBits } from "./gatherBatch.js";
 import type { AdamSettings, SgdSettings } from "./optimise.js";
 import { assertShape } from "./shapes.js";
+import { fusedTrainingWork, lanesOf } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
 
@@ -47,6 +48,11 @@ export interface DenseTensors {
 
 /** Layers that the kernel's params have room for. */
 export const MOST_DENSE_LAYERS = 8;
+
+/** Whether a step of this network is so small that one workgroup does it faster than a dispatch an op. */
+export const isSmall = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): boolean =>
+  batchSize * layers.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <=
+  fusedTrainingWork(lanesOf(engine));
 
 const quads = (extent: number): number => Math.ceil(extent / 4);
 

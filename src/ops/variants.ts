@@ -142,6 +142,12 @@ const LONGEST = 4096;
 const enough = (lanes: number): number => (lanes ? 64 : 1024);
 
 /**
+ * Multiplications of a network's forward pass on one batch up to which one workgroup trains it faster than a dispatch an op
+ * does: in software it has one of a few cores, on a GPU one of a hundred.
+ */
+export const fusedTrainingWork = (lanes: number): number => (lanes ? 2 ** 18 : 2 ** 16);
+
+/**
  * Cuts long sums so that there are enough parts to work on at once, and none is long enough to lose digits. Parts of the
  * inner sum are multiples of 4 long.
  */
