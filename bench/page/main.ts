@@ -14,6 +14,7 @@ interface Entry {
 
 const PARTS: readonly Entry[] = [
   { id: "decompose", title: "Decompose", load: async () => (await import("./decompose.js")).part },
+  { id: "train", title: "Train", load: async () => (await import("./train.js")).part },
 ];
 
 const element = (id: string): HTMLElement => document.getElementById(id)!;
