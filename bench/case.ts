@@ -85,6 +85,8 @@ export interface Case {
   /** steps in one run: times and counts are shown a step */
   steps?: number;
   goal?: Goal;
+  /** minutes of work on a software adapter: left out where no pattern asks for it */
+  large?: boolean;
   /** what one step may take: reads of the tensor exactly, the others at most */
   counts: { reads?: number; dispatches: number; submits: number; readbacks: number };
   /** records the work; returns its results */

@@ -16,6 +16,7 @@ export function cases({ slim = false } = {}): Case[] {
     ...[256, 512, 1024, 2048].map((n) =>
       matmulCase(size(n), size(n), size(n), n === 512 || n === 1024 ? { ratio: 0.8 } : undefined),
     ),
+    { ...matmulCase(size(4096), size(4096), size(4096)), large: true },
     matmulCase(size(30000, 500), size(784, 90), 16, { ratio: 0.6 }),
     matmulCase(size(4096), size(4096), 16, { ratio: 0.6 }),
     gramCase(size(30000, 500), 16),
