@@ -1,6 +1,7 @@
 /** What runs cases, in Node or in a page: the same code, so that both measure the same. */
 import { Engine } from "../src/gpu/index.js";
 import { matmul, mttkrp } from "../src/ops/index.js";
+import { variantsOf } from "../src/ops/variants.js";
 import type { Case, Peer } from "./case.js";
 import { cases } from "./cases/index.js";
 import { type MeasureOptions, measure, type Result } from "./measure.js";
@@ -43,6 +44,18 @@ export class Session {
     const device = engine.adapterName;
     const fineTimestamps = await hasFineTimestamps(engine);
     return new Session(engine, peers, { device, peers: peers.map(({ name }) => name), probes, fineTimestamps }, slim);
+  }
+
+  /** Which of several kernels is in force on this adapter, by family. */
+  async choices(): Promise<Record<string, string>> {
+    const { engine } = this;
+    const found: Record<string, string> = {};
+    for (const family of ["matmul", "mttkrp"] as const) {
+      const variants = variantsOf(engine, family, true, 16);
+      const chosen = await engine.choose(variants);
+      found[family] = Object.entries(variants.kernels).find(([, kernel]) => kernel === chosen)![0];
+    }
+    return found;
   }
 
   /** Measures the case of this place in the list. */

@@ -1,11 +1,16 @@
 /** The demo page: static files that ask no other host for anything. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vite";
 import { wgsl } from "../../shaders/loader.js";
 import { packedDigits } from "./packDigits.js";
 
+const { version } = JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"));
+
 export default defineConfig({
   root: import.meta.dirname,
   base: "./",
+  define: { __VERSION__: JSON.stringify(version) },
   plugins: [wgsl(), packedDigits()],
   worker: { format: "es", plugins: () => [wgsl()] },
   build: {
