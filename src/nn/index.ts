@@ -2,5 +2,6 @@ export { Chain } from "./chain.js";
 export * from "./layer.js";
 export * from "./layers.js";
 export * from "./optimisers.js";
+export { cloneLayer, loadModel, saveModel } from "./save.js";
 export { Sequential } from "./sequential.js";
 export * from "./train.js";

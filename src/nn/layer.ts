@@ -8,7 +8,7 @@ export class Parameter {
     readonly name: string,
     readonly shape: readonly number[],
     /** records the start values, or has them */
-    readonly start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
+    public start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
   ) {
     const size = shape.reduce((a, b) => a * b, 1);
     if (start instanceof Float32Array && start.length !== size)
@@ -26,6 +26,12 @@ export class Parameter {
 
   get gradient(): Tensor {
     return this.#placed.gradient;
+  }
+
+  /** The values as they are: on the GPU, or, before the layer belongs to a network, those it will start from. */
+  async read(): Promise<Float32Array> {
+    if (!this.#tensors && this.start instanceof Float32Array) return this.start.slice();
+    return (await this.value.read()) as Float32Array;
   }
 
   get #placed(): { value: Tensor; gradient: Tensor } {

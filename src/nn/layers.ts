@@ -4,15 +4,24 @@ import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 
 const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
 
+/** Start values: weights normal with this deviation, bias uniform on ±bound (0 by default). */
+export interface NormalStart {
+  deviation: number;
+  biasBound?: number;
+}
+
 export interface LinearOptions {
-  bias?: boolean;
+  /** whether there is one, or its start values */
+  bias?: boolean | Float32Array;
+  /** start values, outputs×inputs */
+  weight?: Float32Array | undefined;
   /** applied in the same kernel as the product */
   activation?: Activation;
   /**
    * `uniform` on ±1/√inputs for weights and bias, PyTorch's default; or `he`: weights normal with variance 2/inputs
-   * (He, Zhang, Ren & Sun 2015), bias 0
+   * (He, Zhang, Ren & Sun 2015), bias 0; or a normal start of one's own
    */
-  start?: "uniform" | "he";
+  start?: "uniform" | "he" | NormalStart;
 }
 
 /** y = activation(x·Wᵀ + b), with W outputs×inputs as PyTorch and safetensors files have it. */
@@ -27,18 +36,20 @@ export class Linear implements Layer {
   constructor(
     readonly inputs: number,
     readonly outputs: number,
-    { bias = true, activation = "none", start = "uniform" }: LinearOptions = {},
+    { bias = true, weight, activation = "none", start = "uniform" }: LinearOptions = {},
   ) {
     this.name = `Linear ${inputs}→${outputs}`;
     this.activation = activation;
     const bound = 1 / Math.sqrt(inputs);
+    const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / inputs) };
     const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      if (start === "uniform") uniform(s, out.shape, { seed, low: -bound, high: bound, out });
-      else if (out.order === 1) fill(s, out, 0);
-      else normal(s, out.shape, { seed, deviation: Math.sqrt(2 / inputs), out });
+      const half = start === "uniform" ? bound : biasBound;
+      if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
+      else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
+      else fill(s, out, 0);
     };
-    this.weight = new Parameter("weight", [outputs, inputs], initialize);
-    this.bias = bias ? new Parameter("bias", [outputs], initialize) : null;
+    this.weight = new Parameter("weight", [outputs, inputs], weight ?? initialize);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
   }
 
   get parameters(): readonly Parameter[] {

@@ -1,0 +1,204 @@
+import { type Engine, formatShape } from "../gpu/index.js";
+import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
+import { Chain } from "./chain.js";
+import type { Layer, Parameter } from "./layer.js";
+import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
+import { Sequential } from "./sequential.js";
+
+/** A layer in JSON: what it is, and what it is made from. */
+type Description = { kind: string } & Record<string, unknown>;
+
+/** What a description says, read with care: files may say anything. */
+class Fields {
+  constructor(
+    private readonly values: Record<string, unknown>,
+    private readonly fail: (problem: string) => never,
+  ) {}
+
+  #read<T>(name: string, is: (value: unknown) => boolean, needs: string): T {
+    const value = this.values[name];
+    if (!is(value)) this.fail(`${name} is ${JSON.stringify(value) ?? "missing"}, needs ${needs}`);
+    return value as T;
+  }
+
+  count(name: string, least = 1): number {
+    const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= least;
+    return this.#read(name, is, `a whole number from ${least}`);
+  }
+
+  counts(name: string, least = 1): number[] {
+    const is = (value: unknown): boolean =>
+      Array.isArray(value) && value.every((each) => Number.isInteger(each) && each >= least);
+    return this.#read(name, is, `a list of whole numbers from ${least}`);
+  }
+
+  flag(name: string): boolean {
+    return this.#read(name, (value) => typeof value === "boolean", "true or false");
+  }
+
+  rate(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0 && value < 1;
+    return this.#read(name, is, "a number from 0 to below 1");
+  }
+
+  text(name: string): string {
+    return this.#read(name, (value) => typeof value === "string", "a text");
+  }
+
+  choice<T extends string>(name: string, choices: readonly T[]): T {
+    return this.#read(name, (value) => choices.includes(value as T), `one of ${choices.join(", ")}`);
+  }
+
+  layers(name: string): Layer[] {
+    return this.#read<unknown[]>(name, Array.isArray, "a list of layers").map((each, index) =>
+      layerOf(each, (problem) => this.fail(`layer ${index}: ${problem}`)),
+    );
+  }
+}
+
+interface Kind<T extends Layer> {
+  kind: string;
+  is: (layer: Layer) => layer is T;
+  describe: (layer: T) => Record<string, unknown>;
+  build: (fields: Fields) => T;
+}
+
+/** `Class` may have subclasses that are kinds of their own. */
+function kind<T extends Layer>(
+  name: string,
+  Class: abstract new (...args: never[]) => T,
+  describe: (layer: T) => Record<string, unknown>,
+  build: (fields: Fields) => T,
+): Kind<Layer> {
+  const is = (layer: Layer): layer is T => layer.constructor === Class;
+  return { kind: name, is, describe, build } as unknown as Kind<Layer>;
+}
+
+const ACTIVATIONS = ["none", "relu"] as const;
+
+/** Every layer that a file may hold. */
+const KINDS: readonly Kind<Layer>[] = [
+  kind(
+    "linear",
+    Linear,
+    ({ inputs, outputs, bias, activation }) => ({ inputs, outputs, bias: bias !== null, activation }),
+    (f) =>
+      new Linear(f.count("inputs"), f.count("outputs"), {
+        bias: f.flag("bias"),
+        activation: f.choice("activation", ACTIVATIONS),
+      }),
+  ),
+  kind(
+    "relu",
+    ReLU,
+    () => ({}),
+    () => new ReLU(),
+  ),
+  kind(
+    "dropout",
+    Dropout,
+    ({ rate }) => ({ rate }),
+    (f) => new Dropout(f.rate("rate")),
+  ),
+  kind(
+    "flatten",
+    Flatten,
+    () => ({}),
+    () => new Flatten(),
+  ),
+  kind(
+    "chain",
+    Chain,
+    ({ name, layers }) => ({ name, layers: layers.map(description) }),
+    (f) => new Chain(f.text("name"), f.layers("layers")),
+  ),
+];
+
+function description(layer: Layer): Description {
+  const found = KINDS.find(({ is }) => is(layer));
+  if (!found) throw new TypeError(`saveModel: ${layer.name} is of no kind that files know`);
+  return { kind: found.kind, ...found.describe(layer) };
+}
+
+function layerOf(value: unknown, fail: (problem: string) => never): Layer {
+  if (typeof value !== "object" || value === null) fail(`is ${JSON.stringify(value)}, needs an object`);
+  const { kind: name } = value as Description;
+  const found = KINDS.find((each) => each.kind === name);
+  if (!found) fail(`its kind is ${JSON.stringify(name)}, known are ${KINDS.map((each) => each.kind).join(", ")}`);
+  return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`)));
+}
+
+/** Parameters with the names that a file gives them: `0.weight`, `2.1.bias`. */
+function named(layers: readonly Layer[], before = ""): [name: string, parameter: Parameter][] {
+  return layers.flatMap((layer, index) =>
+    layer instanceof Chain
+      ? named(layer.layers, `${before}${index}.`)
+      : layer.parameters.map((parameter): [string, Parameter] => [`${before}${index}.${parameter.name}`, parameter]),
+  );
+}
+
+/** A layer like this one that starts from the values it has now, for another network. */
+export async function cloneLayer(layer: Layer): Promise<Layer> {
+  const copy = layerOf(description(layer), (problem) => {
+    throw new TypeError(`cloneLayer: ${problem}`);
+  });
+  const parameters = named([layer]);
+  for (const [index, [, place]] of named([copy]).entries())
+    place.start = (await parameters[index]![1].value.read()) as Float32Array;
+  return copy;
+}
+
+/**
+ * The network as a `.safetensors` file: parameters named `layer.parameter` (those of a chain `layer.layer.parameter`), and
+ * in the metadata `tenfold`, JSON of the samples' shape and of every layer. Other programs read the tensors as they are.
+ */
+export async function saveModel(model: Sequential): Promise<Uint8Array> {
+  const layers = model.layers.map(description);
+  const tensors: [string, NumericArray][] = [];
+  for (const [name, { shape, value }] of named(model.layers))
+    tensors.push([name, { shape: [...shape], data: (await value.read()) as Float32Array }]);
+  return writeSafetensors(tensors, { tenfold: JSON.stringify({ inputShape: model.inputShape, layers }) });
+}
+
+/**
+ * The network of a file that {@link saveModel} wrote, ready to run and to train on.
+ *
+ * @param name how errors call the file
+ * @throws FormatError where the file is cut short, or says of itself what is not so
+ */
+export async function loadModel(engine: Engine, bytes: Uint8Array, name = "model"): Promise<Sequential> {
+  const { tensors, metadata } = readSafetensors(bytes, name);
+  const fail = (problem: string): never => {
+    throw new FormatError(name, problem);
+  };
+  if (metadata.tenfold === undefined) fail("holds tensors, but no layers: its metadata has no entry tenfold");
+  let said: unknown;
+  try {
+    said = JSON.parse(metadata.tenfold!);
+  } catch (error) {
+    fail(`its layers are no JSON (${(error as Error).message})`);
+  }
+  if (typeof said !== "object" || said === null) fail("its layers are no object");
+  const fields = new Fields(said as Record<string, unknown>, fail);
+  const inputShape = fields.counts("inputShape");
+  const layers = fields.layers("layers");
+  const parameters = named(layers);
+  for (const [parameter, place] of parameters) {
+    const { shape } = place;
+    const found = tensors.get(parameter);
+    if (!found) throw new FormatError(name, `has no tensor ${parameter}, of which the layers speak`);
+    if (formatShape(found.shape) !== formatShape(shape) || !(found.data instanceof Float32Array))
+      fail(`tensor ${parameter} is ${formatShape(found.shape)}, the layers need ${formatShape(shape)} of f32`);
+    const data = found.data as Float32Array;
+    const bad = data.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) fail(`tensor ${parameter} holds ${data[bad]} at ${bad}`);
+    place.start = data;
+  }
+  const known = new Set(parameters.map(([parameter]) => parameter));
+  for (const tensor of tensors.keys()) if (!known.has(tensor)) fail(`tensor ${tensor} belongs to no layer`);
+  try {
+    return await Sequential.create(engine, layers, { inputShape });
+  } catch (error) {
+    throw new FormatError(name, (error as Error).message, { cause: error });
+  }
+}

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { FormatError, readSafetensors, writeSafetensors } from "../../src/io/index.js";
+import {
+  adam,
+  Chain,
+  Dropout,
+  Flatten,
+  Linear,
+  loadModel,
+  ReLU,
+  Sequential,
+  saveModel,
+  train,
+} from "../../src/nn/index.js";
+import { copy } from "../../src/ops/index.js";
+import { testEngine } from "../engine.js";
+
+const layers = () => [
+  new Flatten(),
+  new Chain("factorised", [new Linear(6, 2, { bias: false }), new Linear(2, 5)]),
+  new ReLU(),
+  new Dropout(0.25),
+  new Linear(5, 3, { bias: false, activation: "none" }),
+];
+const create = async () => Sequential.create(await testEngine(), layers(), { inputShape: [2, 3], seed: 4 });
+const outputs = async (model: Sequential, values: Float32Array): Promise<Float32Array> => {
+  const { engine } = model;
+  using x = engine.tensor([4, 2, 3], values);
+  using out = engine.tensor([4, 3]);
+  await engine.run((s) => {
+    copy(s, model.forward(s, x), { out });
+  });
+  return (await out.read()) as Float32Array;
+};
+const samples = Float32Array.from({ length: 24 }, (_, index) => Math.sin(index));
+
+describe("saved models", () => {
+  it("come back as they were, and train on", async () => {
+    using model = await create();
+    const bytes = await saveModel(model);
+    using back = await loadModel(await testEngine(), bytes);
+    expect(await outputs(back, samples)).toEqual(await outputs(model, samples));
+    expect(back.counts()).toEqual(model.counts());
+    const engine = await testEngine();
+    using inputs = engine.tensor([4, 2, 3], samples);
+    using labels = engine.tensor([4], Uint32Array.of(0, 1, 2, 1), { dtype: "u32" });
+    const before = await outputs(back, samples);
+    await train(back, { inputs, labels }, { epochs: 3, batchSize: 2, optimiser: adam({ rate: 0.05 }), seed: 1 });
+    expect(await outputs(back, samples)).not.toEqual(before);
+    expect(await saveModel(model)).toEqual(bytes);
+  });
+
+  it("name their parameters as the layers lie", async () => {
+    using model = await create();
+    const { tensors } = readSafetensors(await saveModel(model));
+    expect([...tensors.keys()].sort()).toEqual(["1.0.weight", "1.1.bias", "1.1.weight", "4.weight"]);
+  });
+
+  it("are refused where they are cut short or lie", async () => {
+    using model = await create();
+    const bytes = await saveModel(model);
+    const { tensors, metadata } = readSafetensors(bytes);
+    const said = JSON.parse(metadata.tenfold!);
+    const refused = async (file: Uint8Array): Promise<string> => {
+      try {
+        (await loadModel(await testEngine(), file, "net.safetensors")).destroy();
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+        return (error as Error).message;
+      }
+      return "nothing";
+    };
+    /** the file with other layers */
+    const told = (
+      change: (said: { inputShape: unknown; layers: Record<string, unknown>[] }) => void,
+    ): Promise<string> => {
+      const changed = structuredClone(said);
+      change(changed);
+      return refused(writeSafetensors(tensors, { tenfold: JSON.stringify(changed) }));
+    };
+    for (const length of [0, 7, 100, bytes.length - 1])
+      expect(await refused(bytes.slice(0, length))).toContain("net.safetensors");
+    expect(await refused(writeSafetensors(tensors))).toContain("no layers");
+    expect(await refused(writeSafetensors(tensors, { tenfold: "{" }))).toContain("no JSON");
+    expect(await told((s) => (s.inputShape = [0]))).toContain("inputShape is [0]");
+    expect(await told((s) => (s.inputShape = [7]))).toContain("layer 1");
+    expect(await told((s) => (s.layers[0]!.kind = "spline"))).toContain('layer 0: its kind is "spline"');
+    expect(await told((s) => (s.layers[4]!.outputs = 2.5))).toContain("layer 4: (linear) outputs is 2.5");
+    expect(await told((s) => (s.layers[4]!.outputs = 4))).toContain("tensor 4.weight is 3×5, the layers need 4×5");
+    expect(await told((s) => (s.layers[4]!.bias = true))).toContain("no tensor 4.bias");
+    expect(await told((s) => (s.layers[1]!.layers = []))).toContain("1.0.weight belongs to no layer");
+    expect(await told((s) => (s.layers[3]!.rate = 1))).toContain("rate is 1");
+    const holed = new Map(tensors);
+    holed.set("4.weight", { shape: [3, 5], data: new Float32Array(15).fill(Number.NaN) });
+    expect(await refused(writeSafetensors(holed, metadata))).toContain("4.weight holds NaN at 0");
+  });
+});
