@@ -12,6 +12,7 @@ export * from "./hadamard.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
+export * from "./lowRankMatmul.js";
 export * from "./matmul.js";
 export * from "./modeProduct.js";
 export * from "./mttkrp.js";

@@ -1,0 +1,43 @@
+import shader from "../../shaders/low_rank_matmul.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "./product.js";
+import { assertShape } from "./shapes.js";
+
+const WIDTH = 64;
+const kernel = new Kernel(shader, ({ rows }) => grid1d(Math.ceil(rows! / 4), 1)).with({ WIDTH });
+
+/** Ranks that the kernel has workgroup memory for. */
+export const MOST_LOW_RANK = 128;
+
+/**
+ * activation(x·Aᵀ·Bᵀ + bias) for x batch×inputs, A rank×inputs and B outputs×rank, in one dispatch: what two linear layers
+ * in turn give, without storing what lies between. rank ≤ 128.
+ *
+ * @throws ShapeError where the extents do not fit
+ */
+export function lowRankMatmul(
+  s: Scheduler,
+  x: Tensor,
+  a: Tensor,
+  b: Tensor,
+  options: { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+): Tensor {
+  const { bias, activation = "none" } = options;
+  const given = `${formatShape(x.shape)} times ${formatShape(a.shape)}ᵀ times ${formatShape(b.shape)}ᵀ`;
+  if (x.order !== 2 || a.order !== 2 || b.order !== 2) throw new ShapeError(`lowRankMatmul: ${given}, needs matrices`);
+  const [rows, inputs] = x.shape as [number, number];
+  const [outputs, rank] = b.shape as [number, number];
+  if (a.shape[0] !== rank || a.shape[1] !== inputs)
+    throw new ShapeError(`lowRankMatmul: ${given}, inner extents differ`);
+  if (rank > MOST_LOW_RANK) throw new ShapeError(`lowRankMatmul: rank ${rank}, needs at most ${MOST_LOW_RANK}`);
+  if (bias && bias.size !== outputs)
+    throw new ShapeError(`lowRankMatmul: bias is ${formatShape(bias.shape)}, expected ${outputs}`);
+  if (options.out) assertShape("lowRankMatmul", "out", options.out, [rows, outputs]);
+  const out = options.out ?? s.tensor([rows, outputs], { label: "lowRankMatmul" });
+  const parts = Math.max(1, Math.min(Math.floor(WIDTH / rank), inputs));
+  const share = Math.ceil(inputs / parts);
+  const RANK = Math.ceil((rank * parts) / 64) * 64;
+  const specialised = kernel.with({ RANK, BIAS: bias !== undefined, ACTIVATION: activations[activation] });
+  s.run(specialised, { x, a, b, bias: bias ?? b, out }, { rows, inputs, rank, outputs, parts, share });
+  return out;
+}
