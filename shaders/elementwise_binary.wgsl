@@ -4,7 +4,7 @@
 #import axes
 
 const WIDTH: u32 = 64u;
-// 0 add, 1 subtract, 2 multiply, 3 divide, 4 divide with 0 where b is 0, 5 maximum, 6 minimum
+// 0 add, 1 subtract, 2 multiply, 3 divide, 4 divide with 0 where b is 0, 5 maximum, 6 minimum, 7 sum or 0, the larger
 const FUNCTION: u32 = 0u;
 // trailing axes in use; 0: all operands have the same layout
 const AXES: u32 = 8u;
@@ -33,7 +33,8 @@ fn apply(x: scalar, y: scalar) -> scalar {
     case 3u: { return x / y; }
     case 4u: { return select(x / y, scalar(0.0), y == scalar(0.0)); }
     case 5u: { return max(x, y); }
-    default: { return min(x, y); }
+    case 6u: { return min(x, y); }
+    default: { return max(x + y, scalar(0.0)); }
   }
 }
 

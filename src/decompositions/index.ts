@@ -2,5 +2,13 @@ export { ConvergenceError, type Decomposition, type Iteration, type StoppingOpti
 export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
-export { type TtOptions, type TtResult, ttSVD } from "./tensorTrain.js";
+export {
+  type TtMatrixOptions,
+  type TtMatrixResult,
+  type TtOptions,
+  type TtResult,
+  ttMatrix,
+  ttSVD,
+} from "./tensorTrain.js";
+export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./truncatedSvd.js";
 export { type HooiSweep, hooiSweep, hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";

@@ -1,6 +1,6 @@
-import { type Engine, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, orthogonalise, slice, squaredDistance, svd } from "../ops/index.js";
-import { TensorTrain } from "../tensors/index.js";
+import { type Engine, formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { copy, matmul, orthogonalise, permute, slice, squaredDistance, svd } from "../ops/index.js";
+import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
 import { leadingSubspace, squaredNormOf } from "./subspace.js";
 
 export interface TtOptions {
@@ -119,3 +119,66 @@ async function truncateByError(engine: Engine, c: Tensor, budget: number): Promi
 
 const identity = (n: number): Float32Array =>
   Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
+
+export interface TtMatrixOptions extends TtOptions {
+  /** m_1…m_d, multiplying to the rows */
+  rowModes: readonly number[];
+  /** n_1…n_d, multiplying to the columns */
+  columnModes: readonly number[];
+}
+
+export interface TtMatrixResult {
+  tensor: TensorTrainMatrix;
+  /** ‖W − Ŵ‖ / ‖W‖ */
+  relativeError: number;
+}
+
+/**
+ * A matrix as a TT-matrix (Oseledets 2010; Novikov, Podoprikhin, Osokin & Vetrov 2015): rows and columns are split into d
+ * modes each, and the tensor (m_1·n_1)×…×(m_d·n_d) of the same numbers gets a tensor train.
+ */
+export async function ttMatrix(
+  engine: Engine,
+  w: Tensor,
+  { rowModes, columnModes, ...options }: TtMatrixOptions,
+): Promise<TtMatrixResult> {
+  const d = rowModes.length;
+  const product = (values: readonly number[]) => values.reduce((a, b) => a * b, 1);
+  if (
+    w.order !== 2 ||
+    columnModes.length !== d ||
+    product(rowModes) !== w.shape[0] ||
+    product(columnModes) !== w.shape[1]
+  )
+    throw new ShapeError(
+      `ttMatrix: ${w} by the modes ${formatShape(rowModes)} and ${formatShape(columnModes)}, which need to be as many and to multiply to its sides`,
+    );
+  using paired = engine.tensor(
+    rowModes.map((extent, k) => extent * columnModes[k]!),
+    null,
+    { label: "paired modes" },
+  );
+  await engine.run((s) => {
+    // m_k and n_k side by side: one pair after the other is brought to the front
+    let current = w;
+    for (let k = 0; k < d - 1; k++) {
+      const rest = [product(rowModes.slice(k + 1)), product(columnModes.slice(k + 1))] as const;
+      const front = w.size / (rest[0] * rest[1] * rowModes[k]! * columnModes[k]!);
+      const seen = current.reshape([front * rowModes[k]!, rest[0], columnModes[k]!, rest[1]]);
+      const next = permute(
+        s,
+        seen,
+        [0, 2, 1, 3],
+        k === d - 2 ? { out: paired.reshape([front * rowModes[k]!, columnModes[k]!, ...rest]) } : {},
+      );
+      if (current !== w) s.release(current);
+      current = next;
+    }
+    if (d === 1) copy(s, w, { out: paired });
+  }, "pair modes");
+  const { tensor, relativeError } = await ttSVD(engine, paired, options);
+  const cores = tensor.cores.map((core, k) =>
+    core.reshape([core.shape[0]!, rowModes[k]!, columnModes[k]!, core.shape[2]!]),
+  );
+  return { tensor: new TensorTrainMatrix(cores), relativeError };
+}

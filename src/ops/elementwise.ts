@@ -94,6 +94,8 @@ export const safeDivide = binary("safeDivide", 4);
 export const maximum = binary("maximum", 5);
 /** The smaller of a and b, broadcasting as NumPy does. */
 export const minimum = binary("minimum", 6);
+/** max(a + b, 0): relu of a sum, broadcasting as NumPy does. */
+export const addRelu = binary("addRelu", 7);
 
 /** alpha · f(x) + beta, element by element. */
 export function map(

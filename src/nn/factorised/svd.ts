@@ -1,0 +1,110 @@
+import { truncatedSvd } from "../../decompositions/index.js";
+import { type Engine, ShapeError } from "../../gpu/index.js";
+import { Chain } from "../chain.js";
+import { Linear } from "../layers.js";
+import { choleskyFactor, multiply, solveTriangular, type Values } from "./numeric.js";
+import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
+
+export interface SvdLinearOptions extends FactorisedOptions {
+  inputs: number;
+  outputs: number;
+  rank: number;
+  /** start values: first rank×inputs, last outputs×rank; random ones where they are not given */
+  factors?: { first: Float32Array; last: Float32Array };
+}
+
+/**
+ * A dense layer of rank R as two: inputs→R without bias, R→outputs (Denton, Zaremba, Bruna, LeCun & Fergus 2014). R(I + O)
+ * weights and as many multiplications.
+ */
+export class SvdLinear extends Chain {
+  readonly method = "svd";
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly rank: number;
+  readonly first: Linear;
+  readonly last: Linear;
+
+  constructor({ inputs, outputs, rank, factors, bias, activation, start = "uniform" }: SvdLinearOptions) {
+    if (!(Number.isInteger(rank) && rank >= 1))
+      throw new ShapeError(`SvdLinear: rank ${rank}, needs a positive whole number`);
+    const first = new Linear(inputs, rank, { bias: false, weight: factors?.first, start: startOf(inputs) });
+    const last = new Linear(rank, outputs, {
+      bias: bias ?? true,
+      activation: activation ?? "none",
+      weight: factors?.last,
+      start: startOf(rank, gainOf(start), biasBoundOf(start, inputs)),
+    });
+    super(`SVD ${inputs}→${rank}→${outputs}`, [first, last]);
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.rank = rank;
+    this.first = first;
+    this.last = last;
+  }
+
+  /** The dense weight that it stands for, outputs×inputs. */
+  async toDense(): Promise<Float32Array> {
+    const [first, last] = [await this.first.weight.read(), await this.last.weight.read()];
+    return Float32Array.from(multiply(last, first, this.outputs, this.rank, this.inputs));
+  }
+}
+
+/** Second moments E[x·xᵀ] of a layer's inputs, n×n, for fits that weigh errors by what the inputs are. */
+export interface DataAware {
+  covariance?: Values | undefined;
+  /** what its eigenvalues are lifted by, times their mean: 1e-6 by default */
+  ridge?: number;
+}
+
+export interface SvdLinearFit extends DataAware {
+  rank: number;
+  seed?: number;
+}
+
+/**
+ * A trained dense layer's best approximation of rank R, √Σ on both sides. With the inputs' covariance C the error of the
+ * outputs is least instead, tr((W − Ŵ)·C·(W − Ŵ)ᵀ): the SVD of W·L with L·Lᵀ = C.
+ */
+export async function svdLinear(
+  engine: Engine,
+  source: DenseSource,
+  { rank, covariance, ridge = 1e-6, seed = 0 }: SvdLinearFit,
+): Promise<SvdLinear> {
+  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  if (covariance && covariance.length !== inputs * inputs)
+    throw new ShapeError(`svdLinear: covariance of ${covariance.length} numbers, needs ${inputs}×${inputs}`);
+  const root = covariance ? choleskyFactor(covariance, inputs, ridge) : null;
+  const factors = await splitMatrix(engine, weight, [outputs, inputs], rank, root, seed);
+  return new SvdLinear({
+    inputs,
+    outputs,
+    rank,
+    factors: { first: factors.right, last: factors.left },
+    bias: bias ?? false,
+    activation,
+  });
+}
+
+/**
+ * A ≈ left·right of rank R with √Σ on both sides, least in ‖(A − left·right)·L‖ where an L (columns×columns, lower
+ * triangular) is given.
+ */
+export async function splitMatrix(
+  engine: Engine,
+  values: Values,
+  [rows, columns]: readonly [number, number],
+  rank: number,
+  root: Values | null = null,
+  seed = 0,
+): Promise<{ left: Float32Array; right: Float32Array }> {
+  using a = engine.tensor([rows, columns], root ? multiply(values, root, rows, columns, columns) : values);
+  using result = await truncatedSvd(engine, a, { rank, seed });
+  const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
+  const left = Float32Array.from(u!, (value, e) => value * Math.sqrt(sigma![e % rank]!));
+  const right = new Float64Array(rank * columns);
+  for (let r = 0; r < rank; r++)
+    for (let j = 0; j < columns; j++) right[r * columns + j] = v![j * rank + r]! * Math.sqrt(sigma![r]!);
+  const back = root ? solveTriangular(root, right, rank, columns, false) : right;
+  return { left, right: Float32Array.from(back) };
+}
