@@ -1,0 +1,71 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Candidate, selectRanks } from "../../src/compress/select.js";
+
+const of = (weights: number, loss: number): Candidate => ({ weights, multiplications: 2 * weights, loss });
+
+describe("selectRanks", () => {
+  it("takes from where it hurts least", () => {
+    const layers = [
+      [of(100, 0), of(50, 0.5), of(10, 0.9)],
+      [of(100, 0), of(50, 0.01), of(10, 0.02)],
+    ];
+    expect(selectRanks(layers, { cost: "weights", ratio: 1 })).toEqual({ choice: [0, 0], reached: true });
+    expect(selectRanks(layers, { cost: "weights", ratio: 1.8 })).toEqual({ choice: [0, 2], reached: true });
+    expect(selectRanks(layers, { cost: "multiplications", ratio: 4 })).toEqual({ choice: [2, 2], reached: true });
+    expect(selectRanks(layers, { cost: "weights", ratio: 20 })).toEqual({ choice: [2, 2], reached: false });
+  });
+
+  it("leaves out what grows or loses more for nothing", () => {
+    const layers = [[of(100, 0), of(130, 0.1), of(60, 0.5), of(60, 0.3), of(55, 0.2)]];
+    expect(selectRanks(layers, { cost: "weights", ratio: 1.2 })).toEqual({ choice: [4], reached: true });
+  });
+
+  it("counts what has no choice", () => {
+    const layers = [[of(100, 0), of(50, 0.1), of(20, 0.2)]];
+    expect(selectRanks(layers, { cost: "weights", ratio: 1.5 }, 60)).toEqual({ choice: [2], reached: true });
+    expect(selectRanks(layers, { cost: "weights", ratio: 4 }, 60).reached).toBe(false);
+  });
+
+  it("needs a cost that was measured", () => {
+    expect(() => selectRanks([[of(1, 0)]], { cost: "time", ratio: 2 })).toThrow("has no time");
+    expect(() => selectRanks([[of(1, 0)]], { cost: "weights", ratio: 0.5 })).toThrow("×0.5, needs at least 1");
+  });
+
+  it("is within one step of the best of all choices", () => {
+    const candidate = fc.record({
+      weights: fc.integer({ min: 1, max: 90 }),
+      loss: fc.double({ min: 0.01, max: 1, noNaN: true }),
+    });
+    const layer = fc
+      .array(candidate, { minLength: 1, maxLength: 4 })
+      .map((rest) => [of(100, 0), ...rest.map(({ weights, loss }) => of(weights, loss))]);
+    fc.assert(
+      fc.property(
+        fc.array(layer, { minLength: 1, maxLength: 3 }),
+        fc.double({ min: 1, max: 5, noNaN: true }),
+        (layers, ratio) => {
+          const { choice, reached } = selectRanks(layers, { cost: "weights", ratio });
+          const sums = (indices: readonly number[]) => {
+            const chosen = indices.map((index, at) => layers[at]![index]!);
+            const total = (key: "weights" | "loss") => chosen.reduce((sum, each) => sum + each[key], 0);
+            return { weights: total("weights"), loss: total("loss") };
+          };
+          let all: number[][] = [[]];
+          for (const candidates of layers)
+            all = all.flatMap((before) => candidates.map((_, index) => [...before, index]));
+          const budget = (100 * layers.length) / ratio;
+          const possible = all.map(sums).filter(({ weights }) => weights <= budget * (1 + 1e-12));
+          expect(reached).toBe(possible.length > 0);
+          if (!reached) return;
+          const { weights, loss } = sums(choice);
+          expect(weights).toBeLessThanOrEqual(budget * (1 + 1e-9));
+          // one step of one layer loses at most the largest loss there is
+          const least = Math.min(...possible.map((sum) => sum.loss));
+          const step = Math.max(...layers.flat().map((each) => each.loss));
+          expect(loss).toBeLessThanOrEqual(least + step + 1e-9);
+        },
+      ),
+    );
+  });
+});
