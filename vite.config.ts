@@ -11,6 +11,9 @@ const executable: Plugin = {
   writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
 };
 
+/** folders of tests that are run by themselves, as modes */
+const APART = ["slow", "demo"];
+
 export default defineConfig(({ mode }) => ({
   plugins: [wgsl(), executable],
   build: {
@@ -28,9 +31,9 @@ export default defineConfig(({ mode }) => ({
   },
   resolve: { alias: { "tenfold/node": resolve("src/node/index.ts"), tenfold: resolve("src/index.ts") } },
   test: {
-    // npm run test:slow: the figures of the thesis on all of its images
-    include: [mode === "slow" ? "test/slow/**/*.test.ts" : "test/**/*.test.ts"],
-    exclude: mode === "slow" ? [] : ["test/slow/**"],
+    // npm run test:slow: the figures of the thesis on all of its images; npm run test:demo: the demo page in a browser
+    include: [APART.includes(mode) ? `test/${mode}/**/*.test.ts` : "test/**/*.test.ts"],
+    exclude: APART.includes(mode) ? [] : APART.map((folder) => `test/${folder}/**`),
     pool: "forks",
     // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores
     maxWorkers: 2,

@@ -13,6 +13,7 @@ import {
   chartStyle,
   count,
   drawImages,
+  drawLater,
   grey,
   h,
   nameOf,
@@ -304,63 +305,18 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
   /** of the images on show; the originals stay the same array while the hundred does */
   let originals: { at: number; set: DigitSet; values: Float32Array } | null = null;
 
+  /** Shows a result at the slider's rank, in several tasks. */
   function present(given: Decomposed): void {
-    const set = chosen!.set;
     const fresh = result !== given;
     result = given;
     figures.hidden = false;
     const shownRank = Math.min(state.rank, given.settings.rank);
-    const total = set.labels.length;
-    const start = Math.min(state.at, Math.floor((total - 1) / HUNDRED) * HUNDRED);
-    const stop = Math.min(total, start + HUNDRED);
-    if (originals?.at !== start || originals.set !== set) {
-      const values = Float32Array.from(set.images.subarray(start * PIXELS, stop * PIXELS), (v) => v / 255);
-      originals = { at: start, set, values };
-    }
-    grids.set({
-      originals: originals.values,
-      approximations: reconstruct(given, shownRank, start, stop),
-      digits: [...set.labels.subarray(start, stop)],
-      rank: shownRank,
-    });
-    which.textContent = `images ${count(start + 1)} to ${count(stop)} of ${count(total)}`;
-    earlier.disabled = start === 0;
-    later.disabled = stop === total;
+    drawLater(presentImages);
     if (fresh) {
-      const average = given.mean
-        ? [
-            h(
-              "figure",
-              { class: "mean" },
-              drawImages(given.mean, 1, 1, grey, "mean image"),
-              h("figcaption", {}, "mean"),
-            ),
-          ]
-        : [];
-      components.replaceChildren(...average, ...componentImages(given.basis, given.settings.rank));
-      dotIndices.length = Math.min(DOTS, total);
-      for (let i = 0; i < dotIndices.length; i++) dotIndices[i] = Math.floor((i * total) / dotIndices.length);
-      const { rank: stride } = given.settings;
-      const values = new Float32Array(dotIndices.length * stride);
-      dotIndices.forEach((image, index) => {
-        values.set(loadingsOf(given, image), index * stride);
-      });
-      dots = {
-        rank: shownRank,
-        values,
-        stride,
-        labels: dotIndices.map((image) => set.labels[image]!),
-        digits: state.digits,
-        image: (index) => {
-          const from = dotIndices[index]! * PIXELS;
-          return Float32Array.from(set.images.subarray(from, from + PIXELS), (v) => v / 255);
-        },
-      };
+      drawLater(presentComponents);
+      chooseDots(given);
       bySweep.redraw(`Error by sweep: ${given.relativeError.toFixed(4)} after ${given.errors.length} sweeps`);
-    }
-    [...components.querySelectorAll<HTMLElement>("figure:not(.mean)")].forEach((figure, r) => {
-      figure.hidden = r >= shownRank;
-    });
+    } else drawLater(hideComponents);
     if (fresh || dots?.rank !== shownRank) {
       dots!.rank = shownRank;
       histogram.update();
@@ -384,6 +340,69 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     );
     facts.dataset.error = String(error);
     facts.dataset.rank = String(shownRank);
+  }
+
+  function presentImages(): void {
+    if (!result || !chosen || result.count !== chosen.set.labels.length) return;
+    const { set } = chosen;
+    const total = set.labels.length;
+    const start = Math.min(state.at, Math.floor((total - 1) / HUNDRED) * HUNDRED);
+    const stop = Math.min(total, start + HUNDRED);
+    if (originals?.at !== start || originals.set !== set) {
+      const values = Float32Array.from(set.images.subarray(start * PIXELS, stop * PIXELS), (v) => v / 255);
+      originals = { at: start, set, values };
+    }
+    const shownRank = Math.min(state.rank, result.settings.rank);
+    grids.set({
+      originals: originals.values,
+      approximations: reconstruct(result, shownRank, start, stop),
+      digits: [...set.labels.subarray(start, stop)],
+      rank: shownRank,
+    });
+    which.textContent = `images ${count(start + 1)} to ${count(stop)} of ${count(total)}`;
+    earlier.disabled = start === 0;
+    later.disabled = stop === total;
+  }
+
+  function presentComponents(): void {
+    if (!result) return;
+    const { mean: average, basis, settings } = result;
+    const first = average
+      ? [h("figure", { class: "mean" }, drawImages(average, 1, 1, grey, "mean image"), h("figcaption", {}, "mean"))]
+      : [];
+    components.replaceChildren(...first, ...componentImages(basis, settings.rank));
+    hideComponents();
+  }
+
+  function hideComponents(): void {
+    if (!result) return;
+    const shownRank = Math.min(state.rank, result.settings.rank);
+    [...components.querySelectorAll<HTMLElement>("figure:not(.mean)")].forEach((figure, r) => {
+      figure.hidden = r >= shownRank;
+    });
+  }
+
+  function chooseDots(given: Decomposed): void {
+    const { set } = chosen!;
+    const total = set.labels.length;
+    dotIndices.length = Math.min(DOTS, total);
+    for (let i = 0; i < dotIndices.length; i++) dotIndices[i] = Math.floor((i * total) / dotIndices.length);
+    const { rank: stride } = given.settings;
+    const values = new Float32Array(dotIndices.length * stride);
+    dotIndices.forEach((image, index) => {
+      values.set(loadingsOf(given, image), index * stride);
+    });
+    dots = {
+      rank: stride,
+      values,
+      stride,
+      labels: dotIndices.map((image) => set.labels[image]!),
+      digits: state.digits,
+      image: (index) => {
+        const from = dotIndices[index]! * PIXELS;
+        return Float32Array.from(set.images.subarray(from, from + PIXELS), (v) => v / 255);
+      },
+    };
   }
 
   // ---- computing

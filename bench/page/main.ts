@@ -150,7 +150,8 @@ async function open(how: "show" | "remount" = "show"): Promise<void> {
       history[change === "push" ? "pushState" : "replaceState"](null, "", hash);
     },
     fail(error) {
-      if (!(error instanceof DeviceLostError)) console.warn(error);
+      // the notices above have told of these
+      if ("gpu" in navigator && !(error instanceof DeviceLostError)) console.warn(error);
     },
   };
   // the URL may have changed while the part's code was loading

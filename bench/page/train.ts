@@ -419,7 +419,8 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       return "Stopped.";
     }
     trained = current;
-    void ask();
+    if (pad.image()) void ask();
+    else sample.click();
     return NETWORKS.map((name) => `${percent(finished.get(name)!.testAccuracy)} on ${name}`).join(", ");
   }
 

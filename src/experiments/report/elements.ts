@@ -103,8 +103,8 @@ export function drawImages(
 }
 
 const waiting = new Set<() => void>();
-/** Draws one chart a task, so that no task is long. */
-function drawLater(draw: () => void): void {
+/** Draws soon, one thing a task, so that no task is long; what waits already is not drawn twice. */
+export function drawLater(draw: () => void): void {
   if (waiting.size === 0) setTimeout(drawNext);
   waiting.add(draw);
 }
@@ -126,7 +126,11 @@ export function plot(make: (width: number) => Element, label: string): Chart {
   const box = h("div", { class: "plot", role: "img", "aria-label": label });
   let width = 0;
   const draw = (): void => {
-    if (box.clientWidth) box.replaceChildren(make(Math.max(260, box.clientWidth)));
+    if (!box.clientWidth) return;
+    const chart = make(Math.max(260, box.clientWidth));
+    // the box says what the chart is; its groups have no role that a name could belong to
+    for (const group of chart.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
+    box.replaceChildren(chart);
   };
   new ResizeObserver(() => {
     if (Math.abs(box.clientWidth - width) < 2) return;

@@ -1,0 +1,484 @@
+/** The demo page in a real browser on the software adapter: `vitest run --mode demo`, a step of its own in test/run.mjs. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { Browser, Page } from "puppeteer";
+import { build } from "vite";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { wgsl } from "../../shaders/loader.js";
+import { launch, type Served, serve } from "../browser/launch.js";
+import type { expected as Expected } from "./expected.js";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const folder = mkdtempSync(join(tmpdir(), "tenfold-demo-"));
+const problems: string[] = [];
+let browser: Browser;
+let served: Served;
+let page: Page;
+/** name, transferred bytes after gzip */
+const loaded = new Map<string, number>();
+/** milliseconds of every task over 50 */
+const longTasks: string[] = [];
+
+declare global {
+  interface Window {
+    longTasks: number[];
+    axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };
+  }
+}
+
+beforeAll(async () => {
+  await build({ configFile: "bench/page/vite.config.ts", logLevel: "error", build: { outDir: folder } });
+  // what the page's numbers are held against: the library by itself, in the same browser
+  await build({
+    configFile: false,
+    logLevel: "error",
+    plugins: [wgsl()],
+    build: {
+      outDir: folder,
+      emptyOutDir: false,
+      target: "es2022",
+      lib: { entry: "test/demo/expected.ts", formats: ["es"], fileName: () => "expected.js" },
+    },
+  });
+  served = await serve(folder);
+  browser = await launch();
+  page = await open();
+});
+afterAll(async () => {
+  await browser?.close();
+  await served?.close();
+  rmSync(folder, { recursive: true, force: true });
+  console.log(longTasks.length ? `tasks over 50 ms: ${longTasks.join(", ")}` : "no task over 50 ms");
+});
+
+// neither error nor warning in the console, and no request to another host
+afterEach(() => expect(problems.splice(0)).toEqual([]));
+
+async function open(): Promise<Page> {
+  const opened = await browser.newPage();
+  opened.on("console", (message) => {
+    if (["error", "warn"].includes(message.type())) problems.push(message.text());
+  });
+  opened.on("pageerror", (error) => problems.push(String(error)));
+  opened.on("response", async (response) => {
+    const url = response.url();
+    if (!url.startsWith(served.url)) {
+      if (/^https?:/.test(url)) problems.push(`asks for ${url}`);
+      return;
+    }
+    const name = url.slice(served.url.length).split("#")[0]!;
+    loaded.set(name, gzipSync(await response.buffer()).length);
+  });
+  await opened.evaluateOnNewDocument(() => {
+    window.longTasks = [];
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) window.longTasks.push(duration);
+    });
+    observer.observe({ type: "longtask" });
+  });
+  return opened;
+}
+
+/** Goes there in the page that is open, or loads it. */
+async function visit(hash: string, on = page): Promise<void> {
+  await on.goto("about:blank");
+  await on.goto(`${served.url}#${hash}`);
+}
+
+const state = (on = page): Promise<string> =>
+  on.$eval(".runner", (element) => (element as HTMLElement).dataset.state ?? "");
+const status = (on = page): Promise<string> => on.$eval(".runner .status", (element) => element.textContent ?? "");
+
+/** Waits for the run to end in this way; notes what long tasks there were. */
+async function ends(how = "done", on = page): Promise<void> {
+  await on.waitForSelector(".runner[data-state=done], .runner[data-state=failed], .runner[data-state=stopped]", {
+    timeout: 120_000,
+  });
+  expect(`${await state(on)}: ${await status(on)}`).toMatch(new RegExp(`^${how}: `));
+  await noteLongTasks(on);
+}
+async function noteLongTasks(on = page): Promise<void> {
+  const part = await on.evaluate(() => location.hash.slice(1).split("?")[0] ?? "");
+  const found = await on.evaluate(() => window.longTasks.splice(0));
+  longTasks.push(...found.map((ms) => `${part} ${Math.round(ms)}`));
+}
+/** Waits for the status line to say this. */
+const says = (pattern: RegExp) =>
+  page.waitForFunction(
+    (source) => new RegExp(source).test(document.querySelector(".runner .status")?.textContent ?? ""),
+    { timeout: 60_000 },
+    pattern.source,
+  );
+const runs = (on = page) => on.waitForSelector(".runner[data-state=running]", { timeout: 20_000 });
+const memory = (on = page) => on.evaluate(() => window.demo.engine!.memory());
+const error = (): Promise<number> => page.$eval("#facts", (element) => Number((element as HTMLElement).dataset.error));
+const expected = <K extends keyof typeof Expected>(
+  name: K,
+  ...args: Parameters<(typeof Expected)[K]>
+): Promise<Awaited<ReturnType<(typeof Expected)[K]>>> => {
+  // as text: the test runner would rewrite the import
+  const call = `import("${served.url}expected.js").then(({ expected }) => expected.${name}(...${JSON.stringify(args)}))`;
+  return page.evaluate(call) as Promise<Awaited<ReturnType<(typeof Expected)[K]>>>;
+};
+
+/** Chooses in a select by its label's text. */
+async function choose(label: string, value: string): Promise<void> {
+  const select = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//select)`);
+  await select!.select(value);
+}
+/** Sets a slider or a number and lets go of it. */
+async function set(label: string, value: number): Promise<void> {
+  const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
+  await input!.evaluate((element, given) => {
+    (element as HTMLInputElement).value = String(given);
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+  }, value);
+}
+const press = async (text: string): Promise<void> => {
+  const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}"])`);
+  await button!.evaluate((element) => (element as HTMLButtonElement).click());
+};
+const settled = () => new Promise((resolve) => setTimeout(resolve, 300));
+
+describe("the first load", () => {
+  it("is small, and asks no other host", async () => {
+    await visit("decompose?images=400&rank=3");
+    await ends();
+    const sizes = [...loaded].filter(([name]) => name !== "digits.bin");
+    const total = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
+    console.log(
+      `first load: ${Math.round(total / 1000)} kB gzip, digits ${Math.round(loaded.get("digits.bin")! / 1000)} kB`,
+    );
+    expect(sizes.length).toBeGreaterThan(3);
+    expect(total).toBeLessThan(300_000);
+    expect(loaded.get("digits.bin")).toBeLessThan(2_000_000);
+  });
+});
+
+describe("Decompose", () => {
+  it.each([
+    ["tucker", 3, false],
+    ["tucker", 5, true],
+    ["tucker10", 4, false],
+    ["cp", 4, false],
+  ] as const)("%s at rank %i, centred: %s, tells the library's error", async (method, rank, centred) => {
+    await visit(`decompose?images=400&method=${method}&rank=${rank}${centred ? "&centred=1" : ""}`);
+    await ends();
+    const found = await expected("decomposition", { first: 400, digits: [3, 4, 7], method, rank, centred, seed: 1 });
+    expect(await error()).toBeCloseTo(found, 5);
+    expect((await memory()).live).toBe(0);
+  });
+
+  it("recomputes nothing for ranks that a larger one gave", async () => {
+    await visit("decompose?images=400&rank=12");
+    await ends();
+    const submits = () => page.evaluate(() => window.demo.engine!.counters.submits);
+    const before = await submits();
+    const errors: number[] = [await error()];
+    for (const rank of [7, 3, 20]) {
+      await set("Rank", rank);
+      await page.waitForSelector(`#facts[data-rank="${rank}"]`);
+      errors.push(await error());
+      expect(await page.$$eval(".components figure:not([hidden])", (figures) => figures.length)).toBe(rank);
+    }
+    expect(await submits()).toBe(before);
+    const [twelve, seven, three, twenty] = errors as [number, number, number, number];
+    expect(three > seven && seven > twelve && twelve > twenty).toBe(true);
+    // beyond what is known
+    await set("Rank", 21);
+    await runs();
+    await ends();
+    expect(await submits()).toBeGreaterThan(before);
+  });
+
+  it("links images and loadings", async () => {
+    await visit("decompose?images=400&rank=3");
+    await ends();
+    await page.waitForSelector(".plot svg circle");
+    await settled();
+    await page.focus(".grid");
+    await page.keyboard.press("ArrowRight");
+    expect(await page.$eval(".picked", (element) => element.textContent)).toMatch(/^Image 2: a [347]\. \d+ %/);
+    expect(await page.$$eval(".ring", (rings) => rings.length)).toBe(1);
+    await page.focus("[aria-label^='Dots']");
+    await page.keyboard.press("ArrowRight");
+    expect(await page.$eval(".tip", (tip) => [(tip as HTMLElement).hidden, tip.textContent])).toEqual([
+      false,
+      expect.stringMatching(/^a [347]$/),
+    ]);
+    await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+    await press("next hundred ›");
+    expect(await page.evaluate(() => location.hash)).toContain("at=100");
+  });
+
+  it("stops when told to, and when the page is left for another part", async () => {
+    const slow = "decompose?digits=0123456789&images=3000&method=cp&rank=40";
+    await visit(slow);
+    await says(/sweep/);
+    await press("Stop");
+    await ends("stopped");
+    expect((await memory()).live).toBe(0);
+    await press("Run");
+    await says(/sweep/);
+    await page.click("nav a[href^='#kernels']");
+    await page.waitForSelector("#part-kernels .runner");
+    await page.evaluate(() => window.demo.leaving);
+    expect((await memory()).live).toBe(0);
+  });
+});
+
+describe("the URL", () => {
+  it("holds the state: Back and Forward go through it", async () => {
+    await visit("decompose?images=400&rank=3");
+    await ends();
+    const hash = () => page.evaluate(() => location.hash);
+    const method = () =>
+      page.$eval("::-p-xpath(//label[contains(., 'Method')]//select)", (select) => (select as HTMLSelectElement).value);
+    await set("Rank", 6);
+    await choose("Method", "cp");
+    await ends();
+    expect(await hash()).toContain("method=cp&rank=6");
+    await page.click("nav a[href^='#kernels']");
+    await page.waitForSelector("#part-kernels .runner");
+    await page.goBack();
+    await page.waitForSelector("#part-decompose .runner");
+    expect(await method()).toBe("cp");
+    await page.goBack();
+    await page.waitForFunction(() => location.hash.includes("method=tucker"));
+    await ends();
+    expect(await method()).toBe("tucker");
+    expect(await hash()).toContain("rank=6");
+    await page.goForward();
+    await page.waitForFunction(() => location.hash.includes("method=cp"));
+    await ends();
+    expect(await method()).toBe("cp");
+  });
+
+  it.each(["nothing?x=1", "decompose?digits=3&rank=-4&images=x&method=svd&at=1e9", "kernels?cases=.&rounds=0&with=no"])(
+    "takes %s for the nearest that makes sense",
+    async (hash) => {
+      await visit(hash);
+      await page.waitForSelector(".runner");
+      await settled();
+    },
+  );
+});
+
+const trainHash = "train?images=1000&epochs=6&seed=2";
+const held = (network: string): Promise<string> =>
+  page.$eval(`[data-of="${network} held-out accuracy"]`, (cell) => cell.textContent ?? "");
+
+describe("Train", () => {
+  it.each(["fixed", "slides"] as const)("tells the library's accuracies with the recipe %s", async (recipe) => {
+    await visit(`${trainHash}&recipe=${recipe}`);
+    await ends();
+    const settings = { first: 1000, digits: [3, 4, 7], rank: 3, hidden: 5, fullHidden: 3, epochs: 6, seed: 2, recipe };
+    const found = await expected("training", settings);
+    expect([await held("loadings"), await held("pixels")]).toEqual(
+      [found.loadings, found.pixels].map((share) => `${(100 * share).toFixed(1)} %`),
+    );
+  });
+
+  it("answers to a drawing, by mouse and by keys", async () => {
+    const answer = () => page.$$eval(".answer td", (cells) => cells.map((cell) => cell.textContent));
+    const inked = () =>
+      page.$$eval(".drawing figure canvas", (canvases) =>
+        canvases.map((element) => {
+          const canvas = element as HTMLCanvasElement;
+          const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+          return data.some((value, index) => index % 4 === 0 && value > 40);
+        }),
+      );
+    await press("Clear");
+    await page.waitForFunction(() => document.querySelectorAll(".answer td").length === 0);
+    await page.$eval(".pad", (pad) => pad.scrollIntoView({ block: "center" }));
+    const box = (await (await page.$(".pad"))!.boundingBox())!;
+    await page.mouse.move(box.x + 60, box.y + 50);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 200, box.y + 50, { steps: 5 });
+    await page.mouse.move(box.x + 110, box.y + 240, { steps: 5 });
+    await page.mouse.up();
+    await page.waitForSelector(".answer td");
+    await settled();
+    const seven = await answer();
+    expect(seven.length).toBe(6);
+    expect(await inked()).toEqual([true, true]);
+    await press("Clear");
+    await page.waitForFunction(() => document.querySelectorAll(".answer td").length === 0);
+    await page.focus(".pad");
+    await page.keyboard.press("Space");
+    for (let i = 0; i < 8; i++) await page.keyboard.press("ArrowDown");
+    await page.waitForSelector(".answer td");
+    await settled();
+    expect(await answer()).not.toEqual(seven);
+    await press("Take a held-out image");
+    await settled();
+    expect(await inked()).toEqual([true, true]);
+  });
+
+  it("stops", async () => {
+    await visit("train?images=3000&epochs=2000");
+    await says(/epoch/);
+    await press("Stop");
+    await ends("stopped");
+    expect((await memory()).live).toBe(0);
+  });
+});
+
+describe("Kernels", () => {
+  it("measures, checks, tells the adapter's limits and saves", async () => {
+    await visit("kernels?rounds=1");
+    await page.waitForSelector(".cases input");
+    const wanted = ["eigen 16", "Cholesky solve 16", "gram 30000×16"];
+    const indices = await page.$$eval(
+      ".cases label",
+      (labels, names) => names.map((name) => labels.findIndex((label) => label.textContent === name)),
+      wanted,
+    );
+    expect(Math.min(...indices)).toBeGreaterThanOrEqual(0);
+    await visit(`kernels?rounds=1&cases=${indices.sort((a, b) => a - b).join(".")}`);
+    await page.waitForSelector(".results tbody tr");
+    await press("Run");
+    await runs();
+    await ends();
+    expect(await status()).toBe("3 cases measured, all correct.");
+    const rows = await page.$$eval(".results tbody tr", (found) =>
+      found.map((row) => [(row as HTMLElement).dataset.state, row.querySelector("td")!.textContent]),
+    );
+    for (const [how, ms] of rows) expect([how, Number(ms) > 0]).toEqual(["measured", true]);
+    expect(await page.$eval("#choices", (element) => element.textContent)).toMatch(/GFLOP\/s.*In force: matmul “.+”/);
+    expect(await page.$eval("#part-kernels", (part) => part.textContent)).toContain("maxStorageBufferBindingSize");
+    await page.evaluate(() => {
+      URL.createObjectURL = (blob) => {
+        void (blob as Blob).text().then((text) => ((window as { saved?: string }).saved = text));
+        return "#saved";
+      };
+    });
+    await press("Download JSON");
+    await page.waitForFunction(() => "saved" in window);
+    const saved = JSON.parse(await page.evaluate(() => (window as { saved?: string }).saved!));
+    expect(saved.results.map((result: { name: string }) => result.name).sort()).toEqual(wanted.sort());
+    expect(saved.probes.flops).toBeGreaterThan(0);
+  });
+
+  it("stops", async () => {
+    await visit("kernels?cases=all");
+    await page.waitForSelector(".cases input");
+    await press("Run");
+    await says(/of \d+, /);
+    await press("Stop");
+    await ends("stopped");
+  });
+});
+
+describe("what can go wrong", () => {
+  it("a lost device: says so, and starts again", async () => {
+    await visit("decompose?digits=0123456789&images=3000&method=cp&rank=30");
+    await says(/sweep/);
+    await page.evaluate(() => window.demo.engine!.device.destroy());
+    await page.waitForSelector("#lost");
+    await ends("failed");
+    await page.evaluate(() => {
+      location.hash = "decompose?images=400&rank=3";
+    });
+    await settled();
+    await press("Start again");
+    await page.waitForFunction(() => !document.querySelector("#lost"));
+    await ends();
+    expect(await error()).toBeGreaterThan(0.3);
+  });
+
+  it("no WebGPU: says which browser helps", async () => {
+    const bare = await open();
+    await bare.evaluateOnNewDocument(() => {
+      delete (Navigator.prototype as { gpu?: unknown }).gpu;
+    });
+    for (const part of ["decompose", "train", "kernels"]) {
+      await visit(part, bare);
+      await bare.waitForSelector("#no-gpu");
+      expect(await bare.$eval("#no-gpu", (element) => element.textContent)).toMatch(/Chrome.*Safari.*Firefox/);
+      await bare.waitForSelector(`#part-${part}`);
+    }
+    await bare.close();
+  });
+});
+
+describe("for everyone", () => {
+  it.each(["light", "dark"])("axe finds nothing in any part, %s", async (theme) => {
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
+    for (const hash of ["decompose?images=400&rank=3", trainHash, "kernels"]) {
+      await visit(hash);
+      await page.waitForSelector(".runner");
+      if (!hash.startsWith("kernels")) await ends();
+      await settled();
+      expect(await page.$eval("html", (element) => (element as HTMLElement).dataset.theme)).toBe(theme);
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      const told = violations.flatMap(({ id, nodes }) =>
+        nodes.map((node) => `${id}: ${node.html}\n${node.failureSummary}`),
+      );
+      expect(told).toEqual([]);
+    }
+  });
+
+  it("fits phones and tablets", async () => {
+    for (const width of [360, 768])
+      for (const hash of ["decompose?images=400&rank=3", trainHash, "kernels"]) {
+        await page.setViewport({ width, height: 800 });
+        await visit(hash);
+        await page.waitForSelector(".runner");
+        if (!hash.startsWith("kernels")) await ends();
+        await settled();
+        expect(await page.evaluate(() => document.documentElement.scrollWidth), `${hash} at ${width}`).toBe(width);
+      }
+    await page.setViewport({ width: 1280, height: 900 });
+  });
+
+  it("the theme can be chosen, and is remembered", async () => {
+    const theme = () => page.$eval("html", (element) => (element as HTMLElement).dataset.theme);
+    const before = await theme();
+    await page.click("#theme");
+    expect(await theme()).not.toBe(before);
+    await visit("kernels");
+    expect(await theme()).not.toBe(before);
+    await page.click("#theme");
+    expect(await theme()).toBe(before);
+  });
+});
+
+describe("twenty runs", () => {
+  it("leave nothing behind", async () => {
+    const held: Record<string, number[]> = { decompose: [], train: [] };
+    await visit("decompose?images=300&rank=3&method=cp");
+    await ends();
+    const again = async (part: string): Promise<void> => {
+      for (let run = 0; run < 20; run++) {
+        await press("Run");
+        await runs();
+        await ends();
+        const { live, pooled } = await memory();
+        if (part === "decompose") expect(live).toBe(0);
+        held[part]!.push(live + pooled);
+      }
+    };
+    await again("decompose");
+    // leaving by the link keeps the page and its engine
+    await page.evaluate(() => {
+      history.replaceState(null, "", "#train?images=300&epochs=2&recipe=slides");
+      dispatchEvent(new PopStateEvent("popstate"));
+    });
+    await page.waitForSelector("#part-train .runner");
+    await ends();
+    await again("train");
+    // the pool settles in the first runs
+    for (const bytes of Object.values(held)) expect(bytes.at(-1)).toBe(bytes[4]);
+    await page.click("nav a[href^='#kernels']");
+    await page.waitForSelector("#part-kernels .runner");
+    await page.evaluate(() => window.demo.leaving);
+    expect((await memory()).live).toBe(0);
+  });
+});
