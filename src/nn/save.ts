@@ -1,6 +1,7 @@
-import { type Engine, formatShape } from "../gpu/index.js";
+import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
+import { SvdLinear, TensorTrainLinear } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
 import { Sequential } from "./sequential.js";
@@ -45,7 +46,7 @@ class Fields {
     return this.#read(name, (value) => typeof value === "string", "a text");
   }
 
-  choice<T extends string>(name: string, choices: readonly T[]): T {
+  choice<const T extends string>(name: string, choices: readonly T[]): T {
     return this.#read(name, (value) => choices.includes(value as T), `one of ${choices.join(", ")}`);
   }
 
@@ -107,6 +108,46 @@ const KINDS: readonly Kind<Layer>[] = [
     () => new Flatten(),
   ),
   kind(
+    "svdLinear",
+    SvdLinear,
+    ({ inputs, outputs, rank, last }) => ({
+      inputs,
+      outputs,
+      rank,
+      bias: last.bias !== null,
+      activation: last.activation,
+    }),
+    (f) =>
+      new SvdLinear({
+        inputs: f.count("inputs"),
+        outputs: f.count("outputs"),
+        rank: f.count("rank"),
+        bias: f.flag("bias"),
+        activation: f.choice("activation", ACTIVATIONS),
+      }),
+  ),
+  kind(
+    "tensorTrainLinear",
+    TensorTrainLinear,
+    ({ inputModes, outputModes, ranks, contraction, bias, activation }) => ({
+      inputModes,
+      outputModes,
+      ranks: ranks.slice(1, -1),
+      contraction,
+      bias: bias !== null,
+      activation,
+    }),
+    (f) =>
+      new TensorTrainLinear({
+        inputModes: f.counts("inputModes"),
+        outputModes: f.counts("outputModes"),
+        ranks: f.counts("ranks"),
+        contraction: f.choice("contraction", ["auto", "modes", "dense"]),
+        bias: f.flag("bias"),
+        activation: f.choice("activation", ACTIVATIONS),
+      }),
+  ),
+  kind(
     "chain",
     Chain,
     ({ name, layers }) => ({ name, layers: layers.map(description) }),
@@ -125,7 +166,13 @@ function layerOf(value: unknown, fail: (problem: string) => never): Layer {
   const { kind: name } = value as Description;
   const found = KINDS.find((each) => each.kind === name);
   if (!found) fail(`its kind is ${JSON.stringify(name)}, known are ${KINDS.map((each) => each.kind).join(", ")}`);
-  return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`)));
+  try {
+    return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`)));
+  } catch (error) {
+    // what a constructor does not take
+    if (error instanceof ShapeError) fail(`(${name}) ${error.message}`);
+    throw error;
+  }
 }
 
 /** Parameters with the names that a file gives them: `0.weight`, `2.1.bias`. */
@@ -143,8 +190,7 @@ export async function cloneLayer(layer: Layer): Promise<Layer> {
     throw new TypeError(`cloneLayer: ${problem}`);
   });
   const parameters = named([layer]);
-  for (const [index, [, place]] of named([copy]).entries())
-    place.start = (await parameters[index]![1].value.read()) as Float32Array;
+  for (const [index, [, place]] of named([copy]).entries()) place.start = await parameters[index]![1].read();
   return copy;
 }
 

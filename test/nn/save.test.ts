@@ -9,7 +9,9 @@ import {
   loadModel,
   ReLU,
   Sequential,
+  SvdLinear,
   saveModel,
+  TensorTrainLinear,
   train,
 } from "../../src/nn/index.js";
 import { copy } from "../../src/ops/index.js";
@@ -19,6 +21,8 @@ const layers = () => [
   new Flatten(),
   new Chain("factorised", [new Linear(6, 2, { bias: false }), new Linear(2, 5)]),
   new ReLU(),
+  new SvdLinear({ inputs: 5, outputs: 6, rank: 2, activation: "relu" }),
+  new TensorTrainLinear({ inputModes: [3, 2], outputModes: [1, 5], ranks: 2 }),
   new Dropout(0.25),
   new Linear(5, 3, { bias: false, activation: "none" }),
 ];
@@ -53,7 +57,18 @@ describe("saved models", () => {
   it("name their parameters as the layers lie", async () => {
     using model = await create();
     const { tensors } = readSafetensors(await saveModel(model));
-    expect([...tensors.keys()].sort()).toEqual(["1.0.weight", "1.1.bias", "1.1.weight", "4.weight"]);
+    expect([...tensors.keys()].sort()).toEqual([
+      "1.0.weight",
+      "1.1.bias",
+      "1.1.weight",
+      "3.0.weight",
+      "3.1.bias",
+      "3.1.weight",
+      "4.bias",
+      "4.core0",
+      "4.core1",
+      "6.weight",
+    ]);
   });
 
   it("are refused where they are cut short or lie", async () => {
@@ -85,13 +100,14 @@ describe("saved models", () => {
     expect(await told((s) => (s.inputShape = [0]))).toContain("inputShape is [0]");
     expect(await told((s) => (s.inputShape = [7]))).toContain("layer 1");
     expect(await told((s) => (s.layers[0]!.kind = "spline"))).toContain('layer 0: its kind is "spline"');
-    expect(await told((s) => (s.layers[4]!.outputs = 2.5))).toContain("layer 4: (linear) outputs is 2.5");
-    expect(await told((s) => (s.layers[4]!.outputs = 4))).toContain("tensor 4.weight is 3×5, the layers need 4×5");
-    expect(await told((s) => (s.layers[4]!.bias = true))).toContain("no tensor 4.bias");
+    expect(await told((s) => (s.layers[6]!.outputs = 2.5))).toContain("layer 6: (linear) outputs is 2.5");
+    expect(await told((s) => (s.layers[6]!.outputs = 4))).toContain("tensor 6.weight is 3×5, the layers need 4×5");
+    expect(await told((s) => (s.layers[6]!.bias = true))).toContain("no tensor 6.bias");
     expect(await told((s) => (s.layers[1]!.layers = []))).toContain("1.0.weight belongs to no layer");
-    expect(await told((s) => (s.layers[3]!.rate = 1))).toContain("rate is 1");
+    expect(await told((s) => (s.layers[4]!.ranks = [2, 2]))).toContain("net.safetensors: layer 4");
+    expect(await told((s) => (s.layers[5]!.rate = 1))).toContain("rate is 1");
     const holed = new Map(tensors);
-    holed.set("4.weight", { shape: [3, 5], data: new Float32Array(15).fill(Number.NaN) });
-    expect(await refused(writeSafetensors(holed, metadata))).toContain("4.weight holds NaN at 0");
+    holed.set("6.weight", { shape: [3, 5], data: new Float32Array(15).fill(Number.NaN) });
+    expect(await refused(writeSafetensors(holed, metadata))).toContain("6.weight holds NaN at 0");
   });
 });

@@ -1,0 +1,90 @@
+import type { Tensor } from "../gpu/index.js";
+import type { Layer, Sequential } from "../nn/index.js";
+import { copy, squaredDistance, sumOfSquares } from "../ops/index.js";
+
+/** The inputs of every layer of a network on these samples, and its outputs last; all are the caller's to destroy. */
+export async function activationsOf(model: Sequential, samples: Tensor): Promise<Tensor[]> {
+  const { engine, layers } = model;
+  const found: Tensor[] = [];
+  await engine.run((s) => {
+    let x = samples;
+    const keep = (tensor: Tensor): void => {
+      const out = engine.tensor(tensor.shape, null, { label: "activation" });
+      copy(s, tensor, { out });
+      found.push(out);
+    };
+    keep(x);
+    for (const layer of layers) {
+      x = layer.forward(s, x, { training: false });
+      keep(x);
+    }
+  }, "activations");
+  return found;
+}
+
+/** E[x·xᵀ] of rows of n values each. */
+export function secondMoments(rows: ArrayLike<number>, n: number): Float64Array {
+  const count = rows.length / n;
+  const out = new Float64Array(n * n);
+  for (let row = 0; row < count; row++) {
+    for (let i = 0; i < n; i++) {
+      const a = rows[row * n + i]!;
+      // images are mostly black
+      if (a === 0) continue;
+      for (let j = i; j < n; j++) out[i * n + j]! += a * rows[row * n + j]!;
+    }
+  }
+  for (let i = 0; i < n; i++)
+    for (let j = i; j < n; j++) out[j * n + i] = out[i * n + j] = out[i * n + j]! / Math.max(count, 1);
+  return out;
+}
+
+/** ‖W − Ŵ‖ ÷ ‖W‖. */
+export function weightError(weight: Float32Array, approximation: Float32Array): number {
+  let [difference, whole] = [0, 0];
+  weight.forEach((value, index) => {
+    difference += (value - approximation[index]!) ** 2;
+    whole += value ** 2;
+  });
+  return Math.sqrt(difference / Math.max(whole, Number.MIN_VALUE));
+}
+
+/** What a network loses when one of its layers is another one. */
+export interface Loss {
+  /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs */
+  layer: number;
+  /** the same of the network's outputs */
+  network: number;
+}
+
+/**
+ * Replaces one layer and compares with what the network gave.
+ *
+ * @param activations as `activationsOf` gives them
+ */
+export async function lossOf(
+  model: Sequential,
+  activations: readonly Tensor[],
+  index: number,
+  layer: Layer,
+): Promise<Loss> {
+  const { engine, layers } = model;
+  const sums = Array.from({ length: 4 }, () => engine.tensor([1]));
+  try {
+    await engine.run((s) => {
+      const compare = (tensor: Tensor, found: Tensor, at: number): void => {
+        squaredDistance(s, tensor, found.reshape(tensor.shape), { out: sums[at]! });
+        sumOfSquares(s, tensor, { out: sums[at + 1]! });
+      };
+      let x = layer.forward(s, activations[index]!, { training: false });
+      compare(activations[index + 1]!, x, 0);
+      for (const next of layers.slice(index + 1)) x = next.forward(s, x, { training: false });
+      compare(activations.at(-1)!, x, 2);
+    }, `loss by ${layer.name}`);
+    const [a, b, c, d] = (await engine.read(sums)).map((values) => values[0]!) as [number, number, number, number];
+    const ratio = (error: number, whole: number): number => Math.sqrt(error / Math.max(whole, Number.MIN_VALUE));
+    return { layer: ratio(a, b), network: ratio(c, d) };
+  } finally {
+    for (const sum of sums) sum.destroy();
+  }
+}

@@ -1,0 +1,61 @@
+import { dispose, type Engine, type Schedule, type Tensor } from "../gpu/index.js";
+import type { Layer } from "../nn/index.js";
+
+/** What is timed: layers on a batch of one sample shape. */
+export interface Timed {
+  layers: readonly Layer[];
+  /** batch×sample shape */
+  shape: readonly number[];
+}
+
+const median = (values: number[]): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+};
+
+/**
+ * Milliseconds of forward passes, medians over rounds in which all take their turn, so that a busy moment hits all alike. A
+ * turn replays its pass for `sampleMs` at least. The layers belong to networks already.
+ */
+export async function timeForward(
+  engine: Engine,
+  passes: readonly Timed[],
+  { rounds = 7, sampleMs = 20 }: { rounds?: number; sampleMs?: number } = {},
+): Promise<number[]> {
+  const inputs: Tensor[] = [];
+  const schedules: Schedule[] = [];
+  try {
+    for (const { layers, shape } of passes) {
+      const x = engine.tensor(shape, null, { label: "timed input" });
+      inputs.push(x);
+      const s = engine.scheduler("timed");
+      try {
+        let y = x;
+        for (const layer of layers) y = layer.forward(s, y, { training: false });
+        schedules.push(await s.compile());
+      } finally {
+        s.destroy();
+      }
+    }
+    const turn = async (schedule: Schedule, times: number): Promise<number> => {
+      const started = performance.now();
+      engine.submit(schedule, times);
+      await engine.idle();
+      return (performance.now() - started) / times;
+    };
+    const repetitions: number[] = [];
+    for (const schedule of schedules) {
+      await turn(schedule, 1);
+      const once = await turn(schedule, 3);
+      repetitions.push(Math.max(1, Math.min(200, Math.ceil(sampleMs / Math.max(once, 0.01)))));
+    }
+    const samples = schedules.map((): number[] => []);
+    for (let round = 0; round < rounds; round++)
+      for (const [index, schedule] of schedules.entries())
+        samples[index]!.push(await turn(schedule, repetitions[index]!));
+    return samples.map(median);
+  } finally {
+    for (const item of [...schedules, ...inputs]) item[dispose]();
+  }
+}
