@@ -1,6 +1,6 @@
 /**
  * `npm test`: everything that CI runs, one step after the other; `node test/run.mjs lint browser` runs only these.
- * Ends with the line `N passed, N failed`: the tests, the browser's tests, and one for each of types, lint, build and package.
+ * Ends with the line `N passed, N failed`: the tests, the browser's and the demo page's tests, and one for each of types, lint, build and package.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -53,11 +53,12 @@ function packaged() {
   return { passed: 0, failed: 1 };
 }
 
-function unit() {
+/** Runs vitest, with further arguments, and counts its tests. */
+const tests = (args) => () => {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-test-"));
   const file = join(folder, "results.json");
   try {
-    const { status } = spawnSync(`vitest run --reporter=default --reporter=json --outputFile.json="${file}"`, {
+    const { status } = spawnSync(`vitest run ${args} --reporter=default --reporter=json --outputFile.json="${file}"`, {
       shell: true,
       stdio: "inherit",
     });
@@ -74,7 +75,7 @@ function unit() {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
+};
 
 async function browser() {
   try {
@@ -91,8 +92,9 @@ const steps = {
   lint: command("biome check --error-on-warnings"),
   build: command("npm run --silent build"),
   package: packaged,
-  unit,
+  unit: tests(""),
   browser,
+  demo: tests("--mode demo"),
 };
 
 const asked = process.argv.slice(2);
