@@ -1,7 +1,15 @@
+export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
 export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./converge.js";
 export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
+export {
+  type TensorRingAlsOptions,
+  type TensorRingOptions,
+  type TensorRingResult,
+  tensorRingALS,
+  tensorRingSVD,
+} from "./tensorRing.js";
 export {
   type TtMatrixOptions,
   type TtMatrixResult,

@@ -70,10 +70,10 @@ export async function ttSVD(
   return { tensor, relativeError: squaredNorm ? Math.sqrt(squared / squaredNorm) : 0 };
 }
 
-type Step = { core: Tensor; rest: Tensor };
+export type Step = { core: Tensor; rest: Tensor };
 
-/** C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. */
-async function truncateByRank(engine: Engine, c: Tensor, rank: number, seed: number): Promise<Step> {
+/** @internal C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. */
+export async function truncateByRank(engine: Engine, c: Tensor, rank: number, seed: number): Promise<Step> {
   const [rows, columns] = c.shape as [number, number];
   const kept = Math.min(rank, rows, columns);
   let core: Tensor;
@@ -93,8 +93,8 @@ async function truncateByRank(engine: Engine, c: Tensor, rank: number, seed: num
   return { core, rest };
 }
 
-/** The same with the smallest rank whose cut singular values stay within `budget` in square. */
-async function truncateByError(engine: Engine, c: Tensor, budget: number): Promise<Step> {
+/** @internal The same with the smallest rank whose cut singular values stay within `budget` in square. */
+export async function truncateByError(engine: Engine, c: Tensor, budget: number): Promise<Step> {
   const [rows, columns] = c.shape as [number, number];
   const most = Math.min(rows, columns);
   using u = engine.tensor([rows, most], null, { label: "U" });

@@ -1,4 +1,6 @@
+export * from "./blockTerm.js";
 export * from "./kruskal.js";
+export * from "./tensorRing.js";
 export * from "./tensorTrain.js";
 export * from "./tensorTrainMatrix.js";
 export * from "./tucker.js";

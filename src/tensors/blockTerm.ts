@@ -1,0 +1,61 @@
+import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { add } from "../ops/index.js";
+import type { TuckerTensor } from "./tucker.js";
+
+/**
+ * A sum of Tucker tensors of one shape, Σ_g ⟦G_g; A_g⁽¹⁾, …, A_g⁽ᴺ⁾⟧: the block term decomposition in rank-(L, M, N) terms
+ * (De Lathauwer 2008). With one block it is a Tucker tensor, with blocks of rank (1, …, 1) a Kruskal tensor.
+ */
+export class BlockTermTensor {
+  constructor(readonly blocks: readonly TuckerTensor[]) {
+    if (!blocks.length) throw new ShapeError("BlockTermTensor: needs at least one block");
+    for (const block of blocks) {
+      if (formatShape(block.shape) !== formatShape(blocks[0]!.shape))
+        throw new ShapeError(
+          `BlockTermTensor: blocks of shapes ${formatShape(blocks[0]!.shape)} and ${formatShape(block.shape)}`,
+        );
+    }
+  }
+
+  get engine(): Engine {
+    return this.blocks[0]!.engine;
+  }
+
+  get shape(): number[] {
+    return this.blocks[0]!.shape;
+  }
+
+  /** Of the first block: L, M, N, … */
+  get ranks(): readonly number[] {
+    return this.blocks[0]!.ranks;
+  }
+
+  /** Numbers stored in all blocks. */
+  get parameterCount(): number {
+    return this.blocks.reduce((sum, block) => sum + block.parameterCount, 0);
+  }
+
+  /** Records the full tensor, the sum of all blocks. */
+  full(s: Scheduler): Tensor {
+    let total: Tensor | null = null;
+    for (const block of this.blocks) {
+      const part = block.full(s);
+      if (!total) {
+        total = part;
+        continue;
+      }
+      const sum = add(s, total, part);
+      for (const used of [total, part]) if (used.storage.owner === "schedule") s.release(used);
+      total = sum;
+    }
+    return total!;
+  }
+
+  destroy(): void {
+    for (const block of this.blocks) block.destroy();
+  }
+
+  [dispose](): void {
+    this.destroy();
+  }
+}

@@ -1,0 +1,107 @@
+import { describe, expect, it } from "vitest";
+import { tensorRingALS, tensorRingSVD } from "../../src/decompositions/index.js";
+import { TensorRing } from "../../src/tensors/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { distance, unravel } from "./planted.js";
+
+/** tr(G₁[i_1]·…·G_d[i_d]) in f64. */
+function ring(cores: readonly Float32Array[], shape: readonly number[], ranks: readonly number[]): Float32Array {
+  const d = shape.length;
+  const size = shape.reduce((a, b) => a * b, 1);
+  return Float32Array.from({ length: size }, (_, e) => {
+    const at = unravel(e, shape);
+    const first = ranks[0]!;
+    let product: number[] = Array.from({ length: first * first }, (_, k) => (k % (first + 1) === 0 ? 1 : 0));
+    let columns = first;
+    for (let k = 0; k < d; k++) {
+      const [left, right] = [ranks[k]!, ranks[(k + 1) % d]!];
+      const next = new Array<number>(first * right).fill(0);
+      for (let a = 0; a < first; a++)
+        for (let l = 0; l < left; l++)
+          for (let r = 0; r < right; r++)
+            next[a * right + r]! += product[a * columns + l]! * cores[k]![(l * shape[k]! + at[k]!) * right + r]!;
+      [product, columns] = [next, right];
+    }
+    let trace = 0;
+    for (let a = 0; a < first; a++) trace += product[a * (first + 1)]!;
+    return trace;
+  });
+}
+
+const randomCores = (shape: readonly number[], ranks: readonly number[], seed: number): Float32Array[] =>
+  shape.map((extent, k) => randomArray(ranks[k]! * extent * ranks[(k + 1) % shape.length]!, seed + k));
+
+describe("tensor ring", () => {
+  it.each([
+    { shape: [4, 5, 6], ranks: [2, 3, 2] },
+    { shape: [3, 4, 2, 5], ranks: [1, 3, 2, 2] },
+    { shape: [7, 5], ranks: [2, 3] },
+  ])("writes $shape of ranks $ranks out as the f64 loop does", async ({ shape, ranks }) => {
+    const engine = await testEngine();
+    const cores = randomCores(shape, ranks, 3);
+    using tensor = new TensorRing(
+      cores.map((core, k) => engine.tensor([ranks[k]!, shape[k]!, ranks[(k + 1) % shape.length]!], core)),
+    );
+    expect([tensor.shape, tensor.ranks]).toEqual([shape, ranks]);
+    expectClose(await evaluate(engine, (s) => tensor.full(s)), ring(cores, shape, ranks), 1e-5);
+  });
+
+  it("TR-SVD recovers a ring whose first unfolding has its ranks, and keeps a promised error", async () => {
+    const engine = await testEngine();
+    const [shape, ranks] = [
+      [9, 5, 4, 6],
+      [2, 3, 3, 4],
+    ];
+    const data = ring(randomCores(shape!, ranks!, 5), shape!, ranks!);
+    using x = engine.tensor(shape!, data);
+    const exact = await tensorRingSVD(engine, x, { relativeError: 1e-4 });
+    expect(exact.relativeError).toBeLessThan(1e-4);
+    expect(distance(data, await evaluate(engine, (s) => exact.tensor.full(s)))).toBeLessThan(1e-4);
+    exact.tensor.destroy();
+    using noise = engine.tensor([6, 7, 5, 4], randomArray(840, 9));
+    for (const relativeError of [0.5, 0.01]) {
+      const result = await tensorRingSVD(engine, noise, { relativeError });
+      expect(result.relativeError).toBeLessThanOrEqual(relativeError);
+      result.tensor.destroy();
+    }
+    const lowered = await tensorRingSVD(engine, noise, { ranks: 6 });
+    expect(lowered.tensor.ranks[0]! * lowered.tensor.ranks[1]!).toBeLessThanOrEqual(6);
+    lowered.tensor.destroy();
+  });
+
+  it("TR-ALS reaches ranks that no SVD gives; the error never rises", async () => {
+    const engine = await testEngine();
+    const [shape, ranks] = [
+      [4, 5, 6, 4],
+      [3, 3, 3, 3],
+    ];
+    const data = ring(randomCores(shape!, ranks!, 7), shape!, ranks!);
+    using x = engine.tensor(shape!, data);
+    const svd = await tensorRingSVD(engine, x, { ranks: 3 });
+    const result = await tensorRingALS(engine, x, { ranks: 3, sweeps: 80, tolerance: 1e-6 });
+    expect(result.tensor.ranks).toEqual(ranks);
+    expect(result.relativeError).toBeLessThan(0.5 * svd.relativeError);
+    expect(result.errors.slice(1).every((error, k) => error <= result.errors[k]! + 2e-6)).toBe(true);
+    expect(distance(data, await evaluate(engine, (s) => result.tensor.full(s)))).toBeCloseTo(result.relativeError, 5);
+    svd.tensor.destroy();
+    result.tensor.destroy();
+  });
+
+  it("LeNet-5 of rank 6 has 5,796 weights in its cores", async () => {
+    const engine = await testEngine();
+    // Wang, Sun, Eriksson, Wang & Aggarwal 2018: kernels as one mode of 25, channels and features split
+    const layers = [
+      [25, 1, 4, 5],
+      [25, 4, 5, 5, 10],
+      [5, 5, 5, 10, 5, 8, 8],
+      [5, 8, 8, 10],
+    ];
+    let total = 0;
+    for (const shape of layers) {
+      using tensor = new TensorRing(shape.map((extent) => engine.tensor([6, extent, 6])));
+      total += tensor.parameterCount;
+    }
+    expect(total).toBe(5796);
+  });
+});
