@@ -6,8 +6,12 @@ import {
   Sequential,
   SvdLinear,
   svdLinear,
+  TensorRingLinear,
   TensorTrainLinear,
+  TuckerLinear,
+  tensorRingLinear,
   ttLinear,
+  tuckerLinear,
 } from "../../src/nn/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -68,6 +72,24 @@ const full: { name: string; fit: Fit; inputs: number; outputs: number }[] = [
         ttLinear(e, source, { inputModes: [2, 3, 4], outputModes: [5, 4, 3], ranks: 100, contraction })) as Fit,
     },
   ]),
+  {
+    name: "tensor ring",
+    inputs: 12,
+    outputs: 20,
+    fit: (e, source) => tensorRingLinear(e, source, { inputModes: [3, 4], outputModes: [4, 5], relativeError: 1e-6 }),
+  },
+  {
+    name: "tucker",
+    inputs: 24,
+    outputs: 10,
+    fit: (e, source) => tuckerLinear(e, source, { inputModes: [4, 2, 3], outputModes: [10], ranks: [4, 2, 3, 10] }),
+  },
+  {
+    name: "tucker, factors on both sides",
+    inputs: 12,
+    outputs: 40,
+    fit: (e, source) => tuckerLinear(e, source, { inputModes: [3, 4], outputModes: [40], ranks: [3, 4, 12] }),
+  },
 ];
 
 describe("factorised dense layers", () => {
@@ -121,6 +143,43 @@ describe("factorised dense layers", () => {
       },
     ]),
     {
+      name: "tensor ring",
+      inputs: 12,
+      make: (start) =>
+        new TensorRingLinear({
+          inputModes: [3, 4],
+          outputModes: [2, 5, 2],
+          ranks: [2, 3, 2, 3, 2],
+          ...(start && { start }),
+        }),
+    },
+    {
+      name: "tensor ring of two cores",
+      inputs: 7,
+      make: () => new TensorRingLinear({ inputModes: [7], outputModes: [6], ranks: [2, 3] }),
+    },
+    {
+      name: "tucker",
+      inputs: 36,
+      make: (start) =>
+        new TuckerLinear({
+          inputModes: [4, 3, 3],
+          outputModes: [5, 4],
+          ranks: [2, 3, 2, 3, 2],
+          ...(start && { start }),
+        }),
+    },
+    {
+      name: "tucker of two modes",
+      inputs: 9,
+      make: () => new TuckerLinear({ inputModes: [9], outputModes: [8], ranks: [3, 3] }),
+    },
+    {
+      name: "tucker, core only",
+      inputs: 6,
+      make: () => new TuckerLinear({ inputModes: [6], outputModes: [4], ranks: [6, 4] }),
+    },
+    {
       name: "tt of one core",
       inputs: 6,
       make: () => new TensorTrainLinear({ inputModes: [6], outputModes: [4], ranks: 3, contraction: "dense" }),
@@ -166,6 +225,54 @@ describe("factorised dense layers", () => {
   });
 });
 
+describe("fits", () => {
+  const covarianceOf = (x: Float32Array, inputs: number): Float64Array => {
+    const c = new Float64Array(inputs * inputs);
+    for (let row = 0; row < x.length / inputs; row++)
+      for (let i = 0; i < inputs; i++)
+        for (let j = 0; j < inputs; j++) c[i * inputs + j]! += x[row * inputs + i]! * x[row * inputs + j]!;
+    return c;
+  };
+  const outputError = (a: Float32Array, b: Float32Array, x: Float32Array, inputs: number): number => {
+    const difference = a.map((value, e) => value - b[e]!);
+    return Math.hypot(...dense(x, difference, null, inputs)) / Math.hypot(...dense(x, a, null, inputs));
+  };
+
+  it("SVD by the inputs' covariance: outputs at least as near, with inputs that never change too", async () => {
+    const engine = await testEngine();
+    const [inputs, outputs] = [20, 14];
+    const source = weights(inputs, outputs);
+    // correlated inputs of very different sizes, five of them always 0
+    const x = randomArray(60 * inputs, 9).map((value, e) =>
+      e % inputs < 5 ? 0 : value * (1 + 4 * (e % 3)) + 0.5 * Math.sin(e / inputs),
+    );
+    const covariance = covarianceOf(x, inputs);
+    for (const rank of [1, 3, 7]) {
+      const plain = await (await svdLinear(engine, source, { rank })).toDense();
+      const aware = await (await svdLinear(engine, source, { rank, covariance })).toDense();
+      expect(outputError(source.weight, aware, x, inputs)).toBeLessThan(
+        0.99 * outputError(source.weight, plain, x, inputs),
+      );
+    }
+    await expect(svdLinear(engine, source, { rank: 2, covariance: new Float64Array(4) })).rejects.toThrow(/20×20/);
+  });
+
+  it("by relative error, the weight's is kept", async () => {
+    const engine = await testEngine();
+    const source = weights(36, 25);
+    for (const relativeError of [0.4, 0.1]) {
+      for (const layer of [
+        await ttLinear(engine, source, { inputModes: [6, 6], outputModes: [5, 5], relativeError }),
+        await tensorRingLinear(engine, source, { inputModes: [6, 6], outputModes: [5, 5], relativeError }),
+      ]) {
+        const back = await layer.toDense();
+        const error = Math.hypot(...back.map((value, e) => value - source.weight[e]!)) / Math.hypot(...source.weight);
+        expect(error).toBeLessThanOrEqual(relativeError);
+      }
+    }
+  });
+});
+
 describe("counts of the literature", () => {
   it("TT layers of VGG-16: compression 713,614 / 194,622 / 50,972", () => {
     const modes = { inputModes: [2, 7, 8, 8, 7, 4], outputModes: [4, 4, 4, 4, 4, 4] };
@@ -195,6 +302,20 @@ describe("counts of the literature", () => {
       ranks: 16,
     }).counts();
     expect(multiplications / (784 * 625)).toBeCloseTo(3.5, 1);
+  });
+
+  it("tensor ring: cores stored, r²(I + O) multiplications", () => {
+    const layer = new TensorRingLinear({ inputModes: [5, 5, 5, 10], outputModes: [5, 8, 8], ranks: 6 });
+    expect(layer.counts()).toEqual({ weights: 36 * 46, biases: 320, multiplications: 36 * 1570 });
+  });
+
+  it("Tucker: core and factors", () => {
+    const layer = new TuckerLinear({ inputModes: [16, 5, 5], outputModes: [120], ranks: [8, 5, 5, 40] });
+    expect(layer.counts()).toEqual({
+      weights: 16 * 8 + 200 * 40 + 40 * 120,
+      biases: 120,
+      multiplications: 400 * 8 + 200 * 40 + 40 * 120,
+    });
   });
 
   it("SVD: R(I + O), twice", () => {

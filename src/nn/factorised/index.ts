@@ -1,3 +1,10 @@
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
 export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svd.js";
+export {
+  TensorRingLinear,
+  type TensorRingLinearFit,
+  type TensorRingLinearOptions,
+  tensorRingLinear,
+} from "./tensorRing.js";
 export { TensorTrainLinear, type TtLinearFit, type TtLinearOptions, ttLinear } from "./tensorTrain.js";
+export { TuckerLinear, type TuckerLinearFit, type TuckerLinearOptions, tuckerLinear } from "./tucker.js";

@@ -1,0 +1,209 @@
+import { tuckerHOOI } from "../../decompositions/index.js";
+import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import { matmul, modeProduct, normal, unfoldedProduct } from "../../ops/index.js";
+import { Parameter } from "../layer.js";
+import { FactorisedDense } from "./dense.js";
+import { permuteValues, transpose } from "./numeric.js";
+import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+
+export interface TuckerLinearOptions extends FactorisedOptions {
+  /** m_1…m_p, multiplying to the inputs: [I] alone, or C, H, W of the feature maps that are flattened */
+  inputModes: readonly number[];
+  /** n_1…n_q, multiplying to the outputs */
+  outputModes: readonly number[];
+  /** a rank for every input and output mode; a full one leaves its mode alone */
+  ranks: readonly number[];
+  /** start values: the core, and an extent×rank factor a mode (null where its rank is full) */
+  values?: { core: Float32Array; factors: readonly (Float32Array | null)[] };
+}
+
+/** One mode's factor and where it is applied. */
+interface Step {
+  factor: Parameter;
+  /** of the sample, without the batch */
+  mode: number;
+}
+
+/**
+ * A dense layer whose weight, split into modes, is a Tucker tensor: inputs are multiplied by a factor a mode, the core maps
+ * what is left, and factors bring the outputs to size (Kossaifi et al. 2020's tensor contraction and regression layers).
+ * With one mode on either side it is inputs→R→R→outputs, as Kim et al. 2016 have dense layers.
+ */
+export class TuckerLinear extends FactorisedDense {
+  readonly method = "tucker";
+  readonly name: string;
+  readonly inputModes: readonly number[];
+  readonly outputModes: readonly number[];
+  readonly ranks: readonly number[];
+  readonly core: Parameter;
+  readonly factors: readonly Parameter[];
+  readonly #before: readonly Step[];
+  readonly #after: readonly Step[];
+  /** inputs of every step, in order; the core's between them */
+  #kept: Tensor[] = [];
+
+  constructor({ inputModes, outputModes, ranks, values, ...dense }: TuckerLinearOptions) {
+    const product = (modes: readonly number[]) => modes.reduce((a, b) => a * b, 1);
+    super(product(inputModes), product(outputModes), dense);
+    const extents = [...inputModes, ...outputModes];
+    const p = inputModes.length;
+    if (
+      ranks.length !== extents.length ||
+      ranks.some((rank, k) => !(Number.isInteger(rank) && rank >= 1 && rank <= extents[k]!))
+    )
+      throw new ShapeError(`TuckerLinear: ranks ${ranks.join(", ")} for the modes ${formatShape(extents)}`);
+    this.inputModes = inputModes;
+    this.outputModes = outputModes;
+    this.ranks = ranks;
+    this.name = `Tucker ${formatShape(inputModes)}→${formatShape(outputModes)} (${ranks.join(", ")})`;
+    const random = (terms: number) => (s: Scheduler, out: Tensor, seed: number) =>
+      void normal(s, out.shape, { seed, deviation: Math.sqrt(1 / terms), out });
+    const coreShape = [product(ranks.slice(0, p)), product(ranks.slice(p))];
+    this.core = new Parameter(
+      "core",
+      coreShape,
+      values?.core ?? random(coreShape[0]! / gainOf(dense.start ?? "uniform")),
+    );
+    const steps = extents.map((extent, k): Step | null => {
+      const rank = ranks[k]!;
+      if (rank === extent) return null;
+      const start = values?.factors[k] ?? random(k < p ? extent : rank);
+      return { factor: new Parameter(`factor${k}`, [extent, rank], start), mode: k < p ? k : k - p };
+    });
+    // what shrinks most comes first, what grows least
+    const growth = ({ factor: { shape } }: Step) => shape[0]! / shape[1]!;
+    const present = (from: number, to: number) => steps.slice(from, to).filter((step): step is Step => step !== null);
+    this.#before = present(0, p).sort((a, b) => growth(b) - growth(a));
+    this.#after = present(p, extents.length).sort((a, b) => growth(a) - growth(b));
+    this.factors = [
+      ...present(0, p).map(({ factor }) => factor),
+      this.core,
+      ...present(p, extents.length).map(({ factor }) => factor),
+    ];
+  }
+
+  get multiplications(): number {
+    let total = 0;
+    let size = this.inputs;
+    for (const { factor } of this.#before) {
+      const [extent, rank] = factor.shape as [number, number];
+      total += size * rank;
+      size = (size / extent) * rank;
+    }
+    total += size * this.core.shape[1]!;
+    size = this.core.shape[1]!;
+    for (const { factor } of this.#after) {
+      const [extent, rank] = factor.shape as [number, number];
+      size = (size / rank) * extent;
+      total += size * rank;
+    }
+    return total;
+  }
+
+  protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
+    const batch = x.shape[0]!;
+    const p = this.inputModes.length;
+    const kept: Tensor[] = [];
+    let z = x.reshape([batch, ...this.inputModes]);
+    const move = (next: Tensor): void => {
+      if (training) kept.push(z);
+      else if (z.storage !== x.storage) s.release(z);
+      z = next;
+    };
+    for (const { factor, mode } of this.#before) move(modeProduct(s, z, factor.value, mode + 1, { transpose: true }));
+    move(matmul(s, z.reshape([batch, -1]), this.core.value));
+    z = z.reshape([batch, ...this.ranks.slice(p)]);
+    for (const { factor, mode } of this.#after) move(modeProduct(s, z, factor.value, mode + 1));
+    if (training) this.#kept = kept;
+    return this.finish(s, z);
+  }
+
+  protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
+    const kept = this.#kept;
+    const batch = dz.shape[0]!;
+    const x = kept[0]!;
+    let gradient = dz.reshape([batch, ...this.outputModes]);
+    const move = (next: Tensor | null, used: Tensor): void => {
+      if (gradient.storage !== dz.storage) s.release(gradient);
+      if (used.storage !== x.storage) s.release(used);
+      if (next) gradient = next;
+    };
+    for (const { factor, mode } of [...this.#after].reverse()) {
+      const input = kept.pop()!;
+      unfoldedProduct(s, gradient, input, mode + 1, { out: factor.gradient });
+      move(modeProduct(s, gradient, factor.value, mode + 1, { transpose: true }), input);
+    }
+    const input = kept.pop()!;
+    const flat = gradient.reshape([batch, -1]);
+    matmul(s, input.reshape([batch, -1]), flat, { transposeA: true, out: this.core.gradient });
+    const first = !this.#before.length;
+    const inner = first && !inputGradient ? null : matmul(s, flat, this.core.value, { transposeB: true });
+    move(inner?.reshape(input.shape), input);
+    for (const [index, { factor, mode }] of [...this.#before].reverse().entries()) {
+      const before = kept.pop()!;
+      unfoldedProduct(s, before, gradient, mode + 1, { out: factor.gradient });
+      const wanted = inputGradient || index < this.#before.length - 1;
+      const next = wanted ? modeProduct(s, gradient, factor.value, mode + 1) : null;
+      move(next, before);
+      if (!next) return null;
+    }
+    return inner ? gradient.reshape([batch, this.inputs]) : null;
+  }
+
+  async toDense(): Promise<Float32Array> {
+    const p = this.inputModes.length;
+    let full: Float64Array = Float64Array.from(await this.core.read());
+    let shape = [...this.ranks];
+    for (const [steps, offset] of [[this.#before, 0] as const, [this.#after, p] as const]) {
+      for (const { factor, mode } of steps) {
+        const values = await factor.read();
+        const [extent, rank] = factor.shape as [number, number];
+        const at = mode + offset;
+        const before = shape.slice(0, at).reduce((a, b) => a * b, 1);
+        const after = shape.slice(at + 1).reduce((a, b) => a * b, 1);
+        const next = new Float64Array(before * extent * after);
+        for (let b = 0; b < before; b++)
+          for (let i = 0; i < extent; i++)
+            for (let r = 0; r < rank; r++)
+              for (let a = 0; a < after; a++)
+                next[(b * extent + i) * after + a]! += values[i * rank + r]! * full[(b * rank + r) * after + a]!;
+        full = next;
+        shape = shape.map((value, k) => (k === at ? extent : value));
+      }
+    }
+    return Float32Array.from(permuteValues(full, [this.inputs, this.outputs], [1, 0]));
+  }
+}
+
+export interface TuckerLinearFit {
+  /** [inputs] by default */
+  inputModes?: readonly number[];
+  /** [outputs] by default */
+  outputModes?: readonly number[];
+  /** a rank for every input and output mode */
+  ranks: readonly number[];
+  sweeps?: number;
+  seed?: number;
+}
+
+/** A trained dense layer as a Tucker tensor, by HOOI. */
+export async function tuckerLinear(engine: Engine, source: DenseSource, fit: TuckerLinearFit): Promise<TuckerLinear> {
+  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  const { inputModes = [inputs], outputModes = [outputs], ranks, sweeps = 50, seed = 0 } = fit;
+  assertModes("tuckerLinear: inputs", inputModes, inputs);
+  assertModes("tuckerLinear: outputs", outputModes, outputs);
+  using w = engine.tensor([...inputModes, ...outputModes], transpose(weight, outputs, inputs));
+  const { tensor } = await tuckerHOOI(engine, w, { ranks, sweeps, seed });
+  const factors: (Float32Array | null)[] = [];
+  for (const factor of tensor.factors) factors.push(factor && ((await engine.read(factor)) as Float32Array));
+  const core = (await engine.read(tensor.core)) as Float32Array;
+  tensor.destroy();
+  return new TuckerLinear({
+    inputModes,
+    outputModes,
+    ranks,
+    values: { core, factors },
+    bias: bias ?? false,
+    activation,
+  });
+}
