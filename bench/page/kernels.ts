@@ -18,7 +18,13 @@ const RECORDED = new Map(
   ]),
 );
 /** a GPU's, where there is one: software tells little about kernels */
-const FIRST_RECORDED = [...RECORDED.keys()].find((name) => !/swiftshader|llvmpipe|lavapipe/.test(name)) ?? "";
+const FIRST_RECORDED =
+  [...RECORDED.keys()].find((name) => !/swiftshader|llvmpipe|lavapipe/.test(name)) ?? [...RECORDED.keys()][0] ?? "";
+/** `google-swiftshader-chromium-2026-11-23-14-53` as people read it */
+const titleOf = (name: string): string => {
+  const [, device, date] = /^(.*)-(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name) ?? [];
+  return device ? `${device.replaceAll("-", " ")}, ${date}` : name;
+};
 
 const OPS: Record<string, string> = {
   matmul: "products",
@@ -161,7 +167,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     "Beside it, recorded",
     [
       ["", RECORDED.size ? "nothing" : "none committed yet"],
-      ...[...RECORDED.keys()].map((name) => [name, name] as const),
+      ...[...RECORDED.keys()].map((name) => [name, titleOf(name)] as const),
     ],
     (value) => change({ recorded: value }),
   );
@@ -220,6 +226,11 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
 
   const oursOf = (result: Result | undefined): Row | undefined => result?.rows.find(({ party }) => party === OURS);
   const recordedOf = (name: string): Result | undefined => recorded?.results.find((result) => result.name === name);
+  /** recorded results of what was measured here, or else of what is chosen */
+  function recordedChosen(): Result[] {
+    const names = new Set(results.size ? results.keys() : chosen().map((index) => list[index]!.name));
+    return (recorded?.results ?? []).filter(({ name }) => names.has(name));
+  }
   const intensity = ({ flops, bytes }: { flops: number; bytes: number }): number => flops / bytes;
 
   function showTable(): void {
@@ -234,9 +245,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         ...names.map((name) => h("th", { scope: "col", ...(name === "variants" ? { class: "left" } : {}) }, name)),
       ),
     );
-    const shown = list.length
-      ? chosen().map((index) => list[index]!)
-      : (recorded?.results ?? []).map(({ name, shapes, flops, bytes }) => ({ name, shapes, flops, bytes }));
+    const shown = chosen().map((index) => list[index]!);
     body.replaceChildren(
       ...shown.map(({ name, shapes }) => {
         const result = results.get(name);
@@ -293,9 +302,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     const of = ({ name, rows }: Result, where: string): Bar[] =>
       rows.flatMap(({ party, ms }) => (ms ? [{ name, party: `${party}, ${where}`, ms: ms.median }] : []));
     const here = [...results.values()].flatMap((result) => of(result, "here"));
-    const names = new Set(results.size ? results.keys() : (recorded?.results ?? []).map(({ name }) => name));
-    const there = (recorded?.results ?? [])
-      .filter(({ name }) => names.has(name))
+    const there = recordedChosen()
       .flatMap((result) => of(result, "recorded"))
       // another device's variants say nothing about this one's
       .filter(({ party }) => !party.startsWith(`${OURS} (`));
@@ -345,7 +352,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         const ms = oursOf(result)?.ms?.median;
         return ms ? [{ name: result.name, intensity: intensity(result), rate: result.flops / ms / 1e6, where }] : [];
       });
-    const points = [...pointsOf(results.values(), "here"), ...pointsOf(recorded?.results ?? [], "recorded")];
+    const points = [...pointsOf(results.values(), "here"), ...pointsOf(recordedChosen(), "recorded")];
     if (points.length === 0) return h("p", {}, "Nothing measured yet.");
     const at = points.map((point) => point.intensity);
     const [least, most] = [Math.min(...at) / 2, Math.max(...at) * 2];
