@@ -1,6 +1,14 @@
 export * from "./appendRow.js";
 export * from "./argmaxRows.js";
+export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
+export {
+  type ConvolutionOptions,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  type Pair,
+} from "./conv2d.js";
 export * from "./cutOff.js";
 export * from "./dropout.js";
 export * from "./elementwise.js";

@@ -1,0 +1,303 @@
+import shader from "../../shaders/conv2d.wgsl";
+import gradientShader from "../../shaders/conv2d_weight_gradient.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, activations, sumParts } from "./product.js";
+import { assertShape } from "./shapes.js";
+
+/** A number for both directions, or [vertical, horizontal]. */
+export type Pair = number | readonly [number, number];
+
+export interface ConvolutionOptions {
+  /** 1 by default */
+  stride?: Pair;
+  /** zeros on each side, 0 by default */
+  padding?: Pair;
+  /** distance of the kernel's taps, 1 by default */
+  dilation?: Pair;
+  /** channels and outputs fall into so many groups that know nothing of each other, 1 by default */
+  groups?: number;
+}
+
+export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
+  value === undefined ? [otherwise, otherwise] : typeof value === "number" ? [value, value] : value;
+
+/** What a convolution comes to: all extents by name. */
+interface Geometry {
+  batch: number;
+  channels: number;
+  size: readonly [number, number];
+  outputs: number;
+  outSize: readonly [number, number];
+  groups: number;
+  kernel: readonly [number, number];
+  stride: readonly [number, number];
+  padding: readonly [number, number];
+  dilation: readonly [number, number];
+}
+
+/** Extent of a convolution's or pooling's output along one direction. */
+export const outputExtent = (extent: number, kernel: number, stride: number, padding: number, dilation = 1): number =>
+  Math.floor((extent + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
+
+function geometryOf(
+  operation: string,
+  x: readonly number[],
+  weight: readonly number[],
+  options: ConvolutionOptions,
+): Geometry {
+  const fail = (problem: string): never => {
+    throw new ShapeError(`${operation}: ${formatShape(x)} by ${formatShape(weight)}: ${problem}`);
+  };
+  if (x.length !== 4) fail("samples need batch×channels×height×width");
+  if (weight.length !== 4) fail("a weight needs outputs×channels×height×width");
+  const [batch, channels, ...size] = x as [number, number, number, number];
+  const [outputs, groupChannels, ...kernel] = weight as [number, number, number, number];
+  const { groups = 1 } = options;
+  const stride = pair(options.stride, 1);
+  const padding = pair(options.padding, 0);
+  const dilation = pair(options.dilation, 1);
+  for (const [name, least, values] of [
+    ["stride", 1, stride],
+    ["padding", 0, padding],
+    ["dilation", 1, dilation],
+    ["groups", 1, [groups]],
+  ] as const)
+    if (values.some((value) => !(Number.isInteger(value) && value >= least)))
+      fail(`${name} ${values.join("×")}, needs whole numbers from ${least}`);
+  if (groupChannels * groups !== channels)
+    fail(`the weight takes ${groupChannels} channels in each of ${groups} groups, the samples have ${channels}`);
+  if (outputs % groups) fail(`${outputs} outputs do not fall into ${groups} groups`);
+  const outSize = [0, 1].map((at) =>
+    outputExtent(size[at]!, kernel[at]!, stride[at]!, padding[at]!, dilation[at]!),
+  ) as [number, number];
+  if (outSize.some((extent) => extent < 1)) fail(`the kernel does not fit into ${formatShape(size)} with its padding`);
+  return { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation };
+}
+
+const forward = new Kernel(shader, ({ tiles, blocks, groups }) => grid1d(tiles! * blocks! * groups!, 1));
+const weightGradient = new Kernel(gradientShader, ({ tiles, blocks, parts, groups }) =>
+  grid1d(tiles! * blocks! * parts! * groups!, 1),
+);
+
+/** How a weight is read: o·output + c·channel + ky·y + kx·x from `start`, of one group after the other. */
+interface Reading {
+  start: number;
+  group: number;
+  output: number;
+  channel: number;
+  y: number;
+  x: number;
+}
+
+function run(
+  s: Scheduler,
+  x: Tensor,
+  weight: Tensor,
+  out: Tensor,
+  { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation }: Geometry,
+  reading: Reading,
+  up: readonly [number, number],
+  bias: Tensor | undefined,
+  activation: Activation,
+): void {
+  const groupOutputs = outputs / groups;
+  const OUT = groupOutputs === 1 ? 1 : groupOutputs <= 4 ? 4 : 8;
+  const quads = Math.ceil(outSize[1] / 4);
+  const tiles = Math.ceil(groupOutputs / OUT);
+  const positions = batch * outSize[0] * quads;
+  const WIDTH = positions <= 32 ? 32 : 64;
+  const blocks = Math.ceil(positions / WIDTH);
+  const UP = up[0] > 1 || up[1] > 1;
+  const PADDED = padding[0] !== 0 || padding[1] !== 0;
+  const FAST = stride[1] === 1 && dilation[1] === 1;
+  const specialised = forward.with({
+    WIDTH,
+    OUT,
+    FAST,
+    TAPS: FAST ? Math.min(5, kernel[1]) : 1,
+    PADDED,
+    UP,
+    BIAS: bias !== undefined,
+    ACTIVATION: activations[activation],
+  });
+  s.run(
+    specialised,
+    { x, w: weight, bias: bias ?? weight, out },
+    {
+      batch,
+      channels,
+      height: size[0],
+      width: size[1],
+      outputs,
+      out_height: outSize[0],
+      out_width: outSize[1],
+      group_channels: channels / groups,
+      group_outputs: groupOutputs,
+      kernel_height: kernel[0],
+      kernel_width: kernel[1],
+      stride_y: stride[0],
+      stride_x: stride[1],
+      pad_y: padding[0],
+      pad_x: padding[1],
+      dilation_y: dilation[0],
+      dilation_x: dilation[1],
+      up_y: up[0],
+      up_x: up[1],
+      start: reading.start,
+      of_group: reading.group,
+      of_output: reading.output,
+      of_channel: reading.channel,
+      of_y: reading.y,
+      of_x: reading.x,
+      quads,
+      tiles,
+      blocks,
+      groups,
+    },
+  );
+}
+
+/**
+ * Two-dimensional convolution (as networks call the cross-correlation) of samples batch×channels×height×width with a weight
+ * outputs×(channels/groups)×height×width, PyTorch's layout; bias and activation in the same dispatch. No patches are formed.
+ *
+ * @throws ShapeError where channels, groups or extents do not fit
+ */
+export function conv2d(
+  s: Scheduler,
+  x: Tensor,
+  weight: Tensor,
+  options: ConvolutionOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+): Tensor {
+  const geometry = geometryOf("conv2d", x.shape, weight.shape, options);
+  const { batch, outputs, outSize, groups, channels, kernel } = geometry;
+  const { bias, activation = "none" } = options;
+  if (bias && bias.size !== outputs)
+    throw new ShapeError(`conv2d: bias is ${formatShape(bias.shape)}, expected ${outputs}`);
+  const shape = [batch, outputs, ...outSize];
+  if (options.out) assertShape("conv2d", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "conv2d" });
+  const taps = kernel[0] * kernel[1];
+  const groupChannels = channels / groups;
+  const output = groupChannels * taps;
+  const reading = { start: 0, group: (outputs / groups) * output, output, channel: taps, y: kernel[1], x: 1 };
+  run(s, x, weight, out, geometry, reading, [1, 1], bias, activation);
+  return out;
+}
+
+/**
+ * Gradient of conv2d's input from that of its output: a convolution with the kernel turned round, of the gradient with
+ * stride − 1 zeros between its elements.
+ *
+ * @param options.inputSize height and width of the input, which strides leave open
+ */
+export function conv2dInputGradient(
+  s: Scheduler,
+  dy: Tensor,
+  weight: Tensor,
+  options: ConvolutionOptions & { inputSize: readonly [number, number]; out?: Tensor | undefined },
+): Tensor {
+  const { inputSize, groups = 1 } = options;
+  const [outputs, groupChannels, ...kernel] = weight.shape as [number, number, number, number];
+  const channels = groupChannels * groups;
+  const shape = [dy.shape[0]!, channels, ...inputSize];
+  const { stride, padding, dilation, outSize } = geometryOf("conv2dInputGradient", shape, weight.shape, options);
+  assertShape("conv2dInputGradient", "the gradient", dy, [shape[0]!, outputs, ...outSize]);
+  if (options.out) assertShape("conv2dInputGradient", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "conv2d input gradient" });
+  const taps = kernel[0] * kernel[1];
+  const back = (at: 0 | 1): number => dilation[at] * (kernel[at] - 1) - padding[at];
+  const geometry: Geometry = {
+    batch: shape[0]!,
+    channels: outputs,
+    size: outSize,
+    outputs: channels,
+    outSize: inputSize,
+    groups,
+    kernel,
+    stride: [1, 1],
+    padding: [back(0), back(1)],
+    dilation,
+  };
+  const reading = {
+    start: taps - 1,
+    group: (outputs / groups) * groupChannels * taps,
+    output: taps,
+    channel: groupChannels * taps,
+    y: -kernel[1],
+    x: -1,
+  };
+  run(s, dy, weight, out, geometry, reading, stride, undefined, "none");
+  return out;
+}
+
+/** Workgroups that keep an adapter busy, and terms that one sum may have before digits are lost. */
+const ENOUGH = 64;
+const LONGEST = 4096;
+
+/** Gradient of conv2d's weight, outputs×(channels/groups)×height×width, from its input and the gradient of its output. */
+export function conv2dWeightGradient(
+  s: Scheduler,
+  x: Tensor,
+  dy: Tensor,
+  options: ConvolutionOptions & { kernel: Pair; out?: Tensor | undefined },
+): Tensor {
+  const { groups = 1 } = options;
+  const channels = x.shape[1]!;
+  const shape = [dy.shape[1]!, channels / groups, ...pair(options.kernel, 1)];
+  const geometry = geometryOf("conv2dWeightGradient", x.shape, shape, options);
+  const { batch, size, outputs, outSize, kernel, stride, padding, dilation } = geometry;
+  assertShape("conv2dWeightGradient", "the gradient", dy, [batch, outputs, ...outSize]);
+  if (options.out) assertShape("conv2dWeightGradient", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "conv2d weight gradient" });
+  const groupOutputs = outputs / groups;
+  const FAST = stride[1] === 1 && dilation[1] === 1;
+  const TAPS = FAST ? Math.min(5, kernel[1]) : 1;
+  const OUT = groupOutputs === 1 ? 1 : 4;
+  const runs = Math.ceil(kernel[1] / TAPS);
+  const tasks = (channels / groups) * kernel[0] * runs;
+  const WIDTH = tasks <= 8 ? 8 : tasks <= 16 ? 16 : 32;
+  const tiles = Math.ceil(groupOutputs / OUT);
+  const blocks = Math.ceil(tasks / WIDTH);
+  const rows = batch * outSize[0];
+  const wanted = Math.max(Math.ceil(ENOUGH / (groups * tiles * blocks)), Math.ceil((rows * outSize[1]) / LONGEST));
+  const share = Math.ceil(rows / Math.min(wanted, rows));
+  const parts = Math.ceil(rows / share);
+  const sums = parts === 1 ? out : s.tensor([parts, ...shape], { label: "partial weight gradients" });
+  const PADDED = padding[0] !== 0 || padding[1] !== 0;
+  s.run(
+    weightGradient.with({ WIDTH, OUT, FAST, TAPS, PADDED, TAIL: outSize[1] % 4 !== 0 }),
+    { x, dy, out: sums },
+    {
+      batch,
+      channels,
+      height: size[0],
+      width: size[1],
+      outputs,
+      out_height: outSize[0],
+      out_width: outSize[1],
+      group_channels: channels / groups,
+      group_outputs: groupOutputs,
+      kernel_height: kernel[0],
+      kernel_width: kernel[1],
+      stride_y: stride[0],
+      stride_x: stride[1],
+      pad_y: padding[0],
+      pad_x: padding[1],
+      dilation_y: dilation[0],
+      dilation_x: dilation[1],
+      runs,
+      tasks,
+      tiles,
+      blocks,
+      parts,
+      share,
+      groups,
+    },
+  );
+  if (sums !== out) {
+    sumParts(s, sums, out);
+    s.release(sums);
+  }
+  return out;
+}

@@ -1,0 +1,105 @@
+import { describe, expect, it } from "vitest";
+import { conv2d, conv2dInputGradient, conv2dWeightGradient } from "../../src/ops/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import * as plain from "../reference/convolution.js";
+import { randomArray } from "../reference.js";
+
+const shape = (
+  [batch, channels, height, width]: [number, number, number, number],
+  outputs: number,
+  kernel: [number, number],
+  rest: Partial<plain.ConvolutionShape> = {},
+): plain.ConvolutionShape => ({
+  batch,
+  channels,
+  height,
+  width,
+  outputs,
+  kernel,
+  stride: [1, 1],
+  padding: [0, 0],
+  dilation: [1, 1],
+  groups: 1,
+  ...rest,
+});
+
+const cases: [name: string, shape: plain.ConvolutionShape][] = [
+  ["one pixel", shape([1, 1, 1, 1], 1, [1, 1])],
+  ["LeNet's first, padded", shape([3, 1, 28, 28], 6, [5, 5], { padding: [2, 2] })],
+  ["LeNet's second", shape([3, 6, 14, 14], 16, [5, 5])],
+  ["3×3, odd", shape([2, 5, 9, 7], 11, [3, 3], { padding: [1, 1] })],
+  ["1×1", shape([2, 7, 5, 6], 9, [1, 1])],
+  ["k×1", shape([2, 3, 11, 6], 4, [3, 1], { padding: [1, 0] })],
+  ["1×k, longer than a run of taps", shape([2, 3, 4, 17], 4, [1, 7], { padding: [0, 3] })],
+  ["strides", shape([2, 3, 11, 13], 5, [3, 4], { stride: [2, 3], padding: [1, 2] })],
+  ["strides that leave a rest", shape([1, 2, 8, 9], 3, [2, 2], { stride: [3, 2] })],
+  ["dilation", shape([2, 2, 11, 12], 3, [3, 2], { dilation: [2, 3], padding: [2, 0] })],
+  [
+    "all at once, in groups",
+    shape([2, 6, 10, 12], 9, [3, 3], { stride: [2, 1], padding: [2, 3], dilation: [1, 2], groups: 3 }),
+  ],
+  ["depthwise", shape([2, 5, 8, 9], 5, [3, 3], { padding: [1, 1], groups: 5 })],
+  ["depthwise with two outputs each", shape([1, 4, 7, 7], 8, [3, 3], { groups: 4, stride: [2, 2] })],
+  ["more padding than kernel", shape([1, 2, 3, 4], 3, [2, 2], { padding: [3, 2] })],
+  ["a kernel as large as the image", shape([3, 2, 6, 5], 10, [6, 5])],
+];
+
+describe("conv2d", () => {
+  it.each(cases)("%s", async (_, each) => {
+    const engine = await testEngine();
+    const { batch, channels, height, width, outputs, kernel, groups } = each;
+    const outSize = plain.outSizeOf(each);
+    const x = randomArray(batch * channels * height * width, 1);
+    const w = randomArray((outputs * channels * kernel[0] * kernel[1]) / groups, 2);
+    const bias = randomArray(outputs, 3);
+    const dy = randomArray(batch * outputs * outSize[0] * outSize[1], 4);
+    using tx = engine.tensor([batch, channels, height, width], x);
+    using tw = engine.tensor([outputs, channels / groups, ...kernel], w);
+    using tb = engine.tensor([outputs], bias);
+    using tdy = engine.tensor([batch, outputs, ...outSize], dy);
+    const [y, activated, dx, dw] = await evaluate(engine, (s) => [
+      conv2d(s, tx, tw, each),
+      conv2d(s, tx, tw, { ...each, bias: tb, activation: "relu" }),
+      conv2dInputGradient(s, tdy, tw, { ...each, inputSize: [height, width] }),
+      conv2dWeightGradient(s, tx, tdy, each),
+    ]);
+    const expected = plain.conv2d(x, w, each);
+    expectClose(y!, expected, 3e-6);
+    const area = outSize[0] * outSize[1];
+    expectClose(
+      activated!,
+      expected.map((value, at) => Math.max(0, value + bias[Math.floor(at / area) % outputs]!)),
+      3e-6,
+    );
+    expectClose(dx!, plain.conv2dInputGradient(dy, w, each), 3e-6);
+    expectClose(dw!, plain.conv2dWeightGradient(x, dy, each), 3e-6);
+  });
+
+  it("splits the sums of a weight's gradient, and keeps its digits", async () => {
+    const engine = await testEngine();
+    const each = shape([40, 1, 20, 21], 3, [3, 3], { padding: [1, 1] });
+    const x = randomArray(40 * 420, 5).map((value) => value + 1);
+    const dy = randomArray(40 * 3 * 420, 6).map((value) => value + 1);
+    using tx = engine.tensor([40, 1, 20, 21], x);
+    using tdy = engine.tensor([40, 3, 20, 21], dy);
+    const [dw] = await evaluate(engine, (s) => [conv2dWeightGradient(s, tx, tdy, each)]);
+    expectClose(dw!, plain.conv2dWeightGradient(x, dy, each), 2e-6);
+  });
+
+  it("says what does not fit", async () => {
+    const engine = await testEngine();
+    const s = engine.scheduler("shapes");
+    const t = (...extents: number[]) => s.tensor(extents);
+    expect(() => conv2d(s, t(1, 3, 5, 5), t(4, 2, 3, 3))).toThrow(
+      "conv2d: 1×3×5×5 by 4×2×3×3: the weight takes 2 channels in each of 1 groups, the samples have 3",
+    );
+    expect(() => conv2d(s, t(1, 3, 5), t(4, 3, 3, 3))).toThrow("samples need batch×channels×height×width");
+    expect(() => conv2d(s, t(1, 4, 5, 5), t(5, 2, 3, 3), { groups: 2 })).toThrow("5 outputs do not fall into 2 groups");
+    expect(() => conv2d(s, t(1, 1, 2, 2), t(1, 1, 3, 3))).toThrow("the kernel does not fit into 2×2");
+    expect(() => conv2d(s, t(1, 1, 2, 2), t(1, 1, 1, 1), { stride: 0 })).toThrow(
+      "stride 0×0, needs whole numbers from 1",
+    );
+    expect(() => conv2d(s, t(1, 1, 2, 2), t(3, 1, 1, 1), { bias: t(2) })).toThrow("bias is 2, expected 3");
+    s.destroy();
+  });
+});
