@@ -20,6 +20,7 @@ import {
   percent,
   plot,
 } from "../../src/experiments/report/elements.js";
+import { DeviceLostError } from "../../src/index.js";
 import {
   checkControl,
   digitControl,
@@ -41,6 +42,7 @@ import {
 } from "./decomposition.js";
 import { chooseDigits, type DigitSet } from "./digits.js";
 import type { Context, Mounted, Part } from "./part.js";
+import { disable, packDecomposition, recordedDecomposition } from "./recorded.js";
 
 /** ranks that a nested decomposition is computed for: a smaller one is part of it */
 const LEVELS = [20, 50];
@@ -434,7 +436,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
 
   async function work(asked: State, target: number, signal: AbortSignal, tell: Tell): Promise<string> {
     const key = keyOf(target);
-    if (!context.hasGpu) throw new Error("No WebGPU here: nothing can be computed.");
+    if (!context.hasGpu) return showRecorded();
     tell(0, "Loading the digits…");
     const all = await context.digits();
     signal.throwIfAborted();
@@ -449,7 +451,10 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       return `Known from before: error ${ready.relativeError.toFixed(4)} at rank ${ready.settings.rank}.`;
     }
     tell(0, "Opening the GPU…");
-    const engine = await context.engine();
+    const engine = await context.engine().catch((error) => {
+      if (error instanceof DeviceLostError) throw error;
+    });
+    if (!engine) return showRecorded();
     signal.throwIfAborted();
     const most = Math.min(target, set.labels.length);
     const settings: Settings = { method: asked.method, rank: most, centred: asked.centred, seed: asked.seed };
@@ -478,8 +483,24 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     }
   }
 
+  /** Without a GPU: a result of another machine, of which the slider still shows every rank. */
+  async function showRecorded(): Promise<string> {
+    const found = await recordedDecomposition();
+    if (!found) throw new Error("No WebGPU here: nothing can be computed.");
+    const all = await context.digits();
+    const { rank: asked } = state;
+    state = { ...parse(new URLSearchParams(found.state)), rank: Math.min(asked, found.result.settings.rank) };
+    chosen = { key: dataKey(), set: chooseDigits(all, state.digits, Number(state.images)) };
+    results.set(keyOf(found.result.settings.rank), found.result);
+    apply();
+    rank.setMost(found.result.settings.rank);
+    disable(container, "[type=range]");
+    return `Recorded on ${found.adapter}, ${found.date}: the slider moves, the rest needs WebGPU.`;
+  }
+
   apply();
   return {
+    record: () => result && packDecomposition(document.querySelector("#adapter")!.textContent!, written(state), result),
     show(next) {
       state = parse(next);
       apply();

@@ -1,6 +1,6 @@
 /** Kernels: the benchmark's cases on this machine, beside results recorded on others. */
 import * as Plot from "@observablehq/plot";
-import { card, chartStyle, count, h, plot } from "../../src/experiments/report/elements.js";
+import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/experiments/report/elements.js";
 import type { MeasureOptions, Result, Row } from "../measure.js";
 import type { Report } from "../report.js";
 import type { Opened } from "../session.js";
@@ -313,7 +313,8 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     const data = bars();
     if (data.length === 0) return h("p", {}, "Nothing measured yet.");
     const names = [...new Set(data.map(({ name }) => name))];
-    const parties = [...new Set(data.map(({ party }) => party))].sort();
+    // the colours of the roofline first
+    const parties = [...new Set([`${OURS}, here`, `${OURS}, recorded`, ...data.map(({ party }) => party).sort()])];
     const least = 10 ** Math.floor(Math.log10(Math.min(...data.map(({ ms }) => ms))) - 0.3);
     const most = Math.max(...data.map(({ ms }) => ms));
     return Plot.plot({
@@ -325,7 +326,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       x: { type: "log", label: "ms", domain: [least, 2 * most], grid: true, tickFormat: "~g" },
       y: { axis: null, domain: parties },
       fy: { axis: null, domain: names, padding: 0.35 },
-      color: { legend: true, domain: parties },
+      color: { legend: true, domain: parties, range: CLASS_COLOURS },
       marks: [
         Plot.barX(data, {
           x1: least,
@@ -356,6 +357,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     if (points.length === 0) return h("p", {}, "Nothing measured yet.");
     const at = points.map((point) => point.intensity);
     const [least, most] = [Math.min(...at) / 2, Math.max(...at) * 2];
+    const rates = points.map((point) => point.rate);
     const roofs = [
       ["here", results.size ? opened?.probes : null],
       ["recorded", recorded?.probes],
@@ -373,7 +375,13 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       marginLeft: 55,
       style: chartStyle,
       x: { type: "log", label: "flop a byte", grid: true, tickFormat: "~g", domain: [least, most] },
-      y: { type: "log", label: "GFLOP/s", grid: true, tickFormat: "~g" },
+      y: {
+        type: "log",
+        label: "GFLOP/s",
+        grid: true,
+        tickFormat: "~g",
+        domain: [Math.min(...rates) / 2, 1.5 * Math.max(...rates, ...roofs.map((point) => point.rate))],
+      },
       color: { legend: true, domain: ["here", "recorded"], range: ["#0072b2", "#d55e00"] },
       marks: [
         Plot.line(roofs, { x: "x", y: "rate", stroke: "where", strokeWidth: 2, strokeDasharray: "6 4" }),
@@ -397,7 +405,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
         h(
           "table",
-          {},
+          { class: "limits" },
           h("thead", {}, h("tr", {}, ...headings.map((text) => h("th", { scope: "col" }, text)))),
           h(
             "tbody",

@@ -194,14 +194,16 @@ followPreference();
 /** For the console, and for the tests. */
 export interface Demo {
   engine: Engine | null;
+  /** resolves when the part left last has freed everything */
   leaving: Promise<void>;
+  record(): unknown;
 }
 declare global {
   interface Window {
     demo: Demo;
   }
 }
-const demo: Demo = { engine: null, leaving: Promise.resolve() };
+const demo: Demo = { engine: null, leaving: Promise.resolve(), record: () => shown?.mounted?.record?.() };
 window.demo = demo;
 
 if (!("gpu" in navigator)) openEngine().catch(() => {});

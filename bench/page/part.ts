@@ -19,6 +19,8 @@ export interface Mounted {
   show(state: URLSearchParams): void;
   /** stops what runs; resolves when all of it is freed */
   unmount(): Promise<void> | void;
+  /** what it shows, as data for recorded.ts: for those without WebGPU */
+  record?(): unknown;
 }
 
 /** A part of the page. Adding one: a module that exports this, and a line in main.ts. */

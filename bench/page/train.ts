@@ -2,7 +2,7 @@
 import { PIXELS, splitDigits } from "../../src/experiments/digits.js";
 import { type AccuracyPoint, accuracyChart, confusionTable } from "../../src/experiments/report/charts.js";
 import { card, count, drawImages, grey, h, nameOf, percent } from "../../src/experiments/report/elements.js";
-import type { Epoch } from "../../src/index.js";
+import { DeviceLostError, type Epoch } from "../../src/index.js";
 import {
   ALL,
   checkControl,
@@ -17,6 +17,7 @@ import { IMAGES } from "./decompose.js";
 import { chooseDigits, type DigitSet } from "./digits.js";
 import { drawingPad } from "./pad.js";
 import type { Context, Mounted, Part } from "./part.js";
+import { disable, packTraining, recordedTraining } from "./recorded.js";
 import { NETWORKS, type NetworkName, type RecipeName, Trained, type TrainedNetwork } from "./training.js";
 
 /** points of a line in the chart */
@@ -347,7 +348,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
 
   // ---- training
 
-  function apply(): void {
+  function setControls(): void {
     digits.set(state.digits);
     images.set(state.images);
     recipe.set(state.recipe);
@@ -359,6 +360,10 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     centred.set(state.centred);
     note.textContent = NOTES[state.recipe];
     knows.textContent = `The networks know ${nameOf(state.digits)}${state.digits.length === 10 ? "" : " and nothing else"}.`;
+  }
+
+  function apply(): void {
+    setControls();
     start();
   }
 
@@ -379,11 +384,14 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     showTable();
     redraw(true);
     void ask();
-    if (!context.hasGpu) throw new Error("No WebGPU here: nothing can be computed.");
+    if (!context.hasGpu) return showRecorded();
     tell(0, "Loading the digits…");
     const all = await context.digits();
     tell(0, "Opening the GPU…");
-    const engine = await context.engine();
+    const engine = await context.engine().catch((error) => {
+      if (error instanceof DeviceLostError) throw error;
+    });
+    if (!engine) return showRecorded();
     signal.throwIfAborted();
     set = chooseDigits(all, asked.digits, Number(asked.images));
     const current = new Trained(engine, { ...asked, fullHidden: asked.full, epochs: asked.epochs || null });
@@ -424,8 +432,28 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     return NETWORKS.map((name) => `${percent(finished.get(name)!.testAccuracy)} on ${name}`).join(", ");
   }
 
+  /** Without a GPU: what networks on another machine learnt. */
+  async function showRecorded(): Promise<string> {
+    const found = await recordedTraining();
+    if (!found) throw new Error("No WebGPU here: nothing can be computed.");
+    state = parse(new URLSearchParams(found.state));
+    setControls();
+    for (const network of found.networks) {
+      curves.set(network.name, network.curve);
+      finished.set(network.name, network);
+    }
+    summary = found;
+    showTable();
+    redraw(true);
+    disable(container, "never");
+    knows.textContent = "The networks answer where there is WebGPU.";
+    return `Recorded on ${found.adapter}, ${found.date}: training needs WebGPU.`;
+  }
+
   apply();
   return {
+    record: () =>
+      packTraining(document.querySelector("#adapter")!.textContent!, written(state), [...finished.values()], summary),
     show(next) {
       state = parse(next);
       apply();

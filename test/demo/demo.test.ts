@@ -1,5 +1,5 @@
 /** The demo page in a real browser on the software adapter: `vitest run --mode demo`, a step of its own in test/run.mjs. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -394,7 +394,7 @@ describe("what can go wrong", () => {
     expect(await error()).toBeGreaterThan(0.3);
   });
 
-  it("no WebGPU: says which browser helps", async () => {
+  it("no WebGPU: says which browser helps, and shows what was recorded", async () => {
     const bare = await open();
     await bare.evaluateOnNewDocument(() => {
       delete (Navigator.prototype as { gpu?: unknown }).gpu;
@@ -404,6 +404,21 @@ describe("what can go wrong", () => {
       await bare.waitForSelector("#no-gpu");
       expect(await bare.$eval("#no-gpu", (element) => element.textContent)).toMatch(/Chrome.*Safari.*Firefox/);
       await bare.waitForSelector(`#part-${part}`);
+      if (part === "kernels") continue;
+      await ends("done", bare);
+      expect(await status(bare)).toMatch(/^Recorded on .+, 20\d\d-/);
+      await bare.waitForSelector(
+        part === "train" ? "[data-of='loadings held-out accuracy']" : "#facts[data-error^='0.']",
+      );
+      await bare.waitForSelector(".plot svg");
+    }
+    // all cases: some of them were recorded, whichever those are
+    if (readdirSync("bench/results").some((name) => name.endsWith(".json"))) {
+      await visit("kernels?cases=all", bare);
+      await bare.waitForFunction(() => {
+        const cells = [...document.querySelectorAll(".results tbody td:nth-last-child(2)")];
+        return cells.some((cell) => /\d/.test(cell.textContent ?? ""));
+      });
     }
     await bare.close();
   });

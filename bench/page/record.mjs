@@ -1,0 +1,27 @@
+/** `node bench/page/record.mjs`: records what the page shows where there is no WebGPU. See recorded.ts. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { build, runnerImport } from "vite";
+
+const here = import.meta.dirname;
+process.chdir(resolve(here, "../.."));
+await build({ configFile: join(here, "vite.config.ts"), logLevel: "error" });
+const { module } = await runnerImport(resolve("test/browser/launch.ts"));
+const served = await module.serve(resolve("dist/demo"));
+const browser = await module.launch();
+const page = await browser.newPage();
+mkdirSync(join(here, "recorded"), { recursive: true });
+for (const [name, state] of [
+  ["decompose", "images=1000&rank=3"],
+  ["train", "images=10000"],
+]) {
+  await page.goto("about:blank");
+  await page.goto(`${served.url}#${name}?${state}`);
+  await page.waitForSelector(".runner[data-state=done]", { timeout: 300_000 });
+  const recorded = await page.evaluate(() => window.demo.record());
+  const text = JSON.stringify({ ...recorded, adapter: recorded.adapter.replace(/^GPU: /, "") });
+  writeFileSync(join(here, `recorded/${name}.json`), `${text}\n`);
+  console.log(`recorded/${name}.json: ${Math.round(text.length / 1000)} kB`);
+}
+await browser.close();
+await served.close();

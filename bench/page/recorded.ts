@@ -1,0 +1,87 @@
+/**
+ * Results of Decompose and Train that are shown where there is no WebGPU: files in recorded/, made by
+ * `node bench/page/record.mjs` on a machine that has some.
+ */
+import { type PackedArray, pack, unpack } from "../../src/experiments/report/data.js";
+import type { Decomposed } from "./decomposition.js";
+import type { Trained, TrainedNetwork } from "./training.js";
+
+interface Recorded {
+  adapter: string;
+  date: string;
+  /** the part's state, as in the URL */
+  state: Record<string, string>;
+}
+
+export interface RecordedDecomposition extends Recorded {
+  result: Omit<Decomposed, "loadings" | "basis" | "mean"> & { loadings: PackedArray; basis: PackedArray };
+}
+
+export interface RecordedTraining extends Recorded {
+  networks: TrainedNetwork[];
+  relativeError: number;
+  images: Trained["images"];
+}
+
+const now = (): string => new Date().toISOString().slice(0, 10);
+const FILES = import.meta.glob<unknown>("./recorded/*.json", { import: "default" });
+
+async function load<T>(name: string): Promise<T | null> {
+  const file = FILES[`./recorded/${name}.json`];
+  return file ? ((await file()) as T) : null;
+}
+
+/** Uncentred ones only. */
+export function packDecomposition(
+  adapter: string,
+  state: Record<string, string>,
+  { mean: _, ...result }: Decomposed,
+): RecordedDecomposition {
+  const { count, settings } = result;
+  return {
+    adapter,
+    date: now(),
+    state,
+    result: {
+      ...result,
+      loadings: pack(result.loadings, [count, settings.rank]),
+      basis: pack(result.basis, [settings.rank, 784]),
+    },
+  };
+}
+
+export async function recordedDecomposition(): Promise<(Recorded & { result: Decomposed }) | null> {
+  const found = await load<RecordedDecomposition>("decompose");
+  if (!found) return null;
+  const [loadings, basis] = [found.result.loadings, found.result.basis].map(unpack) as [Float32Array, Float32Array];
+  return { ...found, result: { ...found.result, loadings, basis, mean: null } };
+}
+
+export function packTraining(
+  adapter: string,
+  state: Record<string, string>,
+  networks: readonly TrainedNetwork[],
+  { relativeError, images }: Pick<Trained, "relativeError" | "images">,
+): RecordedTraining {
+  const short = (value: number | undefined): number => Number((value ?? 0).toFixed(4));
+  const brief = networks.map((network) => ({
+    ...network,
+    curve: network.curve.map(({ epoch, loss, accuracy, validationAccuracy }) => ({
+      epoch,
+      loss: short(loss),
+      accuracy: short(accuracy),
+      validationAccuracy: short(validationAccuracy),
+    })),
+  }));
+  return { adapter, date: now(), state, networks: brief, relativeError, images };
+}
+
+export const recordedTraining = (): Promise<RecordedTraining | null> => load<RecordedTraining>("train");
+
+/** Where nothing can be computed, there is nothing to set either. */
+export function disable(container: ParentNode, but: string): void {
+  for (const control of container.querySelectorAll<HTMLButtonElement>(
+    ".controls button, .controls select, .controls input, .runner button",
+  ))
+    control.disabled = !control.matches(but);
+}
