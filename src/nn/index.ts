@@ -1,4 +1,5 @@
 export { Chain } from "./chain.js";
+export * from "./convolution.js";
 export * from "./factorised/index.js";
 export * from "./layer.js";
 export * from "./layers.js";

@@ -7,7 +7,9 @@ export {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  outputExtent,
   type Pair,
+  pair,
 } from "./conv2d.js";
 export * from "./cutOff.js";
 export * from "./dropout.js";
@@ -28,6 +30,14 @@ export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export * from "./orthogonalise.js";
 export * from "./pasteColumns.js";
+export {
+  averagePool2d,
+  averagePool2dGradient,
+  maxPool2d,
+  maxPool2dGradient,
+  type PoolOptions,
+  poolGeometry,
+} from "./pool2d.js";
 export type { Activation } from "./product.js";
 export * from "./random.js";
 export * from "./reduce.js";

@@ -1,0 +1,76 @@
+// dx of pool2d: of every window that an element lies in, its share of dy: all where it is the window's first largest element
+// (found again: nothing was stored), or 1/(KH·KW). One invocation an element of x.
+#import index
+
+const WIDTH: u32 = 64u;
+const LARGEST: bool = true;
+
+struct Params {
+  planes: u32,
+  height: u32,
+  width: u32,
+  out_height: u32,
+  out_width: u32,
+  kernel_height: u32,
+  kernel_width: u32,
+  stride_y: u32,
+  stride_x: u32,
+  pad_y: u32,
+  pad_x: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+
+// whether x[plane + own] is the first largest element of the window at (top, left), both before padding
+fn leads(plane: u32, own: u32, top: u32, left: u32) -> bool {
+  let value = x[plane + own];
+  let first_y = max(top, params.pad_y) - params.pad_y;
+  let last_y = min(max(top + params.kernel_height, params.pad_y) - params.pad_y, params.height);
+  let first_x = max(left, params.pad_x) - params.pad_x;
+  let last_x = min(max(left + params.kernel_width, params.pad_x) - params.pad_x, params.width);
+  for (var y = first_y; y < last_y; y++) {
+    for (var at = first_x; at < last_x; at++) {
+      let place = y * params.width + at;
+      let other = x[plane + place];
+      if (other > value || (place < own && other == value)) { return false; }
+    }
+  }
+  return true;
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = flat_workgroup(group, groups) * WIDTH + lane;
+  let area = params.height * params.width;
+  if (index >= params.planes * area) { return; }
+  let own = index % area;
+  let plane = index - own;
+  let y = own / params.width + params.pad_y;
+  let at = own % params.width + params.pad_x;
+  // windows that reach this far: from the first that does not end before it to the last that begins here
+  let first_row = (max(y + 1u, params.kernel_height) - params.kernel_height + params.stride_y - 1u) / params.stride_y;
+  let last_row = min(y / params.stride_y + 1u, params.out_height);
+  let first_column = (max(at + 1u, params.kernel_width) - params.kernel_width + params.stride_x - 1u) / params.stride_x;
+  let last_column = min(at / params.stride_x + 1u, params.out_width);
+  let out_plane = index / area * params.out_height * params.out_width;
+  var sum = 0.0;
+  for (var row = first_row; row < last_row; row++) {
+    for (var column = first_column; column < last_column; column++) {
+      let gradient = dy[out_plane + row * params.out_width + column];
+      if (!LARGEST) {
+        sum += gradient;
+      } else if (leads(plane, own, row * params.stride_y, column * params.stride_x)) {
+        sum += gradient;
+      }
+    }
+  }
+  if (!LARGEST) { sum /= f32(params.kernel_height * params.kernel_width); }
+  out[index] = sum;
+}

@@ -1,0 +1,204 @@
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  type Activation,
+  averagePool2d,
+  averagePool2dGradient,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  fill,
+  maxPool2d,
+  maxPool2dGradient,
+  normal,
+  outputExtent,
+  type Pair,
+  pair,
+  poolGeometry,
+  reluBackward,
+  sum,
+  uniform,
+} from "../ops/index.js";
+import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import type { NormalStart } from "./layers.js";
+
+export interface Conv2dOptions {
+  /** channels of a sample */
+  inputs: number;
+  /** channels of its result */
+  outputs: number;
+  /** one extent, or [height, width] */
+  kernel: Pair;
+  stride?: Pair | undefined;
+  padding?: Pair | undefined;
+  dilation?: Pair | undefined;
+  groups?: number | undefined;
+  /** whether there is one (the default), or its start values */
+  bias?: boolean | Float32Array;
+  /** start values, outputs×(inputs/groups)×height×width */
+  weight?: Float32Array | undefined;
+  /** applied in the same kernel as the convolution */
+  activation?: Activation;
+  /** as that of `Linear`, counting the inputs of one output */
+  start?: "uniform" | "he" | NormalStart;
+}
+
+/**
+ * Convolution of samples channels×height×width (NCHW) with a weight outputs×(inputs/groups)×height×width, as PyTorch and
+ * safetensors files have both.
+ */
+export class Conv2d implements Layer {
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number];
+  readonly dilation: readonly [number, number];
+  readonly groups: number;
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  readonly activation: Activation;
+  #input: Tensor | null = null;
+  #output: Tensor | null = null;
+
+  constructor(options: Conv2dOptions) {
+    const { inputs, outputs, groups = 1, bias = true, activation = "none", start = "uniform", weight } = options;
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.groups = groups;
+    this.kernel = pair(options.kernel, 1);
+    this.stride = pair(options.stride, 1);
+    this.padding = pair(options.padding, 0);
+    this.dilation = pair(options.dilation, 1);
+    this.activation = activation;
+    this.name = `Conv2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
+    const whole = [inputs, outputs, groups, ...this.kernel, ...this.stride, ...this.dilation];
+    if (whole.some((value) => !(Number.isInteger(value) && value >= 1)))
+      throw new ShapeError(`${this.name}: extents, strides, dilations and groups need whole numbers from 1`);
+    if (inputs % groups || outputs % groups)
+      throw new ShapeError(`${this.name}: the channels do not fall into ${groups} groups`);
+    const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
+    const bound = 1 / Math.sqrt(terms);
+    const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / terms) };
+    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
+      const half = start === "uniform" ? bound : biasBound;
+      if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
+      else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
+      else fill(s, out, 0);
+    };
+    this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? initialize);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+  }
+
+  get parameters(): readonly Parameter[] {
+    return this.bias ? [this.weight, this.bias] : [this.weight];
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    if (input.length !== 3 || input[0] !== this.inputs)
+      throw new ShapeError(
+        `${this.name}: samples of shape ${formatShape(input)}, expected ${this.inputs}×height×width`,
+      );
+    const size = [0, 1].map((at) =>
+      outputExtent(input[at + 1]!, this.kernel[at]!, this.stride[at]!, this.padding[at]!, this.dilation[at]!),
+    );
+    if (size.some((extent) => extent < 1))
+      throw new ShapeError(`${this.name}: samples of shape ${formatShape(input)} are smaller than the kernel`);
+    return [this.outputs, ...size];
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    this.outputShape(x.shape.slice(1));
+    const { stride, padding, dilation, groups, activation } = this;
+    const options = { stride, padding, dilation, groups, activation, bias: this.bias?.value };
+    const y = conv2d(s, x, this.weight.value, options);
+    if (training) [this.#input, this.#output] = [x, y];
+    return y;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    const { stride, padding, dilation, groups, kernel } = this;
+    const options = { stride, padding, dilation, groups };
+    const x = this.#input!;
+    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    conv2dWeightGradient(s, x, before, { ...options, kernel, out: this.weight.gradient });
+    if (this.bias) {
+      const planes = sum(s, before.reshape([x.shape[0]! * this.outputs, -1]), { axis: 1 });
+      sum(s, planes.reshape([x.shape[0]!, this.outputs]), { axis: 0, out: this.bias.gradient });
+      s.release(planes);
+    }
+    const inputSize = x.shape.slice(2) as [number, number];
+    const dx = inputGradient ? conv2dInputGradient(s, before, this.weight.value, { ...options, inputSize }) : null;
+    if (before !== dy) s.release(before);
+    return dx;
+  }
+
+  /** S·T·KH·KW/groups weights, as many multiplications an output position. */
+  counts(input: readonly number[]): Counts {
+    const [, height, width] = this.outputShape(input) as [number, number, number];
+    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
+    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * height * width };
+  }
+}
+
+/** What max and average pooling share. */
+abstract class Pool2d implements Layer {
+  abstract readonly name: string;
+  readonly parameters = [];
+  readonly kernel: readonly [number, number];
+  readonly stride: readonly [number, number];
+  readonly padding: readonly [number, number];
+  protected input: Tensor | null = null;
+
+  constructor(kernel: Pair, { stride, padding }: { stride?: Pair | undefined; padding?: Pair | undefined } = {}) {
+    this.kernel = pair(kernel, 1);
+    this.stride = pair(stride ?? kernel, 1);
+    this.padding = pair(padding, 0);
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    if (input.length !== 3)
+      throw new ShapeError(`${this.name}: samples of shape ${formatShape(input)}, expected channels×height×width`);
+    const { out_height, out_width } = poolGeometry(this.name, input, this);
+    return [input[0]!, out_height, out_width];
+  }
+
+  abstract forward(s: Scheduler, x: Tensor, pass: Pass): Tensor;
+  abstract backward(s: Scheduler, dy: Tensor, options: { inputGradient: boolean }): Tensor | null;
+
+  counts(): Counts {
+    return { weights: 0, biases: 0, multiplications: 0 };
+  }
+}
+
+/** The largest element of every window; windows lie side by side unless a stride says otherwise. */
+export class MaxPool2d extends Pool2d {
+  get name(): string {
+    return `MaxPool2d ${formatShape(this.kernel)}`;
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    if (training) this.input = x;
+    return maxPool2d(s, x, this);
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    return inputGradient ? maxPool2dGradient(s, this.input!, dy, this) : null;
+  }
+}
+
+/** The mean of every window; zeros of the padding count. */
+export class AveragePool2d extends Pool2d {
+  get name(): string {
+    return `AveragePool2d ${formatShape(this.kernel)}`;
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    if (training) this.input = x;
+    return averagePool2d(s, x, this);
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    return inputGradient ? averagePool2dGradient(s, this.input!, dy, this) : null;
+  }
+}

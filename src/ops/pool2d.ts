@@ -1,0 +1,84 @@
+import shader from "../../shaders/pool2d.wgsl";
+import gradientShader from "../../shaders/pool2d_gradient.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { outputExtent, type Pair, pair } from "./conv2d.js";
+import { assertShape } from "./shapes.js";
+
+const WIDTH = 64;
+const forward = new Kernel(shader, ({ planes, out_height, out_width }) =>
+  grid1d(planes! * out_height! * out_width!, WIDTH),
+).with({ WIDTH });
+const backward = new Kernel(gradientShader, ({ planes, height, width }) =>
+  grid1d(planes! * height! * width!, WIDTH),
+).with({ WIDTH });
+
+export interface PoolOptions {
+  kernel: Pair;
+  /** the kernel's extents by default: windows side by side */
+  stride?: Pair | undefined;
+  /** at most half a window, 0 by default */
+  padding?: Pair | undefined;
+}
+
+/** Extents of what pooling gives, in the names of the shaders' params. */
+export function poolGeometry(operation: string, shape: readonly number[], options: PoolOptions) {
+  const [kernel, padding] = [pair(options.kernel, 1), pair(options.padding, 0)];
+  const stride = pair(options.stride ?? options.kernel, 1);
+  const fail = (problem: string): never => {
+    throw new ShapeError(`${operation}: ${formatShape(shape)}, window ${formatShape(kernel)}: ${problem}`);
+  };
+  if (shape.length < 2) fail("needs …×height×width");
+  const [height, width] = shape.slice(-2) as [number, number];
+  if ([...kernel, ...stride].some((value) => !(Number.isInteger(value) && value >= 1)))
+    fail("window and stride need whole numbers from 1");
+  if (padding.some((value, at) => !(Number.isInteger(value) && value >= 0 && 2 * value <= kernel[at]!)))
+    fail(`padding ${formatShape(padding)}, needs at most half a window`);
+  const [outHeight, outWidth] = [height, width].map((extent, at) =>
+    outputExtent(extent, kernel[at]!, stride[at]!, padding[at]!),
+  ) as [number, number];
+  if (outHeight < 1 || outWidth < 1) fail("the window is larger than the plane");
+  return {
+    planes: shape.slice(0, -2).reduce((a, b) => a * b, 1),
+    height,
+    width,
+    out_height: outHeight,
+    out_width: outWidth,
+    kernel_height: kernel[0],
+    kernel_width: kernel[1],
+    stride_y: stride[0],
+    stride_x: stride[1],
+    pad_y: padding[0],
+    pad_x: padding[1],
+  };
+}
+
+function pool(name: string, LARGEST: boolean) {
+  return (s: Scheduler, x: Tensor, options: PoolOptions & { out?: Tensor | undefined }): Tensor => {
+    const params = poolGeometry(name, x.shape, options);
+    const shape = [...x.shape.slice(0, -2), params.out_height, params.out_width];
+    if (options.out) assertShape(name, "out", options.out, shape);
+    const out = options.out ?? s.tensor(shape, { label: name });
+    s.run(forward.with({ LARGEST }), { x, out }, params);
+    return out;
+  };
+}
+
+function poolGradient(name: string, LARGEST: boolean) {
+  return (s: Scheduler, x: Tensor, dy: Tensor, options: PoolOptions & { out?: Tensor | undefined }): Tensor => {
+    const params = poolGeometry(name, x.shape, options);
+    assertShape(name, "the gradient", dy, [...x.shape.slice(0, -2), params.out_height, params.out_width]);
+    if (options.out) assertShape(name, "out", options.out, x.shape);
+    const out = options.out ?? s.tensor(x.shape, { label: name });
+    s.run(backward.with({ LARGEST }), { x, dy, out }, params);
+    return out;
+  };
+}
+
+/** The largest element of every window of the last two modes. */
+export const maxPool2d = pool("maxPool2d", true);
+/** The mean of every window of the last two modes; zeros of the padding count. */
+export const averagePool2d = pool("averagePool2d", false);
+/** Gradient of maxPool2d's input: a window's goes to its first largest element, which is found again. */
+export const maxPool2dGradient = poolGradient("maxPool2dGradient", true);
+/** Gradient of averagePool2d's input; of `x` only the shape matters. */
+export const averagePool2dGradient = poolGradient("averagePool2dGradient", false);
