@@ -138,7 +138,7 @@ export class TuckerLinear extends FactorisedDense {
     matmul(s, input.reshape([batch, -1]), flat, { transposeA: true, out: this.core.gradient });
     const first = !this.#before.length;
     const inner = first && !inputGradient ? null : matmul(s, flat, this.core.value, { transposeB: true });
-    move(inner?.reshape(input.shape), input);
+    move(inner?.reshape(input.shape) ?? null, input);
     for (const [index, { factor, mode }] of [...this.#before].reverse().entries()) {
       const before = kept.pop()!;
       unfoldedProduct(s, before, gradient, mode + 1, { out: factor.gradient });
