@@ -2,13 +2,16 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import {
+  AveragePool2d,
   adam,
+  Conv2d,
   Dropout,
   type Epoch,
   evaluate as evaluateModel,
   Flatten,
   type Layer,
   Linear,
+  MaxPool2d,
   ReLU,
   Sequential,
   sgd,
@@ -53,6 +56,26 @@ describe("gradients agree with finite differences", () => {
       name: "dropout",
       layers: () => [new Linear(4, 9, { activation: "relu" }), new Dropout(0.4), new Linear(9, 3)],
       shape: [4],
+    },
+    {
+      name: "convolutions and pooling",
+      layers: () => [
+        new Conv2d({ inputs: 2, outputs: 4, kernel: 3, padding: 1, activation: "relu" }),
+        new MaxPool2d(2),
+        new Conv2d({
+          inputs: 4,
+          outputs: 6,
+          kernel: [2, 3],
+          stride: [2, 1],
+          dilation: [1, 2],
+          padding: [1, 2],
+          groups: 2,
+        }),
+        new AveragePool2d(2),
+        new Flatten(),
+        new Linear(6, 3),
+      ],
+      shape: [2, 6, 5],
     },
     {
       name: "double softmax",
