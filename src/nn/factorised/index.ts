@@ -1,3 +1,26 @@
+export {
+  BlockTermConv,
+  type BlockTermConvFit,
+  type BlockTermConvOptions,
+  blockTermConv,
+  type ConvolutionFit,
+  type ConvolutionShape,
+  type ConvolutionSource,
+  type ConvolutionWeights,
+  CpConv,
+  type CpConvFit,
+  cpConv,
+  FactorisedConv,
+  type RankOptions,
+  SeparableBasisConv,
+  SpatialConv,
+  separableBasisConv,
+  spatialConv,
+  Tucker2Conv,
+  type Tucker2ConvFit,
+  type Tucker2ConvOptions,
+  tucker2Conv,
+} from "./convolution.js";
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
 export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svd.js";
 export {

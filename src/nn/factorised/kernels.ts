@@ -1,0 +1,141 @@
+/** Kernels of convolutions on the host, in f64: put together, whitened, and solved for. */
+import { ShapeError } from "../../gpu/index.js";
+import { multiply, solveRows, solveTriangular, transpose, type Values } from "./numeric.js";
+
+/** outputs×(inputs/groups)×height×width */
+export interface DenseKernel {
+  weight: Values;
+  inputs: number;
+  outputs: number;
+  groups: number;
+  size: readonly [height: number, width: number];
+}
+
+/**
+ * The one kernel that convolutions after each other come to, where no two of them reach in the same direction (so that
+ * stride and dilation stay what they were).
+ */
+export function composeKernels([start, ...rest]: readonly DenseKernel[]): DenseKernel {
+  const first = start!.groups === 1 ? start! : ungroup(start!);
+  return rest.reduce((before, next) => {
+    const [h1, w1] = before.size;
+    const [h2, w2] = next.size;
+    const [height, width] = [h1 + h2 - 1, w1 + w2 - 1];
+    const { inputs, weight: dense } = before;
+    const out = new Float64Array(next.outputs * inputs * height * width);
+    const [into, from] = [next.outputs / next.groups, next.inputs / next.groups];
+    for (let o = 0; o < next.outputs; o++) {
+      const group = Math.floor(o / into);
+      for (let r = 0; r < from; r++)
+        for (let y2 = 0; y2 < h2; y2++)
+          for (let x2 = 0; x2 < w2; x2++) {
+            const factor = next.weight[((o * from + r) * h2 + y2) * w2 + x2]!;
+            if (factor === 0) continue;
+            for (let s = 0; s < inputs; s++)
+              for (let y1 = 0; y1 < h1; y1++)
+                for (let x1 = 0; x1 < w1; x1++)
+                  out[((o * inputs + s) * height + y1 + y2) * width + x1 + x2]! +=
+                    factor * dense[(((group * from + r) * inputs + s) * h1 + y1) * w1 + x1]!;
+          }
+    }
+    return { weight: out, inputs, outputs: next.outputs, groups: 1, size: [height, width] };
+  }, first);
+}
+
+/** A grouped kernel with the zeros that it leaves out. */
+function ungroup({ weight, inputs, outputs, groups, size }: DenseKernel): DenseKernel {
+  const [height, width] = size;
+  const [into, from, places] = [outputs / groups, inputs / groups, height * width];
+  const out = new Float64Array(outputs * inputs * places);
+  for (let o = 0; o < outputs; o++)
+    for (let s = 0; s < from; s++)
+      for (let p = 0; p < places; p++)
+        out[(o * inputs + Math.floor(o / into) * from + s) * places + p] = weight[(o * from + s) * places + p]!;
+  return { weight: out, inputs, outputs, groups: 1, size };
+}
+
+/** W ×_S Lᵀ: the kernel of inputs x' with x = L·x'. */
+export function timesChannels(kernel: DenseKernel, root: Values): DenseKernel {
+  return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => multiply(rows, root, m, n, n)) };
+}
+
+/** Undoes {@link timesChannels} in the first kernel of a chain. */
+export function timesChannelsInverse(kernel: DenseKernel, root: Values): DenseKernel {
+  return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => solveTriangular(root, rows, m, n, false)) };
+}
+
+/** Treats the input channels of a kernel as the columns of a matrix. */
+function alongChannels(
+  { weight, inputs, outputs, size: [height, width] }: DenseKernel,
+  change: (rows: Float64Array, m: number, n: number) => Float64Array,
+): Float64Array {
+  const places = height * width;
+  const rows = new Float64Array(weight.length);
+  for (let o = 0; o < outputs; o++)
+    for (let s = 0; s < inputs; s++)
+      for (let p = 0; p < places; p++) rows[(o * places + p) * inputs + s] = weight[(o * inputs + s) * places + p]!;
+  const changed = change(rows, outputs * places, inputs);
+  const out = new Float64Array(weight.length);
+  for (let o = 0; o < outputs; o++)
+    for (let s = 0; s < inputs; s++)
+      for (let p = 0; p < places; p++) out[(o * inputs + s) * places + p] = changed[(o * places + p) * inputs + s]!;
+  return out;
+}
+
+/** The covariance of whole patches, from itself or from that of the channels, every place of a patch by itself. */
+export function patchCovariance(covariance: Values, inputs: number, places: number): Values {
+  const side = inputs * places;
+  if (covariance.length === side * side) return covariance;
+  if (covariance.length !== inputs * inputs)
+    throw new ShapeError(
+      `covariance of ${covariance.length} numbers, needs ${inputs}×${inputs} (channels) or ${side}×${side} (patches)`,
+    );
+  const out = new Float64Array(side * side);
+  for (let i = 0; i < inputs; i++)
+    for (let j = 0; j < inputs; j++)
+      for (let p = 0; p < places; p++) out[(i * places + p) * side + j * places + p] = covariance[i * inputs + j]!;
+  return out;
+}
+
+/** ‖(W − Ŵ)·x‖² / ‖W·x‖² in the mean over patches x of this covariance, its root. */
+export function outputError(target: DenseKernel, found: DenseKernel, patches: Values): number {
+  const side = target.weight.length / target.outputs;
+  const energy = (weight: Values): number => {
+    const image = multiply(weight, patches, target.outputs, side, side);
+    return image.reduce((sum, value, e) => sum + value * weight[e]!, 0);
+  };
+  const difference = Float64Array.from(target.weight, (value, e) => value - found.weight[e]!);
+  return Math.sqrt(Math.max(0, energy(difference)) / energy(target.weight));
+}
+
+/** The chain with its last kernel (without groups) solved for: least squares of the outputs, all others fixed. */
+export function refitLast(
+  parts: readonly DenseKernel[],
+  target: DenseKernel,
+  patches: Values,
+  ridge: number,
+): DenseKernel[] {
+  const last = parts.at(-1)!;
+  const before = composeKernels(parts.slice(0, -1));
+  const [height, width] = target.size;
+  const [h1, w1] = before.size;
+  const [h2, w2] = last.size;
+  const side = target.inputs * height * width;
+  const features = last.inputs * h2 * w2;
+  // what the last kernel's numbers multiply, as functions of a patch
+  const basis = new Float64Array(features * side);
+  for (let r = 0; r < last.inputs; r++)
+    for (let y2 = 0; y2 < h2; y2++)
+      for (let x2 = 0; x2 < w2; x2++)
+        for (let s = 0; s < target.inputs; s++)
+          for (let y1 = 0; y1 < h1; y1++)
+            for (let x1 = 0; x1 < w1; x1++)
+              basis[((r * h2 + y2) * w2 + x2) * side + (s * height + y1 + y2) * width + x1 + x2] =
+                before.weight[((r * target.inputs + s) * h1 + y1) * w1 + x1]!;
+  const image = multiply(basis, patches, features, side, side);
+  const turned = transpose(basis, features, side);
+  const normals = multiply(image, turned, features, side, features);
+  const wanted = multiply(target.weight, transpose(image, features, side), target.outputs, side, features);
+  const weight = solveRows(normals, wanted, target.outputs, features, Math.min(ridge, 1e-9));
+  return [...parts.slice(0, -1), { ...last, weight }];
+}

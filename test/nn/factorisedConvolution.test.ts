@@ -1,0 +1,280 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Engine } from "../../src/gpu/index.js";
+import {
+  BlockTermConv,
+  blockTermConv,
+  Conv2d,
+  type ConvolutionSource,
+  CpConv,
+  cpConv,
+  type FactorisedConv,
+  type Layer,
+  SeparableBasisConv,
+  Sequential,
+  SpatialConv,
+  separableBasisConv,
+  spatialConv,
+  Tucker2Conv,
+  tucker2Conv,
+} from "../../src/nn/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { checkGradients } from "./gradients.js";
+
+type Shape = {
+  inputs: number;
+  outputs: number;
+  kernel: [number, number];
+  stride?: [number, number];
+  padding?: [number, number];
+  dilation?: [number, number];
+};
+
+/** Output of one layer on a batch of samples. */
+async function outputOf(
+  engine: Engine,
+  layer: Layer,
+  x: Float32Array,
+  shape: readonly number[],
+): Promise<Float32Array> {
+  using model = await Sequential.create(engine, [layer], { inputShape: shape, seed: 3 });
+  const size = shape.reduce((a, b) => a * b, 1);
+  using data = engine.tensor([x.length / size, ...shape], x);
+  return (await evaluate(engine, (s) => model.forward(s, data))) as Float32Array;
+}
+
+const makers: { name: string; make: (shape: Shape) => FactorisedConv }[] = [
+  { name: "Jaderberg 2", make: (shape) => new SpatialConv({ ...shape, rank: 4 }) },
+  { name: "Jaderberg 1", make: (shape) => new SeparableBasisConv({ ...shape, rank: 2 }) },
+  { name: "CP", make: (shape) => new CpConv({ ...shape, rank: 5 }) },
+  { name: "Tucker-2", make: (shape) => new Tucker2Conv({ ...shape, ranks: [2, 3] }) },
+  { name: "BTD", make: (shape) => new BlockTermConv({ ...shape, blocks: 2, ranks: [2, 3] }) },
+];
+
+describe("factorised convolutions", () => {
+  it.each(makers)(
+    "$name: the chain is a convolution with its dense kernel, whatever stride, padding and dilation",
+    async ({ make }) => {
+      const engine = await testEngine();
+      const two = (least: number, most: number) =>
+        fc.tuple(fc.integer({ min: least, max: most }), fc.integer({ min: least, max: most }));
+      await fc.assert(
+        fc.asyncProperty(two(1, 3), two(1, 2), two(0, 2), two(1, 2), async (kernel, stride, padding, dilation) => {
+          const shape = { inputs: 3, outputs: 4, kernel, stride, padding, dilation };
+          const layer = make(shape);
+          const [x, size] = [randomArray(2 * 3 * 9 * 8, 4), [3, 9, 8]];
+          using model = await Sequential.create(engine, [layer], { inputShape: size, seed: 6 });
+          using data = engine.tensor([2, ...size], x);
+          const y = await evaluate(engine, (s) => model.forward(s, data));
+          const dense = new Conv2d({
+            ...shape,
+            weight: await layer.toDense(),
+            bias: await layer.convolutions.at(-1)!.bias!.read(),
+          });
+          expectClose(y, await outputOf(engine, dense, x, size), 1e-5);
+        }),
+        { numRuns: 6, seed: 7 },
+      );
+    },
+  );
+
+  it.each(makers)("$name: gradients agree with differences", async ({ make }) => {
+    const layer = make({ inputs: 2, outputs: 3, kernel: [3, 2], stride: [2, 1], padding: [1, 0], dilation: [1, 2] });
+    await checkGradients(await testEngine(), layer, [2, 6, 5], { batch: 2, most: 3 });
+  });
+
+  it.each(makers)("$name: from scratch the outputs vary as those of a dense start", async ({ make }) => {
+    const engine = await testEngine();
+    const shape: Shape = { inputs: 16, outputs: 16, kernel: [3, 3] };
+    let ratio = 0;
+    const seeds = [1, 2, 3, 4, 5, 6];
+    for (const seed of seeds) {
+      const layer = make(shape);
+      using _model = await Sequential.create(engine, [layer], { inputShape: [16, 5, 5], seed });
+      const weight = await layer.toDense();
+      const variance = weight.reduce((sum, value) => sum + value * value, 0) / weight.length;
+      ratio += variance / (1 / 3 / 144) / seeds.length;
+    }
+    expect(ratio).toBeGreaterThan(0.5);
+    expect(ratio).toBeLessThan(1.8);
+  });
+
+  const full: { name: string; fit: (e: Engine, source: ConvolutionSource) => Promise<FactorisedConv> }[] = [
+    { name: "Jaderberg 2", fit: (e, source) => spatialConv(e, source, { rank: 12 }) },
+    { name: "Jaderberg 1", fit: (e, source) => separableBasisConv(e, source, { rank: 9 }) },
+    { name: "Tucker-2", fit: (e, source) => tucker2Conv(e, source, { ranks: [4, 6] }) },
+    { name: "BTD of one block", fit: (e, source) => blockTermConv(e, source, { blocks: 1, ranks: [4, 6], sweeps: 4 }) },
+  ];
+  it.each(full)("$name: full rank is the convolution itself", async ({ fit }) => {
+    const engine = await testEngine();
+    const options = { inputs: 4, outputs: 6, kernel: 3, stride: 2, padding: 1 } as const;
+    const weight = randomArray(6 * 4 * 9, 1);
+    const bias = randomArray(6, 2);
+    const source = new Conv2d({ ...options, weight, bias, activation: "relu" });
+    const layer = await fit(engine, source);
+    expectClose(await layer.toDense(), weight, 1e-5);
+    const x = randomArray(2 * 4 * 49, 3);
+    expectClose(await outputOf(engine, layer, x, [4, 7, 7]), await outputOf(engine, source, x, [4, 7, 7]), 1e-5);
+  });
+
+  it("CP finds a kernel that is a Kruskal tensor; BTD one that is a sum of blocks", async () => {
+    const engine = await testEngine();
+    const shape = { inputs: 6, outputs: 7, kernel: 3 } as const;
+    for (const [planted, fit] of [
+      [
+        new CpConv({ ...shape, rank: 3 }),
+        (source: ConvolutionSource) => cpConv(engine, source, { rank: 3, starts: 4, sweeps: 200 }),
+      ],
+      [
+        new BlockTermConv({ ...shape, blocks: 2, ranks: [2, 2] }),
+        (source: ConvolutionSource) =>
+          blockTermConv(engine, source, { blocks: 2, ranks: [2, 2], starts: 3, sweeps: 100 }),
+      ],
+    ] as const) {
+      using _model = await Sequential.create(engine, [planted], { inputShape: [6, 5, 5], seed: 4 });
+      const weight = await planted.toDense();
+      const found = await (await fit({ ...shape, weight })).toDense();
+      const error = Math.hypot(...found.map((value, e) => value - weight[e]!)) / Math.hypot(...weight);
+      expect(error).toBeLessThan(2e-2);
+    }
+  });
+
+  it("corrected CP has smaller factors at nearly the same error", async () => {
+    const engine = await testEngine();
+    const source = { inputs: 6, outputs: 8, kernel: 3, weight: randomArray(6 * 8 * 9, 2) };
+    const sizes: number[] = [];
+    const errors: number[] = [];
+    for (const correct of [false, 1.05]) {
+      const layer = await cpConv(engine, source, { rank: 10, correct, starts: 1, sweeps: 80 });
+      const kernels = await layer.kernels();
+      // ‖a‖·‖b‖·‖c‖·‖d‖ of every term, squared
+      const rank = 10;
+      const lengths = kernels.map(({ weight }, index) => {
+        const extent = weight.length / rank;
+        return Array.from({ length: rank }, (_, r) =>
+          Array.from({ length: extent }, (_, i) => weight[index === 3 ? i * rank + r : r * extent + i]! ** 2).reduce(
+            (a, b) => a + b,
+            0,
+          ),
+        );
+      });
+      sizes.push(lengths[0]!.reduce((sum, _, r) => sum + lengths.reduce((product, each) => product * each[r]!, 1), 0));
+      const dense = await layer.toDense();
+      errors.push(Math.hypot(...dense.map((value, e) => value - source.weight[e]!)) / Math.hypot(...source.weight));
+    }
+    expect(sizes[1]!).toBeLessThan(0.9 * sizes[0]!);
+    expect(errors[1]!).toBeLessThan(1.06 * errors[0]!);
+  });
+
+  const aware: {
+    name: string;
+    fit: (e: Engine, source: ConvolutionSource, covariance?: Float64Array) => Promise<FactorisedConv>;
+  }[] = [
+    { name: "Jaderberg 2", fit: (e, source, covariance) => spatialConv(e, source, { rank: 3, covariance }) },
+    { name: "Jaderberg 1", fit: (e, source, covariance) => separableBasisConv(e, source, { rank: 2, covariance }) },
+    { name: "CP", fit: (e, source, covariance) => cpConv(e, source, { rank: 4, covariance, starts: 1, sweeps: 40 }) },
+    {
+      name: "Tucker-2",
+      fit: (e, source, covariance) => tucker2Conv(e, source, { ranks: [2, 3], covariance, sweeps: 20 }),
+    },
+    {
+      name: "BTD",
+      fit: (e, source, covariance) => blockTermConv(e, source, { blocks: 2, ranks: [1, 2], covariance, sweeps: 20 }),
+    },
+  ];
+  it.each(aware)("$name: with the inputs' covariance the outputs are nearer than without", async ({ fit }) => {
+    const engine = await testEngine();
+    const [inputs, outputs, side] = [4, 6, 36];
+    const weight = randomArray(outputs * side, 1);
+    const source = { inputs, outputs, kernel: 3, weight };
+    // patches whose places are alike and whose channels differ in size; one channel is always 0
+    const patches = Array.from({ length: 120 }, (_, n) => {
+      const noise = randomArray(side, n + 9);
+      return noise.map((value, k) => (k < 9 ? 0 : (value * 0.3 + noise[k % 9]!) * (1 + 3 * (Math.floor(k / 9) % 2))));
+    });
+    const covariance = new Float64Array(side * side);
+    const channels = new Float64Array(inputs * inputs);
+    for (const patch of patches)
+      for (let i = 0; i < side; i++)
+        for (let j = 0; j < side; j++) {
+          covariance[i * side + j]! += patch[i]! * patch[j]!;
+          if (i % 9 === j % 9) channels[Math.floor(i / 9) * inputs + Math.floor(j / 9)]! += (patch[i]! * patch[j]!) / 9;
+        }
+    const error = async (layer: FactorisedConv): Promise<number> => {
+      const found = await layer.toDense();
+      let [off, all] = [0, 0];
+      for (const patch of patches)
+        for (let t = 0; t < outputs; t++) {
+          let [a, b] = [0, 0];
+          for (let k = 0; k < side; k++) {
+            a += weight[t * side + k]! * patch[k]!;
+            b += found[t * side + k]! * patch[k]!;
+          }
+          off += (a - b) ** 2;
+          all += a * a;
+        }
+      return Math.sqrt(off / all);
+    };
+    const plain = await error(await fit(engine, source));
+    const whole = await error(await fit(engine, source, covariance));
+    expect(whole).toBeLessThan(0.97 * plain);
+    expect(await error(await fit(engine, source, channels))).toBeLessThan(1.5 * plain);
+    await expect(fit(engine, source, new Float64Array(7))).rejects.toThrow(/needs 4×4 \(channels\) or 36×36/);
+  });
+});
+
+describe("counts of the literature", () => {
+  // LeNet conv2: 50×20×5×5 on 12×12, its output 8×8
+  const shape = { inputs: 20, outputs: 50, kernel: 5 };
+  const input = [20, 12, 12];
+  const ratios = (layer: Layer): number[] => {
+    const [dense, own] = [new Conv2d(shape).counts(input), layer.counts(input)];
+    return [dense.weights / own.weights, dense.multiplications / own.multiplications];
+  };
+
+  it.each([
+    { layer: () => new CpConv({ ...shape, rank: 20 }), weights: 15.6, multiplications: 11.6 },
+    { layer: () => new Tucker2Conv({ ...shape, ranks: [8, 12] }), weights: 7.91, multiplications: 7.44 },
+    { layer: () => new SpatialConv({ ...shape, rank: 10 }), weights: 7.14, multiplications: 6.25 },
+  ])(
+    "LeNet's second convolution: ×$weights weights, ×$multiplications multiplications",
+    ({ layer, weights, multiplications }) => {
+      const [w, m] = ratios(layer());
+      expect(Math.abs(w! - weights)).toBeLessThan(0.06);
+      expect(Math.abs(m! - multiplications)).toBeLessThan(0.06);
+    },
+  );
+
+  it("agree with the formulas, stride and padding too", () => {
+    const [S, T, D] = [6, 10, 3];
+    const options = { inputs: S, outputs: T, kernel: D, stride: 2, padding: 1 };
+    const size = [S, 9, 7];
+    const [area, vertical, out] = [9 * 7, 5 * 7, 5 * 4];
+    const of = (layer: Layer) => {
+      const { weights, multiplications } = layer.counts(size);
+      return [weights, multiplications];
+    };
+    expect(of(new SpatialConv({ ...options, rank: 4 }))).toEqual([
+      4 * D * (S + T),
+      4 * D * S * vertical + 4 * D * T * out,
+    ]);
+    expect(of(new CpConv({ ...options, rank: 4 }))).toEqual([
+      4 * (S + 2 * D + T),
+      4 * (S * area + D * vertical + D * out + T * out),
+    ]);
+    expect(of(new Tucker2Conv({ ...options, ranks: [2, 3] }))).toEqual([
+      S * 2 + D * D * 6 + T * 3,
+      S * 2 * area + (D * D * 6 + T * 3) * out,
+    ]);
+    expect(of(new BlockTermConv({ ...options, blocks: 2, ranks: [2, 3] }))).toEqual([
+      2 * (S * 2 + D * D * 6 + 3 * T),
+      2 * (S * 2 * area + (D * D * 6 + 3 * T) * out),
+    ]);
+    expect(of(new SeparableBasisConv({ ...options, rank: 2 }))).toEqual([
+      S * 2 * (2 * D + T),
+      S * 2 * (D * vertical + D * out + T * out),
+    ]);
+    expect(new SpatialConv({ ...options, rank: 4 }).counts(size).biases).toBe(T);
+  });
+});
