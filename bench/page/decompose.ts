@@ -184,6 +184,12 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
   const figures = h(
     "div",
     { hidden: "" },
+    card(
+      "Images",
+      "Point at an image, or move the mark with the arrow keys: it is the same image in all three, and ringed in the scatter.",
+      h("div", { class: "pager" }, earlier, later, which),
+      grids.element,
+    ),
     h(
       "div",
       { class: "two" },
@@ -193,12 +199,6 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         bySweep.box,
       ),
       card("Error by rank", "‖X − X̂‖ / ‖X‖ of the ranks known so far; the mark is the slider's.", byRank.box),
-    ),
-    card(
-      "Images",
-      "Point at an image, or move the mark with the arrow keys: it is the same image in all three, and ringed in the scatter.",
-      h("div", { class: "pager" }, earlier, later, which),
-      grids.element,
     ),
     card(
       "Components",
@@ -229,19 +229,11 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     h(
       "section",
       { class: "card", "aria-label": "Settings" },
-      h(
-        "div",
-        { class: "controls" },
-        digits.element,
-        images.element,
-        method.element,
-        seed.element,
-        centred.element,
-        rank.element,
-      ),
+      h("div", { class: "controls" }, digits.element, images.element, method.element, seed.element, centred.element),
       note,
       run.element,
     ),
+    h("div", { class: "sticky" }, rank.element),
     facts,
     figures,
   );
@@ -360,6 +352,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       approximations: reconstruct(result, shownRank, start, stop),
       digits: [...set.labels.subarray(start, stop)],
       rank: shownRank,
+      start,
     });
     which.textContent = `images ${count(start + 1)} to ${count(stop)} of ${count(total)}`;
     earlier.disabled = start === 0;
@@ -494,7 +487,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     results.set(keyOf(found.result.settings.rank), found.result);
     apply();
     rank.setMost(found.result.settings.rank);
-    disable(container, "[type=range]");
+    disable(container);
     return `Recorded on ${found.adapter}, ${found.date}: the slider moves, the rest needs WebGPU.`;
   }
 

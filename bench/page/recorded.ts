@@ -79,9 +79,9 @@ export function packTraining(
 export const recordedTraining = (): Promise<RecordedTraining | null> => load<RecordedTraining>("train");
 
 /** Where nothing can be computed, there is nothing to set either. */
-export function disable(container: ParentNode, but: string): void {
+export function disable(container: ParentNode): void {
   for (const control of container.querySelectorAll<HTMLButtonElement>(
     ".controls button, .controls select, .controls input, .runner button",
   ))
-    control.disabled = !control.matches(but);
+    control.disabled = true;
 }

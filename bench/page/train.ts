@@ -229,7 +229,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     table.replaceChildren(
       h(
         "table",
-        {},
+        { class: "compare" },
         h("thead", {}, h("tr", {}, h("td"), ...NETWORKS.map((name) => h("th", { scope: "col" }, `on ${name}`)))),
         h(
           "tbody",
@@ -445,7 +445,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     summary = found;
     showTable();
     redraw(true);
-    disable(container, "never");
+    disable(container);
     knows.textContent = "The networks answer where there is WebGPU.";
     return `Recorded on ${found.adapter}, ${found.date}: training needs WebGPU.`;
   }

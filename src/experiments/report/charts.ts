@@ -27,6 +27,8 @@ export interface Approximation {
   /** what each image shows */
   digits: readonly number[];
   rank: number;
+  /** number of the first image, 0 by default */
+  start?: number;
 }
 
 export interface ImageGrids {
@@ -53,7 +55,7 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
     const part = (values: Float32Array) => values.subarray(current * PIXELS, (current + 1) * PIXELS);
     const energy = (values: Float32Array) => values.reduce((sum, v) => sum + v * v, 0);
     const lost = energy(part(residuals)) / energy(part(data.originals));
-    picked.textContent = `Image ${current + 1}: a ${data.digits[current]}. ${percent(lost, 0)} of its energy is in the residual.`;
+    picked.textContent = `Image ${count((data.start ?? 0) + current + 1)}: a ${data.digits[current]}. ${percent(lost, 0)} of its energy is in the residual.`;
   };
   const chosen = (index: number): void => {
     pick(index);
@@ -65,11 +67,13 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
     const canvas = h("canvas", { role: "img" });
     const box = h("div", { class: "grid", tabindex: "0", role: "group" }, canvas, frame);
     const title = h("strong");
-    box.addEventListener("pointermove", (event) => {
+    const point = (event: PointerEvent): void => {
       const { left, top, width, height } = box.getBoundingClientRect();
       const column = Math.floor((GRID * (event.clientX - left)) / width);
       chosen(GRID * Math.floor((GRID * (event.clientY - top)) / height) + Math.min(GRID - 1, Math.max(0, column)));
-    });
+    };
+    box.addEventListener("pointermove", point);
+    box.addEventListener("pointerdown", point);
     box.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -GRID, ArrowDown: GRID }[event.key];
       if (step === undefined) return;
