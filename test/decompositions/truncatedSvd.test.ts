@@ -1,0 +1,102 @@
+import { Matrix, SingularValueDecomposition } from "ml-matrix";
+import { describe, expect, it } from "vitest";
+import { truncatedSvd, ttMatrix } from "../../src/decompositions/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { distance } from "./planted.js";
+
+describe("truncatedSvd", () => {
+  it.each([
+    { m: 30, n: 17, rank: 5 },
+    { m: 12, n: 40, rank: 12 },
+    { m: 9, n: 9, rank: 1 },
+    { m: 300, n: 280, rank: 6 },
+  ])("of $m×$n, rank $rank, is as near as f64's", async ({ m, n, rank }) => {
+    const engine = await testEngine();
+    // falling singular values, as weights have them
+    const [left, right] = [randomArray(m * 8, 1), randomArray(8 * n, 2)];
+    const data = Float32Array.from(randomArray(m * n, 3), (value, e) => {
+      let low = 0;
+      for (let r = 0; r < 8; r++) low += (left[Math.floor(e / n) * 8 + r]! * right[r * n + (e % n)]!) / (1 + r);
+      return 0.05 * value + low;
+    });
+    using a = engine.tensor([m, n], data);
+    using result = await truncatedSvd(engine, a, { rank });
+    const [u, values, v] = (await engine.read([result.u, result.values, result.v])) as Float32Array[];
+    expect([u!.length, v!.length]).toEqual([m * rank, n * rank]);
+    if (m > 100) {
+      // Ritz values of a subspace that has converged
+      expect(result.relativeError).toBeLessThan(0.2);
+    } else {
+      const oracle = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
+      expectClose(values!, oracle.diagonal.slice(0, rank), 1e-5);
+      const cut = oracle.diagonal.slice(rank).reduce((sum, value) => sum + value * value, 0);
+      const all = oracle.diagonal.reduce((sum, value) => sum + value * value, 0);
+      expect(result.relativeError).toBeCloseTo(Math.sqrt(cut / all), 5);
+    }
+    const back = Float32Array.from(data, (_, e) => {
+      let value = 0;
+      for (let r = 0; r < rank; r++) value += u![Math.floor(e / n) * rank + r]! * values![r]! * v![(e % n) * rank + r]!;
+      return value;
+    });
+    expect(distance(data, back)).toBeCloseTo(result.relativeError, 5);
+  });
+
+  it("tells singular values of 1e-6 of the largest", async () => {
+    const engine = await testEngine();
+    const [m, n] = [24, 13];
+    const data = randomArray(m * n, 5).map((value, e) => value * 10 ** (-6 * ((e % n) / (n - 1))));
+    using a = engine.tensor([m, n], data);
+    using result = await truncatedSvd(engine, a, { rank: n });
+    const values = await result.values.read();
+    const expected = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data])).diagonal;
+    expect(expected[n - 1]! / expected[0]!).toBeLessThan(2e-6);
+    for (const [k, value] of expected.entries()) expect(Math.abs(values[k]! / value - 1)).toBeLessThan(1e-3);
+  });
+
+  it("keeps a promised error by the smallest rank, and says what does not fit", async () => {
+    const engine = await testEngine();
+    using a = engine.tensor([20, 15], randomArray(300, 6));
+    for (const relativeError of [0.5, 0.1]) {
+      using kept = await truncatedSvd(engine, a, { relativeError });
+      expect(kept.relativeError).toBeLessThanOrEqual(relativeError);
+      using fewer = await truncatedSvd(engine, a, { rank: kept.rank - 1 });
+      expect(fewer.relativeError).toBeGreaterThan(0.99 * relativeError);
+    }
+    await expect(truncatedSvd(engine, a, { rank: 16 })).rejects.toThrow(/needs 1 to 15/);
+    await expect(truncatedSvd(engine, a, {})).rejects.toThrow(/either rank or relativeError/);
+  });
+});
+
+describe("ttMatrix", () => {
+  it.each([
+    { rowModes: [4, 5, 3], columnModes: [2, 3, 4] },
+    { rowModes: [6, 5], columnModes: [3, 7] },
+    { rowModes: [2, 2, 2, 2, 2, 3], columnModes: [2, 2, 1, 2, 2, 2] },
+    { rowModes: [7], columnModes: [5] },
+  ])("of modes $rowModes by $columnModes gives the matrix back, and keeps a promised error", async (modes) => {
+    const engine = await testEngine();
+    const product = (values: number[]) => values.reduce((a, b) => a * b, 1);
+    const [rows, columns] = [product(modes.rowModes), product(modes.columnModes)];
+    const data = randomArray(rows * columns, 4);
+    using w = engine.tensor([rows, columns], data);
+    const whole = await ttMatrix(engine, w, { ...modes, ranks: 1000 });
+    expect(whole.tensor.shape).toEqual([rows, columns]);
+    expect(distance(data, await evaluate(engine, (s) => whole.tensor.toDense(s)))).toBeLessThan(1e-5);
+    const near = await ttMatrix(engine, w, { ...modes, relativeError: 0.4 });
+    const error = distance(data, await evaluate(engine, (s) => near.tensor.toDense(s)));
+    expect(error).toBeLessThanOrEqual(0.4);
+    expect(error).toBeCloseTo(near.relativeError, 5);
+    expect(near.tensor.parameterCount).toBeLessThanOrEqual(whole.tensor.parameterCount);
+    whole.tensor.destroy();
+    near.tensor.destroy();
+  });
+
+  it("says which modes do not fit", async () => {
+    const engine = await testEngine();
+    using w = engine.tensor([6, 6], randomArray(36));
+    await expect(ttMatrix(engine, w, { rowModes: [2, 2], columnModes: [2, 3], ranks: 2 })).rejects.toThrow(
+      /modes 2×2 and 2×3/,
+    );
+  });
+});
