@@ -269,6 +269,8 @@ export class Trained {
         shuffle: recipe.shuffle ?? true,
         validation: data.validation,
         signal,
+        // the page draws in between
+        submitMs: 30,
         onEpoch: (epoch) => {
           part.push({ ...epoch, epoch: epoch.epoch + before.length });
           onCurve(name, part, (spent + part.length - before.length) / work);

@@ -48,8 +48,10 @@ export interface TrainOptions {
   onEpoch?: (epoch: Epoch) => void;
   /** stops after the epochs in flight; what was trained so far stays */
   signal?: AbortSignal | undefined;
-  /** epochs in one submit; by default as many as take about a tenth of a second */
+  /** epochs in one submit; by default as many as take `submitMs` */
   epochsPerSubmit?: number;
+  /** milliseconds that a submit of several epochs takes at least, and about twice at most; 100 by default, less for pages that draw */
+  submitMs?: number;
   /**
    * `layered` records a dispatch or more an op; `fused` lets one workgroup do whole steps, many a dispatch, for networks of
    * Linear, ReLU and Dropout. `auto` takes the second for small ones. The two round differently.
@@ -199,7 +201,7 @@ async function replayEpochs(
   plan: readonly (readonly [Schedule, number])[],
   curve: Tensor,
   take: (values: Float32Array, epochs: number) => void,
-  { epochs, signal, epochsPerSubmit }: TrainOptions,
+  { epochs, signal, epochsPerSubmit, submitMs = SUBMIT_MS }: TrainOptions,
 ): Promise<void> {
   let submitted = 0;
   let atOnce = epochsPerSubmit ?? 1;
@@ -217,7 +219,7 @@ async function replayEpochs(
     take(await previous.values, previous.upTo);
     const elapsed = performance.now() - before;
     before = performance.now();
-    if (epochsPerSubmit === undefined && elapsed < SUBMIT_MS) atOnce = Math.min(2 * atOnce, 64);
+    if (epochsPerSubmit === undefined && elapsed < submitMs) atOnce = Math.min(2 * atOnce, 64);
   }
   if (late) take(await late.values, late.upTo);
 }
