@@ -1,9 +1,11 @@
 // dx of pool2d: of every window that an element lies in, its share of dy: all where it is the window's first largest element
-// (found again: nothing was stored), or 1/(KH·KW). One invocation an element of x.
+// (found again: nothing was stored), or 1/(KH·KW). One invocation an element of x; where windows lie SIDE_BY_SIDE, one a window,
+// those that go on behind the border too.
 #import index
 
 const WIDTH: u32 = 64u;
 const LARGEST: bool = true;
+const SIDE_BY_SIDE: bool = false;
 
 struct Params {
   planes: u32,
@@ -41,6 +43,44 @@ fn leads(plane: u32, own: u32, top: u32, left: u32) -> bool {
   return true;
 }
 
+fn scatter(index: u32) {
+  let rows = (params.height + params.kernel_height - 1u) / params.kernel_height;
+  let columns = (params.width + params.kernel_width - 1u) / params.kernel_width;
+  if (index >= params.planes * rows * columns) { return; }
+  let column = index % columns;
+  let row = index / columns % rows;
+  let plane = index / (rows * columns);
+  let start = plane * params.height * params.width
+    + row * params.kernel_height * params.width + column * params.kernel_width;
+  let high = min(params.kernel_height, params.height - row * params.kernel_height);
+  let wide = min(params.kernel_width, params.width - column * params.kernel_width);
+  // what goes on behind the border gave no output
+  let whole = row < params.out_height && column < params.out_width;
+  var gradient = 0.0;
+  if (whole) { gradient = dy[(plane * params.out_height + row) * params.out_width + column]; }
+  if (!LARGEST) { gradient /= f32(params.kernel_height * params.kernel_width); }
+  var lead = start;
+  if (LARGEST) {
+    var largest = x[start];
+    for (var y = 0u; y < high; y++) {
+      for (var at = 0u; at < wide; at++) {
+        let place = start + y * params.width + at;
+        let value = x[place];
+        if (value > largest) {
+          largest = value;
+          lead = place;
+        }
+      }
+    }
+  }
+  for (var y = 0u; y < high; y++) {
+    for (var at = 0u; at < wide; at++) {
+      let place = start + y * params.width + at;
+      out[place] = select(0.0, gradient, !LARGEST || place == lead);
+    }
+  }
+}
+
 @compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -48,6 +88,10 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let index = flat_workgroup(group, groups) * WIDTH + lane;
+  if (SIDE_BY_SIDE) {
+    scatter(index);
+    return;
+  }
   let area = params.height * params.width;
   if (index >= params.planes * area) { return; }
   let own = index % area;

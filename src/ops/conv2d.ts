@@ -1,8 +1,8 @@
-import shader from "../../shaders/conv2d.wgsl";
 import gradientShader from "../../shaders/conv2d_weight_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type Activation, activations, sumParts } from "./product.js";
 import { assertShape } from "./shapes.js";
+import { convolutionKernel } from "./variants.js";
 
 /** A number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
@@ -74,7 +74,6 @@ function geometryOf(
   return { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation };
 }
 
-const forward = new Kernel(shader, ({ tiles, blocks, groups }) => grid1d(tiles! * blocks! * groups!, 1));
 const weightGradient = new Kernel(gradientShader, ({ tiles, blocks, parts, groups }) =>
   grid1d(tiles! * blocks! * parts! * groups!, 1),
 );
@@ -100,23 +99,12 @@ function run(
   bias: Tensor | undefined,
   activation: Activation,
 ): void {
-  const groupOutputs = outputs / groups;
-  const OUT = groupOutputs === 1 ? 1 : groupOutputs <= 4 ? 4 : 8;
-  const quads = Math.ceil(outSize[1] / 4);
-  const tiles = Math.ceil(groupOutputs / OUT);
-  const positions = batch * outSize[0] * quads;
-  const WIDTH = positions <= 32 ? 32 : 64;
-  const blocks = Math.ceil(positions / WIDTH);
-  const UP = up[0] > 1 || up[1] > 1;
-  const PADDED = padding[0] !== 0 || padding[1] !== 0;
-  const FAST = stride[1] === 1 && dilation[1] === 1;
-  const specialised = forward.with({
-    WIDTH,
-    OUT,
-    FAST,
-    TAPS: FAST ? Math.min(5, kernel[1]) : 1,
-    PADDED,
-    UP,
+  // runs of taps of equal length, where they lie side by side
+  const TAPS = stride[1] === 1 && dilation[1] === 1 ? Math.ceil(kernel[1] / Math.ceil(kernel[1] / 5)) : 1;
+  const specialised = convolutionKernel(s.engine, outputs / groups).with({
+    TAPS,
+    PADDED: padding[0] !== 0 || padding[1] !== 0,
+    UP: up[0] > 1 || up[1] > 1,
     BIAS: bias !== undefined,
     ACTIVATION: activations[activation],
   });
@@ -132,7 +120,7 @@ function run(
       out_height: outSize[0],
       out_width: outSize[1],
       group_channels: channels / groups,
-      group_outputs: groupOutputs,
+      group_outputs: outputs / groups,
       kernel_height: kernel[0],
       kernel_width: kernel[1],
       stride_y: stride[0],
@@ -149,9 +137,7 @@ function run(
       of_channel: reading.channel,
       of_y: reading.y,
       of_x: reading.x,
-      quads,
-      tiles,
-      blocks,
+      quads: Math.ceil(outSize[1] / 4),
       groups,
     },
   );

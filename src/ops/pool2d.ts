@@ -8,8 +8,15 @@ const WIDTH = 64;
 const forward = new Kernel(shader, ({ planes, out_height, out_width }) =>
   grid1d(planes! * out_height! * out_width!, WIDTH),
 ).with({ WIDTH });
-const backward = new Kernel(gradientShader, ({ planes, height, width }) =>
-  grid1d(planes! * height! * width!, WIDTH),
+const backward = new Kernel(
+  gradientShader,
+  ({ planes, height, width, kernel_height, kernel_width }, { SIDE_BY_SIDE }) =>
+    grid1d(
+      SIDE_BY_SIDE
+        ? planes! * Math.ceil(height! / kernel_height!) * Math.ceil(width! / kernel_width!)
+        : planes! * height! * width!,
+      WIDTH,
+    ),
 ).with({ WIDTH });
 
 export interface PoolOptions {
@@ -69,7 +76,9 @@ function poolGradient(name: string, LARGEST: boolean) {
     assertShape(name, "the gradient", dy, [...x.shape.slice(0, -2), params.out_height, params.out_width]);
     if (options.out) assertShape(name, "out", options.out, x.shape);
     const out = options.out ?? s.tensor(x.shape, { label: name });
-    s.run(backward.with({ LARGEST }), { x, dy, out }, params);
+    const { kernel_height, kernel_width, stride_y, stride_x, pad_y, pad_x } = params;
+    const SIDE_BY_SIDE = kernel_height === stride_y && kernel_width === stride_x && !pad_y && !pad_x;
+    s.run(backward.with({ LARGEST, SIDE_BY_SIDE }), { x, dy, out }, params);
     return out;
   };
 }

@@ -1,3 +1,5 @@
+import convolutionRegister from "../../shaders/conv2d_register.wgsl";
+import convolutionSubgroup from "../../shaders/conv2d_subgroup.wgsl";
 import residualRegister from "../../shaders/kruskal_residual_register.wgsl";
 import residualSubgroup from "../../shaders/kruskal_residual_subgroup.wgsl";
 import fullRegister from "../../shaders/kruskal_to_tensor_register.wgsl";
@@ -13,6 +15,8 @@ import mttkrpTiled from "../../shaders/mttkrp_tiled.wgsl";
 import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
+/** Families that a caller may force a variant of. */
+type Forced = Family | "conv2d";
 
 /** Sums that the residual's kernels leave to `total`. */
 export const RESIDUAL_PARTS = 1024;
@@ -55,6 +59,25 @@ const families: Record<Family, Record<string, Kernel>> = {
   },
 };
 
+function convolutionTiles(outputs: string, width: string): Grid {
+  return ({ batch, out_height, quads, group_outputs, groups }, constants) => {
+    const across = Math.ceil((batch! * out_height! * quads!) / constants[width]!);
+    return grid1d(groups! * Math.ceil(group_outputs! / constants[outputs]!) * across, 1);
+  };
+}
+
+const convolution = {
+  register: new Kernel(convolutionRegister, convolutionTiles("OUT", "WIDTH")),
+  subgroup: new Kernel(convolutionSubgroup, convolutionTiles("ROWS", "LANES")),
+};
+
+/** The kernel of conv2d for so many outputs a group: by subgroups where they are fixed (software), else in registers. */
+export function convolutionKernel(engine: Engine, outputs: number): Kernel {
+  const LANES = lanesOf(engine, "conv2d");
+  if (LANES) return convolution.subgroup.with({ LANES, ROWS: tileRows(outputs) });
+  return convolution.register.with({ OUT: outputs === 1 ? 1 : outputs <= 4 ? 4 : 8 });
+}
+
 /** Work items of a kernel whose workgroups hold `count` tiles. */
 function tiles(height: number, width: number, count = 1): Grid {
   return ({ rows, columns, batch = 1, splits }) =>
@@ -76,7 +99,7 @@ function subgroupTiles(params: Parameters<Grid>[0], { ROWS, LANES }: Parameters<
  * Invocations of a subgroup where that is fixed and what the subgroup kernels are made for, else 0; with a family's name, 0
  * too where another variant of it is forced.
  */
-export function lanesOf(engine: Engine, name?: Family): number {
+export function lanesOf(engine: Engine, name?: Forced): number {
   const { subgroupMinSize: least, subgroupMaxSize: most } = engine.device.adapterInfo;
   const forced = name && engine.forced(name);
   if (forced && forced !== "subgroup") return 0;

@@ -1,0 +1,141 @@
+// What the kernels of conv2d share: out[n,o,y,x] = activation(Σ_{c,ky,kx} w[o,c,ky,kx] · in[n, g+c, y·sy − py + ky·dy, x·sx − px + kx·dx] +
+// bias[o]) for samples as NCHW, an implicit GEMM: no patches in memory. Where UP, `in` stands with up−1 zeros between its
+// elements, so that the gradient of the input of a convolution with strides is a convolution too; the weight's strides let it
+// be read turned round. An invocation takes four neighbours along x. For steps of 1 along x, TAPS taps of a row of the kernel
+// share their inputs.
+#import activation
+#import index
+
+const BIAS: bool = true;
+// up to 5
+const TAPS: u32 = 5u;
+const PADDED: bool = true;
+const UP: bool = false;
+
+struct Params {
+  batch: u32,
+  // of `in`
+  channels: u32,
+  height: u32,
+  width: u32,
+  outputs: u32,
+  out_height: u32,
+  out_width: u32,
+  groups: u32,
+  // of one group
+  group_channels: u32,
+  group_outputs: u32,
+  kernel_height: u32,
+  kernel_width: u32,
+  stride_y: u32,
+  stride_x: u32,
+  pad_y: i32,
+  pad_x: i32,
+  dilation_y: u32,
+  dilation_x: u32,
+  up_y: u32,
+  up_x: u32,
+  // where w[o, c, ky, kx] lies: start + group·of_group + o·of_output + c·of_channel + ky·of_y + kx·of_x
+  start: i32,
+  of_group: i32,
+  of_output: i32,
+  of_channel: i32,
+  of_y: i32,
+  of_x: i32,
+  // fours of positions along x
+  quads: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+
+// four positions of one output row
+struct Place {
+  n: u32,
+  y: u32,
+  x: u32,
+}
+
+// the last one again where `index` goes on behind it
+fn place_of(index: u32) -> Place {
+  let position = min(index, params.batch * params.out_height * params.quads - 1u);
+  let row = position / params.quads;
+  return Place(row / params.out_height, row % params.out_height, 4u * (position % params.quads));
+}
+
+// where the inputs of a run of taps lie in a row: clamped to it, and whether they are there
+struct Span {
+  a: vec4<u32>,
+  b: vec4<u32>,
+  a_there: vec4<bool>,
+  b_there: vec4<bool>,
+}
+
+fn clamped(at: vec4<i32>) -> vec4<u32> {
+  if (!PADDED && !UP) { return vec4<u32>(at); }
+  var place = max(at, vec4<i32>());
+  if (UP) { place /= vec4<i32>(i32(params.up_x)); }
+  return vec4<u32>(min(place, vec4<i32>(i32(params.width) - 1)));
+}
+
+fn is_there(at: vec4<i32>) -> vec4<bool> {
+  var there = at >= vec4<i32>();
+  if (UP) {
+    let up = vec4<i32>(i32(params.up_x));
+    return there & (max(at, vec4<i32>()) % up == vec4<i32>()) & (at < up * vec4<i32>(i32(params.width)));
+  }
+  return there & (at < vec4<i32>(i32(params.width)));
+}
+
+fn span_of(place: Place, tap: u32) -> Span {
+  let first = i32(place.x * params.stride_x + tap * params.dilation_x) - params.pad_x;
+  let a = vec4<i32>(first) + vec4<i32>(0, 1, 2, 3) * i32(params.stride_x);
+  let b = vec4<i32>(first) + vec4<i32>(4, 5, 6, 7);
+  return Span(clamped(a), clamped(b), is_there(a), is_there(b));
+}
+
+// an input row: where it begins, and whether it is there
+struct Row {
+  start: u32,
+  there: bool,
+}
+
+fn row_of(image: u32, place: Place, ky: u32) -> Row {
+  let at = i32(place.y * params.stride_y + ky * params.dilation_y) - params.pad_y;
+  if (!PADDED && !UP) { return Row(image + u32(at) * params.width, true); }
+  var row = max(at, 0);
+  var there = at >= 0;
+  if (UP) {
+    there = there && row % i32(params.up_y) == 0;
+    row /= i32(params.up_y);
+  }
+  let last = i32(params.height) - 1;
+  there = there && row <= last;
+  return Row(image + u32(min(row, last)) * params.width, there);
+}
+
+fn inputs_of(row: Row, at: vec4<u32>, there: vec4<bool>) -> vec4<f32> {
+  let v = vec4<f32>(x[row.start + at.x], x[row.start + at.y], x[row.start + at.z], x[row.start + at.w]);
+  if (!PADDED && !UP) { return v; }
+  return select(vec4<f32>(), v, there & vec4<bool>(row.there));
+}
+
+// those behind, as many as the taps reach
+fn inputs_behind(row: Row, at: vec4<u32>, there: vec4<bool>) -> vec4<f32> {
+  var v = vec4<f32>(x[row.start + at.x], 0.0, 0.0, 0.0);
+  if (TAPS > 2u) { v.y = x[row.start + at.y]; }
+  if (TAPS > 3u) { v.z = x[row.start + at.z]; }
+  if (TAPS > 4u) { v.w = x[row.start + at.w]; }
+  if (!PADDED && !UP) { return v; }
+  return select(vec4<f32>(), v, there & vec4<bool>(row.there));
+}
+
+fn store(place: Place, o: u32, value: vec4<f32>) {
+  var sum = value;
+  if (BIAS) { sum += bias[o]; }
+  let at = ((place.n * params.outputs + o) * params.out_height + place.y) * params.out_width + place.x;
+  for (var k = 0u; k < min(4u, params.out_width - place.x); k++) { out[at + k] = activate(sum[k]); }
+}
