@@ -1,6 +1,7 @@
 import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
+import { AveragePool2d, Conv2d, MaxPool2d } from "./convolution.js";
 import { SvdLinear, TensorTrainLinear } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
@@ -31,6 +32,12 @@ class Fields {
     const is = (value: unknown): boolean =>
       Array.isArray(value) && value.every((each) => Number.isInteger(each) && each >= least);
     return this.#read(name, is, `a list of whole numbers from ${least}`);
+  }
+
+  pair(name: string, least = 1): [number, number] {
+    const found = this.counts(name, least);
+    if (found.length !== 2) this.fail(`${name} has ${found.length} entries, needs 2`);
+    return found as [number, number];
   }
 
   flag(name: string): boolean {
@@ -106,6 +113,37 @@ const KINDS: readonly Kind<Layer>[] = [
     Flatten,
     () => ({}),
     () => new Flatten(),
+  ),
+  kind(
+    "conv2d",
+    Conv2d,
+    ({ inputs, outputs, kernel, stride, padding, dilation, groups, bias, activation }) => ({
+      ...{ inputs, outputs, kernel, stride, padding, dilation, groups, bias: bias !== null, activation },
+    }),
+    (f) =>
+      new Conv2d({
+        inputs: f.count("inputs"),
+        outputs: f.count("outputs"),
+        kernel: f.pair("kernel"),
+        stride: f.pair("stride"),
+        padding: f.pair("padding", 0),
+        dilation: f.pair("dilation"),
+        groups: f.count("groups"),
+        bias: f.flag("bias"),
+        activation: f.choice("activation", ACTIVATIONS),
+      }),
+  ),
+  kind(
+    "maxPool2d",
+    MaxPool2d,
+    ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
+    (f) => new MaxPool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.pair("padding", 0) }),
+  ),
+  kind(
+    "averagePool2d",
+    AveragePool2d,
+    ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
+    (f) => new AveragePool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.pair("padding", 0) }),
   ),
   kind(
     "svdLinear",

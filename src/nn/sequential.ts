@@ -58,9 +58,14 @@ export class Sequential {
     return this.chain.outputShape(this.inputShape);
   }
 
+  /** One sample's shape before every layer and after the last. */
+  shapes(): number[][] {
+    return this.chain.shapes(this.inputShape);
+  }
+
   /** Elements of the largest activation of a sample, the input apart. */
   get widest(): number {
-    const sizes = this.chain.shapes(this.inputShape).map((shape) => shape.reduce((a, b) => a * b, 1));
+    const sizes = this.shapes().map((shape) => shape.reduce((a, b) => a * b, 1));
     return Math.max(1, ...sizes.slice(1));
   }
 

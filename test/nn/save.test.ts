@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { FormatError, readSafetensors, writeSafetensors } from "../../src/io/index.js";
 import {
+  AveragePool2d,
   adam,
   Chain,
+  Conv2d,
   Dropout,
   Flatten,
   Linear,
   loadModel,
+  MaxPool2d,
   ReLU,
   Sequential,
   SvdLinear,
@@ -110,4 +113,26 @@ describe("saved models", () => {
     holed.set("6.weight", { shape: [3, 5], data: new Float32Array(15).fill(Number.NaN) });
     expect(await refused(writeSafetensors(holed, metadata))).toContain("6.weight holds NaN at 0");
   });
+});
+
+it("keeps convolutions and pooling", async () => {
+  const layers = [
+    new Conv2d({
+      inputs: 2,
+      outputs: 4,
+      kernel: [3, 2],
+      padding: [1, 0],
+      stride: [1, 2],
+      groups: 2,
+      activation: "relu",
+    }),
+    new MaxPool2d(2, { stride: 1 }),
+    new AveragePool2d([2, 1]),
+    new Flatten(),
+  ];
+  using model = await Sequential.create(await testEngine(), layers, { inputShape: [2, 5, 8], seed: 2 });
+  using back = await loadModel(await testEngine(), await saveModel(model));
+  expect(await saveModel(back)).toEqual(await saveModel(model));
+  expect(back.shapes()).toEqual(model.shapes());
+  expect(back.counts()).toEqual(model.counts());
 });
