@@ -103,7 +103,7 @@ class Bench {
     this.#worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
       if (data.type === "cases") this.#cases(data.cases);
       else if (data.type === "step") this.onStep(data.step);
-      else if (data.type === "error") this.end(new Error(data.message));
+      else if (data.type === "error") this.end(new Error(`${data.message.replace(/\.*$/, "")}. Run starts again.`));
       else this.#answer?.resolve(data);
     });
     this.#worker.addEventListener("error", ({ message }) => this.end(new Error(message || "The worker did not start")));
@@ -171,7 +171,11 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     ],
     (value) => change({ recorded: value }),
   );
-  const run = runner(() => start(), context.fail);
+  // what goes wrong in the worker is said in the status line
+  const run = runner(
+    () => start(),
+    () => {},
+  );
   const download = h("button", { type: "button", disabled: "" }, "Download JSON");
   download.addEventListener("click", save);
 
@@ -529,7 +533,8 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       redraw();
     }
     const wrong = [...results.values()].filter((result) => oursOf(result)?.state !== "measured").length;
-    return `${results.size} cases measured${wrong ? `, ${wrong} not right` : ", all correct"}.`;
+    const cases = `${results.size} case${results.size === 1 ? "" : "s"} measured`;
+    return `${cases}, ${wrong ? `${wrong} not right` : "all correct"}.`;
   }
 
   function save(): void {
