@@ -2,7 +2,18 @@ import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
 import { AveragePool2d, Conv2d, MaxPool2d } from "./convolution.js";
-import { SvdLinear, TensorTrainLinear } from "./factorised/index.js";
+import {
+  BlockTermConv,
+  CpConv,
+  type FactorisedConv,
+  SeparableBasisConv,
+  SpatialConv,
+  SvdLinear,
+  TensorRingLinear,
+  TensorTrainLinear,
+  Tucker2Conv,
+  TuckerLinear,
+} from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
 import { Sequential } from "./sequential.js";
@@ -84,6 +95,47 @@ function kind<T extends Layer>(
 
 const ACTIVATIONS = ["none", "relu"] as const;
 
+/** What all chains that stand for a convolution have. */
+function describeChain({ shape, convolutions }: FactorisedConv): Record<string, unknown> {
+  const last = convolutions.at(-1)!;
+  return { ...shape, bias: last.bias !== null, activation: last.activation };
+}
+
+const chainOptions = (f: Fields) => ({
+  inputs: f.count("inputs"),
+  outputs: f.count("outputs"),
+  kernel: f.pair("kernel"),
+  stride: f.pair("stride"),
+  padding: f.pair("padding", 0),
+  dilation: f.pair("dilation"),
+  bias: f.flag("bias"),
+  activation: f.choice("activation", ACTIVATIONS),
+});
+
+const modesOptions = (f: Fields) => ({
+  inputModes: f.counts("inputModes"),
+  outputModes: f.counts("outputModes"),
+  ranks: f.counts("ranks"),
+  bias: f.flag("bias"),
+  activation: f.choice("activation", ACTIVATIONS),
+});
+
+/** Chains of one rank. */
+const rankKinds = (
+  [
+    ["spatialConv", SpatialConv],
+    ["separableBasisConv", SeparableBasisConv],
+    ["cpConv", CpConv],
+  ] as const
+).map(([name, Class]) =>
+  kind<SpatialConv | SeparableBasisConv | CpConv>(
+    name,
+    Class,
+    (layer) => ({ ...describeChain(layer), rank: layer.rank }),
+    (f) => new Class({ ...chainOptions(f), rank: f.count("rank") }),
+  ),
+);
+
 /** Every layer that a file may hold. */
 const KINDS: readonly Kind<Layer>[] = [
   kind(
@@ -144,6 +196,35 @@ const KINDS: readonly Kind<Layer>[] = [
     AveragePool2d,
     ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
     (f) => new AveragePool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.pair("padding", 0) }),
+  ),
+  ...rankKinds,
+  kind(
+    "tucker2Conv",
+    Tucker2Conv,
+    (layer) => ({ ...describeChain(layer), ranks: layer.ranks }),
+    (f) => new Tucker2Conv({ ...chainOptions(f), ranks: f.pair("ranks") }),
+  ),
+  kind(
+    "blockTermConv",
+    BlockTermConv,
+    (layer) => ({ ...describeChain(layer), blocks: layer.blocks, ranks: layer.ranks }),
+    (f) => new BlockTermConv({ ...chainOptions(f), blocks: f.count("blocks"), ranks: f.pair("ranks") }),
+  ),
+  kind(
+    "tensorRingLinear",
+    TensorRingLinear,
+    ({ inputModes, outputModes, ranks, bias, activation }) => ({
+      ...{ inputModes, outputModes, ranks, bias: bias !== null, activation },
+    }),
+    (f) => new TensorRingLinear(modesOptions(f)),
+  ),
+  kind(
+    "tuckerLinear",
+    TuckerLinear,
+    ({ inputModes, outputModes, ranks, bias, activation }) => ({
+      ...{ inputModes, outputModes, ranks, bias: bias !== null, activation },
+    }),
+    (f) => new TuckerLinear(modesOptions(f)),
   ),
   kind(
     "svdLinear",

@@ -3,18 +3,26 @@ import { FormatError, readSafetensors, writeSafetensors } from "../../src/io/ind
 import {
   AveragePool2d,
   adam,
+  BlockTermConv,
   Chain,
   Conv2d,
+  CpConv,
+  cloneLayer,
   Dropout,
   Flatten,
   Linear,
   loadModel,
   MaxPool2d,
   ReLU,
+  SeparableBasisConv,
   Sequential,
+  SpatialConv,
   SvdLinear,
   saveModel,
+  TensorRingLinear,
   TensorTrainLinear,
+  Tucker2Conv,
+  TuckerLinear,
   train,
 } from "../../src/nn/index.js";
 import { copy } from "../../src/ops/index.js";
@@ -135,4 +143,28 @@ it("keeps convolutions and pooling", async () => {
   expect(await saveModel(back)).toEqual(await saveModel(model));
   expect(back.shapes()).toEqual(model.shapes());
   expect(back.counts()).toEqual(model.counts());
+});
+
+it("keeps every factorised layer", async () => {
+  const shape = { inputs: 3, outputs: 4, kernel: 3, padding: 1 };
+  const layers = [
+    new SpatialConv({ ...shape, rank: 2, activation: "relu" }),
+    new SeparableBasisConv({ ...shape, inputs: 4, rank: 2, bias: false }),
+    new CpConv({ ...shape, inputs: 4, rank: 3, stride: [2, 1] }),
+    new Tucker2Conv({ ...shape, inputs: 4, ranks: [2, 3] }),
+    new BlockTermConv({ ...shape, inputs: 4, blocks: 2, ranks: [1, 2] }),
+    new Flatten(),
+    new TensorRingLinear({ inputModes: [6, 8], outputModes: [2, 3], ranks: 2 }),
+    new TuckerLinear({ inputModes: [2, 3], outputModes: [2, 2], ranks: [1, 2, 2, 1] }),
+  ];
+  const engine = await testEngine();
+  using model = await Sequential.create(engine, layers, { inputShape: [3, 6, 4], seed: 2 });
+  using back = await loadModel(engine, await saveModel(model));
+  expect(await saveModel(back)).toEqual(await saveModel(model));
+  expect(back.counts()).toEqual(model.counts());
+  using clone = await Sequential.create(engine, await Promise.all(model.layers.map(cloneLayer)), {
+    inputShape: [3, 6, 4],
+    seed: 9,
+  });
+  expect(await saveModel(clone)).toEqual(await saveModel(model));
 });
