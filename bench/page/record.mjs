@@ -1,4 +1,4 @@
-/** `node bench/page/record.mjs`: records what the page shows where there is no WebGPU. See recorded.ts. */
+/** `node bench/page/record.mjs`: records what the page shows where there is no WebGPU (see recorded.ts), and the README's picture. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build, runnerImport } from "vite";
@@ -23,5 +23,13 @@ for (const [name, state] of [
   writeFileSync(join(here, `recorded/${name}.json`), `${text}\n`);
   console.log(`recorded/${name}.json: ${Math.round(text.length / 1000)} kB`);
 }
+await page.setViewport({ width: 1180, height: 765 });
+await page.goto("about:blank");
+await page.goto(`${served.url}#decompose?digits=0123456789&images=10000&rank=12`);
+await page.waitForSelector(".runner[data-state=done]", { timeout: 300_000 });
+await page.waitForSelector(".picked:not(:empty)");
+await page.$eval(".sticky", (slider) => scrollTo(0, slider.getBoundingClientRect().top));
+await new Promise((resolve) => setTimeout(resolve, 2000));
+await page.screenshot({ path: join(here, "demo.png") });
 await browser.close();
 await served.close();
