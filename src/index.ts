@@ -1,3 +1,4 @@
+export * from "./compress/index.js";
 export * from "./decompositions/index.js";
 export * from "./gpu/index.js";
 export * from "./io/index.js";

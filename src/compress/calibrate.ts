@@ -1,5 +1,5 @@
 import type { Tensor } from "../gpu/index.js";
-import type { Layer, Sequential } from "../nn/index.js";
+import type { Conv2d, Layer, Sequential } from "../nn/index.js";
 import { copy, squaredDistance, sumOfSquares } from "../ops/index.js";
 
 /** The inputs of every layer of a network on these samples, and its outputs last; all are the caller's to destroy. */
@@ -37,6 +37,38 @@ export function secondMoments(rows: ArrayLike<number>, n: number): Float64Array 
   for (let i = 0; i < n; i++)
     for (let j = i; j < n; j++) out[j * n + i] = out[i * n + j] = out[i * n + j]! / Math.max(count, 1);
   return out;
+}
+
+/** patches of one image that are looked at, at most */
+const MOST_PATCHES = 64;
+
+/**
+ * E[p·pᵀ] of the patches that a convolution multiplies its kernel with, (C·KH·KW)² in the order of a weight's columns. Of
+ * large images evenly spread positions stand for all.
+ */
+export function patchMoments(values: ArrayLike<number>, shape: readonly number[], layer: Conv2d): Float64Array {
+  const [batch, channels, height, width] = shape as [number, number, number, number];
+  const [, outHeight, outWidth] = layer.outputShape(shape.slice(1)) as [number, number, number];
+  const { kernel, stride, padding, dilation } = layer;
+  const n = channels * kernel[0] * kernel[1];
+  const positions = outHeight * outWidth;
+  const step = Math.max(1, positions / MOST_PATCHES);
+  const places = Array.from({ length: Math.floor(positions / step) }, (_, at) => Math.floor(at * step));
+  const rows = new Float32Array(batch * places.length * n);
+  let at = 0;
+  for (let sample = 0; sample < batch; sample++)
+    for (const place of places) {
+      const [y, x] = [Math.floor(place / outWidth), place % outWidth];
+      for (let c = 0; c < channels; c++)
+        for (let ky = 0; ky < kernel[0]; ky++)
+          for (let kx = 0; kx < kernel[1]; kx++, at++) {
+            const iy = y * stride[0] - padding[0] + ky * dilation[0];
+            const ix = x * stride[1] - padding[1] + kx * dilation[1];
+            if (iy >= 0 && iy < height && ix >= 0 && ix < width)
+              rows[at] = values[((sample * channels + c) * height + iy) * width + ix]!;
+          }
+    }
+  return secondMoments(rows, n);
 }
 
 /** ‖W − Ŵ‖ ÷ ‖W‖. */

@@ -1,0 +1,12 @@
+export * from "./compress.js";
+export {
+  balancedModes,
+  type Decomposer,
+  evbmfRank,
+  type Factorised,
+  type FitContext,
+  METHODS,
+  type Method,
+} from "./methods.js";
+export { type Candidate, type Cost, selectRanks, type Target } from "./select.js";
+export { type Timed, timeForward } from "./time.js";

@@ -1,0 +1,193 @@
+import { evbmf, truncatedSvd } from "../decompositions/index.js";
+import type { Engine } from "../gpu/index.js";
+import {
+  blockTermConv,
+  Conv2d,
+  cpConv,
+  type Layer,
+  Linear,
+  separableBasisConv,
+  spatialConv,
+  svdLinear,
+  tensorRingLinear,
+  ttLinear,
+  tucker2Conv,
+} from "../nn/index.js";
+
+/** A layer that stands for a dense or convolution kernel. */
+export type Factorised = Layer & { toDense(): Promise<Float32Array> };
+
+/** What a fit may know besides the layer. */
+export interface FitContext {
+  engine: Engine;
+  /** E[x·xᵀ] of what the rows of the weight are multiplied with; null for a plain fit */
+  covariance: Float64Array | null;
+  seed: number;
+}
+
+/** How one layer is decomposed by one method. */
+export interface Decomposer {
+  /** ranks beyond which nothing is gained */
+  readonly full: readonly number[];
+  /** The ranks that EVBMF finds in the layer's unfoldings (Nakajima et al. 2013); 0 is reported as found. */
+  evbmf?(engine: Engine): Promise<number[]>;
+  fit(context: FitContext, ranks: readonly number[]): Promise<Factorised>;
+}
+
+export interface Method {
+  readonly name: string;
+  /** with its paper */
+  readonly title: string;
+  /** null for layers that it leaves alone */
+  of(layer: Layer): Decomposer | null;
+}
+
+/** EVBMF's rank of a rows×columns matrix, from its singular values. */
+export async function evbmfRank(engine: Engine, values: Float32Array, rows: number, columns: number): Promise<number> {
+  using a = engine.tensor([rows, columns], values);
+  using found = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
+  return evbmf((await found.values.read()) as Float32Array, rows, columns).rank;
+}
+
+/** Factors of n, as many as asked for, as close to each other as they get, rising; ones where n has too few. */
+export function balancedModes(n: number, count: number): number[] {
+  if (count === 1) return [n];
+  const wanted = n ** (1 / count);
+  let best = 1;
+  for (let factor = 1; factor <= n; factor++)
+    if (n % factor === 0 && Math.abs(Math.log(factor / wanted)) < Math.abs(Math.log(best / wanted))) best = factor;
+  return [best, ...balancedModes(n / best, count - 1)].sort((a, b) => a - b);
+}
+
+const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
+
+// ---- dense layers
+
+const svd = (layer: Linear): Decomposer => ({
+  full: [Math.min(layer.inputs, layer.outputs)],
+  evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
+  fit: ({ engine, covariance, seed }, [rank]) =>
+    svdLinear(engine, layer, { rank: rank!, seed, ...(covariance && { covariance }) }),
+});
+
+/** ranks of trains and rings up to which a dense layer is worth trying */
+const MOST_TRAIN_RANK = 40;
+const MOST_RING_RANK = 16;
+
+/** Modes of a dense layer's sides, as many on both: more where both are large. */
+function modesOf(layer: Linear): { inputModes: number[]; outputModes: number[] } {
+  const count = Math.min(layer.inputs, layer.outputs) >= 60 ? 3 : 2;
+  return { inputModes: balancedModes(layer.inputs, count), outputModes: balancedModes(layer.outputs, count) };
+}
+
+function tensorTrain(layer: Linear): Decomposer {
+  const modes = modesOf(layer);
+  const sizes = modes.inputModes.map((m, k) => m * modes.outputModes[k]!);
+  const cuts = sizes.slice(1).map((_, k) => Math.min(product(sizes.slice(0, k + 1)), product(sizes.slice(k + 1))));
+  return {
+    full: [Math.min(MOST_TRAIN_RANK, Math.max(...cuts))],
+    fit: ({ engine, seed }, [rank]) => ttLinear(engine, layer, { ...modes, ranks: rank!, seed }),
+  };
+}
+
+function tensorRing(layer: Linear): Decomposer {
+  const modes = modesOf(layer);
+  return {
+    full: [Math.min(MOST_RING_RANK, Math.floor(Math.sqrt(Math.min(layer.inputs, layer.outputs))))],
+    fit: ({ engine, seed }, [rank]) => tensorRingLinear(engine, layer, { ...modes, ranks: rank!, sweeps: 10, seed }),
+  };
+}
+
+// ---- convolutions
+
+/** What the data know, as the fits take it. */
+const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
+
+/** Tucker-2's ranks: of the unfoldings along inputs and along outputs. */
+const tucker2 = (layer: Conv2d): Decomposer => ({
+  full: [layer.inputs, layer.outputs],
+  async evbmf(engine) {
+    const weight = await layer.weight.read();
+    const taps = product(layer.kernel);
+    const { inputs, outputs } = layer;
+    const byInput = new Float32Array(weight.length);
+    for (let o = 0; o < outputs; o++)
+      for (let c = 0; c < inputs; c++)
+        for (let k = 0; k < taps; k++) byInput[(c * outputs + o) * taps + k] = weight[(o * inputs + c) * taps + k]!;
+    return [
+      await evbmfRank(engine, byInput, inputs, outputs * taps),
+      await evbmfRank(engine, weight, outputs, inputs * taps),
+    ];
+  },
+  fit: (context, ranks) => tucker2Conv(context.engine, layer, { ranks: [ranks[0]!, ranks[1]!], ...aware(context) }),
+});
+
+const spatial = (layer: Conv2d): Decomposer => ({
+  full: [Math.min(layer.inputs * layer.kernel[0], layer.outputs * layer.kernel[1])],
+  fit: (context, [rank]) => spatialConv(context.engine, layer, { rank: rank!, ...aware(context) }),
+});
+
+const separableBasis = (layer: Conv2d): Decomposer => ({
+  full: [product(layer.kernel)],
+  fit: (context, [rank]) => separableBasisConv(context.engine, layer, { rank: rank!, ...aware(context) }),
+});
+
+const cp =
+  (correct: boolean) =>
+  (layer: Conv2d): Decomposer => ({
+    // as many weights as the kernel has, and no more
+    full: [
+      Math.ceil(
+        (layer.inputs * layer.outputs * product(layer.kernel)) /
+          (layer.inputs + layer.outputs + layer.kernel[0] + layer.kernel[1]),
+      ),
+    ],
+    fit: (context, [rank]) =>
+      cpConv(context.engine, layer, { rank: rank!, correct, starts: 1, sweeps: 60, ...aware(context) }),
+  });
+
+const BLOCKS = 2;
+
+const blockTerm = (layer: Conv2d): Decomposer => ({
+  full: [Math.ceil(layer.inputs / BLOCKS), Math.ceil(layer.outputs / BLOCKS)],
+  fit: (context, ranks) =>
+    blockTermConv(context.engine, layer, {
+      blocks: BLOCKS,
+      ranks: [ranks[0]!, ranks[1]!],
+      sweeps: 30,
+      ...aware(context),
+    }),
+});
+
+const NEITHER = () => null;
+
+function method(
+  name: string,
+  title: string,
+  dense: (layer: Linear) => Decomposer | null,
+  convolution: (layer: Conv2d) => Decomposer | null,
+): Method {
+  return {
+    name,
+    title,
+    of(layer) {
+      if (layer instanceof Linear) return dense(layer);
+      // of a 1×1 kernel or of groups nothing is left to take apart
+      if (layer instanceof Conv2d && layer.groups === 1 && product(layer.kernel) > 1) return convolution(layer);
+      return null;
+    },
+  };
+}
+
+/** By name. The dense layers of a network go by the SVD where a method is one for convolutions. */
+export const METHODS: readonly Method[] = [
+  method("svd", "SVD of dense layers (Denton et al. 2014)", svd, NEITHER),
+  method("tt", "Tensor train (Novikov et al. 2015)", tensorTrain, NEITHER),
+  method("ring", "Tensor ring (Wang et al. 2018)", tensorRing, NEITHER),
+  method("jaderberg1", "Separable basis (Jaderberg et al. 2014, scheme 1)", svd, separableBasis),
+  method("jaderberg2", "Separable filters (Jaderberg et al. 2014, scheme 2)", svd, spatial),
+  method("cp", "CP (Lebedev et al. 2015)", svd, cp(false)),
+  method("cp-corrected", "CP, bounded sensitivity (Phan et al. 2020)", svd, cp(true)),
+  method("btd", "Block terms (Wang & Cheng 2016)", svd, blockTerm),
+  method("tucker2", "Tucker-2 (Kim et al. 2016)", svd, tucker2),
+];
