@@ -42,8 +42,8 @@ export const breathe = (): Promise<void> =>
   (globalThis as { scheduler?: { yield?: () => Promise<void> } }).scheduler?.yield?.() ??
   new Promise((resolve) => setTimeout(resolve));
 
-/** rows converted at once: about a millisecond; views begin at multiples of 256 bytes, which 4 rows are */
-const ROWS = 1000;
+/** images converted in a task: a few milliseconds; views begin at multiples of 256 bytes, which 4 images are */
+const ROWS = 256;
 
 /** Images as N×28×28 in pixels / 255 on the GPU. Bytes become floats in many small tasks. */
 export async function uploadImages(engine: Engine, images: Uint8Array, signal: AbortSignal): Promise<Tensor> {

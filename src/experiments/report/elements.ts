@@ -72,6 +72,19 @@ export const diverging: Colour = (value) => {
   return [mix(r), mix(g), mix(b)];
 };
 
+const palettes = new Map<Colour, Uint32Array>();
+/** The colours of −1 to 1 in steps of 1/255, as the words of an ImageData. */
+function paletteOf(colour: Colour): Uint32Array {
+  let palette = palettes.get(colour);
+  if (!palette) {
+    palette = new Uint32Array(511);
+    const view = new Uint8Array(palette.buffer);
+    for (let i = 0; i < 511; i++) view.set([...colour((i - 255) / 255), 255], 4 * i);
+    palettes.set(colour, palette);
+  }
+  return palette;
+}
+
 /** Draws images of 28×28 side by side, `columns` in a row, into a canvas that is there or a new one. */
 export function drawImages(
   values: ArrayLike<number>,
@@ -86,17 +99,16 @@ export function drawImages(
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d")!;
   const picture = context.createImageData(width, height);
-  const { data } = picture;
+  const words = new Uint32Array(picture.data.buffer);
+  const palette = paletteOf(colour);
   for (let image = 0; image < images; image++) {
-    const [left, top] = [(image % columns) * SIDE, Math.floor(image / columns) * SIDE];
-    for (let pixel = 0; pixel < PIXELS; pixel++) {
-      const at = 4 * ((top + Math.floor(pixel / SIDE)) * width + left + (pixel % SIDE));
-      const [r, g, b] = colour(values[image * PIXELS + pixel]!);
-      data[at] = r;
-      data[at + 1] = g;
-      data[at + 2] = b;
-      data[at + 3] = 255;
-    }
+    const start = Math.floor(image / columns) * SIDE * width + (image % columns) * SIDE;
+    for (let row = 0; row < SIDE; row++)
+      for (let column = 0; column < SIDE; column++) {
+        const value = values[image * PIXELS + row * SIDE + column]!;
+        const level = value > 1 ? 510 : value < -1 ? 0 : Math.round(255 * value) + 255;
+        words[start + row * width + column] = palette[level]!;
+      }
   }
   context.putImageData(picture, 0, 0);
   return canvas;
