@@ -62,9 +62,9 @@ export async function truncatedSvd(
   if (relativeError !== undefined && !(relativeError > 0 && relativeError < 1))
     throw new TenfoldError(`truncatedSvd: relativeError ${relativeError}, needs a number between 0 and 1`);
   const squaredNorm = await squaredNormOf(engine, a);
-  const small = rank !== undefined && most > WHOLE && rank * 4 <= most;
+  const small = rank !== undefined && most > WHOLE && (rank * 4 <= most || most > 1024);
   const space = small
-    ? (await leadingSubspace(engine, a, 0, rank, { seed, tolerance: 1e-8, sweeps: 100 })).vectors
+    ? (await leadingSubspace(engine, a, 0, rank, { seed, tolerance: 1e-7, sweeps: 40 })).vectors
     : null;
   const found = space ? rank! : most;
   using u = engine.tensor([m, found], null, { label: "U" });

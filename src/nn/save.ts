@@ -252,7 +252,8 @@ const KINDS: readonly Kind<Layer>[] = [
       inputModes,
       outputModes,
       ranks: ranks.slice(1, -1),
-      contraction,
+      // groups of one's own depend on the batch at hand: a loaded layer finds them anew
+      contraction: typeof contraction === "string" ? contraction : "auto",
       bias: bias !== null,
       activation,
     }),

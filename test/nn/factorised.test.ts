@@ -56,7 +56,7 @@ type Fit = (
 const full: { name: string; fit: Fit; inputs: number; outputs: number }[] = [
   { name: "svd", inputs: 12, outputs: 9, fit: (e, source) => svdLinear(e, source, { rank: 9 }) },
   { name: "svd, wide", inputs: 7, outputs: 15, fit: (e, source) => svdLinear(e, source, { rank: 7 }) },
-  ...(["modes", "dense"] as const).flatMap((contraction) => [
+  ...(["modes", "dense", "auto", [1, 2], [2, 1]] as const).flatMap((contraction) => [
     {
       name: `tt by ${contraction}`,
       inputs: 60,
@@ -116,7 +116,7 @@ describe("factorised dense layers", () => {
       inputs: 12,
       make: (start) => new SvdLinear({ inputs: 12, outputs: 9, rank: 3, ...(start && { start }) }),
     },
-    ...(["modes", "dense"] as const).flatMap((contraction) => [
+    ...(["modes", "dense", "auto", [1, 2], [2, 1]] as const).flatMap((contraction) => [
       {
         name: `tt ${contraction}`,
         inputs: 60,

@@ -1,10 +1,11 @@
 import { ttMatrix } from "../../decompositions/index.js";
 import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
 import { matmul, modeProduct, normal, permute, unfoldedProduct } from "../../ops/index.js";
+import { releaseTemporaries } from "../chain.js";
 import { Parameter } from "../layer.js";
 import { FactorisedDense } from "./dense.js";
 import { type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./merge.js";
-import { permuteValues, transpose } from "./numeric.js";
+import { transpose } from "./numeric.js";
 import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
 
 export interface TtLinearOptions extends FactorisedOptions {
@@ -17,10 +18,11 @@ export interface TtLinearOptions extends FactorisedOptions {
   /** start values, r_{k-1}×m_k×n_k×r_k each; random ones where they are not given */
   cores?: readonly Float32Array[];
   /**
-   * `modes` contracts the input with one core after the other; `dense` puts the weight together and multiplies once, which
-   * takes fewer multiplications for large batches and ranks. `auto` (the default) counts both for the batch at hand
+   * `modes` contracts the input with one core after the other; `dense` puts the weight together and multiplies once; numbers
+   * are sizes of groups of neighbouring cores that are merged. `auto` (the default) takes what costs least for the batch
+   * at hand
    */
-  contraction?: "auto" | "modes" | "dense";
+  contraction?: "auto" | "modes" | "dense" | readonly number[];
 }
 
 /** r_0…r_d with each lowered to what its unfolding can have. */
@@ -29,15 +31,39 @@ export function ttRanks(ranks: number | readonly number[], sizes: readonly numbe
   const wanted = typeof ranks === "number" ? new Array<number>(d - 1).fill(ranks) : ranks;
   if (wanted.length !== d - 1 || wanted.some((rank) => !(Number.isInteger(rank) && rank >= 1)))
     throw new ShapeError(`TT ranks ${wanted.join(", ")}, needs ${d - 1} positive whole numbers`);
-  const before = (k: number) => sizes.slice(0, k).reduce((a, b) => a * b, 1);
-  const after = (k: number) => sizes.slice(k).reduce((a, b) => a * b, 1);
+  const before = (k: number) => product(sizes.slice(0, k));
+  const after = (k: number) => product(sizes.slice(k));
   return [1, ...wanted.map((rank, k) => Math.min(rank, before(k + 1), after(k + 1))), 1];
+}
+
+/** How a batch goes through the cores: in groups that are merged first, from one side to the other. */
+export interface Contraction {
+  direction: "left" | "right";
+  /** cores from `start` to below `stop`, in order of the cores */
+  groups: readonly (readonly [start: number, stop: number])[];
+}
+
+/** What a dispatch costs beside its multiplications, and an element that is read or written, in multiplications. */
+const DISPATCH = 1e5;
+const ELEMENT = 4;
+/** elements of a weight that is put together: what a storage binding holds */
+const MOST_MERGED = 2 ** 25;
+
+const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
+
+/** A group of cores, merged, as a forward pass leaves it for the backward pass. */
+interface Group {
+  cores: Tensor[];
+  merged: Merged;
+  /** what is contracted × what comes in its place */
+  matrix: Tensor;
 }
 
 /**
  * A dense layer whose weight is a TT-matrix (Novikov, Podoprikhin, Osokin & Vetrov 2015): Σ r_{k-1}·r_k·m_k·n_k weights. The
- * input is contracted with one core after the other where it lies, from the left or the right, whichever costs less; every
- * step is a mode product, and no unfolding or permutation is needed.
+ * input is contracted where it lies with one group of neighbouring cores after the other, merged beforehand; every step is
+ * a mode product, without unfolding. Groups and side are those of least cost for the batch at hand: every core by itself
+ * for low ranks and few samples, the whole weight put together for high ones.
  */
 export class TensorTrainLinear extends FactorisedDense {
   readonly method = "tensorTrain";
@@ -46,24 +72,21 @@ export class TensorTrainLinear extends FactorisedDense {
   readonly outputModes: readonly number[];
   /** r_0, …, r_d */
   readonly ranks: readonly number[];
-  /** which core is contracted first; also how the cores are stored */
-  readonly direction: "left" | "right";
-  readonly contraction: "auto" | "modes" | "dense";
-  /** cores as they are stored: r_{k-1}×m_k×n_k×r_k, or m_k×r_k×r_{k-1}×n_k for contraction from the right */
+  readonly contraction: "auto" | "modes" | "dense" | readonly number[];
+  /** the cores, r_{k-1}×m_k×n_k×r_k */
   readonly factors: readonly Parameter[];
-  #steps: Tensor[] = [];
-  #merged: (Merged & { cores: Tensor[] }) | null = null;
+  /** of the forward pass recorded last: how, the inputs of all steps, the groups in order of the steps */
+  #kept: { plan: Contraction; inputs: Tensor[]; groups: Group[] } | null = null;
 
   constructor({ inputModes, outputModes, ranks, cores, contraction = "auto", ...dense }: TtLinearOptions) {
-    const [inputs, outputs] = [inputModes, outputModes].map((modes) => modes.reduce((a, b) => a * b, 1)) as [
-      number,
-      number,
-    ];
-    super(inputs, outputs, dense);
-    if (inputModes.length !== outputModes.length)
+    super(product(inputModes), product(outputModes), dense);
+    const d = inputModes.length;
+    if (d !== outputModes.length || !d)
       throw new ShapeError(
         `TensorTrainLinear: modes ${formatShape(inputModes)} and ${formatShape(outputModes)}, need to be as many`,
       );
+    if (typeof contraction !== "string" && contraction.reduce((a, b) => a + b, 0) !== d)
+      throw new ShapeError(`TensorTrainLinear: groups of ${contraction.join(", ")} cores, needs ${d} in all`);
     this.inputModes = inputModes;
     this.outputModes = outputModes;
     this.ranks = ttRanks(
@@ -71,166 +94,176 @@ export class TensorTrainLinear extends FactorisedDense {
       inputModes.map((m, k) => m * outputModes[k]!),
     );
     this.contraction = contraction;
-    this.direction = this.#cost("left") <= this.#cost("right") ? "left" : "right";
     this.name = `TT ${formatShape(inputModes)}→${formatShape(outputModes)} (${this.ranks.slice(1, -1).join(", ")})`;
-    const last = this.direction === "left" ? inputModes.length - 1 : 0;
     this.factors = inputModes.map((_, k) => {
-      const shape = this.#shapeOf(k);
-      const size = shape.reduce((a, b) => a * b, 1);
-      if (cores && cores[k]?.length !== size)
+      const shape = this.#shapeOf(k, k + 1);
+      if (cores && cores[k]?.length !== product(shape))
         throw new ShapeError(`${this.name}: core ${k} has ${cores[k]?.length} numbers, needs ${formatShape(shape)}`);
-      const [left, m, n, right] = shape;
-      const terms = m! * (this.direction === "left" ? left! : right!);
-      const deviation = Math.sqrt((k === last ? gainOf(dense.start ?? "uniform") : 1) / terms);
-      const stored = this.direction === "left" ? shape : [m!, right!, left!, n!];
-      const given = cores && Float32Array.from(this.#stored(cores[k]!, k));
+      const deviation = Math.sqrt((k === d - 1 ? gainOf(dense.start ?? "uniform") : 1) / (shape[0] * shape[1]));
       const initialize = (s: Scheduler, out: Tensor, seed: number) =>
         void normal(s, out.shape, { seed, deviation, out });
-      return new Parameter(`core${k}`, stored, given ?? initialize);
+      return new Parameter(`core${k}`, shape, cores?.[k] ?? initialize);
     });
   }
 
-  /** r_{k-1}×m_k×n_k×r_k */
-  #shapeOf(k: number): [number, number, number, number] {
-    return [this.ranks[k]!, this.inputModes[k]!, this.outputModes[k]!, this.ranks[k + 1]!];
+  /** r×M×N×r' of the cores from `start` to below `stop`, merged. */
+  #shapeOf(start: number, stop: number): [number, number, number, number] {
+    return [
+      this.ranks[start]!,
+      product(this.inputModes.slice(start, stop)),
+      product(this.outputModes.slice(start, stop)),
+      this.ranks[stop]!,
+    ];
   }
 
-  #stored(core: Float32Array, k: number): ArrayLike<number> {
-    return this.direction === "left" ? core : permuteValues(core, this.#shapeOf(k), [1, 3, 0, 2]);
-  }
-
-  /** Multiplications a sample of contracting from one side. */
-  #cost(direction: "left" | "right"): number {
-    const d = this.inputModes.length;
-    const product = (values: readonly number[]) => values.reduce((a, b) => a * b, 1);
-    let total = 0;
-    for (let k = 0; k < d; k++) {
-      const [done, rest] =
-        direction === "left" ? [this.outputModes, this.inputModes] : [this.inputModes, this.outputModes];
-      total += this.ranks[k]! * this.ranks[k + 1]! * product(done.slice(0, k + 1)) * product(rest.slice(k));
+  /** Multiplications a sample of the steps of a contraction, and elements of their inputs and outputs. */
+  #cost({ direction, groups }: Contraction): { multiplications: number; elements: number } {
+    let [multiplications, elements] = [0, 0];
+    for (const [start, stop] of groups) {
+      const [left, m, n, right] = this.#shapeOf(start, stop);
+      const [before, after] =
+        direction === "left"
+          ? [product(this.outputModes.slice(0, start)), product(this.inputModes.slice(stop))]
+          : [product(this.inputModes.slice(0, start)), product(this.outputModes.slice(stop))];
+      const [taken, given] = direction === "left" ? [left * m, n * right] : [m * right, left * n];
+      multiplications += before * after * taken * given;
+      elements += before * after * (taken + given);
     }
-    return total;
+    return { multiplications, elements };
   }
 
-  /** Σ r_{k-1}·r_k·(n_1…n_k)·(m_k…m_d) from the left, the mirror image from the right: the smaller of the two. */
+  /** Σ r_{k-1}·r_k·(n_1…n_k)·(m_k…m_d) of core after core from the left, or its mirror image where that is less. */
   get multiplications(): number {
-    return Math.min(this.#cost("left"), this.#cost("right"));
+    const groups = this.inputModes.map((_, k) => [k, k + 1] as const);
+    return Math.min(
+      ...(["left", "right"] as const).map((direction) => this.#cost({ direction, groups }).multiplications),
+    );
   }
 
   /** How a batch of this size is contracted. */
-  contractionOf(batch: number): "modes" | "dense" {
-    if (this.contraction !== "auto") return this.contraction;
-    const merging = mergeCost(this.inputModes.map((_, k) => this.#shapeOf(k)));
-    const size = this.inputs * this.outputs;
-    // a weight beyond a storage binding is not formed
-    return size <= 2 ** 25 && merging + batch * size < batch * this.multiplications ? "dense" : "modes";
+  contractionOf(batch: number): Contraction {
+    const d = this.inputModes.length;
+    const { contraction } = this;
+    let best: Contraction | null = null;
+    let least = Number.POSITIVE_INFINITY;
+    // every way to cut the row of cores into groups
+    for (let cuts = 0; cuts < 2 ** (d - 1); cuts++) {
+      const edges = [0, ...Array.from({ length: d - 1 }, (_, k) => k + 1).filter((k) => cuts & (1 << (k - 1))), d];
+      const groups = edges.slice(1).map((stop, index) => [edges[index]!, stop] as const);
+      const sizes = groups.map(([start, stop]) => stop - start);
+      if (contraction === "modes" && groups.length < d) continue;
+      if (contraction === "dense" && groups.length > 1) continue;
+      if (typeof contraction !== "string" && sizes.join() !== contraction.join()) continue;
+      const merged = groups.map(([start, stop]) => this.#shapeOf(start, stop));
+      if (contraction === "auto" && merged.some((shape) => product(shape) > MOST_MERGED)) continue;
+      for (const direction of groups.length > 1 ? (["left", "right"] as const) : (["left"] as const)) {
+        const own = { direction, groups };
+        const { multiplications, elements } = this.#cost(own);
+        let cost = batch * (multiplications + ELEMENT * elements) + DISPATCH * groups.length;
+        groups.forEach(([start, stop], index) => {
+          const turned = direction === "right" ? 1 : 0;
+          const steps = stop - start - 1;
+          const shapes = Array.from({ length: stop - start }, (_, k) => this.#shapeOf(start + k, start + k + 1));
+          cost += mergeCost(shapes) + DISPATCH * (2 * steps + turned);
+          if (steps || turned) cost += 3 * ELEMENT * product(merged[index]!);
+        });
+        if (cost < least) [best, least] = [own, cost];
+      }
+    }
+    return best!;
   }
 
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
-    if (this.contractionOf(x.shape[0]!) === "dense") return this.#dense(s, x, training);
-    const kept = [x];
+    const plan = this.contractionOf(x.shape[0]!);
+    const ordered = plan.direction === "left" ? plan.groups : [...plan.groups].reverse();
+    const whole = ordered.length === 1;
+    const groups: Group[] = [];
+    const inputs: Tensor[] = [];
     let z = x;
-    for (const k of this.#order) {
-      const next = modeProduct(s, this.#seen(z, k), this.#matrix(this.factors[k]!.value, k), 1, { transpose: true });
-      if (training) kept.push(next);
-      else if (z !== x) s.release(z);
+    for (const range of ordered) {
+      const group = this.#merge(s, range, plan.direction, training);
+      const next = whole
+        ? matmul(s, z, group.matrix, { bias: this.bias?.value, activation: this.activation })
+        : modeProduct(s, this.#seen(z, range, plan.direction), group.matrix, 1, { transpose: true });
+      if (training) {
+        groups.push(group);
+        inputs.push(z);
+      } else {
+        releaseTemporaries(s, [group.matrix]);
+        if (z !== x) s.release(z);
+      }
       z = next;
     }
-    if (!training) return this.finish(s, z);
-    kept.pop();
-    this.#steps = kept;
-    this.#merged = null;
-    return this.finish(s, z);
+    if (training) this.#kept = { plan, inputs, groups };
+    return whole ? z : this.finish(s, z);
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
-    if (this.#merged) return this.#denseBackward(s, dz, inputGradient);
-    const order = this.#order;
+    const { plan, inputs, groups } = this.#kept!;
+    const { direction } = plan;
+    this.#kept = null;
+    const ordered = direction === "left" ? plan.groups : [...plan.groups].reverse();
     let gradient = dz;
-    for (let index = order.length - 1; index >= 0; index--) {
-      const k = order[index]!;
-      const { value, gradient: out } = this.factors[k]!;
-      const before = this.#seen(this.#steps[index]!, k);
+    for (let index = ordered.length - 1; index >= 0; index--) {
+      const range = ordered[index]!;
+      const { matrix } = groups[index]!;
+      const before = this.#seen(inputs[index]!, range, direction);
       const after = gradient.reshape([before.shape[0]!, -1, before.shape[2]!]);
-      unfoldedProduct(s, before, after, 1, { out: this.#matrix(out, k) });
-      const wanted = index > 0 || inputGradient;
-      const next = wanted ? modeProduct(s, after, this.#matrix(value, k), 1) : null;
+      const single = range[1] - range[0] === 1 && direction === "left";
+      const out = single ? this.factors[range[0]]!.gradient.reshape(matrix.shape) : undefined;
+      const dMatrix = unfoldedProduct(s, before, after, 1, { out });
+      const next = index > 0 || inputGradient ? modeProduct(s, after, matrix, 1) : null;
       if (gradient !== dz) s.release(gradient);
-      if (index > 0) s.release(this.#steps[index]!);
+      if (index > 0) s.release(inputs[index]!);
+      releaseTemporaries(s, [matrix]);
+      if (!single) this.#mergeBackward(s, range, direction, groups[index]!, dMatrix);
       if (!next) return null;
       gradient = next;
     }
     return gradient.reshape([-1, this.inputs]);
   }
 
-  get #order(): number[] {
-    const order = this.inputModes.map((_, k) => k);
-    return this.direction === "left" ? order : order.reverse();
-  }
-
-  /** A core as the matrix of its mode product: what is contracted × what comes in its place. */
-  #matrix(core: Tensor, k: number): Tensor {
-    const [left, m, n, right] = this.#shapeOf(k);
-    return core.reshape(this.direction === "left" ? [left * m, n * right] : [m * right, left * n]);
-  }
-
   /** The tensor at a step as before × what is contracted × after. */
-  #seen(z: Tensor, k: number): Tensor {
-    const [left, m, , right] = this.#shapeOf(k);
-    const [extent, rest] =
-      this.direction === "left" ? [left * m, this.inputModes.slice(k + 1)] : [m * right, this.outputModes.slice(k + 1)];
-    return z.reshape([-1, extent, rest.reduce((a, b) => a * b, 1)]);
+  #seen(z: Tensor, [start, stop]: readonly [number, number], direction: "left" | "right"): Tensor {
+    const [left, m, , right] = this.#shapeOf(start, stop);
+    const after = product((direction === "left" ? this.inputModes : this.outputModes).slice(stop));
+    return z.reshape([-1, direction === "left" ? left * m : m * right, after]);
   }
 
-  #dense(s: Scheduler, x: Tensor, training: boolean): Tensor {
-    const cores = this.factors.map(({ value }) =>
-      this.direction === "left" ? value : permute(s, value, [2, 0, 3, 1]),
-    );
-    const merged = mergeCores(s, cores, training);
-    const weight = merged.full.reshape([this.inputs, this.outputs]);
-    const y = matmul(s, x, weight, { bias: this.bias?.value, activation: this.activation });
-    if (training) {
-      this.#merged = { ...merged, cores };
-      this.#steps = [x];
-    } else {
-      if (cores.length > 1) s.release(weight);
-      if (this.direction === "right") s.release(...(cores.length > 1 ? cores : [cores[0]!]));
+  #merge(s: Scheduler, [start, stop]: readonly [number, number], direction: "left" | "right", keep: boolean): Group {
+    const cores = this.factors.slice(start, stop).map(({ value }) => value);
+    const merged = mergeCores(s, cores, keep);
+    const [left, m, n, right] = merged.full.shape as [number, number, number, number];
+    if (direction === "left") return { cores, merged, matrix: merged.full.reshape([left * m, n * right]) };
+    const matrix = permute(s, merged.full, [1, 3, 0, 2]).reshape([m * right, left * n]);
+    releaseTemporaries(s, [merged.full]);
+    return { cores, merged, matrix };
+  }
+
+  #mergeBackward(
+    s: Scheduler,
+    [start, stop]: readonly [number, number],
+    direction: "left" | "right",
+    { cores, merged }: Group,
+    dMatrix: Tensor,
+  ): void {
+    const [left, m, n, right] = this.#shapeOf(start, stop);
+    const gradients = this.factors.slice(start, stop).map(({ gradient }) => gradient);
+    let dFull = dMatrix.reshape([left, m, n, right]);
+    if (direction === "right") {
+      const out = stop - start === 1 ? gradients[0] : undefined;
+      dFull = permute(s, dMatrix.reshape([m, right, left, n]), [2, 0, 3, 1], { out });
+      s.release(dMatrix);
+      if (out) return;
     }
-    return y;
-  }
-
-  #denseBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
-    const { cores, ...merged } = this.#merged!;
-    this.#merged = null;
-    const weight = merged.full.reshape([this.inputs, this.outputs]);
-    const dx = inputGradient ? matmul(s, dz, weight, { transposeB: true }) : null;
-    if (cores.length > 1) s.release(weight);
-    const dFull = matmul(s, this.#steps[0]!, dz, { transposeA: true }).reshape(merged.full.shape);
-    const right = this.direction === "right";
-    const gradients = this.factors.map(({ gradient }, k) => (right ? s.tensor(this.#shapeOf(k)) : gradient));
     mergeBackward(s, cores, gradients, merged, dFull);
-    if (right) {
-      this.factors.forEach(({ gradient }, k) => {
-        permute(s, gradients[k]!, [1, 3, 0, 2], { out: gradient });
-      });
-      s.release(...gradients, ...cores);
-    }
-    return dx;
-  }
-
-  /** The cores, r_{k-1}×m_k×n_k×r_k each. */
-  async cores(): Promise<Float32Array[]> {
-    const stored = await Promise.all(this.factors.map((factor) => factor.read()));
-    return stored.map((core, k) =>
-      this.direction === "left" ? core : Float32Array.from(permuteValues(core, this.factors[k]!.shape, [2, 0, 3, 1])),
-    );
   }
 
   async toDense(): Promise<Float32Array> {
-    const cores = await this.cores();
+    const cores = await Promise.all(this.factors.map((factor) => factor.read()));
     const full = mergeValues(
       cores,
-      cores.map((_, k) => this.#shapeOf(k)),
+      cores.map((_, k) => this.#shapeOf(k, k + 1)),
     );
     return Float32Array.from(transpose(full, this.inputs, this.outputs));
   }
@@ -242,13 +275,13 @@ export interface TtLinearFit {
   ranks?: number | readonly number[];
   /** instead of ranks: the weight's, kept by TT-SVD */
   relativeError?: number;
-  contraction?: "auto" | "modes" | "dense";
+  contraction?: TtLinearOptions["contraction"];
   seed?: number;
 }
 
 /** A trained dense layer as a TT-matrix, by TT-SVD: by ranks, or by the weight's relative error. */
 export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinearFit): Promise<TensorTrainLinear> {
-  const { inputModes, outputModes, ranks, relativeError, contraction = "auto", seed = 0 } = fit;
+  const { inputModes, outputModes, ranks, relativeError, contraction, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   assertModes("ttLinear: inputs", inputModes, inputs);
   assertModes("ttLinear: outputs", outputModes, outputs);
@@ -270,6 +303,6 @@ export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinea
     cores,
     bias: bias ?? false,
     activation,
-    contraction,
+    ...(contraction !== undefined && { contraction }),
   });
 }
