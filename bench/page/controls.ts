@@ -146,6 +146,8 @@ export interface Runner {
   run(work: (signal: AbortSignal, tell: Tell) => Promise<string>): Promise<void>;
   /** resolves when nothing runs any more */
   stop(): Promise<void>;
+  /** Stops, and says what needed no run. */
+  settle(words: string): Promise<void>;
 }
 
 /** A button that runs and stops, a progress bar, and a line that says how far things are. */
@@ -157,6 +159,7 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
   let controller: AbortController | null = null;
   let running: Promise<void> = Promise.resolve();
   let turn = 0;
+  let ended = 0;
   button.addEventListener("click", () => {
     if (controller) controller.abort();
     else onRun();
@@ -170,6 +173,14 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
     stop() {
       turn++;
       return stop();
+    },
+    async settle(words) {
+      const own = ++turn;
+      await stop();
+      if (own !== turn) return;
+      element.dataset.state = "done";
+      progress.value = 1;
+      status.textContent = words;
     },
     async run(work) {
       const own = ++turn;
@@ -198,6 +209,7 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
         controller = null;
         button.textContent = "Run";
         element.dataset.state = state;
+        element.dataset.ended = String(++ended);
       })();
       await running;
     },

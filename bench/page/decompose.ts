@@ -103,12 +103,18 @@ const written = ({ digits, images, method, rank, centred, seed, at }: State): Re
   ...(at ? { at: String(at) } : {}),
 });
 
+/** everything that was computed to the end, by its key, the latest last */
+const results = new Map<string, Decomposed>();
+const KEPT = 60;
+
+const known = ({ relativeError, settings }: Decomposed): string =>
+  `Known from before: error ${relativeError.toFixed(4)} at rank ${settings.rank}.`;
+
 function mount(container: HTMLElement, context: Context, query: URLSearchParams): Mounted {
   let state = parse(query);
   let chosen: { key: string; set: DigitSet } | null = null;
-  /** what is shown, and by its key everything that was computed to the end */
+  /** what is shown */
   let result: Decomposed | null = null;
-  const results = new Map<string, Decomposed>();
   let running: { key: string; errors: number[] } | null = null;
 
   const dataKey = (): string => `${state.digits.join("")}/${state.images}`;
@@ -404,6 +410,16 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
 
   /** Shows the state: what is known at once, what is not after a run. */
   function apply(): void {
+    setControls();
+    const ready = chosen?.key === dataKey() ? found() : undefined;
+    if (ready) {
+      // something else may be running
+      void run.settle(known(ready));
+      present(ready);
+    } else start(false);
+  }
+
+  function setControls(): void {
     digits.set(state.digits);
     images.set(state.images);
     method.set(state.method);
@@ -412,12 +428,6 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     rank.setMost(MOST[state.method]);
     rank.set(state.rank);
     note.textContent = NOTES[state.method];
-    const ready = chosen?.key === dataKey() ? found() : undefined;
-    if (ready) {
-      // something else may be running
-      if (running) void run.stop();
-      present(ready);
-    } else start(false);
   }
 
   function start(again: boolean): void {
@@ -441,7 +451,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     const ready = found();
     if (ready) {
       present(ready);
-      return `Known from before: error ${ready.relativeError.toFixed(4)} at rank ${ready.settings.rank}.`;
+      return known(ready);
     }
     tell(0, "Opening the GPU…");
     const engine = await context.engine().catch((error) => {
@@ -468,6 +478,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       );
       running = null;
       if (!computed.aborted) results.set(key, computed);
+      for (const old of results.keys()) if (results.size > KEPT) results.delete(old);
       present(computed);
       const end = computed.aborted ? "Stopped" : computed.converged ? "Converged" : "Done";
       return `${end} after ${computed.errors.length} sweeps: error ${computed.relativeError.toFixed(4)} at rank ${most}.`;
@@ -485,7 +496,8 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     state = { ...parse(new URLSearchParams(found.state)), rank: Math.min(asked, found.result.settings.rank) };
     chosen = { key: dataKey(), set: chooseDigits(all, state.digits, Number(state.images)) };
     results.set(keyOf(found.result.settings.rank), found.result);
-    apply();
+    setControls();
+    present(found.result);
     rank.setMost(found.result.settings.rank);
     disable(container);
     return `Recorded on ${found.adapter}, ${found.date}: the slider moves, the rest needs WebGPU.`;

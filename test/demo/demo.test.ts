@@ -111,6 +111,18 @@ const says = (pattern: RegExp) =>
     { timeout: 60_000 },
     pattern.source,
   );
+/** Presses Run and waits for the end of that run. */
+async function again(): Promise<void> {
+  const ended = () => page.$eval(".runner", (element) => Number((element as HTMLElement).dataset.ended ?? 0));
+  const before = await ended();
+  await press("Run");
+  await page.waitForFunction(
+    (count) => Number(document.querySelector<HTMLElement>(".runner")?.dataset.ended) > count,
+    { timeout: 120_000 },
+    before,
+  );
+  await ends();
+}
 const runs = (on = page) => on.waitForSelector(".runner[data-state=running]", { timeout: 20_000 });
 const memory = (on = page) => on.evaluate(() => window.demo.engine!.memory());
 const error = (): Promise<number> => page.$eval("#facts", (element) => Number((element as HTMLElement).dataset.error));
@@ -239,6 +251,7 @@ describe("the URL", () => {
       page.$eval("::-p-xpath(//label[contains(., 'Method')]//select)", (select) => (select as HTMLSelectElement).value);
     await set("Rank", 6);
     await choose("Method", "cp");
+    await says(/at rank 6\.$/);
     await ends();
     expect(await hash()).toContain("method=cp&rank=6");
     await page.click("nav a[href^='#kernels']");
@@ -246,15 +259,16 @@ describe("the URL", () => {
     await page.goBack();
     await page.waitForSelector("#part-decompose .runner");
     expect(await method()).toBe("cp");
+    await says(/at rank 6\.$/);
     await page.goBack();
-    await page.waitForFunction(() => location.hash.includes("method=tucker"));
-    await ends();
+    await says(/at rank 20\.$/);
     expect(await method()).toBe("tucker");
     expect(await hash()).toContain("rank=6");
     await page.goForward();
-    await page.waitForFunction(() => location.hash.includes("method=cp"));
-    await ends();
+    await says(/at rank 6\.$/);
     expect(await method()).toBe("cp");
+    expect(await page.$eval("#facts", (element) => (element as HTMLElement).dataset.rank)).toBe("6");
+    await ends();
   });
 
   it.each(["nothing?x=1", "decompose?digits=3&rank=-4&images=x&method=svd&at=1e9", "kernels?cases=.&rounds=0&with=no"])(
@@ -350,9 +364,7 @@ describe("Kernels", () => {
     const wanted = ["eigen 16", "Cholesky solve 16", "gram 30000×16"];
     await visitCases(wanted);
     await page.waitForSelector(".results tbody tr");
-    await press("Run");
-    await runs();
-    await ends();
+    await again();
     expect(await status()).toBe("3 cases measured, all correct.");
     const rows = await page.$$eval(".results tbody tr", (found) =>
       found.map((row) => [(row as HTMLElement).dataset.state, row.querySelector("td")!.textContent]),
@@ -411,9 +423,7 @@ describe("Kernels, again and again", () => {
     });
     const held: number[] = [];
     for (let run = 0; run < 20; run++) {
-      await press("Run");
-      await runs();
-      await ends();
+      await again();
       held.push(await worker!.evaluate(() => (self as unknown as Watched).buffers.size));
     }
     expect(held.at(-1)).toBe(held[2]);
@@ -422,9 +432,7 @@ describe("Kernels, again and again", () => {
     await worker!.evaluate(() => (self as unknown as Watched).device.destroy());
     await ends("failed");
     expect(await status()).toContain("Run starts again");
-    await press("Run");
-    await runs();
-    await ends();
+    await again();
     expect(await status()).toBe("1 case measured, all correct.");
   });
 });
@@ -519,17 +527,15 @@ describe("twenty runs", () => {
     const held: Record<string, number[]> = { decompose: [], train: [] };
     await visit("decompose?images=300&rank=3&method=cp");
     await ends();
-    const again = async (part: string): Promise<void> => {
+    const twenty = async (part: string): Promise<void> => {
       for (let run = 0; run < 20; run++) {
-        await press("Run");
-        await runs();
-        await ends();
+        await again();
         const { live, pooled } = await memory();
         if (part === "decompose") expect(live).toBe(0);
         held[part]!.push(live + pooled);
       }
     };
-    await again("decompose");
+    await twenty("decompose");
     // leaving by the link keeps the page and its engine
     await page.evaluate(() => {
       history.replaceState(null, "", "#train?images=300&epochs=2&recipe=slides");
@@ -537,7 +543,7 @@ describe("twenty runs", () => {
     });
     await page.waitForSelector("#part-train .runner");
     await ends();
-    await again("train");
+    await twenty("train");
     // the pool settles in the first runs
     for (const bytes of Object.values(held)) expect(bytes.at(-1)).toBe(bytes[4]);
     await page.click("nav a[href^='#kernels']");
