@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { OutOfLimitsError, ShapeError, TenfoldError } from "../gpu/index.js";
 import { FormatError } from "../io/index.js";
 import { FileError } from "../node/files.js";
+import { addCompare } from "./compare.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
@@ -27,6 +28,7 @@ export function createProgram(context: Context): Command {
       getErrHasColors: () => false,
     });
   addMnist(program, context);
+  addCompare(program, context);
   addDecompose(program, context);
   addDoctor(program, context);
   program.addHelpText(
@@ -37,6 +39,7 @@ export function createProgram(context: Context): Command {
       "",
       "Examples:",
       "  tenfold mnist",
+      "  tenfold compare --quick",
       "  tenfold doctor",
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
       "  tenfold decompose --help",
