@@ -74,10 +74,10 @@ function noGpu(error: unknown): void {
         "p",
         {},
         isSecureContext ? "" : "WebGPU works on https:// and localhost only; this page came another way. ",
-        "Chrome and Edge have it from version 113 (on Linux: behind chrome://flags/#enable-unsafe-webgpu and #enable-vulkan), Safari from 26, Firefox from 141 on Windows and 145 on Macs (elsewhere: dom.webgpu.enabled in about:config). ",
+        "Chrome and Edge have it from version 113 (Linux may need chrome://flags/#enable-unsafe-webgpu and #enable-vulkan), Safari from 26, Firefox from 141 on Windows and 145 on Macs (elsewhere: dom.webgpu.enabled in about:config). ",
         "Below are results recorded on other machines.",
       ),
-      h("p", { class: "small" }, (error as Error).message),
+      "gpu" in navigator ? h("p", { class: "small" }, (error as Error).message) : null,
     ),
   );
 }

@@ -30,7 +30,7 @@ const RECIPES: readonly (readonly [RecipeName, string])[] = [
 ];
 const NOTES: Record<RecipeName, string> = {
   fixed:
-    "Loadings standardised by the training set, cross-entropy, shuffled batches of 100, Adam (Kingma & Ba 2015); of six starts the best after three epochs goes on, as half of them never learn to tell the third class apart.",
+    "Loadings standardised by the training set, cross-entropy, shuffled batches of 100, Adam (Kingma & Ba 2015); of six starts the best after three epochs goes on: with three hidden neurons half of them never learn to tell the third class apart.",
   slides:
     "The thesis' recipe (Rasmussen 2020, week 5): loadings of about 0.01 as they are, softmax twice, plain SGD, no shuffling. The second softmax takes the gradient away, and some starts never leave chance: try other seeds.",
 };
