@@ -67,6 +67,8 @@ export function selectControl<T extends string>(
   return {
     element: h("label", { class: "control" }, h("span", { class: "name" }, name), select),
     set: (value) => {
+      // the URL may ask for what the list does not offer
+      if (![...select.options].some((option) => option.value === value)) select.append(h("option", { value }, value));
       select.value = value;
     },
   };

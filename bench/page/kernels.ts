@@ -86,12 +86,15 @@ const written = ({ group, own, rounds, recorded }: State): Record<string, string
 const digits = (value: number, significant = 3): string =>
   value.toLocaleString("en-US", { maximumSignificantDigits: significant, useGrouping: value >= 1e4 });
 
+type Started = Extract<FromWorker, { type: "cases" }>;
+
 /** A worker, asked one thing at a time. */
 class Bench {
   readonly #worker = new Worker(new URL("./kernelsWorker.ts", import.meta.url), { type: "module" });
-  #cases!: (cases: CaseInfo[]) => void;
-  readonly cases = new Promise<CaseInfo[]>((resolve) => {
-    this.#cases = resolve;
+  #started!: (message: Started) => void;
+  /** the cases, and the adapter before anything is opened */
+  readonly started = new Promise<Started>((resolve) => {
+    this.#started = resolve;
   });
   #answer: { resolve: (message: FromWorker) => void; reject: (error: Error) => void } | null = null;
   onStep: (step: string) => void = () => {};
@@ -101,7 +104,7 @@ class Bench {
 
   constructor() {
     this.#worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
-      if (data.type === "cases") this.#cases(data.cases);
+      if (data.type === "cases") this.#started(data);
       else if (data.type === "step") this.onStep(data.step);
       else if (data.type === "error") this.end(new Error(`${data.message.replace(/\.*$/, "")}. Run starts again.`));
       else this.#answer?.resolve(data);
@@ -432,12 +435,12 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         table(
           "Limits",
           ["limit", "adapter", "asked for"],
-          limits.map((limit) => [limit.name, count(limit.adapter), count(limit.device)]),
+          limits.map((limit) => [limit.name, count(limit.adapter), limit.device === null ? "" : count(limit.device)]),
         ),
         table(
           "Features",
           ["feature", "asked for"],
-          features.map(({ name, used }) => [name, used ? "yes" : "no"]),
+          features.map(({ name, used }) => [name, used === null ? "" : used ? "yes" : "no"]),
         ),
       ),
     );
@@ -504,7 +507,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
     let before = 0;
     let words = "";
     own.onStep = (step) => tell(before, words ? `${words}: ${step}` : `${step[0]!.toUpperCase()}${step.slice(1)}…`);
-    list = await own.cases;
+    list = (await own.started).cases;
     const indices = chosen();
     if (indices.length === 0) throw new Error("No case is picked.");
     tell(0, "Opening the adapter…");
@@ -560,8 +563,9 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
   apply();
   // the list of cases needs no GPU
   worker()
-    .cases.then((found) => {
-      list = found;
+    .started.then((found) => {
+      list = found.cases;
+      if (found.adapter && !opened) showAdapter(found.adapter);
       apply();
     })
     .catch(context.fail);

@@ -9,14 +9,14 @@ export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op:
 
 export interface Adapter {
   info: Record<string, string>;
-  /** of the adapter, and of the device that the library opened */
-  limits: readonly { name: string; adapter: number; device: number }[];
-  features: readonly { name: string; used: boolean }[];
+  /** of the adapter, and of the device that the library opened, if it has */
+  limits: readonly { name: string; adapter: number; device: number | null }[];
+  features: readonly { name: string; used: boolean | null }[];
 }
 
 export type ToWorker = { type: "open" } | { type: "measure"; index: number; options: MeasureOptions };
 export type FromWorker =
-  | { type: "cases"; cases: CaseInfo[] }
+  | { type: "cases"; cases: CaseInfo[]; adapter: Adapter | null }
   | { type: "opened"; opened: Opened; adapter: Adapter; choices: Record<string, string> }
   | { type: "step"; step: string }
   | { type: "result"; result: Result }
@@ -33,20 +33,20 @@ async function open(): Promise<void> {
   engine.lost.catch((error: Error) => tell({ type: "error", message: error.message }));
   session = await Session.open(engine, {});
   const choices = await session.choices();
-  tell({ type: "opened", opened: session.opened, adapter: describe(adapter, engine), choices });
+  tell({ type: "opened", opened: session.opened, adapter: describe(adapter, engine.device), choices });
 }
 
-function describe(adapter: GPUAdapter, { device }: Engine): Adapter {
+function describe(adapter: GPUAdapter, device: GPUDevice | null): Adapter {
   const { vendor, architecture, device: model, description } = adapter.info;
   const limits: Adapter["limits"][number][] = [];
   const of = adapter.limits as unknown as Record<string, number>;
-  const opened = device.limits as unknown as Record<string, number>;
+  const opened = device?.limits as unknown as Record<string, number> | undefined;
   // the names are the prototype's
   for (const name in adapter.limits) {
     const value = of[name];
-    if (typeof value === "number") limits.push({ name, adapter: value, device: opened[name]! });
+    if (typeof value === "number") limits.push({ name, adapter: value, device: opened?.[name] ?? null });
   }
-  const features = [...adapter.features].sort().map((name) => ({ name, used: device.features.has(name) }));
+  const features = [...adapter.features].sort().map((name) => ({ name, used: device?.features.has(name) ?? null }));
   return { info: { vendor, architecture, device: model, description }, limits, features };
 }
 
@@ -61,13 +61,12 @@ addEventListener("message", async ({ data }: MessageEvent<ToWorker>) => {
     tell({ type: "error", message: (error as Error).message });
   }
 });
-tell({
-  type: "cases",
-  cases: cases().map(({ name, shapes, flops, bytes, steps = 1, work }) => ({
-    name,
-    shapes,
-    flops: flops / steps,
-    bytes: bytes / steps,
-    op: work.op,
-  })),
-});
+const list = cases().map(({ name, shapes, flops, bytes, steps = 1, work }) => ({
+  name,
+  shapes,
+  flops: flops / steps,
+  bytes: bytes / steps,
+  op: work.op,
+}));
+const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+tell({ type: "cases", cases: list, adapter: adapter ? describe(adapter, null) : null });

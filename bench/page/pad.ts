@@ -67,7 +67,8 @@ export function drawingPad(onChange: () => void): Pad {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!pen) return;
-    for (const piece of event.getCoalescedEvents?.() ?? [event]) {
+    const pieces = event.getCoalescedEvents?.() ?? [];
+    for (const piece of pieces.length ? pieces : [event]) {
       const next = at(piece);
       line(pen, next);
       pen = next;

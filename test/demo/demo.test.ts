@@ -427,11 +427,15 @@ describe("Kernels, again and again", () => {
       held.push(await worker!.evaluate(() => (self as unknown as Watched).buffers.size));
     }
     expect(held.at(-1)).toBe(held[2]);
+    // long enough to be interrupted
+    await choose("Cases", "all");
     await press("Run");
-    await runs();
+    await says(/of \d+, /);
     await worker!.evaluate(() => (self as unknown as Watched).device.destroy());
     await ends("failed");
     expect(await status()).toContain("Run starts again");
+    await page.goBack();
+    await page.waitForFunction(() => document.querySelectorAll(".results tbody tr").length === 1);
     await again();
     expect(await status()).toBe("1 case measured, all correct.");
   });
