@@ -40,6 +40,7 @@ export type Work =
   | { op: "eigen" | "svd"; a: Values }
   | { op: "cholesky"; a: Values; b: Values }
   | { op: "orthogonalise"; a: Values }
+  | { op: "conv2d"; x: Values; w: Values; padding: number }
   | { op: "training"; network: Network };
 
 /** Input arrays of a work, in the order of its members. */
@@ -111,6 +112,8 @@ export function operandsOf(work: Work): readonly { shape: readonly number[] }[] 
       return [work.a];
     case "modeProduct":
       return [work.x, work.u];
+    case "conv2d":
+      return [work.x, work.w];
     case "mttkrp":
     case "cpSweep":
     case "hooiSweep":

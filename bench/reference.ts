@@ -378,3 +378,31 @@ export function training(shape: Network, inputs: readonly Float32Array[]): Check
     return Number.isFinite(got) ? Math.abs(got - expected) / expected : Number.POSITIVE_INFINITY;
   };
 }
+
+/** x N×C×H×W by w O×C×K×K with zeros around. */
+export function convolution(
+  x: Float32Array,
+  w: Float32Array,
+  [batch, channels, height, width]: readonly number[],
+  [outputs, , kernel]: readonly number[],
+  padding: number,
+): Check {
+  return entries(batch! * outputs! * height! * width!, channels! * kernel! * kernel!, (index) => {
+    const [column, row] = [index % width!, Math.floor(index / width!) % height!];
+    const [o, n] = [
+      Math.floor(index / (width! * height!)) % outputs!,
+      Math.floor(index / (width! * height! * outputs!)),
+    ];
+    let sum = 0;
+    for (let c = 0; c < channels!; c++)
+      for (let ky = 0; ky < kernel!; ky++)
+        for (let kx = 0; kx < kernel!; kx++) {
+          const [iy, ix] = [row + ky - padding, column + kx - padding];
+          if (iy < 0 || iy >= height! || ix < 0 || ix >= width!) continue;
+          sum +=
+            x[((n * channels! + c) * height! + iy) * width! + ix]! *
+            w[((o * channels! + c) * kernel! + ky) * kernel! + kx]!;
+        }
+    return sum;
+  });
+}

@@ -1,4 +1,5 @@
 import type { Case } from "../case.js";
+import { convolutionCase } from "./convolution.js";
 import { choleskyCase, eigenCase, orthogonaliseCase, svdCase } from "./linearAlgebra.js";
 import { gramCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
 import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
@@ -45,6 +46,15 @@ export function cases({ slim = false } = {}): Case[] {
         [1000, 256],
       ] as const
     ).map(([m, n]) => orthogonaliseCase(size(m, 300), size(n, 24))),
+    convolutionCase(
+      { batch: slim ? 2 : 8, inputs: size(64, 9), outputs: size(64, 9), size: size(32, 9), kernel: 3 },
+      "conv2d 3×3 64→64, 32×32, batch 8",
+      { ratio: 0.8 },
+    ),
+    convolutionCase(
+      { batch: slim ? 3 : 100, inputs: 1, outputs: 6, size: size(28, 9), kernel: 5 },
+      "conv2d 5×5 1→6, 28×28, batch 100",
+    ),
     trainingCase(
       "training step 784-128-10",
       { ...dense, samples: samples(16 * 128, 128), hidden: size(128), inputs: size(784) },

@@ -27,6 +27,10 @@ const library = {
   multiply: (x, y) => x.mul(y),
   sum: (x, axis) => np.sum(x, axis),
   transpose: (x) => np.transpose(x),
+  conv2d(x, w, padding) {
+    const around = [padding, padding];
+    return lax.convGeneralDilated(x, w, [1, 1], [around, around]);
+  },
   einsum,
 };
 
@@ -35,7 +39,7 @@ const upload = (data, shape) => np.array(data, { shape: [...shape] });
 async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length) {
-    const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
+    const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
     const all = work.x ? [work.x, ...shapes] : shapes;
     const prepareWay = (way) =>
       repeated(

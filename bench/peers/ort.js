@@ -70,6 +70,13 @@ class Graph {
         [{ name: "keepdims", type: 2, i: 0 }],
       ),
     transpose: (x) => this.add("Transpose", [x], [x.shape[1], x.shape[0]], [{ name: "perm", type: 7, ints: [1, 0] }]),
+    conv2d: (x, w, padding) =>
+      this.add(
+        "Conv",
+        [x, w],
+        [x.shape[0], w.shape[0], x.shape[2], x.shape[3]],
+        [{ name: "pads", type: 7, ints: [padding, padding, padding, padding] }],
+      ),
     einsum: (equation, ...operands) => {
       const [left, right] = equation.split("->");
       const extents = {};
@@ -104,7 +111,7 @@ class Graph {
 async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length === 0) return null;
-  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
+  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
   const all = work.x ? [work.x, ...shapes] : shapes;
   return fastest(
     ways,

@@ -16,6 +16,7 @@ const library = {
   multiply: (x, y) => tf.mul(x, y),
   sum: (x, axis) => tf.sum(x, axis),
   transpose: (x) => tf.transpose(x),
+  conv2d: (x, w) => tf.conv2d(x, w, 1, "same"),
 };
 
 /** Resolves when the GPU has done what was asked for so far; nothing is read back. */
@@ -33,12 +34,20 @@ async function prepare(work, inputs, isRight) {
   // its einsum stores the product of all operands before it sums: 2 GiB of a mode product of 256³
   const ways = waysOf(work, { einsum: false });
   if (ways.length === 0) return null;
-  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.a]);
+  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
   const all = work.x ? [work.x, ...shapes] : shapes;
+  // its convolutions take NHWC and HWIO: so lie the operands, and so the result
+  const images = work.op === "conv2d";
+  const laid = (tensor, at) => {
+    if (!images) return tensor;
+    const turned = tf.transpose(tensor, at === 0 ? [0, 2, 3, 1] : [2, 3, 1, 0]);
+    tensor.dispose();
+    return turned;
+  };
   return fastest(
     ways,
     async (way) => {
-      const operands = way.operands.map((at) => tf.tensor(inputs[at], [...all[at].shape]));
+      const operands = way.operands.map((at) => laid(tf.tensor(inputs[at], [...all[at].shape]), at));
       let result = null;
       await done();
       return {
@@ -49,7 +58,7 @@ async function prepare(work, inputs, isRight) {
           }
           await done();
         },
-        outputs: async () => [await result.data()],
+        outputs: async () => [await (images ? tf.transpose(result, [0, 3, 1, 2]) : result).data()],
         destroy() {
           result?.dispose();
           tf.dispose(operands);

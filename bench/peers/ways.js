@@ -9,6 +9,7 @@
  * @property {(x: any, y: any) => any} multiply with broadcasting
  * @property {(x: any, axis: number) => any} sum
  * @property {(x: any) => any} transpose of a matrix
+ * @property {(x: any, w: any, padding: number) => any} conv2d with strides of 1
  * @property {(equation: string, ...operands: any[]) => any} [einsum]
  *
  * @typedef {{ name: string, operands: number[], apply: (L: Library, ...operands: any[]) => any }} Way
@@ -25,6 +26,8 @@ export function waysOf(work, { einsum = true } = {}) {
       return [{ name: "matmul", operands: [0, 1], apply: (L, a, b) => L.matmul(a, b) }];
     case "gram":
       return gram(work);
+    case "conv2d":
+      return [{ name: "conv2d", operands: [0, 1], apply: (L, x, w) => L.conv2d(x, w, work.padding) }];
     case "modeProduct":
       return modeProduct(work, einsum);
     case "mttkrp":

@@ -31,6 +31,8 @@ export default defineConfig({
   root: import.meta.dirname,
   base: "./",
   plugins: [inline()],
+  // the trained LeNet that `tenfold compare --quick` decomposes goes to dist as it is
+  publicDir: "../models",
   build: {
     outDir: "../../../dist",
     emptyOutDir: false,

@@ -1,0 +1,38 @@
+/** Convolutions, as networks have them. */
+import { conv2d } from "../../src/ops/index.js";
+import type { Case, Goal, Values } from "../case.js";
+import { values } from "../inputs.js";
+import * as reference from "../reference.js";
+
+export interface ConvolutionCase {
+  batch: number;
+  inputs: number;
+  outputs: number;
+  size: number;
+  /** odd; padded so that the size stays */
+  kernel: number;
+}
+
+export function convolutionCase(
+  { batch, inputs, outputs, size, kernel }: ConvolutionCase,
+  name: string,
+  goal?: Goal,
+): Case {
+  const x: Values = { shape: [batch, inputs, size, size], seed: 11 };
+  const w: Values = { shape: [outputs, inputs, kernel, kernel], seed: 12 };
+  const padding = (kernel - 1) / 2;
+  const positions = batch * size * size;
+  return {
+    name,
+    shapes: `${batch}×${inputs}×${size}×${size} by ${outputs}×${inputs}×${kernel}×${kernel}`,
+    flops: 2 * positions * outputs * inputs * kernel * kernel,
+    bytes: 4 * (positions * (inputs + outputs) + outputs * inputs * kernel * kernel),
+    work: { op: "conv2d", x, w, padding },
+    tolerance: 1e-4,
+    ...(goal && { goal }),
+    counts: { reads: 1, dispatches: 1, submits: 1, readbacks: 0 },
+    run: (s, [input, weight]) => [conv2d(s, input!, weight!, { padding })],
+    inputs: () => [values(x), values(w)],
+    reference: ([input, weight]) => reference.convolution(input!, weight!, x.shape, w.shape, padding),
+  };
+}
