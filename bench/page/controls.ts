@@ -15,6 +15,15 @@ export function parseDigits(text: string | null): number[] | null {
   return digits.length >= 2 && digits.every((digit) => ALL.includes(digit)) ? digits : null;
 }
 
+/** how many of the 10,000 are looked at */
+export const IMAGES = ["1000", "3000", "10000"] as const;
+
+/** A whole number of the URL, where it is one within these bounds. */
+export function whole(text: string | null, least: number, most: number, otherwise: number): number {
+  const value = Number(text ?? Number.NaN);
+  return Number.isInteger(value) && value >= least && value <= most ? value : otherwise;
+}
+
 export interface Control<T> {
   element: HTMLElement;
   set(value: T): void;

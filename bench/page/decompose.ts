@@ -24,12 +24,14 @@ import { DeviceLostError } from "../../src/index.js";
 import {
   checkControl,
   digitControl,
+  IMAGES,
   numberControl,
   parseDigits,
   rangeControl,
   runner,
   selectControl,
   type Tell,
+  whole,
 } from "./controls.js";
 import {
   type Decomposed,
@@ -49,7 +51,6 @@ const LEVELS = [20, 50];
 const MOST = { tucker: 50, tucker10: 50, cp: 50 } as const;
 const DOTS = 500;
 const HUNDRED = 100;
-export const IMAGES = ["1000", "3000", "10000"] as const;
 
 const METHODS: readonly (readonly [Method, string])[] = [
   ["tucker", "Tucker (r, 28, 28)"],
@@ -74,11 +75,6 @@ interface State {
   /** the first of the hundred images shown */
   at: number;
 }
-
-const whole = (text: string | null, least: number, most: number, otherwise: number): number => {
-  const value = Number(text ?? Number.NaN);
-  return Number.isInteger(value) && value >= least && value <= most ? value : otherwise;
-};
 
 function parse(query: URLSearchParams): State {
   const method = METHODS.find(([id]) => id === query.get("method"))?.[0] ?? "tucker";

@@ -4,7 +4,7 @@ import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/exper
 import type { MeasureOptions, Result, Row } from "../measure.js";
 import type { Report } from "../report.js";
 import type { Opened } from "../session.js";
-import { numberControl, runner, selectControl, type Tell } from "./controls.js";
+import { numberControl, runner, selectControl, type Tell, whole } from "./controls.js";
 import type { Adapter, CaseInfo, FromWorker, ToWorker } from "./kernelsWorker.js";
 import type { Context, Mounted, Part } from "./part.js";
 
@@ -66,12 +66,11 @@ function parse(query: URLSearchParams): State {
   const given = query.get("cases") ?? "few";
   const group = GROUPS.find(([id]) => id === given)?.[0];
   const own = given.split(".").map(Number);
-  const rounds = Number(query.get("rounds") ?? 5);
   const recorded = query.get("with");
   return {
     group: group ?? (own.every(Number.isInteger) ? "own" : "few"),
     own: group ? [] : own.filter(Number.isInteger),
-    rounds: Number.isInteger(rounds) && rounds >= 1 && rounds <= 50 ? rounds : 5,
+    rounds: whole(query.get("rounds"), 1, 50, 5),
     recorded: recorded !== null && (recorded === "" || RECORDED.has(recorded)) ? recorded : FIRST_RECORDED,
   };
 }

@@ -7,13 +7,14 @@ import {
   ALL,
   checkControl,
   digitControl,
+  IMAGES,
   numberControl,
   parseDigits,
   runner,
   selectControl,
   type Tell,
+  whole,
 } from "./controls.js";
-import { IMAGES } from "./decompose.js";
 import { chooseDigits, type DigitSet } from "./digits.js";
 import { drawingPad } from "./pad.js";
 import type { Context, Mounted, Part } from "./part.js";
@@ -51,11 +52,6 @@ interface State {
 /** The thesis' sizes. */
 const sizesFor = (digits: readonly number[]) =>
   digits.length === ALL.length ? { rank: 15, hidden: 15, full: 10 } : { rank: 3, hidden: 5, full: 3 };
-
-const whole = (text: string | null, least: number, most: number, otherwise: number): number => {
-  const value = Number(text ?? Number.NaN);
-  return Number.isInteger(value) && value >= least && value <= most ? value : otherwise;
-};
 
 function parse(query: URLSearchParams): State {
   const digits = parseDigits(query.get("digits")) ?? [3, 4, 7];
