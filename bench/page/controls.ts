@@ -200,6 +200,8 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
       const mine = new AbortController();
       controller = mine;
       element.dataset.state = "running";
+      // a screen reader is told the end, not every sweep
+      status.setAttribute("aria-live", "off");
       button.textContent = "Stop";
       progress.value = 0;
       const tell: Tell = (done, words) => {
@@ -209,10 +211,13 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
       running = (async () => {
         let state = "done";
         try {
-          status.textContent = await work(mine.signal, tell);
+          const words = await work(mine.signal, tell);
+          status.setAttribute("aria-live", "polite");
+          status.textContent = words;
           if (mine.signal.aborted) state = "stopped";
         } catch (error) {
           state = mine.signal.aborted ? "stopped" : "failed";
+          status.setAttribute("aria-live", "polite");
           status.textContent = mine.signal.aborted ? "Stopped." : (error as Error).message;
           if (!mine.signal.aborted || error instanceof DeviceLostError) fail(error);
         }

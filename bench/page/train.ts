@@ -120,7 +120,10 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
   const about = h("p");
   const seen = h("canvas", { role: "img" });
   const rebuilt = h("canvas", { role: "img" });
-  const verdict = h("div", { class: "scroll", role: "status" });
+  const verdict = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "What the networks say" });
+  /** for those who do not see the table: once the pen rests */
+  const said = h("p", { class: "unseen", role: "status" });
+  let saying: ReturnType<typeof setTimeout> | undefined;
   const pad = drawingPad(() => void ask());
   const clear = h("button", { type: "button" }, "Clear");
   clear.addEventListener("click", pad.clear);
@@ -179,6 +182,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         h("figure", {}, seen, h("figcaption", {}, "as the networks see it")),
         h("figure", {}, rebuilt, h("figcaption", {}, "from its loadings")),
         verdict,
+        said,
       ),
     ),
     card("Confusion", "Held-out images: rows are what they show, columns what the network says.", confusions),
@@ -299,6 +303,10 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
           rebuilt,
         );
         verdict.replaceChildren(answer ? answerTable(answer) : "");
+        clearTimeout(saying);
+        saying = setTimeout(() => {
+          said.textContent = answer ? NETWORKS.map((name) => `${bestOf(answer[name])} on ${name}`).join(", ") : "";
+        }, 600);
       }
     } catch (error) {
       context.fail(error);
@@ -306,6 +314,11 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       asking = false;
     }
   }
+
+  const bestOf = (shares: readonly number[]): string => {
+    const most = Math.max(...shares);
+    return `${state.digits[shares.indexOf(most)]} (${percent(most, 0)})`;
+  };
 
   function answerTable(answer: Record<NetworkName, number[]>): HTMLElement {
     return h(
@@ -455,6 +468,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       apply();
     },
     async unmount() {
+      clearTimeout(saying);
       await run.stop();
       forget();
     },
