@@ -76,7 +76,7 @@ export function recipeOf(name: RecipeName, network: NetworkName, epochs: number 
   const rate = network === "pixels" ? 0.003 : 0.01;
   const steps = Math.ceil(images / BATCH);
   return {
-    epochs: epochs ?? Math.max(30, Math.ceil(2500 / steps)),
+    epochs: epochs ?? Math.max(45, Math.ceil(2500 / steps)),
     optimiser: adam({ rate }),
     finish: adam({ rate: rate / 5 }),
     starts: STARTS,
