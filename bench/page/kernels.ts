@@ -26,7 +26,7 @@ const titleOf = (name: string): string => {
   return device ? `${device.replaceAll("-", " ")}, ${date}` : name;
 };
 
-const OPS: Record<string, string> = {
+const OPS: Record<CaseInfo["op"], string> = {
   matmul: "products",
   gram: "products",
   modeProduct: "products",
@@ -37,6 +37,7 @@ const OPS: Record<string, string> = {
   svd: "linear",
   cholesky: "linear",
   orthogonalise: "linear",
+  conv2d: "convolutions",
   training: "training",
 };
 const GROUPS = [
@@ -45,13 +46,14 @@ const GROUPS = [
   ["mttkrp", "MTTKRP"],
   ["sweeps", "sweeps of CP and Tucker"],
   ["linear", "linear algebra"],
+  ["convolutions", "convolutions"],
   ["training", "training"],
   ["all", "all"],
   ["own", "my own choice"],
 ] as const;
 type Group = (typeof GROUPS)[number][0];
 const FEW =
-  /^(matmul 512|matmul 30000×784×16|gram 4096×256|mode product 60×50×40×30 × 16, mode 1|MTTKRP 128³ R16, mode [012]|CP-ALS sweep 6000.*|HOOI sweep 6000.*|eigen 64|SVD 64|Cholesky solve 64|epoch 784-3-3.*|epoch 3-5-3.*)$/;
+  /^(matmul 512|matmul 30000×784×16|gram 4096×256|mode product 60×50×40×30 × 16, mode 1|MTTKRP 128³ R16, mode [012]|CP-ALS sweep 6000.*|HOOI sweep 6000.*|eigen 64|SVD 64|Cholesky solve 64|conv2d 5×5.*|epoch 784-3-3.*|epoch 3-5-3.*)$/;
 const OURS = "tenfold";
 
 interface State {

@@ -5,7 +5,7 @@ import { cases } from "../cases/index.js";
 import type { MeasureOptions, Result } from "../measure.js";
 import { type Opened, Session } from "../session.js";
 
-export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: string };
+export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: Case["work"]["op"] };
 
 export interface Adapter {
   info: Record<string, string>;
