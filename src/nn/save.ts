@@ -9,6 +9,7 @@ import {
   SeparableBasisConv,
   SpatialConv,
   SvdLinear,
+  TensorRingConv,
   TensorRingLinear,
   TensorTrainLinear,
   Tucker2Conv,
@@ -209,6 +210,16 @@ const KINDS: readonly Kind<Layer>[] = [
     BlockTermConv,
     (layer) => ({ ...describeChain(layer), blocks: layer.blocks, ranks: layer.ranks }),
     (f) => new BlockTermConv({ ...chainOptions(f), blocks: f.count("blocks"), ranks: f.pair("ranks") }),
+  ),
+  kind(
+    "tensorRingConv",
+    TensorRingConv,
+    ({ convolution: { inputs, outputs, kernel, stride, padding, dilation }, ...layer }) => ({
+      ...{ inputs, outputs, kernel, stride, padding, dilation },
+      ...{ inputModes: layer.inputModes, outputModes: layer.outputModes, ranks: layer.ranks },
+      ...{ bias: layer.bias !== null, activation: layer.activation },
+    }),
+    (f) => new TensorRingConv({ ...chainOptions(f), ...modesOptions(f) }),
   ),
   kind(
     "tensorRingLinear",

@@ -15,7 +15,10 @@ import {
   SpatialConv,
   separableBasisConv,
   spatialConv,
+  TensorRingConv,
+  TensorRingLinear,
   Tucker2Conv,
+  tensorRingConv,
   tucker2Conv,
 } from "../../src/nn/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
@@ -221,6 +224,68 @@ describe("factorised convolutions", () => {
     expect(whole).toBeLessThan(0.97 * plain);
     expect(await error(await fit(engine, source, channels))).toBeLessThan(1.5 * plain);
     await expect(fit(engine, source, new Float64Array(7))).rejects.toThrow(/needs 4×4 \(channels\) or 36×36/);
+  });
+});
+
+describe("tensor ring convolutions", () => {
+  const shape = { inputs: 4, outputs: 6, kernel: [3, 2], stride: 2, padding: [1, 0], dilation: [1, 2] } as const;
+  const make = () => new TensorRingConv({ ...shape, inputModes: [2, 2], outputModes: [2, 3], ranks: [2, 3, 2, 3, 2] });
+
+  it("have the gradients of differences, and convolve with their dense kernel", async () => {
+    const engine = await testEngine();
+    await checkGradients(engine, make(), [4, 6, 7], { batch: 2, most: 4 });
+    const layer = make();
+    const x = randomArray(2 * 4 * 42, 4);
+    using model = await Sequential.create(engine, [layer], { inputShape: [4, 6, 7], seed: 6 });
+    using data = engine.tensor([2, 4, 6, 7], x);
+    const y = await evaluate(engine, (s) => model.forward(s, data));
+    const dense = new Conv2d({ ...shape, weight: await layer.toDense(), bias: await layer.bias!.read() });
+    expectClose(y, await outputOf(engine, dense, x, [4, 6, 7]), 1e-5);
+  });
+
+  it("of small error are the convolution itself; from scratch they vary as a dense start", async () => {
+    const engine = await testEngine();
+    const weight = randomArray(6 * 4 * 6, 1);
+    const modes = { inputModes: [2, 2], outputModes: [2, 3] };
+    const exact = await tensorRingConv(engine, { ...shape, weight }, { ...modes, relativeError: 1e-6 });
+    expectClose(await exact.toDense(), weight, 1e-5);
+    const near = await tensorRingConv(engine, { ...shape, weight }, { ...modes, ranks: 4 });
+    expect(near.ranks).toEqual([4, 4, 4, 4, 4]);
+    let ratio = 0;
+    for (const seed of [1, 2, 3, 4]) {
+      const layer = new TensorRingConv({
+        inputs: 16,
+        outputs: 16,
+        kernel: 3,
+        inputModes: [4, 4],
+        outputModes: [4, 4],
+        ranks: 6,
+      });
+      using _model = await Sequential.create(engine, [layer], { inputShape: [16, 5, 5], seed });
+      const values = await layer.toDense();
+      ratio += values.reduce((sum, value) => sum + value * value, 0) / values.length / (1 / 3 / 144) / 4;
+    }
+    expect(ratio).toBeGreaterThan(0.6);
+    expect(ratio).toBeLessThan(1.6);
+  });
+
+  it("LeNet-5 of rank 6 has 5,796 weights", () => {
+    const layers = [
+      new TensorRingConv({
+        inputs: 1,
+        outputs: 20,
+        kernel: 5,
+        padding: 2,
+        inputModes: [1],
+        outputModes: [4, 5],
+        ranks: 6,
+      }),
+      new TensorRingConv({ inputs: 20, outputs: 50, kernel: 5, inputModes: [4, 5], outputModes: [5, 10], ranks: 6 }),
+      new TensorRingLinear({ inputModes: [5, 5, 5, 10], outputModes: [5, 8, 8], ranks: 6 }),
+      new TensorRingLinear({ inputModes: [5, 8, 8], outputModes: [10], ranks: 6 }),
+    ];
+    const shapes = [[1, 28, 28], [20, 14, 14], [1250], [320]];
+    expect(layers.reduce((total, layer, k) => total + layer.counts(shapes[k]!).weights, 0)).toBe(5796);
   });
 });
 

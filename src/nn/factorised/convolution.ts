@@ -225,8 +225,8 @@ export class BlockTermConv extends FactorisedConv {
   }
 }
 
-/** The numbers of a convolution, read back where it is a layer. */
-async function convolutionWeights(source: ConvolutionSource) {
+/** @internal The numbers of a convolution, read back where it is a layer. */
+export async function convolutionWeights(source: ConvolutionSource) {
   if (source instanceof Conv2d && source.groups !== 1)
     throw new ShapeError(`${source.name}: has ${source.groups} groups, decompositions take one`);
   const weight = source instanceof Conv2d ? await source.weight.read() : source.weight;

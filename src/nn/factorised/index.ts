@@ -21,6 +21,12 @@ export {
   type Tucker2ConvOptions,
   tucker2Conv,
 } from "./convolution.js";
+export {
+  TensorRingConv,
+  type TensorRingConvFit,
+  type TensorRingConvOptions,
+  tensorRingConv,
+} from "./ringConvolution.js";
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
 export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svd.js";
 export {
