@@ -1,6 +1,5 @@
-import { existsSync, mkdirSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ALL_DIGITS, type Digits } from "../experiments/digits.js";
 import {
@@ -16,6 +15,7 @@ import { renderReport } from "../experiments/report/render.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
+import { besideProgram } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -162,7 +162,7 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
   const started = performance.now();
   const { recipe, epochs, seed, seeds, json } = options;
   const cases = casesOf(options);
-  const template = options.report ? reportTemplate() : null;
+  const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
   if (options.report) makeFolder(options.report);
   checkTarget(json);
   const source = readDigits(options.data);
@@ -242,18 +242,6 @@ function makeFolder(folder: string): void {
     throw new InputError(`${folder}: cannot be made (${(error as Error).message})`);
   }
   checkWritable(join(folder, "index.html"));
-}
-
-/** The page that the build makes beside this program. */
-function reportTemplate(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (let parent = folder; ; folder = parent) {
-    for (const place of [join(folder, "report.html"), join(folder, "dist", "report.html")]) {
-      if (existsSync(place)) return new TextDecoder().decode(readBytes(place));
-    }
-    parent = dirname(folder);
-    if (parent === folder) throw new InputError("the report's page is missing: npm run build makes it");
-  }
 }
 
 function commandOf(options: StudyOptions): string {
