@@ -431,17 +431,22 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
         ...Object.entries(info).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value || "–"))),
       ),
       h(
-        "div",
-        { class: "two" },
-        table(
-          "Limits",
-          ["limit", "adapter", "asked for"],
-          limits.map((limit) => [limit.name, count(limit.adapter), limit.device === null ? "" : count(limit.device)]),
-        ),
-        table(
-          "Features",
-          ["feature", "asked for"],
-          features.map(({ name, used }) => [name, used === null ? "" : used ? "yes" : "no"]),
+        "details",
+        {},
+        h("summary", {}, "Limits and features"),
+        h(
+          "div",
+          { class: "two" },
+          table(
+            "Limits",
+            ["limit", "adapter", "asked for"],
+            limits.map((limit) => [limit.name, count(limit.adapter), limit.device === null ? "" : count(limit.device)]),
+          ),
+          table(
+            "Features",
+            ["feature", "asked for"],
+            features.map(({ name, used }) => [name, used === null ? "" : used ? "yes" : "no"]),
+          ),
         ),
       ),
     );
