@@ -257,6 +257,46 @@ describe("fits", () => {
     await expect(svdLinear(engine, source, { rank: 2, covariance: new Float64Array(4) })).rejects.toThrow(/20×20/);
   });
 
+  const formats: {
+    name: string;
+    fit: (e: Engine, covariance?: Float64Array) => Promise<{ toDense(): Promise<Float32Array> }>;
+  }[] = [
+    {
+      name: "TT",
+      fit: (e, covariance) =>
+        ttLinear(e, weights(24, 15), { inputModes: [6, 4], outputModes: [5, 3], ranks: 5, covariance }),
+    },
+    {
+      name: "tensor ring",
+      fit: (e, covariance) =>
+        tensorRingLinear(e, weights(24, 15), { inputModes: [6, 4], outputModes: [5, 3], ranks: 2, covariance }),
+    },
+    {
+      name: "Tucker",
+      fit: (e, covariance) =>
+        tuckerLinear(e, weights(24, 15), { inputModes: [6, 4], outputModes: [15], ranks: [3, 2, 6], covariance }),
+    },
+    {
+      name: "Tucker of whole inputs",
+      fit: (e, covariance) => tuckerLinear(e, weights(24, 15), { ranks: [5, 5], covariance }),
+    },
+  ];
+  it.each(formats)("$name by the inputs' covariance: outputs at least as near", async ({ fit }) => {
+    const engine = await testEngine();
+    // images 6×4 that are alike along both sides; one row is always 0
+    const noise = randomArray(80 * 24, 9);
+    const x = noise.map((_, e) => {
+      const [sample, i, j] = [Math.floor(e / 24), Math.floor((e % 24) / 4), e % 4];
+      const near = noise[sample * 24 + i * 4]! + noise[sample * 24 + j]! + 0.3 * noise[e]!;
+      return i === 5 ? 0 : near * (1 + i);
+    });
+    const covariance = covarianceOf(x, 24);
+    const source = weights(24, 15);
+    const plain = outputError(source.weight, await (await fit(engine)).toDense(), x, 24);
+    const aware = outputError(source.weight, await (await fit(engine, covariance)).toDense(), x, 24);
+    expect(aware).toBeLessThan(0.97 * plain);
+  });
+
   it("by relative error, the weight's is kept", async () => {
     const engine = await testEngine();
     const source = weights(36, 25);

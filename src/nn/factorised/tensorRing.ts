@@ -1,11 +1,13 @@
 import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../../gpu/index.js";
 import { matmul, normal, permute } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
 import { FactorisedDense } from "./dense.js";
 import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
 import { multiply, permuteValues, transpose } from "./numeric.js";
 import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import type { DataAware } from "./svd.js";
+import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TensorRingLinearOptions extends FactorisedOptions {
   /** m_1…m_p, multiplying to the inputs */
@@ -147,7 +149,7 @@ interface Side {
   matrix: Tensor;
 }
 
-export interface TensorRingLinearFit {
+export interface TensorRingLinearFit extends DataAware {
   inputModes: readonly number[];
   outputModes: readonly number[];
   /** found by alternating least squares from the start that TR-SVD gives */
@@ -159,26 +161,48 @@ export interface TensorRingLinearFit {
   seed?: number;
 }
 
-/** A trained dense layer as a tensor ring. */
+/**
+ * A trained dense layer as a tensor ring. With the inputs' covariance the weight is whitened mode by mode, and what brings
+ * the outputs nearer, this or the plain fit, is taken.
+ */
 export async function tensorRingLinear(
   engine: Engine,
   source: DenseSource,
-  { inputModes, outputModes, ranks, relativeError, sweeps = 30, seed = 0 }: TensorRingLinearFit,
+  fit: TensorRingLinearFit,
 ): Promise<TensorRingLinear> {
+  const { inputModes, outputModes, ranks, relativeError, sweeps = 30, covariance, ridge = 1e-4, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   assertModes("tensorRingLinear: inputs", inputModes, inputs);
   assertModes("tensorRingLinear: outputs", outputModes, outputs);
-  using w = engine.tensor([...inputModes, ...outputModes], transpose(weight, outputs, inputs));
-  const { tensor } =
-    ranks !== undefined && sweeps > 0
-      ? await tensorRingALS(engine, w, { ranks, sweeps, seed, tolerance: 1e-5 })
-      : await tensorRingSVD(engine, w, {
-          seed,
-          ...(ranks !== undefined && { ranks }),
-          ...(relativeError !== undefined && { relativeError }),
-        });
-  const cores = (await engine.read([...tensor.cores])) as Float32Array[];
-  const found = tensor.ranks;
-  tensor.destroy();
-  return new TensorRingLinear({ inputModes, outputModes, ranks: found, cores, bias: bias ?? false, activation });
+  const matrix = inputsFirst(weight, outputs);
+  const find = async (values: Float64Array, roots: readonly Float64Array[] | null): Promise<TensorRingLinear> => {
+    using w = engine.tensor([...inputModes, ...outputModes], values);
+    const { tensor } =
+      ranks !== undefined && sweeps > 0
+        ? await tensorRingALS(engine, w, { ranks, sweeps, seed, tolerance: 1e-5 })
+        : await tensorRingSVD(engine, w, {
+            seed,
+            ...(ranks !== undefined && { ranks }),
+            ...(relativeError !== undefined && { relativeError }),
+          });
+    const shapes = tensor.cores.map(({ shape }) => shape);
+    const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+    const found = tensor.ranks;
+    tensor.destroy();
+    return new TensorRingLinear({
+      inputModes,
+      outputModes,
+      ranks: found,
+      cores: cores.map((core, k) => (roots?.[k] ? unwhiten(core, shapes[k]!, 1, roots[k]!) : core)),
+      bias: bias ?? false,
+      activation,
+    });
+  };
+  const plain = await find(matrix, null);
+  if (!covariance) return plain;
+  if (relativeError !== undefined)
+    throw new TenfoldError("tensorRingLinear: a covariance goes with ranks, the relative error is that of the weight");
+  const roots = kroneckerRoots(covariance, inputModes, ridge);
+  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
+  return nearest(weight, outputs, covariance, [plain, whitened]);
 }

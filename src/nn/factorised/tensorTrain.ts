@@ -1,5 +1,5 @@
 import { ttMatrix } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../../gpu/index.js";
 import { matmul, modeProduct, normal, permute, unfoldedProduct } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
 import { Parameter } from "../layer.js";
@@ -7,6 +7,8 @@ import { FactorisedDense } from "./dense.js";
 import { type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./merge.js";
 import { transpose } from "./numeric.js";
 import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import type { DataAware } from "./svd.js";
+import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TtLinearOptions extends FactorisedOptions {
   /** m_1…m_d, multiplying to the inputs */
@@ -269,7 +271,7 @@ export class TensorTrainLinear extends FactorisedDense {
   }
 }
 
-export interface TtLinearFit {
+export interface TtLinearFit extends DataAware {
   inputModes: readonly number[];
   outputModes: readonly number[];
   ranks?: number | readonly number[];
@@ -279,30 +281,45 @@ export interface TtLinearFit {
   seed?: number;
 }
 
-/** A trained dense layer as a TT-matrix, by TT-SVD: by ranks, or by the weight's relative error. */
+/**
+ * A trained dense layer as a TT-matrix, by TT-SVD: by ranks, or by the weight's relative error. With the inputs' covariance
+ * the weight is whitened mode by mode (by the Kronecker product that is nearest to the covariance), and what brings the
+ * outputs nearer, this or the plain fit, is taken.
+ */
 export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinearFit): Promise<TensorTrainLinear> {
-  const { inputModes, outputModes, ranks, relativeError, contraction, seed = 0 } = fit;
+  const { inputModes, outputModes, ranks, relativeError, contraction, covariance, ridge = 1e-4, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   assertModes("ttLinear: inputs", inputModes, inputs);
   assertModes("ttLinear: outputs", outputModes, outputs);
-  using w = engine.tensor([inputs, outputs], transpose(weight, outputs, inputs));
-  const { tensor } = await ttMatrix(engine, w, {
-    rowModes: inputModes,
-    columnModes: outputModes,
-    seed,
-    ...(ranks !== undefined && { ranks }),
-    ...(relativeError !== undefined && { relativeError }),
-  });
-  const cores = (await engine.read([...tensor.cores])) as Float32Array[];
-  const found = tensor.ranks.slice(1, -1);
-  tensor.destroy();
-  return new TensorTrainLinear({
-    inputModes,
-    outputModes,
-    ranks: found,
-    cores,
-    bias: bias ?? false,
-    activation,
-    ...(contraction !== undefined && { contraction }),
-  });
+  const matrix = inputsFirst(weight, outputs);
+  const find = async (values: Float64Array, roots: readonly Float64Array[] | null): Promise<TensorTrainLinear> => {
+    using w = engine.tensor([inputs, outputs], values);
+    const { tensor } = await ttMatrix(engine, w, {
+      rowModes: inputModes,
+      columnModes: outputModes,
+      seed,
+      ...(ranks !== undefined && { ranks }),
+      ...(relativeError !== undefined && { relativeError }),
+    });
+    const shapes = tensor.cores.map(({ shape }) => shape);
+    const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+    const found = tensor.ranks.slice(1, -1);
+    tensor.destroy();
+    return new TensorTrainLinear({
+      inputModes,
+      outputModes,
+      ranks: found,
+      cores: roots ? cores.map((core, k) => unwhiten(core, shapes[k]!, 1, roots[k]!)) : cores,
+      bias: bias ?? false,
+      activation,
+      ...(contraction !== undefined && { contraction }),
+    });
+  };
+  const plain = await find(matrix, null);
+  if (!covariance) return plain;
+  if (relativeError !== undefined)
+    throw new TenfoldError("ttLinear: a covariance goes with ranks, the relative error is that of the weight itself");
+  const roots = kroneckerRoots(covariance, inputModes, ridge);
+  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
+  return nearest(weight, outputs, covariance, [plain, whitened]);
 }

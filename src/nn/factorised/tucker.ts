@@ -3,8 +3,10 @@ import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } fro
 import { matmul, modeProduct, normal, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
 import { FactorisedDense } from "./dense.js";
-import { permuteValues, transpose } from "./numeric.js";
+import { permuteValues } from "./numeric.js";
 import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import type { DataAware } from "./svd.js";
+import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TuckerLinearOptions extends FactorisedOptions {
   /** m_1…m_p, multiplying to the inputs: [I] alone, or C, H, W of the feature maps that are flattened */
@@ -175,7 +177,7 @@ export class TuckerLinear extends FactorisedDense {
   }
 }
 
-export interface TuckerLinearFit {
+export interface TuckerLinearFit extends DataAware {
   /** [inputs] by default */
   inputModes?: readonly number[];
   /** [outputs] by default */
@@ -186,24 +188,35 @@ export interface TuckerLinearFit {
   seed?: number;
 }
 
-/** A trained dense layer as a Tucker tensor, by HOOI. */
+/**
+ * A trained dense layer as a Tucker tensor, by HOOI. With the inputs' covariance the weight is whitened mode by mode (modes of
+ * full rank stay), and what brings the outputs nearer, this or the plain fit, is taken.
+ */
 export async function tuckerLinear(engine: Engine, source: DenseSource, fit: TuckerLinearFit): Promise<TuckerLinear> {
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   const { inputModes = [inputs], outputModes = [outputs], ranks, sweeps = 50, seed = 0 } = fit;
+  const { covariance, ridge = 1e-4 } = fit;
   assertModes("tuckerLinear: inputs", inputModes, inputs);
   assertModes("tuckerLinear: outputs", outputModes, outputs);
-  using w = engine.tensor([...inputModes, ...outputModes], transpose(weight, outputs, inputs));
-  const { tensor } = await tuckerHOOI(engine, w, { ranks, sweeps, seed });
-  const factors: (Float32Array | null)[] = [];
-  for (const factor of tensor.factors) factors.push(factor && ((await engine.read(factor)) as Float32Array));
-  const core = (await engine.read(tensor.core)) as Float32Array;
-  tensor.destroy();
-  return new TuckerLinear({
-    inputModes,
-    outputModes,
-    ranks,
-    values: { core, factors },
-    bias: bias ?? false,
-    activation,
-  });
+  const matrix = inputsFirst(weight, outputs);
+  const find = async (values: Float64Array, roots: readonly (Float64Array | null)[]): Promise<TuckerLinear> => {
+    using w = engine.tensor([...inputModes, ...outputModes], values);
+    const { tensor } = await tuckerHOOI(engine, w, { ranks, sweeps, seed });
+    const factors: (Float32Array | null)[] = [];
+    for (const [mode, factor] of tensor.factors.entries()) {
+      const own = factor && ((await engine.read(factor)) as Float32Array);
+      factors.push(own && roots[mode] ? unwhiten(own, factor.shape, 0, roots[mode]) : own);
+    }
+    const core = (await engine.read(tensor.core)) as Float32Array;
+    tensor.destroy();
+    const start = { core, factors };
+    return new TuckerLinear({ inputModes, outputModes, ranks, values: start, bias: bias ?? false, activation });
+  };
+  const plain = await find(matrix, []);
+  if (!covariance) return plain;
+  const roots = kroneckerRoots(covariance, inputModes, ridge).map((root, mode) =>
+    ranks[mode]! < inputModes[mode]! ? root : null,
+  );
+  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
+  return nearest(weight, outputs, covariance, [plain, whitened]);
 }
