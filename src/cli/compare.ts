@@ -1,10 +1,12 @@
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { METHODS } from "../compress/index.js";
 import { type CompareRow, type Comparison, compareMethods } from "../experiments/compare.js";
+import { renderReport } from "../experiments/report/render.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram } from "./files.js";
+import { besideProgram, makeFolder } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -20,6 +22,7 @@ interface Options {
   quick?: boolean;
   model?: string;
   save?: string;
+  report: string | false;
   json?: string;
 }
 
@@ -28,7 +31,7 @@ const QUICK = {
   ratios: [4],
   seeds: 1,
   epochs: 1,
-  images: 800,
+  images: 2000,
   calibration: 64,
   shares: [0.06, 0.2],
 };
@@ -64,7 +67,11 @@ export function addCompare(program: Command, context: Context): void {
         .default("mnist"),
     )
     .option("--methods <list>", `which methods: ${METHODS.map(({ name }) => name).join(",")}`, methodList)
-    .option("--ratios <list>", "how many times fewer weights (default: 2,4,8)", ratioList)
+    .option(
+      "--ratios <list>",
+      "how many times fewer weights (dense methods) or multiplications (default: 2,4,8)",
+      ratioList,
+    )
     .option("--quick", "few images, one seed, ×4 only: minutes on a software adapter")
     .option("--train-epochs <n>", "epochs of the network that is decomposed (default: 6)", whole)
     .option("--epochs <n>", "epochs of fine-tuning (default: 2)", whole)
@@ -73,6 +80,8 @@ export function addCompare(program: Command, context: Context): void {
     .option("--seed <n>", "of start values, fits and shuffling", whole, 1)
     .option("--model <file>", "decompose this trained network instead (.safetensors, see --save)")
     .option("--save <file>", "write the trained network there")
+    .option("--report <dir>", "folder of the HTML report", "report-compare")
+    .option("--no-report", "write no report")
     .option("--json <file>", "also write the figures as JSON")
     .addHelpText(
       "after",
@@ -90,6 +99,8 @@ export function addCompare(program: Command, context: Context): void {
 async function compare(options: Options, context: Context): Promise<void> {
   const { data, json, save, seed, quick } = options;
   for (const file of [json, save]) if (file) checkWritable(file);
+  const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
+  if (options.report) makeFolder(options.report);
   const file = options.model ?? (quick ? besideProgram("lenet.safetensors") : undefined);
   const model = file ? readBytes(file) : undefined;
   const source = data === "mnist" ? readEmbeddedDigits() : readMnistData();
@@ -133,18 +144,37 @@ async function compare(options: Options, context: Context): Promise<void> {
     writeAtomic(save, found.model);
     stdout.write(`network: ${save}\n`);
   }
-  if (json) {
-    const { model: _, ...plain } = found;
-    writeAtomic(json, `${JSON.stringify(plain, null, 2)}\n`);
+  const { model: _, ...plain } = found;
+  if (json) writeAtomic(json, `${JSON.stringify(plain, null, 2)}\n`);
+  if (template && options.report) {
+    const page = resolve(options.report, "index.html");
+    const date = new Date().toISOString();
+    writeAtomic(page, renderReport(template, { kind: "comparison", command: commandOf(options), date, ...plain }));
+    stdout.write(`report: ${page}\n`);
   }
   stdout.write(`${formatSeconds(found.seconds)} in all\n`);
 }
 
+function commandOf({ data, quick, methods, ratios, model }: Options): string {
+  const words = ["tenfold compare"];
+  if (quick) words.push("--quick");
+  if (data !== "mnist") words.push(`--data ${data}`);
+  if (model) words.push(`--model ${model}`);
+  if (methods) words.push(`--methods ${methods}`);
+  if (ratios) words.push(`--ratios ${ratios}`);
+  return words.join(" ");
+}
+
 const NOTES = [
   "×: times fewer weights and multiplications than LeNet; errors of the layers' weights and outputs, relative",
+  "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
   "before, after: held-out accuracy in % without and with fine-tuning; ms of a batch of 1 and of 100;",
   "÷ theory: how much faster than LeNet at 100, divided by how many times fewer multiplications",
 ];
+
+/** `×4 w`, `×4 m`; with a ! where the method cannot get there */
+const shortTarget = ({ target, reached }: CompareRow): string =>
+  `${target.replace(" weights", " w").replace(" multiplications", " m")}${reached ? "" : "!"}`;
 
 /** 3 significant digits. */
 const short = (value: number): string =>
@@ -173,7 +203,7 @@ export function comparisonTable({ rows }: Comparison, width: number): string {
     const { mean, deviation, values } = row.after;
     return [
       row.method === rows[index - 1]?.method ? "" : row.method,
-      row.reached ? row.target : `${row.target}!`,
+      shortTarget(row),
       formatCount(row.weights),
       short(row.weightsRatio),
       short(row.multiplicationsRatio),

@@ -1,5 +1,4 @@
-import { mkdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ALL_DIGITS, type Digits } from "../experiments/digits.js";
 import {
@@ -14,8 +13,8 @@ import type { ReportCase, ReportData, ReportNetwork, ReportSweep } from "../expe
 import { renderReport } from "../experiments/report/render.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
-import { type Context, InputError, InterruptedError } from "./context.js";
-import { besideProgram } from "./files.js";
+import { type Context, InterruptedError } from "./context.js";
+import { besideProgram, makeFolder } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -233,15 +232,6 @@ async function sweep(options: SweepOptions, context: Context): Promise<void> {
 
 function assertGoing(signal: AbortSignal): void {
   if (signal.aborted) throw new InterruptedError("stopped; no table and no report were written");
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw new InputError(`${folder}: cannot be made (${(error as Error).message})`);
-  }
-  checkWritable(join(folder, "index.html"));
 }
 
 function commandOf(options: StudyOptions): string {

@@ -38,6 +38,8 @@ export interface Method {
   readonly name: string;
   /** with its paper */
   readonly title: string;
+  /** what it saves most of: dense layers hold the weights of a network, convolutions its multiplications */
+  readonly saves: "weights" | "multiplications";
   /** null for layers that it leaves alone */
   of(layer: Layer): Decomposer | null;
 }
@@ -170,6 +172,7 @@ function method(
   return {
     name,
     title,
+    saves: convolution === NEITHER ? "weights" : "multiplications",
     of(layer) {
       if (layer instanceof Linear) return dense(layer);
       // of a 1×1 kernel or of groups nothing is left to take apart

@@ -28,7 +28,7 @@ export interface CompareProgress {
 export interface CompareOptions {
   /** names of METHODS; all by default */
   methods?: readonly string[];
-  /** how many times fewer weights; 2, 4 and 8 by default */
+  /** how many times fewer weights (of methods for dense layers) or multiplications (of those for convolutions); 2, 4 and 8 by default */
   ratios?: readonly number[];
   /** a row with the ranks of EVBMF too, where a method can */
   evbmf?: boolean;
@@ -60,7 +60,7 @@ export interface Spread {
 export interface CompareRow {
   method: string;
   title: string;
-  /** `×4`, `EVBMF`, or empty for the network as it is */
+  /** `×4 weights`, `EVBMF`, or empty for the network as it is */
   target: string;
   /** false where the method cannot get so small; then the smallest it can */
   reached: boolean;
@@ -268,7 +268,10 @@ export async function compareMethods(
       });
       done += work.plan;
       const choices = [
-        ...ratios.map((ratio) => ({ target: `×${ratio}`, choice: { cost: "weights", ratio } as const })),
+        ...ratios.map((ratio) => ({
+          target: `×${ratio} ${method.saves}`,
+          choice: { cost: method.saves, ratio } as const,
+        })),
         ...(evbmf && method.name === "tucker2" ? [{ target: "EVBMF", choice: "evbmf" as const }] : []),
       ];
       for (const { target, choice } of choices) {

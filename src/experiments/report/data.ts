@@ -1,4 +1,12 @@
 /** What the report of the MNIST study shows. Plain data; images and tables of numbers are packed as base64. */
+import type { Comparison } from "../compare.js";
+
+/** What the page of `tenfold compare` shows. */
+export interface ComparisonData extends Omit<Comparison, "model"> {
+  kind: "comparison";
+  command: string;
+  date: string;
+}
 
 /** A table of numbers, row-major: `u8` bytes or little-endian `f32`, in base64. */
 export interface PackedArray {

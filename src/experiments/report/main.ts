@@ -8,7 +8,8 @@ import {
   loadingHistogram,
   loadingScatter,
 } from "./charts.js";
-import { type ReportCase, type ReportData, type ReportNetwork, unpack } from "./data.js";
+import { comparisonCards } from "./comparison.js";
+import { type ComparisonData, type ReportCase, type ReportData, type ReportNetwork, unpack } from "./data.js";
 import { card, chartStyle, choices, count, h, nameOf, PIXELS, percent, plot } from "./elements.js";
 import "./style.css";
 
@@ -344,12 +345,25 @@ function start(data: ReportData): void {
     ...panels,
     ...(last ? [last] : []),
   );
-  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  document
-    .querySelector("#theme")!
-    .addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 }
 
-const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as ReportData | null;
-if (data) start(data);
-else document.querySelector("#about")!.textContent = "This page holds no data: tenfold mnist fills it in.";
+function startComparison(data: ComparisonData): void {
+  const { network, images, adapter, command, date } = data;
+  document.title = "Decomposed networks, compared — tenfold";
+  document.querySelector("h1")!.textContent = "Decomposed networks, compared";
+  document.querySelector("#about")!.textContent =
+    `${network}; ${data.data}; ${count(images.train)} images to train on, ${count(images.test)} held out; ${adapter}; ${command}; ${date.slice(0, 10)}`;
+  document.querySelector("#main")!.append(...comparisonCards(data));
+}
+
+const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as
+  | ReportData
+  | ComparisonData
+  | null;
+if (!data) document.querySelector("#about")!.textContent = "This page holds no data: tenfold mnist fills it in.";
+else if ("kind" in data) startComparison(data);
+else start(data);
+setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+document
+  .querySelector("#theme")!
+  .addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));

@@ -1,10 +1,10 @@
-import type { ReportData } from "./data.js";
+import type { ComparisonData, ReportData } from "./data.js";
 
 /** What the built page holds in place of its data. */
 export const PLACEHOLDER = "tenfold-report-data";
 
 /** The report: the built page with its data inside. JSON's `<` is escaped, so no text in it can end the script element. */
-export function renderReport(template: string, data: ReportData): string {
+export function renderReport(template: string, data: ReportData | ComparisonData): string {
   const open = `<script type="application/json" id="${PLACEHOLDER}">`;
   const at = template.indexOf(open);
   const end = template.indexOf("</script>", at);
