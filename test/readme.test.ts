@@ -2,15 +2,20 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import type { Engine } from "../src/gpu/index.js";
 
 const root = resolve(import.meta.dirname, "..");
 const readme = readFileSync(join(root, "README.md"), "utf8");
 const samples = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
 const folder = join(root, ".cache", `readme-${process.pid}`);
 
-/** What the second sample takes from the host's program. */
+/** What the second and third sample take from the user's program. */
 const PROGRAM = `
 import { plainDevice } from "${join(root, "test/gpu/kernels.ts")}";
+import { openEngine } from "tenfold/node";
+export const engine = await openEngine();
+export const images = engine.tensor([120, 1, 28, 28], Float32Array.from({ length: 94080 }, (_, i) => Math.abs(Math.sin(i * i))));
+export const labels = engine.tensor([120], Uint32Array.from({ length: 120 }, (_, i) => i % 10));
 export const device = await plainDevice();
 const buffer = (size) => device.createBuffer({ size: 4 * size, usage: 0x8c });
 export const [x, matrix, out, products] = [210, 24, 140, 21].map(buffer);
@@ -39,8 +44,8 @@ const run = (index: number): Promise<unknown> => {
 };
 
 describe("README", () => {
-  it("has the two samples, each about ten lines", () => {
-    expect(samples).toHaveLength(2);
+  it("has the three samples, each about ten lines", () => {
+    expect(samples).toHaveLength(3);
     for (const sample of samples) expect(sample.trim().split("\n").length).toBeLessThanOrEqual(14);
   });
 
@@ -63,6 +68,19 @@ describe("README", () => {
     expect(new Set(await program.read(program.products))).toEqual(new Set([30]));
     program.device.destroy();
   });
+
+  it("decomposes a network", async () => {
+    const said: string[] = [];
+    const log = vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line));
+    await run(2);
+    log.mockRestore();
+    expect(said).toHaveLength(9);
+    const [, before, now] = /^(\d+) numbers before, (\d+) now$/.exec(said[8]!)!;
+    expect(Number(before)).toBe(61706);
+    expect(Number(now)).toBeLessThanOrEqual(61706 / 4);
+    const { engine } = (await import(/* @vite-ignore */ join(folder, "your-program.js"))) as { engine: Engine };
+    engine.destroy();
+  }, 400_000);
 
   it("names folders that exist", () => {
     const folders = [...readme.matchAll(/^\| `([^`]+\/)`/gm)].map(([, path]) => path);

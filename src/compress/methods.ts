@@ -65,6 +65,9 @@ const product = (values: readonly number[]): number => values.reduce((a, b) => a
 
 // ---- dense layers
 
+/** What the data know, as the fits take it. */
+const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
+
 const svd = (layer: Linear): Decomposer => ({
   full: [Math.min(layer.inputs, layer.outputs)],
   evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
@@ -88,7 +91,7 @@ function tensorTrain(layer: Linear): Decomposer {
   const cuts = sizes.slice(1).map((_, k) => Math.min(product(sizes.slice(0, k + 1)), product(sizes.slice(k + 1))));
   return {
     full: [Math.min(MOST_TRAIN_RANK, Math.max(...cuts))],
-    fit: ({ engine, seed }, [rank]) => ttLinear(engine, layer, { ...modes, ranks: rank!, seed }),
+    fit: (context, [rank]) => ttLinear(context.engine, layer, { ...modes, ranks: rank!, ...aware(context) }),
   };
 }
 
@@ -96,14 +99,12 @@ function tensorRing(layer: Linear): Decomposer {
   const modes = modesOf(layer);
   return {
     full: [Math.min(MOST_RING_RANK, Math.floor(Math.sqrt(Math.min(layer.inputs, layer.outputs))))],
-    fit: ({ engine, seed }, [rank]) => tensorRingLinear(engine, layer, { ...modes, ranks: rank!, sweeps: 10, seed }),
+    fit: (context, [rank]) =>
+      tensorRingLinear(context.engine, layer, { ...modes, ranks: rank!, sweeps: 10, ...aware(context) }),
   };
 }
 
 // ---- convolutions
-
-/** What the data know, as the fits take it. */
-const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
 
 /** Tucker-2's ranks: of the unfoldings along inputs and along outputs. */
 const tucker2 = (layer: Conv2d): Decomposer => ({

@@ -32,7 +32,8 @@ function summary({ rows }: ComparisonData): HTMLElement {
   const body = rows.map((row, index) => {
     const first = row.method !== rows[index - 1]?.method;
     const hundred = timeOf(row, 100);
-    const theory = hundred ? hundred.original / hundred.ms / row.multiplicationsRatio : Number.NaN;
+    // what was not measured beside LeNet is null in JSON
+    const theory = hundred?.original ? hundred.original / hundred.ms / row.multiplicationsRatio : Number.NaN;
     return h(
       "tr",
       first ? { class: "first" } : {},
