@@ -247,7 +247,9 @@ export class CompressionPlan {
       const original = layers[index]!.candidates[0]!;
       const source = model.layers[index]!;
       const leaves = layers[index]!.candidates.length === 1;
+      const noise = choice === "evbmf" && candidate.evbmf?.includes(0);
       let kept = candidate.layer ? "" : leaves ? `${this.method.name} leaves it alone` : "as it is";
+      if (noise) kept = "EVBMF finds nothing but noise in it";
       if (candidate.layer && !force && grows(candidate, original)) kept = "it would grow";
       let time: [number, number] | undefined;
       if (candidate.layer && timeBatch && !kept) {
