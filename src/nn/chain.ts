@@ -28,6 +28,10 @@ export class Chain implements Layer {
     return this.layers.flatMap((layer) => layer.parameters);
   }
 
+  get state(): readonly Parameter[] {
+    return this.layers.flatMap((layer) => layer.state ?? []);
+  }
+
   /** @throws ShapeError naming the layer that does not fit */
   outputShape(input: readonly number[]): number[] {
     return this.shapes(input).at(-1)!;

@@ -3,6 +3,8 @@ import {
   type Activation,
   averagePool2d,
   averagePool2dGradient,
+  batchNorm,
+  batchNormGradient,
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
@@ -200,5 +202,74 @@ export class AveragePool2d extends Pool2d {
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     return inputGradient ? averagePool2dGradient(s, this.input!, dy, this) : null;
+  }
+}
+
+/**
+ * Batch normalisation of every channel of channels×… (Ioffe & Szegedy 2015), for images and for vectors alike. In training
+ * by the batch's moments; else by running ones, which are the layer's state.
+ */
+export class BatchNorm implements Layer {
+  readonly name: string;
+  readonly weight: Parameter;
+  readonly bias: Parameter;
+  /** 2×channels: means and variances */
+  readonly running: Parameter;
+  readonly momentum: number;
+  readonly epsilon: number;
+  #input: Tensor | null = null;
+  #moments: Tensor | null = null;
+
+  /** @param options.momentum of a batch in the running moments; `epsilon` is added to variances */
+  constructor(
+    readonly channels: number,
+    { momentum = 0.1, epsilon = 1e-5 }: { momentum?: number; epsilon?: number } = {},
+  ) {
+    if (!(Number.isInteger(channels) && channels >= 1))
+      throw new ShapeError(`BatchNorm: ${channels} channels, needs a whole number from 1`);
+    this.name = `BatchNorm ${channels}`;
+    this.momentum = momentum;
+    this.epsilon = epsilon;
+    this.weight = new Parameter("weight", [channels], new Float32Array(channels).fill(1));
+    this.bias = new Parameter("bias", [channels], new Float32Array(channels));
+    const start = new Float32Array(2 * channels).fill(1, channels);
+    this.running = new Parameter("running", [2, channels], start);
+  }
+
+  get parameters(): readonly Parameter[] {
+    return [this.weight, this.bias];
+  }
+
+  get state(): readonly Parameter[] {
+    return [this.running];
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    if (input[0] !== this.channels)
+      throw new ShapeError(`${this.name}: samples of shape ${formatShape(input)}, expected ${this.channels}×…`);
+    return [...input];
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    this.outputShape(x.shape.slice(1));
+    const tensors = { weight: this.weight.value, bias: this.bias.value, running: this.running.value };
+    const { out, moments } = batchNorm(s, x, tensors, { training, momentum: this.momentum, epsilon: this.epsilon });
+    if (training) [this.#input, this.#moments] = [x, moments];
+    else s.release(moments);
+    return out;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    const moments = this.#moments!;
+    const out = { weight: this.weight.gradient, bias: this.bias.gradient };
+    const dx = batchNormGradient(s, this.#input!, dy, { weight: this.weight.value, moments }, { inputGradient, out });
+    s.release(moments);
+    return dx;
+  }
+
+  /** A multiplication an element; two numbers a channel. */
+  counts(input: readonly number[]): Counts {
+    const size = this.outputShape(input).reduce((a, b) => a * b, 1);
+    return { weights: this.channels, biases: this.channels, multiplications: size };
   }
 }

@@ -66,6 +66,8 @@ export interface Counts {
 export interface Layer {
   readonly name: string;
   readonly parameters: readonly Parameter[];
+  /** numbers that training moves without a gradient; they are saved with the parameters */
+  readonly state?: readonly Parameter[];
   /** shape of one sample's output; throws where the input does not fit */
   outputShape(input: readonly number[]): number[];
   /** `x` is batch×…; the result is a temporary of the schedule, or a view of `x` */
@@ -87,6 +89,7 @@ export async function allocateParameters(
   engine: Engine,
   parameters: readonly Parameter[],
   seed: number,
+  state: readonly Parameter[] = [],
 ): Promise<Arena> {
   const step = engine.device.limits.minStorageBufferOffsetAlignment / 4;
   const offsets: number[] = [];
@@ -103,10 +106,16 @@ export async function allocateParameters(
       arena.rows(offsets[index]!, offsets[index]! + size).reshape(parameter.shape);
     parameter.place(view(values), view(gradients));
   });
-  for (const { start, value } of parameters) if (start instanceof Float32Array) value.write(start);
-  if (parameters.some(({ start }) => typeof start === "function"))
+  const states = state.map((parameter) => {
+    const value = engine.tensor(parameter.shape, null, { label: parameter.name });
+    parameter.place(value, value);
+    return value;
+  });
+  const all = [...parameters, ...state];
+  for (const { start, value } of all) if (start instanceof Float32Array) value.write(start);
+  if (all.some(({ start }) => typeof start === "function"))
     await engine.run((s) => {
-      parameters.forEach(({ start, value }, index) => {
+      all.forEach(({ start, value }, index) => {
         if (typeof start === "function") start(s, value, seed * 1000 + index);
       });
     }, "initialize parameters");
@@ -116,6 +125,7 @@ export async function allocateParameters(
     destroy() {
       values.destroy();
       gradients.destroy();
+      for (const value of states) value.destroy();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
-import { AveragePool2d, Conv2d, MaxPool2d } from "./convolution.js";
+import { AveragePool2d, BatchNorm, Conv2d, MaxPool2d } from "./convolution.js";
 import {
   BlockTermConv,
   CpConv,
@@ -187,6 +187,12 @@ const KINDS: readonly Kind<Layer>[] = [
       }),
   ),
   kind(
+    "batchNorm",
+    BatchNorm,
+    ({ channels, momentum, epsilon }) => ({ channels, momentum, epsilon }),
+    (f) => new BatchNorm(f.count("channels"), { momentum: f.rate("momentum"), epsilon: f.rate("epsilon") }),
+  ),
+  kind(
     "maxPool2d",
     MaxPool2d,
     ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
@@ -311,7 +317,10 @@ function named(layers: readonly Layer[], before = ""): [name: string, parameter:
   return layers.flatMap((layer, index) =>
     layer instanceof Chain
       ? named(layer.layers, `${before}${index}.`)
-      : layer.parameters.map((parameter): [string, Parameter] => [`${before}${index}.${parameter.name}`, parameter]),
+      : [...layer.parameters, ...(layer.state ?? [])].map((parameter): [string, Parameter] => [
+          `${before}${index}.${parameter.name}`,
+          parameter,
+        ]),
   );
 }
 

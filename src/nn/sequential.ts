@@ -37,7 +37,12 @@ export class Sequential {
     flatLayers(layers).forEach((layer, index) => {
       if (layer instanceof Dropout) layer.stream = index;
     });
-    return new Sequential(engine, layers, inputShape, await allocateParameters(engine, chain.parameters, seed));
+    return new Sequential(
+      engine,
+      layers,
+      inputShape,
+      await allocateParameters(engine, chain.parameters, seed, chain.state),
+    );
   }
 
   get parameters(): readonly Parameter[] {

@@ -1,5 +1,6 @@
 export * from "./appendRow.js";
 export * from "./argmaxRows.js";
+export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
 export {
@@ -22,7 +23,7 @@ export * from "./hadamard.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
-export * from "./lowRankMatmul.js";
+export { lowRankMatmul, MOST_LOW_RANK } from "./lowRankMatmul.js";
 export * from "./matmul.js";
 export * from "./modeProduct.js";
 export * from "./mttkrp.js";
@@ -49,3 +50,4 @@ export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./trainDense.js";
 export * from "./unfoldedProduct.js";
+export { fusesLowRank } from "./variants.js";

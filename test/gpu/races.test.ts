@@ -28,6 +28,13 @@ const samples: Sample[] = [
   (s, tensor) => ops.svd(s, tensor(5, 5)),
   (s, tensor) => ops.svd(s, tensor(129, 129)),
   (s, tensor) => ops.kruskalResidual(s, tensor(5, 4, 3), null, [tensor(5, 2), tensor(4, 2), tensor(3, 2)]),
+  (s, tensor) =>
+    ops.batchNorm(
+      s,
+      tensor(3, 2, 5),
+      { weight: tensor(2), bias: tensor(2), running: tensor(2, 2) },
+      { training: true },
+    ),
   (s, tensor) => ops.lowRankMatmul(s, tensor(5, 20), tensor(3, 20), tensor(7, 3)),
   (s, tensor) => ops.matmul(s, tensor(5, 20), tensor(20, 6)),
   (s, tensor) => ops.mttkrp(s, tensor(5, 4, 3), [tensor(5, 2), tensor(4, 2), tensor(3, 2)], 0),

@@ -3,6 +3,7 @@ import { FormatError, readSafetensors, writeSafetensors } from "../../src/io/ind
 import {
   AveragePool2d,
   adam,
+  BatchNorm,
   BlockTermConv,
   Chain,
   Conv2d,
@@ -135,6 +136,7 @@ it("keeps convolutions and pooling", async () => {
       groups: 2,
       activation: "relu",
     }),
+    new BatchNorm(4, { momentum: 0.2 }),
     new MaxPool2d(2, { stride: 1 }),
     new AveragePool2d([2, 1]),
     new Flatten(),

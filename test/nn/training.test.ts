@@ -4,6 +4,7 @@ import type { Engine, Tensor } from "../../src/gpu/index.js";
 import {
   AveragePool2d,
   adam,
+  BatchNorm,
   Conv2d,
   Dropout,
   type Epoch,
@@ -76,6 +77,16 @@ describe("gradients agree with finite differences", () => {
         new Linear(6, 3),
       ],
       shape: [2, 6, 5],
+    },
+    {
+      name: "batch normalisation",
+      layers: () => [
+        new Conv2d({ inputs: 1, outputs: 3, kernel: 2 }),
+        new BatchNorm(3),
+        new Flatten(),
+        new Linear(27, 3),
+      ],
+      shape: [1, 4, 4],
     },
     {
       name: "double softmax",

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Sequential, SvdLinear } from "../../src/nn/index.js";
 import { lowRankMatmul } from "../../src/ops/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
 import * as reference from "../reference.js";
@@ -44,4 +45,32 @@ describe("lowRankMatmul", () => {
     expect(() => lowRankMatmul(s, t(2, 3), t(4, 3), t(5, 4), { bias: t(4) })).toThrow("bias is 4, expected 5");
     s.destroy();
   });
+});
+
+it("a dense layer of low rank uses it for a few samples, and two products for many or in training", async () => {
+  const engine = await testEngine();
+  using model = await Sequential.create(
+    engine,
+    [new SvdLinear({ inputs: 30, outputs: 11, rank: 4, activation: "relu" })],
+    { inputShape: [30], seed: 3 },
+  );
+  const [first, last] = [...model.parameters.map((parameter) => parameter.read())];
+  const [a, b, bias] = [await first!, await last!, await model.parameters[2]!.read()];
+  for (const [rows, dispatches] of [
+    [3, 1],
+    [40, 2],
+  ] as const) {
+    const x = reference.randomArray(rows * 30, 8);
+    using tx = engine.tensor([rows, 30], x);
+    const before = engine.counters.dispatches;
+    const [y] = await evaluate(engine, (s) => [model.forward(s, tx)]);
+    expect(engine.counters.dispatches - before).toBe(dispatches);
+    const hidden = reference.matmul(x, a, rows, 30, 4, { transposeB: true });
+    const product = reference.matmul(hidden, b, rows, 4, 11, { transposeB: true });
+    expectClose(
+      y!,
+      product.map((value, index) => Math.max(0, value + bias[index % 11]!)),
+      3e-6,
+    );
+  }
 });

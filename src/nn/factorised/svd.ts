@@ -1,6 +1,8 @@
 import { truncatedSvd } from "../../decompositions/index.js";
-import { type Engine, ShapeError } from "../../gpu/index.js";
+import { type Engine, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
 import { Chain } from "../chain.js";
+import type { Pass } from "../layer.js";
 import { Linear } from "../layers.js";
 import { choleskyFactor, multiply, solveTriangular, type Values } from "./numeric.js";
 import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
@@ -41,6 +43,15 @@ export class SvdLinear extends Chain {
     this.rank = rank;
     this.first = first;
     this.last = last;
+  }
+
+  /** For a few samples outside training both products are one dispatch. */
+  override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
+    const { inputs, outputs, rank, first, last } = this;
+    if (pass.training || !fusesLowRank(x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
+    this.outputShape(x.shape.slice(1));
+    const options = { bias: last.bias?.value, activation: last.activation };
+    return lowRankMatmul(s, x, first.weight.value, last.weight.value, options);
   }
 
   /** The dense weight that it stands for, outputs×inputs. */
