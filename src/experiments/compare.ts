@@ -38,7 +38,7 @@ export interface CompareOptions {
   trainEpochs?: number;
   /** of fine-tuning, 2 by default */
   epochs?: number;
-  /** images to train on at most */
+  /** images to train on at most; never more than one storage binding holds (42,799 at WebGPU's default limit) */
   images?: number;
   /** images by which errors are weighed and losses measured, 256 by default */
   calibration?: number;
@@ -194,7 +194,9 @@ export async function compareMethods(
   const { images = Number.POSITIVE_INFINITY, calibration = 256, shares, signal, onProgress } = options;
   const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name));
   const started = performance.now();
-  const { train: training, test } = await datasets(engine, source, images);
+  // all images in one tensor: as many as the device binds
+  const binds = Math.floor(engine.device.limits.maxStorageBufferBindingSize / (4 * PIXELS));
+  const { train: training, test } = await datasets(engine, source, Math.min(images, binds));
   const owned: { destroy(): void }[] = [training.inputs, training.labels, test.inputs, test.labels];
   try {
     const count = training.inputs.shape[0]!;

@@ -126,7 +126,7 @@ describe("published figures of TT layers", () => {
     });
     expect(first.counts().weights).toBe(2176);
     using model = await Sequential.create(engine, [first, new Linear(1024, 10)], { inputShape: [1024], seed: 1 });
-    await trainParts(model, data, [3e-3, 3e-3, 3e-3, 2e-3, 2e-3, 1e-3, 1e-3, 3e-4, 1e-4]);
+    await trainParts(model, data, [3e-3, 3e-3, 3e-3, 3e-3, 3e-3, 2e-3, 2e-3, 1e-3, 1e-3, 1e-3, 3e-4, 3e-4, 1e-4]);
     const accuracy = await accuracyOf(model, test);
     console.log(`TT 4·8·8·4 of rank 4 ${accuracy}`);
     expect(accuracy).toBeGreaterThanOrEqual(0.98);
