@@ -8,6 +8,10 @@ import {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  conv3d,
+  conv3dInputGradient,
+  conv3dSize,
+  conv3dWeightGradient,
   fill,
   maxPool2d,
   maxPool2dGradient,
@@ -18,6 +22,8 @@ import {
   poolGeometry,
   reluBackward,
   sum,
+  type Triple,
+  triple,
   uniform,
 } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
@@ -42,6 +48,26 @@ export interface Conv2dOptions {
   activation?: Activation;
   /** as that of `Linear`, counting the inputs of one output */
   start?: "uniform" | "he" | NormalStart;
+}
+
+/** Records start values of a weight with so many terms a sum, or of its bias. */
+function startOf(terms: number, start: "uniform" | "he" | NormalStart) {
+  const bound = 1 / Math.sqrt(terms);
+  const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / terms) };
+  return (s: Scheduler, out: Tensor, seed: number): void => {
+    const half = start === "uniform" ? bound : biasBound;
+    if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
+    else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
+    else fill(s, out, 0);
+  };
+}
+
+/** Sums over batch and positions of batch×channels×…. */
+function biasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
+  const [batch, channels] = dy.shape as [number, number];
+  const planes = sum(s, dy.reshape([batch * channels, -1]), { axis: 1 });
+  sum(s, planes.reshape([batch, channels]), { axis: 0, out });
+  s.release(planes);
 }
 
 /**
@@ -80,14 +106,7 @@ export class Conv2d implements Layer {
     if (inputs % groups || outputs % groups)
       throw new ShapeError(`${this.name}: the channels do not fall into ${groups} groups`);
     const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
-    const bound = 1 / Math.sqrt(terms);
-    const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / terms) };
-    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      const half = start === "uniform" ? bound : biasBound;
-      if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
-      else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
-      else fill(s, out, 0);
-    };
+    const initialize = startOf(terms, start);
     this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? initialize);
     this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
   }
@@ -124,11 +143,7 @@ export class Conv2d implements Layer {
     const x = this.#input!;
     const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
     conv2dWeightGradient(s, x, before, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) {
-      const planes = sum(s, before.reshape([x.shape[0]! * this.outputs, -1]), { axis: 1 });
-      sum(s, planes.reshape([x.shape[0]!, this.outputs]), { axis: 0, out: this.bias.gradient });
-      s.release(planes);
-    }
+    if (this.bias) biasGradient(s, before, this.bias.gradient);
     const inputSize = x.shape.slice(2) as [number, number];
     const dx = inputGradient ? conv2dInputGradient(s, before, this.weight.value, { ...options, inputSize }) : null;
     if (before !== dy) s.release(before);
@@ -271,5 +286,95 @@ export class BatchNorm implements Layer {
   counts(input: readonly number[]): Counts {
     const size = this.outputShape(input).reduce((a, b) => a * b, 1);
     return { weights: this.channels, biases: this.channels, multiplications: size };
+  }
+}
+
+export interface Conv3dOptions {
+  inputs: number;
+  outputs: number;
+  /** one extent, or [depth, height, width] */
+  kernel: Triple;
+  stride?: Triple | undefined;
+  padding?: Triple | undefined;
+  dilation?: Triple | undefined;
+  bias?: boolean | Float32Array;
+  /** start values, outputs×inputs×depth×height×width */
+  weight?: Float32Array | undefined;
+  activation?: Activation;
+  start?: "uniform" | "he" | NormalStart;
+}
+
+/** Convolution of samples channels×depth×height×width: videos and volumes. */
+export class Conv3d implements Layer {
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly kernel: readonly [number, number, number];
+  readonly stride: readonly [number, number, number];
+  readonly padding: readonly [number, number, number];
+  readonly dilation: readonly [number, number, number];
+  readonly weight: Parameter;
+  readonly bias: Parameter | null;
+  readonly activation: Activation;
+  #input: Tensor | null = null;
+  #output: Tensor | null = null;
+
+  constructor(options: Conv3dOptions) {
+    const { inputs, outputs, bias = true, activation = "none", start = "uniform", weight } = options;
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.kernel = triple(options.kernel, 1);
+    this.stride = triple(options.stride, 1);
+    this.padding = triple(options.padding, 0);
+    this.dilation = triple(options.dilation, 1);
+    this.activation = activation;
+    this.name = `Conv3d ${inputs}→${outputs}, ${formatShape(this.kernel)}`;
+    if ([inputs, outputs, ...this.kernel].some((value) => !(Number.isInteger(value) && value >= 1)))
+      throw new ShapeError(`${this.name}: channels and extents need whole numbers from 1`);
+    const initialize = startOf(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
+    this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? initialize);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+  }
+
+  get parameters(): readonly Parameter[] {
+    return this.bias ? [this.weight, this.bias] : [this.weight];
+  }
+
+  outputShape(input: readonly number[]): number[] {
+    if (input.length !== 4 || input[0] !== this.inputs)
+      throw new ShapeError(
+        `${this.name}: samples of shape ${formatShape(input)}, expected ${this.inputs}×depth×height×width`,
+      );
+    return [this.outputs, ...conv3dSize(this.name, [1, ...input], this.weight.shape, this)];
+  }
+
+  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+    this.outputShape(x.shape.slice(1));
+    const { stride, padding, dilation, activation } = this;
+    const y = conv3d(s, x, this.weight.value, { stride, padding, dilation, activation, bias: this.bias?.value });
+    if (training) [this.#input, this.#output] = [x, y];
+    return y;
+  }
+
+  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+    const { stride, padding, dilation, kernel } = this;
+    const options = { stride, padding, dilation };
+    const x = this.#input!;
+    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    conv3dWeightGradient(s, x, before, { ...options, kernel, out: this.weight.gradient });
+    if (this.bias) biasGradient(s, before, this.bias.gradient);
+    const dx = inputGradient
+      ? conv3dInputGradient(s, before, this.weight.value, { ...options, inputShape: x.shape })
+      : null;
+    if (before !== dy) s.release(before);
+    return dx;
+  }
+
+  counts(input: readonly number[]): Counts {
+    const positions = this.outputShape(input)
+      .slice(1)
+      .reduce((a, b) => a * b, 1);
+    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
+    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * positions };
   }
 }

@@ -12,6 +12,7 @@ export {
   type Pair,
   pair,
 } from "./conv2d.js";
+export * from "./conv3d.js";
 export * from "./cutOff.js";
 export * from "./dropout.js";
 export * from "./elementwise.js";

@@ -6,6 +6,7 @@ import {
   adam,
   BatchNorm,
   Conv2d,
+  Conv3d,
   Dropout,
   type Epoch,
   evaluate as evaluateModel,
@@ -77,6 +78,16 @@ describe("gradients agree with finite differences", () => {
         new Linear(6, 3),
       ],
       shape: [2, 6, 5],
+    },
+    {
+      name: "convolution of volumes",
+      layers: () => [
+        new Conv3d({ inputs: 2, outputs: 3, kernel: [2, 1, 3], padding: [1, 0, 1], activation: "relu" }),
+        new Conv3d({ inputs: 3, outputs: 2, kernel: 2, stride: [2, 1, 2], dilation: [1, 1, 2], bias: false }),
+        new Flatten(),
+        new Linear(8, 3),
+      ],
+      shape: [2, 3, 2, 5],
     },
     {
       name: "batch normalisation",

@@ -1,0 +1,134 @@
+import shader from "../../shaders/conv3d.wgsl";
+import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { outputExtent } from "./conv2d.js";
+import { type Activation, activations } from "./product.js";
+import { assertShape } from "./shapes.js";
+
+const WIDTH = 64;
+const kernels = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
+
+/** A number for all directions, or [depth, vertical, horizontal]. */
+export type Triple = number | readonly [number, number, number];
+
+export interface Convolution3dOptions {
+  /** 1 by default */
+  stride?: Triple | undefined;
+  /** zeros on each side, 0 by default */
+  padding?: Triple | undefined;
+  /** distance of the kernel's taps, 1 by default */
+  dilation?: Triple | undefined;
+}
+
+export const triple = (value: Triple | undefined, otherwise: number): readonly [number, number, number] =>
+  value === undefined ? [otherwise, otherwise, otherwise] : typeof value === "number" ? [value, value, value] : value;
+
+/** Depth, height and width of a convolution's result. */
+export function conv3dSize(
+  operation: string,
+  x: readonly number[],
+  weight: readonly number[],
+  options: Convolution3dOptions,
+): [number, number, number] {
+  const fail = (problem: string): never => {
+    throw new ShapeError(`${operation}: ${formatShape(x)} by ${formatShape(weight)}: ${problem}`);
+  };
+  if (x.length !== 5) fail("samples need batch×channels×depth×height×width");
+  if (weight.length !== 5) fail("a weight needs outputs×channels×depth×height×width");
+  if (x[1] !== weight[1]) fail(`the weight takes ${weight[1]} channels, the samples have ${x[1]}`);
+  const [stride, padding, dilation] = [
+    triple(options.stride, 1),
+    triple(options.padding, 0),
+    triple(options.dilation, 1),
+  ];
+  if ([...stride, ...dilation].some((value) => !(Number.isInteger(value) && value >= 1)))
+    fail("stride and dilation need whole numbers from 1");
+  if (padding.some((value) => !(Number.isInteger(value) && value >= 0))) fail("padding needs whole numbers from 0");
+  const size = [0, 1, 2].map((at) =>
+    outputExtent(x[at + 2]!, weight[at + 2]!, stride[at]!, padding[at]!, dilation[at]!),
+  ) as [number, number, number];
+  if (size.some((extent) => extent < 1)) fail("the kernel does not fit into the samples with their padding");
+  return size;
+}
+
+function run(
+  s: Scheduler,
+  DIRECTION: 0 | 1 | 2,
+  operands: { a: Tensor; b: Tensor; out: Tensor; bias?: Tensor | undefined },
+  x: readonly number[],
+  weight: readonly number[],
+  size: readonly number[],
+  options: Convolution3dOptions & { activation?: Activation },
+): void {
+  const { a, b, out, bias } = operands;
+  const four = (values: readonly number[]): number[] => [...values, 0];
+  s.run(
+    kernels.with({ DIRECTION, BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
+    { a, b, bias: bias ?? b, out },
+    {
+      size: out.size,
+      batch: x[0]!,
+      channels: x[1]!,
+      outputs: weight[0]!,
+      extents: four(x.slice(2)),
+      out_extents: four(size),
+      kernel: four(weight.slice(2)),
+      strides: four(triple(options.stride, 1)),
+      padding: four(triple(options.padding, 0)),
+      dilation: four(triple(options.dilation, 1)),
+    },
+  );
+}
+
+/**
+ * Three-dimensional convolution of samples batch×channels×depth×height×width (videos, volumes) with a weight
+ * outputs×channels×depth×height×width; bias and activation in the same dispatch.
+ */
+export function conv3d(
+  s: Scheduler,
+  x: Tensor,
+  weight: Tensor,
+  options: Convolution3dOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+): Tensor {
+  const size = conv3dSize("conv3d", x.shape, weight.shape, options);
+  const shape = [x.shape[0]!, weight.shape[0]!, ...size];
+  const { bias } = options;
+  if (bias && bias.size !== shape[1])
+    throw new ShapeError(`conv3d: bias is ${formatShape(bias.shape)}, expected ${shape[1]}`);
+  if (options.out) assertShape("conv3d", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "conv3d" });
+  run(s, 0, { a: x, b: weight, out, bias }, x.shape, weight.shape, size, options);
+  return out;
+}
+
+/** Gradient of conv3d's input; `inputShape` is batch×channels×depth×height×width. */
+export function conv3dInputGradient(
+  s: Scheduler,
+  dy: Tensor,
+  weight: Tensor,
+  options: Convolution3dOptions & { inputShape: readonly number[]; out?: Tensor | undefined },
+): Tensor {
+  const { inputShape, stride, padding, dilation } = options;
+  const size = conv3dSize("conv3dInputGradient", inputShape, weight.shape, options);
+  assertShape("conv3dInputGradient", "the gradient", dy, [inputShape[0]!, weight.shape[0]!, ...size]);
+  if (options.out) assertShape("conv3dInputGradient", "out", options.out, [...inputShape]);
+  const out = options.out ?? s.tensor([...inputShape], { label: "conv3d input gradient" });
+  run(s, 1, { a: dy, b: weight, out }, inputShape, weight.shape, size, { stride, padding, dilation });
+  return out;
+}
+
+/** Gradient of conv3d's weight, outputs×channels×depth×height×width, from its input and the gradient of its result. */
+export function conv3dWeightGradient(
+  s: Scheduler,
+  x: Tensor,
+  dy: Tensor,
+  options: Convolution3dOptions & { kernel: Triple; out?: Tensor | undefined },
+): Tensor {
+  const shape = [dy.shape[1]!, x.shape[1]!, ...triple(options.kernel, 1)];
+  const size = conv3dSize("conv3dWeightGradient", x.shape, shape, options);
+  assertShape("conv3dWeightGradient", "the gradient", dy, [x.shape[0]!, shape[0]!, ...size]);
+  if (options.out) assertShape("conv3dWeightGradient", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "conv3d weight gradient" });
+  const { stride, padding, dilation } = options;
+  run(s, 2, { a: x, b: dy, out }, x.shape, shape, size, { stride, padding, dilation });
+  return out;
+}

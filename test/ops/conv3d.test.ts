@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { conv3d, conv3dInputGradient, conv3dWeightGradient } from "../../src/ops/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+
+type Three = [number, number, number];
+interface Shape {
+  batch: number;
+  channels: number;
+  size: Three;
+  outputs: number;
+  kernel: Three;
+  stride?: Three;
+  padding?: Three;
+  dilation?: Three;
+}
+
+/** f64 loops: calls back for every product of the sum. */
+function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) => void): Three {
+  const {
+    batch,
+    channels,
+    size,
+    outputs,
+    kernel,
+    stride = [1, 1, 1],
+    padding = [0, 0, 0],
+    dilation = [1, 1, 1],
+  } = shape;
+  const result = size.map(
+    (extent, at) => Math.floor((extent + 2 * padding[at]! - dilation[at]! * (kernel[at]! - 1) - 1) / stride[at]!) + 1,
+  ) as Three;
+  const all = ([d, h, w]: Three): Three[] =>
+    Array.from({ length: d * h * w }, (_, flat) => [Math.floor(flat / (h * w)), Math.floor(flat / w) % h, flat % w]);
+  for (let n = 0; n < batch; n++)
+    for (let o = 0; o < outputs; o++)
+      for (const [to, at] of all(result).entries())
+        for (let c = 0; c < channels; c++)
+          for (const [tap, k] of all(kernel).entries()) {
+            const from = at.map(
+              (value, axis) => value * stride[axis]! - padding[axis]! + k[axis]! * dilation[axis]!,
+            ) as Three;
+            if (from.some((value, axis) => value < 0 || value >= size[axis]!)) continue;
+            visit(
+              (n * outputs + o) * result[0] * result[1] * result[2] + to,
+              (((n * channels + c) * size[0] + from[0]) * size[1] + from[1]) * size[2] + from[2],
+              (o * channels + c) * kernel[0] * kernel[1] * kernel[2] + tap,
+            );
+          }
+  return result;
+}
+
+const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
+
+describe("conv3d", () => {
+  it.each<[string, Shape]>([
+    ["one voxel", { batch: 1, channels: 1, size: [1, 1, 1], outputs: 1, kernel: [1, 1, 1] }],
+    ["odd, padded", { batch: 2, channels: 3, size: [5, 7, 6], outputs: 4, kernel: [3, 3, 3], padding: [1, 1, 1] }],
+    ["1×1×1", { batch: 3, channels: 5, size: [2, 3, 4], outputs: 7, kernel: [1, 1, 1] }],
+    [
+      "all at once",
+      {
+        batch: 2,
+        channels: 2,
+        size: [7, 6, 9],
+        outputs: 3,
+        kernel: [2, 3, 2],
+        stride: [2, 1, 3],
+        padding: [1, 2, 0],
+        dilation: [2, 1, 3],
+      },
+    ],
+  ])("%s", async (_, shape) => {
+    const engine = await testEngine();
+    const { batch, channels, size, outputs, kernel } = shape;
+    const result = everyProduct(shape, () => {});
+    const x = randomArray(batch * channels * product(size), 1);
+    const w = randomArray(outputs * channels * product(kernel), 2);
+    const dy = randomArray(batch * outputs * product(result), 3);
+    const bias = randomArray(outputs, 4);
+    const [y, dx, dw] = [dy, x, w].map(({ length }) => new Float64Array(length)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    everyProduct(shape, (o, i, k) => {
+      y[o]! += x[i]! * w[k]!;
+      dx[i]! += dy[o]! * w[k]!;
+      dw[k]! += dy[o]! * x[i]!;
+    });
+    using tx = engine.tensor([batch, channels, ...size], x);
+    using tw = engine.tensor([outputs, channels, ...kernel], w);
+    using tdy = engine.tensor([batch, outputs, ...result], dy);
+    using tb = engine.tensor([outputs], bias);
+    const found = await evaluate(engine, (s) => [
+      conv3d(s, tx, tw, { ...shape, bias: tb, activation: "relu" }),
+      conv3dInputGradient(s, tdy, tw, { ...shape, inputShape: tx.shape }),
+      conv3dWeightGradient(s, tx, tdy, shape),
+    ]);
+    const area = product(result);
+    const activated = y.map((value, at) => Math.max(0, value + bias[Math.floor(at / area) % outputs]!));
+    for (const [index, expected] of [activated, dx, dw].entries()) expectClose(found[index]!, expected, 3e-6);
+  });
+
+  it("says what does not fit", async () => {
+    const engine = await testEngine();
+    const s = engine.scheduler("shapes");
+    expect(() => conv3d(s, s.tensor([1, 2, 3, 3, 3]), s.tensor([1, 3, 1, 1, 1]))).toThrow(
+      "conv3d: 1×2×3×3×3 by 1×3×1×1×1: the weight takes 3 channels, the samples have 2",
+    );
+    expect(() => conv3d(s, s.tensor([1, 1, 2, 2, 2]), s.tensor([1, 1, 3, 1, 1]))).toThrow("does not fit");
+    s.destroy();
+  });
+});
