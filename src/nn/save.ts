@@ -1,7 +1,7 @@
 import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
-import { AveragePool2d, BatchNorm, Conv2d, MaxPool2d } from "./convolution.js";
+import { AveragePool2d, BatchNorm, Conv2d, Conv3d, MaxPool2d } from "./convolution.js";
 import {
   BlockTermConv,
   CpConv,
@@ -13,6 +13,7 @@ import {
   TensorRingLinear,
   TensorTrainLinear,
   Tucker2Conv,
+  Tucker2Conv3d,
   TuckerLinear,
 } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
@@ -50,6 +51,12 @@ class Fields {
     const found = this.counts(name, least);
     if (found.length !== 2) this.fail(`${name} has ${found.length} entries, needs 2`);
     return found as [number, number];
+  }
+
+  triple(name: string, least = 1): [number, number, number] {
+    const found = this.counts(name, least);
+    if (found.length !== 3) this.fail(`${name} has ${found.length} entries, needs 3`);
+    return found as [number, number, number];
   }
 
   flag(name: string): boolean {
@@ -109,6 +116,17 @@ const chainOptions = (f: Fields) => ({
   stride: f.pair("stride"),
   padding: f.pair("padding", 0),
   dilation: f.pair("dilation"),
+  bias: f.flag("bias"),
+  activation: f.choice("activation", ACTIVATIONS),
+});
+
+const volumeOptions = (f: Fields) => ({
+  inputs: f.count("inputs"),
+  outputs: f.count("outputs"),
+  kernel: f.triple("kernel"),
+  stride: f.triple("stride"),
+  padding: f.triple("padding", 0),
+  dilation: f.triple("dilation"),
   bias: f.flag("bias"),
   activation: f.choice("activation", ACTIVATIONS),
 });
@@ -185,6 +203,34 @@ const KINDS: readonly Kind<Layer>[] = [
         bias: f.flag("bias"),
         activation: f.choice("activation", ACTIVATIONS),
       }),
+  ),
+  kind(
+    "conv3d",
+    Conv3d,
+    ({ inputs, outputs, kernel, stride, padding, dilation, bias, activation }) => ({
+      ...{ inputs, outputs, kernel, stride, padding, dilation, bias: bias !== null, activation },
+    }),
+    (f) => new Conv3d(volumeOptions(f)),
+  ),
+  kind(
+    "tucker2Conv3d",
+    Tucker2Conv3d,
+    ({ ranks, convolutions: [first, middle, last] }) => {
+      const { kernel, stride, padding, dilation } = middle;
+      const { outputs, activation, bias } = last;
+      return {
+        inputs: first.inputs,
+        outputs,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        bias: bias !== null,
+        activation,
+        ranks,
+      };
+    },
+    (f) => new Tucker2Conv3d({ ...volumeOptions(f), ranks: f.pair("ranks") }),
   ),
   kind(
     "batchNorm",

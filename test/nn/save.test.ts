@@ -7,6 +7,7 @@ import {
   BlockTermConv,
   Chain,
   Conv2d,
+  Conv3d,
   CpConv,
   cloneLayer,
   Dropout,
@@ -26,6 +27,7 @@ import {
   Tucker2Conv,
   TuckerLinear,
   train,
+  tucker2Conv3d,
 } from "../../src/nn/index.js";
 import { copy } from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
@@ -171,4 +173,58 @@ it("keeps every factorised layer", async () => {
     seed: 9,
   });
   expect(await saveModel(clone)).toEqual(await saveModel(model));
+});
+
+it("keeps convolutions of volumes; Tucker-2 of one is it at full rank, and near it at others", async () => {
+  const engine = await testEngine();
+  const options = { inputs: 4, outputs: 6, kernel: [2, 3, 1], padding: [1, 0, 0], stride: [1, 2, 1] } as const;
+  const layer = new Conv3d({ ...options, activation: "relu" });
+  const inputShape = [4, 3, 7, 2];
+  using dense = await Sequential.create(engine, [layer], { inputShape, seed: 5 });
+  const weight = await layer.weight.read();
+  const error = (found: Float32Array): number => {
+    const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+    return norm(weight.map((value, at) => value - found[at]!)) / norm(weight);
+  };
+  const values = Float32Array.from({ length: 3 * 168 }, (_, at) => Math.sin(3 * at));
+  using x = engine.tensor([3, ...inputShape], values);
+  const run = async (model: Sequential): Promise<Float32Array> => {
+    using out = engine.tensor([3, ...model.outputShape]);
+    await engine.run((s) => {
+      copy(s, model.forward(s, x), { out });
+    });
+    return (await out.read()) as Float32Array;
+  };
+  const expected = await run(dense);
+  const errors: number[] = [];
+  for (const ranks of [
+    [4, 6],
+    [3, 4],
+    [1, 1],
+  ] as const) {
+    const small = await tucker2Conv3d(engine, layer, { ranks });
+    errors.push(error(await small.toDense()));
+    using net = await Sequential.create(engine, [small], { inputShape });
+    const found = await run(net);
+    // the chain is the convolution with the kernel that it stands for
+    using whole = await Sequential.create(
+      engine,
+      [new Conv3d({ ...options, activation: "relu", weight: await small.toDense(), bias: await layer.bias!.read() })],
+      { inputShape },
+    );
+    (await run(whole)).forEach((value, at) => {
+      expect(Math.abs(value - found[at]!)).toBeLessThan(1e-5);
+    });
+    const { weights } = small.counts(inputShape);
+    expect(weights).toBe(4 * ranks[0] + 6 * ranks[0] * ranks[1] + 6 * ranks[1]);
+    using back = await loadModel(engine, await saveModel(net));
+    expect(await run(back)).toEqual(found);
+    if (ranks[0] === 4)
+      found.forEach((value, at) => {
+        expect(Math.abs(value - expected[at]!)).toBeLessThan(1e-5);
+      });
+  }
+  expect(errors[0]).toBeLessThan(1e-5);
+  expect(errors[1]).toBeLessThan(errors[2]!);
+  await expect(tucker2Conv3d(engine, layer, { ranks: [5, 6] })).rejects.toThrow("ranks 5, 6");
 });

@@ -21,6 +21,7 @@ export {
   type Tucker2ConvOptions,
   tucker2Conv,
 } from "./convolution.js";
+export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./convolution3d.js";
 export {
   TensorRingConv,
   type TensorRingConvFit,
