@@ -155,7 +155,6 @@ export class CpSolver {
       }, "CP start");
       vectors?.destroy();
     }
-    engine.write(this.#counter, [0]);
   }
 
   /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
@@ -171,7 +170,6 @@ export class CpSolver {
         gram(s, factor, { out: this.#grams[mode]! });
       });
     }, "CP start");
-    engine.write(this.#counter, [0]);
   }
 
   #record(s: Scheduler, precise: boolean): void {
@@ -236,6 +234,8 @@ export class CpSolver {
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     const precise = { schedule: this.preciseSweep, below: CANCELLATION };
     const sweep = { schedule: this.sweep, trace: this.#trace, errorOf: this.#errorOf, name: "cpALS", precise };
+    // rows of the trace are counted from the first of this run
+    this.engine.write(this.#counter, [0]);
     return this.finish(await converge(this.engine, sweep, stopping));
   }
 

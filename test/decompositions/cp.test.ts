@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cpALS } from "../../src/decompositions/index.js";
+import { CpSolver, cpALS } from "../../src/decompositions/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, kruskal, plantedCp } from "./planted.js";
@@ -196,4 +196,32 @@ describe("cpALS", () => {
     );
     await expect(cpALS(engine, bad, { rank: 2, sweeps: 4 })).rejects.toThrow(/cpALS: .*NaN/);
   });
+});
+
+it("a solver goes on where it stopped, and tells the same errors as one run", async () => {
+  const engine = await testEngine();
+  const { data } = plantedCp([9, 8, 7], 3, 0.3, 5);
+  using tensor = engine.tensor([9, 8, 7], data);
+  const solver = await CpSolver.create(tensor, { rank: 3 });
+  await solver.initialize("random", 2);
+  const stopping = { tolerance: 0 };
+  const errors: number[] = [];
+  for (const sweeps of [3, 2, 5]) {
+    const { tensor: found } = await solver.solve({
+      ...stopping,
+      sweeps,
+      onIteration: ({ relativeError }) => errors.push(relativeError),
+    });
+    found.destroy();
+  }
+  await solver.initialize("random", 2);
+  const whole: number[] = [];
+  const { tensor: found } = await solver.solve({
+    ...stopping,
+    sweeps: 10,
+    onIteration: ({ relativeError }) => whole.push(relativeError),
+  });
+  found.destroy();
+  solver.destroy();
+  expect(errors).toEqual(whole);
 });
