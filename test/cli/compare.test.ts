@@ -34,7 +34,9 @@ describe("tenfold compare", () => {
     expect(svd.before).toBeGreaterThan(0.9);
     expect(svd.after.values).toHaveLength(2);
     expect(svd.time.map(({ batch }) => batch)).toEqual([1, 100]);
-    expect(svd.dispatches).toBeGreaterThan(original.dispatches);
+    // two layers of low rank are one dispatch for a single image
+    expect(svd.dispatches).toBeLessThanOrEqual(original.dispatches);
+    expect(svd.dispatches).toBeGreaterThanOrEqual(7);
     expect(loadings.weights).toBeLessThanOrEqual(61706);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(110);
     expect(stdout).toContain("svd");
