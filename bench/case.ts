@@ -21,6 +21,8 @@ export interface Network {
   inputs: number;
   hidden: number;
   classes: number;
+  /** inputs are multiples of 1/255, as grey images are: who can keeps them as bytes, the others as f32 */
+  pixels: boolean;
   /** of the last layer */
   bias: boolean;
   samples: number;

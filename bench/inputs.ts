@@ -49,7 +49,7 @@ export function planted({ shape, seed, rank, noise }: Planted): Float32Array {
  * Samples N×n, labels, and the start values of both layers (outputs×inputs, as PyTorch keeps them; biases zero). Every class
  * has a template that its samples lean to, so that there is something to learn.
  */
-export function network({ inputs, hidden, classes, samples, seed }: Network): Float32Array[] {
+export function network({ inputs, hidden, classes, pixels, samples, seed }: Network): Float32Array[] {
   const noise = values({ shape: [samples, inputs], seed, low: 0, high: 0.5 });
   const templates = values({ shape: [classes, inputs], seed: seed + 1, low: 0, high: 0.5 });
   const labels = new Float32Array(samples);
@@ -58,6 +58,7 @@ export function network({ inputs, hidden, classes, samples, seed }: Network): Fl
     labels[row] = label;
     for (let j = 0; j < inputs; j++) noise[row * inputs + j]! += templates[label * inputs + j]!;
   }
+  if (pixels) for (const [at, value] of noise.entries()) noise[at] = Math.round(255 * value) / 255;
   const layer = (outputs: number, width: number, index: number): Float32Array => {
     const bound = 1 / Math.sqrt(width);
     return values({ shape: [outputs, width], seed: seed + 2 + index, low: -bound, high: bound });

@@ -81,7 +81,9 @@ export function reflectShader(name: string, code: string): ShaderSource {
       });
     } else {
       const access = variable.access === "read" || variable.access === "" ? "read" : "read_write";
-      bindings.push({ binding: variable.binding, name: variable.name, access, scalar: scalarOf(type) });
+      const aliased = new RegExp(`\\b${variable.name}\\s*:\\s*array<scalar>`).test(code);
+      const scalar = aliased ? "scalar" : scalarOf(type);
+      bindings.push({ binding: variable.binding, name: variable.name, access, scalar });
     }
   }
   bindings.sort((a, b) => a.binding - b.binding);

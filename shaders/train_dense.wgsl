@@ -5,11 +5,21 @@
 // In `scratch`, inputs, activations and their gradients are quads of samples × features, each a vec4 over samples; weights and moments are
 // inputs × quads of outputs and then a row of biases, each a vec4 over outputs. Extents are padded to fours by zeros. The weights
 // are fetched from their arena at the start and put back at the end.
-// A step reads batch·inputs once and takes 6·batch·weights flops, with half a load a multiplication.
+// A batch of a few quads leaves most lanes without one: then SPLIT lets several of them take a part of the inputs each, fetch
+// it and sum its products with the first layer's weights, and the quad's own lane adds those up.
+// A step reads batch·inputs once, a byte each where samples are BYTES, and takes 6·batch·weights flops, with half a load a
+// multiplication.
+#import bytes
 #import permutation
 #import random
 
 const WIDTH: u32 = 64u;
+// f32, or u32 where samples are bytes
+alias scalar = f32;
+const BYTES: bool = false;
+// samples of whole words
+const ALIGNED: bool = true;
+const SPLIT: bool = true;
 const LAYERS: u32 = 2u;
 const SHUFFLE: bool = true;
 const DOUBLE: bool = false;
@@ -33,6 +43,10 @@ struct Params {
   // vec4s that all weights take: first moments begin there, second ones at twice that
   moments: u32,
   tasks: u32,
+  // of the inputs, where SPLIT: how many, how long (a multiple of 4), and where their sums are in scratch
+  parts: u32,
+  part_length: u32,
+  partial: u32,
   rate: f32,
   momentum: f32,
   beta1: f32,
@@ -48,7 +62,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(4) var<storage, read_write> scratch: array<vec4<f32>>;
@@ -72,35 +86,67 @@ fn kept(element: u32, layer: u32, steps: u32) -> f32 {
   return select(0.0, 1.0 / (1.0 - rate), random_unit(bits[element % 4u]) >= rate);
 }
 
-// Puts four samples where the first layer finds them, and returns their labels.
-fn fetch(samples_quad: u32, first: u32, rows: u32, epoch: u32) -> vec4<u32> {
-  let inputs = params.extents[0].x;
+// Where four samples are in the set; behind the last one it is repeated.
+fn samples_of(samples_quad: u32, first: u32, rows: u32, epoch: u32) -> vec4<u32> {
   let key = vec2<u32>(params.shuffle_seed, epoch);
   var sample: vec4<u32>;
   for (var i = 0u; i < 4u; i++) {
     sample[i] = first + min(4u * samples_quad + i, rows - 1u);
     if (SHUFFLE) { sample[i] = permuted(sample[i], params.count, params.half_bits, key); }
   }
-  let place = params.places[0].y + samples_quad * 4u * quads_of(inputs);
-  let source = sample * inputs;
-  for (var i = 0u; i < inputs; i++) {
-    scratch[place + i] = vec4<f32>(x[source.x + i], x[source.y + i], x[source.z + i], x[source.w + i]);
-  }
-  return vec4<u32>(labels[sample.x], labels[sample.y], labels[sample.z], labels[sample.w]);
+  return sample;
 }
 
-// W·x + b for four outputs (columns) of four samples
-fn product(layer: u32, samples_quad: u32, q: u32) -> mat4x4<f32> {
+fn value_at(element: u32) -> f32 {
+  if (BYTES) { return unit_of(bitcast<u32>(x[element / 4u]), element); }
+  return bitcast<f32>(x[element]);
+}
+
+fn bytes_at(element: u32) -> vec4<f32> {
+  return unpack4x8unorm(bitcast<u32>(x[element / 4u]));
+}
+
+// Puts inputs start to stop of four samples where the first layer finds them.
+fn fetch(samples_quad: u32, sample: vec4<u32>, start: u32, stop: u32) {
+  let inputs = params.extents[0].x;
+  let place = params.places[0].y + samples_quad * 4u * quads_of(inputs);
+  let source = sample * inputs;
+  if (BYTES && ALIGNED) {
+    for (var i = start; i < stop; i += 4u) {
+      let v = transpose(mat4x4<f32>(
+        bytes_at(source.x + i),
+        bytes_at(source.y + i),
+        bytes_at(source.z + i),
+        bytes_at(source.w + i),
+      ));
+      scratch[place + i] = v[0];
+      scratch[place + i + 1u] = v[1];
+      scratch[place + i + 2u] = v[2];
+      scratch[place + i + 3u] = v[3];
+    }
+  } else {
+    for (var i = start; i < stop; i++) {
+      scratch[place + i] = vec4<f32>(
+        value_at(source.x + i),
+        value_at(source.y + i),
+        value_at(source.z + i),
+        value_at(source.w + i),
+      );
+    }
+  }
+}
+
+// W·x over inputs start to stop, for four outputs (columns) of four samples
+fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32) -> mat4x4<f32> {
   let inputs = params.extents[layer].x;
   let quads = quads_of(params.extents[layer].y);
-  var at = params.places[layer].x + q;
-  let bias = scratch[at + 4u * quads_of(inputs) * quads];
-  var y0 = vec4<f32>(bias.x);
-  var y1 = vec4<f32>(bias.y);
-  var y2 = vec4<f32>(bias.z);
-  var y3 = vec4<f32>(bias.w);
+  var at = params.places[layer].x + q + start * quads;
+  var y0 = vec4<f32>();
+  var y1 = vec4<f32>();
+  var y2 = vec4<f32>();
+  var y3 = vec4<f32>();
   let source = params.places[layer].y + samples_quad * 4u * quads_of(inputs);
-  for (var i = 0u; i < inputs; i++) {
+  for (var i = start; i < stop; i++) {
     let input = scratch[source + i];
     let w = scratch[at];
     y0 += input * w.x;
@@ -110,6 +156,26 @@ fn product(layer: u32, samples_quad: u32, q: u32) -> mat4x4<f32> {
     at += quads;
   }
   return mat4x4<f32>(y0, y1, y2, y3);
+}
+
+// where the sums of a part of the inputs lie, four vec4s
+fn partial_of(samples_quad: u32, part: u32, q: u32) -> u32 {
+  return params.partial + 4u * ((samples_quad * params.parts + part) * quads_of(params.extents[0].y) + q);
+}
+
+// W·x + b for four outputs (columns) of four samples
+fn product(layer: u32, samples_quad: u32, q: u32) -> mat4x4<f32> {
+  let inputs = params.extents[layer].x;
+  let bias = scratch[params.places[layer].x + q + 4u * quads_of(inputs) * quads_of(params.extents[layer].y)];
+  var y = mat4x4<f32>(vec4<f32>(bias.x), vec4<f32>(bias.y), vec4<f32>(bias.z), vec4<f32>(bias.w));
+  if (SPLIT && layer == 0u) {
+    for (var part = 0u; part < params.parts; part++) {
+      let at = partial_of(samples_quad, part, q);
+      y += mat4x4<f32>(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]);
+    }
+    return y;
+  }
+  return y + sum_of(layer, samples_quad, q, 0u, inputs);
 }
 
 // Activations of the hidden layers.
@@ -338,8 +404,32 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var step = 0u; step < steps; step++) {
     let first = (start + step) * params.batch;
     let rows = min(params.batch, params.count - first);
+    if (SPLIT) {
+      // lanes next to each other take the same inputs of different samples, so that they share weights
+      let quads = quads_of(rows);
+      let inputs = params.extents[0].x;
+      for (var flat = lane; flat < quads * params.parts; flat += WIDTH) {
+        let quad = flat % quads;
+        let part = flat / quads;
+        let begin = part * params.part_length;
+        let end = min(begin + params.part_length, inputs);
+        fetch(quad, samples_of(quad, first, rows, epoch), begin, end);
+        for (var q = 0u; q < quads_of(params.extents[0].y); q++) {
+          let sum = sum_of(0u, quad, q, begin, end);
+          let at = partial_of(quad, part, q);
+          scratch[at] = sum[0];
+          scratch[at + 1u] = sum[1];
+          scratch[at + 2u] = sum[2];
+          scratch[at + 3u] = sum[3];
+        }
+      }
+      storageBarrier();
+      workgroupBarrier();
+    }
     for (var quad = lane; quad < quads_of(rows); quad += WIDTH) {
-      let label = fetch(quad, first, rows, epoch);
+      let sample = samples_of(quad, first, rows, epoch);
+      if (!SPLIT) { fetch(quad, sample, 0u, params.extents[0].x); }
+      let label = vec4<u32>(labels[sample.x], labels[sample.y], labels[sample.z], labels[sample.w]);
       forward(quad, before + step);
       let real = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rows);
       let told = loss_of(quad, label, select(vec4<f32>(), vec4<f32>(1.0 / f32(rows)), real));

@@ -77,6 +77,7 @@ export function cases({ slim = false } = {}): Case[] {
         `epoch ${inputs}-${hidden}-${classes}, ${count} images`,
         {
           inputs: size(inputs),
+          pixels: inputs === 784,
           hidden,
           classes,
           bias: false,
@@ -92,4 +93,4 @@ export function cases({ slim = false } = {}): Case[] {
   return list;
 }
 
-const dense = { inputs: 784, hidden: 128, classes: 10, bias: true, batch: 128, rate: 0.001, seed: 80 };
+const dense = { inputs: 784, hidden: 128, classes: 10, pixels: true, bias: true, batch: 128, rate: 0.001, seed: 80 };

@@ -15,7 +15,7 @@ export function trainingCase(name: string, network: Network, goal?: Goal): Case 
     // forward, and backward for weights and (but for the first layer) activations
     flops: steps * 2 * batch * (2 * n * hidden + 3 * hidden * classes),
     // the batch; the weights read twice, and read and written with both moments
-    bytes: steps * 4 * (batch * n + 8 * parameters),
+    bytes: steps * (batch * n * (network.pixels ? 1 : 4) + 4 * 8 * parameters),
     work: { op: "training", network },
     tolerance: 2e-3,
     steps,
@@ -31,7 +31,10 @@ export function trainingCase(name: string, network: Network, goal?: Goal): Case 
         value.write(weights[index]!);
       });
       const data = {
-        inputs: engine.tensor([samples, n], x),
+        inputs: engine.tensor(
+          [samples, n],
+          network.pixels ? Uint8Array.from(x!, (value) => Math.round(255 * value)) : x,
+        ),
         labels: engine.tensor([samples], Uint32Array.from(labels!)),
       };
       const losses: number[] = [];

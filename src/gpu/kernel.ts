@@ -10,7 +10,7 @@ export interface ShaderBinding {
   binding: number;
   name: string;
   access: "read" | "read_write";
-  /** element type after arrays and vectors are taken off: f32, u32, … */
+  /** element type after arrays and vectors are taken off: f32, u32, …; `scalar` where the kernel's constant of that name tells */
   scalar: string;
 }
 

@@ -36,6 +36,14 @@ interface Use {
 const sourceOf = (kernel: Kernel | Variants): ShaderSource =>
   kernel instanceof Kernel ? kernel.source : Object.values(kernel.kernels)[0]!.source;
 
+/** what the constant `scalar` stands for */
+const scalarOf = (kernel: Kernel | Variants): string =>
+  String((kernel instanceof Kernel ? kernel : Object.values(kernel.kernels)[0]!).constants.scalar);
+
+/** f32, u32, … of what a kernel's binding is an array of */
+const elementOf = (type: string): string =>
+  type.replace(/^atomic<(\w+)>$/, "$1").replace(/^vec[234]([fui])$/, (_, letter: string) => `${letter}32`);
+
 const dtypeScalars: Record<DType, string> = { f32: "f32", u32: "u32", i32: "i32", u8: "u32" };
 
 /**
@@ -146,7 +154,7 @@ export class Scheduler {
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) belongs to another engine`);
       if (!tensor.storage.alive)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) was destroyed or released before this use`);
-      const expected = binding.scalar.replace(/^atomic<(\w+)>$/, "$1");
+      const expected = elementOf(binding.scalar === "scalar" ? scalarOf(kernel) : binding.scalar);
       if (["f32", "u32", "i32"].includes(expected) && dtypeScalars[tensor.dtype] !== expected)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) is ${tensor.dtype}, needs ${expected}`);
       const others = uses.get(tensor.buffer) ?? [];

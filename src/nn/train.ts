@@ -11,6 +11,7 @@ import {
   softmaxCrossEntropy,
   trainDense,
   trainingState,
+  unpackBytes,
 } from "../ops/index.js";
 import { releaseTemporaries } from "./chain.js";
 import { denseLayers } from "./dense.js";
@@ -19,6 +20,7 @@ import type { Sequential } from "./sequential.js";
 
 /** Samples (N×…) with a class each ([N], u32), on the GPU. */
 export interface Dataset {
+  /** f32; or u8, whose values stand for value / 255: images in a quarter of the memory, unpacked batch by batch */
   inputs: Tensor;
   labels: Tensor;
 }
@@ -73,6 +75,8 @@ const SUBMIT_MS = 100;
 function assertDataset(name: string, model: Sequential, { inputs, labels }: Dataset): void {
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
     throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
+  if (inputs.dtype !== "f32" && inputs.dtype !== "u8")
+    throw new ShapeError(`${name}: ${inputs} of ${inputs.dtype}, needs f32, or u8 for value / 255`);
   if (labels.dtype !== "u32" || labels.size !== inputs.shape[0])
     throw new ShapeError(`${name}: labels ${labels} (${labels.dtype}), needs ${inputs.shape[0]} of u32`);
 }
@@ -148,7 +152,8 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
       // after the last step the epoch has been counted up already: its row is the next one
       const evaluate = (s: Scheduler): void => {
         for (const part of chunks(model, validation)) {
-          const logits = model.forward(s, part.inputs);
+          const inputs = numbersOf(s, part.inputs);
+          const logits = model.forward(s, inputs);
           const gradient = softmaxCrossEntropy(
             s,
             logits,
@@ -156,7 +161,7 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
             { curve: gpuCurve, column: 2, state },
             { double },
           );
-          releaseTemporaries(s, [logits, gradient]);
+          releaseTemporaries(s, [inputs, logits, gradient]);
         }
       };
       await compile("validation", 1, evaluate);
@@ -224,11 +229,15 @@ async function replayEpochs(
   if (late) take(await late.values, late.upTo);
 }
 
+/** A part of a dataset's inputs in f32. */
+const numbersOf = (s: Scheduler, inputs: Tensor): Tensor => (inputs.dtype === "u8" ? unpackBytes(s, inputs) : inputs);
+
 /** A dataset in parts that views can begin at. */
 function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
   // views begin at multiples of 256 bytes
-  const size = Math.max(64, Math.floor(CHUNK / model.widest / 64) * 64);
+  const least = inputs.dtype === "u8" ? 256 : 64;
+  const size = Math.max(least, Math.floor(CHUNK / model.widest / least) * least);
   return Array.from({ length: Math.ceil(count / size) }, (_, part) => {
     const [start, stop] = [part * size, Math.min(count, (part + 1) * size)];
     return { inputs: inputs.rows(start, stop), labels: labels.rows(start, stop) };
@@ -256,10 +265,11 @@ export async function evaluate(model: Sequential, dataset: Dataset): Promise<Eva
   const s = engine.scheduler("evaluate");
   const predictions: Tensor[] = [];
   for (const part of chunks(model, dataset)) {
-    const logits = model.forward(s, part.inputs);
+    const inputs = numbersOf(s, part.inputs);
+    const logits = model.forward(s, inputs);
     const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve, column: 0, state });
     predictions.push(argmaxRows(s, logits));
-    releaseTemporaries(s, [logits, gradient]);
+    releaseTemporaries(s, [inputs, logits, gradient]);
   }
   using schedule = await s.compile();
   engine.submit(schedule);

@@ -1,8 +1,10 @@
 import shader from "../../shaders/gather_batch.wgsl";
+import bytesShader from "../../shaders/gather_batch_bytes.wgsl";
 import vectorShader from "../../shaders/gather_batch_vectors.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 
 const kernel = new Kernel(shader, ({ rows }) => grid1d(rows!, 1));
+const bytesKernel = new Kernel(bytesShader, ({ rows }) => grid1d(rows!, 1));
 const vectorKernel = new Kernel(vectorShader, ({ rows }) => grid1d(rows!, 1));
 
 export interface BatchOptions {
@@ -20,7 +22,10 @@ export interface BatchOptions {
 /** Half the bits of the smallest power of four that holds n. */
 export const halfBits = (n: number): number => Math.max(1, Math.ceil(Math.log2(Math.max(n, 2)) / 2));
 
-/** The minibatch of the step that `state` tells: rows of `x` (N×…) and of `labels` ([N], u32), shuffled on the GPU. */
+/**
+ * The minibatch of the step that `state` tells: rows of `x` (N×…, f32 or bytes that stand for value / 255) and of `labels`
+ * ([N], u32), shuffled on the GPU.
+ */
 export function gatherBatch(
   s: Scheduler,
   x: Tensor,
@@ -33,9 +38,12 @@ export function gatherBatch(
   const inputs = s.tensor([rows, ...x.shape.slice(1)], { label: "batch" });
   const batchLabels = s.tensor([rows], { dtype: "u32", label: "batch labels" });
   const columns = x.size / count;
-  const vectors = columns % 4 === 0;
+  const aligned = columns % 4 === 0;
+  const bytes = x.dtype === "u8";
+  const vectors = aligned && !bytes;
+  const specialised = bytes ? bytesKernel.with({ ALIGNED: aligned }) : vectors ? vectorKernel : kernel;
   s.run(
-    (vectors ? vectorKernel : kernel).with({ SHUFFLE: shuffle }),
+    specialised.with({ SHUFFLE: shuffle }),
     { x, labels, state, batch: inputs, batch_labels: batchLabels },
     { count, columns: vectors ? columns / 4 : columns, rows, stride, half_bits: halfBits(count), seed: seed >>> 0 },
   );

@@ -51,4 +51,5 @@ export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./trainDense.js";
 export * from "./unfoldedProduct.js";
+export * from "./unpackBytes.js";
 export { fusesLowRank } from "./variants.js";

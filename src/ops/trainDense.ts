@@ -32,7 +32,7 @@ export interface DenseOptions {
 }
 
 export interface DenseTensors {
-  /** N×inputs */
+  /** N×inputs, f32 or bytes that stand for value / 255 */
   inputs: Tensor;
   /** [N], u32 */
   labels: Tensor;
@@ -56,6 +56,17 @@ export const isSmall = (engine: Engine, layers: readonly DenseLayer[], batchSize
 
 const quads = (extent: number): number => Math.ceil(extent / 4);
 
+/** Invocations of the kernel's one workgroup, and the fewest inputs worth a part of their own. */
+const WIDTH = 64;
+const SHORTEST = 16;
+
+/** Into how many parts the first layer's inputs are cut, and how long these are: as many as leave no lane without work. */
+function partsOf(inputs: number, batchSize: number): { parts: number; length: number } {
+  const most = Math.min(Math.floor(WIDTH / quads(batchSize)), Math.floor(inputs / SHORTEST));
+  const length = 4 * quads(Math.ceil(inputs / Math.max(1, most)));
+  return { parts: Math.ceil(inputs / length), length };
+}
+
 /** Where things lie in scratch, in vec4s. */
 function layout(layers: readonly DenseLayer[], batchSize: number) {
   let end = 0;
@@ -65,7 +76,10 @@ function layout(layers: readonly DenseLayer[], batchSize: number) {
   take(2 * moments);
   const inputs = layers.map((layer) => take(4 * quads(batchSize) * quads(layer.inputs)));
   const gradients = layers.map(({ outputs }) => take(4 * quads(batchSize) * quads(outputs)));
-  return { weights, moments, inputs, gradients, size: end };
+  const first = layers[0]!;
+  const { parts } = partsOf(first.inputs, batchSize);
+  const partial = take(parts > 1 ? 4 * quads(batchSize) * parts * quads(first.outputs) : 0);
+  return { weights, moments, inputs, gradients, partial, size: end };
 }
 
 /** Shape of the scratch that {@link trainDense} needs. */
@@ -89,6 +103,7 @@ export function trainDense(
     throw new ShapeError(`trainDense: ${layers.length} layers, needs 1 to ${MOST_DENSE_LAYERS}`);
   assertShape("trainDense", "scratch", scratch, denseScratch(layers, batchSize));
   const places = layout(layers, batchSize);
+  const { parts, length } = partsOf(layers[0]!.inputs, batchSize);
   const steps = Math.ceil(count / batchSize);
   const step = 3 * batchSize * layers.reduce((sum, layer) => sum + layer.inputs * layer.outputs, 0);
   const atOnce = Math.max(1, Math.min(steps, Math.floor(work / step)));
@@ -110,6 +125,9 @@ export function trainDense(
     curve_columns: curve.shape[1]!,
     moments: places.moments,
     tasks,
+    parts,
+    part_length: length,
+    partial: places.partial,
     rate: optimiser.rate,
     weight_decay: optimiser.weightDecay,
     momentum: adam ? 0 : optimiser.momentum,
@@ -122,7 +140,13 @@ export function trainDense(
     ),
     modifiers: padded(layers.map(({ relu, dropout }) => [relu ? 1 : 0, dropout?.rate ?? 0, dropout?.stream ?? 0, 0])),
   };
+  const bytes = inputs.dtype === "u8";
   const specialised = kernel.with({
+    WIDTH,
+    scalar: bytes ? "u32" : "f32",
+    BYTES: bytes,
+    ALIGNED: layers[0]!.inputs % 4 === 0,
+    SPLIT: parts > 1,
     LAYERS: layers.length,
     SHUFFLE: shuffle,
     DOUBLE: double,

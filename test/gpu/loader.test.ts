@@ -52,7 +52,7 @@ describe("reflection", () => {
     );
     expect(shader.bindings).toEqual([
       { binding: 1, name: "x", access: "read", scalar: "f32" },
-      { binding: 2, name: "out", access: "read_write", scalar: "f32" },
+      { binding: 2, name: "out", access: "read_write", scalar: "scalar" },
       { binding: 3, name: "counts", access: "read_write", scalar: "u32" },
     ]);
     expect(shader.params).toEqual([

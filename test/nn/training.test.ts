@@ -496,6 +496,11 @@ describe("train", () => {
       options: { optimiser: adam({ rate: 0.02, weightDecay: 0.1 }), batchSize: 1 },
       count: 13,
     },
+    {
+      name: "inputs split over lanes",
+      layers: () => [new Linear(67, 5, { activation: "relu" }), new Linear(5, 3)],
+      shape: [67],
+    },
     { name: "a single sample", layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)], count: 1 },
     {
       name: "a batch larger than a workgroup and the set",
@@ -508,7 +513,8 @@ describe("train", () => {
     "fused steps are those of single layers: $name",
     async ({ layers, options, count = 83, shape = [6] }) => {
       const engine = await testEngine();
-      using inputs = engine.tensor([count, ...shape], randomArray(count * 6, 8));
+      const width = shape.reduce((a, b) => a * b, 1);
+      using inputs = engine.tensor([count, ...shape], randomArray(count * width, 8));
       using labels = engine.tensor(
         [count],
         Uint32Array.from({ length: count }, (_, i) => (i * 7) % 3),
@@ -532,6 +538,50 @@ describe("train", () => {
       });
     },
   );
+
+  it.each([
+    ["fused", 12],
+    ["fused", 67],
+    ["fused", 100],
+    ["layered", 12],
+    ["layered", 7],
+  ] as const)("samples in bytes stand for value / 255: %s, %i inputs", async (steps, width) => {
+    const engine = await testEngine();
+    const bytes = Uint8Array.from({ length: 83 * width }, (_, i) => (i * 7919 + (i % 13) * 31) % 256);
+    using asBytes = engine.tensor([83, width], bytes);
+    using asNumbers = engine.tensor(
+      [83, width],
+      Float32Array.from(bytes, (value) => value / 255),
+    );
+    expect(asBytes.bytes).toBeLessThanOrEqual(asNumbers.bytes / 4 + 3);
+    using labels = engine.tensor(
+      [83],
+      Uint32Array.from({ length: 83 }, (_, i) => (i * 7) % 3),
+    );
+    const results: { curve: Epoch[]; predictions: Uint32Array; loss: number }[] = [];
+    for (const inputs of [asBytes, asNumbers]) {
+      const layers = [new Linear(width, 5, { activation: "relu" }), new Linear(5, 3)];
+      using model = await Sequential.create(engine, layers, { inputShape: [width], seed: 5 });
+      const data = { inputs, labels };
+      const { curve } = await train(model, data, {
+        epochs: 2,
+        batchSize: 17,
+        seed: 3,
+        optimiser: adam({ rate: 0.02 }),
+        steps,
+        validation: data,
+      });
+      results.push({ curve, ...(await evaluateModel(model, data)) });
+    }
+    const [found, expected] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(found.predictions).toEqual(expected.predictions);
+    expect(found.loss).toBeCloseTo(expected.loss, 5);
+    found.curve.forEach((epoch, k) => {
+      expect(epoch.loss).toBeCloseTo(expected.curve[k]!.loss, 5);
+      expect(epoch.accuracy).toBe(expected.curve[k]!.accuracy);
+      expect(epoch.validationLoss).toBeCloseTo(expected.curve[k]!.validationLoss!, 5);
+    });
+  });
 
   it("a fused epoch is cut into dispatches that no driver ends, without a trace", async () => {
     const engine = await testEngine();

@@ -1,0 +1,18 @@
+import shader from "../../shaders/unpack_bytes.wgsl";
+import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
+
+/**
+ * Bytes (u8) as numbers from 0 to 1, value / 255, in f32: what images kept in a quarter of the memory stand for.
+ *
+ * @throws ShapeError where `x` is not of bytes
+ */
+export function unpackBytes(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+  if (x.dtype !== "u8") throw new ShapeError(`unpackBytes: ${x} is ${x.dtype}, needs u8`);
+  if (options.out) assertShape("unpackBytes", "out", options.out, x.shape);
+  const out = options.out ?? s.tensor(x.shape, { label: x.label });
+  s.run(kernel, { x, out }, { size: x.size });
+  return out;
+}
