@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { METHODS } from "../compress/index.js";
-import { type CompareRow, type Comparison, compareMethods } from "../experiments/compare.js";
+import { blockTermsBehind, type CompareRow, type Comparison, compareMethods } from "../experiments/compare.js";
 import { renderReport } from "../experiments/report/render.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
@@ -138,7 +138,7 @@ async function compare(options: Options, context: Context): Promise<void> {
   });
   const { stdout } = context;
   stdout.write(`\n${comparisonTable(found, widthOf(stdout))}`);
-  for (const note of NOTES) stdout.write(`${note}\n`);
+  for (const note of [...NOTES, ...blockTermNote(found.rows)]) stdout.write(`${note}\n`);
   stdout.write(`${formatCount(found.images.train)} images to train on, ${formatCount(found.images.test)} held out\n`);
   if (save) {
     writeAtomic(save, found.model);
@@ -171,6 +171,17 @@ const NOTES = [
   "before, after: held-out accuracy in % without and with fine-tuning; ms of a batch of 1 and of 100;",
   "÷ theory: how much faster than LeNet at 100, divided by how many times fewer multiplications",
 ];
+
+function blockTermNote(rows: readonly CompareRow[]): string[] {
+  const compared = ["btd", "cp", "tucker2"].every((name) => rows.some(({ method }) => method === name));
+  if (!compared) return [];
+  const behind = blockTermsBehind(rows).map(({ method, target }) => `${method} at ${target}`);
+  return [
+    behind.length
+      ? `block terms err more in their outputs than ${behind.join(", ")}`
+      : "block terms err no more in their outputs than CP and Tucker-2",
+  ];
+}
 
 /** `×4 w`, `×4 m`; with a ! where the method cannot get there */
 const shortTarget = ({ target, reached }: CompareRow): string =>

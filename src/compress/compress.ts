@@ -55,8 +55,8 @@ export interface CompressedLayer {
   multiplications: [before: number, after: number];
   weightError: number;
   outputError: number;
-  /** milliseconds, where they were measured */
-  time?: [before: number, after: number];
+  /** milliseconds of a forward pass, by batch size, where they were measured */
+  times?: { batch: number; before: number; after: number }[];
 }
 
 export interface Compressed {
@@ -79,8 +79,8 @@ export type Choice =
 export interface SelectOptions {
   /** take a layer's decomposition although it has more weights and multiplications, or is slower here */
   force?: boolean;
-  /** samples in a batch when times are compared; 0 compares none */
-  timeBatch?: number;
+  /** batch sizes at which a layer's times are compared; it is left alone where it is slower at the first. None by default */
+  timeBatches?: readonly number[];
 }
 
 const SHARES = [0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6];
@@ -206,7 +206,7 @@ export class CompressionPlan {
   }
 
   /** The network with the candidates that this choice comes to. The plan stays as it is. */
-  async select(choice: Choice, { force = false, timeBatch = 0 }: SelectOptions = {}): Promise<Compressed> {
+  async select(choice: Choice, { force = false, timeBatches = [] }: SelectOptions = {}): Promise<Compressed> {
     const { model, layers } = this;
     const { engine } = model;
     const shapes = model.shapes();
@@ -251,25 +251,30 @@ export class CompressionPlan {
       let kept = candidate.layer ? "" : leaves ? `${this.method.name} leaves it alone` : "as it is";
       if (noise) kept = "EVBMF finds nothing but noise in it";
       if (candidate.layer && !force && grows(candidate, original)) kept = "it would grow";
-      let time: [number, number] | undefined;
-      if (candidate.layer && timeBatch && !kept) {
+      const times: CompressedLayer["times"] = [];
+      if (candidate.layer && timeBatches.length && !kept) {
         const [a, b] = await Promise.all(
           [source, candidate.layer].map(async (layer) =>
             Sequential.create(engine, [await cloneLayer(layer)], { inputShape: shapes[index]! }),
           ),
         );
         try {
-          const shape = [timeBatch, ...shapes[index]!];
-          time = (await timeForward(engine, [
-            { layers: a!.layers, shape },
-            { layers: b!.layers, shape },
-          ])) as [number, number];
+          for (const batch of timeBatches) {
+            const shape = [batch, ...shapes[index]!];
+            const [before, after] = await timeForward(
+              engine,
+              [a!, b!].map(({ layers }) => ({ layers, shape })),
+              { sampleMs: 8, rounds: 5 },
+            );
+            times.push({ batch, before: before!, after: after! });
+          }
         } finally {
           a!.destroy();
           b!.destroy();
         }
-        if (!force && time[1] > time[0])
-          kept = `slower here: ${time[1].toPrecision(2)} ms instead of ${time[0].toPrecision(2)}`;
+        const { before, after } = times[0]!;
+        if (!force && after > before)
+          kept = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
       }
       const final = kept ? original : candidate;
       const layer = await cloneLayer(final.layer ?? source);
@@ -284,7 +289,7 @@ export class CompressionPlan {
         multiplications: [original.multiplications, final.multiplications],
         weightError: final.weightError,
         outputError: final.outputError,
-        ...(time && { time }),
+        ...(times.length && { times }),
       });
     }
     const { inputShape } = model;
@@ -335,16 +340,13 @@ export interface CompressOptions extends PlanOptions, SelectOptions {
  * EVBMF or an energy asks for, or that one search over all layers finds for a target. A layer that would grow, or that is
  * slower here, is left alone. The network given stays as it is; fine-tune the new one with `train`.
  */
-export async function compress(
-  model: Sequential,
-  { choice, timeBatch = 0, ...options }: CompressOptions,
-): Promise<Compressed> {
+export async function compress(model: Sequential, { choice, ...options }: CompressOptions): Promise<Compressed> {
   const byTime = typeof choice === "object" && "cost" in choice && choice.cost === "time";
   const plan = await CompressionPlan.create(model, {
     ...options,
     ...("ranks" in Object(choice) && { shares: [] }),
     evbmf: choice === "evbmf",
-    ...(byTime && { timeBatch: timeBatch || 1 }),
+    ...(byTime && { timeBatch: options.timeBatch ?? 1 }),
   });
-  return plan.select(choice, { ...options, timeBatch });
+  return plan.select(choice, options);
 }

@@ -15,8 +15,8 @@ import {
   saveModel,
   train,
 } from "../nn/index.js";
-import { copy } from "../ops/index.js";
-import { ALL_DIGITS, type Digits, PIXELS, scalePixels, selectDigits, splitDigits } from "./digits.js";
+import { copy, unpackBytes } from "../ops/index.js";
+import { ALL_DIGITS, type Digits, PIXELS, selectDigits, splitDigits } from "./digits.js";
 
 export interface CompareProgress {
   stage: string;
@@ -38,7 +38,7 @@ export interface CompareOptions {
   trainEpochs?: number;
   /** of fine-tuning, 2 by default */
   epochs?: number;
-  /** images to train on at most; never more than one storage binding holds (42,799 at WebGPU's default limit) */
+  /** images to train on at most, all by default */
   images?: number;
   /** images by which errors are weighed and losses measured, 256 by default */
   calibration?: number;
@@ -100,10 +100,10 @@ export interface Comparison {
 const BATCHES = [1, 100];
 const BATCH = 100;
 
-/** A network's samples: one grey image each. */
-async function datasets(engine: Engine, source: Digits, most: number) {
+/** A network's samples: one grey image each, in bytes. */
+function datasets(engine: Engine, source: Digits, most: number) {
   const upload = (images: Uint8Array, labels: ArrayLike<number>): Dataset => ({
-    inputs: engine.tensor([labels.length, ...LENET_SHAPE], scalePixels(images)),
+    inputs: engine.tensor([labels.length, ...LENET_SHAPE], images),
     labels: engine.tensor([labels.length], Uint32Array.from(labels), { dtype: "u32" }),
   });
   const { images, labels } = selectDigits(source.images, source.labels, ALL_DIGITS);
@@ -118,6 +118,12 @@ async function datasets(engine: Engine, source: Digits, most: number) {
   const split = splitDigits(labels.length);
   return { train: part(0, Math.min(most, split.train[1])), test: part(...split.test) };
 }
+
+/** Images from `start` on as numbers. */
+const unpackRows = (engine: Engine, images: Tensor, start: number, out: Tensor): Promise<void> =>
+  engine.run((s) => {
+    unpackBytes(s, images.rows(start, start + out.shape[0]!), { out });
+  }, "images");
 
 const spread = (values: number[]): Spread => {
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
@@ -194,9 +200,7 @@ export async function compareMethods(
   const { images = Number.POSITIVE_INFINITY, calibration = 256, shares, signal, onProgress } = options;
   const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name));
   const started = performance.now();
-  // all images in one tensor: as many as the device binds
-  const binds = Math.floor(engine.device.limits.maxStorageBufferBindingSize / (4 * PIXELS));
-  const { train: training, test } = await datasets(engine, source, Math.min(images, binds));
+  const { train: training, test } = datasets(engine, source, images);
   const owned: { destroy(): void }[] = [training.inputs, training.labels, test.inputs, test.labels];
   try {
     const count = training.inputs.shape[0]!;
@@ -257,7 +261,9 @@ export async function compareMethods(
       curve,
     });
 
-    const samples = training.inputs.rows(0, Math.min(calibration, count));
+    const samples = engine.tensor([Math.min(calibration, count), ...LENET_SHAPE]);
+    owned.push(samples);
+    await unpackRows(engine, training.inputs, 0, samples);
     for (const method of methods) {
       const plan = await CompressionPlan.create(original, {
         method,
@@ -281,7 +287,10 @@ export async function compareMethods(
         let row: CompareRow | null = null;
         for (let run = 0; run < seeds; run++) {
           signal?.throwIfAborted();
-          const { model, layers, reached } = await plan.select(choice, { force: true });
+          const { model, layers, reached } = await plan.select(choice, {
+            force: true,
+            timeBatches: run === 0 ? BATCHES : [],
+          });
           try {
             if (!row) {
               const found = await timesOf(engine, [original, model]);
@@ -351,6 +360,20 @@ export async function compareMethods(
   }
 }
 
+/**
+ * Where block terms err more in their outputs than CP or Tucker-2 at the same target; empty where they do not.
+ */
+export function blockTermsBehind(rows: readonly CompareRow[]): { target: string; method: string }[] {
+  return rows
+    .filter(({ method }) => method === "btd")
+    .flatMap((btd) =>
+      rows
+        .filter(({ method, target }) => ["cp", "tucker2"].includes(method) && target === btd.target)
+        .filter(({ outputError }) => outputError < btd.outputError)
+        .map(({ method, target }) => ({ target, method })),
+    );
+}
+
 const sizesOf = (model: Sequential): { weights: number; multiplications: number } => ({
   weights: model.parameterCount,
   multiplications: model.counts().reduce((sum, { multiplications }) => sum + multiplications, 0),
@@ -370,6 +393,8 @@ async function timesOf(engine: Engine, models: readonly Sequential[]): Promise<n
   return found;
 }
 
+/** images that are projected at once; views of bytes begin at multiples of 256 */
+const CHUNK = 8192;
 /** columns of the loadings that the thesis' first method has here */
 const LOADINGS = 60;
 
@@ -393,7 +418,10 @@ async function onLoadings(
   const { epochs, seeds, seed, signal, tell } = options;
   const count = training.labels.size;
   const rank = Math.min(LOADINGS, count);
-  const images = training.inputs.reshape([count, 28, 28]);
+  // the components come from as many images as one tensor of numbers holds (42,799 at WebGPU's default limit)
+  const binds = Math.floor(engine.device.limits.maxStorageBufferBindingSize / (4 * PIXELS));
+  using images = engine.tensor([Math.min(count, binds), 28, 28]);
+  await unpackRows(engine, training.inputs.reshape([count, 28, 28]), 0, images);
   const { tensor, relativeError } = await tuckerHOOI(engine, images, {
     ranks: [rank, 28, 28],
     sweeps: 3,
@@ -405,17 +433,22 @@ async function onLoadings(
     return item;
   };
   try {
-    // loadings of norm 1 a column are tiny: standardised by the training set's second moment they suit a network
+    // loadings of norm 1 a column are tiny: standardised by the components' second moment they suit a network
     const project = async (x: Tensor): Promise<Tensor> => {
-      using loadings = engine.tensor([x.shape[0]!, rank]);
-      await engine.run((s) => {
-        copy(s, tensor.project(s, x.reshape([x.shape[0]!, 28, 28])), { out: loadings });
-      }, "loadings");
+      const samples = x.shape[0]!;
+      using loadings = engine.tensor([samples, rank]);
+      for (let start = 0; start < samples; start += CHUNK) {
+        const stop = Math.min(start + CHUNK, samples);
+        await engine.run((s) => {
+          const part = unpackBytes(s, x.rows(start, stop)).reshape([stop - start, 28, 28]);
+          copy(s, tensor.project(s, part), { out: loadings.rows(start, stop) });
+        }, "loadings");
+      }
       const values = (await loadings.read()) as Float32Array;
       return own(
         engine.tensor(
-          [x.shape[0]!, rank],
-          values.map((value) => value * Math.sqrt(count)),
+          [samples, rank],
+          values.map((value) => value * Math.sqrt(images.shape[0]!)),
         ),
       );
     };

@@ -124,10 +124,14 @@ describe("compress", () => {
       method: "jaderberg1",
       calibration,
       choice: { ranks: { 2: [4], 4: [2] } },
-      timeBatch: 4,
+      timeBatches: [4, 1],
     });
-    for (const { time, kept } of layers) if (time) expect(kept.startsWith("slower here")).toBe(time[1] > time[0]);
-    expect(layers.filter(({ time }) => time).length).toBe(2);
+    for (const { times, kept } of layers) {
+      if (!times) continue;
+      expect(times.map(({ batch }) => batch)).toEqual([4, 1]);
+      expect(kept.startsWith("slower here")).toBe(times[0]!.after > times[0]!.before);
+    }
+    expect(layers.filter(({ times }) => times).length).toBe(2);
     found.destroy();
     const timed = await compress(model, {
       method: "svd",

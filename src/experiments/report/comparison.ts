@@ -146,23 +146,43 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   );
 }
 
+type Measure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";
+
+/** of a layer as it was and as it is; null where its time was not measured, for it was left alone */
+function measured(layer: CompareRow["layers"][0], which: Measure): readonly [number, number] | null {
+  if (which === "weights" || which === "multiplications") return layer[which];
+  const found = layer.times?.find(({ batch }) => which.endsWith(` ${batch}`));
+  return found ? [found.before, found.after] : null;
+}
+
 function layers({ rows }: ComparisonData): HTMLElement {
   const factorised = rows.filter((row) => row.layers.length > 0);
   let row = factorised[0]!;
-  let which: "weights" | "multiplications" = "weights";
+  let which: Measure = "weights";
   const chart = plot((width) => {
     const bars = row.layers
       .filter(({ weights }) => weights[0] > 0)
       .flatMap((layer) => {
-        const tip = [layer.name, layer.kept || layer.compressed, `output error ${layer.outputError.toFixed(3)}`].join(
-          "\n",
+        const values = measured(layer, which);
+        if (!values) return [];
+        const [weights, multiplications] = [layer.weights, layer.multiplications].map(
+          ([before, after]) => before / after,
         );
+        const tip = [
+          layer.name,
+          layer.kept || layer.compressed,
+          `output error ${layer.outputError.toFixed(3)}`,
+          `×${weights!.toPrecision(3)} fewer weights, ×${multiplications!.toPrecision(3)} fewer multiplications`,
+          ...(layer.times ?? []).map(
+            ({ batch, before, after }) => `×${(before / after).toPrecision(3)} faster at batch ${batch}`,
+          ),
+        ].join("\n");
         const name = layer.name.replace(/,.*/, "");
         return (["before", "after"] as const).map((state, at) => ({
           layer: `${layer.index} ${name}`,
           state,
-          value: layer[which][at]!,
-          tip: `${tip}\n${state}: ${count(layer[which][at]!)}`,
+          value: values[at]!,
+          tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
         }));
       });
     return Plot.plot({
@@ -218,14 +238,11 @@ function layers({ rows }: ComparisonData): HTMLElement {
   });
   return card(
     "Layer by layer",
-    "Where a row of the table saves, and how it recovers. Point at a bar for the ranks; the dashed line is LeNet's held-out accuracy.",
+    "Where a row of the table saves, and how it recovers. Point at a bar for the ranks, and for how much faster a layer is beside how many times fewer multiplications it has; the dashed line is LeNet's held-out accuracy.",
     h("div", { class: "controls" }, select),
     choices(
       "count",
-      [
-        ["weights", "weights"],
-        ["multiplications", "multiplications"],
-      ] as const,
+      (["weights", "multiplications", "ms, batch 1", "ms, batch 100"] as const).map((each) => [each, each] as const),
       (chosen) => {
         which = chosen;
         redraw();
