@@ -21,8 +21,8 @@ export interface ConvolutionOptions {
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
   value === undefined ? [otherwise, otherwise] : typeof value === "number" ? [value, value] : value;
 
-/** What a convolution comes to: all extents by name. */
-interface Geometry {
+/** @internal What a convolution comes to: all extents by name. */
+export interface Geometry {
   batch: number;
   channels: number;
   size: readonly [number, number];
@@ -39,7 +39,7 @@ interface Geometry {
 export const outputExtent = (extent: number, kernel: number, stride: number, padding: number, dilation = 1): number =>
   Math.floor((extent + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
 
-function geometryOf(
+export function geometryOf(
   operation: string,
   x: readonly number[],
   weight: readonly number[],

@@ -50,6 +50,7 @@ export * from "./stridedCopy.js";
 export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./trainDense.js";
+export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
 export { fusesLowRank } from "./variants.js";

@@ -37,6 +37,12 @@ const samples: Sample[] = [
     ),
   (s, tensor) => ops.lowRankMatmul(s, tensor(5, 20), tensor(3, 20), tensor(7, 3)),
   (s, tensor) => ops.matmul(s, tensor(5, 20), tensor(20, 6)),
+  (s, tensor) =>
+    ops.tucker2Conv2d(s, tensor(2, 3, 9, 10), {
+      first: tensor(2, 3, 1, 1),
+      core: tensor(3, 2, 3, 3),
+      last: tensor(5, 3, 1, 1),
+    }),
   (s, tensor) => ops.mttkrp(s, tensor(5, 4, 3), [tensor(5, 2), tensor(4, 2), tensor(3, 2)], 0),
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),

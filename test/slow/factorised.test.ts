@@ -1,12 +1,19 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { scalePixels } from "../../src/experiments/digits.js";
 import type { Engine } from "../../src/gpu/index.js";
 import {
   adam,
   type Dataset,
+  Dropout,
   evaluate,
+  Flatten,
+  type Layer,
+  LENET_SHAPE,
   Linear,
+  lenet,
+  MaxPool2d,
   Sequential,
+  TensorRingConv,
+  TensorRingLinear,
   TensorTrainLinear,
   train,
   ttLinear,
@@ -14,10 +21,10 @@ import {
 import { readMnistData } from "../../src/node/mnist.js";
 import { testEngine } from "../engine.js";
 
-/** Pixels in the middle of images of another width. */
-function padded(pixels: Float32Array, width: number): Float32Array {
+/** Images in the middle of wider ones. */
+function padded(pixels: Uint8Array, width: number): Uint8Array {
   const edge = (width - 28) / 2;
-  const out = new Float32Array((pixels.length / 784) * width * width);
+  const out = new Uint8Array((pixels.length / 784) * width * width);
   for (let e = 0; e < pixels.length; e++) {
     const [image, row, column] = [Math.floor(e / 784), Math.floor((e % 784) / 28), e % 28];
     out[(image * width + row + edge) * width + column + edge] = pixels[e]!;
@@ -25,50 +32,51 @@ function padded(pixels: Float32Array, width: number): Float32Array {
   return out;
 }
 
-/**
- * Trains on a set in parts, each of which fits a storage binding: a pass over the whole set for every rate. The optimiser
- * starts anew with each part.
- */
-async function trainParts(model: Sequential, parts: Dataset[], rates: number[], weightDecay = 0): Promise<void> {
-  for (const [epoch, rate] of rates.entries())
-    for (const [index, part] of parts.entries()) {
-      const optimiser = adam({ rate, weightDecay, decoupled: true });
-      await train(model, part, { epochs: 1, optimiser, seed: 10 * epoch + index });
-    }
+/** An epoch for every rate; equal ones in a row share an optimiser. */
+async function fit(model: Sequential, dataset: Dataset, rates: number[], weightDecay = 0): Promise<void> {
+  for (let at = 0; at < rates.length; ) {
+    const rate = rates[at]!;
+    const next = rates.findIndex((each, k) => k > at && each !== rate);
+    const epochs = (next < 0 ? rates.length : next) - at;
+    await train(model, dataset, {
+      epochs,
+      optimiser: adam({ rate, weightDecay, decoupled: true }),
+      seed: at,
+      onEpoch: ({ loss, accuracy }) => console.log(`rate ${rate}: loss ${loss.toFixed(4)}, accuracy ${accuracy}`),
+    });
+    at += epochs;
+  }
 }
 
 /** Trained on all of MNIST's training set, tested on t10k. Takes minutes on a software adapter. */
-describe("published figures of TT layers", () => {
+describe("published figures", () => {
   let engine: Engine;
-  const sets: { train: Dataset[]; test: Dataset }[] = [];
+  let pixels: { images: Uint8Array; labels: Uint8Array; test: Uint8Array; testLabels: Uint8Array };
 
   beforeAll(async () => {
     engine = await testEngine();
     const { images, labels, testImages, testLabels } = readMnistData();
-    for (const width of [28, 32]) {
-      const set = (pixels: Uint8Array, classes: Uint8Array): Dataset => ({
-        inputs: engine.tensor(
-          [classes.length, width * width],
-          width === 28 ? scalePixels(pixels) : padded(scalePixels(pixels), width),
-        ),
-        labels: engine.tensor([classes.length], Uint32Array.from(classes)),
-      });
-      const half = (from: number) =>
-        set(images.subarray(from * 784, (from + 30_000) * 784), labels.subarray(from, from + 30_000));
-      sets.push({ train: [half(0), half(30_000)], test: set(testImages!, testLabels!) });
-    }
+    pixels = { images, labels, test: testImages!, testLabels: testLabels! };
   });
+
+  const sets = (...shape: number[]): { data: Dataset; test: Dataset } => {
+    const width = shape.at(-1)! > 32 ? Math.sqrt(shape.at(-1)!) : shape.at(-1)!;
+    const set = (images: Uint8Array, classes: Uint8Array): Dataset => ({
+      inputs: engine.tensor([classes.length, ...shape], width === 28 ? images : padded(images, width)),
+      labels: engine.tensor([classes.length], Uint32Array.from(classes)),
+    });
+    return { data: set(pixels.images, pixels.labels), test: set(pixels.test, pixels.testLabels) };
+  };
 
   const accuracyOf = async (model: Sequential, test: Dataset): Promise<number> =>
     (await evaluate(model, test)).accuracy;
 
-  // t3f's notebook has 64 % before fine-tuning; nets trained as here had 32 to 56 % of them left
-  it("t3f: TT-SVD of rank 16 keeps some of a net, and two epochs bring it to 97.5 %; 21,845 weights", async () => {
-    const [{ train: data, test }] = sets as [(typeof sets)[0]];
+  it("t3f: TT-SVD of rank 16 keeps 60 % of a net untuned, and two epochs bring it to 97.5 %; 21,845 weights", async () => {
+    const { data, test } = sets(784);
     const first = new Linear(784, 625, { activation: "relu" });
     const last = new Linear(625, 10);
     using dense = await Sequential.create(engine, [first, last], { inputShape: [784], seed: 1 });
-    await trainParts(dense, data, [1e-3, 1e-3]);
+    await fit(dense, data, [1e-3, 1e-3]);
     const denseAccuracy = await accuracyOf(dense, test);
     const layers = [
       await ttLinear(engine, first, { inputModes: [7, 4, 7, 4], outputModes: [5, 5, 5, 5], ranks: 16 }),
@@ -77,16 +85,17 @@ describe("published figures of TT layers", () => {
     using model = await Sequential.create(engine, layers, { inputShape: [784], seed: 1 });
     expect(model.parameterCount).toBe(21845);
     const untuned = await accuracyOf(model, test);
-    await trainParts(model, data, [2.5e-3, 5e-4]);
+    await fit(model, data, [2.5e-3, 5e-4]);
     const tuned = await accuracyOf(model, test);
     console.log(`dense ${denseAccuracy}, TT of rank 16 ${untuned}, after 2 epochs ${tuned}`);
     expect(denseAccuracy).toBeGreaterThan(0.965);
-    expect(untuned).toBeGreaterThanOrEqual(0.3);
+    // of this seed: six others, trained as long, kept 32 to 56 %
+    expect(untuned).toBeGreaterThanOrEqual(0.6);
     expect(tuned).toBeGreaterThanOrEqual(0.975);
   }, 3_600_000);
 
   it("t3f: TT of rank 4 from scratch reaches 96.3 %; 7,985 weights", async () => {
-    const [{ train: data, test }] = sets as [(typeof sets)[0]];
+    const { data, test } = sets(784);
     const first = new TensorTrainLinear({
       inputModes: [7, 4, 7, 4],
       outputModes: [5, 5, 5, 5],
@@ -96,14 +105,14 @@ describe("published figures of TT layers", () => {
     });
     using model = await Sequential.create(engine, [first, new Linear(625, 10)], { inputShape: [784], seed: 1 });
     expect(model.parameterCount).toBe(7985);
-    await trainParts(model, data, [3e-3, 3e-3, 1e-3, 3e-4]);
+    await fit(model, data, [3e-3, 3e-3, 1e-3, 3e-4]);
     const accuracy = await accuracyOf(model, test);
     console.log(`TT of rank 4 from scratch ${accuracy}`);
     expect(accuracy).toBeGreaterThanOrEqual(0.963);
   }, 3_600_000);
 
-  it("Novikov: a first layer of 4·8·8·4 and 2,176 weights comes near the published error of 2 %", async () => {
-    const { train: data, test } = sets[1]!;
+  it("Novikov: a first layer of 4·8·8·4 and 2,176 weights reaches an error of 2 %", async () => {
+    const { data, test } = sets(1024);
     const modes = [4, 8, 8, 4];
     const first = new TensorTrainLinear({
       inputModes: modes,
@@ -113,11 +122,50 @@ describe("published figures of TT layers", () => {
       start: "he",
     });
     expect(first.counts().weights).toBe(2176);
-    using model = await Sequential.create(engine, [first, new Linear(1024, 10)], { inputShape: [1024], seed: 1 });
-    await trainParts(model, data, [3e-3, 3e-3, 3e-3, 3e-3, 3e-3, 2e-3, 2e-3, 1e-3, 1e-3, 1e-3, 3e-4, 3e-4, 1e-4]);
+    using model = await Sequential.create(engine, [first, new Dropout(0.2), new Linear(1024, 10)], {
+      inputShape: [1024],
+      seed: 1,
+    });
+    await fit(model, data, [...new Array(9).fill(3e-3), ...new Array(4).fill(1e-3), ...new Array(3).fill(2e-4)]);
     const accuracy = await accuracyOf(model, test);
     console.log(`TT 4·8·8·4 of rank 4 ${accuracy}`);
-    // 2.03 % after these 13 epochs, 2.08 % after 9
-    expect(accuracy).toBeGreaterThanOrEqual(0.977);
+    expect(accuracy).toBeGreaterThanOrEqual(0.98);
+  }, 3_600_000);
+
+  it("LeNet reaches 98.5 % in six epochs", async () => {
+    const { data, test } = sets(...LENET_SHAPE);
+    using model = await Sequential.create(engine, lenet(), { inputShape: LENET_SHAPE, seed: 1 });
+    await fit(model, data, [2e-3, 2e-3, 2e-3, 2e-3, 2e-4, 2e-4]);
+    const accuracy = await accuracyOf(model, test);
+    console.log(`LeNet ${accuracy}`);
+    expect(accuracy).toBeGreaterThanOrEqual(0.985);
+  }, 3_600_000);
+
+  it("tensor-ring LeNet-5 of rank 6 reaches 98.8 % with 5,796 weights in its cores", async () => {
+    const { data, test } = sets(...LENET_SHAPE);
+    const relu = { activation: "relu", start: "he", ranks: 6 } as const;
+    const layers: Layer[] = [
+      new TensorRingConv({
+        ...relu,
+        inputs: 1,
+        outputs: 20,
+        kernel: 5,
+        padding: 2,
+        inputModes: [1],
+        outputModes: [4, 5],
+      }),
+      new MaxPool2d(2),
+      new TensorRingConv({ ...relu, inputs: 20, outputs: 50, kernel: 5, inputModes: [4, 5], outputModes: [5, 10] }),
+      new MaxPool2d(2),
+      new Flatten(),
+      new TensorRingLinear({ ...relu, inputModes: [5, 5, 5, 10], outputModes: [5, 8, 8] }),
+      new TensorRingLinear({ inputModes: [5, 8, 8], outputModes: [10], ranks: 6 }),
+    ];
+    using model = await Sequential.create(engine, layers, { inputShape: LENET_SHAPE, seed: 1 });
+    expect(model.counts().reduce((sum, { weights }) => sum + weights, 0)).toBe(5796);
+    await fit(model, data, [...new Array(6).fill(2e-3), ...new Array(3).fill(5e-4), 1e-4]);
+    const accuracy = await accuracyOf(model, test);
+    console.log(`tensor-ring LeNet-5 ${accuracy}`);
+    expect(accuracy).toBeGreaterThanOrEqual(0.988);
   }, 3_600_000);
 });
