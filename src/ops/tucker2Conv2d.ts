@@ -3,6 +3,7 @@ import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } 
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { type Activation, activations } from "./product.js";
 import { assertShape } from "./shapes.js";
+import { fusesTucker2 } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));
 
@@ -76,6 +77,12 @@ function planOf(
 /** Whether ranks and kernel leave room for a tile of {@link tucker2Conv2d} in a workgroup's memory. */
 export const fitsTucker2 = (x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean =>
   planOf(x, weights, options).tiling !== null;
+
+/** Whether it has room, and is the faster way on this adapter for a batch so small. */
+export function prefersTucker2(x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean {
+  const { geometry, tiling } = planOf(x, weights, options);
+  return tiling !== null && fusesTucker2(x.engine, geometry.batch * tiling.work);
+}
 
 /**
  * Convolution by a Tucker-2 kernel (Kim et al. 2016) in one dispatch: what 1×1, core and 1×1 give in turn, without storing what

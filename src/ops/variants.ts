@@ -16,7 +16,7 @@ import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Va
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Families that a caller may force a variant of. */
-type Forced = Family | "conv2d";
+type Forced = Family | "conv2d" | "tucker2";
 
 /** Sums that the residual's kernels leave to `total`. */
 export const RESIDUAL_PARTS = 1024;
@@ -176,6 +176,19 @@ export const fusedTrainingWork = (lanes: number): number => (lanes ? 2 ** 18 : 2
  */
 export const fusesLowRank = (rows: number, inputs: number, rank: number, outputs: number): boolean =>
   rows <= 4 && rank <= 64 && rank * (inputs + outputs) <= 2 ** 14;
+
+/**
+ * Whether a Tucker-2 convolution is one dispatch, by its multiplications on a batch: where dispatches cost more than the work.
+ * With subgroups of 8 (lavapipe) one is 0.5 to 0.7 of three for a single LeNet image; SwiftShader's 4 gain nothing, and for
+ * larger work three are 1.5 to 3 times as fast on both, for they keep more sums in registers. For GPUs it is an estimate.
+ * Variants that can be forced: fused, chain.
+ */
+export function fusesTucker2(engine: Engine, multiplications: number): boolean {
+  const forced = engine.forced("tucker2" satisfies Forced);
+  if (forced) return forced === "fused";
+  const lanes = lanesOf(engine);
+  return multiplications <= (lanes === 0 ? 2 ** 23 : lanes === 8 ? 2 ** 17 : 0);
+}
 
 /**
  * Cuts long sums so that there are enough parts to work on at once, and none is long enough to lose digits. Parts of the

@@ -21,7 +21,8 @@ import {
   tensorRingConv,
   tucker2Conv,
 } from "../../src/nn/index.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { copy } from "../../src/ops/index.js";
+import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { checkGradients } from "./gradients.js";
 
@@ -119,6 +120,47 @@ describe("factorised convolutions", () => {
     expectClose(await layer.toDense(), weight, 1e-5);
     const x = randomArray(2 * 4 * 49, 3);
     expectClose(await outputOf(engine, layer, x, [4, 7, 7]), await outputOf(engine, source, x, [4, 7, 7]), 1e-5);
+  });
+
+  it.each([
+    ["fused", 1],
+    ["chain", 3],
+  ] as const)("Tucker-2 outside training, %s: %i dispatches, the same outputs", async (tucker2, dispatches) => {
+    const engine = await freshEngine({ variants: { tucker2 } });
+    const layer = new Tucker2Conv({
+      inputs: 5,
+      outputs: 7,
+      kernel: 3,
+      stride: 2,
+      padding: 1,
+      ranks: [2, 3],
+      activation: "relu",
+    });
+    using model = await Sequential.create(engine, [layer], { inputShape: [5, 11, 9], seed: 6 });
+    const x = randomArray(2 * 5 * 99, 4);
+    using data = engine.tensor([2, 5, 11, 9], x);
+    using y = engine.tensor([2, 7, 6, 5]);
+    const before = engine.counters.dispatches;
+    await engine.run((s) => copy(s, model.forward(s, data), { out: y }), "Tucker-2");
+    expect(engine.counters.dispatches - before).toBe(dispatches + 1);
+    const weight = await layer.toDense();
+    const bias = await layer.convolutions.at(-1)!.bias!.read();
+    const dense = new Conv2d({
+      inputs: 5,
+      outputs: 7,
+      kernel: 3,
+      stride: 2,
+      padding: 1,
+      weight,
+      bias,
+      activation: "relu",
+    });
+    const expected = await outputOf(engine, dense, x, [5, 11, 9]);
+    expectClose((await y.read()) as Float32Array, expected, 1e-5);
+    await expect(engine.run((s) => void model.forward(s, s.tensor([2, 4, 11, 9])))).rejects.toThrow(
+      "expected samples of shape 5×11×9",
+    );
+    engine.destroy();
   });
 
   it("CP finds a kernel that is a Kruskal tensor; BTD one that is a sum of blocks", async () => {

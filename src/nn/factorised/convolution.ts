@@ -1,7 +1,9 @@
 import { blockTermALS, cpALS, cpErrorPreserving, tuckerHOOI } from "../../decompositions/index.js";
-import { type Engine, formatShape, ShapeError } from "../../gpu/index.js";
+import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d } from "../convolution.js";
+import type { Pass } from "../layer.js";
 import { channelCp } from "./channelCp.js";
 import {
   composeKernels,
@@ -196,6 +198,17 @@ export class Tucker2Conv extends FactorisedConv {
       { inputs: ranks[1], outputs: options.outputs, takes: "none" },
     ]);
     this.ranks = ranks;
+  }
+
+  /** For little work outside training all three are one dispatch. */
+  override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
+    const [first, core, last] = this.convolutions as [Conv2d, Conv2d, Conv2d];
+    const weights = { first: first.weight.value, core: core.weight.value, last: last.weight.value };
+    this.outputShape(x.shape.slice(1));
+    if (pass.training || !prefersTucker2(x, weights, core)) return super.forward(s, x, pass);
+    const { stride, padding, dilation } = core;
+    const { bias, activation } = last;
+    return tucker2Conv2d(s, x, weights, { stride, padding, dilation, bias: bias?.value, activation });
   }
 }
 
