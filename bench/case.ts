@@ -31,6 +31,28 @@ export interface Network {
   seed: number;
 }
 
+/** LeNet-5 (conv 1→6, conv 6→16, 400-120-84-10, relu, max pooling) on 28×28 images of multiples of 1/255; Adam, as above. */
+export interface Lenet {
+  samples: number;
+  batch: number;
+  rate: number;
+  seed: number;
+}
+
+/** Shapes of its weights and biases, in turn. */
+export const LENET_PARAMETERS: readonly (readonly number[])[] = [
+  [6, 1, 5, 5],
+  [6],
+  [16, 6, 5, 5],
+  [16],
+  [120, 400],
+  [120],
+  [84, 120],
+  [84],
+  [10, 84],
+  [10],
+];
+
 /** What a case computes, as plain data: peers and the TensorLy script do the same from it. */
 export type Work =
   | { op: "matmul"; a: Values; b: Values }
@@ -43,7 +65,8 @@ export type Work =
   | { op: "cholesky"; a: Values; b: Values }
   | { op: "orthogonalise"; a: Values }
   | { op: "conv2d"; x: Values; w: Values; padding: number }
-  | { op: "training"; network: Network };
+  | { op: "training"; network: Network }
+  | { op: "lenet"; network: Lenet };
 
 /** Input arrays of a work, in the order of its members. */
 export type Inputs = readonly Float32Array[];
@@ -125,6 +148,10 @@ export function operandsOf(work: Work): readonly { shape: readonly number[] }[] 
       return [[samples, inputs], [samples], [hidden, inputs], [hidden], [classes, hidden], [classes]].map((shape) => ({
         shape,
       }));
+    }
+    case "lenet": {
+      const { samples } = work.network;
+      return [[samples, 1, 28, 28], [samples], ...LENET_PARAMETERS].map((shape) => ({ shape }));
     }
   }
 }

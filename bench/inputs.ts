@@ -1,6 +1,6 @@
 /** Inputs of the cases: the same numbers here, in every peer and in the Python script. */
 import { sizeOf } from "../src/gpu/index.js";
-import type { Network, Planted, Values } from "./case.js";
+import { LENET_PARAMETERS, type Lenet, type Network, type Planted, type Values } from "./case.js";
 
 /** A well-mixed 32-bit hash (Wellons' lowbias32); NumPy computes the same in the Python script. */
 export function hash(value: number): number {
@@ -45,30 +45,44 @@ export function planted({ shape, seed, rank, noise }: Planted): Float32Array {
   return out;
 }
 
-/**
- * Samples N×n, labels, and the start values of both layers (outputs×inputs, as PyTorch keeps them; biases zero). Every class
- * has a template that its samples lean to, so that there is something to learn.
- */
-export function network({ inputs, hidden, classes, pixels, samples, seed }: Network): Float32Array[] {
-  const noise = values({ shape: [samples, inputs], seed, low: 0, high: 0.5 });
-  const templates = values({ shape: [classes, inputs], seed: seed + 1, low: 0, high: 0.5 });
-  const labels = new Float32Array(samples);
-  for (let row = 0; row < samples; row++) {
+/** Samples that lean to a template of their class, so that there is something to learn; pixels are multiples of 1/255. */
+function samplesOf(count: number, width: number, classes: number, seed: number, pixels: boolean) {
+  const inputs = values({ shape: [count, width], seed, low: 0, high: 0.5 });
+  const templates = values({ shape: [classes, width], seed: seed + 1, low: 0, high: 0.5 });
+  const labels = new Float32Array(count);
+  for (let row = 0; row < count; row++) {
     const label = hash(seed * 7919 + row) % classes;
     labels[row] = label;
-    for (let j = 0; j < inputs; j++) noise[row * inputs + j]! += templates[label * inputs + j]!;
+    for (let j = 0; j < width; j++) inputs[row * width + j]! += templates[label * width + j]!;
   }
-  if (pixels) for (const [at, value] of noise.entries()) noise[at] = Math.round(255 * value) / 255;
-  const layer = (outputs: number, width: number, index: number): Float32Array => {
-    const bound = 1 / Math.sqrt(width);
-    return values({ shape: [outputs, width], seed: seed + 2 + index, low: -bound, high: bound });
-  };
+  if (pixels) for (const [at, value] of inputs.entries()) inputs[at] = Math.round(255 * value) / 255;
+  return { inputs, labels };
+}
+
+/** Uniform on ±1/√terms. */
+function startValues(shape: readonly number[], seed: number): Float32Array {
+  const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
+  return values({ shape, seed, low: -bound, high: bound });
+}
+
+/** Samples, labels, and start values of both layers' weights and (zero) biases. */
+export function network({ inputs: n, hidden, classes, pixels, samples, seed }: Network): Float32Array[] {
+  const { inputs, labels } = samplesOf(samples, n, classes, seed, pixels);
   return [
-    noise,
+    inputs,
     labels,
-    layer(hidden, inputs, 0),
+    startValues([hidden, n], seed + 2),
     new Float32Array(hidden),
-    layer(classes, hidden, 1),
+    startValues([classes, hidden], seed + 3),
     new Float32Array(classes),
   ];
+}
+
+/** Images, labels, and start values of all weights and (zero) biases. */
+export function lenet({ samples, seed }: Lenet): Float32Array[] {
+  const { inputs, labels } = samplesOf(samples, 784, 10, seed, true);
+  const parameters = LENET_PARAMETERS.map((shape, index) =>
+    shape.length > 1 ? startValues(shape, seed + 2 + index) : new Float32Array(shape[0]!),
+  );
+  return [inputs, labels, ...parameters];
 }

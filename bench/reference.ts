@@ -3,7 +3,7 @@
  * entry of the outputs must still be finite, and the sampled ones cover every row and column pattern of the tiles.
  */
 import { sizeOf } from "../src/gpu/index.js";
-import type { Check, Network } from "./case.js";
+import type { Check, Lenet, Network } from "./case.js";
 
 /** multiplications worth spending on one check */
 const BUDGET = 4e7;
@@ -312,6 +312,26 @@ export function qr(a: Float32Array, columns: number): Check {
   };
 }
 
+/** One step of Adam (β 0.9 and 0.999, ε 1e-8), in place. */
+function adam(
+  weights: readonly Float64Array[],
+  gradients: readonly Float64Array[],
+  first: readonly Float64Array[],
+  second: readonly Float64Array[],
+  step: number,
+  rate: number,
+): void {
+  const [decay1, decay2] = [1 - 0.9 ** (step + 1), 1 - 0.999 ** (step + 1)];
+  weights.forEach((values, part) => {
+    for (let i = 0; i < values.length; i++) {
+      const g = gradients[part]![i]!;
+      first[part]![i] = 0.9 * first[part]![i]! + 0.1 * g;
+      second[part]![i] = 0.999 * second[part]![i]! + 0.001 * g * g;
+      values[i]! -= (rate * (first[part]![i]! / decay1)) / (Math.sqrt(second[part]![i]! / decay2) + 1e-8);
+    }
+  });
+}
+
 /** Mean loss of one epoch of training with Adam (β 0.9 and 0.999, ε 1e-8), each batch's as the weights were. */
 export function epochLoss(shape: Network, inputs: readonly Float32Array[]): number {
   const { inputs: n, hidden, classes, samples, batch, rate } = shape;
@@ -357,26 +377,174 @@ export function epochLoss(shape: Network, inputs: readonly Float32Array[]): numb
         for (let j = 0; j < n; j++) g1[i * n + j]! += sum * x[row * n + j]!;
       }
     }
-    const [decay1, decay2] = [1 - 0.9 ** (step + 1), 1 - 0.999 ** (step + 1)];
-    weights.forEach((values, part) => {
-      for (let i = 0; i < values.length; i++) {
-        const g = gradients[part]![i]!;
-        first[part]![i] = 0.9 * first[part]![i]! + 0.1 * g;
-        second[part]![i] = 0.999 * second[part]![i]! + 0.001 * g * g;
-        values[i]! -= (rate * (first[part]![i]! / decay1)) / (Math.sqrt(second[part]![i]! / decay2) + 1e-8);
-      }
-    });
+    adam(weights, gradients, first, second, step, rate);
   }
   return loss / samples;
 }
 
 /** Outputs are the mean losses of the batches, or their mean. */
-export function training(shape: Network, inputs: readonly Float32Array[]): Check {
-  const expected = epochLoss(shape, inputs);
+function meanLoss(expected: number): Check {
   return ([losses]) => {
     const got = losses!.reduce((sum, value) => sum + value, 0) / losses!.length;
     return Number.isFinite(got) ? Math.abs(got - expected) / expected : Number.POSITIVE_INFINITY;
   };
+}
+
+export const training = (shape: Network, inputs: readonly Float32Array[]): Check => meanLoss(epochLoss(shape, inputs));
+
+/** One layer of a network on one sample: values, what gives them, and gradients added to those of the parameters. */
+interface Stage {
+  out: Float64Array;
+  gradient: Float64Array;
+  forward(x: Float64Array): void;
+  backward(x: Float64Array, dx: Float64Array | null): void;
+}
+
+function convolutionStage(
+  [w, b]: readonly [Float64Array, Float64Array],
+  [gw, gb]: readonly [Float64Array, Float64Array],
+  [channels, size, outputs, padding]: readonly [number, number, number, number],
+): Stage {
+  const after = size + 2 * padding - 4;
+  const out = new Float64Array(outputs * after * after);
+  const gradient = new Float64Array(out.length);
+  const everyTap = (visit: (o: number, x: number, w: number) => void): void => {
+    for (let o = 0; o < outputs; o++)
+      for (let c = 0; c < channels; c++)
+        for (let y = 0; y < after; y++)
+          for (let x = 0; x < after; x++)
+            for (let ky = 0; ky < 5; ky++)
+              for (let kx = 0; kx < 5; kx++) {
+                const [iy, ix] = [y + ky - padding, x + kx - padding];
+                if (iy < 0 || iy >= size || ix < 0 || ix >= size) continue;
+                visit((o * after + y) * after + x, (c * size + iy) * size + ix, ((o * channels + c) * 5 + ky) * 5 + kx);
+              }
+  };
+  return {
+    out,
+    gradient,
+    forward(x) {
+      for (let at = 0; at < out.length; at++) out[at] = b[Math.floor(at / (after * after))]!;
+      everyTap((o, i, k) => (out[o]! += w[k]! * x[i]!));
+      for (let at = 0; at < out.length; at++) out[at] = Math.max(0, out[at]!);
+    },
+    backward(x, dx) {
+      for (let at = 0; at < out.length; at++) {
+        if (out[at]! <= 0) gradient[at] = 0;
+        gb[Math.floor(at / (after * after))]! += gradient[at]!;
+      }
+      dx?.fill(0);
+      everyTap((o, i, k) => {
+        gw[k]! += gradient[o]! * x[i]!;
+        if (dx) dx[i]! += gradient[o]! * w[k]!;
+      });
+    },
+  };
+}
+
+function poolStage(channels: number, size: number): Stage {
+  const half = size / 2;
+  const out = new Float64Array(channels * half * half);
+  const gradient = new Float64Array(out.length);
+  const source = new Uint32Array(out.length);
+  return {
+    out,
+    gradient,
+    forward(x) {
+      for (let at = 0; at < out.length; at++) {
+        const [c, y, column] = [Math.floor(at / (half * half)), Math.floor(at / half) % half, at % half];
+        out[at] = Number.NEGATIVE_INFINITY;
+        for (const [dy, dx] of [
+          [0, 0],
+          [0, 1],
+          [1, 0],
+          [1, 1],
+        ] as const) {
+          const from = (c * size + 2 * y + dy) * size + 2 * column + dx;
+          if (x[from]! > out[at]!) [out[at], source[at]] = [x[from]!, from];
+        }
+      }
+    },
+    backward(_, dx) {
+      dx!.fill(0);
+      for (let at = 0; at < out.length; at++) dx![source[at]!]! += gradient[at]!;
+    },
+  };
+}
+
+function denseStage(
+  [w, b]: readonly [Float64Array, Float64Array],
+  [gw, gb]: readonly [Float64Array, Float64Array],
+  relu: boolean,
+): Stage {
+  const [outputs, inputs] = [b.length, w.length / b.length];
+  const out = new Float64Array(outputs);
+  const gradient = new Float64Array(outputs);
+  return {
+    out,
+    gradient,
+    forward(x) {
+      for (let o = 0; o < outputs; o++) {
+        let sum = b[o]!;
+        for (let i = 0; i < inputs; i++) sum += w[o * inputs + i]! * x[i]!;
+        out[o] = relu ? Math.max(0, sum) : sum;
+      }
+    },
+    backward(x, dx) {
+      dx!.fill(0);
+      for (let o = 0; o < outputs; o++) {
+        if (relu && out[o]! <= 0) gradient[o] = 0;
+        gb[o]! += gradient[o]!;
+        for (let i = 0; i < inputs; i++) {
+          gw[o * inputs + i]! += gradient[o]! * x[i]!;
+          dx![i]! += gradient[o]! * w[o * inputs + i]!;
+        }
+      }
+    },
+  };
+}
+
+/** Mean loss of one epoch of LeNet, as `epochLoss`. */
+export function lenet({ samples, batch, rate }: Lenet, inputs: readonly Float32Array[]): Check {
+  const [images, labels] = inputs as [Float32Array, Float32Array];
+  const weights = inputs.slice(2).map((values) => Float64Array.from(values));
+  const [gradients, first, second] = [0, 1, 2].map(() => weights.map(({ length }) => new Float64Array(length))) as [
+    Float64Array[],
+    Float64Array[],
+    Float64Array[],
+  ];
+  const at = (layer: number, list: Float64Array[]) => [list[2 * layer]!, list[2 * layer + 1]!] as const;
+  const stages = [
+    convolutionStage(at(0, weights), at(0, gradients), [1, 28, 6, 2]),
+    poolStage(6, 28),
+    convolutionStage(at(1, weights), at(1, gradients), [6, 14, 16, 0]),
+    poolStage(16, 10),
+    denseStage(at(2, weights), at(2, gradients), true),
+    denseStage(at(3, weights), at(3, gradients), true),
+    denseStage(at(4, weights), at(4, gradients), false),
+  ];
+  const last = stages.at(-1)!;
+  let loss = 0;
+  for (let step = 0; step < samples / batch; step++) {
+    for (const gradient of gradients) gradient.fill(0);
+    for (let row = step * batch; row < (step + 1) * batch; row++) {
+      const image = Float64Array.from(images.subarray(row * 784, (row + 1) * 784));
+      const inputOf = (stage: number): Float64Array => (stage ? stages[stage - 1]!.out : image);
+      stages.forEach((stage, index) => {
+        stage.forward(inputOf(index));
+      });
+      const most = Math.max(...last.out);
+      const total = last.out.reduce((sum, value) => sum + Math.exp(value - most), 0);
+      loss += most + Math.log(total) - last.out[labels[row]!]!;
+      last.out.forEach((value, c) => {
+        last.gradient[c] = (Math.exp(value - most) / total - (c === labels[row] ? 1 : 0)) / batch;
+      });
+      for (let index = stages.length - 1; index >= 0; index--)
+        stages[index]!.backward(inputOf(index), index ? stages[index - 1]!.gradient : null);
+    }
+    adam(weights, gradients, first, second, step, rate);
+  }
+  return meanLoss(loss / samples);
 }
 
 /** x N×C×H×W by w O×C×K×K with zeros around. */

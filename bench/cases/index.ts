@@ -3,7 +3,7 @@ import { convolutionCase } from "./convolution.js";
 import { choleskyCase, eigenCase, orthogonaliseCase, svdCase } from "./linearAlgebra.js";
 import { gramCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
 import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
-import { trainingCase } from "./training.js";
+import { lenetCase, trainingCase } from "./training.js";
 
 /** All cases, in the order of the table. `slim` shrinks every extent, for a run that only checks. */
 export function cases({ slim = false } = {}): Case[] {
@@ -89,6 +89,12 @@ export function cases({ slim = false } = {}): Case[] {
         { ratio: 0.1, peer: "jax-js" },
       ),
     ),
+    lenetCase("LeNet, 1000 images", {
+      samples: samples(1000, slim ? 4 : 100),
+      batch: slim ? 4 : 100,
+      rate: 0.002,
+      seed: 95,
+    }),
   ];
   return list;
 }

@@ -1,7 +1,15 @@
 /** Training, an epoch a run: the library's own loop on a dataset that stays on the GPU. */
 import type { Engine, Schedule } from "../../src/gpu/index.js";
-import { adam, Linear, Sequential, train } from "../../src/nn/index.js";
-import type { Case, Goal, Network } from "../case.js";
+import { adam, type Layer, LENET_SHAPE, Linear, lenet, Sequential, train } from "../../src/nn/index.js";
+import {
+  type Case,
+  type Goal,
+  type Inputs,
+  LENET_PARAMETERS,
+  type Lenet,
+  type Network,
+  type Prepared,
+} from "../case.js";
 import * as inputs from "../inputs.js";
 import * as reference from "../reference.js";
 
@@ -21,46 +29,76 @@ export function trainingCase(name: string, network: Network, goal?: Goal): Case 
     steps,
     ...(goal && { goal }),
     counts: { dispatches: 16, submits: 1, readbacks: 1 },
-    async prepare(engine, [x, labels, ...weights]) {
-      const model = await Sequential.create(
+    prepare: (engine, given) =>
+      prepareTraining(
         engine,
         [new Linear(n, hidden, { activation: "relu" }), new Linear(hidden, classes, { bias: network.bias })],
-        { inputShape: [n] },
-      );
-      model.parameters.forEach(({ value }, index) => {
-        value.write(weights[index]!);
-      });
-      const data = {
-        inputs: engine.tensor(
-          [samples, n],
-          network.pixels ? Uint8Array.from(x!, (value) => Math.round(255 * value)) : x,
-        ),
-        labels: engine.tensor([samples], Uint32Array.from(labels!)),
-      };
-      const losses: number[] = [];
-      const epochs = async (count: number): Promise<void> => {
-        const { curve } = await train(model, data, {
-          epochs: count,
-          epochsPerSubmit: count,
-          batchSize: batch,
-          optimiser: adam({ rate: network.rate }),
-          shuffle: false,
-        });
-        losses.push(...curve.map(({ loss }) => loss));
-      };
-      return {
-        run: epochs,
-        outputs: async () => [Float32Array.of(losses[0]!)],
-        kernelTime: () => profileSubmits(engine, () => epochs(1)),
-        destroy() {
-          model.destroy();
-          data.inputs.destroy();
-          data.labels.destroy();
-        },
-      };
-    },
+        [n],
+        network,
+        given,
+      ),
     inputs: () => inputs.network(network),
     reference: (given) => reference.training(network, given),
+  };
+}
+
+export function lenetCase(name: string, network: Lenet): Case {
+  const { samples, batch } = network;
+  const steps = samples / batch;
+  const parameters = LENET_PARAMETERS.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  return {
+    name,
+    shapes: `1-6-16-400-120-84-10, ${steps} steps of ${batch}, Adam`,
+    // forward, and backward for weights and (but for the first layer) activations
+    flops: steps * 2 * batch * (2 * 117_600 + 3 * (240_000 + 48_000 + 10_080 + 840)),
+    bytes: steps * (batch * 784 + 4 * 8 * parameters),
+    work: { op: "lenet", network },
+    tolerance: 2e-3,
+    steps,
+    counts: { dispatches: 40, submits: 1, readbacks: 1 },
+    prepare: (engine, given) => prepareTraining(engine, lenet(), LENET_SHAPE, { ...network, pixels: true }, given),
+    inputs: () => inputs.lenet(network),
+    reference: (given) => reference.lenet(network, given),
+  };
+}
+
+/** Epochs by the library's own loop. */
+async function prepareTraining(
+  engine: Engine,
+  layers: Layer[],
+  inputShape: readonly number[],
+  { samples, batch, rate, pixels }: { samples: number; batch: number; rate: number; pixels: boolean },
+  [x, labels, ...weights]: Inputs,
+): Promise<Prepared> {
+  const model = await Sequential.create(engine, layers, { inputShape });
+  model.parameters.forEach(({ value }, index) => {
+    value.write(weights[index]!);
+  });
+  const values = pixels ? Uint8Array.from(x!, (value) => Math.round(255 * value)) : x!;
+  const data = {
+    inputs: engine.tensor([samples, ...inputShape], values),
+    labels: engine.tensor([samples], Uint32Array.from(labels!)),
+  };
+  const losses: number[] = [];
+  const epochs = async (count: number): Promise<void> => {
+    const { curve } = await train(model, data, {
+      epochs: count,
+      epochsPerSubmit: count,
+      batchSize: batch,
+      optimiser: adam({ rate }),
+      shuffle: false,
+    });
+    losses.push(...curve.map(({ loss }) => loss));
+  };
+  return {
+    run: epochs,
+    outputs: async () => [Float32Array.of(losses[0]!)],
+    kernelTime: () => profileSubmits(engine, () => epochs(1)),
+    destroy() {
+      model.destroy();
+      data.inputs.destroy();
+      data.labels.destroy();
+    },
   };
 }
 

@@ -39,6 +39,7 @@ const OPS: Record<CaseInfo["op"], string> = {
   orthogonalise: "linear",
   conv2d: "convolutions",
   training: "training",
+  lenet: "training",
 };
 const GROUPS = [
   ["few", "a few of each"],

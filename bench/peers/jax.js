@@ -48,7 +48,8 @@ async function prepare(work, inputs, isRight) {
       );
     return fastest(ways, prepareWay, isRight);
   }
-  if (work.op === "training") return training(work.network, inputs);
+  if (work.op === "training") return training(work.network, dense(work.network), inputs);
+  if (work.op === "lenet") return fastest(pools, ({ pool }) => training(work.network, lenet(pool), inputs), isRight);
   if (work.op === "cpSweep") return fastest(sweeps, (way) => cpSweep(way.sweep, work, inputs), isRight);
   if (work.op === "hooiSweep") return hooiSweep(work, inputs);
   return linearAlgebra(work, inputs);
@@ -265,24 +266,70 @@ async function hooiSweep({ x, ranks, factors }, inputs) {
 
 // ---- training
 
-async function training(network, inputs) {
-  const { inputs: n, hidden, classes, bias, samples, batch, rate } = network;
-  const shapes = [[hidden, n], [hidden], [classes, hidden], ...(bias ? [[classes]] : [])];
+/** A network: one sample's shape, those of its parameters, and logits. */
+const dense = ({ inputs: n, hidden, classes, bias }) => ({
+  sample: [n],
+  classes,
+  shapes: [[hidden, n], [hidden], [classes, hidden], ...(bias ? [[classes]] : [])],
+  logits([w1, b1, w2, b2], x) {
+    const h = nn.relu(np.matmul(x, np.transpose(w1)).add(b1));
+    const product = np.matmul(h, np.transpose(w2));
+    return b2 ? product.add(b2) : product;
+  },
+});
+
+/** Ways to halve both extents of images. */
+const pools = [
+  {
+    name: "reduceWindow",
+    pool: (x) => lax.reduceWindow(x, np.max, [2, 2], [2, 2]),
+  },
+  {
+    name: "reshape and max",
+    pool(x) {
+      const [n, channels, height, width] = x.shape;
+      return np.max(x.reshape([n, channels, height / 2, 2, width / 2, 2]), [3, 5]);
+    },
+  },
+];
+
+const lenet = (pool) => ({
+  sample: [1, 28, 28],
+  classes: 10,
+  shapes: [[6, 1, 5, 5], [6], [16, 6, 5, 5], [16], [120, 400], [120], [84, 120], [84], [10, 84], [10]],
+  logits([w1, b1, w2, b2, w3, b3, w4, b4, w5, b5], x) {
+    const convolution = (input, w, b, around) =>
+      nn.relu(
+        lax
+          .convGeneralDilated(
+            input,
+            w,
+            [1, 1],
+            [
+              [around, around],
+              [around, around],
+            ],
+          )
+          .add(b.reshape([-1, 1, 1])),
+      );
+    const linear = (input, w, b) => np.matmul(input, np.transpose(w)).add(b);
+    const maps = pool(convolution(pool(convolution(x, w1, b1, 2)), w2, b2, 0));
+    const h = nn.relu(linear(maps.reshape([-1, 400]), w3, b3));
+    return linear(nn.relu(linear(h, w4, b4)), w5, b5);
+  },
+});
+
+async function training({ samples, batch, rate }, { sample, classes, shapes, logits }, inputs) {
   const steps = samples / batch;
+  const n = sample.reduce((a, b) => a * b);
   // batches cut beforehand: the most convenient a loader can be
   const batches = Array.from({ length: steps }, (_, step) => {
-    const x = upload(inputs[0].slice(step * batch * n, (step + 1) * batch * n), [batch, n]);
+    const x = upload(inputs[0].slice(step * batch * n, (step + 1) * batch * n), [batch, ...sample]);
     const hot = new Float32Array(batch * classes);
     for (let row = 0; row < batch; row++) hot[row * classes + inputs[1][step * batch + row]] = 1;
     return [x, upload(hot, [batch, classes])];
   });
-  const loss = (parameters, x, y) => {
-    const [w1, b1, w2, b2] = parameters;
-    const h = nn.relu(np.matmul(x, np.transpose(w1)).add(b1));
-    const product = np.matmul(h, np.transpose(w2));
-    const logits = b2 ? product.add(b2) : product;
-    return np.sum(nn.logSoftmax(logits).mul(y)).mul(-1 / batch);
-  };
+  const loss = (parameters, x, y) => np.sum(nn.logSoftmax(logits(parameters, x)).mul(y)).mul(-1 / batch);
   // Adam as optax has it, all parameters in one jitted step
   const step = jit((parameters, firsts, seconds, decay, x, y) => {
     const [value, gradients] = valueAndGrad(loss)(

@@ -30,7 +30,8 @@ async function done() {
 }
 
 async function prepare(work, inputs, isRight) {
-  if (work.op === "training") return training(work.network, inputs);
+  if (work.op === "training") return training(work.network, dense(work.network), inputs);
+  if (work.op === "lenet") return training(work.network, lenet, inputs);
   // its einsum stores the product of all operands before it sums: 2 GiB of a mode product of 256³
   const ways = waysOf(work, { einsum: false });
   if (ways.length === 0) return null;
@@ -69,27 +70,62 @@ async function prepare(work, inputs, isRight) {
   );
 }
 
-async function training(network, inputs) {
-  const { inputs: n, hidden, classes, bias, samples, batch, rate } = network;
+/** A network: one sample's shape, its parameters as tfjs lays them, and logits. */
+const dense = ({ inputs: n, hidden, classes, bias }) => ({
+  sample: [n],
+  classes,
+  parameters: (values) =>
+    [[hidden, n], [hidden], [classes, hidden], ...(bias ? [[classes]] : [])].map((shape, index) =>
+      tf.tensor(values[index], shape),
+    ),
+  logits([w1, b1, w2, b2], x) {
+    const h = tf.relu(tf.add(tf.matMul(x, w1, false, true), b1));
+    const product = tf.matMul(h, w2, false, true);
+    return b2 ? tf.add(product, b2) : product;
+  },
+});
+
+// NHWC and HWIO
+const lenet = {
+  sample: [28, 28, 1],
+  classes: 10,
+  parameters: ([w1, b1, w2, b2, w3, b3, w4, b4, w5, b5]) => [
+    tf.transpose(tf.tensor(w1, [6, 1, 5, 5]), [2, 3, 1, 0]),
+    tf.tensor1d(b1),
+    tf.transpose(tf.tensor(w2, [16, 6, 5, 5]), [2, 3, 1, 0]),
+    tf.tensor1d(b2),
+    tf.reshape(tf.transpose(tf.tensor(w3, [120, 16, 5, 5]), [0, 2, 3, 1]), [120, 400]),
+    tf.tensor1d(b3),
+    tf.tensor(w4, [84, 120]),
+    tf.tensor1d(b4),
+    tf.tensor(w5, [10, 84]),
+    tf.tensor1d(b5),
+  ],
+  logits([w1, b1, w2, b2, w3, b3, w4, b4, w5, b5], x) {
+    const pool = (input) => tf.maxPool(input, 2, 2, "valid");
+    const linear = (input, w, b) => tf.add(tf.matMul(input, w, false, true), b);
+    const first = pool(tf.relu(tf.add(tf.conv2d(x, w1, 1, "same"), b1)));
+    const maps = pool(tf.relu(tf.add(tf.conv2d(first, w2, 1, "valid"), b2)));
+    const h = tf.relu(linear(tf.reshape(maps, [-1, 400]), w3, b3));
+    return linear(tf.relu(linear(h, w4, b4)), w5, b5);
+  },
+};
+
+async function training({ samples, batch, rate }, { sample, classes, parameters, logits }, inputs) {
   const steps = samples / batch;
+  const n = sample.reduce((a, b) => a * b);
   // batches cut beforehand: the most convenient a loader can be
   const batches = Array.from({ length: steps }, (_, step) => {
     const rows = inputs[0].slice(step * batch * n, (step + 1) * batch * n);
     const labels = Int32Array.from(inputs[1].slice(step * batch, (step + 1) * batch));
     return [
-      tf.tensor(rows, [batch, n]),
+      tf.tensor(rows, [batch, ...sample]),
       tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(labels, "int32"), classes), "float32")),
     ];
   });
-  const shapes = [[hidden, n], [hidden], [classes, hidden], ...(bias ? [[classes]] : [])];
-  const variables = shapes.map((shape, index) => tf.variable(tf.tensor(inputs[index + 2], shape)));
-  const [w1, b1, w2, b2] = variables;
+  const variables = tf.tidy(() => parameters(inputs.slice(2)).map((value) => tf.keep(tf.variable(value))));
   const optimizer = tf.train.adam(rate, 0.9, 0.999, 1e-8);
-  const loss = (x, y) => () => {
-    const h = tf.relu(tf.add(tf.matMul(x, w1, false, true), b1));
-    const product = tf.matMul(h, w2, false, true);
-    return tf.losses.softmaxCrossEntropy(y, b2 ? tf.add(product, b2) : product);
-  };
+  const loss = (x, y) => () => tf.losses.softmaxCrossEntropy(y, logits(variables, x));
   let first = null;
   return {
     async run(epochs) {
