@@ -33,7 +33,7 @@ const QUICK = {
   epochs: 1,
   images: 2000,
   calibration: 64,
-  shares: [0.06, 0.2],
+  shares: [0.06, 0.2, 0.6],
 };
 
 const whole = (text: string): number => {
