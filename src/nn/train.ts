@@ -48,12 +48,19 @@ export interface TrainOptions {
   /** looked at after every epoch */
   validation?: Dataset | undefined;
   onEpoch?: (epoch: Epoch) => void;
-  /** stops after the epochs in flight; what was trained so far stays */
+  /** told after every submit how many epochs are done, parts of long ones too */
+  onProgress?: (epochs: number) => void;
+  /** stops after the submits in flight, within a long epoch too; what was trained so far stays */
   signal?: AbortSignal | undefined;
   /** epochs in one submit; by default as many as take `submitMs` */
   epochsPerSubmit?: number;
   /** milliseconds that a submit of several epochs takes at least, and about twice at most; 100 by default, less for pages that draw */
   submitMs?: number;
+  /**
+   * multiplications of one submit, at most; a longer epoch is several submits, between which it can be stopped. 2³² by default:
+   * a second or a few on a software adapter, milliseconds on a GPU. Drivers end what takes long, and pages that draw want less
+   */
+  submitWork?: number;
   /**
    * `layered` records a dispatch or more an op; `fused` lets one workgroup do whole steps, many a dispatch, for networks of
    * Linear, ReLU and Dropout. `auto` takes the second for small ones. The two round differently.
@@ -71,6 +78,7 @@ const COLUMNS = 4;
 /** elements of the widest activation that an evaluation makes room for */
 const CHUNK = 2 ** 22;
 const SUBMIT_MS = 100;
+const SUBMIT_WORK = 2 ** 32;
 
 function assertDataset(name: string, model: Sequential, { inputs, labels }: Dataset): void {
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
@@ -83,8 +91,8 @@ function assertDataset(name: string, model: Sequential, { inputs, labels }: Data
 
 /**
  * Trains a network on a dataset that stays on the GPU. A step is recorded once and replayed; it finds its minibatch by a
- * permutation computed on the GPU, and its number in GPU memory. At least one whole epoch is one submit, and nothing is read
- * back but the curve, an epoch late. The same seeds give the same curve on the same adapter.
+ * permutation computed on the GPU, and its number in GPU memory. An epoch is one submit, unless it is a long one, and nothing is
+ * read back but the curve, an epoch late. The same seeds give the same curve on the same adapter.
  */
 export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
   const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
@@ -112,12 +120,18 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
   try {
     const state = own(trainingState(engine, optimiser.betas));
     const gpuCurve = own(engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" }));
-    const plan: [Schedule, number][] = [];
-    const compile = async (label: string, times: number, record: (s: Scheduler) => void): Promise<void> => {
+    const plan: Replays[] = [];
+    const sampleWork = model.counts().reduce((sum, { multiplications }) => sum + multiplications, 0);
+    const compile = async (
+      label: string,
+      times: number,
+      work: number,
+      record: (s: Scheduler) => void,
+    ): Promise<void> => {
       const s = engine.scheduler(label);
       try {
         record(s);
-        plan.push([own(await s.compile()), times]);
+        plan.push({ schedule: own(await s.compile()), times, work });
       } finally {
         s.destroy();
       }
@@ -126,7 +140,7 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
       const scratch = own(engine.tensor(denseScratch(fused.layers, batch), null, { label: "training scratch" }));
       const inputs = dataset.inputs.reshape([count, -1]);
       const tensors = { inputs, labels: dataset.labels, weights: model.weights, scratch, state, curve: gpuCurve };
-      await compile("training epoch", 1, (s) =>
+      await compile("training epoch", 1, 3 * count * sampleWork, (s) =>
         trainDense(s, fused.layers, tensors, { batchSize: batch, shuffle, seed, double, optimiser: fused.settings }),
       );
     } else {
@@ -145,8 +159,8 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
         optimiserState.record(s, model.weights, model.gradients, state);
         advanceStep(s, state, { steps: full + (tail ? 1 : 0), betas: optimiser.betas });
       };
-      await compile("training step", full, step(batch));
-      if (tail) await compile("last training step", 1, step(tail));
+      await compile("training step", full, 3 * batch * sampleWork, step(batch));
+      if (tail) await compile("last training step", 1, 3 * tail * sampleWork, step(tail));
     }
     if (validation) {
       // after the last step the epoch has been counted up already: its row is the next one
@@ -164,7 +178,7 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
           releaseTemporaries(s, [inputs, logits, gradient]);
         }
       };
-      await compile("validation", 1, evaluate);
+      await compile("validation", 1, validation.inputs.shape[0]! * sampleWork, evaluate);
     }
     const validationCount = validation?.inputs.shape[0] ?? 0;
     const take = (values: Float32Array, upTo: number): void => {
@@ -200,21 +214,57 @@ function fusedSteps(
   return null;
 }
 
-/** Submits epochs, one read of the curve behind. How many a submit takes follows from their time; the numbers do not. */
+/** A schedule, how often an epoch replays it, and the multiplications of one replay. */
+interface Replays {
+  schedule: Schedule;
+  times: number;
+  work: number;
+}
+
+/** An epoch cut into submits. */
+function submitsOf(plan: readonly Replays[], most: number): Replays[][] {
+  const submits: Replays[][] = [[]];
+  let room = most;
+  for (const { schedule, times, work } of plan)
+    for (let left = times; left > 0; ) {
+      const fits = Math.max(0, Math.min(left, Math.floor(room / Math.max(work, 1))));
+      // what is too large for any submit gets one of its own
+      const taken = fits || (room === most ? 1 : 0);
+      if (taken) submits.at(-1)!.push({ schedule, times: taken, work });
+      left -= taken;
+      room -= taken * work;
+      if (left > 0) {
+        submits.push([]);
+        room = most;
+      }
+    }
+  return submits.filter((submit) => submit.length > 0);
+}
+
+const replaysOf = (submit: readonly Replays[]) => submit.map(({ schedule, times }) => [schedule, times] as const);
+
+/**
+ * Submits epochs, one read of the curve behind. How many a submit takes, or how many submits an epoch, follows from their
+ * time and work; the numbers do not.
+ */
 async function replayEpochs(
   engine: Engine,
-  plan: readonly (readonly [Schedule, number])[],
+  plan: readonly Replays[],
   curve: Tensor,
   take: (values: Float32Array, epochs: number) => void,
-  { epochs, signal, epochsPerSubmit, submitMs = SUBMIT_MS }: TrainOptions,
+  { epochs, signal, epochsPerSubmit, submitMs = SUBMIT_MS, submitWork = SUBMIT_WORK, onProgress }: TrainOptions,
 ): Promise<void> {
+  const submits = submitsOf(plan, submitWork);
   let submitted = 0;
   let atOnce = epochsPerSubmit ?? 1;
   let late: { upTo: number; values: Promise<Float32Array> } | null = null;
   let before = performance.now();
   while (submitted < epochs && !signal?.aborted) {
-    const now = Math.min(atOnce, epochs - submitted);
-    engine.submit(plan, now);
+    const now = submits.length > 1 ? 1 : Math.min(atOnce, epochs - submitted);
+    if (submits.length > 1) {
+      const whole = await submitInTurn(engine, submits, signal, (share) => onProgress?.(submitted + share));
+      if (!whole) break;
+    } else engine.submit(replaysOf(plan), now);
     submitted += now;
     const values = engine.read(curve) as Promise<Float32Array>;
     values.catch(() => {}); // awaited a submit later
@@ -222,11 +272,37 @@ async function replayEpochs(
     late = { upTo: submitted, values };
     if (!previous) continue;
     take(await previous.values, previous.upTo);
+    onProgress?.(previous.upTo);
     const elapsed = performance.now() - before;
     before = performance.now();
     if (epochsPerSubmit === undefined && elapsed < submitMs) atOnce = Math.min(2 * atOnce, 64);
   }
-  if (late) take(await late.values, late.upTo);
+  if (!late) return;
+  take(await late.values, late.upTo);
+  onProgress?.(late.upTo);
+}
+
+/** One epoch in several submits, of which two are in flight. False where it was stopped in between. */
+async function submitInTurn(
+  engine: Engine,
+  submits: readonly Replays[][],
+  signal: AbortSignal | undefined,
+  tell: (share: number) => void,
+): Promise<boolean> {
+  let flight: Promise<void> | null = null;
+  for (const [index, submit] of submits.entries()) {
+    engine.submit(replaysOf(submit));
+    const done = engine.idle();
+    done.catch(() => {}); // awaited a submit later
+    await flight;
+    flight = done;
+    tell(index / submits.length);
+    if (signal?.aborted && index < submits.length - 1) {
+      await flight;
+      return false;
+    }
+  }
+  return true;
 }
 
 /** A part of a dataset's inputs in f32. */

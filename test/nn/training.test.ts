@@ -655,6 +655,60 @@ describe("train", () => {
     engine.destroy();
   });
 
+  it("cuts long epochs into submits, with the same numbers, and stops in between", async () => {
+    const engine = await testEngine();
+    using inputs = engine.tensor([230, 6], randomArray(230 * 6, 8));
+    using labels = engine.tensor(
+      [230],
+      Uint32Array.from({ length: 230 }, (_, i) => (i * 7) % 3),
+    );
+    const layers = () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)];
+    // 45 multiplications a sample: 3·45·20 a step
+    const options = { epochs: 2, batchSize: 20, optimiser: adam({ rate: 0.02 }), steps: "layered" } as const;
+    const curves: Epoch[][] = [];
+    for (const submitWork of [2 ** 32, 3 * 45 * 20 * 4, 1]) {
+      using model = await Sequential.create(engine, layers(), { inputShape: [6], seed: 5 });
+      const told: number[] = [];
+      const before = engine.counters.submits;
+      const { curve, aborted } = await train(
+        model,
+        { inputs, labels },
+        { ...options, validation: { inputs, labels }, submitWork, onProgress: (epochs) => told.push(epochs) },
+      );
+      expect(aborted).toBe(false);
+      curves.push(curve);
+      // an epoch is 11 steps of 20, one of 10, and the validation: fours, the rest, and the validation alone, or each alone
+      const submits = { [2 ** 32]: 1, [3 * 45 * 20 * 4]: 4, 1: 13 }[submitWork]!;
+      // beside the first writes
+      expect(engine.counters.submits - before).toBeGreaterThanOrEqual(2 * submits);
+      expect(engine.counters.submits - before).toBeLessThanOrEqual(2 * submits + 4);
+      expect(told.at(-1)).toBe(2);
+      expect(told).toEqual([...told].sort((a, b) => a - b));
+    }
+    expect(curves[1]).toEqual(curves[0]);
+    expect(curves[2]).toEqual(curves[0]);
+    using model = await Sequential.create(engine, layers(), { inputShape: [6], seed: 5 });
+    const abort = new AbortController();
+    let last = 0;
+    const { curve, aborted } = await train(
+      model,
+      { inputs, labels },
+      {
+        ...options,
+        epochs: 50,
+        submitWork: 1,
+        signal: abort.signal,
+        onProgress(epochs) {
+          last = epochs;
+          if (epochs > 1.3) abort.abort();
+        },
+      },
+    );
+    expect(aborted).toBe(true);
+    expect(curve.length).toBe(1);
+    expect(last).toBeLessThan(2);
+  });
+
   it("stops on abort and says what does not fit", async () => {
     const engine = await testEngine();
     const data = blobs(64, 1);
