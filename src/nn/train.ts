@@ -259,10 +259,15 @@ async function replayEpochs(
   let atOnce = epochsPerSubmit ?? 1;
   let late: { upTo: number; values: Promise<Float32Array> } | null = null;
   let before = performance.now();
+  let told = 0;
+  // the curve comes late: parts of the next epoch may have been told of already
+  const tell = (done: number): void => {
+    if (done > told) onProgress?.((told = done));
+  };
   while (submitted < epochs && !signal?.aborted) {
     const now = submits.length > 1 ? 1 : Math.min(atOnce, epochs - submitted);
     if (submits.length > 1) {
-      const whole = await submitInTurn(engine, submits, signal, (share) => onProgress?.(submitted + share));
+      const whole = await submitInTurn(engine, submits, signal, (share) => tell(submitted + share));
       if (!whole) break;
     } else engine.submit(replaysOf(plan), now);
     submitted += now;
@@ -272,14 +277,14 @@ async function replayEpochs(
     late = { upTo: submitted, values };
     if (!previous) continue;
     take(await previous.values, previous.upTo);
-    onProgress?.(previous.upTo);
+    tell(previous.upTo);
     const elapsed = performance.now() - before;
     before = performance.now();
     if (epochsPerSubmit === undefined && elapsed < submitMs) atOnce = Math.min(2 * atOnce, 64);
   }
   if (!late) return;
   take(await late.values, late.upTo);
-  onProgress?.(late.upTo);
+  tell(late.upTo);
 }
 
 /** One epoch in several submits, of which two are in flight. False where it was stopped in between. */
