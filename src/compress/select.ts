@@ -48,13 +48,18 @@ function hull(candidates: readonly Candidate[], cost: Cost): number[] {
   return kept;
 }
 
+/** how much more than the least possible is spent where a target is beyond it: the last percents cost whole layers */
+const BEYOND = 1.05;
+
 /**
  * Chooses a candidate a layer so that the costs add up to at most 1/ratio of those of the first candidates (the layers as
  * they are) at the least sum of losses: from everything dearest, always the step that loses least for what it saves
- * (Lagrangian relaxation on each layer's convex hull; exact up to one step).
+ * (Lagrangian relaxation on each layer's convex hull; exact up to one step). What the last step left over then buys back what
+ * it can.
  *
  * @param fixed cost of what has no choice, on both sides of the ratio
- * @returns the place of the choice of every layer; the cheapest of all, with `reached` false, where the target is beyond it
+ * @returns the place of the choice of every layer; where the target is beyond all choices, `reached` is false and they add up
+ * to at most 5 % more than the cheapest
  */
 export function selectRanks(
   layers: readonly (readonly Candidate[])[],
@@ -63,25 +68,42 @@ export function selectRanks(
 ): { choice: number[]; reached: boolean } {
   if (!(ratio >= 1)) throw new TenfoldError(`selectRanks: ${cost} ×${ratio}, needs at least 1`);
   const before = layers.reduce((sum, [asItIs]) => sum + costOf(asItIs!, cost), fixed);
-  const budget = before / ratio;
+  const cheapest = layers.reduce((sum, list) => sum + Math.min(...list.map((each) => costOf(each, cost))), fixed);
+  // costs are sums of floats: a budget met to rounding is met
+  const wanted = (before / ratio) * (1 + 1e-12);
+  const reached = cheapest <= wanted;
+  const budget = reached ? wanted : BEYOND * cheapest;
   const hulls = layers.map((candidates) => hull(candidates, cost));
   const at = hulls.map(() => 0);
-  const chosen = (layer: number, step = 0): Candidate => layers[layer]![hulls[layer]![at[layer]! + step]!]!;
-  let spent = layers.reduce((sum, _, layer) => sum + costOf(chosen(layer), cost), fixed);
-  // costs are sums of floats: a budget met to rounding is met
-  while (spent > budget * (1 + 1e-12)) {
+  const onHull = (layer: number, step = 0): Candidate => layers[layer]![hulls[layer]![at[layer]! + step]!]!;
+  let spent = layers.reduce((sum, _, layer) => sum + costOf(onHull(layer), cost), fixed);
+  while (spent > budget) {
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (const [layer, { length }] of hulls.entries()) {
       if (at[layer]! + 1 >= length) continue;
-      const [now, next] = [chosen(layer), chosen(layer, 1)];
+      const [now, next] = [onHull(layer), onHull(layer, 1)];
       const price = (next.loss - now.loss) / (costOf(now, cost) - costOf(next, cost));
       if (price < least) [best, least] = [layer, price];
     }
-    if (best < 0) return { choice: at.map((step, layer) => hulls[layer]![step]!), reached: false };
-    spent -= costOf(chosen(best), cost);
+    // the sum of the cheapest came out larger, by rounding
+    if (best < 0) break;
+    spent -= costOf(onHull(best), cost);
     at[best]!++;
-    spent += costOf(chosen(best), cost);
+    spent += costOf(onHull(best), cost);
   }
-  return { choice: at.map((step, layer) => hulls[layer]![step]!), reached: true };
+  const choice = at.map((step, layer) => hulls[layer]![step]!);
+  for (;;) {
+    let [best, better, most] = [-1, -1, 0];
+    for (const [layer, candidates] of layers.entries()) {
+      const now = candidates[choice[layer]!]!;
+      const room = budget - spent + costOf(now, cost);
+      for (const [index, each] of candidates.entries())
+        if (costOf(each, cost) <= room && now.loss - each.loss > most)
+          [best, better, most] = [layer, index, now.loss - each.loss];
+    }
+    if (best < 0) return { choice, reached };
+    spent += costOf(layers[best]![better]!, cost) - costOf(layers[best]![choice[best]!]!, cost);
+    choice[best] = better;
+  }
 }

@@ -16,6 +16,24 @@ describe("selectRanks", () => {
     expect(selectRanks(layers, { cost: "weights", ratio: 20 })).toEqual({ choice: [2, 2], reached: false });
   });
 
+  it("gives up no layer for the last percents of a target that is out of reach", () => {
+    const layers = [
+      [of(1000, 0), of(500, 0.2)],
+      [of(20, 0), of(2, 0.9)],
+    ];
+    expect(selectRanks(layers, { cost: "weights", ratio: 100 })).toEqual({ choice: [1, 0], reached: false });
+    expect(selectRanks(layers, { cost: "weights", ratio: 2 })).toEqual({ choice: [1, 1], reached: true });
+  });
+
+  it("spends what the last step left over", () => {
+    const layers = [
+      [of(100, 0), of(20, 0.3)],
+      [of(30, 0), of(10, 0.01)],
+    ];
+    // the second layer goes first, then the first one saves more than is asked
+    expect(selectRanks(layers, { cost: "weights", ratio: 2.5 })).toEqual({ choice: [1, 0], reached: true });
+  });
+
   it("leaves out what grows or loses more for nothing", () => {
     const layers = [[of(100, 0), of(130, 0.1), of(60, 0.5), of(60, 0.3), of(55, 0.2)]];
     expect(selectRanks(layers, { cost: "weights", ratio: 1.2 })).toEqual({ choice: [4], reached: true });
