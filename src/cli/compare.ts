@@ -166,10 +166,11 @@ function commandOf({ data, quick, methods, ratios, model }: Options): string {
 }
 
 const NOTES = [
-  "×: times fewer weights and multiplications than LeNet; errors of the layers' weights and outputs, relative",
+  "w ×, m ×: times fewer weights and multiplications than LeNet; errors of the layers' weights and outputs, relative;",
   "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
   "before, after: held-out accuracy in % without and with fine-tuning; ms of a batch of 1 and of 100;",
-  "÷ theory: how much faster than LeNet at 100, divided by how many times fewer multiplications",
+  "÷ th.: how much faster than LeNet at 100, divided by how many times fewer multiplications;",
+  "ranks: of every layer with weights, – where it stayed as it is",
 ];
 
 function blockTermNote(rows: readonly CompareRow[]): string[] {
@@ -190,6 +191,12 @@ const shortTarget = ({ target, reached }: CompareRow): string =>
 /** 3 significant digits. */
 const short = (value: number): string =>
   Number.isFinite(value) ? String(Number(value.toPrecision(value >= 100 ? 4 : 3))) : "–";
+/** `1·2 2·6 12 –`: of every layer with weights, – where it stayed as it is */
+const ranksOf = ({ layers }: CompareRow): string =>
+  layers
+    .filter(({ weights }) => weights[0] > 0)
+    .map(({ ranks }) => ranks.join("·") || "–")
+    .join(" ");
 const percent = (share: number): string => (Number.isFinite(share) ? (100 * share).toFixed(1) : "–");
 
 export function comparisonTable({ rows }: Comparison, width: number): string {
@@ -197,8 +204,8 @@ export function comparisonTable({ rows }: Comparison, width: number): string {
     "method",
     "",
     "weights",
-    "×",
-    "mults ×",
+    "w ×",
+    "m ×",
     "disp.",
     "W err",
     "y err",
@@ -206,7 +213,8 @@ export function comparisonTable({ rows }: Comparison, width: number): string {
     "after",
     "ms 1",
     "ms 100",
-    "÷ theory",
+    "÷ th.",
+    "ranks",
   ];
   const lines = rows.map((row: CompareRow, index) => {
     const [one, hundred] = row.time as [CompareRow["time"][0], CompareRow["time"][0]];
@@ -226,12 +234,13 @@ export function comparisonTable({ rows }: Comparison, width: number): string {
       short(one.ms),
       short(hundred.ms),
       row.method === "original" ? "" : short(theory),
+      ranksOf(row),
     ];
   });
   const right = "right" as const;
   return table(lines, {
     head,
-    align: ["left", "left", ...new Array(head.length - 2).fill(right)],
-    width: Math.max(width, 108),
+    align: ["left", "left", ...new Array(head.length - 3).fill(right), "left"],
+    width: Math.max(width, 120),
   });
 }

@@ -38,7 +38,8 @@ describe("tenfold compare", () => {
     expect(svd.dispatches).toBeLessThanOrEqual(original.dispatches);
     expect(svd.dispatches).toBeGreaterThanOrEqual(7);
     expect(loadings.weights).toBeLessThanOrEqual(61706);
-    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(110);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
+    expect(stdout).toMatch(/svd .* – – \d+ \d+ (\d+|–)\s/);
     expect(stdout).toContain("svd");
     expect(readFileSync(join(folder, "report/index.html"), "utf8")).toContain('"kind":"comparison"');
     expect(readFileSync(save)).toEqual(readFileSync(model));
