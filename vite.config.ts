@@ -35,8 +35,8 @@ export default defineConfig(({ mode }) => ({
     include: [APART.includes(mode) ? `test/${mode}/**/*.test.ts` : "test/**/*.test.ts"],
     exclude: APART.includes(mode) ? [] : APART.map((folder) => `test/${folder}/**`),
     pool: "forks",
-    // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores
-    maxWorkers: 2,
+    // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores; a browser has several
+    maxWorkers: mode === "demo" ? 1 : 2,
     // a busy machine compiles a large kernel for a software adapter in a minute
     testTimeout: 180_000,
     hookTimeout: 180_000,

@@ -9,3 +9,9 @@ declare module "wgsl_reflect/wgsl_reflect.module.js" {
 }
 
 declare module "*.css";
+
+/** the address of a file that the bundler puts beside the page */
+declare module "*?url" {
+  const url: string;
+  export default url;
+}

@@ -108,18 +108,32 @@ export interface RangeControl extends Control<number> {
   setMost(most: number): void;
 }
 
+interface RangeOptions {
+  min: number;
+  max: number;
+  /** 1 by default */
+  step?: number;
+  /** the number as people read it */
+  format?: (value: number) => string;
+}
+
 /** A slider. `onInput` is told while it moves, at most once a frame; `onChange` where it comes to rest. */
 export function rangeControl(
   name: string,
-  { min, max }: { min: number; max: number },
+  { min, max, step = 1, format = String }: RangeOptions,
   onInput: (value: number) => void,
   onChange: (value: number) => void,
 ): RangeControl {
-  const input = h("input", { type: "range", min: String(min), max: String(max), step: "1" });
+  const input = h("input", { type: "range", min: String(min), max: String(max), step: String(step) });
   const output = h("output");
+  const tell = (): void => {
+    output.textContent = format(Number(input.value));
+    // a screen reader reads the bare number by itself
+    if (format !== String) input.setAttribute("aria-valuetext", output.textContent);
+  };
   let frame = 0;
   input.addEventListener("input", () => {
-    output.textContent = input.value;
+    tell();
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => onInput(Number(input.value)));
   });
@@ -128,11 +142,11 @@ export function rangeControl(
     element: h("label", { class: "control range" }, h("span", { class: "name" }, `${name} `, output), input),
     set(value) {
       input.value = String(value);
-      output.textContent = input.value;
+      tell();
     },
     setMost(most) {
       input.max = String(most);
-      output.textContent = input.value;
+      tell();
     },
   };
 }
@@ -159,12 +173,18 @@ export interface Runner {
   stop(): Promise<void>;
   /** Stops, and says what needed no run. */
   settle(words: string): Promise<void>;
+  /** whether there is anything to run at all */
+  enable(possible: boolean): void;
 }
 
 /** A button that runs and stops, a progress bar, and a line that says how far things are. */
-export function runner(onRun: () => void, fail: (error: unknown) => void): Runner {
-  const button = h("button", { type: "button", class: "run" }, "Run");
-  const progress = h("progress", { max: "1", value: "0", "aria-label": "Progress" });
+export function runner(onRun: () => void, fail: (error: unknown) => void, name = "Run"): Runner {
+  const button = h("button", { type: "button", class: "run" }, name);
+  const progress = h("progress", {
+    max: "1",
+    value: "0",
+    "aria-label": name === "Run" ? "Progress" : `Progress: ${name}`,
+  });
   const status = h("p", { class: "status", role: "status" });
   const element = h("div", { class: "runner", "data-state": "idle" }, button, progress, status);
   let controller: AbortController | null = null;
@@ -184,6 +204,9 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
     stop() {
       turn++;
       return stop();
+    },
+    enable(possible) {
+      button.disabled = !possible;
     },
     async settle(words) {
       const own = ++turn;
@@ -223,11 +246,18 @@ export function runner(onRun: () => void, fail: (error: unknown) => void): Runne
         }
         progress.value = state === "done" ? 1 : progress.value;
         controller = null;
-        button.textContent = "Run";
+        button.textContent = name;
         element.dataset.state = state;
         element.dataset.ended = String(++ended);
       })();
       await running;
     },
   };
+}
+
+/** Hands a file to the browser to keep. */
+export function saveFile(name: string, content: BlobPart, type: string): void {
+  const url = URL.createObjectURL(new Blob([content], { type }));
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
 }

@@ -4,7 +4,7 @@ import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/exper
 import type { MeasureOptions, Result, Row } from "../measure.js";
 import type { Report } from "../report.js";
 import type { Opened } from "../session.js";
-import { numberControl, runner, selectControl, type Tell, whole } from "./controls.js";
+import { numberControl, runner, saveFile, selectControl, type Tell, whole } from "./controls.js";
 import type { Adapter, CaseInfo, FromWorker, ToWorker } from "./kernelsWorker.js";
 import type { Context, Mounted, Part } from "./part.js";
 
@@ -561,10 +561,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       rounds: state.rounds,
       results: [...results.values()],
     };
-    const url = URL.createObjectURL(new Blob([JSON.stringify(report, null, 1)], { type: "application/json" }));
-    const link = h("a", { href: url, download: "tenfold-bench.json" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
+    saveFile("tenfold-bench.json", JSON.stringify(report, null, 1), "application/json");
   }
 
   apply();

@@ -15,6 +15,7 @@ interface Entry {
 const PARTS: readonly Entry[] = [
   { id: "decompose", title: "Decompose", load: async () => (await import("./decompose.js")).part },
   { id: "train", title: "Train", load: async () => (await import("./train.js")).part },
+  { id: "compress", title: "Compress", load: async () => (await import("./compress.js")).part },
   { id: "kernels", title: "Kernels", load: async () => (await import("./kernels.js")).part },
 ];
 

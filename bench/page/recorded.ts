@@ -1,8 +1,11 @@
 /**
- * Results of Decompose and Train that are shown where there is no WebGPU: files in recorded/, made by
+ * Results of Decompose, Train and Compress that are shown where there is no WebGPU: files in recorded/, made by
  * `node bench/page/record.mjs` on a machine that has some.
  */
 import { type PackedArray, pack, unpack } from "../../src/experiments/report/data.js";
+import type { Epoch } from "../../src/index.js";
+import type { Shown } from "./compress.js";
+import type { Figures } from "./compression.js";
 import type { Decomposed } from "./decomposition.js";
 import type { Trained, TrainedNetwork } from "./training.js";
 
@@ -21,6 +24,14 @@ export interface RecordedTraining extends Recorded {
   networks: TrainedNetwork[];
   relativeError: number;
   images: Trained["images"];
+}
+
+/** with the held-out images' classes as digits side by side */
+type PackedFigures = Omit<Figures, "predictions"> & { predictions: string };
+
+export interface RecordedCompression extends Recorded {
+  shown: Omit<Shown, "before" | "after"> & { before: PackedFigures; after: PackedFigures };
+  curve: Epoch[];
 }
 
 const now = (): string => new Date().toISOString().slice(0, 10);
@@ -57,13 +68,14 @@ export async function recordedDecomposition(): Promise<(Recorded & { result: Dec
   return { ...found, result: { ...found.result, loadings, basis, mean: null } };
 }
 
+const short = (value: number | undefined): number => Number((value ?? 0).toFixed(4));
+
 export function packTraining(
   adapter: string,
   state: Record<string, string>,
   networks: readonly TrainedNetwork[],
   { relativeError, images }: Pick<Trained, "relativeError" | "images">,
 ): RecordedTraining {
-  const short = (value: number | undefined): number => Number((value ?? 0).toFixed(4));
   const brief = networks.map((network) => ({
     ...network,
     curve: network.curve.map(({ epoch, loss, accuracy, validationAccuracy }) => ({
@@ -77,6 +89,45 @@ export function packTraining(
 }
 
 export const recordedTraining = (): Promise<RecordedTraining | null> => load<RecordedTraining>("train");
+
+export function packCompression(
+  adapter: string,
+  state: Record<string, string>,
+  { before, after, ...shown }: Shown,
+  curve: readonly Epoch[],
+): RecordedCompression {
+  const brief = (figures: Figures): PackedFigures => ({
+    ...figures,
+    predictions: Array.from(figures.predictions).join(""),
+  });
+  return {
+    adapter,
+    date: now(),
+    state,
+    shown: { ...shown, before: brief(before), after: brief(after) },
+    curve: curve.map((epoch) => {
+      const { loss, accuracy, validationLoss, validationAccuracy } = epoch;
+      return {
+        epoch: epoch.epoch,
+        loss: short(loss),
+        accuracy: short(accuracy),
+        validationLoss: short(validationLoss),
+        validationAccuracy: short(validationAccuracy),
+      };
+    }),
+  };
+}
+
+export async function recordedCompression(): Promise<(Recorded & { shown: Shown; curve: Epoch[] }) | null> {
+  const found = await load<RecordedCompression>("compress");
+  if (!found) return null;
+  const { before, after } = found.shown;
+  const whole = (figures: PackedFigures): Figures => ({
+    ...figures,
+    predictions: [...figures.predictions].map(Number),
+  });
+  return { ...found, shown: { ...found.shown, before: whole(before), after: whole(after) } };
+}
 
 /** Where nothing can be computed, there is nothing to set either. */
 export function disable(container: ParentNode): void {

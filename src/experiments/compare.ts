@@ -13,6 +13,7 @@ import {
   loadModel,
   Sequential,
   saveModel,
+  type TrainOptions,
   train,
 } from "../nn/index.js";
 import { copy, unpackBytes } from "../ops/index.js";
@@ -100,20 +101,21 @@ export interface Comparison {
 const BATCHES = [1, 100];
 const BATCH = 100;
 
-/** A network's samples: one grey image each, in bytes. */
+/** A LeNet's samples: one grey image each, in bytes. The tensors are the caller's to destroy. */
+export const uploadDigits = (engine: Engine, images: Uint8Array, labels: ArrayLike<number>): Dataset => ({
+  inputs: engine.tensor([labels.length, ...LENET_SHAPE], images),
+  labels: engine.tensor([labels.length], Uint32Array.from(labels), { dtype: "u32" }),
+});
+
 function datasets(engine: Engine, source: Digits, most: number) {
-  const upload = (images: Uint8Array, labels: ArrayLike<number>): Dataset => ({
-    inputs: engine.tensor([labels.length, ...LENET_SHAPE], images),
-    labels: engine.tensor([labels.length], Uint32Array.from(labels), { dtype: "u32" }),
-  });
   const { images, labels } = selectDigits(source.images, source.labels, ALL_DIGITS);
   const part = (start: number, stop: number): Dataset =>
-    upload(images.subarray(start * PIXELS, stop * PIXELS), labels.subarray(start, stop));
+    uploadDigits(engine, images.subarray(start * PIXELS, stop * PIXELS), labels.subarray(start, stop));
   // t10k where there is one; else the last fifth, as in the study
   if (source.testImages && source.testLabels)
     return {
       train: part(0, Math.min(most, labels.length)),
-      test: upload(source.testImages, source.testLabels),
+      test: uploadDigits(engine, source.testImages, source.testLabels),
     };
   const split = splitDigits(labels.length);
   return { train: part(0, Math.min(most, split.train[1])), test: part(...split.test) };
@@ -134,19 +136,24 @@ const spread = (values: number[]): Spread => {
 const rootMeanSquare = (values: readonly number[]): number =>
   values.length ? Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) : 0;
 
-/** Adam, then a tenth of its rate for the last third: what a constant rate keeps moving settles. */
-async function fit(
+/** of a compressed network's fine-tuning */
+export const TUNING_RATE = 1e-3;
+
+/**
+ * Adam, then a tenth of its rate for the last third: what a constant rate keeps moving settles. Throws where it is aborted;
+ * the network keeps what it has learnt.
+ */
+export async function fit(
   model: Sequential,
   dataset: Dataset,
   options: {
     epochs: number;
     rate: number;
     seed: number;
-    signal?: AbortSignal | undefined;
     onEpoch?: (epoch: Epoch) => void;
-  },
+  } & Pick<TrainOptions, "signal" | "validation" | "submitWork" | "onProgress">,
 ): Promise<Epoch[]> {
-  const { epochs, rate, seed, signal, onEpoch } = options;
+  const { epochs, rate, seed, signal, onEpoch, onProgress, ...others } = options;
   const last = Math.floor(epochs / 3);
   const curve: Epoch[] = [];
   for (const [count, at] of [
@@ -154,12 +161,15 @@ async function fit(
     [last, rate / 10],
   ] as const) {
     if (!count) continue;
+    const before = curve.length;
     await train(model, dataset, {
       epochs: count,
       batchSize: BATCH,
       optimiser: adam({ rate: at }),
       seed: seed + curve.length,
       signal,
+      ...others,
+      onProgress: (done) => onProgress?.(before + done),
       onEpoch(epoch) {
         curve.push({ ...epoch, epoch: curve.length + 1 });
         onEpoch?.(curve.at(-1)!);
@@ -317,7 +327,7 @@ export async function compareMethods(
             }
             const tuned = await fit(model, training, {
               epochs,
-              rate: 1e-3,
+              rate: TUNING_RATE,
               seed: seed + 100 * run,
               signal,
               onEpoch: ({ epoch, accuracy: found }) =>

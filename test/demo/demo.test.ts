@@ -1,159 +1,30 @@
 /** The demo page in a real browser on the software adapter: `vitest run --mode demo`, a step of its own in test/run.mjs. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { Browser, Page } from "puppeteer";
-import { build } from "vite";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { wgsl } from "../../shaders/loader.js";
-import { launch, type Served, serve } from "../browser/launch.js";
-import type { expected as Expected } from "./expected.js";
+import { describe, expect, it } from "vitest";
+import {
+  again,
+  catchDownload,
+  choose,
+  ends,
+  expected,
+  expectForEveryone,
+  folder,
+  loaded,
+  memory,
+  open,
+  page,
+  press,
+  runs,
+  says,
+  set,
+  settled,
+  status,
+  visit,
+} from "./page.js";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const folder = mkdtempSync(join(tmpdir(), "tenfold-demo-"));
-const problems: string[] = [];
-let browser: Browser;
-let served: Served;
-let page: Page;
-/** files that the page asked for */
-const loaded = new Set<string>();
-/** milliseconds of every task over 50 */
-const longTasks: string[] = [];
-
-declare global {
-  interface Window {
-    longTasks: number[];
-    axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };
-  }
-}
-
-beforeAll(async () => {
-  await build({ configFile: "bench/page/vite.config.ts", logLevel: "error", build: { outDir: folder } });
-  // what the page's numbers are held against: the library by itself, in the same browser
-  await build({
-    configFile: false,
-    logLevel: "error",
-    plugins: [wgsl()],
-    build: {
-      outDir: folder,
-      emptyOutDir: false,
-      target: "es2022",
-      lib: { entry: "test/demo/expected.ts", formats: ["es"], fileName: () => "expected.js" },
-    },
-  });
-  served = await serve(folder);
-  browser = await launch();
-  page = await open();
-});
-afterAll(async () => {
-  await browser?.close();
-  await served?.close();
-  rmSync(folder, { recursive: true, force: true });
-  console.log(longTasks.length ? `tasks over 50 ms: ${longTasks.join(", ")}` : "no task over 50 ms");
-});
-
-// neither error nor warning in the console, and no request to another host
-afterEach(() => expect(problems.splice(0)).toEqual([]));
-
-async function open(): Promise<Page> {
-  const opened = await browser.newPage();
-  opened.on("console", (message) => {
-    if (["error", "warn"].includes(message.type())) problems.push(message.text());
-  });
-  opened.on("pageerror", (error) => problems.push(String(error)));
-  opened.on("response", (response) => {
-    const url = response.url();
-    if (!url.startsWith(served.url)) {
-      if (/^https?:/.test(url)) problems.push(`asks for ${url}`);
-      return;
-    }
-    loaded.add(url.slice(served.url.length).split("#")[0] || "index.html");
-  });
-  await opened.evaluateOnNewDocument(() => {
-    window.longTasks = [];
-    const observer = new PerformanceObserver((list) => {
-      for (const { duration } of list.getEntries()) window.longTasks.push(duration);
-    });
-    observer.observe({ type: "longtask" });
-  });
-  return opened;
-}
-
-/** Goes there in the page that is open, or loads it. */
-async function visit(hash: string, on = page): Promise<void> {
-  await on.goto("about:blank");
-  await on.goto(`${served.url}#${hash}`);
-}
-
-const state = (on = page): Promise<string> =>
-  on.$eval(".runner", (element) => (element as HTMLElement).dataset.state ?? "");
-const status = (on = page): Promise<string> => on.$eval(".runner .status", (element) => element.textContent ?? "");
-
-/** Waits for the run to end in this way; notes what long tasks there were. */
-async function ends(how = "done", on = page): Promise<void> {
-  await on.waitForSelector(".runner[data-state=done], .runner[data-state=failed], .runner[data-state=stopped]", {
-    timeout: 120_000,
-  });
-  expect(`${await state(on)}: ${await status(on)}`).toMatch(new RegExp(`^${how}: `));
-  await noteLongTasks(on);
-}
-async function noteLongTasks(on = page): Promise<void> {
-  const part = await on.evaluate(() => location.hash.slice(1).split("?")[0] ?? "");
-  const found = await on.evaluate(() => window.longTasks.splice(0));
-  longTasks.push(...found.map((ms) => `${part} ${Math.round(ms)}`));
-}
-/** Waits for the status line to say this. */
-const says = (pattern: RegExp) =>
-  page.waitForFunction(
-    (source) => new RegExp(source).test(document.querySelector(".runner .status")?.textContent ?? ""),
-    { timeout: 60_000 },
-    pattern.source,
-  );
-/** Presses Run and waits for the end of that run. */
-async function again(): Promise<void> {
-  const ended = () => page.$eval(".runner", (element) => Number((element as HTMLElement).dataset.ended ?? 0));
-  const before = await ended();
-  await press("Run");
-  await page.waitForFunction(
-    (count) => Number(document.querySelector<HTMLElement>(".runner")?.dataset.ended) > count,
-    { timeout: 120_000 },
-    before,
-  );
-  await ends();
-}
-const runs = (on = page) => on.waitForSelector(".runner[data-state=running]", { timeout: 20_000 });
-const memory = (on = page) => on.evaluate(() => window.demo.engine!.memory());
 const error = (): Promise<number> => page.$eval("#facts", (element) => Number((element as HTMLElement).dataset.error));
-const expected = <K extends keyof typeof Expected>(
-  name: K,
-  ...args: Parameters<(typeof Expected)[K]>
-): Promise<Awaited<ReturnType<(typeof Expected)[K]>>> => {
-  // as text: the test runner would rewrite the import
-  const call = `import("${served.url}expected.js").then(({ expected }) => expected.${name}(...${JSON.stringify(args)}))`;
-  return page.evaluate(call) as Promise<Awaited<ReturnType<(typeof Expected)[K]>>>;
-};
-
-/** Chooses in a select by its label's text. */
-async function choose(label: string, value: string): Promise<void> {
-  const select = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//select)`);
-  await select!.select(value);
-}
-/** Sets a slider or a number and lets go of it. */
-async function set(label: string, value: number): Promise<void> {
-  const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
-  await input!.evaluate((element, given) => {
-    (element as HTMLInputElement).value = String(given);
-    element.dispatchEvent(new Event("input", { bubbles: true }));
-    element.dispatchEvent(new Event("change", { bubbles: true }));
-  }, value);
-}
-const press = async (text: string): Promise<void> => {
-  const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}"])`);
-  await button!.evaluate((element) => (element as HTMLButtonElement).click());
-};
-const settled = () => new Promise((resolve) => setTimeout(resolve, 300));
 
 describe("the first load", () => {
   it("is small, and asks no other host", async () => {
@@ -165,6 +36,7 @@ describe("the first load", () => {
     const digits = readFileSync(join(folder, "digits.bin")).length / 1000;
     console.log(`first load: ${total.toFixed(0)} kB gzip, digits ${digits.toFixed(0)} kB`);
     expect(first.length).toBeGreaterThan(3);
+    expect(first.filter((name) => name.endsWith(".safetensors"))).toEqual([]);
     expect(total).toBeLessThan(300);
     expect(digits).toBeLessThan(2000);
   });
@@ -372,15 +244,9 @@ describe("Kernels", () => {
     for (const [how, ms] of rows) expect([how, Number(ms) > 0]).toEqual(["measured", true]);
     expect(await page.$eval("#choices", (element) => element.textContent)).toMatch(/GFLOP\/s.*In force: matmul “.+”/);
     expect(await page.$eval("#part-kernels", (part) => part.textContent)).toContain("maxStorageBufferBindingSize");
-    await page.evaluate(() => {
-      URL.createObjectURL = (blob) => {
-        void (blob as Blob).text().then((text) => ((window as { saved?: string }).saved = text));
-        return "#saved";
-      };
-    });
+    const saving = await catchDownload();
     await press("Download JSON");
-    await page.waitForFunction(() => "saved" in window);
-    const saved = JSON.parse(await page.evaluate(() => (window as { saved?: string }).saved!));
+    const saved = JSON.parse(new TextDecoder().decode(await saving()));
     expect(saved.results.map((result: { name: string }) => result.name).sort()).toEqual([...wanted].sort());
     expect(saved.probes.flops).toBeGreaterThan(0);
   });
@@ -496,21 +362,7 @@ describe("for everyone", () => {
       await page.waitForSelector(".runner");
       if (!hash.startsWith("kernels")) await ends();
       await settled();
-      await page.evaluate(axe);
-      for (const theme of ["light", "dark"]) {
-        await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-        await page.waitForSelector(`html[data-theme=${theme}]`);
-        const { violations } = await page.evaluate(() => window.axe.run());
-        const told = violations.flatMap(({ id, nodes }) =>
-          nodes.map((node) => `${id}: ${node.html}\n${node.failureSummary}`),
-        );
-        expect(told).toEqual([]);
-      }
-      for (const width of [360, 768, 1280]) {
-        await page.setViewport({ width, height: 800 });
-        await settled();
-        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
-      }
+      await expectForEveryone();
     },
   );
 

@@ -1,16 +1,20 @@
 /** What the library gives by itself for what the demo page shows; runs in the page, on an engine of its own. */
 import {
   adam,
+  type CompressedLayer,
+  CompressionPlan,
   cpALS,
   Dropout,
   Engine,
   evaluate,
   Linear,
+  loadModel,
   Sequential,
   sgd,
   type Tensor,
   train,
   tuckerHOOI,
+  unpackBytes,
 } from "../../src/index.js";
 
 interface Chosen {
@@ -20,11 +24,16 @@ interface Chosen {
   rank: number;
 }
 
-/** Pixels / 255 of the chosen digits, in order. */
-async function images({ first, digits }: Chosen): Promise<{ pixels: Float32Array; classes: Uint32Array }> {
+/** The digits' file: a count, labels, pixels. */
+async function digitBytes(): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch("digits.bin");
   const inflated = response.body!.pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
+  return new Uint8Array(await new Response(inflated).arrayBuffer());
+}
+
+/** Pixels / 255 of the chosen digits, in order. */
+async function images({ first, digits }: Chosen): Promise<{ pixels: Float32Array; classes: Uint32Array }> {
+  const bytes = await digitBytes();
   const count = new DataView(bytes.buffer).getUint32(0, true);
   const classes: number[] = [];
   const pixels: number[] = [];
@@ -35,6 +44,30 @@ async function images({ first, digits }: Chosen): Promise<{ pixels: Float32Array
     for (let k = 0; k < 784; k++) pixels.push(bytes[4 + count + 784 * i + k]! / 255);
   }
   return { pixels: Float32Array.from(pixels), classes: Uint32Array.from(classes) };
+}
+
+/** Images of the study's order as `tenfold compare` takes them: the first 7,000 to train on, the last 2,000 held out. */
+async function lenetDigits(engine: Engine) {
+  const bytes = await digitBytes();
+  const part = (start: number, stop: number) => ({
+    inputs: engine.tensor([stop - start, 1, 28, 28], bytes.slice(10_004 + 784 * start, 10_004 + 784 * stop)),
+    labels: engine.tensor([stop - start], Uint32Array.from(bytes.subarray(4 + start, 4 + stop))),
+  });
+  return { train: part(0, 7000), test: part(8000, 10_000) };
+}
+
+const fetched = async (file: string): Promise<Uint8Array> => new Uint8Array(await (await fetch(file)).arrayBuffer());
+
+/** What is compared of a network. */
+interface Sizes {
+  weights: number;
+  multiplications: number;
+  accuracy: number;
+}
+
+async function sizesOf(model: Sequential, test: { inputs: Tensor; labels: Tensor }): Promise<Sizes> {
+  const multiplications = model.counts().reduce((sum, layer) => sum + layer.multiplications, 0);
+  return { weights: model.parameterCount, multiplications, accuracy: (await evaluate(model, test)).accuracy };
 }
 
 async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
@@ -162,5 +195,52 @@ export const expected = {
         loadings: await accuracy((name) => loadings[name]!, hidden, false),
         pixels: await accuracy((name) => parts[name].images.reshape([-1, 784]), fullHidden, true),
       };
+    }),
+
+  /** Networks of one plan, the one as it is first; each is fine-tuned where epochs are asked for. */
+  compression: (settings: {
+    file: string;
+    method: string;
+    targets: readonly { cost: "weights" | "multiplications"; ratio: number }[];
+    tune?: { epochs: number; images: number };
+  }): Promise<{ before: Sizes; after: (Sizes & { ranks: string[]; kept: boolean[]; tuned?: number })[] }> =>
+    withEngine(async (engine) => {
+      const { file, method, targets, tune } = settings;
+      const { train: training, test } = await lenetDigits(engine);
+      const model = await loadModel(engine, await fetched(file));
+      const calibration = engine.tensor([256, 1, 28, 28]);
+      await engine.run((s) => void unpackBytes(s, training.inputs.rows(0, 256), { out: calibration }));
+      const plan = await CompressionPlan.create(model, { method, calibration, seed: 1 });
+      const after = [];
+      for (const target of targets) {
+        const found = await plan.select(target);
+        const weighty = found.layers.filter((layer: CompressedLayer) => layer.weights[0] > 0);
+        const own = {
+          ...(await sizesOf(found.model, test)),
+          ranks: weighty.map(({ ranks }) => ranks.join()),
+          kept: weighty.map(({ kept }) => kept !== ""),
+        };
+        if (!tune) {
+          after.push(own);
+          continue;
+        }
+        const { images: most, epochs } = tune;
+        const part = { inputs: training.inputs.rows(0, most), labels: training.labels.rows(0, most) };
+        const last = Math.floor(epochs / 3);
+        const run = (count: number, rate: number, seed: number) =>
+          train(found.model, part, { epochs: count, batchSize: 100, optimiser: adam({ rate }), seed });
+        await run(epochs - last, 1e-3, 1);
+        if (last) await run(last, 1e-4, 1 + epochs - last);
+        after.push({ ...own, tuned: (await evaluate(found.model, test)).accuracy });
+      }
+      return { before: await sizesOf(model, test), after };
+    }),
+
+  /** What a downloaded network is, given as base64. */
+  loaded: (file: string): Promise<Sizes & { layers: string[] }> =>
+    withEngine(async (engine) => {
+      const { test } = await lenetDigits(engine);
+      const model = await loadModel(engine, await fetched(`data:application/octet-stream;base64,${file}`));
+      return { ...(await sizesOf(model, test)), layers: model.layers.map(({ name }) => name) };
     }),
 };

@@ -1,5 +1,6 @@
-/** Figures of a decomposition and of networks on it, for the report and for the demo page: data in, elements out. */
+/** Figures of a decomposition, of networks on it and of compressed networks, for the report and for the demo page: data in, elements out. */
 import * as Plot from "@observablehq/plot";
+import type { CompressedLayer } from "../../compress/index.js";
 import {
   type Chart,
   CLASS_COLOURS,
@@ -173,6 +174,59 @@ export function accuracyChart(
       }),
     label,
   );
+}
+
+export type LayerMeasure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";
+
+/** of a layer as it was and as it is; null where its time was not measured, for it was left alone */
+function measured(layer: CompressedLayer, which: LayerMeasure): readonly [number, number] | null {
+  if (which === "weights" || which === "multiplications") return layer[which];
+  const found = layer.times?.find(({ batch }) => which.endsWith(` ${batch}`));
+  return found ? [found.before, found.after] : null;
+}
+
+/** A compressed network's layers, each with a bar before and one after. */
+export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasure, width: number): Element {
+  const bars = layers
+    .filter(({ weights }) => weights[0] > 0)
+    .flatMap((layer) => {
+      const values = measured(layer, which);
+      if (!values) return [];
+      const [weights, multiplications] = [layer.weights, layer.multiplications].map(
+        ([before, after]) => before / after,
+      );
+      const tip = [
+        layer.name,
+        layer.kept || layer.compressed,
+        `output error ${layer.outputError.toFixed(3)}`,
+        `×${weights!.toPrecision(3)} fewer weights, ×${multiplications!.toPrecision(3)} fewer multiplications`,
+        ...(layer.times ?? []).map(
+          ({ batch, before, after }) => `×${(before / after).toPrecision(3)} faster at batch ${batch}`,
+        ),
+      ].join("\n");
+      const name = layer.name.replace(/,.*/, "");
+      return (["before", "after"] as const).map((state, at) => ({
+        layer: `${layer.index} ${name}`,
+        state,
+        value: values[at]!,
+        tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
+      }));
+    });
+  return Plot.plot({
+    width,
+    height: 56 + 52 * new Set(bars.map(({ layer }) => layer)).size,
+    marginLeft: 120,
+    marginBottom: 42,
+    style: chartStyle,
+    x: { label: which, tickFormat: "~s", grid: true },
+    y: { axis: null, domain: ["before", "after"] },
+    fy: { label: null, padding: 0.2 },
+    color: { legend: true, domain: ["before", "after"], range: ["#9a9a9a", "#0072b2"] },
+    marks: [
+      Plot.barX(bars, { x: "value", y: "state", fy: "layer", fill: "state" }),
+      Plot.tip(bars, Plot.pointerY({ x: "value", y: "state", fy: "layer", title: "tip" })),
+    ],
+  });
 }
 
 /** Loadings of some images, one dot each. */

@@ -1,6 +1,7 @@
 /** The page of `tenfold compare`: every method on one network, by weights, multiplications and time. */
 import * as Plot from "@observablehq/plot";
 import type { CompareRow } from "../compare.js";
+import { type LayerMeasure, layerBars } from "./charts.js";
 import type { ComparisonData } from "./data.js";
 import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot } from "./elements.js";
 
@@ -146,61 +147,11 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   );
 }
 
-type Measure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";
-
-/** of a layer as it was and as it is; null where its time was not measured, for it was left alone */
-function measured(layer: CompareRow["layers"][0], which: Measure): readonly [number, number] | null {
-  if (which === "weights" || which === "multiplications") return layer[which];
-  const found = layer.times?.find(({ batch }) => which.endsWith(` ${batch}`));
-  return found ? [found.before, found.after] : null;
-}
-
 function layers({ rows }: ComparisonData): HTMLElement {
   const factorised = rows.filter((row) => row.layers.length > 0);
   let row = factorised[0]!;
-  let which: Measure = "weights";
-  const chart = plot((width) => {
-    const bars = row.layers
-      .filter(({ weights }) => weights[0] > 0)
-      .flatMap((layer) => {
-        const values = measured(layer, which);
-        if (!values) return [];
-        const [weights, multiplications] = [layer.weights, layer.multiplications].map(
-          ([before, after]) => before / after,
-        );
-        const tip = [
-          layer.name,
-          layer.kept || layer.compressed,
-          `output error ${layer.outputError.toFixed(3)}`,
-          `×${weights!.toPrecision(3)} fewer weights, ×${multiplications!.toPrecision(3)} fewer multiplications`,
-          ...(layer.times ?? []).map(
-            ({ batch, before, after }) => `×${(before / after).toPrecision(3)} faster at batch ${batch}`,
-          ),
-        ].join("\n");
-        const name = layer.name.replace(/,.*/, "");
-        return (["before", "after"] as const).map((state, at) => ({
-          layer: `${layer.index} ${name}`,
-          state,
-          value: values[at]!,
-          tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
-        }));
-      });
-    return Plot.plot({
-      width,
-      height: 56 + 52 * new Set(bars.map(({ layer }) => layer)).size,
-      marginLeft: 120,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: which, tickFormat: "~s", grid: true },
-      y: { axis: null, domain: ["before", "after"] },
-      fy: { label: null, padding: 0.2 },
-      color: { legend: true, domain: ["before", "after"], range: ["#9a9a9a", "#0072b2"] },
-      marks: [
-        Plot.barX(bars, { x: "value", y: "state", fy: "layer", fill: "state" }),
-        Plot.tip(bars, Plot.pointerY({ x: "value", y: "state", fy: "layer", title: "tip" })),
-      ],
-    });
-  }, "Weights of every layer before and after");
+  let which: LayerMeasure = "weights";
+  const chart = plot((width) => layerBars(row.layers, which, width), "Weights of every layer before and after");
   const curve = plot(
     (width) =>
       Plot.plot({

@@ -1,0 +1,305 @@
+/** The part Compress of the demo page: `vitest run --mode demo test/demo/compress`. */
+import { describe, expect, it } from "vitest";
+import {
+  again,
+  catchDownload,
+  choose,
+  ends,
+  expected,
+  expectForEveryone,
+  loaded,
+  memory,
+  open,
+  page,
+  press,
+  says,
+  set,
+  settled,
+  status,
+  visit,
+} from "./page.js";
+
+const tunerState = (): Promise<string> => page.$eval("#tuner", (one) => (one as HTMLElement).dataset.state ?? "");
+const tunerStatus = (): Promise<string> => page.$eval("#tuner .status", (one) => one.textContent ?? "");
+async function tunerEnds(how: string): Promise<void> {
+  await page.waitForSelector("#tuner:not([data-state=running], [data-state=idle])", { timeout: 150_000 });
+  expect(`${await tunerState()}: ${await tunerStatus()}`).toMatch(new RegExp(`^${how}: `));
+}
+/** Presses Fine-tune and waits for its end. */
+async function tuned(how = "done"): Promise<void> {
+  await page.$eval("#tuner", (one) => one.setAttribute("data-state", "idle"));
+  await press("Fine-tune");
+  await tunerEnds(how);
+}
+
+type When = "before" | "after";
+type Figure = "weights" | "multiplications" | "accuracy" | "ms";
+const figure = (when: When, name: Figure): Promise<number> =>
+  page.$eval(
+    "#facts",
+    (facts, attribute) => Number(facts.getAttribute(attribute) || Number.NaN),
+    `data-${when}-${name}`,
+  );
+const figures = async (when: When) => ({
+  weights: await figure(when, "weights"),
+  multiplications: await figure(when, "multiplications"),
+  accuracy: await figure(when, "accuracy"),
+});
+/** Ranks by layer, as they are shown, and whether a layer stays. */
+const rows = () =>
+  page.$$eval(".layers tbody tr", (found) =>
+    found.map((row) => ({
+      ranks: (row as HTMLElement).dataset.ranks ?? "",
+      kept: row.lastElementChild!.textContent!.startsWith("stays: "),
+    })),
+  );
+const network = (): string => {
+  const file = [...loaded].find((name) => name.endsWith(".safetensors"));
+  if (!file) throw new Error(`no network among ${[...loaded].join(", ")}`);
+  return file;
+};
+
+describe("Compress", () => {
+  it("loads the network when it is opened, not before", async () => {
+    await visit("decompose?images=400&rank=3");
+    await ends();
+    expect([...loaded].filter((name) => /compress|safetensors/.test(name))).toEqual([]);
+    await page.click("nav a[href^='#compress']");
+    await page.waitForSelector("#part-compress .runner");
+    await says(/^Decomposing/);
+    expect(network()).toMatch(/lenet/);
+    await press("Stop");
+    await ends("stopped");
+  });
+
+  it.each([
+    ["svd", "weights", [4, 9.5], null],
+    ["tucker2", "multiplications", [3, 16], { epochs: 3, images: 400 }],
+    ["jaderberg2", "multiplications", [2.5], null],
+  ] as const)("%s tells the library's numbers, the slider's too", async (method, cost, ratios, tune) => {
+    await visit(
+      `compress?method=${method}&ratio=${ratios[0]}${tune ? `&epochs=${tune.epochs}&images=${tune.images}` : ""}`,
+    );
+    await ends();
+    const targets = ratios.map((ratio) => ({ cost, ratio }));
+    const found = await expected("compression", { file: network(), method, targets, ...(tune && { tune }) });
+    expect(await figures("before")).toEqual(found.before);
+    expect(found.before).toEqual({ weights: 61706, multiplications: 416520, accuracy: 0.9765 });
+    for (const [index, ratio] of ratios.entries()) {
+      if (index > 0) {
+        const words: string[] = [];
+        await page.exposeFunction("heard", (text: string) => words.push(text));
+        await page.evaluate(() => {
+          const line = document.querySelector(".runner .status")!;
+          const { heard } = window as unknown as { heard: (text: string) => void };
+          new MutationObserver(() => heard(line.textContent ?? "")).observe(line, { childList: true });
+        });
+        await set("Target", ratio);
+        await page.waitForFunction(
+          (target) => document.querySelector("#facts")!.textContent!.includes(`÷ ${target} `),
+          { timeout: 60_000 },
+          ratio,
+        );
+        await ends();
+        // one plan serves every target
+        expect(words.filter((text) => text.startsWith("Decomposing"))).toEqual([]);
+        await page.removeExposedFunction("heard");
+      }
+      const { ranks, kept, tuned: after, ...sizes } = found.after[index]!;
+      expect(await rows()).toEqual(ranks.map((each, at) => ({ ranks: each, kept: kept[at] })));
+      expect(await figures("after")).toEqual(sizes);
+      expect([await figure("before", "ms"), await figure("after", "ms")].every((ms) => ms > 0)).toBe(true);
+      const told = await page.$eval("#part-compress", (part) => part.textContent ?? "");
+      const [, lost, gained] = /images (\d+) were read right before and are wrong now; (\d+) the other/.exec(
+        told.replaceAll(",", ""),
+      )!;
+      expect((Number(lost) - Number(gained)) / 2000).toBeCloseTo(found.before.accuracy - sizes.accuracy, 6);
+      if (after === undefined) continue;
+      await tuned();
+      expect(await figure("after", "accuracy")).toBe(after);
+      expect(await page.$eval("#tuned", (line) => line.textContent)).toMatch(/^After 3 epochs: /);
+      // bars of both kinds, curves of both kinds
+      await settled();
+      const drawn = await page.$$eval("#part-compress .plot", (all) =>
+        all.map((one) => one.querySelector("svg") !== null),
+      );
+      expect(drawn).toEqual([true, true, true, true]);
+    }
+  });
+
+  it("says where a target is out of reach", async () => {
+    await visit("compress?method=svd&cost=multiplications&ratio=8");
+    await ends();
+    expect(await status()).toMatch(
+      /^SVD .+ cannot reach ÷ 8 multiplications here; this is within 5 % of the least it can do\./,
+    );
+  });
+
+  it("marks what was lost: pages of digits, with each network's answer", async () => {
+    const shownDigits = () =>
+      page.$$eval(".taken figure", (all) =>
+        all.map((one) => [
+          one.querySelector("canvas")!.getAttribute("aria-label")!.slice(2),
+          ...[...one.querySelectorAll("figcaption > span")].map((span) => span.textContent!),
+        ]),
+      );
+    const lost = await shownDigits();
+    expect(lost.length).toBeGreaterThan(0);
+    for (const [label, was, is] of lost) {
+      expect(was).toBe(`LeNet ${label}`);
+      expect(is).toMatch(/^now \d ✗$/);
+      expect(is).not.toContain(` ${label} `);
+    }
+    await choose("Show", "all");
+    const first = await shownDigits();
+    expect(first.length).toBe(24);
+    await press("next ›");
+    expect(await shownDigits()).not.toEqual(first);
+    await press("‹ before");
+    expect(await shownDigits()).toEqual(first);
+  });
+
+  it("downloads a file that loads as the same network, tuned or not", async () => {
+    for (const tune of [false, true]) {
+      if (tune) {
+        await set("Epochs", 1);
+        await page.evaluate(() => {
+          history.replaceState(null, "", location.hash.replace(/&images=\d+|$/, "&images=300"));
+          dispatchEvent(new PopStateEvent("popstate"));
+        });
+        const before = await figure("after", "accuracy");
+        await tuned();
+        expect(await figure("after", "accuracy")).not.toBe(before);
+      }
+      const saving = await catchDownload();
+      await press("Download the network");
+      const found = await expected("loaded", Buffer.from(await saving()).toString("base64"));
+      const { layers, ...sizes } = found;
+      expect(sizes).toEqual(await figures("after"));
+      expect(layers[5]).toMatch(/^SVD 400→\d+→120$/);
+    }
+  });
+
+  it("stops: while it plans, and within an epoch", async () => {
+    await visit("compress?method=cp&ratio=4");
+    await says(/^Decomposing/);
+    await press("Stop");
+    await ends("stopped");
+    expect(await page.$eval("#tuner button", (button) => (button as HTMLButtonElement).disabled)).toBe(true);
+    await visit("compress?method=svd&ratio=2&epochs=50");
+    await ends();
+    const { live } = await memory();
+    await press("Fine-tune");
+    await page.waitForFunction(() => /^Epoch 1 of 50/.test(document.querySelector("#tuner .status")!.textContent!), {
+      timeout: 60_000,
+    });
+    await press("Stop");
+    await tunerEnds("stopped");
+    expect(await tunerStatus()).toMatch(/^Stopped\. Accuracy 9\d\.\d\d % on held-out images/);
+    expect((await memory()).live).toBe(live);
+    // and for another part
+    await press("Fine-tune");
+    await page.waitForFunction(() => /^Epoch/.test(document.querySelector("#tuner .status")!.textContent!));
+    await page.click("nav a[href^='#kernels']");
+    await page.waitForSelector("#part-kernels .runner");
+    await page.evaluate(() => window.demo.leaving);
+    expect((await memory()).live).toBe(0);
+  });
+});
+
+describe("the URL of Compress", () => {
+  it("holds the state: Back and Forward go through it", async () => {
+    await visit("compress?method=svd&ratio=4");
+    await ends();
+    const target = () => page.$eval("#facts", (facts) => facts.textContent);
+    await set("Target", 8);
+    await page.waitForFunction(() => document.querySelector("#facts")!.textContent!.includes("÷ 8 weights"));
+    await ends();
+    await choose("Method", "jaderberg1");
+    await says(/^Decomposing/);
+    expect(await page.evaluate(() => location.hash)).toBe("#compress?method=jaderberg1&cost=multiplications&ratio=8");
+    await page.goBack();
+    await says(/^÷ /);
+    await ends();
+    expect(await target()).toContain("÷ 8 weights");
+    await page.goBack();
+    await page.waitForFunction(() => document.querySelector("#facts")!.textContent!.includes("÷ 4 weights"));
+    await page.goForward();
+    await page.waitForFunction(() => document.querySelector("#facts")!.textContent!.includes("÷ 8 weights"));
+    await ends();
+  });
+
+  it("takes nonsense for the nearest that makes sense", async () => {
+    await visit("compress?method=pca&cost=money&ratio=-3&epochs=1e9&images=x");
+    await says(/^Decomposing/);
+    expect(await page.$eval("#part-compress select", (select) => (select as HTMLSelectElement).value)).toBe("tucker2");
+    await press("Stop");
+    await ends("stopped");
+  });
+});
+
+describe("what can go wrong with Compress", () => {
+  it("a lost device: says so, and starts again", async () => {
+    await visit("compress?method=svd&ratio=4");
+    await says(/^Decomposing/);
+    await page.evaluate(() => window.demo.engine!.device.destroy());
+    await page.waitForSelector("#lost");
+    await ends("failed");
+    await press("Start again");
+    await page.waitForFunction(() => !document.querySelector("#lost"));
+    await ends();
+    // while tuning, and by the button itself
+    await press("Fine-tune");
+    await page.waitForFunction(() => /^Epoch/.test(document.querySelector("#tuner .status")!.textContent!));
+    await page.evaluate(() => window.demo.engine!.device.destroy());
+    await page.waitForSelector("#lost");
+    await tunerEnds("failed");
+    await again("Compress");
+    expect(await figure("after", "accuracy")).toBeGreaterThan(0.9);
+  });
+
+  it("no WebGPU: shows what was recorded", async () => {
+    const bare = await open();
+    await bare.evaluateOnNewDocument(() => {
+      delete (Navigator.prototype as { gpu?: unknown }).gpu;
+    });
+    await visit("compress", bare);
+    await bare.waitForSelector("#no-gpu");
+    await ends("done", bare);
+    expect(await status(bare)).toMatch(/^Recorded on .+, 20\d\d-/);
+    await bare.waitForSelector(".layers tbody tr");
+    await bare.waitForSelector(".taken figure");
+    await bare.waitForSelector(".plot svg");
+    await bare.close();
+  });
+});
+
+describe("Compress for everyone", () => {
+  it("axe finds nothing, light and dark, and it fits phones and tablets", async () => {
+    await visit("compress?method=svd&ratio=8&epochs=2&images=300");
+    await ends();
+    await tuned();
+    await settled();
+    await expectForEveryone();
+  });
+});
+
+describe("twenty runs of Compress", () => {
+  it("leave nothing behind", async () => {
+    const held: number[] = [];
+    await visit("compress?method=svd&ratio=4&epochs=1&images=100");
+    await ends();
+    for (let run = 0; run < 20; run++) {
+      await again("Compress");
+      if (run % 5 === 4) await tuned();
+      const { live, pooled } = await memory();
+      held.push(live + pooled);
+    }
+    // the pool settles in the first runs
+    expect(held.at(-1)).toBe(held[9]);
+    await page.click("nav a[href^='#kernels']");
+    await page.waitForSelector("#part-kernels .runner");
+    await page.evaluate(() => window.demo.leaving);
+    expect((await memory()).live).toBe(0);
+  });
+});

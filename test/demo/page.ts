@@ -1,0 +1,196 @@
+/**
+ * The demo page in a real browser on the software adapter, built and opened for the test file that imports this, and what
+ * its tests do with it.
+ */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "puppeteer";
+import { build } from "vite";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { wgsl } from "../../shaders/loader.js";
+import { launch, type Served, serve } from "../browser/launch.js";
+import type { expected as Expected } from "./expected.js";
+
+export const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+export const folder = mkdtempSync(join(tmpdir(), "tenfold-demo-"));
+const problems: string[] = [];
+let browser: Browser;
+export let served: Served;
+export let page: Page;
+/** files that the page asked for */
+export const loaded = new Set<string>();
+/** milliseconds of every task over 50 */
+const longTasks: string[] = [];
+
+declare global {
+  interface Window {
+    longTasks: number[];
+    axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };
+  }
+}
+
+beforeAll(async () => {
+  await build({ configFile: "bench/page/vite.config.ts", logLevel: "error", build: { outDir: folder } });
+  // what the page's numbers are held against: the library by itself, in the same browser
+  await build({
+    configFile: false,
+    logLevel: "error",
+    plugins: [wgsl()],
+    build: {
+      outDir: folder,
+      emptyOutDir: false,
+      target: "es2022",
+      lib: { entry: "test/demo/expected.ts", formats: ["es"], fileName: () => "expected.js" },
+    },
+  });
+  served = await serve(folder);
+  browser = await launch();
+  page = await open();
+});
+afterAll(async () => {
+  await browser?.close();
+  await served?.close();
+  rmSync(folder, { recursive: true, force: true });
+  console.log(longTasks.length ? `tasks over 50 ms: ${longTasks.join(", ")}` : "no task over 50 ms");
+});
+
+// neither error nor warning in the console, and no request to another host
+afterEach(() => expect(problems.splice(0)).toEqual([]));
+
+export async function open(): Promise<Page> {
+  const opened = await browser.newPage();
+  opened.on("console", (message) => {
+    if (["error", "warn"].includes(message.type())) problems.push(message.text());
+  });
+  opened.on("pageerror", (error) => problems.push(String(error)));
+  opened.on("response", (response) => {
+    const url = response.url();
+    if (!url.startsWith(served.url)) {
+      if (/^https?:/.test(url)) problems.push(`asks for ${url}`);
+      return;
+    }
+    loaded.add(url.slice(served.url.length).split("#")[0] || "index.html");
+  });
+  await opened.evaluateOnNewDocument(() => {
+    window.longTasks = [];
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) window.longTasks.push(duration);
+    });
+    observer.observe({ type: "longtask" });
+  });
+  return opened;
+}
+
+/** Goes there in the page that is open, or loads it. */
+export async function visit(hash: string, on = page): Promise<void> {
+  await on.goto("about:blank");
+  await on.goto(`${served.url}#${hash}`);
+}
+
+export const state = (on = page): Promise<string> =>
+  on.$eval(".runner", (element) => (element as HTMLElement).dataset.state ?? "");
+export const status = (on = page): Promise<string> =>
+  on.$eval(".runner .status", (element) => element.textContent ?? "");
+
+/** Waits for the run to end in this way; notes what long tasks there were. */
+export async function ends(how = "done", on = page): Promise<void> {
+  // the part's own, which comes first; another may have ended before
+  await on.waitForFunction(
+    () => /^(done|failed|stopped)$/.test(document.querySelector<HTMLElement>(".runner")?.dataset.state ?? ""),
+    { timeout: 120_000 },
+  );
+  expect(`${await state(on)}: ${await status(on)}`).toMatch(new RegExp(`^${how}: `));
+  await noteLongTasks(on);
+}
+export async function noteLongTasks(on = page): Promise<void> {
+  const part = await on.evaluate(() => location.hash.slice(1).split("?")[0] ?? "");
+  const found = await on.evaluate(() => window.longTasks.splice(0));
+  longTasks.push(...found.map((ms) => `${part} ${Math.round(ms)}`));
+}
+/** Waits for the status line to say this. */
+export const says = (pattern: RegExp) =>
+  page.waitForFunction(
+    (source) => new RegExp(source).test(document.querySelector(".runner .status")?.textContent ?? ""),
+    { timeout: 60_000 },
+    pattern.source,
+  );
+/** Presses Run, or what it is called there, and waits for the end of that run. */
+export async function again(name = "Run"): Promise<void> {
+  const ended = () => page.$eval(".runner", (element) => Number((element as HTMLElement).dataset.ended ?? 0));
+  const before = await ended();
+  await press(name);
+  await page.waitForFunction(
+    (count) => Number(document.querySelector<HTMLElement>(".runner")?.dataset.ended) > count,
+    { timeout: 120_000 },
+    before,
+  );
+  await ends();
+}
+export const runs = (on = page) => on.waitForSelector(".runner[data-state=running]", { timeout: 20_000 });
+export const memory = (on = page) => on.evaluate(() => window.demo.engine!.memory());
+export const expected = <K extends keyof typeof Expected>(
+  name: K,
+  ...args: Parameters<(typeof Expected)[K]>
+): Promise<Awaited<ReturnType<(typeof Expected)[K]>>> => {
+  // as text: the test runner would rewrite the import
+  const call = `import("${served.url}expected.js").then(({ expected }) => expected.${name}(...${JSON.stringify(args)}))`;
+  return page.evaluate(call) as Promise<Awaited<ReturnType<(typeof Expected)[K]>>>;
+};
+
+/** Chooses in a select by its label's text. */
+export async function choose(label: string, value: string): Promise<void> {
+  const select = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//select)`);
+  await select!.select(value);
+}
+/** Sets a slider or a number and lets go of it. */
+export async function set(label: string, value: number): Promise<void> {
+  const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
+  await input!.evaluate((element, given) => {
+    (element as HTMLInputElement).value = String(given);
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+  }, value);
+}
+export const press = async (text: string): Promise<void> => {
+  const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}"])`);
+  await button!.evaluate((element) => (element as HTMLButtonElement).click());
+};
+export const settled = () => new Promise((resolve) => setTimeout(resolve, 300));
+
+/** axe finds nothing in what is open, light and dark, and no width makes it wider than the screen. */
+export async function expectForEveryone(): Promise<void> {
+  await page.evaluate(axe);
+  for (const theme of ["light", "dark"]) {
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
+    await page.waitForSelector(`html[data-theme=${theme}]`);
+    const { violations } = await page.evaluate(() => window.axe.run());
+    const told = violations.flatMap(({ id, nodes }) =>
+      nodes.map((node) => `${id}: ${node.html}\n${node.failureSummary}`),
+    );
+    expect(told).toEqual([]);
+  }
+  for (const width of [360, 768, 1280]) {
+    await page.setViewport({ width, height: 800 });
+    await settled();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+  }
+}
+
+/** A page that keeps what it is told to save, as text of bytes, instead of asking where. */
+export async function catchDownload(): Promise<() => Promise<Uint8Array>> {
+  await page.evaluate(() => {
+    delete (window as { saved?: string }).saved;
+    URL.createObjectURL = (blob) => {
+      const reader = new FileReader();
+      reader.onload = () => ((window as { saved?: string }).saved = String(reader.result).replace(/^.*,/, ""));
+      reader.readAsDataURL(blob as Blob);
+      return "#saved";
+    };
+  });
+  return async () => {
+    await page.waitForFunction(() => "saved" in window);
+    return Buffer.from(await page.evaluate(() => (window as { saved?: string }).saved!), "base64");
+  };
+}
