@@ -63,7 +63,7 @@ function summary({ rows }: ComparisonData): HTMLElement {
       { class: "scroll", tabindex: "0", role: "region", "aria-label": "All methods" },
       h(
         "table",
-        {},
+        { class: "dense" },
         h(
           "thead",
           {},
