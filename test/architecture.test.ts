@@ -45,7 +45,10 @@ function importsOf(file: string, code: string): Imported[] {
   );
   return [...found].map(([, a, b, c]) => {
     const from = (a ?? b ?? c)!;
-    const path = from.startsWith(".") ? relative(root, resolve(dirname(join(root, file)), from)) : null;
+    // the bundler's `?url` asks for the file's address
+    const path = from.startsWith(".")
+      ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?url$/, "")))
+      : null;
     return { file, from, path };
   });
 }

@@ -456,7 +456,7 @@ function mount(container: HTMLElement, context: Context, query: URLSearchParams)
       if (!was && is) of.gained.push(index);
       if (!was && !is) of.both.push(index);
     });
-    told.textContent = `Of ${count(labels.length)} held-out images ${count(of.lost.length)} were read right before and are wrong now; ${count(of.gained.length)} the other way round; ${count(of.both.length)} were wrong and are.`;
+    told.textContent = `Of ${count(labels.length)} held-out images ${count(of.lost.length)} were read right before and are wrong now; ${count(of.gained.length)} the other way round; both networks are wrong on ${count(of.both.length)}.`;
     const found = of[which];
     at = Math.max(0, Math.min(at, Math.floor((found.length - 1) / PAGE) * PAGE));
     const part = found.slice(at, at + PAGE);
