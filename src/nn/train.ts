@@ -92,7 +92,7 @@ function assertDataset(name: string, model: Sequential, { inputs, labels }: Data
 /**
  * Trains a network on a dataset that stays on the GPU. A step is recorded once and replayed; it finds its minibatch by a
  * permutation computed on the GPU, and its number in GPU memory. An epoch is one submit, unless it is a long one, and nothing is
- * read back but the curve, an epoch late. The same seeds give the same curve on the same adapter.
+ * read back but the curve, of short epochs one late. The same seeds give the same curve on the same adapter.
  */
 export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
   const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
@@ -244,8 +244,8 @@ function submitsOf(plan: readonly Replays[], most: number): Replays[][] {
 const replaysOf = (submit: readonly Replays[]) => submit.map(({ schedule, times }) => [schedule, times] as const);
 
 /**
- * Submits epochs, one read of the curve behind. How many a submit takes, or how many submits an epoch, follows from their
- * time and work; the numbers do not.
+ * Submits epochs, one read of the curve behind; or long ones in several submits each. How many follows from their time and
+ * work; the numbers do not.
  */
 async function replayEpochs(
   engine: Engine,
@@ -255,36 +255,38 @@ async function replayEpochs(
   { epochs, signal, epochsPerSubmit, submitMs = SUBMIT_MS, submitWork = SUBMIT_WORK, onProgress }: TrainOptions,
 ): Promise<void> {
   const submits = submitsOf(plan, submitWork);
+  const read = (): Promise<Float32Array> => engine.read(curve) as Promise<Float32Array>;
+  if (submits.length > 1) {
+    for (let epoch = 0; epoch < epochs && !signal?.aborted; epoch++) {
+      if (!(await submitInTurn(engine, submits, signal, (share) => onProgress?.(epoch + share)))) return;
+      // the wait is nothing to an epoch so long
+      take(await read(), epoch + 1);
+      onProgress?.(epoch + 1);
+    }
+    return;
+  }
   let submitted = 0;
   let atOnce = epochsPerSubmit ?? 1;
   let late: { upTo: number; values: Promise<Float32Array> } | null = null;
   let before = performance.now();
-  let told = 0;
-  // the curve comes late: parts of the next epoch may have been told of already
-  const tell = (done: number): void => {
-    if (done > told) onProgress?.((told = done));
-  };
   while (submitted < epochs && !signal?.aborted) {
-    const now = submits.length > 1 ? 1 : Math.min(atOnce, epochs - submitted);
-    if (submits.length > 1) {
-      const whole = await submitInTurn(engine, submits, signal, (share) => tell(submitted + share));
-      if (!whole) break;
-    } else engine.submit(replaysOf(plan), now);
+    const now = Math.min(atOnce, epochs - submitted);
+    engine.submit(replaysOf(plan), now);
     submitted += now;
-    const values = engine.read(curve) as Promise<Float32Array>;
+    const values = read();
     values.catch(() => {}); // awaited a submit later
     const previous = late;
     late = { upTo: submitted, values };
     if (!previous) continue;
     take(await previous.values, previous.upTo);
-    tell(previous.upTo);
+    onProgress?.(previous.upTo);
     const elapsed = performance.now() - before;
     before = performance.now();
     if (epochsPerSubmit === undefined && elapsed < submitMs) atOnce = Math.min(2 * atOnce, 64);
   }
   if (!late) return;
   take(await late.values, late.upTo);
-  tell(late.upTo);
+  onProgress?.(late.upTo);
 }
 
 /** One epoch in several submits, of which two are in flight. False where it was stopped in between. */
