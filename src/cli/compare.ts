@@ -32,8 +32,8 @@ const QUICK = {
   seeds: 1,
   epochs: 1,
   images: 2000,
-  calibration: 64,
-  shares: [0.06, 0.2, 0.6],
+  calibration: 128,
+  shares: [0.06, 0.2],
 };
 
 const whole = (text: string): number => {

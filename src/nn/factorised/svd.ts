@@ -4,7 +4,7 @@ import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
 import { Linear } from "../layers.js";
-import { choleskyFactor, multiply, solveTriangular, type Values } from "./numeric.js";
+import { choleskyFactor, multiply, type Values } from "./numeric.js";
 import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
 
 export interface SvdLinearOptions extends FactorisedOptions {
@@ -75,7 +75,8 @@ export interface SvdLinearFit extends DataAware {
 
 /**
  * A trained dense layer's best approximation of rank R, √Σ on both sides. With the inputs' covariance C the error of the
- * outputs is least instead, tr((W − Ŵ)·C·(W − Ŵ)ᵀ): the SVD of W·L with L·Lᵀ = C.
+ * outputs is least instead, tr((W − Ŵ)·C·(W − Ŵ)ᵀ), by the left singular vectors U of W·L with L·Lᵀ = C: Ŵ = U·Uᵀ·W. No
+ * L⁻¹ is taken, so directions that the inputs never had, as with few samples, keep what of W the layer still has room for.
  */
 export async function svdLinear(
   engine: Engine,
@@ -98,8 +99,8 @@ export async function svdLinear(
 }
 
 /**
- * A ≈ left·right of rank R with √Σ on both sides, least in ‖(A − left·right)·L‖ where an L (columns×columns, lower
- * triangular) is given.
+ * A ≈ left·right of rank R, columns of left and rows of right equally long; least in ‖(A − left·right)·L‖ where an L
+ * (columns×columns) is given.
  */
 export async function splitMatrix(
   engine: Engine,
@@ -112,10 +113,21 @@ export async function splitMatrix(
   using a = engine.tensor([rows, columns], root ? multiply(values, root, rows, columns, columns) : values);
   using result = await truncatedSvd(engine, a, { rank, seed });
   const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
-  const left = Float32Array.from(u!, (value, e) => value * Math.sqrt(sigma![e % rank]!));
+  // Uᵀ·A is Σ·Vᵀ where A itself was decomposed
   const right = new Float64Array(rank * columns);
-  for (let r = 0; r < rank; r++)
-    for (let j = 0; j < columns; j++) right[r * columns + j] = v![j * rank + r]! * Math.sqrt(sigma![r]!);
-  const back = root ? solveTriangular(root, right, rank, columns, false) : right;
-  return { left, right: Float32Array.from(back) };
+  const lengths = new Float64Array(rank);
+  for (let r = 0; r < rank; r++) {
+    for (let j = 0; j < columns; j++) {
+      let sum = 0;
+      if (root) for (let i = 0; i < rows; i++) sum += u![i * rank + r]! * values[i * columns + j]!;
+      else sum = v![j * rank + r]! * sigma![r]!;
+      right[r * columns + j] = sum;
+      lengths[r]! += sum * sum;
+    }
+    lengths[r] = Math.sqrt(lengths[r]!);
+  }
+  return {
+    left: Float32Array.from(u!, (value, e) => value * Math.sqrt(lengths[e % rank]!)),
+    right: Float32Array.from(right, (value, e) => value / Math.sqrt(lengths[Math.floor(e / columns)]! || 1)),
+  };
 }
