@@ -31,8 +31,8 @@ const QUICK = {
   ratios: [4],
   seeds: 1,
   epochs: 1,
-  images: 2000,
-  calibration: 128,
+  images: 1000,
+  calibration: 96,
   shares: [0.06, 0.2],
 };
 
