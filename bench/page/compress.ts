@@ -14,7 +14,7 @@ import {
   plot,
 } from "../../src/experiments/report/elements.js";
 import { type CompressedLayer, type CompressionPlan, DeviceLostError, type Epoch, METHODS } from "../../src/index.js";
-import { Compression, type Figures, loadLenet, TIMED_BATCH } from "./compression.js";
+import { Compression, type Cost, type Figures, loadLenet, type Shown, TIMED_BATCH } from "./compression.js";
 import { numberControl, rangeControl, runner, saveFile, selectControl, type Tell, whole } from "./controls.js";
 import type { DigitSet } from "./digits.js";
 import type { Context, Mounted, Part } from "./part.js";
@@ -36,7 +36,6 @@ const NOTES: Record<string, string> = {
     "A convolution becomes three: 1×1 onto fewer channels, a small one between them, 1×1 back onto all. Both ranks are the numbers of channels in between.",
 };
 
-type Cost = "weights" | "multiplications";
 const COSTS: readonly (readonly [Cost, string])[] = [
   ["weights", "weights"],
   ["multiplications", "multiplications an image"],
@@ -77,19 +76,6 @@ const written = ({ method, cost, ratio, epochs, images }: State): Record<string,
   ...(epochs === 3 ? {} : { epochs: String(epochs) }),
   ...(images === "7000" ? {} : { images }),
 });
-
-/** Everything that is shown of a compressed network. */
-export interface Shown {
-  method: string;
-  cost: Cost;
-  ratio: number;
-  layers: CompressedLayer[];
-  reached: boolean;
-  before: Figures;
-  after: Figures;
-  /** accuracy before fine-tuning; null where there was none */
-  untuned: number | null;
-}
 
 /** Which held-out images are shown, by whether each network is right. */
 const WHICH = [

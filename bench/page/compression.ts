@@ -4,6 +4,7 @@ import { PIXELS, splitDigits } from "../../src/experiments/digits.js";
 import lenetFile from "../../src/experiments/models/lenet.safetensors?url";
 import {
   type Compressed,
+  type CompressedLayer,
   CompressionPlan,
   type Dataset,
   type Engine,
@@ -38,6 +39,21 @@ export interface Figures {
   predictions: ArrayLike<number>;
   /** of a forward pass of TIMED_BATCH images; null before it is measured */
   ms: number | null;
+}
+
+export type Cost = "weights" | "multiplications";
+
+/** Everything that is shown of a compressed network. */
+export interface Shown {
+  method: string;
+  cost: Cost;
+  ratio: number;
+  layers: CompressedLayer[];
+  reached: boolean;
+  before: Figures;
+  after: Figures;
+  /** accuracy before fine-tuning; null where there was none */
+  untuned: number | null;
 }
 
 export interface TuneSettings {

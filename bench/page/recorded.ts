@@ -4,8 +4,7 @@
  */
 import { type PackedArray, pack, unpack } from "../../src/experiments/report/data.js";
 import type { Epoch } from "../../src/index.js";
-import type { Shown } from "./compress.js";
-import type { Figures } from "./compression.js";
+import type { Figures, Shown } from "./compression.js";
 import type { Decomposed } from "./decomposition.js";
 import type { Trained, TrainedNetwork } from "./training.js";
 
