@@ -42,19 +42,14 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let positions = params.batch * params.out_height * params.quads;
-  let across = (positions + WIDTH - 1u) / WIDTH;
-  var tile = flat_workgroup(flat, groups);
-  let index = tile % across * WIDTH + lane;
-  tile /= across;
-  let tiles = (params.group_outputs + OUT - 1u) / OUT;
-  let first_output = tile % tiles * OUT;
-  let channel_group = tile / tiles;
-  if (channel_group >= params.groups || index >= positions) { return; }
+  let share = share_of(flat_workgroup(flat, groups), OUT, WIDTH, positions);
+  let index = share.first_index + lane;
+  if (share.group >= params.groups || index >= positions) { return; }
   let place = place_of(index);
-  let last = i32(params.group_outputs - 1u - first_output);
-  let weights_start = params.start + i32(channel_group) * params.of_group + i32(first_output) * params.of_output;
+  let last = i32(params.group_outputs - 1u - share.first_output);
+  let weights_start = params.start + i32(share.group) * params.of_group + i32(share.first_output) * params.of_output;
   let plane = params.height * params.width;
-  let image = (place.n * params.channels + channel_group * params.group_channels) * plane;
+  let image = (place.n * params.channels + share.group * params.group_channels) * plane;
   var sums = Sums();
   for (var tap = 0u; tap < params.kernel_width; tap += TAPS) {
     let span = span_of(place, tap);
@@ -65,28 +60,27 @@ fn main(
         let at = weights_start + i32(c) * params.of_channel + i32(ky) * params.of_y + i32(tap) * params.of_x;
         let a = inputs_of(row, span.a, span.a_there);
         add_tap(&sums, a, at, last);
-        if (TAPS > 1u && left > 1u) {
+        if (TAPS > 1u && (WHOLE || left > 1u)) {
           let b = inputs_behind(row, span.b, span.b_there);
           add_tap(&sums, vec4<f32>(a.yzw, b.x), at + params.of_x, last);
-          if (TAPS > 2u && left > 2u) { add_tap(&sums, vec4<f32>(a.zw, b.xy), at + 2 * params.of_x, last); }
-          if (TAPS > 3u && left > 3u) { add_tap(&sums, vec4<f32>(a.w, b.xyz), at + 3 * params.of_x, last); }
-          if (TAPS > 4u && left > 4u) { add_tap(&sums, b, at + 4 * params.of_x, last); }
+          if (TAPS > 2u && (WHOLE || left > 2u)) { add_tap(&sums, vec4<f32>(a.zw, b.xy), at + 2 * params.of_x, last); }
+          if (TAPS > 3u && (WHOLE || left > 3u)) { add_tap(&sums, vec4<f32>(a.w, b.xyz), at + 3 * params.of_x, last); }
+          if (TAPS > 4u && (WHOLE || left > 4u)) { add_tap(&sums, b, at + 4 * params.of_x, last); }
         }
       }
     }
   }
-  for (var i = 0u; i < OUT && i32(i) <= last; i++) {
-    var sum = sums.s0;
-    switch (i) {
-      case 1u: { sum = sums.s1; }
-      case 2u: { sum = sums.s2; }
-      case 3u: { sum = sums.s3; }
-      case 4u: { sum = sums.s4; }
-      case 5u: { sum = sums.s5; }
-      case 6u: { sum = sums.s6; }
-      case 7u: { sum = sums.s7; }
-      default: {}
-    }
-    store(place, channel_group * params.group_outputs + first_output + i, sum);
+  let o = share.group * params.group_outputs + share.first_output;
+  store(place, o, sums.s0);
+  if (OUT > 1u) {
+    if (last >= 1) { store(place, o + 1u, sums.s1); }
+    if (last >= 2) { store(place, o + 2u, sums.s2); }
+    if (last >= 3) { store(place, o + 3u, sums.s3); }
+  }
+  if (OUT > 4u) {
+    if (last >= 4) { store(place, o + 4u, sums.s4); }
+    if (last >= 5) { store(place, o + 5u, sums.s5); }
+    if (last >= 6) { store(place, o + 6u, sums.s6); }
+    if (last >= 7) { store(place, o + 7u, sums.s7); }
   }
 }

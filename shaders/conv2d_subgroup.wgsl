@@ -14,7 +14,11 @@ fn weights_of(at: vec4<i32>) -> vec4<f32> {
 }
 
 fn store_rows(place: Place, first: u32, last: u32, row: u32, sums: mat4x4<f32>) {
-  for (var i = 0u; i < 4u && row + i <= last; i++) { store(place, first + row + i, sums[i]); }
+  if (row > last) { return; }
+  store(place, first + row, sums[0]);
+  if (row + 1u <= last) { store(place, first + row + 1u, sums[1]); }
+  if (row + 2u <= last) { store(place, first + row + 2u, sums[2]); }
+  if (row + 3u <= last) { store(place, first + row + 3u, sums[3]); }
 }
 
 @compute @workgroup_size(LANES)
@@ -24,21 +28,16 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let positions = params.batch * params.out_height * params.quads;
-  let across = (positions + LANES - 1u) / LANES;
-  var tile = flat_workgroup(flat, groups);
-  let index = tile % across * LANES + lane;
-  tile /= across;
-  let tiles = (params.group_outputs + ROWS - 1u) / ROWS;
-  let first_row = tile % tiles * ROWS;
-  let channel_group = tile / tiles;
-  if (channel_group >= params.groups) { return; }
+  let share = share_of(flat_workgroup(flat, groups), ROWS, LANES, positions);
+  let index = share.first_index + lane;
+  if (share.group >= params.groups) { return; }
   let place = place_of(index);
   let last = params.group_outputs - 1u;
-  let rows = min(vec4<u32>(first_row + lane) + vec4<u32>(0u, 1u, 2u, 3u) * LANES, vec4<u32>(last));
-  let weights_start = vec4<i32>(params.start + i32(channel_group) * params.of_group)
+  let rows = min(vec4<u32>(share.first_output + lane) + vec4<u32>(0u, 1u, 2u, 3u) * LANES, vec4<u32>(last));
+  let weights_start = vec4<i32>(params.start + i32(share.group) * params.of_group)
     + vec4<i32>(rows) * params.of_output;
   let plane = params.height * params.width;
-  let image = (place.n * params.channels + channel_group * params.group_channels) * plane;
+  let image = (place.n * params.channels + share.group * params.group_channels) * plane;
   var sums: Tile;
   for (var tap = 0u; tap < params.kernel_width; tap += TAPS) {
     let span = span_of(place, tap);
@@ -50,19 +49,19 @@ fn main(
           + vec4<i32>(i32(c) * params.of_channel + i32(ky) * params.of_y + i32(tap) * params.of_x);
         let a = inputs_of(row, span.a, span.a_there);
         sums = accumulate(sums, weights_of(at), a);
-        if (TAPS > 1u && left > 1u) {
+        if (TAPS > 1u && (WHOLE || left > 1u)) {
           let b = inputs_behind(row, span.b, span.b_there);
           at += vec4<i32>(params.of_x);
           sums = accumulate(sums, weights_of(at), vec4<f32>(a.yzw, b.x));
-          if (TAPS > 2u && left > 2u) {
+          if (TAPS > 2u && (WHOLE || left > 2u)) {
             at += vec4<i32>(params.of_x);
             sums = accumulate(sums, weights_of(at), vec4<f32>(a.zw, b.xy));
           }
-          if (TAPS > 3u && left > 3u) {
+          if (TAPS > 3u && (WHOLE || left > 3u)) {
             at += vec4<i32>(params.of_x);
             sums = accumulate(sums, weights_of(at), vec4<f32>(a.w, b.xyz));
           }
-          if (TAPS > 4u && left > 4u) {
+          if (TAPS > 4u && (WHOLE || left > 4u)) {
             at += vec4<i32>(params.of_x);
             sums = accumulate(sums, weights_of(at), b);
           }
@@ -71,10 +70,10 @@ fn main(
     }
   }
   if (index >= positions) { return; }
-  let first = channel_group * params.group_outputs;
-  let stop = min(last, first_row + ROWS - 1u);
-  store_rows(place, first, stop, first_row, sums.rows0);
-  if (ROWS > 4u) { store_rows(place, first, stop, first_row + 4u, sums.rows4); }
-  if (ROWS > 8u) { store_rows(place, first, stop, first_row + 8u, sums.rows8); }
-  if (ROWS > 12u) { store_rows(place, first, stop, first_row + 12u, sums.rows12); }
+  let first = share.group * params.group_outputs;
+  let stop = min(last, share.first_output + ROWS - 1u);
+  store_rows(place, first, stop, share.first_output, sums.rows0);
+  if (ROWS > 4u) { store_rows(place, first, stop, share.first_output + 4u, sums.rows4); }
+  if (ROWS > 8u) { store_rows(place, first, stop, share.first_output + 8u, sums.rows8); }
+  if (ROWS > 12u) { store_rows(place, first, stop, share.first_output + 12u, sums.rows12); }
 }

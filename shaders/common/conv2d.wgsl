@@ -9,6 +9,10 @@
 const BIAS: bool = true;
 // up to 5
 const TAPS: u32 = 5u;
+// the rows of the kernel are whole runs of TAPS, and those of `out` multiples of four: no conditions, which software adapters
+// compute both sides of
+const WHOLE: bool = true;
+const FOURS: bool = true;
 const PADDED: bool = true;
 const UP: bool = false;
 
@@ -52,6 +56,22 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
+// which outputs and positions a workgroup takes: a tile of `high` outputs by `wide` fours of positions
+struct Share {
+  group: u32,
+  first_output: u32,
+  first_index: u32,
+}
+
+fn share_of(flat: u32, high: u32, wide: u32, positions: u32) -> Share {
+  let across = (positions + wide - 1u) / wide;
+  // products instead of remainders: software adapters divide lane by lane
+  let tile = flat / across;
+  let tiles = (params.group_outputs + high - 1u) / high;
+  let group = tile / tiles;
+  return Share(group, (tile - group * tiles) * high, (flat - tile * across) * wide);
+}
+
 // four positions of one output row
 struct Place {
   n: u32,
@@ -63,7 +83,8 @@ struct Place {
 fn place_of(index: u32) -> Place {
   let position = min(index, params.batch * params.out_height * params.quads - 1u);
   let row = position / params.quads;
-  return Place(row / params.out_height, row % params.out_height, 4u * (position % params.quads));
+  let n = row / params.out_height;
+  return Place(n, row - n * params.out_height, 4u * (position - row * params.quads));
 }
 
 // where the inputs of a run of taps lie in a row: clamped to it, and whether they are there
@@ -137,5 +158,8 @@ fn store(place: Place, o: u32, value: vec4<f32>) {
   var sum = value;
   if (BIAS) { sum += bias[o]; }
   let at = ((place.n * params.outputs + o) * params.out_height + place.y) * params.out_width + place.x;
-  for (var k = 0u; k < min(4u, params.out_width - place.x); k++) { out[at + k] = activate(sum[k]); }
+  out[at] = activate(sum.x);
+  if (FOURS || place.x + 1u < params.out_width) { out[at + 1u] = activate(sum.y); }
+  if (FOURS || place.x + 2u < params.out_width) { out[at + 2u] = activate(sum.z); }
+  if (FOURS || place.x + 3u < params.out_width) { out[at + 3u] = activate(sum.w); }
 }

@@ -103,6 +103,8 @@ function run(
   const TAPS = stride[1] === 1 && dilation[1] === 1 ? Math.ceil(kernel[1] / Math.ceil(kernel[1] / 5)) : 1;
   const specialised = convolutionKernel(s.engine, outputs / groups).with({
     TAPS,
+    WHOLE: kernel[1] % TAPS === 0,
+    FOURS: outSize[1] % 4 === 0,
     PADDED: padding[0] !== 0 || padding[1] !== 0,
     UP: up[0] > 1 || up[1] > 1,
     BIAS: bias !== undefined,
