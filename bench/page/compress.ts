@@ -33,7 +33,7 @@ const NOTES: Record<string, string> = {
     "CP whose sensitivity is bounded, so that no terms cancel each other: as large as CP, easier to fine-tune.",
   btd: "A convolution becomes a sum of two small Tucker-2 blocks beside each other.",
   tucker2:
-    "A convolution becomes three: 1×1 onto fewer channels, a small one between them, 1×1 back onto all. Both ranks are the numbers of channels in between.",
+    "A convolution becomes three: 1×1 onto fewer channels, a small one between them, 1×1 back onto all. Both ranks are the numbers of channels in between; where that is all of them, there is no 1×1.",
 };
 
 const COSTS: readonly (readonly [Cost, string])[] = [

@@ -117,9 +117,10 @@ const tucker2 = (layer: Conv2d): Decomposer => ({
     for (let o = 0; o < outputs; o++)
       for (let c = 0; c < inputs; c++)
         for (let k = 0; k < taps; k++) byInput[(c * outputs + o) * taps + k] = weight[(o * inputs + c) * taps + k]!;
+    // of a single channel there is nothing to estimate a noise from, and nothing to leave out
     return [
-      await evbmfRank(engine, byInput, inputs, outputs * taps),
-      await evbmfRank(engine, weight, outputs, inputs * taps),
+      inputs === 1 ? 1 : await evbmfRank(engine, byInput, inputs, outputs * taps),
+      outputs === 1 ? 1 : await evbmfRank(engine, weight, outputs, inputs * taps),
     ];
   },
   fit: (context, ranks) => tucker2Conv(context.engine, layer, { ranks: [ranks[0]!, ranks[1]!], ...aware(context) }),

@@ -123,6 +123,24 @@ describe("factorised convolutions", () => {
   });
 
   it.each([
+    { ranks: [4, 3], kernels: [3, 1], weights: 4 * 3 * 9 + 3 * 6 },
+    { ranks: [2, 6], kernels: [1, 3], weights: 4 * 2 + 2 * 6 * 9 },
+    { ranks: [4, 6], kernels: [3], weights: 4 * 6 * 9 },
+  ] as const)("Tucker-2 of ranks $ranks: a mode of full rank has no 1×1", async ({ ranks, kernels, weights }) => {
+    const engine = await testEngine();
+    const weight = randomArray(6 * 4 * 9, 1);
+    const source = new Conv2d({ inputs: 4, outputs: 6, kernel: 3, weight, bias: randomArray(6, 2) });
+    const layer = await tucker2Conv(engine, source, { ranks });
+    expect(layer.convolutions.map(({ kernel }) => kernel[0])).toEqual(kernels);
+    expect(layer.counts([4, 7, 7]).weights).toBe(weights);
+    const dense = await layer.toDense();
+    if (kernels.length === 1) expectClose(dense, weight, 1e-5);
+    const x = randomArray(2 * 4 * 49, 3);
+    const same = new Conv2d({ inputs: 4, outputs: 6, kernel: 3, weight: dense, bias: randomArray(6, 2) });
+    expectClose(await outputOf(engine, layer, x, [4, 7, 7]), await outputOf(engine, same, x, [4, 7, 7]), 1e-5);
+  });
+
+  it.each([
     ["fused", 1],
     ["chain", 3],
   ] as const)("Tucker-2 outside training, %s: %i dispatches, the same outputs", async (tucker2, dispatches) => {
@@ -222,6 +240,14 @@ describe("factorised convolutions", () => {
     {
       name: "Tucker-2",
       fit: (e, source, covariance) => tucker2Conv(e, source, { ranks: [2, 3], covariance, sweeps: 20 }),
+    },
+    {
+      name: "Tucker-1, of the outputs",
+      fit: (e, source, covariance) => tucker2Conv(e, source, { ranks: [4, 3], covariance, sweeps: 20 }),
+    },
+    {
+      name: "Tucker-1, of the inputs",
+      fit: (e, source, covariance) => tucker2Conv(e, source, { ranks: [2, 6], covariance, sweeps: 20 }),
     },
     {
       name: "BTD",

@@ -186,22 +186,25 @@ export interface Tucker2ConvOptions extends ChainOptions {
 
 /**
  * A convolution whose kernel is a Tucker tensor in both channel modes (Kim, Park, Yoo, Choi, Yang & Shin 2016): 1×1 S→R₃, D×D
- * R₃→R₄, 1×1 R₄→T. S·R₃ + D²·R₃·R₄ + T·R₄ weights.
+ * R₃→R₄, 1×1 R₄→T. S·R₃ + D²·R₃·R₄ + T·R₄ weights. A mode of full rank, such as a first layer's single input channel, has no
+ * 1×1 (Tucker-1): the D×D takes or gives all its channels.
  */
 export class Tucker2Conv extends FactorisedConv {
   readonly ranks: readonly [inputs: number, outputs: number];
 
   constructor({ ranks, ...options }: Tucker2ConvOptions) {
+    const { inputs, outputs } = options;
     super("tucker2", `Tucker-2 (${ranks.join(", ")})`, options, [
-      { inputs: options.inputs, outputs: ranks[0], takes: "none" },
+      ...(ranks[0] === inputs ? [] : [{ inputs, outputs: ranks[0], takes: "none" } as const]),
       { inputs: ranks[0], outputs: ranks[1], takes: "both" },
-      { inputs: ranks[1], outputs: options.outputs, takes: "none" },
+      ...(ranks[1] === outputs ? [] : [{ inputs: ranks[1], outputs, takes: "none" } as const]),
     ]);
     this.ranks = ranks;
   }
 
   /** For little work outside training all three are one dispatch. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
+    if (this.convolutions.length < 3) return super.forward(s, x, pass);
     const [first, core, last] = this.convolutions as [Conv2d, Conv2d, Conv2d];
     const weights = { first: first.weight.value, core: core.weight.value, last: last.weight.value };
     this.outputShape(x.shape.slice(1));
@@ -450,11 +453,13 @@ export async function tucker2Conv(
     const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], sweeps, seed });
     const parts = await tuckerParts(engine, tensor, outputs, inputs);
     tensor.destroy();
-    return [
+    const found: DenseKernel[] = [
       { weight: transposed(parts.inputs, lowered[0]), inputs, outputs: lowered[0], groups: 1, size: [1, 1] },
       { weight: parts.core, inputs: lowered[0], outputs: lowered[1], groups: 1, size: [height, width] },
       { weight: parts.outputs, inputs: lowered[1], outputs, groups: 1, size: [1, 1] },
     ];
+    // of a mode of full rank the factor is the identity
+    return found.slice(lowered[0] === inputs ? 1 : 0, lowered[1] === outputs ? 2 : 3);
   });
   return new Tucker2Conv({ ...own.options, ranks: lowered, weights });
 }

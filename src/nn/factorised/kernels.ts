@@ -116,6 +116,7 @@ export function refitLast(
   ridge: number,
 ): DenseKernel[] {
   const last = parts.at(-1)!;
+  if (parts.length === 1) return [{ ...last, weight: target.weight }];
   const before = composeKernels(parts.slice(0, -1));
   const [height, width] = target.size;
   const [h1, w1] = before.size;
