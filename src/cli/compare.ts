@@ -34,6 +34,7 @@ const QUICK = {
   images: 1000,
   calibration: 96,
   shares: [0.06, 0.2],
+  rounds: 15,
 };
 
 const whole = (text: string): number => {

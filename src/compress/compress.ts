@@ -264,7 +264,7 @@ export class CompressionPlan {
             const [before, after] = await timeForward(
               engine,
               [a!, b!].map(({ layers }) => ({ layers, shape })),
-              { sampleMs: 8, rounds: 3 },
+              { sampleMs: 3, rounds: 9 },
             );
             times.push({ batch, before: before!, after: after! });
           }

@@ -44,6 +44,8 @@ export interface CompareOptions {
   /** images by which errors are weighed and losses measured, 256 by default */
   calibration?: number;
   shares?: readonly number[];
+  /** turns of every timing, 31 by default */
+  rounds?: number;
   seed?: number;
   /** a trained network to decompose instead of training one, as `saveModel` writes it */
   model?: Uint8Array;
@@ -207,7 +209,7 @@ export async function compareMethods(
   options: CompareOptions = {},
 ): Promise<Comparison> {
   const { ratios = [2, 4, 8], evbmf = true, seeds = 3, trainEpochs = 6, epochs = 2, seed = 1 } = options;
-  const { images = Number.POSITIVE_INFINITY, calibration = 256, shares, signal, onProgress } = options;
+  const { images = Number.POSITIVE_INFINITY, calibration = 256, rounds = 31, shares, signal, onProgress } = options;
   const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name));
   const started = performance.now();
   const { train: training, test } = datasets(engine, source, images);
@@ -250,7 +252,7 @@ export async function compareMethods(
         });
     done += work.train;
     const { accuracy } = await evaluate(original, test);
-    const [times, dispatches] = [await timesOf(engine, [original]), await dispatchesOf(original, 1)];
+    const [times, dispatches] = [await timesOf(engine, [original], rounds), await dispatchesOf(original, 1)];
     const size = sizesOf(original);
     rows.push({
       method: "original",
@@ -303,7 +305,7 @@ export async function compareMethods(
           });
           try {
             if (!row) {
-              const found = await timesOf(engine, [original, model]);
+              const found = await timesOf(engine, [original, model], rounds);
               const replaced = layers.filter(({ kept }) => !kept);
               const own = sizesOf(model);
               row = {
@@ -352,6 +354,7 @@ export async function compareMethods(
         epochs: epochs + trainEpochs,
         seeds,
         seed,
+        rounds,
         signal,
         tell: (detail) => tell("loadings as inputs", detail),
       }),
@@ -390,14 +393,14 @@ const sizesOf = (model: Sequential): { weights: number; multiplications: number 
 });
 
 /** Milliseconds of forward passes, by batch size and network; networks take turns. */
-async function timesOf(engine: Engine, models: readonly Sequential[]): Promise<number[][]> {
+async function timesOf(engine: Engine, models: readonly Sequential[], rounds: number): Promise<number[][]> {
   const found: number[][] = [];
   for (const batch of BATCHES)
     found.push(
       await timeForward(
         engine,
         models.map(({ layers, inputShape }) => ({ layers, shape: [batch, ...inputShape] })),
-        { rounds: 5 },
+        { rounds },
       ),
     );
   return found;
@@ -421,11 +424,12 @@ async function onLoadings(
     epochs: number;
     seeds: number;
     seed: number;
+    rounds: number;
     signal?: AbortSignal | undefined;
     tell: (detail: string) => void;
   },
 ): Promise<CompareRow> {
-  const { epochs, seeds, seed, signal, tell } = options;
+  const { epochs, seeds, seed, rounds, signal, tell } = options;
   const count = training.labels.size;
   const rank = Math.min(LOADINGS, count);
   // the components come from as many images as one tensor of numbers holds (42,799 at WebGPU's default limit)
@@ -497,7 +501,7 @@ async function onLoadings(
             times.push(
               (
                 await timeForward(engine, [{ layers: [...projection.layers, ...layers], shape: [batch, PIXELS] }], {
-                  rounds: 5,
+                  rounds,
                 })
               )[0]!,
             );

@@ -1,11 +1,12 @@
-import shader from "../../shaders/train_dense.wgsl";
+import shaderRegister from "../../shaders/train_dense_register.wgsl";
+import shaderSubgroup from "../../shaders/train_dense_subgroup.wgsl";
 import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { halfBits } from "./gatherBatch.js";
 import type { AdamSettings, SgdSettings } from "./optimise.js";
 import { assertShape } from "./shapes.js";
 import { fusedTrainingWork, lanesOf } from "./variants.js";
 
-const kernel = new Kernel(shader, () => [1]);
+const kernels = { register: new Kernel(shaderRegister, () => [1]), subgroup: new Kernel(shaderSubgroup, () => [1]) };
 
 /** One layer of a network that {@link trainDense} trains: y = dropout(relu(W·x + b)), the last one without relu and dropout. */
 export interface DenseLayer {
@@ -61,30 +62,36 @@ const WIDTH = 64;
 const SHORTEST = 16;
 
 /** Into how many parts the first layer's inputs are cut, and how long these are: as many as leave no lane without work. */
-function partsOf(inputs: number, batchSize: number): { parts: number; length: number } {
+function partsOf(inputs: number, batchSize: number, lanes: number): { parts: number; length: number } {
+  // one subgroup's lanes all have quads, but for its last turn
+  if (lanes) return { parts: 1, length: inputs };
   const most = Math.min(Math.floor(WIDTH / quads(batchSize)), Math.floor(inputs / SHORTEST));
   const length = 4 * quads(Math.ceil(inputs / Math.max(1, most)));
   return { parts: Math.ceil(inputs / length), length };
 }
 
-/** Where things lie in scratch, in vec4s. */
-function layout(layers: readonly DenseLayer[], batchSize: number) {
+const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+/** Where things lie in scratch, in vec4s, for a kernel by register (0) or a subgroup of so many lanes. */
+function layout(layers: readonly DenseLayer[], batchSize: number, lanes: number) {
   let end = 0;
+  const samples = 4 * roundUp(quads(batchSize), lanes || 1);
   const take = (size: number): number => (end += size) - size;
   const weights = layers.map(({ inputs, outputs }) => take((4 * quads(inputs) + 1) * quads(outputs)));
   const moments = end;
   take(2 * moments);
-  const inputs = layers.map((layer) => take(4 * quads(batchSize) * quads(layer.inputs)));
-  const gradients = layers.map(({ outputs }) => take(4 * quads(batchSize) * quads(outputs)));
+  const inputs = layers.map((layer) => take(samples * quads(layer.inputs)));
+  const gradients = layers.map(({ outputs }) => take(samples * quads(outputs)));
   const first = layers[0]!;
-  const { parts } = partsOf(first.inputs, batchSize);
-  const partial = take(parts > 1 ? 4 * quads(batchSize) * parts * quads(first.outputs) : 0);
-  return { weights, moments, inputs, gradients, partial, size: end };
+  const { parts } = partsOf(first.inputs, batchSize, lanes);
+  const partial = take(parts > 1 ? samples * parts * quads(first.outputs) : 0);
+  const ones = take(4);
+  return { weights, moments, inputs, gradients, partial, ones, size: end };
 }
 
 /** Shape of the scratch that {@link trainDense} needs. */
-export const denseScratch = (layers: readonly DenseLayer[], batchSize: number): number[] => [
-  layout(layers, batchSize).size,
+export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): number[] => [
+  layout(layers, batchSize, lanesOf(engine)).size,
   4,
 ];
 
@@ -101,15 +108,16 @@ export function trainDense(
   const count = inputs.shape[0]!;
   if (layers.length < 1 || layers.length > MOST_DENSE_LAYERS)
     throw new ShapeError(`trainDense: ${layers.length} layers, needs 1 to ${MOST_DENSE_LAYERS}`);
-  assertShape("trainDense", "scratch", scratch, denseScratch(layers, batchSize));
-  const places = layout(layers, batchSize);
-  const { parts, length } = partsOf(layers[0]!.inputs, batchSize);
+  const lanes = lanesOf(s.engine);
+  assertShape("trainDense", "scratch", scratch, denseScratch(s.engine, layers, batchSize));
+  const places = layout(layers, batchSize, lanes);
+  const { parts, length } = partsOf(layers[0]!.inputs, batchSize, lanes);
   const steps = Math.ceil(count / batchSize);
   const step = 3 * batchSize * layers.reduce((sum, layer) => sum + layer.inputs * layer.outputs, 0);
   const atOnce = Math.max(1, Math.min(steps, Math.floor(work / step)));
   const inArena = (tensor: Tensor | null): number => (tensor ? (tensor.offset - weights.offset) / 4 : 2 ** 32 - 1);
   let tasks = 0;
-  const ends = layers.map((layer) => (tasks += (quads(layer.inputs) + 1) * quads(layer.outputs)));
+  const ends = layers.map((layer) => (tasks += roundUp(quads(layer.inputs) + 1, lanes || 1) * quads(layer.outputs)));
   const padded = (rows: readonly (readonly number[])[]): number[] =>
     Array.from({ length: MOST_DENSE_LAYERS }, (_, index) => rows[index] ?? [0, 0, 0, 0]).flat();
   const adam = optimiser.kind === "adam";
@@ -125,6 +133,7 @@ export function trainDense(
     curve_columns: curve.shape[1]!,
     moments: places.moments,
     tasks,
+    ones: places.ones,
     parts,
     part_length: length,
     partial: places.partial,
@@ -141,12 +150,11 @@ export function trainDense(
     modifiers: padded(layers.map(({ relu, dropout }) => [relu ? 1 : 0, dropout?.rate ?? 0, dropout?.stream ?? 0, 0])),
   };
   const bytes = inputs.dtype === "u8";
+  const kernel = lanes ? kernels.subgroup.with({ LANES: lanes }) : kernels.register.with({ WIDTH, SPLIT: parts > 1 });
   const specialised = kernel.with({
-    WIDTH,
     scalar: bytes ? "u32" : "f32",
     BYTES: bytes,
     ALIGNED: layers[0]!.inputs % 4 === 0,
-    SPLIT: parts > 1,
     LAYERS: layers.length,
     SHUFFLE: shuffle,
     DOUBLE: double,

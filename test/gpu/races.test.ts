@@ -66,7 +66,7 @@ const samples: Sample[] = [
         inputs: tensor(9, 3),
         labels: engine.tensor([9], new Uint32Array(9)),
         weights,
-        scratch: tensor(...ops.denseScratch(layers, 6)),
+        scratch: tensor(...ops.denseScratch(engine, layers, 6)),
         state: ops.trainingState(engine),
         curve: tensor(1, 2),
       },

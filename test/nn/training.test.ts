@@ -597,7 +597,7 @@ describe("train", () => {
       const dense = [
         { inputs: 4, outputs: 3, weight: layer.weight.value, bias: layer.bias!.value, relu: false, dropout: null },
       ];
-      using scratch = engine.tensor(denseScratch(dense, 8));
+      using scratch = engine.tensor(denseScratch(engine, dense, 8));
       using state = trainingState(engine);
       using curve = engine.tensor([2, 2]);
       const settings = sgd({ rate: 0.1 }).settings!;

@@ -155,7 +155,7 @@ describe("published figures", () => {
       timeForward(
         engine,
         [model, small].map(({ layers }) => ({ layers, shape: [batch, ...LENET_SHAPE] })),
-        { rounds: 15 },
+        { rounds: 31 },
       ) as Promise<[number, number]>;
     const [one, hundred] = [await of(1), await of(100)];
     console.log(

@@ -7,19 +7,19 @@
 // are fetched from their arena at the start and put back at the end.
 // A batch of a few quads leaves most lanes without one: then SPLIT lets several of them take a part of the inputs each, fetch
 // it and sum its products with the first layer's weights, and the quad's own lane adds those up.
+// What all lanes of a group of LANES need alike is read by four_of, and `idle` tells lanes that have no item: the file that
+// imports this says how. Items are padded so that a group's lanes always work on the same layer and outputs.
 // A step reads batch·inputs once, a byte each where samples are BYTES, and takes 6·batch·weights flops, with half a load a
 // multiplication.
 #import bytes
 #import permutation
 #import random
 
-const WIDTH: u32 = 64u;
 // f32, or u32 where samples are bytes
 alias scalar = f32;
 const BYTES: bool = false;
 // samples of whole words
 const ALIGNED: bool = true;
-const SPLIT: bool = true;
 const LAYERS: u32 = 2u;
 const SHUFFLE: bool = true;
 const DOUBLE: bool = false;
@@ -43,6 +43,8 @@ struct Params {
   // vec4s that all weights take: first moments begin there, second ones at twice that
   moments: u32,
   tasks: u32,
+  // where in scratch a one and three zeros are
+  ones: u32,
   // of the inputs, where SPLIT: how many, how long (a multiple of 4), and where their sums are in scratch
   parts: u32,
   part_length: u32,
@@ -136,26 +138,29 @@ fn fetch(samples_quad: u32, sample: vec4<u32>, start: u32, stop: u32) {
   }
 }
 
+// four vec4s that follow each other
+fn matrix_at(at: u32) -> mat4x4<f32> {
+  return mat4x4<f32>(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]);
+}
+
+fn put_matrix(at: u32, values: mat4x4<f32>) {
+  scratch[at] = values[0];
+  scratch[at + 1u] = values[1];
+  scratch[at + 2u] = values[2];
+  scratch[at + 3u] = values[3];
+}
+
 // W·x over inputs start to stop, for four outputs (columns) of four samples
-fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32) -> mat4x4<f32> {
-  let inputs = params.extents[layer].x;
+fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32, lane: u32) -> mat4x4<f32> {
   let quads = quads_of(params.extents[layer].y);
   var at = params.places[layer].x + q + start * quads;
-  var y0 = vec4<f32>();
-  var y1 = vec4<f32>();
-  var y2 = vec4<f32>();
-  var y3 = vec4<f32>();
-  let source = params.places[layer].y + samples_quad * 4u * quads_of(inputs);
-  for (var i = start; i < stop; i++) {
-    let input = scratch[source + i];
-    let w = scratch[at];
-    y0 += input * w.x;
-    y1 += input * w.y;
-    y2 += input * w.z;
-    y3 += input * w.w;
-    at += quads;
+  let source = params.places[layer].y + samples_quad * 4u * quads_of(params.extents[layer].x);
+  var y: mat4x4<f32>;
+  for (var i = start; i < stop; i += 4u) {
+    y += matrix_at(source + i) * transpose(four_of(at, quads, lane));
+    at += 4u * quads;
   }
-  return mat4x4<f32>(y0, y1, y2, y3);
+  return y;
 }
 
 // where the sums of a part of the inputs lie, four vec4s
@@ -164,28 +169,27 @@ fn partial_of(samples_quad: u32, part: u32, q: u32) -> u32 {
 }
 
 // W·x + b for four outputs (columns) of four samples
-fn product(layer: u32, samples_quad: u32, q: u32) -> mat4x4<f32> {
+fn product(layer: u32, samples_quad: u32, q: u32, lane: u32) -> mat4x4<f32> {
   let inputs = params.extents[layer].x;
   let bias = scratch[params.places[layer].x + q + 4u * quads_of(inputs) * quads_of(params.extents[layer].y)];
   var y = mat4x4<f32>(vec4<f32>(bias.x), vec4<f32>(bias.y), vec4<f32>(bias.z), vec4<f32>(bias.w));
   if (SPLIT && layer == 0u) {
     for (var part = 0u; part < params.parts; part++) {
-      let at = partial_of(samples_quad, part, q);
-      y += mat4x4<f32>(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]);
+      y += matrix_at(partial_of(samples_quad, part, q));
     }
     return y;
   }
-  return y + sum_of(layer, samples_quad, q, 0u, inputs);
+  return y + sum_of(layer, samples_quad, q, 0u, inputs, lane);
 }
 
 // Activations of the hidden layers.
-fn forward(samples_quad: u32, steps: u32) {
+fn forward(samples_quad: u32, steps: u32, lane: u32) {
   for (var layer = 0u; layer + 1u < LAYERS; layer++) {
     let outputs = params.extents[layer].y;
     let quads = quads_of(outputs);
     let place = params.places[layer + 1u].y + samples_quad * 4u * quads;
     for (var q = 0u; q < quads; q++) {
-      let y = product(layer, samples_quad, q);
+      let y = product(layer, samples_quad, q, lane);
       for (var i = 0u; i < 4u; i++) {
         var value = y[i];
         if (params.modifiers[layer].x > 0.0) { value = max(value, vec4<f32>()); }
@@ -204,15 +208,11 @@ fn forward(samples_quad: u32, steps: u32) {
 
 // Puts the gradients of the logits where the backward pass finds them; returns the losses' and the right answers' sums.
 // `average` is 0 where a quad goes on behind the last sample.
-fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>) -> vec2<f32> {
+fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -> vec2<f32> {
   let classes = params.extents[LAYERS - 1u].y;
   let place = params.places[LAYERS - 1u].z + samples_quad * 4u * quads_of(classes);
   for (var q = 0u; q < quads_of(classes); q++) {
-    let z = product(LAYERS - 1u, samples_quad, q);
-    scratch[place + 4u * q] = z[0];
-    scratch[place + 4u * q + 1u] = z[1];
-    scratch[place + 4u * q + 2u] = z[2];
-    scratch[place + 4u * q + 3u] = z[3];
+    put_matrix(place + 4u * q, product(LAYERS - 1u, samples_quad, q, lane));
   }
   var largest = scratch[place];
   var answer = vec4<u32>();
@@ -256,7 +256,7 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>) -> vec2<f32>
 }
 
 // Gradients of the hidden activations. Where relu or dropout made a 0 it passes nothing on, so the 0 is all it needs to know.
-fn backward(samples_quad: u32) {
+fn backward(samples_quad: u32, lane: u32) {
   for (var layer = LAYERS - 1u; layer > 0u; layer--) {
     let inner = quads_of(params.extents[layer].y);
     let quads = quads_of(params.extents[layer].x);
@@ -267,16 +267,7 @@ fn backward(samples_quad: u32) {
       var at = params.places[layer].x + 4u * q * inner;
       var d = mat4x4<f32>();
       for (var k = 0u; k < inner; k++) {
-        let dy = mat4x4<f32>(
-          scratch[source + 4u * k],
-          scratch[source + 4u * k + 1u],
-          scratch[source + 4u * k + 2u],
-          scratch[source + 4u * k + 3u],
-        );
-        d[0] += dy * scratch[at];
-        d[1] += dy * scratch[at + inner];
-        d[2] += dy * scratch[at + 2u * inner];
-        d[3] += dy * scratch[at + 3u * inner];
+        d += matrix_at(source + 4u * k) * four_of(at, inner, lane);
         at++;
       }
       for (var i = 0u; i < 4u; i++) {
@@ -297,6 +288,8 @@ struct Task {
   layer: u32,
   // the first of the inputs; where it is their number, the task is of biases
   input: u32,
+  // inputs of the task: four or what is left, one for biases, none where lanes are left over
+  parts: u32,
   q: u32,
   // in scratch, of the first input
   place: u32,
@@ -306,11 +299,15 @@ fn task_of(flat: u32) -> Task {
   var layer = 0u;
   for (var other = 0u; other + 1u < LAYERS; other++) { layer += select(0u, 1u, flat >= params.places[other].w); }
   let before = select(0u, params.places[max(layer, 1u) - 1u].w, layer > 0u);
-  let inputs = params.extents[layer].x;
-  let of_inputs = quads_of(inputs) + 1u;
+  let extents = params.extents[layer];
+  let quads = quads_of(extents.x);
+  let of_inputs = (quads + LANES) / LANES * LANES;
   let quad = (flat - before) % of_inputs;
   let q = (flat - before) / of_inputs;
-  return Task(layer, min(4u * quad, inputs), q, params.places[layer].x + 4u * quad * quads_of(params.extents[layer].y) + q);
+  let input = min(4u * quad, extents.x);
+  let of_bias = select(0u, 1u, quad == quads && extents.w != NO_BIAS);
+  let parts = select(of_bias, min(4u, extents.x - input), quad < quads);
+  return Task(layer, input, parts, q, params.places[layer].x + 4u * min(quad, quads) * quads_of(extents.y) + q);
 }
 
 // where a parameter lies: in scratch, in the arena, and how far apart its four outputs are there
@@ -327,36 +324,26 @@ fn place_of(task: Task, i: u32) -> Place {
   return Place(place, extents.z + 4u * task.q * extents.x + task.input + i, extents.x);
 }
 
-// inputs of a task: four or what is left, one for biases
-fn parts_of(task: Task) -> u32 {
-  let extents = params.extents[task.layer];
-  if (task.input == extents.x) { return select(1u, 0u, extents.w == NO_BIAS); }
-  return min(4u, extents.x - task.input);
-}
-
-// Column i: the gradients of the outputs' weights of input i.
-fn gradient_of(task: Task, samples_quads: u32) -> mat4x4<f32> {
+// Column i: the gradients of the outputs' weights of input i. Biases are weights of an input that is always one.
+fn gradient_of(task: Task, samples_quads: u32, lane: u32) -> mat4x4<f32> {
   let inputs = params.extents[task.layer].x;
   let bias = task.input == inputs;
   let step = 4u * quads_of(params.extents[task.layer].y);
   var source = params.places[task.layer].z + 4u * task.q;
-  var at = params.places[task.layer].y + task.input;
+  var at = select(params.places[task.layer].y + task.input, params.ones, bias);
+  let next = select(4u * quads_of(inputs), 0u, bias);
   var g0 = vec4<f32>();
   var g1 = vec4<f32>();
   var g2 = vec4<f32>();
   var g3 = vec4<f32>();
   for (var quad = 0u; quad < samples_quads; quad++) {
-    let dy = mat4x4<f32>(scratch[source], scratch[source + 1u], scratch[source + 2u], scratch[source + 3u]);
+    let dy = four_of(source, 1u, lane);
+    g0 += scratch[at] * dy;
+    g1 += scratch[at + 1u] * dy;
+    g2 += scratch[at + 2u] * dy;
+    g3 += scratch[at + 3u] * dy;
     source += step;
-    if (bias) {
-      g0 += vec4<f32>(1.0) * dy;
-    } else {
-      g0 += scratch[at] * dy;
-      g1 += scratch[at + 1u] * dy;
-      g2 += scratch[at + 2u] * dy;
-      g3 += scratch[at + 3u] * dy;
-      at += 4u * quads_of(inputs);
-    }
+    at += next;
   }
   return mat4x4<f32>(g0, g1, g2, g3);
 }
@@ -379,15 +366,14 @@ fn update(place: u32, gradient: vec4<f32>, decay: vec2<f32>) {
   scratch[place] = w;
 }
 
-@compute @workgroup_size(WIDTH)
-fn main(@builtin(local_invocation_index) lane: u32) {
+fn train(lane: u32) {
   let epoch = state[1];
   let before = state[2];
   var decay = vec2<f32>(bitcast<f32>(state[3]), bitcast<f32>(state[4]));
   if (lane == 0u) { begun = state[0]; }
   for (var flat = lane; flat < params.tasks; flat += WIDTH) {
     let task = task_of(flat);
-    for (var i = 0u; i < parts_of(task); i++) {
+    for (var i = 0u; i < task.parts; i++) {
       let place = place_of(task, i);
       var w = vec4<f32>();
       for (var k = 0u; k < 4u && 4u * task.q + k < params.extents[task.layer].y; k++) {
@@ -396,6 +382,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       scratch[place.scratch] = w;
     }
   }
+  if (lane < 4u) { scratch[params.ones + lane] = select(vec4<f32>(), vec4<f32>(1.0), lane == 0u); }
   storageBarrier();
   let start = workgroupUniformLoad(&begun);
   let steps = min(params.at_once, params.steps - start);
@@ -404,47 +391,28 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var step = 0u; step < steps; step++) {
     let first = (start + step) * params.batch;
     let rows = min(params.batch, params.count - first);
-    if (SPLIT) {
-      // lanes next to each other take the same inputs of different samples, so that they share weights
-      let quads = quads_of(rows);
-      let inputs = params.extents[0].x;
-      for (var flat = lane; flat < quads * params.parts; flat += WIDTH) {
-        let quad = flat % quads;
-        let part = flat / quads;
-        let begin = part * params.part_length;
-        let end = min(begin + params.part_length, inputs);
-        fetch(quad, samples_of(quad, first, rows, epoch), begin, end);
-        for (var q = 0u; q < quads_of(params.extents[0].y); q++) {
-          let sum = sum_of(0u, quad, q, begin, end);
-          let at = partial_of(quad, part, q);
-          scratch[at] = sum[0];
-          scratch[at + 1u] = sum[1];
-          scratch[at + 2u] = sum[2];
-          scratch[at + 3u] = sum[3];
-        }
+    if (SPLIT) { sum_parts(first, rows, epoch, lane); }
+    for (var base = 0u; base < quads_of(rows); base += WIDTH) {
+      let quad = base + lane;
+      if (!idle(quad, quads_of(rows))) {
+        let sample = samples_of(quad, first, rows, epoch);
+        if (!SPLIT) { fetch(quad, sample, 0u, params.extents[0].x); }
+        let label = vec4<u32>(labels[sample.x], labels[sample.y], labels[sample.z], labels[sample.w]);
+        forward(quad, before + step, lane);
+        let real = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rows);
+        let told = loss_of(quad, label, select(vec4<f32>(), vec4<f32>(1.0 / f32(rows)), real), lane);
+        loss += told.x;
+        right += told.y;
+        backward(quad, lane);
       }
-      storageBarrier();
-      workgroupBarrier();
-    }
-    for (var quad = lane; quad < quads_of(rows); quad += WIDTH) {
-      let sample = samples_of(quad, first, rows, epoch);
-      if (!SPLIT) { fetch(quad, sample, 0u, params.extents[0].x); }
-      let label = vec4<u32>(labels[sample.x], labels[sample.y], labels[sample.z], labels[sample.w]);
-      forward(quad, before + step);
-      let real = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rows);
-      let told = loss_of(quad, label, select(vec4<f32>(), vec4<f32>(1.0 / f32(rows)), real));
-      loss += told.x;
-      right += told.y;
-      backward(quad);
     }
     storageBarrier();
     workgroupBarrier();
-    for (var flat = lane; flat < params.tasks; flat += WIDTH) {
-      let task = task_of(flat);
-      let parts = parts_of(task);
-      if (parts > 0u) {
-        let g = gradient_of(task, quads_of(rows));
-        for (var i = 0u; i < parts; i++) { update(place_of(task, i).scratch, g[i], decay); }
+    for (var base = 0u; base < params.tasks; base += WIDTH) {
+      if (!idle(base + lane, params.tasks)) {
+        let task = task_of(base + lane);
+        let g = gradient_of(task, quads_of(rows), lane);
+        for (var i = 0u; i < task.parts; i++) { update(place_of(task, i).scratch, g[i], decay); }
       }
     }
     decay *= vec2<f32>(params.beta1, params.beta2);
@@ -453,7 +421,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   for (var flat = lane; flat < params.tasks; flat += WIDTH) {
     let task = task_of(flat);
-    for (var i = 0u; i < parts_of(task); i++) {
+    for (var i = 0u; i < task.parts; i++) {
       let place = place_of(task, i);
       let w = scratch[place.scratch];
       for (var k = 0u; k < 4u && 4u * task.q + k < params.extents[task.layer].y; k++) {
