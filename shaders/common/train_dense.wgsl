@@ -4,14 +4,14 @@
 // two barriers a step instead of a dozen dispatches. Same steps, samples and dropout as the kernels of single layers.
 // In `scratch`, inputs, activations and their gradients are quads of samples × features, each a vec4 over samples; weights and moments are
 // inputs × quads of outputs and then a row of biases, each a vec4 over outputs. Extents are padded to fours by zeros. The weights
-// are fetched from their arena at the start and put back at the end.
+// are fetched from their arena at the start and put back at the end. Inputs that are BYTES stay so: four of four samples are one
+// vec4 of words there, and what bytes of the next sample come behind the last input meets weights that are zero.
 // A batch of a few quads leaves most lanes without one: then SPLIT lets several of them take a part of the inputs each, fetch
 // it and sum its products with the first layer's weights, and the quad's own lane adds those up.
 // What all lanes of a group of LANES need alike is read by four_of, and `idle` tells lanes that have no item: the file that
 // imports this says how. Items are padded so that a group's lanes always work on the same layer and outputs.
 // A step reads batch·inputs once, a byte each where samples are BYTES, and takes 6·batch·weights flops, with half a load a
 // multiplication.
-#import bytes
 #import permutation
 #import random
 
@@ -20,6 +20,7 @@ alias scalar = f32;
 const BYTES: bool = false;
 // samples of whole words
 const ALIGNED: bool = true;
+const SPLIT: bool = true;
 const LAYERS: u32 = 2u;
 const SHUFFLE: bool = true;
 const DOUBLE: bool = false;
@@ -43,7 +44,7 @@ struct Params {
   // vec4s that all weights take: first moments begin there, second ones at twice that
   moments: u32,
   tasks: u32,
-  // where in scratch a one and three zeros are
+  // where in scratch there are four samples of the inputs 1, 0, 0, 0, as numbers and then as bytes
   ones: u32,
   // of the inputs, where SPLIT: how many, how long (a multiple of 4), and where their sums are in scratch
   parts: u32,
@@ -67,7 +68,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<scalar>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
-@group(0) @binding(4) var<storage, read_write> scratch: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> scratch: array<vec4<u32>>;
 // [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]
 @group(0) @binding(5) var<storage, read_write> state: array<u32>;
 @group(0) @binding(6) var<storage, read_write> curve: array<f32>;
@@ -99,66 +100,82 @@ fn samples_of(samples_quad: u32, first: u32, rows: u32, epoch: u32) -> vec4<u32>
   return sample;
 }
 
-fn value_at(element: u32) -> f32 {
-  if (BYTES) { return unit_of(bitcast<u32>(x[element / 4u]), element); }
-  return bitcast<f32>(x[element]);
+fn value_at(at: u32) -> vec4<f32> {
+  return bitcast<vec4<f32>>(scratch[at]);
 }
 
-fn bytes_at(element: u32) -> vec4<f32> {
-  return unpack4x8unorm(bitcast<u32>(x[element / 4u]));
+fn put_value(at: u32, values: vec4<f32>) {
+  scratch[at] = bitcast<vec4<u32>>(values);
+}
+
+// four bytes that follow each other
+fn word_at(element: u32) -> u32 {
+  let word = bitcast<u32>(x[element / 4u]);
+  if (ALIGNED) { return word; }
+  let shift = 8u * (element % 4u);
+  return (word >> shift) | select(0u, bitcast<u32>(x[element / 4u + 1u]) << (32u - shift), shift > 0u);
 }
 
 // Puts inputs start to stop of four samples where the first layer finds them.
 fn fetch(samples_quad: u32, sample: vec4<u32>, start: u32, stop: u32) {
   let inputs = params.extents[0].x;
-  let place = params.places[0].y + samples_quad * 4u * quads_of(inputs);
   let source = sample * inputs;
-  if (BYTES && ALIGNED) {
+  if (BYTES) {
+    let place = params.places[0].y + samples_quad * quads_of(inputs);
     for (var i = start; i < stop; i += 4u) {
-      let v = transpose(mat4x4<f32>(
-        bytes_at(source.x + i),
-        bytes_at(source.y + i),
-        bytes_at(source.z + i),
-        bytes_at(source.w + i),
-      ));
-      scratch[place + i] = v[0];
-      scratch[place + i + 1u] = v[1];
-      scratch[place + i + 2u] = v[2];
-      scratch[place + i + 3u] = v[3];
+      let at = source + i;
+      scratch[place + i / 4u] = vec4<u32>(word_at(at.x), word_at(at.y), word_at(at.z), word_at(at.w));
     }
   } else {
+    let place = params.places[0].y + samples_quad * 4u * quads_of(inputs);
     for (var i = start; i < stop; i++) {
-      scratch[place + i] = vec4<f32>(
-        value_at(source.x + i),
-        value_at(source.y + i),
-        value_at(source.z + i),
-        value_at(source.w + i),
-      );
+      let at = source + i;
+      put_value(place + i, bitcast<vec4<f32>>(vec4<scalar>(x[at.x], x[at.y], x[at.z], x[at.w])));
     }
   }
 }
 
 // four vec4s that follow each other
 fn matrix_at(at: u32) -> mat4x4<f32> {
-  return mat4x4<f32>(scratch[at], scratch[at + 1u], scratch[at + 2u], scratch[at + 3u]);
+  return mat4x4<f32>(value_at(at), value_at(at + 1u), value_at(at + 2u), value_at(at + 3u));
 }
 
 fn put_matrix(at: u32, values: mat4x4<f32>) {
-  scratch[at] = values[0];
-  scratch[at + 1u] = values[1];
-  scratch[at + 2u] = values[2];
-  scratch[at + 3u] = values[3];
+  put_value(at, values[0]);
+  put_value(at + 1u, values[1]);
+  put_value(at + 2u, values[2]);
+  put_value(at + 3u, values[3]);
+}
+
+// four inputs (columns) of four samples that are bytes
+fn bytes_at(at: u32) -> mat4x4<f32> {
+  let words = scratch[at];
+  return transpose(mat4x4<f32>(
+    unpack4x8unorm(words.x),
+    unpack4x8unorm(words.y),
+    unpack4x8unorm(words.z),
+    unpack4x8unorm(words.w),
+  ));
 }
 
 // W·x over inputs start to stop, for four outputs (columns) of four samples
 fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32, lane: u32) -> mat4x4<f32> {
   let quads = quads_of(params.extents[layer].y);
   var at = params.places[layer].x + q + start * quads;
-  let source = params.places[layer].y + samples_quad * 4u * quads_of(params.extents[layer].x);
+  let source = params.places[layer].y;
+  let row = samples_quad * quads_of(params.extents[layer].x);
   var y: mat4x4<f32>;
-  for (var i = start; i < stop; i += 4u) {
-    y += matrix_at(source + i) * transpose(four_of(at, quads, lane));
-    at += 4u * quads;
+  // two loops: one that chooses inside would do both ways' work on software adapters
+  if (BYTES && layer == 0u) {
+    for (var i = start; i < stop; i += 4u) {
+      y += bytes_at(source + row + i / 4u) * transpose(four_of(at, quads, lane));
+      at += 4u * quads;
+    }
+  } else {
+    for (var i = start; i < stop; i += 4u) {
+      y += matrix_at(source + 4u * row + i) * transpose(four_of(at, quads, lane));
+      at += 4u * quads;
+    }
   }
   return y;
 }
@@ -171,7 +188,7 @@ fn partial_of(samples_quad: u32, part: u32, q: u32) -> u32 {
 // W·x + b for four outputs (columns) of four samples
 fn product(layer: u32, samples_quad: u32, q: u32, lane: u32) -> mat4x4<f32> {
   let inputs = params.extents[layer].x;
-  let bias = scratch[params.places[layer].x + q + 4u * quads_of(inputs) * quads_of(params.extents[layer].y)];
+  let bias = value_at(params.places[layer].x + q + 4u * quads_of(inputs) * quads_of(params.extents[layer].y));
   var y = mat4x4<f32>(vec4<f32>(bias.x), vec4<f32>(bias.y), vec4<f32>(bias.z), vec4<f32>(bias.w));
   if (SPLIT && layer == 0u) {
     for (var part = 0u; part < params.parts; part++) {
@@ -193,14 +210,16 @@ fn forward(samples_quad: u32, steps: u32, lane: u32) {
       for (var i = 0u; i < 4u; i++) {
         var value = y[i];
         if (params.modifiers[layer].x > 0.0) { value = max(value, vec4<f32>()); }
-        scratch[place + 4u * q + i] = value;
+        put_value(place + 4u * q + i, value);
       }
     }
     if (DROPOUT && params.modifiers[layer].y > 0.0) {
       // one by one: drivers that unroll would else make 16 copies of the random numbers' code, and take a minute for it
       for (var i = 0u; i < 4u * outputs; i++) {
         let element = (4u * samples_quad + i % 4u) * outputs + i / 4u;
-        scratch[place + i / 4u][i % 4u] *= kept(element, layer, steps);
+        var value = value_at(place + i / 4u);
+        value[i % 4u] *= kept(element, layer, steps);
+        put_value(place + i / 4u, value);
       }
     }
   }
@@ -214,41 +233,41 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -
   for (var q = 0u; q < quads_of(classes); q++) {
     put_matrix(place + 4u * q, product(LAYERS - 1u, samples_quad, q, lane));
   }
-  var largest = scratch[place];
+  var largest = value_at(place);
   var answer = vec4<u32>();
   var own = vec4<f32>();
   for (var k = 0u; k < classes; k++) {
-    let z = scratch[place + k];
+    let z = value_at(place + k);
     answer = select(answer, vec4<u32>(k), z > largest);
     largest = max(largest, z);
     own = select(own, z, label == vec4<u32>(k));
   }
   var total = vec4<f32>();
   for (var k = 0u; k < classes; k++) {
-    let power = exp(scratch[place + k] - largest);
-    scratch[place + k] = power;
+    let power = exp(value_at(place + k) - largest);
+    put_value(place + k, power);
     total += power;
   }
   var loss = log(total) + largest - own;
   if (DOUBLE) {
     // p = softmax(z), q = softmax(p); d loss / dz = J(p)ᵀ(q − onehot), J the softmax's Jacobian
     var second = vec4<f32>();
-    for (var k = 0u; k < classes; k++) { second += exp(scratch[place + k] / total); }
+    for (var k = 0u; k < classes; k++) { second += exp(value_at(place + k) / total); }
     var inner = vec4<f32>();
     for (var k = 0u; k < classes; k++) {
-      let p = scratch[place + k] / total;
+      let p = value_at(place + k) / total;
       inner += p * (exp(p) / second - select(vec4<f32>(), vec4<f32>(1.0), label == vec4<u32>(k)));
     }
     for (var k = 0u; k < classes; k++) {
-      let p = scratch[place + k] / total;
+      let p = value_at(place + k) / total;
       let outer = exp(p) / second - select(vec4<f32>(), vec4<f32>(1.0), label == vec4<u32>(k));
-      scratch[place + k] = average * p * (outer - inner);
+      put_value(place + k, average * p * (outer - inner));
     }
     loss = log(second) - exp(own - largest) / total;
   } else {
     for (var k = 0u; k < classes; k++) {
-      let p = scratch[place + k] / total;
-      scratch[place + k] = average * (p - select(vec4<f32>(), vec4<f32>(1.0), label == vec4<u32>(k)));
+      let p = value_at(place + k) / total;
+      put_value(place + k, average * (p - select(vec4<f32>(), vec4<f32>(1.0), label == vec4<u32>(k))));
     }
   }
   let real = select(vec4<f32>(), vec4<f32>(1.0), average > vec4<f32>());
@@ -273,11 +292,11 @@ fn backward(samples_quad: u32, lane: u32) {
       for (var i = 0u; i < 4u; i++) {
         var value = d[i];
         if (modifier.x > 0.0) {
-          let y = scratch[params.places[layer].y + place + 4u * q + i];
+          let y = value_at(params.places[layer].y + place + 4u * q + i);
           value = select(vec4<f32>(), value, y > vec4<f32>());
         }
         if (DROPOUT && modifier.y > 0.0) { value *= 1.0 / (1.0 - modifier.y); }
-        scratch[params.places[layer - 1u].z + place + 4u * q + i] = value;
+        put_value(params.places[layer - 1u].z + place + 4u * q + i, value);
       }
     }
   }
@@ -326,44 +345,45 @@ fn place_of(task: Task, i: u32) -> Place {
 
 // Column i: the gradients of the outputs' weights of input i. Biases are weights of an input that is always one.
 fn gradient_of(task: Task, samples_quads: u32, lane: u32) -> mat4x4<f32> {
-  let inputs = params.extents[task.layer].x;
-  let bias = task.input == inputs;
+  let quads = quads_of(params.extents[task.layer].x);
+  let bias = task.input == params.extents[task.layer].x;
   let step = 4u * quads_of(params.extents[task.layer].y);
   var source = params.places[task.layer].z + 4u * task.q;
-  var at = select(params.places[task.layer].y + task.input, params.ones, bias);
-  let next = select(4u * quads_of(inputs), 0u, bias);
-  var g0 = vec4<f32>();
-  var g1 = vec4<f32>();
-  var g2 = vec4<f32>();
-  var g3 = vec4<f32>();
-  for (var quad = 0u; quad < samples_quads; quad++) {
-    let dy = four_of(source, 1u, lane);
-    g0 += scratch[at] * dy;
-    g1 += scratch[at + 1u] * dy;
-    g2 += scratch[at + 2u] * dy;
-    g3 += scratch[at + 3u] * dy;
-    source += step;
-    at += next;
+  var g: mat4x4<f32>;
+  if (BYTES && task.layer == 0u) {
+    var at = select(params.places[0].y + task.input / 4u, params.ones + 4u, bias);
+    for (var quad = 0u; quad < samples_quads; quad++) {
+      g += transpose(four_of(source, 1u, lane)) * bytes_at(at);
+      source += step;
+      at += select(quads, 0u, bias);
+    }
+  } else {
+    var at = select(params.places[task.layer].y + task.input, params.ones, bias);
+    for (var quad = 0u; quad < samples_quads; quad++) {
+      g += transpose(four_of(source, 1u, lane)) * matrix_at(at);
+      source += step;
+      at += select(4u * quads, 0u, bias);
+    }
   }
-  return mat4x4<f32>(g0, g1, g2, g3);
+  return g;
 }
 
 fn update(place: u32, gradient: vec4<f32>, decay: vec2<f32>) {
-  var w = scratch[place];
+  var w = value_at(place);
   var g = gradient;
   if (ADAM && DECOUPLED) { w -= params.rate * params.weight_decay * w; } else { g += params.weight_decay * w; }
   if (ADAM) {
-    let m = params.beta1 * scratch[params.moments + place] + (1.0 - params.beta1) * g;
-    let v = params.beta2 * scratch[2u * params.moments + place] + (1.0 - params.beta2) * g * g;
-    scratch[params.moments + place] = m;
-    scratch[2u * params.moments + place] = v;
+    let m = params.beta1 * value_at(params.moments + place) + (1.0 - params.beta1) * g;
+    let v = params.beta2 * value_at(2u * params.moments + place) + (1.0 - params.beta2) * g * g;
+    put_value(params.moments + place, m);
+    put_value(2u * params.moments + place, v);
     w -= params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon);
   } else {
-    let v = params.momentum * scratch[params.moments + place] + g;
-    scratch[params.moments + place] = v;
+    let v = params.momentum * value_at(params.moments + place) + g;
+    put_value(params.moments + place, v);
     w -= params.rate * select(v, g + params.momentum * v, NESTEROV);
   }
-  scratch[place] = w;
+  put_value(place, w);
 }
 
 fn train(lane: u32) {
@@ -379,10 +399,11 @@ fn train(lane: u32) {
       for (var k = 0u; k < 4u && 4u * task.q + k < params.extents[task.layer].y; k++) {
         w[k] = weights[place.arena + k * place.stride];
       }
-      scratch[place.scratch] = w;
+      put_value(place.scratch, w);
     }
   }
-  if (lane < 4u) { scratch[params.ones + lane] = select(vec4<f32>(), vec4<f32>(1.0), lane == 0u); }
+  if (lane < 4u) { put_value(params.ones + lane, select(vec4<f32>(), vec4<f32>(1.0), lane == 0u)); }
+  if (lane == 0u) { scratch[params.ones + 4u] = vec4<u32>(255u); }
   storageBarrier();
   let start = workgroupUniformLoad(&begun);
   let steps = min(params.at_once, params.steps - start);
@@ -391,7 +412,22 @@ fn train(lane: u32) {
   for (var step = 0u; step < steps; step++) {
     let first = (start + step) * params.batch;
     let rows = min(params.batch, params.count - first);
-    if (SPLIT) { sum_parts(first, rows, epoch, lane); }
+    if (SPLIT) {
+      // lanes next to each other take the same inputs of different samples, so that they share weights
+      let quads = quads_of(rows);
+      for (var flat = lane; flat < quads * params.parts; flat += WIDTH) {
+        let quad = flat % quads;
+        let part = flat / quads;
+        let begin = part * params.part_length;
+        let end = min(begin + params.part_length, params.extents[0].x);
+        fetch(quad, samples_of(quad, first, rows, epoch), begin, end);
+        for (var q = 0u; q < quads_of(params.extents[0].y); q++) {
+          put_matrix(partial_of(quad, part, q), sum_of(0u, quad, q, begin, end, lane));
+        }
+      }
+      storageBarrier();
+      workgroupBarrier();
+    }
     for (var base = 0u; base < quads_of(rows); base += WIDTH) {
       let quad = base + lane;
       if (!idle(quad, quads_of(rows))) {
@@ -423,7 +459,7 @@ fn train(lane: u32) {
     let task = task_of(flat);
     for (var i = 0u; i < task.parts; i++) {
       let place = place_of(task, i);
-      let w = scratch[place.scratch];
+      let w = value_at(place.scratch);
       for (var k = 0u; k < 4u && 4u * task.q + k < params.extents[task.layer].y; k++) {
         weights[place.arena + k * place.stride] = w[k];
       }

@@ -137,7 +137,7 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
       }
     };
     if (fused) {
-      const scratch = own(engine.tensor(denseScratch(engine, fused.layers, batch), null, { label: "training scratch" }));
+      const scratch = own(denseScratch(engine, fused.layers, batch));
       const inputs = dataset.inputs.reshape([count, -1]);
       const tensors = { inputs, labels: dataset.labels, weights: model.weights, scratch, state, curve: gpuCurve };
       await compile("training epoch", 1, 3 * count * sampleWork, (s) =>

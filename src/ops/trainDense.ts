@@ -39,7 +39,7 @@ export interface DenseTensors {
   labels: Tensor;
   /** what the layers' weights are views of */
   weights: Tensor;
-  /** of the shape that {@link denseScratch} tells, zeros at first; holds the optimiser's moments */
+  /** from {@link denseScratch}; holds the optimiser's moments */
   scratch: Tensor;
   /** from `trainingState` */
   state: Tensor;
@@ -85,15 +85,18 @@ function layout(layers: readonly DenseLayer[], batchSize: number, lanes: number)
   const first = layers[0]!;
   const { parts } = partsOf(first.inputs, batchSize, lanes);
   const partial = take(parts > 1 ? samples * parts * quads(first.outputs) : 0);
-  const ones = take(4);
+  const ones = take(5);
   return { weights, moments, inputs, gradients, partial, ones, size: end };
 }
 
-/** Shape of the scratch that {@link trainDense} needs. */
-export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): number[] => [
+const scratchShape = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): number[] => [
   layout(layers, batchSize, lanesOf(engine)).size,
   4,
 ];
+
+/** The scratch that {@link trainDense} needs, new. */
+export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): Tensor =>
+  engine.tensor(scratchShape(engine, layers, batchSize), null, { dtype: "u32", label: "training scratch" });
 
 /**
  * Records one epoch of training for a small dense network: many steps a dispatch, by one workgroup. Same steps, samples and
@@ -109,7 +112,7 @@ export function trainDense(
   if (layers.length < 1 || layers.length > MOST_DENSE_LAYERS)
     throw new ShapeError(`trainDense: ${layers.length} layers, needs 1 to ${MOST_DENSE_LAYERS}`);
   const lanes = lanesOf(s.engine);
-  assertShape("trainDense", "scratch", scratch, denseScratch(s.engine, layers, batchSize));
+  assertShape("trainDense", "scratch", scratch, scratchShape(s.engine, layers, batchSize));
   const places = layout(layers, batchSize, lanes);
   const { parts, length } = partsOf(layers[0]!.inputs, batchSize, lanes);
   const steps = Math.ceil(count / batchSize);
@@ -150,10 +153,11 @@ export function trainDense(
     modifiers: padded(layers.map(({ relu, dropout }) => [relu ? 1 : 0, dropout?.rate ?? 0, dropout?.stream ?? 0, 0])),
   };
   const bytes = inputs.dtype === "u8";
-  const kernel = lanes ? kernels.subgroup.with({ LANES: lanes }) : kernels.register.with({ WIDTH, SPLIT: parts > 1 });
+  const kernel = lanes ? kernels.subgroup.with({ LANES: lanes }) : kernels.register.with({ WIDTH });
   const specialised = kernel.with({
     scalar: bytes ? "u32" : "f32",
     BYTES: bytes,
+    SPLIT: parts > 1,
     ALIGNED: layers[0]!.inputs % 4 === 0,
     LAYERS: layers.length,
     SHUFFLE: shuffle,

@@ -170,9 +170,10 @@ const enough = (lanes: number): number => (lanes ? 64 : 1024);
 
 /**
  * Multiplications of a network's forward pass on one batch up to which one workgroup trains it faster than a dispatch an op
- * does: in software it has one of a few cores, on a GPU one of a hundred.
+ * does: in software it has one of a few cores (784-10-10 at batch 100 takes 0.4 of the time, 784-128-10 as long), on a GPU one
+ * of a hundred.
  */
-export const fusedTrainingWork = (lanes: number): number => (lanes ? 2 ** 18 : 2 ** 16);
+export const fusedTrainingWork = (lanes: number): number => (lanes ? 2 ** 20 : 2 ** 16);
 
 /**
  * Whether two linear layers in turn are one dispatch: for a few samples and little work that one workgroup does in less than

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { afterAll, describe, expect, it } from "vitest";
+import { Engine, type Tensor } from "../../src/gpu/index.js";
 import {
   AveragePool2d,
   adam,
@@ -32,6 +32,7 @@ import {
   trainingState,
 } from "../../src/ops/index.js";
 import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { plainDevice } from "../gpu/kernels.js";
 import * as reference from "../reference/nn.js";
 import { randomArray } from "../reference.js";
 
@@ -46,6 +47,15 @@ async function lossOf(engine: Engine, model: Sequential, x: Tensor, labels: Tens
   engine.submit(schedule);
   return (await engine.read(curve))[0]! / x.shape[0]!;
 }
+
+let plain: Engine | undefined;
+/** Without features, as most GPUs' kernels run: those by subgroups are for software adapters. */
+async function plainEngine(): Promise<Engine> {
+  plain ??= new Engine(await plainDevice());
+  return plain;
+}
+
+afterAll(() => plain?.device.destroy());
 
 describe("gradients agree with finite differences", () => {
   const nets: { name: string; layers: () => Layer[]; shape: number[]; double?: boolean }[] = [
@@ -510,17 +520,20 @@ describe("train", () => {
     },
   ];
   it.each(fusible)(
-    "fused steps are those of single layers: $name",
+    "fused steps are those of single layers, by a subgroup and without: $name",
     async ({ layers, options, count = 83, shape = [6] }) => {
-      const engine = await testEngine();
       const width = shape.reduce((a, b) => a * b, 1);
-      using inputs = engine.tensor([count, ...shape], randomArray(count * width, 8));
-      using labels = engine.tensor(
-        [count],
-        Uint32Array.from({ length: count }, (_, i) => (i * 7) % 3),
-      );
       const results: { curve: Epoch[]; weights: number[] }[] = [];
-      for (const steps of ["layered", "fused"] as const) {
+      for (const [engine, steps] of [
+        [await testEngine(), "layered"],
+        [await testEngine(), "fused"],
+        [await plainEngine(), "fused"],
+      ] as const) {
+        using inputs = engine.tensor([count, ...shape], randomArray(count * width, 8));
+        using labels = engine.tensor(
+          [count],
+          Uint32Array.from({ length: count }, (_, i) => (i * 7) % 3),
+        );
         using model = await Sequential.create(engine, layers(), { inputShape: shape, seed: 5 });
         const { curve } = await train(
           model,
@@ -530,23 +543,28 @@ describe("train", () => {
         const values = await engine.read(model.parameters.map(({ value }) => value));
         results.push({ curve, weights: values.flatMap((value) => [...value]) });
       }
-      const [layered, fused] = results as [(typeof results)[0], (typeof results)[0]];
-      expectClose(fused.weights, layered.weights, 2e-4);
-      fused.curve.forEach(({ loss, accuracy }, epoch) => {
-        expect(loss).toBeCloseTo(layered.curve[epoch]!.loss, 4);
-        expect(accuracy).toBe(layered.curve[epoch]!.accuracy);
-      });
+      const [layered, ...fused] = results as [(typeof results)[0], ...typeof results];
+      for (const { curve, weights } of fused) {
+        expectClose(weights, layered.weights, 2e-4);
+        curve.forEach(({ loss, accuracy }, epoch) => {
+          expect(loss).toBeCloseTo(layered.curve[epoch]!.loss, 4);
+          expect(accuracy).toBe(layered.curve[epoch]!.accuracy);
+        });
+      }
     },
   );
 
   it.each([
-    ["fused", 12],
-    ["fused", 67],
-    ["fused", 100],
-    ["layered", 12],
-    ["layered", 7],
-  ] as const)("samples in bytes stand for value / 255: %s, %i inputs", async (steps, width) => {
-    const engine = await testEngine();
+    ["fused", 12, testEngine],
+    ["fused", 67, testEngine],
+    ["fused", 100, testEngine],
+    ["fused", 12, plainEngine],
+    ["fused", 67, plainEngine],
+    ["fused", 100, plainEngine],
+    ["layered", 12, testEngine],
+    ["layered", 7, testEngine],
+  ] as const)("samples in bytes stand for value / 255: %s, %i inputs, %o", async (steps, width, open) => {
+    const engine = await open();
     const bytes = Uint8Array.from({ length: 83 * width }, (_, i) => (i * 7919 + (i % 13) * 31) % 256);
     using asBytes = engine.tensor([83, width], bytes);
     using asNumbers = engine.tensor(
@@ -597,7 +615,7 @@ describe("train", () => {
       const dense = [
         { inputs: 4, outputs: 3, weight: layer.weight.value, bias: layer.bias!.value, relu: false, dropout: null },
       ];
-      using scratch = engine.tensor(denseScratch(engine, dense, 8));
+      using scratch = denseScratch(engine, dense, 8);
       using state = trainingState(engine);
       using curve = engine.tensor([2, 2]);
       const settings = sgd({ rate: 0.1 }).settings!;
