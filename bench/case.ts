@@ -1,4 +1,6 @@
 import type { Engine, Scheduler, Tensor } from "../src/gpu/index.js";
+import type { Choice } from "../src/ops/variants.js";
+import type { Goal } from "./goals.js";
 
 /** Numbers that anybody can make again: uniform on [low, high), from a hash of the seed and the index (inputs.ts). */
 export interface Values {
@@ -83,17 +85,13 @@ export interface Prepared {
   reads?: number;
   /** which of several ways this is, where there was a choice */
   way?: string;
+  /** milliseconds of upload, compiling and the first run of that way alone, where others were tried too */
+  firstMs?: number;
   destroy(): void;
 }
 
 /** Relative error of somebody's results, computed in f64. */
 export type Check = (outputs: readonly Float32Array[]) => number;
-
-/** The goal: ours ÷ the best of these peers, at most. */
-export interface Goal {
-  ratio: number;
-  peer?: "jax-js";
-}
 
 export interface Case {
   name: string;
@@ -106,11 +104,11 @@ export interface Case {
   work: Work;
   /** larger relative errors are WRONG */
   tolerance: number;
-  /** our kernel families of which this case measures every variant */
-  family?: "matmul" | "mttkrp";
+  /** the choice between kernels of ours of which this case measures every variant */
+  choice?: Choice;
   /** steps in one run: times and counts are shown a step */
   steps?: number;
-  goal?: Goal;
+  goals?: readonly Goal[];
   /** minutes of work on a software adapter: left out where no pattern asks for it */
   large?: boolean;
   /** what one step may take: reads of the tensor exactly, the others at most */

@@ -1,12 +1,14 @@
 /** `npm run bench`: parses options, runs cases in Chromium or in Node, prints and writes what was found. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
+import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
+import { isSoftware } from "./goals.js";
 import { openInPage, peersInstalled } from "./headless.js";
 import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
 import { openInNode } from "./node.js";
@@ -98,6 +100,10 @@ const spoken = (value: number): string =>
       ? `${Math.ceil(value / 60)} min`
       : `${(value / 3600).toFixed(1)} h`;
 
+/** An argument as a shell takes it. */
+const quoted = (argument: string): string =>
+  /^[\w./=:-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+
 /** What a case weighs in the progress bar: software adapters are bound by flops, and every case compiles. */
 const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 1e9;
 
@@ -127,11 +133,15 @@ async function run(options: Options): Promise<number> {
     const page = await openInPage({ peers, slim, adapter: options.adapter });
     ({ opened, environment, measure, close } = page);
   }
+  if (!options.node && options.adapter === "default" && isSoftware(opened.device))
+    process.stderr.write(
+      `the browser gives a software adapter, ${opened.device}; PUPPETEER_EXECUTABLE_PATH names another browser\n`,
+    );
   const report: Report = {
     device: opened.device,
     environment,
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
-    command: `npm run bench -- ${process.argv.slice(2).join(" ")}`.replace(/ -- $/, ""),
+    command: `npm run bench -- ${process.argv.slice(2).map(quoted).join(" ")}`.replace(/ -- $/, ""),
     version: JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version + commit(),
     peers: opened.peers,
     probes: opened.probes,
@@ -163,6 +173,7 @@ async function run(options: Options): Promise<number> {
   if (shown) bar.start(total, 0, { done: 0, cases: chosen.length, left: "…", name: "", step: "" });
   const started = performance.now();
   let done = 0;
+  let broken: Error | null = null;
   try {
     for (const [at, index] of chosen.entries()) {
       const { name } = cases()[index]!;
@@ -181,6 +192,10 @@ async function run(options: Options): Promise<number> {
       if (shown) process.stderr.write("\r\x1b[K");
       console.log(`${oneLine(result)}${shown ? "" : `  [${at + 1}/${chosen.length}]`}`);
     }
+  } catch (error) {
+    // a page that crashed, a device that was lost: what was measured before is kept
+    broken = error as Error;
+    if (report.results.length === 0) throw error;
   } finally {
     if (shown) bar.stop();
     await close();
@@ -188,7 +203,7 @@ async function run(options: Options): Promise<number> {
   report.load = [before, load()];
   console.log(`\n${plainText(report)}`);
   const write = (file: string, text: string): void => {
-    writeFileSync(file, text);
+    writeAtomic(file, text);
     console.log(`wrote ${file}`);
   };
   if (!slim) {
@@ -206,6 +221,7 @@ async function run(options: Options): Promise<number> {
   if (options.markdown) write(options.markdown, markdown(report));
   const bad = report.results.flatMap(({ rows }) => rows.filter(isBad)).length;
   if (bad) console.error(`${bad} rows are wrong or failed`);
+  if (broken) throw new Error(`stopped after ${report.results.length} of ${chosen.length} cases: ${broken.message}`);
   return bad ? 1 : 0;
 }
 

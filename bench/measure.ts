@@ -1,14 +1,16 @@
 /**
  * The protocol. Of every case: inputs made once, the reference computed in f64; every party uploads its operands, runs once
  * (compiling) and is checked; then rounds, in each of which every party has its turn, in another order every time. A turn is
- * as many repetitions, one submit of them where the party can do that, as last `sampleMs`; what counts is its wall time until
- * the queue is empty, divided by the repetitions.
+ * as many repetitions, one submit of them where the party can do that, as last `sampleMs`, or `MOST_REPETITIONS`; what counts
+ * is its wall time until the queue is empty, divided by the repetitions. After our own turns the same work is profiled: a pass
+ * and two timestamps a dispatch.
  */
 import { Engine } from "../src/gpu/index.js";
-import { variantsOf } from "../src/ops/variants.js";
+import { alternativesOf } from "../src/ops/variants.js";
 import type { Case, Inputs, Peer, Prepared } from "./case.js";
+import { type Goal, OURS } from "./goals.js";
 import { prepareOurs } from "./ours.js";
-import { pairedRatio, quantile, type Summary, summarize } from "./statistics.js";
+import { ratiosOf, type Summary, summarize } from "./statistics.js";
 
 export interface MeasureOptions {
   /** most rounds of a case; 0 only checks */
@@ -42,19 +44,22 @@ export interface Row {
   /** `measured`, or why there are no times */
   state: "measured" | "WRONG" | "failed" | "cannot";
   message?: string;
+  /** took turns with the others in every round */
+  interleaved: boolean;
   /** of several ways to do it, the one that was fastest */
   way?: string;
   /** relative error of the first run */
   error: number | null;
-  /** milliseconds of the first run with operands in place: compiling included */
+  /** milliseconds of upload, compiling and the first run */
   firstMs: number | null;
   /** milliseconds a step */
   ms: (Summary & { samples: number[] }) | null;
   repetitions: number;
   /** this party ÷ `tenfold`, round by round */
-  ratio: { median: number; quartiles: [number, number] } | null;
-  /** milliseconds of the kernels alone, a step */
-  kernelMs: number | null;
+  ratio: Summary | null;
+  /** milliseconds of the kernels alone, a step; and wall time ÷ that, round by round */
+  kernels: Summary | null;
+  wallToKernels: Summary | null;
   counts: Counts | null;
 }
 
@@ -66,8 +71,8 @@ export interface Result {
   bytes: number;
   steps: number;
   rows: Row[];
-  /** ours ÷ the best peer, and what the issue asks for */
-  goal: { asked: number; ratio: number; peer: string } | null;
+  /** what is asked of it (goals.ts says whether it is reached) */
+  goals: readonly Goal[];
 }
 
 interface Party {
@@ -76,10 +81,13 @@ interface Party {
   prepare: () => Promise<Prepared | null>;
   prepared?: Prepared;
   engine?: Engine;
+  /** milliseconds a run */
   samples: number[];
+  kernelSamples: number[];
 }
 
-const OURS = "tenfold";
+/** of a turn: shorter work is not timed as long as asked */
+const MOST_REPETITIONS = 512;
 
 /** Whether a row makes the run fail. */
 export const isBad = ({ state, party }: Row): boolean =>
@@ -120,16 +128,20 @@ export async function measure(
         const forwards = (turn + round) % present.length;
         const party = present[round % 2 ? present.length - 1 - forwards : forwards]!;
         await attempt(party, async () => {
-          party.samples.push((await timed(() => party.prepared!.run(party.row.repetitions))) / party.row.repetitions);
+          const ms = (await timed(() => party.prepared!.run(party.row.repetitions))) / party.row.repetitions;
+          const kernels = await party.prepared!.kernelTime?.();
+          party.samples.push(ms);
+          if (kernels) party.kernelSamples.push(kernels);
         });
       }
     }
-    for (const party of able) {
-      if (party.row.state !== "measured") continue;
-      const kernels = await attempt(party, async () => (await party.prepared!.kernelTime?.()) ?? null);
-      party.row.kernelMs = kernels === null || kernels === undefined ? null : kernels / steps;
-      const samples = party.samples.map((ms) => ms / steps);
-      party.row.ms = { ...summarize(samples), samples };
+    for (const { row, samples, kernelSamples } of able) {
+      if (row.state !== "measured") continue;
+      const aStep = (list: readonly number[]): number[] => list.map((ms) => ms / steps);
+      row.ms = { ...summarize(aStep(samples)), samples: aStep(samples) };
+      if (kernelSamples.length !== samples.length) continue;
+      row.kernels = summarize(aStep(kernelSamples));
+      row.wallToKernels = summarize(ratiosOf(samples, kernelSamples));
     }
   } finally {
     for (const party of parties) release(party);
@@ -137,11 +149,7 @@ export async function measure(
   const ours = parties[0]!;
   for (const { row, samples } of parties) {
     if (!row.ms || !ours.row.ms) continue;
-    const ratios = samples.slice(0, ours.samples.length).map((value, index) => value / ours.samples[index]!);
-    row.ratio = {
-      median: pairedRatio(samples, ours.samples),
-      quartiles: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
-    };
+    row.ratio = summarize(ratiosOf(samples, ours.samples));
   }
   return {
     name: each.name,
@@ -150,7 +158,7 @@ export async function measure(
     bytes: each.bytes / steps,
     steps,
     rows: parties.map(({ row }) => row),
-    goal: goalOf(each, parties),
+    goals: each.goals ?? [],
   };
 }
 
@@ -161,29 +169,32 @@ function oursOf(device: GPUDevice, each: Case, inputs: Inputs, variants: boolean
     return { ...party(name, () => prepareOurs(engine, each, inputs)), engine };
   };
   const parties = [own(OURS, {})];
-  const { family } = each;
-  if (variants && family) {
-    const { engine } = parties[0]!;
-    const kernels = Object.entries(variantsOf(engine!, family, true, 16).kernels).filter(([, { source }]) =>
-      source.features.every((feature) => device.features.has(feature as GPUFeatureName)),
-    );
-    if (kernels.length > 1)
-      parties.push(...kernels.map(([variant]) => own(`${OURS} (${variant})`, { [family]: variant })));
+  const { choice } = each;
+  if (variants && choice) {
+    const names = alternativesOf(parties[0]!.engine!, choice);
+    if (names.length > 1) parties.push(...names.map((name) => own(`${OURS} (${name})`, { [choice]: name })));
   }
   return parties;
 }
 
-const party = (name: string, prepare: Party["prepare"]): Party => ({ row: emptyRow(name), prepare, samples: [] });
+const party = (name: string, prepare: Party["prepare"]): Party => ({
+  row: emptyRow(name),
+  prepare,
+  samples: [],
+  kernelSamples: [],
+});
 
 const emptyRow = (party: string): Row => ({
   party,
   state: "measured",
+  interleaved: true,
   error: null,
   firstMs: null,
   ms: null,
   repetitions: 0,
   ratio: null,
-  kernelMs: null,
+  kernels: null,
+  wallToKernels: null,
   counts: null,
 });
 
@@ -222,7 +233,9 @@ async function firstRun(
     party.prepared = prepared;
     if (prepared.way) row.way = prepared.way;
     await prepared.run(1);
-    row.firstMs = performance.now() - started;
+    row.firstMs = prepared.firstMs ?? performance.now() - started;
+    // before the results are read: a user may leave them where they are
+    const peakBytes = engine?.memory().peak ?? 0;
     row.error = check(await prepared.outputs());
     if (!(row.error <= tolerance)) {
       row.state = "WRONG";
@@ -237,7 +250,7 @@ async function firstRun(
       dispatches: (counters.dispatches - before.dispatches) / steps,
       submits: (counters.submits - before.submits) / steps,
       readbacks: (counters.readbacks - before.readbacks) / steps,
-      peakBytes: engine.memory().peak,
+      peakBytes,
     };
   });
 }
@@ -246,10 +259,10 @@ async function firstRun(
 async function calibrate({ prepared, row }: Party, sampleMs: number): Promise<void> {
   let ms = await timed(() => prepared!.run(1));
   row.repetitions = 1;
-  while (ms < sampleMs && row.repetitions < 512) {
+  while (ms < sampleMs && row.repetitions < MOST_REPETITIONS) {
     // no more than eightfold at once: the first tries are slow ones
     const wanted = Math.ceil((row.repetitions * sampleMs * 1.2) / Math.max(ms, 0.01));
-    row.repetitions = Math.min(512, 8 * row.repetitions, Math.max(row.repetitions + 1, wanted));
+    row.repetitions = Math.min(MOST_REPETITIONS, 8 * row.repetitions, Math.max(row.repetitions + 1, wanted));
     ms = await timed(() => prepared!.run(row.repetitions));
   }
 }
@@ -263,16 +276,4 @@ function release(party: Party): void {
   }
   delete party.prepared;
   delete party.engine;
-}
-
-/** Ours ÷ the best peer, from the paired samples. */
-function goalOf({ goal }: Case, parties: readonly Party[]): Result["goal"] {
-  const [ours, ...others] = parties;
-  if (!goal || !ours?.row.ms) return null;
-  const peers = others.filter(
-    ({ row }) => row.ms && !row.party.startsWith(OURS) && (!goal.peer || row.party.startsWith(goal.peer)),
-  );
-  if (peers.length === 0) return null;
-  const best = peers.reduce((a, b) => (b.row.ms!.median < a.row.ms!.median ? b : a));
-  return { asked: goal.ratio, ratio: pairedRatio(ours.samples, best.samples), peer: best.row.party };
 }

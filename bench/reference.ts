@@ -11,8 +11,8 @@ const BUDGET = 4e7;
 /** Largest difference over the entries looked at, relative to the largest entry. Infinite where anything is not finite. */
 export function entries(size: number, cost: number, entry: (index: number) => number): Check {
   const count = Math.min(size, Math.max(64, Math.floor(BUDGET / cost)));
-  // a golden stride visits all residues; the last entry is where an edge goes wrong first
-  const stride = count === size ? 1 : Math.max(1, Math.floor(size * 0.6180339887)) | 1;
+  // the last entry is where an edge goes wrong first
+  const stride = count === size ? 1 : spread(size);
   const indices = Array.from({ length: count }, (_, i) => (i === count - 1 ? size - 1 : (i * stride) % size));
   const expected = indices.map(entry);
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
@@ -20,6 +20,14 @@ export function entries(size: number, cost: number, entry: (index: number) => nu
     if (output?.length !== size || !output.every(Number.isFinite)) return Number.POSITIVE_INFINITY;
     return indices.reduce((most, at, i) => Math.max(most, Math.abs(output[at]! - expected[i]!)), 0) / scale;
   };
+}
+
+/** A golden stride without a common divisor with the size: its multiples visit every entry, and look random to any tile. */
+export function spread(size: number): number {
+  const divisor = (a: number, b: number): number => (b ? divisor(b, a % b) : a);
+  let stride = Math.max(1, Math.floor(size * 0.6180339887));
+  while (divisor(size, stride) > 1) stride++;
+  return stride;
 }
 
 /** a is rows×inner, b inner×columns. */

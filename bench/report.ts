@@ -1,5 +1,6 @@
 /** What a run found, as tables for people. JSON for programs is the report itself. */
 import CliTable from "cli-table3";
+import { deviceMs, type Verdict, verdicts } from "./goals.js";
 import { isBad, type Result, type Row } from "./measure.js";
 import type { Probes } from "./probes.js";
 
@@ -40,8 +41,8 @@ const HEAD = [
 
 const NOTES = [
   "ms a step: median wall time of the rounds; ÷ ours: this row ÷ tenfold, median of the same rounds (above 1: tenfold is faster)",
-  "of FMA, of copy: share of what register-only multiply-adds and a plain copy reach on this adapter",
-  "kernels: their time on the GPU by timestamps; first run: upload, compile, run; error: largest, relative, against f64",
+  "GFLOP/s, of FMA, GB/s, of copy: by the wall, or by the kernels' time where that is shorter; shares of what register-only multiply-adds and a plain copy reach on this adapter",
+  "kernels: sum of their times on the GPU by timestamps, a pass a dispatch; first run: upload, compile, run; error: largest, relative, against f64",
   "reads: of the tensor in one run; dispatches, submits, readbacks: a step; peak: bytes of GPU buffers",
 ];
 
@@ -58,7 +59,8 @@ function lines({ results, probes }: Report): string[][] {
   );
 }
 
-function cells({ state, message, ms, ratio, kernelMs }: Row, flops: number, bytes: number, probes: Probes | null) {
+function cells(row: Row, flops: number, bytes: number, probes: Probes | null) {
+  const { state, message, ms, ratio, kernels } = row;
   if (!ms)
     return [
       state === "measured" ? "correct" : state === "cannot" ? "–" : state,
@@ -70,8 +72,7 @@ function cells({ state, message, ms, ratio, kernelMs }: Row, flops: number, byte
       "",
       "",
     ];
-  const flopRate = flops / (ms.median / 1000);
-  const byteRate = bytes / (ms.median / 1000);
+  const [flopRate, byteRate] = [flops, bytes].map((work) => work / (deviceMs(row) / 1000)) as [number, number];
   return [
     time(ms.median),
     `${time(ms.quartiles[0])}–${time(ms.quartiles[1])}`,
@@ -80,7 +81,7 @@ function cells({ state, message, ms, ratio, kernelMs }: Row, flops: number, byte
     probes ? percent(flopRate / probes.flops) : "",
     digits(byteRate / 1e9, 3),
     probes ? percent(byteRate / probes.bytes) : "",
-    kernelMs === null ? "" : time(kernelMs),
+    kernels ? time(kernels.median) : "",
   ];
 }
 
@@ -92,22 +93,21 @@ function counts({ counts: found }: Row, steps: number): string {
   return [reads ?? "–", a(dispatches), a(submits), a(readbacks), `${digits(peakBytes / 2 ** 20, 3)} MiB`].join(", ");
 }
 
-/** Ours ÷ the best peer against what was asked for. */
-const goals = ({ results }: Report): string[][] =>
-  results.flatMap(({ name, goal }) =>
-    goal
-      ? [
-          [
-            name,
-            digits(goal.ratio, 3),
-            `≤ ${goal.asked}`,
-            goal.ratio <= goal.asked ? "reached" : "not reached",
-            goal.peer,
-          ],
-        ]
-      : [],
+/** Every goal that the run could judge. */
+const goals = (report: Report): string[][] =>
+  report.results.flatMap((result) =>
+    verdicts(result, report).map(({ goal, by, value, quartiles, reached }) => [
+      result.name,
+      by,
+      digits(value, 3),
+      quartiles ? quartiles.map((each) => digits(each, 3)).join("–") : "",
+      `${asksMost(goal.against) ? "≤" : "≥"} ${goal.limit}`,
+      reached ? "reached" : "not reached",
+    ]),
   );
-const GOALS_HEAD = ["case", "ours ÷ best peer", "goal", "", "best peer"];
+const GOALS_HEAD = ["case", "ours ÷", "", "quartiles", "goal", ""];
+
+const asksMost = (against: Verdict["goal"]["against"]): boolean => !against.endsWith("probe");
 
 function heading(report: Report): string[] {
   const { device, environment, date, command, peers, probes, load, rounds } = report;

@@ -63,7 +63,7 @@ export class Session {
     const each = this.#cases[index]!;
     const result = await measure(this.engine.device, each, this.peers, options);
     // what is quantised is no time of a kernel
-    if (!this.opened.fineTimestamps) for (const row of result.rows) row.kernelMs = null;
+    if (!this.opened.fineTimestamps) for (const row of result.rows) row.kernels = row.wallToKernels = null;
     return result;
   }
 }

@@ -20,6 +20,6 @@ export const summarize = (samples: readonly number[]): Summary => ({
   quartiles: [quantile(samples, 0.25), quantile(samples, 0.75)],
 });
 
-/** Median of a/b round by round: what slowed the machine down in one round slowed both. */
-export const pairedRatio = (a: readonly number[], b: readonly number[]): number =>
-  median(a.slice(0, b.length).map((value, index) => value / b[index]!));
+/** a/b, round by round: what slowed the machine down in one round slowed both. */
+export const ratiosOf = (a: readonly number[], b: readonly number[]): number[] =>
+  a.slice(0, b.length).map((value, index) => value / b[index]!);

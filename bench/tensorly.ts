@@ -46,6 +46,7 @@ function rowOf({ party, error, samples, message }: Measured, tolerance: number, 
   const quartiles: [number, number] = [quantile(samples, 0.25), quantile(samples, 0.75)];
   return {
     party,
+    interleaved: false,
     state: wrong ? "WRONG" : samples.length ? "measured" : "failed",
     ...(message && { message }),
     error,
@@ -53,10 +54,11 @@ function rowOf({ party, error, samples, message }: Measured, tolerance: number, 
     ms: samples.length && !wrong ? { median: median(samples), quartiles, samples } : null,
     repetitions: 1,
     ratio:
-      ours && samples.length
+      ours && samples.length && !wrong
         ? { median: median(samples) / ours, quartiles: [quartiles[0] / ours, quartiles[1] / ours] }
         : null,
-    kernelMs: null,
+    kernels: null,
+    wallToKernels: null,
     counts: null,
   };
 }

@@ -1,6 +1,7 @@
 /** Convolutions, as networks have them. */
 import { conv2d } from "../../src/ops/index.js";
-import type { Case, Goal, Values } from "../case.js";
+import type { Case, Values } from "../case.js";
+import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
 import * as reference from "../reference.js";
 
@@ -16,7 +17,7 @@ export interface ConvolutionCase {
 export function convolutionCase(
   { batch, inputs, outputs, size, kernel }: ConvolutionCase,
   name: string,
-  goal?: Goal,
+  goals: readonly Goal[] = [],
 ): Case {
   const x: Values = { shape: [batch, inputs, size, size], seed: 11 };
   const w: Values = { shape: [outputs, inputs, kernel, kernel], seed: 12 };
@@ -29,7 +30,8 @@ export function convolutionCase(
     bytes: 4 * (positions * (inputs + outputs) + outputs * inputs * kernel * kernel),
     work: { op: "conv2d", x, w, padding },
     tolerance: 1e-4,
-    ...(goal && { goal }),
+    choice: "conv2d",
+    goals,
     counts: { reads: 1, dispatches: 1, submits: 1, readbacks: 0 },
     run: (s, [input, weight]) => [conv2d(s, input!, weight!, { padding })],
     inputs: () => [values(x), values(w)],

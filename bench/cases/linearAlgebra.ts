@@ -37,7 +37,8 @@ export function eigenCase(n: number): Case {
     bytes: 4 * (2 * n * n + n),
     work: { op: "eigen", a },
     tolerance: 1e-4,
-    counts: { dispatches: 1, submits: 1, readbacks: 0 },
+    // beyond 128 rows: two dispatches a round, for at most 14 sweeps
+    counts: { dispatches: n <= 128 ? 1 : 4 + 14 * (1 + 2 * (n - 1 + (n % 2))), submits: 1, readbacks: 0 },
     run(s, [x]) {
       const { values: eigenvalues, vectors } = symmetricEigen(s, x!);
       return [eigenvalues, vectors];

@@ -1,14 +1,15 @@
 /** Products: the work that decompositions and networks are made of. */
 import { sizeOf } from "../../src/gpu/index.js";
 import { gram, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
-import type { Case, Goal, Values } from "../case.js";
+import type { Case, Values } from "../case.js";
+import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
 import * as reference from "../reference.js";
 
 const words = (...sizes: number[]): number => 4 * sizes.reduce((sum, size) => sum + size, 0);
 
 /** C = A·B. */
-export function matmulCase(rows: number, inner: number, columns: number, goal?: Goal): Case {
+export function matmulCase(rows: number, inner: number, columns: number, goals: readonly Goal[] = []): Case {
   const a: Values = { shape: [rows, inner], seed: 1 };
   const b: Values = { shape: [inner, columns], seed: 2 };
   const square = rows === inner && inner === columns;
@@ -19,8 +20,8 @@ export function matmulCase(rows: number, inner: number, columns: number, goal?: 
     bytes: words(rows * inner, inner * columns, rows * columns),
     work: { op: "matmul", a, b },
     tolerance: 1e-4,
-    family: "matmul",
-    ...(goal && { goal }),
+    choice: "matmul",
+    goals,
     counts: { reads: 1, dispatches: 2, submits: 1, readbacks: 0 },
     run: (s, [x, y]) => [matmul(s, x!, y!)],
     inputs: () => [values(a), values(b)],
@@ -29,7 +30,7 @@ export function matmulCase(rows: number, inner: number, columns: number, goal?: 
 }
 
 /** AᵀA of a tall matrix. */
-export function gramCase(rows: number, columns: number): Case {
+export function gramCase(rows: number, columns: number, goals: readonly Goal[] = []): Case {
   const a: Values = { shape: [rows, columns], seed: 3 };
   return {
     name: `gram ${rows}×${columns}`,
@@ -38,7 +39,8 @@ export function gramCase(rows: number, columns: number): Case {
     bytes: words(rows * columns, columns * columns),
     work: { op: "gram", a },
     tolerance: 1e-4,
-    family: "matmul",
+    choice: "matmul",
+    goals,
     counts: { dispatches: 2, submits: 1, readbacks: 0 },
     run: (s, [x]) => [gram(s, x!)],
     inputs: () => [values(a)],
@@ -47,7 +49,12 @@ export function gramCase(rows: number, columns: number): Case {
 }
 
 /** X ×ₙ U with U J×Iₙ. */
-export function modeProductCase(shape: readonly number[], size: number, mode: number, goal?: Goal): Case {
+export function modeProductCase(
+  shape: readonly number[],
+  size: number,
+  mode: number,
+  goals: readonly Goal[] = [],
+): Case {
   const x: Values = { shape, seed: 4 };
   const u: Values = { shape: [size, shape[mode]!], seed: 5 };
   const out = (sizeOf(shape) / shape[mode]!) * size;
@@ -58,8 +65,8 @@ export function modeProductCase(shape: readonly number[], size: number, mode: nu
     bytes: words(sizeOf(shape), size * shape[mode]!, out),
     work: { op: "modeProduct", x, u, mode },
     tolerance: 1e-4,
-    family: "matmul",
-    ...(goal && { goal }),
+    choice: "matmul",
+    goals,
     counts: { reads: 1, dispatches: 2, submits: 1, readbacks: 0 },
     run: (s, [tensor, matrix]) => [modeProduct(s, tensor!, matrix!, mode)],
     inputs: () => [values(x), values(u)],
@@ -68,7 +75,7 @@ export function modeProductCase(shape: readonly number[], size: number, mode: nu
 }
 
 /** Matricised tensor times Khatri-Rao product. */
-export function mttkrpCase(shape: readonly number[], rank: number, mode: number, goal?: Goal): Case {
+export function mttkrpCase(shape: readonly number[], rank: number, mode: number, goals: readonly Goal[] = []): Case {
   const x: Values = { shape, seed: 6 };
   const factors = shape.map((extent, index): Values => ({ shape: [extent, rank], seed: 7 + index }));
   const others = shape.filter((_, index) => index !== mode).reduce((sum, extent) => sum + extent, 0);
@@ -79,8 +86,8 @@ export function mttkrpCase(shape: readonly number[], rank: number, mode: number,
     bytes: words(sizeOf(shape), others * rank, shape[mode]! * rank),
     work: { op: "mttkrp", x, factors, mode },
     tolerance: 1e-4,
-    family: "mttkrp",
-    ...(goal && { goal }),
+    choice: "mttkrp",
+    goals,
     // with more than three modes some of the other factors may be multiplied out first
     counts: { reads: 1, dispatches: shape.length, submits: 1, readbacks: 0 },
     run: (s, [tensor, ...rest]) => [mttkrp(s, tensor!, rest, mode)],

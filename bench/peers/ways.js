@@ -25,7 +25,7 @@ export function waysOf(work, { einsum = true } = {}) {
     case "matmul":
       return [{ name: "matmul", operands: [0, 1], apply: (L, a, b) => L.matmul(a, b) }];
     case "gram":
-      return gram(work);
+      return gram();
     case "conv2d":
       return [{ name: "conv2d", operands: [0, 1], apply: (L, x, w) => L.conv2d(x, w, work.padding) }];
     case "modeProduct":
@@ -37,8 +37,8 @@ export function waysOf(work, { einsum = true } = {}) {
   }
 }
 
-function gram({ a }) {
-  return [{ name: "matmul", operands: [0, 0], apply: (L, x, y) => L.matmul(x, y, true, false), shape: a.shape }];
+function gram() {
+  return [{ name: "matmul", operands: [0, 0], apply: (L, x, y) => L.matmul(x, y, true, false) }];
 }
 
 function modeProduct({ x, u, mode }, einsum) {
@@ -171,11 +171,13 @@ export async function fastest(ways, prepare, isRight) {
   for (const way of ways) {
     let prepared;
     try {
+      const begun = performance.now();
       prepared = await prepare(way);
       await prepared.run(1);
+      const firstMs = performance.now() - begun;
       if (!isRight(await prepared.outputs())) {
         if (wrong) prepared.destroy();
-        else wrong = { prepared, name: way.name };
+        else wrong = { prepared, firstMs, name: way.name };
         continue;
       }
       let least = Number.POSITIVE_INFINITY;
@@ -187,7 +189,7 @@ export async function fastest(ways, prepare, isRight) {
       if (best && best.least <= least) prepared.destroy();
       else {
         best?.prepared.destroy();
-        best = { least, prepared, name: way.name };
+        best = { least, prepared, firstMs, name: way.name };
       }
     } catch (error) {
       prepared?.destroy();
@@ -197,5 +199,5 @@ export async function fastest(ways, prepare, isRight) {
   if (best) wrong?.prepared.destroy();
   best ??= wrong;
   if (!best) throw failure;
-  return { ...best.prepared, ...(ways.length > 1 && { way: best.name }) };
+  return { ...best.prepared, firstMs: best.firstMs, ...(ways.length > 1 && { way: best.name }) };
 }

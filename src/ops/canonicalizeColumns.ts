@@ -1,6 +1,6 @@
 import shader from "../../shaders/canonicalize_columns.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { lanesOf } from "./variants.js";
+import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 
@@ -21,7 +21,7 @@ export function canonicalizeColumns(
     throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);
   const result = out ?? s.tensor(a.shape, { label: "canonical" });
   s.run(
-    kernel.with({ APPLY: apply, WIDTH: lanesOf(s.engine) || 64 }),
+    kernel.with({ APPLY: apply, WIDTH: soleWorkgroup(s.engine, 64) }),
     { a, order, flips, out: result },
     { rows: rows!, columns },
   );

@@ -5,7 +5,7 @@ import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
 import { normalizeColumns } from "./reduce.js";
 import { assertShape } from "./shapes.js";
-import { soleWorkgroup } from "./symmetricEigen.js";
+import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(choleskyShader, () => [1]);
 
@@ -22,7 +22,7 @@ export function cholesky(
   assertShape("cholesky", "the matrix", g, [n, n]);
   const r = s.tensor([n, n], { label: "R" });
   const inverse = s.tensor([n, n], { label: "R⁻¹" });
-  const WIDTH = soleWorkgroup(s);
+  const WIDTH = soleWorkgroup(s.engine);
   s.run(kernel.with({ WIDTH, ACROSS: Math.min(WIDTH, 32) }), { g, r, inverse }, { n, ridge, threshold });
   return { r, inverse };
 }

@@ -3,7 +3,7 @@ import lanesShader from "../../shaders/reduce_lanes.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { divide, map, multiply, safeDivide } from "./elementwise.js";
 import { assertMode, assertShape, threeNumbers } from "./shapes.js";
-import { lanesOf } from "./variants.js";
+import { REDUCTIONS, reductionWay } from "./variants.js";
 
 const byWorkgroup = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
 const byLane = new Kernel(lanesShader, ({ before, after, parts }, { WIDTH }) =>
@@ -11,14 +11,6 @@ const byLane = new Kernel(lanesShader, ({ before, after, parts }, { WIDTH }) =>
 );
 const TERMS = { identity: 0, square: 1, product: 2, squaredDifference: 3, magnitude: 4 } as const;
 const COMBINES = { sum: 0, maximum: 1, minimum: 2 } as const;
-
-/** One way to reduce: how many sums at once keep an adapter busy, the fewest terms worth one, and the most of one. */
-const ways = {
-  workgroup: { kernel: byWorkgroup, enough: 512, shortest: 1024, longest: 32768 },
-  lane: { kernel: byLane, enough: 16384, shortest: 64, longest: 4096 },
-  // a few cores, whose vector units read side by side or not at the same cost, and to whom a barrier is a hundred terms
-  software: { kernel: byLane, enough: 256, shortest: 256, longest: 4096 },
-} as const;
 
 interface Out {
   out?: Tensor | undefined;
@@ -51,12 +43,15 @@ function record(
   result: Tensor,
 ): void {
   const outputs = before * after;
-  const way = lanesOf(s.engine) ? "software" : after >= 8 || extent <= 32 ? "lane" : "workgroup";
-  const { kernel, enough, shortest, longest } = ways[way];
+  const way = reductionWay(s.engine, extent, after);
+  const { enough, shortest, longest } = REDUCTIONS[way];
   const wanted = Math.max(Math.min(Math.floor(enough / outputs), Math.floor(extent / shortest)), extent / longest, 1);
   const chunk = Math.ceil(extent / wanted);
   const parts = Math.ceil(extent / chunk);
-  const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine] });
+  const specialised = (way === "workgroup" ? byWorkgroup : byLane).with({
+    TERM: TERMS[term],
+    COMBINE: COMBINES[combine],
+  });
   if (parts === 1) {
     s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });
     return;

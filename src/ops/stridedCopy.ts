@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from "../gpu/index.js";
 import { assertShape } from "./shapes.js";
-import { lanesOf } from "./variants.js";
+import { permutesByTiles } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
@@ -99,7 +99,7 @@ function record(
   );
 }
 
-/** Records a permutation by tiles where that pays: neighbours in `out` lie far apart in `x`, and it is no software adapter. */
+/** Records a permutation by tiles where that pays: neighbours in `out` lie far apart in `x`. */
 function tiled(
   s: Scheduler,
   x: Tensor,
@@ -110,7 +110,7 @@ function tiled(
 ): boolean {
   const p = shape.length - 1;
   const q = strides.indexOf(1);
-  if (q < 0 || q >= p || shape[p]! < 8 || shape[q]! < 8 || lanesOf(s.engine)) return false;
+  if (q < 0 || q >= p || !permutesByTiles(s.engine, shape[p]!, shape[q]!)) return false;
   recordTiles(s, x, out, shape, strides, offset);
   return true;
 }

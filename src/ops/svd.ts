@@ -8,8 +8,8 @@ import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
 import { largestMagnitude } from "./reduce.js";
 import { permute } from "./stridedCopy.js";
-import { recordCheck, soleWorkgroup } from "./symmetricEigen.js";
-import { lanesOf } from "./variants.js";
+import { recordCheck } from "./symmetricEigen.js";
+import { jacobiTeam, soleWorkgroup } from "./variants.js";
 
 const BLOCK = 16;
 const kernel = new Kernel(shader, () => [1]);
@@ -44,7 +44,7 @@ export function svd(s: Scheduler, a: Tensor): Svd {
     throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
   const { u, v } = result;
-  const WIDTH = lanesOf(s.engine) || 64;
+  const WIDTH = soleWorkgroup(s.engine, 64);
   s.run(sign.with({ WIDTH }), { u, v }, { rows_u: m, rows_v: n, columns: u.shape[1]! });
   return result;
 }
@@ -72,15 +72,13 @@ function square(s: Scheduler, a: Tensor): Svd {
   const work = temporary("SVD work", n, 4 * quads);
   const rotation = temporary("SVD rotation", n, 4 * quads);
   const norms = temporary("SVD norms", n);
-  const software = lanesOf(s.engine);
+  const [WIDTH, TEAM] = [soleWorkgroup(s.engine), jacobiTeam(s.engine, n)];
   if (n <= ONE_WORKGROUP) {
-    const own = kernel.with({ WIDTH: soleWorkgroup(s), TEAM: software ? 1 : n <= 32 ? 16 : 8 });
-    s.run(own, { a, work, rotation, norms, u, values, v }, { n });
+    s.run(kernel.with({ WIDTH, TEAM }), { a, work, rotation, norms, u, values, v }, { n });
   } else {
     const largest = largestMagnitude(s, a);
     const state = s.tensor([2], { dtype: "u32", label: "SVD state" });
     const blocks = 2 * Math.ceil(n / BLOCK / 2);
-    const [WIDTH, TEAM] = software ? [software, 1] : [256, 16];
     s.run(start, { a, largest, work, rotation }, { n });
     for (let sweep = 0; sweep < SWEEPS; sweep++) {
       recordCheck(s, state, sweep === 0);

@@ -7,7 +7,7 @@ import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertShape } from "./shapes.js";
-import { lanesOf } from "./variants.js";
+import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
 const start = new Kernel(startShader, ({ players }, { WIDTH }) => grid1d(players! ** 2, WIDTH!));
@@ -23,12 +23,6 @@ const check = new Kernel(checkShader, () => [1]);
 const ONE_WORKGROUP = 128;
 const LARGEST = 1024;
 const SWEEPS = 14;
-
-/**
- * Width of a kernel that is one workgroup: on software adapters one subgroup, because a workgroup runs on one core there and
- * every further subgroup only makes barriers dearer.
- */
-export const soleWorkgroup = (s: Scheduler): number => lanesOf(s.engine) || 256;
 
 /** Records the check between sweeps of a Jacobi method (its `state` is [2], u32), or its start. */
 export function recordCheck(s: Scheduler, state: Tensor, isStart = false): void {
@@ -52,7 +46,7 @@ export function symmetricEigen(s: Scheduler, a: Tensor): { values: Tensor; vecto
   const work = s.tensor([players, players], { label: "eigen work" });
   const rotation = s.tensor([players, 4 * Math.ceil(players / 4)], { label: "eigen rotation" });
   if (n <= ONE_WORKGROUP) {
-    const WIDTH = soleWorkgroup(s);
+    const WIDTH = soleWorkgroup(s.engine);
     const own = kernel.with({ WIDTH, ACROSS: Math.min(WIDTH, 16) });
     s.run(own, { a, work, rotation, values, vectors }, { n });
   } else {

@@ -4,7 +4,7 @@ import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "..
 import { halfBits } from "./gatherBatch.js";
 import type { AdamSettings, SgdSettings } from "./optimise.js";
 import { assertShape } from "./shapes.js";
-import { fusedTrainingWork, lanesOf } from "./variants.js";
+import { fusesTraining, lanesOf } from "./variants.js";
 
 const kernels = { register: new Kernel(shaderRegister, () => [1]), subgroup: new Kernel(shaderSubgroup, () => [1]) };
 
@@ -52,8 +52,7 @@ export const MOST_DENSE_LAYERS = 8;
 
 /** Whether a step of this network is so small that one workgroup does it faster than a dispatch an op. */
 export const isSmall = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): boolean =>
-  batchSize * layers.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0) <=
-  fusedTrainingWork(lanesOf(engine));
+  fusesTraining(engine, batchSize * layers.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0));
 
 const quads = (extent: number): number => Math.ceil(extent / 4);
 

@@ -15,24 +15,36 @@ import mttkrpTiled from "../../shaders/mttkrp_tiled.wgsl";
 import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
-/** Families that a caller may force a variant of. */
-type Forced = Family | "conv2d" | "tucker2";
+/** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
+export type Choice = Family | "conv2d" | "tucker2" | "training";
 
 /** Sums that the residual's kernels leave to `total`. */
 export const RESIDUAL_PARTS = 1024;
 
 /**
- * Which kernel serves which shape on which adapter.
+ * Which kernel serves which shape on which adapter: all such choices are in this file. "Software" are adapters with subgroups
+ * of exactly 4 (SwiftShader) or 8 (lavapipe), a few cores whose vector units the subgroups are; the others count as GPUs.
  *
- * | family   | adapters                               | shapes                        | a workgroup's tile         |
- * |----------|----------------------------------------|-------------------------------|----------------------------|
- * | subgroup | subgroups of exactly 4 or 8 (software) | any; vec4s where they fit      | ROWS × 4·LANES, one subgroup |
- * | tiled    | those without subgroup                 | any                           | 64×64, 8×8 each (MTTKRP: 64×16, 4×4), staged |
- * | register | all                                    | any                           | 64 invocations of 4×4      |
+ * | choice                | software                                   | GPU                                             | by |
+ * |-----------------------|--------------------------------------------|-------------------------------------------------|----|
+ * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: 64×64 a workgroup, 8×8 each, staged; or  | probe |
+ * |   product)            | where the operand lies so; or register     | register: 64 invocations of 4×4                 |    |
+ * | mttkrp                | the same                                   | tiled: 64×16, 4×4 each; or register             | probe |
+ * | kruskal, residual     | subgroup or register                       | register                                        | probe |
+ * | conv2d                | subgroup; depthwise: register, 1 output    | register, 8 outputs an invocation (4, 1 of few) | `convolutionKernel` |
+ * | tucker2               | lavapipe: one dispatch up to 2¹⁷           | one dispatch up to 2²³ multiplications          | `fusesTucker2` |
+ * |                       | multiplications; SwiftShader: never        |                                                 |    |
+ * | training (dense nets) | one workgroup up to 2²⁰ multiplications    | one workgroup up to 2¹⁶                         | `fusesTraining` |
+ * | x·U·V                 | one dispatch up to 4 samples, rank 64, 2¹⁴ weights; else two products                        || `fusesLowRank` |
+ * | long sums             | cut for 64 workgroups                      | cut for 1024                                    | `splitSums` |
+ * | reduce                | a lane a sum, cut for 256 sums             | a lane a sum (16384) where neighbours or short; | `reductionWay` |
+ * |                       |                                            | else a workgroup a sum (512)                    |    |
+ * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
+ * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations                                 | `soleWorkgroup`, `jacobiTeam` |
  *
- * A probe times the families that an adapter has on `sample` and keeps the fastest. Where subgroup is among them, the side
- * of a product that wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there,
- * and SwiftShader takes seconds to compile kernels with much workgroup memory.
+ * A probe times the families that an adapter has on `sample` and keeps the fastest. On software, the side of a product that
+ * wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there, and SwiftShader takes
+ * seconds to compile kernels with much workgroup memory.
  */
 const families: Record<Family, Record<string, Kernel>> = {
   matmul: {
@@ -103,7 +115,7 @@ function subgroupTiles(params: Parameters<Grid>[0], { ROWS, LANES }: Parameters<
  * Invocations of a subgroup where that is fixed and what the subgroup kernels are made for, else 0; with a family's name, 0
  * too where another variant of it is forced.
  */
-export function lanesOf(engine: Engine, name?: Forced): number {
+export function lanesOf(engine: Engine, name?: Choice): number {
   const { subgroupMinSize: least, subgroupMaxSize: most } = engine.device.adapterInfo;
   const forced = name && engine.forced(name);
   if (forced && forced !== "subgroup") return 0;
@@ -154,6 +166,23 @@ export function arrange(
   return natural <= spent(columns, rows, lanes, vectors.turned) ? "natural" : "turned";
 }
 
+/** The variants of a choice that this device can be made to take, in the order of the table; one where there is no choice. */
+export function alternativesOf(engine: Engine, name: Choice): string[] {
+  if (name === "conv2d") return lanesOf(engine) ? ["subgroup", "register"] : ["register"];
+  if (name === "tucker2") return ["fused", "chain"];
+  if (name === "training") return ["fused", "layers"];
+  return Object.entries(families[name])
+    .filter(([variant, { source }]) => {
+      // vec4s are subgroup's own affair
+      if (variant.includes(",")) return false;
+      return (
+        variant !== "subgroup" ||
+        (lanesOf(engine) > 0 && source.features.every((each) => engine.device.features.has(each as GPUFeatureName)))
+      );
+    })
+    .map(([variant]) => variant);
+}
+
 /** How a sum of `outer` times `inner` terms is cut: so much of each a part, `count` parts. */
 export interface Split {
   inner: number;
@@ -171,9 +200,13 @@ const enough = (lanes: number): number => (lanes ? 64 : 1024);
 /**
  * Multiplications of a network's forward pass on one batch up to which one workgroup trains it faster than a dispatch an op
  * does: in software it has one of a few cores (784-10-10 at batch 100 takes 0.4 of the time, 784-128-10 as long), on a GPU one
- * of a hundred.
+ * of a hundred. Variants that can be forced: fused, layers.
  */
-export const fusedTrainingWork = (lanes: number): number => (lanes ? 2 ** 20 : 2 ** 16);
+export function fusesTraining(engine: Engine, multiplications: number): boolean {
+  const forced = engine.forced("training" satisfies Choice);
+  if (forced) return forced === "fused";
+  return multiplications <= (lanesOf(engine) ? 2 ** 20 : 2 ** 16);
+}
 
 /**
  * Whether two linear layers in turn are one dispatch: for a few samples and little work that one workgroup does in less than
@@ -189,10 +222,41 @@ export const fusesLowRank = (rows: number, inputs: number, rank: number, outputs
  * Variants that can be forced: fused, chain.
  */
 export function fusesTucker2(engine: Engine, multiplications: number): boolean {
-  const forced = engine.forced("tucker2" satisfies Forced);
+  const forced = engine.forced("tucker2" satisfies Choice);
   if (forced) return forced === "fused";
   const lanes = lanesOf(engine);
   return multiplications <= (lanes === 0 ? 2 ** 23 : lanes === 8 ? 2 ** 17 : 0);
+}
+
+/**
+ * How many sums at once keep an adapter busy that reduces, the fewest terms worth one, and the most of one. Software: a few
+ * cores, whose vector units read side by side or not at the same cost, and to whom a barrier is a hundred terms.
+ */
+export const REDUCTIONS = {
+  workgroup: { enough: 512, shortest: 1024, longest: 32768 },
+  lane: { enough: 16384, shortest: 64, longest: 4096 },
+  software: { enough: 256, shortest: 256, longest: 4096 },
+} as const;
+
+export function reductionWay(engine: Engine, extent: number, after: number): keyof typeof REDUCTIONS {
+  if (lanesOf(engine)) return "software";
+  return after >= 8 || extent <= 32 ? "lane" : "workgroup";
+}
+
+/** Whether a permutation goes by tiles, for neighbours in the result (so many) that lie far apart in the source (so many). */
+export const permutesByTiles = (engine: Engine, near: number, far: number): boolean =>
+  !lanesOf(engine) && near >= 8 && far >= 8;
+
+/**
+ * Width of a kernel that is one workgroup, of at most so many invocations: on software adapters one subgroup, because a
+ * workgroup runs on one core there and every further subgroup only makes barriers dearer.
+ */
+export const soleWorkgroup = (engine: Engine, most = 256): number => lanesOf(engine) || most;
+
+/** Invocations that rotate one pair of columns together in a Jacobi SVD of n columns. */
+export function jacobiTeam(engine: Engine, n: number): number {
+  if (lanesOf(engine)) return 1;
+  return n <= 32 || n > 128 ? 16 : 8;
 }
 
 /**

@@ -1,9 +1,12 @@
 /** Every case of the benchmark at slim sizes: correct, and no more work than it says. Nothing is timed. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Case } from "../../bench/case.js";
 import { cases } from "../../bench/cases/index.js";
+import { isSoftware } from "../../bench/goals.js";
 import { measure } from "../../bench/measure.js";
 import type { Engine } from "../../src/gpu/index.js";
 import { openEngine } from "../../src/node/index.js";
+import { fusesTraining } from "../../src/ops/variants.js";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -14,10 +17,18 @@ afterAll(() => engine.destroy());
 const slim = cases({ slim: true });
 
 describe("the benchmark's cases", () => {
-  it("have names of their own, at both sizes", () => {
+  it("have names of their own", () => {
     for (const list of [cases(), slim]) expect(list.length).toBe(87);
     const names = cases().map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
+  });
+
+  it("are trained layer by layer or in one workgroup at slim sizes as at their own", () => {
+    const work = (list: readonly Case[]) =>
+      list
+        .flatMap(({ work }) => (work.op === "training" ? [work.network] : []))
+        .map(({ batch, inputs, hidden, classes }) => fusesTraining(engine, batch * hidden * (inputs + classes)));
+    expect(work(slim)).toEqual(work(cases()));
   });
 
   it.each(slim.map((each, index) => [cases()[index]!.name, each] as const))("%s", async (_, each) => {
@@ -32,6 +43,9 @@ describe("the benchmark's cases", () => {
       expect(counts!.submits * steps, "submits a run").toBeLessThanOrEqual(submits);
       expect(counts!.readbacks * steps, "readbacks a run").toBeLessThanOrEqual(readbacks);
       expect(counts!.peakBytes).toBeGreaterThan(0);
+      // the study's networks: an epoch is a handful of dispatches, however many steps it has
+      if (each.work.op === "training" && isSoftware(engine.adapterName) && !each.work.network.bias)
+        expect(counts!.dispatches * steps, "dispatches an epoch").toBeLessThanOrEqual(5);
     }
   });
 });
