@@ -67,6 +67,8 @@ export type Work =
   | { op: "cholesky"; a: Values; b: Values }
   | { op: "orthogonalise"; a: Values }
   | { op: "conv2d"; x: Values; w: Values; padding: number }
+  | { op: "lowRank"; x: Values; a: Values; b: Values }
+  | { op: "tucker2"; x: Values; first: Values; core: Values; last: Values; padding: number }
   | { op: "training"; network: Network }
   | { op: "lenet"; network: Lenet };
 
@@ -137,6 +139,10 @@ export function operandsOf(work: Work): readonly { shape: readonly number[] }[] 
       return [work.x, work.u];
     case "conv2d":
       return [work.x, work.w];
+    case "lowRank":
+      return [work.x, work.a, work.b];
+    case "tucker2":
+      return [work.x, work.first, work.core, work.last];
     case "mttkrp":
     case "cpSweep":
     case "hooiSweep":

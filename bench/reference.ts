@@ -558,7 +558,7 @@ export function lenet({ samples, batch, rate }: Lenet, inputs: readonly Float32A
 /** x N×C×H×W by w O×C×K×K with zeros around. */
 export function convolution(
   x: Float32Array,
-  w: Float32Array,
+  w: ArrayLike<number>,
   [batch, channels, height, width]: readonly number[],
   [outputs, , kernel]: readonly number[],
   padding: number,

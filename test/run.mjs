@@ -1,6 +1,6 @@
 /**
  * `npm test`: everything that CI runs, one step after the other; `node test/run.mjs lint browser` runs only these.
- * Ends with the line `N passed, N failed`: the tests, the browser's and the demo page's tests, and one for each of types, lint, build and package.
+ * Ends with the line `N passed, N failed`: the tests, the browser's and the demo page's tests, and one for each of types, lint, build, package and bench.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -95,6 +95,8 @@ const steps = {
   unit: tests(""),
   browser,
   demo: tests("--mode demo"),
+  // every case is checked under Node in unit; here that the command finds its way through a page
+  bench: command("node bench/run.mjs --slim --cases 'matmul 256|CP-ALS sweep 200|conv2d 1|epoch 3-5-3'"),
 };
 
 const asked = process.argv.slice(2);

@@ -1,8 +1,8 @@
 import type { Case } from "../case.js";
 import type { Goal } from "../goals.js";
-import { convolutionCase } from "./convolution.js";
+import { convolutionCase, tucker2Case } from "./convolution.js";
 import { choleskyCase, eigenCase, orthogonaliseCase, svdCase } from "./linearAlgebra.js";
-import { gramCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
+import { gramCase, lowRankCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
 import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
 import { lenetCase, trainingCase } from "./training.js";
 
@@ -37,6 +37,8 @@ export function cases({ slim = false } = {}): Case[] {
     matmulCase(size(4096), size(4096), 16, [software(0.6), BY_COPY]),
     gramCase(size(30000, 500), 16, [BY_COPY]),
     gramCase(size(4096, 200), size(256)),
+    // LeNet's first dense layer, for one image and for a hundred
+    ...[1, 100].map((rows) => lowRankCase(rows, size(400, 90), size(17, 9), size(120, 40))),
     ...modes(cube).map((mode) => modeProductCase(cube, size(32), mode, [software(0.7), BY_COPY])),
     ...modes([60, 50, 40, 30]).map((mode) => modeProductCase(shape(60, 50, 40, 30), size(16), mode)),
     ...[shape(128, 128, 128), cube].flatMap((extents, large) =>
@@ -70,6 +72,24 @@ export function cases({ slim = false } = {}): Case[] {
     convolutionCase(
       { batch: slim ? 3 : 100, inputs: 1, outputs: 6, size: size(28, 9), kernel: 5 },
       "conv2d 5×5 1→6, 28×28, batch 100",
+    ),
+    convolutionCase(
+      { batch: slim ? 2 : 8, inputs: size(256, 9), outputs: size(64, 9), size: size(28, 9), kernel: 1 },
+      "conv2d 1×1 256→64, 28×28, batch 8",
+    ),
+    // LeNet's second convolution, for one image and for a hundred
+    ...[1, 100].map((batch) =>
+      tucker2Case(
+        {
+          batch: slim ? Math.min(batch, 3) : batch,
+          inputs: 6,
+          outputs: 16,
+          size: size(14, 9),
+          kernel: 5,
+          ranks: [3, 8],
+        },
+        `Tucker-2 5×5 6→3→8→16, 14×14, batch ${batch}`,
+      ),
     ),
     trainingCase("training step 784-128-10", { ...layered, samples: samples(16 * 128, 128) }, [
       software(0.5, "jax-js"),

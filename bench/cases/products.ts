@@ -1,6 +1,6 @@
 /** Products: the work that decompositions and networks are made of. */
 import { sizeOf } from "../../src/gpu/index.js";
-import { gram, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
+import { fusesLowRank, gram, lowRankMatmul, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
 import type { Case, Values } from "../case.js";
 import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
@@ -71,6 +71,42 @@ export function modeProductCase(
     run: (s, [tensor, matrix]) => [modeProduct(s, tensor!, matrix!, mode)],
     inputs: () => [values(x), values(u)],
     reference: ([tensor, matrix]) => reference.modeProduct(tensor!, shape, matrix!, mode),
+  };
+}
+
+/** x·Aᵀ·Bᵀ, a dense layer of low rank: in one dispatch or two, as the layer itself decides. */
+export function lowRankCase(rows: number, inputs: number, rank: number, outputs: number): Case {
+  const x: Values = { shape: [rows, inputs], seed: 17 };
+  const a: Values = { shape: [rank, inputs], seed: 18 };
+  const b: Values = { shape: [outputs, rank], seed: 19 };
+  return {
+    name: `low rank ${rows}×${inputs}×${rank}×${outputs}`,
+    shapes: `${rows}×${inputs} · (${rank}×${inputs})ᵀ · (${outputs}×${rank})ᵀ`,
+    flops: 2 * rows * rank * (inputs + outputs),
+    bytes: words(rows * inputs, inputs * rank, rank * outputs, rows * outputs),
+    work: { op: "lowRank", x, a, b },
+    tolerance: 1e-4,
+    choice: "lowRank",
+    counts: { reads: 1, dispatches: 4, submits: 1, readbacks: 0 },
+    run: (s, [samples, first, last]) => [
+      fusesLowRank(s.engine, rows, inputs, rank, outputs)
+        ? lowRankMatmul(s, samples!, first!, last!)
+        : matmul(s, matmul(s, samples!, first!, { transposeB: true }), last!, { transposeB: true }),
+    ],
+    inputs: () => [x, a, b].map((each) => values(each)),
+    reference([samples, first, last]) {
+      const between = new Float64Array(rows * rank);
+      for (let row = 0; row < rows; row++)
+        for (let k = 0; k < rank; k++)
+          for (let i = 0; i < inputs; i++)
+            between[row * rank + k]! += samples![row * inputs + i]! * first![k * inputs + i]!;
+      return reference.entries(rows * outputs, rank, (index) => {
+        const [row, output] = [Math.floor(index / outputs), index % outputs];
+        let sum = 0;
+        for (let k = 0; k < rank; k++) sum += between[row * rank + k]! * last![output * rank + k]!;
+        return sum;
+      });
+    },
   };
 }
 

@@ -38,6 +38,8 @@ const OPS: Record<CaseInfo["op"], string> = {
   cholesky: "linear",
   orthogonalise: "linear",
   conv2d: "convolutions",
+  tucker2: "convolutions",
+  lowRank: "products",
   training: "training",
   lenet: "training",
 };

@@ -4,7 +4,7 @@
  */
 import { blockUntilReady, defaultDevice, init, jit, lax, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
 import { version } from "./node_modules/@jax-js/jax/package.json";
-import { fastest, waysOf } from "./ways.js";
+import { fastest, shapesOf, waysOf } from "./ways.js";
 
 export async function open() {
   if (!(await init("webgpu")).includes("webgpu")) throw new Error("jax-js finds no WebGPU");
@@ -39,12 +39,11 @@ const upload = (data, shape) => np.array(data, { shape: [...shape] });
 async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length) {
-    const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
-    const all = work.x ? [work.x, ...shapes] : shapes;
+    const shapes = shapesOf(work);
     const prepareWay = (way) =>
       repeated(
         (...operands) => way.apply(library, ...operands),
-        way.operands.map((at) => upload(inputs[at], all[at].shape)),
+        way.operands.map((at) => upload(inputs[at], shapes[at])),
       );
     return fastest(ways, prepareWay, isRight);
   }

@@ -6,7 +6,7 @@
 import onnxProto from "onnx-proto";
 import * as ort from "onnxruntime-web/webgpu";
 import { version } from "./node_modules/onnxruntime-web/package.json";
-import { fastest, waysOf } from "./ways.js";
+import { fastest, shapesOf, waysOf } from "./ways.js";
 
 const { onnx } = onnxProto;
 const FLOAT = 1;
@@ -111,14 +111,13 @@ class Graph {
 async function prepare(work, inputs, isRight) {
   const ways = waysOf(work);
   if (ways.length === 0) return null;
-  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
-  const all = work.x ? [work.x, ...shapes] : shapes;
+  const shapes = shapesOf(work);
   return fastest(
     ways,
     async (way) => {
       const graph = new Graph();
       const places = [...new Set(way.operands)];
-      const values = places.map((at) => ({ name: `x${at}`, shape: [...all[at].shape] }));
+      const values = places.map((at) => ({ name: `x${at}`, shape: shapes[at] }));
       const result = way.apply(graph.library, ...way.operands.map((at) => values[places.indexOf(at)]));
       const model = graph.encode(values, result);
       const options = { executionProviders: ["webgpu"], preferredOutputLocation: "gpu-buffer" };

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-core/dist/register_all_gradients.js";
 import "@tensorflow/tfjs-backend-webgpu";
-import { fastest, waysOf } from "./ways.js";
+import { fastest, shapesOf, waysOf } from "./ways.js";
 
 export async function open() {
   if (!(await tf.setBackend("webgpu"))) throw new Error("tfjs finds no WebGPU");
@@ -35,10 +35,9 @@ async function prepare(work, inputs, isRight) {
   // its einsum stores the product of all operands before it sums: 2 GiB of a mode product of 256³
   const ways = waysOf(work, { einsum: false });
   if (ways.length === 0) return null;
-  const shapes = work.op === "matmul" ? [work.a, work.b] : (work.factors ?? [work.u ?? work.w ?? work.a]);
-  const all = work.x ? [work.x, ...shapes] : shapes;
+  const shapes = shapesOf(work);
   // its convolutions take NHWC and HWIO: so lie the operands, and so the result
-  const images = work.op === "conv2d";
+  const images = work.op === "conv2d" || work.op === "tucker2";
   const laid = (tensor, at) => {
     if (!images) return tensor;
     const turned = tf.transpose(tensor, at === 0 ? [0, 2, 3, 1] : [2, 3, 1, 0]);
@@ -48,7 +47,7 @@ async function prepare(work, inputs, isRight) {
   return fastest(
     ways,
     async (way) => {
-      const operands = way.operands.map((at) => laid(tf.tensor(inputs[at], [...all[at].shape]), at));
+      const operands = way.operands.map((at) => laid(tf.tensor(inputs[at], shapes[at]), at));
       let result = null;
       await done();
       return {

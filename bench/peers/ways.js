@@ -16,6 +16,13 @@
  * `operands` are places among the inputs of the work
  */
 
+/** Shapes of a work's operands, in the order of its members. */
+export const shapesOf = (work) =>
+  Object.values(work)
+    .flat()
+    .filter((member) => member?.shape)
+    .map(({ shape }) => [...shape]);
+
 const size = (shape) => shape.reduce((product, extent) => product * extent, 1);
 const letters = "abcdefgh";
 
@@ -28,6 +35,22 @@ export function waysOf(work, { einsum = true } = {}) {
       return gram();
     case "conv2d":
       return [{ name: "conv2d", operands: [0, 1], apply: (L, x, w) => L.conv2d(x, w, work.padding) }];
+    case "lowRank":
+      return [
+        {
+          name: "matmul",
+          operands: [0, 1, 2],
+          apply: (L, x, a, b) => L.matmul(L.matmul(x, a, false, true), b, false, true),
+        },
+      ];
+    case "tucker2":
+      return [
+        {
+          name: "conv2d",
+          operands: [0, 1, 2, 3],
+          apply: (L, x, first, core, last) => L.conv2d(L.conv2d(L.conv2d(x, first, 0), core, work.padding), last, 0),
+        },
+      ];
     case "modeProduct":
       return modeProduct(work, einsum);
     case "mttkrp":

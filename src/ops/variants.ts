@@ -16,7 +16,7 @@ import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Va
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
-export type Choice = Family | "conv2d" | "tucker2" | "training";
+export type Choice = Family | "conv2d" | "tucker2" | "lowRank" | "training";
 
 /** Sums that the residual's kernels leave to `total`. */
 export const RESIDUAL_PARTS = 1024;
@@ -35,7 +35,7 @@ export const RESIDUAL_PARTS = 1024;
  * | tucker2               | lavapipe: one dispatch up to 2¹⁷           | one dispatch up to 2²³ multiplications          | `fusesTucker2` |
  * |                       | multiplications; SwiftShader: never        |                                                 |    |
  * | training (dense nets) | one workgroup up to 2²⁰ multiplications    | one workgroup up to 2¹⁶                         | `fusesTraining` |
- * | x·U·V                 | one dispatch up to 4 samples, rank 64, 2¹⁴ weights; else two products                        || `fusesLowRank` |
+ * | lowRank (x·U·V)       | one dispatch up to 4 samples, rank 64, 2¹⁴ weights; else two products                        || `fusesLowRank` |
  * | long sums             | cut for 64 workgroups                      | cut for 1024                                    | `splitSums` |
  * | reduce                | a lane a sum, cut for 256 sums             | a lane a sum (16384) where neighbours or short; | `reductionWay` |
  * |                       |                                            | else a workgroup a sum (512)                    |    |
@@ -169,7 +169,7 @@ export function arrange(
 /** The variants of a choice that this device can be made to take, in the order of the table; one where there is no choice. */
 export function alternativesOf(engine: Engine, name: Choice): string[] {
   if (name === "conv2d") return lanesOf(engine) ? ["subgroup", "register"] : ["register"];
-  if (name === "tucker2") return ["fused", "chain"];
+  if (name === "tucker2" || name === "lowRank") return ["fused", "chain"];
   if (name === "training") return ["fused", "layers"];
   return Object.entries(families[name])
     .filter(([variant, { source }]) => {
@@ -210,10 +210,14 @@ export function fusesTraining(engine: Engine, multiplications: number): boolean 
 
 /**
  * Whether two linear layers in turn are one dispatch: for a few samples and little work that one workgroup does in less than
- * a dispatch costs. Beyond, two products win (2 to 8 times on software adapters at batch 100).
+ * a dispatch costs. Beyond, two products win (2 to 8 times on software adapters at batch 100). Variants that can be forced:
+ * fused, chain.
  */
-export const fusesLowRank = (rows: number, inputs: number, rank: number, outputs: number): boolean =>
-  rows <= 4 && rank <= 64 && rank * (inputs + outputs) <= 2 ** 14;
+export function fusesLowRank(engine: Engine, rows: number, inputs: number, rank: number, outputs: number): boolean {
+  const forced = engine.forced("lowRank" satisfies Choice);
+  if (forced) return forced === "fused";
+  return rows <= 4 && rank <= 64 && rank * (inputs + outputs) <= 2 ** 14;
+}
 
 /**
  * Whether a Tucker-2 convolution is one dispatch, by its multiplications on a batch: where dispatches cost more than the work.

@@ -48,7 +48,7 @@ export class SvdLinear extends Chain {
   /** For a few samples outside training both products are one dispatch. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     const { inputs, outputs, rank, first, last } = this;
-    if (pass.training || !fusesLowRank(x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
+    if (pass.training || !fusesLowRank(x.engine, x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
     this.outputShape(x.shape.slice(1));
     const options = { bias: last.bias?.value, activation: last.activation };
     return lowRankMatmul(s, x, first.weight.value, last.weight.value, options);
