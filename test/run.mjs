@@ -96,7 +96,7 @@ const steps = {
   browser,
   demo: tests("--mode demo"),
   // every case is checked under Node in unit; here that the command finds its way through a page
-  bench: command("node bench/run.mjs --slim --cases 'matmul 256|CP-ALS sweep 200|conv2d 1|epoch 3-5-3'"),
+  bench: command('node bench/run.mjs --slim --cases "matmul 256|CP-ALS sweep 200|conv2d 1|epoch 3-5-3"'),
 };
 
 const asked = process.argv.slice(2);

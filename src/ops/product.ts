@@ -82,7 +82,7 @@ function run(
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   const split = splitSums(lanesOf(s.engine, "matmul"), batch * rows, columns, inner, outer);
-  const kernel = variantsOf(s.engine, "matmul", vectors, rows).with({
+  const kernel = variantsOf(s.engine, "matmul", vectors, rows, columns).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     TRANSPOSE_OUT: transposeOut,

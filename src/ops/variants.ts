@@ -27,8 +27,8 @@ export const RESIDUAL_PARTS = 1024;
  *
  * | choice                | software                                   | GPU                                             | by |
  * |-----------------------|--------------------------------------------|-------------------------------------------------|----|
- * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: 64×64 a workgroup, 8×8 each, staged; or  | probe |
- * |   product)            | where the operand lies so; or register     | register: 64 invocations of 4×4                 |    |
+ * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: 8×8 each, staged, 64×64 a workgroup, or  | probe, `gpuTile` |
+ * |   product)            | where the operand lies so; or register     | flat for thin; register: 64 invocations of 4×4  |    |
  * | mttkrp                | the same                                   | tiled: 64×16, 4×4 each; or register             | probe |
  * | kruskal, residual     | subgroup or register                       | register                                        | probe |
  * | conv2d                | subgroup; depthwise: register, 1 output    | register, 8 outputs an invocation (4, 1 of few) | `convolutionKernel` |
@@ -48,7 +48,7 @@ export const RESIDUAL_PARTS = 1024;
  */
 const families: Record<Family, Record<string, Kernel>> = {
   matmul: {
-    tiled: new Kernel(matmulTiled, tiles(64, 64)),
+    tiled: new Kernel(matmulTiled, (params, { HIGH, WIDE }) => tiles(HIGH!, WIDE!)(params, {})),
     register: new Kernel(matmulRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(matmulSubgroup, subgroupTiles),
     "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
@@ -127,9 +127,21 @@ export function tileRows(rows: number): number {
   return Math.ceil(rows / Math.ceil(rows / 16) / 4) * 4;
 }
 
+/**
+ * Tile of the GPU's product that is emptiest for no shape: square, or flat for thin matrices (a 30000×16 result in 64×64 tiles
+ * would be three quarters of nothing).
+ */
+export function gpuTile(rows: number, columns: number): { HIGH: number; WIDE: number } {
+  const shapes = [64, 128, 256, 32, 16].map((HIGH) => ({ HIGH, WIDE: 4096 / HIGH }));
+  const covered = ({ HIGH, WIDE }: { HIGH: number; WIDE: number }): number =>
+    Math.ceil(rows / HIGH) * HIGH * Math.ceil(columns / WIDE) * WIDE;
+  return shapes.reduce((best, each) => (covered(each) < covered(best) ? each : best));
+}
+
 /** The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it. */
-export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number): Variants {
+export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number, columns = rows): Variants {
   const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
+  if (name === "matmul") others.tiled = others.tiled!.with(gpuTile(rows, columns));
   const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
   if (!LANES) return new Variants(name, others, samples[name]);

@@ -18,8 +18,20 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [20, 3001, 7],
   [1500, 12, 4],
   [2, 9, 3001],
+  [1999, 9, 3],
+  [300, 13, 30],
+  [31, 14, 300],
   [128, 256, 132],
 ];
+
+it("takes flat tiles on GPUs where square ones would be mostly empty", () => {
+  expect(gpuTile(4096, 4096)).toEqual({ HIGH: 64, WIDE: 64 });
+  expect(gpuTile(30000, 16)).toEqual({ HIGH: 256, WIDE: 16 });
+  expect(gpuTile(10, 30000)).toEqual({ HIGH: 16, WIDE: 256 });
+  expect(gpuTile(65536, 32)).toEqual({ HIGH: 128, WIDE: 32 });
+  expect(gpuTile(31, 300)).toEqual({ HIGH: 32, WIDE: 128 });
+  expect(gpuTile(1, 1)).toEqual({ HIGH: 64, WIDE: 64 });
+});
 
 const subgroups = lanesOf(await testEngine()) ? ["subgroup"] : [];
 const families = [...subgroups, "tiled", "register"];
