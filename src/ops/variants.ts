@@ -29,7 +29,7 @@ export const RESIDUAL_PARTS = 1024;
  * |-----------------------|--------------------------------------------|-------------------------------------------------|----|
  * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: 8×8 each, staged, 64×64 a workgroup, or  | probe, `gpuTile` |
  * |   product)            | where the operand lies so; or register     | flat for thin; register: 64 invocations of 4×4  |    |
- * | mttkrp                | the same                                   | tiled: 64×16, 4×4 each; or register             | probe |
+ * | mttkrp                | the same                                   | tiled: 64×16 to 64×64 by rank; or register      | probe |
  * | kruskal, residual     | subgroup or register                       | register                                        | probe |
  * | conv2d                | subgroup; depthwise: register, 1 output    | register, 8 outputs an invocation (4, 1 of few) | `convolutionKernel` |
  * | tucker2               | lavapipe: one dispatch up to 2¹⁷           | one dispatch up to 2²³ multiplications          | `fusesTucker2` |
@@ -54,7 +54,7 @@ const families: Record<Family, Record<string, Kernel>> = {
     "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
   },
   mttkrp: {
-    tiled: new Kernel(mttkrpTiled, tiles(64, 16)),
+    tiled: new Kernel(mttkrpTiled, (params, { QUADS }) => tiles(64, 16 * QUADS!)(params, {})),
     register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
     "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
@@ -142,6 +142,8 @@ export function gpuTile(rows: number, columns: number): { HIGH: number; WIDE: nu
 export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number, columns = rows): Variants {
   const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
   if (name === "matmul") others.tiled = others.tiled!.with(gpuTile(rows, columns));
+  // up to 64 columns X is read once
+  if (name === "mttkrp") others.tiled = others.tiled!.with({ QUADS: Math.min(4, Math.ceil(columns / 16)) });
   const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
   if (!LANES) return new Variants(name, others, samples[name]);

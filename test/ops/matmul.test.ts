@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { matmul } from "../../src/ops/matmul.js";
-import { lanesOf, splitSums } from "../../src/ops/variants.js";
+import { gpuTile, lanesOf, splitSums } from "../../src/ops/variants.js";
 import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import * as reference from "../reference.js";
 
