@@ -1,11 +1,12 @@
-// Convolution of volumes, batch×channels×depth×height×width with weights outputs×channels×KD×KH×KW, by DIRECTION: 0 out = the
-// result (with bias and activation), a = x, b = w; 1 out = the input's gradient, a = dy, b = w; 2 out = the weight's gradient, a = x,
-// b = dy. One invocation an element of out, no volume in memory but these. flops 2·size of the result·channels·KD·KH·KW.
+// Convolution of volumes, batch×channels×depth×height×width with weights outputs×channels×KD×KH×KW: out = the result (with bias and
+// activation), a = x; or, where BACK, out = the input's gradient, a = dy. One invocation an element of out, no volume in memory but
+// these. flops 2·size of the result·channels·KD·KH·KW.
 #import activation
 #import index
+#import volume
 
 const WIDTH: u32 = 64u;
-const DIRECTION: u32 = 0u;
+const BACK: bool = false;
 const BIAS: bool = false;
 
 struct Params {
@@ -24,22 +25,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
-
-// the place of element `at` in a volume of these extents
-fn place_in(extents: vec3<u32>, at: vec3<u32>) -> u32 {
-  return (at.x * extents.y + at.y) * extents.z + at.z;
-}
-
-fn position_in(extents: vec3<u32>, flat: u32) -> vec3<u32> {
-  return vec3<u32>(flat / (extents.y * extents.z), flat / extents.z % extents.y, flat % extents.z);
-}
-
-fn volume(extents: vec3<u32>) -> u32 {
-  return extents.x * extents.y * extents.z;
-}
 
 fn inside(at: vec3<i32>, extents: vec3<u32>) -> bool {
   return all(at == clamp(at, vec3<i32>(), vec3<i32>(extents) - vec3<i32>(1)));
@@ -61,7 +49,7 @@ fn main(
   let dilation = vec3<i32>(params.dilation.xyz);
   let taps = volume(kernel);
   var total = 0.0;
-  if (DIRECTION == 0u) {
+  if (!BACK) {
     let at = vec3<i32>(position_in(results, index % volume(results)));
     let o = index / volume(results) % params.outputs;
     let n = index / (volume(results) * params.outputs);
@@ -71,14 +59,14 @@ fn main(
         let source = at * strides - padding + vec3<i32>(position_in(kernel, tap)) * dilation;
         if (inside(source, extents)) {
           let place = (n * params.channels + c) * volume(extents) + place_in(extents, vec3<u32>(source));
-          sum += a[place] * b[(o * params.channels + c) * taps + tap];
+          sum += a[place] * w[(o * params.channels + c) * taps + tap];
         }
       }
       total += sum;
     }
     if (BIAS) { total += bias[o]; }
     total = activate(total);
-  } else if (DIRECTION == 1u) {
+  } else {
     let at = vec3<i32>(position_in(extents, index % volume(extents)));
     let c = index / volume(extents) % params.channels;
     let n = index / (volume(extents) * params.channels);
@@ -89,22 +77,7 @@ fn main(
         let source = reach / strides;
         if (all(reach >= vec3<i32>()) && all(source * strides == reach) && inside(source, results)) {
           let place = (n * params.outputs + o) * volume(results) + place_in(results, vec3<u32>(source));
-          sum += a[place] * b[(o * params.channels + c) * taps + tap];
-        }
-      }
-      total += sum;
-    }
-  } else {
-    let tap = vec3<i32>(position_in(kernel, index % taps)) * dilation - padding;
-    let c = index / taps % params.channels;
-    let o = index / (taps * params.channels);
-    for (var n = 0u; n < params.batch; n++) {
-      var sum = 0.0;
-      for (var flat = 0u; flat < volume(results); flat++) {
-        let source = vec3<i32>(position_in(results, flat)) * strides + tap;
-        if (inside(source, extents)) {
-          let place = (n * params.channels + c) * volume(extents) + place_in(extents, vec3<u32>(source));
-          sum += a[place] * b[(n * params.outputs + o) * volume(results) + flat];
+          sum += a[place] * w[(o * params.channels + c) * taps + tap];
         }
       }
       total += sum;

@@ -34,7 +34,7 @@ export interface CpOptions extends StoppingOptions {
   rank: number;
   /** uniform random factors, or the leading left singular vectors of every unfolding (random beyond their number) */
   initialize?: "random" | "hosvd";
-  /** runs this many random starts and keeps the best; 1 by default */
+  /** runs this many starts, all but the first of them random, and keeps the best; 1 by default */
   starts?: number;
   seed?: number;
   /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
@@ -60,7 +60,7 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
   using solver = await CpSolver.create(x, options);
   let best: Decomposition<KruskalTensor> | null = null;
   for (let start = 0; start < starts && !(start && options.signal?.aborted); start++) {
-    await solver.initialize(initialize, seed + start);
+    await solver.initialize(start ? "random" : initialize, seed + start);
     const result = await solver.solve(options);
     if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
     else {

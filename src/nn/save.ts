@@ -23,16 +23,28 @@ import { Sequential } from "./sequential.js";
 /** A layer in JSON: what it is, and what it is made from. */
 type Description = { kind: string } & Record<string, unknown>;
 
+/** A value as errors show it; one that is nested without end has no text. */
+function shown(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? "missing";
+    return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+  } catch {
+    return "nested too deeply";
+  }
+}
+
 /** What a description says, read with care: files may say anything. */
 class Fields {
   constructor(
     private readonly values: Record<string, unknown>,
     private readonly fail: (problem: string) => never,
+    /** chains around them */
+    private readonly depth = 0,
   ) {}
 
   #read<T>(name: string, is: (value: unknown) => boolean, needs: string): T {
     const value = this.values[name];
-    if (!is(value)) this.fail(`${name} is ${JSON.stringify(value) ?? "missing"}, needs ${needs}`);
+    if (!is(value)) this.fail(`${name} is ${shown(value)}, needs ${needs}`);
     return value as T;
   }
 
@@ -78,7 +90,7 @@ class Fields {
 
   layers(name: string): Layer[] {
     return this.#read<unknown[]>(name, Array.isArray, "a list of layers").map((each, index) =>
-      layerOf(each, (problem) => this.fail(`layer ${index}: ${problem}`)),
+      layerOf(each, (problem) => this.fail(`layer ${index}: ${problem}`), this.depth),
     );
   }
 }
@@ -86,7 +98,7 @@ class Fields {
 interface Kind<T extends Layer> {
   kind: string;
   is: (layer: Layer) => layer is T;
-  describe: (layer: T) => Record<string, unknown>;
+  describe: (layer: T, depth: number) => Record<string, unknown>;
   build: (fields: Fields) => T;
 }
 
@@ -94,7 +106,7 @@ interface Kind<T extends Layer> {
 function kind<T extends Layer>(
   name: string,
   Class: abstract new (...args: never[]) => T,
-  describe: (layer: T) => Record<string, unknown>,
+  describe: (layer: T, depth: number) => Record<string, unknown>,
   build: (fields: Fields) => T,
 ): Kind<Layer> {
   const is = (layer: Layer): layer is T => layer.constructor === Class;
@@ -333,24 +345,29 @@ const KINDS: readonly Kind<Layer>[] = [
   kind(
     "chain",
     Chain,
-    ({ name, layers }) => ({ name, layers: layers.map(description) }),
+    ({ name, layers }, depth) => ({ name, layers: layers.map((layer) => description(layer, depth + 1)) }),
     (f) => new Chain(f.text("name"), f.layers("layers")),
   ),
 ];
 
-function description(layer: Layer): Description {
+/** Chains in chains that a file may hold: networks have two or three, and a file that says more may say any number. */
+const DEEPEST = 16;
+
+function description(layer: Layer, depth = 0): Description {
   const found = KINDS.find(({ is }) => is(layer));
   if (!found) throw new TypeError(`saveModel: ${layer.name} is of no kind that files know`);
-  return { kind: found.kind, ...found.describe(layer) };
+  if (depth > DEEPEST) throw new TypeError(`saveModel: chains are nested deeper than ${DEEPEST}`);
+  return { kind: found.kind, ...found.describe(layer, depth) };
 }
 
-function layerOf(value: unknown, fail: (problem: string) => never): Layer {
-  if (typeof value !== "object" || value === null) fail(`is ${JSON.stringify(value)}, needs an object`);
+function layerOf(value: unknown, fail: (problem: string) => never, depth = 0): Layer {
+  if (depth > DEEPEST) fail(`chains are nested deeper than ${DEEPEST}`);
+  if (typeof value !== "object" || value === null) fail(`is ${shown(value)}, needs an object`);
   const { kind: name } = value as Description;
   const found = KINDS.find((each) => each.kind === name);
-  if (!found) fail(`its kind is ${JSON.stringify(name)}, known are ${KINDS.map((each) => each.kind).join(", ")}`);
+  if (!found) fail(`its kind is ${shown(name)}, known are ${KINDS.map((each) => each.kind).join(", ")}`);
   try {
-    return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`)));
+    return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
   } catch (error) {
     // what a constructor does not take
     if (error instanceof ShapeError) fail(`(${name}) ${error.message}`);
@@ -385,7 +402,7 @@ export async function cloneLayer(layer: Layer): Promise<Layer> {
  * in the metadata `tenfold`, JSON of the samples' shape and of every layer. Other programs read the tensors as they are.
  */
 export async function saveModel(model: Sequential): Promise<Uint8Array> {
-  const layers = model.layers.map(description);
+  const layers = model.layers.map((layer) => description(layer));
   const tensors: [string, NumericArray][] = [];
   for (const [name, { shape, value }] of named(model.layers))
     tensors.push([name, { shape: [...shape], data: (await value.read()) as Float32Array }]);

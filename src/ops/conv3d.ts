@@ -1,11 +1,13 @@
 import shader from "../../shaders/conv3d.wgsl";
+import gradientShader from "../../shaders/conv3d_weight_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { outputExtent } from "./conv2d.js";
-import { type Activation, activations } from "./product.js";
+import { type Activation, activations, sumParts } from "./product.js";
 import { assertShape } from "./shapes.js";
 
 const WIDTH = 64;
-const kernels = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
+const convolution = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
+const weightGradient = new Kernel(gradientShader, ({ size, parts }) => grid1d(size! * parts!, WIDTH)).with({ WIDTH });
 
 /** A number for all directions, or [depth, vertical, horizontal]. */
 export type Triple = number | readonly [number, number, number];
@@ -50,33 +52,25 @@ export function conv3dSize(
   return size;
 }
 
-function run(
-  s: Scheduler,
-  DIRECTION: 0 | 1 | 2,
-  operands: { a: Tensor; b: Tensor; out: Tensor; bias?: Tensor | undefined },
+/** Extents and channels, as both kernels have them. */
+function geometryParams(
   x: readonly number[],
   weight: readonly number[],
   size: readonly number[],
-  options: Convolution3dOptions & { activation?: Activation },
-): void {
-  const { a, b, out, bias } = operands;
+  options: Convolution3dOptions,
+) {
   const four = (values: readonly number[]): number[] => [...values, 0];
-  s.run(
-    kernels.with({ DIRECTION, BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
-    { a, b, bias: bias ?? b, out },
-    {
-      size: out.size,
-      batch: x[0]!,
-      channels: x[1]!,
-      outputs: weight[0]!,
-      extents: four(x.slice(2)),
-      out_extents: four(size),
-      kernel: four(weight.slice(2)),
-      strides: four(triple(options.stride, 1)),
-      padding: four(triple(options.padding, 0)),
-      dilation: four(triple(options.dilation, 1)),
-    },
-  );
+  return {
+    batch: x[0]!,
+    channels: x[1]!,
+    outputs: weight[0]!,
+    extents: four(x.slice(2)),
+    out_extents: four(size),
+    kernel: four(weight.slice(2)),
+    strides: four(triple(options.stride, 1)),
+    padding: four(triple(options.padding, 0)),
+    dilation: four(triple(options.dilation, 1)),
+  };
 }
 
 /**
@@ -96,7 +90,11 @@ export function conv3d(
     throw new ShapeError(`conv3d: bias is ${formatShape(bias.shape)}, expected ${shape[1]}`);
   if (options.out) assertShape("conv3d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d" });
-  run(s, 0, { a: x, b: weight, out, bias }, x.shape, weight.shape, size, options);
+  s.run(
+    convolution.with({ BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
+    { a: x, w: weight, bias: bias ?? weight, out },
+    { size: out.size, ...geometryParams(x.shape, weight.shape, size, options) },
+  );
   return out;
 }
 
@@ -107,14 +105,23 @@ export function conv3dInputGradient(
   weight: Tensor,
   options: Convolution3dOptions & { inputShape: readonly number[]; out?: Tensor | undefined },
 ): Tensor {
-  const { inputShape, stride, padding, dilation } = options;
+  const { inputShape } = options;
   const size = conv3dSize("conv3dInputGradient", inputShape, weight.shape, options);
   assertShape("conv3dInputGradient", "the gradient", dy, [inputShape[0]!, weight.shape[0]!, ...size]);
   if (options.out) assertShape("conv3dInputGradient", "out", options.out, [...inputShape]);
   const out = options.out ?? s.tensor([...inputShape], { label: "conv3d input gradient" });
-  run(s, 1, { a: dy, b: weight, out }, inputShape, weight.shape, size, { stride, padding, dilation });
+  s.run(
+    convolution.with({ BACK: true, BIAS: false }),
+    { a: dy, w: weight, bias: weight, out },
+    { size: out.size, ...geometryParams(inputShape, weight.shape, size, options) },
+  );
   return out;
 }
+
+/** Workgroups that keep an adapter busy, terms that one invocation adds up, and numbers that its partial sums may take. */
+const ENOUGH = 64;
+const LONGEST = 4096;
+const MOST_SCRATCH = 2 ** 24;
 
 /** Gradient of conv3d's weight, outputs×channels×depth×height×width, from its input and the gradient of its result. */
 export function conv3dWeightGradient(
@@ -128,7 +135,20 @@ export function conv3dWeightGradient(
   assertShape("conv3dWeightGradient", "the gradient", dy, [x.shape[0]!, shape[0]!, ...size]);
   if (options.out) assertShape("conv3dWeightGradient", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d weight gradient" });
-  const { stride, padding, dilation } = options;
-  run(s, 2, { a: x, b: dy, out }, x.shape, shape, size, { stride, padding, dilation });
+  const rows = x.shape[0]! * size[0] * size[1];
+  const wanted = Math.max((ENOUGH * WIDTH) / out.size, (rows * size[2]) / LONGEST);
+  const most = Math.max(1, Math.min(rows, Math.floor(MOST_SCRATCH / out.size)));
+  const share = Math.ceil(rows / Math.min(Math.ceil(wanted), most));
+  const parts = Math.ceil(rows / share);
+  const sums = parts === 1 ? out : s.tensor([parts, ...shape], { label: "partial weight gradients" });
+  s.run(
+    weightGradient,
+    { x, dy, out: sums },
+    { size: out.size, parts, share, ...geometryParams(x.shape, shape, size, options) },
+  );
+  if (sums !== out) {
+    sumParts(s, sums, out);
+    s.release(sums);
+  }
   return out;
 }

@@ -38,6 +38,18 @@ describe("blockTermALS", () => {
     result.tensor.destroy();
   });
 
+  it("finds blocks without noise to five digits", async () => {
+    const engine = await testEngine();
+    const [shape, ranks] = [
+      [10, 9, 3, 3],
+      [2, 2, 3, 3],
+    ] as [number[], number[]];
+    using x = engine.tensor(shape, planted(shape, ranks, 2, 0));
+    const { tensor, relativeError } = await blockTermALS(engine, x, { blocks: 2, ranks, starts: 2, tolerance: 1e-7 });
+    expect(relativeError).toBeLessThan(1e-5);
+    tensor.destroy();
+  });
+
   it("never rises on data of full rank, and beats its own start", async () => {
     const engine = await testEngine();
     using x = engine.tensor([10, 9, 9], randomArray(810, 4));
@@ -48,6 +60,21 @@ describe("blockTermALS", () => {
     expect(many.relativeError).toBeLessThan(few.relativeError - 0.01);
     few.tensor.destroy();
     many.tensor.destroy();
+  });
+
+  it("moves less with a larger ridge, and never up", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([10, 9, 8], randomArray(720, 4));
+    const options = { blocks: 3, ranks: [2, 2, 2], sweeps: 6, tolerance: 0 };
+    const errors: number[] = [];
+    for (const ridge of [1e-6, 10, 1e3]) {
+      const result = await blockTermALS(engine, x, { ...options, ridge });
+      expect(rises(result.errors)).toBeLessThan(2e-6);
+      errors.push(result.relativeError);
+      result.tensor.destroy();
+    }
+    expect(errors[1]!).toBeGreaterThan(errors[0]! + 1e-3);
+    expect(errors[2]!).toBeGreaterThan(errors[1]! + 1e-3);
   });
 
   it("is Tucker with one block, and CP with blocks of rank one", async () => {

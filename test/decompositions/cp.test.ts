@@ -2,18 +2,23 @@ import { describe, expect, it } from "vitest";
 import { CpSolver, cpALS } from "../../src/decompositions/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { distance, kruskal, plantedCp } from "./planted.js";
+import { distance, kruskal, norm, plantedCp } from "./planted.js";
 
-/** One f64 sweep of textbook ALS after another, from the factors given: the reference for a whole run. */
+/**
+ * One f64 sweep of textbook ALS after another, from the factors given, their columns brought to norm 1 and the ridge times
+ * the mean of the diagonal: the reference for a whole run, X̂.
+ */
 function referenceAls(
   data: ArrayLike<number>,
   shape: number[],
   rank: number,
   start: Float64Array[],
   sweeps: number,
-): number {
+  ridge = 0,
+): Float64Array {
   const factors: Float64Array[] = start.map((factor) => Float64Array.from(factor));
   const size = data.length;
+  let lengths: number[] = [];
   for (let sweep = 0; sweep < sweeps; sweep++) {
     shape.forEach((extent, mode) => {
       const product = new Float64Array(extent * rank);
@@ -40,11 +45,18 @@ function referenceAls(
             normal[p]![q]! *= dot;
           }
       });
-      factors[mode] = solveRows(normal, product, extent, rank);
+      const mean = normal.reduce((sum, row, r) => sum + row[r]! / rank, 0);
+      for (let r = 0; r < rank; r++) normal[r]![r]! += ridge * mean;
+      const solved = solveRows(normal, product, extent, rank);
+      lengths = Array.from({ length: rank }, (_, r) =>
+        norm(Array.from({ length: extent }, (__, i) => solved[i * rank + r]!)),
+      );
+      factors[mode] = solved.map((value, e) => value / lengths[e % rank]!);
     });
   }
-  const full = kruskal(factors, shape, rank);
-  return distance(data, full);
+  const last = factors.length - 1;
+  factors[last] = factors[last]!.map((value, e) => value * lengths[e % rank]!);
+  return kruskal(factors, shape, rank);
 }
 
 /** Rows of B times A⁻¹ by Gaussian elimination with pivoting. */
@@ -140,11 +152,48 @@ describe("cpALS", () => {
     const further = await cpALS(engine, x, { rank: 3, sweeps: 12, tolerance: 0, seed: 1 });
     const factors: Float64Array[] = [];
     for (const factor of start.tensor.factors) factors.push(Float64Array.from(await engine.read(factor)));
-    const expected = referenceAls(data, shape, 3, factors, 8);
+    const expected = distance(data, referenceAls(data, shape, 3, factors, 8));
     expect(further.relativeError).toBeCloseTo(expected, 5);
     expect(further.errors.slice(1).every((error, i) => error <= further.errors[i]! + 1e-6)).toBe(true);
     start.tensor.destroy();
     further.tensor.destroy();
+  });
+
+  it.each([0, 0.05, 1])("with a ridge of %d takes the steps that f64 takes; they shrink", async (ridge) => {
+    const engine = await testEngine();
+    const shape = [8, 6, 5, 3];
+    const data = randomArray(720, 4);
+    using x = engine.tensor(shape, data);
+    using solver = await CpSolver.create(x, { rank: 3, ridge });
+    await solver.initialize("random", 2);
+    const start: Float64Array[] = [];
+    for (const factor of solver.factors) start.push(Float64Array.from(await engine.read(factor)));
+    const { tensor } = await solver.solve({ sweeps: 2, tolerance: 0 });
+    const found = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(referenceAls(data, shape, 3, start, 2, ridge), found)).toBeLessThan(2e-5);
+    if (ridge) expect(norm(found)).toBeLessThan((1 - ridge / 4) * norm(referenceAls(data, shape, 3, start, 2)));
+    tensor.destroy();
+  });
+
+  it("tries random starts after one of singular vectors, and keeps the best", async () => {
+    const engine = await testEngine();
+    // singular vectors lead it into a swamp here
+    using x = engine.tensor([8, 7, 6], plantedCp([8, 7, 6], 5, 0.02, 20).data);
+    const options = { rank: 5, sweeps: 40, tolerance: 0 };
+    const runs: number[] = [];
+    for (const [initialize, seed] of [
+      ["hosvd", 5],
+      ["random", 6],
+      ["random", 7],
+    ] as const) {
+      const { tensor, relativeError } = await cpALS(engine, x, { ...options, initialize, seed });
+      runs.push(relativeError);
+      tensor.destroy();
+    }
+    const best = await cpALS(engine, x, { ...options, initialize: "hosvd", seed: 5, starts: 3 });
+    expect(best.relativeError).toBe(Math.min(...runs));
+    expect(best.relativeError).toBeLessThan(0.5 * runs[0]!);
+    best.tensor.destroy();
   });
 
   it.each([1, 3])("tells the same errors with %i sweeps in a submit", async (sweepsPerSubmit) => {

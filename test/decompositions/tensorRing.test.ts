@@ -1,3 +1,4 @@
+import { Matrix, solve } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { tensorRingALS, tensorRingSVD } from "../../src/decompositions/index.js";
 import { TensorRing } from "../../src/tensors/index.js";
@@ -86,6 +87,48 @@ describe("tensor ring", () => {
     expect(distance(data, await evaluate(engine, (s) => result.tensor.full(s)))).toBeCloseTo(result.relativeError, 5);
     svd.tensor.destroy();
     result.tensor.destroy();
+  });
+
+  it.each([1e-6, 0.5])("TR-ALS with a ridge of %d takes the proximal steps that f64 takes", async (ridge) => {
+    const engine = await testEngine();
+    const [shape, ranks] = [
+      [6, 5, 4],
+      [2, 2, 2],
+    ] as [number[], number[]];
+    const data = randomArray(120, 9);
+    using x = engine.tensor(shape, data);
+    const start = await tensorRingSVD(engine, x, { ranks, seed: 3 });
+    expect(start.tensor.ranks).toEqual(ranks);
+    const cores = (await engine.read([...start.tensor.cores])) as Float32Array[];
+    for (let k = 0; k < 3; k++) {
+      // what a number of this core's first slice adds to X̂, at the places that have this slice
+      const [extent, size] = [shape[k]!, 4];
+      const places = Array.from({ length: 120 }, (_, e) => e);
+      const first = places.filter((e) => unravel(e, shape)[k] === 0);
+      const columns = Array.from({ length: size }, (_, number) => {
+        const unit = cores.map((core) => Float32Array.from(core));
+        unit[k]!.fill(0);
+        unit[k]![Math.floor(number / 2) * extent * 2 + (number % 2)] = 1;
+        const full = ring(unit, shape, ranks);
+        return first.map((e) => full[e]!);
+      });
+      const q = new Matrix(columns);
+      const normals = q.mmul(q.transpose());
+      const lift = (ridge * normals.trace()) / size;
+      for (let n = 0; n < size; n++) normals.set(n, n, normals.get(n, n) + lift);
+      const now = ring(cores, shape, ranks);
+      for (let i = 0; i < extent; i++) {
+        const own = places.filter((e) => unravel(e, shape)[k] === i);
+        const step = solve(normals, q.mmul(Matrix.columnVector(own.map((e) => data[e]! - now[e]!))));
+        for (let n = 0; n < size; n++) cores[k]![(Math.floor(n / 2) * extent + i) * 2 + (n % 2)]! += step.get(n, 0);
+      }
+    }
+    const { tensor } = await tensorRingALS(engine, x, { ranks, seed: 3, ridge, sweeps: 1 });
+    const found = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(ring(cores, shape, ranks), found)).toBeLessThan(2e-5);
+    expect(distance(await evaluate(engine, (s) => start.tensor.full(s)), found)).toBeGreaterThan(1e-2);
+    start.tensor.destroy();
+    tensor.destroy();
   });
 
   it("LeNet-5 of rank 6 has 5,796 weights in its cores", async () => {

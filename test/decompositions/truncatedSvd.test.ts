@@ -24,16 +24,12 @@ describe("truncatedSvd", () => {
     using result = await truncatedSvd(engine, a, { rank });
     const [u, values, v] = (await engine.read([result.u, result.values, result.v])) as Float32Array[];
     expect([u!.length, v!.length]).toEqual([m * rank, n * rank]);
-    if (m > 100) {
-      // Ritz values of a subspace that has converged
-      expect(result.relativeError).toBeLessThan(0.2);
-    } else {
-      const oracle = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
-      expectClose(values!, oracle.diagonal.slice(0, rank), 1e-5);
-      const cut = oracle.diagonal.slice(rank).reduce((sum, value) => sum + value * value, 0);
-      const all = oracle.diagonal.reduce((sum, value) => sum + value * value, 0);
-      expect(result.relativeError).toBeCloseTo(Math.sqrt(cut / all), 5);
-    }
+    const oracle = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
+    // of the large matrix the Ritz values of a subspace
+    expectClose(values!, oracle.diagonal.slice(0, rank), m > 100 ? 1e-4 : 1e-5);
+    const cut = oracle.diagonal.slice(rank).reduce((sum, value) => sum + value * value, 0);
+    const all = oracle.diagonal.reduce((sum, value) => sum + value * value, 0);
+    expect(result.relativeError).toBeCloseTo(Math.sqrt(cut / all), 5);
     const back = Float32Array.from(data, (_, e) => {
       let value = 0;
       for (let r = 0; r < rank; r++) value += u![Math.floor(e / n) * rank + r]! * values![r]! * v![(e % n) * rank + r]!;

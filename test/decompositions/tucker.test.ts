@@ -53,6 +53,21 @@ describe.each([
     result.tensor.destroy();
   });
 
+  it("recovers a kernel's planted Tucker-2: two modes reduced, two left alone", async () => {
+    const engine = await testEngine();
+    const [extents, ranks] = [
+      [14, 11, 3, 3],
+      [4, 3, 3, 3],
+    ] as [number[], number[]];
+    const { data, shape } = plantedTucker(extents, ranks, 0, 5);
+    using x = engine.tensor(shape, data);
+    const { tensor, relativeError } = await method(engine, x, { ranks });
+    expect(relativeError).toBeLessThan(1e-5);
+    expect(tensor.factors.map((factor) => factor?.shape ?? null)).toEqual([[14, 4], [11, 3], null, null]);
+    expect(distance(data, await evaluate(engine, (s) => tensor.full(s)))).toBeLessThan(1e-5);
+    tensor.destroy();
+  });
+
   it("leaves full-rank modes alone and reaches the optimum of the others", async () => {
     const engine = await testEngine();
     const shape = [60, 6, 5];

@@ -200,28 +200,105 @@ describe("factorised dense layers", () => {
     const bias = (await layer.parameters.at(-1)!.read()) as Float32Array;
     expectClose(y, dense(x, await layer.toDense(), bias, inputs), 1e-5);
   });
+});
+
+describe("the contraction of a tensor train", () => {
+  /** Every way to cut d cores into neighbouring groups, from either side. */
+  const everyContraction = (d: number) =>
+    Array.from({ length: 2 ** (d - 1) }, (_, cuts) => {
+      const edges = [0, ...Array.from({ length: d - 1 }, (__, k) => k + 1).filter((k) => (cuts >> (k - 1)) & 1), d];
+      return edges.slice(1).map((stop, index) => [edges[index]!, stop] as const);
+    }).flatMap((groups) => (["left", "right"] as const).map((direction) => ({ direction, groups })));
 
   it.each([
-    { name: "svd", make: (start: "uniform" | "he") => new SvdLinear({ inputs: 256, outputs: 256, rank: 64, start }) },
-    {
-      name: "tt",
-      make: (start: "uniform" | "he") =>
-        new TensorTrainLinear({ inputModes: [4, 8, 8], outputModes: [8, 8, 4], ranks: 8, start }),
-    },
-  ])("$name: from scratch the weight has the variance of a dense start", async ({ make }) => {
-    const engine = await testEngine();
-    for (const start of ["uniform", "he"] as const) {
-      let variance = 0;
-      for (const seed of [1, 2, 3, 4]) {
-        const layer = make(start);
-        using _model = await Sequential.create(engine, [layer], { inputShape: [256], seed });
-        const weight = await layer.toDense();
-        variance += weight.reduce((sum, value) => sum + value * value, 0) / weight.length / 4;
-      }
-      const expected = (start === "he" ? 2 : 1 / 3) / 256;
-      expect(variance / expected).toBeGreaterThan(0.75);
-      expect(variance / expected).toBeLessThan(1.3);
+    { inputModes: [4, 7, 4, 7], outputModes: [5, 5, 5, 5], ranks: [3, 9, 2] },
+    { inputModes: [2, 7, 8, 8, 7, 4], outputModes: [4, 4, 4, 4, 4, 4], ranks: 4 },
+    { inputModes: [8, 8, 8], outputModes: [8, 8, 8], ranks: 64 },
+    { inputModes: [3, 1, 6, 2, 5], outputModes: [1, 9, 2, 3, 2], ranks: 2 },
+    { inputModes: [30], outputModes: [20], ranks: [] },
+  ])("of $inputModes by $outputModes is the cheapest of all", (options) => {
+    const layer = new TensorTrainLinear(options);
+    for (const batch of [1, 30, 1000]) {
+      const costs = everyContraction(options.inputModes.length).map((plan) => layer.costOf(plan, batch));
+      expect(layer.costOf(layer.contractionOf(batch), batch)).toBe(Math.min(...costs));
     }
+  });
+
+  it("is dense for high ranks and many samples, core by core for low ranks", () => {
+    const modes = { inputModes: [8, 8, 8], outputModes: [8, 8, 8] };
+    expect(new TensorTrainLinear({ ...modes, ranks: 64 }).contractionOf(1000).groups).toEqual([[0, 3]]);
+    const large = { inputModes: [16, 16, 16], outputModes: [16, 16, 16] };
+    expect(new TensorTrainLinear({ ...large, ranks: 2 }).contractionOf(1000).groups).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ]);
+    // what comes to less from the right: few outputs at that end
+    const narrow = new TensorTrainLinear({ inputModes: [4, 4, 16], outputModes: [16, 16, 2], ranks: 4 });
+    expect(narrow.contractionOf(1000).direction).toBe("right");
+  });
+
+  it("gives the same whichever it is", async () => {
+    const engine = await testEngine();
+    const options = { inputModes: [3, 4, 5], outputModes: [2, 3, 4], ranks: 3 };
+    const sizes = [
+      [1, 3, 2, 3],
+      [3, 4, 3, 3],
+      [3, 5, 4, 1],
+    ];
+    const cores = sizes.map((size, k) =>
+      randomArray(
+        size.reduce((a, b) => a * b, 1),
+        k + 1,
+      ),
+    );
+    const bias = randomArray(24, 9);
+    const x = randomArray(7 * 60, 8);
+    const expected = dense(x, await new TensorTrainLinear({ ...options, cores }).toDense(), bias, 60);
+    for (const contraction of ["auto", "modes", "dense", [1, 1, 1], [1, 2], [2, 1], [3]] as const) {
+      const layer = new TensorTrainLinear({ ...options, cores, bias, contraction });
+      expectClose(await outputOf(engine, layer, x, 60), expected, 1e-5);
+    }
+  });
+
+  it("is found at once for 40 cores, and their layer is its dense weight", async () => {
+    const engine = await testEngine();
+    const modes = (extent: number) => Array.from({ length: 40 }, (_, k) => (k % 10 === 3 ? extent : 1));
+    const layer = new TensorTrainLinear({ inputModes: modes(2), outputModes: modes(3), ranks: 3 });
+    const start = performance.now();
+    layer.contractionOf(100);
+    expect(performance.now() - start).toBeLessThan(200);
+    const x = randomArray(5 * 16, 8);
+    using model = await Sequential.create(engine, [layer], { inputShape: [16], seed: 3 });
+    using data = engine.tensor([5, 16], x);
+    const y = await evaluate(engine, (s) => model.forward(s, data));
+    expectClose(y, dense(x, await layer.toDense(), await layer.bias!.read(), 16), 1e-5);
+  });
+
+  it("takes the multiplications of the cheaper side", () => {
+    // from the left 3·2·8 + 4·6·5, from the right 2·3·10 + 5·4·4
+    const { multiplications } = new TensorTrainLinear({ inputModes: [2, 3], outputModes: [4, 5], ranks: 2 }).counts();
+    expect(multiplications).toBe(140);
+  });
+});
+
+describe("a plain layer for deployment", () => {
+  const modes = { inputModes: [3, 4, 5], outputModes: [2, 3, 4], activation: "relu" } as const;
+  it.each([
+    { name: "tensor train", make: () => new TensorTrainLinear({ ...modes, ranks: 4 }) },
+    { name: "tensor ring", make: () => new TensorRingLinear({ ...modes, ranks: 2, bias: false }) },
+    { name: "Tucker", make: () => new TuckerLinear({ ...modes, ranks: [2, 2, 2, 2, 2, 2] }) },
+  ])("$name: the same outputs", async ({ make }) => {
+    const engine = await testEngine();
+    const layer = make();
+    const x = randomArray(6 * 60, 4);
+    using model = await Sequential.create(engine, [layer], { inputShape: [60], seed: 2 });
+    using data = engine.tensor([6, 60], x);
+    const y = await evaluate(engine, (s) => model.forward(s, data));
+    const plain = await layer.toLinear();
+    expect(plain).toBeInstanceOf(Linear);
+    expectClose(await outputOf(engine, plain, x, 60), y, 1e-5);
+    expect(y.some((value) => value === 0)).toBe(true);
   });
 });
 

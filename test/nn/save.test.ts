@@ -86,6 +86,17 @@ describe("saved models", () => {
     ]);
   });
 
+  it("of chains within chains come back, up to 16", async () => {
+    const engine = await testEngine();
+    const deep = (depth: number): Chain =>
+      new Chain("chain", [depth === 1 ? new Linear(3, 2, { bias: false }) : deep(depth - 1)]);
+    using model = await Sequential.create(engine, [deep(16)], { inputShape: [3], seed: 4 });
+    using back = await loadModel(engine, await saveModel(model));
+    expect(await saveModel(back)).toEqual(await saveModel(model));
+    using deeper = await Sequential.create(engine, [deep(17)], { inputShape: [3], seed: 4 });
+    await expect(saveModel(deeper)).rejects.toThrow("chains are nested deeper than 16");
+  });
+
   it("are refused where they are cut short or lie", async () => {
     using model = await create();
     const bytes = await saveModel(model);
@@ -121,6 +132,20 @@ describe("saved models", () => {
     expect(await told((s) => (s.layers[1]!.layers = []))).toContain("1.0.weight belongs to no layer");
     expect(await told((s) => (s.layers[4]!.ranks = [2, 2]))).toContain("net.safetensors: layer 4");
     expect(await told((s) => (s.layers[5]!.rate = 1))).toContain("rate is 1");
+    // 20,000 deep, where a recursion without an end runs out of stack
+    const nested = (depth: number, open: string, close: string) =>
+      `{"inputShape":[2,3],"layers":[${open.repeat(depth)}${close.repeat(depth)}]}`;
+    for (const depth of [18, 20_000]) {
+      const text = nested(depth, '{"kind":"chain","name":"a","layers":[', "]}");
+      expect(await refused(writeSafetensors(tensors, { tenfold: text }))).toContain("nested deeper than 16");
+    }
+    for (const [name, problem] of [
+      ["inputs", "layer 0: (linear) inputs is nested too deeply"],
+      ["kind", "layer 0: its kind is nested too deeply"],
+    ]) {
+      const list = nested(20_000, "[", "]").replace("[[", `[{"kind":"linear","${name}":[`).replace("]}", "}]}");
+      expect(await refused(writeSafetensors(tensors, { tenfold: list }))).toContain(problem);
+    }
     const holed = new Map(tensors);
     holed.set("6.weight", { shape: [3, 5], data: new Float32Array(15).fill(Number.NaN) });
     expect(await refused(writeSafetensors(holed, metadata))).toContain("6.weight holds NaN at 0");

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from "../../src/ops/index.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { convolutionKernel } from "../../src/ops/variants.js";
+import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
 
@@ -42,11 +43,17 @@ const cases: [name: string, shape: plain.ConvolutionShape][] = [
   ["depthwise with two outputs each", shape([1, 4, 7, 7], 8, [3, 3], { groups: 4, stride: [2, 2] })],
   ["more padding than kernel", shape([1, 2, 3, 4], 3, [2, 2], { padding: [3, 2] })],
   ["a kernel as large as the image", shape([3, 2, 6, 5], 10, [6, 5])],
+  ["five outputs, tiles of eight and runs of three taps", shape([2, 2, 7, 9], 5, [2, 6], { padding: [1, 2] })],
+  ["eight and four outputs a group, whole fours", shape([3, 4, 6, 8], 8, [3, 3], { padding: [1, 1], groups: 2 })],
 ];
 
-describe("conv2d", () => {
-  it.each(cases)("%s", async (_, each) => {
-    const engine = await testEngine();
+// software adapters have kernels of their own for subgroups of a fixed size: GPUs take the others
+describe.each([
+  ["this adapter", testEngine],
+  ["GPUs", plainEngine],
+])("conv2d by the kernels of %s", (_, open) => {
+  it.each(cases)("%s", async (__, each) => {
+    const engine = await open();
     const { batch, channels, height, width, outputs, kernel, groups } = each;
     const outSize = plain.outSizeOf(each);
     const x = randomArray(batch * channels * height * width, 1);
@@ -76,7 +83,7 @@ describe("conv2d", () => {
   });
 
   it("splits the sums of a weight's gradient, and keeps its digits", async () => {
-    const engine = await testEngine();
+    const engine = await open();
     const each = shape([40, 1, 20, 21], 3, [3, 3], { padding: [1, 1] });
     const x = randomArray(40 * 420, 5).map((value) => value + 1);
     const dy = randomArray(40 * 3 * 420, 6).map((value) => value + 1);
@@ -84,6 +91,15 @@ describe("conv2d", () => {
     using tdy = engine.tensor([40, 3, 20, 21], dy);
     const [dw] = await evaluate(engine, (s) => [conv2dWeightGradient(s, tx, tdy, each)]);
     expectClose(dw!, plain.conv2dWeightGradient(x, dy, each), 2e-6);
+  });
+});
+
+describe("conv2d", () => {
+  it("is in registers on GPUs, of as many outputs as a group has", async () => {
+    const engine = await plainEngine();
+    const chosen = [1, 2, 4, 5, 64].map((outputs) => convolutionKernel(engine, outputs));
+    expect(chosen.map(({ name }) => name)).toEqual(new Array(5).fill("conv2d_register"));
+    expect(chosen.map(({ constants }) => constants.OUT)).toEqual([1, 4, 4, 8, 8]);
   });
 
   it("says what does not fit", async () => {

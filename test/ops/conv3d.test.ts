@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { conv3d, conv3dInputGradient, conv3dWeightGradient } from "../../src/ops/index.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 type Three = [number, number, number];
@@ -52,7 +52,10 @@ function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) =
 
 const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
 
-describe("conv3d", () => {
+describe.each([
+  ["this adapter", testEngine],
+  ["a device without optional features", plainEngine],
+])("conv3d on %s", (_, open) => {
   it.each<[string, Shape]>([
     ["one voxel", { batch: 1, channels: 1, size: [1, 1, 1], outputs: 1, kernel: [1, 1, 1] }],
     ["odd, padded", { batch: 2, channels: 3, size: [5, 7, 6], outputs: 4, kernel: [3, 3, 3], padding: [1, 1, 1] }],
@@ -70,8 +73,12 @@ describe("conv3d", () => {
         dilation: [2, 1, 3],
       },
     ],
-  ])("%s", async (_, shape) => {
-    const engine = await testEngine();
+    [
+      "more padding than kernel",
+      { batch: 1, channels: 2, size: [2, 3, 2], outputs: 2, kernel: [2, 1, 3], stride: [1, 1, 2], padding: [3, 2, 4] },
+    ],
+  ])("%s", async (__, shape) => {
+    const engine = await open();
     const { batch, channels, size, outputs, kernel } = shape;
     const result = everyProduct(shape, () => {});
     const x = randomArray(batch * channels * product(size), 1);
@@ -102,6 +109,39 @@ describe("conv3d", () => {
     for (const [index, expected] of [activated, dx, dw].entries()) expectClose(found[index]!, expected, 3e-6);
   });
 
+  it("splits the sums of a weight's gradient, and keeps its digits", async () => {
+    const engine = await open();
+    const [batch, channels, outputs, kernel, padding] = [2, 2, 1, [1, 2, 3] as Three, [0, 1, 1] as Three];
+    const [depth, height, width] = [21, 53, 61];
+    const result = [depth, height + 1, width];
+    // means far from 0: every term has the same sign, 140,000 of them
+    const x = randomArray(batch * channels * depth * height * width, 5).map((value) => 1 + 0.3 * value);
+    const dy = randomArray(batch * outputs * product(result), 6).map((value) => 1 + 0.3 * value);
+    const expected = new Float64Array(outputs * channels * product(kernel));
+    for (let n = 0; n < batch; n++)
+      for (let z = 0; z < depth; z++)
+        for (let y = 0; y <= height; y++)
+          for (let c = 0; c < channels; c++)
+            for (let ky = 0; ky < 2; ky++)
+              for (let kx = 0; kx < 3; kx++) {
+                const row = y + ky - 1;
+                if (row < 0 || row >= height) continue;
+                const from = (((n * channels + c) * depth + z) * height + row) * width + kx - 1;
+                const to = ((n * depth + z) * (height + 1) + y) * width;
+                for (let at = Math.max(0, 1 - kx); at < Math.min(width, width + 1 - kx); at++)
+                  expected[(c * 2 + ky) * 3 + kx]! += x[from + at]! * dy[to + at]!;
+              }
+    using tx = engine.tensor([batch, channels, depth, height, width], x);
+    using tdy = engine.tensor([batch, outputs, ...result], dy);
+    const [once, again] = await evaluate(engine, (s) =>
+      [0, 1].map(() => conv3dWeightGradient(s, tx, tdy, { kernel, padding })),
+    );
+    expectClose(once!, expected, 1e-6);
+    expect(again).toEqual(once);
+  });
+});
+
+describe("conv3d", () => {
   it("says what does not fit", async () => {
     const engine = await testEngine();
     const s = engine.scheduler("shapes");

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Engine } from "../../src/gpu/index.js";
 import { conv2d, fitsTucker2, tucker2Conv2d } from "../../src/ops/index.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
 
@@ -53,8 +54,7 @@ function reference(each: Sample, weights: Float32Array[]): Float64Array {
   return plain.conv2d(h, v, last);
 }
 
-async function check(each: Sample): Promise<void> {
-  const engine = await testEngine();
+async function check(engine: Engine, each: Sample): Promise<void> {
   const { x, ranks, outputs, kernel, stride, padding, dilation } = each;
   const shapes = [x, [ranks[0], x[1], 1, 1], [ranks[1], ranks[0], ...kernel], [outputs, ranks[1], 1, 1]];
   const values = shapes.map((shape, at) =>
@@ -83,11 +83,14 @@ async function check(each: Sample): Promise<void> {
   for (const tensor of tensors) tensor.destroy();
 }
 
-describe("tucker2Conv2d", () => {
-  it.each(cases)("%s", (_, each) => check(each));
+describe.each([
+  ["this adapter", testEngine],
+  ["a device without optional features", plainEngine],
+])("tucker2Conv2d on %s", (_, open) => {
+  it.each(cases)("%s", async (__, each) => check(await open(), each));
 
   it("agrees with three convolutions for any extents", async () => {
-    const engine = await testEngine();
+    const engine = await open();
     const small = fc.integer({ min: 1, max: 3 });
     const pair = fc.tuple(small, small);
     await fc.assert(
@@ -134,7 +137,9 @@ describe("tucker2Conv2d", () => {
       { numRuns: 12 },
     );
   });
+});
 
+describe("tucker2Conv2d", () => {
   it("says what does not fit", async () => {
     const engine = await testEngine();
     const s = engine.scheduler("misfits");

@@ -11,6 +11,7 @@ import {
   outputError,
   patchCovariance,
   refitLast,
+  termEnergy,
   timesChannels,
   timesChannelsInverse,
 } from "./kernels.js";
@@ -261,13 +262,15 @@ export async function convolutionWeights(source: ConvolutionSource) {
  * kernel and the kernel whitened over its input channels are decomposed, the last convolution of each is solved for anew with
  * the others fixed, and the one whose outputs are nearer is taken. So it is never further off than the plain one.
  *
- * @param find parts of a kernel: the first takes all input channels, unless it is `grouped`
+ * @param find parts of a kernel
+ * @param options.grouped the first part does not take all input channels, and the kernel is not whitened
+ * @param options.bounded no candidate's terms are larger than those of the plain one
  */
 async function fitted(
   { weight, extents }: { weight: Float32Array; extents: readonly [number, number, number, number] },
   { covariance, ridge = 1e-6 }: DataAware,
   find: (kernel: Float32Array) => Promise<DenseKernel[]>,
-  grouped = false,
+  { grouped = false, bounded = false }: { grouped?: boolean; bounded?: boolean } = {},
 ): Promise<Float32Array[]> {
   const numbers = (parts: readonly DenseKernel[]) => parts.map((part) => Float32Array.from(part.weight));
   const plain = await find(weight);
@@ -275,13 +278,14 @@ async function fitted(
   const [outputs, inputs, height, width] = extents;
   const patches = patchCovariance(covariance, inputs, height * width);
   const target: DenseKernel = { weight, inputs, outputs, groups: 1, size: [height, width] };
-  const candidates = [plain, refitLast(plain, target, patches, ridge)];
+  const bound = bounded ? termEnergy(plain) : undefined;
+  const candidates = [plain, refitLast(plain, target, patches, ridge, bound)];
   if (!grouped) {
     const channels = channelCovariance(covariance, inputs, height * width);
     const root = choleskyFactor(channels, inputs, ridge);
     const whitened = await find(Float32Array.from(timesChannels(target, root).weight));
     const first = timesChannelsInverse(whitened[0]!, root);
-    candidates.push(refitLast([first, ...whitened.slice(1)], target, patches, ridge));
+    candidates.push(refitLast([first, ...whitened.slice(1)], target, patches, ridge, bound));
   }
   const errors = candidates.map((parts) => outputError(target, composeKernels(parts), patches));
   return numbers(candidates[errors.indexOf(Math.min(...errors))]!);
@@ -372,33 +376,52 @@ export async function separableBasisConv(
       { weight: last, inputs: maps, outputs, groups: 1, size: [1, 1] },
     ];
   };
-  return new SeparableBasisConv({ ...own.options, rank, weights: await fitted(own, aware, find, true) });
+  return new SeparableBasisConv({ ...own.options, rank, weights: await fitted(own, aware, find, { grouped: true }) });
 }
 
-export interface CpConvFit extends ConvolutionFit {
+/** How kernels are decomposed by alternating least squares. */
+export interface AlternatingFit extends ConvolutionFit {
+  /** starts, of which the best is kept */
+  starts?: number;
+  sweeps?: number;
+  /** stops when the kernel's relative error changes by less than this in a sweep; 1e-6 by default */
+  tolerance?: number;
+  /** of the solver's normal equations, times the mean of their diagonal (`ridge` is that of the covariance) */
+  solverRidge?: number;
+}
+
+export interface CpConvFit extends AlternatingFit {
   rank: number;
   /**
    * Makes the terms as small as they can be at this many times the error of plain CP (Phan et al. 2020), so that fine-tuning
-   * stays finite; true is 1.01
+   * stays finite; true is 1.01. With a covariance the terms stay as small
    */
   correct?: boolean | number;
-  /** random starts, 3 by default */
-  starts?: number;
-  sweeps?: number;
-  ridge?: number;
 }
 
-/** A trained convolution by CP of its kernel, plain or with small terms. */
+/**
+ * A trained convolution by CP of its kernel, plain or with small terms: 3 random starts and 120 sweeps by default, a
+ * `solverRidge` of 1e-5.
+ */
 export async function cpConv(
   engine: Engine,
   source: ConvolutionSource,
-  { rank, correct = false, starts = 3, sweeps = 120, seed = 0, ...aware }: CpConvFit,
+  {
+    rank,
+    correct = false,
+    starts = 3,
+    sweeps = 120,
+    tolerance = 1e-6,
+    solverRidge = 1e-5,
+    seed = 0,
+    ...aware
+  }: CpConvFit,
 ): Promise<CpConv> {
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const find = async (kernel: Float32Array): Promise<DenseKernel[]> => {
     using x = engine.tensor(own.extents, kernel);
-    const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance: 1e-5, ridge: 1e-5 });
+    const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ridge: solverRidge });
     let { tensor } = plain;
     if (correct) {
       const factor = correct === true ? 1.01 : correct;
@@ -409,22 +432,42 @@ export async function cpConv(
     }
     const [lambda, ...factors] = (await engine.read([tensor.weights, ...tensor.factors])) as Float32Array[];
     tensor.destroy();
-    // λ is shared out evenly
-    const share = lambda!.map((value) => value ** 0.25);
-    const part = (mode: number) => factors[mode]!.map((value, e) => value * share[e % rank]!);
-    const turned = (mode: number) => {
-      const values = part(mode);
-      const extent = values.length / rank;
-      return Float32Array.from(values, (_, e) => values[(e % extent) * rank + Math.floor(e / extent)]!);
-    };
+    const turned = (mode: number) => transposed(factors[mode]!, rank);
     return [
       { weight: turned(1), inputs, outputs: rank, groups: 1, size: [1, 1] },
       { weight: turned(2), inputs: rank, outputs: rank, groups: rank, size: [height, 1] },
       { weight: turned(3), inputs: rank, outputs: rank, groups: rank, size: [1, width] },
-      { weight: part(0), inputs: rank, outputs, groups: 1, size: [1, 1] },
+      {
+        weight: factors[0]!.map((value, e) => value * lambda![e % rank]!),
+        inputs: rank,
+        outputs,
+        groups: 1,
+        size: [1, 1],
+      },
     ];
   };
-  return new CpConv({ ...own.options, rank, weights: await fitted(own, aware, find) });
+  const weights = await fitted(own, aware, find, { bounded: Boolean(correct) });
+  balanceTerms(weights, rank);
+  return new CpConv({ ...own.options, rank, weights });
+}
+
+/** Shares the length of every CP term out evenly over its four vectors. */
+function balanceTerms(weights: readonly Float32Array[], rank: number): void {
+  const last = weights.length - 1;
+  for (let r = 0; r < rank; r++) {
+    // of the last, outputs×rank, a column; of the others a row
+    const places = weights.map((weight, part) =>
+      Array.from({ length: weight.length / rank }, (_, i) =>
+        part === last ? i * rank + r : (r * weight.length) / rank + i,
+      ),
+    );
+    const lengths = weights.map((weight, part) => Math.hypot(...places[part]!.map((at) => weight[at]!)));
+    const even = lengths.reduce((a, b) => a * b, 1) ** (1 / weights.length);
+    weights.forEach((weight, part) => {
+      const scale = even ? even / lengths[part]! : 0;
+      for (const at of places[part]!) weight[at]! *= scale;
+    });
+  }
 }
 
 export interface Tucker2ConvFit extends ConvolutionFit {
@@ -489,19 +532,29 @@ const transposed = (values: Float32Array, columns: number): Float32Array => {
   return Float32Array.from(values, (_, e) => values[(e % rows) * columns + Math.floor(e / rows)]!);
 };
 
-export interface BlockTermConvFit extends ConvolutionFit {
+export interface BlockTermConvFit extends AlternatingFit {
   blocks: number;
   /** s of the input channels, t of the output channels, in every block; one that the other cannot fill is lowered */
   ranks: readonly [inputs: number, outputs: number];
-  starts?: number;
-  sweeps?: number;
 }
 
-/** A trained convolution by the block term decomposition of its kernel. */
+/**
+ * A trained convolution by the block term decomposition of its kernel: 1 start (of residuals) and 60 sweeps by default, a
+ * `solverRidge` of 1e-6.
+ */
 export async function blockTermConv(
   engine: Engine,
   source: ConvolutionSource,
-  { blocks, ranks, starts = 1, sweeps = 60, seed = 0, ...aware }: BlockTermConvFit,
+  {
+    blocks,
+    ranks,
+    starts = 1,
+    sweeps = 60,
+    tolerance = 1e-6,
+    solverRidge = 1e-6,
+    seed = 0,
+    ...aware
+  }: BlockTermConvFit,
 ): Promise<BlockTermConv> {
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
@@ -515,7 +568,8 @@ export async function blockTermConv(
       starts,
       sweeps,
       seed,
-      tolerance: 1e-5,
+      tolerance,
+      ridge: solverRidge,
     });
     const first = new Float32Array(blocks * s * inputs);
     const middle = new Float32Array(blocks * t * s * height * width);

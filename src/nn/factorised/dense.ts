@@ -1,6 +1,7 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
 import { type Activation, add, addRelu, fill, map, reluBackward, sum, uniform } from "../../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
+import { Linear } from "../layers.js";
 import { biasBoundOf, type FactorisedOptions } from "./source.js";
 
 /**
@@ -81,4 +82,14 @@ export abstract class FactorisedDense implements Layer {
 
   /** The dense weight that it stands for, outputs×inputs. */
   abstract toDense(): Promise<Float32Array>;
+
+  /**
+   * A plain dense layer of the same outputs, its weight put together once and for all: for a network that is trained no
+   * further, where a forward pass would merge cores for every batch.
+   */
+  async toLinear(): Promise<Linear> {
+    const { inputs, outputs, activation } = this;
+    const bias = (await this.bias?.read()) ?? false;
+    return new Linear(inputs, outputs, { weight: await this.toDense(), bias, activation });
+  }
 }

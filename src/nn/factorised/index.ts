@@ -1,4 +1,5 @@
 export {
+  type AlternatingFit,
   BlockTermConv,
   type BlockTermConvFit,
   type BlockTermConvOptions,

@@ -108,12 +108,38 @@ export function outputError(target: DenseKernel, found: DenseKernel, patches: Va
   return Math.sqrt(Math.max(0, energy(difference)) / energy(target.weight));
 }
 
-/** The chain with its last kernel (without groups) solved for: least squares of the outputs, all others fixed. */
+/**
+ * Σ ‖term‖² of a chain whose last kernel has one tap, a term being the kernel up to one channel times what the last kernel
+ * makes of it. Of CP, the squares of its rank-one terms: what bounds how far a small change of a factor moves the kernel.
+ */
+export function termEnergy(parts: readonly DenseKernel[]): number {
+  const last = parts.at(-1)!;
+  const before = composeKernels(parts.slice(0, -1));
+  const lengths = squaredRows(before.weight, last.inputs);
+  return sumOfSquares(Float64Array.from(last.weight, (value, e) => value * Math.sqrt(lengths[e % last.inputs]!)));
+}
+
+function sumOfSquares(values: Values): number {
+  let sum = 0;
+  for (const value of values) sum += value * value;
+  return sum;
+}
+
+function squaredRows(values: Values, rows: number): Float64Array {
+  const columns = values.length / rows;
+  return Float64Array.from({ length: rows }, (_, r) => sumOfSquares(values.subarray(r * columns, (r + 1) * columns)));
+}
+
+/**
+ * The chain with its last kernel (without groups) solved for: least squares of the outputs, all others fixed. With a `bound`,
+ * of those whose {@link termEnergy} is within it: a ridge on the terms' lengths, as small as that allows.
+ */
 export function refitLast(
   parts: readonly DenseKernel[],
   target: DenseKernel,
   patches: Values,
   ridge: number,
+  bound = Number.POSITIVE_INFINITY,
 ): DenseKernel[] {
   const last = parts.at(-1)!;
   if (parts.length === 1) return [{ ...last, weight: target.weight }];
@@ -137,6 +163,23 @@ export function refitLast(
   const turned = transpose(basis, features, side);
   const normals = multiply(image, turned, features, side, features);
   const wanted = multiply(target.weight, transpose(image, features, side), target.outputs, side, features);
-  const weight = solveRows(normals, wanted, target.outputs, features, Math.min(ridge, 1e-9));
-  return [...parts.slice(0, -1), { ...last, weight }];
+  const free = Math.min(ridge, 1e-9);
+  const refit = (weight: Values) => [...parts.slice(0, -1), { ...last, weight }];
+  const weight = solveRows(normals, wanted, target.outputs, features, free);
+  // in lengths of the terms
+  const lengths = squaredRows(basis, features).map((square) => Math.sqrt(square) || 1);
+  const inLengths = (values: Values, power: number) =>
+    values.map((value, e) => value * lengths[e % features]! ** power);
+  if (sumOfSquares(inLengths(weight, 1)) <= bound) return refit(weight);
+  const scaledWanted = inLengths(wanted, -1);
+  const scaledNormals = inLengths(normals, -1).map((value, e) => value / lengths[Math.floor(e / features)]!);
+  let [low, high] = [free, 1e9];
+  let terms: Float64Array = new Float64Array(weight.length);
+  for (let step = 0; step < 40; step++) {
+    const middle = Math.sqrt(low * high);
+    const solved = solveRows(scaledNormals, scaledWanted, target.outputs, features, middle);
+    if (sumOfSquares(solved) <= bound) [terms, high] = [solved, middle];
+    else low = middle;
+  }
+  return refit(inLengths(terms, -1));
 }

@@ -195,6 +195,17 @@ export class TensorRingConv implements Layer {
     const product = multiply(chain, closing, inputs * outputs, first * rank, places);
     return Float32Array.from(permuteValues(product, [inputs, outputs, places], [1, 0, 2]));
   }
+
+  /** A plain convolution of the same outputs, its kernel put together once and for all instead of for every batch. */
+  async toConv2d(): Promise<Conv2d> {
+    const { inputs, outputs, kernel, stride, padding, dilation } = this.convolution;
+    return new Conv2d({
+      ...{ inputs, outputs, kernel, stride, padding, dilation },
+      weight: await this.toDense(),
+      bias: (await this.bias?.read()) ?? false,
+      activation: this.activation,
+    });
+  }
 }
 
 export interface TensorRingConvFit {

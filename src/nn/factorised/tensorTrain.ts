@@ -118,61 +118,73 @@ export class TensorTrainLinear extends FactorisedDense {
     ];
   }
 
-  /** Multiplications a sample of the steps of a contraction, and elements of their inputs and outputs. */
-  #cost({ direction, groups }: Contraction): { multiplications: number; elements: number } {
-    let [multiplications, elements] = [0, 0];
-    for (const [start, stop] of groups) {
-      const [left, m, n, right] = this.#shapeOf(start, stop);
-      const [before, after] =
-        direction === "left"
-          ? [product(this.outputModes.slice(0, start)), product(this.inputModes.slice(stop))]
-          : [product(this.inputModes.slice(0, start)), product(this.outputModes.slice(stop))];
-      const [taken, given] = direction === "left" ? [left * m, n * right] : [m * right, left * n];
-      multiplications += before * after * taken * given;
-      elements += before * after * (taken + given);
-    }
-    return { multiplications, elements };
+  /** Multiplications a sample of one step of a contraction, and elements of its input and output. */
+  #step(
+    [start, stop]: readonly [number, number],
+    direction: Contraction["direction"],
+  ): { multiplications: number; elements: number } {
+    const [left, m, n, right] = this.#shapeOf(start, stop);
+    const [before, after] =
+      direction === "left"
+        ? [product(this.outputModes.slice(0, start)), product(this.inputModes.slice(stop))]
+        : [product(this.inputModes.slice(0, start)), product(this.outputModes.slice(stop))];
+    const [taken, given] = direction === "left" ? [left * m, n * right] : [m * right, left * n];
+    return { multiplications: before * after * taken * given, elements: before * after * (taken + given) };
   }
 
   /** Σ r_{k-1}·r_k·(n_1…n_k)·(m_k…m_d) of core after core from the left, or its mirror image where that is less. */
   get multiplications(): number {
-    const groups = this.inputModes.map((_, k) => [k, k + 1] as const);
-    return Math.min(
-      ...(["left", "right"] as const).map((direction) => this.#cost({ direction, groups }).multiplications),
-    );
+    const steps = (direction: Contraction["direction"]) =>
+      this.inputModes.reduce((total, _, k) => total + this.#step([k, k + 1], direction).multiplications, 0);
+    return Math.min(steps("left"), steps("right"));
+  }
+
+  /** What a group costs a batch: merging its cores, and the step with what they merge to. */
+  #groupCost(group: readonly [number, number], direction: Contraction["direction"], batch: number): number {
+    const [start, stop] = group;
+    const { multiplications, elements } = this.#step(group, direction);
+    const turned = direction === "right" ? 1 : 0;
+    const merges = stop - start - 1;
+    const shapes = Array.from({ length: stop - start }, (_, k) => this.#shapeOf(start + k, start + k + 1));
+    const dispatches = 1 + 2 * merges + turned;
+    const moved = merges || turned ? 3 * product(this.#shapeOf(start, stop)) : 0;
+    return batch * (multiplications + ELEMENT * elements) + mergeCost(shapes) + DISPATCH * dispatches + ELEMENT * moved;
+  }
+
+  /** @internal What a contraction costs a batch, in multiplications. */
+  costOf({ direction, groups }: Contraction, batch: number): number {
+    return groups.reduce((total, group) => total + this.#groupCost(group, direction, batch), 0);
   }
 
   /** How a batch of this size is contracted. */
   contractionOf(batch: number): Contraction {
-    const d = this.inputModes.length;
     const { contraction } = this;
-    let best: Contraction | null = null;
-    let least = Number.POSITIVE_INFINITY;
-    // every way to cut the row of cores into groups
-    for (let cuts = 0; cuts < 2 ** (d - 1); cuts++) {
-      const edges = [0, ...Array.from({ length: d - 1 }, (_, k) => k + 1).filter((k) => cuts & (1 << (k - 1))), d];
-      const groups = edges.slice(1).map((stop, index) => [edges[index]!, stop] as const);
-      const sizes = groups.map(([start, stop]) => stop - start);
-      if (contraction === "modes" && groups.length < d) continue;
-      if (contraction === "dense" && groups.length > 1) continue;
-      if (typeof contraction !== "string" && sizes.join() !== contraction.join()) continue;
-      const merged = groups.map(([start, stop]) => this.#shapeOf(start, stop));
-      if (contraction === "auto" && merged.some((shape) => product(shape) > MOST_MERGED)) continue;
-      for (const direction of groups.length > 1 ? (["left", "right"] as const) : (["left"] as const)) {
-        const own = { direction, groups };
-        const { multiplications, elements } = this.#cost(own);
-        let cost = batch * (multiplications + ELEMENT * elements) + DISPATCH * groups.length;
-        groups.forEach(([start, stop], index) => {
-          const turned = direction === "right" ? 1 : 0;
-          const steps = stop - start - 1;
-          const shapes = Array.from({ length: stop - start }, (_, k) => this.#shapeOf(start + k, start + k + 1));
-          cost += mergeCost(shapes) + DISPATCH * (2 * steps + turned);
-          if (steps || turned) cost += 3 * ELEMENT * product(merged[index]!);
-        });
-        if (cost < least) [best, least] = [own, cost];
+    const d = this.inputModes.length;
+    const plans = (["left", "right"] as const).map((direction): Contraction => {
+      if (contraction === "auto") return { direction, groups: this.#cheapestGroups(direction, batch) };
+      const sizes =
+        contraction === "modes" ? new Array<number>(d).fill(1) : contraction === "dense" ? [d] : [...contraction];
+      let stop = 0;
+      return { direction, groups: sizes.map((size) => [stop, (stop += size)] as const) };
+    });
+    const [left, right] = plans as [Contraction, Contraction];
+    return this.costOf(left, batch) <= this.costOf(right, batch) ? left : right;
+  }
+
+  /** The cut of the row of cores into groups that costs least from one side: what a group costs depends on no other. */
+  #cheapestGroups(direction: Contraction["direction"], batch: number): Contraction["groups"] {
+    const d = this.inputModes.length;
+    const best: { cost: number; groups: Contraction["groups"] }[] = [{ cost: 0, groups: [] }];
+    for (let stop = 1; stop <= d; stop++) {
+      let [least, cut] = [Number.POSITIVE_INFINITY, stop - 1];
+      for (let start = 0; start < stop; start++) {
+        if (stop - start > 1 && product(this.#shapeOf(start, stop)) > MOST_MERGED) continue;
+        const cost = best[start]!.cost + this.#groupCost([start, stop], direction, batch);
+        if (cost < least) [least, cut] = [cost, start];
       }
+      best.push({ cost: least, groups: [...best[cut]!.groups, [cut, stop]] });
     }
-    return best!;
+    return best[d]!.groups;
   }
 
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
