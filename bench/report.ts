@@ -151,19 +151,26 @@ export function plainText(report: Report): string {
   ].join("\n");
 }
 
-export function markdown(report: Report): string {
-  const grid = (head: readonly string[], rows: readonly string[][]): string[] => [
-    `| ${head.join(" | ")} |`,
-    `|${head.map((_, column) => (column < 2 ? "---" : "---:")).join("|")}|`,
-    ...rows.map((row) => `| ${row.map((cell) => cell.trim()).join(" | ")} |`),
-  ];
+const markdownGrid = (head: readonly string[], rows: readonly string[][]): string[] => [
+  `| ${head.join(" | ")} |`,
+  `|${head.map((_, column) => (column < 2 ? "---" : "---:")).join("|")}|`,
+  ...rows.map((row) => `| ${row.map((cell) => cell.trim()).join(" | ")} |`),
+];
+
+/** The goals alone, as README.md has them; no line where none can be judged. */
+export function goalsMarkdown(report: Report): string[] {
   const asked = goals(report);
+  return asked.length ? markdownGrid(GOALS_HEAD, asked) : [];
+}
+
+export function markdown(report: Report): string {
+  const asked = goalsMarkdown(report);
   return [
     ...heading(report)
       .map((line, index) => (index === 1 ? `\`${line}\`` : line))
       .flatMap((line) => [line, ""]),
-    ...(asked.length ? [...grid(GOALS_HEAD, asked), ""] : []),
-    ...grid(HEAD, lines(report)),
+    ...(asked.length ? [...asked, ""] : []),
+    ...markdownGrid(HEAD, lines(report)),
     "",
     ...NOTES.map((note) => `- ${note}`),
     ...faults(report),

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import { goalsMarkdown, type Report } from "../bench/report.js";
 import type { Engine } from "../src/gpu/index.js";
 
 const root = resolve(import.meta.dirname, "..");
@@ -44,6 +45,19 @@ const run = (index: number): Promise<unknown> => {
 };
 
 describe("README", () => {
+  it("has the goals' tables as the benchmark wrote them, of the results that it names", () => {
+    const named = [...readme.matchAll(/\(bench\/results\/([^)]+)\.md\)/g)].map(([, name]) => name!);
+    expect(named.length).toBeGreaterThanOrEqual(2);
+    for (const name of named) {
+      const report = JSON.parse(readFileSync(join(root, "bench/results", `${name}.json`), "utf8")) as Report;
+      const table = goalsMarkdown(report);
+      expect(table.length).toBeGreaterThan(10);
+      expect(readme).toContain(table.join("\n"));
+      // the command that did it stands beside it
+      expect(readme).toContain(report.command);
+    }
+  });
+
   it("has the three samples, each about ten lines", () => {
     expect(samples).toHaveLength(3);
     for (const sample of samples) expect(sample.trim().split("\n").length).toBeLessThanOrEqual(14);
