@@ -132,7 +132,7 @@ export class Compression {
 
   /** Builds the network that a plan has for a target, in place of the one before, and looks what it makes of the digits. */
   async select(plan: CompressionPlan, target: Target): Promise<void> {
-    const compressed = await plan.select(target);
+    const compressed = await plan.select(target, { timeBatches: [] });
     try {
       const after = await figuresOf(compressed.model, this.data.test);
       this.#forget();

@@ -1,38 +1,27 @@
-import { dispose, type Engine, formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from "../nn/index.js";
-import { activationsOf, lossOf, patchMoments, secondMoments, weightError } from "./calibrate.js";
-import { type Decomposer, type Factorised, METHODS, type Method } from "./methods.js";
+import { formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { cloneLayer, type Layer, Sequential } from "../nn/index.js";
+import { Fitter, type PlannedCandidate } from "./fitter.js";
+import { type Decomposer, METHODS, type Method } from "./methods.js";
 import { type Candidate, selectRanks, type Target } from "./select.js";
-import { timeForward } from "./time.js";
+
+export type { PlannedCandidate } from "./fitter.js";
 
 export interface PlanOptions {
   /** a method, or the name of one of METHODS */
   method: Method | string;
-  /** samples (N×…) by which losses are measured and fits are weighed; a few hundred do */
+  /** samples (N×…) by which losses are measured and fits are weighed; a few hundred do. They stay yours, and stay needed */
   calibration: Tensor;
-  /** Ranks to try, as shares of the full ones. */
+  /** Ranks to try, as shares of the full ones: numbers above 0, up to 1. */
   shares?: readonly number[];
-  /** also what EVBMF finds, where the method can tell */
+  /** try what EVBMF finds too, where the method can tell, so that targets may take it */
   evbmf?: boolean;
-  /** weigh a layer's errors by its inputs (the default), or leave the weights' own error least */
+  /** weigh a layer's errors by its inputs where that helps its outputs (the default), or leave the weights' own error least */
   whiten?: boolean;
   /** measure every candidate's time for batches of this size: needed for targets of time */
   timeBatch?: number;
   seed?: number;
   onProgress?: (done: number, total: number, what: string) => void;
   signal?: AbortSignal | undefined;
-}
-
-/** A layer as it is, or decomposed with certain ranks, and what that does. */
-export interface PlannedCandidate extends Candidate {
-  /** null for the layer as it is */
-  layer: Factorised | null;
-  ranks: readonly number[];
-  /** found by EVBMF, and what it found: 0 where it takes all for noise */
-  evbmf?: readonly number[];
-  weightError: number;
-  /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs on the calibration samples */
-  outputError: number;
 }
 
 export interface PlannedLayer {
@@ -55,23 +44,23 @@ export interface CompressedLayer {
   multiplications: [before: number, after: number];
   weightError: number;
   outputError: number;
-  /** milliseconds of a forward pass, by batch size, where they were measured */
+  /** milliseconds of a forward pass by batch size, where they were measured; of what was slower where it was kept for that */
   times?: { batch: number; before: number; after: number }[];
 }
 
 export interface Compressed {
   model: Sequential;
   layers: CompressedLayer[];
-  /** false where no choice of ranks reaches the target: the smallest network then */
+  /** false where no choice of ranks reaches the target: the smallest network then. True where the choice is not a target */
   reached: boolean;
 }
 
 /** Which candidates to take. */
 export type Choice =
   | Target
-  /** what EVBMF found (Kim et al. 2016) */
+  /** what EVBMF finds (Kim et al. 2016), where the method can tell; other layers stay */
   | "evbmf"
-  /** the least ranks whose outputs keep this share of their energy on the calibration samples */
+  /** the least ranks whose outputs keep this share of their energy on the calibration samples, above 0 and up to 1 */
   | { energy: number }
   /** ranks of layers by their place; others stay */
   | { ranks: Readonly<Record<number, readonly number[]>> };
@@ -79,13 +68,15 @@ export type Choice =
 export interface SelectOptions {
   /** take a layer's decomposition although it has more weights and multiplications, or is slower here */
   force?: boolean;
-  /** batch sizes at which a layer's times are compared; it is left alone where it is slower at the first. None by default */
+  /**
+   * Batch sizes at which a layer and its decomposition are timed in turn. What is slower at the first of them is not taken:
+   * the search goes on without it, and a layer of which nothing is left stays as it is. By default the plan's `timeBatch`, or
+   * 1; an empty list (the default with `force`) measures nothing.
+   */
   timeBatches?: readonly number[];
 }
 
 const SHARES = [0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6];
-
-const sizeOf = ({ weights, biases }: Counts): number => weights + biases;
 
 export const methodOf = (method: Method | string): Method => {
   if (typeof method !== "string") return method;
@@ -95,14 +86,33 @@ export const methodOf = (method: Method | string): Method => {
   return found;
 };
 
+/** What a choice leaves to choose from, and how. */
+interface Offer {
+  /** of every layer, as it is first */
+  candidates: readonly (readonly PlannedCandidate[])[];
+  /** why a layer has nothing but itself, where the choice knows */
+  reasons: readonly string[];
+  pick(open: readonly (readonly PlannedCandidate[])[]): { chosen: PlannedCandidate[]; reached: boolean };
+}
+
 /** Candidates of all layers of a trained network, with their losses: choices for several targets are made from one plan. */
 export class CompressionPlan {
+  /** what EVBMF found, once it was asked for; null where the method has none */
+  #evbmf: (PlannedCandidate | null)[] | null = null;
+
   private constructor(
-    readonly model: Sequential,
-    readonly method: Method,
     readonly layers: readonly PlannedLayer[],
-    private readonly fitAt: (index: number, ranks: readonly number[]) => Promise<PlannedCandidate>,
+    private readonly fitter: Fitter,
+    private readonly timeBatch: number | undefined,
   ) {}
+
+  get model(): Sequential {
+    return this.fitter.model;
+  }
+
+  get method(): Method {
+    return this.fitter.method;
+  }
 
   /**
    * Decomposes every layer that the method takes with several ranks and measures what the network's outputs lose by each.
@@ -111,172 +121,111 @@ export class CompressionPlan {
    */
   static async create(model: Sequential, options: PlanOptions): Promise<CompressionPlan> {
     const { calibration, shares = SHARES, whiten = true, seed = 0, onProgress, signal, timeBatch } = options;
-    const { engine, inputShape } = model;
-    if (formatShape(calibration.shape.slice(1)) !== formatShape(inputShape))
+    if (formatShape(calibration.shape.slice(1)) !== formatShape(model.inputShape))
       throw new ShapeError(
-        `compress: calibration ${calibration}, expected samples of shape ${formatShape(inputShape)}`,
+        `compress: calibration ${calibration}, expected samples of shape ${formatShape(model.inputShape)}`,
       );
-    const method = methodOf(options.method);
-    const shapes = model.shapes();
-    const decomposers = model.layers.map((layer) => method.of(layer));
-    const total = decomposers.filter(Boolean).length * (shares.length + (options.evbmf ? 1 : 0));
+    for (const share of shares)
+      if (!(share > 0 && share <= 1))
+        throw new TenfoldError(`compress: a share of ${share} of the ranks, needs a number above 0 and up to 1`);
+    const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed });
+    const taken = model.layers.filter((_, index) => fitter.decomposer(index)).length;
+    const total = taken * (shares.length + (options.evbmf ? 1 : 0));
     let done = 0;
-    const moments = new Map<number, Float64Array>();
-    const fitAt = async (
-      index: number,
-      ranks: readonly number[],
-      activations: readonly Tensor[],
-    ): Promise<PlannedCandidate> => {
-      const original = model.layers[index]!;
-      const layer = await decomposers[index]!.fit({ engine, covariance: moments.get(index) ?? null, seed }, ranks);
-      const counts = layer.counts(shapes[index]!);
-      // the layer of the plan stays without a network; a copy is tried
-      const trial = await Sequential.create(engine, [await cloneLayer(layer)], { inputShape: shapes[index]! });
-      try {
-        const loss = await lossOf(model, activations, index, trial.layers[0]!);
-        const candidate: PlannedCandidate = {
-          layer,
-          ranks,
-          weights: sizeOf(counts),
-          multiplications: counts.multiplications,
-          loss: loss.network ** 2,
-          weightError: weightError(await weightOf(original), await layer.toDense()),
-          outputError: loss.layer,
-        };
-        if (timeBatch) {
-          const [time] = await timeForward(engine, [{ layers: trial.layers, shape: [timeBatch, ...shapes[index]!] }]);
-          candidate.time = time!;
-        }
-        return candidate;
-      } finally {
-        trial.destroy();
-      }
-    };
-    const withActivations = async <T>(work: (activations: readonly Tensor[]) => Promise<T>): Promise<T> => {
-      const activations = await activationsOf(model, calibration);
-      try {
-        return await work(activations);
-      } finally {
-        for (const tensor of activations) tensor[dispose]();
-      }
-    };
-    const layers = await withActivations(async (activations) => {
+    const layers = await fitter.withActivations(async (activations) => {
       const planned: PlannedLayer[] = [];
-      for (const [index, layer] of model.layers.entries()) {
-        const counts = layer.counts(shapes[index]!);
-        const asItIs: PlannedCandidate = {
-          layer: null,
-          ranks: [],
-          weights: sizeOf(counts),
-          multiplications: counts.multiplications,
-          loss: 0,
-          weightError: 0,
-          outputError: 0,
-        };
-        if (timeBatch)
-          [asItIs.time] = (await timeForward(engine, [{ layers: [layer], shape: [timeBatch, ...shapes[index]!] }])) as [
-            number,
-          ];
-        const candidates = [asItIs];
-        const decomposer = decomposers[index];
+      for (const [index, { name }] of model.layers.entries()) {
+        const asItIs = fitter.asItIs(index);
+        const candidates: PlannedCandidate[] = [];
+        const decomposer = fitter.decomposer(index);
         if (decomposer) {
-          if (whiten) {
-            const found = await covarianceOf(layer, activations[index]!);
-            if (found) moments.set(index, found);
-          }
-          const tried = new Set<string>();
-          for (const { ranks, evbmf } of await ladder(engine, decomposer, shares, options.evbmf ?? false)) {
+          const start = (what: string): void => {
             signal?.throwIfAborted();
-            onProgress?.(done++, total, `${layer.name}, rank ${ranks.join("·")}`);
-            if (tried.has(ranks.join()) && !evbmf) continue;
+            onProgress?.(done++, total, `${name}, ${what}`);
+          };
+          const tried = new Set<string>();
+          for (const ranks of ladder(decomposer, shares)) {
+            start(`rank ${ranks.join("·")}`);
+            if (tried.has(ranks.join())) continue;
             tried.add(ranks.join());
-            candidates.push({ ...(await fitAt(index, ranks, activations)), ...(evbmf && { evbmf }) });
+            candidates.push(await fitter.fit(index, ranks, activations));
+          }
+          if (options.evbmf) {
+            start("EVBMF");
+            const found = await fitter.fitEvbmf(index, activations);
+            if (found) candidates.push(found);
           }
         }
-        planned.push({ index, name: layer.name, candidates });
+        if (timeBatch) {
+          const own = candidates.map(({ layer }) => layer!);
+          const [first, ...others] = await fitter.times(index, own, timeBatch);
+          asItIs.time = first!;
+          candidates.forEach((candidate, at) => {
+            candidate.time = others[at]!;
+          });
+        }
+        planned.push({ index, name, candidates: [asItIs, ...candidates] });
       }
       return planned;
     });
     onProgress?.(total, total, "");
-    return new CompressionPlan(model, method, layers, (index, ranks) => {
-      if (!decomposers[index])
-        throw new TenfoldError(`compress: ${method.name} leaves layer ${index} (${model.layers[index]?.name}) alone`);
-      return withActivations((activations) => fitAt(index, ranks, activations));
-    });
+    return new CompressionPlan(layers, fitter, timeBatch);
   }
 
-  /** The network with the candidates that this choice comes to. The plan stays as it is. */
-  async select(choice: Choice, { force = false, timeBatches = [] }: SelectOptions = {}): Promise<Compressed> {
-    const { model, layers } = this;
-    const { engine } = model;
-    const shapes = model.shapes();
-    let reached = true;
-    let chosen: PlannedCandidate[];
-    if (choice === "evbmf")
-      chosen = layers.map(({ candidates }) => candidates.find(({ evbmf }) => evbmf) ?? candidates[0]!);
-    else if ("energy" in choice) {
-      const most = 1 - choice.energy;
-      chosen = layers.map(({ candidates }) =>
-        candidates
-          .filter(({ outputError }) => outputError ** 2 <= most)
-          .reduce((best, each) => (each.weights < best.weights ? each : best), candidates[0]!),
-      );
-    } else if ("ranks" in choice)
-      chosen = await Promise.all(
-        layers.map(({ index, candidates }) => {
-          const ranks = choice.ranks[index];
-          return ranks ? this.fitAt(index, ranks) : candidates[0]!;
-        }),
-      );
-    else {
-      const found = selectRanks(
-        layers.map(({ candidates }) =>
-          force ? candidates : candidates.filter((each) => !grows(each, candidates[0]!)),
-        ),
-        choice,
-      );
-      reached = found.reached;
-      chosen = layers.map(({ candidates }, at) => {
-        const open = force ? candidates : candidates.filter((each) => !grows(each, candidates[0]!));
-        return open[found.choice[at]!]!;
-      });
+  /**
+   * The network with the candidates that this choice comes to. The plan stays as it is.
+   *
+   * @throws TenfoldError or ShapeError where the choice is not one of this network
+   */
+  async select(
+    choice: Choice,
+    { force = false, timeBatches = force ? [] : [this.timeBatch ?? 1] }: SelectOptions = {},
+  ): Promise<Compressed> {
+    const { model, layers, fitter } = this;
+    const { candidates, reasons, pick } = await this.#offer(choice);
+    const open = candidates.map((list) => (force ? [...list] : list.filter((each) => !grows(each, list[0]!))));
+    const measured = new Map<PlannedCandidate, NonNullable<CompressedLayer["times"]>>();
+    /** of every layer, what was measured last of those that are slower */
+    const slower: (PlannedCandidate | undefined)[] = layers.map(() => undefined);
+    let found = pick(open);
+    // every search has at least one candidate less than the one before
+    for (let again = timeBatches.length > 0; again; ) {
+      again = false;
+      for (const [index, candidate] of found.chosen.entries()) {
+        if (!candidate.layer) continue;
+        let times = measured.get(candidate);
+        if (!times) {
+          times = [];
+          for (const batch of timeBatches) {
+            const options = { sampleMs: 3, rounds: 21 };
+            const [before, after] = await fitter.times(index, [candidate.layer], batch, options);
+            times.push({ batch, before: before!, after: after! });
+          }
+          measured.set(candidate, times);
+        }
+        if (force || times[0]!.after <= NOISE * times[0]!.before) continue;
+        slower[index] = candidate;
+        // a larger decomposition by the same method would not be faster
+        open[index] = open[index]!.filter((each) => !each.layer || (each !== candidate && !grows(each, candidate)));
+        again = true;
+      }
+      if (again) found = pick(open);
     }
     const built: Layer[] = [];
     const report: CompressedLayer[] = [];
-    for (const [index, candidate] of chosen.entries()) {
-      const original = layers[index]!.candidates[0]!;
+    for (const [index, final] of found.chosen.entries()) {
       const source = model.layers[index]!;
-      const leaves = layers[index]!.candidates.length === 1;
-      const noise = choice === "evbmf" && candidate.evbmf?.includes(0);
-      let kept = candidate.layer ? "" : leaves ? `${this.method.name} leaves it alone` : "as it is";
-      if (noise) kept = "EVBMF finds nothing but noise in it";
-      if (candidate.layer && !force && grows(candidate, original)) kept = "it would grow";
-      const times: CompressedLayer["times"] = [];
-      if (candidate.layer && timeBatches.length && !kept) {
-        const [a, b] = await Promise.all(
-          [source, candidate.layer].map(async (layer) =>
-            Sequential.create(engine, [await cloneLayer(layer)], { inputShape: shapes[index]! }),
-          ),
-        );
-        try {
-          for (const batch of timeBatches) {
-            const shape = [batch, ...shapes[index]!];
-            const [before, after] = await timeForward(
-              engine,
-              [a!, b!].map(({ layers }) => ({ layers, shape })),
-              { sampleMs: 3, rounds: 9 },
-            );
-            times.push({ batch, before: before!, after: after! });
-          }
-        } finally {
-          a!.destroy();
-          b!.destroy();
-        }
-        const { before, after } = times[0]!;
-        if (!force && after > before)
-          kept = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
+      const asItIs = candidates[index]![0]!;
+      const slow = final.layer ? undefined : slower[index];
+      const times = measured.get(slow ?? final);
+      let kept = "";
+      if (slow) {
+        const { before, after } = times![0]!;
+        kept = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
+      } else if (!final.layer) {
+        const allGrow = candidates[index]!.length > 1 && open[index]!.length === 1;
+        kept = reasons[index] || (allGrow ? "it would grow" : "as it is");
       }
-      const final = kept ? original : candidate;
       const layer = await cloneLayer(final.layer ?? source);
       built.push(layer);
       report.push({
@@ -285,51 +234,98 @@ export class CompressionPlan {
         compressed: layer.name,
         ranks: final.ranks,
         kept,
-        weights: [original.weights, final.weights],
-        multiplications: [original.multiplications, final.multiplications],
+        weights: [asItIs.weights, final.weights],
+        multiplications: [asItIs.multiplications, final.multiplications],
         weightError: final.weightError,
         outputError: final.outputError,
-        ...(times.length && { times }),
+        ...(times && { times }),
       });
     }
     const { inputShape } = model;
-    return { model: await Sequential.create(engine, built, { inputShape }), layers: report, reached };
+    const made = await Sequential.create(model.engine, built, { inputShape });
+    return { model: made, layers: report, reached: found.reached };
+  }
+
+  async #offer(choice: Choice): Promise<Offer> {
+    const { layers, fitter, method, timeBatch } = this;
+    const alone = layers.map(({ index }) => (fitter.decomposer(index) ? "" : `${method.name} leaves it alone`));
+    const all = layers.map(({ candidates }) => candidates);
+    /** of one candidate a layer, or none: it, where it is still open */
+    const given = (found: readonly (PlannedCandidate | null | undefined)[], reasons = alone): Offer => ({
+      candidates: all.map(([asItIs], at) => (found[at] ? [asItIs!, found[at]] : [asItIs!])),
+      reasons,
+      pick: (open) => ({ chosen: open.map((list) => list.at(-1)!), reached: true }),
+    });
+    if (choice === "evbmf") {
+      const found = await this.#byEvbmf();
+      const noise = found.map((each) => each?.evbmf?.includes(0) ?? false);
+      return given(
+        found.map((each, at) => (noise[at] ? null : each)),
+        alone.map((reason, at) => {
+          if (reason || (found[at] && !noise[at])) return reason;
+          return noise[at] ? "EVBMF finds nothing but noise in it" : `${method.name} has no EVBMF ranks`;
+        }),
+      );
+    }
+    if ("ranks" in choice) {
+      const wanted = Object.entries(choice.ranks).map(([index, ranks]) => [Number(index), ranks] as const);
+      for (const [index, ranks] of wanted) fitter.check(index, ranks);
+      return given(
+        await fitter.withActivations(async (activations) => {
+          const found: PlannedCandidate[] = [];
+          for (const [index, ranks] of wanted) found[index] = await fitter.fit(index, ranks, activations);
+          return found;
+        }),
+      );
+    }
+    if ("energy" in choice) {
+      const { energy } = choice;
+      if (!(energy > 0 && energy <= 1))
+        throw new TenfoldError(`compress: an energy of ${energy}, needs a share above 0 and up to 1`);
+      return {
+        candidates: all.map((list) => list.filter(({ outputError }) => outputError ** 2 <= 1 - energy)),
+        reasons: alone,
+        pick: (open) => ({
+          chosen: open.map((list) => list.reduce((best, each) => (each.weights < best.weights ? each : best))),
+          reached: true,
+        }),
+      };
+    }
+    if (choice.cost === "time" && !timeBatch)
+      throw new TenfoldError("compress: a target of time, needs a plan that was made with timeBatch");
+    return {
+      candidates: all,
+      reasons: alone,
+      pick(open) {
+        const { choice: places, reached } = selectRanks(open, choice);
+        return { chosen: places.map((place, at) => open[at]![place]!), reached };
+      },
+    };
+  }
+
+  /** What EVBMF finds for every layer, from the plan where it is there. */
+  async #byEvbmf(): Promise<(PlannedCandidate | null)[]> {
+    const { layers, fitter } = this;
+    this.#evbmf ??= await fitter.withActivations(async (activations) => {
+      const found: (PlannedCandidate | null)[] = [];
+      for (const { index, candidates } of layers)
+        found.push(candidates.find(({ evbmf }) => evbmf) ?? (await fitter.fitEvbmf(index, activations)));
+      return found;
+    });
+    return this.#evbmf;
   }
 }
 
-const grows = (candidate: Candidate, original: Candidate): boolean =>
-  candidate !== original &&
-  candidate.weights >= original.weights &&
-  candidate.multiplications >= original.multiplications;
+/** Of two medians of the same layer one may be so many times the other: a layer is slower from there on. */
+const NOISE = 1.1;
 
-/** The ranks to try, largest last, each once. */
-async function ladder(
-  engine: Engine,
-  decomposer: Decomposer,
-  shares: readonly number[],
-  withEvbmf: boolean,
-): Promise<{ ranks: readonly number[]; evbmf?: readonly number[] }[]> {
-  const found: { ranks: readonly number[]; evbmf?: readonly number[] }[] = shares.map((share) => ({
-    ranks: decomposer.full.map((full) => Math.max(1, Math.round(share * full))),
-  }));
-  if (withEvbmf && decomposer.evbmf) {
-    const evbmf = await decomposer.evbmf(engine);
-    found.push({ ranks: evbmf.map((rank) => Math.max(1, rank)), evbmf });
-  }
-  return found;
-}
+/** Whether it has no fewer weights and no fewer multiplications than another one. */
+const grows = (candidate: Candidate, other: Candidate): boolean =>
+  candidate !== other && candidate.weights >= other.weights && candidate.multiplications >= other.multiplications;
 
-async function weightOf(layer: Layer): Promise<Float32Array> {
-  if (layer instanceof Linear || layer instanceof Conv2d) return layer.weight.read();
-  throw new TenfoldError(`compress: ${layer.name} has no weight to compare with`);
-}
-
-async function covarianceOf(layer: Layer, input: Tensor): Promise<Float64Array | null> {
-  const values = (await input.read()) as Float32Array;
-  if (layer instanceof Linear) return secondMoments(values, layer.inputs);
-  if (layer instanceof Conv2d) return patchMoments(values, input.shape, layer);
-  return null;
-}
+/** The ranks to try, in the order of the shares. */
+const ladder = (decomposer: Decomposer, shares: readonly number[]): number[][] =>
+  shares.map((share) => decomposer.full.map((full) => Math.max(1, Math.round(share * full))));
 
 export interface CompressOptions extends PlanOptions, SelectOptions {
   choice: Choice;
@@ -337,15 +333,18 @@ export interface CompressOptions extends PlanOptions, SelectOptions {
 
 /**
  * Decomposes a trained network: every layer that the method takes becomes a factorised one, with ranks that are given, that
- * EVBMF or an energy asks for, or that one search over all layers finds for a target. A layer that would grow, or that is
- * slower here, is left alone. The network given stays as it is; fine-tune the new one with `train`.
+ * EVBMF or an energy asks for, or that one search over all layers finds for a target. A layer that would grow or, measured
+ * here, get slower is left alone, and the report says so. The network given stays as it is; fine-tune the new one with
+ * `train`.
  */
 export async function compress(model: Sequential, { choice, ...options }: CompressOptions): Promise<Compressed> {
   const byTime = typeof choice === "object" && "cost" in choice && choice.cost === "time";
+  // ranks that are given, or EVBMF's, need no others beside them
+  const single = choice === "evbmf" || (typeof choice === "object" && "ranks" in choice);
   const plan = await CompressionPlan.create(model, {
     ...options,
-    ...("ranks" in Object(choice) && { shares: [] }),
-    evbmf: choice === "evbmf",
+    ...(single && { shares: [] }),
+    ...(choice === "evbmf" && { evbmf: true }),
     ...(byTime && { timeBatch: options.timeBatch ?? 1 }),
   });
   return plan.select(choice, options);

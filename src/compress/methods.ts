@@ -1,5 +1,6 @@
 import { evbmf, truncatedSvd } from "../decompositions/index.js";
 import type { Engine } from "../gpu/index.js";
+import { singularValues } from "../nn/factorised/numeric.js";
 import {
   blockTermConv,
   Conv2d,
@@ -44,8 +45,15 @@ export interface Method {
   of(layer: Layer): Decomposer | null;
 }
 
-/** EVBMF's rank of a rows×columns matrix, from its singular values. */
+/** sides beyond which there is no whole SVD on the GPU */
+const LARGEST_SVD = 1024;
+/** ranks that a subspace iteration finds of larger matrices: it carries eight columns more, and rotates them whole */
+const MOST_SVD_RANK = LARGEST_SVD - 8;
+
+/** EVBMF's rank of a rows×columns matrix, from its singular values: it needs all of them. */
 export async function evbmfRank(engine: Engine, values: Float32Array, rows: number, columns: number): Promise<number> {
+  // on the host in f64: the Gram matrix squares the condition number, which leaves half the digits
+  if (Math.min(rows, columns) > LARGEST_SVD) return evbmf(singularValues(values, rows, columns), rows, columns).rank;
   using a = engine.tensor([rows, columns], values);
   using found = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
   return evbmf((await found.values.read()) as Float32Array, rows, columns).rank;
@@ -68,8 +76,14 @@ const product = (values: readonly number[]): number => values.reduce((a, b) => a
 /** What the data know, as the fits take it. */
 const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
 
+/** The ranks of a matrix, up to what there is a truncated SVD for. */
+const matrixRank = (rows: number, columns: number): number => {
+  const side = Math.min(rows, columns);
+  return side > LARGEST_SVD ? MOST_SVD_RANK : side;
+};
+
 const svd = (layer: Linear): Decomposer => ({
-  full: [Math.min(layer.inputs, layer.outputs)],
+  full: [matrixRank(layer.inputs, layer.outputs)],
   evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
   fit: ({ engine, covariance, seed }, [rank]) =>
     svdLinear(engine, layer, { rank: rank!, seed, ...(covariance && { covariance }) }),
@@ -127,7 +141,7 @@ const tucker2 = (layer: Conv2d): Decomposer => ({
 });
 
 const spatial = (layer: Conv2d): Decomposer => ({
-  full: [Math.min(layer.inputs * layer.kernel[0], layer.outputs * layer.kernel[1])],
+  full: [matrixRank(layer.inputs * layer.kernel[0], layer.outputs * layer.kernel[1])],
   fit: (context, [rank]) => spatialConv(context.engine, layer, { rank: rank!, ...aware(context) }),
 });
 
@@ -152,16 +166,20 @@ const cp =
 
 const BLOCKS = 2;
 
-const blockTerm = (layer: Conv2d): Decomposer => ({
-  full: [Math.ceil(layer.inputs / BLOCKS), Math.ceil(layer.outputs / BLOCKS)],
-  fit: (context, ranks) =>
-    blockTermConv(context.engine, layer, {
-      blocks: BLOCKS,
-      ranks: [ranks[0]!, ranks[1]!],
-      sweeps: 30,
-      ...aware(context),
-    }),
-});
+function blockTerm(layer: Conv2d): Decomposer {
+  // two blocks of a single channel would share it
+  const blocks = Math.min(BLOCKS, layer.inputs, layer.outputs);
+  return {
+    full: [Math.ceil(layer.inputs / blocks), Math.ceil(layer.outputs / blocks)],
+    fit: (context, ranks) =>
+      blockTermConv(context.engine, layer, {
+        blocks,
+        ranks: [ranks[0]!, ranks[1]!],
+        sweeps: 30,
+        ...aware(context),
+      }),
+  };
+}
 
 const NEITHER = () => null;
 

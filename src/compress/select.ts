@@ -57,18 +57,16 @@ const BEYOND = 1.05;
  * (Lagrangian relaxation on each layer's convex hull; exact up to one step). What the last step left over then buys back what
  * it can.
  *
- * @param fixed cost of what has no choice, on both sides of the ratio
  * @returns the place of the choice of every layer; where the target is beyond all choices, `reached` is false and they add up
  * to at most 5 % more than the cheapest
  */
 export function selectRanks(
   layers: readonly (readonly Candidate[])[],
   { cost, ratio }: Target,
-  fixed = 0,
 ): { choice: number[]; reached: boolean } {
   if (!(ratio >= 1)) throw new TenfoldError(`selectRanks: ${cost} ×${ratio}, needs at least 1`);
-  const before = layers.reduce((sum, [asItIs]) => sum + costOf(asItIs!, cost), fixed);
-  const cheapest = layers.reduce((sum, list) => sum + Math.min(...list.map((each) => costOf(each, cost))), fixed);
+  const before = layers.reduce((sum, [asItIs]) => sum + costOf(asItIs!, cost), 0);
+  const cheapest = layers.reduce((sum, list) => sum + Math.min(...list.map((each) => costOf(each, cost))), 0);
   // costs are sums of floats: a budget met to rounding is met
   const wanted = (before / ratio) * (1 + 1e-12);
   const reached = cheapest <= wanted;
@@ -76,7 +74,7 @@ export function selectRanks(
   const hulls = layers.map((candidates) => hull(candidates, cost));
   const at = hulls.map(() => 0);
   const onHull = (layer: number, step = 0): Candidate => layers[layer]![hulls[layer]![at[layer]! + step]!]!;
-  let spent = layers.reduce((sum, _, layer) => sum + costOf(onHull(layer), cost), fixed);
+  let spent = layers.reduce((sum, _, layer) => sum + costOf(onHull(layer), cost), 0);
   while (spent > budget) {
     let best = -1;
     let least = Number.POSITIVE_INFINITY;

@@ -15,9 +15,11 @@ const median = (values: number[]): number => {
 };
 
 /**
- * Milliseconds of forward passes, medians over rounds in which all take their turn, so that a busy moment hits all alike. A
- * turn replays its pass for `sampleMs` at least. Many short rounds beat few long ones: on a shared machine the ratio of two
- * networks varied by 10 % with 5 rounds of 20 ms, by 3 % with 31 of 10 ms. The layers belong to networks already.
+ * Milliseconds of forward passes, from rounds in which all take their turn, so that a busy moment hits all alike. The first
+ * pass has its median; every other one the first's, times the median of its ratios to the first in the same round: a machine
+ * that slows down half way leaves the ratios as they are. A turn replays its pass for `sampleMs` at least. Many short rounds
+ * beat few long ones: on a shared machine the ratio of two networks varied by 10 % with 5 rounds of 20 ms, by 3 % with 31 of
+ * 10 ms. The layers belong to networks already.
  */
 export async function timeForward(
   engine: Engine,
@@ -55,8 +57,15 @@ export async function timeForward(
     for (let round = 0; round < rounds; round++)
       for (const [index, schedule] of schedules.entries())
         samples[index]!.push(await turn(schedule, repetitions[index]!));
-    return samples.map(median);
+    return timesOf(samples);
   } finally {
     for (const item of [...schedules, ...inputs]) item[dispose]();
   }
+}
+
+/** @internal One time a pass from the samples of all rounds: the first's median, scaled by the median of paired ratios. */
+export function timesOf(samples: readonly (readonly number[])[]): number[] {
+  const [first = []] = samples;
+  const whole = median([...first]);
+  return samples.map((own) => whole * median(own.map((value, round) => value / first[round]!)));
 }

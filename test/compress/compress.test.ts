@@ -48,12 +48,9 @@ describe("compress", () => {
         model.layers.map((layer) => METHODS.find(({ name }) => name === method)!.of(layer) !== null),
       );
       for (const { candidates } of plan.layers)
-        for (const [at, { loss, outputError, layer }] of candidates.entries()) {
+        for (const { loss, outputError } of candidates) {
           expect(loss).toBeGreaterThanOrEqual(0);
           expect(outputError).toBeLessThan(1.1);
-          // the full rank is the layer itself
-          const exact = ["svd", "jaderberg1", "jaderberg2", "tucker2"].includes(method);
-          if (layer && exact && at === candidates.length - 1) expect(outputError).toBeLessThan(2e-4);
         }
       const { model: small, layers, reached } = await plan.select({ cost: "weights", ratio: 1.4 }, { force: true });
       expect(reached).toBe(true);
@@ -86,23 +83,23 @@ describe("compress", () => {
     expect(errors[1]).toBeGreaterThan(0.1);
   });
 
-  it("takes the ranks of EVBMF, of an energy, and given ones", async () => {
-    const { layers, model: byEvbmf } = await compress(model, {
-      method: "tucker2",
-      calibration,
-      choice: "evbmf",
-      shares: [],
-    });
-    byEvbmf.destroy();
-    expect(layers.every(({ kept, ranks }) => kept !== "" || ranks.length > 0)).toBe(true);
+  it("takes the ranks of an energy, and given ones", async () => {
     const plan = await CompressionPlan.create(model, { method: "svd", calibration });
-    const tight = await plan.select({ energy: 0.999 });
-    const loose = await plan.select({ energy: 0.5 });
+    const tight = await plan.select({ energy: 0.999 }, { timeBatches: [] });
+    const loose = await plan.select({ energy: 0.5 }, { timeBatches: [] });
     expect(total(loose.model)).toBeLessThan(total(tight.model));
     for (const { outputError } of tight.layers) expect(outputError ** 2).toBeLessThanOrEqual(0.001);
     for (const { model: found } of [tight, loose]) found.destroy();
-    const given = await compress(model, { method: "svd", calibration, choice: { ranks: { 4: [3] } } });
+    const given = await compress(model, {
+      method: "svd",
+      calibration,
+      choice: { ranks: { 4: [3] } },
+      timeBatches: [],
+    });
     expect(given.layers.map(({ ranks }) => ranks)).toEqual([[], [], [], [], [3], []]);
+    expect(given.layers.every(({ times }) => times === undefined)).toBe(true);
+    const energies = [tight, loose, given].map(({ reached }) => reached);
+    expect(energies).toEqual([true, true, true]);
     given.model.destroy();
   });
 
@@ -117,31 +114,6 @@ describe("compress", () => {
     expect(total(same)).toBe(total(model));
     expect(await networkError(same)).toBe(0);
     same.destroy();
-  });
-
-  it("leaves alone what is slower here, and meets targets of time with what was measured", async () => {
-    const { layers, model: found } = await compress(model, {
-      method: "jaderberg1",
-      calibration,
-      choice: { ranks: { 2: [4], 4: [2] } },
-      timeBatches: [4, 1],
-    });
-    for (const { times, kept } of layers) {
-      if (!times) continue;
-      expect(times.map(({ batch }) => batch)).toEqual([4, 1]);
-      expect(kept.startsWith("slower here")).toBe(times[0]!.after > times[0]!.before);
-    }
-    expect(layers.filter(({ times }) => times).length).toBe(2);
-    found.destroy();
-    const timed = await compress(model, {
-      method: "svd",
-      calibration,
-      shares: [0.2],
-      choice: { cost: "time", ratio: 1 },
-      force: true,
-    });
-    expect(timed.reached).toBe(true);
-    timed.model.destroy();
   });
 
   it("says what is wrong", async () => {

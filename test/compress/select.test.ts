@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Candidate, selectRanks } from "../../src/compress/select.js";
+import { timesOf } from "../../src/compress/time.js";
 
 const of = (weights: number, loss: number): Candidate => ({ weights, multiplications: 2 * weights, loss });
 
@@ -39,10 +40,17 @@ describe("selectRanks", () => {
     expect(selectRanks(layers, { cost: "weights", ratio: 1.2 })).toEqual({ choice: [4], reached: true });
   });
 
-  it("counts what has no choice", () => {
-    const layers = [[of(100, 0), of(50, 0.1), of(20, 0.2)]];
-    expect(selectRanks(layers, { cost: "weights", ratio: 1.5 }, 60)).toEqual({ choice: [2], reached: true });
-    expect(selectRanks(layers, { cost: "weights", ratio: 4 }, 60).reached).toBe(false);
+  it("spends time where it saves most for what it loses, whatever the weights", () => {
+    const timed = (time: number, weights: number, loss: number): Candidate => ({ ...of(weights, loss), time });
+    const layers = [
+      // few weights, and slower for it
+      [timed(8, 100, 0), timed(9, 10, 0.01), timed(3, 50, 0.2)],
+      [timed(2, 900, 0), timed(1, 20, 0.03)],
+    ];
+    expect(selectRanks(layers, { cost: "time", ratio: 1.1 })).toEqual({ choice: [0, 1], reached: true });
+    expect(selectRanks(layers, { cost: "time", ratio: 2 })).toEqual({ choice: [2, 0], reached: true });
+    expect(selectRanks(layers, { cost: "time", ratio: 2.5 })).toEqual({ choice: [2, 1], reached: true });
+    expect(selectRanks(layers, { cost: "time", ratio: 3 }).reached).toBe(false);
   });
 
   it("needs a cost that was measured", () => {
@@ -85,5 +93,17 @@ describe("selectRanks", () => {
         },
       ),
     );
+  });
+});
+
+describe("times of passes in turn", () => {
+  it("are ratios to the first, whatever the machine does meanwhile", () => {
+    // a pass of half the time, on a machine that gets three times as slow, then slower and slower
+    const busy = [1, 1, 3, 3, 3, 4, 5, 6, 7];
+    const first = busy.map((slowness) => 2 * slowness);
+    // one turn was disturbed by itself
+    const second = busy.map((slowness, round) => (round === 4 ? 50 : slowness));
+    expect(timesOf([first, second])).toEqual([6, 3]);
+    expect(timesOf([[4, 1, 9]])).toEqual([4]);
   });
 });

@@ -143,7 +143,12 @@ describe("published figures", () => {
     const pixelsOfSome = Float32Array.from(pixels.images.subarray(0, 256 * 784), (value) => value / 255);
     using calibration = engine.tensor([256, ...LENET_SHAPE], pixelsOfSome);
     const ranks = { 0: [1, 2], 2: [2, 6], 5: [16], 6: [12] };
-    const { model: small } = await compress(model, { method: "tucker2", calibration, choice: { ranks } });
+    const { model: small } = await compress(model, {
+      method: "tucker2",
+      calibration,
+      choice: { ranks },
+      timeBatches: [],
+    });
     using _small = small;
     const untuned = await accuracyOf(small, test);
     await fit(small, data, [1e-3, 1e-3, 2e-4]);

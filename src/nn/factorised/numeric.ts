@@ -95,3 +95,112 @@ export function solveTriangular(l: Values, b: Values, m: number, n: number, tran
   }
   return x;
 }
+
+/**
+ * All singular values of an m×n matrix, falling, through the Gram matrix of its smaller side: those below 1e-8 of the largest
+ * are rounding. 3 n³ operations, for matrices that are too large for an SVD on the GPU.
+ */
+export function singularValues(a: Values, m: number, n: number): Float64Array {
+  const rows = m <= n ? Float64Array.from(a) : transpose(a, m, n);
+  const [side, length] = [Math.min(m, n), Math.max(m, n)];
+  const gram = new Float64Array(side * side);
+  // in tiles, so that rows that are met again still lie in the cache
+  const TILE = 16;
+  for (let at = 0; at < side; at += TILE)
+    for (let other = 0; other <= at; other += TILE)
+      for (let i = at; i < Math.min(at + TILE, side); i++)
+        for (let j = other; j < Math.min(other + TILE, i + 1); j++) {
+          let sum = 0;
+          for (let k = 0, p = i * length, q = j * length; k < length; k++) sum += rows[p + k]! * rows[q + k]!;
+          gram[i * side + j] = sum;
+        }
+  return symmetricEigenvalues(gram, side).map((value) => Math.sqrt(Math.max(value, 0)));
+}
+
+/** The eigenvalues of a symmetric matrix, falling; its lower triangle is read, and overwritten. */
+export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
+  const diagonal = new Float64Array(n);
+  const beside = new Float64Array(n);
+  tridiagonalise(a, n, diagonal, beside);
+  // QL steps with implicit shifts, no vectors (Golub & Van Loan, section 8.3)
+  for (let first = 0; first < n; first++) {
+    for (let step = 0; ; step++) {
+      let last = first;
+      for (; last < n - 1; last++) {
+        const scale = Math.abs(diagonal[last]!) + Math.abs(diagonal[last + 1]!);
+        if (Math.abs(beside[last]!) <= Number.EPSILON * scale) break;
+      }
+      if (last === first) break;
+      if (step === 60) throw new TenfoldError(`symmetricEigenvalues: ${n}×${n}, value ${first} did not settle`);
+      let g = (diagonal[first + 1]! - diagonal[first]!) / (2 * beside[first]!);
+      g = diagonal[last]! - diagonal[first]! + beside[first]! / (g + (g < 0 ? -1 : 1) * Math.hypot(g, 1));
+      let [sine, cosine, taken, at] = [1, 1, 0, last - 1];
+      for (; at >= first; at--) {
+        const f = sine * beside[at]!;
+        const b = cosine * beside[at]!;
+        const length = Math.sqrt(f * f + g * g);
+        beside[at + 1] = length;
+        if (length === 0) {
+          diagonal[at + 1]! -= taken;
+          beside[last] = 0;
+          break;
+        }
+        sine = f / length;
+        cosine = g / length;
+        g = diagonal[at + 1]! - taken;
+        const turn = (diagonal[at]! - g) * sine + 2 * cosine * b;
+        taken = sine * turn;
+        diagonal[at + 1] = g + taken;
+        g = cosine * turn - b;
+      }
+      if (at >= first) continue;
+      diagonal[first]! -= taken;
+      beside[first] = g;
+      beside[last] = 0;
+    }
+  }
+  return diagonal.sort().reverse();
+}
+
+/** Householder reflections from both sides (Golub & Van Loan, section 8.3): `beside[i]` is next to `diagonal[i]`, below it. */
+function tridiagonalise(a: Float64Array, n: number, diagonal: Float64Array, beside: Float64Array): void {
+  const v = new Float64Array(n);
+  const w = new Float64Array(n);
+  // the last row goes first: what is left is the leading part of the lower triangle
+  for (let row = n - 1; row > 0; row--) {
+    const from = row * n;
+    diagonal[row] = a[from + row]!;
+    let squares = 0;
+    for (let j = 0; j < row; j++) squares += a[from + j]! ** 2;
+    const end = a[from + row - 1]!;
+    const length = end > 0 ? -Math.sqrt(squares) : Math.sqrt(squares);
+    beside[row - 1] = length;
+    const half = squares - end * length;
+    if (half === 0) continue;
+    for (let j = 0; j < row; j++) v[j] = a[from + j]!;
+    v[row - 1] = end - length;
+    // w = A·v ÷ half
+    w.fill(0, 0, row);
+    for (let i = 0; i < row; i++) {
+      const own = i * n;
+      const factor = v[i]!;
+      let sum = a[own + i]! * factor;
+      for (let j = 0; j < i; j++) {
+        sum += a[own + j]! * v[j]!;
+        w[j]! += a[own + j]! * factor;
+      }
+      w[i]! += sum;
+    }
+    let inner = 0;
+    for (let j = 0; j < row; j++) inner += v[j]! * (w[j]! /= half);
+    const share = inner / (2 * half);
+    for (let j = 0; j < row; j++) w[j]! -= share * v[j]!;
+    for (let i = 0; i < row; i++) {
+      const own = i * n;
+      const [vi, wi] = [v[i]!, w[i]!];
+      for (let j = 0; j <= i; j++) a[own + j]! -= vi * w[j]! + wi * v[j]!;
+    }
+  }
+  diagonal[0] = a[0]!;
+  beside[n - 1] = 0;
+}

@@ -1,0 +1,186 @@
+import { dispose, type Engine, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from "../nn/index.js";
+import { activationsOf, lossOf, patchMoments, secondMoments, weightError } from "./calibrate.js";
+import type { Decomposer, Factorised, Method } from "./methods.js";
+import type { Candidate } from "./select.js";
+import { timeForward } from "./time.js";
+
+/** A layer as it is, or decomposed with certain ranks, and what that does. */
+export interface PlannedCandidate extends Candidate {
+  /** null for the layer as it is */
+  layer: Factorised | null;
+  ranks: readonly number[];
+  /** found by EVBMF, and what it found: 0 where it takes all for noise */
+  evbmf?: readonly number[];
+  weightError: number;
+  /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs on the calibration samples; with `whiten` at most that of a plain fit */
+  outputError: number;
+}
+
+export interface FitterOptions {
+  calibration: Tensor;
+  whiten: boolean;
+  seed: number;
+}
+
+const sizeOf = ({ weights, biases }: Counts): number => weights + biases;
+
+/** Decomposes layers of one network with given ranks, and measures what that loses and how long it takes. */
+export class Fitter {
+  readonly #decomposers: readonly (Decomposer | null)[];
+  /** of the inputs of layers, once they were asked for */
+  readonly #covariances = new Map<number, Float64Array | null>();
+  /** one sample's shape before every layer */
+  readonly shapes: readonly (readonly number[])[];
+
+  constructor(
+    readonly model: Sequential,
+    readonly method: Method,
+    private readonly options: FitterOptions,
+  ) {
+    this.#decomposers = model.layers.map((layer) => method.of(layer));
+    this.shapes = model.shapes();
+  }
+
+  get engine(): Engine {
+    return this.model.engine;
+  }
+
+  /** How a layer is decomposed; null where the method leaves it alone. */
+  decomposer(index: number): Decomposer | null {
+    return this.#decomposers[index] ?? null;
+  }
+
+  /** @throws TenfoldError or ShapeError where a layer cannot be decomposed with these ranks */
+  check(index: number, ranks: readonly number[]): void {
+    const { layers } = this.model;
+    if (!(index in layers))
+      throw new TenfoldError(`compress: ranks of layer ${index}, the network has layers 0 to ${layers.length - 1}`);
+    const name = layers[index]!.name;
+    const decomposer = this.decomposer(index);
+    if (!decomposer) throw new TenfoldError(`compress: ${this.method.name} leaves layer ${index} (${name}) alone`);
+    const { length } = decomposer.full;
+    if (ranks.length !== length || !ranks.every((rank) => Number.isInteger(rank) && rank >= 1))
+      throw new ShapeError(
+        `compress: ranks ${formatRanks(ranks)} of layer ${index} (${name}), ${this.method.name} needs ` +
+          `${length === 1 ? "one positive whole number" : `${length} positive whole numbers`}`,
+      );
+  }
+
+  /** Runs the network once on the calibration samples: the inputs of all layers, for as long as the work takes. */
+  async withActivations<T>(work: (activations: readonly Tensor[]) => Promise<T>): Promise<T> {
+    const activations = await activationsOf(this.model, this.options.calibration);
+    try {
+      return await work(activations);
+    } finally {
+      for (const tensor of activations) tensor[dispose]();
+    }
+  }
+
+  /** A layer left alone. */
+  asItIs(index: number): PlannedCandidate {
+    const counts = this.model.layers[index]!.counts(this.shapes[index]!);
+    return {
+      layer: null,
+      ranks: [],
+      weights: sizeOf(counts),
+      multiplications: counts.multiplications,
+      loss: 0,
+      weightError: 0,
+      outputError: 0,
+    };
+  }
+
+  /**
+   * A layer decomposed with these ranks. Where errors are weighed by the inputs, the plain fit is tried too, and whichever
+   * errs less in the outputs is taken: the covariance knows the outputs before their activation, and of large images some
+   * positions only, so that what is best by it may not be where it counts.
+   */
+  async fit(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
+    const covariance = this.options.whiten ? await this.#covarianceOf(index, activations[index]!) : null;
+    const plain = await this.#fitted(index, ranks, activations, null);
+    if (!covariance) return plain;
+    const whitened = await this.#fitted(index, ranks, activations, covariance);
+    return whitened.outputError <= plain.outputError ? whitened : plain;
+  }
+
+  /** A layer decomposed with the ranks that EVBMF finds; null where the method has none for it. */
+  async fitEvbmf(index: number, activations: readonly Tensor[]): Promise<PlannedCandidate | null> {
+    const evbmf = await this.decomposer(index)?.evbmf?.(this.engine);
+    if (!evbmf) return null;
+    const ranks = evbmf.map((rank) => Math.max(1, rank));
+    return { ...(await this.fit(index, ranks, activations)), evbmf };
+  }
+
+  async #fitted(
+    index: number,
+    ranks: readonly number[],
+    activations: readonly Tensor[],
+    covariance: Float64Array | null,
+  ): Promise<PlannedCandidate> {
+    const { engine, model, shapes } = this;
+    const layer = await this.decomposer(index)!.fit({ engine, covariance, seed: this.options.seed }, ranks);
+    const counts = layer.counts(shapes[index]!);
+    // the layer of the plan stays without a network; a copy is tried
+    using trial = await this.#copyOf(layer, index);
+    const loss = await lossOf(model, activations, index, trial.layers[0]!);
+    return {
+      layer,
+      ranks,
+      weights: sizeOf(counts),
+      multiplications: counts.multiplications,
+      loss: loss.network ** 2,
+      weightError: weightError(await weightOf(model.layers[index]!), await layer.toDense()),
+      outputError: loss.layer,
+    };
+  }
+
+  /** Milliseconds of a forward pass of a layer as it is, then of decompositions of it, measured in turn. */
+  async times(
+    index: number,
+    decompositions: readonly Factorised[],
+    batch: number,
+    options?: { rounds?: number; sampleMs?: number },
+  ): Promise<number[]> {
+    const shape = [batch, ...this.shapes[index]!];
+    const trials: Sequential[] = [];
+    try {
+      for (const layer of decompositions) trials.push(await this.#copyOf(layer, index));
+      const all = [[this.model.layers[index]!], ...trials.map(({ layers }) => layers)];
+      return await timeForward(
+        this.engine,
+        all.map((layers) => ({ layers, shape })),
+        options,
+      );
+    } finally {
+      for (const trial of trials) trial.destroy();
+    }
+  }
+
+  async #copyOf(layer: Layer, index: number): Promise<Sequential> {
+    return Sequential.create(this.engine, [await cloneLayer(layer)], { inputShape: this.shapes[index]! });
+  }
+
+  /** E[x·xᵀ] of a layer's inputs; null where they are all 0, which weigh nothing. */
+  async #covarianceOf(index: number, input: Tensor): Promise<Float64Array | null> {
+    if (!this.#covariances.has(index)) {
+      const found = await secondMomentsOf(this.model.layers[index]!, input);
+      this.#covariances.set(index, found?.some((value) => value !== 0) ? found : null);
+    }
+    return this.#covariances.get(index)!;
+  }
+}
+
+const formatRanks = (ranks: readonly number[]): string => (ranks.length ? ranks.join(", ") : "(none)");
+
+async function weightOf(layer: Layer): Promise<Float32Array> {
+  if (layer instanceof Linear || layer instanceof Conv2d) return layer.weight.read();
+  throw new TenfoldError(`compress: ${layer.name} has no weight to compare with`);
+}
+
+async function secondMomentsOf(layer: Layer, input: Tensor): Promise<Float64Array | null> {
+  const values = (await input.read()) as Float32Array;
+  if (layer instanceof Linear) return secondMoments(values, layer.inputs);
+  if (layer instanceof Conv2d) return patchMoments(values, input.shape, layer);
+  return null;
+}
