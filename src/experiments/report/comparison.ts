@@ -6,77 +6,85 @@ import type { ComparisonData } from "./data.js";
 import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot } from "./elements.js";
 
 const labelOf = ({ method, target }: CompareRow): string => (target ? `${method} ${target}` : method);
-const digits = (value: number, places = 3): string =>
-  Number.isFinite(value) ? String(Number(value.toPrecision(places))) : "–";
-const timeOf = (row: CompareRow, batch: number) => row.time.find((each) => each.batch === batch);
-const rateOf = (row: CompareRow): string => {
-  const { mean, deviation, values } = row.after;
-  return values.length > 1 ? `${percent(mean)} ± ${(100 * deviation).toFixed(1)}` : percent(mean);
-};
+const digits = (value: number, places = 3): string => String(Number(value.toPrecision(places)));
+const rateOf = ({ after: { mean, deviation, values } }: CompareRow): string =>
+  values.length > 1 ? `${percent(mean)} ± ${(100 * deviation).toFixed(1)}` : percent(mean);
+const timeOf = (row: CompareRow, batch: number) => row.time.find((each) => each.batch === batch)!;
+/** how many times faster than the original */
+const fasterAt = (row: CompareRow, batch: number): number => timeOf(row, batch).original / timeOf(row, batch).ms;
+const layersOf = ({ layers }: CompareRow): CompareRow["layers"] => layers.filter(({ weights }) => weights[0] > 0);
+/** `1·2 2·6 12 –`: of every layer with weights, – where it stayed as it is */
+const ranksOf = (row: CompareRow): string =>
+  layersOf(row)
+    .map(({ ranks }) => ranks.join("·") || "–")
+    .join(" ");
 
-function summary({ rows }: ComparisonData): HTMLElement {
+/** A table that scrolls by itself where it is too wide; the first columns hold words. */
+function wideTable(
+  label: string,
+  head: readonly string[],
+  words: number,
+  rows: readonly { first: boolean; cells: readonly (string | { text: string; title: string })[] }[],
+): HTMLElement {
+  const left = (index: number): Record<string, string> => (index < words ? { class: "left" } : {});
+  const body = rows.map(({ first, cells }) =>
+    h(
+      "tr",
+      first ? { class: "first" } : {},
+      ...cells.map((cell, index) => {
+        const { text, title } = typeof cell === "string" ? { text: cell, title: "" } : cell;
+        const attributes = { ...left(index), ...(title && { title }) };
+        return index ? h("td", attributes, text) : h("th", { scope: "row", ...attributes }, text);
+      }),
+    ),
+  );
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      { class: "dense" },
+      h("thead", {}, h("tr", {}, ...head.map((text, index) => h("th", { scope: "col", ...left(index) }, text)))),
+      h("tbody", {}, ...body),
+    ),
+  );
+}
+
+function summary({ rows, notes }: ComparisonData): HTMLElement {
   const head = [
-    "method",
-    "",
-    "weights",
-    "× fewer",
-    "multiplications × fewer",
-    "dispatches",
-    "weight error",
-    "output error",
-    "before tuning",
-    "after tuning",
-    "ms, batch 1",
-    "ms, batch 100",
-    "÷ theory",
+    ...["method", "asked for", "ranks", "weights", "× fewer", "mult. × fewer", "dis\u00adpatches", "weight error"],
+    ...["output error", "% before tuning", "% after tuning", "epochs"],
+    ...["ms, batch 1", "ms, batch 100", "× faster, 1", "× faster, 100", "÷ theory"],
   ];
   const body = rows.map((row, index) => {
     const first = row.method !== rows[index - 1]?.method;
-    const hundred = timeOf(row, 100);
-    // what was not measured beside LeNet is null in JSON
-    const theory = hundred?.original ? hundred.original / hundred.ms / row.multiplicationsRatio : Number.NaN;
-    return h(
-      "tr",
-      first ? { class: "first" } : {},
-      h("th", { scope: "row", title: row.title }, first ? row.method : ""),
-      h("td", { class: "left" }, row.reached ? row.target : `${row.target} (not reached)`),
-      ...[
+    const original = row.method === "original";
+    return {
+      first,
+      cells: [
+        { text: first ? row.method : "", title: row.title },
+        `${row.target.replace(" multiplications", " mult.")}${row.reached ? "" : " !"}`,
+        ranksOf(row),
         count(row.weights),
         digits(row.weightsRatio),
         digits(row.multiplicationsRatio),
         String(row.dispatches),
         row.layers.length ? row.weightError.toFixed(3) : "",
         row.layers.length ? row.outputError.toFixed(3) : "",
-        Number.isFinite(row.before) && row.before !== null ? percent(row.before) : "",
-        rateOf(row),
-        digits(timeOf(row, 1)?.ms ?? Number.NaN),
-        digits(hundred?.ms ?? Number.NaN),
-        row.method === "original" ? "" : digits(theory),
-      ].map((text) => h("td", {}, text)),
-    );
+        row.before === null ? "" : (100 * row.before).toFixed(1),
+        rateOf(row).replace(" %", ""),
+        row.epochs ? String(row.epochs) : "",
+        ...[1, 100].map((batch) => digits(timeOf(row, batch).ms)),
+        ...[1, 100].map((batch) => (original ? "" : digits(fasterAt(row, batch)))),
+        original ? "" : digits(fasterAt(row, 100) / row.multiplicationsRatio),
+      ],
+    };
   });
   return card(
     "All methods",
-    "One trained LeNet, decomposed by each method to so many times fewer weights, then fine-tuned. Errors are relative, of the replaced layers' weights and of what they put out. ÷ theory: how much faster than LeNet it is at batch 100, divided by how many times fewer multiplications it has; 1 would mean that every multiplication saved is time saved.",
-    h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "All methods" },
-      h(
-        "table",
-        { class: "dense" },
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ...head.map((text, index) => h("th", { scope: "col", ...(index < 2 && { class: "left" }) }, text)),
-          ),
-        ),
-        h("tbody", {}, ...body),
-      ),
-    ),
-    h("ul", { class: "notes" }, ...titles(rows).map((text) => h("li", {}, text))),
+    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned; ! where the method cannot get there, and the nearest is shown. Ranks are those of the layers with weights, – where one stayed as it is. Errors are relative, of the replaced layers' weights and of what they put out. × faster: beside the original, timed in turn with it. ÷ theory: how much faster at batch 100, divided by how many times fewer multiplications; 1 would mean that every multiplication saved is time saved. Epochs are those of fine-tuning; the network on loadings is trained from the start.",
+    wideTable("All methods", head, 3, body),
+    h("ul", { class: "notes" }, ...[...titles(rows), ...notes].map((text) => h("li", {}, text))),
   );
 }
 
@@ -87,12 +95,12 @@ const titles = (rows: readonly CompareRow[]): string[] => [
 const MEASURES = [
   ["weights", "weights and biases", (row: CompareRow) => row.weights],
   ["multiplications", "multiplications an image", (row: CompareRow) => row.multiplications],
-  ["time at batch 1", "ms a forward pass of 1 image", (row: CompareRow) => timeOf(row, 1)?.ms ?? Number.NaN],
-  ["time at batch 100", "ms a forward pass of 100 images", (row: CompareRow) => timeOf(row, 100)?.ms ?? Number.NaN],
+  ["time at batch 1", "ms a forward pass of 1 image", (row: CompareRow) => timeOf(row, 1).ms],
+  ["time at batch 100", "ms a forward pass of 100 images", (row: CompareRow) => timeOf(row, 100).ms],
 ] as const;
 
 function scatter({ rows }: ComparisonData): HTMLElement {
-  let [, label, measure]: readonly [string, string, (row: CompareRow) => number] = MEASURES[0];
+  let [name, label, measure]: readonly [string, string, (row: CompareRow) => number] = MEASURES[0];
   const methods = [...new Set(rows.map(({ method }) => method))];
   const chart = plot((width) => {
     const points = rows.map((row) => ({ row, x: measure(row), method: row.method }));
@@ -102,10 +110,20 @@ function scatter({ rows }: ComparisonData): HTMLElement {
       height: 380,
       marginBottom: 44,
       style: chartStyle,
-      x: { type: "log", label, tickFormat: "~s", grid: true },
+      x: {
+        type: "log",
+        label,
+        // ms are not to become "800m"
+        tickFormat: name.startsWith("time") ? "~g" : "~s",
+        ticks: Math.min(10, width / 70),
+        grid: true,
+        insetLeft: 8,
+        insetRight: 8,
+      },
       y: { label: "held-out accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
-      color: { legend: true, domain: methods, range: [...CLASS_COLOURS, "#444444"] },
+      color: { legend: true, domain: methods, range: ["var(--text)", ...CLASS_COLOURS] },
       marks: [
+        Plot.ruleY([rows[0]!.after.mean], { stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4 3" }),
         Plot.link(before, {
           x: "x",
           y1: (p) => p.row.before,
@@ -124,7 +142,9 @@ function scatter({ rows }: ComparisonData): HTMLElement {
               [
                 labelOf(row),
                 `${count(row.weights)} weights, ${count(row.multiplications)} multiplications`,
-                `${row.layers.length ? `${percent(row.before)} before, ` : ""}${rateOf(row)} after`,
+                [1, 100].map((batch) => `${digits(timeOf(row, batch).ms)} ms at batch ${batch}`).join(", "),
+                `${row.layers.length ? `${percent(row.before!)} before, ` : ""}${rateOf(row)} after`,
+                ...(row.layers.length ? [`ranks ${ranksOf(row)}`] : []),
                 ...row.layers.filter(({ kept }) => !kept).map(({ compressed }) => compressed),
               ].join("\n"),
           }),
@@ -134,12 +154,12 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   }, "Held-out accuracy of every method before and after fine-tuning");
   return card(
     "What accuracy costs",
-    "Filled dots: after fine-tuning; rings: before. Up and to the left is better. Point at a dot for its ranks.",
+    "Filled dots: after fine-tuning; rings: before; the dashed line is the original. Up and to the left is better. Point at a dot for its ranks.",
     choices(
       "measure",
       MEASURES.map((each) => [each[0], each] as const),
       (chosen) => {
-        [, label, measure] = chosen;
+        [name, label, measure] = chosen;
         chart.redraw(`Held-out accuracy against ${label}`);
       },
     ),
@@ -147,33 +167,53 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   );
 }
 
+/** A row's accuracy by epoch: while it learns, and held out, where that is known. */
+function curveOf({ curve, before, after }: CompareRow): { epoch: number; accuracy: number; on: string }[] {
+  const last = curve.length;
+  const held = curve.flatMap(({ epoch, validationAccuracy }) => {
+    const accuracy = validationAccuracy ?? (epoch === last ? after.values[0] : undefined);
+    return accuracy === undefined ? [] : [{ epoch, accuracy }];
+  });
+  return [
+    ...[...(before === null ? [] : [{ epoch: 0, accuracy: before }]), ...held].map((each) => ({
+      ...each,
+      on: "held out",
+    })),
+    ...curve.map(({ epoch, accuracy }) => ({ epoch, accuracy, on: "training, while it learns" })),
+  ];
+}
+
 function layers({ rows }: ComparisonData): HTMLElement {
   const factorised = rows.filter((row) => row.layers.length > 0);
   let row = factorised[0]!;
   let which: LayerMeasure = "weights";
   const chart = plot((width) => layerBars(row.layers, which, width), "Weights of every layer before and after");
-  const curve = plot(
-    (width) =>
-      Plot.plot({
-        width,
-        height: 240,
-        marginBottom: 42,
-        style: chartStyle,
-        x: { label: "epoch of fine-tuning", ticks: row.curve.map(({ epoch }) => epoch), tickFormat: "d" },
-        y: {
-          label: "running training accuracy",
-          tickFormat: (v: number) => `${(100 * v).toFixed(1)} %`,
-          grid: true,
-          nice: true,
-        },
-        marks: [
-          Plot.line(row.curve, { x: "epoch", y: "accuracy", stroke: "#0072b2", strokeWidth: 2 }),
-          Plot.dot(row.curve, { x: "epoch", y: "accuracy", fill: "#0072b2" }),
-          Plot.ruleY([rows[0]!.after.mean], { stroke: "#d55e00", strokeDasharray: "4 3" }),
-        ],
-      }),
-    "Accuracy while fine-tuning; the dashed line is LeNet held out",
-  );
+  const curve = plot((width) => {
+    const points = curveOf(row);
+    return Plot.plot({
+      width,
+      height: 240,
+      marginLeft: 50,
+      marginBottom: 42,
+      style: chartStyle,
+      x: { label: "epoch of fine-tuning", ticks: [...new Set(points.map(({ epoch }) => epoch))], tickFormat: "d" },
+      y: { label: "accuracy", tickFormat: (v: number) => `${(100 * v).toFixed(1)} %`, grid: true, nice: true },
+      color: { legend: true, domain: ["held out", "training, while it learns"], range: ["#0072b2", "#9a9a9a"] },
+      marks: [
+        Plot.ruleY([rows[0]!.after.mean], { stroke: "#d55e00", strokeDasharray: "4 3" }),
+        Plot.line(points, { x: "epoch", y: "accuracy", stroke: "on", strokeWidth: 2 }),
+        Plot.dot(points, { x: "epoch", y: "accuracy", fill: "on" }),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "epoch",
+            y: "accuracy",
+            title: ({ epoch, accuracy, on }: (typeof points)[0]) => `${on}\nepoch ${epoch}: ${percent(accuracy)}`,
+          }),
+        ),
+      ],
+    });
+  }, "Accuracy while fine-tuning; the dashed line is the original held out");
   const select = h(
     "select",
     { "aria-label": "row of the table" },
@@ -181,7 +221,7 @@ function layers({ rows }: ComparisonData): HTMLElement {
   );
   const redraw = (): void => {
     chart.redraw(`${which} of every layer before and after, ${labelOf(row)}`);
-    curve.redraw();
+    curve.redraw(`Accuracy while fine-tuning ${labelOf(row)}; the dashed line is the original held out`);
   };
   select.addEventListener("change", () => {
     row = factorised[Number(select.value)]!;
@@ -189,7 +229,7 @@ function layers({ rows }: ComparisonData): HTMLElement {
   });
   return card(
     "Layer by layer",
-    "Where a row of the table saves, and how it recovers. Point at a bar for the ranks, and for how much faster a layer is beside how many times fewer multiplications it has; the dashed line is LeNet's held-out accuracy.",
+    "Where a row of the table saves, and how it recovers. Point at a bar for the ranks; the dashed line is the original's held-out accuracy. Below, each method's layers in figures: × fewer multiplications is how much faster theory has it, × faster is what was measured.",
     h("div", { class: "controls" }, select),
     choices(
       "count",
@@ -201,7 +241,44 @@ function layers({ rows }: ComparisonData): HTMLElement {
     ),
     chart.box,
     curve.box,
+    ...[...new Set(factorised.map(({ method }) => method))].map((method) =>
+      layerTable(factorised.filter((each) => each.method === method)),
+    ),
   );
+}
+
+/** One method's layers, all of its rows, behind its title. */
+function layerTable(rows: readonly CompareRow[]): HTMLElement {
+  const head = [
+    ...["asked for", "layer", "now", "weights", "× fewer", "multiplications", "× fewer"],
+    ...["weight error", "output error", "× faster, 1", "× faster, 100"],
+  ];
+  const body = rows.flatMap((row) =>
+    layersOf(row).map(({ name, compressed, kept, weights, multiplications, weightError, outputError, times }, at) => {
+      const faster = (batch: number): string => {
+        const time = times?.find((each) => each.batch === batch);
+        return time ? digits(time.before / time.after) : "";
+      };
+      const fewer = ([before, after]: readonly [number, number]): string[] => [
+        count(after),
+        kept ? "" : digits(before / after),
+      ];
+      return {
+        first: at === 0,
+        cells: [
+          at ? "" : row.target,
+          name,
+          kept || compressed,
+          ...fewer(weights),
+          ...fewer(multiplications),
+          ...(kept ? ["", ""] : [weightError.toFixed(3), outputError.toFixed(3)]),
+          ...[1, 100].map(faster),
+        ],
+      };
+    }),
+  );
+  const { title } = rows[0]!;
+  return h("details", { class: "layers" }, h("summary", {}, title), wideTable(title, head, 3, body));
 }
 
 /** The cards of the page. */

@@ -353,14 +353,17 @@ function startComparison(data: ComparisonData): void {
   document.querySelector("h1")!.textContent = "Decomposed networks, compared";
   document.querySelector("#about")!.textContent =
     `${network}; ${data.data}; ${count(images.train)} images to train on, ${count(images.test)} held out; ${adapter}; ${command}; ${date.slice(0, 10)}`;
-  document.querySelector("#main")!.append(...comparisonCards(data));
+  const early = data.stopped ? [h("p", { class: "early", role: "status" }, `Not all of it: ${data.stopped}.`)] : [];
+  document.querySelector("#main")!.append(...early, ...comparisonCards(data));
 }
 
 const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as
   | ReportData
   | ComparisonData
   | null;
-if (!data) document.querySelector("#about")!.textContent = "This page holds no data: tenfold mnist fills it in.";
+if (!data)
+  document.querySelector("#about")!.textContent =
+    "This page holds no data: tenfold mnist and tenfold compare fill it in.";
 else if ("kind" in data) startComparison(data);
 else start(data);
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
