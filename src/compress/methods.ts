@@ -120,6 +120,9 @@ function tensorRing(layer: Linear): Decomposer {
 
 // ---- convolutions
 
+/** of alternating fits: many are tried, and fine-tuning follows */
+const TOLERANCE = 1e-5;
+
 /** Tucker-2's ranks: of the unfoldings along inputs and along outputs. */
 const tucker2 = (layer: Conv2d): Decomposer => ({
   full: [layer.inputs, layer.outputs],
@@ -161,7 +164,14 @@ const cp =
       ),
     ],
     fit: (context, [rank]) =>
-      cpConv(context.engine, layer, { rank: rank!, correct, starts: 1, sweeps: 60, ...aware(context) }),
+      cpConv(context.engine, layer, {
+        rank: rank!,
+        correct,
+        starts: 1,
+        sweeps: 60,
+        tolerance: TOLERANCE,
+        ...aware(context),
+      }),
   });
 
 const BLOCKS = 2;
@@ -176,6 +186,7 @@ function blockTerm(layer: Conv2d): Decomposer {
         blocks,
         ranks: [ranks[0]!, ranks[1]!],
         sweeps: 30,
+        tolerance: TOLERANCE,
         ...aware(context),
       }),
   };

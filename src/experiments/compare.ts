@@ -78,8 +78,6 @@ export interface CompareRow {
   /** ‖W − Ŵ‖ ÷ ‖W‖ and ‖y − ŷ‖ ÷ ‖y‖ of all replaced layers together (root mean square); 0 where there are none */
   weightError: number;
   outputError: number;
-  /** Of the convolutions alone, those left as they are among them; null where none was replaced. */
-  convolutions: { multiplications: number; outputError: number } | null;
   /** held-out accuracy before fine-tuning; null of what is no decomposition of the original */
   before: number | null;
   /** and after it */
@@ -93,6 +91,14 @@ export interface CompareRow {
   curve: Epoch[];
 }
 
+/** What a convolution's outputs lose by one method, against its multiplications; rising in these. */
+export interface LossCurve {
+  method: string;
+  /** `Conv2d 6→16` */
+  layer: string;
+  points: { ranks: readonly number[]; multiplications: number; outputError: number }[];
+}
+
 export interface Comparison {
   adapter: string;
   data: string;
@@ -101,7 +107,9 @@ export interface Comparison {
   network: string;
   /** the network as it is comes first */
   rows: CompareRow[];
-  /** what the rows say together, a sentence each */
+  /** of every convolution and every method that decomposes it, at all ranks that were tried */
+  curves: LossCurve[];
+  /** what the curves say together, a sentence each */
   notes: string[];
   /** why there are not all rows, where it ended early */
   stopped?: string;
@@ -326,13 +334,15 @@ export async function compareMethods(
     const model = options.model?.bytes ?? (await saveModel(original));
 
     const rows: CompareRow[] = [];
+    const curves: LossCurve[] = [];
     const finished = (stopped?: string): Comparison => ({
       adapter: engine.adapterName,
       data: source.source,
       images: { train: count, test: test.labels.size },
       network,
       rows,
-      notes: blockTermNotes(rows),
+      curves,
+      notes: blockTermNotes(curves),
       ...(stopped && { stopped }),
       seconds: (performance.now() - started) / 1000,
       model,
@@ -353,6 +363,7 @@ export async function compareMethods(
           onProgress: (at, all, what) => teller.tell(`decomposing by ${method.name}`, what, (WORK.plan * at) / all),
         });
         teller.finish(WORK.plan);
+        curves.push(...curvesOf(plan));
         const choices = [
           ...ratios.map((ratio) => ({
             target: `×${ratio} ${method.saves}`,
@@ -415,7 +426,6 @@ async function originalRow(
     dispatches: await dispatchesOf(model, 1),
     weightError: 0,
     outputError: 0,
-    convolutions: null,
     before: accuracy,
     after: spread([accuracy]),
     epochs,
@@ -464,7 +474,6 @@ async function decomposedRow(
           ...(await figuresOf(model, plan.model, original, rounds)),
           weightError: rootMeanSquare(replaced.map((layer) => layer.weightError)),
           outputError: rootMeanSquare(replaced.map((layer) => layer.outputError)),
-          convolutions: convolutionsOf(plan.model, layers),
           before: (await evaluate(model, test)).accuracy,
           after: spread([0]),
           epochs,
@@ -490,44 +499,56 @@ async function decomposedRow(
   return { ...row!, after: spread(accuracies) };
 }
 
-function convolutionsOf(original: Sequential, layers: readonly CompressedLayer[]): CompareRow["convolutions"] {
-  const convolutions = layers.filter(({ index }) => original.layers[index] instanceof Conv2d);
-  if (convolutions.every(({ kept }) => kept)) return null;
-  return {
-    multiplications: convolutions.reduce((sum, { multiplications }) => sum + multiplications[1], 0),
-    outputError: rootMeanSquare(convolutions.map(({ outputError }) => outputError)),
-  };
+function curvesOf({ model, method, layers }: CompressionPlan): LossCurve[] {
+  return layers
+    .filter(({ index, candidates }) => model.layers[index] instanceof Conv2d && candidates.length > 1)
+    .map(({ name, candidates }) => ({
+      method: method.name,
+      layer: name,
+      points: candidates
+        .filter(({ layer, multiplications }) => layer && multiplications < candidates[0]!.multiplications)
+        .map(({ ranks, multiplications, outputError }) => ({ ranks, multiplications, outputError }))
+        .sort((a, b) => a.multiplications - b.multiplications || a.outputError - b.outputError)
+        // EVBMF may have found ranks that were tried already
+        .filter(({ multiplications }, at, all) => multiplications !== all[at - 1]?.multiplications),
+    }));
 }
 
-/** share by which multiplications may differ and count as equal */
-const EQUAL = 0.1;
+/** The error at so many multiplications, between two ranks along a line of logarithms; null beyond the ranks tried. */
+function errorAt({ points }: LossCurve, multiplications: number): number | null {
+  const next = points.findIndex((point) => point.multiplications >= multiplications);
+  if (next < 0) return null;
+  const [a, b] = [points[next - 1], points[next]!];
+  if (b.multiplications === multiplications) return b.outputError;
+  if (!a) return null;
+  const share = Math.log(multiplications / a.multiplications) / Math.log(b.multiplications / a.multiplications);
+  return a.outputError ** (1 - share) * b.outputError ** share;
+}
 
-/** Rows of block terms, and of CP or Tucker-2 with as many multiplications in their convolutions; all reached their targets. */
-export function blockTermPairs(rows: readonly CompareRow[]): { blockTerms: CompareRow; other: CompareRow }[] {
-  const of = (...names: string[]): CompareRow[] =>
-    rows.filter(({ method, reached, convolutions }) => names.includes(method) && reached && convolutions);
-  return of("btd").flatMap((blockTerms) =>
-    of("cp", "tucker2").flatMap((other) => {
-      const [a, b] = [blockTerms.convolutions!.multiplications, other.convolutions!.multiplications];
-      return Math.abs(a - b) <= EQUAL * Math.max(a, b) ? [{ blockTerms, other }] : [];
+/**
+ * Where block terms err more in a convolution's outputs than CP or Tucker-2 at equal multiplications, and by how much at
+ * most; nothing where they were not all tried.
+ */
+export function blockTermNotes(curves: readonly LossCurve[]): string[] {
+  const of = (wanted: string, layer?: string): LossCurve[] =>
+    curves.filter(({ method, layer: own }) => method === wanted && (layer === undefined || own === layer));
+  if (!["btd", "cp", "tucker2"].every((method) => of(method).length)) return [];
+  return of("btd").flatMap(({ layer, points }) =>
+    [...of("cp", layer), ...of("tucker2", layer)].map((other) => {
+      const pairs = points.flatMap(({ multiplications, outputError: own }) => {
+        const error = errorAt(other, multiplications);
+        return error === null ? [] : [{ multiplications, own, error }];
+      });
+      const behind = pairs.filter(({ own, error }) => own > error);
+      const title = `block terms of ${layer}`;
+      if (!pairs.length) return `${title}: ${other.method} was tried with no ranks of as many multiplications`;
+      const count = `${behind.length} of ${pairs.length} equal counts of multiplications`;
+      if (!behind.length)
+        return `${title} err no more in their outputs than ${other.method} (at ${pairs.length} equal counts of multiplications)`;
+      const worst = behind.reduce((a, b) => (b.own / b.error > a.own / a.error ? b : a));
+      return `${title} err more in their outputs than ${other.method} at ${count}, most at ${Math.round(worst.multiplications).toLocaleString("en-US")}: ${worst.own.toFixed(3)} against ${worst.error.toFixed(3)}`;
     }),
   );
-}
-
-/** Whether block terms err more in their convolutions' outputs than CP or Tucker-2; nothing where they were not all tried. */
-export function blockTermNotes(rows: readonly CompareRow[]): string[] {
-  if (!["btd", "cp", "tucker2"].every((name) => rows.some(({ method }) => method === name))) return [];
-  const pairs = blockTermPairs(rows);
-  const alike = "with as many multiplications in the convolutions (within 10 %)";
-  if (!pairs.length) return [`block terms: there is no row of CP or Tucker-2 ${alike}`];
-  const error = (row: CompareRow): number => row.convolutions!.outputError;
-  const said = (row: CompareRow): string => `${row.method} ${row.target} ${error(row).toFixed(3)}`;
-  const behind = pairs.filter(({ blockTerms, other }) => error(blockTerms) > error(other));
-  return [
-    behind.length
-      ? `block terms err more in the convolutions' outputs than a row ${alike}: ${behind.map(({ blockTerms, other }) => `${said(blockTerms)}, ${said(other)}`).join("; ")}`
-      : `block terms err no more in the convolutions' outputs than CP and Tucker-2 ${alike}; pairs of rows: ${pairs.length}`,
-  ];
 }
 
 const sizesOf = (model: Sequential): { weights: number; multiplications: number } => ({
@@ -635,7 +656,6 @@ async function onLoadings(
       reached: deployed.parameterCount <= before.weights,
       weightError: 0,
       outputError: 0,
-      convolutions: null,
       before: null,
       after: spread([0]),
       epochs,

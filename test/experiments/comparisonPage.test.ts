@@ -53,7 +53,6 @@ const base: CompareRow = {
   dispatches: 8,
   weightError: 0,
   outputError: 0,
-  convolutions: null,
   before: 0.965,
   after: { mean: 0.965, deviation: 0, values: [0.965] },
   epochs: 6,
@@ -109,6 +108,17 @@ const data: ComparisonData = {
   images: { train: 7000, test: 2000 },
   network: "LeNet 1-6-16-400-120-84-10",
   rows,
+  curves: ["btd", "cp", "tucker2"].flatMap((method, shift) =>
+    ["Conv2d 1→6", "Conv2d 6→16"].map((layer) => ({
+      method,
+      layer,
+      points: [1, 2, 4].map((rank) => ({
+        ranks: [rank, rank + 1],
+        multiplications: 10_000 * rank + shift,
+        outputError: 0.5 / (rank + shift),
+      })),
+    })),
+  ),
   notes: ["block terms err more than something"],
   stopped: "stopped after 29 of 30 rows",
   seconds: 1000,
@@ -158,6 +168,27 @@ describe("the comparison in a browser", () => {
     expect(await text("#about")).toContain("LeNet 1-6-16-400-120-84-10; random images; 7,000 images to train on");
     expect(await text("#main")).toContain("stopped after 29 of 30 rows");
     expect(await text(await cardOf("All methods"))).toContain("block terms err more than something");
+  });
+
+  it("draws what a convolution loses by every method, and tells a dot's ranks", async () => {
+    const card = await cardOf("What a convolution loses");
+    expect(await page.$$eval(`${card} button`, (buttons) => buttons.map((button) => button.textContent))).toEqual([
+      "Conv2d 6→16",
+      "Conv2d 1→6",
+    ]);
+    await drawn();
+    const found = await dots(card);
+    expect(found).toHaveLength(9);
+    await page.$eval(card, (element) => element.scrollIntoView());
+    const [first] = await dots(card);
+    await page.mouse.move(first!.x, first!.y);
+    await drawn();
+    expect(await text(`${card} [aria-label=tip]`)).toContain("btd, rank 1·2");
+    await press(card, "Conv2d 1→6");
+    await drawn();
+    expect(await page.$eval(`${card} [role=img]`, (element) => element.getAttribute("aria-label"))).toContain(
+      "Conv2d 1→6",
+    );
   });
 
   it("has every figure of a row in the table", async () => {

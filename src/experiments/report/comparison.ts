@@ -183,6 +183,62 @@ function curveOf({ curve, before, after }: CompareRow): { epoch: number; accurac
   ];
 }
 
+/** Null where no convolution was decomposed. */
+function convolutions({ curves }: ComparisonData): HTMLElement | null {
+  // the last one has most to lose
+  const names = [...new Set(curves.map(({ layer }) => layer))].reverse();
+  if (!names.length) return null;
+  const methods = [...new Set(curves.map(({ method }) => method))];
+  let shown = names[0]!;
+  const chart = plot((width) => {
+    const points = curves
+      .filter(({ layer }) => layer === shown)
+      .flatMap(({ method, points }) => points.map((point) => ({ method, ...point })));
+    return Plot.plot({
+      width,
+      height: 320,
+      marginLeft: 50,
+      marginBottom: 44,
+      style: chartStyle,
+      x: {
+        type: "log",
+        label: "multiplications an image",
+        tickFormat: "~s",
+        ticks: Math.min(10, width / 70),
+        grid: true,
+      },
+      y: { type: "log", label: "output error", tickFormat: "~g", ticks: 5, grid: true },
+      color: { legend: true, domain: methods, range: CLASS_COLOURS },
+      marks: [
+        Plot.line(points, { x: "multiplications", y: "outputError", stroke: "method", strokeWidth: 2 }),
+        Plot.dot(points, { x: "multiplications", y: "outputError", fill: "method" }),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "multiplications",
+            y: "outputError",
+            title: ({ method, ranks, multiplications, outputError }: (typeof points)[0]) =>
+              `${method}, rank ${ranks.join("·")}\n${count(multiplications)} multiplications\noutput error ${digits(outputError)}`,
+          }),
+        ),
+      ],
+    });
+  }, `Output error of ${shown} against its multiplications, by method`);
+  return card(
+    "What a convolution loses",
+    "Every method at every rank that was tried, before fine-tuning: ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs. Down and to the left is better. Point at a dot for its ranks.",
+    choices(
+      "convolution",
+      names.map((name) => [name, name] as const),
+      (chosen) => {
+        shown = chosen;
+        chart.redraw(`Output error of ${shown} against its multiplications, by method`);
+      },
+    ),
+    chart.box,
+  );
+}
+
 function layers({ rows }: ComparisonData): HTMLElement {
   const factorised = rows.filter((row) => row.layers.length > 0);
   let row = factorised[0]!;
@@ -283,5 +339,8 @@ function layerTable(rows: readonly CompareRow[]): HTMLElement {
 
 /** The cards of the page. */
 export function comparisonCards(data: ComparisonData): HTMLElement[] {
-  return [summary(data), scatter(data), ...(data.rows.some((row) => row.layers.length) ? [layers(data)] : [])];
+  const decomposed = data.rows.some((row) => row.layers.length);
+  return [summary(data), scatter(data), convolutions(data), decomposed ? layers(data) : null].filter(
+    (each) => each !== null,
+  );
 }
