@@ -1,6 +1,7 @@
 /** Our side of a case: operands uploaded, work recorded and compiled, ready to be replayed. */
 import type { Engine, Schedule, Tensor } from "../src/gpu/index.js";
 import { type Case, type Inputs, operandsOf, type Prepared } from "./case.js";
+import { median } from "./statistics.js";
 
 export async function prepareOurs(engine: Engine, { work, run, prepare }: Case, inputs: Inputs): Promise<Prepared> {
   if (prepare) return prepare(engine, inputs);
@@ -12,7 +13,7 @@ export async function prepareOurs(engine: Engine, { work, run, prepare }: Case, 
     return {
       run: (times) => replay(engine, schedule, times),
       outputs: async () => (await engine.read(results)) as Float32Array[],
-      kernelTime: () => kernelTime([[schedule, 1]]),
+      kernelTime: () => kernelTime(schedule),
       reads: schedule.reads(operands[0]!),
       destroy() {
         schedule.destroy();
@@ -29,15 +30,13 @@ export async function replay(engine: Engine, schedule: Schedule, times: number):
   await engine.idle();
 }
 
-/** Milliseconds of the kernels of these schedules; null where the device has no timestamps. */
-export async function kernelTime(plan: readonly (readonly [Schedule, number])[]): Promise<number | null> {
-  let total = 0;
-  for (const [schedule, times] of plan) {
-    const { by, ms } = await schedule.profile();
-    if (by !== "timestamps") return null;
-    total += times * ms;
-  }
-  return total;
+/**
+ * Milliseconds of a schedule's kernels, the median of a few replays: single ones of some milliseconds differ by half. All are
+ * submitted at once, so the schedule may be destroyed meanwhile. Null where the device has no timestamps.
+ */
+export async function kernelTime(schedule: Schedule): Promise<number | null> {
+  const profiles = await Promise.all(Array.from({ length: 5 }, () => schedule.profile()));
+  return profiles.every(({ by }) => by === "timestamps") ? median(profiles.map(({ ms }) => ms)) : null;
 }
 
 export const readAll = async (engine: Engine, tensors: readonly Tensor[]): Promise<Float32Array[]> =>

@@ -37,7 +37,7 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
           first ??= await readAll(engine, [solver.weights, ...solver.factors]);
         },
         outputs: async () => first!,
-        kernelTime: () => kernelTime([[solver.sweep, 1]]),
+        kernelTime: () => kernelTime(solver.sweep),
         reads: solver.sweep.reads(given),
         destroy() {
           solver.destroy();
@@ -89,7 +89,7 @@ export function hooiSweepCase(shape: readonly number[], ranks: readonly number[]
           first ??= await readAll(engine, current);
         },
         outputs: async () => first!,
-        kernelTime: () => kernelTime([[sweep.schedule, 1]]),
+        kernelTime: () => kernelTime(sweep.schedule),
         reads: sweep.schedule.reads(given),
         destroy() {
           sweep.destroy();

@@ -4,6 +4,7 @@ import { adam, type Layer, LENET_SHAPE, Linear, lenet, Sequential, train } from 
 import { type Case, type Inputs, LENET_PARAMETERS, type Lenet, type Network, type Prepared } from "../case.js";
 import type { Goal } from "../goals.js";
 import * as inputs from "../inputs.js";
+import { kernelTime } from "../ours.js";
 import * as reference from "../reference.js";
 
 export function trainingCase(name: string, network: Network, goals: readonly Goal[] = []): Case {
@@ -98,18 +99,17 @@ async function prepareTraining(
 
 /** Profiles every schedule that is submitted meanwhile, for each of its replays; null without timestamps. */
 async function profileSubmits(engine: Engine, work: () => Promise<void>): Promise<number | null> {
-  const profiles: Promise<number>[] = [];
+  const profiles: Promise<number | null>[] = [];
   const submit = engine.submit;
   engine.submit = (given, times = 1) => {
     const plan = "engine" in given ? [[given, 1] as const] : given;
     for (const [schedule, replays] of plan as readonly (readonly [Schedule, number])[])
-      profiles.push(schedule.profile().then(({ by, ms }) => (by === "timestamps" ? ms * replays * times : Number.NaN)));
+      profiles.push(kernelTime(schedule).then((ms) => ms && ms * replays * times));
     submit.call(engine, given, times);
   };
   try {
     await work();
-    const total = (await Promise.all(profiles)).reduce((sum, ms) => sum + ms, 0);
-    return Number.isNaN(total) ? null : total;
+    return (await Promise.all(profiles)).reduce((sum, ms) => (sum === null || ms === null ? null : sum + ms), 0);
   } finally {
     engine.submit = submit;
   }
