@@ -143,7 +143,7 @@ async function compare(options: Options, context: Context): Promise<void> {
     else throw error;
   }
   const width = Math.max(widthOf(stdout), LEAST_WIDTH);
-  const notes = [...LEGEND, ...found.notes, ...(found.stopped ? [found.stopped] : [])];
+  const notes = [...LEGEND, epochsNote(found), ...found.notes, ...(found.stopped ? [found.stopped] : [])];
   stdout.write(`\n${comparisonTables(found, width)}`);
   for (const note of notes) stdout.write(table([[note]], { width }));
   stdout.write(`${formatCount(found.images.train)} images to train on, ${formatCount(found.images.test)} held out\n`);
@@ -181,10 +181,23 @@ function commandOf(options: Options): string {
 /** characters that a line of the tables needs */
 const LEAST_WIDTH = 120;
 
+/** `epochs: of fine-tuning 2, of training 6 (original), 8 (loadings)` */
+function epochsNote({ rows }: Comparison): string {
+  const tuned = rows.find(({ layers }) => layers.length)?.epochs;
+  const trained = rows.flatMap(({ layers, epochs, method }) =>
+    layers.length || !epochs ? [] : `${epochs} (${method})`,
+  );
+  const parts = [
+    ...(tuned ? [`of fine-tuning ${tuned}`] : []),
+    ...(trained.length ? [`of training ${trained.join(", ")}`] : []),
+  ];
+  return `epochs: ${parts.join(", ")}`;
+}
+
 const LEGEND = [
   "w ×, m ×: times fewer weights and multiplications than the original; W err, y err: of the layers' weights and outputs;",
   "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
-  "before, after: held-out accuracy in % without and with fine-tuning; ep.: its epochs (loadings: of training);",
+  "before, after: held-out accuracy in % without and with fine-tuning;",
   "ms 1, ms 100: of a batch of 1 and of 100; t × 1, t × 100: how many times faster than the original, in turn with it;",
   "÷ th.: t × 100 ÷ m ×; ranks: of every layer with weights, – where it stayed as it is",
 ];
@@ -204,7 +217,7 @@ function comparisonTables({ rows }: Comparison, width: number): string {
     shortTarget(row),
   ];
   const head = [
-    ...["method", "", "weights", "w ×", "m ×", "disp.", "W err", "y err", "before", "after", "ep."],
+    ...["method", "", "weights", "w ×", "m ×", "disp.", "W err", "y err", "before", "after"],
     ...["ms 1", "ms 100", "t × 1", "t × 100", "÷ th."],
   ];
   const figures = rows.map((row, index) => {
@@ -222,7 +235,6 @@ function comparisonTables({ rows }: Comparison, width: number): string {
       row.layers.length ? row.outputError.toFixed(2) : "",
       row.before === null ? "" : percent(row.before),
       values.length > 1 ? `${percent(mean)}±${(100 * deviation).toFixed(1)}` : percent(mean),
-      row.epochs ? String(row.epochs) : "",
       short(one.ms),
       short(hundred.ms),
       ...(original

@@ -70,7 +70,8 @@ describe("tenfold compare", () => {
       for (const { ms, original } of time) expect(Math.min(ms, original)).toBeGreaterThan(0);
     }
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(120);
-    expect(stdout).toMatch(/method +weights .* ep\. +ms 1 +ms 100 +t × 1 +t × 100 +÷ th\./);
+    expect(stdout).toMatch(/method +weights .* after +ms 1 +ms 100 +t × 1 +t × 100 +÷ th\./);
+    expect(stdout).toContain("epochs: of fine-tuning 1, of training 7 (loadings)\n");
     const faster = rows[1]!.time[1]!.original / rows[1]!.time[1]!.ms;
     const shown = stdout.match(/\nsvd +×3 w .*/)![0].split(/ +/);
     expect(Number(shown.at(-2))).toBeCloseTo(faster, 2);
