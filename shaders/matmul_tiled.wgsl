@@ -1,33 +1,54 @@
-// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias) through workgroup memory, for GPUs: a workgroup stages
-// HIGH×8 of A and 8×WIDE of B, k-major and padded against bank conflicts; every invocation sums 8×8 (rows in two runs of 4
-// that lie HIGH/2 apart, columns likewise, so that a warp reads neighbouring vec4s). HIGH·WIDE is 4096: flat tiles for thin
-// matrices, whose square ones would be mostly empty. Shapes, transposes and splits as in matmul_register.
+// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias) by workgroups' tiles (common/tile), for GPUs. Shapes, transposes
+// and splits as in matmul_register. While a staged tile is multiplied, the next is on its way into registers.
 // flops 2·batch·outer·rows·columns·inner; reads: A columns/WIDE times, B rows/HIGH times.
 #import product
+#import tile
 
-const HIGH: u32 = 64u;
-const WIDE: u32 = 64u;
-const TILE_K: u32 = 8u;
-const THREADS: u32 = 64u;
-// vec4s in a row of a staged tile, one of them padding
-const PITCH_A: u32 = HIGH / 4u + 1u;
-const PITCH_B: u32 = WIDE / 4u + 1u;
+// f32, or vec4f where the columns of B lie in whole vec4s
+alias scalar = f32;
+const VECTORS: bool = false;
 
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<scalar>;
 
-var<workgroup> tile_a: array<vec4<f32>, TILE_K * PITCH_A>;
-var<workgroup> tile_b: array<vec4<f32>, TILE_K * PITCH_B>;
+const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
+var<private> next_a: array<vec4<f32>, LOADS_A>;
+var<private> next_b: array<vec4<f32>, LOADS_B>;
 
-fn load_a(base: u32, row: u32, k: u32, stop: u32) -> f32 {
-  if (row >= params.rows || k >= stop) { return 0.0; }
-  if (TRANSPOSE_A) { return a[base + k * params.rows + row]; }
-  return a[base + row * params.inner + k];
-}
+// of the loads of a tile, which row or column and which step: neighbouring invocations read neighbouring addresses,
+// whichever way a matrix lies
+fn step_of(load: u32, across: bool, extent: u32) -> u32 { return select(load % TILE_K, load / (extent / 4u), across); }
+fn four_of(load: u32, across: bool, extent: u32) -> u32 { return select(load / TILE_K, load % (extent / 4u), across); }
 
-fn load_b(base: u32, k: u32, column: u32, stop: u32) -> f32 {
-  if (column >= params.columns || k >= stop) { return 0.0; }
-  if (TRANSPOSE_B) { return b[base + column * params.inner + k]; }
-  return b[base + k * params.columns + column];
+fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
+
+// Tile number `tile` of a slice's sum, into registers.
+fn fetch(local: u32, item: u32, slice: Slice, tile: u32, row: u32, column: u32) {
+  let tiles = inner_tiles(slice);
+  let o = slice.outer_start + tile / tiles;
+  let at = vec2<u32>(item * params.batch_a + o * params.outer_a, item * params.batch_b + o * params.outer_b);
+  let k = slice.inner_start + tile % tiles * TILE_K;
+  let stop = slice.inner_stop;
+  for (var i = 0u; i < LOADS_A; i++) {
+    let load = local + i * THREADS;
+    let step = k + step_of(load, TRANSPOSE_A, HIGH);
+    // edges: clamp what is read, zero the steps past the end, guard what is written
+    let r = min(vec4<u32>(row + 4u * four_of(load, TRANSPOSE_A, HIGH)) + FOUR, vec4<u32>(params.rows - 1u));
+    let s = min(step, stop - 1u);
+    let e = at.x + select(r * params.inner + s, vec4<u32>(s * params.rows) + r, vec4<bool>(TRANSPOSE_A));
+    next_a[i] = select(vec4<f32>(), vec4<f32>(a[e.x], a[e.y], a[e.z], a[e.w]), vec4<bool>(step < stop));
+  }
+  for (var i = 0u; i < LOADS_B; i++) {
+    let load = local + i * THREADS;
+    let step = k + step_of(load, !TRANSPOSE_B, WIDE);
+    let c = min(vec4<u32>(column + 4u * four_of(load, !TRANSPOSE_B, WIDE)) + FOUR, vec4<u32>(params.columns - 1u));
+    let s = min(step, stop - 1u);
+    var value: vec4<f32>;
+    if (VECTORS) { value = vec4<f32>(b[(at.y + s * params.columns + (c.x & ~3u)) / 4u]); } else {
+      let e = at.y + select(vec4<u32>(s * params.columns) + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
+      value = vec4<f32>(vec4<f32>(b[e.x]).x, vec4<f32>(b[e.y]).x, vec4<f32>(b[e.z]).x, vec4<f32>(b[e.w]).x);
+    }
+    next_b[i] = select(vec4<f32>(), value, vec4<bool>(step < stop));
+  }
 }
 
 @compute @workgroup_size(THREADS)
@@ -38,74 +59,42 @@ fn main(
 ) {
   let tile_columns = (params.columns + WIDE - 1u) / WIDE;
   let tile_rows = (params.rows + HIGH - 1u) / HIGH;
-  var tile = flat_workgroup(group, groups);
-  let column = tile % tile_columns * WIDE;
-  tile /= tile_columns;
-  let row = tile % tile_rows * HIGH;
-  tile /= tile_rows;
-  let item = tile % params.batch;
-  let split = tile / params.batch;
+  var work = flat_workgroup(group, groups);
+  let column = work % tile_columns * WIDE;
+  work /= tile_columns;
+  let row = work % tile_rows * HIGH;
+  work /= tile_rows;
+  let item = work % params.batch;
+  let split = work / params.batch;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  let thread_row = local / (WIDE / 8u);
-  let thread_column = local % (WIDE / 8u);
-  var sums: array<vec4<f32>, 16>;
-  for (var o = slice.outer_start; o < slice.outer_stop; o++) {
-    let base_a = item * params.batch_a + o * params.outer_a;
-    let base_b = item * params.batch_b + o * params.outer_b;
-    for (var k = slice.inner_start; k < slice.inner_stop; k += TILE_K) {
-      // neighbouring invocations read neighbouring addresses, whichever way a matrix lies
-      for (var load = local; load < TILE_K * HIGH / 4u; load += THREADS) {
-        let ra = 4u * select(load / TILE_K, load % (HIGH / 4u), TRANSPOSE_A);
-        let ka = select(load % TILE_K, load / (HIGH / 4u), TRANSPOSE_A);
-        tile_a[ka * PITCH_A + ra / 4u] = vec4<f32>(
-          load_a(base_a, row + ra, k + ka, slice.inner_stop),
-          load_a(base_a, row + ra + 1u, k + ka, slice.inner_stop),
-          load_a(base_a, row + ra + 2u, k + ka, slice.inner_stop),
-          load_a(base_a, row + ra + 3u, k + ka, slice.inner_stop),
-        );
-      }
-      for (var load = local; load < TILE_K * WIDE / 4u; load += THREADS) {
-        let cb = 4u * select(load % (WIDE / 4u), load / TILE_K, TRANSPOSE_B);
-        let kb = select(load / (WIDE / 4u), load % TILE_K, TRANSPOSE_B);
-        tile_b[kb * PITCH_B + cb / 4u] = vec4<f32>(
-          load_b(base_b, k + kb, column + cb, slice.inner_stop),
-          load_b(base_b, k + kb, column + cb + 1u, slice.inner_stop),
-          load_b(base_b, k + kb, column + cb + 2u, slice.inner_stop),
-          load_b(base_b, k + kb, column + cb + 3u, slice.inner_stop),
-        );
-      }
-      workgroupBarrier();
-      for (var d = 0u; d < TILE_K; d++) {
-        let left0 = tile_a[d * PITCH_A + thread_row];
-        let left1 = tile_a[d * PITCH_A + thread_row + HIGH / 8u];
-        let right0 = tile_b[d * PITCH_B + thread_column];
-        let right1 = tile_b[d * PITCH_B + thread_column + WIDE / 8u];
-        sums[0] += left0.x * right0;
-        sums[1] += left0.x * right1;
-        sums[2] += left0.y * right0;
-        sums[3] += left0.y * right1;
-        sums[4] += left0.z * right0;
-        sums[5] += left0.z * right1;
-        sums[6] += left0.w * right0;
-        sums[7] += left0.w * right1;
-        sums[8] += left1.x * right0;
-        sums[9] += left1.x * right1;
-        sums[10] += left1.y * right0;
-        sums[11] += left1.y * right1;
-        sums[12] += left1.z * right0;
-        sums[13] += left1.z * right1;
-        sums[14] += left1.w * right0;
-        sums[15] += left1.w * right1;
-      }
-      workgroupBarrier();
+  let count = inner_tiles(slice) * (slice.outer_stop - slice.outer_start);
+  fetch(local, item, slice, 0u, row, column);
+  for (var t = 0u; t < count; t++) {
+    workgroupBarrier();
+    for (var i = 0u; i < LOADS_A; i++) {
+      let load = local + i * THREADS;
+      let place = step_of(load, TRANSPOSE_A, HIGH) * PITCH_A + four_of(load, TRANSPOSE_A, HIGH);
+      if (load < TILE_K * HIGH / 4u) { staged[place] = next_a[i]; }
     }
+    for (var i = 0u; i < LOADS_B; i++) {
+      let load = local + i * THREADS;
+      let place = START_B + step_of(load, !TRANSPOSE_B, WIDE) * PITCH_B + four_of(load, !TRANSPOSE_B, WIDE);
+      if (load < TILE_K * WIDE / 4u) { staged[place] = next_b[i]; }
+    }
+    workgroupBarrier();
+    if (t + 1u < count) { fetch(local, item, slice, t + 1u, row, column); }
+    multiply_staged(local);
   }
-  for (var i = 0u; i < 8u; i++) {
-    let r = row + i / 4u * (HIGH / 2u) + thread_row * 4u + i % 4u;
-    for (var j = 0u; j < 8u; j++) {
-      let c = column + j / 4u * (WIDE / 2u) + thread_column * 4u + j % 4u;
-      if (r < params.rows && c < params.columns) { store(split, item, r, c, sums[i * 2u + j / 4u][j % 4u]); }
+  for (var i = 0u; i < ROWS; i++) {
+    for (var h = 0u; h < COLUMNS / 4u; h++) {
+      if (finish(local, i, h)) {
+        let r = row + tile_row(local, i);
+        let c = column + tile_column(local, h);
+        for (var j = 0u; j < 4u; j++) {
+          if (r < params.rows && c + j < params.columns) { store(split, item, r, c + j, sums[2u * i + h][j]); }
+        }
+      }
     }
   }
 }

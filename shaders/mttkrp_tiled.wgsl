@@ -1,89 +1,100 @@
-// MTTKRP (common/mttkrp) through workgroup memory, for GPUs: a workgroup stages 64 rows × 16 steps of X, k-major, and the
-// 16×16·QUADS of the factor that go with them, weighted; every invocation sums 4 rows × QUADS fours of columns, 16 apart.
-// Any shape. flops 2·size·R; reads X R/(16·QUADS) times, in runs of 64 bytes or more.
+// MTTKRP (common/mttkrp) by workgroups' tiles (common/tile), for GPUs: X is one side of the product, the other is the factor,
+// weighted as it is staged. While a staged tile is multiplied, the next is on its way into registers. Any shape.
+// flops 2·size·R; reads X R/WIDE times.
 #import mttkrp
+#import tile
 
-const TILE_ROWS: u32 = 64u;
-const QUADS: u32 = 1u;
-const TILE_COLUMNS: u32 = 16u * QUADS;
-const TILE_K: u32 = 16u;
-// vec4s in a step of the staged X, one of them padding against bank conflicts
-const PITCH: u32 = 17u;
+// f32, or vec4f where X lies TRANSPOSED and its rows in whole vec4s
+alias scalar = f32;
+const VECTORS: bool = false;
 
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 
-var<workgroup> tile_x: array<vec4<f32>, TILE_K * PITCH>;
-var<workgroup> tile_factor: array<vec4<f32>, TILE_K * 4u * QUADS>;
+const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
+var<private> next_x: array<vec4<f32>, LOADS_A>;
+var<private> next_factor: array<vec4<f32>, LOADS_B>;
+var<private> weight: vec4<f32>;
 
-@compute @workgroup_size(64)
+// of the loads of X, which rows and which step: neighbouring invocations read neighbouring addresses
+fn step_of(load: u32) -> u32 { return select(load % TILE_K, load / (HIGH / 4u), TRANSPOSED); }
+fn four_of(load: u32) -> u32 { return select(load / TILE_K, load % (HIGH / 4u), TRANSPOSED); }
+
+fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
+
+// Tile number `tile` of a slice's sum, into registers.
+fn fetch(local: u32, slice: Slice, tile: u32, row: u32, columns: vec4<u32>) {
+  let tiles = inner_tiles(slice);
+  let o = slice.outer_start + tile / tiles;
+  let base = matrix_at(o);
+  if (tile % tiles == 0u) { weight = weight_of(o, columns); }
+  let k = slice.inner_start + tile % tiles * TILE_K;
+  let stop = slice.inner_stop;
+  let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
+  let inner_stride = select(1u, params.rows, TRANSPOSED);
+  for (var i = 0u; i < LOADS_A; i++) {
+    let load = local + i * THREADS;
+    // edges: clamp what is read, zero the steps past the end, guard what is written
+    let r = min(vec4<u32>(row + 4u * four_of(load)) + FOUR, vec4<u32>(params.rows - 1u));
+    let step = k + step_of(load);
+    let start = base + min(step, stop - 1u) * inner_stride;
+    var value: vec4<f32>;
+    if (VECTORS) { value = vec4<f32>(x[(start + (r.x & ~3u)) / 4u]); } else {
+      let e = vec4<u32>(start) + r * row_stride;
+      value = vec4<f32>(vec4<f32>(x[e.x]).x, vec4<f32>(x[e.y]).x, vec4<f32>(x[e.z]).x, vec4<f32>(x[e.w]).x);
+    }
+    next_x[i] = select(vec4<f32>(), value, vec4<bool>(step < stop));
+  }
+  for (var i = 0u; i < LOADS_B; i++) {
+    let step = k + (local + i * THREADS) / (WIDE / 4u);
+    let e = vec4<u32>(min(step, stop - 1u) * params.columns) + columns;
+    let value = vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]);
+    next_factor[i] = select(vec4<f32>(), weight * value, vec4<bool>(step < stop));
+  }
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let tile_columns = (params.columns + TILE_COLUMNS - 1u) / TILE_COLUMNS;
-  let tile_rows = (params.rows + TILE_ROWS - 1u) / TILE_ROWS;
-  var tile = flat_workgroup(group, groups);
-  let column = tile % tile_columns * TILE_COLUMNS;
-  tile /= tile_columns;
-  let row = tile % tile_rows * TILE_ROWS;
-  let split = tile / tile_rows;
+  let tile_columns = (params.columns + WIDE - 1u) / WIDE;
+  let tile_rows = (params.rows + HIGH - 1u) / HIGH;
+  var work = flat_workgroup(group, groups);
+  let column = work % tile_columns * WIDE;
+  work /= tile_columns;
+  let row = work % tile_rows * HIGH;
+  let split = work / tile_rows;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
-  let inner_stride = select(1u, params.rows, TRANSPOSED);
-  // edges: clamp what is read, zero the steps past the end, guard what is written
-  let last = params.rows - 1u;
-  // of the factor this invocation stages step local / 4 and a four of columns in every 16
-  var staged: array<vec4<u32>, QUADS>;
-  for (var q = 0u; q < QUADS; q++) {
-    let first = column + 16u * q + local % 4u * 4u;
-    staged[q] = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
-  }
-  let tile_row = local / 4u;
-  let tile_column = local % 4u;
-  // of each four of columns, four rows
-  var sums: array<mat4x4<f32>, QUADS>;
-  var w: array<vec4<f32>, QUADS>;
-  for (var o = slice.outer_start; o < slice.outer_stop; o++) {
-    let base = matrix_at(o);
-    for (var q = 0u; q < QUADS; q++) { w[q] = weight_of(o, staged[q]); }
-    for (var k = slice.inner_start; k < slice.inner_stop; k += TILE_K) {
-      for (var load = local; load < TILE_K * TILE_ROWS / 4u; load += 64u) {
-        // neighbouring invocations read neighbouring addresses, whichever way X lies
-        let step = select(load % TILE_K, load / (TILE_ROWS / 4u), TRANSPOSED);
-        let four = select(load / TILE_K, load % (TILE_ROWS / 4u), TRANSPOSED);
-        let r = min(vec4<u32>(row + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
-        let at = vec4<u32>(base + min(k + step, params.inner - 1u) * inner_stride) + r * row_stride;
-        tile_x[step * PITCH + four] = vec4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]);
-      }
-      let step = k + local / 4u;
-      for (var q = 0u; q < QUADS; q++) {
-        var values = vec4<f32>();
-        if (step < slice.inner_stop) {
-          let at = vec4<u32>(step * params.columns) + staged[q];
-          values = w[q] * vec4<f32>(factor[at.x], factor[at.y], factor[at.z], factor[at.w]);
-        }
-        tile_factor[64u * q + local] = values;
-      }
-      workgroupBarrier();
-      for (var d = 0u; d < TILE_K; d++) {
-        let left = tile_x[d * PITCH + tile_row];
-        for (var q = 0u; q < QUADS; q++) {
-          let right = tile_factor[64u * q + d * 4u + tile_column];
-          sums[q] += mat4x4<f32>(left.x * right, left.y * right, left.z * right, left.w * right);
-        }
-      }
-      workgroupBarrier();
+  // THREADS is a multiple of WIDE / 4: an invocation stages the same columns of the factor in every step
+  let columns = min(vec4<u32>(column + local % (WIDE / 4u) * 4u) + FOUR, vec4<u32>(params.columns - 1u));
+  let count = inner_tiles(slice) * (slice.outer_stop - slice.outer_start);
+  fetch(local, slice, 0u, row, columns);
+  for (var t = 0u; t < count; t++) {
+    workgroupBarrier();
+    for (var i = 0u; i < LOADS_A; i++) {
+      let load = local + i * THREADS;
+      if (load < TILE_K * HIGH / 4u) { staged[step_of(load) * PITCH_A + four_of(load)] = next_x[i]; }
     }
+    for (var i = 0u; i < LOADS_B; i++) {
+      let load = local + i * THREADS;
+      let place = START_B + load / (WIDE / 4u) * PITCH_B + load % (WIDE / 4u);
+      if (load < TILE_K * WIDE / 4u) { staged[place] = next_factor[i]; }
+    }
+    workgroupBarrier();
+    if (t + 1u < count) { fetch(local, slice, t + 1u, row, columns); }
+    multiply_staged(local);
   }
-  for (var q = 0u; q < QUADS; q++) {
-    for (var i = 0u; i < 4u; i++) {
-      let r = row + tile_row * 4u + i;
-      for (var j = 0u; j < 4u; j++) {
-        let c = column + 16u * q + tile_column * 4u + j;
-        if (r < params.rows && c < params.columns) {
-          out[(split * params.rows + r) * params.columns + c] = sums[q][i][j];
+  for (var i = 0u; i < ROWS; i++) {
+    for (var h = 0u; h < COLUMNS / 4u; h++) {
+      if (finish(local, i, h)) {
+        let r = row + tile_row(local, i);
+        let c = column + tile_column(local, h);
+        for (var j = 0u; j < 4u; j++) {
+          if (r < params.rows && c + j < params.columns) {
+            out[(split * params.rows + r) * params.columns + c + j] = sums[2u * i + h][j];
+          }
         }
       }
     }

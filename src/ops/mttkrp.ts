@@ -2,7 +2,7 @@ import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "..
 import { mergeModes } from "./mergeModes.js";
 import { recordProduct, sumParts } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
-import { lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -75,9 +75,11 @@ function contract(
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
   const lanes = lanesOf(s.engine, "mttkrp");
-  const split = lanes ? splitSums(lanes, columns, rows, inner, outer) : splitSums(lanes, rows, columns, inner, outer);
+  const tile = gpuTile(rows, columns);
+  const busy = lanes ? busyness(lanes, columns, rows) : busyness(lanes, rows, columns, 1, tile);
+  const split = splitSums(busy, inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
-  const kernel = variantsOf(s.engine, "mttkrp", vectors, columns);
+  const kernel = variantsOf(s.engine, "mttkrp", vectors, columns, tile);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

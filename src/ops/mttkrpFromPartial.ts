@@ -3,7 +3,7 @@ import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type T
 import { mergeModes } from "./mergeModes.js";
 import { sumParts } from "./product.js";
 import { assertShape } from "./shapes.js";
-import { lanesOf, splitSums } from "./variants.js";
+import { busyness, lanesOf, splitSums } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ rows, columns, splits }) => grid1d(rows! * columns! * splits!, 64));
 const MOST_WEIGHTS = 6;
@@ -42,7 +42,7 @@ export function mttkrpFromPartial(
   const right = mergeModes(s, behind, MOST_WEIGHTS - left.factors.length);
   const weights = [...left.factors, ...right.factors];
   const outer = partial.size / rows / columns;
-  const split = splitSums(lanesOf(s.engine), rows, columns, 1, outer);
+  const split = splitSums(busyness(lanesOf(s.engine), rows, columns, 1, { HIGH: 1, WIDE: 64 }), 1, outer);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

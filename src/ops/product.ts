@@ -1,6 +1,6 @@
 import splitSumShader from "../../shaders/split_sum.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { arrange, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { arrange, busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -81,8 +81,9 @@ function run(
 ): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const split = splitSums(lanesOf(s.engine, "matmul"), batch * rows, columns, inner, outer);
-  const kernel = variantsOf(s.engine, "matmul", vectors, rows, columns).with({
+  const tile = gpuTile(rows, columns, batch);
+  const split = splitSums(busyness(lanesOf(s.engine, "matmul"), rows, columns, batch, tile), inner, outer);
+  const kernel = variantsOf(s.engine, "matmul", vectors, rows, tile).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     TRANSPOSE_OUT: transposeOut,

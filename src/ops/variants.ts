@@ -48,13 +48,13 @@ export const RESIDUAL_PARTS = 1024;
  */
 const families: Record<Family, Record<string, Kernel>> = {
   matmul: {
-    tiled: new Kernel(matmulTiled, (params, { HIGH, WIDE }) => tiles(HIGH!, WIDE!)(params, {})),
+    tiled: new Kernel(matmulTiled, gpuTiles),
     register: new Kernel(matmulRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(matmulSubgroup, subgroupTiles),
     "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
   },
   mttkrp: {
-    tiled: new Kernel(mttkrpTiled, (params, { QUADS }) => tiles(64, 16 * QUADS!)(params, {})),
+    tiled: new Kernel(mttkrpTiled, gpuTiles),
     register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
     "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
@@ -100,6 +100,10 @@ function tiles(height: number, width: number, count = 1): Grid {
     grid1d(Math.ceil(rows! / height) * Math.ceil(columns! / width) * batch * splits!, count);
 }
 
+function gpuTiles(params: Parameters<Grid>[0], { HIGH, WIDE }: Parameters<Grid>[1]): number[] {
+  return tiles(HIGH!, WIDE!)(params, {});
+}
+
 function kruskalTiles(height: number, width: number, count = 1): Grid {
   return ({ outer, middle, last }) =>
     tiles(height, width, count)({ rows: middle!, columns: last!, splits: outer! }, {});
@@ -127,25 +131,71 @@ export function tileRows(rows: number): number {
   return Math.ceil(rows / Math.ceil(rows / 16) / 4) * 4;
 }
 
-/**
- * Tile of the GPU's product that is emptiest for no shape: square, or flat for thin matrices (a 30000×16 result in 64×64 tiles
- * would be three quarters of nothing).
- */
-export function gpuTile(rows: number, columns: number): { HIGH: number; WIDE: number } {
-  const shapes = [64, 128, 256, 32, 16].map((HIGH) => ({ HIGH, WIDE: 4096 / HIGH }));
-  const covered = ({ HIGH, WIDE }: { HIGH: number; WIDE: number }): number =>
-    Math.ceil(rows / HIGH) * HIGH * Math.ceil(columns / WIDE) * WIDE;
-  return shapes.reduce((best, each) => (covered(each) < covered(best) ? each : best));
+/** How a workgroup of a GPU's product divides its tile: constants of common/tile.wgsl. */
+export interface Tile {
+  HIGH: number;
+  WIDE: number;
+  ROWS: number;
+  COLUMNS: number;
+  SLICES: number;
+  TILE_K: number;
 }
 
-/** The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it. */
-export function variantsOf(engine: Engine, name: Family, vectors: boolean, rows: number, columns = rows): Variants {
+const tile = (HIGH: number, WIDE: number, ROWS: number, COLUMNS: number, SLICES: number, TILE_K: number): Tile => ({
+  HIGH,
+  WIDE,
+  ROWS,
+  COLUMNS,
+  SLICES,
+  TILE_K,
+});
+
+/** Tiles of 256 invocations and what an output costs in them, against one in the largest. */
+const TILES: readonly (Tile & { cost: number })[] = [
+  { ...tile(128, 128, 8, 8, 1, 8), cost: 1 },
+  { ...tile(64, 64, 8, 8, 4, 16), cost: 1.15 },
+  { ...tile(128, 32, 8, 8, 4, 16), cost: 1.25 },
+  { ...tile(32, 128, 8, 8, 4, 16), cost: 1.25 },
+  { ...tile(64, 16, 8, 8, 16, 32), cost: 1.5 },
+  { ...tile(16, 64, 8, 8, 16, 32), cost: 1.5 },
+  { ...tile(32, 32, 8, 8, 16, 32), cost: 1.5 },
+  { ...tile(16, 16, 4, 4, 16, 64), cost: 2 },
+];
+
+/**
+ * Tile of the GPU's products that wastes least on a shape: large where there are enough of them, flat for thin matrices (a
+ * 30000×16 result in 64×64 tiles would be three quarters of nothing).
+ */
+export function gpuTile(rows: number, columns: number, batch = 1): Tile {
+  const priced = TILES.map(({ cost, ...each }) => {
+    const count = batch * Math.ceil(rows / each.HIGH) * Math.ceil(columns / each.WIDE);
+    return { each, price: cost * count * each.HIGH * each.WIDE, count };
+  });
+  const [largest, ...others] = priced;
+  const able = largest!.count >= 256 ? priced : others;
+  return able.reduce((best, other) => (other.price < best.price ? other : best)).each;
+}
+
+/**
+ * The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it; with
+ * the tile of a product of so many rows and columns.
+ */
+export function variantsOf(
+  engine: Engine,
+  name: Family,
+  vectors: boolean,
+  rows: number,
+  tile: Tile = gpuTile(64, 64),
+): Variants {
   const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
-  if (name === "matmul") others.tiled = others.tiled!.with(gpuTile(rows, columns));
-  // up to 64 columns X is read once
-  if (name === "mttkrp") others.tiled = others.tiled!.with({ QUADS: Math.min(4, Math.ceil(columns / 16)) });
   const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
+  if (others.tiled)
+    others.tiled = others.tiled.with({
+      ...tile,
+      VECTORS: vectors && !LANES,
+      ...(vectors && !LANES && { scalar: "vec4f" }),
+    });
   if (!LANES) return new Variants(name, others, samples[name]);
   const { tiled, ...kernels } = others;
   const best = (vectors && subgroupVectors) || subgroup!;
@@ -208,8 +258,20 @@ export interface Split {
 const SHORTEST = 128;
 const LONGEST = 4096;
 
-/** Workgroups that keep an adapter busy: software has a few cores, a GPU many. */
-const enough = (lanes: number): number => (lanes ? 64 : 1024);
+/**
+ * Workgroups of a product without splits, as a share of what keeps an adapter busy: software has a few cores, a GPU many, and
+ * workgroups of 256 invocations there.
+ */
+export function busyness(
+  lanes: number,
+  rows: number,
+  columns: number,
+  batch = 1,
+  { HIGH, WIDE }: Pick<Tile, "HIGH" | "WIDE"> = gpuTile(rows, columns, batch),
+): number {
+  if (lanes) return (Math.ceil((batch * rows) / 16) * Math.ceil(columns / (4 * lanes))) / 64;
+  return (batch * Math.ceil(rows / HIGH) * Math.ceil(columns / WIDE)) / 512;
+}
 
 /**
  * Multiplications of a network's forward pass on one batch up to which one workgroup trains it faster than a dispatch an op
@@ -278,15 +340,12 @@ export function jacobiTeam(engine: Engine, n: number): number {
 }
 
 /**
- * Cuts long sums so that there are enough parts to work on at once, and none is long enough to lose digits. Parts of the
- * inner sum are multiples of 4 long.
+ * Cuts long sums so that there are enough parts to work on at once (`busy` is the share of the adapter that is at work without
+ * that), and none is long enough to lose digits. Parts of the inner sum are multiples of 4 long.
  */
-export function splitSums(lanes: number, rows: number, columns: number, inner: number, outer = 1): Split {
-  const workgroups = lanes
-    ? Math.ceil(rows / 16) * Math.ceil(columns / (4 * lanes))
-    : Math.ceil(rows / 32) * Math.ceil(columns / 32);
+export function splitSums(busy: number, inner: number, outer = 1): Split {
   const terms = inner * outer;
-  const wanted = Math.max(Math.floor(enough(lanes) / workgroups), Math.ceil(terms / LONGEST));
+  const wanted = Math.max(Math.floor(1 / busy), Math.ceil(terms / LONGEST));
   const parts = Math.max(1, Math.min(wanted, Math.floor(terms / SHORTEST)));
   if (parts === 1) return { inner, outer, count: 1 };
   const outerChunk = Math.ceil(outer / Math.min(parts, outer));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { matmul } from "../../src/ops/matmul.js";
-import { gpuTile, lanesOf, splitSums } from "../../src/ops/variants.js";
+import { busyness, gpuTile, lanesOf, splitSums } from "../../src/ops/variants.js";
 import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import * as reference from "../reference.js";
 
@@ -24,13 +24,18 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [128, 256, 132],
 ];
 
-it("takes flat tiles on GPUs where square ones would be mostly empty", () => {
-  expect(gpuTile(4096, 4096)).toEqual({ HIGH: 64, WIDE: 64 });
-  expect(gpuTile(30000, 16)).toEqual({ HIGH: 256, WIDE: 16 });
-  expect(gpuTile(10, 30000)).toEqual({ HIGH: 16, WIDE: 256 });
-  expect(gpuTile(65536, 32)).toEqual({ HIGH: 128, WIDE: 32 });
-  expect(gpuTile(31, 300)).toEqual({ HIGH: 32, WIDE: 128 });
-  expect(gpuTile(1, 1)).toEqual({ HIGH: 64, WIDE: 64 });
+it("takes large tiles on GPUs where there are enough of them, flat ones where square ones would be mostly empty", () => {
+  const sizes = (rows: number, columns: number) => {
+    const { HIGH, WIDE } = gpuTile(rows, columns);
+    return [HIGH, WIDE];
+  };
+  expect(sizes(4096, 4096)).toEqual([128, 128]);
+  expect(sizes(1024, 1024)).toEqual([64, 64]);
+  expect(sizes(30000, 16)).toEqual([64, 16]);
+  expect(sizes(10, 30000)).toEqual([16, 64]);
+  expect(sizes(65536, 32)).toEqual([128, 32]);
+  expect(sizes(31, 300)).toEqual([32, 128]);
+  expect(sizes(1, 1)).toEqual([16, 16]);
 });
 
 const subgroups = lanesOf(await testEngine()) ? ["subgroup"] : [];
@@ -110,15 +115,15 @@ it("says which extents differ", async () => {
 });
 
 it.each([0, 4, 8])("splits only what gives too little work at once or is too long (%i lanes)", (lanes) => {
-  expect(splitSums(lanes, 2048, 2048, 512).count).toBe(1);
-  expect(splitSums(lanes, 4, 4, 60_000).count).toBeGreaterThan(15);
+  expect(splitSums(busyness(lanes, 2048, 2048), 512).count).toBe(1);
+  expect(splitSums(busyness(lanes, 4, 4), 60_000).count).toBeGreaterThan(15);
   for (const [rows, columns, inner, outer] of [
     [1, 1, 1, 1],
     [3, 3, 977, 31],
     [4, 4, 5, 100_003],
     [512, 512, 100_000, 1],
   ] as const) {
-    const split = splitSums(lanes, rows, columns, inner, outer);
+    const split = splitSums(busyness(lanes, rows, columns), inner, outer);
     expect(Math.ceil(inner / split.inner) * Math.ceil(outer / split.outer)).toBe(split.count);
     expect(split.inner * split.outer).toBeLessThan(8192);
     expect(split.inner === inner || split.inner % 4 === 0).toBe(true);
