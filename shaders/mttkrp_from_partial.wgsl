@@ -1,9 +1,12 @@
 // M[i, r] = Σ_{b,a} P[b, i, a, r] · W[(b, a), r]: the rest of an MTTKRP from a partial one, as before×rows×after×R. W is the
-// product of the rows of the factors of the modes in `before` and `after`. One invocation an (i, r) and a share of the
+// product of the rows of the factors of the modes in `before` and `after`. SLICES invocations an (i, r) and a share of the
 // sum; `out` holds splits×rows×columns. flops 2·size of P; reads P once.
 #import index
 
 const WEIGHTS: u32 = 1u;
+const WIDTH: u32 = 64u;
+const SLICES: u32 = 1u;
+const OUTPUTS: u32 = WIDTH / SLICES;
 
 struct Params {
   rows: u32,
@@ -53,29 +56,38 @@ fn weight_of(o: u32, column: u32) -> f32 {
   return w;
 }
 
-@compute @workgroup_size(64)
+var<workgroup> slices: array<f32, WIDTH>;
+
+@compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  var item = flat_workgroup(group, groups) * 64u + local;
+  var item = flat_workgroup(group, groups) * OUTPUTS + local % OUTPUTS;
   let column = item % params.columns;
   item /= params.columns;
   let row = item % params.rows;
   let split = item / params.rows;
-  if (split >= params.splits) { return; }
   let start = split * params.outer_chunk;
-  let stop = min(start + params.outer_chunk, params.outer);
+  // none past the last split
+  let stop = select(0u, min(start + params.outer_chunk, params.outer), split < params.splits);
   var sum = 0.0;
   var run = 0.0;
-  for (var o = start; o < stop; o++) {
+  for (var o = start + local / OUTPUTS; o < stop; o += SLICES) {
     let at = (o / params.after * params.rows + row) * params.after + o % params.after;
     run += x[at * params.columns + column] * weight_of(o, column);
-    if (o % 64u == 63u) {
+    if (o % 64u >= 64u - SLICES) {
       sum += run;
       run = 0.0;
     }
   }
-  out[(split * params.rows + row) * params.columns + column] = sum + run;
+  sum += run;
+  if (SLICES > 1u) {
+    slices[local] = sum;
+    workgroupBarrier();
+    if (local >= OUTPUTS) { return; }
+    for (var slice = 1u; slice < SLICES; slice++) { sum += slices[slice * OUTPUTS + local]; }
+  }
+  if (split < params.splits) { out[(split * params.rows + row) * params.columns + column] = sum; }
 }

@@ -52,6 +52,14 @@ fn fetch(local: u32, slice: Slice, tile: u32, row: u32, columns: vec4<u32>) {
   }
 }
 
+fn write_four(place: vec4<u32>, values: vec4<f32>) {
+  for (var j = 0u; j < 4u; j++) {
+    if (place.x < params.rows && place.y + j < params.columns) {
+      out[(place.w * params.rows + place.x) * params.columns + place.y + j] = values[j];
+    }
+  }
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -86,17 +94,5 @@ fn main(
     if (t + 1u < count) { fetch(local, slice, t + 1u, row, columns); }
     multiply_staged(local);
   }
-  for (var i = 0u; i < ROWS; i++) {
-    for (var h = 0u; h < COLUMNS / 4u; h++) {
-      if (finish(local, i, h)) {
-        let r = row + tile_row(local, i);
-        let c = column + tile_column(local, h);
-        for (var j = 0u; j < 4u; j++) {
-          if (r < params.rows && c + j < params.columns) {
-            out[(split * params.rows + r) * params.columns + c + j] = sums[2u * i + h][j];
-          }
-        }
-      }
-    }
-  }
+  finish(local, vec4<u32>(row, column, 0u, split));
 }

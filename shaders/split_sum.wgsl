@@ -1,9 +1,12 @@
 // out[e] = activation(alpha · Σ_s parts[s, e] + bias[e mod columns]): adds up split sums in a fixed order, pairwise in
-// runs of 8. reads splits·size, writes size.
+// runs of 8. Where there are many, SLICES invocations share the sum of an output. reads splits·size, writes size.
 #import activation
 #import index
 
 const BIAS: bool = false;
+const WIDTH: u32 = 64u;
+const SLICES: u32 = 1u;
+const OUTPUTS: u32 = WIDTH / SLICES;
 
 struct Params {
   size: u32,
@@ -17,20 +20,30 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(64)
+var<workgroup> slices: array<f32, WIDTH>;
+
+@compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let e = flat_workgroup(group, groups) * 64u + local;
-  if (e >= params.size) { return; }
+  let e = flat_workgroup(group, groups) * OUTPUTS + local % OUTPUTS;
   var sum = 0.0;
-  for (var s = 0u; s < params.splits; s += 8u) {
-    var run = 0.0;
-    for (var t = s; t < min(s + 8u, params.splits); t++) { run += parts[t * params.size + e]; }
-    sum += run;
+  if (e < params.size) {
+    for (var s = 8u * (local / OUTPUTS); s < params.splits; s += 8u * SLICES) {
+      var run = 0.0;
+      for (var t = s; t < min(s + 8u, params.splits); t++) { run += parts[t * params.size + e]; }
+      sum += run;
+    }
   }
+  if (SLICES > 1u) {
+    slices[local] = sum;
+    workgroupBarrier();
+    if (local >= OUTPUTS) { return; }
+    for (var slice = 1u; slice < SLICES; slice++) { sum += slices[slice * OUTPUTS + local]; }
+  }
+  if (e >= params.size) { return; }
   var value = params.alpha * sum;
   if (BIAS) { value += bias[e % params.columns]; }
   out[e] = activate(value);

@@ -23,11 +23,25 @@ var<workgroup> staged: array<vec4<f32>, TILE_K * (PITCH_A + PITCH_B)>;
 // of row i, the first four columns at 2i and the second at 2i + 1
 var<private> sums: array<vec4<f32>, 16>;
 
+// Which of the team's columns and rows this invocation has: a warp of 32 covers up to 8 columns, so that its reads of
+// staged vec4s are few.
+const WARP_ACROSS: u32 = min(ACROSS, 8u);
+
+fn team_column(local: u32) -> u32 {
+  let team = local % TEAM;
+  return team % WARP_ACROSS + WARP_ACROSS * (team / 32u % (ACROSS / WARP_ACROSS));
+}
+
+fn team_row(local: u32) -> u32 {
+  let team = local % TEAM;
+  let rows = 32u / WARP_ACROSS;
+  return team / WARP_ACROSS % rows + rows * (team / 32u / (ACROSS / WARP_ACROSS));
+}
+
 // Adds up a team's share of the staged steps.
 fn multiply_staged(local: u32) {
-  let team = local % TEAM;
-  let at_a = team / ACROSS;
-  let at_b = START_B + team % ACROSS;
+  let at_a = team_row(local);
+  let at_b = START_B + team_column(local);
   for (var each = 0u; each < TILE_K / SLICES; each++) {
     let d = each * SLICES + local / TEAM;
     let left0 = staged[d * PITCH_A + at_a];
@@ -60,26 +74,52 @@ fn multiply_staged(local: u32) {
   }
 }
 
-// Row of the tile that an invocation's row i is, and the first column of its four at half h.
-fn tile_row(local: u32, i: u32) -> u32 {
-  return i / 4u * (HIGH / 2u) + local % TEAM / ACROSS * 4u + i % 4u;
-}
-fn tile_column(local: u32, h: u32) -> u32 {
-  return h * (WIDE / 2u) + local % TEAM % ACROSS * 4u;
+// Four sums at row i and half h of an invocation's, to `write_four`, which the kernel has.
+fn write_sums(local: u32, place: vec4<u32>, i: u32, h: u32, total: vec4<f32>) {
+  let row = i / 4u * (HIGH / 2u) + 4u * team_row(local) + i % 4u;
+  let column = h * (WIDE / 2u) + 4u * team_column(local);
+  write_four(place + vec4<u32>(row, column, 0u, 0u), total);
 }
 
-// Whether this invocation is the one that writes row i, half h; then sums[2i + h] is all of it. For all in turn, in
-// uniform control flow.
-fn finish(local: u32, i: u32, h: u32) -> bool {
-  if (SLICES == 1u) { return true; }
-  workgroupBarrier();
-  staged[local] = sums[2u * i + h];
-  workgroupBarrier();
-  let mine = (i * (COLUMNS / 4u) + h) % SLICES == local / TEAM;
-  if (mine) {
-    var sum = staged[local % TEAM];
-    for (var slice = 1u; slice < SLICES; slice++) { sum += staged[slice * TEAM + local % TEAM]; }
-    sums[2u * i + h] = sum;
+// Adds `value` to place j of a team's sums in workgroup memory.
+fn gather_four(local: u32, j: u32, value: vec4<f32>) {
+  let at = j * TEAM + local % TEAM;
+  if (local < TEAM) { staged[at] = value; } else { staged[at] += value; }
+}
+
+// Adds up the teams' sums of four rows, the first of them i, and writes them. The sums are named one by one: at a variable index
+// they would lie in memory for the whole kernel (a tenth of the speed on an H200), and loops with barriers are not unrolled.
+fn finish_rows(local: u32, place: vec4<u32>, i: u32) {
+  for (var slice = 0u; slice < SLICES; slice++) {
+    workgroupBarrier();
+    if (slice == local / TEAM) {
+      gather_four(local, 0u, select(sums[8], sums[0], i == 0u));
+      gather_four(local, 2u, select(sums[10], sums[2], i == 0u));
+      gather_four(local, 4u, select(sums[12], sums[4], i == 0u));
+      gather_four(local, 6u, select(sums[14], sums[6], i == 0u));
+      if (COLUMNS > 4u) {
+        gather_four(local, 1u, select(sums[9], sums[1], i == 0u));
+        gather_four(local, 3u, select(sums[11], sums[3], i == 0u));
+        gather_four(local, 5u, select(sums[13], sums[5], i == 0u));
+        gather_four(local, 7u, select(sums[15], sums[7], i == 0u));
+      }
+    }
   }
-  return mine;
+  workgroupBarrier();
+  for (var e = local; e < 8u * TEAM; e += THREADS) {
+    let j = e / TEAM;
+    if (COLUMNS > 4u || j % 2u == 0u) { write_sums(e, place, i + j / 2u, j % 2u, staged[e]); }
+  }
+}
+
+// Hands all sums to `write_four`. `place` is what the kernel needs to know beside, and has the tile's first row and column in
+// x and y.
+fn finish(local: u32, place: vec4<u32>) {
+  if (SLICES == 1u) {
+    for (var i = 0u; i < ROWS; i++) {
+      for (var h = 0u; h < COLUMNS / 4u; h++) { write_sums(local, place, i, h, sums[2u * i + h]); }
+    }
+  } else {
+    for (var i = 0u; i < ROWS; i += 4u) { finish_rows(local, place, i); }
+  }
 }

@@ -3,9 +3,11 @@ import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type T
 import { mergeModes } from "./mergeModes.js";
 import { sumParts } from "./product.js";
 import { assertShape } from "./shapes.js";
-import { busyness, lanesOf, splitSums } from "./variants.js";
+import { busyness, lanesOf, splitSums, sumTeam } from "./variants.js";
 
-const kernel = new Kernel(shader, ({ rows, columns, splits }) => grid1d(rows! * columns! * splits!, 64));
+const kernel = new Kernel(shader, ({ rows, columns, splits }, { WIDTH, SLICES }) =>
+  grid1d(rows! * columns! * splits!, WIDTH! / SLICES!),
+);
 const MOST_WEIGHTS = 6;
 
 /**
@@ -47,7 +49,7 @@ export function mttkrpFromPartial(
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernel.with({ WEIGHTS: weights.length }),
+    kernel.with({ ...sumTeam(s.engine, split.outer), WEIGHTS: weights.length }),
     {
       x: partial,
       weight0: weight(0),

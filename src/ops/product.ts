@@ -1,6 +1,6 @@
 import splitSumShader from "../../shaders/split_sum.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { arrange, busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { arrange, busyness, gpuTile, lanesOf, readsVectors, splitSums, sumTeam, variantsOf } from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -32,7 +32,7 @@ export interface Product {
   alpha?: number;
 }
 
-const splitSum = new Kernel(splitSumShader, ({ size }) => grid1d(size!, 64));
+const splitSum = new Kernel(splitSumShader, ({ size }, { WIDTH, SLICES }) => grid1d(size!, WIDTH! / SLICES!));
 
 /** Records a product into `out` (batch·rows·columns elements). */
 export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
@@ -125,11 +125,12 @@ export function sumParts(
   options: { columns?: number; alpha?: number; bias?: Tensor | undefined; activation?: Activation } = {},
 ): void {
   const { columns = 1, alpha = 1, bias, activation = "none" } = options;
+  const splits = parts.size / out.size;
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   s.run(
-    splitSum.with({ BIAS: Boolean(bias), ACTIVATION: activations[activation] }),
+    splitSum.with({ ...sumTeam(s.engine, splits), BIAS: Boolean(bias), ACTIVATION: activations[activation] }),
     { parts, bias: unused, out },
-    { size: out.size, columns, splits: parts.size / out.size, alpha },
+    { size: out.size, columns, splits, alpha },
   );
   if (!bias) s.release(unused);
 }

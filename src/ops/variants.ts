@@ -273,6 +273,12 @@ export function busyness(
   return (batch * Math.ceil(rows / HIGH) * Math.ceil(columns / WIDE)) / 512;
 }
 
+/** Invocations that share a sum of so many terms far apart: one on software; on a GPU more where it would wait for each in turn. */
+export function sumTeam(engine: Engine, terms: number): { WIDTH: number; SLICES: number } {
+  if (lanesOf(engine) || terms < 16) return { WIDTH: 64, SLICES: 1 };
+  return { WIDTH: 256, SLICES: terms < 128 ? 4 : 16 };
+}
+
 /**
  * Multiplications of a network's forward pass on one batch up to which one workgroup trains it faster than a dispatch an op
  * does: in software it has one of a few cores (784-10-10 at batch 100 takes 0.4 of the time, 784-128-10 as long), on a GPU one
