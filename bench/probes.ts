@@ -5,6 +5,8 @@ import fmaShader from "./shaders/fma_probe.wgsl";
 
 const copy = new Kernel(copyShader, ({ vectors }, { WIDTH, EACH }) => grid1d(vectors!, WIDTH! * EACH!));
 
+const INVOCATIONS = 2 ** 16;
+
 export interface Probes {
   /** flop/s of fused multiply-adds in registers */
   flops: number;
@@ -16,21 +18,21 @@ export interface Probes {
 export async function probe(engine: Engine): Promise<Probes> {
   let flops = 0;
   for (const FUSED of [true, false]) {
-    const invocations = 2 ** 16;
-    const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { FUSED });
-    const work = (rounds: number) => 64 * rounds * invocations;
-    const time = async (rounds: number): Promise<number> => {
-      const record = (s: Scheduler) => s.run(kernel, { out: s.tensor([invocations]) }, { rounds, factor: 0.5 });
-      return fastest(engine, record);
+    const time = async (rounds: number, invocations: number): Promise<number> => {
+      const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { FUSED });
+      return fastest(engine, (s) => s.run(kernel, { out: s.tensor([invocations]) }, { rounds, factor: 0.5 }));
     };
     // longer until it lasts: on a GPU the first try is over at once
     let rounds = 64;
-    let seconds = await time(rounds);
+    let seconds = await time(rounds, INVOCATIONS);
     while (seconds < 0.02 && rounds < 2 ** 18) {
       rounds *= 4;
-      seconds = await time(rounds);
+      seconds = await time(rounds, INVOCATIONS);
     }
-    flops = Math.max(flops, work(rounds) / seconds);
+    flops = Math.max(flops, (64 * rounds * INVOCATIONS) / seconds);
+    // a large GPU wants more of them at once
+    if (rounds > 2 ** 10)
+      flops = Math.max(flops, (64 * rounds * 4 * INVOCATIONS) / (await time(rounds, 4 * INVOCATIONS)));
   }
   let bytes = 0;
   // beyond any cache, within any binding

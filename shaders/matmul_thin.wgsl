@@ -6,6 +6,8 @@
 
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 
+const ALONG = !TRANSPOSE_A;
+
 fn element(at: u32) -> f32 { return a[at]; }
 
 fn write_four(place: vec4<u32>, values: vec4<f32>) {

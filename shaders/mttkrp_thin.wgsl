@@ -5,6 +5,8 @@
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 
+const ALONG = !TRANSPOSED;
+
 fn element(at: u32) -> f32 { return x[at]; }
 
 fn write_four(place: vec4<u32>, values: vec4<f32>) {

@@ -1,10 +1,10 @@
 // A workgroup's share of a product with a thin side, for GPUs: many rows by at most THIN columns, one read of the tall matrix
 // from memory straight into registers. The thin one is staged in workgroup memory, STEPS steps of the sum at a time. SLICES
 // invocations share a row, each for its share of the steps, and every invocation has VALUES rows and all columns: 16 sums
-// of four. Where the steps of a row are neighbours in memory (ALONG), neighbouring invocations are slices; else rows.
+// of four. Where the steps of a row are neighbours in memory (ALONG, which the
+// kernel says), neighbouring invocations are slices; else rows.
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
-const ALONG: bool = true;
 // steps that are read at once
 const UNROLL: u32 = 4u;
 const THREADS: u32 = 256u;

@@ -19,7 +19,7 @@ const START_B: u32 = TILE_K * PITCH_A;
 const LOADS_A: u32 = (TILE_K * HIGH / 4u + THREADS - 1u) / THREADS;
 const LOADS_B: u32 = (TILE_K * WIDE / 4u + THREADS - 1u) / THREADS;
 
-var<workgroup> staged: array<vec4<f32>, TILE_K * (PITCH_A + PITCH_B)>;
+var<workgroup> staged: array<vec4<f32>, max(TILE_K * (PITCH_A + PITCH_B), 8u * TEAM * min(SLICES - 1u, 1u))>;
 // of row i, the first four columns at 2i and the second at 2i + 1
 var<private> sums: array<vec4<f32>, 16>;
 

@@ -9,6 +9,7 @@ import {
   type TensorData,
 } from "../gpu/index.js";
 import {
+  alsUpdate,
   appendRow,
   canonicalizeColumns,
   copy,
@@ -17,6 +18,7 @@ import {
   hadamard,
   innerProduct,
   kruskalResidual,
+  MOST_ALS_RANK,
   mttkrp,
   mttkrpFromPartial,
   normalizeColumns,
@@ -84,7 +86,8 @@ export class CpSolver {
   /** λ of the last sweep, [R] */
   readonly weights: Tensor;
   readonly #owned: Tensor[] = [];
-  readonly #grams: Tensor[] = [];
+  /** R×R Gram matrices of the factors, each from the beginning of a row */
+  readonly #grams: Tensor;
   readonly #values: Tensor;
   readonly #trace: Tensor;
   readonly #counter: Tensor;
@@ -102,8 +105,9 @@ export class CpSolver {
     const { rank } = options;
     x.shape.forEach((extent, mode) => {
       this.factors.push(own([extent, rank], `factor ${mode}`));
-      this.#grams.push(own([rank, rank], `gram ${mode}`));
     });
+    // rows begin where a binding may
+    this.#grams = own([x.order, 64 * Math.ceil(rank ** 2 / 64)], "grams");
     this.weights = own([rank], "weights");
     this.#values = own([3 * SCALAR], "sweep values");
     this.#trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
@@ -150,7 +154,7 @@ export class CpSolver {
         if (vectors) pasteColumns(s, vectors, start);
         const { out, norms } = normalizeColumns(s, start);
         copy(s, out, { out: factor });
-        gram(s, factor, { out: this.#grams[mode]! });
+        gram(s, factor, { out: this.#gramOf(mode) });
         s.release(start, out, norms);
       }, "CP start");
       vectors?.destroy();
@@ -167,7 +171,7 @@ export class CpSolver {
     });
     await engine.run((s) => {
       factors.forEach((factor, mode) => {
-        gram(s, factor, { out: this.#grams[mode]! });
+        gram(s, factor, { out: this.#gramOf(mode) });
       });
     }, "CP start");
   }
@@ -188,9 +192,7 @@ export class CpSolver {
       }
       if (partial) s.release(partial);
     }
-    const residual = this.#scalar(2);
-    if (precise) kruskalResidual(s, x, this.weights, factors, { out: residual });
-    else fill(s, residual, -1);
+    if (precise) kruskalResidual(s, x, this.weights, factors, { out: this.#scalar(2) });
     appendRow(s, this.#values, this.#trace, this.#counter);
   }
 
@@ -198,29 +200,45 @@ export class CpSolver {
     return this.#values.rows(index * SCALAR, index * SCALAR + 1);
   }
 
+  #gramOf(mode: number): Tensor {
+    const { rank } = this.options;
+    const [modes, stride] = this.#grams.shape as [number, number];
+    const start = mode * stride;
+    return this.#grams
+      .reshape([modes * stride])
+      .rows(start, start + rank ** 2)
+      .reshape([rank, rank]);
+  }
+
   /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
   #update(s: Scheduler, product: Tensor, mode: number): void {
-    const { options } = this;
-    const grams = this.#grams;
-    const others = grams.filter((_, other) => other !== mode);
+    const { options, weights } = this;
+    const { rank, solver: method = "cholesky", ridge = 1e-7 } = options;
+    const factor = this.factors[mode]!;
+    const last = mode === this.x.order - 1;
+    if (method === "cholesky" && rank <= MOST_ALS_RANK) {
+      alsUpdate(s, { product, grams: this.#grams, mode, factor, weights, values: this.#values, last, ridge });
+      return;
+    }
+    const others = this.factors.flatMap((_, other) => (other === mode ? [] : [this.#gramOf(other)]));
     let normal = others[0]!;
     others.slice(1).forEach((next) => {
       const combined = hadamard(s, normal, next);
       if (normal !== others[0]) s.release(normal);
       normal = combined;
     });
-    const { solver: method = "cholesky", ridge = 1e-7 } = options;
     const solved = solveSymmetric(s, normal, product, method === "cholesky" ? { method, ridge } : { method });
-    if (mode === this.x.order - 1) {
+    if (last) {
       const own = gram(s, solved);
       innerProduct(s, product, solved, { out: this.#scalar(0) });
       innerProduct(s, normal, own, { out: this.#scalar(1) });
       s.release(own);
+      fill(s, this.#scalar(2), -1);
     }
     if (normal !== others[0]) s.release(normal);
-    normalizeColumns(s, solved, { out: this.factors[mode]!, norms: this.weights });
+    normalizeColumns(s, solved, { out: factor, norms: weights });
     s.release(solved);
-    gram(s, this.factors[mode]!, { out: grams[mode]! });
+    gram(s, factor, { out: this.#gramOf(mode) });
   }
 
   readonly #errorOf = (row: Float32Array): number => {

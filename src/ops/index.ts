@@ -1,3 +1,4 @@
+export { type AlsUpdate, alsUpdate, MOST_ALS_RANK } from "./alsUpdate.js";
 export * from "./appendRow.js";
 export * from "./argmaxRows.js";
 export * from "./batchNorm.js";

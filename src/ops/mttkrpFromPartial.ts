@@ -44,7 +44,7 @@ export function mttkrpFromPartial(
   const right = mergeModes(s, behind, MOST_WEIGHTS - left.factors.length);
   const weights = [...left.factors, ...right.factors];
   const outer = partial.size / rows / columns;
-  const split = splitSums(busyness(lanesOf(s.engine), rows, columns, 1, { HIGH: 1, WIDE: 64 }), 1, outer);
+  const split = splitSums(busyness(lanesOf(s.engine), rows, columns, 1, { high: 1, wide: 64 }), 1, outer);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

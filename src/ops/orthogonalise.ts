@@ -1,4 +1,5 @@
 import choleskyShader from "../../shaders/cholesky.wgsl";
+import choleskySmallShader from "../../shaders/cholesky_small.wgsl";
 import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { multiply } from "./elementwise.js";
 import { gram } from "./gram.js";
@@ -8,6 +9,9 @@ import { assertShape } from "./shapes.js";
 import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(choleskyShader, () => [1]);
+const small = new Kernel(choleskySmallShader, () => [1]);
+/** rows that fit into workgroup memory */
+const SMALL = 40;
 
 /**
  * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
@@ -23,7 +27,9 @@ export function cholesky(
   const r = s.tensor([n, n], { label: "R" });
   const inverse = s.tensor([n, n], { label: "R⁻¹" });
   const WIDTH = soleWorkgroup(s.engine);
-  s.run(kernel.with({ WIDTH, ACROSS: Math.min(WIDTH, 32) }), { g, r, inverse }, { n, ridge, threshold });
+  const own = { WIDTH, ACROSS: Math.min(WIDTH, 32) };
+  if (n <= SMALL) s.run(small.with(own), { g, out_r: r, out_inverse: inverse }, { n, ridge, threshold });
+  else s.run(kernel.with(own), { g, r, inverse }, { n, ridge, threshold });
   return { r, inverse };
 }
 

@@ -2,6 +2,7 @@ import checkShader from "../../shaders/jacobi_check.wgsl";
 import shader from "../../shaders/jacobi_eigen.wgsl";
 import endShader from "../../shaders/jacobi_eigen_end.wgsl";
 import roundShader from "../../shaders/jacobi_eigen_round.wgsl";
+import smallShader from "../../shaders/jacobi_eigen_small.wgsl";
 import startShader from "../../shaders/jacobi_eigen_start.wgsl";
 import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
@@ -10,6 +11,7 @@ import { assertShape } from "./shapes.js";
 import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
+const small = new Kernel(smallShader, () => [1]);
 const start = new Kernel(startShader, ({ players }, { WIDTH }) => grid1d(players! ** 2, WIDTH!));
 const turn = new Kernel(turnsShader, ({ players }, { WIDTH }) => grid1d(players! / 2, WIDTH!));
 const round = new Kernel(roundShader, ({ players }, { WIDTH }) => {
@@ -19,6 +21,8 @@ const round = new Kernel(roundShader, ({ players }, { WIDTH }) => {
 const end = new Kernel(endShader, () => [1]);
 const check = new Kernel(checkShader, () => [1]);
 
+/** rows that fit into workgroup memory */
+const SMALL = 40;
 /** rows that one workgroup rotates by itself, and the most there are rounds recorded for */
 const ONE_WORKGROUP = 128;
 const LARGEST = 1024;
@@ -42,6 +46,11 @@ export function symmetricEigen(s: Scheduler, a: Tensor): { values: Tensor; vecto
     throw new ShapeError(`symmetricEigen: ${n}×${n}, needs at most ${LARGEST}; take leadingSubspace for a few vectors`);
   const values = s.tensor([n], { label: "eigenvalues" });
   const vectors = s.tensor([n, n], { label: "eigenvectors" });
+  if (n <= SMALL) {
+    const WIDTH = soleWorkgroup(s.engine, n <= 16 ? 64 : 256);
+    s.run(small.with({ WIDTH, ACROSS: Math.min(WIDTH, 16) }), { a, values, vectors }, { n });
+    return { values, vectors };
+  }
   const players = n + (n % 2);
   const work = s.tensor([players, players], { label: "eigen work" });
   const rotation = s.tensor([players, 4 * Math.ceil(players / 4)], { label: "eigen rotation" });

@@ -7,12 +7,23 @@ import fullSubgroup from "../../shaders/kruskal_to_tensor_subgroup.wgsl";
 import matmulRegister from "../../shaders/matmul_register.wgsl";
 import matmulSubgroup from "../../shaders/matmul_subgroup.wgsl";
 import matmulSubgroupVectors from "../../shaders/matmul_subgroup_vectors.wgsl";
+import matmulThin from "../../shaders/matmul_thin.wgsl";
 import matmulTiled from "../../shaders/matmul_tiled.wgsl";
 import mttkrpRegister from "../../shaders/mttkrp_register.wgsl";
 import mttkrpSubgroup from "../../shaders/mttkrp_subgroup.wgsl";
 import mttkrpSubgroupVectors from "../../shaders/mttkrp_subgroup_vectors.wgsl";
+import mttkrpThin from "../../shaders/mttkrp_thin.wgsl";
 import mttkrpTiled from "../../shaders/mttkrp_tiled.wgsl";
-import { type Engine, type Grid, grid1d, Kernel, type Params, type Scheduler, Variants } from "../gpu/index.js";
+import {
+  type Constants,
+  type Engine,
+  type Grid,
+  grid1d,
+  Kernel,
+  type Params,
+  type Scheduler,
+  Variants,
+} from "../gpu/index.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
@@ -27,20 +38,21 @@ export const RESIDUAL_PARTS = 1024;
  *
  * | choice                | software                                   | GPU                                             | by |
  * |-----------------------|--------------------------------------------|-------------------------------------------------|----|
- * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: 8×8 each, staged, 64×64 a workgroup, or  | probe, `gpuTile` |
- * |   product)            | where the operand lies so; or register     | flat for thin; register: 64 invocations of 4×4  |    |
- * | mttkrp                | the same                                   | tiled: 64×16 to 64×64 by rank; or register      | probe |
+ * | matmul (gram, mode    | subgroup: ROWS × 4·LANES a subgroup; vec4s | tiled: square tiles, staged, or tall and thin ones | probe, `gpuTile` |
+ * |   product)            | where the operand lies so; or register     | from memory; register: 64 invocations of 4×4    |    |
+ * | mttkrp                | the same                                   | the same                                        | probe, `gpuTile` |
  * | kruskal, residual     | subgroup or register                       | register                                        | probe |
  * | conv2d                | subgroup; depthwise: register, 1 output    | register, 8 outputs an invocation (4, 1 of few) | `convolutionKernel` |
  * | tucker2               | lavapipe: one dispatch up to 2¹⁷           | one dispatch up to 2²³ multiplications          | `fusesTucker2` |
  * |                       | multiplications; SwiftShader: never        |                                                 |    |
  * | training (dense nets) | one workgroup up to 2²⁰ multiplications    | one workgroup up to 2¹⁶                         | `fusesTraining` |
  * | lowRank (x·U·V)       | one dispatch up to 4 samples, rank 64, 2¹⁴ weights; else two products                        || `fusesLowRank` |
- * | long sums             | cut for 64 workgroups                      | cut for 1024                                    | `splitSums` |
+ * | long sums             | cut for 64 workgroups                      | cut for 256 workgroups                          | `splitSums` |
  * | reduce                | a lane a sum, cut for 256 sums             | a lane a sum (16384) where neighbours or short; | `reductionWay` |
  * |                       |                                            | else a workgroup a sum (512)                    |    |
  * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
  * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations                                 | `soleWorkgroup`, `jacobiTeam` |
+ * | ALS update            | at most 4 workgroups of 64 rows or more    | at most 32 of 16 rows or more                   | `alsChunk` |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. On software, the side of a product that
  * wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there, and SwiftShader takes
@@ -49,12 +61,14 @@ export const RESIDUAL_PARTS = 1024;
 const families: Record<Family, Record<string, Kernel>> = {
   matmul: {
     tiled: new Kernel(matmulTiled, gpuTiles),
+    "tiled, thin": new Kernel(matmulThin, thinTiles),
     register: new Kernel(matmulRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(matmulSubgroup, subgroupTiles),
     "subgroup, vectors": new Kernel(matmulSubgroupVectors, subgroupTiles),
   },
   mttkrp: {
     tiled: new Kernel(mttkrpTiled, gpuTiles),
+    "tiled, thin": new Kernel(mttkrpThin, thinTiles),
     register: new Kernel(mttkrpRegister, tiles(4, 4, 64)),
     subgroup: new Kernel(mttkrpSubgroup, (params, constants) => subgroupTiles(turned(params), constants)),
     "subgroup, vectors": new Kernel(mttkrpSubgroupVectors, (params, constants) =>
@@ -104,6 +118,13 @@ function gpuTiles(params: Parameters<Grid>[0], { HIGH, WIDE }: Parameters<Grid>[
   return tiles(HIGH!, WIDE!)(params, {});
 }
 
+function thinTiles(params: Parameters<Grid>[0], { THIN, SLICES }: Parameters<Grid>[1]): number[] {
+  return tiles(tallOf(THIN!, SLICES!), THIN!)(params, {});
+}
+
+/** Rows of a workgroup's in common/thin.wgsl. */
+const tallOf = (THIN: number, SLICES: number): number => (256 / SLICES) * (64 / THIN);
+
 function kruskalTiles(height: number, width: number, count = 1): Grid {
   return ({ outer, middle, last }) =>
     tiles(height, width, count)({ rows: middle!, columns: last!, splits: outer! }, {});
@@ -131,49 +152,50 @@ export function tileRows(rows: number): number {
   return Math.ceil(rows / Math.ceil(rows / 16) / 4) * 4;
 }
 
-/** How a workgroup of a GPU's product divides its tile: constants of common/tile.wgsl. */
+/** A workgroup of 256 invocations of a GPU's product: its outputs, and the constants of common/tile.wgsl or common/thin.wgsl. */
 export interface Tile {
-  HIGH: number;
-  WIDE: number;
-  ROWS: number;
-  COLUMNS: number;
-  SLICES: number;
-  TILE_K: number;
+  thin: boolean;
+  high: number;
+  wide: number;
+  constants: Readonly<Record<string, number>>;
 }
 
-const tile = (HIGH: number, WIDE: number, ROWS: number, COLUMNS: number, SLICES: number, TILE_K: number): Tile => ({
-  HIGH,
-  WIDE,
-  ROWS,
-  COLUMNS,
-  SLICES,
-  TILE_K,
-});
+function tileOf(side: number, each: number, SLICES: number, TILE_K: number): Tile {
+  const constants = { HIGH: side, WIDE: side, ROWS: each, COLUMNS: each, SLICES, TILE_K };
+  return { thin: false, high: side, wide: side, constants };
+}
 
-/** Tiles of 256 invocations and what an output costs in them, against one in the largest. */
-const TILES: readonly (Tile & { cost: number })[] = [
-  { ...tile(128, 128, 8, 8, 1, 8), cost: 1 },
-  { ...tile(64, 64, 8, 8, 4, 16), cost: 1.15 },
-  { ...tile(128, 32, 8, 8, 4, 16), cost: 1.25 },
-  { ...tile(32, 128, 8, 8, 4, 16), cost: 1.25 },
-  { ...tile(64, 16, 8, 8, 16, 32), cost: 1.5 },
-  { ...tile(16, 64, 8, 8, 16, 32), cost: 1.5 },
-  { ...tile(32, 32, 8, 8, 16, 32), cost: 1.5 },
-  { ...tile(16, 16, 4, 4, 16, 64), cost: 2 },
+function thinOf(THIN: number, SLICES: number, UNROLL: number): Tile {
+  return { thin: true, high: tallOf(THIN, SLICES), wide: THIN, constants: { THIN, SLICES, UNROLL } };
+}
+
+/** Tiles, and what an output costs in them, against one in the largest (H200). */
+const TILES: readonly { tile: Tile; cost: number }[] = [
+  { tile: tileOf(128, 8, 1, 8), cost: 1 },
+  { tile: tileOf(64, 8, 4, 16), cost: 1.05 },
+  { tile: tileOf(32, 8, 16, 32), cost: 1.5 },
+  { tile: tileOf(16, 4, 16, 64), cost: 3 },
 ];
+/** By the columns of the thin side. */
+const THIN_TILES: readonly Tile[] = [thinOf(16, 8, 8), thinOf(32, 4, 8)];
+/** Workgroups that keep a GPU busy. */
+const ENOUGH = 256;
+
+/** Whether a product of so many rows and columns is one with a thin side, the columns, for GPUs. */
+export const isThin = (rows: number, columns: number): boolean => columns <= 32 && rows >= 128;
 
 /**
- * Tile of the GPU's products that wastes least on a shape: large where there are enough of them, flat for thin matrices (a
- * 30000×16 result in 64×64 tiles would be three quarters of nothing).
+ * What a workgroup of a GPU's product does: many rows of few columns straight from memory, or a square tile, as large as leaves
+ * enough of them.
  */
 export function gpuTile(rows: number, columns: number, batch = 1): Tile {
-  const priced = TILES.map(({ cost, ...each }) => {
-    const count = batch * Math.ceil(rows / each.HIGH) * Math.ceil(columns / each.WIDE);
-    return { each, price: cost * count * each.HIGH * each.WIDE, count };
+  if (isThin(rows, columns)) return THIN_TILES.find(({ wide }) => columns <= wide)!;
+  const priced = TILES.map(({ tile, cost }) => {
+    const { high, wide } = tile;
+    const count = batch * Math.ceil(rows / high) * Math.ceil(columns / wide);
+    return { tile, price: (cost * count * high * wide) / Math.min(1, count / ENOUGH) };
   });
-  const [largest, ...others] = priced;
-  const able = largest!.count >= 256 ? priced : others;
-  return able.reduce((best, other) => (other.price < best.price ? other : best)).each;
+  return priced.reduce((best, other) => (other.price < best.price ? other : best)).tile;
 }
 
 /**
@@ -187,15 +209,14 @@ export function variantsOf(
   rows: number,
   tile: Tile = gpuTile(64, 64),
 ): Variants {
-  const { subgroup, "subgroup, vectors": subgroupVectors, ...others } = families[name];
+  const { subgroup, "subgroup, vectors": subgroupVectors, "tiled, thin": thin, ...others } = families[name];
   const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
-  if (others.tiled)
-    others.tiled = others.tiled.with({
-      ...tile,
-      VECTORS: vectors && !LANES,
-      ...(vectors && !LANES && { scalar: "vec4f" }),
-    });
+  if (others.tiled) {
+    // which lies in vec4s is its own affair where a subgroup's is not
+    const reads: Constants = vectors && !LANES ? { VECTORS: true, scalar: "vec4f" } : {};
+    others.tiled = tile.thin ? thin!.with(tile.constants) : others.tiled.with({ ...tile.constants, ...reads });
+  }
   if (!LANES) return new Variants(name, others, samples[name]);
   const { tiled, ...kernels } = others;
   const best = (vectors && subgroupVectors) || subgroup!;
@@ -267,10 +288,10 @@ export function busyness(
   rows: number,
   columns: number,
   batch = 1,
-  { HIGH, WIDE }: Pick<Tile, "HIGH" | "WIDE"> = gpuTile(rows, columns, batch),
+  { high, wide }: Pick<Tile, "high" | "wide"> = gpuTile(rows, columns, batch),
 ): number {
   if (lanes) return (Math.ceil((batch * rows) / 16) * Math.ceil(columns / (4 * lanes))) / 64;
-  return (batch * Math.ceil(rows / HIGH) * Math.ceil(columns / WIDE)) / 512;
+  return (batch * Math.ceil(rows / high) * Math.ceil(columns / wide)) / ENOUGH;
 }
 
 /** Invocations that share a sum of so many terms far apart: one on software; on a GPU more where it would wait for each in turn. */
@@ -338,6 +359,12 @@ export const permutesByTiles = (engine: Engine, near: number, far: number): bool
  * workgroup runs on one core there and every further subgroup only makes barriers dearer.
  */
 export const soleWorkgroup = (engine: Engine, most = 256): number => lanesOf(engine) || most;
+
+/** Rows that a workgroup of an ALS update solves; each factorises the same small matrix for itself. */
+export function alsChunk(engine: Engine, rows: number): number {
+  const [least, most] = lanesOf(engine) ? [64, 4] : [16, 32];
+  return Math.max(least, Math.ceil(rows / most));
+}
 
 /** Invocations that rotate one pair of columns together in a Jacobi SVD of n columns. */
 export function jacobiTeam(engine: Engine, n: number): number {

@@ -24,18 +24,17 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [128, 256, 132],
 ];
 
-it("takes large tiles on GPUs where there are enough of them, flat ones where square ones would be mostly empty", () => {
+it("takes large tiles on GPUs where there are enough of them, and thin ones for few columns", () => {
   const sizes = (rows: number, columns: number) => {
-    const { HIGH, WIDE } = gpuTile(rows, columns);
-    return [HIGH, WIDE];
+    const { high, wide, thin } = gpuTile(rows, columns);
+    return thin ? ["thin", wide] : [high, wide];
   };
   expect(sizes(4096, 4096)).toEqual([128, 128]);
   expect(sizes(1024, 1024)).toEqual([64, 64]);
-  expect(sizes(30000, 16)).toEqual([64, 16]);
-  expect(sizes(10, 30000)).toEqual([16, 64]);
-  expect(sizes(65536, 32)).toEqual([128, 32]);
-  expect(sizes(31, 300)).toEqual([32, 128]);
-  expect(sizes(1, 1)).toEqual([16, 16]);
+  expect(sizes(512, 512)).toEqual([32, 32]);
+  expect(sizes(30000, 16)).toEqual(["thin", 16]);
+  expect(sizes(65536, 20)).toEqual(["thin", 32]);
+  expect(sizes(10, 10)).toEqual([16, 16]);
 });
 
 const subgroups = lanesOf(await testEngine()) ? ["subgroup"] : [];

@@ -1,0 +1,87 @@
+// The update of an ALS factor, second half: adds up the parts that als_update left, brings the columns of A to norm 1, and
+// writes their norms and the normalised Gram matrix. With LAST also what the error is computed from: values[0] = ⟨M, A⟩ and
+// values[step] = ⟨V, AᵀA⟩, the model's squared norm; values[2·step] = −1, no residual yet. Zero columns stay zero. reads and writes rows·R.
+const WIDTH: u32 = 256u;
+const MOST: u32 = 32u;
+const LAST: bool = false;
+
+struct Params {
+  rows: u32,
+  rank: u32,
+  modes: u32,
+  mode: u32,
+  stride: u32,
+  chunk: u32,
+  // how many parts there are
+  count: u32,
+  step: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> parts: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grams: array<f32>;
+@group(0) @binding(3) var<storage, read_write> factor: array<f32>;
+@group(0) @binding(4) var<storage, read_write> weights: array<f32>;
+@group(0) @binding(5) var<storage, read_write> values: array<f32>;
+
+var<workgroup> scratch: array<f32, WIDTH>;
+var<workgroup> norms: array<f32, MOST>;
+
+@compute @workgroup_size(WIDTH)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let n = params.rank;
+  let size = n * n;
+  // several lanes a norm where there are enough
+  let team = max(WIDTH / n, 1u);
+  for (var start = 0u; start < n; start += WIDTH) {
+    let r = start + lane % min(n, WIDTH);
+    let share = lane / min(n, WIDTH);
+    var sum = 0.0;
+    if (share < team && r < n) {
+      for (var p = share; p < params.count; p += team) { sum += parts[p * (size + 1u) + r * n + r]; }
+    }
+    scratch[lane] = sum;
+    workgroupBarrier();
+    if (lane < min(n, WIDTH) && r < n) {
+      for (var other = 1u; other < team; other++) { sum += scratch[other * n + lane]; }
+      norms[r] = sqrt(max(sum, 0.0));
+    }
+    workgroupBarrier();
+  }
+  let first = group.x * params.chunk;
+  let last = min(first + params.chunk, params.rows);
+  for (var e = first * n + lane; e < last * n; e += WIDTH) { factor[e] = divided(factor[e], norms[e % n]); }
+  if (group.x > 0u) { return; }
+  var model = 0.0;
+  for (var e = lane; e < size; e += WIDTH) {
+    var own = 0.0;
+    for (var p = 0u; p < params.count; p++) { own += parts[p * (size + 1u) + e]; }
+    if (LAST) {
+      var v = 1.0;
+      for (var m = 0u; m < params.modes; m++) {
+        if (m != params.mode) { v *= grams[m * params.stride + e]; }
+      }
+      model += v * own;
+    }
+    grams[params.mode * params.stride + e] = divided(divided(own, norms[e / n]), norms[e % n]);
+  }
+  for (var r = lane; r < n; r += WIDTH) { weights[r] = norms[r]; }
+  if (LAST) {
+    scratch[lane] = model;
+    for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
+      workgroupBarrier();
+      if (lane < width) { scratch[lane] += scratch[lane + width]; }
+    }
+    if (lane == 0u) {
+      var product_inner = 0.0;
+      for (var p = 0u; p < params.count; p++) { product_inner += parts[p * (size + 1u) + size]; }
+      values[0] = product_inner;
+      values[params.step] = scratch[0];
+      values[2u * params.step] = -1.0;
+    }
+  }
+}
+
+fn divided(x: f32, norm: f32) -> f32 {
+  return select(x / max(norm, 1e-37), 0.0, norm == 0.0);
+}
