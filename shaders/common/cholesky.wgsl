@@ -1,11 +1,13 @@
-// R and R⁻¹ of a symmetric positive matrix G + ridge·(mean diagonal)·I = RᵀR, R upper triangular, n×n, by one workgroup
-// (right-looking, a column a step). A pivot that is not clearly positive marks a column that depends on those before it:
-// its row of R is its pivot's floor alone and its column of R⁻¹ is zero, so products with R⁻¹ drop it and stay finite.
-// `r` and `inverse` are the including file's.
+// R and R⁻¹ of a symmetric positive matrix G + ridge·(mean diagonal)·I = RᵀR, R upper triangular, n×n, by one workgroup:
+// row after row is taken off those below, and what is done to G is done to I, which becomes R⁻ᵀ. With UNIT the columns that G
+// is the Gram matrix of are brought to norm 1 first: R and R⁻¹ are still theirs as they were, R·diag(norms) and
+// diag(norms)⁻¹·R⁻¹. A pivot that is not clearly positive marks a column that depends on those before it: its row of R and
+// its column of R⁻¹ are zero, so products with R⁻¹ drop it and stay finite. `r` and `inverse` are the including file's.
 // n³/3 flops for R, n³/3 for R⁻¹; one barrier a column.
 const WIDTH: u32 = 256u;
 // invocations side by side along a row
 const ACROSS: u32 = 32u;
+const UNIT: bool = false;
 
 struct Params {
   n: u32,
@@ -19,13 +21,36 @@ struct Params {
 
 var<workgroup> partial: array<f32, WIDTH>;
 
+// 1, or the norm of column i
+fn norm_of(i: u32) -> f32 {
+  if (UNIT) { return sqrt(max(g[i * params.n + i], 0.0)); }
+  return 1.0;
+}
+
+fn divided(x: f32, norm: f32) -> f32 { return select(x / norm, 0.0, norm == 0.0); }
+
+// Both halves of G are read, so a rounding asymmetry averages out.
+fn entry(row: u32, column: u32) -> f32 {
+  let value = 0.5 * (g[row * params.n + column] + g[column * params.n + row]);
+  if (UNIT) { return divided(divided(value, norm_of(row)), norm_of(column)); }
+  return value;
+}
+
+// √pivot of row k, 0 where it is not clearly positive.
+fn root_of(k: u32, ridge: f32) -> f32 {
+  let pivot = r[k * params.n + k];
+  let own = abs(entry(k, k)) + ridge;
+  let dependent = !(pivot > params.threshold * own) || own == 0.0;
+  return select(sqrt(max(pivot, 1e-37)), 0.0, dependent);
+}
+
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
   let n = params.n;
   let across = lane % ACROSS;
   let down = lane / ACROSS;
   var trace = 0.0;
-  for (var i = lane; i < n; i += WIDTH) { trace += g[i * n + i]; }
+  for (var i = lane; i < n; i += WIDTH) { trace += entry(i, i); }
   partial[lane] = trace;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
     workgroupBarrier();
@@ -36,9 +61,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var e = lane; e < n * n; e += WIDTH) {
     let row = e / n;
     let column = e % n;
-    // the upper half of G is worked on in place; both halves are read, so a rounding asymmetry averages out
+    // the upper half is worked on in place
     var value = 0.0;
-    if (row <= column) { value = 0.5 * (g[row * n + column] + g[column * n + row]); }
+    if (row <= column) { value = entry(row, column); }
     if (row == column) { value += ridge; }
     r[e] = value;
     inverse[e] = select(0.0, 1.0, row == column);
@@ -46,40 +71,29 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   storageBarrier();
   workgroupBarrier();
   for (var k = 0u; k < n; k++) {
-    let pivot = r[k * n + k];
-    let own = abs(g[k * n + k]) + ridge;
-    let dependent = !(pivot > params.threshold * own) || own == 0.0;
-    let factor = select(1.0 / max(pivot, 1e-37), 0.0, dependent);
-    storageBarrier();
-    workgroupBarrier();
-    // trailing update: G[i, j] -= G[k, i] / pivot · G[k, j] for k < i ≤ j
+    let root = root_of(k, ridge);
+    let factor = select(1.0 / max(root * root, 1e-37), 0.0, root == 0.0);
+    // G[i, j] -= G[k, i] / pivot · G[k, j] for k < i ≤ j
     for (var i = k + 1u + down; i < n; i += WIDTH / ACROSS) {
       let multiplier = r[k * n + i] * factor;
       for (var j = i + across; j < n; j += ACROSS) { r[i * n + j] -= multiplier * r[k * n + j]; }
     }
-    storageBarrier();
-    workgroupBarrier();
-    // row k becomes R's: divided by √pivot
-    let root = select(sqrt(max(pivot, 1e-37)), 0.0, dependent);
-    let scale = select(1.0 / max(root, 1e-19), 0.0, dependent);
-    for (var j = k + lane; j < n; j += WIDTH) {
-      r[k * n + j] = select(r[k * n + j] * scale, root, j == k);
+    for (var j = down; j <= k; j += WIDTH / ACROSS) {
+      let own = inverse[j * n + k] * factor;
+      for (var i = k + 1u + across; i < n; i += ACROSS) { inverse[j * n + i] -= own * r[k * n + i]; }
     }
     storageBarrier();
     workgroupBarrier();
   }
-  // R⁻¹ by columns, each lane its own: back substitution
-  for (var j = lane; j < n; j += WIDTH) {
-    let last = r[j * n + j];
-    let own = select(1.0 / last, 0.0, last == 0.0);
-    inverse[j * n + j] = own;
-    for (var step = 0u; step < j; step++) {
-      let i = j - 1u - step;
-      var sum = 0.0;
-      for (var m = i + 1u; m <= j; m++) { sum += r[i * n + m] * inverse[m * n + j]; }
-      let diagonal = r[i * n + i];
-      inverse[i * n + j] = select(-sum / diagonal, 0.0, diagonal == 0.0);
-    }
+  // row i of R and column i of R⁻¹ divided by √pivot, the pivots themselves last
+  for (var e = lane; e < n * n; e += WIDTH) {
+    let row = e / n;
+    let column = e % n;
+    if (row < column) { r[e] = divided(r[e], root_of(row, ridge)) * norm_of(column); }
+    if (row <= column) { inverse[e] = divided(divided(inverse[e], root_of(column, ridge)), norm_of(row)); }
   }
+  storageBarrier();
+  workgroupBarrier();
+  for (var i = lane; i < n; i += WIDTH) { r[i * n + i] = root_of(i, ridge) * norm_of(i); }
   publish(lane, n);
 }

@@ -1,10 +1,8 @@
 import choleskyShader from "../../shaders/cholesky.wgsl";
 import choleskySmallShader from "../../shaders/cholesky_small.wgsl";
 import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { multiply } from "./elementwise.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
-import { normalizeColumns } from "./reduce.js";
 import { assertShape } from "./shapes.js";
 import { soleWorkgroup } from "./variants.js";
 
@@ -15,19 +13,20 @@ const SMALL = 40;
 
 /**
  * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
- * those before them get a zero column in R⁻¹; nothing becomes NaN.
+ * those before them get a zero column in R⁻¹; nothing becomes NaN. With `unit` the columns that G is the Gram matrix of count
+ * as brought to norm 1, for the ridge and for what depends on what; R and R⁻¹ are theirs as they are.
  */
 export function cholesky(
   s: Scheduler,
   g: Tensor,
-  { ridge = 0, threshold = 1e-7 }: { ridge?: number; threshold?: number } = {},
+  { ridge = 0, threshold = 1e-7, unit = false }: { ridge?: number; threshold?: number; unit?: boolean } = {},
 ): { r: Tensor; inverse: Tensor } {
   const n = g.shape[0]!;
   assertShape("cholesky", "the matrix", g, [n, n]);
   const r = s.tensor([n, n], { label: "R" });
   const inverse = s.tensor([n, n], { label: "R⁻¹" });
   const WIDTH = soleWorkgroup(s.engine);
-  const own = { WIDTH, ACROSS: Math.min(WIDTH, 32) };
+  const own = { WIDTH, ACROSS: Math.min(WIDTH, 32), UNIT: unit };
   if (n <= SMALL) s.run(small.with(own), { g, out_r: r, out_inverse: inverse }, { n, ridge, threshold });
   else s.run(kernel.with(own), { g, r, inverse }, { n, ridge, threshold });
   return { r, inverse };
@@ -49,21 +48,18 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   let q = a;
   let total: Tensor | null = null;
   for (let pass = 0; pass < PASSES; pass++) {
-    const { out: unit, norms } = normalizeColumns(s, q);
-    if (q !== a) s.release(q);
-    const g = gram(s, unit);
-    const { r, inverse } = cholesky(s, g, { ridge: pass ? 0 : 2e-6, threshold: 3e-7 });
+    const g = gram(s, q);
+    const { r, inverse } = cholesky(s, g, { ridge: pass ? 0 : 2e-6, threshold: 3e-7, unit: true });
     s.release(g);
-    q = matmul(s, unit, inverse);
-    s.release(unit, inverse);
-    // unit = q·r, so what was given is q·(r·diag(norms))
-    const scaled = multiply(s, r, norms.reshape([1, n]));
-    s.release(r, norms);
+    const next = matmul(s, q, inverse);
+    if (q !== a) s.release(q);
+    s.release(inverse);
+    q = next;
     if (total) {
-      const product = matmul(s, scaled, total);
-      s.release(scaled, total);
+      const product = matmul(s, r, total);
+      s.release(r, total);
       total = product;
-    } else total = scaled;
+    } else total = r;
   }
   return { q, r: total! };
 }
