@@ -1,9 +1,11 @@
 // The update of an ALS factor, second half: adds up the parts that als_update left, brings the columns of A to norm 1, and
 // writes their norms and the normalised Gram matrix. With LAST also what the error is computed from: values[0] = ⟨M, A⟩ and
-// values[step] = ⟨V, AᵀA⟩, the model's squared norm; values[2·step] = −1, no residual yet. Zero columns stay zero. reads and writes rows·R.
+// values[step] = ⟨V, AᵀA⟩, the model's squared norm; values[2·step] = −1, no residual yet; with APPEND they are the next row
+// of `trace`, a ring of rows 3·step long, too. Zero columns stay zero. reads and writes rows·R.
 const WIDTH: u32 = 256u;
 const MOST: u32 = 32u;
 const LAST: bool = false;
+const APPEND: bool = false;
 
 struct Params {
   rows: u32,
@@ -15,6 +17,7 @@ struct Params {
   // how many parts there are
   count: u32,
   step: u32,
+  trace_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,6 +26,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(4) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(5) var<storage, read_write> values: array<f32>;
+@group(0) @binding(6) var<storage, read_write> trace: array<f32>;
+@group(0) @binding(7) var<storage, read_write> counter: array<u32>;
 
 var<workgroup> scratch: array<f32, WIDTH>;
 var<workgroup> norms: array<f32, MOST>;
@@ -78,6 +83,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       values[0] = product_inner;
       values[params.step] = scratch[0];
       values[2u * params.step] = -1.0;
+      if (APPEND) {
+        let start = counter[0] % params.trace_rows * 3u * params.step;
+        trace[start] = product_inner;
+        trace[start + params.step] = scratch[0];
+        trace[start + 2u * params.step] = -1.0;
+        counter[0] += 1u;
+      }
     }
   }
 }

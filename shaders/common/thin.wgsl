@@ -1,7 +1,7 @@
 // A workgroup's share of a product with a thin side, for GPUs: many rows by at most THIN columns, one read of the tall matrix
 // from memory straight into registers. The thin one is staged in workgroup memory, STEPS steps of the sum at a time. SLICES
-// invocations share a row, each for its share of the steps, and every invocation has VALUES rows and all columns: 16 sums
-// of four. Where the steps of a row are neighbours in memory (ALONG, which the
+// invocations share a row, each for its share of the steps, and every invocation has VALUES rows and all columns: SUMS
+// sums of four. Where the steps of a row are neighbours in memory (ALONG, which the
 // kernel says), neighbouring invocations are slices; else rows.
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
@@ -10,13 +10,14 @@ const UNROLL: u32 = 4u;
 const THREADS: u32 = 256u;
 const TEAM: u32 = THREADS / SLICES;
 const QUADS: u32 = THIN / 4u;
-const VALUES: u32 = 16u / QUADS;
+const SUMS: u32 = 16u;
+const VALUES: u32 = SUMS / QUADS;
 const TALL: u32 = TEAM * VALUES;
 const STEPS: u32 = 2048u / THIN;
 // vec4s in a staged step, one of them padding against bank conflicts
 const PITCH: u32 = QUADS + 1u;
 
-var<workgroup> staged: array<vec4<f32>, max(STEPS * PITCH, 16u * TEAM)>;
+var<workgroup> staged: array<vec4<f32>, STEPS * PITCH>;
 // of value v, four q of its columns at v·QUADS + q
 var<private> sums: array<vec4<f32>, 16>;
 // rows of this invocation: where in memory their sums begin
@@ -46,40 +47,43 @@ fn multiply_staged(local: u32, start: u32, stride: u32, count: u32) {
   }
 }
 
-// Adds `value` to place i of a team's sums in workgroup memory.
-fn gather_four(local: u32, i: u32, value: vec4<f32>) {
-  let at = i * TEAM + team_at(local);
-  if (slice_at(local) == 0u) { staged[at] = value; } else { staged[at] += value; }
+// By a switch: at a variable index the sums would lie in memory for the whole kernel (a tenth of the speed on an H200), and a
+// loop with barriers is not unrolled.
+fn own_four(index: u32) -> vec4<f32> {
+  switch (index) {
+    case 0u: { return sums[0]; }
+    case 1u: { return sums[1]; }
+    case 2u: { return sums[2]; }
+    case 3u: { return sums[3]; }
+    case 4u: { return sums[4]; }
+    case 5u: { return sums[5]; }
+    case 6u: { return sums[6]; }
+    case 7u: { return sums[7]; }
+    case 8u: { return sums[8]; }
+    case 9u: { return sums[9]; }
+    case 10u: { return sums[10]; }
+    case 11u: { return sums[11]; }
+    case 12u: { return sums[12]; }
+    case 13u: { return sums[13]; }
+    case 14u: { return sums[14]; }
+    default: { return sums[15]; }
+  }
 }
 
 // Adds up the slices' sums and hands them to `write_four`, which the kernel has. `place` is what the kernel needs to know
-// beside, and has the first row and column in x and y. The sums are named one by one: at a variable index they would lie in
-// memory for the whole kernel (a tenth of the speed on an H200), and loops with barriers are not unrolled.
+// beside, and has the first row and column in x and y.
 fn finish(local: u32, place: vec4<u32>) {
-  for (var slice = 0u; slice < SLICES; slice++) {
+  let team = team_at(local);
+  for (var index = 0u; index < SUMS; index++) {
     workgroupBarrier();
-    if (slice == slice_at(local)) {
-      gather_four(local, 0u, sums[0]);
-      gather_four(local, 1u, sums[1]);
-      gather_four(local, 2u, sums[2]);
-      gather_four(local, 3u, sums[3]);
-      gather_four(local, 4u, sums[4]);
-      gather_four(local, 5u, sums[5]);
-      gather_four(local, 6u, sums[6]);
-      gather_four(local, 7u, sums[7]);
-      gather_four(local, 8u, sums[8]);
-      gather_four(local, 9u, sums[9]);
-      gather_four(local, 10u, sums[10]);
-      gather_four(local, 11u, sums[11]);
-      gather_four(local, 12u, sums[12]);
-      gather_four(local, 13u, sums[13]);
-      gather_four(local, 14u, sums[14]);
-      gather_four(local, 15u, sums[15]);
+    staged[local] = own_four(index);
+    workgroupBarrier();
+    if (index % SLICES == slice_at(local)) {
+      var total = vec4<f32>();
+      for (var slice = 0u; slice < SLICES; slice++) {
+        total += staged[select(slice * TEAM + team, team * SLICES + slice, ALONG)];
+      }
+      write_four(place + vec4<u32>(team + index / QUADS * TEAM, 4u * (index % QUADS), 0u, 0u), total);
     }
-  }
-  workgroupBarrier();
-  for (var e = local; e < 16u * TEAM; e += THREADS) {
-    let i = e / TEAM;
-    write_four(place + vec4<u32>(e % TEAM + i / QUADS * TEAM, 4u * (i % QUADS), 0u, 0u), staged[e]);
   }
 }

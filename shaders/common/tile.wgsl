@@ -19,7 +19,7 @@ const START_B: u32 = TILE_K * PITCH_A;
 const LOADS_A: u32 = (TILE_K * HIGH / 4u + THREADS - 1u) / THREADS;
 const LOADS_B: u32 = (TILE_K * WIDE / 4u + THREADS - 1u) / THREADS;
 
-var<workgroup> staged: array<vec4<f32>, max(TILE_K * (PITCH_A + PITCH_B), 8u * TEAM * min(SLICES - 1u, 1u))>;
+var<workgroup> staged: array<vec4<f32>, max(TILE_K * (PITCH_A + PITCH_B), THREADS)>;
 // of row i, the first four columns at 2i and the second at 2i + 1
 var<private> sums: array<vec4<f32>, 16>;
 
@@ -81,45 +81,44 @@ fn write_sums(local: u32, place: vec4<u32>, i: u32, h: u32, total: vec4<f32>) {
   write_four(place + vec4<u32>(row, column, 0u, 0u), total);
 }
 
-// Adds `value` to place j of a team's sums in workgroup memory.
-fn gather_four(local: u32, j: u32, value: vec4<f32>) {
-  let at = j * TEAM + local % TEAM;
-  if (local < TEAM) { staged[at] = value; } else { staged[at] += value; }
-}
-
-// Adds up the teams' sums of four rows, the first of them i, and writes them. The sums are named one by one: at a variable index
-// they would lie in memory for the whole kernel (a tenth of the speed on an H200), and loops with barriers are not unrolled.
-fn finish_rows(local: u32, place: vec4<u32>, i: u32) {
-  for (var slice = 0u; slice < SLICES; slice++) {
-    workgroupBarrier();
-    if (slice == local / TEAM) {
-      gather_four(local, 0u, select(sums[8], sums[0], i == 0u));
-      gather_four(local, 2u, select(sums[10], sums[2], i == 0u));
-      gather_four(local, 4u, select(sums[12], sums[4], i == 0u));
-      gather_four(local, 6u, select(sums[14], sums[6], i == 0u));
-      if (COLUMNS > 4u) {
-        gather_four(local, 1u, select(sums[9], sums[1], i == 0u));
-        gather_four(local, 3u, select(sums[11], sums[3], i == 0u));
-        gather_four(local, 5u, select(sums[13], sums[5], i == 0u));
-        gather_four(local, 7u, select(sums[15], sums[7], i == 0u));
-      }
-    }
-  }
-  workgroupBarrier();
-  for (var e = local; e < 8u * TEAM; e += THREADS) {
-    let j = e / TEAM;
-    if (COLUMNS > 4u || j % 2u == 0u) { write_sums(e, place, i + j / 2u, j % 2u, staged[e]); }
+// By a switch: at a variable index the sums would lie in memory for the whole kernel (a tenth of the speed on an H200), and a
+// loop with barriers is not unrolled.
+fn own_four(index: u32) -> vec4<f32> {
+  switch (index) {
+    case 0u: { return sums[0]; }
+    case 1u: { return sums[1]; }
+    case 2u: { return sums[2]; }
+    case 3u: { return sums[3]; }
+    case 4u: { return sums[4]; }
+    case 5u: { return sums[5]; }
+    case 6u: { return sums[6]; }
+    case 7u: { return sums[7]; }
+    case 8u: { return sums[8]; }
+    case 9u: { return sums[9]; }
+    case 10u: { return sums[10]; }
+    case 11u: { return sums[11]; }
+    case 12u: { return sums[12]; }
+    case 13u: { return sums[13]; }
+    case 14u: { return sums[14]; }
+    default: { return sums[15]; }
   }
 }
 
 // Hands all sums to `write_four`. `place` is what the kernel needs to know beside, and has the tile's first row and column in
 // x and y.
 fn finish(local: u32, place: vec4<u32>) {
-  if (SLICES == 1u) {
-    for (var i = 0u; i < ROWS; i++) {
-      for (var h = 0u; h < COLUMNS / 4u; h++) { write_sums(local, place, i, h, sums[2u * i + h]); }
+  for (var i = 0u; i < ROWS; i++) {
+    for (var h = 0u; h < COLUMNS / 4u; h++) {
+      if (SLICES == 1u) { write_sums(local, place, i, h, sums[2u * i + h]); } else {
+        workgroupBarrier();
+        staged[local] = own_four(2u * i + h);
+        workgroupBarrier();
+        if ((i * (COLUMNS / 4u) + h) % SLICES == local / TEAM) {
+          var total = staged[local % TEAM];
+          for (var slice = 1u; slice < SLICES; slice++) { total += staged[slice * TEAM + local % TEAM]; }
+          write_sums(local, place, i, h, total);
+        }
+      }
     }
-  } else {
-    for (var i = 0u; i < ROWS; i += 4u) { finish_rows(local, place, i); }
   }
 }

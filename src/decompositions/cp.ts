@@ -187,17 +187,23 @@ export class CpSolver {
         const product = partial
           ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode)
           : mttkrp(s, x, factors, mode);
-        this.#update(s, product, mode);
+        this.#update(s, product, mode, precise);
         s.release(product);
       }
       if (partial) s.release(partial);
     }
     if (precise) kruskalResidual(s, x, this.weights, factors, { out: this.#scalar(2) });
-    appendRow(s, this.#values, this.#trace, this.#counter);
+    if (precise || !this.#isFused) appendRow(s, this.#values, this.#trace, this.#counter);
   }
 
   #scalar(index: number): Tensor {
     return this.#values.rows(index * SCALAR, index * SCALAR + 1);
+  }
+
+  /** whether an update is the two dispatches of `alsUpdate` */
+  get #isFused(): boolean {
+    const { rank, solver = "cholesky" } = this.options;
+    return solver === "cholesky" && rank <= MOST_ALS_RANK;
   }
 
   #gramOf(mode: number): Tensor {
@@ -211,13 +217,15 @@ export class CpSolver {
   }
 
   /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
-  #update(s: Scheduler, product: Tensor, mode: number): void {
+  #update(s: Scheduler, product: Tensor, mode: number, precise: boolean): void {
     const { options, weights } = this;
-    const { rank, solver: method = "cholesky", ridge = 1e-7 } = options;
+    const { solver: method = "cholesky", ridge = 1e-7 } = options;
     const factor = this.factors[mode]!;
     const last = mode === this.x.order - 1;
-    if (method === "cholesky" && rank <= MOST_ALS_RANK) {
-      alsUpdate(s, { product, grams: this.#grams, mode, factor, weights, values: this.#values, last, ridge });
+    if (this.#isFused) {
+      const [values, trace, counter] = [this.#values, this.#trace, this.#counter];
+      const report = !last ? "nothing" : precise ? "values" : "row";
+      alsUpdate(s, { product, grams: this.#grams, mode, factor, weights, values, trace, counter, report, ridge });
       return;
     }
     const others = this.factors.flatMap((_, other) => (other === mode ? [] : [this.#gramOf(other)]));

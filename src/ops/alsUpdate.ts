@@ -21,9 +21,13 @@ export interface AlsUpdate {
   factor: Tensor;
   /** [R], written: the norms that the columns had */
   weights: Tensor;
-  /** three scalars, at multiples of a third of its size; with `last` ⟨product, A⟩, the model's squared norm and −1 are written */
+  /** of the last mode: ⟨product, A⟩, the model's squared norm and −1, at multiples of a third of its size */
   values: Tensor;
-  last: boolean;
+  /** rows like `values`, a ring, and how many there were ([1], u32) */
+  trace: Tensor;
+  counter: Tensor;
+  /** whether to write `values`, and to append them to `trace` too */
+  report: "nothing" | "values" | "row";
   /** added to the diagonal of V, times its mean */
   ridge: number;
 }
@@ -34,7 +38,7 @@ export interface AlsUpdate {
  * R ≤ {@link MOST_ALS_RANK}.
  */
 export function alsUpdate(s: Scheduler, given: AlsUpdate): void {
-  const { product, grams, mode, factor, weights, values, last, ridge } = given;
+  const { product, grams, mode, factor, weights, values, trace, counter, report, ridge } = given;
   const [rows, rank] = product.shape as [number, number];
   if (product.order !== 2 || rank > MOST_ALS_RANK)
     throw new ShapeError(`alsUpdate: ${product}, needs a matrix of at most ${MOST_ALS_RANK} columns`);
@@ -48,11 +52,12 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): void {
   const WIDTH = soleWorkgroup(s.engine);
   const parts = s.tensor([count, rank ** 2 + 1], { label: "ALS parts" });
   const shared = { rows, rank, modes, mode, stride, chunk };
-  s.run(update.with({ WIDTH }), { product, grams, factor, parts }, { ...shared, ridge, threshold: 1e-7 });
+  const PAD = [8, 16, 32].find((side) => side >= rank)!;
+  s.run(update.with({ WIDTH, PAD }), { product, grams, factor, parts }, { ...shared, ridge, threshold: 1e-7 });
   s.run(
-    normalize.with({ WIDTH, LAST: last }),
-    { parts, grams, factor, weights, values },
-    { ...shared, count, step: values.size / 3 },
+    normalize.with({ WIDTH, LAST: report !== "nothing", APPEND: report === "row" }),
+    { parts, grams, factor, weights, values, trace, counter },
+    { ...shared, count, step: values.size / 3, trace_rows: trace.shape[0]! },
   );
   s.release(parts);
 }

@@ -1,8 +1,9 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
+import { mttkrpFromPartial } from "./mttkrpFromPartial.js";
 import { recordProduct, sumParts } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
-import { busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { busyness, contractsLastFirst, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -67,6 +68,12 @@ function contract(
     recordProduct(s, x, contracted[0]!, out, { rows, columns, inner, transposeA: start > 0 });
     return out;
   }
+  if (start === 0 && stop === 1 && contractsLastFirst(lanesOf(s.engine, "mttkrp"), x.shape.at(-1)!, columns)) {
+    const partial = contract(s, operation, x, factors, [0, x.order - 1], undefined);
+    mttkrpFromPartial(s, partial, factors.slice(0, -1), [0, x.order - 1], 0, { out });
+    s.release(partial);
+    return out;
+  }
   const left = mergeModes(s, factors.slice(0, start), MOST_WEIGHTS);
   const right = mergeModes(s, factors.slice(stop), MOST_WEIGHTS + 1 - left.factors.length);
   const transposed = right.factors.length === 0;
@@ -75,9 +82,10 @@ function contract(
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
   const lanes = lanesOf(s.engine, "mttkrp");
-  const tile = gpuTile(rows, columns);
-  const busy = lanes ? busyness(lanes, columns, rows) : busyness(lanes, rows, columns, 1, tile);
-  const split = splitSums(busy, inner, outer);
+  // to subgroups the columns are the rows
+  const extents = lanes ? { rows: columns, columns: rows } : { rows, columns };
+  const tile = gpuTile({ ...extents, terms: inner * outer });
+  const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
   const kernel = variantsOf(s.engine, "mttkrp", vectors, columns, tile);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;

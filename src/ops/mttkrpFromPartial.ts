@@ -44,12 +44,14 @@ export function mttkrpFromPartial(
   const right = mergeModes(s, behind, MOST_WEIGHTS - left.factors.length);
   const weights = [...left.factors, ...right.factors];
   const outer = partial.size / rows / columns;
-  const split = splitSums(busyness(lanesOf(s.engine), rows, columns, 1, { high: 1, wide: 64 }), 1, outer);
+  const team = sumTeam(s.engine, outer);
+  const tile = { high: 1, wide: team.WIDTH / team.SLICES };
+  const split = splitSums(busyness(lanesOf(s.engine), { rows, columns }, tile), 1, outer);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernel.with({ ...sumTeam(s.engine, split.outer), WEIGHTS: weights.length }),
+    kernel.with({ ...team, WEIGHTS: weights.length }),
     {
       x: partial,
       weight0: weight(0),

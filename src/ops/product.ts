@@ -93,8 +93,9 @@ function run(
 ): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const tile = gpuTile(rows, columns, batch);
-  const split = splitSums(busyness(lanesOf(s.engine, "matmul"), rows, columns, batch, tile), inner, outer);
+  const extents = { rows, columns, terms: inner * outer, batch, across: transposeA };
+  const tile = gpuTile(extents);
+  const split = splitSums(busyness(lanesOf(s.engine, "matmul"), extents, tile), inner, outer);
   const kernel = variantsOf(s.engine, "matmul", vectors, rows, tile).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,

@@ -52,7 +52,7 @@ export const RESIDUAL_PARTS = 1024;
  * |                       |                                            | else a workgroup a sum (512)                    |    |
  * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
  * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations                                 | `soleWorkgroup`, `jacobiTeam` |
- * | ALS update            | at most 4 workgroups of 64 rows or more    | at most 32 of 16 rows or more                   | `alsChunk` |
+ * | ALS update            | at most 4 workgroups of 64 rows or more    | at most 64 of 16 rows or more                   | `alsChunk` |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. On software, the side of a product that
  * wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there, and SwiftShader takes
@@ -118,12 +118,14 @@ function gpuTiles(params: Parameters<Grid>[0], { HIGH, WIDE }: Parameters<Grid>[
   return tiles(HIGH!, WIDE!)(params, {});
 }
 
-function thinTiles(params: Parameters<Grid>[0], { THIN, SLICES }: Parameters<Grid>[1]): number[] {
-  return tiles(tallOf(THIN!, SLICES!), THIN!)(params, {});
+function thinTiles(params: Parameters<Grid>[0], constants: Parameters<Grid>[1]): number[] {
+  return tiles(tallOf(constants), constants.THIN!)(params, {});
 }
 
 /** Rows of a workgroup's in common/thin.wgsl. */
-const tallOf = (THIN: number, SLICES: number): number => (256 / SLICES) * (64 / THIN);
+function tallOf({ THIN, SLICES, SUMS }: Readonly<Record<string, number>>): number {
+  return (256 / SLICES!) * ((4 * SUMS!) / THIN!);
+}
 
 function kruskalTiles(height: number, width: number, count = 1): Grid {
   return ({ outer, middle, last }) =>
@@ -152,7 +154,7 @@ export function tileRows(rows: number): number {
   return Math.ceil(rows / Math.ceil(rows / 16) / 4) * 4;
 }
 
-/** A workgroup of 256 invocations of a GPU's product: its outputs, and the constants of common/tile.wgsl or common/thin.wgsl. */
+/** What a workgroup of a GPU's product does: its outputs, and the constants of common/tile.wgsl or common/thin.wgsl. */
 export interface Tile {
   thin: boolean;
   high: number;
@@ -160,43 +162,78 @@ export interface Tile {
   constants: Readonly<Record<string, number>>;
 }
 
-function tileOf(side: number, each: number, SLICES: number, TILE_K: number): Tile {
-  const constants = { HIGH: side, WIDE: side, ROWS: each, COLUMNS: each, SLICES, TILE_K };
-  return { thin: false, high: side, wide: side, constants };
+function tileOf(
+  [HIGH, WIDE]: readonly [number, number],
+  [ROWS, COLUMNS]: readonly [number, number],
+  SLICES: number,
+  TILE_K: number,
+): Tile {
+  return { thin: false, high: HIGH, wide: WIDE, constants: { HIGH, WIDE, ROWS, COLUMNS, SLICES, TILE_K } };
 }
 
-function thinOf(THIN: number, SLICES: number, UNROLL: number): Tile {
-  return { thin: true, high: tallOf(THIN, SLICES), wide: THIN, constants: { THIN, SLICES, UNROLL } };
+function thinOf(THIN: number, SLICES: number, UNROLL: number, SUMS: number): Tile {
+  const constants = { THIN, SLICES, UNROLL, SUMS };
+  return { thin: true, high: tallOf(constants), wide: THIN, constants };
 }
 
-/** Tiles, and what an output costs in them, against one in the largest (H200). */
-const TILES: readonly { tile: Tile; cost: number }[] = [
-  { tile: tileOf(128, 8, 1, 8), cost: 1 },
-  { tile: tileOf(64, 8, 4, 16), cost: 1.05 },
-  { tile: tileOf(32, 8, 16, 32), cost: 1.5 },
-  { tile: tileOf(16, 4, 16, 64), cost: 3 },
+/** Square tiles, what an output costs in them against one in the largest, and how many keep a GPU busy (H200). */
+const TILES: readonly { tile: Tile; cost: number; enough: number }[] = [
+  { tile: tileOf([128, 128], [8, 8], 1, 8), cost: 1, enough: 256 },
+  { tile: tileOf([64, 64], [8, 8], 4, 16), cost: 1.05, enough: 256 },
+  // for so many that nobody need share an output
+  { tile: tileOf([32, 32], [4, 4], 1, 16), cost: 1.4, enough: 1024 },
+  { tile: tileOf([32, 32], [8, 8], 16, 32), cost: 1.5, enough: 256 },
+  { tile: tileOf([16, 16], [4, 4], 16, 64), cost: 3, enough: 256 },
 ];
-/** By the columns of the thin side. */
-const THIN_TILES: readonly Tile[] = [thinOf(16, 8, 8), thinOf(32, 4, 8)];
+/** Of 17 to 32 columns. */
+const TALL_TILE = tileOf([128, 32], [8, 4], 2, 16);
 /** Workgroups that keep a GPU busy. */
 const ENOUGH = 256;
+/** what a second dispatch, which adds up parts, costs beside the first */
+const SPLITTING = 1.5;
 
 /** Whether a product of so many rows and columns is one with a thin side, the columns, for GPUs. */
 export const isThin = (rows: number, columns: number): boolean => columns <= 32 && rows >= 128;
 
+export interface Extents {
+  rows: number;
+  columns: number;
+  /** of one sum */
+  terms: number;
+  batch?: number;
+  /** whether neighbouring rows of the left matrix are neighbours in memory, not neighbouring terms */
+  across?: boolean;
+}
+
 /**
- * What a workgroup of a GPU's product does: many rows of few columns straight from memory, or a square tile, as large as leaves
- * enough of them.
+ * Which tile serves a product on a GPU: many rows of few columns straight from memory (up to 16; up to 32 where rows lie
+ * across), or tiles of both sides, as large as leaves enough of them.
  */
-export function gpuTile(rows: number, columns: number, batch = 1): Tile {
-  if (isThin(rows, columns)) return THIN_TILES.find(({ wide }) => columns <= wide)!;
-  const priced = TILES.map(({ tile, cost }) => {
-    const { high, wide } = tile;
-    const count = batch * Math.ceil(rows / high) * Math.ceil(columns / wide);
-    return { tile, price: (cost * count * high * wide) / Math.min(1, count / ENOUGH) };
+export function gpuTile({ rows, columns, terms, batch = 1, across = false }: Extents): Tile {
+  if (isThin(rows, columns)) {
+    if (columns > 16) return across ? thinOf(32, 4, 8, 16) : TALL_TILE;
+    // sharing short sums among fewer costs less at their end
+    return terms <= 512 ? thinOf(16, 4, 4, 8) : thinOf(16, 8, 8, 16);
+  }
+  const priced = TILES.map(({ tile, cost, enough }) => {
+    const count = batch * Math.ceil(rows / tile.high) * Math.ceil(columns / tile.wide);
+    const parts = Math.max(1, Math.min(Math.floor(enough / count), Math.floor(terms / SHORTEST)));
+    const price = (cost * count * tile.high * tile.wide) / Math.min(1, (count * parts) / enough);
+    return { tile, price: parts > 1 ? SPLITTING * price : price };
   });
   return priced.reduce((best, other) => (other.price < best.price ? other : best)).tile;
 }
+
+/** Whether the first mode's MTTKRP is a product and what follows from that: its rows lie far apart, and the product is small. */
+export const contractsLastFirst = (lanes: number, last: number, columns: number): boolean =>
+  lanes === 0 && 4 * columns <= last;
+
+const tiledKernel = (name: "matmul" | "mttkrp", tile: Tile): Kernel =>
+  families[name][tile.thin ? "tiled, thin" : "tiled"]!.with(tile.constants);
+
+/** The kernel that a probe times for a family's: the tile is that of the probe's shape, whatever product asks first. */
+const probed = (name: "matmul" | "mttkrp", kernel: Kernel, extents: Extents): Kernel =>
+  /_(tiled|thin)$/.test(kernel.name) ? tiledKernel(name, gpuTile(extents)) : kernel;
 
 /**
  * The kernels of a family on this adapter, for a side in the lanes that lies in vec4s or not, and has `rows` against it; with
@@ -207,15 +244,15 @@ export function variantsOf(
   name: Family,
   vectors: boolean,
   rows: number,
-  tile: Tile = gpuTile(64, 64),
+  tile: Tile = TILES[0]!.tile,
 ): Variants {
-  const { subgroup, "subgroup, vectors": subgroupVectors, "tiled, thin": thin, ...others } = families[name];
+  const { subgroup, "subgroup, vectors": subgroupVectors, "tiled, thin": _, ...others } = families[name];
   const LANES = lanesOf(engine, name);
   const ROWS = tileRows(rows);
   if (others.tiled) {
     // which lies in vec4s is its own affair where a subgroup's is not
-    const reads: Constants = vectors && !LANES ? { VECTORS: true, scalar: "vec4f" } : {};
-    others.tiled = tile.thin ? thin!.with(tile.constants) : others.tiled.with({ ...tile.constants, ...reads });
+    const reads: Constants = vectors && !LANES && !tile.thin ? { VECTORS: true, scalar: "vec4f" } : {};
+    others.tiled = tiledKernel(name as "matmul", tile).with(reads);
   }
   if (!LANES) return new Variants(name, others, samples[name]);
   const { tiled, ...kernels } = others;
@@ -285,10 +322,8 @@ const LONGEST = 4096;
  */
 export function busyness(
   lanes: number,
-  rows: number,
-  columns: number,
-  batch = 1,
-  { high, wide }: Pick<Tile, "high" | "wide"> = gpuTile(rows, columns, batch),
+  { rows, columns, batch = 1 }: Omit<Extents, "terms">,
+  { high, wide }: Pick<Tile, "high" | "wide">,
 ): number {
   if (lanes) return (Math.ceil((batch * rows) / 16) * Math.ceil(columns / (4 * lanes))) / 64;
   return (batch * Math.ceil(rows / high) * Math.ceil(columns / wide)) / ENOUGH;
@@ -362,7 +397,7 @@ export const soleWorkgroup = (engine: Engine, most = 256): number => lanesOf(eng
 
 /** Rows that a workgroup of an ALS update solves; each factorises the same small matrix for itself. */
 export function alsChunk(engine: Engine, rows: number): number {
-  const [least, most] = lanesOf(engine) ? [64, 4] : [16, 32];
+  const [least, most] = lanesOf(engine) ? [64, 4] : [16, 64];
   return Math.max(least, Math.ceil(rows / most));
 }
 
@@ -397,7 +432,7 @@ const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => vo
     const n = 128 * size;
     const params: Params = { rows: n, columns: n, inner: n, outer: 1, batch: 1, batch_a: 0, batch_b: 0, alpha: 1 };
     s.run(
-      kernel,
+      probed("matmul", kernel, { rows: n, columns: n, terms: n }),
       { a: s.tensor([n, n]), b: s.tensor([n, n]), bias: s.tensor([1]), out: s.tensor([n, n]) },
       { ...params, outer_a: 0, outer_b: 0, inner_chunk: n, outer_chunk: 1, splits: 1 },
     );
@@ -409,7 +444,7 @@ const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => vo
     const unused = s.tensor([1]);
     const outer_chunk = n / 16;
     s.run(
-      kernel,
+      probed("mttkrp", kernel, { rows: n, columns, terms: n * n }),
       {
         x: s.tensor([n, n, n]),
         factor,
