@@ -155,6 +155,7 @@ async function run(options: Options): Promise<number> {
       ? measureTensorly(
           options.tensorly,
           chosen.map((index) => all[index]!),
+          { rounds: options.rounds, budget: options.budget },
         )
       : null;
   const bar = new SingleBar({
@@ -174,8 +175,16 @@ async function run(options: Options): Promise<number> {
   const started = performance.now();
   let done = 0;
   let broken: Error | null = null;
+  // the case in hand is finished, and all of them are written; a second Ctrl-C ends at once
+  let stopped = false;
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => {
+      stopped = true;
+      process.stderr.write("\nstopping after this case; once more to stop at once\n");
+    });
   try {
     for (const [at, index] of chosen.entries()) {
+      if (stopped) throw new Error("interrupted");
       const { name } = cases()[index]!;
       const left = done ? spoken(((performance.now() - started) / 1000 / done) * (total - done)) : "…";
       const result = await measure(index, {

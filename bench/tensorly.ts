@@ -18,14 +18,22 @@ interface Measured {
   message?: string;
 }
 
-/** Runs bench/peers/tensorly_bench.py on these cases, in front of the others: nothing else may run beside it. */
-export function measureTensorly(python: string, chosen: readonly Case[]): { join(result: Result): void } {
+/**
+ * Runs bench/peers/tensorly_bench.py on these cases, in front of the others: nothing else may run beside it. As many rounds, and
+ * as many seconds for them, as the others have.
+ */
+export function measureTensorly(
+  python: string,
+  chosen: readonly Case[],
+  { rounds, budget }: { rounds: number; budget: number },
+): { join(result: Result): void } {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-bench-"));
   try {
     const [given, found] = [join(folder, "cases.json"), join(folder, "rows.json")];
     writeFileSync(given, JSON.stringify(chosen.map(({ name, work, tolerance }) => ({ name, work, tolerance }))));
     const script = join(import.meta.dirname, "peers/tensorly_bench.py");
-    const { status, error } = spawnSync(python, [script, given, found], { stdio: ["ignore", "inherit", "inherit"] });
+    const args = [script, given, found, String(rounds), String(budget)];
+    const { status, error } = spawnSync(python, args, { stdio: ["ignore", "inherit", "inherit"] });
     if (error || status !== 0) throw new Error(`${python} ${script}: ${error?.message ?? `ended with ${status}`}`);
     const rows = JSON.parse(readFileSync(found, "utf8")) as Measured[];
     return {

@@ -1,6 +1,6 @@
 """TensorLy's rows of the benchmark: the same cases on NumPy (CPU) and, where it finds a device, on PyTorch (CUDA).
 
-    python tensorly_bench.py cases.json rows.json
+    python tensorly_bench.py cases.json rows.json [rounds seconds]
 
 `npm run bench -- --tensorly python3` writes the first file, runs this and joins what it writes to the table. Needs numpy and
 tensorly; torch with CUDA where there is one. Inputs are the same numbers as everywhere (a hash of seed and index); results
@@ -17,8 +17,6 @@ from tensorly.decomposition import parafac, tucker
 from tensorly.tenalg import mode_dot, unfolding_dot_khatri_rao
 from tensorly.tenalg.svd import truncated_svd
 
-SECONDS = 5.0  # a case and backend
-ROUNDS = 9
 SWEEPS = 4  # of a call beyond its first, which pays for what a call does once (norms, checks)
 
 
@@ -203,7 +201,7 @@ def backends():
     )
 
 
-def measure(backend, case, upload, wait, download):
+def measure(backend, case, upload, wait, download, rounds, seconds):
     # references are NumPy's; only what is timed is the backend's
     tl.set_backend("numpy")
     work = case_of(case["work"])
@@ -230,7 +228,7 @@ def measure(backend, case, upload, wait, download):
     while repetitions < 512 and timed(work.compute, repetitions) * repetitions < 100:
         repetitions *= 2
     samples, begun = [], time.perf_counter()
-    while len(samples) < ROUNDS and (len(samples) < 3 or time.perf_counter() - begun < SECONDS):
+    while len(samples) < rounds and (len(samples) < 3 or time.perf_counter() - begun < seconds):
         if work.sweeps:
             longer = timed(lambda *given: work.sweeps(1 + SWEEPS, *given), repetitions)
             samples.append((longer - timed(work.compute, repetitions)) / SWEEPS)
@@ -239,14 +237,14 @@ def measure(backend, case, upload, wait, download):
     return {"error": error, "samples": samples}
 
 
-def main(cases_file, rows_file):
+def main(cases_file, rows_file, rounds="9", seconds="5"):
     with open(cases_file) as file:
         cases = json.load(file)
     rows = []
     for backend, party, upload, wait, download in backends():
         for case in cases:
             try:
-                row = measure(backend, case, upload, wait, download)
+                row = measure(backend, case, upload, wait, download, int(rounds), float(seconds))
             except Exception as problem:  # one case must not take the others with it
                 row = {"error": None, "samples": [], "message": f"{type(problem).__name__}: {problem}"}
             if row is not None:

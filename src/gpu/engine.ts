@@ -150,7 +150,9 @@ export class Engine {
   get adapterName(): string {
     const { vendor, architecture, device, description } = this.device.adapterInfo;
     const name = [vendor, architecture].filter(Boolean).join(" ");
-    const detail = description || device;
+    // a description may name the driver alone
+    const both = description && device && !/software|swiftshader/.test(architecture);
+    const detail = both ? `${device}, ${description}` : description || device;
     return name && detail ? `${name} (${detail})` : name || detail || "unknown adapter";
   }
 

@@ -84,7 +84,7 @@ function contract(
   const lanes = lanesOf(s.engine, "mttkrp");
   // to subgroups the columns are the rows
   const extents = lanes ? { rows: columns, columns: rows } : { rows, columns };
-  const tile = gpuTile({ ...extents, terms: inner * outer });
+  const tile = gpuTile({ ...extents, terms: inner * outer, run: inner });
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
   const kernel = variantsOf(s.engine, "mttkrp", vectors, columns, tile);

@@ -200,6 +200,8 @@ export interface Extents {
   columns: number;
   /** of one sum */
   terms: number;
+  /** of which so many in turn are staged together; all of them where left out */
+  run?: number;
   batch?: number;
   /** whether neighbouring rows of the left matrix are neighbours in memory, not neighbouring terms */
   across?: boolean;
@@ -209,11 +211,11 @@ export interface Extents {
  * Which tile serves a product on a GPU: many rows of few columns straight from memory (up to 16; up to 32 where rows lie
  * across), or tiles of both sides, as large as leaves enough of them.
  */
-export function gpuTile({ rows, columns, terms, batch = 1, across = false }: Extents): Tile {
+export function gpuTile({ rows, columns, terms, run = terms, batch = 1, across = false }: Extents): Tile {
   if (isThin(rows, columns)) {
     if (columns > 16) return across ? thinOf(32, 4, 8, 16) : TALL_TILE;
-    // sharing short sums among fewer costs less at their end
-    return terms <= 512 ? thinOf(16, 4, 4, 8) : thinOf(16, 8, 8, 16);
+    // sharing short sums among fewer costs less at their end, and leaves nobody without a term
+    return terms <= 512 || run < 64 ? thinOf(16, 4, 4, 8) : thinOf(16, 8, 8, 16);
   }
   const priced = TILES.map(({ tile, cost, enough }) => {
     const count = batch * Math.ceil(rows / tile.high) * Math.ceil(columns / tile.wide);
