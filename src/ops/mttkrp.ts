@@ -1,9 +1,8 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
-import { mttkrpFromPartial } from "./mttkrpFromPartial.js";
 import { recordProduct, sumParts } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
-import { busyness, contractsLastFirst, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -66,12 +65,6 @@ function contract(
     // one contracted mode, in front or behind: a plain product
     const inner = x.size / rows;
     recordProduct(s, x, contracted[0]!, out, { rows, columns, inner, transposeA: start > 0 });
-    return out;
-  }
-  if (start === 0 && stop === 1 && contractsLastFirst(lanesOf(s.engine, "mttkrp"), x.shape.at(-1)!, columns)) {
-    const partial = contract(s, operation, x, factors, [0, x.order - 1], undefined);
-    mttkrpFromPartial(s, partial, factors.slice(0, -1), [0, x.order - 1], 0, { out });
-    s.release(partial);
     return out;
   }
   const left = mergeModes(s, factors.slice(0, start), MOST_WEIGHTS);

@@ -226,10 +226,6 @@ export function gpuTile({ rows, columns, terms, run = terms, batch = 1, across =
   return priced.reduce((best, other) => (other.price < best.price ? other : best)).tile;
 }
 
-/** Whether the first mode's MTTKRP is a product and what follows from that: its rows lie far apart, and the product is small. */
-export const contractsLastFirst = (lanes: number, last: number, columns: number): boolean =>
-  lanes === 0 && 4 * columns <= last;
-
 const tiledKernel = (name: "matmul" | "mttkrp", tile: Tile): Kernel =>
   families[name][tile.thin ? "tiled, thin" : "tiled"]!.with(tile.constants);
 
