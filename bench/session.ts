@@ -51,7 +51,7 @@ export class Session {
     const { engine } = this;
     const found: Record<string, string> = {};
     for (const family of ["matmul", "mttkrp"] as const) {
-      const variants = variantsOf(engine, family, true, 16);
+      const variants = variantsOf(engine, family, true, { rows: 16, columns: 16 });
       const chosen = await engine.choose(variants);
       found[family] = Object.entries(variants.kernels).find(([, kernel]) => kernel === chosen)![0];
     }

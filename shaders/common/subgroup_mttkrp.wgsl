@@ -24,11 +24,11 @@ fn store_columns(split: u32, row: u32, column: u32, sums: mat4x4<f32>) {
 
 fn mttkrp(flat: u32, lane: u32) {
   let tile_columns = (params.columns + ROWS - 1u) / ROWS;
-  let tile_rows = (params.rows + 4u * LANES - 1u) / (4u * LANES);
+  let tile_rows = (params.rows + 4u * LANES * RUNS - 1u) / (4u * LANES * RUNS);
   var tile = flat;
   let column = tile % tile_columns * ROWS;
   tile /= tile_columns;
-  let row = (tile % tile_rows * LANES + lane) * 4u;
+  let row = (tile % tile_rows * LANES * RUNS + lane) * 4u;
   let split = tile / tile_rows;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
@@ -38,7 +38,10 @@ fn mttkrp(flat: u32, lane: u32) {
   let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
   let inner_stride = select(1u, params.rows, TRANSPOSED);
   let step = vec4<u32>(params.columns);
+  // the second run's
+  let rows2 = min(rows + vec4<u32>(4u * LANES), vec4<u32>(params.rows - 1u));
   var sums: Tile;
+  var sums2: Tile;
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     let w = weight_of(o, columns);
     var at = vec4<u32>(matrix_at(o) + slice.inner_start * inner_stride) + rows * row_stride;
@@ -61,17 +64,31 @@ fn mttkrp(flat: u32, lane: u32) {
       // the next step's values are under way while these are summed (past the end they are clamped, and not used)
       var next_left = left_of(f);
       var next_right = x_at(at);
+      var at2 = at + (rows2 - rows) * row_stride;
+      var next_right2 = vec4<f32>();
+      if (RUNS > 1u) { next_right2 = x_at(at2); }
       for (var k = slice.inner_start; k < slice.inner_stop; k++) {
-        let left = next_left;
+        let left = w * next_left;
         let right = next_right;
         at += vec4<u32>(inner_stride);
         f += step;
         next_left = left_of(f);
         next_right = x_at(at);
-        sums = accumulate(sums, w * left, right);
+        if (RUNS > 1u) {
+          let right2 = next_right2;
+          at2 += vec4<u32>(inner_stride);
+          next_right2 = x_at(at2);
+          sums2 = accumulate(sums2, left, right2);
+        }
+        sums = accumulate(sums, left, right);
       }
     }
   }
+  store_tile(split, row, column, sums);
+  if (RUNS > 1u) { store_tile(split, row + 4u * LANES, column, sums2); }
+}
+
+fn store_tile(split: u32, row: u32, column: u32, sums: Tile) {
   store_columns(split, row, column, sums.rows0);
   if (ROWS > 4u) { store_columns(split, row, column + 4u, sums.rows4); }
   if (ROWS > 8u) { store_columns(split, row, column + 8u, sums.rows8); }

@@ -19,11 +19,11 @@ fn store_rows(split: u32, item: u32, row: u32, column: u32, sums: mat4x4<f32>) {
 
 fn product(flat: u32, lane: u32) {
   let tile_rows = (params.rows + ROWS - 1u) / ROWS;
-  let tile_columns = (params.columns + 4u * LANES - 1u) / (4u * LANES);
+  let tile_columns = (params.columns + 4u * LANES * RUNS - 1u) / (4u * LANES * RUNS);
   var tile = flat;
   let row = tile % tile_rows * ROWS;
   tile /= tile_rows;
-  let column = (tile % tile_columns * LANES + lane) * 4u;
+  let column = (tile % tile_columns * LANES * RUNS + lane) * 4u;
   tile /= tile_columns;
   let item = tile % params.batch;
   let split = tile / params.batch;
@@ -36,7 +36,11 @@ fn product(flat: u32, lane: u32) {
   let step_b = select(params.columns, 1u, TRANSPOSE_B);
   let at_a = vec4<u32>(item * params.batch_a) + rows * select(params.inner, 1u, TRANSPOSE_A);
   let at_b = vec4<u32>(item * params.batch_b) + columns * select(1u, params.inner, TRANSPOSE_B);
+  // the second run's
+  let columns2 = min(columns + vec4<u32>(4u * LANES), vec4<u32>(params.columns - 1u));
+  let at_b2 = vec4<u32>(item * params.batch_b) + columns2 * select(1u, params.inner, TRANSPOSE_B);
   var sums: Tile;
+  var sums2: Tile;
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     var ia = at_a + vec4<u32>(o * params.outer_a + slice.inner_start * step_a);
     var ib = at_b + vec4<u32>(o * params.outer_b + slice.inner_start * step_b);
@@ -59,6 +63,9 @@ fn product(flat: u32, lane: u32) {
       // neighbouring steps may lie far apart, where no prefetcher looks
       var next_left = left_of(ia);
       var next_right = right_at(ib);
+      var ib2 = at_b2 + (ib - at_b);
+      var next_right2 = vec4<f32>();
+      if (RUNS > 1u) { next_right2 = right_at(ib2); }
       for (var k = slice.inner_start; k < slice.inner_stop; k++) {
         let left = next_left;
         let right = next_right;
@@ -66,10 +73,21 @@ fn product(flat: u32, lane: u32) {
         ib += vec4<u32>(step_b);
         next_left = left_of(ia);
         next_right = right_at(ib);
+        if (RUNS > 1u) {
+          let right2 = next_right2;
+          ib2 += vec4<u32>(step_b);
+          next_right2 = right_at(ib2);
+          sums2 = accumulate(sums2, left, right2);
+        }
         sums = accumulate(sums, left, right);
       }
     }
   }
+  store_tile(split, item, row, column, sums);
+  if (RUNS > 1u) { store_tile(split, item, row, column + 4u * LANES, sums2); }
+}
+
+fn store_tile(split: u32, item: u32, row: u32, column: u32, sums: Tile) {
   store_rows(split, item, row, column, sums.rows0);
   if (ROWS > 4u) { store_rows(split, item, row + 4u, column, sums.rows4); }
   if (ROWS > 8u) { store_rows(split, item, row + 8u, column, sums.rows8); }

@@ -1,4 +1,4 @@
-// A tile of ROWS×(4·LANES) sums kept by one subgroup of exactly LANES invocations, which is also the workgroup: four rows
+// A tile of ROWS×(4·LANES·RUNS) sums kept by one subgroup of exactly LANES invocations, which is also the workgroup: four rows
 // of four columns a lane in each matrix. One side's values are loaded one a lane and handed round by broadcasts; the
 // other side lies four a lane. So a step of the inner sum costs ROWS/LANES + 4 loads a lane for 4·ROWS multiplications;
 // on software adapters a load is a gather, and workgroup memory means switching fibres.
@@ -6,6 +6,8 @@
 const LANES: u32 = 8u;
 // 4, 8, 12 or 16
 const ROWS: u32 = 16u;
+// 2: a lane has two runs of four columns, 4·LANES apart, and a tile 8·LANES columns, for half the loads of the other side
+const RUNS: u32 = 1u;
 
 struct Tile {
   rows0: mat4x4<f32>,

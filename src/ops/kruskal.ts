@@ -20,7 +20,7 @@ export function kruskalToTensor(
   const out = options.out ?? s.tensor(shape, { label: "Kruskal tensor" });
   const model = bindModel(s, weights, factors);
   s.run(
-    variantsOf(s.engine, "kruskal", false, model.middle).with(model.constants),
+    variantsOf(s.engine, "kruskal", false, { rows: model.middle, columns: 0 }).with(model.constants),
     { ...model.bindings, out },
     model.params,
   );
@@ -44,7 +44,7 @@ export function kruskalResidual(
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
   const model = bindModel(s, weights, factors);
-  const kernel = variantsOf(s.engine, "residual", false, model.middle).with(model.constants);
+  const kernel = variantsOf(s.engine, "residual", false, { rows: model.middle, columns: 0 }).with(model.constants);
   const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
   s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
   s.run(total, { parts, out }, { size: parts.size });

@@ -80,7 +80,7 @@ function contract(
   const tile = gpuTile({ ...extents, terms: inner * outer, run: inner });
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
-  const kernel = variantsOf(s.engine, "mttkrp", vectors, columns, tile);
+  const kernel = variantsOf(s.engine, "mttkrp", vectors, extents, tile);
   const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;

@@ -96,7 +96,7 @@ function run(
   const extents = { rows, columns, terms: inner * outer, batch, across: transposeA };
   const tile = gpuTile(extents);
   const split = splitSums(busyness(lanesOf(s.engine, "matmul"), extents, tile), inner, outer);
-  const kernel = variantsOf(s.engine, "matmul", vectors, rows, tile).with({
+  const kernel = variantsOf(s.engine, "matmul", vectors, extents, tile).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     TRANSPOSE_OUT: transposeOut,
