@@ -13,7 +13,7 @@ const QUADS: u32 = THIN / 4u;
 const SUMS: u32 = 16u;
 const VALUES: u32 = SUMS / QUADS;
 const TALL: u32 = TEAM * VALUES;
-const STEPS: u32 = 2048u / THIN;
+const STEPS: u32 = 8u * THREADS / THIN;
 // vec4s in a staged step, one of them padding against bank conflicts
 const PITCH: u32 = QUADS + 1u;
 
@@ -31,17 +31,17 @@ fn team_at(local: u32) -> u32 { return select(local % TEAM, local / SLICES, ALON
 fn multiply_staged(local: u32, start: u32, stride: u32, count: u32) {
   let slice = slice_at(local);
   for (var step = slice; step < count; step += SLICES * UNROLL) {
-    var x: array<f32, UNROLL * VALUES>;
+    var taken: array<f32, UNROLL * VALUES>;
     for (var u = 0u; u < UNROLL; u++) {
       // past the end: read what is there, and count it as nothing
       let s = step + u * SLICES;
       let at = start + min(s, count - 1u) * stride;
-      for (var v = 0u; v < VALUES; v++) { x[u * VALUES + v] = select(0.0, element(row_start[v] + at), s < count); }
+      for (var v = 0u; v < VALUES; v++) { taken[u * VALUES + v] = select(0.0, element(row_start[v] + at), s < count); }
     }
     for (var u = 0u; u < UNROLL; u++) {
       for (var q = 0u; q < QUADS; q++) {
         let right = staged[min(step + u * SLICES, STEPS - 1u) * PITCH + q];
-        for (var v = 0u; v < VALUES; v++) { sums[v * QUADS + q] += x[u * VALUES + v] * right; }
+        for (var v = 0u; v < VALUES; v++) { sums[v * QUADS + q] += taken[u * VALUES + v] * right; }
       }
     }
   }

@@ -22,7 +22,21 @@ type Sample = (s: Scheduler, tensor: (...shape: number[]) => Tensor, engine: Eng
 const samples: Sample[] = [
   (s, tensor, engine) =>
     ops.canonicalizeColumns(s, tensor(11, 2), engine.tensor([2], new Uint32Array([1, 0])), tensor(2)),
+  (s, tensor, engine) =>
+    ops.alsUpdate(s, {
+      product: tensor(9, 3),
+      grams: tensor(3, 9),
+      mode: 2,
+      factor: tensor(9, 3),
+      weights: tensor(3),
+      values: tensor(6),
+      trace: tensor(2, 6),
+      counter: engine.tensor([1], new Uint32Array(1)),
+      report: "row",
+      ridge: 1e-7,
+    }),
   (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))),
+  (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
   (s, tensor) => ops.symmetricEigen(s, positive(tensor(5, 5))),
   (s, tensor) => ops.svd(s, tensor(5, 5)),
@@ -44,6 +58,11 @@ const samples: Sample[] = [
       last: tensor(5, 3, 1, 1),
     }),
   (s, tensor) => ops.mttkrp(s, tensor(5, 4, 3), [tensor(5, 2), tensor(4, 2), tensor(3, 2)], 0),
+  // thin, and sums that several share
+  (s, tensor) => ops.matmul(s, tensor(130, 20), tensor(20, 6)),
+  (s, tensor) => ops.mttkrp(s, tensor(130, 5, 4), [tensor(130, 2), tensor(5, 2), tensor(4, 2)], 0),
+  (s, tensor) => ops.matmul(s, tensor(2, 3000), tensor(3000, 2)),
+  (s, tensor) => ops.mttkrpFromPartial(s, tensor(20, 4, 2), [tensor(20, 2), tensor(4, 2)], [0, 2], 1),
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),
   (s, tensor, engine) => {
@@ -81,11 +100,25 @@ const samples: Sample[] = [
   },
 ];
 /** Fewer invocations and rounds than on a GPU, to be quick, for shaders that have these constants. */
-const SMALLER = { WIDTH: 8, ACROSS: 4, TEAM: 2, BLOCK: 4, SWEEPS: 2 };
+const SMALLER: Record<string, number> = { WIDTH: 8, ACROSS: 4, TEAM: 2, BLOCK: 4, SWEEPS: 2, SLICES: 2 };
+const SMALLER_PRODUCTS: Record<string, number> = {
+  HIGH: 8,
+  WIDE: 8,
+  ROWS: 4,
+  COLUMNS: 4,
+  TILE_K: 4,
+  THREADS: 8,
+  THIN: 4,
+  SUMS: 2,
+};
 
-/** The detector knows no subgroups; the one shader of these with workgroup memory shares its barriers with train_dense_register. */
+/**
+ * The detector knows no subgroups; the one shader of these with workgroup memory shares its barriers with train_dense_register.
+ * jacobi_eigen has those of jacobi_eigen_small, and is for matrices that are too large for the detector.
+ */
+const APART = ["train_dense_subgroup.wgsl", "jacobi_eigen.wgsl"];
 const shaders = readdirSync(shaderFolder)
-  .filter((file) => file.endsWith(".wgsl") && file !== "train_dense_subgroup.wgsl")
+  .filter((file) => file.endsWith(".wgsl") && !APART.includes(file))
   .filter((file) => /var\s*<\s*workgroup\s*>/.test(linkShader(join(shaderFolder, file)).code))
   .map((file) => file.replace(".wgsl", ""));
 
@@ -174,7 +207,9 @@ function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor
     group[binding] = data.buffer;
   }
   const constant = kernel.source.bindings.filter(({ access }) => access === "read").map(({ name }) => name);
-  readOnly = new Set(["params", ...constant]);
+  // to the detector all variables of a module are shared
+  const own = [...kernel.code.matchAll(/var<private> (\w+)/g)].map(([, name]) => name!);
+  readOnly = new Set(["params", ...constant, ...own]);
   const { races, errors } = detectRaces(spellOut(kernel.code), "main", [Math.min(2, kernel.workgroups(params)[0])], {
     0: group,
   });
@@ -202,7 +237,10 @@ function collect(engine: Engine, sample: Sample): void {
   sample(s, (...shape) => engine.tensor(shape), engine);
   for (const [recorded, bindings, params = {}] of run.mock.calls) {
     for (const kernel of recorded instanceof Variants ? Object.values(recorded.kernels) : [recorded]) {
-      const smaller = Object.entries(SMALLER).filter(([name]) => name in kernel.constants);
+      const smaller = Object.entries({
+        ...SMALLER,
+        ...(/_(tiled|thin)$/.test(kernel.name) && SMALLER_PRODUCTS),
+      }).filter(([name]) => name in kernel.constants);
       const entry = { kernel: kernel.with(Object.fromEntries(smaller)), bindings, params };
       if (!dispatched.has(kernel.name)) dispatched.set(kernel.name, entry);
     }

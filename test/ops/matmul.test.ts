@@ -22,6 +22,9 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [300, 13, 30],
   [31, 14, 300],
   [128, 256, 132],
+  [900, 70, 31],
+  // enough for the wider tiles of SwiftShader and of GPUs
+  [1030, 9, 1028],
 ];
 
 it("takes large tiles on GPUs where there are enough of them, and thin ones for few columns", () => {
@@ -65,6 +68,16 @@ describe.each(families)("matmul, family %s", (family) => {
     cases.forEach((options, index) => {
       expectClose(results[index]!, reference.matmul(a, b, rows, inner, columns, options), 3e-6);
     });
+  });
+
+  it("takes its largest tiles over edges", async () => {
+    const [rows, inner, columns] = [2050, 11, 2044];
+    const a = reference.randomArray(rows * inner, 7);
+    const b = reference.randomArray(inner * columns, 8);
+    using ta = engine.tensor([rows, inner], a);
+    using tb = engine.tensor([inner, columns], b);
+    const out = await evaluate(engine, (s) => matmul(s, ta, tb));
+    expectClose(out, reference.matmul(a, b, rows, inner, columns), 3e-6);
   });
 
   it.each([

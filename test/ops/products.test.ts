@@ -6,11 +6,12 @@ import { hadamard } from "../../src/ops/hadamard.js";
 import { khatriRao } from "../../src/ops/khatriRao.js";
 import { kronecker } from "../../src/ops/kronecker.js";
 import { kruskalResidual, kruskalToTensor } from "../../src/ops/kruskal.js";
+import { matmul as matmulOp } from "../../src/ops/matmul.js";
 import { modeProduct } from "../../src/ops/modeProduct.js";
 import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
 import { mttkrpFromPartial } from "../../src/ops/mttkrpFromPartial.js";
 import { unfoldedProduct } from "../../src/ops/unfoldedProduct.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, freshEngine, plainEngine, testEngine } from "../engine.js";
 import * as products from "../reference/products.js";
 import { matmul, randomArray } from "../reference.js";
 
@@ -307,6 +308,60 @@ describe("the Kruskal tensor", () => {
   });
 });
 
+describe("what GPUs do", () => {
+  it("sums that several invocations share are the same", async () => {
+    const engine = await plainEngine();
+    for (const shape of [
+      [20, 33, 6],
+      [3, 200, 4],
+      [150, 5, 7],
+    ]) {
+      const given = problem(engine, shape, 5);
+      const results = await evaluate(engine, (s) =>
+        [
+          [0, 2],
+          [1, 3],
+        ].flatMap(([start, stop]) => {
+          const partial = partialMttkrp(s, given.tx, given.tfactors, [start!, stop!]);
+          const kept = given.tfactors.slice(start, stop);
+          return [0, 1].map((at) => mttkrpFromPartial(s, partial, kept, [start!, stop!], start! + at));
+        }),
+      );
+      [0, 1, 1, 2].forEach((mode, index) => {
+        expectClose(results[index]!, products.mttkrp(given.x, shape, given.factors, 5, mode), 3e-6);
+      });
+      given.destroy();
+    }
+  });
+
+  it("a long sum is cut into parts that are added up by several", async () => {
+    const engine = await plainEngine();
+    const [a, b] = [randomArray(3 * 9000, 1), randomArray(9000 * 5, 2)];
+    using ta = engine.tensor([3, 9000], a);
+    using tb = engine.tensor([9000, 5], b);
+    expectClose(await evaluate(engine, (s) => matmulOp(s, ta, tb)), matmul(a, b, 3, 9000, 5), 3e-6);
+  });
+
+  it("many small products are small tiles, wide ones tall tiles", async () => {
+    using engine = await freshEngine({ variants: { matmul: "tiled" } });
+    for (const [shape, size] of [
+      [[1100, 6, 7], 5],
+      [[9, 130, 30], 20],
+      [[5, 17, 700], 12],
+    ] as const) {
+      const x = randomArray(sizeOf(shape), 1);
+      using tx = engine.tensor(shape, x);
+      const us = shape.map((extent, mode) => randomArray(extent * size, 2 + mode));
+      const results = await evaluate(engine, (s) =>
+        us.map((u, mode) => modeProduct(s, tx, engine.tensor([size, shape[mode]!], u), mode)),
+      );
+      results.forEach((result, mode) => {
+        expectClose(result, products.modeProduct(x, shape, us[mode]!, size, mode), 3e-6);
+      });
+    }
+  });
+});
+
 const forced: [Record<string, string>, shapes: number[][]][] = [
   [
     { mttkrp: "register", kruskal: "register", residual: "register" },
@@ -322,8 +377,13 @@ const forced: [Record<string, string>, shapes: number[][]][] = [
     [
       [13, 17, 9],
       [70, 36, 33],
+      // thin, either way that X may lie
+      [150, 5, 12],
+      [3, 7, 300],
     ],
   ],
+  // the wider tiles of SwiftShader
+  [{}, [[3, 4, 2052]]],
 ];
 it.each(forced)("the other families do the same (%j)", async (variants, shapes) => {
   using engine = await freshEngine({ variants });
