@@ -1,4 +1,5 @@
 /** What cases are held to, and whether a finished result reaches it. */
+import { isSoftware } from "../src/gpu/index.js";
 import type { Result, Row } from "./measure.js";
 import type { Probes } from "./probes.js";
 import { ratiosOf, summarize } from "./statistics.js";
@@ -25,8 +26,6 @@ export interface Verdict {
 }
 
 export const OURS = "tenfold";
-
-export const isSoftware = (device: string): boolean => /swiftshader|llvmpipe|lavapipe|basic render/i.test(device);
 
 /** Milliseconds of the work on the device: by timestamps where they leave out more than they add, else the wall's. */
 export const deviceMs = ({ ms, kernels }: Row): number =>

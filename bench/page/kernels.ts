@@ -1,6 +1,7 @@
 /** Kernels: the benchmark's cases on this machine, beside results recorded on others. */
 import * as Plot from "@observablehq/plot";
 import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/experiments/report/elements.js";
+import { isSoftware } from "../../src/gpu/index.js";
 import type { MeasureOptions, Result, Row } from "../measure.js";
 import type { Report } from "../report.js";
 import type { Opened } from "../session.js";
@@ -18,8 +19,7 @@ const RECORDED = new Map(
   ]),
 );
 /** a GPU's, where there is one: software tells little about kernels */
-const FIRST_RECORDED =
-  [...RECORDED.keys()].find((name) => !/swiftshader|llvmpipe|lavapipe/.test(name)) ?? [...RECORDED.keys()][0] ?? "";
+const FIRST_RECORDED = [...RECORDED.keys()].find((name) => !isSoftware(name)) ?? [...RECORDED.keys()][0] ?? "";
 /** `google-swiftshader-chromium-2026-11-23-14-53` as people read it */
 const titleOf = (name: string): string => {
   const [, device, date] = /^(.*)-(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name) ?? [];

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { Engine, formatBytes, TenfoldError } from "../gpu/index.js";
+import { Engine, formatBytes, isSoftware, TenfoldError } from "../gpu/index.js";
 import { installedDrivers, packageFolder } from "../node/driver.js";
 import { requestAdapter } from "../node/open.js";
 import { add } from "../ops/index.js";
@@ -107,7 +107,7 @@ async function diagnose(): Promise<Diagnosis> {
       package: packaged && chromium ? `@sparticuz/chromium ${versionIn(chromium)}` : null,
     };
     const names = [vendor, architecture, device, description].join(" ");
-    const software = packaged || /swiftshader|llvmpipe|lavapipe|basic render/i.test(names);
+    const software = packaged || isSoftware(names);
     diagnosis.adapter = { vendor, architecture, device, description, software };
     diagnosis.features = [...adapter.features].sort();
     for (const limit of LIMITS) diagnosis.limits[limit] = adapter.limits[limit];

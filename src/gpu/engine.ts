@@ -53,6 +53,9 @@ const HOPELESS = 3;
 /** the end of the last probe */
 let probing: Promise<void> = Promise.resolve();
 
+/** Whether an adapter of this name computes on the processor. */
+export const isSoftware = (name: string): boolean => /swiftshader|llvmpipe|lavapipe|basic render/i.test(name);
+
 /**
  * A device, its pipeline cache and its buffer pool. `Engine.create()` opens a device and owns it; `new Engine(device)`
  * borrows the host's: it neither destroys it nor touches its error handlers.
@@ -151,7 +154,7 @@ export class Engine {
     const { vendor, architecture, device, description } = this.device.adapterInfo;
     const name = [vendor, architecture].filter(Boolean).join(" ");
     // a description may name the driver alone
-    const both = description && device && !/software|swiftshader/.test(architecture);
+    const both = description && device && !isSoftware(description);
     const detail = both ? `${device}, ${description}` : description || device;
     return name && detail ? `${name} (${detail})` : name || detail || "unknown adapter";
   }

@@ -15,16 +15,29 @@ import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 
-/** Where the Vulkan loader looks for drivers on Linux. */
-const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+/** Where the Vulkan loader looks for drivers on Linux, as its documentation lists them. */
+function driverFolders(): string[] {
+  const { XDG_CONFIG_HOME, XDG_CONFIG_DIRS, XDG_DATA_HOME, XDG_DATA_DIRS } = process.env;
+  const roots = [
+    XDG_CONFIG_HOME ?? join(homedir(), ".config"),
+    ...(XDG_CONFIG_DIRS ?? "/etc/xdg").split(":"),
+    "/usr/local/etc",
+    "/etc",
+    XDG_DATA_HOME ?? join(homedir(), ".local/share"),
+    ...(XDG_DATA_DIRS ?? "/usr/local/share:/usr/share").split(":"),
+  ];
+  return [...new Set(roots.filter(Boolean).map((root) => join(root, "vulkan/icd.d")))];
+}
 
 /** Manifests of the Vulkan drivers installed on this Linux machine. */
 export function installedDrivers(): string[] {
+  const listed = (names: string): string[] => names.split(":").filter(existsSync);
   const named = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
-  if (named) return named.split(":").filter(existsSync);
-  return ICD_FOLDERS.flatMap((folder) =>
+  if (named) return listed(named);
+  const found = driverFolders().flatMap((folder) =>
     existsSync(folder) ? readdirSync(folder).map((file) => join(folder, file)) : [],
   );
+  return [...listed(process.env.VK_ADD_DRIVER_FILES ?? ""), ...found];
 }
 
 /** The folder of an installed npm package, seen from the project that runs, then from tenfold itself. */

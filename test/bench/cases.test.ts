@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Case } from "../../bench/case.js";
 import { cases } from "../../bench/cases/index.js";
-import { isSoftware } from "../../bench/goals.js";
 import { measure } from "../../bench/measure.js";
 import type { Engine } from "../../src/gpu/index.js";
+import { isSoftware } from "../../src/gpu/index.js";
 import { openEngine } from "../../src/node/index.js";
 import { fusesTraining } from "../../src/ops/variants.js";
 

@@ -2,11 +2,12 @@
 import { describe, expect, it } from "vitest";
 import type { Case, Peer, Prepared } from "../../bench/case.js";
 import { cases } from "../../bench/cases/index.js";
-import { type Goal, isSoftware, verdicts } from "../../bench/goals.js";
+import { type Goal, verdicts } from "../../bench/goals.js";
 import { isBad, type MeasureOptions, measure, type Result, type Row } from "../../bench/measure.js";
 import { entries, spread } from "../../bench/reference.js";
 import { markdown, plainText, type Report } from "../../bench/report.js";
 import { median, quantile, ratiosOf } from "../../bench/statistics.js";
+import { isSoftware } from "../../src/gpu/index.js";
 import { testEngine } from "../engine.js";
 
 const quick: MeasureOptions = { rounds: 3, sampleMs: 1, budget: 1, variants: false };
