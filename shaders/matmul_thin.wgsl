@@ -10,14 +10,6 @@ const ALONG = !TRANSPOSE_A;
 
 fn element(at: u32) -> f32 { return a[at]; }
 
-fn write_four(place: vec4<u32>, values: vec4<f32>) {
-  for (var j = 0u; j < 4u; j++) {
-    if (place.x < params.rows && place.y + j < params.columns) {
-      store(place.w, place.z, place.x, place.y + j, values[j]);
-    }
-  }
-}
-
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,

@@ -10,7 +10,6 @@ const VECTORS: bool = false;
 
 @group(0) @binding(2) var<storage, read> b: array<scalar>;
 
-const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
 var<private> next_a: array<vec4<f32>, LOADS_A>;
 var<private> next_b: array<vec4<f32>, LOADS_B>;
 
@@ -18,8 +17,6 @@ var<private> next_b: array<vec4<f32>, LOADS_B>;
 // whichever way a matrix lies
 fn step_of(load: u32, across: bool, extent: u32) -> u32 { return select(load % TILE_K, load / (extent / 4u), across); }
 fn four_of(load: u32, across: bool, extent: u32) -> u32 { return select(load / TILE_K, load % (extent / 4u), across); }
-
-fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
 
 // Tile number `tile` of a slice's sum, into registers.
 fn fetch(local: u32, item: u32, slice: Slice, tile: u32, row: u32, column: u32) {
@@ -48,14 +45,6 @@ fn fetch(local: u32, item: u32, slice: Slice, tile: u32, row: u32, column: u32) 
       value = vec4<f32>(vec4<f32>(b[e.x]).x, vec4<f32>(b[e.y]).x, vec4<f32>(b[e.z]).x, vec4<f32>(b[e.w]).x);
     }
     next_b[i] = select(vec4<f32>(), value, vec4<bool>(step < stop));
-  }
-}
-
-fn write_four(place: vec4<u32>, values: vec4<f32>) {
-  for (var j = 0u; j < 4u; j++) {
-    if (place.x < params.rows && place.y + j < params.columns) {
-      store(place.w, place.z, place.x, place.y + j, values[j]);
-    }
   }
 }
 

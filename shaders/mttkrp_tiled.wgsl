@@ -10,7 +10,6 @@ const VECTORS: bool = false;
 
 @group(0) @binding(1) var<storage, read> x: array<scalar>;
 
-const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
 var<private> next_x: array<vec4<f32>, LOADS_A>;
 var<private> next_factor: array<vec4<f32>, LOADS_B>;
 var<private> weight: vec4<f32>;
@@ -18,8 +17,6 @@ var<private> weight: vec4<f32>;
 // of the loads of X, which rows and which step: neighbouring invocations read neighbouring addresses
 fn step_of(load: u32) -> u32 { return select(load % TILE_K, load / (HIGH / 4u), TRANSPOSED); }
 fn four_of(load: u32) -> u32 { return select(load / TILE_K, load % (HIGH / 4u), TRANSPOSED); }
-
-fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
 
 // Tile number `tile` of a slice's sum, into registers.
 fn fetch(local: u32, slice: Slice, tile: u32, row: u32, columns: vec4<u32>) {
@@ -49,14 +46,6 @@ fn fetch(local: u32, slice: Slice, tile: u32, row: u32, columns: vec4<u32>) {
     let e = vec4<u32>(min(step, stop - 1u) * params.columns) + columns;
     let value = vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]);
     next_factor[i] = select(vec4<f32>(), weight * value, vec4<bool>(step < stop));
-  }
-}
-
-fn write_four(place: vec4<u32>, values: vec4<f32>) {
-  for (var j = 0u; j < 4u; j++) {
-    if (place.x < params.rows && place.y + j < params.columns) {
-      out[(place.w * params.rows + place.x) * params.columns + place.y + j] = values[j];
-    }
   }
 }
 

@@ -89,3 +89,12 @@ fn matrix_at(o: u32) -> u32 {
   if (TRANSPOSED) { return o * params.inner * params.rows; }
   return (o / params.middle * params.rows * params.middle + o % params.middle) * params.inner;
 }
+
+// Writes four sums that follow each other; `place` is their row, first column, nothing and split.
+fn write_four(place: vec4<u32>, values: vec4<f32>) {
+  for (var j = 0u; j < 4u; j++) {
+    if (place.x < params.rows && place.y + j < params.columns) {
+      out[(place.w * params.rows + place.x) * params.columns + place.y + j] = values[j];
+    }
+  }
+}

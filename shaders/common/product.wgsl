@@ -59,3 +59,12 @@ fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {
   let at = select(row * params.columns + column, column * params.rows + row, TRANSPOSE_OUT);
   out[(split * params.batch + item) * params.rows * params.columns + at] = activate(value);
 }
+
+// Writes four sums that follow each other; `place` is their row, first column, item of the batch and split.
+fn write_four(place: vec4<u32>, values: vec4<f32>) {
+  for (var j = 0u; j < 4u; j++) {
+    if (place.x < params.rows && place.y + j < params.columns) {
+      store(place.w, place.z, place.x, place.y + j, values[j]);
+    }
+  }
+}

@@ -1,8 +1,10 @@
 // A workgroup's share of a product with a thin side, for GPUs: many rows by at most THIN columns, one read of the tall matrix
 // from memory straight into registers. The thin one is staged in workgroup memory, STEPS steps of the sum at a time. SLICES
 // invocations share a row, each for its share of the steps, and every invocation has VALUES rows and all columns: SUMS
-// sums of four. Where the steps of a row are neighbours in memory (ALONG, which the
-// kernel says), neighbouring invocations are slices; else rows.
+// sums of four, of value v and columns 4q to 4q + 3 at v·QUADS + q. Where the steps of a row are neighbours in memory (ALONG,
+// which the kernel says), neighbouring invocations are slices; else rows.
+#import sums
+
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
 // steps that are read at once
@@ -18,8 +20,6 @@ const STEPS: u32 = 8u * THREADS / THIN;
 const PITCH: u32 = QUADS + 1u;
 
 var<workgroup> staged: array<vec4<f32>, STEPS * PITCH>;
-// of value v, four q of its columns at v·QUADS + q
-var<private> sums: array<vec4<f32>, 16>;
 // rows of this invocation: where in memory their sums begin
 var<private> row_start: array<u32, VALUES>;
 
@@ -47,30 +47,7 @@ fn multiply_staged(local: u32, start: u32, stride: u32, count: u32) {
   }
 }
 
-// By a switch: at a variable index the sums would lie in memory for the whole kernel (a tenth of the speed on an H200), and a
-// loop with barriers is not unrolled.
-fn own_four(index: u32) -> vec4<f32> {
-  switch (index) {
-    case 0u: { return sums[0]; }
-    case 1u: { return sums[1]; }
-    case 2u: { return sums[2]; }
-    case 3u: { return sums[3]; }
-    case 4u: { return sums[4]; }
-    case 5u: { return sums[5]; }
-    case 6u: { return sums[6]; }
-    case 7u: { return sums[7]; }
-    case 8u: { return sums[8]; }
-    case 9u: { return sums[9]; }
-    case 10u: { return sums[10]; }
-    case 11u: { return sums[11]; }
-    case 12u: { return sums[12]; }
-    case 13u: { return sums[13]; }
-    case 14u: { return sums[14]; }
-    default: { return sums[15]; }
-  }
-}
-
-// Adds up the slices' sums and hands them to `write_four`, which the kernel has. `place` is what the kernel needs to know
+// Adds up the slices' sums and hands them to `write_four`. `place` is what the kernel needs to know
 // beside, and has the first row and column in x and y.
 fn finish(local: u32, place: vec4<u32>) {
   let team = team_at(local);

@@ -1,7 +1,10 @@
 // A workgroup's tile of a product, HIGH×WIDE outputs, for GPUs. TILE_K steps of both sides are staged in workgroup memory,
 // k-major and padded against bank conflicts. SLICES teams of invocations share the steps; every invocation of a team sums
 // ROWS×COLUMNS outputs in registers, in runs of 4 (a second run lies half a tile on, so that a warp reads neighbouring
-// vec4s). At the end the teams' sums are added up. HIGH, WIDE and TILE_K are multiples of 4, ROWS and COLUMNS are 4 or 8.
+// vec4s): of row i, the first four columns at sums[2i] and the second at sums[2i + 1]. At the end the teams' sums are added
+// up. HIGH, WIDE and TILE_K are multiples of 4, ROWS and COLUMNS are 4 or 8.
+#import sums
+
 const HIGH: u32 = 64u;
 const WIDE: u32 = 64u;
 const ROWS: u32 = 8u;
@@ -19,9 +22,12 @@ const START_B: u32 = TILE_K * PITCH_A;
 const LOADS_A: u32 = (TILE_K * HIGH / 4u + THREADS - 1u) / THREADS;
 const LOADS_B: u32 = (TILE_K * WIDE / 4u + THREADS - 1u) / THREADS;
 
+const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
+
 var<workgroup> staged: array<vec4<f32>, max(TILE_K * (PITCH_A + PITCH_B), THREADS)>;
-// of row i, the first four columns at 2i and the second at 2i + 1
-var<private> sums: array<vec4<f32>, 16>;
+
+// Tiles that a slice's inner sum is staged in.
+fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
 
 // Which of the team's columns and rows this invocation has: a warp of 32 covers up to 8 columns, so that its reads of
 // staged vec4s are few.
@@ -74,34 +80,11 @@ fn multiply_staged(local: u32) {
   }
 }
 
-// Four sums at row i and half h of an invocation's, to `write_four`, which the kernel has.
+// Four sums at row i and half h of an invocation's, to `write_four`.
 fn write_sums(local: u32, place: vec4<u32>, i: u32, h: u32, total: vec4<f32>) {
   let row = i / 4u * (HIGH / 2u) + 4u * team_row(local) + i % 4u;
   let column = h * (WIDE / 2u) + 4u * team_column(local);
   write_four(place + vec4<u32>(row, column, 0u, 0u), total);
-}
-
-// By a switch: at a variable index the sums would lie in memory for the whole kernel (a tenth of the speed on an H200), and a
-// loop with barriers is not unrolled.
-fn own_four(index: u32) -> vec4<f32> {
-  switch (index) {
-    case 0u: { return sums[0]; }
-    case 1u: { return sums[1]; }
-    case 2u: { return sums[2]; }
-    case 3u: { return sums[3]; }
-    case 4u: { return sums[4]; }
-    case 5u: { return sums[5]; }
-    case 6u: { return sums[6]; }
-    case 7u: { return sums[7]; }
-    case 8u: { return sums[8]; }
-    case 9u: { return sums[9]; }
-    case 10u: { return sums[10]; }
-    case 11u: { return sums[11]; }
-    case 12u: { return sums[12]; }
-    case 13u: { return sums[13]; }
-    case 14u: { return sums[14]; }
-    default: { return sums[15]; }
-  }
 }
 
 // Hands all sums to `write_four`. `place` is what the kernel needs to know beside, and has the tile's first row and column in
