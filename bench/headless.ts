@@ -1,5 +1,4 @@
 /** The benchmark's page, built and driven in headless Chromium. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { build, type Plugin, type Rolldown } from "vite";
 import { wgsl } from "../shaders/loader.js";
@@ -99,6 +98,3 @@ export async function openInPage(options: {
     throw error;
   }
 }
-
-/** Whether `npm ci --prefix bench/peers` was done. */
-export const peersInstalled = (): boolean => existsSync(join(here, "peers/node_modules/@jax-js/jax"));

@@ -9,9 +9,8 @@ import { isSoftware } from "../src/gpu/index.js";
 import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
-import { openInPage, peersInstalled } from "./headless.js";
 import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
-import { openInNode } from "./node.js";
+import { openInNode, peersInstalled } from "./node.js";
 import { markdown, oneLine, plainText, type Report } from "./report.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
@@ -116,6 +115,8 @@ async function run(options: Options): Promise<number> {
     for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
     return 0;
   }
+  // the browser's driver is loaded where a browser is wanted
+  const headless = () => import("./headless.js");
   const peers = options.peers === true ? null : (options.peers ?? []);
   if (options.peers && !peersInstalled()) throw new Error("the peers are not installed: npm ci --prefix bench/peers");
   const slim = Boolean(options.slim);
@@ -130,7 +131,7 @@ async function run(options: Options): Promise<number> {
     const { session, environment: found } = await openInNode({ peers, slim });
     [opened, environment, measure] = [session.opened, found, (index, given) => session.measure(index, given)];
   } else {
-    const page = await openInPage({ peers, slim, adapter: options.adapter });
+    const page = await (await headless()).openInPage({ peers, slim, adapter: options.adapter });
     ({ opened, environment, measure, close } = page);
   }
   if (!options.node && options.adapter === "default" && isSoftware(opened.device))

@@ -1,4 +1,5 @@
 /** The benchmark in this process, under Dawn. */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -61,3 +62,6 @@ async function pretendBrowser(): Promise<void> {
     return writeBuffer.call(this, buffer, offset, data as GPUAllowSharedBufferSource, ...rest);
   };
 }
+
+/** Whether `npm ci --prefix bench/peers` was done. */
+export const peersInstalled = (): boolean => existsSync(join(import.meta.dirname, "peers/node_modules/@jax-js/jax"));

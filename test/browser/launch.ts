@@ -8,7 +8,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
-import type { Browser } from "puppeteer";
+import { type Browser, launch as launchPuppeteer } from "puppeteer";
 import { unpackChromium } from "../../src/node/driver.js";
 
 export interface LaunchOptions {
@@ -61,7 +61,7 @@ async function findBrowser(): Promise<{ executablePath: string; env: Record<stri
 export async function launch(options: LaunchOptions = {}): Promise<Browser> {
   const { width = 1280, height = 800, deviceScaleFactor = 1, adapter = "swiftshader", args = [] } = options;
   const { executablePath, env } = await findBrowser();
-  return (await import("puppeteer")).launch({
+  return launchPuppeteer({
     executablePath,
     env,
     headless: "shell",
