@@ -14,11 +14,11 @@ import {
   canonicalizeColumns,
   copy,
   fill,
+  fusesAls,
   gram,
   hadamard,
   innerProduct,
   kruskalResidual,
-  MOST_ALS_RANK,
   mttkrp,
   mttkrpFromPartial,
   normalizeColumns,
@@ -203,7 +203,7 @@ export class CpSolver {
   /** whether an update is the two dispatches of `alsUpdate` */
   get #isFused(): boolean {
     const { rank, solver = "cholesky" } = this.options;
-    return solver === "cholesky" && rank <= MOST_ALS_RANK;
+    return solver === "cholesky" && fusesAls(this.engine, rank);
   }
 
   #gramOf(mode: number): Tensor {

@@ -54,4 +54,4 @@ export * from "./trainDense.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
-export { fusesLowRank } from "./variants.js";
+export { fusesAls, fusesLowRank } from "./variants.js";

@@ -4,12 +4,10 @@ import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "..
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
 import { assertShape } from "./shapes.js";
-import { soleWorkgroup } from "./variants.js";
+import { factorisesInside, soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(choleskyShader, () => [1]);
 const small = new Kernel(choleskySmallShader, () => [1]);
-/** rows that fit into workgroup memory */
-const SMALL = 40;
 
 /**
  * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
@@ -27,7 +25,8 @@ export function cholesky(
   const inverse = s.tensor([n, n], { label: "R⁻¹" });
   const WIDTH = soleWorkgroup(s.engine);
   const own = { WIDTH, ACROSS: Math.min(WIDTH, 32), UNIT: unit };
-  if (n <= SMALL) s.run(small.with(own), { g, out_r: r, out_inverse: inverse }, { n, ridge, threshold });
+  if (factorisesInside(s.engine, n))
+    s.run(small.with(own), { g, out_r: r, out_inverse: inverse }, { n, ridge, threshold });
   else s.run(kernel.with(own), { g, r, inverse }, { n, ridge, threshold });
   return { r, inverse };
 }

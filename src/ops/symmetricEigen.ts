@@ -8,7 +8,7 @@ import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertShape } from "./shapes.js";
-import { soleWorkgroup } from "./variants.js";
+import { factorisesInside, soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
 const small = new Kernel(smallShader, () => [1]);
@@ -21,8 +21,6 @@ const round = new Kernel(roundShader, ({ players }, { WIDTH }) => {
 const end = new Kernel(endShader, () => [1]);
 const check = new Kernel(checkShader, () => [1]);
 
-/** rows that fit into workgroup memory */
-const SMALL = 40;
 /** rows that one workgroup rotates by itself, and the most there are rounds recorded for */
 const ONE_WORKGROUP = 128;
 const LARGEST = 1024;
@@ -46,7 +44,7 @@ export function symmetricEigen(s: Scheduler, a: Tensor): { values: Tensor; vecto
     throw new ShapeError(`symmetricEigen: ${n}×${n}, needs at most ${LARGEST}; take leadingSubspace for a few vectors`);
   const values = s.tensor([n], { label: "eigenvalues" });
   const vectors = s.tensor([n, n], { label: "eigenvectors" });
-  if (n <= SMALL) {
+  if (factorisesInside(s.engine, n)) {
     const WIDTH = soleWorkgroup(s.engine, n <= 16 ? 64 : 256);
     s.run(small.with({ WIDTH, ACROSS: Math.min(WIDTH, 16) }), { a, values, vectors }, { n });
     return { values, vectors };

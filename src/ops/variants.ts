@@ -52,8 +52,9 @@ export const RESIDUAL_PARTS = 1024;
  * | reduce                | a lane a sum, cut for 256 sums             | a lane a sum (16384) where neighbours or short; | `reductionWay` |
  * |                       |                                            | else a workgroup a sum (512)                    |    |
  * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
- * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations                                 | `soleWorkgroup`, `jacobiTeam` |
- * | ALS update            | at most 4 workgroups of 64 rows or more    | at most 64 of 16 rows or more                   | `alsChunk` |
+ * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations; up to 40 rows in their memory  | `soleWorkgroup`, `jacobiTeam`, `factorisesInside` |
+ * | ALS update            | up to rank 16 two dispatches, 4 workgroups | up to rank 32 two dispatches, 64 workgroups of  | `fusesAls`, `alsChunk` |
+ * |                       | of 64 rows or more at most                 | 16 rows or more at most                         |    |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. On software, the side of a product that
  * wastes least goes to the lanes (`arrange`), and tiled is left out unless forced: it is slower there, and SwiftShader takes
@@ -401,6 +402,15 @@ export const permutesByTiles = (engine: Engine, near: number, far: number): bool
  * workgroup runs on one core there and every further subgroup only makes barriers dearer.
  */
 export const soleWorkgroup = (engine: Engine, most = 256): number => lanesOf(engine) || most;
+
+/**
+ * Whether a factorisation of n rows by one workgroup keeps them in its memory: on GPUs, for whom a step in storage takes ten
+ * times as long. SwiftShader compiles that for two seconds.
+ */
+export const factorisesInside = (engine: Engine, n: number): boolean => !lanesOf(engine) && n <= 40;
+
+/** Whether an update of this rank is `alsUpdate`'s two dispatches; a few lanes of a processor are slower beyond 16. */
+export const fusesAls = (engine: Engine, rank: number): boolean => rank <= (lanesOf(engine) ? 16 : 32);
 
 /** Rows that a workgroup of an ALS update solves; each factorises the same small matrix for itself. */
 export function alsChunk(engine: Engine, rows: number): number {
