@@ -187,7 +187,8 @@ describe("layers that are slower here", () => {
     for (const found of [forced, { model: small }]) found.model.destroy();
   });
 
-  it("are left alone by given ranks too, and at batch 1 where nothing else is said", async () => {
+  // one image is over in a moment: a busy machine may have to look twice
+  it("are left alone by given ranks too, and at batch 1 where nothing else is said", { retry: 2 }, async () => {
     const {
       layers,
       model: small,
