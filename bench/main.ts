@@ -115,8 +115,6 @@ async function run(options: Options): Promise<number> {
     for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
     return 0;
   }
-  // the browser's driver is loaded where a browser is wanted
-  const headless = () => import("./headless.js");
   const peers = options.peers === true ? null : (options.peers ?? []);
   if (options.peers && !peersInstalled()) throw new Error("the peers are not installed: npm ci --prefix bench/peers");
   const slim = Boolean(options.slim);
@@ -131,7 +129,9 @@ async function run(options: Options): Promise<number> {
     const { session, environment: found } = await openInNode({ peers, slim });
     [opened, environment, measure] = [session.opened, found, (index, given) => session.measure(index, given)];
   } else {
-    const page = await (await headless()).openInPage({ peers, slim, adapter: options.adapter });
+    // the browser's driver is loaded where a browser is wanted
+    const { openInPage } = await import("./headless.js");
+    const page = await openInPage({ peers, slim, adapter: options.adapter });
     ({ opened, environment, measure, close } = page);
   }
   if (!options.node && options.adapter === "default" && isSoftware(opened.device))

@@ -1,16 +1,6 @@
 import splitSumShader from "../../shaders/split_sum.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import {
-  arrange,
-  busyness,
-  gpuTile,
-  isThin,
-  lanesOf,
-  readsVectors,
-  splitSums,
-  sumTeam,
-  variantsOf,
-} from "./variants.js";
+import { arrange, busyness, gpuTile, lanesOf, readsVectors, splitSums, sumTeam, variantsOf } from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -50,9 +40,7 @@ export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, p
   const { rows, columns } = product;
   const vectorsA = readsVectors(lanes, layoutOf(product, "a"));
   const vectorsB = readsVectors(lanes, layoutOf(product, "b"));
-  const turned = lanes
-    ? arrange(lanes, rows, columns, { natural: vectorsB, turned: vectorsA }) === "turned"
-    : isThin(columns, rows) && !isThin(rows, columns);
+  const turned = arrange(lanes, rows, columns, { natural: vectorsB, turned: vectorsA }) === "turned";
   if (turned) run(s, b, a, out, turn(product), true, vectorsA);
   else run(s, a, b, out, product, false, vectorsB);
 }

@@ -202,7 +202,7 @@ const ENOUGH = 256;
 const SPLITTING = 1.5;
 
 /** Whether a product of so many rows and columns is one with a thin side, the columns, for GPUs. */
-export const isThin = (rows: number, columns: number): boolean => columns <= 32 && rows >= 128;
+const isThin = (rows: number, columns: number): boolean => columns <= 32 && rows >= 128;
 
 export interface Extents {
   rows: number;
@@ -284,14 +284,14 @@ function spent(rows: number, columns: number, lanes: number, vectors: boolean): 
   return high * wide * (vectors ? (runsOf(lanes, vectors, rows, columns) === 2 ? 0.85 : 1) : 1.1);
 }
 
-/** Whether to compute the transpose instead, so that the other side of the product lies in the lanes. */
+/** Whether to compute the transpose instead, so that the other side of the product lies in the lanes, or on GPUs is the thin one. */
 export function arrange(
   lanes: number,
   rows: number,
   columns: number,
   vectors: { natural: boolean; turned: boolean },
 ): "natural" | "turned" {
-  if (!lanes) return "natural";
+  if (!lanes) return isThin(columns, rows) && !isThin(rows, columns) ? "turned" : "natural";
   const natural = spent(rows, columns, lanes, vectors.natural);
   return natural <= spent(columns, rows, lanes, vectors.turned) ? "natural" : "turned";
 }
