@@ -1,10 +1,11 @@
-// The update of an ALS factor, second half: adds up the parts that als_update left, brings the columns of A to norm 1, and
-// writes their norms and the normalised Gram matrix. With LAST also what the error is computed from: values[0] = ⟨M, A⟩ and
-// values[step] = ⟨V, AᵀA⟩, the model's squared norm; values[2·step] = −1, no residual yet; with APPEND they are the next row
-// of `trace`, a ring of rows 3·step long, too. Zero columns stay zero. reads and writes rows·R.
+// The end of an ALS sweep: adds up the parts that als_update left for the last mode, brings the columns of A to norm 1, and
+// writes their norms and the normalised Gram matrix, and what the error is computed from: values[0] = ⟨M, A⟩, values[step] =
+// ⟨V, AᵀA⟩, the model's squared norm, and values[2·step] = −1, no residual yet; with APPEND they are the next row of `trace`, a
+// ring of rows 3·step long, too. Zero columns stay zero. reads and writes rows·R.
+#import als_parts
+
 const WIDTH: u32 = 256u;
 const MOST: u32 = 32u;
-const LAST: bool = false;
 const APPEND: bool = false;
 
 struct Params {
@@ -14,14 +15,13 @@ struct Params {
   mode: u32,
   stride: u32,
   chunk: u32,
-  // how many parts there are
-  count: u32,
+  previous_count: u32,
   step: u32,
   trace_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> parts: array<f32>;
+@group(0) @binding(1) var<storage, read> previous_parts: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grams: array<f32>;
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(4) var<storage, read_write> weights: array<f32>;
@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let share = lane / min(n, WIDTH);
     var sum = 0.0;
     if (share < team && r < n) {
-      for (var p = share; p < params.count; p += team) { sum += parts[p * (size + 1u) + r * n + r]; }
+      for (var p = share; p < params.previous_count; p += team) { sum += previous_parts[p * (size + 1u) + r * n + r]; }
     }
     scratch[lane] = sum;
     workgroupBarrier();
@@ -59,41 +59,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (group.x > 0u) { return; }
   var model = 0.0;
   for (var e = lane; e < size; e += WIDTH) {
-    var own = 0.0;
-    for (var p = 0u; p < params.count; p++) { own += parts[p * (size + 1u) + e]; }
-    if (LAST) {
-      var v = 1.0;
-      for (var m = 0u; m < params.modes; m++) {
-        if (m != params.mode) { v *= grams[m * params.stride + e]; }
-      }
-      model += v * own;
+    let own = previous_at(e);
+    var v = 1.0;
+    for (var m = 0u; m < params.modes; m++) {
+      if (m != params.mode) { v *= grams[m * params.stride + e]; }
     }
+    model += v * own;
     grams[params.mode * params.stride + e] = divided(divided(own, norms[e / n]), norms[e % n]);
   }
   for (var r = lane; r < n; r += WIDTH) { weights[r] = norms[r]; }
-  if (LAST) {
-    scratch[lane] = model;
-    for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
-      workgroupBarrier();
-      if (lane < width) { scratch[lane] += scratch[lane + width]; }
-    }
-    if (lane == 0u) {
-      var product_inner = 0.0;
-      for (var p = 0u; p < params.count; p++) { product_inner += parts[p * (size + 1u) + size]; }
-      values[0] = product_inner;
-      values[params.step] = scratch[0];
-      values[2u * params.step] = -1.0;
-      if (APPEND) {
-        let start = counter[0] % params.trace_rows * 3u * params.step;
-        trace[start] = product_inner;
-        trace[start + params.step] = scratch[0];
-        trace[start + 2u * params.step] = -1.0;
-        counter[0] += 1u;
-      }
+  scratch[lane] = model;
+  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
+    workgroupBarrier();
+    if (lane < width) { scratch[lane] += scratch[lane + width]; }
+  }
+  if (lane == 0u) {
+    let product_inner = previous_at(size);
+    values[0] = product_inner;
+    values[params.step] = scratch[0];
+    values[2u * params.step] = -1.0;
+    if (APPEND) {
+      let start = counter[0] % params.trace_rows * 3u * params.step;
+      trace[start] = product_inner;
+      trace[start + params.step] = scratch[0];
+      trace[start + 2u * params.step] = -1.0;
+      counter[0] += 1u;
     }
   }
-}
-
-fn divided(x: f32, norm: f32) -> f32 {
-  return select(x / max(norm, 1e-37), 0.0, norm == 0.0);
 }

@@ -1,14 +1,21 @@
-// The update of an ALS factor, first half: A = M·V⁻¹ with V the Hadamard product of the other modes' Gram matrices (each R×R, at
-// multiples of `stride` in `grams`), R ≤ PAD, by V + ridge·(mean diagonal)·I = RᵀR, as common/cholesky has it: columns that
-// depend on those before them are dropped. Every workgroup factorises V for itself and solves `chunk` rows; it leaves what
-// its rows add to AᵀA and to ⟨M, A⟩ in `parts`, R·R + 1 values each. Small matrices are PAD×PAD in workgroup memory, filled
-// up with the identity, and PAD is a power of two: no index needs a division.
+// The update of an ALS factor: A = M·V⁻¹ with V the Hadamard product of the other modes' Gram matrices (each R×R, at multiples of
+// `stride` in `grams`, the norms behind it), R ≤ PAD, by V + ridge·(mean diagonal)·I = RᵀR, as common/cholesky has it: columns
+// that depend on those before them are dropped. M is the sum of `splits` parts. A is not normalised yet: that needs all of it.
+// Each workgroup solves `chunk` rows and leaves what they add to AᵀA and to ⟨M, A⟩ in `parts`, R·R + 1 values; the next
+// dispatch adds those up, als_normalize or this kernel for the next mode: it normalises the mode before, whose
+// norms are still in M (and those of mode `unscaled`, where M is made of a partial result from before that was normalised).
+// Every workgroup adds up and factorises for itself. Small matrices are PAD×PAD in workgroup memory, filled up with the
+// identity, and PAD is a power of two: no index needs a division.
 // flops 2·rows·R·(2·R + R) and R³ a workgroup; one barrier a column.
+#import als_parts
+
 const WIDTH: u32 = 256u;
 const PAD: u32 = 16u;
 const SIZE: u32 = PAD * PAD;
 // rows of M at a time
 const ROWS: u32 = 256u / PAD;
+// parts of M that are read before they are added
+const SPLITS_AHEAD: u32 = 1u;
 
 struct Params {
   rows: u32,
@@ -20,28 +27,80 @@ struct Params {
   ridge: f32,
   // pivots at or below this part of their own diagonal element count as zero
   threshold: f32,
+  splits: u32,
+  previous_rows: u32,
+  // how many parts the mode before left; 0 where there is none
+  previous_count: u32,
+  // a mode whose norms are in M; `modes` for none
+  unscaled: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> product: array<f32>;
-@group(0) @binding(2) var<storage, read> grams: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grams: array<f32>;
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(4) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(5) var<storage, read_write> previous: array<f32>;
+@group(0) @binding(6) var<storage, read> previous_parts: array<f32>;
 
 // V, then RᵀR's rows above the diagonal, then R⁻¹
 var<workgroup> upper: array<f32, SIZE>;
 // R⁻ᵀ
 var<workgroup> lower: array<f32, SIZE>;
+// AᵀA of the mode before, then of this one's rows
 var<workgroup> own_gram: array<f32, SIZE>;
 var<workgroup> diagonal: array<f32, PAD>;
+// norms of the mode before's columns, and what M's are multiplied by
+var<workgroup> norms: array<f32, PAD>;
+var<workgroup> scales: array<f32, PAD>;
 // some rows of M, then of A
 var<workgroup> rows: array<f32, 256>;
 var<workgroup> half_solved: array<f32, 256>;
 var<workgroup> inner: array<f32, WIDTH>;
 
+// M at an offset of one part.
+fn product_at(offset: u32) -> f32 {
+  let size = params.rows * params.rank;
+  var sum = 0.0;
+  for (var p = 0u; p < params.splits; p += SPLITS_AHEAD) {
+    var taken: array<f32, SPLITS_AHEAD>;
+    for (var u = 0u; u < SPLITS_AHEAD; u++) {
+      let value = product[min(p + u, params.splits - 1u) * size + offset];
+      taken[u] = select(0.0, value, p + u < params.splits);
+    }
+    for (var u = 0u; u < SPLITS_AHEAD; u++) { sum += taken[u]; }
+  }
+  return sum;
+}
+
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let n = params.rank;
+  let pending = params.previous_count > 0u;
+  let before = (params.mode - 1u) * params.stride;
+  if (pending) {
+    for (var e = lane; e < SIZE; e += WIDTH) {
+      if (max(e / PAD, e % PAD) < n) { own_gram[e] = previous_at(e / PAD * n + e % PAD); }
+    }
+    workgroupBarrier();
+  }
+  for (var r = lane; r < n; r += WIDTH) {
+    var norm = 1.0;
+    var scale = 1.0;
+    if (pending) {
+      norm = sqrt(max(own_gram[r * PAD + r], 0.0));
+      scale = divided(1.0, norm);
+      if (group.x == 0u) { grams[before + n * n + r] = norm; }
+    }
+    if (params.unscaled < params.modes) { scale = divided(scale, grams[params.unscaled * params.stride + n * n + r]); }
+    norms[r] = norm;
+    scales[r] = scale;
+  }
+  workgroupBarrier();
   for (var e = lane; e < SIZE; e += WIDTH) {
     let i = e / PAD;
     let j = e % PAD;
@@ -50,12 +109,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (max(i, j) < n) {
       v = 1.0;
       for (var m = 0u; m < params.modes; m++) {
-        if (m != params.mode) { v *= grams[m * params.stride + i * n + j]; }
+        if (m != params.mode && !(pending && m + 1u == params.mode)) { v *= grams[m * params.stride + i * n + j]; }
+      }
+      if (pending) {
+        let normalised = divided(divided(own_gram[e], norms[i]), norms[j]);
+        if (group.x == 0u) { grams[before + i * n + j] = normalised; }
+        v *= normalised;
       }
     }
     upper[e] = v;
     lower[e] = unit;
     own_gram[e] = 0.0;
+  }
+  if (pending) {
+    for (var e = group.x * WIDTH + lane; e < params.previous_rows * n; e += groups.x * WIDTH) {
+      previous[e] = divided(previous[e], norms[e % n]);
+    }
   }
   workgroupBarrier();
   var trace = 0.0;
@@ -90,7 +159,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let r = row + e / PAD;
       let j = e % PAD;
       var value = 0.0;
-      if (r < last && j < n) { value = product[r * n + j]; }
+      if (r < last && j < n) { value = scales[j] * product_at(r * n + j); }
       rows[e] = value;
     }
     workgroupBarrier();

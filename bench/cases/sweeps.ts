@@ -25,7 +25,7 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
     tolerance: 1e-3,
     goals,
     // the dimension tree: two reads, whatever the order
-    counts: { reads: 2, dispatches: 36, submits: 1, readbacks: 0 },
+    counts: { reads: 2, dispatches: 12, submits: 1, readbacks: 0 },
     async prepare(engine, [tensor, ...start]) {
       const given = engine.tensor(shape, tensor);
       const solver = await CpSolver.create(given, { rank });
@@ -77,7 +77,7 @@ export function hooiSweepCase(shape: readonly number[], ranks: readonly number[]
     work: { op: "hooiSweep", x, ranks, factors },
     tolerance: 1e-3,
     goals,
-    counts: { reads: shape.length, dispatches: 220, submits: 1, readbacks: 0 },
+    counts: { reads: shape.length, dispatches: 80, submits: 1, readbacks: 0 },
     async prepare(engine, [tensor, ...start]) {
       const given = engine.tensor(shape, tensor);
       const current = start.map((factor, mode) => engine.tensor([shape[mode]!, ranks[mode]!], factor));

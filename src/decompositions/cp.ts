@@ -9,6 +9,7 @@ import {
   type TensorData,
 } from "../gpu/index.js";
 import {
+  alsNormalize,
   alsUpdate,
   appendRow,
   canonicalizeColumns,
@@ -25,6 +26,7 @@ import {
   partialMttkrp,
   pasteColumns,
   solveSymmetric,
+  type UnnormalizedFactor,
   uniform,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
@@ -47,6 +49,7 @@ export interface CpOptions extends StoppingOptions {
 
 /** below this relative error the norms of the cheap formula cancel in f32 and the sweep computes the residual itself */
 const CANCELLATION = 0.03;
+const RIDGE = 1e-7;
 /** scalars of a trace row, each at an aligned offset: ⟨X, X̂⟩, ‖X̂‖², ‖X − X̂‖² (negative: not computed) */
 const SCALAR = 64;
 
@@ -86,7 +89,7 @@ export class CpSolver {
   /** λ of the last sweep, [R] */
   readonly weights: Tensor;
   readonly #owned: Tensor[] = [];
-  /** R×R Gram matrices of the factors, each from the beginning of a row */
+  /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
   readonly #grams: Tensor;
   readonly #values: Tensor;
   readonly #trace: Tensor;
@@ -107,7 +110,7 @@ export class CpSolver {
       this.factors.push(own([extent, rank], `factor ${mode}`));
     });
     // rows begin where a binding may
-    this.#grams = own([x.order, 64 * Math.ceil(rank ** 2 / 64)], "grams");
+    this.#grams = own([x.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
     this.weights = own([rank], "weights");
     this.#values = own([3 * SCALAR], "sweep values");
     this.#trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
@@ -178,29 +181,48 @@ export class CpSolver {
 
   #record(s: Scheduler, precise: boolean): void {
     const { x, factors } = this;
+    const fused = this.#isFused;
     const split = splitModes(x.shape);
+    let previous: UnnormalizedFactor | undefined;
     for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
       const whole = stop - start === x.order;
       const single = stop - start === 1;
       const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
       for (let mode = start; mode < stop; mode++) {
         const product = partial
-          ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode)
-          : mttkrp(s, x, factors, mode);
-        this.#update(s, product, mode, precise);
+          ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed: fused })
+          : mttkrp(s, x, factors, mode, { unsummed: fused });
+        if (fused) {
+          // the mode before the partial result's was not normalised when that was made
+          const unscaled = partial && start > 0 && mode > start ? start - 1 : undefined;
+          const ridge = this.options.ridge ?? RIDGE;
+          previous = alsUpdate(s, {
+            product,
+            grams: this.#grams,
+            mode,
+            factor: factors[mode]!,
+            previous,
+            unscaled,
+            ridge,
+          });
+        } else this.#update(s, product, mode);
         s.release(product);
       }
       if (partial) s.release(partial);
     }
+    if (previous) {
+      const trace = precise ? undefined : { rows: this.#trace, counter: this.#counter };
+      alsNormalize(s, { previous, grams: this.#grams, weights: this.weights, values: this.#values, trace });
+    }
     if (precise) kruskalResidual(s, x, this.weights, factors, { out: this.#scalar(2) });
-    if (precise || !this.#isFused) appendRow(s, this.#values, this.#trace, this.#counter);
+    if (precise || !fused) appendRow(s, this.#values, this.#trace, this.#counter);
   }
 
   #scalar(index: number): Tensor {
     return this.#values.rows(index * SCALAR, index * SCALAR + 1);
   }
 
-  /** whether an update is the two dispatches of `alsUpdate` */
+  /** whether an update is the one dispatch of `alsUpdate` */
   get #isFused(): boolean {
     const { rank, solver = "cholesky" } = this.options;
     return solver === "cholesky" && fusesAls(this.engine, rank);
@@ -217,17 +239,11 @@ export class CpSolver {
   }
 
   /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
-  #update(s: Scheduler, product: Tensor, mode: number, precise: boolean): void {
+  #update(s: Scheduler, product: Tensor, mode: number): void {
     const { options, weights } = this;
-    const { solver: method = "cholesky", ridge = 1e-7 } = options;
+    const { solver: method = "cholesky", ridge = RIDGE } = options;
     const factor = this.factors[mode]!;
     const last = mode === this.x.order - 1;
-    if (this.#isFused) {
-      const [values, trace, counter] = [this.#values, this.#trace, this.#counter];
-      const report = !last ? "nothing" : precise ? "values" : "row";
-      alsUpdate(s, { product, grams: this.#grams, mode, factor, weights, values, trace, counter, report, ridge });
-      return;
-    }
     const others = this.factors.flatMap((_, other) => (other === mode ? [] : [this.#gramOf(other)]));
     let normal = others[0]!;
     others.slice(1).forEach((next) => {

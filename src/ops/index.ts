@@ -1,4 +1,11 @@
-export { type AlsUpdate, alsUpdate, MOST_ALS_RANK } from "./alsUpdate.js";
+export {
+  type AlsNormalize,
+  type AlsUpdate,
+  alsNormalize,
+  alsUpdate,
+  MOST_ALS_RANK,
+  type UnnormalizedFactor,
+} from "./alsUpdate.js";
 export * from "./appendRow.js";
 export * from "./argmaxRows.js";
 export * from "./batchNorm.js";

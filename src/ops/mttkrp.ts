@@ -1,11 +1,17 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
-import { recordProduct, sumParts } from "./product.js";
+import { addUp, recordProduct } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
 import { busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
+
+export interface MttkrpOptions {
+  out?: Tensor | undefined;
+  /** leaves a sum that was cut into S parts to who reads them: the result may be S×Iₙ×R. Not with `out` */
+  unsummed?: boolean | undefined;
+}
 
 /**
  * Matricised tensor times Khatri-Rao product (Kolda & Bader 2009, section 3.4), Iₙ×R:
@@ -17,10 +23,10 @@ export function mttkrp(
   x: Tensor,
   factors: readonly Tensor[],
   mode: number,
-  options: { out?: Tensor | undefined } = {},
+  options: MttkrpOptions = {},
 ): Tensor {
   assertMode("mttkrp", x, mode);
-  return contract(s, `mttkrp (mode ${mode})`, x, factors, [mode, mode + 1], options.out);
+  return contract(s, `mttkrp (mode ${mode})`, x, factors, [mode, mode + 1], options);
 }
 
 /**
@@ -37,7 +43,7 @@ export function partialMttkrp(
   const [start, stop] = keep;
   if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= x.order))
     throw new ShapeError(`partialMttkrp: modes ${start} to ${stop} of a tensor of shape ${formatShape(x.shape)}`);
-  return contract(s, `partialMttkrp (modes ${start} to ${stop})`, x, factors, keep, options.out);
+  return contract(s, `partialMttkrp (modes ${start} to ${stop})`, x, factors, keep, options);
 }
 
 function contract(
@@ -46,7 +52,7 @@ function contract(
   x: Tensor,
   factors: readonly Tensor[],
   keep: readonly [number, number],
-  given: Tensor | undefined,
+  { out: given, unsummed = false }: MttkrpOptions,
 ): Tensor {
   const [start, stop] = keep;
   if (factors.length !== x.order)
@@ -59,9 +65,9 @@ function contract(
   });
   const shape = [...x.shape.slice(start, stop), columns];
   if (given) assertShape(operation, "out", given, shape);
-  const out = given ?? s.tensor(shape, { label: "mttkrp" });
   const rows = sizeOf(x.shape.slice(start, stop));
   if (contracted.length === 1) {
+    const out = given ?? s.tensor(shape, { label: "mttkrp" });
     // one contracted mode, in front or behind: a plain product
     const inner = x.size / rows;
     recordProduct(s, x, contracted[0]!, out, { rows, columns, inner, transposeA: start > 0 });
@@ -81,7 +87,10 @@ function contract(
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
   const kernel = variantsOf(s.engine, "mttkrp", vectors, extents, tile);
-  const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
+  const cut = split.count > 1;
+  const out = cut
+    ? s.tensor([split.count, ...shape], { label: "partial sums" })
+    : (given ?? s.tensor(shape, { label: "mttkrp" }));
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
@@ -94,7 +103,7 @@ function contract(
       weight2: weight(2),
       weight3: weight(3),
       weight4: weight(4),
-      out: parts,
+      out,
     },
     {
       rows,
@@ -108,10 +117,6 @@ function contract(
       extents: Array.from({ length: 8 }, (_, index) => weights[index]?.shape[0] ?? 1),
     },
   );
-  if (parts !== out) {
-    sumParts(s, parts, out);
-    s.release(parts);
-  }
   s.release(unused, ...left.temporaries, ...right.temporaries);
-  return out;
+  return cut && !unsummed ? addUp(s, out, given) : out;
 }

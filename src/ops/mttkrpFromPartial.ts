@@ -1,7 +1,8 @@
 import shader from "../../shaders/mttkrp_from_partial.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
-import { sumParts } from "./product.js";
+import type { MttkrpOptions } from "./mttkrp.js";
+import { addUp } from "./product.js";
 import { assertShape } from "./shapes.js";
 import { busyness, lanesOf, splitSums, sumTeam } from "./variants.js";
 
@@ -20,7 +21,7 @@ export function mttkrpFromPartial(
   factors: readonly Tensor[],
   modes: readonly [start: number, stop: number],
   mode: number,
-  options: { out?: Tensor | undefined } = {},
+  { out: given, unsummed = false }: MttkrpOptions = {},
 ): Tensor {
   const [start, stop] = modes;
   const operation = `mttkrpFromPartial (mode ${mode} of ${start} to ${stop})`;
@@ -37,8 +38,8 @@ export function mttkrpFromPartial(
     if (index !== mode - start)
       assertShape(operation, `factor ${start + index}`, factor, [partial.shape[index]!, columns]);
   });
-  if (options.out) assertShape(operation, "out", options.out, [rows, columns]);
-  const out = options.out ?? s.tensor([rows, columns], { label: "mttkrp" });
+  const shape = [rows, columns];
+  if (given) assertShape(operation, "out", given, shape);
   const behind = factors.slice(mode - start + 1);
   const left = mergeModes(s, factors.slice(0, mode - start), behind.length ? MOST_WEIGHTS - 1 : MOST_WEIGHTS);
   const right = mergeModes(s, behind, MOST_WEIGHTS - left.factors.length);
@@ -47,7 +48,10 @@ export function mttkrpFromPartial(
   const team = sumTeam(s.engine, outer);
   const tile = { high: 1, wide: team.WIDTH / team.SLICES };
   const split = splitSums(busyness(lanesOf(s.engine), { rows, columns }, tile), 1, outer);
-  const parts = split.count > 1 ? s.tensor([split.count, out.size], { label: "partial sums" }) : out;
+  const cut = split.count > 1;
+  const out = cut
+    ? s.tensor([split.count, ...shape], { label: "partial sums" })
+    : (given ?? s.tensor(shape, { label: "mttkrp" }));
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
@@ -60,7 +64,7 @@ export function mttkrpFromPartial(
       weight3: weight(3),
       weight4: weight(4),
       weight5: weight(5),
-      out: parts,
+      out,
     },
     {
       rows,
@@ -72,10 +76,6 @@ export function mttkrpFromPartial(
       extents: Array.from({ length: 8 }, (_, index) => weights[index]?.shape[0] ?? 1),
     },
   );
-  if (parts !== out) {
-    sumParts(s, parts, out);
-    s.release(parts);
-  }
   s.release(unused, ...left.temporaries, ...right.temporaries);
-  return out;
+  return cut && !unsummed ? addUp(s, out, given) : out;
 }

@@ -118,6 +118,14 @@ function run(
   if (!bias) s.release(unused);
 }
 
+/** The sum over the first mode of `parts`, a temporary that is released. */
+export function addUp(s: Scheduler, parts: Tensor, given?: Tensor): Tensor {
+  const out = given ?? s.tensor(parts.shape.slice(1));
+  sumParts(s, parts, out);
+  s.release(parts);
+  return out;
+}
+
 /** out[e] = activation(alpha · Σ_s parts[s, e] + bias), in a fixed order. */
 export function sumParts(
   s: Scheduler,

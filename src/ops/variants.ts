@@ -53,7 +53,7 @@ export const RESIDUAL_PARTS = 1024;
  * |                       |                                            | else a workgroup a sum (512)                    |    |
  * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
  * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations; up to 40 rows in their memory  | `soleWorkgroup`, `jacobiTeam`, `factorisesInside` |
- * | ALS update            | up to rank 16 two dispatches, 4 workgroups | up to rank 32 two dispatches, 64 workgroups of  | `fusesAls`, `alsChunk` |
+ * | ALS update            | up to rank 16 one dispatch, 4 workgroups   | up to rank 32 one dispatch, 64 workgroups of    | `fusesAls`, `alsChunk` |
  * |                       | of 64 rows or more at most                 | 16 rows or more at most                         |    |
  *
  * A probe times the families that an adapter has on `sample` and keeps the fastest. On software, the side of a product that
@@ -409,7 +409,7 @@ export const soleWorkgroup = (engine: Engine, most = 256): number => lanesOf(eng
  */
 export const factorisesInside = (engine: Engine, n: number): boolean => !lanesOf(engine) && n <= 40;
 
-/** Whether an update of this rank is `alsUpdate`'s two dispatches; a few lanes of a processor are slower beyond 16. */
+/** Whether an update of this rank is `alsUpdate`'s one dispatch; a few lanes of a processor are slower beyond 16. */
 export const fusesAls = (engine: Engine, rank: number): boolean => rank <= (lanesOf(engine) ? 16 : 32);
 
 /** Rows that a workgroup of an ALS update solves; each factorises the same small matrix for itself. */
@@ -417,6 +417,13 @@ export function alsChunk(engine: Engine, rows: number): number {
   const [least, most] = lanesOf(engine) ? [64, 4] : [16, 64];
   return Math.max(least, Math.ceil(rows / most));
 }
+
+/**
+ * How many terms far apart, of so many, are read before they are added by an invocation that has a sum for itself: a GPU would
+ * wait for each in turn.
+ */
+export const readsAhead = (engine: Engine, terms = Number.POSITIVE_INFINITY): number =>
+  lanesOf(engine) || terms === 1 ? 1 : 16;
 
 /** Invocations that rotate one pair of columns together in a Jacobi SVD of n columns. */
 export function jacobiTeam(engine: Engine, n: number): number {

@@ -22,19 +22,14 @@ type Sample = (s: Scheduler, tensor: (...shape: number[]) => Tensor, engine: Eng
 const samples: Sample[] = [
   (s, tensor, engine) =>
     ops.canonicalizeColumns(s, tensor(11, 2), engine.tensor([2], new Uint32Array([1, 0])), tensor(2)),
-  (s, tensor, engine) =>
-    ops.alsUpdate(s, {
-      product: tensor(9, 3),
-      grams: tensor(3, 9),
-      mode: 2,
-      factor: tensor(9, 3),
-      weights: tensor(3),
-      values: tensor(6),
-      trace: tensor(2, 6),
-      counter: engine.tensor([1], new Uint32Array(1)),
-      report: "row",
-      ridge: 1e-7,
-    }),
+  (s, tensor, engine) => {
+    const grams = tensor(3, 12);
+    const given = { product: tensor(9, 3), grams, ridge: 1e-7 };
+    const before = ops.alsUpdate(s, { ...given, mode: 1, factor: tensor(9, 3) });
+    const previous = ops.alsUpdate(s, { ...given, mode: 2, factor: tensor(9, 3), previous: before });
+    const trace = { rows: tensor(2, 6), counter: engine.tensor([1], new Uint32Array(1)) };
+    ops.alsNormalize(s, { previous, grams, weights: tensor(3), values: tensor(6), trace });
+  },
   (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))),
   (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
