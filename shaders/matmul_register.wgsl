@@ -4,6 +4,7 @@
 // flops 2·batch·outer·rows·columns·inner; reads: A columns/4 times, B rows/4 times, through the cache.
 #import product
 
+@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 
 @compute @workgroup_size(64)

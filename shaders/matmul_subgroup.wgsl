@@ -5,6 +5,7 @@ enable subgroups;
 
 const VECTORS: bool = false;
 
+@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 
 fn right_at(at: vec4<u32>) -> vec4<f32> {

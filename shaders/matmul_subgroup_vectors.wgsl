@@ -5,6 +5,7 @@ enable subgroups;
 
 const VECTORS: bool = true;
 
+@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 
 // four columns that follow each other

@@ -4,11 +4,16 @@
 #import product
 #import thin
 
+// f32, or vec4f where rows (TRANSPOSE_A) or steps lie in whole vec4s
+alias scalar = f32;
+const VECTORS: bool = false;
+
+@group(0) @binding(1) var<storage, read> a: array<scalar>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 
 const ALONG = !TRANSPOSE_A;
 
-fn element(at: u32) -> f32 { return a[at]; }
+fn element(at: u32) -> vec4<f32> { return vec4<f32>(a[select(at, at / 4u, VECTORS)]); }
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -27,29 +32,31 @@ fn main(
   let split = work / params.batch;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  for (var v = 0u; v < VALUES; v++) {
-    // edges: clamp what is read, guard what is written
-    let r = min(row + team_at(local) + v * TEAM, params.rows - 1u);
-    row_start[v] = item * params.batch_a + select(r * params.inner, r, TRANSPOSE_A);
-  }
+  // edges: clamp what is read, zero the steps past the end, guard what is written
+  let first_row = vec4<u32>(row + 4u * team_at(local)) + vec4<u32>(0u, 1u, 2u, 3u);
+  row_start = min(first_row, vec4<u32>(params.rows - 1u)) * select(params.inner, 1u, TRANSPOSE_A);
+  if (VECTORS && TRANSPOSE_A) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
   let step_a = select(1u, params.rows, TRANSPOSE_A);
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     let base = item * params.batch_b + o * params.outer_b;
     for (var k = slice.inner_start; k < slice.inner_stop; k += STEPS) {
       let count = min(STEPS, slice.inner_stop - k);
+      let start = item * params.batch_a + o * params.outer_a + k * step_a;
+      ahead = read_steps(local, 0u, start, step_a, count);
       workgroupBarrier();
-      for (var load = local; load < STEPS * QUADS; load += THREADS) {
+      let whole = (count + 4u * SLICES - 1u) / (4u * SLICES) * (4u * SLICES);
+      for (var load = local; load < whole * THIN / 4u; load += THREADS) {
         // neighbouring invocations read neighbouring addresses, whichever way B lies
-        let step = select(load / QUADS, load % STEPS, TRANSPOSE_B);
-        let four = select(load % QUADS, load / STEPS, TRANSPOSE_B);
-        let c = vec4<u32>(column + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u);
+        let step = select(load / (THIN / 4u), load % whole, TRANSPOSE_B);
+        let quad = select(load % (THIN / 4u), load / whole, TRANSPOSE_B);
+        let c = min(vec4<u32>(column + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
         let s = k + min(step, count - 1u);
-        let last = vec4<u32>(params.columns - 1u);
-        let e = base + select(s * params.columns + min(c, last), min(c, last) * params.inner + s, vec4<bool>(TRANSPOSE_B));
-        staged[step * PITCH + four] = vec4<f32>(b[e.x], b[e.y], b[e.z], b[e.w]);
+        let e = base + select(s * params.columns + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
+        let value = vec4<f32>(b[e.x], b[e.y], b[e.z], b[e.w]);
+        staged[place_of(step)][quad] = select(vec4<f32>(), value, vec4<bool>(step < count));
       }
       workgroupBarrier();
-      multiply_staged(local, o * params.outer_a + k * step_a, step_a, count);
+      multiply_staged(local, start, step_a, count);
     }
   }
   finish(local, vec4<u32>(row, column, item, split));

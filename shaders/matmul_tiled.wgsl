@@ -8,6 +8,7 @@
 alias scalar = f32;
 const VECTORS: bool = false;
 
+@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<scalar>;
 
 var<private> next_a: array<vec4<f32>, LOADS_A>;
@@ -18,12 +19,10 @@ var<private> next_b: array<vec4<f32>, LOADS_B>;
 fn step_of(load: u32, across: bool, extent: u32) -> u32 { return select(load % TILE_K, load / (extent / 4u), across); }
 fn four_of(load: u32, across: bool, extent: u32) -> u32 { return select(load / TILE_K, load % (extent / 4u), across); }
 
-// Tile number `tile` of a slice's sum, into registers.
-fn fetch(local: u32, item: u32, slice: Slice, tile: u32, row: u32, column: u32) {
-  let tiles = inner_tiles(slice);
-  let o = slice.outer_start + tile / tiles;
-  let at = vec2<u32>(item * params.batch_a + o * params.outer_a, item * params.batch_b + o * params.outer_b);
-  let k = slice.inner_start + tile % tiles * TILE_K;
+// A tile of the sum, into registers.
+fn fetch(local: u32, item: u32, slice: Slice, tile: vec2<u32>, row: u32, column: u32) {
+  let at = vec2<u32>(item * params.batch_a + tile.x * params.outer_a, item * params.batch_b + tile.x * params.outer_b);
+  let k = tile.y;
   let stop = slice.inner_stop;
   for (var i = 0u; i < LOADS_A; i++) {
     let load = local + i * THREADS;
@@ -65,22 +64,26 @@ fn main(
   let split = work / params.batch;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  let count = inner_tiles(slice) * (slice.outer_stop - slice.outer_start);
-  fetch(local, item, slice, 0u, row, column);
+  let count = tiles_of(slice);
+  var tile = vec2<u32>(slice.outer_start, slice.inner_start);
+  fetch(local, item, slice, tile, row, column);
   for (var t = 0u; t < count; t++) {
     workgroupBarrier();
     for (var i = 0u; i < LOADS_A; i++) {
       let load = local + i * THREADS;
-      let place = step_of(load, TRANSPOSE_A, HIGH) * PITCH_A + four_of(load, TRANSPOSE_A, HIGH);
-      if (load < TILE_K * HIGH / 4u) { staged[place] = next_a[i]; }
+      if (load < TILE_K * HIGH / 4u) {
+        stage_a(step_of(load, TRANSPOSE_A, HIGH), four_of(load, TRANSPOSE_A, HIGH), next_a[i]);
+      }
     }
     for (var i = 0u; i < LOADS_B; i++) {
       let load = local + i * THREADS;
-      let place = START_B + step_of(load, !TRANSPOSE_B, WIDE) * PITCH_B + four_of(load, !TRANSPOSE_B, WIDE);
-      if (load < TILE_K * WIDE / 4u) { staged[place] = next_b[i]; }
+      if (load < TILE_K * WIDE / 4u) {
+        stage_b(step_of(load, !TRANSPOSE_B, WIDE), four_of(load, !TRANSPOSE_B, WIDE), next_b[i]);
+      }
     }
     workgroupBarrier();
-    if (t + 1u < count) { fetch(local, item, slice, t + 1u, row, column); }
+    tile = after_tile(slice, tile);
+    if (t + 1u < count) { fetch(local, item, slice, tile, row, column); }
     multiply_staged(local);
   }
   finish(local, vec4<u32>(row, column, item, split));

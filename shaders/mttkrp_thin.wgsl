@@ -3,11 +3,15 @@
 #import mttkrp
 #import thin
 
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+// f32, or vec4f where rows (TRANSPOSED) or steps lie in whole vec4s
+alias scalar = f32;
+const VECTORS: bool = false;
+
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 
 const ALONG = !TRANSPOSED;
 
-fn element(at: u32) -> f32 { return x[at]; }
+fn element(at: u32) -> vec4<f32> { return vec4<f32>(x[select(at, at / 4u, VECTORS)]); }
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -26,25 +30,29 @@ fn main(
   let slice = slice_of(split);
   let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
   let inner_stride = select(1u, params.rows, TRANSPOSED);
-  for (var v = 0u; v < VALUES; v++) {
-    // edges: clamp what is read, guard what is written
-    row_start[v] = min(row + team_at(local) + v * TEAM, params.rows - 1u) * row_stride;
-  }
-  // THREADS is a multiple of QUADS: an invocation stages the same columns of the factor in every step
-  let first = column + 4u * (local % QUADS);
-  let columns = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
+  // edges: clamp what is read, zero the steps past the end, guard what is written
+  let first_row = vec4<u32>(row + 4u * team_at(local)) + vec4<u32>(0u, 1u, 2u, 3u);
+  row_start = min(first_row, vec4<u32>(params.rows - 1u)) * row_stride;
+  if (VECTORS && TRANSPOSED) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
+  // THREADS is a multiple of THIN / 4: an invocation stages the same columns of the factor in every step
+  let quad = local % (THIN / 4u);
+  let columns = min(vec4<u32>(column + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     let base = matrix_at(o);
     let w = weight_of(o, columns);
     for (var k = slice.inner_start; k < slice.inner_stop; k += STEPS) {
       let count = min(STEPS, slice.inner_stop - k);
+      let start = base + k * inner_stride;
+      ahead = read_steps(local, 0u, start, inner_stride, count);
       workgroupBarrier();
-      for (var step = local / QUADS; step < count; step += THREADS / QUADS) {
-        let e = vec4<u32>((k + step) * params.columns) + columns;
-        staged[step * PITCH + local % QUADS] = w * vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]);
+      let whole = (count + 4u * SLICES - 1u) / (4u * SLICES) * (4u * SLICES);
+      for (var step = local / (THIN / 4u); step < whole; step += 4u * THREADS / THIN) {
+        let e = vec4<u32>((k + min(step, count - 1u)) * params.columns) + columns;
+        let value = w * vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]);
+        staged[place_of(step)][quad] = select(vec4<f32>(), value, vec4<bool>(step < count));
       }
       workgroupBarrier();
-      multiply_staged(local, base + k * inner_stride, inner_stride, count);
+      multiply_staged(local, start, inner_stride, count);
     }
   }
   finish(local, vec4<u32>(row, column, 0u, split));

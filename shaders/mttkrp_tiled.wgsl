@@ -18,13 +18,11 @@ var<private> weight: vec4<f32>;
 fn step_of(load: u32) -> u32 { return select(load % TILE_K, load / (HIGH / 4u), TRANSPOSED); }
 fn four_of(load: u32) -> u32 { return select(load / TILE_K, load % (HIGH / 4u), TRANSPOSED); }
 
-// Tile number `tile` of a slice's sum, into registers.
-fn fetch(local: u32, slice: Slice, tile: u32, row: u32, columns: vec4<u32>) {
-  let tiles = inner_tiles(slice);
-  let o = slice.outer_start + tile / tiles;
-  let base = matrix_at(o);
-  if (tile % tiles == 0u) { weight = weight_of(o, columns); }
-  let k = slice.inner_start + tile % tiles * TILE_K;
+// A tile of the sum, into registers.
+fn fetch(local: u32, slice: Slice, tile: vec2<u32>, row: u32, columns: vec4<u32>) {
+  let base = matrix_at(tile.x);
+  let k = tile.y;
+  if (k == slice.inner_start) { weight = weight_of(tile.x, columns); }
   let stop = slice.inner_stop;
   let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
   let inner_stride = select(1u, params.rows, TRANSPOSED);
@@ -66,21 +64,22 @@ fn main(
   let slice = slice_of(split);
   // THREADS is a multiple of WIDE / 4: an invocation stages the same columns of the factor in every step
   let columns = min(vec4<u32>(column + local % (WIDE / 4u) * 4u) + FOUR, vec4<u32>(params.columns - 1u));
-  let count = inner_tiles(slice) * (slice.outer_stop - slice.outer_start);
-  fetch(local, slice, 0u, row, columns);
+  let count = tiles_of(slice);
+  var tile = vec2<u32>(slice.outer_start, slice.inner_start);
+  fetch(local, slice, tile, row, columns);
   for (var t = 0u; t < count; t++) {
     workgroupBarrier();
     for (var i = 0u; i < LOADS_A; i++) {
       let load = local + i * THREADS;
-      if (load < TILE_K * HIGH / 4u) { staged[step_of(load) * PITCH_A + four_of(load)] = next_x[i]; }
+      if (load < TILE_K * HIGH / 4u) { stage_a(step_of(load), four_of(load), next_x[i]); }
     }
     for (var i = 0u; i < LOADS_B; i++) {
       let load = local + i * THREADS;
-      let place = START_B + load / (WIDE / 4u) * PITCH_B + load % (WIDE / 4u);
-      if (load < TILE_K * WIDE / 4u) { staged[place] = next_factor[i]; }
+      if (load < TILE_K * WIDE / 4u) { stage_b(load / (WIDE / 4u), load % (WIDE / 4u), next_factor[i]); }
     }
     workgroupBarrier();
-    if (t + 1u < count) { fetch(local, slice, t + 1u, row, columns); }
+    tile = after_tile(slice, tile);
+    if (t + 1u < count) { fetch(local, slice, tile, row, columns); }
     multiply_staged(local);
   }
   finish(local, vec4<u32>(row, column, 0u, split));

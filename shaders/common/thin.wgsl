@@ -1,66 +1,156 @@
 // A workgroup's share of a product with a thin side, for GPUs: many rows by at most THIN columns, one read of the tall matrix
 // from memory straight into registers. The thin one is staged in workgroup memory, STEPS steps of the sum at a time. SLICES
-// invocations share a row, each for its share of the steps, and every invocation has VALUES rows and all columns: SUMS
-// sums of four, of value v and columns 4q to 4q + 3 at v·QUADS + q. Where the steps of a row are neighbours in memory (ALONG,
-// which the kernel says), neighbouring invocations are slices; else rows.
+// invocations share a row, each for its share of the steps, and every invocation sums 4 rows by 16 columns, of row v and
+// columns 4q to 4q + 3 at sums[4v + q]. It reads four of its steps at once, 4×4 values in one vec4 a row (or a step), while it
+// multiplies those before. Where the steps of a row are neighbours in memory (ALONG, which the kernel says), neighbouring
+// invocations are slices; else rows. Everything is spelt out that an array would be indexed for: where a compiler does not
+// unroll a loop, the array lies in memory.
 #import sums
 
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
-// steps that are read at once
-const UNROLL: u32 = 4u;
 const THREADS: u32 = 256u;
-const TEAM: u32 = THREADS / SLICES;
-const QUADS: u32 = THIN / 4u;
-const SUMS: u32 = 16u;
-const VALUES: u32 = SUMS / QUADS;
-const TALL: u32 = TEAM * VALUES;
+const ACROSS: u32 = THIN / 16u;
+const TEAM: u32 = THREADS / (SLICES * ACROSS);
+const TALL: u32 = 4u * TEAM;
 const STEPS: u32 = 8u * THREADS / THIN;
 // vec4s in a staged step, one of them padding against bank conflicts
-const PITCH: u32 = QUADS + 1u;
+const PITCH: u32 = THIN / 4u + 1u;
 
-var<workgroup> staged: array<vec4<f32>, STEPS * PITCH>;
-// rows of this invocation: where in memory their sums begin
-var<private> row_start: array<u32, VALUES>;
+// by steps: what clamps an index to its array is done once for a step, not for each of its vec4s
+var<workgroup> staged: array<array<vec4<f32>, PITCH>, STEPS>;
+// where in memory the sums of this invocation's rows begin
+var<private> row_start: vec4<u32>;
+// four steps of its rows, a step a column
+var<private> ahead: mat4x4<f32>;
 
-fn slice_at(local: u32) -> u32 { return select(local / TEAM, local % SLICES, ALONG); }
-fn team_at(local: u32) -> u32 { return select(local % TEAM, local / SLICES, ALONG); }
+fn slice_at(local: u32) -> u32 { return select(local / (THREADS / SLICES), local % SLICES, ALONG); }
+fn across_at(local: u32) -> u32 { return select(local % ACROSS, local / SLICES % ACROSS, ALONG); }
+fn team_at(local: u32) -> u32 { return select(local / ACROSS % TEAM, local / (SLICES * ACROSS), ALONG); }
 
-// Adds up this invocation's share of `count` staged steps; the first lies `start` behind a row's own start, and they lie
-// `stride` apart.
+// Where step number `step` is staged: so that a slice's four are SLICES apart, as they are for the slices beside it.
+fn place_of(step: u32) -> u32 {
+  return select(step, step / (4u * SLICES) * (4u * SLICES) + step % 4u * SLICES + step / 4u % SLICES, ALONG);
+}
+
+// Reads the four steps of this invocation's from `step` on, a multiple of 4·SLICES, of `count` staged ones; the first lies `start`
+// behind a row's own start, and they lie `stride` apart. Past the end it reads the last ones again: their staged side is zero.
+fn read_steps(local: u32, step: u32, start: u32, stride: u32, count: u32) -> mat4x4<f32> {
+  if (ALONG) {
+    let first = start + min(step + 4u * slice_at(local), (count - 1u) & ~3u);
+    let last = start + count - 1u;
+    return transpose(mat4x4<f32>(
+      four(row_start.x + first, row_start.x + last),
+      four(row_start.y + first, row_start.y + last),
+      four(row_start.z + first, row_start.z + last),
+      four(row_start.w + first, row_start.w + last),
+    ));
+  }
+  let first = step + slice_at(local);
+  return mat4x4<f32>(
+    four_rows(start + min(first, count - 1u) * stride),
+    four_rows(start + min(first + SLICES, count - 1u) * stride),
+    four_rows(start + min(first + 2u * SLICES, count - 1u) * stride),
+    four_rows(start + min(first + 3u * SLICES, count - 1u) * stride),
+  );
+}
+
+// Four neighbours in memory, or where they are read one by one the last of them instead of what lies behind it.
+fn four(first: u32, last: u32) -> vec4<f32> {
+  if (VECTORS) { return element(first); }
+  let e = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+  return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
+}
+
+fn four_rows(at: u32) -> vec4<f32> {
+  if (VECTORS) { return element(row_start.x + at); }
+  let e = row_start + at;
+  return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
+}
+
+// Adds up this invocation's share of `count` staged steps, the first four of which it has read `ahead`.
 fn multiply_staged(local: u32, start: u32, stride: u32, count: u32) {
-  let slice = slice_at(local);
-  for (var step = slice; step < count; step += SLICES * UNROLL) {
-    var taken: array<f32, UNROLL * VALUES>;
-    for (var u = 0u; u < UNROLL; u++) {
-      // past the end: read what is there, and count it as nothing
-      let s = step + u * SLICES;
-      let at = start + min(s, count - 1u) * stride;
-      for (var v = 0u; v < VALUES; v++) { taken[u * VALUES + v] = select(0.0, element(row_start[v] + at), s < count); }
-    }
-    for (var u = 0u; u < UNROLL; u++) {
-      for (var q = 0u; q < QUADS; q++) {
-        let right = staged[min(step + u * SLICES, STEPS - 1u) * PITCH + q];
-        for (var v = 0u; v < VALUES; v++) { sums[v * QUADS + q] += taken[u * VALUES + v] * right; }
-      }
-    }
+  for (var step = 0u; step < count; step += 8u * SLICES) {
+    let two = step + 4u * SLICES < count;
+    var next = ahead;
+    if (two) { next = read_steps(local, step + 4u * SLICES, start, stride, count); }
+    add_steps(local, ahead, step);
+    if (step + 8u * SLICES < count) { ahead = read_steps(local, step + 8u * SLICES, start, stride, count); }
+    if (two) { add_steps(local, next, step + 4u * SLICES); }
   }
 }
 
-// Adds up the slices' sums and hands them to `write_four`. `place` is what the kernel needs to know
-// beside, and has the first row and column in x and y.
+fn add_steps(local: u32, values: mat4x4<f32>, step: u32) {
+  let first = step + slice_at(local);
+  let at = 4u * across_at(local);
+  add_step(values[0], first, at);
+  add_step(values[1], first + SLICES, at);
+  add_step(values[2], first + 2u * SLICES, at);
+  add_step(values[3], first + 3u * SLICES, at);
+}
+
+fn add_step(rows: vec4<f32>, step: u32, at: u32) {
+  let right0 = staged[step][at];
+  sums[0] += rows.x * right0;
+  sums[4] += rows.y * right0;
+  sums[8] += rows.z * right0;
+  sums[12] += rows.w * right0;
+  let right1 = staged[step][at + 1u];
+  sums[1] += rows.x * right1;
+  sums[5] += rows.y * right1;
+  sums[9] += rows.z * right1;
+  sums[13] += rows.w * right1;
+  let right2 = staged[step][at + 2u];
+  sums[2] += rows.x * right2;
+  sums[6] += rows.y * right2;
+  sums[10] += rows.z * right2;
+  sums[14] += rows.w * right2;
+  let right3 = staged[step][at + 3u];
+  sums[3] += rows.x * right3;
+  sums[7] += rows.y * right3;
+  sums[11] += rows.z * right3;
+  sums[15] += rows.w * right3;
+}
+
+// Adds up the slices' sums and hands them to `write_four`: in every stage half of the slices hand half of their sums to the other
+// half, and take theirs. `place` is what the kernel needs to know beside, and has the first row and column in x and y.
 fn finish(local: u32, place: vec4<u32>) {
-  let team = team_at(local);
-  for (var index = 0u; index < SUMS; index++) {
-    workgroupBarrier();
-    staged[local] = own_four(index);
-    workgroupBarrier();
-    if (index % SLICES == slice_at(local)) {
-      var total = vec4<f32>();
-      for (var slice = 0u; slice < SLICES; slice++) {
-        total += staged[select(slice * TEAM + team, team * SLICES + slice, ALONG)];
-      }
-      write_four(place + vec4<u32>(team + index / QUADS * TEAM, 4u * (index % QUADS), 0u, 0u), total);
-    }
+  let upper = (slice_at(local) & (SLICES / 2u)) != 0u;
+  let a01 = take(local, SLICES / 2u, upper, mat4x4<f32>(sums[0], sums[1], sums[8], sums[9]));
+  let a23 = take(local, SLICES / 2u, upper, mat4x4<f32>(sums[2], sums[3], sums[10], sums[11]));
+  let a45 = take(local, SLICES / 2u, upper, mat4x4<f32>(sums[4], sums[5], sums[12], sums[13]));
+  let a67 = take(local, SLICES / 2u, upper, mat4x4<f32>(sums[6], sums[7], sums[14], sums[15]));
+  let second = (slice_at(local) & (SLICES / 4u)) != 0u;
+  let b01 = take(local, SLICES / 4u, second, mat4x4<f32>(a01[0], a01[1], a45[0], a45[1]));
+  let b23 = take(local, SLICES / 4u, second, mat4x4<f32>(a23[0], a23[1], a67[0], a67[1]));
+  let row = 4u * team_at(local) + select(0u, 2u, upper) + select(0u, 1u, second);
+  let column = 16u * across_at(local);
+  if (SLICES == 4u) {
+    write_two(place + vec4<u32>(row, column, 0u, 0u), b01);
+    write_two(place + vec4<u32>(row, column + 8u, 0u, 0u), b23);
+  } else {
+    let third = (slice_at(local) & 1u) != 0u;
+    let c01 = take(local, 1u, third, mat4x4<f32>(b01[0], b01[1], b23[0], b23[1]));
+    write_two(place + vec4<u32>(row, column + select(0u, 8u, third), 0u, 0u), c01);
   }
+}
+
+// Keeps the first two of four sums or, if `upper`, the last two, adds those that the slice beside, `bit` away, has of them, and leaves it
+// the others.
+fn take(local: u32, bit: u32, upper: bool, own: mat4x4<f32>) -> mat2x4<f32> {
+  workgroupBarrier();
+  // there is room for two a step's staged columns
+  staged[local / (THIN / 4u)][local % (THIN / 4u)] = select(own[2], own[0], upper);
+  staged[(local + THREADS) / (THIN / 4u)][local % (THIN / 4u)] = select(own[3], own[1], upper);
+  workgroupBarrier();
+  let other = local ^ (bit * select(THREADS / SLICES, 1u, ALONG));
+  return mat2x4<f32>(
+    select(own[0], own[2], upper) + staged[other / (THIN / 4u)][other % (THIN / 4u)],
+    select(own[1], own[3], upper) + staged[(other + THREADS) / (THIN / 4u)][other % (THIN / 4u)],
+  );
+}
+
+fn write_two(place: vec4<u32>, two: mat2x4<f32>) {
+  write_four(place, two[0]);
+  write_four(place + vec4<u32>(0u, 4u, 0u, 0u), two[1]);
 }

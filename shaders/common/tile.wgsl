@@ -12,22 +12,37 @@ const COLUMNS: u32 = 8u;
 const SLICES: u32 = 1u;
 const TILE_K: u32 = 8u;
 const ACROSS: u32 = WIDE / COLUMNS;
-const TEAM: u32 = HIGH / ROWS * ACROSS;
+const DOWN: u32 = HIGH / ROWS;
+const TEAM: u32 = DOWN * ACROSS;
 const THREADS: u32 = TEAM * SLICES;
-// vec4s in a staged step, one of them padding
-const PITCH_A: u32 = HIGH / 4u + 1u;
-const PITCH_B: u32 = WIDE / 4u + 1u;
-const START_B: u32 = TILE_K * PITCH_A;
 // vec4s of either side that an invocation stages
 const LOADS_A: u32 = (TILE_K * HIGH / 4u + THREADS - 1u) / THREADS;
 const LOADS_B: u32 = (TILE_K * WIDE / 4u + THREADS - 1u) / THREADS;
 
 const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
 
-var<workgroup> staged: array<vec4<f32>, max(TILE_K * (PITCH_A + PITCH_B), THREADS)>;
+// A staged step: by runs, whose number is a constant, so that one clamped index serves all of a side's.
+struct Step {
+  a: array<array<vec4<f32>, DOWN>, ROWS / 4u>,
+  b: array<array<vec4<f32>, ACROSS>, COLUMNS / 4u>,
+  padding: vec4<f32>,
+}
 
-// Tiles that a slice's inner sum is staged in.
-fn inner_tiles(slice: Slice) -> u32 { return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K; }
+var<workgroup> staged: array<Step, TILE_K>;
+
+fn stage_a(step: u32, four: u32, value: vec4<f32>) { staged[step].a[four / DOWN][four % DOWN] = value; }
+fn stage_b(step: u32, four: u32, value: vec4<f32>) { staged[step].b[four / ACROSS][four % ACROSS] = value; }
+
+// A tile's share of the sum is steps k to k + TILE_K − 1 of term o, (o, k); this is the next one's.
+fn after_tile(slice: Slice, tile: vec2<u32>) -> vec2<u32> {
+  let k = tile.y + TILE_K;
+  return select(vec2<u32>(tile.x + 1u, slice.inner_start), vec2<u32>(tile.x, k), k < slice.inner_stop);
+}
+
+// How many tiles a slice is.
+fn tiles_of(slice: Slice) -> u32 {
+  return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K * (slice.outer_stop - slice.outer_start);
+}
 
 // Which of the team's columns and rows this invocation has: a warp of 32 covers up to 8 columns, so that its reads of
 // staged vec4s are few.
@@ -47,35 +62,39 @@ fn team_row(local: u32) -> u32 {
 // Adds up a team's share of the staged steps.
 fn multiply_staged(local: u32) {
   let at_a = team_row(local);
-  let at_b = START_B + team_column(local);
-  for (var each = 0u; each < TILE_K / SLICES; each++) {
-    let d = each * SLICES + local / TEAM;
-    let left0 = staged[d * PITCH_A + at_a];
-    let right0 = staged[d * PITCH_B + at_b];
-    sums[0] += left0.x * right0;
-    sums[2] += left0.y * right0;
-    sums[4] += left0.z * right0;
-    sums[6] += left0.w * right0;
+  let at_b = team_column(local);
+  for (var d = local / TEAM; d < TILE_K; d += 2u * SLICES) {
+    add_step(d, at_a, at_b);
+    add_step(d + SLICES, at_a, at_b);
+  }
+}
+
+fn add_step(d: u32, at_a: u32, at_b: u32) {
+  let left0 = staged[d].a[0][at_a];
+  let right0 = staged[d].b[0][at_b];
+  sums[0] += left0.x * right0;
+  sums[2] += left0.y * right0;
+  sums[4] += left0.z * right0;
+  sums[6] += left0.w * right0;
+  if (COLUMNS > 4u) {
+    let right1 = staged[d].b[COLUMNS / 4u - 1u][at_b];
+    sums[1] += left0.x * right1;
+    sums[3] += left0.y * right1;
+    sums[5] += left0.z * right1;
+    sums[7] += left0.w * right1;
+  }
+  if (ROWS > 4u) {
+    let left1 = staged[d].a[ROWS / 4u - 1u][at_a];
+    sums[8] += left1.x * right0;
+    sums[10] += left1.y * right0;
+    sums[12] += left1.z * right0;
+    sums[14] += left1.w * right0;
     if (COLUMNS > 4u) {
-      let right1 = staged[d * PITCH_B + at_b + WIDE / 8u];
-      sums[1] += left0.x * right1;
-      sums[3] += left0.y * right1;
-      sums[5] += left0.z * right1;
-      sums[7] += left0.w * right1;
-    }
-    if (ROWS > 4u) {
-      let left1 = staged[d * PITCH_A + at_a + HIGH / 8u];
-      sums[8] += left1.x * right0;
-      sums[10] += left1.y * right0;
-      sums[12] += left1.z * right0;
-      sums[14] += left1.w * right0;
-      if (COLUMNS > 4u) {
-        let right1 = staged[d * PITCH_B + at_b + WIDE / 8u];
-        sums[9] += left1.x * right1;
-        sums[11] += left1.y * right1;
-        sums[13] += left1.z * right1;
-        sums[15] += left1.w * right1;
-      }
+      let right1 = staged[d].b[COLUMNS / 4u - 1u][at_b];
+      sums[9] += left1.x * right1;
+      sums[11] += left1.y * right1;
+      sums[13] += left1.z * right1;
+      sums[15] += left1.w * right1;
     }
   }
 }
@@ -94,11 +113,14 @@ fn finish(local: u32, place: vec4<u32>) {
     for (var h = 0u; h < COLUMNS / 4u; h++) {
       if (SLICES == 1u) { write_sums(local, place, i, h, sums[2u * i + h]); } else {
         workgroupBarrier();
-        staged[local] = own_four(2u * i + h);
+        stage_a(local / (HIGH / 4u), local % (HIGH / 4u), own_four(2u * i + h));
         workgroupBarrier();
         if ((i * (COLUMNS / 4u) + h) % SLICES == local / TEAM) {
-          var total = staged[local % TEAM];
-          for (var slice = 1u; slice < SLICES; slice++) { total += staged[slice * TEAM + local % TEAM]; }
+          var total = vec4<f32>();
+          for (var slice = 0u; slice < SLICES; slice++) {
+            let other = slice * TEAM + local % TEAM;
+            total += staged[other / (HIGH / 4u)].a[other / DOWN % (ROWS / 4u)][other % DOWN];
+          }
           write_sums(local, place, i, h, total);
         }
       }

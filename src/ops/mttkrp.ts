@@ -83,9 +83,10 @@ function contract(
   const lanes = lanesOf(s.engine, "mttkrp");
   // to subgroups the columns are the rows
   const extents = lanes ? { rows: columns, columns: rows } : { rows, columns };
-  const tile = gpuTile({ ...extents, terms: inner * outer, run: inner });
+  const tile = gpuTile({ ...extents, terms: inner * outer });
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
-  const vectors = readsVectors(lanes, { acrossOutputs: transposed, extents: [transposed ? rows : inner] });
+  const layout = { acrossOutputs: transposed, extents: [transposed ? rows : inner] };
+  const vectors = readsVectors(lanes, layout, lanes ? undefined : tile);
   const kernel = variantsOf(s.engine, "mttkrp", vectors, extents, tile);
   const cut = split.count > 1;
   const out = cut

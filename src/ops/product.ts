@@ -1,6 +1,16 @@
 import splitSumShader from "../../shaders/split_sum.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { arrange, busyness, gpuTile, lanesOf, readsVectors, splitSums, sumTeam, variantsOf } from "./variants.js";
+import {
+  arrange,
+  busyness,
+  gpuTile,
+  type Layout,
+  lanesOf,
+  readsVectors,
+  splitSums,
+  sumTeam,
+  variantsOf,
+} from "./variants.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -38,15 +48,15 @@ const splitSum = new Kernel(splitSumShader, ({ size }, { WIDTH, SLICES }) => gri
 export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
   const lanes = lanesOf(s.engine, "matmul");
   const { rows, columns } = product;
-  const vectorsA = readsVectors(lanes, layoutOf(product, "a"));
-  const vectorsB = readsVectors(lanes, layoutOf(product, "b"));
-  const turned = arrange(lanes, rows, columns, { natural: vectorsB, turned: vectorsA }) === "turned";
-  if (turned) run(s, b, a, out, turn(product), true, vectorsA);
-  else run(s, a, b, out, product, false, vectorsB);
+  const vectors = {
+    natural: readsVectors(lanes, layoutOf(product, "b")),
+    turned: readsVectors(lanes, layoutOf(product, "a")),
+  };
+  if (arrange(lanes, rows, columns, vectors) === "turned") run(s, b, a, out, turn(product), true);
+  else run(s, a, b, out, product, false);
 }
 
-/** How a side lies: whether its neighbours belong to neighbouring outputs, and what its matrices begin at multiples of. */
-function layoutOf(product: Product, side: "a" | "b") {
+function layoutOf(product: Product, side: "a" | "b"): Layout {
   const { rows, columns, inner, transposeA = false, transposeB = false } = product;
   const { outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   return side === "a"
@@ -70,20 +80,16 @@ function turn({ transposeA = false, transposeB = false, ...product }: Product): 
   };
 }
 
-function run(
-  s: Scheduler,
-  a: Tensor,
-  b: Tensor,
-  out: Tensor,
-  product: Product,
-  transposeOut: boolean,
-  vectors: boolean,
-): void {
+function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, transposeOut: boolean): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   const extents = { rows, columns, terms: inner * outer, batch, across: transposeA };
+  const lanes = lanesOf(s.engine, "matmul");
   const tile = gpuTile(extents);
-  const split = splitSums(busyness(lanesOf(s.engine, "matmul"), extents, tile), inner, outer);
+  const split = splitSums(busyness(lanes, extents, tile), inner, outer);
+  // with lanes the tile is another kernel's
+  const vectors =
+    lanes || !tile.thin ? readsVectors(lanes, layoutOf(product, "b")) : readsVectors(0, layoutOf(product, "a"), tile);
   const kernel = variantsOf(s.engine, "matmul", vectors, extents, tile).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,

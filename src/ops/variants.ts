@@ -125,9 +125,7 @@ function thinTiles(params: Parameters<Grid>[0], constants: Parameters<Grid>[1]):
 }
 
 /** Rows of a workgroup's in common/thin.wgsl. */
-function tallOf({ THIN, SLICES, SUMS }: Readonly<Record<string, number>>): number {
-  return (256 / SLICES!) * ((4 * SUMS!) / THIN!);
-}
+const tallOf = ({ THIN, SLICES }: Readonly<Record<string, number>>): number => (256 / SLICES!) * (16 / THIN!) * 4;
 
 function kruskalTiles(height: number, width: number, count = 1): Grid {
   return ({ outer, middle, last }) =>
@@ -180,8 +178,8 @@ function tileOf(
   return { thin: false, high: HIGH, wide: WIDE, constants: { HIGH, WIDE, ROWS, COLUMNS, SLICES, TILE_K } };
 }
 
-function thinOf(THIN: number, SLICES: number, UNROLL: number, SUMS: number): Tile {
-  const constants = { THIN, SLICES, UNROLL, SUMS };
+function thinOf(THIN: number, SLICES: number): Tile {
+  const constants = { THIN, SLICES };
   return { thin: true, high: tallOf(constants), wide: THIN, constants };
 }
 
@@ -209,8 +207,6 @@ export interface Extents {
   columns: number;
   /** of one sum */
   terms: number;
-  /** of which so many in turn are staged together; all of them where left out */
-  run?: number;
   batch?: number;
   /** whether neighbouring rows of the left matrix are neighbours in memory, not neighbouring terms */
   across?: boolean;
@@ -220,11 +216,11 @@ export interface Extents {
  * Which tile serves a product on a GPU: many rows of few columns straight from memory (up to 16; up to 32 where rows lie
  * across), or tiles of both sides, as large as leaves enough of them.
  */
-export function gpuTile({ rows, columns, terms, run = terms, batch = 1, across = false }: Extents): Tile {
+export function gpuTile({ rows, columns, terms, batch = 1, across = false }: Extents): Tile {
   if (isThin(rows, columns)) {
-    if (columns > 16) return across ? thinOf(32, 4, 8, 16) : TALL_TILE;
-    // sharing short sums among fewer costs less at their end, and leaves nobody without a term
-    return terms <= 512 || run < 64 ? thinOf(16, 4, 4, 8) : thinOf(16, 8, 8, 16);
+    if (columns > 16) return across ? thinOf(32, 4) : TALL_TILE;
+    // sharing short sums among fewer costs less at their end
+    return terms <= 512 && rows >= 2 ** 16 ? thinOf(16, 4) : thinOf(16, 8);
   }
   const priced = TILES.map(({ tile, cost, enough }) => {
     const count = batch * Math.ceil(rows / tile.high) * Math.ceil(columns / tile.wide);
@@ -258,7 +254,7 @@ export function variantsOf(
   const ROWS = tileRows(rows);
   if (others.tiled) {
     // which lies in vec4s is its own affair where a subgroup's is not
-    const reads: Constants = vectors && !LANES && !tile.thin ? { VECTORS: true, scalar: "vec4f" } : {};
+    const reads: Constants = vectors && !LANES ? { VECTORS: true, scalar: "vec4f" } : {};
     others.tiled = tiledKernel(name as "matmul", tile).with(reads);
   }
   if (!LANES) return new Variants(name, others, samples[name]);
@@ -268,12 +264,19 @@ export function variantsOf(
   return new Variants(name, { subgroup: best.with({ LANES, ROWS, RUNS }), ...kernels }, samples[name]);
 }
 
+/** How a side of a product lies: whether its neighbours belong to neighbouring outputs, and what its rows begin at multiples of. */
+export interface Layout {
+  acrossOutputs: boolean;
+  extents: readonly number[];
+}
+
 /**
- * Whether the lanes' side is read as vec4s: where it lies so, but along the inner sum only with 8 lanes. SwiftShader, with
- * 4, gains nothing from that and takes three times as long to compile it.
+ * Whether a side is read as vec4s, that of a subgroup's lanes, of tiled's columns, or of thin's rows: where it lies so, but
+ * along the inner sum only with 8 lanes or by thin. SwiftShader, with 4, gains nothing from that and takes three times as
+ * long to compile it.
  */
-export function readsVectors(lanes: number, lies: { acrossOutputs: boolean; extents: readonly number[] }): boolean {
-  return (lies.acrossOutputs || lanes === 8) && lies.extents.every((extent) => extent % 4 === 0);
+export function readsVectors(lanes: number, { acrossOutputs, extents }: Layout, tile?: Tile): boolean {
+  return (acrossOutputs || lanes === 8 || Boolean(tile?.thin)) && extents.every((extent) => extent % 4 === 0);
 }
 
 /** Multiplications that a subgroup kernel spends on rows×columns outputs, those in its empty corners included. */

@@ -23,6 +23,10 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [31, 14, 300],
   [128, 256, 132],
   [900, 70, 31],
+  // a tall matrix read in several stages, in whole vec4s and not
+  [200, 300, 16],
+  [131, 261, 13],
+  [260, 140, 32],
   // enough for the wider tiles of SwiftShader and of GPUs
   [1030, 9, 1028],
 ];
@@ -30,13 +34,14 @@ const shapes: [rows: number, inner: number, columns: number][] = [
 it("takes large tiles on GPUs where there are enough of them, and thin ones for few columns", () => {
   const sizes = (rows: number, terms: number, columns: number, batch = 1) => {
     const { high, wide, thin } = gpuTile({ rows, columns, terms, batch });
-    return thin ? ["thin", wide] : [high, wide];
+    return thin ? ["thin", high, wide] : [high, wide];
   };
   expect(sizes(4096, 4096, 4096)).toEqual([128, 128]);
   expect(sizes(1024, 1024, 1024)).toEqual([64, 64]);
   expect(sizes(512, 512, 512)).toEqual([32, 32]);
   expect(sizes(256, 65536, 64)).toEqual([64, 64]);
-  expect(sizes(30000, 784, 16)).toEqual(["thin", 16]);
+  expect(sizes(30000, 784, 16)).toEqual(["thin", 128, 16]);
+  expect(sizes(168_000, 28, 10)).toEqual(["thin", 256, 16]);
   expect(sizes(65536, 256, 20)).toEqual([128, 32]);
   expect(sizes(10, 28, 28, 6000)).toEqual([32, 32]);
   expect(sizes(16, 30000, 16)).toEqual([16, 16]);

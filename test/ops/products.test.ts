@@ -342,6 +342,21 @@ describe("what GPUs do", () => {
     expectClose(await evaluate(engine, (s) => matmulOp(s, ta, tb)), matmul(a, b, 3, 9000, 5), 3e-6);
   });
 
+  it("short sums of many rows are shared by fewer", async () => {
+    using engine = await freshEngine({ variants: { matmul: "tiled" } });
+    const [rows, inner, columns] = [65540, 12, 5];
+    const [a, b] = [randomArray(rows * inner, 1), randomArray(inner * columns, 2)];
+    using ta = engine.tensor([rows, inner], a);
+    using across = engine.tensor([inner, rows], a);
+    using tb = engine.tensor([inner, columns], b);
+    const [along, transposed] = await evaluate(engine, (s) => [
+      matmulOp(s, ta, tb),
+      matmulOp(s, across, tb, { transposeA: true }),
+    ]);
+    expectClose(along!, matmul(a, b, rows, inner, columns), 3e-6);
+    expectClose(transposed!, matmul(a, b, rows, inner, columns, { transposeA: true }), 3e-6);
+  });
+
   it("many small products are small tiles, wide ones tall tiles", async () => {
     using engine = await freshEngine({ variants: { matmul: "tiled" } });
     for (const [shape, size] of [
@@ -377,9 +392,11 @@ const forced: [Record<string, string>, shapes: number[][]][] = [
     [
       [13, 17, 9],
       [70, 36, 33],
-      // thin, either way that X may lie
+      // thin, either way that X may lie, in whole vec4s and not
       [150, 5, 12],
+      [150, 3, 149],
       [3, 7, 300],
+      [7, 150, 131],
     ],
   ],
   // the wider tiles of SwiftShader
