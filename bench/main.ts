@@ -9,9 +9,10 @@ import { isSoftware } from "../src/gpu/index.js";
 import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
+import { COMPILED_HEAD, COMPILED_NOTE, compileAll, compiledByChild, compiledRow, isChild } from "./compiled.js";
 import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
-import { markdown, oneLine, plainText, type Report } from "./report.js";
+import { markdown, oneLine, plainGrid, plainText, type Report } from "./report.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
 
@@ -29,6 +30,7 @@ interface Options {
   tensorly?: string;
   slim?: boolean;
   list?: boolean;
+  compiled?: boolean;
   json?: string;
   markdown?: string;
 }
@@ -88,6 +90,7 @@ const program = new Command("npm run bench --")
   .option("--tensorly <python>", "TensorLy too, with this Python interpreter")
   .option("--slim", "small sizes, checked and counted but not timed")
   .option("--list", "prints the cases and stops")
+  .option("--compiled", "what a GPU's compiler makes of the kernels, without a GPU (needs Mesa's RADV), and stops")
   .option("--json <file>", "writes the report there too")
   .option("--markdown <file>", "writes the table there too");
 
@@ -113,6 +116,16 @@ async function run(options: Options): Promise<number> {
   if (chosen.length === 0) throw new Error(`no case matches ${options.cases?.source}; --list shows them`);
   if (options.list) {
     for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
+    return 0;
+  }
+  if (options.compiled) {
+    const wanted = chosen.map((index) => all[index]!);
+    if (isChild()) await compileAll(wanted);
+    else {
+      process.stderr.write("compiling…\n");
+      console.log(plainGrid(COMPILED_HEAD, compiledByChild().map(compiledRow)));
+      console.log(COMPILED_NOTE);
+    }
     return 0;
   }
   const peers = options.peers === true ? null : (options.peers ?? []);

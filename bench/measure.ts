@@ -8,6 +8,7 @@
 import { Engine } from "../src/gpu/index.js";
 import { alternativesOf } from "../src/ops/variants.js";
 import type { Case, Inputs, Peer, Prepared } from "./case.js";
+import { takeErrors } from "./deviceErrors.js";
 import { type Goal, OURS } from "./goals.js";
 import { prepareOurs } from "./ours.js";
 import { ratiosOf, type Summary, summarize } from "./statistics.js";
@@ -222,6 +223,7 @@ async function firstRun(
   steps: number,
 ): Promise<void> {
   const { row, engine } = party;
+  takeErrors();
   await attempt(party, async () => {
     // preparing uploads; for ours it compiles too, for peers the first run does
     const started = performance.now();
@@ -241,7 +243,11 @@ async function firstRun(
       row.state = "WRONG";
       row.message = `relative error ${row.error.toExponential(1)}, at most ${tolerance} allowed`;
     }
-    if (!engine) return;
+    if (!engine) {
+      const [complaint] = takeErrors();
+      if (row.state === "WRONG" && complaint) Object.assign(row, { state: "cannot", message: complaint });
+      return;
+    }
     const before = { ...engine.counters };
     await prepared.run(1);
     const { counters } = engine;

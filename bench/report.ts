@@ -121,31 +121,33 @@ function heading(report: Report): string[] {
   ];
 }
 
+/** Columns side by side; all but the first two and the last are numbers. */
+export function plainGrid(head: string[], rows: string[][]): string {
+  const empty = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
+  const sides = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", right: "", "right-mid": "" };
+  const table = new CliTable({
+    head,
+    chars: { ...empty, ...sides, mid: "", "mid-mid": "", middle: "  " },
+    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
+    colAligns: head.map((_, column) => (column < 2 || column === head.length - 1 ? "left" : "right")),
+  });
+  table.push(...rows);
+  return table
+    .toString()
+    .split("\n")
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
 export function plainText(report: Report): string {
-  const grid = (head: string[], rows: string[][]): string => {
-    const empty = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
-    const sides = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", right: "", "right-mid": "" };
-    const table = new CliTable({
-      head,
-      chars: { ...empty, ...sides, mid: "", "mid-mid": "", middle: "  " },
-      style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
-      colAligns: head.map((_, column) => (column < 2 || column === head.length - 1 ? "left" : "right")),
-    });
-    table.push(...rows);
-    return table
-      .toString()
-      .split("\n")
-      .map((line) => line.trimEnd())
-      .join("\n");
-  };
   const asked = goals(report);
   return [
     ...heading(report),
     "",
-    grid(HEAD, lines(report)),
+    plainGrid(HEAD, lines(report)),
     "",
     ...NOTES,
-    ...(asked.length ? ["", grid(GOALS_HEAD, asked)] : []),
+    ...(asked.length ? ["", plainGrid(GOALS_HEAD, asked)] : []),
     ...faults(report),
     "",
   ].join("\n");

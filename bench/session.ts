@@ -4,6 +4,7 @@ import { matmul, mttkrp } from "../src/ops/index.js";
 import { variantsOf } from "../src/ops/variants.js";
 import type { Case, Peer } from "./case.js";
 import { cases } from "./cases/index.js";
+import { listenToDevices } from "./deviceErrors.js";
 import { type MeasureOptions, measure, type Result } from "./measure.js";
 import { type Probes, probe } from "./probes.js";
 
@@ -37,6 +38,7 @@ export class Session {
   ): Promise<Session> {
     const { slim = false, peers: wanted = null } = options;
     const peers: Peer[] = [];
+    if (Object.keys(modules).length > 0) listenToDevices();
     for (const [name, load] of Object.entries(modules))
       if (!wanted || wanted.includes(name)) peers.push(await (await load()).open());
     await chooseKernels(engine);

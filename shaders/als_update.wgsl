@@ -14,7 +14,7 @@ const PAD: u32 = 16u;
 const SIZE: u32 = PAD * PAD;
 // rows of M at a time
 const ROWS: u32 = 256u / PAD;
-// parts of M that are read before they are added
+// the same of M's parts
 const SPLITS_AHEAD: u32 = 1u;
 
 struct Params {

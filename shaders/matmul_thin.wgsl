@@ -15,6 +15,19 @@ const ALONG = !TRANSPOSE_A;
 
 fn element(at: u32) -> vec4<f32> { return vec4<f32>(a[select(at, at / 4u, VECTORS)]); }
 
+// The step and the four columns of vec4 number `load` to stage: neighbours are neighbours in memory, whichever way B lies.
+fn staged_at(load: u32) -> vec2<u32> {
+  return select(vec2<u32>(load / (THIN / 4u), load % (THIN / 4u)), vec2<u32>(load % STEPS, load / STEPS), TRANSPOSE_B);
+}
+
+// Those four, of `count` steps from k on; 0 past the end.
+fn b_at(base: u32, k: u32, place: vec2<u32>, count: u32, column: u32) -> vec4<f32> {
+  let c = min(vec4<u32>(column + 4u * place.y) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
+  let s = k + min(place.x, count - 1u);
+  let e = base + select(s * params.columns + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
+  return select(vec4<f32>(), vec4<f32>(b[e.x], b[e.y], b[e.z], b[e.w]), vec4<bool>(place.x < count));
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -37,24 +50,20 @@ fn main(
   row_start = min(first_row, vec4<u32>(params.rows - 1u)) * select(params.inner, 1u, TRANSPOSE_A);
   if (VECTORS && TRANSPOSE_A) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
   let step_a = select(1u, params.rows, TRANSPOSE_A);
+  // what an invocation stages: two vec4s, (step, quad) each
+  let first = staged_at(local);
+  let second = staged_at(local + THREADS);
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     let base = item * params.batch_b + o * params.outer_b;
     for (var k = slice.inner_start; k < slice.inner_stop; k += STEPS) {
       let count = min(STEPS, slice.inner_stop - k);
       let start = item * params.batch_a + o * params.outer_a + k * step_a;
       ahead = read_steps(local, 0u, start, step_a, count);
+      let value0 = b_at(base, k, first, count, column);
+      let value1 = b_at(base, k, second, count, column);
       workgroupBarrier();
-      let whole = (count + 4u * SLICES - 1u) / (4u * SLICES) * (4u * SLICES);
-      for (var load = local; load < whole * THIN / 4u; load += THREADS) {
-        // neighbouring invocations read neighbouring addresses, whichever way B lies
-        let step = select(load / (THIN / 4u), load % whole, TRANSPOSE_B);
-        let quad = select(load % (THIN / 4u), load / whole, TRANSPOSE_B);
-        let c = min(vec4<u32>(column + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
-        let s = k + min(step, count - 1u);
-        let e = base + select(s * params.columns + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
-        let value = vec4<f32>(b[e.x], b[e.y], b[e.z], b[e.w]);
-        staged[place_of(step)][quad] = select(vec4<f32>(), value, vec4<bool>(step < count));
-      }
+      staged[place_of(first.x)][first.y] = value0;
+      staged[place_of(second.x)][second.y] = value1;
       workgroupBarrier();
       multiply_staged(local, start, step_a, count);
     }

@@ -7,6 +7,9 @@ const WEIGHTS: u32 = 1u;
 const WIDTH: u32 = 64u;
 const SLICES: u32 = 1u;
 const OUTPUTS: u32 = WIDTH / SLICES;
+// terms that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
+// unrolled
+const AHEAD: u32 = 1u;
 
 struct Params {
   rows: u32,
@@ -74,12 +77,20 @@ fn main(
   let stop = select(0u, min(start + params.outer_chunk, params.outer), split < params.splits);
   var sum = 0.0;
   var run = 0.0;
-  for (var o = start + local / OUTPUTS; o < stop; o += SLICES) {
-    let at = (o / params.after * params.rows + row) * params.after + o % params.after;
-    run += x[at * params.columns + column] * weight_of(o, column);
-    if (o % 64u >= 64u - SLICES) {
-      sum += run;
-      run = 0.0;
+  for (var first = start + local / OUTPUTS; first < stop; first += SLICES * AHEAD) {
+    var taken: array<f32, AHEAD>;
+    for (var u = 0u; u < AHEAD; u++) {
+      let o = min(first + u * SLICES, stop - 1u);
+      let at = (o / params.after * params.rows + row) * params.after + o % params.after;
+      let value = x[at * params.columns + column] * weight_of(o, column);
+      taken[u] = select(0.0, value, first + u * SLICES < stop);
+    }
+    for (var u = 0u; u < AHEAD; u++) {
+      run += taken[u];
+      if ((first + u * SLICES) % 64u >= 64u - SLICES) {
+        sum += run;
+        run = 0.0;
+      }
     }
   }
   sum += run;

@@ -13,6 +13,12 @@ const ALONG = !TRANSPOSED;
 
 fn element(at: u32) -> vec4<f32> { return vec4<f32>(x[select(at, at / 4u, VECTORS)]); }
 
+// Four columns of staged step number `step`, of `count` from row k of the factor on; 0 past the end.
+fn factor_at(k: u32, step: u32, count: u32, columns: vec4<u32>) -> vec4<f32> {
+  let e = vec4<u32>((k + min(step, count - 1u)) * params.columns) + columns;
+  return select(vec4<f32>(), vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]), vec4<bool>(step < count));
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -34,8 +40,10 @@ fn main(
   let first_row = vec4<u32>(row + 4u * team_at(local)) + vec4<u32>(0u, 1u, 2u, 3u);
   row_start = min(first_row, vec4<u32>(params.rows - 1u)) * row_stride;
   if (VECTORS && TRANSPOSED) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
-  // THREADS is a multiple of THIN / 4: an invocation stages the same columns of the factor in every step
+  // what an invocation stages: two vec4s of the same columns
   let quad = local % (THIN / 4u);
+  let first = local / (THIN / 4u);
+  let second = first + STEPS / 2u;
   let columns = min(vec4<u32>(column + 4u * quad) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {
     let base = matrix_at(o);
@@ -44,13 +52,11 @@ fn main(
       let count = min(STEPS, slice.inner_stop - k);
       let start = base + k * inner_stride;
       ahead = read_steps(local, 0u, start, inner_stride, count);
+      let value0 = factor_at(k, first, count, columns);
+      let value1 = factor_at(k, second, count, columns);
       workgroupBarrier();
-      let whole = (count + 4u * SLICES - 1u) / (4u * SLICES) * (4u * SLICES);
-      for (var step = local / (THIN / 4u); step < whole; step += 4u * THREADS / THIN) {
-        let e = vec4<u32>((k + min(step, count - 1u)) * params.columns) + columns;
-        let value = w * vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]);
-        staged[place_of(step)][quad] = select(vec4<f32>(), value, vec4<bool>(step < count));
-      }
+      staged[place_of(first)][quad] = w * value0;
+      staged[place_of(second)][quad] = w * value1;
       workgroupBarrier();
       multiply_staged(local, start, inner_stride, count);
     }

@@ -7,6 +7,9 @@ const BIAS: bool = false;
 const WIDTH: u32 = 64u;
 const SLICES: u32 = 1u;
 const OUTPUTS: u32 = WIDTH / SLICES;
+// parts that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
+// unrolled; a divisor of 8
+const AHEAD: u32 = 1u;
 
 struct Params {
   size: u32,
@@ -33,7 +36,14 @@ fn main(
   if (e < params.size) {
     for (var s = 8u * (local / OUTPUTS); s < params.splits; s += 8u * SLICES) {
       var run = 0.0;
-      for (var t = s; t < min(s + 8u, params.splits); t++) { run += parts[t * params.size + e]; }
+      for (var t = s; t < min(s + 8u, params.splits); t += AHEAD) {
+        var taken: array<f32, AHEAD>;
+        for (var u = 0u; u < AHEAD; u++) {
+          let part = parts[min(t + u, params.splits - 1u) * params.size + e];
+          taken[u] = select(0.0, part, t + u < params.splits);
+        }
+        for (var u = 0u; u < AHEAD; u++) { run += taken[u]; }
+      }
       sum += run;
     }
   }

@@ -13,6 +13,7 @@ const THREADS: u32 = 256u;
 const ACROSS: u32 = THIN / 16u;
 const TEAM: u32 = THREADS / (SLICES * ACROSS);
 const TALL: u32 = 4u * TEAM;
+// as many as two vec4s an invocation are
 const STEPS: u32 = 8u * THREADS / THIN;
 // vec4s in a staged step, one of them padding against bank conflicts
 const PITCH: u32 = THIN / 4u + 1u;

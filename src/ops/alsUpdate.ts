@@ -59,8 +59,8 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
     update.with({
       WIDTH: soleWorkgroup(s.engine),
       PAD: [8, 16, 32].find((side) => side >= rank)!,
-      SPLITS_AHEAD: readsAhead(s.engine, splits),
-      PARTS_AHEAD: readsAhead(s.engine),
+      SPLITS_AHEAD: readsAhead(s.engine, splits > 1 ? 16 : 1),
+      AHEAD: readsAhead(s.engine, 16),
     }),
     { product, grams, factor, parts, previous: before, previous_parts: beforeParts },
     {
@@ -107,7 +107,7 @@ export function alsNormalize(s: Scheduler, { previous, grams, weights, values, t
     normalize.with({
       WIDTH: soleWorkgroup(s.engine),
       APPEND: Boolean(trace),
-      PARTS_AHEAD: readsAhead(s.engine),
+      AHEAD: readsAhead(s.engine, 16),
     }),
     { previous_parts: parts, grams, factor, weights, values, trace: rowsOf, counter },
     {

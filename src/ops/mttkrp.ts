@@ -2,7 +2,7 @@ import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "..
 import { mergeModes } from "./mergeModes.js";
 import { addUp, recordProduct } from "./product.js";
 import { assertMode, assertShape } from "./shapes.js";
-import { busyness, gpuTile, lanesOf, readsVectors, splitSums, variantsOf } from "./variants.js";
+import { busyness, gpuTile, lanesOf, readsVectors, shortestRun, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -15,8 +15,9 @@ export interface MttkrpOptions {
 
 /**
  * Matricised tensor times Khatri-Rao product (Kolda & Bader 2009, section 3.4), Iₙ×R:
- * M[i, r] = Σ X[…, i, …] · Π_{k≠n} Aₖ[iₖ, r]. Fused: neither an unfolding nor the Khatri-Rao product is ever stored, and X
- * is read once. `factors` has one Iₖ×R matrix a mode; the one at `mode` is ignored.
+ * M[i, r] = Σ X[…, i, …] · Π_{k≠n} Aₖ[iₖ, r]. Fused: neither an unfolding nor the Khatri-Rao product is ever stored (but that
+ * of a short mode and its neighbour, for a large X), and X is read once. `factors` has one Iₖ×R matrix a mode; the one at
+ * `mode` is ignored.
  */
 export function mttkrp(
   s: Scheduler,
@@ -66,17 +67,19 @@ function contract(
   const shape = [...x.shape.slice(start, stop), columns];
   if (given) assertShape(operation, "out", given, shape);
   const rows = sizeOf(x.shape.slice(start, stop));
-  if (contracted.length === 1) {
+  const transposed = stop === x.order;
+  const shortest = shortestRun(s.engine, x.size);
+  const left = mergeModes(s, factors.slice(0, start), MOST_WEIGHTS, transposed ? shortest : 0);
+  const right = mergeModes(s, factors.slice(stop), MOST_WEIGHTS + 1 - left.factors.length, shortest);
+  const weights = [...left.factors, ...right.factors];
+  if (weights.length === 1) {
     const out = given ?? s.tensor(shape, { label: "mttkrp" });
     // one contracted mode, in front or behind: a plain product
     const inner = x.size / rows;
-    recordProduct(s, x, contracted[0]!, out, { rows, columns, inner, transposeA: start > 0 });
+    recordProduct(s, x, weights[0]!, out, { rows, columns, inner, transposeA: start > 0 });
+    s.release(...left.temporaries, ...right.temporaries);
     return out;
   }
-  const left = mergeModes(s, factors.slice(0, start), MOST_WEIGHTS);
-  const right = mergeModes(s, factors.slice(stop), MOST_WEIGHTS + 1 - left.factors.length);
-  const transposed = right.factors.length === 0;
-  const weights = [...left.factors, ...right.factors];
   const innerFactor = weights.pop()!;
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;

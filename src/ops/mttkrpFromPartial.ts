@@ -4,7 +4,7 @@ import { mergeModes } from "./mergeModes.js";
 import type { MttkrpOptions } from "./mttkrp.js";
 import { addUp } from "./product.js";
 import { assertShape } from "./shapes.js";
-import { busyness, lanesOf, splitSums, sumTeam } from "./variants.js";
+import { busyness, lanesOf, readsAhead, splitSums, sumTeam } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ rows, columns, splits }, { WIDTH, SLICES }) =>
   grid1d(rows! * columns! * splits!, WIDTH! / SLICES!),
@@ -55,7 +55,7 @@ export function mttkrpFromPartial(
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernel.with({ ...team, WEIGHTS: weights.length }),
+    kernel.with({ ...team, WEIGHTS: weights.length, AHEAD: readsAhead(s.engine, 4) }),
     {
       x: partial,
       weight0: weight(0),

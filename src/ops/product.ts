@@ -6,6 +6,7 @@ import {
   gpuTile,
   type Layout,
   lanesOf,
+  readsAhead,
   readsVectors,
   splitSums,
   sumTeam,
@@ -83,7 +84,7 @@ function turn({ transposeA = false, transposeB = false, ...product }: Product): 
 function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, transposeOut: boolean): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const extents = { rows, columns, terms: inner * outer, batch, across: transposeA };
+  const extents = { rows, columns, terms: inner * outer, batch };
   const lanes = lanesOf(s.engine, "matmul");
   const tile = gpuTile(extents);
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
@@ -143,7 +144,12 @@ export function sumParts(
   const splits = parts.size / out.size;
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   s.run(
-    splitSum.with({ ...sumTeam(s.engine, splits), BIAS: Boolean(bias), ACTIVATION: activations[activation] }),
+    splitSum.with({
+      ...sumTeam(s.engine, splits),
+      AHEAD: readsAhead(s.engine, 8),
+      BIAS: Boolean(bias),
+      ACTIVATION: activations[activation],
+    }),
     { parts, bias: unused, out },
     { size: out.size, columns, splits, alpha },
   );

@@ -3,7 +3,7 @@ import lanesShader from "../../shaders/reduce_lanes.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { divide, map, multiply, safeDivide } from "./elementwise.js";
 import { assertMode, assertShape, threeNumbers } from "./shapes.js";
-import { REDUCTIONS, reductionWay } from "./variants.js";
+import { REDUCTIONS, readsAhead, reductionWay } from "./variants.js";
 
 const byWorkgroup = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
 const byLane = new Kernel(lanesShader, ({ before, after, parts }, { WIDTH }) =>
@@ -51,6 +51,7 @@ function record(
   const specialised = (way === "workgroup" ? byWorkgroup : byLane).with({
     TERM: TERMS[term],
     COMBINE: COMBINES[combine],
+    AHEAD: readsAhead(s.engine, 8),
   });
   if (parts === 1) {
     s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });

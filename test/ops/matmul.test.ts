@@ -42,7 +42,7 @@ it("takes large tiles on GPUs where there are enough of them, and thin ones for 
   expect(sizes(256, 65536, 64)).toEqual([64, 64]);
   expect(sizes(30000, 784, 16)).toEqual(["thin", 128, 16]);
   expect(sizes(168_000, 28, 10)).toEqual(["thin", 256, 16]);
-  expect(sizes(65536, 256, 20)).toEqual([128, 32]);
+  expect(sizes(65536, 256, 20)).toEqual(["thin", 128, 32]);
   expect(sizes(10, 28, 28, 6000)).toEqual([32, 32]);
   expect(sizes(16, 30000, 16)).toEqual([16, 16]);
 });

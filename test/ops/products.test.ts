@@ -308,6 +308,24 @@ describe("the Kruskal tensor", () => {
   });
 });
 
+it.each([
+  ["as found", testEngine],
+  ["without features, as on GPUs", plainEngine],
+])("merges a short mode of a large tensor with its neighbour, %s", async (_, open) => {
+  const engine = await open();
+  for (const shape of [
+    [64, 9, 30, 20],
+    [30, 20, 450],
+  ]) {
+    const given = problem(engine, shape, 5);
+    const results = await evaluate(engine, (s) => shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)));
+    shape.forEach((_, mode) => {
+      expectClose(results[mode]!, products.mttkrp(given.x, shape, given.factors, 5, mode), 3e-6);
+    });
+    given.destroy();
+  }
+});
+
 describe("what GPUs do", () => {
   it("sums that several invocations share are the same", async () => {
     const engine = await plainEngine();
@@ -357,7 +375,7 @@ describe("what GPUs do", () => {
     expectClose(transposed!, matmul(a, b, rows, inner, columns, { transposeA: true }), 3e-6);
   });
 
-  it("many small products are small tiles, wide ones tall tiles", async () => {
+  it("many small products are small tiles, tall ones thin tiles", async () => {
     using engine = await freshEngine({ variants: { matmul: "tiled" } });
     for (const [shape, size] of [
       [[1100, 6, 7], 5],
