@@ -8,6 +8,7 @@ import { spawnSync } from "node:child_process";
 import { type Constants, Engine, type Kernel, Variants } from "../src/gpu/index.js";
 import { installedDrivers } from "../src/node/driver.js";
 import { type Case, operandsOf } from "./case.js";
+import { plainGrid } from "./report.js";
 
 /** Others of Mesa 25's make Dawn crash. */
 const FAMILY = "polaris10";
@@ -83,13 +84,7 @@ export function readCompiled(text: string): Compiled[] {
     const at = lines.indexOf("disasm:");
     const stats = lines.lastIndexOf("*** SHADER STATS ***");
     if (at < 0 || stats < 0) return [];
-    const stat = (label: string): number =>
-      Number(
-        lines
-          .slice(stats)
-          .find((line) => line.startsWith(`${label}: `))
-          ?.slice(label.length + 2),
-      );
+    const stat = (label: string): number => Number(new RegExp(`^${label}: (\\d+)`, "m").exec(part)?.[1]);
     let densest = { multiplyAdds: 0, vector: 0 };
     let block = { ...densest };
     for (const line of lines.slice(at, stats)) {
@@ -140,29 +135,18 @@ export function compiledByChild(): Compiled[] {
 /** Whether this is the child. */
 export const isChild = (): boolean => process.env.RADV_FORCE_FAMILY === FAMILY;
 
-export const COMPILED_HEAD = [
-  "kernel",
-  "for",
-  "registers",
-  "waves",
-  "LDS",
-  "scratch",
-  "instructions",
-  "densest stretch",
-];
+const HEAD = ["kernel", "for", "registers", "waves", "LDS", "scratch", "instructions", "densest stretch"];
 
-export const compiledRow = (found: Compiled): string[] => [
-  found.kernel,
-  found.case,
-  String(found.registers),
-  String(found.waves),
-  String(found.workgroupMemory),
-  String(found.scratch),
-  String(found.instructions),
-  `${found.densest.multiplyAdds} of ${found.densest.vector}`,
-];
-
-export const COMPILED_NOTE = `
+const NOTE = `
 registers: 32-bit ones of an invocation; waves: of 64 invocations, that fit on a SIMD unit (${FAMILY}); LDS: bytes of workgroup memory
 scratch: bytes of memory for what has no register; densest stretch: multiply-adds of the vector instructions, between two branches
 `;
+
+export function compiledTable(compiled: readonly Compiled[]): string {
+  const rows = compiled.map(({ kernel, case: name, densest, ...counts }) => {
+    const { registers, waves, workgroupMemory, scratch, instructions } = counts;
+    const numbers = [registers, waves, workgroupMemory, scratch, instructions].map(String);
+    return [kernel, name, ...numbers, `${densest.multiplyAdds} of ${densest.vector}`];
+  });
+  return `${plainGrid(HEAD, rows)}\n${NOTE}`;
+}

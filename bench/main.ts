@@ -9,10 +9,10 @@ import { isSoftware } from "../src/gpu/index.js";
 import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
-import { COMPILED_HEAD, COMPILED_NOTE, compileAll, compiledByChild, compiledRow, isChild } from "./compiled.js";
+import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
 import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
-import { markdown, oneLine, plainGrid, plainText, type Report } from "./report.js";
+import { markdown, oneLine, plainText, type Report } from "./report.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
 
@@ -123,8 +123,7 @@ async function run(options: Options): Promise<number> {
     if (isChild()) await compileAll(wanted);
     else {
       process.stderr.write("compiling…\n");
-      console.log(plainGrid(COMPILED_HEAD, compiledByChild().map(compiledRow)));
-      console.log(COMPILED_NOTE);
+      console.log(compiledTable(compiledByChild()));
     }
     return 0;
   }

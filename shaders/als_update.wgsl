@@ -14,8 +14,6 @@ const PAD: u32 = 16u;
 const SIZE: u32 = PAD * PAD;
 // rows of M at a time
 const ROWS: u32 = 256u / PAD;
-// the same of M's parts
-const SPLITS_AHEAD: u32 = 1u;
 
 struct Params {
   rows: u32,
@@ -60,15 +58,16 @@ var<workgroup> inner: array<f32, WIDTH>;
 
 // M at an offset of one part.
 fn product_at(offset: u32) -> f32 {
+  if (params.splits == 1u) { return product[offset]; }
   let size = params.rows * params.rank;
   var sum = 0.0;
-  for (var p = 0u; p < params.splits; p += SPLITS_AHEAD) {
-    var taken: array<f32, SPLITS_AHEAD>;
-    for (var u = 0u; u < SPLITS_AHEAD; u++) {
+  for (var p = 0u; p < params.splits; p += AHEAD) {
+    var taken: array<f32, AHEAD>;
+    for (var u = 0u; u < AHEAD; u++) {
       let value = product[min(p + u, params.splits - 1u) * size + offset];
       taken[u] = select(0.0, value, p + u < params.splits);
     }
-    for (var u = 0u; u < SPLITS_AHEAD; u++) { sum += taken[u]; }
+    for (var u = 0u; u < AHEAD; u++) { sum += taken[u]; }
   }
   return sum;
 }

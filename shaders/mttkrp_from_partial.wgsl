@@ -1,15 +1,13 @@
 // M[i, r] = Σ_{b,a} P[b, i, a, r] · W[(b, a), r]: the rest of an MTTKRP from a partial one, as before×rows×after×R. W is the
 // product of the rows of the factors of the modes in `before` and `after`. SLICES invocations an (i, r) and a share of the
 // sum; `out` holds splits×rows×columns. flops 2·size of P; reads P once.
+#import ahead
 #import index
 
 const WEIGHTS: u32 = 1u;
 const WIDTH: u32 = 64u;
 const SLICES: u32 = 1u;
 const OUTPUTS: u32 = WIDTH / SLICES;
-// terms that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
-// unrolled
-const AHEAD: u32 = 1u;
 
 struct Params {
   rows: u32,

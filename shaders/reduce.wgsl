@@ -6,9 +6,6 @@
 
 const WIDTH: u32 = 64u;
 const RUN: u32 = 16u;
-// terms that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
-// unrolled; a divisor of RUN
-const AHEAD: u32 = 1u;
 
 var<workgroup> partial: array<f32, WIDTH>;
 
@@ -29,12 +26,7 @@ fn main(
   for (var start = part * params.chunk + lane; start < stop; start += WIDTH * RUN) {
     var run = neutral();
     for (var i = start; i < min(start + WIDTH * RUN, stop); i += WIDTH * AHEAD) {
-      var taken: array<f32, AHEAD>;
-      for (var u = 0u; u < AHEAD; u++) {
-        let value = term(base + min(i + u * WIDTH, stop - 1u) * params.after);
-        taken[u] = select(neutral(), value, i + u * WIDTH < stop);
-      }
-      for (var u = 0u; u < AHEAD; u++) { run = combine(run, taken[u]); }
+      run = combine_ahead(run, base, i, WIDTH, stop);
     }
     sum = combine(sum, run);
   }

@@ -6,9 +6,6 @@
 
 const WIDTH: u32 = 64u;
 const RUN: u32 = 16u;
-// terms that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
-// unrolled; a divisor of RUN
-const AHEAD: u32 = 1u;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -31,14 +28,7 @@ fn main(
     for (var start = outer; start < outer_stop; start += RUN) {
       let run_stop = min(start + RUN, outer_stop);
       var run = neutral();
-      for (var i = start; i < run_stop; i += AHEAD) {
-        var taken: array<f32, AHEAD>;
-        for (var u = 0u; u < AHEAD; u++) {
-          let value = term(base + min(i + u, run_stop - 1u) * params.after);
-          taken[u] = select(neutral(), value, i + u < run_stop);
-        }
-        for (var u = 0u; u < AHEAD; u++) { run = combine(run, taken[u]); }
-      }
+      for (var i = start; i < run_stop; i += AHEAD) { run = combine_ahead(run, base, i, 1u, run_stop); }
       middle = combine(middle, run);
     }
     total = combine(total, middle);

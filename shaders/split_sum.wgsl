@@ -1,15 +1,13 @@
 // out[e] = activation(alpha · Σ_s parts[s, e] + bias[e mod columns]): adds up split sums in a fixed order, pairwise in
 // runs of 8. Where there are many, SLICES invocations share the sum of an output. reads splits·size, writes size.
 #import activation
+#import ahead
 #import index
 
 const BIAS: bool = false;
 const WIDTH: u32 = 64u;
 const SLICES: u32 = 1u;
 const OUTPUTS: u32 = WIDTH / SLICES;
-// parts that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
-// unrolled; a divisor of 8
-const AHEAD: u32 = 1u;
 
 struct Params {
   size: u32,

@@ -1,9 +1,6 @@
 // What als_update's workgroups left of a mode: R·R + 1 values each, their rows' share of AᵀA and of ⟨M, A⟩. `previous_parts` and
 // its parameters `previous_count` and `rank` are the including file's.
-
-// parts that are read before they are added: a GPU would wait for each in turn, as loops to a bound that is not constant are not
-// unrolled
-const AHEAD: u32 = 1u;
+#import ahead
 
 // The sum of a value over all parts.
 fn previous_at(offset: u32) -> f32 {

@@ -1,4 +1,5 @@
 // Terms and how they combine, for reductions by lanes (reduce_lanes) and by workgroups (reduce).
+#import ahead
 
 // f: 0 x, 1 x², 2 x·y, 3 (x − y)², 4 |x|
 const TERM: u32 = 0u;
@@ -41,4 +42,16 @@ fn neutral() -> f32 {
   if (COMBINE == 0u) { return 0.0; }
   if (COMBINE == 1u) { return -3.4028234e38; }
   return 3.4028234e38;
+}
+
+// `run` with the next AHEAD terms along the extent: i, i + step, …, those before `stop`.
+fn combine_ahead(run: f32, base: u32, i: u32, step: u32, stop: u32) -> f32 {
+  var taken: array<f32, AHEAD>;
+  for (var u = 0u; u < AHEAD; u++) {
+    let value = term(base + min(i + u * step, stop - 1u) * params.after);
+    taken[u] = select(neutral(), value, i + u * step < stop);
+  }
+  var combined = run;
+  for (var u = 0u; u < AHEAD; u++) { combined = combine(combined, taken[u]); }
+  return combined;
 }

@@ -5,7 +5,6 @@
 // multiplies those before. Where the steps of a row are neighbours in memory (ALONG, which the kernel says), neighbouring
 // invocations are slices; else rows. Everything is spelt out that an array would be indexed for: where a compiler does not
 // unroll a loop, the array lies in memory.
-#import sums
 
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
@@ -20,6 +19,8 @@ const PITCH: u32 = THIN / 4u + 1u;
 
 // by steps: what clamps an index to its array is done once for a step, not for each of its vec4s
 var<workgroup> staged: array<array<vec4<f32>, PITCH>, STEPS>;
+// An invocation's sums, in registers.
+var<private> sums: array<vec4<f32>, 16>;
 // where in memory the sums of this invocation's rows begin
 var<private> row_start: vec4<u32>;
 // four steps of its rows, a step a column

@@ -59,7 +59,6 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
     update.with({
       WIDTH: soleWorkgroup(s.engine),
       PAD: [8, 16, 32].find((side) => side >= rank)!,
-      SPLITS_AHEAD: readsAhead(s.engine, splits > 1 ? 16 : 1),
       AHEAD: readsAhead(s.engine, 16),
     }),
     { product, grams, factor, parts, previous: before, previous_parts: beforeParts },

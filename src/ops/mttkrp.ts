@@ -89,7 +89,7 @@ function contract(
   const tile = gpuTile({ ...extents, terms: inner * outer });
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   const layout = { acrossOutputs: transposed, extents: [transposed ? rows : inner] };
-  const vectors = readsVectors(lanes, layout, lanes ? undefined : tile);
+  const vectors = readsVectors(lanes, layout, !lanes && tile.thin);
   const kernel = variantsOf(s.engine, "mttkrp", vectors, extents, tile);
   const cut = split.count > 1;
   const out = cut

@@ -89,8 +89,8 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
   const tile = gpuTile(extents);
   const split = splitSums(busyness(lanes, extents, tile), inner, outer);
   // with lanes the tile is another kernel's
-  const vectors =
-    lanes || !tile.thin ? readsVectors(lanes, layoutOf(product, "b")) : readsVectors(0, layoutOf(product, "a"), tile);
+  const thin = !lanes && tile.thin;
+  const vectors = readsVectors(lanes, layoutOf(product, thin ? "a" : "b"), thin);
   const kernel = variantsOf(s.engine, "matmul", vectors, extents, tile).with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,

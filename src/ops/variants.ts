@@ -272,8 +272,8 @@ export interface Layout {
  * along the inner sum only with 8 lanes or by thin. SwiftShader, with 4, gains nothing from that and takes three times as
  * long to compile it.
  */
-export function readsVectors(lanes: number, { acrossOutputs, extents }: Layout, tile?: Tile): boolean {
-  return (acrossOutputs || lanes === 8 || Boolean(tile?.thin)) && extents.every((extent) => extent % 4 === 0);
+export function readsVectors(lanes: number, { acrossOutputs, extents }: Layout, thin = false): boolean {
+  return (acrossOutputs || lanes === 8 || thin) && extents.every((extent) => extent % 4 === 0);
 }
 
 /** Multiplications that a subgroup kernel spends on rows×columns outputs, those in its empty corners included. */
