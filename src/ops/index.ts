@@ -11,6 +11,7 @@ export * from "./argmaxRows.js";
 export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
+export * from "./cholesky.js";
 export {
   type ConvolutionOptions,
   conv2d,
@@ -38,7 +39,7 @@ export * from "./modeProduct.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
-export * from "./orthogonalise.js";
+export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
 export {
   averagePool2d,
@@ -58,6 +59,7 @@ export * from "./stridedCopy.js";
 export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./trainDense.js";
+export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
