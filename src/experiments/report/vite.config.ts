@@ -37,6 +37,7 @@ export default defineConfig({
     outDir: "../../../dist",
     emptyOutDir: false,
     modulePreload: false,
+    license: { fileName: "licenses-report.md" },
     target: "es2022",
   },
 });
