@@ -53,12 +53,18 @@ export function halfToNumber(bits: number): number {
   return bits & 0x3ff ? Number.NaN : bits & 0x8000 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
 }
 
-/** Floats of one byte, all 256 of them known beforehand. */
-function float8(decodeBits: (bits: number) => number): Encoding {
-  const values = Float32Array.from({ length: 256 }, (_, bits) => decodeBits(bits));
+/** Floats of one or two bytes, looked up in a table of all that there are; made when the first is read. */
+function small(bytes: 1 | 2, decodeBits: (bits: number) => number): Encoding {
+  let values: Float32Array | undefined;
   return {
-    bytes: 1,
-    widen: (view, length) => Float32Array.from({ length }, (_, i) => values[view.getUint8(i)]!),
+    bytes,
+    widen(view, length, littleEndian) {
+      values ??= Float32Array.from({ length: 256 ** bytes }, (_, bits) => decodeBits(bits));
+      const out = new Float32Array(length);
+      for (let i = 0; i < length; i++)
+        out[i] = values[bytes === 1 ? view.getUint8(i) : view.getUint16(2 * i, littleEndian)]!;
+      return out;
+    },
   };
 }
 
@@ -85,14 +91,13 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
   i1: { bytes: 1, direct: Int8Array },
   u1: { bytes: 1, direct: Uint8Array },
   // any byte but 0 is true
-  b1: { bytes: 1, widen: (view, length) => Uint8Array.from({ length }, (_, i) => (view.getUint8(i) ? 1 : 0)) },
+  b1: {
+    bytes: 1,
+    widen: (view, length) => new Uint8Array(view.buffer, view.byteOffset, length).map((byte) => (byte ? 1 : 0)),
+  },
   i8: { bytes: 8, widen: widenBigInts(true) },
   u8: { bytes: 8, widen: widenBigInts(false) },
-  f2: {
-    bytes: 2,
-    widen: (view, length, littleEndian) =>
-      Float32Array.from({ length }, (_, i) => halfToNumber(view.getUint16(2 * i, littleEndian))),
-  },
+  f2: small(2, halfToNumber),
   // the upper half of an f32; safetensors has it, NumPy has not
   bf16: {
     bytes: 2,
@@ -103,12 +108,12 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
     },
   },
   // safetensors has these: of exponent and mantissa so many bits (Micikevicius et al. 2022, arXiv:2209.05433) ...
-  e4m3: float8((bits) => ((bits & 0x7f) === 0x7f ? Number.NaN : smallFloat(bits, 3, 4, 7))),
-  e5m2: float8((bits) => halfToNumber(bits << 8)),
+  e4m3: small(1, (bits) => ((bits & 0x7f) === 0x7f ? Number.NaN : smallFloat(bits, 3, 4, 7))),
+  e5m2: small(1, (bits) => halfToNumber(bits << 8)),
   // ... without infinity and negative zero, which is NaN (Noune et al. 2022, arXiv:2206.02915), and the power of two alone
-  e4m3fnuz: float8((bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 3, 4, 8))),
-  e5m2fnuz: float8((bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 2, 5, 16))),
-  e8m0: float8((bits) => (bits === 0xff ? Number.NaN : 2 ** (bits - 127))),
+  e4m3fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 3, 4, 8))),
+  e5m2fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 2, 5, 16))),
+  e8m0: small(1, (bits) => (bits === 0xff ? Number.NaN : 2 ** (bits - 127))),
 };
 
 /** What to do with complex numbers, which no decomposition here takes. */

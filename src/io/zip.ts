@@ -41,7 +41,8 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
   if (!is(0x06054b50, end, 22)) fail("no end of its directory was found");
   let [count, size, start, directoryEnd] = [u16(end + 10), u32(end + 12), u32(end + 16), end];
   if (is(0x07064b50, end - 20, 20)) {
-    const wide = u64(end - 12);
+    // right before, unless it has grown; its place is counted from the archive's begin, wherever that is
+    const wide = is(0x06064b50, end - 76, 56) ? end - 76 : u64(end - 12);
     if (!is(0x06064b50, wide, 56)) fail("the end of its ZIP64 directory is missing");
     [count, size, start, directoryEnd] = [u64(wide + 32), u64(wide + 40), u64(wide + 48), wide];
   }

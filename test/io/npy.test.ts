@@ -362,6 +362,20 @@ describe("npz", () => {
     expect([...read.get("x y")!.data]).toEqual([1, -(2 ** 53), 2 ** 60]);
   });
 
+  it("reads ZIP64, with a comment after it and a program before it", () => {
+    const bytes = fixture("zip64.npz");
+    expect(Buffer.from(bytes).includes("PK\u0006\u0006")).toBe(true);
+    const read = [
+      ["x", { shape: [2, 3], data: Float32Array.of(0, 1, 2, 3, 4, 5) }],
+      ["y", { shape: [3], data: Float64Array.of(1, -(2 ** 53), 2 ** 60) }],
+    ];
+    expect([...readNpz(bytes)]).toEqual(read);
+    expect([...readNpz(Buffer.concat([Buffer.from("#!/bin/sh\n"), bytes]))]).toEqual(read);
+    const end = Buffer.from(bytes).lastIndexOf("a comment");
+    for (let length = 0; length < end; length++)
+      expect(message(() => readNpz(bytes.subarray(0, length), "x.npz"))).toMatch(/^x\.npz: /);
+  });
+
   it("writes every name that it reads", () => {
     const read = readNpz(fixture("mixed.npz"));
     expect(new Map(readNpz(writeNpz(read)))).toEqual(new Map(read));
