@@ -86,8 +86,9 @@ function compile(folder, { resolution, lib, types = [], files, alien }) {
   };
   const known = domHasWebGpu || types.includes("@webgpu/types") ? files : files.filter((file) => file !== "webgpu.ts");
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: known }));
-  const { stdout, stderr } = spawnSync(process.execPath, [tsc, "-p", "."], { cwd: folder, encoding: "utf8" });
-  const lines = `${stdout}${stderr}`.split("\n").filter((line) => /^\S.*error TS/.test(line));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, "-p", "."], { cwd: folder, encoding: "utf8" });
+  const lines = `${stdout}${stderr}`.split("\n").filter((line) => /^(\S+: )?error TS\d+/.test(line));
+  if (status !== 0 && !lines.length) return [`tsc failed: ${stdout}${stderr}`];
   // TypeScript 7 has dropped it
   if (resolution === "node10" && lines.some((line) => /TS5107|TS5108/.test(line))) return [];
   return alien ? lines.filter((line) => !/^\S*(lib\.dom\.d\.ts|@webgpu\/types\/)/.test(line)) : lines;
@@ -112,15 +113,19 @@ export function packageProblems() {
   try {
     const unpacked = join(folder, "node_modules/tenfold");
     const problems = checkFields(unpacked);
+    // most are the same in every project: the first that has it is named
+    const seen = new Map();
     for (const setup of SETUPS) {
       const { resolution, lib, types = [] } = setup;
       const name = `moduleResolution ${resolution}, lib ${lib}, types ${types.join() || "none"}`;
-      problems.push(...compile(folder, setup).map((line) => `${name}: ${line}`));
+      for (const line of compile(folder, setup)) seen.set(line, seen.get(line) ?? name);
     }
     // declarations that no program above reaches
     const published = readdirSync(join(unpacked, "dist/types"), { recursive: true }).map(String);
     const files = published.filter((file) => file.endsWith(".d.ts")).map((file) => join(unpacked, "dist/types", file));
-    problems.push(...compile(folder, { resolution: "bundler", lib: DOM, files }));
+    for (const line of compile(folder, { resolution: "bundler", lib: DOM, files }))
+      seen.set(line, seen.get(line) ?? "all declarations");
+    problems.push(...[...seen].map(([line, name]) => `${line} (${name})`));
     // the entries run with nothing else installed
     for (const entry of ["tenfold", "tenfold/node"])
       run(process.execPath, ["--input-type=module", "-e", `await import("${entry}")`], folder);
