@@ -25,7 +25,7 @@ export interface Reduction {
   v: Tensor;
   /** 5×stride: diagonal, off-diagonal (one less than the diagonal), τ of `u`, τ of `v`, scratch */
   scalars: Tensor;
-  /** @internal */
+  /** what a step needs besides */
   work: { parts: Tensor; w: Tensor; x: Tensor; t: Tensor; state: Tensor };
   destroy(): void;
 }
