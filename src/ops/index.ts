@@ -42,6 +42,7 @@ export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
+export * from "./polish.js";
 export {
   averagePool2d,
   averagePool2dGradient,
@@ -65,6 +66,5 @@ export * from "./trainDense.js";
 export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
-export * from "./unitResidual.js";
 export * from "./unpackBytes.js";
 export { fusesAls, fusesLowRank } from "./variants.js";

@@ -6,6 +6,7 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
+import { polishColumns } from "./polish.js";
 import { largestMagnitude } from "./reduce.js";
 import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
@@ -43,9 +44,10 @@ export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
   if (Math.min(m, n) > LARGEST)
     throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
-  const { u, v } = result;
+  const [u, v] = [polishColumns(s, result.u), polishColumns(s, result.v)];
+  s.release(result.u, result.v);
   signColumns(s, u, v);
-  return result;
+  return { u, values: result.values, v };
 }
 
 /**
