@@ -26,7 +26,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let k = state[0] - 1u;
+  let k = max(state[0], 1u) - 1u;
   let first = k + 1u + flat_workgroup(group, groups) * ROWS;
   let quads = params.stride / 4u;
   let last = params.n - 1u;

@@ -25,7 +25,7 @@ struct Params {
 fn main(@builtin(local_invocation_index) lane: u32) {
   let n = params.n;
   let stride = params.stride;
-  let k = state[0] - 1u;
+  let k = max(state[0], 1u) - 1u;
   let row = k * stride;
   let tau = scalars[2u * stride + k];
   let count = (n - k + params.chunk - 1u) / params.chunk;

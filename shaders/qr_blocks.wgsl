@@ -1,7 +1,7 @@
 // A = Q·R of blocks of rows of a row-major matrix, every block by a workgroup of its own, by Householder reflections. With
 // FACTOR the reflections and R are found: R's diagonal is positive or zero, blocks one below the other. With BASIS the
 // reflections are applied to a matrix of n rows a block, p, or to the identity where START, which gives Q·p. A block begins
-// at row b·height and has `height` rows, the last perhaps fewer. Every block is scaled to a largest entry near 1.
+// at row b·height and has `height` rows, the last perhaps fewer. Every block is scaled to a largest entry near 2^30.
 // work has the vectors and the basis of a block in columns, factors (β's sign, τ, inverse) of its reflections.
 // GUARDED does nothing where state says that Q and R are there already.
 // 2·rows·columns² flops for FACTOR, and as many for BASIS of the identity.
@@ -41,27 +41,44 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let bottom = min(params.height, params.rows - first);
   let base = group.x * 2u * n * quads;
   let pivots = min(n, bottom);
+  var scale = 1.0;
   if (FACTOR) {
     var largest = 0.0;
     for (var e = lane; e < bottom * n; e += WIDTH) { largest = max(largest, abs(a[first * n + e])); }
     squares[lane] = largest;
     workgroupBarrier();
     for (var i = 0u; i < WIDTH; i++) { largest = max(largest, squares[i]); }
-    let scale = scale_to_one(largest);
-    for (var e = lane; e < quads * n; e += WIDTH) {
-      let j = e % n;
-      let i = 4u * (e / n);
-      let at = (first + i) * n + j;
-      var column = vec4<f32>(0.0);
-      if (i < bottom) { column.x = a[at] * scale; }
-      if (i + 1u < bottom) { column.y = a[at + n] * scale; }
-      if (i + 2u < bottom) { column.z = a[at + 2u * n] * scale; }
-      if (i + 3u < bottom) { column.w = a[at + 3u * n] * scale; }
-      work[base + j * quads + e / n] = column;
+    scale = scale_of(largest);
+  } else {
+    for (var k = lane; k < pivots; k += WIDTH) {
+      let at = 3u * (group.x * n + k);
+      reflectors[k] = vec3<f32>(factors[at], factors[at + 1u], factors[at + 2u]);
     }
-    storageBarrier();
     workgroupBarrier();
-    for (var k = 0u; k < pivots; k++) { reflect(lane, base, quads, k, k, k + 1u, n, false); }
+  }
+  for (var e = lane; e < quads * n; e += WIDTH) {
+    let j = e % n;
+    var column = vec4<f32>(0.0);
+    var unit = vec4<f32>(0.0);
+    for (var c = 0u; c < 4u; c++) {
+      let i = 4u * (e / n) + c;
+      if (FACTOR && i < bottom) { column[c] = a[(first + i) * n + j] * scale; }
+      if (START) { unit[c] = select(0.0, 1.0, i == j); }
+      else if (BASIS && i < pivots) { unit[c] = p[(group.x * n + i) * n + j] * select(1.0, -1.0, reflectors[i].x < 0.0); }
+    }
+    if (FACTOR) { work[base + j * quads + e / n] = column; }
+    if (BASIS) { work[base + (n + j) * quads + e / n] = unit; }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  // the reflections one after the other on the matrix, then in turn back on the basis
+  for (var step = select(pivots, 0u, FACTOR); step < select(pivots, 2u * pivots, BASIS); step++) {
+    let known = step >= pivots;
+    let k = select(step, 2u * pivots - 1u - step, known);
+    let begin = select(k + 1u, n + select(0u, k, START), known);
+    reflect(lane, base, quads, k, k, begin, select(n, 2u * n, known), known);
+  }
+  if (FACTOR) {
     for (var e = lane; e < n * n; e += WIDTH) {
       let i = e / n;
       let j = e % n;
@@ -75,32 +92,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (!BASIS) {
       for (var e = lane; e < 3u * pivots; e += WIDTH) { factors[group.x * 3u * n + e] = reflectors[e / 3u][e % 3u]; }
     }
-  } else {
-    for (var k = lane; k < pivots; k += WIDTH) {
-      let at = 3u * (group.x * n + k);
-      reflectors[k] = vec3<f32>(factors[at], factors[at + 1u], factors[at + 2u]);
-    }
-    workgroupBarrier();
   }
   if (BASIS) {
-    for (var e = lane; e < quads * n; e += WIDTH) {
+    for (var e = lane; e < bottom * n; e += WIDTH) {
       let j = e % n;
-      var column = vec4<f32>(0.0);
-      for (var c = 0u; c < 4u; c++) {
-        let i = 4u * (e / n) + c;
-        if (i < pivots) {
-          var value = select(0.0, 1.0, i == j);
-          if (!START) { value = p[(group.x * n + i) * n + j]; }
-          column[c] = select(value, -value, reflectors[i].x < 0.0);
-        }
-      }
-      work[base + (n + j) * quads + e / n] = column;
+      let flip = START && j < pivots && reflectors[min(j, 63u)].x < 0.0;
+      q[first * n + e] = element(base + (n + j) * quads, e / n) * select(1.0, -1.0, flip);
     }
-    storageBarrier();
-    workgroupBarrier();
-    for (var k = pivots; k > 0u; k--) {
-      reflect(lane, base, quads, k - 1u, k - 1u, n + select(0u, k - 1u, START), 2u * n, true);
-    }
-    for (var e = lane; e < bottom * n; e += WIDTH) { q[first * n + e] = element(base + (n + e % n) * quads, e / n); }
   }
 }

@@ -30,6 +30,6 @@ fn main(
   let sign = select(1.0, -1.0, negative);
   basis[e] = select(0.0, sign, i == j);
   if (i < params.columns) {
-    r[i * params.columns + j] = select(0.0, sign * work[e] / scale_to_one(largest[0]), i <= j);
+    r[i * params.columns + j] = select(0.0, sign * work[e] / scale_of(largest[0]), i <= j);
   }
 }

@@ -1,4 +1,4 @@
-// out[j, i] = A[i, j] scaled by a power of two to a largest entry near 1, zero for i beyond A's rows: the columns of A one
+// out[j, i] = A[i, j] scaled by a power of two to a largest entry near 2^30, zero for i beyond A's rows: the columns of A one
 // after the other, `stride` long. A read once.
 #import index
 #import power_of_two
@@ -26,6 +26,6 @@ fn main(
   if (e >= params.columns * params.stride) { return; }
   let i = e % params.stride;
   var value = 0.0;
-  if (i < params.rows) { value = a[i * params.columns + e / params.stride] * scale_to_one(largest[0]); }
+  if (i < params.rows) { value = a[i * params.columns + e / params.stride] * scale_of(largest[0]); }
   out[e] = value;
 }

@@ -36,7 +36,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let k = state[0] - 1u;
+  let k = max(state[0], 1u) - 1u;
   let index = flat_workgroup(group, groups);
   let part = index / params.across;
   // the symmetric step has done with row and column k

@@ -29,12 +29,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   let k = state[0];
   let row = k * stride;
   let begin = (k / WIDTH) * WIDTH + lane;
-  var at_k = 0.0;
   var tau = 0.0;
+  var products = 0.0;
   if (k > 0u) {
     tau = scalars[2u * stride + k - 1u];
     let count = (n - k + params.chunk - 1u) / params.chunk;
-    var products = 0.0;
     for (var j = begin; j < stride; j += WIDTH) {
       var p = 0.0;
       if (j >= k && j < n) {
@@ -43,12 +42,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       w[j] = p;
       products += p * v[row - stride + j];
     }
-    let half = 0.5 * tau * sum_lanes(lane, products);
-    for (var j = begin; j < stride; j += WIDTH) { w[j] = tau * (w[j] - half * v[row - stride + j]); }
-    storageBarrier();
-    workgroupBarrier();
-    at_k = w[k];
   }
+  let half = 0.5 * tau * sum_lanes(lane, products);
+  if (k > 0u) {
+    for (var j = begin; j < stride; j += WIDTH) { w[j] = tau * (w[j] - half * v[row - stride + j]); }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  let at_k = w[k];
   var below = 0.0;
   for (var j = begin; j < stride; j += WIDTH) {
     var x = 0.0;

@@ -1,6 +1,7 @@
 /** The small dense problems inside every sweep, and whole factorisations as users call them. */
-import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
-import { copy, orthogonalise, solveSymmetric, svd, symmetricEigen } from "../../src/ops/index.js";
+import { eigh, qr, svd } from "../../src/decompositions/index.js";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { jacobiSvd, orthogonalise, solveSymmetric, symmetricEigen } from "../../src/ops/index.js";
 import type { Case, Inputs, Values } from "../case.js";
 import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
@@ -63,7 +64,7 @@ export function svdCase(n: number): Case {
     // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps
     counts: { dispatches: n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32)), submits: 1, readbacks: 0 },
     run(s, [x]) {
-      const { values: singular, u, v } = svd(s, x!);
+      const { values: singular, u, v } = jacobiSvd(s, x!);
       return [singular, u, v];
     },
     inputs: () => [moderate(a)],
@@ -114,31 +115,18 @@ export function orthogonaliseCase(rows: number, columns: number): Case {
 /** A factorisation as users call it, from a tensor to tensors: timed by the wall, what it compiles and reads between included. */
 type Factorise = (engine: Engine, a: Tensor) => Promise<Tensor[]>;
 
-const byOps =
-  (record: (s: Scheduler, a: Tensor) => Tensor[]): Factorise =>
-  async (engine, a) => {
-    const results: Tensor[] = [];
-    await engine.run((s) => {
-      for (const found of record(s, a)) {
-        results.push(engine.tensor(found.shape));
-        copy(s, found, { out: results.at(-1)! });
-      }
-    });
-    return results;
-  };
-
-const factoriseSvd = byOps((s, a) => {
-  const { values: singular, u, v } = svd(s, a);
+const factoriseSvd: Factorise = async (engine, a) => {
+  const { values: singular, u, v } = await svd(engine, a);
   return [singular, u, v];
-});
-const factoriseEigen = byOps((s, a) => {
-  const { values: eigenvalues, vectors } = symmetricEigen(s, a);
+};
+const factoriseEigen: Factorise = async (engine, a) => {
+  const { values: eigenvalues, vectors } = await eigh(engine, a);
   return [eigenvalues, vectors];
-});
-const factoriseQr = byOps((s, a) => {
-  const { q, r } = orthogonalise(s, a);
+};
+const factoriseQr: Factorise = async (engine, a) => {
+  const { q, r } = await qr(engine, a);
   return [q, r];
-});
+};
 
 /** The same work as `inside`, which is one recording, by a function of its own. */
 const whole = (inside: Case, name: string, factorise: Factorise, goals: readonly Goal[]): Case => ({

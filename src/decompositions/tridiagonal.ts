@@ -7,8 +7,10 @@
 
 /** off-diagonals below this part of the norm are zero to what comes from f32 */
 const CUT = 2e-9;
-/** neighbours nearer than this part of the norm are orthogonalised against each other; the rest are orthonormal to 1e-5 */
+/** neighbours nearer than this part of the norm are orthogonalised against each other; the rest are orthonormal to 1e-4 */
 const CLUSTER = 1e-11;
+/** where no neighbours are nearer than this, vectors are orthonormal to 1e-7 as they are */
+const APART = 1e-8;
 
 /** Eigenvalues, falling. `offDiagonal` has one element less than `diagonal`, or more, which are not looked at. */
 export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): Float64Array {
@@ -55,20 +57,22 @@ export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal:
 }
 
 /**
- * Eigenvalues (falling) and eigenvectors of a symmetric tridiagonal matrix. Vector k is at k·stride of `vectors`, orthonormal to
- * 1e-5, each with a residual of rounding.
+ * Eigenvalues (falling) and eigenvectors of a symmetric tridiagonal matrix. Vector k is at k·stride of `vectors`, each with a
+ * residual of rounding; vectors are orthonormal to 1e-7, or to 1e-4 where some eigenvalues are `close`.
  */
 export function tridiagonalEigen(
   diagonal: ArrayLike<number>,
   offDiagonal: ArrayLike<number>,
   stride = diagonal.length,
-): { values: Float64Array; vectors: Float32Array } {
+): { values: Float64Array; vectors: Float32Array; close: boolean } {
   const n = diagonal.length;
   const found: Found[] = [];
+  let close = false;
   for (const block of blocksOf(diagonal, offDiagonal)) {
     const values = tridiagonalEigenvalues(block.d, block.e);
     const solver = new InverseIteration(block);
     const columns = solver.vectors(values, 1);
+    close ||= solver.close;
     values.forEach((value, k) => {
       found.push({ value, start: block.start, vector: columns[k]! });
     });
@@ -78,7 +82,7 @@ export function tridiagonalEigen(
   found.forEach(({ start, vector }, k) => {
     vectors.set(vector, k * stride + start);
   });
-  return { values: Float64Array.from(found, ({ value }) => value), vectors };
+  return { values: Float64Array.from(found, ({ value }) => value), vectors, close };
 }
 
 /**
@@ -90,7 +94,7 @@ export function bidiagonalSvd(
   diagonal: ArrayLike<number>,
   offDiagonal: ArrayLike<number>,
   stride = diagonal.length,
-): { values: Float64Array; u: Float32Array; v: Float32Array } {
+): { values: Float64Array; u: Float32Array; v: Float32Array; close: boolean } {
   const n = diagonal.length;
   const between = new Float64Array(2 * n - 1);
   for (let i = 0; i < n; i++) {
@@ -100,12 +104,14 @@ export function bidiagonalSvd(
   const found: Found[] = [];
   /** vectors of σ = 0 that are all v, or all u */
   const null_: Found[][] = [[], []];
+  let close = false;
   for (const block of blocksOf(new Float64Array(2 * n), between)) {
     const size = block.d.length;
     const half = size >> 1;
     const values = tridiagonalEigenvalues(block.d, block.e).slice(0, half);
     const solver = new InverseIteration(block);
     const columns = solver.vectors(values, 2);
+    close ||= solver.close || (half > 0 && 2 * values[half - 1]! < APART * block.norm);
     values.forEach((value, k) => {
       found.push({ value: Math.abs(value), start: block.start, vector: columns[k]! });
     });
@@ -129,7 +135,7 @@ export function bidiagonalSvd(
   found.forEach(({ value }, k) => {
     values[k] = value;
   });
-  return { values, u, v };
+  return { values, u, v, close };
 }
 
 interface Found {
@@ -175,6 +181,8 @@ class InverseIteration {
   readonly #u1: Float64Array;
   readonly #u2: Float64Array;
   #seed = 1;
+  /** whether some eigenvalues were so close that their vectors are orthonormal to 1e-4 only */
+  close = false;
 
   constructor(readonly block: Block) {
     this.#n = block.d.length;
@@ -192,7 +200,9 @@ class InverseIteration {
     let first = 0; // of the cluster
     let shift = Number.POSITIVE_INFINITY;
     for (let k = 0; k < values.length; k++) {
-      if (k && values[k - 1]! - values[k]! > CLUSTER * norm) first = k;
+      const gap = k ? values[k - 1]! - values[k]! : Number.POSITIVE_INFINITY;
+      if (gap > CLUSTER * norm) first = k;
+      if (gap < APART * norm) this.close = true;
       // equal shifts would give equal vectors
       shift = Math.min(values[k]!, k === first ? Number.POSITIVE_INFINITY : shift - 4e-16 * norm);
       found.push(this.#vector(shift, found.slice(first), parts));

@@ -4,6 +4,7 @@ import { formatBytes, KernelError, TenfoldError } from "./errors.js";
 import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
+import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
 export type Bindings = Record<string, Tensor>;

@@ -1,5 +1,6 @@
 import { Engine, type EngineOptions } from "../gpu/engine.js";
 import { TenfoldError } from "../gpu/errors.js";
+import type { GPU, GPUAdapter } from "../gpu/webgpu.js";
 import { installedDrivers, usePackagedSwiftShader } from "./driver.js";
 
 export interface OpenOptions extends EngineOptions {

@@ -21,7 +21,7 @@ export interface ConvolutionOptions {
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
   value === undefined ? [otherwise, otherwise] : typeof value === "number" ? [value, value] : value;
 
-/** @internal What a convolution comes to: all extents by name. */
+/** What a convolution comes to: all extents by name. */
 export interface Geometry {
   batch: number;
   channels: number;

@@ -65,5 +65,6 @@ export * from "./trainDense.js";
 export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
+export * from "./unitResidual.js";
 export * from "./unpackBytes.js";
 export { fusesAls, fusesLowRank } from "./variants.js";

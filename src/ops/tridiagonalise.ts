@@ -19,13 +19,13 @@ export interface Reduction {
   stride: number;
   /** n×stride, in: the matrix; spent by the steps */
   matrix: Tensor;
-  /** stride×stride, one reflection a row: that of columns (bidiagonal) */
+  /** n×stride, one reflection a row: that of columns (bidiagonal) */
   u: Tensor;
-  /** stride×stride, one reflection a row: that of rows */
+  /** n×stride, one reflection a row: that of rows */
   v: Tensor;
   /** 5×stride: diagonal, off-diagonal (one less than the diagonal), τ of `u`, τ of `v`, scratch */
   scalars: Tensor;
-  /** @internal */
+  /** what a step needs besides */
   work: { parts: Tensor; w: Tensor; x: Tensor; t: Tensor; state: Tensor };
   destroy(): void;
 }
@@ -51,10 +51,10 @@ function allocate(engine: Engine, n: number, symmetric: boolean): Reduction {
   return { n, stride, matrix, u, v, scalars, work, destroy };
 }
 
-/** Buffers for n steps of `tridiagonalStep`: write a symmetric matrix into `matrix` first. Entries beyond 1e18 are not for it. */
+/** Buffers for n steps of `tridiagonalStep`: write a symmetric matrix into `matrix` first, with a largest entry near 2³⁰. */
 export const startTridiagonal = (engine: Engine, n: number): Reduction => allocate(engine, n, true);
 
-/** Buffers for n steps of `bidiagonalStep`: write a square matrix into `matrix` first. Entries beyond 1e18 are not for it. */
+/** Buffers for n steps of `bidiagonalStep`: write a square matrix into `matrix` first, with a largest entry near 2³⁰. */
 export const startBidiagonal = (engine: Engine, n: number): Reduction => allocate(engine, n, false);
 
 /**
