@@ -1,16 +1,21 @@
 import { type Engine, type Schedule, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import {
-  add,
+  accumulate,
   appendRow,
   cholesky,
   copy,
+  diagonalBlocks,
+  fill,
+  gram,
   matmul,
   modeProduct,
-  multiply,
   normal,
+  paste,
+  slice,
   solveSymmetric,
   squaredDistance,
   subtract,
+  sumOfSquares,
   unfoldedProduct,
 } from "../ops/index.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
@@ -37,7 +42,7 @@ export interface BlockTermOptions extends StoppingOptions {
  * rises. One block is a Tucker decomposition.
  *
  * Blocks lie side by side: one I_n×(G·R_n) factor a mode and one core with the blocks on its diagonal, so that a sweep is a
- * few products whatever G is.
+ * few products whatever G is. Of X's size there is one tensor besides X, the residual.
  */
 export async function blockTermALS(
   engine: Engine,
@@ -52,111 +57,66 @@ export async function blockTermALS(
     owned.push(item);
     return item;
   };
+  let best: { convergence: Convergence; tensor: BlockTermTensor } | null = null;
   try {
-    const start = await residualStart(engine, x, blocks, ranks, seed);
-    const modes = start[0]!.factors.map((_, mode) => mode).filter((mode) => start[0]!.factors[mode]);
-    const host: HostBlock[] = [];
-    for (const block of start) {
-      const factors: (Float32Array | null)[] = [];
-      for (const factor of block.factors) factors.push(factor && ((await engine.read(factor)) as Float32Array));
-      host.push({ core: (await engine.read(block.core)) as Float32Array, factors });
-      block.destroy();
-    }
-    const stacked = stack(x.shape, ranks, modes, host);
-    const core = own(engine.tensor(stacked.shape, stacked.core, { label: "block diagonal core" }));
-    const factors = x.shape.map((extent, mode) =>
-      stacked.factors[mode]
-        ? own(engine.tensor([extent, blocks * ranks[mode]!], stacked.factors[mode]!, { label: `factors ${mode}` }))
-        : null,
-    );
-    const masks = modes.length ? masksOf(blocks, ranks, modes) : [];
-    const coreMasks = masks.map(({ data, shape }) =>
-      own(
-        engine.tensor(
-          shape.map((extent, mode) => (modes.includes(mode) ? extent : 1)),
-          data,
-        ),
-      ),
-    );
-    const diagonals = new Map(
-      modes.map((mode) => [
-        mode,
-        own(engine.tensor([blocks * ranks[mode]!, blocks * ranks[mode]!], diagonalOf(blocks, ranks[mode]!))),
-      ]),
-    );
+    const residual = own(engine.tensor(x.shape, null, { label: "residual" }));
+    const start = await residualStart(engine, x, residual, blocks, ranks, seed);
+    for (const block of start) own(block);
+    const model = sideBySide(x.shape, ranks, blocks, (shape, label) => own(engine.tensor(shape, null, { label })));
+    await engine.run((s) => {
+      fill(s, model.core, 0);
+      for (const [index, block] of start.entries()) placeBlock(s, model, block, index);
+      refresh(s, x, model, residual);
+    }, "BTD start");
     const trace = own(engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" }));
     const counter = own(engine.tensor([1], null, { dtype: "u32", label: "counter" }));
     const s = engine.scheduler("BTD sweep");
-    for (const mode of modes) {
-      updateFactor(s, x, core, factors, modes, mode, ridge);
-      orthonormaliseBlocks(s, core, factors[mode]!, mode, diagonals.get(mode)!);
-    }
-    updateCores(s, x, core, factors, modes, coreMasks);
-    const full = expand(s, core, factors, modes);
-    const residual = squaredDistance(s, x, full);
-    if (full !== core) s.release(full);
-    appendRow(s, residual, trace, counter);
+    appendRow(s, recordSweep(s, x, model, residual, ridge), trace, counter);
     const schedule: Schedule = own(await s.compile());
     const errorOf = (row: Float32Array) => Math.sqrt(Math.max(0, row[0]!) / squaredNorm);
-    let best: { convergence: Convergence; core: Float32Array; factors: (Float32Array | null)[] } | null = null;
     for (let attempt = 0; attempt < Math.max(1, starts) && !(attempt && stopping.signal?.aborted); attempt++) {
       if (attempt) {
+        const deviation = Math.sqrt(squaredNorm / x.size);
         await engine.run((r) => {
-          const deviation = Math.sqrt(squaredNorm / x.size);
-          factors.forEach((factor, mode) => {
+          model.factors.forEach((factor, mode) => {
             if (factor) normal(r, factor.shape, { seed: seed + attempt, stream: mode, out: factor });
           });
-          const random = normal(r, core.shape, { seed: seed + attempt, stream: 99, deviation });
-          masks.forEach((_, block) => {
-            const own = multiply(r, random, coreMasks[block]!);
-            if (block === 0) copy(r, own, { out: core });
-            else copy(r, add(r, core, own), { out: core });
-          });
+          const random = normal(r, model.core.shape, { seed: seed + attempt, stream: 99, deviation });
+          diagonalBlocks(r, random, model.widths, { out: model.core });
+          r.release(random);
+          refresh(r, x, model, residual);
         }, "BTD random start");
         engine.write(counter, [0]);
       }
       const convergence = await converge(engine, { schedule, trace, errorOf, name: "blockTermALS" }, stopping);
       if (best && best.convergence.errors.at(-1)! <= convergence.errors.at(-1)!) continue;
-      const values: (Float32Array | null)[] = [];
-      for (const factor of factors) values.push(factor && ((await engine.read(factor)) as Float32Array));
-      best = { convergence, core: (await engine.read(core)) as Float32Array, factors: values };
-      if (!modes.length) break;
+      best?.tensor.destroy();
+      best = { convergence, tensor: await takeBlocks(engine, model, ranks) };
+      if (!model.modes.length) break;
     }
-    const { convergence } = best!;
-    const found = unstack(x.shape, ranks, modes, blocks, best!.core, best!.factors);
-    const tensor = new BlockTermTensor(
-      found.map(
-        (block) =>
-          new TuckerTensor(
-            engine.tensor(ranks, block.core, { label: "core" }),
-            block.factors.map((factor, mode) => factor && engine.tensor([x.shape[mode]!, ranks[mode]!], factor)),
-          ),
-      ),
-    );
+    const { convergence, tensor } = best!;
     using distance = engine.tensor([1], null, { label: "residual" });
     await engine.run((r) => void squaredDistance(r, x, tensor.full(r), { out: distance }), "BTD residual");
     const relativeError = Math.sqrt((await engine.read(distance))[0]! / squaredNorm);
     return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+  } catch (error) {
+    best?.tensor.destroy();
+    throw error;
   } finally {
     for (const item of owned) item.destroy();
   }
 }
 
-interface HostBlock {
-  core: Float32Array;
-  factors: (Float32Array | null)[];
-}
-
-/** Tucker tensors of what the blocks before left over. */
+/** Tucker tensors of what the blocks before left over; `rest` (of X's shape) is overwritten. */
 async function residualStart(
   engine: Engine,
   x: Tensor,
+  rest: Tensor,
   blocks: number,
   ranks: readonly number[],
   seed: number,
 ): Promise<TuckerTensor[]> {
   const found: TuckerTensor[] = [];
-  using rest = engine.tensor(x.shape, null, { label: "residual" });
   try {
     for (let block = 0; block < blocks; block++) {
       const from = block ? rest : x;
@@ -164,9 +124,8 @@ async function residualStart(
       found.push(tensor);
       if (block === blocks - 1) break;
       await engine.run((s) => {
-        const full = tensor.full(s);
-        const left = subtract(s, from, full);
-        copy(s, left, { out: rest });
+        if (!block) accumulate(s, x, tensor.full(s, rest), { beta: -1 });
+        else accumulate(s, tensor.full(s), rest, { alpha: -1 });
       }, "BTD start");
     }
     return found;
@@ -176,188 +135,188 @@ async function residualStart(
   }
 }
 
-/** Records A ← A + (X − X̂)₍ₙ₎·Z·(ZᵀZ + ρI)⁻¹ for the factors of one mode, all blocks together. */
-function updateFactor(
-  s: Scheduler,
-  x: Tensor,
-  core: Tensor,
-  factors: readonly (Tensor | null)[],
-  modes: readonly number[],
-  mode: number,
-  ridge: number,
-): void {
-  const factor = factors[mode]!;
-  const z = expand(
-    s,
-    core,
-    factors,
-    modes.filter((other) => other !== mode),
+/** All blocks as one Tucker tensor whose core has them on its diagonal. */
+interface SideBySide {
+  blocks: number;
+  /** those that are divided among the blocks */
+  modes: readonly number[];
+  /** G·R_n in a divided mode, I_n in the others */
+  core: Tensor;
+  /** I_n×(G·R_n); null for a mode that is not divided */
+  factors: readonly (Tensor | null)[];
+  /** AᵀA of every factor */
+  grams: readonly (Tensor | null)[];
+  /** R_n; null for a mode that is not divided */
+  widths: readonly (number | null)[];
+}
+
+function sideBySide(
+  shape: readonly number[],
+  ranks: readonly number[],
+  blocks: number,
+  make: (shape: readonly number[], label: string) => Tensor,
+): SideBySide {
+  const modes = [...shape.keys()].filter((mode) => ranks[mode]! < shape[mode]!);
+  const widths = shape.map((_, mode) => (modes.includes(mode) ? ranks[mode]! : null));
+  const columns = (mode: number) => blocks * ranks[mode]!;
+  return {
+    blocks,
+    modes,
+    widths,
+    core: make(
+      shape.map((extent, mode) => (widths[mode] ? columns(mode) : extent)),
+      "block diagonal core",
+    ),
+    factors: shape.map((extent, mode) => (widths[mode] ? make([extent, columns(mode)], `factors ${mode}`) : null)),
+    grams: shape.map((_, mode) => (widths[mode] ? make([columns(mode), columns(mode)], `gram ${mode}`) : null)),
+  };
+}
+
+/** Where block `index` begins in the core. */
+const beginOf = ({ widths }: SideBySide, index: number): number[] => widths.map((width) => (width ?? 0) * index);
+
+/** Records the writing of one block to its place. */
+function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index: number): void {
+  paste(s, block.core, model.core, beginOf(model, index));
+  for (const mode of model.modes)
+    paste(s, block.factors[mode]!, model.factors[mode]!, [0, index * model.widths[mode]!]);
+}
+
+/** The blocks apart from each other, in tensors of their own. */
+async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
+  const tensor = new BlockTermTensor(
+    Array.from(
+      { length: model.blocks },
+      () =>
+        new TuckerTensor(
+          engine.tensor(ranks, null, { label: "core" }),
+          model.factors.map(
+            (factor, mode) =>
+              factor && engine.tensor([factor.shape[0]!, ranks[mode]!], null, { label: `factor ${mode}` }),
+          ),
+        ),
+    ),
   );
-  const normals = unfoldedProduct(s, z, z, mode);
-  const model = modeProduct(s, z, factor, mode);
-  const difference = subtract(s, x, model);
-  s.release(model);
-  const gradient = unfoldedProduct(s, difference, z, mode);
-  s.release(difference);
-  if (z !== core) s.release(z);
-  const step = solveSymmetric(s, normals, gradient, { ridge });
-  s.release(normals, gradient);
-  const moved = add(s, factor, step);
-  s.release(step);
-  copy(s, moved, { out: factor });
-  s.release(moved);
-}
-
-/** Records A_g ← A_g·R_g⁻¹ and G_g ×ₙ R_g with A_gᵀA_g = R_gᵀR_g, for all blocks at once; X̂ stays. */
-function orthonormaliseBlocks(s: Scheduler, core: Tensor, factor: Tensor, mode: number, diagonal: Tensor): void {
-  const whole = matmul(s, factor, factor, { transposeA: true });
-  const own = multiply(s, whole, diagonal);
-  s.release(whole);
-  // the ridge keeps a block of lower rank finite: its columns come out shorter than 1
-  const { r, inverse } = cholesky(s, own, { ridge: 1e-6 });
-  s.release(own);
-  const turned = matmul(s, factor, inverse);
-  copy(s, turned, { out: factor });
-  s.release(inverse, turned);
-  const next = modeProduct(s, core, r, mode);
-  copy(s, next, { out: core });
-  s.release(r, next);
-}
-
-/** Records G_g ← G_g + (X − X̂) ×ₙ A_gᵀ for one block after the other, in the space of the cores. */
-function updateCores(
-  s: Scheduler,
-  x: Tensor,
-  core: Tensor,
-  factors: readonly (Tensor | null)[],
-  modes: readonly number[],
-  masks: readonly Tensor[],
-): void {
-  let projected = x;
-  for (const mode of modes) {
-    const next = modeProduct(s, projected, factors[mode]!, mode, { transpose: true });
-    if (projected !== x) s.release(projected);
-    projected = next;
+  try {
+    await engine.run((s) => {
+      tensor.blocks.forEach((block, index) => {
+        slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
+        for (const mode of model.modes) {
+          const out = block.factors[mode]!;
+          slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
+        }
+      });
+    }, "BTD blocks");
+  } catch (error) {
+    tensor.destroy();
+    throw error;
   }
-  const grams = modes.map((mode) => matmul(s, factors[mode]!, factors[mode]!, { transposeA: true }));
-  for (const mask of masks) {
-    let seen = core;
-    modes.forEach((mode, index) => {
-      const next = modeProduct(s, seen, grams[index]!, mode);
-      if (seen !== core) s.release(seen);
-      seen = next;
-    });
-    const difference = subtract(s, projected, seen);
-    const own = multiply(s, difference, mask);
-    const moved = add(s, core, own);
-    copy(s, moved, { out: core });
-    if (seen !== core) s.release(seen);
-    s.release(difference, own, moved);
-  }
-  if (projected !== x) s.release(projected);
-  s.release(...grams);
+  return tensor;
 }
 
-/** Records the core times the factors of some modes. */
-function expand(s: Scheduler, core: Tensor, factors: readonly (Tensor | null)[], modes: readonly number[]): Tensor {
+/** Records the Gram matrices and the residual of a model that was changed from outside. */
+function refresh(s: Scheduler, x: Tensor, model: SideBySide, residual: Tensor): void {
+  for (const mode of model.modes) gram(s, model.factors[mode]!, { out: model.grams[mode]! });
+  leave(s, x, model, residual);
+}
+
+/** Records one sweep from a residual that is that of the model, to one that is; gives its ‖X − X̂‖². */
+function recordSweep(s: Scheduler, x: Tensor, model: SideBySide, residual: Tensor, ridge: number): Tensor {
+  model.modes.forEach((mode, index) => {
+    if (index) leave(s, x, model, residual);
+    updateFactor(s, residual, model, mode, ridge);
+    orthonormaliseBlocks(s, model, mode);
+  });
+  updateCores(s, x, model);
+  leave(s, x, model, residual);
+  return sumOfSquares(s, residual);
+}
+
+/** Records residual ← X − X̂. */
+function leave(s: Scheduler, x: Tensor, { core, factors, modes }: SideBySide, residual: Tensor): void {
+  // modes that grow least first: every product but the last is small
+  const growth = (mode: number) => factors[mode]!.shape[0]! / factors[mode]!.shape[1]!;
+  const order = [...modes].sort((a, b) => growth(a) - growth(b));
+  let product = core;
+  order.forEach((mode, index) => {
+    const out = index === order.length - 1 ? { out: residual } : {};
+    const next = modeProduct(s, product, factors[mode]!, mode, out);
+    if (product !== core) s.release(product);
+    product = next;
+  });
+  if (!order.length) copy(s, core, { out: residual });
+  accumulate(s, x, residual, { beta: -1 });
+}
+
+/** Records `from` times the transposed factors of some modes, largest reduction first; `from` itself where there are none. */
+function project(s: Scheduler, from: Tensor, { factors }: SideBySide, modes: readonly number[]): Tensor {
+  const reduction = (mode: number) => factors[mode]!.shape[1]! / factors[mode]!.shape[0]!;
+  let product = from;
+  for (const mode of [...modes].sort((a, b) => reduction(a) - reduction(b))) {
+    const next = modeProduct(s, product, factors[mode]!, mode, { transpose: true });
+    if (product !== from) s.release(product);
+    product = next;
+  }
+  return product;
+}
+
+/** Records the core times AᵀA of some modes: what projecting X̂ gives. The core itself where there are none. */
+function projectModel(s: Scheduler, { core, grams }: SideBySide, modes: readonly number[]): Tensor {
   let product = core;
   for (const mode of modes) {
-    const next = modeProduct(s, product, factors[mode]!, mode);
+    const next = modeProduct(s, product, grams[mode]!, mode);
     if (product !== core) s.release(product);
     product = next;
   }
   return product;
 }
 
-/** Calls back with the flat index in a block, that in the block diagonal core, and the block. */
-function eachEntry(
-  ranks: readonly number[],
-  modes: readonly number[],
-  blocks: number,
-  visit: (small: number, large: number, block: number) => void,
-): number[] {
-  const shape = ranks.map((rank, mode) => (modes.includes(mode) ? blocks * rank : rank));
-  const size = ranks.reduce((a, b) => a * b, 1);
-  for (let block = 0; block < blocks; block++) {
-    for (let small = 0; small < size; small++) {
-      let [rest, large, stride] = [small, 0, 1];
-      for (let mode = ranks.length - 1; mode >= 0; mode--) {
-        const at = rest % ranks[mode]!;
-        rest = Math.floor(rest / ranks[mode]!);
-        large += (at + (modes.includes(mode) ? block * ranks[mode]! : 0)) * stride;
-        stride *= shape[mode]!;
-      }
-      visit(small, large, block);
-    }
+/**
+ * Records A ← A + (X − X̂)₍ₙ₎·Z·(ZᵀZ + ρI)⁻¹ for the factors of one mode, all blocks together. Z, the core times the other
+ * factors, is never formed: both products with it are taken in the space of the cores.
+ */
+function updateFactor(s: Scheduler, residual: Tensor, model: SideBySide, mode: number, ridge: number): void {
+  const { core, factors, modes } = model;
+  const others = modes.filter((other) => other !== mode);
+  const projected = project(s, residual, model, others);
+  const gradient = unfoldedProduct(s, projected, core, mode);
+  if (projected !== residual) s.release(projected);
+  const weighted = projectModel(s, model, others);
+  const normals = unfoldedProduct(s, weighted, core, mode);
+  if (weighted !== core) s.release(weighted);
+  const step = solveSymmetric(s, normals, gradient, { ridge });
+  accumulate(s, step, factors[mode]!);
+  s.release(normals, gradient, step);
+}
+
+/** Records A_g ← A_g·R_g⁻¹ and G_g ×ₙ R_g with A_gᵀA_g = R_gᵀR_g, for all blocks at once; X̂ stays. */
+function orthonormaliseBlocks(s: Scheduler, { core, factors, grams, widths }: SideBySide, mode: number): void {
+  const factor = factors[mode]!;
+  const whole = gram(s, factor);
+  const apart = diagonalBlocks(s, whole, [widths[mode]!, widths[mode]!]);
+  s.release(whole);
+  // the ridge keeps a block of lower rank finite: its columns come out shorter than 1
+  const { r, inverse } = cholesky(s, apart, { ridge: 1e-6, unit: true });
+  s.release(apart);
+  const turned = matmul(s, factor, inverse);
+  copy(s, turned, { out: factor });
+  s.release(inverse, turned);
+  gram(s, factor, { out: grams[mode]! });
+  const next = modeProduct(s, core, r, mode);
+  copy(s, next, { out: core });
+  s.release(r, next);
+}
+
+/** Records G_g ← G_g + (X − X̂) ×ₙ A_gᵀ for one block after the other, in the space of the cores. */
+function updateCores(s: Scheduler, x: Tensor, model: SideBySide): void {
+  const { core, modes, widths } = model;
+  const projected = project(s, x, model, modes);
+  for (let block = 0; block < model.blocks; block++) {
+    const seen = projectModel(s, model, modes);
+    const difference = subtract(s, projected, seen);
+    if (seen !== core) s.release(seen);
+    diagonalBlocks(s, difference, widths, { only: block, out: core, add: true });
+    s.release(difference);
   }
-  return shape;
+  if (projected !== x) s.release(projected);
 }
-
-function stack(
-  extents: readonly number[],
-  ranks: readonly number[],
-  modes: readonly number[],
-  host: readonly HostBlock[],
-) {
-  const blocks = host.length;
-  const size = ranks.reduce((a, rank, mode) => a * (modes.includes(mode) ? blocks * rank : rank), 1);
-  const core = new Float32Array(size);
-  const shape = eachEntry(ranks, modes, blocks, (small, large, block) => {
-    core[large]! += host[block]!.core[small]!;
-  });
-  const factors = extents.map((extent, mode) => {
-    if (!modes.includes(mode)) return null;
-    const rank = ranks[mode]!;
-    return Float32Array.from({ length: extent * blocks * rank }, (_, e) => {
-      const [i, column] = [Math.floor(e / (blocks * rank)), e % (blocks * rank)];
-      return host[Math.floor(column / rank)]!.factors[mode]![i * rank + (column % rank)]!;
-    });
-  });
-  return { core, shape, factors };
-}
-
-function unstack(
-  extents: readonly number[],
-  ranks: readonly number[],
-  modes: readonly number[],
-  blocks: number,
-  core: Float32Array,
-  factors: readonly (Float32Array | null)[],
-): HostBlock[] {
-  const size = ranks.reduce((a, b) => a * b, 1);
-  const found: HostBlock[] = Array.from({ length: blocks }, (_, block) => ({
-    core: new Float32Array(size),
-    factors: extents.map((extent, mode) => {
-      const from = factors[mode];
-      const rank = ranks[mode]!;
-      if (!from) return null;
-      return Float32Array.from(
-        { length: extent * rank },
-        (_, e) => from[Math.floor(e / rank) * blocks * rank + block * rank + (e % rank)]!,
-      );
-    }),
-  }));
-  eachEntry(ranks, modes, blocks, (small, large, block) => {
-    found[block]!.core[small] = core[large]!;
-  });
-  return found;
-}
-
-/** For each block 1 where its core lies, over the divided modes. */
-function masksOf(blocks: number, ranks: readonly number[], modes: readonly number[]) {
-  const small = ranks.map((rank, mode) => (modes.includes(mode) ? rank : 1));
-  const size = small.reduce((a, rank, mode) => a * (modes.includes(mode) ? blocks * rank : 1), 1);
-  return Array.from({ length: blocks }, (_, own) => {
-    const data = new Float32Array(size);
-    const shape = eachEntry(small, modes, blocks, (_small, large, block) => {
-      if (block === own) data[large] = 1;
-    });
-    return { data, shape };
-  });
-}
-
-/** 1 within the blocks on the diagonal of a matrix. */
-const diagonalOf = (blocks: number, rank: number): Float32Array =>
-  Float32Array.from({ length: (blocks * rank) ** 2 }, (_, e) =>
-    Math.floor(Math.floor(e / (blocks * rank)) / rank) === Math.floor((e % (blocks * rank)) / rank) ? 1 : 0,
-  );

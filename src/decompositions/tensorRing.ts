@@ -1,14 +1,17 @@
-import { type Engine, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type Engine, type Scheduler, ShapeError, sizeOf, TenfoldError, type Tensor } from "../gpu/index.js";
 import {
-  add,
+  accumulate,
   appendRow,
-  gram,
-  matmul,
+  multiply,
+  norm,
   normal,
+  paste,
   permute,
   solveSymmetric,
   squaredDistance,
-  subtract,
+  sumOfSquares,
+  threeNumbers,
+  unfoldedProduct,
 } from "../ops/index.js";
 import { TensorRing } from "../tensors/index.js";
 import { converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
@@ -130,7 +133,8 @@ export interface TensorRingAlsOptions extends StoppingOptions {
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises.
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
+ * where it lies; of its size there is one more tensor, the residual.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -141,106 +145,83 @@ export async function tensorRingALS(
   const d = shape.length;
   const wanted = ringRanks("tensorRingALS", ranks, x);
   const squaredNorm = await squaredNormOf(engine, x);
-  const start = (await tensorRingSVD(engine, x, { ranks: wanted, seed })).tensor;
-  const cores = shape.map((extent, k) =>
-    engine.tensor([wanted[k]!, extent, wanted[(k + 1) % d]!], null, { label: `core ${k}` }),
-  );
+  const cores = await startCores(engine, x, wanted, seed);
+  const ring = new TensorRing(cores);
   const owned: { destroy(): void }[] = [];
   try {
-    const given = (await engine.read([...start.cores])) as Float32Array[];
-    await engine.run((s) => {
-      cores.forEach((core, k) => {
-        const scale = Math.sqrt(given[k]!.reduce((sum, value) => sum + value * value, 0) / given[k]!.length);
-        normal(s, core.shape, { seed, stream: k, deviation: 1e-2 * scale, out: core });
-      });
-    }, "TR-ALS start");
-    for (const [k, core] of cores.entries()) {
-      const values = (await engine.read(core)) as Float32Array;
-      embed(given[k]!, start.cores[k]!.shape, values, core.shape);
-      engine.write(core, values);
-    }
     const trace = engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" });
     const counter = engine.tensor([1], null, { dtype: "u32", label: "counter" });
-    owned.push(trace, counter);
-    // X with mode k first and the others in the ring's order
-    const turned = shape.map((extent) => engine.tensor([extent, x.size / extent], null, { label: "turned X" }));
-    owned.push(...turned);
+    const residual = engine.tensor(shape, null, { label: "residual" });
+    owned.push(trace, counter, residual);
     await engine.run((s) => {
-      for (let k = 0; k < d; k++) {
-        const before = shape.slice(0, k).reduce((a, b) => a * b, 1);
-        permute(s, x.reshape([before, shape[k]!, -1]), [1, 2, 0], { out: turned[k]!.reshape([shape[k]!, -1, before]) });
-      }
-    }, "TR-ALS unfold");
+      leave(s, x, ring, d - 1, ring.others(s, d - 1), residual);
+    }, "TR-ALS start");
     const s = engine.scheduler("TR-ALS sweep");
-    let residual: Tensor | null = null;
-    for (let k = 0; k < d; k++) {
-      if (residual) s.release(residual);
-      residual = updateCore(s, cores, k, turned[k]!, ridge, k === d - 1);
-    }
-    appendRow(s, residual!, trace, counter);
+    for (let k = 0; k < d; k++) updateCore(s, x, ring, k, residual, ridge);
+    appendRow(s, sumOfSquares(s, residual), trace, counter);
     const schedule = await s.compile();
     owned.push(schedule);
     const errorOf = (row: Float32Array) => Math.sqrt(Math.max(0, row[0]!) / squaredNorm);
     const convergence = await converge(engine, { schedule, trace, errorOf, name: "tensorRingALS" }, stopping);
-    const tensor = new TensorRing(cores);
-    const relativeError = await residualOf(engine, x, tensor, squaredNorm);
-    return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+    const relativeError = await residualOf(engine, x, ring, squaredNorm);
+    return { tensor: ring, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
   } catch (error) {
-    for (const core of cores) core.destroy();
+    ring.destroy();
     throw error;
   } finally {
-    start.destroy();
     for (const item of owned) item.destroy();
   }
 }
 
-/** Records the update of one core; the last of a sweep gives ‖X − X̂‖². */
-function updateCore(
-  s: Scheduler,
-  cores: readonly Tensor[],
-  k: number,
-  x: Tensor,
-  ridge: number,
-  last: boolean,
-): Tensor | null {
-  const d = cores.length;
-  const [left, extent, right] = cores[k]!.shape as [number, number, number];
-  // the others in the ring's order, r_{k+1}×N×r_k
-  let chain = cores[(k + 1) % d]!;
-  for (let step = 2; step < d; step++) {
-    const core = cores[(k + step) % d]!;
-    const next = matmul(s, chain.reshape([-1, core.shape[0]!]), core.reshape([core.shape[0]!, -1]));
-    if (step > 2) s.release(chain);
-    chain = next.reshape([right, -1, core.shape[2]!]);
+/** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
+async function startCores(engine: Engine, x: Tensor, ranks: readonly number[], seed: number): Promise<Tensor[]> {
+  const { tensor } = await tensorRingSVD(engine, x, { ranks, seed });
+  const cores = tensor.cores.map((core, k) => {
+    const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
+    return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
+  });
+  try {
+    await engine.run((s) => {
+      cores.forEach((core, k) => {
+        const given = tensor.cores[k]!;
+        if (core === given) return;
+        const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(given.size) });
+        const size = norm(s, given);
+        multiply(s, random, size, { out: core });
+        paste(s, given, core, [0, 0, 0]);
+        s.release(random, size);
+      });
+    }, "TR-ALS start");
+  } catch (error) {
+    for (const core of cores) core.destroy();
+    throw error;
+  } finally {
+    for (const core of tensor.cores) if (!cores.includes(core)) core.destroy();
   }
-  const q = permute(s, chain.reshape([right, -1, left]), [1, 2, 0]).reshape([-1, left * right]);
-  if (d > 2) s.release(chain);
-  const unfolded = permute(s, cores[k]!, [1, 0, 2]);
-  const old = unfolded.reshape([extent, left * right]);
-  const model = matmul(s, old, q, { transposeB: true });
-  const difference = subtract(s, x, model);
-  const gradient = matmul(s, difference, q);
-  s.release(model, difference);
-  const normalMatrix = gram(s, q);
-  const step = solveSymmetric(s, normalMatrix, gradient, { ridge });
-  s.release(gradient, normalMatrix);
-  const updated = add(s, old, step);
-  s.release(step, unfolded);
-  permute(s, updated.reshape([extent, left, right]), [1, 0, 2], { out: cores[k]! });
-  let residual: Tensor | null = null;
-  if (last) {
-    const full = matmul(s, updated, q, { transposeB: true });
-    residual = squaredDistance(s, x, full);
-    s.release(full);
-  }
-  s.release(updated, q);
-  return residual;
+  return cores;
 }
 
-/** Writes a smaller array into the corner of a larger one. */
-function embed(from: Float32Array, small: readonly number[], into: Float32Array, large: readonly number[]): void {
-  const [a, b, c] = small as [number, number, number];
-  for (let i = 0; i < a; i++)
-    for (let j = 0; j < b; j++)
-      for (let k = 0; k < c; k++) into[(i * large[1]! + j) * large[2]! + k] = from[(i * b + j) * c + k]!;
+/**
+ * Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it.
+ * Both are seen as before×n_k×after.
+ */
+function updateCore(s: Scheduler, x: Tensor, ring: TensorRing, k: number, residual: Tensor, ridge: number): void {
+  const core = ring.cores[k]!;
+  const [left, extent, right] = core.shape as [number, number, number];
+  const q = ring.others(s, k);
+  const gradient = unfoldedProduct(s, residual.reshape(threeNumbers(x.shape, k)), q, 1);
+  const normals = unfoldedProduct(s, q, q, 1);
+  const step = solveSymmetric(s, normals, gradient, { ridge });
+  s.release(gradient, normals);
+  const turned = permute(s, step.reshape([extent, left, right]), [1, 0, 2]);
+  accumulate(s, turned, core);
+  s.release(step, turned);
+  leave(s, x, ring, k, q, residual);
+}
+
+/** Records residual ← X − X̂ by way of core k; the chain `q` of the others is released. */
+function leave(s: Scheduler, x: Tensor, ring: TensorRing, k: number, q: Tensor, residual: Tensor): void {
+  ring.close(s, k, q, residual);
+  s.release(q);
+  accumulate(s, x, residual, { beta: -1 });
 }

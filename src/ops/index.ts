@@ -1,3 +1,4 @@
+export * from "./accumulate.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -22,6 +23,7 @@ export {
 } from "./conv2d.js";
 export * from "./conv3d.js";
 export * from "./cutOff.js";
+export * from "./diagonalBlocks.js";
 export * from "./dropout.js";
 export * from "./elementwise.js";
 export * from "./fill.js";
@@ -52,6 +54,7 @@ export type { Activation } from "./product.js";
 export * from "./random.js";
 export * from "./reduce.js";
 export * from "./reluBackward.js";
+export { threeNumbers } from "./shapes.js";
 export * from "./softmaxCrossEntropy.js";
 export * from "./solveSymmetric.js";
 export * from "./stridedCopy.js";
