@@ -1,4 +1,12 @@
-import { type Engine, type Schedule, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import {
   accumulate,
   appendRow,
@@ -19,21 +27,40 @@ import {
   unfoldedProduct,
 } from "../ops/index.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
-import { type Convergence, converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
-import { squaredNormOf } from "./subspace.js";
-import { tuckerHOOI } from "./tucker.js";
+import {
+  type Decomposition,
+  iterate,
+  type Method,
+  type Scope,
+  type StoppingOptions,
+  stoppingRules,
+} from "./iterate.js";
+import { checkCall, restore } from "./prepare.js";
+import { multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
 
 export interface BlockTermOptions extends StoppingOptions {
   /** G */
   blocks: number;
-  /** L, M, N, … of every block; a full rank leaves that mode to the cores, undivided */
-  ranks: readonly number[];
+  /**
+   * L, M, N, … of every block; a full rank leaves that mode to the cores, undivided. One number stands for all modes, lowered where a
+   * mode has no room for it
+   */
+  ranks: number | readonly number[];
   /** the first is from residuals, further ones are random; the best is kept. 1 by default */
   starts?: number;
   seed?: number;
   /** of the proximal term, times the mean of the normal matrix's diagonal; 1e-6 by default */
   ridge?: number;
 }
+
+const rules: OptionRules<BlockTermOptions> = {
+  blocks: { ...optionRules.positive, required: true },
+  ranks: { ...optionRules.ranks, required: true },
+  starts: optionRules.positive,
+  seed: optionRules.seed,
+  ridge: optionRules.atLeastZero,
+  ...stoppingRules,
+};
 
 /**
  * The block term decomposition X ≈ Σ_g ⟦G_g; A_g, B_g, …⟧ in G blocks of multilinear rank (L, M, N, …) by alternating least
@@ -47,91 +74,129 @@ export interface BlockTermOptions extends StoppingOptions {
 export async function blockTermALS(
   engine: Engine,
   x: Tensor,
-  { blocks, ranks, starts = 1, seed = 0, ridge = 1e-6, ...stopping }: BlockTermOptions,
+  options: BlockTermOptions,
 ): Promise<Decomposition<BlockTermTensor>> {
-  if (!(Number.isInteger(blocks) && blocks >= 1))
-    throw new ShapeError(`blockTermALS: ${blocks} blocks, needs a positive whole number`);
-  const squaredNorm = await squaredNormOf(engine, x);
-  const owned: { destroy(): void }[] = [];
-  const own = <T extends { destroy(): void }>(item: T): T => {
-    owned.push(item);
-    return item;
-  };
-  let best: { convergence: Convergence; tensor: BlockTermTensor } | null = null;
-  try {
-    const residual = own(engine.tensor(x.shape, null, { label: "residual" }));
-    const start = await residualStart(engine, x, residual, blocks, ranks, seed);
-    for (const block of start) own(block);
-    const model = sideBySide(x.shape, ranks, blocks, (shape, label) => own(engine.tensor(shape, null, { label })));
-    await engine.run((s) => {
-      fill(s, model.core, 0);
-      for (const [index, block] of start.entries()) placeBlock(s, model, block, index);
-      refresh(s, x, model, residual);
-    }, "BTD start");
-    const trace = own(engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" }));
-    const counter = own(engine.tensor([1], null, { dtype: "u32", label: "counter" }));
-    const s = engine.scheduler("BTD sweep");
-    appendRow(s, recordSweep(s, x, model, residual, ridge), trace, counter);
-    const schedule: Schedule = own(await s.compile());
-    const errorOf = (row: Float32Array) => Math.sqrt(Math.max(0, row[0]!) / squaredNorm);
-    for (let attempt = 0; attempt < Math.max(1, starts) && !(attempt && stopping.signal?.aborted); attempt++) {
-      if (attempt) {
-        const deviation = Math.sqrt(squaredNorm / x.size);
-        await engine.run((r) => {
-          model.factors.forEach((factor, mode) => {
-            if (factor) normal(r, factor.shape, { seed: seed + attempt, stream: mode, out: factor });
-          });
-          const random = normal(r, model.core.shape, { seed: seed + attempt, stream: 99, deviation });
-          diagonalBlocks(r, random, model.widths, { out: model.core });
-          r.release(random);
-          refresh(r, x, model, residual);
-        }, "BTD random start");
-        engine.write(counter, [0]);
+  checkCall(engine, "blockTermALS", x);
+  const count: unknown = options?.blocks;
+  if (typeof count === "number" && !optionRules.positive.is(count))
+    throw new ShapeError(`blockTermALS: ${count} blocks, needs a positive whole number`);
+  checkOptions("blockTermALS", options, rules);
+  const { blocks, ranks: given, starts, seed = 0, ridge = 1e-6, ...stopping } = options;
+  const ranks = multilinearRanks("blockTermALS", x, given);
+  const isWhole = ranks.every((rank, mode) => rank === x.shape[mode]);
+  return await iterate<BlockTermTensor>(engine, x, {
+    name: "blockTermALS",
+    stopping,
+    // where the first block holds X as it is, nothing is left to find
+    starts: isWhole ? 1 : starts,
+    seed,
+    zero: () => blocksOf(blocks, () => zeroTucker(engine, x.shape, ranks)),
+    begin: (scope) => blockTermMethod(scope, { blocks, ranks, seed, ridge, signal: stopping.signal }),
+  });
+}
+
+interface Task {
+  blocks: number;
+  ranks: readonly number[];
+  seed: number;
+  ridge: number;
+  signal: AbortSignal | undefined;
+}
+
+/** Block terms as a method of `iterate`: what a sweep keeps, and its residual. */
+function blockTermMethod(
+  { engine, own, given: { x, squaredNorm } }: Scope,
+  { blocks, ranks, seed, ridge, signal }: Task,
+): Method<BlockTermTensor> {
+  const residual = own(x.shape, "residual");
+  const model = sideBySide(x.shape, ranks, blocks, own);
+  return {
+    columns: 1,
+    advice: "a larger ridge",
+    async start(index) {
+      if (index) await randomStart(engine, x, model, residual, seed + index, squaredNorm);
+      else await residualStart(engine, x, model, residual, ranks, seed, signal);
+      return undefined;
+    },
+    record(s, { rows, counter }) {
+      const squared = recordSweep(s, x, model, residual, ridge);
+      appendRow(s, squared, rows, counter);
+      s.release(squared);
+    },
+    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / squaredNorm) }),
+    finish: () => takeBlocks(engine, model, ranks),
+    residual: (s, tensor, out) => void squaredDistance(s, x, tensor.full(s, residual), { out }),
+    async restore(tensor, exponent) {
+      const cores: Tensor[] = [];
+      try {
+        for (const { core } of tensor.blocks) cores.push(await restore(engine, "blockTermALS", "core", core, exponent));
+      } catch (error) {
+        for (const core of cores) core.destroy();
+        throw error;
       }
-      const convergence = await converge(engine, { schedule, trace, errorOf, name: "blockTermALS" }, stopping);
-      if (best && best.convergence.errors.at(-1)! <= convergence.errors.at(-1)!) continue;
-      best?.tensor.destroy();
-      best = { convergence, tensor: await takeBlocks(engine, model, ranks) };
-      if (!model.modes.length) break;
-    }
-    const { convergence, tensor } = best!;
-    using distance = engine.tensor([1], null, { label: "residual" });
-    await engine.run((r) => void squaredDistance(r, x, tensor.full(r), { out: distance }), "BTD residual");
-    const relativeError = Math.sqrt((await engine.read(distance))[0]! / squaredNorm);
-    return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+      return new BlockTermTensor(tensor.blocks.map(({ factors }, block) => new TuckerTensor(cores[block]!, factors)));
+    },
+  };
+}
+
+/** Makes one block after the other; frees those that there are where one fails. */
+function blocksOf(count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
+  const made: TuckerTensor[] = [];
+  try {
+    for (let block = 0; block < count; block++) made.push(make(block));
+    return new BlockTermTensor(made);
   } catch (error) {
-    best?.tensor.destroy();
+    for (const block of made) block.destroy();
     throw error;
-  } finally {
-    for (const item of owned) item.destroy();
   }
 }
 
-/** Tucker tensors of what the blocks before left over; `rest` (of X's shape) is overwritten. */
+/** Starts from random numbers in every block. */
+async function randomStart(
+  engine: Engine,
+  x: Tensor,
+  model: SideBySide,
+  residual: Tensor,
+  seed: number,
+  squaredNorm: number,
+): Promise<void> {
+  await engine.run((s) => {
+    model.factors.forEach((factor, mode) => {
+      if (factor) normal(s, factor.shape, { seed, stream: mode, out: factor });
+    });
+    const random = normal(s, model.core.shape, { seed, stream: 99, deviation: Math.sqrt(squaredNorm / x.size) });
+    diagonalBlocks(s, random, model.widths, { out: model.core });
+    s.release(random);
+    refresh(s, x, model, residual);
+  }, "BTD random start");
+}
+
+/** Starts from Tucker tensors, each of what the blocks before it left over. */
 async function residualStart(
   engine: Engine,
   x: Tensor,
-  rest: Tensor,
-  blocks: number,
+  model: SideBySide,
+  residual: Tensor,
   ranks: readonly number[],
   seed: number,
-): Promise<TuckerTensor[]> {
-  const found: TuckerTensor[] = [];
-  try {
-    for (let block = 0; block < blocks; block++) {
-      const from = block ? rest : x;
-      const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seed + block, sweeps: 30, tolerance: 1e-6 });
-      found.push(tensor);
-      if (block === blocks - 1) break;
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await engine.run((s) => void fill(s, model.core, 0), "BTD start");
+  for (let block = 0; block < model.blocks; block++) {
+    const from = block ? residual : x;
+    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seed + block, sweeps: 30, signal });
+    try {
       await engine.run((s) => {
-        if (!block) accumulate(s, x, tensor.full(s, rest), { beta: -1 });
-        else accumulate(s, tensor.full(s), rest, { alpha: -1 });
+        placeBlock(s, model, tensor, block);
+        if (block === model.blocks - 1) refresh(s, x, model, residual);
+        else if (!block) accumulate(s, x, tensor.full(s, residual), { beta: -1 });
+        else accumulate(s, tensor.full(s), residual, { alpha: -1 });
       }, "BTD start");
+    } finally {
+      tensor.destroy();
     }
-    return found;
-  } catch (error) {
-    for (const tensor of found) tensor.destroy();
-    throw error;
+    // with no mode to divide among them the first block is X, and is all of them
+    if (!model.modes.length) return;
   }
 }
 
@@ -184,22 +249,20 @@ function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index:
 
 /** The blocks apart from each other, in tensors of their own. */
 async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
-  const tensor = new BlockTermTensor(
-    Array.from(
-      { length: model.blocks },
-      () =>
-        new TuckerTensor(
-          engine.tensor(ranks, null, { label: "core" }),
-          model.factors.map(
-            (factor, mode) =>
-              factor && engine.tensor([factor.shape[0]!, ranks[mode]!], null, { label: `factor ${mode}` }),
-          ),
-        ),
-    ),
+  const make = (shape: readonly number[], label: string): Tensor => engine.tensor(shape, null, { label });
+  const tensor = blocksOf(
+    model.blocks,
+    () =>
+      new TuckerTensor(
+        make(ranks, "core"),
+        model.factors.map((factor, mode) => factor && make([factor.shape[0]!, ranks[mode]!], `factor ${mode}`)),
+      ),
   );
+  // with no mode to divide the first block holds everything, and the others nothing
+  const filled = model.modes.length ? tensor.blocks : tensor.blocks.slice(0, 1);
   try {
     await engine.run((s) => {
-      tensor.blocks.forEach((block, index) => {
+      filled.forEach((block, index) => {
         slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
         for (const mode of model.modes) {
           const out = block.factors[mode]!;
@@ -311,7 +374,7 @@ function orthonormaliseBlocks(s: Scheduler, { core, factors, grams, widths }: Si
 function updateCores(s: Scheduler, x: Tensor, model: SideBySide): void {
   const { core, modes, widths } = model;
   const projected = project(s, x, model, modes);
-  for (let block = 0; block < model.blocks; block++) {
+  for (let block = 0; block < (modes.length ? model.blocks : 1); block++) {
     const seen = projectModel(s, model, modes);
     const difference = subtract(s, projected, seen);
     if (seen !== core) s.release(seen);
