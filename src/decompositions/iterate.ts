@@ -54,6 +54,8 @@ export interface Convergence {
   /** the error falls by less than f32 can tell, and `tolerance` asks for more */
   stalled: boolean;
   aborted: boolean;
+  /** @internal what the stopping rule went by, where that is not the error */
+  objectives?: number[];
 }
 
 /** A decomposition and how it was reached. */
@@ -97,6 +99,8 @@ export interface Told {
   amplification?: number;
   /** ‖X − X̂‖ / ‖X‖ from the difference itself; that of a precise sweep */
   fromResidual?: number;
+  /** what the sweeps make small where that is not the error, beside ‖X‖: the stopping rule goes by it */
+  objective?: number;
 }
 
 /** A sweep that is recorded and ready to be replayed. */
@@ -120,6 +124,8 @@ export interface Sweep {
 /** An error that is told, and whether it is from the residual. */
 interface TrueError {
   relativeError: number;
+  /** what the stopping rule goes by */
+  objective: number | undefined;
   isPrecise: boolean;
 }
 
@@ -151,6 +157,7 @@ export async function converge(
   const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
   const rule = new StoppingRule(tolerance);
   const errors: number[] = [];
+  const objectives: number[] = [];
   /** how large the latest error from norms is beside its noise */
   let margin = expected;
   const wantsPrecise = () => !cheap || (isTold && margin < NEAR * CANCELLATION);
@@ -166,7 +173,7 @@ export async function converge(
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
-      const { fromNorms, amplification = 1, fromResidual } = errorOf(row, isPrecise);
+      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, isPrecise);
       const isKnown = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = isKnown ? fromNorms : fromResidual;
@@ -175,16 +182,17 @@ export async function converge(
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      found.push({ relativeError, isPrecise: !isKnown });
+      found.push({ relativeError, objective, isPrecise: !isKnown });
     }
     return found;
   };
   const tell = async (read: Batch): Promise<boolean> => {
     const found = await take(read);
     if (!found) return false;
-    for (const { relativeError, isPrecise } of found) {
+    for (const { relativeError, objective, isPrecise } of found) {
       errors.push(relativeError);
-      rule.tell(relativeError, isPrecise);
+      if (objective !== undefined) objectives.push(objective);
+      rule.tell(objective ?? relativeError, isPrecise);
       onIteration?.({ sweep: errors.length, relativeError });
     }
     return true;
@@ -233,6 +241,7 @@ export async function converge(
     converged,
     stalled,
     aborted: !converged && !stalled && submitted < sweeps && !!signal?.aborted,
+    ...(objectives.length ? { objectives } : {}),
   };
 }
 
