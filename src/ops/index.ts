@@ -1,3 +1,4 @@
+export * from "./accumulate.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -23,6 +24,7 @@ export {
 } from "./conv2d.js";
 export * from "./conv3d.js";
 export * from "./cutOff.js";
+export * from "./diagonalBlocks.js";
 export * from "./dropout.js";
 export * from "./elementwise.js";
 export * from "./fill.js";
@@ -56,6 +58,7 @@ export * from "./random.js";
 export * from "./reduce.js";
 export * from "./reluBackward.js";
 export * from "./scaleByPower.js";
+export { threeNumbers } from "./shapes.js";
 export * from "./softmaxCrossEntropy.js";
 export * from "./solveSymmetric.js";
 export * from "./stridedCopy.js";
