@@ -3,6 +3,7 @@ import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js
 import { matmul } from "./matmul.js";
 
 import { scaleColumns, sumOfSquares } from "./reduce.js";
+import { assertCall } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 
 const kernel = new Kernel(shader, () => [1]);
@@ -24,6 +25,7 @@ export function boundedNorm(
   product: Tensor,
   { squaredNorm, bound }: BoundedNormOptions,
 ): Tensor {
+  assertCall("boundedNorm", s, { normalMatrix, product });
   const n = normalMatrix.shape[0]!;
   if (product.order !== 2 || product.shape[1] !== n) throw new ShapeError(`boundedNorm: ${product} needs ${n} columns`);
   const { values, vectors } = symmetricEigen(s, normalMatrix);
