@@ -114,8 +114,7 @@ function exampleOf(rules: Record<string, { required?: boolean }>): string {
 }
 
 /** A rule for what is an instance of a class; `needs` names it, and where one comes from. */
-export const instanceOf = (
-  // biome-ignore lint/suspicious/noExplicitAny: any constructor
-  Class: abstract new (...parameters: any[]) => unknown,
-  needs: string,
-): OptionRule => ({ needs, is: (value) => value instanceof Class });
+export const instanceOf = (Class: { readonly prototype: object }, needs: string): OptionRule => ({
+  needs,
+  is: (value) => value instanceof (Class as unknown as new () => unknown),
+});
