@@ -2,6 +2,7 @@ import { type Engine, type Scheduler, sizeOf, type Tensor } from "../gpu/index.j
 import {
   appendRow,
   copy,
+  jacobiSvd,
   matmul,
   modeProduct,
   normal,
@@ -10,7 +11,6 @@ import {
   slice,
   sum,
   sumOfSquares,
-  svd,
   symmetricEigen,
   unfoldedProduct,
 } from "../ops/index.js";
@@ -59,7 +59,7 @@ export function leadingVectors(s: Scheduler, x: Tensor, basis: Tensor, mode: num
   const tall = permute(s, projected, [...axes, mode]);
   s.release(projected);
   const columns = basis.shape[1]!;
-  const { u, values, v } = svd(s, tall.reshape([-1, columns]));
+  const { u, values, v } = jacobiSvd(s, tall.reshape([-1, columns]));
   s.release(tall, u, values);
   const rotated = matmul(s, basis, v);
   s.release(v);

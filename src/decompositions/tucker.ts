@@ -12,6 +12,7 @@ import {
   canonicalizeColumns,
   copy,
   fill,
+  jacobiSvd,
   matmul,
   modeProduct,
   multiply,
@@ -21,7 +22,6 @@ import {
   permute,
   slice,
   squaredDistance,
-  svd,
 } from "../ops/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { type Convergence, converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
@@ -289,7 +289,7 @@ async function finish(
         const rank = ranks[mode]!;
         const axes = ranks.map((_, axis) => axis).filter((axis) => axis !== mode);
         const tall = permute(s, current, [...axes, mode]);
-        const { u, values, v } = svd(s, tall.reshape([-1, rank]));
+        const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
         s.release(tall, u, values);
         const rotated = matmul(s, factors[mode]!, v);
         const signs = s.tensor([rank], { label: "signs" });

@@ -15,6 +15,7 @@ import { BufferPool, type Memory } from "./pool.js";
 import { GPU_USAGE, Schedule, Scheduler } from "./schedule.js";
 import { bytesOf, type DType, type Storage, sizeOf, Tensor, type TensorData, type TypedArray } from "./tensor.js";
 import { checkForced, knowsChoices, type Variants } from "./variants.js";
+import type { GPU, GPUAdapter, GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder, GPUDevice } from "./webgpu.js";
 
 export interface EngineOptions {
   /** forces choices that are otherwise probed: `{ matmul: "tiled" }` */
@@ -26,7 +27,7 @@ export interface EngineOptions {
 export interface CreateOptions extends EngineOptions {
   /** where to ask for an adapter; `navigator.gpu` by default */
   gpu?: GPU;
-  powerPreference?: GPUPowerPreference;
+  powerPreference?: "low-power" | "high-performance";
 }
 
 /** @internal */

@@ -5,6 +5,7 @@ import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
+import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
 export type Bindings = Record<string, Tensor>;

@@ -2,6 +2,7 @@ import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatShape, ShapeError, TenfoldError } from "./errors.js";
 import { checkOption, isList, optionRules } from "./options.js";
+import type { GPUBuffer } from "./webgpu.js";
 
 export type DType = "f32" | "u32" | "i32" | "u8";
 export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint8Array;

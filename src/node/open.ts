@@ -1,6 +1,7 @@
 import { Engine, type EngineOptions, engineRules } from "../gpu/engine.js";
 import { TenfoldError } from "../gpu/errors.js";
 import { checkOptions, type OptionRules, oneOf } from "../gpu/options.js";
+import type { GPU, GPUAdapter } from "../gpu/webgpu.js";
 import { installedDrivers, usePackagedSwiftShader } from "./driver.js";
 
 export interface OpenOptions extends EngineOptions {

@@ -28,7 +28,7 @@ export interface ConvolutionOptions {
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
   Array.isArray(value) ? (value as [number, number]) : [(value as number) ?? otherwise, (value as number) ?? otherwise];
 
-/** @internal What a convolution comes to: all extents by name. */
+/** What a convolution comes to: all extents by name. */
 export interface Geometry {
   batch: number;
   channels: number;

@@ -11,6 +11,7 @@ export * from "./argmaxRows.js";
 export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
+export * from "./cholesky.js";
 export {
   type ConvolutionOptions,
   conv2d,
@@ -31,6 +32,7 @@ export * from "./gatherBatch.js";
 export * from "./gatherRows.js";
 export * from "./gram.js";
 export * from "./hadamard.js";
+export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
@@ -40,7 +42,7 @@ export * from "./modeProduct.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
-export * from "./orthogonalise.js";
+export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
 export {
   averagePool2d,
@@ -54,13 +56,17 @@ export type { Activation } from "./product.js";
 export * from "./random.js";
 export * from "./reduce.js";
 export * from "./reluBackward.js";
+export * from "./scaleByPower.js";
 export * from "./softmaxCrossEntropy.js";
 export * from "./solveSymmetric.js";
 export * from "./stridedCopy.js";
 export * from "./svd.js";
 export * from "./symmetricEigen.js";
+export * from "./toFloat.js";
 export * from "./trainDense.js";
+export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
+export * from "./unitResidual.js";
 export * from "./unpackBytes.js";
 export { fusesAls, fusesLowRank } from "./variants.js";

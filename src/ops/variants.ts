@@ -530,3 +530,25 @@ function kruskalSample(s: Scheduler, size: number) {
   const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1, 1, 1] };
   return { bindings: { weights: unused, ...factors }, params };
 }
+
+/** Invocations of a workgroup of reflections, and how many share a column. */
+export const reflectorTeam = (engine: Engine): { WIDTH: number; ACROSS: number } => {
+  const lanes = lanesOf(engine);
+  return lanes ? { WIDTH: lanes, ACROSS: lanes } : { WIDTH: 256, ACROSS: 32 };
+};
+
+/** Rows of the blocks that the QR factorisation of so many columns begins with. */
+export const qrBlockRows = (columns: number): number => Math.max(256, 4 * columns);
+
+/**
+ * Sizes of a step that reduces a matrix to tridiagonal or bidiagonal form: rows of a part of its product, invocations that go
+ * along the columns, and of its other product rows a workgroup and invocations.
+ */
+export function reductionSizes(
+  engine: Engine,
+  n: number,
+): { chunk: number; WIDTH: number; ROWS: number; PRODUCT: number } {
+  const lanes = lanesOf(engine);
+  if (lanes) return { chunk: n <= 256 ? 32 : 64, WIDTH: lanes, ROWS: 16, PRODUCT: lanes };
+  return { chunk: 32, WIDTH: 64, ROWS: 4, PRODUCT: 64 };
+}

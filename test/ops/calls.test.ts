@@ -7,13 +7,44 @@ import { testEngine } from "../engine.js";
 /** What ops/index.ts gives beside ops. */
 const NO_OPS = new Set([
   ...["broadcastShapes", "conv3dSize", "outputExtent", "pair", "paddingBefore", "poolGeometry", "triple"],
-  ...["fitsTucker2", "prefersTucker2", "fusesAls", "fusesLowRank", "halfBits", "isSmall"],
+  ...[
+    "fitsTucker2",
+    "prefersTucker2",
+    "fusesAls",
+    "fusesLowRank",
+    "halfBits",
+    "isSmall",
+    "inspection",
+    "rowStride",
+    "startBidiagonal",
+    "startTridiagonal",
+  ],
   ...["trainingState", "denseScratch", "recordTiles", "stridesOf", "collapseAxes", "axesParams", "inVectors"],
 ]);
 /** Ops whose tensors are all in objects. */
-const BY_NAME = new Set(["alsUpdate", "alsNormalize", "sgdStep", "adamStep", "trainDense", "uniform", "normal"]);
+const BY_NAME = new Set([
+  "alsUpdate",
+  "alsNormalize",
+  "sgdStep",
+  "adamStep",
+  "tridiagonalStep",
+  "bidiagonalStep",
+  "trainDense",
+  "uniform",
+  "normal",
+]);
 /** still to be checked: they are being rewritten */
-const LATER = new Set(["cholesky", "orthogonalise", "solveSymmetric", "svd", "symmetricEigen", "recordCheck"]);
+const LATER = new Set([
+  "blockReflector",
+  "orthogonalise",
+  "reflectRows",
+  "solveSymmetric",
+  "jacobiSvd",
+  "svd",
+  "symmetricEigen",
+  "recordCheck",
+  "signColumns",
+]);
 
 type Op = (...parameters: unknown[]) => unknown;
 const all = Object.entries(ops).filter(

@@ -1,0 +1,54 @@
+// What is in x, from the bits of its f32 entries: found[0] how many are not finite, found[1] and found[2] 2³² − 1 − i of the first NaN
+// and the first infinity (0: none), found[3] the bits of the largest finite magnitude. By bits, because WGSL lets a compiler
+// assume that there is neither NaN nor infinity. `found` begins as zeros. Counts and maxima of integers are the same in any order.
+// size read once.
+#import index
+
+const WIDTH: u32 = 256u;
+
+struct Params {
+  size: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(2) var<storage, read_write> found: array<atomic<u32>>;
+
+var<workgroup> partial: array<vec4<u32>, WIDTH>;
+
+fn combined(p: vec4<u32>, q: vec4<u32>) -> vec4<u32> {
+  return vec4<u32>(p.x + q.x, max(p.yzw, q.yzw));
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  var seen = vec4<u32>();
+  let step = groups.x * groups.y * WIDTH;
+  for (var i = flat_workgroup(group, groups) * WIDTH + lane; i < params.size; i += step) {
+    let magnitude = x[i] & 0x7fffffffu;
+    if (magnitude < 0x7f800000u) {
+      seen.w = max(seen.w, magnitude);
+    } else {
+      seen.x++;
+      let place = 0xffffffffu - i;
+      if (magnitude == 0x7f800000u) { seen.z = max(seen.z, place); } else { seen.y = max(seen.y, place); }
+    }
+  }
+  partial[lane] = seen;
+  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
+    workgroupBarrier();
+    if (lane < width) { partial[lane] = combined(partial[lane], partial[lane + width]); }
+  }
+  if (lane > 0u) { return; }
+  let all = partial[0];
+  if (all.x > 0u) {
+    atomicAdd(&found[0], all.x);
+    atomicMax(&found[1], all.y);
+    atomicMax(&found[2], all.z);
+  }
+  atomicMax(&found[3], all.w);
+}

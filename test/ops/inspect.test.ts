@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import { inspect, inspection, scaleByPower, toFloat } from "../../src/ops/index.js";
+import { evaluate, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+
+async function inspected(values: Float32Array) {
+  const engine = await testEngine();
+  using x = engine.tensor([values.length], values);
+  using found = engine.tensor([4], new Uint32Array(4));
+  await engine.run((s) => void inspect(s, x, found));
+  return inspection(await engine.read(found));
+}
+
+describe("inspect", () => {
+  it.each([1, 5, 255, 4096, 100_003])("finds the largest of %i entries, and nothing else", async (size) => {
+    const values = randomArray(size, 3);
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    expect(await inspected(values)).toEqual({ notFinite: 0, first: null, largest });
+  });
+
+  it("counts NaN and infinity of either sign and finds the first", async () => {
+    const values = randomArray(70_001, 4);
+    values[69_999] = Number.NaN;
+    values[41_234] = Number.NEGATIVE_INFINITY;
+    values[51_234] = Number.POSITIVE_INFINITY;
+    values[3] = -7;
+    expect(await inspected(values)).toEqual({
+      notFinite: 3,
+      first: { index: 41_234, kind: "infinity" },
+      largest: 7,
+    });
+    values[0] = Number.NaN;
+    expect(await inspected(values)).toMatchObject({ notFinite: 4, first: { index: 0, kind: "NaN" } });
+  });
+
+  it("sees subnormal numbers, zeros and the largest f32", async () => {
+    expect((await inspected(Float32Array.of(0, -0))).largest).toBe(0);
+    expect((await inspected(Float32Array.of(0, 2 ** -149))).largest).toBe(2 ** -149);
+    expect((await inspected(Float32Array.of(-3.4028234663852886e38, 1))).largest).toBe(3.4028234663852886e38);
+  });
+});
+
+describe("scaleByPower", () => {
+  const values = Float32Array.of(
+    ...[0, -0, 1, -1.5, 3.4028234663852886e38, 2 ** -126, 2 ** -127, -(2 ** -149), 2 ** -140 + 2 ** -149, 1e-40],
+    ...[1.1754943e-38, -1.1754942e-38, 7.25, 1 / 3, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+    ...randomArray(64, 9),
+  );
+  it.each([0, 1, -1, 20, -20, 127, -127, 149, -149, -150, 253, -280])(
+    "is what f64 rounded to f32 gives, for 2^%i",
+    async (exponent) => {
+      const engine = await testEngine();
+      using x = engine.tensor([values.length], values);
+      const found = await evaluate(engine, (s) => scaleByPower(s, x, exponent));
+      expect([...found]).toEqual([...Float32Array.from(values, (value) => value * 2 ** exponent)]);
+    },
+  );
+});
+
+describe("toFloat", () => {
+  it.each([
+    Uint8Array.from({ length: 259 }, (_, i) => (i * 7) % 256),
+    Int32Array.of(0, -1, 5, 2 ** 31 - 1, -(2 ** 31), 16_777_217),
+    Uint32Array.of(0, 1, 2 ** 32 - 1, 2 ** 31, 16_777_219),
+  ])("takes values as they are", async (values) => {
+    const engine = await testEngine();
+    using x = engine.tensor([values.length], values);
+    expect([...(await evaluate(engine, (s) => toFloat(s, x)))]).toEqual([...Float32Array.from(values)]);
+  });
+});
