@@ -19,7 +19,9 @@ export {
   conv2dInputGradient,
   conv2dWeightGradient,
   outputExtent,
+  type Padding,
   type Pair,
+  paddingBefore,
   pair,
 } from "./conv2d.js";
 export * from "./conv3d.js";

@@ -8,6 +8,7 @@ import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
 import { polishColumns } from "./polish.js";
 import { largestMagnitude } from "./reduce.js";
+import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
 import { jacobiTeam, soleWorkgroup } from "./variants.js";
@@ -39,10 +40,11 @@ export interface Svd {
  * blocks over the whole grid are recorded for 14 sweeps, and return at once when all is done.
  */
 export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
+  assertCall("jacobiSvd", s, { a });
   const [m, n] = a.shape as [number, number];
-  if (a.order !== 2) throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a matrix`);
+  if (a.order !== 2) throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a matrix`);
   if (Math.min(m, n) > LARGEST)
-    throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
+    throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
   const [u, v] = [polishColumns(s, result.u), polishColumns(s, result.v)];
   s.release(result.u, result.v);

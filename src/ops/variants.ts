@@ -24,6 +24,7 @@ import {
   type Scheduler,
   Variants,
 } from "../gpu/index.js";
+import { declareChoice } from "../gpu/variants.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
@@ -87,6 +88,19 @@ const families: Record<Family, Record<string, Kernel>> = {
     subgroup: new Kernel(residualSubgroup, () => [RESIDUAL_PARTS]),
   },
 };
+
+/** What a caller may force of every choice; an engine refuses other names. */
+const CHOICES: Record<Choice, readonly string[]> = {
+  matmul: ["tiled", "register", "subgroup"],
+  mttkrp: ["tiled", "register", "subgroup"],
+  kruskal: ["register", "subgroup"],
+  residual: ["register", "subgroup"],
+  conv2d: ["register", "subgroup"],
+  tucker2: ["fused", "chain"],
+  lowRank: ["fused", "chain"],
+  training: ["fused", "layers"],
+};
+for (const [name, variants] of Object.entries(CHOICES)) declareChoice(name, variants);
 
 function convolutionTiles(outputs: string, width: string): Grid {
   return ({ batch, out_height, quads, group_outputs, groups }, constants) => {
