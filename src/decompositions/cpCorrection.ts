@@ -24,10 +24,11 @@ import {
   sumOfSquares,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import { eachProduct, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   type Decomposition,
   iterate,
+  type Kind,
   type Method,
   type Scope,
   type StoppingOptions,
@@ -212,7 +213,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
   record(s: Scheduler, { rows, counter }: Trace, isPrecise: boolean): void {
     const { factors, weights } = this;
     const { x, squaredNorm } = this.scope.given;
-    overModes(s, x, factors, {}, (product, mode) => {
+    eachProduct(s, x, factors, false, (product, mode) => {
       const others = this.#grams.filter((_, other) => other !== mode);
       let normals = others[0]!;
       for (const next of others.slice(1)) {
@@ -242,12 +243,12 @@ class CorrectionMethod implements Method<KruskalTensor> {
     s.release(residual);
   }
 
-  errorOf(row: Float32Array, isPrecise: boolean): Told {
+  errorOf(row: Float32Array, kind: Kind): Told {
     const [terms, updated, residual] = [0, 1, 2].map(
       (index) => row[index * SCALAR]! / this.scope.given.squaredNorm,
     ) as [number, number, number];
     const told = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
-    return isPrecise ? { ...told, fromResidual: Math.sqrt(residual) } : told;
+    return kind === "precise" ? { ...told, fromResidual: Math.sqrt(residual) } : told;
   }
 
   async finish(): Promise<KruskalTensor> {
