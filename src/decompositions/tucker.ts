@@ -401,9 +401,9 @@ async function hooiMethod(
     state: [...bases.values(), ...factors.filter((factor) => factor !== null)],
     start: async () => expected,
     record: (s, trace, isPrecise) => recordHooi(s, x, factors, bases, trace, isPrecise),
-    errorOf: (row, isPrecise) => ({
+    errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
-      ...(isPrecise ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
+      ...(kind === "precise" ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
     }),
     finish: () => canonical(engine, x, factors, ranks),
     residual: (s, tensor, out) => recordResidual(s, x, tensor, out),
