@@ -88,7 +88,7 @@ export interface AlsNormalize {
   grams: Tensor;
   /** [R], written: the norms that its columns had */
   weights: Tensor;
-  /** written: ⟨M, A⟩, the model's squared norm and −1, at multiples of a third of its size */
+  /** written: ⟨M, A⟩, the model's squared norm and behind it Σ‖terms‖², and −1, at multiples of a third of its size (2 or more) */
   values: Tensor;
   /** rows like `values`, a ring, and how many there were ([1], u32); the next is written, where they are given */
   trace?: { rows: Tensor; counter: Tensor } | undefined;

@@ -13,6 +13,8 @@ export interface MatmulOptions {
   activation?: Activation;
   /** factor of the product, 1 by default */
   alpha?: number;
+  /** inner sums in two levels: a fraction of the rounding, for some more memory and time */
+  careful?: boolean;
   /** rows×columns, written instead of a temporary */
   out?: Tensor | undefined;
 }
@@ -23,7 +25,7 @@ export interface MatmulOptions {
  */
 export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   assertCall("matmul", s, { a, b });
-  const { transposeA = false, transposeB = false, bias, activation, alpha } = options;
+  const { transposeA = false, transposeB = false, bias, activation, alpha, careful = false } = options;
   if (a.order !== 2 || b.order !== 2)
     throw new ShapeError(`matmul: ${formatShape(a.shape)} times ${formatShape(b.shape)}, needs two matrices`);
   const [rows, inner] = (transposeA ? [a.shape[1], a.shape[0]] : a.shape) as [number, number];
@@ -44,6 +46,7 @@ export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOption
     transposeA,
     transposeB,
     bias,
+    careful,
     ...(activation && { activation }),
     ...(alpha !== undefined && { alpha }),
   });

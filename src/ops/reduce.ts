@@ -116,11 +116,16 @@ export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = 
   return reduce(s, x, undefined, { name: "innerProduct", term: "product", y }, out);
 }
 
-/** ‖x − y‖² from the differences themselves, as a [1] tensor. */
-export function squaredDistance(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = {}): Tensor {
+/** ‖x − y‖² from the differences themselves, over one axis or over everything ([1]). */
+export function squaredDistance(
+  s: Scheduler,
+  x: Tensor,
+  y: Tensor,
+  { axis, out }: Out & { axis?: number } = {},
+): Tensor {
   assertCall("squaredDistance", s, { x, y });
   assertSameShape("squaredDistance", x, y);
-  return reduce(s, x, undefined, { name: "squaredDistance", term: "squaredDifference", y }, out);
+  return reduce(s, x, axis, { name: "squaredDistance", term: "squaredDifference", y }, out);
 }
 
 /** Norms of the columns of a matrix: [R]. */

@@ -470,6 +470,13 @@ export function splitSums(busy: number, inner: number, outer = 1): Split {
   };
 }
 
+/** Cuts a sum into as many runs as each has terms, at most so many: the least rounding that two levels of sums give. */
+export function evenRuns(inner: number, most: number): Split {
+  const runs = Math.max(1, Math.min(Math.ceil(Math.sqrt(inner)), most));
+  const length = Math.min(inner, Math.ceil(inner / runs / 4) * 4);
+  return { inner: length, outer: 1, count: Math.ceil(inner / length) };
+}
+
 /** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */
 const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => void> = {
   matmul(s, kernel, size) {
