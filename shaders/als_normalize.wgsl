@@ -1,6 +1,6 @@
 // The end of an ALS sweep: adds up the parts that als_update left for the last mode, brings the columns of A to norm 1, and
 // writes their norms and the normalised Gram matrix, and what the error is computed from: values[0] = ⟨M, A⟩, values[step] =
-// ⟨V, AᵀA⟩, the model's squared norm, and values[2·step] = −1, no residual yet; with APPEND they are the next row of `trace`, a
+// ⟨V, AᵀA⟩, the model's squared norm, values[step + 1] = Σ‖terms‖², and values[2·step] = −1, no residual yet; with APPEND they are the next row of `trace`, a
 // ring of rows 3·step long, too. Zero columns stay zero. reads and writes rows·R.
 #import als_parts
 
@@ -67,6 +67,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     model += v * own;
     grams[params.mode * params.stride + e] = divided(divided(own, norms[e / n]), norms[e % n]);
   }
+  var terms = 0.0;
+  for (var r = 0u; r < n; r++) { terms += norms[r] * norms[r]; }
   for (var r = lane; r < n; r += WIDTH) { weights[r] = norms[r]; }
   scratch[lane] = model;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
@@ -77,11 +79,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let product_inner = previous_at(size);
     values[0] = product_inner;
     values[params.step] = scratch[0];
+    values[params.step + 1u] = terms;
     values[2u * params.step] = -1.0;
     if (APPEND) {
       let start = counter[0] % params.trace_rows * 3u * params.step;
       trace[start] = product_inner;
       trace[start + params.step] = scratch[0];
+      trace[start + params.step + 1u] = terms;
       trace[start + 2u * params.step] = -1.0;
       counter[0] += 1u;
     }

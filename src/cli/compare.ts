@@ -44,7 +44,8 @@ const whole = (text: string): number => {
 
 function ratioList(text: string): number[] {
   const ratios = text.split(",").map(Number);
-  if (ratios.some((ratio) => !(ratio >= 1))) throw new InvalidArgumentError("Needs numbers from 1, as in 2,4,8.");
+  if (ratios.some((ratio) => !(ratio >= 1 && Number.isFinite(ratio))))
+    throw new InvalidArgumentError("Needs numbers from 1, as in 2,4,8.");
   return [...new Set(ratios)].sort((a, b) => a - b);
 }
 
@@ -202,7 +203,7 @@ const LEGEND = [
   "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
   "before, after: held-out accuracy in % without and with fine-tuning;",
   "ms 1, ms 100: of a batch of 1 and of 100; t × 1, t × 100: how many times faster than the original, in turn with it;",
-  "÷ th.: t × 100 ÷ m ×; ranks: of every layer with weights, – where it stayed as it is",
+  "÷ th.: t × 100 ÷ m ×; ranks: those that every layer with weights took, – where it stayed, with the reason below",
 ];
 
 /** `×4 w`, `×4 m`; with a ! where the method cannot get there */
@@ -255,5 +256,21 @@ function comparisonTables({ rows }: Comparison, width: number): string {
     row.layers.length ? [[...names(row, index), ...withWeights(row).map((layer) => layer.ranks.join("·") || "–")]] : [],
   );
   const layers = withWeights(decomposed[0]!).map(({ name }) => name.replace(/,.*/, ""));
-  return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}\n`;
+  const stayed = stayedNotes(decomposed.map((row) => ({ method: row.method, layers: withWeights(row) })));
+  const below = stayed.map((note) => table([[note]], { width })).join("");
+  return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}${below}\n`;
+}
+
+/** `– svd: Conv2d 1→6, Conv2d 6→16: svd is for dense layers`, a line for every method and reason. */
+export function stayedNotes(rows: readonly Pick<CompareRow, "method" | "layers">[]): string[] {
+  const found = new Map<string, { method: string; kept: string; names: Set<string> }>();
+  for (const { method, layers } of rows)
+    for (const { name, kept } of layers) {
+      if (!kept) continue;
+      const key = `${method}|${kept}`;
+      const note = found.get(key) ?? { method, kept, names: new Set() };
+      found.set(key, note);
+      note.names.add(name.replace(/,.*/, ""));
+    }
+  return [...found.values()].map(({ method, kept, names }) => `– ${method}: ${[...names].join(", ")}: ${kept}`);
 }

@@ -1,10 +1,13 @@
 import {
+  checkOptions,
   dispose,
   type Engine,
+  type OptionRules,
+  oneOf,
+  optionRules,
   type Schedule,
   type Scheduler,
   ShapeError,
-  TenfoldError,
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
@@ -26,12 +29,26 @@ import {
   partialMttkrp,
   pasteColumns,
   solveSymmetric,
+  sumOfSquares,
   type UnnormalizedFactor,
   uniform,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { type Convergence, converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
-import { leadingSubspace, squaredNormOf } from "./subspace.js";
+import {
+  type Convergence,
+  type Decomposition,
+  iterate,
+  type Method,
+  Problem,
+  type Scope,
+  type StoppingOptions,
+  stoppingRules,
+  type Told,
+  type Trace,
+  zeroResult,
+} from "./iterate.js";
+import { checkCall, type Prepared, prepare, restoreValues } from "./prepare.js";
+import { identityColumns, subspaceOf } from "./subspace.js";
 
 export interface CpOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
@@ -47,10 +64,27 @@ export interface CpOptions extends StoppingOptions {
   ridge?: number;
 }
 
-/** below this relative error the norms of the cheap formula cancel in f32 and the sweep computes the residual itself */
-const CANCELLATION = 0.03;
+const rules: OptionRules<CpOptions> = {
+  rank: { ...optionRules.positive, required: true },
+  initialize: oneOf("random", "hosvd"),
+  starts: optionRules.positive,
+  seed: optionRules.seed,
+  solver: oneOf("cholesky", "pseudoInverse"),
+  ridge: optionRules.atLeastZero,
+  ...stoppingRules,
+};
+
+function check(engine: Engine, x: Tensor, options: CpOptions): void {
+  checkCall(engine, "cpALS", x);
+  const rank: unknown = options?.rank;
+  if (typeof rank === "number" && !optionRules.positive.is(rank))
+    throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
+  checkOptions("cpALS", options, rules);
+  if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
+}
+
 const RIDGE = 1e-7;
-/** scalars of a trace row, each at an aligned offset: ⟨X, X̂⟩, ‖X̂‖², ‖X − X̂‖² (negative: not computed) */
+/** parts of a trace row, each at an aligned offset: ⟨X, X̂⟩; ‖X̂‖² (fused: and Σ‖terms‖²); ‖X − X̂‖² if computed; Σ‖terms‖² */
 const SCALAR = 64;
 
 /**
@@ -59,21 +93,28 @@ const SCALAR = 64;
  * fall, and in every factor but the last a column's entry of largest magnitude is positive.
  */
 export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
-  const { initialize = "random", starts = 1, seed = 0 } = options;
-  if (!Number.isInteger(starts) || starts < 1) throw new ShapeError(`cpALS: ${starts} starts, needs at least 1`);
-  if (x.engine !== engine) throw new TenfoldError(`cpALS: ${x} belongs to another engine`);
-  using solver = await CpSolver.create(x, options);
-  let best: Decomposition<KruskalTensor> | null = null;
-  for (let start = 0; start < starts && !(start && options.signal?.aborted); start++) {
-    await solver.initialize(start ? "random" : initialize, seed + start);
-    const result = await solver.solve(options);
-    if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
-    else {
-      best?.tensor.destroy();
-      best = result;
-    }
-  }
-  return best!;
+  check(engine, x, options);
+  const { rank, initialize = "random", starts, seed = 0, solver, ridge, ...stopping } = options;
+  return await iterate<KruskalTensor>(engine, x, {
+    name: "cpALS",
+    stopping,
+    starts,
+    seed,
+    zero: () => zeroKruskal(engine, x.shape, rank),
+    begin(scope) {
+      const problem = new CpProblem(scope, options);
+      const start = async (index: number): Promise<undefined> => {
+        await problem.initialize(index ? "random" : initialize, seed + index);
+      };
+      return Object.assign(problem, { start });
+    },
+  });
+}
+
+/** The Kruskal tensor of a tensor of zeros. */
+export function zeroKruskal(engine: Engine, shape: readonly number[], rank: number): KruskalTensor {
+  const factors = shape.map((extent, mode) => identityColumns(engine, extent, rank, `factor ${mode}`));
+  return new KruskalTensor(engine.tensor([rank], new Float32Array(rank), { label: "weights" }), factors);
 }
 
 /**
@@ -81,58 +122,30 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
  */
 export class CpSolver {
-  readonly factors: Tensor[] = [];
-  /** one sweep over all modes; reads the tensor twice */
-  sweep!: Schedule;
-  /** the same with the residual itself, a third read of the tensor */
-  preciseSweep!: Schedule;
-  /** λ of the last sweep, [R] */
-  readonly weights: Tensor;
-  readonly #owned: Tensor[] = [];
-  /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
-  readonly #grams: Tensor;
-  readonly #values: Tensor;
-  readonly #trace: Tensor;
-  readonly #counter: Tensor;
+  readonly #prepared: Prepared;
+  readonly #problem: Problem<KruskalTensor>;
+  readonly #cp: CpProblem;
 
   private constructor(
     readonly x: Tensor,
-    readonly squaredNorm: number,
     readonly options: CpOptions,
+    prepared: Prepared,
+    problem: Problem<KruskalTensor>,
   ) {
-    const own = (shape: readonly number[], label: string, dtype: "f32" | "u32" = "f32"): Tensor => {
-      const tensor = x.engine.tensor(shape, null, { dtype, label });
-      this.#owned.push(tensor);
-      return tensor;
-    };
-    const { rank } = options;
-    x.shape.forEach((extent, mode) => {
-      this.factors.push(own([extent, rank], `factor ${mode}`));
-    });
-    // rows begin where a binding may
-    this.#grams = own([x.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
-    this.weights = own([rank], "weights");
-    this.#values = own([3 * SCALAR], "sweep values");
-    this.#trace = own([SWEEPS_A_BATCH, 3 * SCALAR], "trace");
-    this.#counter = own([1], "counter", "u32");
+    this.#prepared = prepared;
+    this.#problem = problem;
+    this.#cp = problem.method as CpProblem;
   }
 
-  /** Checks the options, allocates, and compiles the sweeps. */
+  /** Checks X and the options, allocates, and compiles the sweeps. */
   static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
-    const { rank } = options;
-    if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
-    if (!Number.isInteger(rank) || rank < 1) throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
-    const solver = new CpSolver(x, await squaredNormOf(x.engine, x), options);
+    check(x.engine, x, options);
+    const prepared = await prepare(x.engine, "cpALS", x);
     try {
-      const compile = (precise: boolean) => {
-        const recording = x.engine.scheduler(precise ? "CP sweep with residual" : "CP sweep");
-        solver.#record(recording, precise);
-        return recording.compile();
-      };
-      [solver.sweep, solver.preciseSweep] = await Promise.all([compile(false), compile(true)]);
-      return solver;
+      const begin = (scope: Scope) => new CpProblem(scope, options);
+      return new CpSolver(x, options, prepared, await Problem.create(x.engine, prepared, "cpALS", begin));
     } catch (error) {
-      solver.destroy();
+      prepared[dispose]();
       throw error;
     }
   }
@@ -141,8 +154,122 @@ export class CpSolver {
     return this.x.engine;
   }
 
+  /** I_n×R each, columns of norm 1 after a sweep */
+  get factors(): readonly Tensor[] {
+    return this.#cp.factors;
+  }
+
+  /** λ of the last sweep, [R], times 2^−`exponent` */
+  get weights(): Tensor {
+    return this.#cp.weights;
+  }
+
+  /** X was multiplied by 2^−exponent, 0 where its entries are neither very large nor very small; results are of X */
+  get exponent(): number {
+    return this.#prepared.exponent;
+  }
+
+  /** One sweep over all modes; reads the tensor twice. */
+  get sweep(): Schedule {
+    return this.#problem.cheapSweep!;
+  }
+
+  /** The same with the residual itself, a third read of the tensor. */
+  get preciseSweep(): Schedule {
+    return this.#problem.preciseSweep;
+  }
+
+  /** ‖X‖², times 2^(−2·`exponent`) */
+  get squaredNorm(): number {
+    return this.#prepared.squaredNorm;
+  }
+
   /** Writes start factors: uniform random, or singular vectors of the unfoldings. */
-  async initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
+  initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
+    return this.#cp.initialize(how, seed);
+  }
+
+  /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
+  start(given: readonly TensorData[]): Promise<void> {
+    return this.#cp.startFrom(given);
+  }
+
+  /** Sweeps from the present factors until the stopping rule is met. */
+  async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
+    checkOptions("solve", stopping, stoppingRules);
+    if (this.#prepared.isZero) return this.#zero();
+    return this.#restored(await this.#problem.solve(stopping));
+  }
+
+  /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
+  async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
+    if (this.#prepared.isZero) return this.#zero();
+    return this.#restored(await this.#problem.result(convergence));
+  }
+
+  #zero(): Decomposition<KruskalTensor> {
+    return zeroResult(zeroKruskal(this.engine, this.x.shape, this.options.rank));
+  }
+
+  async #restored(result: Decomposition<KruskalTensor>): Promise<Decomposition<KruskalTensor>> {
+    try {
+      return await this.#problem.restored(result);
+    } catch (error) {
+      result.tensor.destroy();
+      throw error;
+    }
+  }
+
+  destroy(): void {
+    this.#problem.destroy();
+    this.#prepared[dispose]();
+  }
+
+  [dispose](): void {
+    this.destroy();
+  }
+}
+
+/** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
+class CpProblem implements Method<KruskalTensor> {
+  readonly columns: number;
+  readonly hasCheap = true;
+  readonly advice: string;
+  readonly state: readonly Tensor[];
+  readonly factors: readonly Tensor[];
+  /** λ of the last sweep, [R] */
+  readonly weights: Tensor;
+  /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
+  readonly #grams: Tensor;
+  readonly #values: Tensor;
+  readonly given: Prepared;
+
+  constructor(
+    { own, given }: Scope,
+    readonly options: CpOptions,
+  ) {
+    this.given = given;
+    const { rank, solver = "cholesky" } = options;
+    this.advice = solver === "cholesky" ? "a larger ridge" : "the solver cholesky";
+    const { x } = given;
+    this.factors = x.shape.map((extent, mode) => own([extent, rank], `factor ${mode}`));
+    // rows begin where a binding may
+    this.#grams = own([x.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
+    this.weights = own([rank], "weights");
+    this.columns = (this.#isFused ? 3 : 4) * SCALAR;
+    this.#values = own([this.columns], "sweep values");
+    this.state = [...this.factors, this.#grams, this.weights];
+  }
+
+  get x(): Tensor {
+    return this.given.x;
+  }
+
+  get engine(): Engine {
+    return this.x.engine;
+  }
+
+  async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
     const { engine, x, factors } = this;
     for (let mode = 0; mode < x.order; mode++) {
       const factor = factors[mode]!;
@@ -150,11 +277,18 @@ export class CpSolver {
       const known = Math.min(this.options.rank, extent, x.size / extent);
       const vectors =
         how === "hosvd"
-          ? (await leadingSubspace(engine, x, mode, known, { seed, sweeps: 12, tolerance: 1e-4 })).vectors
+          ? (
+              await subspaceOf(
+                engine,
+                this.given,
+                { mode, rank: known, seed, isTold: false },
+                { sweeps: 12, tolerance: 1e-4 },
+              )
+            ).tensor
           : null;
       await engine.run((s) => {
         const start = uniform(s, factor.shape, { seed, stream: mode });
-        if (vectors) pasteColumns(s, vectors, start);
+        if (vectors) pasteColumns(s, vectors.vectors, start);
         const { out, norms } = normalizeColumns(s, start);
         copy(s, out, { out: factor });
         gram(s, factor, { out: this.#gramOf(mode) });
@@ -164,8 +298,7 @@ export class CpSolver {
     }
   }
 
-  /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
-  async start(given: readonly TensorData[]): Promise<void> {
+  async startFrom(given: readonly TensorData[]): Promise<void> {
     const { engine, factors } = this;
     if (given.length !== factors.length)
       throw new ShapeError(`start: ${given.length} factors for ${this.x}, needs ${factors.length}`);
@@ -179,43 +312,31 @@ export class CpSolver {
     }, "CP start");
   }
 
-  #record(s: Scheduler, precise: boolean): void {
+  record(s: Scheduler, { rows, counter }: Trace, precise: boolean): void {
     const { x, factors } = this;
     const fused = this.#isFused;
-    const split = splitModes(x.shape);
     let previous: UnnormalizedFactor | undefined;
-    for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
-      const whole = stop - start === x.order;
-      const single = stop - start === 1;
-      const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
-      for (let mode = start; mode < stop; mode++) {
-        const product = partial
-          ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed: fused })
-          : mttkrp(s, x, factors, mode, { unsummed: fused });
-        if (fused) {
-          // the mode before the partial result's was not normalised when that was made
-          const unscaled = partial && start > 0 && mode > start ? start - 1 : undefined;
-          const ridge = this.options.ridge ?? RIDGE;
-          previous = alsUpdate(s, {
-            product,
-            grams: this.#grams,
-            mode,
-            factor: factors[mode]!,
-            previous,
-            unscaled,
-            ridge,
-          });
-        } else this.#update(s, product, mode);
-        s.release(product);
-      }
-      if (partial) s.release(partial);
-    }
+    overModes(s, x, factors, { unsummed: fused }, (product, mode, partialFrom) => {
+      if (!fused) return this.#update(s, product, mode);
+      // the mode before the partial result's was not normalised when that was made
+      const unscaled = partialFrom ? partialFrom - 1 : undefined;
+      const ridge = this.options.ridge ?? RIDGE;
+      previous = alsUpdate(s, {
+        product,
+        grams: this.#grams,
+        mode,
+        factor: factors[mode]!,
+        previous,
+        unscaled,
+        ridge,
+      });
+    });
     if (previous) {
-      const trace = precise ? undefined : { rows: this.#trace, counter: this.#counter };
+      const trace = precise ? undefined : { rows, counter };
       alsNormalize(s, { previous, grams: this.#grams, weights: this.weights, values: this.#values, trace });
     }
     if (precise) kruskalResidual(s, x, this.weights, factors, { out: this.#scalar(2) });
-    if (precise || !fused) appendRow(s, this.#values, this.#trace, this.#counter);
+    if (precise || !fused) appendRow(s, this.#values, rows, counter);
   }
 
   #scalar(index: number): Tensor {
@@ -257,32 +378,33 @@ export class CpSolver {
       innerProduct(s, product, solved, { out: this.#scalar(0) });
       innerProduct(s, normal, own, { out: this.#scalar(1) });
       s.release(own);
-      fill(s, this.#scalar(2), -1);
     }
     if (normal !== others[0]) s.release(normal);
     normalizeColumns(s, solved, { out: factor, norms: weights });
+    if (last) sumOfSquares(s, weights, { out: this.#scalar(3) });
     s.release(solved);
     gram(s, factor, { out: this.#gramOf(mode) });
   }
 
-  readonly #errorOf = (row: Float32Array): number => {
-    const [inner, model, residual] = [row[0]!, row[SCALAR]!, row[2 * SCALAR]!];
-    if (!(Number.isFinite(inner) && Number.isFinite(model))) return Number.NaN;
-    const squared = residual >= 0 ? residual : this.squaredNorm - 2 * inner + model;
-    return Math.sqrt(Math.max(0, squared) / this.squaredNorm);
-  };
-
-  /** Sweeps from the present factors until the stopping rule is met. */
-  async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
-    const precise = { schedule: this.preciseSweep, below: CANCELLATION };
-    const sweep = { schedule: this.sweep, trace: this.#trace, errorOf: this.#errorOf, name: "cpALS", precise };
-    // rows of the trace are counted from the first of this run
-    this.engine.write(this.#counter, [0]);
-    return this.finish(await converge(this.engine, sweep, stopping));
+  errorOf(row: Float32Array, isPrecise: boolean): Told {
+    const { squaredNorm } = this.given;
+    const places = [0, SCALAR, this.#isFused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
+    const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const squared = 1 - 2 * inner + model;
+    // NaN stays
+    const fromNorms = Math.sqrt(squared < 0 ? 0 : squared);
+    // terms that cancel each other bring rounding errors of their own size
+    const amplification = Math.max(1, terms);
+    return isPrecise ? { fromNorms, amplification, fromResidual: Math.sqrt(residual) } : { fromNorms, amplification };
   }
 
-  /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
-  async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
+  /** Copies the factors out in canonical order and signs; only the R weights are looked at by the host. */
+  async finish(): Promise<KruskalTensor> {
     const { engine, factors, options } = this;
     const { rank } = options;
     const weights = (await engine.read(this.weights)) as Float32Array;
@@ -295,7 +417,6 @@ export class CpSolver {
     const results = factors.map((factor, mode) => engine.tensor(factor.shape, null, { label: `factor ${mode}` }));
     const tensor = new KruskalTensor(sorted, results);
     using orderTensor = engine.tensor([rank], order, { label: "order" });
-    using residual = engine.tensor([1], null, { label: "residual" });
     try {
       await engine.run((s) => {
         const flips = s.tensor([rank], { label: "flips" });
@@ -304,25 +425,59 @@ export class CpSolver {
           const apply = mode === factors.length - 1;
           canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
         });
-        kruskalResidual(s, this.x, sorted, results, { out: residual });
       }, "CP result");
-      const squared = (await engine.read(residual))[0]!;
-      const relativeError = Math.sqrt(squared / this.squaredNorm);
-      return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+      return tensor;
     } catch (error) {
       tensor.destroy();
       throw error;
     }
   }
 
-  destroy(): void {
-    this.sweep?.destroy();
-    this.preciseSweep?.destroy();
-    for (const tensor of this.#owned) tensor.destroy();
+  residual(s: Scheduler, { weights, factors }: KruskalTensor, out: Tensor): void {
+    kruskalResidual(s, this.x, weights, factors, { out });
   }
 
-  [dispose](): void {
-    this.destroy();
+  restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
+    return restoreKruskal("cpALS", tensor, exponent);
+  }
+}
+
+/** Gives a Kruskal tensor's weights the scale of X = 2^exponent · x. */
+export async function restoreKruskal(
+  name: string,
+  { engine, weights, factors }: KruskalTensor,
+  exponent: number,
+): Promise<KruskalTensor> {
+  const values = restoreValues(name, "weights", await engine.read(weights), exponent);
+  const restored = engine.tensor(weights.shape, values, { label: "weights" });
+  weights.destroy();
+  return new KruskalTensor(restored, factors);
+}
+
+/**
+ * Records a sweep over all modes: `update` is given each mode's MTTKRP with the factors as they are then, and may change the factor of
+ * that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
+ */
+export function overModes(
+  s: Scheduler,
+  x: Tensor,
+  factors: readonly Tensor[],
+  { unsummed = false }: { unsummed?: boolean },
+  update: (product: Tensor, mode: number, partialFrom?: number) => void,
+): void {
+  const split = splitModes(x.shape);
+  for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
+    const whole = stop - start === x.order;
+    const single = stop - start === 1;
+    const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
+    for (let mode = start; mode < stop; mode++) {
+      const product = partial
+        ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
+        : mttkrp(s, x, factors, mode, { unsummed });
+      update(product, mode, partial && start > 0 && mode > start ? start : undefined);
+      s.release(product);
+    }
+    if (partial) s.release(partial);
   }
 }
 

@@ -1,7 +1,7 @@
 import choleskyShader from "../../shaders/cholesky.wgsl";
 import choleskySmallShader from "../../shaders/cholesky_small.wgsl";
 import { Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { factorisesInside, soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(choleskyShader, () => [1]);
@@ -17,6 +17,7 @@ export function cholesky(
   g: Tensor,
   { ridge = 0, threshold = 1e-7, unit = false }: { ridge?: number; threshold?: number; unit?: boolean } = {},
 ): { r: Tensor; inverse: Tensor } {
+  assertCall("cholesky", s, { g });
   const n = g.shape[0]!;
   assertShape("cholesky", "the matrix", g, [n, n]);
   const r = s.tensor([n, n], { label: "R" });

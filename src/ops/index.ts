@@ -1,3 +1,4 @@
+export * from "./accumulate.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -18,11 +19,14 @@ export {
   conv2dInputGradient,
   conv2dWeightGradient,
   outputExtent,
+  type Padding,
   type Pair,
+  paddingBefore,
   pair,
 } from "./conv2d.js";
 export * from "./conv3d.js";
 export * from "./cutOff.js";
+export * from "./diagonalBlocks.js";
 export * from "./dropout.js";
 export * from "./elementwise.js";
 export * from "./fill.js";
@@ -42,6 +46,7 @@ export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
+export * from "./polish.js";
 export {
   averagePool2d,
   averagePool2dGradient,
@@ -55,6 +60,7 @@ export * from "./random.js";
 export * from "./reduce.js";
 export * from "./reluBackward.js";
 export * from "./scaleByPower.js";
+export { threeNumbers } from "./shapes.js";
 export * from "./softmaxCrossEntropy.js";
 export * from "./solveSymmetric.js";
 export * from "./stridedCopy.js";
@@ -65,6 +71,5 @@ export * from "./trainDense.js";
 export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
-export * from "./unitResidual.js";
 export * from "./unpackBytes.js";
 export { fusesAls, fusesLowRank } from "./variants.js";

@@ -10,6 +10,7 @@ import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
 import { largestMagnitude } from "./reduce.js";
+import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
 import { qrBlockRows, reflectorTeam } from "./variants.js";
 
@@ -39,6 +40,7 @@ const TALL = 3;
  * Hoemmen & Langou 2012); of very tall matrices only where a check on the device shows that Cholesky QR was not enough. More: panels of 32 columns, whose reflections reach the others by products (Schreiber & Van Loan 1989).
  */
 export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  assertCall("orthogonalise", s, { a });
   const [m, n] = a.shape as [number, number];
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);

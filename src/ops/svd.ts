@@ -6,7 +6,9 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
+import { polishColumns } from "./polish.js";
 import { largestMagnitude } from "./reduce.js";
+import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
 import { jacobiTeam, soleWorkgroup } from "./variants.js";
@@ -38,14 +40,16 @@ export interface Svd {
  * blocks over the whole grid are recorded for 14 sweeps, and return at once when all is done.
  */
 export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
+  assertCall("jacobiSvd", s, { a });
   const [m, n] = a.shape as [number, number];
-  if (a.order !== 2) throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a matrix`);
+  if (a.order !== 2) throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a matrix`);
   if (Math.min(m, n) > LARGEST)
-    throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
+    throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
-  const { u, v } = result;
+  const [u, v] = [polishColumns(s, result.u), polishColumns(s, result.v)];
+  s.release(result.u, result.v);
   signColumns(s, u, v);
-  return result;
+  return { u, values: result.values, v };
 }
 
 /**

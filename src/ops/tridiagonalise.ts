@@ -5,6 +5,7 @@ import updateShader from "../../shaders/rank_two_update.wgsl";
 import reflectShader from "../../shaders/tridiagonal_reflect.wgsl";
 import { type Engine, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { rowStride } from "./orthogonalise.js";
+import { assertCall } from "./shapes.js";
 import { reductionSizes, soleWorkgroup } from "./variants.js";
 
 const reflect = new Kernel(reflectShader, () => [1]);
@@ -63,6 +64,7 @@ export const startBidiagonal = (engine: Engine, n: number): Reduction => allocat
  * `left` is how many rows of the matrix are left at most.
  */
 export function tridiagonalStep(s: Scheduler, { n, stride, matrix, v, scalars, work }: Reduction, left = n): void {
+  assertCall("tridiagonalStep", s);
   const { parts, w, state } = work;
   const { chunk, WIDTH } = reductionSizes(s.engine, n);
   s.run(
@@ -81,6 +83,7 @@ export function tridiagonalStep(s: Scheduler, { n, stride, matrix, v, scalars, w
  * products of the reflections in `u` and `v` (Golub & Kahan 1965).
  */
 export function bidiagonalStep(s: Scheduler, { n, stride, matrix, u, v, scalars, work }: Reduction, left = n): void {
+  assertCall("bidiagonalStep", s);
   const { parts, w: y, x, t, state } = work;
   const { chunk, WIDTH, ROWS, PRODUCT } = reductionSizes(s.engine, n);
   const sole = { WIDTH: soleWorkgroup(s.engine) };

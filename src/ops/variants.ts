@@ -24,6 +24,7 @@ import {
   type Scheduler,
   Variants,
 } from "../gpu/index.js";
+import { declareChoice } from "../gpu/variants.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
@@ -87,6 +88,19 @@ const families: Record<Family, Record<string, Kernel>> = {
     subgroup: new Kernel(residualSubgroup, () => [RESIDUAL_PARTS]),
   },
 };
+
+/** What a caller may force of every choice; an engine refuses other names. */
+const CHOICES: Record<Choice, readonly string[]> = {
+  matmul: ["tiled", "register", "subgroup"],
+  mttkrp: ["tiled", "register", "subgroup"],
+  kruskal: ["register", "subgroup"],
+  residual: ["register", "subgroup"],
+  conv2d: ["register", "subgroup"],
+  tucker2: ["fused", "chain"],
+  lowRank: ["fused", "chain"],
+  training: ["fused", "layers"],
+};
+for (const [name, variants] of Object.entries(CHOICES)) declareChoice(name, variants);
 
 function convolutionTiles(outputs: string, width: string): Grid {
   return ({ batch, out_height, quads, group_outputs, groups }, constants) => {
@@ -454,6 +468,13 @@ export function splitSums(busy: number, inner: number, outer = 1): Split {
     outer: outerChunk,
     count: Math.ceil(inner / innerChunk) * Math.ceil(outer / outerChunk),
   };
+}
+
+/** Cuts a sum into as many runs as each has terms, at most so many: the least rounding that two levels of sums give. */
+export function evenRuns(inner: number, most: number): Split {
+  const runs = Math.max(1, Math.min(Math.ceil(Math.sqrt(inner)), most));
+  const length = Math.min(inner, Math.ceil(inner / runs / 4) * 4);
+  return { inner: length, outer: 1, count: Math.ceil(inner / length) };
 }
 
 /** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */

@@ -15,8 +15,8 @@ export interface Factorisations {
   qr(engine: Engine, a: Tensor): Promise<{ q: Numbers; r: Numbers }>;
 }
 
-/** Of any size. */
-export const published: Factorisations = {
+/** The functions of one line. */
+export const judged: Factorisations = {
   async svd(engine, a) {
     using found = await svd(engine, a);
     const [u, values, v] = await engine.read([found.u, found.values, found.v]);
@@ -34,7 +34,7 @@ export const published: Factorisations = {
   },
 };
 
-/** What sweeps contain. */
+/** The ops that are recorded into a schedule. */
 export const recordedOps: Factorisations = {
   async svd(engine, a) {
     const [u, values, v] = await evaluate(engine, (s) => {
@@ -278,7 +278,7 @@ export function judgeEigen(
 }
 
 /** A test each: SVD, and QR where the matrix is not wide. */
-export function testMatrices(list: readonly MatrixRecord[], judged = published): void {
+export function testMatrices(list: readonly MatrixRecord[], judges = judged): void {
   it.each(list.map((record) => [...record.matrix, record] as const))("%s, %i×%i", async (member, m, n, record) => {
     const engine = await testEngine();
     const data = zooMatrix(member, m, n);
@@ -290,15 +290,15 @@ export function testMatrices(list: readonly MatrixRecord[], judged = published):
       places: shownPlaces(Math.min(m, n)),
       best: record.best,
     };
-    judgeSvd(findings, data, [m, n], await judged.svd(engine, a), right, {
+    judgeSvd(findings, data, [m, n], await judges.svd(engine, a), right, {
       values: within(BOUNDS.values, record.svd.values),
       u: departureWithin(record.svd.u),
       v: departureWithin(record.svd.v),
       residual: within(BOUNDS.residual, record.svd.residual),
     });
     // the recorded op takes no wide ones
-    if (m >= n || judged !== recordedOps)
-      judgeQr(findings, data, [m, n], await judged.qr(engine, a), {
+    if (m >= n || judges !== recordedOps)
+      judgeQr(findings, data, [m, n], await judges.qr(engine, a), {
         q: departureWithin(record.qr.q),
         residual: within(BOUNDS.qr, record.qr.residual),
       });
@@ -307,7 +307,7 @@ export function testMatrices(list: readonly MatrixRecord[], judged = published):
 }
 
 /** A test each. */
-export function testSymmetric(list: readonly SymmetricRecord[], judged = published): void {
+export function testSymmetric(list: readonly SymmetricRecord[], judges = judged): void {
   it.each(list.map((record) => [...record.matrix, record] as const))("%s, %i", async (member, n, record) => {
     const engine = await testEngine();
     const data = zooSymmetric(member, n);
@@ -316,7 +316,7 @@ export function testSymmetric(list: readonly SymmetricRecord[], judged = publish
     const findings = new Findings();
     const { largest, eigh } = record;
     const right = { exact: record.values.map((value) => 1e-9 * value * largest), places: shownPlaces(n), largest };
-    judgeEigen(findings, data, n, await judged.eigh(engine, a), right, {
+    judgeEigen(findings, data, n, await judges.eigh(engine, a), right, {
       values: within(BOUNDS.values, eigh.values),
       vectors: departureWithin(eigh.vectors),
       residual: within(BOUNDS.residual, eigh.residual),

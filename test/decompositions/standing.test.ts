@@ -17,7 +17,7 @@ import { evaluate, testEngine } from "../engine.js";
 import { records } from "../fixtures/lapack.js";
 import { checksum, zooMatrix, zooTensor } from "../fixtures/zoo.js";
 import { matmul } from "../reference.js";
-import { BEST, BOUNDS, departure, norm, published } from "./judged.js";
+import { BEST, BOUNDS, departure, judged, norm } from "./judged.js";
 import { distance } from "./planted.js";
 
 const { standing } = records;
@@ -215,7 +215,7 @@ describe("evbmf", () => {
     const engine = await testEngine();
     const data = zooMatrix(member, m, n);
     using a = engine.tensor([m, n], data);
-    const { values } = await published.svd(engine, a);
+    const { values } = await judged.svd(engine, a);
     const { diagonal } = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
     const [found, exact] = [evbmf(values, m, n), evbmf(diagonal, m, n)];
     expect(found.rank).toBe(exact.rank);

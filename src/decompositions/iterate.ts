@@ -1,0 +1,504 @@
+import {
+  type DType,
+  dispose,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  type Schedule,
+  type Scheduler,
+  type Tensor,
+} from "../gpu/index.js";
+import { copy } from "../ops/index.js";
+import { type Prepared, prepare } from "./prepare.js";
+import { StoppingRule } from "./stopping.js";
+
+/** What `onIteration` is told after each sweep (a batch of sweeps late). */
+export interface Iteration {
+  /** from 1 */
+  sweep: number;
+  /** ‖X − X̂‖ / ‖X‖ */
+  relativeError: number;
+}
+
+export interface StoppingOptions {
+  /** most sweeps, 100 by default */
+  sweeps?: number;
+  /**
+   * converged when the relative error changes by less than this in a sweep, three sweeps on end (up to 32 where the noise of f32 hides
+   * the change in fewer); 1e-6 by default, 0 runs all sweeps. Less than f32 can tell is never met: such a run ends as `stalled`
+   */
+  tolerance?: number;
+  onIteration?: (iteration: Iteration) => void;
+  /** stops after the batch in flight; what is done so far is the result, with `aborted` set */
+  signal?: AbortSignal;
+  /** 1 to 4 (the default); fewer leave the GPU to others in between, so that a page still draws */
+  sweepsPerSubmit?: number;
+}
+
+/** What {@link StoppingOptions} may be. */
+export const stoppingRules: OptionRules<StoppingOptions> = {
+  sweeps: optionRules.positive,
+  tolerance: optionRules.atLeastZero,
+  onIteration: optionRules.callback,
+  signal: optionRules.signal,
+  sweepsPerSubmit: optionRules.positive,
+};
+
+/** How a run went. Out of sweeps it is neither converged, stalled nor aborted. */
+export interface Convergence {
+  /** ‖X − X̂‖ / ‖X‖ after each sweep, to 1e-6 */
+  errors: number[];
+  sweeps: number;
+  /** the relative error changes by less than `tolerance` in a sweep */
+  converged: boolean;
+  /** the error falls by less than f32 can tell, and `tolerance` asks for more */
+  stalled: boolean;
+  aborted: boolean;
+  /** @internal what the stopping rule went by, where that is not the error */
+  objectives?: number[];
+}
+
+/** A decomposition and how it was reached. */
+export interface Decomposition<T> extends Convergence {
+  tensor: T;
+  /** ‖X − X̂‖ / ‖X‖ of the result, from the residual itself */
+  relativeError: number;
+  /** 1 − relative error, sweep by sweep */
+  fits: number[];
+  /** of the start that the result comes from, where a solver starts from random numbers */
+  seed?: number;
+}
+
+/** A solver left the finite numbers; names the method and the sweep. */
+export class ConvergenceError extends Error {
+  override name = "ConvergenceError";
+}
+
+/** sweeps in one submit: enough to hide the read behind the next batch, few enough to overshoot little */
+export const SWEEPS_A_BATCH = 4;
+
+/** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
+export const CANCELLATION = 0.3;
+/** errors from norms are not counted on where the last was less than this many times that */
+const NEAR = 1.25;
+
+/** A row of numbers that sweeps tell, each where a view may begin: the first from norms, the second ‖X − X̂‖². */
+export const ROW = { columns: 128, norms: 0, residual: 64 } as const;
+
+/** Rows that sweeps leave in GPU memory: a ring, and how many there were ([1], u32). */
+export interface Trace {
+  rows: Tensor;
+  counter: Tensor;
+}
+
+/** The relative errors that a row of the trace tells. */
+export interface Told {
+  /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like, which costs nothing and cancels near a fit of 1 */
+  fromNorms?: number;
+  /** how much larger than ‖X‖² the numbers are that cancel in that, 1 by default */
+  amplification?: number;
+  /** ‖X − X̂‖ / ‖X‖ from the difference itself; that of a precise sweep */
+  fromResidual?: number;
+  /** what the sweeps make small where that is not the error, beside ‖X‖: the stopping rule goes by it */
+  objective?: number;
+}
+
+/** A sweep that is recorded and ready to be replayed. */
+export interface Sweep {
+  /** names the method in errors: `cpALS` */
+  name: string;
+  /** one sweep, its error from the residual itself; its last dispatch appends a row to the trace */
+  precise: Schedule;
+  /** the same sweep, without the residual: an error from norms is told where it is {@link CANCELLATION} or more */
+  cheap?: Schedule | undefined;
+  trace: Trace;
+  errorOf: (row: Float32Array, isPrecise: boolean) => Told;
+  /** what a sweep takes over from the one before and changes; needed where there is a cheap one */
+  state?: readonly Tensor[] | undefined;
+  /** false where nobody is told the errors: they are from norms then, however small */
+  isTold?: boolean | undefined;
+  /** what may help where the numbers are no longer finite: `try a larger ridge` */
+  advice?: string | undefined;
+}
+
+/** An error that is told, and whether it is from the residual. */
+interface TrueError {
+  relativeError: number;
+  /** what the stopping rule goes by */
+  objective: number | undefined;
+  isPrecise: boolean;
+}
+
+interface Batch {
+  /** rows told before, and rows of this batch */
+  first: number;
+  count: number;
+  isPrecise: boolean;
+  /** of the state before it */
+  slot: number;
+  rows: Promise<Float32Array>;
+}
+
+/**
+ * Replays a sweep until it is over. The trace of a batch is read while the next batch runs, so the GPU never waits for the host; a run
+ * therefore goes on for up to one batch after its rule is met. The number of sweeps follows from the numbers alone, never from timing.
+ *
+ * Sweeps compute the residual itself until the error is known to be large, from which they are cheap. Where a cheap error turns out to be
+ * below {@link CANCELLATION}, its batch is taken back (the state before it was kept) and run again with the residual. `expected` is
+ * the error that the start has, where it is known.
+ */
+export async function converge(
+  engine: Engine,
+  { name, precise, cheap, trace, errorOf, state = [], isTold = true, advice }: Sweep,
+  { sweeps = 100, tolerance = 1e-6, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
+  expected = 0,
+): Promise<Convergence> {
+  const [ring, columns] = trace.rows.shape as [number, number];
+  const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
+  const rule = new StoppingRule(tolerance);
+  const errors: number[] = [];
+  const objectives: number[] = [];
+  /** how large the latest error from norms is beside its noise */
+  let margin = expected;
+  const wantsPrecise = () => !cheap || (isTold && margin < NEAR * CANCELLATION);
+  using memory = new Memory(engine, state);
+  let submitted = 0;
+  let written = 0;
+  let late: Batch | null = null;
+
+  /** The errors of a batch, or null where one of them is not known. Which of the two is told follows from the numbers alone. */
+  const take = async ({ first, count, isPrecise, rows }: Batch): Promise<TrueError[] | null> => {
+    const values = await rows;
+    const found: TrueError[] = [];
+    for (let index = 0; index < count; index++) {
+      const at = ((first + index) % ring) * columns;
+      const row = values.subarray(at, at + columns);
+      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, isPrecise);
+      const isKnown = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
+      margin = (fromNorms ?? 0) / amplification;
+      const relativeError = isKnown ? fromNorms : fromResidual;
+      if (relativeError === undefined) return null;
+      if (!Number.isFinite(relativeError))
+        throw new ConvergenceError(
+          `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
+        );
+      found.push({ relativeError, objective, isPrecise: !isKnown });
+    }
+    return found;
+  };
+  const tell = async (read: Batch): Promise<boolean> => {
+    const found = await take(read);
+    if (!found) return false;
+    for (const { relativeError, objective, isPrecise } of found) {
+      errors.push(relativeError);
+      if (objective !== undefined) objectives.push(objective);
+      rule.tell(objective ?? relativeError, isPrecise);
+      onIteration?.({ sweep: errors.length, relativeError });
+    }
+    return true;
+  };
+  // a first batch always runs: before it there is nothing to show
+  const isOver = () => submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
+  const takeBack = (read: Batch): void => {
+    engine.submit(memory.restore[read.slot]!);
+    submitted = errors.length;
+    margin = 0; // precise from here on, until it is known to be large
+  };
+
+  engine.write(trace.counter, [0]);
+  for (let turn = 0; ; turn++) {
+    let next: Batch | null = null;
+    if (!isOver()) {
+      const count = Math.min(batch, sweeps - submitted);
+      const isPrecise = wantsPrecise();
+      const slot = turn % 2;
+      if (isPrecise) engine.submit(precise, count);
+      else if (!isTold) engine.submit(cheap!, count);
+      else {
+        await memory.open();
+        engine.submit([
+          [memory.save[slot]!, 1],
+          [cheap!, count],
+        ]);
+      }
+      const rows = engine.read(trace.rows) as Promise<Float32Array>;
+      rows.catch(() => {}); // awaited a batch later
+      next = { first: written, count, isPrecise, slot, rows };
+      submitted += count;
+      written += count;
+    } else if (!late) break;
+    if (late && !(await tell(late))) {
+      await next?.rows;
+      takeBack(late);
+      next = null;
+    }
+    late = next;
+  }
+  const { converged, stalled } = rule;
+  return {
+    errors,
+    sweeps: submitted,
+    converged,
+    stalled,
+    aborted: !converged && !stalled && submitted < sweeps && !!signal?.aborted,
+    ...(objectives.length ? { objectives } : {}),
+  };
+}
+
+/** Two copies of a solver's state, saved and restored on the GPU. */
+class Memory {
+  readonly #owned: { destroy(): void }[] = [];
+  readonly save: Schedule[] = [];
+  readonly restore: Schedule[] = [];
+
+  constructor(
+    readonly engine: Engine,
+    readonly state: readonly Tensor[],
+  ) {}
+
+  /** Allocates the copies, the first time. */
+  async open(): Promise<void> {
+    const { engine, state } = this;
+    while (this.restore.length < 2) {
+      const copies = state.map((tensor) => engine.tensor(tensor.shape, null, { label: `${tensor.label} before` }));
+      this.#owned.push(...copies);
+      for (const [list, from, to] of [
+        [this.save, state, copies],
+        [this.restore, copies, state],
+      ] as const) {
+        const s = engine.scheduler("state");
+        from.forEach((tensor, index) => {
+          copy(s, tensor, { out: to[index]! });
+        });
+        const schedule = await s.compile();
+        this.#owned.push(schedule);
+        list.push(schedule);
+      }
+    }
+  }
+
+  [dispose](): void {
+    for (const item of this.#owned.splice(0)) item.destroy();
+  }
+}
+
+/** What a solver works with: X, and tensors that are freed when it ends. */
+export interface Scope {
+  readonly engine: Engine;
+  /** X, scaled and checked */
+  readonly given: Prepared;
+  /** A tensor that lives as long as the run. */
+  readonly own: (shape: readonly number[], label: string, dtype?: DType) => Tensor;
+  /** Frees this, too, when the run ends. */
+  readonly keep: <T extends { destroy(): void }>(item: T) => T;
+}
+
+/** A solver, as `iterate` drives it. All of it is about the scaled x, but for `restore`. */
+export interface Method<T> {
+  /** Puts the state where start number `index` begins. Returns the error there, where it is known. */
+  start?(index: number): Promise<number | undefined>;
+  /** how many numbers a sweep tells */
+  columns: number;
+  /** whether there is a sweep whose error is from norms; `state` is what it changes then */
+  hasCheap?: boolean;
+  state?: readonly Tensor[];
+  /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
+  record(s: Scheduler, trace: Trace, isPrecise: boolean): void;
+  /** what a row tells; every precise sweep tells the error from the residual */
+  errorOf(row: Float32Array, isPrecise: boolean): Told;
+  /** false where nobody is told the errors: they are from norms then, however small */
+  isTold?: boolean;
+  advice?: string;
+  /** Copies the result out. */
+  finish(): Promise<T>;
+  /** Records ‖x − x̂‖² of a result, [1]. */
+  residual(s: Scheduler, tensor: T, out: Tensor): void;
+  /** The result of x as that of X = 2^exponent · x; called where the exponent is not 0. Throws where it leaves f32. */
+  restore(tensor: T, exponent: number): Promise<T>;
+}
+
+/** What `iterate` is asked for. */
+export interface Run<T> {
+  /** names the solver in errors */
+  name: string;
+  stopping: StoppingOptions;
+  /** how many starts there are, the best of which is kept; 1 by default */
+  starts?: number | undefined;
+  /** of the first start; that of start i is seed + i */
+  seed?: number | undefined;
+  /** the decomposition of a tensor of zeros */
+  zero(): T | Promise<T>;
+  begin(scope: Scope): Promise<Method<T>> | Method<T>;
+}
+
+/**
+ * The one driver of all solvers that go by sweeps. It prepares X (`prepare`), answers a zero tensor, records the sweep once and replays
+ * it (`converge`), runs the starts and keeps the best, measures the residual of the result, gives it X's scale back, and frees
+ * everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
+ * copied out. X may be prepared already; it is then left to whoever did.
+ */
+export async function iterate<T extends { destroy(): void }>(
+  engine: Engine,
+  x: Tensor | Prepared,
+  run: Run<T>,
+): Promise<Decomposition<T>> {
+  const { name, stopping, starts = 1, seed } = run;
+  if ("squaredNorm" in x) return solve(x);
+  using prepared = await prepare(engine, name, x);
+  return await solve(prepared);
+
+  async function solve(given: Prepared): Promise<Decomposition<T>> {
+    if (given.isZero) return zeroResult(await run.zero(), seed);
+    using problem = await Problem.create(engine, given, name, run.begin);
+    let best: Decomposition<T> | null = null;
+    try {
+      for (let start = 0; start < starts && !(start && stopping.signal?.aborted); start++) {
+        const expected = await problem.method.start?.(start);
+        const result = await problem.solve(stopping, expected);
+        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+        else {
+          best?.tensor.destroy();
+          best = seed === undefined ? result : { ...result, seed: seed + start };
+        }
+      }
+      return await problem.restored(best!);
+    } catch (error) {
+      best?.tensor.destroy();
+      throw error;
+    }
+  }
+}
+
+/** A method with its tensors and its recorded sweeps, for one X. */
+export class Problem<T extends { destroy(): void }> {
+  readonly #scope: OwningScope;
+  method!: Method<T>;
+  #sweep!: Sweep;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly given: Prepared,
+    readonly name: string,
+  ) {
+    this.#scope = new OwningScope(engine, given);
+  }
+
+  /** Allocates what the method needs and compiles its sweeps. */
+  static async create<T extends { destroy(): void }>(
+    engine: Engine,
+    given: Prepared,
+    name: string,
+    begin: Run<T>["begin"],
+  ): Promise<Problem<T>> {
+    const problem = new Problem<T>(engine, given, name);
+    try {
+      const scope = problem.#scope;
+      const method = await begin(scope);
+      const { columns, hasCheap = false, state, isTold, advice } = method;
+      const trace: Trace = {
+        rows: scope.own([SWEEPS_A_BATCH, columns], "trace"),
+        counter: scope.own([1], "counter", "u32"),
+      };
+      const compile = async (isPrecise: boolean): Promise<Schedule> => {
+        using s = engine.scheduler(`${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
+        method.record(s, trace, isPrecise);
+        return scope.keep(await s.compile());
+      };
+      const [precise, cheap] = await Promise.all([compile(true), hasCheap ? compile(false) : undefined]);
+      const errorOf = (row: Float32Array, isPrecise: boolean) => method.errorOf(row, isPrecise);
+      problem.method = method;
+      problem.#sweep = { name, precise, cheap, trace, errorOf, state, isTold, advice };
+      return problem;
+    } catch (error) {
+      problem.destroy();
+      throw error;
+    }
+  }
+
+  /** A sweep whose error is from norms, where there is one. */
+  get cheapSweep(): Schedule | undefined {
+    return this.#sweep.cheap;
+  }
+
+  /** A sweep whose error is from the residual itself. */
+  get preciseSweep(): Schedule {
+    return this.#sweep.precise;
+  }
+
+  /** Sweeps from where the state is until the run is over. The result is of the scaled x. */
+  async solve(stopping: StoppingOptions, expected?: number): Promise<Decomposition<T>> {
+    return this.result(await converge(this.engine, this.#sweep, stopping, expected));
+  }
+
+  /** The present state as a result, of the scaled x. */
+  async result(convergence: Convergence): Promise<Decomposition<T>> {
+    const { engine, given, method } = this;
+    const tensor = await method.finish();
+    try {
+      const relativeError = await relativeResidual(engine, given, (s, out) => method.residual(s, tensor, out));
+      return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+    } catch (error) {
+      tensor.destroy();
+      throw error;
+    }
+  }
+
+  /** The result as that of X. */
+  async restored(result: Decomposition<T>): Promise<Decomposition<T>> {
+    const { exponent } = this.given;
+    return exponent ? { ...result, tensor: await this.method.restore(result.tensor, exponent) } : result;
+  }
+
+  destroy(): void {
+    this.#scope[dispose]();
+  }
+
+  [dispose](): void {
+    this.destroy();
+  }
+}
+
+/** The answer for a tensor of zeros. */
+export const zeroResult = <T>(tensor: T, seed?: number): Decomposition<T> => ({
+  tensor,
+  relativeError: 0,
+  errors: [],
+  fits: [],
+  sweeps: 0,
+  converged: true,
+  stalled: false,
+  aborted: false,
+  ...(seed === undefined ? {} : { seed }),
+});
+
+/** ‖x − x̂‖ / ‖x‖ from a recorded ‖x − x̂‖². */
+export async function relativeResidual(
+  engine: Engine,
+  { squaredNorm }: Prepared,
+  record: (s: Scheduler, out: Tensor) => void,
+): Promise<number> {
+  using squared = engine.tensor([1], null, { label: "residual" });
+  await engine.run((s) => record(s, squared), "residual");
+  return Math.sqrt((await engine.read(squared))[0]! / squaredNorm);
+}
+
+class OwningScope implements Scope {
+  readonly #owned: { destroy(): void }[] = [];
+
+  constructor(
+    readonly engine: Engine,
+    readonly given: Prepared,
+  ) {}
+
+  readonly own = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
+    this.keep(this.engine.tensor(shape, null, { dtype, label }));
+
+  readonly keep = <T extends { destroy(): void }>(item: T): T => {
+    this.#owned.push(item);
+    return item;
+  };
+
+  [dispose](): void {
+    for (const item of this.#owned.splice(0).reverse()) item.destroy();
+  }
+}

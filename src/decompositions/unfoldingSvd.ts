@@ -1,0 +1,69 @@
+import { dispose, type Engine, type Tensor } from "../gpu/index.js";
+import { permute, slice } from "../ops/index.js";
+import { svd } from "./linalg.js";
+
+/** All singular values of an unfolding, and its left singular vectors. */
+export interface UnfoldingSvd {
+  /** falling */
+  values: ArrayLike<number>;
+  /** The leading left singular vectors, I_n×rank: a tensor of the caller's. */
+  leading(rank: number): Promise<Tensor>;
+  [dispose](): void;
+}
+
+/** The singular value decomposition of the mode-n unfolding: the one place where ranks are chosen from. */
+export async function unfoldingSvd(
+  engine: Engine,
+  x: Tensor,
+  mode: number,
+  signal?: AbortSignal,
+): Promise<UnfoldingSvd> {
+  const extent = x.shape[mode]!;
+  const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== mode);
+  using unfolded = engine.tensor([extent, x.size / extent], null, { label: `unfolding ${mode}` });
+  await engine.run((s) => {
+    permute(s, x, [mode, ...axes], { out: unfolded.reshape([mode, ...axes].map((axis) => x.shape[axis]!)) });
+  }, "unfold");
+  const found = await svd(engine, unfolded, { signal });
+  try {
+    return {
+      values: await engine.read(found.values),
+      async leading(rank) {
+        const vectors = engine.tensor([extent, rank], null, { label: `factor ${mode}` });
+        await engine.run((s) => void slice(s, found.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
+        return vectors;
+      },
+      [dispose]: () => found.destroy(),
+    };
+  } catch (error) {
+    found.destroy();
+    throw error;
+  }
+}
+
+/** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */
+const MEASURED = 1e-8;
+
+/**
+ * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
+ * itself (`lossOf` measures ‖Y − Y ×ₙ UUᵀ‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
+ */
+export async function keptWithin(
+  values: ArrayLike<number>,
+  budget: number,
+  squaredNorm: number,
+  lossOf: (rank: number) => Promise<number>,
+): Promise<number> {
+  let kept = values.length;
+  let cut = 0;
+  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
+  if (budget > MEASURED * squaredNorm) return kept;
+  let [low, high] = [0, kept];
+  // the tail of rounding errors is no less than the loss: fewer may do
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if ((await lossOf(middle)) <= budget) high = middle;
+    else low = middle;
+  }
+  return high;
+}
