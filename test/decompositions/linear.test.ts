@@ -194,6 +194,10 @@ describe.each(ROWS)("$name", ({ name, call, read, beyond }) => {
       };
       await expect(call(engine, large, { signal: controller.signal, onProgress })).rejects.toBe(reason);
       expect(told.length).toBe(2);
+      const failing = () => {
+        throw reason;
+      };
+      await expect(call(engine, large, { onProgress: failing })).rejects.toBe(reason);
     }
     expect(engine.memory().live).toBe(live);
   });

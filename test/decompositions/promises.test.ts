@@ -133,10 +133,15 @@ const SOLVERS: Record<string, Promised> = {
 };
 const matrixOf = (shape: readonly number[]) => [shape[0]!, size(shape) / shape[0]!] as const;
 
-describe.each(Object.entries(DATA))("%s", (_, make) => {
-  it.each(SHAPES.map((shape) => [shape.join("×"), shape] as const))("%s", async (_name, shape) => {
+/** Of order 3 and 4 by turns, some of both. */
+const CASES = Object.keys(DATA).flatMap((kind, index) =>
+  SHAPES.filter((_, k) => index < 2 || index % 2 === k).map((shape) => [kind, shape.join("×"), shape] as const),
+);
+
+describe("a promised error is kept", () => {
+  it.each(CASES)("%s, %s", async (kind, _, shape) => {
     const engine = await testEngine();
-    const data = make(shape);
+    const data = DATA[kind]!(shape);
     for (const asked of PROMISES) {
       const exact = exactRanks(data, shape, asked);
       for (const [name, call] of Object.entries(SOLVERS)) {
@@ -156,7 +161,7 @@ describe.each(Object.entries(DATA))("%s", (_, make) => {
 describe.each(Object.entries(SOLVERS))("%s", (name, call) => {
   it("refuses what f32 cannot promise, keeps the least that it says, and leaves no memory behind", async () => {
     const engine = await testEngine();
-    for (const kind of ["1 / (1 + i + j + …)", "random", "1000 and noise", "times 1e-30"]) {
+    for (const kind of ["1 / (1 + i + j + …)", "1000 and noise"]) {
       const shape = SHAPES[0]!;
       const data = DATA[kind]!(shape);
       await call(engine, data, shape, 0.3);
