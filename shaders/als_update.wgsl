@@ -1,6 +1,7 @@
-// The update of an ALS factor: A = M·V⁻¹ with V the Hadamard product of the other modes' Gram matrices (each R×R, at multiples of
-// `stride` in `grams`, the norms behind it), R ≤ PAD, by V + ridge·(mean diagonal)·I = RᵀR, as common/cholesky has it: columns
-// that depend on those before them are dropped. M is the sum of `splits` parts. A is not normalised yet: that needs all of it.
+// The update of an ALS factor: A = (M + proximal·A₀)·(V + (ridge + proximal)·I)⁻¹ with V the Hadamard product of the other modes' Gram
+// matrices (each R×R, at multiples of `stride` in `grams`, the norms behind it), R ≤ PAD, A₀ the factor as it was, its columns at norm 1
+// times the model's weights, and ridge and proximal in units of V's mean diagonal. By V + (ridge + proximal)·I = RᵀR, as
+// common/cholesky has it: columns that depend on those before them are dropped. M is the sum of `splits` parts. A is not normalised yet: that needs all of it.
 // Each workgroup solves `chunk` rows and leaves what they add to AᵀA and to ⟨M, A⟩ in `parts`, R·R + 1 values; the next
 // dispatch adds those up, als_normalize or this kernel for the next mode: it normalises the mode before, whose
 // norms are still in M (and those of mode `unscaled`, where M is made of a partial result from before that was normalised).
@@ -31,6 +32,7 @@ struct Params {
   previous_count: u32,
   // a mode whose norms are in M; `modes` for none
   unscaled: u32,
+  proximal: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,6 +42,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(5) var<storage, read_write> previous: array<f32>;
 @group(0) @binding(6) var<storage, read> previous_parts: array<f32>;
+// of the model as it is, for the first mode of a sweep: later ones have the norms of the mode before
+@group(0) @binding(7) var<storage, read> weights: array<f32>;
 
 // V, then RᵀR's rows above the diagonal, then R⁻¹
 var<workgroup> upper: array<f32, SIZE>;
@@ -48,7 +52,7 @@ var<workgroup> lower: array<f32, SIZE>;
 // AᵀA of the mode before, then of this one's rows
 var<workgroup> own_gram: array<f32, SIZE>;
 var<workgroup> diagonal: array<f32, PAD>;
-// norms of the mode before's columns, and what M's are multiplied by
+// norms of the mode before's columns, or else the weights, and what M's are multiplied by
 var<workgroup> norms: array<f32, PAD>;
 var<workgroup> scales: array<f32, PAD>;
 // some rows of M, then of A
@@ -89,6 +93,7 @@ fn main(
   }
   for (var r = lane; r < n; r += WIDTH) {
     var norm = 1.0;
+    if (params.proximal > 0.0) { norm = weights[r]; }
     var scale = 1.0;
     if (pending) {
       norm = sqrt(max(own_gram[r * PAD + r], 0.0));
@@ -128,7 +133,8 @@ fn main(
   workgroupBarrier();
   var trace = 0.0;
   for (var i = 0u; i < n; i++) { trace += upper[i * PAD + i]; }
-  let ridge = params.ridge * trace / f32(n);
+  let proximal = params.proximal * trace / f32(n);
+  let ridge = params.ridge * trace / f32(n) + proximal;
   workgroupBarrier();
   for (var i = lane; i < PAD; i += WIDTH) {
     let own = upper[i * PAD + i] + select(0.0, ridge, i < n);
@@ -158,7 +164,10 @@ fn main(
       let r = row + e / PAD;
       let j = e % PAD;
       var value = 0.0;
-      if (r < last && j < n) { value = scales[j] * product_at(r * n + j); }
+      if (r < last && j < n) {
+        value = scales[j] * product_at(r * n + j);
+        if (proximal > 0.0) { value += proximal * norms[j] * factor[r * n + j]; }
+      }
       rows[e] = value;
     }
     workgroupBarrier();
@@ -173,10 +182,15 @@ fn main(
       let start = e / PAD * PAD;
       var sum = 0.0;
       for (var k = 0u; k < PAD; k++) { sum += half_solved[start + k] * lower[k * PAD + e % PAD]; }
-      product_inner += rows[e] * sum;
+      var own = rows[e];
       rows[e] = sum;
       let r = row + e / PAD;
-      if (r < last && e % PAD < n) { factor[r * n + e % PAD] = sum; }
+      let j = e % PAD;
+      if (r < last && j < n) {
+        if (proximal > 0.0) { own -= proximal * norms[j] * factor[r * n + j]; }
+        factor[r * n + j] = sum;
+      }
+      product_inner += own * sum;
     }
     workgroupBarrier();
     for (var e = lane; e < SIZE; e += WIDTH) {

@@ -12,6 +12,7 @@ import {
   type TensorData,
 } from "../gpu/index.js";
 import {
+  add,
   alsNormalize,
   alsUpdate,
   appendRow,
@@ -22,13 +23,19 @@ import {
   gram,
   hadamard,
   innerProduct,
+  kruskalDifference,
   kruskalResidual,
+  matmul,
   mttkrp,
   mttkrpFromPartial,
   normalizeColumns,
   partialMttkrp,
   pasteColumns,
+  scale,
+  scaleColumns,
+  slice,
   solveSymmetric,
+  subtract,
   sumOfSquares,
   type UnnormalizedFactor,
   uniform,
@@ -38,6 +45,7 @@ import {
   type Convergence,
   type Decomposition,
   iterate,
+  type Kind,
   type Method,
   Problem,
   type Scope,
@@ -60,7 +68,7 @@ export interface CpOptions extends StoppingOptions {
   seed?: number;
   /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
   solver?: "cholesky" | "pseudoInverse";
-  /** added to the diagonal for Cholesky, times the mean of the diagonal; 1e-7 by default */
+  /** added to the diagonal for Cholesky, times the mean of the diagonal: shrinks terms that cancel each other; 0 by default */
   ridge?: number;
 }
 
@@ -83,7 +91,15 @@ function check(engine: Engine, x: Tensor, options: CpOptions): void {
   if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
 }
 
-const RIDGE = 1e-7;
+/** weight of the proximal term: what keeps updates defined in f32 where terms are collinear, and loses nothing at the end */
+const PROXIMAL = 1e-6;
+/**
+ * Relative error below which sweeps correct the factors by the residual. MTTKRPs of X are rounded at 1e-7·‖X‖, of which an update by a
+ * nearly singular V makes 1e-7/(2√PROXIMAL) = 5e-5·‖X‖: a hundredth of errors of 0.01 in square, and more than small errors are.
+ */
+const CORRECTING = 0.01;
+/** singular values of an unfolding below this part of the largest are those of rounding errors */
+const SEEN = 1e-5;
 /** parts of a trace row, each at an aligned offset: ⟨X, X̂⟩; ‖X̂‖² (fused: and Σ‖terms‖²); ‖X − X̂‖² if computed; Σ‖terms‖² */
 const SCALAR = 64;
 
@@ -125,6 +141,8 @@ export class CpSolver {
   readonly #prepared: Prepared;
   readonly #problem: Problem<KruskalTensor>;
   readonly #cp: CpProblem;
+  /** after the last sweep of `solve`, where it goes on */
+  #error: number | undefined;
 
   private constructor(
     readonly x: Tensor,
@@ -186,11 +204,13 @@ export class CpSolver {
 
   /** Writes start factors: uniform random, or singular vectors of the unfoldings. */
   initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
+    this.#error = undefined;
     return this.#cp.initialize(how, seed);
   }
 
   /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
   start(given: readonly TensorData[]): Promise<void> {
+    this.#error = undefined;
     return this.#cp.startFrom(given);
   }
 
@@ -198,7 +218,9 @@ export class CpSolver {
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     checkOptions("solve", stopping, stoppingRules);
     if (this.#prepared.isZero) return this.#zero();
-    return this.#restored(await this.#problem.solve(stopping));
+    const result = await this.#problem.solve(stopping, this.#error);
+    this.#error = result.errors.at(-1);
+    return this.#restored(result);
   }
 
   /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
@@ -242,6 +264,7 @@ class CpProblem implements Method<KruskalTensor> {
   /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
   readonly #grams: Tensor;
   readonly #values: Tensor;
+  readonly #own: Scope["own"];
   readonly given: Prepared;
 
   constructor(
@@ -249,6 +272,7 @@ class CpProblem implements Method<KruskalTensor> {
     readonly options: CpOptions,
   ) {
     this.given = given;
+    this.#own = own;
     const { rank, solver = "cholesky" } = options;
     this.advice = solver === "cholesky" ? "a larger ridge" : "the solver cholesky";
     const { x } = given;
@@ -270,32 +294,37 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
-    const { engine, x, factors } = this;
+    const { engine, x, factors, given } = this;
     for (let mode = 0; mode < x.order; mode++) {
       const factor = factors[mode]!;
       const extent = x.shape[mode]!;
-      const known = Math.min(this.options.rank, extent, x.size / extent);
-      const vectors =
-        how === "hosvd"
-          ? (
-              await subspaceOf(
-                engine,
-                this.given,
-                { mode, rank: known, seed, isTold: false },
-                { sweeps: 12, tolerance: 1e-4 },
-              )
-            ).tensor
-          : null;
+      const rank = Math.min(this.options.rank, extent, x.size / extent);
+      const task = { mode, rank, seed, isTold: false };
+      using found =
+        how === "hosvd" ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4 })).tensor : null;
+      // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
+      const values = found ? await engine.read(found.values) : [];
+      const known = values.filter((value) => value > SEEN * values[0]!).length;
       await engine.run((s) => {
         const start = uniform(s, factor.shape, { seed, stream: mode });
-        if (vectors) pasteColumns(s, vectors.vectors, start);
-        const { out, norms } = normalizeColumns(s, start);
-        copy(s, out, { out: factor });
-        gram(s, factor, { out: this.#gramOf(mode) });
-        s.release(start, out, norms);
+        if (found) {
+          const vectors = slice(s, found.vectors, [0, 0], [extent, known]);
+          pasteColumns(s, vectors, start);
+          s.release(vectors);
+        }
+        this.#begin(s, mode, start);
+        s.release(start);
       }, "CP start");
-      vectors?.destroy();
     }
+  }
+
+  /** Records a start factor: its columns are brought to norm 1, and the model counts as zero. */
+  #begin(s: Scheduler, mode: number, start: Tensor): void {
+    const { out, norms } = normalizeColumns(s, start);
+    copy(s, out, { out: this.factors[mode]! });
+    s.release(out, norms);
+    gram(s, this.factors[mode]!, { out: this.#gramOf(mode) });
+    if (mode === 0) fill(s, this.weights, 0);
   }
 
   async startFrom(given: readonly TensorData[]): Promise<void> {
@@ -306,36 +335,29 @@ class CpProblem implements Method<KruskalTensor> {
       engine.write(factor, given[mode]!);
     });
     await engine.run((s) => {
-      factors.forEach((factor, mode) => {
-        gram(s, factor, { out: this.#gramOf(mode) });
-      });
+      for (const [mode, factor] of factors.entries()) this.#begin(s, mode, factor);
     }, "CP start");
   }
 
   record(s: Scheduler, { rows, counter }: Trace, precise: boolean): void {
-    const { x, factors } = this;
+    const { x, factors, weights } = this;
     const fused = this.#isFused;
+    const grams = this.#grams;
     let previous: UnnormalizedFactor | undefined;
-    overModes(s, x, factors, { unsummed: fused }, (product, mode, partialFrom) => {
-      if (!fused) return this.#update(s, product, mode);
-      // the mode before the partial result's was not normalised when that was made
-      const unscaled = partialFrom ? partialFrom - 1 : undefined;
-      const ridge = this.options.ridge ?? RIDGE;
-      previous = alsUpdate(s, {
-        product,
-        grams: this.#grams,
-        mode,
-        factor: factors[mode]!,
-        previous,
-        unscaled,
-        ridge,
-      });
+    eachProduct(s, x, factors, fused, (product, mode, unscaled) => {
+      if (!fused) {
+        this.#update(s, product, mode);
+        return;
+      }
+      const ridge = this.options.ridge ?? 0;
+      const factor = factors[mode]!;
+      previous = alsUpdate(s, { product, grams, mode, factor, previous, unscaled, ridge, proximal: PROXIMAL, weights });
     });
     if (previous) {
       const trace = precise ? undefined : { rows, counter };
-      alsNormalize(s, { previous, grams: this.#grams, weights: this.weights, values: this.#values, trace });
+      alsNormalize(s, { previous, grams, weights, values: this.#values, trace });
     }
-    if (precise) kruskalResidual(s, x, this.weights, factors, { out: this.#scalar(2) });
+    if (precise) kruskalResidual(s, x, weights, factors, { out: this.#scalar(2) });
     if (precise || !fused) appendRow(s, this.#values, rows, counter);
   }
 
@@ -359,34 +381,138 @@ class CpProblem implements Method<KruskalTensor> {
       .reshape([rank, rank]);
   }
 
-  /** A⁽ⁿ⁾ = M V⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
+  /** The Hadamard product of some Gram matrices; null for none. What is a temporary is the caller's to release. */
+  #hadamardOf(s: Scheduler, modes: readonly number[]): { product: Tensor | null; isTemporary: boolean } {
+    let product: Tensor | null = null;
+    modes.forEach((mode, index) => {
+      const own = this.#gramOf(mode);
+      const next: Tensor = product ? hadamard(s, product, own) : own;
+      if (product && index > 1) s.release(product);
+      product = next;
+    });
+    return { product, isTemporary: modes.length > 1 };
+  }
+
+  /** A⁽ⁿ⁾ = (M + ρA₀)(V + ρI)⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
   #update(s: Scheduler, product: Tensor, mode: number): void {
     const { options, weights } = this;
-    const { solver: method = "cholesky", ridge = RIDGE } = options;
+    const { solver: method = "cholesky", ridge = 0 } = options;
     const factor = this.factors[mode]!;
     const last = mode === this.x.order - 1;
-    const others = this.factors.flatMap((_, other) => (other === mode ? [] : [this.#gramOf(other)]));
-    let normal = others[0]!;
-    others.slice(1).forEach((next) => {
-      const combined = hadamard(s, normal, next);
-      if (normal !== others[0]) s.release(normal);
-      normal = combined;
-    });
-    const solved = solveSymmetric(s, normal, product, method === "cholesky" ? { method, ridge } : { method });
+    const { product: normal, isTemporary } = this.#hadamardOf(s, othersOf(this.factors, mode));
+    let solved: Tensor;
+    if (method === "cholesky") {
+      const kept = scaleColumns(s, factor, weights);
+      const near = scale(s, kept, { alpha: PROXIMAL });
+      const right = add(s, product, near);
+      s.release(kept, near);
+      solved = solveSymmetric(s, normal!, right, { method, ridge: ridge + PROXIMAL });
+      s.release(right);
+    } else solved = solveSymmetric(s, normal!, product, { method });
     if (last) {
       const own = gram(s, solved);
       innerProduct(s, product, solved, { out: this.#scalar(0) });
-      innerProduct(s, normal, own, { out: this.#scalar(1) });
+      innerProduct(s, normal!, own, { out: this.#scalar(1) });
       s.release(own);
     }
-    if (normal !== others[0]) s.release(normal);
+    if (isTemporary) s.release(normal!);
     normalizeColumns(s, solved, { out: factor, norms: weights });
     if (last) sumOfSquares(s, weights, { out: this.#scalar(3) });
     s.release(solved);
     gram(s, factor, { out: this.#gramOf(mode) });
   }
 
-  errorOf(row: Float32Array, isPrecise: boolean): Told {
+  /** Sweeps that keep E = X − X̂ and correct the factors by it. */
+  readonly correcting = {
+    below: CORRECTING,
+    open: () => {
+      const difference = this.#own(this.x.shape, "difference");
+      return {
+        enter: (s: Scheduler) => {
+          kruskalDifference(s, this.x, this.weights, this.factors, { out: difference });
+        },
+        record: (s: Scheduler, { rows, counter }: Trace) => {
+          this.#correct(s, difference);
+          kruskalDifference(s, this.x, this.weights, this.factors, { out: difference });
+          sumOfSquares(s, difference, { out: this.#scalar(2) });
+          appendRow(s, this.#values, rows, counter);
+        },
+      };
+    },
+  };
+
+  /**
+   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of what X̂ leaves of X. The MTTKRP is taken of E, the difference
+   * when the sweep began. The steps Δ that factors of earlier modes have taken since are seen from the R×R side: of the change of X̂
+   * to now, the MTTKRP is A₀·(P ⊛ T), T the Hadamard product of the Gram matrices of later modes, and P grows mode by mode:
+   * P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), where A₀ and A₁ are the mode's factor before and after, and Q the product of the Gram
+   * matrices after. So every number is as small as the step that it makes, and rounding is relative to that.
+   */
+  #correct(s: Scheduler, difference: Tensor): void {
+    const { factors, weights, options } = this;
+    const { solver: method = "cholesky", ridge = 0 } = options;
+    let change: Tensor | null = null;
+    const modes = factors.map((_, mode) => mode);
+    eachProduct(s, difference, this.factors, false, (product, mode) => {
+      const factor = factors[mode]!;
+      const later = this.#hadamardOf(s, modes.slice(mode + 1));
+      const earlier = this.#hadamardOf(s, modes.slice(0, mode));
+      const [T, Q] = [later.product, earlier.product];
+      const normal = T && Q ? hadamard(s, Q, T) : (T ?? Q)!;
+      let gradient = product;
+      const replace = (next: Tensor): void => {
+        if (gradient !== product) s.release(gradient);
+        gradient = next;
+      };
+      if (change) {
+        const seen = T ? hadamard(s, change, T) : change;
+        const moved = matmul(s, factor, seen);
+        replace(subtract(s, gradient, moved));
+        s.release(moved);
+        if (seen !== change) s.release(seen);
+      }
+      const kept = scaleColumns(s, factor, weights);
+      if (ridge && method === "cholesky") {
+        const shrink = scale(s, kept, { alpha: ridge });
+        replace(subtract(s, gradient, shrink));
+        s.release(shrink);
+      }
+      const step = solveSymmetric(
+        s,
+        normal,
+        gradient,
+        method === "cholesky" ? { method, ridge: ridge + PROXIMAL } : { method },
+      );
+      if (T && Q) s.release(normal);
+      replace(product);
+      const next = add(s, kept, step);
+      s.release(kept);
+      const { out: turned, norms } = normalizeColumns(s, next);
+      s.release(next);
+      if (T) {
+        const moved = matmul(s, step, turned, { transposeA: true });
+        const own = Q ? hadamard(s, Q, moved) : moved;
+        if (change) {
+          const across = matmul(s, factor, turned, { transposeA: true });
+          const carried = hadamard(s, change, across);
+          const sum = add(s, carried, own);
+          s.release(across, carried, own, change);
+          change = sum;
+        } else change = own;
+        if (Q) s.release(moved);
+      }
+      s.release(step);
+      if (later.isTemporary) s.release(T!);
+      if (earlier.isTemporary) s.release(Q!);
+      copy(s, turned, { out: factor });
+      copy(s, norms, { out: weights });
+      s.release(turned, norms);
+      gram(s, factor, { out: this.#gramOf(mode) });
+    });
+    if (change) s.release(change);
+  }
+
+  errorOf(row: Float32Array, kind: Kind): Told {
     const { squaredNorm } = this.given;
     const places = [0, SCALAR, this.#isFused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
     const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [
@@ -395,12 +521,13 @@ class CpProblem implements Method<KruskalTensor> {
       number,
       number,
     ];
+    if (kind === "correcting") return { fromResidual: Math.sqrt(residual) };
     const squared = 1 - 2 * inner + model;
     // NaN stays
     const fromNorms = Math.sqrt(squared < 0 ? 0 : squared);
     // terms that cancel each other bring rounding errors of their own size
     const amplification = Math.max(1, terms);
-    return isPrecise ? { fromNorms, amplification, fromResidual: Math.sqrt(residual) } : { fromNorms, amplification };
+    return { fromNorms, amplification, ...(kind === "precise" ? { fromResidual: Math.sqrt(residual) } : {}) };
   }
 
   /** Copies the factors out in canonical order and signs; only the R weights are looked at by the host. */
@@ -455,15 +582,15 @@ export async function restoreKruskal(
 }
 
 /**
- * Records a sweep over all modes: `update` is given each mode's MTTKRP with the factors as they are then, and may change the factor of
- * that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
+ * Records the MTTKRPs of a tensor mode by mode, each with the factors as `use` has left them, by a dimension tree that reads the tensor
+ * twice. `unscaled` is a mode that may not have been normalised when the partial result that this product is from was made.
  */
-export function overModes(
+export function eachProduct(
   s: Scheduler,
   x: Tensor,
   factors: readonly Tensor[],
-  { unsummed = false }: { unsummed?: boolean },
-  update: (product: Tensor, mode: number, partialFrom?: number) => void,
+  unsummed: boolean,
+  use: (product: Tensor, mode: number, unscaled: number | undefined) => void,
 ): void {
   const split = splitModes(x.shape);
   for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
@@ -474,12 +601,15 @@ export function overModes(
       const product = partial
         ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
         : mttkrp(s, x, factors, mode, { unsummed });
-      update(product, mode, partial && start > 0 && mode > start ? start : undefined);
+      use(product, mode, partial && start > 0 && mode > start ? start - 1 : undefined);
       s.release(product);
     }
     if (partial) s.release(partial);
   }
 }
+
+const othersOf = (factors: readonly Tensor[], mode: number): number[] =>
+  factors.map((_, other) => other).filter((other) => other !== mode);
 
 /** Where the dimension tree cuts the modes in two: the cut whose larger half is smallest. */
 export function splitModes(shape: readonly number[]): number {

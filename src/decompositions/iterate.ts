@@ -24,7 +24,7 @@ export interface StoppingOptions {
   /** most sweeps, 100 by default */
   sweeps?: number;
   /**
-   * converged when the relative error changes by less than this in a sweep, three sweeps on end (up to 32 where the noise of f32 hides
+   * converged when the relative error changes by less than this in a sweep, three sweeps on end (up to 64 where the noise of f32 hides
    * the change in fewer); 1e-6 by default, 0 runs all sweeps. Less than f32 can tell is never met: such a run ends as `stalled`
    */
   tolerance?: number;
@@ -91,6 +91,12 @@ export interface Trace {
   counter: Tensor;
 }
 
+/**
+ * Kinds of sweeps: `cheap` ones tell an error from norms; `precise` ones do the same to the state and tell the error from the residual,
+ * too; `correcting` ones keep the residual and correct the state by it, where sums over X itself would lose the step in rounding.
+ */
+export type Kind = "cheap" | "precise" | "correcting";
+
 /** The relative errors that a row of the trace tells. */
 export interface Told {
   /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like, which costs nothing and cancels near a fit of 1 */
@@ -112,8 +118,10 @@ export interface Sweep {
   /** the same sweep, without the residual: an error from norms is told where it is {@link CANCELLATION} or more */
   cheap?: Schedule | undefined;
   trace: Trace;
-  errorOf: (row: Float32Array, isPrecise: boolean) => Told;
-  /** what a sweep takes over from the one before and changes; needed where there is a cheap one */
+  errorOf: (row: Float32Array, kind: Kind) => Told;
+  /** sweeps for small errors, if there are any: compiled when they are first needed */
+  correcting?: { below: number; open(): Promise<{ enter: Schedule; sweep: Schedule }> } | undefined;
+  /** what a sweep takes over from the one before and changes; needed where there is more than one kind */
   state?: readonly Tensor[] | undefined;
   /** false where nobody is told the errors: they are from norms then, however small */
   isTold?: boolean | undefined;
@@ -121,19 +129,19 @@ export interface Sweep {
   advice?: string | undefined;
 }
 
-/** An error that is told, and whether it is from the residual. */
+/** An error that is told, and how much what it was computed from cancels; 0 for the residual. */
 interface TrueError {
   relativeError: number;
-  /** what the stopping rule goes by */
+  /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
-  isPrecise: boolean;
+  amplification: number;
 }
 
 interface Batch {
   /** rows told before, and rows of this batch */
   first: number;
   count: number;
-  isPrecise: boolean;
+  kind: Kind;
   /** of the state before it */
   slot: number;
   rows: Promise<Float32Array>;
@@ -144,14 +152,15 @@ interface Batch {
  * therefore goes on for up to one batch after its rule is met. The number of sweeps follows from the numbers alone, never from timing.
  *
  * Sweeps compute the residual itself until the error is known to be large, from which they are cheap. Where a cheap error turns out to be
- * below {@link CANCELLATION}, its batch is taken back (the state before it was kept) and run again with the residual. `expected` is
- * the error that the start has, where it is known.
+ * below {@link CANCELLATION}, its batch is taken back (the state before it was kept) and run again with the residual. From the first
+ * error below that of correcting sweeps on, sweeps are those, for the rest of the run; what was submitted beyond is taken back. So
+ * the numbers do not depend on how sweeps fall into batches. `expected` is the error that the start has, where it is known.
  */
 export async function converge(
   engine: Engine,
-  { name, precise, cheap, trace, errorOf, state = [], isTold = true, advice }: Sweep,
+  { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, advice }: Sweep,
   { sweeps = 100, tolerance = 1e-6, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
-  expected = 0,
+  expected?: number,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
   const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
@@ -159,77 +168,115 @@ export async function converge(
   const errors: number[] = [];
   const objectives: number[] = [];
   /** how large the latest error from norms is beside its noise */
-  let margin = expected;
-  const wantsPrecise = () => !cheap || (isTold && margin < NEAR * CANCELLATION);
+  let margin = expected ?? 0;
+  const corrects = (error: number) => correcting !== undefined && error < correcting.below;
+  let isCorrecting = expected !== undefined && corrects(expected);
+  const kindOfNext = (): Kind => {
+    if (isCorrecting) return "correcting";
+    return cheap && !(isTold && margin < NEAR * CANCELLATION) ? "cheap" : "precise";
+  };
   using memory = new Memory(engine, state);
   let submitted = 0;
   let written = 0;
   let late: Batch | null = null;
 
-  /** The errors of a batch, or null where one of them is not known. Which of the two is told follows from the numbers alone. */
-  const take = async ({ first, count, isPrecise, rows }: Batch): Promise<TrueError[] | null> => {
+  /**
+   * The errors of a batch: up to the first that is not known, or with the first from which sweeps correct. Which of two errors is told
+   * follows from the numbers alone.
+   */
+  const take = async ({ first, kind, count, rows }: Batch): Promise<{ found: TrueError[]; isKnown: boolean }> => {
     const values = await rows;
     const found: TrueError[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
-      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, isPrecise);
-      const isKnown = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
+      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, kind);
+      const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
-      const relativeError = isKnown ? fromNorms : fromResidual;
-      if (relativeError === undefined) return null;
+      const relativeError = takesNorms ? fromNorms : fromResidual;
+      if (relativeError === undefined) return { found: [], isKnown: false };
       if (!Number.isFinite(relativeError))
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      found.push({ relativeError, objective, isPrecise: !isKnown });
+      found.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      if (kind !== "correcting" && corrects(relativeError)) break;
     }
-    return found;
+    return { found, isKnown: true };
   };
-  const tell = async (read: Batch): Promise<boolean> => {
-    const found = await take(read);
-    if (!found) return false;
-    for (const { relativeError, objective, isPrecise } of found) {
+  const isOver = () =>
+    // a first batch always runs: before it there is nothing to show
+    submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
+
+  /**
+   * Tells the errors of a batch. Where the state is ahead of them and has to be brought back to the last that was told: after how many
+   * sweeps of the batch that was.
+   */
+  const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
+    const { found, isKnown } = await take(read);
+    for (const { relativeError, objective, amplification } of found) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
-      rule.tell(objective ?? relativeError, isPrecise);
+      rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
-    return true;
+    if (!isKnown) margin = 0; // precise from here on, until it is known to be large
+    const begins = !isCorrecting && found.length > 0 && corrects(errors.at(-1)!);
+    isCorrecting ||= begins;
+    return !isKnown || (begins && (isAhead || found.length < read.count)) ? found.length : null;
   };
-  // a first batch always runs: before it there is nothing to show
-  const isOver = () => submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
-  const takeBack = (read: Batch): void => {
+  /** Brings the state to what it was after the first `again` sweeps of a batch. */
+  const bringBack = (read: Batch, again: number): void => {
     engine.submit(memory.restore[read.slot]!);
+    engine.submit(read.kind === "cheap" ? cheap! : precise, again);
+    written += again;
     submitted = errors.length;
-    margin = 0; // precise from here on, until it is known to be large
+  };
+  let entered = false;
+  const submit = async (turn: number): Promise<Batch> => {
+    const count = Math.min(batch, sweeps - submitted);
+    const kind = kindOfNext();
+    const slot = turn % 2;
+    if (kind === "correcting") {
+      const { enter, sweep } = await correcting!.open();
+      engine.submit(
+        entered
+          ? [[sweep, count]]
+          : [
+              [enter, 1],
+              [sweep, count],
+            ],
+      );
+      entered = true;
+    } else {
+      const schedule = kind === "cheap" ? cheap! : precise;
+      const mayTurnBack = isTold && (kind === "cheap" || correcting !== undefined);
+      if (mayTurnBack) await memory.open();
+      engine.submit(
+        mayTurnBack
+          ? [
+              [memory.save[slot]!, 1],
+              [schedule, count],
+            ]
+          : [[schedule, count]],
+      );
+    }
+    const rows = engine.read(trace.rows) as Promise<Float32Array>;
+    rows.catch(() => {}); // awaited a batch later
+    const next = { first: written, count, kind, slot, rows };
+    submitted += count;
+    written += count;
+    return next;
   };
 
   engine.write(trace.counter, [0]);
   for (let turn = 0; ; turn++) {
-    let next: Batch | null = null;
-    if (!isOver()) {
-      const count = Math.min(batch, sweeps - submitted);
-      const isPrecise = wantsPrecise();
-      const slot = turn % 2;
-      if (isPrecise) engine.submit(precise, count);
-      else if (!isTold) engine.submit(cheap!, count);
-      else {
-        await memory.open();
-        engine.submit([
-          [memory.save[slot]!, 1],
-          [cheap!, count],
-        ]);
-      }
-      const rows = engine.read(trace.rows) as Promise<Float32Array>;
-      rows.catch(() => {}); // awaited a batch later
-      next = { first: written, count, isPrecise, slot, rows };
-      submitted += count;
-      written += count;
-    } else if (!late) break;
-    if (late && !(await tell(late))) {
+    let next: Batch | null = isOver() ? null : await submit(turn);
+    if (!next && !late) break;
+    const again = late && (await tell(late, next !== null));
+    if (late && again !== null) {
       await next?.rows;
-      takeBack(late);
+      bringBack(late, again);
       next = null;
     }
     late = next;
@@ -304,8 +351,17 @@ export interface Method<T> {
   state?: readonly Tensor[];
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
   record(s: Scheduler, trace: Trace, isPrecise: boolean): void;
-  /** what a row tells; every precise sweep tells the error from the residual */
-  errorOf(row: Float32Array, isPrecise: boolean): Told;
+  /** what a row tells: precise and correcting sweeps, the error from the residual */
+  errorOf(row: Float32Array, kind: Kind): Told;
+  /** sweeps that correct the state by the residual, from an error on; `open` allocates what they need, once */
+  correcting?: {
+    below: number;
+    open(): {
+      /** Records what the first of them needs. */
+      enter(s: Scheduler): void;
+      record(s: Scheduler, trace: Trace): void;
+    };
+  };
   /** false where nobody is told the errors: they are from norms then, however small */
   isTold?: boolean;
   advice?: string;
@@ -374,6 +430,7 @@ export class Problem<T extends { destroy(): void }> {
   readonly #scope: OwningScope;
   method!: Method<T>;
   #sweep!: Sweep;
+  #correcting: { enter: Schedule; sweep: Schedule } | null = null;
 
   private constructor(
     readonly engine: Engine,
@@ -405,14 +462,39 @@ export class Problem<T extends { destroy(): void }> {
         return scope.keep(await s.compile());
       };
       const [precise, cheap] = await Promise.all([compile(true), hasCheap ? compile(false) : undefined]);
-      const errorOf = (row: Float32Array, isPrecise: boolean) => method.errorOf(row, isPrecise);
+      const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
+      const correcting = method.correcting && {
+        below: method.correcting.below,
+        open: () => problem.#openCorrecting(scope, method.correcting!, trace),
+      };
       problem.method = method;
-      problem.#sweep = { name, precise, cheap, trace, errorOf, state, isTold, advice };
+      problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, advice };
       return problem;
     } catch (error) {
       problem.destroy();
       throw error;
     }
+  }
+
+  /** Compiles the correcting sweeps, the first time. */
+  async #openCorrecting(
+    scope: Scope,
+    { open }: NonNullable<Method<T>["correcting"]>,
+    trace: Trace,
+  ): Promise<{ enter: Schedule; sweep: Schedule }> {
+    if (!this.#correcting) {
+      const recorder = open();
+      const compile = async (label: string, record: (s: Scheduler) => void): Promise<Schedule> => {
+        using s = this.engine.scheduler(`${this.name} ${label}`);
+        record(s);
+        return scope.keep(await s.compile());
+      };
+      this.#correcting = {
+        enter: await compile("residual", (s) => recorder.enter(s)),
+        sweep: await compile("correcting sweep", (s) => recorder.record(s, trace)),
+      };
+    }
+    return this.#correcting;
   }
 
   /** A sweep whose error is from norms, where there is one. */

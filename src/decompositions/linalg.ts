@@ -3,6 +3,7 @@ import {
   dispose,
   type Engine,
   formatShape,
+  type OptionRules,
   optionRules,
   type Schedule,
   type Scheduler,
@@ -50,7 +51,11 @@ export interface LinalgOptions {
   signal?: AbortSignal;
 }
 
-const rules = { onProgress: optionRules.callback, signal: optionRules.signal };
+/** What {@link LinalgOptions} may be. */
+export const linalgRules: OptionRules<LinalgOptions> = {
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
 
 /** Tensors on the GPU that are the caller's, freed together. */
 abstract class Factors {
@@ -134,7 +139,7 @@ const SEGMENTS = 8;
  * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
  */
 export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
-  checkOptions("svd", options, rules);
+  checkOptions("svd", options, linalgRules);
   using prepared = await prepare(engine, "svd", a);
   const { x, exponent } = prepared;
   assertMatrix("svd", a);
@@ -243,7 +248,7 @@ async function largeSvd(
  * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
  */
 export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
-  checkOptions("eigh", options, rules);
+  checkOptions("eigh", options, linalgRules);
   using prepared = await prepare(engine, "eigh", a);
   const { x, exponent } = prepared;
   assertMatrix("eigh", a);
@@ -311,7 +316,7 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
  * @throws TenfoldError where A holds NaN or infinity
  */
 export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
-  checkOptions("qr", options, rules);
+  checkOptions("qr", options, linalgRules);
   using prepared = await prepare(engine, "qr", a);
   const { x, exponent } = prepared;
   assertMatrix("qr", a);
@@ -374,7 +379,7 @@ export interface LstsqOptions extends LinalgOptions {
  * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
  */
 export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
-  checkOptions("lstsq", options, { ...rules, rcond: optionRules.atLeastZero });
+  checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
   using left = await prepare(engine, "lstsq", a);
   assertMatrix("lstsq", a);
   using right = await prepare(engine, "lstsq (b)", b);
@@ -450,7 +455,7 @@ export class PrincipalComponents extends Factors {
  * @throws TenfoldError where x holds NaN or infinity
  */
 export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
-  checkOptions("pca", options, { ...rules, components: optionRules.positive });
+  checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
   using prepared = await prepare(engine, "pca", x);
   assertMatrix("pca", x);
   const [samples, features] = x.shape as [number, number];

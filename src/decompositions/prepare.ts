@@ -18,10 +18,11 @@ export interface Prepared {
 }
 
 /**
- * Largest magnitudes from 2⁻²⁰ to 2²⁰ stay as they are: sums of squares of 2³² such entries are far inside f32 then, and a
- * power of two changes no digit of any result.
+ * Largest magnitudes from 2⁻¹⁰ to 2¹⁴ stay as they are. Solvers take Gram matrices of products X·Xᵀ·A: of 2³⁰ entries of 2¹⁴ those reach
+ * 2¹¹⁶, and rounding errors beside entries of 2⁻¹⁰ are still seen at 2⁻⁹⁰, inside f32 either way. There a power of two changes no digit of
+ * any result.
  */
-const SAFE = 20;
+const SAFE = [-10, 14] as const;
 const LARGEST = 3.4028234663852886e38;
 const LEAST = 2 ** -149;
 
@@ -48,7 +49,7 @@ function nameOf(value: unknown): string {
 
 /**
  * Looks at X before a solver starts, in one pass over it and one readback. Integers and bytes become f32 of the same value. Entries
- * beyond 2²⁰, or all below 2⁻²⁰, are multiplied by the power of two that brings the largest between 1 and 2, so that no square
+ * of 2¹⁵ and more, or all below 2⁻¹⁰, are multiplied by the power of two that brings the largest between 1 and 2, so that no square
  * overflows or vanishes; f(2ᵏX) is then 2ᵏ·f(X) exactly.
  *
  * @throws TenfoldError for what is no tensor of this engine, and for NaN and infinity: how many, and where the first is
@@ -83,7 +84,7 @@ export async function prepare(engine: Engine, operation: string, x: Tensor): Pro
       for (const tensor of copies.splice(0)) tensor.destroy();
     };
     const exponent = largest ? Math.floor(Math.log2(largest)) : 0;
-    if (Math.abs(exponent) <= SAFE)
+    if (exponent >= SAFE[0] && exponent <= SAFE[1])
       return { x: floats, exponent: 0, squaredNorm: squared![0]!, largest, isZero: largest === 0, [dispose]: free };
     const scaled = copy();
     await engine.run((s) => {

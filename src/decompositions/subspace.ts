@@ -187,9 +187,9 @@ export function subspaceMethod(
       appendRow(s, told, trace.rows, trace.counter);
       s.release(told);
     },
-    errorOf: (row, isPrecise) => ({
+    errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
-      ...(isPrecise ? { fromResidual: Math.sqrt((lost + row[ROW.residual]!) / squaredNorm) } : {}),
+      ...(kind === "precise" ? { fromResidual: Math.sqrt((lost + row[ROW.residual]!) / squaredNorm) } : {}),
     }),
     async finish() {
       const found = new Subspace(

@@ -46,7 +46,8 @@ import {
 } from "./iterate.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { basisColumns, identityColumns, lostBy, subspaceOf, subspaceStep } from "./subspace.js";
-import { keptWithin, unfoldingSvd } from "./unfoldingSvd.js";
+import { keptWithin } from "./truncation.js";
+import { unfoldingSvd } from "./unfoldingSvd.js";
 
 export interface TuckerOptions extends StoppingOptions {
   /**
@@ -321,7 +322,7 @@ async function factorsWithin(
       using found = await unfoldingSvd(engine, source, mode);
       const lossOf = async (rank: number, from: Tensor): Promise<number> => {
         using u = await found.leading(rank);
-        return lossBy(engine, from, u, mode);
+        return await lossBy(engine, from, u, mode);
       };
       const rank = await keptWithin(found.values, budget, squaredNorm, (kept) => lossOf(kept, source));
       if (rank === x.shape[mode]) continue;
@@ -400,9 +401,9 @@ async function hooiMethod(
     state: [...bases.values(), ...factors.filter((factor) => factor !== null)],
     start: async () => expected,
     record: (s, trace, isPrecise) => recordHooi(s, x, factors, bases, trace, isPrecise),
-    errorOf: (row, isPrecise) => ({
+    errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
-      ...(isPrecise ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
+      ...(kind === "precise" ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
     }),
     finish: () => canonical(engine, x, factors, ranks),
     residual: (s, tensor, out) => recordResidual(s, x, tensor, out),

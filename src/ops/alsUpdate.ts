@@ -33,6 +33,13 @@ export interface AlsUpdate {
   unscaled?: number | undefined;
   /** added to the diagonal of V, times its mean */
   ridge: number;
+  /**
+   * How much of the factor as it is is kept, in units of V's mean diagonal: the update minimises ‖X − X̂‖² + proximal·‖A − A₀‖² (0 by
+   * default). A₀ is `factor`, columns of norm 1, times the weights of the model as it is
+   */
+  proximal?: number;
+  /** [R], the weights of the model as it is, for the first mode of a sweep; needed where `proximal` is not 0 */
+  weights?: Tensor;
 }
 
 /**
@@ -43,7 +50,7 @@ export interface AlsUpdate {
  */
 export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   assertCall("alsUpdate", s);
-  const { product, grams, mode, factor, previous, unscaled, ridge } = given;
+  const { product, grams, mode, factor, previous, unscaled, ridge, proximal = 0, weights } = given;
   const [rows, rank] = product.shape.slice(-2) as [number, number];
   if (product.order < 2 || product.order > 3 || rank > MOST_ALS_RANK)
     throw new ShapeError(`alsUpdate: ${product}, needs a matrix of at most ${MOST_ALS_RANK} columns, or parts of one`);
@@ -54,7 +61,9 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   const splits = product.size / (rows * rank);
   const chunk = alsChunk(s.engine, rows);
   const parts = s.tensor([Math.ceil(rows / chunk), rank ** 2 + 1], { label: "ALS parts" });
-  const unused = previous ? [] : [s.tensor([1]), s.tensor([1])];
+  if (proximal && !weights) throw new ShapeError(`alsUpdate (mode ${mode}): a proximal term needs the weights`);
+  if (weights) assertShape("alsUpdate", "weights", weights, [rank]);
+  const unused = [...(previous ? [] : [s.tensor([1]), s.tensor([1])]), ...(weights ? [] : [s.tensor([1])])];
   const [before, beforeParts] = previous ? [previous.factor, previous.parts] : (unused as [Tensor, Tensor]);
   s.run(
     update.with({
@@ -62,7 +71,15 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
       PAD: [8, 16, 32].find((side) => side >= rank)!,
       AHEAD: readsAhead(s.engine, 16),
     }),
-    { product, grams, factor, parts, previous: before, previous_parts: beforeParts },
+    {
+      product,
+      grams,
+      factor,
+      parts,
+      previous: before,
+      previous_parts: beforeParts,
+      weights: weights ?? unused.at(-1)!,
+    },
     {
       rows,
       rank,
@@ -76,9 +93,10 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
       previous_rows: before.shape[0]!,
       previous_count: previous ? beforeParts.shape[0]! : 0,
       unscaled: unscaled ?? modes,
+      proximal,
     },
   );
-  s.release(...(previous ? [beforeParts] : unused));
+  s.release(...(previous ? [beforeParts] : []), ...unused);
   return { mode, factor, parts };
 }
 

@@ -19,14 +19,42 @@ export function kruskalToTensor(
   const shape = shapeOf("kruskalToTensor", weights, factors);
   if (options.out) assertShape("kruskalToTensor", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "Kruskal tensor" });
+  recordFull(s, weights, factors, null, out);
+  return out;
+}
+
+/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, with X̂ never stored: what `kruskalResidual` sums the squares of. Reads X once. */
+export function kruskalDifference(
+  s: Scheduler,
+  x: Tensor,
+  weights: Tensor | null,
+  factors: readonly Tensor[],
+  options: { out?: Tensor | undefined } = {},
+): Tensor {
+  const shape = shapeOf("kruskalDifference", weights, factors);
+  assertShape("kruskalDifference", "the tensor", x, shape);
+  if (options.out) assertShape("kruskalDifference", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: "difference" });
+  recordFull(s, weights, factors, x, out);
+  return out;
+}
+
+/** Records X̂, or x − X̂. */
+function recordFull(
+  s: Scheduler,
+  weights: Tensor | null,
+  factors: readonly Tensor[],
+  x: Tensor | null,
+  out: Tensor,
+): void {
   const model = bindModel(s, weights, factors);
+  const variants = variantsOf(s.engine, "kruskal", false, { rows: model.middle, columns: 0 });
   s.run(
-    variantsOf(s.engine, "kruskal", false, { rows: model.middle, columns: 0 }).with(model.constants),
-    { ...model.bindings, out },
+    variants.with({ ...model.constants, DIFFERENCE: x !== null }),
+    { ...model.bindings, out, x: x ?? model.bindings.last_factor },
     model.params,
   );
   s.release(...model.temporaries);
-  return out;
 }
 
 /**

@@ -521,7 +521,8 @@ const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => vo
   },
   kruskal(s, kernel, size) {
     const { bindings, params } = kruskalSample(s, size);
-    s.run(kernel, { ...bindings, out: s.tensor([params.outer, params.middle, params.last]) }, params);
+    const out = s.tensor([params.outer, params.middle, params.last]);
+    s.run(kernel, { ...bindings, x: bindings.weights, out }, params);
   },
   residual(s, kernel, size) {
     const { bindings, params } = kruskalSample(s, size);

@@ -59,6 +59,14 @@ function referenceAls(
   return kruskal(factors, shape, rank);
 }
 
+/** Columns brought to norm 1. */
+const unitColumns =
+  (rank: number) =>
+  (factor: Float64Array): Float64Array => {
+    const lengths = Array.from({ length: rank }, (_, r) => norm(factor.filter((__, e) => e % rank === r)));
+    return factor.map((value, e) => value / lengths[e % rank]!);
+  };
+
 /** Rows of B times A⁻¹ by Gaussian elimination with pivoting. */
 function solveRows(a: Float64Array[], b: Float64Array, rows: number, n: number): Float64Array {
   const m = a.map((row) => Float64Array.from(row));
@@ -175,6 +183,52 @@ describe("cpALS", () => {
     tensor.destroy();
   });
 
+  it.each([
+    { shape: [12, 9, 10], rank: 3, ridge: 0 },
+    { shape: [7, 6, 5, 8], rank: 4, ridge: 0.01 },
+    { shape: [4, 3, 1, 5, 6], rank: 2, ridge: 0 },
+    { shape: [40, 30], rank: 2, ridge: 0 },
+    { shape: [20, 25, 22], rank: 18, ridge: 1e-3 },
+    { shape: [12, 9, 10], rank: 3, ridge: 0, solver: "pseudoInverse" as const },
+  ])("near a fit of 1 the residual's steps are those of f64: $shape, rank $rank, ridge $ridge", async (given) => {
+    const { shape, rank, ridge, solver = "cholesky" } = given;
+    const engine = await testEngine();
+    // an exact model and a little noise, from factors that are nearly right
+    const { data, factors } = plantedCp(shape, rank, 1e-4, 6);
+    const start = factors.map((factor, mode) => {
+      const change = randomArray(factor.length, 40 + mode);
+      return Float64Array.from(factor, (value, e) => value + 3e-3 * change[e]!);
+    });
+    using x = engine.tensor(shape, data);
+    using cp = await CpSolver.create(x, { rank, ridge, solver });
+    await cp.start(start.map((factor) => Float32Array.from(factor)));
+    const { tensor, errors } = await cp.solve({ sweeps: 5, tolerance: 0 });
+    const found = await evaluate(engine, (s) => tensor.full(s));
+    const wanted = referenceAls(data, shape, rank, start.map(unitColumns(rank)), 5, ridge);
+    const error = distance(data, wanted);
+    expect(error).toBeLessThan(0.1);
+    expect(Math.abs(errors.at(-1)! - distance(data, found))).toBeLessThan(1e-7);
+    expect(distance(wanted, found)).toBeLessThan(ridge || rank > 10 ? 1e-4 : 2e-5);
+    expect(Math.abs(errors.at(-1)! - error)).toBeLessThan(1e-5);
+    tensor.destroy();
+  });
+
+  it("tells errors that are errors where terms cancel each other", async () => {
+    const engine = await testEngine();
+    const shape = [20, 20, 20];
+    const { data } = plantedCp(shape, 4, 0.4, 5);
+    using x = engine.tensor(shape, data);
+    using cp = await CpSolver.create(x, { rank: 4 });
+    await cp.initialize("random", 3);
+    for (let step = 0; step < 8; step++) {
+      const { tensor, errors, relativeError } = await cp.solve({ sweeps: 5, tolerance: 0 });
+      const error = distance(data, await evaluate(engine, (s) => tensor.full(s)));
+      expect(Math.abs(errors.at(-1)! - error)).toBeLessThan(1e-6);
+      expect(Math.abs(relativeError - error)).toBeLessThan(1e-6);
+      tensor.destroy();
+    }
+  });
+
   it("tries random starts after one of singular vectors, and keeps the best", async () => {
     const engine = await testEngine();
     // singular vectors lead it into a swamp here
@@ -239,6 +293,13 @@ describe("cpALS", () => {
     await expect(cpALS(engine, vector, { rank: 1 })).rejects.toThrow(/order 1, needs at least 2/);
     using x = engine.tensor([3, 4], randomArray(12));
     await expect(cpALS(engine, x, { rank: 0 })).rejects.toThrow(/rank 0/);
+    const call = (options: unknown) => cpALS(engine, x, options as Parameters<typeof cpALS>[2]);
+    await expect(call(undefined)).rejects.toThrow(/options are undefined, needs an object with rank/);
+    await expect(call({ rank: 2, initialize: "svd" })).rejects.toThrow(
+      /initialize is "svd", needs one of "random", "hosvd"/,
+    );
+    await expect(call({ rank: 2, mask: [1] })).rejects.toThrow(/cpALS: unknown option "mask"; it has rank, initialize/);
+    await expect(call({ rank: 2, sweeps: Number.NaN })).rejects.toThrow(/sweeps is NaN, needs a whole number/);
     using bad = engine.tensor(
       [3, 4, 2],
       Float32Array.from({ length: 24 }, (_, i) => (i === 7 ? Number.NaN : 1)),

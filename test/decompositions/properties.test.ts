@@ -1,0 +1,272 @@
+/**
+ * What every solver promises, whatever it computes: one row a solver. A new solver adds a row to SOLVERS and has all of it tested.
+ */
+import { describe, expect, it } from "vitest";
+import {
+  blockTermALS,
+  cpALS,
+  cpErrorPreserving,
+  hosvd,
+  leadingSubspace,
+  stHosvd,
+  tensorRingALS,
+  tensorRingSVD,
+  tuckerHOOI,
+} from "../../src/decompositions/index.js";
+import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
+import { modeProduct as multiplyMode } from "../../src/ops/index.js";
+import { evaluate, freshEngine, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { distance, plantedCp, plantedTucker } from "./planted.js";
+
+interface Found {
+  relativeError: number;
+  /** what was told, the last of the result; null where a solver goes by no sweeps */
+  errors: number[] | null;
+  /** what does not change with the scale of X */
+  fixed: Tensor[];
+  /** what is multiplied by what X is multiplied by */
+  scaled: Tensor[];
+  full(s: Scheduler): Tensor;
+  destroy(): void;
+}
+
+interface Solver {
+  name: string;
+  /** after so many sweeps, where it goes by sweeps; its options are otherwise the row's own */
+  run(engine: Engine, x: Tensor, sweeps?: number): Promise<Found>;
+  /** the largest error that a tensor of CP rank 2 may leave */
+  exact: number;
+}
+
+const SHAPE = [7, 6, 5];
+/** all sweeps are run, so that scales are compared sweep by sweep */
+const all = (sweeps = 6) => ({ sweeps, tolerance: 0 });
+
+type Fitted = {
+  tensor: { full(s: Scheduler): Tensor; destroy(): void };
+  relativeError: number;
+  errors: number[];
+};
+const found = ({ tensor, relativeError, errors }: Fitted, fixed: (Tensor | null)[], scaled: Tensor[]): Found => ({
+  relativeError,
+  errors,
+  fixed: fixed.filter((each) => each !== null),
+  scaled,
+  full: (s) => tensor.full(s),
+  destroy: () => tensor.destroy(),
+});
+
+const cp =
+  (options: Partial<Parameters<typeof cpALS>[2]>): Solver["run"] =>
+  async (engine, x, sweeps) => {
+    const result = await cpALS(engine, x, { rank: 3, seed: 4, ...all(sweeps), ...options });
+    return found(result, [...result.tensor.factors], [result.tensor.weights]);
+  };
+
+const tucker =
+  (method: typeof hosvd, options: Parameters<typeof hosvd>[2] = { ranks: [3, 2, 3] }): Solver["run"] =>
+  async (engine, x, sweeps) => {
+    const result = await method(engine, x, { ...all(sweeps), ...options });
+    return found(result, [...result.tensor.factors], [result.tensor.core]);
+  };
+
+const SOLVERS: Solver[] = [
+  { name: "cpALS", run: cp({}), exact: 1 },
+  { name: "cpALS from singular vectors", run: cp({ initialize: "hosvd" }), exact: 1 },
+  { name: "cpALS by the pseudo-inverse", run: cp({ solver: "pseudoInverse", starts: 2 }), exact: 1 },
+  { name: "hosvd", run: tucker(hosvd), exact: 1e-6 },
+  { name: "stHosvd", run: tucker(stHosvd), exact: 1e-6 },
+  { name: "tuckerHOOI", run: tucker(tuckerHOOI), exact: 1e-6 },
+  { name: "hosvd within an error", run: tucker(hosvd, { relativeError: 0.3 }), exact: 0.3 },
+  { name: "tuckerHOOI within an error", run: tucker(tuckerHOOI, { relativeError: 0.3 }), exact: 0.3 },
+  {
+    name: "blockTermALS",
+    exact: 1e-3,
+    async run(engine, x, sweeps) {
+      const result = await blockTermALS(engine, x, { blocks: 2, ranks: [2, 2, 1], starts: 2, seed: 4, ...all(sweeps) });
+      const { blocks } = result.tensor;
+      return found(
+        result,
+        blocks.flatMap(({ factors }) => factors),
+        blocks.map(({ core }) => core),
+      );
+    },
+  },
+  // a ring's scale is shared out over its cores: tensorRing.test.ts compares what they multiply to
+  {
+    name: "tensorRingALS",
+    exact: 1e-3,
+    async run(engine, x, sweeps) {
+      return found(await tensorRingALS(engine, x, { ranks: [2, 2, 3], seed: 4, ...all(sweeps) }), [], []);
+    },
+  },
+  {
+    name: "tensorRingSVD",
+    exact: 1,
+    async run(engine, x) {
+      return { ...found({ ...(await tensorRingSVD(engine, x, { ranks: 2 })), errors: [] }, [], []), errors: null };
+    },
+  },
+  {
+    name: "cpErrorPreserving",
+    exact: 1,
+    async run(engine, x, sweeps) {
+      const start = await cpALS(engine, x, { rank: 3, seed: 4, ...all(3) });
+      try {
+        // weights of few bits, which no scale rounds
+        const weights = (await engine.read(start.tensor.weights)) as Float32Array;
+        const unit = 2 ** (Math.floor(Math.log2(Math.max(...weights, 2 ** -140))) - 6);
+        engine.write(
+          start.tensor.weights,
+          weights.map((weight) => Math.round(weight / unit) * unit),
+        );
+        const result = await cpErrorPreserving(engine, x, start.tensor, all(sweeps));
+        return found(result, [...result.tensor.factors], [result.tensor.weights]);
+      } finally {
+        start.tensor.destroy();
+      }
+    },
+  },
+  {
+    name: "leadingSubspace",
+    exact: 1e-6,
+    async run(engine, x, sweeps) {
+      const { vectors, relativeError, errors } = await leadingSubspace(engine, x, 1, 2, all(sweeps));
+      return {
+        relativeError,
+        errors,
+        fixed: [vectors],
+        scaled: [],
+        full: (s) => multiplyMode(s, multiplyMode(s, x, vectors, 1, { transpose: true }), vectors, 1),
+        destroy: () => vectors.destroy(),
+      };
+    },
+  },
+];
+
+const DATA = {
+  noise: randomArray(210, 11),
+  "rank 3 and noise": plantedCp(SHAPE, 3, 0.05, 7).data,
+  "nearly exact": plantedTucker(SHAPE, [3, 2, 3], 1e-3, 5).data,
+  "a mean and little else": randomArray(210, 12).map((value) => Math.fround(100 + value)),
+};
+
+describe.each(SOLVERS)("$name", ({ run, exact }) => {
+  it("is the same at every scale, bit for bit", async () => {
+    const engine = await testEngine();
+    // eight bits an entry, so that 2⁻¹⁴⁰ loses none of them
+    const coarse = randomArray(210, 13).map((value) => Math.round(value * 128));
+    for (const [data, exponents] of [
+      [DATA["rank 3 and noise"], [-100, -23, -10, 9, 40, 100]],
+      [coarse, [-149, -17, 100]],
+    ] as const) {
+      using x = engine.tensor(SHAPE, data);
+      const base = await run(engine, x);
+      const [fixed, scaled] = [await engine.read(base.fixed), await engine.read(base.scaled)];
+      for (const exponent of exponents) {
+        using other = engine.tensor(
+          SHAPE,
+          data.map((value) => value * 2 ** exponent),
+        );
+        const result = await run(engine, other);
+        expect(result.errors, `errors at 2^${exponent}`).toEqual(base.errors);
+        expect(result.relativeError).toBe(base.relativeError);
+        expect(await engine.read(result.fixed), `factors at 2^${exponent}`).toEqual(fixed);
+        const expected = scaled.map((values) => Float32Array.from(values, (value) => value * 2 ** exponent));
+        expect(await engine.read(result.scaled), `values at 2^${exponent}`).toEqual(expected);
+        result.destroy();
+      }
+      base.destroy();
+    }
+  });
+
+  it("says where its result leaves f32", async () => {
+    const engine = await testEngine();
+    // of norm 14.5 · 3e38
+    using x = engine.tensor(SHAPE, new Float32Array(210).fill(3e38));
+    const result = await run(engine, x).catch((error) => error);
+    if (result instanceof Error)
+      expect(result.message).toMatch(/of the result would be \d\.\d+e\+3[89], above 3\.4e38, the largest f32/);
+    else {
+      expect(result.scaled).toEqual([]);
+      result.destroy();
+    }
+  });
+
+  it.each(Object.entries(DATA))("tells errors that are errors, after every sweep: %s", async (_, data) => {
+    const engine = await testEngine();
+    using x = engine.tensor(SHAPE, data);
+    for (const sweeps of [1, 2, 3, 5, 9, 17]) {
+      const result = await run(engine, x, sweeps);
+      const full = await evaluate(engine, (s) => result.full(s));
+      const error = distance(data, full);
+      expect(Math.abs(result.relativeError - error)).toBeLessThan(1e-6);
+      const told = result.errors?.at(-1);
+      if (told !== undefined) expect(Math.abs(told - error), `after ${sweeps}`).toBeLessThan(1e-6);
+      result.destroy();
+    }
+  });
+
+  it("finds a zero tensor's answer at once", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor(SHAPE, new Float32Array(210));
+    const result = await run(engine, x);
+    expect(result).toMatchObject({ relativeError: 0, ...(result.errors ? { errors: [] } : {}) });
+    for (const values of await engine.read(result.scaled)) expect(values.every((value) => value === 0)).toBe(true);
+    for (const [index, values] of (await engine.read(result.fixed)).entries()) {
+      const columns = result.fixed[index]!.shape[1]!;
+      for (let r = 0; r < columns; r++) {
+        const column = values.filter((_, at) => at % columns === r);
+        expect(Math.hypot(...column)).toBe(1);
+      }
+    }
+    result.destroy();
+  });
+
+  it("takes integers and bytes by value", async () => {
+    const engine = await testEngine();
+    const bytes = Uint8Array.from(randomArray(210, 14), (value) => 100 + 90 * value);
+    using floats = engine.tensor(SHAPE, Float32Array.from(bytes));
+    const base = await run(engine, floats);
+    const expected = await engine.read([...base.fixed, ...base.scaled]);
+    for (const data of [bytes, Int32Array.from(bytes), Uint32Array.from(bytes)]) {
+      using x = engine.tensor(SHAPE, data);
+      const result = await run(engine, x);
+      expect(await engine.read([...result.fixed, ...result.scaled])).toEqual(expected);
+      result.destroy();
+    }
+    base.destroy();
+  });
+
+  it("leaves an exact tensor's error near zero, and no memory behind", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor(SHAPE, plantedCp(SHAPE, 2, 0, 9).data);
+    (await run(engine, x)).destroy();
+    const { live } = engine.memory();
+    const result = await run(engine, x, 30);
+    expect(result.relativeError).toBeLessThan(exact);
+    result.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("names what is not finite, and what is no tensor of its engine", async () => {
+    const engine = await testEngine();
+    const { live } = engine.memory();
+    const data = Float32Array.from(DATA.noise);
+    data[1 * 30 + 2 * 5 + 3] = Number.NaN;
+    using x = engine.tensor(SHAPE, data, { label: "X" });
+    await expect(run(engine, x)).rejects.toThrow(/^\w+: X 7×6×5 has 1 entry that is not finite, NaN at \[1, 2, 3\]/);
+    await expect(run(x as unknown as Engine, {} as Tensor)).rejects.toThrow(
+      /the first argument is a tensor, needs an engine/,
+    );
+    await expect(run(engine, undefined as unknown as Tensor)).rejects.toThrow(
+      /the second argument is undefined, needs a tensor/,
+    );
+    using other = await freshEngine();
+    await expect(run(other, x)).rejects.toThrow(/belongs to another engine/);
+    x.destroy();
+    await expect(run(engine, x)).rejects.toThrow(/was destroyed/);
+    expect(engine.memory().live).toBe(live);
+  });
+});
