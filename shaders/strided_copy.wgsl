@@ -1,12 +1,13 @@
 // out[i] = x[offset + Σ_k index_k(i) · stride_k]: transposes, slices, broadcasts and plain copies. Consecutive
-// invocations write consecutive elements. Where the innermost axis is whole vec4s in both, all counts are in vec4s.
-// size read and written once.
+// invocations write consecutive elements. With PASTE the strides are those of out: out[offset + Σ_k …] = x[i], what lies
+// between stays. Where the innermost axis is whole vec4s in both, all counts are in vec4s. size read and written once.
 #import index
 #import axes
 
 const WIDTH: u32 = 64u;
 // trailing axes of `shape` in use; fewer cost fewer divisions
 const AXES: u32 = 8u;
+const PASTE: bool = false;
 alias scalar = f32;
 
 struct Params {
@@ -32,5 +33,6 @@ fn main(
   let i = flat_workgroup(group, groups) * WIDTH + lane;
   if (i >= params.size) { return; }
   let stride = Axes(params.stride_high, params.stride_low);
-  out[i] = x[params.offset + strided_offset(i, AXES, params.shape_high, params.shape_low, stride)];
+  let at = params.offset + strided_offset(i, AXES, params.shape_high, params.shape_low, stride);
+  if (PASTE) { out[at] = x[i]; } else { out[i] = x[at]; }
 }

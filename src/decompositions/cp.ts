@@ -127,7 +127,8 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
   });
 }
 
-function zeroKruskal(engine: Engine, shape: readonly number[], rank: number): KruskalTensor {
+/** The Kruskal tensor of a tensor of zeros. */
+export function zeroKruskal(engine: Engine, shape: readonly number[], rank: number): KruskalTensor {
   const factors = shape.map((extent, mode) => identityColumns(engine, extent, rank, `factor ${mode}`));
   return new KruskalTensor(engine.tensor([rank], new Float32Array(rank), { label: "weights" }), factors);
 }
@@ -338,44 +339,15 @@ class CpProblem implements Method<KruskalTensor> {
     }, "CP start");
   }
 
-  /**
-   * Records the MTTKRPs of a tensor mode by mode, each with the factors as `use` has left them, by a dimension tree that reads the tensor
-   * twice.
-   */
-  #eachProduct(
-    s: Scheduler,
-    x: Tensor,
-    unsummed: boolean,
-    use: (product: Tensor, mode: number, unscaled: number | undefined) => void,
-  ): void {
-    const { factors } = this;
-    const split = splitModes(x.shape);
-    for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
-      const whole = stop - start === x.order;
-      const single = stop - start === 1;
-      const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
-      for (let mode = start; mode < stop; mode++) {
-        const product = partial
-          ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
-          : mttkrp(s, x, factors, mode, { unsummed });
-        // the mode before the partial result's may not have been normalised when that was made
-        use(product, mode, partial && start > 0 && mode > start ? start - 1 : undefined);
-        s.release(product);
-      }
-      if (partial) s.release(partial);
-    }
-  }
-
   record(s: Scheduler, { rows, counter }: Trace, precise: boolean): void {
     const { x, factors, weights } = this;
     const fused = this.#isFused;
     const grams = this.#grams;
     let previous: UnnormalizedFactor | undefined;
-    this.#eachProduct(s, x, fused, (product, mode, unscaled) => {
-      if (!fused) {
-        this.#update(s, product, mode);
-        return;
-      }
+    overModes(s, x, factors, { unsummed: fused }, (product, mode, partialFrom) => {
+      if (!fused) return this.#update(s, product, mode);
+      // the mode before the partial result's was not normalised when that was made
+      const unscaled = partialFrom ? partialFrom - 1 : undefined;
       const ridge = this.options.ridge ?? 0;
       const factor = factors[mode]!;
       previous = alsUpdate(s, { product, grams, mode, factor, previous, unscaled, ridge, proximal: PROXIMAL, weights });
@@ -480,7 +452,7 @@ class CpProblem implements Method<KruskalTensor> {
     const { solver: method = "cholesky", ridge = 0 } = options;
     let change: Tensor | null = null;
     const modes = factors.map((_, mode) => mode);
-    this.#eachProduct(s, difference, false, (product, mode) => {
+    overModes(s, difference, factors, {}, (product, mode) => {
       const factor = factors[mode]!;
       const later = this.#hadamardOf(s, modes.slice(mode + 1));
       const earlier = this.#hadamardOf(s, modes.slice(0, mode));
@@ -591,11 +563,47 @@ class CpProblem implements Method<KruskalTensor> {
     kruskalResidual(s, this.x, weights, factors, { out });
   }
 
-  async restore({ weights, factors }: KruskalTensor, exponent: number): Promise<KruskalTensor> {
-    const values = restoreValues("cpALS", "weights", await this.engine.read(weights), exponent);
-    const restored = this.engine.tensor([this.options.rank], values, { label: "weights" });
-    weights.destroy();
-    return new KruskalTensor(restored, factors);
+  restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
+    return restoreKruskal("cpALS", tensor, exponent);
+  }
+}
+
+/** Gives a Kruskal tensor's weights the scale of X = 2^exponent · x. */
+export async function restoreKruskal(
+  name: string,
+  { engine, weights, factors }: KruskalTensor,
+  exponent: number,
+): Promise<KruskalTensor> {
+  const values = restoreValues(name, "weights", await engine.read(weights), exponent);
+  const restored = engine.tensor(weights.shape, values, { label: "weights" });
+  weights.destroy();
+  return new KruskalTensor(restored, factors);
+}
+
+/**
+ * Records a sweep over all modes: `update` is given each mode's MTTKRP with the factors as they are then, and may change the factor of
+ * that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
+ */
+export function overModes(
+  s: Scheduler,
+  x: Tensor,
+  factors: readonly Tensor[],
+  { unsummed = false }: { unsummed?: boolean },
+  update: (product: Tensor, mode: number, partialFrom?: number) => void,
+): void {
+  const split = splitModes(x.shape);
+  for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
+    const whole = stop - start === x.order;
+    const single = stop - start === 1;
+    const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
+    for (let mode = start; mode < stop; mode++) {
+      const product = partial
+        ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
+        : mttkrp(s, x, factors, mode, { unsummed });
+      update(product, mode, partial && start > 0 && mode > start ? start : undefined);
+      s.release(product);
+    }
+    if (partial) s.release(partial);
   }
 }
 

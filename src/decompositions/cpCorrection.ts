@@ -1,4 +1,15 @@
-import { type Engine, formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import {
+  checkOptions,
+  dispose,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
 import {
   appendRow,
   boundedNorm,
@@ -6,14 +17,26 @@ import {
   gram,
   hadamard,
   kruskalResidual,
-  mttkrp,
   multiply,
   normalizeColumns,
+  scaleByPower,
+  scaleColumns,
   sumOfSquares,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
-import { squaredNormOf } from "./subspace.js";
+import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import {
+  type Decomposition,
+  iterate,
+  type Kind,
+  type Method,
+  type Scope,
+  type StoppingOptions,
+  stoppingRules,
+  type Told,
+  type Trace,
+} from "./iterate.js";
+import { checkCall, type Prepared, prepare } from "./prepare.js";
 
 /**
  * Σ_r ‖λ_r a_r ∘ b_r ∘ …‖² / ‖X̂‖²: how much the rank-one terms cancel each other. 1 where they are orthogonal; it grows without
@@ -21,13 +44,10 @@ import { squaredNormOf } from "./subspace.js";
  * does to X̂ (Phan et al. 2020).
  */
 export async function degeneracy(engine: Engine, tensor: KruskalTensor): Promise<number> {
-  using total = engine.tensor([1], null, { label: "squared norm" });
-  await engine.run((s) => {
-    const full = tensor.full(s);
-    sumOfSquares(s, full, { out: total });
-    s.release(full);
-  }, "degeneracy");
-  const [squared, weights, ...factors] = await engine.read([total, tensor.weights, ...tensor.factors]);
+  using full = engine.tensor(tensor.shape, null, { label: "the full tensor" });
+  await engine.run((s) => void tensor.full(s, full), "degeneracy");
+  using prepared = await prepare(engine, "degeneracy", full);
+  const [weights, ...factors] = await engine.read([tensor.weights, ...tensor.factors]);
   const { rank } = tensor;
   let terms = 0;
   for (let r = 0; r < rank; r++) {
@@ -39,11 +59,12 @@ export async function degeneracy(engine: Engine, tensor: KruskalTensor): Promise
     }
     terms += product;
   }
-  return terms / squared![0]!;
+  if (prepared.isZero) return terms ? Number.POSITIVE_INFINITY : 1;
+  return terms / (prepared.squaredNorm * 4 ** prepared.exponent);
 }
 
 export interface CorrectionOptions extends StoppingOptions {
-  /** the error to stay within, ‖X − X̂‖ / ‖X‖; that of the start by default */
+  /** the error to stay within, ‖X − X̂‖ / ‖X‖; 0.01 % more than that of the start by default */
   relativeError?: number;
 }
 
@@ -52,87 +73,204 @@ export interface Correction extends Decomposition<KruskalTensor> {
   norms: number[];
 }
 
+const rules: OptionRules<CorrectionOptions> = { relativeError: optionRules.fraction, ...stoppingRules };
+
 /**
  * Of all CP decompositions that are as near to X, one whose rank-one terms are small: minimises Σ‖λ_r a_r ∘ b_r ∘ …‖² while
  * ‖X − X̂‖ stays within its bound, a factor at a time with the columns of the others at norm 1 (error preserving correction,
  * Phan, Tichavský & Cichocki 2019). Kernels corrected so keep their accuracy when they are quantised or trained on, where
- * those of plain CP diverge (Phan et al. 2020). Bounds below 1e-2 are at the end of what f32 sums can tell.
+ * those of plain CP diverge (Phan et al. 2020). `errors` are those of each sweep; `tolerance` is of `norms`.
+ *
+ * @throws TenfoldError for a bound that the start is not within, or that f32 cannot keep
  */
 export async function cpErrorPreserving(
   engine: Engine,
   x: Tensor,
   start: KruskalTensor,
-  { relativeError, ...stopping }: CorrectionOptions = {},
+  options: CorrectionOptions = {},
 ): Promise<Correction> {
+  checkCall(engine, NAME, x);
+  if (!(start instanceof KruskalTensor))
+    throw new TenfoldError(`${NAME}: the third argument is no KruskalTensor, needs the tensor of a cpALS result`);
+  checkOptions(NAME, options, rules);
   if (formatShape(start.shape) !== formatShape(x.shape))
-    throw new ShapeError(`cpErrorPreserving: a start of shape ${formatShape(start.shape)} for ${x}`);
-  if (relativeError !== undefined && !(relativeError > 0 && relativeError < 1))
-    throw new TenfoldError(`cpErrorPreserving: relativeError ${relativeError}, needs a number between 0 and 1`);
-  const squaredNorm = await squaredNormOf(engine, x);
-  const owned: { destroy(): void }[] = [];
-  const own = <T extends { destroy(): void }>(item: T): T => {
-    owned.push(item);
-    return item;
-  };
-  const { rank } = start;
-  const factors = start.shape.map((extent, mode) => engine.tensor([extent, rank], null, { label: `factor ${mode}` }));
-  const weights = engine.tensor([rank], null, { label: "weights" });
-  const tensor = new KruskalTensor(weights, factors);
-  try {
-    const grams = factors.map(() => own(engine.tensor([rank, rank], null, { label: "gram" })));
-    const trace = own(engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" }));
-    const counter = own(engine.tensor([1], null, { dtype: "u32", label: "counter" }));
-    const residual = own(engine.tensor([1], null, { label: "residual" }));
-    await engine.run((s) => {
-      let lengths: Tensor = start.weights;
-      factors.forEach((factor, mode) => {
-        const { norms } = normalizeColumns(s, start.factors[mode]!, { out: factor });
-        lengths = multiply(s, lengths, norms);
-        gram(s, factor, { out: grams[mode]! });
-      });
-      copy(s, lengths, { out: weights });
-      kruskalResidual(s, x, weights, factors, { out: residual });
-    }, "correction start");
-    const given = (await engine.read(residual))[0]!;
-    const bound = relativeError === undefined ? given * 1.0001 : relativeError ** 2 * squaredNorm;
-    if (given > bound * 1.001)
+    throw new ShapeError(`${NAME}: a start of shape ${formatShape(start.shape)} for ${x}`);
+  if (x.order < 2) throw new ShapeError(`${NAME}: ${x} has order ${x.order}, needs at least 2`);
+  const { relativeError, ...stopping } = options;
+  if (relativeError !== undefined && relativeError < LEAST_ERROR)
+    throw new TenfoldError(
+      `${NAME}: relativeError ${relativeError} cannot be kept in f32, the least is ${LEAST_ERROR}; allow that much`,
+    );
+  using prepared = await prepare(engine, NAME, x);
+  // what f32 cannot tell of terms that cancel is kept back where a run missed its bound by it
+  for (let share = 1; ; share /= 2) {
+    let allowed = 0;
+    const { objectives: norms = [], ...result } = await iterate<KruskalTensor>(engine, prepared, {
+      name: NAME,
+      stopping,
+      zero: () => zeroKruskal(engine, x.shape, start.rank),
+      async begin(scope) {
+        const correction = new CorrectionMethod(scope, start.rank);
+        allowed = await correction.place(start, relativeError, share);
+        return correction;
+      },
+    });
+    if (prepared.isZero || result.relativeError <= allowed) return { ...result, norms };
+    result.tensor.destroy();
+    if (share < LEAST_SHARE)
       throw new TenfoldError(
-        `cpErrorPreserving: the start has a relative error of ${Math.sqrt(given / squaredNorm)}, more than the ${relativeError} allowed`,
+        `${NAME}: an error of ${allowed} cannot be kept in f32 by terms whose norms add up to ${norms.at(-1)!.toPrecision(3)} times that of X; it came to ${result.relativeError}. Allow a larger relativeError, or begin from a start of smaller terms`,
       );
-    const s = engine.scheduler("correction sweep");
-    let objective: Tensor | null = null;
-    factors.forEach((factor, mode) => {
-      const others = grams.filter((_, other) => other !== mode);
+  }
+}
+
+const NAME = "cpErrorPreserving";
+/** numbers of a row, each where a binding may begin */
+const SCALAR = 64;
+/** what f32 can tell at least */
+const LEAST_ERROR = 5e-7;
+/** of the bound; where a run for less than that misses it too, there is none for it */
+const LEAST_SHARE = 0.2;
+/** what a start's error may rise by, where no bound is asked for */
+const DEFAULT_ROOM = 1.0001;
+/** what is kept back of a bound, for rounding */
+const MARGIN = 0.999;
+
+/** The correction as a method of `iterate`. */
+class CorrectionMethod implements Method<KruskalTensor> {
+  readonly columns = 3 * SCALAR;
+  readonly hasCheap = true;
+  readonly state: readonly Tensor[];
+  readonly factors: readonly Tensor[];
+  readonly weights: Tensor;
+  readonly #grams: readonly Tensor[];
+  /** the row of a sweep: Σ‖terms‖², ‖x − x̂‖² as the updates leave it, and from the difference itself where that is computed */
+  readonly #told: Tensor;
+  /** largest ‖x − x̂‖² */
+  #bound = 0;
+  /** the error that sweeps come to, beside what terms that cancel make of its digits */
+  #expected = 0;
+
+  constructor(
+    readonly scope: Scope,
+    rank: number,
+  ) {
+    const { own, given } = scope;
+    this.factors = given.x.shape.map((extent, mode) => own([extent, rank], `factor ${mode}`));
+    this.weights = own([rank], "weights");
+    this.#grams = this.factors.map((_, mode) => own([rank, rank], `gram ${mode}`));
+    this.#told = own([this.columns], "told");
+    this.state = [...this.factors, this.weights, ...this.#grams, this.#told];
+  }
+
+  #scalar(index: number): Tensor {
+    return this.#told.rows(index * SCALAR, index * SCALAR + 1);
+  }
+
+  /**
+   * Puts the start in place, columns at norm 1, and bounds the error by this share of what is allowed. Gives the relative error that is
+   * allowed.
+   */
+  async place(start: KruskalTensor, relativeError: number | undefined, share: number): Promise<number> {
+    const { engine, given } = this.scope;
+    const parts: Prepared[] = [];
+    try {
+      for (const part of [start.weights, ...start.factors]) parts.push(await prepare(engine, `${NAME}'s start`, part));
+      const exponent = parts.reduce((sum, part) => sum + part.exponent, -given.exponent);
+      await engine.run((s) => {
+        let lengths: Tensor = parts[0]!.x;
+        this.factors.forEach((factor, mode) => {
+          const { norms } = normalizeColumns(s, parts[mode + 1]!.x, { out: factor });
+          lengths = multiply(s, lengths, norms);
+          gram(s, factor, { out: this.#grams[mode]! });
+        });
+        scaleByPower(s, lengths, exponent, { out: this.weights });
+        sumOfSquares(s, this.weights, { out: this.#scalar(0) });
+        kruskalResidual(s, given.x, this.weights, this.factors, { out: this.#scalar(1) });
+      }, "correction start");
+    } finally {
+      for (const part of parts) part[dispose]();
+    }
+    const [terms, squared] = await engine.read([this.#scalar(0), this.#scalar(1)]);
+    const error = Math.sqrt(squared![0]! / given.squaredNorm);
+    const allowed = relativeError ?? Math.max(error * DEFAULT_ROOM, LEAST_ERROR);
+    if (!(error <= allowed))
+      throw new TenfoldError(
+        `${NAME}: the start has a relative error of ${error}, more than the ${relativeError} allowed`,
+      );
+    // halfway, where the start is so near its bound that there may be nothing below it
+    const aim = share < 1 ? share * allowed : Math.max(MARGIN * allowed, (error + allowed) / 2);
+    this.#bound = aim ** 2 * given.squaredNorm;
+    this.#expected = aim / Math.max(1, terms![0]! / given.squaredNorm);
+    return allowed;
+  }
+
+  start(): Promise<number> {
+    return Promise.resolve(this.#expected);
+  }
+
+  record(s: Scheduler, { rows, counter }: Trace, isPrecise: boolean): void {
+    const { factors, weights } = this;
+    const { x, squaredNorm } = this.scope.given;
+    overModes(s, x, factors, {}, (product, mode) => {
+      const others = this.#grams.filter((_, other) => other !== mode);
       let normals = others[0]!;
       for (const next of others.slice(1)) {
         const combined = hadamard(s, normals, next);
         if (normals !== others[0]) s.release(normals);
         normals = combined;
       }
-      const product = mttkrp(s, x, factors, mode);
-      const solved = boundedNorm(s, normals, product, { squaredNorm, bound });
-      s.release(product);
+      const from = isPrecise ? scaleColumns(s, factors[mode]!, weights) : null;
+      const solved = boundedNorm(s, normals, product, {
+        bound: this.#bound,
+        ...(from ? { from } : { squaredNorm }),
+        residual: this.#scalar(1),
+      });
       if (normals !== others[0]) s.release(normals);
-      if (mode === factors.length - 1) objective = sumOfSquares(s, solved);
-      normalizeColumns(s, solved, { out: factor, norms: weights });
+      if (from) s.release(from);
+      normalizeColumns(s, solved, { out: factors[mode]!, norms: weights });
       s.release(solved);
-      gram(s, factor, { out: grams[mode]! });
+      gram(s, factors[mode]!, { out: this.#grams[mode]! });
     });
-    appendRow(s, objective!, trace, counter);
-    const schedule = own(await s.compile());
-    const errorOf = (row: Float32Array) => Math.sqrt(row[0]! / squaredNorm);
-    const { errors: norms, ...reached } = await converge(
-      engine,
-      { schedule, trace, errorOf, name: "cpErrorPreserving" },
-      stopping,
-    );
-    await engine.run((r) => void kruskalResidual(r, x, weights, factors, { out: residual }), "correction residual");
-    const error = Math.sqrt((await engine.read(residual))[0]! / squaredNorm);
-    return { tensor, relativeError: error, norms, errors: [error], fits: [1 - error], ...reached };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  } finally {
-    for (const item of owned) item.destroy();
+    sumOfSquares(s, weights, { out: this.#scalar(0) });
+    if (isPrecise) kruskalResidual(s, x, weights, factors, { out: this.#scalar(2) });
+    appendRow(s, this.#told, rows, counter);
+    if (!isPrecise) return;
+    // the next sweep goes from what is true
+    const residual = copy(s, this.#scalar(2));
+    copy(s, residual, { out: this.#scalar(1) });
+    s.release(residual);
+  }
+
+  errorOf(row: Float32Array, kind: Kind): Told {
+    const [terms, updated, residual] = [0, 1, 2].map(
+      (index) => row[index * SCALAR]! / this.scope.given.squaredNorm,
+    ) as [number, number, number];
+    const told = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
+    return kind === "precise" ? { ...told, fromResidual: Math.sqrt(residual) } : told;
+  }
+
+  async finish(): Promise<KruskalTensor> {
+    const { engine } = this.scope;
+    const copyOf = ({ shape, label }: Tensor) => engine.tensor(shape, null, { label });
+    const tensor = new KruskalTensor(copyOf(this.weights), this.factors.map(copyOf));
+    try {
+      await engine.run((s) => {
+        copy(s, this.weights, { out: tensor.weights });
+        for (const [mode, factor] of this.factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
+      }, "correction result");
+    } catch (error) {
+      tensor.destroy();
+      throw error;
+    }
+    return tensor;
+  }
+
+  residual(s: Scheduler, { weights, factors }: KruskalTensor, out: Tensor): void {
+    kruskalResidual(s, this.scope.given.x, weights, factors, { out });
+  }
+
+  restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
+    return restoreKruskal(NAME, tensor, exponent);
   }
 }

@@ -54,6 +54,8 @@ export interface Convergence {
   /** the error falls by less than f32 can tell, and `tolerance` asks for more */
   stalled: boolean;
   aborted: boolean;
+  /** @internal what the stopping rule went by, where that is not the error */
+  objectives?: number[];
 }
 
 /** A decomposition and how it was reached. */
@@ -103,6 +105,8 @@ export interface Told {
   amplification?: number;
   /** ‖X − X̂‖ / ‖X‖ from the difference itself; that of a precise sweep */
   fromResidual?: number;
+  /** what the sweeps make small where that is not the error, beside ‖X‖: the stopping rule goes by it */
+  objective?: number;
 }
 
 /** A sweep that is recorded and ready to be replayed. */
@@ -129,6 +133,8 @@ export interface Sweep {
 interface TrueError {
   relativeError: number;
   amplification: number;
+  /** what the stopping rule goes by */
+  objective: number | undefined;
 }
 
 interface Batch {
@@ -160,6 +166,7 @@ export async function converge(
   const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
   const rule = new StoppingRule(tolerance);
   const errors: number[] = [];
+  const objectives: number[] = [];
   /** how large the latest error from norms is beside its noise */
   let margin = expected ?? 0;
   const corrects = (error: number) => correcting !== undefined && error < correcting.below;
@@ -182,7 +189,8 @@ export async function converge(
     const found: TrueError[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
-      const { fromNorms, amplification = 1, fromResidual } = errorOf(values.subarray(at, at + columns), kind);
+      const row = values.subarray(at, at + columns);
+      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, kind);
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
@@ -191,7 +199,7 @@ export async function converge(
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      found.push({ relativeError, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      found.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
       if (kind !== "correcting" && corrects(relativeError)) break;
     }
     return { found, isKnown: true };
@@ -206,9 +214,10 @@ export async function converge(
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
     const { found, isKnown } = await take(read);
-    for (const { relativeError, amplification } of found) {
+    for (const { relativeError, objective, amplification } of found) {
       errors.push(relativeError);
-      rule.tell(relativeError, amplification);
+      if (objective !== undefined) objectives.push(objective);
+      rule.tell(objective ?? relativeError, amplification);
       onIteration?.({ sweep: errors.length, relativeError });
     }
     if (!isKnown) margin = 0; // precise from here on, until it is known to be large
@@ -279,6 +288,7 @@ export async function converge(
     converged,
     stalled,
     aborted: !converged && !stalled && submitted < sweeps && !!signal?.aborted,
+    ...(objectives.length ? { objectives } : {}),
   };
 }
 

@@ -1,18 +1,40 @@
-import { type Engine, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
 import {
-  add,
+  checkOptions,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  type Scheduler,
+  ShapeError,
+  sizeOf,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
+import {
+  accumulate,
   appendRow,
-  gram,
-  matmul,
+  copy,
+  multiply,
+  norm,
   normal,
+  paste,
   permute,
   solveSymmetric,
   squaredDistance,
-  subtract,
+  sumOfSquares,
+  threeNumbers,
+  unfoldedProduct,
 } from "../ops/index.js";
 import { TensorRing } from "../tensors/index.js";
-import { converge, type Decomposition, type StoppingOptions, SWEEPS_A_BATCH } from "./converge.js";
-import { squaredNormOf } from "./subspace.js";
+import {
+  type Decomposition,
+  iterate,
+  type Method,
+  relativeResidual,
+  type Scope,
+  type StoppingOptions,
+  stoppingRules,
+} from "./iterate.js";
+import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { truncateByError, truncateByRank } from "./tensorTrain.js";
 
 export interface TensorRingOptions {
@@ -22,6 +44,12 @@ export interface TensorRingOptions {
   relativeError?: number;
   seed?: number;
 }
+
+const svdRules: OptionRules<TensorRingOptions> = {
+  ranks: optionRules.ranks,
+  relativeError: optionRules.fraction,
+  seed: optionRules.seed,
+};
 
 export interface TensorRingResult {
   tensor: TensorRing;
@@ -34,20 +62,30 @@ export interface TensorRingResult {
  * shared out to the two ends of the first core, then as for a tensor train. By relative error ε every SVD may lose ε/√(d−1)
  * of ‖X‖, which together keeps the promise.
  */
-export async function tensorRingSVD(
-  engine: Engine,
-  x: Tensor,
-  { ranks, relativeError, seed = 0 }: TensorRingOptions,
-): Promise<TensorRingResult> {
-  const { shape } = x;
-  const d = shape.length;
-  if (d < 2) throw new ShapeError(`tensorRingSVD: ${x} has order ${d}, needs at least 2`);
+export async function tensorRingSVD(engine: Engine, x: Tensor, options: TensorRingOptions): Promise<TensorRingResult> {
+  checkCall(engine, "tensorRingSVD", x);
+  checkOptions("tensorRingSVD", options, svdRules);
+  const { ranks, relativeError } = options;
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError("tensorRingSVD: give either ranks or relativeError");
-  if (relativeError !== undefined && !(relativeError > 0 && relativeError < 1))
-    throw new TenfoldError(`tensorRingSVD: relativeError ${relativeError}, needs a number between 0 and 1`);
   const wanted = ranks === undefined ? null : ringRanks("tensorRingSVD", ranks, x);
-  const squaredNorm = await squaredNormOf(engine, x);
+  assertOrder("tensorRingSVD", x);
+  using given = await prepare(engine, "tensorRingSVD", x);
+  if (given.isZero) return { tensor: zeroRing(engine, x.shape, wanted ?? x.shape.map(() => 1)), relativeError: 0 };
+  const found = await ringBySVD(engine, given, wanted, options);
+  return { ...found, tensor: await restoreRing(engine, "tensorRingSVD", found.tensor, given.exponent) };
+}
+
+/** TR-SVD of what is prepared. */
+async function ringBySVD(
+  engine: Engine,
+  given: Prepared,
+  wanted: readonly number[] | null,
+  { relativeError, seed = 0 }: TensorRingOptions,
+): Promise<TensorRingResult> {
+  const { x, squaredNorm } = given;
+  const { shape } = x;
+  const d = shape.length;
   const budget = relativeError === undefined ? 0 : ((0.999 * relativeError) ** 2 * squaredNorm) / (d - 1);
   const cores: Tensor[] = [];
   let rest: Tensor = x;
@@ -85,7 +123,42 @@ export async function tensorRingSVD(
     throw error;
   }
   const tensor = new TensorRing(cores);
-  return { tensor, relativeError: await residualOf(engine, x, tensor, squaredNorm) };
+  try {
+    const measure = (s: Scheduler, out: Tensor) => void squaredDistance(s, x, tensor.full(s), { out });
+    return { tensor, relativeError: await relativeResidual(engine, given, measure) };
+  } catch (error) {
+    tensor.destroy();
+    throw error;
+  }
+}
+
+function assertOrder(name: string, x: Tensor): void {
+  if (x.order < 2) throw new ShapeError(`${name}: ${x} has order ${x.order}, needs at least 2`);
+}
+
+/** The ring of a tensor of zeros. */
+function zeroRing(engine: Engine, shape: readonly number[], ranks: readonly number[]): TensorRing {
+  return new TensorRing(
+    shape.map((extent, k) =>
+      engine.tensor([ranks[k]!, extent, ranks[(k + 1) % shape.length]!], null, { label: `core ${k}` }),
+    ),
+  );
+}
+
+/** A ring times 2^exponent, shared out evenly over its cores, so that none leaves the range of f32 before X does. */
+async function restoreRing(engine: Engine, name: string, ring: TensorRing, exponent: number): Promise<TensorRing> {
+  if (!exponent) return ring;
+  const cores: Tensor[] = [];
+  try {
+    for (const [k, core] of ring.cores.entries()) {
+      const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
+      cores.push(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k)));
+    }
+    return new TensorRing(cores);
+  } catch (error) {
+    for (const core of [...cores, ...ring.cores]) core.destroy();
+    throw error;
+  }
 }
 
 function ringRanks(name: string, ranks: number | readonly number[], x: Tensor): number[] {
@@ -112,13 +185,6 @@ function divided(rank: number): [number, number] {
   return [small, rank / small];
 }
 
-async function residualOf(engine: Engine, x: Tensor, tensor: TensorRing, squaredNorm: number): Promise<number> {
-  using residual = engine.tensor([1], null, { label: "residual" });
-  await engine.run((s) => void squaredDistance(s, x, tensor.full(s), { out: residual }), "TR residual");
-  const squared = (await engine.read(residual))[0]!;
-  return squaredNorm ? Math.sqrt(squared / squaredNorm) : 0;
-}
-
 export interface TensorRingAlsOptions extends StoppingOptions {
   /** r_1…r_d, or one rank for all; they may exceed what TR-SVD can give */
   ranks: number | readonly number[];
@@ -127,120 +193,127 @@ export interface TensorRingAlsOptions extends StoppingOptions {
   ridge?: number;
 }
 
+const alsRules: OptionRules<TensorRingAlsOptions> = {
+  ranks: { ...optionRules.ranks, required: true },
+  seed: optionRules.seed,
+  ridge: optionRules.atLeastZero,
+  ...stoppingRules,
+};
+
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises.
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
+ * where it lies; of its size there is one more tensor, the residual.
  */
 export async function tensorRingALS(
   engine: Engine,
   x: Tensor,
-  { ranks, seed = 0, ridge = 1e-6, ...stopping }: TensorRingAlsOptions,
+  options: TensorRingAlsOptions,
 ): Promise<Decomposition<TensorRing>> {
-  const { shape } = x;
-  const d = shape.length;
+  checkCall(engine, "tensorRingALS", x);
+  checkOptions("tensorRingALS", options, alsRules);
+  const { ranks, seed = 0, ridge = 1e-6, ...stopping } = options;
   const wanted = ringRanks("tensorRingALS", ranks, x);
-  const squaredNorm = await squaredNormOf(engine, x);
-  const start = (await tensorRingSVD(engine, x, { ranks: wanted, seed })).tensor;
-  const cores = shape.map((extent, k) =>
-    engine.tensor([wanted[k]!, extent, wanted[(k + 1) % d]!], null, { label: `core ${k}` }),
-  );
-  const owned: { destroy(): void }[] = [];
+  assertOrder("tensorRingALS", x);
+  return await iterate<TensorRing>(engine, x, {
+    name: "tensorRingALS",
+    stopping,
+    seed,
+    zero: () => zeroRing(engine, x.shape, wanted),
+    begin: (scope) => ringMethod(scope, wanted, seed, ridge),
+  });
+}
+
+/** TR-ALS as a method of `iterate`: the cores and the residual, which a sweep carries on. */
+async function ringMethod(
+  { engine, own, keep, given }: Scope,
+  ranks: readonly number[],
+  seed: number,
+  ridge: number,
+): Promise<Method<TensorRing>> {
+  const { x, squaredNorm } = given;
+  const ring = keep(await startRing(engine, given, ranks, seed));
+  const residual = own(x.shape, "residual");
+  const last = x.order - 1;
+  await engine.run((s) => leave(s, x, ring, last, ring.others(s, last), residual), "TR-ALS start");
+  return {
+    columns: 1,
+    advice: "a larger ridge",
+    record(s, { rows, counter }) {
+      for (let k = 0; k <= last; k++) updateCore(s, x, ring, k, residual, ridge);
+      const squared = sumOfSquares(s, residual);
+      appendRow(s, squared, rows, counter);
+      s.release(squared);
+    },
+    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / squaredNorm) }),
+    async finish() {
+      const cores = ring.cores.map((core) => engine.tensor(core.shape, null, { label: core.label }));
+      const found = new TensorRing(cores);
+      try {
+        await engine.run((s) => {
+          for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
+        }, "TR-ALS result");
+      } catch (error) {
+        found.destroy();
+        throw error;
+      }
+      return found;
+    },
+    residual: (s, tensor, out) => void squaredDistance(s, x, tensor.full(s, residual), { out }),
+    restore: (tensor, exponent) => restoreRing(engine, "tensorRingALS", tensor, exponent),
+  };
+}
+
+/** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
+async function startRing(engine: Engine, given: Prepared, ranks: readonly number[], seed: number): Promise<TensorRing> {
+  const { tensor } = await ringBySVD(engine, given, ranks, { seed });
+  const cores = tensor.cores.map((core, k) => {
+    const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
+    return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
+  });
   try {
-    const given = (await engine.read([...start.cores])) as Float32Array[];
     await engine.run((s) => {
       cores.forEach((core, k) => {
-        const scale = Math.sqrt(given[k]!.reduce((sum, value) => sum + value * value, 0) / given[k]!.length);
-        normal(s, core.shape, { seed, stream: k, deviation: 1e-2 * scale, out: core });
+        const corner = tensor.cores[k]!;
+        if (core === corner) return;
+        const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
+        const size = norm(s, corner);
+        multiply(s, random, size, { out: core });
+        paste(s, corner, core, [0, 0, 0]);
+        s.release(random, size);
       });
     }, "TR-ALS start");
-    for (const [k, core] of cores.entries()) {
-      const values = (await engine.read(core)) as Float32Array;
-      embed(given[k]!, start.cores[k]!.shape, values, core.shape);
-      engine.write(core, values);
-    }
-    const trace = engine.tensor([SWEEPS_A_BATCH, 1], null, { label: "trace" });
-    const counter = engine.tensor([1], null, { dtype: "u32", label: "counter" });
-    owned.push(trace, counter);
-    // X with mode k first and the others in the ring's order
-    const turned = shape.map((extent) => engine.tensor([extent, x.size / extent], null, { label: "turned X" }));
-    owned.push(...turned);
-    await engine.run((s) => {
-      for (let k = 0; k < d; k++) {
-        const before = shape.slice(0, k).reduce((a, b) => a * b, 1);
-        permute(s, x.reshape([before, shape[k]!, -1]), [1, 2, 0], { out: turned[k]!.reshape([shape[k]!, -1, before]) });
-      }
-    }, "TR-ALS unfold");
-    const s = engine.scheduler("TR-ALS sweep");
-    let residual: Tensor | null = null;
-    for (let k = 0; k < d; k++) {
-      if (residual) s.release(residual);
-      residual = updateCore(s, cores, k, turned[k]!, ridge, k === d - 1);
-    }
-    appendRow(s, residual!, trace, counter);
-    const schedule = await s.compile();
-    owned.push(schedule);
-    const errorOf = (row: Float32Array) => Math.sqrt(Math.max(0, row[0]!) / squaredNorm);
-    const convergence = await converge(engine, { schedule, trace, errorOf, name: "tensorRingALS" }, stopping);
-    const tensor = new TensorRing(cores);
-    const relativeError = await residualOf(engine, x, tensor, squaredNorm);
-    return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
   } catch (error) {
     for (const core of cores) core.destroy();
     throw error;
   } finally {
-    start.destroy();
-    for (const item of owned) item.destroy();
+    for (const core of tensor.cores) if (!cores.includes(core)) core.destroy();
   }
+  return new TensorRing(cores);
 }
 
-/** Records the update of one core; the last of a sweep gives ‖X − X̂‖². */
-function updateCore(
-  s: Scheduler,
-  cores: readonly Tensor[],
-  k: number,
-  x: Tensor,
-  ridge: number,
-  last: boolean,
-): Tensor | null {
-  const d = cores.length;
-  const [left, extent, right] = cores[k]!.shape as [number, number, number];
-  // the others in the ring's order, r_{k+1}×N×r_k
-  let chain = cores[(k + 1) % d]!;
-  for (let step = 2; step < d; step++) {
-    const core = cores[(k + step) % d]!;
-    const next = matmul(s, chain.reshape([-1, core.shape[0]!]), core.reshape([core.shape[0]!, -1]));
-    if (step > 2) s.release(chain);
-    chain = next.reshape([right, -1, core.shape[2]!]);
-  }
-  const q = permute(s, chain.reshape([right, -1, left]), [1, 2, 0]).reshape([-1, left * right]);
-  if (d > 2) s.release(chain);
-  const unfolded = permute(s, cores[k]!, [1, 0, 2]);
-  const old = unfolded.reshape([extent, left * right]);
-  const model = matmul(s, old, q, { transposeB: true });
-  const difference = subtract(s, x, model);
-  const gradient = matmul(s, difference, q);
-  s.release(model, difference);
-  const normalMatrix = gram(s, q);
-  const step = solveSymmetric(s, normalMatrix, gradient, { ridge });
-  s.release(gradient, normalMatrix);
-  const updated = add(s, old, step);
-  s.release(step, unfolded);
-  permute(s, updated.reshape([extent, left, right]), [1, 0, 2], { out: cores[k]! });
-  let residual: Tensor | null = null;
-  if (last) {
-    const full = matmul(s, updated, q, { transposeB: true });
-    residual = squaredDistance(s, x, full);
-    s.release(full);
-  }
-  s.release(updated, q);
-  return residual;
+/**
+ * Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it.
+ * Both are seen as before×n_k×after.
+ */
+function updateCore(s: Scheduler, x: Tensor, ring: TensorRing, k: number, residual: Tensor, ridge: number): void {
+  const core = ring.cores[k]!;
+  const [left, extent, right] = core.shape as [number, number, number];
+  const q = ring.others(s, k);
+  const gradient = unfoldedProduct(s, residual.reshape(threeNumbers(x.shape, k)), q, 1);
+  const normals = unfoldedProduct(s, q, q, 1);
+  const step = solveSymmetric(s, normals, gradient, { ridge });
+  s.release(gradient, normals);
+  const turned = permute(s, step.reshape([extent, left, right]), [1, 0, 2]);
+  accumulate(s, turned, core);
+  s.release(step, turned);
+  leave(s, x, ring, k, q, residual);
 }
 
-/** Writes a smaller array into the corner of a larger one. */
-function embed(from: Float32Array, small: readonly number[], into: Float32Array, large: readonly number[]): void {
-  const [a, b, c] = small as [number, number, number];
-  for (let i = 0; i < a; i++)
-    for (let j = 0; j < b; j++)
-      for (let k = 0; k < c; k++) into[(i * large[1]! + j) * large[2]! + k] = from[(i * b + j) * c + k]!;
+/** Records residual ← X − X̂ by way of core k; the chain `q` of the others is released. */
+function leave(s: Scheduler, x: Tensor, ring: TensorRing, k: number, q: Tensor, residual: Tensor): void {
+  ring.close(s, k, q, residual);
+  s.release(q);
+  accumulate(s, x, residual, { beta: -1 });
 }

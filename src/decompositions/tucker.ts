@@ -17,6 +17,7 @@ import {
   canonicalizeColumns,
   copy,
   fill,
+  jacobiSvd,
   matmul,
   modeProduct,
   multiply,
@@ -27,7 +28,6 @@ import {
   slice,
   squaredDistance,
   sumOfSquares,
-  svd,
 } from "../ops/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import {
@@ -91,10 +91,13 @@ function check(name: string, engine: Engine, x: Tensor, options: TuckerOptions):
     throw new TenfoldError(
       `${name}: relativeError ${relativeError} cannot be promised in f32, the least is ${LEAST_ERROR}; ask for that, or give ranks`,
     );
-  const fitting =
-    typeof ranks === "number" ? ranksForAll(x.shape, ranks) : ranks && assertRanks(name, x, Array.from(ranks));
-  return { ranks: fitting ?? null, relativeError, seed, stopping };
+  const fitting = ranks === undefined ? null : multilinearRanks(name, x, ranks);
+  return { ranks: fitting, relativeError, seed, stopping };
 }
+
+/** One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. */
+export const multilinearRanks = (name: string, x: Tensor, ranks: number | readonly number[]): number[] =>
+  typeof ranks === "number" ? ranksForAll(x.shape, ranks) : assertRanks(name, x, Array.from(ranks));
 
 /** One rank for all modes, lowered to what a mode has and what the other ranks leave to it. */
 function ranksForAll(shape: readonly number[], rank: number): number[] {
@@ -193,7 +196,8 @@ async function decompose(
   }
 }
 
-function zeroTucker(engine: Engine, shape: readonly number[], ranks: readonly number[]): TuckerTensor {
+/** The Tucker tensor of a tensor of zeros. */
+export function zeroTucker(engine: Engine, shape: readonly number[], ranks: readonly number[]): TuckerTensor {
   const core = engine.tensor(ranks, new Float32Array(sizeOf(ranks)), { label: "core" });
   const factors = shape.map((extent, mode) =>
     ranks[mode] === extent ? null : identityColumns(engine, extent, ranks[mode]!, `factor ${mode}`),
@@ -566,7 +570,7 @@ async function canonical(
         const rank = ranks[mode]!;
         const axes = ranks.map((_, axis) => axis).filter((axis) => axis !== mode);
         const tall = permute(s, current, [...axes, mode]);
-        const { u, values, v } = svd(s, tall.reshape([-1, rank]));
+        const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
         s.release(tall, u, values);
         const rotated = matmul(s, factors[mode]!, v);
         const signs = s.tensor([rank], { label: "signs" });

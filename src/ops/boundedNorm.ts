@@ -1,17 +1,22 @@
 import shader from "../../shaders/bounded_norm.wgsl";
-import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { Kernel, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { fill } from "./fill.js";
 import { matmul } from "./matmul.js";
-
-import { scaleColumns, sumOfSquares } from "./reduce.js";
+import { scaleColumns, squaredDistance, sumOfSquares } from "./reduce.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 
 const kernel = new Kernel(shader, () => [1]);
 
 export interface BoundedNormOptions {
-  /** ‖X‖² */
-  squaredNorm: number;
   /** largest ‖X − A·Zᵀ‖² that is allowed */
   bound: number;
+  /** ‖X‖²; not with `from` */
+  squaredNorm?: number;
+  /** an A that is near: with it, a small bound is kept to digits that ‖X‖² does not have in f32 */
+  from?: Tensor;
+  /** ‖X − A·Zᵀ‖² of the result ([1]) is written here; with `from` it has to hold that of where it goes from */
+  residual?: Tensor;
 }
 
 /**
@@ -22,17 +27,36 @@ export function boundedNorm(
   s: Scheduler,
   normalMatrix: Tensor,
   product: Tensor,
-  { squaredNorm, bound }: BoundedNormOptions,
+  { bound, squaredNorm, from, residual: given }: BoundedNormOptions,
 ): Tensor {
+  assertCall("boundedNorm", s, { normalMatrix, product });
   const n = normalMatrix.shape[0]!;
   if (product.order !== 2 || product.shape[1] !== n) throw new ShapeError(`boundedNorm: ${product} needs ${n} columns`);
+  if ((squaredNorm === undefined) === (from === undefined))
+    throw new TenfoldError("boundedNorm: give either squaredNorm or from");
+  if (from && !given) throw new TenfoldError("boundedNorm: from needs the residual there");
+  if (from) assertShape("boundedNorm", "the factor it goes from", from, product.shape);
   const { values, vectors } = symmetricEigen(s, normalMatrix);
   const rotated = matmul(s, product, vectors);
   const energies = sumOfSquares(s, rotated, { axis: 0 });
+  const gains = from ? gradientEnergies(s, from, rotated, values, vectors) : energies;
+  const residual = given ?? s.tensor([1], { label: "residual" });
+  if (!from) fill(s, residual, squaredNorm!);
   const shrink = s.tensor([n], { label: "shrinkage" });
-  s.run(kernel, { eigenvalues: values, energies, out: shrink }, { rank: n, squared_norm: squaredNorm, bound });
+  s.run(kernel, { eigenvalues: values, energies, gains, residual, out: shrink }, { rank: n, bound });
   const scaled = scaleColumns(s, rotated, shrink);
   const solved = matmul(s, scaled, vectors, { transposeB: true });
   s.release(values, vectors, rotated, energies, shrink, scaled);
+  if (from) s.release(gains);
+  if (!given) s.release(residual);
   return solved;
+}
+
+/** Squared lengths of X·Z − A·ZᵀZ in the directions of the eigenvectors, from X·Z in those. */
+function gradientEnergies(s: Scheduler, factor: Tensor, rotated: Tensor, values: Tensor, vectors: Tensor): Tensor {
+  const turned = matmul(s, factor, vectors);
+  const image = scaleColumns(s, turned, values);
+  const energies = squaredDistance(s, rotated, image, { axis: 0 });
+  s.release(turned, image);
+  return energies;
 }

@@ -10,13 +10,14 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { permutesByTiles } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
 const TILE = 32;
-const MOST_AXES = 8;
+/** @internal axes that the shaders can tell apart */
+export const MOST_AXES = 8;
 
 /** Elements between neighbours along each mode of a row-major tensor. */
 export function stridesOf(shape: readonly number[]): number[] {
@@ -79,19 +80,20 @@ function record(
   given: readonly number[],
   givenStrides: number[],
   offset: number,
+  paste = false,
 ): void {
   const { shape, strides } = collapseAxes(given, givenStrides);
   if (shape.length > MOST_AXES)
     throw new ShapeError(`${operation}: ${formatShape(given)} has more than ${MOST_AXES} axes that move apart`);
   const own = strides[0]!;
-  if (tiled(s, x, out, shape, own, offset)) return;
+  if (!paste && tiled(s, x, out, shape, own, offset)) return;
   const vectors = inVectors(shape, [own], offset);
   const unit = vectors ? 4 : 1;
   s.run(
-    kernel.with({ AXES: Math.max(1, shape.length), scalar: vectors ? "vec4f" : "f32" }),
+    kernel.with({ AXES: Math.max(1, shape.length), PASTE: paste, scalar: vectors ? "vec4f" : "f32" }),
     { x, out },
     {
-      size: out.size / unit,
+      size: (paste ? x : out).size / unit,
       offset: offset / unit,
       ...axesParams("shape", vectors?.shape ?? shape, 1),
       ...axesParams("stride", vectors?.strides[0] ?? own, 0),
@@ -150,6 +152,7 @@ export function recordTiles(
 
 /** A copy of `x`, into `out` (as many elements) or a temporary. */
 export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+  assertCall("copy", s, { x });
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
   record(s, "copy", x, out, [x.size], [1], 0);
@@ -163,6 +166,7 @@ export function permute(
   axes: readonly number[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("permute", s, { x });
   if (axes.length !== x.order || new Set(axes).size !== x.order || axes.some((axis) => !(axis in x.shape)))
     throw new ShapeError(`permute: axes ${axes.join(", ")} of ${x}, needs each of 0 to ${x.order - 1} once`);
   const shape = axes.map((axis) => x.shape[axis]!);
@@ -189,16 +193,31 @@ export function slice(
   sizes: readonly number[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
-  const fits = (start: number, axis: number) =>
-    start >= 0 && sizes[axis]! >= 1 && start + sizes[axis]! <= x.shape[axis]!;
-  if (starts.length !== x.order || sizes.length !== x.order || !starts.every(fits))
+  assertCall("slice", s, { x });
+  if (!reaches(x.shape, starts, sizes))
     throw new ShapeError(
       `slice: from ${starts.join(", ")} a block of ${formatShape(sizes)} of ${x}, it does not reach so far`,
     );
   if (options.out) assertShape("slice", "out", options.out, sizes);
   const out = options.out ?? s.tensor(sizes, { label: `${x.label} slice` });
   const strides = stridesOf(x.shape);
-  const offset = starts.reduce((sum, start, axis) => sum + start * strides[axis]!, 0);
-  record(s, "slice", x, out, sizes, strides, offset);
+  record(s, "slice", x, out, sizes, strides, offsetOf(starts, strides));
   return out;
 }
+
+/** Writes `x` into `out` as the block that begins at `starts`; the rest of `out` stays. The inverse of {@link slice}. */
+export function paste(s: Scheduler, x: Tensor, out: Tensor, starts: readonly number[]): void {
+  if (!reaches(out.shape, starts, x.shape))
+    throw new ShapeError(`paste: ${x} does not fit into ${out} from ${starts.join(", ")}`);
+  const strides = stridesOf(out.shape);
+  record(s, "paste", x, out, x.shape, strides, offsetOf(starts, strides), true);
+}
+
+/** Whether a block of extents `sizes` that begins at `starts` lies within a tensor of this shape. */
+const reaches = (shape: readonly number[], starts: readonly number[], sizes: readonly number[]): boolean =>
+  starts.length === shape.length &&
+  sizes.length === shape.length &&
+  starts.every((start, axis) => start >= 0 && sizes[axis]! >= 1 && start + sizes[axis]! <= shape[axis]!);
+
+const offsetOf = (starts: readonly number[], strides: readonly number[]): number =>
+  starts.reduce((sum, start, axis) => sum + start * strides[axis]!, 0);

@@ -1,5 +1,5 @@
 import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { add } from "../ops/index.js";
+import { accumulate, copy } from "../ops/index.js";
 import type { TuckerTensor } from "./tucker.js";
 
 /**
@@ -36,19 +36,16 @@ export class BlockTermTensor {
   }
 
   /** Records the full tensor, the sum of all blocks. */
-  full(s: Scheduler): Tensor {
-    let total: Tensor | null = null;
-    for (const block of this.blocks) {
+  full(s: Scheduler, out?: Tensor): Tensor {
+    const [first, ...others] = this.blocks as [TuckerTensor, ...TuckerTensor[]];
+    const start = first.full(s, out);
+    const total = start === first.core && others.length ? copy(s, start) : start;
+    for (const block of others) {
       const part = block.full(s);
-      if (!total) {
-        total = part;
-        continue;
-      }
-      const sum = add(s, total, part);
-      for (const used of [total, part]) if (used.storage.owner === "schedule") s.release(used);
-      total = sum;
+      accumulate(s, part, total);
+      if (part !== block.core) s.release(part);
     }
-    return total!;
+    return total;
   }
 
   destroy(): void {

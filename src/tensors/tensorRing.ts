@@ -1,5 +1,5 @@
-import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { matmul, permute } from "../ops/index.js";
+import { dispose, type Engine, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { matmul, modeProduct, permute, threeNumbers } from "../ops/index.js";
 
 /**
  * A tensor ring X[i_1, …, i_d] = tr(G₁[i_1]·G₂[i_2]·…·G_d[i_d]) (Zhao, Zhou, Xie, Zhang & Cichocki 2016): one core
@@ -34,21 +34,58 @@ export class TensorRing {
   }
 
   /** Records the full tensor, n_1×…×n_d. */
-  full(s: Scheduler): Tensor {
-    const last = this.cores.at(-1)!;
-    const open = this.cores.slice(0, -1).reduce((product, core) => {
-      const next = matmul(s, product.reshape([-1, core.shape[0]!]), core.reshape([core.shape[0]!, -1]));
-      if (product.storage.owner === "schedule") s.release(product);
-      return next.reshape([-1, core.shape[2]!]);
-    });
-    // both ends of the open chain meet the last core: r_1×N×r_d as N×(r_1·r_d)
-    const [rank, extent, first] = last.shape as [number, number, number];
-    const chain = permute(s, open.reshape([first, -1, rank]), [1, 0, 2]);
-    const closing = permute(s, last, [2, 0, 1]);
-    const full = matmul(s, chain.reshape([-1, first * rank]), closing.reshape([first * rank, extent]));
-    if (open.storage.owner === "schedule") s.release(open);
-    s.release(chain, closing);
-    return full.reshape(this.shape);
+  full(s: Scheduler, out?: Tensor): Tensor {
+    const last = this.cores.length - 1;
+    const others = this.others(s, last);
+    const full = this.close(s, last, others, out);
+    s.release(others);
+    return full;
+  }
+
+  /**
+   * Records the chain of all cores but core k as before×(r_k·r_{k+1})×after, with the modes in front of k and behind it each
+   * flattened into one: what {@link close} takes, and what a tensor read as before×n_k×after is contracted with. The chains in
+   * front of core k and behind it meet where the ring closes, in one product that puts every index in its place.
+   */
+  others(s: Scheduler, k: number): Tensor {
+    const { cores, shape } = this;
+    const last = cores.length - 1;
+    const [left, , right] = cores[k]!.shape as [number, number, number];
+    const parts: Tensor[] = [];
+    const keep = (tensor: Tensor): Tensor => {
+      if (!isCore(tensor, cores)) parts.push(tensor);
+      return tensor;
+    };
+    let chain: Tensor;
+    if (k > 0 && k < last) {
+      const front = keep(multiply(s, cores.slice(0, k)));
+      const behind = keep(multiply(s, cores.slice(k + 1)));
+      const first = front.shape[0]!;
+      chain = matmul(s, front.reshape([first, -1]), behind.reshape([-1, first]), {
+        transposeA: true,
+        transposeB: true,
+      });
+    } else if (last === 1) {
+      chain = permute(s, cores[1 - k]!, k ? [1, 2, 0] : [2, 0, 1]);
+    } else {
+      const middle = keep(multiply(s, cores.slice(1, last)));
+      // the last core as r_1×r_d×n_d, or the first as n_1×r_2×r_1
+      const closing = keep(k ? permute(s, cores[0]!, [1, 2, 0]) : permute(s, cores[last]!, [2, 0, 1]));
+      const ends = k ? [middle.shape[0]!, -1] : [-1, middle.shape[2]!];
+      chain = modeProduct(s, closing, middle.reshape(ends), 1, { transpose: k > 0 });
+    }
+    s.release(...parts);
+    return chain.reshape([sizeOf(shape.slice(0, k)), left * right, -1]);
+  }
+
+  /** Records the full tensor from core k and the chain of the {@link others}, which stays. */
+  close(s: Scheduler, k: number, others: Tensor, out?: Tensor): Tensor {
+    const { shape } = this;
+    const core = permute(s, this.cores[k]!, [1, 0, 2]);
+    const unfolded = core.reshape([shape[k]!, -1]);
+    const full = modeProduct(s, others, unfolded, 1, { out: out?.reshape(threeNumbers(shape, k)) });
+    s.release(core);
+    return full.reshape(shape);
   }
 
   destroy(): void {
@@ -59,3 +96,16 @@ export class TensorRing {
     this.destroy();
   }
 }
+
+/** Records the product of neighbouring cores, r×N×r′: the core itself where it is one. */
+function multiply(s: Scheduler, cores: readonly Tensor[]): Tensor {
+  return cores.reduce((product, core) => {
+    const [rank, , next] = core.shape as [number, number, number];
+    const longer = matmul(s, product.reshape([-1, rank]), core.reshape([rank, -1]));
+    if (!isCore(product, cores)) s.release(product);
+    return longer.reshape([product.shape[0]!, -1, next]);
+  });
+}
+
+const isCore = (tensor: Tensor, cores: readonly Tensor[]): boolean =>
+  cores.some(({ storage }) => storage === tensor.storage);

@@ -1,5 +1,5 @@
 import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { modeProduct, solveSymmetric, unfoldedProduct } from "../ops/index.js";
+import { copy, modeProduct, solveSymmetric, unfoldedProduct } from "../ops/index.js";
 
 /**
  * A Tucker tensor ⟦G; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = G ×₁ A⁽¹⁾ … ×_N A⁽ᴺ⁾ (Kolda & Bader 2009, section 4). A mode that was left alone
@@ -70,6 +70,7 @@ export class TuckerTensor {
       .filter(({ factor, mode }) => factor && mode !== skip);
     // small modes first: every product multiplies the size by I_n / R_n
     modes.sort((a, b) => a.factor!.shape[0]! / a.factor!.shape[1]! - b.factor!.shape[0]! / b.factor!.shape[1]!);
+    if (!modes.length && out) return copy(s, this.core, { out });
     let product = this.core;
     modes.forEach(({ factor, mode }, index) => {
       const last = index === modes.length - 1;

@@ -1,0 +1,25 @@
+import shader from "../../shaders/accumulate.wgsl";
+import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+
+/**
+ * out ← alpha·x + beta·out, in place: `out` gains x without a second tensor of its size. With beta −1 it becomes x − out, the
+ * residual of a model that stood there. Both factors are 1 by default.
+ */
+export function accumulate(
+  s: Scheduler,
+  x: Tensor,
+  out: Tensor,
+  { alpha = 1, beta = 1 }: { alpha?: number; beta?: number } = {},
+): Tensor {
+  assertShape("accumulate", "out", out, x.shape);
+  const vectors = x.size % 4 === 0;
+  s.run(
+    kernel.with({ scalar: vectors ? "vec4f" : "f32" }),
+    { x, out },
+    { size: vectors ? x.size / 4 : x.size, alpha, beta },
+  );
+  return out;
+}
