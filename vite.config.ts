@@ -20,6 +20,7 @@ export default defineConfig(({ mode }) => ({
     target: "es2022",
     minify: false,
     sourcemap: false,
+    license: { fileName: "licenses.md" },
     lib: {
       entry: { index: "src/index.ts", node: "src/node/index.ts", cli: "src/cli/main.ts" },
       formats: ["es"],

@@ -58,7 +58,7 @@ const adapterOf = (text: string): "swiftshader" | "default" => {
 };
 
 const names = (text: string): string[] => {
-  const known = ["jax-js", "tfjs", "ort"];
+  const known = ["jax-js", "tfjs", "ort", "ml-matrix"];
   const found = text.split(",");
   for (const name of found)
     if (!known.includes(name)) throw new InvalidArgumentError(`there are ${known.join(", ")}, separated by commas`);
@@ -80,14 +80,14 @@ const program = new Command("npm run bench --")
   .option("--rounds <n>", "rounds a case, at most", count, DEFAULTS.rounds)
   .option(
     "--budget <seconds>",
-    "no further round of a case after this long, once it has three",
+    "no further round of a case after this long, once it has three, or one that took longer",
     seconds,
     DEFAULTS.budget,
   )
   .option("--sample <ms>", "what one turn lasts at least", seconds, DEFAULTS.sampleMs)
-  .option("--peers [names]", "jax-js, tfjs and ort too, or those named (npm ci --prefix bench/peers)", names)
+  .option("--peers [names]", "jax-js, tfjs, ort and ml-matrix too, or those named (npm ci --prefix bench/peers)", names)
   .option("--no-variants", "only the kernels chosen for the adapter")
-  .option("--tensorly <python>", "TensorLy too, with this Python interpreter")
+  .option("--tensorly <python>", "TensorLy and torch.linalg too, with this Python interpreter")
   .option("--slim", "small sizes, checked and counted but not timed")
   .option("--list", "prints the cases and stops")
   .option("--compiled", "what a GPU's compiler makes of the kernels, without a GPU (needs Mesa's RADV), and stops")

@@ -5,21 +5,27 @@
 import { sizeOf } from "../src/gpu/index.js";
 import type { Check, Lenet, Network } from "./case.js";
 
-/** multiplications worth spending on one check */
+/** multiplications worth spending on one check, and on each part of one of a factorisation */
 const BUDGET = 4e7;
+const PART = 1e8;
 
 /** Largest difference over the entries looked at, relative to the largest entry. Infinite where anything is not finite. */
 export function entries(size: number, cost: number, entry: (index: number) => number): Check {
-  const count = Math.min(size, Math.max(64, Math.floor(BUDGET / cost)));
-  // the last entry is where an edge goes wrong first
-  const stride = count === size ? 1 : spread(size);
-  const indices = Array.from({ length: count }, (_, i) => (i === count - 1 ? size - 1 : (i * stride) % size));
+  const indices = sample(size, cost, BUDGET);
   const expected = indices.map(entry);
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
   return ([output]) => {
     if (output?.length !== size || !output.every(Number.isFinite)) return Number.POSITIVE_INFINITY;
     return indices.reduce((most, at, i) => Math.max(most, Math.abs(output[at]! - expected[i]!)), 0) / scale;
   };
+}
+
+/** As many places as the budget pays for, all of them where it can. */
+function sample(size: number, cost: number, budget: number): number[] {
+  const count = Math.min(size, Math.max(64, Math.floor(budget / cost)));
+  // the last entry is where an edge goes wrong first
+  const stride = count === size ? 1 : spread(size);
+  return Array.from({ length: count }, (_, i) => (i === count - 1 ? size - 1 : (i * stride) % size));
 }
 
 /** A golden stride without a common divisor with the size: its multiples visit every entry, and look random to any tile. */
@@ -258,11 +264,15 @@ export function orthonormal(a: Float64Array, columns: number): Float64Array {
 
 /** Largest entry of |QᵀQ − I|. */
 function departure(q: ArrayLike<number>, columns: number): number {
-  const grams = gramOf(Float64Array.from(q as ArrayLike<number>), columns);
-  return grams.reduce(
-    (most, value, index) => Math.max(most, Math.abs(value - (index % (columns + 1) === 0 ? 1 : 0))),
-    0,
-  );
+  const rows = q.length / columns;
+  let worst = 0;
+  for (const index of sample(columns * columns, rows, PART)) {
+    const [i, j] = [Math.floor(index / columns), index % columns];
+    let sum = i === j ? -1 : 0;
+    for (let at = 0; at < q.length; at += columns) sum += q[at + i]! * q[at + j]!;
+    worst = Math.max(worst, Math.abs(sum));
+  }
+  return worst;
 }
 
 /**
@@ -292,13 +302,13 @@ export function spectral(a: ArrayLike<number>, rows: number, columns: number): C
     if (![values, u, v].every((part) => part?.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
     let worst = 0;
     let scale = 0;
-    for (let i = 0; i < rows; i++)
-      for (let j = 0; j < columns; j++) {
-        let sum = 0;
-        for (let r = 0; r < k; r++) sum += u![i * k + r]! * values![r]! * v![j * k + r]!;
-        worst = Math.max(worst, Math.abs(sum - a[i * columns + j]!));
-        scale = Math.max(scale, Math.abs(a[i * columns + j]!));
-      }
+    for (const index of sample(rows * columns, k, PART)) {
+      const [i, j] = [Math.floor(index / columns) * k, (index % columns) * k];
+      let sum = 0;
+      for (let r = 0; r < k; r++) sum += u![i + r]! * values![r]! * v![j + r]!;
+      worst = Math.max(worst, Math.abs(sum - a[index]!));
+      scale = Math.max(scale, Math.abs(a[index]!));
+    }
     return Math.max(worst / scale, departure(u!, k), departure(v!, k));
   };
 }
@@ -309,13 +319,13 @@ export function qr(a: Float32Array, columns: number): Check {
     if (![q, r].every((part) => part?.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
     let worst = departure(q!, columns);
     let scale = 0;
-    for (let i = 0; i < a.length / columns; i++)
-      for (let j = 0; j < columns; j++) {
-        let sum = 0;
-        for (let k = 0; k <= j; k++) sum += q![i * columns + k]! * r![k * columns + j]!;
-        worst = Math.max(worst, Math.abs(sum - a[i * columns + j]!));
-        scale = Math.max(scale, Math.abs(a[i * columns + j]!));
-      }
+    for (const index of sample(a.length, columns, PART)) {
+      const [i, j] = [Math.floor(index / columns) * columns, index % columns];
+      let sum = 0;
+      for (let k = 0; k <= j; k++) sum += q![i + k]! * r![k * columns + j]!;
+      worst = Math.max(worst, Math.abs(sum - a[index]!));
+      scale = Math.max(scale, Math.abs(a[index]!));
+    }
     return worst / Math.max(1, scale);
   };
 }

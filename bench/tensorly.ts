@@ -1,4 +1,4 @@
-/** TensorLy's rows, measured by a Python script of its own and joined to ours. */
+/** TensorLy's and torch.linalg's rows, measured by a Python script of its own and joined to ours. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { runnerImport } from "vite";
+import { packageProblems } from "./package/types.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 process.chdir(root);
@@ -20,7 +21,10 @@ const command = (line) => () => {
   return { passed: 0, failed: 1 };
 };
 
-/** What is published: exports and types resolve, the library's entry stands alone, the lock file serves all machines. */
+/**
+ * What is published: exports and types resolve, programs compile against them, the library's entry stands alone, the lock
+ * file serves all machines.
+ */
 function packaged() {
   const result = command("publint --strict --pack false")();
   const seen = new Set();
@@ -48,6 +52,7 @@ function packaged() {
       if (!known) outside.push(`package-lock.json: ${name}, which ${path} asks for, is missing`);
     }
   }
+  outside.push(...packageProblems());
   if (outside.length === 0) return result;
   console.log(outside.join("\n"));
   return { passed: 0, failed: 1 };

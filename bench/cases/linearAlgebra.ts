@@ -1,7 +1,11 @@
-/** The small dense problems inside every sweep. */
-import { orthogonalise, solveSymmetric, svd, symmetricEigen } from "../../src/ops/index.js";
+/** The small dense problems inside every sweep, and whole factorisations as users call them. */
+import { eigh, qr, svd } from "../../src/decompositions/index.js";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { jacobiSvd, orthogonalise, solveSymmetric, symmetricEigen } from "../../src/ops/index.js";
 import type { Case, Inputs, Values } from "../case.js";
+import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
+import { readAll } from "../ours.js";
 import * as reference from "../reference.js";
 
 /** (M + Mᵀ)/2 */
@@ -60,7 +64,7 @@ export function svdCase(n: number): Case {
     // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps
     counts: { dispatches: n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32)), submits: 1, readbacks: 0 },
     run(s, [x]) {
-      const { values: singular, u, v } = svd(s, x!);
+      const { values: singular, u, v } = jacobiSvd(s, x!);
       return [singular, u, v];
     },
     inputs: () => [moderate(a)],
@@ -106,4 +110,70 @@ export function orthogonaliseCase(rows: number, columns: number): Case {
     inputs: () => [values(a)],
     reference: ([x]) => reference.qr(x!, columns),
   };
+}
+
+/** A factorisation as users call it, from a tensor to tensors: timed by the wall, what it compiles and reads between included. */
+type Factorise = (engine: Engine, a: Tensor) => Promise<Tensor[]>;
+
+const factoriseSvd: Factorise = async (engine, a) => {
+  const { values: singular, u, v } = await svd(engine, a);
+  return [singular, u, v];
+};
+const factoriseEigen: Factorise = async (engine, a) => {
+  const { values: eigenvalues, vectors } = await eigh(engine, a);
+  return [eigenvalues, vectors];
+};
+const factoriseQr: Factorise = async (engine, a) => {
+  const { q, r } = await qr(engine, a);
+  return [q, r];
+};
+
+/** The same work as `inside`, which is one recording, by a function of its own. */
+const whole = (inside: Case, name: string, factorise: Factorise, goals: readonly Goal[]): Case => ({
+  ...inside,
+  name,
+  goals,
+  run: undefined,
+  async prepare(engine, [data]) {
+    const { work } = inside as Case & { work: { a: Values } };
+    const a = engine.tensor(work.a.shape, data);
+    let results: Tensor[] = [];
+    const drop = (): void => {
+      for (const result of results.splice(0)) result.destroy();
+    };
+    return {
+      async run(times) {
+        for (let i = 0; i < times; i++) {
+          drop();
+          results = await factorise(engine, a);
+        }
+        await engine.idle();
+      },
+      outputs: () => readAll(engine, results),
+      destroy() {
+        drop();
+        a.destroy();
+      },
+    };
+  },
+});
+
+/** What a whole factorisation may take besides its dispatches. */
+const COUNTS = { submits: 1, readbacks: 0 };
+
+export function wholeSvdCase(n: number, goals: readonly Goal[] = []): Case {
+  const inside = svdCase(n);
+  const counts = { ...COUNTS, dispatches: inside.counts.dispatches + 3 };
+  return { ...whole(inside, `whole SVD ${n}`, factoriseSvd, goals), counts };
+}
+
+export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
+  const inside = eigenCase(n);
+  const counts = { ...COUNTS, dispatches: inside.counts.dispatches + 2 };
+  return { ...whole(inside, `whole eigen ${n}`, factoriseEigen, goals), counts };
+}
+
+export function wholeQrCase(rows: number, columns: number): Case {
+  const inside = orthogonaliseCase(rows, columns);
+  return { ...whole(inside, `whole QR ${rows}×${columns}`, factoriseQr, []), counts: { ...COUNTS, dispatches: 600 } };
 }

@@ -93,7 +93,7 @@ function explained(plan: CompressionPlan, layers: readonly CompressedLayer[]): C
   return layers.map((layer) => {
     const [now, ...others] = plan.layers[layer.index]!.candidates;
     if (!layer.kept || !now) return layer;
-    if (others.length === 0) return { ...layer, kept: "the method leaves it alone" };
+    if (others.length === 0) return layer;
     const smaller = others.some(
       ({ weights, multiplications }) => weights < now.weights || multiplications < now.multiplications,
     );

@@ -3,4 +3,5 @@ export const modules = {
   "jax-js": () => import("./jax.js"),
   tfjs: () => import("./tfjs.js"),
   ort: () => import("./ort.js"),
+  "ml-matrix": () => import("./mlMatrix.js"),
 };

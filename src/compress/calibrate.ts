@@ -1,6 +1,6 @@
 import type { Tensor } from "../gpu/index.js";
 import type { Conv2d, Layer, Sequential } from "../nn/index.js";
-import { copy, squaredDistance, sumOfSquares } from "../ops/index.js";
+import { copy, paddingBefore, squaredDistance, sumOfSquares } from "../ops/index.js";
 
 /** The inputs of every layer of a network on these samples, and its outputs last; all are the caller's to destroy. */
 export async function activationsOf(model: Sequential, samples: Tensor): Promise<Tensor[]> {
@@ -49,7 +49,11 @@ const MOST_PATCHES = 64;
 export function patchMoments(values: ArrayLike<number>, shape: readonly number[], layer: Conv2d): Float64Array {
   const [batch, channels, height, width] = shape as [number, number, number, number];
   const [, outHeight, outWidth] = layer.outputShape(shape.slice(1)) as [number, number, number];
-  const { kernel, stride, padding, dilation } = layer;
+  const { kernel, stride, dilation } = layer;
+  const [top, left] = [0, 1].map((at) => {
+    const own = layer.padding === "same" ? layer.padding : layer.padding[at]!;
+    return paddingBefore(shape[at + 2]!, kernel[at]!, stride[at]!, own, dilation[at]!);
+  }) as [number, number];
   const n = channels * kernel[0] * kernel[1];
   const positions = outHeight * outWidth;
   const step = Math.max(1, positions / MOST_PATCHES);
@@ -62,8 +66,8 @@ export function patchMoments(values: ArrayLike<number>, shape: readonly number[]
       for (let c = 0; c < channels; c++)
         for (let ky = 0; ky < kernel[0]; ky++)
           for (let kx = 0; kx < kernel[1]; kx++, at++) {
-            const iy = y * stride[0] - padding[0] + ky * dilation[0];
-            const ix = x * stride[1] - padding[1] + kx * dilation[1];
+            const iy = y * stride[0] - top + ky * dilation[0];
+            const ix = x * stride[1] - left + kx * dilation[1];
             if (iy >= 0 && iy < height && ix >= 0 && ix < width)
               rows[at] = values[((sample * channels + c) * height + iy) * width + ix]!;
           }

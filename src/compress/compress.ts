@@ -1,4 +1,18 @@
-import { formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  formatShape,
+  instanceOf,
+  isList,
+  type OptionRules,
+  oneOf,
+  optionRules,
+  required,
+  ShapeError,
+  shown,
+  TenfoldError,
+  Tensor,
+} from "../gpu/index.js";
 import { cloneLayer, type Layer, Sequential } from "../nn/index.js";
 import { Fitter, type PlannedCandidate } from "./fitter.js";
 import { type Decomposer, METHODS, type Method } from "./methods.js";
@@ -37,6 +51,7 @@ export interface CompressedLayer {
   name: string;
   /** its name now */
   compressed: string;
+  /** that it has now: where its shape leaves no more, fewer than were asked for; none where it was left alone */
   ranks: readonly number[];
   /** why it is as it was; empty where it was replaced */
   kept: string;
@@ -76,6 +91,53 @@ export interface SelectOptions {
   timeBatches?: readonly number[];
 }
 
+const planRules: OptionRules<PlanOptions> = {
+  method: required({
+    needs: "the name of one of METHODS, or a method of your own",
+    is: (value) => typeof value === "string" || typeof (value as Method | null)?.of === "function",
+  }),
+  calibration: required(instanceOf(Tensor, "a Tensor of samples")),
+  shares: { needs: "a list of numbers above 0, up to 1", is: isList },
+  evbmf: optionRules.flag,
+  whiten: optionRules.flag,
+  timeBatch: optionRules.positive,
+  seed: optionRules.count,
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
+
+const selectRules: OptionRules<SelectOptions> = {
+  force: optionRules.flag,
+  timeBatches: {
+    needs: "a list of whole numbers, 1 or more",
+    is: (value) => isList(value) && value.every(optionRules.positive.is),
+  },
+};
+
+const CHOICE = '"evbmf", { energy }, { ranks } or { cost, ratio }';
+
+/** @throws TenfoldError where a choice is none, or says more than one */
+function checkChoice(choice: Choice): void {
+  if (choice === "evbmf") return;
+  if (typeof choice !== "object" || choice === null)
+    throw new TenfoldError(`compress: the choice is ${shown(choice)}, needs ${CHOICE}`);
+  if ("energy" in choice) checkOptions("compress: choice", choice, { energy: optionRules.any });
+  else if ("ranks" in choice) checkOptions("compress: choice", choice, ranksRules);
+  else if ("cost" in choice || "ratio" in choice) checkOptions("compress: choice", choice, targetRules);
+  else
+    throw new TenfoldError(`compress: the choice has ${Object.keys(choice).join(", ") || "nothing"}, needs ${CHOICE}`);
+}
+
+const targetRules: OptionRules<Target> = {
+  cost: required(oneOf("weights", "multiplications", "time")),
+  ratio: required({ needs: "a number, 1 or more", is: (value) => typeof value === "number" && value >= 1 }),
+};
+const ranksRules: OptionRules<{ ranks: unknown }> = {
+  ranks: {
+    needs: "ranks by the places of layers, as in { 0: [4, 8] }",
+    is: (value) => typeof value === "object" && value !== null && !isList(value),
+  },
+};
 const SHARES = [0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6];
 
 export const methodOf = (method: Method | string): Method => {
@@ -92,6 +154,8 @@ interface Offer {
   candidates: readonly (readonly PlannedCandidate[])[];
   /** why a layer has nothing but itself, where the choice knows */
   reasons: readonly string[];
+  /** why a layer stays that could have been another one */
+  otherwise: string;
   pick(open: readonly (readonly PlannedCandidate[])[]): { chosen: PlannedCandidate[]; reached: boolean };
 }
 
@@ -120,6 +184,8 @@ export class CompressionPlan {
    * @throws ShapeError where the calibration samples do not fit
    */
   static async create(model: Sequential, options: PlanOptions): Promise<CompressionPlan> {
+    checkOption("compress", "the model", model, instanceOf(Sequential, "a Sequential"));
+    checkOptions("compress", options, planRules);
     const { calibration, shares = SHARES, whiten = true, seed = 0, onProgress, signal, timeBatch } = options;
     if (formatShape(calibration.shape.slice(1)) !== formatShape(model.inputShape))
       throw new ShapeError(
@@ -148,7 +214,9 @@ export class CompressionPlan {
             start(`rank ${ranks.join("·")}`);
             if (tried.has(ranks.join())) continue;
             tried.add(ranks.join());
-            candidates.push(await fitter.fit(index, ranks, activations));
+            const found = await fitter.fit(index, ranks, activations);
+            // others may have been lowered to the same
+            if (!candidates.some((each) => each.ranks.join() === found.ranks.join())) candidates.push(found);
           }
           if (options.evbmf) {
             start("EVBMF");
@@ -177,12 +245,12 @@ export class CompressionPlan {
    *
    * @throws TenfoldError or ShapeError where the choice is not one of this network
    */
-  async select(
-    choice: Choice,
-    { force = false, timeBatches = force ? [] : [this.timeBatch ?? 1] }: SelectOptions = {},
-  ): Promise<Compressed> {
+  async select(choice: Choice, options: SelectOptions = {}): Promise<Compressed> {
+    checkChoice(choice);
+    checkOptions("compress: select", options, selectRules);
+    const { force = false, timeBatches = force ? [] : [this.timeBatch ?? 1] } = options;
     const { model, layers, fitter } = this;
-    const { candidates, reasons, pick } = await this.#offer(choice);
+    const { candidates, reasons, otherwise, pick } = await this.#offer(choice);
     const open = candidates.map((list) => (force ? [...list] : list.filter((each) => !grows(each, list[0]!))));
     const measured = new Map<PlannedCandidate, NonNullable<CompressedLayer["times"]>>();
     /** of every layer, what was measured last of those that are slower */
@@ -224,7 +292,7 @@ export class CompressionPlan {
         kept = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
       } else if (!final.layer) {
         const allGrow = candidates[index]!.length > 1 && open[index]!.length === 1;
-        kept = reasons[index] || (allGrow ? "it would grow" : "as it is");
+        kept = reasons[index] || (allGrow ? "it would grow" : otherwise);
       }
       const layer = await cloneLayer(final.layer ?? source);
       built.push(layer);
@@ -248,12 +316,13 @@ export class CompressionPlan {
 
   async #offer(choice: Choice): Promise<Offer> {
     const { layers, fitter, method, timeBatch } = this;
-    const alone = layers.map(({ index }) => (fitter.decomposer(index) ? "" : `${method.name} leaves it alone`));
+    const alone = layers.map(({ index }) => fitter.reason(index));
     const all = layers.map(({ candidates }) => candidates);
     /** of one candidate a layer, or none: it, where it is still open */
     const given = (found: readonly (PlannedCandidate | null | undefined)[], reasons = alone): Offer => ({
       candidates: all.map(([asItIs], at) => (found[at] ? [asItIs!, found[at]] : [asItIs!])),
       reasons,
+      otherwise: "no ranks were asked for",
       pick: (open) => ({ chosen: open.map((list) => list.at(-1)!), reached: true }),
     });
     if (choice === "evbmf") {
@@ -285,6 +354,7 @@ export class CompressionPlan {
       return {
         candidates: all.map((list) => list.filter(({ outputError }) => outputError ** 2 <= 1 - energy)),
         reasons: alone,
+        otherwise: "no fewer weights keep that energy",
         pick: (open) => ({
           chosen: open.map((list) => list.reduce((best, each) => (each.weights < best.weights ? each : best))),
           reached: true,
@@ -296,6 +366,7 @@ export class CompressionPlan {
     return {
       candidates: all,
       reasons: alone,
+      otherwise: "other layers save more for what they lose",
       pick(open) {
         const { choice: places, reached } = selectRanks(open, choice);
         return { chosen: places.map((place, at) => open[at]![place]!), reached };
@@ -331,21 +402,30 @@ export interface CompressOptions extends PlanOptions, SelectOptions {
   choice: Choice;
 }
 
+const compressRules: OptionRules<CompressOptions> = {
+  ...planRules,
+  ...selectRules,
+  choice: required({ needs: CHOICE, is: () => true }),
+};
+
 /**
  * Decomposes a trained network: every layer that the method takes becomes a factorised one, with ranks that are given, that
  * EVBMF or an energy asks for, or that one search over all layers finds for a target. A layer that would grow or, measured
  * here, get slower is left alone, and the report says so. The network given stays as it is; fine-tune the new one with
  * `train`.
  */
-export async function compress(model: Sequential, { choice, ...options }: CompressOptions): Promise<Compressed> {
+export async function compress(model: Sequential, options: CompressOptions): Promise<Compressed> {
+  checkOptions("compress", options, compressRules);
+  const { choice, force, timeBatches, ...plan } = options;
+  checkChoice(choice);
   const byTime = typeof choice === "object" && "cost" in choice && choice.cost === "time";
   // ranks that are given, or EVBMF's, need no others beside them
   const single = choice === "evbmf" || (typeof choice === "object" && "ranks" in choice);
-  const plan = await CompressionPlan.create(model, {
-    ...options,
+  const made = await CompressionPlan.create(model, {
+    ...plan,
     ...(single && { shares: [] }),
     ...(choice === "evbmf" && { evbmf: true }),
-    ...(byTime && { timeBatch: options.timeBatch ?? 1 }),
+    ...(byTime && { timeBatch: plan.timeBatch ?? 1 }),
   });
-  return plan.select(choice, options);
+  return made.select(choice, { ...(force !== undefined && { force }), ...(timeBatches && { timeBatches }) });
 }

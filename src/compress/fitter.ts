@@ -1,7 +1,7 @@
-import { dispose, type Engine, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
 import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from "../nn/index.js";
 import { activationsOf, lossOf, patchMoments, secondMoments, weightError } from "./calibrate.js";
-import type { Decomposer, Factorised, Method } from "./methods.js";
+import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
 import type { Candidate } from "./select.js";
 import { timeForward } from "./time.js";
 
@@ -9,6 +9,7 @@ import { timeForward } from "./time.js";
 export interface PlannedCandidate extends Candidate {
   /** null for the layer as it is */
   layer: Factorised | null;
+  /** that it has: where its shape leaves no more, fewer than were asked for */
   ranks: readonly number[];
   /** found by EVBMF, and what it found: 0 where it takes all for noise */
   evbmf?: readonly number[];
@@ -51,6 +52,13 @@ export class Fitter {
     return this.#decomposers[index] ?? null;
   }
 
+  /** Why the method leaves a layer alone; empty where it does not. */
+  reason(index: number): string {
+    const { model, method } = this;
+    if (this.decomposer(index)) return "";
+    return method.why?.(model.layers[index]!) || `${method.name} does not decompose such layers`;
+  }
+
   /** @throws TenfoldError or ShapeError where a layer cannot be decomposed with these ranks */
   check(index: number, ranks: readonly number[]): void {
     const { layers } = this.model;
@@ -58,12 +66,22 @@ export class Fitter {
       throw new TenfoldError(`compress: ranks of layer ${index}, the network has layers 0 to ${layers.length - 1}`);
     const name = layers[index]!.name;
     const decomposer = this.decomposer(index);
-    if (!decomposer) throw new TenfoldError(`compress: ${this.method.name} leaves layer ${index} (${name}) alone`);
-    const { length } = decomposer.full;
-    if (ranks.length !== length || !ranks.every((rank) => Number.isInteger(rank) && rank >= 1))
+    if (!decomposer)
+      throw new TenfoldError(
+        `compress: ${this.method.name} leaves layer ${index} (${name}) alone: ${this.reason(index)}`,
+      );
+    const { full, cores } = decomposer;
+    const { length } = full;
+    if (!isList(ranks))
+      throw new TenfoldError(`compress: ranks of layer ${index} are ${shown(ranks)}, needs a list of them`);
+    if (
+      (ranks.length !== length && ranks.length !== cores) ||
+      !ranks.every((rank) => Number.isInteger(rank) && rank >= 1)
+    )
       throw new ShapeError(
         `compress: ranks ${formatRanks(ranks)} of layer ${index} (${name}), ${this.method.name} needs ` +
-          `${length === 1 ? "one positive whole number" : `${length} positive whole numbers`}`,
+          `${length === 1 ? "one positive whole number" : `${length} positive whole numbers`}` +
+          `${cores && cores > 1 ? `, or ${cores} of them` : ""}`,
       );
   }
 
@@ -126,7 +144,7 @@ export class Fitter {
     const loss = await lossOf(model, activations, index, trial.layers[0]!);
     return {
       layer,
-      ranks,
+      ranks: ranksTaken(layer, ranks),
       weights: sizeOf(counts),
       multiplications: counts.multiplications,
       loss: loss.network ** 2,

@@ -10,6 +10,7 @@ import {
   separableBasisConv,
   spatialConv,
   svdLinear,
+  TensorTrainLinear,
   tensorRingLinear,
   ttLinear,
   tucker2Conv,
@@ -17,6 +18,17 @@ import {
 
 /** A layer that stands for a dense or convolution kernel. */
 export type Factorised = Layer & { toDense(): Promise<Float32Array> };
+
+/**
+ * The ranks that a layer has, which may be fewer than were asked for, in the form that a choice of ranks takes: one where all
+ * cores have the same.
+ */
+export function ranksTaken(layer: Factorised, asked: readonly number[]): readonly number[] {
+  const { rank, ranks } = layer as { rank?: unknown; ranks?: unknown };
+  const all = layer instanceof TensorTrainLinear ? layer.ranks.slice(1, -1) : (ranks ?? [rank]);
+  if (!Array.isArray(all) || !all.length || !all.every(Number.isInteger)) return asked;
+  return asked.length === 1 && all.every((each) => each === all[0]) ? [all[0]] : all;
+}
 
 /** What a fit may know besides the layer. */
 export interface FitContext {
@@ -30,6 +42,8 @@ export interface FitContext {
 export interface Decomposer {
   /** ranks beyond which nothing is gained */
   readonly full: readonly number[];
+  /** where one rank stands for that of many cores: how many there are, which may be asked for one by one too */
+  readonly cores?: number;
   /** The ranks that EVBMF finds in the layer's unfoldings (Nakajima et al. 2013); 0 is reported as found. */
   evbmf?(engine: Engine): Promise<number[]>;
   fit(context: FitContext, ranks: readonly number[]): Promise<Factorised>;
@@ -43,6 +57,8 @@ export interface Method {
   readonly saves: "weights" | "multiplications";
   /** null for layers that it leaves alone */
   of(layer: Layer): Decomposer | null;
+  /** why it leaves a layer alone */
+  why?(layer: Layer): string;
 }
 
 /** sides beyond which there is no whole SVD on the GPU */
@@ -99,13 +115,17 @@ function modesOf(layer: Linear): { inputModes: number[]; outputModes: number[] }
   return { inputModes: balancedModes(layer.inputs, count), outputModes: balancedModes(layer.outputs, count) };
 }
 
+/** One rank for all cores, or those of each. */
+const forAll = (ranks: readonly number[]): number | readonly number[] => (ranks.length === 1 ? ranks[0]! : ranks);
+
 function tensorTrain(layer: Linear): Decomposer {
   const modes = modesOf(layer);
   const sizes = modes.inputModes.map((m, k) => m * modes.outputModes[k]!);
   const cuts = sizes.slice(1).map((_, k) => Math.min(product(sizes.slice(0, k + 1)), product(sizes.slice(k + 1))));
   return {
     full: [Math.min(MOST_TRAIN_RANK, Math.max(...cuts))],
-    fit: (context, [rank]) => ttLinear(context.engine, layer, { ...modes, ranks: rank!, ...aware(context) }),
+    cores: cuts.length,
+    fit: (context, ranks) => ttLinear(context.engine, layer, { ...modes, ranks: forAll(ranks), ...aware(context) }),
   };
 }
 
@@ -113,8 +133,9 @@ function tensorRing(layer: Linear): Decomposer {
   const modes = modesOf(layer);
   return {
     full: [Math.min(MOST_RING_RANK, Math.floor(Math.sqrt(Math.min(layer.inputs, layer.outputs))))],
-    fit: (context, [rank]) =>
-      tensorRingLinear(context.engine, layer, { ...modes, ranks: rank!, sweeps: 10, ...aware(context) }),
+    cores: modes.inputModes.length + modes.outputModes.length,
+    fit: (context, ranks) =>
+      tensorRingLinear(context.engine, layer, { ...modes, ranks: forAll(ranks), sweeps: 10, ...aware(context) }),
   };
 }
 
@@ -146,6 +167,12 @@ const tucker2 = (layer: Conv2d): Decomposer => ({
 const spatial = (layer: Conv2d): Decomposer => ({
   full: [matrixRank(layer.inputs * layer.kernel[0], layer.outputs * layer.kernel[1])],
   fit: (context, [rank]) => spatialConv(context.engine, layer, { rank: rank!, ...aware(context) }),
+});
+
+/** A 1×1 kernel is a matrix, and its SVD two of them. */
+const pointwise = (layer: Conv2d): Decomposer => ({
+  ...spatial(layer),
+  evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
 });
 
 const separableBasis = (layer: Conv2d): Decomposer => ({
@@ -206,9 +233,15 @@ function method(
     saves: convolution === NEITHER ? "weights" : "multiplications",
     of(layer) {
       if (layer instanceof Linear) return dense(layer);
-      // of a 1×1 kernel or of groups nothing is left to take apart
-      if (layer instanceof Conv2d && layer.groups === 1 && product(layer.kernel) > 1) return convolution(layer);
-      return null;
+      if (!(layer instanceof Conv2d) || layer.groups > 1) return null;
+      // dense layers and 1×1 kernels are matrices alike
+      return product(layer.kernel) === 1 && dense === svd ? pointwise(layer) : convolution(layer);
+    },
+    why(layer) {
+      if (!layer.parameters.length) return "it has no weights";
+      if (!(layer instanceof Conv2d)) return "only layers of Linear and Conv2d are decomposed";
+      if (layer.groups > 1) return `its ${layer.groups} groups: only convolutions of one are decomposed`;
+      return dense === svd ? `${name} is for dense layers and 1×1 kernels` : `${name} is for dense layers`;
     },
   };
 }

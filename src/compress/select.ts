@@ -1,4 +1,4 @@
-import { TenfoldError } from "../gpu/index.js";
+import { checkOption, oneOf, TenfoldError } from "../gpu/index.js";
 
 /** One way to have a layer: as it is, or decomposed with certain ranks. */
 export interface Candidate {
@@ -64,6 +64,7 @@ export function selectRanks(
   layers: readonly (readonly Candidate[])[],
   { cost, ratio }: Target,
 ): { choice: number[]; reached: boolean } {
+  checkOption("selectRanks", "cost", cost, oneOf("weights", "multiplications", "time"));
   if (!(ratio >= 1)) throw new TenfoldError(`selectRanks: ${cost} ×${ratio}, needs at least 1`);
   const before = layers.reduce((sum, [asItIs]) => sum + costOf(asItIs!, cost), 0);
   const cheapest = layers.reduce((sum, list) => sum + Math.min(...list.map((each) => costOf(each, cost))), 0);

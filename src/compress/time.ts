@@ -1,4 +1,13 @@
-import { dispose, type Engine, type Schedule, type Tensor } from "../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  dispose,
+  Engine,
+  instanceOf,
+  optionRules,
+  type Schedule,
+  type Tensor,
+} from "../gpu/index.js";
 import type { Layer } from "../nn/index.js";
 
 /** What is timed: layers on a batch of one sample shape. */
@@ -24,8 +33,11 @@ const median = (values: number[]): number => {
 export async function timeForward(
   engine: Engine,
   passes: readonly Timed[],
-  { rounds = 15, sampleMs = 10 }: { rounds?: number; sampleMs?: number } = {},
+  options: { rounds?: number; sampleMs?: number } = {},
 ): Promise<number[]> {
+  checkOption("timeForward", "engine", engine, instanceOf(Engine, "an Engine"));
+  checkOptions("timeForward", options, { rounds: optionRules.positive, sampleMs: optionRules.atLeastZero });
+  const { rounds = 15, sampleMs = 10 } = options;
   const inputs: Tensor[] = [];
   const schedules: Schedule[] = [];
   try {

@@ -3,6 +3,21 @@ export { ConvergenceError, type Decomposition, type Iteration, type StoppingOpti
 export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
+export {
+  EigenFactors,
+  eigh,
+  LeastSquares,
+  type LinalgOptions,
+  type LstsqOptions,
+  lstsq,
+  type PcaOptions,
+  PrincipalComponents,
+  pca,
+  QrFactors,
+  qr,
+  SvdFactors,
+  svd,
+} from "./linalg.js";
 export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
 export {
   type TensorRingAlsOptions,

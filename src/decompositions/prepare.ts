@@ -9,6 +9,8 @@ export interface Prepared {
   readonly exponent: number;
   /** ‖x‖² */
   readonly squaredNorm: number;
+  /** the largest magnitude in x */
+  readonly largest: number;
   /** whether every entry is 0 */
   readonly isZero: boolean;
   /** frees the copy, if one was made */
@@ -83,7 +85,7 @@ export async function prepare(engine: Engine, operation: string, x: Tensor): Pro
     };
     const exponent = largest ? Math.floor(Math.log2(largest)) : 0;
     if (exponent >= SAFE[0] && exponent <= SAFE[1])
-      return { x: floats, exponent: 0, squaredNorm: squared![0]!, isZero: largest === 0, [dispose]: free };
+      return { x: floats, exponent: 0, squaredNorm: squared![0]!, largest, isZero: largest === 0, [dispose]: free };
     const scaled = copy();
     await engine.run((s) => {
       scaleByPower(s, floats, -exponent, { out: scaled });
@@ -91,7 +93,14 @@ export async function prepare(engine: Engine, operation: string, x: Tensor): Pro
     }, `${operation} scaling`);
     const squaredNorm = (await engine.read(norm))[0]!;
     if (floats !== x) copies.splice(copies.indexOf(floats), 1)[0]!.destroy();
-    return { x: scaled, exponent, squaredNorm, isZero: false, [dispose]: free };
+    return {
+      x: scaled,
+      exponent,
+      squaredNorm,
+      largest: timesPower(largest, -exponent),
+      isZero: false,
+      [dispose]: free,
+    };
   } catch (error) {
     for (const tensor of copies) tensor.destroy();
     throw error;

@@ -12,6 +12,7 @@ import {
 import {
   appendRow,
   copy,
+  jacobiSvd,
   map,
   matmul,
   modeProduct,
@@ -22,7 +23,6 @@ import {
   squaredDistance,
   sum,
   sumOfSquares,
-  svd,
   symmetricEigen,
   unfoldedProduct,
 } from "../ops/index.js";
@@ -201,7 +201,7 @@ export function subspaceMethod(
         await engine.run((s) => {
           const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== mode);
           const tall = permute(s, projected, [...axes, mode]);
-          const { u, values, v } = svd(s, tall.reshape([-1, columns]));
+          const { u, values, v } = jacobiSvd(s, tall.reshape([-1, columns]));
           s.release(tall, u);
           const rotated = matmul(s, basis, v);
           slice(s, rotated, [0, 0], [extent, rank], { out: found.vectors });

@@ -1,5 +1,5 @@
 import { type Engine, formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, orthogonalise, permute, slice, squaredDistance, svd } from "../ops/index.js";
+import { copy, jacobiSvd, matmul, orthogonalise, permute, slice, squaredDistance } from "../ops/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
 import { leadingSubspace, squaredNormOf } from "./subspace.js";
 
@@ -100,7 +100,7 @@ export async function truncateByError(engine: Engine, c: Tensor, budget: number)
   using u = engine.tensor([rows, most], null, { label: "U" });
   using values = engine.tensor([most], null, { label: "singular values" });
   await engine.run((s) => {
-    const result = svd(s, c);
+    const result = jacobiSvd(s, c);
     copy(s, result.u, { out: u });
     copy(s, result.values, { out: values });
   }, "TT-SVD step");

@@ -1,5 +1,5 @@
 import { dispose, type Engine, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, scaleColumns, slice, squaredDistance, svd } from "../ops/index.js";
+import { copy, jacobiSvd, matmul, scaleColumns, slice, squaredDistance } from "../ops/index.js";
 import { leadingSubspace, squaredNormOf } from "./subspace.js";
 
 export interface TruncatedSvdOptions {
@@ -73,7 +73,7 @@ export async function truncatedSvd(
   try {
     await engine.run((s) => {
       const projected = space ? matmul(s, space, a, { transposeA: true }) : a;
-      const whole = svd(s, projected);
+      const whole = jacobiSvd(s, projected);
       if (space) matmul(s, space, whole.u, { out: u });
       else copy(s, whole.u, { out: u });
       copy(s, whole.values, { out: values });

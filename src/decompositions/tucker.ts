@@ -17,6 +17,7 @@ import {
   canonicalizeColumns,
   copy,
   fill,
+  jacobiSvd,
   matmul,
   modeProduct,
   multiply,
@@ -27,7 +28,6 @@ import {
   slice,
   squaredDistance,
   sumOfSquares,
-  svd,
 } from "../ops/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import {
@@ -570,7 +570,7 @@ async function canonical(
         const rank = ranks[mode]!;
         const axes = ranks.map((_, axis) => axis).filter((axis) => axis !== mode);
         const tall = permute(s, current, [...axes, mode]);
-        const { u, values, v } = svd(s, tall.reshape([-1, rank]));
+        const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
         s.release(tall, u, values);
         const rotated = matmul(s, factors[mode]!, v);
         const signs = s.tensor([rank], { label: "signs" });

@@ -1,8 +1,6 @@
-import { dispose, type Engine, ShapeError, type Tensor } from "../gpu/index.js";
-import { permute, slice, svd } from "../ops/index.js";
-
-/** longest side of an unfolding whose singular values are all found */
-const LONGEST = 1024;
+import { dispose, type Engine, type Tensor } from "../gpu/index.js";
+import { permute, slice } from "../ops/index.js";
+import { svd } from "./linalg.js";
 
 /** All singular values of an unfolding, and its left singular vectors. */
 export interface UnfoldingSvd {
@@ -14,46 +12,31 @@ export interface UnfoldingSvd {
 }
 
 /** The singular value decomposition of the mode-n unfolding: the one place where ranks are chosen from. */
-export async function unfoldingSvd(engine: Engine, x: Tensor, mode: number): Promise<UnfoldingSvd> {
+export async function unfoldingSvd(
+  engine: Engine,
+  x: Tensor,
+  mode: number,
+  signal?: AbortSignal,
+): Promise<UnfoldingSvd> {
   const extent = x.shape[mode]!;
-  const rest = x.size / extent;
-  const count = Math.min(extent, rest);
-  if (count > LONGEST)
-    throw new ShapeError(
-      `relativeError: the unfolding of ${x} along mode ${mode} is ${extent}×${rest}, needs a side of at most ${LONGEST}; give ranks instead`,
-    );
-  const u = engine.tensor([extent, count], null, { label: `vectors ${mode}` });
-  using sigma = engine.tensor([count], null, { label: "singular values" });
+  const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== mode);
+  using unfolded = engine.tensor([extent, x.size / extent], null, { label: `unfolding ${mode}` });
+  await engine.run((s) => {
+    permute(s, x, [mode, ...axes], { out: unfolded.reshape([mode, ...axes].map((axis) => x.shape[axis]!)) });
+  }, "unfold");
+  const found = await svd(engine, unfolded, { signal });
   try {
-    await engine.run((s) => {
-      const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== mode);
-      // the long side down, as the vectors of the short one are orthonormal also where singular values are zero
-      if (extent > rest) {
-        const tall = permute(s, x, [mode, ...axes]);
-        const found = svd(s, tall.reshape([extent, rest]));
-        slice(s, found.u, [0, 0], [extent, count], { out: u });
-        slice(s, found.values, [0], [count], { out: sigma });
-      } else {
-        const tall = permute(s, x, [...axes, mode]);
-        const found = svd(s, tall.reshape([rest, extent]));
-        slice(s, found.v, [0, 0], [extent, count], { out: u });
-        slice(s, found.values, [0], [count], { out: sigma });
-      }
-    }, "unfolding SVD");
-    const values = await engine.read(sigma);
     return {
-      values,
+      values: await engine.read(found.values),
       async leading(rank) {
         const vectors = engine.tensor([extent, rank], null, { label: `factor ${mode}` });
-        await engine.run((s) => {
-          slice(s, u, [0, 0], [extent, rank], { out: vectors });
-        }, "leading vectors");
+        await engine.run((s) => void slice(s, found.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
         return vectors;
       },
-      [dispose]: () => u.destroy(),
+      [dispose]: () => found.destroy(),
     };
   } catch (error) {
-    u.destroy();
+    found.destroy();
     throw error;
   }
 }

@@ -1,3 +1,4 @@
+import { elementsOf } from "./data.js";
 import { dispose } from "./dispose.js";
 import {
   DeviceLostError,
@@ -9,10 +10,12 @@ import {
   TenfoldError,
 } from "./errors.js";
 import type { Kernel, ShaderSource } from "./kernel.js";
+import { checkOption, checkOptions, isList, type OptionRules, oneOf, optionRules, shown } from "./options.js";
 import { BufferPool, type Memory } from "./pool.js";
 import { GPU_USAGE, Schedule, Scheduler } from "./schedule.js";
 import { bytesOf, type DType, type Storage, sizeOf, Tensor, type TensorData, type TypedArray } from "./tensor.js";
-import type { Variants } from "./variants.js";
+import { checkForced, knowsChoices, type Variants } from "./variants.js";
+import type { GPU, GPUAdapter, GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder, GPUDevice } from "./webgpu.js";
 
 export interface EngineOptions {
   /** forces choices that are otherwise probed: `{ matmul: "tiled" }` */
@@ -24,7 +27,47 @@ export interface EngineOptions {
 export interface CreateOptions extends EngineOptions {
   /** where to ask for an adapter; `navigator.gpu` by default */
   gpu?: GPU;
-  powerPreference?: GPUPowerPreference;
+  powerPreference?: "low-power" | "high-performance";
+}
+
+/** @internal */
+export const engineRules: OptionRules<EngineOptions> = {
+  variants: {
+    needs: 'an object of names, as in { matmul: "tiled" }',
+    is: (value) =>
+      typeof value === "object" &&
+      value !== null &&
+      Object.values(value).every((variant) => variant === undefined || typeof variant === "string"),
+  },
+  poolBytes: { needs: "a number of bytes, 0 or more", is: (value) => typeof value === "number" && value >= 0 },
+};
+
+const createRules: OptionRules<CreateOptions> = {
+  ...engineRules,
+  gpu: { needs: "a GPU, as navigator.gpu is", is: (value) => has(value, "requestAdapter") },
+  powerPreference: oneOf("low-power", "high-performance"),
+};
+
+const tensorRules: OptionRules<{ dtype?: DType; label?: string }> = {
+  dtype: oneOf("f32", "u32", "i32", "u8"),
+  label: optionRules.text,
+};
+
+const wrapRules: OptionRules<{ dtype?: DType; offset?: number; label?: string }> = {
+  ...tensorRules,
+  offset: optionRules.count,
+};
+
+/** Whether a value is an object with such a method, whoever made it. */
+const has = (value: unknown, method: string): boolean =>
+  typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[method] === "function";
+
+/** What to say of something that is no device. */
+function deviceAdvice(given: unknown): string {
+  if (has(given, "requestDevice")) return "Engine.fromAdapter(adapter) opens one of this adapter";
+  if (has(given, "requestAdapter")) return "Engine.create({ gpu }) opens one";
+  if (given instanceof Promise) return "await it first";
+  return "Engine.create() opens one, in Node openEngine() from tenfold/node";
 }
 
 /** What the engine has done since it was made. */
@@ -84,13 +127,21 @@ export class Engine {
   /** why nothing works any more: the device was lost or the engine destroyed */
   #over: TenfoldError | null = null;
   #ownsDevice = false;
+  /** forced choices cannot be judged before ops are imported, which know them */
+  #forcedChecked = false;
+  /** of wrapped buffers, those whose device was asked for */
+  readonly #wrapped = new WeakSet<GPUBuffer>();
   #destroyed = false;
 
   constructor(
     readonly device: GPUDevice,
     options: EngineOptions = {},
   ) {
-    this.#forced = options.variants ?? {};
+    if (!has(device, "createBuffer"))
+      throw new TenfoldError(`new Engine: device is ${shown(device)}, needs a GPUDevice; ${deviceAdvice(device)}`);
+    checkOptions("new Engine", options, engineRules);
+    this.#forced = { ...options.variants };
+    this.#checkForced("new Engine");
     const { STORAGE, COPY_SRC, COPY_DST, MAP_READ, UNIFORM } = GPU_USAGE;
     const mebi = 2 ** 20;
     const pool = (usage: number, limit: number): BufferPool => {
@@ -120,21 +171,27 @@ export class Engine {
 
   /** Opens a device of the best adapter, with default limits except for larger buffers. */
   static async create(options: CreateOptions = {}): Promise<Engine> {
-    const gpu = options.gpu ?? (typeof navigator === "undefined" ? undefined : navigator.gpu);
+    checkOptions("Engine.create", options, createRules);
+    const { gpu: given, powerPreference, ...own } = options;
+    const gpu = given ?? (typeof navigator === "undefined" ? undefined : navigator.gpu);
     if (!gpu)
       throw new TenfoldError(
         "Engine.create: there is no navigator.gpu. In a browser: Chrome or Edge 113+, Safari 26+ or Firefox 141+. In Node: openEngine from tenfold/node.",
       );
-    const adapter = await gpu.requestAdapter(
-      options.powerPreference ? { powerPreference: options.powerPreference } : undefined,
-    );
+    const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : undefined);
     if (!adapter)
       throw new TenfoldError("Engine.create: WebGPU is there, but it gave no adapter (no usable GPU or driver)");
-    return Engine.fromAdapter(adapter, options);
+    return Engine.fromAdapter(adapter, own);
   }
 
   /** Opens a device of this adapter. */
   static async fromAdapter(adapter: GPUAdapter, options: EngineOptions = {}): Promise<Engine> {
+    if (!has(adapter, "requestDevice"))
+      throw new TenfoldError(
+        `Engine.fromAdapter: adapter is ${shown(adapter)}, needs a GPUAdapter, as await navigator.gpu.requestAdapter() is`,
+      );
+    checkOptions("Engine.fromAdapter", options, engineRules);
+    if (options.variants && knowsChoices()) checkForced("Engine.fromAdapter", options.variants);
     const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
     const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
     const device = await adapter.requestDevice({ label: "tenfold", requiredFeatures, requiredLimits });
@@ -161,13 +218,19 @@ export class Engine {
 
   // ---- tensors
 
-  /** A tensor that is yours until `destroy()`. Without data it holds zeros. */
+  /**
+   * A tensor that is yours until `destroy()`. Without data it holds zeros. Data is a typed array or a list of all elements, row
+   * by row, or lists in lists of the tensor's shape; numbers are f32, and u32, i32 or u8 where data is such an array or
+   * `dtype` says so.
+   *
+   * @throws ShapeError where data does not fit the shape; TenfoldError where it holds no numbers, or numbers that the dtype does not
+   */
   tensor(shape: readonly number[], data?: TensorData | null, options: { dtype?: DType; label?: string } = {}): Tensor {
-    const { dtype = dtypeOf(data), label = "tensor" } = options;
     this.#assertOpen();
-    if (data && data.length !== sizeOf(shape))
-      throw new ShapeError(`${label}: ${data.length} values given, ${formatShape(shape)} needs ${sizeOf(shape)}`);
+    checkOptions("tensor", options, tensorRules);
+    const { dtype = dtypeOf(data), label = "tensor" } = options;
     const bytes = this.checkFits(shape, dtype, label);
+    const values = data === undefined || data === null ? null : elementsOf(label, data, shape, dtype);
     const { buffer, fresh } = this.#pool.acquire(bytes, label);
     const storage: Storage = {
       buffer,
@@ -180,7 +243,7 @@ export class Engine {
       },
     };
     const tensor = new Tensor(this, storage, shape, dtype, 0, label);
-    if (data) this.write(tensor, data);
+    if (values) this.write(tensor, values);
     else if (!fresh) {
       // WebGPU clears new buffers; one from the pool still holds what it held
       this.guard(`clear ${tensor}`, [], () => {
@@ -196,13 +259,13 @@ export class Engine {
   wrap(
     buffer: GPUBuffer,
     shape: readonly number[],
-    {
-      dtype = "f32",
-      offset = 0,
-      label = buffer.label || "host buffer",
-    }: { dtype?: DType; offset?: number; label?: string } = {},
+    options: { dtype?: DType; offset?: number; label?: string } = {},
   ): Tensor {
     this.#assertOpen();
+    if (!has(buffer, "mapAsync"))
+      throw new TenfoldError(`wrap: buffer is ${shown(buffer)}, needs a GPUBuffer of the engine's device`);
+    checkOptions("wrap", options, wrapRules);
+    const { dtype = "f32", offset = 0, label = buffer.label || "host buffer" } = options;
     const bytes = this.checkFits(shape, dtype, label);
     if (!(buffer.usage & GPU_USAGE.STORAGE)) throw new TenfoldError(`wrap: ${label} needs GPUBufferUsage.STORAGE`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment)
@@ -214,20 +277,35 @@ export class Engine {
         `wrap: ${label} has ${buffer.size} bytes, ${formatShape(shape)} from byte ${offset} needs ${offset + bytes}`,
       );
     const storage: Storage = { buffer, owner: "host", alive: true, release: () => (storage.alive = false) };
-    return new Tensor(this, storage, shape, dtype, offset, label);
+    const tensor = new Tensor(this, storage, shape, dtype, offset, label);
+    this.#probeDevice(tensor);
+    return tensor;
   }
 
-  /** Writes all elements of a tensor. */
+  /** Binds a host's buffer once, as WebGPU tells in no other way that it is another device's; the next wait hears of it. */
+  #probeDevice(tensor: Tensor): void {
+    const { buffer, offset, bytes } = tensor;
+    if (this.#wrapped.has(buffer)) return;
+    this.#wrapped.add(buffer);
+    const { device } = this;
+    const bind = (): void => {
+      const visibility = 4; // GPUShaderStage.COMPUTE
+      const layout = device.createBindGroupLayout({
+        entries: [{ binding: 0, visibility, buffer: { type: "read-only-storage" } }],
+      });
+      device.createBindGroup({ layout, entries: [{ binding: 0, resource: { buffer, offset, size: bytes } }] });
+    };
+    const problem = `wrap: ${tensor} is no buffer of this engine's device (${this.adapterName}); wrap it with an engine of the device that made it`;
+    this.guard(problem, [], bind, () => this.#wrapped.delete(buffer));
+  }
+
+  /** Writes all elements of a tensor; data as `tensor` takes it. */
   write(tensor: Tensor, data: TensorData): void {
     this.#assertOpen();
     this.#assertAlive("write", tensor);
     if (!(tensor.buffer.usage & GPU_USAGE.COPY_DST))
       throw new TenfoldError(`write: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_DST`);
-    if (data.length !== tensor.size)
-      throw new ShapeError(`write: ${data.length} values given, ${tensor} needs ${tensor.size}`);
-    const arrays = { f32: Float32Array, u32: Uint32Array, i32: Int32Array, u8: Uint8Array };
-    const Wanted = arrays[tensor.dtype];
-    let values: TypedArray = data instanceof Wanted ? data : new Wanted(data);
+    let values = elementsOf("write", data, tensor.shape, tensor.dtype, String(tensor));
     if (values.byteLength % 4) {
       const padded = new Uint8Array(tensor.bytes);
       padded.set(values as Uint8Array);
@@ -251,6 +329,7 @@ export class Engine {
     this.#assertOpen();
     const since = this.#clock;
     const list = tensors instanceof Tensor ? [tensors] : tensors;
+    if (!Array.isArray(list)) throw new TenfoldError(`read: given ${shown(list)}, needs a Tensor or a list of them`);
     for (const tensor of list) {
       this.#assertAlive("read", tensor);
       if (!(tensor.buffer.usage & GPU_USAGE.COPY_SRC))
@@ -305,11 +384,14 @@ export class Engine {
 
   /** A recorder for ops. */
   scheduler(label?: string): Scheduler {
+    this.#checkForced("scheduler");
     return new Scheduler(this, label);
   }
 
   /** Records, compiles, replays once and frees: for one-off work. The result must not be a temporary. */
   async run(record: (s: Scheduler) => void, label = "run"): Promise<void> {
+    if (typeof record !== "function")
+      throw new TenfoldError(`run: given ${shown(record)}, needs a function that records: (s) => { … }`);
     const since = this.#clock;
     const scheduler = this.scheduler(label);
     try {
@@ -334,6 +416,12 @@ export class Engine {
   submit(work: Schedule | readonly (readonly [schedule: Schedule, times: number])[], times = 1): void {
     this.#assertOpen();
     const round = work instanceof Schedule ? ([[work, 1]] as const) : work;
+    if (!Array.isArray(round) || !round.every((pair) => Array.isArray(pair) && pair[0] instanceof Schedule))
+      throw new TenfoldError(
+        `submit: given ${shown(work)}, needs a Schedule (await scheduler.compile()), or pairs of one and how often`,
+      );
+    for (const count of [times, ...round.map(([, each]) => each)])
+      checkOption("submit", "times", count, optionRules.count);
     for (const [schedule] of round) {
       if (schedule.engine !== this) throw new TenfoldError(`submit: ${schedule.label} belongs to another engine`);
       schedule.assertUsable();
@@ -453,6 +541,12 @@ export class Engine {
     return this.#forced[name];
   }
 
+  #checkForced(operation: string): void {
+    if (this.#forcedChecked || !knowsChoices()) return;
+    checkForced(operation, this.#forced);
+    this.#forcedChecked = true;
+  }
+
   /** The variant in force on this adapter; probes the first time. */
   async choose(variants: Variants): Promise<Kernel> {
     if (this.#over) throw this.#over;
@@ -532,6 +626,7 @@ export class Engine {
 
   /** @internal Throws before anything is allocated where the device cannot hold the tensor. Returns its bytes. */
   checkFits(shape: readonly number[], dtype: DType, label: string): number {
+    if (!isList(shape)) checkOption(label, "shape", shape, optionRules.shape);
     if (shape.some((extent) => !Number.isInteger(extent) || extent < 1))
       throw new ShapeError(`${label}: shape ${formatShape(shape)}, every extent must be a positive whole number`);
     const bytes = Math.ceil((sizeOf(shape) * bytesOf(dtype)) / 4) * 4;
@@ -652,6 +747,7 @@ export class Engine {
   }
 
   #assertAlive(what: string, tensor: Tensor): void {
+    if (!(tensor instanceof Tensor)) throw new TenfoldError(`${what}: given ${shown(tensor)}, needs a Tensor`);
     if (tensor.engine !== this) throw new TenfoldError(`${what}: ${tensor} belongs to another engine`);
     if (!tensor.storage.alive) throw new TenfoldError(`${what}: ${tensor} was destroyed or released`);
   }

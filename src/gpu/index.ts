@@ -1,8 +1,19 @@
 export { dispose } from "./dispose.js";
-export * from "./engine.js";
+export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";
-export { checkOptions, type OptionRule, type OptionRules, oneOf, optionRules } from "./options.js";
+export {
+  checkOption,
+  checkOptions,
+  instanceOf,
+  isList,
+  type OptionRule,
+  type OptionRules,
+  oneOf,
+  optionRules,
+  required,
+  shown,
+} from "./options.js";
 export type { Memory } from "./pool.js";
 export { type Bindings, type Profile, type ProfileRow, Schedule, Scheduler } from "./schedule.js";
 export * from "./tensor.js";

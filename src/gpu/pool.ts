@@ -1,3 +1,5 @@
+import type { GPUBuffer } from "./webgpu.js";
+
 /** What the engine holds, in bytes of GPU buffers. */
 export interface Memory {
   /** in tensors and schedules that are alive */

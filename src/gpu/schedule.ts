@@ -2,8 +2,10 @@ import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatBytes, KernelError, TenfoldError } from "./errors.js";
 import { Kernel, type Params, type ShaderSource } from "./kernel.js";
+import { checkOption, oneOf, shown } from "./options.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
+import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
 export type Bindings = Record<string, Tensor>;
@@ -33,8 +35,11 @@ interface Use {
   tensor: Tensor;
 }
 
-const sourceOf = (kernel: Kernel | Variants): ShaderSource =>
-  kernel instanceof Kernel ? kernel.source : Object.values(kernel.kernels)[0]!.source;
+function sourceOf(kernel: Kernel | Variants): ShaderSource {
+  if (kernel instanceof Kernel) return kernel.source;
+  if (kernel instanceof Variants) return Object.values(kernel.kernels)[0]!.source;
+  throw new TenfoldError(`run: given ${shown(kernel)}, needs a Kernel or Variants first`);
+}
 
 /** what the constant `scalar` stands for */
 const scalarOf = (kernel: Kernel | Variants): string =>
@@ -60,7 +65,11 @@ export class Scheduler {
   constructor(
     readonly engine: Engine,
     readonly label = "schedule",
-  ) {}
+  ) {
+    // by what it needs of one: importing the class would close a circle
+    if (typeof engine?.checkFits !== "function")
+      throw new TenfoldError(`new Scheduler: engine is ${shown(engine)}, needs an Engine`);
+  }
 
   /** Bytes of the buffers behind all temporaries so far: the peak, as released ones are used again. */
   get temporaryBytes(): number {
@@ -73,11 +82,14 @@ export class Scheduler {
   }
 
   /** An uninitialised temporary, alive until `release` or the end of the schedule. */
-  tensor(
-    shape: readonly number[],
-    { dtype = "f32", label = "temporary" }: { dtype?: DType; label?: string } = {},
-  ): Tensor {
+  tensor(shape: readonly number[], options: { dtype?: DType; label?: string } = {}): Tensor {
     this.#assertOpen("tensor");
+    const { dtype = "f32", label = "temporary" } = options;
+    // not by checkOptions: schedules make one for every op
+    if (!(dtype in dtypeScalars)) checkOption("tensor", "dtype", dtype, oneOf(...Object.keys(dtypeScalars)));
+    for (const name in options)
+      if (name !== "dtype" && name !== "label")
+        throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`);
     const bytes = this.engine.checkFits(shape, dtype, label);
     const size = this.engine.sizeClass(bytes);
     const index = this.#free.findIndex(({ buffer }) => buffer.size === size);
@@ -98,6 +110,7 @@ export class Scheduler {
   release(...tensors: Tensor[]): void {
     this.#assertOpen("release");
     for (const tensor of tensors) {
+      if (!(tensor instanceof Tensor)) throw new TenfoldError(`release: given ${shown(tensor)}, needs Tensors`);
       const { storage } = tensor;
       if (!(storage instanceof TemporaryStorage && storage.scheduler === this))
         throw new TenfoldError(`release: ${tensor} is not a temporary of ${this.label}`);
@@ -128,6 +141,8 @@ export class Scheduler {
     this.#assertOpen("run");
     const source = sourceOf(kernel);
     const { name } = source;
+    if (typeof bindings !== "object" || bindings === null || bindings instanceof Tensor)
+      throw new KernelError([name], `${name}: bindings are ${shown(bindings)}, needs tensors by name`);
     const names = source.bindings.map((binding) => binding.name);
     for (const given of Object.keys(bindings)) {
       if (!names.includes(given))
@@ -151,7 +166,12 @@ export class Scheduler {
       const tensor = bindings[binding.name];
       if (!tensor) throw new KernelError([name], `${name}: binding "${binding.name}" is missing`);
       if (tensor.engine !== this.engine)
-        throw new KernelError([name], `${name}: ${binding.name} (${tensor}) belongs to another engine`);
+        throw new KernelError(
+          [name],
+          tensor instanceof Tensor
+            ? `${name}: ${binding.name} (${tensor}) belongs to another engine`
+            : `${name}: ${binding.name} is ${shown(tensor)}, needs a Tensor; engine.tensor(shape, data) makes one`,
+        );
       if (!tensor.storage.alive)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) was destroyed or released before this use`);
       const expected = elementOf(binding.scalar === "scalar" ? scalarOf(kernel) : binding.scalar);

@@ -1,10 +1,15 @@
 import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatShape, ShapeError, TenfoldError } from "./errors.js";
+import { checkOption, isList, optionRules } from "./options.js";
+import type { GPUBuffer } from "./webgpu.js";
 
 export type DType = "f32" | "u32" | "i32" | "u8";
 export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint8Array;
-export type TensorData = TypedArray | Float64Array | readonly number[];
+/** Lists in lists of numbers, as deep as a tensor has modes: `[[1, 2], [3, 4]]`; rows may be typed arrays. */
+export type NestedNumbers = readonly (number | TypedArray | Float64Array | NestedNumbers)[];
+/** Numbers of a tensor, row by row: in one list, or in lists of the tensor's shape. */
+export type TensorData = TypedArray | Float64Array | readonly number[] | NestedNumbers;
 
 /** Bytes an element takes. u8 tensors are padded to whole 32-bit words; kernels see them as array<u32>. */
 export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
@@ -60,6 +65,7 @@ export class Tensor {
 
   /** The same elements under another shape. Shares the buffer; one extent may be -1. */
   reshape(shape: readonly number[]): Tensor {
+    if (!isList(shape)) checkOption("reshape", "shape", shape, optionRules.shape);
     const known = shape.reduce((product, extent) => (extent === -1 ? product : product * extent), 1);
     const full = shape.map((extent) => (extent === -1 ? this.size / known : extent));
     if (sizeOf(full) !== this.size || full.some((extent) => !(Number.isInteger(extent) && extent > 0)))

@@ -1,12 +1,41 @@
 import { KernelError, TenfoldError } from "./errors.js";
 import type { Constants, Kernel } from "./kernel.js";
+import { shown } from "./options.js";
 import type { Scheduler } from "./schedule.js";
+
+/** The names that `new Engine(device, { variants })` may force, by choice. */
+const choices = new Map<string, Set<string>>();
+
+/** Makes a choice and its variants known to engines that are opened later. */
+export function declareChoice(name: string, variants: readonly string[]): void {
+  let known = choices.get(name);
+  if (!known) choices.set(name, (known = new Set()));
+  for (const variant of variants) known.add(variant);
+}
+
+/** Whether any choice is known: ops declare theirs when they are imported. */
+export const knowsChoices = (): boolean => choices.size > 0;
+
+/** Refuses forced choices by name that are not known, or whose variant is not. */
+export function checkForced(operation: string, forced: Readonly<Record<string, string>>): void {
+  for (const [name, variant] of Object.entries(forced)) {
+    const known = choices.get(name);
+    if (!known)
+      throw new TenfoldError(
+        `${operation}: variants has no choice "${name}"; there are ${[...choices.keys()].join(", ")}`,
+      );
+    if (variant !== undefined && !known.has(variant))
+      throw new TenfoldError(
+        `${operation}: ${name} has no variant ${shown(variant)}; there are ${[...known].join(", ")}`,
+      );
+  }
+}
 
 /**
  * Kernels that do the same with the same bindings and params, of which one is best on a given adapter. Record it like a
  * kernel; compiling picks one by timing `sample` once per adapter, the first where none is clearly faster. A choice can be
- * forced: `new Engine(device,
- * { variants: { matmul: "tiled" } })`.
+ * forced: `new Engine(device, { variants: { matmul: "tiled" } })`. Variants of your own are made before the engine that forces
+ * one of them.
  */
 export class Variants {
   constructor(
@@ -23,6 +52,7 @@ export class Variants {
         .join();
     const [first, ...others] = Object.values(kernels);
     if (!first) throw new TenfoldError(`${name}: needs at least one variant`);
+    declareChoice(name, Object.keys(kernels));
     for (const other of others) {
       if (face(other) !== face(first))
         throw new KernelError(

@@ -39,13 +39,33 @@ export class InexactError extends Error {
   }
 }
 
+/** The number that the bits of a small float stand for, where its exponent has no values set apart. */
+function smallFloat(bits: number, fractionBits: number, exponentBits: number, bias: number): number {
+  const sign = bits >> (fractionBits + exponentBits) ? -1 : 1;
+  const exponent = (bits >> fractionBits) & (2 ** exponentBits - 1);
+  const fraction = (bits & (2 ** fractionBits - 1)) / 2 ** fractionBits;
+  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - bias) : fraction * 2 ** (1 - bias));
+}
+
 /** The f32 that a half-precision float is equal to. */
 export function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * (fraction / 1024) * 2 ** -14;
+  if ((bits & 0x7c00) !== 0x7c00) return smallFloat(bits, 10, 5, 15);
+  return bits & 0x3ff ? Number.NaN : bits & 0x8000 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+}
+
+/** Floats of one or two bytes, looked up in a table of all that there are; made when the first is read. */
+function small(bytes: 1 | 2, decodeBits: (bits: number) => number): Encoding {
+  let values: Float32Array | undefined;
+  return {
+    bytes,
+    widen(view, length, littleEndian) {
+      values ??= Float32Array.from({ length: 256 ** bytes }, (_, bits) => decodeBits(bits));
+      const out = new Float32Array(length);
+      for (let i = 0; i < length; i++)
+        out[i] = values[bytes === 1 ? view.getUint8(i) : view.getUint16(2 * i, littleEndian)]!;
+      return out;
+    },
+  };
 }
 
 function widenBigInts(signed: boolean) {
@@ -70,14 +90,14 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
   u2: { bytes: 2, direct: Uint16Array },
   i1: { bytes: 1, direct: Int8Array },
   u1: { bytes: 1, direct: Uint8Array },
-  b1: { bytes: 1, direct: Uint8Array },
+  // any byte but 0 is true
+  b1: {
+    bytes: 1,
+    widen: (view, length) => new Uint8Array(view.buffer, view.byteOffset, length).map((byte) => (byte ? 1 : 0)),
+  },
   i8: { bytes: 8, widen: widenBigInts(true) },
   u8: { bytes: 8, widen: widenBigInts(false) },
-  f2: {
-    bytes: 2,
-    widen: (view, length, littleEndian) =>
-      Float32Array.from({ length }, (_, i) => halfToNumber(view.getUint16(2 * i, littleEndian))),
-  },
+  f2: small(2, halfToNumber),
   // the upper half of an f32; safetensors has it, NumPy has not
   bf16: {
     bytes: 2,
@@ -87,7 +107,17 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
       return new Float32Array(out.buffer);
     },
   },
+  // safetensors has these: of exponent and mantissa so many bits (Micikevicius et al. 2022, arXiv:2209.05433) ...
+  e4m3: small(1, (bits) => ((bits & 0x7f) === 0x7f ? Number.NaN : smallFloat(bits, 3, 4, 7))),
+  e5m2: small(1, (bits) => halfToNumber(bits << 8)),
+  // ... without infinity and negative zero, which is NaN (Noune et al. 2022, arXiv:2206.02915), and the power of two alone
+  e4m3fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 3, 4, 8))),
+  e5m2fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 2, 5, 16))),
+  e8m0: small(1, (bits) => (bits === 0xff ? Number.NaN : 2 ** (bits - 127))),
 };
+
+/** What to do with complex numbers, which no decomposition here takes. */
+export const COMPLEX_ADVICE = "save the magnitude, or the real and the imaginary part as two arrays";
 
 /** `f4`, `u1`, … of an array in memory. */
 export function encodingName(data: Numeric): string {

@@ -4,9 +4,13 @@ export class FormatError extends Error {
   constructor(
     /** the file, as it was named to the reader */
     readonly file: string,
-    problem: string,
+    /** the message without the file */
+    readonly problem: string,
     options?: ErrorOptions,
   ) {
     super(`${file}: ${problem}`, options);
   }
 }
+
+/** Nothing is wrong with the file, but it holds what is no array of numbers here. Readers of several arrays skip it. */
+export class UnsupportedError extends FormatError {}

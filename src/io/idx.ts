@@ -1,6 +1,6 @@
-import { gunzipSync } from "fflate";
 import { decode, describeShape, ENCODINGS, type Encoding, elementCount, type NumericArray } from "./array.js";
 import { FormatError } from "./errors.js";
+import { gunzip, isGzip } from "./gzip.js";
 
 /** Element types by the third byte of the file. */
 const TYPES: Readonly<Record<number, string>> = { 8: "u1", 9: "i1", 11: "i2", 12: "i4", 13: "f4", 14: "f8" };
@@ -12,14 +12,7 @@ const TYPES: Readonly<Record<number, string>> = { 8: "u1", 9: "i1", 11: "i2", 12
  * @throws FormatError
  */
 export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
-  let bytes = file;
-  if (file[0] === 0x1f && file[1] === 0x8b) {
-    try {
-      bytes = gunzipSync(file);
-    } catch (error) {
-      throw new FormatError(name, `not a whole gzip file (${(error as Error).message})`, { cause: error });
-    }
-  }
+  const bytes = isGzip(file) ? gunzip(file, name) : file;
   if (bytes.length === 0) throw new FormatError(name, "the file is empty");
   const kind = TYPES[bytes[2]!];
   const order = bytes[3]!;

@@ -1,4 +1,5 @@
 import {
+  COMPLEX_ADVICE,
   decode,
   describeShape,
   ENCODINGS,
@@ -7,13 +8,14 @@ import {
   encodingName,
   fromColumnMajor,
   InexactError,
+  LITTLE_ENDIAN_HOST,
   type NumericArray,
   unravel,
 } from "./array.js";
-import { FormatError } from "./errors.js";
+import { FormatError, UnsupportedError } from "./errors.js";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
-/** what the reader understands, for messages */
+/** what is read, for messages */
 const KNOWN = "f2, f4, f8, i1, i2, i4, i8, u1, u2, u4, u8 or b1";
 
 /** The header of an `.npy` file. */
@@ -29,10 +31,10 @@ export interface NpyHeader {
 /**
  * Reads NumPy's `.npy` (versions 1 to 3) into a row-major array: f4, f8 and integers up to 32 bits as they are, f2 as
  * f32, b1 as 0 and 1, 64-bit integers as f64 (refused where one is not exactly representable). Little-endian C-order
- * elements are not copied where their place in memory allows it.
+ * elements are not copied where their place in memory allows it. Bytes after the array are left alone, as by NumPy.
  *
  * @param name the file, for messages
- * @throws FormatError for anything that is not a whole, well-formed array of numbers
+ * @throws FormatError for anything that is not a whole, well-formed array of numbers, with what to do about complex ones
  */
 export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
   const { descr, shape, fortranOrder, dataOffset } = readNpyHeader(bytes, name);
@@ -43,11 +45,6 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
   const what = `${describeShape(shape)} of ${descr}`;
   if (present < needed)
     throw new FormatError(name, `cut short: ${what} needs ${needed} bytes after the header, the file has ${present}`);
-  if (present > needed)
-    throw new FormatError(
-      name,
-      `${what} needs ${needed} bytes after the header, the file has ${present - needed} more`,
-    );
   let data: NumericArray["data"];
   try {
     data = decode(bytes, dataOffset, count, encoding, descr[0] !== ">");
@@ -55,7 +52,7 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
     if (!(error instanceof InexactError)) throw error;
     const place = unravel(error.index, fortranOrder ? [...shape].reverse() : shape);
     if (fortranOrder) place.reverse();
-    throw new FormatError(
+    throw new UnsupportedError(
       name,
       `entry [${place.join(", ")}] is ${error.value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
     );
@@ -66,7 +63,7 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
 /** Reads the header alone: what the file holds, before its elements are looked at. */
 export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   if (MAGIC.some((byte, index) => bytes[index] !== byte))
-    throw new FormatError(
+    throw new UnsupportedError(
       name,
       bytes.length === 0
         ? "the file is empty"
@@ -76,7 +73,7 @@ export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[6]!;
   if (version < 1 || version > 3)
-    throw new FormatError(name, `version ${version}.${bytes[7]} of the .npy format, needs 1, 2 or 3`);
+    throw new UnsupportedError(name, `version ${version}.${bytes[7]} of the .npy format, needs 1, 2 or 3`);
   const start = version === 1 ? 10 : 12;
   if (bytes.length < start) throw new FormatError(name, `cut short: ${bytes.length} bytes, within the header`);
   const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
@@ -96,21 +93,61 @@ export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   for (const key of ["descr", "fortran_order", "shape"]) {
     if (!header.has(key)) throw new FormatError(name, `bad header, "${key}" is missing`);
   }
-  const descr = header.get("descr")!;
+  const type = header.get("descr")!;
   const shape = header.get("shape")!;
   const fortranOrder = header.get("fortran_order")!;
-  if (typeof descr !== "string")
-    throw new FormatError(name, `holds records with named fields, needs plain numbers (${KNOWN})`);
-  const [, order, kind] = /^([<>|=]?)([fiub][1248])$/.exec(descr) ?? [];
-  const encoding = kind && Object.hasOwn(ENCODINGS, kind) ? ENCODINGS[kind] : undefined;
-  if (!encoding) throw new FormatError(name, `holds elements of type ${JSON.stringify(descr)}, needs ${KNOWN}`);
-  if (!"<>".includes(order!) && encoding.bytes > 1)
-    throw new FormatError(name, `bad header, type "${descr}" needs its byte order: "<${kind}" or ">${kind}"`);
+  const descr = checkType(type, name);
   if (typeof fortranOrder !== "boolean") throw new FormatError(name, "bad header, fortran_order must be True or False");
   if (!Array.isArray(shape) || elementCount(shape) === null)
     throw new FormatError(name, `bad header, shape must be a tuple of extents, not ${printLiteral(shape)}`);
   const dataOffset = start + length;
-  return { descr: `${order || "|"}${kind}`, shape: shape as number[], fortranOrder, dataOffset };
+  return { descr, shape: shape as number[], fortranOrder, dataOffset };
+}
+
+/** NumPy's other names of the element types: characters of C types, and whole words. */
+const ALIASES: Readonly<Record<string, string>> = {
+  ...{ "?": "b1", b: "i1", B: "u1", h: "i2", H: "u2", i: "i4", I: "u4", q: "i8", Q: "u8", e: "f2", f: "f4", d: "f8" },
+  ...{ bool: "b1", int8: "i1", int16: "i2", int32: "i4", int64: "i8", float16: "f2", float32: "f4", float64: "f8" },
+  ...{ uint8: "u1", uint16: "u2", uint32: "u4", uint64: "u8" },
+  ...{ half: "f2", single: "f4", double: "f8", float: "f8" },
+};
+
+/** What NumPy's other types hold, and what to do about it. */
+const OTHERS: readonly [type: RegExp, holds: string, advice?: string][] = [
+  [/^(c8|c16|c24|c32|F|D|G|complex\d*)$/, "complex numbers", `${COMPLEX_ADVICE} (numpy.abs(x), or x.real and x.imag)`],
+  [/^(f12|f16|g|longdouble|float96|float128)$/, "extended precision", "save it as f8 (x.astype('f8'))"],
+  [
+    /^(l|L|p|P|u?(int|intp|long))$/,
+    "integers of a width that differs between machines",
+    "save it as i4 or i8 (x.astype('i4'))",
+  ],
+  [/^([Mm]8|datetime64|timedelta64)/, "dates or durations", "save it as numbers (x.astype('i8'))"],
+  [/^([SUaT]\d*|str|bytes)$/, "text"],
+  [/^(O\d*|object)$/, "Python objects"],
+  [/^(V\d*|void)$/, "raw bytes"],
+];
+
+/** The element type by NumPy's short name, with its byte order unless it is one byte. */
+function checkType(type: Literal, name: string): string {
+  if (typeof type !== "string")
+    throw new UnsupportedError(
+      name,
+      `holds records with named fields, needs plain numbers (${KNOWN}): save each field as an array`,
+    );
+  const [, order, given] = /^([<>|=]?)(.*)$/s.exec(type)!;
+  const kind = Object.hasOwn(ALIASES, given!) ? ALIASES[given!]! : given!;
+  const encoding = /^[fiub][1248]$/.test(kind) && Object.hasOwn(ENCODINGS, kind) ? ENCODINGS[kind]! : null;
+  if (!encoding) {
+    const [, holds, advice] = OTHERS.find(([letters]) => letters.test(given!)) ?? [];
+    const what = holds ? ` (${holds})` : "";
+    throw new UnsupportedError(
+      name,
+      `holds elements of type ${JSON.stringify(type)}${what}, needs ${KNOWN}${advice ? `: ${advice}` : ""}`,
+    );
+  }
+  if (encoding.bytes === 1) return `|${kind}`;
+  // `=`, `|` and nothing mean the byte order of the machine that reads
+  return `${order === "<" || order === ">" ? order : LITTLE_ENDIAN_HOST ? "<" : ">"}${kind}`;
 }
 
 /** Writes an `.npy` file, version 1.0, little-endian, C order; NumPy opens it as the same type and shape. */

@@ -1,37 +1,43 @@
-import { unzipSync, type Zippable, zipSync } from "fflate";
+import { type Zippable, zipSync } from "fflate";
 import type { NumericArray } from "./array.js";
-import { FormatError } from "./errors.js";
+import { FormatError, UnsupportedError } from "./errors.js";
+import { NamedArrays } from "./named.js";
 import { readNpy, writeNpy } from "./npy.js";
+import { readZip } from "./zip.js";
 
 /** 1980, the first year that zip knows: the same arrays give the same bytes */
 const NO_DATE = new Date(1980, 0, 1);
+/** What a zip archive can count without ZIP64, which is not written here. */
+const MOST_BYTES = 2 ** 32 - 1;
+const MOST_MEMBERS = 2 ** 16 - 1;
 
 /**
- * Reads the arrays of NumPy's `.npz`, stored or compressed, by name (without `.npy`), in the order of the archive.
+ * Reads the arrays of NumPy's `.npz`, stored or compressed, by name (without `.npy`), in the order of the archive. Folders,
+ * text, objects, complex numbers and whatever else is no array of numbers are skipped, and named with the reason under
+ * `skipped`. Of members with the same name the last counts, as in NumPy.
  *
- * @throws FormatError for a damaged archive or a member that is no `.npy` file, naming it
+ * @throws FormatError for a damaged archive, naming the member
  */
-export function readNpz(bytes: Uint8Array, name = "npz"): Map<string, NumericArray> {
+export function readNpz(bytes: Uint8Array, name = "npz"): NamedArrays {
   if (bytes.length === 0) throw new FormatError(name, "the file is empty");
-  let members: Record<string, Uint8Array>;
-  try {
-    members = unzipSync(bytes);
-  } catch (error) {
-    throw new FormatError(name, `not a whole zip archive (${(error as Error).message})`, { cause: error });
-  }
-  const checksums = readChecksums(bytes);
   const arrays = new Map<string, NumericArray>();
-  for (const [member, content] of Object.entries(members)) {
-    const expected = checksums.get(member);
-    if (expected !== undefined && crc32(content) !== expected)
-      throw new FormatError(`${name}, member ${member}`, "damaged: its checksum is wrong");
-    arrays.set(member.replace(/\.npy$/, ""), readNpy(content, `${name}, member ${member}`));
+  const skipped = new Map<string, string>();
+  for (const member of readZip(bytes, name)) {
+    const key = member.name.replace(/\.npy$/, "");
+    try {
+      if (member.name.endsWith("/")) throw new UnsupportedError(member.name, "it is a folder");
+      arrays.set(key, readNpy(member.content(), `${name}, member ${member.name}`));
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw error;
+      skipped.set(key, error.problem);
+    }
   }
-  return arrays;
+  return new NamedArrays(name, arrays, skipped);
 }
 
 /**
- * Writes an `.npz` that `numpy.load` opens, members in the given order.
+ * Writes an `.npz` that `numpy.load` opens, members in the given order. Names may hold anything but what would leave the
+ * folder in which someone unpacks the archive.
  *
  * @param options.compress deflate the members (`numpy.savez_compressed`); off by default, factors hardly shrink
  */
@@ -39,40 +45,34 @@ export function writeNpz(
   arrays: Iterable<readonly [string, NumericArray]>,
   { compress = false }: { compress?: boolean } = {},
 ): Uint8Array {
-  const members: Zippable = {};
+  const members = new Map<string, Zippable[string]>();
+  let bytes = 22;
   for (const [name, array] of arrays) {
-    if (!/^[\w.-]+$/.test(name)) throw new FormatError("npz", `member "${name}", needs letters, digits, _ . or -`);
-    if (`${name}.npy` in members) throw new FormatError("npz", `two members are called "${name}"`);
-    members[`${name}.npy`] = [writeNpy(array), { level: compress ? 6 : 0, mtime: NO_DATE }];
+    const problem = nameProblem(name);
+    if (problem) throw new FormatError("npz", `member ${JSON.stringify(name)} ${problem}`);
+    const member = `${name}.npy`;
+    if (members.has(member)) throw new FormatError("npz", `two members are called "${name}"`);
+    const content = writeNpy(array);
+    // its name stands in the archive twice, of up to three bytes a character
+    bytes += content.length + 76 + 6 * member.length;
+    members.set(member, [content, { level: compress ? 6 : 0, mtime: NO_DATE }]);
   }
-  return zipSync(members);
+  if (members.size > MOST_MEMBERS || bytes > MOST_BYTES)
+    throw new FormatError(
+      "npz",
+      `${members.size} members of ${bytes} bytes in all, the most are ${MOST_MEMBERS} and 4 GiB: write several files`,
+    );
+  return zipSync(Object.fromEntries(members));
 }
 
-/** The CRC-32 of every member, from the central directory; fflate finds members by it, but does not compare. */
-function readChecksums(zip: Uint8Array): Map<string, number> {
-  const view = new DataView(zip.buffer, zip.byteOffset, zip.byteLength);
-  const checksums = new Map<string, number>();
-  let end = zip.length - 22;
-  while (end >= 0 && view.getUint32(end, true) !== 0x06054b50) end--;
-  if (end < 0) return checksums;
-  // an archive of 4 GiB or more points elsewhere: it is then read unchecked
-  for (let at = view.getUint32(end + 16, true); at + 46 <= end && view.getUint32(at, true) === 0x02014b50; ) {
-    const nameLength = view.getUint16(at + 28, true);
-    const name = new TextDecoder().decode(zip.subarray(at + 46, at + 46 + nameLength));
-    checksums.set(name, view.getUint32(at + 16, true));
-    at += 46 + nameLength + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
-  }
-  return checksums;
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let value = 0xffffffff;
-  for (let i = 0; i < bytes.length; i++) value = (value >>> 8) ^ CRC_TABLE[(value ^ bytes[i]!) & 255]!;
-  return ~value >>> 0;
+/** Why a name is not safe in an archive that others unpack, or null. */
+function nameProblem(name: string): string | null {
+  if (/\p{Surrogate}/u.test(name)) return "has half a character (a lone surrogate), which UTF-8 cannot write";
+  if (name.includes("\0")) return "has a zero character, where unpackers end the name";
+  if (name.includes("\\")) return "has a backslash, which Windows takes for a folder's end: use /";
+  if (/^\/|^[A-Za-z]:\//.test(name)) return "is a path from the root, where an unpacker could overwrite a file";
+  if (name.split("/").includes("..")) return "leads out of the folder that it is unpacked in, by ..";
+  // each half of the header counts it in 16 bits
+  if (new TextEncoder().encode(name).length > 65_000) return "is longer than zip can write";
+  return null;
 }

@@ -1,7 +1,9 @@
 import {
+  COMPLEX_ADVICE,
   decode,
   describeShape,
   ENCODINGS,
+  type Encoding,
   elementCount,
   encode,
   encodingName,
@@ -10,8 +12,9 @@ import {
   unravel,
 } from "./array.js";
 import { FormatError } from "./errors.js";
+import { NamedArrays } from "./named.js";
 
-/** safetensors' element types; bfloat16 and half precision are widened to f32, 64-bit integers to f64. */
+/** safetensors' element types; floats of one and two bytes are widened to f32, 64-bit integers to f64. */
 const TYPES: Readonly<Record<string, string>> = {
   F64: "f8",
   F32: "f4",
@@ -26,20 +29,25 @@ const TYPES: Readonly<Record<string, string>> = {
   U16: "u2",
   U8: "u1",
   BOOL: "b1",
+  F8_E4M3: "e4m3",
+  F8_E5M2: "e5m2",
+  F8_E4M3FNUZ: "e4m3fnuz",
+  F8_E5M2FNUZ: "e5m2fnuz",
+  F8_E8M0: "e8m0",
 };
 /** the reference implementation's limit on headers */
 const MOST_HEADER_BYTES = 100_000_000;
 
 export interface SafeTensors {
-  /** by name, in the order of the file's bytes */
-  tensors: Map<string, NumericArray>;
+  /** by name, in the order of the file's bytes; `tensors.skipped` says what else there is, and why it cannot be had */
+  tensors: NamedArrays;
   /** the free text under `__metadata__` */
   metadata: Record<string, string>;
 }
 
 interface Entry {
   tensor: string;
-  kind: string;
+  dtype: string;
   shape: number[];
   begin: number;
   end: number;
@@ -47,9 +55,10 @@ interface Entry {
 
 /**
  * Reads a `.safetensors` file. Everything that its header says is checked: types, shapes against byte counts, offsets
- * within the file, no overlap and no gap. Aligned little-endian elements are not copied.
+ * within the file, no overlap and no gap. Aligned little-endian elements are not copied. Tensors of complex numbers, of
+ * types not known here and of 64-bit integers that no f64 is equal to are skipped: the others can be had.
  *
- * @throws FormatError naming the tensor concerned
+ * @throws FormatError for a file that contradicts itself, naming the tensor concerned
  */
 export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTensors {
   if (bytes.length < 8)
@@ -97,23 +106,31 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTe
   const present = bytes.length - 8 - headerBytes;
   if (covered !== present)
     throw new FormatError(name, `${present - covered} bytes after the last tensor belong to none`);
-  const tensors = new Map<string, NumericArray>();
-  for (const { tensor, kind, shape, begin } of entries) {
+  const arrays = new Map<string, NumericArray>();
+  const skipped = new Map<string, string>();
+  for (const { tensor, dtype, shape, begin } of entries) {
+    const encoding = encodingOf(dtype);
+    if (!encoding) {
+      const advice = /^C\d/.test(dtype) ? ` (complex numbers): ${COMPLEX_ADVICE}` : "";
+      const known = Object.keys(TYPES).join(", ");
+      skipped.set(tensor, `it has the type "${dtype}"${advice || `, needs one of ${known}`}`);
+      continue;
+    }
     try {
-      const data = decode(bytes, 8 + headerBytes + begin, elementCount(shape)!, ENCODINGS[kind]!, true);
-      tensors.set(tensor, { shape, data });
+      arrays.set(tensor, { shape, data: decode(bytes, 8 + headerBytes + begin, elementCount(shape)!, encoding, true) });
     } catch (error) {
       if (!(error instanceof InexactError)) throw error;
       const place = unravel(error.index, shape).join(", ");
-      throw new FormatError(
-        name,
-        `tensor "${tensor}", entry [${place}] is ${error.value}, which a 64-bit float cannot hold exactly`,
-      );
+      skipped.set(tensor, `entry [${place}] is ${error.value}, which a 64-bit float cannot hold exactly`);
     }
   }
+  const tensors = new NamedArrays(name, arrays, skipped);
   // a key may be __proto__, which plain assignment would lose
   return { tensors, metadata: Object.fromEntries(metadata) };
 }
+
+/** How a type is written; null for one that is not known here. */
+const encodingOf = (dtype: string): Encoding | null => (Object.hasOwn(TYPES, dtype) ? ENCODINGS[TYPES[dtype]!]! : null);
 
 function checkEntry(tensor: string, value: unknown, present: number, name: string): Entry {
   const fail = (problem: string): never => {
@@ -121,18 +138,18 @@ function checkEntry(tensor: string, value: unknown, present: number, name: strin
   };
   if (typeof value !== "object" || value === null) return fail("has no description");
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
-  const kind = typeof dtype === "string" && Object.hasOwn(TYPES, dtype) ? TYPES[dtype]! : null;
-  if (!kind) return fail(`has the type ${JSON.stringify(dtype)}, needs one of ${Object.keys(TYPES).join(", ")}`);
+  if (typeof dtype !== "string") return fail(`has the type ${JSON.stringify(dtype)}, needs a name as "F32"`);
   const count = Array.isArray(shape) ? elementCount(shape) : null;
   if (count === null) return fail(`has the shape ${JSON.stringify(shape)}, needs a list of extents`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || elementCount(offsets) === null || offsets[0] > offsets[1])
     return fail(`has the offsets ${JSON.stringify(offsets)}, needs its first byte and its end`);
   const [begin, end] = offsets as [number, number];
-  const needed = count * ENCODINGS[kind]!.bytes;
+  const encoding = encodingOf(dtype);
+  const needed = encoding ? count * encoding.bytes : end - begin;
   if (end - begin !== needed)
     return fail(`has ${end - begin} bytes, its shape ${describeShape(shape as number[])} of ${dtype} needs ${needed}`);
   if (end > present) return fail(`ends at byte ${end} of the data, the file has ${present}: it is cut short`);
-  return { tensor, kind, shape: shape as number[], begin, end };
+  return { tensor, dtype, shape: shape as number[], begin, end };
 }
 
 /** Writes a `.safetensors` file. Wide elements come first, so that every tensor is aligned; then by name. */

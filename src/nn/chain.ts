@@ -1,4 +1,4 @@
-import { type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import type { Counts, Layer, Parameter, Pass } from "./layer.js";
 
 /** Releases temporaries once each, whatever views of them there are; tensors of others are left alone. */
@@ -42,7 +42,12 @@ export class Chain implements Layer {
     const shapes = [[...input]];
     this.layers.forEach((layer, index) => {
       try {
-        shapes.push(layer.outputShape(shapes[index]!));
+        const [before, after] = [shapes[index]!, layer.outputShape(shapes[index]!)];
+        if (!after.every((extent) => Number.isSafeInteger(extent) && extent >= 1))
+          throw new ShapeError(
+            `${layer.name}: samples of shape ${formatShape(before)} would become ${formatShape(after)}, every extent must be a positive whole number; change what the layer is made from, or what comes before it`,
+          );
+        shapes.push(after);
       } catch (error) {
         throw new ShapeError(`${this.name}: layer ${index}: ${(error as Error).message}`);
       }

@@ -1,4 +1,14 @@
-import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import {
   type Activation,
   averagePool2d,
@@ -17,6 +27,7 @@ import {
   maxPool2dGradient,
   normal,
   outputExtent,
+  type Padding,
   type Pair,
   pair,
   poolGeometry,
@@ -28,6 +39,7 @@ import {
 } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import type { NormalStart } from "./layers.js";
+import { layerRules } from "./options.js";
 
 export interface Conv2dOptions {
   /** channels of a sample */
@@ -37,7 +49,8 @@ export interface Conv2dOptions {
   /** one extent, or [height, width] */
   kernel: Pair;
   stride?: Pair | undefined;
-  padding?: Pair | undefined;
+  /** zeros on each side, or `same`: as many as ⌈extent ÷ stride⌉ outputs take */
+  padding?: Padding | undefined;
   dilation?: Pair | undefined;
   groups?: number | undefined;
   /** whether there is one (the default), or its start values */
@@ -49,6 +62,20 @@ export interface Conv2dOptions {
   /** as that of `Linear`, counting the inputs of one output */
   start?: "uniform" | "he" | NormalStart;
 }
+
+const conv2dRules: OptionRules<Conv2dOptions> = {
+  inputs: required(optionRules.positive),
+  outputs: required(optionRules.positive),
+  kernel: required(layerRules.pair),
+  stride: layerRules.pair,
+  padding: layerRules.padding2d,
+  dilation: layerRules.pair,
+  groups: optionRules.positive,
+  bias: layerRules.bias,
+  weight: layerRules.values,
+  activation: layerRules.activation,
+  start: layerRules.start,
+};
 
 /** Records start values of a weight with so many terms a sum, or of its bias. */
 function startOf(terms: number, start: "uniform" | "he" | NormalStart) {
@@ -80,7 +107,7 @@ export class Conv2d implements Layer {
   readonly outputs: number;
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number];
+  readonly padding: readonly [number, number] | "same";
   readonly dilation: readonly [number, number];
   readonly groups: number;
   readonly weight: Parameter;
@@ -90,19 +117,17 @@ export class Conv2d implements Layer {
   #output: Tensor | null = null;
 
   constructor(options: Conv2dOptions) {
+    checkOptions("Conv2d", options, conv2dRules);
     const { inputs, outputs, groups = 1, bias = true, activation = "none", start = "uniform", weight } = options;
     this.inputs = inputs;
     this.outputs = outputs;
     this.groups = groups;
     this.kernel = pair(options.kernel, 1);
     this.stride = pair(options.stride, 1);
-    this.padding = pair(options.padding, 0);
+    this.padding = options.padding === "same" ? "same" : pair(options.padding, 0);
     this.dilation = pair(options.dilation, 1);
     this.activation = activation;
     this.name = `Conv2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
-    const whole = [inputs, outputs, groups, ...this.kernel, ...this.stride, ...this.dilation];
-    if (whole.some((value) => !(Number.isInteger(value) && value >= 1)))
-      throw new ShapeError(`${this.name}: extents, strides, dilations and groups need whole numbers from 1`);
     if (inputs % groups || outputs % groups)
       throw new ShapeError(`${this.name}: the channels do not fall into ${groups} groups`);
     const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
@@ -120,11 +145,22 @@ export class Conv2d implements Layer {
       throw new ShapeError(
         `${this.name}: samples of shape ${formatShape(input)}, expected ${this.inputs}×height×width`,
       );
+    const { kernel, stride, padding, dilation } = this;
     const size = [0, 1].map((at) =>
-      outputExtent(input[at + 1]!, this.kernel[at]!, this.stride[at]!, this.padding[at]!, this.dilation[at]!),
+      outputExtent(
+        input[at + 1]!,
+        kernel[at]!,
+        stride[at]!,
+        padding === "same" ? padding : padding[at]!,
+        dilation[at]!,
+      ),
     );
-    if (size.some((extent) => extent < 1))
-      throw new ShapeError(`${this.name}: samples of shape ${formatShape(input)} are smaller than the kernel`);
+    if (!size.every((extent) => extent >= 1)) {
+      const reach = kernel.map((extent, at) => dilation[at]! * (extent - 1) + 1);
+      throw new ShapeError(
+        `${this.name}: samples of shape ${formatShape(input)} with padding ${formatShape(padding as [number, number])} are smaller than the kernel's reach, ${formatShape(reach)}; take a smaller kernel or dilation, or padding "same"`,
+      );
+    }
     return [this.outputs, ...size];
   }
 
@@ -158,19 +194,32 @@ export class Conv2d implements Layer {
   }
 }
 
+export interface Pool2dOptions {
+  /** the kernel's extents by default: windows side by side */
+  stride?: Pair | undefined;
+  /** zeros on each side, at most half a window; or `same`: as many as ⌈extent ÷ stride⌉ windows take */
+  padding?: Padding | undefined;
+}
+
+const pool2dRules: OptionRules<Pool2dOptions> = { stride: layerRules.pair, padding: layerRules.padding2d };
+
 /** What max and average pooling share. */
 abstract class Pool2d implements Layer {
-  abstract readonly name: string;
+  readonly name: string;
   readonly parameters = [];
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number];
+  readonly padding: readonly [number, number] | "same";
   protected input: Tensor | null = null;
 
-  constructor(kernel: Pair, { stride, padding }: { stride?: Pair | undefined; padding?: Pair | undefined } = {}) {
+  constructor(kind: string, kernel: Pair, options: Pool2dOptions) {
+    checkOption(kind, "kernel", kernel, layerRules.pair);
+    checkOptions(kind, options, pool2dRules);
+    const { stride, padding } = options;
     this.kernel = pair(kernel, 1);
+    this.name = `${kind} ${formatShape(this.kernel)}`;
     this.stride = pair(stride ?? kernel, 1);
-    this.padding = pair(padding, 0);
+    this.padding = padding === "same" ? padding : pair(padding, 0);
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -190,8 +239,8 @@ abstract class Pool2d implements Layer {
 
 /** The largest element of every window; windows lie side by side unless a stride says otherwise. */
 export class MaxPool2d extends Pool2d {
-  get name(): string {
-    return `MaxPool2d ${formatShape(this.kernel)}`;
+  constructor(kernel: Pair, options: Pool2dOptions = {}) {
+    super("MaxPool2d", kernel, options);
   }
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
@@ -206,8 +255,8 @@ export class MaxPool2d extends Pool2d {
 
 /** The mean of every window; zeros of the padding count. */
 export class AveragePool2d extends Pool2d {
-  get name(): string {
-    return `AveragePool2d ${formatShape(this.kernel)}`;
+  constructor(kernel: Pair, options: Pool2dOptions = {}) {
+    super("AveragePool2d", kernel, options);
   }
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
@@ -238,10 +287,11 @@ export class BatchNorm implements Layer {
   /** @param options.momentum of a batch in the running moments; `epsilon` is added to variances */
   constructor(
     readonly channels: number,
-    { momentum = 0.1, epsilon = 1e-5 }: { momentum?: number; epsilon?: number } = {},
+    options: { momentum?: number; epsilon?: number } = {},
   ) {
-    if (!(Number.isInteger(channels) && channels >= 1))
-      throw new ShapeError(`BatchNorm: ${channels} channels, needs a whole number from 1`);
+    checkOption("BatchNorm", "channels", channels, optionRules.positive);
+    checkOptions("BatchNorm", options, { momentum: optionRules.share, epsilon: optionRules.atLeastZero });
+    const { momentum = 0.1, epsilon = 1e-5 } = options;
     this.name = `BatchNorm ${channels}`;
     this.momentum = momentum;
     this.epsilon = epsilon;
@@ -295,7 +345,8 @@ export interface Conv3dOptions {
   /** one extent, or [depth, height, width] */
   kernel: Triple;
   stride?: Triple | undefined;
-  padding?: Triple | undefined;
+  /** zeros on each side, or `same`: as many as ⌈extent ÷ stride⌉ outputs take */
+  padding?: Triple | "same" | undefined;
   dilation?: Triple | undefined;
   bias?: boolean | Float32Array;
   /** start values, outputs×inputs×depth×height×width */
@@ -304,6 +355,20 @@ export interface Conv3dOptions {
   start?: "uniform" | "he" | NormalStart;
 }
 
+/** @internal */
+export const conv3dRules: OptionRules<Conv3dOptions> = {
+  inputs: required(optionRules.positive),
+  outputs: required(optionRules.positive),
+  kernel: required(layerRules.triple),
+  stride: layerRules.triple,
+  padding: layerRules.padding3d,
+  dilation: layerRules.triple,
+  bias: layerRules.bias,
+  weight: layerRules.values,
+  activation: layerRules.activation,
+  start: layerRules.start,
+};
+
 /** Convolution of samples channels×depth×height×width: videos and volumes. */
 export class Conv3d implements Layer {
   readonly name: string;
@@ -311,7 +376,7 @@ export class Conv3d implements Layer {
   readonly outputs: number;
   readonly kernel: readonly [number, number, number];
   readonly stride: readonly [number, number, number];
-  readonly padding: readonly [number, number, number];
+  readonly padding: readonly [number, number, number] | "same";
   readonly dilation: readonly [number, number, number];
   readonly weight: Parameter;
   readonly bias: Parameter | null;
@@ -320,17 +385,16 @@ export class Conv3d implements Layer {
   #output: Tensor | null = null;
 
   constructor(options: Conv3dOptions) {
+    checkOptions("Conv3d", options, conv3dRules);
     const { inputs, outputs, bias = true, activation = "none", start = "uniform", weight } = options;
     this.inputs = inputs;
     this.outputs = outputs;
     this.kernel = triple(options.kernel, 1);
     this.stride = triple(options.stride, 1);
-    this.padding = triple(options.padding, 0);
+    this.padding = options.padding === "same" ? "same" : triple(options.padding, 0);
     this.dilation = triple(options.dilation, 1);
     this.activation = activation;
     this.name = `Conv3d ${inputs}→${outputs}, ${formatShape(this.kernel)}`;
-    if ([inputs, outputs, ...this.kernel].some((value) => !(Number.isInteger(value) && value >= 1)))
-      throw new ShapeError(`${this.name}: channels and extents need whole numbers from 1`);
     const initialize = startOf(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
     this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? initialize);
     this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;

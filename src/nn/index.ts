@@ -1,10 +1,27 @@
 export { Chain } from "./chain.js";
-export * from "./convolution.js";
+export {
+  AveragePool2d,
+  BatchNorm,
+  Conv2d,
+  type Conv2dOptions,
+  Conv3d,
+  type Conv3dOptions,
+  MaxPool2d,
+  type Pool2dOptions,
+} from "./convolution.js";
 export * from "./factorised/index.js";
 export * from "./layer.js";
 export * from "./layers.js";
 export { LENET_SHAPE, lenet } from "./lenet.js";
 export * from "./optimisers.js";
 export { cloneLayer, loadModel, saveModel } from "./save.js";
-export { Sequential } from "./sequential.js";
-export * from "./train.js";
+export { Sequential, type SequentialOptions } from "./sequential.js";
+export {
+  type Dataset,
+  type Epoch,
+  type Evaluation,
+  evaluate,
+  type Training,
+  type TrainOptions,
+  train,
+} from "./train.js";

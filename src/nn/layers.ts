@@ -1,6 +1,16 @@
-import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import { type Activation, dropout, fill, map, matmul, normal, reluBackward, sum, uniform } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { layerRules } from "./options.js";
 
 const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
 
@@ -24,6 +34,13 @@ export interface LinearOptions {
   start?: "uniform" | "he" | NormalStart;
 }
 
+const linearRules: OptionRules<LinearOptions> = {
+  bias: layerRules.bias,
+  weight: layerRules.values,
+  activation: layerRules.activation,
+  start: layerRules.start,
+};
+
 /** y = activation(x·Wᵀ + b), with W outputs×inputs as PyTorch and safetensors files have it. */
 export class Linear implements Layer {
   readonly name: string;
@@ -36,8 +53,12 @@ export class Linear implements Layer {
   constructor(
     readonly inputs: number,
     readonly outputs: number,
-    { bias = true, weight, activation = "none", start = "uniform" }: LinearOptions = {},
+    options: LinearOptions = {},
   ) {
+    checkOption("Linear", "inputs", inputs, optionRules.positive);
+    checkOption("Linear", "outputs", outputs, optionRules.positive);
+    checkOptions("Linear", options, linearRules);
+    const { bias = true, weight, activation = "none", start = "uniform" } = options;
     this.name = `Linear ${inputs}→${outputs}`;
     this.activation = activation;
     const bound = 1 / Math.sqrt(inputs);

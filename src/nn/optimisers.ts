@@ -1,4 +1,13 @@
-import type { Engine, Scheduler, Tensor } from "../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
 import { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "../ops/index.js";
 
 /** An optimiser's state for one network. */
@@ -29,8 +38,18 @@ export interface AdamOptions {
   decoupled?: boolean;
 }
 
+const adamRules: OptionRules<AdamOptions> = {
+  rate: optionRules.atLeastZero,
+  beta1: optionRules.belowOne,
+  beta2: optionRules.belowOne,
+  epsilon: optionRules.atLeastZero,
+  weightDecay: optionRules.atLeastZero,
+  decoupled: optionRules.flag,
+};
+
 /** Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when decoupled. */
 export function adam(options: AdamOptions = {}): Optimiser {
+  checkOptions("adam", options, adamRules);
   const { rate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false } = options;
   const settings: AdamSettings = { kind: "adam", rate, beta1, beta2, epsilon, weightDecay, decoupled };
   return {
@@ -60,8 +79,18 @@ export interface SgdOptions {
   nesterov?: boolean;
 }
 
+const sgdRules: OptionRules<SgdOptions> = {
+  rate: required(optionRules.atLeastZero),
+  momentum: optionRules.atLeastZero,
+  weightDecay: optionRules.atLeastZero,
+  nesterov: optionRules.flag,
+};
+
 /** Stochastic gradient descent with momentum, in PyTorch's form: v = μv + g, w −= rate · v. */
-export function sgd({ rate, momentum = 0, weightDecay = 0, nesterov = false }: SgdOptions): Optimiser {
+export function sgd(options: SgdOptions): Optimiser {
+  checkOptions("sgd", options, sgdRules);
+  const { rate, momentum = 0, weightDecay = 0, nesterov = false } = options;
+  if (nesterov && !momentum) throw new TenfoldError("sgd: nesterov is true, needs a momentum above 0");
   const settings: SgdSettings = { kind: "sgd", rate, momentum, weightDecay, nesterov };
   return {
     name: "SGD",

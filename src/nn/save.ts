@@ -1,4 +1,4 @@
-import { type Engine, formatShape, ShapeError } from "../gpu/index.js";
+import { checkOption, type Engine, formatShape, instanceOf, TenfoldError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
 import { AveragePool2d, BatchNorm, Conv2d, Conv3d, MaxPool2d } from "./convolution.js";
@@ -18,7 +18,9 @@ import {
 } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
+import { assertEngine } from "./options.js";
 import { Sequential } from "./sequential.js";
+import { modelRule } from "./train.js";
 
 /** A layer in JSON: what it is, and what it is made from. */
 type Description = { kind: string } & Record<string, unknown>;
@@ -65,6 +67,13 @@ class Fields {
     return found as [number, number];
   }
 
+  padding(name: string, count: number): number[] | "same" {
+    if (this.values[name] === "same") return "same";
+    const found = this.counts(name, 0);
+    if (found.length !== count) this.fail(`${name} has ${found.length} entries, needs ${count}, or "same"`);
+    return found;
+  }
+
   triple(name: string, least = 1): [number, number, number] {
     const found = this.counts(name, least);
     if (found.length !== 3) this.fail(`${name} has ${found.length} entries, needs 3`);
@@ -78,6 +87,16 @@ class Fields {
   rate(name: string): number {
     const is = (value: unknown): boolean => typeof value === "number" && value >= 0 && value < 1;
     return this.#read(name, is, "a number from 0 to below 1");
+  }
+
+  share(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0 && value <= 1;
+    return this.#read(name, is, "a number from 0 to 1");
+  }
+
+  positive(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0;
+    return this.#read(name, is, "a number, 0 or more");
   }
 
   text(name: string): string {
@@ -121,12 +140,14 @@ function describeChain({ shape, convolutions }: FactorisedConv): Record<string, 
   return { ...shape, bias: last.bias !== null, activation: last.activation };
 }
 
+const paddingOf2d = (f: Fields) => f.padding("padding", 2) as [number, number] | "same";
+
 const chainOptions = (f: Fields) => ({
   inputs: f.count("inputs"),
   outputs: f.count("outputs"),
   kernel: f.pair("kernel"),
   stride: f.pair("stride"),
-  padding: f.pair("padding", 0),
+  padding: paddingOf2d(f),
   dilation: f.pair("dilation"),
   bias: f.flag("bias"),
   activation: f.choice("activation", ACTIVATIONS),
@@ -137,7 +158,7 @@ const volumeOptions = (f: Fields) => ({
   outputs: f.count("outputs"),
   kernel: f.triple("kernel"),
   stride: f.triple("stride"),
-  padding: f.triple("padding", 0),
+  padding: f.padding("padding", 3) as [number, number, number] | "same",
   dilation: f.triple("dilation"),
   bias: f.flag("bias"),
   activation: f.choice("activation", ACTIVATIONS),
@@ -209,7 +230,7 @@ const KINDS: readonly Kind<Layer>[] = [
         outputs: f.count("outputs"),
         kernel: f.pair("kernel"),
         stride: f.pair("stride"),
-        padding: f.pair("padding", 0),
+        padding: paddingOf2d(f),
         dilation: f.pair("dilation"),
         groups: f.count("groups"),
         bias: f.flag("bias"),
@@ -248,19 +269,19 @@ const KINDS: readonly Kind<Layer>[] = [
     "batchNorm",
     BatchNorm,
     ({ channels, momentum, epsilon }) => ({ channels, momentum, epsilon }),
-    (f) => new BatchNorm(f.count("channels"), { momentum: f.rate("momentum"), epsilon: f.rate("epsilon") }),
+    (f) => new BatchNorm(f.count("channels"), { momentum: f.share("momentum"), epsilon: f.positive("epsilon") }),
   ),
   kind(
     "maxPool2d",
     MaxPool2d,
     ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
-    (f) => new MaxPool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.pair("padding", 0) }),
+    (f) => new MaxPool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: paddingOf2d(f) }),
   ),
   kind(
     "averagePool2d",
     AveragePool2d,
     ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
-    (f) => new AveragePool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.pair("padding", 0) }),
+    (f) => new AveragePool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: paddingOf2d(f) }),
   ),
   ...rankKinds,
   kind(
@@ -370,7 +391,7 @@ function layerOf(value: unknown, fail: (problem: string) => never, depth = 0): L
     return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
   } catch (error) {
     // what a constructor does not take
-    if (error instanceof ShapeError) fail(`(${name}) ${error.message}`);
+    if (error instanceof TenfoldError) fail(`(${name}) ${error.message}`);
     throw error;
   }
 }
@@ -402,6 +423,7 @@ export async function cloneLayer(layer: Layer): Promise<Layer> {
  * in the metadata `tenfold`, JSON of the samples' shape and of every layer. Other programs read the tensors as they are.
  */
 export async function saveModel(model: Sequential): Promise<Uint8Array> {
+  checkOption("saveModel", "the model", model, modelRule);
   const layers = model.layers.map((layer) => description(layer));
   const tensors: [string, NumericArray][] = [];
   for (const [name, { shape, value }] of named(model.layers))
@@ -416,6 +438,8 @@ export async function saveModel(model: Sequential): Promise<Uint8Array> {
  * @throws FormatError where the file is cut short, or says of itself what is not so
  */
 export async function loadModel(engine: Engine, bytes: Uint8Array, name = "model"): Promise<Sequential> {
+  assertEngine("loadModel", engine);
+  checkOption("loadModel", "the file", bytes, instanceOf(Uint8Array, "its bytes in a Uint8Array"));
   const { tensors, metadata } = readSafetensors(bytes, name);
   const fail = (problem: string): never => {
     throw new FormatError(name, problem);

@@ -1,11 +1,48 @@
-import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  checkOptions,
+  dispose,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  shown,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
 import { Chain } from "./chain.js";
 import { type Arena, allocateParameters, type Counts, type Layer, type Parameter, type Pass } from "./layer.js";
 import { Dropout } from "./layers.js";
+import { assertEngine } from "./options.js";
 
 /** Every layer, those inside chains too, in order. */
 export function flatLayers(layers: readonly Layer[]): Layer[] {
   return layers.flatMap((layer) => (layer instanceof Chain ? flatLayers(layer.layers) : [layer]));
+}
+
+export interface SequentialOptions {
+  /** of one sample */
+  inputShape: readonly number[];
+  /** of the start values, 0 by default */
+  seed?: number;
+}
+
+const sequentialRules: OptionRules<SequentialOptions> = {
+  inputShape: required(optionRules.shape),
+  seed: optionRules.count,
+};
+
+/** Throws unless these are layers, by the place of what is none. */
+function assertLayers(operation: string, layers: readonly Layer[]): void {
+  if (!Array.isArray(layers))
+    throw new TenfoldError(`${operation}: layers are ${shown(layers)}, needs a list of layers`);
+  for (const [index, layer] of layers.entries()) {
+    if (["forward", "backward", "outputShape", "counts"].every((name) => typeof layer?.[name] === "function")) continue;
+    const advice = typeof layer === "function" ? `; new ${layer.name || "Layer"}(…) makes one` : "";
+    throw new TenfoldError(`${operation}: layers[${index}] is ${shown(layer)}, needs a layer${advice}`);
+  }
 }
 
 /** Layers one after the other, their parameters in one arena: a network. */
@@ -27,11 +64,11 @@ export class Sequential {
    *
    * @throws ShapeError naming the layer that does not fit
    */
-  static async create(
-    engine: Engine,
-    layers: readonly Layer[],
-    { inputShape, seed = 0 }: { inputShape: readonly number[]; seed?: number },
-  ): Promise<Sequential> {
+  static async create(engine: Engine, layers: readonly Layer[], options: SequentialOptions): Promise<Sequential> {
+    assertEngine("Sequential.create", engine);
+    assertLayers("Sequential.create", layers);
+    checkOptions("Sequential.create", options, sequentialRules);
+    const { inputShape, seed = 0 } = options;
     const chain = new Chain("Sequential", layers);
     chain.outputShape(inputShape);
     flatLayers(layers).forEach((layer, index) => {

@@ -1,4 +1,21 @@
-import { type Engine, formatShape, type Schedule, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  type Engine,
+  formatShape,
+  instanceOf,
+  type OptionRule,
+  type OptionRules,
+  oneOf,
+  optionRules,
+  required,
+  type Schedule,
+  type Scheduler,
+  ShapeError,
+  shown,
+  TenfoldError,
+  Tensor,
+} from "../gpu/index.js";
 import {
   type AdamSettings,
   advanceStep,
@@ -16,7 +33,7 @@ import {
 import { releaseTemporaries } from "./chain.js";
 import { denseLayers } from "./dense.js";
 import type { Optimiser } from "./optimisers.js";
-import type { Sequential } from "./sequential.js";
+import { Sequential } from "./sequential.js";
 
 /** Samples (N×…) with a class each ([N], u32), on the GPU. */
 export interface Dataset {
@@ -80,7 +97,42 @@ const CHUNK = 2 ** 22;
 const SUBMIT_MS = 100;
 const SUBMIT_WORK = 2 ** 32;
 
-function assertDataset(name: string, model: Sequential, { inputs, labels }: Dataset): void {
+/** @internal */
+export const modelRule: OptionRule = instanceOf(
+  Sequential,
+  "a Sequential: await Sequential.create(engine, layers, { inputShape })",
+);
+
+const isAbove = (least: number) => (value: unknown) => typeof value === "number" && value > least;
+
+const trainRules: OptionRules<TrainOptions> = {
+  epochs: required(optionRules.count),
+  batchSize: optionRules.positive,
+  optimiser: required({
+    needs: "an optimiser, as adam() or sgd({ rate }) give one",
+    is: (value) => typeof value === "object" && value !== null && typeof (value as Optimiser).start === "function",
+  }),
+  loss: oneOf("crossEntropy", "doubleSoftmax"),
+  seed: optionRules.count,
+  shuffle: optionRules.flag,
+  // looked into by assertDataset
+  validation: { needs: "a dataset { inputs, labels }", is: (value) => typeof value === "object" && value !== null },
+  onEpoch: optionRules.callback,
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+  epochsPerSubmit: optionRules.positive,
+  submitMs: { needs: "a number of milliseconds, 0 or more", is: (value) => value === 0 || isAbove(0)(value) },
+  submitWork: { needs: "a number of multiplications above 0", is: isAbove(0) },
+  steps: oneOf("auto", "layered", "fused"),
+};
+
+function assertDataset(name: string, model: Sequential, dataset: Dataset): void {
+  const { inputs, labels } = dataset ?? {};
+  if (!(inputs instanceof Tensor && labels instanceof Tensor)) {
+    const given =
+      dataset && typeof dataset === "object" ? `inputs ${shown(inputs)}, labels ${shown(labels)}` : shown(dataset);
+    throw new TenfoldError(`${name}: the dataset is ${given}, needs { inputs, labels }, two Tensors`);
+  }
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
     throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
   if (inputs.dtype !== "f32" && inputs.dtype !== "u8")
@@ -95,13 +147,11 @@ function assertDataset(name: string, model: Sequential, { inputs, labels }: Data
  * read back but the curve, of short epochs one late. The same seeds give the same curve on the same adapter.
  */
 export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
+  checkOption("train", "the model", model, modelRule);
+  checkOptions("train", options, trainRules);
   const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
   assertDataset("train", model, dataset);
   if (validation) assertDataset("train (validation)", model, validation);
-  if (!Number.isInteger(batchSize) || batchSize < 1)
-    throw new ShapeError(`train: batchSize ${batchSize}, needs at least 1`);
-  if (!Number.isInteger(epochs) || epochs < 0)
-    throw new ShapeError(`train: ${epochs} epochs, needs a whole number from 0`);
   const curve: Epoch[] = [];
   if (epochs === 0) return { curve, aborted: false };
   const { engine } = model;
@@ -339,6 +389,7 @@ export interface Evaluation {
 
 /** Classes, loss and confusion of a network on a dataset, in one submit and one round trip. */
 export async function evaluate(model: Sequential, dataset: Dataset): Promise<Evaluation> {
+  checkOption("evaluate", "the model", model, modelRule);
   assertDataset("evaluate", model, dataset);
   const { engine } = model;
   const count = dataset.inputs.shape[0]!;

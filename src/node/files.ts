@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   closeSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -11,7 +12,6 @@ import {
   rmSync,
   type Stats,
   statSync,
-  writeFileSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -42,6 +42,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EDQUOT: "the disk quota is used up",
   ENAMETOOLONG: "its name is too long",
   ELOOP: "too many symbolic links",
+  EBADF: "nothing is open under this number",
+  EPIPE: "its reader is gone",
 };
 
 function fail(file: string, doing: "read" | "written", error: unknown): never {
@@ -73,12 +75,41 @@ export function readBytes(file: string): Uint8Array {
   }
 }
 
-/** Where the bytes of a path end up, and what is there now. */
-function target(file: string): { path: string; stat: Stats | undefined } {
+/**
+ * The descriptor that a path stands for. It is written to as it is: opening `/dev/stdout` fails where it is a socket, and
+ * replacing the file that it leads to would lose what others write there.
+ */
+function descriptorOf(file: string): number | undefined {
+  const [, standard, number] = /^\/dev\/(stdout|stderr)$|^\/(?:dev|proc\/self)\/fd\/(\d+)$/.exec(file) ?? [];
+  if (process.platform === "win32" || !(standard || number)) return undefined;
+  return standard ? (standard === "stdout" ? 1 : 2) : Number(number);
+}
+
+/** Where the bytes of a path end up: in a file that is replaced as a whole, or straight into a device or pipe. */
+function target(file: string): { path: string | number; whole: boolean; stat?: Stats } {
+  const descriptor = descriptorOf(file);
+  if (descriptor !== undefined) {
+    fstatSync(descriptor);
+    return { path: descriptor, whole: false };
+  }
   const stat = statSync(file, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+  if (!stat) return { path: file, whole: true };
+  if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
   // a symbolic link stays and its file is replaced
-  return { path: stat ? realpathSync(file) : file, stat };
+  return stat.isFile() ? { path: realpathSync(file), whole: true, stat } : { path: file, whole: false };
+}
+
+/** Writes all bytes to an open file, also where it takes a part at a time. */
+function writeAll(descriptor: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(descriptor, bytes, at, Math.min(bytes.length - at, PIECE));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      // a full pipe that does not wait by itself
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
+  }
 }
 
 const draftOf = (path: string): string =>
@@ -87,9 +118,9 @@ const draftOf = (path: string): string =>
 /** Throws a {@link FileError} where {@link writeAtomic} would fail for want of a place; leaves nothing behind. */
 export function checkWritable(file: string): void {
   try {
-    const { path, stat } = target(file);
-    if (stat && !stat.isFile()) return;
-    const draft = draftOf(path);
+    const { path, whole } = target(file);
+    if (!whole) return;
+    const draft = draftOf(path as string);
     closeSync(openSync(draft, "wx"));
     rmSync(draft);
   } catch (error) {
@@ -98,32 +129,31 @@ export function checkWritable(file: string): void {
 }
 
 /**
- * Writes a whole file or nothing: to a temporary name beside it, to the disk, then renamed over it. Devices and pipes are
- * written directly.
+ * Writes a whole file or nothing: to a temporary name beside it, to the disk, then renamed over it. Devices, pipes and open
+ * descriptors (`/dev/stdout`, `/dev/fd/3`) are written straight.
  */
 export function writeAtomic(file: string, content: Uint8Array | string): void {
   try {
-    const { path, stat } = target(file);
-    if (stat && !stat.isFile()) {
-      writeFileSync(path, content);
+    const { path, whole, stat } = target(file);
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    if (typeof path === "number") {
+      writeAll(path, bytes);
       return;
     }
-    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    const draft = draftOf(path);
+    const draft = whole ? draftOf(path) : path;
     try {
-      const descriptor = openSync(draft, "wx");
+      const descriptor = openSync(draft, whole ? "wx" : "w");
       try {
-        for (let at = 0; at < bytes.length; ) {
-          at += writeSync(descriptor, bytes, at, Math.min(bytes.length - at, PIECE));
-        }
-        fsyncSync(descriptor);
+        writeAll(descriptor, bytes);
+        if (whole) fsyncSync(descriptor);
       } finally {
         closeSync(descriptor);
       }
+      if (!whole) return;
       if (stat) chmodSync(draft, stat.mode & 0o7777);
       renameSync(draft, path);
     } catch (error) {
-      rmSync(draft, { force: true });
+      if (whole) rmSync(draft, { force: true });
       throw error;
     }
   } catch (error) {

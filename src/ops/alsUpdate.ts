@@ -1,7 +1,7 @@
 import normalizeShader from "../../shaders/als_normalize.wgsl";
 import updateShader from "../../shaders/als_update.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { alsChunk, readsAhead, soleWorkgroup } from "./variants.js";
 
 const grid = ({ rows, chunk }: Readonly<Record<string, number>>) => [Math.ceil(rows! / chunk!)];
@@ -49,6 +49,7 @@ export interface AlsUpdate {
  * `normalizeColumns` and `gram` for every mode in turn.
  */
 export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
+  assertCall("alsUpdate", s);
   const { product, grams, mode, factor, previous, unscaled, ridge, proximal = 0, weights } = given;
   const [rows, rank] = product.shape.slice(-2) as [number, number];
   if (product.order < 2 || product.order > 3 || rank > MOST_ALS_RANK)
@@ -113,6 +114,7 @@ export interface AlsNormalize {
 
 /** The end of a sweep of `alsUpdate`: brings the columns of the last factor to norm 1. */
 export function alsNormalize(s: Scheduler, { previous, grams, weights, values, trace }: AlsNormalize): void {
+  assertCall("alsNormalize", s);
   const { mode, factor, parts } = previous;
   const [rows, rank] = factor.shape as [number, number];
   const { modes, stride } = assertGrams("alsNormalize", grams, rank);

@@ -1,5 +1,6 @@
 import shader from "../../shaders/append_row.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, () => [1]);
 
@@ -8,6 +9,7 @@ const kernel = new Kernel(shader, () => [1]);
  * GPU memory: what a replayed sweep reports, read by the host a batch late.
  */
 export function appendRow(s: Scheduler, values: Tensor, trace: Tensor, counter: Tensor): void {
+  assertCall("appendRow", s, { values, trace, counter });
   const [rows, columns] = trace.shape;
   if (trace.order !== 2 || values.size !== columns)
     throw new ShapeError(`appendRow: ${values} does not fit the rows of ${trace}`);

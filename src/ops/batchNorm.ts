@@ -2,7 +2,7 @@ import shader from "../../shaders/batch_norm.wgsl";
 import momentsShader from "../../shaders/batch_norm_moments.wgsl";
 import statisticsShader from "../../shaders/batch_norm_statistics.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { slice } from "./stridedCopy.js";
 
 const WIDTH = 64;
@@ -45,6 +45,7 @@ export function batchNorm(
   { weight, bias, running }: BatchNormTensors,
   { training, momentum = 0.1, epsilon = 1e-5 }: BatchNormOptions,
 ): { out: Tensor; moments: Tensor } {
+  assertCall("batchNorm", s, { x });
   const { batch, channels, area } = extentsOf("batchNorm", x);
   assertShape("batchNorm", "weight", weight, [channels]);
   assertShape("batchNorm", "bias", bias, [channels]);
@@ -72,6 +73,7 @@ export function batchNormGradient(
   { weight, moments }: { weight: Tensor; moments: Tensor },
   { inputGradient, out }: { inputGradient: boolean; out: { weight: Tensor; bias: Tensor } },
 ): Tensor | null {
+  assertCall("batchNormGradient", s, { x, dy });
   const { batch, channels, area } = extentsOf("batchNormGradient", x);
   assertShape("batchNormGradient", "the gradient", dy, x.shape);
   const sums = s.tensor([2, channels], { label: "batch gradient sums" });

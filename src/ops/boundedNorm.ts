@@ -3,7 +3,7 @@ import { Kernel, type Scheduler, ShapeError, TenfoldError, type Tensor } from ".
 import { fill } from "./fill.js";
 import { matmul } from "./matmul.js";
 import { scaleColumns, squaredDistance, sumOfSquares } from "./reduce.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 
 const kernel = new Kernel(shader, () => [1]);
@@ -29,6 +29,7 @@ export function boundedNorm(
   product: Tensor,
   { bound, squaredNorm, from, residual: given }: BoundedNormOptions,
 ): Tensor {
+  assertCall("boundedNorm", s, { normalMatrix, product });
   const n = normalMatrix.shape[0]!;
   if (product.order !== 2 || product.shape[1] !== n) throw new ShapeError(`boundedNorm: ${product} needs ${n} columns`);
   if ((squaredNorm === undefined) === (from === undefined))

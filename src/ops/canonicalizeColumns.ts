@@ -1,5 +1,6 @@
 import shader from "../../shaders/canonicalize_columns.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertCall } from "./shapes.js";
 import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
@@ -16,6 +17,7 @@ export function canonicalizeColumns(
   flips: Tensor,
   { apply = false, out }: { apply?: boolean; out?: Tensor } = {},
 ): Tensor {
+  assertCall("canonicalizeColumns", s, { a, order, flips });
   const [rows, columns] = a.shape;
   if (a.order !== 2 || order.size !== columns || flips.size !== columns)
     throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);

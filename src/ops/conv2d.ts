@@ -1,27 +1,34 @@
 import gradientShader from "../../shaders/conv2d_weight_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type Activation, activations, sumParts } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertBias, assertCall, assertShape } from "./shapes.js";
 import { convolutionKernel } from "./variants.js";
 
 /** A number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
 
+/**
+ * Zeros around samples: so many on each side; or `same`, as many as ⌈extent ÷ stride⌉ outputs take, on both sides alike and an
+ * odd one at the end, so that a stride of 1 keeps the extents (TensorFlow's and PyTorch's convention).
+ */
+export type Padding = Pair | "same";
+
 export interface ConvolutionOptions {
   /** 1 by default */
   stride?: Pair;
-  /** zeros on each side, 0 by default */
-  padding?: Pair;
+  /** zeros around the samples, 0 by default */
+  padding?: Padding;
   /** distance of the kernel's taps, 1 by default */
   dilation?: Pair;
   /** channels and outputs fall into so many groups that know nothing of each other, 1 by default */
   groups?: number;
 }
 
+/** Both directions' values; what is no pair counts for both, and is refused where it is checked. */
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
-  value === undefined ? [otherwise, otherwise] : typeof value === "number" ? [value, value] : value;
+  Array.isArray(value) ? (value as [number, number]) : [(value as number) ?? otherwise, (value as number) ?? otherwise];
 
-/** @internal What a convolution comes to: all extents by name. */
+/** What a convolution comes to: all extents by name. */
 export interface Geometry {
   batch: number;
   channels: number;
@@ -31,13 +38,44 @@ export interface Geometry {
   groups: number;
   kernel: readonly [number, number];
   stride: readonly [number, number];
+  /** zeros in front; how many are behind follows from the extents */
   padding: readonly [number, number];
   dilation: readonly [number, number];
 }
 
 /** Extent of a convolution's or pooling's output along one direction. */
-export const outputExtent = (extent: number, kernel: number, stride: number, padding: number, dilation = 1): number =>
-  Math.floor((extent + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
+export const outputExtent = (
+  extent: number,
+  kernel: number,
+  stride: number,
+  padding: number | "same",
+  dilation = 1,
+): number =>
+  padding === "same"
+    ? Math.ceil(extent / stride)
+    : Math.floor((extent + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
+
+/** Zeros in front of samples of this extent, along one direction. */
+export function paddingBefore(
+  extent: number,
+  kernel: number,
+  stride: number,
+  padding: number | "same",
+  dilation = 1,
+): number {
+  if (padding !== "same") return padding;
+  const reach = (Math.ceil(extent / stride) - 1) * stride + dilation * (kernel - 1) + 1;
+  return Math.floor(Math.max(reach - extent, 0) / 2);
+}
+
+/** Padding of each of some directions. */
+export const paddingsOf = <N extends number>(padding: N | readonly N[] | "same" | undefined, count: number) =>
+  (Array.isArray(padding) ? padding : new Array(count).fill(padding ?? 0)) as (number | "same")[];
+
+/** What padding may be, as errors say it. */
+export const isPadding = (values: readonly unknown[], count: number): boolean =>
+  values.length === count &&
+  values.every((each) => each === "same" || (Number.isInteger(each) && (each as number) >= 0));
 
 export function geometryOf(
   operation: string,
@@ -54,25 +92,37 @@ export function geometryOf(
   const [outputs, groupChannels, ...kernel] = weight as [number, number, number, number];
   const { groups = 1 } = options;
   const stride = pair(options.stride, 1);
-  const padding = pair(options.padding, 0);
+  const paddings = paddingsOf(options.padding, 2);
   const dilation = pair(options.dilation, 1);
-  for (const [name, least, values] of [
-    ["stride", 1, stride],
-    ["padding", 0, padding],
-    ["dilation", 1, dilation],
-    ["groups", 1, [groups]],
+  for (const [name, values, count] of [
+    ["stride", stride, 2],
+    ["dilation", dilation, 2],
+    ["groups", [groups], 1],
   ] as const)
-    if (values.some((value) => !(Number.isInteger(value) && value >= least)))
-      fail(`${name} ${values.join("×")}, needs whole numbers from ${least}`);
+    if (values.length !== count || values.some((value) => !(Number.isInteger(value) && value >= 1)))
+      fail(`${name} ${values.join("×")}, needs whole numbers from 1`);
+  if (!isPadding(paddings, 2)) fail(`padding ${paddings.join("×")}, needs whole numbers from 0, or "same"`);
   if (groupChannels * groups !== channels)
     fail(`the weight takes ${groupChannels} channels in each of ${groups} groups, the samples have ${channels}`);
   if (outputs % groups) fail(`${outputs} outputs do not fall into ${groups} groups`);
   const outSize = [0, 1].map((at) =>
-    outputExtent(size[at]!, kernel[at]!, stride[at]!, padding[at]!, dilation[at]!),
+    outputExtent(size[at]!, kernel[at]!, stride[at]!, paddings[at]!, dilation[at]!),
   ) as [number, number];
-  if (outSize.some((extent) => extent < 1)) fail(`the kernel does not fit into ${formatShape(size)} with its padding`);
+  if (!outSize.every((extent) => extent >= 1))
+    fail(`the kernel does not fit into ${formatShape(size)} with its padding`);
+  const padding = [0, 1].map((at) =>
+    paddingBefore(size[at]!, kernel[at]!, stride[at]!, paddings[at]!, dilation[at]!),
+  ) as [number, number];
   return { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation };
 }
+
+/** Whether any window begins before the samples or ends behind them. */
+const isPadded = ({ size, outSize, kernel, stride, padding, dilation }: Geometry): boolean =>
+  [0, 1].some(
+    (at) =>
+      padding[at] !== 0 ||
+      (outSize[at]! - 1) * stride[at]! + dilation[at]! * (kernel[at]! - 1) - padding[at] >= size[at]!,
+  );
 
 const weightGradient = new Kernel(gradientShader, ({ tiles, blocks, parts, groups }) =>
   grid1d(tiles! * blocks! * parts! * groups!, 1),
@@ -93,19 +143,20 @@ function run(
   x: Tensor,
   weight: Tensor,
   out: Tensor,
-  { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation }: Geometry,
+  geometry: Geometry,
   reading: Reading,
   up: readonly [number, number],
   bias: Tensor | undefined,
   activation: Activation,
 ): void {
+  const { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation } = geometry;
   // runs of taps of equal length, where they lie side by side
   const TAPS = stride[1] === 1 && dilation[1] === 1 ? Math.ceil(kernel[1] / Math.ceil(kernel[1] / 5)) : 1;
   const specialised = convolutionKernel(s.engine, outputs / groups).with({
     TAPS,
     WHOLE: kernel[1] % TAPS === 0,
     FOURS: outSize[1] % 4 === 0,
-    PADDED: padding[0] !== 0 || padding[1] !== 0,
+    PADDED: isPadded(geometry),
     UP: up[0] > 1 || up[1] > 1,
     BIAS: bias !== undefined,
     ACTIVATION: activations[activation],
@@ -157,11 +208,11 @@ export function conv2d(
   weight: Tensor,
   options: ConvolutionOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("conv2d", s, { x, weight });
   const geometry = geometryOf("conv2d", x.shape, weight.shape, options);
   const { batch, outputs, outSize, groups, channels, kernel } = geometry;
   const { bias, activation = "none" } = options;
-  if (bias && bias.size !== outputs)
-    throw new ShapeError(`conv2d: bias is ${formatShape(bias.shape)}, expected ${outputs}`);
+  if (bias) assertBias("conv2d", bias, outputs);
   const shape = [batch, outputs, ...outSize];
   if (options.out) assertShape("conv2d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv2d" });
@@ -185,6 +236,7 @@ export function conv2dInputGradient(
   weight: Tensor,
   options: ConvolutionOptions & { inputSize: readonly [number, number]; out?: Tensor | undefined },
 ): Tensor {
+  assertCall("conv2dInputGradient", s, { dy, weight });
   const { inputSize, groups = 1 } = options;
   const [outputs, groupChannels, ...kernel] = weight.shape as [number, number, number, number];
   const channels = groupChannels * groups;
@@ -230,6 +282,7 @@ export function conv2dWeightGradient(
   dy: Tensor,
   options: ConvolutionOptions & { kernel: Pair; out?: Tensor | undefined },
 ): Tensor {
+  assertCall("conv2dWeightGradient", s, { x, dy });
   const { groups = 1 } = options;
   const channels = x.shape[1]!;
   const shape = [dy.shape[1]!, channels / groups, ...pair(options.kernel, 1)];
@@ -252,7 +305,7 @@ export function conv2dWeightGradient(
   const share = Math.ceil(rows / Math.min(wanted, rows));
   const parts = Math.ceil(rows / share);
   const sums = parts === 1 ? out : s.tensor([parts, ...shape], { label: "partial weight gradients" });
-  const PADDED = padding[0] !== 0 || padding[1] !== 0;
+  const PADDED = isPadded(geometry);
   s.run(
     weightGradient.with({ WIDTH, OUT, FAST, TAPS, PADDED, TAIL: outSize[1] % 4 !== 0 }),
     { x, dy, out: sums },

@@ -1,9 +1,9 @@
 import shader from "../../shaders/conv3d.wgsl";
 import gradientShader from "../../shaders/conv3d_weight_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { outputExtent } from "./conv2d.js";
+import { isPadding, outputExtent, paddingBefore, paddingsOf } from "./conv2d.js";
 import { type Activation, activations, sumParts } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 const WIDTH = 64;
 const convolution = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
@@ -15,14 +15,17 @@ export type Triple = number | readonly [number, number, number];
 export interface Convolution3dOptions {
   /** 1 by default */
   stride?: Triple | undefined;
-  /** zeros on each side, 0 by default */
-  padding?: Triple | undefined;
+  /** zeros around the samples, 0 by default; see {@link Padding} */
+  padding?: Triple | "same" | undefined;
   /** distance of the kernel's taps, 1 by default */
   dilation?: Triple | undefined;
 }
 
-export const triple = (value: Triple | undefined, otherwise: number): readonly [number, number, number] =>
-  value === undefined ? [otherwise, otherwise, otherwise] : typeof value === "number" ? [value, value, value] : value;
+/** All directions' values; what is no triple counts for all, and is refused where it is checked. */
+export const triple = (value: Triple | undefined, otherwise: number): readonly [number, number, number] => {
+  const each = (value as number) ?? otherwise;
+  return Array.isArray(value) ? (value as [number, number, number]) : [each, each, each];
+};
 
 /** Depth, height and width of a convolution's result. */
 export function conv3dSize(
@@ -37,18 +40,18 @@ export function conv3dSize(
   if (x.length !== 5) fail("samples need batch×channels×depth×height×width");
   if (weight.length !== 5) fail("a weight needs outputs×channels×depth×height×width");
   if (x[1] !== weight[1]) fail(`the weight takes ${weight[1]} channels, the samples have ${x[1]}`);
-  const [stride, padding, dilation] = [
-    triple(options.stride, 1),
-    triple(options.padding, 0),
-    triple(options.dilation, 1),
-  ];
-  if ([...stride, ...dilation].some((value) => !(Number.isInteger(value) && value >= 1)))
+  const [stride, dilation] = [triple(options.stride, 1), triple(options.dilation, 1)];
+  const padding = paddingsOf(options.padding, 3);
+  if (
+    stride.length + dilation.length !== 6 ||
+    ![...stride, ...dilation].every((each) => Number.isInteger(each) && each >= 1)
+  )
     fail("stride and dilation need whole numbers from 1");
-  if (padding.some((value) => !(Number.isInteger(value) && value >= 0))) fail("padding needs whole numbers from 0");
+  if (!isPadding(padding, 3)) fail(`padding ${padding.join("×")}, needs whole numbers from 0, or "same"`);
   const size = [0, 1, 2].map((at) =>
     outputExtent(x[at + 2]!, weight[at + 2]!, stride[at]!, padding[at]!, dilation[at]!),
   ) as [number, number, number];
-  if (size.some((extent) => extent < 1)) fail("the kernel does not fit into the samples with their padding");
+  if (!size.every((extent) => extent >= 1)) fail("the kernel does not fit into the samples with their padding");
   return size;
 }
 
@@ -60,6 +63,10 @@ function geometryParams(
   options: Convolution3dOptions,
 ) {
   const four = (values: readonly number[]): number[] => [...values, 0];
+  const [stride, dilation] = [triple(options.stride, 1), triple(options.dilation, 1)];
+  const padding = paddingsOf(options.padding, 3).map((each, at) =>
+    paddingBefore(x[at + 2]!, weight[at + 2]!, stride[at]!, each, dilation[at]!),
+  );
   return {
     batch: x[0]!,
     channels: x[1]!,
@@ -67,9 +74,9 @@ function geometryParams(
     extents: four(x.slice(2)),
     out_extents: four(size),
     kernel: four(weight.slice(2)),
-    strides: four(triple(options.stride, 1)),
-    padding: four(triple(options.padding, 0)),
-    dilation: four(triple(options.dilation, 1)),
+    strides: four(stride),
+    padding: four(padding),
+    dilation: four(dilation),
   };
 }
 
@@ -83,11 +90,11 @@ export function conv3d(
   weight: Tensor,
   options: Convolution3dOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("conv3d", s, { x, weight });
   const size = conv3dSize("conv3d", x.shape, weight.shape, options);
   const shape = [x.shape[0]!, weight.shape[0]!, ...size];
   const { bias } = options;
-  if (bias && bias.size !== shape[1])
-    throw new ShapeError(`conv3d: bias is ${formatShape(bias.shape)}, expected ${shape[1]}`);
+  if (bias) assertBias("conv3d", bias, shape[1]!);
   if (options.out) assertShape("conv3d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d" });
   s.run(
@@ -105,6 +112,7 @@ export function conv3dInputGradient(
   weight: Tensor,
   options: Convolution3dOptions & { inputShape: readonly number[]; out?: Tensor | undefined },
 ): Tensor {
+  assertCall("conv3dInputGradient", s, { dy, weight });
   const { inputShape } = options;
   const size = conv3dSize("conv3dInputGradient", inputShape, weight.shape, options);
   assertShape("conv3dInputGradient", "the gradient", dy, [inputShape[0]!, weight.shape[0]!, ...size]);
@@ -130,6 +138,7 @@ export function conv3dWeightGradient(
   dy: Tensor,
   options: Convolution3dOptions & { kernel: Triple; out?: Tensor | undefined },
 ): Tensor {
+  assertCall("conv3dWeightGradient", s, { x, dy });
   const shape = [dy.shape[1]!, x.shape[1]!, ...triple(options.kernel, 1)];
   const size = conv3dSize("conv3dWeightGradient", x.shape, shape, options);
   assertShape("conv3dWeightGradient", "the gradient", dy, [x.shape[0]!, shape[0]!, ...size]);

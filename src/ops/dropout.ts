@@ -1,5 +1,6 @@
 import shader from "../../shaders/dropout.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
 
@@ -19,6 +20,7 @@ export interface DropoutOptions {
  * the same elements.
  */
 export function dropout(s: Scheduler, x: Tensor, { rate, seed = 0, stream = 0, state, out }: DropoutOptions): Tensor {
+  assertCall("dropout", s, { x });
   if (!(rate >= 0 && rate < 1)) throw new ShapeError(`dropout: rate ${rate}, needs 0 ≤ rate < 1`);
   const result = out ?? s.tensor(x.shape, { label: "dropout" });
   const seeds = { seed_low: seed >>> 0, seed_high: Math.floor(seed / 2 ** 32) };

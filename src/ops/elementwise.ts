@@ -1,7 +1,7 @@
 import binaryShader from "../../shaders/elementwise_binary.wgsl";
 import unaryShader from "../../shaders/elementwise_unary.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { axesParams, collapseAxes, inVectors, stridesOf } from "./stridedCopy.js";
 
 const binaryKernel = new Kernel(binaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
@@ -49,6 +49,7 @@ function broadcastStrides(from: readonly number[], to: readonly number[]): numbe
 
 function binary(name: string, code: number) {
   return (s: Scheduler, a: Tensor, b: Tensor, { out: given }: Out = {}): Tensor => {
+    assertCall(name, s, { a, b });
     const shape = broadcastShapes(name, a.shape, b.shape);
     if (given) assertShape(name, "out", given, shape);
     const out = given ?? s.tensor(shape, { label: name });
@@ -104,6 +105,7 @@ export function map(
   f: UnaryFunction,
   { alpha = 1, beta = 0, out: given }: Out & { alpha?: number; beta?: number } = {},
 ): Tensor {
+  assertCall("map", s, { x });
   if (given) assertShape(f, "out", given, x.shape);
   const out = given ?? s.tensor(x.shape, { label: f });
   const vectors = x.size % 4 === 0;
@@ -116,5 +118,7 @@ export function map(
 }
 
 /** alpha · x + beta. */
-export const scale = (s: Scheduler, x: Tensor, options: Out & { alpha?: number; beta?: number }): Tensor =>
-  map(s, x, "identity", options);
+export function scale(s: Scheduler, x: Tensor, options: Out & { alpha?: number; beta?: number }): Tensor {
+  assertCall("scale", s, { x });
+  return map(s, x, "identity", options);
+}

@@ -2,6 +2,7 @@ import shader from "../../shaders/gather_batch.wgsl";
 import bytesShader from "../../shaders/gather_batch_bytes.wgsl";
 import vectorShader from "../../shaders/gather_batch_vectors.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ rows }) => grid1d(rows!, 1));
 const bytesKernel = new Kernel(bytesShader, ({ rows }) => grid1d(rows!, 1));
@@ -32,6 +33,7 @@ export function gatherBatch(
   labels: Tensor,
   { rows, stride = rows, shuffle = true, seed = 0, state }: BatchOptions,
 ): { inputs: Tensor; labels: Tensor } {
+  assertCall("gatherBatch", s, { x, labels });
   const count = x.shape[0]!;
   if (labels.size !== count || labels.dtype !== "u32")
     throw new ShapeError(`gatherBatch: ${x} with labels ${labels}, needs a u32 label a row`);

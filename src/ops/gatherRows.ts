@@ -1,6 +1,6 @@
 import shader from "../../shaders/gather_rows.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ rows, columns }, { WIDTH }) => grid1d(rows! * columns!, WIDTH!));
 
@@ -11,6 +11,7 @@ export function gatherRows(
   indices: Tensor,
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("gatherRows", s, { x, indices });
   if (indices.dtype !== "u32") throw new ShapeError(`gatherRows: indices are ${indices.dtype}, expected u32`);
   const shape = [indices.size, ...x.shape.slice(1)];
   if (options.out) assertShape("gatherRows", "out", options.out, shape);

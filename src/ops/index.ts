@@ -12,13 +12,16 @@ export * from "./argmaxRows.js";
 export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
+export * from "./cholesky.js";
 export {
   type ConvolutionOptions,
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
   outputExtent,
+  type Padding,
   type Pair,
+  paddingBefore,
   pair,
 } from "./conv2d.js";
 export * from "./conv3d.js";
@@ -41,8 +44,9 @@ export * from "./modeProduct.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
-export * from "./orthogonalise.js";
+export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
+export * from "./polish.js";
 export {
   averagePool2d,
   averagePool2dGradient,
@@ -64,6 +68,7 @@ export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./toFloat.js";
 export * from "./trainDense.js";
+export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";

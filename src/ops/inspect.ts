@@ -1,7 +1,7 @@
 import shader from "../../shaders/inspect.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 /** entries that one invocation looks at before more workgroups are started, and the most of those */
 const RUN = 16;
@@ -16,6 +16,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
  * it with {@link inspection}.
  */
 export function inspect(s: Scheduler, x: Tensor, found: Tensor): Tensor {
+  assertCall("inspect", s, { x, found });
   if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
   if (found.dtype !== "u32") throw new ShapeError(`inspect: found is ${found.dtype}, needs u32`);
   assertShape("inspect", "found", found, [4]);

@@ -1,6 +1,6 @@
 import shader from "../../shaders/khatri_rao.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }) => grid1d(size!, 64));
 
@@ -10,6 +10,7 @@ const kernel = new Kernel(shader, ({ size }) => grid1d(size!, 64));
  * fastest, write the factors in reverse.
  */
 export function khatriRao(s: Scheduler, a: Tensor, b: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+  assertCall("khatriRao", s, { a, b });
   const [rowsA, columns] = a.shape;
   const [rowsB, columnsB] = b.shape;
   if (a.order !== 2 || b.order !== 2 || columns !== columnsB)

@@ -1,7 +1,7 @@
 import totalShader from "../../shaders/total.wgsl";
 import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { RESIDUAL_PARTS, variantsOf } from "./variants.js";
 
 const total = new Kernel(totalShader, () => [1]);
@@ -15,6 +15,7 @@ export function kruskalToTensor(
   factors: readonly Tensor[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("kruskalToTensor", s, { ...(weights && { weights }) }, { factors });
   const shape = shapeOf("kruskalToTensor", weights, factors);
   if (options.out) assertShape("kruskalToTensor", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "Kruskal tensor" });
@@ -67,6 +68,7 @@ export function kruskalResidual(
   factors: readonly Tensor[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("kruskalResidual", s, { x, ...(weights && { weights }) }, { factors });
   const shape = shapeOf("kruskalResidual", weights, factors);
   assertShape("kruskalResidual", "the tensor", x, shape);
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);

@@ -1,7 +1,7 @@
 import shader from "../../shaders/low_rank_matmul.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type Activation, activations } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 const WIDTH = 64;
 const kernel = new Kernel(shader, ({ rows }) => grid1d(Math.ceil(rows! / 4), 1)).with({ WIDTH });
@@ -22,6 +22,7 @@ export function lowRankMatmul(
   b: Tensor,
   options: { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("lowRankMatmul", s, { x, a, b });
   const { bias, activation = "none" } = options;
   const given = `${formatShape(x.shape)} times ${formatShape(a.shape)}ᵀ times ${formatShape(b.shape)}ᵀ`;
   if (x.order !== 2 || a.order !== 2 || b.order !== 2) throw new ShapeError(`lowRankMatmul: ${given}, needs matrices`);
@@ -30,8 +31,7 @@ export function lowRankMatmul(
   if (a.shape[0] !== rank || a.shape[1] !== inputs)
     throw new ShapeError(`lowRankMatmul: ${given}, inner extents differ`);
   if (rank > MOST_LOW_RANK) throw new ShapeError(`lowRankMatmul: rank ${rank}, needs at most ${MOST_LOW_RANK}`);
-  if (bias && bias.size !== outputs)
-    throw new ShapeError(`lowRankMatmul: bias is ${formatShape(bias.shape)}, expected ${outputs}`);
+  if (bias) assertBias("lowRankMatmul", bias, outputs);
   if (options.out) assertShape("lowRankMatmul", "out", options.out, [rows, outputs]);
   const out = options.out ?? s.tensor([rows, outputs], { label: "lowRankMatmul" });
   const parts = Math.max(1, Math.min(Math.floor(WIDTH / rank), inputs));

@@ -1,6 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type Activation, recordProduct } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 export interface MatmulOptions {
   /** `a` is stored inner×rows */
@@ -13,6 +13,8 @@ export interface MatmulOptions {
   activation?: Activation;
   /** factor of the product, 1 by default */
   alpha?: number;
+  /** inner sums in two levels: a fraction of the rounding, for some more memory and time */
+  careful?: boolean;
   /** rows×columns, written instead of a temporary */
   out?: Tensor | undefined;
 }
@@ -22,7 +24,8 @@ export interface MatmulOptions {
  * @throws ShapeError where the inner extents differ
  */
 export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  const { transposeA = false, transposeB = false, bias, activation, alpha } = options;
+  assertCall("matmul", s, { a, b });
+  const { transposeA = false, transposeB = false, bias, activation, alpha, careful = false } = options;
   if (a.order !== 2 || b.order !== 2)
     throw new ShapeError(`matmul: ${formatShape(a.shape)} times ${formatShape(b.shape)}, needs two matrices`);
   const [rows, inner] = (transposeA ? [a.shape[1], a.shape[0]] : a.shape) as [number, number];
@@ -33,8 +36,7 @@ export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOption
       `matmul: ${written(a, transposeA)} times ${written(b, transposeB)}, inner extents ${inner} and ${innerB} differ`,
     );
   }
-  if (bias && bias.size !== columns)
-    throw new ShapeError(`matmul: bias is ${formatShape(bias.shape)}, expected ${columns}`);
+  if (bias) assertBias("matmul", bias, columns);
   if (options.out) assertShape("matmul", "out", options.out, [rows, columns]);
   const out = options.out ?? s.tensor([rows, columns], { label: "matmul" });
   recordProduct(s, a, b, out, {
@@ -44,6 +46,7 @@ export function matmul(s: Scheduler, a: Tensor, b: Tensor, options: MatmulOption
     transposeA,
     transposeB,
     bias,
+    careful,
     ...(activation && { activation }),
     ...(alpha !== undefined && { alpha }),
   });

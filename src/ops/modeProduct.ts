@@ -1,6 +1,6 @@
 import type { Scheduler, Tensor } from "../gpu/index.js";
 import { recordProduct } from "./product.js";
-import { assertMode, assertShape, threeNumbers } from "./shapes.js";
+import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
 
 /**
  * Mode-n product X ×ₙ U (Kolda & Bader 2009, section 2.5): Y[…, j, …] = Σ_i U[j, i] · X[…, i, …]. U is J×Iₙ, or Iₙ×J with
@@ -13,6 +13,7 @@ export function modeProduct(
   mode: number,
   options: { transpose?: boolean; out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("modeProduct", s, { x, u });
   const { transpose = false } = options;
   assertMode("modeProduct", x, mode);
   const [before, extent, after] = threeNumbers(x.shape, mode);

@@ -1,7 +1,7 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { mergeModes } from "./mergeModes.js";
 import { addUp, recordProduct } from "./product.js";
-import { assertMode, assertShape } from "./shapes.js";
+import { assertCall, assertMode, assertShape } from "./shapes.js";
 import { busyness, gpuTile, lanesOf, readsVectors, shortestRun, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
@@ -26,6 +26,7 @@ export function mttkrp(
   mode: number,
   options: MttkrpOptions = {},
 ): Tensor {
+  assertCall("mttkrp", s, { x }, { factors });
   assertMode("mttkrp", x, mode);
   return contract(s, `mttkrp (mode ${mode})`, x, factors, [mode, mode + 1], options);
 }
@@ -41,6 +42,7 @@ export function partialMttkrp(
   keep: readonly [start: number, stop: number],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("partialMttkrp", s, { x }, { factors });
   const [start, stop] = keep;
   if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= x.order))
     throw new ShapeError(`partialMttkrp: modes ${start} to ${stop} of a tensor of shape ${formatShape(x.shape)}`);

@@ -3,7 +3,7 @@ import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type T
 import { mergeModes } from "./mergeModes.js";
 import type { MttkrpOptions } from "./mttkrp.js";
 import { addUp } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { busyness, lanesOf, readsAhead, splitSums, sumTeam } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ rows, columns, splits }, { WIDTH, SLICES }) =>
@@ -23,6 +23,7 @@ export function mttkrpFromPartial(
   mode: number,
   { out: given, unsummed = false }: MttkrpOptions = {},
 ): Tensor {
+  assertCall("mttkrpFromPartial", s, { partial }, { factors });
   const [start, stop] = modes;
   const operation = `mttkrpFromPartial (mode ${mode} of ${start} to ${stop})`;
   if (!(Number.isInteger(mode) && mode >= start && mode < stop))

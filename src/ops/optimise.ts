@@ -2,6 +2,7 @@ import adamShader from "../../shaders/adam.wgsl";
 import advanceShader from "../../shaders/advance_step.wgsl";
 import sgdShader from "../../shaders/sgd.wgsl";
 import { type Engine, type Grid, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { assertCall } from "./shapes.js";
 
 const vectors: Grid = ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!);
 const sgdKernel = new Kernel(sgdShader, vectors);
@@ -34,6 +35,7 @@ export function sgdStep(
   { weights, gradient, velocity }: { weights: Tensor; gradient: Tensor; velocity: Tensor },
   { rate, momentum, weightDecay, nesterov }: SgdSettings,
 ): void {
+  assertCall("sgdStep", s);
   s.run(
     sgdKernel.with({ NESTEROV: nesterov }),
     { gradient, weights, velocity },
@@ -47,6 +49,7 @@ export function adamStep(
   tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; state: Tensor },
   { rate, beta1, beta2, epsilon, weightDecay, decoupled }: AdamSettings,
 ): void {
+  assertCall("adamStep", s);
   s.run(adamKernel.with({ DECOUPLED: decoupled }), tensors, {
     size: tensors.weights.size,
     rate,
@@ -70,5 +73,6 @@ export function advanceStep(
   state: Tensor,
   { steps, betas = [1, 1] }: { steps: number; betas?: readonly [number, number] },
 ): void {
+  assertCall("advanceStep", s, { state });
   s.run(advanceKernel, { state }, { steps, beta1: betas[0], beta2: betas[1] });
 }

@@ -1,64 +1,174 @@
-import choleskyShader from "../../shaders/cholesky.wgsl";
-import choleskySmallShader from "../../shaders/cholesky_small.wgsl";
-import { formatShape, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import reflectorShader from "../../shaders/block_reflector.wgsl";
+import blocksShader from "../../shaders/qr_blocks.wgsl";
+import checkShader from "../../shaders/qr_check.wgsl";
+import endShader from "../../shaders/qr_end.wgsl";
+import panelShader from "../../shaders/qr_panel.wgsl";
+import startShader from "../../shaders/qr_start.wgsl";
+import subtractShader from "../../shaders/subtract_product.wgsl";
+import { type Constants, formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
-import { assertShape } from "./shapes.js";
-import { factorisesInside, soleWorkgroup } from "./variants.js";
+import { largestMagnitude } from "./reduce.js";
+import { assertCall } from "./shapes.js";
+import { permute } from "./stridedCopy.js";
+import { qrBlockRows, reflectorTeam } from "./variants.js";
 
-const kernel = new Kernel(choleskyShader, () => [1]);
-const small = new Kernel(choleskySmallShader, () => [1]);
+const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);
+const check = new Kernel(checkShader, () => [1]);
+const start = new Kernel(startShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
+const panel = new Kernel(panelShader, () => [1]);
+const end = new Kernel(endShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
+const reflector = new Kernel(reflectorShader, () => [1]);
+const subtract = new Kernel(subtractShader, ({ rows, columns }, { WIDTH }) =>
+  grid1d(Math.ceil(rows! / 4) * Math.ceil(columns! / WIDTH!), 1),
+);
 
-/**
- * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
- * those before them get a zero column in R⁻¹; nothing becomes NaN. With `unit` the columns that G is the Gram matrix of count
- * as brought to norm 1, for the ridge and for what depends on what; R and R⁻¹ are theirs as they are.
- */
-export function cholesky(
-  s: Scheduler,
-  g: Tensor,
-  { ridge = 0, threshold = 1e-7, unit = false }: { ridge?: number; threshold?: number; unit?: boolean } = {},
-): { r: Tensor; inverse: Tensor } {
-  const n = g.shape[0]!;
-  assertShape("cholesky", "the matrix", g, [n, n]);
-  const r = s.tensor([n, n], { label: "R" });
-  const inverse = s.tensor([n, n], { label: "R⁻¹" });
-  const WIDTH = soleWorkgroup(s.engine);
-  const own = { WIDTH, ACROSS: Math.min(WIDTH, 32), UNIT: unit };
-  if (factorisesInside(s.engine, n))
-    s.run(small.with(own), { g, out_r: r, out_inverse: inverse }, { n, ridge, threshold });
-  else s.run(kernel.with(own), { g, r, inverse }, { n, ridge, threshold });
-  return { r, inverse };
-}
-
-/** Passes over a tall matrix: after the first the columns are nearly orthonormal, each further one squares what is left. */
-const PASSES = 3;
+/** columns whose reflections are applied together, by products */
+export const REFLECTORS = 32;
+/** columns that common/householder.wgsl has room for */
+const MOST_IN_BLOCKS = 64;
+/** blocks from which on a matrix is so tall that products are tried first */
+const TALL = 3;
 
 /**
- * Orthonormal columns Q (m×n) and upper triangular R (n×n) with A = Q·R, m ≥ n: shifted Cholesky QR (Fukaya, Kannan,
- * Nakatsukasa, Yamamoto & Yanagisawa 2020) with columns brought to norm 1 before every pass, so that badly scaled or
- * nearly dependent columns cost no accuracy. A column that depends exactly on earlier ones becomes zero in Q.
- * Squares of entries must lie in the range of f32, so entries beyond 1e18 or below 1e-18 are not for it.
+ * Orthonormal columns Q (m×n) and upper triangular R (n×n, no negative diagonal) with A = Q·R, m ≥ n, by Householder
+ * reflections: ‖QR − A‖ ≤ 1e-6·‖A‖ and ‖QᵀQ − I‖ ≤ 2e-6 for every finite A. Columns that depend on those before them, and
+ * columns of zeros, get a column in Q all the same, orthonormal to the others, and a diagonal of R near zero.
+ *
+ * Up to 64 columns: blocks of rows are factorised side by side, then what is left of them, up a tree (TSQR, Demmel, Grigori,
+ * Hoemmen & Langou 2012); of very tall matrices only where a check on the device shows that Cholesky QR was not enough. More: panels of 32 columns, whose reflections reach the others by products (Schreiber & Van Loan 1989).
  */
 export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  assertCall("orthogonalise", s, { a });
   const [m, n] = a.shape as [number, number];
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
-  let q = a;
-  let total: Tensor | null = null;
-  for (let pass = 0; pass < PASSES; pass++) {
-    const g = gram(s, q);
-    const { r, inverse } = cholesky(s, g, { ridge: pass ? 0 : 2e-6, threshold: 3e-7, unit: true });
-    s.release(g);
-    const next = matmul(s, q, inverse);
-    if (q !== a) s.release(q);
-    s.release(inverse);
-    q = next;
-    if (total) {
-      const product = matmul(s, r, total);
-      s.release(r, total);
-      total = product;
-    } else total = r;
+  if (n > MOST_IN_BLOCKS) return byPanels(s, a);
+  return m < TALL * qrBlockRows(n) ? byBlocks(s, a) : byCholesky(s, a);
+}
+
+/** where a factorisation goes, and a [1] u32 tensor that says 1 where it is there already */
+interface Guarded {
+  q: Tensor;
+  r: Tensor;
+  state: Tensor;
+}
+
+function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
+  const [rows, columns] = a.shape as [number, number];
+  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / qrBlockRows(columns))));
+  const groups = Math.ceil(rows / height);
+  const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
+  const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
+  const q = guarded?.q ?? s.tensor([rows, columns], { label: "Q" });
+  const last = groups === 1 && guarded?.r;
+  const r = last || s.tensor([groups * columns, columns], { label: "R" });
+  const state = guarded?.state ?? s.tensor([1], { dtype: "u32", label: "no state" });
+  const run = (p: Tensor, constants: Constants) =>
+    s.run(
+      blocks.with({ ...reflectorTeam(s.engine), GUARDED: guarded !== undefined, ...constants }),
+      { a, p, work, factors, q, r, state },
+      { rows, columns, height },
+    );
+  let result = r;
+  if (groups === 1) run(a, {});
+  else {
+    run(a, { BASIS: false });
+    // Q of what the blocks left, which their reflections then take to theirs
+    const inner = guarded && { q: s.tensor(r.shape, { label: "Q" }), r: guarded.r, state };
+    const above = byBlocks(s, r, inner);
+    run(above.q, { FACTOR: false, START: false });
+    s.release(r, above.q);
+    result = above.r;
   }
-  return { q, r: total! };
+  s.release(work, factors);
+  if (!guarded) s.release(state);
+  return { q, r: result };
+}
+
+/**
+ * Two passes of Cholesky QR, which are products, and a check of whether they were enough: not so for columns that are nearly
+ * dependent, or too large or small to be squared. Then the blocks do it, which otherwise return at once.
+ */
+function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  const n = a.shape[1]!;
+  const state = s.tensor([1], { dtype: "u32", label: "QR state" });
+  const pass = (x: Tensor, checked: boolean) => {
+    const g = gram(s, x);
+    const { r, inverse } = cholesky(s, g, { threshold: 1e-4, unit: true });
+    if (checked) s.run(check, { r, inverse, state }, { n });
+    const q = matmul(s, x, inverse);
+    s.release(g, inverse);
+    return { q, r };
+  };
+  const first = pass(a, true);
+  const second = pass(first.q, false);
+  const r = matmul(s, second.r, first.r);
+  s.release(first.q, first.r, second.r);
+  byBlocks(s, a, { q: second.q, r, state });
+  s.release(state);
+  return { q: second.q, r };
+}
+
+function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  const [rows, columns] = a.shape as [number, number];
+  const stride = rowStride(rows);
+  // columns one after the other
+  const work = s.tensor([columns, stride], { label: "QR work" });
+  const v = s.tensor([columns, stride], { label: "reflections" });
+  const largest = largestMagnitude(s, a);
+  s.run(start, { a, largest, out: work }, { rows, columns, stride });
+  const triangles: Tensor[] = [];
+  for (let first = 0; first < columns; first += REFLECTORS) {
+    const stop = Math.min(columns, first + REFLECTORS);
+    const tau = s.tensor([stop - first], { label: "reflection factors" });
+    const own = v.rows(first, stop);
+    const params = { columns: stop - first, first, quads: stride / 4 };
+    s.run(panel.with(reflectorTeam(s.engine)), { work: work.rows(first, stop), v: own, tau }, params);
+    const t = blockReflector(s, own, tau);
+    s.release(tau);
+    triangles.push(t);
+    if (stop < columns) reflectRows(s, work.rows(stop, columns), own, t, false);
+  }
+  const basis = s.tensor([columns, stride], { label: "Qᵀ" });
+  const r = s.tensor([columns, columns], { label: "R" });
+  s.run(end, { work, largest, basis, r }, { columns, stride });
+  s.release(work, largest);
+  for (let first = Math.floor((columns - 1) / REFLECTORS) * REFLECTORS; first >= 0; first -= REFLECTORS) {
+    const t = triangles.pop()!;
+    // reflections from `first` on leave the columns of the identity before it alone
+    reflectRows(s, basis.rows(first, columns), v.rows(first, Math.min(columns, first + REFLECTORS)), t, true);
+    s.release(t);
+  }
+  s.release(v);
+  const q = permute(s, basis, [1, 0]).rows(0, rows);
+  s.release(basis);
+  return { q, r };
+}
+
+/** Length of the rows that hold vectors of so many elements, so that every row begins where a binding may. */
+export const rowStride = (length: number): number => Math.ceil(length / 64) * 64;
+
+/** Records T of H_1·H_2·… = I − Vᵀ·T·V for reflections I − τ_k·v_k·v_kᵀ with v_k in the rows of `v`. */
+export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
+  const n = v.shape[0]!;
+  const gram = matmul(s, v, v, { transposeB: true });
+  const t = s.tensor([n, n], { label: "T" });
+  s.run(reflector, { gram, tau, t }, { n });
+  s.release(gram);
+  return t;
+}
+
+/**
+ * Records x ← H·x, or Hᵀ·x, for every row x of a matrix in place, H = I − Vᵀ·T·V as `blockReflector` has it: x − x·Vᵀ·Tᵀ·V.
+ * Rows are whole vec4s long.
+ */
+export function reflectRows(s: Scheduler, x: Tensor, v: Tensor, t: Tensor, forward: boolean): void {
+  const seen = matmul(s, x, v, { transposeB: true });
+  const d = matmul(s, seen, t, { transposeB: forward });
+  s.release(seen);
+  const [rows, columns] = x.shape as [number, number];
+  s.run(subtract, { d, v, x }, { rows, columns: columns / 4, inner: v.shape[0]! });
+  s.release(d);
 }

@@ -1,8 +1,8 @@
 import shader from "../../shaders/pool2d.wgsl";
 import gradientShader from "../../shaders/pool2d_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { outputExtent, type Pair, pair } from "./conv2d.js";
-import { assertShape } from "./shapes.js";
+import { isPadding, outputExtent, type Padding, type Pair, paddingBefore, paddingsOf, pair } from "./conv2d.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const WIDTH = 64;
 const forward = new Kernel(shader, ({ planes, out_height, out_width }) =>
@@ -23,27 +23,33 @@ export interface PoolOptions {
   kernel: Pair;
   /** the kernel's extents by default: windows side by side */
   stride?: Pair | undefined;
-  /** at most half a window, 0 by default */
-  padding?: Pair | undefined;
+  /** at most half a window, 0 by default; or `same`, see {@link Padding} */
+  padding?: Padding | undefined;
 }
 
 /** Extents of what pooling gives, in the names of the shaders' params. */
 export function poolGeometry(operation: string, shape: readonly number[], options: PoolOptions) {
-  const [kernel, padding] = [pair(options.kernel, 1), pair(options.padding, 0)];
+  const [kernel, paddings] = [pair(options.kernel, 1), paddingsOf(options.padding, 2)];
   const stride = pair(options.stride ?? options.kernel, 1);
   const fail = (problem: string): never => {
     throw new ShapeError(`${operation}: ${formatShape(shape)}, window ${formatShape(kernel)}: ${problem}`);
   };
   if (shape.length < 2) fail("needs …×height×width");
   const [height, width] = shape.slice(-2) as [number, number];
-  if ([...kernel, ...stride].some((value) => !(Number.isInteger(value) && value >= 1)))
+  if (
+    kernel.length + stride.length !== 4 ||
+    ![...kernel, ...stride].every((each) => Number.isInteger(each) && each >= 1)
+  )
     fail("window and stride need whole numbers from 1");
-  if (padding.some((value, at) => !(Number.isInteger(value) && value >= 0 && 2 * value <= kernel[at]!)))
-    fail(`padding ${formatShape(padding)}, needs at most half a window`);
+  const most = paddings.every((value, at) => value === "same" || 2 * value <= kernel[at]!);
+  if (!isPadding(paddings, 2) || !most) fail(`padding ${paddings.join("×")}, needs at most half a window, or "same"`);
   const [outHeight, outWidth] = [height, width].map((extent, at) =>
-    outputExtent(extent, kernel[at]!, stride[at]!, padding[at]!),
+    outputExtent(extent, kernel[at]!, stride[at]!, paddings[at]!),
   ) as [number, number];
-  if (outHeight < 1 || outWidth < 1) fail("the window is larger than the plane");
+  if (!(outHeight >= 1 && outWidth >= 1)) fail("the window is larger than the plane");
+  const [before, left] = [height, width].map((extent, at) =>
+    paddingBefore(extent, kernel[at]!, stride[at]!, paddings[at]!),
+  ) as [number, number];
   return {
     planes: shape.slice(0, -2).reduce((a, b) => a * b, 1),
     height,
@@ -54,13 +60,14 @@ export function poolGeometry(operation: string, shape: readonly number[], option
     kernel_width: kernel[1],
     stride_y: stride[0],
     stride_x: stride[1],
-    pad_y: padding[0],
-    pad_x: padding[1],
+    pad_y: before,
+    pad_x: left,
   };
 }
 
 function pool(name: string, LARGEST: boolean) {
   return (s: Scheduler, x: Tensor, options: PoolOptions & { out?: Tensor | undefined }): Tensor => {
+    assertCall(name, s, { x });
     const params = poolGeometry(name, x.shape, options);
     const shape = [...x.shape.slice(0, -2), params.out_height, params.out_width];
     if (options.out) assertShape(name, "out", options.out, shape);
@@ -72,6 +79,7 @@ function pool(name: string, LARGEST: boolean) {
 
 function poolGradient(name: string, LARGEST: boolean) {
   return (s: Scheduler, x: Tensor, dy: Tensor, options: PoolOptions & { out?: Tensor | undefined }): Tensor => {
+    assertCall(name, s, { x, dy });
     const params = poolGeometry(name, x.shape, options);
     assertShape(name, "the gradient", dy, [...x.shape.slice(0, -2), params.out_height, params.out_width]);
     if (options.out) assertShape(name, "out", options.out, x.shape);

@@ -3,6 +3,7 @@ import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import {
   arrange,
   busyness,
+  evenRuns,
   gpuTile,
   type Layout,
   lanesOf,
@@ -41,6 +42,8 @@ export interface Product {
   bias?: Tensor | undefined;
   activation?: Activation;
   alpha?: number;
+  /** sums of √inner runs of √inner terms, which round a good deal less than one run: for one sum (`outer` 1) */
+  careful?: boolean;
 }
 
 const splitSum = new Kernel(splitSumShader, ({ size }, { WIDTH, SLICES }) => grid1d(size!, WIDTH! / SLICES!));
@@ -87,7 +90,8 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
   const extents = { rows, columns, terms: inner * outer, batch };
   const lanes = lanesOf(s.engine, "matmul");
   const tile = gpuTile(extents);
-  const split = splitSums(busyness(lanes, extents, tile), inner, outer);
+  const most = Math.floor(s.engine.device.limits.maxStorageBufferBindingSize / out.bytes);
+  const split = product.careful ? evenRuns(inner, most) : splitSums(busyness(lanes, extents, tile), inner, outer);
   // with lanes the tile is another kernel's
   const thin = !lanes && tile.thin;
   const vectors = readsVectors(lanes, layoutOf(product, thin ? "a" : "b"), thin);

@@ -1,6 +1,6 @@
 import shader from "../../shaders/random_fill.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
 
@@ -23,6 +23,7 @@ function record(
   scale: number,
   shift: number,
 ): Tensor {
+  assertCall(name, s);
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new ShapeError(`${name}: seed ${seed}, needs a whole number from 0`);
   if (given) assertShape(name, "out", given, shape);

@@ -2,7 +2,7 @@ import shader from "../../shaders/reduce.wgsl";
 import lanesShader from "../../shaders/reduce_lanes.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { divide, map, multiply, safeDivide } from "./elementwise.js";
-import { assertMode, assertShape, threeNumbers } from "./shapes.js";
+import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
 import { REDUCTIONS, readsAhead, reductionWay } from "./variants.js";
 
 const byWorkgroup = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
@@ -26,6 +26,7 @@ interface Reduction {
 
 /** Records a reduction over one axis, or over everything (axis undefined: a [1] tensor); long axes in parts. */
 function reduce(s: Scheduler, x: Tensor, axis: number | undefined, what: Reduction, out?: Tensor): Tensor {
+  assertCall(what.name, s, { x });
   if (axis !== undefined) assertMode(what.name, x, axis);
   const seen = axis === undefined ? ([1, x.size, 1] as const) : threeNumbers(x.shape, axis);
   const shape = axis === undefined || x.order === 1 ? [1] : x.shape.filter((_, k) => k !== axis);
@@ -69,6 +70,7 @@ export const sum = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: numbe
 
 /** Mean of x, over one axis or over everything ([1]). */
 export function mean(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor {
+  assertCall("mean", s, { x });
   if (axis !== undefined) assertMode("mean", x, axis);
   return reduce(s, x, axis, { name: "mean", alpha: 1 / (axis === undefined ? x.size : x.shape[axis]!) }, out);
 }
@@ -95,6 +97,7 @@ export const largestMagnitude = (s: Scheduler, x: Tensor, { axis, out }: Out & {
 
 /** ‖x‖ = √Σ x², over one axis or over everything ([1]): the Frobenius norm. */
 export function norm(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor {
+  assertCall("norm", s, { x });
   const squared = sumOfSquares(s, x, axis === undefined ? {} : { axis });
   const result = map(s, squared, "sqrt", { out });
   s.release(squared);
@@ -108,6 +111,7 @@ function assertSameShape(name: string, x: Tensor, y: Tensor): void {
 
 /** ⟨x, y⟩ = Σ x·y, as a [1] tensor. */
 export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = {}): Tensor {
+  assertCall("innerProduct", s, { x, y });
   assertSameShape("innerProduct", x, y);
   return reduce(s, x, undefined, { name: "innerProduct", term: "product", y }, out);
 }
@@ -119,12 +123,14 @@ export function squaredDistance(
   y: Tensor,
   { axis, out }: Out & { axis?: number } = {},
 ): Tensor {
+  assertCall("squaredDistance", s, { x, y });
   assertSameShape("squaredDistance", x, y);
   return reduce(s, x, axis, { name: "squaredDistance", term: "squaredDifference", y }, out);
 }
 
 /** Norms of the columns of a matrix: [R]. */
 export function columnNorms(s: Scheduler, a: Tensor, { out }: Out = {}): Tensor {
+  assertCall("columnNorms", s, { a });
   if (a.order !== 2) throw new ShapeError(`columnNorms: ${a}, needs a matrix`);
   return norm(s, a, { axis: 0, out });
 }
@@ -136,6 +142,7 @@ export function scaleColumns(
   weights: Tensor,
   { inverse = false, out }: Out & { inverse?: boolean } = {},
 ): Tensor {
+  assertCall("scaleColumns", s, { a, weights });
   if (a.order !== 2 || weights.size !== a.shape[1])
     throw new ShapeError(`scaleColumns: ${a} and ${weights}, needs a weight for every column`);
   return (inverse ? divide : multiply)(s, a, weights.reshape([weights.size]), { out });
@@ -147,6 +154,7 @@ export function normalizeColumns(
   a: Tensor,
   { out, norms }: Out & { norms?: Tensor } = {},
 ): { out: Tensor; norms: Tensor } {
+  assertCall("normalizeColumns", s, { a });
   if (a.order !== 2) throw new ShapeError(`normalizeColumns: ${a}, needs a matrix`);
   const lengths = columnNorms(s, a, { out: norms });
   return { out: safeDivide(s, a, lengths, { out }), norms: lengths };

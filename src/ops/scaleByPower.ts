@@ -1,7 +1,7 @@
 import shader from "../../shaders/scale_by_power.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 
@@ -15,6 +15,7 @@ export function scaleByPower(
   exponent: number,
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("scaleByPower", s, { x });
   if (x.dtype !== "f32") throw new ShapeError(`scaleByPower: ${x} is ${x.dtype}, needs f32`);
   if (!(Number.isInteger(exponent) && Math.abs(exponent) <= 1024))
     throw new ShapeError(`scaleByPower: exponent ${exponent}, needs a whole number from -1024 to 1024`);

@@ -1,9 +1,46 @@
-import { formatShape, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { formatShape, isList, Scheduler, ShapeError, shown, sizeOf, TenfoldError, Tensor } from "../gpu/index.js";
+
+/**
+ * What every op checks first, as JavaScript would answer with a TypeError from somewhere inside: that it is given a Scheduler,
+ * and Tensors where it needs them, by the names of its parameters; `lists` are lists of them.
+ */
+export function assertCall(
+  operation: string,
+  s: Scheduler,
+  tensors: Readonly<Record<string, Tensor>> = {},
+  lists: Readonly<Record<string, readonly Tensor[]>> = {},
+): void {
+  if (!(s instanceof Scheduler))
+    throw new TenfoldError(
+      `${operation}: the first argument is ${shown(s)}, needs a Scheduler: engine.run((s) => …) or engine.scheduler() give one`,
+    );
+  for (const name in tensors) if (!(tensors[name] instanceof Tensor)) failTensor(operation, name, tensors[name]);
+  for (const name in lists) {
+    const list = lists[name];
+    if (!Array.isArray(list))
+      throw new TenfoldError(`${operation}: ${name} is ${shown(list)}, needs a list of Tensors`);
+    for (let at = 0; at < list.length; at++)
+      if (!(list[at] instanceof Tensor)) failTensor(operation, `${name}[${at}]`, list[at]);
+  }
+}
+
+function failTensor(operation: string, name: string, given: unknown): never {
+  const advice = isList(given) ? "; engine.tensor(shape, data) makes one" : "";
+  throw new TenfoldError(`${operation}: ${name} is ${shown(given)}, needs a Tensor${advice}`);
+}
 
 /** Throws `mttkrp (mode 1): factor 2 is 30×5, expected 40×5` unless the tensor has this shape. */
 export function assertShape(operation: string, what: string, tensor: Tensor, expected: readonly number[]): void {
+  if (!(tensor instanceof Tensor)) failTensor(operation, what, tensor);
   if (tensor.order !== expected.length || expected.some((extent, mode) => tensor.shape[mode] !== extent))
     throw new ShapeError(`${operation}: ${what} is ${formatShape(tensor.shape)}, expected ${formatShape(expected)}`);
+}
+
+/** Throws unless there is one bias for every output. */
+export function assertBias(operation: string, bias: Tensor, outputs: number): void {
+  if (!(bias instanceof Tensor)) failTensor(operation, "bias", bias);
+  if (bias.size !== outputs)
+    throw new ShapeError(`${operation}: bias is ${formatShape(bias.shape)}, expected ${outputs}`);
 }
 
 /** Throws unless `mode` is one of the tensor's. */

@@ -1,6 +1,6 @@
 import shader from "../../shaders/softmax_cross_entropy.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, () => [1]);
 
@@ -23,6 +23,7 @@ export function softmaxCrossEntropy(
   { curve, column, state }: Curve,
   { double = false, out }: { double?: boolean; out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("softmaxCrossEntropy", s, { logits, labels });
   const [rows, classes] = logits.shape as [number, number];
   if (logits.order !== 2 || labels.dtype !== "u32")
     throw new ShapeError(`softmaxCrossEntropy: ${logits} with ${labels}, needs rows×classes and u32 labels`);

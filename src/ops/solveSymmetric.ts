@@ -1,8 +1,8 @@
 import { type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { cholesky } from "./cholesky.js";
 import { cutOff } from "./cutOff.js";
 import { safeDivide } from "./elementwise.js";
 import { matmul } from "./matmul.js";
-import { cholesky } from "./orthogonalise.js";
 import { assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 

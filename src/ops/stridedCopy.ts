@@ -10,7 +10,7 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { permutesByTiles } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
@@ -152,6 +152,7 @@ export function recordTiles(
 
 /** A copy of `x`, into `out` (as many elements) or a temporary. */
 export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+  assertCall("copy", s, { x });
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
   record(s, "copy", x, out, [x.size], [1], 0);
@@ -165,6 +166,7 @@ export function permute(
   axes: readonly number[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("permute", s, { x });
   if (axes.length !== x.order || new Set(axes).size !== x.order || axes.some((axis) => !(axis in x.shape)))
     throw new ShapeError(`permute: axes ${axes.join(", ")} of ${x}, needs each of 0 to ${x.order - 1} once`);
   const shape = axes.map((axis) => x.shape[axis]!);
@@ -191,6 +193,7 @@ export function slice(
   sizes: readonly number[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("slice", s, { x });
   if (!reaches(x.shape, starts, sizes))
     throw new ShapeError(
       `slice: from ${starts.join(", ")} a block of ${formatShape(sizes)} of ${x}, it does not reach so far`,
@@ -204,6 +207,7 @@ export function slice(
 
 /** Writes `x` into `out` as the block that begins at `starts`; the rest of `out` stays. The inverse of {@link slice}. */
 export function paste(s: Scheduler, x: Tensor, out: Tensor, starts: readonly number[]): void {
+  assertCall("paste", s, { x, out });
   if (!reaches(out.shape, starts, x.shape))
     throw new ShapeError(`paste: ${x} does not fit into ${out} from ${starts.join(", ")}`);
   const strides = stridesOf(out.shape);

@@ -6,7 +6,9 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
+import { polishColumns } from "./polish.js";
 import { largestMagnitude } from "./reduce.js";
+import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
 import { jacobiTeam, soleWorkgroup } from "./variants.js";
@@ -33,20 +35,36 @@ export interface Svd {
 /**
  * Thin singular value decomposition of an m×n matrix, min(m, n) ≤ 1024: orthogonalisation of the long side, then one-sided
  * Jacobi rotations on the small triangle (Demmel & Veselić 1992), so that no Gram matrix squares the condition number.
- * The entry of largest magnitude in every column of U is positive. Where a singular value is zero, the column of U (or, for
- * wide matrices, of V) is zero too. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of
+ * The entry of largest magnitude in every column of U is positive. Columns are orthonormal also where a singular value is
+ * zero. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of
  * blocks over the whole grid are recorded for 14 sweeps, and return at once when all is done.
  */
-export function svd(s: Scheduler, a: Tensor): Svd {
+export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
+  assertCall("jacobiSvd", s, { a });
   const [m, n] = a.shape as [number, number];
-  if (a.order !== 2) throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a matrix`);
+  if (a.order !== 2) throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a matrix`);
   if (Math.min(m, n) > LARGEST)
-    throw new ShapeError(`svd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
+    throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
-  const { u, v } = result;
-  const WIDTH = soleWorkgroup(s.engine, 64);
-  s.run(sign.with({ WIDTH }), { u, v }, { rows_u: m, rows_v: n, columns: u.shape[1]! });
-  return result;
+  const [u, v] = [polishColumns(s, result.u), polishColumns(s, result.v)];
+  s.release(result.u, result.v);
+  signColumns(s, u, v);
+  return { u, values: result.values, v };
+}
+
+/**
+ * Records the signs of singular vectors, or of eigenvectors, in place: the entry of largest magnitude in every column of `u`
+ * becomes positive, and columns of `v` change with those of `u`.
+ */
+export function signColumns(s: Scheduler, u: Tensor, v?: Tensor): void {
+  const [rows_u, columns] = u.shape as [number, number];
+  const other = v ?? s.tensor([1], { label: "no other vectors" });
+  s.run(
+    sign.with({ WIDTH: soleWorkgroup(s.engine, 64) }),
+    { u, v: other },
+    { rows_u, rows_v: v?.shape[0] ?? 0, columns },
+  );
+  if (!v) s.release(other);
 }
 
 function wide(s: Scheduler, a: Tensor): Svd {
@@ -90,5 +108,8 @@ function square(s: Scheduler, a: Tensor): Svd {
     s.release(largest, state);
   }
   s.release(work, rotation, norms);
-  return { u, values, v };
+  // where a value is zero a column of U is too: orthonormal ones take their place, and the others stay as they are
+  const { q, r } = orthogonalise(s, u);
+  s.release(u, r);
+  return { u: q, values, v };
 }

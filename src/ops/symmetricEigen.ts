@@ -33,7 +33,7 @@ export function recordCheck(s: Scheduler, state: Tensor, isStart = false): void 
 
 /**
  * Eigenvalues ([n], falling) and eigenvectors (n×n, in columns) of a symmetric matrix by Jacobi rotations (Golub & Van Loan,
- * section 8.5). The entry of largest magnitude in a vector is positive. Up to n = 128 one workgroup does it in one
+ * section 8.5), values to 1e-6 of the largest magnitude up to n = 40, and to 2e-6 up to 128. The entry of largest magnitude in a vector is positive. Up to n = 128 one workgroup does it in one
  * dispatch; beyond, up to 1024, a round is two dispatches (those of 14 sweeps are recorded,
  * and return at once when all is done).
  */

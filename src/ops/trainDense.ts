@@ -3,7 +3,7 @@ import shaderSubgroup from "../../shaders/train_dense_subgroup.wgsl";
 import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { halfBits } from "./gatherBatch.js";
 import type { AdamSettings, SgdSettings } from "./optimise.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { fusesTraining, lanesOf } from "./variants.js";
 
 const kernels = { register: new Kernel(shaderRegister, () => [1]), subgroup: new Kernel(shaderSubgroup, () => [1]) };
@@ -107,6 +107,7 @@ export function trainDense(
   { inputs, labels, weights, scratch, state, curve }: DenseTensors,
   { batchSize, shuffle, seed, double, optimiser, work = 2 ** 27 }: DenseOptions,
 ): void {
+  assertCall("trainDense", s);
   const count = inputs.shape[0]!;
   if (layers.length < 1 || layers.length > MOST_DENSE_LAYERS)
     throw new ShapeError(`trainDense: ${layers.length} layers, needs 1 to ${MOST_DENSE_LAYERS}`);

@@ -2,7 +2,7 @@ import shader from "../../shaders/tucker2_conv2d.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { type Activation, activations } from "./product.js";
-import { assertShape } from "./shapes.js";
+import { assertBias, assertCall, assertShape } from "./shapes.js";
 import { fusesTucker2 } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));
@@ -100,6 +100,7 @@ export function tucker2Conv2d(
     out?: Tensor | undefined;
   } = {},
 ): Tensor {
+  assertCall("tucker2Conv2d", s, { x });
   const { bias, activation = "none" } = options;
   const { geometry, tiling } = planOf(x, weights, options);
   const { batch, size, channels, outputs, outSize, stride, padding, dilation } = geometry;
@@ -108,8 +109,7 @@ export function tucker2Conv2d(
     throw new ShapeError(
       `tucker2Conv2d: ranks ${channels} and ${outputs} of a ${formatShape(geometry.kernel)} kernel need more than 16 KiB for a tile; take three convolutions`,
     );
-  if (bias && bias.size !== results)
-    throw new ShapeError(`tucker2Conv2d: bias is ${formatShape(bias.shape)}, expected ${results}`);
+  if (bias) assertBias("tucker2Conv2d", bias, results);
   const shape = [batch, results, ...outSize];
   if (options.out) assertShape("tucker2Conv2d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "tucker2Conv2d" });

@@ -1,6 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { recordProduct } from "./product.js";
-import { assertMode, assertShape, threeNumbers } from "./shapes.js";
+import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
 
 /**
  * X₍ₙ₎·Y₍ₙ₎ᵀ without unfolding: out[i, j] = Σ over all modes but n of X[…, i, …] · Y[…, j, …]. X and Y agree in all modes
@@ -14,6 +14,7 @@ export function unfoldedProduct(
   mode: number,
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("unfoldedProduct", s, { x, y });
   assertMode("unfoldedProduct", x, mode);
   const operation = `unfoldedProduct (mode ${mode})`;
   if (x.order !== y.order || x.shape.some((extent, index) => index !== mode && y.shape[index] !== extent))

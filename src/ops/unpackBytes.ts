@@ -1,6 +1,6 @@
 import shader from "../../shaders/unpack_bytes.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
 
@@ -10,6 +10,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size
  * @throws ShapeError where `x` is not of bytes
  */
 export function unpackBytes(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+  assertCall("unpackBytes", s, { x });
   if (x.dtype !== "u8") throw new ShapeError(`unpackBytes: ${x} is ${x.dtype}, needs u8`);
   if (options.out) assertShape("unpackBytes", "out", options.out, x.shape);
   const out = options.out ?? s.tensor(x.shape, { label: x.label });

@@ -24,6 +24,7 @@ import {
   type Scheduler,
   Variants,
 } from "../gpu/index.js";
+import { declareChoice } from "../gpu/variants.js";
 
 type Family = "matmul" | "mttkrp" | "kruskal" | "residual";
 /** Choices that a caller may force: `new Engine(device, { variants: { conv2d: "register" } })`. */
@@ -87,6 +88,19 @@ const families: Record<Family, Record<string, Kernel>> = {
     subgroup: new Kernel(residualSubgroup, () => [RESIDUAL_PARTS]),
   },
 };
+
+/** What a caller may force of every choice; an engine refuses other names. */
+const CHOICES: Record<Choice, readonly string[]> = {
+  matmul: ["tiled", "register", "subgroup"],
+  mttkrp: ["tiled", "register", "subgroup"],
+  kruskal: ["register", "subgroup"],
+  residual: ["register", "subgroup"],
+  conv2d: ["register", "subgroup"],
+  tucker2: ["fused", "chain"],
+  lowRank: ["fused", "chain"],
+  training: ["fused", "layers"],
+};
+for (const [name, variants] of Object.entries(CHOICES)) declareChoice(name, variants);
 
 function convolutionTiles(outputs: string, width: string): Grid {
   return ({ batch, out_height, quads, group_outputs, groups }, constants) => {
@@ -456,6 +470,13 @@ export function splitSums(busy: number, inner: number, outer = 1): Split {
   };
 }
 
+/** Cuts a sum into as many runs as each has terms, at most so many: the least rounding that two levels of sums give. */
+export function evenRuns(inner: number, most: number): Split {
+  const runs = Math.max(1, Math.min(Math.ceil(Math.sqrt(inner)), most));
+  const length = Math.min(inner, Math.ceil(inner / runs / 4) * 4);
+  return { inner: length, outer: 1, count: Math.ceil(inner / length) };
+}
+
 /** Small typical problems for the probe. A GPU needs a larger one before kernels differ. */
 const samples: Record<Family, (s: Scheduler, kernel: Kernel, size: number) => void> = {
   matmul(s, kernel, size) {
@@ -516,4 +537,26 @@ function kruskalSample(s: Scheduler, size: number) {
   const factors = { outer0: factor, outer1: unused, outer2: unused, middle_factor: factor, last_factor: factor };
   const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1, 1, 1] };
   return { bindings: { weights: unused, ...factors }, params };
+}
+
+/** Invocations of a workgroup of reflections, and how many share a column. */
+export const reflectorTeam = (engine: Engine): { WIDTH: number; ACROSS: number } => {
+  const lanes = lanesOf(engine);
+  return lanes ? { WIDTH: lanes, ACROSS: lanes } : { WIDTH: 256, ACROSS: 32 };
+};
+
+/** Rows of the blocks that the QR factorisation of so many columns begins with. */
+export const qrBlockRows = (columns: number): number => Math.max(256, 4 * columns);
+
+/**
+ * Sizes of a step that reduces a matrix to tridiagonal or bidiagonal form: rows of a part of its product, invocations that go
+ * along the columns, and of its other product rows a workgroup and invocations.
+ */
+export function reductionSizes(
+  engine: Engine,
+  n: number,
+): { chunk: number; WIDTH: number; ROWS: number; PRODUCT: number } {
+  const lanes = lanesOf(engine);
+  if (lanes) return { chunk: n <= 256 ? 32 : 64, WIDTH: lanes, ROWS: 16, PRODUCT: lanes };
+  return { chunk: 32, WIDTH: 64, ROWS: 4, PRODUCT: 64 };
 }

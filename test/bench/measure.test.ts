@@ -56,6 +56,17 @@ function rightFor([x, u]: readonly Float32Array[]): Float32Array {
 const rowOf = (rows: readonly Row[], name: string): Row => rows.find(({ party }) => party === name)!;
 
 describe("measure", () => {
+  it("begins no second round where one took longer than the budget", async () => {
+    const { device } = await testEngine();
+    const samples = async (budget: number): Promise<number> => {
+      const slow = peer("slow 1.0", (result) => result, 60);
+      const { rows } = await measure(device, small, [slow], { ...quick, rounds: 4, budget });
+      return rowOf(rows, "slow 1.0").ms!.samples.length;
+    };
+    expect(await samples(0.02)).toBe(1);
+    expect(await samples(30)).toBe(4);
+  });
+
   it("times who is right, calls who is not WRONG, and keeps who fails in the table", async () => {
     const { device } = await testEngine();
     const right = peer("right 1.0", (result) => result, 0.2);

@@ -21,7 +21,9 @@ export async function command(argv: string[], options: CommandOptions = {}): Pro
   const { env = {}, signal = new AbortController().signal, onStderr } = options;
   const outcome: Outcome = { code: -1, stdout: "", stderr: "" };
   const output = (name: "stdout" | "stderr"): Output => ({
-    write: (text) => {
+    write: (content) => {
+      // bytes as one character each
+      const text = typeof content === "string" ? content : Buffer.from(content).toString("latin1");
       outcome[name] += text;
       if (name === "stderr") onStderr?.(text);
     },

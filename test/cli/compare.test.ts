@@ -79,6 +79,7 @@ describe("tenfold compare", () => {
     expect(stdout).toContain("×500 w!");
     expect(stdout).toMatch(/ranks +Conv2d 1→6 +Conv2d 6→16 +Linear 400→120 /);
     expect(stdout).toMatch(/\nsvd +×3 w +– +– +\d+ +\d+ +(\d+|–)/);
+    expect(stdout).toContain("\n– svd: Conv2d 1→6, Conv2d 6→16: svd is for dense layers and 1×1 kernels\n");
     const page = readFileSync(join(folder, "report/index.html"), "utf8");
     expect(page).toContain('"kind":"comparison"');
     const repeat = `tenfold compare --quick --model ${MODEL} --methods svd --ratios 3,500 --epochs 1 --images 300 --seeds 2 --seed 7`;
@@ -126,6 +127,13 @@ describe("tenfold compare", () => {
     expect([code, stdout]).toEqual([130, ""]);
     expect(stderr).toMatch(/\nstopped; no table was written\n$/);
     expect(existsSync(json)).toBe(false);
+  });
+
+  it("refuses ratios that are none", async () => {
+    for (const ratios of ["0.5", "two", "2,,4", "Infinity"]) {
+      const { code, stderr } = await command(["compare", "--ratios", ratios]);
+      expect([code, stderr]).toEqual([2, expect.stringContaining("Needs numbers from 1, as in 2,4,8.")]);
+    }
   });
 
   it("says which methods there are", async () => {

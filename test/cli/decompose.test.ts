@@ -112,6 +112,44 @@ describe("a decomposition", () => {
     expect([...factors[2]!.data]).toEqual(Array.from({ length: 49 }, (_, i) => (i % 8 === 0 ? 1 : 0)));
   });
 
+  it("without --out is only looked at", async () => {
+    const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
+    const before = readdirSync(folder).sort();
+    const { code, stdout } = await command(["decompose", file, "--rank", "2"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/relative error +\S+ \(fit 0\.\d+\)/);
+    expect(stdout).toMatch(/written +no factors: --out result\.npz keeps them/);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+
+  it.each(["-", "/dev/stdout", "/dev/fd/1"])(
+    "goes to standard output as %s, and the table to standard error",
+    async (name) => {
+      const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
+      const before = readdirSync(folder).sort();
+      const argv = ["decompose", file, "--rank", "2", "--sweeps", "3"];
+      const json = await command([...argv, "--json", name]);
+      expect(json.code).toBe(0);
+      expect(JSON.parse(json.stdout)).toMatchObject({ shape: SHAPE, out: null, members: {} });
+      expect(json.stderr).toMatch(/relative error +\S+ \(fit/);
+      const out = await command([...argv, "--out", name]);
+      expect(out.code).toBe(0);
+      expect([...readNpz(Buffer.from(out.stdout, "latin1")).keys()]).toEqual([
+        "weights",
+        "factor_0",
+        "factor_1",
+        "factor_2",
+      ]);
+      const both = await command([...argv, "--out", "-", "--json", name]);
+      expect([both.code, both.stderr]).toEqual([
+        2,
+        `error: --json ${name} is the output of --out; give another name\n`,
+      ]);
+      expect(readdirSync(folder).sort()).toEqual(before);
+      expect(existsSync("-")).toBe(false);
+    },
+  );
+
   it("reads integers and Fortran order", async () => {
     const bytes = Uint8Array.from({ length: 60 }, (_, i) => (i * i) % 251);
     const results: DecomposeReport[] = [];
@@ -227,7 +265,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("a part of its path is no folder", [good(), "--rank", "2", "-o", join(good(), "r.npz")]);
     await refuse("cannot be written", [good(), "--rank", "2", ...out(), "--json", at("none/r.json")]);
     await refuse("is the input", [good(), "--rank", "2", "-o", good()]);
-    await refuse("is the output", [good(), "--rank", "2", ...out(), "--json", at("r.npz")]);
+    await refuse("is the output of --out", [good(), "--rank", "2", ...out(), "--json", at("r.npz")]);
     expect(existsSync(at("r.npz"))).toBe(false);
   });
 });

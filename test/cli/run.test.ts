@@ -30,7 +30,7 @@ it.each([
   [["--qqq"], "error: unknown option '--qqq' (see tenfold --help)"],
   [["doctor", "a"], "(see tenfold doctor --help)"],
   [["decompose", "-o", "y"], "error: missing required argument 'X.npy' (see tenfold decompose --help)"],
-  [["decompose", "x.npy"], "error: required option '-o, --out <result.npz>' not specified"],
+  [["decompose", "x.npy"], "error: --rank R (cp) or --ranks R,R,… (tucker) is needed"],
   [["decompose", "x.npy", "--out"], "argument missing"],
   [["decompose", "x.npy", "-o", "y", "--method", "svd"], "Allowed choices are cp, tucker."],
   [["decompose", "x.npy", "-o", "y", "--rank", "2.5"], "It needs a whole number of 1 or more."],

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { activationsOf, lossOf } from "../../src/compress/calibrate.js";
 import { CompressionPlan, compress, METHODS } from "../../src/compress/index.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
-import { Conv2d, Flatten, Linear, MaxPool2d, Sequential } from "../../src/nn/index.js";
-import { testEngine } from "../engine.js";
+import { BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential } from "../../src/nn/index.js";
+import { expectClose, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 let engine: Engine;
@@ -110,10 +110,136 @@ describe("compress", () => {
       choice: { ranks: { 4: [24] } },
     });
     expect(layers[4]!.kept).toBe("it would grow");
-    expect(layers[0]!.kept).toBe("svd leaves it alone");
+    expect(layers[0]!.kept).toBe("svd is for dense layers and 1×1 kernels");
     expect(total(same)).toBe(total(model));
     expect(await networkError(same)).toBe(0);
     same.destroy();
+  });
+
+  it("reports the ranks that layers took, not those asked for", async () => {
+    const options = { calibration, force: true, whiten: false, timeBatches: [] };
+    for (const [method, index, asked, taken, weights] of [
+      // a 6→8 convolution of 3×3 has no more channel ranks
+      ["tucker2", 2, [20, 40], [6, 8], 8 * 6 * 9],
+      ["tucker2", 2, [1, 40], [1, 8], 1 * 6 + 8 * 9],
+      // in two blocks, each of the ranks that the other leaves
+      ["btd", 2, [1, 40], [1, 8], 2 * (6 + 8 * 9 + 8 * 8)],
+      ["jaderberg1", 2, [2], [2], null],
+      ["jaderberg2", 2, [5], [5], 5 * 6 * 3 + 8 * 5 * 3],
+      ["cp", 2, [7], [7], 7 * (6 + 3 + 3 + 8)],
+      ["svd", 4, [4], [4], 4 * (32 + 24)],
+      // 32→24 as a train of two cores of 4·4 and 8·6
+      ["tt", 4, [40], [16], 16 * 16 + 16 * 48],
+      ["tt", 4, [9], [9], 9 * 16 + 9 * 48],
+      ["ring", 4, [2], [2], 4 * (4 + 8 + 4 + 6)],
+      ["ring", 4, [2, 3, 2, 3], [2, 3, 2, 3], 6 * (4 + 8 + 4 + 6)],
+    ] as [string, number, number[], number[], number | null][]) {
+      const { layers, model: found } = await compress(model, {
+        ...options,
+        method,
+        choice: { ranks: { [index]: asked } },
+      });
+      const { ranks, kept, weights: counted } = layers[index]!;
+      expect(`${method} ${asked} took ${ranks} ${kept}`).toBe(`${method} ${asked} took ${taken} `);
+      const biases = model.layers[index]!.parameters[1]!.shape[0]!;
+      if (weights !== null) expect(counted[1] - biases).toBe(weights);
+      found.destroy();
+    }
+  });
+
+  it("decomposes 1×1 convolutions by the SVD, and says why a layer is left alone", async () => {
+    const layers = [
+      new Conv2d({ inputs: 6, outputs: 8, kernel: 1, stride: [1, 2], activation: "relu" }),
+      new Conv2d({ inputs: 8, outputs: 4, kernel: 3, groups: 2 }),
+      new BatchNorm(4),
+      new Flatten(),
+      new Linear(64, 3),
+    ];
+    using net = await Sequential.create(engine, layers, { inputShape: [6, 6, 12], seed: 4 });
+    using samples = engine.tensor([8, 6, 6, 12], randomArray(8 * 432, 5));
+    const said = async (method: string) => {
+      const plan = await CompressionPlan.create(net, { method, calibration: samples, shares: [] });
+      const { layers: report, model: found } = await plan.select({ ranks: {} }, { timeBatches: [] });
+      found.destroy();
+      return report.map(({ kept }) => kept);
+    };
+    const NORM = "only layers of Linear and Conv2d are decomposed";
+    const GROUPS = "its 2 groups: only convolutions of one are decomposed";
+    const rest = [GROUPS, NORM, "it has no weights", "no ranks were asked for"];
+    expect(await said("tucker2")).toEqual(["no ranks were asked for", ...rest]);
+    expect(await said("svd")).toEqual(["no ranks were asked for", ...rest]);
+    expect(await said("tt")).toEqual(["tt is for dense layers", ...rest]);
+    const plan = await CompressionPlan.create(net, { method: "cp", calibration: samples, shares: [0.5, 1] });
+    await expect(plan.select({ ranks: { 1: [2] } })).rejects.toThrow(
+      `cp leaves layer 1 (${net.layers[1]!.name}) alone: ${GROUPS}`,
+    );
+    const [, half, full] = plan.layers[0]!.candidates;
+    expect([half!.ranks, full!.ranks, half!.weights]).toEqual([[3], [6], 3 * (6 + 8) + 8]);
+    expect(half!.outputError).toBeGreaterThan(0.01);
+    expect(full!.outputError).toBeLessThan(1e-5);
+    const { model: found } = await plan.select({ ranks: { 0: [6] } }, { force: true });
+    const [mine, its] = [await activationsOf(net, samples), await activationsOf(found, samples)];
+    expectClose(await its.at(-1)!.read(), await mine.at(-1)!.read(), 1e-4);
+    for (const tensor of [...mine, ...its]) tensor.destroy();
+    found.destroy();
+  });
+
+  it("refuses options and choices by name", async () => {
+    const right = { method: "svd", calibration };
+    const plan = await CompressionPlan.create(model, { ...right, shares: [0.2] });
+    // biome-ignore lint/suspicious/noExplicitAny: calls that types forbid
+    const any = (value: unknown): any => value;
+    for (const [call, message] of [
+      [
+        () => compress(any(undefined), { ...right, choice: "evbmf" }),
+        "compress: the model is undefined, needs a Sequential",
+      ],
+      [
+        () => compress(model, any({ ...right, ratio: 2 })),
+        'compress: unknown option "ratio"; it has method, calibration',
+      ],
+      [() => compress(model, any(right)), 'compress: option "choice" is missing, needs "evbmf", { energy }'],
+      [() => compress(model, { ...right, choice: any("best") }), 'compress: the choice is "best", needs "evbmf"'],
+      [() => compress(model, { ...right, choice: any({}) }), "compress: the choice has nothing, needs"],
+      [() => compress(model, { ...right, choice: any({ rank: 3 }) }), "compress: the choice has rank, needs"],
+      [
+        () => compress(model, { ...right, choice: "evbmf", whiten: any(1) }),
+        "compress: whiten is 1, needs true or false",
+      ],
+      [() => CompressionPlan.create(model, any({ ...right, choice: "evbmf" })), 'compress: unknown option "choice"'],
+      [
+        () => CompressionPlan.create(model, any({ method: "svd" })),
+        'compress: option "calibration" is missing, needs a',
+      ],
+      [() => CompressionPlan.create(model, { ...right, shares: any(0.5) }), "compress: shares is 0.5, needs a list"],
+      [
+        () => CompressionPlan.create(model, { ...right, method: any(3) }),
+        "compress: method is 3, needs the name of one of",
+      ],
+      [
+        () => CompressionPlan.create(model, { ...right, timeBatch: 0 }),
+        "compress: timeBatch is 0, needs a whole number",
+      ],
+      [() => plan.select(any(undefined)), "compress: the choice is undefined, needs"],
+      [() => plan.select(any({ energy: 0.9, ratio: 2 })), 'compress: choice: unknown option "ratio"; it has energy'],
+      [
+        () => plan.select({ ranks: any([[3]]) }),
+        "compress: choice: ranks is [[3]], needs ranks by the places of layers",
+      ],
+      [() => plan.select({ ranks: { 4: any(3) } }), "compress: ranks of layer 4 are 3, needs a list of them"],
+      [() => plan.select({ cost: any("size"), ratio: 2 }), 'compress: choice: cost is "size", needs one of "weights"'],
+      [
+        () => plan.select({ cost: "weights", ratio: Number.NaN }),
+        "compress: choice: ratio is NaN, needs a number, 1 or",
+      ],
+      [() => plan.select(any({ cost: "weights" })), 'compress: choice: option "ratio" is missing'],
+      [() => plan.select({ energy: 0.9 }, any({ forced: true })), 'compress: select: unknown option "forced"; it has'],
+      [
+        () => plan.select({ energy: 0.9 }, { timeBatches: [0] }),
+        "compress: select: timeBatches is [0], needs a list of",
+      ],
+    ] as [() => Promise<unknown>, string][])
+      await expect(call()).rejects.toThrow(message);
   });
 
   it("says what is wrong", async () => {

@@ -80,14 +80,36 @@ describe("a device error during our work", () => {
 
   it("at a bind group names the kernel", async () => {
     const engine = await testEngine();
-    const theirs = await plainDevice();
-    const x = engine.wrap(theirs.createBuffer({ size: 256, usage: 0x80 }), [4]);
-    const s = engine.scheduler("foreign");
+    using x = engine.tensor([4]);
+    const s = engine.scheduler("crooked");
     s.run(affine, { x, out: s.tensor([4]) }, { count: 4, offset: 0 });
     const live = engine.memory().live;
+    const { device } = engine;
+    const create = device.createBindGroup.bind(device);
+    // a view that begins within an alignment: stands in for what only the device knows
+    vi.spyOn(device, "createBindGroup").mockImplementationOnce(({ entries, ...rest }) => {
+      const [params, first, ...others] = [...entries] as [GPUBindGroupEntry, GPUBindGroupEntry];
+      const crooked = { ...first, resource: { ...(first.resource as GPUBufferBinding), offset: 4, size: 4 } };
+      return create({ ...rest, entries: [params, crooked, ...others] });
+    });
     const error = (await failure(s.compile())) as KernelError;
-    expect(error.message).toMatch(/^foreign: bind \(kernels: affine\): /);
+    vi.restoreAllMocks();
+    expect(error.message).toMatch(/^crooked: bind \(kernels: affine\): /);
     expect(engine.memory().live).toBeLessThan(live);
+  });
+
+  it("at another device's buffer names tensor and engine, before it is used and while it is", async () => {
+    const engine = await testEngine();
+    const theirs = await plainDevice();
+    const buffer = theirs.createBuffer({ size: 256, usage: 0x80 | 0x4, label: "theirs" });
+    const said =
+      /^wrap: theirs 4 is no buffer of this engine's device \(.+\); wrap it with an engine of the device that made it/;
+    engine.wrap(buffer, [4]);
+    expect(((await failure(engine.idle())) as Error).message).toMatch(said);
+    expect(((await failure(engine.wrap(buffer, [4]).read())) as Error).message).toMatch(said);
+    const s = engine.scheduler();
+    s.run(affine, { x: engine.wrap(buffer, [4]), out: s.tensor([4]) }, { count: 4, offset: 0 });
+    expect(((await failure(s.compile())) as Error).message).toMatch(said);
     theirs.destroy();
   });
 

@@ -34,8 +34,14 @@ const samples: Sample[] = [
   (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
   (s, tensor) => ops.symmetricEigen(s, positive(tensor(5, 5))),
-  (s, tensor) => ops.svd(s, tensor(5, 5)),
-  (s, tensor) => ops.svd(s, tensor(129, 129)),
+  (s, tensor) => ops.orthogonalise(s, tensor(7, 3)),
+  (s, tensor) => ops.orthogonalise(s, tensor(900, 2)),
+  (s, tensor) => ops.orthogonalise(s, tensor(66, 66)),
+  (s, _, engine) => ops.tridiagonalStep(s, ops.startTridiagonal(engine, 9)),
+  (s, _, engine) => ops.bidiagonalStep(s, ops.startBidiagonal(engine, 9)),
+  (s, tensor, engine) => ops.inspect(s, tensor(70), engine.tensor([4], new Uint32Array(4))),
+  (s, tensor) => ops.jacobiSvd(s, tensor(5, 5)),
+  (s, tensor) => ops.jacobiSvd(s, tensor(129, 129)),
   (s, tensor) => ops.kruskalResidual(s, tensor(5, 4, 3), null, [tensor(5, 2), tensor(4, 2), tensor(3, 2)]),
   (s, tensor) =>
     ops.batchNorm(

@@ -58,8 +58,17 @@ it("a choice can be forced", async () => {
   const variants = new Variants("forced", { slow, fast: affine }, sample);
   using engine = new Engine(device, { variants: { forced: "slow" } });
   expect(await affineBy(engine, variants)).toBe("affine_slow");
-  using wrong = new Engine(device, { variants: { forced: "fastest" } });
-  await expect(affineBy(wrong, variants)).rejects.toThrow('forced: no variant "fastest"; there are slow, fast');
+  expect(() => new Engine(device, { variants: { forced: "fastest" } })).toThrow(
+    'new Engine: forced has no variant "fastest"; there are slow, fast',
+  );
+  expect(() => new Engine(device, { variants: { fourced: "fast" } })).toThrow(
+    /^new Engine: variants has no choice "fourced"; there are .*\bforced\b/,
+  );
+  // known by name, but not one of those that are here
+  using other = new Engine(device, { variants: { forced: "slow" } });
+  await expect(affineBy(other, new Variants("forced", { fast: affine }, sample))).rejects.toThrow(
+    'forced: no variant "slow"; there are fast',
+  );
 });
 
 it("variants that need a feature are left out where the device lacks it", async () => {
@@ -89,8 +98,8 @@ it("near ties go to the one listed first", async () => {
 
 it("specialising goes to those that know the constant", async () => {
   const device = (await testEngine()).device;
-  using engine = new Engine(device, { variants: { special: "fast" } });
   const variants = new Variants("special", { slow, fast: affine }, sample).with({ FACTOR: 1, SIZE: 32 });
+  using engine = new Engine(device, { variants: { special: "fast" } });
   expect(await affineBy(engine, variants)).toBe("affine{SIZE=32}");
   expect(() => variants.with({ TILE: 1 })).toThrow('special: no variant has a constant named "TILE"');
 });

@@ -1,3 +1,5 @@
+import * as zlib from "node:zlib";
+import fc from "fast-check";
 import { gzipSync } from "fflate";
 import { expect, it } from "vitest";
 import { FormatError, readIdx } from "../../src/io/index.js";
@@ -44,4 +46,63 @@ it("refuses what is cut short or no IDX file", () => {
   const zipped = gzipSync(images);
   expect(message(zipped.subarray(0, zipped.length - 9))).toContain("not a whole gzip file");
   expect(message(Uint8Array.of(0x1f, 0x8b))).toContain("not a whole gzip file");
+});
+
+/** An IDX file of bytes, some of which hardly shrink. */
+const idxOf = (content: Uint8Array): Uint8Array => Uint8Array.of(0, 0, 8, 1, ...u32(content.length), ...content);
+
+it("unpacks several members and padding, as node:zlib does", () => {
+  const content = fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.tuple(fc.nat(255), fc.nat(5000)).map(([value, length]) => new Uint8Array(length).fill(value)),
+  );
+  const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 });
+  fc.assert(
+    fc.property(content, cuts, fc.nat(9), fc.nat(1100), (bytes, cuts, level, padding) => {
+      const idx = idxOf(bytes);
+      const places = [0, ...cuts.map((cut) => Math.floor(cut * idx.length)).sort((a, b) => a - b), idx.length];
+      const members = places.slice(1).map((end, i) => zlib.gzipSync(idx.subarray(places[i]!, end), { level }));
+      const file = Buffer.concat([...members, Buffer.alloc(padding)]);
+      expect(Buffer.compare(zlib.gunzipSync(file), idx)).toBe(0);
+      expect(readIdx(file)).toEqual(readIdx(idx));
+    }),
+  );
+});
+
+it("reads a member's name, comment and header checksum over", () => {
+  const member = zlib.gzipSync(images);
+  const extra = [3, 0, 1, 2, 3];
+  const named = [...Buffer.from("größe.idx\0 a comment\0", "latin1"), 7, 7];
+  const file = Uint8Array.of(...member.subarray(0, 3), 4 + 8 + 16 + 2, ...member.subarray(4, 10), ...extra, ...named);
+  expect(readIdx(Buffer.concat([file, member.subarray(10)]))).toEqual(readIdx(images));
+});
+
+it("refuses every gzip file cut short or damaged, and says which member", () => {
+  const idx = idxOf(Uint8Array.from({ length: 700 }, (_, i) => (i * i) % 251));
+  const first = zlib.gzipSync(idx.subarray(0, 300));
+  const whole = Buffer.concat([first, zlib.gzipSync(idx.subarray(300))]);
+  for (let length = 2; length < whole.length; length++) {
+    const text = message(whole.subarray(0, length));
+    if (length === first.length) expect(text).toContain("cut short: 700 of u1 needs 700 bytes");
+    else expect(text).toMatch(/^t\.idx: not a whole gzip file \((it is|member 2, at byte \d+, (is|begins)) /);
+  }
+  // the time in a header and the bits after a stream's end stand for nothing; whatever else changes is noticed
+  let noticed = 0;
+  fc.assert(
+    fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (place, change) => {
+      const bytes = Uint8Array.from(whole);
+      bytes[place]! ^= change;
+      try {
+        expect(readIdx(bytes)).toEqual(readIdx(idx));
+      } catch (error) {
+        expect(error).toBeInstanceOf(FormatError);
+        noticed++;
+      }
+    }),
+    { numRuns: 500 },
+  );
+  expect(noticed).toBeGreaterThan(250);
+  expect(message(Buffer.concat([whole, Buffer.from("more")]))).toContain(
+    `member 3, at byte ${whole.length}, begins with neither 1f 8b nor zeros`,
+  );
 });

@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../../src/io/index.js";
+import { FormatError, type NumericArray, readNpz, readSafetensors, writeSafetensors } from "../../src/io/index.js";
 
 function file(header: unknown, data: number | Uint8Array): Uint8Array {
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
@@ -46,7 +48,8 @@ it("gives back what it writes, and every tensor is aligned", () => {
       (list, metadata) => {
         const bytes = writeSafetensors(list, metadata);
         const read = readSafetensors(bytes);
-        expect(read.tensors).toEqual(new Map(list));
+        expect(new Map(read.tensors)).toEqual(new Map(list));
+        expect(read.tensors.skipped.size).toBe(0);
         expect({ ...read.metadata }).toEqual({ ...metadata });
         for (const { data } of read.tensors.values()) expect(data.buffer).toBe(bytes.buffer);
       },
@@ -80,8 +83,8 @@ it("refuses files that lie, by name", () => {
   expect(one({ ...good, shape: [2, 1.5] })).toContain("has the shape");
   expect(one({ ...good, shape: [2 ** 40, 2 ** 40] })).toContain("has the shape");
   expect(one({ ...good, shape: 6 })).toContain("has the shape 6");
-  expect(one({ ...good, dtype: "F8_E4M3" })).toContain('has the type "F8_E4M3"');
-  expect(one({ ...good, dtype: "toString" })).toContain("has the type");
+  expect(one({ ...good, dtype: "F8_E4M3" })).toContain("has 24 bytes, its shape 2×3 of F8_E4M3 needs 6");
+  expect(one({ ...good, dtype: 32 })).toContain("has the type 32");
   expect(one({ ...good, data_offsets: [24, 0] })).toContain("has the offsets [24,0]");
   expect(one({ ...good, data_offsets: [0] })).toContain("has the offsets [0]");
   expect(one({ ...good, data_offsets: [-4, 20] })).toContain("has the offsets");
@@ -91,11 +94,30 @@ it("refuses files that lie, by name", () => {
   const two = { w: good, v: { ...good, data_offsets: [20, 44] } };
   expect(message(file(two, 44))).toContain('tensor "v" begins at byte 20 of the data, needs 24 (it overlaps another)');
   expect(message(file({ w: good, __metadata__: { a: 1 } }, 24))).toContain('__metadata__ "a" must be text');
-  const wide = Buffer.alloc(8);
-  wide.writeBigUInt64LE(2n ** 63n + 1n);
-  expect(message(file({ w: { dtype: "U64", shape: [1], data_offsets: [0, 8] } }, wide))).toContain(
-    "entry [0] is 922337",
-  );
+});
+
+const fixture = (name: string): Uint8Array => readFileSync(resolve("test/fixtures/io", name));
+
+it("reads floats of one byte as ml_dtypes does, all values", () => {
+  const { tensors } = readSafetensors(fixture("mixed.safetensors"));
+  const expected = readNpz(fixture("float8.npz"));
+  expect([...expected.keys()].sort()).toEqual(["F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ", "F8_E8M0"]);
+  for (const [name, { data }] of expected) expect([name, ...tensors.get(name)!.data]).toEqual([name, ...data]);
+});
+
+it("reads the others where a tensor is no array of numbers here, and says why it is not", () => {
+  const { tensors, metadata } = readSafetensors(fixture("mixed.safetensors"), "m.safetensors");
+  expect(metadata).toEqual({ format: "pt" });
+  expect(tensors.get("weight")).toEqual({ shape: [2, 3], data: Float32Array.of(0, 1, 2, 3, 4, 5) });
+  expect([...tensors.skipped]).toEqual([
+    ["spectrum", expect.stringMatching(/"C64" \(complex numbers\): save the magnitude, or the real and the imaginary/)],
+    ["packed", expect.stringMatching(/^it has the type "F4", needs one of F64, F32/)],
+    ["counts", "entry [1] is 9007199254740993, which a 64-bit float cannot hold exactly"],
+  ]);
+  for (const [name, reason] of tensors.skipped)
+    expect(() => tensors.get(name)).toThrow(new FormatError("m.safetensors", `"${name}" was skipped: ${reason}`));
+  const odd = readSafetensors(file({ w: { dtype: "toString", shape: [1], data_offsets: [0, 8] } }, 8)).tensors;
+  expect([odd.size, odd.skipped.size]).toEqual([0, 1]);
 });
 
 it("refuses headers that are none, and every file cut short", () => {

@@ -1,3 +1,5 @@
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   existsSync,
@@ -11,8 +13,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { join, resolve } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkWritable, FileError, readBytes, writeAtomic } from "../../src/node/files.js";
 
 let folder: string;
@@ -80,4 +82,58 @@ it("says why a file cannot be read", () => {
     `${folder}/x.npy: cannot be read: no such file or folder`,
   );
   expect(message(() => readBytes(folder))).toContain("cannot be read: it is a folder");
+});
+
+const writer = (file: string, size: string): string[] => [resolve("test/node/writer.mjs"), file, size];
+
+describe.skipIf(!existsSync("/dev/fd"))("open descriptors", () => {
+  // more than a pipe holds
+  const size = 300_000;
+  const whole = `before\n${"x".repeat(size)}after\n`;
+  const shell = (line: string): string => {
+    const quoted = [process.execPath, ...writer("FILE", String(size))].map((word) => `'${word}'`).join(" ");
+    const { status, stdout, stderr } = spawnSync(
+      "sh",
+      ["-c", line.replace(/(\S+)</, (_, file) => quoted.replace("FILE", file))],
+      {
+        cwd: folder,
+        encoding: "utf8",
+      },
+    );
+    expect([status, stderr]).toEqual([0, ""]);
+    return stdout;
+  };
+
+  it("are written straight, in their place: sockets, pipes and files", () => {
+    const { stdout, stderr } = spawnSync(process.execPath, writer("/dev/stdout", String(size)), { encoding: "utf8" });
+    expect([stdout === whole, stderr]).toEqual([true, ""]);
+    expect(shell("/dev/stdout< | cat") === whole).toBe(true);
+    shell("/dev/stdout< > a.txt");
+    expect(readFileSync(join(folder, "a.txt"), "utf8") === whole).toBe(true);
+    shell("/dev/fd/3< 3>> a.txt");
+    expect(readFileSync(join(folder, "a.txt"), "utf8") === whole + "x".repeat(size)).toBe(true);
+    expect(readdirSync(folder)).toEqual(["a.txt"]);
+  });
+
+  it("are refused where nothing is open", () => {
+    for (const work of [checkWritable, (file: string) => writeAtomic(file, "x")])
+      expect(message(() => work("/dev/fd/987"))).toBe(
+        "/dev/fd/987: cannot be written: nothing is open under this number",
+      );
+  });
+});
+
+it("never leaves half a file, however the program ends", async () => {
+  const file = join(folder, "a.bin");
+  for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
+    const child = spawn(process.execPath, writer(file, "loop"), { stdio: ["ignore", "pipe", "inherit"] });
+    await once(child.stdout, "data");
+    const ended = once(child, "close");
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    child.kill(signal);
+    await ended;
+    const bytes = readFileSync(file);
+    expect(bytes.length).toBe(2 ** 22);
+    expect(bytes.every((byte) => byte === bytes[0])).toBe(true);
+  }
 });

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Digits, PIXELS, selectDigits, splitDigits } from "../../src/experiments/digits.js";
@@ -86,7 +86,11 @@ describe("a folder of IDX files", () => {
     const images = Uint8Array.from([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28, ...new Uint8Array(2 * PIXELS)]);
     const labels = (...values: number[]) => Uint8Array.of(0, 0, 8, 1, 0, 0, 0, values.length, ...values);
     const put = (name: string, bytes: Uint8Array) => writeFileSync(join(folder, name), bytes);
-    expect(() => readIdxFolder(folder)).toThrow("train-images-idx3-ubyte: no such file, plain or with .gz");
+    expect(() => readIdxFolder(folder)).toThrow(
+      `${folder}: holds no train images: none of train-images-idx3-ubyte, train-images-idx3-ubyte.gz, ` +
+        "train-images-idx3-ubyte/train-images-idx3-ubyte, train-images.idx3-ubyte, train-images.idx3-ubyte.gz, " +
+        "train-images.idx3-ubyte/train-images.idx3-ubyte",
+    );
     put("train-images-idx3-ubyte.gz", gzipSync(images));
     put("train-labels-idx1-ubyte", labels(3, 9));
     const { testImages, ...set } = readIdxFolder(folder);
@@ -97,7 +101,47 @@ describe("a folder of IDX files", () => {
     expect(() => readIdxFolder(folder)).toThrow("label 1 is 10, needs 0 to 9");
     put("train-labels-idx1-ubyte", labels(3, 9));
     put("t10k-images-idx3-ubyte", images);
-    expect(() => readIdxFolder(folder)).toThrow("t10k-labels-idx1-ubyte: no such file");
+    expect(() => readIdxFolder(folder)).toThrow("holds no t10k labels: none of t10k-labels-idx1-ubyte, ");
+  });
+
+  it.each([
+    ["LeCun's", "train-images-idx3-ubyte", "train-labels-idx1-ubyte"],
+    ["LeCun's, gzipped", "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"],
+    ["Kaggle's", "train-images.idx3-ubyte", "train-labels.idx1-ubyte"],
+    ["Kaggle's, gzipped", "train-images.idx3-ubyte.gz", "train-labels.idx1-ubyte.gz"],
+    [
+      "Kaggle's folders",
+      "train-images-idx3-ubyte/train-images-idx3-ubyte",
+      "train-labels.idx1-ubyte/train-labels.idx1-ubyte",
+    ],
+  ])("goes by %s names", (_, ...names) => {
+    const here = mkdtempSync(join(folder, "names-"));
+    const images = Uint8Array.from([
+      0,
+      0,
+      8,
+      3,
+      0,
+      0,
+      0,
+      1,
+      0,
+      0,
+      0,
+      28,
+      0,
+      0,
+      0,
+      28,
+      ...new Uint8Array(PIXELS).fill(9),
+    ]);
+    [images, Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 7)].forEach((bytes, index) => {
+      const file = join(here, names[index]!);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, file.endsWith(".gz") ? gzipSync(bytes) : bytes);
+    });
+    const digits = readIdxFolder(here);
+    expect([digits.images[0], digits.labels[0], digits.source]).toEqual([9, 7, here]);
   });
 
   it("is a package's, with an error that says what to install", () => {

@@ -47,15 +47,32 @@ const cases: [name: string, shape: plain.ConvolutionShape][] = [
   ["eight and four outputs a group, whole fours", shape([3, 4, 6, 8], 8, [3, 3], { padding: [1, 1], groups: 2 })],
 ];
 
+/** padding "same": kernels odd and even, strides, dilation, groups, kernels larger than the image */
+const sames: [name: string, shape: plain.ConvolutionShape][] = (
+  [
+    ["even: one more zero behind", [2, 3, 8, 9], 5, [2, 4], {}],
+    ["no zero in front, one behind", [1, 2, 6, 8], 3, [2, 1], {}],
+    ["strides, of an even extent a zero behind alone", [2, 2, 8, 11], 4, [3, 4], { stride: [2, 3] }],
+    ["dilation with strides", [1, 2, 13, 11], 3, [2, 3], { stride: [2, 2], dilation: [3, 2] }],
+    ["groups", [2, 6, 7, 8], 9, [4, 3], { groups: 3, stride: [1, 2] }],
+    ["a kernel larger than the image", [2, 1, 3, 2], 3, [6, 5], {}],
+  ] as [string, [number, number, number, number], number, [number, number], Partial<plain.ConvolutionShape>][]
+).map(([name, extents, outputs, kernel, rest]) => {
+  const made = shape(extents, outputs, kernel, rest);
+  return [`same, ${name}`, { ...made, ...plain.samePadding(extents.slice(2), kernel, made.stride, made.dilation) }];
+});
+
 // software adapters have kernels of their own for subgroups of a fixed size: GPUs take the others
 describe.each([
   ["this adapter", testEngine],
   ["GPUs", plainEngine],
 ])("conv2d by the kernels of %s", (_, open) => {
-  it.each(cases)("%s", async (__, each) => {
+  it.each([...cases, ...sames])("%s", async (__, each) => {
     const engine = await open();
     const { batch, channels, height, width, outputs, kernel, groups } = each;
     const outSize = plain.outSizeOf(each);
+    if (each.behind) expect(outSize).toEqual([height, width].map((extent, at) => Math.ceil(extent / each.stride[at]!)));
+    const options = { ...each, padding: each.behind ? ("same" as const) : each.padding };
     const x = randomArray(batch * channels * height * width, 1);
     const w = randomArray((outputs * channels * kernel[0] * kernel[1]) / groups, 2);
     const bias = randomArray(outputs, 3);
@@ -65,10 +82,10 @@ describe.each([
     using tb = engine.tensor([outputs], bias);
     using tdy = engine.tensor([batch, outputs, ...outSize], dy);
     const [y, activated, dx, dw] = await evaluate(engine, (s) => [
-      conv2d(s, tx, tw, each),
-      conv2d(s, tx, tw, { ...each, bias: tb, activation: "relu" }),
-      conv2dInputGradient(s, tdy, tw, { ...each, inputSize: [height, width] }),
-      conv2dWeightGradient(s, tx, tdy, each),
+      conv2d(s, tx, tw, options),
+      conv2d(s, tx, tw, { ...options, bias: tb, activation: "relu" }),
+      conv2dInputGradient(s, tdy, tw, { ...options, inputSize: [height, width] }),
+      conv2dWeightGradient(s, tx, tdy, options),
     ]);
     const expected = plain.conv2d(x, w, each);
     expectClose(y!, expected, 3e-6);
@@ -115,6 +132,18 @@ describe("conv2d", () => {
     expect(() => conv2d(s, t(1, 1, 2, 2), t(1, 1, 1, 1), { stride: 0 })).toThrow(
       "stride 0×0, needs whole numbers from 1",
     );
+    const wrong = (value: unknown) => value as number;
+    for (const [options, said] of [
+      [{ padding: wrong("valid") }, 'padding valid×valid, needs whole numbers from 0, or "same"'],
+      [{ padding: Number.NaN }, "padding NaN×NaN, needs"],
+      [{ padding: -1 }, "padding -1×-1, needs"],
+      [{ padding: wrong([1]) }, "padding 1, needs"],
+      [{ stride: wrong("2") }, "stride 2×2, needs whole numbers from 1"],
+      [{ stride: wrong([1, 1, 1]) }, "stride 1×1×1, needs whole numbers from 1"],
+      [{ dilation: Number.NaN }, "dilation NaN×NaN, needs"],
+      [{ groups: 0.5 }, "groups 0.5, needs"],
+    ] as const)
+      expect(() => conv2d(s, t(1, 1, 2, 2), t(1, 1, 1, 1), options)).toThrow(said);
     expect(() => conv2d(s, t(1, 1, 2, 2), t(3, 1, 1, 1), { bias: t(2) })).toThrow("bias is 2, expected 3");
     s.destroy();
   });

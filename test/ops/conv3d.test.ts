@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { conv3d, conv3dInputGradient, conv3dWeightGradient } from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
+import { samePadding } from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
 
 type Three = [number, number, number];
@@ -12,6 +13,8 @@ interface Shape {
   kernel: Three;
   stride?: Three;
   padding?: Three;
+  /** zeros behind, as many as in front by default */
+  behind?: Three;
   dilation?: Three;
 }
 
@@ -25,10 +28,12 @@ function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) =
     kernel,
     stride = [1, 1, 1],
     padding = [0, 0, 0],
+    behind = padding,
     dilation = [1, 1, 1],
   } = shape;
   const result = size.map(
-    (extent, at) => Math.floor((extent + 2 * padding[at]! - dilation[at]! * (kernel[at]! - 1) - 1) / stride[at]!) + 1,
+    (extent, at) =>
+      Math.floor((extent + padding[at]! + behind[at]! - dilation[at]! * (kernel[at]! - 1) - 1) / stride[at]!) + 1,
   ) as Three;
   const all = ([d, h, w]: Three): Three[] =>
     Array.from({ length: d * h * w }, (_, flat) => [Math.floor(flat / (h * w)), Math.floor(flat / w) % h, flat % w]);
@@ -48,6 +53,13 @@ function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) =
             );
           }
   return result;
+}
+
+/** with padding "same" */
+function same(shape: Shape): Shape {
+  const { size, kernel, stride = [1, 1, 1], dilation } = shape;
+  const { padding, behind } = samePadding(size, kernel, stride, dilation);
+  return { ...shape, padding: padding as unknown as Three, behind: behind as unknown as Three };
 }
 
 const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
@@ -77,10 +89,20 @@ describe.each([
       "more padding than kernel",
       { batch: 1, channels: 2, size: [2, 3, 2], outputs: 2, kernel: [2, 1, 3], stride: [1, 1, 2], padding: [3, 2, 4] },
     ],
+    ["same, odd and even", same({ batch: 2, channels: 2, size: [4, 5, 6], outputs: 3, kernel: [2, 3, 4] })],
+    [
+      "same, strides and dilation",
+      same({
+        ...{ batch: 1, channels: 2, size: [7, 6, 9], outputs: 2, kernel: [2, 3, 2] },
+        ...{ stride: [2, 2, 3], dilation: [2, 1, 3] },
+      }),
+    ],
   ])("%s", async (__, shape) => {
     const engine = await open();
     const { batch, channels, size, outputs, kernel } = shape;
     const result = everyProduct(shape, () => {});
+    const options = { ...shape, padding: shape.behind ? ("same" as const) : shape.padding };
+    if (shape.behind) expect(result).toEqual(size.map((extent, at) => Math.ceil(extent / (shape.stride?.[at] ?? 1))));
     const x = randomArray(batch * channels * product(size), 1);
     const w = randomArray(outputs * channels * product(kernel), 2);
     const dy = randomArray(batch * outputs * product(result), 3);
@@ -100,9 +122,9 @@ describe.each([
     using tdy = engine.tensor([batch, outputs, ...result], dy);
     using tb = engine.tensor([outputs], bias);
     const found = await evaluate(engine, (s) => [
-      conv3d(s, tx, tw, { ...shape, bias: tb, activation: "relu" }),
-      conv3dInputGradient(s, tdy, tw, { ...shape, inputShape: tx.shape }),
-      conv3dWeightGradient(s, tx, tdy, shape),
+      conv3d(s, tx, tw, { ...options, bias: tb, activation: "relu" }),
+      conv3dInputGradient(s, tdy, tw, { ...options, inputShape: tx.shape }),
+      conv3dWeightGradient(s, tx, tdy, options),
     ]);
     const area = product(result);
     const activated = y.map((value, at) => Math.max(0, value + bias[Math.floor(at / area) % outputs]!));
@@ -149,6 +171,11 @@ describe("conv3d", () => {
       "conv3d: 1×2×3×3×3 by 1×3×1×1×1: the weight takes 3 channels, the samples have 2",
     );
     expect(() => conv3d(s, s.tensor([1, 1, 2, 2, 2]), s.tensor([1, 1, 3, 1, 1]))).toThrow("does not fit");
+    const volume = s.tensor([1, 1, 2, 2, 2]);
+    for (const padding of ["valid", Number.NaN, -1, [1, 1]])
+      expect(() => conv3d(s, volume, s.tensor([1, 1, 1, 1, 1]), { padding: padding as number })).toThrow(
+        /padding .*, needs whole numbers from 0, or "same"/,
+      );
     s.destroy();
   });
 });

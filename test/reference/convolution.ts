@@ -9,14 +9,36 @@ export interface ConvolutionShape {
   kernel: readonly [number, number];
   stride: readonly [number, number];
   padding: readonly [number, number];
+  /** zeros behind, as many as in front by default */
+  behind?: readonly [number, number];
   dilation: readonly [number, number];
   groups: number;
 }
 
-export const outSizeOf = ({ height, width, kernel, stride, padding, dilation }: ConvolutionShape): [number, number] =>
-  [height, width].map(
-    (extent, at) => Math.floor((extent + 2 * padding[at]! - dilation[at]! * (kernel[at]! - 1) - 1) / stride[at]!) + 1,
-  ) as [number, number];
+export const outSizeOf = (shape: ConvolutionShape): [number, number] => {
+  const { height, width, kernel, stride, padding, behind = padding, dilation } = shape;
+  return [height, width].map((extent, at) => {
+    const padded = extent + padding[at]! + behind[at]!;
+    return Math.floor((padded - dilation[at]! * (kernel[at]! - 1) - 1) / stride[at]!) + 1;
+  }) as [number, number];
+};
+
+/** Zeros in front and behind that "same" means: enough for ⌈extent ÷ stride⌉ outputs, an odd one behind. */
+export function samePadding(
+  extents: readonly number[],
+  kernel: readonly number[],
+  stride: readonly number[],
+  dilation?: readonly number[],
+) {
+  const totals = extents.map((extent, at) => {
+    const outputs = Math.ceil(extent / stride[at]!);
+    return Math.max((outputs - 1) * stride[at]! + (dilation?.[at] ?? 1) * (kernel[at]! - 1) + 1 - extent, 0);
+  });
+  return {
+    padding: totals.map((total) => Math.floor(total / 2)) as [number, number],
+    behind: totals.map((total) => total - Math.floor(total / 2)) as [number, number],
+  };
+}
 
 /** Calls back for every product of the sum: places in out, x and w. */
 function everyProduct(shape: ConvolutionShape, visit: (out: number, x: number, w: number) => void): void {
@@ -77,13 +99,15 @@ export interface PoolShape {
   kernel: readonly [number, number];
   stride: readonly [number, number];
   padding: readonly [number, number];
+  /** zeros behind, as many as in front by default */
+  behind?: readonly [number, number];
 }
 
 /** Windows in order of the output: places of their elements in a plane, without padding. */
-function windows({ height, width, kernel, stride, padding }: PoolShape): number[][] {
+function windows({ height, width, kernel, stride, padding, behind = padding }: PoolShape): number[][] {
   const found: number[][] = [];
-  for (let y = 0; y < Math.floor((height + 2 * padding[0] - kernel[0]) / stride[0]) + 1; y++)
-    for (let x = 0; x < Math.floor((width + 2 * padding[1] - kernel[1]) / stride[1]) + 1; x++) {
+  for (let y = 0; y < Math.floor((height + padding[0] + behind[0] - kernel[0]) / stride[0]) + 1; y++)
+    for (let x = 0; x < Math.floor((width + padding[1] + behind[1] - kernel[1]) / stride[1]) + 1; x++) {
       const places: number[] = [];
       for (let ky = 0; ky < kernel[0]; ky++)
         for (let kx = 0; kx < kernel[1]; kx++) {

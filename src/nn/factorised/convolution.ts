@@ -1,9 +1,22 @@
 import { blockTermALS, cpALS, cpErrorPreserving, tuckerHOOI } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  shown,
+  TenfoldError,
+  type Tensor,
+} from "../../gpu/index.js";
 import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d } from "../convolution.js";
 import type { Pass } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../options.js";
 import { channelCp } from "./channelCp.js";
 import {
   composeKernels,
@@ -27,7 +40,7 @@ export interface ConvolutionShape {
   outputs: number;
   kernel: number | Extents;
   stride?: number | Extents;
-  padding?: number | Extents;
+  padding?: number | Extents | "same";
   dilation?: number | Extents;
 }
 
@@ -57,6 +70,21 @@ interface ChainOptions extends ConvolutionShape, FactorisedOptions {
   weights?: readonly Float32Array[] | undefined;
 }
 
+/** @internal */
+export const chainRules: OptionRules<ChainOptions> = {
+  inputs: required(optionRules.positive),
+  outputs: required(optionRules.positive),
+  kernel: required(layerRules.pair),
+  stride: layerRules.pair,
+  padding: layerRules.padding2d,
+  dilation: layerRules.pair,
+  bias: layerRules.bias,
+  activation: layerRules.activation,
+  start: layerRules.factorStart,
+  weights: layerRules.valueLists,
+};
+const rankRules: OptionRules<RankOptions> = { ...chainRules, rank: required(optionRules.positive) };
+
 /**
  * A convolution as a chain of smaller ones. Stride, padding and dilation belong to one of them, or their vertical and
  * horizontal parts to one each; bias and activation to the last. From scratch every one but the last keeps the variance.
@@ -72,7 +100,12 @@ export class FactorisedConv extends Chain {
     parts: readonly Part[],
   ) {
     const { inputs, outputs, kernel, stride = 1, padding = 0, dilation = 1 } = shape;
-    const whole = [kernel, stride, padding, dilation].map(both) as [Extents, Extents, Extents, Extents];
+    const whole = [kernel, stride, padding === "same" ? 0 : padding, dilation].map(both) as [
+      Extents,
+      Extents,
+      Extents,
+      Extents,
+    ];
     const convolutions = parts.map(({ takes, groups = 1, ...part }, index) => {
       if (!(Number.isInteger(part.inputs) && part.inputs >= 1 && Number.isInteger(part.outputs) && part.outputs >= 1))
         throw new ShapeError(`${method}: ${part.inputs}→${part.outputs} channels, ranks need positive whole numbers`);
@@ -92,7 +125,8 @@ export class FactorisedConv extends Chain {
         groups,
         kernel: own[0],
         stride: own[1],
-        padding: own[2],
+        // a part of one tap and stride 1 has none by that
+        padding: padding === "same" ? padding : own[2],
         dilation: own[3],
         bias: last ? bias : false,
         activation: last ? activation : "none",
@@ -101,7 +135,10 @@ export class FactorisedConv extends Chain {
       });
     });
     super(`${title} ${inputs}→${outputs} ${formatShape(whole[0])}`, convolutions);
-    this.shape = { inputs, outputs, kernel: whole[0], stride: whole[1], padding: whole[2], dilation: whole[3] };
+    this.shape = {
+      ...{ inputs, outputs, kernel: whole[0], stride: whole[1], dilation: whole[3] },
+      padding: padding === "same" ? padding : whole[2],
+    };
     this.convolutions = convolutions;
   }
 
@@ -135,7 +172,9 @@ export interface RankOptions extends ChainOptions {
 export class SpatialConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor({ rank, ...options }: RankOptions) {
+  constructor(given: RankOptions) {
+    checkOptions("SpatialConv", given, rankRules);
+    const { rank, ...options } = given;
     super("jaderberg2", `Spatial (${rank})`, options, [
       { inputs: options.inputs, outputs: rank, takes: "vertical" },
       { inputs: rank, outputs: options.outputs, takes: "horizontal" },
@@ -151,7 +190,9 @@ export class SpatialConv extends FactorisedConv {
 export class SeparableBasisConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor({ rank, ...options }: RankOptions) {
+  constructor(given: RankOptions) {
+    checkOptions("SeparableBasisConv", given, rankRules);
+    const { rank, ...options } = given;
     const { inputs, outputs } = options;
     super("jaderberg1", `Separable basis (${rank})`, options, [
       { inputs, outputs: inputs * rank, groups: inputs, takes: "vertical" },
@@ -169,7 +210,9 @@ export class SeparableBasisConv extends FactorisedConv {
 export class CpConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor({ rank, ...options }: RankOptions) {
+  constructor(given: RankOptions) {
+    checkOptions("CpConv", given, rankRules);
+    const { rank, ...options } = given;
     super("cp", `CP (${rank})`, options, [
       { inputs: options.inputs, outputs: rank, takes: "none" },
       { inputs: rank, outputs: rank, groups: rank, takes: "vertical" },
@@ -185,6 +228,8 @@ export interface Tucker2ConvOptions extends ChainOptions {
   ranks: readonly [inputs: number, outputs: number];
 }
 
+const tucker2Rules: OptionRules<Tucker2ConvOptions> = { ...chainRules, ranks: required(layerRules.twoRanks) };
+
 /**
  * A convolution whose kernel is a Tucker tensor in both channel modes (Kim, Park, Yoo, Choi, Yang & Shin 2016): 1×1 S→R₃, D×D
  * R₃→R₄, 1×1 R₄→T. S·R₃ + D²·R₃·R₄ + T·R₄ weights. A mode of full rank, such as a first layer's single input channel, has no
@@ -193,7 +238,9 @@ export interface Tucker2ConvOptions extends ChainOptions {
 export class Tucker2Conv extends FactorisedConv {
   readonly ranks: readonly [inputs: number, outputs: number];
 
-  constructor({ ranks, ...options }: Tucker2ConvOptions) {
+  constructor(given: Tucker2ConvOptions) {
+    checkOptions("Tucker2Conv", given, tucker2Rules);
+    const { ranks, ...options } = given;
     const { inputs, outputs } = options;
     super("tucker2", `Tucker-2 (${ranks.join(", ")})`, options, [
       ...(ranks[0] === inputs ? [] : [{ inputs, outputs: ranks[0], takes: "none" } as const]),
@@ -223,6 +270,12 @@ export interface BlockTermConvOptions extends ChainOptions {
   ranks: readonly [inputs: number, outputs: number];
 }
 
+const blockTermRules: OptionRules<BlockTermConvOptions> = {
+  ...chainRules,
+  blocks: required(optionRules.positive),
+  ranks: required(layerRules.twoRanks),
+};
+
 /**
  * A convolution whose kernel is a sum of G Tucker-2 blocks (Wang & Cheng 2016): 1×1 S→G·s, D×D in G groups, 1×1 G·t→T.
  * G(S·s + D²·s·t + t·T) weights.
@@ -231,7 +284,9 @@ export class BlockTermConv extends FactorisedConv {
   readonly blocks: number;
   readonly ranks: readonly [inputs: number, outputs: number];
 
-  constructor({ blocks, ranks, ...options }: BlockTermConvOptions) {
+  constructor(given: BlockTermConvOptions) {
+    checkOptions("BlockTermConv", given, blockTermRules);
+    const { blocks, ranks, ...options } = given;
     super("btd", `Block term (${blocks} of ${ranks.join(", ")})`, options, [
       { inputs: options.inputs, outputs: blocks * ranks[0], takes: "none" },
       { inputs: blocks * ranks[0], outputs: blocks * ranks[1], groups: blocks, takes: "both" },
@@ -244,6 +299,10 @@ export class BlockTermConv extends FactorisedConv {
 
 /** @internal The numbers of a convolution, read back where it is a layer. */
 export async function convolutionWeights(source: ConvolutionSource) {
+  if (!(source instanceof Conv2d) && !(source?.weight instanceof Float32Array))
+    throw new TenfoldError(
+      `convolution weights: given ${shown(source)}, needs a Conv2d, or { inputs, outputs, kernel, weight }`,
+    );
   if (source instanceof Conv2d && source.groups !== 1)
     throw new ShapeError(`${source.name}: has ${source.groups} groups, decompositions take one`);
   const weight = source instanceof Conv2d ? await source.weight.read() : source.weight;
@@ -316,8 +375,11 @@ export interface ConvolutionFit extends DataAware {
 export async function spatialConv(
   engine: Engine,
   source: ConvolutionSource,
-  { rank, seed = 0, ...aware }: ConvolutionFit & { rank: number },
+  fit: ConvolutionFit & { rank: number },
 ): Promise<SpatialConv> {
+  assertEngine("spatialConv", engine);
+  checkOptions("spatialConv", fit, { ...dataRules, rank: required(optionRules.positive) });
+  const { rank, seed = 0, ...aware } = fit;
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const weights = await fitted(own, aware, async (kernel) => {
@@ -346,10 +408,14 @@ export async function spatialConv(
  * terms; M = D² is exact.
  */
 export async function separableBasisConv(
-  _engine: Engine,
+  engine: Engine,
   source: ConvolutionSource,
-  { rank, seed = 0, sweeps = 100, ...aware }: ConvolutionFit & { rank: number; sweeps?: number },
+  fit: ConvolutionFit & { rank: number; sweeps?: number },
 ): Promise<SeparableBasisConv> {
+  assertEngine("separableBasisConv", engine);
+  const rules = { ...dataRules, rank: required(optionRules.positive), sweeps: optionRules.count };
+  checkOptions("separableBasisConv", fit, rules);
+  const { rank, seed = 0, sweeps = 100, ...aware } = fit;
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const find = async (kernel: Float32Array): Promise<DenseKernel[]> => {
@@ -390,6 +456,14 @@ export interface AlternatingFit extends ConvolutionFit {
   solverRidge?: number;
 }
 
+const alternatingRules: OptionRules<AlternatingFit> = {
+  ...dataRules,
+  starts: optionRules.positive,
+  sweeps: optionRules.count,
+  tolerance: optionRules.atLeastZero,
+  solverRidge: optionRules.atLeastZero,
+};
+
 export interface CpConvFit extends AlternatingFit {
   rank: number;
   /**
@@ -399,24 +473,24 @@ export interface CpConvFit extends AlternatingFit {
   correct?: boolean | number;
 }
 
+const cpConvRules: OptionRules<CpConvFit> = {
+  ...alternatingRules,
+  rank: required(optionRules.positive),
+  correct: {
+    needs: "true, false or a number, 1 or more",
+    is: (value) => typeof value === "boolean" || (typeof value === "number" && value >= 1 && Number.isFinite(value)),
+  },
+};
+
 /**
  * A trained convolution by CP of its kernel, plain or with small terms: 3 random starts and 120 sweeps by default, a
  * `solverRidge` of 1e-5.
  */
-export async function cpConv(
-  engine: Engine,
-  source: ConvolutionSource,
-  {
-    rank,
-    correct = false,
-    starts = 3,
-    sweeps = 120,
-    tolerance = 1e-6,
-    solverRidge = 1e-5,
-    seed = 0,
-    ...aware
-  }: CpConvFit,
-): Promise<CpConv> {
+export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpConvFit): Promise<CpConv> {
+  assertEngine("cpConv", engine);
+  checkOptions("cpConv", fit, cpConvRules);
+  const { rank, correct = false, starts = 3, sweeps = 120, tolerance = 1e-6, solverRidge = 1e-5, ...rest } = fit;
+  const { seed = 0, ...aware } = rest;
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const find = async (kernel: Float32Array): Promise<DenseKernel[]> => {
@@ -486,8 +560,12 @@ const channelRanks = (ranks: readonly [number, number], inputs: number, outputs:
 export async function tucker2Conv(
   engine: Engine,
   source: ConvolutionSource,
-  { ranks, sweeps = 50, seed = 0, ...aware }: Tucker2ConvFit,
+  fit: Tucker2ConvFit,
 ): Promise<Tucker2Conv> {
+  assertEngine("tucker2Conv", engine);
+  const rules = { ...dataRules, ranks: required(layerRules.twoRanks), sweeps: optionRules.count };
+  checkOptions("tucker2Conv", fit, rules);
+  const { ranks, sweeps = 50, seed = 0, ...aware } = fit;
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
@@ -545,17 +623,12 @@ export interface BlockTermConvFit extends AlternatingFit {
 export async function blockTermConv(
   engine: Engine,
   source: ConvolutionSource,
-  {
-    blocks,
-    ranks,
-    starts = 1,
-    sweeps = 60,
-    tolerance = 1e-6,
-    solverRidge = 1e-6,
-    seed = 0,
-    ...aware
-  }: BlockTermConvFit,
+  fit: BlockTermConvFit,
 ): Promise<BlockTermConv> {
+  assertEngine("blockTermConv", engine);
+  const rules = { ...alternatingRules, blocks: required(optionRules.positive), ranks: required(layerRules.twoRanks) };
+  checkOptions("blockTermConv", fit, rules);
+  const { blocks, ranks, starts = 1, sweeps = 60, tolerance = 1e-6, solverRidge = 1e-6, seed = 0, ...aware } = fit;
   const own = await convolutionWeights(source);
   const [outputs, inputs, height, width] = own.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);

@@ -1,7 +1,18 @@
 import { tuckerHOOI } from "../../decompositions/index.js";
-import { type Engine, formatShape, ShapeError } from "../../gpu/index.js";
+import {
+  checkOption,
+  checkOptions,
+  type Engine,
+  formatShape,
+  instanceOf,
+  type OptionRules,
+  optionRules,
+  required,
+  ShapeError,
+} from "../../gpu/index.js";
 import { Chain } from "../chain.js";
-import { Conv3d, type Conv3dOptions } from "../convolution.js";
+import { Conv3d, type Conv3dOptions, conv3dRules } from "../convolution.js";
+import { assertEngine, layerRules } from "../options.js";
 
 export interface Tucker2Conv3dOptions extends Omit<Conv3dOptions, "weight"> {
   /** R₃ of the input channels, R₄ of the output channels */
@@ -9,6 +20,14 @@ export interface Tucker2Conv3dOptions extends Omit<Conv3dOptions, "weight"> {
   /** start values of the three convolutions; random ones where they are not given */
   weights?: readonly [Float32Array, Float32Array, Float32Array];
 }
+
+const { weight: _, ...shapeRules } = conv3dRules;
+const tucker2Rules: OptionRules<Tucker2Conv3dOptions> = {
+  ...shapeRules,
+  start: layerRules.start,
+  ranks: required(layerRules.twoRanks),
+  weights: layerRules.valueLists,
+};
 
 /**
  * A convolution of volumes whose kernel is a Tucker tensor in both channel modes (Kim et al. 2016, for videos as in
@@ -20,7 +39,9 @@ export class Tucker2Conv3d extends Chain {
   readonly ranks: readonly [inputs: number, outputs: number];
   readonly convolutions: readonly [Conv3d, Conv3d, Conv3d];
 
-  constructor({ ranks, weights, ...options }: Tucker2Conv3dOptions) {
+  constructor(given: Tucker2Conv3dOptions) {
+    checkOptions("Tucker2Conv3d", given, tucker2Rules);
+    const { ranks, weights, ...options } = given;
     const { inputs, outputs, kernel, stride, padding, dilation, bias, activation, start = "uniform" } = options;
     const gain = start === "he" ? 2 : 1 / 3;
     const convolutions = [
@@ -89,12 +110,13 @@ const scaled = (terms: number) => ({ deviation: 1 / Math.sqrt(terms) });
 export async function tucker2Conv3d(
   engine: Engine,
   layer: Conv3d,
-  {
-    ranks,
-    sweeps = 50,
-    seed = 0,
-  }: { ranks: readonly [inputs: number, outputs: number]; sweeps?: number; seed?: number },
+  fit: { ranks: readonly [inputs: number, outputs: number]; sweeps?: number; seed?: number },
 ): Promise<Tucker2Conv3d> {
+  assertEngine("tucker2Conv3d", engine);
+  checkOption("tucker2Conv3d", "the layer", layer, instanceOf(Conv3d, "a Conv3d"));
+  const rules = { ranks: required(layerRules.twoRanks), sweeps: optionRules.count, seed: optionRules.count };
+  checkOptions("tucker2Conv3d", fit, rules);
+  const { ranks, sweeps = 50, seed = 0 } = fit;
   const { inputs, outputs, kernel, stride, padding, dilation, activation } = layer;
   [inputs, outputs].forEach((most, at) => {
     if (!(Number.isInteger(ranks[at]) && ranks[at]! >= 1 && ranks[at]! <= most))

@@ -1,5 +1,15 @@
 import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../../gpu/index.js";
 import {
   type Activation,
   conv2d,
@@ -15,7 +25,8 @@ import {
 } from "../../ops/index.js";
 import { Conv2d } from "../convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
-import { type ConvolutionShape, type ConvolutionSource, convolutionWeights } from "./convolution.js";
+import { assertEngine, layerRules } from "../options.js";
+import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./convolution.js";
 import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
 import { multiply, permuteValues } from "./numeric.js";
 import { assertModes, biasBoundOf, type FactorisedOptions, gainOf } from "./source.js";
@@ -30,6 +41,15 @@ export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptio
   /** start values; random ones where they are not given */
   cores?: readonly Float32Array[];
 }
+
+const { weights: _, ...shapeRules } = chainRules;
+const ringConvRules: OptionRules<TensorRingConvOptions> = {
+  ...shapeRules,
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: required(optionRules.ranks),
+  cores: layerRules.valueLists,
+};
 
 /**
  * A convolution whose kernel is a tensor ring over its input channels, output channels and the D·D places of the kernel as one
@@ -58,16 +78,10 @@ export class TensorRingConv implements Layer {
     cores: Tensor[];
   } | null = null;
 
-  constructor({
-    inputModes,
-    outputModes,
-    ranks,
-    cores,
-    bias = true,
-    activation = "none",
-    start = "uniform",
-    ...shape
-  }: TensorRingConvOptions) {
+  constructor(options: TensorRingConvOptions) {
+    checkOptions("TensorRingConv", options, ringConvRules);
+    const { inputModes, outputModes, ranks, cores, ...rest } = options;
+    const { bias = true, activation = "none", start = "uniform", ...shape } = rest;
     assertModes("TensorRingConv: inputs", inputModes, shape.inputs);
     assertModes("TensorRingConv: outputs", outputModes, shape.outputs);
     this.convolution = new Conv2d({ ...shape, bias: Boolean(bias) });
@@ -222,12 +236,24 @@ export interface TensorRingConvFit {
   seed?: number;
 }
 
+const ringConvFitRules: OptionRules<TensorRingConvFit> = {
+  inputModes: layerRules.modes,
+  outputModes: layerRules.modes,
+  ranks: optionRules.ranks,
+  relativeError: optionRules.share,
+  sweeps: optionRules.count,
+  seed: optionRules.count,
+};
+
 /** A trained convolution as a tensor ring. */
 export async function tensorRingConv(
   engine: Engine,
   source: ConvolutionSource,
-  { ranks, relativeError, sweeps = 30, seed = 0, ...modes }: TensorRingConvFit,
+  fit: TensorRingConvFit,
 ): Promise<TensorRingConv> {
+  assertEngine("tensorRingConv", engine);
+  checkOptions("tensorRingConv", fit, ringConvFitRules);
+  const { ranks, relativeError, sweeps = 30, seed = 0, ...modes } = fit;
   const { weight, extents, options } = await convolutionWeights(source);
   const [outputs, inputs, height, width] = extents;
   const { inputModes = [inputs], outputModes = [outputs] } = modes;

@@ -1,7 +1,8 @@
-import { formatShape, ShapeError } from "../../gpu/index.js";
+import { formatShape, ShapeError, shown, TenfoldError } from "../../gpu/index.js";
 import type { Activation } from "../../ops/index.js";
 import type { NormalStart } from "../layers.js";
 import { Linear } from "../layers.js";
+import { layerRules } from "../options.js";
 
 /** A dense layer's numbers: weight outputs×inputs, as `Linear` and PyTorch have it. */
 export interface DenseWeights {
@@ -25,8 +26,17 @@ export interface FactorisedOptions {
   start?: "uniform" | "he";
 }
 
+/** The rules of {@link FactorisedOptions}. */
+export const factorisedRules = {
+  bias: layerRules.bias,
+  activation: layerRules.activation,
+  start: layerRules.factorStart,
+};
+
 /** The numbers of a dense layer, read back where it is a layer. */
 export async function denseWeights(source: DenseSource): Promise<Required<DenseWeights>> {
+  if (!(source instanceof Linear) && !(source?.weight instanceof Float32Array))
+    throw new TenfoldError(`dense weights: given ${shown(source)}, needs a Linear, or { inputs, outputs, weight }`);
   const { inputs, outputs } = source;
   const given = source instanceof Linear ? await source.weight.read() : source.weight;
   const bias = source instanceof Linear ? ((await source.bias?.read()) ?? null) : (source.bias ?? null);

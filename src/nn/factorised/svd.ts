@@ -1,9 +1,19 @@
 import { truncatedSvd } from "../../decompositions/index.js";
-import { type Engine, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../../gpu/index.js";
 import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
 import { Linear } from "../layers.js";
+import { assertEngine, dataRules, layerRules } from "../options.js";
 import { choleskyFactor, multiply, type Values } from "./numeric.js";
 import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
 
@@ -14,6 +24,16 @@ export interface SvdLinearOptions extends FactorisedOptions {
   /** start values: first rank×inputs, last outputs×rank; random ones where they are not given */
   factors?: { first: Float32Array; last: Float32Array };
 }
+
+const svdLinearRules: OptionRules<SvdLinearOptions> = {
+  inputs: required(optionRules.positive),
+  outputs: required(optionRules.positive),
+  rank: required(optionRules.positive),
+  factors: { needs: "start values { first, last }", is: (value) => typeof value === "object" && value !== null },
+  bias: layerRules.bias,
+  activation: layerRules.activation,
+  start: layerRules.factorStart,
+};
 
 /**
  * A dense layer of rank R as two: inputs→R without bias, R→outputs (Denton, Zaremba, Bruna, LeCun & Fergus 2014). R(I + O)
@@ -27,9 +47,9 @@ export class SvdLinear extends Chain {
   readonly first: Linear;
   readonly last: Linear;
 
-  constructor({ inputs, outputs, rank, factors, bias, activation, start = "uniform" }: SvdLinearOptions) {
-    if (!(Number.isInteger(rank) && rank >= 1))
-      throw new ShapeError(`SvdLinear: rank ${rank}, needs a positive whole number`);
+  constructor(options: SvdLinearOptions) {
+    checkOptions("SvdLinear", options, svdLinearRules);
+    const { inputs, outputs, rank, factors, bias, activation, start = "uniform" } = options;
     const first = new Linear(inputs, rank, { bias: false, weight: factors?.first, start: startOf(inputs) });
     const last = new Linear(rank, outputs, {
       bias: bias ?? true,
@@ -78,11 +98,10 @@ export interface SvdLinearFit extends DataAware {
  * outputs is least instead, tr((W − Ŵ)·C·(W − Ŵ)ᵀ), by the left singular vectors U of W·L with L·Lᵀ = C: Ŵ = U·Uᵀ·W. No
  * L⁻¹ is taken, so directions that the inputs never had, as with few samples, keep what of W the layer still has room for.
  */
-export async function svdLinear(
-  engine: Engine,
-  source: DenseSource,
-  { rank, covariance, ridge = 1e-6, seed = 0 }: SvdLinearFit,
-): Promise<SvdLinear> {
+export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLinearFit): Promise<SvdLinear> {
+  assertEngine("svdLinear", engine);
+  checkOptions("svdLinear", fit, { ...dataRules, rank: required(optionRules.positive) });
+  const { rank, covariance, ridge = 1e-6, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   if (covariance && covariance.length !== inputs * inputs)
     throw new ShapeError(`svdLinear: covariance of ${covariance.length} numbers, needs ${inputs}×${inputs}`);

@@ -1,11 +1,30 @@
 import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../../gpu/index.js";
 import { matmul, normal, permute } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../options.js";
 import { FactorisedDense } from "./dense.js";
 import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
 import { multiply, permuteValues, transpose } from "./numeric.js";
-import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import {
+  assertModes,
+  type DenseSource,
+  denseWeights,
+  type FactorisedOptions,
+  factorisedRules,
+  gainOf,
+} from "./source.js";
 import type { DataAware } from "./svd.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
@@ -19,6 +38,15 @@ export interface TensorRingLinearOptions extends FactorisedOptions {
   /** start values; random ones where they are not given */
   cores?: readonly Float32Array[];
 }
+
+/** @internal */
+export const ringRules: OptionRules<TensorRingLinearOptions> = {
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: required(optionRules.ranks),
+  cores: layerRules.valueLists,
+  ...factorisedRules,
+};
 
 /**
  * A dense layer whose weight, split into p input and q output modes, is a tensor ring (Wang, Sun, Eriksson, Wang & Aggarwal
@@ -35,7 +63,9 @@ export class TensorRingLinear extends FactorisedDense {
   readonly factors: readonly Parameter[];
   #kept: { x: Tensor; z: Tensor; sides: [Side, Side] } | null = null;
 
-  constructor({ inputModes, outputModes, ranks, cores, ...dense }: TensorRingLinearOptions) {
+  constructor(options: TensorRingLinearOptions) {
+    checkOptions("TensorRingLinear", options, ringRules);
+    const { inputModes, outputModes, ranks, cores, ...dense } = options;
     const product = (modes: readonly number[]) => modes.reduce((a, b) => a * b, 1);
     super(product(inputModes), product(outputModes), dense);
     const extents = [...inputModes, ...outputModes];
@@ -161,6 +191,16 @@ export interface TensorRingLinearFit extends DataAware {
   seed?: number;
 }
 
+/** @internal */
+export const ringFitRules: OptionRules<TensorRingLinearFit> = {
+  ...dataRules,
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: optionRules.ranks,
+  relativeError: optionRules.share,
+  sweeps: optionRules.count,
+};
+
 /**
  * A trained dense layer as a tensor ring. With the inputs' covariance the weight is whitened mode by mode, and what brings
  * the outputs nearer, this or the plain fit, is taken.
@@ -170,6 +210,8 @@ export async function tensorRingLinear(
   source: DenseSource,
   fit: TensorRingLinearFit,
 ): Promise<TensorRingLinear> {
+  assertEngine("tensorRingLinear", engine);
+  checkOptions("tensorRingLinear", fit, ringFitRules);
   const { inputModes, outputModes, ranks, relativeError, sweeps = 30, covariance, ridge = 1e-4, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   assertModes("tensorRingLinear: inputs", inputModes, inputs);

@@ -1,12 +1,31 @@
 import { ttMatrix } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../../gpu/index.js";
 import { matmul, modeProduct, normal, permute, unfoldedProduct } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
 import { Parameter } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../options.js";
 import { FactorisedDense } from "./dense.js";
 import { type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./merge.js";
 import { transpose } from "./numeric.js";
-import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import {
+  assertModes,
+  type DenseSource,
+  denseWeights,
+  type FactorisedOptions,
+  factorisedRules,
+  gainOf,
+} from "./source.js";
 import type { DataAware } from "./svd.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
@@ -26,6 +45,25 @@ export interface TtLinearOptions extends FactorisedOptions {
    */
   contraction?: "auto" | "modes" | "dense" | readonly number[];
 }
+
+const CONTRACTION = {
+  needs: '"auto", "modes", "dense" or sizes of groups of cores',
+  is: (value: unknown) => ["auto", "modes", "dense"].includes(value as string) || layerRules.modes.is(value),
+};
+/** a train of one core has no ranks */
+const RANKS = {
+  needs: optionRules.ranks.needs,
+  is: (value: unknown) => optionRules.ranks.is(value) || (Array.isArray(value) && value.length === 0),
+};
+
+const ttLinearRules: OptionRules<TtLinearOptions> = {
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: required(RANKS),
+  cores: layerRules.valueLists,
+  contraction: CONTRACTION,
+  ...factorisedRules,
+};
 
 /** r_0…r_d with each lowered to what its unfolding can have. */
 export function ttRanks(ranks: number | readonly number[], sizes: readonly number[]): number[] {
@@ -80,7 +118,9 @@ export class TensorTrainLinear extends FactorisedDense {
   /** of the forward pass recorded last: how, the inputs of all steps, the groups in order of the steps */
   #kept: { plan: Contraction; inputs: Tensor[]; groups: Group[] } | null = null;
 
-  constructor({ inputModes, outputModes, ranks, cores, contraction = "auto", ...dense }: TtLinearOptions) {
+  constructor(options: TtLinearOptions) {
+    checkOptions("TensorTrainLinear", options, ttLinearRules);
+    const { inputModes, outputModes, ranks, cores, contraction = "auto", ...dense } = options;
     super(product(inputModes), product(outputModes), dense);
     const d = inputModes.length;
     if (d !== outputModes.length || !d)
@@ -293,12 +333,23 @@ export interface TtLinearFit extends DataAware {
   seed?: number;
 }
 
+const ttFitRules: OptionRules<TtLinearFit> = {
+  ...dataRules,
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: RANKS,
+  relativeError: optionRules.share,
+  contraction: CONTRACTION,
+};
+
 /**
  * A trained dense layer as a TT-matrix, by TT-SVD: by ranks, or by the weight's relative error. With the inputs' covariance
  * the weight is whitened mode by mode (by the Kronecker product that is nearest to the covariance), and what brings the
  * outputs nearer, this or the plain fit, is taken.
  */
 export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinearFit): Promise<TensorTrainLinear> {
+  assertEngine("ttLinear", engine);
+  checkOptions("ttLinear", fit, ttFitRules);
   const { inputModes, outputModes, ranks, relativeError, contraction, covariance, ridge = 1e-4, seed = 0 } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   assertModes("ttLinear: inputs", inputModes, inputs);

@@ -1,10 +1,28 @@
 import { tuckerHOOI } from "../../decompositions/index.js";
-import { type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../../gpu/index.js";
 import { matmul, modeProduct, normal, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../options.js";
 import { FactorisedDense } from "./dense.js";
 import { permuteValues } from "./numeric.js";
-import { assertModes, type DenseSource, denseWeights, type FactorisedOptions, gainOf } from "./source.js";
+import {
+  assertModes,
+  type DenseSource,
+  denseWeights,
+  type FactorisedOptions,
+  factorisedRules,
+  gainOf,
+} from "./source.js";
 import type { DataAware } from "./svd.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
@@ -18,6 +36,14 @@ export interface TuckerLinearOptions extends FactorisedOptions {
   /** start values: the core, and an extent×rank factor a mode (null where its rank is full) */
   values?: { core: Float32Array; factors: readonly (Float32Array | null)[] };
 }
+
+const tuckerRules: OptionRules<TuckerLinearOptions> = {
+  inputModes: required(layerRules.modes),
+  outputModes: required(layerRules.modes),
+  ranks: required(layerRules.modes),
+  values: { needs: "start values { core, factors }", is: (value) => typeof value === "object" && value !== null },
+  ...factorisedRules,
+};
 
 /** One mode's factor and where it is applied. */
 interface Step {
@@ -44,7 +70,9 @@ export class TuckerLinear extends FactorisedDense {
   /** inputs of every step, in order; the core's between them */
   #kept: Tensor[] = [];
 
-  constructor({ inputModes, outputModes, ranks, values, ...dense }: TuckerLinearOptions) {
+  constructor(options: TuckerLinearOptions) {
+    checkOptions("TuckerLinear", options, tuckerRules);
+    const { inputModes, outputModes, ranks, values, ...dense } = options;
     const product = (modes: readonly number[]) => modes.reduce((a, b) => a * b, 1);
     super(product(inputModes), product(outputModes), dense);
     const extents = [...inputModes, ...outputModes];
@@ -188,11 +216,21 @@ export interface TuckerLinearFit extends DataAware {
   seed?: number;
 }
 
+const tuckerFitRules: OptionRules<TuckerLinearFit> = {
+  ...dataRules,
+  inputModes: layerRules.modes,
+  outputModes: layerRules.modes,
+  ranks: required(layerRules.modes),
+  sweeps: optionRules.count,
+};
+
 /**
  * A trained dense layer as a Tucker tensor, by HOOI. With the inputs' covariance the weight is whitened mode by mode (modes of
  * full rank stay), and what brings the outputs nearer, this or the plain fit, is taken.
  */
 export async function tuckerLinear(engine: Engine, source: DenseSource, fit: TuckerLinearFit): Promise<TuckerLinear> {
+  assertEngine("tuckerLinear", engine);
+  checkOptions("tuckerLinear", fit, tuckerFitRules);
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   const { inputModes = [inputs], outputModes = [outputs], ranks, sweeps = 50, seed = 0 } = fit;
   const { covariance, ridge = 1e-4 } = fit;

@@ -1,0 +1,103 @@
+// A = Q·R of blocks of rows of a row-major matrix, every block by a workgroup of its own, by Householder reflections. With
+// FACTOR the reflections and R are found: R's diagonal is positive or zero, blocks one below the other. With BASIS the
+// reflections are applied to a matrix of n rows a block, p, or to the identity where START, which gives Q·p. A block begins
+// at row b·height and has `height` rows, the last perhaps fewer. Every block is scaled to a largest entry near 2^30.
+// work has the vectors and the basis of a block in columns, factors (β's sign, τ, inverse) of its reflections.
+// GUARDED does nothing where state says that Q and R are there already.
+// 2·rows·columns² flops for FACTOR, and as many for BASIS of the identity.
+#import householder
+#import power_of_two
+
+const WIDTH: u32 = 256u;
+const ACROSS: u32 = 32u;
+const FACTOR: bool = true;
+const BASIS: bool = true;
+const START: bool = true;
+const GUARDED: bool = false;
+
+struct Params {
+  rows: u32,
+  columns: u32,
+  height: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> p: array<f32>;
+@group(0) @binding(3) var<storage, read_write> work: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> factors: array<f32>;
+@group(0) @binding(5) var<storage, read_write> q: array<f32>;
+@group(0) @binding(6) var<storage, read_write> r: array<f32>;
+@group(0) @binding(7) var<storage, read> state: array<u32>;
+
+@compute @workgroup_size(WIDTH)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  if (GUARDED) {
+    if (state[0] == 1u) { return; }
+  }
+  let n = params.columns;
+  let quads = (params.height + 3u) / 4u;
+  let first = group.x * params.height;
+  let bottom = min(params.height, params.rows - first);
+  let base = group.x * 2u * n * quads;
+  let pivots = min(n, bottom);
+  var scale = 1.0;
+  if (FACTOR) {
+    var largest = 0.0;
+    for (var e = lane; e < bottom * n; e += WIDTH) { largest = max(largest, abs(a[first * n + e])); }
+    squares[lane] = largest;
+    workgroupBarrier();
+    for (var i = 0u; i < WIDTH; i++) { largest = max(largest, squares[i]); }
+    scale = scale_of(largest);
+  } else {
+    for (var k = lane; k < pivots; k += WIDTH) {
+      let at = 3u * (group.x * n + k);
+      reflectors[k] = vec3<f32>(factors[at], factors[at + 1u], factors[at + 2u]);
+    }
+    workgroupBarrier();
+  }
+  for (var e = lane; e < quads * n; e += WIDTH) {
+    let j = e % n;
+    var column = vec4<f32>(0.0);
+    var unit = vec4<f32>(0.0);
+    for (var c = 0u; c < 4u; c++) {
+      let i = 4u * (e / n) + c;
+      if (FACTOR && i < bottom) { column[c] = a[(first + i) * n + j] * scale; }
+      if (START) { unit[c] = select(0.0, 1.0, i == j); }
+      else if (BASIS && i < pivots) { unit[c] = p[(group.x * n + i) * n + j] * select(1.0, -1.0, reflectors[i].x < 0.0); }
+    }
+    if (FACTOR) { work[base + j * quads + e / n] = column; }
+    if (BASIS) { work[base + (n + j) * quads + e / n] = unit; }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  // the reflections one after the other on the matrix, then in turn back on the basis
+  for (var step = select(pivots, 0u, FACTOR); step < select(pivots, 2u * pivots, BASIS); step++) {
+    let known = step >= pivots;
+    let k = select(step, 2u * pivots - 1u - step, known);
+    let begin = select(k + 1u, n + select(0u, k, START), known);
+    reflect(lane, base, quads, k, k, begin, select(n, 2u * n, known), known);
+  }
+  if (FACTOR) {
+    for (var e = lane; e < n * n; e += WIDTH) {
+      let i = e / n;
+      let j = e % n;
+      var value = 0.0;
+      if (i < pivots && j >= i) {
+        let beta = reflectors[i].x;
+        value = select(element(base + j * quads, i) * select(1.0, -1.0, beta < 0.0), abs(beta), j == i);
+      }
+      r[group.x * n * n + e] = value / scale;
+    }
+    if (!BASIS) {
+      for (var e = lane; e < 3u * pivots; e += WIDTH) { factors[group.x * 3u * n + e] = reflectors[e / 3u][e % 3u]; }
+    }
+  }
+  if (BASIS) {
+    for (var e = lane; e < bottom * n; e += WIDTH) {
+      let j = e % n;
+      let flip = START && j < pivots && reflectors[min(j, 63u)].x < 0.0;
+      q[first * n + e] = element(base + (n + j) * quads, e / n) * select(1.0, -1.0, flip);
+    }
+  }
+}

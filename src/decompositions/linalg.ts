@@ -1,0 +1,630 @@
+import {
+  checkOptions,
+  dispose,
+  type Engine,
+  formatShape,
+  optionRules,
+  type Schedule,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
+import {
+  add,
+  bidiagonalStep,
+  blockReflector,
+  mean as columnMean,
+  copy,
+  jacobiSvd,
+  map,
+  matmul,
+  multiply,
+  orthogonalise,
+  pasteColumns,
+  permute,
+  polishRows,
+  type Reduction,
+  reflectRows,
+  scaleByPower,
+  scaleColumns,
+  signColumns,
+  slice,
+  squaredDistance,
+  startBidiagonal,
+  startTridiagonal,
+  subtract,
+  sum,
+  sumOfSquares,
+  symmetricEigen,
+  tridiagonalStep,
+} from "../ops/index.js";
+import { prepare, restore, restoreValues } from "./prepare.js";
+import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
+
+/** What the large factorisations tell and heed. */
+export interface LinalgOptions {
+  /** called now and then with the share of the work that is done, 0 to 1 */
+  onProgress?: (done: number) => void;
+  /** stops between two submits of some tens of milliseconds; the promise then rejects with the signal's reason */
+  signal?: AbortSignal;
+}
+
+const rules = { onProgress: optionRules.callback, signal: optionRules.signal };
+
+/** Tensors on the GPU that are the caller's, freed together. */
+abstract class Factors {
+  protected abstract tensors(): Tensor[];
+
+  destroy(): void {
+    for (const tensor of this.tensors()) tensor.destroy();
+  }
+
+  [dispose](): void {
+    this.destroy();
+  }
+}
+
+/** A = U·diag(values)·Vᵀ with k = min(m, n). */
+export class SvdFactors extends Factors {
+  constructor(
+    /** m×k, orthonormal columns, the entry of largest magnitude in each positive */
+    readonly u: Tensor,
+    /** [k], falling, none negative */
+    readonly values: Tensor,
+    /** n×k, orthonormal columns */
+    readonly v: Tensor,
+  ) {
+    super();
+  }
+
+  protected tensors(): Tensor[] {
+    return [this.u, this.values, this.v];
+  }
+}
+
+/** A = V·diag(values)·Vᵀ. */
+export class EigenFactors extends Factors {
+  constructor(
+    /** [n], falling */
+    readonly values: Tensor,
+    /** n×n, orthonormal columns, the entry of largest magnitude in each positive */
+    readonly vectors: Tensor,
+  ) {
+    super();
+  }
+
+  protected tensors(): Tensor[] {
+    return [this.values, this.vectors];
+  }
+}
+
+/** A = Q·R. */
+export class QrFactors extends Factors {
+  constructor(
+    /** m×k, k = min(m, n), orthonormal columns */
+    readonly q: Tensor,
+    /** k×n, upper triangular, no negative diagonal */
+    readonly r: Tensor,
+  ) {
+    super();
+  }
+
+  protected tensors(): Tensor[] {
+    return [this.q, this.r];
+  }
+}
+
+/** sides up to this many are rotated by Jacobi's method in one dispatch (see ops/svd.ts and ops/symmetricEigen.ts) */
+const JACOBI = 48;
+/** reflections that are applied together; rows of 64 numbers begin where a binding may */
+const TOGETHER = 64;
+/** submits that a reduction is cut into, with smaller and smaller grids */
+const SEGMENTS = 8;
+
+/**
+ * Thin singular value decomposition of an m×n matrix. Values are within 1e-6·σ₁ of what f64 gives for the same f32 matrix, and
+ * vectors orthonormal to 2e-6, zero singular values included.
+ *
+ * Small sides: one-sided Jacobi rotations. Else the longer side is orthogonalised (Householder QR), the triangle brought to
+ * bidiagonal form on the GPU (Golub & Kahan 1965), the bidiagonal matrix solved on the host in f64 (2n numbers there and n
+ * vectors back), and its vectors taken back by products.
+ *
+ * @throws ShapeError where A is no matrix
+ * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
+ */
+export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
+  checkOptions("svd", options, rules);
+  using prepared = await prepare(engine, "svd", a);
+  const { x, exponent } = prepared;
+  assertMatrix("svd", a);
+  const [m, n] = x.shape as [number, number];
+  const k = Math.min(m, n);
+  const result = new SvdFactors(
+    engine.tensor([m, k], null, { label: "U" }),
+    engine.tensor([k], null, { label: "singular values" }),
+    engine.tensor([n, k], null, { label: "V" }),
+  );
+  try {
+    if (k <= JACOBI) {
+      options.signal?.throwIfAborted();
+      await engine.run((s) => {
+        const { u, values, v } = jacobiSvd(s, x);
+        copy(s, u, { out: result.u });
+        copy(s, values, { out: result.values });
+        copy(s, v, { out: result.v });
+      }, "SVD");
+    } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
+    options.onProgress?.(1);
+    return new SvdFactors(result.u, await restore(engine, "svd", "singular values", result.values, exponent), result.v);
+  } catch (error) {
+    result.destroy();
+    throw error;
+  }
+}
+
+async function largeSvd(
+  engine: Engine,
+  x: Tensor,
+  power: number,
+  { u, values, v }: SvdFactors,
+  { onProgress, signal }: LinalgOptions,
+): Promise<void> {
+  const [m, n] = x.shape as [number, number];
+  const k = Math.min(m, n);
+  const reduction = startBidiagonal(engine, k);
+  const owned: { destroy(): void }[] = [reduction];
+  const own = <T extends { destroy(): void }>(item: T): T => {
+    owned.push(item);
+    return item;
+  };
+  try {
+    // Q of the longer side, where there is one
+    const q = m === n ? null : own(engine.tensor([Math.max(m, n), k], null, { label: "Q" }));
+    await engine.run((s) => {
+      const scaled = scaleByPower(s, x, power);
+      if (!q) return void pasteColumns(s, scaled, reduction.matrix);
+      const tall = m > n ? scaled : permute(s, scaled, [1, 0]);
+      const factors = orthogonalise(s, tall);
+      copy(s, factors.q, { out: q });
+      // of a wide matrix A = (QR)ᵀ: the triangle is transposed
+      const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
+      pasteColumns(s, triangle, reduction.matrix);
+    }, "SVD start");
+    await reduce(engine, reduction, bidiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+    const [d, e] = await bandOf(engine, reduction);
+    const { stride } = reduction;
+    const host = bidiagonalSvd(d, e, stride);
+    signal?.throwIfAborted();
+    onProgress?.(0.8);
+    engine.write(
+      values,
+      host.values.map((value) => value * 2 ** -power),
+    );
+    engine.write(
+      values,
+      host.values.map((value) => value * 2 ** -power),
+    );
+    const rows = own(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
+    const shortfall = own(engine.tensor([k], null, { label: "shortfall" }));
+    const rowsV = own(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
+    await engine.run((s) => {
+      reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
+      reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
+      const left = columnsOf(s, polish(s, rows, host.close), k);
+      const right = columnsOf(s, polish(s, rowsV, host.close), k);
+      if (!q) {
+        copy(s, left, { out: u });
+        copy(s, right, { out: v });
+      } else if (m > n) {
+        matmul(s, q, left, { out: u });
+        copy(s, right, { out: v });
+      } else {
+        copy(s, left, { out: u });
+        matmul(s, q, right, { out: v });
+      }
+      signColumns(s, u, v);
+      recordShortfall(s, x, u, values, v, shortfall);
+    }, "SVD vectors");
+    await correct(engine, values, shortfall, 0);
+  } finally {
+    for (const item of owned) item.destroy();
+  }
+}
+
+/**
+ * Eigenvalues and eigenvectors of a symmetric matrix (the mean of A and Aᵀ is taken). Values are within 1e-6 of the largest
+ * magnitude among them of what f64 gives for the same f32 matrix, and vectors orthonormal to 2e-6.
+ *
+ * Small matrices: Jacobi rotations. Else the matrix is brought to tridiagonal form on the GPU (Golub & Van Loan, section 8.3),
+ * solved on the host in f64, and the vectors are taken back by products.
+ *
+ * @throws ShapeError where A is not square
+ * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
+ */
+export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
+  checkOptions("eigh", options, rules);
+  using prepared = await prepare(engine, "eigh", a);
+  const { x, exponent } = prepared;
+  assertMatrix("eigh", a);
+  const [n, columns] = x.shape as [number, number];
+  if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
+  await assertSymmetric(engine, x, prepared.squaredNorm);
+  const { signal, onProgress } = options;
+  const values = engine.tensor([n], null, { label: "eigenvalues" });
+  const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
+  const owned: { destroy(): void }[] = [];
+  try {
+    if (n <= JACOBI) {
+      signal?.throwIfAborted();
+      await engine.run((s) => {
+        const result = symmetricEigen(s, symmetricPart(s, x));
+        copy(s, result.values, { out: values });
+        copy(s, result.vectors, { out: vectors });
+      }, "eigen");
+    } else {
+      const reduction = startTridiagonal(engine, n);
+      owned.push(reduction);
+      const power = scaleExponent(prepared.largest);
+      await engine.run(
+        (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
+        "eigen start",
+      );
+      await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+      const [d, e] = await bandOf(engine, reduction);
+      const host = tridiagonalEigen(d, e, reduction.stride);
+      signal?.throwIfAborted();
+      onProgress?.(0.8);
+      engine.write(
+        values,
+        host.values.map((value) => value * 2 ** -power),
+      );
+      engine.write(
+        values,
+        host.values.map((value) => value * 2 ** -power),
+      );
+      const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
+      const shortfall = engine.tensor([n], null, { label: "shortfall" });
+      owned.push(rows, shortfall);
+      await engine.run((s) => {
+        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
+        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+        signColumns(s, vectors);
+        recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
+      }, "eigenvectors");
+      await correct(engine, values, shortfall);
+    }
+    onProgress?.(1);
+    return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
+  } catch (error) {
+    values.destroy();
+    vectors.destroy();
+    throw error;
+  } finally {
+    for (const item of owned) item.destroy();
+  }
+}
+
+/**
+ * Thin QR factorisation of an m×n matrix by Householder reflections, Q m×k and R k×n with k = min(m, n).
+ *
+ * @throws TenfoldError where A holds NaN or infinity
+ */
+export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
+  checkOptions("qr", options, rules);
+  using prepared = await prepare(engine, "qr", a);
+  const { x, exponent } = prepared;
+  assertMatrix("qr", a);
+  const [m, n] = x.shape as [number, number];
+  const k = Math.min(m, n);
+  options.signal?.throwIfAborted();
+  const q = engine.tensor([m, k], null, { label: "Q" });
+  const r = engine.tensor([k, n], null, { label: "R" });
+  try {
+    await engine.run((s) => {
+      // of a wide matrix the first columns make Q, and R is QᵀA
+      const first = m < n ? columnsFrom(s, x, 0, m) : x;
+      const factors = orthogonalise(s, first);
+      copy(s, factors.q, { out: q });
+      if (m >= n) return void copy(s, factors.r, { out: r });
+      const rest = matmul(s, factors.q, columnsFrom(s, x, m, n), { transposeA: true });
+      pasteColumns(s, factors.r, r);
+      pasteColumns(s, rest, r, m);
+    }, "QR");
+    options.onProgress?.(1);
+    return new QrFactors(q, await restore(engine, "qr", "R", r, exponent));
+  } catch (error) {
+    q.destroy();
+    r.destroy();
+    throw error;
+  }
+}
+
+/** The solution of a least squares problem. */
+export class LeastSquares extends Factors {
+  constructor(
+    /** n×k, or [n] where b is a vector */
+    readonly x: Tensor,
+    /** how many singular values of A count as not zero */
+    readonly rank: number,
+    /** [min(m, n)], of A, falling */
+    readonly singularValues: Float32Array,
+    /** ‖Ax − b‖ / ‖b‖, from the difference itself; 0 where b is zero */
+    readonly relativeError: number,
+  ) {
+    super();
+  }
+
+  protected tensors(): Tensor[] {
+    return [this.x];
+  }
+}
+
+/** Options of {@link lstsq}. */
+export interface LstsqOptions extends LinalgOptions {
+  /** singular values up to this part of the largest count as zero; max(m, n)·2⁻²³ by default, as NumPy has it for f32 */
+  rcond?: number;
+}
+
+/**
+ * The shortest x with the least ‖Ax − b‖, for an m×n matrix of any rank and b of m elements or m×k: by the SVD of A, with the
+ * residual solved for once more.
+ *
+ * @throws ShapeError where b has not as many rows as A
+ * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
+ */
+export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
+  checkOptions("lstsq", options, { ...rules, rcond: optionRules.atLeastZero });
+  using left = await prepare(engine, "lstsq", a);
+  assertMatrix("lstsq", a);
+  using right = await prepare(engine, "lstsq (b)", b);
+  const [m, n] = a.shape as [number, number];
+  if (b.order > 2 || b.shape[0] !== m)
+    throw new ShapeError(`lstsq: b is ${formatShape(b.shape)}, needs ${m} rows as A (${formatShape(a.shape)}) has`);
+  const { rcond = Math.max(m, n) * 2 ** -23, ...others } = options;
+  using factors = await svd(engine, left.x, others);
+  const found = (await engine.read(factors.values)) as Float32Array;
+  const rank = found.filter((value) => value > rcond * found[0]!).length;
+  const columns = b.size / m;
+  const solution = engine.tensor(b.order === 1 ? [n] : [n, columns], null, { label: "solution" });
+  using residual = engine.tensor([1], null, { label: "residual" });
+  using inverse = engine.tensor(
+    [found.length, 1],
+    found.map((value, i) => (i < rank ? 1 / value : 0)),
+  );
+  try {
+    await engine.run((s) => {
+      const rhs = right.x.reshape([m, columns]);
+      const solve = (y: Tensor): Tensor => {
+        const seen = matmul(s, factors.u, y, { transposeA: true });
+        return matmul(s, factors.v, multiply(s, seen, inverse));
+      };
+      const first = solve(rhs);
+      const rest = subtract(s, rhs, matmul(s, left.x, first));
+      const x = add(s, first, solve(rest), { out: solution.reshape([n, columns]) });
+      squaredDistance(s, rhs, matmul(s, left.x, x), { out: residual });
+    }, "least squares");
+    const squared = (await engine.read(residual))[0]!;
+    const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
+    const singular = restoreValues("lstsq", "singular values", found, left.exponent);
+    return new LeastSquares(x, rank, singular, right.squaredNorm ? Math.sqrt(squared / right.squaredNorm) : 0);
+  } catch (error) {
+    solution.destroy();
+    throw error;
+  }
+}
+
+/** Options of {@link pca}. */
+export interface PcaOptions extends LinalgOptions {
+  /** c, at most min(samples, features); all of them by default */
+  components?: number;
+}
+
+/** Principal components. */
+export class PrincipalComponents extends Factors {
+  constructor(
+    /** features×c, orthonormal columns: the directions of most variance */
+    readonly components: Tensor,
+    /** samples×c: the centred samples along the components */
+    readonly scores: Tensor,
+    /** [features] */
+    readonly mean: Tensor,
+    /** of each component, over samples − 1 */
+    readonly explainedVariance: Float64Array,
+    /** the same as parts of the variance of all features */
+    readonly explainedVarianceRatio: Float64Array,
+  ) {
+    super();
+  }
+
+  protected tensors(): Tensor[] {
+    return [this.components, this.scores, this.mean];
+  }
+}
+
+/**
+ * Principal component analysis of samples×features: the SVD of the samples less their mean (Jolliffe 2002). The mean is taken
+ * twice, so that a large offset costs no digits.
+ *
+ * @throws ShapeError where x is no matrix of at least two samples
+ * @throws TenfoldError where x holds NaN or infinity
+ */
+export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
+  checkOptions("pca", options, { ...rules, components: optionRules.positive });
+  using prepared = await prepare(engine, "pca", x);
+  assertMatrix("pca", x);
+  const [samples, features] = x.shape as [number, number];
+  if (samples < 2) throw new ShapeError(`pca: ${x}, needs at least two samples (rows)`);
+  const { components: asked, ...others } = options;
+  const most = Math.min(samples, features);
+  const count = asked ?? most;
+  if (count > most) throw new ShapeError(`pca: ${count} components of ${x}, needs 1 to ${most}`);
+  const mean = engine.tensor([features], null, { label: "mean" });
+  const components = engine.tensor([features, count], null, { label: "components" });
+  const scores = engine.tensor([samples, count], null, { label: "scores" });
+  try {
+    using centred = engine.tensor([samples, features], null, { label: "centred samples" });
+    using total = engine.tensor([1], null, { label: "variance" });
+    await engine.run((s) => {
+      const rough = columnMean(s, prepared.x, { axis: 0 });
+      const near = subtract(s, prepared.x, rough);
+      const rest = columnMean(s, near, { axis: 0 });
+      subtract(s, near, rest, { out: centred });
+      add(s, rough, rest, { out: mean });
+      sumOfSquares(s, centred, { out: total });
+    }, "PCA mean");
+    using factors = await svd(engine, centred, others);
+    await engine.run((s) => {
+      slice(s, factors.v, [0, 0], [features, count], { out: components });
+      const u = slice(s, factors.u, [0, 0], [samples, count]);
+      scaleColumns(s, u, slice(s, factors.values, [0], [count]), { out: scores });
+    }, "PCA scores");
+    const [values, squared] = await engine.read([factors.values, total]);
+    const scale = 4 ** prepared.exponent / (samples - 1);
+    const variance = Float64Array.from({ length: count }, (_, c) => values![c]! ** 2);
+    return new PrincipalComponents(
+      components,
+      await restore(engine, "pca", "scores", scores, prepared.exponent),
+      await restore(engine, "pca", "mean", mean, prepared.exponent),
+      variance.map((value) => value * scale),
+      variance.map((value) => (squared![0]! ? value / squared![0]! : 0)),
+    );
+  } catch (error) {
+    for (const tensor of [mean, components, scores]) tensor.destroy();
+    throw error;
+  }
+}
+
+/** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
+const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
+
+function assertMatrix(operation: string, a: Tensor): void {
+  if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
+}
+
+/** what a matrix may differ from its transpose by and still be called symmetric, of its norm */
+const ASYMMETRY = 1e-3;
+
+async function assertSymmetric(engine: Engine, x: Tensor, squaredNorm: number): Promise<void> {
+  using distance = engine.tensor([1], null, { label: "asymmetry" });
+  await engine.run((s) => void squaredDistance(s, x, permute(s, x, [1, 0]), { out: distance }), "asymmetry");
+  const asymmetry = Math.sqrt((await engine.read(distance))[0]! / (squaredNorm || 1));
+  if (asymmetry > ASYMMETRY)
+    throw new TenfoldError(
+      `eigh: ${x} differs from its transpose by ${asymmetry.toPrecision(3)} of its norm, needs a symmetric matrix; take svd, or (A + Aᵀ) / 2`,
+    );
+}
+
+/** (A + Aᵀ) / 2 */
+function symmetricPart(s: Scheduler, a: Tensor): Tensor {
+  return map(s, add(s, a, permute(s, a, [1, 0])), "identity", { alpha: 0.5 });
+}
+
+/** Columns `start` to `stop` of a matrix. */
+const columnsFrom = (s: Scheduler, a: Tensor, start: number, stop: number): Tensor =>
+  slice(s, a, [0, start], [a.shape[0]!, stop - start]);
+
+/** The first n elements of every row as columns: n×rows. */
+const columnsOf = (s: Scheduler, rows: Tensor, n: number): Tensor => permute(s, rows, [1, 0]).rows(0, n);
+
+const scalarRow = ({ scalars, stride }: Reduction, index: number): Tensor =>
+  scalars.rows(index, index + 1).reshape([stride]);
+
+/** Replays the steps of a reduction, the same two or four dispatches each, with grids that shrink with what is left. */
+async function reduce(
+  engine: Engine,
+  reduction: Reduction,
+  step: (s: Scheduler, reduction: Reduction, left: number) => void,
+  onProgress: (done: number) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { n } = reduction;
+  const length = Math.ceil(n / SEGMENTS);
+  const starts = Array.from({ length: Math.ceil(n / length) }, (_, index) => index * length);
+  const schedules: Schedule[] = [];
+  try {
+    const compiled = await Promise.allSettled(
+      starts.map((start) => {
+        const s = engine.scheduler("reduction");
+        step(s, reduction, n - start);
+        return s.compile();
+      }),
+    );
+    for (const each of compiled) if (each.status === "fulfilled") schedules.push(each.value);
+    for (const each of compiled) if (each.status === "rejected") throw each.reason;
+    for (const [index, start] of starts.entries()) {
+      signal?.throwIfAborted();
+      engine.submit(schedules[index]!, Math.min(length, n - start));
+      // nothing waits for the host between segments, unless it wants to know
+      if (signal || n > 512) await engine.idle();
+      onProgress((start + length) / n);
+    }
+  } finally {
+    for (const schedule of schedules) schedule.destroy();
+  }
+}
+
+/** Diagonal and off-diagonal of what a reduction left. */
+async function bandOf(engine: Engine, { n, stride, scalars }: Reduction): Promise<[Float32Array, Float32Array]> {
+  const all = (await engine.read(scalars)) as Float32Array;
+  return [all.slice(0, n), all.slice(stride, stride + n - 1)];
+}
+
+/** Records the product of all reflections times the vectors in `rows`, in place, blocks of reflections last to first. */
+function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
+  const n = v.shape[0]!;
+  for (let first = Math.floor((n - 1) / TOGETHER) * TOGETHER; first >= 0; first -= TOGETHER) {
+    const stop = Math.min(n, first + TOGETHER);
+    const own = v.rows(first, stop);
+    const t = blockReflector(s, own, tau.rows(first, stop));
+    reflectRows(s, rows, own, t, true);
+    s.release(t);
+  }
+}
+
+/** Nearly orthonormal rows made so to rounding; twice where much is lacking. */
+function polish(s: Scheduler, rows: Tensor, twice: boolean): Tensor {
+  const once = polishRows(s, rows);
+  if (!twice) return once;
+  const out = polishRows(s, once);
+  s.release(once);
+  return out;
+}
+
+/**
+ * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to
+ * 1e-6 of the largest where many are close together, and this brings them back to some 1e-7.
+ */
+function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: Tensor, out: Tensor): void {
+  const half = (transposeA: boolean, from: Tensor, to: Tensor): Tensor => {
+    const image = matmul(s, a, from, { transposeA, careful: true });
+    const model = scaleColumns(s, to, values);
+    const rest = subtract(s, image, model);
+    s.release(image, model);
+    const products = multiply(s, to, rest);
+    s.release(rest);
+    const lack = sum(s, products, { axis: 0 });
+    s.release(products);
+    return lack;
+  };
+  const left = half(false, v, u);
+  if (u === v) return void copy(s, left, { out });
+  const both = add(s, left, half(true, u, v));
+  map(s, both, "identity", { alpha: 0.5, out });
+}
+
+/** Adds to values, which are in order to rounding, what they lack; they fall then, and none is below `least`. */
+async function correct(
+  engine: Engine,
+  values: Tensor,
+  shortfall: Tensor,
+  least = Number.NEGATIVE_INFINITY,
+): Promise<void> {
+  const [rough, lack] = await engine.read([values, shortfall]);
+  engine.write(
+    values,
+    Float32Array.from(rough!, (value, k) => Math.max(value + lack![k]!, least))
+      .sort()
+      .reverse(),
+  );
+}

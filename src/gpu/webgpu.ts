@@ -1,0 +1,15 @@
+/**
+ * WebGPU's types as the importing program knows them: from lib.dom since TypeScript 6, from npm @webgpu/types before,
+ * `unknown` where it has neither. Public declarations take them from here, because a published declaration that names a
+ * missing global does not compile, and one that brings @webgpu/types along contradicts lib.dom.
+ */
+type Known<Name extends string> = typeof globalThis extends { [key in Name]: { prototype: infer Instance } }
+  ? Instance
+  : unknown;
+
+export type GPU = Known<"GPU">;
+export type GPUAdapter = Known<"GPUAdapter">;
+export type GPUBuffer = Known<"GPUBuffer">;
+export type GPUCommandEncoder = Known<"GPUCommandEncoder">;
+export type GPUComputePassEncoder = Known<"GPUComputePassEncoder">;
+export type GPUDevice = Known<"GPUDevice">;

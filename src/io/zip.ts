@@ -1,0 +1,114 @@
+import { inflateSync } from "fflate";
+import { crc32 } from "./crc32.js";
+import { FormatError, UnsupportedError } from "./errors.js";
+
+/** A file in a zip archive. */
+export interface ZipMember {
+  name: string;
+  /**
+   * Its bytes; those of a stored member share the archive's memory.
+   *
+   * @throws FormatError where it is damaged, UnsupportedError where it is packed in another way than by deflate
+   */
+  content(): Uint8Array;
+}
+
+const METHODS: Readonly<Record<number, string>> = { 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz" };
+/** Deflate makes at most so many bytes of one. */
+const MOST_INFLATION = 1032;
+const SMALL = 0xffffffff;
+
+/**
+ * Lists a zip archive by its central directory, ZIP64 too (APPNOTE 6.3). fflate's own reader stops at the first member
+ * that it cannot unpack, does not compare checksums, and copies what is stored.
+ *
+ * @throws FormatError
+ */
+export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
+  const fail = (problem: string): never => {
+    throw new FormatError(file, `not a whole zip archive (${problem})`);
+  };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const u16 = (at: number): number => view.getUint16(at, true);
+  const u32 = (at: number): number => view.getUint32(at, true);
+  const u64 = (at: number): number => Number(view.getBigUint64(at, true));
+  const is = (signature: number, at: number, length: number): boolean =>
+    at >= 0 && at + length <= bytes.length && u32(at) === signature;
+
+  let end = bytes.length - 22;
+  // a comment of up to 64 KiB may follow
+  while (end >= 0 && end >= bytes.length - 22 - 0xffff && u32(end) !== 0x06054b50) end--;
+  if (!is(0x06054b50, end, 22)) fail("no end of its directory was found");
+  let [count, size, start, directoryEnd] = [u16(end + 10), u32(end + 12), u32(end + 16), end];
+  if (is(0x07064b50, end - 20, 20)) {
+    // right before, unless it has grown; its place is counted from the archive's begin, wherever that is
+    const wide = is(0x06064b50, end - 76, 56) ? end - 76 : u64(end - 12);
+    if (!is(0x06064b50, wide, 56)) fail("the end of its ZIP64 directory is missing");
+    [count, size, start, directoryEnd] = [u64(wide + 32), u64(wide + 40), u64(wide + 48), wide];
+  }
+  // whatever stands before the archive, as in self-extracting ones
+  const before = directoryEnd - size - start;
+  if (before < 0) fail("its directory does not fit");
+  const members: ZipMember[] = [];
+  let at = before + start;
+  for (let index = 0; index < count; index++) {
+    if (!is(0x02014b50, at, 46)) fail(`entry ${index} of its directory is damaged`);
+    const [flags, method, checksum] = [u16(at + 8), u16(at + 10), u32(at + 16)];
+    let [packed, unpacked, offset] = [u32(at + 20), u32(at + 24), u32(at + 42)];
+    const nameEnd = at + 46 + u16(at + 28);
+    const extraEnd = nameEnd + u16(at + 30);
+    if (extraEnd > bytes.length) fail(`entry ${index} of its directory is damaged`);
+    const name = decodeName(bytes.subarray(at + 46, nameEnd), !!(flags & 0x800));
+    for (let extra = nameEnd; extra + 4 <= extraEnd; extra += 4 + u16(extra + 2)) {
+      if (u16(extra) !== 1) continue;
+      let field = extra + 4;
+      const next = (value: number): number => {
+        if (value !== SMALL) return value;
+        if (field + 8 > extraEnd) fail(`entry ${index} of its directory is damaged`);
+        field += 8;
+        return u64(field - 8);
+      };
+      unpacked = next(unpacked);
+      packed = next(packed);
+      offset = next(offset);
+    }
+    at = extraEnd + u16(at + 32);
+    const local = before + offset;
+    const content = (): Uint8Array => {
+      const damaged = (problem: string, cause?: unknown): never => {
+        throw new FormatError(`${file}, member ${name}`, `damaged: ${problem}`, { cause });
+      };
+      if (flags & 1) throw new UnsupportedError(`${file}, member ${name}`, "it is encrypted");
+      if (method !== 0 && method !== 8) {
+        const how = METHODS[method] ?? `method ${method}`;
+        throw new UnsupportedError(`${file}, member ${name}`, `it is packed by ${how}, needs deflate or none`);
+      }
+      if (!is(0x04034b50, local, 30)) damaged("its header is not where the directory says");
+      const first = local + 30 + u16(local + 26) + u16(local + 28);
+      if (first + packed > bytes.length) damaged("it is cut short");
+      let out = bytes.subarray(first, first + packed);
+      if (method === 8) {
+        if (unpacked > MOST_INFLATION * packed + 1024) damaged(`${packed} bytes cannot hold ${unpacked}`);
+        try {
+          out = inflateSync(out, { out: new Uint8Array(unpacked) });
+        } catch (error) {
+          damaged((error as Error).message, error);
+        }
+      }
+      if (out.length !== unpacked) damaged(`it has ${out.length} bytes, the directory says ${unpacked}`);
+      if (crc32(out) !== checksum) damaged("its checksum is wrong");
+      return out;
+    };
+    members.push({ name, content });
+  }
+  return members;
+}
+
+/** Names are UTF-8 where their flag says so, and with many programs where it does not. */
+function decodeName(bytes: Uint8Array, utf8: boolean): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: !utf8, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("latin1").decode(bytes);
+  }
+}
