@@ -24,7 +24,7 @@ import {
   sumOfSquares,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import { eachProduct, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   type Decomposition,
   iterate,
@@ -103,7 +103,8 @@ export async function cpErrorPreserving(
     );
   using prepared = await prepare(engine, NAME, x);
   // what f32 cannot tell of terms that cancel is kept back where a run missed its bound by it
-  for (let share = 1; ; share /= 2) {
+  for (let attempt = 0; ; attempt++) {
+    const share = SHARES[attempt]!;
     let allowed = 0;
     const { objectives: norms = [], ...result } = await iterate<KruskalTensor>(engine, prepared, {
       name: NAME,
@@ -117,7 +118,7 @@ export async function cpErrorPreserving(
     });
     if (prepared.isZero || result.relativeError <= allowed) return { ...result, norms };
     result.tensor.destroy();
-    if (share < LEAST_SHARE)
+    if (attempt === SHARES.length - 1)
       throw new TenfoldError(
         `${NAME}: an error of ${allowed} cannot be kept in f32 by terms whose norms add up to ${norms.at(-1)!.toPrecision(3)} times that of X; it came to ${result.relativeError}. Allow a larger relativeError, or begin from a start of smaller terms`,
       );
@@ -129,8 +130,8 @@ const NAME = "cpErrorPreserving";
 const SCALAR = 64;
 /** what f32 can tell at least */
 const LEAST_ERROR = 5e-7;
-/** of the bound; where a run for less than that misses it too, there is none for it */
-const LEAST_SHARE = 0.2;
+/** parts of the bound that are aimed at in turn; where the last is missed too, f32 has no answer */
+const SHARES = [1, 0.9, 0.5, 0.2];
 /** what a start's error may rise by, where no bound is asked for */
 const DEFAULT_ROOM = 1.0001;
 /** what is kept back of a bound, for rounding */
@@ -212,7 +213,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
   record(s: Scheduler, { rows, counter }: Trace, isPrecise: boolean): void {
     const { factors, weights } = this;
     const { x, squaredNorm } = this.scope.given;
-    overModes(s, x, factors, {}, (product, mode) => {
+    eachProduct(s, x, factors, false, (product, mode) => {
       const others = this.#grams.filter((_, other) => other !== mode);
       let normals = others[0]!;
       for (const next of others.slice(1)) {

@@ -132,9 +132,9 @@ export interface Sweep {
 /** An error that is told, and how much what it was computed from cancels; 0 for the residual. */
 interface TrueError {
   relativeError: number;
-  amplification: number;
-  /** what the stopping rule goes by */
+  /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
+  amplification: number;
 }
 
 interface Batch {
@@ -217,7 +217,7 @@ export async function converge(
     for (const { relativeError, objective, amplification } of found) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
-      rule.tell(objective ?? relativeError, amplification);
+      rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
     if (!isKnown) margin = 0; // precise from here on, until it is known to be large

@@ -1,8 +1,11 @@
+import { CholeskyDecomposition, inverse, Matrix, solve } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { blockTermALS, cpALS, tuckerHOOI } from "../../src/decompositions/index.js";
-import { evaluate, testEngine } from "../engine.js";
+import type { TuckerTensor } from "../../src/tensors/index.js";
+import { evaluate, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { distance, plantedTucker } from "./planted.js";
+import { distance, modeProduct, plantedTucker, unfold } from "./planted.js";
+import { watched } from "./watched.js";
 
 /** A sum of Tucker tensors. */
 function planted(shape: number[], ranks: number[], blocks: number, noise: number): Float32Array {
@@ -99,4 +102,194 @@ describe("blockTermALS", () => {
     (await blockTermALS(engine, x, { blocks: 2, ranks: [2, 2, 4], sweeps: 3 })).tensor.destroy();
     expect(engine.memory().live).toBe(before);
   });
+
+  it("takes the sweep that f64 takes, block by block", async () => {
+    const engine = await testEngine();
+    const [shape, ranks, blocks, ridge] = [[7, 6, 5], [2, 2, 2], 2, 1e-3] as const;
+    const data = randomArray(210, 8);
+    using x = engine.tensor(shape, data);
+    const start: F64Block[] = [];
+    let rest = data;
+    for (let block = 0; block < blocks; block++) {
+      using from = engine.tensor(shape, rest);
+      const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: 5 + block, sweeps: 30 });
+      start.push(await blockOf(tensor));
+      const full = await evaluate(engine, (s) => tensor.full(s));
+      rest = rest.map((value, e) => value - full[e]!);
+      tensor.destroy();
+    }
+    const expected = f64Sweep(start, data, [...shape], ridge);
+    const { tensor } = await blockTermALS(engine, x, { blocks, ranks, seed: 5, ridge, sweeps: 1 });
+    const found = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(expected, found)).toBeLessThan(1e-5);
+    expect(
+      distance(
+        rest.map((value, e) => data[e]! - value),
+        found,
+      ),
+    ).toBeGreaterThan(1e-2);
+    tensor.destroy();
+  });
+
+  it("reaches what f32 can tell of exact blocks", async () => {
+    const engine = await testEngine();
+    for (const [shape, ranks, blocks] of [
+      [[12, 11, 10], [2, 2, 2], 3],
+      [[10, 9, 3, 3], [2, 2, 3, 3], 2],
+    ] as const) {
+      using x = engine.tensor(shape, planted([...shape], [...ranks], blocks, 0));
+      const options = { blocks, ranks, starts: 3, sweeps: 200, tolerance: 1e-8 };
+      const { tensor, relativeError, converged, stalled } = await blockTermALS(engine, x, options);
+      expect(relativeError).toBeLessThan(1e-6);
+      expect(converged || stalled).toBe(true);
+      tensor.destroy();
+    }
+  });
+
+  const offset = randomArray(1000, 5).map((value) => 1000 + value);
+  const single = new Float32Array(1000);
+  single[437] = -3;
+  it.each([
+    { name: "a mean of 1000 and noise", shape: [10, 10, 10], data: offset, most: 5.6e-4 },
+    { name: "one entry", shape: [10, 10, 10], data: single, most: 1e-6 },
+    { name: "a mode of one", shape: [10, 1, 100], data: randomArray(1000, 6), most: 0.95 },
+    { name: "blocks that cancel", shape: [12, 11, 10], data: opposed(), most: 2e-3 },
+    {
+      name: "more blocks than it has room for",
+      shape: [4, 5, 4],
+      data: randomArray(80, 7),
+      blocks: 6,
+      ranks: 3,
+      most: 1e-6,
+    },
+    { name: "no mode to divide", shape: [4, 5, 4], data: randomArray(80, 7), ranks: [4, 5, 4], most: 1e-7 },
+    { name: "one mode to divide", shape: [4, 5, 4], data: randomArray(80, 7), ranks: [1, 5, 4], most: 0.8 },
+  ])("is right about $name", async ({ shape, data, blocks = 2, ranks = 2, most }) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, data);
+    for (const sweeps of [1, 6, 30]) {
+      const result = await blockTermALS(engine, x, { blocks, ranks, sweeps, tolerance: 0 });
+      const error = distance(data, await evaluate(engine, (s) => result.tensor.full(s)));
+      expect(Math.abs(result.relativeError - error)).toBeLessThan(1e-6);
+      expect(Math.abs(result.errors.at(-1)! - error), `after ${sweeps}`).toBeLessThan(1e-6);
+      expect(rises(result.errors)).toBeLessThan(1e-6);
+      if (sweeps === 30) expect(error).toBeLessThan(most);
+      result.tensor.destroy();
+    }
+  });
+
+  it("stays on the GPU, with one tensor of X's size besides X", async () => {
+    using engine = await freshEngine();
+    using x = engine.tensor([64, 48, 40], randomArray(64 * 48 * 40, 3));
+    const { read, held } = await watched(engine, async (onIteration) => {
+      const options = { blocks: 3, ranks: 4, starts: 2, sweeps: 8, onIteration };
+      (await blockTermALS(engine, x, options)).tensor.destroy();
+    });
+    expect(read.filter(({ label }) => /factor|core|basis/.test(label))).toEqual([]);
+    expect(Math.max(...read.map(({ size }) => size))).toBeLessThan(1024);
+    // X, the residual and the products of one mode's update; it was 4.6 with X̂, X − X̂ and Z in the large
+    expect(held / x.bytes).toBeLessThan(3.1);
+  });
+
+  it("refuses what it does not know, by name", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([4, 4, 4], randomArray(64));
+    const call = (options: object) => blockTermALS(engine, x, options as Parameters<typeof blockTermALS>[2]);
+    await expect(call({ blocks: 2, ranks: 2, rank: 2 })).rejects.toThrow('blockTermALS: unknown option "rank"; it has');
+    await expect(call({ blocks: 2 })).rejects.toThrow('blockTermALS: option "ranks" is missing');
+    await expect(call({ ranks: 2 })).rejects.toThrow('blockTermALS: option "blocks" is missing');
+    await expect(call({ blocks: 2, ranks: 2, starts: 0 })).rejects.toThrow(
+      /starts is 0, needs a whole number, 1 or more/,
+    );
+    await expect(call({ blocks: 2, ranks: 2, ridge: -1 })).rejects.toThrow(/ridge is -1, needs/);
+  });
 });
+
+/** Two blocks that nearly cancel: the difference of near ones, enlarged. */
+function opposed(): Float32Array {
+  const shape = [12, 11, 10];
+  const part = (turn: number) => {
+    let full: ArrayLike<number> = randomArray(8, 3);
+    const current = [2, 2, 2];
+    shape.forEach((extent, mode) => {
+      const [a, b] = [randomArray(2 * extent, 20 + mode), randomArray(2 * extent, 40 + mode)];
+      full = modeProduct(
+        full,
+        current,
+        a.map((value, e) => value + turn * b[e]!),
+        extent,
+        mode,
+      );
+      current[mode] = extent;
+    });
+    return full;
+  };
+  const [one, other] = [part(0), part(0.05)];
+  return Float32Array.from(one, (value, e) => 20 * (value - other[e]!));
+}
+
+interface F64Block {
+  core: ArrayLike<number>;
+  ranks: readonly number[];
+  factors: Matrix[];
+}
+
+async function blockOf({ core, factors, engine }: TuckerTensor): Promise<F64Block> {
+  const matrices: Matrix[] = [];
+  for (const factor of factors) {
+    const [rows, columns] = factor!.shape as [number, number];
+    matrices.push(Matrix.from1DArray(rows, columns, [...(await engine.read(factor!))]));
+  }
+  return { core: await engine.read(core), ranks: core.shape, factors: matrices };
+}
+
+/** A block's core times its factors, but that of one mode. */
+function basisOf({ core, ranks, factors }: F64Block, skip = -1): ArrayLike<number> {
+  const current = [...ranks];
+  return factors.reduce((full, factor, mode) => {
+    if (mode === skip) return full;
+    const next = modeProduct(full, current, factor.to1DArray(), factor.rows, mode);
+    current[mode] = factor.rows;
+    return next;
+  }, core);
+}
+
+const sumOf = (blocks: readonly F64Block[]): Float64Array => {
+  const parts = blocks.map((block) => basisOf(block));
+  return Float64Array.from(parts[0]!, (_, e) => parts.reduce((sum, part) => sum + part[e]!, 0));
+};
+
+/** One sweep in f64: X̂ after proximal steps of all factors together, mode by mode, and after those of the cores. */
+function f64Sweep(blocks: F64Block[], data: ArrayLike<number>, shape: number[], ridge: number): Float64Array {
+  const left = () => sumOf(blocks).map((value, e) => data[e]! - value);
+  shape.forEach((extent, mode) => {
+    const rows = blocks.flatMap((block) => {
+      const seen = shape.map((other, k) => (k === mode ? block.ranks[mode]! : other));
+      return unfold(basisOf(block, mode), seen, mode);
+    });
+    const z = new Matrix(rows);
+    const normals = z.mmul(z.transpose());
+    const lift = (ridge * normals.trace()) / z.rows;
+    for (let n = 0; n < z.rows; n++) normals.set(n, n, normals.get(n, n) + lift);
+    const gradient = new Matrix(unfold(left(), shape, mode)).mmul(z.transpose());
+    const step = solve(normals, gradient.transpose()).transpose();
+    blocks.forEach((block, g) => {
+      const rank = block.ranks[mode]!;
+      const factor = Matrix.add(block.factors[mode]!, step.subMatrix(0, extent - 1, g * rank, (g + 1) * rank - 1));
+      // orthonormal columns, and a core that makes up for them
+      const r = new CholeskyDecomposition(factor.transpose().mmul(factor)).lowerTriangularMatrix.transpose();
+      block.factors[mode] = factor.mmul(inverse(r));
+      block.core = modeProduct(block.core, block.ranks, r.to1DArray(), rank, mode);
+    });
+  });
+  for (const block of blocks) {
+    let seen: ArrayLike<number> = left();
+    const current = [...shape];
+    block.factors.forEach((factor, mode) => {
+      seen = modeProduct(seen, current, factor.transpose().to1DArray(), factor.columns, mode);
+      current[mode] = factor.columns;
+    });
+    block.core = Float64Array.from(block.core, (value, e) => value + seen[e]!);
+  }
+  return sumOf(blocks);
+}

@@ -1,11 +1,12 @@
 import { EigenvalueDecomposition, Matrix, pseudoInverse } from "ml-matrix";
 import { describe, expect, it } from "vitest";
-import { cpALS, cpErrorPreserving, degeneracy } from "../../src/decompositions/index.js";
+import { cpALS, cpErrorPreserving, degeneracy, type Iteration } from "../../src/decompositions/index.js";
+import type { Engine } from "../../src/gpu/index.js";
 import { boundedNorm } from "../../src/ops/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { distance } from "./planted.js";
+import { distance, kruskal, plantedCp } from "./planted.js";
 
 /** a∘a∘b + a∘b∘a + b∘a∘a: of rank 3, and as near as one likes to tensors of rank 2, whose terms then cancel. */
 function degenerate(n: number): { data: Float32Array; shape: number[] } {
@@ -112,5 +113,158 @@ describe("cpErrorPreserving", () => {
     ).rejects.toThrow(/more than the/);
     plain.tensor.destroy();
     corrected.tensor.destroy();
+  });
+
+  /** Three terms, and X = their sum and noise. */
+  const shape = [9, 8, 7];
+  const planted = (noise: number) => {
+    const { data, factors } = plantedCp(shape, 3, noise, 6);
+    return { data, factors };
+  };
+  const startOf = (engine: Engine, factors: readonly Float32Array[], weights: readonly number[]) =>
+    new KruskalTensor(
+      engine.tensor([weights.length], weights),
+      factors.map((factor) => engine.tensor([factor.length / weights.length, weights.length], factor)),
+    );
+
+  it.each([0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5])(
+    "keeps a bound of %d, tells true errors, and norms fall",
+    async (bound) => {
+      const engine = await testEngine();
+      const { data, factors } = planted(bound / 4);
+      using x = engine.tensor(shape, data);
+      using start = startOf(engine, factors, [1, 1, 1]);
+      for (const sweeps of [1, 2, 7]) {
+        const result = await cpErrorPreserving(engine, x, start, { relativeError: bound, sweeps, tolerance: 0 });
+        const error = distance(data, await evaluate(engine, (s) => result.tensor.full(s)));
+        expect(error).toBeLessThanOrEqual(bound);
+        // what may be spent is spent
+        expect(error).toBeGreaterThan(0.85 * bound);
+        expect(result.errors).toHaveLength(sweeps);
+        for (const told of [result.errors.at(-1)!, result.relativeError])
+          expect(Math.abs(told - error)).toBeLessThan(1e-6);
+        expect(result.norms).toHaveLength(sweeps);
+        expect(result.norms.slice(1).every((value, k) => value <= result.norms[k]! * 1.00001)).toBe(true);
+        result.tensor.destroy();
+      }
+    },
+  );
+
+  it("goes on until the norms stand still, and stops by a signal", async () => {
+    const engine = await testEngine();
+    const { data } = degenerate(8);
+    using x = engine.tensor([8, 8, 8], data);
+    const [a, b, m] = [randomArray(8, 1), randomArray(8, 2), 12] as const;
+    const columns = Float32Array.from({ length: 16 }, (_, e) => a[e >> 1]! + (e % 2 ? 0 : b[e >> 1]! / m));
+    using start = startOf(engine, [columns, columns, columns], [m, -m]);
+    const told: number[] = [];
+    const onIteration = ({ relativeError }: Iteration) => void told.push(relativeError);
+    const options = { relativeError: 0.2, sweeps: 400, tolerance: 1e-5, onIteration };
+    const result = await cpErrorPreserving(engine, x, start, options);
+    expect(result.converged).toBe(true);
+    expect(result.sweeps).toBeGreaterThan(8);
+    expect(told).toEqual(result.errors);
+    const [before, last] = result.norms.slice(-2) as [number, number];
+    expect(Math.abs(before - last)).toBeLessThan(2e-5);
+    const controller = new AbortController();
+    const stopped = await cpErrorPreserving(engine, x, start, {
+      ...options,
+      tolerance: 0,
+      signal: controller.signal,
+      onIteration: () => controller.abort(),
+    });
+    expect(stopped.aborted).toBe(true);
+    expect(stopped.sweeps).toBeLessThan(20);
+    for (const { tensor } of [result, stopped]) tensor.destroy();
+  });
+
+  it("refuses by name what f32 cannot keep", async () => {
+    const engine = await testEngine();
+    const { data, factors } = planted(0);
+    using x = engine.tensor(shape, data);
+    using start = startOf(engine, factors, [1, 1, 1]);
+    await expect(cpErrorPreserving(engine, x, start, { relativeError: 1e-7 })).rejects.toThrow(
+      "cpErrorPreserving: relativeError 1e-7 cannot be kept in f32, the least is 5e-7; allow that much",
+    );
+    // terms that cancel to a hundredth
+    const m = 200;
+    const near = shape.map((extent, mode) => {
+      const [a, b] = [randomArray(extent, 1 + mode), randomArray(extent, 5 + mode)];
+      return Float32Array.from({ length: 2 * extent }, (_, e) => a[e >> 1]! + (e % 2 ? 0 : b[e >> 1]! / m));
+    });
+    const terms = Float64Array.from(near[0]!, (value, e) => (e % 2 ? -m : m) * value);
+    const cancelled = Float32Array.from(kruskal([terms, near[1]!, near[2]!], shape, 2));
+    using y = engine.tensor(shape, cancelled);
+    using opposed = startOf(engine, near, [m, -m]);
+    for (const relativeError of [0.1, 1e-2, 1e-3, 1e-4]) {
+      const { live } = engine.memory();
+      try {
+        const { tensor } = await cpErrorPreserving(engine, y, opposed, { relativeError, sweeps: 40 });
+        const full = await evaluate(engine, (s) => tensor.full(s));
+        expect(distance(cancelled, full)).toBeLessThanOrEqual(relativeError);
+        tensor.destroy();
+      } catch (error) {
+        expect(relativeError).toBeLessThan(1e-2);
+        expect((error as Error).message).toMatch(/an error of \S+ cannot be kept in f32 by terms .* Allow a larger/);
+      }
+      expect(engine.memory().live).toBe(live);
+    }
+  });
+
+  it("is the same at every scale, wherever the start has it", async () => {
+    const engine = await testEngine();
+    const { data, factors } = planted(0.1);
+    using x = engine.tensor(shape, data);
+    using start = startOf(engine, factors, [1, 1, 1]);
+    const options = { relativeError: 0.2, sweeps: 6, tolerance: 0 };
+    const base = await cpErrorPreserving(engine, x, start, options);
+    const [weights, ...found] = await engine.read([base.tensor.weights, ...base.tensor.factors]);
+    for (const exponent of [-100, -20, 7, 110]) {
+      using other = engine.tensor(
+        shape,
+        data.map((value) => value * 2 ** exponent),
+      );
+      const large = factors.map((factor, mode) => (mode ? factor : factor.map((value) => value * 2 ** exponent)));
+      using inWeights = startOf(engine, factors, [2 ** exponent, 2 ** exponent, 2 ** exponent]);
+      using inFactor = startOf(engine, large, [1, 1, 1]);
+      for (const scaled of [inWeights, inFactor]) {
+        const result = await cpErrorPreserving(engine, other, scaled, options);
+        expect(result.norms).toEqual(base.norms);
+        expect(result.errors).toEqual(base.errors);
+        expect(await engine.read([...result.tensor.factors])).toEqual(found);
+        expect(await engine.read(result.tensor.weights)).toEqual(weights!.map((value) => value * 2 ** exponent));
+        result.tensor.destroy();
+        expect(await degeneracy(engine, scaled)).toBeCloseTo(await degeneracy(engine, start), 4);
+      }
+    }
+    base.tensor.destroy();
+  });
+
+  it("answers zeros, and names what is wrong", async () => {
+    const engine = await testEngine();
+    const { data, factors } = planted(0.1);
+    using x = engine.tensor(shape, data, { label: "X" });
+    using zeros = engine.tensor(shape);
+    using start = startOf(engine, factors, [1, 1, 1]);
+    const zero = await cpErrorPreserving(engine, zeros, start);
+    expect(zero).toMatchObject({ relativeError: 0, errors: [], norms: [], converged: true });
+    expect((await evaluate(engine, (s) => zero.tensor.full(s))).every((value) => value === 0)).toBe(true);
+    zero.tensor.destroy();
+    using broken = startOf(engine, factors, [1, Number.NaN, 1]);
+    await expect(cpErrorPreserving(engine, x, broken)).rejects.toThrow(
+      /start: .* has 1 entry that is not finite, NaN at \[1\]/,
+    );
+    data[3] = Number.POSITIVE_INFINITY;
+    x.write(data);
+    await expect(cpErrorPreserving(engine, x, start)).rejects.toThrow(
+      "cpErrorPreserving: X 9×8×7 has 1 entry that is not finite, infinity at [0, 0, 3]",
+    );
+    const call = (options: object) => cpErrorPreserving(engine, zeros, start, options);
+    await expect(call({ bound: 0.1 })).rejects.toThrow(
+      'cpErrorPreserving: unknown option "bound"; it has relativeError',
+    );
+    await expect(call({ relativeError: 2 })).rejects.toThrow(/relativeError is 2, needs a number between 0 and 1/);
+    const none = {} as KruskalTensor;
+    await expect(cpErrorPreserving(engine, zeros, none)).rejects.toThrow(/the third argument is no KruskalTensor/);
   });
 });

@@ -2,7 +2,17 @@
  * What every solver promises, whatever it computes: one row a solver. A new solver adds a row to SOLVERS and has all of it tested.
  */
 import { describe, expect, it } from "vitest";
-import { cpALS, hosvd, leadingSubspace, stHosvd, tuckerHOOI } from "../../src/decompositions/index.js";
+import {
+  blockTermALS,
+  cpALS,
+  cpErrorPreserving,
+  hosvd,
+  leadingSubspace,
+  stHosvd,
+  tensorRingALS,
+  tensorRingSVD,
+  tuckerHOOI,
+} from "../../src/decompositions/index.js";
 import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
 import { modeProduct as multiplyMode } from "../../src/ops/index.js";
 import { evaluate, freshEngine, testEngine } from "../engine.js";
@@ -70,6 +80,54 @@ const SOLVERS: Solver[] = [
   { name: "tuckerHOOI", run: tucker(tuckerHOOI), exact: 1e-6 },
   { name: "hosvd within an error", run: tucker(hosvd, { relativeError: 0.3 }), exact: 0.3 },
   { name: "tuckerHOOI within an error", run: tucker(tuckerHOOI, { relativeError: 0.3 }), exact: 0.3 },
+  {
+    name: "blockTermALS",
+    exact: 1e-3,
+    async run(engine, x, sweeps) {
+      const result = await blockTermALS(engine, x, { blocks: 2, ranks: [2, 2, 1], starts: 2, seed: 4, ...all(sweeps) });
+      const { blocks } = result.tensor;
+      return found(
+        result,
+        blocks.flatMap(({ factors }) => factors),
+        blocks.map(({ core }) => core),
+      );
+    },
+  },
+  // a ring's scale is shared out over its cores: tensorRing.test.ts compares what they multiply to
+  {
+    name: "tensorRingALS",
+    exact: 1e-3,
+    async run(engine, x, sweeps) {
+      return found(await tensorRingALS(engine, x, { ranks: [2, 2, 3], seed: 4, ...all(sweeps) }), [], []);
+    },
+  },
+  {
+    name: "tensorRingSVD",
+    exact: 1,
+    async run(engine, x) {
+      return { ...found({ ...(await tensorRingSVD(engine, x, { ranks: 2 })), errors: [] }, [], []), errors: null };
+    },
+  },
+  {
+    name: "cpErrorPreserving",
+    exact: 1,
+    async run(engine, x, sweeps) {
+      const start = await cpALS(engine, x, { rank: 3, seed: 4, ...all(3) });
+      try {
+        // weights of few bits, which no scale rounds
+        const weights = (await engine.read(start.tensor.weights)) as Float32Array;
+        const unit = 2 ** (Math.floor(Math.log2(Math.max(...weights, 2 ** -140))) - 6);
+        engine.write(
+          start.tensor.weights,
+          weights.map((weight) => Math.round(weight / unit) * unit),
+        );
+        const result = await cpErrorPreserving(engine, x, start.tensor, all(sweeps));
+        return found(result, [...result.tensor.factors], [result.tensor.weights]);
+      } finally {
+        start.tensor.destroy();
+      }
+    },
+  },
   {
     name: "leadingSubspace",
     exact: 1e-6,

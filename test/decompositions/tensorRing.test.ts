@@ -1,10 +1,12 @@
 import { Matrix, solve } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { tensorRingALS, tensorRingSVD } from "../../src/decompositions/index.js";
+import type { Tensor } from "../../src/gpu/index.js";
 import { TensorRing } from "../../src/tensors/index.js";
-import { evaluate, expectClose, testEngine } from "../engine.js";
+import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, unravel } from "./planted.js";
+import { watched } from "./watched.js";
 
 /** tr(G₁[i_1]·…·G_d[i_d]) in f64. */
 function ring(cores: readonly Float32Array[], shape: readonly number[], ranks: readonly number[]): Float32Array {
@@ -129,6 +131,130 @@ describe("tensor ring", () => {
     expect(distance(await evaluate(engine, (s) => start.tensor.full(s)), found)).toBeGreaterThan(1e-2);
     start.tensor.destroy();
     tensor.destroy();
+  });
+
+  it.each([
+    { shape: [8, 9], ranks: [2, 2] },
+    { shape: [12, 11, 10], ranks: [2, 2, 2], seed: 4 },
+    { shape: [4, 3, 5, 3, 4], ranks: [2, 2, 2, 2, 2] },
+  ])("TR-ALS reaches what f32 can tell of exact rings of shape $shape", async ({ shape, ranks, seed = 1 }) => {
+    const engine = await testEngine();
+    const data = ring(randomCores(shape, ranks, seed), shape, ranks);
+    using x = engine.tensor(shape, data);
+    const result = await tensorRingALS(engine, x, { ranks, sweeps: 120, tolerance: 1e-8 });
+    expect(distance(data, await evaluate(engine, (s) => result.tensor.full(s)))).toBeLessThan(5e-7);
+    expect(result.converged || result.stalled).toBe(true);
+    result.tensor.destroy();
+  });
+
+  const offset = randomArray(1000, 5).map((value) => 1000 + value);
+  const single = new Float32Array(1000);
+  single[437] = -3;
+  it.each([
+    { name: "a mean of 1000 and noise", shape: [10, 10, 10], data: offset, most: 5.4e-4 },
+    { name: "one entry", shape: [10, 10, 10], data: single, most: 1e-6 },
+    { name: "a first mode of one", shape: [1, 20, 50], data: randomArray(1000, 6), most: 0.95 },
+    { name: "a middle mode of one", shape: [20, 1, 50], data: randomArray(1000, 6), most: 0.95 },
+    { name: "a last mode of one", shape: [20, 50, 1], data: randomArray(1000, 6), most: 0.95 },
+    { name: "ranks beyond every unfolding", shape: [4, 5, 4], data: randomArray(80, 7), ranks: 6, most: 1e-6 },
+    { name: "a train", shape: [6, 5, 6], data: randomArray(180, 7), ranks: [1, 3, 3], most: 0.9 },
+  ])("TR-ALS is right about $name", async ({ shape, data, ranks = 2, most }) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, data);
+    for (const sweeps of [1, 6, 30]) {
+      const result = await tensorRingALS(engine, x, { ranks, sweeps, tolerance: 0 });
+      const error = distance(data, await evaluate(engine, (s) => result.tensor.full(s)));
+      expect(Math.abs(result.relativeError - error)).toBeLessThan(1e-6);
+      expect(Math.abs(result.errors.at(-1)! - error), `after ${sweeps}`).toBeLessThan(1e-6);
+      expect(result.errors.slice(1).every((value, k) => value <= result.errors[k]! + 1e-6)).toBe(true);
+      if (sweeps === 30) expect(error).toBeLessThan(most);
+      result.tensor.destroy();
+    }
+  });
+
+  it.each([
+    { shape: [64, 48, 40], ranks: 3, most: 3.1 }, // it was 7.8
+    { shape: [20, 18, 20, 16], ranks: 2, most: 3.3 }, // it was 9.6
+  ])("TR-ALS stays on the GPU and permutes no X of shape $shape", async ({ shape, ranks, most }) => {
+    using engine = await freshEngine();
+    using x = engine.tensor(
+      shape,
+      randomArray(
+        shape.reduce((a, b) => a * b, 1),
+        3,
+      ),
+    );
+    const { read, held } = await watched(engine, async (onIteration) => {
+      (await tensorRingALS(engine, x, { ranks, sweeps: 8, onIteration })).tensor.destroy();
+    });
+    expect(read.filter(({ label }) => /core|basis|rest/i.test(label))).toEqual([]);
+    expect(Math.max(...read.map(({ size }) => size))).toBeLessThan(1024);
+    expect(held / x.bytes).toBeLessThan(most);
+  });
+
+  it("shares the scale of X out over its cores, to the ends of f32", async () => {
+    const engine = await testEngine();
+    const shape = [5, 4, 6];
+    // eight bits an entry, so that 2⁻¹⁴⁰ loses none of them
+    const data = randomArray(120, 3).map((value) => Math.round(value * 128));
+    const solvers = [
+      (x: Tensor) => tensorRingALS(engine, x, { ranks: 3, sweeps: 5, tolerance: 0 }),
+      (x: Tensor) => tensorRingSVD(engine, x, { ranks: 2 }),
+      (x: Tensor) => tensorRingSVD(engine, x, { relativeError: 0.3 }),
+    ];
+    for (const solve of solvers) {
+      using x = engine.tensor(shape, data);
+      const base = await solve(x);
+      const full = await evaluate(engine, (s) => base.tensor.full(s));
+      for (const exponent of [-100, -17, 10, 119]) {
+        using other = engine.tensor(
+          shape,
+          data.map((value) => value * 2 ** exponent),
+        );
+        const result = await solve(other);
+        expect(result.relativeError).toBe(base.relativeError);
+        expect(await evaluate(engine, (s) => result.tensor.full(s))).toEqual(
+          Float32Array.from(full, (value) => value * 2 ** exponent),
+        );
+        result.tensor.destroy();
+      }
+      base.tensor.destroy();
+    }
+  });
+
+  it("answers zeros, names what is not finite, and refuses what it does not know", async () => {
+    const engine = await testEngine();
+    using zeros = engine.tensor([3, 4, 5]);
+    using nan = engine.tensor(
+      [3, 4],
+      Float32Array.from({ length: 12 }, (_, e) => (e === 6 ? Number.NaN : e)),
+      { label: "X" },
+    );
+    for (const options of [{ ranks: 2 }, { relativeError: 0.1 }]) {
+      const { tensor, relativeError } = await tensorRingSVD(engine, zeros, options);
+      expect(relativeError).toBe(0);
+      expect((await evaluate(engine, (s) => tensor.full(s))).every((value) => value === 0)).toBe(true);
+      tensor.destroy();
+    }
+    const als = await tensorRingALS(engine, zeros, { ranks: 2 });
+    expect(als).toMatchObject({ relativeError: 0, errors: [], sweeps: 0, converged: true });
+    expect((await evaluate(engine, (s) => als.tensor.full(s))).every((value) => value === 0)).toBe(true);
+    als.tensor.destroy();
+    await expect(tensorRingSVD(engine, nan, { ranks: 2 })).rejects.toThrow(
+      "tensorRingSVD: X 3×4 has 1 entry that is not finite, NaN at [1, 2]",
+    );
+    await expect(tensorRingALS(engine, nan, { ranks: 2 })).rejects.toThrow(/^tensorRingALS: X 3×4 has 1 entry/);
+    const wrong = { ranks: 2, tolerances: 1 } as { ranks: number };
+    await expect(tensorRingALS(engine, zeros, wrong)).rejects.toThrow(
+      'tensorRingALS: unknown option "tolerances"; it has',
+    );
+    await expect(tensorRingSVD(engine, zeros, wrong)).rejects.toThrow(
+      'tensorRingSVD: unknown option "tolerances"; it has',
+    );
+    await expect(tensorRingSVD(engine, zeros, {})).rejects.toThrow(/either ranks or relativeError/);
+    await expect(tensorRingALS(engine, zeros, { ranks: [2, 2] })).rejects.toThrow(
+      "tensorRingALS: ranks 2, 2 for tensor 3×4×5, needs 3 positive whole numbers",
+    );
   });
 
   it("LeNet-5 of rank 6 has 5,796 weights in its cores", async () => {
