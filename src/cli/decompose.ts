@@ -42,6 +42,8 @@ export interface DecomposeReport {
   fits: number[];
   sweeps: number;
   converged: boolean;
+  /** f32 sees the error fall no further, and the tolerance asks for more */
+  stalled: boolean;
   seconds: { open: number; decompose: number; total: number };
   /** null where nothing but the figures was asked for */
   out: string | null;
@@ -129,6 +131,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
       fits: result.fits,
       sweeps: result.sweeps,
       converged: result.converged,
+      stalled: result.stalled,
       seconds: { open, decompose: spent, total: seconds(started) },
       out: out ?? null,
       members: Object.fromEntries(arrays.map(([name, { shape }]) => [name, [...shape]])),
@@ -283,7 +286,7 @@ function identity(extent: number): NumericArray {
 }
 
 function describe(report: DecomposeReport, { tolerance }: Options, notes: readonly string[]): string[][] {
-  const { shape, method, ranks, parameters, compression, relativeError, sweeps, converged, members } = report;
+  const { shape, method, ranks, parameters, compression, relativeError, sweeps, members } = report;
   const entries = shape.reduce((product, extent) => product * extent, 1);
   const list = Object.entries(members).map(([name, extents]) => `${name} ${formatShape(extents)}`);
   return [
@@ -292,14 +295,17 @@ function describe(report: DecomposeReport, { tolerance }: Options, notes: readon
     ["parameters", formatCount(parameters)],
     ["compression", `${compression.toPrecision(3)} times`],
     ["relative error", `${relativeError.toPrecision(5)} (fit ${(1 - relativeError).toFixed(6)})`],
-    [
-      "sweeps",
-      `${sweeps}, ${converged ? `converged to ${tolerance.toExponential()}` : "not converged: more --sweeps may do better"}`,
-    ],
+    ["sweeps", `${sweeps}, ${endOf(report, tolerance)}`],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],
     ["written", report.out ? [report.out, ...list, ...notes].join("\n") : "no factors: --out result.npz keeps them"],
   ];
+}
+
+function endOf({ converged, stalled }: DecomposeReport, tolerance: number): string {
+  if (converged) return `converged to ${tolerance.toExponential()}`;
+  if (stalled) return "stalled: f32 sees no further change, and --tolerance asks for less";
+  return "not converged: more --sweeps may do better";
 }
 
 const seconds = (since: number): number => (performance.now() - since) / 1000;

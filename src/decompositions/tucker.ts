@@ -321,7 +321,7 @@ async function factorsWithin(
       using found = await unfoldingSvd(engine, source, mode);
       const lossOf = async (rank: number, from: Tensor): Promise<number> => {
         using u = await found.leading(rank);
-        return lossBy(engine, from, u, mode);
+        return await lossBy(engine, from, u, mode);
       };
       const rank = await keptWithin(found.values, budget, squaredNorm, (kept) => lossOf(kept, source));
       if (rank === x.shape[mode]) continue;

@@ -1,9 +1,10 @@
 import { Matrix, SVD } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { hosvd, leadingSubspace, stHosvd, tuckerHOOI } from "../../src/decompositions/index.js";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { distance, norm, plantedTucker, unfold } from "./planted.js";
+import { distance, modeProduct, norm, plantedTucker, unfold } from "./planted.js";
 
 /** Best rank-r error of an unfolding: what any one-mode truncation must reach. */
 function unfoldingError(data: ArrayLike<number>, shape: number[], mode: number, rank: number): number {
@@ -33,6 +34,15 @@ describe("leadingSubspace", () => {
       expect(errors.at(-1)).toBeCloseTo(unfoldingError(data, shape, mode, 3), 5);
       vectors.destroy();
     }
+  });
+
+  it("names a mode, a rank or an option that is not one", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([4, 3, 2], randomArray(24));
+    await expect(leadingSubspace(engine, x, 3, 1)).rejects.toThrow(/mode 3 of tensor 4×3×2, needs 0 to 2/);
+    await expect(leadingSubspace(engine, x, 1, 4)).rejects.toThrow(/rank 4 for mode 1 of tensor 4×3×2, needs 1 to 3/);
+    const options = { sweep: 3 } as object;
+    await expect(leadingSubspace(engine, x, 1, 2, options)).rejects.toThrow(/unknown option "sweep"; it has sweeps/);
   });
 });
 
@@ -92,6 +102,136 @@ describe.each([
     );
     await expect(method(engine, x, { ranks: [4, 3] })).rejects.toThrow(/2 ranks for tensor 4×3×2/);
     await expect(method(engine, x, { ranks: [3, 1, 2] })).rejects.toThrow(/more than the 2/);
+  });
+});
+
+/** Ranks of the sequentially truncated HOSVD in f64 whose modes may lose relativeError/√N each. */
+function ranksWithin(data: ArrayLike<number>, shape: readonly number[], relativeError: number, sequential: boolean) {
+  const budget = (relativeError * norm(data)) ** 2 / shape.length;
+  let current: ArrayLike<number> = data;
+  let currentShape = [...shape];
+  return shape.map((extent, mode) => {
+    const unfolded = new Matrix(unfold(current, currentShape, mode));
+    const { diagonal, leftSingularVectors: u } = new SVD(unfolded, { autoTranspose: true });
+    let rank = diagonal.length;
+    let lost = 0;
+    while (rank > 1 && lost + diagonal[rank - 1]! ** 2 <= budget) lost += diagonal[--rank]! ** 2;
+    if (!sequential || rank === extent) return rank;
+    const factor = Float64Array.from({ length: rank * extent }, (_, at) => u.get(at % extent, Math.floor(at / extent)));
+    current = modeProduct(current, currentShape, factor, rank, mode);
+    currentShape = currentShape.map((size, k) => (k === mode ? rank : size));
+    return rank;
+  });
+}
+
+/** Largest entry of |UᵀU − I| of factors. */
+async function skewOf(engine: Engine, factors: readonly (Tensor | null)[]): Promise<number> {
+  let worst = 0;
+  for (const factor of factors) {
+    if (!factor) continue;
+    const [rows, columns] = factor.shape as [number, number];
+    const values = await engine.read(factor);
+    for (let p = 0; p < columns; p++)
+      for (let q = 0; q <= p; q++) {
+        let dot = p === q ? -1 : 0;
+        for (let i = 0; i < rows; i++) dot += values[i * columns + p]! * values[i * columns + q]!;
+        worst = Math.max(worst, Math.abs(dot));
+      }
+  }
+  return worst;
+}
+
+describe.each([
+  ["hosvd", hosvd, false],
+  ["stHosvd", stHosvd, true],
+  ["tuckerHOOI", tuckerHOOI, true],
+] as const)("%s by relativeError", (_, method, sequential) => {
+  const smooth = (x: number, y: number, z: number) =>
+    Math.sqrt(Math.sqrt(x) * (y + z) + y * z * z) * (x + Math.sin(y) * Math.cos(z));
+  const shape = [13, 18, 11];
+  const of = (f: (i: number, j: number, k: number) => number) =>
+    Float32Array.from({ length: 13 * 18 * 11 }, (__, at) => f(Math.floor(at / 198), Math.floor(at / 11) % 18, at % 11));
+  it.each([
+    ["smooth", of((i, j, k) => smooth(j, 2 * i, 2 * k)), [0.3, 1e-2, 1e-4, 1e-5, 1e-6, 5e-7]],
+    ["a mean and noise", of((i, j, k) => 1000 + Math.sin(12.9898 * i + 78.233 * j + 1.3 * i * j * k)), [1e-2, 3e-4]],
+    ["noise", randomArray(13 * 198, 3), [0.9, 0.5, 0.1]],
+    ["low rank and noise", plantedTucker(shape, [3, 2, 4], 1e-3, 4).data, [1e-1, 2e-3, 1e-5]],
+    ["one entry", of((i, j, k) => (i === 3 && j === 4 && k === 5 ? 7 : 0)), [0.5, 1e-5]],
+  ] as const)("is kept with f64's ranks: %s", async (__, data, errors) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, data);
+    for (const relativeError of errors) {
+      const result = await method(engine, x, { relativeError, sweeps: 5 });
+      expect(result.relativeError).toBeLessThanOrEqual(relativeError);
+      const full = await evaluate(engine, (s) => result.tensor.full(s));
+      expect(distance(data, full)).toBeLessThan(1.01 * relativeError + 5e-8);
+      const wanted = ranksWithin(data, shape, relativeError, sequential);
+      result.tensor.ranks.forEach((rank, mode) => {
+        expect(rank, `mode ${mode} at ${relativeError}, f64 has ${wanted}`).toBeLessThanOrEqual(wanted[mode]! + 1);
+      });
+      expect(await skewOf(engine, result.tensor.factors)).toBeLessThan(5e-6);
+      result.tensor.destroy();
+    }
+  });
+
+  it("is refused where f32 cannot promise it", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([4, 3, 2], randomArray(24));
+    await expect(method(engine, x, { relativeError: 1e-8 })).rejects.toThrow(
+      /relativeError 1e-8 cannot be promised in f32, the least is 5e-7/,
+    );
+    await expect(method(engine, x, { relativeError: 1.5 })).rejects.toThrow(
+      /relativeError is 1.5, needs a number between/,
+    );
+    await expect(method(engine, x, { relativeError: 0.1, ranks: 2 })).rejects.toThrow(
+      /give either ranks .* or relativeError/,
+    );
+    await expect(method(engine, x, {})).rejects.toThrow(/give either ranks .* or relativeError/);
+    await expect(method(engine, x, { rank: 2 } as object)).rejects.toThrow(
+      /unknown option "rank"; it has ranks, relativeError/,
+    );
+  });
+
+  it("takes one rank for all modes, as far as a mode has room for it", async () => {
+    const engine = await testEngine();
+    for (const [extents, rank, ranks] of [
+      [[7, 6, 5], 2, [2, 2, 2]],
+      [[9, 2, 8, 1], 3, [3, 2, 3, 1]],
+      [[9, 8], 3, [3, 3]],
+      [[9, 2, 2], 6, [4, 2, 2]],
+      [[3, 4, 3, 3, 2], 2, [2, 2, 2, 2, 2]],
+    ] as const) {
+      const size = extents.reduce((a: number, b) => a * b, 1);
+      using x = engine.tensor(extents, randomArray(size, 5));
+      const { tensor, relativeError } = await method(engine, x, { ranks: rank });
+      expect(tensor.ranks).toEqual(ranks);
+      expect(relativeError).toBeLessThan(1);
+      expect(await skewOf(engine, tensor.factors)).toBeLessThan(5e-6);
+      tensor.destroy();
+    }
+  });
+
+  it("stops on abort, tells sweeps as they come, names the seed", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([15, 12, 10], plantedTucker([15, 12, 10], [3, 3, 3], 0.3, 11).data);
+    const controller = new AbortController();
+    const told: number[] = [];
+    const result = await method(engine, x, {
+      ranks: 3,
+      tolerance: 0,
+      sweeps: 1000,
+      seed: 7,
+      signal: controller.signal,
+      onIteration: ({ sweep }) => {
+        told.push(sweep);
+        if (sweep === 6) controller.abort();
+      },
+    });
+    expect(result).toMatchObject({ aborted: true, converged: false, stalled: false, seed: 7 });
+    expect(result.sweeps).toBeLessThan(60);
+    expect(told).toEqual(told.map((__, at) => at + 1));
+    expect(told.length).toBe(result.errors.length);
+    result.tensor.destroy();
   });
 });
 
