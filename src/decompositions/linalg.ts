@@ -24,6 +24,7 @@ import {
   orthogonalise,
   pasteColumns,
   permute,
+  polishColumns,
   polishRows,
   type Reduction,
   reflectRows,
@@ -255,58 +256,67 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
   const [n, columns] = x.shape as [number, number];
   if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
   await assertSymmetric(engine, x, prepared.squaredNorm);
-  const { signal, onProgress } = options;
   const values = engine.tensor([n], null, { label: "eigenvalues" });
   const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
-  const owned: { destroy(): void }[] = [];
+  using shortfall = engine.tensor([n], null, { label: "shortfall" });
   try {
-    if (n <= JACOBI) {
-      signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
+    if (n <= JACOBI)
       await engine.run((s) => {
         const result = symmetricEigen(s, symmetricPart(s, x));
         copy(s, result.values, { out: values });
-        copy(s, result.vectors, { out: vectors });
+        copy(s, polishColumns(s, result.vectors), { out: vectors });
       }, "eigen");
-    } else {
-      const reduction = startTridiagonal(engine, n);
-      owned.push(reduction);
-      const power = scaleExponent(prepared.largest);
-      await engine.run(
-        (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
-        "eigen start",
-      );
-      await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
-      const [d, e] = await bandOf(engine, reduction);
-      const host = tridiagonalEigen(d, e, reduction.stride);
-      signal?.throwIfAborted();
-      onProgress?.(0.8);
-      engine.write(
-        values,
-        host.values.map((value) => value * 2 ** -power),
-      );
-      engine.write(
-        values,
-        host.values.map((value) => value * 2 ** -power),
-      );
-      const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
-      const shortfall = engine.tensor([n], null, { label: "shortfall" });
-      owned.push(rows, shortfall);
-      await engine.run((s) => {
-        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
-        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
-        signColumns(s, vectors);
-        recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
-      }, "eigenvectors");
-      await correct(engine, values, shortfall);
-    }
-    onProgress?.(1);
+    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, options);
+    await engine.run((s) => {
+      signColumns(s, vectors);
+      recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
+    }, "eigenvalues");
+    await correct(engine, values, shortfall);
+    options.onProgress?.(1);
     return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
   } catch (error) {
     values.destroy();
     vectors.destroy();
     throw error;
+  }
+}
+
+async function largeEigen(
+  engine: Engine,
+  x: Tensor,
+  power: number,
+  values: Tensor,
+  vectors: Tensor,
+  { signal, onProgress }: LinalgOptions,
+): Promise<void> {
+  const n = values.size;
+  const reduction = startTridiagonal(engine, n);
+  try {
+    await engine.run(
+      (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
+      "eigen start",
+    );
+    await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+    const [d, e] = await bandOf(engine, reduction);
+    const host = tridiagonalEigen(d, e, reduction.stride);
+    signal?.throwIfAborted();
+    onProgress?.(0.8);
+    engine.write(
+      values,
+      host.values.map((value) => value * 2 ** -power),
+    );
+    const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
+    try {
+      await engine.run((s) => {
+        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
+        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+      }, "eigenvectors");
+    } finally {
+      rows.destroy();
+    }
   } finally {
-    for (const item of owned) item.destroy();
+    reduction.destroy();
   }
 }
 

@@ -2,6 +2,7 @@ import shader from "../../shaders/unit_residual.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { add } from "./elementwise.js";
 import { matmul } from "./matmul.js";
+import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ n }, { WIDTH }) => grid1d(n! * n!, WIDTH!));
 
@@ -19,6 +20,7 @@ function unitResidual(s: Scheduler, g: Tensor): Tensor {
  * which squares what is lacking (Higham 2008, section 8.3).
  */
 export function polishColumns(s: Scheduler, x: Tensor): Tensor {
+  assertCall("polishColumns", s, { x });
   const half = unitResidual(s, matmul(s, x, x, { transposeA: true, careful: true }));
   const step = matmul(s, x, half);
   const out = add(s, x, step);
@@ -28,6 +30,7 @@ export function polishColumns(s: Scheduler, x: Tensor): Tensor {
 
 /** The same for rows. */
 export function polishRows(s: Scheduler, x: Tensor): Tensor {
+  assertCall("polishRows", s, { x });
   const half = unitResidual(s, matmul(s, x, x, { transposeB: true, careful: true }));
   const step = matmul(s, half, x);
   const out = add(s, x, step);

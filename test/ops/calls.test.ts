@@ -19,7 +19,16 @@ const NO_OPS = new Set([
     "startBidiagonal",
     "startTridiagonal",
   ],
-  ...["trainingState", "denseScratch", "recordTiles", "stridesOf", "collapseAxes", "axesParams", "inVectors"],
+  ...[
+    "trainingState",
+    "denseScratch",
+    "recordTiles",
+    "stridesOf",
+    "threeNumbers",
+    "collapseAxes",
+    "axesParams",
+    "inVectors",
+  ],
 ]);
 /** Ops whose tensors are all in objects. */
 const BY_NAME = new Set([
