@@ -163,7 +163,7 @@ export function wholeSvdCase(n: number, goals: readonly Goal[] = []): Case {
 
 export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
   const counts =
-    n > 48 ? { dispatches: 40 + 2.125 * n, submits: 12, readbacks: 4 } : { dispatches: 24, submits: 3, readbacks: 3 };
+    n > 48 ? { dispatches: 40 + 2.125 * n, submits: 12, readbacks: 4 } : { dispatches: 28, submits: 3, readbacks: 3 };
   return whole(eigenCase(n), { name: `whole eigen ${n}`, goals, counts }, async (engine, a) => {
     const { values: eigenvalues, vectors } = await eigh(engine, a);
     return [eigenvalues, vectors];
