@@ -156,9 +156,9 @@ export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}
       options.signal?.throwIfAborted();
       await engine.run((s) => {
         const { u, values, v } = jacobiSvd(s, x);
-        copy(s, u, { out: result.u });
+        polishColumns(s, u, { out: result.u });
         copy(s, values, { out: result.values });
-        copy(s, v, { out: result.v });
+        polishColumns(s, v, { out: result.v });
       }, "SVD");
     } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
     options.onProgress?.(1);
@@ -259,19 +259,20 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
   const values = engine.tensor([n], null, { label: "eigenvalues" });
   const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
   using shortfall = engine.tensor([n], null, { label: "shortfall" });
+  const finish = (s: Scheduler): void => {
+    signColumns(s, vectors);
+    recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
+  };
   try {
     options.signal?.throwIfAborted();
     if (n <= JACOBI)
       await engine.run((s) => {
         const result = symmetricEigen(s, symmetricPart(s, x));
         copy(s, result.values, { out: values });
-        copy(s, polishColumns(s, result.vectors), { out: vectors });
+        polishColumns(s, result.vectors, { out: vectors });
+        finish(s);
       }, "eigen");
-    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, options);
-    await engine.run((s) => {
-      signColumns(s, vectors);
-      recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
-    }, "eigenvalues");
+    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, finish, options);
     await correct(engine, values, shortfall);
     options.onProgress?.(1);
     return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
@@ -288,6 +289,7 @@ async function largeEigen(
   power: number,
   values: Tensor,
   vectors: Tensor,
+  finish: (s: Scheduler) => void,
   { signal, onProgress }: LinalgOptions,
 ): Promise<void> {
   const n = values.size;
@@ -311,6 +313,7 @@ async function largeEigen(
       await engine.run((s) => {
         reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
         copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+        finish(s);
       }, "eigenvectors");
     } finally {
       rows.destroy();

@@ -19,11 +19,11 @@ function unitResidual(s: Scheduler, g: Tensor): Tensor {
  * Nearly orthonormal columns made so to rounding: X + X·(I − XᵀX) / 2, a step of Newton and Schulz towards the polar factor,
  * which squares what is lacking (Higham 2008, section 8.3).
  */
-export function polishColumns(s: Scheduler, x: Tensor): Tensor {
+export function polishColumns(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("polishColumns", s, { x });
   const half = unitResidual(s, matmul(s, x, x, { transposeA: true, careful: true }));
   const step = matmul(s, x, half);
-  const out = add(s, x, step);
+  const out = add(s, x, step, options);
   s.release(half, step);
   return out;
 }
