@@ -132,9 +132,9 @@ export interface Sweep {
 /** An error that is told, and how much what it was computed from cancels; 0 for the residual. */
 interface TrueError {
   relativeError: number;
-  amplification: number;
-  /** what the stopping rule goes by */
+  /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
+  amplification: number;
 }
 
 interface Batch {

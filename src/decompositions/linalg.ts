@@ -3,6 +3,7 @@ import {
   dispose,
   type Engine,
   formatShape,
+  type OptionRules,
   optionRules,
   type Schedule,
   type Scheduler,
@@ -23,6 +24,7 @@ import {
   orthogonalise,
   pasteColumns,
   permute,
+  polishColumns,
   polishRows,
   type Reduction,
   reflectRows,
@@ -50,7 +52,11 @@ export interface LinalgOptions {
   signal?: AbortSignal;
 }
 
-const rules = { onProgress: optionRules.callback, signal: optionRules.signal };
+/** What {@link LinalgOptions} may be. */
+export const linalgRules: OptionRules<LinalgOptions> = {
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
 
 /** Tensors on the GPU that are the caller's, freed together. */
 abstract class Factors {
@@ -134,7 +140,7 @@ const SEGMENTS = 8;
  * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
  */
 export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
-  checkOptions("svd", options, rules);
+  checkOptions("svd", options, linalgRules);
   using prepared = await prepare(engine, "svd", a);
   const { x, exponent } = prepared;
   assertMatrix("svd", a);
@@ -150,9 +156,9 @@ export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}
       options.signal?.throwIfAborted();
       await engine.run((s) => {
         const { u, values, v } = jacobiSvd(s, x);
-        copy(s, u, { out: result.u });
+        polishColumns(s, u, { out: result.u });
         copy(s, values, { out: result.values });
-        copy(s, v, { out: result.v });
+        polishColumns(s, v, { out: result.v });
       }, "SVD");
     } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
     options.onProgress?.(1);
@@ -243,65 +249,77 @@ async function largeSvd(
  * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
  */
 export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
-  checkOptions("eigh", options, rules);
+  checkOptions("eigh", options, linalgRules);
   using prepared = await prepare(engine, "eigh", a);
   const { x, exponent } = prepared;
   assertMatrix("eigh", a);
   const [n, columns] = x.shape as [number, number];
   if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
   await assertSymmetric(engine, x, prepared.squaredNorm);
-  const { signal, onProgress } = options;
   const values = engine.tensor([n], null, { label: "eigenvalues" });
   const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
-  const owned: { destroy(): void }[] = [];
+  using shortfall = engine.tensor([n], null, { label: "shortfall" });
+  const finish = (s: Scheduler): void => {
+    signColumns(s, vectors);
+    recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
+  };
   try {
-    if (n <= JACOBI) {
-      signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
+    if (n <= JACOBI)
       await engine.run((s) => {
         const result = symmetricEigen(s, symmetricPart(s, x));
         copy(s, result.values, { out: values });
-        copy(s, result.vectors, { out: vectors });
+        polishColumns(s, result.vectors, { out: vectors });
+        finish(s);
       }, "eigen");
-    } else {
-      const reduction = startTridiagonal(engine, n);
-      owned.push(reduction);
-      const power = scaleExponent(prepared.largest);
-      await engine.run(
-        (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
-        "eigen start",
-      );
-      await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
-      const [d, e] = await bandOf(engine, reduction);
-      const host = tridiagonalEigen(d, e, reduction.stride);
-      signal?.throwIfAborted();
-      onProgress?.(0.8);
-      engine.write(
-        values,
-        host.values.map((value) => value * 2 ** -power),
-      );
-      engine.write(
-        values,
-        host.values.map((value) => value * 2 ** -power),
-      );
-      const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
-      const shortfall = engine.tensor([n], null, { label: "shortfall" });
-      owned.push(rows, shortfall);
-      await engine.run((s) => {
-        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
-        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
-        signColumns(s, vectors);
-        recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
-      }, "eigenvectors");
-      await correct(engine, values, shortfall);
-    }
-    onProgress?.(1);
+    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, finish, options);
+    await correct(engine, values, shortfall);
+    options.onProgress?.(1);
     return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
   } catch (error) {
     values.destroy();
     vectors.destroy();
     throw error;
+  }
+}
+
+async function largeEigen(
+  engine: Engine,
+  x: Tensor,
+  power: number,
+  values: Tensor,
+  vectors: Tensor,
+  finish: (s: Scheduler) => void,
+  { signal, onProgress }: LinalgOptions,
+): Promise<void> {
+  const n = values.size;
+  const reduction = startTridiagonal(engine, n);
+  try {
+    await engine.run(
+      (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
+      "eigen start",
+    );
+    await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+    const [d, e] = await bandOf(engine, reduction);
+    const host = tridiagonalEigen(d, e, reduction.stride);
+    signal?.throwIfAborted();
+    onProgress?.(0.8);
+    engine.write(
+      values,
+      host.values.map((value) => value * 2 ** -power),
+    );
+    const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
+    try {
+      await engine.run((s) => {
+        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
+        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+        finish(s);
+      }, "eigenvectors");
+    } finally {
+      rows.destroy();
+    }
   } finally {
-    for (const item of owned) item.destroy();
+    reduction.destroy();
   }
 }
 
@@ -311,7 +329,7 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
  * @throws TenfoldError where A holds NaN or infinity
  */
 export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
-  checkOptions("qr", options, rules);
+  checkOptions("qr", options, linalgRules);
   using prepared = await prepare(engine, "qr", a);
   const { x, exponent } = prepared;
   assertMatrix("qr", a);
@@ -374,7 +392,7 @@ export interface LstsqOptions extends LinalgOptions {
  * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
  */
 export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
-  checkOptions("lstsq", options, { ...rules, rcond: optionRules.atLeastZero });
+  checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
   using left = await prepare(engine, "lstsq", a);
   assertMatrix("lstsq", a);
   using right = await prepare(engine, "lstsq (b)", b);
@@ -450,7 +468,7 @@ export class PrincipalComponents extends Factors {
  * @throws TenfoldError where x holds NaN or infinity
  */
 export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
-  checkOptions("pca", options, { ...rules, components: optionRules.positive });
+  checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
   using prepared = await prepare(engine, "pca", x);
   assertMatrix("pca", x);
   const [samples, features] = x.shape as [number, number];

@@ -34,10 +34,11 @@ import {
   type StoppingOptions,
   stoppingRules,
 } from "./iterate.js";
+import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
-import { truncateByError, truncateByRank } from "./tensorTrain.js";
+import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
-export interface TensorRingOptions {
+export interface TensorRingOptions extends LinalgOptions {
   /** r_1…r_d, core k being r_k×n_k×r_{k+1}, or one rank for all; each is lowered to what its unfolding has */
   ranks?: number | readonly number[];
   /** instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised */
@@ -46,6 +47,7 @@ export interface TensorRingOptions {
 }
 
 const svdRules: OptionRules<TensorRingOptions> = {
+  ...linalgRules,
   ranks: optionRules.ranks,
   relativeError: optionRules.fraction,
   seed: optionRules.seed,
@@ -72,8 +74,16 @@ export async function tensorRingSVD(engine: Engine, x: Tensor, options: TensorRi
   assertOrder("tensorRingSVD", x);
   using given = await prepare(engine, "tensorRingSVD", x);
   if (given.isZero) return { tensor: zeroRing(engine, x.shape, wanted ?? x.shape.map(() => 1)), relativeError: 0 };
-  const found = await ringBySVD(engine, given, wanted, options);
-  return { ...found, tensor: await restoreRing(engine, "tensorRingSVD", found.tensor, given.exponent) };
+  const attempt = async (error: number | null) => {
+    const ring = await ringBySVD(engine, given, wanted, error, options);
+    return { ...ring, destroy: () => ring.tensor.destroy() };
+  };
+  const found =
+    relativeError === undefined ? await attempt(null) : await keepPromise("tensorRingSVD", relativeError, attempt);
+  return {
+    tensor: await restoreRing(engine, "tensorRingSVD", found.tensor, given.exponent),
+    relativeError: found.relativeError,
+  };
 }
 
 /** TR-SVD of what is prepared. */
@@ -81,12 +91,13 @@ async function ringBySVD(
   engine: Engine,
   given: Prepared,
   wanted: readonly number[] | null,
-  { relativeError, seed = 0 }: TensorRingOptions,
+  relativeError: number | null,
+  { seed = 0, signal, onProgress }: TensorRingOptions = {},
 ): Promise<TensorRingResult> {
   const { x, squaredNorm } = given;
   const { shape } = x;
   const d = shape.length;
-  const budget = relativeError === undefined ? 0 : ((0.999 * relativeError) ** 2 * squaredNorm) / (d - 1);
+  const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
   const cores: Tensor[] = [];
   let rest: Tensor = x;
   try {
@@ -94,8 +105,8 @@ async function ringBySVD(
     const most = Math.min(...first.shape);
     const ends = wanted ? sharedWithin(wanted[0]!, wanted[1]!, most) : null;
     const step = ends
-      ? await truncateByRank(engine, first, ends[0] * ends[1], seed)
-      : await truncateByError(engine, first, budget);
+      ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
+      : await truncateByError(engine, first, budget, squaredNorm, { signal });
     const [a, b] = ends ?? divided(step.core.shape[1]!);
     const core = engine.tensor([a, shape[0]!, b], null, { label: "core 0" });
     cores.push(core);
@@ -106,15 +117,18 @@ async function ringBySVD(
     }, "TR-SVD");
     step.core.destroy();
     step.rest.destroy();
+    onProgress?.(1 / (d - 1));
     for (let k = 1; k < d - 1; k++) {
+      signal?.throwIfAborted();
       const rows = cores.at(-1)!.shape[2]! * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
       const next = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seed + k)
-        : await truncateByError(engine, unfolded, budget);
+        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seed + k, signal)
+        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       rest.destroy();
       rest = next.rest;
       cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+      onProgress?.((k + 1) / (d - 1));
     }
     cores.push(rest.reshape([-1, shape[d - 1]!, a]));
   } catch (error) {
@@ -267,7 +281,7 @@ async function ringMethod(
 
 /** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
 async function startRing(engine: Engine, given: Prepared, ranks: readonly number[], seed: number): Promise<TensorRing> {
-  const { tensor } = await ringBySVD(engine, given, ranks, { seed });
+  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed });
   const cores = tensor.cores.map((core, k) => {
     const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
     return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });

@@ -1,16 +1,37 @@
-import { type Engine, formatShape, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, jacobiSvd, matmul, orthogonalise, permute, slice, squaredDistance } from "../ops/index.js";
+import {
+  checkOptions,
+  type Engine,
+  formatShape,
+  type OptionRules,
+  optionRules,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
+import { copy, permute, squaredDistance } from "../ops/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
-import { leadingSubspace, squaredNormOf } from "./subspace.js";
+import { relativeResidual } from "./iterate.js";
+import { type LinalgOptions, linalgRules } from "./linalg.js";
+import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
+import { identityColumns } from "./subspace.js";
+import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
-export interface TtOptions {
+export interface TtOptions extends LinalgOptions {
   /** r_1…r_{d-1}, or one rank for all; each is lowered to what its unfolding has */
   ranks?: number | readonly number[];
-  /** instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised */
+  /** instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised, and what f32 cannot promise is refused */
   relativeError?: number;
   /** of the random start of the subspace iterations */
   seed?: number;
 }
+
+const rules: OptionRules<TtOptions> = {
+  ...linalgRules,
+  ranks: optionRules.ranks,
+  relativeError: optionRules.fraction,
+  seed: optionRules.seed,
+};
 
 export interface TtResult {
   tensor: TensorTrain;
@@ -21,104 +42,98 @@ export interface TtResult {
 /**
  * The tensor train of X by successive truncated SVDs of its unfoldings (Oseledets 2011, algorithm 1). By ranks, an SVD is
  * a subspace iteration; by relative error ε every SVD may lose ε/√(d−1) of ‖X‖, which together keeps the promise.
+ *
+ * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function ttSVD(
+export async function ttSVD(engine: Engine, x: Tensor, options: TtOptions): Promise<TtResult> {
+  return trainOf("ttSVD", engine, x, options, rules);
+}
+
+async function trainOf(
+  name: string,
   engine: Engine,
   x: Tensor,
-  { ranks, relativeError, seed = 0 }: TtOptions,
+  options: TtOptions,
+  known: OptionRules<TtOptions>,
 ): Promise<TtResult> {
+  checkCall(engine, name, x);
+  checkOptions(name, options, known);
+  const { ranks, relativeError } = options;
+  if ((ranks === undefined) === (relativeError === undefined))
+    throw new TenfoldError(`${name}: give either ranks or relativeError`);
+  const d = x.order;
+  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
+  if (wanted && wanted.length !== d - 1)
+    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
+  using given = await prepare(engine, name, x);
+  if (given.isZero) return { tensor: zeroTrain(engine, x.shape), relativeError: 0 };
+  const attempt = async (error: number | null) => {
+    const found = await bySVD(engine, given, wanted ?? null, error, options);
+    return { ...found, destroy: () => found.tensor.destroy() };
+  };
+  const { tensor, relativeError: reached } =
+    relativeError === undefined ? await attempt(null) : await keepPromise(name, relativeError, attempt);
+  try {
+    const { cores } = tensor;
+    const last = await restore(engine, name, "last core", cores[d - 1]!, given.exponent);
+    return { tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError: reached };
+  } catch (error) {
+    tensor.destroy();
+    throw error;
+  }
+}
+
+/** The train of a tensor of zeros: ranks 1, the last core zero. */
+const zeroTrain = (engine: Engine, shape: readonly number[]): TensorTrain =>
+  new TensorTrain(
+    shape.map((extent, k) =>
+      k === shape.length - 1
+        ? engine.tensor([1, extent, 1], null, { label: `core ${k}` })
+        : identityColumns(engine, extent, 1, `core ${k}`).reshape([1, extent, 1]),
+    ),
+  );
+
+/** TT-SVD of what is prepared, by ranks or by an error. */
+async function bySVD(
+  engine: Engine,
+  given: Prepared,
+  wanted: readonly number[] | null,
+  relativeError: number | null,
+  { seed = 0, signal, onProgress }: TtOptions,
+): Promise<TtResult> {
+  const { x, squaredNorm } = given;
   const { shape } = x;
   const d = shape.length;
-  if ((ranks === undefined) === (relativeError === undefined))
-    throw new TenfoldError("ttSVD: give either ranks or relativeError");
-  if (relativeError !== undefined && !(relativeError > 0 && relativeError < 1))
-    throw new TenfoldError(`ttSVD: relativeError ${relativeError}, needs a number between 0 and 1`);
-  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
-  if (wanted && (wanted.length !== d - 1 || wanted.some((rank) => !Number.isInteger(rank) || rank < 1)))
-    throw new ShapeError(`ttSVD: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
-  const squaredNorm = await squaredNormOf(engine, x);
-  // a little is kept back for rounding
-  const budget = relativeError === undefined ? 0 : ((0.999 * relativeError) ** 2 * squaredNorm) / Math.max(d - 1, 1);
+  const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / Math.max(d - 1, 1);
   const cores: Tensor[] = [];
   let rest = x.reshape([1, x.size]);
   try {
     for (let k = 0; k < d - 1; k++) {
+      signal?.throwIfAborted();
       const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
       const step = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k]!, seed + k)
-        : await truncateByError(engine, unfolded, budget);
+        ? await truncateByRank(engine, unfolded, wanted[k]!, seed + k, signal)
+        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       if (rest.storage !== x.storage) rest.destroy();
       rest = step.rest;
       cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+      onProgress?.((k + 1) / (d - 1));
     }
-    const last = engine.tensor(rest.shape, null, { label: `core ${d - 1}` });
-    await engine.run((s) => void copy(s, rest, { out: last }));
+    const last = engine.tensor([rest.size / shape[d - 1]!, shape[d - 1]!, 1], null, { label: `core ${d - 1}` });
+    cores.push(last);
+    await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
     if (rest.storage !== x.storage) rest.destroy();
-    cores.push(last.reshape([-1, shape[d - 1]!, 1]));
+    rest = x;
+    const tensor = new TensorTrain(cores);
+    const measure = (s: Scheduler, out: Tensor) => void squaredDistance(s, x, tensor.full(s), { out });
+    return { tensor, relativeError: await relativeResidual(engine, given, measure) };
   } catch (error) {
     for (const core of cores) core.destroy();
     if (rest.storage !== x.storage) rest.destroy();
     throw error;
   }
-  const tensor = new TensorTrain(cores);
-  using residual = engine.tensor([1], null, { label: "residual" });
-  await engine.run((s) => {
-    squaredDistance(s, x, tensor.full(s), { out: residual });
-  }, "TT residual");
-  const squared = (await engine.read(residual))[0]!;
-  return { tensor, relativeError: squaredNorm ? Math.sqrt(squared / squaredNorm) : 0 };
 }
-
-export type Step = { core: Tensor; rest: Tensor };
-
-/** @internal C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. */
-export async function truncateByRank(engine: Engine, c: Tensor, rank: number, seed: number): Promise<Step> {
-  const [rows, columns] = c.shape as [number, number];
-  const kept = Math.min(rank, rows, columns);
-  let core: Tensor;
-  if (kept === Math.min(rows, columns)) {
-    // nothing is cut: any orthonormal basis of the column space will do
-    core = engine.tensor([rows, kept], rows <= columns ? identity(rows) : null, { label: "core" });
-    if (rows > columns) {
-      await engine.run((s) => {
-        const { q, r } = orthogonalise(s, c);
-        copy(s, q, { out: core });
-        s.release(q, r);
-      });
-    }
-  } else core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60 })).vectors;
-  const rest = engine.tensor([kept, columns], null, { label: "TT rest" });
-  await engine.run((s) => void matmul(s, core, c, { transposeA: true, out: rest }));
-  return { core, rest };
-}
-
-/** @internal The same with the smallest rank whose cut singular values stay within `budget` in square. */
-export async function truncateByError(engine: Engine, c: Tensor, budget: number): Promise<Step> {
-  const [rows, columns] = c.shape as [number, number];
-  const most = Math.min(rows, columns);
-  using u = engine.tensor([rows, most], null, { label: "U" });
-  using values = engine.tensor([most], null, { label: "singular values" });
-  await engine.run((s) => {
-    const result = jacobiSvd(s, c);
-    copy(s, result.u, { out: u });
-    copy(s, result.values, { out: values });
-  }, "TT-SVD step");
-  const sigma = await engine.read(values);
-  let kept = most;
-  let cut = 0;
-  while (kept > 1 && cut + sigma[kept - 1]! ** 2 <= budget) cut += sigma[--kept]! ** 2;
-  const core = engine.tensor([rows, kept], null, { label: "core" });
-  const rest = engine.tensor([kept, columns], null, { label: "TT rest" });
-  await engine.run((s) => {
-    slice(s, u, [0, 0], [rows, kept], { out: core });
-    matmul(s, core, c, { transposeA: true, out: rest });
-  });
-  return { core, rest };
-}
-
-const identity = (n: number): Float32Array =>
-  Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
 
 export interface TtMatrixOptions extends TtOptions {
   /** m_1…m_d, multiplying to the rows */
@@ -137,11 +152,11 @@ export interface TtMatrixResult {
  * A matrix as a TT-matrix (Oseledets 2010; Novikov, Podoprikhin, Osokin & Vetrov 2015): rows and columns are split into d
  * modes each, and the tensor (m_1·n_1)×…×(m_d·n_d) of the same numbers gets a tensor train.
  */
-export async function ttMatrix(
-  engine: Engine,
-  w: Tensor,
-  { rowModes, columnModes, ...options }: TtMatrixOptions,
-): Promise<TtMatrixResult> {
+export async function ttMatrix(engine: Engine, w: Tensor, given: TtMatrixOptions): Promise<TtMatrixResult> {
+  checkCall(engine, "ttMatrix", w);
+  const modes = { ...optionRules.ranks, required: true };
+  checkOptions("ttMatrix", given, { ...rules, rowModes: modes, columnModes: modes });
+  const { rowModes, columnModes, ...options } = given;
   const d = rowModes.length;
   const product = (values: readonly number[]) => values.reduce((a, b) => a * b, 1);
   if (
@@ -176,7 +191,7 @@ export async function ttMatrix(
     }
     if (d === 1) copy(s, w, { out: paired });
   }, "pair modes");
-  const { tensor, relativeError } = await ttSVD(engine, paired, options);
+  const { tensor, relativeError } = await trainOf("ttMatrix", engine, paired, options, rules);
   const cores = tensor.cores.map((core, k) =>
     core.reshape([core.shape[0]!, rowModes[k]!, columnModes[k]!, core.shape[2]!]),
   );

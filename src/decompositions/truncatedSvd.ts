@@ -1,15 +1,35 @@
-import { dispose, type Engine, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, jacobiSvd, matmul, scaleColumns, slice, squaredDistance } from "../ops/index.js";
-import { leadingSubspace, squaredNormOf } from "./subspace.js";
+import {
+  checkOptions,
+  dispose,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+} from "../gpu/index.js";
+import { matmul, scaleColumns, slice, squaredDistance } from "../ops/index.js";
+import { relativeResidual } from "./iterate.js";
+import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
+import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
+import { identityColumns, leadingSubspace } from "./subspace.js";
+import { keepPromise, keptWithin, lossOf } from "./truncation.js";
 
-export interface TruncatedSvdOptions {
+export interface TruncatedSvdOptions extends LinalgOptions {
   /** singular values kept, at most min(m, n) */
   rank?: number;
-  /** instead of a rank: the smallest that keeps ‖A − Â‖ ≤ relativeError · ‖A‖ */
+  /** instead of a rank: the smallest that keeps ‖A − Â‖ ≤ relativeError · ‖A‖; what f32 cannot promise is refused */
   relativeError?: number;
   /** of the random start, where a subspace iteration finds the leading vectors */
   seed?: number;
 }
+
+const rules: OptionRules<TruncatedSvdOptions> = {
+  ...linalgRules,
+  rank: optionRules.positive,
+  relativeError: optionRules.fraction,
+  seed: optionRules.seed,
+};
 
 /** A ≈ U·diag(values)·Vᵀ. Its tensors are the caller's. */
 export class TruncatedSvd {
@@ -37,70 +57,93 @@ export class TruncatedSvd {
   }
 }
 
-/** sides up to this many are rotated whole; beyond, a subspace iteration finds the leading vectors first */
-const WHOLE = 256;
+/** shorter sides up to this are factorised whole, whatever the rank */
+const WHOLE = 1024;
 
 /**
- * The best approximation of a matrix by one of low rank (Eckart & Young 1936). One-sided Jacobi rotations, no Gram matrix:
- * singular values of 1e-6 of the largest keep their digits. Where the rank is less than a quarter of a large matrix, a
- * subspace iteration finds the space of the leading vectors (Halko, Martinsson & Tropp 2011) and the rotations run in it.
+ * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from the whole SVD (see `svd`). Where the shorter side
+ * is beyond 1024 and the rank less than a quarter of it, a subspace iteration finds the space of the leading vectors (Halko,
+ * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are as exact as they fall fast.
  *
- * @throws ShapeError where a rank is not 1 to min(m, n), or an error bound is asked of a side beyond 1024
+ * @throws ShapeError where a rank is not 1 to min(m, n)
+ * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function truncatedSvd(
-  engine: Engine,
-  a: Tensor,
-  { rank, relativeError, seed = 0 }: TruncatedSvdOptions,
-): Promise<TruncatedSvd> {
+export async function truncatedSvd(engine: Engine, a: Tensor, options: TruncatedSvdOptions): Promise<TruncatedSvd> {
+  checkCall(engine, "truncatedSvd", a);
+  checkOptions("truncatedSvd", options, rules);
+  const { rank, relativeError, seed = 0, ...others } = options;
   if (a.order !== 2) throw new ShapeError(`truncatedSvd: ${a}, needs a matrix`);
   if ((rank === undefined) === (relativeError === undefined))
     throw new TenfoldError("truncatedSvd: give either rank or relativeError");
   const [m, n] = a.shape as [number, number];
   const most = Math.min(m, n);
-  if (rank !== undefined && !(Number.isInteger(rank) && rank >= 1 && rank <= most))
-    throw new ShapeError(`truncatedSvd: rank ${rank} of ${a}, needs 1 to ${most}`);
-  if (relativeError !== undefined && !(relativeError > 0 && relativeError < 1))
-    throw new TenfoldError(`truncatedSvd: relativeError ${relativeError}, needs a number between 0 and 1`);
-  const squaredNorm = await squaredNormOf(engine, a);
-  const small = rank !== undefined && most > WHOLE && (rank * 4 <= most || most > 1024);
-  const space = small
-    ? (await leadingSubspace(engine, a, 0, rank, { seed, tolerance: 1e-7, sweeps: 40 })).vectors
-    : null;
-  const found = space ? rank! : most;
-  using u = engine.tensor([m, found], null, { label: "U" });
-  using values = engine.tensor([found], null, { label: "singular values" });
-  using v = engine.tensor([n, found], null, { label: "V" });
-  try {
-    await engine.run((s) => {
-      const projected = space ? matmul(s, space, a, { transposeA: true }) : a;
-      const whole = jacobiSvd(s, projected);
-      if (space) matmul(s, space, whole.u, { out: u });
-      else copy(s, whole.u, { out: u });
-      copy(s, whole.values, { out: values });
-      copy(s, whole.v, { out: v });
-    }, "truncated SVD");
-  } finally {
-    space?.destroy();
+  if (rank !== undefined && rank > most) throw new ShapeError(`truncatedSvd: rank ${rank} of ${a}, needs 1 to ${most}`);
+  using given = await prepare(engine, "truncatedSvd", a);
+  const { x, squaredNorm } = given;
+  if (given.isZero) {
+    const [u, v] = [m, n].map((rows) => identityColumns(engine, rows, rank ?? 1, "vectors")) as [Tensor, Tensor];
+    return new TruncatedSvd(u, engine.tensor([rank ?? 1], null, { label: "singular values" }), v, 0);
   }
-  const kept = rank ?? keptWithin(await engine.read(values), (0.999 * relativeError!) ** 2 * squaredNorm);
-  const result = [engine.tensor([m, kept]), engine.tensor([kept]), engine.tensor([n, kept])] as const;
-  using residual = engine.tensor([1], null, { label: "residual" });
-  await engine.run((s) => {
-    slice(s, u, [0, 0], [m, kept], { out: result[0] });
-    slice(s, values, [0], [kept], { out: result[1] });
-    slice(s, v, [0, 0], [n, kept], { out: result[2] });
-    const scaled = scaleColumns(s, result[0], result[1]);
-    const full = matmul(s, scaled, result[2], { transposeB: true });
-    squaredDistance(s, a, full, { out: residual });
-  }, "truncated SVD residual");
-  const squared = (await engine.read(residual))[0]!;
-  return new TruncatedSvd(...result, squaredNorm ? Math.sqrt(squared / squaredNorm) : 0);
+  const whole = rank === undefined || most <= WHOLE || rank * 4 > most;
+  using factors = await (whole ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
+  let result: TruncatedSvd;
+  if (rank !== undefined) result = await cut(engine, given, factors, rank);
+  else {
+    const values = (await engine.read(factors.values)) as Float32Array;
+    result = await keepPromise("truncatedSvd", relativeError!, async (error) => {
+      const measure = (kept: number) => lossOf(engine, x, factors.u, kept);
+      return cut(engine, given, factors, await keptWithin(values, error ** 2 * squaredNorm, squaredNorm, measure));
+    });
+  }
+  try {
+    const values = await restore(engine, "truncatedSvd", "singular values", result.values, given.exponent);
+    return new TruncatedSvd(result.u, values, result.v, result.relativeError);
+  } catch (error) {
+    result.destroy();
+    throw error;
+  }
 }
 
-/** The fewest leading values whose others stay within `budget` in square. */
-function keptWithin(values: ArrayLike<number>, budget: number): number {
-  let kept = values.length;
-  let cut = 0;
-  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
-  return kept;
+/** The leading singular triplets by a subspace iteration, whose space a whole SVD then turns. */
+async function leading(
+  engine: Engine,
+  x: Tensor,
+  rank: number,
+  seed: number,
+  options: LinalgOptions,
+): Promise<SvdFactors> {
+  const { signal } = options;
+  using space = (await leadingSubspace(engine, x, 0, rank, { seed, tolerance: 1e-7, sweeps: 40, signal })).vectors;
+  signal?.throwIfAborted();
+  using projected = engine.tensor([rank, x.shape[1]!], null, { label: "projection" });
+  await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
+  const inner = await svd(engine, projected, options);
+  const u = engine.tensor([x.shape[0]!, rank], null, { label: "U" });
+  await engine.run((s) => void matmul(s, space, inner.u, { out: u }), "singular vectors");
+  inner.u.destroy();
+  return new SvdFactors(u, inner.values, inner.v);
+}
+
+/** The first `rank` triplets and what they lack, of the scaled x. */
+async function cut(engine: Engine, given: Prepared, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
+  const { x } = given;
+  const [m, n] = x.shape as [number, number];
+  const [u, values, v] = [
+    engine.tensor([m, rank], null, { label: "U" }),
+    engine.tensor([rank], null, { label: "singular values" }),
+    engine.tensor([n, rank], null, { label: "V" }),
+  ];
+  try {
+    const relativeError = await relativeResidual(engine, given, (s, out) => {
+      slice(s, factors.u, [0, 0], [m, rank], { out: u });
+      slice(s, factors.values, [0], [rank], { out: values });
+      slice(s, factors.v, [0, 0], [n, rank], { out: v });
+      const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
+      squaredDistance(s, x, full, { out });
+    });
+    return new TruncatedSvd(u, values, v, relativeError);
+  } catch (error) {
+    for (const tensor of [u, values, v]) tensor.destroy();
+    throw error;
+  }
 }

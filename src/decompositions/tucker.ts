@@ -46,7 +46,8 @@ import {
 } from "./iterate.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { basisColumns, identityColumns, lostBy, subspaceOf, subspaceStep } from "./subspace.js";
-import { keptWithin, unfoldingSvd } from "./unfoldingSvd.js";
+import { keptWithin } from "./truncation.js";
+import { unfoldingSvd } from "./unfoldingSvd.js";
 
 export interface TuckerOptions extends StoppingOptions {
   /**

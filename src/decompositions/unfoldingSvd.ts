@@ -40,30 +40,3 @@ export async function unfoldingSvd(
     throw error;
   }
 }
-
-/** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */
-const MEASURED = 1e-8;
-
-/**
- * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
- * itself (`lossOf` measures ‖Y − Y ×ₙ UUᵀ‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
- */
-export async function keptWithin(
-  values: ArrayLike<number>,
-  budget: number,
-  squaredNorm: number,
-  lossOf: (rank: number) => Promise<number>,
-): Promise<number> {
-  let kept = values.length;
-  let cut = 0;
-  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
-  if (budget > MEASURED * squaredNorm) return kept;
-  let [low, high] = [0, kept];
-  // the tail of rounding errors is no less than the loss: fewer may do
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if ((await lossOf(middle)) <= budget) high = middle;
-    else low = middle;
-  }
-  return high;
-}

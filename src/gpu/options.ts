@@ -61,7 +61,7 @@ export const oneOf = (...words: readonly string[]): OptionRule => ({
 /** The rule of an option that may not be left out. */
 export const required = (rule: OptionRule): OptionRule & { required: true } => ({ ...rule, required: true });
 
-/** @internal */
+/** Whether a value is an array or a typed array. */
 export const isList = (value: unknown): value is readonly unknown[] =>
   Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value);
 

@@ -52,7 +52,8 @@ export class Variants {
         .join();
     const [first, ...others] = Object.values(kernels);
     if (!first) throw new TenfoldError(`${name}: needs at least one variant`);
-    declareChoice(name, Object.keys(kernels));
+    const known = choices.get(name);
+    for (const variant in kernels) if (!known?.has(variant)) declareChoice(name, [variant]);
     for (const other of others) {
       if (face(other) !== face(first))
         throw new KernelError(

@@ -152,6 +152,7 @@ export const rowStride = (length: number): number => Math.ceil(length / 64) * 64
 
 /** Records T of H_1·H_2·… = I − Vᵀ·T·V for reflections I − τ_k·v_k·v_kᵀ with v_k in the rows of `v`. */
 export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
+  assertCall("blockReflector", s, { v, tau });
   const n = v.shape[0]!;
   const gram = matmul(s, v, v, { transposeB: true });
   const t = s.tensor([n, n], { label: "T" });
@@ -165,6 +166,7 @@ export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
  * Rows are whole vec4s long.
  */
 export function reflectRows(s: Scheduler, x: Tensor, v: Tensor, t: Tensor, forward: boolean): void {
+  assertCall("reflectRows", s, { x, v, t });
   const seen = matmul(s, x, v, { transposeB: true });
   const d = matmul(s, seen, t, { transposeB: forward });
   s.release(seen);

@@ -1,0 +1,135 @@
+import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
+import { copy, matmul, orthogonalise, slice, squaredDistance } from "../ops/index.js";
+import { type LinalgOptions, svd } from "./linalg.js";
+import { leadingSubspace } from "./subspace.js";
+
+/** C ≈ core·rest: orthonormal columns of C's column space, rows×rank, and their product with C. */
+export interface Cut {
+  core: Tensor;
+  rest: Tensor;
+}
+
+/** C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. */
+export async function truncateByRank(
+  engine: Engine,
+  c: Tensor,
+  rank: number,
+  seed: number,
+  signal?: AbortSignal,
+): Promise<Cut> {
+  const [rows, columns] = c.shape as [number, number];
+  const kept = Math.min(rank, rows, columns);
+  let core: Tensor;
+  if (kept === Math.min(rows, columns)) {
+    // nothing is cut: any orthonormal basis of the column space will do
+    core = engine.tensor([rows, kept], rows <= columns ? identity(rows) : null, { label: "core" });
+    if (rows > columns) {
+      await engine.run((s) => {
+        const { q, r } = orthogonalise(s, c);
+        copy(s, q, { out: core });
+        s.release(q, r);
+      });
+    }
+  } else core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
+  return project(engine, core, c);
+}
+
+/** The same with the smallest rank whose cut singular values stay within `budget` in square. */
+export async function truncateByError(
+  engine: Engine,
+  c: Tensor,
+  budget: number,
+  squaredNorm: number,
+  options: LinalgOptions = {},
+): Promise<Cut> {
+  using factors = await svd(engine, c, options);
+  const values = (await engine.read(factors.values)) as Float32Array;
+  const kept = await keptWithin(values, budget, squaredNorm, (rank) => lossOf(engine, c, factors.u, rank));
+  const core = engine.tensor([c.shape[0]!, kept], null, { label: "core" });
+  await engine.run((s) => void slice(s, factors.u, [0, 0], core.shape, { out: core }), "cut");
+  return project(engine, core, c);
+}
+
+async function project(engine: Engine, core: Tensor, c: Tensor): Promise<Cut> {
+  const rest = engine.tensor([core.shape[1]!, c.shape[1]!], null, { label: "rest" });
+  try {
+    await engine.run((s) => void matmul(s, core, c, { transposeA: true, out: rest }), "projection");
+    return { core, rest };
+  } catch (error) {
+    core.destroy();
+    rest.destroy();
+    throw error;
+  }
+}
+
+/** ‖C − U·UᵀC‖² for the first `rank` columns of U, from the difference itself. */
+export async function lossOf(engine: Engine, c: Tensor, u: Tensor, rank: number): Promise<number> {
+  using loss = engine.tensor([1], null, { label: "loss" });
+  const record = (s: Scheduler) => {
+    const leading = slice(s, u, [0, 0], [u.shape[0]!, rank]);
+    const seen = matmul(s, leading, c, { transposeA: true });
+    squaredDistance(s, c, matmul(s, leading, seen), { out: loss });
+  };
+  await engine.run(record, "loss");
+  return (await engine.read(loss))[0]!;
+}
+
+/** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */
+const MEASURED = 1e-8;
+
+/**
+ * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
+ * itself (`measure` tells ‖Y − UUᵀY‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
+ */
+export async function keptWithin(
+  values: ArrayLike<number>,
+  budget: number,
+  squaredNorm: number,
+  measure: (rank: number) => Promise<number>,
+): Promise<number> {
+  let kept = values.length;
+  let cut = 0;
+  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
+  if (budget > MEASURED * squaredNorm || budget === 0) return kept;
+  let [low, high] = [0, kept];
+  // the tail of rounding errors is no less than the loss: fewer may do
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if ((await measure(middle)) <= budget) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+/** what cutting may take of a promised error; the rest is for rounding, which is part of it where the promise is small */
+const SHARES = [0.999, 0.9, 0.7, 0.4];
+
+/**
+ * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is given. Where rounding alone is more than
+ * what was asked, an error says what f32 can promise.
+ */
+export async function keepPromise<T extends { relativeError: number; destroy(): void }>(
+  operation: string,
+  asked: number,
+  attempt: (relativeError: number) => Promise<T>,
+): Promise<T> {
+  let least = Number.POSITIVE_INFINITY;
+  for (const share of [...SHARES, 0]) {
+    const result = await attempt(share * asked);
+    if (result.relativeError <= asked) return result;
+    least = Math.min(least, result.relativeError);
+    result.destroy();
+  }
+  throw new TenfoldError(
+    `${operation}: relativeError ${asked} is less than f32 can promise of this tensor; the least that it can is ${roundedUp(least)}`,
+  );
+}
+
+/** Three digits, not less than the value. */
+const roundedUp = (value: number): string => {
+  const unit = 10 ** (Math.floor(Math.log10(value)) - 2);
+  return (Math.ceil(value / unit) * unit).toExponential(2);
+};
+
+const identity = (n: number): Float32Array =>
+  Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
