@@ -157,7 +157,7 @@ export class CpSolver {
 
   /** Checks X and the options, allocates, and compiles the sweeps. */
   static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
-    check(x.engine, x, options);
+    check(x?.engine, x, options);
     const prepared = await prepare(x.engine, "cpALS", x);
     try {
       const begin = (scope: Scope) => new CpProblem(scope, options);

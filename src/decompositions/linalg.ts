@@ -9,7 +9,7 @@ import {
   type Scheduler,
   ShapeError,
   TenfoldError,
-  type Tensor,
+  Tensor,
 } from "../gpu/index.js";
 import {
   add,
@@ -17,9 +17,13 @@ import {
   blockReflector,
   mean as columnMean,
   copy,
+  inspect,
+  inspection,
   jacobiSvd,
   map,
   matmul,
+  maximum,
+  minimum,
   multiply,
   orthogonalise,
   pasteColumns,
@@ -27,6 +31,8 @@ import {
   polishColumns,
   polishRows,
   type Reduction,
+  reduceMaximum,
+  reduceMinimum,
   reflectRows,
   scaleByPower,
   scaleColumns,
@@ -37,7 +43,6 @@ import {
   startTridiagonal,
   subtract,
   sum,
-  sumOfSquares,
   symmetricEigen,
   tridiagonalStep,
 } from "../ops/index.js";
@@ -207,10 +212,6 @@ async function largeSvd(
       values,
       host.values.map((value) => value * 2 ** -power),
     );
-    engine.write(
-      values,
-      host.values.map((value) => value * 2 ** -power),
-    );
     const rows = own(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
     const shortfall = own(engine.tensor([k], null, { label: "shortfall" }));
     const rowsV = own(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
@@ -367,7 +368,7 @@ export class LeastSquares extends Factors {
     readonly rank: number,
     /** [min(m, n)], of A, falling */
     readonly singularValues: Float32Array,
-    /** ‖Ax − b‖ / ‖b‖, from the difference itself; 0 where b is zero */
+    /** ‖Ax − b‖ / ‖b‖, from the difference itself, to 1e-6 and 1e-8·‖A‖·‖x‖ / ‖b‖; 0 where b is zero */
     readonly relativeError: number,
   ) {
     super();
@@ -395,6 +396,8 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
   checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
   using left = await prepare(engine, "lstsq", a);
   assertMatrix("lstsq", a);
+  if (!(b instanceof Tensor))
+    throw new TenfoldError(`lstsq: b is ${b}, needs a tensor: call lstsq(engine, a, b, options)`);
   using right = await prepare(engine, "lstsq (b)", b);
   const [m, n] = a.shape as [number, number];
   if (b.order > 2 || b.shape[0] !== m)
@@ -406,6 +409,7 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
   const columns = b.size / m;
   const solution = engine.tensor(b.order === 1 ? [n] : [n, columns], null, { label: "solution" });
   using residual = engine.tensor([1], null, { label: "residual" });
+  using seen = engine.tensor([4], new Uint32Array(4), { label: "inspection" });
   using inverse = engine.tensor(
     [found.length, 1],
     found.map((value, i) => (i < rank ? 1 / value : 0)),
@@ -414,18 +418,23 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
     await engine.run((s) => {
       const rhs = right.x.reshape([m, columns]);
       const solve = (y: Tensor): Tensor => {
-        const seen = matmul(s, factors.u, y, { transposeA: true });
-        return matmul(s, factors.v, multiply(s, seen, inverse));
+        const along = matmul(s, factors.u, y, { transposeA: true });
+        return matmul(s, factors.v, multiply(s, along, inverse));
       };
       const first = solve(rhs);
-      const rest = subtract(s, rhs, matmul(s, left.x, first));
+      const image = (of: Tensor): Tensor => matmul(s, left.x, of, { careful: true });
+      const rest = subtract(s, rhs, image(first));
       const x = add(s, first, solve(rest), { out: solution.reshape([n, columns]) });
-      squaredDistance(s, rhs, matmul(s, left.x, x), { out: residual });
+      squaredDistance(s, rhs, image(x), { out: residual });
+      inspect(s, x, seen);
     }, "least squares");
-    const squared = (await engine.read(residual))[0]!;
-    const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
+    const [squared, words] = await engine.read([residual, seen]);
+    // singular values that nearly vanish, which rcond let pass
+    if (inspection(words!).first)
+      throw new TenfoldError("lstsq: the solution is above 3.4e38, the largest f32; take a larger rcond");
     const singular = restoreValues("lstsq", "singular values", found, left.exponent);
-    return new LeastSquares(x, rank, singular, right.squaredNorm ? Math.sqrt(squared / right.squaredNorm) : 0);
+    const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
+    return new LeastSquares(x, rank, singular, right.squaredNorm ? Math.sqrt(squared![0]! / right.squaredNorm) : 0);
   } catch (error) {
     solution.destroy();
     throw error;
@@ -438,7 +447,7 @@ export interface PcaOptions extends LinalgOptions {
   components?: number;
 }
 
-/** Principal components. */
+/** Principal components; the score of largest magnitude along each is positive. */
 export class PrincipalComponents extends Factors {
   constructor(
     /** features×c, orthonormal columns: the directions of most variance */
@@ -477,19 +486,19 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
   const most = Math.min(samples, features);
   const count = asked ?? most;
   if (count > most) throw new ShapeError(`pca: ${count} components of ${x}, needs 1 to ${most}`);
-  const mean = engine.tensor([features], null, { label: "mean" });
+  let mean = engine.tensor([features], null, { label: "mean" });
   const components = engine.tensor([features, count], null, { label: "components" });
-  const scores = engine.tensor([samples, count], null, { label: "scores" });
+  let scores = engine.tensor([samples, count], null, { label: "scores" });
   try {
     using centred = engine.tensor([samples, features], null, { label: "centred samples" });
-    using total = engine.tensor([1], null, { label: "variance" });
     await engine.run((s) => {
-      const rough = columnMean(s, prepared.x, { axis: 0 });
+      // never beyond the entries, so that features that do not vary leave zeros
+      const [least, most] = [reduceMinimum(s, prepared.x, { axis: 0 }), reduceMaximum(s, prepared.x, { axis: 0 })];
+      const rough = minimum(s, maximum(s, columnMean(s, prepared.x, { axis: 0 }), least), most);
       const near = subtract(s, prepared.x, rough);
       const rest = columnMean(s, near, { axis: 0 });
       subtract(s, near, rest, { out: centred });
       add(s, rough, rest, { out: mean });
-      sumOfSquares(s, centred, { out: total });
     }, "PCA mean");
     using factors = await svd(engine, centred, others);
     await engine.run((s) => {
@@ -497,15 +506,18 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
       const u = slice(s, factors.u, [0, 0], [samples, count]);
       scaleColumns(s, u, slice(s, factors.values, [0], [count]), { out: scores });
     }, "PCA scores");
-    const [values, squared] = await engine.read([factors.values, total]);
+    const squares = Float64Array.from(await engine.read(factors.values), (value) => value ** 2);
+    const total = squares.reduce((sum, value) => sum + value, 0);
     const scale = 4 ** prepared.exponent / (samples - 1);
-    const variance = Float64Array.from({ length: count }, (_, c) => values![c]! ** 2);
+    scores = await restore(engine, "pca", "scores", scores, prepared.exponent);
+    mean = await restore(engine, "pca", "mean", mean, prepared.exponent);
+    const leading = squares.subarray(0, count);
     return new PrincipalComponents(
       components,
-      await restore(engine, "pca", "scores", scores, prepared.exponent),
-      await restore(engine, "pca", "mean", mean, prepared.exponent),
-      variance.map((value) => value * scale),
-      variance.map((value) => (squared![0]! ? value / squared![0]! : 0)),
+      scores,
+      mean,
+      leading.map((value) => value * scale),
+      leading.map((value) => value / (total || 1)),
     );
   } catch (error) {
     for (const tensor of [mean, components, scores]) tensor.destroy();
@@ -575,7 +587,7 @@ async function reduce(
       engine.submit(schedules[index]!, Math.min(length, n - start));
       // nothing waits for the host between segments, unless it wants to know
       if (signal || n > 512) await engine.idle();
-      onProgress((start + length) / n);
+      onProgress(Math.min(start + length, n) / n);
     }
   } finally {
     for (const schedule of schedules) schedule.destroy();

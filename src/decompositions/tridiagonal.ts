@@ -5,6 +5,8 @@
  * into blocks where an off-diagonal is below CUT of the norm, which is what keeps clusters small.
  */
 
+import { TenfoldError } from "../gpu/index.js";
+
 /** off-diagonals below this part of the norm are zero to what comes from f32 */
 const CUT = 2e-9;
 /** neighbours nearer than this part of the norm are orthogonalised against each other; the rest are orthonormal to 1e-4 */
@@ -23,7 +25,7 @@ export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal:
       let high = low;
       while (high + 1 < n && Math.abs(e[high]!) > 1.2e-16 * (Math.abs(d[high]!) + Math.abs(d[high + 1]!))) high++;
       if (high === low) break;
-      if (iteration === 60) throw new RangeError("tridiagonalEigenvalues: no convergence; the matrix may hold NaN");
+      if (iteration === 60) throw new RangeError("tridiagonalEigenvalues: no convergence in 60 steps");
       let g = (d[low + 1]! - d[low]!) / (2 * e[low]!);
       let r = Math.sqrt(g * g + 1);
       g = d[high]! - d[low]! + e[low]! / (g + (g < 0 ? -r : r));
@@ -110,12 +112,13 @@ export function bidiagonalSvd(
     const half = size >> 1;
     const values = tridiagonalEigenvalues(block.d, block.e).slice(0, half);
     const solver = new InverseIteration(block);
-    const columns = solver.vectors(values, 2);
+    const zeros = size % 2 ? [solver.nullVector()] : [];
+    const columns = solver.vectors(values, 2, zeros);
     close ||= solver.close || (half > 0 && 2 * values[half - 1]! < APART * block.norm);
     values.forEach((value, k) => {
       found.push({ value: Math.abs(value), start: block.start, vector: columns[k]! });
     });
-    if (size % 2) null_[block.start % 2]!.push({ value: 0, start: block.start, vector: solver.nullVector() });
+    for (const vector of zeros) null_[block.start % 2]!.push({ value: 0, start: block.start, vector });
   }
   found.sort((a, b) => b.value - a.value);
   const u = new Float32Array(n * stride);
@@ -159,6 +162,10 @@ function blocksOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): 
   const beside = (i: number) => (i >= 0 && i + 1 < n ? Math.abs(offDiagonal[i]!) : 0);
   let norm = 0;
   for (let i = 0; i < n; i++) norm = Math.max(norm, Math.abs(diagonal[i]!) + beside(i - 1) + beside(i));
+  if (!Number.isFinite(norm))
+    throw new TenfoldError(
+      "the reduced matrix holds NaN or infinity, though the matrix does not: a kernel went wrong on this adapter; please report it with what `tenfold doctor` prints",
+    );
   const blocks: Block[] = [];
   for (let start = 0; start < n; ) {
     let stop = start + 1;
@@ -193,8 +200,11 @@ class InverseIteration {
     this.#u2 = new Float64Array(this.#n);
   }
 
-  /** Vectors of eigenvalues that fall. With two `parts`, elements of even and of odd number are each brought to norm 1. */
-  vectors(values: Float64Array, parts: 1 | 2): Float64Array[] {
+  /**
+   * Vectors of eigenvalues that fall. With two `parts`, elements of even and of odd number are each brought to norm 1. `zeros` are
+   * vectors of eigenvalue 0, which those of values near it are made orthogonal to.
+   */
+  vectors(values: Float64Array, parts: 1 | 2, zeros: readonly Float64Array[] = []): Float64Array[] {
     const { norm } = this.block;
     const found: Float64Array[] = [];
     let first = 0; // of the cluster
@@ -205,7 +215,9 @@ class InverseIteration {
       if (gap < APART * norm) this.close = true;
       // equal shifts would give equal vectors
       shift = Math.min(values[k]!, k === first ? Number.POSITIVE_INFINITY : shift - 4e-16 * norm);
-      found.push(this.#vector(shift, found.slice(first), parts));
+      const cluster = found.slice(first);
+      if (Math.abs(values[k]!) <= CLUSTER * norm) cluster.push(...zeros);
+      found.push(this.#vector(shift, cluster, parts));
     }
     return found;
   }
@@ -253,7 +265,8 @@ class InverseIteration {
   #factor(shift: number): void {
     const n = this.#n;
     const { d, e, norm } = this.block;
-    const least = 1e-17 * norm || Number.MIN_VALUE;
+    // of a matrix of zeros every vector is one: any pivot will do
+    const least = 1e-17 * norm || 1;
     let pivot = d[0]! - shift;
     let beside = n > 1 ? e[0]! : 0;
     for (let i = 0; i + 1 < n; i++) {
