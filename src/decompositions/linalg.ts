@@ -218,18 +218,10 @@ async function largeSvd(
     await engine.run((s) => {
       reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
       reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
-      const left = columnsOf(s, polish(s, rows, host.close), k);
-      const right = columnsOf(s, polish(s, rowsV, host.close), k);
-      if (!q) {
-        copy(s, left, { out: u });
-        copy(s, right, { out: v });
-      } else if (m > n) {
-        matmul(s, q, left, { out: u });
-        copy(s, right, { out: v });
-      } else {
-        copy(s, left, { out: u });
-        matmul(s, q, right, { out: v });
-      }
+      const left = orthonormal(s, rows, k, host.close);
+      const right = orthonormal(s, rowsV, k, host.close);
+      polishColumns(s, q && m > n ? matmul(s, q, left) : left, { out: u });
+      polishColumns(s, q && m < n ? matmul(s, q, right) : right, { out: v });
       signColumns(s, u, v);
       recordShortfall(s, x, u, values, v, shortfall);
     }, "SVD vectors");
@@ -313,7 +305,7 @@ async function largeEigen(
     try {
       await engine.run((s) => {
         reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
-        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+        polishColumns(s, orthonormal(s, rows, n, host.close), { out: vectors });
         finish(s);
       }, "eigenvectors");
     } finally {
@@ -612,14 +604,9 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
   }
 }
 
-/** Nearly orthonormal rows made so to rounding; twice where much is lacking. */
-function polish(s: Scheduler, rows: Tensor, twice: boolean): Tensor {
-  const once = polishRows(s, rows);
-  if (!twice) return once;
-  const out = polishRows(s, once);
-  s.release(once);
-  return out;
-}
+/** Nearly orthonormal rows as the columns of an n×n matrix that lack so little that polishing makes them so to rounding. */
+const orthonormal = (s: Scheduler, rows: Tensor, n: number, lacksMuch: boolean): Tensor =>
+  columnsOf(s, lacksMuch ? polishRows(s, rows) : rows, n);
 
 /**
  * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to

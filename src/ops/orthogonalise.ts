@@ -154,7 +154,7 @@ export const rowStride = (length: number): number => Math.ceil(length / 64) * 64
 export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
   assertCall("blockReflector", s, { v, tau });
   const n = v.shape[0]!;
-  const gram = matmul(s, v, v, { transposeB: true });
+  const gram = matmul(s, v, v, { transposeB: true, careful: true });
   const t = s.tensor([n, n], { label: "T" });
   s.run(reflector, { gram, tau, t }, { n });
   s.release(gram);
@@ -167,7 +167,7 @@ export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
  */
 export function reflectRows(s: Scheduler, x: Tensor, v: Tensor, t: Tensor, forward: boolean): void {
   assertCall("reflectRows", s, { x, v, t });
-  const seen = matmul(s, x, v, { transposeB: true });
+  const seen = matmul(s, x, v, { transposeB: true, careful: true });
   const d = matmul(s, seen, t, { transposeB: forward });
   s.release(seen);
   const [rows, columns] = x.shape as [number, number];
