@@ -46,29 +46,35 @@ export interface TtResult {
  * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
 export async function ttSVD(engine: Engine, x: Tensor, options: TtOptions): Promise<TtResult> {
-  return trainOf("ttSVD", engine, x, options, rules);
+  checkCall(engine, "ttSVD", x);
+  checkOptions("ttSVD", options, rules);
+  const ranks = ranksOf("ttSVD", x, x.order, options);
+  using given = await prepare(engine, "ttSVD", x);
+  return await trainOf("ttSVD", engine, given, ranks, options);
+}
+
+/** The d − 1 ranks asked for, or null where an error is. */
+function ranksOf(name: string, x: Tensor, d: number, { ranks, relativeError }: TtOptions): readonly number[] | null {
+  if ((ranks === undefined) === (relativeError === undefined))
+    throw new TenfoldError(`${name}: give either ranks or relativeError`);
+  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
+  if (wanted && wanted.length !== d - 1)
+    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
+  return wanted ?? null;
 }
 
 async function trainOf(
   name: string,
   engine: Engine,
-  x: Tensor,
+  given: Prepared,
+  ranks: readonly number[] | null,
   options: TtOptions,
-  known: OptionRules<TtOptions>,
 ): Promise<TtResult> {
-  checkCall(engine, name, x);
-  checkOptions(name, options, known);
-  const { ranks, relativeError } = options;
-  if ((ranks === undefined) === (relativeError === undefined))
-    throw new TenfoldError(`${name}: give either ranks or relativeError`);
-  const d = x.order;
-  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
-  if (wanted && wanted.length !== d - 1)
-    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
-  using given = await prepare(engine, name, x);
-  if (given.isZero) return { tensor: zeroTrain(engine, x.shape), relativeError: 0 };
+  const { relativeError } = options;
+  const d = given.x.order;
+  if (given.isZero) return { tensor: zeroTrain(engine, given.x.shape), relativeError: 0 };
   const attempt = async (error: number | null) => {
-    const found = await bySVD(engine, given, wanted ?? null, error, options);
+    const found = await bySVD(engine, given, ranks, error, options);
     return { ...found, destroy: () => found.tensor.destroy() };
   };
   const { tensor, relativeError: reached } =
@@ -152,15 +158,16 @@ export interface TtMatrixResult {
  * A matrix as a TT-matrix (Oseledets 2010; Novikov, Podoprikhin, Osokin & Vetrov 2015): rows and columns are split into d
  * modes each, and the tensor (m_1·n_1)×…×(m_d·n_d) of the same numbers gets a tensor train.
  */
-export async function ttMatrix(engine: Engine, w: Tensor, given: TtMatrixOptions): Promise<TtMatrixResult> {
+export async function ttMatrix(engine: Engine, w: Tensor, options: TtMatrixOptions): Promise<TtMatrixResult> {
   checkCall(engine, "ttMatrix", w);
-  const modes = { ...optionRules.ranks, required: true };
-  checkOptions("ttMatrix", given, { ...rules, rowModes: modes, columnModes: modes });
-  const { rowModes, columnModes, ...options } = given;
+  const modes = { ...optionRules.shape, required: true };
+  checkOptions("ttMatrix", options, { ...rules, rowModes: modes, columnModes: modes });
+  const { rowModes, columnModes, ...others } = options;
   const d = rowModes.length;
   const product = (values: readonly number[]) => values.reduce((a, b) => a * b, 1);
   if (
     w.order !== 2 ||
+    d === 0 ||
     columnModes.length !== d ||
     product(rowModes) !== w.shape[0] ||
     product(columnModes) !== w.shape[1]
@@ -168,6 +175,8 @@ export async function ttMatrix(engine: Engine, w: Tensor, given: TtMatrixOptions
     throw new ShapeError(
       `ttMatrix: ${w} by the modes ${formatShape(rowModes)} and ${formatShape(columnModes)}, which need to be as many and to multiply to its sides`,
     );
+  const ranks = ranksOf("ttMatrix", w, d, others);
+  using given = await prepare(engine, "ttMatrix", w);
   using paired = engine.tensor(
     rowModes.map((extent, k) => extent * columnModes[k]!),
     null,
@@ -175,7 +184,7 @@ export async function ttMatrix(engine: Engine, w: Tensor, given: TtMatrixOptions
   );
   await engine.run((s) => {
     // m_k and n_k side by side: one pair after the other is brought to the front
-    let current = w;
+    let current = given.x;
     for (let k = 0; k < d - 1; k++) {
       const rest = [product(rowModes.slice(k + 1)), product(columnModes.slice(k + 1))] as const;
       const front = w.size / (rest[0] * rest[1] * rowModes[k]! * columnModes[k]!);
@@ -186,12 +195,12 @@ export async function ttMatrix(engine: Engine, w: Tensor, given: TtMatrixOptions
         [0, 2, 1, 3],
         k === d - 2 ? { out: paired.reshape([front * rowModes[k]!, columnModes[k]!, ...rest]) } : {},
       );
-      if (current !== w) s.release(current);
+      if (current !== given.x) s.release(current);
       current = next;
     }
-    if (d === 1) copy(s, w, { out: paired });
+    if (d === 1) copy(s, given.x, { out: paired });
   }, "pair modes");
-  const { tensor, relativeError } = await trainOf("ttMatrix", engine, paired, options, rules);
+  const { tensor, relativeError } = await trainOf("ttMatrix", engine, { ...given, x: paired }, ranks, others);
   const cores = tensor.cores.map((core, k) =>
     core.reshape([core.shape[0]!, rowModes[k]!, columnModes[k]!, core.shape[2]!]),
   );

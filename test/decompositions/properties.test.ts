@@ -11,13 +11,16 @@ import {
   stHosvd,
   tensorRingALS,
   tensorRingSVD,
+  truncatedSvd,
+  ttMatrix,
+  ttSVD,
   tuckerHOOI,
 } from "../../src/decompositions/index.js";
 import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
-import { modeProduct as multiplyMode } from "../../src/ops/index.js";
+import { matmul, modeProduct as multiplyMode, scaleColumns } from "../../src/ops/index.js";
 import { evaluate, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { distance, plantedCp, plantedTucker } from "./planted.js";
+import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
 
 interface Found {
   relativeError: number;
@@ -37,6 +40,8 @@ interface Solver {
   run(engine: Engine, x: Tensor, sweeps?: number): Promise<Found>;
   /** the largest error that a tensor of CP rank 2 may leave */
   exact: number;
+  /** what its X is seen as: of as many entries as SHAPE, which it is by default */
+  shape?: readonly number[];
 }
 
 const SHAPE = [7, 6, 5];
@@ -69,6 +74,30 @@ const tucker =
   async (engine, x, sweeps) => {
     const result = await method(engine, x, { ...all(sweeps), ...options });
     return found(result, [...result.tensor.factors], [result.tensor.core]);
+  };
+
+/** Of the cores all but the last have orthonormal columns. */
+const train =
+  (options: Parameters<typeof ttSVD>[2]): Solver["run"] =>
+  async (engine, x) => {
+    const { tensor, relativeError } = await ttSVD(engine, x, options);
+    const columns = tensor.cores.slice(0, -1).map((core) => core.reshape([-1, core.shape[2]!]));
+    return { ...found({ tensor, relativeError, errors: [] }, columns, [tensor.cores.at(-1)!]), errors: null };
+  };
+
+const singular =
+  (options: Parameters<typeof truncatedSvd>[2]): Solver["run"] =>
+  async (engine, x) => {
+    const result = await truncatedSvd(engine, x, options);
+    const { u, values, v, relativeError } = result;
+    return {
+      relativeError,
+      errors: null,
+      fixed: [u, v],
+      scaled: [values],
+      full: (s) => matmul(s, scaleColumns(s, u, values), v, { transposeB: true }),
+      destroy: () => result.destroy(),
+    };
   };
 
 const SOLVERS: Solver[] = [
@@ -106,6 +135,24 @@ const SOLVERS: Solver[] = [
     exact: 1,
     async run(engine, x) {
       return { ...found({ ...(await tensorRingSVD(engine, x, { ranks: 2 })), errors: [] }, [], []), errors: null };
+    },
+  },
+  { name: "ttSVD", run: train({ ranks: [3, 4] }), exact: 1e-6 },
+  { name: "ttSVD within an error", run: train({ relativeError: 0.3 }), exact: 0.3 },
+  { name: "truncatedSvd", run: singular({ rank: 3 }), exact: 1e-6, shape: [7, 30] },
+  { name: "truncatedSvd of a tall matrix", run: singular({ rank: 5 }), exact: 1e-6, shape: [42, 5] },
+  { name: "truncatedSvd within an error", run: singular({ relativeError: 0.3 }), exact: 0.3, shape: [7, 30] },
+  {
+    name: "ttMatrix",
+    exact: 1,
+    shape: [14, 15],
+    async run(engine, x) {
+      const modes = { rowModes: [7, 2], columnModes: [3, 5] };
+      const { tensor, relativeError } = await ttMatrix(engine, x, { ...modes, ranks: 4 });
+      const [first, last] = tensor.cores as [Tensor, Tensor];
+      const dense = { full: (s: Scheduler) => tensor.toDense(s), destroy: () => tensor.destroy() };
+      const given = { tensor: dense, relativeError, errors: [] };
+      return { ...found(given, [first.reshape([-1, first.shape[3]!])], [last]), errors: null };
     },
   },
   {
@@ -152,7 +199,7 @@ const DATA = {
   "a mean and little else": randomArray(210, 12).map((value) => Math.fround(100 + value)),
 };
 
-describe.each(SOLVERS)("$name", ({ run, exact }) => {
+describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
   it("is the same at every scale, bit for bit", async () => {
     const engine = await testEngine();
     // eight bits an entry, so that 2⁻¹⁴⁰ loses none of them
@@ -161,12 +208,12 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
       [DATA["rank 3 and noise"], [-100, -23, 9, 40]],
       [coarse, [-149, 100]],
     ] as const) {
-      using x = engine.tensor(SHAPE, data);
+      using x = engine.tensor(shape, data);
       const base = await run(engine, x);
       const [fixed, scaled] = [await engine.read(base.fixed), await engine.read(base.scaled)];
       for (const exponent of exponents) {
         using other = engine.tensor(
-          SHAPE,
+          shape,
           data.map((value) => value * 2 ** exponent),
         );
         const result = await run(engine, other);
@@ -184,7 +231,7 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
   it("says where its result leaves f32", async () => {
     const engine = await testEngine();
     // of norm 14.5 · 3e38
-    using x = engine.tensor(SHAPE, new Float32Array(210).fill(3e38));
+    using x = engine.tensor(shape, new Float32Array(210).fill(3e38));
     const result = await run(engine, x).catch((error) => error);
     if (result instanceof Error)
       expect(result.message).toMatch(/of the result would be \d\.\d+e\+3[89], above 3\.4e38, the largest f32/);
@@ -196,7 +243,7 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
 
   it.each(Object.entries(DATA))("tells errors that are errors, after every sweep: %s", async (_, data) => {
     const engine = await testEngine();
-    using x = engine.tensor(SHAPE, data);
+    using x = engine.tensor(shape, data);
     for (const sweeps of [1, 3, 10]) {
       const result = await run(engine, x, sweeps);
       const full = await evaluate(engine, (s) => result.full(s));
@@ -210,7 +257,7 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
 
   it("finds a zero tensor's answer at once", async () => {
     const engine = await testEngine();
-    using x = engine.tensor(SHAPE, new Float32Array(210));
+    using x = engine.tensor(shape, new Float32Array(210));
     const result = await run(engine, x);
     expect(result).toMatchObject({ relativeError: 0, ...(result.errors ? { errors: [] } : {}) });
     for (const values of await engine.read(result.scaled)) expect(values.every((value) => value === 0)).toBe(true);
@@ -227,11 +274,11 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
   it("takes integers and bytes by value", async () => {
     const engine = await testEngine();
     const bytes = Uint8Array.from(randomArray(210, 14), (value) => 100 + 90 * value);
-    using floats = engine.tensor(SHAPE, Float32Array.from(bytes));
+    using floats = engine.tensor(shape, Float32Array.from(bytes));
     const base = await run(engine, floats);
     const expected = await engine.read([...base.fixed, ...base.scaled]);
     for (const data of [bytes, Int32Array.from(bytes), Uint32Array.from(bytes)]) {
-      using x = engine.tensor(SHAPE, data);
+      using x = engine.tensor(shape, data);
       const result = await run(engine, x);
       expect(await engine.read([...result.fixed, ...result.scaled])).toEqual(expected);
       result.destroy();
@@ -241,7 +288,7 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
 
   it("leaves an exact tensor's error near zero, and no memory behind", async () => {
     const engine = await testEngine();
-    using x = engine.tensor(SHAPE, plantedCp(SHAPE, 2, 0, 9).data);
+    using x = engine.tensor(shape, plantedCp(SHAPE, 2, 0, 9).data);
     (await run(engine, x)).destroy();
     const { live } = engine.memory();
     const result = await run(engine, x, 30);
@@ -254,9 +301,13 @@ describe.each(SOLVERS)("$name", ({ run, exact }) => {
     const engine = await testEngine();
     const { live } = engine.memory();
     const data = Float32Array.from(DATA.noise);
-    data[1 * 30 + 2 * 5 + 3] = Number.NaN;
-    using x = engine.tensor(SHAPE, data, { label: "X" });
-    await expect(run(engine, x)).rejects.toThrow(/^\w+: X 7×6×5 has 1 entry that is not finite, NaN at \[1, 2, 3\]/);
+    const at = 43;
+    data[at] = Number.NaN;
+    const place = unravel(at, shape).join(", ");
+    using x = engine.tensor(shape, data, { label: "X" });
+    await expect(run(engine, x)).rejects.toThrow(
+      new RegExp(`^\\w+: X ${shape.join("×")} has 1 entry that is not finite, NaN at \\[${place}\\]`),
+    );
     await expect(run(x as unknown as Engine, {} as Tensor)).rejects.toThrow(
       /the first argument is a tensor, needs an engine/,
     );

@@ -94,5 +94,7 @@ describe("ttMatrix", () => {
     await expect(ttMatrix(engine, w, { rowModes: [2, 2], columnModes: [2, 3], ranks: 2 })).rejects.toThrow(
       /modes 2×2 and 2×3/,
     );
+    const modes = { rowModes: 6, columnModes: 6, ranks: 2 } as unknown as Parameters<typeof ttMatrix>[2];
+    await expect(ttMatrix(engine, w, modes)).rejects.toThrow(/ttMatrix: rowModes .*needs a list of whole numbers/);
   });
 });

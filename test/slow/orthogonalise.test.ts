@@ -1,0 +1,15 @@
+/** Kernels for adapters without subgroups take a software driver seconds to compile: the paths of `orthogonalise` that are theirs. */
+import { describe, it } from "vitest";
+import { plainEngine } from "../engine.js";
+import { judgeOrthogonalise, MATRICES } from "../ops/judgedQr.js";
+
+describe("orthogonalise without subgroups", () => {
+  it.each([
+    [513, 6],
+    [767, 64],
+    [768, 6],
+    [3001, 24],
+    [66, 65],
+    [129, 129],
+  ])("of %i×%i", async (m, n) => judgeOrthogonalise(await plainEngine(), Object.keys(MATRICES), m, n));
+});
