@@ -172,7 +172,7 @@ export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
 
 export function wholeQrCase(rows: number, columns: number): Case {
   const name = `whole QR ${rows}×${columns}`;
-  const counts = { dispatches: 20 + (columns > 64 ? 12 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
+  const counts = { dispatches: 30 + (columns > 64 ? 12 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
   return whole(orthogonaliseCase(rows, columns), { name, counts }, async (engine, a) => {
     const { q, r } = await qr(engine, a);
     return [q, r];

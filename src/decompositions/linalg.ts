@@ -29,6 +29,7 @@ import {
   pasteColumns,
   permute,
   polishColumns,
+  polishQr,
   polishRows,
   type Reduction,
   reduceMaximum,
@@ -196,7 +197,7 @@ async function largeSvd(
       const scaled = scaleByPower(s, x, power);
       if (!q) return void pasteColumns(s, scaled, reduction.matrix);
       const tall = m > n ? scaled : permute(s, scaled, [1, 0]);
-      const factors = orthogonalise(s, tall);
+      const factors = polishedQr(s, tall);
       copy(s, factors.q, { out: q });
       // of a wide matrix A = (QR)ᵀ: the triangle is transposed
       const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
@@ -335,7 +336,7 @@ export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {})
     await engine.run((s) => {
       // of a wide matrix the first columns make Q, and R is QᵀA
       const first = m < n ? columnsFrom(s, x, 0, m) : x;
-      const factors = orthogonalise(s, first);
+      const factors = polishedQr(s, first);
       copy(s, factors.q, { out: q });
       if (m >= n) return void copy(s, factors.r, { out: r });
       const rest = matmul(s, factors.q, columnsFrom(s, x, m, n), { transposeA: true });
@@ -519,6 +520,14 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
 
 /** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
 const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
+
+/** Records a QR factorisation whose Q is orthonormal to rounding. */
+function polishedQr(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  const { q, r } = orthogonalise(s, a);
+  const polished = polishQr(s, q, r);
+  s.release(q, r);
+  return polished;
+}
 
 function assertMatrix(operation: string, a: Tensor): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
