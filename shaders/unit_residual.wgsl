@@ -1,7 +1,8 @@
-// out = (I − G) / 2 for an n×n matrix. n² read and written.
+// out = (I − G) / 2 for a symmetric n×n matrix; with TRIANGLE the upper triangular E with E + Eᵀ = I − G. n² read and written.
 #import index
 
 const WIDTH: u32 = 64u;
+const TRIANGLE: bool = false;
 
 struct Params {
   n: u32,
@@ -19,5 +20,8 @@ fn main(
 ) {
   let e = flat_workgroup(group, groups) * WIDTH + lane;
   if (e >= params.n * params.n) { return; }
-  out[e] = 0.5 * (select(0.0, 1.0, e / params.n == e % params.n) - g[e]);
+  let i = e / params.n;
+  let j = e % params.n;
+  let half = 0.5 * (select(0.0, 1.0, i == j) - g[e]);
+  out[e] = select(half, select(2.0 * half, 0.0, i > j), TRIANGLE && i != j);
 }

@@ -10,7 +10,7 @@ const readme = readFileSync(join(root, "README.md"), "utf8");
 const samples = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
 const folder = join(root, ".cache", `readme-${process.pid}`);
 
-/** What the second and third sample take from the user's program. */
+/** What the last two samples take from the user's program. */
 const PROGRAM = `
 import { plainDevice } from "${join(root, "test/gpu/kernels.ts")}";
 import { openEngine } from "tenfold/node";
@@ -58,20 +58,30 @@ describe("README", () => {
     }
   });
 
-  it("has the three samples, each about ten lines", () => {
-    expect(samples).toHaveLength(3);
+  it("has the four samples, each about ten lines", () => {
+    expect(samples).toHaveLength(4);
     for (const sample of samples) expect(sample.trim().split("\n").length).toBeLessThanOrEqual(14);
   });
 
   it("decomposes a tensor", async () => {
     const said = vi.spyOn(console, "log").mockImplementation(() => {});
     await run(0);
-    expect(said.mock.calls.join()).toMatch(/^484 numbers instead of 60000, error 0\.\d+, \d+ sweeps$/);
+    expect(said.mock.calls.join()).toMatch(/^968 numbers instead of 60000, error \S+, \d+ sweeps$/);
+    const [, error] = /error (\S+),/.exec(said.mock.calls.join())!;
+    expect(Number(error)).toBeLessThan(1e-4);
+    said.mockRestore();
+  });
+
+  it("factorises a matrix", async () => {
+    const said = vi.spyOn(console, "log").mockImplementation(() => {});
+    await run(1);
+    const [values] = said.mock.calls[0] as [Float32Array];
+    expect([...values].map((value) => value.toFixed(4))).toEqual(["9.5255", "0.5143"]);
     said.mockRestore();
   });
 
   it("embeds in a host's device", async () => {
-    await run(1);
+    await run(2);
     const program = (await import(/* @vite-ignore */ join(folder, "your-program.js"))) as {
       read(buffer: GPUBuffer): Promise<Float32Array>;
       out: GPUBuffer;
@@ -86,7 +96,7 @@ describe("README", () => {
   it("decomposes a network", async () => {
     const said: string[] = [];
     const log = vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line));
-    await run(2);
+    await run(3);
     log.mockRestore();
     expect(said).toHaveLength(9);
     const [, before, now] = /^(\d+) numbers before, (\d+) now$/.exec(said[8]!)!;

@@ -33,7 +33,7 @@ function packaged() {
     if (seen.has(file)) return;
     seen.add(file);
     const code = readFileSync(file, "utf8");
-    for (const [, from] of code.matchAll(/(?:\bfrom|^import|\bimport\()\s*["']([^"']+)["']/gm)) {
+    for (const [, from] of code.matchAll(/(?:\bfrom|^import|\bimport\()\s*["']([^"'\n]+)["']/gm)) {
       if (from.startsWith(".")) visit(resolve(file, "..", from));
       else outside.push(`${file} imports ${from}, but the library's entry stands alone`);
     }

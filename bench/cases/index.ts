@@ -75,9 +75,11 @@ export function cases({ slim = false } = {}): Case[] {
     // as users call them; ml-matrix takes 15 s for an SVD of 1024, so that size is measured where it is asked for
     ...[128, 256, 512, 1024].flatMap((n) => {
       const goals = n >= 256 ? [software(n === 256 ? 1 : 0.5, "ml-matrix")] : [];
-      return [wholeSvdCase, wholeEigenCase].map((make) => ({ ...make(size(n), goals), large: n > 512 }));
+      // a side that is reduced by reflections, at slim sizes too
+      const side = n > 128 && slim ? 66 : size(n);
+      return [wholeSvdCase, wholeEigenCase].map((make) => ({ ...make(side, goals), large: n > 512 }));
     }),
-    wholeQrCase(size(512, 45), size(512, 45)),
+    wholeQrCase(slim ? 70 : 512, slim ? 66 : 512),
     wholeQrCase(size(30000, 500), 16),
     convolutionCase(
       { batch: slim ? 2 : 8, inputs: size(64, 9), outputs: size(64, 9), size: size(32, 9), kernel: 3 },

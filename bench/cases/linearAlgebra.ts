@@ -52,6 +52,9 @@ export function eigenCase(n: number): Case {
   };
 }
 
+/** Dispatches of `orthogonalise` for a square matrix. */
+const orthogonalisation = (n: number): number => (n <= 64 ? 1 : 6 + 12 * Math.ceil(n / 32));
+
 export function svdCase(n: number): Case {
   const a: Values = { shape: [n, n], seed: 22 };
   return {
@@ -61,8 +64,12 @@ export function svdCase(n: number): Case {
     bytes: 4 * (3 * n * n + n),
     work: { op: "svd", a },
     tolerance: 1e-4,
-    // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps
-    counts: { dispatches: n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32)), submits: 1, readbacks: 0 },
+    // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps; then U is made orthonormal where values are zero
+    counts: {
+      dispatches: (n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32))) + orthogonalisation(n),
+      submits: 1,
+      readbacks: 0,
+    },
     run(s, [x]) {
       const { values: singular, u, v } = jacobiSvd(s, x!);
       return [singular, u, v];
@@ -115,24 +122,10 @@ export function orthogonaliseCase(rows: number, columns: number): Case {
 /** A factorisation as users call it, from a tensor to tensors: timed by the wall, what it compiles and reads between included. */
 type Factorise = (engine: Engine, a: Tensor) => Promise<Tensor[]>;
 
-const factoriseSvd: Factorise = async (engine, a) => {
-  const { values: singular, u, v } = await svd(engine, a);
-  return [singular, u, v];
-};
-const factoriseEigen: Factorise = async (engine, a) => {
-  const { values: eigenvalues, vectors } = await eigh(engine, a);
-  return [eigenvalues, vectors];
-};
-const factoriseQr: Factorise = async (engine, a) => {
-  const { q, r } = await qr(engine, a);
-  return [q, r];
-};
-
 /** The same work as `inside`, which is one recording, by a function of its own. */
-const whole = (inside: Case, name: string, factorise: Factorise, goals: readonly Goal[]): Case => ({
+const whole = (inside: Case, rest: Pick<Case, "name" | "goals" | "counts">, factorise: Factorise): Case => ({
   ...inside,
-  name,
-  goals,
+  ...rest,
   run: undefined,
   async prepare(engine, [data]) {
     const { work } = inside as Case & { work: { a: Values } };
@@ -158,22 +151,30 @@ const whole = (inside: Case, name: string, factorise: Factorise, goals: readonly
   },
 });
 
-/** What a whole factorisation may take besides its dispatches. */
-const COUNTS = { submits: 1, readbacks: 0 };
-
 export function wholeSvdCase(n: number, goals: readonly Goal[] = []): Case {
-  const inside = svdCase(n);
-  const counts = { ...COUNTS, dispatches: inside.counts.dispatches + 3 };
-  return { ...whole(inside, `whole SVD ${n}`, factoriseSvd, goals), counts };
+  // four dispatches a step of the reduction; small ones are one recording and a look at the input
+  const counts =
+    n > 48 ? { dispatches: 48 + 4.25 * n, submits: 11, readbacks: 3 } : { dispatches: 20, submits: 2, readbacks: 1 };
+  return whole(svdCase(n), { name: `whole SVD ${n}`, goals, counts }, async (engine, a) => {
+    const { values: singular, u, v } = await svd(engine, a);
+    return [singular, u, v];
+  });
 }
 
 export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
-  const inside = eigenCase(n);
-  const counts = { ...COUNTS, dispatches: inside.counts.dispatches + 2 };
-  return { ...whole(inside, `whole eigen ${n}`, factoriseEigen, goals), counts };
+  const counts =
+    n > 48 ? { dispatches: 40 + 2.125 * n, submits: 12, readbacks: 4 } : { dispatches: 28, submits: 3, readbacks: 3 };
+  return whole(eigenCase(n), { name: `whole eigen ${n}`, goals, counts }, async (engine, a) => {
+    const { values: eigenvalues, vectors } = await eigh(engine, a);
+    return [eigenvalues, vectors];
+  });
 }
 
 export function wholeQrCase(rows: number, columns: number): Case {
-  const inside = orthogonaliseCase(rows, columns);
-  return { ...whole(inside, `whole QR ${rows}×${columns}`, factoriseQr, []), counts: { ...COUNTS, dispatches: 600 } };
+  const name = `whole QR ${rows}×${columns}`;
+  const counts = { dispatches: 30 + (columns > 64 ? 12 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
+  return whole(orthogonaliseCase(rows, columns), { name, counts }, async (engine, a) => {
+    const { q, r } = await qr(engine, a);
+    return [q, r];
+  });
 }

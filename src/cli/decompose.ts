@@ -63,7 +63,11 @@ export function addDecompose(program: Command, context: Context): void {
       ]),
     )
     .option("-r, --rank <R>", "number of rank-one terms (cp)", wholeFrom(1))
-    .option("--ranks <R,R,…>", "one rank a mode; a full rank leaves its mode alone (tucker)", wholeNumbers)
+    .option(
+      "--ranks <R,R,…>",
+      "one rank a mode, or one for all; a full rank leaves its mode alone (tucker)",
+      wholeNumbers,
+    )
     .option("-o, --out <result.npz>", "where to write the factors, for numpy.load; nowhere if not given")
     .option("--sweeps <n>", "most sweeps over all modes", wholeFrom(1), 100)
     .addOption(
@@ -123,7 +127,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
       adapter: engine.adapterName,
       shape,
       method,
-      ranks,
+      ranks: "core" in tensor ? [...tensor.core.shape] : ranks,
       seed: options.seed,
       parameters: tensor.parameterCount,
       compression: entries / tensor.parameterCount,
@@ -162,7 +166,7 @@ function solve(
   const work: Promise<Decomposition<KruskalTensor> | Decomposition<TuckerTensor>> =
     method === "cp"
       ? cpALS(engine, x, { rank: ranks[0]!, initialize: init ?? "random", seed, ...stopping })
-      : tuckerHOOI(engine, x, { ranks, seed, ...stopping });
+      : tuckerHOOI(engine, x, { ranks: ranks.length === 1 ? ranks[0]! : ranks, seed, ...stopping });
   return work
     .finally(() => progress.stop())
     .then((result) => {
@@ -199,6 +203,8 @@ function checkRanks(
   { rank, ranks }: Options,
 ): number[] {
   if (method === "tucker") {
+    // one stands for all modes, and is lowered where a mode has no room for it
+    if (ranks!.length === 1) return ranks!;
     if (ranks!.length !== shape.length)
       throw new InputError(`${file}: ${ranks!.length} ranks for ${shape.length} modes (shape ${formatShape(shape)})`);
     shape.forEach((extent, mode) => {

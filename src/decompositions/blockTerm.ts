@@ -104,18 +104,19 @@ interface Task {
 }
 
 /** Block terms as a method of `iterate`: what a sweep keeps, and its residual. */
-function blockTermMethod(
+async function blockTermMethod(
   { engine, own, given: { x, squaredNorm } }: Scope,
   { blocks, ranks, seed, ridge, signal }: Task,
-): Method<BlockTermTensor> {
+): Promise<Method<BlockTermTensor>> {
   const residual = own(x.shape, "residual");
   const model = sideBySide(x.shape, ranks, blocks, own);
+  // here and not in `start`: what it needs is free again before a sweep allocates its own
+  await residualStart(engine, x, model, residual, ranks, seed, signal);
   return {
     columns: 1,
     advice: "a larger ridge",
     async start(index) {
       if (index) await randomStart(engine, x, model, residual, seed + index, squaredNorm);
-      else await residualStart(engine, x, model, residual, ranks, seed, signal);
       return undefined;
     },
     record(s, { rows, counter }) {

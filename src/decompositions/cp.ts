@@ -157,7 +157,7 @@ export class CpSolver {
 
   /** Checks X and the options, allocates, and compiles the sweeps. */
   static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
-    check(x.engine, x, options);
+    check(x?.engine, x, options);
     const prepared = await prepare(x.engine, "cpALS", x);
     try {
       const begin = (scope: Scope) => new CpProblem(scope, options);
@@ -344,11 +344,10 @@ class CpProblem implements Method<KruskalTensor> {
     const fused = this.#isFused;
     const grams = this.#grams;
     let previous: UnnormalizedFactor | undefined;
-    eachProduct(s, x, factors, fused, (product, mode, unscaled) => {
-      if (!fused) {
-        this.#update(s, product, mode);
-        return;
-      }
+    overModes(s, x, factors, { unsummed: fused }, (product, mode, partialFrom) => {
+      if (!fused) return this.#update(s, product, mode);
+      // the mode before the partial result's was not normalised when that was made
+      const unscaled = partialFrom ? partialFrom - 1 : undefined;
       const ridge = this.options.ridge ?? 0;
       const factor = factors[mode]!;
       previous = alsUpdate(s, { product, grams, mode, factor, previous, unscaled, ridge, proximal: PROXIMAL, weights });
@@ -453,7 +452,7 @@ class CpProblem implements Method<KruskalTensor> {
     const { solver: method = "cholesky", ridge = 0 } = options;
     let change: Tensor | null = null;
     const modes = factors.map((_, mode) => mode);
-    eachProduct(s, difference, this.factors, false, (product, mode) => {
+    overModes(s, difference, factors, {}, (product, mode) => {
       const factor = factors[mode]!;
       const later = this.#hadamardOf(s, modes.slice(mode + 1));
       const earlier = this.#hadamardOf(s, modes.slice(0, mode));
@@ -582,15 +581,15 @@ export async function restoreKruskal(
 }
 
 /**
- * Records the MTTKRPs of a tensor mode by mode, each with the factors as `use` has left them, by a dimension tree that reads the tensor
- * twice. `unscaled` is a mode that may not have been normalised when the partial result that this product is from was made.
+ * Records a sweep over all modes: `update` is given each mode's MTTKRP with the factors as they are then, and may change the factor of
+ * that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
  */
-export function eachProduct(
+export function overModes(
   s: Scheduler,
   x: Tensor,
   factors: readonly Tensor[],
-  unsummed: boolean,
-  use: (product: Tensor, mode: number, unscaled: number | undefined) => void,
+  { unsummed = false }: { unsummed?: boolean },
+  update: (product: Tensor, mode: number, partialFrom?: number) => void,
 ): void {
   const split = splitModes(x.shape);
   for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
@@ -601,7 +600,7 @@ export function eachProduct(
       const product = partial
         ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
         : mttkrp(s, x, factors, mode, { unsummed });
-      use(product, mode, partial && start > 0 && mode > start ? start - 1 : undefined);
+      update(product, mode, partial && start > 0 && mode > start ? start : undefined);
       s.release(product);
     }
     if (partial) s.release(partial);

@@ -24,7 +24,7 @@ import {
   sumOfSquares,
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { eachProduct, restoreKruskal, zeroKruskal } from "./cp.js";
+import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   type Decomposition,
   iterate,
@@ -213,7 +213,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
   record(s: Scheduler, { rows, counter }: Trace, isPrecise: boolean): void {
     const { factors, weights } = this;
     const { x, squaredNorm } = this.scope.given;
-    eachProduct(s, x, factors, false, (product, mode) => {
+    overModes(s, x, factors, {}, (product, mode) => {
       const others = this.#grams.filter((_, other) => other !== mode);
       let normals = others[0]!;
       for (const next of others.slice(1)) {

@@ -1,8 +1,8 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
-export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./converge.js";
 export { type CpOptions, CpSolver, cpALS } from "./cp.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
+export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./iterate.js";
 export {
   EigenFactors,
   eigh,

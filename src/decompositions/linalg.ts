@@ -29,6 +29,7 @@ import {
   pasteColumns,
   permute,
   polishColumns,
+  polishQr,
   polishRows,
   type Reduction,
   reduceMaximum,
@@ -161,9 +162,9 @@ export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}
       options.signal?.throwIfAborted();
       await engine.run((s) => {
         const { u, values, v } = jacobiSvd(s, x);
-        copy(s, u, { out: result.u });
+        polishColumns(s, u, { out: result.u });
         copy(s, values, { out: result.values });
-        copy(s, v, { out: result.v });
+        polishColumns(s, v, { out: result.v });
       }, "SVD");
     } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
     options.onProgress?.(1);
@@ -196,7 +197,7 @@ async function largeSvd(
       const scaled = scaleByPower(s, x, power);
       if (!q) return void pasteColumns(s, scaled, reduction.matrix);
       const tall = m > n ? scaled : permute(s, scaled, [1, 0]);
-      const factors = orthogonalise(s, tall);
+      const factors = polishedQr(s, tall);
       copy(s, factors.q, { out: q });
       // of a wide matrix A = (QR)ᵀ: the triangle is transposed
       const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
@@ -218,18 +219,10 @@ async function largeSvd(
     await engine.run((s) => {
       reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
       reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
-      const left = columnsOf(s, polish(s, rows, host.close), k);
-      const right = columnsOf(s, polish(s, rowsV, host.close), k);
-      if (!q) {
-        copy(s, left, { out: u });
-        copy(s, right, { out: v });
-      } else if (m > n) {
-        matmul(s, q, left, { out: u });
-        copy(s, right, { out: v });
-      } else {
-        copy(s, left, { out: u });
-        matmul(s, q, right, { out: v });
-      }
+      const left = orthonormal(s, rows, k, host.close);
+      const right = orthonormal(s, rowsV, k, host.close);
+      polishColumns(s, q && m > n ? matmul(s, q, left) : left, { out: u });
+      polishColumns(s, q && m < n ? matmul(s, q, right) : right, { out: v });
       signColumns(s, u, v);
       recordShortfall(s, x, u, values, v, shortfall);
     }, "SVD vectors");
@@ -260,19 +253,20 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
   const values = engine.tensor([n], null, { label: "eigenvalues" });
   const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
   using shortfall = engine.tensor([n], null, { label: "shortfall" });
+  const finish = (s: Scheduler): void => {
+    signColumns(s, vectors);
+    recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
+  };
   try {
     options.signal?.throwIfAborted();
     if (n <= JACOBI)
       await engine.run((s) => {
         const result = symmetricEigen(s, symmetricPart(s, x));
         copy(s, result.values, { out: values });
-        copy(s, polishColumns(s, result.vectors), { out: vectors });
+        polishColumns(s, result.vectors, { out: vectors });
+        finish(s);
       }, "eigen");
-    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, options);
-    await engine.run((s) => {
-      signColumns(s, vectors);
-      recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
-    }, "eigenvalues");
+    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, finish, options);
     await correct(engine, values, shortfall);
     options.onProgress?.(1);
     return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
@@ -289,6 +283,7 @@ async function largeEigen(
   power: number,
   values: Tensor,
   vectors: Tensor,
+  finish: (s: Scheduler) => void,
   { signal, onProgress }: LinalgOptions,
 ): Promise<void> {
   const n = values.size;
@@ -311,7 +306,8 @@ async function largeEigen(
     try {
       await engine.run((s) => {
         reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
-        copy(s, columnsOf(s, polish(s, rows, host.close), n), { out: vectors });
+        polishColumns(s, orthonormal(s, rows, n, host.close), { out: vectors });
+        finish(s);
       }, "eigenvectors");
     } finally {
       rows.destroy();
@@ -340,7 +336,7 @@ export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {})
     await engine.run((s) => {
       // of a wide matrix the first columns make Q, and R is QᵀA
       const first = m < n ? columnsFrom(s, x, 0, m) : x;
-      const factors = orthogonalise(s, first);
+      const factors = polishedQr(s, first);
       copy(s, factors.q, { out: q });
       if (m >= n) return void copy(s, factors.r, { out: r });
       const rest = matmul(s, factors.q, columnsFrom(s, x, m, n), { transposeA: true });
@@ -525,6 +521,14 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
 /** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
 const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
 
+/** Records a QR factorisation whose Q is orthonormal to rounding. */
+function polishedQr(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
+  const { q, r } = orthogonalise(s, a);
+  const polished = polishQr(s, q, r);
+  s.release(q, r);
+  return polished;
+}
+
 function assertMatrix(operation: string, a: Tensor): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
 }
@@ -609,14 +613,9 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
   }
 }
 
-/** Nearly orthonormal rows made so to rounding; twice where much is lacking. */
-function polish(s: Scheduler, rows: Tensor, twice: boolean): Tensor {
-  const once = polishRows(s, rows);
-  if (!twice) return once;
-  const out = polishRows(s, once);
-  s.release(once);
-  return out;
-}
+/** Nearly orthonormal rows as the columns of an n×n matrix that lack so little that polishing makes them so to rounding. */
+const orthonormal = (s: Scheduler, rows: Tensor, n: number, lacksMuch: boolean): Tensor =>
+  columnsOf(s, lacksMuch ? polishRows(s, rows) : rows, n);
 
 /**
  * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to

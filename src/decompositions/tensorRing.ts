@@ -108,15 +108,18 @@ async function ringBySVD(
       ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
       : await truncateByError(engine, first, budget, squaredNorm, { signal });
     const [a, b] = ends ?? divided(step.core.shape[1]!);
-    const core = engine.tensor([a, shape[0]!, b], null, { label: "core 0" });
-    cores.push(core);
-    rest = engine.tensor([b, x.size / shape[0]!, a], null, { label: "TR rest" });
-    await engine.run((s) => {
-      permute(s, step.core.reshape([shape[0]!, a, b]), [1, 0, 2], { out: core });
-      permute(s, step.rest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
-    }, "TR-SVD");
-    step.core.destroy();
-    step.rest.destroy();
+    try {
+      const core = engine.tensor([a, shape[0]!, b], null, { label: "core 0" });
+      cores.push(core);
+      rest = engine.tensor([b, x.size / shape[0]!, a], null, { label: "TR rest" });
+      await engine.run((s) => {
+        permute(s, step.core.reshape([shape[0]!, a, b]), [1, 0, 2], { out: core });
+        permute(s, step.rest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
+      }, "TR-SVD");
+    } finally {
+      step.core.destroy();
+      step.rest.destroy();
+    }
     onProgress?.(1 / (d - 1));
     for (let k = 1; k < d - 1; k++) {
       signal?.throwIfAborted();

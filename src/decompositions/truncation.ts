@@ -102,7 +102,9 @@ export async function keptWithin(
 }
 
 /** what cutting may take of a promised error; the rest is for rounding, which is part of it where the promise is small */
-const SHARES = [0.999, 0.9, 0.7, 0.4];
+const SHARES = [0.998, 0.9, 0.7, 0.4];
+/** of a promised error, what a measured one may be */
+const KNOWN = 0.999;
 
 /**
  * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is given. Where rounding alone is more than
@@ -116,7 +118,8 @@ export async function keepPromise<T extends { relativeError: number; destroy(): 
   let least = Number.POSITIVE_INFINITY;
   for (const share of [...SHARES, 0]) {
     const result = await attempt(share * asked);
-    if (result.relativeError <= asked) return result;
+    // what is measured is known to f32, too
+    if (result.relativeError <= KNOWN * asked) return result;
     least = Math.min(least, result.relativeError);
     result.destroy();
   }

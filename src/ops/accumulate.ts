@@ -1,6 +1,6 @@
 import shader from "../../shaders/accumulate.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 
@@ -14,6 +14,7 @@ export function accumulate(
   out: Tensor,
   { alpha = 1, beta = 1 }: { alpha?: number; beta?: number } = {},
 ): Tensor {
+  assertCall("accumulate", s, { x, out });
   assertShape("accumulate", "out", out, x.shape);
   const vectors = x.size % 4 === 0;
   s.run(

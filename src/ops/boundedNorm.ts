@@ -33,7 +33,7 @@ export function boundedNorm(
   const n = normalMatrix.shape[0]!;
   if (product.order !== 2 || product.shape[1] !== n) throw new ShapeError(`boundedNorm: ${product} needs ${n} columns`);
   if ((squaredNorm === undefined) === (from === undefined))
-    throw new TenfoldError("boundedNorm: give either squaredNorm or from");
+    throw new TenfoldError("boundedNorm: give either squaredNorm, or from and residual");
   if (from && !given) throw new TenfoldError("boundedNorm: from needs the residual there");
   if (from) assertShape("boundedNorm", "the factor it goes from", from, product.shape);
   const { values, vectors } = symmetricEigen(s, normalMatrix);

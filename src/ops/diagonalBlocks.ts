@@ -1,6 +1,6 @@
 import shader from "../../shaders/diagonal_blocks.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { axesParams, MOST_AXES } from "./stridedCopy.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
@@ -24,6 +24,7 @@ export function diagonalBlocks(
   widths: readonly (number | null)[],
   { only, out: given, add = false }: DiagonalBlocksOptions = {},
 ): Tensor {
+  assertCall("diagonalBlocks", s, { x });
   const counts = widths.flatMap((width, mode) => (width ? [x.shape[mode]! / width] : []));
   const [blocks] = counts;
   if (widths.length !== x.order || counts.some((count) => count !== blocks || !Number.isInteger(count)))

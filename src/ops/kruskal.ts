@@ -31,6 +31,7 @@ export function kruskalDifference(
   factors: readonly Tensor[],
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
+  assertCall("kruskalDifference", s, weights ? { x, weights } : { x }, { factors });
   const shape = shapeOf("kruskalDifference", weights, factors);
   assertShape("kruskalDifference", "the tensor", x, shape);
   if (options.out) assertShape("kruskalDifference", "out", options.out, shape);

@@ -152,8 +152,9 @@ export const rowStride = (length: number): number => Math.ceil(length / 64) * 64
 
 /** Records T of H_1·H_2·… = I − Vᵀ·T·V for reflections I − τ_k·v_k·v_kᵀ with v_k in the rows of `v`. */
 export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
+  assertCall("blockReflector", s, { v, tau });
   const n = v.shape[0]!;
-  const gram = matmul(s, v, v, { transposeB: true });
+  const gram = matmul(s, v, v, { transposeB: true, careful: true });
   const t = s.tensor([n, n], { label: "T" });
   s.run(reflector, { gram, tau, t }, { n });
   s.release(gram);
@@ -165,7 +166,8 @@ export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
  * Rows are whole vec4s long.
  */
 export function reflectRows(s: Scheduler, x: Tensor, v: Tensor, t: Tensor, forward: boolean): void {
-  const seen = matmul(s, x, v, { transposeB: true });
+  assertCall("reflectRows", s, { x, v, t });
+  const seen = matmul(s, x, v, { transposeB: true, careful: true });
   const d = matmul(s, seen, t, { transposeB: forward });
   s.release(seen);
   const [rows, columns] = x.shape as [number, number];

@@ -3,7 +3,7 @@ import { cholesky } from "./cholesky.js";
 import { cutOff } from "./cutOff.js";
 import { safeDivide } from "./elementwise.js";
 import { matmul } from "./matmul.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 
 export interface SolveOptions {
@@ -23,6 +23,7 @@ export function solveSymmetric(
   b: Tensor,
   { method = "cholesky", ridge = 0, rcond = 1e-6, out }: SolveOptions = {},
 ): Tensor {
+  assertCall("solveSymmetric", s, { a, b });
   const n = a.shape[0]!;
   assertShape("solveSymmetric", "the matrix", a, [n, n]);
   if (b.order !== 2 || b.shape[1] !== n) throw new ShapeError(`solveSymmetric: ${b} needs ${n} columns`);

@@ -207,6 +207,7 @@ export function slice(
 
 /** Writes `x` into `out` as the block that begins at `starts`; the rest of `out` stays. The inverse of {@link slice}. */
 export function paste(s: Scheduler, x: Tensor, out: Tensor, starts: readonly number[]): void {
+  assertCall("paste", s, { x, out });
   if (!reaches(out.shape, starts, x.shape))
     throw new ShapeError(`paste: ${x} does not fit into ${out} from ${starts.join(", ")}`);
   const strides = stridesOf(out.shape);

@@ -6,7 +6,6 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
-import { polishColumns } from "./polish.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
@@ -36,8 +35,8 @@ export interface Svd {
  * Thin singular value decomposition of an m×n matrix, min(m, n) ≤ 1024: orthogonalisation of the long side, then one-sided
  * Jacobi rotations on the small triangle (Demmel & Veselić 1992), so that no Gram matrix squares the condition number.
  * The entry of largest magnitude in every column of U is positive. Columns are orthonormal also where a singular value is
- * zero. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of
- * blocks over the whole grid are recorded for 14 sweeps, and return at once when all is done.
+ * zero. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of blocks over the whole grid are
+ * recorded for 14 sweeps, and return at once when all is done. Outside of schedules `svd` is faster, and more exact.
  */
 export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
   assertCall("jacobiSvd", s, { a });
@@ -46,10 +45,8 @@ export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
   if (Math.min(m, n) > LARGEST)
     throw new ShapeError(`jacobiSvd: ${formatShape(a.shape)}, needs a side of at most ${LARGEST}`);
   const result = m < n ? wide(s, a) : m > n ? tall(s, a) : square(s, a);
-  const [u, v] = [polishColumns(s, result.u), polishColumns(s, result.v)];
-  s.release(result.u, result.v);
-  signColumns(s, u, v);
-  return { u, values: result.values, v };
+  signColumns(s, result.u, result.v);
+  return result;
 }
 
 /**
@@ -57,6 +54,7 @@ export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
  * becomes positive, and columns of `v` change with those of `u`.
  */
 export function signColumns(s: Scheduler, u: Tensor, v?: Tensor): void {
+  assertCall("signColumns", s, v ? { u, v } : { u });
   const [rows_u, columns] = u.shape as [number, number];
   const other = v ?? s.tensor([1], { label: "no other vectors" });
   s.run(

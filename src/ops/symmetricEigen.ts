@@ -7,7 +7,7 @@ import startShader from "../../shaders/jacobi_eigen_start.wgsl";
 import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { largestMagnitude } from "./reduce.js";
-import { assertShape } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { factorisesInside, soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
@@ -28,16 +28,18 @@ const SWEEPS = 14;
 
 /** Records the check between sweeps of a Jacobi method (its `state` is [2], u32), or its start. */
 export function recordCheck(s: Scheduler, state: Tensor, isStart = false): void {
+  assertCall("recordCheck", s, { state });
   s.run(check.with({ START: isStart }), { state });
 }
 
 /**
  * Eigenvalues ([n], falling) and eigenvectors (n×n, in columns) of a symmetric matrix by Jacobi rotations (Golub & Van Loan,
- * section 8.5), values to 1e-6 of the largest magnitude up to n = 40, and to 2e-6 up to 128. The entry of largest magnitude in a vector is positive. Up to n = 128 one workgroup does it in one
- * dispatch; beyond, up to 1024, a round is two dispatches (those of 14 sweeps are recorded,
- * and return at once when all is done).
+ * section 8.5), values to 1e-6 of the largest magnitude up to n = 40, and to 2e-6 up to 128. The entry of largest magnitude
+ * in a vector is positive. Up to n = 128 one workgroup does it in one dispatch; beyond, up to 1024, a round is two dispatches
+ * (those of 14 sweeps are recorded, and return at once when all is done). Outside of schedules `eigh` is faster and more exact.
  */
 export function symmetricEigen(s: Scheduler, a: Tensor): { values: Tensor; vectors: Tensor } {
+  assertCall("symmetricEigen", s, { a });
   const n = a.shape[0]!;
   assertShape("symmetricEigen", "the matrix", a, [n, n]);
   if (n > LARGEST)

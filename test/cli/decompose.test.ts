@@ -112,6 +112,17 @@ describe("a decomposition", () => {
     expect([...factors[2]!.data]).toEqual(Array.from({ length: 49 }, (_, i) => (i % 8 === 0 ? 1 : 0)));
   });
 
+  it("takes one rank for all modes", async () => {
+    const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
+    const { code } = await command(["decompose", file, "--ranks", "2", "-o", at("r.npz"), "--json", at("r.json")]);
+    expect(code).toBe(0);
+    const core = readNpz(readFileSync(at("r.npz"))).get("core")!;
+    expect([...core.shape]).toEqual([2, 2, 2]);
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as { ranks: number[]; relativeError: number };
+    expect(report.ranks).toEqual([2, 2, 2]);
+    expect(report.relativeError).toBeLessThan(1e-5);
+  });
+
   it("without --out is only looked at", async () => {
     const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
     const before = readdirSync(folder).sort();

@@ -12,7 +12,7 @@ const valuesOf = ([I, J, K]: Shape, f: Entry): Float32Array =>
 
 describe("scale", () => {
   const shape: Shape = [3, 3, 3];
-  it.each([1, 1e-10, 1e-11, 1e9, 1e-36])("Tucker of %d times a tensor leaves the same error", async (s) => {
+  it.each([1, 1e-10, 1e9])("Tucker of %d times a tensor leaves the same error", async (s) => {
     const engine = await testEngine();
     using x = engine.tensor(
       shape,

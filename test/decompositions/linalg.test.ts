@@ -37,7 +37,8 @@ function exactSingularValues(data: Float32Array, m: number, n: number): number[]
 }
 
 describe("of any shape", () => {
-  const side = fc.integer({ min: 1, max: 48 });
+  // beyond 48 another way is taken
+  const side = fc.integer({ min: 1, max: 72 });
   const all = (count: number): number[] => Array.from({ length: count }, (_, k) => k);
 
   it("svd and qr keep what is promised", async () => {
@@ -53,7 +54,7 @@ describe("of any shape", () => {
         judgeQr(findings, data, [m, n], await judged.qr(engine, a));
         findings.check();
       }),
-      { numRuns: 40 },
+      { numRuns: 40, includeErrorInReport: true },
     );
   });
 
@@ -69,7 +70,7 @@ describe("of any shape", () => {
         judgeEigen(findings, data, n, await judged.eigh(engine, a), right);
         findings.check();
       }),
-      { numRuns: 40 },
+      { numRuns: 40, includeErrorInReport: true },
     );
   });
 });

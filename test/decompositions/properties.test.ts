@@ -205,8 +205,8 @@ describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
     // eight bits an entry, so that 2⁻¹⁴⁰ loses none of them
     const coarse = randomArray(210, 13).map((value) => Math.round(value * 128));
     for (const [data, exponents] of [
-      [DATA["rank 3 and noise"], [-100, -23, -10, 9, 40, 100]],
-      [coarse, [-149, -17, 100]],
+      [DATA["rank 3 and noise"], [-100, -23, 9, 40]],
+      [coarse, [-149, 100]],
     ] as const) {
       using x = engine.tensor(shape, data);
       const base = await run(engine, x);
@@ -244,7 +244,7 @@ describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
   it.each(Object.entries(DATA))("tells errors that are errors, after every sweep: %s", async (_, data) => {
     const engine = await testEngine();
     using x = engine.tensor(shape, data);
-    for (const sweeps of [1, 2, 3, 5, 9, 17]) {
+    for (const sweeps of [1, 3, 10]) {
       const result = await run(engine, x, sweeps);
       const full = await evaluate(engine, (s) => result.full(s));
       const error = distance(data, full);

@@ -173,8 +173,8 @@ describe("tensor ring", () => {
   });
 
   it.each([
-    { shape: [64, 48, 40], ranks: 3, most: 3.1 }, // it was 7.8
-    { shape: [20, 18, 20, 16], ranks: 2, most: 3.3 }, // it was 9.6
+    { shape: [48, 40, 36], ranks: 3, most: 3.6 }, // it was 8.8
+    { shape: [16, 18, 14, 16], ranks: 2, most: 3.3 }, // it was 8.9
   ])("TR-ALS stays on the GPU and permutes no X of shape $shape", async ({ shape, ranks, most }) => {
     using engine = await freshEngine();
     using x = engine.tensor(
@@ -185,7 +185,7 @@ describe("tensor ring", () => {
       ),
     );
     const { read, held } = await watched(engine, async (onIteration) => {
-      (await tensorRingALS(engine, x, { ranks, sweeps: 8, onIteration })).tensor.destroy();
+      (await tensorRingALS(engine, x, { ranks, sweeps: 4, onIteration })).tensor.destroy();
     });
     expect(read.filter(({ label }) => /core|basis|rest/i.test(label))).toEqual([]);
     expect(Math.max(...read.map(({ size }) => size))).toBeLessThan(1024);

@@ -119,6 +119,49 @@ describe.each([
     for (const tensor of [...given, ...factors]) tensor.destroy();
   });
 
+  it.each([
+    [3, 1],
+    [16, 5],
+    [32, 1],
+  ])("of rank %i with %i parts keeps of a factor what the proximal term says", async (rank, splits) => {
+    const engine = await open();
+    const rows = 70;
+    const stride = Math.ceil((rank ** 2 + rank) / 64) * 64;
+    const other = randomArray((rank + 9) * rank, 3);
+    const start = new Float32Array(2 * stride);
+    start.set(gramOf(other, rank));
+    const parts = randomArray(splits * rows * rank, 4);
+    const before = randomArray(rows * rank, 5);
+    const lambda = randomArray(rank, 6).map((value) => 2 + value);
+    const [ridge, proximal] = [0.02, 0.3];
+    using product = engine.tensor([splits, rows, rank], parts);
+    using grams = engine.tensor([2, stride], start);
+    using factor = engine.tensor([rows, rank], before);
+    using weights = engine.tensor([rank], lambda);
+    using values = engine.tensor([192]);
+    await engine.run((s) => {
+      const previous = alsUpdate(s, { product, grams, mode: 1, factor, ridge, proximal, weights });
+      alsNormalize(s, { previous, grams, weights, values });
+    });
+    const [found, norms, told] = (await engine.read([factor, weights, values])) as Float32Array[];
+    // solved: (M + proximal·mean·A₀)·(V + (ridge + proximal)·mean·I)⁻¹, so multiplied back it is M + proximal·mean·A₀
+    const v = gramOf(other, rank);
+    const mean = Array.from({ length: rank }, (_, r) => v[r * rank + r]! / rank).reduce((a, b) => a + b);
+    const solved = Float32Array.from(found!, (value, e) => value * norms![e % rank]!);
+    const shifted = v.map((value, e) => value + (e % (rank + 1) === 0 ? (ridge + proximal) * mean : 0));
+    const m = Array.from({ length: rows * rank }, (_, e) => {
+      let sum = 0;
+      for (let part = 0; part < splits; part++) sum += parts[part * rows * rank + e]!;
+      return sum;
+    });
+    const wanted = m.map((value, e) => value + proximal * mean * before[e]! * lambda[e % rank]!);
+    expectClose(matmul(solved, shifted, rows, rank, rank), wanted, 1e-5);
+    const inner = m.reduce((sum, value, e) => sum + value * solved[e]!, 0);
+    const terms = norms!.reduce((sum, value) => sum + value * value, 0);
+    expect(Math.abs(told![0]! - inner)).toBeLessThan(1e-5 * Math.sqrt(terms) * Math.hypot(...m));
+    expect(told![65]! / terms).toBeCloseTo(1, 5);
+  });
+
   it("drops a column that depends on those before it, and keeps a zero column", async () => {
     const engine = await open();
     using product = engine.tensor([2, 3], [2, 2, 0, 4, 4, 0]);
@@ -151,6 +194,7 @@ describe.each([
     expect(() => alsUpdate(s, { ...rest, grams, product: wide })).toThrow("at most 32 columns");
     expect(() => alsUpdate(s, { ...rest, grams, product: m })).toThrow("need a row of 12 or more a mode");
     const previous = alsUpdate(s, { ...rest, grams: enough, product: m });
+    expect(() => alsUpdate(s, { ...rest, grams: enough, product: m, proximal: 1 })).toThrow("needs the weights");
     expect(() => alsUpdate(s, { ...rest, grams: enough, product: m, mode: 2, previous })).toThrow(
       "mode 0 cannot be the one before",
     );

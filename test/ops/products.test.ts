@@ -5,7 +5,7 @@ import { gram } from "../../src/ops/gram.js";
 import { hadamard } from "../../src/ops/hadamard.js";
 import { khatriRao } from "../../src/ops/khatriRao.js";
 import { kronecker } from "../../src/ops/kronecker.js";
-import { kruskalResidual, kruskalToTensor } from "../../src/ops/kruskal.js";
+import { kruskalDifference, kruskalResidual, kruskalToTensor } from "../../src/ops/kruskal.js";
 import { matmul as matmulOp } from "../../src/ops/matmul.js";
 import { modeProduct } from "../../src/ops/modeProduct.js";
 import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
@@ -274,16 +274,22 @@ describe("the Kruskal tensor", () => {
     const given = problem(engine, shape, rank);
     const weights = randomArray(rank, 9);
     using tweights = engine.tensor([rank], weights);
-    const [full, plain, residual] = await evaluate(engine, (s) => [
+    const [full, plain, residual, difference] = await evaluate(engine, (s) => [
       kruskalToTensor(s, tweights, given.tfactors),
       kruskalToTensor(s, null, given.tfactors),
       kruskalResidual(s, given.tx, tweights, given.tfactors),
+      kruskalDifference(s, given.tx, tweights, given.tfactors),
     ]);
     const model = products.kruskal(weights, given.factors, rank);
     expectClose(full!, model, 2e-6);
     expectClose(plain!, products.kruskal(null, given.factors, rank), 2e-6);
     const expected = model.reduce((sum, value, e) => sum + (given.x[e]! - value) ** 2, 0);
     expectClose(residual!, [expected], 2e-6);
+    expectClose(
+      difference!,
+      model.map((value, e) => given.x[e]! - value),
+      2e-6,
+    );
     given.destroy();
   });
 
