@@ -115,12 +115,13 @@ export async function keepPromise<T extends { relativeError: number; destroy(): 
   asked: number,
   attempt: (relativeError: number) => Promise<T>,
 ): Promise<T> {
-  let least = Number.POSITIVE_INFINITY;
+  // of the last attempt, which cuts nothing, whatever is asked
+  let least = 0;
   for (const share of [...SHARES, 0]) {
     const result = await attempt(share * asked);
     // what is measured is known to f32, too
     if (result.relativeError <= KNOWN * asked) return result;
-    least = Math.min(least, result.relativeError);
+    least = result.relativeError / KNOWN;
     result.destroy();
   }
   throw new TenfoldError(
