@@ -53,7 +53,7 @@ export function eigenCase(n: number): Case {
 }
 
 /** Dispatches of `orthogonalise` for a square matrix. */
-const orthogonalisation = (n: number): number => (n <= 64 ? 1 : 6 + 12 * Math.ceil(n / 32));
+const orthogonalisation = (n: number): number => (n <= 64 ? 1 : 6 + 14 * Math.ceil(n / 32));
 
 export function svdCase(n: number): Case {
   const a: Values = { shape: [n, n], seed: 22 };
@@ -172,7 +172,7 @@ export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
 
 export function wholeQrCase(rows: number, columns: number): Case {
   const name = `whole QR ${rows}×${columns}`;
-  const counts = { dispatches: 30 + (columns > 64 ? 12 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
+  const counts = { dispatches: 30 + (columns > 64 ? 14 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
   return whole(orthogonaliseCase(rows, columns), { name, counts }, async (engine, a) => {
     const { q, r } = await qr(engine, a);
     return [q, r];

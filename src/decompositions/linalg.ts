@@ -608,7 +608,7 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
     const stop = Math.min(n, first + TOGETHER);
     const own = v.rows(first, stop);
     const t = blockReflector(s, own, tau.rows(first, stop));
-    reflectRows(s, rows, own, t, true);
+    reflectRows(s, rows, own, t, { forward: true });
     s.release(t);
   }
 }

@@ -4,8 +4,8 @@ import checkShader from "../../shaders/qr_check.wgsl";
 import endShader from "../../shaders/qr_end.wgsl";
 import panelShader from "../../shaders/qr_panel.wgsl";
 import startShader from "../../shaders/qr_start.wgsl";
-import subtractShader from "../../shaders/subtract_product.wgsl";
 import { type Constants, formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { accumulate } from "./accumulate.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
@@ -20,9 +20,6 @@ const start = new Kernel(startShader, ({ columns, stride }, { WIDTH }) => grid1d
 const panel = new Kernel(panelShader, () => [1]);
 const end = new Kernel(endShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
 const reflector = new Kernel(reflectorShader, () => [1]);
-const subtract = new Kernel(subtractShader, ({ rows, columns }, { WIDTH }) =>
-  grid1d(Math.ceil(rows! / 4) * Math.ceil(columns! / WIDTH!), 1),
-);
 
 /** columns whose reflections are applied together, by products */
 export const REFLECTORS = 32;
@@ -129,7 +126,7 @@ function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
     const t = blockReflector(s, own, tau);
     s.release(tau);
     triangles.push(t);
-    if (stop < columns) reflectRows(s, work.rows(stop, columns), own, t, false);
+    if (stop < columns) reflectRows(s, work.rows(stop, columns), own, t);
   }
   const basis = s.tensor([columns, stride], { label: "Qᵀ" });
   const r = s.tensor([columns, columns], { label: "R" });
@@ -138,7 +135,8 @@ function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   for (let first = Math.floor((columns - 1) / REFLECTORS) * REFLECTORS; first >= 0; first -= REFLECTORS) {
     const t = triangles.pop()!;
     // reflections from `first` on leave the columns of the identity before it alone
-    reflectRows(s, basis.rows(first, columns), v.rows(first, Math.min(columns, first + REFLECTORS)), t, true);
+    const own = v.rows(first, Math.min(columns, first + REFLECTORS));
+    reflectRows(s, basis.rows(first, columns), own, t, { forward: true });
     s.release(t);
   }
   s.release(v);
@@ -162,15 +160,20 @@ export function blockReflector(s: Scheduler, v: Tensor, tau: Tensor): Tensor {
 }
 
 /**
- * Records x ← H·x, or Hᵀ·x, for every row x of a matrix in place, H = I − Vᵀ·T·V as `blockReflector` has it: x − x·Vᵀ·Tᵀ·V.
- * Rows are whole vec4s long.
+ * Records x ← Hᵀ·x, or H·x where `forward`, for every row x of a matrix in place, H = I − Vᵀ·T·V as `blockReflector` has it:
+ * x − x·Vᵀ·T·V.
  */
-export function reflectRows(s: Scheduler, x: Tensor, v: Tensor, t: Tensor, forward: boolean): void {
+export function reflectRows(
+  s: Scheduler,
+  x: Tensor,
+  v: Tensor,
+  t: Tensor,
+  { forward = false }: { forward?: boolean } = {},
+): void {
   assertCall("reflectRows", s, { x, v, t });
   const seen = matmul(s, x, v, { transposeB: true, careful: true });
-  const d = matmul(s, seen, t, { transposeB: forward });
-  s.release(seen);
-  const [rows, columns] = x.shape as [number, number];
-  s.run(subtract, { d, v, x }, { rows, columns: columns / 4, inner: v.shape[0]! });
-  s.release(d);
+  const weights = matmul(s, seen, t, { transposeB: forward });
+  const step = matmul(s, weights, v);
+  accumulate(s, step, x, { alpha: -1 });
+  s.release(seen, weights, step);
 }
