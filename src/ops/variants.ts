@@ -55,6 +55,8 @@ export const RESIDUAL_PARTS = 1024;
  * |                       |                                            | else a workgroup a sum (512)                    |    |
  * | permute               | plain                                      | 32×32 tiles where both axes have 8 or more      | `permutesByTiles` |
  * | eigen, SVD, Cholesky  | one subgroup                               | 256 invocations; up to 40 rows in their memory  | `soleWorkgroup`, `jacobiTeam`, `factorisesInside` |
+ * | QR, reductions        | a subgroup a block or panel; parts of 32   | 256 invocations, 32 of them a column; parts of  | `reflectorTeam`, `qrBlockRows`, `reductionSizes` |
+ * |                       | or 64 rows                                 | 32 rows                                         |    |
  * | ALS update            | up to rank 16 one dispatch, 4 workgroups   | up to rank 32 one dispatch, 64 workgroups of    | `fusesAls`, `alsChunk` |
  * |                       | of 64 rows or more at most                 | 16 rows or more at most                         |    |
  *
