@@ -131,8 +131,10 @@ export class QrFactors extends Factors {
 const JACOBI = 48;
 /** reflections that are applied together; rows of 64 numbers begin where a binding may */
 const TOGETHER = 64;
-/** submits that a reduction is cut into, with smaller and smaller grids */
+/** parts that a reduction is cut into, with smaller and smaller grids */
 const SEGMENTS = 8;
+/** entries of the matrix that the steps of one submit go over: some tens of milliseconds */
+const ENTRIES_A_SUBMIT = 2 ** 27;
 
 /**
  * Thin singular value decomposition of an m×n matrix. Values are within 1e-6·σ₁ of what f64 gives for the same f32 matrix, and
@@ -191,7 +193,8 @@ async function largeSvd(
     return item;
   };
   try {
-    // Q of the longer side, where there is one
+    // Q of the longer side, where there is one, and what it leaves
+    const square = m === n ? x : own(engine.tensor([k, k], null, { label: "triangle" }));
     const q = m === n ? null : own(engine.tensor([Math.max(m, n), k], null, { label: "Q" }));
     await engine.run((s) => {
       const scaled = scaleByPower(s, x, power);
@@ -202,6 +205,7 @@ async function largeSvd(
       // of a wide matrix A = (QR)ᵀ: the triangle is transposed
       const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
       pasteColumns(s, triangle, reduction.matrix);
+      scaleByPower(s, triangle, -power, { out: square });
     }, "SVD start");
     await reduce(engine, reduction, bidiagonalStep, (done) => onProgress?.(0.6 * done), signal);
     const [d, e] = await bandOf(engine, reduction);
@@ -219,12 +223,14 @@ async function largeSvd(
     await engine.run((s) => {
       reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
       reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
-      const left = orthonormal(s, rows, k, host.close);
-      const right = orthonormal(s, rowsV, k, host.close);
-      polishColumns(s, q && m > n ? matmul(s, q, left) : left, { out: u });
-      polishColumns(s, q && m < n ? matmul(s, q, right) : right, { out: v });
+      const left = polishColumns(s, orthonormal(s, rows, k, host.close));
+      const right = polishColumns(s, orthonormal(s, rowsV, k, host.close));
+      recordShortfall(s, square, left, values, right, shortfall);
+      if (q && m > n) polishColumns(s, matmul(s, q, left), { out: u });
+      else copy(s, left, { out: u });
+      if (q && m < n) polishColumns(s, matmul(s, q, right), { out: v });
+      else copy(s, right, { out: v });
       signColumns(s, u, v);
-      recordShortfall(s, x, u, values, v, shortfall);
     }, "SVD vectors");
     await correct(engine, values, shortfall, 0);
   } finally {
@@ -585,9 +591,14 @@ async function reduce(
     for (const each of compiled) if (each.status === "rejected") throw each.reason;
     for (const [index, start] of starts.entries()) {
       signal?.throwIfAborted();
-      engine.submit(schedules[index]!, Math.min(length, n - start));
-      // nothing waits for the host between segments, unless it wants to know
-      if (signal || n > 512) await engine.idle();
+      const stop = Math.min(n, start + length);
+      const atOnce = Math.max(1, Math.floor(ENTRIES_A_SUBMIT / n ** 2));
+      for (let step = start; step < stop; step += atOnce) {
+        signal?.throwIfAborted();
+        engine.submit(schedules[index]!, Math.min(atOnce, stop - step));
+        // nothing waits for the host in between, unless it wants to know or much is left to do
+        if (signal || n > 512) await engine.idle();
+      }
       onProgress(Math.min(start + length, n) / n);
     }
   } finally {

@@ -37,6 +37,9 @@ import {
 } from "./iterate.js";
 import { checkCall, type Prepared } from "./prepare.js";
 
+/** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, a whole SVD is faster. */
+export const MOST_ITERATED = 85;
+
 /**
  * Columns carried beyond the rank. Subspace iteration converges like (σ_{p+1}/σ_r)² a step, so a few more columns than
  * asked for save most of the steps where singular values decay slowly (Halko, Martinsson & Tropp 2011, section 4.5).

@@ -25,7 +25,10 @@ export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal:
       let high = low;
       while (high + 1 < n && Math.abs(e[high]!) > 1.2e-16 * (Math.abs(d[high]!) + Math.abs(d[high + 1]!))) high++;
       if (high === low) break;
-      if (iteration === 60) throw new RangeError("tridiagonalEigenvalues: no convergence in 60 steps");
+      if (iteration === 60)
+        throw new TenfoldError(
+          "eigenvalues of the tridiagonal matrix: no convergence in 60 steps; please report the matrix",
+        );
       let g = (d[low + 1]! - d[low]!) / (2 * e[low]!);
       let r = Math.sqrt(g * g + 1);
       g = d[high]! - d[low]! + e[low]! / (g + (g < 0 ? -r : r));
@@ -257,7 +260,9 @@ class InverseIteration {
           }
         }
       }
-      if (good || attempt === 4) return z;
+      if (good) return z;
+      if (attempt === 4)
+        throw new TenfoldError("vectors of the tridiagonal matrix: none found in 5 attempts; please report the matrix");
     }
   }
 

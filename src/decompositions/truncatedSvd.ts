@@ -8,11 +8,11 @@ import {
   TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
-import { matmul, scaleColumns, slice, squaredDistance } from "../ops/index.js";
+import { matmul, polishColumns, scaleColumns, signColumns, slice, squaredDistance } from "../ops/index.js";
 import { relativeResidual } from "./iterate.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
-import { identityColumns, leadingSubspace } from "./subspace.js";
+import { identityColumns, leadingSubspace, MOST_ITERATED } from "./subspace.js";
 import { keepPromise, keptWithin, lossOf } from "./truncation.js";
 
 export interface TruncatedSvdOptions extends LinalgOptions {
@@ -62,7 +62,7 @@ const WHOLE = 1024;
 
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from the whole SVD (see `svd`). Where the shorter side
- * is beyond 1024 and the rank less than a quarter of it, a subspace iteration finds the space of the leading vectors (Halko,
+ * is beyond 1024 and the rank at most 85, a subspace iteration finds the space of the leading vectors (Halko,
  * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are as exact as they fall fast.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
@@ -84,7 +84,7 @@ export async function truncatedSvd(engine: Engine, a: Tensor, options: Truncated
     const [u, v] = [m, n].map((rows) => identityColumns(engine, rows, rank ?? 1, "vectors")) as [Tensor, Tensor];
     return new TruncatedSvd(u, engine.tensor([rank ?? 1], null, { label: "singular values" }), v, 0);
   }
-  const whole = rank === undefined || most <= WHOLE || rank * 4 > most;
+  const whole = rank === undefined || most <= WHOLE || rank > MOST_ITERATED;
   using factors = await (whole ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
   let result: TruncatedSvd;
   if (rank !== undefined) result = await cut(engine, given, factors, rank);
@@ -118,10 +118,19 @@ async function leading(
   using projected = engine.tensor([rank, x.shape[1]!], null, { label: "projection" });
   await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
   const inner = await svd(engine, projected, options);
-  const u = engine.tensor([x.shape[0]!, rank], null, { label: "U" });
-  await engine.run((s) => void matmul(s, space, inner.u, { out: u }), "singular vectors");
-  inner.u.destroy();
-  return new SvdFactors(u, inner.values, inner.v);
+  using small = inner.u;
+  try {
+    const u = engine.tensor([x.shape[0]!, rank], null, { label: "U" });
+    const factors = new SvdFactors(u, inner.values, inner.v);
+    await engine.run((s) => {
+      polishColumns(s, matmul(s, space, small), { out: u });
+      signColumns(s, u, inner.v);
+    }, "singular vectors");
+    return factors;
+  } catch (error) {
+    inner.destroy();
+    throw error;
+  }
 }
 
 /** The first `rank` triplets and what they lack, of the scaled x. */

@@ -12,6 +12,7 @@ export * from "./argmaxRows.js";
 export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
+export * from "./carefulGram.js";
 export * from "./cholesky.js";
 export {
   type ConvolutionOptions,

@@ -6,6 +6,7 @@ import panelShader from "../../shaders/qr_panel.wgsl";
 import startShader from "../../shaders/qr_start.wgsl";
 import { type Constants, formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { accumulate } from "./accumulate.js";
+import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
@@ -42,7 +43,7 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
   if (n > MOST_IN_BLOCKS) return byPanels(s, a);
-  return m < TALL * qrBlockRows(n) ? byBlocks(s, a) : byCholesky(s, a);
+  return m < TALL * qrBlockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
 }
 
 /** where a factorisation goes, and a [1] u32 tensor that says 1 where it is there already */
@@ -54,7 +55,7 @@ interface Guarded {
 
 function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
   const [rows, columns] = a.shape as [number, number];
-  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / qrBlockRows(columns))));
+  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / qrBlockRows(rows, columns))));
   const groups = Math.ceil(rows / height);
   const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
   const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
@@ -92,7 +93,8 @@ function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   const n = a.shape[1]!;
   const state = s.tensor([1], { dtype: "u32", label: "QR state" });
   const pass = (x: Tensor, checked: boolean) => {
-    const g = gram(s, x);
+    // what the second pass lacks is what Q lacks
+    const g = checked ? gram(s, x) : carefulGram(s, x);
     const { r, inverse } = cholesky(s, g, { threshold: 1e-4, unit: true });
     if (checked) s.run(check, { r, inverse, state }, { n });
     const q = matmul(s, x, inverse);

@@ -1,5 +1,6 @@
 import shader from "../../shaders/unit_residual.wgsl";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { carefulGram } from "./carefulGram.js";
 import { add, subtract } from "./elementwise.js";
 import { matmul } from "./matmul.js";
 import { assertCall } from "./shapes.js";
@@ -21,7 +22,7 @@ function unitResidual(s: Scheduler, g: Tensor, TRIANGLE = false): Tensor {
  */
 export function polishColumns(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("polishColumns", s, { x });
-  const half = unitResidual(s, matmul(s, x, x, { transposeA: true, careful: true }));
+  const half = unitResidual(s, carefulGram(s, x));
   const step = matmul(s, x, half);
   const out = add(s, x, step, options);
   s.release(half, step);
@@ -44,7 +45,7 @@ export function polishRows(s: Scheduler, x: Tensor): Tensor {
  */
 export function polishQr(s: Scheduler, q: Tensor, r: Tensor): { q: Tensor; r: Tensor } {
   assertCall("polishQr", s, { q, r });
-  const lack = unitResidual(s, matmul(s, q, q, { transposeA: true, careful: true }), true);
+  const lack = unitResidual(s, carefulGram(s, q), true);
   const [stepQ, stepR] = [matmul(s, q, lack), matmul(s, lack, r)];
   const polished = { q: add(s, q, stepQ), r: subtract(s, r, stepR) };
   s.release(lack, stepQ, stepR);

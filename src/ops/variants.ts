@@ -550,8 +550,9 @@ export const reflectorTeam = (engine: Engine): { WIDTH: number; ACROSS: number }
   return lanes ? { WIDTH: lanes, ACROSS: lanes } : { WIDTH: 256, ACROSS: 32 };
 };
 
-/** Rows of the blocks that the QR factorisation of so many columns begins with. */
-export const qrBlockRows = (columns: number): number => Math.max(256, 4 * columns);
+/** Rows of the blocks that the QR factorisation of a matrix begins with: few, but not more blocks than a grid has room for. */
+export const qrBlockRows = (rows: number, columns: number): number =>
+  Math.max(256, 4 * columns, Math.ceil(rows / 60_000));
 
 /**
  * Sizes of a step that reduces a matrix to tridiagonal or bidiagonal form: rows of a part of its product, invocations that go
