@@ -154,7 +154,7 @@ const whole = (inside: Case, rest: Pick<Case, "name" | "goals" | "counts">, fact
 export function wholeSvdCase(n: number, goals: readonly Goal[] = []): Case {
   // four dispatches a step of the reduction; small ones are one recording and a look at the input
   const counts =
-    n > 48 ? { dispatches: 48 + 4.25 * n, submits: 11, readbacks: 3 } : { dispatches: 20, submits: 2, readbacks: 1 };
+    n > 48 ? { dispatches: 60 + 4.25 * n, submits: 11, readbacks: 3 } : { dispatches: 20, submits: 2, readbacks: 1 };
   return whole(svdCase(n), { name: `whole SVD ${n}`, goals, counts }, async (engine, a) => {
     const { values: singular, u, v } = await svd(engine, a);
     return [singular, u, v];
