@@ -68,7 +68,7 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 };
 
 describe("a decomposition", () => {
-  it.each([1, 1e-30, 1e37])("by cp is found, written and reported, for entries around %f", async (size) => {
+  it.each([1, 1e-30, 1e-50, 1e37])("by cp is found, written and reported, for entries around %f", async (size) => {
     const x = planted(2).map((value) => value * size);
     const file = put("x.npy", SHAPE, x);
     const argv = ["decompose", file, "--method", "cp", "--rank", "2", "--out", at("r.npz"), "--json", at("r.json")];
