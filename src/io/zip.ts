@@ -1,6 +1,7 @@
 import { inflateSync } from "fflate";
 import { crc32 } from "./crc32.js";
 import { FormatError, UnsupportedError } from "./errors.js";
+import { MOST_INFLATION } from "./gzip.js";
 
 /** A file in a zip archive. */
 export interface ZipMember {
@@ -14,8 +15,6 @@ export interface ZipMember {
 }
 
 const METHODS: Readonly<Record<number, string>> = { 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz" };
-/** Deflate makes at most so many bytes of one. */
-const MOST_INFLATION = 1032;
 const SMALL = 0xffffffff;
 
 /**
