@@ -24,6 +24,8 @@ interface Options {
 /** The largest mode whose identity is written for a mode that Tucker left alone. */
 const LARGEST_IDENTITY = 4096;
 const LARGEST_F32 = 3.4028234663852886e38;
+/** The smallest with all its digits. */
+const SMALLEST_F32 = 2 ** -126;
 
 /** What `--json` writes. */
 export interface DecomposeReport {
@@ -278,11 +280,12 @@ async function collect(
   return { arrays, notes };
 }
 
-/** Times 2^exponent, in f64 where f32 would overflow. */
+/** Times 2^exponent, in f64 where a value leaves the range in which f32 keeps all its digits. */
 function rescale(values: Float32Array, exponent: number): Numeric {
   const exact = Float64Array.from(values, (value) => value * 2 ** exponent);
-  const narrow = Float32Array.from(exact);
-  return narrow.every(Number.isFinite) ? narrow : exact;
+  const fits = (value: number): boolean =>
+    value === 0 || (Math.abs(value) >= SMALLEST_F32 && Math.abs(value) <= LARGEST_F32);
+  return exact.every(fits) ? Float32Array.from(exact) : exact;
 }
 
 function identity(extent: number): NumericArray {

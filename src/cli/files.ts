@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, statSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { existsSync, mkdirSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Digits } from "../experiments/digits.js";
 import { checkWritable, writeAtomic } from "../node/files.js";
@@ -52,6 +52,19 @@ export interface Outputs {
   write(file: string, content: Uint8Array | string): void;
 }
 
+/** Where the bytes of a path end up, behind all symbolic links: two names of one file give the same. */
+function realPlace(file: string): string {
+  const path = resolve(file);
+  for (const [known, rest] of [[path], [dirname(path), basename(path)]] as const) {
+    try {
+      return join(realpathSync(known), rest ?? "");
+    } catch {
+      // not there yet, or not to be looked at; writing says so
+    }
+  }
+  return path;
+}
+
 /**
  * Checks, before any work, that every file of the options can be written and that none is another or the input.
  *
@@ -63,7 +76,7 @@ export function openOutputs(
   input?: string,
 ): Outputs {
   const isStandard = (file: string): boolean => STANDARD_OUTPUT.includes(file);
-  const placeOf = (file: string): string => (isStandard(file) ? "-" : resolve(file));
+  const placeOf = (file: string): string => (isStandard(file) ? "-" : realPlace(file));
   const taken = new Map<string, string>();
   if (input !== undefined) taken.set(placeOf(input), "the input");
   let print = stdout;

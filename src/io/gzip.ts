@@ -1,4 +1,4 @@
-import { Inflate } from "fflate";
+import { Inflate, inflateSync } from "fflate";
 import { crc32 } from "./crc32.js";
 import { FormatError } from "./errors.js";
 
@@ -6,39 +6,66 @@ export const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes
 
 /** Bytes of a deflate stream of nothing, the shortest there is. */
 const LEAST_STREAM = 2;
+/** Deflate makes at most so many bytes of one. */
+export const MOST_INFLATION = 1032;
+/** So much of a stream always shows the begin of its content: no block without compression is longer. */
+const BEGIN = 2 ** 17;
 
 /**
  * Unpacks a gzip file (RFC 1952) as `gzip -dc` does: members follow one another, zeros after a member are padding. Every
  * member's checksum and length are compared.
  *
+ * @param most how many bytes the begin of the content promises, or null where it says nothing; more are refused
  * @throws FormatError
  */
-export function gunzip(bytes: Uint8Array, name: string): Uint8Array {
+export function gunzip(bytes: Uint8Array, name: string, most: (begin: Uint8Array) => number | null): Uint8Array {
   const fail = (problem: string, cause?: unknown): never => {
     throw new FormatError(name, `not a whole gzip file (${problem})`, { cause });
   };
-  const members: Uint8Array[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    if (members.length && bytes[at] === 0) {
-      at++;
-      continue;
-    }
-    const which = members.length ? `member ${members.length + 1}, at byte ${at}, ` : "it ";
+  let out: Uint8Array | undefined;
+  let limit = 0;
+  let length = 0;
+  for (let at = 0, count = 0; at < bytes.length; count++) {
+    while (count && bytes[at] === 0) at++;
+    if (at >= bytes.length) break;
+    const which = count ? `member ${count + 1}, at byte ${at}, ` : "it ";
     if (!isGzip(bytes.subarray(at))) fail(`${which}begins with neither 1f 8b nor zeros`);
     const start = headerEnd(bytes, at) ?? fail(`${which}is cut short, or its header is damaged`);
-    const parts: Uint8Array[] = [];
-    try {
-      new Inflate((part) => parts.push(part)).push(bytes.subarray(start), true);
-    } catch (error) {
+    const damaged = (error: unknown): never =>
       fail(`${which}is cut short or damaged: ${(error as Error).message}`, error);
+    const stream = bytes.subarray(start);
+    const could = MOST_INFLATION * stream.length;
+    if (!out) {
+      try {
+        limit = Math.min(most(beginOf(stream)) ?? could, could);
+        // one byte to spare: what has no place in it is dropped without a word
+        out = new Uint8Array(limit + 1);
+      } catch (error) {
+        if (error instanceof FormatError) throw error;
+        damaged(error);
+      }
     }
-    const content = concatenate(parts);
+    let content = out!.subarray(length);
+    try {
+      content = inflateSync(stream, { out: content });
+    } catch (error) {
+      // a block without compression that has no place
+      if (!(error instanceof RangeError)) damaged(error);
+    }
+    length += content.length;
+    if (length > limit) throw new FormatError(name, `unpacks to more than the ${limit} bytes that its header promises`);
     const end = trailerEnd(bytes, start + LEAST_STREAM, content);
     if (end === null) fail(`${which}is cut short or damaged: its checksum and length are not those of its content`);
-    members.push(content);
     at = end!;
   }
-  return concatenate(members);
+  return out ? out.subarray(0, length) : new Uint8Array(0);
+}
+
+/** The begin of what a deflate stream holds; whether the rest is sound is not looked at. */
+function beginOf(stream: Uint8Array): Uint8Array {
+  const parts: Uint8Array[] = [];
+  new Inflate((part) => parts.push(part)).push(stream.subarray(0, BEGIN));
+  return parts[0] ?? new Uint8Array(0);
 }
 
 /** The first byte after a member's header, or null. */
@@ -68,15 +95,4 @@ function trailerEnd(bytes: Uint8Array, from: number, content: Uint8Array): numbe
     if (trailer.every((byte, index) => bytes[at + index] === byte)) return at + 8;
   }
   return null;
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const out = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }

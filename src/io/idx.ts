@@ -12,7 +12,27 @@ const TYPES: Readonly<Record<number, string>> = { 8: "u1", 9: "i1", 11: "i2", 12
  * @throws FormatError
  */
 export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
-  const bytes = isGzip(file) ? gunzip(file, name) : file;
+  const bytes = isGzip(file) ? gunzip(file, name, (begin) => lengthOf(begin, name)) : file;
+  const { shape, encoding, start, count, what, needed } = readHeader(bytes, name);
+  const present = bytes.length - start;
+  if (present < needed)
+    throw new FormatError(name, `cut short: ${what} needs ${needed} bytes after the header, the file has ${present}`);
+  if (present > needed)
+    throw new FormatError(
+      name,
+      `${what} needs ${needed} bytes after the header, the file has ${present - needed} more`,
+    );
+  return { shape, data: decode(bytes, start, count, encoding, false) };
+}
+
+/** How long a file is that begins so, or null where its header goes on. */
+function lengthOf(begin: Uint8Array, name: string): number | null {
+  if (begin.length < 4 || begin.length < 4 + 4 * begin[3]!) return null;
+  const { start, needed } = readHeader(begin, name);
+  return start + needed;
+}
+
+function readHeader(bytes: Uint8Array, name: string) {
   if (bytes.length === 0) throw new FormatError(name, "the file is empty");
   const kind = TYPES[bytes[2]!];
   const order = bytes[3]!;
@@ -30,14 +50,6 @@ export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
     throw new FormatError(name, `shape ${describeShape(shape)} has more elements than can be counted`);
   const encoding = ENCODINGS[kind] as Encoding;
   const needed = count * encoding.bytes;
-  const present = bytes.length - start;
   const what = `${describeShape(shape)} of ${kind}`;
-  if (present < needed)
-    throw new FormatError(name, `cut short: ${what} needs ${needed} bytes after the header, the file has ${present}`);
-  if (present > needed)
-    throw new FormatError(
-      name,
-      `${what} needs ${needed} bytes after the header, the file has ${present - needed} more`,
-    );
-  return { shape, data: decode(bytes, start, count, encoding, false) };
+  return { shape, encoding, start, count, what, needed };
 }

@@ -26,9 +26,12 @@ export function readNpz(bytes: Uint8Array, name = "npz"): NamedArrays {
     const key = member.name.replace(/\.npy$/, "");
     try {
       if (member.name.endsWith("/")) throw new UnsupportedError(member.name, "it is a folder");
-      arrays.set(key, readNpy(member.content(), `${name}, member ${member.name}`));
+      const array = readNpy(member.content(), `${name}, member ${member.name}`);
+      skipped.delete(key);
+      arrays.set(key, array);
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error;
+      arrays.delete(key);
       skipped.set(key, error.problem);
     }
   }
@@ -70,7 +73,8 @@ function nameProblem(name: string): string | null {
   if (/\p{Surrogate}/u.test(name)) return "has half a character (a lone surrogate), which UTF-8 cannot write";
   if (name.includes("\0")) return "has a zero character, where unpackers end the name";
   if (name.includes("\\")) return "has a backslash, which Windows takes for a folder's end: use /";
-  if (/^\/|^[A-Za-z]:\//.test(name)) return "is a path from the root, where an unpacker could overwrite a file";
+  if (/^\/|^[A-Za-z]:/.test(name))
+    return "is a path from the root or of a drive, where an unpacker could overwrite a file";
   if (name.split("/").includes("..")) return "leads out of the folder that it is unpacked in, by ..";
   // each half of the header counts it in 16 bits
   if (new TextEncoder().encode(name).length > 65_000) return "is longer than zip can write";

@@ -1,6 +1,7 @@
 import { inflateSync } from "fflate";
 import { crc32 } from "./crc32.js";
 import { FormatError, UnsupportedError } from "./errors.js";
+import { MOST_INFLATION } from "./gzip.js";
 
 /** A file in a zip archive. */
 export interface ZipMember {
@@ -14,13 +15,12 @@ export interface ZipMember {
 }
 
 const METHODS: Readonly<Record<number, string>> = { 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz" };
-/** Deflate makes at most so many bytes of one. */
-const MOST_INFLATION = 1032;
 const SMALL = 0xffffffff;
 
 /**
- * Lists a zip archive by its central directory, ZIP64 too (APPNOTE 6.3). fflate's own reader stops at the first member
- * that it cannot unpack, does not compare checksums, and copies what is stored.
+ * Lists a zip archive by its central directory, ZIP64 too (APPNOTE 6.3). Members that share bytes are refused: with them
+ * a short file could unpack to anything. fflate's own reader stops at the first member that it cannot unpack, does not
+ * compare checksums, and copies what is stored.
  *
  * @throws FormatError
  */
@@ -50,6 +50,7 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
   const before = directoryEnd - size - start;
   if (before < 0) fail("its directory does not fit");
   const members: ZipMember[] = [];
+  const ranges: { name: string; from: number; to: number }[] = [];
   let at = before + start;
   for (let index = 0; index < count; index++) {
     if (!is(0x02014b50, at, 46)) fail(`entry ${index} of its directory is damaged`);
@@ -74,6 +75,9 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
     }
     at = extraEnd + u16(at + 32);
     const local = before + offset;
+    const present = is(0x04034b50, local, 30);
+    const first = present ? local + 30 + u16(local + 26) + u16(local + 28) : local;
+    if (present) ranges.push({ name, from: local, to: first + packed });
     const content = (): Uint8Array => {
       const damaged = (problem: string, cause?: unknown): never => {
         throw new FormatError(`${file}, member ${name}`, `damaged: ${problem}`, { cause });
@@ -83,24 +87,33 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
         const how = METHODS[method] ?? `method ${method}`;
         throw new UnsupportedError(`${file}, member ${name}`, `it is packed by ${how}, needs deflate or none`);
       }
-      if (!is(0x04034b50, local, 30)) damaged("its header is not where the directory says");
-      const first = local + 30 + u16(local + 26) + u16(local + 28);
+      if (!present) damaged("its header is not where the directory says");
       if (first + packed > bytes.length) damaged("it is cut short");
       let out = bytes.subarray(first, first + packed);
       if (method === 8) {
         if (unpacked > MOST_INFLATION * packed + 1024) damaged(`${packed} bytes cannot hold ${unpacked}`);
         try {
-          out = inflateSync(out, { out: new Uint8Array(unpacked) });
+          // one byte to spare: what has no place in the buffer is dropped without a word
+          out = inflateSync(out, { out: new Uint8Array(unpacked + 1) });
         } catch (error) {
           damaged((error as Error).message, error);
         }
       }
-      if (out.length !== unpacked) damaged(`it has ${out.length} bytes, the directory says ${unpacked}`);
+      if (out.length !== unpacked) {
+        const more = out.length > unpacked && method === 8 ? "more" : `${out.length}`;
+        damaged(`it has ${more} bytes, the directory says ${unpacked}`);
+      }
       if (crc32(out) !== checksum) damaged("its checksum is wrong");
       return out;
     };
     members.push({ name, content });
   }
+  ranges.sort((a, b) => a.from - b.from || a.to - b.to);
+  ranges.forEach(({ name, from }, index) => {
+    const other = ranges[index - 1];
+    if (other && from < other.to)
+      throw new FormatError(`${file}, member ${name}`, `damaged: it shares bytes of the archive with ${other.name}`);
+  });
   return members;
 }
 

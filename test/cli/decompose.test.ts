@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -68,7 +68,7 @@ const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 };
 
 describe("a decomposition", () => {
-  it.each([1, 1e-30, 1e37])("by cp is found, written and reported, for entries around %f", async (size) => {
+  it.each([1, 1e-30, 1e-50, 1e37])("by cp is found, written and reported, for entries around %f", async (size) => {
     const x = planted(2).map((value) => value * size);
     const file = put("x.npy", SHAPE, x);
     const argv = ["decompose", file, "--method", "cp", "--rank", "2", "--out", at("r.npz"), "--json", at("r.json")];
@@ -278,5 +278,20 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("is the input", [good(), "--rank", "2", "-o", good()]);
     await refuse("is the output of --out", [good(), "--rank", "2", ...out(), "--json", at("r.npz")]);
     expect(existsSync(at("r.npz"))).toBe(false);
+  });
+
+  it.skipIf(process.platform === "win32")("an output that is the input or another output through a link", async () => {
+    const before = readFileSync(good());
+    symlinkSync("good.npy", at("link.npz"));
+    symlinkSync(".", at("here"));
+    const rank = [good(), "--rank", "2"];
+    await refuse("link.npz is the input", [...rank, "-o", at("link.npz")]);
+    await refuse("good.npy is the input", [at("link.npz"), "--rank", "2", "-o", good()]);
+    await refuse("here/good.npy is the input", [...rank, "-o", at("here/good.npy")]);
+    await refuse("here/r.npz is the output of --out", [...rank, ...out(), "--json", at("here/r.npz")]);
+    writeFileSync(at("other.json"), "");
+    symlinkSync("other.json", at("same.json"));
+    await refuse("same.json is the output of --out", [...rank, "-o", at("other.json"), "--json", at("same.json")]);
+    expect(readFileSync(at("good.npy"))).toEqual(before);
   });
 });

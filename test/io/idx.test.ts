@@ -106,3 +106,29 @@ it("refuses every gzip file cut short or damaged, and says which member", () => 
     `member 3, at byte ${whole.length}, begins with neither 1f 8b nor zeros`,
   );
 });
+
+it("unpacks no more than the header promises", () => {
+  for (const level of [0, 9])
+    for (const extra of [1, 100_000, 2 ** 22]) {
+      const more = zlib.gzipSync(Buffer.concat([images, Buffer.alloc(extra)]), { level });
+      expect(message(more)).toBe(`t.idx: unpacks to more than the ${images.length} bytes that its header promises`);
+    }
+  const second = Buffer.concat([zlib.gzipSync(images), zlib.gzipSync(Buffer.from("x"))]);
+  expect(message(second)).toBe(`t.idx: unpacks to more than the ${images.length} bytes that its header promises`);
+  expect(message(zlib.gzipSync("no images"))).toBe(
+    "t.idx: not an IDX file: it begins with 6e 6f 20 69, needs 00 00, a known type, the order",
+  );
+  // a promise that no file of this length can keep takes no memory
+  expect(message(zlib.gzipSync(Uint8Array.of(0, 0, 8, 2, ...u32(-1, 2 ** 20), 1)))).toContain("the file has 1");
+});
+
+it("does not look at all that follows for every member", () => {
+  const count = 100_000;
+  const head = zlib.gzipSync(Uint8Array.of(0, 0, 8, 1, ...u32(count)));
+  const member = zlib.gzipSync(Uint8Array.of(7));
+  const file = Buffer.concat([head, Buffer.alloc(count * member.length, member)]);
+  const begin = performance.now();
+  expect(Buffer.from(readIdx(file).data as Uint8Array).equals(Buffer.alloc(count, 7))).toBe(true);
+  // tens of milliseconds; where each member's cost grows with the file, longer by hundreds of times
+  expect(performance.now() - begin).toBeLessThan(4000);
+});
