@@ -120,7 +120,7 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
     begin(scope) {
       const problem = new CpProblem(scope, options);
       const start = async (index: number): Promise<undefined> => {
-        await problem.initialize(index ? "random" : initialize, seed + index);
+        await problem.initialize(index ? "random" : initialize, seed + index, stopping.signal);
       };
       return Object.assign(problem, { start });
     },
@@ -293,7 +293,8 @@ class CpProblem implements Method<KruskalTensor> {
     return this.x.engine;
   }
 
-  async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
+  /** An abort while singular vectors are looked for throws the signal's reason. */
+  async initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void> {
     const { engine, x, factors, given } = this;
     for (let mode = 0; mode < x.order; mode++) {
       const factor = factors[mode]!;
@@ -301,7 +302,10 @@ class CpProblem implements Method<KruskalTensor> {
       const rank = Math.min(this.options.rank, extent, x.size / extent);
       const task = { mode, rank, seed, isTold: false };
       using found =
-        how === "hosvd" ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4 })).tensor : null;
+        how === "hosvd"
+          ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor
+          : null;
+      if (found) signal?.throwIfAborted();
       // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
       const values = found ? await engine.read(found.values) : [];
       const known = values.filter((value) => value > SEEN * values[0]!).length;

@@ -29,7 +29,10 @@ export interface StoppingOptions {
    */
   tolerance?: number;
   onIteration?: (iteration: Iteration) => void;
-  /** stops after the batch in flight; what is done so far is the result, with `aborted` set */
+  /**
+   * stops after the batch in flight; what is done so far is the result, with `aborted` set. Where there is no result yet, as in the
+   * singular value decompositions from which a solver takes its ranks or its start, the promise rejects with the signal's reason
+   */
   signal?: AbortSignal;
   /** 1 to 4 (the default); fewer leave the GPU to others in between, so that a page still draws */
   sweepsPerSubmit?: number;

@@ -238,7 +238,7 @@ export async function tensorRingALS(
     stopping,
     seed,
     zero: () => zeroRing(engine, x.shape, wanted),
-    begin: (scope) => ringMethod(scope, wanted, seed, ridge),
+    begin: (scope) => ringMethod(scope, wanted, seed, ridge, stopping.signal),
   });
 }
 
@@ -248,9 +248,10 @@ async function ringMethod(
   ranks: readonly number[],
   seed: number,
   ridge: number,
+  signal: AbortSignal | undefined,
 ): Promise<Method<TensorRing>> {
   const { x, squaredNorm } = given;
-  const ring = keep(await startRing(engine, given, ranks, seed));
+  const ring = keep(await startRing(engine, given, ranks, seed, signal));
   const residual = own(x.shape, "residual");
   const last = x.order - 1;
   await engine.run((s) => leave(s, x, ring, last, ring.others(s, last), residual), "TR-ALS start");
@@ -283,8 +284,14 @@ async function ringMethod(
 }
 
 /** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
-async function startRing(engine: Engine, given: Prepared, ranks: readonly number[], seed: number): Promise<TensorRing> {
-  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed });
+async function startRing(
+  engine: Engine,
+  given: Prepared,
+  ranks: readonly number[],
+  seed: number,
+  signal: AbortSignal | undefined,
+): Promise<TensorRing> {
+  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed, signal });
   const cores = tensor.cores.map((core, k) => {
     const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
     return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
