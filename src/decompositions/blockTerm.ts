@@ -33,6 +33,7 @@ import {
   type Method,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
 } from "./iterate.js";
 import { checkCall, restore } from "./prepare.js";
@@ -116,7 +117,7 @@ async function blockTermMethod(
     columns: 1,
     advice: "a larger ridge",
     async start(index) {
-      if (index) await randomStart(engine, x, model, residual, seed + index, squaredNorm);
+      if (index) await randomStart(engine, x, model, residual, seedAt(seed, index), squaredNorm);
       return undefined;
     },
     record(s, { rows, counter }) {
@@ -185,7 +186,7 @@ async function residualStart(
   await engine.run((s) => void fill(s, model.core, 0), "BTD start");
   for (let block = 0; block < model.blocks; block++) {
     const from = block ? residual : x;
-    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seed + block, sweeps: 30, signal });
+    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seedAt(seed, block), sweeps: 30, signal });
     try {
       await engine.run((s) => {
         placeBlock(s, model, tensor, block);

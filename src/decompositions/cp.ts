@@ -50,6 +50,7 @@ import {
   Problem,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
   type Told,
   type Trace,
@@ -120,7 +121,7 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
     begin(scope) {
       const problem = new CpProblem(scope, options);
       const start = async (index: number): Promise<undefined> => {
-        await problem.initialize(index ? "random" : initialize, seed + index, stopping.signal);
+        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), stopping.signal);
       };
       return Object.assign(problem, { start });
     },

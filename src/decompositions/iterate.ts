@@ -14,7 +14,7 @@ import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
 export interface Iteration {
-  /** from 1 */
+  /** from 1 in each start, where there are several */
   sweep: number;
   /** ‖X − X̂‖ / ‖X‖ */
   relativeError: number;
@@ -376,6 +376,9 @@ export interface Method<T> {
   restore(tensor: T, exponent: number): Promise<T>;
 }
 
+/** The seed that many places after one; after the last, 2³² − 1, comes 0. */
+export const seedAt = (seed: number, place: number): number => (seed + place) >>> 0;
+
 /** What `iterate` is asked for. */
 export interface Run<T> {
   /** names the solver in errors */
@@ -383,7 +386,7 @@ export interface Run<T> {
   stopping: StoppingOptions;
   /** how many starts there are, the best of which is kept; 1 by default */
   starts?: number | undefined;
-  /** of the first start; that of start i is seed + i */
+  /** of the first start; that of start i is `seedAt(seed, i)` */
   seed?: number | undefined;
   /** the decomposition of a tensor of zeros */
   zero(): T | Promise<T>;
@@ -392,7 +395,7 @@ export interface Run<T> {
 
 /**
  * The one driver of all solvers that go by sweeps. It prepares X (`prepare`), answers a zero tensor, records the sweep once and replays
- * it (`converge`), runs the starts and keeps the best, measures the residual of the result, gives it X's scale back, and frees
+ * it (`converge`), runs the starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back, and frees
  * everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
  * copied out. X may be prepared already; it is then left to whoever did.
  */
@@ -410,17 +413,32 @@ export async function iterate<T extends { destroy(): void }>(
     if (given.isZero) return zeroResult(await run.zero(), seed);
     using problem = await Problem.create(engine, given, name, run.begin);
     let best: Decomposition<T> | null = null;
+    let isCut = false;
+    let failure: ConvergenceError | null = null;
     try {
-      for (let start = 0; start < starts && !(start && stopping.signal?.aborted); start++) {
-        const expected = await problem.method.start?.(start);
-        const result = await problem.solve(stopping, expected);
-        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
-        else {
-          best?.tensor.destroy();
-          best = seed === undefined ? result : { ...result, seed: seed + start };
+      for (let start = 0; start < starts && !isCut; start++) {
+        if (start && stopping.signal?.aborted) {
+          isCut = true;
+          break;
+        }
+        try {
+          const expected = await problem.method.start?.(start);
+          const result = await problem.solve(stopping, expected);
+          isCut = result.aborted;
+          if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+          else {
+            best?.tensor.destroy();
+            best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
+          }
+        } catch (error) {
+          // a start that collapses is not the best one; the others may be good
+          if (!(error instanceof ConvergenceError)) throw error;
+          failure ??= error;
         }
       }
-      return await problem.restored(best!);
+      if (!best) throw failure;
+      if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
+      return await problem.restored(best);
     } catch (error) {
       best?.tensor.destroy();
       throw error;

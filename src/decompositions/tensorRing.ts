@@ -32,6 +32,7 @@ import {
   relativeResidual,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
@@ -126,7 +127,7 @@ async function ringBySVD(
       const rows = cores.at(-1)!.shape[2]! * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
       const next = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seed + k, signal)
+        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seedAt(seed, k), signal)
         : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       rest.destroy();
       rest = next.rest;

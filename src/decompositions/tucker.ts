@@ -40,6 +40,7 @@ import {
   type Scope,
   type StoppingOptions,
   SWEEPS_A_BATCH,
+  seedAt,
   stoppingRules,
   type Trace,
   zeroResult,
@@ -428,7 +429,7 @@ async function basesOf(
     bases.set(mode, own([x.shape[mode]!, columns], `basis ${mode}`));
   });
   await engine.run((s) => {
-    for (const [mode, basis] of bases) widen(s, factors[mode]!, basis, seed + mode);
+    for (const [mode, basis] of bases) widen(s, factors[mode]!, basis, seedAt(seed, mode));
   }, "HOOI start");
   return bases;
 }

@@ -1,6 +1,8 @@
 /** What an abort leaves: a result that says so, or the signal's reason where there is none; never memory. */
 import { describe, expect, it } from "vitest";
 import {
+  blockTermALS,
+  ConvergenceError,
   cpALS,
   cpErrorPreserving,
   hosvd,
@@ -10,7 +12,9 @@ import {
   ttSVD,
   tuckerHOOI,
 } from "../../src/decompositions/index.js";
+import { iterate, type StoppingOptions } from "../../src/decompositions/iterate.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { appendRow, copy } from "../../src/ops/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -109,6 +113,115 @@ describe("an abort of cpErrorPreserving", () => {
     });
     await expect(aborted).rejects.toBe(reason);
     expect(told).toBeLessThan(12);
+    expect(engine.memory().live).toBe(live);
+  });
+});
+
+/** Starts whose errors are given; `begins` is told before each. */
+const startsOf = (
+  engine: Engine,
+  x: Tensor,
+  errors: readonly number[],
+  stopping: StoppingOptions,
+  begins: (index: number) => void = () => {},
+) =>
+  iterate<Tensor>(engine, x, {
+    name: "several starts",
+    stopping: { sweeps: 8, ...stopping },
+    starts: errors.length,
+    seed: 2 ** 32 - 1,
+    zero: () => engine.tensor([1]),
+    begin({ own }) {
+      const error = own([1], "error");
+      return {
+        columns: 1,
+        async start(index) {
+          begins(index);
+          engine.write(error, [errors[index]!]);
+          return undefined;
+        },
+        record: (s, { rows, counter }) => appendRow(s, error, rows, counter),
+        errorOf: ([told]) => ({ fromResidual: told }),
+        async finish() {
+          const found = engine.tensor([1]);
+          await engine.run((s) => void copy(s, error, { out: found }));
+          return found;
+        },
+        residual: (s, found, out) => void copy(s, found, { out }),
+        restore: async (found) => found,
+      };
+    },
+  });
+
+describe("several starts", () => {
+  const setUp = async () => {
+    const engine = await testEngine();
+    const x = engine.tensor([3], [1, 2, 2]);
+    return { engine, x, live: engine.memory().live };
+  };
+  const FINISHED = { aborted: false, converged: true };
+  const CUT = { aborted: true, converged: false, stalled: false };
+
+  it("keep the best, with its seed; the one after the last seed is 0", async () => {
+    const { engine, x, live } = await setUp();
+    const result = await startsOf(engine, x, [0.5, 0.2, 0.4], {});
+    expect(result).toMatchObject({ ...FINISHED, seed: 0 });
+    expect(result.errors.at(-1)).toBeCloseTo(0.2, 6);
+    result.tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+    x.destroy();
+  });
+
+  it.each([
+    ["before the second", 0, 8],
+    ["in the second", 1, 4],
+  ])("say that they were aborted %s, and keep the first where it is the best", async (_, start, sweeps) => {
+    const { engine, x, live } = await setUp();
+    const controller = new AbortController();
+    const begun: number[] = [];
+    const onIteration = ({ sweep }: { sweep: number }) => {
+      if (begun.at(-1) === start && sweep === (start ? 1 : 8)) controller.abort();
+    };
+    // without a tolerance all sweeps run
+    const stopping = { signal: controller.signal, onIteration, tolerance: 0, sweeps: start ? 40 : 8 };
+    const result = await startsOf(engine, x, [0.2, 0.5, 0.1], stopping, (index) => begun.push(index));
+    expect(begun).toEqual(start ? [0, 1] : [0]);
+    expect(result).toMatchObject({ ...CUT, seed: 2 ** 32 - 1 });
+    expect(result.sweeps).toBeGreaterThanOrEqual(sweeps);
+    result.tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+    x.destroy();
+  });
+
+  it("go on where one collapses, and fail only where all do", async () => {
+    const { engine, x, live } = await setUp();
+    for (const [errors, seed] of [
+      [[0.2, Number.NaN], 2 ** 32 - 1],
+      [[Number.NaN, 0.3, Number.NaN], 0],
+    ] as const) {
+      const result = await startsOf(engine, x, errors, {});
+      expect(result).toMatchObject({ ...FINISHED, seed });
+      result.tensor.destroy();
+    }
+    await expect(startsOf(engine, x, [Number.NaN, Number.NaN], {})).rejects.toThrow(ConvergenceError);
+    expect(engine.memory().live).toBe(live);
+    x.destroy();
+  });
+
+  it("take the last seed there is", async () => {
+    const engine = await testEngine();
+    const options = { seed: 2 ** 32 - 1, sweeps: 4 };
+    using x = engine.tensor([6, 5, 4], randomArray(120, 4));
+    const { live } = engine.memory();
+    for (const { tensor } of [
+      await blockTermALS(engine, x, { ...options, blocks: 2, ranks: 2, starts: 2 }),
+      await cpALS(engine, x, { ...options, rank: 2, starts: 2 }),
+      await tuckerHOOI(engine, x, { ...options, ranks: 2 }),
+      await tensorRingALS(engine, x, { ...options, ranks: 2 }),
+      await tensorRingSVD(engine, x, { seed: options.seed, ranks: 2 }),
+      await ttSVD(engine, x, { seed: options.seed, ranks: 2 }),
+    ])
+      tensor.destroy();
     expect(engine.memory().live).toBe(live);
   });
 });
