@@ -38,13 +38,19 @@ export interface StoppingOptions {
   sweepsPerSubmit?: number;
 }
 
+/** sweeps in one submit: enough to hide the read behind the next batch, few enough to overshoot little */
+export const SWEEPS_A_BATCH = 4;
+
 /** What {@link StoppingOptions} may be. */
 export const stoppingRules: OptionRules<StoppingOptions> = {
   sweeps: optionRules.positive,
   tolerance: optionRules.atLeastZero,
   onIteration: optionRules.callback,
   signal: optionRules.signal,
-  sweepsPerSubmit: optionRules.positive,
+  sweepsPerSubmit: {
+    needs: `a whole number from 1 to ${SWEEPS_A_BATCH}`,
+    is: (value) => optionRules.positive.is(value) && (value as number) <= SWEEPS_A_BATCH,
+  },
 };
 
 /** How a run went. Out of sweeps it is neither converged, stalled nor aborted. */
@@ -76,9 +82,6 @@ export interface Decomposition<T> extends Convergence {
 export class ConvergenceError extends Error {
   override name = "ConvergenceError";
 }
-
-/** sweeps in one submit: enough to hide the read behind the next batch, few enough to overshoot little */
-export const SWEEPS_A_BATCH = 4;
 
 /** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
 export const CANCELLATION = 0.3;
@@ -316,7 +319,7 @@ class Memory {
         [this.save, state, copies],
         [this.restore, copies, state],
       ] as const) {
-        const s = engine.scheduler("state");
+        using s = engine.scheduler("state");
         from.forEach((tensor, index) => {
           copy(s, tensor, { out: to[index]! });
         });
@@ -446,6 +449,16 @@ export async function iterate<T extends { destroy(): void }>(
   }
 }
 
+/** The results of all, or the first error once none is under way any more: what the others made is known by then. */
+export async function together<T extends readonly unknown[]>(
+  tasks: readonly [...T],
+): Promise<{
+  -readonly [K in keyof T]: Awaited<T[K]>;
+}> {
+  await Promise.allSettled(tasks);
+  return await Promise.all(tasks);
+}
+
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
   readonly #scope: OwningScope;
@@ -482,7 +495,7 @@ export class Problem<T extends { destroy(): void }> {
         method.record(s, trace, isPrecise);
         return scope.keep(await s.compile());
       };
-      const [precise, cheap] = await Promise.all([compile(true), hasCheap ? compile(false) : undefined]);
+      const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
       const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
       const correcting = method.correcting && {
         below: method.correcting.below,

@@ -43,6 +43,7 @@ import {
   seedAt,
   stoppingRules,
   type Trace,
+  together,
   zeroResult,
 } from "./iterate.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
@@ -496,13 +497,13 @@ export async function hooiSweep(
     const bases = await basesOf(engine, x, factors, seed, own);
     const trace = { rows: own([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: own([1], "counter", "u32") };
     const compile = async (isPrecise: boolean): Promise<Schedule> => {
-      const s = engine.scheduler("HOOI sweep");
+      using s = engine.scheduler("HOOI sweep");
       recordHooi(s, x, factors, bases, trace, isPrecise);
       const schedule = await s.compile();
       owned.push(schedule);
       return schedule;
     };
-    const [schedule, preciseSchedule] = await Promise.all([compile(false), compile(true)]);
+    const [schedule, preciseSchedule] = await together([compile(false), compile(true)]);
     return { schedule, preciseSchedule, trace: trace.rows, destroy };
   } catch (error) {
     destroy();

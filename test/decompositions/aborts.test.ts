@@ -1,10 +1,11 @@
-/** What an abort leaves: a result that says so, or the signal's reason where there is none; never memory. */
-import { describe, expect, it } from "vitest";
+/** What a run that is cut short leaves: a result that says so, or the reason where there is none; never memory. */
+import { describe, expect, it, vi } from "vitest";
 import {
   blockTermALS,
   ConvergenceError,
   cpALS,
   cpErrorPreserving,
+  hooiSweep,
   hosvd,
   stHosvd,
   tensorRingALS,
@@ -222,6 +223,79 @@ describe("several starts", () => {
       await ttSVD(engine, x, { seed: options.seed, ranks: 2 }),
     ])
       tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+});
+
+describe("a failure while a solver is set up frees all:", () => {
+  it("one of two sweeps cannot be recorded", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([3], [1, 2, 2]);
+    const { live } = engine.memory();
+    const reason = new Error("no cheap sweep");
+    const run = iterate<Tensor>(engine, x, {
+      name: "half recorded",
+      stopping: {},
+      zero: () => engine.tensor([1]),
+      begin: () => ({
+        columns: 1,
+        hasCheap: true,
+        record(s, { rows, counter }, isPrecise) {
+          if (!isPrecise) throw reason;
+          appendRow(s, copy(s, x).rows(0, 1), rows, counter);
+        },
+        errorOf: () => ({ fromResidual: 1 }),
+        finish: async () => engine.tensor([1]),
+        residual: () => {},
+        restore: async (found) => found,
+      }),
+    });
+    await expect(run).rejects.toBe(reason);
+    await engine.idle();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it.each([
+    ["hooiSweep", 1],
+    ["hooiSweep", 2],
+  ])("%s, scheduler number %i of its sweeps", async (_, failing) => {
+    const engine = await testEngine();
+    using x = engine.tensor([6, 5, 4], randomArray(120, 4));
+    using start = (await stHosvd(engine, x, { ranks: 2 })).tensor;
+    const { live } = engine.memory();
+    const reason = new Error("no sweep");
+    const scheduler = engine.scheduler.bind(engine);
+    let count = 0;
+    const spy = vi.spyOn(engine, "scheduler").mockImplementation((label?: string) => {
+      if (label === "HOOI sweep" && ++count === failing) throw reason;
+      return scheduler(label);
+    });
+    try {
+      await expect(hooiSweep(engine, x, start.factors)).rejects.toBe(reason);
+    } finally {
+      spy.mockRestore();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("a cut has no room for what is left", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([6, 5, 4], randomArray(120, 4));
+    const { live } = engine.memory();
+    const reason = new Error("out of memory");
+    const tensor = engine.tensor.bind(engine);
+    const spy = vi.spyOn(engine, "tensor").mockImplementation((shape, data, options) => {
+      if (options?.label === "rest") throw reason;
+      return tensor(shape, data, options);
+    });
+    try {
+      for (const ranks of [2, 30]) await expect(ttSVD(engine, x, { ranks })).rejects.toBe(reason);
+      await expect(ttSVD(engine, x, { relativeError: 0.3 })).rejects.toBe(reason);
+    } finally {
+      spy.mockRestore();
+    }
     expect(engine.memory().live).toBe(live);
   });
 });
