@@ -8,6 +8,7 @@ import {
   type Schedule,
   type Scheduler,
   ShapeError,
+  TenfoldError,
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
@@ -134,9 +135,13 @@ export function zeroKruskal(engine: Engine, shape: readonly number[], rank: numb
   return new KruskalTensor(engine.tensor([rank], new Float32Array(rank), { label: "weights" }), factors);
 }
 
+/** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */
+export type CpSolverOptions = Omit<CpOptions, "starts">;
+
 /**
  * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
+ * What `initialize` and `solve` are not given is as in the options that it was created with.
  */
 export class CpSolver {
   readonly #prepared: Prepared;
@@ -144,10 +149,11 @@ export class CpSolver {
   readonly #cp: CpProblem;
   /** after the last sweep of `solve`, where it goes on */
   #error: number | undefined;
+  #hasStart = false;
 
   private constructor(
     readonly x: Tensor,
-    readonly options: CpOptions,
+    readonly options: CpSolverOptions,
     prepared: Prepared,
     problem: Problem<KruskalTensor>,
   ) {
@@ -157,8 +163,12 @@ export class CpSolver {
   }
 
   /** Checks X and the options, allocates, and compiles the sweeps. */
-  static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
+  static async create(x: Tensor, options: CpSolverOptions): Promise<CpSolver> {
     check(x?.engine, x, options);
+    if ((options as CpOptions).starts !== undefined)
+      throw new TenfoldError(
+        "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
+      );
     const prepared = await prepare(x.engine, "cpALS", x);
     try {
       const begin = (scope: Scope) => new CpProblem(scope, options);
@@ -203,23 +213,40 @@ export class CpSolver {
     return this.#prepared.squaredNorm;
   }
 
-  /** Writes start factors: uniform random, or singular vectors of the unfoldings. */
-  initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
-    this.#error = undefined;
-    return this.#cp.initialize(how, seed);
+  /** Writes start factors: uniform random, or singular vectors of the unfoldings. By default as the solver's options have it. */
+  initialize(
+    how: "random" | "hosvd" = this.options.initialize ?? "random",
+    seed = this.options.seed ?? 0,
+  ): Promise<void> {
+    return this.#initialize(how, seed, this.options.signal);
   }
 
   /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
   start(given: readonly TensorData[]): Promise<void> {
-    this.#error = undefined;
-    return this.#cp.startFrom(given);
+    return this.#begin(this.#cp.startFrom(given));
   }
 
-  /** Sweeps from the present factors until the stopping rule is met. */
+  #initialize(how: "random" | "hosvd" = "random", seed = 0, signal?: AbortSignal): Promise<void> {
+    return this.#begin(this.#cp.initialize(how, seed, signal));
+  }
+
+  async #begin(start: Promise<void>): Promise<void> {
+    this.#error = undefined;
+    await start;
+    this.#hasStart = true;
+  }
+
+  /**
+   * Sweeps from the present factors until the stopping rule is met; from those of `initialize` where there was no start yet. What is not
+   * given is as in the solver's options.
+   */
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     checkOptions("solve", stopping, stoppingRules);
     if (this.#prepared.isZero) return this.#zero();
-    const result = await this.#problem.solve(stopping, this.#error);
+    const { initialize, seed, sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = this.options;
+    const all = { sweeps, tolerance, onIteration, signal, sweepsPerSubmit, ...stopping };
+    if (!this.#hasStart) await this.#initialize(initialize, seed, all.signal);
+    const result = await this.#problem.solve(all, this.#error);
     this.#error = result.errors.at(-1);
     return this.#restored(result);
   }
