@@ -70,7 +70,9 @@ const rules: OptionRules<BlockTermOptions> = {
  * rises. One block is a Tucker decomposition.
  *
  * Blocks lie side by side: one I_n×(G·R_n) factor a mode and one core with the blocks on its diagonal, so that a sweep is a
- * few products whatever G is. Of X's size there is one tensor besides X, the residual.
+ * few products whatever G is. A sweep holds X, the residual of its size, and a few tensors of the core's: that one is dense, zeros
+ * included, with G^m·R_1·R_2·… entries where m modes are divided (an undivided one counts as R_n = I_n). With many blocks or
+ * modes this can be more than X.
  */
 export async function blockTermALS(
   engine: Engine,

@@ -108,7 +108,8 @@ const SCALAR = 64;
 /**
  * CP by alternating least squares (Carroll & Chang 1970, Harshman 1970; Kolda & Bader 2009, figure 3.3). The sweep is a
  * dimension tree (Phan, Tichavský & Cichocki 2013): it reads a tensor of any order twice. Columns have norm 1, weights
- * fall, and in every factor but the last a column's entry of largest magnitude is positive.
+ * fall, and in every factor but the last a column's entry of largest magnitude is positive. X̂ is never stored. Once the
+ * error is below 0.01, though, sweeps keep the difference X − X̂, one more tensor of X's size, to the end of the run.
  */
 export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);

@@ -222,7 +222,8 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
  * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
- * where it lies; of its size there is one more tensor, the residual.
+ * where it lies. Beside it a sweep holds the residual, of X's size, and Q, r_k·r_{k+1}/n_k times that: for small extents and
+ * large ranks Q is the largest tensor of all.
  */
 export async function tensorRingALS(
   engine: Engine,
