@@ -33,6 +33,7 @@ import {
   type Method,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
 } from "./iterate.js";
 import { checkCall, restore } from "./prepare.js";
@@ -69,7 +70,9 @@ const rules: OptionRules<BlockTermOptions> = {
  * rises. One block is a Tucker decomposition.
  *
  * Blocks lie side by side: one I_n×(G·R_n) factor a mode and one core with the blocks on its diagonal, so that a sweep is a
- * few products whatever G is. Of X's size there is one tensor besides X, the residual.
+ * few products whatever G is. A sweep holds X, the residual of its size, and a few tensors of the core's: that one is dense, zeros
+ * included, with G^m·R_1·R_2·… entries where m modes are divided (an undivided one counts as R_n = I_n). With many blocks or
+ * modes this can be more than X.
  */
 export async function blockTermALS(
   engine: Engine,
@@ -116,7 +119,7 @@ async function blockTermMethod(
     columns: 1,
     advice: "a larger ridge",
     async start(index) {
-      if (index) await randomStart(engine, x, model, residual, seed + index, squaredNorm);
+      if (index) await randomStart(engine, x, model, residual, seedAt(seed, index), squaredNorm);
       return undefined;
     },
     record(s, { rows, counter }) {
@@ -185,7 +188,7 @@ async function residualStart(
   await engine.run((s) => void fill(s, model.core, 0), "BTD start");
   for (let block = 0; block < model.blocks; block++) {
     const from = block ? residual : x;
-    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seed + block, sweeps: 30, signal });
+    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seedAt(seed, block), sweeps: 30, signal });
     try {
       await engine.run((s) => {
         placeBlock(s, model, tensor, block);

@@ -8,6 +8,7 @@ import {
   type Schedule,
   type Scheduler,
   ShapeError,
+  TenfoldError,
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
@@ -50,6 +51,7 @@ import {
   Problem,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
   type Told,
   type Trace,
@@ -106,7 +108,8 @@ const SCALAR = 64;
 /**
  * CP by alternating least squares (Carroll & Chang 1970, Harshman 1970; Kolda & Bader 2009, figure 3.3). The sweep is a
  * dimension tree (Phan, Tichavský & Cichocki 2013): it reads a tensor of any order twice. Columns have norm 1, weights
- * fall, and in every factor but the last a column's entry of largest magnitude is positive.
+ * fall, and in every factor but the last a column's entry of largest magnitude is positive. X̂ is never stored. Once the
+ * error is below 0.01, though, sweeps keep the difference X − X̂, one more tensor of X's size, to the end of the run.
  */
 export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
@@ -120,7 +123,7 @@ export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Prom
     begin(scope) {
       const problem = new CpProblem(scope, options);
       const start = async (index: number): Promise<undefined> => {
-        await problem.initialize(index ? "random" : initialize, seed + index);
+        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), stopping.signal);
       };
       return Object.assign(problem, { start });
     },
@@ -133,9 +136,13 @@ export function zeroKruskal(engine: Engine, shape: readonly number[], rank: numb
   return new KruskalTensor(engine.tensor([rank], new Float32Array(rank), { label: "weights" }), factors);
 }
 
+/** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */
+export type CpSolverOptions = Omit<CpOptions, "starts">;
+
 /**
  * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
+ * What `initialize` and `solve` are not given is as in the options that it was created with.
  */
 export class CpSolver {
   readonly #prepared: Prepared;
@@ -143,10 +150,11 @@ export class CpSolver {
   readonly #cp: CpProblem;
   /** after the last sweep of `solve`, where it goes on */
   #error: number | undefined;
+  #hasStart = false;
 
   private constructor(
     readonly x: Tensor,
-    readonly options: CpOptions,
+    readonly options: CpSolverOptions,
     prepared: Prepared,
     problem: Problem<KruskalTensor>,
   ) {
@@ -156,8 +164,12 @@ export class CpSolver {
   }
 
   /** Checks X and the options, allocates, and compiles the sweeps. */
-  static async create(x: Tensor, options: CpOptions): Promise<CpSolver> {
+  static async create(x: Tensor, options: CpSolverOptions): Promise<CpSolver> {
     check(x?.engine, x, options);
+    if ((options as CpOptions).starts !== undefined)
+      throw new TenfoldError(
+        "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
+      );
     const prepared = await prepare(x.engine, "cpALS", x);
     try {
       const begin = (scope: Scope) => new CpProblem(scope, options);
@@ -202,23 +214,40 @@ export class CpSolver {
     return this.#prepared.squaredNorm;
   }
 
-  /** Writes start factors: uniform random, or singular vectors of the unfoldings. */
-  initialize(how: "random" | "hosvd" = "random", seed = 0): Promise<void> {
-    this.#error = undefined;
-    return this.#cp.initialize(how, seed);
+  /** Writes start factors: uniform random, or singular vectors of the unfoldings. By default as the solver's options have it. */
+  initialize(
+    how: "random" | "hosvd" = this.options.initialize ?? "random",
+    seed = this.options.seed ?? 0,
+  ): Promise<void> {
+    return this.#initialize(how, seed, this.options.signal);
   }
 
   /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
   start(given: readonly TensorData[]): Promise<void> {
-    this.#error = undefined;
-    return this.#cp.startFrom(given);
+    return this.#begin(this.#cp.startFrom(given));
   }
 
-  /** Sweeps from the present factors until the stopping rule is met. */
+  #initialize(how: "random" | "hosvd" = "random", seed = 0, signal?: AbortSignal): Promise<void> {
+    return this.#begin(this.#cp.initialize(how, seed, signal));
+  }
+
+  async #begin(start: Promise<void>): Promise<void> {
+    this.#error = undefined;
+    await start;
+    this.#hasStart = true;
+  }
+
+  /**
+   * Sweeps from the present factors until the stopping rule is met; from those of `initialize` where there was no start yet. What is not
+   * given is as in the solver's options.
+   */
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     checkOptions("solve", stopping, stoppingRules);
     if (this.#prepared.isZero) return this.#zero();
-    const result = await this.#problem.solve(stopping, this.#error);
+    const { initialize, seed, sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = this.options;
+    const all = { sweeps, tolerance, onIteration, signal, sweepsPerSubmit, ...stopping };
+    if (!this.#hasStart) await this.#initialize(initialize, seed, all.signal);
+    const result = await this.#problem.solve(all, this.#error);
     this.#error = result.errors.at(-1);
     return this.#restored(result);
   }
@@ -293,7 +322,8 @@ class CpProblem implements Method<KruskalTensor> {
     return this.x.engine;
   }
 
-  async initialize(how: "random" | "hosvd", seed: number): Promise<void> {
+  /** An abort while singular vectors are looked for throws the signal's reason. */
+  async initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void> {
     const { engine, x, factors, given } = this;
     for (let mode = 0; mode < x.order; mode++) {
       const factor = factors[mode]!;
@@ -301,7 +331,10 @@ class CpProblem implements Method<KruskalTensor> {
       const rank = Math.min(this.options.rank, extent, x.size / extent);
       const task = { mode, rank, seed, isTold: false };
       using found =
-        how === "hosvd" ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4 })).tensor : null;
+        how === "hosvd"
+          ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor
+          : null;
+      if (found) signal?.throwIfAborted();
       // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
       const values = found ? await engine.read(found.values) : [];
       const known = values.filter((value) => value > SEEN * values[0]!).length;

@@ -118,6 +118,8 @@ export async function cpErrorPreserving(
     });
     if (prepared.isZero || result.relativeError <= allowed) return { ...result, norms };
     result.tensor.destroy();
+    // a run cut short has missed its bound for that alone
+    stopping.signal?.throwIfAborted();
     if (attempt === SHARES.length - 1)
       throw new TenfoldError(
         `${NAME}: an error of ${allowed} cannot be kept in f32 by terms whose norms add up to ${norms.at(-1)!.toPrecision(3)} times that of X; it came to ${result.relativeError}. Allow a larger relativeError, or begin from a start of smaller terms`,

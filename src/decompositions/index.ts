@@ -1,8 +1,14 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
-export { type CpOptions, CpSolver, cpALS } from "./cp.js";
+export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./cp.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
-export { ConvergenceError, type Decomposition, type Iteration, type StoppingOptions } from "./iterate.js";
+export {
+  type Convergence,
+  ConvergenceError,
+  type Decomposition,
+  type Iteration,
+  type StoppingOptions,
+} from "./iterate.js";
 export {
   EigenFactors,
   eigh,
@@ -18,7 +24,7 @@ export {
   SvdFactors,
   svd,
 } from "./linalg.js";
-export { leadingSubspace, type SubspaceOptions } from "./subspace.js";
+export { leadingSubspace, type SubspaceOptions, type SubspaceResult } from "./subspace.js";
 export {
   type TensorRingAlsOptions,
   type TensorRingOptions,

@@ -14,7 +14,7 @@ import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
 export interface Iteration {
-  /** from 1 */
+  /** from 1 in each start, where there are several */
   sweep: number;
   /** ‖X − X̂‖ / ‖X‖ */
   relativeError: number;
@@ -29,11 +29,17 @@ export interface StoppingOptions {
    */
   tolerance?: number;
   onIteration?: (iteration: Iteration) => void;
-  /** stops after the batch in flight; what is done so far is the result, with `aborted` set */
+  /**
+   * stops after the batch in flight; what is done so far is the result, with `aborted` set. Where there is no result yet, as in the
+   * singular value decompositions from which a solver takes its ranks or its start, the promise rejects with the signal's reason
+   */
   signal?: AbortSignal;
   /** 1 to 4 (the default); fewer leave the GPU to others in between, so that a page still draws */
   sweepsPerSubmit?: number;
 }
+
+/** sweeps in one submit: enough to hide the read behind the next batch, few enough to overshoot little */
+export const SWEEPS_A_BATCH = 4;
 
 /** What {@link StoppingOptions} may be. */
 export const stoppingRules: OptionRules<StoppingOptions> = {
@@ -41,7 +47,10 @@ export const stoppingRules: OptionRules<StoppingOptions> = {
   tolerance: optionRules.atLeastZero,
   onIteration: optionRules.callback,
   signal: optionRules.signal,
-  sweepsPerSubmit: optionRules.positive,
+  sweepsPerSubmit: {
+    needs: `a whole number from 1 to ${SWEEPS_A_BATCH}`,
+    is: (value) => optionRules.positive.is(value) && (value as number) <= SWEEPS_A_BATCH,
+  },
 };
 
 /** How a run went. Out of sweeps it is neither converged, stalled nor aborted. */
@@ -73,9 +82,6 @@ export interface Decomposition<T> extends Convergence {
 export class ConvergenceError extends Error {
   override name = "ConvergenceError";
 }
-
-/** sweeps in one submit: enough to hide the read behind the next batch, few enough to overshoot little */
-export const SWEEPS_A_BATCH = 4;
 
 /** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
 export const CANCELLATION = 0.3;
@@ -313,7 +319,7 @@ class Memory {
         [this.save, state, copies],
         [this.restore, copies, state],
       ] as const) {
-        const s = engine.scheduler("state");
+        using s = engine.scheduler("state");
         from.forEach((tensor, index) => {
           copy(s, tensor, { out: to[index]! });
         });
@@ -373,6 +379,9 @@ export interface Method<T> {
   restore(tensor: T, exponent: number): Promise<T>;
 }
 
+/** The seed that many places after one; after the last, 2³² − 1, comes 0. */
+export const seedAt = (seed: number, place: number): number => (seed + place) >>> 0;
+
 /** What `iterate` is asked for. */
 export interface Run<T> {
   /** names the solver in errors */
@@ -380,7 +389,7 @@ export interface Run<T> {
   stopping: StoppingOptions;
   /** how many starts there are, the best of which is kept; 1 by default */
   starts?: number | undefined;
-  /** of the first start; that of start i is seed + i */
+  /** of the first start; that of start i is `seedAt(seed, i)` */
   seed?: number | undefined;
   /** the decomposition of a tensor of zeros */
   zero(): T | Promise<T>;
@@ -389,7 +398,7 @@ export interface Run<T> {
 
 /**
  * The one driver of all solvers that go by sweeps. It prepares X (`prepare`), answers a zero tensor, records the sweep once and replays
- * it (`converge`), runs the starts and keeps the best, measures the residual of the result, gives it X's scale back, and frees
+ * it (`converge`), runs the starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back, and frees
  * everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
  * copied out. X may be prepared already; it is then left to whoever did.
  */
@@ -407,22 +416,47 @@ export async function iterate<T extends { destroy(): void }>(
     if (given.isZero) return zeroResult(await run.zero(), seed);
     using problem = await Problem.create(engine, given, name, run.begin);
     let best: Decomposition<T> | null = null;
+    let isCut = false;
+    let failure: ConvergenceError | null = null;
     try {
-      for (let start = 0; start < starts && !(start && stopping.signal?.aborted); start++) {
-        const expected = await problem.method.start?.(start);
-        const result = await problem.solve(stopping, expected);
-        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
-        else {
-          best?.tensor.destroy();
-          best = seed === undefined ? result : { ...result, seed: seed + start };
+      for (let start = 0; start < starts && !isCut; start++) {
+        if (start && stopping.signal?.aborted) {
+          isCut = true;
+          break;
+        }
+        try {
+          const expected = await problem.method.start?.(start);
+          const result = await problem.solve(stopping, expected);
+          isCut = result.aborted;
+          if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+          else {
+            best?.tensor.destroy();
+            best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
+          }
+        } catch (error) {
+          // a start that collapses is not the best one; the others may be good
+          if (!(error instanceof ConvergenceError)) throw error;
+          failure ??= error;
         }
       }
-      return await problem.restored(best!);
+      if (!best) throw failure;
+      if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
+      return await problem.restored(best);
     } catch (error) {
       best?.tensor.destroy();
       throw error;
     }
   }
+}
+
+/** The results of all, or the first error once none is under way any more: what the others made is known by then. */
+export async function together<T extends readonly unknown[]>(
+  tasks: readonly [...T],
+): Promise<{
+  -readonly [K in keyof T]: Awaited<T[K]>;
+}> {
+  await Promise.allSettled(tasks);
+  return await Promise.all(tasks);
 }
 
 /** A method with its tensors and its recorded sweeps, for one X. */
@@ -461,7 +495,7 @@ export class Problem<T extends { destroy(): void }> {
         method.record(s, trace, isPrecise);
         return scope.keep(await s.compile());
       };
-      const [precise, cheap] = await Promise.all([compile(true), hasCheap ? compile(false) : undefined]);
+      const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
       const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
       const correcting = method.correcting && {
         below: method.correcting.below,

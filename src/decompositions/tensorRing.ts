@@ -32,6 +32,7 @@ import {
   relativeResidual,
   type Scope,
   type StoppingOptions,
+  seedAt,
   stoppingRules,
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
@@ -126,7 +127,7 @@ async function ringBySVD(
       const rows = cores.at(-1)!.shape[2]! * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
       const next = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seed + k, signal)
+        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seedAt(seed, k), signal)
         : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       rest.destroy();
       rest = next.rest;
@@ -221,7 +222,8 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
  * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
- * where it lies; of its size there is one more tensor, the residual.
+ * where it lies. Beside it a sweep holds the residual, of X's size, and Q, r_k·r_{k+1}/n_k times that: for small extents and
+ * large ranks Q is the largest tensor of all.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -238,7 +240,7 @@ export async function tensorRingALS(
     stopping,
     seed,
     zero: () => zeroRing(engine, x.shape, wanted),
-    begin: (scope) => ringMethod(scope, wanted, seed, ridge),
+    begin: (scope) => ringMethod(scope, wanted, seed, ridge, stopping.signal),
   });
 }
 
@@ -248,9 +250,10 @@ async function ringMethod(
   ranks: readonly number[],
   seed: number,
   ridge: number,
+  signal: AbortSignal | undefined,
 ): Promise<Method<TensorRing>> {
   const { x, squaredNorm } = given;
-  const ring = keep(await startRing(engine, given, ranks, seed));
+  const ring = keep(await startRing(engine, given, ranks, seed, signal));
   const residual = own(x.shape, "residual");
   const last = x.order - 1;
   await engine.run((s) => leave(s, x, ring, last, ring.others(s, last), residual), "TR-ALS start");
@@ -283,8 +286,14 @@ async function ringMethod(
 }
 
 /** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
-async function startRing(engine: Engine, given: Prepared, ranks: readonly number[], seed: number): Promise<TensorRing> {
-  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed });
+async function startRing(
+  engine: Engine,
+  given: Prepared,
+  ranks: readonly number[],
+  seed: number,
+  signal: AbortSignal | undefined,
+): Promise<TensorRing> {
+  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed, signal });
   const cores = tensor.cores.map((core, k) => {
     const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
     return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });

@@ -11,7 +11,7 @@ import {
 } from "../gpu/index.js";
 import { copy, permute, squaredDistance } from "../ops/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
-import { relativeResidual } from "./iterate.js";
+import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { identityColumns } from "./subspace.js";
@@ -119,7 +119,7 @@ async function bySVD(
       const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
       const step = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k]!, seed + k, signal)
+        ? await truncateByRank(engine, unfolded, wanted[k]!, seedAt(seed, k), signal)
         : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       if (rest.storage !== x.storage) rest.destroy();
       rest = step.rest;

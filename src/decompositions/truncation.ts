@@ -9,7 +9,7 @@ export interface Cut {
   rest: Tensor;
 }
 
-/** C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. */
+/** C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. An abort throws the signal's reason. */
 export async function truncateByRank(
   engine: Engine,
   c: Tensor,
@@ -19,18 +19,31 @@ export async function truncateByRank(
 ): Promise<Cut> {
   const [rows, columns] = c.shape as [number, number];
   const kept = Math.min(rank, rows, columns);
+  signal?.throwIfAborted();
   let core: Tensor;
   if (kept === Math.min(rows, columns)) {
     // nothing is cut: any orthonormal basis of the column space will do
     core = engine.tensor([rows, kept], rows <= columns ? identity(rows) : null, { label: "core" });
     if (rows > columns) {
-      await engine.run((s) => {
-        const { q, r } = orthogonalise(s, c);
-        copy(s, q, { out: core });
-        s.release(q, r);
-      });
+      try {
+        await engine.run((s) => {
+          const { q, r } = orthogonalise(s, c);
+          copy(s, q, { out: core });
+          s.release(q, r);
+        });
+      } catch (error) {
+        core.destroy();
+        throw error;
+      }
     }
-  } else core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
+  } else {
+    core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
+    // a subspace iteration that is aborted is not finished
+    if (signal?.aborted) {
+      core.destroy();
+      throw signal.reason;
+    }
+  }
   return project(engine, core, c);
 }
 
@@ -51,13 +64,15 @@ export async function truncateByError(
 }
 
 async function project(engine: Engine, core: Tensor, c: Tensor): Promise<Cut> {
-  const rest = engine.tensor([core.shape[1]!, c.shape[1]!], null, { label: "rest" });
+  let rest: Tensor | null = null;
   try {
-    await engine.run((s) => void matmul(s, core, c, { transposeA: true, out: rest }), "projection");
+    const out = engine.tensor([core.shape[1]!, c.shape[1]!], null, { label: "rest" });
+    rest = out;
+    await engine.run((s) => void matmul(s, core, c, { transposeA: true, out }), "projection");
     return { core, rest };
   } catch (error) {
     core.destroy();
-    rest.destroy();
+    rest?.destroy();
     throw error;
   }
 }
@@ -108,12 +123,13 @@ const KNOWN = 0.999;
 
 /**
  * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is given. Where rounding alone is more than
- * what was asked, an error says what f32 can promise.
+ * what was asked, an error says what f32 can promise. A result that misses it because it was aborted gives the signal's reason.
  */
 export async function keepPromise<T extends { relativeError: number; destroy(): void }>(
   operation: string,
   asked: number,
   attempt: (relativeError: number) => Promise<T>,
+  signal?: AbortSignal,
 ): Promise<T> {
   // of the last attempt, which cuts nothing, whatever is asked
   let least = 0;
@@ -123,6 +139,7 @@ export async function keepPromise<T extends { relativeError: number; destroy(): 
     if (result.relativeError <= KNOWN * asked) return result;
     least = result.relativeError / KNOWN;
     result.destroy();
+    signal?.throwIfAborted();
   }
   throw new TenfoldError(
     `${operation}: relativeError ${asked} is less than f32 can promise of this tensor; the least that it can is ${roundedUp(least)}`,

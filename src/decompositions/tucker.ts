@@ -40,13 +40,15 @@ import {
   type Scope,
   type StoppingOptions,
   SWEEPS_A_BATCH,
+  seedAt,
   stoppingRules,
   type Trace,
+  together,
   zeroResult,
 } from "./iterate.js";
 import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { basisColumns, identityColumns, lostBy, subspaceOf, subspaceStep } from "./subspace.js";
-import { keptWithin } from "./truncation.js";
+import { keepPromise, keptWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 
 export interface TuckerOptions extends StoppingOptions {
@@ -179,19 +181,18 @@ async function decompose(
       if (iterates) return await refine(engine, prepared, start, given, seed, stopping);
       return await finish(name, engine, prepared, start.factors, given, seed, start);
     }
-    // what measuring an error in f32 may be wrong by is kept back; a mode more is kept where that was not enough
-    for (let share = 0.999; ; share *= 0.8) {
-      start = await factorsWithin(engine, prepared, relativeError! * share, sequential);
+    const attempt = async (error: number) => {
+      start?.destroy();
+      start = await factorsWithin(engine, prepared, error, sequential, stopping.signal);
       const { factors } = start;
       const ranks = x.shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
       const iterates = name === "tuckerHOOI" && truncatedModes(x, ranks).length > 1;
       const result = iterates
         ? await refine(engine, prepared, start, ranks, seed, stopping)
         : await finish(name, engine, prepared, factors, ranks, seed, start);
-      if (result.relativeError <= relativeError!) return result;
-      result.tensor.destroy();
-      start.destroy();
-    }
+      return { result, relativeError: result.relativeError, destroy: () => result.tensor.destroy() };
+    };
+    return (await keepPromise(name, relativeError!, attempt, stopping.signal)).result;
   } finally {
     start?.destroy();
   }
@@ -311,6 +312,7 @@ async function factorsWithin(
   given: Prepared,
   relativeError: number,
   sequential: boolean,
+  signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { x, squaredNorm } = given;
   const start = new Start(x);
@@ -319,7 +321,7 @@ async function factorsWithin(
   try {
     for (let mode = 0; mode < x.order; mode++) {
       const source = sequential ? remaining.tensor : x;
-      using found = await unfoldingSvd(engine, source, mode);
+      using found = await unfoldingSvd(engine, source, mode, signal);
       const lossOf = async (rank: number, from: Tensor): Promise<number> => {
         using u = await found.leading(rank);
         return await lossBy(engine, from, u, mode);
@@ -339,7 +341,7 @@ async function factorsWithin(
       const room = size / shape[mode]!;
       if (shape[mode]! <= room) continue;
       // the core's unfolding has no more than this rank: nothing is lost
-      using found = await unfoldingSvd(engine, remaining.tensor, mode);
+      using found = await unfoldingSvd(engine, remaining.tensor, mode, signal);
       const turn = await found.leading(room);
       const factor = start.factors[mode];
       if (factor) {
@@ -428,7 +430,7 @@ async function basesOf(
     bases.set(mode, own([x.shape[mode]!, columns], `basis ${mode}`));
   });
   await engine.run((s) => {
-    for (const [mode, basis] of bases) widen(s, factors[mode]!, basis, seed + mode);
+    for (const [mode, basis] of bases) widen(s, factors[mode]!, basis, seedAt(seed, mode));
   }, "HOOI start");
   return bases;
 }
@@ -495,13 +497,13 @@ export async function hooiSweep(
     const bases = await basesOf(engine, x, factors, seed, own);
     const trace = { rows: own([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: own([1], "counter", "u32") };
     const compile = async (isPrecise: boolean): Promise<Schedule> => {
-      const s = engine.scheduler("HOOI sweep");
+      using s = engine.scheduler("HOOI sweep");
       recordHooi(s, x, factors, bases, trace, isPrecise);
       const schedule = await s.compile();
       owned.push(schedule);
       return schedule;
     };
-    const [schedule, preciseSchedule] = await Promise.all([compile(false), compile(true)]);
+    const [schedule, preciseSchedule] = await together([compile(false), compile(true)]);
     return { schedule, preciseSchedule, trace: trace.rows, destroy };
   } catch (error) {
     destroy();

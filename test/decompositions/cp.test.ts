@@ -335,3 +335,45 @@ it("a solver goes on where it stopped, and tells the same errors as one run", as
   solver.destroy();
   expect(errors).toEqual(whole);
 });
+
+it("a solver does what the options say that it was created with, unless told otherwise", async () => {
+  const engine = await testEngine();
+  const { data } = plantedCp([9, 8, 7], 3, 0.3, 5);
+  using x = engine.tensor([9, 8, 7], data);
+  const told: number[] = [];
+  const onIteration = ({ relativeError }: { relativeError: number }) => void told.push(relativeError);
+  for (const initialize of ["random", "hosvd"] as const) {
+    const options = { rank: 3, seed: 11, sweeps: 6, tolerance: 0, initialize, sweepsPerSubmit: 2 };
+    const wanted = await cpALS(engine, x, options);
+    using solver = await CpSolver.create(x, { ...options, onIteration });
+    // without a start it takes the one of its options
+    for (const restart of [false, true]) {
+      told.length = 0;
+      if (restart) await solver.initialize();
+      const found = await solver.solve();
+      expect(found.errors).toEqual(wanted.errors);
+      expect(told).toEqual(wanted.errors);
+      found.tensor.destroy();
+    }
+    const further = await solver.solve({ sweeps: 2 });
+    expect(further.sweeps).toBe(2);
+    further.tensor.destroy();
+    wanted.tensor.destroy();
+  }
+  using stopped = await CpSolver.create(x, {
+    rank: 3,
+    initialize: "hosvd",
+    signal: AbortSignal.abort(new Error("enough")),
+  });
+  await expect(stopped.solve()).rejects.toThrow("enough");
+  const several: object = { starts: 2 };
+  await expect(CpSolver.create(x, { rank: 3, ...several })).rejects.toThrow(/CpSolver: starts is an option of cpALS/);
+});
+
+it("refuses more sweeps in a submit than there are to a batch", async () => {
+  const engine = await testEngine();
+  using x = engine.tensor([4, 3, 2], randomArray(24, 1));
+  await expect(cpALS(engine, x, { rank: 2, sweepsPerSubmit: 5 })).rejects.toThrow(
+    /sweepsPerSubmit is 5, needs a whole number from 1 to 4/,
+  );
+});

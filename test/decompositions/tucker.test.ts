@@ -211,6 +211,29 @@ describe.each([
     }
   });
 
+  it("ends where rounding alone is more than the error promised, and names the least", async () => {
+    const engine = await testEngine();
+    const data = randomArray(1000 * 16, 3);
+    using x = engine.tensor([1000, 4, 4], data);
+    const { live } = engine.memory();
+    const told =
+      /^\w+: relativeError 5e-7 is less than f32 can promise of this tensor; the least that it can is (\S+)$/;
+    let least = 5e-7;
+    try {
+      (await method(engine, x, { relativeError: least, sweeps: 4 })).tensor.destroy();
+    } catch (error) {
+      const { message } = error as Error;
+      expect(message).toMatch(told);
+      least = Number(told.exec(message)![1]);
+      expect(least).toBeGreaterThan(5e-7);
+      expect(least).toBeLessThan(5e-6);
+    }
+    const { tensor, relativeError } = await method(engine, x, { relativeError: least, sweeps: 4 });
+    expect(relativeError).toBeLessThanOrEqual(least);
+    tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+
   it("stops on abort, tells sweeps as they come, names the seed", async () => {
     const engine = await testEngine();
     using x = engine.tensor([15, 12, 10], plantedTucker([15, 12, 10], [3, 3, 3], 0.3, 11).data);
