@@ -1,7 +1,7 @@
 import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, matmul, orthogonalise, slice, squaredDistance } from "../ops/index.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { leadingSubspace } from "./subspace.js";
+import { leadingSubspace, MOST_ITERATED } from "./subspace.js";
 
 /** C ≈ core·rest: orthonormal columns of C's column space, rows×rank, and their product with C. */
 export interface Cut {
@@ -36,6 +36,9 @@ export async function truncateByRank(
         throw error;
       }
     }
+  } else if (kept > MOST_ITERATED) {
+    using factors = await svd(engine, c, { signal });
+    return project(engine, await firstColumns(engine, factors.u, kept), c);
   } else {
     core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
     // a subspace iteration that is aborted is not finished
@@ -58,9 +61,19 @@ export async function truncateByError(
   using factors = await svd(engine, c, options);
   const values = (await engine.read(factors.values)) as Float32Array;
   const kept = await keptWithin(values, budget, squaredNorm, (rank) => lossOf(engine, c, factors.u, rank));
-  const core = engine.tensor([c.shape[0]!, kept], null, { label: "core" });
-  await engine.run((s) => void slice(s, factors.u, [0, 0], core.shape, { out: core }), "cut");
-  return project(engine, core, c);
+  return project(engine, await firstColumns(engine, factors.u, kept), c);
+}
+
+/** The first columns of a matrix. */
+async function firstColumns(engine: Engine, u: Tensor, count: number): Promise<Tensor> {
+  const columns = engine.tensor([u.shape[0]!, count], null, { label: "core" });
+  try {
+    await engine.run((s) => void slice(s, u, [0, 0], columns.shape, { out: columns }), "cut");
+    return columns;
+  } catch (error) {
+    columns.destroy();
+    throw error;
+  }
 }
 
 async function project(engine: Engine, core: Tensor, c: Tensor): Promise<Cut> {

@@ -269,7 +269,8 @@ async function trainNetwork(
     optimiser = recipe.optimiser,
   ) =>
     train(model, parts.train!, {
-      ...recipe,
+      loss: recipe.loss,
+      shuffle: recipe.shuffle,
       optimiser,
       epochs: count,
       batchSize: BATCH,
