@@ -171,11 +171,18 @@ function solve(
       : tuckerHOOI(engine, x, { ranks: ranks.length === 1 ? ranks[0]! : ranks, seed, ...stopping });
   return work
     .finally(() => progress.stop())
-    .then((result) => {
-      if (!signal.aborted) return result;
-      result.tensor.destroy();
-      throw new InterruptedError(`stopped after ${result.sweeps} sweeps; nothing was written`);
-    });
+    .then(
+      (result) => {
+        if (!signal.aborted) return result;
+        result.tensor.destroy();
+        throw new InterruptedError(`stopped after ${result.sweeps} sweeps; nothing was written`);
+      },
+      (error) => {
+        if (signal.aborted && error === signal.reason)
+          throw new InterruptedError("stopped before the first sweep; nothing was written");
+        throw error;
+      },
+    );
 }
 
 // ---- what is asked

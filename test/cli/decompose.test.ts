@@ -196,6 +196,18 @@ describe("a decomposition", () => {
     expect(stderr).toMatch(/stopped after \d+ sweeps; nothing was written\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
+
+  it("stops at Ctrl-C while a start is computed, too", async () => {
+    const file = put("x.npy", SHAPE, randomArray(504, 5));
+    const before = readdirSync(folder).sort();
+    const { code, stdout, stderr } = await command(
+      ["decompose", file, "--rank", "4", "--init", "hosvd", "-o", at("r.npz")],
+      { signal: AbortSignal.abort() },
+    );
+    expect([code, stdout]).toEqual([130, ""]);
+    expect(stderr).toMatch(/stopped before the first sweep; nothing was written\n$/);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
 });
 
 describe("bad input gives one line, exit code 2 and no file", () => {
