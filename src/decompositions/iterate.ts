@@ -279,7 +279,14 @@ export async function converge(
   for (let turn = 0; ; turn++) {
     let next: Batch | null = isOver() ? null : await submit(turn);
     if (!next && !late) break;
-    const again = late && (await tell(late, next !== null));
+    const readAhead = next?.rows;
+    const again =
+      late &&
+      (await tell(late, next !== null).catch(async (error: unknown) => {
+        // what is being read holds memory until it is there
+        await readAhead?.catch(() => {});
+        throw error;
+      }));
     if (late && again !== null) {
       await next?.rows;
       bringBack(late, again);
