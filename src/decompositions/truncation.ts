@@ -1,7 +1,7 @@
 import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, matmul, orthogonalise, slice, squaredDistance } from "../ops/index.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { leadingSubspace, MOST_ITERATED } from "./subspace.js";
+import { identityColumns, leadingSubspace, MOST_ITERATED } from "./subspace.js";
 
 /** C ≈ core·rest: orthonormal columns of C's column space, rows×rank, and their product with C. */
 export interface Cut {
@@ -23,7 +23,10 @@ export async function truncateByRank(
   let core: Tensor;
   if (kept === Math.min(rows, columns)) {
     // nothing is cut: any orthonormal basis of the column space will do
-    core = engine.tensor([rows, kept], rows <= columns ? identity(rows) : null, { label: "core" });
+    core =
+      rows <= columns
+        ? identityColumns(engine, rows, rows, "core")
+        : engine.tensor([rows, kept], null, { label: "core" });
     if (rows > columns) {
       try {
         await engine.run((s) => {
@@ -164,6 +167,3 @@ const roundedUp = (value: number): string => {
   const unit = 10 ** (Math.floor(Math.log10(value)) - 2);
   return (Math.ceil(value / unit) * unit).toExponential(2);
 };
-
-const identity = (n: number): Float32Array =>
-  Float32Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
