@@ -5,7 +5,7 @@ import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
-import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
+import { GPU_USAGE, type GPUBuffer, type GPUCommandEncoder, type GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
 export type Bindings = Record<string, Tensor>;
@@ -15,6 +15,11 @@ interface Recorded {
   bindings: Bindings;
   params: Params;
   group: string;
+}
+
+/** A dispatch whose kernel was chosen. */
+interface Resolved extends Recorded {
+  kernel: Kernel;
 }
 
 /** A dispatch ready to be replayed. */
@@ -67,7 +72,7 @@ export class Scheduler {
     readonly label = "schedule",
   ) {
     // by what it needs of one: importing the class would close a circle
-    if (typeof engine?.checkFits !== "function")
+    if (typeof engine?.buffers?.checkFits !== "function")
       throw new TenfoldError(`new Scheduler: engine is ${shown(engine)}, needs an Engine`);
   }
 
@@ -90,8 +95,9 @@ export class Scheduler {
     for (const name in options)
       if (name !== "dtype" && name !== "label")
         throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`);
-    const bytes = this.engine.checkFits(shape, dtype, label);
-    const size = this.engine.sizeClass(bytes);
+    const { buffers, faults } = this.engine;
+    const bytes = buffers.checkFits(shape, dtype, label);
+    const size = buffers.storage.sizeFor(bytes);
     const index = this.#free.findIndex(({ buffer }) => buffer.size === size);
     let storage: TemporaryStorage;
     if (index >= 0) {
@@ -100,7 +106,8 @@ export class Scheduler {
       storage = new TemporaryStorage(old!.buffer, this);
       this.#temporaries[this.#temporaries.indexOf(old!)] = storage;
     } else {
-      storage = new TemporaryStorage(this.engine.acquire(bytes, label), this);
+      faults.assertOpen();
+      storage = new TemporaryStorage(buffers.storage.acquire(bytes, label).buffer, this);
       this.#temporaries.push(storage);
     }
     return new Tensor(this.engine, storage, shape, dtype, 0, label);
@@ -194,11 +201,21 @@ export class Scheduler {
   }
 
   /** Builds all pipelines at once, writes all params and makes the bind groups. The recording is closed by it. */
-  async compile(): Promise<Schedule> {
+  compile(): Promise<Schedule> {
+    return this.compileWith((variants) => this.engine.choose(variants));
+  }
+
+  /** @internal The same, where `choose` says which kernel of variants is taken. */
+  async compileWith(choose: (variants: Variants) => Promise<Kernel>): Promise<Schedule> {
     this.#assertOpen("compile");
     this.#compiled = true;
     try {
-      return await Schedule.build(this, this.#recorded, () => this.#freeTemporaries());
+      const since = this.engine.faults.now;
+      const kernels = await Promise.all(
+        this.#recorded.map(({ kernel }) => (kernel instanceof Variants ? choose(kernel) : kernel)),
+      );
+      const resolved = this.#recorded.map((dispatch, index) => ({ ...dispatch, kernel: kernels[index]! }));
+      return await Schedule.build(this, resolved, since, () => this.#freeTemporaries());
     } catch (error) {
       this.#freeTemporaries();
       throw error;
@@ -219,7 +236,7 @@ export class Scheduler {
   #freeTemporaries(): void {
     for (const storage of this.#temporaries.splice(0)) {
       storage.alive = false;
-      this.engine.recycle(storage.buffer);
+      this.engine.buffers.storage.release(storage.buffer);
     }
     this.#free = [];
   }
@@ -288,21 +305,17 @@ export class Schedule {
   }
 
   /** @internal */
-  static async build(scheduler: Scheduler, recorded: Recorded[], free: () => void): Promise<Schedule> {
+  static async build(scheduler: Scheduler, recorded: Resolved[], since: number, free: () => void): Promise<Schedule> {
     const { engine, label } = scheduler;
-    const since = engine.now;
-    const kernels = await Promise.all(
-      recorded.map(({ kernel }) => (kernel instanceof Variants ? engine.choose(kernel) : kernel)),
-    );
-    const pipelines = await Promise.all(kernels.map((kernel) => engine.pipeline(kernel)));
-    const { device } = engine;
+    const { device, faults, buffers } = engine;
+    const pipelines = await Promise.all(recorded.map(({ kernel }) => engine.pipelines.of(kernel)));
     const uses: Use[] = [];
     const alignment = device.limits.minUniformBufferOffsetAlignment;
     const blocks: ArrayBuffer[] = [];
     const offsets = new Map<string, number>();
     let end = 0;
-    const placed = recorded.map(({ params }, index) => {
-      const block = packParams(kernels[index]!.source, params);
+    const paramsOffsets = recorded.map(({ kernel, params }) => {
+      const block = packParams(kernel.source, params);
       const key = `${block.byteLength}:${new Uint32Array(block).join()}`;
       let offset = offsets.get(key);
       if (offset === undefined) {
@@ -315,7 +328,8 @@ export class Schedule {
     });
     let uniforms: GPUBuffer | null = null;
     if (end) {
-      uniforms = engine.acquireUniforms(end, `${label} params`);
+      faults.assertOpen();
+      uniforms = buffers.uniforms.acquire(end, `${label} params`).buffer;
       const all = new Uint8Array(end);
       let at = 0;
       for (const block of blocks) {
@@ -323,7 +337,7 @@ export class Schedule {
         at += Math.ceil(block.byteLength / alignment) * alignment;
       }
       const target = uniforms;
-      engine.guard(`${label}: params`, [], () => device.queue.writeBuffer(target, 0, all));
+      faults.guard(`${label}: params`, [], () => device.queue.writeBuffer(target, 0, all));
     }
     const bindGroups = new Map<string, GPUBindGroup>();
     const ids = new Map<GPUBuffer | ShaderSource, number>();
@@ -332,10 +346,9 @@ export class Schedule {
       ids.set(object, id);
       return id;
     };
-    const names = [...new Set(kernels.map(({ name }) => name))];
+    const names = [...new Set(recorded.map(({ kernel }) => kernel.name))];
     const bind = () =>
-      recorded.map(({ bindings, params, group }, index): Dispatch => {
-        const kernel = kernels[index]!;
+      recorded.map(({ kernel, bindings, params, group }, index): Dispatch => {
         const { source } = kernel;
         const grid = kernel.workgroups(params);
         const limit = device.limits.maxComputeWorkgroupsPerDimension;
@@ -359,18 +372,22 @@ export class Schedule {
         }
         let bindGroup = bindGroups.get(key);
         if (!bindGroup) {
-          bindGroup = device.createBindGroup({ label: kernel.key, layout: engine.layouts(source).bindGroup, entries });
+          bindGroup = device.createBindGroup({
+            label: kernel.key,
+            layout: engine.pipelines.layouts(source).bindGroup,
+            entries,
+          });
           bindGroups.set(key, bindGroup);
         }
-        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: placed[index]!, grid, group };
+        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: paramsOffsets[index]!, grid, group };
       });
     try {
-      const dispatchList = engine.guard(`${label}: bind`, names, bind);
+      const dispatchList = faults.guard(`${label}: bind`, names, bind);
       const schedule = new Schedule(scheduler, dispatchList, uses, uniforms, free);
-      await engine.settled(since);
+      await faults.settled(since);
       return schedule;
     } catch (error) {
-      if (uniforms) engine.recycleUniforms(uniforms);
+      if (uniforms) buffers.uniforms.release(uniforms);
       throw error; // compile() frees the temporaries
     }
   }
@@ -442,7 +459,7 @@ export class Schedule {
 
   async #timestamps(): Promise<number[]> {
     const { device } = this.engine;
-    const since = this.engine.now;
+    const since = this.engine.faults.now;
     const times: number[] = [];
     const most = 2048; // queries a set: WebGPU's limit is 4096
     for (let start = 0; start < this.dispatches; start += most) {
@@ -453,7 +470,7 @@ export class Schedule {
         return object;
       };
       try {
-        const { mapped, mapping } = this.engine.guard(`${this.label}: profile`, this.kernelNames, () => {
+        const { mapped, mapping } = this.engine.faults.guard(`${this.label}: profile`, this.kernelNames, () => {
           const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPU_USAGE;
           const size = 16 * count;
           const querySet = keep(device.createQuerySet({ type: "timestamp", count: 2 * count }));
@@ -472,7 +489,7 @@ export class Schedule {
           device.queue.submit([encoder.finish()]);
           return { mapped, mapping: mapped.mapAsync(1) };
         });
-        await this.engine.untilOver(mapping);
+        await this.engine.faults.untilOver(mapping);
         const stamps = new BigInt64Array(mapped.getMappedRange());
         for (let index = 0; index < count; index++) {
           // clocks may step back: a dispatch takes no less than nothing
@@ -482,27 +499,27 @@ export class Schedule {
         for (const object of made) object.destroy();
       }
     }
-    await this.engine.settled(since);
+    await this.engine.faults.settled(since);
     return times;
   }
 
   async #wallClock(): Promise<number[]> {
     const { device } = this.engine;
-    const since = this.engine.now;
+    const since = this.engine.faults.now;
     const times: number[] = [];
     for (let index = 0; index < this.dispatches; index++) {
       const started = performance.now();
-      this.engine.guard(`${this.label}: profile`, [this.dispatchList[index]!.kernel.name], () => {
+      this.engine.faults.guard(`${this.label}: profile`, [this.dispatchList[index]!.kernel.name], () => {
         const encoder = device.createCommandEncoder();
         const pass = encoder.beginComputePass();
         this.record(pass, index);
         pass.end();
         device.queue.submit([encoder.finish()]);
       });
-      await this.engine.untilOver(device.queue.onSubmittedWorkDone());
+      await this.engine.faults.untilOver(device.queue.onSubmittedWorkDone());
       times.push(performance.now() - started);
     }
-    await this.engine.settled(since);
+    await this.engine.faults.settled(since);
     return times;
   }
 
@@ -511,7 +528,7 @@ export class Schedule {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.free();
-    if (this.uniforms) this.engine.recycleUniforms(this.uniforms);
+    if (this.uniforms) this.engine.buffers.uniforms.release(this.uniforms);
   }
 
   [dispose](): void {
@@ -523,16 +540,6 @@ export class Schedule {
     return `${this.label}: ${this.dispatches} dispatches, ${formatBytes(this.uniforms?.size ?? 0)} of params`;
   }
 }
-
-/** GPUBufferUsage's numbers: Node has no such global. */
-export const GPU_USAGE = {
-  MAP_READ: 0x1,
-  COPY_SRC: 0x4,
-  COPY_DST: 0x8,
-  UNIFORM: 0x40,
-  STORAGE: 0x80,
-  QUERY_RESOLVE: 0x200,
-} as const;
 
 const RANGES = {
   u32: "a whole number from 0 to 2³² − 1",
