@@ -33,6 +33,8 @@ interface Imported {
   from: string;
   /** relative to the repository, or null for a package */
   path: string | null;
+  /** `import type` or `export type`: erased by the compiler. `import { type X }` is not: it still loads the file. */
+  typeOnly: boolean;
 }
 
 /** Code without comments; strings stay. */
@@ -40,16 +42,18 @@ const withoutComments = (code: string): string =>
   code.replace(/("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[\s\S]*?\*\//g, "$1");
 
 function importsOf(file: string, code: string): Imported[] {
-  const found = withoutComments(code).matchAll(
+  const text = withoutComments(code);
+  const found = text.matchAll(
     /\bfrom\s*["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']\s*[,)]|^\s*import\s*["']([^"'\n]+)["']/gm,
   );
-  return [...found].map(([, a, b, c]) => {
+  return [...found].map(({ index, 1: a, 2: b, 3: c }) => {
     const from = (a ?? b ?? c)!;
+    const typeOnly = a !== undefined && /(?:^|[\n;])\s*(?:import|export)\s+type\b[^;"']*$/.test(text.slice(0, index));
     // the bundler's `?url` asks for the file's address
     const path = from.startsWith(".")
       ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?url$/, "")))
       : null;
-    return { file, from, path };
+    return { file, from, path, typeOnly };
   });
 }
 
@@ -100,6 +104,43 @@ function broken(imported: Imported): string[] {
   return wrong;
 }
 
+/**
+ * Where two classes name each other, one of them points back by a type alone. The compiler erases it, so the files still load
+ * in one order. Their public types need it: a tensor and a scheduler have an `engine`, and the engine makes both; a scheduler
+ * records variants, whose samples record into a scheduler.
+ */
+const TYPES_THAT_POINT_BACK = [
+  ["src/gpu/tensor.ts", "src/gpu/engine.ts"],
+  ["src/gpu/schedule.ts", "src/gpu/engine.ts"],
+  ["src/gpu/variants.ts", "src/gpu/schedule.ts"],
+] as const;
+const pointsBack = ({ file, path, typeOnly }: Imported): boolean =>
+  typeOnly && TYPES_THAT_POINT_BACK.some(([from, to]) => file === from && path === to.replace(/\.ts$/, ".js"));
+
+/** The first circle of files that import each other: `a.ts → b.ts → a.ts`; null where there is none. */
+function circleOf(list: readonly Imported[]): string | null {
+  const targets = new Map<string, string[]>();
+  for (const { file, path } of list)
+    if (path !== null) targets.set(file, [...(targets.get(file) ?? []), path.replace(/\.js$/, ".ts")]);
+  /** files that lead into no circle */
+  const cleared = new Set<string>();
+  const visit = (file: string, way: readonly string[]): string | null => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file].join(" → ");
+    if (cleared.has(file)) return null;
+    for (const target of targets.get(file) ?? []) {
+      const circle = visit(target, [...way, file]);
+      if (circle) return circle;
+    }
+    cleared.add(file);
+    return null;
+  };
+  for (const file of targets.keys()) {
+    const circle = visit(file, []);
+    if (circle) return circle;
+  }
+  return null;
+}
+
 /** Everything that a file pulls in, by itself and by others. */
 function closure(entry: string): Imported[] {
   const seen = new Set<string>();
@@ -132,6 +173,17 @@ describe("the house plan", () => {
 
   it("imports point down, each layer knows what it may", () => {
     expect(imports.flatMap(broken)).toEqual([]);
+  });
+
+  it("no files import each other in a circle, by values or by types", () => {
+    expect(circleOf(imports.filter(({ typeOnly }) => !typeOnly))).toBeNull();
+    expect(circleOf(imports.filter((imported) => !pointsBack(imported)))).toBeNull();
+    // and every type that is let through is needed: without it there is a circle
+    for (const [from, to] of TYPES_THAT_POINT_BACK) {
+      const back = imports.filter((imported) => pointsBack(imported) && imported.file === from);
+      const others = imports.filter((imported) => !pointsBack(imported));
+      expect(circleOf([...others, ...back]), `${from} → ${to}`).toContain(from);
+    }
   });
 
   it("only gpu calls WebGPU, and node opens it", () => {
@@ -193,6 +245,29 @@ describe("the test itself", () => {
       check("src/cli/main.ts", 'import { readFileSync } from "node:fs";\nimport "../experiments/mnist.js";'),
     ).toEqual([]);
     expect(check("src/io/npz.ts", 'import { TenfoldError } from "../gpu/errors.js";')).toEqual([]);
+  });
+
+  it("names a circle, and tells types from values", () => {
+    const circle = (code: string): string | null =>
+      circleOf(
+        [
+          importsOf("src/a.ts", 'import { b } from "./b.js";'),
+          importsOf("src/b.ts", 'import { c } from "./c.js";\nimport { d } from "./d.js";'),
+          importsOf("src/c.ts", 'import { d } from "./d.js";'),
+          importsOf("src/d.ts", code),
+        ]
+          .flat()
+          .filter(({ typeOnly }) => !typeOnly),
+      );
+    expect(circle('import { e } from "./e.js";')).toBeNull();
+    expect(circle('import { b } from "./b.js";')).toBe("src/b.ts → src/c.ts → src/d.ts → src/b.ts");
+    expect(circle('export * from "./d.js";')).toBe("src/d.ts → src/d.ts");
+    expect(circle('import { e } from "./e.js";\nimport type {\n  B,\n} from "./b.js";')).toBeNull();
+    expect(circle('export type { B } from "./b.js";')).toBeNull();
+    expect(circle('import type { E } from "./e.js";\nimport { b } from "./b.js";')).toContain("src/b.ts");
+    // erased are the names, not the import
+    expect(circle('import { type B } from "./b.js";')).toContain("src/b.ts");
+    expect(circle('const b = await import("./b.js");')).toContain("src/b.ts");
   });
 
   it("knows WebGPU when it sees it", () => {
