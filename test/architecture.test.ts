@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 const root = resolve(import.meta.dirname, "..");
 
 /** From the bottom up: a layer may import itself and those before it. */
-const LAYERS = ["gpu", "ops", "tensors", "decompositions", "nn", "compress", "experiments"];
+const LAYERS = ["errors.ts", "gpu", "ops", "tensors", "decompositions", "nn", "compress", "experiments"];
 const below = (layer: string): string[] => LAYERS.slice(0, LAYERS.indexOf(layer) + 1);
 
 /** What each folder of src may import of the others. */
@@ -18,9 +18,9 @@ const MAY_IMPORT: Record<string, string[]> = {
   nn: [...below("nn"), "io"],
   compress: [...below("compress"), "io"],
   experiments: [...below("experiments"), "io"],
-  io: ["io"],
+  io: ["errors.ts", "io"],
   // node reads the data sets of the studies; only cli and bench import node
-  node: ["gpu", "io", "experiments", "node"],
+  node: ["errors.ts", "gpu", "io", "experiments", "node"],
   cli: [...LAYERS, "io", "node", "cli"],
   "index.ts": [...LAYERS, "io"].filter((layer) => layer !== "experiments"),
   // its page is built with the loader's plugin; kernels are looked at below
@@ -73,7 +73,7 @@ const imports = files.flatMap(({ file, code }) => importsOf(file, code));
 /** `gpu` of src/gpu/engine.ts, `bench` of bench/cases.ts, `index.ts` of src/index.ts */
 const layerOf = (path: string): string => {
   const [top, next] = path.split("/");
-  return top === "src" ? next!.replace(/^index\.js$/, "index.ts") : top === "test" ? `test/${next}` : top!;
+  return top === "src" ? next!.replace(/^(index|errors)\.js$/, "$1.ts") : top === "test" ? `test/${next}` : top!;
 };
 const isWgsl = ({ from }: Imported): boolean => from.endsWith(".wgsl");
 const isNode = ({ from }: Imported): boolean => from.startsWith("node:") || builtinModules.includes(from);
@@ -91,10 +91,8 @@ function broken(imported: Imported): string[] {
   } else if (path !== null && layer !== "shaders") {
     const target = layerOf(path);
     const allowed = MAY_IMPORT[layer];
-    // errors are plain classes without a GPU
-    const errors = layer === "io" && path === "src/gpu/errors.js";
     if (!allowed) wrong.push(said(`${layer} has no place in the house plan`));
-    else if (!allowed.includes(target) && !errors) wrong.push(said(`${layer} may import ${allowed.join(", ")}`));
+    else if (!allowed.includes(target)) wrong.push(said(`${layer} may import ${allowed.join(", ")}`));
   }
   if (layer === "shaders" && path !== null && path !== "src/gpu/kernel.js") wrong.push(said("shaders stand alone"));
   if (from.startsWith("wgsl_reflect") && file !== "shaders/loader.ts") wrong.push(said("only the loader reflects"));
@@ -156,6 +154,10 @@ function closure(entry: string): Imported[] {
 /** Packages that the build takes in: fflate's few kB inflate .npz files. */
 const BUNDLED = ["fflate"];
 
+/** Errors of JavaScript's, which have no code: tenfold throws its own. */
+const PLAIN_ERROR =
+  /\bnew (?:Error|RangeError|TypeError|SyntaxError|EvalError|AggregateError|DOMException)\(|\bthrow ["'`]/g;
+
 /** WebGPU's globals and calls. */
 const WEBGPU =
   /\bnavigator\.gpu\b|\bGPU(?:Buffer|Texture|Shader|Map)(?:Usage|Stage|Mode)\b|\.(?:create(?:Buffer|Texture|Sampler|ShaderModule|BindGroup|BindGroupLayout|PipelineLayout|ComputePipeline|ComputePipelineAsync|CommandEncoder|QuerySet)|beginComputePass|dispatchWorkgroups|writeBuffer|mapAsync|pushErrorScope|requestAdapter|requestDevice)\(/;
@@ -173,6 +175,38 @@ describe("the house plan", () => {
 
   it("imports point down, each layer knows what it may", () => {
     expect(imports.flatMap(broken)).toEqual([]);
+  });
+
+  it("errors are of tenfold's classes, and each class has a code of its own", () => {
+    const source = files.filter(({ file }) => file.startsWith("src/"));
+    const plain = source.flatMap(({ file, code }) => {
+      const text = withoutComments(code);
+      return [...text.matchAll(PLAIN_ERROR)].map(([thrown]) => `${file}: ${thrown}`);
+    });
+    expect(plain).toEqual([]);
+    const classes = source.flatMap(({ code }) =>
+      [
+        ...withoutComments(code).matchAll(
+          /\bclass (\w+) extends \w*Error \{(?:(?!\bclass )[\s\S])*?\bcode\b[^=;]*= "(\w+)"/g,
+        ),
+      ].map(([, name, errorCode]) => [name!, errorCode!] as const),
+    );
+    const declared = source.flatMap(({ code }) =>
+      [...withoutComments(code).matchAll(/\bclass (\w+) extends \w*Error\b/g)].map(([, name]) => name),
+    );
+    // the base has `USAGE`, and what else the place that throws it says
+    expect(declared.filter((name) => name !== "TenfoldError").sort()).toEqual(classes.map(([name]) => name).sort());
+    const codes = classes.map(([, code]) => code);
+    expect(new Set([...codes, "USAGE"]).size).toBe(codes.length + 1);
+    // every code is in the list of src/errors.ts, with what it means, and none is there for nothing
+    const { code: list } = source.find(({ file }) => file === "src/errors.ts")!;
+    const listed = [...list.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
+    const explained = [...list.matchAll(/^ \* - `(\w+)`: /gm)].map(([, code]) => code!);
+    const thrown = source.flatMap(({ code }) =>
+      [...withoutComments(code).matchAll(/\bcode: "([A-Z_]+)"/g)].map(([, thrownCode]) => thrownCode!),
+    );
+    expect(explained).toEqual(listed);
+    expect(listed.toSorted()).toEqual([...new Set(["USAGE", ...codes, ...thrown])].sort());
   });
 
   it("no files import each other in a circle, by values or by types", () => {
@@ -223,10 +257,14 @@ describe("the test itself", () => {
   const check = (file: string, code: string): string[] => importsOf(file, code).flatMap(broken);
 
   it.each([
-    ["src/gpu/engine.ts", 'import { matmul } from "../ops/matmul.js";', "gpu may import gpu"],
-    ["src/ops/matmul.ts", 'import type { Kruskal } from "../tensors/kruskal.js";', "ops may import gpu, ops"],
+    ["src/gpu/engine.ts", 'import { matmul } from "../ops/matmul.js";', "gpu may import errors.ts, gpu"],
+    [
+      "src/ops/matmul.ts",
+      'import type { Kruskal } from "../tensors/kruskal.js";',
+      "ops may import errors.ts, gpu, ops",
+    ],
     ["src/nn/linear.ts", 'export { compress } from "../compress/index.js";', "nn may import"],
-    ["src/io/npy.ts", 'import { Engine } from "../gpu/engine.js";', "io may import io"],
+    ["src/io/npy.ts", 'import { Engine } from "../gpu/engine.js";', "io may import errors.ts, io"],
     ["src/nn/linear.ts", 'import shader from "../../shaders/linear.wgsl";', "only ops import shaders"],
     ["bench/probes.ts", 'import shader from "../shaders/matmul.wgsl";', "only ops import shaders"],
     ["src/gpu/kernel.ts", 'import { WgslReflect } from "wgsl_reflect";', "only the loader reflects"],
@@ -244,7 +282,7 @@ describe("the test itself", () => {
     expect(
       check("src/cli/main.ts", 'import { readFileSync } from "node:fs";\nimport "../experiments/mnist.js";'),
     ).toEqual([]);
-    expect(check("src/io/npz.ts", 'import { TenfoldError } from "../gpu/errors.js";')).toEqual([]);
+    expect(check("src/io/npz.ts", 'import { TenfoldError } from "../errors.js";')).toEqual([]);
   });
 
   it("names a circle, and tells types from values", () => {

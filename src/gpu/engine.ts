@@ -142,10 +142,13 @@ export class Engine {
     if (!gpu)
       throw new TenfoldError(
         "Engine.create: there is no navigator.gpu. In a browser: Chrome or Edge 113+, Safari 26+ or Firefox 141+. In Node: openEngine from tenfold/node.",
+        { code: "NO_GPU" },
       );
     const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : undefined);
     if (!adapter)
-      throw new TenfoldError("Engine.create: WebGPU is there, but it gave no adapter (no usable GPU or driver)");
+      throw new TenfoldError("Engine.create: WebGPU is there, but it gave no adapter (no usable GPU or driver)", {
+        code: "NO_GPU",
+      });
     return Engine.fromAdapter(adapter, engineOptions);
   }
 
@@ -470,7 +473,7 @@ export class Engine {
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
-    this.faults.end(new TenfoldError("the engine was destroyed"));
+    this.faults.end(new TenfoldError("the engine was destroyed", { code: "DESTROYED" }));
     this.pipelines.clear();
     this.buffers.destroy();
     if (this.#ownsDevice) this.device.destroy();

@@ -89,21 +89,25 @@ export function checkOptions<T extends object>(operation: string, options: T, ru
   if (typeof options !== "object" || options === null || isList(options))
     throw new TenfoldError(
       `${operation}: options are ${shown(options)}, needs an object${exampleOf(known)}; it has ${namesOf(known)}`,
+      { code: "OPTION" },
     );
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, name))
-      throw new TenfoldError(`${operation}: unknown option "${name}"; it has ${namesOf(known)}`);
+      throw new TenfoldError(`${operation}: unknown option "${name}"; it has ${namesOf(known)}`, { code: "OPTION" });
     if (value !== undefined) checkOption(operation, name, value, known[name]!);
   }
   for (const name in known) {
     if (known[name]!.required && options[name as keyof T] === undefined)
-      throw new TenfoldError(`${operation}: option "${name}" is missing, needs ${known[name]!.needs}`);
+      throw new TenfoldError(`${operation}: option "${name}" is missing, needs ${known[name]!.needs}`, {
+        code: "OPTION",
+      });
   }
 }
 
 /** Refuses one value, an option's or an argument's, by its name: `Linear: inputs is NaN, needs a whole number, 1 or more`. */
 export function checkOption(operation: string, name: string, value: unknown, rule: OptionRule): void {
-  if (!rule.is(value)) throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs ${rule.needs}`);
+  if (!rule.is(value))
+    throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs ${rule.needs}`, { code: "OPTION" });
 }
 
 const namesOf = (rules: object): string => Object.keys(rules).join(", ") || "none";

@@ -94,7 +94,7 @@ export class Scheduler {
     if (!(dtype in dtypeScalars)) checkOption("tensor", "dtype", dtype, oneOf(...Object.keys(dtypeScalars)));
     for (const name in options)
       if (name !== "dtype" && name !== "label")
-        throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`);
+        throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`, { code: "OPTION" });
     const { buffers, faults } = this.engine;
     const bytes = buffers.checkFits(shape, dtype, label);
     const size = buffers.storage.sizeFor(bytes);
