@@ -62,11 +62,11 @@ const wrapRules: OptionRules<{ dtype?: DType; offset?: number; label?: string }>
   offset: optionRules.count,
 };
 
-/** Whether a value is an object with such a method, whoever made it. */
+/** Whether a value is an object with a method of this name. WebGPU's classes are not asked for: Node has none. */
 const has = (value: unknown, method: string): boolean =>
   typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[method] === "function";
 
-/** What to say of something that is no device. */
+/** How to get a device, for an error: by what was handed over instead of one. */
 function deviceAdvice(value: unknown): string {
   if (has(value, "requestDevice")) return "Engine.fromAdapter(adapter) opens one of this adapter";
   if (has(value, "requestAdapter")) return "Engine.create({ gpu }) opens one";
@@ -104,9 +104,9 @@ export class Engine {
   readonly lost: Promise<never>;
   /** @internal what goes wrong on the device, and who hears of it */
   readonly faults: Faults;
-  /** @internal */
+  /** @internal pools of buffers, and the device's limits */
   readonly buffers: Buffers;
-  /** @internal */
+  /** @internal compiled kernels */
   readonly pipelines: Pipelines;
   readonly #chooser: Chooser;
   /** kernels of the last submit, to name in errors that come from no scope */
@@ -173,7 +173,7 @@ export class Engine {
   get adapterName(): string {
     const { vendor, architecture, device, description } = this.device.adapterInfo;
     const name = [vendor, architecture].filter(Boolean).join(" ");
-    // a description may name the driver alone
+    // a description that does not name a software adapter may be the driver's alone: show the device's name, too
     const both = description && device && !isSoftware(description);
     const detail = both ? `${device}, ${description}` : description || device;
     return name && detail ? `${name} (${detail})` : name || detail || "unknown adapter";
@@ -208,7 +208,7 @@ export class Engine {
     const tensor = new Tensor(this, storage, shape, dtype, 0, label);
     if (values) this.write(tensor, values);
     else if (!fresh) {
-      // WebGPU clears new buffers; one from the pool still holds what it held
+      // WebGPU clears new buffers; one from the pool still holds another tensor's elements
       this.faults.guard(`clear ${tensor}`, [], () => {
         const encoder = this.device.createCommandEncoder();
         encoder.clearBuffer(buffer);
@@ -289,7 +289,7 @@ export class Engine {
       return place;
     });
     if (bytes > this.device.limits.maxBufferSize && list.length > 1) {
-      // together they need more than one buffer
+      // together they need a staging buffer that is larger than the device allows: read two halves
       const half = list.length >> 1;
       const [first, second] = await Promise.all([this.read(list.slice(0, half)), this.read(list.slice(half))]);
       return [...first, ...second];
@@ -309,7 +309,7 @@ export class Engine {
       try {
         await this.faults.untilOver(mapping);
       } catch (error) {
-        await this.faults.settled(since); // says more
+        await this.faults.settled(since); // an error of a scope says more than that of the mapping
         throw error;
       }
       const mapped = staging.getMappedRange();

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CallExpr, detectRaces, MemoryTracker, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
 import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
 import { Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
-import { packParams } from "../../src/gpu/schedule.js";
+import { packParams } from "../../src/gpu/params.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
