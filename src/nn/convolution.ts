@@ -38,8 +38,8 @@ import {
   uniform,
 } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { layerRules } from "./layerRules.js";
 import type { NormalStart } from "./layers.js";
-import { layerRules } from "./options.js";
 
 export interface Conv2dOptions {
   /** channels of a sample */

@@ -10,7 +10,7 @@ import {
 } from "../gpu/index.js";
 import { type Activation, dropout, fill, map, matmul, normal, reluBackward, sum, uniform } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
-import { layerRules } from "./options.js";
+import { layerRules } from "./layerRules.js";
 
 const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
 

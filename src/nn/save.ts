@@ -17,8 +17,8 @@ import {
   TuckerLinear,
 } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
+import { assertEngine } from "./layerRules.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
-import { assertEngine } from "./options.js";
 import { Sequential } from "./sequential.js";
 import { modelRule } from "./train.js";
 

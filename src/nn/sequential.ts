@@ -14,8 +14,8 @@ import {
 } from "../gpu/index.js";
 import { Chain } from "./chain.js";
 import { type Arena, allocateParameters, type Counts, type Layer, type Parameter, type Pass } from "./layer.js";
+import { assertEngine } from "./layerRules.js";
 import { Dropout } from "./layers.js";
-import { assertEngine } from "./options.js";
 
 /** Every layer, those inside chains too, in order. */
 export function flatLayers(layers: readonly Layer[]): Layer[] {

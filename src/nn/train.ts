@@ -31,7 +31,7 @@ import {
   unpackBytes,
 } from "../ops/index.js";
 import { releaseTemporaries } from "./chain.js";
-import { denseLayers } from "./dense.js";
+import { denseLayers } from "./denseLayers.js";
 import type { Optimiser } from "./optimisers.js";
 import { Sequential } from "./sequential.js";
 

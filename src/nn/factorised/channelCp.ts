@@ -1,4 +1,4 @@
-import { solveRows } from "./numeric.js";
+import { solveRows } from "./hostMatrices.js";
 
 /** A small CP decomposition on the host: Σ_m a[·, m] ∘ b[·, m] ∘ c[·, m], extent×rank each. */
 export interface ChannelCp {

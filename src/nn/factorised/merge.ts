@@ -1,6 +1,6 @@
 import type { Scheduler, Tensor } from "../../gpu/index.js";
 import { copy, matmul, permute } from "../../ops/index.js";
-import { multiply, permuteValues, type Values } from "./numeric.js";
+import { multiply, permuteValues, type Values } from "./hostMatrices.js";
 
 /** A merged chain of cores and what its backward pass needs. */
 export interface Merged {

@@ -1,8 +1,8 @@
 import { formatShape, ShapeError, shown, TenfoldError } from "../../gpu/index.js";
 import type { Activation } from "../../ops/index.js";
+import { layerRules } from "../layerRules.js";
 import type { NormalStart } from "../layers.js";
 import { Linear } from "../layers.js";
-import { layerRules } from "../options.js";
 
 /** A dense layer's numbers: weight outputs×inputs, as `Linear` and PyTorch have it. */
 export interface DenseWeights {

@@ -1,5 +1,5 @@
 import { ShapeError, TenfoldError } from "../../gpu/index.js";
-import { choleskyFactor, multiply, permuteValues, solveTriangular, transpose, type Values } from "./numeric.js";
+import { choleskyFactor, multiply, permuteValues, solveTriangular, transpose, type Values } from "./hostMatrices.js";
 
 /**
  * Roots L_k with C_k = L_k·L_kᵀ of the covariance that is nearest to ⊗C_k in its partial traces: one a mode of the inputs, so

@@ -16,7 +16,7 @@ import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d } from "../convolution.js";
 import type { Pass } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { channelCp } from "./channelCp.js";
 import {
   composeKernels,
@@ -27,10 +27,10 @@ import {
   termEnergy,
   timesChannels,
   timesChannelsInverse,
-} from "./kernels.js";
-import { choleskyFactor, type Values } from "./numeric.js";
+} from "./hostKernels.js";
+import { choleskyFactor, type Values } from "./hostMatrices.js";
 import { biasBoundOf, type FactorisedOptions, gainOf, startOf } from "./source.js";
-import { type DataAware, splitMatrix } from "./svd.js";
+import { type DataAware, splitMatrix } from "./svdLinear.js";
 
 type Extents = readonly [vertical: number, horizontal: number];
 

@@ -1,6 +1,6 @@
 /** Kernels of convolutions on the host, in f64: put together, whitened, and solved for. */
 import { ShapeError } from "../../gpu/index.js";
-import { multiply, solveRows, solveTriangular, transpose, type Values } from "./numeric.js";
+import { multiply, solveRows, solveTriangular, transpose, type Values } from "./hostMatrices.js";
 
 /** outputs×(inputs/groups)×height×width */
 export interface DenseKernel {

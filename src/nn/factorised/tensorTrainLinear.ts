@@ -14,10 +14,10 @@ import {
 import { matmul, modeProduct, normal, permute, unfoldedProduct } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
 import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { transpose } from "./hostMatrices.js";
 import { type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./merge.js";
-import { transpose } from "./numeric.js";
 import {
   assertModes,
   type DenseSource,
@@ -26,7 +26,7 @@ import {
   factorisedRules,
   gainOf,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
+import type { DataAware } from "./svdLinear.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TtLinearOptions extends FactorisedOptions {

@@ -12,9 +12,9 @@ import {
 import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { choleskyFactor, multiply, type Values } from "./numeric.js";
+import { choleskyFactor, multiply, type Values } from "./hostMatrices.js";
 import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
 
 export interface SvdLinearOptions extends FactorisedOptions {

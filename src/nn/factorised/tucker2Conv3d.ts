@@ -12,7 +12,7 @@ import {
 } from "../../gpu/index.js";
 import { Chain } from "../chain.js";
 import { Conv3d, type Conv3dOptions, conv3dRules } from "../convolution.js";
-import { assertEngine, layerRules } from "../options.js";
+import { assertEngine, layerRules } from "../layerRules.js";
 
 export interface Tucker2Conv3dOptions extends Omit<Conv3dOptions, "weight"> {
   /** R₃ of the input channels, R₄ of the output channels */

@@ -12,9 +12,9 @@ import {
 } from "../../gpu/index.js";
 import { matmul, modeProduct, normal, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
-import { permuteValues } from "./numeric.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { permuteValues } from "./hostMatrices.js";
 import {
   assertModes,
   type DenseSource,
@@ -23,7 +23,7 @@ import {
   factorisedRules,
   gainOf,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
+import type { DataAware } from "./svdLinear.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TuckerLinearOptions extends FactorisedOptions {

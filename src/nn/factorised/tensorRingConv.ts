@@ -25,10 +25,10 @@ import {
 } from "../../ops/index.js";
 import { Conv2d } from "../convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
-import { assertEngine, layerRules } from "../options.js";
-import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./convolution.js";
+import { assertEngine, layerRules } from "../layerRules.js";
+import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
+import { multiply, permuteValues } from "./hostMatrices.js";
 import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
-import { multiply, permuteValues } from "./numeric.js";
 import { assertModes, biasBoundOf, type FactorisedOptions, gainOf } from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {

@@ -13,10 +13,10 @@ import {
 } from "../../gpu/index.js";
 import { matmul, normal, permute } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { multiply, permuteValues, transpose } from "./hostMatrices.js";
 import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
-import { multiply, permuteValues, transpose } from "./numeric.js";
 import {
   assertModes,
   type DenseSource,
@@ -25,7 +25,7 @@ import {
   factorisedRules,
   gainOf,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
+import type { DataAware } from "./svdLinear.js";
 import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
 
 export interface TensorRingLinearOptions extends FactorisedOptions {
