@@ -44,8 +44,8 @@ function packaged() {
     outside.push(error.message);
   }
   const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
-  for (const [path, { resolved, optionalDependencies = {} }] of Object.entries(packages)) {
-    if (resolved) outside.push(`package-lock.json: ${path} names a registry`);
+  for (const [path, { resolved, link, optionalDependencies = {} }] of Object.entries(packages)) {
+    if (resolved && !link) outside.push(`package-lock.json: ${path} names a registry`);
     for (const name of Object.keys(optionalDependencies)) {
       // npm 11 refuses to install from a lock file that lacks the packages of other platforms
       const known = `node_modules/${name}` in packages || `${path}/node_modules/${name}` in packages;
