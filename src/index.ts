@@ -3,6 +3,7 @@
 
 // compressing a trained network
 export {
+  type Choice,
   type Compressed,
   type CompressedLayer,
   CompressionPlan,
@@ -193,6 +194,8 @@ export {
   train,
 } from "./nn/train.js";
 // operations to put into a schedule of one's own; tenfold/ops has the others
+export type { Padding, Pair } from "./ops/conv2d.js";
+export type { Triple } from "./ops/conv3d.js";
 export { add, divide, map, multiply, scale, subtract, type UnaryFunction } from "./ops/elementwise.js";
 export { fill } from "./ops/fill.js";
 export { gram } from "./ops/gram.js";

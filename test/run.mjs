@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { runnerImport } from "vite";
-import { packageProblems } from "./package/types.mjs";
+import { packageProblems } from "./package/problems.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 process.chdir(root);
@@ -25,7 +25,7 @@ const command = (line) => () => {
  * What is published: exports and types resolve, programs compile against them, the library's entry stands alone, the lock
  * file serves all machines.
  */
-function packaged() {
+async function packaged() {
   const result = command("publint --strict --pack false")();
   const seen = new Set();
   const outside = [];
@@ -39,7 +39,7 @@ function packaged() {
     }
   };
   try {
-    visit(resolve("dist/index.js"));
+    for (const entry of ["dist/index.js", "dist/ops.js"]) visit(resolve(entry));
   } catch (error) {
     outside.push(error.message);
   }
@@ -52,7 +52,7 @@ function packaged() {
       if (!known) outside.push(`package-lock.json: ${name}, which ${path} asks for, is missing`);
     }
   }
-  outside.push(...packageProblems());
+  outside.push(...(await packageProblems()));
   if (outside.length === 0) return result;
   console.log(outside.join("\n"));
   return { passed: 0, failed: 1 };

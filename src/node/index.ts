@@ -1,3 +1,4 @@
+export type { Digits } from "../experiments/digits.js";
 // The public names of `tenfold/node`, one by one.
 export {
   FormatError,
