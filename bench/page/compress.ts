@@ -1,19 +1,9 @@
 /** Compress: a trained LeNet's layers are decomposed; what it saves, what it costs, and what fine-tuning brings back. */
 import * as Plot from "@observablehq/plot";
 import { splitDigits } from "../../src/experiments/digits.js";
-import { layerBars } from "../../src/experiments/report/charts.js";
-import {
-  card,
-  chartStyle,
-  count,
-  drawImages,
-  grey,
-  h,
-  PIXELS,
-  percent,
-  plot,
-} from "../../src/experiments/report/elements.js";
 import { type CompressedLayer, type CompressionPlan, DeviceLostError, type Epoch, METHODS } from "../../src/index.js";
+import { layerBars } from "../../src/report/charts.js";
+import { card, chartStyle, count, drawImages, grey, h, PIXELS, percent, plot } from "../../src/report/elements.js";
 import { Compression, type Cost, type Figures, loadLenet, type Shown, TIMED_BATCH } from "./compression.js";
 import { numberControl, rangeControl, runner, saveFile, selectControl, type Tell, whole } from "./controls.js";
 import type { DigitSet } from "./digits.js";

@@ -1,6 +1,7 @@
 /** Labelled controls, and a bar that runs and stops work. */
-import { h } from "../../src/experiments/report/elements.js";
+
 import { DeviceLostError } from "../../src/index.js";
+import { h } from "../../src/report/elements.js";
 
 export const ALL = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 const PRESETS: readonly (readonly [string, readonly number[]])[] = [

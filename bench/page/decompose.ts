@@ -1,13 +1,8 @@
 /** Decompose: what a decomposition keeps of images, and what it makes of them. */
 import * as Plot from "@observablehq/plot";
 import { PIXELS } from "../../src/experiments/digits.js";
-import {
-  componentImages,
-  type Dots,
-  imageGrids,
-  loadingHistogram,
-  loadingScatter,
-} from "../../src/experiments/report/charts.js";
+import { DeviceLostError } from "../../src/index.js";
+import { componentImages, type Dots, imageGrids, loadingHistogram, loadingScatter } from "../../src/report/charts.js";
 import {
   card,
   chartStyle,
@@ -19,8 +14,7 @@ import {
   nameOf,
   percent,
   plot,
-} from "../../src/experiments/report/elements.js";
-import { DeviceLostError } from "../../src/index.js";
+} from "../../src/report/elements.js";
 import {
   checkControl,
   digitControl,

@@ -1,7 +1,7 @@
 /** Kernels: the benchmark's cases on this machine, beside results recorded on others. */
 import * as Plot from "@observablehq/plot";
-import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/experiments/report/elements.js";
 import { isSoftware } from "../../src/index.js";
+import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/report/elements.js";
 import type { MeasureOptions, Result, Row } from "../measure.js";
 import type { Report } from "../report.js";
 import type { Opened } from "../session.js";

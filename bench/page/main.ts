@@ -1,9 +1,10 @@
 /** The page around the parts: which one is shown, theme, engine, and what to say where something is missing or lost. */
-import { h } from "../../src/experiments/report/elements.js";
+
 import { DeviceLostError, Engine } from "../../src/index.js";
+import { h } from "../../src/report/elements.js";
 import { loadDigits } from "./digits.js";
 import type { Context, Mounted, Part } from "./part.js";
-import "../../src/experiments/report/style.css";
+import "../../src/report/style.css";
 import "./style.css";
 
 interface Entry {

@@ -1,6 +1,6 @@
 /** A pad to draw a digit on, by mouse, finger or keys. */
 import { PIXELS } from "../../src/experiments/digits.js";
-import { h } from "../../src/experiments/report/elements.js";
+import { h } from "../../src/report/elements.js";
 
 const SIDE = 28;
 /** canvas pixels a side */

@@ -2,7 +2,7 @@
  * Results of Decompose, Train and Compress that are shown where there is no WebGPU: files in recorded/, made by
  * `node bench/page/record.mjs` on a machine that has some.
  */
-import { type PackedArray, pack, unpack } from "../../src/experiments/report/data.js";
+import { type PackedArray, pack, unpack } from "../../src/experiments/results.js";
 import type { Epoch } from "../../src/index.js";
 import type { Figures, Shown } from "./compression.js";
 import type { Decomposed } from "./decomposition.js";

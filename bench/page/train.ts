@@ -1,8 +1,8 @@
 /** Train: a network on a few loadings beside one on all pixels, and a pad to try both on. */
 import { PIXELS, splitDigits } from "../../src/experiments/digits.js";
-import { type AccuracyPoint, accuracyChart, confusionTable } from "../../src/experiments/report/charts.js";
-import { card, count, drawImages, grey, h, nameOf, percent } from "../../src/experiments/report/elements.js";
 import { DeviceLostError, type Epoch } from "../../src/index.js";
+import { type AccuracyPoint, accuracyChart, confusionTable } from "../../src/report/charts.js";
+import { card, count, drawImages, grey, h, nameOf, percent } from "../../src/report/elements.js";
 import {
   ALL,
   checkControl,

@@ -23,7 +23,7 @@ import {
   type ReportSweep,
   type SeedRuns,
   type SweepPoint,
-} from "./report/data.js";
+} from "./results.js";
 
 /** One line of the thesis' table: which digits, and the two networks that are compared. */
 export interface StudyCase {

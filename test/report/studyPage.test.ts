@@ -1,6 +1,7 @@
 import type { Page } from "puppeteer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { pack, type ReportCase, type ReportData, type ReportNetwork } from "../../src/experiments/report/data.js";
+import { pack, type ReportCase, type ReportNetwork } from "../../src/experiments/results.js";
+import type { ReportData } from "../../src/report/data.js";
 import { randomArray } from "../reference.js";
 import { openReport, type ReportPage } from "./page.js";
 

@@ -36,7 +36,7 @@ export default defineConfig({
   base: "./",
   plugins: [inline()],
   // the trained LeNet that `tenfold compare --quick` decomposes goes to dist as it is
-  publicDir: "../models",
+  publicDir: "../../experiments/models",
   build: {
     outDir: "../../../dist",
     emptyOutDir: false,

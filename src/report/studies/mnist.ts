@@ -1,4 +1,6 @@
+/** The page of `tenfold mnist`: the three tables of the study, and each case in pictures. */
 import * as Plot from "@observablehq/plot";
+import { type ReportCase, type ReportNetwork, unpack } from "../../experiments/results.js";
 import {
   accuracyChart,
   componentImages,
@@ -7,11 +9,9 @@ import {
   imageGrids,
   loadingHistogram,
   loadingScatter,
-} from "./charts.js";
-import { comparisonCards } from "./comparison.js";
-import { type ComparisonData, type ReportCase, type ReportData, type ReportNetwork, unpack } from "./data.js";
-import { card, chartStyle, choices, count, h, nameOf, PIXELS, percent, plot } from "./elements.js";
-import "./style.css";
+} from "../charts.js";
+import type { ReportData } from "../data.js";
+import { card, chartStyle, choices, count, h, nameOf, PIXELS, percent, plot } from "../elements.js";
 
 function summary(data: ReportData): HTMLElement {
   const t10k = data.cases.some(({ full }) => full.t10kAccuracy !== undefined);
@@ -294,23 +294,16 @@ function casePanel(one: ReportCase): HTMLElement {
   );
 }
 
-function setTheme(theme: "light" | "dark"): void {
-  document.documentElement.dataset.theme = theme;
-  document.querySelector("#theme")!.textContent = theme === "dark" ? "Light" : "Dark";
-}
-
-function start(data: ReportData): void {
-  const about = `${data.data}; ${data.adapter}; ${data.command}, seed ${data.seed}; ${data.date.slice(0, 10)}`;
-  document.querySelector("#about")!.textContent = about;
-  const main = document.querySelector("#main")!;
-  const panels = data.cases.map((one, index) => {
+/** One tab for each case; arrow keys go from tab to tab. */
+function caseTabs(cases: readonly ReportCase[]): HTMLElement[] {
+  const panels = cases.map((one, index) => {
     const panel = casePanel(one);
     panel.hidden = index > 0;
     panel.id = `case-${index}`;
     panel.setAttribute("aria-labelledby", `tab-${index}`);
     return panel;
   });
-  const tabs = data.cases.map((one, index) => {
+  const tabs = cases.map((one, index) => {
     const tab = h(
       "button",
       {
@@ -338,35 +331,10 @@ function start(data: ReportData): void {
     });
     if (focus) tabs[chosen]!.focus();
   };
-  const last = sweep(data);
-  main.append(
-    summary(data),
-    h("div", { class: "tabs", role: "tablist", "aria-label": "digits" }, ...tabs),
-    ...panels,
-    ...(last ? [last] : []),
-  );
+  return [h("div", { class: "tabs", role: "tablist", "aria-label": "digits" }, ...tabs), ...panels];
 }
 
-function startComparison(data: ComparisonData): void {
-  const { network, images, adapter, command, date } = data;
-  document.title = "Decomposed networks, compared — tenfold";
-  document.querySelector("h1")!.textContent = "Decomposed networks, compared";
-  document.querySelector("#about")!.textContent =
-    `${network}; ${data.data}; ${count(images.train)} images to train on, ${count(images.test)} held out; ${adapter}; ${command}; ${date.slice(0, 10)}`;
-  const early = data.stopped ? [h("p", { class: "early", role: "status" }, `Not all of it: ${data.stopped}.`)] : [];
-  document.querySelector("#main")!.append(...early, ...comparisonCards(data));
+/** The cards of the page. */
+export function studyCards(data: ReportData): HTMLElement[] {
+  return [summary(data), ...caseTabs(data.cases), sweep(data)].filter((element) => element !== null);
 }
-
-const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as
-  | ReportData
-  | ComparisonData
-  | null;
-if (!data)
-  document.querySelector("#about")!.textContent =
-    "This page holds no data: tenfold mnist and tenfold compare fill it in.";
-else if ("kind" in data) startComparison(data);
-else start(data);
-setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-document
-  .querySelector("#theme")!
-  .addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));

@@ -1,7 +1,7 @@
 import type { Page } from "puppeteer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CompareRow } from "../../src/experiments/compare.js";
-import type { ComparisonData } from "../../src/experiments/report/data.js";
+import type { ComparisonData } from "../../src/report/data.js";
 import { openReport, type ReportPage } from "./page.js";
 
 /** A LeNet's layers as a method left them: both convolutions and the largest dense layer replaced. */

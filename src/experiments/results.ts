@@ -1,12 +1,4 @@
-/** What the report of the MNIST study shows. Plain data; images and tables of numbers are packed as base64. */
-import type { Comparison } from "../compare.js";
-
-/** What the page of `tenfold compare` shows. */
-export interface ComparisonData extends Omit<Comparison, "model"> {
-  kind: "comparison";
-  command: string;
-  date: string;
-}
+/** What the MNIST study finds, as plain data; images and tables of numbers are packed as base64. */
 
 /** A table of numbers, row-major: `u8` bytes or little-endian `f32`, in base64. */
 export interface PackedArray {
@@ -89,19 +81,7 @@ export interface ReportSweep {
   full: { accuracy: number; multiplications: number; parameters: number };
 }
 
-export interface ReportData {
-  adapter: string;
-  data: string;
-  command: string;
-  /** ISO date */
-  date: string;
-  recipe: "default" | "slides";
-  seed: number;
-  cases: ReportCase[];
-  sweep?: ReportSweep;
-}
-
-/** Packs numbers for the report. */
+/** Packs numbers, row-major. */
 export function pack(values: Uint8Array | Float32Array, shape: number[]): PackedArray {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   let binary = "";

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Page } from "puppeteer";
 import { build } from "vite";
-import type { ComparisonData, ReportData } from "../../src/experiments/report/data.js";
-import { renderReport } from "../../src/experiments/report/render.js";
+import type { ComparisonData, ReportData } from "../../src/report/data.js";
+import { renderReport } from "../../src/report/render.js";
 import { launch } from "../browser/launch.js";
 
 export interface ReportPage {
@@ -21,7 +21,7 @@ export interface ReportPage {
 export async function openReport(data: ReportData | ComparisonData): Promise<ReportPage> {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-report-"));
   const problems: string[] = [];
-  const config = "src/experiments/report/vite.config.ts";
+  const config = "src/report/studies/vite.config.ts";
   await build({ configFile: config, logLevel: "error", build: { outDir: folder } });
   const file = join(folder, "index.html");
   const template = readFileSync(join(folder, "report.html"), "utf8");

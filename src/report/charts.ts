@@ -1,6 +1,6 @@
 /** Figures of a decomposition, of networks on it and of compressed networks, for the report and for the demo page: data in, elements out. */
 import * as Plot from "@observablehq/plot";
-import type { CompressedLayer } from "../../compress/index.js";
+import type { CompressedLayer } from "../compress/index.js";
 import {
   type Chart,
   CLASS_COLOURS,

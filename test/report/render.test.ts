@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { pack, type ReportData, unpack } from "../../src/experiments/report/data.js";
-import { PLACEHOLDER, renderReport } from "../../src/experiments/report/render.js";
+import { pack, unpack } from "../../src/experiments/results.js";
+import type { ReportData } from "../../src/report/data.js";
+import { PLACEHOLDER, renderReport } from "../../src/report/render.js";
 
 const template = `<html><script type="application/json" id="${PLACEHOLDER}">null</script><p>page</p></html>`;
 const data: ReportData = {
