@@ -4,9 +4,9 @@
  */
 import { type PackedArray, pack, unpack } from "../../src/experiments/results.js";
 import type { Epoch } from "../../src/index.js";
-import type { Figures, Shown } from "./compression.js";
-import type { Decomposed } from "./decomposition.js";
-import type { Trained, TrainedNetwork } from "./training.js";
+import type { Figures, Shown } from "./compress/compression.js";
+import type { Decomposed } from "./decompose/decomposition.js";
+import type { Trained, TrainedNetwork } from "./train/training.js";
 
 interface Recorded {
   adapter: string;
@@ -126,12 +126,4 @@ export async function recordedCompression(): Promise<(Recorded & { shown: Shown;
     predictions: [...figures.predictions].map(Number),
   });
   return { ...found, shown: { ...found.shown, before: whole(before), after: whole(after) } };
-}
-
-/** Where nothing can be computed, there is nothing to set either. */
-export function disable(container: ParentNode): void {
-  for (const control of container.querySelectorAll<HTMLButtonElement>(
-    ".controls button, .controls select, .controls input, .runner button",
-  ))
-    control.disabled = true;
 }

@@ -2,7 +2,6 @@
 import * as Plot from "@observablehq/plot";
 import type { CompressedLayer } from "../compress/index.js";
 import {
-  type Chart,
   CLASS_COLOURS,
   type Colour,
   chartStyle,
@@ -11,6 +10,7 @@ import {
   count,
   diverging,
   drawImages,
+  drawLater,
   grey,
   h,
   PIXELS,
@@ -45,7 +45,6 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
   const frames: HTMLElement[] = [];
   let current = 0;
   let data: Approximation | null = null;
-  let residuals = new Float32Array();
   const pick = (index: number): void => {
     if (!data) return;
     current = Math.min(data.digits.length - 1, Math.max(0, index));
@@ -53,16 +52,22 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
       frame.style.left = `${(current % GRID) * 10}%`;
       frame.style.top = `${Math.floor(current / GRID) * 10}%`;
     }
-    const part = (values: Float32Array) => values.subarray(current * PIXELS, (current + 1) * PIXELS);
-    const energy = (values: Float32Array) => values.reduce((sum, v) => sum + v * v, 0);
-    const lost = energy(part(residuals)) / energy(part(data.originals));
-    picked.textContent = `Image ${count((data.start ?? 0) + current + 1)}: a ${data.digits[current]}. ${percent(lost, 0)} of its energy is in the residual.`;
+    let [lost, all] = [0, 0];
+    for (let pixel = current * PIXELS; pixel < (current + 1) * PIXELS; pixel++) {
+      lost += (data.originals[pixel]! - data.approximations[pixel]!) ** 2;
+      all += data.originals[pixel]! ** 2;
+    }
+    picked.textContent = `Image ${count((data.start ?? 0) + current + 1)}: a ${data.digits[current]}. ${percent(lost / all, 0)} of its energy is in the residual.`;
   };
   const chosen = (index: number): void => {
     pick(index);
     onPick?.(current);
   };
-  const grid = (words: string, colour: Colour) => {
+  const grid = (
+    words: string,
+    colour: Colour,
+    shown: (data: Approximation) => [name: string, values: Float32Array],
+  ) => {
     const frame = h("div", { class: "frame" });
     frames.push(frame);
     const canvas = h("canvas", { role: "img" });
@@ -83,28 +88,36 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
     });
     return {
       figure: h("figure", {}, box, h("figcaption", {}, title, ` ${words}`)),
-      set(name: string, values: ArrayLike<number>, images: number) {
+      draw() {
+        const [name, values] = shown(data!);
         title.textContent = name;
         box.setAttribute("aria-label", `${name}; arrow keys move the mark`);
-        drawImages(values, images, GRID, colour, name, canvas);
+        drawImages(values, data!.digits.length, GRID, colour, name, canvas);
       },
     };
   };
-  const original = grid(which, grey);
-  const approximation = grid("what the loadings keep; below 0 is drawn black, above 1 white", grey);
-  const residual = grid("original − approximation: orange is missing, blue is too much", diverging);
+  const original = grid(which, grey, ({ originals }) => ["Original", originals]);
+  const approximation = grid(
+    "what the loadings keep; below 0 is drawn black, above 1 white",
+    grey,
+    ({ rank, approximations }) => [`Rank ${rank}`, approximations],
+  );
+  const residual = grid(
+    "original − approximation: orange is missing, blue is too much",
+    diverging,
+    ({ originals, approximations }) => ["Residual", originals.map((value, index) => value - approximations[index]!)],
+  );
   const grids = h("div", { class: "grids" }, original.figure, approximation.figure, residual.figure);
   return {
     element: h("div", {}, grids, picked),
     pick,
-    set(given) {
-      const images = given.digits.length;
-      if (data?.originals !== given.originals) original.set("Original", given.originals, images);
-      data = given;
-      const { originals, approximations, rank } = given;
-      residuals = originals.map((value, index) => value - approximations[index]!);
-      approximation.set(`Rank ${rank}`, approximations, images);
-      residual.set("Residual", residuals, images);
+    set(next) {
+      const sameOriginals = data?.originals === next.originals;
+      data = next;
+      // a grid a task
+      if (!sameOriginals) drawLater(original.draw);
+      drawLater(approximation.draw);
+      drawLater(residual.draw);
       pick(current);
     },
   };
@@ -134,46 +147,39 @@ export interface AccuracyPoint {
 }
 
 /** Accuracy against epoch: validation solid, training dashed. */
-export function accuracyChart(
-  points: () => readonly AccuracyPoint[],
-  networks: readonly string[],
-  label: string,
-): Chart {
-  return plot(
-    (width) =>
-      Plot.plot({
-        width,
-        height: 310,
-        marginBottom: 42,
-        style: chartStyle,
-        x: { label: "epoch" },
-        y: { label: "accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
-        color: { legend: true, domain: [...networks], range: ["#0072b2", "#d55e00", "#009e73"] },
-        marks: [
-          ...(["training", "validation"] as const).map((set) =>
-            Plot.line(
-              points().filter((point) => point.set === set),
-              {
-                x: "epoch",
-                y: "accuracy",
-                stroke: "network",
-                strokeWidth: 2,
-                strokeDasharray: set === "training" ? "4 3" : "none",
-              },
-            ),
-          ),
-          Plot.tip(
-            points(),
-            Plot.pointer({
-              x: "epoch",
-              y: "accuracy",
-              title: (d: AccuracyPoint) => `${d.network}, ${d.set}\nepoch ${d.epoch}: ${percent(d.accuracy)}`,
-            }),
-          ),
-        ],
-      }),
-    label,
-  );
+export function accuracyPlot(points: readonly AccuracyPoint[], networks: readonly string[], width: number): Element {
+  const lineOf = (set: AccuracyPoint["set"]) =>
+    Plot.line(
+      points.filter((point) => point.set === set),
+      {
+        x: "epoch",
+        y: "accuracy",
+        stroke: "network",
+        strokeWidth: 2,
+        strokeDasharray: set === "training" ? "4 3" : "none",
+      },
+    );
+  return Plot.plot({
+    width,
+    height: 310,
+    marginBottom: 42,
+    style: chartStyle,
+    x: { label: "epoch" },
+    y: { label: "accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
+    color: { legend: true, domain: [...networks], range: ["#0072b2", "#d55e00", "#009e73"] },
+    marks: [
+      lineOf("training"),
+      lineOf("validation"),
+      Plot.tip(
+        points,
+        Plot.pointer({
+          x: "epoch",
+          y: "accuracy",
+          title: (d: AccuracyPoint) => `${d.network}, ${d.set}\nepoch ${d.epoch}: ${percent(d.accuracy)}`,
+        }),
+      ),
+    ],
+  });
 }
 
 export type LayerMeasure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";

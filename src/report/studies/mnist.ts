@@ -2,7 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import { type ReportCase, type ReportNetwork, unpack } from "../../experiments/results.js";
 import {
-  accuracyChart,
+  accuracyPlot,
   componentImages,
   confusionTable,
   type Dots,
@@ -127,7 +127,7 @@ function curves(one: ReportCase): HTMLElement {
   return card(
     "Training",
     "Accuracy on the validation images (solid) and, while it learns, on the training images (dashed), after every epoch.",
-    accuracyChart(() => points, names, label).box,
+    plot((width) => accuracyPlot(points, names, width), label).box,
   );
 }
 

@@ -1,7 +1,7 @@
 /** A trained LeNet, compressed and fine-tuned, by the library's public names. */
-import { fit, TUNING_RATE, uploadDigits } from "../../src/experiments/compare.js";
-import { PIXELS, splitDigits } from "../../src/experiments/digits.js";
-import lenetFile from "../../src/experiments/models/lenet.safetensors?url";
+import { fit, TUNING_RATE, uploadDigits } from "../../../src/experiments/compare.js";
+import { PIXELS, splitDigits } from "../../../src/experiments/digits.js";
+import lenetFile from "../../../src/experiments/models/lenet.safetensors?url";
 import {
   type Compressed,
   type CompressedLayer,
@@ -17,8 +17,8 @@ import {
   type Tensor,
   timeForward,
   unpackBytes,
-} from "../../src/index.js";
-import type { DigitSet } from "./digits.js";
+} from "../../../src/index.js";
+import type { DigitSet } from "../digits.js";
 
 /** of fits and of shuffling, as in `tenfold compare` */
 const SEED = 1;
@@ -87,7 +87,7 @@ export class Compression {
   private constructor(
     readonly engine: Engine,
     readonly original: Sequential,
-    readonly before: Figures,
+    public before: Figures,
     private readonly data: { train: Dataset; validation: Dataset; test: Dataset },
     private readonly calibration: Tensor,
   ) {}
@@ -149,7 +149,9 @@ export class Compression {
     const { original, compressed, before, after, engine } = this;
     const shape = [TIMED_BATCH, ...original.inputShape];
     const passes = [original, compressed!.model].map(({ layers }) => ({ layers, shape }));
-    [before.ms, after!.ms] = (await timeForward(engine, passes, { rounds: 5 })) as [number, number];
+    const [beforeMs, afterMs] = (await timeForward(engine, passes, { rounds: 5 })) as [number, number];
+    this.before = { ...before, ms: beforeMs };
+    this.after = { ...after!, ms: afterMs };
   }
 
   /** Goes on training the compressed network; where it is stopped, it keeps what it has learnt. */

@@ -1,5 +1,5 @@
 /** One decomposition of images, by the library's public names, and what the page shows of it. */
-import { PIXELS } from "../../src/experiments/digits.js";
+import { PIXELS } from "../../../src/experiments/digits.js";
 import {
   cpALS,
   type Decomposition,
@@ -12,8 +12,8 @@ import {
   type Tensor,
   type TuckerTensor,
   tuckerHOOI,
-} from "../../src/index.js";
-import { uploadImages } from "./digits.js";
+} from "../../../src/index.js";
+import { uploadImages } from "../digits.js";
 
 /**
  * `tucker` reduces the images' mode alone, ranks (r, 28, 28): its smaller ranks are the first columns of a larger one

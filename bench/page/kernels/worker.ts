@@ -1,9 +1,9 @@
 /** Measures in a worker: references in f64 take whole seconds of JavaScript, and ending the worker ends all of it. */
-import { Engine } from "../../src/index.js";
-import type { Case } from "../case.js";
-import { cases } from "../cases/index.js";
-import type { MeasureOptions, Result } from "../measure.js";
-import { type Opened, Session } from "../session.js";
+import { Engine } from "../../../src/index.js";
+import type { Case } from "../../case.js";
+import { cases } from "../../cases/index.js";
+import type { MeasureOptions, Result } from "../../measure.js";
+import { type Opened, Session } from "../../session.js";
 
 export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: Case["work"]["op"] };
 

@@ -1,5 +1,5 @@
 /** Two networks on the same images, one on loadings and one on pixels, by the library's public names. */
-import { PIXELS, splitDigits } from "../../src/experiments/digits.js";
+import { PIXELS, splitDigits } from "../../../src/experiments/digits.js";
 import {
   adam,
   add,
@@ -23,8 +23,8 @@ import {
   type Tensor,
   train,
   tuckerHOOI,
-} from "../../src/index.js";
-import { type DigitSet, uploadImages } from "./digits.js";
+} from "../../../src/index.js";
+import { type DigitSet, uploadImages } from "../digits.js";
 
 /** `fixed` standardises, shuffles and uses Adam; `slides` is the thesis' recipe (Rasmussen 2020, week 5). */
 export type RecipeName = "fixed" | "slides";
@@ -55,7 +55,6 @@ interface Recipe {
 }
 
 export type NetworkName = "loadings" | "pixels";
-export const NETWORKS: readonly NetworkName[] = ["pixels", "loadings"];
 const BATCH = 100;
 const SIDE = 28;
 export const STARTS = 6;
