@@ -1,5 +1,5 @@
 /** Puts a part on the page: events change its state, and what has changed is drawn. */
-import { render } from "lit-html";
+import { render, type TemplateResult } from "lit-html";
 import type { Context, Part, Run } from "./part.js";
 
 export interface Mounted {
@@ -10,7 +10,11 @@ export interface Mounted {
   record(): unknown;
 }
 
-/** A part with all that differs between parts closed in; `left` is what it was when it was left last. */
+/**
+ * Mounts a part, whichever it is.
+ *
+ * @param write puts settings into the URL, as a step that Back undoes
+ */
 export type Mount = (
   container: HTMLElement,
   context: Context,
@@ -18,8 +22,14 @@ export type Mount = (
   write: (query: Record<string, string>) => void,
 ) => Mounted;
 
-/** @returns what mounts the part, any number of times; it knows how the part was left */
-export function mounting<State, Event extends { type: string }, R extends Run>(part: Part<State, Event, R>): Mount {
+/**
+ * @param paint puts what a view gives into the page
+ * @returns what mounts the part, any number of times; it knows how the part was left
+ */
+export function mounting<State, Event extends { type: string }, R extends Run>(
+  part: Part<State, Event, R>,
+  paint: (template: TemplateResult, container: HTMLElement) => void = render,
+): Mount {
   let left: State | null = null;
   return (container, context, query, write) => {
     let state = part.initial(query, left);
@@ -27,7 +37,7 @@ export function mounting<State, Event extends { type: string }, R extends Run>(p
     let gone = false;
     const draw = (): void => {
       waiting = false;
-      if (!gone) render(view.render(state), container);
+      if (!gone) paint(view.render(state), container);
     };
     /** at the end of the task: many events may come in one */
     const drawSoon = (): void => {
@@ -54,9 +64,9 @@ export function mounting<State, Event extends { type: string }, R extends Run>(p
       moved: (next) => send({ type: "moved", query: next } as unknown as Event),
       async unmount() {
         gone = true;
+        left = state;
         view.destroy?.();
         await run.destroy();
-        left = state;
       },
       record: () => run.record?.(),
     };
