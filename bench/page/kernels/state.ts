@@ -90,12 +90,11 @@ export type Event =
 export function parse(query: URLSearchParams, { names, first }: Committed): Settings {
   const cases = query.get("cases") ?? "few";
   const group = GROUPS.find(([id]) => id === cases)?.[0];
-  const picked = cases.split(".").map((text) => Number(text || Number.NaN));
-  const valid = picked.every((index) => Number.isInteger(index) && index >= 0);
+  const valid = /^\d{1,4}(\.\d{1,4})*$/.test(cases);
   const recorded = query.get("with");
   return {
     group: group ?? (valid ? "own" : "few"),
-    picked: !group && valid ? picked : [],
+    picked: !group && valid ? cases.split(".").map(Number) : [],
     rounds: parseInteger(query.get("rounds"), ROUNDS.min, ROUNDS.max, 5),
     recorded: recorded !== null && (recorded === "" || names.includes(recorded)) ? recorded : first,
   };
@@ -104,7 +103,7 @@ export function parse(query: URLSearchParams, { names, first }: Committed): Sett
 export const written = ({ settings, committed }: State): Record<string, string> => {
   const { group, picked, rounds, recorded } = settings;
   return {
-    cases: group === "own" ? picked.join(".") : group,
+    cases: group === "own" ? picked.join(".") || group : group,
     ...(rounds === 5 ? {} : { rounds: String(rounds) }),
     ...(recorded === committed.first ? {} : { with: recorded }),
   };
