@@ -1,4 +1,4 @@
-/** Labelled controls, and a bar that runs and stops work: what they show comes in, what the user does goes out. */
+/** Labelled controls, and a bar that runs and stops work. They hold no state: what they show comes in, what the user does goes out. */
 import { html, nothing, type TemplateResult } from "lit-html";
 import { live } from "lit-html/directives/live.js";
 import { ALL_DIGITS } from "../../src/experiments/digits.js";
@@ -72,7 +72,7 @@ export function numberControl(
   const change = (event: Event): void => {
     const input = event.target as HTMLInputElement;
     const next = nearestInteger(input.value, bounds, value);
-    // what was typed may stand for the number that is there already
+    // `7.2` may mean the 7 that is set already: nothing is drawn then, so the text is put right here
     input.value = String(next);
     onChange(next);
   };

@@ -4,7 +4,7 @@ import { drawLater, plot } from "../../src/report/elements.js";
 type Values = readonly unknown[];
 const same = (a: Values | null, b: Values): boolean => a?.every((value, index) => Object.is(value, b[index])) ?? false;
 
-/** A function that is called again only when what it is given differs from the last time. */
+/** A function that computes again only where a value differs from the last call. */
 export function memo<A extends Values, R>(compute: (...values: A) => R): (...values: A) => R {
   let last: A | null = null;
   let result: R;
@@ -17,7 +17,7 @@ export function memo<A extends Values, R>(compute: (...values: A) => R): (...val
   };
 }
 
-/** As memo, for what is drawn: soon, and in a task of its own, so that none is long. */
+/** A function that draws again only where a value differs from the last call; soon, and in a task of its own, so that no task is long. */
 export function drawn<A extends Values>(draw: (...values: A) => void): (...values: A) => void {
   let last: A | null = null;
   const now = (): void => draw(...last!);

@@ -28,7 +28,7 @@ const IDS = PARTS.map(({ id }) => id);
 const element = (id: string): HTMLElement => document.getElementById(id)!;
 const hasGpu = "gpu" in navigator;
 
-/** For the console, and for the tests. */
+/** What the console and the tests reach the page by. */
 export interface Demo {
   engine: Engine | null;
   /** resolves when the part left last has freed everything */
@@ -102,7 +102,7 @@ const contextOf = (): Context => ({
   engine: openEngine,
   digits: loadDigits,
   fail(error) {
-    // the notices have told of these
+    // of these a notice tells
     if (hasGpu && !(error instanceof DeviceLostError)) console.warn(error);
   },
 });

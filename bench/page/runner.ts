@@ -10,7 +10,7 @@ export type Work = (signal: AbortSignal, tell: Tell) => Promise<string>;
 export class Runner {
   #controller: AbortController | null = null;
   #running: Promise<void> = Promise.resolve();
-  /** of the latest call: those before it that still wait give up */
+  /** number of the latest call; earlier calls that still wait give up */
   #turn = 0;
 
   /** @param fail told of errors, but not of those that come of stopping */

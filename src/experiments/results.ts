@@ -33,7 +33,7 @@ export interface ReportNetwork {
 /** Accuracies of one network over several seeds. */
 export interface SeedRuns {
   accuracies: number[];
-  /** runs that ended at the share of the commonest class */
+  /** runs that learnt nothing: their accuracy is the share of the commonest class */
   failures: number;
 }
 
@@ -52,25 +52,25 @@ export interface ReportCase {
   /** the first 100 training images: bytes 0 to 255 (100×784) and their rank-r reconstructions in pixels / 255 (100×784) */
   originals: PackedArray;
   reconstructions: PackedArray;
-  /** labels (index into digits) of these 100 */
+  /** what these 100 images show, as indices into `digits` */
   originalLabels: number[];
-  /** what the components look like: r×784 */
+  /** the components as images: r×784 */
   components: PackedArray;
   /** loadings of some training images (n×r), their labels and the images (n×784, bytes) */
   loadings: PackedArray;
   loadingLabels: number[];
   loadingImages: PackedArray;
-  /** of the thesis' recipe, where it was asked for */
+  /** runs by the thesis' recipe, where it was asked for */
   slides?: { full: SeedRuns; decomposed: SeedRuns };
 }
 
 export interface SweepPoint {
   rank: number;
-  /** held out */
+  /** on the held-out images */
   accuracy: number;
   decompositionError: number;
   parameters: number;
-  /** for one image: projection, then the network */
+  /** for one image: those of the projection and of the network */
   multiplications: number;
 }
 
@@ -89,7 +89,7 @@ export function pack(values: Uint8Array | Float32Array, shape: number[]): Packed
   return { shape, type: values instanceof Uint8Array ? "u8" : "f32", base64: btoa(binary) };
 }
 
-/** The numbers of a packed table. */
+/** The numbers of a packed table; bytes stay bytes. */
 export function unpack({ type, base64 }: PackedArray): Uint8Array | Float32Array {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   return type === "u8" ? bytes : new Float32Array(bytes.buffer);

@@ -1,22 +1,24 @@
-/** Figures of a decomposition, of networks on it and of compressed networks, for the report and for the demo page: data in, elements out. */
+/**
+ * Figures of a decomposition, of the networks that are trained on it and of compressed networks: data in, elements out.
+ * The pages of the studies and the demo page draw with them.
+ */
 import * as Plot from "@observablehq/plot";
 import type { CompressedLayer } from "../compress/index.js";
+import { PIXELS } from "../experiments/digits.js";
 import {
   CLASS_COLOURS,
   type Colour,
   chartStyle,
   choices,
-  columnSelect,
+  columnChoice,
   count,
   diverging,
   drawImages,
   drawLater,
   grey,
   h,
-  PIXELS,
   percent,
   plot,
-  setColumns,
 } from "./elements.js";
 
 const GRID = 10;
@@ -28,14 +30,14 @@ export interface Approximation {
   /** what each image shows */
   digits: readonly number[];
   rank: number;
-  /** number of the first image, 0 by default */
+  /** where the first image lies among all, counted from 0; 0 by default */
   start?: number;
 }
 
 export interface ImageGrids {
   element: HTMLElement;
   set(data: Approximation): void;
-  /** marks an image, by its place in the grids */
+  /** Marks the image at this place in the grids. */
   pick(index: number): void;
 }
 
@@ -114,7 +116,7 @@ export function imageGrids(which: string, onPick?: (index: number) => void): Ima
     set(next) {
       const sameOriginals = data?.originals === next.originals;
       data = next;
-      // a grid a task
+      // each grid in a task of its own
       if (!sameOriginals) drawLater(original.draw);
       drawLater(approximation.draw);
       drawLater(residual.draw);
@@ -184,11 +186,11 @@ export function accuracyPlot(points: readonly AccuracyPoint[], networks: readonl
 
 export type LayerMeasure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";
 
-/** of a layer as it was and as it is; null where its time was not measured, for it was left alone */
+/** A layer's figure before and after; null for the time of a layer that was not replaced, which is not measured. */
 function measured(layer: CompressedLayer, which: LayerMeasure): readonly [number, number] | null {
   if (which === "weights" || which === "multiplications") return layer[which];
-  const found = layer.times?.find(({ batch }) => which.endsWith(` ${batch}`));
-  return found ? [found.before, found.after] : null;
+  const time = layer.times?.find(({ batch }) => which.endsWith(` ${batch}`));
+  return time ? [time.before, time.after] : null;
 }
 
 /** A compressed network's layers, each with a bar before and one after. */
@@ -218,7 +220,7 @@ export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasur
         tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
       }));
     });
-  // beside a bar there is no room for a tip on a phone: there it hangs in the middle
+  // a phone has no room for a tip beside a bar: there the tip hangs in the middle
   const middle = Math.max(0, ...bars.map(({ value }) => value)) / 2;
   const place = width < 560 ? { x: () => middle, anchor: "top" as const } : { x: "value" };
   return Plot.plot({
@@ -227,7 +229,7 @@ export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasur
     marginLeft: 120,
     marginBottom: 42,
     style: chartStyle,
-    // ms are not to become "800m"
+    // "~s" would write 0.8 ms as "800m"
     x: { label: which, tickFormat: which.startsWith("ms") ? "~g" : "~s", grid: true },
     y: { axis: null, domain: ["before", "after"] },
     fy: { label: null, padding: 0.2 },
@@ -256,7 +258,7 @@ export interface Dots {
 
 export interface DotsChart {
   element: HTMLElement;
-  /** the dots have changed */
+  /** Draws again, since the dots have changed. */
   update(): void;
 }
 
@@ -266,48 +268,19 @@ const classScale = (digits: readonly number[]) => ({
   range: digits.map((digit) => CLASS_COLOURS[digit]!),
 });
 
-/** How often a loading has which value, all columns together or one column by class. */
+/** A histogram of the loadings: of the first five columns, or of one column with a colour for each digit. */
 export function loadingHistogram(dots: () => Dots | null): DotsChart {
   let mode: "column" | "class" = "column";
-  const select = columnSelect("column", dots()?.rank ?? 1, 0);
-  const label = h("label", {}, "of ", select);
+  const choice = columnChoice("column", () => redraw());
+  const label = h("label", {}, "of ", choice.element);
   const chart = plot((width) => {
-    const given = dots();
-    if (!given) return h("div");
-    const { values, stride, labels, rank, digits } = given;
-    const most = Math.min(rank, 5);
-    const column = Number(select.value);
-    const data = labels.flatMap((digit, index) =>
-      mode === "column"
-        ? Array.from({ length: most }, (_, r) => ({ value: values[index * stride + r]!, group: `column ${r + 1}` }))
-        : [{ value: values[index * stride + column]!, group: String(digit) }],
-    );
-    const color =
-      mode === "column"
-        ? { legend: true, domain: Array.from({ length: most }, (_, r) => `column ${r + 1}`), range: CLASS_COLOURS }
-        : classScale(digits);
-    const bars = {
-      x: "value",
-      fill: "group",
-      fillOpacity: 0.45,
-      thresholds: 40,
-    } as Plot.BinXInputs<Plot.RectYOptions>;
-    return Plot.plot({
-      width,
-      height: 310,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: "loading" },
-      y: { label: "images", grid: true },
-      color,
-      marks: [Plot.rectY(data, Plot.binX({ y2: "count" }, bars)), Plot.ruleY([0])],
-    });
+    const all = dots();
+    return all ? histogramOf(all, mode === "class" ? choice.column : null, width) : h("div");
   }, "Histogram of the loadings");
   const redraw = (): void => {
     label.hidden = mode === "column";
     chart.redraw();
   };
-  select.addEventListener("change", redraw);
   const group = choices(
     "group by",
     [
@@ -320,139 +293,201 @@ export function loadingHistogram(dots: () => Dots | null): DotsChart {
     },
   );
   group.append(label);
-  return {
-    element: h("div", {}, group, chart.box),
-    update() {
-      setColumns(select, dots()?.rank ?? 1);
-      redraw();
-    },
+  const update = (): void => {
+    choice.offer(dots()?.rank ?? 1);
+    redraw();
   };
+  update();
+  return { element: h("div", {}, group, chart.box), update };
+}
+
+/** @param column the one that is shown with a colour for each digit; null: the first columns, with a colour for each */
+function histogramOf({ values, stride, labels, rank, digits }: Dots, column: number | null, width: number): Element {
+  const columns = Array.from({ length: Math.min(rank, 5) }, (_, index) => index);
+  const nameOf = (index: number): string => `column ${index + 1}`;
+  const data = labels.flatMap((digit, image) =>
+    column === null
+      ? columns.map((index) => ({ value: values[image * stride + index]!, group: nameOf(index) }))
+      : [{ value: values[image * stride + column]!, group: String(digit) }],
+  );
+  const color =
+    column === null ? { legend: true, domain: columns.map(nameOf), range: CLASS_COLOURS } : classScale(digits);
+  const bars = {
+    x: "value",
+    fill: "group",
+    fillOpacity: 0.45,
+    thresholds: 40,
+  } as Plot.BinXInputs<Plot.RectYOptions>;
+  return Plot.plot({
+    width,
+    height: 310,
+    marginBottom: 42,
+    style: chartStyle,
+    x: { label: "loading" },
+    y: { label: "images", grid: true },
+    color,
+    marks: [Plot.rectY(data, Plot.binX({ y2: "count" }, bars)), Plot.ruleY([0])],
+  });
 }
 
 export interface ScatterChart extends DotsChart {
-  /** rings these loadings, those of an image that is not among the dots perhaps */
+  /** Rings the place of these loadings; they may be those of an image that has no dot. */
   ring(loadings: ArrayLike<number>): void;
   destroy(): void;
 }
 
-/** Two loadings of each image, coloured by digit, with class means; a dot shows its image. */
+/** Two loadings of each image, coloured by digit, and the mean of each digit. Pointing at a dot shows its image. */
 export function loadingScatter(dots: () => Dots | null, onPoint?: (index: number) => void): ScatterChart {
-  const across = columnSelect("across", dots()?.rank ?? 1, 1);
-  const up = columnSelect("up", dots()?.rank ?? 1, 2);
-  const tip = h("div", { class: "tip", hidden: "" });
-  let chosen = -1;
-  let shown: { svg: Element; x: (value: number) => number; y: (value: number) => number } | null = null;
-  const ringAt = (cx: number, cy: number): void => {
-    const { svg } = shown!;
+  return new Scatter(dots, onPoint);
+}
+
+/** arrow keys go from dot to dot, for those without a pointer */
+const DOT_STEPS: Readonly<Record<string, number>> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 10, ArrowDown: -10 };
+
+class Scatter implements ScatterChart {
+  readonly element: HTMLElement;
+  readonly #tip = h("div", { class: "tip", hidden: "" });
+  readonly #chart = plot(
+    (width) => this.#draw(width),
+    "Two loadings of each image, coloured by digit, with the mean of each digit",
+  );
+  readonly #across = columnChoice("across", () => this.#chart.redraw());
+  readonly #up = columnChoice("up", () => this.#chart.redraw());
+  /** the dot that the arrow keys are at */
+  #current = -1;
+  #columns = 1;
+  #drawn: { svg: Element; x: (value: number) => number; y: (value: number) => number } | null = null;
+
+  constructor(
+    private readonly dots: () => Dots | null,
+    private readonly onPoint: ((index: number) => void) | undefined,
+  ) {
+    const label = "Dots; arrow keys go from dot to dot";
+    const focus = h("div", { tabindex: "0", role: "group", "aria-label": label }, this.#chart.box);
+    focus.addEventListener("keydown", (event) => this.#step(event));
+    focus.addEventListener("blur", () => this.#point(-1));
+    const selects = h(
+      "div",
+      { class: "choices" },
+      h("label", {}, "across ", this.#across.element),
+      h("label", {}, "up ", this.#up.element),
+    );
+    this.element = h("div", {}, selects, focus, this.#tip);
+    this.update();
+  }
+
+  update(): void {
+    const columns = this.dots()?.rank ?? 1;
+    // with a single column both choices show it; with more they begin at columns 2 and 3
+    const begin = this.#columns === 1;
+    this.#columns = columns;
+    this.#across.offer(columns, begin ? 1 : this.#across.column);
+    this.#up.offer(columns, begin ? 2 : this.#up.column);
+    this.#chart.redraw();
+  }
+
+  destroy(): void {
+    this.#tip.remove();
+  }
+
+  ring(loadings: ArrayLike<number>): void {
+    const [x, y] = [loadings[this.#across.column], loadings[this.#up.column]];
+    if (!this.#drawn || x === undefined || y === undefined) return;
+    const { svg } = this.#drawn;
     let ring = svg.querySelector(".ring");
     if (!ring) {
       ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-      for (const [name, value] of Object.entries({ class: "ring", r: "7", fill: "none", stroke: "var(--mark)" }))
-        ring.setAttribute(name, value);
-      ring.setAttribute("stroke-width", "3");
+      const look = { class: "ring", r: "7", fill: "none", stroke: "var(--mark)", "stroke-width": "3" };
+      for (const [name, value] of Object.entries(look)) ring.setAttribute(name, value);
       svg.append(ring);
     }
-    ring.setAttribute("cx", String(cx));
-    ring.setAttribute("cy", String(cy));
-  };
-  const ring = (loadings: ArrayLike<number>): void => {
-    const [x, y] = [loadings[Number(across.value)], loadings[Number(up.value)]];
-    if (shown && x !== undefined && y !== undefined) ringAt(shown.x(x), shown.y(y));
-  };
-  const point = (index: number): void => {
-    const given = dots();
-    tip.hidden = !given || index < 0;
-    if (!given || index < 0) return;
-    const digit = given.labels[index];
-    tip.replaceChildren(drawImages(given.image(index), 1, 1, grey, `a ${digit}`), `a ${digit}`);
-    onPoint?.(index);
-  };
-  const { box, redraw } = plot((width) => {
-    const given = dots();
-    shown = null;
-    if (!given) return h("div");
-    const { values, stride, labels, digits } = given;
-    const [cx, cy] = [Number(across.value), Number(up.value)];
-    const data = labels.map((digit, index) => ({
-      x: values[index * stride + cx]!,
-      y: values[index * stride + cy]!,
-      digit: String(digit),
-      index,
-    }));
-    const means = digits.map((digit) => {
-      const own = data.filter((dot) => dot.digit === String(digit));
-      const average = (key: "x" | "y") => own.reduce((sum, dot) => sum + dot[key], 0) / Math.max(1, own.length);
-      return { x: average("x"), y: average("y"), digit: String(digit) };
-    });
-    const chart = Plot.plot({
-      width,
-      height: 350,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: `loading ${cx + 1}`, grid: true },
-      y: { label: `loading ${cy + 1}`, grid: true },
-      color: classScale(digits),
-      marks: [
-        Plot.dot(data, { x: "x", y: "y", fill: "digit", r: 3, fillOpacity: 0.65 }),
-        Plot.dot(means, { x: "x", y: "y", fill: "digit", stroke: "var(--card)", strokeWidth: 2, r: 11 }),
-        Plot.text(means, { x: "x", y: "y", text: "digit", fill: "white", fontWeight: "bold" }),
-        Plot.dot(data, Plot.pointer({ x: "x", y: "y", stroke: "var(--mark)", strokeWidth: 2, r: 6 })),
-      ],
-    });
+    ring.setAttribute("cx", String(this.#drawn.x(x)));
+    ring.setAttribute("cy", String(this.#drawn.y(y)));
+  }
+
+  /** Shows the image of a dot beside it; −1: of none. */
+  #point(index: number): void {
+    const all = this.dots();
+    const tip = this.#tip;
+    tip.hidden = !all || index < 0;
+    if (!all || index < 0) return;
+    const digit = all.labels[index];
+    tip.replaceChildren(drawImages(all.image(index), 1, 1, grey, `a ${digit}`), `a ${digit}`);
+    this.onPoint?.(index);
+  }
+
+  /** Puts the image beside a place on the screen. */
+  #place(x: number, y: number): void {
+    this.#tip.style.left = `${Math.min(x + 16, innerWidth - 110)}px`;
+    this.#tip.style.top = `${y + 16}px`;
+  }
+
+  #step(event: KeyboardEvent): void {
+    const step = DOT_STEPS[event.key];
+    const all = this.dots();
+    if (step === undefined || !all || !this.#drawn) return;
+    event.preventDefault();
+    const { length } = all.labels;
+    this.#current = (this.#current + step + length) % length;
+    const loadings = all.values.subarray(this.#current * all.stride, (this.#current + 1) * all.stride);
+    this.#point(this.#current);
+    this.ring(loadings);
+    const { svg, x, y } = this.#drawn;
+    const { left, top } = svg.getBoundingClientRect();
+    this.#place(left + x(loadings[this.#across.column]!), top + y(loadings[this.#up.column]!));
+  }
+
+  #draw(width: number): Element {
+    const all = this.dots();
+    this.#drawn = null;
+    if (!all) return h("div");
+    const chart = scatterOf(all, this.#across.column, this.#up.column, width);
     const scale = (name: "x" | "y") => chart.scale(name)!.apply as (value: number) => number;
     const svg = chart.tagName === "svg" ? chart : [...chart.querySelectorAll("svg")].at(-1)!;
-    shown = { svg, x: scale("x"), y: scale("y") };
+    this.#drawn = { svg, x: scale("x"), y: scale("y") };
     chart.addEventListener("input", () => {
       const dot = (chart as unknown as { value: { index: number } | null }).value;
-      point(dot?.index ?? -1);
+      this.#point(dot?.index ?? -1);
     });
     chart.addEventListener("pointermove", (event) => {
       const { clientX, clientY } = event as PointerEvent;
-      tip.style.left = `${Math.min(clientX + 16, innerWidth - 110)}px`;
-      tip.style.top = `${clientY + 16}px`;
+      this.#place(clientX, clientY);
     });
-    chart.addEventListener("pointerleave", () => {
-      tip.hidden = true;
-    });
+    chart.addEventListener("pointerleave", () => this.#point(-1));
     return chart;
-  }, "Two loadings of each image, coloured by digit, with the mean of each digit");
-  // without a pointer: the dots in turn
-  const focus = h("div", { tabindex: "0", role: "group", "aria-label": "Dots; arrow keys go from dot to dot" }, box);
-  focus.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 10, ArrowDown: -10 }[event.key];
-    const given = dots();
-    if (step === undefined || !given || !shown) return;
-    event.preventDefault();
-    const { length } = given.labels;
-    chosen = (chosen + step + length) % length;
-    const loadings = given.values.subarray(chosen * given.stride, (chosen + 1) * given.stride);
-    point(chosen);
-    ring(loadings);
-    const { left, top } = shown.svg.getBoundingClientRect();
-    tip.style.left = `${Math.min(left + shown.x(loadings[Number(across.value)]!) + 16, innerWidth - 110)}px`;
-    tip.style.top = `${top + shown.y(loadings[Number(up.value)]!) + 16}px`;
-  });
-  focus.addEventListener("blur", () => {
-    tip.hidden = true;
-  });
-  for (const select of [across, up]) select.addEventListener("change", () => redraw());
-  const selects = h("div", { class: "choices" }, h("label", {}, "across ", across), h("label", {}, "up ", up));
-  return {
-    element: h("div", {}, selects, focus, tip),
-    ring,
-    update() {
-      const rank = dots()?.rank ?? 1;
-      // where there was one column there was no choice
-      const fresh = across.options.length === 1;
-      setColumns(across, rank, fresh ? 1 : Number(across.value));
-      setColumns(up, rank, fresh ? 2 : Number(up.value));
-      redraw();
-    },
-    destroy: () => tip.remove(),
-  };
+  }
 }
 
-/** Rows are what images show, columns what a network says; counts, shaded by their share of the row. */
+function scatterOf({ values, stride, labels, digits }: Dots, across: number, up: number, width: number) {
+  const data = labels.map((digit, index) => ({
+    x: values[index * stride + across]!,
+    y: values[index * stride + up]!,
+    digit: String(digit),
+    index,
+  }));
+  const means = digits.map((digit) => {
+    const ofDigit = data.filter((dot) => dot.digit === String(digit));
+    const average = (key: "x" | "y") => ofDigit.reduce((sum, dot) => sum + dot[key], 0) / Math.max(1, ofDigit.length);
+    return { x: average("x"), y: average("y"), digit: String(digit) };
+  });
+  return Plot.plot({
+    width,
+    height: 350,
+    marginBottom: 42,
+    style: chartStyle,
+    x: { label: `loading ${across + 1}`, grid: true },
+    y: { label: `loading ${up + 1}`, grid: true },
+    color: classScale(digits),
+    marks: [
+      Plot.dot(data, { x: "x", y: "y", fill: "digit", r: 3, fillOpacity: 0.65 }),
+      Plot.dot(means, { x: "x", y: "y", fill: "digit", stroke: "var(--card)", strokeWidth: 2, r: 11 }),
+      Plot.text(means, { x: "x", y: "y", text: "digit", fill: "white", fontWeight: "bold" }),
+      Plot.dot(data, Plot.pointer({ x: "x", y: "y", stroke: "var(--mark)", strokeWidth: 2, r: 6 })),
+    ],
+  });
+}
+
+/** Counts of images, by what they show (rows) and what a network takes them for (columns); shaded by their share of the row. */
 export function confusionTable(matrix: readonly (readonly number[])[], digits: readonly number[], accuracy: number) {
   const rows = matrix.map((row, truth) => {
     const total = row.reduce((a, b) => a + b, 0);

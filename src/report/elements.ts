@@ -1,8 +1,9 @@
 /** What pages about decompositions are put together from: elements, buttons, images of digits, boxes for charts. */
+import { PIXELS } from "../experiments/digits.js";
 
+/** pixels of a row and of a column of an image */
 export const SIDE = 28;
-export const PIXELS = SIDE * SIDE;
-/** Okabe and Ito's colours, told apart with any colour vision; the tenth is grey. */
+/** A colour for each digit: Okabe and Ito's, which are told apart with any colour vision. */
 export const CLASS_COLOURS = [
   "#0072b2",
   "#d55e00",
@@ -38,7 +39,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 export const card = (title: string, words: string, ...children: Child[]): HTMLElement =>
   h("section", { class: "card" }, h("h2", {}, title), h("p", {}, words), ...children);
 
-/** Buttons of which one is pressed. */
+/** Buttons of which exactly one is pressed, the first to begin with. */
 export function choices<T>(
   label: string,
   options: readonly (readonly [string, T])[],
@@ -60,11 +61,12 @@ export function choices<T>(
 
 export type Colour = (value: number) => [number, number, number];
 
-/** A colour of grey for 0 to 1, or from blue over white to orange for −1 to 1. */
+/** Black for 0, white for 1. */
 export const grey: Colour = (value) => {
   const level = Math.round(255 * Math.min(1, Math.max(0, value)));
   return [level, level, level];
 };
+/** Blue for −1, white for 0, orange for 1. */
 export const diverging: Colour = (value) => {
   const v = Math.min(1, Math.max(-1, value));
   const [r, g, b] = v > 0 ? [213, 94, 0] : [0, 114, 178];
@@ -85,7 +87,7 @@ function paletteOf(colour: Colour): Uint32Array {
   return palette;
 }
 
-/** Draws images of 28×28 side by side, `columns` in a row, into a canvas that is there or a new one. */
+/** Draws images of 28×28 side by side, `columns` in a row. */
 export function drawImages(
   values: ArrayLike<number>,
   images: number,
@@ -115,7 +117,7 @@ export function drawImages(
 }
 
 const waiting = new Set<() => void>();
-/** Draws soon, one thing a task, so that no task is long; what waits already is not drawn twice. */
+/** Draws soon, each call in a task of its own, so that no task is long. A function that waits already is not called twice. */
 export function drawLater(draw: () => void): void {
   if (waiting.size === 0) setTimeout(drawNext);
   waiting.add(draw);
@@ -129,7 +131,7 @@ function drawNext(): void {
 
 export interface Chart {
   box: HTMLElement;
-  /** draws again soon, with another name for those who do not see it where one is given */
+  /** Draws again soon. `label`, where there is one, is what screen readers say from now on. */
   redraw(label?: string): void;
 }
 
@@ -140,7 +142,7 @@ export function plot(make: (width: number) => Element, label: string): Chart {
   const draw = (): void => {
     if (!box.clientWidth) return;
     const chart = make(Math.max(260, box.clientWidth));
-    // the box says what the chart is; its groups have no role that a name could belong to
+    // the box has the label; Plot's labels on groups without a role are errors to a screen reader
     for (const group of chart.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
     box.replaceChildren(chart);
   };
@@ -151,8 +153,8 @@ export function plot(make: (width: number) => Element, label: string): Chart {
   }).observe(box);
   return {
     box,
-    redraw(name) {
-      if (name) box.setAttribute("aria-label", name);
+    redraw(next) {
+      if (next) box.setAttribute("aria-label", next);
       if (width) drawLater(draw);
     },
   };
@@ -160,18 +162,37 @@ export function plot(make: (width: number) => Element, label: string): Chart {
 
 export const chartStyle = { background: "transparent", color: "var(--text)", fontSize: "12px", overflow: "visible" };
 
-/** One of the columns 1 to `columns`, counted from 0. */
-export function columnSelect(label: string, columns: number, start: number): HTMLSelectElement {
-  const select = h("select", { "aria-label": label });
-  setColumns(select, columns, start);
-  return select;
+export interface ColumnChoice {
+  element: HTMLSelectElement;
+  /** the chosen column, counted from 0 */
+  readonly column: number;
+  /** Offers so many columns, and chooses `column`, or the last one where there are fewer. */
+  offer(columns: number, column?: number): void;
 }
 
-/** As many columns as are there now; the choice stays where it can. */
-export function setColumns(select: HTMLSelectElement, columns: number, start = Number(select.value)): void {
-  if (select.options.length !== columns)
-    select.replaceChildren(
-      ...Array.from({ length: columns }, (_, r) => h("option", { value: String(r) }, `column ${r + 1}`)),
-    );
-  select.value = String(Math.min(start, columns - 1));
+/** A choice of one of some columns. */
+export function columnChoice(label: string, onChange: () => void): ColumnChoice {
+  const select = h("select", { "aria-label": label });
+  let [offered, chosen] = [0, 0];
+  select.addEventListener("change", () => {
+    chosen = Number(select.value);
+    onChange();
+  });
+  return {
+    element: select,
+    get column() {
+      return chosen;
+    },
+    offer(columns, column = chosen) {
+      if (offered !== columns)
+        select.replaceChildren(
+          ...Array.from({ length: columns }, (_, index) =>
+            h("option", { value: String(index) }, `column ${index + 1}`),
+          ),
+        );
+      offered = columns;
+      chosen = Math.min(column, columns - 1);
+      select.value = String(chosen);
+    },
+  };
 }

@@ -1,9 +1,9 @@
 import type { ComparisonData, ReportData } from "./data.js";
 
-/** What the built page holds in place of its data. */
+/** Id of the element that holds the data; it is empty in the page as it is built. */
 export const PLACEHOLDER = "tenfold-report-data";
 
-/** The report: the built page with its data inside. JSON's `<` is escaped, so no text in it can end the script element. */
+/** The built page with data inside. `<` is escaped in the JSON, so no text in it can end the script element. */
 export function renderReport(template: string, data: ReportData | ComparisonData): string {
   const open = `<script type="application/json" id="${PLACEHOLDER}">`;
   const at = template.indexOf(open);

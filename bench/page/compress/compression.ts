@@ -20,22 +20,22 @@ import {
 } from "../../../src/index.js";
 import type { DigitSet } from "../digits.js";
 
-/** of fits and of shuffling, as in `tenfold compare` */
+/** seed of fits and of shuffling; `tenfold compare` has the same */
 const SEED = 1;
-/** images by which errors are weighed and losses measured, as there */
+/** images by which errors are weighed and losses measured; `tenfold compare` takes as many */
 const CALIBRATION = 256;
-/** images of the forward passes that are timed */
+/** batch of the forward passes that are timed */
 export const TIMED_BATCH = 100;
 
 /** multiplications of one submit while tuning: about four steps of a LeNet, between which the page draws and Stop is heard */
 const SUBMIT_WORK = 2 ** 29;
 
-/** What is told of a network, before and after. */
+/** Figures of a network. */
 export interface Figures {
   weights: number;
   multiplications: number;
   accuracy: number;
-  /** what each held-out image is taken for */
+  /** the digit that every held-out image is taken for */
   predictions: ArrayLike<number>;
   /** of a forward pass of TIMED_BATCH images; null before it is measured */
   ms: number | null;
@@ -52,7 +52,7 @@ export interface Shown {
   reached: boolean;
   before: Figures;
   after: Figures;
-  /** accuracy before fine-tuning; null where there was none */
+  /** accuracy of the compressed network before fine-tuning; null until it is fine-tuned */
   untuned: number | null;
 }
 
@@ -70,14 +70,14 @@ export function loadLenet(): Promise<Uint8Array> {
     if (!response.ok) throw new Error(`The trained LeNet did not load: ${response.status}`);
     return new Uint8Array(await response.arrayBuffer());
   });
-  // the next one who asks tries again
+  // after a failure the next call tries again
   loading.catch(() => (loading = null));
   return loading;
 }
 
 /** The network, the digits and what was made of them, on the GPU until destroyed. */
 export class Compression {
-  /** by method; they are made of numbers in memory, and of the network as it is */
+  /** by method; a plan holds no GPU memory, but builds networks from the original */
   readonly plans = new Map<string, CompressionPlan>();
   compressed: Compressed | null = null;
   after: Figures | null = null;
@@ -93,29 +93,29 @@ export class Compression {
   ) {}
 
   static async open(engine: Engine, file: Uint8Array, { images, labels }: DigitSet): Promise<Compression> {
-    const owned: { destroy(): void }[] = [];
+    const opened: { destroy(): void }[] = [];
     try {
       const original = await loadModel(engine, file, "the trained LeNet");
-      owned.push(original);
+      opened.push(original);
       const split = splitDigits(labels.length);
       const part = ([start, stop]: [number, number]): Dataset => {
         const set = uploadDigits(engine, images.subarray(start * PIXELS, stop * PIXELS), labels.subarray(start, stop));
-        owned.push(set.inputs, set.labels);
+        opened.push(set.inputs, set.labels);
         return set;
       };
       const data = { train: part(split.train), validation: part(split.validation), test: part(split.test) };
       const calibration = engine.tensor([CALIBRATION, ...original.inputShape], null, { label: "calibration" });
-      owned.push(calibration);
+      opened.push(calibration);
       const samples = data.train.inputs.rows(0, CALIBRATION);
       await engine.run((s) => void unpackBytes(s, samples, { out: calibration }), "calibration");
       return new Compression(engine, original, await figuresOf(original, data.test), data, calibration);
     } catch (error) {
-      for (const item of owned) item.destroy();
+      for (const item of opened) item.destroy();
       throw error;
     }
   }
 
-  /** Candidates of all layers by this method; those that are known cost nothing. */
+  /** The plan of a method; it is made once. */
   async plan(
     method: string,
     onProgress: (done: number, total: number, what: string) => void,
@@ -130,7 +130,7 @@ export class Compression {
     return plan;
   }
 
-  /** Builds the network that a plan has for a target, in place of the one before, and looks what it makes of the digits. */
+  /** Builds the network that a plan has for a target, classifies the digits with it, and destroys the network before it. */
   async select(plan: CompressionPlan, target: Target): Promise<void> {
     const compressed = await plan.select(target, { timeBatches: [] });
     try {
@@ -154,7 +154,7 @@ export class Compression {
     this.after = { ...after!, ms: afterMs };
   }
 
-  /** Goes on training the compressed network; where it is stopped, it keeps what it has learnt. */
+  /** Goes on training the compressed network. Stopping is no error: the network keeps what it has learnt. */
   async tune(
     { epochs, images }: TuneSettings,
     { onEpoch, onProgress }: { onEpoch: (epoch: Epoch) => void; onProgress: (epochs: number) => void },
@@ -170,7 +170,7 @@ export class Compression {
         {
           epochs,
           rate: TUNING_RATE,
-          // what was shuffled so before is shuffled otherwise
+          // a second run shuffles otherwise than the first
           seed: SEED + tuned,
           validation: data.validation,
           signal,

@@ -1,9 +1,10 @@
 /** What Compress looks like. */
 import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
+import { PIXELS } from "../../../src/experiments/digits.js";
 import { type CompressedLayer, type Epoch, METHODS } from "../../../src/index.js";
 import { layerBars } from "../../../src/report/charts.js";
-import { chartStyle, count, drawImages, grey, PIXELS, percent } from "../../../src/report/elements.js";
+import { chartStyle, count, drawImages, grey, percent } from "../../../src/report/elements.js";
 import { card, fact, numberControl, rangeControl, scrolling, selectControl, taskBar } from "../controls.js";
 import type { DigitSet } from "../digits.js";
 import { chart, memo } from "../figures.js";

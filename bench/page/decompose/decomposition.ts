@@ -153,8 +153,8 @@ export function errorsByRank({ basis, relativeError, settings: { rank } }: Decom
   const energies = Array.from({ length: rank }, (_, r) =>
     basis.subarray(r * PIXELS, (r + 1) * PIXELS).reduce((sum, value) => sum + value * value, 0),
   );
-  const kept = energies.reduce((a, b) => a + b, 0);
-  const total = kept / (1 - relativeError ** 2);
+  const explained = energies.reduce((a, b) => a + b, 0);
+  const total = explained / (1 - relativeError ** 2);
   let left = total;
   return energies.map((energy, r) => {
     left -= energy;

@@ -188,7 +188,7 @@ export function readyResult(state: State): Decomposed | undefined {
   if (chosen?.key !== imagesKey(settings)) return undefined;
   const rank = rankOf(state);
   const ranks = isNested(settings.method) ? LEVELS.filter((level) => level >= rank) : [rank];
-  return ranks.map((each) => results.get(resultKey(settings, each))).find(Boolean);
+  return ranks.map((known) => results.get(resultKey(settings, known))).find(Boolean);
 }
 
 /** The rank on show: the slider's, as far as the result goes. */

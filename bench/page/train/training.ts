@@ -50,7 +50,7 @@ interface Recipe {
   loss?: "doubleSoftmax";
   shuffle?: boolean;
   dropout?: number;
-  /** half the starts of a 784-3-3 network never learn: the best of several after a few epochs goes on */
+  /** networks that begin to learn; the best after a few epochs goes on, since half the starts of a 784-3-3 network never learn */
   starts: number;
 }
 
@@ -96,7 +96,7 @@ export interface TrainedNetwork {
 
 export interface Progress {
   onStage(words: string): void;
-  /** the curve of the network that trains, as far as it goes */
+  /** Told the curve of the network that is being trained, up to now. */
   onCurve(network: NetworkName, curve: readonly Epoch[], done: number): void;
   onNetwork(network: TrainedNetwork): void;
 }
@@ -114,7 +114,7 @@ export class Trained {
   readonly networks = new Map<NetworkName, TrainedNetwork>();
   relativeError = Number.NaN;
   images = { train: 0, validation: 0, test: 0 };
-  readonly #owned: { destroy(): void }[] = [];
+  readonly #held: { destroy(): void }[] = [];
   readonly #models = new Map<NetworkName, Sequential>();
   #pad: { schedule: Schedule; input: Tensor; outputs: Tensor[] } | null = null;
 
@@ -123,8 +123,9 @@ export class Trained {
     readonly settings: TrainSettings,
   ) {}
 
-  #own<T extends { destroy(): void }>(item: T): T {
-    this.#owned.push(item);
+  /** Destroys this with everything else. */
+  #hold<T extends { destroy(): void }>(item: T): T {
+    this.#held.push(item);
     return item;
   }
 
@@ -142,8 +143,8 @@ export class Trained {
       this.images[name] = stop - start;
       const classes = Uint32Array.from(set.labels.subarray(start, stop), (digit) => digits.indexOf(digit));
       parts[name] = {
-        images: this.#own(await uploadImages(engine, set.images.subarray(start * PIXELS, stop * PIXELS), signal)),
-        labels: this.#own(engine.tensor([stop - start], classes, { label: "labels" })),
+        images: this.#hold(await uploadImages(engine, set.images.subarray(start * PIXELS, stop * PIXELS), signal)),
+        labels: this.#hold(engine.tensor([stop - start], classes, { label: "labels" })),
       };
     }
     onStage("Decomposing…");
@@ -159,7 +160,7 @@ export class Trained {
         { inputs: images.reshape([-1, PIXELS]), labels },
       ]),
     );
-    // one after the other, so that each has the GPU and its time for itself
+    // one network after the other, so that the times of both are of a GPU that does nothing else
     for (const [name, data, before] of [
       ["loadings", loadings, decomposing],
       ["pixels", pixels, 0],
@@ -176,8 +177,8 @@ export class Trained {
   async #decompose(x: Tensor, onStage: (words: string) => void, signal: AbortSignal): Promise<Basis> {
     const { engine } = this;
     const { rank, centred, seed, recipe } = this.settings;
-    const own = (shape: number[], label: string): Tensor => this.#own(engine.tensor(shape, null, { label }));
-    const average = centred ? own([1, SIDE, SIDE], "mean image") : null;
+    const allocate = (shape: number[], label: string): Tensor => this.#hold(engine.tensor(shape, null, { label }));
+    const average = centred ? allocate([1, SIDE, SIDE], "mean image") : null;
     if (average) await engine.run((s) => void mean(s, x, { axis: 0, out: average.reshape([SIDE, SIDE]) }));
     const source = await this.#centre(x, average);
     try {
@@ -191,13 +192,13 @@ export class Trained {
         signal,
         onIteration: (at) => onStage(`Decomposing: sweep ${at.sweep}, error ${at.relativeError.toFixed(4)}`),
       });
-      this.#own(tensor);
+      this.#hold(tensor);
       this.relativeError = relativeError;
       signal.throwIfAborted();
-      const projection = own([PIXELS, rank], "projection");
-      const components = own([rank, PIXELS], "components");
-      const offset = own([1, rank], "loading means");
-      const scale = own([1, rank], "loading deviations");
+      const projection = allocate([PIXELS, rank], "projection");
+      const components = allocate([rank, PIXELS], "components");
+      const offset = allocate([1, rank], "loading means");
+      const scale = allocate([1, rank], "loading deviations");
       scale.write(new Float32Array(rank).fill(1));
       // the loadings of the unit images are the projection's matrix
       const unit = new Float32Array(PIXELS * PIXELS);
@@ -231,7 +232,7 @@ export class Trained {
   async #loadingsOf(basis: Basis, images: Tensor): Promise<Tensor> {
     const { engine } = this;
     const centred = await this.#centre(images, basis.average);
-    const out = this.#own(engine.tensor([images.shape[0]!, this.settings.rank], null, { label: "loadings" }));
+    const out = this.#hold(engine.tensor([images.shape[0]!, this.settings.rank], null, { label: "loadings" }));
     await engine.run((s) => {
       const raw = matmul(s, centred.reshape([-1, PIXELS]), basis.projection);
       divide(s, subtract(s, raw, basis.offset), basis.scale, { out });
@@ -268,7 +269,7 @@ export class Trained {
         shuffle: recipe.shuffle ?? true,
         validation: data.validation,
         signal,
-        // the page draws in between
+        // between two submits the page draws
         submitMs: 30,
         onEpoch: (epoch) => {
           part.push({ ...epoch, epoch: epoch.epoch + before.length });
@@ -285,14 +286,14 @@ export class Trained {
       const layers = layersOf(inputs, hidden, classes, recipe.dropout);
       const other = await Sequential.create(engine, layers, { inputShape: [inputs], seed: 100 * seed + start });
       const trial = trials ? await run(other, trials, recipe.optimiser, []) : [];
-      const loss = (one: readonly Epoch[]): number => one.at(-1)?.loss ?? Number.POSITIVE_INFINITY;
+      const loss = (epochs: readonly Epoch[]): number => epochs.at(-1)?.loss ?? Number.POSITIVE_INFINITY;
       if (model && loss(curve) <= loss(trial)) other.destroy();
       else {
         model?.destroy();
         [model, curve] = [other, trial];
       }
     }
-    const best = this.#own(model!);
+    const best = this.#hold(model!);
     this.#models.set(name, best);
     onStage(`On ${name}: ${epochs} epochs`);
     const last = recipe.finish ? Math.floor((epochs - trials) / 3) : 0;
@@ -313,10 +314,10 @@ export class Trained {
     };
   }
 
-  /** Everything that one image goes through, recorded once; every stroke replays it. */
+  /** Records what is done with a drawing: loadings, reconstruction, both answers. Every stroke replays the schedule. */
   async #recordPad({ average, projection, components, offset, scale }: Basis): Promise<void> {
     const { engine } = this;
-    const input = this.#own(engine.tensor([1, PIXELS], null, { label: "drawing" }));
+    const input = this.#hold(engine.tensor([1, PIXELS], null, { label: "drawing" }));
     const s = engine.scheduler("drawing");
     try {
       const flat = average?.reshape([1, PIXELS]);
@@ -327,7 +328,7 @@ export class Trained {
       const answers = [standard, input].map((x, index) =>
         this.#models.get(index ? "pixels" : "loadings")!.forward(s, x),
       );
-      this.#pad = { schedule: this.#own(await s.compile()), input, outputs: [reconstruction, ...answers] };
+      this.#pad = { schedule: this.#hold(await s.compile()), input, outputs: [reconstruction, ...answers] };
     } finally {
       s.destroy();
     }
@@ -345,7 +346,7 @@ export class Trained {
 
   destroy(): void {
     this.#pad = null;
-    for (const item of this.#owned.splice(0).reverse()) item.destroy();
+    for (const item of this.#held.splice(0).reverse()) item.destroy();
   }
 }
 

@@ -9,17 +9,17 @@ const labelOf = ({ method, target }: CompareRow): string => (target ? `${method}
 const digits = (value: number, places = 3): string => String(Number(value.toPrecision(places)));
 const rateOf = ({ after: { mean, deviation, values } }: CompareRow): string =>
   values.length > 1 ? `${percent(mean)} ± ${(100 * deviation).toFixed(1)}` : percent(mean);
-const timeOf = (row: CompareRow, batch: number) => row.time.find((each) => each.batch === batch)!;
+const timeOf = (row: CompareRow, batch: number) => row.time.find((time) => time.batch === batch)!;
 /** how many times faster than the original */
 const fasterAt = (row: CompareRow, batch: number): number => timeOf(row, batch).original / timeOf(row, batch).ms;
 const layersOf = ({ layers }: CompareRow): CompareRow["layers"] => layers.filter(({ weights }) => weights[0] > 0);
-/** `1·2 2·6 12 –`: of every layer with weights, – where it stayed as it is */
+/** Ranks of every layer with weights, `1·2 2·6 12 –`; – stands for a layer that was not replaced. */
 const ranksOf = (row: CompareRow): string =>
   layersOf(row)
     .map(({ ranks }) => ranks.join("·") || "–")
     .join(" ");
 
-/** A table that scrolls by itself where it is too wide; the first columns hold words. */
+/** A table that scrolls by itself where it is too wide; the first `words` columns are set to the left. */
 function wideTable(
   label: string,
   head: readonly string[],
@@ -113,7 +113,7 @@ function scatter({ rows }: ComparisonData): HTMLElement {
       x: {
         type: "log",
         label,
-        // ms are not to become "800m"
+        // "~s" would write 0.8 ms as "800m"
         tickFormat: name.startsWith("time") ? "~g" : "~s",
         ticks: Math.min(10, width / 70),
         grid: true,
@@ -157,7 +157,7 @@ function scatter({ rows }: ComparisonData): HTMLElement {
     "Filled dots: after fine-tuning; rings: before; the dashed line is the original. Up and to the left is better. Point at a dot for its ranks.",
     choices(
       "measure",
-      MEASURES.map((each) => [each[0], each] as const),
+      MEASURES.map((option) => [option[0], option] as const),
       (chosen) => {
         [name, label, measure] = chosen;
         chart.redraw(`Held-out accuracy against ${label}`);
@@ -167,7 +167,7 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   );
 }
 
-/** A row's accuracy by epoch: while it learns, and held out, where that is known. */
+/** A row's accuracy by epoch, on the training images and, where it was measured, on the held-out ones. */
 function curveOf({ curve, before, after }: CompareRow): { epoch: number; accuracy: number; on: string }[] {
   const last = curve.length;
   const held = curve.flatMap(({ epoch, validationAccuracy }) => {
@@ -175,17 +175,17 @@ function curveOf({ curve, before, after }: CompareRow): { epoch: number; accurac
     return accuracy === undefined ? [] : [{ epoch, accuracy }];
   });
   return [
-    ...[...(before === null ? [] : [{ epoch: 0, accuracy: before }]), ...held].map((each) => ({
-      ...each,
+    ...[...(before === null ? [] : [{ epoch: 0, accuracy: before }]), ...held].map((point) => ({
+      ...point,
       on: "held out",
     })),
     ...curve.map(({ epoch, accuracy }) => ({ epoch, accuracy, on: "training, while it learns" })),
   ];
 }
 
-/** Null where no convolution was decomposed. */
+/** Output error against multiplications, by method and convolution; null where no convolution was decomposed. */
 function convolutions({ curves }: ComparisonData): HTMLElement | null {
-  // the last one has most to lose
+  // the last convolution comes first: it has most weights to lose
   const names = [...new Set(curves.map(({ layer }) => layer))].reverse();
   if (!names.length) return null;
   const methods = [...new Set(curves.map(({ method }) => method))];
@@ -273,7 +273,7 @@ function layers({ rows }: ComparisonData): HTMLElement {
   const select = h(
     "select",
     { "aria-label": "row of the table" },
-    ...factorised.map((each, index) => h("option", { value: String(index) }, labelOf(each))),
+    ...factorised.map((option, index) => h("option", { value: String(index) }, labelOf(option))),
   );
   const redraw = (): void => {
     chart.redraw(`${which} of every layer before and after, ${labelOf(row)}`);
@@ -289,7 +289,9 @@ function layers({ rows }: ComparisonData): HTMLElement {
     h("div", { class: "controls" }, select),
     choices(
       "count",
-      (["weights", "multiplications", "ms, batch 1", "ms, batch 100"] as const).map((each) => [each, each] as const),
+      (["weights", "multiplications", "ms, batch 1", "ms, batch 100"] as const).map(
+        (measure) => [measure, measure] as const,
+      ),
       (chosen) => {
         which = chosen;
         redraw();
@@ -298,12 +300,12 @@ function layers({ rows }: ComparisonData): HTMLElement {
     chart.box,
     curve.box,
     ...[...new Set(factorised.map(({ method }) => method))].map((method) =>
-      layerTable(factorised.filter((each) => each.method === method)),
+      layerTable(factorised.filter((candidate) => candidate.method === method)),
     ),
   );
 }
 
-/** One method's layers, all of its rows, behind its title. */
+/** The layers of every row of one method, folded away below the method's title. */
 function layerTable(rows: readonly CompareRow[]): HTMLElement {
   const head = [
     ...["asked for", "layer", "now", "weights", "× fewer", "multiplications", "× fewer"],
@@ -312,7 +314,7 @@ function layerTable(rows: readonly CompareRow[]): HTMLElement {
   const body = rows.flatMap((row) =>
     layersOf(row).map(({ name, compressed, kept, weights, multiplications, weightError, outputError, times }, at) => {
       const faster = (batch: number): string => {
-        const time = times?.find((each) => each.batch === batch);
+        const time = times?.find((measured) => measured.batch === batch);
         return time ? digits(time.before / time.after) : "";
       };
       const fewer = ([before, after]: readonly [number, number]): string[] => [
@@ -337,10 +339,10 @@ function layerTable(rows: readonly CompareRow[]): HTMLElement {
   return h("details", { class: "layers" }, h("summary", {}, title), wideTable(title, head, 3, body));
 }
 
-/** The cards of the page. */
+/** What stands below the page's title. */
 export function comparisonCards(data: ComparisonData): HTMLElement[] {
   const decomposed = data.rows.some((row) => row.layers.length);
   return [summary(data), scatter(data), convolutions(data), decomposed ? layers(data) : null].filter(
-    (each) => each !== null,
+    (element) => element !== null,
   );
 }

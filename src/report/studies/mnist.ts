@@ -1,5 +1,6 @@
 /** The page of `tenfold mnist`: the three tables of the study, and each case in pictures. */
 import * as Plot from "@observablehq/plot";
+import { PIXELS } from "../../experiments/digits.js";
 import { type ReportCase, type ReportNetwork, unpack } from "../../experiments/results.js";
 import {
   accuracyPlot,
@@ -11,7 +12,7 @@ import {
   loadingScatter,
 } from "../charts.js";
 import type { ReportData } from "../data.js";
-import { card, chartStyle, choices, count, h, nameOf, PIXELS, percent, plot } from "../elements.js";
+import { card, chartStyle, choices, count, h, nameOf, percent, plot } from "../elements.js";
 
 function summary(data: ReportData): HTMLElement {
   const t10k = data.cases.some(({ full }) => full.t10kAccuracy !== undefined);
@@ -28,12 +29,12 @@ function summary(data: ReportData): HTMLElement {
     "error",
     "seconds",
   ];
-  const rows = data.cases.flatMap((one) => {
+  const rows = data.cases.flatMap((study) => {
     const row = (name: string, network: ReportNetwork, error: string, time: string, first: boolean) =>
       h(
         "tr",
         first ? { class: "first" } : {},
-        h("th", { scope: "row" }, first ? nameOf(one.digits) : ""),
+        h("th", { scope: "row" }, first ? nameOf(study.digits) : ""),
         ...[
           name,
           network.layout,
@@ -47,11 +48,11 @@ function summary(data: ReportData): HTMLElement {
           time,
         ].map((text, index) => h("td", index < 2 ? { class: "left" } : {}, text)),
       );
-    const { full, decomposed, centred, seconds, decompositionError } = one;
+    const { full, decomposed, centred, seconds, decompositionError } = study;
     return [
       row("pixels", full, "", seconds.trainFull.toFixed(1), true),
       row(
-        `loadings, rank ${one.rank}`,
+        `loadings, rank ${study.rank}`,
         decomposed,
         decompositionError.toFixed(4),
         (seconds.decompose + seconds.trainDecomposed).toFixed(1),
@@ -84,13 +85,13 @@ function summary(data: ReportData): HTMLElement {
   );
 }
 
-function images(one: ReportCase): HTMLElement {
+function images(study: ReportCase): HTMLElement {
   const grids = imageGrids("the first hundred training images");
   grids.set({
-    originals: Float32Array.from(unpack(one.originals), (value) => value / 255),
-    approximations: unpack(one.reconstructions) as Float32Array,
-    digits: one.originalLabels.map((label) => one.digits[label]!),
-    rank: one.rank,
+    originals: Float32Array.from(unpack(study.originals), (value) => value / 255),
+    approximations: unpack(study.reconstructions) as Float32Array,
+    digits: study.originalLabels.map((label) => study.digits[label]!),
+    rank: study.rank,
   });
   return card(
     "Images",
@@ -99,8 +100,8 @@ function images(one: ReportCase): HTMLElement {
   );
 }
 
-function components(one: ReportCase): HTMLElement {
-  const figures = componentImages(unpack(one.components), one.components.shape[0]!);
+function components(study: ReportCase): HTMLElement {
+  const figures = componentImages(unpack(study.components), study.components.shape[0]!);
   return card(
     "Components",
     "An image is about a sum of these, each weighted by a loading; orange adds ink, blue takes it away. The first is close to the mean image.",
@@ -114,14 +115,14 @@ const NETWORKS = [
   ["centred loadings", "centred"],
 ] as const;
 
-function curves(one: ReportCase): HTMLElement {
+function curves(study: ReportCase): HTMLElement {
   const points = NETWORKS.flatMap(([network, key]) =>
-    one[key].curve.flatMap(({ epoch, train, validation }) => [
+    study[key].curve.flatMap(({ epoch, train, validation }) => [
       { epoch, accuracy: train, network, set: "training" as const },
       { epoch, accuracy: validation, network, set: "validation" as const },
     ]),
   );
-  const ends = NETWORKS.map(([name, key]) => `${name} ${percent(one[key].testAccuracy)}`).join(", ");
+  const ends = NETWORKS.map(([name, key]) => `${name} ${percent(study[key].testAccuracy)}`).join(", ");
   const label = `Accuracy against epoch. Held out in the end: ${ends}.`;
   const names = NETWORKS.map(([name]) => name);
   return card(
@@ -131,53 +132,53 @@ function curves(one: ReportCase): HTMLElement {
   );
 }
 
-function dotsOf(one: ReportCase): () => Dots {
-  const [, rank] = one.loadings.shape as [number, number];
-  const pictures = unpack(one.loadingImages);
+function dotsOf(study: ReportCase): () => Dots {
+  const [, rank] = study.loadings.shape as [number, number];
+  const pictures = unpack(study.loadingImages);
   const dots: Dots = {
     rank,
     stride: rank,
-    values: unpack(one.loadings) as Float32Array,
-    labels: one.loadingLabels.map((label) => one.digits[label]!),
-    digits: one.digits,
+    values: unpack(study.loadings) as Float32Array,
+    labels: study.loadingLabels.map((label) => study.digits[label]!),
+    digits: study.digits,
     image: (index) => Float32Array.from(pictures.subarray(index * PIXELS, (index + 1) * PIXELS), (v) => v / 255),
   };
   return () => dots;
 }
 
-function histogram(one: ReportCase): HTMLElement {
-  const rank = one.loadings.shape[1]!;
+function histogram(study: ReportCase): HTMLElement {
+  const rank = study.loadings.shape[1]!;
   const words = rank > 5 ? "The first five columns, or one column by class." : "All columns, or one column by class.";
   return card(
     "Histogram of the loadings",
-    `How often a loading has which value among ${one.loadingLabels.length} training images. ${words}`,
-    loadingHistogram(dotsOf(one)).element,
+    `How often a loading has which value among ${study.loadingLabels.length} training images. ${words}`,
+    loadingHistogram(dotsOf(study)).element,
   );
 }
 
-function scatter(one: ReportCase): HTMLElement {
+function scatter(study: ReportCase): HTMLElement {
   return card(
     "Scatter of two loadings",
-    `One dot an image, ${one.loadingLabels.length} of the training set; large dots are the means of the classes. Point at a dot to see its digit.`,
-    loadingScatter(dotsOf(one)).element,
+    `One dot an image, ${study.loadingLabels.length} of the training set; large dots are the means of the classes. Point at a dot to see its digit.`,
+    loadingScatter(dotsOf(study)).element,
   );
 }
 
-function confusion(one: ReportCase): HTMLElement {
+function confusion(study: ReportCase): HTMLElement {
   const box = h("div", { class: "scroll", tabindex: "0" });
   const group = choices(
     "network",
     NETWORKS.map(([name, key]) => [name, key] as const),
-    (key) => box.replaceChildren(confusionTable(one[key].confusion, one.digits, one[key].testAccuracy)),
+    (key) => box.replaceChildren(confusionTable(study[key].confusion, study.digits, study[key].testAccuracy)),
   );
   return card("Confusion", "Held-out images: rows are what they show, columns what the network says.", group, box);
 }
 
-function slides(one: ReportCase): HTMLElement | null {
-  if (!one.slides) return null;
+function slides(study: ReportCase): HTMLElement | null {
+  if (!study.slides) return null;
   const entries = [
-    ["pixels", one.slides.full],
-    ["loadings", one.slides.decomposed],
+    ["pixels", study.slides.full],
+    ["loadings", study.slides.decomposed],
   ] as const;
   const points = entries.flatMap(([network, { accuracies }]) =>
     accuracies.map((accuracy, run) => ({ network, accuracy, run: run + 1 })),
@@ -279,31 +280,31 @@ function sweep(data: ReportData): HTMLElement | null {
   );
 }
 
-function casePanel(one: ReportCase): HTMLElement {
-  const { train, validation, test } = one.images;
-  const words = `${count(train)} images to train on, ${count(validation)} to watch and ${count(test)} held out. Projection, standardisation and first layer folded into one matrix predict the same on ${percent(one.fused.agreement, 2)} of the held-out images; logits differ by at most ${one.fused.largestDifference.toExponential(1)}.`;
+function casePanel(study: ReportCase): HTMLElement {
+  const { train, validation, test } = study.images;
+  const words = `${count(train)} images to train on, ${count(validation)} to watch and ${count(test)} held out. Projection, standardisation and first layer folded into one matrix predict the same on ${percent(study.fused.agreement, 2)} of the held-out images; logits differ by at most ${study.fused.largestDifference.toExponential(1)}.`;
   return h(
     "div",
     { role: "tabpanel" },
     h("p", {}, words),
-    images(one),
-    components(one),
-    h("div", { class: "two" }, curves(one), confusion(one)),
-    h("div", { class: "two", style: "margin-top:1rem" }, histogram(one), scatter(one)),
-    slides(one),
+    images(study),
+    components(study),
+    h("div", { class: "two" }, curves(study), confusion(study)),
+    h("div", { class: "two", style: "margin-top:1rem" }, histogram(study), scatter(study)),
+    slides(study),
   );
 }
 
 /** One tab for each case; arrow keys go from tab to tab. */
 function caseTabs(cases: readonly ReportCase[]): HTMLElement[] {
-  const panels = cases.map((one, index) => {
-    const panel = casePanel(one);
+  const panels = cases.map((study, index) => {
+    const panel = casePanel(study);
     panel.hidden = index > 0;
     panel.id = `case-${index}`;
     panel.setAttribute("aria-labelledby", `tab-${index}`);
     return panel;
   });
-  const tabs = cases.map((one, index) => {
+  const tabs = cases.map((study, index) => {
     const tab = h(
       "button",
       {
@@ -314,7 +315,7 @@ function caseTabs(cases: readonly ReportCase[]): HTMLElement[] {
         "aria-selected": String(index === 0),
         tabindex: index ? "-1" : "0",
       },
-      nameOf(one.digits),
+      nameOf(study.digits),
     );
     tab.addEventListener("click", () => select(index));
     tab.addEventListener("keydown", (event) => {
@@ -334,7 +335,7 @@ function caseTabs(cases: readonly ReportCase[]): HTMLElement[] {
   return [h("div", { class: "tabs", role: "tablist", "aria-label": "digits" }, ...tabs), ...panels];
 }
 
-/** The cards of the page. */
+/** What stands below the page's title. */
 export function studyCards(data: ReportData): HTMLElement[] {
   return [summary(data), ...caseTabs(data.cases), sweep(data)].filter((element) => element !== null);
 }

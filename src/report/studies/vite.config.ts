@@ -1,11 +1,11 @@
 import { defineConfig, type Plugin } from "vite";
 
-/** Puts the page's script and style into the page, so that the report is one file that asks nobody for anything. */
+/** Puts the page's script and style into the page: a report is one file, which asks no server for anything. */
 function inline(): Plugin {
   return {
     name: "tenfold-inline",
     enforce: "post",
-    // after Vite has listed the licences of what the chunks hold
+    // Vite lists the licences of the chunks first, while there still are chunks
     generateBundle: {
       order: "post",
       handler: (_, bundle) => {
@@ -35,7 +35,7 @@ export default defineConfig({
   root: import.meta.dirname,
   base: "./",
   plugins: [inline()],
-  // the trained LeNet that `tenfold compare --quick` decomposes goes to dist as it is
+  // copies the trained LeNet, which `tenfold compare --quick` decomposes, to dist
   publicDir: "../../experiments/models",
   build: {
     outDir: "../../../dist",
