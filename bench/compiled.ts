@@ -68,7 +68,7 @@ export async function compileAll(cases: readonly Case[]): Promise<void> {
       if (seen.has(words)) continue;
       seen.add(words);
       process.stderr.write(`\n${MARK}${name}\t${words}\n`);
-      await engine.pipeline(kernel);
+      await engine.pipelines.of(kernel);
     }
   }
 }

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { build, type Plugin, type Rolldown } from "vite";
 import { wgsl } from "../shaders/loader.js";
 import { launch, serve } from "../test/browser/launch.js";
-import type { MeasureOptions, Result } from "./measure.js";
+import type { MeasureOptions } from "./measure.js";
+import type { Result } from "./result.js";
 import type { Opened } from "./session.js";
 
 const here = import.meta.dirname;

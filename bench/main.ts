@@ -10,9 +10,10 @@ import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
-import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
+import { DEFAULTS, type MeasureOptions } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
 import { markdown, oneLine, plainText, type Report } from "./report.js";
+import { isBad, type Result } from "./result.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
 

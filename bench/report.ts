@@ -1,8 +1,8 @@
 /** What a run found, as tables for people. JSON for programs is the report itself. */
 import CliTable from "cli-table3";
-import { deviceMs, type Verdict, verdicts } from "./goals.js";
-import { isBad, type Result, type Row } from "./measure.js";
 import type { Probes } from "./probes.js";
+import { isBad, type Result, type Row } from "./result.js";
+import { deviceMs, type Verdict, verdicts } from "./verdicts.js";
 
 export interface Report {
   /** adapter and driver */

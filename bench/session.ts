@@ -5,8 +5,9 @@ import { variantsOf } from "../src/ops/variants.js";
 import type { Case, Peer } from "./case.js";
 import { cases } from "./cases/index.js";
 import { listenToDevices } from "./deviceErrors.js";
-import { type MeasureOptions, measure, type Result } from "./measure.js";
+import { type MeasureOptions, measure } from "./measure.js";
 import { type Probes, probe } from "./probes.js";
+import type { Result } from "./result.js";
 
 export interface Opened {
   device: string;

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Case } from "./case.js";
-import type { Result, Row } from "./measure.js";
+import type { Result, Row } from "./result.js";
 import { median, quantile } from "./statistics.js";
 
 /** What the script writes for a case and a backend. */

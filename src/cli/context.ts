@@ -1,4 +1,4 @@
-import type { Engine } from "../gpu/index.js";
+import { type Engine, TenfoldError } from "../gpu/index.js";
 import { openEngine } from "../node/open.js";
 
 /** What a command writes to: process.stdout, or a test's. */
@@ -32,11 +32,13 @@ export async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promi
 }
 
 /** The user asked for something that cannot be; one line, exit code 2. */
-export class InputError extends Error {
+export class InputError extends TenfoldError {
   override name = "InputError";
+  override readonly code = "INPUT";
 }
 
 /** Ctrl-C; exit code 130. The message says what was left undone. */
-export class InterruptedError extends Error {
+export class InterruptedError extends TenfoldError {
   override name = "InterruptedError";
+  override readonly code = "INTERRUPTED";
 }

@@ -1,9 +1,7 @@
 import { Command, CommanderError } from "commander";
-import { OutOfLimitsError, ShapeError, TenfoldError } from "../gpu/index.js";
-import { FormatError } from "../io/index.js";
-import { FileError } from "../node/files.js";
+import { type ErrorCode, TenfoldError } from "../errors.js";
 import { addCompare } from "./compare.js";
-import { type Context, InputError, InterruptedError } from "./context.js";
+import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
 import { addMnist } from "./mnist.js";
@@ -60,6 +58,9 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
   }
 }
 
+/** Codes of errors that what the user gave is to blame for: exit code 2. */
+const WRONG_INPUT: readonly ErrorCode[] = ["INPUT", "FORMAT", "UNSUPPORTED", "FILE", "SHAPE", "LIMITS"];
+
 /** Prints an error as one line and tells its exit code. */
 function report(error: Error, program: Command, argv: readonly string[], { stderr, env }: Context): number {
   if (error instanceof CommanderError) {
@@ -72,19 +73,16 @@ function report(error: Error, program: Command, argv: readonly string[], { stder
     return 2;
   }
   if (env.TENFOLD_DEBUG) stderr.write(`${error?.stack ?? error}\n`);
-  if (error instanceof InterruptedError) {
+  const code = error instanceof TenfoldError ? error.code : null;
+  if (code === "INTERRUPTED") {
     stderr.write(`${error.message}\n`);
     return 130;
   }
-  const wrongInput = [InputError, FormatError, FileError, ShapeError, OutOfLimitsError].some((known) => {
-    return error instanceof known;
-  });
-  if (wrongInput) {
+  if (code && WRONG_INPUT.includes(code)) {
     stderr.write(`error: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
     return 2;
   }
-  const known = error instanceof TenfoldError || error?.name === "ConvergenceError";
-  const hint = known || env.TENFOLD_DEBUG ? "" : " (internal error; TENFOLD_DEBUG=1 shows where)";
+  const hint = code || env.TENFOLD_DEBUG ? "" : " (internal error; TENFOLD_DEBUG=1 shows where)";
   stderr.write(`error: ${error?.message ?? error}${hint}\n`);
   return 1;
 }

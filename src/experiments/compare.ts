@@ -121,6 +121,7 @@ export interface Comparison {
 /** The comparison ended before its last row, by an abort or an error, its `cause`; what was finished is here. */
 export class UnfinishedError extends TenfoldError {
   override name = "UnfinishedError";
+  override readonly code = "UNFINISHED";
   constructor(
     readonly finished: Comparison,
     cause: unknown,

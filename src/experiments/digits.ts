@@ -1,3 +1,5 @@
+import { ShapeError, TenfoldError } from "../gpu/errors.js";
+
 /** Greyscale images with a class each, one byte a pixel. */
 export interface Digits {
   /** N×28×28, row-major */
@@ -44,9 +46,9 @@ export function selectDigits(
   { first = labels.length }: { first?: number } = {},
 ): Selection {
   if (images.length !== labels.length * PIXELS)
-    throw new RangeError(`selectDigits: ${images.length} pixels and ${labels.length} labels, needs 784 pixels a label`);
+    throw new ShapeError(`selectDigits: ${images.length} pixels and ${labels.length} labels, needs 784 pixels a label`);
   if (new Set(digits).size !== digits.length || !digits.length || digits.some((digit) => !ALL_DIGITS.includes(digit)))
-    throw new RangeError(`selectDigits: digits ${digits.join(", ")}, needs different ones of 0 to 9`);
+    throw new TenfoldError(`selectDigits: digits ${digits.join(", ")}, needs different ones of 0 to 9`);
   const chosen: number[] = [];
   for (let i = 0; i < Math.min(first, labels.length); i++) if (digits.includes(labels[i]!)) chosen.push(i);
   const out = new Uint8Array(chosen.length * PIXELS);

@@ -1,3 +1,5 @@
+import { TenfoldError } from "../errors.js";
+
 /** Element types that a file can hold and JavaScript can name exactly. */
 export type Numeric =
   | Float32Array
@@ -30,7 +32,9 @@ export interface Encoding {
 }
 
 /** An integer of a file that is no JavaScript number; the reader names its place. */
-export class InexactError extends Error {
+export class InexactError extends TenfoldError {
+  override name = "InexactError";
+  override readonly code = "INEXACT";
   constructor(
     readonly index: number,
     readonly value: bigint,

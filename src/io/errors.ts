@@ -1,6 +1,9 @@
+import { TenfoldError } from "../errors.js";
+
 /** A file does not hold what its format promises. `message` is one line: the file, the place, what is needed. */
-export class FormatError extends Error {
+export class FormatError extends TenfoldError {
   override name = "FormatError";
+  override readonly code: "FORMAT" | "UNSUPPORTED" = "FORMAT";
   constructor(
     /** the file, as it was named to the reader */
     readonly file: string,
@@ -12,5 +15,7 @@ export class FormatError extends Error {
   }
 }
 
-/** Nothing is wrong with the file, but it holds what is no array of numbers here. Readers of several arrays skip it. */
-export class UnsupportedError extends FormatError {}
+/** Nothing is wrong with the file, but it holds what is no array of numbers here. Readers of several arrays skip it. Callers see a FormatError. */
+export class UnsupportedError extends FormatError {
+  override readonly code = "UNSUPPORTED";
+}

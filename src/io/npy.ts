@@ -1,3 +1,4 @@
+import { TenfoldError } from "../errors.js";
 import {
   COMPLEX_ADVICE,
   decode,
@@ -181,7 +182,7 @@ function parseLiteral(text: string): Literal {
     const match = TOKEN.exec(text);
     if (!match) {
       const rest = text.slice(at).trim();
-      throw new Error(rest ? `cannot read ${JSON.stringify(rest.slice(0, 20))}` : "it ends too early");
+      throw new TenfoldError(rest ? `cannot read ${JSON.stringify(rest.slice(0, 20))}` : "it ends too early");
     }
     at = TOKEN.lastIndex;
     const [, mark, single, double, whole, word] = match;
@@ -191,7 +192,7 @@ function parseLiteral(text: string): Literal {
     return { value: single ?? double! };
   };
   const fail = (wanted: string, got: { mark?: string; value?: Literal }): never => {
-    throw new Error(`needs ${wanted} where it has ${got.mark ?? printLiteral(got.value!)}`);
+    throw new TenfoldError(`needs ${wanted} where it has ${got.mark ?? printLiteral(got.value!)}`);
   };
   const item = (token = next()): Literal => {
     if (!token.mark) return token.value!;
@@ -225,7 +226,8 @@ function parseLiteral(text: string): Literal {
     return closing === ")" && list.length === 1 && !commas ? list[0]! : list;
   };
   const literal = item();
-  if (text.slice(at).trim()) throw new Error(`has ${JSON.stringify(text.slice(at).trim().slice(0, 20))} after its end`);
+  if (text.slice(at).trim())
+    throw new TenfoldError(`has ${JSON.stringify(text.slice(at).trim().slice(0, 20))} after its end`);
   return literal;
 }
 

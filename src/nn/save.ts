@@ -376,8 +376,8 @@ const DEEPEST = 16;
 
 function description(layer: Layer, depth = 0): Description {
   const found = KINDS.find(({ is }) => is(layer));
-  if (!found) throw new TypeError(`saveModel: ${layer.name} is of no kind that files know`);
-  if (depth > DEEPEST) throw new TypeError(`saveModel: chains are nested deeper than ${DEEPEST}`);
+  if (!found) throw new TenfoldError(`saveModel: ${layer.name} is of no kind that files know`);
+  if (depth > DEEPEST) throw new TenfoldError(`saveModel: chains are nested deeper than ${DEEPEST}`);
   return { kind: found.kind, ...found.describe(layer, depth) };
 }
 
@@ -390,8 +390,8 @@ function layerOf(value: unknown, fail: (problem: string) => never, depth = 0): L
   try {
     return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
   } catch (error) {
-    // what a constructor does not take
-    if (error instanceof TenfoldError) fail(`(${name}) ${error.message}`);
+    // what a constructor does not take; what a member of the description is, `fail` has said
+    if (error instanceof TenfoldError && !(error instanceof FormatError)) fail(`(${name}) ${error.message}`);
     throw error;
   }
 }
@@ -411,7 +411,7 @@ function named(layers: readonly Layer[], before = ""): [name: string, parameter:
 /** A layer like this one that starts from the values it has now, for another network. */
 export async function cloneLayer(layer: Layer): Promise<Layer> {
   const copy = layerOf(description(layer), (problem) => {
-    throw new TypeError(`cloneLayer: ${problem}`);
+    throw new FormatError("cloneLayer", problem);
   });
   const parameters = named([layer]);
   for (const [index, [, place]] of named([copy]).entries()) place.start = await parameters[index]![1].read();

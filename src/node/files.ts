@@ -15,10 +15,12 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { TenfoldError } from "../errors.js";
 
 /** A file could not be read or written. `message` is one line: the file and why. */
-export class FileError extends Error {
+export class FileError extends TenfoldError {
   override name = "FileError";
+  override readonly code = "FILE";
   constructor(
     readonly file: string,
     problem: string,
@@ -47,6 +49,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 function fail(file: string, doing: "read" | "written", error: unknown): never {
+  if (error instanceof FileError) throw error;
   const { code, message } = error as NodeJS.ErrnoException;
   throw new FileError(file, `cannot be ${doing}: ${(code && REASONS[code]) || message}`, { cause: error });
 }
@@ -94,7 +97,7 @@ function target(file: string): { path: string | number; whole: boolean; stat?: S
   }
   const stat = statSync(file, { throwIfNoEntry: false });
   if (!stat) return { path: file, whole: true };
-  if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+  if (stat.isDirectory()) throw new FileError(file, `cannot be written: ${REASONS.EISDIR}`);
   // a symbolic link stays and its file is replaced
   return stat.isFile() ? { path: realpathSync(file), whole: true, stat } : { path: file, whole: false };
 }

@@ -33,13 +33,14 @@ export async function requestAdapter(
 ): Promise<{ adapter: GPUAdapter; packaged: boolean }> {
   const wanted = adapter ?? (process.env.TENFOLD_ADAPTER as OpenOptions["adapter"]) ?? "auto";
   if (!ADAPTERS.includes(wanted))
-    throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`);
+    throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`, { code: "OPTION" });
   let dawn: typeof import("webgpu");
   try {
     dawn = await import("webgpu");
   } catch (error) {
     throw new TenfoldError(
       `openEngine: WebGPU in Node comes from npm package webgpu: npm install webgpu (${(error as Error).message})`,
+      { code: "NO_GPU", cause: error },
     );
   }
   if (!gpu) {
@@ -56,7 +57,7 @@ export async function requestAdapter(
     gpu = dawn.create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]);
     found = await gpu.requestAdapter(options);
   }
-  if (!found) throw new TenfoldError(NO_ADAPTER);
+  if (!found) throw new TenfoldError(NO_ADAPTER, { code: "NO_GPU" });
   return { adapter: found, packaged };
 }
 

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CallExpr, detectRaces, MemoryTracker, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
 import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
 import { Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
-import { packParams } from "../../src/gpu/schedule.js";
+import { packParams } from "../../src/gpu/params.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -315,6 +315,16 @@ if (lane == 0u) { out[0] = shared_sum[0]; }`;
 });
 
 it("the shaders that are read are those of the folder", () => {
-  expect(shaders.length).toBeGreaterThan(3);
-  expect(readFileSync(join(shaderFolder, "total.wgsl"), "utf8")).toContain("var<workgroup>");
+  const own = readdirSync(shaderFolder).filter(
+    (file) => file.endsWith(".wgsl") && readFileSync(join(shaderFolder, file), "utf8").includes("var<workgroup>"),
+  );
+  expect(readdirSync(shaderFolder)).toEqual(expect.arrayContaining(APART));
+  // others have what they import
+  expect(shaders.map((name) => `${name}.wgsl`)).toEqual(
+    expect.arrayContaining(own.filter((file) => !APART.includes(file))),
+  );
+  // and no shader outside the folder is recorded
+  const recorded = [...dispatched].filter(([, { kernel }]) => /var\s*<\s*workgroup\s*>/.test(kernel.source.code));
+  const names = recorded.map(([name]) => name).filter((name) => !APART.includes(`${name}.wgsl`));
+  expect(names.sort()).toEqual([...shaders].sort());
 });

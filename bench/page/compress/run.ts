@@ -18,14 +18,14 @@ import {
   update,
   written,
 } from "./state.js";
-import { createView } from "./view.js";
+import { type Actions, createView } from "./view.js";
 
 /** What a network is compressed to. */
 type Target = Pick<Settings, "method" | "cost" | "ratio">;
 const sameTarget = (a: Target | null, b: Target): boolean =>
   a !== null && a.method === b.method && a.cost === b.cost && a.ratio === b.ratio;
 
-export class CompressRun implements Run {
+export class CompressRun implements Run, Actions {
   readonly #runner: Runner;
   readonly #tuner: Runner;
   #compression: Compression | null = null;

@@ -10,7 +10,6 @@ import type { DigitSet } from "../digits.js";
 import { chart, memo } from "../figures.js";
 import type { View } from "../part.js";
 import { type Shown, TIMED_BATCH } from "./compression.js";
-import type { CompressRun } from "./run.js";
 import {
   COSTS,
   EPOCHS,
@@ -32,9 +31,21 @@ import {
 } from "./state.js";
 
 type Send = (event: Event) => void;
+
+/** What the buttons and the slider do. */
+export interface Actions {
+  /** compresses as the settings say */
+  again(): void;
+  abort(): void;
+  slide(ratio: number): void;
+  tune(): void;
+  abortTuning(): void;
+  /** hands the compressed network to the browser as a file */
+  save(): Promise<void>;
+}
 const BLUE = "#0072b2";
 
-export function createView(send: Send, run: CompressRun): View<State> {
+export function createView(send: Send, run: Actions): View<State> {
   const bars = (["weights", "multiplications"] as const).map((measure) =>
     chart(
       (width, layers: readonly CompressedLayer[]) => layerBars(layers, measure, width),
@@ -85,7 +96,7 @@ export function createView(send: Send, run: CompressRun): View<State> {
   };
 }
 
-function settingsCard(state: State, send: Send, run: CompressRun): TemplateResult {
+function settingsCard(state: State, send: Send, run: Actions): TemplateResult {
   const { settings, recorded, ready, saving, task } = state;
   const methods = METHODS.map(({ name, title }) => [name, title] as const);
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
@@ -177,7 +188,7 @@ function layerTable({ layers, before, after }: Shown): TemplateResult {
 }
 
 /** Controls of fine-tuning, and its curves once there are any. */
-function tuningCard(send: Send, run: CompressRun): (state: State) => TemplateResult {
+function tuningCard(send: Send, run: Actions): (state: State) => TemplateResult {
   const accuracies = chart(
     (width, curve: readonly Epoch[]) => tuningChart(width, curve, "accuracy"),
     (curve) => `Accuracy while fine-tuning. ${tunedWords(curve)}`,

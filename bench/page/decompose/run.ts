@@ -17,12 +17,12 @@ import {
   update,
   written,
 } from "./state.js";
-import { createView } from "./view.js";
+import { type Actions, createView } from "./view.js";
 
 const knownWords = ({ relativeError, settings }: Decomposed): string =>
   `Known from before: error ${relativeError.toFixed(4)} at rank ${settings.rank}.`;
 
-export class DecomposeRun implements Run {
+export class DecomposeRun implements Run, Actions {
   readonly #runner: Runner;
 
   constructor(

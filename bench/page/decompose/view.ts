@@ -25,7 +25,6 @@ import { chart, drawn, memo } from "../figures.js";
 import type { View } from "../part.js";
 import { IMAGES } from "../settings.js";
 import { type Decomposed, type Method, reconstruct } from "./decomposition.js";
-import type { DecomposeRun } from "./run.js";
 import {
   type Event,
   factsOf,
@@ -50,7 +49,14 @@ const BLUE = "#0072b2";
 
 type Send = (event: Event) => void;
 
-export function createView(send: Send, run: DecomposeRun): View<State> {
+/** What the buttons do. */
+export interface Actions {
+  /** computes what is asked for, also where it is known */
+  again(): void;
+  abort(): void;
+}
+
+export function createView(send: Send, run: Actions): View<State> {
   const figures = new Figures();
   return {
     render: (state) => html`
@@ -75,7 +81,7 @@ export function createView(send: Send, run: DecomposeRun): View<State> {
   };
 }
 
-function settingsCard({ settings, recorded, task }: State, send: Send, run: DecomposeRun): TemplateResult {
+function settingsCard({ settings, recorded, task }: State, send: Send, run: Actions): TemplateResult {
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const disabled = recorded !== null;
   const { digits, images, method, seed, centred } = settings;

@@ -1,5 +1,6 @@
 /** The worker that measures, asked one thing at a time. */
-import type { MeasureOptions, Result } from "../../measure.js";
+import type { MeasureOptions } from "../../measure.js";
+import type { Result } from "../../result.js";
 import type { FromWorker, ToWorker } from "./worker.js";
 
 type Message<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;

@@ -7,7 +7,7 @@ import type { Context, Part, Run, Store } from "../part.js";
 import { Runner, type Tell } from "../runner.js";
 import { Bench } from "./bench.js";
 import { type Committed, chosenCases, type Event, endWords, initial, type State, update, written } from "./state.js";
-import { createView } from "./view.js";
+import { type Actions, createView } from "./view.js";
 
 declare const __VERSION__: string;
 
@@ -22,7 +22,7 @@ const names = [...REPORTS.keys()];
 /** the first is a GPU's, where there is one: software tells little about kernels */
 const COMMITTED: Committed = { names, first: names.find((name) => !isSoftware(name)) ?? names[0] ?? "" };
 
-export class KernelsRun implements Run {
+export class KernelsRun implements Run, Actions {
   readonly #runner: Runner;
   #bench: Bench | null = null;
   /** name of the report that was asked for last */

@@ -1,7 +1,7 @@
 /** Kernels, as values: which cases are asked for, and what was measured here and elsewhere. */
 import { count } from "../../../src/report/elements.js";
-import type { Result, Row } from "../../measure.js";
 import type { Report } from "../../report.js";
+import type { Result, Row } from "../../result.js";
 import type { Opened } from "../../session.js";
 import type { Change, Moved } from "../part.js";
 import { parseInteger } from "../settings.js";

@@ -6,7 +6,6 @@ import { CLASS_COLOURS, chartStyle, count, h } from "../../../src/report/element
 import { card, fact, numberControl, scrolling, selectControl, taskBar } from "../controls.js";
 import { chart, memo } from "../figures.js";
 import type { View } from "../part.js";
-import type { KernelsRun } from "./run.js";
 import {
   type Bar,
   barsOf,
@@ -30,10 +29,19 @@ import {
 import type { Adapter } from "./worker.js";
 
 type Send = (event: Event) => void;
+
+/** What the buttons do. */
+export interface Actions {
+  /** measures the chosen cases */
+  measure(): void;
+  abort(): void;
+  /** hands the results to the browser as a file */
+  save(): void;
+}
 /** of the time chart, in pixels */
 const LINE_HEIGHT = 15;
 
-export function createView(send: Send, run: KernelsRun): View<State> {
+export function createView(send: Send, run: Actions): View<State> {
   const times = chart(timeChart, () => "Time of each case");
   const roof = chart(roofChart, () => "Roofline");
   const adapterBox = memo(adapterCard);
@@ -80,7 +88,7 @@ export function createView(send: Send, run: KernelsRun): View<State> {
   };
 }
 
-function settingsCard(state: State, boxes: TemplateResult[], send: Send, run: KernelsRun): TemplateResult {
+function settingsCard(state: State, boxes: TemplateResult[], send: Send, run: Actions): TemplateResult {
   const { settings, committed, results, task } = state;
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const reports: [string, string][] = [

@@ -8,7 +8,7 @@ import { packTraining, recordedTraining } from "../recorded.js";
 import { Runner, type Tell } from "../runner.js";
 import { type Event, initial, NETWORKS, parse, type Settings, type State, update, written } from "./state.js";
 import { Trained } from "./training.js";
-import { createView } from "./view.js";
+import { type Actions, createView } from "./view.js";
 
 /** how long the pen rests before a screen reader is told what the networks say */
 const REST_MS = 600;
@@ -17,7 +17,7 @@ const REDRAW_MS = 120;
 /** held-out images come in steps of so many, so that they differ */
 const STRIDE = 37;
 
-export class TrainRun implements Run {
+export class TrainRun implements Run, Actions {
   readonly #runner: Runner;
   #trained: Trained | null = null;
   #set: DigitSet | null = null;

@@ -8,7 +8,6 @@ import { chart, drawn, memo } from "../figures.js";
 import type { View } from "../part.js";
 import { IMAGES } from "../settings.js";
 import { Pad } from "./pad.js";
-import type { TrainRun } from "./run.js";
 import {
   aboutWords,
   BOUNDS,
@@ -25,7 +24,18 @@ import type { Answer, TrainedNetwork } from "./training.js";
 
 type Send = (event: Event) => void;
 
-export function createView(send: Send, run: TrainRun): View<State> {
+/** What the buttons and the pad do. */
+export interface Actions {
+  /** trains as the settings say */
+  apply(): void;
+  abort(): void;
+  /** the next held-out image, in pixels / 255; null before there are any */
+  heldOut(): Float32Array | null;
+  /** asks the networks for what is on the pad */
+  ask(): Promise<void>;
+}
+
+export function createView(send: Send, run: Actions): View<State> {
   const accuracy = chart(
     (width: number, curves: State["curves"]) => accuracyPlot(pointsOf(curves), NETWORKS, width),
     chartWords,
@@ -61,7 +71,7 @@ export function createView(send: Send, run: TrainRun): View<State> {
   };
 }
 
-function settingsCard({ settings, recorded, task }: State, send: Send, run: TrainRun): TemplateResult {
+function settingsCard({ settings, recorded, task }: State, send: Send, run: Actions): TemplateResult {
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const number = (words: string, name: keyof typeof BOUNDS): TemplateResult =>
     numberControl(words, BOUNDS[name], settings[name], (value) => change({ [name]: value }), recorded);
@@ -142,7 +152,7 @@ class DrawingCard {
     drawSmall(this.#rebuilt, image, "the drawing as its loadings give it back"),
   );
 
-  constructor(send: Send, run: TrainRun) {
+  constructor(send: Send, run: Actions) {
     const draw = (drawing: Float32Array | null): void => {
       send({ type: "drawn", drawing });
       void run.ask();

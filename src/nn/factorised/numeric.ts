@@ -131,7 +131,10 @@ export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
         if (Math.abs(beside[last]!) <= Number.EPSILON * scale) break;
       }
       if (last === first) break;
-      if (step === 60) throw new TenfoldError(`symmetricEigenvalues: ${n}×${n}, value ${first} did not settle`);
+      if (step === 60)
+        throw new TenfoldError(`symmetricEigenvalues: ${n}×${n}, value ${first} did not settle`, {
+          code: "CONVERGENCE",
+        });
       let g = (diagonal[first + 1]! - diagonal[first]!) / (2 * beside[first]!);
       g = diagonal[last]! - diagonal[first]! + beside[first]! / (g + (g < 0 ? -1 : 1) * Math.hypot(g, 1));
       let [sine, cosine, taken, at] = [1, 1, 0, last - 1];

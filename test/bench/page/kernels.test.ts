@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Result } from "../../../bench/measure.js";
 import {
   barsOf,
   chosenCases,
@@ -19,6 +18,7 @@ import {
 } from "../../../bench/page/kernels/state.js";
 import type { CaseInfo } from "../../../bench/page/kernels/worker.js";
 import type { Report } from "../../../bench/report.js";
+import type { Result } from "../../../bench/result.js";
 import type { Opened } from "../../../bench/session.js";
 import { anyQuery } from "./queries.js";
 
