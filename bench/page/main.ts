@@ -100,6 +100,7 @@ function drawLinks(): void {
 const contextOf = (): Context => ({
   hasGpu,
   engine: openEngine,
+  adapterName: () => demo.engine?.adapterName ?? "",
   digits: loadDigits,
   fail(error) {
     // of these a notice tells

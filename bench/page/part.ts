@@ -12,6 +12,8 @@ export interface Context {
   engine(): Promise<Engine>;
   /** whether there is a GPU to ask for at all */
   hasGpu: boolean;
+  /** of the engine; empty before it is open */
+  adapterName(): string;
   digits(): Promise<DigitSet>;
   /** Tells of an error that is not the user's doing. */
   fail(error: unknown): void;

@@ -87,7 +87,7 @@ export class CompressRun implements Run, Actions {
 
   record(): unknown {
     const { settings, shown, curve } = this.store.state;
-    return shown && packCompression(document.querySelector("#adapter")!.textContent!, written(settings), shown, curve);
+    return shown && packCompression(this.context.adapterName(), written(settings), shown, curve);
   }
 
   /** Hands the compressed network to the browser as a file. */

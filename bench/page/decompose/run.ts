@@ -55,9 +55,7 @@ export class DecomposeRun implements Run, Actions {
 
   record(): unknown {
     const { settings, shown } = this.store.state;
-    return (
-      shown && packDecomposition(document.querySelector("#adapter")!.textContent!, written(settings), shown.result)
-    );
+    return shown && packDecomposition(this.context.adapterName(), written(settings), shown.result);
   }
 
   #key(): string {

@@ -2,14 +2,9 @@
 import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
 import { PIXELS } from "../../../src/experiments/digits.js";
-import {
-  componentImages,
-  type Dots,
-  imageGrids,
-  loadingHistogram,
-  loadingScatter,
-} from "../../../src/report/charts.js";
 import { chartStyle, count, drawImages, grey, h } from "../../../src/report/elements.js";
+import { componentImages, imageGrids } from "../../../src/report/images.js";
+import { type Dots, loadingHistogram, loadingScatter } from "../../../src/report/loadings.js";
 import {
   card,
   checkControl,

@@ -51,9 +51,7 @@ export class TrainRun implements Run, Actions {
   record(): unknown {
     const { settings, finished, summary } = this.store.state;
     const networks = Object.values(finished);
-    return (
-      summary && packTraining(document.querySelector("#adapter")!.textContent!, written(settings), networks, summary)
-    );
+    return summary && packTraining(this.context.adapterName(), written(settings), networks, summary);
   }
 
   /** The next held-out image, in pixels / 255; null before there are any. */

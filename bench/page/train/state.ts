@@ -1,8 +1,8 @@
 /** Train, as values: what is asked for, and how far the two networks are. */
 import { ALL_DIGITS } from "../../../src/experiments/digits.js";
 import type { Epoch } from "../../../src/index.js";
-import type { AccuracyPoint } from "../../../src/report/charts.js";
 import { count, nameOf, percent } from "../../../src/report/elements.js";
+import type { AccuracyPoint } from "../../../src/report/networks.js";
 import type { Change, Moved } from "../part.js";
 import { parseDigits, parseInteger } from "../settings.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";

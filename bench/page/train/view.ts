@@ -1,8 +1,8 @@
 /** What Train looks like. */
 import { html, nothing, type TemplateResult } from "lit-html";
 import { PIXELS } from "../../../src/experiments/digits.js";
-import { accuracyPlot, confusionTable } from "../../../src/report/charts.js";
 import { count, drawImages, grey, h, nameOf, percent } from "../../../src/report/elements.js";
+import { accuracyPlot, confusionTable } from "../../../src/report/networks.js";
 import { card, checkControl, digitControl, numberControl, scrolling, selectControl, taskBar } from "../controls.js";
 import { chart, drawn, memo } from "../figures.js";
 import type { View } from "../part.js";

@@ -1,9 +1,9 @@
 /** The page of `tenfold compare`: every method on one network, by weights, multiplications and time. */
 import * as Plot from "@observablehq/plot";
 import type { CompareRow } from "../../experiments/compare.js";
-import { type LayerMeasure, layerBars } from "../charts.js";
 import type { ComparisonData } from "../data.js";
 import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot } from "../elements.js";
+import { type LayerMeasure, layerBars } from "../networks.js";
 
 const labelOf = ({ method, target }: CompareRow): string => (target ? `${method} ${target}` : method);
 const digits = (value: number, places = 3): string => String(Number(value.toPrecision(places)));

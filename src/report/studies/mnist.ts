@@ -2,17 +2,11 @@
 import * as Plot from "@observablehq/plot";
 import { PIXELS } from "../../experiments/digits.js";
 import { type ReportCase, type ReportNetwork, unpack } from "../../experiments/results.js";
-import {
-  accuracyPlot,
-  componentImages,
-  confusionTable,
-  type Dots,
-  imageGrids,
-  loadingHistogram,
-  loadingScatter,
-} from "../charts.js";
 import type { ReportData } from "../data.js";
 import { card, chartStyle, choices, count, h, nameOf, percent, plot } from "../elements.js";
+import { componentImages, imageGrids } from "../images.js";
+import { type Dots, loadingHistogram, loadingScatter } from "../loadings.js";
+import { accuracyPlot, confusionTable } from "../networks.js";
 
 function summary(data: ReportData): HTMLElement {
   const t10k = data.cases.some(({ full }) => full.t10kAccuracy !== undefined);
