@@ -15,6 +15,7 @@ export {
   shown,
 } from "./options.js";
 export type { Memory } from "./pool.js";
+export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./program.js";
 export { type Bindings, type Profile, type ProfileRow, Schedule, Scheduler } from "./schedule.js";
 export * from "./tensor.js";
 export { Variants } from "./variants.js";
