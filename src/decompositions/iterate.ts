@@ -4,12 +4,13 @@ import {
   type Engine,
   type OptionRules,
   optionRules,
-  type Schedule,
-  type Scheduler,
+  Program,
+  Replay,
+  TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
 import { copy } from "../ops/index.js";
-import { type Prepared, prepare } from "./prepare.js";
+import type { Model, Source } from "../sources/index.js";
 import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
@@ -120,13 +121,13 @@ export interface Sweep {
   /** names the method in errors: `cpALS` */
   name: string;
   /** one sweep, its error from the residual itself; its last dispatch appends a row to the trace */
-  precise: Schedule;
+  precise: Replay;
   /** the same sweep, without the residual: an error from norms is told where it is {@link CANCELLATION} or more */
-  cheap?: Schedule | undefined;
+  cheap?: Replay | undefined;
   trace: Trace;
   errorOf: (row: Float32Array, kind: Kind) => Told;
   /** sweeps for small errors, if there are any: compiled when they are first needed */
-  correcting?: { below: number; open(): Promise<{ enter: Schedule; sweep: Schedule }> } | undefined;
+  correcting?: { below: number; open(): Promise<{ enter: Replay; sweep: Replay }> } | undefined;
   /** what a sweep takes over from the one before and changes; needed where there is more than one kind */
   state?: readonly Tensor[] | undefined;
   /** false where nobody is told the errors: they are from norms then, however small */
@@ -169,7 +170,8 @@ export async function converge(
   expected?: number,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
-  const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
+  // the host is in every sweep that has steps: it can as well look at each
+  const batch = precise.hasSteps || cheap?.hasSteps ? 1 : Math.max(1, Math.min(ring, sweepsPerSubmit));
   const rule = new StoppingRule(tolerance);
   const errors: number[] = [];
   const objectives: number[] = [];
@@ -190,9 +192,9 @@ export async function converge(
    * The errors of a batch: up to the first that is not known, or with the first from which sweeps correct. Which of two errors is told
    * follows from the numbers alone.
    */
-  const take = async ({ first, kind, count, rows }: Batch): Promise<{ found: TrueError[]; isKnown: boolean }> => {
+  const take = async ({ first, kind, count, rows }: Batch): Promise<{ told: TrueError[]; isKnown: boolean }> => {
     const values = await rows;
-    const found: TrueError[] = [];
+    const told: TrueError[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
@@ -200,15 +202,15 @@ export async function converge(
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
-      if (relativeError === undefined) return { found: [], isKnown: false };
+      if (relativeError === undefined) return { told: [], isKnown: false };
       if (!Number.isFinite(relativeError))
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      found.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      told.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
       if (kind !== "correcting" && corrects(relativeError)) break;
     }
-    return { found, isKnown: true };
+    return { told, isKnown: true };
   };
   const isOver = () =>
     // a first batch always runs: before it there is nothing to show
@@ -219,22 +221,24 @@ export async function converge(
    * sweeps of the batch that was.
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
-    const { found, isKnown } = await take(read);
-    for (const { relativeError, objective, amplification } of found) {
+    const { told, isKnown } = await take(read);
+    for (const { relativeError, objective, amplification } of told) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
       rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
     if (!isKnown) margin = 0; // precise from here on, until it is known to be large
-    const begins = !isCorrecting && found.length > 0 && corrects(errors.at(-1)!);
+    const begins = !isCorrecting && told.length > 0 && corrects(errors.at(-1)!);
     isCorrecting ||= begins;
-    return !isKnown || (begins && (isAhead || found.length < read.count)) ? found.length : null;
+    return !isKnown || (begins && (isAhead || told.length < read.count)) ? told.length : null;
   };
   /** Brings the state to what it was after the first `again` sweeps of a batch. */
-  const bringBack = (read: Batch, again: number): void => {
-    engine.submit(memory.restore[read.slot]!);
-    engine.submit(read.kind === "cheap" ? cheap! : precise, again);
+  const bringBack = async (read: Batch, again: number): Promise<void> => {
+    await Replay.runAll([
+      [memory.restore[read.slot]!, 1],
+      [read.kind === "cheap" ? cheap! : precise, again],
+    ]);
     written += again;
     submitted = errors.length;
   };
@@ -245,27 +249,16 @@ export async function converge(
     const slot = turn % 2;
     if (kind === "correcting") {
       const { enter, sweep } = await correcting!.open();
-      engine.submit(
-        entered
-          ? [[sweep, count]]
-          : [
-              [enter, 1],
-              [sweep, count],
-            ],
-      );
+      await Replay.runAll([
+        [enter, entered ? 0 : 1],
+        [sweep, count],
+      ]);
       entered = true;
     } else {
-      const schedule = kind === "cheap" ? cheap! : precise;
+      const sweep = kind === "cheap" ? cheap! : precise;
       const mayTurnBack = isTold && (kind === "cheap" || correcting !== undefined);
       if (mayTurnBack) await memory.open();
-      engine.submit(
-        mayTurnBack
-          ? [
-              [memory.save[slot]!, 1],
-              [schedule, count],
-            ]
-          : [[schedule, count]],
-      );
+      await Replay.runAll([...(mayTurnBack ? [[memory.save[slot]!, 1] as const] : []), [sweep, count]]);
     }
     const rows = engine.read(trace.rows) as Promise<Float32Array>;
     rows.catch(() => {}); // awaited a batch later
@@ -277,19 +270,13 @@ export async function converge(
 
   engine.write(trace.counter, [0]);
   for (let turn = 0; ; turn++) {
-    let next: Batch | null = isOver() ? null : await submit(turn);
+    let next: Batch | null = isOver() ? null : await submit(turn).catch((error) => failAfter(late, error));
     if (!next && !late) break;
-    const readAhead = next?.rows;
-    const again =
-      late &&
-      (await tell(late, next !== null).catch(async (error: unknown) => {
-        // what is being read holds memory until it is there
-        await readAhead?.catch(() => {});
-        throw error;
-      }));
+    const readAhead = next;
+    const again = late && (await tell(late, next !== null).catch((error) => failAfter(readAhead, error)));
     if (late && again !== null) {
       await next?.rows;
-      bringBack(late, again);
+      await bringBack(late, again);
       next = null;
     }
     late = next;
@@ -305,11 +292,17 @@ export async function converge(
   };
 }
 
+/** Throws the error once nothing is being read any more: what is holds memory until it is there. */
+async function failAfter(batch: Batch | null, error: unknown): Promise<never> {
+  await batch?.rows.catch(() => {});
+  throw error;
+}
+
 /** Two copies of a solver's state, saved and restored on the GPU. */
 class Memory {
-  readonly #owned: { destroy(): void }[] = [];
-  readonly save: Schedule[] = [];
-  readonly restore: Schedule[] = [];
+  readonly #freed: { destroy(): void }[] = [];
+  readonly save: Replay[] = [];
+  readonly restore: Replay[] = [];
 
   constructor(
     readonly engine: Engine,
@@ -321,24 +314,24 @@ class Memory {
     const { engine, state } = this;
     while (this.restore.length < 2) {
       const copies = state.map((tensor) => engine.tensor(tensor.shape, null, { label: `${tensor.label} before` }));
-      this.#owned.push(...copies);
+      this.#freed.push(...copies);
       for (const [list, from, to] of [
         [this.save, state, copies],
         [this.restore, copies, state],
       ] as const) {
-        using s = engine.scheduler("state");
+        using p = new Program(engine, "state");
         from.forEach((tensor, index) => {
-          copy(s, tensor, { out: to[index]! });
+          copy(p.s, tensor, { out: to[index]! });
         });
-        const schedule = await s.compile();
-        this.#owned.push(schedule);
-        list.push(schedule);
+        const program = await p.compile();
+        this.#freed.push(program);
+        list.push(program);
       }
     }
   }
 
   [dispose](): void {
-    for (const item of this.#owned.splice(0)) item.destroy();
+    for (const item of this.#freed.splice(0)) item.destroy();
   }
 }
 
@@ -346,9 +339,9 @@ class Memory {
 export interface Scope {
   readonly engine: Engine;
   /** X, scaled and checked */
-  readonly given: Prepared;
+  readonly source: Source;
   /** A tensor that lives as long as the run. */
-  readonly own: (shape: readonly number[], label: string, dtype?: DType) => Tensor;
+  readonly allocate: (shape: readonly number[], label: string, dtype?: DType) => Tensor;
   /** Frees this, too, when the run ends. */
   readonly keep: <T extends { destroy(): void }>(item: T) => T;
 }
@@ -362,8 +355,10 @@ export interface Method<T> {
   /** whether there is a sweep whose error is from norms; `state` is what it changes then */
   hasCheap?: boolean;
   state?: readonly Tensor[];
+  /** the present state as X is approximated by it, for sources that change with it */
+  model?: Model;
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
-  record(s: Scheduler, trace: Trace, isPrecise: boolean): void;
+  record(p: Program, trace: Trace, isPrecise: boolean): void;
   /** what a row tells: precise and correcting sweeps, the error from the residual */
   errorOf(row: Float32Array, kind: Kind): Told;
   /** sweeps that correct the state by the residual, from an error on; `open` allocates what they need, once */
@@ -371,8 +366,8 @@ export interface Method<T> {
     below: number;
     open(): {
       /** Records what the first of them needs. */
-      enter(s: Scheduler): void;
-      record(s: Scheduler, trace: Trace): void;
+      enter(p: Program): void;
+      record(p: Program, trace: Trace): void;
     };
   };
   /** false where nobody is told the errors: they are from norms then, however small */
@@ -381,7 +376,7 @@ export interface Method<T> {
   /** Copies the result out. */
   finish(): Promise<T>;
   /** Records ‖x − x̂‖² of a result, [1]. */
-  residual(s: Scheduler, tensor: T, out: Tensor): void;
+  residual(p: Program, tensor: T, out: Tensor): void;
   /** The result of x as that of X = 2^exponent · x; called where the exponent is not 0. Throws where it leaves f32. */
   restore(tensor: T, exponent: number): Promise<T>;
 }
@@ -404,55 +399,45 @@ export interface Run<T> {
 }
 
 /**
- * The one driver of all solvers that go by sweeps. It prepares X (`prepare`), answers a zero tensor, records the sweep once and replays
- * it (`converge`), runs the starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back, and frees
- * everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
- * copied out. X may be prepared already; it is then left to whoever did.
+ * The one driver of all solvers that go by sweeps. It answers a zero tensor, records the sweep once and replays it (`converge`), runs the
+ * starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back,
+ * and frees everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
+ * copied out. The source is left to whoever made it.
  */
-export async function iterate<T extends { destroy(): void }>(
-  engine: Engine,
-  x: Tensor | Prepared,
-  run: Run<T>,
-): Promise<Decomposition<T>> {
+export async function iterate<T extends { destroy(): void }>(source: Source, run: Run<T>): Promise<Decomposition<T>> {
   const { name, stopping, starts = 1, seed } = run;
-  if ("squaredNorm" in x) return solve(x);
-  using prepared = await prepare(engine, name, x);
-  return await solve(prepared);
-
-  async function solve(given: Prepared): Promise<Decomposition<T>> {
-    if (given.isZero) return zeroResult(await run.zero(), seed);
-    using problem = await Problem.create(engine, given, name, run.begin);
-    let best: Decomposition<T> | null = null;
-    let isCut = false;
-    let failure: ConvergenceError | null = null;
-    try {
-      for (let start = 0; start < starts && !isCut; start++) {
-        if (start && stopping.signal?.aborted) {
-          isCut = true;
-          break;
-        }
-        try {
-          const expected = await problem.method.start?.(start);
-          const result = await problem.solve(stopping, expected);
-          isCut = result.aborted;
-          if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
-          else {
-            best?.tensor.destroy();
-            best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
-          }
-        } catch (error) {
-          // a start that collapses is not the best one; the others may be good
-          if (!(error instanceof ConvergenceError)) throw error;
-          failure ??= error;
-        }
+  if (source.isZero) return zeroResult(await run.zero(), seed);
+  using problem = await Problem.create(source, name, run.begin);
+  let best: Decomposition<T> | null = null;
+  let isCut = false;
+  let failure: ConvergenceError | null = null;
+  try {
+    for (let start = 0; start < starts && !isCut; start++) {
+      if (start && stopping.signal?.aborted) {
+        isCut = true;
+        break;
       }
-      if (!best) throw failure;
-      if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
-      return await problem.restored(best);
-    } catch (error) {
-      best?.tensor.destroy();
-      throw error;
+      try {
+        const expected = await problem.method.start?.(start);
+        const result = await problem.solve(stopping, expected);
+        isCut = result.aborted;
+        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+        else {
+          best?.tensor.destroy();
+          best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
+        }
+      } catch (error) {
+        // a start that collapses is not the best one; the others may be good
+        if (!(error instanceof ConvergenceError)) throw error;
+        failure ??= error;
+      }
     }
+    if (!best) throw failure;
+    if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
+    return await problem.restored(best);
+  } catch (error) {
+    best?.tensor.destroy();
+    throw error;
   }
 }
 
@@ -468,46 +453,53 @@ export async function together<T extends readonly unknown[]>(
 
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
-  readonly #scope: OwningScope;
+  readonly #scope: FreeingScope;
   method!: Method<T>;
   #sweep!: Sweep;
-  #correcting: { enter: Schedule; sweep: Schedule } | null = null;
+  #correcting: { enter: Replay; sweep: Replay } | null = null;
 
   private constructor(
-    readonly engine: Engine,
-    readonly given: Prepared,
+    readonly source: Source,
     readonly name: string,
   ) {
-    this.#scope = new OwningScope(engine, given);
+    this.#scope = new FreeingScope(source);
   }
 
   /** Allocates what the method needs and compiles its sweeps. */
   static async create<T extends { destroy(): void }>(
-    engine: Engine,
-    given: Prepared,
+    source: Source,
     name: string,
     begin: Run<T>["begin"],
   ): Promise<Problem<T>> {
-    const problem = new Problem<T>(engine, given, name);
+    const problem = new Problem<T>(source, name);
     try {
       const scope = problem.#scope;
       const method = await begin(scope);
-      const { columns, hasCheap = false, state, isTold, advice } = method;
+      const { columns, state, isTold, advice } = method;
+      // where x changes with the model, its norm is not known any more
+      const hasCheap = !source.refresh && (method.hasCheap ?? false);
       const trace: Trace = {
-        rows: scope.own([SWEEPS_A_BATCH, columns], "trace"),
-        counter: scope.own([1], "counter", "u32"),
+        rows: scope.allocate([SWEEPS_A_BATCH, columns], "trace"),
+        counter: scope.allocate([1], "counter", "u32"),
       };
-      const compile = async (isPrecise: boolean): Promise<Schedule> => {
-        using s = engine.scheduler(`${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
-        method.record(s, trace, isPrecise);
-        return scope.keep(await s.compile());
+      const compile = async (isPrecise: boolean): Promise<Replay> => {
+        using p = new Program(source.engine, `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
+        if (source.refresh) {
+          if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
+          source.refresh(p, method.model);
+        }
+        method.record(p, trace, isPrecise);
+        return scope.keep(await p.compile());
       };
       const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
       const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
-      const correcting = method.correcting && {
-        below: method.correcting.below,
-        open: () => problem.#openCorrecting(scope, method.correcting!, trace),
-      };
+      const correcting =
+        method.correcting && !source.refresh
+          ? {
+              below: method.correcting.below,
+              open: () => problem.#openCorrecting(scope, method.correcting!, trace),
+            }
+          : undefined;
       problem.method = method;
       problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, advice };
       return problem;
@@ -522,44 +514,44 @@ export class Problem<T extends { destroy(): void }> {
     scope: Scope,
     { open }: NonNullable<Method<T>["correcting"]>,
     trace: Trace,
-  ): Promise<{ enter: Schedule; sweep: Schedule }> {
+  ): Promise<{ enter: Replay; sweep: Replay }> {
     if (!this.#correcting) {
       const recorder = open();
-      const compile = async (label: string, record: (s: Scheduler) => void): Promise<Schedule> => {
-        using s = this.engine.scheduler(`${this.name} ${label}`);
-        record(s);
-        return scope.keep(await s.compile());
+      const compile = async (label: string, record: (p: Program) => void): Promise<Replay> => {
+        using p = new Program(this.source.engine, `${this.name} ${label}`);
+        record(p);
+        return scope.keep(await p.compile());
       };
       this.#correcting = {
-        enter: await compile("residual", (s) => recorder.enter(s)),
-        sweep: await compile("correcting sweep", (s) => recorder.record(s, trace)),
+        enter: await compile("residual", (p) => recorder.enter(p)),
+        sweep: await compile("correcting sweep", (p) => recorder.record(p, trace)),
       };
     }
     return this.#correcting;
   }
 
   /** A sweep whose error is from norms, where there is one. */
-  get cheapSweep(): Schedule | undefined {
+  get cheapSweep(): Replay | undefined {
     return this.#sweep.cheap;
   }
 
   /** A sweep whose error is from the residual itself. */
-  get preciseSweep(): Schedule {
+  get preciseSweep(): Replay {
     return this.#sweep.precise;
   }
 
   /** Sweeps from where the state is until the run is over. The result is of the scaled x. */
   async solve(stopping: StoppingOptions, expected?: number): Promise<Decomposition<T>> {
-    return this.result(await converge(this.engine, this.#sweep, stopping, expected));
+    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected));
   }
 
   /** The present state as a result, of the scaled x. */
   async result(convergence: Convergence): Promise<Decomposition<T>> {
-    const { engine, given, method } = this;
+    const { source, method } = this;
     const tensor = await method.finish();
     try {
-      const relativeError = await relativeResidual(engine, given, (s, out) => method.residual(s, tensor, out));
-      return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
+      const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
+      return { ...convergence, tensor, relativeError, fits: convergence.errors.map((error) => 1 - error) };
     } catch (error) {
       tensor.destroy();
       throw error;
@@ -568,7 +560,7 @@ export class Problem<T extends { destroy(): void }> {
 
   /** The result as that of X. */
   async restored(result: Decomposition<T>): Promise<Decomposition<T>> {
-    const { exponent } = this.given;
+    const { exponent } = this.source;
     return exponent ? { ...result, tensor: await this.method.restore(result.tensor, exponent) } : result;
   }
 
@@ -596,32 +588,32 @@ export const zeroResult = <T>(tensor: T, seed?: number): Decomposition<T> => ({
 
 /** ‖x − x̂‖ / ‖x‖ from a recorded ‖x − x̂‖². */
 export async function relativeResidual(
-  engine: Engine,
-  { squaredNorm }: Prepared,
-  record: (s: Scheduler, out: Tensor) => void,
+  { engine, squaredNorm }: Source,
+  record: (p: Program, out: Tensor) => void,
 ): Promise<number> {
   using squared = engine.tensor([1], null, { label: "residual" });
-  await engine.run((s) => record(s, squared), "residual");
+  await Program.run(engine, (p) => record(p, squared), "residual");
   return Math.sqrt((await engine.read(squared))[0]! / squaredNorm);
 }
 
-class OwningScope implements Scope {
-  readonly #owned: { destroy(): void }[] = [];
+class FreeingScope implements Scope {
+  readonly #freed: { destroy(): void }[] = [];
 
-  constructor(
-    readonly engine: Engine,
-    readonly given: Prepared,
-  ) {}
+  constructor(readonly source: Source) {}
 
-  readonly own = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
+  get engine(): Engine {
+    return this.source.engine;
+  }
+
+  readonly allocate = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
     this.keep(this.engine.tensor(shape, null, { dtype, label }));
 
   readonly keep = <T extends { destroy(): void }>(item: T): T => {
-    this.#owned.push(item);
+    this.#freed.push(item);
     return item;
   };
 
   [dispose](): void {
-    for (const item of this.#owned.splice(0).reverse()) item.destroy();
+    for (const item of this.#freed.splice(0).reverse()) item.destroy();
   }
 }

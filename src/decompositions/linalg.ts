@@ -47,7 +47,7 @@ import {
   symmetricEigen,
   tridiagonalStep,
 } from "../ops/index.js";
-import { prepare, restore, restoreValues } from "./prepare.js";
+import { resident, restore, restoreValues } from "../sources/index.js";
 import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
 
 /** What the large factorisations tell and heed. */
@@ -149,8 +149,8 @@ const ENTRIES_A_SUBMIT = 2 ** 27;
  */
 export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
   checkOptions("svd", options, linalgRules);
-  using prepared = await prepare(engine, "svd", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "svd", a);
+  const { x, exponent } = source;
   assertMatrix("svd", a);
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
@@ -168,7 +168,7 @@ export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}
         copy(s, values, { out: result.values });
         polishColumns(s, v, { out: result.v });
       }, "SVD");
-    } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
+    } else await largeSvd(engine, x, scaleExponent(source.largest), result, options);
     options.onProgress?.(1);
     return new SvdFactors(result.u, await restore(engine, "svd", "singular values", result.values, exponent), result.v);
   } catch (error) {
@@ -250,12 +250,12 @@ async function largeSvd(
  */
 export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
   checkOptions("eigh", options, linalgRules);
-  using prepared = await prepare(engine, "eigh", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "eigh", a);
+  const { x, exponent } = source;
   assertMatrix("eigh", a);
   const [n, columns] = x.shape as [number, number];
   if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
-  await assertSymmetric(engine, x, prepared.squaredNorm);
+  await assertSymmetric(engine, x, source.squaredNorm);
   const values = engine.tensor([n], null, { label: "eigenvalues" });
   const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
   using shortfall = engine.tensor([n], null, { label: "shortfall" });
@@ -272,7 +272,7 @@ export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {
         polishColumns(s, result.vectors, { out: vectors });
         finish(s);
       }, "eigen");
-    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, finish, options);
+    else await largeEigen(engine, x, scaleExponent(source.largest), values, vectors, finish, options);
     await correct(engine, values, shortfall);
     options.onProgress?.(1);
     return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
@@ -330,8 +330,8 @@ async function largeEigen(
  */
 export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
   checkOptions("qr", options, linalgRules);
-  using prepared = await prepare(engine, "qr", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "qr", a);
+  const { x, exponent } = source;
   assertMatrix("qr", a);
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
@@ -393,11 +393,11 @@ export interface LstsqOptions extends LinalgOptions {
  */
 export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
   checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
-  using left = await prepare(engine, "lstsq", a);
+  using left = await resident(engine, "lstsq", a);
   assertMatrix("lstsq", a);
   if (!(b instanceof Tensor))
     throw new TenfoldError(`lstsq: b is ${b}, needs a tensor: call lstsq(engine, a, b, options)`);
-  using right = await prepare(engine, "lstsq (b)", b);
+  using right = await resident(engine, "lstsq (b)", b);
   const [m, n] = a.shape as [number, number];
   if (b.order > 2 || b.shape[0] !== m)
     throw new ShapeError(`lstsq: b is ${formatShape(b.shape)}, needs ${m} rows as A (${formatShape(a.shape)}) has`);
@@ -477,7 +477,7 @@ export class PrincipalComponents extends Factors {
  */
 export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
   checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
-  using prepared = await prepare(engine, "pca", x);
+  using source = await resident(engine, "pca", x);
   assertMatrix("pca", x);
   const [samples, features] = x.shape as [number, number];
   if (samples < 2) throw new ShapeError(`pca: ${x}, needs at least two samples (rows)`);
@@ -492,9 +492,9 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
     using centred = engine.tensor([samples, features], null, { label: "centred samples" });
     await engine.run((s) => {
       // never beyond the entries, so that features that do not vary leave zeros
-      const [least, most] = [reduceMinimum(s, prepared.x, { axis: 0 }), reduceMaximum(s, prepared.x, { axis: 0 })];
-      const rough = minimum(s, maximum(s, columnMean(s, prepared.x, { axis: 0 }), least), most);
-      const near = subtract(s, prepared.x, rough);
+      const [least, most] = [reduceMinimum(s, source.x, { axis: 0 }), reduceMaximum(s, source.x, { axis: 0 })];
+      const rough = minimum(s, maximum(s, columnMean(s, source.x, { axis: 0 }), least), most);
+      const near = subtract(s, source.x, rough);
       const rest = columnMean(s, near, { axis: 0 });
       subtract(s, near, rest, { out: centred });
       add(s, rough, rest, { out: mean });
@@ -507,9 +507,9 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
     }, "PCA scores");
     const squares = Float64Array.from(await engine.read(factors.values), (value) => value ** 2);
     const total = squares.reduce((sum, value) => sum + value, 0);
-    const scale = 4 ** prepared.exponent / (samples - 1);
-    scores = await restore(engine, "pca", "scores", scores, prepared.exponent);
-    mean = await restore(engine, "pca", "mean", mean, prepared.exponent);
+    const scale = 4 ** source.exponent / (samples - 1);
+    scores = await restore(engine, "pca", "scores", scores, source.exponent);
+    mean = await restore(engine, "pca", "mean", mean, source.exponent);
     const leading = squares.subarray(0, count);
     return new PrincipalComponents(
       components,

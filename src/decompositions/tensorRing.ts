@@ -3,7 +3,7 @@ import {
   type Engine,
   type OptionRules,
   optionRules,
-  type Scheduler,
+  Program,
   ShapeError,
   sizeOf,
   TenfoldError,
@@ -19,11 +19,9 @@ import {
   paste,
   permute,
   solveSymmetric,
-  squaredDistance,
-  sumOfSquares,
-  threeNumbers,
   unfoldedProduct,
 } from "../ops/index.js";
+import { checkCall, type Difference, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
 import {
   type Decomposition,
@@ -36,7 +34,6 @@ import {
   stoppingRules,
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
-import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TensorRingOptions extends LinalgOptions {
@@ -65,38 +62,43 @@ export interface TensorRingResult {
  * shared out to the two ends of the first core, then as for a tensor train. By relative error ε every SVD may lose ε/√(d−1)
  * of ‖X‖, which together keeps the promise.
  */
-export async function tensorRingSVD(engine: Engine, x: Tensor, options: TensorRingOptions): Promise<TensorRingResult> {
-  checkCall(engine, "tensorRingSVD", x);
-  checkOptions("tensorRingSVD", options, svdRules);
+export async function tensorRingSVD(
+  engine: Engine,
+  x: Tensor | Source,
+  options: TensorRingOptions,
+): Promise<TensorRingResult> {
+  const name = "tensorRingSVD";
+  checkCall(engine, name, x);
+  checkOptions(name, options, svdRules);
   const { ranks, relativeError } = options;
   if ((ranks === undefined) === (relativeError === undefined))
-    throw new TenfoldError("tensorRingSVD: give either ranks or relativeError");
-  const wanted = ranks === undefined ? null : ringRanks("tensorRingSVD", ranks, x);
-  assertOrder("tensorRingSVD", x);
-  using given = await prepare(engine, "tensorRingSVD", x);
-  if (given.isZero) return { tensor: zeroRing(engine, x.shape, wanted ?? x.shape.map(() => 1)), relativeError: 0 };
-  const attempt = async (error: number | null) => {
-    const ring = await ringBySVD(engine, given, wanted, error, options);
-    return { ...ring, destroy: () => ring.tensor.destroy() };
-  };
-  const found =
-    relativeError === undefined ? await attempt(null) : await keepPromise("tensorRingSVD", relativeError, attempt);
-  return {
-    tensor: await restoreRing(engine, "tensorRingSVD", found.tensor, given.exponent),
-    relativeError: found.relativeError,
-  };
+    throw new TenfoldError(`${name}: give either ranks or relativeError`);
+  const asked = ranks === undefined ? null : ringRanks(name, ranks, x);
+  assertOrder(name, x);
+  return await withSource(engine, name, x, async (source) => {
+    if (source.isZero) return { tensor: zeroRing(engine, x.shape, asked ?? x.shape.map(() => 1)), relativeError: 0 };
+    const attempt = async (error: number | null) => {
+      const ring = await ringBySvd(name, source, asked, error, options);
+      return { ...ring, destroy: () => ring.tensor.destroy() };
+    };
+    const ring = relativeError === undefined ? await attempt(null) : await keepPromise(name, relativeError, attempt);
+    return {
+      tensor: await restoreRing(engine, name, ring.tensor, source.exponent),
+      relativeError: ring.relativeError,
+    };
+  });
 }
 
-/** TR-SVD of what is prepared. */
-async function ringBySVD(
-  engine: Engine,
-  given: Prepared,
-  wanted: readonly number[] | null,
+/** TR-SVD of x, by ranks or by an error. Every SVD takes an unfolding apart, so x has to be one tensor. */
+async function ringBySvd(
+  name: string,
+  source: Source,
+  ranks: readonly number[] | null,
   relativeError: number | null,
   { seed = 0, signal, onProgress }: TensorRingOptions = {},
 ): Promise<TensorRingResult> {
-  const { x, squaredNorm } = given;
-  const { shape } = x;
+  const { engine, shape, squaredNorm } = source;
+  const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
   const cores: Tensor[] = [];
@@ -104,7 +106,7 @@ async function ringBySVD(
   try {
     const first = x.reshape([shape[0]!, -1]);
     const most = Math.min(...first.shape);
-    const ends = wanted ? sharedWithin(wanted[0]!, wanted[1]!, most) : null;
+    const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
     const step = ends
       ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
       : await truncateByError(engine, first, budget, squaredNorm, { signal });
@@ -126,8 +128,8 @@ async function ringBySVD(
       signal?.throwIfAborted();
       const rows = cores.at(-1)!.shape[2]! * shape[k]!;
       const unfolded = rest.reshape([rows, -1]);
-      const next = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seedAt(seed, k), signal)
+      const next = ranks
+        ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
         : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
       rest.destroy();
       rest = next.rest;
@@ -142,15 +144,15 @@ async function ringBySVD(
   }
   const tensor = new TensorRing(cores);
   try {
-    const measure = (s: Scheduler, out: Tensor) => void squaredDistance(s, x, tensor.full(s), { out });
-    return { tensor, relativeError: await relativeResidual(engine, given, measure) };
+    const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+    return { tensor, relativeError: error };
   } catch (error) {
     tensor.destroy();
     throw error;
   }
 }
 
-function assertOrder(name: string, x: Tensor): void {
+function assertOrder(name: string, x: Tensor | Source): void {
   if (x.order < 2) throw new ShapeError(`${name}: ${x} has order ${x.order}, needs at least 2`);
 }
 
@@ -179,12 +181,12 @@ async function restoreRing(engine: Engine, name: string, ring: TensorRing, expon
   }
 }
 
-function ringRanks(name: string, ranks: number | readonly number[], x: Tensor): number[] {
+function ringRanks(name: string, ranks: number | readonly number[], x: Tensor | Source): number[] {
   const d = x.order;
-  const wanted = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : [...ranks];
-  if (wanted.length !== d || wanted.some((rank) => !Number.isInteger(rank) || rank < 1))
-    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d} positive whole numbers`);
-  return wanted;
+  const list = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : [...ranks];
+  if (list.length !== d || list.some((rank) => !Number.isInteger(rank) || rank < 1))
+    throw new ShapeError(`${name}: ranks ${list.join(", ")} for ${x}, needs ${d} positive whole numbers`);
+  return list;
 }
 
 /** Two ranks lowered, the larger first, until their product is at most `most`. */
@@ -227,73 +229,79 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
  */
 export async function tensorRingALS(
   engine: Engine,
-  x: Tensor,
+  x: Tensor | Source,
   options: TensorRingAlsOptions,
 ): Promise<Decomposition<TensorRing>> {
-  checkCall(engine, "tensorRingALS", x);
-  checkOptions("tensorRingALS", options, alsRules);
+  const name = "tensorRingALS";
+  checkCall(engine, name, x);
+  checkOptions(name, options, alsRules);
   const { ranks, seed = 0, ridge = 1e-6, ...stopping } = options;
-  const wanted = ringRanks("tensorRingALS", ranks, x);
-  assertOrder("tensorRingALS", x);
-  return await iterate<TensorRing>(engine, x, {
-    name: "tensorRingALS",
-    stopping,
-    seed,
-    zero: () => zeroRing(engine, x.shape, wanted),
-    begin: (scope) => ringMethod(scope, wanted, seed, ridge, stopping.signal),
-  });
+  const asked = ringRanks(name, ranks, x);
+  assertOrder(name, x);
+  return await withSource(engine, name, x, (source) =>
+    iterate<TensorRing>(source, {
+      name,
+      stopping,
+      seed,
+      zero: () => zeroRing(engine, x.shape, asked),
+      begin: (scope) => ringMethod(scope, asked, seed, ridge, stopping.signal),
+    }),
+  );
 }
 
-/** TR-ALS as a method of `iterate`: the cores and the residual, which a sweep carries on. */
+/** TR-ALS as a method of `iterate`: a sweep goes on from the cores and the residual that the sweep before left. */
 async function ringMethod(
-  { engine, own, keep, given }: Scope,
+  { engine, keep, source }: Scope,
   ranks: readonly number[],
   seed: number,
   ridge: number,
   signal: AbortSignal | undefined,
 ): Promise<Method<TensorRing>> {
-  const { x, squaredNorm } = given;
-  const ring = keep(await startRing(engine, given, ranks, seed, signal));
-  const residual = own(x.shape, "residual");
-  const last = x.order - 1;
-  await engine.run((s) => leave(s, x, ring, last, ring.others(s, last), residual), "TR-ALS start");
+  const ring = keep(await startRing(source, ranks, seed, signal));
+  const residual = keep(source.difference());
+  const last = source.order - 1;
+  await Program.run(engine, (p) => refreshBy(p, ring, last, ring.others(p.s, last), residual), "TR-ALS start");
   return {
     columns: 1,
     advice: "a larger ridge",
-    record(s, { rows, counter }) {
-      for (let k = 0; k <= last; k++) updateCore(s, x, ring, k, residual, ridge);
-      const squared = sumOfSquares(s, residual);
-      appendRow(s, squared, rows, counter);
-      s.release(squared);
+    model: ring,
+    record(p, { rows, counter }) {
+      for (let k = 0; k <= last; k++) updateCore(p, ring, k, residual, ridge);
+      const squared = residual.squaredNorm(p);
+      appendRow(p.s, squared, rows, counter);
+      p.s.release(squared);
     },
-    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / squaredNorm) }),
+    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     async finish() {
       const cores = ring.cores.map((core) => engine.tensor(core.shape, null, { label: core.label }));
-      const found = new TensorRing(cores);
+      const result = new TensorRing(cores);
       try {
         await engine.run((s) => {
           for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
         }, "TR-ALS result");
       } catch (error) {
-        found.destroy();
+        result.destroy();
         throw error;
       }
-      return found;
+      return result;
     },
-    residual: (s, tensor, out) => void squaredDistance(s, x, tensor.full(s, residual), { out }),
+    residual: (p, tensor, out) => {
+      residual.refresh(p, tensor);
+      residual.squaredNorm(p, { out });
+    },
     restore: (tensor, exponent) => restoreRing(engine, "tensorRingALS", tensor, exponent),
   };
 }
 
-/** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
+/** The cores of TR-SVD, each in the corner of one of the ranks asked for, whose other entries are small random numbers. */
 async function startRing(
-  engine: Engine,
-  given: Prepared,
+  source: Source,
   ranks: readonly number[],
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<TensorRing> {
-  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed, signal });
+  const { engine } = source;
+  const { tensor } = await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal });
   const cores = tensor.cores.map((core, k) => {
     const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
     return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
@@ -319,27 +327,26 @@ async function startRing(
   return new TensorRing(cores);
 }
 
-/**
- * Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it.
- * Both are seen as before×n_k×after.
- */
-function updateCore(s: Scheduler, x: Tensor, ring: TensorRing, k: number, residual: Tensor, ridge: number): void {
+/** Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it. */
+function updateCore(p: Program, ring: TensorRing, k: number, residual: Difference, ridge: number): void {
+  const { s } = p;
   const core = ring.cores[k]!;
   const [left, extent, right] = core.shape as [number, number, number];
   const q = ring.others(s, k);
-  const gradient = unfoldedProduct(s, residual.reshape(threeNumbers(x.shape, k)), q, 1);
+  // the chain as a tensor of X's shape, but for mode k
+  const chain = q.reshape(residual.shape.map((size, mode) => (mode === k ? left * right : size)));
+  const gradient = residual.unfoldedProduct(p, chain, k);
   const normals = unfoldedProduct(s, q, q, 1);
   const step = solveSymmetric(s, normals, gradient, { ridge });
   s.release(gradient, normals);
   const turned = permute(s, step.reshape([extent, left, right]), [1, 0, 2]);
   accumulate(s, turned, core);
   s.release(step, turned);
-  leave(s, x, ring, k, q, residual);
+  refreshBy(p, ring, k, q, residual);
 }
 
 /** Records residual ← X − X̂ by way of core k; the chain `q` of the others is released. */
-function leave(s: Scheduler, x: Tensor, ring: TensorRing, k: number, q: Tensor, residual: Tensor): void {
-  ring.close(s, k, q, residual);
-  s.release(q);
-  accumulate(s, x, residual, { beta: -1 });
+function refreshBy(p: Program, ring: TensorRing, k: number, q: Tensor, residual: Difference): void {
+  residual.refresh(p, { shape: ring.shape, full: (s, out) => ring.close(s, k, q, out) });
+  p.s.release(q);
 }

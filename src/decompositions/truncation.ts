@@ -1,7 +1,8 @@
-import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, orthogonalise, slice, squaredDistance } from "../ops/index.js";
+import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
+import { copy, matmul, orthogonalise, slice } from "../ops/index.js";
+import { TensorReader } from "../sources/index.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { identityColumns, leadingSubspace, MOST_ITERATED } from "./subspace.js";
+import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
 
 /** C ≈ core·rest: orthonormal columns of C's column space, rows×rank, and their product with C. */
 export interface Cut {
@@ -18,15 +19,16 @@ export async function truncateByRank(
   signal?: AbortSignal,
 ): Promise<Cut> {
   const [rows, columns] = c.shape as [number, number];
-  const kept = Math.min(rank, rows, columns);
+  const most = Math.min(rows, columns);
+  const width = Math.min(rank, most);
   signal?.throwIfAborted();
   let core: Tensor;
-  if (kept === Math.min(rows, columns)) {
+  if (width === most) {
     // nothing is cut: any orthonormal basis of the column space will do
     core =
       rows <= columns
         ? identityColumns(engine, rows, rows, "core")
-        : engine.tensor([rows, kept], null, { label: "core" });
+        : engine.tensor([rows, width], null, { label: "core" });
     if (rows > columns) {
       try {
         await engine.run((s) => {
@@ -39,11 +41,11 @@ export async function truncateByRank(
         throw error;
       }
     }
-  } else if (kept > MOST_ITERATED) {
+  } else if (width > MOST_ITERATED) {
     using factors = await svd(engine, c, { signal });
-    return project(engine, await firstColumns(engine, factors.u, kept), c);
+    return project(engine, await firstColumns(engine, factors.u, width), c);
   } else {
-    core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
+    core = (await leadingSubspace(engine, c, 0, width, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
     // a subspace iteration that is aborted is not finished
     if (signal?.aborted) {
       core.destroy();
@@ -63,8 +65,9 @@ export async function truncateByError(
 ): Promise<Cut> {
   using factors = await svd(engine, c, options);
   const values = (await engine.read(factors.values)) as Float32Array;
-  const kept = await keptWithin(values, budget, squaredNorm, (rank) => lossOf(engine, c, factors.u, rank));
-  return project(engine, await firstColumns(engine, factors.u, kept), c);
+  const lossOf = (rank: number) => measuredLoss(new TensorReader(c), factors.u, 0, rank);
+  const rank = await rankWithin(values, budget, squaredNorm, lossOf);
+  return project(engine, await firstColumns(engine, factors.u, rank), c);
 }
 
 /** The first columns of a matrix. */
@@ -93,18 +96,6 @@ async function project(engine: Engine, core: Tensor, c: Tensor): Promise<Cut> {
   }
 }
 
-/** ‖C − U·UᵀC‖² for the first `rank` columns of U, from the difference itself. */
-export async function lossOf(engine: Engine, c: Tensor, u: Tensor, rank: number): Promise<number> {
-  using loss = engine.tensor([1], null, { label: "loss" });
-  const record = (s: Scheduler) => {
-    const leading = slice(s, u, [0, 0], [u.shape[0]!, rank]);
-    const seen = matmul(s, leading, c, { transposeA: true });
-    squaredDistance(s, c, matmul(s, leading, seen), { out: loss });
-  };
-  await engine.run(record, "loss");
-  return (await engine.read(loss))[0]!;
-}
-
 /** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */
 const MEASURED = 1e-8;
 
@@ -112,17 +103,17 @@ const MEASURED = 1e-8;
  * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
  * itself (`measure` tells ‖Y − UUᵀY‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
  */
-export async function keptWithin(
+export async function rankWithin(
   values: ArrayLike<number>,
   budget: number,
   squaredNorm: number,
   measure: (rank: number) => Promise<number>,
 ): Promise<number> {
-  let kept = values.length;
-  let cut = 0;
-  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
-  if (budget > MEASURED * squaredNorm || budget === 0) return kept;
-  let [low, high] = [0, kept];
+  let rank = values.length;
+  let loss = 0;
+  while (rank > 1 && loss + values[rank - 1]! ** 2 <= budget) loss += values[--rank]! ** 2;
+  if (budget > MEASURED * squaredNorm || budget === 0) return rank;
+  let [low, high] = [0, rank];
   // the tail of rounding errors is no less than the loss: fewer may do
   while (high - low > 1) {
     const middle = (low + high) >> 1;
@@ -138,7 +129,7 @@ const SHARES = [0.998, 0.9, 0.7, 0.4];
 const KNOWN = 0.999;
 
 /**
- * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is given. Where rounding alone is more than
+ * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is called with. Where rounding alone is more than
  * what was asked, an error says what f32 can promise. A result that misses it because it was aborted gives the signal's reason.
  */
 export async function keepPromise<T extends { relativeError: number; destroy(): void }>(

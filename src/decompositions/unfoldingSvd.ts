@@ -6,6 +6,8 @@ import { svd } from "./linalg.js";
 export interface UnfoldingSvd {
   /** falling */
   values: ArrayLike<number>;
+  /** all left singular vectors, freed with this */
+  vectors: Tensor;
   /** The leading left singular vectors, I_n×rank: a tensor of the caller's. */
   leading(rank: number): Promise<Tensor>;
   [dispose](): void;
@@ -24,19 +26,20 @@ export async function unfoldingSvd(
   await engine.run((s) => {
     permute(s, x, [mode, ...axes], { out: unfolded.reshape([mode, ...axes].map((axis) => x.shape[axis]!)) });
   }, "unfold");
-  const found = await svd(engine, unfolded, { signal });
+  const factors = await svd(engine, unfolded, { signal });
   try {
     return {
-      values: await engine.read(found.values),
+      values: await engine.read(factors.values),
+      vectors: factors.u,
       async leading(rank) {
         const vectors = engine.tensor([extent, rank], null, { label: `factor ${mode}` });
-        await engine.run((s) => void slice(s, found.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
+        await engine.run((s) => void slice(s, factors.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
         return vectors;
       },
-      [dispose]: () => found.destroy(),
+      [dispose]: () => factors.destroy(),
     };
   } catch (error) {
-    found.destroy();
+    factors.destroy();
     throw error;
   }
 }
