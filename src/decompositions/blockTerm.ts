@@ -35,6 +35,7 @@ import {
   withSource,
 } from "../sources/index.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -101,7 +102,7 @@ export async function blockTermALS(
       // where the first block holds X as it is, nothing is left to find
       starts: isUndivided ? 1 : starts,
       seed,
-      zero: () => blocksOf(blocks, () => zeroTucker(engine, x.shape, ranks)),
+      zero: () => blocksOf(engine, blocks, () => zeroTucker(engine, x.shape, ranks)),
       begin: (scope) => blockTermMethod(scope, { blocks, ranks, seed, ridge, signal: stopping.signal }),
     }),
   );
@@ -123,51 +124,41 @@ async function blockTermMethod(
   { blocks, ranks, seed, ridge, signal }: Task,
 ): Promise<Method<BlockTermTensor>> {
   const residual = keep(source.difference());
-  const blocksModel = sideBySide(source.shape, ranks, blocks, allocate);
+  const model = sideBySide(source.shape, ranks, blocks, allocate);
   // here and not in `start`: what it needs is free again before a sweep allocates its tensors
-  await residualStart(source, blocksModel, residual, ranks, seed, signal);
+  await residualStart(source, model, residual, ranks, seed, signal);
   return {
     columns: 1,
     advice: "a larger ridge",
-    model: modelOf(source.shape, blocksModel),
     async start(index) {
-      if (index) await randomStart(source, blocksModel, residual, seedAt(seed, index));
+      if (index) await randomStart(source, model, residual, seedAt(seed, index));
       return undefined;
     },
     record(p, { rows, counter }) {
-      const squared = recordSweep(p, source, blocksModel, residual, ridge);
+      const squared = recordSweep(p, source, model, residual, ridge);
       appendRow(p.s, squared, rows, counter);
       p.s.release(squared);
     },
     errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
-    finish: () => takeBlocks(engine, blocksModel, ranks),
+    finish: () => takeBlocks(engine, model, ranks),
     residual: (p, tensor, out) => {
       residual.refresh(p, tensor);
       residual.squaredNorm(p, { out });
     },
     async restore(tensor, exponent) {
-      const cores: Tensor[] = [];
-      try {
-        for (const { core } of tensor.blocks) cores.push(await restore(engine, NAME, "core", core, exponent));
-      } catch (error) {
-        for (const core of cores) core.destroy();
-        throw error;
-      }
-      return new BlockTermTensor(tensor.blocks.map(({ factors }, block) => new TuckerTensor(cores[block]!, factors)));
+      using held = new Held(engine);
+      const blocks: TuckerTensor[] = [];
+      for (const { core, factors } of tensor.blocks)
+        blocks.push(new TuckerTensor(held.keep(await restore(engine, NAME, "core", core, exponent)), factors));
+      return held.handOut(new BlockTermTensor(blocks));
     },
   };
 }
 
 /** Makes one block after the other; frees those that there are where one fails. */
-function blocksOf(count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
-  const made: TuckerTensor[] = [];
-  try {
-    for (let block = 0; block < count; block++) made.push(make(block));
-    return new BlockTermTensor(made);
-  } catch (error) {
-    for (const block of made) block.destroy();
-    throw error;
-  }
+function blocksOf(engine: Engine, count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
+  using held = new Held(engine);
+  return held.handOut(new BlockTermTensor(Array.from({ length: count }, (_, block) => held.keep(make(block)))));
 }
 
 /** Starts from random numbers in every block. */
@@ -265,32 +256,25 @@ function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index:
 
 /** The blocks apart from each other, in tensors of their own. */
 async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
-  const make = (shape: readonly number[], label: string): Tensor => engine.tensor(shape, null, { label });
-  const tensor = blocksOf(
-    model.blocks,
-    () =>
-      new TuckerTensor(
-        make(ranks, "core"),
-        model.factors.map((factor, mode) => factor && make([factor.shape[0]!, ranks[mode]!], `factor ${mode}`)),
-      ),
-  );
+  using held = new Held(engine);
+  const blocks = Array.from({ length: model.blocks }, () => {
+    const factors = model.factors.map(
+      (factor, mode) => factor && held.allocate([factor.shape[0]!, ranks[mode]!], `factor ${mode}`),
+    );
+    return new TuckerTensor(held.allocate(ranks, "core"), factors);
+  });
   // with no mode to divide the first block holds everything, and the others nothing
-  const filled = model.modes.length ? tensor.blocks : tensor.blocks.slice(0, 1);
-  try {
-    await engine.run((s) => {
-      filled.forEach((block, index) => {
-        slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
-        for (const mode of model.modes) {
-          const out = block.factors[mode]!;
-          slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
-        }
-      });
-    }, "BTD blocks");
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
-  return tensor;
+  const filled = model.modes.length ? blocks : blocks.slice(0, 1);
+  await engine.run((s) => {
+    filled.forEach((block, index) => {
+      slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
+      for (const mode of model.modes) {
+        const out = block.factors[mode]!;
+        slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
+      }
+    });
+  }, "BTD blocks");
+  return held.handOut(new BlockTermTensor(blocks));
 }
 
 /** Records the Gram matrices and the residual of a model that was changed from outside. */

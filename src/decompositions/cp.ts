@@ -43,6 +43,7 @@ import {
 } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
+import { Held } from "./held.js";
 import {
   type Convergence,
   type Decomposition,
@@ -116,23 +117,32 @@ export async function cpALS(
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
-  const { rank, initialize = "random", starts, seed = 0, solver, ridge, ...stopping } = options;
-  return await withSource(engine, "cpALS", x, (source) =>
-    iterate<KruskalTensor>(source, {
-      name: "cpALS",
-      stopping,
-      starts,
-      seed,
-      zero: () => zeroKruskal(engine, x.shape, rank),
-      begin(scope) {
-        const problem = new CpProblem(scope, rank, leastSquares({ solver, ridge }));
-        const start = async (index: number): Promise<undefined> => {
-          await problem.initialize(index ? "random" : initialize, seedAt(seed, index), stopping.signal);
-        };
-        return Object.assign(problem, { start });
-      },
-    }),
-  );
+  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, leastSquares(options)));
+}
+
+/** CP by alternating updates, whatever they are: one factor after the other is made anew from its MTTKRP. */
+export function cpByUpdates(
+  name: string,
+  source: Source,
+  options: Omit<CpOptions, "solver" | "ridge">,
+  update: CpUpdate,
+): Promise<Decomposition<KruskalTensor>> {
+  const { rank, initialize = "random", starts, seed = 0 } = options;
+  const { sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = options;
+  return iterate<KruskalTensor>(source, {
+    name,
+    stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
+    starts,
+    seed,
+    zero: () => zeroKruskal(source.engine, source.shape, rank),
+    begin(scope) {
+      const problem = new CpProblem(name, scope, rank, update);
+      const start = async (index: number): Promise<undefined> => {
+        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), signal);
+      };
+      return Object.assign(problem, { start });
+    },
+  });
 }
 
 /** The Kruskal tensor of a tensor of zeros. */
@@ -177,7 +187,7 @@ export class CpSolver {
       );
     const source = await resident(x.engine, "cpALS", x);
     try {
-      const begin = (scope: Scope) => new CpProblem(scope, options.rank, leastSquares(options));
+      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, leastSquares(options));
       return new CpSolver(x, options, source, await Problem.create(source, "cpALS", begin));
     } catch (error) {
       source[dispose]();
@@ -264,12 +274,9 @@ export class CpSolver {
   }
 
   async #restored(result: Decomposition<KruskalTensor>): Promise<Decomposition<KruskalTensor>> {
-    try {
-      return await this.#problem.restored(result);
-    } catch (error) {
-      result.tensor.destroy();
-      throw error;
-    }
+    using held = new Held(this.engine);
+    held.keep(result.tensor);
+    return held.handOut(await this.#problem.restored(result));
   }
 
   destroy(): void {
@@ -298,6 +305,7 @@ class CpProblem implements Method<KruskalTensor> {
   readonly #fused: FusedUpdate | null;
 
   constructor(
+    readonly name: string,
     scope: Scope,
     rank: number,
     readonly update: CpUpdate,
@@ -328,11 +336,11 @@ class CpProblem implements Method<KruskalTensor> {
       if (subspace) signal?.throwIfAborted();
       // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
       const values = subspace ? await engine.read(subspace.values) : [];
-      const known = values.filter((value) => value > SEEN * values[0]!).length;
+      const count = values.filter((value) => value > SEEN * values[0]!).length;
       await engine.run((s) => {
         const start = uniform(s, factor.shape, { seed, stream: mode });
         if (subspace) {
-          const vectors = slice(s, subspace.vectors, [0, 0], [extent, known]);
+          const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
           pasteColumns(s, vectors, start);
           s.release(vectors);
         }
@@ -525,28 +533,23 @@ class CpProblem implements Method<KruskalTensor> {
     const { factors, rank } = this.model;
     const weights = (await engine.read(this.model.weights)) as Float32Array;
     const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
-    const sorted = engine.tensor(
-      [rank],
+    using held = new Held(engine);
+    const sorted = held.allocate([rank], "weights");
+    engine.write(
+      sorted,
       Float32Array.from(order, (r) => weights[r]!),
-      { label: "weights" },
     );
-    const results = factors.map((factor, mode) => engine.tensor(factor.shape, null, { label: `factor ${mode}` }));
-    const tensor = new KruskalTensor(sorted, results);
+    const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
     using orderTensor = engine.tensor([rank], order, { label: "order" });
-    try {
-      await engine.run((s) => {
-        const flips = s.tensor([rank], { label: "flips" });
-        fill(s, flips, 1);
-        factors.forEach((factor, mode) => {
-          const apply = mode === factors.length - 1;
-          canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
-        });
-      }, "CP result");
-      return tensor;
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
+    await engine.run((s) => {
+      const flips = s.tensor([rank], { label: "flips" });
+      fill(s, flips, 1);
+      factors.forEach((factor, mode) => {
+        const apply = mode === factors.length - 1;
+        canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
+      });
+    }, "CP result");
+    return held.handOut(new KruskalTensor(sorted, results));
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
@@ -554,7 +557,7 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
-    return restoreKruskal("cpALS", tensor, exponent);
+    return restoreKruskal(this.name, tensor, exponent);
   }
 }
 

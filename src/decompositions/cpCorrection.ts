@@ -25,6 +25,7 @@ import { checkCall, type Resident, resident, type Source, withSource } from "../
 import { KruskalTensor } from "../tensors/index.js";
 import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
 import { hadamardProduct } from "./cpUpdates.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -256,25 +257,21 @@ class CorrectionMethod implements Method<KruskalTensor> {
     const [terms, updated, residual] = [0, 1, 2].map(
       (index) => row[index * SCALAR]! / this.scope.source.squaredNorm,
     ) as [number, number, number];
-    const told = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
-    return kind === "precise" ? { ...told, fromResidual: Math.sqrt(residual) } : told;
+    const errors = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
+    return kind === "precise" ? { ...errors, fromResidual: Math.sqrt(residual) } : errors;
   }
 
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.scope;
     const { weights, factors } = this.model;
-    const copyOf = ({ shape, label }: Tensor) => engine.tensor(shape, null, { label });
+    using held = new Held(engine);
+    const copyOf = ({ shape, label }: Tensor) => held.allocate(shape, label);
     const tensor = new KruskalTensor(copyOf(weights), factors.map(copyOf));
-    try {
-      await engine.run((s) => {
-        copy(s, weights, { out: tensor.weights });
-        for (const [mode, factor] of factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
-      }, "correction result");
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
-    return tensor;
+    await engine.run((s) => {
+      copy(s, weights, { out: tensor.weights });
+      for (const [mode, factor] of factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
+    }, "correction result");
+    return held.handOut(tensor);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {

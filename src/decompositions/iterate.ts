@@ -11,6 +11,7 @@ import {
 } from "../gpu/index.js";
 import { copy } from "../ops/index.js";
 import type { Model, Source } from "../sources/index.js";
+import { Held, together } from "./held.js";
 import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
@@ -84,35 +85,35 @@ export class ConvergenceError extends Error {
   override name = "ConvergenceError";
 }
 
-/** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
+/** Relative errors of this and more are told from norms. Below, cancellation in the norms may make them wrong by more than 1e-6. */
 export const CANCELLATION = 0.3;
-/** errors from norms are not counted on where the last was less than this many times that */
+/** the next sweeps are cheap only where the last error from norms was at least this many times CANCELLATION */
 const NEAR = 1.25;
 
 /** A row of numbers that sweeps tell, each where a view may begin: the first from norms, the second ‖X − X̂‖². */
 export const ROW = { columns: 128, norms: 0, residual: 64 } as const;
 
-/** Rows that sweeps leave in GPU memory: a ring, and how many there were ([1], u32). */
+/** Where sweeps leave their numbers on the GPU: a ring of rows, and how many rows were written so far ([1], u32). */
 export interface Trace {
   rows: Tensor;
   counter: Tensor;
 }
 
 /**
- * Kinds of sweeps: `cheap` ones tell an error from norms; `precise` ones do the same to the state and tell the error from the residual,
- * too; `correcting` ones keep the residual and correct the state by it, where sums over X itself would lose the step in rounding.
+ * Kinds of sweeps. A `cheap` sweep tells its error from norms. A `precise` sweep changes the state in the same way, and tells the error from
+ * the residual as well. A `correcting` sweep goes by the residual, not by X: near a fit of 1, rounding in sums over X is larger than the step.
  */
 export type Kind = "cheap" | "precise" | "correcting";
 
 /** The relative errors that a row of the trace tells. */
 export interface Told {
-  /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like, which costs nothing and cancels near a fit of 1 */
+  /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like: it takes no pass over X, and its digits cancel near a fit of 1 */
   fromNorms?: number;
-  /** how much larger than ‖X‖² the numbers are that cancel in that, 1 by default */
+  /** how much larger than ‖X‖² the numbers are that cancel in `fromNorms`, 1 by default */
   amplification?: number;
   /** ‖X − X̂‖ / ‖X‖ from the difference itself; that of a precise sweep */
   fromResidual?: number;
-  /** what the sweeps make small where that is not the error, beside ‖X‖: the stopping rule goes by it */
+  /** for a method that minimises something else than the error: that, relative to ‖X‖. The stopping rule goes by it */
   objective?: number;
 }
 
@@ -128,16 +129,16 @@ export interface Sweep {
   errorOf: (row: Float32Array, kind: Kind) => Told;
   /** sweeps for small errors, if there are any: compiled when they are first needed */
   correcting?: { below: number; open(): Promise<{ enter: Replay; sweep: Replay }> } | undefined;
-  /** what a sweep takes over from the one before and changes; needed where there is more than one kind */
+  /** the tensors that a sweep reads from the sweep before and writes; needed where there is more than one kind of sweep */
   state?: readonly Tensor[] | undefined;
-  /** false where nobody is told the errors: they are from norms then, however small */
+  /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean | undefined;
   /** what may help where the numbers are no longer finite: `try a larger ridge` */
   advice?: string | undefined;
 }
 
-/** An error that is told, and how much what it was computed from cancels; 0 for the residual. */
-interface TrueError {
+/** The error after a sweep. `amplification` is that of the norms that it is from, and 0 where it is from the residual. */
+interface SweepError {
   relativeError: number;
   /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
@@ -145,11 +146,11 @@ interface TrueError {
 }
 
 interface Batch {
-  /** rows told before, and rows of this batch */
+  /** how many rows were written before this batch, and how many by it */
   first: number;
   count: number;
   kind: Kind;
-  /** of the state before it */
+  /** which copy of the state is the one before this batch */
   slot: number;
   rows: Promise<Float32Array>;
 }
@@ -158,10 +159,10 @@ interface Batch {
  * Replays a sweep until it is over. The trace of a batch is read while the next batch runs, so the GPU never waits for the host; a run
  * therefore goes on for up to one batch after its rule is met. The number of sweeps follows from the numbers alone, never from timing.
  *
- * Sweeps compute the residual itself until the error is known to be large, from which they are cheap. Where a cheap error turns out to be
- * below {@link CANCELLATION}, its batch is taken back (the state before it was kept) and run again with the residual. From the first
- * error below that of correcting sweeps on, sweeps are those, for the rest of the run; what was submitted beyond is taken back. So
- * the numbers do not depend on how sweeps fall into batches. `expected` is the error that the start has, where it is known.
+ * Sweeps are precise until the error is known to be large, and cheap from there on. Where a cheap error turns out to be below
+ * {@link CANCELLATION}, its batch is undone (a copy of the state from before it is restored) and run again with precise sweeps. After the
+ * first error below `correcting.below` all sweeps are correcting ones; sweeps that were submitted after it are undone. So the numbers do
+ * not depend on how sweeps fall into batches. `expected` is the error of the start, where it is known.
  */
 export async function converge(
   engine: Engine,
@@ -170,12 +171,12 @@ export async function converge(
   expected?: number,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
-  // the host is in every sweep that has steps: it can as well look at each
+  // a sweep with host steps waits for the host anyway, so its error may as well be read at once
   const batch = precise.hasSteps || cheap?.hasSteps ? 1 : Math.max(1, Math.min(ring, sweepsPerSubmit));
   const rule = new StoppingRule(tolerance);
   const errors: number[] = [];
   const objectives: number[] = [];
-  /** how large the latest error from norms is beside its noise */
+  /** the latest error from norms, divided by its amplification */
   let margin = expected ?? 0;
   const corrects = (error: number) => correcting !== undefined && error < correcting.below;
   let isCorrecting = expected !== undefined && corrects(expected);
@@ -189,12 +190,17 @@ export async function converge(
   let late: Batch | null = null;
 
   /**
-   * The errors of a batch: up to the first that is not known, or with the first from which sweeps correct. Which of two errors is told
-   * follows from the numbers alone.
+   * The errors of a batch, up to and with the first from which sweeps correct. Not known (and none) where an error from norms cancels and
+   * there is none from the residual.
    */
-  const take = async ({ first, kind, count, rows }: Batch): Promise<{ told: TrueError[]; isKnown: boolean }> => {
+  const take = async ({
+    first,
+    kind,
+    count,
+    rows,
+  }: Batch): Promise<{ sweepErrors: SweepError[]; isKnown: boolean }> => {
     const values = await rows;
-    const told: TrueError[] = [];
+    const sweepErrors: SweepError[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
@@ -202,36 +208,36 @@ export async function converge(
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
-      if (relativeError === undefined) return { told: [], isKnown: false };
+      if (relativeError === undefined) return { sweepErrors: [], isKnown: false };
       if (!Number.isFinite(relativeError))
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      told.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      sweepErrors.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
       if (kind !== "correcting" && corrects(relativeError)) break;
     }
-    return { told, isKnown: true };
+    return { sweepErrors, isKnown: true };
   };
   const isOver = () =>
-    // a first batch always runs: before it there is nothing to show
+    // the first batch always runs: without it there is no result
     submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
 
   /**
-   * Tells the errors of a batch. Where the state is ahead of them and has to be brought back to the last that was told: after how many
-   * sweeps of the batch that was.
+   * Tells the errors of a batch. Returns null, or, where the state has to be brought back to that of the last error told, which sweep of
+   * the batch that was.
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
-    const { told, isKnown } = await take(read);
-    for (const { relativeError, objective, amplification } of told) {
+    const { sweepErrors, isKnown } = await take(read);
+    for (const { relativeError, objective, amplification } of sweepErrors) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
       rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
-    if (!isKnown) margin = 0; // precise from here on, until it is known to be large
-    const begins = !isCorrecting && told.length > 0 && corrects(errors.at(-1)!);
+    if (!isKnown) margin = 0; // sweeps are precise until the error is known to be large
+    const begins = !isCorrecting && sweepErrors.length > 0 && corrects(errors.at(-1)!);
     isCorrecting ||= begins;
-    return !isKnown || (begins && (isAhead || told.length < read.count)) ? told.length : null;
+    return !isKnown || (begins && (isAhead || sweepErrors.length < read.count)) ? sweepErrors.length : null;
   };
   /** Brings the state to what it was after the first `again` sweeps of a batch. */
   const bringBack = async (read: Batch, again: number): Promise<void> => {
@@ -292,7 +298,7 @@ export async function converge(
   };
 }
 
-/** Throws the error once nothing is being read any more: what is holds memory until it is there. */
+/** Throws the error once the batch is read: a read under way holds memory. */
 async function failAfter(batch: Batch | null, error: unknown): Promise<never> {
   await batch?.rows.catch(() => {});
   throw error;
@@ -300,21 +306,22 @@ async function failAfter(batch: Batch | null, error: unknown): Promise<never> {
 
 /** Two copies of a solver's state, saved and restored on the GPU. */
 class Memory {
-  readonly #freed: { destroy(): void }[] = [];
+  readonly #held: Held;
   readonly save: Replay[] = [];
   readonly restore: Replay[] = [];
 
   constructor(
     readonly engine: Engine,
     readonly state: readonly Tensor[],
-  ) {}
+  ) {
+    this.#held = new Held(engine);
+  }
 
   /** Allocates the copies, the first time. */
   async open(): Promise<void> {
     const { engine, state } = this;
     while (this.restore.length < 2) {
-      const copies = state.map((tensor) => engine.tensor(tensor.shape, null, { label: `${tensor.label} before` }));
-      this.#freed.push(...copies);
+      const copies = state.map(({ shape, label }) => this.#held.allocate(shape, `${label} before`));
       for (const [list, from, to] of [
         [this.save, state, copies],
         [this.restore, copies, state],
@@ -323,15 +330,13 @@ class Memory {
         from.forEach((tensor, index) => {
           copy(p.s, tensor, { out: to[index]! });
         });
-        const program = await p.compile();
-        this.#freed.push(program);
-        list.push(program);
+        list.push(this.#held.keep(await p.compile()));
       }
     }
   }
 
   [dispose](): void {
-    for (const item of this.#freed.splice(0)) item.destroy();
+    this.#held.destroy();
   }
 }
 
@@ -346,31 +351,31 @@ export interface Scope {
   readonly keep: <T extends { destroy(): void }>(item: T) => T;
 }
 
-/** A solver, as `iterate` drives it. All of it is about the scaled x, but for `restore`. */
+/** A solver, as `iterate` drives it. Everything here is about the scaled x, except `restore`. */
 export interface Method<T> {
   /** Puts the state where start number `index` begins. Returns the error there, where it is known. */
   start?(index: number): Promise<number | undefined>;
-  /** how many numbers a sweep tells */
+  /** how many numbers a row of the trace has */
   columns: number;
-  /** whether there is a sweep whose error is from norms; `state` is what it changes then */
+  /** whether `record` has a cheap form, which needs `state`: the tensors that a sweep reads from the sweep before and writes */
   hasCheap?: boolean;
   state?: readonly Tensor[];
-  /** the present state as X is approximated by it, for sources that change with it */
+  /** X̂ of the present state, for sources that change with it */
   model?: Model;
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
   record(p: Program, trace: Trace, isPrecise: boolean): void;
-  /** what a row tells: precise and correcting sweeps, the error from the residual */
+  /** the errors that a row tells; of precise and correcting sweeps, also the error from the residual */
   errorOf(row: Float32Array, kind: Kind): Told;
-  /** sweeps that correct the state by the residual, from an error on; `open` allocates what they need, once */
+  /** correcting sweeps, taken once the error is below `below`; `open` allocates what they need, once */
   correcting?: {
     below: number;
     open(): {
-      /** Records what the first of them needs. */
+      /** Records what the first correcting sweep needs. */
       enter(p: Program): void;
       record(p: Program, trace: Trace): void;
     };
   };
-  /** false where nobody is told the errors: they are from norms then, however small */
+  /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean;
   advice?: string;
   /** Copies the result out. */
@@ -381,7 +386,7 @@ export interface Method<T> {
   restore(tensor: T, exponent: number): Promise<T>;
 }
 
-/** The seed that many places after one; after the last, 2³² − 1, comes 0. */
+/** seed + place; after the last seed, 2³² − 1, comes 0. */
 export const seedAt = (seed: number, place: number): number => (seed + place) >>> 0;
 
 /** What `iterate` is asked for. */
@@ -441,19 +446,9 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
   }
 }
 
-/** The results of all, or the first error once none is under way any more: what the others made is known by then. */
-export async function together<T extends readonly unknown[]>(
-  tasks: readonly [...T],
-): Promise<{
-  -readonly [K in keyof T]: Awaited<T[K]>;
-}> {
-  await Promise.allSettled(tasks);
-  return await Promise.all(tasks);
-}
-
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
-  readonly #scope: FreeingScope;
+  readonly #scope: RunScope;
   method!: Method<T>;
   #sweep!: Sweep;
   #correcting: { enter: Replay; sweep: Replay } | null = null;
@@ -462,7 +457,7 @@ export class Problem<T extends { destroy(): void }> {
     readonly source: Source,
     readonly name: string,
   ) {
-    this.#scope = new FreeingScope(source);
+    this.#scope = new RunScope(source);
   }
 
   /** Allocates what the method needs and compiles its sweeps. */
@@ -476,7 +471,7 @@ export class Problem<T extends { destroy(): void }> {
       const scope = problem.#scope;
       const method = await begin(scope);
       const { columns, state, isTold, advice } = method;
-      // where x changes with the model, its norm is not known any more
+      // errors from norms take ‖x‖² as it was, and x changes with the model
       const hasCheap = !source.refresh && (method.hasCheap ?? false);
       const trace: Trace = {
         rows: scope.allocate([SWEEPS_A_BATCH, columns], "trace"),
@@ -548,14 +543,15 @@ export class Problem<T extends { destroy(): void }> {
   /** The present state as a result, of the scaled x. */
   async result(convergence: Convergence): Promise<Decomposition<T>> {
     const { source, method } = this;
-    const tensor = await method.finish();
-    try {
-      const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
-      return { ...convergence, tensor, relativeError, fits: convergence.errors.map((error) => 1 - error) };
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
+    using held = new Held(source.engine);
+    const tensor = held.keep(await method.finish());
+    const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
+    return held.handOut({
+      ...convergence,
+      tensor,
+      relativeError,
+      fits: convergence.errors.map((error) => 1 - error),
+    });
   }
 
   /** The result as that of X. */
@@ -596,24 +592,8 @@ export async function relativeResidual(
   return Math.sqrt((await engine.read(squared))[0]! / squaredNorm);
 }
 
-class FreeingScope implements Scope {
-  readonly #freed: { destroy(): void }[] = [];
-
-  constructor(readonly source: Source) {}
-
-  get engine(): Engine {
-    return this.source.engine;
-  }
-
-  readonly allocate = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
-    this.keep(this.engine.tensor(shape, null, { dtype, label }));
-
-  readonly keep = <T extends { destroy(): void }>(item: T): T => {
-    this.#freed.push(item);
-    return item;
-  };
-
-  [dispose](): void {
-    for (const item of this.#freed.splice(0).reverse()) item.destroy();
+class RunScope extends Held implements Scope {
+  constructor(readonly source: Source) {
+    super(source.engine);
   }
 }

@@ -27,6 +27,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Reader, type Source, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Convergence,
   iterate,
@@ -207,27 +208,21 @@ export function subspaceMethod(
       ...(kind === "precise" ? { fromResidual: Math.sqrt((lost + row[ROW.residual]!) / squaredNorm) } : {}),
     }),
     async finish() {
-      const subspace = new Subspace(
-        engine.tensor([extent, rank], null, { label: `factor ${mode}` }),
-        engine.tensor([rank], null, { label: "singular values" }),
-      );
-      try {
-        // a thin SVD of the projected unfolding: no Gram matrix squares its condition number
-        await engine.run((s) => {
-          const axes = [...shape.keys()].filter((axis) => axis !== mode);
-          const tall = permute(s, projected, [...axes, mode]);
-          const { u, values, v } = jacobiSvd(s, tall.reshape([-1, columns]));
-          s.release(tall, u);
-          const rotated = matmul(s, basis, v);
-          slice(s, rotated, [0, 0], [extent, rank], { out: subspace.vectors });
-          slice(s, values, [0], [rank], { out: subspace.values });
-          s.release(v, values, rotated);
-        }, "leading vectors");
-        return subspace;
-      } catch (error) {
-        subspace.destroy();
-        throw error;
-      }
+      using held = new Held(engine);
+      const vectors = held.allocate([extent, rank], `factor ${mode}`);
+      const values = held.allocate([rank], "singular values");
+      // a thin SVD of the projected unfolding: no Gram matrix squares its condition number
+      await engine.run((s) => {
+        const axes = [...shape.keys()].filter((axis) => axis !== mode);
+        const tall = permute(s, projected, [...axes, mode]);
+        const factors = jacobiSvd(s, tall.reshape([-1, columns]));
+        s.release(tall, factors.u);
+        const rotated = matmul(s, basis, factors.v);
+        slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
+        slice(s, factors.values, [0], [rank], { out: values });
+        s.release(factors.v, factors.values, rotated);
+      }, "leading vectors");
+      return held.handOut(new Subspace(vectors, values));
     },
     residual(p, { vectors }, out) {
       const squared = truncationLoss(p, remaining, vectors, mode);

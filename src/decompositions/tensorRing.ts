@@ -23,6 +23,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -101,55 +102,42 @@ async function ringBySvd(
   const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
-  const cores: Tensor[] = [];
-  let rest: Tensor = x;
-  try {
-    const first = x.reshape([shape[0]!, -1]);
-    const most = Math.min(...first.shape);
-    const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
-    const step = ends
-      ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
-      : await truncateByError(engine, first, budget, squaredNorm, { signal });
-    const [a, b] = ends ?? divided(step.core.shape[1]!);
-    try {
-      const core = engine.tensor([a, shape[0]!, b], null, { label: "core 0" });
-      cores.push(core);
-      rest = engine.tensor([b, x.size / shape[0]!, a], null, { label: "TR rest" });
-      await engine.run((s) => {
-        permute(s, step.core.reshape([shape[0]!, a, b]), [1, 0, 2], { out: core });
-        permute(s, step.rest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
-      }, "TR-SVD");
-    } finally {
-      step.core.destroy();
-      step.rest.destroy();
-    }
-    onProgress?.(1 / (d - 1));
-    for (let k = 1; k < d - 1; k++) {
-      signal?.throwIfAborted();
-      const rows = cores.at(-1)!.shape[2]! * shape[k]!;
-      const unfolded = rest.reshape([rows, -1]);
-      const next = ranks
-        ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
-        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-      rest.destroy();
-      rest = next.rest;
-      cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
-      onProgress?.((k + 1) / (d - 1));
-    }
-    cores.push(rest.reshape([-1, shape[d - 1]!, a]));
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    if (rest.storage !== x.storage) rest.destroy();
-    throw error;
+  using held = new Held(engine);
+  const first = x.reshape([shape[0]!, -1]);
+  const most = Math.min(...first.shape);
+  const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
+  const step = ends
+    ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
+    : await truncateByError(engine, first, budget, squaredNorm, { signal });
+  using firstCore = step.core;
+  using firstRest = step.rest;
+  const [a, b] = ends ?? divided(firstCore.shape[1]!);
+  const cores = [held.allocate([a, shape[0]!, b], "core 0")];
+  let rest = held.allocate([b, x.size / shape[0]!, a], "TR rest");
+  await engine.run((s) => {
+    permute(s, firstCore.reshape([shape[0]!, a, b]), [1, 0, 2], { out: cores[0]! });
+    permute(s, firstRest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
+  }, "TR-SVD");
+  firstCore.destroy();
+  firstRest.destroy();
+  onProgress?.(1 / (d - 1));
+  for (let k = 1; k < d - 1; k++) {
+    signal?.throwIfAborted();
+    const rows = cores.at(-1)!.shape[2]! * shape[k]!;
+    const unfolded = rest.reshape([rows, -1]);
+    const next = ranks
+      ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
+      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+    held.keep(next.core);
+    rest.destroy();
+    rest = held.keep(next.rest);
+    cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+    onProgress?.((k + 1) / (d - 1));
   }
+  cores.push(rest.reshape([-1, shape[d - 1]!, a]));
   const tensor = new TensorRing(cores);
-  try {
-    const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
-    return { tensor, relativeError: error };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+  return held.handOut({ tensor, relativeError: error });
 }
 
 function assertOrder(name: string, x: Tensor | Source): void {
@@ -168,17 +156,14 @@ function zeroRing(engine: Engine, shape: readonly number[], ranks: readonly numb
 /** A ring times 2^exponent, shared out evenly over its cores, so that none leaves the range of f32 before X does. */
 async function restoreRing(engine: Engine, name: string, ring: TensorRing, exponent: number): Promise<TensorRing> {
   if (!exponent) return ring;
+  using held = new Held(engine);
+  held.keep(ring);
   const cores: Tensor[] = [];
-  try {
-    for (const [k, core] of ring.cores.entries()) {
-      const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
-      cores.push(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k)));
-    }
-    return new TensorRing(cores);
-  } catch (error) {
-    for (const core of [...cores, ...ring.cores]) core.destroy();
-    throw error;
+  for (const [k, core] of ring.cores.entries()) {
+    const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
+    cores.push(held.keep(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k))));
   }
+  return held.handOut(new TensorRing(cores));
 }
 
 function ringRanks(name: string, ranks: number | readonly number[], x: Tensor | Source): number[] {
@@ -189,7 +174,7 @@ function ringRanks(name: string, ranks: number | readonly number[], x: Tensor | 
   return list;
 }
 
-/** Two ranks lowered, the larger first, until their product is at most `most`. */
+/** Lowers two ranks, the larger one first, until their product is at most `most`. */
 function sharedWithin(a: number, b: number, most: number): [number, number] {
   while (a * b > most) {
     if (a > b) a--;
@@ -223,9 +208,9 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
- * where it lies. Beside it a sweep holds the residual, of X's size, and Q, r_k·r_{k+1}/n_k times that: for small extents and
- * large ranks Q is the largest tensor of all.
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep
+ * holds X, the residual of its size, and Q, which is r_k·r_{k+1}/n_k times as large: for small extents and large ranks Q is the
+ * largest tensor of all.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -264,7 +249,6 @@ async function ringMethod(
   return {
     columns: 1,
     advice: "a larger ridge",
-    model: ring,
     record(p, { rows, counter }) {
       for (let k = 0; k <= last; k++) updateCore(p, ring, k, residual, ridge);
       const squared = residual.squaredNorm(p);
@@ -273,17 +257,12 @@ async function ringMethod(
     },
     errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     async finish() {
-      const cores = ring.cores.map((core) => engine.tensor(core.shape, null, { label: core.label }));
-      const result = new TensorRing(cores);
-      try {
-        await engine.run((s) => {
-          for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
-        }, "TR-ALS result");
-      } catch (error) {
-        result.destroy();
-        throw error;
-      }
-      return result;
+      using held = new Held(engine);
+      const cores = ring.cores.map((core) => held.allocate(core.shape, core.label));
+      await engine.run((s) => {
+        for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
+      }, "TR-ALS result");
+      return held.handOut(new TensorRing(cores));
     },
     residual: (p, tensor, out) => {
       residual.refresh(p, tensor);
@@ -301,30 +280,26 @@ async function startRing(
   signal: AbortSignal | undefined,
 ): Promise<TensorRing> {
   const { engine } = source;
-  const { tensor } = await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal });
-  const cores = tensor.cores.map((core, k) => {
-    const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
-    return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
+  using held = new Held(engine);
+  const { cores: corners } = (await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal })).tensor;
+  for (const corner of corners) held.keep(corner);
+  const cores = corners.map((corner, k) => {
+    const shape = [ranks[k]!, corner.shape[1]!, ranks[(k + 1) % ranks.length]!];
+    return sizeOf(shape) === corner.size ? corner : held.allocate(shape, `core ${k}`);
   });
-  try {
-    await engine.run((s) => {
-      cores.forEach((core, k) => {
-        const corner = tensor.cores[k]!;
-        if (core === corner) return;
-        const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
-        const size = norm(s, corner);
-        multiply(s, random, size, { out: core });
-        paste(s, corner, core, [0, 0, 0]);
-        s.release(random, size);
-      });
-    }, "TR-ALS start");
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    throw error;
-  } finally {
-    for (const core of tensor.cores) if (!cores.includes(core)) core.destroy();
-  }
-  return new TensorRing(cores);
+  await engine.run((s) => {
+    cores.forEach((core, k) => {
+      const corner = corners[k]!;
+      if (core === corner) return;
+      const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
+      const size = norm(s, corner);
+      multiply(s, random, size, { out: core });
+      paste(s, corner, core, [0, 0, 0]);
+      s.release(random, size);
+    });
+  }, "TR-ALS start");
+  for (const corner of corners) if (!cores.includes(corner)) corner.destroy();
+  return held.handOut(new TensorRing(cores));
 }
 
 /** Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it. */

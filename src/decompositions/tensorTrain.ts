@@ -11,6 +11,7 @@ import {
 import { copy, permute } from "../ops/index.js";
 import { checkCall, Resident, resident, restore, type Source, withSource } from "../sources/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
+import { Held } from "./held.js";
 import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { identityColumns } from "./subspace.js";
@@ -51,7 +52,7 @@ export async function ttSVD(engine: Engine, x: Tensor | Source, options: TtOptio
   return await withSource(engine, "ttSVD", x, (source) => trainOf("ttSVD", source, ranks, options));
 }
 
-/** The d − 1 ranks asked for, or null where an error is. */
+/** The d − 1 ranks of the options, or null where these have an error instead. */
 function ranksOf(
   name: string,
   x: Tensor | Source,
@@ -60,10 +61,10 @@ function ranksOf(
 ): readonly number[] | null {
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError(`${name}: give either ranks or relativeError`);
-  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
-  if (wanted && wanted.length !== d - 1)
-    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
-  return wanted ?? null;
+  const list = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
+  if (list && list.length !== d - 1)
+    throw new ShapeError(`${name}: ranks ${list.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
+  return list ?? null;
 }
 
 async function trainOf(
@@ -80,14 +81,10 @@ async function trainOf(
   };
   const { tensor, relativeError } =
     options.relativeError === undefined ? await attempt(null) : await keepPromise(name, options.relativeError, attempt);
-  try {
-    const { cores } = tensor;
-    const last = await restore(engine, name, "last core", cores.at(-1)!, source.exponent);
-    return { tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const { cores } = held.keep(tensor);
+  const last = await restore(engine, name, "last core", cores.at(-1)!, source.exponent);
+  return held.handOut({ tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError });
 }
 
 /** The train of a tensor of zeros: ranks 1, the last core zero. */
@@ -112,34 +109,29 @@ async function trainBySvd(
   const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / Math.max(d - 1, 1);
+  using held = new Held(engine);
   const cores: Tensor[] = [];
   let rest = x.reshape([1, x.size]);
-  try {
-    for (let k = 0; k < d - 1; k++) {
-      signal?.throwIfAborted();
-      const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
-      const unfolded = rest.reshape([rows, -1]);
-      const step = ranks
-        ? await truncateByRank(engine, unfolded, ranks[k]!, seedAt(seed, k), signal)
-        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-      if (rest.storage !== x.storage) rest.destroy();
-      rest = step.rest;
-      cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
-      onProgress?.((k + 1) / (d - 1));
-    }
-    const last = engine.tensor([rest.size / shape[d - 1]!, shape[d - 1]!, 1], null, { label: `core ${d - 1}` });
-    cores.push(last);
-    await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
-    if (rest.storage !== x.storage) rest.destroy();
-    rest = x;
-    const tensor = new TensorTrain(cores);
-    const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
-    return { tensor, relativeError: error };
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    if (rest.storage !== x.storage) rest.destroy();
-    throw error;
+  for (let k = 0; k < d - 1; k++) {
+    signal?.throwIfAborted();
+    const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
+    const unfolded = rest.reshape([rows, -1]);
+    const step = ranks
+      ? await truncateByRank(engine, unfolded, ranks[k]!, seedAt(seed, k), signal)
+      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+    held.keep(step.core);
+    if (k > 0) rest.destroy();
+    rest = held.keep(step.rest);
+    cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+    onProgress?.((k + 1) / (d - 1));
   }
+  const last = held.allocate([rest.size / shape[d - 1]!, shape[d - 1]!, 1], `core ${d - 1}`);
+  cores.push(last);
+  await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
+  if (d > 1) rest.destroy();
+  const tensor = new TensorTrain(cores);
+  const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+  return held.handOut({ tensor, relativeError: error });
 }
 
 export interface TtMatrixOptions extends TtOptions {
@@ -184,15 +176,15 @@ export async function ttMatrix(engine: Engine, w: Tensor, options: TtMatrixOptio
     { label: "paired modes" },
   );
   await engine.run((s) => {
-    // m_k and n_k side by side: one pair after the other is brought to the front
+    // m_k and n_k come side by side: in step k, n_k moves in front of the row modes behind m_k
     let current = source.x;
     for (let k = 0; k < d - 1; k++) {
       const rest = [product(rowModes.slice(k + 1)), product(columnModes.slice(k + 1))] as const;
       const front = w.size / (rest[0] * rest[1] * rowModes[k]! * columnModes[k]!);
-      const seen = current.reshape([front * rowModes[k]!, rest[0], columnModes[k]!, rest[1]]);
+      const view = current.reshape([front * rowModes[k]!, rest[0], columnModes[k]!, rest[1]]);
       const next = permute(
         s,
-        seen,
+        view,
         [0, 2, 1, 3],
         k === d - 2 ? { out: paired.reshape([front * rowModes[k]!, columnModes[k]!, ...rest]) } : {},
       );

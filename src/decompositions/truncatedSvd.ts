@@ -10,6 +10,7 @@ import {
 } from "../gpu/index.js";
 import { matmul, polishColumns, scaleColumns, signColumns, slice, squaredDistance } from "../ops/index.js";
 import { checkCall, type Resident, resident, restore } from "../sources/index.js";
+import { Held } from "./held.js";
 import { relativeResidual } from "./iterate.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
 import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
@@ -86,22 +87,17 @@ export async function truncatedSvd(engine: Engine, a: Tensor, options: Truncated
   }
   const factorises = rank === undefined || most <= MOST_FACTORISED || rank > MOST_ITERATED;
   using factors = await (factorises ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
-  let result: TruncatedSvd;
-  if (rank !== undefined) result = await cut(source, factors, rank);
-  else {
+  const attempt = async (error: number): Promise<TruncatedSvd> => {
+    const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
     const values = (await engine.read(factors.values)) as Float32Array;
-    result = await keepPromise("truncatedSvd", relativeError!, async (error) => {
-      const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
-      return cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
-    });
-  }
-  try {
-    const values = await restore(engine, "truncatedSvd", "singular values", result.values, source.exponent);
-    return new TruncatedSvd(result.u, values, result.v, result.relativeError);
-  } catch (error) {
-    result.destroy();
-    throw error;
-  }
+    return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
+  };
+  using held = new Held(engine);
+  const { u, values, v, ...result } = held.keep(
+    rank === undefined ? await keepPromise("truncatedSvd", relativeError!, attempt) : await cut(source, factors, rank),
+  );
+  const restored = await restore(engine, "truncatedSvd", "singular values", values, source.exponent);
+  return held.handOut(new TruncatedSvd(u, restored, v, result.relativeError));
 }
 
 /** The leading singular triplets by a subspace iteration, whose space the SVD of its projection then turns. */
@@ -119,40 +115,30 @@ async function leading(
   await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
   const inner = await svd(engine, projected, options);
   using small = inner.u;
-  try {
-    const u = engine.tensor([x.shape[0]!, rank], null, { label: "U" });
-    const factors = new SvdFactors(u, inner.values, inner.v);
-    await engine.run((s) => {
-      polishColumns(s, matmul(s, space, small), { out: u });
-      signColumns(s, u, inner.v);
-    }, "singular vectors");
-    return factors;
-  } catch (error) {
-    inner.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const [values, v] = [held.keep(inner.values), held.keep(inner.v)];
+  const u = held.allocate([x.shape[0]!, rank], "U");
+  await engine.run((s) => {
+    polishColumns(s, matmul(s, space, small), { out: u });
+    signColumns(s, u, v);
+  }, "singular vectors");
+  return held.handOut(new SvdFactors(u, values, v));
 }
 
 /** The first `rank` triplets and what they lack, of the scaled x. */
 async function cut(source: Resident, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
   const { engine, x } = source;
   const [m, n] = x.shape as [number, number];
-  const [u, values, v] = [
-    engine.tensor([m, rank], null, { label: "U" }),
-    engine.tensor([rank], null, { label: "singular values" }),
-    engine.tensor([n, rank], null, { label: "V" }),
-  ];
-  try {
-    const relativeError = await relativeResidual(source, ({ s }, out) => {
-      slice(s, factors.u, [0, 0], [m, rank], { out: u });
-      slice(s, factors.values, [0], [rank], { out: values });
-      slice(s, factors.v, [0, 0], [n, rank], { out: v });
-      const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
-      squaredDistance(s, x, full, { out });
-    });
-    return new TruncatedSvd(u, values, v, relativeError);
-  } catch (error) {
-    for (const tensor of [u, values, v]) tensor.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const u = held.allocate([m, rank], "U");
+  const values = held.allocate([rank], "singular values");
+  const v = held.allocate([n, rank], "V");
+  const relativeError = await relativeResidual(source, ({ s }, out) => {
+    slice(s, factors.u, [0, 0], [m, rank], { out: u });
+    slice(s, factors.values, [0], [rank], { out: values });
+    slice(s, factors.v, [0, 0], [n, rank], { out: v });
+    const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
+    squaredDistance(s, x, full, { out });
+  });
+  return held.handOut(new TruncatedSvd(u, values, v, relativeError));
 }

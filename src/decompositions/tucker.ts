@@ -32,6 +32,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
+import { Held, together } from "./held.js";
 import {
   type Convergence,
   type Decomposition,
@@ -45,7 +46,6 @@ import {
   seedAt,
   stoppingRules,
   type Trace,
-  together,
   zeroResult,
 } from "./iterate.js";
 import { basisColumns, identityColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
@@ -76,7 +76,7 @@ const rules: OptionRules<TuckerOptions> = {
 /** what f32 can promise at least */
 const LEAST_ERROR = 5e-7;
 
-/** What is asked for, checked: ranks that fit X, or an error. */
+/** The options, checked: ranks that fit X, or an error. */
 interface Asked {
   /** null where an error is asked for */
   ranks: number[] | null;
@@ -265,8 +265,8 @@ class Remaining {
   #reduced: Tensor | null = null;
   #source: Source;
 
-  constructor(readonly whole: Source) {
-    this.#source = whole;
+  constructor(readonly original: Source) {
+    this.#source = original;
   }
 
   /** With the facts of X itself: errors are told of X. */
@@ -277,27 +277,20 @@ class Remaining {
   /** Truncates a mode. */
   async reduce(factor: Tensor, mode: number): Promise<void> {
     const { engine, shape } = this.#source;
-    const out = engine.tensor(
-      shape.map((extent, k) => (k === mode ? factor.shape[1]! : extent)),
-      null,
-      { label: "truncated tensor" },
-    );
-    try {
-      const factors = shape.map((_, other) => (other === mode ? factor : null));
-      await Program.run(engine, (p) => void this.#source.project(p, factors, { out }), "truncate");
-    } catch (error) {
-      out.destroy();
-      throw error;
-    }
+    using held = new Held(engine);
+    const reduced = shape.map((extent, k) => (k === mode ? factor.shape[1]! : extent));
+    const out = held.allocate(reduced, "truncated tensor");
+    const factors = shape.map((_, other) => (other === mode ? factor : null));
+    await Program.run(engine, (p) => void this.#source.project(p, factors, { out }), "truncate");
     this[dispose]();
-    this.#reduced = out;
-    this.#source = new Resident(out, this.whole);
+    this.#reduced = held.handOut(out);
+    this.#source = new Resident(out, this.original);
   }
 
   [dispose](): void {
     this.#reduced?.destroy();
     this.#reduced = null;
-    this.#source = this.whole;
+    this.#source = this.original;
   }
 }
 
@@ -515,31 +508,23 @@ export async function hooiSweep(
   factors: readonly (Tensor | null)[],
   seed = 0,
 ): Promise<HooiSweep> {
-  const freed: { destroy(): void }[] = [];
-  const destroy = () => {
-    for (const item of freed.splice(0)) item.destroy();
+  using held = new Held(engine);
+  const { allocate } = held;
+  const bases = await basesOf(engine, x.shape, factors, seed, allocate);
+  const trace = { rows: allocate([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: allocate([1], "counter", "u32") };
+  const compile = async (isPrecise: boolean): Promise<Replay> => {
+    using p = new Program(engine, "HOOI sweep");
+    recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
+    return held.keep(await p.compile());
   };
-  const allocate: Scope["allocate"] = (shape, label, dtype = "f32") => {
-    const tensor = engine.tensor(shape, null, { dtype, label });
-    freed.push(tensor);
-    return tensor;
+  const [cheap, precise] = await together([compile(false), compile(true)]);
+  const sweep = held.move();
+  return {
+    schedule: cheap.schedule,
+    preciseSchedule: precise.schedule,
+    trace: trace.rows,
+    destroy: () => sweep.destroy(),
   };
-  try {
-    const bases = await basesOf(engine, x.shape, factors, seed, allocate);
-    const trace = { rows: allocate([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: allocate([1], "counter", "u32") };
-    const compile = async (isPrecise: boolean): Promise<Replay> => {
-      using p = new Program(engine, "HOOI sweep");
-      recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
-      const sweep = await p.compile();
-      freed.push(sweep);
-      return sweep;
-    };
-    const [cheap, precise] = await together([compile(false), compile(true)]);
-    return { schedule: cheap.schedule, preciseSchedule: precise.schedule, trace: trace.rows, destroy };
-  } catch (error) {
-    destroy();
-    throw error;
-  }
 }
 
 /** Writes an orthonormal basis whose first columns span `factor` and whose others are random. */
@@ -563,53 +548,42 @@ async function canonical(
   ranks: readonly number[],
 ): Promise<TuckerTensor> {
   const { engine } = source;
-  const core = engine.tensor(ranks, null, { label: "core" });
-  const turnedFactors = factors.map(
-    (factor, mode) => factor && engine.tensor(factor.shape, null, { label: `factor ${mode}` }),
+  using held = new Held(engine);
+  using orders = new Held(engine);
+  const core = held.allocate(ranks, "core");
+  const turnedFactors = factors.map((factor, mode) => factor && held.allocate(factor.shape, `factor ${mode}`));
+  const modes = [...factors.keys()].filter((mode) => factors[mode]);
+  // the order is that of the singular values already
+  const orderOf = new Map(
+    modes.map((mode) => {
+      const places = Uint32Array.from({ length: ranks[mode]! }, (_, r) => r);
+      return [mode, orders.keep(engine.tensor([ranks[mode]!], places))];
+    }),
   );
-  const tensor = new TuckerTensor(core, turnedFactors);
-  const orders = new Map<number, Tensor>();
-  try {
-    const modes = [...factors.keys()].filter((mode) => factors[mode]);
-    // the order is that of the singular values already
-    for (const mode of modes)
-      orders.set(
-        mode,
-        engine.tensor(
-          [ranks[mode]!],
-          Uint32Array.from({ length: ranks[mode]! }, (_, r) => r),
-        ),
-      );
-    const record = (p: Program): void => {
-      const { s } = p;
-      if (!modes.length) return void copy(s, source.tensor(name), { out: core });
-      let current = source.project(p, factors);
-      for (const mode of modes) {
-        const rank = ranks[mode]!;
-        const axes = [...ranks.keys()].filter((axis) => axis !== mode);
-        const tall = permute(s, current, [...axes, mode]);
-        const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
-        s.release(tall, u, values);
-        const rotated = matmul(s, factors[mode]!, v);
-        const signs = s.tensor([rank], { label: "signs" });
-        fill(s, signs, 1);
-        canonicalizeColumns(s, rotated, orders.get(mode)!, signs, { out: turnedFactors[mode]! });
-        const turned = modeProduct(s, current, v, mode, { transpose: true });
-        s.release(rotated, v, current);
-        current = multiply(s, turned, signs.reshape(ranks.map((extent, axis) => (axis === mode ? extent : 1))));
-        s.release(turned, signs);
-      }
-      copy(s, current, { out: core });
-      s.release(current);
-    };
-    await Program.run(engine, record, "Tucker core");
-    return tensor;
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  } finally {
-    for (const order of orders.values()) order.destroy();
-  }
+  const record = (p: Program): void => {
+    const { s } = p;
+    if (!modes.length) return void copy(s, source.tensor(name), { out: core });
+    let current = source.project(p, factors);
+    for (const mode of modes) {
+      const rank = ranks[mode]!;
+      const axes = [...ranks.keys()].filter((axis) => axis !== mode);
+      const tall = permute(s, current, [...axes, mode]);
+      const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
+      s.release(tall, u, values);
+      const rotated = matmul(s, factors[mode]!, v);
+      const signs = s.tensor([rank], { label: "signs" });
+      fill(s, signs, 1);
+      canonicalizeColumns(s, rotated, orderOf.get(mode)!, signs, { out: turnedFactors[mode]! });
+      const turned = modeProduct(s, current, v, mode, { transpose: true });
+      s.release(rotated, v, current);
+      current = multiply(s, turned, signs.reshape(ranks.map((extent, axis) => (axis === mode ? extent : 1))));
+      s.release(turned, signs);
+    }
+    copy(s, current, { out: core });
+    s.release(current);
+  };
+  await Program.run(engine, record, "Tucker core");
+  return held.handOut(new TuckerTensor(core, turnedFactors));
 }
 
 /** The result of factors that are final but for rotation and signs. */
@@ -620,16 +594,12 @@ async function finish(
   ranks: readonly number[],
   seed: number,
 ): Promise<Decomposition<TuckerTensor>> {
-  const tensor = await canonical(name, source, factors, ranks);
-  try {
-    const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
-    const fits = errors.map((error) => 1 - error);
-    const restored = await restoreTucker(source.engine, name, tensor, source.exponent);
-    return { tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  using held = new Held(source.engine);
+  const tensor = held.keep(await canonical(name, source, factors, ranks));
+  const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
+  const fits = errors.map((error) => 1 - error);
+  const restored = await restoreTucker(source.engine, name, tensor, source.exponent);
+  return held.handOut({ tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed });
 }
 
 async function restoreTucker(
