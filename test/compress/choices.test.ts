@@ -1,15 +1,14 @@
 /** What a plan's choices come to: ranks that EVBMF finds, layers that are slower here, targets of time, and what is refused. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CompressionPlan, compress, evbmfRank, METHODS, type Method, timeForward } from "../../src/compress/index.js";
-import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { type Engine, isSoftware, type Tensor } from "../../src/gpu/index.js";
 import { singularValues } from "../../src/nn/factorised/numeric.js";
 import { Conv2d, Flatten, Linear, Sequential, svdLinear, ttLinear } from "../../src/nn/index.js";
-import { lanesOf } from "../../src/ops/variants.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 /** networks as small as these are faster or slower by their multiplications there; on a GPU by their dispatches */
-const software = lanesOf(await testEngine()) > 0;
+const software = isSoftware((await testEngine()).adapterName);
 
 let engine: Engine;
 beforeAll(async () => {

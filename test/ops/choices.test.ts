@@ -219,7 +219,7 @@ function* dense(): Generator<[string, Record]> {
   ] as const)
     yield [
       `low rank is one dispatch: ${rows}×${inputs}×${rank}×${outputs}`,
-      (s) => ops.fusesLowRank(s.engine, rows, inputs, rank, outputs),
+      (s) => ops.prefersLowRank(t(s, rows, inputs), t(s, rank, inputs), t(s, outputs, rank)),
     ];
 }
 
