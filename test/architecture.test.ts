@@ -148,8 +148,6 @@ describe("the house plan", () => {
     const facts = /\b(?:adapterOf|lanesOf|candidatesOf)\b|\badapterInfo\b|\bsubgroup(?:Min|Max)Size\b/;
     const knowing = files
       .filter(({ file }) => file.startsWith("src/") && !/^src\/(gpu\/|ops\/(adapter\.ts|families\/))/.test(file))
-      // the command that prints the table
-      .filter(({ file }) => file !== "src/cli/doctor.ts")
       .flatMap(
         ({ file, code }) =>
           facts

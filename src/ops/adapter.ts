@@ -83,7 +83,7 @@ const KERNEL_RULES = {
       "tiles in workgroup memory take 2 to 3 times as long on software adapters, and SwiftShader takes seconds to compile them",
   },
   mttkrp: {
-    decides: "kernels of MTTKRP",
+    decides: "kernels of MTTKRP, a matricised tensor times a Khatri-Rao product",
     kernels: { swiftshader: ["subgroup", "register"], gpu: ["tiled", "register"] },
     because: "as for matmul",
   },
@@ -106,7 +106,8 @@ const KERNEL_RULES = {
   trainDense: {
     decides: "kernel that trains a small dense network by one workgroup",
     kernels: { swiftshader: ["subgroup"], gpu: ["register"] },
-    because: "one subgroup needs no barriers",
+    because:
+      "in software a load costs more than the multiplications that it feeds: lanes hand loads round by broadcasts, and one subgroup needs no barriers",
   },
 } satisfies Record<string, KernelRule>;
 
@@ -297,14 +298,14 @@ const NUMBER_RULES = {
     unit: "invocations",
     values: { swiftshader: 1, gpu: 16 },
     numbers: powerOfTwo(1, 16),
-    because: "as many as leave none of 256 invocations without work",
+    because: "16 pairs by 16 invocations each are a workgroup of 256; a subgroup rotates a pair a lane",
   },
   jacobiTeamMiddle: {
-    decides: "the same for 33 to 128 columns",
+    decides: "invocations that rotate a pair of columns in a Jacobi SVD of 33 to 128 columns",
     unit: "invocations",
     values: { swiftshader: 1, gpu: 8 },
     numbers: powerOfTwo(1, 16),
-    because: "more pairs at once",
+    because: "there are more pairs to rotate at once",
   },
   reflectorWidth: {
     decides: "invocations of a workgroup of Householder reflections",
@@ -314,11 +315,11 @@ const NUMBER_RULES = {
     because: "as for soleWorkgroup",
   },
   reflectorTeam: {
-    decides: "invocations of those that share a column",
+    decides: "invocations of a workgroup of Householder reflections that share a column",
     unit: "invocations",
     values: { swiftshader: 4, lavapipe: 8, gpu: 32 },
     numbers: powerOfTwo(4, 32),
-    because: "a column at a time by one subgroup, or 8 columns by 32 invocations each",
+    because: "one subgroup takes a column at a time, 256 invocations eight",
   },
   reductionRows: {
     decides: "rows of a part of the product in a step of tridiagonal or bidiagonal reduction, up to 256 rows",
@@ -328,25 +329,25 @@ const NUMBER_RULES = {
     because: "parts enough for all cores, and few to add up",
   },
   reductionRowsLarge: {
-    decides: "the same beyond 256 rows",
+    decides: "rows of a part of the product in a step of tridiagonal or bidiagonal reduction, beyond 256 rows",
     unit: "rows",
     values: { swiftshader: 64, gpu: 32 },
     numbers: optionRules.positive,
     because: "as for reductionRows",
   },
   reductionWidth: {
-    decides: "invocations of a workgroup of such a step's products",
+    decides: "invocations of a workgroup of the products in a step of tridiagonal or bidiagonal reduction",
     unit: "invocations",
     values: { swiftshader: 4, lavapipe: 8, gpu: 64 },
     numbers: powerOfTwo(4, 256),
     because: "as for soleWorkgroup",
   },
   reductionProductRows: {
-    decides: "rows that a workgroup of a bidiagonal step's second product takes",
+    decides: "rows that a workgroup takes of the second product in a step of bidiagonal reduction",
     unit: "rows",
     values: { swiftshader: 16, gpu: 4 },
     numbers: powerOfTwo(1, 16),
-    because: "a core's many, or a row for each of many workgroups",
+    because: "a few cores take many rows each, a GPU's many workgroups a few",
   },
   fuseAls: {
     decides: "rank up to which an update of CP-ALS is one dispatch",
@@ -356,14 +357,14 @@ const NUMBER_RULES = {
     because: "a few lanes of a processor are slower beyond 16; the kernel has room for 32",
   },
   alsRows: {
-    decides: "rows that a workgroup of such an update solves at least",
+    decides: "rows that a workgroup solves at least in an update of CP-ALS by one dispatch",
     unit: "rows",
     values: { swiftshader: 64, gpu: 16 },
     numbers: optionRules.positive,
     because: "every workgroup factorises the same small matrix for itself",
   },
   alsWorkgroups: {
-    decides: "workgroups of such an update, at most",
+    decides: "workgroups of an update of CP-ALS by one dispatch, at most",
     unit: "workgroups",
     values: { swiftshader: 4, gpu: 64 },
     numbers: optionRules.positive,
@@ -385,7 +386,7 @@ for (const [name, { words = {}, numbers }] of Object.entries<NumberRule>(NUMBER_
 
 const engines = new WeakMap<Engine, { facts: Facts; kind: Kind }>();
 
-/** The facts of an engine's adapter and the kind that it is of, found once. For this file, families, and who reports. */
+/** The facts of an engine's adapter and the kind that it is of, found once. For this file and families. */
 export function adapterOf(engine: Engine): { facts: Facts; kind: Kind } {
   let adapter = engines.get(engine);
   if (!adapter) {
@@ -395,6 +396,9 @@ export function adapterOf(engine: Engine): { facts: Facts; kind: Kind } {
   }
   return adapter;
 }
+
+/** The kind of an engine's adapter: whose column of {@link RULES} is in force. For reports. */
+export const kindOf = (engine: Engine): Kind => adapterOf(engine).kind;
 
 function factsOf(engine: Engine): Facts {
   const { adapterInfo, features, limits } = engine.device;
@@ -443,8 +447,11 @@ export function alternativesOf(engine: Engine, name: string): string[] {
     return Object.keys(rule.words);
   }
   const { facts } = adapterOf(engine);
-  const runs = ({ source }: Kernel): boolean =>
-    (facts.lanes > 0 || !("LANES" in source.constants)) && source.features.every((each) => facts.features.has(each));
+  // subgroup kernels have the size of a subgroup as a constant
+  const needsLanes = ({ source }: Kernel): boolean =>
+    source.features.includes("subgroups") && "LANES" in source.constants;
+  const runs = (kernel: Kernel): boolean =>
+    (facts.lanes > 0 || !needsLanes(kernel)) && kernel.source.features.every((feature) => facts.features.has(feature));
   return Object.keys(kernels).filter((kernel) => isVariant(kernel) && runs(kernels[kernel]!));
 }
 
