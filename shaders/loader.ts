@@ -1,6 +1,6 @@
 /**
- * Links and reflects the kernels at build time: pulls `#import`s in, reads bindings, params and tunable constants with
- * wgsl_reflect, and emits plain data. The only user of wgsl_reflect, so none of it reaches the running library.
+ * Links and reflects the kernels at build time: it replaces `#import`s, reads bindings, params and tunable constants with
+ * wgsl_reflect, and emits plain data. Nothing else uses wgsl_reflect, so that the running library does not contain it.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -13,7 +13,10 @@ export const shaderFolder = dirname(fileURLToPath(import.meta.url));
 const IMPORT = /^#import\s+(\w+)\s*$/gm;
 const CONSTANT = /^(?:const\s+(\w+)\s*:\s*(u32|i32|f32|bool)\s*=\s*([^;]+);|alias\s+(scalar)\s*=\s*(\w+);)/gm;
 
-/** Replaces every `#import name` by common/name.wgsl, each once, however often it is asked for. */
+/**
+ * The code of a shader file with every `#import name` replaced by common/name.wgsl: the first import of a file by its code, later
+ * ones by nothing. `files` are the paths of all files that it consists of.
+ */
 export function linkShader(file: string): { code: string; files: string[] } {
   const files: string[] = [];
   const link = (path: string): string => {
@@ -36,7 +39,7 @@ function constantsOf(code: string): Record<string, ShaderConstant> {
     else if (type === "bool") constants[name!] = { type, value: value!.trim() === "true" };
     else {
       const number = Number(value!.trim().replace(/[uif]$/, ""));
-      // a constant computed from others follows them; it is no tunable of its own
+      // a constant that is computed from other constants follows them, and is not a tunable
       if (Number.isFinite(number)) constants[name!] = { type: type as "u32", value: number };
     }
   }
@@ -55,7 +58,12 @@ const scalarOf = (type: ReflectedType): string => {
   return inner.name;
 };
 
-/** Reflects linked WGSL into the plain data that the engine needs to build layouts, pipelines and params. */
+/**
+ * Reflects linked WGSL into the plain data from which the engine builds layouts, pipelines and params.
+ *
+ * @throws Error, with the file's name, where the code breaks a rule of the house: one compute entry point called main, all
+ * bindings in group 0, binding 0 the uniform `params`, at most 8 storage buffers.
+ */
 export function reflectShader(name: string, code: string): ShaderSource {
   const reflected = new WgslReflect(code);
   if (reflected.entry.compute.length !== 1 || reflected.entry.compute[0]!.name !== "main")

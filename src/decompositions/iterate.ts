@@ -6,6 +6,7 @@ import {
   optionRules,
   type Schedule,
   type Scheduler,
+  TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
 import { copy } from "../ops/index.js";
@@ -79,8 +80,9 @@ export interface Decomposition<T> extends Convergence {
 }
 
 /** A solver left the finite numbers; names the method and the sweep. */
-export class ConvergenceError extends Error {
+export class ConvergenceError extends TenfoldError {
   override name = "ConvergenceError";
+  override readonly code = "CONVERGENCE";
 }
 
 /** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
