@@ -1,8 +1,8 @@
 import normalizeShader from "../../shaders/als_normalize.wgsl";
 import updateShader from "../../shaders/als_update.wgsl";
-import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { alsChunk, readsAhead, soleWorkgroup } from "./variants.js";
 
 const grid = ({ rows, chunk }: Readonly<Record<string, number>>) => [Math.ceil(rows! / chunk!)];
 const update = new Kernel(updateShader, grid);
@@ -10,6 +10,13 @@ const normalize = new Kernel(normalizeShader, grid);
 
 /** Columns that the kernels hold in workgroup memory. */
 export const MOST_ALS_RANK = 32;
+
+/** Whether an update of this rank is one dispatch, {@link alsUpdate}, on this engine. */
+export const fusesAls = (engine: Engine, rank: number): boolean => rank <= setting(engine, "fuseAls");
+
+/** Rows that a workgroup solves; each factorises the same small matrix for itself. */
+const chunkOf = (engine: Engine, rows: number): number =>
+  Math.max(setting(engine, "alsRows"), Math.ceil(rows / setting(engine, "alsWorkgroups")));
 
 /** A factor that is solved and not yet normalised. */
 export interface UnnormalizedFactor {
@@ -59,7 +66,7 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   if (previous && previous.mode !== mode - 1)
     throw new ShapeError(`alsUpdate (mode ${mode}): mode ${previous.mode} cannot be the one before`);
   const splits = product.size / (rows * rank);
-  const chunk = alsChunk(s.engine, rows);
+  const chunk = chunkOf(s.engine, rows);
   const parts = s.tensor([Math.ceil(rows / chunk), rank ** 2 + 1], { label: "ALS parts" });
   if (proximal && !weights) throw new ShapeError(`alsUpdate (mode ${mode}): a proximal term needs the weights`);
   if (weights) assertShape("alsUpdate", "weights", weights, [rank]);
@@ -67,9 +74,9 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   const [before, beforeParts] = previous ? [previous.factor, previous.parts] : (unused as [Tensor, Tensor]);
   s.run(
     update.with({
-      WIDTH: soleWorkgroup(s.engine),
+      WIDTH: setting(s.engine, "soleWorkgroup"),
       PAD: [8, 16, 32].find((side) => side >= rank)!,
-      AHEAD: readsAhead(s.engine, 16),
+      AHEAD: setting(s.engine, "readAhead"),
     }),
     {
       product,
@@ -124,9 +131,9 @@ export function alsNormalize(s: Scheduler, { previous, grams, weights, values, t
   const count = parts.shape[0]!;
   s.run(
     normalize.with({
-      WIDTH: soleWorkgroup(s.engine),
+      WIDTH: setting(s.engine, "soleWorkgroup"),
       APPEND: Boolean(trace),
-      AHEAD: readsAhead(s.engine, 16),
+      AHEAD: setting(s.engine, "readAhead"),
     }),
     { previous_parts: parts, grams, factor, weights, values, trace: rowsOf, counter },
     {
@@ -135,7 +142,7 @@ export function alsNormalize(s: Scheduler, { previous, grams, weights, values, t
       modes,
       mode,
       stride,
-      chunk: alsChunk(s.engine, rows),
+      chunk: chunkOf(s.engine, rows),
       previous_count: count,
       step: values.size / 3,
       trace_rows: rowsOf.shape[0]!,

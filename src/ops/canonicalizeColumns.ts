@@ -1,7 +1,7 @@
 import shader from "../../shaders/canonicalize_columns.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall } from "./shapes.js";
-import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 
@@ -23,7 +23,7 @@ export function canonicalizeColumns(
     throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);
   const result = out ?? s.tensor(a.shape, { label: "canonical" });
   s.run(
-    kernel.with({ APPLY: apply, WIDTH: soleWorkgroup(s.engine, 64) }),
+    kernel.with({ APPLY: apply, WIDTH: Math.min(64, setting(s.engine, "soleWorkgroup")) }),
     { a, order, flips, out: result },
     { rows: rows!, columns },
   );

@@ -1,8 +1,9 @@
 import totalShader from "../../shaders/total.wgsl";
 import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { kruskalKernels } from "./families/kruskal.js";
+import { RESIDUAL_PARTS, residualKernels } from "./families/residual.js";
 import { mergeModes } from "./mergeModes.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { RESIDUAL_PARTS, variantsOf } from "./variants.js";
 
 const total = new Kernel(totalShader, () => [1]);
 /** factors that the kernels bind */
@@ -49,9 +50,8 @@ function recordFull(
   out: Tensor,
 ): void {
   const model = bindModel(s, weights, factors);
-  const variants = variantsOf(s.engine, "kruskal", false, { rows: model.middle, columns: 0 });
   s.run(
-    variants.with({ ...model.constants, DIFFERENCE: x !== null }),
+    kruskalKernels(s.engine, model.middle).with({ ...model.constants, DIFFERENCE: x !== null }),
     { ...model.bindings, out, x: x ?? model.bindings.last_factor },
     model.params,
   );
@@ -75,7 +75,7 @@ export function kruskalResidual(
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
   const model = bindModel(s, weights, factors);
-  const kernel = variantsOf(s.engine, "residual", false, { rows: model.middle, columns: 0 }).with(model.constants);
+  const kernel = residualKernels(s.engine, model.middle).with(model.constants);
   const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
   s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
   s.run(total, { parts, out }, { size: parts.size });

@@ -4,8 +4,18 @@ import checkShader from "../../shaders/qr_check.wgsl";
 import endShader from "../../shaders/qr_end.wgsl";
 import panelShader from "../../shaders/qr_panel.wgsl";
 import startShader from "../../shaders/qr_start.wgsl";
-import { type Constants, formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  type Constants,
+  type Engine,
+  formatShape,
+  grid1d,
+  Kernel,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import { accumulate } from "./accumulate.js";
+import { setting } from "./adapter.js";
 import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
@@ -13,7 +23,6 @@ import { matmul } from "./matmul.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
-import { qrBlockRows, reflectorTeam } from "./variants.js";
 
 const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);
 const check = new Kernel(checkShader, () => [1]);
@@ -29,6 +38,15 @@ const MOST_IN_BLOCKS = 64;
 /** blocks from which on a matrix is so tall that products are tried first */
 const TALL = 3;
 
+/** Rows of the blocks that the factorisation of a matrix begins with: few, but not more blocks than a grid has room for. */
+const blockRows = (rows: number, columns: number): number => Math.max(256, 4 * columns, Math.ceil(rows / 60_000));
+
+/** Invocations of a workgroup of reflections, and how many of them share a column. */
+function reflectorTeam(engine: Engine): { WIDTH: number; ACROSS: number } {
+  const WIDTH = setting(engine, "reflectorWidth");
+  return { WIDTH, ACROSS: Math.min(WIDTH, setting(engine, "reflectorTeam")) };
+}
+
 /**
  * Orthonormal columns Q (m×n) and upper triangular R (n×n, no negative diagonal) with A = Q·R, m ≥ n, by Householder
  * reflections: ‖QR − A‖ ≤ 1e-6·‖A‖ and ‖QᵀQ − I‖ ≤ 2e-6 for every finite A. Columns that depend on those before them, and
@@ -43,7 +61,7 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
   if (n > MOST_IN_BLOCKS) return byPanels(s, a);
-  return m < TALL * qrBlockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
+  return m < TALL * blockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
 }
 
 /** where a factorisation goes, and a [1] u32 tensor that says 1 where it is there already */
@@ -55,7 +73,7 @@ interface Guarded {
 
 function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
   const [rows, columns] = a.shape as [number, number];
-  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / qrBlockRows(rows, columns))));
+  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / blockRows(rows, columns))));
   const groups = Math.ceil(rows / height);
   const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
   const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });

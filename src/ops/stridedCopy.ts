@@ -10,8 +10,8 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { permutesByTiles } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
@@ -112,7 +112,7 @@ function tiled(
 ): boolean {
   const p = shape.length - 1;
   const q = strides.indexOf(1);
-  if (q < 0 || q >= p || !permutesByTiles(s.engine, shape[p]!, shape[q]!)) return false;
+  if (q < 0 || q >= p || Math.min(shape[p]!, shape[q]!) < setting(s.engine, "permuteTiles")) return false;
   recordTiles(s, x, out, shape, strides, offset);
   return true;
 }
