@@ -23,7 +23,7 @@ import {
   type ReportSweep,
   type SeedRuns,
   type SweepPoint,
-} from "./report/data.js";
+} from "./results.js";
 
 /** A case of the study: the digits, and the sizes of the two networks that are compared. */
 export interface StudyCase {

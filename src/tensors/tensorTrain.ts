@@ -1,5 +1,5 @@
 import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { matmul } from "../ops/index.js";
+import { copy, matmul } from "../ops/index.js";
 
 /**
  * A tensor train X[i_1, …, i_d] = G₁[i_1]·G₂[i_2]·…·G_d[i_d] (Oseledets 2011): one core r_{k-1}×n_k×r_k a mode, with
@@ -37,11 +37,14 @@ export class TensorTrain {
   }
 
   /** Records the full tensor, n_1×…×n_d, contracted from the left. */
-  full(s: Scheduler): Tensor {
+  full(s: Scheduler, out?: Tensor): Tensor {
     const { cores, shape } = this;
+    if (cores.length === 1 && out) return copy(s, cores[0]!.reshape(shape), { out });
     let product = cores[0]!.reshape([shape[0]!, -1]);
     for (const core of cores.slice(1)) {
-      const next = matmul(s, product, core.reshape([core.shape[0]!, -1]));
+      const matrix = core.reshape([core.shape[0]!, -1]);
+      const options = out && core === cores.at(-1) ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
+      const next = matmul(s, product, matrix, options);
       if (product.storage.owner === "schedule") s.release(product);
       product = next.reshape([-1, core.shape[2]!]);
     }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Digits, PIXELS } from "../../src/experiments/digits.js";
 import { type Progress, runCase, runSweep, slideParameters } from "../../src/experiments/mnist.js";
-import { unpack } from "../../src/experiments/report/data.js";
+import { unpack } from "../../src/experiments/results.js";
 import { readEmbeddedDigits } from "../../src/node/mnist.js";
 import { testEngine } from "../engine.js";
 
