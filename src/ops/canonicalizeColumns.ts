@@ -6,9 +6,9 @@ import { assertCall } from "./shapes.js";
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 
 /**
- * The columns of `a` (rows×R) in the given order ([R], u32), each with the sign that makes its entry of largest magnitude
- * positive. `flips` ([R]) is multiplied by the signs used; with `apply` it gives them, for the mode that takes up what
- * the other modes of a Kruskal tensor flipped.
+ * The columns of `a` (rows×R) in the order that `order` lists ([R], u32), each with the sign that makes its entry of largest magnitude
+ * positive. `flips` ([R]) is multiplied by the signs used; with `apply` the columns get those signs instead:
+ * the last mode of a Kruskal tensor makes up for what the other modes flipped.
  */
 export function canonicalizeColumns(
   s: Scheduler,

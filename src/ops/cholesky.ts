@@ -9,8 +9,8 @@ const small = new Kernel(choleskySmallShader, () => [1]);
 
 /**
  * R and R⁻¹ of the Cholesky factorisation G + ridge·(trace G / n)·I = RᵀR of a symmetric n×n matrix. Columns that depend on
- * those before them get a zero column in R⁻¹; nothing becomes NaN. With `unit` the columns that G is the Gram matrix of count
- * as brought to norm 1, for the ridge and for what depends on what; R and R⁻¹ are theirs as they are.
+ * those before them get a zero column in R⁻¹; nothing becomes NaN. With `unit` the ridge and the
+ * threshold of dependence are those of columns of norm 1; R and R⁻¹ are still those of G.
  */
 export function cholesky(
   s: Scheduler,

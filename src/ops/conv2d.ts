@@ -19,15 +19,15 @@ export interface ConvolutionOptions {
   padding?: Padding;
   /** distance of the kernel's taps, 1 by default */
   dilation?: Pair;
-  /** channels and outputs fall into so many groups that know nothing of each other, 1 by default */
+  /** channels and outputs fall into so many groups, and an output sees the channels of its group alone; 1 by default */
   groups?: number;
 }
 
-/** Both directions' values; what is no pair counts for both, and is refused where it is checked. */
+/** The values of both directions. A value that is no pair counts for both; checks refuse it later if it is no number. */
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
   Array.isArray(value) ? (value as [number, number]) : [(value as number) ?? otherwise, (value as number) ?? otherwise];
 
-/** What a convolution comes to: all extents by name. */
+/** All extents of a convolution, and how its kernel moves. */
 export interface Geometry {
   batch: number;
   channels: number;
@@ -37,7 +37,7 @@ export interface Geometry {
   groups: number;
   kernel: readonly [number, number];
   stride: readonly [number, number];
-  /** zeros in front; how many are behind follows from the extents */
+  /** zeros in front of the samples; how many are behind follows from the extents */
   padding: readonly [number, number];
   dilation: readonly [number, number];
 }
@@ -67,11 +67,11 @@ export function paddingBefore(
   return Math.floor(Math.max(reach - extent, 0) / 2);
 }
 
-/** Padding of each of some directions. */
+/** The padding of every one of `count` directions. */
 export const paddingsOf = <N extends number>(padding: N | readonly N[] | "same" | undefined, count: number) =>
   (Array.isArray(padding) ? padding : new Array(count).fill(padding ?? 0)) as (number | "same")[];
 
-/** What padding may be, as errors say it. */
+/** Whether a value is a padding of `count` directions: whole numbers from 0, or "same". */
 export const isPadding = (values: readonly unknown[], count: number): boolean =>
   values.length === count &&
   values.every((zeros) => zeros === "same" || (Number.isInteger(zeros) && (zeros as number) >= 0));
@@ -123,7 +123,7 @@ const isPadded = ({ size, outSize, kernel, stride, padding, dilation }: Geometry
       (outSize[at]! - 1) * stride[at]! + dilation[at]! * (kernel[at]! - 1) - padding[at] >= size[at]!,
   );
 
-/** How a weight is read: o·output + c·channel + ky·y + kx·x from `start`, of one group after the other. */
+/** Where an element of a weight lies: start + g·group + o·output + c·channel + ky·y + kx·x. */
 interface Reading {
   start: number;
   group: number;
@@ -145,7 +145,7 @@ function run(
   activation: Activation,
 ): void {
   const { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation } = geometry;
-  // runs of taps of equal length, where they lie side by side
+  // taps that lie side by side are read in runs of equal length
   const TAPS = stride[1] === 1 && dilation[1] === 1 ? Math.ceil(kernel[1] / Math.ceil(kernel[1] / 5)) : 1;
   const specialised = convolutionKernel(s.engine, outputs / groups).with({
     TAPS,

@@ -16,7 +16,7 @@ export interface Convolution3dOptions {
   dilation?: Triple | undefined;
 }
 
-/** All directions' values; what is no triple counts for all, and is refused where it is checked. */
+/** The values of all directions. A value that is no triple counts for all; checks refuse it later if it is no number. */
 export const triple = (value: Triple | undefined, otherwise: number): readonly [number, number, number] => {
   const all = (value as number) ?? otherwise;
   return Array.isArray(value) ? (value as [number, number, number]) : [all, all, all];
@@ -50,7 +50,7 @@ export function conv3dSize(
   return size;
 }
 
-/** Extents and channels, as both kernels have them. */
+/** The params for extents and channels that both kernels have. */
 function geometryParams(
   x: readonly number[],
   weight: readonly number[],

@@ -6,7 +6,7 @@ import { mergeModes } from "./mergeModes.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const total = new Kernel(totalShader, () => [1]);
-/** factors that the kernels bind */
+/** Factors that the kernels bind. */
 const MOST_FACTORS = 5;
 
 /** The Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … of factors Iₖ×R and weights [R] (null: ones), written out in full. */
@@ -24,7 +24,7 @@ export function kruskalToTensor(
   return out;
 }
 
-/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, with X̂ never stored: what `kruskalResidual` sums the squares of. Reads X once. */
+/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, without storing X̂; `kruskalResidual` sums the squares of it. Reads X once. */
 export function kruskalDifference(
   s: Scheduler,
   x: Tensor,
@@ -94,9 +94,9 @@ function shapeOf(operation: string, weights: Tensor | null, factors: readonly Te
   return factors.map((factor) => factor.shape[0]!);
 }
 
-/** What the kernels of shaders/common/kruskal.wgsl take: the last two modes, and those before them as `outer`. */
-function bindModel(s: Scheduler, weights: Tensor | null, given: readonly Tensor[]) {
-  const { factors, temporaries } = mergeModes(s, given, MOST_FACTORS);
+/** Bindings and params for shaders/common/kruskal.wgsl: the last two modes, and those before them merged as `outer`. */
+function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[]) {
+  const { factors, temporaries } = mergeModes(s, all, MOST_FACTORS);
   const unused = s.tensor([1], { label: "no factor" });
   const last = factors.at(-1)!;
   const middle = factors.at(-2);

@@ -7,14 +7,14 @@ import { assertBias, assertCall, assertShape } from "./shapes.js";
 const WIDTH = 64;
 const kernel = new Kernel(shader, ({ rows }) => grid1d(Math.ceil(rows! / 4), 1)).with({ WIDTH });
 
-/** Ranks that the kernel has workgroup memory for. */
+/** The highest rank that the kernel has workgroup memory for. */
 export const MOST_LOW_RANK = 128;
 
 /** Whether {@link lowRankMatmul} is faster than two products for x batch×inputs, A rank×inputs and B outputs×rank. */
 export function prefersLowRank(x: Tensor, a: Tensor, b: Tensor): boolean {
   const [rank, inputs] = a.shape as [number, number];
   const samples = setting(x.engine, "lowRank");
-  // forced for all sizes
+  // forced by name: for all sizes
   if (samples === Number.POSITIVE_INFINITY) return true;
   const weights = rank * (inputs + b.shape[0]!);
   return (
@@ -23,8 +23,8 @@ export function prefersLowRank(x: Tensor, a: Tensor, b: Tensor): boolean {
 }
 
 /**
- * activation(x·Aᵀ·Bᵀ + bias) for x batch×inputs, A rank×inputs and B outputs×rank, in one dispatch: what two linear layers
- * in turn give, without storing what lies between. rank ≤ 128.
+ * activation(x·Aᵀ·Bᵀ + bias) for x batch×inputs, A rank×inputs and B outputs×rank, in one dispatch: the result of two linear
+ * layers in turn, without storing that of the first. rank ≤ 128.
  *
  * @throws ShapeError where the extents do not fit
  */

@@ -15,11 +15,11 @@ export interface Product {
   rows: number;
   columns: number;
   inner: number;
-  /** how many matrix products are added up, and the elements between them */
+  /** how many matrix products are added up, and the elements from one operand to the next */
   outer?: number;
   outerA?: number;
   outerB?: number;
-  /** how many products there are, and the elements between them; 0 shares one matrix */
+  /** how many products there are, and the elements from one operand to the next; 0 where all have the same */
   batch?: number;
   batchA?: number;
   batchB?: number;
@@ -31,7 +31,7 @@ export interface Product {
   bias?: Tensor | undefined;
   activation?: Activation;
   alpha?: number;
-  /** sums of √inner runs of √inner terms, which round a good deal less than one run: for one sum (`outer` 1) */
+  /** cuts sums into runs, which round less than one run; only where `outer` is 1 */
   careful?: boolean;
 }
 
@@ -51,7 +51,7 @@ function layoutsOf(product: Product): { a: Layout; b: Layout } {
   };
 }
 
-/** Cᵀ = op(B)ᵀ·op(A)ᵀ */
+/** The transposed product, Cᵀ = op(B)ᵀ·op(A)ᵀ. */
 function turn({ transposeA = false, transposeB = false, ...product }: Product): Product {
   const { rows, columns, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   return {

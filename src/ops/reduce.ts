@@ -102,7 +102,7 @@ export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = 
   return reduce(s, x, undefined, { name: "innerProduct", term: "product", y }, out);
 }
 
-/** ‖x − y‖² from the differences themselves, over one axis or over everything ([1]). */
+/** ‖x − y‖² as a sum of squared differences, over one axis or over everything ([1]). */
 export function squaredDistance(
   s: Scheduler,
   x: Tensor,

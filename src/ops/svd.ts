@@ -35,7 +35,7 @@ export interface Svd {
  * Jacobi rotations on the small triangle (Demmel & Veselić 1992), so that no Gram matrix squares the condition number.
  * The entry of largest magnitude in every column of U is positive. Columns are orthonormal also where a singular value is
  * zero. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of blocks over the whole grid are
- * recorded for 14 sweeps, and return at once when all is done. Outside of schedules `svd` is faster, and more exact.
+ * recorded for 14 sweeps, and return at once when all is done. Outside of schedules `svd` is faster and more exact.
  */
 export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
   assertCall("jacobiSvd", s, { a });
@@ -106,7 +106,7 @@ function square(s: Scheduler, a: Tensor): Svd {
     s.release(largest, state);
   }
   s.release(work, rotation, norms);
-  // where a value is zero a column of U is too: orthonormal ones take their place, and the others stay as they are
+  // where a singular value is zero, so is the column of U: an orthonormal column takes its place, and the others stay the same
   const { q, r } = orthogonalise(s, u);
   s.release(u, r);
   return { u: q, values, v };

@@ -20,9 +20,9 @@ export interface DenseLayer {
 export interface DenseOptions {
   batchSize: number;
   shuffle: boolean;
-  /** of shuffling and dropout */
+  /** seed of shuffling and dropout */
   seed: number;
-  /** softmax twice, see softmaxCrossEntropy */
+  /** applies softmax twice, see softmaxCrossEntropy */
   double: boolean;
   optimiser: SgdSettings | AdamSettings;
   /** multiplications that one dispatch does at most; by default what the adapter does in well under two seconds, when drivers end it */
@@ -34,7 +34,7 @@ export interface DenseTensors {
   inputs: Tensor;
   /** [N], u32 */
   labels: Tensor;
-  /** what the layers' weights are views of */
+  /** the tensor that the weights and biases of all layers are views of */
   weights: Tensor;
   /** from {@link denseScratch}; holds the optimiser's moments */
   scratch: Tensor;

@@ -14,19 +14,19 @@ const row = new Kernel(rowShader, () => [1]);
 const update = new Kernel(updateShader, ({ left, chunk, across }) => grid1d(across! * Math.ceil(left! / chunk!), 1));
 const product = new Kernel(productShader, ({ left }, { ROWS }) => grid1d(Math.ceil(left! / ROWS!), 1));
 
-/** Vectors and numbers of a reduction; rows are `stride` long, zero from n on. */
+/** Matrix, vectors and numbers of a reduction; rows are `stride` long, and zero from n on. */
 export interface Reduction {
   n: number;
   stride: number;
-  /** n×stride, in: the matrix; spent by the steps */
+  /** n×stride: the matrix to be reduced, which the steps overwrite */
   matrix: Tensor;
-  /** n×stride, one reflection a row: that of columns (bidiagonal) */
+  /** n×stride, a reflection a row: those of the columns (bidiagonal) */
   u: Tensor;
-  /** n×stride, one reflection a row: that of rows */
+  /** n×stride, a reflection a row: those of the rows */
   v: Tensor;
   /** 5×stride: diagonal, off-diagonal (one less than the diagonal), τ of `u`, τ of `v`, scratch */
   scalars: Tensor;
-  /** what a step needs besides */
+  /** temporaries of a step, and the number of the present step */
   work: { parts: Tensor; w: Tensor; x: Tensor; t: Tensor; state: Tensor };
   destroy(): void;
 }
@@ -63,9 +63,9 @@ export const startTridiagonal = (engine: Engine, n: number): Reduction => alloca
 export const startBidiagonal = (engine: Engine, n: number): Reduction => allocate(engine, n, false);
 
 /**
- * Records one step, which is the same for every column: which one it is stands in GPU memory, so a step is recorded once and
- * replayed. After n of them QᵀAQ is tridiagonal, with Q = H_0·H_1·… of the reflections in `v` (Golub & Van Loan, section 8.3).
- * `left` is how many rows of the matrix are left at most.
+ * Records one step. It is the same for every column, because the number of the column is in GPU memory: a step is recorded once
+ * and replayed. After n of them QᵀAQ is tridiagonal, with Q = H_0·H_1·… of the reflections in `v` (Golub & Van Loan, section 8.3).
+ * At most `left` rows of the matrix are still to be reduced.
  */
 export function tridiagonalStep(s: Scheduler, { n, stride, matrix, v, scalars, work }: Reduction, left = n): void {
   assertCall("tridiagonalStep", s);
@@ -104,7 +104,7 @@ function recordUpdate(
   SYMMETRIC: boolean,
 ): void {
   const WIDTH = setting(s.engine, "reductionWidth");
-  // one vec4 more, as what is left need not begin at one
+  // one vec4 more, because the rest of a row need not begin at a vec4
   const across = Math.ceil((Math.ceil(left / 4) + 1) / WIDTH);
   s.run(update.with({ WIDTH, SYMMETRIC }), bindings, { n, stride, chunk, across, left });
 }

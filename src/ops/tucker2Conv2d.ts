@@ -7,14 +7,14 @@ import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));
 
-/** What a Tucker-2 convolution multiplies with: U R₃×S×1×1, core R₄×R₃×KH×KW, V T×R₄×1×1. */
+/** Weights of a Tucker-2 convolution: U R₃×S×1×1, core R₄×R₃×KH×KW, V T×R₄×1×1. */
 export interface Tucker2Weights {
   first: Tensor;
   core: Tensor;
   last: Tensor;
 }
 
-/** numbers in a workgroup's memory, 16 KiB of them in every adapter */
+/** Numbers that a workgroup's memory holds: 16 KiB, which every adapter has. */
 const ROOM = 4096;
 
 interface Tiling {
@@ -28,7 +28,7 @@ interface Tiling {
 
 const quadsOf = (extent: number): number => Math.ceil(extent / 4);
 
-/** The tile that takes least work for halos and corners, or null where not even the smallest fits. */
+/** The tile with the least work for halos and corners, or null where not even the smallest fits into a workgroup's memory. */
 function tilingOf(
   { outSize, kernel, stride, dilation, channels: rankIn, outputs: rankOut }: ReturnType<typeof geometryOf>,
   inputs: number,
@@ -79,15 +79,15 @@ function planOf(
 export const fitsTucker2 = (x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean =>
   planOf(x, weights, options).tiling !== null;
 
-/** Whether it has room, and is the faster way on this adapter for a batch so small. */
+/** Whether {@link tucker2Conv2d} has room for a tile, and is faster than three convolutions on this adapter for this batch. */
 export function prefersTucker2(x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean {
   const { geometry, tiling } = planOf(x, weights, options);
   return tiling !== null && geometry.batch * tiling.work <= setting(x.engine, "tucker2");
 }
 
 /**
- * Convolution by a Tucker-2 kernel (Kim et al. 2016) in one dispatch: what 1×1, core and 1×1 give in turn, without storing what
- * lies between. Stride, padding and dilation are the core's; bias and activation come last.
+ * Convolution by a Tucker-2 kernel (Kim et al. 2016) in one dispatch: the result of the 1×1, the core and the 1×1 convolution in turn,
+ * without storing those of the first two. Stride, padding and dilation are the core's; bias and activation come last.
  *
  * @throws ShapeError where channels, ranks or extents do not fit, or not even a row of four positions has room
  */

@@ -74,7 +74,7 @@ export class SvdLinear extends Chain {
     this.last = last;
   }
 
-  /** Outside training both products are one dispatch where `fusesLowRank` says so. */
+  /** Outside training both products are one dispatch where `prefersLowRank` says so. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     const { first, last } = this;
     const [a, b] = [first.weight.value, last.weight.value];
