@@ -70,14 +70,7 @@ export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./decompos
 export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./decompositions/tucker.js";
 // the engine, schedules, tensors, and what a kernel of one's own needs
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./gpu/engine.js";
-export {
-  DeviceLostError,
-  type ErrorCode,
-  KernelError,
-  OutOfLimitsError,
-  ShapeError,
-  TenfoldError,
-} from "./gpu/errors.js";
+export { DeviceLostError, type ErrorCode, KernelError, OutOfLimitsError, ShapeError, TenfoldError } from "./gpu/errors.js";
 export {
   type Constants,
   type Grid,
@@ -145,7 +138,14 @@ export {
   type Tucker2ConvFit,
   type Tucker2ConvOptions,
   tucker2Conv,
-} from "./nn/factorised/factorisedConv.js";
+} from "./nn/factorised/convolution.js";
+export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./nn/factorised/convolution3d.js";
+export {
+  TensorRingConv,
+  type TensorRingConvFit,
+  type TensorRingConvOptions,
+  tensorRingConv,
+} from "./nn/factorised/ringConvolution.js";
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./nn/factorised/source.js";
 export {
   type DataAware,
@@ -153,34 +153,27 @@ export {
   type SvdLinearFit,
   type SvdLinearOptions,
   svdLinear,
-} from "./nn/factorised/svdLinear.js";
-export {
-  TensorRingConv,
-  type TensorRingConvFit,
-  type TensorRingConvOptions,
-  tensorRingConv,
-} from "./nn/factorised/tensorRingConv.js";
+} from "./nn/factorised/svd.js";
 export {
   TensorRingLinear,
   type TensorRingLinearFit,
   type TensorRingLinearOptions,
   tensorRingLinear,
-} from "./nn/factorised/tensorRingLinear.js";
+} from "./nn/factorised/tensorRing.js";
 export {
   TensorTrainLinear,
   type TtLinearFit,
   type TtLinearOptions,
   ttLinear,
-} from "./nn/factorised/tensorTrainLinear.js";
-export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./nn/factorised/tucker2Conv3d.js";
+} from "./nn/factorised/tensorTrain.js";
 export {
   TuckerLinear,
   type TuckerLinearFit,
   type TuckerLinearOptions,
   tuckerLinear,
-} from "./nn/factorised/tuckerLinear.js";
+} from "./nn/factorised/tucker.js";
 export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
-export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
+export { Dropout, Flatten, Linear, type LinearOptions, type NormalStart, ReLU } from "./nn/layers.js";
 export { lenet } from "./nn/lenet.js";
 export {
   type AdamOptions,
@@ -192,7 +185,6 @@ export {
 } from "./nn/optimisers.js";
 export { loadModel, saveModel } from "./nn/save.js";
 export { Sequential, type SequentialOptions } from "./nn/sequential.js";
-export type { NormalStart } from "./nn/startValues.js";
 export {
   type Dataset,
   type Epoch,
