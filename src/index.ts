@@ -70,7 +70,14 @@ export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./decompos
 export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./decompositions/tucker.js";
 // the engine, schedules, tensors, and what a kernel of one's own needs
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./gpu/engine.js";
-export { DeviceLostError, type ErrorCode, KernelError, OutOfLimitsError, ShapeError, TenfoldError } from "./gpu/errors.js";
+export {
+  DeviceLostError,
+  type ErrorCode,
+  KernelError,
+  OutOfLimitsError,
+  ShapeError,
+  TenfoldError,
+} from "./gpu/errors.js";
 export {
   type Constants,
   type Grid,
@@ -86,7 +93,9 @@ export type { Memory } from "./gpu/pool.js";
 export type { Profile, ProfileRow } from "./gpu/profile.js";
 export { type Bindings, Schedule, Scheduler } from "./gpu/schedule.js";
 export {
+  type ArrayOf,
   type DType,
+  type DTypeOf,
   type NestedNumbers,
   type Storage,
   Tensor,
@@ -138,14 +147,7 @@ export {
   type Tucker2ConvFit,
   type Tucker2ConvOptions,
   tucker2Conv,
-} from "./nn/factorised/convolution.js";
-export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./nn/factorised/convolution3d.js";
-export {
-  TensorRingConv,
-  type TensorRingConvFit,
-  type TensorRingConvOptions,
-  tensorRingConv,
-} from "./nn/factorised/ringConvolution.js";
+} from "./nn/factorised/factorisedConv.js";
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./nn/factorised/source.js";
 export {
   type DataAware,
@@ -153,27 +155,34 @@ export {
   type SvdLinearFit,
   type SvdLinearOptions,
   svdLinear,
-} from "./nn/factorised/svd.js";
+} from "./nn/factorised/svdLinear.js";
+export {
+  TensorRingConv,
+  type TensorRingConvFit,
+  type TensorRingConvOptions,
+  tensorRingConv,
+} from "./nn/factorised/tensorRingConv.js";
 export {
   TensorRingLinear,
   type TensorRingLinearFit,
   type TensorRingLinearOptions,
   tensorRingLinear,
-} from "./nn/factorised/tensorRing.js";
+} from "./nn/factorised/tensorRingLinear.js";
 export {
   TensorTrainLinear,
   type TtLinearFit,
   type TtLinearOptions,
   ttLinear,
-} from "./nn/factorised/tensorTrain.js";
+} from "./nn/factorised/tensorTrainLinear.js";
+export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./nn/factorised/tucker2Conv3d.js";
 export {
   TuckerLinear,
   type TuckerLinearFit,
   type TuckerLinearOptions,
   tuckerLinear,
-} from "./nn/factorised/tucker.js";
+} from "./nn/factorised/tuckerLinear.js";
 export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
-export { Dropout, Flatten, Linear, type LinearOptions, type NormalStart, ReLU } from "./nn/layers.js";
+export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
 export { lenet } from "./nn/lenet.js";
 export {
   type AdamOptions,
@@ -185,6 +194,7 @@ export {
 } from "./nn/optimisers.js";
 export { loadModel, saveModel } from "./nn/save.js";
 export { Sequential, type SequentialOptions } from "./nn/sequential.js";
+export type { NormalStart } from "./nn/startValues.js";
 export {
   type Dataset,
   type Epoch,

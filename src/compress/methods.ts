@@ -72,7 +72,7 @@ export async function evbmfRank(engine: Engine, values: Float32Array, rows: numb
   if (Math.min(rows, columns) > LARGEST_SVD) return evbmf(singularValues(values, rows, columns), rows, columns).rank;
   using a = engine.tensor([rows, columns], values);
   using found = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
-  return evbmf((await found.values.read()) as Float32Array, rows, columns).rank;
+  return evbmf(await found.values.read(), rows, columns).rank;
 }
 
 /** Factors of n, as many as asked for, as close to each other as they get, rising; ones where n has too few. */

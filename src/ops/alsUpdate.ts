@@ -109,7 +109,7 @@ export interface AlsNormalize {
   /** written: ⟨M, A⟩, the model's squared norm and behind it Σ‖terms‖², and −1, at multiples of a third of its size (2 or more) */
   values: Tensor;
   /** rows like `values`, a ring, and how many there were ([1], u32); the next is written, where they are given */
-  trace?: { rows: Tensor; counter: Tensor } | undefined;
+  trace?: { rows: Tensor; counter: Tensor<"u32"> } | undefined;
 }
 
 /** The end of a sweep of `alsUpdate`: brings the columns of the last factor to norm 1. */

@@ -10,7 +10,7 @@ export interface RandomOptions {
   /** separates users of one seed */
   stream?: number;
   /** a [1] u32 tensor mixed in, so that replays of a schedule differ */
-  step?: Tensor;
+  step?: Tensor<"u32">;
   out?: Tensor | undefined;
 }
 

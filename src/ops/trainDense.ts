@@ -34,15 +34,15 @@ export interface DenseOptions {
 
 export interface DenseTensors {
   /** N×inputs, f32 or bytes that stand for value / 255 */
-  inputs: Tensor;
+  inputs: Tensor<"f32" | "u8">;
   /** [N], u32 */
-  labels: Tensor;
+  labels: Tensor<"u32">;
   /** what the layers' weights are views of */
   weights: Tensor;
   /** from {@link denseScratch}; holds the optimiser's moments */
-  scratch: Tensor;
+  scratch: Tensor<"u32">;
   /** from `trainingState` */
-  state: Tensor;
+  state: Tensor<"u32">;
   /** epochs×columns; loss and right answers are added to the first two columns of the present epoch's row */
   curve: Tensor;
 }
@@ -94,7 +94,7 @@ const scratchShape = (engine: Engine, layers: readonly DenseLayer[], batchSize: 
 ];
 
 /** The scratch that {@link trainDense} needs, new. */
-export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): Tensor =>
+export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): Tensor<"u32"> =>
   engine.tensor(scratchShape(engine, layers, batchSize), null, { dtype: "u32", label: "training scratch" });
 
 /**
