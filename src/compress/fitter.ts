@@ -200,7 +200,7 @@ async function weightOf(layer: Layer): Promise<Float32Array> {
 }
 
 async function secondMomentsOf(layer: Layer, input: Tensor): Promise<Float64Array | null> {
-  const values = (await input.read()) as Float32Array;
+  const values = await input.read();
   if (layer instanceof Linear) return secondMoments(values, layer.inputs);
   if (layer instanceof Conv2d) return patchMoments(values, input.shape, layer);
   return null;

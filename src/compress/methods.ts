@@ -73,7 +73,7 @@ export async function evbmfRank(engine: Engine, values: Float32Array, rows: numb
   if (Math.min(rows, columns) > LARGEST_SVD) return evbmf(singularValues(values, rows, columns), rows, columns).rank;
   using a = engine.tensor([rows, columns], values);
   using decomposition = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
-  return evbmf((await decomposition.values.read()) as Float32Array, rows, columns).rank;
+  return evbmf(await decomposition.values.read(), rows, columns).rank;
 }
 
 /** `count` factors of n in ascending order, near to each other in size. Some are 1 where n has too few factors. */

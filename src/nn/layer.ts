@@ -38,7 +38,7 @@ export class Parameter {
    */
   async read(): Promise<Float32Array> {
     if (!this.#tensors && this.start instanceof Float32Array) return this.start.slice();
-    return (await this.value.read()) as Float32Array;
+    return await this.value.read();
   }
 
   get #placed(): { value: Tensor; gradient: Tensor } {
@@ -53,7 +53,7 @@ export interface Pass {
   /** true: dropout drops elements, and layers remember what their backward pass needs */
   training: boolean;
   /** [step in the epoch, epoch, steps so far], u32; needed for training with dropout */
-  state?: Tensor;
+  state?: Tensor<"u32">;
   /** seed of dropout, 0 by default */
   seed?: number;
 }

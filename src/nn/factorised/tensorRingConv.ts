@@ -264,7 +264,7 @@ export async function tensorRingConv(
           ...(ranks !== undefined && { ranks }),
           ...(relativeError !== undefined && { relativeError }),
         });
-  const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+  const cores = await engine.read([...tensor.cores]);
   const tensorRanks = tensor.ranks;
   tensor.destroy();
   return new TensorRingConv({ ...options, inputModes, outputModes, ranks: tensorRanks, cores });

@@ -233,7 +233,7 @@ export async function tensorRingLinear(
             ...(relativeError !== undefined && { relativeError }),
           });
     const shapes = tensor.cores.map(({ shape }) => shape);
-    const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+    const cores = await engine.read([...tensor.cores]);
     const tensorRanks = tensor.ranks;
     tensor.destroy();
     return new TensorRingLinear({
