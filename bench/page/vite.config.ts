@@ -13,6 +13,8 @@ export default defineConfig({
   define: { __VERSION__: JSON.stringify(version) },
   plugins: [wgsl(), packedDigits()],
   worker: { format: "es", plugins: () => [wgsl()] },
+  // lit-html as it is for production, also where tests build the page: the other one warns in the console
+  resolve: { conditions: ["module", "browser", "production"] },
   build: {
     outDir: "../../dist/demo",
     emptyOutDir: true,
