@@ -16,6 +16,7 @@ export {
 } from "./options.js";
 export type { Memory } from "./pool.js";
 export type { Profile, ProfileRow } from "./profile.js";
+export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./program.js";
 export { type Bindings, Schedule, Scheduler } from "./schedule.js";
 export * from "./tensor.js";
 export { Variants } from "./variants.js";

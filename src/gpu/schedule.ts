@@ -275,7 +275,7 @@ export class Schedule {
   readonly #foreign: Use[];
 
   private constructor(
-    scheduler: Scheduler,
+    private readonly scheduler: Scheduler,
     private readonly dispatchList: Dispatch[],
     private readonly uses: Use[],
     private readonly uniforms: GPUBuffer | null,
@@ -396,6 +396,11 @@ export class Schedule {
       pass.setBindGroup(0, bindGroup, [paramsOffset]);
       pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
     }
+  }
+
+  /** @internal Dispatches `start` to `stop` alone. They share what this schedule holds, and are gone when it is destroyed. */
+  part(start: number, stop: number): Schedule {
+    return new Schedule(this.scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
   }
 
   /** @internal Throws where the schedule, or a tensor that it uses, is gone. */

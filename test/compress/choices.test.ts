@@ -10,7 +10,7 @@ import {
   timeForward,
 } from "../../src/compress/index.js";
 import type { Engine, Schedule, Tensor } from "../../src/gpu/index.js";
-import { singularValues } from "../../src/nn/factorised/numeric.js";
+import { singularValues } from "../../src/nn/factorised/hostMatrices.js";
 import { Conv2d, Flatten, Linear, Sequential, svdLinear, ttLinear } from "../../src/nn/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { prepare, restore, restoreValues } from "../../src/decompositions/prepare.js";
 import { dispose, type Engine, type Tensor } from "../../src/gpu/index.js";
+import { resident, restore, restoreValues } from "../../src/sources/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 const shape = [3, 4, 5];
 const values = randomArray(60, 5);
 
-describe("prepare", () => {
+describe("a resident source", () => {
   it.each([-149, -100, -30, -10, 0, 14, 15, 60, 127])("brings 2^%i·X near 1, exactly", async (exponent) => {
     const engine = await testEngine();
     // the largest entry is 1.5, and no digit is lost where numbers are subnormal
@@ -18,14 +18,14 @@ describe("prepare", () => {
       Float32Array.from(coarse, (value) => value * 2 ** exponent),
     );
     const { live } = engine.memory();
-    const prepared = await prepare(engine, "test", x);
-    const scaled = await engine.read(prepared.x);
-    expect(prepared.isZero).toBe(false);
-    expect(prepared.x === x).toBe(exponent >= -10 && exponent <= 14);
-    expect([...scaled]).toEqual([...Float32Array.from(coarse, (value) => value * 2 ** (exponent - prepared.exponent))]);
+    const source = await resident(engine, "test", x);
+    const scaled = await engine.read(source.x);
+    expect(source.isZero).toBe(false);
+    expect(source.x === x).toBe(exponent >= -10 && exponent <= 14);
+    expect([...scaled]).toEqual([...Float32Array.from(coarse, (value) => value * 2 ** (exponent - source.exponent))]);
     const norm = [...scaled].reduce((sum, value) => sum + value * value, 0);
-    expect(Math.abs(prepared.squaredNorm / norm - 1)).toBeLessThan(1e-6);
-    prepared[dispose]();
+    expect(Math.abs(source.squaredNorm / norm - 1)).toBeLessThan(1e-6);
+    source[dispose]();
     expect(engine.memory().live).toBe(live);
   });
 
@@ -37,19 +37,19 @@ describe("prepare", () => {
     const engine = await testEngine();
     using x = engine.tensor(shape, integers);
     const { live } = engine.memory();
-    const prepared = await prepare(engine, "test", x);
-    const found = await engine.read(prepared.x);
-    const scale = 2 ** prepared.exponent;
-    expect([...found].map((value) => value * scale)).toEqual([...Float32Array.from(integers)]);
-    prepared[dispose]();
+    const source = await resident(engine, "test", x);
+    const floats = await engine.read(source.x);
+    const scale = 2 ** source.exponent;
+    expect([...floats].map((value) => value * scale)).toEqual([...Float32Array.from(integers)]);
+    source[dispose]();
     expect(engine.memory().live).toBe(live);
   });
 
   it("knows a zero tensor", async () => {
     const engine = await testEngine();
     using x = engine.tensor(shape, new Float32Array(60));
-    using prepared = await prepare(engine, "test", x);
-    expect(prepared).toMatchObject({ isZero: true, exponent: 0, squaredNorm: 0 });
+    using source = await resident(engine, "test", x);
+    expect(source).toMatchObject({ isZero: true, exponent: 0, squaredNorm: 0 });
   });
 
   it("names what is not finite, in one error", async () => {
@@ -57,12 +57,12 @@ describe("prepare", () => {
     const bad = Float32Array.from(values);
     bad[1 * 20 + 2 * 5 + 3] = Number.POSITIVE_INFINITY;
     using one = engine.tensor(shape, bad, { label: "X" });
-    await expect(prepare(engine, "cpALS", one)).rejects.toThrow(
+    await expect(resident(engine, "cpALS", one)).rejects.toThrow(
       "cpALS: X 3×4×5 has 1 entry that is not finite, infinity at [1, 2, 3]; remove or replace it",
     );
     bad[2] = Number.NaN;
     using two = engine.tensor(shape, bad, { label: "X" });
-    await expect(prepare(engine, "cpALS", two)).rejects.toThrow(
+    await expect(resident(engine, "cpALS", two)).rejects.toThrow(
       "cpALS: X 3×4×5 has 2 entries that are not finite, the first NaN at [0, 0, 2]; remove or replace them",
     );
   });
@@ -70,7 +70,7 @@ describe("prepare", () => {
   it("names what is no tensor of the engine", async () => {
     const engine = await testEngine();
     using x = engine.tensor([2, 2], [1, 2, 3, 4]);
-    const call = (first: unknown, second: unknown) => prepare(first as Engine, "cpALS", second as Tensor);
+    const call = (first: unknown, second: unknown) => resident(first as Engine, "cpALS", second as Tensor);
     await expect(call(x, { rank: 3 })).rejects.toThrow(
       "cpALS: the first argument is a tensor, needs an engine: call cpALS(engine, tensor, options)",
     );
@@ -88,7 +88,7 @@ describe("prepare", () => {
 });
 
 describe("restore", () => {
-  it("gives what was found its size back", async () => {
+  it("gives a result its size back", async () => {
     const engine = await testEngine();
     const core = engine.tensor([2, 2], [1, -2, 3, 0.1]);
     expect(await restore(engine, "test", "core", core, 0)).toBe(core);
