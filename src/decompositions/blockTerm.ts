@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   type OptionRules,
   optionRules,
@@ -84,7 +85,7 @@ const rules: OptionRules<BlockTermOptions> = {
  */
 export async function blockTermALS(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: BlockTermOptions,
 ): Promise<Decomposition<BlockTermTensor>> {
   checkCall(engine, NAME, x);

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -85,7 +86,7 @@ const rules: OptionRules<CpOptions> = {
   ...stoppingRules,
 };
 
-function check(engine: Engine, x: Tensor | Source, options: CpOptions): void {
+function check(engine: Engine, x: Tensor<DType> | Source, options: CpOptions): void {
   checkCall(engine, "cpALS", x);
   const rank: unknown = options?.rank;
   if (typeof rank === "number" && !optionRules.positive.is(rank))
@@ -113,7 +114,7 @@ const SCALAR = 64;
  */
 export async function cpALS(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
@@ -531,7 +532,7 @@ class CpProblem implements Method<KruskalTensor> {
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.#scope;
     const { factors, rank } = this.model;
-    const weights = (await engine.read(this.model.weights)) as Float32Array;
+    const weights = await engine.read(this.model.weights);
     const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
     using held = new Held(engine);
     const sorted = held.allocate([rank], "weights");

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -85,7 +86,7 @@ const rules: OptionRules<CorrectionOptions> = { relativeError: optionRules.fract
  */
 export async function cpErrorPreserving(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   start: KruskalTensor,
   options: CorrectionOptions = {},
 ): Promise<Correction> {

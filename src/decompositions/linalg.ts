@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -147,7 +148,7 @@ const ENTRIES_A_SUBMIT = 2 ** 27;
  * @throws ShapeError where A is no matrix
  * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
  */
-export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
+export async function svd(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<SvdFactors> {
   checkOptions("svd", options, linalgRules);
   using source = await resident(engine, "svd", a);
   const { x, exponent } = source;
@@ -234,7 +235,7 @@ async function largeSvd(
  * @throws ShapeError where A is not square
  * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
  */
-export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
+export async function eigh(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<EigenFactors> {
   checkOptions("eigh", options, linalgRules);
   using source = await resident(engine, "eigh", a);
   const { x, exponent } = source;
@@ -302,7 +303,7 @@ async function largeEigen(
  *
  * @throws TenfoldError where A holds NaN or infinity
  */
-export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
+export async function qr(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<QrFactors> {
   checkOptions("qr", options, linalgRules);
   using source = await resident(engine, "qr", a);
   const { x, exponent } = source;
@@ -360,7 +361,12 @@ export interface LstsqOptions extends LinalgOptions {
  * @throws ShapeError where b has not as many rows as A
  * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
  */
-export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
+export async function lstsq(
+  engine: Engine,
+  a: Tensor<DType>,
+  b: Tensor<DType>,
+  options: LstsqOptions = {},
+): Promise<LeastSquares> {
   checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
   using left = await resident(engine, "lstsq", a);
   assertMatrix("lstsq", a);
@@ -372,7 +378,7 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
     throw new ShapeError(`lstsq: b is ${formatShape(b.shape)}, needs ${m} rows as A (${formatShape(a.shape)}) has`);
   const { rcond = Math.max(m, n) * 2 ** -23, ...others } = options;
   using factors = await svd(engine, left.x, others);
-  const values = (await engine.read(factors.values)) as Float32Array;
+  const values = await engine.read(factors.values);
   const rank = values.filter((value) => value > rcond * values[0]!).length;
   const columns = b.size / m;
   using held = new Held(engine);
@@ -441,7 +447,7 @@ export class PrincipalComponents extends Factors {
  * @throws ShapeError where x is no matrix of at least two samples
  * @throws TenfoldError where x holds NaN or infinity
  */
-export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
+export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions = {}): Promise<PrincipalComponents> {
   checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
   using source = await resident(engine, "pca", x);
   assertMatrix("pca", x);
@@ -498,7 +504,7 @@ function polishedQr(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   return polished;
 }
 
-function assertMatrix(operation: string, a: Tensor): void {
+function assertMatrix(operation: string, a: Tensor<DType>): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
 }
 
@@ -565,7 +571,7 @@ async function reduce(
 
 /** Diagonal and off-diagonal of what a reduction left. */
 async function bandOf(engine: Engine, { n, stride, scalars }: Reduction): Promise<[Float32Array, Float32Array]> {
-  const all = (await engine.read(scalars)) as Float32Array;
+  const all = await engine.read(scalars);
   return [all.slice(0, n), all.slice(stride, stride + n - 1)];
 }
 

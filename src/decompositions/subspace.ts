@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -283,7 +284,7 @@ export interface SubspaceResult extends Convergence {
  */
 export async function leadingSubspace(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   mode: number,
   rank: number,
   options: SubspaceOptions = {},

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -69,7 +70,11 @@ const MOST_FACTORISED = 1024;
  * @throws ShapeError where a rank is not 1 to min(m, n)
  * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function truncatedSvd(engine: Engine, a: Tensor, options: TruncatedSvdOptions): Promise<TruncatedSvd> {
+export async function truncatedSvd(
+  engine: Engine,
+  a: Tensor<DType>,
+  options: TruncatedSvdOptions,
+): Promise<TruncatedSvd> {
   checkCall(engine, "truncatedSvd", a);
   checkOptions("truncatedSvd", options, rules);
   const { rank, relativeError, seed = 0, ...others } = options;
@@ -89,7 +94,7 @@ export async function truncatedSvd(engine: Engine, a: Tensor, options: Truncated
   using factors = await (factorises ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
   const attempt = async (error: number): Promise<TruncatedSvd> => {
     const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
-    const values = (await engine.read(factors.values)) as Float32Array;
+    const values = await engine.read(factors.values);
     return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
   };
   using held = new Held(engine);

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -85,7 +86,7 @@ interface Asked {
   stopping: StoppingOptions;
 }
 
-function check(name: string, engine: Engine, x: Tensor | Source, options: TuckerOptions): Asked {
+function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
   checkOptions(name, options, rules);
   const { ranks, relativeError, seed = 0, ...stopping } = options;
@@ -100,7 +101,7 @@ function check(name: string, engine: Engine, x: Tensor | Source, options: Tucker
 }
 
 /** What has a shape, and a name for errors. */
-type Shaped = Pick<Tensor | Source, "shape" | "order" | "toString">;
+type Shaped = Pick<Tensor<DType> | Source, "shape" | "order" | "toString">;
 
 /** One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. */
 export const multilinearRanks = (name: string, x: Shaped, ranks: number | readonly number[]): number[] =>
@@ -148,7 +149,7 @@ const truncatedModes = (x: Shaped, ranks: readonly number[]): number[] =>
  */
 export const hosvd = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("hosvd", engine, x, options);
 
@@ -159,7 +160,7 @@ export const hosvd = (
  */
 export const stHosvd = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("stHosvd", engine, x, options);
 
@@ -170,14 +171,14 @@ export const stHosvd = (
  */
 export const tuckerHOOI = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("tuckerHOOI", engine, x, options);
 
 async function decompose(
   name: "hosvd" | "stHosvd" | "tuckerHOOI",
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> {
   const asked = check(name, engine, x, options);
