@@ -13,6 +13,8 @@ const executable: Plugin = {
 
 /** folders of tests that are run by themselves, as modes */
 const APART = ["slow", "demo"];
+/** tests that need modules which no other test has loaded */
+const ALONE = ["test/gpu/lateChoices.test.ts"];
 
 export default defineConfig(({ mode }) => ({
   plugins: [wgsl(), executable],
@@ -33,10 +35,25 @@ export default defineConfig(({ mode }) => ({
   resolve: { alias: { "tenfold/node": resolve("src/node/index.ts"), tenfold: resolve("src/index.ts") } },
   test: {
     // npm run test:slow: the figures of the thesis on all of its images; npm run test:demo: the demo page in a browser
-    include: [APART.includes(mode) ? `test/${mode}/**/*.test.ts` : "test/**/*.test.ts"],
-    exclude: APART.includes(mode) ? [] : APART.map((folder) => `test/${folder}/**`),
+    ...(APART.includes(mode)
+      ? { include: [`test/${mode}/**/*.test.ts`] }
+      : {
+          projects: [
+            {
+              extends: true as const,
+              test: {
+                name: "shared",
+                include: ["test/**/*.test.ts"],
+                exclude: [...APART.map((folder) => `test/${folder}/**`), ...ALONE],
+                // one file after another in a process, so that its pipelines are compiled once
+                isolate: false,
+              },
+            },
+            { extends: true as const, test: { name: "alone", include: ALONE } },
+          ],
+        }),
+    // Dawn is a native addon, which threads cannot share: two processes on the software adapter's two cores; a browser has several
     pool: "forks",
-    // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores; a browser has several
     maxWorkers: mode === "demo" ? 1 : 2,
     // a busy machine compiles a large kernel for a software adapter in a minute
     testTimeout: 180_000,

@@ -1,6 +1,8 @@
 /** Runs one test file in the page; run.ts asks for it. */
 /// <reference types="vite/types/importMeta.d.ts" />
+
 import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";
+import { restoreAllMocks } from "@vitest/spy";
 
 /** The slice of the tests that browsers run too: every kernel, and what of the engine needs no Node. */
 const files = import.meta.glob([
@@ -62,4 +64,8 @@ declare global {
 }
 
 window.testFiles = Object.keys(files).sort();
-window.runTests = async (file) => (await startTests([file], runner)).flatMap((ran: File) => flatten(ran));
+window.runTests = async (file) => {
+  const ran = await startTests([file], runner);
+  restoreAllMocks();
+  return ran.flatMap((each: File) => flatten(each));
+};
