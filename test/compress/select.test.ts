@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Candidate, selectRanks } from "../../src/compress/select.js";
 import { timesOf } from "../../src/compress/time.js";
+import fc from "../property.js";
 
 const of = (weights: number, loss: number): Candidate => ({ weights, multiplications: 2 * weights, loss });
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Tensor } from "../../src/gpu/index.js";
 import {
@@ -32,6 +31,7 @@ import {
   trainingState,
 } from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, siblingEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as reference from "../reference/nn.js";
 import { randomArray } from "../reference.js";
 

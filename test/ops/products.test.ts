@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { gram } from "../../src/ops/gram.js";
@@ -12,6 +11,7 @@ import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
 import { mttkrpFromPartial } from "../../src/ops/mttkrpFromPartial.js";
 import { unfoldedProduct } from "../../src/ops/unfoldedProduct.js";
 import { evaluate, expectClose, plainEngine, siblingEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as products from "../reference/products.js";
 import { matmul, randomArray } from "../reference.js";
 
