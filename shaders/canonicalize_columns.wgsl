@@ -1,6 +1,6 @@
-// out[:, r] = f · a[:, order[r]], one workgroup a column. Own signs: f makes the entry of largest magnitude positive and
-// flips[r] is multiplied by f; with APPLY the factor is flips[r] itself, so that the sign of a rank-one term is kept.
-// rows×columns read twice, written once.
+// out[:, r] = f·a[:, order[r]] with f = ±1, one workgroup a column. Without APPLY f makes the entry of largest magnitude
+// positive, and flips[r] is multiplied by f. With APPLY f is flips[r], which undoes the other factors' sign changes, so that the
+// sign of a rank-one term stays. rows×columns read twice, written once.
 const WIDTH: u32 = 64u;
 const APPLY: bool = false;
 

@@ -1,5 +1,5 @@
-// out[p,y,x] = the largest, or the mean, of the window at (y·sy − py, x·sx − px) of plane p. Padding never is the largest; in means it
-// counts as zeros. One invocation an output.
+// out[p,y,x] = the largest element, or the mean, of the window at (y·sy − py, x·sx − px) of plane p (planes×height×width). Padding
+// is never the largest; in means it counts as zeros. One invocation an output; KH·KW reads.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -35,7 +35,7 @@ fn main(
   let top = (index % area) / params.out_width * params.stride_y;
   let left = index % params.out_width * params.stride_x;
   let plane = index / area * params.height * params.width;
-  // with padding subtracted, from 0 on and up to the border
+  // the window's rows and columns in the plane, clamped to its borders
   let first_y = max(top, params.pad_y) - params.pad_y;
   let last_y = min(max(top + params.kernel_height, params.pad_y) - params.pad_y, params.height);
   let first_x = max(left, params.pad_x) - params.pad_x;

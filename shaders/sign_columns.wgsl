@@ -1,5 +1,5 @@
-// Columns r of u (rows_u×columns) and of v (rows_v×columns) times the sign that makes u's entry of largest magnitude
-// positive, in place: what fixes the signs of singular vectors. One workgroup a column; u read twice, v once.
+// Fixes the signs of singular vectors: column r of u (rows_u×columns) and of v (rows_v×columns) is multiplied, in place, by the sign
+// that makes u's entry of largest magnitude positive. One workgroup a column; u read twice, v once.
 const WIDTH: u32 = 64u;
 
 struct Params {

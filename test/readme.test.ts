@@ -1,5 +1,5 @@
 /** Runs the code of README.md as it stands there. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { goalsMarkdown, type Report } from "../bench/report.js";
@@ -113,5 +113,6 @@ describe("README", () => {
   it("names folders that exist", () => {
     const folders = [...readme.matchAll(/^\| `([^`]+\/)`/gm)].map(([, path]) => path);
     expect(folders.length).toBeGreaterThan(8);
+    expect(folders.filter((path) => !existsSync(join(root, path!)))).toEqual([]);
   });
 });

@@ -2,8 +2,9 @@
 import * as Plot from "@observablehq/plot";
 import { CLASS_COLOURS, card, chartStyle, count, h, plot } from "../../src/experiments/report/elements.js";
 import { isSoftware } from "../../src/index.js";
-import type { MeasureOptions, Result, Row } from "../measure.js";
+import type { MeasureOptions } from "../measure.js";
 import type { Report } from "../report.js";
+import type { Result, Row } from "../result.js";
 import type { Opened } from "../session.js";
 import { numberControl, runner, saveFile, selectControl, type Tell, whole } from "./controls.js";
 import type { Adapter, CaseInfo, FromWorker, ToWorker } from "./kernelsWorker.js";

@@ -2,7 +2,8 @@
 import { Engine } from "../../src/index.js";
 import type { Case } from "../case.js";
 import { cases } from "../cases/index.js";
-import type { MeasureOptions, Result } from "../measure.js";
+import type { MeasureOptions } from "../measure.js";
+import type { Result } from "../result.js";
 import { type Opened, Session } from "../session.js";
 
 export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: Case["work"]["op"] };

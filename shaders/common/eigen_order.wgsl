@@ -1,8 +1,9 @@
-// The end of a Jacobi eigenvalue method, by one workgroup: eigenvalues fall, and the entry of largest magnitude in every
-// vector is positive. Reads work (players×players) and rotation (a vector a row, in vec4s), writes values and vectors.
+// The end of a Jacobi eigenvalue method, by one workgroup: it sorts the eigenvalues, largest first, and makes the entry of
+// largest magnitude in every vector positive. Reads `work` (players×players) and `rotation` (a vector a row, in vec4s), writes
+// `values` (n) and `vectors` (n×n, a vector a column). n² comparisons.
 
 fn order_eigen(lane: u32, n: u32, players: u32, scale: f32) {
-  // place of an eigenvalue: how many are larger, or as large and before it
+  // the place of eigenvalue i: how many are larger, or equal with a smaller index
   for (var i = lane; i < n; i += WIDTH) {
     let value = work[i * players + i];
     var place = 0u;

@@ -1,10 +1,11 @@
 // What the matrix product kernels share: params, buffers, and where the slices of a batched, split product begin.
+//   out[item] = activation(alpha·Σ_o A[item, o]·B[item, o] + bias), A rows×inner and B inner×columns, or transposed.
 #import activation
 #import index
 
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
-// `out` is stored columns×rows, and the bias is one value a row
+// `out` is stored columns×rows, and the bias has one value a row instead of one a column
 const TRANSPOSE_OUT: bool = false;
 const BIAS: bool = false;
 
@@ -15,12 +16,12 @@ struct Params {
   inner: u32,
   outer: u32,
   batch: u32,
-  // elements between the matrices of a batch (0 shares one) and between the terms of the outer sum
+  // elements between the matrices of a batch (0 where all items share one) and between the terms of the outer sum
   batch_a: u32,
   batch_b: u32,
   outer_a: u32,
   outer_b: u32,
-  // a split takes this much of the inner and the outer sum
+  // terms of the inner and of the outer sum that a split adds up
   inner_chunk: u32,
   outer_chunk: u32,
   splits: u32,
@@ -59,7 +60,7 @@ fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {
   out[(split * params.batch + item) * params.rows * params.columns + at] = activate(value);
 }
 
-// Writes four sums that follow each other; `place` is their row, first column, item of the batch and split.
+// Writes four neighbouring sums; `place` is (row, first column, item of the batch, split).
 fn write_four(place: vec4<u32>, values: vec4<f32>) {
   for (var j = 0u; j < 4u; j++) {
     if (place.x < params.rows && place.y + j < params.columns) {

@@ -17,6 +17,7 @@ import { cloneLayer, type Layer, Sequential } from "../nn/index.js";
 import { Fitter, type PlannedCandidate } from "./fitter.js";
 import { type Decomposer, METHODS, type Method } from "./methods.js";
 import { type Candidate, selectRanks, type Target } from "./select.js";
+import { type Timer, timeForward } from "./time.js";
 
 export type { PlannedCandidate } from "./fitter.js";
 
@@ -33,6 +34,8 @@ export interface PlanOptions {
   whiten?: boolean;
   /** measure every candidate's time for batches of this size: needed for targets of time */
   timeBatch?: number;
+  /** what times layers, here and in `select`: `timeForward` by default */
+  timer?: Timer;
   seed?: number;
   onProgress?: (done: number, total: number, what: string) => void;
   signal?: AbortSignal | undefined;
@@ -101,6 +104,7 @@ const planRules: OptionRules<PlanOptions> = {
   evbmf: optionRules.flag,
   whiten: optionRules.flag,
   timeBatch: optionRules.positive,
+  timer: optionRules.callback,
   seed: optionRules.count,
   onProgress: optionRules.callback,
   signal: optionRules.signal,
@@ -187,6 +191,7 @@ export class CompressionPlan {
     checkOption("compress", "the model", model, instanceOf(Sequential, "a Sequential"));
     checkOptions("compress", options, planRules);
     const { calibration, shares = SHARES, whiten = true, seed = 0, onProgress, signal, timeBatch } = options;
+    const { timer = timeForward } = options;
     if (formatShape(calibration.shape.slice(1)) !== formatShape(model.inputShape))
       throw new ShapeError(
         `compress: calibration ${calibration}, expected samples of shape ${formatShape(model.inputShape)}`,
@@ -194,7 +199,7 @@ export class CompressionPlan {
     for (const share of shares)
       if (!(share > 0 && share <= 1))
         throw new TenfoldError(`compress: a share of ${share} of the ranks, needs a number above 0 and up to 1`);
-    const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed });
+    const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed, timer });
     const taken = model.layers.filter((_, index) => fitter.decomposer(index)).length;
     const total = taken * (shares.length + (options.evbmf ? 1 : 0));
     let done = 0;

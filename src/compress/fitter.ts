@@ -3,7 +3,7 @@ import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from 
 import { activationsOf, lossOf, patchMoments, secondMoments, weightError } from "./calibrate.js";
 import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
 import type { Candidate } from "./select.js";
-import { timeForward } from "./time.js";
+import type { Timer } from "./time.js";
 
 /** A layer as it is, or decomposed with certain ranks, and what that does. */
 export interface PlannedCandidate extends Candidate {
@@ -22,6 +22,7 @@ export interface FitterOptions {
   calibration: Tensor;
   whiten: boolean;
   seed: number;
+  timer: Timer;
 }
 
 const sizeOf = ({ weights, biases }: Counts): number => weights + biases;
@@ -165,7 +166,7 @@ export class Fitter {
     try {
       for (const layer of decompositions) trials.push(await this.#copyOf(layer, index));
       const all = [[this.model.layers[index]!], ...trials.map(({ layers }) => layers)];
-      return await timeForward(
+      return await this.options.timer(
         this.engine,
         all.map((layers) => ({ layers, shape })),
         options,

@@ -10,4 +10,4 @@ export {
   type Method,
 } from "./methods.js";
 export { type Candidate, type Cost, selectRanks, type Target } from "./select.js";
-export { type Timed, timeForward } from "./time.js";
+export { type Timed, type Timer, timeForward } from "./time.js";

@@ -1,6 +1,6 @@
 import { evbmf, truncatedSvd } from "../decompositions/index.js";
 import type { Engine } from "../gpu/index.js";
-import { singularValues } from "../nn/factorised/numeric.js";
+import { singularValues } from "../nn/factorised/hostMatrices.js";
 import {
   blockTermConv,
   Conv2d,

@@ -17,6 +17,13 @@ export interface Timed {
   shape: readonly number[];
 }
 
+/** How passes are timed: a number of milliseconds for every one of them, or any other measure in which less is faster. */
+export type Timer = (
+  engine: Engine,
+  passes: readonly Timed[],
+  options?: { rounds?: number; sampleMs?: number },
+) => Promise<number[]>;
+
 const median = (values: number[]): number => {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

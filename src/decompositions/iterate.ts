@@ -81,8 +81,9 @@ export interface Decomposition<T> extends Convergence {
 }
 
 /** A solver left the finite numbers; names the method and the sweep. */
-export class ConvergenceError extends Error {
+export class ConvergenceError extends TenfoldError {
   override name = "ConvergenceError";
+  override readonly code = "CONVERGENCE";
 }
 
 /** Relative errors of this and more are told from norms. Below, cancellation in the norms may make them wrong by more than 1e-6. */

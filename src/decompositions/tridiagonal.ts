@@ -28,6 +28,7 @@ export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal:
       if (iteration === 60)
         throw new TenfoldError(
           "eigenvalues of the tridiagonal matrix: no convergence in 60 steps; please report the matrix",
+          { code: "CONVERGENCE" },
         );
       let g = (d[low + 1]! - d[low]!) / (2 * e[low]!);
       let r = Math.sqrt(g * g + 1);
@@ -168,6 +169,7 @@ function blocksOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): 
   if (!Number.isFinite(norm))
     throw new TenfoldError(
       "the reduced matrix holds NaN or infinity, though the matrix does not: a kernel went wrong on this adapter; please report it with what `tenfold doctor` prints",
+      { code: "KERNEL" },
     );
   const blocks: Block[] = [];
   for (let start = 0; start < n; ) {
@@ -262,7 +264,10 @@ class InverseIteration {
       }
       if (good) return z;
       if (attempt === 4)
-        throw new TenfoldError("vectors of the tridiagonal matrix: none found in 5 attempts; please report the matrix");
+        throw new TenfoldError(
+          "vectors of the tridiagonal matrix: none found in 5 attempts; please report the matrix",
+          { code: "CONVERGENCE" },
+        );
     }
   }
 

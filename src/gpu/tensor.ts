@@ -16,7 +16,7 @@ export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
 
-/** A buffer with an owner and a life. Views share it; `alive` turns false when the owner lets go. */
+/** A buffer and who frees it. A tensor and its views share one; `alive` turns false when the buffer is freed. */
 export interface Storage {
   readonly buffer: GPUBuffer;
   readonly owner: "user" | "schedule" | "host";

@@ -33,9 +33,8 @@ export function checkForced(operation: string, forced: Readonly<Record<string, s
 
 /**
  * Kernels that do the same with the same bindings and params, of which one is best on a given adapter. Record it like a
- * kernel; compiling picks one by timing `sample` once per adapter, the first where none is clearly faster. A choice can be
- * forced: `new Engine(device, { variants: { matmul: "tiled" } })`. Variants of your own are made before the engine that forces
- * one of them.
+ * kernel; compiling picks one by timing `sample` once per adapter: the first, unless another one is clearly faster. A choice
+ * can be forced: `new Engine(device, { variants: { matmul: "tiled" } })`. Make variants before the engine that forces one.
  */
 export class Variants {
   constructor(

@@ -1,12 +1,10 @@
 import shader from "../../shaders/gather_batch.wgsl";
 import bytesShader from "../../shaders/gather_batch_bytes.wgsl";
-import vectorShader from "../../shaders/gather_batch_vectors.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ rows }) => grid1d(rows!, 1));
 const bytesKernel = new Kernel(bytesShader, ({ rows }) => grid1d(rows!, 1));
-const vectorKernel = new Kernel(vectorShader, ({ rows }) => grid1d(rows!, 1));
 
 export interface BatchOptions {
   /** rows of this batch */
@@ -43,7 +41,9 @@ export function gatherBatch(
   const aligned = columns % 4 === 0;
   const bytes = x.dtype === "u8";
   const vectors = aligned && !bytes;
-  const specialised = bytes ? bytesKernel.with({ ALIGNED: aligned }) : vectors ? vectorKernel : kernel;
+  const specialised = bytes
+    ? bytesKernel.with({ ALIGNED: aligned })
+    : kernel.with({ scalar: vectors ? "vec4f" : "f32" });
   s.run(
     specialised.with({ SHUFFLE: shuffle }),
     { x, labels, state, batch: inputs, batch_labels: batchLabels },

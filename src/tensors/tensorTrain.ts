@@ -3,9 +3,10 @@ import { copy, matmul } from "../ops/index.js";
 
 /**
  * A tensor train X[i_1, …, i_d] = G₁[i_1]·G₂[i_2]·…·G_d[i_d] (Oseledets 2011): one core r_{k-1}×n_k×r_k a mode, with
- * r_0 = r_d = 1.
+ * r_0 = r_d = 1. Its tensors live on the GPU until {@link destroy}.
  */
 export class TensorTrain {
+  /** @throws ShapeError where there is no core, or the ranks of neighbouring cores differ */
   constructor(readonly cores: readonly Tensor[]) {
     if (!cores.length) throw new ShapeError("TensorTrain: needs at least one core");
     cores.forEach((core, k) => {
@@ -20,6 +21,7 @@ export class TensorTrain {
     return this.cores[0]!.engine;
   }
 
+  /** n_1, …, n_d */
   get shape(): number[] {
     return this.cores.map((core) => core.shape[1]!);
   }
@@ -49,6 +51,7 @@ export class TensorTrain {
     return product.reshape(shape);
   }
 
+  /** Frees the cores. */
   destroy(): void {
     for (const core of this.cores) core.destroy();
   }

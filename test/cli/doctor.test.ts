@@ -44,13 +44,11 @@ describe("the built command", () => {
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
-  it("ends soon after its work is done", () => {
-    const started = performance.now();
-    const { status, stdout } = start(["doctor", "--json"]);
-    expect(status).toBe(0);
-    const { open, compile, run } = (JSON.parse(stdout) as Diagnosis).selfTest!;
-    // what the work takes by itself, and as much again as a busy machine needs to start Node
-    expect((performance.now() - started) / 1000).toBeLessThan(open + compile + run + 10);
+  it("ends by itself once its work is done", () => {
+    // what waits for ever is ended by a signal
+    const { status, signal, stdout } = start(["doctor", "--json"]);
+    expect([status, signal]).toEqual([0, null]);
+    expect((JSON.parse(stdout) as Diagnosis).selfTest!.passed).toBe(true);
   });
 
   it("says what to install where there is no adapter", () => {

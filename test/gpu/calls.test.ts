@@ -1,4 +1,4 @@
-/** Calls that types would forbid: each is refused by the name of what is wrong, and says what is needed. */
+/** Calls that the types forbid are refused at run time, by errors that name the unfit argument and say what is needed. */
 import { describe, expect, it } from "vitest";
 import { Engine, Scheduler, TenfoldError } from "../../src/gpu/index.js";
 import { openEngine } from "../../src/node/index.js";
@@ -9,7 +9,7 @@ import { affine } from "./kernels.js";
 const engine = await testEngine();
 const wrong = <T>(value: unknown): T => value as T;
 
-/** What a call throws or rejects with; it must be one of tenfold's errors. */
+/** The message that a call throws or rejects with. The error must be a TenfoldError. */
 async function refusal(call: () => unknown): Promise<string> {
   try {
     await call();
@@ -194,7 +194,7 @@ describe("a tensor", () => {
   ])("%s", async (call, message) => {
     const { live } = engine.memory();
     expect(await refusal(call)).toContain(message);
-    // the tensors that are arguments stay; nothing else
+    // a tensor that is an argument of the call stays, of at most 256 bytes; nothing else does
     expect(engine.memory().live - live).toBeLessThanOrEqual(256);
   });
 

@@ -7,7 +7,7 @@ const sample = (s: Scheduler, kernel: Kernel, size: number) => {
   const count = 2 ** 14 * size;
   s.run(kernel, { x: s.tensor([count]), out: s.tensor([count]) }, { count, offset: 0 });
 };
-/** The same with a detour of a few thousand additions. */
+/** The affine kernel with 4000 additions more, whose sum does not change the result. */
 const slow = new Kernel(
   {
     ...affineShader,
@@ -44,7 +44,7 @@ it("the fastest is picked, once an adapter, and its probe leaves no trace", asyn
   expect(sizes.length % 2).toBe(0);
   expect(engine.counters).toMatchObject({ submits: 2, dispatches: 2 });
   expect(engine.memory().live).toBe(live);
-  // another engine on the same adapter knows
+  // another engine on the same adapter takes the same variant without a probe
   const other = await freshEngine();
   expect(await affineBy(other, new Variants("pick", { slow, fast: affine }, sample))).toBe("affine");
   expect(probed).toHaveBeenCalledTimes(sizes.length);
@@ -64,7 +64,7 @@ it("a choice can be forced", async () => {
   expect(() => new Engine(device, { variants: { fourced: "fast" } })).toThrow(
     /^new Engine: variants has no choice "fourced"; there are .*\bforced\b/,
   );
-  // known by name, but not one of those that are here
+  // a variant of this name is known, but the choice at hand does not offer it
   using other = new Engine(device, { variants: { forced: "slow" } });
   await expect(affineBy(other, new Variants("forced", { fast: affine }, sample))).rejects.toThrow(
     'forced: no variant "slow"; there are fast',
@@ -77,7 +77,7 @@ it("variants that need a feature are left out where the device lacks it", async 
   using engine = new Engine(device);
   const probed = vi.fn(sample);
   expect(await affineBy(engine, new Variants("needy", { needy, other: affine }, probed))).toBe("affine");
-  // nothing to choose from
+  // a single variant is left, so there is nothing to probe
   expect(probed).not.toHaveBeenCalled();
   using forced = new Engine(device, { variants: { needy: "needy" } });
   await expect(affineBy(forced, new Variants("needy", { needy, other: affine }, probed))).rejects.toThrow(

@@ -23,11 +23,11 @@ const shapes: [rows: number, inner: number, columns: number][] = [
   [31, 14, 300],
   [128, 256, 132],
   [900, 70, 31],
-  // a tall matrix read in several stages, in whole vec4s and not
+  // tall matrices that are read in several stages, with rows that are a multiple of four long, and with others
   [200, 300, 16],
   [131, 261, 13],
   [260, 140, 32],
-  // enough for the wider tiles of SwiftShader and of GPUs
+  // large enough for the wider tiles of SwiftShader and of GPUs
   [1030, 9, 1028],
 ];
 
@@ -88,7 +88,7 @@ describe.each(families)("matmul, family %s", (family) => {
   it.each([
     [33, 50, 21],
     [64, 32, 96],
-    [3, 4000, 10], // split: the epilogue is that of the reduction
+    [3, 4000, 10], // a sum in parts: the reduction of the parts applies bias and relu
   ])("scales, adds a bias and applies relu (%i×%i×%i)", async (rows, inner, columns) => {
     const a = reference.randomArray(rows * inner, 3);
     const b = reference.randomArray(inner * columns, 4);
@@ -97,7 +97,7 @@ describe.each(families)("matmul, family %s", (family) => {
     using tb = engine.tensor([inner, columns], b);
     using tbias = engine.tensor([columns], bias);
     using out = engine.tensor([rows, columns]);
-    const [relu, given] = await evaluate(engine, (s) => [
+    const [relu, doubled] = await evaluate(engine, (s) => [
       matmul(s, ta, tb, { bias: tbias, activation: "relu", alpha: -0.5 }),
       matmul(s, ta, tb, { alpha: 2, out }),
     ]);
@@ -108,7 +108,7 @@ describe.each(families)("matmul, family %s", (family) => {
       3e-6,
     );
     expectClose(
-      given!,
+      doubled!,
       product.map((value) => 2 * value),
       3e-6,
     );

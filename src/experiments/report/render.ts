@@ -1,3 +1,4 @@
+import { TenfoldError } from "../../errors.js";
 import type { ComparisonData, ReportData } from "./data.js";
 
 /** What the built page holds in place of its data. */
@@ -8,6 +9,6 @@ export function renderReport(template: string, data: ReportData | ComparisonData
   const open = `<script type="application/json" id="${PLACEHOLDER}">`;
   const at = template.indexOf(open);
   const end = template.indexOf("</script>", at);
-  if (at < 0 || end < 0) throw new Error(`renderReport: the page has no element ${PLACEHOLDER}`);
+  if (at < 0 || end < 0) throw new TenfoldError(`renderReport: the page has no element ${PLACEHOLDER}`);
   return template.slice(0, at + open.length) + JSON.stringify(data).replace(/</g, "\\u003c") + template.slice(end);
 }

@@ -12,40 +12,52 @@ import {
 } from "../../gpu/index.js";
 import { Chain } from "../chain.js";
 import { Conv3d, type Conv3dOptions, conv3dRules } from "../convolution.js";
-import { assertEngine, layerRules } from "../options.js";
+import { assertEngine, layerRules } from "../layerRules.js";
+import { transposed, tuckerParts } from "./factorisedConv.js";
+import { type FactorisedOptions, gainOf, varianceStart } from "./source.js";
 
-export interface Tucker2Conv3dOptions extends Omit<Conv3dOptions, "weight"> {
-  /** R₃ of the input channels, R₄ of the output channels */
+export interface Tucker2Conv3dOptions extends Omit<Conv3dOptions, "weight" | "start"> {
+  /** R₃, the rank of the input channels, and R₄, that of the output channels */
   ranks: readonly [inputs: number, outputs: number];
-  /** start values of the three convolutions; random ones where they are not given */
+  /** start values of the three convolutions' weights; random ones by default */
   weights?: readonly [Float32Array, Float32Array, Float32Array];
+  /** random start values, as in `FactorisedOptions`, but the bias starts at 0 */
+  start?: FactorisedOptions["start"];
 }
 
 const { weight: _, ...shapeRules } = conv3dRules;
 const tucker2Rules: OptionRules<Tucker2Conv3dOptions> = {
   ...shapeRules,
-  start: layerRules.start,
+  start: layerRules.factorStart,
   ranks: required(layerRules.twoRanks),
   weights: layerRules.valueLists,
 };
 
 /**
  * A convolution of volumes whose kernel is a Tucker tensor in both channel modes (Kim et al. 2016, for videos as in
- * Rasmussen 2020): 1×1×1 S→R₃, the kernel R₃→R₄, 1×1×1 R₄→T. S·R₃ + D³·R₃·R₄ + T·R₄ weights. Stride, padding and
- * dilation belong to the middle one, bias and activation to the last.
+ * Rasmussen 2020): 1×1×1 S→R₃, D×D×D R₃→R₄, 1×1×1 R₄→T. S·R₃ + D³·R₃·R₄ + T·R₄ weights. The middle convolution has stride,
+ * padding and dilation, the last one bias and activation.
+ *
+ * @throws TenfoldError where an option is unfit
  */
 export class Tucker2Conv3d extends Chain {
   readonly method = "tucker2";
   readonly ranks: readonly [inputs: number, outputs: number];
   readonly convolutions: readonly [Conv3d, Conv3d, Conv3d];
 
-  constructor(given: Tucker2Conv3dOptions) {
-    checkOptions("Tucker2Conv3d", given, tucker2Rules);
-    const { ranks, weights, ...options } = given;
-    const { inputs, outputs, kernel, stride, padding, dilation, bias, activation, start = "uniform" } = options;
-    const gain = start === "he" ? 2 : 1 / 3;
+  constructor(options: Tucker2Conv3dOptions) {
+    checkOptions("Tucker2Conv3d", options, tucker2Rules);
+    const { ranks, weights, inputs, outputs, kernel, stride, padding, dilation, bias, activation } = options;
+    const gain = gainOf(options.start ?? "uniform");
     const convolutions = [
-      new Conv3d({ inputs, outputs: ranks[0], kernel: 1, bias: false, weight: weights?.[0], start: scaled(inputs) }),
+      new Conv3d({
+        inputs,
+        outputs: ranks[0],
+        kernel: 1,
+        bias: false,
+        weight: weights?.[0],
+        start: varianceStart(inputs),
+      }),
       new Conv3d({
         ...{
           inputs: ranks[0],
@@ -57,10 +69,10 @@ export class Tucker2Conv3d extends Chain {
           bias: false,
           weight: weights?.[1],
         },
-        start: scaled(ranks[0] * tapsOf(kernel)),
+        start: varianceStart(ranks[0] * tapsOf(kernel)),
       }),
       new Conv3d({
-        ...{ inputs: ranks[1], outputs, kernel: 1, weight: weights?.[2], start: scaled(ranks[1] / gain) },
+        ...{ inputs: ranks[1], outputs, kernel: 1, weight: weights?.[2], start: varianceStart(ranks[1], gain) },
         ...(bias !== undefined && { bias }),
         ...(activation && { activation }),
       }),
@@ -70,7 +82,7 @@ export class Tucker2Conv3d extends Chain {
     this.convolutions = convolutions;
   }
 
-  /** The dense kernel that it stands for, outputs×inputs×depth×height×width. */
+  /** The dense kernel that the three stand for, outputs×inputs×depth×height×width. */
   async toDense(): Promise<Float32Array> {
     const [first, middle, last] = (await Promise.all(this.convolutions.map(({ weight }) => weight.read()))) as [
       Float32Array,
@@ -98,14 +110,11 @@ export class Tucker2Conv3d extends Chain {
 const tapsOf = (kernel: Conv3dOptions["kernel"]): number =>
   typeof kernel === "number" ? kernel ** 3 : kernel.reduce((a, b) => a * b, 1);
 
-/** a normal start that keeps the variance over so many terms */
-const scaled = (terms: number) => ({ deviation: 1 / Math.sqrt(terms) });
-
 /**
- * A trained convolution of volumes by the Tucker decomposition of its kernel along both channel modes (higher-order
- * orthogonal iteration). Full ranks give the layer itself.
+ * A trained convolution of volumes by the Tucker decomposition of its kernel along both channel modes, by higher-order
+ * orthogonal iteration (at most 50 sweeps by default). Full ranks reproduce the layer.
  *
- * @throws ShapeError where a rank is not 1 to the channels
+ * @throws ShapeError unless the ranks are 1 to the number of channels, TenfoldError where another argument is unfit
  */
 export async function tucker2Conv3d(
   engine: Engine,
@@ -128,22 +137,11 @@ export async function tucker2Conv3d(
   using x = engine.tensor([outputs, inputs, ...kernel], await layer.weight.read());
   const { tensor } = await tuckerHOOI(engine, x, { ranks: [r4, r3, ...kernel], sweeps, seed });
   try {
-    // a mode of full rank has no factor: the identity
-    const factorOf = async (mode: number, extent: number): Promise<Float32Array> => {
-      const factor = tensor.factors[mode];
-      if (factor) return (await factor.read()) as Float32Array;
-      return Float32Array.from({ length: extent * extent }, (_, e) => (e % (extent + 1) === 0 ? 1 : 0));
-    };
-    const byInput = await factorOf(1, inputs);
-    const first = Float32Array.from(
-      { length: r3 * inputs },
-      (_, e) => byInput[(e % inputs) * r3 + Math.floor(e / inputs)]!,
-    );
-    const middle = (await tensor.core.read()) as Float32Array;
+    const parts = await tuckerParts(engine, tensor, outputs, inputs);
     const bias = layer.bias ? await layer.bias.read() : false;
     return new Tucker2Conv3d({
       ...{ inputs, outputs, kernel, stride, padding, dilation, activation, bias, ranks },
-      weights: [first, middle, await factorOf(0, outputs)],
+      weights: [transposed(parts.inputs, r3), parts.core, parts.outputs],
     });
   } finally {
     tensor.destroy();

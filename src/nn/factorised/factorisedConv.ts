@@ -16,7 +16,7 @@ import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d } from "../convolution.js";
 import type { Pass } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { channelCp } from "./channelCp.js";
 import {
   composeKernels,
@@ -27,31 +27,39 @@ import {
   termEnergy,
   timesChannels,
   timesChannelsInverse,
-} from "./kernels.js";
-import { choleskyFactor, type Values } from "./numeric.js";
-import { biasBoundOf, type FactorisedOptions, gainOf, startOf } from "./source.js";
-import { type DataAware, splitMatrix } from "./svd.js";
+} from "./hostKernels.js";
+import { choleskyFactor, type Values } from "./hostMatrices.js";
+import { biasBoundOf, type FactorisedOptions, factorisedRules, gainOf, varianceStart } from "./source.js";
+import { type DataAware, splitMatrix } from "./svdLinear.js";
 
 type Extents = readonly [vertical: number, horizontal: number];
 
-/** What a convolution's numbers mean: NCHW, weight outputs×inputs×height×width. */
+/** The geometry of a convolution of samples channels×height×width. A number stands for both directions. */
 export interface ConvolutionShape {
+  /** input channels */
   inputs: number;
+  /** output channels */
   outputs: number;
   kernel: number | Extents;
+  /** 1 by default */
   stride?: number | Extents;
+  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
   padding?: number | Extents | "same";
+  /** 1 by default */
   dilation?: number | Extents;
 }
 
-/** A convolution's numbers, without groups. */
+/** The numbers of a convolution without groups. */
 export interface ConvolutionWeights extends ConvolutionShape {
+  /** outputs×inputs×height×width */
   weight: Float32Array;
+  /** one an output channel; none by default */
   bias?: Float32Array | null;
+  /** none by default */
   activation?: FactorisedOptions["activation"];
 }
 
-/** What a convolution is decomposed from: a layer of a network, or its numbers. */
+/** The convolution that a fit decomposes: a `Conv2d` without groups, or the numbers of one. */
 export type ConvolutionSource = Conv2d | ConvolutionWeights;
 
 const both = (value: number | Extents): Extents => (typeof value === "number" ? [value, value] : value);
@@ -61,12 +69,12 @@ interface Part {
   inputs: number;
   outputs: number;
   groups?: number;
-  /** which directions of the kernel, stride, padding and dilation are its own */
+  /** directions in which this convolution has the kernel's extent, stride, padding and dilation; it has one tap in the others */
   takes: "none" | "vertical" | "horizontal" | "both";
 }
 
 interface ChainOptions extends ConvolutionShape, FactorisedOptions {
-  /** start values of every convolution; random ones where they are not given */
+  /** start values of every convolution's weight; random ones by default */
   weights?: readonly Float32Array[] | undefined;
 }
 
@@ -78,16 +86,15 @@ export const chainRules: OptionRules<ChainOptions> = {
   stride: layerRules.pair,
   padding: layerRules.padding2d,
   dilation: layerRules.pair,
-  bias: layerRules.bias,
-  activation: layerRules.activation,
-  start: layerRules.factorStart,
+  ...factorisedRules,
   weights: layerRules.valueLists,
 };
 const rankRules: OptionRules<RankOptions> = { ...chainRules, rank: required(optionRules.positive) };
 
 /**
- * A convolution as a chain of smaller ones. Stride, padding and dilation belong to one of them, or their vertical and
- * horizontal parts to one each; bias and activation to the last. From scratch every one but the last keeps the variance.
+ * A convolution as a chain of smaller ones. One of them has the stride, padding and dilation, or one has their vertical and
+ * another their horizontal part. The last one has bias and activation. Random start values of every convolution but the last
+ * keep the variance of its inputs; those of the last follow `start`.
  */
 export class FactorisedConv extends Chain {
   readonly shape: Required<ConvolutionShape>;
@@ -100,7 +107,7 @@ export class FactorisedConv extends Chain {
     parts: readonly Part[],
   ) {
     const { inputs, outputs, kernel, stride = 1, padding = 0, dilation = 1 } = shape;
-    const whole = [kernel, stride, padding === "same" ? 0 : padding, dilation].map(both) as [
+    const geometry = [kernel, stride, padding === "same" ? 0 : padding, dilation].map(both) as [
       Extents,
       Extents,
       Extents,
@@ -113,41 +120,42 @@ export class FactorisedConv extends Chain {
         takes === "vertical" || takes === "both",
         takes === "horizontal" || takes === "both",
       ];
-      const own = whole.map((pair, which): Extents => {
+      // [kernel, stride, padding, dilation] of this part: padding 0, all others 1 in directions that it does not take
+      const partGeometry = geometry.map((pair, which): Extents => {
         const unused = which === 2 ? 0 : 1;
         return [vertical ? pair[0] : unused, horizontal ? pair[1] : unused];
       }) as [Extents, Extents, Extents, Extents];
       const last = index === parts.length - 1;
-      const terms = (part.inputs / groups) * own[0][0] * own[0][1];
-      const denseTerms = inputs * whole[0][0] * whole[0][1];
+      const terms = (part.inputs / groups) * partGeometry[0][0] * partGeometry[0][1];
+      const denseTerms = inputs * geometry[0][0] * geometry[0][1];
       return new Conv2d({
         ...part,
         groups,
-        kernel: own[0],
-        stride: own[1],
-        // a part of one tap and stride 1 has none by that
-        padding: padding === "same" ? padding : own[2],
-        dilation: own[3],
+        kernel: partGeometry[0],
+        stride: partGeometry[1],
+        // in a direction of one tap and stride 1, "same" adds nothing
+        padding: padding === "same" ? padding : partGeometry[2],
+        dilation: partGeometry[3],
         bias: last ? bias : false,
         activation: last ? activation : "none",
         weight: weights?.[index],
-        start: last ? startOf(terms, gainOf(start), biasBoundOf(start, denseTerms)) : startOf(terms),
+        start: last ? varianceStart(terms, gainOf(start), biasBoundOf(start, denseTerms)) : varianceStart(terms),
       });
     });
-    super(`${title} ${inputs}→${outputs} ${formatShape(whole[0])}`, convolutions);
+    super(`${title} ${inputs}→${outputs} ${formatShape(geometry[0])}`, convolutions);
     this.shape = {
-      ...{ inputs, outputs, kernel: whole[0], stride: whole[1], dilation: whole[3] },
-      padding: padding === "same" ? padding : whole[2],
+      ...{ inputs, outputs, kernel: geometry[0], stride: geometry[1], dilation: geometry[3] },
+      padding: padding === "same" ? padding : geometry[2],
     };
     this.convolutions = convolutions;
   }
 
-  /** The dense kernel that it stands for, outputs×inputs×height×width. */
+  /** The dense kernel that the chain stands for, outputs×inputs×height×width. */
   async toDense(): Promise<Float32Array> {
     return Float32Array.from(composeKernels(await this.kernels()).weight);
   }
 
-  /** Every convolution's kernel as it is. */
+  /** The kernels of the convolutions in their order, read back. */
   async kernels(): Promise<DenseKernel[]> {
     return Promise.all(
       this.convolutions.map(async ({ weight, inputs, outputs, groups }) => ({
@@ -162,39 +170,40 @@ export class FactorisedConv extends Chain {
 }
 
 export interface RankOptions extends ChainOptions {
+  /** the rank, K, M or R in the class' formula */
   rank: number;
 }
 
 /**
- * A convolution by separable filters that outputs share (Jaderberg, Vedaldi & Zisserman 2014, scheme 2): D×1, inputs→K,
- * then 1×D, K→outputs. K·D·(S + T) weights. The best one is one SVD (Tai, Xiao, Zhang, Wang & E 2016).
+ * A convolution by separable filters that all outputs share (Jaderberg, Vedaldi & Zisserman 2014, scheme 2): D×1, S→K channels,
+ * then 1×D, K→T channels. K·D·(S + T) weights. One SVD gives the best approximation of a kernel (Tai, Xiao, Zhang, Wang & E 2016).
  */
 export class SpatialConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor(given: RankOptions) {
-    checkOptions("SpatialConv", given, rankRules);
-    const { rank, ...options } = given;
-    super("jaderberg2", `Spatial (${rank})`, options, [
-      { inputs: options.inputs, outputs: rank, takes: "vertical" },
-      { inputs: rank, outputs: options.outputs, takes: "horizontal" },
+  constructor(options: RankOptions) {
+    checkOptions("SpatialConv", options, rankRules);
+    const { rank, ...chain } = options;
+    super("jaderberg2", `Spatial (${rank})`, chain, [
+      { inputs: chain.inputs, outputs: rank, takes: "vertical" },
+      { inputs: rank, outputs: chain.outputs, takes: "horizontal" },
     ]);
     this.rank = rank;
   }
 }
 
 /**
- * A convolution by M separable filters for every input channel (Jaderberg, Vedaldi & Zisserman 2014, scheme 1): depthwise D×1
- * and 1×D, then 1×1 from the S·M maps to the outputs. S·M·(2D + T) weights.
+ * A convolution by M separable filters for every input channel (Jaderberg, Vedaldi & Zisserman 2014, scheme 1): depthwise D×1,
+ * depthwise 1×D, then 1×1 from the S·M maps to the T outputs. S·M·(2D + T) weights.
  */
 export class SeparableBasisConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor(given: RankOptions) {
-    checkOptions("SeparableBasisConv", given, rankRules);
-    const { rank, ...options } = given;
-    const { inputs, outputs } = options;
-    super("jaderberg1", `Separable basis (${rank})`, options, [
+  constructor(options: RankOptions) {
+    checkOptions("SeparableBasisConv", options, rankRules);
+    const { rank, ...chain } = options;
+    const { inputs, outputs } = chain;
+    super("jaderberg1", `Separable basis (${rank})`, chain, [
       { inputs, outputs: inputs * rank, groups: inputs, takes: "vertical" },
       { inputs: inputs * rank, outputs: inputs * rank, groups: inputs * rank, takes: "horizontal" },
       { inputs: inputs * rank, outputs, takes: "none" },
@@ -210,21 +219,21 @@ export class SeparableBasisConv extends FactorisedConv {
 export class CpConv extends FactorisedConv {
   readonly rank: number;
 
-  constructor(given: RankOptions) {
-    checkOptions("CpConv", given, rankRules);
-    const { rank, ...options } = given;
-    super("cp", `CP (${rank})`, options, [
-      { inputs: options.inputs, outputs: rank, takes: "none" },
+  constructor(options: RankOptions) {
+    checkOptions("CpConv", options, rankRules);
+    const { rank, ...chain } = options;
+    super("cp", `CP (${rank})`, chain, [
+      { inputs: chain.inputs, outputs: rank, takes: "none" },
       { inputs: rank, outputs: rank, groups: rank, takes: "vertical" },
       { inputs: rank, outputs: rank, groups: rank, takes: "horizontal" },
-      { inputs: rank, outputs: options.outputs, takes: "none" },
+      { inputs: rank, outputs: chain.outputs, takes: "none" },
     ]);
     this.rank = rank;
   }
 }
 
 export interface Tucker2ConvOptions extends ChainOptions {
-  /** R₃ of the input channels, R₄ of the output channels */
+  /** R₃, the rank of the input channels, and R₄, that of the output channels */
   ranks: readonly [inputs: number, outputs: number];
 }
 
@@ -232,17 +241,17 @@ const tucker2Rules: OptionRules<Tucker2ConvOptions> = { ...chainRules, ranks: re
 
 /**
  * A convolution whose kernel is a Tucker tensor in both channel modes (Kim, Park, Yoo, Choi, Yang & Shin 2016): 1×1 S→R₃, D×D
- * R₃→R₄, 1×1 R₄→T. S·R₃ + D²·R₃·R₄ + T·R₄ weights. A mode of full rank, such as a first layer's single input channel, has no
- * 1×1 (Tucker-1): the D×D takes or gives all its channels.
+ * R₃→R₄, 1×1 R₄→T. S·R₃ + D²·R₃·R₄ + T·R₄ weights. There is no 1×1 convolution for a channel mode of full rank, such as the
+ * single input channel of a first layer: the D×D convolution then takes or gives all channels (Tucker-1).
  */
 export class Tucker2Conv extends FactorisedConv {
   readonly ranks: readonly [inputs: number, outputs: number];
 
-  constructor(given: Tucker2ConvOptions) {
-    checkOptions("Tucker2Conv", given, tucker2Rules);
-    const { ranks, ...options } = given;
-    const { inputs, outputs } = options;
-    super("tucker2", `Tucker-2 (${ranks.join(", ")})`, options, [
+  constructor(options: Tucker2ConvOptions) {
+    checkOptions("Tucker2Conv", options, tucker2Rules);
+    const { ranks, ...chain } = options;
+    const { inputs, outputs } = chain;
+    super("tucker2", `Tucker-2 (${ranks.join(", ")})`, chain, [
       ...(ranks[0] === inputs ? [] : [{ inputs, outputs: ranks[0], takes: "none" } as const]),
       { inputs: ranks[0], outputs: ranks[1], takes: "both" },
       ...(ranks[1] === outputs ? [] : [{ inputs: ranks[1], outputs, takes: "none" } as const]),
@@ -250,7 +259,7 @@ export class Tucker2Conv extends FactorisedConv {
     this.ranks = ranks;
   }
 
-  /** For little work outside training all three are one dispatch. */
+  /** Outside training the three convolutions are one dispatch where `prefersTucker2` says so. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     if (this.convolutions.length < 3) return super.forward(s, x, pass);
     const [first, core, last] = this.convolutions as [Conv2d, Conv2d, Conv2d];
@@ -264,9 +273,9 @@ export class Tucker2Conv extends FactorisedConv {
 }
 
 export interface BlockTermConvOptions extends ChainOptions {
-  /** G */
+  /** G, the number of blocks */
   blocks: number;
-  /** s of the input channels, t of the output channels, in every block */
+  /** s and t, the ranks of the input and of the output channels in every block */
   ranks: readonly [inputs: number, outputs: number];
 }
 
@@ -284,27 +293,33 @@ export class BlockTermConv extends FactorisedConv {
   readonly blocks: number;
   readonly ranks: readonly [inputs: number, outputs: number];
 
-  constructor(given: BlockTermConvOptions) {
-    checkOptions("BlockTermConv", given, blockTermRules);
-    const { blocks, ranks, ...options } = given;
-    super("btd", `Block term (${blocks} of ${ranks.join(", ")})`, options, [
-      { inputs: options.inputs, outputs: blocks * ranks[0], takes: "none" },
+  constructor(options: BlockTermConvOptions) {
+    checkOptions("BlockTermConv", options, blockTermRules);
+    const { blocks, ranks, ...chain } = options;
+    super("btd", `Block term (${blocks} of ${ranks.join(", ")})`, chain, [
+      { inputs: chain.inputs, outputs: blocks * ranks[0], takes: "none" },
       { inputs: blocks * ranks[0], outputs: blocks * ranks[1], groups: blocks, takes: "both" },
-      { inputs: blocks * ranks[1], outputs: options.outputs, takes: "none" },
+      { inputs: blocks * ranks[1], outputs: chain.outputs, takes: "none" },
     ]);
     this.blocks = blocks;
     this.ranks = ranks;
   }
 }
 
-/** @internal The numbers of a convolution, read back where it is a layer. */
+/**
+ * @internal The numbers of a convolution, read back where they lie on the GPU.
+ *
+ * @throws TenfoldError where the source is no convolution, ShapeError where it has groups or its numbers do not fit its extents
+ */
 export async function convolutionWeights(source: ConvolutionSource) {
   if (!(source instanceof Conv2d) && !(source?.weight instanceof Float32Array))
     throw new TenfoldError(
       `convolution weights: given ${shown(source)}, needs a Conv2d, or { inputs, outputs, kernel, weight }`,
     );
   if (source instanceof Conv2d && source.groups !== 1)
-    throw new ShapeError(`${source.name}: has ${source.groups} groups, decompositions take one`);
+    throw new ShapeError(
+      `${source.name}: has ${source.groups} groups, needs 1: only convolutions without groups are decomposed`,
+    );
   const weight = source instanceof Conv2d ? await source.weight.read() : source.weight;
   const bias = source instanceof Conv2d ? ((await source.bias?.read()) ?? null) : (source.bias ?? null);
   const { inputs, outputs, stride = 1, padding = 0, dilation = 1, activation = "none" } = source;
@@ -317,22 +332,26 @@ export async function convolutionWeights(source: ConvolutionSource) {
 }
 
 /**
- * A kernel's parts, found in the kernel itself or, with a covariance of the inputs, by what the outputs become: both the
- * kernel and the kernel whitened over its input channels are decomposed, the last convolution of each is solved for anew with
- * the others fixed, and the one whose outputs are nearer is taken. So it is never further off than the plain one.
+ * The weights of the parts that a kernel is decomposed into. Without a covariance these are the parts of the kernel. With a
+ * covariance of the inputs, the candidate whose outputs are nearest is taken, so its outputs are never further off than those of
+ * the plain parts. The candidates are:
  *
- * @param find parts of a kernel
- * @param options.grouped the first part does not take all input channels, and the kernel is not whitened
- * @param options.bounded no candidate's terms are larger than those of the plain one
+ * 1. the parts of the kernel;
+ * 2. the same with the last part replaced by the least squares solution for the outputs;
+ * 3. the parts of the kernel whitened over its input channels, with the last part replaced likewise.
+ *
+ * @param decompose gives the parts of a kernel
+ * @param options.grouped true where the first part has groups: whitening mixes the channels, so there is no candidate 3
+ * @param options.bounded true where no candidate's {@link termEnergy} may be larger than that of the parts of the kernel
  */
-async function fitted(
+async function fittedWeights(
   { weight, extents }: { weight: Float32Array; extents: readonly [number, number, number, number] },
   { covariance, ridge = 1e-6 }: DataAware,
-  find: (kernel: Float32Array) => Promise<DenseKernel[]>,
+  decompose: (kernel: Float32Array) => Promise<DenseKernel[]>,
   { grouped = false, bounded = false }: { grouped?: boolean; bounded?: boolean } = {},
 ): Promise<Float32Array[]> {
   const numbers = (parts: readonly DenseKernel[]) => parts.map((part) => Float32Array.from(part.weight));
-  const plain = await find(weight);
+  const plain = await decompose(weight);
   if (!covariance) return numbers(plain);
   const [outputs, inputs, height, width] = extents;
   const patches = patchCovariance(covariance, inputs, height * width);
@@ -342,7 +361,7 @@ async function fitted(
   if (!grouped) {
     const channels = channelCovariance(covariance, inputs, height * width);
     const root = choleskyFactor(channels, inputs, ridge);
-    const whitened = await find(Float32Array.from(timesChannels(target, root).weight));
+    const whitened = await decompose(Float32Array.from(timesChannels(target, root).weight));
     const first = timesChannelsInverse(whitened[0]!, root);
     candidates.push(refitLast([first, ...whitened.slice(1)], target, patches, ridge, bound));
   }
@@ -350,7 +369,7 @@ async function fitted(
   return numbers(candidates[errors.indexOf(Math.min(...errors))]!);
 }
 
-/** Of the channels, averaged over a patch's places, from either kind of covariance. */
+/** The covariance of the channels, inputs². A covariance of patches is averaged over the places of a patch. */
 function channelCovariance(covariance: Values, inputs: number, places: number): Float64Array {
   if (covariance.length === inputs * inputs) return Float64Array.from(covariance);
   const out = new Float64Array(inputs * inputs);
@@ -363,14 +382,16 @@ function channelCovariance(covariance: Values, inputs: number, places: number): 
 }
 
 export interface ConvolutionFit extends DataAware {
+  /** seed of random starts and of the SVD, 0 by default */
   seed?: number;
 }
 
 /**
- * A trained convolution by Jaderberg's scheme 2, from one SVD of the (T·D)×(S·D) matrix of its kernel. With the inputs'
- * covariance it is fitted to the layer's outputs instead of its filters.
+ * A trained convolution by Jaderberg's scheme 2, from one SVD of the (T·D)×(S·D) matrix of its kernel. With a covariance of the
+ * inputs it is fitted to the layer's outputs instead of its filters.
  *
- * @param covariance E[x·xᵀ] of the input channels (S×S) or of whole patches (S·D·D, as a weight's columns)
+ * @param fit.covariance E[x·xᵀ] of the input channels (S×S), or of patches in the order of a weight's columns ((S·D·D)×(S·D·D))
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the covariance another size
  */
 export async function spatialConv(
   engine: Engine,
@@ -380,9 +401,9 @@ export async function spatialConv(
   assertEngine("spatialConv", engine);
   checkOptions("spatialConv", fit, { ...dataRules, rank: required(optionRules.positive) });
   const { rank, seed = 0, ...aware } = fit;
-  const own = await convolutionWeights(source);
-  const [outputs, inputs, height, width] = own.extents;
-  const weights = await fitted(own, aware, async (kernel) => {
+  const dense = await convolutionWeights(source);
+  const [outputs, inputs, height, width] = dense.extents;
+  const weights = await fittedWeights(dense, aware, async (kernel) => {
     // rows (t, x), columns (s, y)
     const matrix = new Float32Array(kernel.length);
     for (let t = 0; t < outputs; t++)
@@ -400,12 +421,14 @@ export async function spatialConv(
       { weight: horizontal, inputs: rank, outputs, groups: 1, size: [1, width] },
     ];
   });
-  return new SpatialConv({ ...own.options, rank, weights });
+  return new SpatialConv({ ...dense.options, rank, weights });
 }
 
 /**
- * A trained convolution by Jaderberg's scheme 1: for every input channel the outputs×D×D filters get a CP decomposition of M
- * terms; M = D² is exact.
+ * A trained convolution by Jaderberg's scheme 1: for every input channel, a CP decomposition with M terms of its T×D×D filters.
+ * M = D² is exact. At most 100 sweeps by default.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the covariance another size
  */
 export async function separableBasisConv(
   engine: Engine,
@@ -416,9 +439,9 @@ export async function separableBasisConv(
   const rules = { ...dataRules, rank: required(optionRules.positive), sweeps: optionRules.count };
   checkOptions("separableBasisConv", fit, rules);
   const { rank, seed = 0, sweeps = 100, ...aware } = fit;
-  const own = await convolutionWeights(source);
-  const [outputs, inputs, height, width] = own.extents;
-  const find = async (kernel: Float32Array): Promise<DenseKernel[]> => {
+  const dense = await convolutionWeights(source);
+  const [outputs, inputs, height, width] = dense.extents;
+  const decompose = async (kernel: Float32Array): Promise<DenseKernel[]> => {
     const maps = inputs * rank;
     const [vertical, horizontal, last] = [maps * height, maps * width, outputs * maps].map(
       (n) => new Float32Array(n),
@@ -442,17 +465,22 @@ export async function separableBasisConv(
       { weight: last, inputs: maps, outputs, groups: 1, size: [1, 1] },
     ];
   };
-  return new SeparableBasisConv({ ...own.options, rank, weights: await fitted(own, aware, find, { grouped: true }) });
+  return new SeparableBasisConv({
+    ...dense.options,
+    rank,
+    weights: await fittedWeights(dense, aware, decompose, { grouped: true }),
+  });
 }
 
-/** How kernels are decomposed by alternating least squares. */
+/** Settings of fits by alternating least squares. */
 export interface AlternatingFit extends ConvolutionFit {
-  /** starts, of which the best is kept */
+  /** number of starts, of which the best is taken */
   starts?: number;
+  /** most sweeps of a start */
   sweeps?: number;
-  /** stops when the kernel's relative error changes by less than this in a sweep; 1e-6 by default */
+  /** a start ends when a sweep changes the kernel's relative error by less than this; 1e-6 by default */
   tolerance?: number;
-  /** of the solver's normal equations, times the mean of their diagonal (`ridge` is that of the covariance) */
+  /** ridge of the solver's normal equations, as a share of their mean diagonal (`ridge` is that of the covariance) */
   solverRidge?: number;
 }
 
@@ -467,8 +495,9 @@ const alternatingRules: OptionRules<AlternatingFit> = {
 export interface CpConvFit extends AlternatingFit {
   rank: number;
   /**
-   * Makes the terms as small as they can be at this many times the error of plain CP (Phan et al. 2020), so that fine-tuning
-   * stays finite; true is 1.01. With a covariance the terms stay as small
+   * makes the terms as small as an error of this many times that of plain CP allows (Phan et al. 2020), because fine-tuning
+   * large terms that cancel diverges. true stands for 1.01; false, the default, for plain CP. A fit with a covariance has terms
+   * no larger
    */
   correct?: boolean | number;
 }
@@ -483,18 +512,20 @@ const cpConvRules: OptionRules<CpConvFit> = {
 };
 
 /**
- * A trained convolution by CP of its kernel, plain or with small terms: 3 random starts and 120 sweeps by default, a
+ * A trained convolution by CP of its kernel, plain or with small terms. By default 3 random starts of at most 120 sweeps, and a
  * `solverRidge` of 1e-5.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the covariance another size
  */
 export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpConvFit): Promise<CpConv> {
   assertEngine("cpConv", engine);
   checkOptions("cpConv", fit, cpConvRules);
   const { rank, correct = false, starts = 3, sweeps = 120, tolerance = 1e-6, solverRidge = 1e-5, ...rest } = fit;
   const { seed = 0, ...aware } = rest;
-  const own = await convolutionWeights(source);
-  const [outputs, inputs, height, width] = own.extents;
-  const find = async (kernel: Float32Array): Promise<DenseKernel[]> => {
-    using x = engine.tensor(own.extents, kernel);
+  const dense = await convolutionWeights(source);
+  const [outputs, inputs, height, width] = dense.extents;
+  const decompose = async (kernel: Float32Array): Promise<DenseKernel[]> => {
+    using x = engine.tensor(dense.extents, kernel);
     const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ridge: solverRidge });
     let { tensor } = plain;
     if (correct) {
@@ -520,16 +551,16 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
       },
     ];
   };
-  const weights = await fitted(own, aware, find, { bounded: Boolean(correct) });
+  const weights = await fittedWeights(dense, aware, decompose, { bounded: Boolean(correct) });
   balanceTerms(weights, rank);
-  return new CpConv({ ...own.options, rank, weights });
+  return new CpConv({ ...dense.options, rank, weights });
 }
 
-/** Shares the length of every CP term out evenly over its four vectors. */
+/** Scales the four vectors of every CP term, in place, so that all have the same length and their product stays. */
 function balanceTerms(weights: readonly Float32Array[], rank: number): void {
   const last = weights.length - 1;
   for (let r = 0; r < rank; r++) {
-    // of the last, outputs×rank, a column; of the others a row
+    // term r is column r of the last weight, which is outputs×rank, and row r of the others
     const places = weights.map((weight, part) =>
       Array.from({ length: weight.length / rank }, (_, i) =>
         part === last ? i * rank + r : (r * weight.length) / rank + i,
@@ -545,18 +576,23 @@ function balanceTerms(weights: readonly Float32Array[], rank: number): void {
 }
 
 export interface Tucker2ConvFit extends ConvolutionFit {
-  /** R₃ of the input channels, R₄ of the output channels; one that the other cannot fill is lowered */
+  /** R₃ and R₄, the ranks of the input and of the output channels; lowered to what the kernel can have */
   ranks: readonly [inputs: number, outputs: number];
+  /** most sweeps of HOOI, 50 by default */
   sweeps?: number;
 }
 
-/** Channel ranks lowered to what the other one and the kernel leave. */
+/** The ranks of the channels, each lowered to at most its channels and to the other rank times the kernel's places. */
 const channelRanks = (ranks: readonly [number, number], inputs: number, outputs: number, places: number) => {
   const first = Math.min(ranks[0], inputs, ranks[1] * places);
   return [first, Math.min(ranks[1], outputs, first * places)] as const;
 };
 
-/** A trained convolution by Tucker-2 of its kernel (HOOI). */
+/**
+ * A trained convolution by Tucker-2 of its kernel, by higher-order orthogonal iteration (HOOI).
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the covariance another size
+ */
 export async function tucker2Conv(
   engine: Engine,
   source: ConvolutionSource,
@@ -566,27 +602,27 @@ export async function tucker2Conv(
   const rules = { ...dataRules, ranks: required(layerRules.twoRanks), sweeps: optionRules.count };
   checkOptions("tucker2Conv", fit, rules);
   const { ranks, sweeps = 50, seed = 0, ...aware } = fit;
-  const own = await convolutionWeights(source);
-  const [outputs, inputs, height, width] = own.extents;
+  const dense = await convolutionWeights(source);
+  const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
-  const weights = await fitted(own, aware, async (kernel) => {
-    using x = engine.tensor(own.extents, kernel);
+  const weights = await fittedWeights(dense, aware, async (kernel) => {
+    using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], sweeps, seed });
     const parts = await tuckerParts(engine, tensor, outputs, inputs);
     tensor.destroy();
-    const found: DenseKernel[] = [
+    const kernels: DenseKernel[] = [
       { weight: transposed(parts.inputs, lowered[0]), inputs, outputs: lowered[0], groups: 1, size: [1, 1] },
       { weight: parts.core, inputs: lowered[0], outputs: lowered[1], groups: 1, size: [height, width] },
       { weight: parts.outputs, inputs: lowered[1], outputs, groups: 1, size: [1, 1] },
     ];
-    // of a mode of full rank the factor is the identity
-    return found.slice(lowered[0] === inputs ? 1 : 0, lowered[1] === outputs ? 2 : 3);
+    // a channel mode of full rank has the identity as its factor, and needs no 1×1 convolution
+    return kernels.slice(lowered[0] === inputs ? 1 : 0, lowered[1] === outputs ? 2 : 3);
   });
-  return new Tucker2Conv({ ...own.options, ranks: lowered, weights });
+  return new Tucker2Conv({ ...dense.options, ranks: lowered, weights });
 }
 
-/** Core and channel factors of a Tucker-2 tensor, identities where a mode was left alone. */
-async function tuckerParts(
+/** @internal The core and the channel factors of a Tucker-2 tensor, read back; identities for the factors of full rank. */
+export async function tuckerParts(
   engine: Engine,
   tensor: Awaited<ReturnType<typeof tuckerHOOI>>["tensor"],
   outputs: number,
@@ -604,21 +640,24 @@ async function tuckerParts(
   };
 }
 
-/** rows×columns as columns×rows */
-const transposed = (values: Float32Array, columns: number): Float32Array => {
+/** @internal A rows×columns matrix as columns×rows. */
+export const transposed = (values: Float32Array, columns: number): Float32Array => {
   const rows = values.length / columns;
   return Float32Array.from(values, (_, e) => values[(e % rows) * columns + Math.floor(e / rows)]!);
 };
 
 export interface BlockTermConvFit extends AlternatingFit {
+  /** G, the number of blocks */
   blocks: number;
-  /** s of the input channels, t of the output channels, in every block; one that the other cannot fill is lowered */
+  /** s and t, the ranks of the input and of the output channels in every block; lowered to what the kernel can have */
   ranks: readonly [inputs: number, outputs: number];
 }
 
 /**
- * A trained convolution by the block term decomposition of its kernel: 1 start (of residuals) and 60 sweeps by default, a
- * `solverRidge` of 1e-6.
+ * A trained convolution by the block term decomposition of its kernel. By default one start, each of whose blocks begins with what
+ * the blocks before it leave over, of at most 60 sweeps, and a `solverRidge` of 1e-6.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the covariance another size
  */
 export async function blockTermConv(
   engine: Engine,
@@ -629,12 +668,12 @@ export async function blockTermConv(
   const rules = { ...alternatingRules, blocks: required(optionRules.positive), ranks: required(layerRules.twoRanks) };
   checkOptions("blockTermConv", fit, rules);
   const { blocks, ranks, starts = 1, sweeps = 60, tolerance = 1e-6, solverRidge = 1e-6, seed = 0, ...aware } = fit;
-  const own = await convolutionWeights(source);
-  const [outputs, inputs, height, width] = own.extents;
+  const dense = await convolutionWeights(source);
+  const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
   const [s, t] = lowered;
-  const weights = await fitted(own, aware, async (kernel) => {
-    using x = engine.tensor(own.extents, kernel);
+  const weights = await fittedWeights(dense, aware, async (kernel) => {
+    using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await blockTermALS(engine, x, {
       blocks,
       ranks: [t, s, height, width],
@@ -661,5 +700,5 @@ export async function blockTermConv(
       { weight: last, inputs: blocks * t, outputs, groups: 1, size: [1, 1] },
     ];
   });
-  return new BlockTermConv({ ...own.options, blocks, ranks: lowered, weights });
+  return new BlockTermConv({ ...dense.options, blocks, ranks: lowered, weights });
 }

@@ -1,18 +1,58 @@
-import type { Scheduler, Tensor } from "../../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
 import { copy, matmul, permute } from "../../ops/index.js";
-import { multiply, permuteValues, type Values } from "./numeric.js";
+import { Parameter } from "../layer.js";
+import { normalValues } from "../startValues.js";
+import { multiply, permuteValues, type Values } from "./hostMatrices.js";
+import { product } from "./source.js";
 
-/** A merged chain of cores and what its backward pass needs. */
+/**
+ * Core k of a layer.
+ *
+ * @param layer name of the layer, for errors
+ * @param cores start values of all cores; undefined for normal ones
+ * @param deviation standard deviation of the normal start values
+ * @throws ShapeError where the start values do not fit the shape
+ */
+export function coreParameter(
+  layer: string,
+  k: number,
+  shape: readonly number[],
+  cores: readonly Float32Array[] | undefined,
+  deviation: number,
+): Parameter {
+  if (cores && cores[k]?.length !== product(shape))
+    throw new ShapeError(`${layer}: core ${k} has ${cores[k]?.length} numbers, needs ${formatShape(shape)}`);
+  return new Parameter(`core${k}`, shape, cores?.[k] ?? normalValues(deviation));
+}
+
+/** The ranks of a ring of `count` cores, where one number stands for all. @throws ShapeError unless there is one a core */
+export function ringRanks(layer: string, ranks: number | readonly number[], count: number): readonly number[] {
+  const list = typeof ranks === "number" ? new Array<number>(count).fill(ranks) : ranks;
+  if (list.length !== count || list.some((rank) => !(Number.isInteger(rank) && rank >= 1)))
+    throw new ShapeError(`${layer}: ranks ${list.join(", ")}, needs ${count} positive whole numbers`);
+  return list;
+}
+
+/** Ring cores r_k×extent×r_{k+1} viewed as cores r_k×extent×1×r_{k+1}, the form that {@link mergeCores} takes. */
+export const asTrainCores = (factors: readonly Parameter[]): Tensor[] =>
+  factors.map(({ value }) => {
+    const [left, extent, right] = value.shape as [number, number, number];
+    return value.reshape([left, extent, 1, right]);
+  });
+
+/** Cores merged into one, and what the backward pass of the merging needs. */
 export interface Merged {
-  /** r_0×M×N×r_d */
+  /** the merged core, r_0×M×N×r_d */
   full: Tensor;
-  /** the chain up to each core but the last: temporaries, but for the first */
+  /** the products of the first core, the first two, and so on, without the last product; all but the first are temporaries */
   partial: Tensor[];
 }
 
 /**
- * Cores r_{k-1}×m_k×n_k×r_k contracted from the left into one, rows and columns apart: r_0×(m_1…m_d)×(n_1…n_d)×r_d. The
- * partial products stay where they are kept.
+ * Contracts cores r_{k-1}×m_k×n_k×r_k from the left into one, with all row modes before all column modes:
+ * r_0×(m_1…m_d)×(n_1…n_d)×r_d.
+ *
+ * @param keep whether the partial products stay, for {@link mergeBackward}
  */
 export function mergeCores(s: Scheduler, cores: readonly Tensor[], keep: boolean): Merged {
   const partial: Tensor[] = [];
@@ -32,7 +72,11 @@ export function mergeCores(s: Scheduler, cores: readonly Tensor[], keep: boolean
   return { full, partial };
 }
 
-/** Writes the cores' gradients from that of the merged chain, and frees it and the partial products. */
+/**
+ * Writes the gradients of the cores. Releases `dFull` and the partial products.
+ *
+ * @param dFull the gradient of the merged core
+ */
 export function mergeBackward(
   s: Scheduler,
   cores: readonly Tensor[],
@@ -65,7 +109,7 @@ export function mergeBackward(
   }
 }
 
-/** Multiplications of merging them. */
+/** Multiplications of merging cores of these shapes. */
 export function mergeCost(shapes: readonly (readonly number[])[]): number {
   let [size, cost] = [shapes[0]![0]! * shapes[0]![1]! * shapes[0]![2]!, 0];
   for (const [rank, m, n, next] of shapes.slice(1) as [number, number, number, number][]) {
@@ -75,7 +119,7 @@ export function mergeCost(shapes: readonly (readonly number[])[]): number {
   return cost;
 }
 
-/** The same on the host, in f64. */
+/** What {@link mergeCores} computes, on the host in f64. */
 export function mergeValues(cores: readonly Values[], shapes: readonly (readonly number[])[]): Float64Array {
   let full: Float64Array = Float64Array.from(cores[0]!);
   let [r0, rows, columns] = shapes[0] as [number, number, number];

@@ -10,11 +10,12 @@ import {
   ShapeError,
   type Tensor,
 } from "../../gpu/index.js";
-import { matmul, modeProduct, normal, unfoldedProduct } from "../../ops/index.js";
+import { matmul, modeProduct, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
-import { permuteValues } from "./numeric.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import { normalValues } from "../startValues.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { permuteValues } from "./hostMatrices.js";
 import {
   assertModes,
   type DenseSource,
@@ -22,18 +23,19 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  product,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
-import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
+import type { DataAware } from "./svdLinear.js";
+import { dataAwareFit, unwhiten } from "./whitening.js";
 
 export interface TuckerLinearOptions extends FactorisedOptions {
-  /** m_1…m_p, multiplying to the inputs: [I] alone, or C, H, W of the feature maps that are flattened */
+  /** m_1…m_p, which multiply to the number of inputs I: [I], or [C, H, W] where the inputs are flattened feature maps */
   inputModes: readonly number[];
-  /** n_1…n_q, multiplying to the outputs */
+  /** n_1…n_q, which multiply to the number of outputs */
   outputModes: readonly number[];
-  /** a rank for every input and output mode; a full one leaves its mode alone */
+  /** a rank for every input mode, then every output mode; a mode of full rank has no factor */
   ranks: readonly number[];
-  /** start values: the core, and an extent×rank factor a mode (null where its rank is full) */
+  /** start values: the core (all input ranks × all output ranks) and a factor extent×rank for every mode, null at full rank */
   values?: { core: Float32Array; factors: readonly (Float32Array | null)[] };
 }
 
@@ -45,17 +47,20 @@ const tuckerRules: OptionRules<TuckerLinearOptions> = {
   ...factorisedRules,
 };
 
-/** One mode's factor and where it is applied. */
+/** A product of the sample with the factor of one mode. */
 interface Step {
   factor: Parameter;
-  /** of the sample, without the batch */
+  /** mode of the sample, counted without the batch */
   mode: number;
 }
 
 /**
- * A dense layer whose weight, split into modes, is a Tucker tensor: inputs are multiplied by a factor a mode, the core maps
- * what is left, and factors bring the outputs to size (Kossaifi et al. 2020's tensor contraction and regression layers).
- * With one mode on either side it is inputs→R→R→outputs, as Kim et al. 2016 have dense layers.
+ * A dense layer whose weight, split into input and output modes, is a Tucker tensor, as in the tensor contraction and regression
+ * layers of Kossaifi et al. 2020. Factors shrink the input modes to their ranks, the core maps the input ranks to the output
+ * ranks, and factors expand these to the output modes. With one input and one output mode it is I→R→R→O, the dense layer of Kim
+ * et al. 2016.
+ *
+ * @throws TenfoldError where an option is unfit, ShapeError where ranks or start values do not fit
  */
 export class TuckerLinear extends FactorisedDense {
   readonly method = "tucker";
@@ -65,15 +70,15 @@ export class TuckerLinear extends FactorisedDense {
   readonly ranks: readonly number[];
   readonly core: Parameter;
   readonly factors: readonly Parameter[];
+  /** products before the core, in their order, and after it */
   readonly #before: readonly Step[];
   readonly #after: readonly Step[];
-  /** inputs of every step, in order; the core's between them */
-  #kept: Tensor[] = [];
+  /** of the training pass recorded last: the inputs of all products in their order, the core's product included */
+  #productInputs: Tensor[] = [];
 
   constructor(options: TuckerLinearOptions) {
     checkOptions("TuckerLinear", options, tuckerRules);
     const { inputModes, outputModes, ranks, values, ...dense } = options;
-    const product = (modes: readonly number[]) => modes.reduce((a, b) => a * b, 1);
     super(product(inputModes), product(outputModes), dense);
     const extents = [...inputModes, ...outputModes];
     const p = inputModes.length;
@@ -81,13 +86,14 @@ export class TuckerLinear extends FactorisedDense {
       ranks.length !== extents.length ||
       ranks.some((rank, k) => !(Number.isInteger(rank) && rank >= 1 && rank <= extents[k]!))
     )
-      throw new ShapeError(`TuckerLinear: ranks ${ranks.join(", ")} for the modes ${formatShape(extents)}`);
+      throw new ShapeError(
+        `TuckerLinear: ranks ${ranks.join(", ")}, needs one from 1 to the extent for each of the modes ${formatShape(extents)}`,
+      );
     this.inputModes = inputModes;
     this.outputModes = outputModes;
     this.ranks = ranks;
     this.name = `Tucker ${formatShape(inputModes)}→${formatShape(outputModes)} (${ranks.join(", ")})`;
-    const random = (terms: number) => (s: Scheduler, out: Tensor, seed: number) =>
-      void normal(s, out.shape, { seed, deviation: Math.sqrt(1 / terms), out });
+    const random = (terms: number) => normalValues(Math.sqrt(1 / terms));
     const coreShape = [product(ranks.slice(0, p)), product(ranks.slice(p))];
     this.core = new Parameter(
       "core",
@@ -100,7 +106,8 @@ export class TuckerLinear extends FactorisedDense {
       const start = values?.factors[k] ?? random(k < p ? extent : rank);
       return { factor: new Parameter(`factor${k}`, [extent, rank], start), mode: k < p ? k : k - p };
     });
-    // what shrinks most comes first, what grows least
+    // to save multiplications, the factor that shrinks its mode most comes first before the core, and after the core the one
+    // that expands its mode least
     const growth = ({ factor: { shape } }: Step) => shape[0]! / shape[1]!;
     const present = (from: number, to: number) => steps.slice(from, to).filter((step): step is Step => step !== null);
     this.#before = present(0, p).sort((a, b) => growth(b) - growth(a));
@@ -133,10 +140,10 @@ export class TuckerLinear extends FactorisedDense {
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
     const batch = x.shape[0]!;
     const p = this.inputModes.length;
-    const kept: Tensor[] = [];
+    const productInputs: Tensor[] = [];
     let z = x.reshape([batch, ...this.inputModes]);
     const move = (next: Tensor): void => {
-      if (training) kept.push(z);
+      if (training) productInputs.push(z);
       else if (z.storage !== x.storage) s.release(z);
       z = next;
     };
@@ -144,14 +151,14 @@ export class TuckerLinear extends FactorisedDense {
     move(matmul(s, z.reshape([batch, -1]), this.core.value));
     z = z.reshape([batch, ...this.ranks.slice(p)]);
     for (const { factor, mode } of this.#after) move(modeProduct(s, z, factor.value, mode + 1));
-    if (training) this.#kept = kept;
+    if (training) this.#productInputs = productInputs;
     return this.finish(s, z);
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
-    const kept = this.#kept;
+    const productInputs = this.#productInputs;
     const batch = dz.shape[0]!;
-    const x = kept[0]!;
+    const x = productInputs[0]!;
     let gradient = dz.reshape([batch, ...this.outputModes]);
     const move = (next: Tensor | null, used: Tensor): void => {
       if (gradient.storage !== dz.storage) s.release(gradient);
@@ -159,18 +166,18 @@ export class TuckerLinear extends FactorisedDense {
       if (next) gradient = next;
     };
     for (const { factor, mode } of [...this.#after].reverse()) {
-      const input = kept.pop()!;
+      const input = productInputs.pop()!;
       unfoldedProduct(s, gradient, input, mode + 1, { out: factor.gradient });
       move(modeProduct(s, gradient, factor.value, mode + 1, { transpose: true }), input);
     }
-    const input = kept.pop()!;
+    const input = productInputs.pop()!;
     const flat = gradient.reshape([batch, -1]);
     matmul(s, input.reshape([batch, -1]), flat, { transposeA: true, out: this.core.gradient });
     const first = !this.#before.length;
     const inner = first && !inputGradient ? null : matmul(s, flat, this.core.value, { transposeB: true });
     move(inner?.reshape(input.shape) ?? null, input);
     for (const [index, { factor, mode }] of [...this.#before].reverse().entries()) {
-      const before = kept.pop()!;
+      const before = productInputs.pop()!;
       unfoldedProduct(s, before, gradient, mode + 1, { out: factor.gradient });
       const wanted = inputGradient || index < this.#before.length - 1;
       const next = wanted ? modeProduct(s, gradient, factor.value, mode + 1) : null;
@@ -189,8 +196,8 @@ export class TuckerLinear extends FactorisedDense {
         const values = await factor.read();
         const [extent, rank] = factor.shape as [number, number];
         const at = mode + offset;
-        const before = shape.slice(0, at).reduce((a, b) => a * b, 1);
-        const after = shape.slice(at + 1).reduce((a, b) => a * b, 1);
+        const before = product(shape.slice(0, at));
+        const after = product(shape.slice(at + 1));
         const next = new Float64Array(before * extent * after);
         for (let b = 0; b < before; b++)
           for (let i = 0; i < extent; i++)
@@ -206,13 +213,15 @@ export class TuckerLinear extends FactorisedDense {
 }
 
 export interface TuckerLinearFit extends DataAware {
-  /** [inputs] by default */
+  /** modes that multiply to the number of inputs; [inputs] by default */
   inputModes?: readonly number[];
-  /** [outputs] by default */
+  /** modes that multiply to the number of outputs; [outputs] by default */
   outputModes?: readonly number[];
-  /** a rank for every input and output mode */
+  /** a rank for every input mode, then every output mode */
   ranks: readonly number[];
+  /** most sweeps of HOOI, 50 by default */
   sweeps?: number;
+  /** seed of HOOI's start, 0 by default */
   seed?: number;
 }
 
@@ -225,36 +234,32 @@ const tuckerFitRules: OptionRules<TuckerLinearFit> = {
 };
 
 /**
- * A trained dense layer as a Tucker tensor, by HOOI. With the inputs' covariance the weight is whitened mode by mode (modes of
- * full rank stay), and what brings the outputs nearer, this or the plain fit, is taken.
+ * A trained dense layer as a Tucker tensor, by higher-order orthogonal iteration (HOOI). With a covariance of the inputs, the
+ * weight and the weight whitened along the input modes are both fitted, and the fit whose outputs are nearer is returned. Modes of
+ * full rank are not whitened.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the modes do not fit the layer
  */
 export async function tuckerLinear(engine: Engine, source: DenseSource, fit: TuckerLinearFit): Promise<TuckerLinear> {
   assertEngine("tuckerLinear", engine);
   checkOptions("tuckerLinear", fit, tuckerFitRules);
-  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  const dense = await denseWeights(source);
+  const { inputs, outputs, bias, activation } = dense;
   const { inputModes = [inputs], outputModes = [outputs], ranks, sweeps = 50, seed = 0 } = fit;
-  const { covariance, ridge = 1e-4 } = fit;
   assertModes("tuckerLinear: inputs", inputModes, inputs);
   assertModes("tuckerLinear: outputs", outputModes, outputs);
-  const matrix = inputsFirst(weight, outputs);
-  const find = async (values: Float64Array, roots: readonly (Float64Array | null)[]): Promise<TuckerLinear> => {
+  const fitted = async (values: Float64Array, roots: readonly (Float64Array | null)[]): Promise<TuckerLinear> => {
     using w = engine.tensor([...inputModes, ...outputModes], values);
     const { tensor } = await tuckerHOOI(engine, w, { ranks, sweeps, seed });
     const factors: (Float32Array | null)[] = [];
     for (const [mode, factor] of tensor.factors.entries()) {
-      const own = factor && ((await engine.read(factor)) as Float32Array);
-      factors.push(own && roots[mode] ? unwhiten(own, factor.shape, 0, roots[mode]) : own);
+      const values = factor && ((await engine.read(factor)) as Float32Array);
+      factors.push(values && roots[mode] ? unwhiten(values, factor.shape, 0, roots[mode]) : values);
     }
     const core = (await engine.read(tensor.core)) as Float32Array;
     tensor.destroy();
     const start = { core, factors };
     return new TuckerLinear({ inputModes, outputModes, ranks, values: start, bias: bias ?? false, activation });
   };
-  const plain = await find(matrix, []);
-  if (!covariance) return plain;
-  const roots = kroneckerRoots(covariance, inputModes, ridge).map((root, mode) =>
-    ranks[mode]! < inputModes[mode]! ? root : null,
-  );
-  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
-  return nearest(weight, outputs, covariance, [plain, whitened]);
+  return dataAwareFit(dense, inputModes, fit, fitted, (mode) => ranks[mode]! < inputModes[mode]!);
 }

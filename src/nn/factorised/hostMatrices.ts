@@ -1,4 +1,4 @@
-/** Small f64 matrices on the host, for what is done once a layer: weights put together, least squares of a few unknowns. */
+/** Small f64 matrices on the host, for work that is done once a layer: putting weights together, small least squares problems. */
 import { TenfoldError } from "../../gpu/index.js";
 
 export type Values = Float32Array | Float64Array;
@@ -47,8 +47,10 @@ export function permuteValues(x: Values, shape: readonly number[], axes: readonl
 }
 
 /**
- * Lower triangular L with L·Lᵀ = C + ridge·mean(diag C)·I of a symmetric n×n matrix that is positive but for rounding.
- * The ridge lifts eigenvalues of 0, as the covariance of constant inputs has them.
+ * Lower triangular L with L·Lᵀ = C + ridge·mean(diag C)·I, for a symmetric n×n matrix C whose eigenvalues are 0 or more but for
+ * rounding. The ridge lifts eigenvalues of 0, which the covariance of constant inputs has.
+ *
+ * @throws TenfoldError unless the trace of C is a positive number
  */
 export function choleskyFactor(c: Values, n: number, ridge: number): Float64Array {
   let trace = 0;
@@ -68,28 +70,28 @@ export function choleskyFactor(c: Values, n: number, ridge: number): Float64Arra
   return l;
 }
 
-/** X with X·(C + ridge·mean(diag C)·I) = B for the m rows of B and a symmetric positive C (n×n). */
+/** X (m×n) with X·(C + ridge·mean(diag C)·I) = B, for a symmetric positive C (n×n). */
 export function solveRows(c: Values, b: Values, m: number, n: number, ridge: number): Float64Array {
   const l = choleskyFactor(c, n, ridge);
   return solveTriangular(l, solveTriangular(l, b, m, n, true), m, n, false);
 }
 
-/** X with X·L = B (or X·Lᵀ = B) for the m rows of B and a lower triangular L (n×n). */
+/** X (m×n) with X·L = B, or X·Lᵀ = B where `transposed`, for a lower triangular L (n×n). */
 export function solveTriangular(l: Values, b: Values, m: number, n: number, transposed: boolean): Float64Array {
   const x = Float64Array.from(b);
   for (let row = 0; row < m; row++) {
-    const own = x.subarray(row * n, (row + 1) * n);
+    const solution = x.subarray(row * n, (row + 1) * n);
     if (transposed) {
       for (let j = 0; j < n; j++) {
-        let value = own[j]!;
-        for (let k = 0; k < j; k++) value -= own[k]! * l[j * n + k]!;
-        own[j] = value / l[j * n + j]!;
+        let value = solution[j]!;
+        for (let k = 0; k < j; k++) value -= solution[k]! * l[j * n + k]!;
+        solution[j] = value / l[j * n + j]!;
       }
     } else {
       for (let j = n - 1; j >= 0; j--) {
-        let value = own[j]!;
-        for (let k = j + 1; k < n; k++) value -= own[k]! * l[k * n + j]!;
-        own[j] = value / l[j * n + j]!;
+        let value = solution[j]!;
+        for (let k = j + 1; k < n; k++) value -= solution[k]! * l[k * n + j]!;
+        solution[j] = value / l[j * n + j]!;
       }
     }
   }
@@ -97,14 +99,15 @@ export function solveTriangular(l: Values, b: Values, m: number, n: number, tran
 }
 
 /**
- * All singular values of an m×n matrix, falling, through the Gram matrix of its smaller side: those below 1e-8 of the largest
- * are rounding. 3 n³ operations, for matrices that are too large for an SVD on the GPU.
+ * All singular values of an m×n matrix, largest first, as roots of the eigenvalues of the Gram matrix of its smaller side. A value
+ * below 1e-8 of the largest is rounding error. For matrices that are too large for an SVD on the GPU; takes about 3 n³
+ * operations for an n×n matrix.
  */
 export function singularValues(a: Values, m: number, n: number): Float64Array {
   const rows = m <= n ? Float64Array.from(a) : transpose(a, m, n);
   const [side, length] = [Math.min(m, n), Math.max(m, n)];
   const gram = new Float64Array(side * side);
-  // in tiles, so that rows that are met again still lie in the cache
+  // tiles of rows, because a row that is read again within a tile still lies in the cache
   const TILE = 16;
   for (let at = 0; at < side; at += TILE)
     for (let other = 0; other <= at; other += TILE)
@@ -117,12 +120,16 @@ export function singularValues(a: Values, m: number, n: number): Float64Array {
   return symmetricEigenvalues(gram, side).map((value) => Math.sqrt(Math.max(value, 0)));
 }
 
-/** The eigenvalues of a symmetric matrix, falling; its lower triangle is read, and overwritten. */
+/**
+ * The eigenvalues of a symmetric n×n matrix, largest first. Reads the lower triangle of `a`, and overwrites it.
+ *
+ * @throws TenfoldError where an eigenvalue does not converge in 60 steps
+ */
 export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
   const diagonal = new Float64Array(n);
   const beside = new Float64Array(n);
   tridiagonalise(a, n, diagonal, beside);
-  // QL steps with implicit shifts, no vectors (Golub & Van Loan, section 8.3)
+  // QL steps with implicit shifts, without eigenvectors (Golub & Van Loan, section 8.3)
   for (let first = 0; first < n; first++) {
     for (let step = 0; ; step++) {
       let last = first;
@@ -131,7 +138,10 @@ export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
         if (Math.abs(beside[last]!) <= Number.EPSILON * scale) break;
       }
       if (last === first) break;
-      if (step === 60) throw new TenfoldError(`symmetricEigenvalues: ${n}×${n}, value ${first} did not settle`);
+      if (step === 60)
+        throw new TenfoldError(`symmetricEigenvalues: ${n}×${n}, eigenvalue ${first} did not converge in 60 steps`, {
+          code: "CONVERGENCE",
+        });
       let g = (diagonal[first + 1]! - diagonal[first]!) / (2 * beside[first]!);
       g = diagonal[last]! - diagonal[first]! + beside[first]! / (g + (g < 0 ? -1 : 1) * Math.hypot(g, 1));
       let [sine, cosine, taken, at] = [1, 1, 0, last - 1];
@@ -162,11 +172,14 @@ export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
   return diagonal.sort().reverse();
 }
 
-/** Householder reflections from both sides (Golub & Van Loan, section 8.3): `beside[i]` is next to `diagonal[i]`, below it. */
+/**
+ * Reduces a symmetric matrix to a tridiagonal one by Householder reflections from both sides (Golub & Van Loan, section 8.3).
+ * Element (i + 1, i) of the result goes to `beside[i]`.
+ */
 function tridiagonalise(a: Float64Array, n: number, diagonal: Float64Array, beside: Float64Array): void {
   const v = new Float64Array(n);
   const w = new Float64Array(n);
-  // the last row goes first: what is left is the leading part of the lower triangle
+  // from the last row to the first: the rows that remain are always the leading part of the lower triangle
   for (let row = n - 1; row > 0; row--) {
     const from = row * n;
     diagonal[row] = a[from + row]!;
@@ -182,12 +195,12 @@ function tridiagonalise(a: Float64Array, n: number, diagonal: Float64Array, besi
     // w = A·v ÷ half
     w.fill(0, 0, row);
     for (let i = 0; i < row; i++) {
-      const own = i * n;
+      const start = i * n;
       const factor = v[i]!;
-      let sum = a[own + i]! * factor;
+      let sum = a[start + i]! * factor;
       for (let j = 0; j < i; j++) {
-        sum += a[own + j]! * v[j]!;
-        w[j]! += a[own + j]! * factor;
+        sum += a[start + j]! * v[j]!;
+        w[j]! += a[start + j]! * factor;
       }
       w[i]! += sum;
     }
@@ -196,9 +209,9 @@ function tridiagonalise(a: Float64Array, n: number, diagonal: Float64Array, besi
     const share = inner / (2 * half);
     for (let j = 0; j < row; j++) w[j]! -= share * v[j]!;
     for (let i = 0; i < row; i++) {
-      const own = i * n;
+      const start = i * n;
       const [vi, wi] = [v[i]!, w[i]!];
-      for (let j = 0; j <= i; j++) a[own + j]! -= vi * w[j]! + wi * v[j]!;
+      for (let j = 0; j <= i; j++) a[start + j]! -= vi * w[j]! + wi * v[j]!;
     }
   }
   diagonal[0] = a[0]!;

@@ -11,47 +11,55 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { matmul, normal, permute } from "../../ops/index.js";
-import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
-import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
-import { multiply, permuteValues, transpose } from "./numeric.js";
+import { matmul, permute } from "../../ops/index.js";
+import type { Parameter } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import {
+  asTrainCores,
+  coreParameter,
+  type Merged,
+  mergeBackward,
+  mergeCores,
+  mergeValues,
+  ringRanks,
+} from "./cores.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { multiply, permuteValues, transpose } from "./hostMatrices.js";
 import {
   assertModes,
+  coreRules,
   type DenseSource,
   denseWeights,
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  product,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
-import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
+import type { DataAware } from "./svdLinear.js";
+import { COVARIANCE_OR_ERROR, dataAwareFit, unwhiten } from "./whitening.js";
 
 export interface TensorRingLinearOptions extends FactorisedOptions {
-  /** m_1…m_p, multiplying to the inputs */
+  /** m_1…m_p, which multiply to the number of inputs */
   inputModes: readonly number[];
-  /** n_1…n_q, multiplying to the outputs */
+  /** n_1…n_q, which multiply to the number of outputs */
   outputModes: readonly number[];
-  /** r_1…r_{p+q}, core k being r_k×extent×r_{k+1}, or one for all */
+  /** r_1…r_{p+q}, or one number for all; core k is r_k×extent×r_{k+1} */
   ranks: number | readonly number[];
-  /** start values; random ones where they are not given */
+  /** start values of every core; random ones by default */
   cores?: readonly Float32Array[];
 }
 
-/** @internal */
-export const ringRules: OptionRules<TensorRingLinearOptions> = {
-  inputModes: required(layerRules.modes),
-  outputModes: required(layerRules.modes),
-  ranks: required(optionRules.ranks),
-  cores: layerRules.valueLists,
+const ringRules: OptionRules<TensorRingLinearOptions> = {
+  ...coreRules,
   ...factorisedRules,
 };
 
 /**
- * A dense layer whose weight, split into p input and q output modes, is a tensor ring (Wang, Sun, Eriksson, Wang & Aggarwal
- * 2018). The cores of either side are merged once a batch, into inputs×(r_1·r_{p+1}) and (r_1·r_{p+1})×outputs; a sample then
- * costs r_1·r_{p+1}·(I + O) multiplications.
+ * A dense layer whose weight, split into p input modes and q output modes, is a tensor ring (Wang, Sun, Eriksson, Wang &
+ * Aggarwal 2018). Every batch merges the cores of the inputs into a matrix I×(r_1·r_{p+1}), and those of the outputs into a matrix
+ * (r_1·r_{p+1})×O. A sample then takes r_1·r_{p+1}·(I + O) multiplications.
+ *
+ * @throws TenfoldError where an option is unfit, ShapeError where modes, ranks or cores do not fit
  */
 export class TensorRingLinear extends FactorisedDense {
   readonly method = "tensorRing";
@@ -61,38 +69,31 @@ export class TensorRingLinear extends FactorisedDense {
   /** r_1, …, r_{p+q} */
   readonly ranks: readonly number[];
   readonly factors: readonly Parameter[];
-  #kept: { x: Tensor; z: Tensor; sides: [Side, Side] } | null = null;
+  /** tensors of the training pass recorded last, for its backward pass */
+  #recorded: { x: Tensor; z: Tensor; sides: [Side, Side] } | null = null;
 
   constructor(options: TensorRingLinearOptions) {
     checkOptions("TensorRingLinear", options, ringRules);
     const { inputModes, outputModes, ranks, cores, ...dense } = options;
-    const product = (modes: readonly number[]) => modes.reduce((a, b) => a * b, 1);
     super(product(inputModes), product(outputModes), dense);
     const extents = [...inputModes, ...outputModes];
     const d = extents.length;
-    const own = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : ranks;
     if (!inputModes.length || !outputModes.length)
       throw new ShapeError("TensorRingLinear: needs modes for inputs and for outputs");
-    if (own.length !== d || own.some((rank) => !(Number.isInteger(rank) && rank >= 1)))
-      throw new ShapeError(`TensorRingLinear: ranks ${own.join(", ")}, needs ${d} positive whole numbers`);
+    const r = ringRanks("TensorRingLinear", ranks, d);
     this.inputModes = inputModes;
     this.outputModes = outputModes;
-    this.ranks = own;
-    this.name = `Tensor ring ${formatShape(inputModes)}→${formatShape(outputModes)} (${own.join(", ")})`;
+    this.ranks = r;
+    this.name = `Tensor ring ${formatShape(inputModes)}→${formatShape(outputModes)} (${r.join(", ")})`;
     this.factors = extents.map((extent, k) => {
-      const shape = [own[k]!, extent, own[(k + 1) % d]!];
-      const size = product(shape);
-      if (cores && cores[k]?.length !== size)
-        throw new ShapeError(`${this.name}: core ${k} has ${cores[k]?.length} numbers, needs ${formatShape(shape)}`);
-      const terms = own[k]! * (k < inputModes.length ? extent : 1);
+      // an output sums over the input modes, not over the output modes
+      const terms = r[k]! * (k < inputModes.length ? extent : 1);
       const deviation = Math.sqrt((k === d - 1 ? gainOf(dense.start ?? "uniform") : 1) / terms);
-      const initialize = (s: Scheduler, out: Tensor, seed: number) =>
-        void normal(s, out.shape, { seed, deviation, out });
-      return new Parameter(`core${k}`, shape, cores?.[k] ?? initialize);
+      return coreParameter(this.name, k, [r[k]!, extent, r[(k + 1) % d]!], cores, deviation);
     });
   }
 
-  /** r_1·r_{p+1}·(I + O). Merging the cores, once a batch, comes on top. */
+  /** r_1·r_{p+1}·(I + O) a sample, without merging the cores, which is done once a batch. */
   get multiplications(): number {
     return this.#rank * (this.inputs + this.outputs);
   }
@@ -102,10 +103,7 @@ export class TensorRingLinear extends FactorisedDense {
   }
 
   #sideOf(s: Scheduler, from: number, to: number, axes: readonly number[], keep: boolean): Side {
-    const cores = this.factors.slice(from, to).map(({ value }) => {
-      const [left, extent, right] = value.shape as [number, number, number];
-      return value.reshape([left, extent, 1, right]);
-    });
+    const cores = asTrainCores(this.factors.slice(from, to));
     const merged = mergeCores(s, cores, keep);
     const [left, extent, , right] = merged.full.shape as [number, number, number, number];
     const matrix = permute(s, merged.full.reshape([left, extent, right]), axes);
@@ -115,7 +113,7 @@ export class TensorRingLinear extends FactorisedDense {
 
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
     const p = this.inputModes.length;
-    // r_1×I×r_{p+1} as I×(r_1·r_{p+1}), and r_{p+1}×O×r_1 as (r_1·r_{p+1})×O
+    // the merged cores r_1×I×r_{p+1} as I×(r_1·r_{p+1}), and r_{p+1}×O×r_1 as (r_1·r_{p+1})×O
     const first = this.#sideOf(s, 0, p, [1, 0, 2], training);
     const last = this.#sideOf(s, p, this.factors.length, [2, 0, 1], training);
     const z = matmul(s, x, first.matrix.reshape([this.inputs, this.#rank]));
@@ -123,14 +121,14 @@ export class TensorRingLinear extends FactorisedDense {
       bias: this.bias?.value,
       activation: this.activation,
     });
-    if (training) this.#kept = { x, z, sides: [first, last] };
+    if (training) this.#recorded = { x, z, sides: [first, last] };
     else s.release(z, first.matrix, last.matrix);
     return y;
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
-    const { x, z, sides } = this.#kept!;
-    this.#kept = null;
+    const { x, z, sides } = this.#recorded!;
+    this.#recorded = null;
     const [first, last] = sides;
     const p = this.inputModes.length;
     const [left, right] = [this.ranks[0]!, this.ranks[p]!];
@@ -172,27 +170,30 @@ export class TensorRingLinear extends FactorisedDense {
   }
 }
 
-/** The cores of one side merged. */
+/** The cores of the inputs, or those of the outputs. */
 interface Side {
   cores: Tensor[];
   merged: Merged;
+  /** the merged cores as one factor of the product */
   matrix: Tensor;
 }
 
 export interface TensorRingLinearFit extends DataAware {
+  /** m_1…m_p, which multiply to the number of inputs */
   inputModes: readonly number[];
+  /** n_1…n_q, which multiply to the number of outputs */
   outputModes: readonly number[];
-  /** found by alternating least squares from the start that TR-SVD gives */
+  /** ranks of the cores, or one number for all: the fit is TR-SVD, then alternating least squares from its result */
   ranks?: number | readonly number[];
-  /** instead of ranks: the weight's, kept by TR-SVD */
+  /** in place of `ranks`: relative error of the weight, ‖W − Ŵ‖ ÷ ‖W‖, up to which TR-SVD chooses the ranks */
   relativeError?: number;
-  /** of the alternating least squares, 30 by default; 0 leaves what TR-SVD gives */
+  /** most sweeps of alternating least squares, 30 by default; 0 for TR-SVD alone */
   sweeps?: number;
+  /** seed of the SVDs' starts, 0 by default */
   seed?: number;
 }
 
-/** @internal */
-export const ringFitRules: OptionRules<TensorRingLinearFit> = {
+const ringFitRules: OptionRules<TensorRingLinearFit> = {
   ...dataRules,
   inputModes: required(layerRules.modes),
   outputModes: required(layerRules.modes),
@@ -202,8 +203,11 @@ export const ringFitRules: OptionRules<TensorRingLinearFit> = {
 };
 
 /**
- * A trained dense layer as a tensor ring. With the inputs' covariance the weight is whitened mode by mode, and what brings
- * the outputs nearer, this or the plain fit, is taken.
+ * A trained dense layer as a tensor ring. With a covariance of the inputs, the weight and the weight whitened mode by mode are
+ * both fitted, and the fit whose outputs are nearer is returned.
+ *
+ * @throws TenfoldError where an argument is unfit, or a covariance meets a `relativeError`; ShapeError where the modes do not
+ * fit the layer
  */
 export async function tensorRingLinear(
   engine: Engine,
@@ -212,12 +216,13 @@ export async function tensorRingLinear(
 ): Promise<TensorRingLinear> {
   assertEngine("tensorRingLinear", engine);
   checkOptions("tensorRingLinear", fit, ringFitRules);
-  const { inputModes, outputModes, ranks, relativeError, sweeps = 30, covariance, ridge = 1e-4, seed = 0 } = fit;
-  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  const { inputModes, outputModes, ranks, relativeError, sweeps = 30, seed = 0 } = fit;
+  if (fit.covariance && relativeError !== undefined) throw new TenfoldError(`tensorRingLinear: ${COVARIANCE_OR_ERROR}`);
+  const dense = await denseWeights(source);
+  const { inputs, outputs, bias, activation } = dense;
   assertModes("tensorRingLinear: inputs", inputModes, inputs);
   assertModes("tensorRingLinear: outputs", outputModes, outputs);
-  const matrix = inputsFirst(weight, outputs);
-  const find = async (values: Float64Array, roots: readonly Float64Array[] | null): Promise<TensorRingLinear> => {
+  return dataAwareFit(dense, inputModes, fit, async (values, roots) => {
     using w = engine.tensor([...inputModes, ...outputModes], values);
     const { tensor } =
       ranks !== undefined && sweeps > 0
@@ -229,22 +234,15 @@ export async function tensorRingLinear(
           });
     const shapes = tensor.cores.map(({ shape }) => shape);
     const cores = (await engine.read([...tensor.cores])) as Float32Array[];
-    const found = tensor.ranks;
+    const tensorRanks = tensor.ranks;
     tensor.destroy();
     return new TensorRingLinear({
       inputModes,
       outputModes,
-      ranks: found,
-      cores: cores.map((core, k) => (roots?.[k] ? unwhiten(core, shapes[k]!, 1, roots[k]!) : core)),
+      ranks: tensorRanks,
+      cores: cores.map((core, k) => (roots[k] ? unwhiten(core, shapes[k]!, 1, roots[k]) : core)),
       bias: bias ?? false,
       activation,
     });
-  };
-  const plain = await find(matrix, null);
-  if (!covariance) return plain;
-  if (relativeError !== undefined)
-    throw new TenfoldError("tensorRingLinear: a covariance goes with ranks, the relative error is that of the weight");
-  const roots = kroneckerRoots(covariance, inputModes, ridge);
-  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
-  return nearest(weight, outputs, covariance, [plain, whitened]);
+  });
 }

@@ -11,37 +11,39 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { matmul, modeProduct, normal, permute, unfoldedProduct } from "../../ops/index.js";
+import { matmul, modeProduct, permute, unfoldedProduct } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
-import { Parameter } from "../layer.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { FactorisedDense } from "./dense.js";
-import { type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./merge.js";
-import { transpose } from "./numeric.js";
+import type { Parameter } from "../layer.js";
+import { assertEngine, dataRules, layerRules } from "../layerRules.js";
+import { coreParameter, type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./cores.js";
+import { FactorisedDense } from "./factorisedDense.js";
+import { transpose } from "./hostMatrices.js";
 import {
   assertModes,
+  coreRules,
   type DenseSource,
   denseWeights,
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  product,
 } from "./source.js";
-import type { DataAware } from "./svd.js";
-import { inputsFirst, kroneckerRoots, nearest, unwhiten, whiten } from "./whitening.js";
+import type { DataAware } from "./svdLinear.js";
+import { COVARIANCE_OR_ERROR, dataAwareFit, unwhiten } from "./whitening.js";
 
 export interface TtLinearOptions extends FactorisedOptions {
-  /** m_1…m_d, multiplying to the inputs */
+  /** m_1…m_d, which multiply to the number of inputs */
   inputModes: readonly number[];
-  /** n_1…n_d, multiplying to the outputs */
+  /** n_1…n_d, as many as the input modes, which multiply to the number of outputs */
   outputModes: readonly number[];
-  /** r_1…r_{d-1}, or one for all; each is lowered to what its unfolding has */
+  /** r_1…r_{d-1}, or one number for all; a rank above the largest that its unfolding can have is lowered to it */
   ranks: number | readonly number[];
-  /** start values, r_{k-1}×m_k×n_k×r_k each; random ones where they are not given */
+  /** start values of every core, r_{k-1}×m_k×n_k×r_k; random ones by default */
   cores?: readonly Float32Array[];
   /**
-   * `modes` contracts the input with one core after the other; `dense` puts the weight together and multiplies once; numbers
-   * are sizes of groups of neighbouring cores that are merged. `auto` (the default) takes what costs least for the batch
-   * at hand
+   * `modes` contracts the input with one core after the other. `dense` merges all cores into the weight and multiplies once.
+   * A list has the sizes of groups of neighbouring cores that are merged. `auto` (the default) takes the groups that cost
+   * least for the batch at hand
    */
   contraction?: "auto" | "modes" | "dense" | readonly number[];
 }
@@ -50,22 +52,25 @@ const CONTRACTION = {
   needs: '"auto", "modes", "dense" or sizes of groups of cores',
   is: (value: unknown) => ["auto", "modes", "dense"].includes(value as string) || layerRules.modes.is(value),
 };
-/** a train of one core has no ranks */
+/** as `optionRules.ranks`, or an empty list, because a train of one core has no ranks */
 const RANKS = {
   needs: optionRules.ranks.needs,
   is: (value: unknown) => optionRules.ranks.is(value) || (Array.isArray(value) && value.length === 0),
 };
 
 const ttLinearRules: OptionRules<TtLinearOptions> = {
-  inputModes: required(layerRules.modes),
-  outputModes: required(layerRules.modes),
+  ...coreRules,
   ranks: required(RANKS),
-  cores: layerRules.valueLists,
   contraction: CONTRACTION,
   ...factorisedRules,
 };
 
-/** r_0…r_d with each lowered to what its unfolding can have. */
+/**
+ * r_0…r_d, with every rank lowered to the largest that its unfolding can have.
+ *
+ * @param sizes m_k·n_k of every core
+ * @throws ShapeError unless there are d − 1 ranks
+ */
 export function ttRanks(ranks: number | readonly number[], sizes: readonly number[]): number[] {
   const d = sizes.length;
   const wanted = typeof ranks === "number" ? new Array<number>(d - 1).fill(ranks) : ranks;
@@ -76,47 +81,49 @@ export function ttRanks(ranks: number | readonly number[], sizes: readonly numbe
   return [1, ...wanted.map((rank, k) => Math.min(rank, before(k + 1), after(k + 1))), 1];
 }
 
-/** How a batch goes through the cores: in groups that are merged first, from one side to the other. */
+/** The order in which a batch is contracted with the cores. The cores of a group are merged first. */
 export interface Contraction {
+  /** the end of the train at which the contraction starts */
   direction: "left" | "right";
-  /** cores from `start` to below `stop`, in order of the cores */
+  /** cores from `start` to below `stop`, in the order of the cores in the train */
   groups: readonly (readonly [start: number, stop: number])[];
 }
 
-/** What a dispatch costs beside its multiplications, and an element that is read or written, in multiplications. */
+/** cost of a dispatch on top of its multiplications and elements, in multiplications */
 const DISPATCH = 1e5;
+/** cost of an element that is read or written, in multiplications */
 const ELEMENT = 4;
-/** elements of a weight that is put together: what a storage binding holds */
+/** most elements of merged cores: 128 MiB, the default limit of a storage binding */
 const MOST_MERGED = 2 ** 25;
 
-const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
-
-/** A group of cores, merged, as a forward pass leaves it for the backward pass. */
+/** A group of cores that a forward pass has merged, for its backward pass. */
 interface Group {
   cores: Tensor[];
   merged: Merged;
-  /** what is contracted × what comes in its place */
+  /** the merged cores as a matrix: the modes that it contracts × the modes that it puts in their place */
   matrix: Tensor;
 }
 
 /**
- * A dense layer whose weight is a TT-matrix (Novikov, Podoprikhin, Osokin & Vetrov 2015): Σ r_{k-1}·r_k·m_k·n_k weights. The
- * input is contracted where it lies with one group of neighbouring cores after the other, merged beforehand; every step is
- * a mode product, without unfolding. Groups and side are those of least cost for the batch at hand: every core by itself
- * for low ranks and few samples, the whole weight put together for high ones.
+ * A dense layer whose weight is a TT-matrix (Novikov, Podoprikhin, Osokin & Vetrov 2015). It has Σ r_{k-1}·r_k·m_k·n_k weights.
+ * Neighbouring cores are merged in groups, and the input is contracted with one group after the other; every step is a mode
+ * product, which copies nothing. The groups, and the end of the train to start at, are those of least cost for the batch at hand:
+ * single cores for low ranks and few samples, all cores in one group for high ranks or many samples.
+ *
+ * @throws TenfoldError where an option is unfit, ShapeError where modes, ranks, cores or groups do not fit
  */
 export class TensorTrainLinear extends FactorisedDense {
   readonly method = "tensorTrain";
   readonly name: string;
   readonly inputModes: readonly number[];
   readonly outputModes: readonly number[];
-  /** r_0, …, r_d */
+  /** r_0…r_d */
   readonly ranks: readonly number[];
   readonly contraction: "auto" | "modes" | "dense" | readonly number[];
   /** the cores, r_{k-1}×m_k×n_k×r_k */
   readonly factors: readonly Parameter[];
-  /** of the forward pass recorded last: how, the inputs of all steps, the groups in order of the steps */
-  #kept: { plan: Contraction; inputs: Tensor[]; groups: Group[] } | null = null;
+  /** of the training pass recorded last: its contraction, the inputs of its steps, and its groups in the order of the steps */
+  #recorded: { plan: Contraction; inputs: Tensor[]; groups: Group[] } | null = null;
 
   constructor(options: TtLinearOptions) {
     checkOptions("TensorTrainLinear", options, ttLinearRules);
@@ -125,7 +132,7 @@ export class TensorTrainLinear extends FactorisedDense {
     const d = inputModes.length;
     if (d !== outputModes.length || !d)
       throw new ShapeError(
-        `TensorTrainLinear: modes ${formatShape(inputModes)} and ${formatShape(outputModes)}, need to be as many`,
+        `TensorTrainLinear: modes ${formatShape(inputModes)} and ${formatShape(outputModes)}, needs as many of both`,
       );
     if (typeof contraction !== "string" && contraction.reduce((a, b) => a + b, 0) !== d)
       throw new ShapeError(`TensorTrainLinear: groups of ${contraction.join(", ")} cores, needs ${d} in all`);
@@ -139,16 +146,12 @@ export class TensorTrainLinear extends FactorisedDense {
     this.name = `TT ${formatShape(inputModes)}→${formatShape(outputModes)} (${this.ranks.slice(1, -1).join(", ")})`;
     this.factors = inputModes.map((_, k) => {
       const shape = this.#shapeOf(k, k + 1);
-      if (cores && cores[k]?.length !== product(shape))
-        throw new ShapeError(`${this.name}: core ${k} has ${cores[k]?.length} numbers, needs ${formatShape(shape)}`);
       const deviation = Math.sqrt((k === d - 1 ? gainOf(dense.start ?? "uniform") : 1) / (shape[0] * shape[1]));
-      const initialize = (s: Scheduler, out: Tensor, seed: number) =>
-        void normal(s, out.shape, { seed, deviation, out });
-      return new Parameter(`core${k}`, shape, cores?.[k] ?? initialize);
+      return coreParameter(this.name, k, shape, cores, deviation);
     });
   }
 
-  /** r×M×N×r' of the cores from `start` to below `stop`, merged. */
+  /** Shape r×M×N×r' of the merged cores from `start` to below `stop`. */
   #shapeOf(start: number, stop: number): [number, number, number, number] {
     return [
       this.ranks[start]!,
@@ -158,7 +161,7 @@ export class TensorTrainLinear extends FactorisedDense {
     ];
   }
 
-  /** Multiplications a sample of one step of a contraction, and elements of its input and output. */
+  /** What one step of a contraction takes for one sample: multiplications, and elements of its input and output together. */
   #step(
     [start, stop]: readonly [number, number],
     direction: Contraction["direction"],
@@ -168,18 +171,21 @@ export class TensorTrainLinear extends FactorisedDense {
       direction === "left"
         ? [product(this.outputModes.slice(0, start)), product(this.inputModes.slice(stop))]
         : [product(this.inputModes.slice(0, start)), product(this.outputModes.slice(stop))];
-    const [taken, given] = direction === "left" ? [left * m, n * right] : [m * right, left * n];
-    return { multiplications: before * after * taken * given, elements: before * after * (taken + given) };
+    const [contracted, produced] = direction === "left" ? [left * m, n * right] : [m * right, left * n];
+    return {
+      multiplications: before * after * contracted * produced,
+      elements: before * after * (contracted + produced),
+    };
   }
 
-  /** Σ r_{k-1}·r_k·(n_1…n_k)·(m_k…m_d) of core after core from the left, or its mirror image where that is less. */
+  /** Σ r_{k-1}·r_k·(n_1…n_k)·(m_k…m_d) a sample, for single cores from the left; or the same from the right where that is less. */
   get multiplications(): number {
     const steps = (direction: Contraction["direction"]) =>
       this.inputModes.reduce((total, _, k) => total + this.#step([k, k + 1], direction).multiplications, 0);
     return Math.min(steps("left"), steps("right"));
   }
 
-  /** What a group costs a batch: merging its cores, and the step with what they merge to. */
+  /** Cost of a group for a batch, in multiplications: merging its cores, and the step with the merged cores. */
   #groupCost(group: readonly [number, number], direction: Contraction["direction"], batch: number): number {
     const [start, stop] = group;
     const { multiplications, elements } = this.#step(group, direction);
@@ -191,12 +197,12 @@ export class TensorTrainLinear extends FactorisedDense {
     return batch * (multiplications + ELEMENT * elements) + mergeCost(shapes) + DISPATCH * dispatches + ELEMENT * moved;
   }
 
-  /** @internal What a contraction costs a batch, in multiplications. */
+  /** @internal Cost of a contraction for a batch, in multiplications. */
   costOf({ direction, groups }: Contraction, batch: number): number {
     return groups.reduce((total, group) => total + this.#groupCost(group, direction, batch), 0);
   }
 
-  /** How a batch of this size is contracted. */
+  /** The contraction that a batch of this size takes. */
   contractionOf(batch: number): Contraction {
     const { contraction } = this;
     const d = this.inputModes.length;
@@ -211,7 +217,10 @@ export class TensorTrainLinear extends FactorisedDense {
     return this.costOf(left, batch) <= this.costOf(right, batch) ? left : right;
   }
 
-  /** The cut of the row of cores into groups that costs least from one side: what a group costs depends on no other. */
+  /**
+   * The groups that cost least in this direction, by dynamic programming: the cost of a group does not depend on the other
+   * groups.
+   */
   #cheapestGroups(direction: Contraction["direction"], batch: number): Contraction["groups"] {
     const d = this.inputModes.length;
     const best: { cost: number; groups: Contraction["groups"] }[] = [{ cost: 0, groups: [] }];
@@ -230,15 +239,15 @@ export class TensorTrainLinear extends FactorisedDense {
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
     const plan = this.contractionOf(x.shape[0]!);
     const ordered = plan.direction === "left" ? plan.groups : [...plan.groups].reverse();
-    const whole = ordered.length === 1;
+    const single = ordered.length === 1;
     const groups: Group[] = [];
     const inputs: Tensor[] = [];
     let z = x;
     for (const range of ordered) {
       const group = this.#merge(s, range, plan.direction, training);
-      const next = whole
+      const next = single
         ? matmul(s, z, group.matrix, { bias: this.bias?.value, activation: this.activation })
-        : modeProduct(s, this.#seen(z, range, plan.direction), group.matrix, 1, { transpose: true });
+        : modeProduct(s, this.#atStep(z, range, plan.direction), group.matrix, 1, { transpose: true });
       if (training) {
         groups.push(group);
         inputs.push(z);
@@ -248,20 +257,20 @@ export class TensorTrainLinear extends FactorisedDense {
       }
       z = next;
     }
-    if (training) this.#kept = { plan, inputs, groups };
-    return whole ? z : this.finish(s, z);
+    if (training) this.#recorded = { plan, inputs, groups };
+    return single ? z : this.finish(s, z);
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
-    const { plan, inputs, groups } = this.#kept!;
+    const { plan, inputs, groups } = this.#recorded!;
     const { direction } = plan;
-    this.#kept = null;
+    this.#recorded = null;
     const ordered = direction === "left" ? plan.groups : [...plan.groups].reverse();
     let gradient = dz;
     for (let index = ordered.length - 1; index >= 0; index--) {
       const range = ordered[index]!;
       const { matrix } = groups[index]!;
-      const before = this.#seen(inputs[index]!, range, direction);
+      const before = this.#atStep(inputs[index]!, range, direction);
       const after = gradient.reshape([before.shape[0]!, -1, before.shape[2]!]);
       const single = range[1] - range[0] === 1 && direction === "left";
       const out = single ? this.factors[range[0]]!.gradient.reshape(matrix.shape) : undefined;
@@ -277,8 +286,8 @@ export class TensorTrainLinear extends FactorisedDense {
     return gradient.reshape([-1, this.inputs]);
   }
 
-  /** The tensor at a step as before × what is contracted × after. */
-  #seen(z: Tensor, [start, stop]: readonly [number, number], direction: "left" | "right"): Tensor {
+  /** A step's input as a tensor of order 3, with the modes that the step contracts as its mode 1. */
+  #atStep(z: Tensor, [start, stop]: readonly [number, number], direction: "left" | "right"): Tensor {
     const [left, m, , right] = this.#shapeOf(start, stop);
     const after = product((direction === "left" ? this.inputModes : this.outputModes).slice(stop));
     return z.reshape([-1, direction === "left" ? left * m : m * right, after]);
@@ -324,12 +333,16 @@ export class TensorTrainLinear extends FactorisedDense {
 }
 
 export interface TtLinearFit extends DataAware {
+  /** m_1…m_d, which multiply to the number of inputs */
   inputModes: readonly number[];
+  /** n_1…n_d, as many as the input modes, which multiply to the number of outputs */
   outputModes: readonly number[];
+  /** r_1…r_{d-1}, or one number for all */
   ranks?: number | readonly number[];
-  /** instead of ranks: the weight's, kept by TT-SVD */
+  /** in place of `ranks`: relative error of the weight, ‖W − Ŵ‖ ÷ ‖W‖, up to which TT-SVD chooses the ranks */
   relativeError?: number;
   contraction?: TtLinearOptions["contraction"];
+  /** seed of the SVDs' starts, 0 by default */
   seed?: number;
 }
 
@@ -343,19 +356,23 @@ const ttFitRules: OptionRules<TtLinearFit> = {
 };
 
 /**
- * A trained dense layer as a TT-matrix, by TT-SVD: by ranks, or by the weight's relative error. With the inputs' covariance
- * the weight is whitened mode by mode (by the Kronecker product that is nearest to the covariance), and what brings the
- * outputs nearer, this or the plain fit, is taken.
+ * A trained dense layer as a TT-matrix, by TT-SVD with these ranks, or with the ranks that a relative error of the weight takes.
+ * With a covariance of the inputs, the weight and the weight whitened mode by mode are both fitted, and the fit whose outputs are
+ * nearer is returned.
+ *
+ * @throws TenfoldError where an argument is unfit, or a covariance meets a `relativeError`; ShapeError where the modes do not
+ * fit the layer
  */
 export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinearFit): Promise<TensorTrainLinear> {
   assertEngine("ttLinear", engine);
   checkOptions("ttLinear", fit, ttFitRules);
-  const { inputModes, outputModes, ranks, relativeError, contraction, covariance, ridge = 1e-4, seed = 0 } = fit;
-  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  const { inputModes, outputModes, ranks, relativeError, contraction, seed = 0 } = fit;
+  if (fit.covariance && relativeError !== undefined) throw new TenfoldError(`ttLinear: ${COVARIANCE_OR_ERROR}`);
+  const dense = await denseWeights(source);
+  const { inputs, outputs, bias, activation } = dense;
   assertModes("ttLinear: inputs", inputModes, inputs);
   assertModes("ttLinear: outputs", outputModes, outputs);
-  const matrix = inputsFirst(weight, outputs);
-  const find = async (values: Float64Array, roots: readonly Float64Array[] | null): Promise<TensorTrainLinear> => {
+  return dataAwareFit(dense, inputModes, fit, async (values, roots) => {
     using w = engine.tensor([inputs, outputs], values);
     const { tensor } = await ttMatrix(engine, w, {
       rowModes: inputModes,
@@ -366,23 +383,16 @@ export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinea
     });
     const shapes = tensor.cores.map(({ shape }) => shape);
     const cores = (await engine.read([...tensor.cores])) as Float32Array[];
-    const found = tensor.ranks.slice(1, -1);
+    const trainRanks = tensor.ranks.slice(1, -1);
     tensor.destroy();
     return new TensorTrainLinear({
       inputModes,
       outputModes,
-      ranks: found,
-      cores: roots ? cores.map((core, k) => unwhiten(core, shapes[k]!, 1, roots[k]!)) : cores,
+      ranks: trainRanks,
+      cores: cores.map((core, k) => (roots[k] ? unwhiten(core, shapes[k]!, 1, roots[k]) : core)),
       bias: bias ?? false,
       activation,
       ...(contraction !== undefined && { contraction }),
     });
-  };
-  const plain = await find(matrix, null);
-  if (!covariance) return plain;
-  if (relativeError !== undefined)
-    throw new TenfoldError("ttLinear: a covariance goes with ranks, the relative error is that of the weight itself");
-  const roots = kroneckerRoots(covariance, inputModes, ridge);
-  const whitened = await find(whiten(matrix, [...inputModes, outputs], roots), roots);
-  return nearest(weight, outputs, covariance, [plain, whitened]);
+  });
 }

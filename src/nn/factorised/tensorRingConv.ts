@@ -2,12 +2,9 @@ import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
 import {
   checkOptions,
   type Engine,
-  formatShape,
   type OptionRules,
   optionRules,
-  required,
   type Scheduler,
-  ShapeError,
   type Tensor,
 } from "../../gpu/index.js";
 import {
@@ -15,65 +12,73 @@ import {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
-  fill,
   matmul,
-  normal,
   permute,
   reluBackward,
-  sum,
-  uniform,
 } from "../../ops/index.js";
-import { Conv2d } from "../convolution.js";
+import { Conv2d, convolutionBiasGradient } from "../convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
-import { assertEngine, layerRules } from "../options.js";
-import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./convolution.js";
-import { type Merged, mergeBackward, mergeCores, mergeValues } from "./merge.js";
-import { multiply, permuteValues } from "./numeric.js";
-import { assertModes, biasBoundOf, type FactorisedOptions, gainOf } from "./source.js";
+import { assertEngine, layerRules } from "../layerRules.js";
+import { uniformValues } from "../startValues.js";
+import {
+  asTrainCores,
+  coreParameter,
+  type Merged,
+  mergeBackward,
+  mergeCores,
+  mergeValues,
+  ringRanks,
+} from "./cores.js";
+import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
+import { multiply, permuteValues } from "./hostMatrices.js";
+import { assertModes, biasBoundOf, coreRules, type FactorisedOptions, gainOf, product } from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {
-  /** multiplying to the input channels */
+  /** modes of the input channels; they multiply to `inputs` */
   inputModes: readonly number[];
-  /** multiplying to the output channels */
+  /** modes of the output channels; they multiply to `outputs` */
   outputModes: readonly number[];
-  /** one for every core (inputs, outputs, the kernel's places), core k being r_k×extent×r_{k+1}; or one for all */
+  /**
+   * r_1, r_2, … for the cores of the input modes, the output modes and the kernel's places, or one number for all; core k is
+   * r_k×extent×r_{k+1}
+   */
   ranks: number | readonly number[];
-  /** start values; random ones where they are not given */
+  /** start values of every core; random ones by default */
   cores?: readonly Float32Array[];
 }
 
 const { weights: _, ...shapeRules } = chainRules;
 const ringConvRules: OptionRules<TensorRingConvOptions> = {
   ...shapeRules,
-  inputModes: required(layerRules.modes),
-  outputModes: required(layerRules.modes),
-  ranks: required(optionRules.ranks),
-  cores: layerRules.valueLists,
+  ...coreRules,
 };
 
 /**
- * A convolution whose kernel is a tensor ring over its input channels, output channels and the D·D places of the kernel as one
- * mode (Wang, Sun, Eriksson, Wang & Aggarwal 2018). The cores are put together once a batch, and the kernel convolves as any
- * other: few weights, no fewer multiplications.
+ * A convolution whose kernel is a tensor ring (Wang, Sun, Eriksson, Wang & Aggarwal 2018). Its modes are those of the input
+ * channels, those of the output channels, and one mode for the D·D places of the kernel. Every batch puts the kernel together
+ * from the cores and convolves with it: there are fewer weights than in the kernel, but no fewer multiplications.
+ *
+ * @throws TenfoldError where an option is unfit, ShapeError where modes, ranks or cores do not fit
  */
 export class TensorRingConv implements Layer {
   readonly method = "tensorRing";
   readonly name: string;
   readonly inputModes: readonly number[];
   readonly outputModes: readonly number[];
-  /** r_1, …, in the order of the cores */
+  /** r_1, r_2, … in the order of the cores */
   readonly ranks: readonly number[];
   readonly factors: readonly Parameter[];
   readonly bias: Parameter | null;
   readonly activation: Activation;
-  /** shape, checks and counts of the convolution that it is */
+  /** a convolution of the same shape, for checks of samples and for counts; its weight is not used */
   readonly convolution: Conv2d;
-  #kept: {
+  /** tensors of the training pass recorded last, for its backward pass; names as in {@link forward} */
+  #recorded: {
     x: Tensor;
     y: Tensor;
     weight: Tensor;
     chain: Tensor;
-    places: Tensor;
+    closing: Tensor;
     merged: Merged;
     cores: Tensor[];
   } | null = null;
@@ -88,31 +93,20 @@ export class TensorRingConv implements Layer {
     const [height, width] = this.convolution.kernel;
     const extents = [...inputModes, ...outputModes, height * width];
     const d = extents.length;
-    const own = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : ranks;
-    if (own.length !== d || own.some((rank) => !(Number.isInteger(rank) && rank >= 1)))
-      throw new ShapeError(`TensorRingConv: ranks ${own.join(", ")}, needs ${d} positive whole numbers`);
+    const r = ringRanks("TensorRingConv", ranks, d);
     this.inputModes = inputModes;
     this.outputModes = outputModes;
-    this.ranks = own;
+    this.ranks = r;
     this.activation = activation;
-    this.name = `Tensor ring ${this.convolution.name} (${own.join(", ")})`;
+    this.name = `Tensor ring ${this.convolution.name} (${r.join(", ")})`;
     this.factors = extents.map((extent, k) => {
-      const size = [own[k]!, extent, own[(k + 1) % d]!];
-      const count = size.reduce((a, b) => a * b, 1);
-      if (cores && cores[k]?.length !== count)
-        throw new ShapeError(`${this.name}: core ${k} has ${cores[k]?.length} numbers, needs ${formatShape(size)}`);
+      // an output sums over the input modes and the places, not over the output modes
       const summed = k < inputModes.length || k === d - 1;
-      const deviation = Math.sqrt((k === d - 1 ? gainOf(start) : 1) / (own[k]! * (summed ? extent : 1)));
-      const initialize = (s: Scheduler, out: Tensor, seed: number) =>
-        void normal(s, out.shape, { seed, deviation, out });
-      return new Parameter(`core${k}`, size, cores?.[k] ?? initialize);
+      const deviation = Math.sqrt((k === d - 1 ? gainOf(start) : 1) / (r[k]! * (summed ? extent : 1)));
+      return coreParameter(this.name, k, [r[k]!, extent, r[(k + 1) % d]!], cores, deviation);
     });
-    const bound = biasBoundOf(start, shape.inputs * height * width);
-    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      if (bound) uniform(s, out.shape, { seed, low: -bound, high: bound, out });
-      else fill(s, out, 0);
-    };
-    this.bias = bias ? new Parameter("bias", [shape.outputs], bias === true ? initialize : bias) : null;
+    const random = uniformValues(biasBoundOf(start, shape.inputs * height * width));
+    this.bias = bias ? new Parameter("bias", [shape.outputs], bias === true ? random : bias) : null;
   }
 
   get parameters(): readonly Parameter[] {
@@ -123,27 +117,24 @@ export class TensorRingConv implements Layer {
     return this.convolution.outputShape(input);
   }
 
-  get #channels(): [inputs: number, outputs: number, places: number] {
+  get #extents(): [inputs: number, outputs: number, places: number] {
     const { inputs, outputs, kernel } = this.convolution;
     return [inputs, outputs, kernel[0] * kernel[1]];
   }
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    const [inputs, outputs, places] = this.#channels;
-    const cores = this.factors.slice(0, -1).map(({ value }) => {
-      const [left, extent, right] = value.shape as [number, number, number];
-      return value.reshape([left, extent, 1, right]);
-    });
+    const [inputs, outputs, places] = this.#extents;
+    const cores = asTrainCores(this.factors.slice(0, -1));
     const merged = mergeCores(s, cores, training);
     const [first, , , last] = merged.full.shape as [number, number, number, number];
-    // the open chain r_1×(S·T)×r_d as (S·T)×(r_1·r_d), and what closes it as (r_1·r_d)×D²
+    // the merged cores r_1×(S·T)×r_d as (S·T)×(r_1·r_d), and the last core, which closes the ring, as (r_1·r_d)×D²
     const chain = permute(s, merged.full.reshape([first, inputs * outputs, last]), [1, 0, 2]);
     s.release(merged.full);
     const closing = permute(s, this.factors.at(-1)!.value, [2, 0, 1]);
-    const product = matmul(s, chain.reshape([-1, first * last]), closing.reshape([first * last, places]));
-    const weight = permute(s, product.reshape([inputs, outputs, places]), [1, 0, 2]);
-    s.release(product);
+    const kernelMatrix = matmul(s, chain.reshape([-1, first * last]), closing.reshape([first * last, places]));
+    const weight = permute(s, kernelMatrix.reshape([inputs, outputs, places]), [1, 0, 2]);
+    s.release(kernelMatrix);
     const { stride, padding, dilation, kernel } = this.convolution;
     const y = conv2d(s, x, weight.reshape([outputs, inputs, ...kernel]), {
       stride,
@@ -152,28 +143,24 @@ export class TensorRingConv implements Layer {
       activation: this.activation,
       bias: this.bias?.value,
     });
-    if (training) this.#kept = { x, y, weight, chain, places: closing, merged, cores };
+    if (training) this.#recorded = { x, y, weight, chain, closing, merged, cores };
     else s.release(weight, chain, closing);
     return y;
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const { x, y, weight, chain, places: closing, merged, cores } = this.#kept!;
-    this.#kept = null;
-    const [inputs, outputs, places] = this.#channels;
+    const { x, y, weight, chain, closing, merged, cores } = this.#recorded!;
+    this.#recorded = null;
+    const [inputs, outputs, places] = this.#extents;
     const { stride, padding, dilation, kernel } = this.convolution;
     const options = { stride, padding, dilation };
-    const before = this.activation === "relu" ? reluBackward(s, y, dy) : dy;
-    if (this.bias) {
-      const planes = sum(s, before.reshape([x.shape[0]! * outputs, -1]), { axis: 1 });
-      sum(s, planes.reshape([x.shape[0]!, outputs]), { axis: 0, out: this.bias.gradient });
-      s.release(planes);
-    }
+    const dz = this.activation === "relu" ? reluBackward(s, y, dy) : dy;
+    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const dense = weight.reshape([outputs, inputs, ...kernel]);
     const inputSize = x.shape.slice(2) as [number, number];
-    const dx = inputGradient ? conv2dInputGradient(s, before, dense, { ...options, inputSize }) : null;
-    const dWeight = conv2dWeightGradient(s, x, before, { ...options, kernel });
-    if (before !== dy) s.release(before);
+    const dx = inputGradient ? conv2dInputGradient(s, dz, dense, { ...options, inputSize }) : null;
+    const dWeight = conv2dWeightGradient(s, x, dz, { ...options, kernel });
+    if (dz !== dy) s.release(dz);
     const dProduct = permute(s, dWeight.reshape([outputs, inputs, places]), [1, 0, 2]);
     s.release(dWeight, weight);
     const flat = dProduct.reshape([inputs * outputs, places]);
@@ -190,27 +177,27 @@ export class TensorRingConv implements Layer {
     return dx;
   }
 
-  /** Numbers of all cores; multiplications of the convolution that they are put together to. */
+  /** Weights: the numbers of all cores. Multiplications: those of the convolution, without putting the kernel together. */
   counts(input: readonly number[]): Counts {
     const { multiplications } = this.convolution.counts(input);
-    const weights = this.factors.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0);
+    const weights = this.factors.reduce((total, { shape }) => total + product(shape), 0);
     return { weights, biases: this.bias ? this.convolution.outputs : 0, multiplications };
   }
 
-  /** The dense kernel that it stands for, outputs×inputs×height×width. */
+  /** The dense kernel that the ring stands for, outputs×inputs×height×width. */
   async toDense(): Promise<Float32Array> {
-    const [inputs, outputs, places] = this.#channels;
+    const [inputs, outputs, places] = this.#extents;
     const cores = await Promise.all(this.factors.map((factor) => factor.read()));
     const shapes = this.factors.map(({ shape: [left, extent, right] }) => [left!, extent!, 1, right!]);
     const open = mergeValues(cores.slice(0, -1), shapes.slice(0, -1));
     const [rank, , , first] = shapes.at(-1) as [number, number, number, number];
     const chain = permuteValues(open, [first, inputs * outputs, rank], [1, 0, 2]);
     const closing = permuteValues(cores.at(-1)!, [rank, places, first], [2, 0, 1]);
-    const product = multiply(chain, closing, inputs * outputs, first * rank, places);
-    return Float32Array.from(permuteValues(product, [inputs, outputs, places], [1, 0, 2]));
+    const kernelMatrix = multiply(chain, closing, inputs * outputs, first * rank, places);
+    return Float32Array.from(permuteValues(kernelMatrix, [inputs, outputs, places], [1, 0, 2]));
   }
 
-  /** A plain convolution of the same outputs, its kernel put together once and for all instead of for every batch. */
+  /** A `Conv2d` with the same outputs, whose kernel is put together once instead of for every batch. */
   async toConv2d(): Promise<Conv2d> {
     const { inputs, outputs, kernel, stride, padding, dilation } = this.convolution;
     return new Conv2d({
@@ -227,12 +214,13 @@ export interface TensorRingConvFit {
   inputModes?: readonly number[];
   /** [outputs] by default */
   outputModes?: readonly number[];
-  /** found by alternating least squares from the start that TR-SVD gives */
+  /** ranks of the cores, or one number for all: the fit is TR-SVD, then alternating least squares from its result */
   ranks?: number | readonly number[];
-  /** instead of ranks: the kernel's, kept by TR-SVD */
+  /** in place of `ranks`: relative error of the kernel, ‖W − Ŵ‖ ÷ ‖W‖, up to which TR-SVD chooses the ranks */
   relativeError?: number;
-  /** of the alternating least squares, 30 by default; 0 leaves what TR-SVD gives */
+  /** most sweeps of alternating least squares, 30 by default; 0 for TR-SVD alone */
   sweeps?: number;
+  /** seed of the SVDs' starts, 0 by default */
   seed?: number;
 }
 
@@ -245,7 +233,11 @@ const ringConvFitRules: OptionRules<TensorRingConvFit> = {
   seed: optionRules.count,
 };
 
-/** A trained convolution as a tensor ring. */
+/**
+ * A trained convolution as a tensor ring, fitted to its kernel.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the convolution has groups or the modes do not fit it
+ */
 export async function tensorRingConv(
   engine: Engine,
   source: ConvolutionSource,
@@ -273,7 +265,7 @@ export async function tensorRingConv(
           ...(relativeError !== undefined && { relativeError }),
         });
   const cores = (await engine.read([...tensor.cores])) as Float32Array[];
-  const found = tensor.ranks;
+  const tensorRanks = tensor.ranks;
   tensor.destroy();
-  return new TensorRingConv({ ...options, inputModes, outputModes, ranks: found, cores });
+  return new TensorRingConv({ ...options, inputModes, outputModes, ranks: tensorRanks, cores });
 }

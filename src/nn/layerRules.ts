@@ -1,14 +1,14 @@
-/** Rules that options of layers, fits and training share, beside those of gpu/options. */
+/** Rules for options that layers, fits and training share. Rules for any operation are in gpu/options. */
 import { checkOption, Engine, instanceOf, isList, type OptionRule, oneOf, optionRules, Tensor } from "../gpu/index.js";
 
 const isWhole = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;
 
-/** A number for all directions, or one for each. */
+/** The same whole number in all directions, or a list of `count` of them. */
 const extents = (count: number, least: number, directions: string): OptionRule => ({
   needs: `a whole number, ${least} or more, or ${directions} of them`,
   is: (value) =>
     isWhole(value, least) ||
-    (Array.isArray(value) && value.length === count && value.every((each) => isWhole(each, least))),
+    (Array.isArray(value) && value.length === count && value.every((extent) => isWhole(extent, least))),
 });
 
 const padding = (count: number, directions: string): OptionRule => {
@@ -19,14 +19,12 @@ const padding = (count: number, directions: string): OptionRule => {
 const isStart = (value: unknown): boolean => {
   if (value === "uniform" || value === "he") return true;
   if (typeof value !== "object" || value === null) return false;
-  return Object.entries(value).every(
-    ([name, each]) =>
-      (name === "deviation" && optionRules.atLeastZero.is(each)) ||
-      (name === "biasBound" && (each === undefined || optionRules.atLeastZero.is(each))),
-  );
+  const { deviation, biasBound = 0, ...others } = value as Record<string, unknown>;
+  const { is } = optionRules.atLeastZero;
+  return is(deviation) && is(biasBound) && Object.keys(others).length === 0;
 };
 
-/** The rules of what layers are made from. */
+/** The rules of the options that layers are made from. */
 export const layerRules = {
   pair: extents(2, 1, "[vertical, horizontal]"),
   triple: extents(3, 1, "[depth, vertical, horizontal]"),
@@ -40,22 +38,22 @@ export const layerRules = {
   values: { needs: "a Float32Array of start values", is: (value) => value instanceof Float32Array },
   valueLists: {
     needs: "a list of Float32Arrays of start values",
-    is: (value) => Array.isArray(value) && value.every((each) => each instanceof Float32Array),
+    is: (value) => Array.isArray(value) && value.every((values) => values instanceof Float32Array),
   },
   start: { needs: '"uniform", "he" or { deviation, biasBound }', is: isStart },
-  /** of factorised layers */
+  /** the start of a factorised layer */
   factorStart: oneOf("uniform", "he"),
   modes: {
     needs: "a list of whole numbers, 1 or more",
-    is: (value) => isList(value) && value.length > 0 && value.every((each) => isWhole(each, 1)),
+    is: (value) => isList(value) && value.length > 0 && value.every((extent) => isWhole(extent, 1)),
   },
   twoRanks: {
-    needs: "two whole numbers, 1 or more: of the input and of the output channels",
-    is: (value) => isList(value) && value.length === 2 && value.every((each) => isWhole(each, 1)),
+    needs: "two whole numbers, 1 or more: the rank of the input channels and that of the output channels",
+    is: (value) => isList(value) && value.length === 2 && value.every((rank) => isWhole(rank, 1)),
   },
 } satisfies Record<string, OptionRule>;
 
-/** The rules of what fits know of the data, and of their seed. */
+/** The rules of a fit's seed, and of what it knows about the layer's inputs. */
 export const dataRules = {
   covariance: {
     needs: "numbers in a Float64Array or Float32Array",
@@ -69,7 +67,7 @@ export const tensorRule = instanceOf(Tensor, "a Tensor");
 
 const engineRule = instanceOf(Engine, "an Engine: await Engine.create(), in Node await openEngine()");
 
-/** Refuses what is no engine. */
+/** @throws TenfoldError unless `engine` is an Engine */
 export function assertEngine(operation: string, engine: Engine): void {
   checkOption(operation, "engine", engine, engineRule);
 }

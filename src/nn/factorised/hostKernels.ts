@@ -1,9 +1,10 @@
-/** Kernels of convolutions on the host, in f64: put together, whitened, and solved for. */
+/** Kernels of convolutions on the host, in f64: putting a chain's kernels together, whitening them, solving for the last one. */
 import { ShapeError } from "../../gpu/index.js";
-import { multiply, solveRows, solveTriangular, transpose, type Values } from "./numeric.js";
+import { multiply, solveRows, solveTriangular, transpose, type Values } from "./hostMatrices.js";
 
-/** outputs×(inputs/groups)×height×width */
+/** The kernel of one convolution. */
 export interface DenseKernel {
+  /** outputs×(inputs/groups)×height×width */
   weight: Values;
   inputs: number;
   outputs: number;
@@ -12,8 +13,8 @@ export interface DenseKernel {
 }
 
 /**
- * The one kernel that convolutions after each other come to, where no two of them reach in the same direction (so that
- * stride and dilation stay what they were).
+ * The kernel of the one convolution that does what these do one after the other. At most one of them may have more than one tap
+ * vertically, and at most one horizontally, because stride and dilation then stay the same.
  */
 export function composeKernels([start, ...rest]: readonly DenseKernel[]): DenseKernel {
   const first = start!.groups === 1 ? start! : ungroup(start!);
@@ -42,7 +43,7 @@ export function composeKernels([start, ...rest]: readonly DenseKernel[]): DenseK
   }, first);
 }
 
-/** A grouped kernel with the zeros that it leaves out. */
+/** A grouped kernel as one without groups: inputs of other groups get the weight 0. */
 function ungroup({ weight, inputs, outputs, groups, size }: DenseKernel): DenseKernel {
   const [height, width] = size;
   const [into, from, places] = [outputs / groups, inputs / groups, height * width];
@@ -54,17 +55,17 @@ function ungroup({ weight, inputs, outputs, groups, size }: DenseKernel): DenseK
   return { weight: out, inputs, outputs, groups: 1, size };
 }
 
-/** W ×_S Lᵀ: the kernel of inputs x' with x = L·x'. */
+/** W·L along the input channels: the kernel that gives for x' what W gives for x = L·x'. */
 export function timesChannels(kernel: DenseKernel, root: Values): DenseKernel {
   return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => multiply(rows, root, m, n, n)) };
 }
 
-/** Undoes {@link timesChannels} in the first kernel of a chain. */
+/** W·L⁻¹ along the input channels. Undoes {@link timesChannels}; in a chain it is applied to the first kernel. */
 export function timesChannelsInverse(kernel: DenseKernel, root: Values): DenseKernel {
   return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => solveTriangular(root, rows, m, n, false)) };
 }
 
-/** Treats the input channels of a kernel as the columns of a matrix. */
+/** Applies `change` to a kernel as an (outputs·height·width)×inputs matrix. */
 function alongChannels(
   { weight, inputs, outputs, size: [height, width] }: DenseKernel,
   change: (rows: Float64Array, m: number, n: number) => Float64Array,
@@ -82,7 +83,12 @@ function alongChannels(
   return out;
 }
 
-/** The covariance of whole patches, from itself or from that of the channels, every place of a patch by itself. */
+/**
+ * The covariance of patches, (inputs·places)². A covariance of the channels, inputs², is taken for every place, and different
+ * places count as uncorrelated.
+ *
+ * @throws ShapeError where the covariance has neither size
+ */
 export function patchCovariance(covariance: Values, inputs: number, places: number): Values {
   const side = inputs * places;
   if (covariance.length === side * side) return covariance;
@@ -97,20 +103,21 @@ export function patchCovariance(covariance: Values, inputs: number, places: numb
   return out;
 }
 
-/** ‖(W − Ŵ)·x‖² / ‖W·x‖² in the mean over patches x of this covariance, its root. */
-export function outputError(target: DenseKernel, found: DenseKernel, patches: Values): number {
+/** √(E‖(W − Ŵ)·x‖² / E‖W·x‖²) over patches x with this covariance, for the kernels W and Ŵ. */
+export function outputError(target: DenseKernel, approximation: DenseKernel, patches: Values): number {
   const side = target.weight.length / target.outputs;
   const energy = (weight: Values): number => {
     const image = multiply(weight, patches, target.outputs, side, side);
     return image.reduce((sum, value, e) => sum + value * weight[e]!, 0);
   };
-  const difference = Float64Array.from(target.weight, (value, e) => value - found.weight[e]!);
+  const difference = Float64Array.from(target.weight, (value, e) => value - approximation.weight[e]!);
   return Math.sqrt(Math.max(0, energy(difference)) / energy(target.weight));
 }
 
 /**
- * Σ ‖term‖² of a chain whose last kernel has one tap, a term being the kernel up to one channel times what the last kernel
- * makes of it. Of CP, the squares of its rank-one terms: what bounds how far a small change of a factor moves the kernel.
+ * Σ ‖term‖² of a chain whose last kernel has one tap. A term is the product of the kernel up to one channel before the last one
+ * and one weight of the last kernel that reads this channel. For CP these are the rank-one terms, and the sum bounds how far a
+ * small change of a factor moves the kernel.
  */
 export function termEnergy(parts: readonly DenseKernel[]): number {
   const last = parts.at(-1)!;
@@ -131,8 +138,13 @@ function squaredRows(values: Values, rows: number): Float64Array {
 }
 
 /**
- * The chain with its last kernel (without groups) solved for: least squares of the outputs, all others fixed. With a `bound`,
- * of those whose {@link termEnergy} is within it: a ridge on the terms' lengths, as small as that allows.
+ * The chain with its last kernel replaced by the least squares solution for the outputs, while the other kernels stay. The last
+ * kernel must have no groups.
+ *
+ * @param target the kernel whose outputs the chain is fitted to
+ * @param patches covariance of the patches, from {@link patchCovariance}
+ * @param ridge of the normal equations, at most 1e-9 of which is used
+ * @param bound most {@link termEnergy} of the result: a ridge on the terms' lengths grows until it is met
  */
 export function refitLast(
   parts: readonly DenseKernel[],
@@ -143,13 +155,13 @@ export function refitLast(
 ): DenseKernel[] {
   const last = parts.at(-1)!;
   if (parts.length === 1) return [{ ...last, weight: target.weight }];
-  const before = composeKernels(parts.slice(0, -1));
+  const front = composeKernels(parts.slice(0, -1));
   const [height, width] = target.size;
-  const [h1, w1] = before.size;
+  const [h1, w1] = front.size;
   const [h2, w2] = last.size;
   const side = target.inputs * height * width;
   const features = last.inputs * h2 * w2;
-  // what the last kernel's numbers multiply, as functions of a patch
+  // one row for each weight of the last kernel: the linear function of a patch that this weight multiplies
   const basis = new Float64Array(features * side);
   for (let r = 0; r < last.inputs; r++)
     for (let y2 = 0; y2 < h2; y2++)
@@ -158,22 +170,22 @@ export function refitLast(
           for (let y1 = 0; y1 < h1; y1++)
             for (let x1 = 0; x1 < w1; x1++)
               basis[((r * h2 + y2) * w2 + x2) * side + (s * height + y1 + y2) * width + x1 + x2] =
-                before.weight[((r * target.inputs + s) * h1 + y1) * w1 + x1]!;
+                front.weight[((r * target.inputs + s) * h1 + y1) * w1 + x1]!;
   const image = multiply(basis, patches, features, side, side);
   const turned = transpose(basis, features, side);
   const normals = multiply(image, turned, features, side, features);
   const wanted = multiply(target.weight, transpose(image, features, side), target.outputs, side, features);
-  const free = Math.min(ridge, 1e-9);
+  const leastRidge = Math.min(ridge, 1e-9);
   const refit = (weight: Values) => [...parts.slice(0, -1), { ...last, weight }];
-  const weight = solveRows(normals, wanted, target.outputs, features, free);
-  // in lengths of the terms
+  const weight = solveRows(normals, wanted, target.outputs, features, leastRidge);
+  // unknowns scaled by the lengths of the basis rows are lengths of terms, and Σ of their squares is the term energy
   const lengths = squaredRows(basis, features).map((square) => Math.sqrt(square) || 1);
   const inLengths = (values: Values, power: number) =>
     values.map((value, e) => value * lengths[e % features]! ** power);
   if (sumOfSquares(inLengths(weight, 1)) <= bound) return refit(weight);
   const scaledWanted = inLengths(wanted, -1);
   const scaledNormals = inLengths(normals, -1).map((value, e) => value / lengths[Math.floor(e / features)]!);
-  let [low, high] = [free, 1e9];
+  let [low, high] = [leastRidge, 1e9];
   let terms: Float64Array = new Float64Array(weight.length);
   for (let step = 0; step < 40; step++) {
     const middle = Math.sqrt(low * high);

@@ -3,8 +3,8 @@ import type { Layer } from "./layer.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
 
 /**
- * The network as `trainDense` takes it, or why it does not: Linear layers, each but the last followed by relu and perhaps
- * dropout.
+ * The layers in the form that `trainDense` takes, or the reason why it cannot take them, in words. It takes Linear layers:
+ * relu follows each one but the last, and dropout may follow a relu.
  */
 export function denseLayers(layers: readonly Layer[]): DenseLayer[] | string {
   const dense: DenseLayer[] = [];

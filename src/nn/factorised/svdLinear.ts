@@ -12,16 +12,25 @@ import {
 import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
+import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
-import { assertEngine, dataRules, layerRules } from "../options.js";
-import { choleskyFactor, multiply, type Values } from "./numeric.js";
-import { biasBoundOf, type DenseSource, denseWeights, type FactorisedOptions, gainOf, startOf } from "./source.js";
+import { choleskyFactor, multiply, type Values } from "./hostMatrices.js";
+import {
+  biasBoundOf,
+  type DenseSource,
+  denseWeights,
+  type FactorisedOptions,
+  factorisedRules,
+  gainOf,
+  varianceStart,
+} from "./source.js";
 
 export interface SvdLinearOptions extends FactorisedOptions {
   inputs: number;
   outputs: number;
+  /** R */
   rank: number;
-  /** start values: first rank×inputs, last outputs×rank; random ones where they are not given */
+  /** start values: first rank×inputs, last outputs×rank; random ones by default */
   factors?: { first: Float32Array; last: Float32Array };
 }
 
@@ -30,14 +39,14 @@ const svdLinearRules: OptionRules<SvdLinearOptions> = {
   outputs: required(optionRules.positive),
   rank: required(optionRules.positive),
   factors: { needs: "start values { first, last }", is: (value) => typeof value === "object" && value !== null },
-  bias: layerRules.bias,
-  activation: layerRules.activation,
-  start: layerRules.factorStart,
+  ...factorisedRules,
 };
 
 /**
- * A dense layer of rank R as two: inputs→R without bias, R→outputs (Denton, Zaremba, Bruna, LeCun & Fergus 2014). R(I + O)
- * weights and as many multiplications.
+ * A dense layer of rank R as two dense layers (Denton, Zaremba, Bruna, LeCun & Fergus 2014): I→R without a bias, then R→O.
+ * R(I + O) weights, and as many multiplications a sample.
+ *
+ * @throws TenfoldError where an option is unfit
  */
 export class SvdLinear extends Chain {
   readonly method = "svd";
@@ -50,12 +59,12 @@ export class SvdLinear extends Chain {
   constructor(options: SvdLinearOptions) {
     checkOptions("SvdLinear", options, svdLinearRules);
     const { inputs, outputs, rank, factors, bias, activation, start = "uniform" } = options;
-    const first = new Linear(inputs, rank, { bias: false, weight: factors?.first, start: startOf(inputs) });
+    const first = new Linear(inputs, rank, { bias: false, weight: factors?.first, start: varianceStart(inputs) });
     const last = new Linear(rank, outputs, {
       bias: bias ?? true,
       activation: activation ?? "none",
       weight: factors?.last,
-      start: startOf(rank, gainOf(start), biasBoundOf(start, inputs)),
+      start: varianceStart(rank, gainOf(start), biasBoundOf(start, inputs)),
     });
     super(`SVD ${inputs}→${rank}→${outputs}`, [first, last]);
     this.inputs = inputs;
@@ -65,7 +74,7 @@ export class SvdLinear extends Chain {
     this.last = last;
   }
 
-  /** For a few samples outside training both products are one dispatch. */
+  /** Outside training both products are one dispatch where `fusesLowRank` says so. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     const { inputs, outputs, rank, first, last } = this;
     if (pass.training || !fusesLowRank(x.engine, x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
@@ -74,29 +83,38 @@ export class SvdLinear extends Chain {
     return lowRankMatmul(s, x, first.weight.value, last.weight.value, options);
   }
 
-  /** The dense weight that it stands for, outputs×inputs. */
+  /** The dense weight that the two stand for, outputs×inputs. */
   async toDense(): Promise<Float32Array> {
     const [first, last] = [await this.first.weight.read(), await this.last.weight.read()];
     return Float32Array.from(multiply(last, first, this.outputs, this.rank, this.inputs));
   }
 }
 
-/** Second moments E[x·xᵀ] of a layer's inputs, n×n, for fits that weigh errors by what the inputs are. */
+/** What a fit may know about a layer's inputs: it then approximates the layer's outputs instead of its weight. */
 export interface DataAware {
+  /** second moments E[x·xᵀ] of the layer's inputs x, n×n */
   covariance?: Values | undefined;
-  /** what its eigenvalues are lifted by, times their mean: 1e-6 by default */
+  /**
+   * added to the diagonal of the covariance, as a share of its mean diagonal, because a singular covariance has no inverse. By
+   * default 1e-6; 1e-4 for trains, rings and Tucker tensors
+   */
   ridge?: number;
 }
 
 export interface SvdLinearFit extends DataAware {
+  /** R */
   rank: number;
+  /** seed of the SVD's start, 0 by default */
   seed?: number;
 }
 
 /**
- * A trained dense layer's best approximation of rank R, √Σ on both sides. With the inputs' covariance C the error of the
- * outputs is least instead, tr((W − Ŵ)·C·(W − Ŵ)ᵀ), by the left singular vectors U of W·L with L·Lᵀ = C: Ŵ = U·Uᵀ·W. No
- * L⁻¹ is taken, so directions that the inputs never had, as with few samples, keep what of W the layer still has room for.
+ * The best approximation Ŵ of rank R of a trained dense layer's weight W, by its SVD, with √Σ in both factors. With the
+ * covariance C of the inputs, Ŵ has the least error of the outputs, tr((W − Ŵ)·C·(W − Ŵ)ᵀ): Ŵ = U·Uᵀ·W for the left singular
+ * vectors U of W·L, where L·Lᵀ = C. Because Ŵ is made without L⁻¹, it approximates W in directions too that no input had, as
+ * there are with few samples.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the covariance has another size
  */
 export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLinearFit): Promise<SvdLinear> {
   assertEngine("svdLinear", engine);
@@ -118,8 +136,10 @@ export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLin
 }
 
 /**
- * A ≈ left·right of rank R, columns of left and rows of right equally long; least in ‖(A − left·right)·L‖ where an L
- * (columns×columns) is given.
+ * A ≈ left·right of rank R, with the least ‖(A − left·right)·L‖. Column r of `left` is as long as row r of `right`.
+ *
+ * @param values A, rows×columns
+ * @param root L, columns×columns; null for the identity
  */
 export async function splitMatrix(
   engine: Engine,
@@ -132,7 +152,7 @@ export async function splitMatrix(
   using a = engine.tensor([rows, columns], root ? multiply(values, root, rows, columns, columns) : values);
   using result = await truncatedSvd(engine, a, { rank, seed });
   const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
-  // Uᵀ·A is Σ·Vᵀ where A itself was decomposed
+  // right = Uᵀ·A; without a root this is Σ·Vᵀ, which the SVD has computed
   const right = new Float64Array(rank * columns);
   const lengths = new Float64Array(rank);
   for (let r = 0; r < rank; r++) {

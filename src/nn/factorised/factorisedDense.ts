@@ -1,12 +1,13 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
-import { type Activation, add, addRelu, fill, map, reluBackward, sum, uniform } from "../../ops/index.js";
+import { type Activation, add, addRelu, map, reluBackward, sum } from "../../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { Linear } from "../layers.js";
-import { biasBoundOf, type FactorisedOptions } from "./source.js";
+import { uniformValues } from "../startValues.js";
+import { biasBoundOf, type FactorisedOptions, product } from "./source.js";
 
 /**
- * What dense layers have in common whose weight is never formed: bias, activation, shapes. A subclass contracts the input
- * with its factors and takes the gradient back through them.
+ * A dense layer that holds factors in place of its weight. This class has the bias, the activation and the shapes. A subclass
+ * contracts the input with its factors, and takes the gradient back through them.
  */
 export abstract class FactorisedDense implements Layer {
   abstract readonly name: string;
@@ -20,15 +21,11 @@ export abstract class FactorisedDense implements Layer {
     { bias = true, activation = "none", start = "uniform" }: FactorisedOptions,
   ) {
     this.activation = activation;
-    const bound = biasBoundOf(start, inputs);
-    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      if (bound) uniform(s, out.shape, { seed, low: -bound, high: bound, out });
-      else fill(s, out, 0);
-    };
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+    const random = uniformValues(biasBoundOf(start, inputs));
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random : bias) : null;
   }
 
-  /** without the bias */
+  /** all parameters but the bias */
   abstract readonly factors: readonly Parameter[];
 
   get parameters(): readonly Parameter[] {
@@ -49,22 +46,27 @@ export abstract class FactorisedDense implements Layer {
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
-    if (this.bias) sum(s, before, { axis: 0, out: this.bias.gradient });
-    const dx = this.contractBackward(s, before, inputGradient);
-    if (before !== dy) s.release(before);
+    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+    const dx = this.contractBackward(s, dz, inputGradient);
+    if (dz !== dy) s.release(dz);
     return dx;
   }
 
-  /** activation(x·W + b), batch×outputs, by way of {@link finish} or with the epilogue of a product. */
+  /** activation(x·W + b), batch×outputs. Bias and activation come from {@link finish}, or from the last product's epilogue. */
   protected abstract contract(s: Scheduler, x: Tensor, training: boolean): Tensor;
 
-  /** The factors' gradients, and the input's where it is asked for, from that before the activation. */
+  /**
+   * Writes the factors' gradients.
+   *
+   * @param dz the gradient of x·W + b
+   * @returns the gradient of x, or null unless `inputGradient`
+   */
   protected abstract contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null;
 
-  /** Adds bias and activation to x·W; frees it where something was to do. */
-  protected finish(s: Scheduler, product: Tensor): Tensor {
-    const z = product.reshape([-1, this.outputs]);
+  /** activation(output + b), batch×outputs, of `output` = x·W. Releases `output`, unless there is neither bias nor activation. */
+  protected finish(s: Scheduler, output: Tensor): Tensor {
+    const z = output.reshape([-1, this.outputs]);
     const { bias, activation } = this;
     if (!bias && activation === "none") return z;
     const y = bias ? (activation === "relu" ? addRelu : add)(s, z, bias.value) : map(s, z, "relu");
@@ -73,19 +75,19 @@ export abstract class FactorisedDense implements Layer {
   }
 
   counts(): Counts {
-    const weights = this.factors.reduce((total, { shape }) => total + shape.reduce((a, b) => a * b, 1), 0);
+    const weights = this.factors.reduce((total, { shape }) => total + product(shape), 0);
     return { weights, biases: this.bias ? this.outputs : 0, multiplications: this.multiplications };
   }
 
-  /** for one sample */
+  /** multiplications of a forward pass for one sample */
   abstract readonly multiplications: number;
 
-  /** The dense weight that it stands for, outputs×inputs. */
+  /** The dense weight that the factors stand for, outputs×inputs. */
   abstract toDense(): Promise<Float32Array>;
 
   /**
-   * A plain dense layer of the same outputs, its weight put together once and for all: for a network that is trained no
-   * further, where a forward pass would merge cores for every batch.
+   * A `Linear` with the same outputs, whose weight is put together once. It suits a network that is trained no further: a
+   * forward pass of the factorised layer may merge its cores again for every batch.
    */
   async toLinear(): Promise<Linear> {
     const { inputs, outputs, activation } = this;
