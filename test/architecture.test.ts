@@ -7,7 +7,18 @@ import { describe, expect, it } from "vitest";
 const root = resolve(import.meta.dirname, "..");
 
 /** From the bottom up: a layer may import itself and those before it. */
-const LAYERS = ["errors.ts", "gpu", "ops", "tensors", "sources", "decompositions", "nn", "compress", "experiments"];
+const LAYERS = [
+  "errors.ts",
+  "gpu",
+  "ops",
+  "tensors",
+  "sources",
+  "decompositions",
+  "nn",
+  "compress",
+  "experiments",
+  "report",
+];
 const below = (layer: string): string[] => LAYERS.slice(0, LAYERS.indexOf(layer) + 1);
 
 /** What each folder of src may import of the others. */
@@ -18,12 +29,13 @@ const MAY_IMPORT: Record<string, string[]> = {
   nn: [...below("nn"), "io"],
   compress: [...below("compress"), "io"],
   experiments: [...below("experiments"), "io"],
+  report: [...below("report"), "io"],
   io: ["errors.ts", "io"],
   // node reads the data sets of the studies; only cli and bench import node
   node: ["errors.ts", "gpu", "io", "experiments", "node"],
   cli: [...LAYERS, "io", "node", "cli"],
   // the lists of public names
-  "index.ts": [...LAYERS, "io"].filter((layer) => layer !== "experiments"),
+  "index.ts": [...LAYERS, "io"].filter((layer) => !["experiments", "report"].includes(layer)),
   "ops.ts": ["gpu", "ops"],
   // its page is built with the loader's plugin; kernels are looked at below
   bench: [...LAYERS, "io", "node", "bench", "index.ts", "shaders", "test/browser"],
@@ -233,8 +245,28 @@ describe("the house plan", () => {
     expect(calling).toEqual([]);
   });
 
+  it("only families know what an adapter has; whoever else decides by it reads a rule", () => {
+    const facts = /\b(?:adapterOf|lanesOf|candidatesOf)\b|\badapterInfo\b|\bsubgroup(?:Min|Max)Size\b/;
+    const knowing = files
+      .filter(({ file }) => file.startsWith("src/") && !/^src\/(gpu\/|ops\/(adapter\.ts|families\/))/.test(file))
+      .flatMap(
+        ({ file, code }) =>
+          facts
+            .exec(withoutComments(code))
+            ?.slice(0, 1)
+            .map((fact) => `${file}: ${fact}`) ?? [],
+      );
+    expect(knowing).toEqual([]);
+  });
+
+  it("what a software adapter is called is said in one place", () => {
+    const saying = files.filter(({ code }) => /llvmpipe/i.test(withoutComments(code))).map(({ file }) => file);
+    expect(saying.filter((file) => !file.startsWith("src/gpu/"))).toEqual([]);
+    expect(saying.length).toBe(1);
+  });
+
   it("the demo page uses the library as an embedding app would", () => {
-    const page = imports.filter(({ file }) => /^bench\/page\/[^/]+\.ts$/.test(file));
+    const page = imports.filter(({ file }) => /^bench\/page\/(?!headless\/).+\.ts$/.test(file));
     expect(page.length).toBeGreaterThan(20);
     const inner = page.filter(
       ({ path }) => path && ["gpu", "ops", "tensors", "sources", "decompositions", "nn", "io"].includes(layerOf(path)),

@@ -19,7 +19,7 @@ export default defineConfig({
     target: "es2022",
     // nothing is inlined into data: URLs, so that a strict content security policy can serve the page
     assetsInlineLimit: 0,
-    // packing the digits takes most of the time, as it should
+    // packing the digits takes most of the time, and Vite would warn of that
     rolldownOptions: { checks: { pluginTimings: false } },
   },
 });

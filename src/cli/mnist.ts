@@ -9,9 +9,10 @@ import {
   SWEEP_RANKS,
   THESIS_CASES,
 } from "../experiments/mnist.js";
-import type { ReportCase, ReportData, ReportNetwork, ReportSweep } from "../experiments/report/data.js";
-import { renderReport } from "../experiments/report/render.js";
+import type { ReportCase, ReportNetwork, ReportSweep } from "../experiments/results.js";
 import { readBytes } from "../node/files.js";
+import type { ReportData } from "../report/data.js";
+import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
 import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
 import { wholeFrom } from "./options.js";

@@ -391,7 +391,7 @@ async function submitInTurn(
 /** Inputs as f32: bytes are unpacked to value / 255. */
 const numbersOf = (s: Scheduler, inputs: Tensor): Tensor => (inputs.dtype === "u8" ? unpackBytes(s, inputs) : inputs);
 
-/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, or of `alignment` samples where those have more. */
+/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
 function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
   // a part's tensors are views, and views begin at multiples of 256 bytes

@@ -8,6 +8,7 @@ import {
   expected,
   expectForEveryone,
   loaded,
+  longestTask,
   memory,
   open,
   page,
@@ -270,6 +271,29 @@ describe("what can go wrong with Compress", () => {
     await bare.waitForSelector(".taken figure");
     await bare.waitForSelector(".plot svg");
     await bare.close();
+  });
+});
+
+describe("no task of the main thread takes 50 ms", () => {
+  it.each([
+    ["svd", "weights"],
+    ["tucker2", "multiplications"],
+  ])("while %s compresses, at another target, and while it is tuned", async (method, cost) => {
+    const longest = await longestTask(async () => {
+      await visit(`compress?method=${method}&ratio=4&epochs=2&images=400`);
+      await ends();
+      await set("Target", 6);
+      await page.waitForFunction(
+        (words) => document.querySelector("#facts")!.textContent!.includes(words),
+        { timeout: 60_000 },
+        `÷ 6 ${cost}`,
+      );
+      await ends();
+      await tuned();
+      await choose("Show", "all");
+      await settled();
+    });
+    expect(longest).toBeLessThan(50);
   });
 });
 
