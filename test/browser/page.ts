@@ -1,6 +1,8 @@
 /** Runs a test file in the page; run.ts calls it. */
 /// <reference types="vite/types/importMeta.d.ts" />
+
 import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";
+import { restoreAllMocks } from "@vitest/spy";
 
 /** The tests that run in browsers too: of all kernels, and of the engine's parts that need no Node. */
 const files = import.meta.glob([
@@ -62,4 +64,8 @@ declare global {
 }
 
 window.testFiles = Object.keys(files).sort();
-window.runTests = async (file) => (await startTests([file], runner)).flatMap((ran: File) => flatten(ran));
+window.runTests = async (file) => {
+  const ran = await startTests([file], runner);
+  restoreAllMocks();
+  return ran.flatMap((each: File) => flatten(each));
+};

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Candidate, selectRanks } from "../../src/compress/select.js";
 import { timesOf } from "../../src/compress/time.js";
+import fc from "../property.js";
 
 const of = (weights: number, loss: number): Candidate => ({ weights, multiplications: 2 * weights, loss });
 
@@ -24,6 +24,9 @@ describe("selectRanks", () => {
     ];
     expect(selectRanks(layers, { cost: "weights", ratio: 100 })).toEqual({ choice: [1, 0], reached: false });
     expect(selectRanks(layers, { cost: "weights", ratio: 2 })).toEqual({ choice: [1, 1], reached: true });
+    // 560 are more than 5 % above the least possible, 502
+    const dearer = [layers[0]!, [of(60, 0), of(2, 0.9)]];
+    expect(selectRanks(dearer, { cost: "weights", ratio: 100 })).toEqual({ choice: [1, 1], reached: false });
   });
 
   it("spends what the last step left over", () => {
@@ -33,6 +36,15 @@ describe("selectRanks", () => {
     ];
     // the second layer is reduced first; the first layer then saves more than is asked, so the second one comes back
     expect(selectRanks(layers, { cost: "weights", ratio: 2.5 })).toEqual({ choice: [1, 0], reached: true });
+  });
+
+  it("takes two steps at once where the first alone loses much for little", () => {
+    const layers = [
+      [of(100, 0), of(90, 0.5), of(10, 0.55)],
+      [of(100, 0), of(50, 0.4), of(20, 0.9)],
+    ];
+    // step by step the second layer would go first, twice, and then the first step of the first layer: 1.4 lost
+    expect(selectRanks(layers, { cost: "weights", ratio: 200 / 110 })).toEqual({ choice: [2, 0], reached: true });
   });
 
   it("leaves out what grows or loses more for nothing", () => {

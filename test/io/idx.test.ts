@@ -1,8 +1,8 @@
 import * as zlib from "node:zlib";
-import fc from "fast-check";
 import { gzipSync } from "fflate";
 import { expect, it } from "vitest";
 import { FormatError, readIdx } from "../../src/io/index.js";
+import fc from "../property.js";
 
 const u32 = (...values: number[]) => values.flatMap((v) => [v >>> 24, (v >> 16) & 255, (v >> 8) & 255, v & 255]);
 const images = Uint8Array.of(0, 0, 8, 3, ...u32(2, 1, 3), 1, 2, 3, 4, 5, 6);

@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import * as zlib from "node:zlib";
-import fc from "fast-check";
 import { zipSync } from "fflate";
 import { describe, expect, it } from "vitest";
 import {
@@ -15,6 +14,7 @@ import {
   writeNpy,
   writeNpz,
 } from "../../src/io/index.js";
+import fc from "../property.js";
 
 /** Made by test/fixtures/io/make.py. */
 const fixture = (name: string): Uint8Array => readFileSync(resolve("test/fixtures/io", name));

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import fc from "fast-check";
 import { expect, it } from "vitest";
 import { FormatError, type NumericArray, readNpz, readSafetensors, writeSafetensors } from "../../src/io/index.js";
+import fc from "../property.js";
 
 function file(header: unknown, data: number | Uint8Array): Uint8Array {
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
