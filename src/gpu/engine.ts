@@ -30,8 +30,8 @@ import {
 } from "./webgpu.js";
 
 export interface EngineOptions {
-  /** forces choices that are otherwise probed: `{ matmul: "tiled" }` */
-  variants?: Readonly<Record<string, string>>;
+  /** forces what the adapter decides otherwise: a kernel by name or a rule by number, `{ matmul: "tiled", readAhead: 4 }` */
+  variants?: Readonly<Record<string, string | number>>;
   /** bytes of freed buffers kept for reuse, 512 MiB by default */
   poolBytes?: number;
 }
@@ -45,11 +45,11 @@ export interface CreateOptions extends EngineOptions {
 /** @internal */
 export const engineRules: OptionRules<EngineOptions> = {
   variants: {
-    needs: 'an object of names, as in { matmul: "tiled" }',
+    needs: 'an object of names and numbers, as in { matmul: "tiled" }',
     is: (value) =>
       typeof value === "object" &&
       value !== null &&
-      Object.values(value).every((variant) => variant === undefined || typeof variant === "string"),
+      Object.values(value).every((forced) => ["undefined", "string", "number"].includes(typeof forced)),
   },
   poolBytes: { needs: "a number of bytes, 0 or more", is: (value) => typeof value === "number" && value >= 0 },
 };
@@ -438,8 +438,8 @@ export class Engine {
 
   // ---- choosing kernels
 
-  /** The variant that the engine's options force for this name, if any. */
-  forced(name: string): string | undefined {
+  /** What the engine's options force for the choice of this name, if anything. */
+  forced(name: string): string | number | undefined {
     return this.#chooser.forced(name);
   }
 

@@ -16,7 +16,7 @@ export interface DropoutOptions {
 }
 
 /**
- * Inverted dropout (Srivastava et al. 2014). Its own gradient: applied to dy with the same seed, stream and state, it drops
+ * Inverted dropout (Srivastava et al. 2014). It is also its gradient: applied to dy with the same seed, stream and state, it drops
  * the same elements.
  */
 export function dropout(s: Scheduler, x: Tensor, { rate, seed = 0, stream = 0, state, out }: DropoutOptions): Tensor {

@@ -11,8 +11,8 @@ import {
 } from "../gpu/index.js";
 
 /**
- * What every op checks first, as JavaScript would answer with a TypeError from somewhere inside: that it is given a Scheduler,
- * and Tensors where it needs them, by the names of its parameters; `lists` are lists of them.
+ * Every op checks first that its first argument is a Scheduler and that its operands are Tensors; without that, JavaScript throws a
+ * TypeError from somewhere inside. `tensors` and `lists` of them go by the names of the op's parameters.
  */
 export function assertCall(
   operation: string,
@@ -34,9 +34,9 @@ export function assertCall(
   }
 }
 
-function failTensor(operation: string, name: string, given: unknown): never {
-  const advice = isList(given) ? "; engine.tensor(shape, data) makes one" : "";
-  throw new TenfoldError(`${operation}: ${name} is ${shown(given)}, needs a Tensor${advice}`);
+function failTensor(operation: string, name: string, value: unknown): never {
+  const advice = isList(value) ? "; engine.tensor(shape, data) makes one" : "";
+  throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs a Tensor${advice}`);
 }
 
 /** Throws `mttkrp (mode 1): factor 2 is 30×5, expected 40×5` unless the tensor has this shape. */

@@ -5,7 +5,7 @@ import { assertCall, assertShape } from "./shapes.js";
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
 
 /**
- * Bytes (u8) as numbers from 0 to 1, value / 255, in f32: what images kept in a quarter of the memory stand for.
+ * Bytes (u8) as numbers from 0 to 1, value / 255, in f32: images as bytes take a quarter of the memory.
  *
  * @throws ShapeError where `x` is not of bytes
  */

@@ -9,7 +9,7 @@ import {
   ShapeError,
   type Tensor,
 } from "../../gpu/index.js";
-import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
+import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
 import { assertEngine, dataRules } from "../layerRules.js";
@@ -76,11 +76,11 @@ export class SvdLinear extends Chain {
 
   /** Outside training both products are one dispatch where `fusesLowRank` says so. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
-    const { inputs, outputs, rank, first, last } = this;
-    if (pass.training || !fusesLowRank(x.engine, x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
+    const { first, last } = this;
+    const [a, b] = [first.weight.value, last.weight.value];
+    if (pass.training || !prefersLowRank(x, a, b)) return super.forward(s, x, pass);
     this.outputShape(x.shape.slice(1));
-    const options = { bias: last.bias?.value, activation: last.activation };
-    return lowRankMatmul(s, x, first.weight.value, last.weight.value, options);
+    return lowRankMatmul(s, x, a, b, { bias: last.bias?.value, activation: last.activation });
   }
 
   /** The dense weight that the two stand for, outputs×inputs. */
