@@ -1,4 +1,4 @@
-import { afterAll, expect } from "vitest";
+import { expect } from "vitest";
 import {
   type ArrayOf,
   type DType,
@@ -13,30 +13,29 @@ import { requestAdapter } from "../src/node/open.js";
 
 let shared: Promise<Engine> | undefined;
 
-/** One engine for all tests of a file. */
+/**
+ * One engine for all tests of a process, or of a page: a pipeline is compiled once for all files that run there. Nothing may
+ * change or lose it; what it has allocated, counted and compiled is compared with what was before.
+ */
 export function testEngine(): Promise<Engine> {
   shared ??= openEngine();
   return shared;
 }
 
-/** An engine of its own, for a test that changes or loses it. */
+/** Another engine on the device of `testEngine`: with its own options, memory and counters, and the pipelines that are there. */
+export const siblingEngine = async (options?: EngineOptions): Promise<Engine> =>
+  new Engine((await testEngine()).device, options);
+
+/** An engine with a device of its own, for a test that changes or loses it. */
 export const freshEngine = (options?: EngineOptions): Promise<Engine> => openEngine(options);
 
 let plain: Promise<Engine> | undefined;
 
-/** An engine whose device has no optional features, one for all tests of a file: it gets the kernels made for GPUs. */
+/** An engine whose device has no optional features, one for all tests of a process: it gets the kernels made for GPUs. */
 export function plainEngine(): Promise<Engine> {
   plain ??= requestAdapter().then(async ({ adapter }) => new Engine(await adapter.requestDevice()));
   return plain;
 }
-
-afterAll(async () => {
-  const [engine, borrowing] = [await shared, await plain];
-  shared = plain = undefined;
-  engine?.destroy();
-  borrowing?.destroy();
-  borrowing?.device.destroy();
-});
 
 /** Records, runs once and reads what `record` returns. */
 export async function evaluate<D extends DType>(

@@ -75,7 +75,7 @@ export function modeProductCase(
   };
 }
 
-/** x·Aᵀ·Bᵀ, a dense layer of low rank, in one dispatch or two, by the layer's rule (`fusesLowRank`). */
+/** x·Aᵀ·Bᵀ, a dense layer of low rank, in one dispatch or two, by the layer's rule (`prefersLowRank`). */
 export function lowRankCase(rows: number, inputs: number, rank: number, outputs: number): Case {
   const x: Values = { shape: [rows, inputs], seed: 17 };
   const a: Values = { shape: [rank, inputs], seed: 18 };

@@ -51,9 +51,9 @@ import { resident, restore, restoreValues } from "../sources/index.js";
 import { Held, together } from "./held.js";
 import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
 
-/** What the large factorisations tell and heed. */
+/** How a long factorisation is watched and stopped. */
 export interface LinalgOptions {
-  /** called now and then with the share of the work that is done, 0 to 1 */
+  /** called several times with the part of the work that is done, 0 to 1 */
   onProgress?: (done: number) => void;
   /** stops between two submits of some tens of milliseconds; the promise then rejects with the signal's reason */
   signal?: AbortSignal;
@@ -183,7 +183,7 @@ async function largeSvd(
   const k = Math.min(m, n);
   using held = new Held(engine);
   const reduction = held.keep(startBidiagonal(engine, k));
-  // Q of the longer side, where there is one, and what it leaves
+  // of a matrix that is not square: Q of its longer side, and the triangle
   const square = m === n ? x : held.allocate([k, k], "triangle");
   const q = m === n ? null : held.allocate([Math.max(m, n), k], "Q");
   await engine.run((s) => {
@@ -403,7 +403,7 @@ export async function lstsq(
     inspect(s, x, inspected);
   }, "least squares");
   const [squared, words] = await engine.read([residual, inspected]);
-  // singular values that nearly vanish, which rcond let pass
+  // a small rcond keeps singular values near 0, whose inverses leave f32
   if (inspection(words!).first)
     throw new TenfoldError("lstsq: the solution is above 3.4e38, the largest f32; take a larger rcond");
   const singular = restoreValues("lstsq", "singular values", values, left.exponent);
@@ -462,7 +462,7 @@ export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions 
   const scores = held.allocate([samples, count], "scores");
   using centred = engine.tensor([samples, features], null, { label: "centred samples" });
   await engine.run((s) => {
-    // never beyond the entries, so that features that do not vary leave zeros
+    // the mean is kept between the least and largest entry, so that a constant feature becomes exactly 0
     const [least, most] = [reduceMinimum(s, source.x, { axis: 0 }), reduceMaximum(s, source.x, { axis: 0 })];
     const rough = minimum(s, maximum(s, columnMean(s, source.x, { axis: 0 }), least), most);
     const near = subtract(s, source.x, rough);
@@ -493,7 +493,7 @@ export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions 
   );
 }
 
-/** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
+/** exponent of the power of two that brings the largest magnitude to 2³⁰, as the reductions need it (shaders/common/reflector.wgsl) */
 const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
 
 /** Records a QR factorisation whose Q is orthonormal to rounding. */
@@ -508,7 +508,7 @@ function assertMatrix(operation: string, a: Tensor<DType>): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
 }
 
-/** what a matrix may differ from its transpose by and still be called symmetric, of its norm */
+/** a matrix is called symmetric where ‖A − Aᵀ‖ is at most this part of ‖A‖ */
 const ASYMMETRY = 1e-3;
 
 async function assertSymmetric(engine: Engine, x: Tensor, squaredNorm: number): Promise<void> {
@@ -562,7 +562,7 @@ async function reduce(
     for (let step = start; step < stop; step += atOnce) {
       signal?.throwIfAborted();
       engine.submit(schedules[index]!, Math.min(atOnce, stop - step));
-      // nothing waits for the host in between, unless it wants to know or much is left to do
+      // the host waits between submits only where it may have to stop, or where steps take long
       if (signal || n > 512) await engine.idle();
     }
     onProgress(Math.min(start + length, n) / n);
@@ -587,13 +587,13 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
   }
 }
 
-/** Nearly orthonormal rows as the columns of an n×n matrix that lack so little that polishing makes them so to rounding. */
+/** Nearly orthonormal rows as the columns of an n×n matrix, near enough to orthonormal for one more polish to reach rounding. */
 const orthonormal = (s: Scheduler, rows: Tensor, n: number, lacksMuch: boolean): Tensor =>
   columnsOf(s, lacksMuch ? polishRows(s, rows) : rows, n);
 
 /**
- * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to
- * 1e-6 of the largest where many are close together, and this brings them back to some 1e-7.
+ * Records the correction uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2 of every value σᵢ. Where many values are close together, rounding in the
+ * reductions moves them by up to 1e-6 of the largest; corrected, they are right to some 1e-7.
  */
 function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: Tensor, out: Tensor): void {
   const half = (transposeA: boolean, from: Tensor, to: Tensor): Tensor => {
@@ -613,7 +613,7 @@ function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: 
   map(s, both, "identity", { alpha: 0.5, out });
 }
 
-/** Adds to values, which are in order to rounding, what they lack; they fall then, and none is below `least`. */
+/** Adds the corrections to the values, sorts them so that they fall, and lets none be below `least`. */
 async function correct(
   engine: Engine,
   values: Tensor,

@@ -63,9 +63,9 @@ export class TruncatedSvd {
 const MOST_FACTORISED = 1024;
 
 /**
- * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from all of its SVD (see `svd`). Where the shorter side
+ * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). Where the shorter side
  * is beyond 1024 and the rank at most 85, a subspace iteration finds the space of the leading vectors (Halko,
- * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are as exact as they fall fast.
+ * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
  * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
@@ -130,7 +130,7 @@ async function leading(
   return held.handOut(new SvdFactors(u, values, v));
 }
 
-/** The first `rank` triplets and what they lack, of the scaled x. */
+/** The first `rank` triplets and their error, of the scaled x. */
 async function cut(source: Resident, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
   const { engine, x } = source;
   const [m, n] = x.shape as [number, number];

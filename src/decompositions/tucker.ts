@@ -74,7 +74,7 @@ const rules: OptionRules<TuckerOptions> = {
   ...stoppingRules,
 };
 
-/** what f32 can promise at least */
+/** the smallest relative error that f32 can promise */
 const LEAST_ERROR = 5e-7;
 
 /** The options, checked: ranks that fit X, or an error. */
@@ -114,7 +114,7 @@ function ranksForAll(shape: readonly number[], rank: number): number[] {
     changed = false;
     ranks.forEach((lowered, mode) => {
       const rest = sizeOf(ranks) / lowered;
-      // a mode left alone needs no room
+      // a mode of full rank is left alone: no rotation limits its rank
       if (lowered <= rest || lowered === shape[mode]) return;
       ranks[mode] = rest;
       changed = true;
@@ -167,7 +167,7 @@ export const stHosvd = (
 /**
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
- * subspace iteration from where it stands, with a few columns more than its rank. Modes of full rank are left alone.
+ * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone.
  */
 export const tuckerHOOI = (
   engine: Engine,
@@ -235,7 +235,7 @@ export function zeroTucker(engine: Engine, shape: readonly number[], ranks: read
 /** Factors of the truncated modes, and how they were reached. */
 class Start implements Convergence {
   readonly factors: (Tensor | null)[];
-  /** of all factors so far */
+  /** of X truncated in all modes that have a factor so far */
   relativeError = 0;
   errors: number[] = [];
   sweeps = 0;
@@ -259,9 +259,9 @@ class Start implements Convergence {
   }
 }
 
-/** X as the modes done so far leave it, X ×ₙ Aₙᵀ in all of them: X itself first, then a tensor that is smaller. */
+/** X ×ₙ Aₙᵀ over the modes truncated so far: X itself at first, then ever smaller tensors. */
 class Remaining {
-  /** ‖X‖² − ‖what remains‖² */
+  /** ‖X‖² − ‖remaining tensor‖² */
   lost = 0;
   #reduced: Tensor | null = null;
   #source: Source;
@@ -270,7 +270,7 @@ class Remaining {
     this.#source = original;
   }
 
-  /** With the facts of X itself: errors are told of X. */
+  /** Has the norm of X itself, so that errors are relative to X. */
   get source(): Source {
     return this.#source;
   }
@@ -366,7 +366,7 @@ async function factorsWithin(
       const { source: core } = remaining;
       const room = core.size / core.shape[mode]!;
       if (core.shape[mode]! <= room) continue;
-      // the core's unfolding has no more than this rank: nothing is lost
+      // the core's unfolding has at most `room` columns, so its rank is no more, and nothing is lost
       using unfolding = await unfoldingSvd(engine, core.tensor(name), mode, signal);
       const turn = await unfolding.leading(room);
       const factor = start.factors[mode];
@@ -406,7 +406,7 @@ function refine(
   });
 }
 
-/** HOOI as a method of `iterate`; `factors` are updated in place and remain their owner's. */
+/** HOOI as a method of `iterate`. `factors` are updated in place, and freed by the caller. */
 async function hooiMethod(
   { allocate, source }: Scope,
   factors: readonly (Tensor | null)[],
@@ -500,8 +500,8 @@ export interface HooiSweep {
 
 /**
  * Records one HOOI sweep that updates `factors` (I_n×R_n with orthonormal columns; null leaves a mode alone) in place: for
- * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is taken as it
- * is: entries whose squares leave f32 are not for it.
+ * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is not
+ * scaled: squares of its entries have to stay in the range of f32.
  */
 export async function hooiSweep(
   engine: Engine,

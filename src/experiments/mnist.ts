@@ -111,7 +111,7 @@ interface Features {
 class Scope {
   readonly #items: { destroy(): void }[] = [];
   /** Registers an item for destruction, and returns it. */
-  own<T extends { destroy(): void }>(item: T): T {
+  add<T extends { destroy(): void }>(item: T): T {
     this.#items.push(item);
     return item;
   }
@@ -141,8 +141,8 @@ const layersOf = (inputs: number, hidden: number, classes: number, dropout = 0):
 function loadPart(engine: Engine, scope: Scope, images: Uint8Array, labels: Uint8Array, label: string): Part {
   const count = labels.length;
   return {
-    images: scope.own(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
-    labels: scope.own(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
+    images: scope.add(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
+    labels: scope.add(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
     count,
   };
 }
@@ -162,7 +162,7 @@ async function decompose(
 ): Promise<Features> {
   const started = performance.now();
   const training = parts.train!;
-  const centre = centred ? scope.own(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
+  const centre = centred ? scope.add(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
   if (centre)
     await engine.run((s) => void mean(s, training.images, { axis: 0, out: centre.reshape([HEIGHT, HEIGHT]) }));
   const centredImages = async (part: Part): Promise<Tensor> => {
@@ -182,13 +182,13 @@ async function decompose(
     onIteration: ({ sweep, relativeError }) =>
       tell(sweep / sweeps, `sweep ${sweep}, error ${relativeError.toFixed(4)}`),
   });
-  const tucker = scope.own(result.tensor);
-  const means = scope.own(engine.tensor([1, rank], null, { label: "loading means" }));
-  const deviations = scope.own(engine.tensor([1, rank], null, { label: "loading deviations" }));
+  const tucker = scope.add(result.tensor);
+  const means = scope.add(engine.tensor([1, rank], null, { label: "loading means" }));
+  const deviations = scope.add(engine.tensor([1, rank], null, { label: "loading deviations" }));
   const datasets: Record<string, Dataset<"f32">> = {};
   for (const [name, part] of Object.entries(parts)) {
     const images = name === "train" ? source : await centredImages(part);
-    const loadings = scope.own(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
+    const loadings = scope.add(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
     await engine.run((s) => {
       const raw = name === "train" ? tucker.factors[0]! : tucker.project(s, images);
       if (name === "train") {
@@ -485,14 +485,14 @@ export async function runCase(
     recipe: standardRecipe(epochs, 0.003),
     tell: stage("training on pixels"),
   });
-  scope.own(full.model);
+  scope.add(full.model);
   const decomposed = await trainNetwork(engine, features.parts, { ...onLoadings, tell: stage("training on loadings") });
-  scope.own(decomposed.model);
+  scope.add(decomposed.model);
   const centred = await trainNetwork(engine, centredFeatures.parts, {
     ...onLoadings,
     tell: stage("training on centred loadings"),
   });
-  scope.own(centred.model);
+  scope.add(centred.model);
   const fused = await foldAndCompare(engine, features, decomposed, parts.test!);
   const figures = await figuresOf(engine, features, parts.train!, images, labels);
   const result: ReportCase = {
@@ -572,7 +572,7 @@ async function runSlides(
   for (const [name, { images, labels, count }] of Object.entries(parts)) {
     if (name === "train") raw[name] = { inputs: features.tucker.factors[0]!, labels };
     else {
-      const loadings = scope.own(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
+      const loadings = scope.add(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
       await engine.run((s) => {
         const projected = features.tucker.project(s, images);
         map(s, projected, "identity", { out: loadings });
@@ -664,7 +664,7 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
     using local = new Scope();
     const datasets: Record<string, Dataset<"f32">> = {};
     for (const [name, { inputs, labels }] of Object.entries(features.parts)) {
-      const narrow = local.own(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
+      const narrow = local.add(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
       await engine.run((s) => void slice(s, inputs, [0, 0], [inputs.shape[0]!, rank], { out: narrow }));
       datasets[name] = { inputs: narrow, labels };
     }

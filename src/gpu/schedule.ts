@@ -273,14 +273,16 @@ export class Schedule {
   readonly kernelNames: readonly string[];
   /** one use of every tensor that is not a temporary: somebody else may destroy it */
   readonly #foreign: Use[];
+  readonly #scheduler: Scheduler;
 
   private constructor(
-    private readonly scheduler: Scheduler,
+    scheduler: Scheduler,
     private readonly dispatchList: Dispatch[],
     private readonly uses: Use[],
     private readonly uniforms: GPUBuffer | null,
     private readonly free: () => void,
   ) {
+    this.#scheduler = scheduler;
     this.engine = scheduler.engine;
     this.label = scheduler.label;
     this.kernelNames = [...new Set(dispatchList.map(({ kernel }) => kernel.name))];
@@ -400,7 +402,7 @@ export class Schedule {
 
   /** @internal Dispatches `start` to `stop` alone. They share what this schedule holds, and are gone when it is destroyed. */
   part(start: number, stop: number): Schedule {
-    return new Schedule(this.scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
+    return new Schedule(this.#scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
   }
 
   /** @internal Throws where the schedule, or a tensor that it uses, is gone. */

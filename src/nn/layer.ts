@@ -1,5 +1,4 @@
 import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import type { StartRecorder } from "./startValues.js";
 
 /**
  * A trainable tensor of a layer, and its gradient. A network places all values in one tensor and all gradients in another, so
@@ -12,7 +11,7 @@ export class Parameter {
     readonly name: string,
     readonly shape: readonly number[],
     /** the start values, or what records them */
-    public start: StartRecorder | Float32Array,
+    public start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
   ) {
     const size = shape.reduce((a, b) => a * b, 1);
     if (start instanceof Float32Array && start.length !== size)

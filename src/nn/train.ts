@@ -395,7 +395,7 @@ async function submitInTurn(
 const numbersOf = (s: Scheduler, inputs: Dataset["inputs"]): Tensor =>
   holds(inputs, "f32") ? inputs : unpackBytes(s, inputs);
 
-/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, or of `alignment` samples where those have more. */
+/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
 function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
   // a part's tensors are views, and views begin at multiples of 256 bytes

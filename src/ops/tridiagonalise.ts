@@ -37,7 +37,7 @@ const partRows = (engine: Engine, n: number): number =>
 
 function allocate(engine: Engine, n: number, symmetric: boolean): Reduction {
   const stride = rowStride(n);
-  const tensor = (label: string, ...shape: number[]) => engine.tensor(shape, null, { label });
+  const tensor = (label: string, ...shape: number[]): Tensor => engine.tensor(shape, null, { label });
   const chunk = partRows(engine, n);
   const matrix = tensor("matrix", n, stride);
   const v = tensor("reflections", n, stride);

@@ -259,7 +259,7 @@ export class Tucker2Conv extends FactorisedConv {
     this.ranks = ranks;
   }
 
-  /** Outside training the three convolutions are one dispatch where `prefersTucker2` says so. */
+  /** Outside training the three convolutions are one dispatch where that is faster on the adapter. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     if (this.convolutions.length < 3) return super.forward(s, x, pass);
     const [first, core, last] = this.convolutions as [Conv2d, Conv2d, Conv2d];
