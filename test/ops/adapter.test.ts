@@ -8,6 +8,7 @@ import {
   KINDS,
   type Kind,
   kindOf,
+  type Note,
   type NumberName,
   type NumberRule,
   RULES,
@@ -18,8 +19,8 @@ import { testEngine } from "../engine.js";
 import { PAPER, paperEngine, recordingOf } from "./paperEngine.js";
 
 const kinds = Object.keys(KINDS) as Kind[];
-const rules = Object.entries<NumberRule | KernelRule>(RULES);
-const numbers = rules.filter((entry): entry is [NumberName, NumberRule] => "numbers" in entry[1]);
+const rules = Object.entries<(NumberRule | KernelRule) & Note>(RULES);
+const numbers = rules.filter((entry): entry is [NumberName, NumberRule & Note] => "numbers" in entry[1]);
 
 describe("facts", () => {
   it("are those of the adapter", () => {
