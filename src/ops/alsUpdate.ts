@@ -122,7 +122,7 @@ export interface AlsNormalize {
    */
   values: Tensor;
   /** a ring of rows like `values`, and a count of those written ([1], u32): the next row is written where there is a ring */
-  trace?: { rows: Tensor; counter: Tensor } | undefined;
+  trace?: { rows: Tensor; counter: Tensor<"u32"> } | undefined;
 }
 
 /** The end of a sweep of `alsUpdate`: brings the columns of the last factor to norm 1. */

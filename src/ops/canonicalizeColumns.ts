@@ -13,7 +13,7 @@ const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 export function canonicalizeColumns(
   s: Scheduler,
   a: Tensor,
-  order: Tensor,
+  order: Tensor<"u32">,
   flips: Tensor,
   { apply = false, out }: { apply?: boolean; out?: Tensor } = {},
 ): Tensor {

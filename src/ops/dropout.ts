@@ -11,7 +11,7 @@ export interface DropoutOptions {
   /** separates the layers of a network */
   stream?: number;
   /** [step, epoch, steps so far, …], u32: the mask changes with the third */
-  state: Tensor;
+  state: Tensor<"u32">;
   out?: Tensor | undefined;
 }
 

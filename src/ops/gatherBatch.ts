@@ -15,7 +15,7 @@ export interface BatchOptions {
   shuffle?: boolean;
   seed?: number;
   /** [step in the epoch, epoch, …], u32 */
-  state: Tensor;
+  state: Tensor<"u32">;
 }
 
 /** Half the bits of the smallest power of four that holds n. */
@@ -27,10 +27,10 @@ export const halfBits = (n: number): number => Math.max(1, Math.ceil(Math.log2(M
  */
 export function gatherBatch(
   s: Scheduler,
-  x: Tensor,
-  labels: Tensor,
+  x: Tensor<"f32" | "u8">,
+  labels: Tensor<"u32">,
   { rows, stride = rows, shuffle = true, seed = 0, state }: BatchOptions,
-): { inputs: Tensor; labels: Tensor } {
+): { inputs: Tensor; labels: Tensor<"u32"> } {
   assertCall("gatherBatch", s, { x, labels });
   const count = x.shape[0]!;
   if (labels.size !== count || labels.dtype !== "u32")

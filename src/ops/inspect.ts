@@ -15,7 +15,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
  * Counts what is not finite in an f32 tensor and finds its largest finite magnitude, into `found` ([4], u32, zeros before): read
  * it with {@link inspection}.
  */
-export function inspect(s: Scheduler, x: Tensor, found: Tensor): Tensor {
+export function inspect(s: Scheduler, x: Tensor, found: Tensor<"u32">): Tensor<"u32"> {
   assertCall("inspect", s, { x, found });
   if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
   if (found.dtype !== "u32") throw new ShapeError(`inspect: found is ${found.dtype}, needs u32`);

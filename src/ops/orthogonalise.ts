@@ -70,7 +70,7 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
 interface Guarded {
   q: Tensor;
   r: Tensor;
-  state: Tensor;
+  state: Tensor<"u32">;
 }
 
 function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {

@@ -10,7 +10,7 @@ export interface RandomOptions {
   /** different streams of one seed are independent of each other */
   stream?: number;
   /** [1], u32: a number in GPU memory that is mixed in, so that replays of a schedule differ */
-  step?: Tensor;
+  step?: Tensor<"u32">;
   out?: Tensor | undefined;
 }
 

@@ -26,7 +26,7 @@ const LARGEST = 1024;
 const SWEEPS = 14;
 
 /** Records the check between sweeps of a Jacobi method (its `state` is [2], u32), or its start. */
-export function recordCheck(s: Scheduler, state: Tensor, isStart = false): void {
+export function recordCheck(s: Scheduler, state: Tensor<"u32">, isStart = false): void {
   assertCall("recordCheck", s, { state });
   s.run(check.with({ START: isStart }), { state });
 }

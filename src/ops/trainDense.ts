@@ -31,15 +31,15 @@ export interface DenseOptions {
 
 export interface DenseTensors {
   /** N×inputs, f32 or bytes that stand for value / 255 */
-  inputs: Tensor;
+  inputs: Tensor<"f32" | "u8">;
   /** [N], u32 */
-  labels: Tensor;
+  labels: Tensor<"u32">;
   /** the tensor that the weights and biases of all layers are views of */
   weights: Tensor;
   /** from {@link denseScratch}; holds the optimiser's moments */
-  scratch: Tensor;
+  scratch: Tensor<"u32">;
   /** from `trainingState` */
-  state: Tensor;
+  state: Tensor<"u32">;
   /** epochs×columns; loss and right answers are added to the first two columns of the present epoch's row */
   curve: Tensor;
 }
@@ -54,7 +54,7 @@ export const isSmall = (engine: Engine, layers: readonly DenseLayer[], batchSize
 const scratchShape = ({ places }: DensePlan): number[] => [places.size, 4];
 
 /** The scratch that {@link trainDense} needs, new. */
-export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): Tensor =>
+export const denseScratch = (engine: Engine, layers: readonly DenseLayer[], batchSize: number): Tensor<"u32"> =>
   engine.tensor(scratchShape(planDense(engine, layers, batchSize)), null, { dtype: "u32", label: "training scratch" });
 
 /**

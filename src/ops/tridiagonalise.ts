@@ -3,7 +3,7 @@ import productShader from "../../shaders/bidiagonal_product.wgsl";
 import rowShader from "../../shaders/bidiagonal_row.wgsl";
 import updateShader from "../../shaders/rank_two_update.wgsl";
 import reflectShader from "../../shaders/tridiagonal_reflect.wgsl";
-import { type Engine, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
+import { type Bindings, type Engine, grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { rowStride } from "./orthogonalise.js";
 import { assertCall } from "./shapes.js";
@@ -27,7 +27,7 @@ export interface Reduction {
   /** 5×stride: diagonal, off-diagonal (one less than the diagonal), τ of `u`, τ of `v`, scratch */
   scalars: Tensor;
   /** temporaries of a step, and the number of the present step */
-  work: { parts: Tensor; w: Tensor; x: Tensor; t: Tensor; state: Tensor };
+  work: { parts: Tensor; w: Tensor; x: Tensor; t: Tensor; state: Tensor<"u32"> };
   destroy(): void;
 }
 
@@ -37,7 +37,7 @@ const partRows = (engine: Engine, n: number): number =>
 
 function allocate(engine: Engine, n: number, symmetric: boolean): Reduction {
   const stride = rowStride(n);
-  const tensor = (label: string, ...shape: number[]) => engine.tensor(shape, null, { label });
+  const tensor = (label: string, ...shape: number[]): Tensor => engine.tensor(shape, null, { label });
   const chunk = partRows(engine, n);
   const matrix = tensor("matrix", n, stride);
   const v = tensor("reflections", n, stride);
@@ -98,7 +98,7 @@ export function bidiagonalStep(s: Scheduler, { n, stride, matrix, u, v, scalars,
 
 function recordUpdate(
   s: Scheduler,
-  bindings: Record<string, Tensor>,
+  bindings: Bindings,
   { n, stride, chunk }: { n: number; stride: number; chunk: number },
   left: number,
   SYMMETRIC: boolean,

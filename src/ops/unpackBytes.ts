@@ -1,5 +1,5 @@
 import shader from "../../shaders/unpack_bytes.wgsl";
-import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type DType, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
@@ -9,7 +9,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size
  *
  * @throws ShapeError where `x` is not of bytes
  */
-export function unpackBytes(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+export function unpackBytes(s: Scheduler, x: Tensor<DType>, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("unpackBytes", s, { x });
   if (x.dtype !== "u8") throw new ShapeError(`unpackBytes: ${x} is ${x.dtype}, needs u8`);
   if (options.out) assertShape("unpackBytes", "out", options.out, x.shape);

@@ -101,8 +101,8 @@ describe("an engine", () => {
     ],
     [() => new Scheduler(wrong(engine.device)), "new Scheduler: engine is an object (GPUDevice), needs an Engine"],
     [() => engine.run(wrong(affine)), "run: given an object (Kernel), needs a function that records"],
-    [() => engine.read(wrong(undefined)), "read: given undefined, needs a Tensor or a list of them"],
-    [() => engine.read(wrong([engine])), "read: given an object (Engine), needs a Tensor"],
+    [() => engine.read(wrong<[]>(undefined)), "read: given undefined, needs a Tensor or a list of them"],
+    [() => engine.read(wrong<[]>([engine])), "read: given an object (Engine), needs a Tensor"],
     [
       () => engine.submit(wrong(engine.scheduler())),
       "submit: given an object (Scheduler), needs a Schedule (await sched",

@@ -7,7 +7,7 @@ import { PAPER, type PaperAdapter, paperEngine, recordingOf } from "./paperEngin
 type Record = (s: Scheduler) => unknown;
 
 const t = (s: Scheduler, ...shape: number[]): Tensor => s.tensor(shape);
-const u32 = (s: Scheduler, ...shape: number[]): Tensor => s.tensor(shape, { dtype: "u32" });
+const u32 = (s: Scheduler, ...shape: number[]): Tensor<"u32"> => s.tensor(shape, { dtype: "u32" });
 
 const MATRICES: readonly (readonly [rows: number, inner: number, columns: number])[] = [
   [1, 7, 1],

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Engine, isSoftware } from "../../src/gpu/index.js";
 import { alternativesOf } from "../../src/ops/adapter.js";
 import { matmul } from "../../src/ops/matmul.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, siblingEngine, testEngine } from "../engine.js";
 import * as reference from "../reference.js";
 
 const shapes: [rows: number, inner: number, columns: number][] = [
@@ -36,7 +36,7 @@ const families = alternativesOf(await testEngine(), "matmul");
 describe.each(families)("matmul, family %s", (family) => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await freshEngine({ variants: { matmul: family } });
+    engine = await siblingEngine({ variants: { matmul: family } });
   });
   afterAll(() => engine.destroy());
 
@@ -107,7 +107,7 @@ describe.each(families)("matmul, family %s", (family) => {
 });
 
 it("says which extents differ", async () => {
-  using engine = await freshEngine();
+  using engine = await siblingEngine();
   using a = engine.tensor([3, 4]);
   using s = engine.scheduler();
   expect(() => matmul(s, a, a)).toThrow("matmul: 3×4 times 3×4, inner extents 4 and 3 differ");
