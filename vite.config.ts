@@ -1,15 +1,21 @@
-import { chmodSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 import { wgsl } from "./shaders/loader.js";
 
-/** The command can be run from the checkout, also where npm has not linked it since the last build. */
-const executable: Plugin = {
-  name: "tenfold-executable",
-  apply: "build",
-  writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
-};
+const src = join(import.meta.dirname, "src");
+
+/** The folders of src that only the command is made of; its own configuration bundles them into one file. */
+const OF_THE_COMMAND = ["cli", "experiments", "report"];
+
+/**
+ * Every module of the library is a file of the package, with all that it exports: a program's bundler takes the modules that
+ * the program needs, and the command imports the library's modules from there.
+ */
+const modules = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts") && !OF_THE_COMMAND.includes(file.split("/")[0]!))
+  .map((file) => file.replace(/\.ts$/, ""));
 
 /** folders of tests that are run by themselves, as modes */
 const APART = ["slow", "demo"];
@@ -17,22 +23,36 @@ const APART = ["slow", "demo"];
 const ALONE = ["test/gpu/lateChoices.test.ts"];
 
 export default defineConfig(({ mode }) => ({
-  plugins: [wgsl(), executable],
+  plugins: [wgsl()],
   build: {
     target: "es2022",
     minify: false,
     sourcemap: false,
     license: { fileName: "licenses.md" },
     lib: {
-      entry: { index: "src/index.ts", node: "src/node/index.ts", cli: "src/cli/main.ts" },
+      entry: Object.fromEntries(modules.map((name) => [name, `src/${name}.ts`])),
       formats: ["es"],
     },
     rolldownOptions: {
-      external: [/^node:/, "webgpu", "commander", "cli-progress", "cli-table3"],
-      output: { entryFileNames: "[name].js", chunkFileNames: "chunks/[name]-[hash].js" },
+      // reflecting the kernels takes most of the time, as it should
+      checks: { pluginTimings: false },
+      external: [/^node:/, "webgpu"],
+      output: {
+        preserveModules: true,
+        preserveModulesRoot: "src",
+        // npm leaves folders called node_modules out of a package
+        entryFileNames: ({ name }) => `${name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/")}.js`,
+        comments: { annotation: true, legal: true, jsdoc: false },
+      },
     },
   },
-  resolve: { alias: { "tenfold/node": resolve("src/node/index.ts"), tenfold: resolve("src/index.ts") } },
+  resolve: {
+    alias: {
+      "tenfold/node": resolve("src/node/index.ts"),
+      "tenfold/ops": resolve("src/ops.ts"),
+      tenfold: resolve("src/index.ts"),
+    },
+  },
   test: {
     // npm run test:slow: the figures of the thesis on all of its images; npm run test:demo: the demo page in a browser
     ...(APART.includes(mode)

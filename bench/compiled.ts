@@ -1,8 +1,8 @@
 /**
- * `npm run bench -- --compiled`: what a GPU's compiler makes of the cases' kernels, without a GPU. Mesa's driver for AMD GPUs, RADV,
- * compiles for a device that is not there (RADV_FORCE_FAMILY) and prints registers and code (RADV_DEBUG); a child process
- * runs under it. What it shows holds for other GPUs too: arrays in memory because a loop was not unrolled, registers that
- * leave room for few waves, instructions beside the multiply-adds.
+ * `npm run bench -- --compiled` compiles the cases' kernels for a GPU, without a GPU. Mesa's driver for AMD GPUs, RADV, compiles
+ * for a device that does not exist (RADV_FORCE_FAMILY) and prints registers and code (RADV_DEBUG). A child process runs under that
+ * driver. Much of what it shows holds for other GPUs too: arrays in memory because a loop was not unrolled, so many registers
+ * that few waves fit, and instructions that are not multiply-adds.
  */
 import { spawnSync } from "node:child_process";
 import { type Constants, Engine, type Kernel, Variants } from "../src/gpu/index.js";
@@ -10,26 +10,27 @@ import { installedDrivers } from "../src/node/driver.js";
 import { type Case, operandsOf } from "./case.js";
 import { plainGrid } from "./report.js";
 
-/** Others of Mesa 25's make Dawn crash. */
+/** The GPU that RADV compiles for. With other families Mesa 25 makes Dawn crash. */
 const FAMILY = "polaris10";
+/** Begins the line that the child prints in front of every kernel. */
 const MARK = "@@@ ";
 
 export interface Compiled {
   case: string;
   kernel: string;
   registers: number;
-  /** waves of 64 invocations that fit on a SIMD unit, of 8 to 10 */
+  /** waves of 64 invocations that fit on a SIMD unit at once; the most are 8 to 10 */
   waves: number;
   /** bytes of workgroup memory */
   workgroupMemory: number;
-  /** bytes of memory for registers and arrays that have no place, an invocation */
+  /** bytes of memory an invocation, for arrays and for values that no register is left for */
   scratch: number;
   instructions: number;
-  /** of the stretch without branches that has the most multiply-adds: those, and all instructions that a vector unit gets */
+  /** in the stretch without branches that has the most multiply-adds: their number, and that of all vector instructions */
   densest: { multiplyAdds: number; vector: number };
 }
 
-/** In this process: compiles and lets the driver print. */
+/** Compiles the cases' kernels in this process, which must be the child; the driver prints what it compiles. */
 export async function compileAll(cases: readonly Case[]): Promise<void> {
   const { create, globals } = await import("webgpu");
   Object.assign(globalThis, globals);
@@ -41,15 +42,15 @@ export async function compileAll(cases: readonly Case[]): Promise<void> {
     requiredFeatures: ["subgroups"],
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
   });
-  // it has no memory, and none is needed to compile
+  // the device has no memory, and compiling needs none
   device.createBuffer = ({ size, usage, label }) =>
     ({ size, usage, label, destroy() {} }) as Partial<GPUBuffer> as GPUBuffer;
-  // what GPUs run
+  // the kernels that GPUs use
   const variants = { matmul: "tiled", mttkrp: "tiled", kruskal: "register", residual: "register" };
   const engine = new Engine(device, { variants });
   const seen = new Set<string>();
   for (const { name, work, run } of cases) {
-    // sweeps and training run as they are prepared
+    // cases without `run`, sweeps and training, do not record into a scheduler
     if (!run) continue;
     const s = engine.scheduler(name);
     const kernels: (Kernel | Variants)[] = [];
@@ -64,19 +65,19 @@ export async function compileAll(cases: readonly Case[]): Promise<void> {
     );
     for (const either of kernels) {
       const kernel = either instanceof Variants ? await engine.choose(either) : either;
-      const words = [kernel.name, ...Object.entries(kernel.constants).flatMap(spoken)].join(" ");
+      const words = [kernel.name, ...Object.entries(kernel.constants).flatMap(describeConstant)].join(" ");
       if (seen.has(words)) continue;
       seen.add(words);
       process.stderr.write(`\n${MARK}${name}\t${words}\n`);
-      await engine.pipeline(kernel);
+      await engine.pipelines.of(kernel);
     }
   }
 }
 
-const spoken = ([name, value]: [string, Constants[string]]): string[] =>
+const describeConstant = ([name, value]: [string, Constants[string]]): string[] =>
   value === true ? [name] : value ? [`${name} ${value}`] : [];
 
-/** What RADV_DEBUG=asm,shaderstats printed of each marked kernel. */
+/** Reads the text that RADV prints with RADV_DEBUG=asm,shaderstats, for every marked kernel. */
 export function readCompiled(text: string): Compiled[] {
   return text.split(`\n${MARK}`).flatMap((part): Compiled[] => {
     const [first, ...lines] = part.split("\n");
@@ -110,7 +111,7 @@ export function readCompiled(text: string): Compiled[] {
   });
 }
 
-/** Runs this command again under RADV's device that is not there. */
+/** Runs this command again in a child process under RADV, and reads what it prints. */
 export function compiledByChild(): Compiled[] {
   const driver = installedDrivers().find((file) => /radeon_icd[^/]*\.json$/.test(file));
   if (!driver)
@@ -127,19 +128,19 @@ export function compiledByChild(): Compiled[] {
     encoding: "utf8",
     maxBuffer: 2 ** 30,
   });
-  const found = readCompiled(stderr + stdout);
-  if (status !== 0) throw new Error(`RADV stopped after ${found.length} kernels (${signal ?? status})`);
-  return found;
+  const compiled = readCompiled(stderr + stdout);
+  if (status !== 0) throw new Error(`RADV stopped after ${compiled.length} kernels (${signal ?? status})`);
+  return compiled;
 }
 
-/** Whether this is the child. */
+/** Whether this process is the child. */
 export const isChild = (): boolean => process.env.RADV_FORCE_FAMILY === FAMILY;
 
 const HEAD = ["kernel", "for", "registers", "waves", "LDS", "scratch", "instructions", "densest stretch"];
 
 const NOTE = `
-registers: 32-bit ones of an invocation; waves: of 64 invocations, that fit on a SIMD unit (${FAMILY}); LDS: bytes of workgroup memory
-scratch: bytes of memory for what has no register; densest stretch: multiply-adds of the vector instructions, between two branches
+registers: 32-bit registers of an invocation; waves: of 64 invocations, at once on a SIMD unit (${FAMILY}); LDS: bytes of workgroup memory
+scratch: bytes of memory an invocation for values without a register; densest stretch: multiply-adds of all vector instructions between two branches
 `;
 
 export function compiledTable(compiled: readonly Compiled[]): string {

@@ -1,8 +1,4 @@
-/** What cases are held to, and whether a finished result reaches it. */
-import { isSoftware } from "../src/gpu/index.js";
-import type { Result, Row } from "./measure.js";
-import type { Probes } from "./probes.js";
-import { ratiosOf, summarize } from "./statistics.js";
+/** What cases are held to; verdicts.ts says whether a result reaches it. */
 
 /** What our time is divided by: that of a peer, or the sum of our own kernels' times. Or the probe whose rate is the yardstick. */
 export type Yardstick =
@@ -20,73 +16,4 @@ export interface Goal {
   limit: number;
   /** the kind of adapter of which it is asked; any where left out */
   on?: "software" | "GPU";
-}
-
-export interface Verdict {
-  goal: Goal;
-  /** the party that the yardstick was */
-  by: string;
-  value: number;
-  /** of the rounds' own ratios, where the two were interleaved */
-  quartiles: [number, number] | null;
-  reached: boolean;
-}
-
-export const OURS = "tenfold";
-
-/** Milliseconds of the work on the device: by timestamps where they leave out more than they add, else the wall's. */
-export const deviceMs = ({ ms, kernels }: Row): number =>
-  Math.min(ms!.median, kernels?.median ?? Number.POSITIVE_INFINITY);
-
-const isProbe = (against: Yardstick): against is "FMA probe" | "copy probe" => against.endsWith("probe");
-
-/**
- * Every goal that this result can be judged by: those of the adapter's kind whose yardstick took part. A yardstick that took
- * part and failed is said to have: its value is NaN, and the goal not reached.
- */
-export function verdicts(
-  { goals, rows, flops, bytes }: Pick<Result, "goals" | "rows" | "flops" | "bytes">,
-  { device, probes }: { device: string; probes: Probes | null },
-): Verdict[] {
-  const ours = rows.find(({ party }) => party === OURS);
-  if (!ours?.ms) return [];
-  const kind = isSoftware(device) ? "software" : "GPU";
-  return goals
-    .filter(({ on = kind }) => on === kind)
-    .flatMap((goal): Verdict[] => {
-      const { against, limit } = goal;
-      if (isProbe(against)) {
-        if (!probes) return [];
-        const [work, rate] = against === "FMA probe" ? [flops, probes.flops] : [bytes, probes.bytes];
-        const value = work / (deviceMs(ours) / 1000) / rate;
-        return [{ goal, by: against, value, quartiles: null, reached: value >= limit }];
-      }
-      if (against === "its kernels") {
-        if (!ours.wallToKernels) return [];
-        const { median, quartiles } = ours.wallToKernels;
-        return [{ goal, by: against, value: median, quartiles, reached: median <= limit }];
-      }
-      const taking = rows.filter(({ party, state }) => state !== "cannot" && isYardstick(party, against));
-      if (taking.length === 0) return [];
-      const able = taking.filter(({ ms }) => ms);
-      if (able.length === 0) {
-        const by = taking.map(({ party, state }) => `${party}: ${state}`).join(", ");
-        return [{ goal, by, value: Number.NaN, quartiles: null, reached: false }];
-      }
-      const best = able.reduce((a, b) => (b.ms!.median < a.ms!.median ? b : a));
-      // TensorLy is not interleaved: a ratio of medians
-      if (!best.interleaved) {
-        const value = ours.ms!.median / best.ms!.median;
-        return [{ goal, by: best.party, value, quartiles: null, reached: value <= limit }];
-      }
-      const { median, quartiles } = summarize(ratiosOf(ours.ms!.samples, best.ms!.samples));
-      return [{ goal, by: best.party, value: median, quartiles, reached: median <= limit }];
-    });
-}
-
-function isYardstick(party: string, against: Yardstick): boolean {
-  if (party.startsWith(OURS)) return false;
-  if (against === "TensorLy on CUDA") return /^TensorLy.*CUDA/.test(party);
-  // what the Python script measures is not interleaved with ours
-  return against === "best peer" ? !/^(TensorLy|torch)/.test(party) : party.startsWith(against);
 }

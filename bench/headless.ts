@@ -1,14 +1,15 @@
-/** The benchmark's page, built and driven in headless Chromium. */
+/** Builds the benchmark's page and runs it in headless Chromium. */
 import { join } from "node:path";
 import { build, type Plugin, type Rolldown } from "vite";
 import { wgsl } from "../shaders/loader.js";
 import { launch, serve } from "../test/browser/launch.js";
-import type { MeasureOptions, Result } from "./measure.js";
+import type { MeasureOptions } from "./measure.js";
+import type { Result } from "./result.js";
 import type { Opened } from "./session.js";
 
 const here = import.meta.dirname;
 
-/** Leaves the peers out of the page where they were not asked for: they may not be installed. */
+/** Replaces the peers by nothing in a page without them, because they may not be installed. */
 const withoutPeers: Plugin = {
   name: "without-peers",
   enforce: "pre",
@@ -16,6 +17,7 @@ const withoutPeers: Plugin = {
   load: (id) => (id === "\0no-peers" ? "export const modules = {};" : null),
 };
 
+/** Builds the page; returns its files by name. */
 export async function buildPage(peers: boolean): Promise<Record<string, string | Uint8Array>> {
   const built = (await build({
     root: join(here, "page/headless"),
@@ -30,6 +32,7 @@ export async function buildPage(peers: boolean): Promise<Record<string, string |
   );
 }
 
+/** A {@link Session} in the page. */
 export interface PageSession {
   opened: Opened;
   environment: string;
@@ -38,7 +41,7 @@ export interface PageSession {
 }
 
 export async function openInPage(options: {
-  /** by name; null for all */
+  /** names of the peers; null for all */
   peers: readonly string[] | null;
   slim: boolean;
   adapter: "swiftshader" | "default";
@@ -48,7 +51,7 @@ export async function openInPage(options: {
   const { adapter } = options;
   const browser = await launch({
     adapter,
-    // a GPU's own driver, and its timestamps as they are
+    // unrounded timestamps, and with `default` the GPU's driver
     args: [
       "--enable-dawn-features=disable_timestamp_quantization",
       "--disable-dawn-features=timestamp_quantization",
@@ -70,25 +73,25 @@ export async function openInPage(options: {
       .catch((error) => {
         throw new Error(broken || String(error));
       });
-    /** Asks until the call is answered: however long it takes, no single call does. */
+    /** Polls the page until it has an answer, because a single call that waits for it would time out. */
     const answer = async <K extends "opened" | "result">(key: K, onStep?: (step: string) => void) => {
-      let told = "";
+      let lastStep = "";
       for (;;) {
         const state = await page.evaluate(() => window.bench.state);
         if (state.error) throw new Error(state.error);
-        if (state.step !== told) onStep?.((told = state.step));
-        const found = state[key];
-        if (found) return found as NonNullable<typeof found>;
+        if (state.step !== lastStep) onStep?.((lastStep = state.step));
+        const value = state[key];
+        if (value) return value as NonNullable<typeof value>;
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     };
-    await page.evaluate((given) => window.bench.open(given), { slim, peers });
+    await page.evaluate((openOptions) => window.bench.open(openOptions), { slim, peers });
     const opened = (await answer("opened")) as Opened;
     return {
       opened,
       environment: await browser.version(),
       async measure(index, { onStep, ...plain }) {
-        await page.evaluate((i, given) => window.bench.start(i, given), index, plain);
+        await page.evaluate((i, measureOptions) => window.bench.start(i, measureOptions), index, plain);
         return (await answer("result", onStep)) as Result;
       },
       close,

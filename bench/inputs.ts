@@ -1,4 +1,4 @@
-/** Inputs of the cases: the same numbers here, in every peer and in the Python script. */
+/** Inputs of the cases. They are the same numbers for tenfold, for every peer and in the Python script. */
 import { sizeOf } from "../src/gpu/index.js";
 import { LENET_PARAMETERS, type Lenet, type Network, type Planted, type Values } from "./case.js";
 
@@ -10,6 +10,7 @@ export function hash(value: number): number {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
+/** Numbers from `low` to `high`, made of the seed and the index alone. */
 export function values({ shape, seed, low = -1, high = 1 }: Values): Float32Array {
   const out = new Float32Array(sizeOf(shape));
   const start = hash(seed);
@@ -18,9 +19,10 @@ export function values({ shape, seed, low = -1, high = 1 }: Values): Float32Arra
   return out;
 }
 
-/** Seeds of what a planted tensor is made of. */
+/** Seed of the factor of a mode of a planted tensor. */
 const factorSeed = (seed: number, mode: number): number => seed * 16 + mode + 1;
 
+/** A sum of `rank` rank-one terms plus noise from −noise to noise. */
 export function planted({ shape, seed, rank, noise }: Planted): Float32Array {
   const factors = shape.map((extent, mode) => values({ shape: [extent, rank], seed: factorSeed(seed, mode) }));
   const out = values({ shape, seed, low: -noise, high: noise });
@@ -45,7 +47,7 @@ export function planted({ shape, seed, rank, noise }: Planted): Float32Array {
   return out;
 }
 
-/** Samples that lean to a template of their class, so that there is something to learn; pixels are multiples of 1/255. */
+/** Samples that are a template of their class plus noise, so that a network can learn them; `pixels` are multiples of 1/255. */
 function samplesOf(count: number, width: number, classes: number, seed: number, pixels: boolean) {
   const inputs = values({ shape: [count, width], seed, low: 0, high: 0.5 });
   const templates = values({ shape: [classes, width], seed: seed + 1, low: 0, high: 0.5 });
@@ -59,7 +61,7 @@ function samplesOf(count: number, width: number, classes: number, seed: number, 
   return { inputs, labels };
 }
 
-/** Uniform on ±1/√terms. */
+/** Start values, uniform on ±1/√terms, where terms is the number of inputs of an output. */
 function startValues(shape: readonly number[], seed: number): Float32Array {
   const bound = 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1));
   return values({ shape, seed, low: -bound, high: bound });

@@ -1,4 +1,4 @@
-/** `npm run bench`: parses options, runs cases in Chromium or in Node, prints and writes what was found. */
+/** `npm run bench`: parses options, runs cases in Chromium or in Node, prints and writes the results. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -10,9 +10,10 @@ import { writeAtomic } from "../src/node/files.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
-import { DEFAULTS, isBad, type MeasureOptions, type Result } from "./measure.js";
+import { DEFAULTS, type MeasureOptions } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
 import { markdown, oneLine, plainText, type Report } from "./report.js";
+import { isBad, type Result } from "./result.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
 
@@ -59,60 +60,64 @@ const adapterOf = (text: string): "swiftshader" | "default" => {
 
 const names = (text: string): string[] => {
   const known = ["jax-js", "tfjs", "ort", "ml-matrix"];
-  const found = text.split(",");
-  for (const name of found)
+  const chosen = text.split(",");
+  for (const name of chosen)
     if (!known.includes(name)) throw new InvalidArgumentError(`there are ${known.join(", ")}, separated by commas`);
-  return found;
+  return chosen;
 };
 
 const program = new Command("npm run bench --")
   .description(
     "Measures tenfold's kernels, sweeps and training on this machine's adapter, and other libraries beside them.",
   )
-  .option("--node", "in this process under Dawn, instead of headless Chromium")
+  .option("--node", "run in this process under Dawn, instead of headless Chromium")
   .option(
     "--adapter <which>",
-    "Chromium's: swiftshader, or default to leave it to the browser",
+    "Chromium's adapter: swiftshader, or default for the browser's choice",
     adapterOf,
     "swiftshader",
   )
-  .option("--cases <regex>", "only cases whose name matches; large ones take part only so", pattern)
-  .option("--rounds <n>", "rounds a case, at most", count, DEFAULTS.rounds)
+  .option("--cases <regex>", "only cases whose name matches; without it, all but the large ones", pattern)
+  .option("--rounds <n>", "the most rounds of a case", count, DEFAULTS.rounds)
   .option(
     "--budget <seconds>",
-    "no further round of a case after this long, once it has three, or one that took longer",
+    "start no round of a case after this time, if it has three rounds or one that took longer",
     seconds,
     DEFAULTS.budget,
   )
-  .option("--sample <ms>", "what one turn lasts at least", seconds, DEFAULTS.sampleMs)
-  .option("--peers [names]", "jax-js, tfjs, ort and ml-matrix too, or those named (npm ci --prefix bench/peers)", names)
-  .option("--no-variants", "only the kernels chosen for the adapter")
-  .option("--tensorly <python>", "TensorLy and torch.linalg too, with this Python interpreter")
+  .option("--sample <ms>", "the shortest time of one turn", seconds, DEFAULTS.sampleMs)
+  .option(
+    "--peers [names]",
+    "measure jax-js, tfjs, ort and ml-matrix too, or the named ones (npm ci --prefix bench/peers)",
+    names,
+  )
+  .option("--no-variants", "measure only the kernels that are chosen for the adapter")
+  .option("--tensorly <python>", "measure TensorLy and torch.linalg too, with this Python interpreter")
   .option("--slim", "small sizes, checked and counted but not timed")
-  .option("--list", "prints the cases and stops")
-  .option("--compiled", "what a GPU's compiler makes of the kernels, without a GPU (needs Mesa's RADV), and stops")
-  .option("--json <file>", "writes the report there too")
-  .option("--markdown <file>", "writes the table there too");
+  .option("--list", "print the cases and stop")
+  .option("--compiled", "print what a GPU's compiler makes of the kernels, without a GPU (needs Mesa's RADV), and stop")
+  .option("--json <file>", "also write the report to this file")
+  .option("--markdown <file>", "also write the tables to this file");
 
-/** Seconds as people say them. */
-const spoken = (value: number): string =>
+/** Seconds in a readable unit: `40 s`, `12 min`, `1.5 h`. */
+const formatLeft = (value: number): string =>
   value < 90
     ? `${Math.ceil(value)} s`
     : value < 5400
       ? `${Math.ceil(value / 60)} min`
       : `${(value / 3600).toFixed(1)} h`;
 
-/** An argument as a shell takes it. */
+/** An argument of the command line, in quotes where a shell needs them. */
 const quoted = (argument: string): string =>
   /^[\w./=:-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
 
-/** What a case weighs in the progress bar: software adapters are bound by flops, and every case compiles. */
+/** Estimated work of a case for the progress bar: flops and bytes, and 1 for compiling. */
 const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 1e9;
 
 async function run(options: Options): Promise<number> {
   const all = cases({ slim: Boolean(options.slim) });
   const isChosen = ({ name, large }: Case): boolean => (options.cases ? options.cases.test(name) : !large);
-  const chosen = cases().flatMap((each, index) => (isChosen(each) ? [index] : []));
+  const chosen = cases().flatMap((candidate, index) => (isChosen(candidate) ? [index] : []));
   if (chosen.length === 0) throw new Error(`no case matches ${options.cases?.source}; --list shows them`);
   if (options.list) {
     for (const index of chosen) console.log(`${cases()[index]!.name.padEnd(36)} ${cases()[index]!.shapes}`);
@@ -138,10 +143,11 @@ async function run(options: Options): Promise<number> {
   let measure: (index: number, options: MeasureOptions) => Promise<Result>;
   let close = async (): Promise<void> => {};
   if (options.node) {
-    const { session, environment: found } = await openInNode({ peers, slim });
-    [opened, environment, measure] = [session.opened, found, (index, given) => session.measure(index, given)];
+    const inNode = await openInNode({ peers, slim });
+    [opened, environment] = [inNode.session.opened, inNode.environment];
+    measure = (index, measureOptions) => inNode.session.measure(index, measureOptions);
   } else {
-    // the browser's driver is loaded where a browser is wanted
+    // imported here, so that --node does not load the browser's driver (Puppeteer)
     const { openInPage } = await import("./headless.js");
     const page = await openInPage({ peers, slim, adapter: options.adapter });
     ({ opened, environment, measure, close } = page);
@@ -188,7 +194,7 @@ async function run(options: Options): Promise<number> {
   const started = performance.now();
   let done = 0;
   let broken: Error | null = null;
-  // the case in hand is finished, and all of them are written; a second Ctrl-C ends at once
+  // after the first Ctrl-C the current case is finished and the results are written; a second one stops at once
   let stopped = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.once(signal, () => {
@@ -199,7 +205,7 @@ async function run(options: Options): Promise<number> {
     for (const [at, index] of chosen.entries()) {
       if (stopped) throw new Error("interrupted");
       const { name } = cases()[index]!;
-      const left = done ? spoken(((performance.now() - started) / 1000 / done) * (total - done)) : "…";
+      const left = done ? formatLeft(((performance.now() - started) / 1000 / done) * (total - done)) : "…";
       const result = await measure(index, {
         rounds: slim ? 0 : options.rounds,
         sampleMs: options.sample,
@@ -215,7 +221,7 @@ async function run(options: Options): Promise<number> {
       console.log(`${oneLine(result)}${shown ? "" : `  [${at + 1}/${chosen.length}]`}`);
     }
   } catch (error) {
-    // a page that crashed, a device that was lost: what was measured before is kept
+    // where a page crashed or a device was lost, the results so far are reported
     broken = error as Error;
     if (report.results.length === 0) throw error;
   } finally {
@@ -247,7 +253,7 @@ async function run(options: Options): Promise<number> {
   return bad ? 1 : 0;
 }
 
-/** ` (abc1234)` in a checkout, ` (abc1234+)` with changes. */
+/** The commit of a checkout: ` (abc1234)`, or ` (abc1234+)` with uncommitted changes; empty outside of a checkout. */
 function commit(): string {
   try {
     const git = (...args: string[]): string =>
@@ -265,5 +271,5 @@ try {
   console.error((error as Error).message);
   process.exitCode = 2;
 }
-// with WebGPU on navigator, Node would wait for it for ever
+// once peers have used WebGPU on navigator, Node would never end by itself
 process.exit();

@@ -6,12 +6,12 @@
  * and two timestamps a dispatch.
  */
 import { Engine } from "../src/gpu/index.js";
-import { alternativesOf } from "../src/ops/variants.js";
+import { alternativesOf } from "../src/ops/adapter.js";
 import type { Case, Inputs, Peer, Prepared } from "./case.js";
 import { takeErrors } from "./deviceErrors.js";
-import { type Goal, OURS } from "./goals.js";
 import { prepareOurs } from "./ours.js";
-import { ratiosOf, type Summary, summarize } from "./statistics.js";
+import { OURS, type Result, type Row } from "./result.js";
+import { ratiosOf, summarize } from "./statistics.js";
 
 export interface MeasureOptions {
   /** most rounds of a case; 0 only checks */
@@ -28,54 +28,6 @@ export interface MeasureOptions {
 
 export const DEFAULTS: MeasureOptions = { rounds: 9, sampleMs: 100, budget: 30, variants: true };
 
-/** Counts of one step of ours. */
-export interface Counts {
-  /** of the tensor, or the first operand, in one run */
-  reads: number | null;
-  dispatches: number;
-  submits: number;
-  readbacks: number;
-  /** most bytes of GPU buffers held at once, operands included */
-  peakBytes: number;
-}
-
-export interface Row {
-  /** `tenfold`, `tenfold (tiled)`, `jax-js 0.1.25` */
-  party: string;
-  /** `measured`, or why there are no times */
-  state: "measured" | "WRONG" | "failed" | "cannot";
-  message?: string;
-  /** took turns with the others in every round */
-  interleaved: boolean;
-  /** of several ways to do it, the one that was fastest */
-  way?: string;
-  /** relative error of the first run */
-  error: number | null;
-  /** milliseconds of upload, compiling and the first run */
-  firstMs: number | null;
-  /** milliseconds a step */
-  ms: (Summary & { samples: number[] }) | null;
-  repetitions: number;
-  /** this party ÷ `tenfold`, round by round */
-  ratio: Summary | null;
-  /** milliseconds of the kernels alone, a step; and wall time ÷ that, round by round */
-  kernels: Summary | null;
-  wallToKernels: Summary | null;
-  counts: Counts | null;
-}
-
-export interface Result {
-  name: string;
-  shapes: string;
-  /** a step */
-  flops: number;
-  bytes: number;
-  steps: number;
-  rows: Row[];
-  /** what is asked of it (goals.ts says whether it is reached) */
-  goals: readonly Goal[];
-}
-
 interface Party {
   row: Row;
   /** null for peers that cannot */
@@ -90,28 +42,24 @@ interface Party {
 /** of a turn: shorter work is not timed as long as asked */
 const MOST_REPETITIONS = 512;
 
-/** Whether a row makes the run fail. */
-export const isBad = ({ state, party }: Row): boolean =>
-  state === "WRONG" || (state === "failed" && party.startsWith(OURS));
-
 export async function measure(
   device: GPUDevice,
-  each: Case,
+  benchCase: Case,
   peers: readonly Peer[],
   options: MeasureOptions = DEFAULTS,
 ): Promise<Result> {
-  const steps = each.steps ?? 1;
+  const steps = benchCase.steps ?? 1;
   options.onStep?.("inputs and reference");
-  const inputs = each.inputs();
-  const check = each.reference(inputs);
-  const isRight = (outputs: readonly Float32Array[]): boolean => check(outputs) <= each.tolerance;
-  const own = oursOf(device, each, inputs, options.variants);
-  const others = peers.map((peer) => party(peer.name, () => peer.prepare(each.work, inputs, isRight)));
-  const parties = [...own, ...others];
+  const inputs = benchCase.inputs();
+  const check = benchCase.reference(inputs);
+  const isRight = (outputs: readonly Float32Array[]): boolean => check(outputs) <= benchCase.tolerance;
+  const ours = oursOf(device, benchCase, inputs, options.variants);
+  const theirs = peers.map((peer) => party(peer.name, () => peer.prepare(benchCase.work, inputs, isRight)));
+  const parties = [...ours, ...theirs];
   try {
     for (const party of parties) {
       options.onStep?.(`${party.row.party}: first run`);
-      await firstRun(party, check, each.tolerance, steps);
+      await firstRun(party, check, benchCase.tolerance, steps);
       if (party.row.state !== "measured") release(party);
     }
     const able = options.rounds ? parties.filter(({ row }) => row.state === "measured") : [];
@@ -148,33 +96,33 @@ export async function measure(
   } finally {
     for (const party of parties) release(party);
   }
-  const ours = parties[0]!;
+  const yardstick = ours[0]!;
   for (const { row, samples } of parties) {
-    if (!row.ms || !ours.row.ms) continue;
-    row.ratio = summarize(ratiosOf(samples, ours.samples));
+    if (!row.ms || !yardstick.row.ms) continue;
+    row.ratio = summarize(ratiosOf(samples, yardstick.samples));
   }
   return {
-    name: each.name,
-    shapes: each.shapes,
-    flops: each.flops / steps,
-    bytes: each.bytes / steps,
+    name: benchCase.name,
+    shapes: benchCase.shapes,
+    flops: benchCase.flops / steps,
+    bytes: benchCase.bytes / steps,
     steps,
     rows: parties.map(({ row }) => row),
-    goals: each.goals ?? [],
+    goals: benchCase.goals ?? [],
   };
 }
 
 /** Ours and our variants, each with an engine of its own on the shared device, so that it counts apart. */
-function oursOf(device: GPUDevice, each: Case, inputs: Inputs, variants: boolean): Party[] {
-  const own = (name: string, forced: Record<string, string>): Party => {
+function oursOf(device: GPUDevice, benchCase: Case, inputs: Inputs, variants: boolean): Party[] {
+  const partyOf = (name: string, forced: Record<string, string>): Party => {
     const engine = new Engine(device, { variants: forced });
-    return { ...party(name, () => prepareOurs(engine, each, inputs)), engine };
+    return { ...party(name, () => prepareOurs(engine, benchCase, inputs)), engine };
   };
-  const parties = [own(OURS, {})];
-  const { choice } = each;
+  const parties = [partyOf(OURS, {})];
+  const { choice } = benchCase;
   if (variants && choice) {
     const names = alternativesOf(parties[0]!.engine!, choice);
-    if (names.length > 1) parties.push(...names.map((name) => own(`${OURS} (${name})`, { [choice]: name })));
+    if (names.length > 1) parties.push(...names.map((name) => partyOf(`${OURS} (${name})`, { [choice]: name })));
   }
   return parties;
 }

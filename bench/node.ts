@@ -1,4 +1,4 @@
-/** The benchmark in this process, under Dawn. */
+/** Runs the benchmark in this process, under Dawn. */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -9,13 +9,13 @@ import { openEngine } from "../src/node/index.js";
 import { type PeerModules, Session } from "./session.js";
 
 export interface Options {
-  /** by name; null for all */
+  /** names of the peers; null for all */
   peers: readonly string[] | null;
   slim: boolean;
 }
 
 export async function openInNode({ peers, slim }: Options): Promise<{ session: Session; environment: string }> {
-  // first, as it brings a driver where there is none
+  // before the peers, because it brings a driver where the machine has none
   const engine: Engine = await openEngine();
   const wanted = peers === null || peers.length > 0;
   if (wanted) await pretendBrowser();
@@ -24,7 +24,10 @@ export async function openInNode({ peers, slim }: Options): Promise<{ session: S
   return { session, environment: `Node ${process.versions.node} with Dawn` };
 }
 
-/** The peers bundled as for a page: tfjs' modules do not load in Node as they are. ONNX Runtime does, and finds its files. */
+/**
+ * Bundles the peers as for a page, because tfjs' modules do not load in Node unbundled. ONNX Runtime is not bundled, so that it
+ * finds its files.
+ */
 async function buildPeers(): Promise<PeerModules> {
   const folder = join(import.meta.dirname, "peers");
   await build({
@@ -39,13 +42,13 @@ async function buildPeers(): Promise<PeerModules> {
       rolldownOptions: { external: [/^onnx/, "util"] },
     },
   });
-  // tfjs takes a Node without it for broken
+  // tfjs needs a global `require` in Node
   Object.assign(globalThis, { require: createRequire(join(folder, "index.js")) });
   const file = pathToFileURL(join(folder, "dist/index.js")).href;
   return ((await import(/* @vite-ignore */ file)) as { modules: PeerModules }).modules;
 }
 
-/** What the peers look for: WebGPU on navigator. The process must end with process.exit afterwards. */
+/** Puts WebGPU on navigator, where the peers look for it. The process must end with process.exit afterwards. */
 async function pretendBrowser(): Promise<void> {
   const { create, globals } = await import("webgpu");
   Object.assign(globalThis, globals);
@@ -53,7 +56,7 @@ async function pretendBrowser(): Promise<void> {
   const { hardwareConcurrency = 2 } = globalThis.navigator ?? {};
   const navigator = { gpu, hardwareConcurrency, userAgent: `Node.js/${process.versions.node}`, language: "en" };
   Object.defineProperty(globalThis, "navigator", { value: navigator, configurable: true, writable: true });
-  // Dawn for Node refuses views of shared memory, which ONNX Runtime's threads have; browsers take them
+  // ONNX Runtime's threads write from views of shared memory, which browsers take and Dawn for Node refuses: they are copied
   const { prototype } = GPUQueue as unknown as { prototype: GPUQueue };
   const writeBuffer = prototype.writeBuffer;
   prototype.writeBuffer = function (buffer, offset, data, ...rest) {

@@ -1,9 +1,9 @@
-/** What the adapter can do at all: the yardsticks beside every row. */
+/** Measures the adapter's peak rates, with which the report compares every row. */
 import { type Engine, grid1d, Kernel, type Schedule, type Scheduler } from "../src/gpu/index.js";
 import copyShader from "./shaders/copy_probe.wgsl";
 import fmaShader from "./shaders/fma_probe.wgsl";
 
-const copy = new Kernel(copyShader, ({ vectors }, { WIDTH, EACH }) => grid1d(vectors!, WIDTH! * EACH!));
+const copy = new Kernel(copyShader, ({ vectors }, { WIDTH, RUN }) => grid1d(vectors!, WIDTH! * RUN!));
 
 const INVOCATIONS = 2 ** 16;
 
@@ -14,7 +14,7 @@ export interface Probes {
   bytes: number;
 }
 
-/** The best of a few shapes of each probe; about a second of work. */
+/** The best rates over a few shapes of both probes; about a second of work. */
 export async function probe(engine: Engine): Promise<Probes> {
   let flops = 0;
   for (const FUSED of [true, false]) {
@@ -22,7 +22,7 @@ export async function probe(engine: Engine): Promise<Probes> {
       const kernel = new Kernel(fmaShader, (_, { WIDTH }) => [invocations / WIDTH!], { FUSED });
       return fastest(engine, (s) => s.run(kernel, { out: s.tensor([invocations]) }, { rounds, factor: 0.5 }));
     };
-    // longer until it lasts: on a GPU the first try is over at once
+    // more rounds until a dispatch lasts 20 ms, because a GPU takes far less for the first try
     let rounds = 64;
     let seconds = await time(rounds, INVOCATIONS);
     while (seconds < 0.02 && rounds < 2 ** 18) {
@@ -30,22 +30,22 @@ export async function probe(engine: Engine): Promise<Probes> {
       seconds = await time(rounds, INVOCATIONS);
     }
     flops = Math.max(flops, (64 * rounds * INVOCATIONS) / seconds);
-    // a large GPU wants more of them at once
+    // a large GPU needs more invocations at once
     if (rounds > 2 ** 10)
       flops = Math.max(flops, (64 * rounds * 4 * INVOCATIONS) / (await time(rounds, 4 * INVOCATIONS)));
   }
   let bytes = 0;
-  // beyond any cache, within any binding
+  // 128 MiB: more than any cache, and at most what a binding may have
   const size = 2 ** 27 / 4;
-  for (const EACH of [1, 4, 16]) {
+  for (const RUN of [1, 4, 16]) {
     const record = (s: Scheduler) =>
-      s.run(copy.with({ EACH }), { x: s.tensor([size]), out: s.tensor([size]) }, { vectors: size / 4 });
+      s.run(copy.with({ RUN }), { x: s.tensor([size]), out: s.tensor([size]) }, { vectors: size / 4 });
     bytes = Math.max(bytes, (2 * 4 * size) / (await fastest(engine, record)));
   }
   return { flops, bytes };
 }
 
-/** Seconds of one replay, the least of a few. */
+/** Seconds of one replay, the least of five measurements. */
 async function fastest(engine: Engine, record: (s: Scheduler) => void): Promise<number> {
   const s = engine.scheduler("probe");
   let schedule: Schedule | null = null;
@@ -58,7 +58,7 @@ async function fastest(engine: Engine, record: (s: Scheduler) => void): Promise<
       await engine.idle();
       return (performance.now() - started) / 1000 / times;
     };
-    // as often as last 20 ms, submit and wait left out of the account by that
+    // replays for 20 ms or more, so that the time of submitting and waiting hardly counts
     await time(1);
     let times = 1;
     for (let once = await time(1); once * times < 0.02 && times < 2048; once = await time(times)) times *= 2;

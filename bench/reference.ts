@@ -1,15 +1,19 @@
 /**
- * Results in f64, by plain loops over typed arrays. Where all entries would take long, a spread of them is computed: every
- * entry of the outputs must still be finite, and the sampled ones cover every row and column pattern of the tiles.
+ * The cases' results in f64, by plain loops over typed arrays. Where all entries would take too long, only a sample of them is
+ * computed: it covers every row and column pattern of the tiles, and all entries of the outputs must be finite.
  */
 import { sizeOf } from "../src/gpu/index.js";
 import type { Check, Lenet, Network } from "./case.js";
 
-/** multiplications worth spending on one check, and on each part of one of a factorisation */
+/** The most multiplications of a check of entries. */
 const BUDGET = 4e7;
+/** The most multiplications of a part of a factorisation's check: the product, or the orthogonality of a factor. */
 const PART = 1e8;
 
-/** Largest difference over the entries looked at, relative to the largest entry. Infinite where anything is not finite. */
+/**
+ * Checks a sample of an output's `size` entries, each of which `entry` computes with `cost` multiplications. The error is the largest
+ * difference relative to the largest sampled entry, and infinite where an entry of the output is not finite.
+ */
 export function entries(size: number, cost: number, entry: (index: number) => number): Check {
   const indices = sample(size, cost, BUDGET);
   const expected = indices.map(entry);
@@ -20,15 +24,15 @@ export function entries(size: number, cost: number, entry: (index: number) => nu
   };
 }
 
-/** As many places as the budget pays for, all of them where it can. */
+/** Places of entries, as many as `budget` multiplications allow at `cost` each, but at least 64; all places if it allows them. */
 function sample(size: number, cost: number, budget: number): number[] {
   const count = Math.min(size, Math.max(64, Math.floor(budget / cost)));
-  // the last entry is where an edge goes wrong first
+  // the last entry is always among them, because errors at edges show there first
   const stride = count === size ? 1 : spread(size);
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? size - 1 : (i * stride) % size));
 }
 
-/** A golden stride without a common divisor with the size: its multiples visit every entry, and look random to any tile. */
+/** A stride near the golden section of the size, coprime to it: its multiples visit all entries, and every part of a tile alike. */
 export function spread(size: number): number {
   const divisor = (a: number, b: number): number => (b ? divisor(b, a % b) : a);
   let stride = Math.max(1, Math.floor(size * 0.6180339887));
@@ -36,7 +40,7 @@ export function spread(size: number): number {
   return stride;
 }
 
-/** a is rows×inner, b inner×columns. */
+/** C = A·B, A rows×inner, B inner×columns. */
 export function product(a: Float32Array, b: Float32Array, inner: number, columns: number): Check {
   return entries((a.length / inner) * columns, inner, (index) => {
     const [row, column] = [Math.floor(index / columns) * inner, index % columns];
@@ -46,6 +50,7 @@ export function product(a: Float32Array, b: Float32Array, inner: number, columns
   });
 }
 
+/** AᵀA, A rows×columns. */
 export function gram(a: Float32Array, columns: number): Check {
   const rows = a.length / columns;
   return entries(columns * columns, rows, (index) => {
@@ -74,7 +79,7 @@ export function modeProduct(x: Float32Array, shape: readonly number[], u: Float3
 /** Strides of a row-major shape. */
 const stridesOf = (shape: readonly number[]): number[] => shape.map((_, mode) => sizeOf(shape.slice(mode + 1)));
 
-/** One entry of an MTTKRP. */
+/** A function that computes the entry at a flat place of an MTTKRP. */
 function mttkrpEntry(
   x: Float32Array,
   shape: readonly number[],
@@ -102,6 +107,7 @@ function mttkrpEntry(
   };
 }
 
+/** An MTTKRP of any order: the unfolded x times the Khatri-Rao product of the other modes' factors. */
 export function mttkrp(
   x: Float32Array,
   shape: readonly number[],
@@ -113,7 +119,7 @@ export function mttkrp(
   return entries(shape[mode]! * rank, x.length / shape[mode]!, entry);
 }
 
-/** Cholesky factor of a symmetric positive definite matrix, lower. */
+/** The lower Cholesky factor of a symmetric positive definite n×n matrix. */
 export function choleskyFactor(a: Float64Array, n: number): Float64Array {
   const l = new Float64Array(n * n);
   for (let i = 0; i < n; i++)
@@ -143,7 +149,7 @@ export function solveRows(a: Float64Array, n: number, b: Float64Array): Float64A
   return b;
 }
 
-/** All of an MTTKRP of a third-order tensor, for whole sweeps. */
+/** All entries of an MTTKRP of a third-order tensor, for sweeps. */
 function mttkrp3(
   x: Float32Array,
   shape: readonly number[],
@@ -186,8 +192,8 @@ const gramOf = (a: Float64Array, rank: number): Float64Array => {
 };
 
 /**
- * One sweep of CP-ALS over a third-order tensor from these factors. Outputs are λ and the factors, or the factors alone: what
- * is compared is the model at sampled entries, which scales and signs of columns leave as it is.
+ * One sweep of CP-ALS over a third-order tensor from the factors `start`. Outputs are λ and the factors, or only the factors. The
+ * check compares sampled entries of the models, because the factors' columns may differ in scale and sign.
  */
 export function cpSweep(x: Float32Array, shape: readonly number[], start: readonly Float32Array[]): Check {
   const rank = start[0]!.length / shape[0]!;
@@ -223,7 +229,7 @@ export function cpSweep(x: Float32Array, shape: readonly number[], start: readon
 function projectedEnergy(x: Float32Array, shape: readonly number[], factors: readonly ArrayLike<number>[]): number {
   let current: Float64Array | Float32Array = x;
   let extents = [...shape];
-  // the last mode first: it is contiguous
+  // the last mode first, because it is contiguous
   for (let mode = shape.length - 1; mode >= 0; mode--) {
     const factor = factors[mode]!;
     const extent = shape[mode]!;
@@ -245,7 +251,7 @@ function projectedEnergy(x: Float32Array, shape: readonly number[], factors: rea
   return energy;
 }
 
-/** Orthonormal columns by modified Gram-Schmidt, twice. */
+/** Makes the columns of a orthonormal, in place, by two passes of modified Gram-Schmidt. */
 export function orthonormal(a: Float64Array, columns: number): Float64Array {
   const rows = a.length / columns;
   for (let pass = 0; pass < 2; pass++)
@@ -262,7 +268,7 @@ export function orthonormal(a: Float64Array, columns: number): Float64Array {
   return a;
 }
 
-/** Largest entry of |QᵀQ − I|. */
+/** The largest sampled entry of |QᵀQ − I|. */
 function departure(q: ArrayLike<number>, columns: number): number {
   const rows = q.length / columns;
   let worst = 0;
@@ -276,8 +282,9 @@ function departure(q: ArrayLike<number>, columns: number): number {
 }
 
 /**
- * HOOI's aim is the energy that its factors keep. Reference: that of the subspaces that the tensor was made from, plus noise,
- * which the best approximation is at least as good as. The error is what factors fall short of it, or of orthonormality.
+ * One sweep of HOOI. HOOI maximises the energy ‖X ×₁ A⁽¹⁾ᵀ …‖² of its factors, so the reference is the energy of the subspaces that
+ * the tensor was `made` of, which the best factors reach or exceed. The error is the larger of the energy that is missing, relative
+ * to the reference, and of the factors' departure from orthonormality.
  */
 export function tuckerFactors(
   x: Float32Array,
@@ -295,7 +302,10 @@ export function tuckerFactors(
   };
 }
 
-/** values [k] and u m×k, v n×k with A = U·diag(values)·Vᵀ and orthonormal columns; v is missing for symmetric matrices. */
+/**
+ * An SVD or eigendecomposition: outputs are values [k], u rows×k and v columns×k with A = U·diag(values)·Vᵀ and orthonormal columns;
+ * symmetric matrices have no v.
+ */
 export function spectral(a: ArrayLike<number>, rows: number, columns: number): Check {
   return ([values, u, v = u]) => {
     const k = Math.min(rows, columns);
@@ -313,7 +323,7 @@ export function spectral(a: ArrayLike<number>, rows: number, columns: number): C
   };
 }
 
-/** q m×n with orthonormal columns and r upper triangular with A = Q·R. */
+/** A QR factorisation: outputs are q m×n with orthonormal columns and r n×n, upper triangular, with A = Q·R. */
 export function qr(a: Float32Array, columns: number): Check {
   return ([q, r]) => {
     if (![q, r].every((part) => part?.every(Number.isFinite))) return Number.POSITIVE_INFINITY;
@@ -350,7 +360,9 @@ function adam(
   });
 }
 
-/** Mean loss of one epoch of training with Adam (β 0.9 and 0.999, ε 1e-8), each batch's as the weights were. */
+/**
+ * The mean loss of one epoch of training with Adam (β 0.9 and 0.999, ε 1e-8). A batch's loss is that of the weights before its step.
+ */
 export function epochLoss(shape: Network, inputs: readonly Float32Array[]): number {
   const { inputs: n, hidden, classes, samples, batch, rate } = shape;
   const [x, labels] = inputs as [Float32Array, Float32Array];
@@ -400,7 +412,7 @@ export function epochLoss(shape: Network, inputs: readonly Float32Array[]): numb
   return loss / samples;
 }
 
-/** Outputs are the mean losses of the batches, or their mean. */
+/** A check of training: the output is the mean loss, or the mean losses of the batches. */
 function meanLoss(expected: number): Check {
   return ([losses]) => {
     const got = losses!.reduce((sum, value) => sum + value, 0) / losses!.length;
@@ -410,11 +422,15 @@ function meanLoss(expected: number): Check {
 
 export const training = (shape: Network, inputs: readonly Float32Array[]): Check => meanLoss(epochLoss(shape, inputs));
 
-/** One layer of a network on one sample: values, what gives them, and gradients added to those of the parameters. */
+/** A layer of a network on one sample. */
 interface Stage {
+  /** the layer's output */
   out: Float64Array;
+  /** gradient of the loss by `out`, which the next layer writes */
   gradient: Float64Array;
+  /** computes `out` */
   forward(x: Float64Array): void;
+  /** adds to the parameters' gradients, and writes the gradient by x to `dx` */
   backward(x: Float64Array, dx: Float64Array | null): void;
 }
 
@@ -522,7 +538,7 @@ function denseStage(
   };
 }
 
-/** Mean loss of one epoch of LeNet, as `epochLoss`. */
+/** A check of LeNet's mean loss in one epoch, computed as in `epochLoss`. */
 export function lenet({ samples, batch, rate }: Lenet, inputs: readonly Float32Array[]): Check {
   const [images, labels] = inputs as [Float32Array, Float32Array];
   const weights = inputs.slice(2).map((values) => Float64Array.from(values));
@@ -565,7 +581,7 @@ export function lenet({ samples, batch, rate }: Lenet, inputs: readonly Float32A
   return meanLoss(loss / samples);
 }
 
-/** x N×C×H×W by w O×C×K×K with zeros around. */
+/** A convolution of x N×C×H×W with w O×C×K×K, padded by zeros so that the size stays H×W. */
 export function convolution(
   x: Float32Array,
   w: ArrayLike<number>,

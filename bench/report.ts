@@ -1,8 +1,8 @@
-/** What a run found, as tables for people. JSON for programs is the report itself. */
+/** Prints the results of a run as tables, in plain text and Markdown. The JSON file is the {@link Report} itself. */
 import CliTable from "cli-table3";
-import { deviceMs, type Verdict, verdicts } from "./goals.js";
-import { isBad, type Result, type Row } from "./measure.js";
 import type { Probes } from "./probes.js";
+import { isBad, type Result, type Row } from "./result.js";
+import { deviceMs, type Verdict, verdicts } from "./verdicts.js";
 
 export interface Report {
   /** adapter and driver */
@@ -10,14 +10,14 @@ export interface Report {
   /** `Node 20.19 with Dawn`, `Chrome/147.0` */
   environment: string;
   date: string;
-  /** what was typed */
+  /** the command line of the run */
   command: string;
   version: string;
   peers: string[];
   probes: Probes | null;
   /** timestamps of single dispatches are finer than 50 µs */
   fineTimestamps: boolean;
-  /** other work that the machine had, where known: load average before and after */
+  /** the machine's load average before and after the run, which shows other work; null where unknown */
   load: [number, number] | null;
   rounds: number;
   results: Result[];
@@ -46,7 +46,7 @@ const NOTES = [
   "reads: of the tensor in one run; dispatches, submits, readbacks: a step; peak: bytes of GPU buffers",
 ];
 
-/** One line a party, cases apart. */
+/** The table's lines, one a party; a case's name stands in its first line, its shapes in the second. */
 function lines({ results, probes }: Report): string[][] {
   return results.flatMap(({ name, shapes, steps, flops, bytes, rows }) =>
     rows.map((row, index) => [
@@ -85,22 +85,22 @@ function cells(row: Row, flops: number, bytes: number, probes: Probes | null) {
   ];
 }
 
-function counts({ counts: found }: Row, steps: number): string {
-  if (!found) return "";
+function counts({ counts: rowCounts }: Row, steps: number): string {
+  if (!rowCounts) return "";
   const a = (value: number): string =>
     Number.isInteger(value) ? String(value) : `${Math.round(value * steps)}/${steps}`;
-  const { reads, dispatches, submits, readbacks, peakBytes } = found;
+  const { reads, dispatches, submits, readbacks, peakBytes } = rowCounts;
   return [reads ?? "–", a(dispatches), a(submits), a(readbacks), `${digits(peakBytes / 2 ** 20, 3)} MiB`].join(", ");
 }
 
-/** Every goal that the run could judge. */
+/** The goals that the run could judge, one line each. */
 const goals = (report: Report): string[][] =>
   report.results.flatMap((result) =>
     verdicts(result, report).map(({ goal, by, value, quartiles, reached }) => [
       result.name,
       by,
       digits(value, 3),
-      quartiles ? quartiles.map((each) => digits(each, 3)).join("–") : "",
+      quartiles ? quartiles.map((quartile) => digits(quartile, 3)).join("–") : "",
       `${asksMost(goal.against) ? "≤" : "≥"} ${goal.limit}`,
       reached ? "reached" : "not reached",
     ]),
@@ -121,7 +121,7 @@ function heading(report: Report): string[] {
   ];
 }
 
-/** Columns side by side; all but the first two and the last are numbers. */
+/** A table without rules. The first two columns and the last are aligned left, the others right. */
 export function plainGrid(head: string[], rows: string[][]): string {
   const empty = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
   const sides = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", right: "", "right-mid": "" };
@@ -159,7 +159,7 @@ const markdownGrid = (head: readonly string[], rows: readonly string[][]): strin
   ...rows.map((row) => `| ${row.map((cell) => cell.trim()).join(" | ")} |`),
 ];
 
-/** The goals alone, as README.md has them; no line where none can be judged. */
+/** The table of goals, as README.md shows it; no line where none can be judged. */
 export function goalsMarkdown(report: Report): string[] {
   const asked = goals(report);
   return asked.length ? markdownGrid(GOALS_HEAD, asked) : [];
@@ -193,14 +193,14 @@ export function oneLine({ name, rows }: Result): string {
   return `${name}: ${parts.join(", ")}`;
 }
 
-/** What went wrong, in full. */
+/** The rows that are wrong or failed, with the entire message. */
 function faults({ results }: Report): string[] {
-  const found = results.flatMap(({ name, rows }) =>
+  const lines = results.flatMap(({ name, rows }) =>
     rows
       .filter(({ state }) => state === "WRONG" || state === "failed")
       .map((row) => `${isBad(row) ? "✗" : "–"} ${name}, ${row.party}: ${row.state}: ${row.message}`),
   );
-  return found.length ? ["", ...found] : [];
+  return lines.length ? ["", ...lines] : [];
 }
 
 const shorten = (message = ""): string =>
@@ -208,9 +208,9 @@ const shorten = (message = ""): string =>
 const percent = (share: number): string => `${digits(100 * share, 2)} %`;
 const time = (ms: number): string => digits(ms, 3);
 
-/** So many significant digits, without exponents. */
+/** A number with `count` significant digits, without exponents. */
 function digits(value: number, count: number): string {
   if (!Number.isFinite(value)) return "–";
-  const whole = Math.floor(Math.log10(Math.abs(value) || 1)) + 1;
-  return value.toFixed(Math.min(6, Math.max(0, count - whole)));
+  const beforePoint = Math.floor(Math.log10(Math.abs(value) || 1)) + 1;
+  return value.toFixed(Math.min(6, Math.max(0, count - beforePoint)));
 }

@@ -1,12 +1,14 @@
-/** What runs cases, in Node or in a page: the same code, so that both measure the same. */
+/** Runs cases. Node and the page use the same code, so that both measure the same. */
 import { Engine } from "../src/gpu/index.js";
+import { planMatmul } from "../src/ops/families/matmul.js";
+import { planMttkrp } from "../src/ops/families/mttkrp.js";
 import { matmul, mttkrp } from "../src/ops/index.js";
-import { variantsOf } from "../src/ops/variants.js";
 import type { Case, Peer } from "./case.js";
 import { cases } from "./cases/index.js";
 import { listenToDevices } from "./deviceErrors.js";
-import { type MeasureOptions, measure, type Result } from "./measure.js";
+import { type MeasureOptions, measure } from "./measure.js";
 import { type Probes, probe } from "./probes.js";
+import type { Result } from "./result.js";
 
 export interface Opened {
   device: string;
@@ -15,7 +17,7 @@ export interface Opened {
   fineTimestamps: boolean;
 }
 
-/** Modules of peers by name, loaded when asked for. */
+/** Loaders of the peers' modules, by name. */
 export type PeerModules = Readonly<Record<string, () => Promise<{ open(): Promise<Peer> }>>>;
 
 export class Session {
@@ -30,7 +32,7 @@ export class Session {
     this.#cases = cases({ slim });
   }
 
-  /** @param options.peers the names of those to load; null for all */
+  /** @param options.peers names of the peers to load; null for all */
   static async open(
     engine: Engine,
     modules: PeerModules,
@@ -48,29 +50,32 @@ export class Session {
     return new Session(engine, peers, { device, peers: peers.map(({ name }) => name), probes, fineTimestamps }, slim);
   }
 
-  /** Which of several kernels is in force on this adapter, by family. */
+  /** The name of the kernel that is chosen on this adapter, by family. */
   async choices(): Promise<Record<string, string>> {
     const { engine } = this;
-    const found: Record<string, string> = {};
-    for (const family of ["matmul", "mttkrp"] as const) {
-      const variants = variantsOf(engine, family, true, { rows: 16, columns: 16 });
-      const chosen = await engine.choose(variants);
-      found[family] = Object.entries(variants.kernels).find(([, kernel]) => kernel === chosen)![0];
+    const extents = { rows: 16, columns: 16, inner: 16, outer: 1 };
+    const layout = { acrossOutputs: true, extents: [16] };
+    const names: Record<string, string> = {};
+    for (const { kernels } of [
+      planMatmul(engine, extents, extents, { a: layout, b: layout }),
+      planMttkrp(engine, extents, true),
+    ]) {
+      const chosen = await engine.choose(kernels);
+      names[kernels.name] = Object.entries(kernels.kernels).find(([, kernel]) => kernel === chosen)![0];
     }
-    return found;
+    return names;
   }
 
-  /** Measures the case of this place in the list. */
+  /** Measures the case at a place of the list. */
   async measure(index: number, options: MeasureOptions): Promise<Result> {
-    const each = this.#cases[index]!;
-    const result = await measure(this.engine.device, each, this.peers, options);
-    // what is quantised is no time of a kernel
+    const result = await measure(this.engine.device, this.#cases[index]!, this.peers, options);
+    // rounded timestamps are too coarse for the time of a kernel
     if (!this.opened.fineTimestamps) for (const row of result.rows) row.kernels = row.wallToKernels = null;
     return result;
   }
 }
 
-/** The choice of kernels is made once an adapter: before the first case, not in its first run. */
+/** Makes the engine choose its kernels before the first case, because the choice would count in that case's first run. */
 async function chooseKernels(engine: Engine): Promise<void> {
   const tuned = new Engine(engine.device);
   await tuned.run((s) => {
@@ -83,7 +88,7 @@ async function chooseKernels(engine: Engine): Promise<void> {
   tuned.destroy();
 }
 
-/** Whether timestamps resolve a short dispatch: browsers round them to 100 µs, Dawn to 65. */
+/** Whether timestamps resolve a short dispatch: browsers round them to 100 µs, Dawn to 65.5 µs. */
 async function hasFineTimestamps(engine: Engine): Promise<boolean> {
   if (!engine.device.features.has("timestamp-query")) return false;
   const s = engine.scheduler("timestamps");
@@ -92,7 +97,7 @@ async function hasFineTimestamps(engine: Engine): Promise<boolean> {
   const schedule = await s.compile();
   try {
     const { ms } = await schedule.profile();
-    // eight dispatches of some microseconds: rounded ones give whole multiples, or nothing
+    // eight dispatches take some microseconds each; rounded, their sum is a multiple of the step, or 0
     const rounded = (step: number): boolean => Math.abs(ms / step - Math.round(ms / step)) < 1e-6;
     return ms > 0 && !rounded(0.1) && !rounded(0.065536);
   } finally {

@@ -1,4 +1,4 @@
-/** The q-quantile, linearly between neighbours (Hyndman & Fan 1996, type 7: NumPy's default). */
+/** The q-quantile, interpolated linearly between samples (Hyndman & Fan 1996, type 7: NumPy's default); NaN without samples. */
 export function quantile(samples: readonly number[], q: number): number {
   if (samples.length === 0) return Number.NaN;
   const sorted = [...samples].sort((a, b) => a - b);
@@ -20,6 +20,6 @@ export const summarize = (samples: readonly number[]): Summary => ({
   quartiles: [quantile(samples, 0.25), quantile(samples, 0.75)],
 });
 
-/** a/b, round by round: what slowed the machine down in one round slowed both. */
+/** a ÷ b, round by round, because whatever slows the machine in a round slows both. */
 export const ratiosOf = (a: readonly number[], b: readonly number[]): number[] =>
   a.slice(0, b.length).map((value, index) => value / b[index]!);

@@ -1,13 +1,13 @@
-/** TensorLy's and torch.linalg's rows, measured by a Python script of its own and joined to ours. */
+/** Measures TensorLy and torch.linalg with a Python script, and adds their rows to tenfold's. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Case } from "./case.js";
-import type { Result, Row } from "./measure.js";
+import type { Result, Row } from "./result.js";
 import { median, quantile } from "./statistics.js";
 
-/** What the script writes for a case and a backend. */
+/** The script's result for a case and a backend. */
 interface Measured {
   case: string;
   /** `TensorLy 0.9 on NumPy (CPU)` */
@@ -19,8 +19,10 @@ interface Measured {
 }
 
 /**
- * Runs bench/peers/tensorly_bench.py on these cases, in front of the others: nothing else may run beside it. As many rounds, and
- * as many seconds for them, as the others have.
+ * Runs bench/peers/tensorly_bench.py on these cases, before anything else is measured, because nothing may run beside it. It has
+ * the same rounds and seconds as the other parties.
+ *
+ * @returns `join`, which adds the script's rows to a case's result
  */
 export function measureTensorly(
   python: string,
@@ -29,13 +31,13 @@ export function measureTensorly(
 ): { join(result: Result): void } {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-bench-"));
   try {
-    const [given, found] = [join(folder, "cases.json"), join(folder, "rows.json")];
-    writeFileSync(given, JSON.stringify(chosen.map(({ name, work, tolerance }) => ({ name, work, tolerance }))));
+    const [casesFile, rowsFile] = [join(folder, "cases.json"), join(folder, "rows.json")];
+    writeFileSync(casesFile, JSON.stringify(chosen.map(({ name, work, tolerance }) => ({ name, work, tolerance }))));
     const script = join(import.meta.dirname, "peers/tensorly_bench.py");
-    const args = [script, given, found, String(rounds), String(budget)];
+    const args = [script, casesFile, rowsFile, String(rounds), String(budget)];
     const { status, error } = spawnSync(python, args, { stdio: ["ignore", "inherit", "inherit"] });
     if (error || status !== 0) throw new Error(`${python} ${script}: ${error?.message ?? `ended with ${status}`}`);
-    const rows = JSON.parse(readFileSync(found, "utf8")) as Measured[];
+    const rows = JSON.parse(readFileSync(rowsFile, "utf8")) as Measured[];
     return {
       join(result) {
         const tolerance = chosen.find(({ name }) => name === result.name)?.tolerance ?? 0;
@@ -48,7 +50,7 @@ export function measureTensorly(
   }
 }
 
-/** Not interleaved with ours: the ratio is one of medians. */
+/** A row of the report. The script is not timed in turn with tenfold, so the ratio is that of the medians. */
 function rowOf({ party, error, samples, message }: Measured, tolerance: number, ours: number | undefined): Row {
   const wrong = error !== null && !(error <= tolerance);
   const quartiles: [number, number] = [quantile(samples, 0.25), quantile(samples, 0.75)];

@@ -1,4 +1,5 @@
-// out[i] = alpha·x[i] + beta·out[i], in place. size reads of each and size writes, in vec4s where it is a multiple of four.
+// out[i] = alpha·x[i] + beta·out[i], in place, for `size` elements of type `scalar`: f32, or vec4<f32> where the length is a
+// multiple of four. Cost: x and out read once, out written once; 3 flops an f32.
 #import index
 
 const WIDTH: u32 = 64u;

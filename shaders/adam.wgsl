@@ -1,6 +1,7 @@
 // Adam (Kingma & Ba 2015) with weight decay added to the gradient, or, DECOUPLED, to the weights (Loshchilov & Hutter 2019):
 //   m = β₁m + (1−β₁)g,  v = β₂v + (1−β₂)g²,  w −= rate · (m/(1−β₁ᵗ)) / (√(v/(1−β₂ᵗ)) + ε).
-// All parameters of a network at once, by vec4s. size read four times, written three times.
+// One dispatch updates all `size` parameters of a network, four an invocation. `first` is m, `second` is v.
+// Cost: gradient, w, m and v read once; w, m and v written once.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -39,7 +40,7 @@ fn main(
   first[i] = m;
   second[i] = v;
   let decay = vec2<f32>(bitcast<f32>(state[3]), bitcast<f32>(state[4]));
-  // what shares the last vec4 with the parameters is left as it is
-  let own = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.size);
-  weights[i] = select(weights[i], w - params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon), own);
+  // the last vec4 may reach behind the parameters: the elements there do not change
+  let is_parameter = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.size);
+  weights[i] = select(weights[i], w - params.rate * (m / (1.0 - decay.x)) / (sqrt(v / (1.0 - decay.y)) + params.epsilon), is_parameter);
 }

@@ -1,5 +1,5 @@
-// state = [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]: one step further, the powers as running products:
-// 1 − β₂ᵗ keeps its digits where pow would lose them.
+// Moves the training state one step on: state = [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ].
+// The powers are running products, because pow would lose the digits of 1 − β₂ᵗ. Five words read and written.
 
 struct Params {
   steps: u32,

@@ -1,7 +1,11 @@
-// The end of an ALS sweep: adds up the parts that als_update left for the last mode, brings the columns of A to norm 1, and
-// writes their norms and the normalised Gram matrix, and what the error is computed from: values[0] = ⟨M, A⟩, values[step] =
-// ⟨V, AᵀA⟩, the model's squared norm, values[step + 1] = Σ‖terms‖², and values[2·step] = −1, no residual yet; with APPEND they are the next row of `trace`, a
-// ring of rows 3·step long, too. Zero columns stay zero. reads and writes rows·R.
+// The end of an ALS sweep. It adds up the parts of AᵀA and ⟨M, A⟩ that als_update wrote for the last mode, divides the columns
+// of that mode's factor A (rows×R) by their norms, and writes the norms to `weights` and the normalised Gram matrix to `grams`.
+// Zero columns stay zero.
+// The error is computed from `values`: values[0] = ⟨M, A⟩; values[step] = ⟨V, AᵀA⟩, the model's squared norm, V the Hadamard
+// product of the other modes' Gram matrices; values[step + 1] = Σ_r norms[r]², the squared norms of the terms; and
+// values[2·step] = −1, which says that no residual has been computed. With APPEND they become the next row of `trace` as well,
+// a ring of `trace_rows` rows of 3·step values.
+// Cost: rows·R read and written; every workgroup reads the parts' diagonals, the first one all (R² + 1)·previous_count.
 #import als_parts
 
 const WIDTH: u32 = 256u;
@@ -36,7 +40,7 @@ var<workgroup> norms: array<f32, MOST>;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let n = params.rank;
   let size = n * n;
-  // several lanes a norm where there are enough
+  // with fewer columns than lanes, a team of lanes adds up each norm
   let team = max(WIDTH / n, 1u);
   for (var start = 0u; start < n; start += WIDTH) {
     let r = start + lane % min(n, WIDTH);
@@ -59,13 +63,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (group.x > 0u) { return; }
   var model = 0.0;
   for (var e = lane; e < size; e += WIDTH) {
-    let own = previous_at(e);
+    let gram = previous_at(e);
     var v = 1.0;
     for (var m = 0u; m < params.modes; m++) {
       if (m != params.mode) { v *= grams[m * params.stride + e]; }
     }
-    model += v * own;
-    grams[params.mode * params.stride + e] = divided(divided(own, norms[e / n]), norms[e % n]);
+    model += v * gram;
+    grams[params.mode * params.stride + e] = divided(divided(gram, norms[e / n]), norms[e % n]);
   }
   var terms = 0.0;
   for (var r = 0u; r < n; r++) { terms += norms[r] * norms[r]; }

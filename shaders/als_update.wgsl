@@ -1,19 +1,23 @@
-// The update of an ALS factor: A = (M + proximal·A₀)·(V + (ridge + proximal)·I)⁻¹ with V the Hadamard product of the other modes' Gram
-// matrices (each R×R, at multiples of `stride` in `grams`, the norms behind it), R ≤ PAD, A₀ the factor as it was, its columns at norm 1
-// times the model's weights, and ridge and proximal in units of V's mean diagonal. By V + (ridge + proximal)·I = RᵀR, as
-// common/cholesky has it: columns that depend on those before them are dropped. M is the sum of `splits` parts. A is not normalised yet: that needs all of it.
-// Each workgroup solves `chunk` rows and leaves what they add to AᵀA and to ⟨M, A⟩ in `parts`, R·R + 1 values; the next
-// dispatch adds those up, als_normalize or this kernel for the next mode: it normalises the mode before, whose
-// norms are still in M (and those of mode `unscaled`, where M is made of a partial result from before that was normalised).
-// Every workgroup adds up and factorises for itself. Small matrices are PAD×PAD in workgroup memory, filled up with the
-// identity, and PAD is a power of two: no index needs a division.
-// flops 2·rows·R·(2·R + R) and R³ a workgroup; one barrier a column.
+// The update of one factor A (rows×R, R ≤ PAD) of CP-ALS: A = (M + proximal·A₀)·(V + (ridge + proximal)·I)⁻¹.
+// M is the MTTKRP, the sum of `splits` parts. V is the Hadamard product of the other modes' Gram matrices; mode m's is R×R at
+// m·stride in `grams`, with the R norms of its columns behind it. A₀ is the factor before the update: columns of norm 1, times
+// the model's weights. ridge and proximal are in units of V's mean diagonal.
+// The solve factorises V + (ridge + proximal)·I = RᵀR as in common/cholesky: a column that depends on columns to its left is
+// dropped.
+// Each workgroup factorises for itself, solves `chunk` rows, and writes their share of AᵀA and of ⟨M, A⟩ to `parts`, R·R + 1
+// values. A's norms need the shares of all workgroups, so the next dispatch adds the parts up and normalises A: als_normalize
+// after the last mode, otherwise this kernel for the next mode. This kernel therefore also normalises the previous mode's
+// factor, whose norms are still in M. M holds the norms of mode `unscaled` too where it was made from a partial product that
+// is older than that mode's normalisation.
+// Small matrices are PAD×PAD in workgroup memory, filled up with the identity. PAD is a power of two, so that no index needs a
+// division.
+// Cost: 2·rows·R·(2·R + R) flops, and R³ a workgroup; one barrier a column.
 #import als_parts
 
 const WIDTH: u32 = 256u;
 const PAD: u32 = 16u;
 const SIZE: u32 = PAD * PAD;
-// rows of M at a time
+// rows of M that a workgroup solves at a time
 const ROWS: u32 = 256u / PAD;
 
 struct Params {
@@ -24,13 +28,13 @@ struct Params {
   stride: u32,
   chunk: u32,
   ridge: f32,
-  // pivots at or below this part of their own diagonal element count as zero
+  // a pivot at or below this fraction of its diagonal element counts as zero
   threshold: f32,
   splits: u32,
   previous_rows: u32,
-  // how many parts the mode before left; 0 where there is none
+  // parts of the previous mode that wait to be added up; 0 in the first update of a sweep
   previous_count: u32,
-  // a mode whose norms are in M; `modes` for none
+  // the mode, besides the previous one, whose norms are in M; `modes` where there is none
   unscaled: u32,
   proximal: f32,
 }
@@ -42,25 +46,25 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(5) var<storage, read_write> previous: array<f32>;
 @group(0) @binding(6) var<storage, read> previous_parts: array<f32>;
-// of the model as it is, for the first mode of a sweep: later ones have the norms of the mode before
+// the model's weights before the sweep, read by its first update; later updates take the previous mode's norms
 @group(0) @binding(7) var<storage, read> weights: array<f32>;
 
-// V, then RᵀR's rows above the diagonal, then R⁻¹
+// V, then the upper triangle of its elimination, then R⁻¹
 var<workgroup> upper: array<f32, SIZE>;
 // R⁻ᵀ
 var<workgroup> lower: array<f32, SIZE>;
-// AᵀA of the mode before, then of this one's rows
-var<workgroup> own_gram: array<f32, SIZE>;
+// AᵀA of the previous mode's factor, then of this workgroup's rows of A
+var<workgroup> gram: array<f32, SIZE>;
 var<workgroup> diagonal: array<f32, PAD>;
-// norms of the mode before's columns, or else the weights, and what M's are multiplied by
+// what A₀'s columns are multiplied by: the previous mode's norms, or the weights; and what M's columns are multiplied by
 var<workgroup> norms: array<f32, PAD>;
 var<workgroup> scales: array<f32, PAD>;
-// some rows of M, then of A
+// ROWS rows of M + proximal·A₀, then of A
 var<workgroup> rows: array<f32, 256>;
 var<workgroup> half_solved: array<f32, 256>;
 var<workgroup> inner: array<f32, WIDTH>;
 
-// M at an offset of one part.
+// The element of M at an offset of one part, summed over the parts.
 fn product_at(offset: u32) -> f32 {
   if (params.splits == 1u) { return product[offset]; }
   let size = params.rows * params.rank;
@@ -87,7 +91,7 @@ fn main(
   let before = (params.mode - 1u) * params.stride;
   if (pending) {
     for (var e = lane; e < SIZE; e += WIDTH) {
-      if (max(e / PAD, e % PAD) < n) { own_gram[e] = previous_at(e / PAD * n + e % PAD); }
+      if (max(e / PAD, e % PAD) < n) { gram[e] = previous_at(e / PAD * n + e % PAD); }
     }
     workgroupBarrier();
   }
@@ -96,7 +100,7 @@ fn main(
     if (params.proximal > 0.0) { norm = weights[r]; }
     var scale = 1.0;
     if (pending) {
-      norm = sqrt(max(own_gram[r * PAD + r], 0.0));
+      norm = sqrt(max(gram[r * PAD + r], 0.0));
       scale = divided(1.0, norm);
       if (group.x == 0u) { grams[before + n * n + r] = norm; }
     }
@@ -116,14 +120,14 @@ fn main(
         if (m != params.mode && !(pending && m + 1u == params.mode)) { v *= grams[m * params.stride + i * n + j]; }
       }
       if (pending) {
-        let normalised = divided(divided(own_gram[e], norms[i]), norms[j]);
+        let normalised = divided(divided(gram[e], norms[i]), norms[j]);
         if (group.x == 0u) { grams[before + i * n + j] = normalised; }
         v *= normalised;
       }
     }
     upper[e] = v;
     lower[e] = unit;
-    own_gram[e] = 0.0;
+    gram[e] = 0.0;
   }
   if (pending) {
     for (var e = group.x * WIDTH + lane; e < params.previous_rows * n; e += groups.x * WIDTH) {
@@ -137,12 +141,12 @@ fn main(
   let ridge = params.ridge * trace / f32(n) + proximal;
   workgroupBarrier();
   for (var i = lane; i < PAD; i += WIDTH) {
-    let own = upper[i * PAD + i] + select(0.0, ridge, i < n);
-    diagonal[i] = abs(own);
-    upper[i * PAD + i] = own;
+    let shifted = upper[i * PAD + i] + select(0.0, ridge, i < n);
+    diagonal[i] = abs(shifted);
+    upper[i * PAD + i] = shifted;
   }
   workgroupBarrier();
-  // row k taken off the rows below it; what is done to V is done to I, which becomes R⁻ᵀ
+  // step k subtracts multiples of row k from the rows below it; the same steps turn the identity into R⁻ᵀ
   for (var k = 0u; k < n; k++) {
     let factor_k = inverse_pivot(k);
     for (var e = (k + 1u) * PAD + lane; e < SIZE; e += WIDTH) {
@@ -182,27 +186,27 @@ fn main(
       let start = e / PAD * PAD;
       var sum = 0.0;
       for (var k = 0u; k < PAD; k++) { sum += half_solved[start + k] * lower[k * PAD + e % PAD]; }
-      var own = rows[e];
+      var m = rows[e];
       rows[e] = sum;
       let r = row + e / PAD;
       let j = e % PAD;
       if (r < last && j < n) {
-        if (proximal > 0.0) { own -= proximal * norms[j] * factor[r * n + j]; }
+        if (proximal > 0.0) { m -= proximal * norms[j] * factor[r * n + j]; }
         factor[r * n + j] = sum;
       }
-      product_inner += own * sum;
+      product_inner += m * sum;
     }
     workgroupBarrier();
     for (var e = lane; e < SIZE; e += WIDTH) {
       var sum = 0.0;
       for (var i = 0u; i < ROWS; i++) { sum += rows[i * PAD + e / PAD] * rows[i * PAD + e % PAD]; }
-      own_gram[e] += sum;
+      gram[e] += sum;
     }
     workgroupBarrier();
   }
   let base = group.x * (n * n + 1u);
   for (var e = lane; e < SIZE; e += WIDTH) {
-    if (max(e / PAD, e % PAD) < n) { parts[base + e / PAD * n + e % PAD] = own_gram[e]; }
+    if (max(e / PAD, e % PAD) < n) { parts[base + e / PAD * n + e % PAD] = gram[e]; }
   }
   inner[lane] = product_inner;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
@@ -212,7 +216,7 @@ fn main(
   if (lane == 0u) { parts[base + n * n] = inner[0]; }
 }
 
-// 1 ÷ pivot k; 0 where it is not clearly positive.
+// 1 ÷ pivot k; 0 for a pivot that is not clearly positive.
 fn inverse_pivot(k: u32) -> f32 {
   let pivot = upper[k * PAD + k];
   let dependent = !(pivot > params.threshold * diagonal[k]) || diagonal[k] == 0.0;

@@ -1,4 +1,5 @@
-// trace[counter mod rows, :] = values; counter += 1. One workgroup: a trace that a replayed sweep writes without the host.
+// trace[counter mod rows, :] = values; counter += 1. The row is counted on the device, so that a replayed sweep writes a new row
+// each time without the host. One workgroup; `columns` read and written.
 const WIDTH: u32 = 64u;
 
 struct Params {

@@ -1,4 +1,4 @@
-// out[row] = the first column in which x[row, :] is largest. rows×columns read once.
+// out[row] = the first column in which x[row, :] is largest, x rows×columns. One invocation a row; x read once.
 #import index
 
 const WIDTH: u32 = 64u;

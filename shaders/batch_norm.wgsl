@@ -1,5 +1,7 @@
-// y = weight·x̂ + bias with x̂ = (x − mean)·scale of the element's channel; BACKWARD, from dy and the backward sums of
-// batch_norm_statistics over count elements: dx = weight·scale·(dy − Σdy/count − x̂·Σ(dy·x̂)/count). One invocation an element.
+// y = weight·x̂ + bias with x̂ = (x − mean)·scale, for x of batch×channels×area; weight, bias, mean and scale are the channel's.
+// BACKWARD: dx = weight·scale·(dy − Σdy/count − x̂·Σ(dy·x̂)/count), with the sums of batch_norm_statistics over the `count` =
+// batch·area elements of the channel. `moments` is all channels' means, then their scales; `sums` all Σdy, then all Σ(dy·x̂).
+// One invocation an element: x (and dy) read once, out written once.
 #import index
 
 const WIDTH: u32 = 64u;

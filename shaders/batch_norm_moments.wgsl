@@ -1,6 +1,6 @@
-// From the forward sums of batch_norm_statistics: moments = mean and 1/√(variance + ε) of every channel, and running ←
-// (1 − momentum)·running + momentum·(mean, unbiased variance). Without TRAINING the moments are those that run. One
-// invocation a channel.
+// moments = the mean and 1/√(variance + ε) of every channel, from the forward sums of batch_norm_statistics, and running ←
+// (1 − momentum)·running + momentum·(mean, unbiased variance). Without TRAINING the moments come from `running`, which does not
+// change. Both arrays hold all channels' first values, then all second ones. One invocation a channel.
 const WIDTH: u32 = 64u;
 const TRAINING: bool = true;
 

@@ -1,6 +1,7 @@
-// Of every channel c of x (batch×channels×area), over batch and area: sums[c] = Σ f, sums[C + c] = Σ g, a workgroup a channel. For the
-// forward pass f = x − shift and g = (x − shift)², shift the channel's first element, so that no digits cancel; backwards
-// f = dy and g = dy·(x − mean)·scale, mean and scale of the channel. One read of x (and dy).
+// Two sums over the batch and area of every channel c of x (batch×channels×area): sums[c] = Σ f, sums[channels + c] = Σ g.
+// Forward: f = x − shift and g = (x − shift)², where shift is the channel's first element, so that fewer digits cancel in the
+// variance. BACKWARD: f = dy and g = dy·(x − mean)·scale with the channel's mean and scale.
+// One workgroup a channel; x (and dy) read once.
 const WIDTH: u32 = 64u;
 const BACKWARD: bool = false;
 

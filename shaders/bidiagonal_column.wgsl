@@ -1,7 +1,9 @@
-// The half of a step of bidiagonalisation that makes a column's reflection, by one workgroup (Golub & Kahan 1965). It ends the
-// step before: x = τ·(t − u·s) with t = A·v and s = yᵀv, with which A is to become A − u·yᵀ − x·vᵀ. Then column k of that, from
-// row k down, gives the diagonal, and the reflection u that takes it there. scalars has rows of `stride`: diagonal,
-// off-diagonal, τ of columns, τ of rows, and s. state counts the steps.
+// The column half of step k of bidiagonalisation (Golub & Kahan 1965) of A (n×n, rows of `stride`), by one workgroup.
+// It first finishes step k − 1: x = τ·(t − u·s) with t = A·v and s = yᵀv; rank_two_update later turns A into A − u·yᵀ − x·vᵀ.
+// Then it takes column k of the updated matrix, from row k down, and computes the reflection u that turns that column into a
+// multiple of the first unit vector: the diagonal element. bidiagonal_row is the row half.
+// `scalars` has rows of `stride`: diagonal, off-diagonal, τ of the column reflections, τ of the row reflections, and s.
+// state[0] counts the steps. O(n) read and written, and column k of A.
 #import sum_lanes
 #import reflector
 

@@ -1,5 +1,5 @@
-// t = A·v for the rows and columns after step k, v being row k of `v`: WIDTH neighbouring invocations have ROWS rows together.
-// (n − k)² read; 2·(n − k)² flops.
+// t = A·v over the rows and columns behind k, where k = state[0] − 1 is the current step and v is row k of `v`. A workgroup
+// computes ROWS elements of t; its WIDTH invocations share the columns. Cost: (n − k)² read, 2·(n − k)² flops.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -8,7 +8,7 @@ const ROWS: u32 = 8u;
 struct Params {
   n: u32,
   stride: u32,
-  // rows and columns that are left at most, which the grid is for
+  // the most rows and columns that any replayed step has left; the grid has workgroups for that many
   left: u32,
 }
 

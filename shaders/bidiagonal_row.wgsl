@@ -1,6 +1,7 @@
-// The half of a step of bidiagonalisation that makes a row's reflection, by one workgroup: y = τ·Aᵀu from its parts, row k of
-// A − u·yᵀ right of the diagonal gives the off-diagonal and the reflection v that takes the row there; and s = yᵀv.
-// See bidiagonal_column.
+// The row half of step k of bidiagonalisation, by one workgroup; bidiagonal_column is the column half and describes `scalars`.
+// It adds up the parts of Aᵀu to y = τ·Aᵀu. Then it takes row k of A − u·yᵀ right of the diagonal and computes the reflection v
+// that turns that row into a multiple of the first unit vector: the off-diagonal element. Last it computes s = yᵀv.
+// Reads (n − k)/chunk parts of n − k elements, row k of A, y and v.
 #import sum_lanes
 #import reflector
 
@@ -9,7 +10,7 @@ const WIDTH: u32 = 256u;
 struct Params {
   n: u32,
   stride: u32,
-  // rows of A that make a part of Aᵀu
+  // rows of A that one part of Aᵀu sums over
   chunk: u32,
 }
 

@@ -1,9 +1,9 @@
-// A ridge of a least squares problem that has an error to spend (Phan, Tichavský & Cichocki 2019, error preserving correction):
-// the largest μ ≥ 0 that keeps E − Σ_j g_j/λ_j + Σ_j f_j/λ_j · (μ/(λ_j + μ))² ≤ bound, and out[j] = 1 / (λ_j + μ). λ are the
-// eigenvalues of the normal matrix, falling, and f the squared lengths of the right-hand side in their directions. E is the
-// squared error of where one stands, and g the squared lengths of the gradient there: near the solution both are small, and
-// nothing cancels. E becomes the squared error of the solution. One invocation bisects the exponent of μ; r reads and flops a
-// step.
+// The ridge of a least squares problem whose squared error may grow to `bound` (Phan, Tichavský & Cichocki 2019, error
+// preserving correction): the largest μ ≥ 0 with E − Σ_j g_j/λ_j + Σ_j f_j/λ_j · (μ/(λ_j + μ))² ≤ bound, and
+// out[j] = 1 / (λ_j + μ). λ (`eigenvalues`) are the normal matrix's `rank` eigenvalues, falling. f (`energies`) are the squared
+// components of the right-hand side along the eigenvectors. E (`residual`) is the squared error of the current point, and g
+// (`gains`) the squared components of the gradient there: near the solution both are small, so that no digits cancel.
+// `residual` becomes the squared error of the new solution. One invocation bisects the exponent of μ: rank reads a step.
 
 const STEPS: u32 = 60u;
 
@@ -19,10 +19,10 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
-// eigenvalues that rounding leaves of zero
+// rounding leaves less than this floor of an eigenvalue that is zero
 fn eigenvalue(j: u32) -> f32 { return max(eigenvalues[j], 1e-7 * eigenvalues[0]); }
 
-// what a ridge μ adds to the squared error
+// how much a ridge μ adds to the squared error
 fn added(mu: f32) -> f32 {
   var sum = 0.0;
   for (var j = 0u; j < params.rank; j++) {

@@ -1,4 +1,4 @@
-// Cholesky factorisation by one workgroup (common/cholesky), in storage.
+// Cholesky factorisation by one workgroup: common/cholesky, with R and R⁻¹ in storage buffers.
 #import cholesky
 
 @group(0) @binding(2) var<storage, read_write> r: array<f32>;

@@ -1,5 +1,5 @@
-// Cholesky factorisation by one workgroup (common/cholesky), n ≤ 40: worked on in workgroup memory, where a column of a GPU's
-// takes a tenth of the time.
+// Cholesky factorisation by one workgroup: common/cholesky for n ≤ 40, with R and R⁻¹ in workgroup memory, where a GPU needs a
+// tenth of the time for a column.
 #import cholesky
 
 @group(0) @binding(2) var<storage, read_write> out_r: array<f32>;

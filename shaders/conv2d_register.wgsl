@@ -1,6 +1,7 @@
-// conv2d (common/conv2d), an invocation sums OUT outputs by four positions in registers, no workgroup memory; lanes are
-// positions, so that a weight is the same for all of them. flops 2·size of out·C·KH·KW; per row of TAPS taps OUT·TAPS loads of
-// weights and TAPS + 3 of inputs for 4·OUT·TAPS multiplications.
+// conv2d (common/conv2d): an invocation sums OUT outputs by four positions in registers, without workgroup memory. The lanes of a
+// workgroup have different positions and the same outputs, so that they load the same weights.
+// flops 2·size of out·C·KH·KW; a row of TAPS taps takes OUT·TAPS loads of weights and TAPS + 3 of inputs for 4·OUT·TAPS
+// multiplications.
 #import conv2d
 
 const WIDTH: u32 = 64u;
@@ -18,20 +19,20 @@ struct Sums {
   s7: vec4<f32>,
 }
 
-// adds a tap: weights of the outputs, from `at` on, times the inputs of four positions; behind the last output it is repeated
+// Adds a tap: the outputs' weights, the first at `at`, times the inputs of four positions. Outputs behind `last` repeat it.
 fn add_tap(sums: ptr<function, Sums>, v: vec4<f32>, at: i32, last: i32) {
-  let each = params.of_output;
+  let output_stride = params.of_output;
   (*sums).s0 += w[u32(at)] * v;
   if (OUT > 1u) {
-    (*sums).s1 += w[u32(at + min(1, last) * each)] * v;
-    (*sums).s2 += w[u32(at + min(2, last) * each)] * v;
-    (*sums).s3 += w[u32(at + min(3, last) * each)] * v;
+    (*sums).s1 += w[u32(at + min(1, last) * output_stride)] * v;
+    (*sums).s2 += w[u32(at + min(2, last) * output_stride)] * v;
+    (*sums).s3 += w[u32(at + min(3, last) * output_stride)] * v;
   }
   if (OUT > 4u) {
-    (*sums).s4 += w[u32(at + min(4, last) * each)] * v;
-    (*sums).s5 += w[u32(at + min(5, last) * each)] * v;
-    (*sums).s6 += w[u32(at + min(6, last) * each)] * v;
-    (*sums).s7 += w[u32(at + min(7, last) * each)] * v;
+    (*sums).s4 += w[u32(at + min(4, last) * output_stride)] * v;
+    (*sums).s5 += w[u32(at + min(5, last) * output_stride)] * v;
+    (*sums).s6 += w[u32(at + min(6, last) * output_stride)] * v;
+    (*sums).s7 += w[u32(at + min(7, last) * output_stride)] * v;
   }
 }
 

@@ -1,10 +1,11 @@
-// conv2d (common/conv2d), a subgroup sums a tile of ROWS outputs by 4·LANES positions (common/subgroup_tile), for software
-// adapters. flops 2·size of out·C·KH·KW; per row of TAPS taps ROWS·TAPS/LANES + TAPS + 3 loads a lane for 4·ROWS·TAPS
-// multiplications.
+// conv2d (common/conv2d) for software adapters: a subgroup sums a tile of ROWS outputs by 4·LANES positions
+// (common/subgroup_tile). flops 2·size of out·C·KH·KW; a row of TAPS taps takes ROWS·TAPS/LANES + TAPS + 3 loads a lane for
+// 4·ROWS·TAPS multiplications.
 enable subgroups;
 #import conv2d
 #import subgroup_tile
 
+// the weights of this lane's outputs
 fn weights_of(at: vec4<i32>) -> vec4<f32> {
   var left = vec4<f32>(w[u32(at.x)]);
   if (ROWS > LANES) { left.y = w[u32(at.y)]; }

@@ -1,6 +1,7 @@
-// out[part][o,c,ky,kx] = Σ_{n,y,x} dy[n,o,y,x] · in[n, g+c, y·sy − py + ky·dy, x·sx − px + kx·dx], the rows (n, y) in parts that the
-// next dispatch adds up. A workgroup takes OUT outputs of one group and a part, a lane one channel, row and up to five taps of
-// the kernel: gradients are the same for all lanes. FAST, for steps of 1 along x: taps share their inputs.
+// out[part][o,c,ky,kx] = Σ_{n,y,x} dy[n,o,y,x] · in[n, g+c, y·sy − py + ky·dy, x·sx − px + kx·dx] for samples as NCHW, where g is the
+// first input channel of output o's group. The sum over rows (n, y) is split into parts, which the next dispatch adds up.
+// A workgroup takes OUT outputs of one group and one part; a lane takes one channel, one row of the kernel and up to TAPS of its
+// taps, so that all lanes load the same gradients. FAST, for steps of 1 along x: taps share their inputs.
 // flops 2·size of dy·C·KH·KW.
 #import index
 
@@ -8,9 +9,10 @@ const WIDTH: u32 = 64u;
 // outputs of a workgroup: 1 or 4
 const OUT: u32 = 4u;
 const FAST: bool = true;
+// taps of a lane, at most 5
 const TAPS: u32 = 5u;
 const PADDED: bool = true;
-// the rows of dy are no multiple of four long
+// the width of dy is not a multiple of four
 const TAIL: bool = true;
 
 struct Params {
@@ -31,12 +33,15 @@ struct Params {
   pad_x: i32,
   dilation_y: u32,
   dilation_x: u32,
-  // runs of TAPS taps in a row of the kernel; lanes' work of one group
+  // runs of TAPS taps in a row of the kernel
   runs: u32,
+  // lanes that a group and part need: channels × kernel rows × runs
   tasks: u32,
-  // tiles of OUT outputs in a group, blocks of WIDTH tasks, parts of `share` rows
+  // tiles of OUT outputs in a group
   tiles: u32,
+  // blocks of WIDTH tasks
   blocks: u32,
+  // parts of `share` rows (n, y)
   parts: u32,
   share: u32,
   groups: u32,
@@ -47,7 +52,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-// gradients of a tap, of four outputs each
+// the gradients of up to five taps, a vec4 over four outputs
 struct Sums {
   s0: vec4<f32>,
   s1: vec4<f32>,

@@ -1,6 +1,7 @@
-// Convolution of volumes, batch×channels×depth×height×width with weights outputs×channels×KD×KH×KW: out = the result (with bias and
-// activation), a = x; or, where BACK, out = the input's gradient, a = dy. One invocation an element of out, no volume in memory but
-// these. flops 2·size of the result·channels·KD·KH·KW.
+// Convolution of volumes x (batch×channels×depth×height×width) with w (outputs×channels×KD×KH×KW):
+//   out[n,o,at] = activation(Σ_{c,k} w[o,c,k] · a[n,c, at·strides − padding + k·dilation] + bias[o]) with a = x; BACK: out is the
+// gradient of x, and a is dy. One invocation an element of out; nothing else is stored. flops 2·size of the result·channels·
+// KD·KH·KW.
 #import activation
 #import index
 #import volume
@@ -14,7 +15,7 @@ struct Params {
   batch: u32,
   channels: u32,
   outputs: u32,
-  // depth, height, width of x, of the result, and of the kernel; steps, padding and distance of the taps; the last is unused
+  // (depth, height, width, unused) of x, of the result and of the kernel; then of the steps, the padding and the taps' distance
   extents: vec4<u32>,
   out_extents: vec4<u32>,
   kernel: vec4<u32>,

@@ -1,22 +1,23 @@
-// out[part][o,c,k] = Σ_{n,at} dy[n,o,at] · in[n,c, at·strides − padding + k·dilation] over volumes, the rows (n, z, y) of dy in parts
-// that the next dispatch adds up. An invocation takes one element of one part; it sums rows, runs of rows, then those, so that
-// long sums keep their digits. flops 2·size of dy·channels·KD·KH·KW.
+// out[part][o,c,k] = Σ_{n,at} dy[n,o,at] · in[n,c, at·strides − padding + k·dilation] over volumes. The sum over rows (n, z, y) of dy
+// is split into parts, which the next dispatch adds up. An invocation computes one element of one part. It sums within rows, then
+// within runs of RUN rows, then over the runs, so that long sums keep their digits. flops 2·size of dy·channels·KD·KH·KW.
 #import index
 #import volume
 
 const WIDTH: u32 = 64u;
-// rows that are summed before they are added to the others
+// rows of a run
 const RUN: u32 = 32u;
 
 struct Params {
-  // elements of the weight, parts of `share` rows
+  // elements of the weight
   size: u32,
+  // parts of `share` rows
   parts: u32,
   share: u32,
   batch: u32,
   channels: u32,
   outputs: u32,
-  // depth, height, width of x, of the result, and of the kernel; steps, padding and distance of the taps; the last is unused
+  // (depth, height, width, unused) of x, of the result and of the kernel; then of the steps, the padding and the taps' distance
   extents: vec4<u32>,
   out_extents: vec4<u32>,
   kernel: vec4<u32>,
@@ -48,7 +49,7 @@ fn main(
   let c = element / taps % params.channels;
   let o = element / (taps * params.channels);
   let offset = vec3<i32>(position_in(kernel, element % taps) * params.dilation.xyz) - vec3<i32>(params.padding.xyz);
-  // the positions of a row whose inputs are there
+  // the positions along a row whose inputs lie inside of x
   let last_place = i32(extents.z) - 1 - offset.z;
   let first = u32((max(-offset.z, 0) + strides.z - 1) / strides.z);
   let stop = select(0u, min(results.z, u32(max(last_place, 0) / strides.z) + 1u), last_place >= 0);

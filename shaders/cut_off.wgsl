@@ -14,9 +14,9 @@ var<workgroup> largest: array<f32, WIDTH>;
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
-  var own = 0.0;
-  for (var i = lane; i < params.n; i += WIDTH) { own = max(own, abs(values[i])); }
-  largest[lane] = own;
+  var magnitude = 0.0;
+  for (var i = lane; i < params.n; i += WIDTH) { magnitude = max(magnitude, abs(values[i])); }
+  largest[lane] = magnitude;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
     workgroupBarrier();
     if (lane < width) { largest[lane] = max(largest[lane], largest[lane + width]); }

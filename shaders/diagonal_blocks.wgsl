@@ -1,14 +1,15 @@
-// out[e] = x[e] within the blocks on the diagonal of a tensor, 0 elsewhere. Block g takes the indices g·w to (g+1)·w − 1 of
-// every axis of block width w; an axis of width 0 is not divided, all blocks reach over it. With ADD it is out[e] += x[e]
-// within the blocks, and the rest of out stays. size read and written once.
+// out[e] = x[e] within the blocks on the diagonal of a tensor, 0 elsewhere. Block g takes the indices g·w to (g+1)·w − 1 of an axis
+// whose block width is w, and all indices of an axis of width 0. With ADD: out[e] += x[e] within the blocks, and the rest of out
+// does not change. size read and written once.
 #import index
 
 const WIDTH: u32 = 64u;
 // trailing axes in use
 const AXES: u32 = 8u;
-// of all blocks only the one that the params name
+// only block `params.block` counts, instead of all blocks
 const ONE: bool = false;
 const ADD: bool = false;
+// the number of the block as long as no divided axis has been looked at
 const ANY: u32 = 0xffffffffu;
 
 struct Params {
@@ -25,13 +26,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 struct Place {
-  // index over the axes not yet seen
+  // flat index over the axes that have not been looked at
   rest: u32,
-  // of the block that the axes seen so far lie in
+  // number of the block that the index lies in along the axes that have been looked at
   number: u32,
+  // whether these axes agree on the block
   within: bool,
 }
 
+// Looks at the innermost axis of `rest`.
 fn seen(place: Place, extent: u32, width: u32) -> Place {
   let rest = place.rest / extent;
   if (width == 0u) { return Place(rest, place.number, place.within); }

@@ -1,5 +1,5 @@
-// out[i] = x[i] / (1 − rate) with probability 1 − rate, else 0. The mask is a function of (element, stream, training
-// step), so the backward pass makes it again instead of storing it. size read and written once.
+// out[i] = x[i] / (1 − rate) with probability 1 − rate, else 0. The mask is a function of (element, stream, training step), so
+// that the backward pass computes it again and nothing is stored. size read and written once.
 #import index
 #import random
 
@@ -15,7 +15,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-// [step, epoch, steps so far, …]
+// [step in the epoch, epoch, steps so far, …]
 @group(0) @binding(2) var<storage, read> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 

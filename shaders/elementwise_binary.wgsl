@@ -1,10 +1,11 @@
-// out[i] = f(a[i], b[i]) with NumPy's broadcasting: a stride of 0 repeats an operand along an axis. Where the innermost axis
-// is whole vec4s in all three, all counts are in vec4s. size reads of each operand, size writes.
+// out[i] = f(a[i], b[i]) with NumPy's broadcasting: a stride of 0 repeats an operand along an axis. `scalar` is vec4<f32> where the
+// innermost axis of all three is contiguous and a multiple of four; size, extents and strides then count vec4s.
+// size reads of each operand, size writes.
 #import index
 #import axes
 
 const WIDTH: u32 = 64u;
-// 0 add, 1 subtract, 2 multiply, 3 divide, 4 divide with 0 where b is 0, 5 maximum, 6 minimum, 7 sum or 0, the larger
+// 0 add, 1 subtract, 2 multiply, 3 divide, 4 divide with 0 where b is 0, 5 maximum, 6 minimum, 7 max(a + b, 0)
 const FUNCTION: u32 = 0u;
 // trailing axes in use; 0: all operands have the same layout
 const AXES: u32 = 8u;

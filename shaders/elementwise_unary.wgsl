@@ -1,8 +1,8 @@
-// out[i] = alpha · f(x[i]) + beta. size read and written once, in vec4s where it is a multiple of four.
+// out[i] = alpha·f(x[i]) + beta. `scalar` is vec4<f32> where the length is a multiple of four. size read and written once.
 #import index
 
 const WIDTH: u32 = 64u;
-// as `unaryFunctions` in src/ops/elementwise.ts lists them
+// f, in the order of `unaryFunctions` in src/ops/elementwise.ts
 const FUNCTION: u32 = 0u;
 alias scalar = f32;
 

@@ -1,4 +1,4 @@
-// out[i] = value. size written once, in vec4s where it is a multiple of four.
+// out[i] = value. `scalar` is vec4<f32> where the length is a multiple of four. size written once.
 #import index
 
 const WIDTH: u32 = 64u;

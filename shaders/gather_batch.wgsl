@@ -1,9 +1,12 @@
-// The minibatch of the present step: batch[i, :] = x[row(i), :], batch_labels[i] = labels[row(i)], with row(i) the
-// permuted or plain index of first(step) + i. rows×columns read and written once.
+// The minibatch of the step that `state` names: batch[i, :] = x[row(i), :], batch_labels[i] = labels[row(i)], with row(i) =
+// source_of(i) of common/batch. `scalar` is vec4<f32> where the length of a row is a multiple of four; columns then counts vec4s.
+// rows×columns read and written once.
 #import batch
 
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> batch: array<f32>;
+alias scalar = f32;
+
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
+@group(0) @binding(2) var<storage, read_write> batch: array<scalar>;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -11,7 +14,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  // a workgroup takes one row, so the permutation is walked once an invocation and a row
+  // a workgroup copies one row, so that an invocation computes the permutation once a row
   let row = flat_workgroup(group, groups);
   if (row >= params.rows) { return; }
   let source = source_of(row);

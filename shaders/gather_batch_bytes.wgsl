@@ -1,10 +1,10 @@
-// The minibatch of the present step from samples in bytes: batch[i, :] = x[row(i), :] / 255, batch_labels[i] =
-// labels[row(i)], with row(i) the permuted or plain index of first(step) + i. Reads rows·columns bytes, a quarter of what
-// samples in f32 take. columns are elements.
+// The minibatch of the step that `state` names, from samples in bytes: batch[i, :] = x[row(i), :] / 255, batch_labels[i] =
+// labels[row(i)], with row(i) = source_of(i) of common/batch. `columns` counts bytes. Cost: rows·columns bytes read, a quarter of
+// what samples in f32 take, and as many f32 written.
 #import batch
 #import bytes
 
-// rows of whole words
+// columns is a multiple of 4, so that rows begin at words
 const ALIGNED: bool = true;
 
 @group(0) @binding(1) var<storage, read> x: array<u32>;
@@ -16,7 +16,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  // a workgroup takes one row, so the permutation is walked once an invocation and a row
+  // a workgroup copies one row, so that an invocation computes the permutation once a row
   let row = flat_workgroup(group, groups);
   if (row >= params.rows) { return; }
   let source = source_of(row);

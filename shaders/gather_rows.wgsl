@@ -1,5 +1,5 @@
-// out[i, :] = x[indices[i], :]. rows×columns read and written once, in vec4s where rows are whole ones (columns then counts
-// vec4s); an index beyond the end takes the last row.
+// out[i, :] = x[indices[i], :]; an index behind the last row takes the last row. `scalar` is vec4<f32> where the length of a row
+// is a multiple of four; columns then counts vec4s. rows×columns read and written once.
 #import index
 
 const WIDTH: u32 = 64u;

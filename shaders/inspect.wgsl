@@ -1,6 +1,7 @@
-// What is in x, from the bits of its f32 entries: found[0] how many are not finite, found[1] and found[2] 2³² − 1 − i of the first NaN
-// and the first infinity (0: none), found[3] the bits of the largest finite magnitude. By bits, because WGSL lets a compiler
-// assume that there is neither NaN nor infinity. `found` begins as zeros. Counts and maxima of integers are the same in any order.
+// Looks for NaN, infinities and the largest magnitude among the f32 entries of x. found[0] is the number of entries that are not
+// finite; found[1] and found[2] are 2³² − 1 − i for the index i of the first NaN and the first infinity, or 0 for none; found[3]
+// is the bits of the largest finite magnitude. It compares bits, because WGSL lets a compiler assume that there is neither NaN
+// nor infinity. `found` must be zeros before. The atomics are counts and maxima of integers, which do not depend on the order.
 // size read once.
 #import index
 

@@ -1,5 +1,5 @@
-// Between sweeps of a Jacobi method that is recorded in full: where nothing was rotated since the last check, all is done,
-// and the rounds that follow return at once. START begins anew. One invocation.
+// Runs between the sweeps of a Jacobi method, all of which are recorded beforehand. If no pair was rotated since the last check,
+// it marks the method as done, and the rounds that follow return at once. START resets the state. One invocation.
 const START: bool = false;
 
 struct Params {
@@ -7,7 +7,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// rotations since the last check, whether all is done
+// [whether a pair was rotated since the last check, whether the method is done]
 @group(0) @binding(1) var<storage, read_write> state: array<u32>;
 
 @compute @workgroup_size(1)

@@ -1,4 +1,4 @@
-// Eigenvalues and eigenvectors by one workgroup (common/eigen_workgroup), the matrix and the vectors in storage.
+// Eigenvalues and eigenvectors by one workgroup: common/eigen_workgroup with the matrix and the vectors in storage buffers.
 #import eigen_workgroup
 
 @group(0) @binding(4) var<storage, read_write> work: array<f32>;

@@ -1,4 +1,5 @@
-// Eigenvalues and vectors in order, from what the rounds of jacobi_eigen_round left. One workgroup; n² read and written.
+// Sorts the eigenvalues and vectors that the rounds of jacobi_eigen_round computed (common/eigen_order). `largest` is A's largest
+// magnitude, by which the eigenvalues are multiplied. One workgroup; n² read and written.
 #import eigen_order
 
 const WIDTH: u32 = 256u;

@@ -1,6 +1,6 @@
-// One round of the Jacobi eigenvalue method over the whole grid, for matrices too large for one workgroup: JᵀAJ and the
-// vectors, J the rotations of all pairs of the round (jacobi_eigen_turns), in place. An invocation has one 2×2 block of the
-// matrix or four entries of two vectors. state[1]: all is done. 2n² read and written, 6n² flops.
+// One round of the Jacobi eigenvalue method by many workgroups, for matrices too large for one: A ← JᵀAJ, and the vectors likewise,
+// where J holds the rotations of all pairs of the round (jacobi_eigen_turns). An invocation turns one 2×2 block of the matrix, or
+// four entries of two vectors. state[1] says that the method is done. 2n² read and written, 6n² flops.
 #import index
 #import jacobi
 #import eigen
@@ -8,7 +8,7 @@
 const WIDTH: u32 = 64u;
 
 struct Params {
-  // rows, even
+  // rows and columns of `work`, an even number
   players: u32,
 }
 

@@ -1,5 +1,5 @@
-// Where jacobi_eigen_round begins: work = ½(A + Aᵀ) / largest |A|, rotation = I, players×players (n, or n + 1 where n is odd:
-// a row and column of zeros more). n² read twice, 2n² written.
+// The start values of jacobi_eigen_round: work = ½(A + Aᵀ) / largest |A| and rotation = I, both players×players. players is n, or
+// n + 1 for odd n, where work gets a row and a column of zeros. n² read twice, 2n² written.
 #import index
 
 const WIDTH: u32 = 64u;

@@ -1,12 +1,12 @@
-// The turns of all pairs of a round, for jacobi_eigen_round: (sin φ, tan φ/2, p, q) each. state: rotations since the last
-// check, and whether all is done.
+// The turns (sin φ, tan φ/2, p, q) of all pairs of a round, for jacobi_eigen_round. One invocation a pair; 3 reads each.
+// state = [whether a pair was rotated since the last check, whether the method is done].
 #import jacobi
 #import eigen
 
 const WIDTH: u32 = 64u;
 
 struct Params {
-  // rows, even
+  // rows and columns of `work`, an even number
   players: u32,
   round: u32,
 }

@@ -1,6 +1,6 @@
-// Singular value decomposition A = U·diag(σ)·Vᵀ of a square n×n matrix, n ≤ 128, by one-sided Jacobi rotations, all
-// disjoint pairs of a round at once in the order of a round-robin tournament. One workgroup; the matrix is scaled to a
-// largest entry of 1 meanwhile. 9n³ flops a sweep, of which there are 6 to 10.
+// Singular value decomposition A = U·diag(σ)·Vᵀ of a square n×n matrix, n ≤ 128, by one-sided Jacobi rotations, by one workgroup.
+// The pairs of columns of a round are disjoint and are rotated at once, in the order of a round-robin tournament. The matrix is
+// scaled to a largest entry of 1 for the rotations. 9n³ flops a sweep; 6 to 10 sweeps.
 #import jacobi
 #import hestenes_start
 #import hestenes_pair

@@ -1,7 +1,7 @@
-// One round of one-sided Jacobi over the whole grid, for matrices too large for one workgroup: a workgroup has two blocks
-// of BLOCK columns and rotates every column of one with every column of the other; or, with WITHIN, one block, and
-// rotates all its pairs. A sweep is one round within and blocks − 1 rounds between.
-// state: rotations since the last check, and whether all is done. n² read and written BLOCK times.
+// One round of one-sided Jacobi by many workgroups, for matrices too large for one. A workgroup takes two blocks of BLOCK columns
+// and rotates every column of one with every column of the other; with WITHIN it takes one block and rotates all pairs within it.
+// A sweep is one round WITHIN and blocks − 1 rounds without. state = [whether a pair was rotated since the last check, whether the
+// method is done]. n² read and written BLOCK times.
 #import jacobi
 #import hestenes_pair
 
@@ -12,7 +12,7 @@ const WITHIN: bool = false;
 
 struct Params {
   n: u32,
-  // even; the last may be empty
+  // blocks of BLOCK columns, an even number; the last block may be empty
   blocks: u32,
   round: u32,
 }

@@ -1,4 +1,5 @@
-// Singular values and vectors in order, from what the rounds of jacobi_svd_block left. One workgroup; 2n² read and written.
+// Sorts the singular values and vectors that the rounds of jacobi_svd_block computed (common/hestenes_order). `largest` is A's
+// largest magnitude, by which the singular values are multiplied. One workgroup; 2n² read and written.
 #import hestenes_order
 
 const WIDTH: u32 = 256u;

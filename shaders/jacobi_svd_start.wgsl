@@ -1,5 +1,5 @@
-// Where jacobi_svd_block begins: work has the columns of A / largest |A| in its rows, rotation those of I. n² read, 2n²
-// written.
+// The start values of jacobi_svd_block: the rows of `work` are the columns of A / largest |A|, those of `rotation` the columns of
+// the identity. n² read, 2n² written.
 #import index
 #import hestenes_start
 

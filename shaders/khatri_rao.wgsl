@@ -1,5 +1,5 @@
-// out[i·J + j, r] = a[i, r] · b[j, r], the column-wise Kronecker product of I×R and J×R, (I·J)×R. reads 2·I·J·R through
-// the cache, flops I·J·R.
+// out[i·J + j, r] = a[i, r]·b[j, r], the column-wise Kronecker product of a (I×R) and b (J×R), of (I·J)×R. 2·I·J·R reads through
+// the cache, I·J·R writes and flops.
 #import index
 
 struct Params {

@@ -1,4 +1,5 @@
-// out[i·K + k, j·L + l] = a[i, j] · b[k, l], the Kronecker product of I×J and K×L, (I·K)×(J·L). flops I·J·K·L.
+// out[i·K + k, j·L + l] = a[i, j]·b[k, l], the Kronecker product of a (I×J) and b (K×L), of (I·K)×(J·L). 2·I·J·K·L reads through the
+// cache, I·J·K·L writes and flops.
 #import index
 
 struct Params {

@@ -1,26 +1,10 @@
-// out[workgroup] = Σ (X − X̂)² over every so-manieth tile, X̂ the Kruskal tensor that kruskal_to_tensor writes, here never
-// stored. Summed by line, tile, invocation, then a tree; `total` adds up the rest. flops 2·size·R; reads X once.
+// out[workgroup] = Σ (X − X̂)² over the workgroup's tiles, X̂ the Kruskal tensor that kruskal_to_tensor writes, which is not stored
+// here. Tiles are dealt out to invocations in turn. Sums are made a line, then a tile, then an invocation, then by a tree; `total`
+// adds up the workgroups'. flops 2·size·R; reads X once.
 #import kruskal_register
-
-@group(0) @binding(7) var<storage, read> x: array<f32>;
-@group(0) @binding(8) var<storage, read_write> out: array<f32>;
+#import kruskal_residual
 
 var<workgroup> sums: array<f32, 64>;
-
-// Σ (X − X̂)² over four rows of a tile
-fn squares(place: Place, offset: u32, values: mat4x4<f32>) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < 4u && place.row + offset + i < params.middle; i++) {
-    let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
-    var line = 0.0;
-    for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      let difference = x[at + j] - values[i][j];
-      line += difference * difference;
-    }
-    sum += line;
-  }
-  return sum;
-}
 
 @compute @workgroup_size(64)
 fn main(

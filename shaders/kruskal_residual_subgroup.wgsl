@@ -1,24 +1,7 @@
-// kruskal_residual_register by subgroups (common/subgroup_tile), for software adapters. flops 2·size·R; reads X once.
+// kruskal_residual_register for software adapters: a subgroup sums a tile (common/subgroup_tile). flops 2·size·R; reads X once.
 enable subgroups;
 #import kruskal_subgroup
-
-@group(0) @binding(7) var<storage, read> x: array<f32>;
-@group(0) @binding(8) var<storage, read_write> out: array<f32>;
-
-// Σ (X − X̂)² over four rows of a tile
-fn squares(place: Place, offset: u32, values: mat4x4<f32>) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < 4u && place.row + offset + i < params.middle; i++) {
-    let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
-    var line = 0.0;
-    for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      let difference = x[at + j] - values[i][j];
-      line += difference * difference;
-    }
-    sum += line;
-  }
-  return sum;
-}
+#import kruskal_residual
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -1,24 +1,8 @@
-// kruskal_to_tensor_register by subgroups (common/subgroup_tile), for software adapters.
+// kruskal_to_tensor_register for software adapters: a subgroup computes a tile (common/subgroup_tile).
 // flops 2·size·R; writes size, reads factors through the cache.
 enable subgroups;
 #import kruskal_subgroup
-
-// whether X minus that is wanted instead
-const DIFFERENCE: bool = false;
-
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
-@group(0) @binding(8) var<storage, read> x: array<f32>;
-
-fn store_rows(place: Place, offset: u32, values: mat4x4<f32>) {
-  for (var i = 0u; i < 4u && place.row + offset + i < params.middle; i++) {
-    let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
-    for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      var value = values[i][j];
-      if (DIFFERENCE) { value = x[at + j] - value; }
-      out[at + j] = value;
-    }
-  }
-}
+#import kruskal_to_tensor
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -1,6 +1,6 @@
 /**
- * Links and reflects the kernels at build time: pulls `#import`s in, reads bindings, params and tunable constants with
- * wgsl_reflect, and emits plain data. The only user of wgsl_reflect, so none of it reaches the running library.
+ * Links and reflects the kernels at build time: it replaces `#import`s, reads bindings, params and tunable constants with
+ * wgsl_reflect, and emits plain data. Nothing else uses wgsl_reflect, so that the running library does not contain it.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -8,24 +8,39 @@ import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
 import type { ShaderBinding, ShaderConstant, ShaderParam, ShaderSource } from "../src/gpu/kernel.js";
+import { packShader } from "../src/gpu/shader.js";
 
 export const shaderFolder = dirname(fileURLToPath(import.meta.url));
 const IMPORT = /^#import\s+(\w+)\s*$/gm;
 const CONSTANT = /^(?:const\s+(\w+)\s*:\s*(u32|i32|f32|bool)\s*=\s*([^;]+);|alias\s+(scalar)\s*=\s*(\w+);)/gm;
 
-/** Replaces every `#import name` by common/name.wgsl, each once, however often it is asked for. */
-export function linkShader(file: string): { code: string; files: string[] } {
+/** A run of lines of a linked shader, of one file. */
+interface Piece {
+  file: string;
+  code: string;
+}
+
+/**
+ * The code of a shader file with every `#import name` replaced by common/name.wgsl: the first import of a file by its code, later
+ * ones by nothing. `files` are the paths of all files that it consists of, `pieces` its code by file, in order.
+ */
+export function linkShader(file: string): { code: string; files: string[]; pieces: Piece[] } {
   const files: string[] = [];
-  const link = (path: string): string => {
-    if (files.includes(path)) return "";
+  const link = (path: string): Piece[] => {
+    if (files.includes(path)) return [];
     files.push(path);
-    return readFileSync(path, "utf8").replace(IMPORT, (_, name: string) => {
-      const imported = join(shaderFolder, "common", `${name}.wgsl`);
-      if (!existsSync(imported)) throw new Error(`${basename(path)}: #import ${name}, but there is no ${imported}`);
-      return link(imported);
-    });
+    // text and names of imports by turns
+    return readFileSync(path, "utf8")
+      .split(IMPORT)
+      .flatMap((part, at) => {
+        if (at % 2 === 0) return { file: path, code: part };
+        const imported = join(shaderFolder, "common", `${part}.wgsl`);
+        if (!existsSync(imported)) throw new Error(`${basename(path)}: #import ${part}, but there is no ${imported}`);
+        return link(imported);
+      });
   };
-  return { code: link(file), files };
+  const pieces = link(file);
+  return { code: pieces.map(({ code }) => code).join(""), files, pieces };
 }
 
 /** The tunables of a linked shader: its typed one-line `const`s and `alias scalar`. */
@@ -36,7 +51,7 @@ function constantsOf(code: string): Record<string, ShaderConstant> {
     else if (type === "bool") constants[name!] = { type, value: value!.trim() === "true" };
     else {
       const number = Number(value!.trim().replace(/[uif]$/, ""));
-      // a constant computed from others follows them; it is no tunable of its own
+      // a constant that is computed from other constants follows them, and is not a tunable
       if (Number.isFinite(number)) constants[name!] = { type: type as "u32", value: number };
     }
   }
@@ -55,7 +70,12 @@ const scalarOf = (type: ReflectedType): string => {
   return inner.name;
 };
 
-/** Reflects linked WGSL into the plain data that the engine needs to build layouts, pipelines and params. */
+/**
+ * Reflects linked WGSL into the plain data from which the engine builds layouts, pipelines and params.
+ *
+ * @throws Error, with the file's name, where the code breaks a rule of the house: one compute entry point called main, all
+ * bindings in group 0, binding 0 the uniform `params`, at most 8 storage buffers.
+ */
 export function reflectShader(name: string, code: string): ShaderSource {
   const reflected = new WgslReflect(code);
   if (reflected.entry.compute.length !== 1 || reflected.entry.compute[0]!.name !== "main")
@@ -104,26 +124,61 @@ export function reflectShader(name: string, code: string): ShaderSource {
 }
 
 /** The shader of one file, linked and reflected. */
-export function loadShader(file: string): ShaderSource & { files: string[] } {
-  const { code, files } = linkShader(file);
-  return { ...reflectShader(basename(file, ".wgsl"), code), files };
+export function loadShader(file: string): ShaderSource & { files: string[]; pieces: Piece[] } {
+  const { code, files, pieces } = linkShader(file);
+  return { ...reflectShader(basename(file, ".wgsl"), code), files, pieces };
 }
+
+/**
+ * WGSL without comments, indentation and empty lines. Lines stay, as messages of compilers count them and constants are found
+ * at their beginnings.
+ */
+const compact = (code: string): string => {
+  const lines = code.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "").split("\n");
+  const texts = lines.map((line) => line.trim().replace(/\s+/g, " ")).filter((line) => line);
+  return texts.map((line) => `${line}\n`).join("");
+};
+
+/** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
+const TEXT = "?text";
+
+/** The code of a shader as an expression of JavaScript, with the imports that it needs. */
+function builtCode(pieces: readonly Piece[]): { imports: string; code: string } {
+  const texts = pieces.map(({ file, code }) => ({ file, text: compact(code) })).filter(({ text }) => text);
+  const imports: string[] = [];
+  const terms = texts.map(({ file, text }) => {
+    const alone = texts.filter((other) => other.file === file).length === 1;
+    if (!alone || dirname(file) !== join(shaderFolder, "common")) return JSON.stringify(text);
+    imports.push(`import common${imports.length} from ${JSON.stringify(`${file}${TEXT}`)};\n`);
+    return `common${imports.length - 1}`;
+  });
+  return { imports: imports.join(""), code: terms.join(" + ") };
+}
+
+const unpacking = join(shaderFolder, "../src/gpu/shader.ts");
 
 /** Vite plugin: `import shader from "x.wgsl"` gives a {@link ShaderSource}. */
 export function wgsl(): Plugin {
-  let minify = false;
+  let build = false;
   return {
     name: "tenfold-wgsl",
     enforce: "pre",
     configResolved(config) {
-      minify = config.command === "build";
+      build = config.command === "build";
     },
     load(id) {
+      if (id.endsWith(`.wgsl${TEXT}`)) {
+        const text = compact(readFileSync(id.slice(0, -TEXT.length), "utf8").replace(IMPORT, ""));
+        return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
+      }
       if (!id.endsWith(".wgsl")) return null;
-      const { files, ...shader } = loadShader(id);
+      const { files, pieces, ...shader } = loadShader(id);
       for (const file of files) this.addWatchFile(file);
-      if (minify) shader.code = shader.code.replace(/^\s*\/\/.*\n/gm, "").replace(/\n{2,}/g, "\n");
-      return { code: `export default ${JSON.stringify(shader)};`, moduleType: "js" };
+      const { imports, code } = build ? builtCode(pieces) : { imports: "", code: JSON.stringify(shader.code) };
+      const rest = packShader(shader).map((argument) => JSON.stringify(argument));
+      const call = `/* @__PURE__ */ unpackShader(${[JSON.stringify(shader.name), code, ...rest].join(", ")})`;
+      const unpack = `import { unpackShader } from ${JSON.stringify(unpacking)};\n`;
+      return { code: `${unpack}${imports}export default ${call};`, moduleType: "js" };
     },
   };
 }

@@ -1,14 +1,14 @@
-// out = activation(x·Aᵀ·Bᵀ + bias), x rows×inputs, A rank×inputs, B outputs×rank: a dense layer of low rank in one dispatch. A
-// workgroup takes four samples: PARTS lanes a component of the rank sum over shares of the inputs, then every lane takes
-// outputs. Reads A and B once per four samples, x once; flops 2·rows·rank·(inputs + outputs).
+// out = activation(x·Aᵀ·Bᵀ + bias), x rows×inputs, A rank×inputs, B outputs×rank: a dense layer of low rank in one dispatch.
+// A workgroup takes four samples. First `parts` lanes compute each component of A·x, every lane over `share` inputs; then every
+// lane computes outputs. Cost: A and B read once per four samples, x once; 2·rows·rank·(inputs + outputs) flops.
 #import activation
 #import index
 
 const WIDTH: u32 = 64u;
 const BIAS: bool = true;
-// components that there is room for
+// the most values of parts·rank, which workgroup memory has room for
 const RANK: u32 = 64u;
-// so long are sums before they are added to the total: digits
+// terms that are summed before they are added to the total, so that long sums keep their digits
 const CHUNK: u32 = 256u;
 
 struct Params {
@@ -16,8 +16,9 @@ struct Params {
   inputs: u32,
   rank: u32,
   outputs: u32,
-  // lanes that share a component, and inputs of each
+  // lanes that share a component
   parts: u32,
+  // inputs of such a lane
   share: u32,
 }
 
@@ -37,7 +38,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let first = 4u * flat_workgroup(group, groups);
-  // what goes on behind the last sample repeats it, and is not written
+  // samples behind the last one repeat it, and are not written
   let samples = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u)) * params.inputs;
   for (var task = lane; task < params.rank * params.parts; task += WIDTH) {
     let component = task / params.parts;

@@ -1,6 +1,6 @@
-// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias), every invocation a 4×4 tile in registers, no workgroup
-// memory. A is rows×inner (inner×rows with TRANSPOSE_A), B is inner×columns (columns×inner with TRANSPOSE_B), row-major,
-// any shape; C is rows×columns (columns×rows with TRANSPOSE_OUT).
+// C[b] = activation(alpha·Σ_o op(A[b,o])·op(B[b,o]) + bias); every invocation sums a 4×4 tile in registers, without workgroup
+// memory. A is rows×inner (inner×rows with TRANSPOSE_A), B is inner×columns (columns×inner with TRANSPOSE_B), C is rows×columns
+// (columns×rows with TRANSPOSE_OUT), all row-major, of any extents.
 // flops 2·batch·outer·rows·columns·inner; reads: A columns/4 times, B rows/4 times, through the cache.
 #import product
 

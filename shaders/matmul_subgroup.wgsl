@@ -1,5 +1,6 @@
-// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias), a subgroup sums a tile (common/subgroup_tile), for software
-// adapters; any shape. flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
+// C[b] = activation(alpha·Σ_o op(A[b,o])·op(B[b,o]) + bias) for software adapters: a subgroup sums a tile (common/subgroup_tile).
+// Shapes, transposes and splits as in matmul_register.
+// flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
 enable subgroups;
 #import subgroup_product
 

@@ -1,5 +1,5 @@
-// matmul_subgroup where B lies in vec4s: columns, or with TRANSPOSE_B inner and the chunks of it, and all strides of B are
-// multiples of 4. flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
+// matmul_subgroup that reads B by vec4s: all strides of B must be multiples of 4, and so must columns or, with TRANSPOSE_B, inner
+// and its chunks. flops 2·batch·outer·rows·columns·inner; reads: A columns/(4·LANES) times, B rows/ROWS times.
 enable subgroups;
 #import subgroup_product
 
@@ -8,7 +8,7 @@ const VECTORS: bool = true;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 
-// four columns that follow each other
+// four neighbouring columns
 fn right_at(at: vec4<u32>) -> vec4<f32> {
   return b[at.x / 4u];
 }

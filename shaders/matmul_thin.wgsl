@@ -1,10 +1,9 @@
-// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias) for a B of few columns (common/thin), for GPUs. Shapes,
-// transposes and splits as in matmul_register. flops 2·batch·outer·rows·columns·inner; reads: A columns/THIN times, B
-// rows/TALL times.
+// C[b] = activation(alpha·Σ_o op(A[b,o])·op(B[b,o]) + bias) for GPUs, where B has few columns (common/thin). Shapes, transposes and
+// splits as in matmul_register. flops 2·batch·outer·rows·columns·inner; reads: A columns/THIN times, B rows/TALL times.
 #import product
 #import thin
 
-// f32, or vec4f where rows (TRANSPOSE_A) or steps lie in whole vec4s
+// f32, or with VECTORS vec4f: the rows (TRANSPOSE_A) or the steps of A are contiguous and a multiple of four
 alias scalar = f32;
 const VECTORS: bool = false;
 
@@ -15,12 +14,13 @@ const ALONG = !TRANSPOSE_A;
 
 fn element(at: u32) -> vec4<f32> { return vec4<f32>(a[select(at, at / 4u, VECTORS)]); }
 
-// The step and the four columns of vec4 number `load` to stage: neighbours are neighbours in memory, whichever way B lies.
+// The step and the four columns of staged vec4 number `load`: neighbouring loads read neighbouring addresses, with and without
+// TRANSPOSE_B.
 fn staged_at(load: u32) -> vec2<u32> {
   return select(vec2<u32>(load / (THIN / 4u), load % (THIN / 4u)), vec2<u32>(load % STEPS, load / STEPS), TRANSPOSE_B);
 }
 
-// Those four, of `count` steps from k on; 0 past the end.
+// The four columns of B at `place` (step, four columns), of `count` steps from k on; 0 behind the last step.
 fn b_at(base: u32, k: u32, place: vec2<u32>, count: u32, column: u32) -> vec4<f32> {
   let c = min(vec4<u32>(column + 4u * place.y) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
   let s = k + min(place.x, count - 1u);
@@ -45,12 +45,12 @@ fn main(
   let split = work / params.batch;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  // edges: clamp what is read, zero the steps past the end, guard what is written
+  // edges: clamp what is read, zero the steps behind the last one, guard what is written
   let first_row = vec4<u32>(row + 4u * team_at(local)) + vec4<u32>(0u, 1u, 2u, 3u);
   row_start = min(first_row, vec4<u32>(params.rows - 1u)) * select(params.inner, 1u, TRANSPOSE_A);
   if (VECTORS && TRANSPOSE_A) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
   let step_a = select(1u, params.rows, TRANSPOSE_A);
-  // what an invocation stages: two vec4s, (step, quad) each
+  // an invocation stages two vec4s, each at (step, four columns)
   let first = staged_at(local);
   let second = staged_at(local + THREADS);
   for (var o = slice.outer_start; o < slice.outer_stop; o++) {

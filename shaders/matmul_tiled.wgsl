@@ -1,10 +1,10 @@
-// C[b] = activation(alpha · Σ_o op(A[b,o])·op(B[b,o]) + bias) by workgroups' tiles (common/tile), for GPUs. Shapes, transposes
-// and splits as in matmul_register. While a staged tile is multiplied, the next is on its way into registers.
+// C[b] = activation(alpha·Σ_o op(A[b,o])·op(B[b,o]) + bias) for GPUs: a workgroup sums a tile (common/tile). Shapes, transposes
+// and splits as in matmul_register. The next staged part is read into registers while the present one is multiplied.
 // flops 2·batch·outer·rows·columns·inner; reads: A columns/WIDE times, B rows/HIGH times.
 #import product
 #import tile
 
-// f32, or vec4f where the columns of B lie in whole vec4s
+// f32, or with VECTORS vec4f: the columns of B are contiguous and a multiple of four
 alias scalar = f32;
 const VECTORS: bool = false;
 
@@ -14,12 +14,12 @@ const VECTORS: bool = false;
 var<private> next_a: array<vec4<f32>, LOADS_A>;
 var<private> next_b: array<vec4<f32>, LOADS_B>;
 
-// of the loads of a tile, which row or column and which step: neighbouring invocations read neighbouring addresses,
-// whichever way a matrix lies
+// The step and the four rows or columns of staged vec4 number `load` of a matrix, `across` where a step's elements are contiguous:
+// neighbouring invocations read neighbouring addresses.
 fn step_of(load: u32, across: bool, extent: u32) -> u32 { return select(load % TILE_K, load / (extent / 4u), across); }
 fn four_of(load: u32, across: bool, extent: u32) -> u32 { return select(load / TILE_K, load % (extent / 4u), across); }
 
-// A tile of the sum, into registers.
+// Reads the part (o, k) = `tile` of the sum into registers.
 fn fetch(local: u32, item: u32, slice: Slice, tile: vec2<u32>, row: u32, column: u32) {
   let at = vec2<u32>(item * params.batch_a + tile.x * params.outer_a, item * params.batch_b + tile.x * params.outer_b);
   let k = tile.y;
@@ -27,7 +27,7 @@ fn fetch(local: u32, item: u32, slice: Slice, tile: vec2<u32>, row: u32, column:
   for (var i = 0u; i < LOADS_A; i++) {
     let load = local + i * THREADS;
     let step = k + step_of(load, TRANSPOSE_A, HIGH);
-    // edges: clamp what is read, zero the steps past the end, guard what is written
+    // edges: clamp what is read, zero the steps behind the last one, guard what is written
     let r = min(vec4<u32>(row + 4u * four_of(load, TRANSPOSE_A, HIGH)) + FOUR, vec4<u32>(params.rows - 1u));
     let s = min(step, stop - 1u);
     let e = at.x + select(r * params.inner + s, vec4<u32>(s * params.rows) + r, vec4<bool>(TRANSPOSE_A));

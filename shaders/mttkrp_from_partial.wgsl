@@ -1,9 +1,11 @@
-// M[i, r] = Σ_{b,a} P[b, i, a, r] · W[(b, a), r]: the rest of an MTTKRP from a partial one, as before×rows×after×R. W is the
-// product of the rows of the factors of the modes in `before` and `after`. SLICES invocations an (i, r) and a share of the
-// sum; `out` holds splits×rows×columns. flops 2·size of P; reads P once.
+// M[i, r] = Σ_{b,a} P[b, i, a, r] · W[(b, a), r]: completes an MTTKRP from a partial product P of before×rows×after×R (`x`), in which
+// some modes are summed already. W[(b, a), r] is the product of the elements r of the factors' rows, for the modes in `before` and
+// `after`. SLICES invocations share the sum of an (i, r), and splits divide it further; `out` holds splits×rows×columns.
+// flops 2·size of P; reads P once.
 #import ahead
 #import index
 
+// how many factors W is the product of
 const WEIGHTS: u32 = 1u;
 const WIDTH: u32 = 64u;
 const SLICES: u32 = 1u;
@@ -16,7 +18,7 @@ struct Params {
   outer: u32,
   outer_chunk: u32,
   splits: u32,
-  // of the modes that are summed over, in order
+  // extents of the modes that are summed over, in order
   extents: array<vec4<u32>, 2>,
 }
 
@@ -30,6 +32,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> weight5: array<f32>;
 @group(0) @binding(8) var<storage, read_write> out: array<f32>;
 
+// W[o, column]
 fn weight_of(o: u32, column: u32) -> f32 {
   var w = 1.0;
   var rest = o;
@@ -71,7 +74,7 @@ fn main(
   let row = item % params.rows;
   let split = item / params.rows;
   let start = split * params.outer_chunk;
-  // none past the last split
+  // no terms behind the last split
   let stop = select(0u, min(start + params.outer_chunk, params.outer), split < params.splits);
   var sum = 0.0;
   var run = 0.0;

@@ -1,4 +1,4 @@
-// MTTKRP (common/mttkrp) in registers: every invocation sums a 4×4 tile over its share of o and k. Any shape.
+// MTTKRP (common/mttkrp): every invocation sums a 4×4 tile in registers over its split's share of o and k. Any shape.
 // flops 2·size·R; reads X once from memory (R/4 times through the cache).
 #import mttkrp
 

@@ -1,5 +1,5 @@
-// MTTKRP (common/mttkrp) by subgroups (common/subgroup_tile), for software adapters; any shape. flops 2·size·R; reads X
-// R/ROWS times, from memory once.
+// MTTKRP (common/mttkrp) for software adapters: a subgroup sums a tile (common/subgroup_tile). Any shape.
+// flops 2·size·R; reads X R/ROWS times, from memory once.
 enable subgroups;
 #import subgroup_mttkrp
 

@@ -1,4 +1,4 @@
-// mttkrp_subgroup where X lies in vec4s: inner and its chunks, or with TRANSPOSED rows, are multiples of 4.
+// mttkrp_subgroup that reads X by vec4s: inner and its chunks, or with TRANSPOSED rows, must be multiples of 4.
 // flops 2·size·R; reads X R/ROWS times, from memory once.
 enable subgroups;
 #import subgroup_mttkrp
@@ -7,7 +7,7 @@ const VECTORS: bool = true;
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 
-// four rows that follow each other
+// four neighbouring rows, with TRANSPOSED
 fn x_at(at: vec4<u32>) -> vec4<f32> {
   return x[at.x / 4u];
 }

@@ -1,9 +1,9 @@
-// MTTKRP (common/mttkrp) for few columns (common/thin), for GPUs: the tall matrix is X, the thin one the factor, weighted as it
-// is staged. Any shape. flops 2·size·R; reads X R/THIN times.
+// MTTKRP (common/mttkrp) for GPUs, where the factors have few columns (common/thin): X is the tall matrix, the factor the thin one,
+// which is multiplied by the weights W as it is staged. Any shape. flops 2·size·R; reads X R/THIN times.
 #import mttkrp
 #import thin
 
-// f32, or vec4f where rows (TRANSPOSED) or steps lie in whole vec4s
+// f32, or with VECTORS vec4f: the rows (TRANSPOSED) or the steps of X are contiguous and a multiple of four
 alias scalar = f32;
 const VECTORS: bool = false;
 
@@ -13,7 +13,7 @@ const ALONG = !TRANSPOSED;
 
 fn element(at: u32) -> vec4<f32> { return vec4<f32>(x[select(at, at / 4u, VECTORS)]); }
 
-// Four columns of staged step number `step`, of `count` from row k of the factor on; 0 past the end.
+// Four columns of staged step number `step`, of `count` steps from row k of the factor on; 0 behind the last step.
 fn factor_at(k: u32, step: u32, count: u32, columns: vec4<u32>) -> vec4<f32> {
   let e = vec4<u32>((k + min(step, count - 1u)) * params.columns) + columns;
   return select(vec4<f32>(), vec4<f32>(factor[e.x], factor[e.y], factor[e.z], factor[e.w]), vec4<bool>(step < count));
@@ -36,11 +36,11 @@ fn main(
   let slice = slice_of(split);
   let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
   let inner_stride = select(1u, params.rows, TRANSPOSED);
-  // edges: clamp what is read, zero the steps past the end, guard what is written
+  // edges: clamp what is read, zero the steps behind the last one, guard what is written
   let first_row = vec4<u32>(row + 4u * team_at(local)) + vec4<u32>(0u, 1u, 2u, 3u);
   row_start = min(first_row, vec4<u32>(params.rows - 1u)) * row_stride;
   if (VECTORS && TRANSPOSED) { row_start = min(first_row, vec4<u32>(params.rows - 4u)); }
-  // what an invocation stages: two vec4s of the same columns
+  // an invocation stages two vec4s, two steps of the same columns
   let quad = local % (THIN / 4u);
   let first = local / (THIN / 4u);
   let second = first + STEPS / 2u;

@@ -1,10 +1,10 @@
-// MTTKRP (common/mttkrp) by workgroups' tiles (common/tile), for GPUs: X is one side of the product, the other is the factor,
-// weighted as it is staged. While a staged tile is multiplied, the next is on its way into registers. Any shape.
+// MTTKRP (common/mttkrp) for GPUs: a workgroup sums a tile (common/tile). One side of the product is X, the other the factor
+// multiplied by the weights W. The next staged part is read into registers while the present one is multiplied. Any shape.
 // flops 2·size·R; reads X R/WIDE times.
 #import mttkrp
 #import tile
 
-// f32, or vec4f where X lies TRANSPOSED and its rows in whole vec4s
+// f32, or with VECTORS vec4f: X is TRANSPOSED, and its rows are a multiple of four
 alias scalar = f32;
 const VECTORS: bool = false;
 
@@ -14,11 +14,11 @@ var<private> next_x: array<vec4<f32>, LOADS_A>;
 var<private> next_factor: array<vec4<f32>, LOADS_B>;
 var<private> weight: vec4<f32>;
 
-// of the loads of X, which rows and which step: neighbouring invocations read neighbouring addresses
+// The step and the four rows of staged vec4 number `load` of X: neighbouring invocations read neighbouring addresses.
 fn step_of(load: u32) -> u32 { return select(load % TILE_K, load / (HIGH / 4u), TRANSPOSED); }
 fn four_of(load: u32) -> u32 { return select(load / TILE_K, load % (HIGH / 4u), TRANSPOSED); }
 
-// A tile of the sum, into registers.
+// Reads the part (o, k) = `tile` of the sum into registers.
 fn fetch(local: u32, slice: Slice, tile: vec2<u32>, row: u32, columns: vec4<u32>) {
   let base = matrix_at(tile.x);
   let k = tile.y;
@@ -28,7 +28,7 @@ fn fetch(local: u32, slice: Slice, tile: vec2<u32>, row: u32, columns: vec4<u32>
   let inner_stride = select(1u, params.rows, TRANSPOSED);
   for (var i = 0u; i < LOADS_A; i++) {
     let load = local + i * THREADS;
-    // edges: clamp what is read, zero the steps past the end, guard what is written
+    // edges: clamp what is read, zero the steps behind the last one, guard what is written
     let r = min(vec4<u32>(row + 4u * four_of(load)) + FOUR, vec4<u32>(params.rows - 1u));
     let step = k + step_of(load);
     let start = base + min(step, stop - 1u) * inner_stride;
@@ -62,7 +62,7 @@ fn main(
   let split = work / tile_rows;
   if (split >= params.splits) { return; }
   let slice = slice_of(split);
-  // THREADS is a multiple of WIDE / 4: an invocation stages the same columns of the factor in every step
+  // THREADS is a multiple of WIDE / 4, so that an invocation stages the same columns of the factor in every step
   let columns = min(vec4<u32>(column + local % (WIDE / 4u) * 4u) + FOUR, vec4<u32>(params.columns - 1u));
   let count = tiles_of(slice);
   var tile = vec2<u32>(slice.outer_start, slice.inner_start);

@@ -1,6 +1,6 @@
-// out[b, q, p] = x[b, p, q] for every index b of up to six other axes, where p lies innermost in out and q innermost in x:
-// what a transpose is to a tensor. Tiles of 32×32 go through workgroup memory, so reads and writes are both in order.
-// One workgroup a tile. size read and written once.
+// A permutation of axes that moves the innermost one: out[b, q, p] = x[b, p, q], where p is the innermost axis of out, q that of
+// x, and b the index over up to six other axes. Tiles of 32×32 go through workgroup memory, so that reads and writes are both
+// contiguous. One workgroup a tile. size read and written once.
 #import index
 #import axes
 
@@ -10,13 +10,14 @@ const ROWS: u32 = 8u;
 const AXES: u32 = 6u;
 
 struct Params {
-  // workgroups: tiles along p, along q, indices of the other axes
+  // tiles along p and along q
   tiles_p: u32,
   tiles_q: u32,
+  // elements of the other axes
   others: u32,
   extent_p: u32,
   extent_q: u32,
-  // of p in x, of q in out
+  // the stride of p in x, and of q in out
   stride_p: u32,
   stride_q: u32,
   offset: u32,

@@ -1,43 +1,23 @@
-// dx of pool2d: of every window that an element lies in, its share of dy: all where it is the window's first largest element
-// (found again: nothing was stored), or 1/(KH·KW). One invocation an element of x; where windows lie SIDE_BY_SIDE, one a window,
-// those that go on behind the border too.
-#import index
+// dx of pool2d: an element's gradient is the sum over the windows that it lies in. From a maximum it gets all of the window's dy if
+// it is the window's first largest element, which is searched again because nothing was stored; from a mean it gets
+// dy/(KH·KW). One invocation an element of x, with KH·KW reads a window. SIDE_BY_SIDE, where the steps are the window's extents:
+// one invocation a window, windows across the border included.
+#import pool2d
 
-const WIDTH: u32 = 64u;
-const LARGEST: bool = true;
 const SIDE_BY_SIDE: bool = false;
 
-struct Params {
-  planes: u32,
-  height: u32,
-  width: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_y: u32,
-  stride_x: u32,
-  pad_y: u32,
-  pad_x: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
-// whether x[plane + own] is the first largest element of the window at (top, left), both before padding
-fn leads(plane: u32, own: u32, top: u32, left: u32) -> bool {
-  let value = x[plane + own];
-  let first_y = max(top, params.pad_y) - params.pad_y;
-  let last_y = min(max(top + params.kernel_height, params.pad_y) - params.pad_y, params.height);
-  let first_x = max(left, params.pad_x) - params.pad_x;
-  let last_x = min(max(left + params.kernel_width, params.pad_x) - params.pad_x, params.width);
-  for (var y = first_y; y < last_y; y++) {
-    for (var at = first_x; at < last_x; at++) {
+// whether x[plane + element] is the first largest element of the window at (top, left), places that count the padding
+fn leads(plane: u32, element: u32, top: u32, left: u32) -> bool {
+  let value = x[plane + element];
+  let window = window_of(top, left);
+  for (var y = window.first_y; y < window.last_y; y++) {
+    for (var at = window.first_x; at < window.last_x; at++) {
       let place = y * params.width + at;
       let other = x[plane + place];
-      if (other > value || (place < own && other == value)) { return false; }
+      if (other > value || (place < element && other == value)) { return false; }
     }
   }
   return true;
@@ -54,10 +34,10 @@ fn scatter(index: u32) {
     + row * params.kernel_height * params.width + column * params.kernel_width;
   let high = min(params.kernel_height, params.height - row * params.kernel_height);
   let wide = min(params.kernel_width, params.width - column * params.kernel_width);
-  // what goes on behind the border gave no output
-  let whole = row < params.out_height && column < params.out_width;
+  // a window that reaches over the border has no output
+  let complete = row < params.out_height && column < params.out_width;
   var gradient = 0.0;
-  if (whole) { gradient = dy[(plane * params.out_height + row) * params.out_width + column]; }
+  if (complete) { gradient = dy[(plane * params.out_height + row) * params.out_width + column]; }
   if (!LARGEST) { gradient /= f32(params.kernel_height * params.kernel_width); }
   var lead = start;
   if (LARGEST) {
@@ -94,11 +74,11 @@ fn main(
   }
   let area = params.height * params.width;
   if (index >= params.planes * area) { return; }
-  let own = index % area;
-  let plane = index - own;
-  let y = own / params.width + params.pad_y;
-  let at = own % params.width + params.pad_x;
-  // windows that reach this far: from the first that does not end before it to the last that begins here
+  let element = index % area;
+  let plane = index - element;
+  let y = element / params.width + params.pad_y;
+  let at = element % params.width + params.pad_x;
+  // the windows that the element lies in: from the first that does not end before it to the last that begins at it or before
   let first_row = (max(y + 1u, params.kernel_height) - params.kernel_height + params.stride_y - 1u) / params.stride_y;
   let last_row = min(y / params.stride_y + 1u, params.out_height);
   let first_column = (max(at + 1u, params.kernel_width) - params.kernel_width + params.stride_x - 1u) / params.stride_x;
@@ -110,7 +90,7 @@ fn main(
       let gradient = dy[out_plane + row * params.out_width + column];
       if (!LARGEST) {
         sum += gradient;
-      } else if (leads(plane, own, row * params.stride_y, column * params.stride_x)) {
+      } else if (leads(plane, element, row * params.stride_y, column * params.stride_x)) {
         sum += gradient;
       }
     }

@@ -1,9 +1,11 @@
-// A = Q·R of blocks of rows of a row-major matrix, every block by a workgroup of its own, by Householder reflections. With
-// FACTOR the reflections and R are found: R's diagonal is positive or zero, blocks one below the other. With BASIS the
-// reflections are applied to a matrix of n rows a block, p, or to the identity where START, which gives Q·p. A block begins
-// at row b·height and has `height` rows, the last perhaps fewer. Every block is scaled to a largest entry near 2^30.
-// work has the vectors and the basis of a block in columns, factors (β's sign, τ, inverse) of its reflections.
-// GUARDED does nothing where state says that Q and R are there already.
+// Householder QR of blocks of rows of a row-major matrix A (rows×columns, columns = n ≤ 64): A_b = Q_b·R_b, a workgroup a block.
+// Block b begins at row b·height and has `height` rows, the last block perhaps fewer. Every block is scaled to a largest entry
+// near 2^30.
+// FACTOR computes the reflections and R: r holds the blocks' n×n triangles one below the other, with diagonals ≥ 0. BASIS applies
+// the reflections: with START to the identity, so that q = Q; otherwise to p, n×n a block, so that q = Q·p. Without BASIS,
+// `factors` gets (β, τ, inverse) of the reflections; without FACTOR they are read from there.
+// `work` holds the reflections' vectors and then the basis of a block, in columns.
+// With GUARDED nothing happens where state[0] = 1, which says that CholeskyQR succeeded (qr_check).
 // 2·rows·columns² flops for FACTOR, and as many for BASIS of the identity.
 #import householder
 #import power_of_two
@@ -71,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   storageBarrier();
   workgroupBarrier();
-  // the reflections one after the other on the matrix, then in turn back on the basis
+  // first the reflections in order on the matrix, then in reverse order on the basis
   for (var step = select(pivots, 0u, FACTOR); step < select(pivots, 2u * pivots, BASIS); step++) {
     let known = step >= pivots;
     let k = select(step, 2u * pivots - 1u - step, known);

@@ -1,6 +1,7 @@
-// Whether a QR factorisation by Cholesky can be trusted, from R of AᵀA = RᵀR and its inverse: state is 1 where they are finite,
-// no column is dependent, and ‖R̂⁻¹‖² ≤ 4·n for R̂ with columns of norm 1; else 0. Then A·R⁻¹·R is A, and a second pass leaves
-// orthonormal columns, both to rounding (Yamamoto et al. 2015, CholeskyQR2). Bits tell what is not finite. One workgroup.
+// Whether a QR factorisation by Cholesky is accurate, judged by R of AᵀA = RᵀR (n×n) and its inverse. state[0] becomes 1 where both
+// are finite, no column is dependent, and ‖R̂⁻¹‖² ≤ 4·n for R̂ = R with columns of norm 1; otherwise 0. For state 1, A·R⁻¹·R is A
+// and a second pass makes the columns orthonormal, both to rounding (Yamamoto et al. 2015, CholeskyQR2). Comparisons go by bits,
+// because WGSL lets a compiler assume that values are finite. One workgroup; n² read.
 
 const WIDTH: u32 = 64u;
 
@@ -28,7 +29,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var k = j; k < n; k++) { row += inverse[j * n + k] * inverse[j * n + k]; }
     let term = length * row;
     let bits = bitcast<u32>(term);
-    // a term is at least 1
+    // for a column that is neither dependent nor infinite a term is finite and at least 1
     if (bits < 0x3f000000u || bits > 0x7f000000u) { bad = 1u; } else { sum += term; }
   }
   sums[lane] = sum;

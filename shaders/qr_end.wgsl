@@ -1,5 +1,5 @@
-// R from what the panels left in work (columns one after the other), and where Q begins: row k of basis is the k-th unit
-// vector, negative where the diagonal of R is, which makes it positive. n² written.
+// R (n×n, n = columns) from the panels' work, whose columns are stored as rows of `stride`, and the start values of Q: row k of
+// `basis` is the k-th unit vector. Where R's diagonal is negative, row k of R and of basis change their sign. n² written.
 #import index
 #import power_of_two
 

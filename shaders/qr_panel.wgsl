@@ -1,6 +1,6 @@
-// The reflections that take `columns` columns of a matrix to triangular form from row `first` on, by one workgroup: work has
-// columns one after the other and keeps R from the diagonal up (what is below it is spent); v gets the vectors, zero above
-// and 1 at their pivots, tau the factors: H_k = I − τ_k·v_k·v_kᵀ. 4·rows·columns² flops.
+// The Householder reflections H_k = I − τ_k·v_k·v_kᵀ that bring `columns` columns of a matrix to triangular form from row `first` on,
+// by one workgroup. `work` holds the columns as rows of `quads` vec4s; it gets R on and above the diagonal, and is undefined
+// below. `v` gets the vectors, 0 above and 1 at their pivots, `tau` the τ_k. 4·rows·columns² flops.
 #import householder
 
 const WIDTH: u32 = 256u;
@@ -8,9 +8,9 @@ const ACROSS: u32 = 32u;
 
 struct Params {
   columns: u32,
-  // of the first pivot
+  // row of the first pivot
   first: u32,
-  // vec4s from a column to the next
+  // vec4s of a column
   quads: u32,
 }
 

@@ -1,5 +1,5 @@
-// out[j, i] = A[i, j] scaled by a power of two to a largest entry near 2^30, zero for i beyond A's rows: the columns of A one
-// after the other, `stride` long. A read once.
+// out[j, i] = A[i, j] (rows×columns), scaled by a power of two to a largest entry near 2^30: the columns of A as rows of `stride`,
+// with zeros behind A's last row. A read once.
 #import index
 #import power_of_two
 

@@ -1,5 +1,6 @@
-// out[i] = scale · u + shift, u the i-th number of a stream: uniform on [0, 1) or standard normal.
-// Element i takes word i mod 4 of the Philox block at counter (i / 4, stream, step, 0), key = seed.
+// out[i] = scale·u + shift, u the i-th number of a stream: uniform on [0, 1) or standard normal.
+// A block of four elements comes from the Philox block at counter (i / 4, stream, step, 0) with key = seed; step is replay[0] with
+// STEPPED, otherwise 0. size written once.
 #import index
 #import random
 
@@ -18,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [1]: makes replays of one schedule differ
+// one number that the host or a kernel changes, so that replays of one schedule differ
 @group(0) @binding(1) var<storage, read> replay: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 

@@ -1,7 +1,9 @@
-// A −= a·bᵀ + c·dᵀ on the rows and columns from the step's on, and on the way the parts of Aᵀ·u: part c has rows chunk·c … of
-// what is left. An invocation has four columns of one part's rows. For tridiagonalisation (SYMMETRIC) a, b, c, d are v, w,
-// w, v of the step before and u is v of this one; for bidiagonalisation u, y, x, v of the step before. Vectors u and v are
-// rows of `stride`, one a step; state has the number of the step, counted from 1.
+// A −= u'·yᵀ + x·v'ᵀ on the rows and columns from k on, where u' and v' are the previous step's rows of u and v, and in the same
+// pass the parts of Aᵀ·u with this step's row of u. Part c sums rows chunk·c to chunk·(c + 1) − 1 of the remaining rows. An
+// invocation has four columns of one part.
+// For bidiagonalisation the four are the vectors u, y, x and v of bidiagonal_column and bidiagonal_row. For tridiagonalisation
+// (SYMMETRIC) u and v are both v of tridiagonal_reflect, and y and x are both w.
+// u and v have a row of `stride` a step; state[0] is the number of the step, k + 1. In step k = 0 nothing is subtracted.
 // (n − k)² read and written; 6·(n − k)² flops.
 #import index
 
@@ -12,9 +14,9 @@ struct Params {
   n: u32,
   stride: u32,
   chunk: u32,
-  // workgroups side by side
+  // workgroups along a row
   across: u32,
-  // rows and columns that are left at most, which the grid is for
+  // the most rows and columns that any replayed step has left; the grid has workgroups for that many
   left: u32,
 }
 
@@ -39,7 +41,7 @@ fn main(
   let k = max(state[0], 1u) - 1u;
   let index = flat_workgroup(group, groups);
   let part = index / params.across;
-  // the symmetric step has done with row and column k
+  // in the symmetric case row and column k are finished
   let start = select(k, k + 1u, SYMMETRIC);
   let quad = start / 4u + (index % params.across) * WIDTH + lane;
   let begin = start + part * params.chunk;

@@ -1,6 +1,6 @@
-// out[part, b, a] = reduction over a part of i of f(x[b, i, a], y[b, i, a]), x seen as (before, extent, after). One
-// workgroup an output and part: for few outputs of many terms. Lanes add up runs of their own, then a tree, so sums are
-// pairwise and always in the same order. size read once.
+// out[part, b, a] = reduction over a part of i of f(x[b, i, a], y[b, i, a]), x and y of before×extent×after. One workgroup an
+// output and part: for few outputs of many terms. A lane combines runs of RUN terms, then its runs; a tree combines the lanes.
+// The order is fixed, and sums keep their digits. size read once.
 #import index
 #import reduction
 

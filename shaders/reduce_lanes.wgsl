@@ -1,6 +1,6 @@
-// out[part, b, a] = reduction over a part of i of f(x[b, i, a], y[b, i, a]), x seen as (before, extent, after). One
-// invocation an output and part: for many outputs, whose terms neighbours read side by side (after > 1). Sums go by runs,
-// and runs of runs, in a fixed order. size read once.
+// out[part, b, a] = reduction over a part of i of f(x[b, i, a], y[b, i, a]), x and y of before×extent×after. One invocation an
+// output and part: for many outputs with after > 1, where neighbouring invocations read neighbouring terms. Runs of RUN terms are
+// combined, then runs of RUN runs, then those, in a fixed order. size read once.
 #import index
 #import reduction
 

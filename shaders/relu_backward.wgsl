@@ -24,7 +24,7 @@ fn main(
   if (4u * i + 4u <= params.size) {
     dx[i] = values;
   } else {
-    // what shares the last vec4 is left as it is
+    // the last vec4 may reach behind dx: the elements there do not change
     for (var k = 0u; 4u * i + k < params.size; k++) { dx[i][k] = values[k]; }
   }
 }

@@ -1,5 +1,5 @@
-// out[i] = 2^exponent · x[i], by the bits of f32, exact wherever the result is a normal number: x may be subnormal (below 2⁻¹²⁶), which
-// the arithmetic of many GPUs takes for zero, and so may the result, which is rounded to even there. Results beyond f32 are infinite.
+// out[i] = 2^exponent·x[i], computed on the bits of f32 because the arithmetic of many GPUs takes subnormal numbers (below 2⁻¹²⁶) for
+// zero. A result that is a normal number is exact, a subnormal one is rounded to nearest even, and one beyond f32 is infinite.
 // size read and written once.
 #import index
 
@@ -36,7 +36,7 @@ fn main(
       out[i] = bits;
       return;
     }
-    // to 1.fraction, as a normal number has it
+    // a subnormal number, shifted until its leading bit is where a normal number's is
     let shift = countLeadingZeros(fraction) - 8u;
     fraction <<= shift;
     exponent = 1 - i32(shift);
@@ -53,8 +53,8 @@ fn main(
   } else {
     let shift = u32(1 - exponent);
     let half = 1u << (shift - 1u);
-    let kept = fraction >> shift;
+    let rounded_down = fraction >> shift;
     // a carry out of the fraction is the next exponent's bit
-    out[i] = sign | ((fraction + half - 1u + (kept & 1u)) >> shift);
+    out[i] = sign | ((fraction + half - 1u + (rounded_down & 1u)) >> shift);
   }
 }

@@ -1,5 +1,6 @@
-// Stochastic gradient descent with momentum, as PyTorch has it: v = μv + g, w −= rate · v (rate · (g + μv) with NESTEROV).
-// All parameters of a network at once, by vec4s. size read three times, written twice.
+// Stochastic gradient descent with momentum, as PyTorch has it: v = μv + g, w −= rate·v, or with NESTEROV w −= rate·(g + μv).
+// weight_decay·w is added to g. One dispatch updates all `size` parameters of a network, four an invocation.
+// Cost: gradient, w and v read once; w and v written once.
 #import index
 
 const WIDTH: u32 = 64u;
@@ -28,8 +29,8 @@ fn main(
   let g = gradient[i] + params.weight_decay * weights[i];
   let v = params.momentum * velocity[i] + g;
   velocity[i] = v;
-  // what shares the last vec4 with the parameters is left as it is
-  let own = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.size);
+  // the last vec4 may reach behind the parameters: the elements there do not change
+  let is_parameter = vec4<u32>(4u * i) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.size);
   let step = params.rate * select(v, g + params.momentum * v, NESTEROV);
-  weights[i] -= select(vec4<f32>(), step, own);
+  weights[i] -= select(vec4<f32>(), step, is_parameter);
 }

@@ -1,23 +1,24 @@
-// Softmax cross-entropy of logits (rows×classes) and its gradient, averaged over rows, in one pass by one workgroup:
-//   gradient = (softmax(z) − onehot) / rows,   loss = Σ −log softmax(z)[label] / rows.
-// DOUBLE feeds the softmax's output into cross-entropy once more, as the thesis does.
-// Adds the sum of losses and the number of right answers to curve[epoch, column] and [epoch, column + 1], in a fixed order.
-// reads and writes rows·classes.
+// Softmax cross-entropy of logits z (rows×classes), by one workgroup:
+//   loss of a row = −log softmax(z)[label],   gradient = (softmax(z) − onehot(label)) / rows.
+// DOUBLE takes the softmax of the softmax, as a network does whose last layer is a softmax already (the thesis's do).
+// Adds the sum of the losses (not divided by rows) and the number of right answers to curve[epoch, column] and
+// curve[epoch, column + 1], in a fixed order. Cost: rows·classes read three times (five times with DOUBLE), written once.
 const WIDTH: u32 = 128u;
 const DOUBLE: bool = false;
 
 struct Params {
   rows: u32,
   classes: u32,
-  // of curve: numbers an epoch, first one written
+  // numbers of an epoch in `curve`
   curve_columns: u32,
+  // the column of the losses
   curve_column: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
-// [step, epoch, …]
+// [step in the epoch, epoch, …]
 @group(0) @binding(3) var<storage, read> state: array<u32>;
 @group(0) @binding(4) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(5) var<storage, read_write> curve: array<f32>;

@@ -1,5 +1,5 @@
-// out[e] = activation(alpha · Σ_s parts[s, e] + bias[e mod columns]): adds up split sums in a fixed order, pairwise in
-// runs of 8. Where there are many, SLICES invocations share the sum of an output. reads splits·size, writes size.
+// out[e] = activation(alpha·Σ_s parts[s, e] + bias[e mod columns]): adds up split sums (splits×size) in a fixed order, first runs of 8,
+// then the runs. SLICES > 1 invocations share the sum of an output, for many splits. splits·size read, size written.
 #import activation
 #import ahead
 #import index

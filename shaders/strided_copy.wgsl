@@ -1,11 +1,12 @@
-// out[i] = x[offset + Σ_k index_k(i) · stride_k]: transposes, slices, broadcasts and plain copies. Consecutive
-// invocations write consecutive elements. With PASTE the strides are those of out: out[offset + Σ_k …] = x[i], what lies
-// between stays. Where the innermost axis is whole vec4s in both, all counts are in vec4s. size read and written once.
+// out[i] = x[offset + Σ_k index_k(i)·stride_k]: transposes, slices, broadcasts and plain copies. Neighbouring invocations write
+// neighbouring elements. With PASTE the strides are those of out: out[offset + Σ_k index_k(i)·stride_k] = x[i], and the other
+// elements of out do not change. `scalar` is vec4<f32> where the innermost axis of both is contiguous and a multiple of four;
+// size, offset, extents and strides then count vec4s. size read and written once.
 #import index
 #import axes
 
 const WIDTH: u32 = 64u;
-// trailing axes of `shape` in use; fewer cost fewer divisions
+// trailing axes of `shape` in use; fewer axes take fewer divisions
 const AXES: u32 = 8u;
 const PASTE: bool = false;
 alias scalar = f32;

@@ -1,5 +1,5 @@
-// out[i] = x[i] as f32, by value and rounded to nearest: 32-bit integers, signed or not, or bytes, four a word, the first in the lowest
-// bits. size read and written once.
+// out[i] = the value of x[i] as f32, rounded to nearest: of 32-bit integers, or of bytes, four a word, the first in the lowest bits.
+// size read and written once.
 #import index
 
 const WIDTH: u32 = 64u;

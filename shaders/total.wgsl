@@ -1,4 +1,5 @@
-// out[0] = Σ parts[e], by one workgroup in a fixed order: runs of 32 terms, runs added up, then a tree. reads size.
+// out[0] = Σ_e parts[e], by one workgroup in a fixed order: an invocation adds up runs of 32 terms, then its runs, and a tree adds up
+// the invocations. size read.
 
 struct Params {
   size: u32,

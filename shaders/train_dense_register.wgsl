@@ -1,4 +1,4 @@
-// Steps of minibatch training of a small dense network (common/train_dense), a lane reads for itself what it needs.
+// Steps of minibatch training of a small dense network: common/train_dense where every lane reads all that it needs itself.
 #import train_dense
 
 const WIDTH: u32 = 64u;

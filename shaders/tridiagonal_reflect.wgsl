@@ -1,7 +1,7 @@
-// The part of a step of tridiagonalisation that is linear in n, by one workgroup (Golub & Van Loan, section 8.3). It ends
-// the step before: w = τ·p − (τ²/2)(pᵀv)·v from the parts of p = A·v, with which A is to become A − v·wᵀ − w·vᵀ. Then row k of
-// that gives the diagonal, and the reflection that takes the rest of the row to one element, the off-diagonal.
-// scalars has rows of `stride`: diagonal, off-diagonal, τ. state counts the steps.
+// The O(n) part of step k of tridiagonalisation of a symmetric A (n×n, rows of `stride`), by one workgroup (Golub & Van Loan,
+// section 8.3). It first finishes step k − 1: w = τ·p − (τ²/2)(pᵀv)·v from the parts of p = A·v; rank_two_update then turns A into
+// A − v·wᵀ − w·vᵀ. Then it takes row k of the updated matrix: its diagonal element, and the reflection v that turns the rest of
+// the row into one element, the off-diagonal. `scalars` has rows of `stride`: diagonal, off-diagonal, τ. state[0] counts the steps.
 #import sum_lanes
 #import reflector
 
@@ -10,7 +10,7 @@ const WIDTH: u32 = 256u;
 struct Params {
   n: u32,
   stride: u32,
-  // rows of A that make a part of p
+  // rows of A that one part of p sums over
   chunk: u32,
 }
 

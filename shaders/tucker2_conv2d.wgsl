@@ -1,14 +1,15 @@
-// A Tucker-2 convolution in one dispatch: out = activation(V·(core ∗ (U·x)) + bias), for samples as NCHW, U rank_in×S and V T×rank_out
-// over channels, core rank_out×rank_in×KH×KW with the stride, padding and dilation. A workgroup takes a tile of positions of one
-// sample: U·x of the window under it, halo included, stays in workgroup memory, and so does core ∗ (U·x); neither is written to
-// buffers. An invocation takes four neighbours along x of four channels. flops 2·size of out·(rank_in·rank_out·KH·KW ÷ T +
-// rank_out) + 2·window·S·rank_in a tile; reads x once, and its halos again.
+// A Tucker-2 convolution in one dispatch: out = activation(V·(core ∗ (U·x)) + bias) for samples as NCHW. U (rank_in×S) and V
+// (T×rank_out) multiply the channels, S of x and T of out; core is rank_out×rank_in×KH×KW and has the stride, padding and dilation.
+// A workgroup takes a tile of positions of one sample. U·x on the tile's window (the inputs that its taps reach) and core ∗ (U·x)
+// stay in workgroup memory. An invocation computes four neighbours along x of four channels.
+// flops 2·size of out·(rank_in·rank_out·KH·KW/T + rank_out), plus 2·window·S·rank_in a tile. x is read once, and again where the
+// windows of neighbouring tiles overlap.
 #import activation
 #import index
 
 const WIDTH: u32 = 64u;
 const BIAS: bool = true;
-// room for U·x, and for core ∗ (U·x) in vec4s
+// room in workgroup memory: f32s for U·x, and vec4s for core ∗ (U·x)
 const WINDOW: u32 = 1024u;
 const TILE: u32 = 256u;
 
@@ -30,12 +31,12 @@ struct Params {
   pad_x: i32,
   dilation_y: u32,
   dilation_x: u32,
-  // positions of a tile, in fours along x
+  // rows of a tile, and groups of four positions along x
   tile_rows: u32,
   tile_quads: u32,
   tiles_y: u32,
   tiles_x: u32,
-  // of the window under it
+  // rows of the tile's window, and groups of four positions along x
   window_rows: u32,
   window_quads: u32,
 }
@@ -51,7 +52,7 @@ struct Params {
 var<workgroup> inner: array<f32, WINDOW>;
 var<workgroup> middle: array<vec4<f32>, TILE>;
 
-// four rows from `first` on of a matrix of `rows`; the last one again behind it
+// four rows from `first` on of a matrix of `rows` rows; rows behind the last one repeat it
 fn rows_from(first: u32, rows: u32) -> vec4<u32> {
   return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
 }

@@ -1,5 +1,4 @@
-// out[i] = byte i of x / 255. size bytes read, four times as many written.
-#import bytes
+// out[i] = byte i of x / 255, four bytes an invocation. size bytes read, four times as many written.
 #import index
 
 const WIDTH: u32 = 64u;

@@ -1,7 +1,234 @@
-export * from "./compress/index.js";
-export * from "./decompositions/index.js";
-export * from "./gpu/index.js";
-export * from "./io/index.js";
-export * from "./nn/index.js";
-export * from "./ops/index.js";
-export * from "./tensors/index.js";
+// The public names of `tenfold`, one by one: what is not here is internal, and may change in any version.
+// test/package/api.md has what they look like; `npm run api` writes it anew.
+
+// compressing a trained network
+export {
+  type Choice,
+  type Compressed,
+  type CompressedLayer,
+  CompressionPlan,
+  type CompressOptions,
+  compress,
+  type PlannedCandidate,
+  type PlannedLayer,
+  type PlanOptions,
+  type SelectOptions,
+} from "./compress/compress.js";
+export { type Decomposer, type Factorised, type FitContext, METHODS, type Method } from "./compress/methods.js";
+export type { Candidate, Cost, Target } from "./compress/select.js";
+export { type Timed, timeForward } from "./compress/time.js";
+// tensor decompositions
+export { type BlockTermOptions, blockTermALS } from "./decompositions/blockTerm.js";
+export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./decompositions/cp.js";
+export {
+  type Correction,
+  type CorrectionOptions,
+  cpErrorPreserving,
+  degeneracy,
+} from "./decompositions/cpCorrection.js";
+export { type EvbmfResult, evbmf } from "./decompositions/evbmf.js";
+export {
+  type Convergence,
+  ConvergenceError,
+  type Decomposition,
+  type Iteration,
+  type StoppingOptions,
+} from "./decompositions/iterate.js";
+// matrices
+export {
+  EigenFactors,
+  eigh,
+  LeastSquares,
+  type LinalgOptions,
+  type LstsqOptions,
+  lstsq,
+  type PcaOptions,
+  PrincipalComponents,
+  pca,
+  QrFactors,
+  qr,
+  SvdFactors,
+  svd,
+} from "./decompositions/linalg.js";
+export { leadingSubspace, type SubspaceOptions, type SubspaceResult } from "./decompositions/subspace.js";
+export {
+  type TensorRingAlsOptions,
+  type TensorRingOptions,
+  type TensorRingResult,
+  tensorRingALS,
+  tensorRingSVD,
+} from "./decompositions/tensorRing.js";
+export {
+  type TtMatrixOptions,
+  type TtMatrixResult,
+  type TtOptions,
+  type TtResult,
+  ttMatrix,
+  ttSVD,
+} from "./decompositions/tensorTrain.js";
+export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./decompositions/truncatedSvd.js";
+export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./decompositions/tucker.js";
+// the engine, schedules, tensors, and what a kernel of one's own needs
+export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./gpu/engine.js";
+export {
+  DeviceLostError,
+  type ErrorCode,
+  KernelError,
+  OutOfLimitsError,
+  ShapeError,
+  TenfoldError,
+} from "./gpu/errors.js";
+export {
+  type Constants,
+  type Grid,
+  grid1d,
+  Kernel,
+  type Params,
+  type ShaderBinding,
+  type ShaderConstant,
+  type ShaderParam,
+  type ShaderSource,
+} from "./gpu/kernel.js";
+export type { Memory } from "./gpu/pool.js";
+export type { Profile, ProfileRow } from "./gpu/profile.js";
+export { type Bindings, Schedule, Scheduler } from "./gpu/schedule.js";
+export {
+  type ArrayOf,
+  type DType,
+  type DTypeOf,
+  type NestedNumbers,
+  type Storage,
+  Tensor,
+  type TensorData,
+  type TypedArray,
+} from "./gpu/tensor.js";
+export { Variants } from "./gpu/variants.js";
+// files
+export type { Numeric, NumericArray } from "./io/array.js";
+export { FormatError } from "./io/errors.js";
+export { readIdx } from "./io/idx.js";
+export { NamedArrays } from "./io/named.js";
+export { type NpyHeader, readNpy, readNpyHeader, writeNpy } from "./io/npy.js";
+export { readNpz, writeNpz } from "./io/npz.js";
+export { readSafetensors, type SafeTensors, writeSafetensors } from "./io/safetensors.js";
+// networks, their layers and training
+export { Chain } from "./nn/chain.js";
+export {
+  AveragePool2d,
+  BatchNorm,
+  Conv2d,
+  type Conv2dOptions,
+  Conv3d,
+  type Conv3dOptions,
+  MaxPool2d,
+  type Pool2dOptions,
+} from "./nn/convolution.js";
+// decomposed layers
+export {
+  type AlternatingFit,
+  BlockTermConv,
+  type BlockTermConvFit,
+  type BlockTermConvOptions,
+  blockTermConv,
+  type ConvolutionFit,
+  type ConvolutionShape,
+  type ConvolutionSource,
+  type ConvolutionWeights,
+  CpConv,
+  type CpConvFit,
+  cpConv,
+  FactorisedConv,
+  type RankOptions,
+  SeparableBasisConv,
+  SpatialConv,
+  separableBasisConv,
+  spatialConv,
+  Tucker2Conv,
+  type Tucker2ConvFit,
+  type Tucker2ConvOptions,
+  tucker2Conv,
+} from "./nn/factorised/factorisedConv.js";
+export type { DenseSource, DenseWeights, FactorisedOptions } from "./nn/factorised/source.js";
+export {
+  type DataAware,
+  SvdLinear,
+  type SvdLinearFit,
+  type SvdLinearOptions,
+  svdLinear,
+} from "./nn/factorised/svdLinear.js";
+export {
+  TensorRingConv,
+  type TensorRingConvFit,
+  type TensorRingConvOptions,
+  tensorRingConv,
+} from "./nn/factorised/tensorRingConv.js";
+export {
+  TensorRingLinear,
+  type TensorRingLinearFit,
+  type TensorRingLinearOptions,
+  tensorRingLinear,
+} from "./nn/factorised/tensorRingLinear.js";
+export {
+  TensorTrainLinear,
+  type TtLinearFit,
+  type TtLinearOptions,
+  ttLinear,
+} from "./nn/factorised/tensorTrainLinear.js";
+export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./nn/factorised/tucker2Conv3d.js";
+export {
+  TuckerLinear,
+  type TuckerLinearFit,
+  type TuckerLinearOptions,
+  tuckerLinear,
+} from "./nn/factorised/tuckerLinear.js";
+export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
+export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
+export { lenet } from "./nn/lenet.js";
+export {
+  type AdamOptions,
+  adam,
+  type Optimiser,
+  type OptimiserState,
+  type SgdOptions,
+  sgd,
+} from "./nn/optimisers.js";
+export { loadModel, saveModel } from "./nn/save.js";
+export { Sequential, type SequentialOptions } from "./nn/sequential.js";
+export type { NormalStart } from "./nn/startValues.js";
+export {
+  type Dataset,
+  type Epoch,
+  type Evaluation,
+  evaluate,
+  type Training,
+  type TrainOptions,
+  train,
+} from "./nn/train.js";
+// operations to put into a schedule of one's own; tenfold/ops has the others
+export type { Padding, Pair } from "./ops/conv2d.js";
+export type { Triple } from "./ops/conv3d.js";
+export { add, divide, map, multiply, scale, subtract, type UnaryFunction } from "./ops/elementwise.js";
+export { fill } from "./ops/fill.js";
+export { gram } from "./ops/gram.js";
+export { hadamard } from "./ops/hadamard.js";
+export { khatriRao } from "./ops/khatriRao.js";
+export { kronecker } from "./ops/kronecker.js";
+export { type MatmulOptions, matmul } from "./ops/matmul.js";
+export { modeProduct } from "./ops/modeProduct.js";
+export { type MttkrpOptions, mttkrp } from "./ops/mttkrp.js";
+export { orthogonalise } from "./ops/orthogonalise.js";
+export type { Activation } from "./ops/product.js";
+export { normal, type RandomOptions, uniform } from "./ops/random.js";
+export { innerProduct, mean, norm, sum, sumOfSquares } from "./ops/reduce.js";
+export { copy, permute, slice } from "./ops/stridedCopy.js";
+export { jacobiSvd, type Svd } from "./ops/svd.js";
+export { symmetricEigen } from "./ops/symmetricEigen.js";
+export { toFloat } from "./ops/toFloat.js";
+export { unpackBytes } from "./ops/unpackBytes.js";
+// results of decompositions
+export { BlockTermTensor } from "./tensors/blockTerm.js";
+export { KruskalTensor } from "./tensors/kruskal.js";
+export { TensorRing } from "./tensors/tensorRing.js";
+export { TensorTrain } from "./tensors/tensorTrain.js";
+export { TensorTrainMatrix } from "./tensors/tensorTrainMatrix.js";
+export { TuckerTensor } from "./tensors/tucker.js";

@@ -7,7 +7,18 @@ import { describe, expect, it } from "vitest";
 const root = resolve(import.meta.dirname, "..");
 
 /** From the bottom up: a layer may import itself and those before it. */
-const LAYERS = ["gpu", "ops", "tensors", "decompositions", "nn", "compress", "experiments"];
+const LAYERS = [
+  "errors.ts",
+  "gpu",
+  "ops",
+  "tensors",
+  "sources",
+  "decompositions",
+  "nn",
+  "compress",
+  "experiments",
+  "report",
+];
 const below = (layer: string): string[] => LAYERS.slice(0, LAYERS.indexOf(layer) + 1);
 
 /** What each folder of src may import of the others. */
@@ -18,11 +29,14 @@ const MAY_IMPORT: Record<string, string[]> = {
   nn: [...below("nn"), "io"],
   compress: [...below("compress"), "io"],
   experiments: [...below("experiments"), "io"],
-  io: ["io"],
+  report: [...below("report"), "io"],
+  io: ["errors.ts", "io"],
   // node reads the data sets of the studies; only cli and bench import node
-  node: ["gpu", "io", "experiments", "node"],
+  node: ["errors.ts", "gpu", "io", "experiments", "node"],
   cli: [...LAYERS, "io", "node", "cli"],
-  "index.ts": [...LAYERS, "io"].filter((layer) => layer !== "experiments"),
+  // the lists of public names
+  "index.ts": [...LAYERS, "io"].filter((layer) => !["experiments", "report"].includes(layer)),
+  "ops.ts": ["gpu", "ops"],
   // its page is built with the loader's plugin; kernels are looked at below
   bench: [...LAYERS, "io", "node", "bench", "index.ts", "shaders", "test/browser"],
 };
@@ -33,6 +47,8 @@ interface Imported {
   from: string;
   /** relative to the repository, or null for a package */
   path: string | null;
+  /** `import type` or `export type`: erased by the compiler. `import { type X }` is not: it still loads the file. */
+  typeOnly: boolean;
 }
 
 /** Code without comments; strings stay. */
@@ -40,16 +56,18 @@ const withoutComments = (code: string): string =>
   code.replace(/("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[\s\S]*?\*\//g, "$1");
 
 function importsOf(file: string, code: string): Imported[] {
-  const found = withoutComments(code).matchAll(
+  const text = withoutComments(code);
+  const found = text.matchAll(
     /\bfrom\s*["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']\s*[,)]|^\s*import\s*["']([^"'\n]+)["']/gm,
   );
-  return [...found].map(([, a, b, c]) => {
+  return [...found].map(({ index, 1: a, 2: b, 3: c }) => {
     const from = (a ?? b ?? c)!;
+    const typeOnly = a !== undefined && /(?:^|[\n;])\s*(?:import|export)\s+type\b[^;"']*$/.test(text.slice(0, index));
     // the bundler's `?url` asks for the file's address
     const path = from.startsWith(".")
       ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?url$/, "")))
       : null;
-    return { file, from, path };
+    return { file, from, path, typeOnly };
   });
 }
 
@@ -69,7 +87,7 @@ const imports = files.flatMap(({ file, code }) => importsOf(file, code));
 /** `gpu` of src/gpu/engine.ts, `bench` of bench/cases.ts, `index.ts` of src/index.ts */
 const layerOf = (path: string): string => {
   const [top, next] = path.split("/");
-  return top === "src" ? next!.replace(/^index\.js$/, "index.ts") : top === "test" ? `test/${next}` : top!;
+  return top === "src" ? next!.replace(/^(index|errors)\.js$/, "$1.ts") : top === "test" ? `test/${next}` : top!;
 };
 const isWgsl = ({ from }: Imported): boolean => from.endsWith(".wgsl");
 const isNode = ({ from }: Imported): boolean => from.startsWith("node:") || builtinModules.includes(from);
@@ -87,17 +105,53 @@ function broken(imported: Imported): string[] {
   } else if (path !== null && layer !== "shaders") {
     const target = layerOf(path);
     const allowed = MAY_IMPORT[layer];
-    // errors are plain classes without a GPU
-    const errors = layer === "io" && path === "src/gpu/errors.js";
     if (!allowed) wrong.push(said(`${layer} has no place in the house plan`));
-    else if (!allowed.includes(target) && !errors) wrong.push(said(`${layer} may import ${allowed.join(", ")}`));
+    else if (!allowed.includes(target)) wrong.push(said(`${layer} may import ${allowed.join(", ")}`));
   }
-  if (layer === "shaders" && path !== null && path !== "src/gpu/kernel.js") wrong.push(said("shaders stand alone"));
+  const ofKernels = path === "src/gpu/kernel.js" || path === "src/gpu/shader.js";
+  if (layer === "shaders" && path !== null && !ofKernels) wrong.push(said("shaders stand alone"));
   if (from.startsWith("wgsl_reflect") && file !== "shaders/loader.ts") wrong.push(said("only the loader reflects"));
   if (isNode(imported) && !["node", "cli", "bench", "shaders"].includes(layer))
     wrong.push(said("only node and cli use Node"));
   if (from === "webgpu" && layer !== "node" && layer !== "bench") wrong.push(said("only node opens Dawn"));
   return wrong;
+}
+
+/**
+ * Where two classes name each other, one of them points back by a type alone. The compiler erases it, so the files still load
+ * in one order. Their public types need it: a tensor and a scheduler have an `engine`, and the engine makes both; a scheduler
+ * records variants, whose samples record into a scheduler.
+ */
+const TYPES_THAT_POINT_BACK = [
+  ["src/gpu/tensor.ts", "src/gpu/engine.ts"],
+  ["src/gpu/schedule.ts", "src/gpu/engine.ts"],
+  ["src/gpu/variants.ts", "src/gpu/schedule.ts"],
+] as const;
+const pointsBack = ({ file, path, typeOnly }: Imported): boolean =>
+  typeOnly && TYPES_THAT_POINT_BACK.some(([from, to]) => file === from && path === to.replace(/\.ts$/, ".js"));
+
+/** The first circle of files that import each other: `a.ts → b.ts → a.ts`; null where there is none. */
+function circleOf(list: readonly Imported[]): string | null {
+  const targets = new Map<string, string[]>();
+  for (const { file, path } of list)
+    if (path !== null) targets.set(file, [...(targets.get(file) ?? []), path.replace(/\.js$/, ".ts")]);
+  /** files that lead into no circle */
+  const cleared = new Set<string>();
+  const visit = (file: string, way: readonly string[]): string | null => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file].join(" → ");
+    if (cleared.has(file)) return null;
+    for (const target of targets.get(file) ?? []) {
+      const circle = visit(target, [...way, file]);
+      if (circle) return circle;
+    }
+    cleared.add(file);
+    return null;
+  };
+  for (const file of targets.keys()) {
+    const circle = visit(file, []);
+    if (circle) return circle;
+  }
+  return null;
 }
 
 /** Everything that a file pulls in, by itself and by others. */
@@ -114,6 +168,10 @@ function closure(entry: string): Imported[] {
 
 /** Packages that the build takes in: fflate's few kB inflate .npz files. */
 const BUNDLED = ["fflate"];
+
+/** Errors of JavaScript's, which have no code: tenfold throws its own. */
+const PLAIN_ERROR =
+  /\bnew (?:Error|RangeError|TypeError|SyntaxError|EvalError|AggregateError|DOMException)\(|\bthrow ["'`]/g;
 
 /** WebGPU's globals and calls. */
 const WEBGPU =
@@ -134,6 +192,49 @@ describe("the house plan", () => {
     expect(imports.flatMap(broken)).toEqual([]);
   });
 
+  it("errors are of tenfold's classes, and each class has a code of its own", () => {
+    const source = files.filter(({ file }) => file.startsWith("src/"));
+    const plain = source.flatMap(({ file, code }) => {
+      const text = withoutComments(code);
+      return [...text.matchAll(PLAIN_ERROR)].map(([thrown]) => `${file}: ${thrown}`);
+    });
+    expect(plain).toEqual([]);
+    const classes = source.flatMap(({ code }) =>
+      [
+        ...withoutComments(code).matchAll(
+          /\bclass (\w+) extends \w*Error \{(?:(?!\bclass )[\s\S])*?\bcode\b[^=;]*= "(\w+)"/g,
+        ),
+      ].map(([, name, errorCode]) => [name!, errorCode!] as const),
+    );
+    const declared = source.flatMap(({ code }) =>
+      [...withoutComments(code).matchAll(/\bclass (\w+) extends \w*Error\b/g)].map(([, name]) => name),
+    );
+    // the base has `USAGE`, and what else the place that throws it says
+    expect(declared.filter((name) => name !== "TenfoldError").sort()).toEqual(classes.map(([name]) => name).sort());
+    const codes = classes.map(([, code]) => code);
+    expect(new Set([...codes, "USAGE"]).size).toBe(codes.length + 1);
+    // every code is in the list of src/errors.ts, with what it means, and none is there for nothing
+    const { code: list } = source.find(({ file }) => file === "src/errors.ts")!;
+    const listed = [...list.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, code]) => code!);
+    const explained = [...list.matchAll(/^ \* - `(\w+)`: /gm)].map(([, code]) => code!);
+    const thrown = source.flatMap(({ code }) =>
+      [...withoutComments(code).matchAll(/\bcode: "([A-Z_]+)"/g)].map(([, thrownCode]) => thrownCode!),
+    );
+    expect(explained).toEqual(listed);
+    expect(listed.toSorted()).toEqual([...new Set(["USAGE", ...codes, ...thrown])].sort());
+  });
+
+  it("no files import each other in a circle, by values or by types", () => {
+    expect(circleOf(imports.filter(({ typeOnly }) => !typeOnly))).toBeNull();
+    expect(circleOf(imports.filter((imported) => !pointsBack(imported)))).toBeNull();
+    // and every type that is let through is needed: without it there is a circle
+    for (const [from, to] of TYPES_THAT_POINT_BACK) {
+      const back = imports.filter((imported) => pointsBack(imported) && imported.file === from);
+      const others = imports.filter((imported) => !pointsBack(imported));
+      expect(circleOf([...others, ...back]), `${from} → ${to}`).toContain(from);
+    }
+  });
+
   it("only gpu calls WebGPU, and node opens it", () => {
     const calling = files
       .filter(({ file }) => file.startsWith("src/") && !["gpu", "node"].includes(layerOf(file)))
@@ -144,13 +245,37 @@ describe("the house plan", () => {
     expect(calling).toEqual([]);
   });
 
+  it("only families know what an adapter has; whoever else decides by it reads a rule", () => {
+    const facts = /\b(?:adapterOf|lanesOf|candidatesOf)\b|\badapterInfo\b|\bsubgroup(?:Min|Max)Size\b/;
+    const knowing = files
+      .filter(({ file }) => file.startsWith("src/") && !/^src\/(gpu\/|ops\/(adapter\.ts|families\/))/.test(file))
+      .flatMap(
+        ({ file, code }) =>
+          facts
+            .exec(withoutComments(code))
+            ?.slice(0, 1)
+            .map((fact) => `${file}: ${fact}`) ?? [],
+      );
+    expect(knowing).toEqual([]);
+  });
+
+  it("what a software adapter is called is said in one place", () => {
+    const saying = files.filter(({ code }) => /llvmpipe/i.test(withoutComments(code))).map(({ file }) => file);
+    expect(saying.filter((file) => !file.startsWith("src/gpu/"))).toEqual([]);
+    expect(saying.length).toBe(1);
+  });
+
   it("the demo page uses the library as an embedding app would", () => {
-    const page = imports.filter(({ file }) => /^bench\/page\/[^/]+\.ts$/.test(file));
+    const page = imports.filter(({ file }) => /^bench\/page\/(?!headless\/).+\.ts$/.test(file));
     expect(page.length).toBeGreaterThan(20);
     const inner = page.filter(
-      ({ path }) => path && ["gpu", "ops", "tensors", "decompositions", "nn", "io"].includes(layerOf(path)),
+      ({ path }) => path && ["gpu", "ops", "tensors", "sources", "decompositions", "nn", "io"].includes(layerOf(path)),
     );
     expect(inner.map(({ file, from }) => `${file} imports ${from}`)).toEqual([]);
+  });
+
+  it.each(["src/index.ts", "src/ops.ts", "src/node/index.ts"])("%s lists its names one by one", (entry) => {
+    expect(files.find(({ file }) => file === entry)!.code).not.toMatch(/export \*/);
   });
 
   it("the library's entry needs no package, no Node and no command line", () => {
@@ -171,10 +296,16 @@ describe("the test itself", () => {
   const check = (file: string, code: string): string[] => importsOf(file, code).flatMap(broken);
 
   it.each([
-    ["src/gpu/engine.ts", 'import { matmul } from "../ops/matmul.js";', "gpu may import gpu"],
-    ["src/ops/matmul.ts", 'import type { Kruskal } from "../tensors/kruskal.js";', "ops may import gpu, ops"],
+    ["src/gpu/engine.ts", 'import { matmul } from "../ops/matmul.js";', "gpu may import errors.ts, gpu"],
+    [
+      "src/ops/matmul.ts",
+      'import type { Kruskal } from "../tensors/kruskal.js";',
+      "ops may import errors.ts, gpu, ops",
+    ],
+    ["src/sources/slabs.ts", 'import { iterate } from "../decompositions/iterate.js";', "sources may import"],
+    ["src/tensors/tucker.ts", 'import type { Model } from "../sources/source.js";', "tensors may import"],
     ["src/nn/linear.ts", 'export { compress } from "../compress/index.js";', "nn may import"],
-    ["src/io/npy.ts", 'import { Engine } from "../gpu/engine.js";', "io may import io"],
+    ["src/io/npy.ts", 'import { Engine } from "../gpu/engine.js";', "io may import errors.ts, io"],
     ["src/nn/linear.ts", 'import shader from "../../shaders/linear.wgsl";', "only ops import shaders"],
     ["bench/probes.ts", 'import shader from "../shaders/matmul.wgsl";', "only ops import shaders"],
     ["src/gpu/kernel.ts", 'import { WgslReflect } from "wgsl_reflect";', "only the loader reflects"],
@@ -192,7 +323,30 @@ describe("the test itself", () => {
     expect(
       check("src/cli/main.ts", 'import { readFileSync } from "node:fs";\nimport "../experiments/mnist.js";'),
     ).toEqual([]);
-    expect(check("src/io/npz.ts", 'import { TenfoldError } from "../gpu/errors.js";')).toEqual([]);
+    expect(check("src/io/npz.ts", 'import { TenfoldError } from "../errors.js";')).toEqual([]);
+  });
+
+  it("names a circle, and tells types from values", () => {
+    const circle = (code: string): string | null =>
+      circleOf(
+        [
+          importsOf("src/a.ts", 'import { b } from "./b.js";'),
+          importsOf("src/b.ts", 'import { c } from "./c.js";\nimport { d } from "./d.js";'),
+          importsOf("src/c.ts", 'import { d } from "./d.js";'),
+          importsOf("src/d.ts", code),
+        ]
+          .flat()
+          .filter(({ typeOnly }) => !typeOnly),
+      );
+    expect(circle('import { e } from "./e.js";')).toBeNull();
+    expect(circle('import { b } from "./b.js";')).toBe("src/b.ts → src/c.ts → src/d.ts → src/b.ts");
+    expect(circle('export * from "./d.js";')).toBe("src/d.ts → src/d.ts");
+    expect(circle('import { e } from "./e.js";\nimport type {\n  B,\n} from "./b.js";')).toBeNull();
+    expect(circle('export type { B } from "./b.js";')).toBeNull();
+    expect(circle('import type { E } from "./e.js";\nimport { b } from "./b.js";')).toContain("src/b.ts");
+    // erased are the names, not the import
+    expect(circle('import { type B } from "./b.js";')).toContain("src/b.ts");
+    expect(circle('const b = await import("./b.js");')).toContain("src/b.ts");
   });
 
   it("knows WebGPU when it sees it", () => {

@@ -1,5 +1,13 @@
 import { expect } from "vitest";
-import { Engine, type EngineOptions, type Scheduler, type Tensor, type TypedArray } from "../src/gpu/index.js";
+import {
+  type ArrayOf,
+  type DType,
+  Engine,
+  type EngineOptions,
+  type Scheduler,
+  type Tensor,
+  type TypedArray,
+} from "../src/gpu/index.js";
 import { openEngine } from "../src/node/index.js";
 import { requestAdapter } from "../src/node/open.js";
 
@@ -30,18 +38,24 @@ export function plainEngine(): Promise<Engine> {
 }
 
 /** Records, runs once and reads what `record` returns. */
-export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor): Promise<TypedArray>;
-export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor[]): Promise<TypedArray[]>;
+export async function evaluate<D extends DType>(
+  engine: Engine,
+  record: (s: Scheduler) => Tensor<D>,
+): Promise<ArrayOf[D]>;
+export async function evaluate<D extends DType>(
+  engine: Engine,
+  record: (s: Scheduler) => Tensor<D>[],
+): Promise<ArrayOf[D][]>;
 export async function evaluate(
   engine: Engine,
-  record: (s: Scheduler) => Tensor | Tensor[],
+  record: (s: Scheduler) => Tensor<DType> | Tensor<DType>[],
 ): Promise<TypedArray | TypedArray[]> {
   const s = engine.scheduler("test");
   const result = record(s);
   const schedule = await s.compile();
   try {
     engine.submit(schedule);
-    return await engine.read(result as Tensor[]);
+    return await engine.read(result as Tensor<DType>[]);
   } finally {
     schedule.destroy();
   }

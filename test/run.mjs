@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { runnerImport } from "vite";
-import { packageProblems } from "./package/types.mjs";
+import { packageProblems } from "./package/problems.mjs";
 
 const root = resolve(import.meta.dirname, "..");
 process.chdir(root);
@@ -49,20 +49,20 @@ async function packaged() {
     }
   };
   try {
-    visit(resolve("dist/index.js"));
+    for (const entry of ["dist/index.js", "dist/ops.js"]) visit(resolve(entry));
   } catch (error) {
     outside.push(error.message);
   }
   const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));
-  for (const [path, { resolved, optionalDependencies = {} }] of Object.entries(packages)) {
-    if (resolved) outside.push(`package-lock.json: ${path} names a registry`);
+  for (const [path, { resolved, link, optionalDependencies = {} }] of Object.entries(packages)) {
+    if (resolved && !link) outside.push(`package-lock.json: ${path} names a registry`);
     for (const name of Object.keys(optionalDependencies)) {
       // npm 11 refuses to install from a lock file that lacks the packages of other platforms
       const known = `node_modules/${name}` in packages || `${path}/node_modules/${name}` in packages;
       if (!known) outside.push(`package-lock.json: ${name}, which ${path} asks for, is missing`);
     }
   }
-  outside.push(...packageProblems());
+  outside.push(...(await packageProblems()));
   if (outside.length === 0) return result;
   console.log(outside.join("\n"));
   return { passed: 0, failed: 1 };

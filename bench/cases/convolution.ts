@@ -1,4 +1,4 @@
-/** Convolutions, as networks have them. */
+/** Cases of convolutions that networks have. */
 import { conv2d, prefersTucker2, tucker2Conv2d } from "../../src/ops/index.js";
 import type { Case, Values } from "../case.js";
 import type { Goal } from "../goals.js";
@@ -10,7 +10,7 @@ export interface ConvolutionCase {
   inputs: number;
   outputs: number;
   size: number;
-  /** odd; padded so that the size stays */
+  /** extent of the kernel, odd; x is padded so that the size stays */
   kernel: number;
 }
 
@@ -43,7 +43,10 @@ export interface Tucker2Case extends ConvolutionCase {
   ranks: readonly [number, number];
 }
 
-/** Kim's layer: 1×1 to the first rank, k×k to the second, 1×1; in one dispatch or three, as the layer itself decides. */
+/**
+ * A Tucker-2 convolution (Kim et al. 2016): 1×1 to the first rank, k×k to the second rank, 1×1. It takes one dispatch or three, by
+ * the layer's rule (`prefersTucker2`).
+ */
 export function tucker2Case({ batch, inputs, outputs, size, kernel, ranks: [r, t] }: Tucker2Case, name: string): Case {
   const x: Values = { shape: [batch, inputs, size, size], seed: 13 };
   const first: Values = { shape: [r, inputs, 1, 1], seed: 14 };
@@ -66,19 +69,19 @@ export function tucker2Case({ batch, inputs, outputs, size, kernel, ranks: [r, t
       if (prefersTucker2(input!, chain, { padding })) return [tucker2Conv2d(s, input!, chain, { padding })];
       return [conv2d(s, conv2d(s, conv2d(s, input!, a!), b!, { padding }), c!)];
     },
-    inputs: () => [x, first, core, last].map((each) => values(each)),
+    inputs: () => [values(x), values(first), values(core), values(last)],
     reference([input, a, b, c]) {
-      // the one kernel that the three come to
+      // the product of the three kernels, a k×k kernel
       const taps = kernel * kernel;
-      const whole = new Float64Array(outputs * inputs * taps);
+      const product = new Float64Array(outputs * inputs * taps);
       for (let o = 0; o < outputs; o++)
         for (let i = 0; i < inputs; i++)
           for (let q = 0; q < t; q++)
             for (let p = 0; p < r; p++)
               for (let k = 0; k < taps; k++)
-                whole[(o * inputs + i) * taps + k]! +=
+                product[(o * inputs + i) * taps + k]! +=
                   c![o * t + q]! * b![(q * r + p) * taps + k]! * a![p * inputs + i]!;
-      return reference.convolution(input!, whole, x.shape, [outputs, inputs, kernel, kernel], padding);
+      return reference.convolution(input!, product, x.shape, [outputs, inputs, kernel, kernel], padding);
     },
   };
 }

@@ -4,17 +4,17 @@ import { convolutionCase, tucker2Case } from "./convolution.js";
 import {
   choleskyCase,
   eigenCase,
+  fullEigenCase,
+  fullQrCase,
+  fullSvdCase,
   orthogonaliseCase,
   svdCase,
-  wholeEigenCase,
-  wholeQrCase,
-  wholeSvdCase,
 } from "./linearAlgebra.js";
 import { gramCase, lowRankCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
 import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
 import { lenetCase, trainingCase } from "./training.js";
 
-/** Asked of software adapters, where the other libraries run on the same machine. */
+/** A goal for software adapters: the other libraries run on the same machine there. */
 const software = (limit: number, against: "best peer" | "jax-js" | "ml-matrix" = "best peer"): Goal => ({
   against,
   limit,
@@ -23,10 +23,10 @@ const software = (limit: number, against: "best peer" | "jax-js" | "ml-matrix" =
 const BY_COPY: Goal = { against: "copy probe", limit: 0.85, on: "GPU" };
 const BY_FMA: Goal = { against: "FMA probe", limit: 0.6, on: "GPU" };
 const BY_TENSORLY: Goal = { against: "TensorLy on CUDA", limit: 0.2, on: "GPU" };
-/** dispatches that wait for JavaScript, or for each other without need, show as more */
+/** The wall time may be at most 1.25 times the kernels' time; dispatches that wait for JavaScript or for each other exceed it. */
 const BY_KERNELS: Goal = { against: "its kernels", limit: 1.25 };
 
-/** All cases, in the order of the table. `slim` shrinks every extent, for a run that only checks. */
+/** All cases, in the order of the table. `slim` makes every extent small, for a run that only checks. */
 export function cases({ slim = false } = {}): Case[] {
   const size = (extent: number, most = 36): number => (slim ? Math.min(extent, most - (extent % 5)) : extent);
   const shape = (...extents: number[]): number[] => extents.map((extent) => size(extent, 20));
@@ -34,7 +34,7 @@ export function cases({ slim = false } = {}): Case[] {
   const cube = shape(256, 256, 256);
   const order4 = shape(100, 100, 100, 20);
   const modes = (extents: readonly number[]): number[] => extents.map((_, mode) => mode);
-  // still too large for one workgroup: the kernels of single layers, as at full size
+  // at slim sizes, too, too large for training in one workgroup, so that the kernels of single layers run
   const layered = slim ? { ...dense, inputs: 131, hidden: 67 } : dense;
   const list: Case[] = [
     ...[256, 512, 1024, 2048].map((n) =>
@@ -61,7 +61,7 @@ export function cases({ slim = false } = {}): Case[] {
     cpSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? 3 : 10, [BY_TENSORLY]),
     hooiSweepCase(shape(200, 200, 200), slim ? [4, 4, 4] : [16, 16, 16], [BY_TENSORLY]),
     hooiSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? [3, 3, 3] : [10, 10, 10], [BY_TENSORLY]),
-    // beyond 128 more than one workgroup takes part, at slim sizes too
+    // above 128 several workgroups work on the matrix, at slim sizes too
     ...[16, 32, 64, 128, 256].map((n) => eigenCase(n > 128 && slim ? 130 : size(n))),
     ...[16, 32, 64, 128, 256].map((n) => svdCase(n > 128 && slim ? 130 : size(n))),
     ...[16, 32, 64, 128, 256].map((n) => choleskyCase(size(n), size(1000, 200))),
@@ -72,15 +72,15 @@ export function cases({ slim = false } = {}): Case[] {
         [1000, 256],
       ] as const
     ).map(([m, n]) => orthogonaliseCase(size(m, 300), size(n, 24))),
-    // as users call them; ml-matrix takes 15 s for an SVD of 1024, so that size is measured where it is asked for
+    // entire factorisations as users call them; 1024 is only measured by --cases, because ml-matrix takes 15 s for an SVD
     ...[128, 256, 512, 1024].flatMap((n) => {
       const goals = n >= 256 ? [software(n === 256 ? 1 : 0.5, "ml-matrix")] : [];
-      // a side that is reduced by reflections, at slim sizes too
+      // a side above 48, which is reduced by reflections, at slim sizes too
       const side = n > 128 && slim ? 66 : size(n);
-      return [wholeSvdCase, wholeEigenCase].map((make) => ({ ...make(side, goals), large: n > 512 }));
+      return [fullSvdCase, fullEigenCase].map((make) => ({ ...make(side, goals), large: n > 512 }));
     }),
-    wholeQrCase(slim ? 70 : 512, slim ? 66 : 512),
-    wholeQrCase(size(30000, 500), 16),
+    fullQrCase(slim ? 70 : 512, slim ? 66 : 512),
+    fullQrCase(size(30000, 500), 16),
     convolutionCase(
       { batch: slim ? 2 : 8, inputs: size(64, 9), outputs: size(64, 9), size: size(32, 9), kernel: 3 },
       "conv2d 3×3 64→64, 32×32, batch 8",

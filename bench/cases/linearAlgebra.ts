@@ -1,4 +1,4 @@
-/** The small dense problems inside every sweep, and whole factorisations as users call them. */
+/** Cases of the small dense problems inside sweeps, and of entire factorisations as users call them. */
 import { eigh, qr, svd } from "../../src/decompositions/index.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { jacobiSvd, orthogonalise, solveSymmetric, symmetricEigen } from "../../src/ops/index.js";
@@ -15,7 +15,7 @@ function symmetric(a: Values): Float32Array {
   return m.map((value, index) => (value + m[(index % n) * n + Math.floor(index / n)]!) / 2);
 }
 
-/** MᵀM/n + I: condition below ten */
+/** MᵀM/n + I, whose condition number is below ten */
 function positive(a: Values): Float32Array {
   const n = a.shape[0]!;
   const m = values(a);
@@ -26,7 +26,7 @@ function positive(a: Values): Float32Array {
   return out;
 }
 
-/** M/√n + 2·I: condition below four, so that methods through the Gram matrix may take part */
+/** M/√n + 2·I, whose condition number is below four, so that methods by the Gram matrix can take part */
 function moderate(a: Values): Float32Array {
   const n = a.shape[0]!;
   return values(a).map((value, index) => value / Math.sqrt(n) + (index % (n + 1) === 0 ? 2 : 0));
@@ -41,7 +41,7 @@ export function eigenCase(n: number): Case {
     bytes: 4 * (2 * n * n + n),
     work: { op: "eigen", a },
     tolerance: 1e-4,
-    // beyond 128 rows: two dispatches a round, for at most 14 sweeps
+    // above 128 rows: two dispatches a round, at most 14 sweeps
     counts: { dispatches: n <= 128 ? 1 : 4 + 14 * (1 + 2 * (n - 1 + (n % 2))), submits: 1, readbacks: 0 },
     run(s, [x]) {
       const { values: eigenvalues, vectors } = symmetricEigen(s, x!);
@@ -52,7 +52,7 @@ export function eigenCase(n: number): Case {
   };
 }
 
-/** Dispatches of `orthogonalise` for a square matrix. */
+/** The most dispatches of `orthogonalise` for a square matrix. */
 const orthogonalisation = (n: number): number => (n <= 64 ? 1 : 6 + 14 * Math.ceil(n / 32));
 
 export function svdCase(n: number): Case {
@@ -64,7 +64,7 @@ export function svdCase(n: number): Case {
     bytes: 4 * (3 * n * n + n),
     work: { op: "svd", a },
     tolerance: 1e-4,
-    // beyond 128 columns: blocks of 16 in rounds, for at most 14 sweeps; then U is made orthonormal where values are zero
+    // above 128 columns: rounds of blocks of 16 columns, at most 14 sweeps; then U's columns for zero values are orthonormalised
     counts: {
       dispatches: (n <= 128 ? 2 : 5 + 14 * (1 + 2 * Math.ceil(n / 32))) + orthogonalisation(n),
       submits: 1,
@@ -79,7 +79,7 @@ export function svdCase(n: number): Case {
   };
 }
 
-/** The form of an ALS update: B·A⁻¹ with A symmetric positive definite. */
+/** B·A⁻¹ with A symmetric positive definite, the equation of an ALS update. */
 export function choleskyCase(n: number, rows: number): Case {
   const a: Values = { shape: [n, n], seed: 23 };
   const b: Values = { shape: [rows, n], seed: 24 };
@@ -119,11 +119,11 @@ export function orthogonaliseCase(rows: number, columns: number): Case {
   };
 }
 
-/** A factorisation as users call it, from a tensor to tensors: timed by the wall, what it compiles and reads between included. */
+/** A factorisation as users call it. Its wall time includes its compilation and its readbacks. */
 type Factorise = (engine: Engine, a: Tensor) => Promise<Tensor[]>;
 
-/** The same work as `inside`, which is one recording, by a function of its own. */
-const whole = (inside: Case, rest: Pick<Case, "name" | "goals" | "counts">, factorise: Factorise): Case => ({
+/** A case with the work of `inside`, whose kernels are one recording, done by a function that users call. */
+const byFunction = (inside: Case, rest: Pick<Case, "name" | "goals" | "counts">, factorise: Factorise): Case => ({
   ...inside,
   ...rest,
   run: undefined,
@@ -151,29 +151,29 @@ const whole = (inside: Case, rest: Pick<Case, "name" | "goals" | "counts">, fact
   },
 });
 
-export function wholeSvdCase(n: number, goals: readonly Goal[] = []): Case {
-  // four dispatches a step of the reduction; small ones are one recording and a look at the input
+export function fullSvdCase(n: number, goals: readonly Goal[] = []): Case {
+  // four dispatches a step of the reduction; up to 48 columns one recording, and one readback that inspects the input
   const counts =
     n > 48 ? { dispatches: 60 + 4.25 * n, submits: 11, readbacks: 3 } : { dispatches: 20, submits: 2, readbacks: 1 };
-  return whole(svdCase(n), { name: `whole SVD ${n}`, goals, counts }, async (engine, a) => {
+  return byFunction(svdCase(n), { name: `whole SVD ${n}`, goals, counts }, async (engine, a) => {
     const { values: singular, u, v } = await svd(engine, a);
     return [singular, u, v];
   });
 }
 
-export function wholeEigenCase(n: number, goals: readonly Goal[] = []): Case {
+export function fullEigenCase(n: number, goals: readonly Goal[] = []): Case {
   const counts =
     n > 48 ? { dispatches: 40 + 2.125 * n, submits: 12, readbacks: 4 } : { dispatches: 28, submits: 3, readbacks: 3 };
-  return whole(eigenCase(n), { name: `whole eigen ${n}`, goals, counts }, async (engine, a) => {
+  return byFunction(eigenCase(n), { name: `whole eigen ${n}`, goals, counts }, async (engine, a) => {
     const { values: eigenvalues, vectors } = await eigh(engine, a);
     return [eigenvalues, vectors];
   });
 }
 
-export function wholeQrCase(rows: number, columns: number): Case {
+export function fullQrCase(rows: number, columns: number): Case {
   const name = `whole QR ${rows}×${columns}`;
   const counts = { dispatches: 30 + (columns > 64 ? 14 * Math.ceil(columns / 32) : 0), submits: 2, readbacks: 1 };
-  return whole(orthogonaliseCase(rows, columns), { name, counts }, async (engine, a) => {
+  return byFunction(orthogonaliseCase(rows, columns), { name, counts }, async (engine, a) => {
     const { q, r } = await qr(engine, a);
     return [q, r];
   });

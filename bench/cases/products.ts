@@ -1,11 +1,12 @@
-/** Products: the work that decompositions and networks are made of. */
+/** Cases of products, on which decompositions and networks spend most of their time. */
 import { sizeOf } from "../../src/gpu/index.js";
-import { fusesLowRank, gram, lowRankMatmul, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
+import { gram, lowRankMatmul, matmul, modeProduct, mttkrp, prefersLowRank } from "../../src/ops/index.js";
 import type { Case, Values } from "../case.js";
 import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
 import * as reference from "../reference.js";
 
+/** Bytes of f32 arrays of these sizes. */
 const words = (...sizes: number[]): number => 4 * sizes.reduce((sum, size) => sum + size, 0);
 
 /** C = A·B. */
@@ -74,7 +75,7 @@ export function modeProductCase(
   };
 }
 
-/** x·Aᵀ·Bᵀ, a dense layer of low rank: in one dispatch or two, as the layer itself decides. */
+/** x·Aᵀ·Bᵀ, a dense layer of low rank, in one dispatch or two, by the layer's rule (`prefersLowRank`). */
 export function lowRankCase(rows: number, inputs: number, rank: number, outputs: number): Case {
   const x: Values = { shape: [rows, inputs], seed: 17 };
   const a: Values = { shape: [rank, inputs], seed: 18 };
@@ -89,11 +90,11 @@ export function lowRankCase(rows: number, inputs: number, rank: number, outputs:
     choice: "lowRank",
     counts: { reads: 1, dispatches: 4, submits: 1, readbacks: 0 },
     run: (s, [samples, first, last]) => [
-      fusesLowRank(s.engine, rows, inputs, rank, outputs)
+      prefersLowRank(samples!, first!, last!)
         ? lowRankMatmul(s, samples!, first!, last!)
         : matmul(s, matmul(s, samples!, first!, { transposeB: true }), last!, { transposeB: true }),
     ],
-    inputs: () => [x, a, b].map((each) => values(each)),
+    inputs: () => [values(x), values(a), values(b)],
     reference([samples, first, last]) {
       const between = new Float64Array(rows * rank);
       for (let row = 0; row < rows; row++)
@@ -110,7 +111,7 @@ export function lowRankCase(rows: number, inputs: number, rank: number, outputs:
   };
 }
 
-/** Matricised tensor times Khatri-Rao product. */
+/** An MTTKRP: the unfolded tensor times the Khatri-Rao product of the other modes' factors. */
 export function mttkrpCase(shape: readonly number[], rank: number, mode: number, goals: readonly Goal[] = []): Case {
   const x: Values = { shape, seed: 6 };
   const factors = shape.map((extent, index): Values => ({ shape: [extent, rank], seed: 7 + index }));
@@ -124,7 +125,7 @@ export function mttkrpCase(shape: readonly number[], rank: number, mode: number,
     tolerance: 1e-4,
     choice: "mttkrp",
     goals,
-    // with more than three modes some of the other factors may be multiplied out first
+    // with more than three modes a partial product may take a dispatch of its own
     counts: { reads: 1, dispatches: shape.length, submits: 1, readbacks: 0 },
     run: (s, [tensor, ...rest]) => [mttkrp(s, tensor!, rest, mode)],
     inputs: () => [values(x), ...factors.map(values)],
@@ -132,7 +133,7 @@ export function mttkrpCase(shape: readonly number[], rank: number, mode: number,
   };
 }
 
-/** `256³`, `60×50×40×30` */
+/** A shape in short: `256³`, `60×50×40×30`. */
 export function named(shape: readonly number[]): string {
   const cube = shape.every((extent) => extent === shape[0]);
   return cube ? `${shape[0]}${shape.length === 3 ? "³" : `^${shape.length}`}` : shape.join("×");

@@ -1,4 +1,4 @@
-/** Whole sweeps of the decompositions, from given factors. */
+/** Cases of one sweep of a decomposition from fixed start factors. */
 import { CpSolver, hooiSweep } from "../../src/decompositions/index.js";
 import { sizeOf } from "../../src/gpu/index.js";
 import type { Case, Planted, Values } from "../case.js";
@@ -10,7 +10,7 @@ import { named } from "./products.js";
 
 const NOISE = 0.05;
 
-/** One sweep of CP-ALS over a third-order tensor. Repeated runs go on from the factors of the run before. */
+/** One sweep of CP-ALS over a third-order tensor. A further run starts from the factors of the run before it. */
 export function cpSweepCase(shape: readonly number[], rank: number, goals: readonly Goal[] = []): Case {
   const x: Planted = { shape, seed: 31, rank, noise: NOISE };
   const factors = shape.map((extent, mode): Values => ({ shape: [extent, rank], seed: 41 + mode, low: 0, high: 1 }));
@@ -24,11 +24,11 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
     work: { op: "cpSweep", x, factors },
     tolerance: 1e-3,
     goals,
-    // the dimension tree: two reads, whatever the order
+    // the dimension tree reads the tensor twice, for any number of modes
     counts: { reads: 2, dispatches: 12, submits: 1, readbacks: 0 },
     async prepare(engine, [tensor, ...start]) {
-      const given = engine.tensor(shape, tensor);
-      const solver = await CpSolver.create(given, { rank });
+      const data = engine.tensor(shape, tensor);
+      const solver = await CpSolver.create(data, { rank });
       await solver.start(start);
       let first: Float32Array[] | null = null;
       return {
@@ -38,10 +38,10 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
         },
         outputs: async () => first!,
         kernelTime: () => kernelTime(solver.sweep),
-        reads: solver.sweep.reads(given),
+        reads: solver.sweep.reads(data),
         destroy() {
           solver.destroy();
-          given.destroy();
+          data.destroy();
         },
       };
     },
@@ -50,13 +50,13 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
   };
 }
 
-/** One sweep of HOOI from factors near those that the tensor was made from. */
+/** One sweep of HOOI from factors near those of the planted tensor. */
 export function hooiSweepCase(shape: readonly number[], ranks: readonly number[], goals: readonly Goal[] = []): Case {
   const rank = Math.min(...ranks);
   const x: Planted = { shape, seed: 51, rank, noise: NOISE };
   const factors = shape.map((extent, mode): Values => ({ shape: [extent, ranks[mode]!], seed: 61 + mode }));
   const size = sizeOf(shape);
-  // for every mode the others' products, largest reduction first
+  // for every mode, the products with the other modes' factors, in the order of falling reduction
   const flops = shape.reduce((sum, _, mode) => {
     let current = size;
     return shape
@@ -79,9 +79,9 @@ export function hooiSweepCase(shape: readonly number[], ranks: readonly number[]
     goals,
     counts: { reads: shape.length, dispatches: 80, submits: 1, readbacks: 0 },
     async prepare(engine, [tensor, ...start]) {
-      const given = engine.tensor(shape, tensor);
+      const data = engine.tensor(shape, tensor);
       const current = start.map((factor, mode) => engine.tensor([shape[mode]!, ranks[mode]!], factor));
-      const sweep = await hooiSweep(engine, given, current);
+      const sweep = await hooiSweep(engine, data, current);
       let first: Float32Array[] | null = null;
       return {
         async run(times) {
@@ -90,10 +90,10 @@ export function hooiSweepCase(shape: readonly number[], ranks: readonly number[]
         },
         outputs: async () => first!,
         kernelTime: () => kernelTime(sweep.schedule),
-        reads: sweep.schedule.reads(given),
+        reads: sweep.schedule.reads(data),
         destroy() {
           sweep.destroy();
-          for (const item of [given, ...current]) item.destroy();
+          for (const item of [data, ...current]) item.destroy();
         },
       };
     },
@@ -101,11 +101,12 @@ export function hooiSweepCase(shape: readonly number[], ranks: readonly number[]
     reference: ([tensor]) => reference.tuckerFactors(tensor!, shape, made(), ranks),
   };
 
+  /** The factors of the planted tensor. */
   function made(): Float32Array[] {
     return shape.map((extent, mode) => values({ shape: [extent, rank], seed: x.seed * 16 + mode + 1 }));
   }
 
-  /** Halfway between the subspaces wanted and random ones, orthonormal. */
+  /** Start factors with orthonormal columns, between the planted subspaces and random ones. */
   function start(): Float32Array[] {
     const wanted = made();
     return factors.map((factor, mode) => {

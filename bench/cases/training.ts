@@ -1,4 +1,4 @@
-/** Training, an epoch a run: the library's own loop on a dataset that stays on the GPU. */
+/** Cases of training, an epoch a run: the library's training loop on a data set that stays on the GPU. */
 import type { Engine, Schedule } from "../../src/gpu/index.js";
 import { adam, type Layer, LENET_SHAPE, Linear, lenet, Sequential, train } from "../../src/nn/index.js";
 import { type Case, type Inputs, LENET_PARAMETERS, type Lenet, type Network, type Prepared } from "../case.js";
@@ -16,7 +16,7 @@ export function trainingCase(name: string, network: Network, goals: readonly Goa
     shapes: `${n}-${hidden}-${classes}, ${steps} steps of ${batch}, Adam`,
     // forward, and backward for weights and (but for the first layer) activations
     flops: steps * 2 * batch * (2 * n * hidden + 3 * hidden * classes),
-    // the batch; the weights read twice, and read and written with both moments
+    // a step reads the batch once and the weights twice; Adam reads and writes weights and both moments
     bytes: steps * (batch * n * (network.pixels ? 1 : 4) + 4 * 8 * parameters),
     work: { op: "training", network },
     tolerance: 2e-3,
@@ -24,16 +24,16 @@ export function trainingCase(name: string, network: Network, goals: readonly Goa
     choice: "training",
     goals,
     counts: { dispatches: 13, submits: 1, readbacks: 1 },
-    prepare: (engine, given) =>
+    prepare: (engine, data) =>
       prepareTraining(
         engine,
         [new Linear(n, hidden, { activation: "relu" }), new Linear(hidden, classes, { bias: network.bias })],
         [n],
         network,
-        given,
+        data,
       ),
     inputs: () => inputs.network(network),
-    reference: (given) => reference.training(network, given),
+    reference: (data) => reference.training(network, data),
   };
 }
 
@@ -51,13 +51,13 @@ export function lenetCase(name: string, network: Lenet): Case {
     tolerance: 2e-3,
     steps,
     counts: { dispatches: 38, submits: 1, readbacks: 1 },
-    prepare: (engine, given) => prepareTraining(engine, lenet(), LENET_SHAPE, { ...network, pixels: true }, given),
+    prepare: (engine, data) => prepareTraining(engine, lenet(), LENET_SHAPE, { ...network, pixels: true }, data),
     inputs: () => inputs.lenet(network),
-    reference: (given) => reference.lenet(network, given),
+    reference: (data) => reference.lenet(network, data),
   };
 }
 
-/** Epochs by the library's own loop. */
+/** Prepares a network and a data set for epochs by the library's training loop. */
 async function prepareTraining(
   engine: Engine,
   layers: Layer[],
@@ -70,13 +70,13 @@ async function prepareTraining(
     value.write(weights[index]!);
   });
   const values = pixels ? Uint8Array.from(x!, (value) => Math.round(255 * value)) : x!;
-  const data = {
+  const dataset = {
     inputs: engine.tensor([samples, ...inputShape], values),
     labels: engine.tensor([samples], Uint32Array.from(labels!)),
   };
   const losses: number[] = [];
   const epochs = async (count: number): Promise<void> => {
-    const { curve } = await train(model, data, {
+    const { curve } = await train(model, dataset, {
       epochs: count,
       epochsPerSubmit: count,
       batchSize: batch,
@@ -91,21 +91,21 @@ async function prepareTraining(
     kernelTime: () => profileSubmits(engine, () => epochs(1)),
     destroy() {
       model.destroy();
-      data.inputs.destroy();
-      data.labels.destroy();
+      dataset.inputs.destroy();
+      dataset.labels.destroy();
     },
   };
 }
 
-/** Profiles every schedule that is submitted meanwhile, for each of its replays; null without timestamps. */
+/** Milliseconds of all schedules that `work` submits, replays included, by timestamps; null without timestamps. */
 async function profileSubmits(engine: Engine, work: () => Promise<void>): Promise<number | null> {
   const profiles: Promise<number | null>[] = [];
   const submit = engine.submit;
-  engine.submit = (given, times = 1) => {
-    const plan = "engine" in given ? [[given, 1] as const] : given;
+  engine.submit = (schedules, times = 1) => {
+    const plan = "engine" in schedules ? [[schedules, 1] as const] : schedules;
     for (const [schedule, replays] of plan as readonly (readonly [Schedule, number])[])
       profiles.push(kernelTime(schedule).then((ms) => ms && ms * replays * times));
-    submit.call(engine, given, times);
+    submit.call(engine, schedules, times);
   };
   try {
     await work();

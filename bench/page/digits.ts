@@ -15,7 +15,7 @@ let loading: Promise<DigitSet> | null = null;
 /** Loads all 10,000 once; 1.6 MB on the wire. */
 export function loadDigits(): Promise<DigitSet> {
   loading ??= fetchDigits();
-  // the next one who asks tries again
+  // after a failure the next call tries again
   loading.catch(() => (loading = null));
   return loading;
 }
@@ -27,11 +27,11 @@ async function fetchDigits(): Promise<DigitSet> {
   const bytes = new Uint8Array(await new Response(inflated).arrayBuffer());
   const count = new DataView(bytes.buffer).getUint32(0, true);
   const end = 4 + count;
-  if (bytes.length !== end + count * PIXELS) throw new Error("The digits did not load as a whole");
+  if (bytes.length !== end + count * PIXELS) throw new Error("The digits did not load to the end");
   return { labels: bytes.subarray(4, end), images: bytes.subarray(end) };
 }
 
-/** Those of the chosen digits among the first so many images, in order. `labels` are the digits themselves. */
+/** The images of these digits among the first so many, in order. `labels` are the digits themselves. */
 export function chooseDigits(all: DigitSet, digits: readonly number[], first: number): DigitSet {
   const { images, labels } = selectDigits(all.images, all.labels, digits, { first });
   return { images, labels: labels.map((label) => digits[label]!) };
@@ -42,7 +42,7 @@ export const breathe = (): Promise<void> =>
   (globalThis as { scheduler?: { yield?: () => Promise<void> } }).scheduler?.yield?.() ??
   new Promise((resolve) => setTimeout(resolve));
 
-/** images converted in a task: a few milliseconds; views begin at multiples of 256 bytes, which 4 images are */
+/** Images that are converted in one task, which takes a few milliseconds. A multiple of 4, since a view must begin at a multiple of 256 bytes. */
 const ROWS = 256;
 
 /** Images as N×28×28 in pixels / 255 on the GPU. Bytes become floats in many small tasks. */

@@ -1,198 +1,34 @@
-/** The page around the parts: which one is shown, theme, engine, and what to say where something is missing or lost. */
-import { h } from "../../src/experiments/report/elements.js";
+/** The page around the parts: which one is shown, the engine, and what to say where something is missing or lost. */
+import { html, render } from "lit-html";
 import { DeviceLostError, Engine } from "../../src/index.js";
+import { h } from "../../src/report/elements.js";
 import { loadDigits } from "./digits.js";
-import type { Context, Mounted, Part } from "./part.js";
-import "../../src/experiments/report/style.css";
+import { type Mount, type Mounted, mounting } from "./mount.js";
+import { lostNotice, noGpuNotice } from "./notices.js";
+import type { Context } from "./part.js";
+import { hashOf, placeOf } from "./place.js";
+import { followTheme } from "./theme.js";
+import "../../src/report/style.css";
 import "./style.css";
 
 interface Entry {
   id: string;
   title: string;
-  load: () => Promise<Part>;
+  load: () => Promise<Mount>;
 }
 
 const PARTS: readonly Entry[] = [
-  { id: "decompose", title: "Decompose", load: async () => (await import("./decompose.js")).part },
-  { id: "train", title: "Train", load: async () => (await import("./train.js")).part },
-  { id: "compress", title: "Compress", load: async () => (await import("./compress.js")).part },
-  { id: "kernels", title: "Kernels", load: async () => (await import("./kernels.js")).part },
+  { id: "decompose", title: "Decompose", load: async () => mounting((await import("./decompose/run.js")).part) },
+  { id: "train", title: "Train", load: async () => mounting((await import("./train/run.js")).part) },
+  { id: "compress", title: "Compress", load: async () => mounting((await import("./compress/run.js")).part) },
+  { id: "kernels", title: "Kernels", load: async () => mounting((await import("./kernels/run.js")).part) },
 ];
+const IDS = PARTS.map(({ id }) => id);
 
 const element = (id: string): HTMLElement => document.getElementById(id)!;
-const main = element("main");
-const notices = element("notices");
+const hasGpu = "gpu" in navigator;
 
-// ---- the engine
-
-let opening: Promise<Engine> | null = null;
-
-function openEngine(): Promise<Engine> {
-  opening ??= Engine.create().then((engine) => {
-    demo.engine = engine;
-    element("adapter").textContent = `GPU: ${engine.adapterName}`;
-    engine.lost.catch(lost);
-    return engine;
-  });
-  const current = opening;
-  current.catch((error) => {
-    if (opening === current) opening = null;
-    noGpu(error);
-  });
-  return current;
-}
-
-function lost(error: unknown): void {
-  if (!(error instanceof DeviceLostError)) return;
-  opening = null;
-  const again = h("button", { type: "button" }, "Start again");
-  again.addEventListener("click", () => {
-    notices.replaceChildren();
-    void open("remount");
-  });
-  notices.replaceChildren(
-    h(
-      "div",
-      { class: "notice", id: "lost" },
-      h("strong", {}, "The GPU is gone."),
-      h(
-        "p",
-        {},
-        `${error.message}. Drivers restart and laptops switch GPUs; what ran is lost, and can be started again.`,
-      ),
-      again,
-    ),
-  );
-}
-
-function noGpu(error: unknown): void {
-  notices.replaceChildren(
-    h(
-      "div",
-      { class: "notice", id: "no-gpu" },
-      h("strong", {}, "This needs WebGPU, and this browser gives none here."),
-      h(
-        "p",
-        {},
-        isSecureContext ? "" : "WebGPU works on https:// and localhost only; this page came another way. ",
-        "Chrome and Edge have it from version 113 (Linux may need chrome://flags/#enable-unsafe-webgpu and #enable-vulkan), Safari from 26, Firefox from 141 on Windows and 145 on Macs (elsewhere: dom.webgpu.enabled in about:config). ",
-        "Below are results recorded on other machines.",
-      ),
-      "gpu" in navigator ? h("p", { class: "small" }, (error as Error).message) : null,
-    ),
-  );
-}
-
-// ---- state in the URL: #part?digits=347&rank=15
-
-interface Place {
-  id: string;
-  state: URLSearchParams;
-}
-
-function place(): Place {
-  const [id = "", query = ""] = location.hash.slice(1).split("?", 2);
-  return { id: PARTS.some((entry) => entry.id === id) ? id : PARTS[0]!.id, state: new URLSearchParams(query) };
-}
-
-const hashOf = (id: string, state: URLSearchParams | string): string => `#${id}${String(state) ? `?${state}` : ""}`;
-/** each part as it was left */
-const left = new Map<string, string>();
-let shown: { id: string; mounted: Mounted | null } | null = null;
-
-const links = PARTS.map(({ id, title }) => {
-  const link = h("a", { href: `#${id}` }, title);
-  link.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    if (shown?.id === id) return;
-    history.pushState(null, "", hashOf(id, left.get(id) ?? ""));
-    void open();
-  });
-  return link;
-});
-element("parts").append(...links);
-
-async function open(how: "show" | "remount" = "show"): Promise<void> {
-  const { id, state } = place();
-  left.set(id, String(state));
-  if (shown?.id === id && how === "show") {
-    shown.mounted?.show(state);
-    return;
-  }
-  const entry = PARTS.find((other) => other.id === id)!;
-  const before = shown;
-  const now: { id: string; mounted: Mounted | null } = { id, mounted: null };
-  shown = now;
-  PARTS.forEach((other, index) => {
-    const link = links[index]!;
-    if (other.id === id) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-    link.href = hashOf(other.id, left.get(other.id) ?? "");
-  });
-  document.title = `${entry.title} – tenfold`;
-  const leaving = before?.mounted?.unmount();
-  main.replaceChildren();
-  if (leaving) demo.leaving = Promise.resolve(leaving);
-  const part = await entry.load();
-  if (shown !== now) return;
-  const container = h("div", { id: `part-${id}` });
-  main.replaceChildren(container);
-  const context: Context = {
-    hasGpu: "gpu" in navigator,
-    engine: openEngine,
-    digits: loadDigits,
-    setState(values, change) {
-      if (shown !== now) return;
-      const query = String(new URLSearchParams(values));
-      left.set(id, query);
-      const hash = hashOf(id, query);
-      if (hash === location.hash) return;
-      history[change === "push" ? "pushState" : "replaceState"](null, "", hash);
-    },
-    fail(error) {
-      // the notices above have told of these
-      if ("gpu" in navigator && !(error instanceof DeviceLostError)) console.warn(error);
-    },
-  };
-  // the URL may have changed while the part's code was loading
-  now.mounted = part.mount(container, context, place().state);
-}
-addEventListener("popstate", () => void open());
-element("skip").addEventListener("click", (event) => {
-  event.preventDefault();
-  main.focus();
-});
-
-// ---- theme
-
-const themeButton = element("theme");
-function setTheme(theme: string): void {
-  document.documentElement.dataset.theme = theme;
-  themeButton.textContent = theme === "dark" ? "Light" : "Dark";
-}
-const remembered = (): string | null => {
-  try {
-    return localStorage.getItem("tenfold-theme");
-  } catch {
-    return null;
-  }
-};
-const preference = matchMedia("(prefers-color-scheme: dark)");
-const followPreference = (): void => setTheme(remembered() ?? (preference.matches ? "dark" : "light"));
-preference.addEventListener("change", followPreference);
-themeButton.addEventListener("click", () => {
-  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  setTheme(theme);
-  try {
-    localStorage.setItem("tenfold-theme", theme);
-  } catch {
-    // a page without storage forgets
-  }
-});
-followPreference();
-
-/** For the console, and for the tests. */
+/** What the console and the tests reach the page by. */
 export interface Demo {
   engine: Engine | null;
   /** resolves when the part left last has freed everything */
@@ -204,8 +40,110 @@ declare global {
     demo: Demo;
   }
 }
-const demo: Demo = { engine: null, leaving: Promise.resolve(), record: () => shown?.mounted?.record?.() };
+const demo: Demo = { engine: null, leaving: Promise.resolve(), record: () => shown?.mounted?.record() };
 window.demo = demo;
 
-if (!("gpu" in navigator)) openEngine().catch(() => {});
+// ---- the engine
+
+let opening: Promise<Engine> | null = null;
+
+function openEngine(): Promise<Engine> {
+  opening ??= Engine.create().then((engine) => {
+    demo.engine = engine;
+    element("adapter").textContent = `GPU: ${engine.adapterName}`;
+    engine.lost.catch(engineLost);
+    return engine;
+  });
+  const current = opening;
+  current.catch((error) => {
+    if (opening === current) opening = null;
+    render(noGpuNotice(error), element("notices"));
+  });
+  return current;
+}
+
+function engineLost(error: unknown): void {
+  if (!(error instanceof DeviceLostError)) return;
+  opening = null;
+  const again = (): void => {
+    render(html``, element("notices"));
+    void open("afresh");
+  };
+  render(lostNotice(error, again), element("notices"));
+}
+
+// ---- the parts
+
+/** the query of each part as it was left */
+const queries = new Map<string, URLSearchParams>();
+/** parts that were loaded, each knowing how it was left */
+const mounts = new Map<string, Mount>();
+let shown: { id: string; mounted: Mounted | null } | null = null;
+
+function drawLinks(): void {
+  const go = (id: string) => (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (shown?.id === id) return;
+    history.pushState(null, "", hashOf(id, queries.get(id) ?? {}));
+    void open();
+  };
+  const links = PARTS.map(({ id, title }) => {
+    const current = shown?.id === id;
+    return current
+      ? html`<a href=${hashOf(id, queries.get(id) ?? {})} aria-current="page" @click=${go(id)}>${title}</a>`
+      : html`<a href=${hashOf(id, queries.get(id) ?? {})} @click=${go(id)}>${title}</a>`;
+  });
+  render(links, element("parts"));
+}
+
+const contextOf = (): Context => ({
+  hasGpu,
+  engine: openEngine,
+  adapterName: () => demo.engine?.adapterName ?? "",
+  digits: loadDigits,
+  fail(error) {
+    // of these a notice tells
+    if (hasGpu && !(error instanceof DeviceLostError)) console.warn(error);
+  },
+});
+
+/** Shows what the URL asks for; `afresh`: also where that part is shown already. */
+async function open(how: "afresh" | "" = ""): Promise<void> {
+  const { id, query } = placeOf(location.hash, IDS);
+  queries.set(id, query);
+  if (shown?.id === id && how !== "afresh") {
+    shown.mounted?.moved(query);
+    return;
+  }
+  const entry = PARTS.find((other) => other.id === id)!;
+  const before = shown?.mounted;
+  const current: { id: string; mounted: Mounted | null } = { id, mounted: null };
+  shown = current;
+  drawLinks();
+  document.title = `${entry.title} – tenfold`;
+  if (before) demo.leaving = before.unmount();
+  const container = h("div", { id: `part-${id}` });
+  element("main").replaceChildren();
+  const mount = mounts.get(id) ?? (await entry.load());
+  mounts.set(id, mount);
+  if (shown !== current) return;
+  element("main").replaceChildren(container);
+  const write = (values: Record<string, string>): void => {
+    if (shown !== current) return;
+    queries.set(id, new URLSearchParams(values));
+    const hash = hashOf(id, values);
+    if (hash !== location.hash) history.pushState(null, "", hash);
+  };
+  // the URL may have changed while the part's code was loading
+  current.mounted = mount(container, contextOf(), placeOf(location.hash, IDS).query, write);
+}
+
+addEventListener("popstate", () => void open());
+element("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  element("main").focus();
+});
+followTheme(element("theme"));
+if (!hasGpu) openEngine().catch(() => {});
 void open();

@@ -29,7 +29,7 @@ for (const [name, state] of [
     await page.waitForSelector("#tuner[data-state=done]", { timeout: 600_000 });
   }
   const recorded = await page.evaluate(() => window.demo.record());
-  const text = JSON.stringify({ ...recorded, adapter: recorded.adapter.replace(/^GPU: /, "") });
+  const text = JSON.stringify(recorded);
   writeFileSync(join(here, `recorded/${name}.json`), `${text}\n`);
   console.log(`recorded/${name}.json: ${Math.round(text.length / 1000)} kB`);
 }

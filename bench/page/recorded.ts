@@ -2,11 +2,11 @@
  * Results of Decompose, Train and Compress that are shown where there is no WebGPU: files in recorded/, made by
  * `node bench/page/record.mjs` on a machine that has some.
  */
-import { type PackedArray, pack, unpack } from "../../src/experiments/report/data.js";
+import { type PackedArray, pack, unpack } from "../../src/experiments/results.js";
 import type { Epoch } from "../../src/index.js";
-import type { Figures, Shown } from "./compression.js";
-import type { Decomposed } from "./decomposition.js";
-import type { Trained, TrainedNetwork } from "./training.js";
+import type { Figures, Shown } from "./compress/compression.js";
+import type { Decomposed } from "./decompose/decomposition.js";
+import type { Trained, TrainedNetwork } from "./train/training.js";
 
 interface Recorded {
   adapter: string;
@@ -25,7 +25,7 @@ export interface RecordedTraining extends Recorded {
   images: Trained["images"];
 }
 
-/** with the held-out images' classes as digits side by side */
+/** `predictions`: a digit for every held-out image, side by side */
 type PackedFigures = Omit<Figures, "predictions"> & { predictions: string };
 
 export interface RecordedCompression extends Recorded {
@@ -41,7 +41,7 @@ async function load<T>(name: string): Promise<T | null> {
   return file ? ((await file()) as T) : null;
 }
 
-/** Uncentred ones only. */
+/** Packs a decomposition; the mean is left out, so it must be one of images that were not centred. */
 export function packDecomposition(
   adapter: string,
   state: Record<string, string>,
@@ -61,10 +61,13 @@ export function packDecomposition(
 }
 
 export async function recordedDecomposition(): Promise<(Recorded & { result: Decomposed }) | null> {
-  const found = await load<RecordedDecomposition>("decompose");
-  if (!found) return null;
-  const [loadings, basis] = [found.result.loadings, found.result.basis].map(unpack) as [Float32Array, Float32Array];
-  return { ...found, result: { ...found.result, loadings, basis, mean: null } };
+  const recorded = await load<RecordedDecomposition>("decompose");
+  if (!recorded) return null;
+  const [loadings, basis] = [recorded.result.loadings, recorded.result.basis].map(unpack) as [
+    Float32Array,
+    Float32Array,
+  ];
+  return { ...recorded, result: { ...recorded.result, loadings, basis, mean: null } };
 }
 
 const short = (value: number | undefined): number => Number((value ?? 0).toFixed(4));
@@ -118,20 +121,12 @@ export function packCompression(
 }
 
 export async function recordedCompression(): Promise<(Recorded & { shown: Shown; curve: Epoch[] }) | null> {
-  const found = await load<RecordedCompression>("compress");
-  if (!found) return null;
-  const { before, after } = found.shown;
-  const whole = (figures: PackedFigures): Figures => ({
+  const recorded = await load<RecordedCompression>("compress");
+  if (!recorded) return null;
+  const { before, after } = recorded.shown;
+  const unpacked = (figures: PackedFigures): Figures => ({
     ...figures,
     predictions: [...figures.predictions].map(Number),
   });
-  return { ...found, shown: { ...found.shown, before: whole(before), after: whole(after) } };
-}
-
-/** Where nothing can be computed, there is nothing to set either. */
-export function disable(container: ParentNode): void {
-  for (const control of container.querySelectorAll<HTMLButtonElement>(
-    ".controls button, .controls select, .controls input, .runner button",
-  ))
-    control.disabled = true;
+  return { ...recorded, shown: { ...recorded.shown, before: unpacked(before), after: unpacked(after) } };
 }

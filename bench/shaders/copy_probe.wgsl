@@ -1,8 +1,9 @@
-// out[i] = x[i], four words an invocation and step. 32 bytes moved a vec4.
+// out[i] = x[i] for `vectors` vec4s: measures the adapter's bandwidth. A vec4 moves 32 bytes, 16 read and 16 written.
 #import index
 
 const WIDTH: u32 = 64u;
-const EACH: u32 = 4u;
+// vec4s that an invocation copies
+const RUN: u32 = 4u;
 
 struct Params {
   vectors: u32,
@@ -18,9 +19,9 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = flat_workgroup(group, groups) * WIDTH * EACH + lane;
-  for (var each = 0u; each < EACH; each++) {
-    let i = first + each * WIDTH;
+  let first = flat_workgroup(group, groups) * WIDTH * RUN + lane;
+  for (var step = 0u; step < RUN; step++) {
+    let i = first + step * WIDTH;
     if (i < params.vectors) { out[i] = x[i]; }
   }
 }

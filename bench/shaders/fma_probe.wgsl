@@ -1,9 +1,9 @@
-// What 32 multiply-adds a round leave, in eight independent chains of vec4s: registers alone, nothing loaded in the loop.
-// 64·rounds flops an invocation.
+// Multiply-adds in registers: measures the adapter's peak rate. A round is 32 multiply-adds in eight independent chains of vec4s,
+// and the loop loads nothing. 64·rounds flops an invocation.
 #import index
 
 const WIDTH: u32 = 64u;
-/// fma(), or a product and a sum that the compiler may fuse: software emulates the first
+// fma(), or a product and a sum that the compiler may fuse: software adapters may emulate fma(), which is slow
 const FUSED: bool = true;
 
 struct Params {
@@ -26,10 +26,10 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
-  // a factor that no compiler knows; below one it keeps everything finite
+  // the factor is a param, so that no compiler folds it; below 1 it keeps the values finite
   let a = vec4<f32>(params.factor);
   let b = vec4<f32>(f32(lane) * 1e-3);
-  // eight variables, not an array: software would keep that in memory
+  // eight variables, because software adapters keep an array in memory
   var c0 = b;
   var c1 = b + 1.0;
   var c2 = b + 2.0;

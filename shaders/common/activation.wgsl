@@ -1,4 +1,4 @@
-// Activations by number, as `activations` in src/ops/matmul.ts lists them.
+// The activation that is applied to an output element, by number: 0 none, 1 relu (`activations` in src/ops/product.ts).
 const ACTIVATION: u32 = 0u;
 
 fn activate(x: f32) -> f32 {

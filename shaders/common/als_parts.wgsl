@@ -1,8 +1,8 @@
-// What als_update's workgroups left of a mode: R·R + 1 values each, their rows' share of AᵀA and of ⟨M, A⟩. `previous_parts` and
-// its parameters `previous_count` and `rank` are the including file's.
+// Adds up the parts that als_update's workgroups wrote for a mode: each is R·R + 1 values, the share of its rows in AᵀA and in
+// ⟨M, A⟩. The importing file declares `previous_parts` and the params `previous_count` and `rank`.
 #import ahead
 
-// The sum of a value over all parts.
+// The value at an offset of a part, summed over all parts.
 fn previous_at(offset: u32) -> f32 {
   let stride = params.rank * params.rank + 1u;
   var sum = 0.0;
@@ -17,7 +17,7 @@ fn previous_at(offset: u32) -> f32 {
   return sum;
 }
 
-// Columns without a norm stay zero.
+// x / norm; 0 where the norm is 0, so that zero columns stay zero.
 fn divided(x: f32, norm: f32) -> f32 {
   return select(x / max(norm, 1e-37), 0.0, norm == 0.0);
 }

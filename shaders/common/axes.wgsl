@@ -1,12 +1,13 @@
-// Up to eight axes of a strided operand, innermost in `low.w`. Members are named one by one: drivers in software take ten
-// times as long where a uniform array is indexed by a variable.
+// The strides of up to eight axes of an operand, the innermost axis in `low.w`. The code names the members one by one, because
+// software adapters take ten times as long where a variable indexes a uniform array.
 
 struct Axes {
   high: vec4<u32>,
   low: vec4<u32>,
 }
 
-// Σ_k index_k · stride_k of flat index `i` over the last `count` (a constant) of the axes of extents `shape`.
+// Σ_k index_k·stride_k, where index_k are the indices of flat index `i` in a tensor whose last `count` extents (a constant) are
+// the last ones of shape_high and shape_low.
 fn strided_offset(i: u32, count: u32, shape_high: vec4<u32>, shape_low: vec4<u32>, stride: Axes) -> u32 {
   if (count <= 1u) { return i * stride.low.w; }
   var rest = i / shape_low.w;

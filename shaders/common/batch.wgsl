@@ -1,4 +1,4 @@
-// What the gathering of minibatches shares: params, labels, and which row of the whole set is row i of this batch.
+// What the gather_batch kernels share: params, labels, and which row of the data set becomes row i of this batch.
 #import index
 #import permutation
 
@@ -6,19 +6,20 @@ const WIDTH: u32 = 64u;
 const SHUFFLE: bool = true;
 
 struct Params {
-  // of the whole set
+  // rows of the data set
   count: u32,
-  // elements of a row, in units of what x is an array of
+  // elements of a row, in units of the element type of x
   columns: u32,
-  // of this batch, and of the batches before it
+  // rows of this batch
   rows: u32,
+  // rows of every earlier batch of the epoch
   stride: u32,
   half_bits: u32,
   seed: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// bindings 1 and 2 are x and batch, of scalars or vectors
+// bindings 1 and 2 are x and batch, which the importing file declares
 @group(0) @binding(3) var<storage, read> labels: array<u32>;
 // [step in the epoch, epoch, …]
 @group(0) @binding(4) var<storage, read> state: array<u32>;

@@ -1,9 +1,11 @@
-// R and R⁻¹ of a symmetric positive matrix G + ridge·(mean diagonal)·I = RᵀR, R upper triangular, n×n, by one workgroup:
-// row after row is taken off those below, and what is done to G is done to I, which becomes R⁻ᵀ. With UNIT the columns that G
-// is the Gram matrix of are brought to norm 1 first: R and R⁻¹ are still theirs as they were, R·diag(norms) and
-// diag(norms)⁻¹·R⁻¹. A pivot that is not clearly positive marks a column that depends on those before it: its row of R and
-// its column of R⁻¹ are zero, so products with R⁻¹ drop it and stay finite. `r` and `inverse` are the including file's.
-// n³/3 flops for R, n³/3 for R⁻¹; one barrier a column.
+// R and R⁻¹ of a symmetric positive matrix G + ridge·(mean diagonal)·I = RᵀR, R upper triangular, n×n, by one workgroup.
+// Step k subtracts multiples of row k from the rows below it; the same steps turn the identity into R⁻ᵀ.
+// With UNIT the factorisation sees G with a unit diagonal, as if the columns whose Gram matrix G is had norm 1. The results are
+// still those of G itself: R·diag(norms) and diag(norms)⁻¹·R⁻¹.
+// A pivot that is not clearly positive marks a column that depends on columns to its left: its row of R and its column of R⁻¹
+// are zero, so that products with R⁻¹ drop the column and stay finite.
+// The importing file declares `r` and `inverse`, which hold the work, and `publish`, which is called at the end.
+// Cost: n³/3 flops for R, n³/3 for R⁻¹; one barrier a column.
 const WIDTH: u32 = 256u;
 // invocations side by side along a row
 const ACROSS: u32 = 32u;
@@ -12,7 +14,7 @@ const UNIT: bool = false;
 struct Params {
   n: u32,
   ridge: f32,
-  // pivots at or below this part of their own diagonal element count as zero
+  // a pivot at or below this fraction of its diagonal element counts as zero
   threshold: f32,
 }
 
@@ -21,7 +23,7 @@ struct Params {
 
 var<workgroup> partial: array<f32, WIDTH>;
 
-// 1, or the norm of column i
+// with UNIT the norm of column i, otherwise 1
 fn norm_of(i: u32) -> f32 {
   if (UNIT) { return sqrt(max(g[i * params.n + i], 0.0)); }
   return 1.0;
@@ -29,18 +31,18 @@ fn norm_of(i: u32) -> f32 {
 
 fn divided(x: f32, norm: f32) -> f32 { return select(x / norm, 0.0, norm == 0.0); }
 
-// Both halves of G are read, so a rounding asymmetry averages out.
+// G[row, column], the mean of both halves, so that an asymmetry by rounding averages out.
 fn entry(row: u32, column: u32) -> f32 {
   let value = 0.5 * (g[row * params.n + column] + g[column * params.n + row]);
   if (UNIT) { return divided(divided(value, norm_of(row)), norm_of(column)); }
   return value;
 }
 
-// √pivot of row k, 0 where it is not clearly positive.
+// √pivot of row k; 0 for a pivot that is not clearly positive.
 fn root_of(k: u32, ridge: f32) -> f32 {
   let pivot = r[k * params.n + k];
-  let own = abs(entry(k, k)) + ridge;
-  let dependent = !(pivot > params.threshold * own) || own == 0.0;
+  let diagonal = abs(entry(k, k)) + ridge;
+  let dependent = !(pivot > params.threshold * diagonal) || diagonal == 0.0;
   return select(sqrt(max(pivot, 1e-37)), 0.0, dependent);
 }
 
@@ -61,7 +63,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var e = lane; e < n * n; e += WIDTH) {
     let row = e / n;
     let column = e % n;
-    // the upper half is worked on in place
+    // the elimination works in the upper half of r
     var value = 0.0;
     if (row <= column) { value = entry(row, column); }
     if (row == column) { value += ridge; }
@@ -79,13 +81,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       for (var j = i + across; j < n; j += ACROSS) { r[i * n + j] -= multiplier * r[k * n + j]; }
     }
     for (var j = down; j <= k; j += WIDTH / ACROSS) {
-      let own = inverse[j * n + k] * factor;
-      for (var i = k + 1u + across; i < n; i += ACROSS) { inverse[j * n + i] -= own * r[k * n + i]; }
+      let multiplier = inverse[j * n + k] * factor;
+      for (var i = k + 1u + across; i < n; i += ACROSS) { inverse[j * n + i] -= multiplier * r[k * n + i]; }
     }
     storageBarrier();
     workgroupBarrier();
   }
-  // row i of R and column i of R⁻¹ divided by √pivot, the pivots themselves last
+  // row i of R and column i of R⁻¹ are divided by √pivot; the pivots follow, because the divisions read them
   for (var e = lane; e < n * n; e += WIDTH) {
     let row = e / n;
     let column = e % n;

@@ -1,24 +1,26 @@
-// What the kernels of conv2d share: out[n,o,y,x] = activation(Σ_{c,ky,kx} w[o,c,ky,kx] · in[n, g+c, y·sy − py + ky·dy, x·sx − px + kx·dx] +
-// bias[o]) for samples as NCHW, an implicit GEMM: no patches in memory. Where UP, `in` stands with up−1 zeros between its
-// elements, so that the gradient of the input of a convolution with strides is a convolution too; the weight's strides let it
-// be read turned round. An invocation takes four neighbours along x. For steps of 1 along x, TAPS taps of a row of the kernel
-// share their inputs.
+// What the kernels of conv2d share:
+//   out[n,o,y,x] = activation(Σ_{c,ky,kx} w[o,c,ky,kx] · in[n, g+c, y·sy − py + ky·dy, x·sx − px + kx·dx] + bias[o])
+// for samples as NCHW, where g is the first input channel of output o's group. No patches are stored (an implicit GEMM).
+// With UP the sum reads `in` as if up−1 zeros stood between its elements, so that the input's gradient of a strided convolution
+// is a convolution too; the weight's strides then read its taps in reverse.
+// An invocation computes four neighbours along x. Where the step along x is 1, TAPS taps of a kernel row share their inputs.
 #import activation
 #import index
 
 const BIAS: bool = true;
-// up to 5
+// taps of a kernel row that are summed from the same eight inputs, at most 5
 const TAPS: u32 = 5u;
-// the rows of the kernel are whole runs of TAPS, and those of `out` multiples of four: no conditions, which software adapters
-// compute both sides of
+// The width of the kernel is a multiple of TAPS. Such flags spare conditions, because software adapters compute both sides.
 const WHOLE: bool = true;
+// the width of `out` is a multiple of four
 const FOURS: bool = true;
+// some taps fall outside of the input
 const PADDED: bool = true;
 const UP: bool = false;
 
 struct Params {
   batch: u32,
-  // of `in`
+  // channels, height and width of `in`
   channels: u32,
   height: u32,
   width: u32,
@@ -26,7 +28,7 @@ struct Params {
   out_height: u32,
   out_width: u32,
   groups: u32,
-  // of one group
+  // input channels and outputs of one group
   group_channels: u32,
   group_outputs: u32,
   kernel_height: u32,
@@ -46,7 +48,7 @@ struct Params {
   of_channel: i32,
   of_y: i32,
   of_x: i32,
-  // fours of positions along x
+  // groups of four positions along x
   quads: u32,
 }
 
@@ -56,7 +58,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-// which outputs and positions a workgroup takes: a tile of `high` outputs by `wide` fours of positions
+// the first output and the first group of four positions of a workgroup's tile, `high` outputs by `wide` groups of four
 struct Share {
   group: u32,
   first_output: u32,
@@ -79,7 +81,7 @@ struct Place {
   x: u32,
 }
 
-// the last one again where `index` goes on behind it
+// the place of group of four `index`; an index behind the last one gives the last place again
 fn place_of(index: u32) -> Place {
   let position = min(index, params.batch * params.out_height * params.quads - 1u);
   let row = position / params.quads;
@@ -87,7 +89,7 @@ fn place_of(index: u32) -> Place {
   return Place(n, row - n * params.out_height, 4u * (position - row * params.quads));
 }
 
-// where the inputs of a run of taps lie in a row: clamped to it, and whether they are there
+// where the eight inputs of a run of taps lie in a row: places clamped to the row, and whether the input exists
 struct Span {
   a: vec4<u32>,
   b: vec4<u32>,
@@ -118,7 +120,7 @@ fn span_of(place: Place, tap: u32) -> Span {
   return Span(clamped(a), clamped(b), is_there(a), is_there(b));
 }
 
-// an input row: where it begins, and whether it is there
+// an input row: the place of its first element, and whether the row exists
 struct Row {
   start: u32,
   there: bool,
@@ -144,7 +146,7 @@ fn inputs_of(row: Row, at: vec4<u32>, there: vec4<bool>) -> vec4<f32> {
   return select(vec4<f32>(), v, there & vec4<bool>(row.there));
 }
 
-// those behind, as many as the taps reach
+// the inputs behind the first four, as many as TAPS taps reach
 fn inputs_behind(row: Row, at: vec4<u32>, there: vec4<bool>) -> vec4<f32> {
   var v = vec4<f32>(x[row.start + at.x], 0.0, 0.0, 0.0);
   if (TAPS > 2u) { v.y = x[row.start + at.y]; }

@@ -1,10 +1,10 @@
-// Two-sided Jacobi rotations of a symmetric matrix (Golub & Van Loan, section 8.5), its largest entry brought to 1: what one
-// workgroup and the whole grid do alike. `work` is players×players, players even, of which the half above the diagonal
-// counts; `rotation` has a vector a row, in vec4s.
+// Two-sided Jacobi rotations of a symmetric matrix (Golub & Van Loan, section 8.5) whose largest entry is 1: the steps that the
+// kernels for one workgroup and for many workgroups share. The importing file declares `work`, players×players with players
+// even, of which only the upper half and the diagonal are used, and `rotation`, one vector a row, in vec4s.
 
-// The turn of a pair in this round, and which rows it turns: (sin φ, tan φ/2, p, q). None (0, 0) where the entry off the
-// diagonal is rounding error already: relative to its own diagonal entries, so that small eigenvalues of graded matrices
-// keep their digits.
+// The turn of a pair of rows p < q in this round: (sin φ, tan φ/2, p, q). The turn is (0, 0) where the entry off the diagonal is
+// rounding error, measured against the two diagonal entries p and q, so that small eigenvalues of graded matrices keep their
+// digits.
 fn eigen_turn(index: u32, round: u32, players: u32) -> vec4<f32> {
   let pair = pair_of(index, round, players);
   let app = work[pair.x * players + pair.x];
@@ -15,13 +15,13 @@ fn eigen_turn(index: u32, round: u32, players: u32) -> vec4<f32> {
   return vec4<f32>(turn, f32(pair.x), f32(pair.y));
 }
 
-// Where the entry of rows i and j lies above the diagonal.
+// The place in `work` of entry (i, j), which is stored above the diagonal.
 fn entry(i: u32, j: u32, players: u32) -> u32 {
   return min(i, j) * players + max(i, j);
 }
 
-// The 2×2 block of the rows of pair `first` and the columns of pair `second`. Blocks of pairs i ≤ j are all there are;
-// nobody else reads or writes them.
+// Turns the 2×2 block of the rows of pair `first` and the columns of pair `second`; `same` says that they are one pair. Only
+// blocks of pairs i ≤ j exist, and no other invocation reads or writes this one.
 fn turn_block(first: vec4<f32>, second: vec4<f32>, same: bool, players: u32) {
   if (first.x == 0.0 && second.x == 0.0) { return; }
   let row_p = u32(first.z);
@@ -50,7 +50,7 @@ fn turn_block(first: vec4<f32>, second: vec4<f32>, same: bool, players: u32) {
   work[qq] = q.y + second.x * (q.x - second.y * q.y);
 }
 
-// Entries 4k to 4k + 3 of the two vectors of a pair, `quads` vec4s a vector.
+// Turns entries 4k to 4k + 3 of the two vectors of a pair, `quads` vec4s a vector.
 fn turn_vectors(turn: vec4<f32>, k: u32, quads: u32) {
   let p = u32(turn.z) * quads + k;
   let q = u32(turn.w) * quads + k;
@@ -60,8 +60,8 @@ fn turn_vectors(turn: vec4<f32>, k: u32, quads: u32) {
   rotation[q] = y + turn.x * (x - turn.y * y);
 }
 
-// Blocks of pairs i ≤ j by the rows and columns of a rectangle, pairs×((pairs + 1)/2) or (pairs + 1)×(pairs/2), which
-// names each once (the rectangular full packed format of LAPACK).
+// The pairs i ≤ j of the block at a place of a rectangle, pairs×((pairs + 1)/2) for odd pairs, (pairs + 1)×(pairs/2) for even
+// ones: every block has one place (LAPACK's rectangular full packed format).
 fn block_of(row: u32, column: u32, pairs: u32) -> vec2<u32> {
   let shift = 1u - pairs % 2u;
   if (row >= column + shift) { return vec2<u32>(column, row - shift); }

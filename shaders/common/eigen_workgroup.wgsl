@@ -1,8 +1,9 @@
-// Eigenvalues and eigenvectors of a symmetric n×n matrix, n ≤ 128, by two-sided cyclic Jacobi rotations: all disjoint pairs
-// of a round at once, in the order of a round-robin tournament. One workgroup; `work` (players×players, n rounded up to
-// even, rotated to a diagonal) and `rotation` (a vector a row, in vec4s, in no order) are the including file's.
-// An invocation has whole 2×2 blocks to itself (the rows of one pair, the columns of another), so that a round is two
-// steps: all angles, all blocks. 6n³ flops a sweep; 6 to 9 sweeps.
+// Eigenvalues and eigenvectors of a symmetric n×n matrix, n ≤ 128, by two-sided cyclic Jacobi rotations, by one workgroup. The
+// pairs of rows of a round are disjoint and are turned at once, in the order of a round-robin tournament.
+// The importing file declares `work` (players×players with players = n rounded up to even), which is rotated to a diagonal, and
+// `rotation` (an unsorted vector a row, in vec4s).
+// An invocation turns 2×2 blocks, the rows of one pair by the columns of another, so that a round has two steps: first all
+// angles, then all blocks. 6n³ flops a sweep; 6 to 9 sweeps.
 #import jacobi
 #import eigen
 #import eigen_order
@@ -20,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read_write> values: array<f32>;
-// n×n, one eigenvector a column, by falling eigenvalue
+// n×n, one eigenvector a column, largest eigenvalue first
 @group(0) @binding(3) var<storage, read_write> vectors: array<f32>;
 
 var<workgroup> turns: array<vec4<f32>, MOST_PAIRS>;
@@ -84,7 +85,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     if (lane == 0u) {
       rotated = 0u;
-      // only these had a pair
+      // only the first `pairs` lanes had a pair
       for (var i = 0u; i < min(WIDTH, pairs); i++) { rotated += u32(partial[i]); }
     }
     if (workgroupUniformLoad(&rotated) == 0u) { break; }

@@ -1,5 +1,6 @@
-// The end of one-sided Jacobi, by one workgroup: singular values are the norms of work's rows, and fall; U has the rows over
-// their norms in its columns (zero where the norm is), V those of rotation. norms is scratch.
+// The end of one-sided Jacobi, by one workgroup: the singular values are the norms of the rows of `work`, sorted largest first.
+// A column of U is a row of `work` divided by its norm (zero for a zero row); a column of V is a row of `rotation`. `norms` is
+// scratch. n² comparisons.
 
 fn order_triplets(lane: u32, n: u32, scale: f32) {
   let quads = (n + 3u) / 4u;

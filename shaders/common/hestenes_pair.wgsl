@@ -1,14 +1,14 @@
-// One-sided Jacobi rotations (Hestenes 1958; Demmel & Veselić 1992: small singular values keep their digits): columns of A,
-// and of V alike, are rotated in pairs until A's are orthogonal. Both are stored as rows of `quads` vec4s, in work and
-// rotation, so a rotation walks memory in order. TEAM neighbouring invocations share a pair.
+// One-sided Jacobi rotations (Hestenes 1958; Demmel & Veselić 1992: small singular values keep their digits). Pairs of columns of
+// A, and the same columns of V, are rotated until A's columns are orthogonal. Columns are stored as rows of `quads` vec4s, A's in
+// `work` and V's in `rotation`, so that a rotation reads memory in order. TEAM neighbouring invocations share a pair.
 
-// Columns whose cosine is below this are orthogonal: rounding in a dot product.
+// Columns whose cosine is below this count as orthogonal: it is the rounding error of a dot product.
 const ORTHOGONAL: f32 = 2e-7;
 
 var<workgroup> dots: array<vec3<f32>, WIDTH>;
 
-// Makes rows p and q of work orthogonal, where they are there at all; says whether it took a rotation. All invocations of
-// the workgroup must call it together.
+// Makes rows p and q of `work` orthogonal where `present`, and returns whether that took a rotation. All invocations of the
+// workgroup must call it together, because it has barriers.
 fn rotate_pair(p: u32, q: u32, present: bool, lane: u32, quads: u32) -> bool {
   let member = lane % TEAM;
   var sums = vec3<f32>(0.0);

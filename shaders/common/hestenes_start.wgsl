@@ -1,6 +1,6 @@
-// The start of one-sided Jacobi: work has the columns of A in its rows, rotation those of I (hestenes_pair).
+// The start of one-sided Jacobi (hestenes_pair).
 
-// Row i of work and of rotation at vec4 k: column i of A / scale, and of I.
+// Writes vec4 k of row i: `work` gets column i of A / scale, `rotation` column i of the identity.
 fn start_column(i: u32, k: u32, n: u32, scale: f32) {
   var column = vec4<f32>(0.0);
   if (4u * k < n) { column.x = a[4u * k * n + i] / scale; }

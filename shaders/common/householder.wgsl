@@ -1,18 +1,20 @@
-// Householder reflections of columns that lie one after the other (column j of this block at vec4 base + j·quads), by one
-// workgroup: H_k = I − τ·v·vᵀ with v = (1, x·inverse) from the pivot row on takes column k to β at the pivot and to zero below
-// (Golub & Van Loan, section 5.1). Columns keep x as it is: v is scaled where it is used, so that nobody waits for it. Rows
-// beyond the last are zero. ACROSS neighbouring invocations share four columns. Sums are runs of 32 vec4s, added up.
+// Householder reflections of the columns of a block (column j begins at vec4 base + j·quads of `work`), by one workgroup.
+// H_k = I − τ·v·vᵀ with v = (1, x·inverse) from the pivot row on turns column k into β at the pivot and zeros below it (Golub &
+// Van Loan, section 5.1). The column keeps x unscaled; v is scaled where it is used, which saves a barrier. Rows behind the last
+// one of the matrix are zero. ACROSS neighbouring invocations share four columns. Sums are split into runs of 32 vec4s an
+// invocation, which keeps their rounding error small.
 #import reflector
 
-// (β, τ, inverse) of every column
+// (β, τ, inverse) of every column of the block, at most 64
 var<workgroup> reflectors: array<vec3<f32>, 64>;
 var<workgroup> dots: array<vec4<f32>, WIDTH>;
 var<workgroup> squares: array<f32, WIDTH>;
 
 fn element(at: u32, i: u32) -> f32 { return work[at + i / 4u][i % 4u]; }
 
-// Applies reflection k to columns begin … end − 1 from the pivot row on. Unless it is `known`, it is made of column k first,
-// which no one else may change meanwhile. All invocations must call it together.
+// Applies reflection k to columns begin … end − 1 from the pivot row on. Unless the reflection is `known`, it is computed from
+// column k first, which must not be among those columns. All invocations of the workgroup must call it together, because it has
+// barriers.
 fn reflect(lane: u32, base: u32, quads: u32, k: u32, pivot: u32, begin: u32, end: u32, known: bool) {
   let team = lane / ACROSS;
   let member = lane % ACROSS;
@@ -23,7 +25,7 @@ fn reflect(lane: u32, base: u32, quads: u32, k: u32, pivot: u32, begin: u32, end
   let next = vec4<u32>(0u, 1u, 2u, 3u);
   for (var round = 0u; round < rounds; round++) {
     let first = begin + 4u * (team + round * teams);
-    // columns that are not there are read as column k
+    // columns behind the last one are read as column k, and not written
     let columns = first + next;
     let at = base + quads * select(vec4<u32>(k), columns, columns < vec4<u32>(end));
     var products = vec4<f32>(0.0);

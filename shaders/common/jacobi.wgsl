@@ -1,6 +1,7 @@
-// What the Jacobi methods share: the order of the pairs and a rotation.
+// What the Jacobi methods share: the order of the pairs, and the angle of a rotation.
 
-// Pair `index` of a round in which every player meets one other: player `players - 1` stays, the others move round.
+// Pair `index` of a round of a round-robin tournament, where every player meets one other: player `players - 1` stays, the
+// others move round a circle.
 fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
   let circle = players - 1u;
   var pair = vec2<u32>((round + index) % circle, (round + circle - index) % circle);
@@ -9,8 +10,8 @@ fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
 }
 
 // (sin φ, tan φ/2) of the smaller angle that makes the symmetric [[app, apq], [apq, aqq]] diagonal, apq ≠ 0. The sine is
-// taken from the half angle: its rounding then changes the angle, and lengths hardly (Rutishauser 1966), where cosines
-// rounded on their own would make the vectors shorter by a little in every one of thousands of rotations.
+// computed from the half angle, so that its rounding changes the angle and hardly the lengths (Rutishauser 1966). A sine and a
+// cosine that are rounded separately would shorten the vectors a little in every one of thousands of rotations.
 fn jacobi_turn(app: f32, aqq: f32, apq: f32) -> vec2<f32> {
   let theta = (aqq - app) / (2.0 * apq);
   let t = select(-1.0, 1.0, theta >= 0.0) / (abs(theta) + sqrt(1.0 + min(theta * theta, 1e37)));

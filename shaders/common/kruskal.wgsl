@@ -1,10 +1,12 @@
-// What the kernels of a Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … share. It is seen as outer×middle×last: the last two modes and
-// all before them.
+// What the kernels of a Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … share. The tensor is seen as outer×middle×last: the last two modes,
+// and all modes before them as one.
 #import index
 
-// whether the component weights λ count, how many factors stand before the last two, and whether there are two
+// the weights λ are not all 1
 const WEIGHTED: bool = false;
+// factors before the last two, at most 3
 const OUTER: u32 = 1u;
+// the tensor has two modes or more, so that `middle` is a mode
 const MIDDLE: bool = true;
 
 struct Params {
@@ -12,7 +14,7 @@ struct Params {
   outer: u32,
   middle: u32,
   last: u32,
-  // of the modes that `outer` runs over
+  // extents of the modes that `outer` runs over
   extents: vec4<u32>,
 }
 
@@ -24,7 +26,14 @@ struct Params {
 @group(0) @binding(5) var<storage, read> middle_factor: array<f32>;
 @group(0) @binding(6) var<storage, read> last_factor: array<f32>;
 
-// first elements of the rows of the outer factors that belong to `o`
+// a tile's outer index, its first row (middle mode) and the first of an invocation's columns (last mode)
+struct Place {
+  o: u32,
+  row: u32,
+  column: u32,
+}
+
+// the places of the first elements of the outer factors' rows that belong to outer index `o`
 fn outer_at(o: u32) -> vec3<u32> {
   var at = vec3<u32>();
   var rest = o;
@@ -40,7 +49,7 @@ fn outer_at(o: u32) -> vec3<u32> {
   return at;
 }
 
-// λ_r times the outer factors' values of component r
+// λ_r times the outer factors' elements of component r
 fn weight_of(at: vec3<u32>, r: u32) -> f32 {
   var w = 1.0;
   if (WEIGHTED) { w = weights[r]; }

@@ -1,11 +1,5 @@
-// A 4×4 tile of a Kruskal tensor, by one invocation in registers.
+// A 4×4 tile (middle×last) of a Kruskal tensor, which one invocation computes in registers. 2·16·rank flops a tile.
 #import kruskal
-
-struct Place {
-  o: u32,
-  row: u32,
-  column: u32,
-}
 
 fn tile_count() -> u32 {
   return params.outer * ((params.middle + 3u) / 4u) * ((params.last + 3u) / 4u);

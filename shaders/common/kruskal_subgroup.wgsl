@@ -1,13 +1,7 @@
-// A tile of ROWS×(4·LANES) of a Kruskal tensor, by one subgroup: the last mode four a lane, the middle one handed round.
+// A tile of ROWS×(4·LANES) (middle×last) of a Kruskal tensor, which one subgroup computes: a lane holds four columns of the last
+// mode and receives the middle factor's rows from the other lanes. 8·ROWS·LANES·rank flops a tile.
 #import kruskal
 #import subgroup_tile
-
-struct Place {
-  o: u32,
-  row: u32,
-  // of this lane
-  column: u32,
-}
 
 fn tile_count() -> u32 {
   return params.outer * ((params.middle + ROWS - 1u) / ROWS) * ((params.last + 4u * LANES - 1u) / (4u * LANES));

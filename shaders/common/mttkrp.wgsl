@@ -1,13 +1,14 @@
-// What the MTTKRP kernels share.
-// M[i, r] = Σ_o W[o, r] Σ_k X[o, i, k] · F[k, r]: the matricised tensor times the Khatri-Rao product of the factors, without
-// either in memory. `i` (rows) runs over the kept modes, `k` (inner) over one contracted mode: the last one, or with
-// TRANSPOSED the one in front of the kept modes; `o` over the other contracted modes. W[o, r] is the product of their
-// factors' rows. X lies as before×rows×middle×inner (TRANSPOSED: outer×inner×rows). Each split sums its share of o and k;
-// `out` holds splits×rows×columns.
+// What the MTTKRP kernels share: the matricised tensor times the Khatri-Rao product of the factors, neither of them stored,
+//   M[i, r] = Σ_o W[o, r] Σ_k X[o, i, k] · F[k, r].
+// `i` (rows) runs over the modes of the result. `k` (inner) runs over one contracted mode: the last one, or with TRANSPOSED the
+// one in front of the result's modes. `o` runs over the other contracted modes, and W[o, r] is the product of the elements r of
+// their factors' rows. X is stored as before×rows×middle×inner (TRANSPOSED: outer×inner×rows). Each split sums its share of o and
+// k; `out` holds splits×rows×columns.
 #import index
+#import slice
 
 const TRANSPOSED: bool = false;
-// how many factors make W
+// how many factors W is the product of
 const WEIGHTS: u32 = 1u;
 
 struct Params {
@@ -15,12 +16,12 @@ struct Params {
   columns: u32,
   inner: u32,
   outer: u32,
-  // contracted modes between the kept ones and the inner one
+  // elements of the contracted modes between the result's modes and the inner one
   middle: u32,
   inner_chunk: u32,
   outer_chunk: u32,
   splits: u32,
-  // of the modes that `o` runs over
+  // extents of the modes that `o` runs over
   extents: array<vec4<u32>, 2>,
 }
 
@@ -65,32 +66,13 @@ fn weight_of(o: u32, columns: vec4<u32>) -> vec4<f32> {
   return w;
 }
 
-struct Slice {
-  inner_start: u32,
-  inner_stop: u32,
-  outer_start: u32,
-  outer_stop: u32,
-}
-
-fn slice_of(split: u32) -> Slice {
-  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
-  let inner = split % parts * params.inner_chunk;
-  let outer = split / parts * params.outer_chunk;
-  return Slice(
-    inner,
-    min(inner + params.inner_chunk, params.inner),
-    outer,
-    min(outer + params.outer_chunk, params.outer),
-  );
-}
-
 // where the matrix X[o] begins
 fn matrix_at(o: u32) -> u32 {
   if (TRANSPOSED) { return o * params.inner * params.rows; }
   return (o / params.middle * params.rows * params.middle + o % params.middle) * params.inner;
 }
 
-// Writes four sums that follow each other; `place` is their row, first column, nothing and split.
+// Writes four neighbouring sums; `place` is (row, first column, unused, split).
 fn write_four(place: vec4<u32>, values: vec4<f32>) {
   for (var j = 0u; j < 4u; j++) {
     if (place.x < params.rows && place.y + j < params.columns) {

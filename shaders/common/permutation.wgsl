@@ -1,6 +1,6 @@
-// A permutation of 0 … n−1 that needs no memory: a six-round Feistel network on the next larger power of four, walked
-// again while it leaves the range (Black & Rogaway 2002). Other keys give other permutations, no two keys in a row share the
-// key of a round, and with fewer rounds the places of a row are not equally likely in small sets.
+// A permutation of 0 … n−1 that needs no memory: a six-round Feistel network on the next larger power of four, applied again
+// while the result is n or more (Black & Rogaway 2002). Different keys give different permutations, and consecutive keys share no
+// round's key. With fewer than six rounds the places of a row are not equally likely in small sets.
 
 fn mix(x: u32) -> u32 {
   // the finaliser of MurmurHash3

@@ -1,10 +1,12 @@
 // What the matrix product kernels share: params, buffers, and where the slices of a batched, split product begin.
+//   out[item] = activation(alpha·Σ_o A[item, o]·B[item, o] + bias), A rows×inner and B inner×columns, or transposed.
 #import activation
 #import index
+#import slice
 
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
-// `out` is stored columns×rows, and the bias is one value a row
+// `out` is stored columns×rows, and the bias has one value a row instead of one a column
 const TRANSPOSE_OUT: bool = false;
 const BIAS: bool = false;
 
@@ -15,12 +17,12 @@ struct Params {
   inner: u32,
   outer: u32,
   batch: u32,
-  // elements between the matrices of a batch (0 shares one) and between the terms of the outer sum
+  // elements between the matrices of a batch (0 where all items share one) and between the terms of the outer sum
   batch_a: u32,
   batch_b: u32,
   outer_a: u32,
   outer_b: u32,
-  // a split takes this much of the inner and the outer sum
+  // terms of the inner and of the outer sum that a split adds up
   inner_chunk: u32,
   outer_chunk: u32,
   splits: u32,
@@ -32,25 +34,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
-struct Slice {
-  inner_start: u32,
-  inner_stop: u32,
-  outer_start: u32,
-  outer_stop: u32,
-}
-
-fn slice_of(split: u32) -> Slice {
-  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
-  let inner = (split % parts) * params.inner_chunk;
-  let outer = (split / parts) * params.outer_chunk;
-  return Slice(
-    inner,
-    min(inner + params.inner_chunk, params.inner),
-    outer,
-    min(outer + params.outer_chunk, params.outer),
-  );
-}
-
 // Writes one sum. With splits > 1 `out` holds the raw partial sums, splits×batch×rows×columns, for split_sum.
 fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {
   var value = params.alpha * sum;
@@ -59,7 +42,7 @@ fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {
   out[(split * params.batch + item) * params.rows * params.columns + at] = activate(value);
 }
 
-// Writes four sums that follow each other; `place` is their row, first column, item of the batch and split.
+// Writes four neighbouring sums; `place` is (row, first column, item of the batch, split).
 fn write_four(place: vec4<u32>, values: vec4<f32>) {
   for (var j = 0u; j < 4u; j++) {
     if (place.x < params.rows && place.y + j < params.columns) {

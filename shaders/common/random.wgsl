@@ -29,7 +29,7 @@ fn random_unit(bits: u32) -> f32 {
   return f32(bits >> 8u) * 5.9604644775390625e-8;
 }
 
-// ln x for x in (0, 1], to rounding: WGSL promises its own log only to 2⁻²¹ near 1, where radii are small
+// ln x for x in (0, 1], to rounding, because WGSL promises `log` only to 2⁻²¹ near 1, where Box and Muller's radii are small
 fn accurate_log(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   var exponent = i32(bits >> 23u) - 127;
@@ -44,7 +44,7 @@ fn accurate_log(x: f32) -> f32 {
   return f32(exponent) * 0.6931471805599453 + series;
 }
 
-// (cos 2πu, sin 2πu) for u in [0, 1), to rounding: WGSL promises cos and sin only to 2⁻¹¹
+// (cos 2πu, sin 2πu) for u in [0, 1), to rounding, because WGSL promises `cos` and `sin` only to 2⁻¹¹
 fn accurate_circle(u: f32) -> vec2<f32> {
   let quarter = u32(4.0 * u + 0.5);
   let r = (u - 0.25 * f32(quarter)) * 6.283185307179586;
@@ -61,7 +61,7 @@ fn accurate_circle(u: f32) -> vec2<f32> {
 
 // two standard normals from two words (Box & Muller 1958)
 fn random_normal2(a: u32, b: u32) -> vec2<f32> {
-  // (0, 1]: the logarithm stays finite
+  // the unit number is in (0, 1], so that the logarithm stays finite
   let radius = sqrt(-2.0 * accurate_log((f32(a >> 8u) + 1.0) * 5.9604644775390625e-8));
   return radius * accurate_circle(random_unit(b));
 }

@@ -1,7 +1,8 @@
-// Terms and how they combine, for reductions by lanes (reduce_lanes) and by workgroups (reduce).
+// The terms of a reduction over the middle of before×extent×after, and how they combine: for reduce_lanes (one invocation a
+// result) and reduce (one workgroup a result).
 #import ahead
 
-// f: 0 x, 1 x², 2 x·y, 3 (x − y)², 4 |x|
+// the term: 0 x, 1 x², 2 x·y, 3 (x − y)², 4 |x|
 const TERM: u32 = 0u;
 // 0 sum, 1 maximum, 2 minimum
 const COMBINE: u32 = 0u;
@@ -10,8 +11,9 @@ struct Params {
   before: u32,
   extent: u32,
   after: u32,
-  // terms a part, parts
+  // terms of a part of the extent
   chunk: u32,
+  // parts of the extent; out holds before×parts×after
   parts: u32,
   // the result is multiplied by this
   alpha: f32,
@@ -44,7 +46,7 @@ fn neutral() -> f32 {
   return 3.4028234e38;
 }
 
-// `run` with the next AHEAD terms along the extent: i, i + step, …, those before `stop`.
+// `run` combined with the next AHEAD terms along the extent, at i, i + step, …, as far as they lie before `stop`.
 fn combine_ahead(run: f32, base: u32, i: u32, step: u32, stop: u32) -> f32 {
   var taken: array<f32, AHEAD>;
   for (var u = 0u; u < AHEAD; u++) {

@@ -1,10 +1,10 @@
-// The MTTKRP of the subgroup kernels: X four rows a lane, the factor's columns handed round. The file that imports this
-// declares x and says how it is read: x_at gives the values at four places, x_along (used where VECTORS says that x is
-// vec4s) four that follow each other.
+// The MTTKRP of the subgroup kernels. A lane holds four rows of X and receives the factor's columns from the other lanes.
+// The importing file declares x, VECTORS (x is an array of vec4s) and how x is read: x_at returns the values at four places,
+// x_along, which only VECTORS uses, the four values from one place on.
 #import mttkrp
 #import subgroup_tile
 
-// the factor's values of this lane's columns
+// the factor's elements in this lane's columns
 fn left_of(at: vec4<u32>) -> vec4<f32> {
   var left = vec4<f32>(factor[at.x]);
   if (ROWS > LANES) { left.y = factor[at.y]; }
@@ -38,7 +38,7 @@ fn mttkrp(flat: u32, lane: u32) {
   let row_stride = select(params.middle * params.inner, 1u, TRANSPOSED);
   let inner_stride = select(1u, params.rows, TRANSPOSED);
   let step = vec4<u32>(params.columns);
-  // the second run's
+  // the rows of the second run, which only RUNS > 1 sums
   let rows2 = min(rows + vec4<u32>(4u * LANES), vec4<u32>(params.rows - 1u));
   var sums: Tile;
   var sums2: Tile;
@@ -47,7 +47,7 @@ fn mttkrp(flat: u32, lane: u32) {
     var at = vec4<u32>(matrix_at(o) + slice.inner_start * inner_stride) + rows * row_stride;
     var f = vec4<u32>(slice.inner_start * params.columns) + columns;
     if (VECTORS && !TRANSPOSED) {
-      // four steps of each row at once: rows may lie so that they drive each other out of the cache
+      // four steps of a row at once, because rows a power of two apart drive each other out of the cache
       for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
         let x0 = x_along(at.x);
         let x1 = x_along(at.y);
@@ -61,7 +61,7 @@ fn mttkrp(flat: u32, lane: u32) {
         f += 4u * step;
       }
     } else {
-      // the next step's values are under way while these are summed (past the end they are clamped, and not used)
+      // the next step's values are read while this step's are summed; reads behind the last step are clamped and not used
       var next_left = left_of(f);
       var next_right = x_at(at);
       var at2 = at + (rows2 - rows) * row_stride;

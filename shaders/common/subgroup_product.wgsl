@@ -1,8 +1,10 @@
-// The product of the subgroup kernels. The file that imports this declares b and says how it is read: right_at gives the
-// values at four places, right_along (used where VECTORS says that b is vec4s) four that follow each other.
+// The matrix product of the subgroup kernels. A lane holds four columns of B and receives A's rows from the other lanes.
+// The importing file declares a, b, VECTORS (b is an array of vec4s) and how b is read: right_at returns the values at four
+// places, right_along, which only VECTORS uses, the four values from one place on.
 #import product
 #import subgroup_tile
 
+// the elements of A in this lane's rows
 fn left_of(at: vec4<u32>) -> vec4<f32> {
   var left = vec4<f32>(a[at.x]);
   if (ROWS > LANES) { left.y = a[at.y]; }
@@ -36,7 +38,7 @@ fn product(flat: u32, lane: u32) {
   let step_b = select(params.columns, 1u, TRANSPOSE_B);
   let at_a = vec4<u32>(item * params.batch_a) + rows * select(params.inner, 1u, TRANSPOSE_A);
   let at_b = vec4<u32>(item * params.batch_b) + columns * select(1u, params.inner, TRANSPOSE_B);
-  // the second run's
+  // the columns of the second run, which only RUNS > 1 sums
   let columns2 = min(columns + vec4<u32>(4u * LANES), vec4<u32>(params.columns - 1u));
   let at_b2 = vec4<u32>(item * params.batch_b) + columns2 * select(1u, params.inner, TRANSPOSE_B);
   var sums: Tile;
@@ -45,7 +47,7 @@ fn product(flat: u32, lane: u32) {
     var ia = at_a + vec4<u32>(o * params.outer_a + slice.inner_start * step_a);
     var ib = at_b + vec4<u32>(o * params.outer_b + slice.inner_start * step_b);
     if (TRANSPOSE_B && VECTORS) {
-      // four steps of each column at once: columns may lie so that they drive each other out of the cache
+      // four steps of a column at once, because columns a power of two apart drive each other out of the cache
       for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
         let b0 = right_along(ib.x);
         let b1 = right_along(ib.y);
@@ -59,8 +61,8 @@ fn product(flat: u32, lane: u32) {
         ib += vec4<u32>(4u);
       }
     } else {
-      // the next step's values are under way while these are summed (past the end they are clamped, and not used):
-      // neighbouring steps may lie far apart, where no prefetcher looks
+      // the next step's values are read while this step's are summed, because steps may lie too far apart for a prefetcher;
+      // reads behind the last step are clamped and not used
       var next_left = left_of(ia);
       var next_right = right_at(ib);
       var ib2 = at_b2 + (ib - at_b);

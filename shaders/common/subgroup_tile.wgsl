@@ -1,12 +1,14 @@
-// A tile of ROWS×(4·LANES·RUNS) sums kept by one subgroup of exactly LANES invocations, which is also the workgroup: four rows
-// of four columns a lane in each matrix. One side's values are loaded one a lane and handed round by broadcasts; the
-// other side lies four a lane. So a step of the inner sum costs ROWS/LANES + 4 loads a lane for 4·ROWS multiplications;
-// on software adapters a load is a gather, and workgroup memory means switching fibres.
-// 4 or 8
+// A tile of ROWS×(4·LANES·RUNS) sums in the registers of one subgroup of exactly LANES invocations, which is also the workgroup.
+// A lane holds four columns of every row; each matrix below is four rows. A step of the inner sum is an outer product: of the
+// left side every lane loads ROWS/LANES values, which broadcasts pass to all lanes; of the right side every lane loads the
+// values of its four columns. So a step costs ROWS/LANES + 4 loads a lane for 4·ROWS multiplications. Software adapters need
+// this because a load is a gather there, and workgroup memory means switching fibres.
+
+// lanes of a subgroup: 4 or 8
 const LANES: u32 = 8u;
-// 4, 8, 12 or 16
+// rows of the tile: 4, 8, 12 or 16
 const ROWS: u32 = 16u;
-// 2: a lane has two runs of four columns, 4·LANES apart, and a tile 8·LANES columns, for half the loads of the other side
+// 1, or 2: a lane has two runs of four columns, 4·LANES apart, so that a load of the left side serves twice as many columns
 const RUNS: u32 = 1u;
 
 struct Tile {
@@ -26,7 +28,7 @@ fn add_low(sums: mat4x4<f32>, left: f32, right: vec4<f32>) -> mat4x4<f32> {
   );
 }
 
-// the same with those of lanes 4 to 7
+// sums += left ⊗ right, with the left values of the last four lanes
 fn add_high(sums: mat4x4<f32>, left: f32, right: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(
     fma(vec4<f32>(subgroupBroadcast(left, LANES - 4u)), right, sums[0]),
@@ -36,7 +38,7 @@ fn add_high(sums: mat4x4<f32>, left: f32, right: vec4<f32>) -> mat4x4<f32> {
   );
 }
 
-// One step of the inner sum. left[i] is what this lane loaded of row i·LANES + lane.
+// One step of the inner sum. left[i] is the value that this lane loaded, of row i·LANES + lane.
 fn accumulate(sums: Tile, left: vec4<f32>, right: vec4<f32>) -> Tile {
   var next = sums;
   if (LANES == 8u) {

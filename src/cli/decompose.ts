@@ -6,6 +6,7 @@ import { readBytes } from "../node/files.js";
 import type { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { openOutputs } from "./files.js";
+import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -21,13 +22,13 @@ interface Options {
   json?: string;
 }
 
-/** The largest mode whose identity is written for a mode that Tucker left alone. */
+/** The largest extent of a mode without a Tucker factor for which an identity matrix is written. */
 const LARGEST_IDENTITY = 4096;
 const LARGEST_F32 = 3.4028234663852886e38;
-/** The smallest with all its digits. */
+/** The smallest normal f32: smaller ones have fewer than 24 bits. */
 const SMALLEST_F32 = 2 ** -126;
 
-/** What `--json` writes. */
+/** The content of the JSON file that `--json` writes. */
 export interface DecomposeReport {
   file: string;
   adapter: string;
@@ -44,15 +45,17 @@ export interface DecomposeReport {
   fits: number[];
   sweeps: number;
   converged: boolean;
-  /** f32 sees the error fall no further, and the tolerance asks for more */
+  /** the error stopped changing in f32, although its last change was larger than the tolerance */
   stalled: boolean;
+  /** wall time: opening the adapter, the decomposition, and everything */
   seconds: { open: number; decompose: number; total: number };
-  /** null where nothing but the figures was asked for */
+  /** the file of the factors; null without `--out` */
   out: string | null;
   /** shapes of the arrays in `out`, by name */
   members: Record<string, number[]>;
 }
 
+/** Adds `tenfold decompose` to the program. */
 export function addDecompose(program: Command, context: Context): void {
   program
     .command("decompose")
@@ -78,7 +81,7 @@ export function addDecompose(program: Command, context: Context): void {
         .default(1e-6, "1e-6"),
     )
     .addOption(new Option("--init <how>", "start of cp, random where not given").choices(["random", "hosvd"]))
-    .option("--seed <n>", "of the random start", wholeFrom(0), 0)
+    .option("--seed <n>", "seed of the random start", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures and the fit after every sweep as JSON; - to standard output")
     .addHelpText(
       "after",
@@ -212,7 +215,7 @@ function checkRanks(
   { rank, ranks }: Options,
 ): number[] {
   if (method === "tucker") {
-    // one stands for all modes, and is lowered where a mode has no room for it
+    // one rank stands for all modes; tuckerHOOI lowers it to the extent of a smaller mode
     if (ranks!.length === 1) return ranks!;
     if (ranks!.length !== shape.length)
       throw new InputError(`${file}: ${ranks!.length} ranks for ${shape.length} modes (shape ${formatShape(shape)})`);
@@ -224,7 +227,7 @@ function checkRanks(
     });
     return ranks!;
   }
-  // any tensor is a sum of this many rank-one terms: one for each of its longest fibres
+  // any tensor is a sum of as many rank-one terms as it has fibres along its longest mode
   const most = shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape);
   if (rank! > most)
     throw new InputError(
@@ -234,8 +237,8 @@ function checkRanks(
 }
 
 /**
- * The entries as f32, scaled by a power of two so that the largest is between 1/2 and 1: squares neither overflow nor
- * vanish, and no digit changes. Multiply by 2^exponent to undo.
+ * The entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither overflow nor vanish,
+ * and scaling by a power of two changes no digit.
  */
 function toF32(file: string, { shape, data }: NumericArray): { values: Float32Array; exponent: number } {
   let largest = 0;
@@ -257,7 +260,7 @@ function toF32(file: string, { shape, data }: NumericArray): { values: Float32Ar
   }
   if (largest === 0) throw new InputError(`${file}: every entry is 0, there is nothing to decompose`);
   const exponent = Math.floor(Math.log2(largest)) + 1;
-  // in two steps: 2^-exponent itself may be beyond f64
+  // in two steps, because 2^-exponent may be too large for f64
   const half = Math.trunc(exponent / 2);
   const [one, two] = [2 ** -half, 2 ** -(exponent - half)];
   const values = new Float32Array(data.length);
@@ -277,7 +280,7 @@ async function collect(
   const scaled = "core" in tensor ? tensor.core : tensor.weights;
   const factors: readonly (Tensor | null)[] = tensor.factors;
   const present = factors.filter((factor) => factor !== null);
-  const [head, ...read] = (await engine.read([scaled, ...present])) as Float32Array[];
+  const [head, ...read] = await engine.read([scaled, ...present]);
   const arrays: [string, NumericArray][] = [[name, { shape: scaled.shape, data: rescale(head!, exponent) }]];
   factors.forEach((factor, mode) => {
     if (factor) arrays.push([`factor_${mode}`, { shape: factor.shape, data: read.shift()! }]);
@@ -287,7 +290,7 @@ async function collect(
   return { arrays, notes };
 }
 
-/** Times 2^exponent, in f64 where a value leaves the range in which f32 keeps all its digits. */
+/** The values times 2^exponent: as f64 if a result is outside of f32's normal range, otherwise as f32. */
 function rescale(values: Float32Array, exponent: number): Numeric {
   const exact = Float64Array.from(values, (value) => value * 2 ** exponent);
   const fits = (value: number): boolean =>
@@ -327,15 +330,6 @@ function endOf({ converged, stalled }: DecomposeReport, tolerance: number): stri
 const seconds = (since: number): number => (performance.now() - since) / 1000;
 
 // ---- option values
-
-function wholeFrom(least: number) {
-  return (text: string): number => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || value > 2 ** 31 - 1)
-      throw new InvalidArgumentError(`It needs a whole number of ${least} or more.`);
-    return value;
-  };
-}
 
 function wholeNumbers(text: string): number[] {
   const parse = wholeFrom(1);

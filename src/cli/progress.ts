@@ -1,10 +1,10 @@
 import { SingleBar } from "cli-progress";
 import type { Context } from "./context.js";
 
-/** How far some work is. */
+/** The progress bar of some work. */
 export interface Progress {
   /**
-   * @param done of the total; parts of a step count for the time left
+   * @param done how much of `total` is done; fractions refine the time left
    * @param detail a few words beside the count: `fit 0.98`
    */
   update(done: number, detail?: string): void;
@@ -13,19 +13,19 @@ export interface Progress {
 }
 
 export interface ProgressOptions {
-  /** `cp, rank 10` */
+  /** the work's name: `cp, rank 10` */
   label: string;
   total: number;
-  /** what is counted: `sweeps` */
+  /** the name of what `total` counts: `sweeps` */
   unit: string;
 }
 
-/** 1, 2, 5, 10, 20, 50, …: where a log gets a line */
+/** Whether a log gets a line at a count: at 1, 2, 5, 10, 20, 50, … */
 const isMilestone = (count: number): boolean => /^[125]0*$/.test(String(count));
 
-/** milliseconds after which a log gets a line in any case */
+/** Milliseconds after which a log gets a line at any count. */
 const PATIENCE = 15_000;
-/** milliseconds before which the time left is not worth guessing */
+/** Milliseconds for which no time left is shown, because an estimate would be poor. */
 const FIRST_GUESS = 2_000;
 
 /** `40 s`, `3 min`, `2.5 h` */
@@ -37,9 +37,9 @@ function formatLeft(ms: number): string {
 }
 
 /**
- * A progress bar on stderr, with the time left by how long the work took since the first step was told: what comes before,
- * kernels that are compiled, happens once. Where stderr is no terminal, a plain line at 1, 2, 5, 10, 20, 50… and at the end
- * instead, and every 15 seconds: few enough for a log, however many there are to count.
+ * A progress bar on stderr. The time left is estimated from the first update on, because compiling the kernels before it happens
+ * only once. Where stderr is not a terminal, it writes plain lines instead: at the counts 1, 2, 5, 10, 20, 50, …, at the end, and
+ * every 15 seconds, which are few lines for any total.
  */
 export function startProgress({ stderr }: Pick<Context, "stderr">, { label, total, unit }: ProgressOptions): Progress {
   let first: { done: number; at: number } | null = null;
@@ -58,7 +58,7 @@ export function startProgress({ stderr }: Pick<Context, "stderr">, { label, tota
       barsize: 20,
       barCompleteChar: "█",
       barIncompleteChar: "░",
-      // Ctrl-C is handled once for all, and a killed process leaves the cursor as it was
+      // main.ts handles Ctrl-C; and a killed process must not leave the cursor hidden
       gracefulExit: false,
       hideCursor: false,
     });

@@ -1,22 +1,20 @@
 import { Command, CommanderError } from "commander";
-import { OutOfLimitsError, ShapeError, TenfoldError } from "../gpu/index.js";
-import { FormatError } from "../io/index.js";
-import { FileError } from "../node/files.js";
+import { type ErrorCode, TenfoldError } from "../errors.js";
 import { addCompare } from "./compare.js";
-import { type Context, InputError, InterruptedError } from "./context.js";
+import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
 import { addMnist } from "./mnist.js";
 import { tenfoldVersion } from "./version.js";
 
-/** The `tenfold` command with all its subcommands. */
+/** The command `tenfold` with all subcommands. */
 export function createProgram(context: Context): Command {
   const program = new Command("tenfold")
     .description("Tensor decompositions and decomposed neural networks on any GPU")
     .version(tenfoldVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
-    // errors become exceptions, so that `run` prints and counts all of them in one way
+    // commander throws its errors, so that `run` prints all errors in the same way
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
@@ -48,7 +46,7 @@ export function createProgram(context: Context): Command {
   return program;
 }
 
-/** Runs a command line (without `node` and the script) and returns its exit code. Prints, but never throws or exits. */
+/** Runs a command line (without `node` and the script) and returns the exit code. Errors are printed, never thrown. */
 export async function run(argv: readonly string[], context: Context): Promise<number> {
   const program = createProgram(context);
   try {
@@ -60,10 +58,13 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
   }
 }
 
-/** Prints an error as one line and tells its exit code. */
+/** Codes of errors that mean wrong options or input: exit code 2. */
+const WRONG_INPUT: readonly ErrorCode[] = ["INPUT", "FORMAT", "UNSUPPORTED", "FILE", "SHAPE", "LIMITS"];
+
+/** Prints an error as one line and returns its exit code. */
 function report(error: Error, program: Command, argv: readonly string[], { stderr, env }: Context): number {
   if (error instanceof CommanderError) {
-    // help and version were printed; a command that fails after its own report says so with this code
+    // code 0: help or the version was printed; tenfold.reported: the command has printed its failure itself
     if (error.exitCode === 0 || error.code === "tenfold.reported") return error.exitCode;
     const command = program.commands.find((one) => one.name() === argv[0]);
     const help = `tenfold ${command ? `${command.name()} ` : ""}--help`;
@@ -72,19 +73,16 @@ function report(error: Error, program: Command, argv: readonly string[], { stder
     return 2;
   }
   if (env.TENFOLD_DEBUG) stderr.write(`${error?.stack ?? error}\n`);
-  if (error instanceof InterruptedError) {
+  const code = error instanceof TenfoldError ? error.code : null;
+  if (code === "INTERRUPTED") {
     stderr.write(`${error.message}\n`);
     return 130;
   }
-  const wrongInput = [InputError, FormatError, FileError, ShapeError, OutOfLimitsError].some((known) => {
-    return error instanceof known;
-  });
-  if (wrongInput) {
+  if (code && WRONG_INPUT.includes(code)) {
     stderr.write(`error: ${error.message.replace(/\s*\n\s*/g, " ")}\n`);
     return 2;
   }
-  const known = error instanceof TenfoldError || error?.name === "ConvergenceError";
-  const hint = known || env.TENFOLD_DEBUG ? "" : " (internal error; TENFOLD_DEBUG=1 shows where)";
+  const hint = code || env.TENFOLD_DEBUG ? "" : " (internal error; TENFOLD_DEBUG=1 shows where)";
   stderr.write(`error: ${error?.message ?? error}${hint}\n`);
   return 1;
 }

@@ -6,7 +6,7 @@ export interface TableOptions {
   head?: readonly string[];
   /** alignment, one a column; left by default */
   align?: readonly ("left" | "right")[];
-  /** characters a line; the terminal's, or 80 */
+  /** the most characters of a line; 80 by default */
   width?: number;
 }
 
@@ -30,8 +30,8 @@ const NO_LINES = {
 };
 
 /**
- * A plain table without rules or colours; the widest columns wrap at words until it fits the width. Ends with a line
- * break.
+ * A plain table without rules or colours. Where it is wider than `width`, the widest columns are narrowed and their cells wrapped
+ * at words. Ends with a line break.
  */
 export function table(rows: readonly (readonly (string | number)[])[], options: TableOptions = {}): string {
   const { head, align = [], width = 80 } = options;
@@ -43,7 +43,7 @@ export function table(rows: readonly (readonly (string | number)[])[], options: 
   );
   const room = Math.max(width - GAP * (columns - 1), columns);
   for (let over = sum(widths) - room; over > 0; over = sum(widths) - room) {
-    // take from the widest what makes it as wide as the next
+    // narrow the widest column to the width of the second widest, or by `over`
     const widest = widths.indexOf(Math.max(...widths));
     const next = Math.max(1, ...widths.filter((_, column) => column !== widest));
     widths[widest] = Math.max(1, widths[widest]! - over, Math.min(next, widths[widest]! - 1));
@@ -56,7 +56,7 @@ export function table(rows: readonly (readonly (string | number)[])[], options: 
     wordWrap: true,
     wrapOnWordBoundary: true,
   });
-  // cli-table3 cuts words that are longer than their column
+  // words that are longer than their column are broken here, because cli-table3 would cut them off
   const breakLong = (cell: string, column: number): string =>
     cell.replace(/\S+/g, (word) => word.match(new RegExp(`.{1,${widths[column]}}`, "gsu"))!.join("\n"));
   grid.push(...cells.map((row) => row.map(breakLong)));
@@ -64,7 +64,7 @@ export function table(rows: readonly (readonly (string | number)[])[], options: 
   return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
 }
 
-/** The characters that a line of this output has. */
+/** The characters in a line of an output: the terminal's width, or 80. */
 export const widthOf = (output: Output): number => (output.isTTY && output.columns ? output.columns : 80);
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
@@ -76,6 +76,6 @@ export const formatCount = (count: number): string => count.toLocaleString("en-U
 export function formatSeconds(seconds: number): string {
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 99.95) return `${seconds.toPrecision(3)} s`;
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
+  const rounded = Math.round(seconds);
+  return `${Math.floor(rounded / 60)} min ${String(rounded % 60).padStart(2, "0")} s`;
 }

@@ -1,8 +1,10 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   type OptionRules,
   optionRules,
+  Program,
   type Scheduler,
   ShapeError,
   type Tensor,
@@ -21,12 +23,20 @@ import {
   paste,
   slice,
   solveSymmetric,
-  squaredDistance,
   subtract,
-  sumOfSquares,
   unfoldedProduct,
 } from "../ops/index.js";
+import {
+  checkCall,
+  type Difference,
+  type Model,
+  type Reader,
+  restore,
+  type Source,
+  withSource,
+} from "../sources/index.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -36,7 +46,6 @@ import {
   seedAt,
   stoppingRules,
 } from "./iterate.js";
-import { checkCall, restore } from "./prepare.js";
 import { multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
 
 export interface BlockTermOptions extends StoppingOptions {
@@ -76,27 +85,31 @@ const rules: OptionRules<BlockTermOptions> = {
  */
 export async function blockTermALS(
   engine: Engine,
-  x: Tensor,
+  x: Tensor<DType> | Source,
   options: BlockTermOptions,
 ): Promise<Decomposition<BlockTermTensor>> {
-  checkCall(engine, "blockTermALS", x);
+  checkCall(engine, NAME, x);
   const count: unknown = options?.blocks;
   if (typeof count === "number" && !optionRules.positive.is(count))
-    throw new ShapeError(`blockTermALS: ${count} blocks, needs a positive whole number`);
-  checkOptions("blockTermALS", options, rules);
-  const { blocks, ranks: given, starts, seed = 0, ridge = 1e-6, ...stopping } = options;
-  const ranks = multilinearRanks("blockTermALS", x, given);
-  const isWhole = ranks.every((rank, mode) => rank === x.shape[mode]);
-  return await iterate<BlockTermTensor>(engine, x, {
-    name: "blockTermALS",
-    stopping,
-    // where the first block holds X as it is, nothing is left to find
-    starts: isWhole ? 1 : starts,
-    seed,
-    zero: () => blocksOf(blocks, () => zeroTucker(engine, x.shape, ranks)),
-    begin: (scope) => blockTermMethod(scope, { blocks, ranks, seed, ridge, signal: stopping.signal }),
-  });
+    throw new ShapeError(`${NAME}: ${count} blocks, needs a positive whole number`);
+  checkOptions(NAME, options, rules);
+  const { blocks, ranks: asked, starts, seed = 0, ridge = 1e-6, ...stopping } = options;
+  const ranks = multilinearRanks(NAME, x, asked);
+  const isUndivided = ranks.every((rank, mode) => rank === x.shape[mode]);
+  return await withSource(engine, NAME, x, (source) =>
+    iterate<BlockTermTensor>(source, {
+      name: NAME,
+      stopping,
+      // where no mode is divided the first block is X itself, from every start
+      starts: isUndivided ? 1 : starts,
+      seed,
+      zero: () => blocksOf(engine, blocks, () => zeroTucker(engine, x.shape, ranks)),
+      begin: (scope) => blockTermMethod(scope, { blocks, ranks, seed, ridge, signal: stopping.signal }),
+    }),
+  );
 }
+
+const NAME = "blockTermALS";
 
 interface Task {
   blocks: number;
@@ -106,100 +119,91 @@ interface Task {
   signal: AbortSignal | undefined;
 }
 
-/** Block terms as a method of `iterate`: what a sweep keeps, and its residual. */
+/** Block terms as a method of `iterate`: a sweep goes on from the model and the residual that the sweep before left. */
 async function blockTermMethod(
-  { engine, own, given: { x, squaredNorm } }: Scope,
+  { engine, allocate, keep, source }: Scope,
   { blocks, ranks, seed, ridge, signal }: Task,
 ): Promise<Method<BlockTermTensor>> {
-  const residual = own(x.shape, "residual");
-  const model = sideBySide(x.shape, ranks, blocks, own);
-  // here and not in `start`: what it needs is free again before a sweep allocates its own
-  await residualStart(engine, x, model, residual, ranks, seed, signal);
+  const residual = keep(source.difference());
+  const model = sideBySide(source.shape, ranks, blocks, allocate);
+  // here and not in `start`, so that its memory is free again when the sweep allocates its tensors
+  await residualStart(source, model, residual, ranks, seed, signal);
   return {
     columns: 1,
     advice: "a larger ridge",
     async start(index) {
-      if (index) await randomStart(engine, x, model, residual, seedAt(seed, index), squaredNorm);
+      if (index) await randomStart(source, model, residual, seedAt(seed, index));
       return undefined;
     },
-    record(s, { rows, counter }) {
-      const squared = recordSweep(s, x, model, residual, ridge);
-      appendRow(s, squared, rows, counter);
-      s.release(squared);
+    record(p, { rows, counter }) {
+      const squared = recordSweep(p, source, model, residual, ridge);
+      appendRow(p.s, squared, rows, counter);
+      p.s.release(squared);
     },
-    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / squaredNorm) }),
+    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     finish: () => takeBlocks(engine, model, ranks),
-    residual: (s, tensor, out) => void squaredDistance(s, x, tensor.full(s, residual), { out }),
+    residual: (p, tensor, out) => {
+      residual.refresh(p, tensor);
+      residual.squaredNorm(p, { out });
+    },
     async restore(tensor, exponent) {
-      const cores: Tensor[] = [];
-      try {
-        for (const { core } of tensor.blocks) cores.push(await restore(engine, "blockTermALS", "core", core, exponent));
-      } catch (error) {
-        for (const core of cores) core.destroy();
-        throw error;
-      }
-      return new BlockTermTensor(tensor.blocks.map(({ factors }, block) => new TuckerTensor(cores[block]!, factors)));
+      using held = new Held(engine);
+      const blocks: TuckerTensor[] = [];
+      for (const { core, factors } of tensor.blocks)
+        blocks.push(new TuckerTensor(held.keep(await restore(engine, NAME, "core", core, exponent)), factors));
+      return held.handOut(new BlockTermTensor(blocks));
     },
   };
 }
 
 /** Makes one block after the other; frees those that there are where one fails. */
-function blocksOf(count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
-  const made: TuckerTensor[] = [];
-  try {
-    for (let block = 0; block < count; block++) made.push(make(block));
-    return new BlockTermTensor(made);
-  } catch (error) {
-    for (const block of made) block.destroy();
-    throw error;
-  }
+function blocksOf(engine: Engine, count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
+  using held = new Held(engine);
+  return held.handOut(new BlockTermTensor(Array.from({ length: count }, (_, block) => held.keep(make(block)))));
 }
 
 /** Starts from random numbers in every block. */
-async function randomStart(
-  engine: Engine,
-  x: Tensor,
-  model: SideBySide,
-  residual: Tensor,
-  seed: number,
-  squaredNorm: number,
-): Promise<void> {
-  await engine.run((s) => {
+async function randomStart(source: Source, model: SideBySide, residual: Difference, seed: number): Promise<void> {
+  const { engine, size, squaredNorm } = source;
+  const record = (p: Program): void => {
+    const { s } = p;
     model.factors.forEach((factor, mode) => {
       if (factor) normal(s, factor.shape, { seed, stream: mode, out: factor });
     });
-    const random = normal(s, model.core.shape, { seed, stream: 99, deviation: Math.sqrt(squaredNorm / x.size) });
+    const random = normal(s, model.core.shape, { seed, stream: 99, deviation: Math.sqrt(squaredNorm / size) });
     diagonalBlocks(s, random, model.widths, { out: model.core });
     s.release(random);
-    refresh(s, x, model, residual);
-  }, "BTD random start");
+    refresh(p, model, residual);
+  };
+  await Program.run(engine, record, "BTD random start");
 }
 
-/** Starts from Tucker tensors, each of what the blocks before it left over. */
+/** Starts from Tucker tensors: the first one of X, every other one of the residual of those before it. */
 async function residualStart(
-  engine: Engine,
-  x: Tensor,
+  source: Source,
   model: SideBySide,
-  residual: Tensor,
+  residual: Difference,
   ranks: readonly number[],
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { engine } = source;
   await engine.run((s) => void fill(s, model.core, 0), "BTD start");
   for (let block = 0; block < model.blocks; block++) {
-    const from = block ? residual : x;
+    const from = (block ? residual : source).tensor(NAME);
     const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seedAt(seed, block), sweeps: 30, signal });
     try {
-      await engine.run((s) => {
-        placeBlock(s, model, tensor, block);
-        if (block === model.blocks - 1) refresh(s, x, model, residual);
-        else if (!block) accumulate(s, x, tensor.full(s, residual), { beta: -1 });
-        else accumulate(s, tensor.full(s), residual, { alpha: -1 });
-      }, "BTD start");
+      const record = (p: Program): void => {
+        placeBlock(p.s, model, tensor, block);
+        if (block === model.blocks - 1) refresh(p, model, residual);
+        else if (!block) residual.refresh(p, tensor);
+        else accumulate(p.s, tensor.full(p.s), residual.tensor(NAME), { alpha: -1 });
+      };
+      await Program.run(engine, record, "BTD start");
     } finally {
       tensor.destroy();
     }
-    // with no mode to divide among them the first block is X, and is all of them
+    // where no mode is divided the first block is X itself, and the others are 0
     if (!model.modes.length) return;
   }
 }
@@ -207,7 +211,7 @@ async function residualStart(
 /** All blocks as one Tucker tensor whose core has them on its diagonal. */
 interface SideBySide {
   blocks: number;
-  /** those that are divided among the blocks */
+  /** the modes that are divided among the blocks */
   modes: readonly number[];
   /** G·R_n in a divided mode, I_n in the others */
   core: Tensor;
@@ -251,81 +255,65 @@ function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index:
     paste(s, block.factors[mode]!, model.factors[mode]!, [0, index * model.widths[mode]!]);
 }
 
-/** The blocks apart from each other, in tensors of their own. */
+/** Copies the blocks out, one Tucker tensor each. */
 async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
-  const make = (shape: readonly number[], label: string): Tensor => engine.tensor(shape, null, { label });
-  const tensor = blocksOf(
-    model.blocks,
-    () =>
-      new TuckerTensor(
-        make(ranks, "core"),
-        model.factors.map((factor, mode) => factor && make([factor.shape[0]!, ranks[mode]!], `factor ${mode}`)),
-      ),
-  );
+  using held = new Held(engine);
+  const blocks = Array.from({ length: model.blocks }, () => {
+    const factors = model.factors.map(
+      (factor, mode) => factor && held.allocate([factor.shape[0]!, ranks[mode]!], `factor ${mode}`),
+    );
+    return new TuckerTensor(held.allocate(ranks, "core"), factors);
+  });
   // with no mode to divide the first block holds everything, and the others nothing
-  const filled = model.modes.length ? tensor.blocks : tensor.blocks.slice(0, 1);
-  try {
-    await engine.run((s) => {
-      filled.forEach((block, index) => {
-        slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
-        for (const mode of model.modes) {
-          const out = block.factors[mode]!;
-          slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
-        }
-      });
-    }, "BTD blocks");
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
-  return tensor;
+  const filled = model.modes.length ? blocks : blocks.slice(0, 1);
+  await engine.run((s) => {
+    filled.forEach((block, index) => {
+      slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
+      for (const mode of model.modes) {
+        const out = block.factors[mode]!;
+        slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
+      }
+    });
+  }, "BTD blocks");
+  return held.handOut(new BlockTermTensor(blocks));
 }
 
-/** Records the Gram matrices and the residual of a model that was changed from outside. */
-function refresh(s: Scheduler, x: Tensor, model: SideBySide, residual: Tensor): void {
-  for (const mode of model.modes) gram(s, model.factors[mode]!, { out: model.grams[mode]! });
-  leave(s, x, model, residual);
+/** Records the Gram matrices and the residual of a model whose blocks were written anew. */
+function refresh(p: Program, model: SideBySide, residual: Difference): void {
+  for (const mode of model.modes) gram(p.s, model.factors[mode]!, { out: model.grams[mode]! });
+  residual.refresh(p, modelOf(residual.shape, model));
 }
 
-/** Records one sweep from a residual that is that of the model, to one that is; gives its ‖X − X̂‖². */
-function recordSweep(s: Scheduler, x: Tensor, model: SideBySide, residual: Tensor, ridge: number): Tensor {
+/** Records one sweep. `residual` is that of the model before and after it; the new ‖X − X̂‖² is returned. */
+function recordSweep(p: Program, x: Reader, model: SideBySide, residual: Difference, ridge: number): Tensor {
+  const approximation = modelOf(x.shape, model);
   model.modes.forEach((mode, index) => {
-    if (index) leave(s, x, model, residual);
-    updateFactor(s, residual, model, mode, ridge);
-    orthonormaliseBlocks(s, model, mode);
+    if (index) residual.refresh(p, approximation);
+    updateFactor(p, residual, model, mode, ridge);
+    orthonormaliseBlocks(p.s, model, mode);
   });
-  updateCores(s, x, model);
-  leave(s, x, model, residual);
-  return sumOfSquares(s, residual);
+  updateCores(p, x, model);
+  residual.refresh(p, approximation);
+  return residual.squaredNorm(p);
 }
 
-/** Records residual ← X − X̂. */
-function leave(s: Scheduler, x: Tensor, { core, factors, modes }: SideBySide, residual: Tensor): void {
-  // modes that grow least first: every product but the last is small
-  const growth = (mode: number) => factors[mode]!.shape[0]! / factors[mode]!.shape[1]!;
-  const order = [...modes].sort((a, b) => growth(a) - growth(b));
-  let product = core;
-  order.forEach((mode, index) => {
-    const out = index === order.length - 1 ? { out: residual } : {};
-    const next = modeProduct(s, product, factors[mode]!, mode, out);
-    if (product !== core) s.release(product);
-    product = next;
-  });
-  if (!order.length) copy(s, core, { out: residual });
-  accumulate(s, x, residual, { beta: -1 });
-}
-
-/** Records `from` times the transposed factors of some modes, largest reduction first; `from` itself where there are none. */
-function project(s: Scheduler, from: Tensor, { factors }: SideBySide, modes: readonly number[]): Tensor {
-  const reduction = (mode: number) => factors[mode]!.shape[1]! / factors[mode]!.shape[0]!;
-  let product = from;
-  for (const mode of [...modes].sort((a, b) => reduction(a) - reduction(b))) {
-    const next = modeProduct(s, product, factors[mode]!, mode, { transpose: true });
-    if (product !== from) s.release(product);
-    product = next;
-  }
-  return product;
-}
+/** X̂, as sources take it. */
+const modelOf = (shape: readonly number[], { core, factors, modes }: SideBySide): Model => ({
+  shape,
+  full(s, out) {
+    if (!modes.length) return copy(s, core, { out });
+    // modes that grow least first: every product but the last is small
+    const growth = (mode: number) => factors[mode]!.shape[0]! / factors[mode]!.shape[1]!;
+    const order = [...modes].sort((a, b) => growth(a) - growth(b));
+    let product = core;
+    for (const mode of order) {
+      const next = modeProduct(s, product, factors[mode]!, mode, mode === order.at(-1) ? { out } : {});
+      if (product !== core) s.release(product);
+      product = next;
+    }
+    return product;
+  },
+});
 
 /** Records the core times AᵀA of some modes: what projecting X̂ gives. The core itself where there are none. */
 function projectModel(s: Scheduler, { core, grams }: SideBySide, modes: readonly number[]): Tensor {
@@ -342,12 +330,13 @@ function projectModel(s: Scheduler, { core, grams }: SideBySide, modes: readonly
  * Records A ← A + (X − X̂)₍ₙ₎·Z·(ZᵀZ + ρI)⁻¹ for the factors of one mode, all blocks together. Z, the core times the other
  * factors, is never formed: both products with it are taken in the space of the cores.
  */
-function updateFactor(s: Scheduler, residual: Tensor, model: SideBySide, mode: number, ridge: number): void {
+function updateFactor(p: Program, residual: Reader, model: SideBySide, mode: number, ridge: number): void {
+  const { s } = p;
   const { core, factors, modes } = model;
   const others = modes.filter((other) => other !== mode);
-  const projected = project(s, residual, model, others);
-  const gradient = unfoldedProduct(s, projected, core, mode);
-  if (projected !== residual) s.release(projected);
+  const projected = others.length ? residual.project(p, factors, { skip: mode }) : null;
+  const gradient = projected ? unfoldedProduct(s, projected, core, mode) : residual.unfoldedProduct(p, core, mode);
+  if (projected) s.release(projected);
   const weighted = projectModel(s, model, others);
   const normals = unfoldedProduct(s, weighted, core, mode);
   if (weighted !== core) s.release(weighted);
@@ -359,10 +348,10 @@ function updateFactor(s: Scheduler, residual: Tensor, model: SideBySide, mode: n
 /** Records A_g ← A_g·R_g⁻¹ and G_g ×ₙ R_g with A_gᵀA_g = R_gᵀR_g, for all blocks at once; X̂ stays. */
 function orthonormaliseBlocks(s: Scheduler, { core, factors, grams, widths }: SideBySide, mode: number): void {
   const factor = factors[mode]!;
-  const whole = gram(s, factor);
-  const apart = diagonalBlocks(s, whole, [widths[mode]!, widths[mode]!]);
-  s.release(whole);
-  // the ridge keeps a block of lower rank finite: its columns come out shorter than 1
+  const products = gram(s, factor);
+  const apart = diagonalBlocks(s, products, [widths[mode]!, widths[mode]!]);
+  s.release(products);
+  // a block of lower rank has a singular Gram matrix: the ridge keeps its inverse finite, and its columns become shorter than 1
   const { r, inverse } = cholesky(s, apart, { ridge: 1e-6, unit: true });
   s.release(apart);
   const turned = matmul(s, factor, inverse);
@@ -375,15 +364,16 @@ function orthonormaliseBlocks(s: Scheduler, { core, factors, grams, widths }: Si
 }
 
 /** Records G_g ← G_g + (X − X̂) ×ₙ A_gᵀ for one block after the other, in the space of the cores. */
-function updateCores(s: Scheduler, x: Tensor, model: SideBySide): void {
-  const { core, modes, widths } = model;
-  const projected = project(s, x, model, modes);
+function updateCores(p: Program, x: Reader, model: SideBySide): void {
+  const { s } = p;
+  const { core, factors, modes, widths } = model;
+  const projected = modes.length ? x.project(p, factors) : x.tensor(NAME);
   for (let block = 0; block < (modes.length ? model.blocks : 1); block++) {
-    const seen = projectModel(s, model, modes);
-    const difference = subtract(s, projected, seen);
-    if (seen !== core) s.release(seen);
+    const modelled = projectModel(s, model, modes);
+    const difference = subtract(s, projected, modelled);
+    if (modelled !== core) s.release(modelled);
     diagonalBlocks(s, difference, widths, { only: block, out: core, add: true });
     s.release(difference);
   }
-  if (projected !== x) s.release(projected);
+  if (modes.length) s.release(projected);
 }

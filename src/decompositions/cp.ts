@@ -1,10 +1,12 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
   oneOf,
   optionRules,
+  type Program,
   type Schedule,
   type Scheduler,
   ShapeError,
@@ -14,34 +16,35 @@ import {
 } from "../gpu/index.js";
 import {
   add,
-  alsNormalize,
-  alsUpdate,
   appendRow,
   canonicalizeColumns,
   copy,
   fill,
-  fusesAls,
   gram,
   hadamard,
   innerProduct,
-  kruskalDifference,
-  kruskalResidual,
   matmul,
-  mttkrp,
   mttkrpFromPartial,
   normalizeColumns,
-  partialMttkrp,
   pasteColumns,
-  scale,
   scaleColumns,
   slice,
-  solveSymmetric,
   subtract,
   sumOfSquares,
-  type UnnormalizedFactor,
   uniform,
 } from "../ops/index.js";
+import {
+  checkCall,
+  type Reader,
+  type Resident,
+  resident,
+  restoreValues,
+  type Source,
+  withSource,
+} from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
+import { Held } from "./held.js";
 import {
   type Convergence,
   type Decomposition,
@@ -57,7 +60,6 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { checkCall, type Prepared, prepare, restoreValues } from "./prepare.js";
 import { identityColumns, subspaceOf } from "./subspace.js";
 
 export interface CpOptions extends StoppingOptions {
@@ -84,7 +86,7 @@ const rules: OptionRules<CpOptions> = {
   ...stoppingRules,
 };
 
-function check(engine: Engine, x: Tensor, options: CpOptions): void {
+function check(engine: Engine, x: Tensor<DType> | Source, options: CpOptions): void {
   checkCall(engine, "cpALS", x);
   const rank: unknown = options?.rank;
   if (typeof rank === "number" && !optionRules.positive.is(rank))
@@ -93,16 +95,17 @@ function check(engine: Engine, x: Tensor, options: CpOptions): void {
   if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
 }
 
-/** weight of the proximal term: what keeps updates defined in f32 where terms are collinear, and loses nothing at the end */
-const PROXIMAL = 1e-6;
 /**
- * Relative error below which sweeps correct the factors by the residual. MTTKRPs of X are rounded at 1e-7·‖X‖, of which an update by a
- * nearly singular V makes 1e-7/(2√PROXIMAL) = 5e-5·‖X‖: a hundredth of errors of 0.01 in square, and more than small errors are.
+ * Relative error below which sweeps correct the factors by the residual. An MTTKRP of X is rounded by 1e-7·‖X‖. Where V is nearly singular,
+ * an update with the proximal term ρ = 1e-6 turns that into 1e-7/(2√ρ) = 5e-5 of ‖X‖, which smaller errors than 0.01 would feel.
  */
 const CORRECTING = 0.01;
-/** singular values of an unfolding below this part of the largest are those of rounding errors */
+/** singular values of an unfolding below this part of the largest are taken for rounding errors */
 const SEEN = 1e-5;
-/** parts of a trace row, each at an aligned offset: ⟨X, X̂⟩; ‖X̂‖² (fused: and Σ‖terms‖²); ‖X − X̂‖² if computed; Σ‖terms‖² */
+/**
+ * Numbers of a trace row lie this far apart, where views may begin: ⟨X, X̂⟩; ‖X̂‖² (of fused sweeps with Σ‖terms‖² behind it); ‖X − X̂‖²
+ * where it is computed; Σ‖terms‖² (not of fused sweeps).
+ */
 const SCALAR = 64;
 
 /**
@@ -111,19 +114,34 @@ const SCALAR = 64;
  * fall, and in every factor but the last a column's entry of largest magnitude is positive. X̂ is never stored. Once the
  * error is below 0.01, though, sweeps keep the difference X − X̂, one more tensor of X's size, to the end of the run.
  */
-export async function cpALS(engine: Engine, x: Tensor, options: CpOptions): Promise<Decomposition<KruskalTensor>> {
+export async function cpALS(
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: CpOptions,
+): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
-  const { rank, initialize = "random", starts, seed = 0, solver, ridge, ...stopping } = options;
-  return await iterate<KruskalTensor>(engine, x, {
-    name: "cpALS",
-    stopping,
+  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, leastSquares(options)));
+}
+
+/** CP by alternating updates, whatever they are: one factor after the other is made anew from its MTTKRP. */
+export function cpByUpdates(
+  name: string,
+  source: Source,
+  options: Omit<CpOptions, "solver" | "ridge">,
+  update: CpUpdate,
+): Promise<Decomposition<KruskalTensor>> {
+  const { rank, initialize = "random", starts, seed = 0 } = options;
+  const { sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = options;
+  return iterate<KruskalTensor>(source, {
+    name,
+    stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
     starts,
     seed,
-    zero: () => zeroKruskal(engine, x.shape, rank),
+    zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
-      const problem = new CpProblem(scope, options);
+      const problem = new CpProblem(name, scope, rank, update);
       const start = async (index: number): Promise<undefined> => {
-        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), stopping.signal);
+        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), signal);
       };
       return Object.assign(problem, { start });
     },
@@ -142,23 +160,23 @@ export type CpSolverOptions = Omit<CpOptions, "starts">;
 /**
  * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
- * What `initialize` and `solve` are not given is as in the options that it was created with.
+ * Options that `initialize` and `solve` are called without are those that the solver was created with.
  */
 export class CpSolver {
-  readonly #prepared: Prepared;
+  readonly #source: Resident;
   readonly #problem: Problem<KruskalTensor>;
   readonly #cp: CpProblem;
-  /** after the last sweep of `solve`, where it goes on */
+  /** the error after the last sweep of `solve`, from which the next `solve` goes on */
   #error: number | undefined;
   #hasStart = false;
 
   private constructor(
     readonly x: Tensor,
     readonly options: CpSolverOptions,
-    prepared: Prepared,
+    source: Resident,
     problem: Problem<KruskalTensor>,
   ) {
-    this.#prepared = prepared;
+    this.#source = source;
     this.#problem = problem;
     this.#cp = problem.method as CpProblem;
   }
@@ -170,12 +188,12 @@ export class CpSolver {
       throw new TenfoldError(
         "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
       );
-    const prepared = await prepare(x.engine, "cpALS", x);
+    const source = await resident(x.engine, "cpALS", x);
     try {
-      const begin = (scope: Scope) => new CpProblem(scope, options);
-      return new CpSolver(x, options, prepared, await Problem.create(x.engine, prepared, "cpALS", begin));
+      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, leastSquares(options));
+      return new CpSolver(x, options, source, await Problem.create(source, "cpALS", begin));
     } catch (error) {
-      prepared[dispose]();
+      source[dispose]();
       throw error;
     }
   }
@@ -186,32 +204,32 @@ export class CpSolver {
 
   /** I_n×R each, columns of norm 1 after a sweep */
   get factors(): readonly Tensor[] {
-    return this.#cp.factors;
+    return this.#cp.model.factors;
   }
 
   /** λ of the last sweep, [R], times 2^−`exponent` */
   get weights(): Tensor {
-    return this.#cp.weights;
+    return this.#cp.model.weights;
   }
 
   /** X was multiplied by 2^−exponent, 0 where its entries are neither very large nor very small; results are of X */
   get exponent(): number {
-    return this.#prepared.exponent;
+    return this.#source.exponent;
   }
 
   /** One sweep over all modes; reads the tensor twice. */
   get sweep(): Schedule {
-    return this.#problem.cheapSweep!;
+    return this.#problem.cheapSweep!.schedule;
   }
 
-  /** The same with the residual itself, a third read of the tensor. */
+  /** The same sweep with ‖X − X̂‖² computed from the differences, a third read of the tensor. */
   get preciseSweep(): Schedule {
-    return this.#problem.preciseSweep;
+    return this.#problem.preciseSweep.schedule;
   }
 
   /** ‖X‖², times 2^(−2·`exponent`) */
   get squaredNorm(): number {
-    return this.#prepared.squaredNorm;
+    return this.#source.squaredNorm;
   }
 
   /** Writes start factors: uniform random, or singular vectors of the unfoldings. By default as the solver's options have it. */
@@ -219,16 +237,12 @@ export class CpSolver {
     how: "random" | "hosvd" = this.options.initialize ?? "random",
     seed = this.options.seed ?? 0,
   ): Promise<void> {
-    return this.#initialize(how, seed, this.options.signal);
+    return this.#begin(this.#cp.initialize(how, seed, this.options.signal));
   }
 
   /** Starts from these factors instead, I_n×R each, row-major: those of an earlier result, or of a similar tensor. */
-  start(given: readonly TensorData[]): Promise<void> {
-    return this.#begin(this.#cp.startFrom(given));
-  }
-
-  #initialize(how: "random" | "hosvd" = "random", seed = 0, signal?: AbortSignal): Promise<void> {
-    return this.#begin(this.#cp.initialize(how, seed, signal));
+  start(factors: readonly TensorData[]): Promise<void> {
+    return this.#begin(this.#cp.startFrom(factors));
   }
 
   async #begin(start: Promise<void>): Promise<void> {
@@ -238,15 +252,15 @@ export class CpSolver {
   }
 
   /**
-   * Sweeps from the present factors until the stopping rule is met; from those of `initialize` where there was no start yet. What is not
-   * given is as in the solver's options.
+   * Sweeps from the present factors until the stopping rule is met, after `initialize` where there was no start yet. The solver's options
+   * hold where `stopping` says nothing else.
    */
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     checkOptions("solve", stopping, stoppingRules);
-    if (this.#prepared.isZero) return this.#zero();
-    const { initialize, seed, sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = this.options;
+    if (this.#source.isZero) return this.#zero();
+    const { initialize = "random", seed = 0, sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = this.options;
     const all = { sweeps, tolerance, onIteration, signal, sweepsPerSubmit, ...stopping };
-    if (!this.#hasStart) await this.#initialize(initialize, seed, all.signal);
+    if (!this.#hasStart) await this.#begin(this.#cp.initialize(initialize, seed, all.signal));
     const result = await this.#problem.solve(all, this.#error);
     this.#error = result.errors.at(-1);
     return this.#restored(result);
@@ -254,7 +268,7 @@ export class CpSolver {
 
   /** Copies the result out in canonical order and signs; only the R weights are looked at by the host. */
   async finish(convergence: Convergence): Promise<Decomposition<KruskalTensor>> {
-    if (this.#prepared.isZero) return this.#zero();
+    if (this.#source.isZero) return this.#zero();
     return this.#restored(await this.#problem.result(convergence));
   }
 
@@ -263,17 +277,14 @@ export class CpSolver {
   }
 
   async #restored(result: Decomposition<KruskalTensor>): Promise<Decomposition<KruskalTensor>> {
-    try {
-      return await this.#problem.restored(result);
-    } catch (error) {
-      result.tensor.destroy();
-      throw error;
-    }
+    using held = new Held(this.engine);
+    held.keep(result.tensor);
+    return held.handOut(await this.#problem.restored(result));
   }
 
   destroy(): void {
     this.#problem.destroy();
-    this.#prepared[dispose]();
+    this.#source[dispose]();
   }
 
   [dispose](): void {
@@ -287,61 +298,52 @@ class CpProblem implements Method<KruskalTensor> {
   readonly hasCheap = true;
   readonly advice: string;
   readonly state: readonly Tensor[];
-  readonly factors: readonly Tensor[];
-  /** λ of the last sweep, [R] */
-  readonly weights: Tensor;
-  /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
+  /** factors with columns of norm 1, and λ of the last sweep */
+  readonly model: KruskalTensor;
+  /** a row a mode: the R×R Gram matrix of its factor, and room for R norms */
   readonly #grams: Tensor;
   readonly #values: Tensor;
-  readonly #own: Scope["own"];
-  readonly given: Prepared;
+  readonly #scope: Scope;
+  /** where a mode's update is one dispatch */
+  readonly #fused: FusedUpdate | null;
 
   constructor(
-    { own, given }: Scope,
-    readonly options: CpOptions,
+    readonly name: string,
+    scope: Scope,
+    rank: number,
+    readonly update: CpUpdate,
   ) {
-    this.given = given;
-    this.#own = own;
-    const { rank, solver = "cholesky" } = options;
-    this.advice = solver === "cholesky" ? "a larger ridge" : "the solver cholesky";
-    const { x } = given;
-    this.factors = x.shape.map((extent, mode) => own([extent, rank], `factor ${mode}`));
+    this.#scope = scope;
+    const { allocate, engine, source } = scope;
+    this.advice = update.advice;
+    this.#fused = update.fused?.(engine, rank) ?? null;
+    const factors = source.shape.map((extent, mode) => allocate([extent, rank], `factor ${mode}`));
     // rows begin where a binding may
-    this.#grams = own([x.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
-    this.weights = own([rank], "weights");
-    this.columns = (this.#isFused ? 3 : 4) * SCALAR;
-    this.#values = own([this.columns], "sweep values");
-    this.state = [...this.factors, this.#grams, this.weights];
-  }
-
-  get x(): Tensor {
-    return this.given.x;
-  }
-
-  get engine(): Engine {
-    return this.x.engine;
+    this.#grams = allocate([source.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
+    this.model = new KruskalTensor(allocate([rank], "weights"), factors);
+    this.columns = (this.#fused ? 3 : 4) * SCALAR;
+    this.#values = allocate([this.columns], "sweep values");
+    this.state = [...factors, this.#grams, this.model.weights];
+    this.correcting = update.correct && this.#correctingSweeps(update.correct);
   }
 
   /** An abort while singular vectors are looked for throws the signal's reason. */
   async initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void> {
-    const { engine, x, factors, given } = this;
-    for (let mode = 0; mode < x.order; mode++) {
-      const factor = factors[mode]!;
-      const extent = x.shape[mode]!;
-      const rank = Math.min(this.options.rank, extent, x.size / extent);
+    const { engine, source } = this.#scope;
+    for (const [mode, factor] of this.model.factors.entries()) {
+      const extent = source.shape[mode]!;
+      const rank = Math.min(this.model.rank, extent, source.size / extent);
       const task = { mode, rank, seed, isTold: false };
-      using found =
-        how === "hosvd"
-          ? (await subspaceOf(engine, given, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor
-          : null;
-      if (found) signal?.throwIfAborted();
-      // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
-      const values = found ? await engine.read(found.values) : [];
-      const known = values.filter((value) => value > SEEN * values[0]!).length;
+      using subspace =
+        how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
+      if (subspace) signal?.throwIfAborted();
+      // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
+      const values = subspace ? await engine.read(subspace.values) : [];
+      const count = values.filter((value) => value > SEEN * values[0]!).length;
       await engine.run((s) => {
         const start = uniform(s, factor.shape, { seed, stream: mode });
-        if (found) {
-          const vectors = slice(s, found.vectors, [0, 0], [extent, known]);
+        if (subspace) {
+          const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
           pasteColumns(s, vectors, start);
           s.release(vectors);
         }
@@ -353,58 +355,46 @@ class CpProblem implements Method<KruskalTensor> {
 
   /** Records a start factor: its columns are brought to norm 1, and the model counts as zero. */
   #begin(s: Scheduler, mode: number, start: Tensor): void {
+    const { weights, factors } = this.model;
     const { out, norms } = normalizeColumns(s, start);
-    copy(s, out, { out: this.factors[mode]! });
+    copy(s, out, { out: factors[mode]! });
     s.release(out, norms);
-    gram(s, this.factors[mode]!, { out: this.#gramOf(mode) });
-    if (mode === 0) fill(s, this.weights, 0);
+    gram(s, factors[mode]!, { out: this.#gramOf(mode) });
+    if (mode === 0) fill(s, weights, 0);
   }
 
-  async startFrom(given: readonly TensorData[]): Promise<void> {
-    const { engine, factors } = this;
-    if (given.length !== factors.length)
-      throw new ShapeError(`start: ${given.length} factors for ${this.x}, needs ${factors.length}`);
+  async startFrom(start: readonly TensorData[]): Promise<void> {
+    const { engine, source } = this.#scope;
+    const { factors } = this.model;
+    if (start.length !== factors.length)
+      throw new ShapeError(`start: ${start.length} factors for ${source}, needs ${factors.length}`);
     factors.forEach((factor, mode) => {
-      engine.write(factor, given[mode]!);
+      engine.write(factor, start[mode]!);
     });
     await engine.run((s) => {
       for (const [mode, factor] of factors.entries()) this.#begin(s, mode, factor);
     }, "CP start");
   }
 
-  record(s: Scheduler, { rows, counter }: Trace, precise: boolean): void {
-    const { x, factors, weights } = this;
-    const fused = this.#isFused;
-    const grams = this.#grams;
-    let previous: UnnormalizedFactor | undefined;
-    overModes(s, x, factors, { unsummed: fused }, (product, mode, partialFrom) => {
-      if (!fused) return this.#update(s, product, mode);
-      // the mode before the partial result's was not normalised when that was made
-      const unscaled = partialFrom ? partialFrom - 1 : undefined;
-      const ridge = this.options.ridge ?? 0;
-      const factor = factors[mode]!;
-      previous = alsUpdate(s, { product, grams, mode, factor, previous, unscaled, ridge, proximal: PROXIMAL, weights });
+  record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
+    const { weights, factors } = this.model;
+    const { source } = this.#scope;
+    const sweep = this.#fused?.begin({ weights, factors, grams: this.#grams });
+    overModes(p, source, factors, { unsummed: sweep !== undefined }, (product, mode, partialFrom) => {
+      if (sweep) sweep.record(p, product, mode, partialFrom);
+      else this.#update(p, product, mode);
     });
-    if (previous) {
-      const trace = precise ? undefined : { rows, counter };
-      alsNormalize(s, { previous, grams, weights, values: this.#values, trace });
-    }
-    if (precise) kruskalResidual(s, x, weights, factors, { out: this.#scalar(2) });
-    if (precise || !fused) appendRow(s, this.#values, rows, counter);
+    sweep?.finish(p, this.#values, isPrecise ? undefined : { rows, counter });
+    if (isPrecise) source.residual(p, this.model, { out: this.#scalar(2) });
+    if (isPrecise || !sweep) appendRow(p.s, this.#values, rows, counter);
   }
 
   #scalar(index: number): Tensor {
     return this.#values.rows(index * SCALAR, index * SCALAR + 1);
   }
 
-  /** whether an update is the one dispatch of `alsUpdate` */
-  get #isFused(): boolean {
-    const { rank, solver = "cholesky" } = this.options;
-    return solver === "cholesky" && fusesAls(this.engine, rank);
-  }
-
   #gramOf(mode: number): Tensor {
-    const { rank } = this.options;
+    const { rank } = this.model;
     const [modes, stride] = this.#grams.shape as [number, number];
     const start = mode * stride;
     return this.#grams
@@ -413,124 +403,103 @@ class CpProblem implements Method<KruskalTensor> {
       .reshape([rank, rank]);
   }
 
-  /** The Hadamard product of some Gram matrices; null for none. What is a temporary is the caller's to release. */
-  #hadamardOf(s: Scheduler, modes: readonly number[]): { product: Tensor | null; isTemporary: boolean } {
-    let product: Tensor | null = null;
-    modes.forEach((mode, index) => {
-      const own = this.#gramOf(mode);
-      const next: Tensor = product ? hadamard(s, product, own) : own;
-      if (product && index > 1) s.release(product);
-      product = next;
-    });
-    return { product, isTemporary: modes.length > 1 };
+  #hadamardOf(s: Scheduler, modes: readonly number[]): ReturnType<typeof hadamardProduct> {
+    return hadamardProduct(
+      s,
+      modes.map((mode) => this.#gramOf(mode)),
+    );
   }
 
-  /** A⁽ⁿ⁾ = (M + ρA₀)(V + ρI)⁻¹ with V the Hadamard product of the other Gram matrices; then columns to norm 1. */
-  #update(s: Scheduler, product: Tensor, mode: number): void {
-    const { options, weights } = this;
-    const { solver: method = "cholesky", ridge = 0 } = options;
-    const factor = this.factors[mode]!;
-    const last = mode === this.x.order - 1;
-    const { product: normal, isTemporary } = this.#hadamardOf(s, othersOf(this.factors, mode));
-    let solved: Tensor;
-    if (method === "cholesky") {
-      const kept = scaleColumns(s, factor, weights);
-      const near = scale(s, kept, { alpha: PROXIMAL });
-      const right = add(s, product, near);
-      s.release(kept, near);
-      solved = solveSymmetric(s, normal!, right, { method, ridge: ridge + PROXIMAL });
-      s.release(right);
-    } else solved = solveSymmetric(s, normal!, product, { method });
-    if (last) {
-      const own = gram(s, solved);
+  /** Records a mode's update; then its columns are brought to norm 1. */
+  #update(p: Program, product: Tensor, mode: number): void {
+    const { s } = p;
+    const { weights, factors } = this.model;
+    const factor = factors[mode]!;
+    const isLast = mode === factors.length - 1;
+    const { product: combined, isTemporary } = this.#hadamardOf(s, othersOf(factors, mode));
+    const normal = combined!;
+    const solved = this.update.record(p, { product, normal, factor, weights });
+    if (isLast) {
+      const products = gram(s, solved);
       innerProduct(s, product, solved, { out: this.#scalar(0) });
-      innerProduct(s, normal!, own, { out: this.#scalar(1) });
-      s.release(own);
+      innerProduct(s, normal, products, { out: this.#scalar(1) });
+      s.release(products);
     }
-    if (isTemporary) s.release(normal!);
+    if (isTemporary) s.release(normal);
     normalizeColumns(s, solved, { out: factor, norms: weights });
-    if (last) sumOfSquares(s, weights, { out: this.#scalar(3) });
+    if (isLast) sumOfSquares(s, weights, { out: this.#scalar(3) });
     s.release(solved);
     gram(s, factor, { out: this.#gramOf(mode) });
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
-  readonly correcting = {
-    below: CORRECTING,
-    open: () => {
-      const difference = this.#own(this.x.shape, "difference");
-      return {
-        enter: (s: Scheduler) => {
-          kruskalDifference(s, this.x, this.weights, this.factors, { out: difference });
-        },
-        record: (s: Scheduler, { rows, counter }: Trace) => {
-          this.#correct(s, difference);
-          kruskalDifference(s, this.x, this.weights, this.factors, { out: difference });
-          sumOfSquares(s, difference, { out: this.#scalar(2) });
-          appendRow(s, this.#values, rows, counter);
-        },
-      };
-    },
-  };
+  readonly correcting: Method<KruskalTensor>["correcting"];
+
+  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<Method<KruskalTensor>["correcting"]> {
+    const { source, keep } = this.#scope;
+    return {
+      below: CORRECTING,
+      open: () => {
+        const difference = keep(source.difference());
+        return {
+          enter: (p) => difference.refresh(p, this.model),
+          record: (p, { rows, counter }) => {
+            this.#correct(p, difference, correct);
+            difference.refresh(p, this.model);
+            difference.squaredNorm(p, { out: this.#scalar(2) });
+            appendRow(p.s, this.#values, rows, counter);
+          },
+        };
+      },
+    };
+  }
 
   /**
-   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of what X̂ leaves of X. The MTTKRP is taken of E, the difference
-   * when the sweep began. The steps Δ that factors of earlier modes have taken since are seen from the R×R side: of the change of X̂
-   * to now, the MTTKRP is A₀·(P ⊛ T), T the Hadamard product of the Gram matrices of later modes, and P grows mode by mode:
-   * P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), where A₀ and A₁ are the mode's factor before and after, and Q the product of the Gram
-   * matrices after. So every number is as small as the step that it makes, and rounding is relative to that.
+   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of X − X̂.
+   *
+   * X − X̂ is known from the beginning of the sweep, as E. Since then the factors of earlier modes have taken steps Δ. What these changed of
+   * X̂ has the MTTKRP A₀·(P ⊛ T), so G = MTTKRP(E) − A₀·(P ⊛ T), where T is the Hadamard product of the Gram matrices of later modes. P is
+   * R×R and grows with every mode: P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), with A₀ and A₁ the mode's factor before and after its step, and Q the
+   * Hadamard product of the new Gram matrices of earlier modes. Every number here is as small as the step, and so is its rounding.
    */
-  #correct(s: Scheduler, difference: Tensor): void {
-    const { factors, weights, options } = this;
-    const { solver: method = "cholesky", ridge = 0 } = options;
+  #correct(p: Program, difference: Reader, correct: NonNullable<CpUpdate["correct"]>): void {
+    const { s } = p;
+    const { weights, factors } = this.model;
+    /** P */
     let change: Tensor | null = null;
     const modes = factors.map((_, mode) => mode);
-    overModes(s, difference, factors, {}, (product, mode) => {
+    overModes(p, difference, factors, {}, (product, mode) => {
       const factor = factors[mode]!;
       const later = this.#hadamardOf(s, modes.slice(mode + 1));
       const earlier = this.#hadamardOf(s, modes.slice(0, mode));
       const [T, Q] = [later.product, earlier.product];
       const normal = T && Q ? hadamard(s, Q, T) : (T ?? Q)!;
       let gradient = product;
-      const replace = (next: Tensor): void => {
-        if (gradient !== product) s.release(gradient);
-        gradient = next;
-      };
       if (change) {
-        const seen = T ? hadamard(s, change, T) : change;
-        const moved = matmul(s, factor, seen);
-        replace(subtract(s, gradient, moved));
+        const combined = T ? hadamard(s, change, T) : change;
+        const moved = matmul(s, factor, combined);
+        gradient = subtract(s, product, moved);
         s.release(moved);
-        if (seen !== change) s.release(seen);
+        if (combined !== change) s.release(combined);
       }
-      const kept = scaleColumns(s, factor, weights);
-      if (ridge && method === "cholesky") {
-        const shrink = scale(s, kept, { alpha: ridge });
-        replace(subtract(s, gradient, shrink));
-        s.release(shrink);
-      }
-      const step = solveSymmetric(
-        s,
-        normal,
-        gradient,
-        method === "cholesky" ? { method, ridge: ridge + PROXIMAL } : { method },
-      );
+      const scaled = scaleColumns(s, factor, weights);
+      const step = correct(p, { product: gradient, normal, factor, weights, scaled });
       if (T && Q) s.release(normal);
-      replace(product);
-      const next = add(s, kept, step);
-      s.release(kept);
+      if (gradient !== product) s.release(gradient);
+      const next = add(s, scaled, step);
+      s.release(scaled);
       const { out: turned, norms } = normalizeColumns(s, next);
       s.release(next);
       if (T) {
         const moved = matmul(s, step, turned, { transposeA: true });
-        const own = Q ? hadamard(s, Q, moved) : moved;
+        const added = Q ? hadamard(s, Q, moved) : moved;
         if (change) {
           const across = matmul(s, factor, turned, { transposeA: true });
           const carried = hadamard(s, change, across);
-          const sum = add(s, carried, own);
-          s.release(across, carried, own, change);
+          const sum = add(s, carried, added);
+          s.release(across, carried, added, change);
           change = sum;
-        } else change = own;
+        } else change = added;
         if (Q) s.release(moved);
       }
       s.release(step);
@@ -545,8 +514,8 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   errorOf(row: Float32Array, kind: Kind): Told {
-    const { squaredNorm } = this.given;
-    const places = [0, SCALAR, this.#isFused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
+    const { squaredNorm } = this.#scope.source;
+    const places = [0, SCALAR, this.#fused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
     const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [
       number,
       number,
@@ -555,7 +524,7 @@ class CpProblem implements Method<KruskalTensor> {
     ];
     if (kind === "correcting") return { fromResidual: Math.sqrt(residual) };
     const squared = 1 - 2 * inner + model;
-    // NaN stays
+    // NaN fails the comparison, and stays
     const fromNorms = Math.sqrt(squared < 0 ? 0 : squared);
     // terms that cancel each other bring rounding errors of their own size
     const amplification = Math.max(1, terms);
@@ -564,40 +533,35 @@ class CpProblem implements Method<KruskalTensor> {
 
   /** Copies the factors out in canonical order and signs; only the R weights are looked at by the host. */
   async finish(): Promise<KruskalTensor> {
-    const { engine, factors, options } = this;
-    const { rank } = options;
-    const weights = (await engine.read(this.weights)) as Float32Array;
+    const { engine } = this.#scope;
+    const { factors, rank } = this.model;
+    const weights = await engine.read(this.model.weights);
     const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
-    const sorted = engine.tensor(
-      [rank],
+    using held = new Held(engine);
+    const sorted = held.allocate([rank], "weights");
+    engine.write(
+      sorted,
       Float32Array.from(order, (r) => weights[r]!),
-      { label: "weights" },
     );
-    const results = factors.map((factor, mode) => engine.tensor(factor.shape, null, { label: `factor ${mode}` }));
-    const tensor = new KruskalTensor(sorted, results);
+    const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
     using orderTensor = engine.tensor([rank], order, { label: "order" });
-    try {
-      await engine.run((s) => {
-        const flips = s.tensor([rank], { label: "flips" });
-        fill(s, flips, 1);
-        factors.forEach((factor, mode) => {
-          const apply = mode === factors.length - 1;
-          canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
-        });
-      }, "CP result");
-      return tensor;
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
+    await engine.run((s) => {
+      const flips = s.tensor([rank], { label: "flips" });
+      fill(s, flips, 1);
+      factors.forEach((factor, mode) => {
+        const apply = mode === factors.length - 1;
+        canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
+      });
+    }, "CP result");
+    return held.handOut(new KruskalTensor(sorted, results));
   }
 
-  residual(s: Scheduler, { weights, factors }: KruskalTensor, out: Tensor): void {
-    kruskalResidual(s, this.x, weights, factors, { out });
+  residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
+    this.#scope.source.residual(p, tensor, { out });
   }
 
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
-    return restoreKruskal("cpALS", tensor, exponent);
+    return restoreKruskal(this.name, tensor, exponent);
   }
 }
 
@@ -614,25 +578,27 @@ export async function restoreKruskal(
 }
 
 /**
- * Records a sweep over all modes: `update` is given each mode's MTTKRP with the factors as they are then, and may change the factor of
- * that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
+ * Records a sweep over all modes: `update` gets the MTTKRP of one mode after the other, with the factors as they are then, and may
+ * change the factor of that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second partial
+ * result, told for the modes after it.
  */
 export function overModes(
-  s: Scheduler,
-  x: Tensor,
+  p: Program,
+  x: Reader,
   factors: readonly Tensor[],
   { unsummed = false }: { unsummed?: boolean },
   update: (product: Tensor, mode: number, partialFrom?: number) => void,
 ): void {
+  const { s } = p;
   const split = splitModes(x.shape);
   for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
-    const whole = stop - start === x.order;
-    const single = stop - start === 1;
-    const partial = single || whole ? null : partialMttkrp(s, x, factors, [start, stop]);
+    // one mode has nothing to share a partial result with, and of all modes nothing is contracted
+    const isShared = stop - start > 1 && stop - start < x.order;
+    const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
     for (let mode = start; mode < stop; mode++) {
       const product = partial
         ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
-        : mttkrp(s, x, factors, mode, { unsummed });
+        : x.mttkrp(p, factors, mode, { unsummed });
       update(product, mode, partial && start > 0 && mode > start ? start : undefined);
       s.release(product);
     }

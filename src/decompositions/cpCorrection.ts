@@ -1,11 +1,12 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
   type OptionRules,
   optionRules,
-  type Scheduler,
+  Program,
   ShapeError,
   TenfoldError,
   type Tensor,
@@ -15,16 +16,17 @@ import {
   boundedNorm,
   copy,
   gram,
-  hadamard,
-  kruskalResidual,
   multiply,
   normalizeColumns,
   scaleByPower,
   scaleColumns,
   sumOfSquares,
 } from "../ops/index.js";
+import { checkCall, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import { hadamardProduct } from "./cpUpdates.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -36,7 +38,6 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
-import { checkCall, type Prepared, prepare } from "./prepare.js";
 
 /**
  * Σ_r ‖λ_r a_r ∘ b_r ∘ …‖² / ‖X̂‖²: how much the rank-one terms cancel each other. 1 where they are orthogonal; it grows without
@@ -46,7 +47,7 @@ import { checkCall, type Prepared, prepare } from "./prepare.js";
 export async function degeneracy(engine: Engine, tensor: KruskalTensor): Promise<number> {
   using full = engine.tensor(tensor.shape, null, { label: "the full tensor" });
   await engine.run((s) => void tensor.full(s, full), "degeneracy");
-  using prepared = await prepare(engine, "degeneracy", full);
+  using source = await resident(engine, "degeneracy", full);
   const [weights, ...factors] = await engine.read([tensor.weights, ...tensor.factors]);
   const { rank } = tensor;
   let terms = 0;
@@ -59,8 +60,8 @@ export async function degeneracy(engine: Engine, tensor: KruskalTensor): Promise
     }
     terms += product;
   }
-  if (prepared.isZero) return terms ? Number.POSITIVE_INFINITY : 1;
-  return terms / (prepared.squaredNorm * 4 ** prepared.exponent);
+  if (source.isZero) return terms ? Number.POSITIVE_INFINITY : 1;
+  return terms / (source.squaredNorm * 4 ** source.exponent);
 }
 
 export interface CorrectionOptions extends StoppingOptions {
@@ -85,7 +86,7 @@ const rules: OptionRules<CorrectionOptions> = { relativeError: optionRules.fract
  */
 export async function cpErrorPreserving(
   engine: Engine,
-  x: Tensor,
+  x: Tensor<DType> | Source,
   start: KruskalTensor,
   options: CorrectionOptions = {},
 ): Promise<Correction> {
@@ -101,24 +102,32 @@ export async function cpErrorPreserving(
     throw new TenfoldError(
       `${NAME}: relativeError ${relativeError} cannot be kept in f32, the least is ${LEAST_ERROR}; allow that much`,
     );
-  using prepared = await prepare(engine, NAME, x);
-  // what f32 cannot tell of terms that cancel is kept back where a run missed its bound by it
+  return await withSource(engine, NAME, x, (source) => correct(source, start, relativeError, stopping));
+}
+
+async function correct(
+  source: Source,
+  start: KruskalTensor,
+  relativeError: number | undefined,
+  stopping: StoppingOptions,
+): Promise<Correction> {
+  // rounding in terms that cancel may make a run miss its bound: it is then run again with a part of the bound
   for (let attempt = 0; ; attempt++) {
     const share = SHARES[attempt]!;
     let allowed = 0;
-    const { objectives: norms = [], ...result } = await iterate<KruskalTensor>(engine, prepared, {
+    const { objectives: norms = [], ...result } = await iterate<KruskalTensor>(source, {
       name: NAME,
       stopping,
-      zero: () => zeroKruskal(engine, x.shape, start.rank),
+      zero: () => zeroKruskal(source.engine, source.shape, start.rank),
       async begin(scope) {
         const correction = new CorrectionMethod(scope, start.rank);
         allowed = await correction.place(start, relativeError, share);
         return correction;
       },
     });
-    if (prepared.isZero || result.relativeError <= allowed) return { ...result, norms };
+    if (source.isZero || result.relativeError <= allowed) return { ...result, norms };
     result.tensor.destroy();
-    // a run cut short has missed its bound for that alone
+    // a run that was aborted misses its bound for that alone
     stopping.signal?.throwIfAborted();
     if (attempt === SHARES.length - 1)
       throw new TenfoldError(
@@ -128,15 +137,15 @@ export async function cpErrorPreserving(
 }
 
 const NAME = "cpErrorPreserving";
-/** numbers of a row, each where a binding may begin */
+/** numbers of a row lie this far apart, where views may begin */
 const SCALAR = 64;
-/** what f32 can tell at least */
+/** the smallest relative error that f32 can keep */
 const LEAST_ERROR = 5e-7;
-/** parts of the bound that are aimed at in turn; where the last is missed too, f32 has no answer */
+/** parts of the bound that runs aim at, one after the other, until one stays within the bound */
 const SHARES = [1, 0.9, 0.5, 0.2];
-/** what a start's error may rise by, where no bound is asked for */
+/** by default the bound is the error of the start times this */
 const DEFAULT_ROOM = 1.0001;
-/** what is kept back of a bound, for rounding */
+/** runs aim at this part of the bound, because of rounding */
 const MARGIN = 0.999;
 
 /** The correction as a method of `iterate`. */
@@ -144,67 +153,69 @@ class CorrectionMethod implements Method<KruskalTensor> {
   readonly columns = 3 * SCALAR;
   readonly hasCheap = true;
   readonly state: readonly Tensor[];
-  readonly factors: readonly Tensor[];
-  readonly weights: Tensor;
+  readonly model: KruskalTensor;
   readonly #grams: readonly Tensor[];
   /** the row of a sweep: Σ‖terms‖², ‖x − x̂‖² as the updates leave it, and from the difference itself where that is computed */
-  readonly #told: Tensor;
+  readonly #row: Tensor;
   /** largest ‖x − x̂‖² */
   #bound = 0;
-  /** the error that sweeps come to, beside what terms that cancel make of its digits */
+  /** the relative error that sweeps come to, divided by how much larger than ‖X‖² the terms are that cancel */
   #expected = 0;
 
   constructor(
     readonly scope: Scope,
     rank: number,
   ) {
-    const { own, given } = scope;
-    this.factors = given.x.shape.map((extent, mode) => own([extent, rank], `factor ${mode}`));
-    this.weights = own([rank], "weights");
-    this.#grams = this.factors.map((_, mode) => own([rank, rank], `gram ${mode}`));
-    this.#told = own([this.columns], "told");
-    this.state = [...this.factors, this.weights, ...this.#grams, this.#told];
+    const { allocate, source } = scope;
+    const factors = source.shape.map((extent, mode) => allocate([extent, rank], `factor ${mode}`));
+    this.model = new KruskalTensor(allocate([rank], "weights"), factors);
+    this.#grams = factors.map((_, mode) => allocate([rank, rank], `gram ${mode}`));
+    this.#row = allocate([this.columns], "sweep values");
+    this.state = [...factors, this.model.weights, ...this.#grams, this.#row];
   }
 
   #scalar(index: number): Tensor {
-    return this.#told.rows(index * SCALAR, index * SCALAR + 1);
+    return this.#row.rows(index * SCALAR, index * SCALAR + 1);
   }
 
   /**
-   * Puts the start in place, columns at norm 1, and bounds the error by this share of what is allowed. Gives the relative error that is
+   * Puts the start in place, columns at norm 1, and bounds the error by `share` of the allowed one. Returns the relative error that is
    * allowed.
    */
   async place(start: KruskalTensor, relativeError: number | undefined, share: number): Promise<number> {
-    const { engine, given } = this.scope;
-    const parts: Prepared[] = [];
+    const { engine, source } = this.scope;
+    const { weights, factors } = this.model;
+    const parts: Resident[] = [];
     try {
-      for (const part of [start.weights, ...start.factors]) parts.push(await prepare(engine, `${NAME}'s start`, part));
-      const exponent = parts.reduce((sum, part) => sum + part.exponent, -given.exponent);
-      await engine.run((s) => {
+      for (const part of [start.weights, ...start.factors]) parts.push(await resident(engine, `${NAME}'s start`, part));
+      const exponent = parts.reduce((sum, part) => sum + part.exponent, -source.exponent);
+      const record = (p: Program): void => {
+        const { s } = p;
         let lengths: Tensor = parts[0]!.x;
-        this.factors.forEach((factor, mode) => {
+        factors.forEach((factor, mode) => {
           const { norms } = normalizeColumns(s, parts[mode + 1]!.x, { out: factor });
           lengths = multiply(s, lengths, norms);
           gram(s, factor, { out: this.#grams[mode]! });
         });
-        scaleByPower(s, lengths, exponent, { out: this.weights });
-        sumOfSquares(s, this.weights, { out: this.#scalar(0) });
-        kruskalResidual(s, given.x, this.weights, this.factors, { out: this.#scalar(1) });
-      }, "correction start");
+        scaleByPower(s, lengths, exponent, { out: weights });
+        sumOfSquares(s, weights, { out: this.#scalar(0) });
+        source.residual(p, this.model, { out: this.#scalar(1) });
+      };
+      await Program.run(engine, record, "correction start");
     } finally {
       for (const part of parts) part[dispose]();
     }
     const [terms, squared] = await engine.read([this.#scalar(0), this.#scalar(1)]);
-    const error = Math.sqrt(squared![0]! / given.squaredNorm);
+    const error = Math.sqrt(squared![0]! / source.squaredNorm);
     const allowed = relativeError ?? Math.max(error * DEFAULT_ROOM, LEAST_ERROR);
     if (!(error <= allowed))
       throw new TenfoldError(
         `${NAME}: the start has a relative error of ${error}, more than the ${relativeError} allowed`,
       );
-    // halfway, where the start is so near its bound that there may be nothing below it
+    // where the start is near its bound, the aim is halfway between the two: there may be no model below the start's error
     const aim = share < 1 ? share * allowed : Math.max(MARGIN * allowed, (error + allowed) / 2);
-    this.#bound = aim ** 2 * given.squaredNorm;
-    this.#expected = aim / Math.max(1, terms![0]! / given.squaredNorm);
+    this.#bound = aim ** 2 * source.squaredNorm;
+    this.#expected = aim / Math.max(1, terms![0]! / source.squaredNorm);
     return allowed;
   }
 
@@ -212,34 +223,32 @@ class CorrectionMethod implements Method<KruskalTensor> {
     return Promise.resolve(this.#expected);
   }
 
-  record(s: Scheduler, { rows, counter }: Trace, isPrecise: boolean): void {
-    const { factors, weights } = this;
-    const { x, squaredNorm } = this.scope.given;
-    overModes(s, x, factors, {}, (product, mode) => {
+  record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
+    const { s } = p;
+    const { weights, factors } = this.model;
+    const { source } = this.scope;
+    const { squaredNorm } = source;
+    overModes(p, source, factors, {}, (product, mode) => {
       const others = this.#grams.filter((_, other) => other !== mode);
-      let normals = others[0]!;
-      for (const next of others.slice(1)) {
-        const combined = hadamard(s, normals, next);
-        if (normals !== others[0]) s.release(normals);
-        normals = combined;
-      }
+      const { product: combined, isTemporary } = hadamardProduct(s, others);
+      const normals = combined!;
       const from = isPrecise ? scaleColumns(s, factors[mode]!, weights) : null;
       const solved = boundedNorm(s, normals, product, {
         bound: this.#bound,
         ...(from ? { from } : { squaredNorm }),
         residual: this.#scalar(1),
       });
-      if (normals !== others[0]) s.release(normals);
+      if (isTemporary) s.release(normals);
       if (from) s.release(from);
       normalizeColumns(s, solved, { out: factors[mode]!, norms: weights });
       s.release(solved);
       gram(s, factors[mode]!, { out: this.#grams[mode]! });
     });
     sumOfSquares(s, weights, { out: this.#scalar(0) });
-    if (isPrecise) kruskalResidual(s, x, weights, factors, { out: this.#scalar(2) });
-    appendRow(s, this.#told, rows, counter);
+    if (isPrecise) source.residual(p, this.model, { out: this.#scalar(2) });
+    appendRow(s, this.#row, rows, counter);
     if (!isPrecise) return;
-    // the next sweep goes from what is true
+    // the next sweep goes on from the computed residual, not from the one that updates added up
     const residual = copy(s, this.#scalar(2));
     copy(s, residual, { out: this.#scalar(1) });
     s.release(residual);
@@ -247,30 +256,27 @@ class CorrectionMethod implements Method<KruskalTensor> {
 
   errorOf(row: Float32Array, kind: Kind): Told {
     const [terms, updated, residual] = [0, 1, 2].map(
-      (index) => row[index * SCALAR]! / this.scope.given.squaredNorm,
+      (index) => row[index * SCALAR]! / this.scope.source.squaredNorm,
     ) as [number, number, number];
-    const told = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
-    return kind === "precise" ? { ...told, fromResidual: Math.sqrt(residual) } : told;
+    const errors = { fromNorms: Math.sqrt(updated), amplification: Math.max(1, terms), objective: Math.sqrt(terms) };
+    return kind === "precise" ? { ...errors, fromResidual: Math.sqrt(residual) } : errors;
   }
 
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.scope;
-    const copyOf = ({ shape, label }: Tensor) => engine.tensor(shape, null, { label });
-    const tensor = new KruskalTensor(copyOf(this.weights), this.factors.map(copyOf));
-    try {
-      await engine.run((s) => {
-        copy(s, this.weights, { out: tensor.weights });
-        for (const [mode, factor] of this.factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
-      }, "correction result");
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
-    return tensor;
+    const { weights, factors } = this.model;
+    using held = new Held(engine);
+    const copyOf = ({ shape, label }: Tensor) => held.allocate(shape, label);
+    const tensor = new KruskalTensor(copyOf(weights), factors.map(copyOf));
+    await engine.run((s) => {
+      copy(s, weights, { out: tensor.weights });
+      for (const [mode, factor] of factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
+    }, "correction result");
+    return held.handOut(tensor);
   }
 
-  residual(s: Scheduler, { weights, factors }: KruskalTensor, out: Tensor): void {
-    kruskalResidual(s, this.scope.given.x, weights, factors, { out });
+  residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
+    this.scope.source.residual(p, tensor, { out });
   }
 
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {

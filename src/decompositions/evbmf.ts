@@ -3,7 +3,7 @@ import { TenfoldError } from "../gpu/index.js";
 export interface EvbmfResult {
   /** rank that the data supports; 0 where everything looks like noise */
   rank: number;
-  /** estimated (or given) variance of the noise */
+  /** variance of the noise: the option's, or the estimate */
   noiseVariance: number;
   /** shrunken singular values, `rank` of them */
   values: Float64Array;
@@ -40,10 +40,10 @@ function minimise(f: (x: number) => number, low: number, high: number): number {
 
 /**
  * Empirical variational Bayes matrix factorisation, the global analytic solution (Nakajima, Sugiyama, Babacan & Tomioka
- * 2013): how many singular values of a noisy matrix are signal. What Kim et al. 2016 choose Tucker ranks by.
+ * 2013): how many singular values of a noisy matrix are signal. Kim et al. 2016 choose Tucker ranks by it.
  *
  * @param singularValues all min(rows, columns) of them, in any order
- * @param noiseVariance estimated from the data where it is not given
+ * @param noiseVariance estimated from the data by default
  */
 export function evbmf(
   singularValues: ArrayLike<number>,
@@ -77,7 +77,7 @@ export function evbmf(
   };
   let variance = noiseVariance;
   if (variance === undefined) {
-    // the noise is at most all there is, and at least what the singular values that cannot be signal show
+    // at most: everything is noise. At least: the mean square of the singular values that are too many to be signal
     const mostSignal = Math.min(Math.ceil(small / (1 + alpha)) - 1, small - 1);
     const tail = s.subarray(Math.max(mostSignal, 0));
     const tailMean = tail.reduce((sum, value) => sum + value * value, 0) / tail.length;

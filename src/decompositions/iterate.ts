@@ -4,12 +4,14 @@ import {
   type Engine,
   type OptionRules,
   optionRules,
-  type Schedule,
-  type Scheduler,
+  Program,
+  Replay,
+  TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
 import { copy } from "../ops/index.js";
-import { type Prepared, prepare } from "./prepare.js";
+import type { Model, Source } from "../sources/index.js";
+import { Held, together } from "./held.js";
 import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
@@ -79,39 +81,40 @@ export interface Decomposition<T> extends Convergence {
 }
 
 /** A solver left the finite numbers; names the method and the sweep. */
-export class ConvergenceError extends Error {
+export class ConvergenceError extends TenfoldError {
   override name = "ConvergenceError";
+  override readonly code = "CONVERGENCE";
 }
 
-/** Relative errors from norms are told from here up: below, their cancellation may make them wrong by more than 1e-6. */
+/** Relative errors of this and more are told from norms. Below, cancellation in the norms may make them wrong by more than 1e-6. */
 export const CANCELLATION = 0.3;
-/** errors from norms are not counted on where the last was less than this many times that */
+/** the next sweeps are cheap only where the last error from norms was at least this many times CANCELLATION */
 const NEAR = 1.25;
 
 /** A row of numbers that sweeps tell, each where a view may begin: the first from norms, the second ‖X − X̂‖². */
 export const ROW = { columns: 128, norms: 0, residual: 64 } as const;
 
-/** Rows that sweeps leave in GPU memory: a ring, and how many there were ([1], u32). */
+/** Where sweeps leave their numbers on the GPU: a ring of rows, and how many rows were written so far ([1], u32). */
 export interface Trace {
   rows: Tensor;
-  counter: Tensor;
+  counter: Tensor<"u32">;
 }
 
 /**
- * Kinds of sweeps: `cheap` ones tell an error from norms; `precise` ones do the same to the state and tell the error from the residual,
- * too; `correcting` ones keep the residual and correct the state by it, where sums over X itself would lose the step in rounding.
+ * Kinds of sweeps. A `cheap` sweep tells its error from norms. A `precise` sweep changes the state in the same way, and tells the error from
+ * the residual as well. A `correcting` sweep goes by the residual, not by X: near a fit of 1, rounding in sums over X is larger than the step.
  */
 export type Kind = "cheap" | "precise" | "correcting";
 
 /** The relative errors that a row of the trace tells. */
 export interface Told {
-  /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like, which costs nothing and cancels near a fit of 1 */
+  /** √(‖X‖² − ‖X̂‖²) / ‖X‖ or the like: it takes no pass over X, and its digits cancel near a fit of 1 */
   fromNorms?: number;
-  /** how much larger than ‖X‖² the numbers are that cancel in that, 1 by default */
+  /** how much larger than ‖X‖² the numbers are that cancel in `fromNorms`, 1 by default */
   amplification?: number;
   /** ‖X − X̂‖ / ‖X‖ from the difference itself; that of a precise sweep */
   fromResidual?: number;
-  /** what the sweeps make small where that is not the error, beside ‖X‖: the stopping rule goes by it */
+  /** for a method that minimises something else than the error: that, relative to ‖X‖. The stopping rule goes by it */
   objective?: number;
 }
 
@@ -120,23 +123,23 @@ export interface Sweep {
   /** names the method in errors: `cpALS` */
   name: string;
   /** one sweep, its error from the residual itself; its last dispatch appends a row to the trace */
-  precise: Schedule;
+  precise: Replay;
   /** the same sweep, without the residual: an error from norms is told where it is {@link CANCELLATION} or more */
-  cheap?: Schedule | undefined;
+  cheap?: Replay | undefined;
   trace: Trace;
   errorOf: (row: Float32Array, kind: Kind) => Told;
   /** sweeps for small errors, if there are any: compiled when they are first needed */
-  correcting?: { below: number; open(): Promise<{ enter: Schedule; sweep: Schedule }> } | undefined;
-  /** what a sweep takes over from the one before and changes; needed where there is more than one kind */
+  correcting?: { below: number; open(): Promise<{ enter: Replay; sweep: Replay }> } | undefined;
+  /** the tensors that a sweep reads from the sweep before and writes; needed where there is more than one kind of sweep */
   state?: readonly Tensor[] | undefined;
-  /** false where nobody is told the errors: they are from norms then, however small */
+  /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean | undefined;
   /** what may help where the numbers are no longer finite: `try a larger ridge` */
   advice?: string | undefined;
 }
 
-/** An error that is told, and how much what it was computed from cancels; 0 for the residual. */
-interface TrueError {
+/** The error after a sweep. `amplification` is that of the norms that it is from, and 0 where it is from the residual. */
+interface SweepError {
   relativeError: number;
   /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
@@ -144,11 +147,11 @@ interface TrueError {
 }
 
 interface Batch {
-  /** rows told before, and rows of this batch */
+  /** how many rows were written before this batch, and how many by it */
   first: number;
   count: number;
   kind: Kind;
-  /** of the state before it */
+  /** which copy of the state is the one before this batch */
   slot: number;
   rows: Promise<Float32Array>;
 }
@@ -157,10 +160,10 @@ interface Batch {
  * Replays a sweep until it is over. The trace of a batch is read while the next batch runs, so the GPU never waits for the host; a run
  * therefore goes on for up to one batch after its rule is met. The number of sweeps follows from the numbers alone, never from timing.
  *
- * Sweeps compute the residual itself until the error is known to be large, from which they are cheap. Where a cheap error turns out to be
- * below {@link CANCELLATION}, its batch is taken back (the state before it was kept) and run again with the residual. From the first
- * error below that of correcting sweeps on, sweeps are those, for the rest of the run; what was submitted beyond is taken back. So
- * the numbers do not depend on how sweeps fall into batches. `expected` is the error that the start has, where it is known.
+ * Sweeps are precise until the error is known to be large, and cheap from there on. Where a cheap error turns out to be below
+ * {@link CANCELLATION}, its batch is undone (a copy of the state from before it is restored) and run again with precise sweeps. After the
+ * first error below `correcting.below` all sweeps are correcting ones; sweeps that were submitted after it are undone. So the numbers do
+ * not depend on how sweeps fall into batches. `expected` is the error of the start, where it is known.
  */
 export async function converge(
   engine: Engine,
@@ -169,11 +172,12 @@ export async function converge(
   expected?: number,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
-  const batch = Math.max(1, Math.min(ring, sweepsPerSubmit));
+  // a sweep with host steps waits for the host anyway, so its error may as well be read at once
+  const batch = precise.hasSteps || cheap?.hasSteps ? 1 : Math.max(1, Math.min(ring, sweepsPerSubmit));
   const rule = new StoppingRule(tolerance);
   const errors: number[] = [];
   const objectives: number[] = [];
-  /** how large the latest error from norms is beside its noise */
+  /** the latest error from norms, divided by its amplification */
   let margin = expected ?? 0;
   const corrects = (error: number) => correcting !== undefined && error < correcting.below;
   let isCorrecting = expected !== undefined && corrects(expected);
@@ -187,12 +191,17 @@ export async function converge(
   let late: Batch | null = null;
 
   /**
-   * The errors of a batch: up to the first that is not known, or with the first from which sweeps correct. Which of two errors is told
-   * follows from the numbers alone.
+   * The errors of a batch, up to and with the first from which sweeps correct. Not known (and none) where an error from norms cancels and
+   * there is none from the residual.
    */
-  const take = async ({ first, kind, count, rows }: Batch): Promise<{ found: TrueError[]; isKnown: boolean }> => {
+  const take = async ({
+    first,
+    kind,
+    count,
+    rows,
+  }: Batch): Promise<{ sweepErrors: SweepError[]; isKnown: boolean }> => {
     const values = await rows;
-    const found: TrueError[] = [];
+    const sweepErrors: SweepError[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
@@ -200,41 +209,43 @@ export async function converge(
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
-      if (relativeError === undefined) return { found: [], isKnown: false };
+      if (relativeError === undefined) return { sweepErrors: [], isKnown: false };
       if (!Number.isFinite(relativeError))
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      found.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      sweepErrors.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
       if (kind !== "correcting" && corrects(relativeError)) break;
     }
-    return { found, isKnown: true };
+    return { sweepErrors, isKnown: true };
   };
   const isOver = () =>
-    // a first batch always runs: before it there is nothing to show
+    // the first batch always runs: without it there is no result
     submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
 
   /**
-   * Tells the errors of a batch. Where the state is ahead of them and has to be brought back to the last that was told: after how many
-   * sweeps of the batch that was.
+   * Tells the errors of a batch. Returns null, or, where the state has to be brought back to that of the last error told, which sweep of
+   * the batch that was.
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
-    const { found, isKnown } = await take(read);
-    for (const { relativeError, objective, amplification } of found) {
+    const { sweepErrors, isKnown } = await take(read);
+    for (const { relativeError, objective, amplification } of sweepErrors) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
       rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
-    if (!isKnown) margin = 0; // precise from here on, until it is known to be large
-    const begins = !isCorrecting && found.length > 0 && corrects(errors.at(-1)!);
+    if (!isKnown) margin = 0; // sweeps are precise until the error is known to be large
+    const begins = !isCorrecting && sweepErrors.length > 0 && corrects(errors.at(-1)!);
     isCorrecting ||= begins;
-    return !isKnown || (begins && (isAhead || found.length < read.count)) ? found.length : null;
+    return !isKnown || (begins && (isAhead || sweepErrors.length < read.count)) ? sweepErrors.length : null;
   };
   /** Brings the state to what it was after the first `again` sweeps of a batch. */
-  const bringBack = (read: Batch, again: number): void => {
-    engine.submit(memory.restore[read.slot]!);
-    engine.submit(read.kind === "cheap" ? cheap! : precise, again);
+  const bringBack = async (read: Batch, again: number): Promise<void> => {
+    await Replay.runAll([
+      [memory.restore[read.slot]!, 1],
+      [read.kind === "cheap" ? cheap! : precise, again],
+    ]);
     written += again;
     submitted = errors.length;
   };
@@ -245,27 +256,16 @@ export async function converge(
     const slot = turn % 2;
     if (kind === "correcting") {
       const { enter, sweep } = await correcting!.open();
-      engine.submit(
-        entered
-          ? [[sweep, count]]
-          : [
-              [enter, 1],
-              [sweep, count],
-            ],
-      );
+      await Replay.runAll([
+        [enter, entered ? 0 : 1],
+        [sweep, count],
+      ]);
       entered = true;
     } else {
-      const schedule = kind === "cheap" ? cheap! : precise;
+      const sweep = kind === "cheap" ? cheap! : precise;
       const mayTurnBack = isTold && (kind === "cheap" || correcting !== undefined);
       if (mayTurnBack) await memory.open();
-      engine.submit(
-        mayTurnBack
-          ? [
-              [memory.save[slot]!, 1],
-              [schedule, count],
-            ]
-          : [[schedule, count]],
-      );
+      await Replay.runAll([...(mayTurnBack ? [[memory.save[slot]!, 1] as const] : []), [sweep, count]]);
     }
     const rows = engine.read(trace.rows) as Promise<Float32Array>;
     rows.catch(() => {}); // awaited a batch later
@@ -277,19 +277,13 @@ export async function converge(
 
   engine.write(trace.counter, [0]);
   for (let turn = 0; ; turn++) {
-    let next: Batch | null = isOver() ? null : await submit(turn);
+    let next: Batch | null = isOver() ? null : await submit(turn).catch((error) => failAfter(late, error));
     if (!next && !late) break;
-    const readAhead = next?.rows;
-    const again =
-      late &&
-      (await tell(late, next !== null).catch(async (error: unknown) => {
-        // what is being read holds memory until it is there
-        await readAhead?.catch(() => {});
-        throw error;
-      }));
+    const readAhead = next;
+    const again = late && (await tell(late, next !== null).catch((error) => failAfter(readAhead, error)));
     if (late && again !== null) {
       await next?.rows;
-      bringBack(late, again);
+      await bringBack(late, again);
       next = null;
     }
     late = next;
@@ -305,40 +299,45 @@ export async function converge(
   };
 }
 
+/** Throws the error once the batch is read: a read under way holds memory. */
+async function failAfter(batch: Batch | null, error: unknown): Promise<never> {
+  await batch?.rows.catch(() => {});
+  throw error;
+}
+
 /** Two copies of a solver's state, saved and restored on the GPU. */
 class Memory {
-  readonly #owned: { destroy(): void }[] = [];
-  readonly save: Schedule[] = [];
-  readonly restore: Schedule[] = [];
+  readonly #held: Held;
+  readonly save: Replay[] = [];
+  readonly restore: Replay[] = [];
 
   constructor(
     readonly engine: Engine,
     readonly state: readonly Tensor[],
-  ) {}
+  ) {
+    this.#held = new Held(engine);
+  }
 
   /** Allocates the copies, the first time. */
   async open(): Promise<void> {
     const { engine, state } = this;
     while (this.restore.length < 2) {
-      const copies = state.map((tensor) => engine.tensor(tensor.shape, null, { label: `${tensor.label} before` }));
-      this.#owned.push(...copies);
+      const copies = state.map(({ shape, label }) => this.#held.allocate(shape, `${label} before`));
       for (const [list, from, to] of [
         [this.save, state, copies],
         [this.restore, copies, state],
       ] as const) {
-        using s = engine.scheduler("state");
+        using p = new Program(engine, "state");
         from.forEach((tensor, index) => {
-          copy(s, tensor, { out: to[index]! });
+          copy(p.s, tensor, { out: to[index]! });
         });
-        const schedule = await s.compile();
-        this.#owned.push(schedule);
-        list.push(schedule);
+        list.push(this.#held.keep(await p.compile()));
       }
     }
   }
 
   [dispose](): void {
-    for (const item of this.#owned.splice(0)) item.destroy();
+    this.#held.destroy();
   }
 }
 
@@ -346,47 +345,49 @@ class Memory {
 export interface Scope {
   readonly engine: Engine;
   /** X, scaled and checked */
-  readonly given: Prepared;
+  readonly source: Source;
   /** A tensor that lives as long as the run. */
-  readonly own: (shape: readonly number[], label: string, dtype?: DType) => Tensor;
+  readonly allocate: <D extends DType = "f32">(shape: readonly number[], label: string, dtype?: D) => Tensor<D>;
   /** Frees this, too, when the run ends. */
   readonly keep: <T extends { destroy(): void }>(item: T) => T;
 }
 
-/** A solver, as `iterate` drives it. All of it is about the scaled x, but for `restore`. */
+/** A solver, as `iterate` drives it. Everything here is about the scaled x, except `restore`. */
 export interface Method<T> {
   /** Puts the state where start number `index` begins. Returns the error there, where it is known. */
   start?(index: number): Promise<number | undefined>;
-  /** how many numbers a sweep tells */
+  /** how many numbers a row of the trace has */
   columns: number;
-  /** whether there is a sweep whose error is from norms; `state` is what it changes then */
+  /** whether `record` has a cheap form, which needs `state`: the tensors that a sweep reads from the sweep before and writes */
   hasCheap?: boolean;
   state?: readonly Tensor[];
+  /** X̂ of the present state, for sources that change with it */
+  model?: Model;
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
-  record(s: Scheduler, trace: Trace, isPrecise: boolean): void;
-  /** what a row tells: precise and correcting sweeps, the error from the residual */
+  record(p: Program, trace: Trace, isPrecise: boolean): void;
+  /** the errors that a row tells; of precise and correcting sweeps, also the error from the residual */
   errorOf(row: Float32Array, kind: Kind): Told;
-  /** sweeps that correct the state by the residual, from an error on; `open` allocates what they need, once */
+  /** correcting sweeps, taken once the error is below `below`; `open` allocates what they need, once */
   correcting?: {
     below: number;
     open(): {
-      /** Records what the first of them needs. */
-      enter(s: Scheduler): void;
-      record(s: Scheduler, trace: Trace): void;
+      /** Records what the first correcting sweep needs. */
+      enter(p: Program): void;
+      record(p: Program, trace: Trace): void;
     };
   };
-  /** false where nobody is told the errors: they are from norms then, however small */
+  /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean;
   advice?: string;
   /** Copies the result out. */
   finish(): Promise<T>;
   /** Records ‖x − x̂‖² of a result, [1]. */
-  residual(s: Scheduler, tensor: T, out: Tensor): void;
+  residual(p: Program, tensor: T, out: Tensor): void;
   /** The result of x as that of X = 2^exponent · x; called where the exponent is not 0. Throws where it leaves f32. */
   restore(tensor: T, exponent: number): Promise<T>;
 }
 
-/** The seed that many places after one; after the last, 2³² − 1, comes 0. */
+/** seed + place; after the last seed, 2³² − 1, comes 0. */
 export const seedAt = (seed: number, place: number): number => (seed + place) >>> 0;
 
 /** What `iterate` is asked for. */
@@ -404,110 +405,97 @@ export interface Run<T> {
 }
 
 /**
- * The one driver of all solvers that go by sweeps. It prepares X (`prepare`), answers a zero tensor, records the sweep once and replays
- * it (`converge`), runs the starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back, and frees
- * everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
- * copied out. X may be prepared already; it is then left to whoever did.
+ * The one driver of all solvers that go by sweeps. It answers a zero tensor, records the sweep once and replays it (`converge`), runs the
+ * starts and keeps the best (`aborted` where not all of them could end), measures the residual of the result, gives it X's scale back,
+ * and frees everything but the result on every path. A solver is what one sweep records, the error that it tells, and how the result is
+ * copied out. The source is left to whoever made it.
  */
-export async function iterate<T extends { destroy(): void }>(
-  engine: Engine,
-  x: Tensor | Prepared,
-  run: Run<T>,
-): Promise<Decomposition<T>> {
+export async function iterate<T extends { destroy(): void }>(source: Source, run: Run<T>): Promise<Decomposition<T>> {
   const { name, stopping, starts = 1, seed } = run;
-  if ("squaredNorm" in x) return solve(x);
-  using prepared = await prepare(engine, name, x);
-  return await solve(prepared);
-
-  async function solve(given: Prepared): Promise<Decomposition<T>> {
-    if (given.isZero) return zeroResult(await run.zero(), seed);
-    using problem = await Problem.create(engine, given, name, run.begin);
-    let best: Decomposition<T> | null = null;
-    let isCut = false;
-    let failure: ConvergenceError | null = null;
-    try {
-      for (let start = 0; start < starts && !isCut; start++) {
-        if (start && stopping.signal?.aborted) {
-          isCut = true;
-          break;
-        }
-        try {
-          const expected = await problem.method.start?.(start);
-          const result = await problem.solve(stopping, expected);
-          isCut = result.aborted;
-          if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
-          else {
-            best?.tensor.destroy();
-            best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
-          }
-        } catch (error) {
-          // a start that collapses is not the best one; the others may be good
-          if (!(error instanceof ConvergenceError)) throw error;
-          failure ??= error;
-        }
+  if (source.isZero) return zeroResult(await run.zero(), seed);
+  using problem = await Problem.create(source, name, run.begin);
+  let best: Decomposition<T> | null = null;
+  let isCut = false;
+  let failure: ConvergenceError | null = null;
+  try {
+    for (let start = 0; start < starts && !isCut; start++) {
+      if (start && stopping.signal?.aborted) {
+        isCut = true;
+        break;
       }
-      if (!best) throw failure;
-      if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
-      return await problem.restored(best);
-    } catch (error) {
-      best?.tensor.destroy();
-      throw error;
+      try {
+        const expected = await problem.method.start?.(start);
+        const result = await problem.solve(stopping, expected);
+        isCut = result.aborted;
+        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+        else {
+          best?.tensor.destroy();
+          best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
+        }
+      } catch (error) {
+        // a start that collapses is not the best one; the others may be good
+        if (!(error instanceof ConvergenceError)) throw error;
+        failure ??= error;
+      }
     }
+    if (!best) throw failure;
+    if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
+    return await problem.restored(best);
+  } catch (error) {
+    best?.tensor.destroy();
+    throw error;
   }
-}
-
-/** The results of all, or the first error once none is under way any more: what the others made is known by then. */
-export async function together<T extends readonly unknown[]>(
-  tasks: readonly [...T],
-): Promise<{
-  -readonly [K in keyof T]: Awaited<T[K]>;
-}> {
-  await Promise.allSettled(tasks);
-  return await Promise.all(tasks);
 }
 
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
-  readonly #scope: OwningScope;
+  readonly #scope: RunScope;
   method!: Method<T>;
   #sweep!: Sweep;
-  #correcting: { enter: Schedule; sweep: Schedule } | null = null;
+  #correcting: { enter: Replay; sweep: Replay } | null = null;
 
   private constructor(
-    readonly engine: Engine,
-    readonly given: Prepared,
+    readonly source: Source,
     readonly name: string,
   ) {
-    this.#scope = new OwningScope(engine, given);
+    this.#scope = new RunScope(source);
   }
 
   /** Allocates what the method needs and compiles its sweeps. */
   static async create<T extends { destroy(): void }>(
-    engine: Engine,
-    given: Prepared,
+    source: Source,
     name: string,
     begin: Run<T>["begin"],
   ): Promise<Problem<T>> {
-    const problem = new Problem<T>(engine, given, name);
+    const problem = new Problem<T>(source, name);
     try {
       const scope = problem.#scope;
       const method = await begin(scope);
-      const { columns, hasCheap = false, state, isTold, advice } = method;
+      const { columns, state, isTold, advice } = method;
+      // errors from norms take ‖x‖² as it was, and x changes with the model
+      const hasCheap = !source.refresh && (method.hasCheap ?? false);
       const trace: Trace = {
-        rows: scope.own([SWEEPS_A_BATCH, columns], "trace"),
-        counter: scope.own([1], "counter", "u32"),
+        rows: scope.allocate([SWEEPS_A_BATCH, columns], "trace"),
+        counter: scope.allocate([1], "counter", "u32"),
       };
-      const compile = async (isPrecise: boolean): Promise<Schedule> => {
-        using s = engine.scheduler(`${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
-        method.record(s, trace, isPrecise);
-        return scope.keep(await s.compile());
+      const compile = async (isPrecise: boolean): Promise<Replay> => {
+        using p = new Program(source.engine, `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
+        if (source.refresh) {
+          if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
+          source.refresh(p, method.model);
+        }
+        method.record(p, trace, isPrecise);
+        return scope.keep(await p.compile());
       };
       const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
       const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
-      const correcting = method.correcting && {
-        below: method.correcting.below,
-        open: () => problem.#openCorrecting(scope, method.correcting!, trace),
-      };
+      const correcting =
+        method.correcting && !source.refresh
+          ? {
+              below: method.correcting.below,
+              open: () => problem.#openCorrecting(scope, method.correcting!, trace),
+            }
+          : undefined;
       problem.method = method;
       problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, advice };
       return problem;
@@ -522,53 +510,54 @@ export class Problem<T extends { destroy(): void }> {
     scope: Scope,
     { open }: NonNullable<Method<T>["correcting"]>,
     trace: Trace,
-  ): Promise<{ enter: Schedule; sweep: Schedule }> {
+  ): Promise<{ enter: Replay; sweep: Replay }> {
     if (!this.#correcting) {
       const recorder = open();
-      const compile = async (label: string, record: (s: Scheduler) => void): Promise<Schedule> => {
-        using s = this.engine.scheduler(`${this.name} ${label}`);
-        record(s);
-        return scope.keep(await s.compile());
+      const compile = async (label: string, record: (p: Program) => void): Promise<Replay> => {
+        using p = new Program(this.source.engine, `${this.name} ${label}`);
+        record(p);
+        return scope.keep(await p.compile());
       };
       this.#correcting = {
-        enter: await compile("residual", (s) => recorder.enter(s)),
-        sweep: await compile("correcting sweep", (s) => recorder.record(s, trace)),
+        enter: await compile("residual", (p) => recorder.enter(p)),
+        sweep: await compile("correcting sweep", (p) => recorder.record(p, trace)),
       };
     }
     return this.#correcting;
   }
 
   /** A sweep whose error is from norms, where there is one. */
-  get cheapSweep(): Schedule | undefined {
+  get cheapSweep(): Replay | undefined {
     return this.#sweep.cheap;
   }
 
   /** A sweep whose error is from the residual itself. */
-  get preciseSweep(): Schedule {
+  get preciseSweep(): Replay {
     return this.#sweep.precise;
   }
 
   /** Sweeps from where the state is until the run is over. The result is of the scaled x. */
   async solve(stopping: StoppingOptions, expected?: number): Promise<Decomposition<T>> {
-    return this.result(await converge(this.engine, this.#sweep, stopping, expected));
+    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected));
   }
 
   /** The present state as a result, of the scaled x. */
   async result(convergence: Convergence): Promise<Decomposition<T>> {
-    const { engine, given, method } = this;
-    const tensor = await method.finish();
-    try {
-      const relativeError = await relativeResidual(engine, given, (s, out) => method.residual(s, tensor, out));
-      return { tensor, relativeError, fits: convergence.errors.map((error) => 1 - error), ...convergence };
-    } catch (error) {
-      tensor.destroy();
-      throw error;
-    }
+    const { source, method } = this;
+    using held = new Held(source.engine);
+    const tensor = held.keep(await method.finish());
+    const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
+    return held.handOut({
+      ...convergence,
+      tensor,
+      relativeError,
+      fits: convergence.errors.map((error) => 1 - error),
+    });
   }
 
   /** The result as that of X. */
   async restored(result: Decomposition<T>): Promise<Decomposition<T>> {
-    const { exponent } = this.given;
+    const { exponent } = this.source;
     return exponent ? { ...result, tensor: await this.method.restore(result.tensor, exponent) } : result;
   }
 
@@ -596,32 +585,16 @@ export const zeroResult = <T>(tensor: T, seed?: number): Decomposition<T> => ({
 
 /** ‖x − x̂‖ / ‖x‖ from a recorded ‖x − x̂‖². */
 export async function relativeResidual(
-  engine: Engine,
-  { squaredNorm }: Prepared,
-  record: (s: Scheduler, out: Tensor) => void,
+  { engine, squaredNorm }: Source,
+  record: (p: Program, out: Tensor) => void,
 ): Promise<number> {
   using squared = engine.tensor([1], null, { label: "residual" });
-  await engine.run((s) => record(s, squared), "residual");
+  await Program.run(engine, (p) => record(p, squared), "residual");
   return Math.sqrt((await engine.read(squared))[0]! / squaredNorm);
 }
 
-class OwningScope implements Scope {
-  readonly #owned: { destroy(): void }[] = [];
-
-  constructor(
-    readonly engine: Engine,
-    readonly given: Prepared,
-  ) {}
-
-  readonly own = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
-    this.keep(this.engine.tensor(shape, null, { dtype, label }));
-
-  readonly keep = <T extends { destroy(): void }>(item: T): T => {
-    this.#owned.push(item);
-    return item;
-  };
-
-  [dispose](): void {
-    for (const item of this.#owned.splice(0).reverse()) item.destroy();
+class RunScope extends Held implements Scope {
+  constructor(readonly source: Source) {
+    super(source.engine);
   }
 }

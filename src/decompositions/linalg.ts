@@ -1,11 +1,11 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
   type OptionRules,
   optionRules,
-  type Schedule,
   type Scheduler,
   ShapeError,
   TenfoldError,
@@ -47,12 +47,13 @@ import {
   symmetricEigen,
   tridiagonalStep,
 } from "../ops/index.js";
-import { prepare, restore, restoreValues } from "./prepare.js";
+import { resident, restore, restoreValues } from "../sources/index.js";
+import { Held, together } from "./held.js";
 import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
 
-/** What the large factorisations tell and heed. */
+/** How a long factorisation is watched and stopped. */
 export interface LinalgOptions {
-  /** called now and then with the share of the work that is done, 0 to 1 */
+  /** called several times with the part of the work that is done, 0 to 1 */
   onProgress?: (done: number) => void;
   /** stops between two submits of some tens of milliseconds; the promise then rejects with the signal's reason */
   signal?: AbortSignal;
@@ -147,95 +148,81 @@ const ENTRIES_A_SUBMIT = 2 ** 27;
  * @throws ShapeError where A is no matrix
  * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
  */
-export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
+export async function svd(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<SvdFactors> {
   checkOptions("svd", options, linalgRules);
-  using prepared = await prepare(engine, "svd", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "svd", a);
+  const { x, exponent } = source;
   assertMatrix("svd", a);
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
-  const result = new SvdFactors(
-    engine.tensor([m, k], null, { label: "U" }),
-    engine.tensor([k], null, { label: "singular values" }),
-    engine.tensor([n, k], null, { label: "V" }),
-  );
-  try {
-    if (k <= JACOBI) {
-      options.signal?.throwIfAborted();
-      await engine.run((s) => {
-        const { u, values, v } = jacobiSvd(s, x);
-        polishColumns(s, u, { out: result.u });
-        copy(s, values, { out: result.values });
-        polishColumns(s, v, { out: result.v });
-      }, "SVD");
-    } else await largeSvd(engine, x, scaleExponent(prepared.largest), result, options);
-    options.onProgress?.(1);
-    return new SvdFactors(result.u, await restore(engine, "svd", "singular values", result.values, exponent), result.v);
-  } catch (error) {
-    result.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const u = held.allocate([m, k], "U");
+  const values = held.allocate([k], "singular values");
+  const v = held.allocate([n, k], "V");
+  if (k <= JACOBI) {
+    options.signal?.throwIfAborted();
+    await engine.run((s) => {
+      const factors = jacobiSvd(s, x);
+      polishColumns(s, factors.u, { out: u });
+      copy(s, factors.values, { out: values });
+      polishColumns(s, factors.v, { out: v });
+    }, "SVD");
+  } else await largeSvd(engine, x, scaleExponent(source.largest), { u, values, v }, options);
+  options.onProgress?.(1);
+  return held.handOut(new SvdFactors(u, await restore(engine, "svd", "singular values", values, exponent), v));
 }
 
 async function largeSvd(
   engine: Engine,
   x: Tensor,
   power: number,
-  { u, values, v }: SvdFactors,
+  { u, values, v }: { u: Tensor; values: Tensor; v: Tensor },
   { onProgress, signal }: LinalgOptions,
 ): Promise<void> {
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
-  const reduction = startBidiagonal(engine, k);
-  const owned: { destroy(): void }[] = [reduction];
-  const own = <T extends { destroy(): void }>(item: T): T => {
-    owned.push(item);
-    return item;
-  };
-  try {
-    // Q of the longer side, where there is one, and what it leaves
-    const square = m === n ? x : own(engine.tensor([k, k], null, { label: "triangle" }));
-    const q = m === n ? null : own(engine.tensor([Math.max(m, n), k], null, { label: "Q" }));
-    await engine.run((s) => {
-      const scaled = scaleByPower(s, x, power);
-      if (!q) return void pasteColumns(s, scaled, reduction.matrix);
-      const tall = m > n ? scaled : permute(s, scaled, [1, 0]);
-      const factors = polishedQr(s, tall);
-      copy(s, factors.q, { out: q });
-      // of a wide matrix A = (QR)ᵀ: the triangle is transposed
-      const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
-      pasteColumns(s, triangle, reduction.matrix);
-      scaleByPower(s, triangle, -power, { out: square });
-    }, "SVD start");
-    await reduce(engine, reduction, bidiagonalStep, (done) => onProgress?.(0.6 * done), signal);
-    const [d, e] = await bandOf(engine, reduction);
-    const { stride } = reduction;
-    const host = bidiagonalSvd(d, e, stride);
-    signal?.throwIfAborted();
-    onProgress?.(0.8);
-    engine.write(
-      values,
-      host.values.map((value) => value * 2 ** -power),
-    );
-    const rows = own(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
-    const shortfall = own(engine.tensor([k], null, { label: "shortfall" }));
-    const rowsV = own(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
-    await engine.run((s) => {
-      reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
-      reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
-      const left = polishColumns(s, orthonormal(s, rows, k, host.close));
-      const right = polishColumns(s, orthonormal(s, rowsV, k, host.close));
-      recordShortfall(s, square, left, values, right, shortfall);
-      if (q && m > n) polishColumns(s, matmul(s, q, left), { out: u });
-      else copy(s, left, { out: u });
-      if (q && m < n) polishColumns(s, matmul(s, q, right), { out: v });
-      else copy(s, right, { out: v });
-      signColumns(s, u, v);
-    }, "SVD vectors");
-    await correct(engine, values, shortfall, 0);
-  } finally {
-    for (const item of owned) item.destroy();
-  }
+  using held = new Held(engine);
+  const reduction = held.keep(startBidiagonal(engine, k));
+  // of a matrix that is not square: Q of its longer side, and the triangle
+  const square = m === n ? x : held.allocate([k, k], "triangle");
+  const q = m === n ? null : held.allocate([Math.max(m, n), k], "Q");
+  await engine.run((s) => {
+    const scaled = scaleByPower(s, x, power);
+    if (!q) return void pasteColumns(s, scaled, reduction.matrix);
+    const tall = m > n ? scaled : permute(s, scaled, [1, 0]);
+    const factors = polishedQr(s, tall);
+    copy(s, factors.q, { out: q });
+    // of a wide matrix A = (QR)ᵀ: the triangle is transposed
+    const triangle = m > n ? factors.r : permute(s, factors.r, [1, 0]);
+    pasteColumns(s, triangle, reduction.matrix);
+    scaleByPower(s, triangle, -power, { out: square });
+  }, "SVD start");
+  await reduce(engine, reduction, bidiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+  const [d, e] = await bandOf(engine, reduction);
+  const { stride } = reduction;
+  const host = bidiagonalSvd(d, e, stride);
+  signal?.throwIfAborted();
+  onProgress?.(0.8);
+  engine.write(
+    values,
+    host.values.map((value) => value * 2 ** -power),
+  );
+  const rows = held.keep(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
+  const shortfall = held.allocate([k], "shortfall");
+  const rowsV = held.keep(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
+  await engine.run((s) => {
+    reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
+    reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
+    const left = polishColumns(s, orthonormal(s, rows, k, host.close));
+    const right = polishColumns(s, orthonormal(s, rowsV, k, host.close));
+    recordShortfall(s, square, left, values, right, shortfall);
+    if (q && m > n) polishColumns(s, matmul(s, q, left), { out: u });
+    else copy(s, left, { out: u });
+    if (q && m < n) polishColumns(s, matmul(s, q, right), { out: v });
+    else copy(s, right, { out: v });
+    signColumns(s, u, v);
+  }, "SVD vectors");
+  await correct(engine, values, shortfall, 0);
 }
 
 /**
@@ -248,39 +235,34 @@ async function largeSvd(
  * @throws ShapeError where A is not square
  * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
  */
-export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
+export async function eigh(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<EigenFactors> {
   checkOptions("eigh", options, linalgRules);
-  using prepared = await prepare(engine, "eigh", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "eigh", a);
+  const { x, exponent } = source;
   assertMatrix("eigh", a);
   const [n, columns] = x.shape as [number, number];
   if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
-  await assertSymmetric(engine, x, prepared.squaredNorm);
-  const values = engine.tensor([n], null, { label: "eigenvalues" });
-  const vectors = engine.tensor([n, n], null, { label: "eigenvectors" });
+  await assertSymmetric(engine, x, source.squaredNorm);
+  using held = new Held(engine);
+  const values = held.allocate([n], "eigenvalues");
+  const vectors = held.allocate([n, n], "eigenvectors");
   using shortfall = engine.tensor([n], null, { label: "shortfall" });
   const finish = (s: Scheduler): void => {
     signColumns(s, vectors);
     recordShortfall(s, symmetricPart(s, x), vectors, values, vectors, shortfall);
   };
-  try {
-    options.signal?.throwIfAborted();
-    if (n <= JACOBI)
-      await engine.run((s) => {
-        const result = symmetricEigen(s, symmetricPart(s, x));
-        copy(s, result.values, { out: values });
-        polishColumns(s, result.vectors, { out: vectors });
-        finish(s);
-      }, "eigen");
-    else await largeEigen(engine, x, scaleExponent(prepared.largest), values, vectors, finish, options);
-    await correct(engine, values, shortfall);
-    options.onProgress?.(1);
-    return new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors);
-  } catch (error) {
-    values.destroy();
-    vectors.destroy();
-    throw error;
-  }
+  options.signal?.throwIfAborted();
+  if (n <= JACOBI)
+    await engine.run((s) => {
+      const result = symmetricEigen(s, symmetricPart(s, x));
+      copy(s, result.values, { out: values });
+      polishColumns(s, result.vectors, { out: vectors });
+      finish(s);
+    }, "eigen");
+  else await largeEigen(engine, x, scaleExponent(source.largest), values, vectors, finish, options);
+  await correct(engine, values, shortfall);
+  options.onProgress?.(1);
+  return held.handOut(new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors));
 }
 
 async function largeEigen(
@@ -293,34 +275,27 @@ async function largeEigen(
   { signal, onProgress }: LinalgOptions,
 ): Promise<void> {
   const n = values.size;
-  const reduction = startTridiagonal(engine, n);
-  try {
-    await engine.run(
-      (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
-      "eigen start",
-    );
-    await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
-    const [d, e] = await bandOf(engine, reduction);
-    const host = tridiagonalEigen(d, e, reduction.stride);
-    signal?.throwIfAborted();
-    onProgress?.(0.8);
-    engine.write(
-      values,
-      host.values.map((value) => value * 2 ** -power),
-    );
-    const rows = engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" });
-    try {
-      await engine.run((s) => {
-        reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
-        polishColumns(s, orthonormal(s, rows, n, host.close), { out: vectors });
-        finish(s);
-      }, "eigenvectors");
-    } finally {
-      rows.destroy();
-    }
-  } finally {
-    reduction.destroy();
-  }
+  using held = new Held(engine);
+  const reduction = held.keep(startTridiagonal(engine, n));
+  await engine.run(
+    (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
+    "eigen start",
+  );
+  await reduce(engine, reduction, tridiagonalStep, (done) => onProgress?.(0.6 * done), signal);
+  const [d, e] = await bandOf(engine, reduction);
+  const host = tridiagonalEigen(d, e, reduction.stride);
+  signal?.throwIfAborted();
+  onProgress?.(0.8);
+  engine.write(
+    values,
+    host.values.map((value) => value * 2 ** -power),
+  );
+  const rows = held.keep(engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" }));
+  await engine.run((s) => {
+    reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
+    polishColumns(s, orthonormal(s, rows, n, host.close), { out: vectors });
+    finish(s);
+  }, "eigenvectors");
 }
 
 /**
@@ -328,34 +303,29 @@ async function largeEigen(
  *
  * @throws TenfoldError where A holds NaN or infinity
  */
-export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
+export async function qr(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<QrFactors> {
   checkOptions("qr", options, linalgRules);
-  using prepared = await prepare(engine, "qr", a);
-  const { x, exponent } = prepared;
+  using source = await resident(engine, "qr", a);
+  const { x, exponent } = source;
   assertMatrix("qr", a);
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
   options.signal?.throwIfAborted();
-  const q = engine.tensor([m, k], null, { label: "Q" });
-  const r = engine.tensor([k, n], null, { label: "R" });
-  try {
-    await engine.run((s) => {
-      // of a wide matrix the first columns make Q, and R is QᵀA
-      const first = m < n ? columnsFrom(s, x, 0, m) : x;
-      const factors = polishedQr(s, first);
-      copy(s, factors.q, { out: q });
-      if (m >= n) return void copy(s, factors.r, { out: r });
-      const rest = matmul(s, factors.q, columnsFrom(s, x, m, n), { transposeA: true });
-      pasteColumns(s, factors.r, r);
-      pasteColumns(s, rest, r, m);
-    }, "QR");
-    options.onProgress?.(1);
-    return new QrFactors(q, await restore(engine, "qr", "R", r, exponent));
-  } catch (error) {
-    q.destroy();
-    r.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const q = held.allocate([m, k], "Q");
+  const r = held.allocate([k, n], "R");
+  await engine.run((s) => {
+    // of a wide matrix the first columns make Q, and R is QᵀA
+    const first = m < n ? columnsFrom(s, x, 0, m) : x;
+    const factors = polishedQr(s, first);
+    copy(s, factors.q, { out: q });
+    if (m >= n) return void copy(s, factors.r, { out: r });
+    const rest = matmul(s, factors.q, columnsFrom(s, x, m, n), { transposeA: true });
+    pasteColumns(s, factors.r, r);
+    pasteColumns(s, rest, r, m);
+  }, "QR");
+  options.onProgress?.(1);
+  return held.handOut(new QrFactors(q, await restore(engine, "qr", "R", r, exponent)));
 }
 
 /** The solution of a least squares problem. */
@@ -391,53 +361,55 @@ export interface LstsqOptions extends LinalgOptions {
  * @throws ShapeError where b has not as many rows as A
  * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
  */
-export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
+export async function lstsq(
+  engine: Engine,
+  a: Tensor<DType>,
+  b: Tensor<DType>,
+  options: LstsqOptions = {},
+): Promise<LeastSquares> {
   checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
-  using left = await prepare(engine, "lstsq", a);
+  using left = await resident(engine, "lstsq", a);
   assertMatrix("lstsq", a);
   if (!(b instanceof Tensor))
     throw new TenfoldError(`lstsq: b is ${b}, needs a tensor: call lstsq(engine, a, b, options)`);
-  using right = await prepare(engine, "lstsq (b)", b);
+  using right = await resident(engine, "lstsq (b)", b);
   const [m, n] = a.shape as [number, number];
   if (b.order > 2 || b.shape[0] !== m)
     throw new ShapeError(`lstsq: b is ${formatShape(b.shape)}, needs ${m} rows as A (${formatShape(a.shape)}) has`);
   const { rcond = Math.max(m, n) * 2 ** -23, ...others } = options;
   using factors = await svd(engine, left.x, others);
-  const found = (await engine.read(factors.values)) as Float32Array;
-  const rank = found.filter((value) => value > rcond * found[0]!).length;
+  const values = await engine.read(factors.values);
+  const rank = values.filter((value) => value > rcond * values[0]!).length;
   const columns = b.size / m;
-  const solution = engine.tensor(b.order === 1 ? [n] : [n, columns], null, { label: "solution" });
+  using held = new Held(engine);
+  const solution = held.allocate(b.order === 1 ? [n] : [n, columns], "solution");
   using residual = engine.tensor([1], null, { label: "residual" });
-  using seen = engine.tensor([4], new Uint32Array(4), { label: "inspection" });
+  using inspected = engine.tensor([4], new Uint32Array(4), { label: "inspection" });
   using inverse = engine.tensor(
-    [found.length, 1],
-    found.map((value, i) => (i < rank ? 1 / value : 0)),
+    [values.length, 1],
+    values.map((value, i) => (i < rank ? 1 / value : 0)),
   );
-  try {
-    await engine.run((s) => {
-      const rhs = right.x.reshape([m, columns]);
-      const solve = (y: Tensor): Tensor => {
-        const along = matmul(s, factors.u, y, { transposeA: true });
-        return matmul(s, factors.v, multiply(s, along, inverse));
-      };
-      const first = solve(rhs);
-      const image = (of: Tensor): Tensor => matmul(s, left.x, of, { careful: true });
-      const rest = subtract(s, rhs, image(first));
-      const x = add(s, first, solve(rest), { out: solution.reshape([n, columns]) });
-      squaredDistance(s, rhs, image(x), { out: residual });
-      inspect(s, x, seen);
-    }, "least squares");
-    const [squared, words] = await engine.read([residual, seen]);
-    // singular values that nearly vanish, which rcond let pass
-    if (inspection(words!).first)
-      throw new TenfoldError("lstsq: the solution is above 3.4e38, the largest f32; take a larger rcond");
-    const singular = restoreValues("lstsq", "singular values", found, left.exponent);
-    const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
-    return new LeastSquares(x, rank, singular, right.squaredNorm ? Math.sqrt(squared![0]! / right.squaredNorm) : 0);
-  } catch (error) {
-    solution.destroy();
-    throw error;
-  }
+  await engine.run((s) => {
+    const rhs = right.x.reshape([m, columns]);
+    const solve = (y: Tensor): Tensor => {
+      const along = matmul(s, factors.u, y, { transposeA: true });
+      return matmul(s, factors.v, multiply(s, along, inverse));
+    };
+    const first = solve(rhs);
+    const image = (of: Tensor): Tensor => matmul(s, left.x, of, { careful: true });
+    const rest = subtract(s, rhs, image(first));
+    const x = add(s, first, solve(rest), { out: solution.reshape([n, columns]) });
+    squaredDistance(s, rhs, image(x), { out: residual });
+    inspect(s, x, inspected);
+  }, "least squares");
+  const [squared, words] = await engine.read([residual, inspected]);
+  // a small rcond keeps singular values near 0, whose inverses leave f32
+  if (inspection(words!).first)
+    throw new TenfoldError("lstsq: the solution is above 3.4e38, the largest f32; take a larger rcond");
+  const singular = restoreValues("lstsq", "singular values", values, left.exponent);
+  const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
+  const relativeError = right.squaredNorm ? Math.sqrt(squared![0]! / right.squaredNorm) : 0;
+  return held.handOut(new LeastSquares(x, rank, singular, relativeError));
 }
 
 /** Options of {@link pca}. */
@@ -475,56 +447,53 @@ export class PrincipalComponents extends Factors {
  * @throws ShapeError where x is no matrix of at least two samples
  * @throws TenfoldError where x holds NaN or infinity
  */
-export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
+export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions = {}): Promise<PrincipalComponents> {
   checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
-  using prepared = await prepare(engine, "pca", x);
+  using source = await resident(engine, "pca", x);
   assertMatrix("pca", x);
   const [samples, features] = x.shape as [number, number];
   if (samples < 2) throw new ShapeError(`pca: ${x}, needs at least two samples (rows)`);
-  const { components: asked, ...others } = options;
+  const { components: count = Math.min(samples, features), ...others } = options;
   const most = Math.min(samples, features);
-  const count = asked ?? most;
   if (count > most) throw new ShapeError(`pca: ${count} components of ${x}, needs 1 to ${most}`);
-  let mean = engine.tensor([features], null, { label: "mean" });
-  const components = engine.tensor([features, count], null, { label: "components" });
-  let scores = engine.tensor([samples, count], null, { label: "scores" });
-  try {
-    using centred = engine.tensor([samples, features], null, { label: "centred samples" });
-    await engine.run((s) => {
-      // never beyond the entries, so that features that do not vary leave zeros
-      const [least, most] = [reduceMinimum(s, prepared.x, { axis: 0 }), reduceMaximum(s, prepared.x, { axis: 0 })];
-      const rough = minimum(s, maximum(s, columnMean(s, prepared.x, { axis: 0 }), least), most);
-      const near = subtract(s, prepared.x, rough);
-      const rest = columnMean(s, near, { axis: 0 });
-      subtract(s, near, rest, { out: centred });
-      add(s, rough, rest, { out: mean });
-    }, "PCA mean");
-    using factors = await svd(engine, centred, others);
-    await engine.run((s) => {
-      slice(s, factors.v, [0, 0], [features, count], { out: components });
-      const u = slice(s, factors.u, [0, 0], [samples, count]);
-      scaleColumns(s, u, slice(s, factors.values, [0], [count]), { out: scores });
-    }, "PCA scores");
-    const squares = Float64Array.from(await engine.read(factors.values), (value) => value ** 2);
-    const total = squares.reduce((sum, value) => sum + value, 0);
-    const scale = 4 ** prepared.exponent / (samples - 1);
-    scores = await restore(engine, "pca", "scores", scores, prepared.exponent);
-    mean = await restore(engine, "pca", "mean", mean, prepared.exponent);
-    const leading = squares.subarray(0, count);
-    return new PrincipalComponents(
+  using held = new Held(engine);
+  const mean = held.allocate([features], "mean");
+  const components = held.allocate([features, count], "components");
+  const scores = held.allocate([samples, count], "scores");
+  using centred = engine.tensor([samples, features], null, { label: "centred samples" });
+  await engine.run((s) => {
+    // the mean is kept between the least and largest entry, so that a constant feature becomes exactly 0
+    const [least, most] = [reduceMinimum(s, source.x, { axis: 0 }), reduceMaximum(s, source.x, { axis: 0 })];
+    const rough = minimum(s, maximum(s, columnMean(s, source.x, { axis: 0 }), least), most);
+    const near = subtract(s, source.x, rough);
+    const rest = columnMean(s, near, { axis: 0 });
+    subtract(s, near, rest, { out: centred });
+    add(s, rough, rest, { out: mean });
+  }, "PCA mean");
+  using factors = await svd(engine, centred, others);
+  await engine.run((s) => {
+    slice(s, factors.v, [0, 0], [features, count], { out: components });
+    const u = slice(s, factors.u, [0, 0], [samples, count]);
+    scaleColumns(s, u, slice(s, factors.values, [0], [count]), { out: scores });
+  }, "PCA scores");
+  const squares = Float64Array.from(await engine.read(factors.values), (value) => value ** 2);
+  const total = squares.reduce((sum, value) => sum + value, 0);
+  const scale = 4 ** source.exponent / (samples - 1);
+  const restoredScores = held.keep(await restore(engine, "pca", "scores", scores, source.exponent));
+  const restoredMean = await restore(engine, "pca", "mean", mean, source.exponent);
+  const leading = squares.subarray(0, count);
+  return held.handOut(
+    new PrincipalComponents(
       components,
-      scores,
-      mean,
+      restoredScores,
+      restoredMean,
       leading.map((value) => value * scale),
       leading.map((value) => value / (total || 1)),
-    );
-  } catch (error) {
-    for (const tensor of [mean, components, scores]) tensor.destroy();
-    throw error;
-  }
+    ),
+  );
 }
 
-/** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
+/** exponent of the power of two that brings the largest magnitude to 2³⁰, as the reductions need it (shaders/common/reflector.wgsl) */
 const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
 
 /** Records a QR factorisation whose Q is orthonormal to rounding. */
@@ -535,11 +504,11 @@ function polishedQr(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   return polished;
 }
 
-function assertMatrix(operation: string, a: Tensor): void {
+function assertMatrix(operation: string, a: Tensor<DType>): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
 }
 
-/** what a matrix may differ from its transpose by and still be called symmetric, of its norm */
+/** a matrix is called symmetric where ‖A − Aᵀ‖ is at most this part of ‖A‖ */
 const ASYMMETRY = 1e-3;
 
 async function assertSymmetric(engine: Engine, x: Tensor, squaredNorm: number): Promise<void> {
@@ -578,37 +547,31 @@ async function reduce(
   const { n } = reduction;
   const length = Math.ceil(n / SEGMENTS);
   const starts = Array.from({ length: Math.ceil(n / length) }, (_, index) => index * length);
-  const schedules: Schedule[] = [];
-  try {
-    const compiled = await Promise.allSettled(
-      starts.map((start) => {
-        const s = engine.scheduler("reduction");
-        step(s, reduction, n - start);
-        return s.compile();
-      }),
-    );
-    for (const each of compiled) if (each.status === "fulfilled") schedules.push(each.value);
-    for (const each of compiled) if (each.status === "rejected") throw each.reason;
-    for (const [index, start] of starts.entries()) {
+  using held = new Held(engine);
+  const schedules = await together(
+    starts.map(async (start) => {
+      const s = engine.scheduler("reduction");
+      step(s, reduction, n - start);
+      return held.keep(await s.compile());
+    }),
+  );
+  for (const [index, start] of starts.entries()) {
+    signal?.throwIfAborted();
+    const stop = Math.min(n, start + length);
+    const atOnce = Math.max(1, Math.floor(ENTRIES_A_SUBMIT / n ** 2));
+    for (let step = start; step < stop; step += atOnce) {
       signal?.throwIfAborted();
-      const stop = Math.min(n, start + length);
-      const atOnce = Math.max(1, Math.floor(ENTRIES_A_SUBMIT / n ** 2));
-      for (let step = start; step < stop; step += atOnce) {
-        signal?.throwIfAborted();
-        engine.submit(schedules[index]!, Math.min(atOnce, stop - step));
-        // nothing waits for the host in between, unless it wants to know or much is left to do
-        if (signal || n > 512) await engine.idle();
-      }
-      onProgress(Math.min(start + length, n) / n);
+      engine.submit(schedules[index]!, Math.min(atOnce, stop - step));
+      // the host waits between submits only where it may have to stop, or where steps take long
+      if (signal || n > 512) await engine.idle();
     }
-  } finally {
-    for (const schedule of schedules) schedule.destroy();
+    onProgress(Math.min(start + length, n) / n);
   }
 }
 
 /** Diagonal and off-diagonal of what a reduction left. */
 async function bandOf(engine: Engine, { n, stride, scalars }: Reduction): Promise<[Float32Array, Float32Array]> {
-  const all = (await engine.read(scalars)) as Float32Array;
+  const all = await engine.read(scalars);
   return [all.slice(0, n), all.slice(stride, stride + n - 1)];
 }
 
@@ -617,20 +580,20 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
   const n = v.shape[0]!;
   for (let first = Math.floor((n - 1) / TOGETHER) * TOGETHER; first >= 0; first -= TOGETHER) {
     const stop = Math.min(n, first + TOGETHER);
-    const own = v.rows(first, stop);
-    const t = blockReflector(s, own, tau.rows(first, stop));
-    reflectRows(s, rows, own, t, { forward: true });
+    const block = v.rows(first, stop);
+    const t = blockReflector(s, block, tau.rows(first, stop));
+    reflectRows(s, rows, block, t, { forward: true });
     s.release(t);
   }
 }
 
-/** Nearly orthonormal rows as the columns of an n×n matrix that lack so little that polishing makes them so to rounding. */
+/** Nearly orthonormal rows as the columns of an n×n matrix, near enough to orthonormal for one more polish to reach rounding. */
 const orthonormal = (s: Scheduler, rows: Tensor, n: number, lacksMuch: boolean): Tensor =>
   columnsOf(s, lacksMuch ? polishRows(s, rows) : rows, n);
 
 /**
- * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to
- * 1e-6 of the largest where many are close together, and this brings them back to some 1e-7.
+ * Records the correction uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2 of every value σᵢ. Where many values are close together, rounding in the
+ * reductions moves them by up to 1e-6 of the largest; corrected, they are right to some 1e-7.
  */
 function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: Tensor, out: Tensor): void {
   const half = (transposeA: boolean, from: Tensor, to: Tensor): Tensor => {
@@ -650,7 +613,7 @@ function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: 
   map(s, both, "identity", { alpha: 0.5, out });
 }
 
-/** Adds to values, which are in order to rounding, what they lack; they fall then, and none is below `least`. */
+/** Adds the corrections to the values, sorts them so that they fall, and lets none be below `least`. */
 async function correct(
   engine: Engine,
   values: Tensor,

@@ -1,30 +1,32 @@
-/** fewest sweeps that a run must have gone on slowly for, and the most that are averaged over against noise */
+/** a run has converged after at least this many slow sweeps; where noise is large, changes are averaged over up to MOST sweeps */
 const FEWEST = 3;
 const MOST = 64;
 /** sweeps without progress after which a run has stalled */
 const PATIENCE = 16;
-/** how far the change over a window must stand clear of the noise of its ends */
+/** a window is so long that the tolerance over it is this many times the noise of one error */
 const CLEAR = 4;
 
 /**
- * By how much a relative error e = ‖X − X̂‖/‖X‖ may differ from sweep to sweep through rounding alone: e² is a sum in f32, known to one part
- * in 2²⁴ if it is of the residual's own entries, and rounding X̂ to f32 adds to it at right angles. From norms that cancel, ‖X‖² − ‖X̂‖²,
- * it is 1/e² times as much, and again as many times as the terms that cancel are larger than ‖X‖² (`amplification`; 0: not from norms).
+ * By how much a relative error e = ‖X − X̂‖/‖X‖ may differ from sweep to sweep through rounding alone.
+ *
+ * Summed from the entries of X − X̂, e² is known to one part in 2²⁴, and rounding X̂ to f32 adds an error that is orthogonal to X − X̂.
+ * From norms, ‖X‖² − ‖X̂‖² cancels, so the noise is 1/e² times as large; where terms of the model cancel as well, it grows by how much
+ * larger than ‖X‖² they are (`amplification`; 0 says that the error is not from norms).
  */
 export const noiseOf = (error: number, amplification = 0): number => {
   const positive = Math.max(error, 1e-20);
-  const own = 6e-8 * error + Math.min(1e-7, 1e-14 / positive);
-  return own + Math.min(3e-4, (6e-8 * amplification) / positive);
+  const rounding = 6e-8 * error + Math.min(1e-7, 1e-14 / positive);
+  return rounding + Math.min(3e-4, (6e-8 * amplification) / positive);
 };
 
 /**
  * Says when a run is over, from the errors told sweep by sweep.
  *
- * - `converged`: over the last sweeps the error changed by less than the tolerance in each and on average. These are three sweeps where
- *   f32 tells the errors well enough, and up to 64 where noise is large beside the tolerance, so that it does not decide their mean.
- * - `stalled`: the tolerance asks for more than even that can tell, and in the last 16 sweeps the error fell by less than its noise.
+ * - `converged`: over a window of sweeps the error changed by less than the tolerance, in each sweep and on average. The window has three
+ *   sweeps where noise is small beside the tolerance, and up to 64 where it is not, so that noise does not decide the mean.
+ * - `stalled`: the tolerance is below what a window of 64 sweeps can tell, and in the last 16 sweeps the error fell by less than its noise.
  *
- * A least squares sweep cannot raise the error. Where it does, that is noise too, and counts as such.
+ * A least squares sweep cannot raise the error: a rise that is seen is counted as noise.
  */
 export class StoppingRule {
   converged = false;
@@ -41,14 +43,14 @@ export class StoppingRule {
     if (this.tolerance === 0 || this.converged || this.stalled) return;
     const noise = Math.max(...this.#noises.slice(-PATIENCE), this.#largestRise());
     const window = Math.max(FEWEST, Math.ceil((CLEAR * noise) / this.tolerance));
-    const told = this.#errors.length;
+    const count = this.#errors.length;
     if (window <= MOST) {
-      if (told <= window) return;
+      if (count <= window) return;
       const changes = Array.from({ length: window }, (_, back) => this.#change(back));
       const isSlow = changes.every((change) => Math.abs(change) < this.tolerance + 2 * noise);
       const mean = changes.reduce((sum, change) => sum + change, 0) / window;
       this.converged = isSlow && Math.abs(mean) < this.tolerance;
-    } else if (told > PATIENCE) {
+    } else if (count > PATIENCE) {
       const before = Math.min(...this.#errors.slice(0, -PATIENCE));
       this.stalled = before - Math.min(...this.#errors.slice(-PATIENCE)) < noise;
     }

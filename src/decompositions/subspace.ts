@@ -1,9 +1,11 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
   optionRules,
+  Program,
   type Scheduler,
   ShapeError,
   sizeOf,
@@ -15,17 +17,18 @@ import {
   jacobiSvd,
   map,
   matmul,
-  modeProduct,
   normal,
   orthogonalise,
   permute,
   slice,
-  squaredDistance,
   sum,
   sumOfSquares,
   symmetricEigen,
   unfoldedProduct,
 } from "../ops/index.js";
+import { checkCall, type Reader, type Source, withSource } from "../sources/index.js";
+import { TuckerTensor } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Convergence,
   iterate,
@@ -35,9 +38,8 @@ import {
   type StoppingOptions,
   stoppingRules,
 } from "./iterate.js";
-import { checkCall, type Prepared } from "./prepare.js";
 
-/** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, a whole SVD is faster. */
+/** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, an SVD of the unfolding is faster. */
 export const MOST_ITERATED = 85;
 
 /**
@@ -53,18 +55,24 @@ export function basisColumns(shape: readonly number[], mode: number, rank: numbe
  * Records one step of subspace iteration on X₍ₙ₎X₍ₙ₎ᵀ: `basis` (I_n×p, orthonormal columns, overwritten) turns towards the
  * leading left singular vectors, ordered by Ritz value. Neither the unfolding nor an I_n×I_n matrix is formed. Reads `x` twice.
  */
-export function subspaceStep(s: Scheduler, x: Tensor, basis: Tensor, mode: number): void {
-  const projected = modeProduct(s, x, basis, mode, { transpose: true });
+export function subspaceStep(p: Program, x: Reader, basis: Tensor, mode: number): void {
+  const { s } = p;
+  const projected = x.project(p, oneFactor(x, basis, mode));
   const ritz = unfoldedProduct(s, projected, projected, mode);
   const { values, vectors } = symmetricEigen(s, ritz);
   s.release(ritz, values);
-  powerStep(s, x, basis, projected, vectors, mode);
+  powerStep(p, x, basis, projected, vectors, mode);
   s.release(projected, vectors);
 }
 
+/** A factor for one mode, and none for the others. */
+const oneFactor = ({ shape }: { shape: readonly number[] }, factor: Tensor, mode: number): (Tensor | null)[] =>
+  shape.map((_, other) => (other === mode ? factor : null));
+
 /** Records basis ← orthonormal columns of X₍ₙ₎·projected₍ₙ₎ᵀ·vectors. */
-function powerStep(s: Scheduler, x: Tensor, basis: Tensor, projected: Tensor, vectors: Tensor, mode: number): void {
-  const image = unfoldedProduct(s, x, projected, mode);
+function powerStep(p: Program, x: Reader, basis: Tensor, projected: Tensor, vectors: Tensor, mode: number): void {
+  const { s } = p;
+  const image = x.unfoldedProduct(p, projected, mode);
   const ordered = matmul(s, image, vectors);
   s.release(image);
   const { q, r } = orthogonalise(s, ordered);
@@ -73,26 +81,27 @@ function powerStep(s: Scheduler, x: Tensor, basis: Tensor, projected: Tensor, ve
   s.release(q);
 }
 
-/** ‖X‖² */
-export async function squaredNormOf(engine: Engine, x: Tensor): Promise<number> {
-  using result = engine.tensor([1], null, { label: "squared norm" });
-  await engine.run((s) => {
-    sumOfSquares(s, x, { out: result });
-  }, "squared norm");
-  return (await engine.read(result))[0]!;
+/** Records ‖Y − Y ×ₙ UUᵀ‖² ([1]) from the difference itself, for orthonormal columns U: what truncating mode n loses of Y. */
+export function truncationLoss(p: Program, y: Reader, u: Tensor, mode: number, out?: Tensor): Tensor {
+  const factors = oneFactor(y, u, mode);
+  const core = y.project(p, factors);
+  const loss = y.residual(p, new TuckerTensor(core, factors), out ? { out } : {});
+  p.s.release(core);
+  return loss;
 }
 
-/** Records ‖Y − Y ×ₙ UUᵀ‖² ([1]) from the difference itself, for orthonormal columns U. */
-export function lostBy(s: Scheduler, y: Tensor, u: Tensor, mode: number, out?: Tensor): Tensor {
-  const projected = modeProduct(s, y, u, mode, { transpose: true });
-  const back = modeProduct(s, projected, u, mode);
-  s.release(projected);
-  const lost = squaredDistance(s, y, back, { out });
-  s.release(back);
-  return lost;
+/** What truncating mode n to the first `rank` columns of U loses of Y, as a number. */
+export async function measuredLoss(y: Reader, u: Tensor, mode: number, rank: number): Promise<number> {
+  using loss = y.engine.tensor([1], null, { label: "loss" });
+  const record = (p: Program): void => {
+    const leading = slice(p.s, u, [0, 0], [u.shape[0]!, rank]);
+    truncationLoss(p, y, leading, mode, loss);
+  };
+  await Program.run(y.engine, record, "loss");
+  return (await y.engine.read(loss))[0]!;
 }
 
-/** What a subspace iteration finds: the leading left singular vectors of an unfolding, and its singular values. */
+/** The result of a subspace iteration: the leading left singular vectors of an unfolding, and its singular values. */
 export class Subspace {
   constructor(
     /** I_n×rank, orthonormal columns */
@@ -115,32 +124,34 @@ export interface SubspaceTask {
   mode: number;
   rank: number;
   seed: number;
-  /** what the error is told of: X as earlier modes left it; X itself by default */
-  remaining?: Tensor;
-  /** ‖X‖² − ‖remaining‖², as lost by earlier modes */
+  /** X ×ₖ AₖᵀAₖ over earlier modes, in the small: errors are told of what this mode truncates of it. X itself by default */
+  remaining?: Source;
+  /** ‖X‖² − ‖remaining‖²: the loss of earlier modes */
   lost?: number;
-  /** false where nobody is told the errors */
+  /** false where nobody reads the errors */
   isTold?: boolean;
 }
 
 /**
- * Randomised subspace iteration for the mode-n unfolding of `x`, as a method of `iterate`: errors are those of X truncated to the
- * vectors of this mode, and to those of earlier modes before.
+ * Randomised subspace iteration for the mode-n unfolding of `source`, as a method of `iterate`: errors are those of X truncated in
+ * this mode and in earlier ones.
  */
 export function subspaceMethod(
-  { engine, own, given: { x, squaredNorm } }: Scope,
-  { mode, rank, seed, remaining = x, lost = 0, isTold = true }: SubspaceTask,
+  { engine, allocate, source }: Scope,
+  { mode, rank, seed, remaining = source, lost = 0, isTold = true }: SubspaceTask,
 ): Method<Subspace> {
-  const extent = x.shape[mode]!;
-  const columns = basisColumns(x.shape, mode, rank);
-  const basis = own([extent, columns], "basis");
-  const projected = own(
-    x.shape.map((size, k) => (k === mode ? columns : size)),
+  const { shape, squaredNorm } = source;
+  const extent = shape[mode]!;
+  const columns = basisColumns(shape, mode, rank);
+  const basis = allocate([extent, columns], "basis");
+  const projected = allocate(
+    shape.map((size, k) => (k === mode ? columns : size)),
     "projected tensor",
   );
-  const turn = own([columns, columns], "Ritz vectors");
-  const ritz = (s: Scheduler): Tensor => {
-    modeProduct(s, x, basis, mode, { transpose: true, out: projected });
+  const turn = allocate([columns, columns], "Ritz vectors");
+  const ritz = (p: Program): Tensor => {
+    const { s } = p;
+    source.project(p, oneFactor(source, basis, mode), { out: projected });
     const products = unfoldedProduct(s, projected, projected, mode);
     const { values, vectors } = symmetricEigen(s, products);
     copy(s, vectors, { out: turn });
@@ -160,94 +171,91 @@ export function subspaceMethod(
     isTold,
     state: [basis, projected, turn],
     async start() {
-      await engine.run((s) => {
+      const record = (p: Program): void => {
+        const { s } = p;
         const random = normal(s, basis.shape, { seed, stream: mode });
         const { q, r } = orthogonalise(s, random);
         copy(s, q, { out: basis });
         s.release(random, q, r);
-        s.release(ritz(s));
-      }, "subspace start");
+        s.release(ritz(p));
+      };
+      await Program.run(engine, record, "subspace start");
       return undefined;
     },
-    record(s, trace, isPrecise) {
-      powerStep(s, x, basis, projected, turn, mode);
-      const values = ritz(s);
-      const told = s.tensor([ROW.columns], { label: "errors" });
-      const norms = told.rows(ROW.norms, ROW.norms + 1);
-      const factor = isPrecise || remaining !== x ? leading(s) : null;
-      if (remaining === x) {
-        const kept = slice(s, values, [0], [rank]);
-        sum(s, kept, { out: norms });
-        s.release(kept);
+    record(p, trace, isPrecise) {
+      const { s } = p;
+      powerStep(p, source, basis, projected, turn, mode);
+      const values = ritz(p);
+      const row = s.tensor([ROW.columns], { label: "errors" });
+      const norms = row.rows(ROW.norms, ROW.norms + 1);
+      const factor = isPrecise || remaining !== source ? leading(s) : null;
+      if (remaining === source) {
+        const leadingValues = slice(s, values, [0], [rank]);
+        sum(s, leadingValues, { out: norms });
+        s.release(leadingValues);
       } else {
-        const seen = modeProduct(s, remaining, factor!, mode, { transpose: true });
-        sumOfSquares(s, seen, { out: norms });
-        s.release(seen);
+        const core = remaining.project(p, oneFactor(remaining, factor!, mode));
+        sumOfSquares(s, core, { out: norms });
+        s.release(core);
       }
-      if (isPrecise) lostBy(s, remaining, factor!, mode, told.rows(ROW.residual, ROW.residual + 1));
+      if (isPrecise) truncationLoss(p, remaining, factor!, mode, row.rows(ROW.residual, ROW.residual + 1));
       if (factor) s.release(factor);
       s.release(values);
-      appendRow(s, told, trace.rows, trace.counter);
-      s.release(told);
+      appendRow(s, row, trace.rows, trace.counter);
+      s.release(row);
     },
     errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
       ...(kind === "precise" ? { fromResidual: Math.sqrt((lost + row[ROW.residual]!) / squaredNorm) } : {}),
     }),
     async finish() {
-      const found = new Subspace(
-        engine.tensor([extent, rank], null, { label: `factor ${mode}` }),
-        engine.tensor([rank], null, { label: "singular values" }),
-      );
-      try {
-        // a thin SVD of the projected unfolding: no Gram matrix squares its condition number
-        await engine.run((s) => {
-          const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== mode);
-          const tall = permute(s, projected, [...axes, mode]);
-          const { u, values, v } = jacobiSvd(s, tall.reshape([-1, columns]));
-          s.release(tall, u);
-          const rotated = matmul(s, basis, v);
-          slice(s, rotated, [0, 0], [extent, rank], { out: found.vectors });
-          slice(s, values, [0], [rank], { out: found.values });
-          s.release(v, values, rotated);
-        }, "leading vectors");
-        return found;
-      } catch (error) {
-        found.destroy();
-        throw error;
-      }
+      using held = new Held(engine);
+      const vectors = held.allocate([extent, rank], `factor ${mode}`);
+      const values = held.allocate([rank], "singular values");
+      // by an SVD of the projected unfolding itself: a Gram matrix would square its condition number
+      await engine.run((s) => {
+        const axes = [...shape.keys()].filter((axis) => axis !== mode);
+        const tall = permute(s, projected, [...axes, mode]);
+        const factors = jacobiSvd(s, tall.reshape([-1, columns]));
+        s.release(tall, factors.u);
+        const rotated = matmul(s, basis, factors.v);
+        slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
+        slice(s, factors.values, [0], [rank], { out: values });
+        s.release(factors.v, factors.values, rotated);
+      }, "leading vectors");
+      return held.handOut(new Subspace(vectors, values));
     },
-    residual(s, { vectors }, out) {
-      const squared = lostBy(s, remaining, vectors, mode);
-      map(s, squared, "identity", { beta: lost, out });
-      s.release(squared);
+    residual(p, { vectors }, out) {
+      const squared = truncationLoss(p, remaining, vectors, mode);
+      map(p.s, squared, "identity", { beta: lost, out });
+      p.s.release(squared);
     },
-    async restore(found) {
-      return found; // vectors have no scale, and nobody is told the values
+    async restore(subspace) {
+      return subspace; // vectors have no scale, and the values are not handed on
     },
   };
 }
 
-/** Runs a subspace iteration on a tensor that is prepared. */
-export const subspaceOf = (engine: Engine, given: Prepared, task: SubspaceTask, stopping: StoppingOptions) =>
-  iterate<Subspace>(engine, given, {
+/** Runs a subspace iteration. */
+export const subspaceOf = (source: Source, task: SubspaceTask, stopping: StoppingOptions) =>
+  iterate<Subspace>(source, {
     name: "leadingSubspace",
     stopping,
     seed: task.seed,
-    zero: () => zeroSubspace(engine, given.x, task),
+    zero: () => zeroSubspace(source, task),
     begin: (scope) => subspaceMethod(scope, task),
   });
 
-/** Unit columns where any would do: those of the identity, orthonormal up to as many as there are rows. */
+/** Columns of the identity, again from the first one after the last: orthonormal as long as they are no more than rows. */
 export function identityColumns(engine: Engine, extent: number, rank: number, label: string): Tensor {
   const data = new Float32Array(extent * rank);
   for (let r = 0; r < rank; r++) data[(r % extent) * rank + r] = 1;
   return engine.tensor([extent, rank], data, { label });
 }
 
-const zeroSubspace = (engine: Engine, x: Tensor, { mode, rank }: { mode: number; rank: number }): Subspace =>
+const zeroSubspace = ({ engine, shape }: Source, { mode, rank }: { mode: number; rank: number }): Subspace =>
   new Subspace(
-    identityColumns(engine, x.shape[mode]!, rank, `factor ${mode}`),
+    identityColumns(engine, shape[mode]!, rank, `factor ${mode}`),
     engine.tensor([rank], new Float32Array(rank)),
   );
 
@@ -276,7 +284,7 @@ export interface SubspaceResult extends Convergence {
  */
 export async function leadingSubspace(
   engine: Engine,
-  x: Tensor,
+  x: Tensor<DType> | Source,
   mode: number,
   rank: number,
   options: SubspaceOptions = {},
@@ -290,13 +298,9 @@ export async function leadingSubspace(
   if (!(Number.isInteger(rank) && rank >= 1 && rank <= most))
     throw new ShapeError(`${name}: rank ${rank} for mode ${mode} of ${x}, needs 1 to ${most}`);
   const { seed = 0, ...stopping } = options;
-  const { tensor, ...how } = await iterate<Subspace>(engine, x, {
-    name,
-    stopping,
-    seed,
-    zero: () => zeroSubspace(engine, x, { mode, rank }),
-    begin: (scope) => subspaceMethod(scope, { mode, rank, seed }),
-  });
+  const { tensor, ...how } = await withSource(engine, name, x, (source) =>
+    subspaceOf(source, { mode, rank, seed }, stopping),
+  );
   tensor.values.destroy();
   return { vectors: tensor.vectors, ...how };
 }

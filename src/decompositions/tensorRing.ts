@@ -1,9 +1,10 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   type OptionRules,
   optionRules,
-  type Scheduler,
+  Program,
   ShapeError,
   sizeOf,
   TenfoldError,
@@ -19,12 +20,11 @@ import {
   paste,
   permute,
   solveSymmetric,
-  squaredDistance,
-  sumOfSquares,
-  threeNumbers,
   unfoldedProduct,
 } from "../ops/index.js";
+import { checkCall, type Difference, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
+import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -36,7 +36,6 @@ import {
   stoppingRules,
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
-import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TensorRingOptions extends LinalgOptions {
@@ -65,92 +64,84 @@ export interface TensorRingResult {
  * shared out to the two ends of the first core, then as for a tensor train. By relative error ε every SVD may lose ε/√(d−1)
  * of ‖X‖, which together keeps the promise.
  */
-export async function tensorRingSVD(engine: Engine, x: Tensor, options: TensorRingOptions): Promise<TensorRingResult> {
-  checkCall(engine, "tensorRingSVD", x);
-  checkOptions("tensorRingSVD", options, svdRules);
+export async function tensorRingSVD(
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: TensorRingOptions,
+): Promise<TensorRingResult> {
+  const name = "tensorRingSVD";
+  checkCall(engine, name, x);
+  checkOptions(name, options, svdRules);
   const { ranks, relativeError } = options;
   if ((ranks === undefined) === (relativeError === undefined))
-    throw new TenfoldError("tensorRingSVD: give either ranks or relativeError");
-  const wanted = ranks === undefined ? null : ringRanks("tensorRingSVD", ranks, x);
-  assertOrder("tensorRingSVD", x);
-  using given = await prepare(engine, "tensorRingSVD", x);
-  if (given.isZero) return { tensor: zeroRing(engine, x.shape, wanted ?? x.shape.map(() => 1)), relativeError: 0 };
-  const attempt = async (error: number | null) => {
-    const ring = await ringBySVD(engine, given, wanted, error, options);
-    return { ...ring, destroy: () => ring.tensor.destroy() };
-  };
-  const found =
-    relativeError === undefined ? await attempt(null) : await keepPromise("tensorRingSVD", relativeError, attempt);
-  return {
-    tensor: await restoreRing(engine, "tensorRingSVD", found.tensor, given.exponent),
-    relativeError: found.relativeError,
-  };
+    throw new TenfoldError(`${name}: give either ranks or relativeError`);
+  const asked = ranks === undefined ? null : ringRanks(name, ranks, x);
+  assertOrder(name, x);
+  return await withSource(engine, name, x, async (source) => {
+    if (source.isZero) return { tensor: zeroRing(engine, x.shape, asked ?? x.shape.map(() => 1)), relativeError: 0 };
+    const attempt = async (error: number | null) => {
+      const ring = await ringBySvd(name, source, asked, error, options);
+      return { ...ring, destroy: () => ring.tensor.destroy() };
+    };
+    const ring = relativeError === undefined ? await attempt(null) : await keepPromise(name, relativeError, attempt);
+    return {
+      tensor: await restoreRing(engine, name, ring.tensor, source.exponent),
+      relativeError: ring.relativeError,
+    };
+  });
 }
 
-/** TR-SVD of what is prepared. */
-async function ringBySVD(
-  engine: Engine,
-  given: Prepared,
-  wanted: readonly number[] | null,
+/** TR-SVD of x, by ranks or by an error. Every SVD takes an unfolding apart, so x has to be one tensor. */
+async function ringBySvd(
+  name: string,
+  source: Source,
+  ranks: readonly number[] | null,
   relativeError: number | null,
   { seed = 0, signal, onProgress }: TensorRingOptions = {},
 ): Promise<TensorRingResult> {
-  const { x, squaredNorm } = given;
-  const { shape } = x;
+  const { engine, shape, squaredNorm } = source;
+  const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
-  const cores: Tensor[] = [];
-  let rest: Tensor = x;
-  try {
-    const first = x.reshape([shape[0]!, -1]);
-    const most = Math.min(...first.shape);
-    const ends = wanted ? sharedWithin(wanted[0]!, wanted[1]!, most) : null;
-    const step = ends
-      ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
-      : await truncateByError(engine, first, budget, squaredNorm, { signal });
-    const [a, b] = ends ?? divided(step.core.shape[1]!);
-    try {
-      const core = engine.tensor([a, shape[0]!, b], null, { label: "core 0" });
-      cores.push(core);
-      rest = engine.tensor([b, x.size / shape[0]!, a], null, { label: "TR rest" });
-      await engine.run((s) => {
-        permute(s, step.core.reshape([shape[0]!, a, b]), [1, 0, 2], { out: core });
-        permute(s, step.rest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
-      }, "TR-SVD");
-    } finally {
-      step.core.destroy();
-      step.rest.destroy();
-    }
-    onProgress?.(1 / (d - 1));
-    for (let k = 1; k < d - 1; k++) {
-      signal?.throwIfAborted();
-      const rows = cores.at(-1)!.shape[2]! * shape[k]!;
-      const unfolded = rest.reshape([rows, -1]);
-      const next = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k + 1]!, seedAt(seed, k), signal)
-        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-      rest.destroy();
-      rest = next.rest;
-      cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
-      onProgress?.((k + 1) / (d - 1));
-    }
-    cores.push(rest.reshape([-1, shape[d - 1]!, a]));
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    if (rest.storage !== x.storage) rest.destroy();
-    throw error;
+  using held = new Held(engine);
+  const first = x.reshape([shape[0]!, -1]);
+  const most = Math.min(...first.shape);
+  const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
+  const step = ends
+    ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
+    : await truncateByError(engine, first, budget, squaredNorm, { signal });
+  using firstCore = step.core;
+  using firstRest = step.rest;
+  const [a, b] = ends ?? divided(firstCore.shape[1]!);
+  const cores = [held.allocate([a, shape[0]!, b], "core 0")];
+  let rest = held.allocate([b, x.size / shape[0]!, a], "TR rest");
+  await engine.run((s) => {
+    permute(s, firstCore.reshape([shape[0]!, a, b]), [1, 0, 2], { out: cores[0]! });
+    permute(s, firstRest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
+  }, "TR-SVD");
+  firstCore.destroy();
+  firstRest.destroy();
+  onProgress?.(1 / (d - 1));
+  for (let k = 1; k < d - 1; k++) {
+    signal?.throwIfAborted();
+    const rows = cores.at(-1)!.shape[2]! * shape[k]!;
+    const unfolded = rest.reshape([rows, -1]);
+    const next = ranks
+      ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
+      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+    held.keep(next.core);
+    rest.destroy();
+    rest = held.keep(next.rest);
+    cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+    onProgress?.((k + 1) / (d - 1));
   }
+  cores.push(rest.reshape([-1, shape[d - 1]!, a]));
   const tensor = new TensorRing(cores);
-  try {
-    const measure = (s: Scheduler, out: Tensor) => void squaredDistance(s, x, tensor.full(s), { out });
-    return { tensor, relativeError: await relativeResidual(engine, given, measure) };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+  return held.handOut({ tensor, relativeError: error });
 }
 
-function assertOrder(name: string, x: Tensor): void {
+function assertOrder(name: string, x: Tensor<DType> | Source): void {
   if (x.order < 2) throw new ShapeError(`${name}: ${x} has order ${x.order}, needs at least 2`);
 }
 
@@ -166,28 +157,25 @@ function zeroRing(engine: Engine, shape: readonly number[], ranks: readonly numb
 /** A ring times 2^exponent, shared out evenly over its cores, so that none leaves the range of f32 before X does. */
 async function restoreRing(engine: Engine, name: string, ring: TensorRing, exponent: number): Promise<TensorRing> {
   if (!exponent) return ring;
+  using held = new Held(engine);
+  held.keep(ring);
   const cores: Tensor[] = [];
-  try {
-    for (const [k, core] of ring.cores.entries()) {
-      const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
-      cores.push(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k)));
-    }
-    return new TensorRing(cores);
-  } catch (error) {
-    for (const core of [...cores, ...ring.cores]) core.destroy();
-    throw error;
+  for (const [k, core] of ring.cores.entries()) {
+    const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
+    cores.push(held.keep(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k))));
   }
+  return held.handOut(new TensorRing(cores));
 }
 
-function ringRanks(name: string, ranks: number | readonly number[], x: Tensor): number[] {
+function ringRanks(name: string, ranks: number | readonly number[], x: Tensor<DType> | Source): number[] {
   const d = x.order;
-  const wanted = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : [...ranks];
-  if (wanted.length !== d || wanted.some((rank) => !Number.isInteger(rank) || rank < 1))
-    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d} positive whole numbers`);
-  return wanted;
+  const list = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : [...ranks];
+  if (list.length !== d || list.some((rank) => !Number.isInteger(rank) || rank < 1))
+    throw new ShapeError(`${name}: ranks ${list.join(", ")} for ${x}, needs ${d} positive whole numbers`);
+  return list;
 }
 
-/** Two ranks lowered, the larger first, until their product is at most `most`. */
+/** Lowers two ranks, the larger one first, until their product is at most `most`. */
 function sharedWithin(a: number, b: number, most: number): [number, number] {
   while (a * b > most) {
     if (a > b) a--;
@@ -221,125 +209,120 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. X is read
- * where it lies. Beside it a sweep holds the residual, of X's size, and Q, r_k·r_{k+1}/n_k times that: for small extents and
- * large ranks Q is the largest tensor of all.
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep
+ * holds X, the residual of its size, and Q, which is r_k·r_{k+1}/n_k times as large: for small extents and large ranks Q is the
+ * largest tensor of all.
  */
 export async function tensorRingALS(
   engine: Engine,
-  x: Tensor,
+  x: Tensor<DType> | Source,
   options: TensorRingAlsOptions,
 ): Promise<Decomposition<TensorRing>> {
-  checkCall(engine, "tensorRingALS", x);
-  checkOptions("tensorRingALS", options, alsRules);
+  const name = "tensorRingALS";
+  checkCall(engine, name, x);
+  checkOptions(name, options, alsRules);
   const { ranks, seed = 0, ridge = 1e-6, ...stopping } = options;
-  const wanted = ringRanks("tensorRingALS", ranks, x);
-  assertOrder("tensorRingALS", x);
-  return await iterate<TensorRing>(engine, x, {
-    name: "tensorRingALS",
-    stopping,
-    seed,
-    zero: () => zeroRing(engine, x.shape, wanted),
-    begin: (scope) => ringMethod(scope, wanted, seed, ridge, stopping.signal),
-  });
+  const asked = ringRanks(name, ranks, x);
+  assertOrder(name, x);
+  return await withSource(engine, name, x, (source) =>
+    iterate<TensorRing>(source, {
+      name,
+      stopping,
+      seed,
+      zero: () => zeroRing(engine, x.shape, asked),
+      begin: (scope) => ringMethod(scope, asked, seed, ridge, stopping.signal),
+    }),
+  );
 }
 
-/** TR-ALS as a method of `iterate`: the cores and the residual, which a sweep carries on. */
+/** TR-ALS as a method of `iterate`: a sweep goes on from the cores and the residual that the sweep before left. */
 async function ringMethod(
-  { engine, own, keep, given }: Scope,
+  { engine, keep, source }: Scope,
   ranks: readonly number[],
   seed: number,
   ridge: number,
   signal: AbortSignal | undefined,
 ): Promise<Method<TensorRing>> {
-  const { x, squaredNorm } = given;
-  const ring = keep(await startRing(engine, given, ranks, seed, signal));
-  const residual = own(x.shape, "residual");
-  const last = x.order - 1;
-  await engine.run((s) => leave(s, x, ring, last, ring.others(s, last), residual), "TR-ALS start");
+  const ring = keep(await startRing(source, ranks, seed, signal));
+  const residual = keep(source.difference());
+  const last = source.order - 1;
+  await Program.run(engine, (p) => refreshBy(p, ring, last, ring.others(p.s, last), residual), "TR-ALS start");
   return {
     columns: 1,
     advice: "a larger ridge",
-    record(s, { rows, counter }) {
-      for (let k = 0; k <= last; k++) updateCore(s, x, ring, k, residual, ridge);
-      const squared = sumOfSquares(s, residual);
-      appendRow(s, squared, rows, counter);
-      s.release(squared);
+    record(p, { rows, counter }) {
+      for (let k = 0; k <= last; k++) updateCore(p, ring, k, residual, ridge);
+      const squared = residual.squaredNorm(p);
+      appendRow(p.s, squared, rows, counter);
+      p.s.release(squared);
     },
-    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / squaredNorm) }),
+    errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     async finish() {
-      const cores = ring.cores.map((core) => engine.tensor(core.shape, null, { label: core.label }));
-      const found = new TensorRing(cores);
-      try {
-        await engine.run((s) => {
-          for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
-        }, "TR-ALS result");
-      } catch (error) {
-        found.destroy();
-        throw error;
-      }
-      return found;
+      using held = new Held(engine);
+      const cores = ring.cores.map((core) => held.allocate(core.shape, core.label));
+      await engine.run((s) => {
+        for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
+      }, "TR-ALS result");
+      return held.handOut(new TensorRing(cores));
     },
-    residual: (s, tensor, out) => void squaredDistance(s, x, tensor.full(s, residual), { out }),
+    residual: (p, tensor, out) => {
+      residual.refresh(p, tensor);
+      residual.squaredNorm(p, { out });
+    },
     restore: (tensor, exponent) => restoreRing(engine, "tensorRingALS", tensor, exponent),
   };
 }
 
-/** The cores of TR-SVD, each in the corner of one of the wanted ranks whose other entries are small random numbers. */
+/** The cores of TR-SVD, each in the corner of one of the ranks asked for, whose other entries are small random numbers. */
 async function startRing(
-  engine: Engine,
-  given: Prepared,
+  source: Source,
   ranks: readonly number[],
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<TensorRing> {
-  const { tensor } = await ringBySVD(engine, given, ranks, null, { seed, signal });
-  const cores = tensor.cores.map((core, k) => {
-    const shape = [ranks[k]!, core.shape[1]!, ranks[(k + 1) % ranks.length]!];
-    return sizeOf(shape) === core.size ? core : engine.tensor(shape, null, { label: `core ${k}` });
+  const { engine } = source;
+  using held = new Held(engine);
+  const { cores: corners } = (await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal })).tensor;
+  for (const corner of corners) held.keep(corner);
+  const cores = corners.map((corner, k) => {
+    const shape = [ranks[k]!, corner.shape[1]!, ranks[(k + 1) % ranks.length]!];
+    return sizeOf(shape) === corner.size ? corner : held.allocate(shape, `core ${k}`);
   });
-  try {
-    await engine.run((s) => {
-      cores.forEach((core, k) => {
-        const corner = tensor.cores[k]!;
-        if (core === corner) return;
-        const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
-        const size = norm(s, corner);
-        multiply(s, random, size, { out: core });
-        paste(s, corner, core, [0, 0, 0]);
-        s.release(random, size);
-      });
-    }, "TR-ALS start");
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    throw error;
-  } finally {
-    for (const core of tensor.cores) if (!cores.includes(core)) core.destroy();
-  }
-  return new TensorRing(cores);
+  await engine.run((s) => {
+    cores.forEach((core, k) => {
+      const corner = corners[k]!;
+      if (core === corner) return;
+      const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
+      const size = norm(s, corner);
+      multiply(s, random, size, { out: core });
+      paste(s, corner, core, [0, 0, 0]);
+      s.release(random, size);
+    });
+  }, "TR-ALS start");
+  for (const corner of corners) if (!cores.includes(corner)) corner.destroy();
+  return held.handOut(new TensorRing(cores));
 }
 
-/**
- * Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it.
- * Both are seen as before×n_k×after.
- */
-function updateCore(s: Scheduler, x: Tensor, ring: TensorRing, k: number, residual: Tensor, ridge: number): void {
+/** Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it. */
+function updateCore(p: Program, ring: TensorRing, k: number, residual: Difference, ridge: number): void {
+  const { s } = p;
   const core = ring.cores[k]!;
   const [left, extent, right] = core.shape as [number, number, number];
   const q = ring.others(s, k);
-  const gradient = unfoldedProduct(s, residual.reshape(threeNumbers(x.shape, k)), q, 1);
+  // the chain as a tensor of X's shape, but for mode k
+  const chain = q.reshape(residual.shape.map((size, mode) => (mode === k ? left * right : size)));
+  const gradient = residual.unfoldedProduct(p, chain, k);
   const normals = unfoldedProduct(s, q, q, 1);
   const step = solveSymmetric(s, normals, gradient, { ridge });
   s.release(gradient, normals);
   const turned = permute(s, step.reshape([extent, left, right]), [1, 0, 2]);
   accumulate(s, turned, core);
   s.release(step, turned);
-  leave(s, x, ring, k, q, residual);
+  refreshBy(p, ring, k, q, residual);
 }
 
 /** Records residual ← X − X̂ by way of core k; the chain `q` of the others is released. */
-function leave(s: Scheduler, x: Tensor, ring: TensorRing, k: number, q: Tensor, residual: Tensor): void {
-  ring.close(s, k, q, residual);
-  s.release(q);
-  accumulate(s, x, residual, { beta: -1 });
+function refreshBy(p: Program, ring: TensorRing, k: number, q: Tensor, residual: Difference): void {
+  residual.refresh(p, { shape: ring.shape, full: (s, out) => ring.close(s, k, q, out) });
+  p.s.release(q);
 }

@@ -1,19 +1,20 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   formatShape,
   type OptionRules,
   optionRules,
-  type Scheduler,
   ShapeError,
   TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
-import { copy, permute, squaredDistance } from "../ops/index.js";
+import { copy, permute } from "../ops/index.js";
+import { checkCall, Resident, resident, restore, type Source, withSource } from "../sources/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
+import { Held } from "./held.js";
 import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
-import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
 import { identityColumns } from "./subspace.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
@@ -45,48 +46,46 @@ export interface TtResult {
  *
  * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function ttSVD(engine: Engine, x: Tensor, options: TtOptions): Promise<TtResult> {
+export async function ttSVD(engine: Engine, x: Tensor<DType> | Source, options: TtOptions): Promise<TtResult> {
   checkCall(engine, "ttSVD", x);
   checkOptions("ttSVD", options, rules);
   const ranks = ranksOf("ttSVD", x, x.order, options);
-  using given = await prepare(engine, "ttSVD", x);
-  return await trainOf("ttSVD", engine, given, ranks, options);
+  return await withSource(engine, "ttSVD", x, (source) => trainOf("ttSVD", source, ranks, options));
 }
 
-/** The d − 1 ranks asked for, or null where an error is. */
-function ranksOf(name: string, x: Tensor, d: number, { ranks, relativeError }: TtOptions): readonly number[] | null {
+/** The d − 1 ranks of the options, or null where these have an error instead. */
+function ranksOf(
+  name: string,
+  x: Tensor<DType> | Source,
+  d: number,
+  { ranks, relativeError }: TtOptions,
+): readonly number[] | null {
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError(`${name}: give either ranks or relativeError`);
-  const wanted = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
-  if (wanted && wanted.length !== d - 1)
-    throw new ShapeError(`${name}: ranks ${wanted.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
-  return wanted ?? null;
+  const list = typeof ranks === "number" ? new Array<number>(Math.max(d - 1, 0)).fill(ranks) : ranks;
+  if (list && list.length !== d - 1)
+    throw new ShapeError(`${name}: ranks ${list.join(", ")} for ${x}, needs ${d - 1} positive whole numbers`);
+  return list ?? null;
 }
 
 async function trainOf(
   name: string,
-  engine: Engine,
-  given: Prepared,
+  source: Source,
   ranks: readonly number[] | null,
   options: TtOptions,
 ): Promise<TtResult> {
-  const { relativeError } = options;
-  const d = given.x.order;
-  if (given.isZero) return { tensor: zeroTrain(engine, given.x.shape), relativeError: 0 };
+  const { engine, shape } = source;
+  if (source.isZero) return { tensor: zeroTrain(engine, shape), relativeError: 0 };
   const attempt = async (error: number | null) => {
-    const found = await bySVD(engine, given, ranks, error, options);
-    return { ...found, destroy: () => found.tensor.destroy() };
+    const train = await trainBySvd(name, source, ranks, error, options);
+    return { ...train, destroy: () => train.tensor.destroy() };
   };
-  const { tensor, relativeError: reached } =
-    relativeError === undefined ? await attempt(null) : await keepPromise(name, relativeError, attempt);
-  try {
-    const { cores } = tensor;
-    const last = await restore(engine, name, "last core", cores[d - 1]!, given.exponent);
-    return { tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError: reached };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  const { tensor, relativeError } =
+    options.relativeError === undefined ? await attempt(null) : await keepPromise(name, options.relativeError, attempt);
+  using held = new Held(engine);
+  const { cores } = held.keep(tensor);
+  const last = await restore(engine, name, "last core", cores.at(-1)!, source.exponent);
+  return held.handOut({ tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError });
 }
 
 /** The train of a tensor of zeros: ranks 1, the last core zero. */
@@ -99,46 +98,41 @@ const zeroTrain = (engine: Engine, shape: readonly number[]): TensorTrain =>
     ),
   );
 
-/** TT-SVD of what is prepared, by ranks or by an error. */
-async function bySVD(
-  engine: Engine,
-  given: Prepared,
-  wanted: readonly number[] | null,
+/** TT-SVD of x, by ranks or by an error. Every SVD takes an unfolding apart, so x has to be one tensor. */
+async function trainBySvd(
+  name: string,
+  source: Source,
+  ranks: readonly number[] | null,
   relativeError: number | null,
   { seed = 0, signal, onProgress }: TtOptions,
 ): Promise<TtResult> {
-  const { x, squaredNorm } = given;
-  const { shape } = x;
+  const { engine, shape, squaredNorm } = source;
+  const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / Math.max(d - 1, 1);
+  using held = new Held(engine);
   const cores: Tensor[] = [];
   let rest = x.reshape([1, x.size]);
-  try {
-    for (let k = 0; k < d - 1; k++) {
-      signal?.throwIfAborted();
-      const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
-      const unfolded = rest.reshape([rows, -1]);
-      const step = wanted
-        ? await truncateByRank(engine, unfolded, wanted[k]!, seedAt(seed, k), signal)
-        : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-      if (rest.storage !== x.storage) rest.destroy();
-      rest = step.rest;
-      cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
-      onProgress?.((k + 1) / (d - 1));
-    }
-    const last = engine.tensor([rest.size / shape[d - 1]!, shape[d - 1]!, 1], null, { label: `core ${d - 1}` });
-    cores.push(last);
-    await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
-    if (rest.storage !== x.storage) rest.destroy();
-    rest = x;
-    const tensor = new TensorTrain(cores);
-    const measure = (s: Scheduler, out: Tensor) => void squaredDistance(s, x, tensor.full(s), { out });
-    return { tensor, relativeError: await relativeResidual(engine, given, measure) };
-  } catch (error) {
-    for (const core of cores) core.destroy();
-    if (rest.storage !== x.storage) rest.destroy();
-    throw error;
+  for (let k = 0; k < d - 1; k++) {
+    signal?.throwIfAborted();
+    const rows = (cores.at(-1)?.shape[2] ?? 1) * shape[k]!;
+    const unfolded = rest.reshape([rows, -1]);
+    const step = ranks
+      ? await truncateByRank(engine, unfolded, ranks[k]!, seedAt(seed, k), signal)
+      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+    held.keep(step.core);
+    if (k > 0) rest.destroy();
+    rest = held.keep(step.rest);
+    cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
+    onProgress?.((k + 1) / (d - 1));
   }
+  const last = held.allocate([rest.size / shape[d - 1]!, shape[d - 1]!, 1], `core ${d - 1}`);
+  cores.push(last);
+  await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
+  if (d > 1) rest.destroy();
+  const tensor = new TensorTrain(cores);
+  const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+  return held.handOut({ tensor, relativeError: error });
 }
 
 export interface TtMatrixOptions extends TtOptions {
@@ -158,7 +152,7 @@ export interface TtMatrixResult {
  * A matrix as a TT-matrix (Oseledets 2010; Novikov, Podoprikhin, Osokin & Vetrov 2015): rows and columns are split into d
  * modes each, and the tensor (m_1·n_1)×…×(m_d·n_d) of the same numbers gets a tensor train.
  */
-export async function ttMatrix(engine: Engine, w: Tensor, options: TtMatrixOptions): Promise<TtMatrixResult> {
+export async function ttMatrix(engine: Engine, w: Tensor<DType>, options: TtMatrixOptions): Promise<TtMatrixResult> {
   checkCall(engine, "ttMatrix", w);
   const modes = { ...optionRules.shape, required: true };
   checkOptions("ttMatrix", options, { ...rules, rowModes: modes, columnModes: modes });
@@ -176,31 +170,31 @@ export async function ttMatrix(engine: Engine, w: Tensor, options: TtMatrixOptio
       `ttMatrix: ${w} by the modes ${formatShape(rowModes)} and ${formatShape(columnModes)}, which need to be as many and to multiply to its sides`,
     );
   const ranks = ranksOf("ttMatrix", w, d, others);
-  using given = await prepare(engine, "ttMatrix", w);
+  using source = await resident(engine, "ttMatrix", w);
   using paired = engine.tensor(
     rowModes.map((extent, k) => extent * columnModes[k]!),
     null,
     { label: "paired modes" },
   );
   await engine.run((s) => {
-    // m_k and n_k side by side: one pair after the other is brought to the front
-    let current = given.x;
+    // m_k and n_k come side by side: in step k, n_k moves in front of the row modes behind m_k
+    let current = source.x;
     for (let k = 0; k < d - 1; k++) {
       const rest = [product(rowModes.slice(k + 1)), product(columnModes.slice(k + 1))] as const;
       const front = w.size / (rest[0] * rest[1] * rowModes[k]! * columnModes[k]!);
-      const seen = current.reshape([front * rowModes[k]!, rest[0], columnModes[k]!, rest[1]]);
+      const view = current.reshape([front * rowModes[k]!, rest[0], columnModes[k]!, rest[1]]);
       const next = permute(
         s,
-        seen,
+        view,
         [0, 2, 1, 3],
         k === d - 2 ? { out: paired.reshape([front * rowModes[k]!, columnModes[k]!, ...rest]) } : {},
       );
-      if (current !== given.x) s.release(current);
+      if (current !== source.x) s.release(current);
       current = next;
     }
-    if (d === 1) copy(s, given.x, { out: paired });
+    if (d === 1) copy(s, source.x, { out: paired });
   }, "pair modes");
-  const { tensor, relativeError } = await trainOf("ttMatrix", engine, { ...given, x: paired }, ranks, others);
+  const { tensor, relativeError } = await trainOf("ttMatrix", new Resident(paired, source), ranks, others);
   const cores = tensor.cores.map((core, k) =>
     core.reshape([core.shape[0]!, rowModes[k]!, columnModes[k]!, core.shape[2]!]),
   );

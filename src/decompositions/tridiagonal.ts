@@ -1,13 +1,13 @@
 /**
  * Eigenvalues and eigenvectors of symmetric tridiagonal matrices, and singular triplets of bidiagonal ones, in f64 on the host:
- * n numbers come, n vectors go, in O(n²). Eigenvalues by implicit QL steps (Golub & Van Loan, section 8.3.5), vectors by inverse
- * iteration (Ipsen 1997). The numbers come from f32, so what is smaller than f32's rounding may be cut: matrices fall apart
- * into blocks where an off-diagonal is below CUT of the norm, which is what keeps clusters small.
+ * n numbers come from the GPU and n vectors go back, in O(n²). Eigenvalues by implicit QL steps (Golub & Van Loan, section 8.3.5), vectors by inverse
+ * iteration (Ipsen 1997). The numbers were rounded to f32, so off-diagonals below
+ * CUT of the norm are taken for 0: the matrix falls apart into blocks there, which keeps clusters of close eigenvalues small.
  */
 
 import { TenfoldError } from "../gpu/index.js";
 
-/** off-diagonals below this part of the norm are zero to what comes from f32 */
+/** off-diagonals below this part of the norm count as 0: f32 cannot tell them from it */
 const CUT = 2e-9;
 /** neighbours nearer than this part of the norm are orthogonalised against each other; the rest are orthonormal to 1e-4 */
 const CLUSTER = 1e-11;
@@ -28,6 +28,7 @@ export function tridiagonalEigenvalues(diagonal: ArrayLike<number>, offDiagonal:
       if (iteration === 60)
         throw new TenfoldError(
           "eigenvalues of the tridiagonal matrix: no convergence in 60 steps; please report the matrix",
+          { code: "CONVERGENCE" },
         );
       let g = (d[low + 1]! - d[low]!) / (2 * e[low]!);
       let r = Math.sqrt(g * g + 1);
@@ -71,7 +72,7 @@ export function tridiagonalEigen(
   stride = diagonal.length,
 ): { values: Float64Array; vectors: Float32Array; close: boolean } {
   const n = diagonal.length;
-  const found: Found[] = [];
+  const pairs: Pair[] = [];
   let close = false;
   for (const block of blocksOf(diagonal, offDiagonal)) {
     const values = tridiagonalEigenvalues(block.d, block.e);
@@ -79,15 +80,15 @@ export function tridiagonalEigen(
     const columns = solver.vectors(values, 1);
     close ||= solver.close;
     values.forEach((value, k) => {
-      found.push({ value, start: block.start, vector: columns[k]! });
+      pairs.push({ value, start: block.start, vector: columns[k]! });
     });
   }
-  found.sort((a, b) => b.value - a.value);
+  pairs.sort((a, b) => b.value - a.value);
   const vectors = new Float32Array(n * stride);
-  found.forEach(({ start, vector }, k) => {
+  pairs.forEach(({ start, vector }, k) => {
     vectors.set(vector, k * stride + start);
   });
-  return { values: Float64Array.from(found, ({ value }) => value), vectors, close };
+  return { values: Float64Array.from(pairs, ({ value }) => value), vectors, close };
 }
 
 /**
@@ -106,9 +107,9 @@ export function bidiagonalSvd(
     between[2 * i] = diagonal[i]!;
     if (i + 1 < n) between[2 * i + 1] = offDiagonal[i]!;
   }
-  const found: Found[] = [];
+  const pairs: Pair[] = [];
   /** vectors of σ = 0 that are all v, or all u */
-  const null_: Found[][] = [[], []];
+  const null_: Pair[][] = [[], []];
   let close = false;
   for (const block of blocksOf(new Float64Array(2 * n), between)) {
     const size = block.d.length;
@@ -119,44 +120,44 @@ export function bidiagonalSvd(
     const columns = solver.vectors(values, 2, zeros);
     close ||= solver.close || (half > 0 && 2 * values[half - 1]! < APART * block.norm);
     values.forEach((value, k) => {
-      found.push({ value: Math.abs(value), start: block.start, vector: columns[k]! });
+      pairs.push({ value: Math.abs(value), start: block.start, vector: columns[k]! });
     });
     for (const vector of zeros) null_[block.start % 2]!.push({ value: 0, start: block.start, vector });
   }
-  found.sort((a, b) => b.value - a.value);
+  pairs.sort((a, b) => b.value - a.value);
   const u = new Float32Array(n * stride);
   const v = new Float32Array(n * stride);
-  const place = ({ start, vector }: Found, k: number): void => {
+  const place = ({ start, vector }: Pair, k: number): void => {
     vector.forEach((value, i) => {
       const at = start + i;
       (at % 2 ? u : v)[k * stride + (at >> 1)] = value;
     });
   };
-  found.forEach(place);
+  pairs.forEach(place);
   null_[0]!.forEach((vector, k) => {
-    place(vector, found.length + k);
-    place(null_[1]![k]!, found.length + k);
+    place(vector, pairs.length + k);
+    place(null_[1]![k]!, pairs.length + k);
   });
   const values = new Float64Array(n);
-  found.forEach(({ value }, k) => {
+  pairs.forEach(({ value }, k) => {
     values[k] = value;
   });
   return { values, u, v, close };
 }
 
-interface Found {
+interface Pair {
   value: number;
   /** row of the vector's first element */
   start: number;
   vector: Float64Array;
 }
 
-/** A tridiagonal matrix, and which row of the whole its first is. */
+/** A block on the diagonal, tridiagonal itself, and in which row of the matrix it begins. */
 interface Block {
   start: number;
   d: Float64Array;
   e: Float64Array;
-  /** of the whole matrix, by its largest row sum */
+  /** of the matrix that the block is of, by its largest row sum */
   norm: number;
 }
 
@@ -168,6 +169,7 @@ function blocksOf(diagonal: ArrayLike<number>, offDiagonal: ArrayLike<number>): 
   if (!Number.isFinite(norm))
     throw new TenfoldError(
       "the reduced matrix holds NaN or infinity, though the matrix does not: a kernel went wrong on this adapter; please report it with what `tenfold doctor` prints",
+      { code: "KERNEL" },
     );
   const blocks: Block[] = [];
   for (let start = 0; start < n; ) {
@@ -209,7 +211,7 @@ class InverseIteration {
    */
   vectors(values: Float64Array, parts: 1 | 2, zeros: readonly Float64Array[] = []): Float64Array[] {
     const { norm } = this.block;
-    const found: Float64Array[] = [];
+    const vectors: Float64Array[] = [];
     let first = 0; // of the cluster
     let shift = Number.POSITIVE_INFINITY;
     for (let k = 0; k < values.length; k++) {
@@ -218,18 +220,18 @@ class InverseIteration {
       if (gap < APART * norm) this.close = true;
       // equal shifts would give equal vectors
       shift = Math.min(values[k]!, k === first ? Number.POSITIVE_INFINITY : shift - 4e-16 * norm);
-      const cluster = found.slice(first);
+      const cluster = vectors.slice(first);
       if (Math.abs(values[k]!) <= CLUSTER * norm) cluster.push(...zeros);
-      found.push(this.#vector(shift, cluster, parts));
+      vectors.push(this.#vector(shift, cluster, parts));
     }
-    return found;
+    return vectors;
   }
 
   /** The vector of eigenvalue 0 of a block of odd size with zero diagonal: elements of even number alone are not zero. */
   nullVector(): Float64Array {
     const { e } = this.block;
     const z = new Float64Array(this.#n);
-    // e_{2i}·z_{2i} + e_{2i+1}·z_{2i+2} = 0, in whichever direction does not grow, as logarithms would tell
+    // e_{2i}·z_{2i} + e_{2i+1}·z_{2i+2} = 0, in the direction in which the numbers do not grow (their logarithms say which)
     z[0] = 1;
     for (let i = 0; i + 2 < this.#n; i += 2) {
       z[i + 2] = (-z[i]! * e[i]!) / e[i + 1]!;
@@ -262,7 +264,10 @@ class InverseIteration {
       }
       if (good) return z;
       if (attempt === 4)
-        throw new TenfoldError("vectors of the tridiagonal matrix: none found in 5 attempts; please report the matrix");
+        throw new TenfoldError(
+          "vectors of the tridiagonal matrix: none found in 5 attempts; please report the matrix",
+          { code: "CONVERGENCE" },
+        );
     }
   }
 

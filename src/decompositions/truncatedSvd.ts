@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -9,11 +10,12 @@ import {
   type Tensor,
 } from "../gpu/index.js";
 import { matmul, polishColumns, scaleColumns, signColumns, slice, squaredDistance } from "../ops/index.js";
+import { checkCall, type Resident, resident, restore } from "../sources/index.js";
+import { Held } from "./held.js";
 import { relativeResidual } from "./iterate.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
-import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
-import { identityColumns, leadingSubspace, MOST_ITERATED } from "./subspace.js";
-import { keepPromise, keptWithin, lossOf } from "./truncation.js";
+import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { keepPromise, rankWithin } from "./truncation.js";
 
 export interface TruncatedSvdOptions extends LinalgOptions {
   /** singular values kept, at most min(m, n) */
@@ -57,18 +59,22 @@ export class TruncatedSvd {
   }
 }
 
-/** shorter sides up to this are factorised whole, whatever the rank */
-const WHOLE = 1024;
+/** matrices whose shorter side is at most this have all singular values computed, whatever the rank */
+const MOST_FACTORISED = 1024;
 
 /**
- * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from the whole SVD (see `svd`). Where the shorter side
+ * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). Where the shorter side
  * is beyond 1024 and the rank at most 85, a subspace iteration finds the space of the leading vectors (Halko,
- * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are as exact as they fall fast.
+ * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
  * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function truncatedSvd(engine: Engine, a: Tensor, options: TruncatedSvdOptions): Promise<TruncatedSvd> {
+export async function truncatedSvd(
+  engine: Engine,
+  a: Tensor<DType>,
+  options: TruncatedSvdOptions,
+): Promise<TruncatedSvd> {
   checkCall(engine, "truncatedSvd", a);
   checkOptions("truncatedSvd", options, rules);
   const { rank, relativeError, seed = 0, ...others } = options;
@@ -78,33 +84,28 @@ export async function truncatedSvd(engine: Engine, a: Tensor, options: Truncated
   const [m, n] = a.shape as [number, number];
   const most = Math.min(m, n);
   if (rank !== undefined && rank > most) throw new ShapeError(`truncatedSvd: rank ${rank} of ${a}, needs 1 to ${most}`);
-  using given = await prepare(engine, "truncatedSvd", a);
-  const { x, squaredNorm } = given;
-  if (given.isZero) {
+  using source = await resident(engine, "truncatedSvd", a);
+  const { x, squaredNorm } = source;
+  if (source.isZero) {
     const [u, v] = [m, n].map((rows) => identityColumns(engine, rows, rank ?? 1, "vectors")) as [Tensor, Tensor];
     return new TruncatedSvd(u, engine.tensor([rank ?? 1], null, { label: "singular values" }), v, 0);
   }
-  const whole = rank === undefined || most <= WHOLE || rank > MOST_ITERATED;
-  using factors = await (whole ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
-  let result: TruncatedSvd;
-  if (rank !== undefined) result = await cut(engine, given, factors, rank);
-  else {
-    const values = (await engine.read(factors.values)) as Float32Array;
-    result = await keepPromise("truncatedSvd", relativeError!, async (error) => {
-      const measure = (kept: number) => lossOf(engine, x, factors.u, kept);
-      return cut(engine, given, factors, await keptWithin(values, error ** 2 * squaredNorm, squaredNorm, measure));
-    });
-  }
-  try {
-    const values = await restore(engine, "truncatedSvd", "singular values", result.values, given.exponent);
-    return new TruncatedSvd(result.u, values, result.v, result.relativeError);
-  } catch (error) {
-    result.destroy();
-    throw error;
-  }
+  const factorises = rank === undefined || most <= MOST_FACTORISED || rank > MOST_ITERATED;
+  using factors = await (factorises ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
+  const attempt = async (error: number): Promise<TruncatedSvd> => {
+    const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
+    const values = await engine.read(factors.values);
+    return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
+  };
+  using held = new Held(engine);
+  const { u, values, v, ...result } = held.keep(
+    rank === undefined ? await keepPromise("truncatedSvd", relativeError!, attempt) : await cut(source, factors, rank),
+  );
+  const restored = await restore(engine, "truncatedSvd", "singular values", values, source.exponent);
+  return held.handOut(new TruncatedSvd(u, restored, v, result.relativeError));
 }
 
-/** The leading singular triplets by a subspace iteration, whose space a whole SVD then turns. */
+/** The leading singular triplets by a subspace iteration, whose space the SVD of its projection then turns. */
 async function leading(
   engine: Engine,
   x: Tensor,
@@ -119,40 +120,30 @@ async function leading(
   await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
   const inner = await svd(engine, projected, options);
   using small = inner.u;
-  try {
-    const u = engine.tensor([x.shape[0]!, rank], null, { label: "U" });
-    const factors = new SvdFactors(u, inner.values, inner.v);
-    await engine.run((s) => {
-      polishColumns(s, matmul(s, space, small), { out: u });
-      signColumns(s, u, inner.v);
-    }, "singular vectors");
-    return factors;
-  } catch (error) {
-    inner.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const [values, v] = [held.keep(inner.values), held.keep(inner.v)];
+  const u = held.allocate([x.shape[0]!, rank], "U");
+  await engine.run((s) => {
+    polishColumns(s, matmul(s, space, small), { out: u });
+    signColumns(s, u, v);
+  }, "singular vectors");
+  return held.handOut(new SvdFactors(u, values, v));
 }
 
-/** The first `rank` triplets and what they lack, of the scaled x. */
-async function cut(engine: Engine, given: Prepared, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
-  const { x } = given;
+/** The first `rank` triplets and their error, of the scaled x. */
+async function cut(source: Resident, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
+  const { engine, x } = source;
   const [m, n] = x.shape as [number, number];
-  const [u, values, v] = [
-    engine.tensor([m, rank], null, { label: "U" }),
-    engine.tensor([rank], null, { label: "singular values" }),
-    engine.tensor([n, rank], null, { label: "V" }),
-  ];
-  try {
-    const relativeError = await relativeResidual(engine, given, (s, out) => {
-      slice(s, factors.u, [0, 0], [m, rank], { out: u });
-      slice(s, factors.values, [0], [rank], { out: values });
-      slice(s, factors.v, [0, 0], [n, rank], { out: v });
-      const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
-      squaredDistance(s, x, full, { out });
-    });
-    return new TruncatedSvd(u, values, v, relativeError);
-  } catch (error) {
-    for (const tensor of [u, values, v]) tensor.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const u = held.allocate([m, rank], "U");
+  const values = held.allocate([rank], "singular values");
+  const v = held.allocate([n, rank], "V");
+  const relativeError = await relativeResidual(source, ({ s }, out) => {
+    slice(s, factors.u, [0, 0], [m, rank], { out: u });
+    slice(s, factors.values, [0], [rank], { out: values });
+    slice(s, factors.v, [0, 0], [n, rank], { out: v });
+    const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
+    squaredDistance(s, x, full, { out });
+  });
+  return held.handOut(new TruncatedSvd(u, values, v, relativeError));
 }

@@ -1,9 +1,11 @@
-import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, orthogonalise, slice, squaredDistance } from "../ops/index.js";
+import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
+import { copy, matmul, orthogonalise, slice } from "../ops/index.js";
+import { TensorReader } from "../sources/index.js";
+import { Held } from "./held.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { identityColumns, leadingSubspace, MOST_ITERATED } from "./subspace.js";
+import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
 
-/** C ≈ core·rest: orthonormal columns of C's column space, rows×rank, and their product with C. */
+/** C ≈ core·rest: rows×rank orthonormal columns U, and UᵀC. */
 export interface Cut {
   core: Tensor;
   rest: Tensor;
@@ -18,42 +20,38 @@ export async function truncateByRank(
   signal?: AbortSignal,
 ): Promise<Cut> {
   const [rows, columns] = c.shape as [number, number];
-  const kept = Math.min(rank, rows, columns);
+  const most = Math.min(rows, columns);
+  const width = Math.min(rank, most);
   signal?.throwIfAborted();
-  let core: Tensor;
-  if (kept === Math.min(rows, columns)) {
-    // nothing is cut: any orthonormal basis of the column space will do
-    core =
-      rows <= columns
-        ? identityColumns(engine, rows, rows, "core")
-        : engine.tensor([rows, kept], null, { label: "core" });
-    if (rows > columns) {
-      try {
-        await engine.run((s) => {
-          const { q, r } = orthogonalise(s, c);
-          copy(s, q, { out: core });
-          s.release(q, r);
-        });
-      } catch (error) {
-        core.destroy();
-        throw error;
-      }
-    }
-  } else if (kept > MOST_ITERATED) {
+  if (width === most) return await cutOf(engine, c, await orthonormalBasis(engine, c));
+  if (width > MOST_ITERATED) {
     using factors = await svd(engine, c, { signal });
-    return project(engine, await firstColumns(engine, factors.u, kept), c);
-  } else {
-    core = (await leadingSubspace(engine, c, 0, kept, { seed, tolerance: 1e-7, sweeps: 60, signal })).vectors;
-    // a subspace iteration that is aborted is not finished
-    if (signal?.aborted) {
-      core.destroy();
-      throw signal.reason;
-    }
+    return await cutOf(engine, c, await firstColumns(engine, factors.u, width));
   }
-  return project(engine, core, c);
+  using held = new Held(engine);
+  const options = { seed, tolerance: 1e-7, sweeps: 60, signal };
+  const { vectors } = await leadingSubspace(engine, c, 0, width, options);
+  held.keep(vectors);
+  // a subspace iteration that is aborted is not finished
+  signal?.throwIfAborted();
+  return await cutOf(engine, c, held.handOut(vectors));
 }
 
-/** The same with the smallest rank whose cut singular values stay within `budget` in square. */
+/** Orthonormal columns of C's column space, as many as its shorter side: any will do where nothing is cut. */
+async function orthonormalBasis(engine: Engine, c: Tensor): Promise<Tensor> {
+  const [rows, columns] = c.shape as [number, number];
+  if (rows <= columns) return identityColumns(engine, rows, rows, "core");
+  using held = new Held(engine);
+  const basis = held.allocate([rows, columns], "core");
+  await engine.run((s) => {
+    const { q, r } = orthogonalise(s, c);
+    copy(s, q, { out: basis });
+    s.release(q, r);
+  }, "column space");
+  return held.handOut(basis);
+}
+
+/** C ≈ U·(UᵀC) with the smallest rank at which ‖C − U·UᵀC‖² is at most `budget`. */
 export async function truncateByError(
   engine: Engine,
   c: Tensor,
@@ -62,47 +60,27 @@ export async function truncateByError(
   options: LinalgOptions = {},
 ): Promise<Cut> {
   using factors = await svd(engine, c, options);
-  const values = (await engine.read(factors.values)) as Float32Array;
-  const kept = await keptWithin(values, budget, squaredNorm, (rank) => lossOf(engine, c, factors.u, rank));
-  return project(engine, await firstColumns(engine, factors.u, kept), c);
+  const values = await engine.read(factors.values);
+  const lossOf = (rank: number) => measuredLoss(new TensorReader(c), factors.u, 0, rank);
+  const rank = await rankWithin(values, budget, squaredNorm, lossOf);
+  return await cutOf(engine, c, await firstColumns(engine, factors.u, rank));
 }
 
 /** The first columns of a matrix. */
 async function firstColumns(engine: Engine, u: Tensor, count: number): Promise<Tensor> {
-  const columns = engine.tensor([u.shape[0]!, count], null, { label: "core" });
-  try {
-    await engine.run((s) => void slice(s, u, [0, 0], columns.shape, { out: columns }), "cut");
-    return columns;
-  } catch (error) {
-    columns.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const columns = held.allocate([u.shape[0]!, count], "core");
+  await engine.run((s) => void slice(s, u, [0, 0], columns.shape, { out: columns }), "cut");
+  return held.handOut(columns);
 }
 
-async function project(engine: Engine, core: Tensor, c: Tensor): Promise<Cut> {
-  let rest: Tensor | null = null;
-  try {
-    const out = engine.tensor([core.shape[1]!, c.shape[1]!], null, { label: "rest" });
-    rest = out;
-    await engine.run((s) => void matmul(s, core, c, { transposeA: true, out }), "projection");
-    return { core, rest };
-  } catch (error) {
-    core.destroy();
-    rest?.destroy();
-    throw error;
-  }
-}
-
-/** ‖C − U·UᵀC‖² for the first `rank` columns of U, from the difference itself. */
-export async function lossOf(engine: Engine, c: Tensor, u: Tensor, rank: number): Promise<number> {
-  using loss = engine.tensor([1], null, { label: "loss" });
-  const record = (s: Scheduler) => {
-    const leading = slice(s, u, [0, 0], [u.shape[0]!, rank]);
-    const seen = matmul(s, leading, c, { transposeA: true });
-    squaredDistance(s, c, matmul(s, leading, seen), { out: loss });
-  };
-  await engine.run(record, "loss");
-  return (await engine.read(loss))[0]!;
+/** The cut with these columns, which are part of it, and freed where it fails. */
+async function cutOf(engine: Engine, c: Tensor, core: Tensor): Promise<Cut> {
+  using held = new Held(engine);
+  held.keep(core);
+  const rest = held.allocate([core.shape[1]!, c.shape[1]!], "rest");
+  await engine.run((s) => void matmul(s, core, c, { transposeA: true, out: rest }), "projection");
+  return held.handOut({ core, rest });
 }
 
 /** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */
@@ -112,18 +90,18 @@ const MEASURED = 1e-8;
  * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
  * itself (`measure` tells ‖Y − UUᵀY‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
  */
-export async function keptWithin(
+export async function rankWithin(
   values: ArrayLike<number>,
   budget: number,
   squaredNorm: number,
   measure: (rank: number) => Promise<number>,
 ): Promise<number> {
-  let kept = values.length;
-  let cut = 0;
-  while (kept > 1 && cut + values[kept - 1]! ** 2 <= budget) cut += values[--kept]! ** 2;
-  if (budget > MEASURED * squaredNorm || budget === 0) return kept;
-  let [low, high] = [0, kept];
-  // the tail of rounding errors is no less than the loss: fewer may do
+  let rank = values.length;
+  let loss = 0;
+  while (rank > 1 && loss + values[rank - 1]! ** 2 <= budget) loss += values[--rank]! ** 2;
+  if (budget > MEASURED * squaredNorm || budget === 0) return rank;
+  let [low, high] = [0, rank];
+  // the sum of squared tail values is at least the loss, so a smaller rank may do
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if ((await measure(middle)) <= budget) high = middle;
@@ -132,33 +110,34 @@ export async function keptWithin(
   return high;
 }
 
-/** what cutting may take of a promised error; the rest is for rounding, which is part of it where the promise is small */
+/** parts of a promised error that truncation may take, tried in turn; the rest is for rounding, which matters where the promise is small */
 const SHARES = [0.998, 0.9, 0.7, 0.4];
-/** of a promised error, what a measured one may be */
+/** a measured error may be at most this part of the promised one, as it is rounded itself */
 const KNOWN = 0.999;
 
 /**
- * A result whose measured error is at most `asked`. `attempt` cuts by the error that it is given. Where rounding alone is more than
- * what was asked, an error says what f32 can promise. A result that misses it because it was aborted gives the signal's reason.
+ * A result whose measured error is at most `promised`. `attempt` truncates by the error that it is called with.
+ *
+ * @throws TenfoldError where rounding alone is more than the promise: it says what f32 can promise
+ * @throws the signal's reason where a result misses the promise because it was aborted
  */
 export async function keepPromise<T extends { relativeError: number; destroy(): void }>(
   operation: string,
-  asked: number,
+  promised: number,
   attempt: (relativeError: number) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  // of the last attempt, which cuts nothing, whatever is asked
+  // the error of the last attempt, which truncates nothing
   let least = 0;
   for (const share of [...SHARES, 0]) {
-    const result = await attempt(share * asked);
-    // what is measured is known to f32, too
-    if (result.relativeError <= KNOWN * asked) return result;
+    const result = await attempt(share * promised);
+    if (result.relativeError <= KNOWN * promised) return result;
     least = result.relativeError / KNOWN;
     result.destroy();
     signal?.throwIfAborted();
   }
   throw new TenfoldError(
-    `${operation}: relativeError ${asked} is less than f32 can promise of this tensor; the least that it can is ${roundedUp(least)}`,
+    `${operation}: relativeError ${promised} is less than f32 can promise of this tensor; the least that it can is ${roundedUp(least)}`,
   );
 }
 

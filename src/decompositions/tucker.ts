@@ -1,10 +1,13 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
   type OptionRules,
   optionRules,
+  Program,
+  type Replay,
   type Schedule,
   type Scheduler,
   ShapeError,
@@ -26,10 +29,11 @@ import {
   pasteColumns,
   permute,
   slice,
-  squaredDistance,
   sumOfSquares,
 } from "../ops/index.js";
+import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
+import { Held, together } from "./held.js";
 import {
   type Convergence,
   type Decomposition,
@@ -43,12 +47,10 @@ import {
   seedAt,
   stoppingRules,
   type Trace,
-  together,
   zeroResult,
 } from "./iterate.js";
-import { checkCall, type Prepared, prepare, restore } from "./prepare.js";
-import { basisColumns, identityColumns, lostBy, subspaceOf, subspaceStep } from "./subspace.js";
-import { keepPromise, keptWithin } from "./truncation.js";
+import { basisColumns, identityColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
+import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 
 export interface TuckerOptions extends StoppingOptions {
@@ -72,10 +74,10 @@ const rules: OptionRules<TuckerOptions> = {
   ...stoppingRules,
 };
 
-/** what f32 can promise at least */
+/** the smallest relative error that f32 can promise */
 const LEAST_ERROR = 5e-7;
 
-/** What is asked for, checked: ranks that fit X, or an error. */
+/** The options, checked: ranks that fit X, or an error. */
 interface Asked {
   /** null where an error is asked for */
   ranks: number[] | null;
@@ -84,7 +86,7 @@ interface Asked {
   stopping: StoppingOptions;
 }
 
-function check(name: string, engine: Engine, x: Tensor, options: TuckerOptions): Asked {
+function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
   checkOptions(name, options, rules);
   const { ranks, relativeError, seed = 0, ...stopping } = options;
@@ -98,8 +100,11 @@ function check(name: string, engine: Engine, x: Tensor, options: TuckerOptions):
   return { ranks: fitting, relativeError, seed, stopping };
 }
 
+/** What has a shape, and a name for errors. */
+type Shaped = Pick<Tensor<DType> | Source, "shape" | "order" | "toString">;
+
 /** One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. */
-export const multilinearRanks = (name: string, x: Tensor, ranks: number | readonly number[]): number[] =>
+export const multilinearRanks = (name: string, x: Shaped, ranks: number | readonly number[]): number[] =>
   typeof ranks === "number" ? ranksForAll(x.shape, ranks) : assertRanks(name, x, Array.from(ranks));
 
 /** One rank for all modes, lowered to what a mode has and what the other ranks leave to it. */
@@ -107,10 +112,10 @@ function ranksForAll(shape: readonly number[], rank: number): number[] {
   const ranks = shape.map((extent) => Math.min(rank, extent));
   for (let changed = true; changed; ) {
     changed = false;
-    ranks.forEach((own, mode) => {
-      const rest = sizeOf(ranks) / own;
-      // a mode left alone needs no room
-      if (own <= rest || own === shape[mode]) return;
+    ranks.forEach((lowered, mode) => {
+      const rest = sizeOf(ranks) / lowered;
+      // a mode of full rank is left alone: no rotation limits its rank
+      if (lowered <= rest || lowered === shape[mode]) return;
       ranks[mode] = rest;
       changed = true;
     });
@@ -118,7 +123,7 @@ function ranksForAll(shape: readonly number[], rank: number): number[] {
   return ranks;
 }
 
-function assertRanks(name: string, x: Tensor, ranks: number[]): number[] {
+function assertRanks(name: string, x: Shaped, ranks: number[]): number[] {
   if (ranks.length !== x.order)
     throw new ShapeError(`${name}: ${ranks.length} ranks for ${x}, needs one for each of its ${x.order} modes`);
   ranks.forEach((rank, mode) => {
@@ -135,67 +140,87 @@ function assertRanks(name: string, x: Tensor, ranks: number[]): number[] {
   return ranks;
 }
 
-const truncatedModes = (x: Tensor, ranks: readonly number[]): number[] =>
+const truncatedModes = (x: Shaped, ranks: readonly number[]): number[] =>
   x.shape.map((_, mode) => mode).filter((mode) => ranks[mode]! < x.shape[mode]!);
 
 /**
  * The higher-order SVD: the leading left singular vectors of every unfolding of X itself (De Lathauwer, De Moor &
  * Vandewalle 2000; Kolda & Bader 2009, figure 4.3). `errors` are those of X truncated in the modes done so far.
  */
-export const hosvd = (engine: Engine, x: Tensor, options: TuckerOptions): Promise<Decomposition<TuckerTensor>> =>
-  decompose("hosvd", engine, x, options);
+export const hosvd = (
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: TuckerOptions,
+): Promise<Decomposition<TuckerTensor>> => decompose("hosvd", engine, x, options);
 
 /**
  * The sequentially truncated HOSVD: every mode is reduced before the next is looked at, largest reduction first, or in order where an
  * error is asked for (Vannieuwenhoven, Vandebril & Meerbergen 2012). As good as the HOSVD in practice, and much cheaper. `errors` are
  * those of X truncated in the modes done so far.
  */
-export const stHosvd = (engine: Engine, x: Tensor, options: TuckerOptions): Promise<Decomposition<TuckerTensor>> =>
-  decompose("stHosvd", engine, x, options);
+export const stHosvd = (
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: TuckerOptions,
+): Promise<Decomposition<TuckerTensor>> => decompose("stHosvd", engine, x, options);
 
 /**
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
- * subspace iteration from where it stands, with a few columns more than its rank. Modes of full rank are left alone.
+ * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone.
  */
-export const tuckerHOOI = (engine: Engine, x: Tensor, options: TuckerOptions): Promise<Decomposition<TuckerTensor>> =>
-  decompose("tuckerHOOI", engine, x, options);
+export const tuckerHOOI = (
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: TuckerOptions,
+): Promise<Decomposition<TuckerTensor>> => decompose("tuckerHOOI", engine, x, options);
 
 async function decompose(
   name: "hosvd" | "stHosvd" | "tuckerHOOI",
   engine: Engine,
-  x: Tensor,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> {
-  const { ranks: given, relativeError, seed, stopping } = check(name, engine, x, options);
-  using prepared = await prepare(engine, name, x);
-  if (prepared.isZero) return zeroResult(zeroTucker(engine, x.shape, given ?? x.shape.map(() => 1)), seed);
-  let start: Start | null = null;
-  try {
-    const sequential = name !== "hosvd";
-    if (given) {
-      // with one truncated mode (or none) the truncated SVD is the optimum
-      const iterates = name === "tuckerHOOI" && truncatedModes(x, given).length > 1;
-      const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
-      start = await truncatedFactors(engine, prepared, given, seed, how, { sequential, isTold: !iterates });
-      if (iterates) return await refine(engine, prepared, start, given, seed, stopping);
-      return await finish(name, engine, prepared, start.factors, given, seed, start);
+  const asked = check(name, engine, x, options);
+  return await withSource(engine, name, x, (source) => {
+    if (source.isZero) {
+      const ranks = asked.ranks ?? source.shape.map(() => 1);
+      return Promise.resolve(zeroResult(zeroTucker(engine, source.shape, ranks), asked.seed));
     }
-    const attempt = async (error: number) => {
-      start?.destroy();
-      start = await factorsWithin(engine, prepared, error, sequential, stopping.signal);
-      const { factors } = start;
-      const ranks = x.shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
-      const iterates = name === "tuckerHOOI" && truncatedModes(x, ranks).length > 1;
-      const result = iterates
-        ? await refine(engine, prepared, start, ranks, seed, stopping)
-        : await finish(name, engine, prepared, factors, ranks, seed, start);
-      return { result, relativeError: result.relativeError, destroy: () => result.tensor.destroy() };
-    };
-    return (await keepPromise(name, relativeError!, attempt, stopping.signal)).result;
-  } finally {
-    start?.destroy();
-  }
+    return asked.ranks ? byRanks(name, source, asked, asked.ranks) : byError(name, source, asked, asked.relativeError!);
+  });
+}
+
+async function byRanks(
+  name: string,
+  source: Source,
+  { seed, stopping }: Asked,
+  ranks: readonly number[],
+): Promise<Decomposition<TuckerTensor>> {
+  // with one truncated mode (or none) the truncated SVD is the optimum
+  const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
+  const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
+  using start = await truncatedFactors(source, ranks, seed, how, { sequential: name !== "hosvd", isTold: !iterates });
+  if (iterates) return await refine(source, start, ranks, seed, stopping);
+  return await finish(name, source, start, ranks, seed);
+}
+
+async function byError(
+  name: string,
+  source: Source,
+  { seed, stopping }: Asked,
+  relativeError: number,
+): Promise<Decomposition<TuckerTensor>> {
+  const attempt = async (error: number) => {
+    using start = await factorsWithin(name, source, error, name !== "hosvd", stopping.signal);
+    const ranks = source.shape.map((extent, mode) => start.factors[mode]?.shape[1] ?? extent);
+    const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
+    const result = iterates
+      ? await refine(source, start, ranks, seed, stopping)
+      : await finish(name, source, start, ranks, seed);
+    return { result, relativeError: result.relativeError, destroy: () => result.tensor.destroy() };
+  };
+  return (await keepPromise(name, relativeError, attempt, stopping.signal)).result;
 }
 
 /** The Tucker tensor of a tensor of zeros. */
@@ -210,7 +235,7 @@ export function zeroTucker(engine: Engine, shape: readonly number[], ranks: read
 /** Factors of the truncated modes, and how they were reached. */
 class Start implements Convergence {
   readonly factors: (Tensor | null)[];
-  /** of all factors so far */
+  /** of X truncated in all modes that have a factor so far */
   relativeError = 0;
   errors: number[] = [];
   sweeps = 0;
@@ -218,8 +243,8 @@ class Start implements Convergence {
   stalled = false;
   aborted = false;
 
-  constructor(x: Tensor) {
-    this.factors = x.shape.map(() => null);
+  constructor(shape: readonly number[]) {
+    this.factors = shape.map(() => null);
   }
 
   destroy(): void {
@@ -228,63 +253,67 @@ class Start implements Convergence {
       this.factors[mode] = null;
     });
   }
+
+  [dispose](): void {
+    this.destroy();
+  }
 }
 
-/** X as the modes done so far leave it: what is X × P, in the small, and what it lost of ‖X‖². */
+/** X ×ₙ Aₙᵀ over the modes truncated so far: X itself at first, then ever smaller tensors. */
 class Remaining {
+  /** ‖X‖² − ‖remaining tensor‖² */
   lost = 0;
-  readonly #engine: Engine;
-  constructor(
-    engine: Engine,
-    readonly given: Prepared,
-    public tensor = given.x,
-  ) {
-    this.#engine = engine;
+  #reduced: Tensor | null = null;
+  #source: Source;
+
+  constructor(readonly original: Source) {
+    this.#source = original;
+  }
+
+  /** Has the norm of X itself, so that errors are relative to X. */
+  get source(): Source {
+    return this.#source;
   }
 
   /** Truncates a mode. */
   async reduce(factor: Tensor, mode: number): Promise<void> {
-    const shape = this.tensor.shape.map((extent, k) => (k === mode ? factor.shape[1]! : extent));
-    const reduced = this.#engine.tensor(shape, null, { label: "truncated tensor" });
-    try {
-      await this.#engine.run((s) => {
-        modeProduct(s, this.tensor, factor, mode, { transpose: true, out: reduced });
-      }, "truncate");
-    } catch (error) {
-      reduced.destroy();
-      throw error;
-    }
+    const { engine, shape } = this.#source;
+    using held = new Held(engine);
+    const reduced = shape.map((extent, k) => (k === mode ? factor.shape[1]! : extent));
+    const out = held.allocate(reduced, "truncated tensor");
+    const factors = shape.map((_, other) => (other === mode ? factor : null));
+    await Program.run(engine, (p) => void this.#source.project(p, factors, { out }), "truncate");
     this[dispose]();
-    this.tensor = reduced;
+    this.#reduced = held.handOut(out);
+    this.#source = new Resident(out, this.original);
   }
 
   [dispose](): void {
-    if (this.tensor !== this.given.x) this.tensor.destroy();
-    this.tensor = this.given.x;
+    this.#reduced?.destroy();
+    this.#reduced = null;
+    this.#source = this.original;
   }
 }
 
 /** Factors of the truncated modes, each by subspace iteration on X or on what earlier modes left of it. */
 async function truncatedFactors(
-  engine: Engine,
-  given: Prepared,
+  source: Source,
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
   { sequential, isTold }: { sequential: boolean; isTold: boolean },
 ): Promise<Start> {
-  const { x, squaredNorm } = given;
-  const start = new Start(x);
+  const { shape, squaredNorm } = source;
+  const start = new Start(shape);
   const { onIteration } = stopping;
-  const inOrder = truncatedModes(x, ranks).sort((a, b) => ranks[a]! / x.shape[a]! - ranks[b]! / x.shape[b]!);
-  using remaining = new Remaining(engine, given);
+  const inOrder = truncatedModes(source, ranks).sort((a, b) => ranks[a]! / shape[a]! - ranks[b]! / shape[b]!);
+  using remaining = new Remaining(source);
   try {
     for (const mode of inOrder) {
       const done = start.sweeps;
-      const source = sequential ? { ...given, x: remaining.tensor, [dispose]: () => {} } : given;
       const { lost } = remaining;
-      const task = { mode, rank: ranks[mode]!, seed, remaining: remaining.tensor, lost, isTold };
-      const { tensor, ...how } = await subspaceOf(engine, source, task, {
+      const task = { mode, rank: ranks[mode]!, seed, remaining: remaining.source, lost, isTold };
+      const { tensor, ...how } = await subspaceOf(sequential ? remaining.source : source, task, {
         ...stopping,
         onIteration: onIteration && (({ sweep, relativeError }) => onIteration({ sweep: done + sweep, relativeError })),
       });
@@ -306,47 +335,44 @@ async function truncatedFactors(
   }
 }
 
-/** The smallest factors whose modes lose at most `relativeError`/√N of ‖X‖ each, from whole SVDs of the unfoldings. */
+/** The smallest factors whose modes lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings. */
 async function factorsWithin(
-  engine: Engine,
-  given: Prepared,
+  name: string,
+  source: Source,
   relativeError: number,
   sequential: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Start> {
-  const { x, squaredNorm } = given;
-  const start = new Start(x);
-  const budget = (relativeError ** 2 * squaredNorm) / x.order;
-  using remaining = new Remaining(engine, given);
+  const { engine, shape, order, squaredNorm } = source;
+  const start = new Start(shape);
+  const budget = (relativeError ** 2 * squaredNorm) / order;
+  using remaining = new Remaining(source);
   try {
-    for (let mode = 0; mode < x.order; mode++) {
-      const source = sequential ? remaining.tensor : x;
-      using found = await unfoldingSvd(engine, source, mode, signal);
-      const lossOf = async (rank: number, from: Tensor): Promise<number> => {
-        using u = await found.leading(rank);
-        return await lossBy(engine, from, u, mode);
-      };
-      const rank = await keptWithin(found.values, budget, squaredNorm, (kept) => lossOf(kept, source));
-      if (rank === x.shape[mode]) continue;
-      const factor = await found.leading(rank);
+    for (let mode = 0; mode < order; mode++) {
+      const from = sequential ? remaining.source : source;
+      using unfolding = await unfoldingSvd(engine, from.tensor(name), mode, signal);
+      const lossOf = (rank: number) => measuredLoss(from, unfolding.vectors, mode, rank);
+      const rank = await rankWithin(unfolding.values, budget, squaredNorm, lossOf);
+      if (rank === shape[mode]) continue;
+      const factor = await unfolding.leading(rank);
       start.factors[mode] = factor;
-      remaining.lost += await lossBy(engine, remaining.tensor, factor, mode);
+      remaining.lost += await measuredLoss(remaining.source, factor, mode, rank);
       start.relativeError = Math.sqrt(remaining.lost / squaredNorm);
       start.errors.push(start.relativeError);
       start.sweeps++;
       await remaining.reduce(factor, mode);
     }
-    for (let mode = 0; mode < x.order; mode++) {
-      const { shape, size } = remaining.tensor;
-      const room = size / shape[mode]!;
-      if (shape[mode]! <= room) continue;
-      // the core's unfolding has no more than this rank: nothing is lost
-      using found = await unfoldingSvd(engine, remaining.tensor, mode, signal);
-      const turn = await found.leading(room);
+    for (let mode = 0; mode < order; mode++) {
+      const { source: core } = remaining;
+      const room = core.size / core.shape[mode]!;
+      if (core.shape[mode]! <= room) continue;
+      // the core's unfolding has at most `room` columns, so its rank is no more, and nothing is lost
+      using unfolding = await unfoldingSvd(engine, core.tensor(name), mode, signal);
+      const turn = await unfolding.leading(room);
       const factor = start.factors[mode];
       if (factor) {
         using within = turn;
-        const narrow = engine.tensor([x.shape[mode]!, room], null, { label: `factor ${mode}` });
+        const narrow = engine.tensor([shape[mode]!, room], null, { label: `factor ${mode}` });
         start.factors[mode] = narrow;
         await engine.run((s) => matmul(s, factor, within, { out: narrow }), "narrower factor");
         await remaining.reduce(within, mode);
@@ -363,52 +389,45 @@ async function factorsWithin(
   }
 }
 
-/** ‖Y − Y ×ₙ UUᵀ‖² */
-async function lossBy(engine: Engine, y: Tensor, u: Tensor, mode: number): Promise<number> {
-  using lost = engine.tensor([1], null, { label: "lost" });
-  await engine.run((s) => copy(s, lostBy(s, y, u, mode), { out: lost }), "loss");
-  return (await engine.read(lost))[0]!;
-}
-
 /** Sweeps of HOOI from a start. */
 function refine(
-  engine: Engine,
-  given: Prepared,
+  source: Source,
   start: Start,
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
 ): Promise<Decomposition<TuckerTensor>> {
-  return iterate<TuckerTensor>(engine, given, {
+  return iterate<TuckerTensor>(source, {
     name: "tuckerHOOI",
     stopping,
     seed,
-    zero: () => zeroTucker(engine, given.x.shape, ranks),
+    zero: () => zeroTucker(source.engine, source.shape, ranks),
     begin: (scope) => hooiMethod(scope, start.factors, seed, start.relativeError),
   });
 }
 
-/** HOOI as a method of `iterate`; `factors` are updated in place and remain their owner's. */
+/** HOOI as a method of `iterate`. `factors` are updated in place, and freed by the caller. */
 async function hooiMethod(
-  { engine, own, given: { x, squaredNorm } }: Pick<Scope, "engine" | "own" | "given">,
+  { allocate, source }: Scope,
   factors: readonly (Tensor | null)[],
   seed: number,
   expected: number,
 ): Promise<Method<TuckerTensor>> {
-  const bases = await basesOf(engine, x, factors, seed, own);
-  const ranks = x.shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
+  const { engine, shape, squaredNorm } = source;
+  const bases = await basesOf(engine, shape, factors, seed, allocate);
+  const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
   return {
     columns: ROW.columns,
     hasCheap: true,
     state: [...bases.values(), ...factors.filter((factor) => factor !== null)],
     start: async () => expected,
-    record: (s, trace, isPrecise) => recordHooi(s, x, factors, bases, trace, isPrecise),
+    record: (p, trace, isPrecise) => recordHooi(p, source, factors, bases, trace, isPrecise),
     errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
       ...(kind === "precise" ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
     }),
-    finish: () => canonical(engine, x, factors, ranks),
-    residual: (s, tensor, out) => recordResidual(s, x, tensor, out),
+    finish: () => canonical("tuckerHOOI", source, factors, ranks),
+    residual: (p, tensor, out) => recordResidual(p, source, tensor, out),
     restore: (tensor, exponent) => restoreTucker(engine, "tuckerHOOI", tensor, exponent),
   };
 }
@@ -416,18 +435,18 @@ async function hooiMethod(
 /** Orthonormal bases of a few columns more than the factors, which they begin with. */
 async function basesOf(
   engine: Engine,
-  x: Tensor,
+  shape: readonly number[],
   factors: readonly (Tensor | null)[],
   seed: number,
-  own: Scope["own"],
+  allocate: Scope["allocate"],
 ): Promise<Map<number, Tensor>> {
-  const rankOf = (mode: number) => factors[mode]?.shape[1] ?? x.shape[mode]!;
+  const rankOf = (mode: number) => factors[mode]?.shape[1] ?? shape[mode]!;
   const bases = new Map<number, Tensor>();
   factors.forEach((factor, mode) => {
     if (!factor) return;
-    const projected = x.shape.map((extent, k) => (k === mode ? extent : Math.min(extent, rankOf(k))));
+    const projected = shape.map((extent, k) => (k === mode ? extent : Math.min(extent, rankOf(k))));
     const columns = basisColumns(projected, mode, rankOf(mode));
-    bases.set(mode, own([x.shape[mode]!, columns], `basis ${mode}`));
+    bases.set(mode, allocate([shape[mode]!, columns], `basis ${mode}`));
   });
   await engine.run((s) => {
     for (const [mode, basis] of bases) widen(s, factors[mode]!, basis, seedAt(seed, mode));
@@ -436,30 +455,36 @@ async function basesOf(
 }
 
 function recordHooi(
-  s: Scheduler,
-  x: Tensor,
+  p: Program,
+  x: Reader,
   factors: readonly (Tensor | null)[],
   bases: ReadonlyMap<number, Tensor>,
   trace: Trace,
   isPrecise: boolean,
 ): void {
+  const { s } = p;
   const modes = [...bases.keys()];
-  let core = x;
+  let core: Tensor | null = null;
   for (const mode of modes) {
     const factor = factors[mode]!;
     const basis = bases.get(mode)!;
-    const projected = projectOthers(s, x, factors, modes, mode);
-    subspaceStep(s, projected, basis, mode);
-    slice(s, basis, [0, 0], [x.shape[mode]!, factor.shape[1]!], { out: factor });
-    if (mode === modes.at(-1)) core = modeProduct(s, projected, factor, mode, { transpose: true });
-    if (projected !== x) s.release(projected);
+    const projected = modes.length > 1 ? x.project(p, factors, { skip: mode }) : null;
+    const reader = projected ? new TensorReader(projected) : x;
+    subspaceStep(p, reader, basis, mode);
+    slice(s, basis, [0, 0], factor.shape, { out: factor });
+    if (mode === modes.at(-1)) {
+      const last = factors.map((_, other) => (other === mode ? factor : null));
+      core = reader.project(p, last);
+    }
+    if (projected) s.release(projected);
   }
-  const told = s.tensor([ROW.columns], { label: "errors" });
-  sumOfSquares(s, core, { out: told.rows(ROW.norms, ROW.norms + 1) });
-  if (isPrecise) recordResidual(s, x, new TuckerTensor(core, factors), told.rows(ROW.residual, ROW.residual + 1));
-  if (core !== x) s.release(core);
-  appendRow(s, told, trace.rows, trace.counter);
-  s.release(told);
+  const model = new TuckerTensor(core ?? x.tensor("hooiSweep"), factors);
+  const row = s.tensor([ROW.columns], { label: "errors" });
+  sumOfSquares(s, model.core, { out: row.rows(ROW.norms, ROW.norms + 1) });
+  if (isPrecise) recordResidual(p, x, model, row.rows(ROW.residual, ROW.residual + 1));
+  if (core) s.release(core);
+  appendRow(s, row, trace.rows, trace.counter);
+  s.release(row);
 }
 
 /** A recorded sweep of HOOI, for those who step it themselves. */
@@ -475,8 +500,8 @@ export interface HooiSweep {
 
 /**
  * Records one HOOI sweep that updates `factors` (I_n×R_n with orthonormal columns; null leaves a mode alone) in place: for
- * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is taken as it
- * is: entries whose squares leave f32 are not for it.
+ * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is not
+ * scaled: squares of its entries have to stay in the range of f32.
  */
 export async function hooiSweep(
   engine: Engine,
@@ -484,50 +509,23 @@ export async function hooiSweep(
   factors: readonly (Tensor | null)[],
   seed = 0,
 ): Promise<HooiSweep> {
-  const owned: { destroy(): void }[] = [];
-  const destroy = () => {
-    for (const item of owned.splice(0)) item.destroy();
+  using held = new Held(engine);
+  const { allocate } = held;
+  const bases = await basesOf(engine, x.shape, factors, seed, allocate);
+  const trace = { rows: allocate([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: allocate([1], "counter", "u32") };
+  const compile = async (isPrecise: boolean): Promise<Replay> => {
+    using p = new Program(engine, "HOOI sweep");
+    recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
+    return held.keep(await p.compile());
   };
-  const own: Scope["own"] = (shape, label, dtype = "f32") => {
-    const tensor = engine.tensor(shape, null, { dtype, label });
-    owned.push(tensor);
-    return tensor;
+  const [cheap, precise] = await together([compile(false), compile(true)]);
+  const sweep = held.move();
+  return {
+    schedule: cheap.schedule,
+    preciseSchedule: precise.schedule,
+    trace: trace.rows,
+    destroy: () => sweep.destroy(),
   };
-  try {
-    const bases = await basesOf(engine, x, factors, seed, own);
-    const trace = { rows: own([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: own([1], "counter", "u32") };
-    const compile = async (isPrecise: boolean): Promise<Schedule> => {
-      using s = engine.scheduler("HOOI sweep");
-      recordHooi(s, x, factors, bases, trace, isPrecise);
-      const schedule = await s.compile();
-      owned.push(schedule);
-      return schedule;
-    };
-    const [schedule, preciseSchedule] = await together([compile(false), compile(true)]);
-    return { schedule, preciseSchedule, trace: trace.rows, destroy };
-  } catch (error) {
-    destroy();
-    throw error;
-  }
-}
-
-/** Records X times the transposed factors of all truncated modes but one, largest reduction first. */
-function projectOthers(
-  s: Scheduler,
-  x: Tensor,
-  factors: readonly (Tensor | null)[],
-  modes: readonly number[],
-  skip: number,
-): Tensor {
-  const reduction = (mode: number) => factors[mode]!.shape[1]! / factors[mode]!.shape[0]!;
-  const others = modes.filter((mode) => mode !== skip).sort((a, b) => reduction(a) - reduction(b));
-  let product = x;
-  for (const mode of others) {
-    const next = modeProduct(s, product, factors[mode]!, mode, { transpose: true });
-    if (product !== x) s.release(product);
-    product = next;
-  }
-  return product;
 }
 
 /** Writes an orthonormal basis whose first columns span `factor` and whose others are random. */
@@ -545,78 +543,64 @@ function widen(s: Scheduler, factor: Tensor, basis: Tensor, seed: number): void 
  * norm (the HOSVD's all-orthogonality), and signed so that its entry of largest magnitude in a column is positive.
  */
 async function canonical(
-  engine: Engine,
-  x: Tensor,
+  name: string,
+  source: Source,
   factors: readonly (Tensor | null)[],
   ranks: readonly number[],
 ): Promise<TuckerTensor> {
-  const core = engine.tensor(ranks, null, { label: "core" });
-  const turnedFactors = factors.map(
-    (factor, mode) => factor && engine.tensor(factor.shape, null, { label: `factor ${mode}` }),
+  const { engine } = source;
+  using held = new Held(engine);
+  using orders = new Held(engine);
+  const core = held.allocate(ranks, "core");
+  const turnedFactors = factors.map((factor, mode) => factor && held.allocate(factor.shape, `factor ${mode}`));
+  const modes = [...factors.keys()].filter((mode) => factors[mode]);
+  // the order is that of the singular values already
+  const orderOf = new Map(
+    modes.map((mode) => {
+      const places = Uint32Array.from({ length: ranks[mode]! }, (_, r) => r);
+      return [mode, orders.keep(engine.tensor([ranks[mode]!], places))];
+    }),
   );
-  const tensor = new TuckerTensor(core, turnedFactors);
-  const orders = new Map<number, Tensor>();
-  try {
-    const modes = ranks.map((_, mode) => mode).filter((mode) => factors[mode]);
-    // the order is that of the singular values already
-    for (const mode of modes)
-      orders.set(
-        mode,
-        engine.tensor(
-          [ranks[mode]!],
-          Uint32Array.from({ length: ranks[mode]! }, (_, r) => r),
-        ),
-      );
-    await engine.run((s) => {
-      let current = projectOthers(s, x, factors, modes, -1);
-      for (const mode of modes) {
-        const rank = ranks[mode]!;
-        const axes = ranks.map((_, axis) => axis).filter((axis) => axis !== mode);
-        const tall = permute(s, current, [...axes, mode]);
-        const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
-        s.release(tall, u, values);
-        const rotated = matmul(s, factors[mode]!, v);
-        const signs = s.tensor([rank], { label: "signs" });
-        fill(s, signs, 1);
-        canonicalizeColumns(s, rotated, orders.get(mode)!, signs, { out: turnedFactors[mode]! });
-        const turned = modeProduct(s, current, v, mode, { transpose: true });
-        s.release(rotated, v);
-        if (current !== x) s.release(current);
-        current = multiply(s, turned, signs.reshape(ranks.map((extent, axis) => (axis === mode ? extent : 1))));
-        s.release(turned, signs);
-      }
-      copy(s, current, { out: core });
-      if (current !== x) s.release(current);
-    }, "Tucker core");
-    return tensor;
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  } finally {
-    for (const order of orders.values()) order.destroy();
-  }
+  const record = (p: Program): void => {
+    const { s } = p;
+    if (!modes.length) return void copy(s, source.tensor(name), { out: core });
+    let current = source.project(p, factors);
+    for (const mode of modes) {
+      const rank = ranks[mode]!;
+      const axes = [...ranks.keys()].filter((axis) => axis !== mode);
+      const tall = permute(s, current, [...axes, mode]);
+      const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
+      s.release(tall, u, values);
+      const rotated = matmul(s, factors[mode]!, v);
+      const signs = s.tensor([rank], { label: "signs" });
+      fill(s, signs, 1);
+      canonicalizeColumns(s, rotated, orderOf.get(mode)!, signs, { out: turnedFactors[mode]! });
+      const turned = modeProduct(s, current, v, mode, { transpose: true });
+      s.release(rotated, v, current);
+      current = multiply(s, turned, signs.reshape(ranks.map((extent, axis) => (axis === mode ? extent : 1))));
+      s.release(turned, signs);
+    }
+    copy(s, current, { out: core });
+    s.release(current);
+  };
+  await Program.run(engine, record, "Tucker core");
+  return held.handOut(new TuckerTensor(core, turnedFactors));
 }
 
 /** The result of factors that are final but for rotation and signs. */
 async function finish(
   name: string,
-  engine: Engine,
-  given: Prepared,
-  factors: readonly (Tensor | null)[],
+  source: Source,
+  { factors, errors, sweeps, converged, stalled, aborted }: Start,
   ranks: readonly number[],
   seed: number,
-  { errors, sweeps, converged, stalled, aborted }: Convergence,
 ): Promise<Decomposition<TuckerTensor>> {
-  const tensor = await canonical(engine, given.x, factors, ranks);
-  try {
-    const relativeError = await relativeResidual(engine, given, (s, out) => recordResidual(s, given.x, tensor, out));
-    const fits = errors.map((error) => 1 - error);
-    const restored = await restoreTucker(engine, name, tensor, given.exponent);
-    return { tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed };
-  } catch (error) {
-    tensor.destroy();
-    throw error;
-  }
+  using held = new Held(source.engine);
+  const tensor = held.keep(await canonical(name, source, factors, ranks));
+  const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
+  const fits = errors.map((error) => 1 - error);
+  const restored = await restoreTucker(source.engine, name, tensor, source.exponent);
+  return held.handOut({ tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed });
 }
 
 async function restoreTucker(
@@ -629,13 +613,8 @@ async function restoreTucker(
   return core === tensor.core ? tensor : new TuckerTensor(core, tensor.factors);
 }
 
-/** Records ‖X − X̂‖² from the difference itself, not from norms that cancel. */
-function recordResidual(s: Scheduler, x: Tensor, tensor: TuckerTensor, out: Tensor): void {
-  if (tensor.factors.every((factor) => factor === null)) {
-    fill(s, out, 0);
-    return;
-  }
-  const full = tensor.full(s);
-  squaredDistance(s, x, full, { out });
-  s.release(full);
+/** Records ‖X − X̂‖²: 0 where no mode is truncated, as the core is X then. */
+function recordResidual(p: Program, x: Reader, tensor: TuckerTensor, out: Tensor): void {
+  if (tensor.factors.every((factor) => factor === null)) fill(p.s, out, 0);
+  else x.residual(p, tensor, { out });
 }

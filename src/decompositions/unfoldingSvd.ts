@@ -1,17 +1,20 @@
 import { dispose, type Engine, type Tensor } from "../gpu/index.js";
 import { permute, slice } from "../ops/index.js";
+import { Held } from "./held.js";
 import { svd } from "./linalg.js";
 
 /** All singular values of an unfolding, and its left singular vectors. */
 export interface UnfoldingSvd {
   /** falling */
   values: ArrayLike<number>;
+  /** all left singular vectors, freed with this */
+  vectors: Tensor;
   /** The leading left singular vectors, I_n×rank: a tensor of the caller's. */
   leading(rank: number): Promise<Tensor>;
   [dispose](): void;
 }
 
-/** The singular value decomposition of the mode-n unfolding: the one place where ranks are chosen from. */
+/** The singular value decomposition of the mode-n unfolding, from which ranks are chosen. */
 export async function unfoldingSvd(
   engine: Engine,
   x: Tensor,
@@ -24,19 +27,18 @@ export async function unfoldingSvd(
   await engine.run((s) => {
     permute(s, x, [mode, ...axes], { out: unfolded.reshape([mode, ...axes].map((axis) => x.shape[axis]!)) });
   }, "unfold");
-  const found = await svd(engine, unfolded, { signal });
-  try {
-    return {
-      values: await engine.read(found.values),
-      async leading(rank) {
-        const vectors = engine.tensor([extent, rank], null, { label: `factor ${mode}` });
-        await engine.run((s) => void slice(s, found.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
-        return vectors;
-      },
-      [dispose]: () => found.destroy(),
-    };
-  } catch (error) {
-    found.destroy();
-    throw error;
-  }
+  using held = new Held(engine);
+  const factors = held.keep(await svd(engine, unfolded, { signal }));
+  const values = await engine.read(factors.values);
+  return held.handOut({
+    values,
+    vectors: factors.u,
+    async leading(rank) {
+      using leading = new Held(engine);
+      const vectors = leading.allocate([extent, rank], `factor ${mode}`);
+      await engine.run((s) => void slice(s, factors.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
+      return leading.handOut(vectors);
+    },
+    [dispose]: () => factors.destroy(),
+  });
 }

@@ -22,8 +22,9 @@ import { copy, unpackBytes } from "../ops/index.js";
 import { ALL_DIGITS, type Digits, PIXELS, selectDigits, splitDigits } from "./digits.js";
 
 export interface CompareProgress {
+  /** `fine-tuning tucker2 ×4 multiplications` */
   stage: string;
-  /** share of all work, 0 to 1, roughly */
+  /** share of all work that is done, 0 to 1, estimated */
   done: number;
   detail: string;
 }
@@ -31,31 +32,36 @@ export interface CompareProgress {
 export interface CompareOptions {
   /** names of METHODS; all by default */
   methods?: readonly string[];
-  /** how many times fewer weights (of methods for dense layers) or multiplications (of those for convolutions); 2, 4 and 8 by default */
+  /**
+   * a row for each: times fewer weights for methods of dense layers, times fewer multiplications for methods of convolutions;
+   * 2, 4 and 8 by default
+   */
   ratios?: readonly number[];
-  /** a row with the ranks of EVBMF too, where a method can */
+  /** adds a row with the ranks of EVBMF to Tucker-2; true by default */
   evbmf?: boolean;
   /** fine-tuning runs of every row, 3 by default */
   seeds?: number;
-  /** of the network that is decomposed; 6 by default */
+  /** epochs of the network that is decomposed, 6 by default */
   trainEpochs?: number;
-  /** of fine-tuning, 2 by default */
+  /** epochs of fine-tuning, 2 by default */
   epochs?: number;
-  /** images to train on at most, all by default */
+  /** the most images to train on, all by default */
   images?: number;
   /** images by which errors are weighed and losses measured, 256 by default */
   calibration?: number;
+  /** ranks to try, as shares of the full ranks; those of `CompressionPlan.create` by default */
   shares?: readonly number[];
   /** turns of every timing, 31 by default */
   rounds?: number;
+  /** of start values, fits and shuffling; 1 by default */
   seed?: number;
   /** a trained network of 1×28×28 images and ten classes to decompose instead of training one, as `saveModel` writes it */
-  model?: { bytes: Uint8Array /** how errors call it */; name: string };
+  model?: { bytes: Uint8Array /** for messages */; name: string };
   onProgress?: (progress: CompareProgress) => void;
   signal?: AbortSignal | undefined;
 }
 
-/** Mean and standard deviation over seeds. */
+/** Accuracies over seeds, with mean and standard deviation. */
 export interface Spread {
   mean: number;
   deviation: number;
@@ -65,33 +71,38 @@ export interface Spread {
 export interface CompareRow {
   method: string;
   title: string;
-  /** `×4 weights`, `EVBMF`, or empty for the network as it is */
+  /** `×4 weights`, `EVBMF`, or empty for the original network */
   target: string;
-  /** false where the method cannot get so small; then the smallest it can */
+  /** false where the method cannot reach the target; the row then shows the smallest network that it can make */
   reached: boolean;
+  /** stored numbers */
   weights: number;
+  /** of a forward pass of one sample */
   multiplications: number;
-  /** times fewer than the original has */
+  /** the original's weights ÷ the row's */
   weightsRatio: number;
+  /** the original's multiplications ÷ the row's */
   multiplicationsRatio: number;
+  /** of a forward pass */
   dispatches: number;
-  /** ‖W − Ŵ‖ ÷ ‖W‖ and ‖y − ŷ‖ ÷ ‖y‖ of all replaced layers together (root mean square); 0 where there are none */
+  /** root mean square over the replaced layers of ‖W − Ŵ‖ ÷ ‖W‖; 0 where none was replaced */
   weightError: number;
+  /** root mean square over the replaced layers of ‖y − ŷ‖ ÷ ‖y‖; 0 where none was replaced */
   outputError: number;
-  /** held-out accuracy before fine-tuning; null of what is no decomposition of the original */
+  /** held-out accuracy before fine-tuning; null for a network that is not a decomposition of the original */
   before: number | null;
-  /** and after it */
+  /** held-out accuracies after fine-tuning */
   after: Spread;
-  /** of fine-tuning; of training where there was nothing to tune */
+  /** epochs of fine-tuning, or of training for a network that is not fine-tuned */
   epochs: number;
-  /** median milliseconds of a forward pass, and that of the original measured in turn with it, by batch size */
+  /** median milliseconds of a forward pass, and of the original's passes measured in turn with them, by batch size */
   time: { batch: number; ms: number; original: number }[];
   layers: CompressedLayer[];
-  /** of the first seed, with held-out accuracy where there are several epochs */
+  /** epochs of the first seed, with held-out accuracies where there are several */
   curve: Epoch[];
 }
 
-/** What a convolution's outputs lose by one method, against its multiplications; rising in these. */
+/** The error of a convolution's outputs by one method against its multiplications, in ascending order of multiplications. */
 export interface LossCurve {
   method: string;
   /** `Conv2d 6→16` */
@@ -103,24 +114,25 @@ export interface Comparison {
   adapter: string;
   data: string;
   images: { train: number; test: number };
-  /** `LeNet 1-6-16-400-120-84-10` */
+  /** the original's name and widths: `LeNet 1-6-16-400-120-84-10` */
   network: string;
-  /** the network as it is comes first */
+  /** the original network's row comes first */
   rows: CompareRow[];
-  /** of every convolution and every method that decomposes it, at all ranks that were tried */
+  /** one for every convolution and every method that decomposes it, at all ranks that were tried */
   curves: LossCurve[];
-  /** what the curves say together, a sentence each */
+  /** sentences that compare the curves (blockTermNotes) */
   notes: string[];
-  /** why there are not all rows, where it ended early */
+  /** why rows are missing, if the comparison ended early */
   stopped?: string;
   seconds: number;
-  /** the trained network */
+  /** the original network, as `saveModel` writes it */
   model: Uint8Array;
 }
 
-/** The comparison ended before its last row, by an abort or an error, its `cause`; what was finished is here. */
+/** The comparison ended early, by an abort or by the error in `cause`. `finished` holds the rows until then. */
 export class UnfinishedError extends TenfoldError {
   override name = "UnfinishedError";
+  override readonly code = "UNFINISHED";
   constructor(
     readonly finished: Comparison,
     cause: unknown,
@@ -132,7 +144,7 @@ export class UnfinishedError extends TenfoldError {
 const BATCHES = [1, 100] as const;
 const BATCH = 100;
 
-/** A LeNet's samples: one grey image each, in bytes. The tensors are the caller's to destroy. */
+/** Uploads images as samples of a LeNet: N×1×28×28 bytes, and N labels. The caller destroys the tensors. */
 export const uploadDigits = (engine: Engine, images: Uint8Array, labels: ArrayLike<number>): Dataset => ({
   inputs: engine.tensor([labels.length, ...LENET_SHAPE], images),
   labels: engine.tensor([labels.length], Uint32Array.from(labels), { dtype: "u32" }),
@@ -142,7 +154,7 @@ function datasets(engine: Engine, source: Digits, most: number) {
   const { images, labels } = selectDigits(source.images, source.labels, ALL_DIGITS);
   const part = (start: number, stop: number): Dataset =>
     uploadDigits(engine, images.subarray(start * PIXELS, stop * PIXELS), labels.subarray(start, stop));
-  // t10k where there is one; else the last fifth, as in the study
+  // tests on t10k where the data set has it, otherwise on the last fifth, as the MNIST study does
   if (source.testImages && source.testLabels)
     return {
       train: part(0, Math.min(most, labels.length)),
@@ -152,8 +164,8 @@ function datasets(engine: Engine, source: Digits, most: number) {
   return { train: part(0, Math.min(most, split.train[1])), test: part(...split.test) };
 }
 
-/** Images from `start` on as numbers. */
-const unpackRows = (engine: Engine, images: Tensor, start: number, out: Tensor): Promise<void> =>
+/** Unpacks the images from `start` on, as many as `out` has, from bytes to numbers from 0 to 1. */
+const unpackRows = (engine: Engine, images: Dataset["inputs"], start: number, out: Tensor): Promise<void> =>
   engine.run((s) => {
     unpackBytes(s, images.rows(start, start + out.shape[0]!), { out });
   }, "images");
@@ -167,12 +179,13 @@ const spread = (values: number[]): Spread => {
 const rootMeanSquare = (values: readonly number[]): number =>
   values.length ? Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) : 0;
 
-/** of a compressed network's fine-tuning */
+/** Adam's rate for the fine-tuning of a compressed network. */
 export const TUNING_RATE = 1e-3;
 
 /**
- * Adam, then a tenth of its rate for the last third: what a constant rate keeps moving settles. Throws where it is aborted;
- * the network keeps what it has learnt.
+ * Trains with Adam, at a tenth of the rate in the last third of the epochs, because the accuracy fluctuates at a constant rate.
+ *
+ * @throws the signal's reason where it is aborted; the network keeps what it has learnt
  */
 export async function fit(
   model: Sequential,
@@ -211,7 +224,7 @@ export async function fit(
   return curve;
 }
 
-/** Dispatches of one forward pass. */
+/** The number of dispatches in a forward pass. */
 async function dispatchesOf(model: Sequential, batch: number): Promise<number> {
   const { engine } = model;
   using x = engine.tensor([batch, ...model.inputShape]);
@@ -227,7 +240,7 @@ async function dispatchesOf(model: Sequential, batch: number): Promise<number> {
   }
 }
 
-/** Layers' widths, each where it changes: 1-6-16-400-120-84-10. */
+/** The network's widths where they change, with its name: `LeNet 1-6-16-400-120-84-10`. */
 function layoutOf(model: Sequential): string {
   const widths = model.shapes().map(([width]) => width);
   const layout = widths.filter((width, at) => width !== widths[at - 1]).join("-");
@@ -246,31 +259,35 @@ async function loadOriginal(engine: Engine, { bytes, name }: NonNullable<Compare
   );
 }
 
-/** How long parts take, in epochs of a LeNet on a thousand images (half a second on lavapipe): for the time left only. */
+/**
+ * Estimated work of the comparison's parts, for the progress bar. The unit is an epoch of a LeNet on a thousand images, half a
+ * second on lavapipe.
+ */
 const WORK = { plan: 20, row: 10, loadings: 2 };
 
-/** Tells how far the whole comparison is. */
+/** Reports the progress of the entire comparison. */
 class Teller {
   #done = 0;
   constructor(
     private readonly total: number,
-    /** what an epoch of the network counts */
+    /** work of an epoch of the original network */
     readonly epoch: number,
     private readonly onProgress: CompareOptions["onProgress"],
   ) {}
 
-  /** This much of the work is behind us. */
+  /** Counts so much work as done. */
   finish(work: number): void {
     this.#done += work;
   }
 
+  /** Reports a stage, with `work` done of the part that is not finished. */
   tell(stage: string, detail: string, work = 0): void {
-    // rounded, so that a sum of parts ends at 1 and not just below
+    // rounded, so that the sum of all parts is 1 exactly
     const done = Math.round((1e9 * (this.#done + work)) / this.total) / 1e9;
     this.onProgress?.({ stage, done: Math.min(1, done), detail });
   }
 
-  /** What `fit` tells, told on. */
+  /** Callbacks for `fit` that report its progress. */
   follow(stage: string, { run = 0, runs = 1, epochs = 1, epoch: cost = this.epoch }) {
     const seed = runs > 1 ? `seed ${run + 1} of ${runs}, ` : "";
     let detail = `${seed}epoch 1 of ${epochs}`;
@@ -284,12 +301,13 @@ class Teller {
 }
 
 /**
- * Trains a LeNet on digits, decomposes it with every method of the thesis' chapter on previous work, fine-tunes each, and
- * measures all on one adapter: weights, multiplications, errors, accuracy before and after, time. The thesis' first method
- * is there too: a dense network of the same size on Tucker loadings of the images.
+ * Trains a LeNet on digits, decomposes it by every method of the thesis' chapter on previous work, fine-tunes the results, and
+ * measures all networks on one adapter: weights, multiplications, errors, accuracy before and after fine-tuning, time. The last
+ * row is the thesis' first method: a dense network of the same size on Tucker loadings of the images.
  *
- * @throws UnfinishedError where it is aborted or fails after the first row, with all rows until then; before, what stopped it
- * @throws FormatError where `model` is no network of such images
+ * @throws UnfinishedError where it is aborted or fails after the first row, with the rows until then; before the first row, the
+ * error itself
+ * @throws FormatError where `model` is not a network from 1×28×28 images to ten classes
  */
 export async function compareMethods(
   engine: Engine,
@@ -299,17 +317,17 @@ export async function compareMethods(
   const { ratios = [2, 4, 8], evbmf = true, seeds = 3, trainEpochs = 6, epochs = 2, seed = 1 } = options;
   const { images = Number.POSITIVE_INFINITY, calibration = 256, rounds = 31, shares, signal } = options;
   const methods = METHODS.filter(({ name }) => !options.methods || options.methods.includes(name)).map((method) => {
-    const own = evbmf && method.name === "tucker2";
-    return { method, evbmf: own, count: ratios.length + (own ? 1 : 0) };
+    const withEvbmf = evbmf && method.name === "tucker2";
+    return { method, evbmf: withEvbmf, count: ratios.length + (withEvbmf ? 1 : 0) };
   });
   const started = performance.now();
   const { train: training, test } = datasets(engine, source, images);
-  const owned: { destroy(): void }[] = [training.inputs, training.labels, test.inputs, test.labels];
+  const items: { destroy(): void }[] = [training.inputs, training.labels, test.inputs, test.labels];
   try {
     const count = training.inputs.shape[0]!;
     const epoch = count / 1000;
     const rowWork = epochs * seeds * epoch + WORK.row;
-    const compared = methods.reduce((sum, each) => sum + each.count, 0);
+    const compared = methods.reduce((sum, { count }) => sum + count, 0);
     const trainWork = options.model ? 0 : trainEpochs * epoch;
     const loadingsWork = WORK.loadings + (epochs + trainEpochs) * seeds * epoch * LOADINGS_EPOCH;
     const total = trainWork + methods.length * WORK.plan + compared * rowWork + loadingsWork;
@@ -318,7 +336,7 @@ export async function compareMethods(
     const original = options.model
       ? await loadOriginal(engine, options.model)
       : await Sequential.create(engine, lenet(), { inputShape: LENET_SHAPE, seed });
-    owned.push(original);
+    items.push(original);
     const network = layoutOf(original);
     const curve = options.model
       ? []
@@ -350,7 +368,7 @@ export async function compareMethods(
     try {
       rows.push(await originalRow(original, test, { rounds, epochs: curve.length, curve }));
       const samples = engine.tensor([Math.min(calibration, count), ...LENET_SHAPE]);
-      owned.push(samples);
+      items.push(samples);
       await unpackRows(engine, training.inputs, 0, samples);
       for (const { method, evbmf } of methods) {
         const plan = await CompressionPlan.create(original, {
@@ -393,11 +411,11 @@ export async function compareMethods(
     }
     return finished();
   } finally {
-    for (const item of owned) item.destroy();
+    for (const item of items) item.destroy();
   }
 }
 
-/** What all rows are made with. */
+/** What every row is made with. */
 interface RowOptions {
   original: CompareRow;
   epochs: number;
@@ -435,14 +453,14 @@ async function originalRow(
   };
 }
 
-/** What any network beside the original has to say of itself. */
+/** The sizes and times of a network, compared with the original and its row `before`. */
 async function figuresOf(model: Sequential, original: Sequential, before: CompareRow, rounds: number) {
-  const own = sizesOf(model);
+  const sizes = sizesOf(model);
   const times = await timesOf([original, model], rounds);
   return {
-    ...own,
-    weightsRatio: before.weights / own.weights,
-    multiplicationsRatio: before.multiplications / own.multiplications,
+    ...sizes,
+    weightsRatio: before.weights / sizes.weights,
+    multiplicationsRatio: before.multiplications / sizes.multiplications,
     dispatches: await dispatchesOf(model, 1),
     time: BATCHES.map((batch, at) => ({ batch, ms: times[at]![1]!, original: times[at]![0]! })),
   };
@@ -486,7 +504,7 @@ async function decomposedRow(
         rate: TUNING_RATE,
         seed: seed + 100 * run,
         signal,
-        // of a single epoch the end is known anyway
+        // after a single epoch the evaluation below measures the same
         ...(run === 0 && epochs > 1 && { validation: test }),
         ...teller.follow(`fine-tuning ${method.name} ${target}`, { run, runs: seeds, epochs }),
       });
@@ -509,12 +527,15 @@ function curvesOf({ model, method, layers }: CompressionPlan): LossCurve[] {
         .filter(({ layer, multiplications }) => layer && multiplications < candidates[0]!.multiplications)
         .map(({ ranks, multiplications, outputError }) => ({ ranks, multiplications, outputError }))
         .sort((a, b) => a.multiplications - b.multiplications || a.outputError - b.outputError)
-        // EVBMF may have found ranks that were tried already
+        // EVBMF's ranks may be among those that were tried already
         .filter(({ multiplications }, at, all) => multiplications !== all[at - 1]?.multiplications),
     }));
 }
 
-/** The error at so many multiplications, between two ranks along a line of logarithms; null beyond the ranks tried. */
+/**
+ * A curve's error at a number of multiplications, interpolated between two ranks on logarithmic axes; null outside of the ranks
+ * that were tried.
+ */
 function errorAt({ points }: LossCurve, multiplications: number): number | null {
   const next = points.findIndex((point) => point.multiplications >= multiplications);
   if (next < 0) return null;
@@ -526,27 +547,27 @@ function errorAt({ points }: LossCurve, multiplications: number): number | null 
 }
 
 /**
- * Where block terms err more in a convolution's outputs than CP or Tucker-2 at equal multiplications, and by how much at
- * most; nothing where they were not all tried.
+ * Sentences that compare the error of block terms in a convolution's outputs with that of CP and of Tucker-2 at equal
+ * multiplications: at how many counts it is larger, and where most. None unless all three methods were tried.
  */
 export function blockTermNotes(curves: readonly LossCurve[]): string[] {
   const of = (wanted: string, layer?: string): LossCurve[] =>
-    curves.filter(({ method, layer: own }) => method === wanted && (layer === undefined || own === layer));
+    curves.filter((curve) => curve.method === wanted && (layer === undefined || curve.layer === layer));
   if (!["btd", "cp", "tucker2"].every((method) => of(method).length)) return [];
   return of("btd").flatMap(({ layer, points }) =>
     [...of("cp", layer), ...of("tucker2", layer)].map((other) => {
-      const pairs = points.flatMap(({ multiplications, outputError: own }) => {
-        const error = errorAt(other, multiplications);
-        return error === null ? [] : [{ multiplications, own, error }];
+      const pairs = points.flatMap(({ multiplications, outputError }) => {
+        const otherError = errorAt(other, multiplications);
+        return otherError === null ? [] : [{ multiplications, outputError, otherError }];
       });
-      const behind = pairs.filter(({ own, error }) => own > error);
+      const behind = pairs.filter(({ outputError, otherError }) => outputError > otherError);
       const title = `block terms of ${layer}`;
       if (!pairs.length) return `${title}: ${other.method} was tried with no ranks of as many multiplications`;
       const count = `${behind.length} of ${pairs.length} equal counts of multiplications`;
       if (!behind.length)
         return `${title} err no more in their outputs than ${other.method} (at ${pairs.length} equal counts of multiplications)`;
-      const worst = behind.reduce((a, b) => (b.own / b.error > a.own / a.error ? b : a));
-      return `${title} err more in their outputs than ${other.method} at ${count}, most at ${Math.round(worst.multiplications).toLocaleString("en-US")}: ${worst.own.toFixed(3)} against ${worst.error.toFixed(3)}`;
+      const worst = behind.reduce((a, b) => (b.outputError / b.otherError > a.outputError / a.otherError ? b : a));
+      return `${title} err more in their outputs than ${other.method} at ${count}, most at ${Math.round(worst.multiplications).toLocaleString("en-US")}: ${worst.outputError.toFixed(3)} against ${worst.otherError.toFixed(3)}`;
     }),
   );
 }
@@ -556,30 +577,30 @@ const sizesOf = (model: Sequential): { weights: number; multiplications: number 
   multiplications: model.counts().reduce((sum, { multiplications }) => sum + multiplications, 0),
 });
 
-/** Milliseconds of forward passes, by batch size and network; networks take turns. */
+/** Milliseconds of forward passes, by batch size and network. The networks are timed in turn. */
 async function timesOf(models: readonly Sequential[], rounds: number): Promise<number[][]> {
-  const found: number[][] = [];
+  const times: number[][] = [];
   for (const batch of BATCHES)
-    found.push(
+    times.push(
       await timeForward(
         models[0]!.engine,
         models.map(({ layers, inputShape }) => ({ layers, shape: [batch, ...inputShape] })),
         { rounds },
       ),
     );
-  return found;
+  return times;
 }
 
-/** images that are projected at once; views of bytes begin at multiples of 256 */
+/** Images that are projected at once. Views of a tensor must begin at a multiple of 256 bytes, and so does every chunk. */
 const CHUNK = 8192;
-/** columns of loadings at most */
+/** The most loadings of an image. */
 const MOST_LOADINGS = 100;
-/** time of an epoch on loadings beside one of a LeNet */
+/** Time of an epoch on loadings, as a share of an epoch of a LeNet. */
 const LOADINGS_EPOCH = 0.1;
 
 /**
- * The thesis' first method with the budget of the network: Tucker loadings of the images as inputs of a dense network with
- * one hidden layer. The projection onto the components gets half of the weights at most, the hidden layer what is left.
+ * The thesis' first method with as many weights as the original: Tucker loadings of the images as inputs of a dense network with
+ * one hidden layer. The projection of images to loadings takes at most half of the weights, the layers the rest.
  */
 async function onLoadings(
   original: Sequential,
@@ -594,7 +615,7 @@ async function onLoadings(
   const hidden = Math.max(1, Math.floor((before.weights - PIXELS * rank - classes) / (rank + 1 + classes)));
   const stage = "Tucker loadings as inputs";
   teller.tell(stage, "decomposing the images");
-  // the components come from as many images as one tensor of numbers holds (42,799 at WebGPU's default limit)
+  // the components are computed from as many images as fit into one f32 tensor (42,799 at WebGPU's default limit of 128 MiB)
   const binds = Math.floor(engine.device.limits.maxStorageBufferBindingSize / (4 * PIXELS));
   using images = engine.tensor([Math.min(count, binds), 28, 28]);
   await unpackRows(engine, training.inputs.reshape([count, 28, 28]), 0, images);
@@ -603,7 +624,7 @@ async function onLoadings(
   signal?.throwIfAborted();
   teller.finish(WORK.loadings);
 
-  // projecting is linear: what it makes of every pixel alone is its matrix, the first layer of the network
+  // the projection is linear, so the loadings of the images with a single pixel are its matrix: the network's first layer
   const identity = new Float32Array(PIXELS * PIXELS);
   for (let pixel = 0; pixel < PIXELS; pixel++) identity[pixel * (PIXELS + 1)] = 1;
   using pixels = engine.tensor([PIXELS, 28, 28], identity);
@@ -611,8 +632,8 @@ async function onLoadings(
   await engine.run((s) => {
     copy(s, tensor.project(s, pixels), { out: loadings });
   }, "projection");
-  const matrix = (await loadings.read()) as Float32Array;
-  // loadings of norm 1 a column are tiny: standardised by the components' second moment they suit a network
+  const matrix = await loadings.read();
+  // a column of loadings has norm 1, which makes single loadings tiny; times √images their mean square is 1, which suits a network
   const scale = Math.sqrt(images.shape[0]!);
   const weight = Float32Array.from(matrix, (_, at) => {
     return scale * matrix[(at % PIXELS) * rank + Math.floor(at / PIXELS)]!;
@@ -643,11 +664,11 @@ async function onLoadings(
         ...teller.follow(stage, { run, runs: seeds, epochs, epoch: teller.epoch * LOADINGS_EPOCH }),
       },
     );
-    // as it would be used: on pixels
-    const whole = await Promise.all([...projection.layers, ...layers].map(cloneLayer));
-    using deployed = await Sequential.create(engine, whole, { inputShape: [PIXELS] });
-    const held = { inputs: test.inputs.reshape([test.labels.size, PIXELS]), labels: test.labels };
-    accuracies.push((await evaluate(deployed, held)).accuracy);
+    // accuracy and figures are those of the network on pixels, projection included
+    const allLayers = await Promise.all([...projection.layers, ...layers].map(cloneLayer));
+    using deployed = await Sequential.create(engine, allLayers, { inputShape: [PIXELS] });
+    const heldOut = { inputs: test.inputs.reshape([test.labels.size, PIXELS]), labels: test.labels };
+    accuracies.push((await evaluate(deployed, heldOut)).accuracy);
     row ??= {
       method: "loadings",
       title: `Tucker loadings as inputs (Rasmussen 2020), ${PIXELS}-${rank}-${hidden}-${classes}, images off by ${decomposition.relativeError.toFixed(2)}`,

@@ -1,27 +1,30 @@
-/** Greyscale images with a class each, one byte a pixel. */
+import { ShapeError, TenfoldError } from "../gpu/errors.js";
+
+/** Greyscale images and their classes. */
 export interface Digits {
-  /** N×28×28, row-major */
+  /** N×28×28 bytes, row-major */
   images: Uint8Array;
   /** N classes, 0 to 9 */
   labels: Uint8Array;
-  /** a second set, not to be trained on: the 10,000 of t10k */
+  /** images that are not trained on: the 10,000 of t10k */
   testImages?: Uint8Array;
   testLabels?: Uint8Array;
-  /** where they come from and in which order they are */
+  /** the images' origin and order, for people */
   source: string;
 }
 
-/** Images of chosen classes. Labels count the chosen classes from 0: for digits 3, 4, 7 a seven is 2. */
+/** Images of chosen digits. */
 export interface Selection {
   images: Uint8Array;
+  /** indices into `digits`: for digits 3, 4, 7 a seven has the label 2 */
   labels: Uint8Array;
-  /** the chosen digits; a label is an index into them */
+  /** the chosen digits */
   digits: number[];
-  /** where each image was in the whole set */
+  /** the image's index in the data set, one for each image */
   indices: Uint32Array;
 }
 
-/** First index and end of each part of a set. */
+/** First index and end of the three parts of a data set. */
 export interface Split {
   train: [number, number];
   validation: [number, number];
@@ -33,9 +36,10 @@ export const PIXELS = 784;
 export const ALL_DIGITS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /**
- * Images of the chosen digits, in the order of the set.
+ * Images of the chosen digits, in the order of the data set.
  *
- * @param options.first looks at this many images only; the thesis takes the first 40,000
+ * @param options.first only the first so many images are looked at; all by default, the thesis takes 40,000
+ * @throws ShapeError where images and labels differ in number, TenfoldError where `digits` are not different digits from 0 to 9
  */
 export function selectDigits(
   images: Uint8Array,
@@ -44,9 +48,9 @@ export function selectDigits(
   { first = labels.length }: { first?: number } = {},
 ): Selection {
   if (images.length !== labels.length * PIXELS)
-    throw new RangeError(`selectDigits: ${images.length} pixels and ${labels.length} labels, needs 784 pixels a label`);
+    throw new ShapeError(`selectDigits: ${images.length} pixels and ${labels.length} labels, needs 784 pixels a label`);
   if (new Set(digits).size !== digits.length || !digits.length || digits.some((digit) => !ALL_DIGITS.includes(digit)))
-    throw new RangeError(`selectDigits: digits ${digits.join(", ")}, needs different ones of 0 to 9`);
+    throw new TenfoldError(`selectDigits: digits ${digits.join(", ")}, needs different ones of 0 to 9`);
   const chosen: number[] = [];
   for (let i = 0; i < Math.min(first, labels.length); i++) if (digits.includes(labels[i]!)) chosen.push(i);
   const out = new Uint8Array(chosen.length * PIXELS);
@@ -61,7 +65,7 @@ export function selectDigits(
   };
 }
 
-/** 70 % to train on, 10 % to choose by, 20 % held out, in order: boundaries at ⌊0.7 N⌋ and ⌊0.8 N⌋. */
+/** Splits N images, in order, into 70 % for training, 10 % for validation and 20 % for testing, at ⌊0.7 N⌋ and ⌊0.8 N⌋. */
 export function splitDigits(count: number): Split {
   const train = Math.floor((count * 7) / 10);
   const validation = Math.floor((count * 8) / 10);
@@ -75,7 +79,7 @@ export function scalePixels(images: Uint8Array): Float32Array {
   return out;
 }
 
-/** The numbers 0 to count − 1 in an order that follows from the seed alone (Fisher & Yates, with mulberry32). */
+/** The numbers 0 to count − 1, shuffled by the seed (Fisher & Yates, with mulberry32): the same on every machine. */
 export function shuffledOrder(count: number, seed: number): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, i) => i);
   let state = seed >>> 0;

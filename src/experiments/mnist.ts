@@ -23,18 +23,20 @@ import {
   type ReportSweep,
   type SeedRuns,
   type SweepPoint,
-} from "./report/data.js";
+} from "./results.js";
 
-/** One line of the thesis' table: which digits, and the two networks that are compared. */
+/** A case of the study: the digits, and the sizes of the two networks that are compared. */
 export interface StudyCase {
   digits: readonly number[];
+  /** loadings of an image */
   rank: number;
-  /** hidden neurons of the network on pixels and of the one on loadings */
+  /** hidden neurons of the network on pixels */
   fullHidden: number;
+  /** hidden neurons of the network on loadings */
   hidden: number;
 }
 
-/** The three tables of the thesis (Rasmussen 2020, week 5). */
+/** The cases of the thesis' three tables (Rasmussen 2020, week 5). */
 export const THESIS_CASES: readonly StudyCase[] = [
   { digits: [3, 4, 7], rank: 3, fullHidden: 3, hidden: 5 },
   { digits: [3, 4, 9], rank: 3, fullHidden: 3, hidden: 5 },
@@ -44,22 +46,23 @@ export const THESIS_CASES: readonly StudyCase[] = [
 export interface Progress {
   /** `digits 3,4,7: training on loadings` */
   stage: string;
-  /** parts of this stage done, 0 to 1 */
+  /** share of this stage that is done, 0 to 1 */
   done: number;
-  /** `epoch 12 of 30, accuracy 87.9 %` */
+  /** `epoch 12 of 45, accuracy 87.9 %` */
   detail: string;
 }
 
 export interface StudyOptions {
   cases?: readonly StudyCase[];
-  /** `slides` trains as the thesis did, over several seeds, beside the recipe that works */
+  /** `slides` also trains as the thesis did, over several seeds, beside the default recipe */
   recipe?: "default" | "slides";
-  /** of the default recipe; where not given 30, or as many as make 2500 steps where there are few images */
+  /** epochs of the default recipe; by default 45, or as many as make 2500 steps if that is more */
   epochs?: number;
+  /** of start values, shuffling and the decomposition; 1 by default */
   seed?: number;
-  /** seeds of the slides' recipe */
+  /** number of seeds of the slides' recipe, 5 by default */
   seeds?: number;
-  /** looks at this many images only; the thesis takes 40,000 */
+  /** only the first so many images are looked at; 40,000 by default, as in the thesis */
   first?: number;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
@@ -67,60 +70,64 @@ export interface StudyOptions {
 
 const HEIGHT = 28;
 const BATCH = 100;
-/** images in the grids, and dots in the scatter of loadings */
+/** images in the report's grids */
 const GRID = 100;
+/** dots in the report's scatter of loadings */
 const DOTS = 500;
 /**
- * Every second start of a 784-3-3 net without biases at its output never tells the third class apart, whatever the recipe;
- * after this many epochs the loss shows which.
+ * Start values that are tried. About half of the starts of a 784-3-3 network without biases at its output never learn the third
+ * class, with any recipe, so the best of several starts is taken.
  */
 const STARTS = 6;
+/** Epochs of a start before the starts' losses are compared. */
 const TRIAL_EPOCHS = 3;
-/** of the slides' recipe: training the full and the decomposed network */
+/** Epochs of the slides' recipe for the networks on pixels and on loadings. */
 const SLIDE_EPOCHS = { full: 300, decomposed: 1000 };
-/** a run within this of the commonest class' share has learnt nothing */
+/** A run whose accuracy exceeds the largest class' share by less than this has learnt nothing. */
 const CHANCE_MARGIN = 0.02;
 
-/** Images of one part on the GPU: N×28×28 in pixels / 255, and their labels. */
+/** The images of one part of the split on the GPU, N×28×28 in pixels / 255, and their labels. */
 interface Part {
   images: Tensor;
-  labels: Tensor;
+  labels: Tensor<"u32">;
   count: number;
 }
 
-/** A decomposition of training images and what it makes of others. */
+/** A Tucker decomposition of the training images, and the loadings of all parts. */
 interface Features {
   tucker: TuckerTensor;
   relativeError: number;
-  /** mean image where images were centred, [784] */
+  /** the mean image, 1×28×28, if it was subtracted from all images */
   centre: Tensor | null;
-  /** standardised loadings of each part */
-  parts: Record<string, Dataset>;
-  /** of the training loadings, [r] */
+  /** the standardised loadings, by the part's name */
+  parts: Record<string, Dataset<"f32">>;
+  /** mean and standard deviation of the training images' loadings, 1×r */
   means: Tensor;
   deviations: Tensor;
   seconds: number;
 }
 
-/** Tensors that live until a case is done. */
+/** Destroys tensors, networks and decompositions at the end of a case. */
 class Scope {
-  readonly #owned: { destroy(): void }[] = [];
-  own<T extends { destroy(): void }>(item: T): T {
-    this.#owned.push(item);
+  readonly #items: { destroy(): void }[] = [];
+  /** Registers an item for destruction, and returns it. */
+  add<T extends { destroy(): void }>(item: T): T {
+    this.#items.push(item);
     return item;
   }
   [Symbol.dispose](): void {
-    for (const item of this.#owned.reverse()) item.destroy();
+    for (const item of this.#items.reverse()) item.destroy();
   }
 }
 
+/** Epochs of the default recipe: at least 45, and at least 2500 steps. */
 const defaultEpochs = (images: number): number => Math.max(45, Math.ceil(2500 / Math.ceil(images / BATCH)));
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const nameOf = (digits: readonly number[]): string =>
   digits.length === 10 ? "all digits" : `digits ${digits.join(",")}`;
 const seconds = (since: number): number => (performance.now() - since) / 1000;
 
-/** Stored numbers as the slides count them: n + n·h + h·k, a bias an input and none else. */
+/** Stored numbers as the thesis' slides count them: n + n·h + h·k, with one bias an input and no other biases. */
 export const slideParameters = (inputs: number, hidden: number, classes: number): number =>
   inputs + inputs * hidden + hidden * classes;
 
@@ -134,8 +141,8 @@ const layersOf = (inputs: number, hidden: number, classes: number, dropout = 0):
 function loadPart(engine: Engine, scope: Scope, images: Uint8Array, labels: Uint8Array, label: string): Part {
   const count = labels.length;
   return {
-    images: scope.own(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
-    labels: scope.own(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
+    images: scope.add(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
+    labels: scope.add(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
     count,
   };
 }
@@ -155,7 +162,7 @@ async function decompose(
 ): Promise<Features> {
   const started = performance.now();
   const training = parts.train!;
-  const centre = centred ? scope.own(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
+  const centre = centred ? scope.add(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
   if (centre)
     await engine.run((s) => void mean(s, training.images, { axis: 0, out: centre.reshape([HEIGHT, HEIGHT]) }));
   const centredImages = async (part: Part): Promise<Tensor> => {
@@ -175,13 +182,13 @@ async function decompose(
     onIteration: ({ sweep, relativeError }) =>
       tell(sweep / sweeps, `sweep ${sweep}, error ${relativeError.toFixed(4)}`),
   });
-  const tucker = scope.own(result.tensor);
-  const means = scope.own(engine.tensor([1, rank], null, { label: "loading means" }));
-  const deviations = scope.own(engine.tensor([1, rank], null, { label: "loading deviations" }));
-  const datasets: Record<string, Dataset> = {};
+  const tucker = scope.add(result.tensor);
+  const means = scope.add(engine.tensor([1, rank], null, { label: "loading means" }));
+  const deviations = scope.add(engine.tensor([1, rank], null, { label: "loading deviations" }));
+  const datasets: Record<string, Dataset<"f32">> = {};
   for (const [name, part] of Object.entries(parts)) {
     const images = name === "train" ? source : await centredImages(part);
-    const loadings = scope.own(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
+    const loadings = scope.add(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
     await engine.run((s) => {
       const raw = name === "train" ? tucker.factors[0]! : tucker.project(s, images);
       if (name === "train") {
@@ -216,19 +223,20 @@ interface Trained {
   seconds: number;
 }
 
+/** How a network is trained. */
 interface Recipe {
   epochs: number;
   optimiser: Optimiser;
   loss?: "crossEntropy" | "doubleSoftmax";
   shuffle?: boolean;
   dropout?: number;
-  /** of the last third of the epochs, which settles what a constant rate keeps moving */
+  /** optimiser of the last third of the epochs, at a lower rate, because the accuracy fluctuates at a constant rate */
   finish?: Optimiser;
-  /** trains several starts for a few epochs and goes on with the one of the lowest training loss */
+  /** so many starts are trained for TRIAL_EPOCHS; the one with the lowest training loss is trained further */
   starts?: number;
 }
 
-/** Adam, at a fifth of the rate in the end, from the best of several starts. */
+/** Adam from the best of several starts, with a fifth of the rate in the last third of the epochs. */
 const standardRecipe = (epochs: number, rate: number): Recipe => ({
   epochs,
   optimiser: adam({ rate }),
@@ -238,7 +246,7 @@ const standardRecipe = (epochs: number, rate: number): Recipe => ({
 
 async function trainNetwork(
   engine: Engine,
-  parts: Record<string, Dataset>,
+  parts: Record<string, Dataset<"f32">>,
   {
     hidden,
     classes,
@@ -258,7 +266,7 @@ async function trainNetwork(
   const started = performance.now();
   const inputs = parts.train!.inputs.shape[1]!;
   const { starts = 1, epochs } = recipe;
-  const told = (done: number, { validationAccuracy }: Epoch, what: string): void =>
+  const report = (done: number, { validationAccuracy }: Epoch, what: string): void =>
     tell(done, `${what}, accuracy ${percent(validationAccuracy ?? 0)}`);
   const work = starts > 1 ? starts * TRIAL_EPOCHS + epochs - TRIAL_EPOCHS : epochs;
   const run = (
@@ -277,7 +285,7 @@ async function trainNetwork(
       seed: seed + before,
       validation: parts.validation,
       signal,
-      onEpoch: (epoch) => told((before + epoch.epoch) / work, epoch, what(epoch.epoch)),
+      onEpoch: (epoch) => report((before + epoch.epoch) / work, epoch, what(epoch.epoch)),
     });
   let best: { model: Sequential; curve: Epoch[] } | null = null;
   const trials = starts > 1 ? Math.min(TRIAL_EPOCHS, epochs) : 0;
@@ -326,8 +334,11 @@ async function trainNetwork(
 }
 
 /**
- * Folds projection, standardisation and first layer into one 784×h layer: loadings are linear in the pixels, so the network on
- * loadings is a network on pixels whose first matrix has rank r. Compares the two on the test images.
+ * Folds projection, standardisation and first layer into one layer from 784 pixels to h neurons, and compares the result with the
+ * network on loadings over the test images. Loadings are linear in the pixels, so the network on loadings is a network on pixels
+ * whose first matrix has rank r.
+ *
+ * @returns the share of test images with the same prediction, and the largest difference of logits
  */
 async function foldAndCompare(
   engine: Engine,
@@ -345,14 +356,14 @@ async function foldAndCompare(
     const loadings = features.tucker.project(s, units);
     map(s, loadings, "identity", { out: projection });
   });
-  const [p, means, deviations, w, b, lastValues] = (await engine.read([
+  const [p, means, deviations, w, b, lastValues] = await engine.read([
     projection,
     features.means,
     features.deviations,
     weight,
     bias,
     last,
-  ])) as Float32Array[];
+  ]);
   const centre = features.centre ? await engine.read(features.centre) : null;
   const folded = new Float32Array(hidden * PIXELS);
   const foldedBias = new Float32Array(hidden);
@@ -377,7 +388,7 @@ async function foldAndCompare(
   const direct = fused.forward(s, test.images.reshape([test.count, PIXELS]));
   using schedule = await s.compile();
   engine.submit(schedule);
-  const [a, c] = (await engine.read([viaLoadings, direct])) as Float32Array[];
+  const [a, c] = await engine.read([viaLoadings, direct]);
   let same = 0;
   let largestDifference = 0;
   for (let row = 0; row < test.count; row++) {
@@ -393,7 +404,7 @@ async function foldAndCompare(
   return { agreement: same / test.count, largestDifference };
 }
 
-/** ‖X − X̂‖ / ‖X‖ of images projected onto a frozen basis. */
+/** ‖X − X̂‖ / ‖X‖ for images X and their projection X̂ onto a decomposition's basis. */
 async function projectionError(engine: Engine, tucker: TuckerTensor, images: Tensor): Promise<number> {
   using values = engine.tensor([128], null, { label: "projection error" });
   await engine.run((s) => {
@@ -406,7 +417,7 @@ async function projectionError(engine: Engine, tucker: TuckerTensor, images: Ten
   return Math.sqrt(result[0]! / result[64]!);
 }
 
-/** Loads the parts of one case: the thesis' split of the chosen digits, and t10k where there is one. */
+/** Loads the parts of one case onto the GPU: the thesis' split of the chosen digits, and t10k where the data set has it. */
 function loadParts(
   engine: Engine,
   scope: Scope,
@@ -422,13 +433,13 @@ function loadParts(
     parts[name] = loadPart(engine, scope, images, chosen.labels.subarray(start, stop), name);
   }
   if (source.testImages && source.testLabels) {
-    const held = selectDigits(source.testImages, source.testLabels, digits);
-    parts.t10k = loadPart(engine, scope, held.images, held.labels, "t10k");
+    const t10k = selectDigits(source.testImages, source.testLabels, digits);
+    parts.t10k = loadPart(engine, scope, t10k.images, t10k.labels, "t10k");
   }
   return { parts, images: chosen.images, labels: chosen.labels };
 }
 
-const pixelsOf = (parts: Record<string, Part>): Record<string, Dataset> =>
+const pixelsOf = (parts: Record<string, Part>): Record<string, Dataset<"f32">> =>
   Object.fromEntries(
     Object.entries(parts).map(([name, { images, labels, count }]) => [
       name,
@@ -436,7 +447,10 @@ const pixelsOf = (parts: Record<string, Part>): Record<string, Dataset> =>
     ]),
   );
 
-/** Runs one case: decompose, train on loadings, on centred loadings and on pixels, compare. */
+/**
+ * Runs one case of the study: it decomposes the images with and without centring, trains networks on loadings, on centred
+ * loadings and on pixels, and compares them (Rasmussen 2020).
+ */
 export async function runCase(
   engine: Engine,
   source: Digits,
@@ -471,14 +485,14 @@ export async function runCase(
     recipe: standardRecipe(epochs, 0.003),
     tell: stage("training on pixels"),
   });
-  scope.own(full.model);
+  scope.add(full.model);
   const decomposed = await trainNetwork(engine, features.parts, { ...onLoadings, tell: stage("training on loadings") });
-  scope.own(decomposed.model);
+  scope.add(decomposed.model);
   const centred = await trainNetwork(engine, centredFeatures.parts, {
     ...onLoadings,
     tell: stage("training on centred loadings"),
   });
-  scope.own(centred.model);
+  scope.add(centred.model);
   const fused = await foldAndCompare(engine, features, decomposed, parts.test!);
   const figures = await figuresOf(engine, features, parts.train!, images, labels);
   const result: ReportCase = {
@@ -499,7 +513,7 @@ export async function runCase(
   return result;
 }
 
-/** Images and loadings that the report draws. */
+/** The images and loadings that the report draws. */
 async function figuresOf(engine: Engine, features: Features, training: Part, images: Uint8Array, labels: Uint8Array) {
   const count = training.count;
   const shown = Math.min(GRID, count);
@@ -514,11 +528,7 @@ async function figuresOf(engine: Engine, features: Features, training: Part, ima
     matmul(s, some, basis.reshape([rank, PIXELS]), { out: reconstructions });
     map(s, basis.reshape([rank, PIXELS]), "identity", { out: components });
   });
-  const [approximations, basis, loadings] = (await engine.read([
-    reconstructions,
-    components,
-    loadingsTensor,
-  ])) as Float32Array[];
+  const [approximations, basis, loadings] = await engine.read([reconstructions, components, loadingsTensor]);
   const dots = Math.min(DOTS, count);
   const chosen = Array.from({ length: dots }, (_, i) => Math.floor((i * count) / dots));
   const dotLoadings = new Float32Array(dots * rank);
@@ -538,7 +548,7 @@ async function figuresOf(engine: Engine, features: Features, training: Part, ima
   };
 }
 
-/** The thesis' own training: a softmax before the cross-entropy's, SGD, no shuffling, raw loadings. */
+/** Trains as the thesis did: a softmax layer in front of the cross-entropy with its softmax, SGD, no shuffling, raw loadings. */
 async function runSlides(
   engine: Engine,
   scope: Scope,
@@ -557,12 +567,12 @@ async function runSlides(
     signal: AbortSignal | undefined;
   },
 ): Promise<{ full: SeedRuns; decomposed: SeedRuns }> {
-  const raw: Record<string, Dataset> = {};
+  const raw: Record<string, Dataset<"f32">> = {};
   const rank = features.tucker.ranks[0]!;
   for (const [name, { images, labels, count }] of Object.entries(parts)) {
     if (name === "train") raw[name] = { inputs: features.tucker.factors[0]!, labels };
     else {
-      const loadings = scope.own(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
+      const loadings = scope.add(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
       await engine.run((s) => {
         const projected = features.tucker.project(s, images);
         map(s, projected, "identity", { out: loadings });
@@ -571,7 +581,7 @@ async function runSlides(
     }
   }
   const shared = { loss: "doubleSoftmax", shuffle: false } as const;
-  const recipes: [string, Record<string, Dataset>, number, Recipe][] = [
+  const recipes: [string, Record<string, Dataset<"f32">>, number, Recipe][] = [
     [
       "full",
       pixelsOf(parts),
@@ -585,13 +595,13 @@ async function runSlides(
     const accuracies: number[] = [];
     let failures = 0;
     for (let run = 0; run < seeds && !signal?.aborted; run++) {
-      const told = stage(`the slides' recipe, ${name}, seed ${run + 1} of ${seeds}`);
+      const tell = stage(`the slides' recipe, ${name}, seed ${run + 1} of ${seeds}`);
       const { model, network } = await trainNetwork(engine, datasets, {
         hidden: width,
         classes: digits.length,
         seed: seed + run,
         recipe,
-        tell: (done, detail) => told((run + done) / seeds, detail),
+        tell: (done, detail) => tell((run + done) / seeds, detail),
         ...(signal ? { signal } : {}),
       });
       model.destroy();
@@ -615,8 +625,8 @@ export interface SweepOptions extends Omit<StudyOptions, "cases" | "recipe" | "s
 export const SWEEP_RANKS: readonly number[] = [2, 5, 7, 10, 15, 20, 25, 30, 50, 100];
 
 /**
- * Accuracy and multiplications against rank. One decomposition of the largest rank serves all: with one mode reduced, the
- * best rank-r loadings are its first r columns.
+ * Accuracy and multiplications against rank. One decomposition of the largest rank serves all ranks: only one mode is reduced, so
+ * the best loadings of rank r are its first r columns.
  */
 export async function runSweep(engine: Engine, source: Digits, options: SweepOptions = {}): Promise<ReportSweep> {
   const {
@@ -641,30 +651,30 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
     centred: false,
     tell: stage("decomposing"),
   });
-  const core = (await engine.read(features.tucker.core)) as Float32Array;
+  const core = await engine.read(features.tucker.core);
   const energies = Array.from({ length: largest }, (_, r) =>
     core.subarray(r * PIXELS, (r + 1) * PIXELS).reduce((sum, v) => sum + v * v, 0),
   );
-  const kept = energies.reduce((a, b) => a + b, 0);
-  const total = kept / (1 - features.relativeError ** 2);
+  const modelEnergy = energies.reduce((a, b) => a + b, 0);
+  const total = modelEnergy / (1 - features.relativeError ** 2);
   const recipe = { ...standardRecipe(epochs, 0.01), starts: 1 };
   const points: SweepPoint[] = [];
   for (const [index, rank] of [...ranks].sort((a, b) => a - b).entries()) {
     if (signal?.aborted) break;
     using local = new Scope();
-    const datasets: Record<string, Dataset> = {};
+    const datasets: Record<string, Dataset<"f32">> = {};
     for (const [name, { inputs, labels }] of Object.entries(features.parts)) {
-      const narrow = local.own(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
+      const narrow = local.add(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
       await engine.run((s) => void slice(s, inputs, [0, 0], [inputs.shape[0]!, rank], { out: narrow }));
       datasets[name] = { inputs: narrow, labels };
     }
-    const told = stage(`rank ${rank}`);
+    const tell = stage(`rank ${rank}`);
     const { network, model } = await trainNetwork(engine, datasets, {
       ...shared,
       hidden,
       classes,
       recipe,
-      tell: (done, detail) => told((index + done) / ranks.length, detail),
+      tell: (done, detail) => tell((index + done) / ranks.length, detail),
     });
     model.destroy();
     const lost = total - energies.slice(0, rank).reduce((a, b) => a + b, 0);

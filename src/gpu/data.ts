@@ -4,7 +4,7 @@ import { type DType, sizeOf, type TensorData, type TypedArray } from "./tensor.j
 
 const ARRAYS = { f32: Float32Array, u32: Uint32Array, i32: Int32Array, u8: Uint8Array };
 
-/** How a list, a row of a nested one, is taken apart; null for what holds no numbers. */
+/** A list of numbers or of lists, as something with a length and indices; null for a value that is neither. */
 const listOf = (value: unknown): ArrayLike<unknown> | null => {
   if (Array.isArray(value)) return value;
   const numbers = ArrayBuffer.isView(value) && "length" in value && !/^Big/.test(value.constructor.name);
@@ -13,7 +13,7 @@ const listOf = (value: unknown): ArrayLike<unknown> | null => {
 
 const NEEDS = "needs a typed array, a list of numbers, or lists in lists of the tensor's shape";
 
-/** What to do with data of a kind that is not taken. */
+/** How to make numbers of data that is not taken, for an error. */
 function adviceFor(data: unknown): string {
   if (data instanceof DataView || data instanceof ArrayBuffer) return "; new Float32Array(…) reads it as numbers";
   if (ArrayBuffer.isView(data)) return "; Float64Array.from(data, Number) makes numbers of it";
@@ -43,7 +43,7 @@ export function elementsOf(
   if (data instanceof Wanted) return data;
   const out = new Wanted(size);
   let at = 0;
-  /** takes a run of numbers, which errors call `place` */
+  /** Copies a list of numbers behind those copied before; errors call it `place`. */
   const put = (numbers: ArrayLike<unknown>, place: string): void => {
     const start = at;
     at += numbers.length;

@@ -1,21 +1,23 @@
-/** What tenfold throws. `message` always says the operation, what was given and what is needed. */
-export class TenfoldError extends Error {
-  override name = "TenfoldError";
-}
+import { TenfoldError } from "../errors.js";
+
+export { type ErrorCode, TenfoldError } from "../errors.js";
 
 /** Arguments of an operation do not fit: `mttkrp (mode 1): factor 2 is 30×5, expected 40×5`. */
 export class ShapeError extends TenfoldError {
   override name = "ShapeError";
+  override readonly code = "SHAPE";
 }
 
 /** The device cannot hold a tensor; thrown before anything is allocated. */
 export class OutOfLimitsError extends TenfoldError {
   override name = "OutOfLimitsError";
+  override readonly code = "LIMITS";
 }
 
 /** A kernel failed to compile, to bind or to run; names the kernel. */
 export class KernelError extends TenfoldError {
   override name = "KernelError";
+  override readonly code = "KERNEL";
   constructor(
     /** the kernels concerned, as named by their shader files */
     readonly kernels: string[],
@@ -29,6 +31,7 @@ export class KernelError extends TenfoldError {
 /** The GPU device is gone; everything pending was rejected with this. */
 export class DeviceLostError extends TenfoldError {
   override name = "DeviceLostError";
+  override readonly code = "DEVICE_LOST";
   constructor(
     readonly reason: string,
     message: string,

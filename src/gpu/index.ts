@@ -15,6 +15,8 @@ export {
   shown,
 } from "./options.js";
 export type { Memory } from "./pool.js";
-export { type Bindings, type Profile, type ProfileRow, Schedule, Scheduler } from "./schedule.js";
+export type { Profile, ProfileRow } from "./profile.js";
+export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./program.js";
+export { type Bindings, Schedule, Scheduler } from "./schedule.js";
 export * from "./tensor.js";
 export { Variants } from "./variants.js";

@@ -10,7 +10,7 @@ export interface ShaderBinding {
   binding: number;
   name: string;
   access: "read" | "read_write";
-  /** element type after arrays and vectors are taken off: f32, u32, …; `scalar` where the kernel's constant of that name tells */
+  /** type of the numbers in it, f32 of `array<vec4f>`; `scalar` where the kernel's constant of that name says which type */
   scalar: string;
 }
 
@@ -47,7 +47,7 @@ export type Grid = (params: Readonly<Record<string, number>>, constants: Readonl
  */
 export class Kernel {
   readonly name: string;
-  /** constants in force: the shader's own and what `with` changed */
+  /** all constants: those that `with` changed, and the shader's values of the others */
   readonly constants: Readonly<Constants>;
   /** the cache key: `matmul_tiled{TILE=64}` */
   readonly key: string;

@@ -6,7 +6,7 @@ export interface OptionRule {
   is(value: unknown): boolean;
 }
 
-/** The options of an operation: a rule each, and whether it may be left out (the default). */
+/** A rule for every option of an operation. An option may be left out unless its rule says `required`. */
 export type OptionRules<T> = { [K in keyof Required<T>]: OptionRule & { required?: boolean } };
 
 const whole = (least: number): OptionRule => ({
@@ -34,7 +34,7 @@ export const optionRules = {
   atLeastZero: { needs: "a number, 0 or more", is: (v) => typeof v === "number" && v >= 0 && Number.isFinite(v) },
   /** between 0 and 1, neither included */
   fraction: { needs: "a number between 0 and 1", is: (v) => typeof v === "number" && v > 0 && v < 1 },
-  /** from 0 up to, but not, 1 */
+  /** 0 or more, and less than 1 */
   belowOne: { needs: "a number from 0 to below 1", is: (v) => typeof v === "number" && v >= 0 && v < 1 },
   /** from 0 to 1 */
   share: { needs: "a number from 0 to 1", is: (v) => typeof v === "number" && v >= 0 && v <= 1 },
@@ -52,7 +52,7 @@ export const optionRules = {
   any: { needs: "a value", is: () => true },
 } satisfies Record<string, OptionRule>;
 
-/** A rule for one of some words. */
+/** The rule of an option that is one of these words. */
 export const oneOf = (...words: readonly string[]): OptionRule => ({
   needs: `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`,
   is: (value) => words.includes(value as string),
@@ -65,7 +65,7 @@ export const required = (rule: OptionRule): OptionRule & { required: true } => (
 export const isList = (value: unknown): value is readonly unknown[] =>
   Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value);
 
-/** A value as errors show it: short, and by its kind where it has no short text. */
+/** A value as errors show it: cut to a few words, or named by its class where it has no short text. */
 export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
@@ -89,21 +89,25 @@ export function checkOptions<T extends object>(operation: string, options: T, ru
   if (typeof options !== "object" || options === null || isList(options))
     throw new TenfoldError(
       `${operation}: options are ${shown(options)}, needs an object${exampleOf(known)}; it has ${namesOf(known)}`,
+      { code: "OPTION" },
     );
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, name))
-      throw new TenfoldError(`${operation}: unknown option "${name}"; it has ${namesOf(known)}`);
+      throw new TenfoldError(`${operation}: unknown option "${name}"; it has ${namesOf(known)}`, { code: "OPTION" });
     if (value !== undefined) checkOption(operation, name, value, known[name]!);
   }
   for (const name in known) {
     if (known[name]!.required && options[name as keyof T] === undefined)
-      throw new TenfoldError(`${operation}: option "${name}" is missing, needs ${known[name]!.needs}`);
+      throw new TenfoldError(`${operation}: option "${name}" is missing, needs ${known[name]!.needs}`, {
+        code: "OPTION",
+      });
   }
 }
 
 /** Refuses one value, an option's or an argument's, by its name: `Linear: inputs is NaN, needs a whole number, 1 or more`. */
 export function checkOption(operation: string, name: string, value: unknown, rule: OptionRule): void {
-  if (!rule.is(value)) throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs ${rule.needs}`);
+  if (!rule.is(value))
+    throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs ${rule.needs}`, { code: "OPTION" });
 }
 
 const namesOf = (rules: object): string => Object.keys(rules).join(", ") || "none";
@@ -113,7 +117,7 @@ function exampleOf(rules: Record<string, { required?: boolean }>): string {
   return needed.length ? ` with ${needed.join(", ")}` : "";
 }
 
-/** A rule for what is an instance of a class; `needs` names it, and where one comes from. */
+/** The rule of an option that is an instance of a class. `needs` names the class, and says where an instance comes from. */
 export const instanceOf = (Class: { readonly prototype: object }, needs: string): OptionRule => ({
   needs,
   is: (value) => value instanceof (Class as unknown as new () => unknown),

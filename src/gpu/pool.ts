@@ -30,10 +30,10 @@ export interface PoolOptions {
   memory: Memory;
 }
 
-/** Buffers by size class. The queue's order makes it safe to use a buffer again while the GPU still works on it. */
+/** Buffers by size class. A buffer may be used again while the GPU still works on it, because the queue runs submits in order. */
 export class BufferPool {
   readonly #free = new Map<number, GPUBuffer[]>();
-  /** the free ones, longest free first */
+  /** all free buffers, the one freed longest ago first */
   readonly #idle = new Set<GPUBuffer>();
   readonly #taken = new Set<GPUBuffer>();
   /** allocations that failed: never used again */
@@ -85,7 +85,7 @@ export class BufferPool {
     memory.pooled += buffer.size;
   }
 
-  /** Keeps a buffer whose allocation turned out to have failed from being used again. */
+  /** Told that the allocation of a buffer failed: the buffer is never given out again. */
   condemn(buffer: GPUBuffer): void {
     this.#broken.add(buffer);
     const list = this.#free.get(buffer.size);

@@ -3,18 +3,25 @@ import type { Engine } from "./engine.js";
 import { formatBytes, KernelError, TenfoldError } from "./errors.js";
 import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
+import { packAll } from "./params.js";
+import { type Profile, type ProfileRow, timeDispatches } from "./profile.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
-export type Bindings = Record<string, Tensor>;
+export type Bindings = Record<string, Tensor<DType>>;
 
 interface Recorded {
   kernel: Kernel | Variants;
   bindings: Bindings;
   params: Params;
   group: string;
+}
+
+/** A dispatch whose kernel was chosen. */
+interface Resolved extends Recorded {
+  kernel: Kernel;
 }
 
 /** A dispatch ready to be replayed. */
@@ -32,7 +39,7 @@ interface Use {
   kernel: string;
   binding: string;
   access: "read" | "read_write";
-  tensor: Tensor;
+  tensor: Tensor<DType>;
 }
 
 function sourceOf(kernel: Kernel | Variants): ShaderSource {
@@ -41,11 +48,11 @@ function sourceOf(kernel: Kernel | Variants): ShaderSource {
   throw new TenfoldError(`run: given ${shown(kernel)}, needs a Kernel or Variants first`);
 }
 
-/** what the constant `scalar` stands for */
+/** The type that the kernel's constant `scalar` stands for: f32, u32, … */
 const scalarOf = (kernel: Kernel | Variants): string =>
   String((kernel instanceof Kernel ? kernel : Object.values(kernel.kernels)[0]!).constants.scalar);
 
-/** f32, u32, … of what a kernel's binding is an array of */
+/** The type of the numbers in a binding: f32 of `vec4f`, u32 of `atomic<u32>`. */
 const elementOf = (type: string): string =>
   type.replace(/^atomic<(\w+)>$/, "$1").replace(/^vec[234]([fui])$/, (_, letter: string) => `${letter}32`);
 
@@ -66,8 +73,8 @@ export class Scheduler {
     readonly engine: Engine,
     readonly label = "schedule",
   ) {
-    // by what it needs of one: importing the class would close a circle
-    if (typeof engine?.checkFits !== "function")
+    // by what a scheduler needs of an engine: importing the class for `instanceof` would close a circle of imports
+    if (typeof engine?.buffers?.checkFits !== "function")
       throw new TenfoldError(`new Scheduler: engine is ${shown(engine)}, needs an Engine`);
   }
 
@@ -82,32 +89,34 @@ export class Scheduler {
   }
 
   /** An uninitialised temporary, alive until `release` or the end of the schedule. */
-  tensor(shape: readonly number[], options: { dtype?: DType; label?: string } = {}): Tensor {
+  tensor<D extends DType = "f32">(shape: readonly number[], options: { dtype?: D; label?: string } = {}): Tensor<D> {
     this.#assertOpen("tensor");
-    const { dtype = "f32", label = "temporary" } = options;
-    // not by checkOptions: schedules make one for every op
+    const { dtype = "f32" as D, label = "temporary" } = options;
+    // without checkOptions, which is slower: every op makes a temporary
     if (!(dtype in dtypeScalars)) checkOption("tensor", "dtype", dtype, oneOf(...Object.keys(dtypeScalars)));
     for (const name in options)
       if (name !== "dtype" && name !== "label")
-        throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`);
-    const bytes = this.engine.checkFits(shape, dtype, label);
-    const size = this.engine.sizeClass(bytes);
+        throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`, { code: "OPTION" });
+    const { buffers, faults } = this.engine;
+    const bytes = buffers.checkFits(shape, dtype, label);
+    const size = buffers.storage.sizeFor(bytes);
     const index = this.#free.findIndex(({ buffer }) => buffer.size === size);
     let storage: TemporaryStorage;
     if (index >= 0) {
-      // a new life of the same buffer: views of the old one stay dead
+      // the buffer gets a new storage, so that views of the released tensor stay unusable
       const [old] = this.#free.splice(index, 1);
       storage = new TemporaryStorage(old!.buffer, this);
       this.#temporaries[this.#temporaries.indexOf(old!)] = storage;
     } else {
-      storage = new TemporaryStorage(this.engine.acquire(bytes, label), this);
+      faults.assertOpen();
+      storage = new TemporaryStorage(buffers.storage.acquire(bytes, label).buffer, this);
       this.#temporaries.push(storage);
     }
     return new Tensor(this.engine, storage, shape, dtype, 0, label);
   }
 
   /** Ends the life of a temporary of this schedule here; what is recorded later may use its memory. */
-  release(...tensors: Tensor[]): void {
+  release(...tensors: Tensor<DType>[]): void {
     this.#assertOpen("release");
     for (const tensor of tensors) {
       if (!(tensor instanceof Tensor)) throw new TenfoldError(`release: given ${shown(tensor)}, needs Tensors`);
@@ -121,7 +130,7 @@ export class Scheduler {
   }
 
   /** @internal */
-  owns({ storage }: Tensor): boolean {
+  owns({ storage }: Tensor<DType>): boolean {
     return storage instanceof TemporaryStorage && storage.scheduler === this;
   }
 
@@ -144,24 +153,24 @@ export class Scheduler {
     if (typeof bindings !== "object" || bindings === null || bindings instanceof Tensor)
       throw new KernelError([name], `${name}: bindings are ${shown(bindings)}, needs tensors by name`);
     const names = source.bindings.map((binding) => binding.name);
-    for (const given of Object.keys(bindings)) {
-      if (!names.includes(given))
+    for (const binding of Object.keys(bindings)) {
+      if (!names.includes(binding))
         throw new KernelError(
           [name],
-          `${name}: no binding named "${given}"; it has ${["params", ...names].join(", ")}`,
+          `${name}: no binding named "${binding}"; it has ${["params", ...names].join(", ")}`,
         );
     }
-    for (const given of Object.keys(params)) {
-      if (!source.params.some((param) => param.name === given)) {
-        const has = source.params.map((param) => param.name).join(", ");
-        throw new KernelError([name], `${name}: no param named "${given}"; it has ${has}`);
+    for (const param of Object.keys(params)) {
+      if (!source.params.some(({ name }) => name === param)) {
+        const known = source.params.map((param) => param.name).join(", ");
+        throw new KernelError([name], `${name}: no param named "${param}"; it has ${known}`);
       }
     }
     for (const param of source.params) {
       if (!(param.name in params) && !param.name.startsWith("_"))
         throw new KernelError([name], `${name}: param "${param.name}" is missing`);
     }
-    const uses = new Map<GPUBuffer, { name: string; access: string; tensor: Tensor }[]>();
+    const uses = new Map<GPUBuffer, { name: string; access: string; tensor: Tensor<DType> }[]>();
     for (const binding of source.bindings) {
       const tensor = bindings[binding.name];
       if (!tensor) throw new KernelError([name], `${name}: binding "${binding.name}" is missing`);
@@ -194,11 +203,21 @@ export class Scheduler {
   }
 
   /** Builds all pipelines at once, writes all params and makes the bind groups. The recording is closed by it. */
-  async compile(): Promise<Schedule> {
+  compile(): Promise<Schedule> {
+    return this.compileWith((variants) => this.engine.choose(variants));
+  }
+
+  /** @internal The same, where `choose` says which kernel of variants is taken. */
+  async compileWith(choose: (variants: Variants) => Promise<Kernel>): Promise<Schedule> {
     this.#assertOpen("compile");
     this.#compiled = true;
     try {
-      return await Schedule.build(this, this.#recorded, () => this.#freeTemporaries());
+      const since = this.engine.faults.now;
+      const kernels = await Promise.all(
+        this.#recorded.map(({ kernel }) => (kernel instanceof Variants ? choose(kernel) : kernel)),
+      );
+      const resolved = this.#recorded.map((dispatch, index) => ({ ...dispatch, kernel: kernels[index]! }));
+      return await Schedule.build(this, resolved, since, () => this.#freeTemporaries());
     } catch (error) {
       this.#freeTemporaries();
       throw error;
@@ -219,7 +238,7 @@ export class Scheduler {
   #freeTemporaries(): void {
     for (const storage of this.#temporaries.splice(0)) {
       storage.alive = false;
-      this.engine.recycle(storage.buffer);
+      this.engine.buffers.storage.release(storage.buffer);
     }
     this.#free = [];
   }
@@ -241,23 +260,6 @@ class TemporaryStorage implements Storage {
   }
 }
 
-/** Time of the dispatches of one kernel in one group. */
-export interface ProfileRow {
-  kernel: string;
-  group: string;
-  dispatches: number;
-  /** milliseconds, summed */
-  ms: number;
-}
-
-export interface Profile {
-  /** how it was measured; wall clock includes a submit per dispatch */
-  by: "timestamps" | "wall clock";
-  rows: ProfileRow[];
-  /** milliseconds of all dispatches */
-  ms: number;
-}
-
 /**
  * A compiled recording: one uniform buffer, bind groups made once, replayed as often as wanted by `engine.submit` or
  * inside a host's frame by `encode`.
@@ -269,8 +271,9 @@ export class Schedule {
   readonly label: string;
   /** @internal names of the kernels, each once */
   readonly kernelNames: readonly string[];
-  /** one use of every tensor that somebody else may destroy */
+  /** one use of every tensor that is not a temporary: somebody else may destroy it */
   readonly #foreign: Use[];
+  readonly #scheduler: Scheduler;
 
   private constructor(
     scheduler: Scheduler,
@@ -279,6 +282,7 @@ export class Schedule {
     private readonly uniforms: GPUBuffer | null,
     private readonly free: () => void,
   ) {
+    this.#scheduler = scheduler;
     this.engine = scheduler.engine;
     this.label = scheduler.label;
     this.kernelNames = [...new Set(dispatchList.map(({ kernel }) => kernel.name))];
@@ -288,42 +292,21 @@ export class Schedule {
   }
 
   /** @internal */
-  static async build(scheduler: Scheduler, recorded: Recorded[], free: () => void): Promise<Schedule> {
+  static async build(scheduler: Scheduler, recorded: Resolved[], since: number, free: () => void): Promise<Schedule> {
     const { engine, label } = scheduler;
-    const since = engine.now;
-    const kernels = await Promise.all(
-      recorded.map(({ kernel }) => (kernel instanceof Variants ? engine.choose(kernel) : kernel)),
-    );
-    const pipelines = await Promise.all(kernels.map((kernel) => engine.pipeline(kernel)));
-    const { device } = engine;
+    const { device, faults, buffers } = engine;
+    const pipelines = await Promise.all(recorded.map(({ kernel }) => engine.pipelines.of(kernel)));
     const uses: Use[] = [];
-    const alignment = device.limits.minUniformBufferOffsetAlignment;
-    const blocks: ArrayBuffer[] = [];
-    const offsets = new Map<string, number>();
-    let end = 0;
-    const placed = recorded.map(({ params }, index) => {
-      const block = packParams(kernels[index]!.source, params);
-      const key = `${block.byteLength}:${new Uint32Array(block).join()}`;
-      let offset = offsets.get(key);
-      if (offset === undefined) {
-        offset = end;
-        offsets.set(key, offset);
-        blocks.push(block);
-        end += Math.ceil(block.byteLength / alignment) * alignment;
-      }
-      return offset;
-    });
+    const packed = packAll(
+      recorded.map(({ kernel: { source }, params }) => ({ source, params })),
+      device.limits.minUniformBufferOffsetAlignment,
+    );
     let uniforms: GPUBuffer | null = null;
-    if (end) {
-      uniforms = engine.acquireUniforms(end, `${label} params`);
-      const all = new Uint8Array(end);
-      let at = 0;
-      for (const block of blocks) {
-        all.set(new Uint8Array(block), at);
-        at += Math.ceil(block.byteLength / alignment) * alignment;
-      }
-      const target = uniforms;
-      engine.guard(`${label}: params`, [], () => device.queue.writeBuffer(target, 0, all));
+    if (packed.bytes.length) {
+      faults.assertOpen();
+      const buffer = buffers.uniforms.acquire(packed.bytes.length, `${label} params`).buffer;
+      uniforms = buffer;
+      faults.guard(`${label}: params`, [], () => device.queue.writeBuffer(buffer, 0, packed.bytes));
     }
     const bindGroups = new Map<string, GPUBindGroup>();
     const ids = new Map<GPUBuffer | ShaderSource, number>();
@@ -332,10 +315,9 @@ export class Schedule {
       ids.set(object, id);
       return id;
     };
-    const names = [...new Set(kernels.map(({ name }) => name))];
+    const names = [...new Set(recorded.map(({ kernel }) => kernel.name))];
     const bind = () =>
-      recorded.map(({ bindings, params, group }, index): Dispatch => {
-        const kernel = kernels[index]!;
+      recorded.map(({ kernel, bindings, params, group }, index): Dispatch => {
         const { source } = kernel;
         const grid = kernel.workgroups(params);
         const limit = device.limits.maxComputeWorkgroupsPerDimension;
@@ -351,7 +333,7 @@ export class Schedule {
         for (const { binding, name, access } of source.bindings) {
           const tensor = bindings[name]!;
           uses.push({ kernel: kernel.name, binding: name, access, tensor });
-          // whole vec4s where the buffer goes on; whole words in any case
+          // shaders read vec4s: bind up to a multiple of 16 bytes where the buffer is that long, else to one of 4
           const rest = Math.floor((tensor.buffer.size - tensor.offset) / 4) * 4;
           const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, rest);
           key += `|${idOf(tensor.buffer)}:${tensor.offset}:${size}`;
@@ -359,18 +341,22 @@ export class Schedule {
         }
         let bindGroup = bindGroups.get(key);
         if (!bindGroup) {
-          bindGroup = device.createBindGroup({ label: kernel.key, layout: engine.layouts(source).bindGroup, entries });
+          bindGroup = device.createBindGroup({
+            label: kernel.key,
+            layout: engine.pipelines.layouts(source).bindGroup,
+            entries,
+          });
           bindGroups.set(key, bindGroup);
         }
-        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: placed[index]!, grid, group };
+        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: packed.offsets[index]!, grid, group };
       });
     try {
-      const dispatchList = engine.guard(`${label}: bind`, names, bind);
+      const dispatchList = faults.guard(`${label}: bind`, names, bind);
       const schedule = new Schedule(scheduler, dispatchList, uses, uniforms, free);
-      await engine.settled(since);
+      await faults.settled(since);
       return schedule;
     } catch (error) {
-      if (uniforms) engine.recycleUniforms(uniforms);
+      if (uniforms) buffers.uniforms.release(uniforms);
       throw error; // compile() frees the temporaries
     }
   }
@@ -385,8 +371,8 @@ export class Schedule {
     return this.dispatchList.map(({ kernel }) => kernel.key);
   }
 
-  /** How many dispatches read this tensor (or a view of it): its traffic in units of its size, where each reads it once. */
-  reads(tensor: Tensor): number {
+  /** How many dispatches read this tensor (or a view of it): its traffic in units of its size, if a dispatch reads it once. */
+  reads(tensor: Tensor<DType>): number {
     return this.uses.filter(({ access, tensor: used }) => access === "read" && used.storage === tensor.storage).length;
   }
 
@@ -414,6 +400,11 @@ export class Schedule {
     }
   }
 
+  /** @internal Dispatches `start` to `stop` alone. They share what this schedule holds, and are gone when it is destroyed. */
+  part(start: number, stop: number): Schedule {
+    return new Schedule(this.#scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
+  }
+
   /** @internal Throws where the schedule, or a tensor that it uses, is gone. */
   assertUsable(): void {
     if (this.#destroyed) throw new TenfoldError(`${this.label}: the schedule was destroyed`);
@@ -427,8 +418,11 @@ export class Schedule {
   async profile(): Promise<Profile> {
     this.assertUsable();
     const { engine } = this;
-    const by = engine.device.features.has("timestamp-query") ? "timestamps" : "wall clock";
-    const times = by === "timestamps" ? await this.#timestamps() : await this.#wallClock();
+    const { by, times } = await timeDispatches(engine.device, engine.faults, {
+      label: this.label,
+      kernels: this.dispatchList.map(({ kernel }) => kernel.name),
+      record: (pass, index) => this.record(pass, index),
+    });
     const rows = new Map<string, ProfileRow>();
     this.dispatchList.forEach(({ kernel, group }, index) => {
       const key = `${group}|${kernel.key}`;
@@ -440,78 +434,12 @@ export class Schedule {
     return { by, rows: [...rows.values()], ms: times.reduce((sum, ms) => sum + ms, 0) };
   }
 
-  async #timestamps(): Promise<number[]> {
-    const { device } = this.engine;
-    const since = this.engine.now;
-    const times: number[] = [];
-    const most = 2048; // queries a set: WebGPU's limit is 4096
-    for (let start = 0; start < this.dispatches; start += most) {
-      const count = Math.min(most, this.dispatches - start);
-      const made: { destroy(): void }[] = [];
-      const keep = <T extends { destroy(): void }>(object: T): T => {
-        made.push(object);
-        return object;
-      };
-      try {
-        const { mapped, mapping } = this.engine.guard(`${this.label}: profile`, this.kernelNames, () => {
-          const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPU_USAGE;
-          const size = 16 * count;
-          const querySet = keep(device.createQuerySet({ type: "timestamp", count: 2 * count }));
-          const resolved = keep(device.createBuffer({ size, usage: QUERY_RESOLVE | COPY_SRC }));
-          const mapped = keep(device.createBuffer({ size, usage: MAP_READ | COPY_DST }));
-          const encoder = device.createCommandEncoder();
-          for (let index = 0; index < count; index++) {
-            const pass = encoder.beginComputePass({
-              timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * index, endOfPassWriteIndex: 2 * index + 1 },
-            });
-            this.record(pass, start + index);
-            pass.end();
-          }
-          encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
-          encoder.copyBufferToBuffer(resolved, 0, mapped, 0, size);
-          device.queue.submit([encoder.finish()]);
-          return { mapped, mapping: mapped.mapAsync(1) };
-        });
-        await this.engine.untilOver(mapping);
-        const stamps = new BigInt64Array(mapped.getMappedRange());
-        for (let index = 0; index < count; index++) {
-          // clocks may step back: a dispatch takes no less than nothing
-          times.push(Math.max(0, Number(stamps[2 * index + 1]! - stamps[2 * index]!) / 1e6));
-        }
-      } finally {
-        for (const object of made) object.destroy();
-      }
-    }
-    await this.engine.settled(since);
-    return times;
-  }
-
-  async #wallClock(): Promise<number[]> {
-    const { device } = this.engine;
-    const since = this.engine.now;
-    const times: number[] = [];
-    for (let index = 0; index < this.dispatches; index++) {
-      const started = performance.now();
-      this.engine.guard(`${this.label}: profile`, [this.dispatchList[index]!.kernel.name], () => {
-        const encoder = device.createCommandEncoder();
-        const pass = encoder.beginComputePass();
-        this.record(pass, index);
-        pass.end();
-        device.queue.submit([encoder.finish()]);
-      });
-      await this.engine.untilOver(device.queue.onSubmittedWorkDone());
-      times.push(performance.now() - started);
-    }
-    await this.engine.settled(since);
-    return times;
-  }
-
   /** Gives temporaries and params back. Tensors of the engine and of the host stay. */
   destroy(): void {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.free();
-    if (this.uniforms) this.engine.recycleUniforms(this.uniforms);
+    if (this.uniforms) this.engine.buffers.uniforms.release(this.uniforms);
   }
 
   [dispose](): void {
@@ -522,46 +450,4 @@ export class Schedule {
   toString(): string {
     return `${this.label}: ${this.dispatches} dispatches, ${formatBytes(this.uniforms?.size ?? 0)} of params`;
   }
-}
-
-/** GPUBufferUsage's numbers: Node has no such global. */
-export const GPU_USAGE = {
-  MAP_READ: 0x1,
-  COPY_SRC: 0x4,
-  COPY_DST: 0x8,
-  UNIFORM: 0x40,
-  STORAGE: 0x80,
-  QUERY_RESOLVE: 0x200,
-} as const;
-
-const RANGES = {
-  u32: "a whole number from 0 to 2³² − 1",
-  i32: "a whole number from −2³¹ to 2³¹ − 1",
-  f32: "a finite number in the range of f32",
-};
-
-/** Writes params into the bytes that the shader's struct lays out. */
-export function packParams(source: ShaderSource, params: Params): ArrayBuffer {
-  const block = new ArrayBuffer(source.paramsSize);
-  const views = { u32: new Uint32Array(block), i32: new Int32Array(block), f32: new Float32Array(block) };
-  for (const { name, scalar, offset, length, stride } of source.params) {
-    if (!(name in params)) continue;
-    const value = params[name]!;
-    const view = views[scalar];
-    const values = typeof value === "number" ? [value] : value;
-    const step = stride > 1 && length / stride === values.length ? stride : 1;
-    if (values.length * step > length)
-      throw new KernelError(
-        [source.name],
-        `${source.name}: param "${name}" holds ${length} values, given ${values.length}`,
-      );
-    values.forEach((item, index) => {
-      const at = offset / 4 + index * step;
-      view[at] = item;
-      // what does not survive the way there was no u32 or i32, or is too large
-      if (!Number.isFinite(item) || (scalar === "f32" ? !Number.isFinite(view[at]) : view[at] !== item))
-        throw new KernelError([source.name], `${source.name}: param "${name}" is ${item}, needs ${RANGES[scalar]}`);
-    });
-  }
-  return block;
 }

@@ -13,3 +13,16 @@ export type GPUBuffer = Known<"GPUBuffer">;
 export type GPUCommandEncoder = Known<"GPUCommandEncoder">;
 export type GPUComputePassEncoder = Known<"GPUComputePassEncoder">;
 export type GPUDevice = Known<"GPUDevice">;
+
+/** GPUBufferUsage's numbers: Node has no such global. */
+export const GPU_USAGE = {
+  MAP_READ: 0x1,
+  COPY_SRC: 0x4,
+  COPY_DST: 0x8,
+  UNIFORM: 0x40,
+  STORAGE: 0x80,
+  QUERY_RESOLVE: 0x200,
+} as const;
+
+/** GPUShaderStage.COMPUTE */
+export const COMPUTE_STAGE = 0x4;

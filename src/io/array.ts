@@ -1,4 +1,6 @@
-/** Element types that a file can hold and JavaScript can name exactly. */
+import { TenfoldError } from "../errors.js";
+
+/** The typed arrays in which the readers of this folder return elements, and which its writers take. */
 export type Numeric =
   | Float32Array
   | Float64Array
@@ -11,26 +13,30 @@ export type Numeric =
 
 /** A dense row-major array in memory; its element type is that of `data`. */
 export interface NumericArray {
-  /** extents; none for a scalar */
+  /** extents, one a mode; an empty list for a scalar */
   shape: readonly number[];
+  /** as many elements as the product of the extents */
   data: Numeric;
 }
 
-/** How a file writes an element. `widen` makes JavaScript numbers of elements that have no typed array of their own. */
+/** How a file stores an element: either as a typed array does (`direct`), or in a form that has none (`widen`). */
 export interface Encoding {
+  /** of one element */
   bytes: number;
-  /** the typed array that has these elements on a little-endian machine */
+  /** the typed array whose elements are these bytes in the machine's byte order */
   direct?: new (
     buffer: ArrayBuffer,
     offset: number,
     length: number,
   ) => Numeric;
-  /** reads `length` elements; throws {@link InexactError} for one that no number is equal to */
+  /** reads `length` elements into a wider type; throws {@link InexactError} for an element that no f64 is equal to */
   widen?: (view: DataView, length: number, littleEndian: boolean) => Numeric;
 }
 
-/** An integer of a file that is no JavaScript number; the reader names its place. */
-export class InexactError extends Error {
+/** A 64-bit integer of a file that no f64 is equal to. The reader catches it and names the element's place. */
+export class InexactError extends TenfoldError {
+  override name = "InexactError";
+  override readonly code = "INEXACT";
   constructor(
     readonly index: number,
     readonly value: bigint,
@@ -39,7 +45,7 @@ export class InexactError extends Error {
   }
 }
 
-/** The number that the bits of a small float stand for, where its exponent has no values set apart. */
+/** The value of a small float's bits (sign, exponent, fraction), where no exponent is reserved for infinity and NaN. */
 function smallFloat(bits: number, fractionBits: number, exponentBits: number, bias: number): number {
   const sign = bits >> (fractionBits + exponentBits) ? -1 : 1;
   const exponent = (bits >> fractionBits) & (2 ** exponentBits - 1);
@@ -47,13 +53,13 @@ function smallFloat(bits: number, fractionBits: number, exponentBits: number, bi
   return sign * (exponent ? (1 + fraction) * 2 ** (exponent - bias) : fraction * 2 ** (1 - bias));
 }
 
-/** The f32 that a half-precision float is equal to. */
+/** The value of a half-precision float's 16 bits. */
 export function halfToNumber(bits: number): number {
   if ((bits & 0x7c00) !== 0x7c00) return smallFloat(bits, 10, 5, 15);
   return bits & 0x3ff ? Number.NaN : bits & 0x8000 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
 }
 
-/** Floats of one or two bytes, looked up in a table of all that there are; made when the first is read. */
+/** Floats of one or two bytes, which are looked up in a table of all 256 or 65,536 values. The first read makes the table. */
 function small(bytes: 1 | 2, decodeBits: (bits: number) => number): Encoding {
   let values: Float32Array | undefined;
   return {
@@ -68,6 +74,7 @@ function small(bytes: 1 | 2, decodeBits: (bits: number) => number): Encoding {
   };
 }
 
+/** Reads 64-bit integers as f64. */
 function widenBigInts(signed: boolean) {
   return (view: DataView, length: number, littleEndian: boolean): Float64Array => {
     const out = new Float64Array(length);
@@ -80,7 +87,7 @@ function widenBigInts(signed: boolean) {
   };
 }
 
-/** Element encodings by the names that both NumPy (kind and size) and this folder use. */
+/** Element encodings by NumPy's names, a kind and the size in bytes, and by safetensors' names for the small floats. */
 export const ENCODINGS: Readonly<Record<string, Encoding>> = {
   f8: { bytes: 8, direct: Float64Array },
   f4: { bytes: 4, direct: Float32Array },
@@ -98,7 +105,7 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
   i8: { bytes: 8, widen: widenBigInts(true) },
   u8: { bytes: 8, widen: widenBigInts(false) },
   f2: small(2, halfToNumber),
-  // the upper half of an f32; safetensors has it, NumPy has not
+  // bfloat16, the upper half of an f32: only in safetensors
   bf16: {
     bytes: 2,
     widen: (view, length, littleEndian) => {
@@ -107,29 +114,32 @@ export const ENCODINGS: Readonly<Record<string, Encoding>> = {
       return new Float32Array(out.buffer);
     },
   },
-  // safetensors has these: of exponent and mantissa so many bits (Micikevicius et al. 2022, arXiv:2209.05433) ...
+  // eight-bit floats, only in safetensors; the name counts the bits of exponent and mantissa (Micikevicius et al. 2022,
+  // arXiv:2209.05433)
   e4m3: small(1, (bits) => ((bits & 0x7f) === 0x7f ? Number.NaN : smallFloat(bits, 3, 4, 7))),
   e5m2: small(1, (bits) => halfToNumber(bits << 8)),
-  // ... without infinity and negative zero, which is NaN (Noune et al. 2022, arXiv:2206.02915), and the power of two alone
+  // without infinity, and the bits of negative zero are NaN (Noune et al. 2022, arXiv:2206.02915)
   e4m3fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 3, 4, 8))),
   e5m2fnuz: small(1, (bits) => (bits === 0x80 ? Number.NaN : smallFloat(bits, 2, 5, 16))),
+  // a power of two: no sign and no mantissa
   e8m0: small(1, (bits) => (bits === 0xff ? Number.NaN : 2 ** (bits - 127))),
 };
 
-/** What to do with complex numbers, which no decomposition here takes. */
+/** The end of an error message about complex numbers, which no decomposition here takes. */
 export const COMPLEX_ADVICE = "save the magnitude, or the real and the imaginary part as two arrays";
 
-/** `f4`, `u1`, … of an array in memory. */
+/** The name in {@link ENCODINGS} of an array's element type: `f4`, `u1`, … */
 export function encodingName(data: Numeric): string {
-  const kind = data instanceof Float32Array || data instanceof Float64Array ? "f" : /^Uint/.test(data.constructor.name);
-  return `${kind === "f" ? "f" : kind ? "u" : "i"}${data.BYTES_PER_ELEMENT}`;
+  const float = data instanceof Float32Array || data instanceof Float64Array;
+  const kind = float ? "f" : /^Uint/.test(data.constructor.name) ? "u" : "i";
+  return `${kind}${data.BYTES_PER_ELEMENT}`;
 }
 
 export const LITTLE_ENDIAN_HOST = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /**
- * Reads `length` elements that begin at byte `start`. Where the bytes lie as the machine wants them they are not copied:
- * the array then shares the memory of `bytes`.
+ * Reads `length` elements that begin at byte `start`. The array shares the memory of `bytes` where the element type has a typed
+ * array, the byte order is the machine's and the first element is aligned; otherwise it is a copy.
  */
 export function decode(
   bytes: Uint8Array,
@@ -144,12 +154,13 @@ export function decode(
   const swap = encoding.bytes > 1 && littleEndian !== LITTLE_ENDIAN_HOST;
   const Direct = encoding.direct!;
   if (!swap && at % encoding.bytes === 0) return new Direct(bytes.buffer as ArrayBuffer, at, length);
-  const copy = new Uint8Array(bytes.subarray(start, start + size)); // Buffer's slice would not copy
+  // a new array, because the slice of a Node Buffer does not copy
+  const copy = new Uint8Array(bytes.subarray(start, start + size));
   if (swap) swapBytes(copy, encoding.bytes);
   return new Direct(copy.buffer as ArrayBuffer, 0, length);
 }
 
-/** The elements as little-endian bytes; shares the memory of `data` on little-endian machines. */
+/** The elements as little-endian bytes. They share the memory of `data` on little-endian machines. */
 export function encode(data: Numeric): Uint8Array {
   const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
   if (LITTLE_ENDIAN_HOST || data.BYTES_PER_ELEMENT === 1) return bytes;
@@ -164,7 +175,7 @@ function swapBytes(bytes: Uint8Array, width: number): void {
 
 /** Row-major copy of column-major (Fortran) elements. */
 export function fromColumnMajor(data: Numeric, shape: readonly number[]): Numeric {
-  // row-major elements of the reversed shape are the column-major ones: walk the target, step through the source
+  // writes the copy in order, and moves `from` by the source's strides as the target's index counts up
   const out = data.slice();
   const order = shape.length;
   const strides: number[] = [];
@@ -190,7 +201,7 @@ export function fromColumnMajor(data: Numeric, shape: readonly number[]): Numeri
 /** `2×3×4`, or `a scalar` */
 export const describeShape = (shape: readonly number[]): string => shape.join("×") || "a scalar";
 
-/** The number of elements, or null where the shape is none: extents must be whole, not negative, and countable. */
+/** The number of elements; null where an extent is not a non-negative integer, or the product exceeds 2^53 − 1. */
 export function elementCount(shape: readonly unknown[]): number | null {
   let count = 1;
   for (const extent of shape) {
@@ -200,7 +211,7 @@ export function elementCount(shape: readonly unknown[]): number | null {
   return Number.isSafeInteger(count) ? count : null;
 }
 
-/** The index of an element of a row-major array, one number a mode. */
+/** The index, one number a mode, of the element at a flat place of a row-major array. */
 export function unravel(index: number, shape: readonly number[]): number[] {
   const out: number[] = [];
   let rest = index;

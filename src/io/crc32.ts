@@ -4,7 +4,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
-/** The checksum of zip and gzip; fflate computes it, but neither compares nor exports it. */
+/** CRC-32, the checksum of zip and gzip. fflate computes one but does not export it, and its readers do not compare it. */
 export function crc32(bytes: Uint8Array): number {
   let value = 0xffffffff;
   for (let i = 0; i < bytes.length; i++) value = (value >>> 8) ^ TABLE[(value ^ bytes[i]!) & 255]!;

@@ -4,19 +4,19 @@ import { FormatError } from "./errors.js";
 
 export const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
 
-/** Bytes of a deflate stream of nothing, the shortest there is. */
+/** Bytes of the shortest deflate stream, that of empty content. */
 const LEAST_STREAM = 2;
-/** Deflate makes at most so many bytes of one. */
+/** The most bytes that deflate can unpack from one byte. */
 export const MOST_INFLATION = 1032;
-/** So much of a stream always shows the begin of its content: no block without compression is longer. */
+/** Bytes of a stream that are unpacked to look at the begin of its content. No block without compression is longer. */
 const BEGIN = 2 ** 17;
 
 /**
- * Unpacks a gzip file (RFC 1952) as `gzip -dc` does: members follow one another, zeros after a member are padding. Every
- * member's checksum and length are compared.
+ * Unpacks a gzip file (RFC 1952) as `gzip -dc` does: it may consist of several members, and zeros after a member are padding.
+ * Every member's checksum and length are compared.
  *
- * @param most how many bytes the begin of the content promises, or null where it says nothing; more are refused
- * @throws FormatError
+ * @param most returns the length that the begin of the content promises, in bytes, or null where it does not say
+ * @throws FormatError where the file is damaged, or unpacks to more bytes than `most` returned
  */
 export function gunzip(bytes: Uint8Array, name: string, most: (begin: Uint8Array) => number | null): Uint8Array {
   const fail = (problem: string, cause?: unknown): never => {
@@ -38,7 +38,7 @@ export function gunzip(bytes: Uint8Array, name: string, most: (begin: Uint8Array
     if (!out) {
       try {
         limit = Math.min(most(beginOf(stream)) ?? could, could);
-        // one byte to spare: what has no place in it is dropped without a word
+        // one byte more than the limit, because fflate silently drops bytes that do not fit
         out = new Uint8Array(limit + 1);
       } catch (error) {
         if (error instanceof FormatError) throw error;
@@ -49,7 +49,7 @@ export function gunzip(bytes: Uint8Array, name: string, most: (begin: Uint8Array
     try {
       content = inflateSync(stream, { out: content });
     } catch (error) {
-      // a block without compression that has no place
+      // fflate throws a RangeError for an uncompressed block that does not fit: the length check below reports it
       if (!(error instanceof RangeError)) damaged(error);
     }
     length += content.length;
@@ -61,14 +61,14 @@ export function gunzip(bytes: Uint8Array, name: string, most: (begin: Uint8Array
   return out ? out.subarray(0, length) : new Uint8Array(0);
 }
 
-/** The begin of what a deflate stream holds; whether the rest is sound is not looked at. */
+/** The begin of a deflate stream's content. It does not check the rest of the stream. */
 function beginOf(stream: Uint8Array): Uint8Array {
   const parts: Uint8Array[] = [];
   new Inflate((part) => parts.push(part)).push(stream.subarray(0, BEGIN));
   return parts[0] ?? new Uint8Array(0);
 }
 
-/** The first byte after a member's header, or null. */
+/** The first byte after a member's header; null where the header is cut short or has unknown flags. */
 function headerEnd(bytes: Uint8Array, begin: number): number | null {
   const flags = bytes[begin + 3]!;
   if (bytes[begin + 2] !== 8 || flags & 0xe0) return null;
@@ -85,7 +85,10 @@ function headerEnd(bytes: Uint8Array, begin: number): number | null {
   return at < bytes.length ? at : null;
 }
 
-/** The end of the checksum and length of `content`. Found by what they must be: fflate does not tell where a stream ends. */
+/**
+ * The end of a member, behind the checksum and length of `content`; null where the bytes do not hold them. It searches for the
+ * expected checksum and length, because fflate does not tell where a stream ends.
+ */
 function trailerEnd(bytes: Uint8Array, from: number, content: Uint8Array): number | null {
   const trailer = new Uint8Array(8);
   const view = new DataView(trailer.buffer);

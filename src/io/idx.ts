@@ -7,9 +7,10 @@ const TYPES: Readonly<Record<number, string>> = { 8: "u1", 9: "i1", 11: "i2", 12
 
 /**
  * Reads an IDX file, the format of MNIST (LeCun, Cortes & Burges): two zeros, the element type, the order, the extents,
- * the elements, all big-endian. Gzipped files are unpacked. Bytes are not copied.
+ * the elements, all big-endian. Gzipped files are unpacked. Elements of one byte share the memory of the file.
  *
- * @throws FormatError
+ * @param name the file, for messages
+ * @throws FormatError where the file is no IDX file, is cut short or has bytes left over
  */
 export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
   const bytes = isGzip(file) ? gunzip(file, name, (begin) => lengthOf(begin, name)) : file;
@@ -25,7 +26,7 @@ export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
   return { shape, data: decode(bytes, start, count, encoding, false) };
 }
 
-/** How long a file is that begins so, or null where its header goes on. */
+/** The length in bytes that a file's begin promises; null where the begin does not hold the entire header. */
 function lengthOf(begin: Uint8Array, name: string): number | null {
   if (begin.length < 4 || begin.length < 4 + 4 * begin[3]!) return null;
   const { start, needed } = readHeader(begin, name);

@@ -1,3 +1,4 @@
+import { TenfoldError } from "../errors.js";
 import {
   COMPLEX_ADVICE,
   decode,
@@ -15,7 +16,7 @@ import {
 import { FormatError, UnsupportedError } from "./errors.js";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
-/** what is read, for messages */
+/** the element types that can be read, for messages */
 const KNOWN = "f2, f4, f8, i1, i2, i4, i8, u1, u2, u4, u8 or b1";
 
 /** The header of an `.npy` file. */
@@ -29,12 +30,13 @@ export interface NpyHeader {
 }
 
 /**
- * Reads NumPy's `.npy` (versions 1 to 3) into a row-major array: f4, f8 and integers up to 32 bits as they are, f2 as
- * f32, b1 as 0 and 1, 64-bit integers as f64 (refused where one is not exactly representable). Little-endian C-order
- * elements are not copied where their place in memory allows it. Bytes after the array are left alone, as by NumPy.
+ * Reads NumPy's `.npy` (versions 1 to 3) into a row-major array. f4, f8 and integers up to 32 bits stay as they are; f2 becomes
+ * f32, b1 becomes 0 and 1, and 64-bit integers become f64. Aligned little-endian elements in C order share the memory of
+ * `bytes`. Bytes after the array are ignored, as by NumPy.
  *
  * @param name the file, for messages
- * @throws FormatError for anything that is not a whole, well-formed array of numbers, with what to do about complex ones
+ * @throws FormatError where the file is cut short or malformed, where its elements are not numbers (with advice for complex
+ * ones), or where a 64-bit integer is not exactly an f64
  */
 export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
   const { descr, shape, fortranOrder, dataOffset } = readNpyHeader(bytes, name);
@@ -60,7 +62,12 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
   return { shape, data: fortranOrder && shape.length > 1 ? fromColumnMajor(data, shape) : data };
 }
 
-/** Reads the header alone: what the file holds, before its elements are looked at. */
+/**
+ * Reads only the header, which `bytes` must hold entirely; the elements may be missing.
+ *
+ * @param name the file, for messages
+ * @throws FormatError as {@link readNpy} does for headers
+ */
 export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   if (MAGIC.some((byte, index) => bytes[index] !== byte))
     throw new UnsupportedError(
@@ -104,7 +111,7 @@ export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
   return { descr, shape: shape as number[], fortranOrder, dataOffset };
 }
 
-/** NumPy's other names of the element types: characters of C types, and whole words. */
+/** NumPy's other names of the element types: the characters of C types, and words. */
 const ALIASES: Readonly<Record<string, string>> = {
   ...{ "?": "b1", b: "i1", B: "u1", h: "i2", H: "u2", i: "i4", I: "u4", q: "i8", Q: "u8", e: "f2", f: "f4", d: "f8" },
   ...{ bool: "b1", int8: "i1", int16: "i2", int32: "i4", int64: "i8", float16: "f2", float32: "f4", float64: "f8" },
@@ -112,7 +119,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   ...{ half: "f2", single: "f4", double: "f8", float: "f8" },
 };
 
-/** What NumPy's other types hold, and what to do about it. */
+/** What NumPy's unsupported types hold, and how to save the array instead. */
 const OTHERS: readonly [type: RegExp, holds: string, advice?: string][] = [
   [/^(c8|c16|c24|c32|F|D|G|complex\d*)$/, "complex numbers", `${COMPLEX_ADVICE} (numpy.abs(x), or x.real and x.imag)`],
   [/^(f12|f16|g|longdouble|float96|float128)$/, "extended precision", "save it as f8 (x.astype('f8'))"],
@@ -127,18 +134,18 @@ const OTHERS: readonly [type: RegExp, holds: string, advice?: string][] = [
   [/^(V\d*|void)$/, "raw bytes"],
 ];
 
-/** The element type by NumPy's short name, with its byte order unless it is one byte. */
+/** The short name of a header's element type, with its byte order: `<f4`, or `|u1` for one byte. */
 function checkType(type: Literal, name: string): string {
   if (typeof type !== "string")
     throw new UnsupportedError(
       name,
       `holds records with named fields, needs plain numbers (${KNOWN}): save each field as an array`,
     );
-  const [, order, given] = /^([<>|=]?)(.*)$/s.exec(type)!;
-  const kind = Object.hasOwn(ALIASES, given!) ? ALIASES[given!]! : given!;
+  const [, order, typeName] = /^([<>|=]?)(.*)$/s.exec(type)!;
+  const kind = Object.hasOwn(ALIASES, typeName!) ? ALIASES[typeName!]! : typeName!;
   const encoding = /^[fiub][1248]$/.test(kind) && Object.hasOwn(ENCODINGS, kind) ? ENCODINGS[kind]! : null;
   if (!encoding) {
-    const [, holds, advice] = OTHERS.find(([letters]) => letters.test(given!)) ?? [];
+    const [, holds, advice] = OTHERS.find(([letters]) => letters.test(typeName!)) ?? [];
     const what = holds ? ` (${holds})` : "";
     throw new UnsupportedError(
       name,
@@ -150,7 +157,11 @@ function checkType(type: Literal, name: string): string {
   return `${order === "<" || order === ">" ? order : LITTLE_ENDIAN_HOST ? "<" : ">"}${kind}`;
 }
 
-/** Writes an `.npy` file, version 1.0, little-endian, C order; NumPy opens it as the same type and shape. */
+/**
+ * Writes an `.npy` file, version 1.0, little-endian, C order. NumPy reads it as the same type and shape.
+ *
+ * @throws FormatError where `data` has more or fewer elements than `shape` needs
+ */
 export function writeNpy({ shape, data }: NumericArray): Uint8Array {
   const count = elementCount(shape);
   if (count !== data.length)
@@ -158,7 +169,7 @@ export function writeNpy({ shape, data }: NumericArray): Uint8Array {
   const kind = encodingName(data);
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
   const header = `{'descr': '${kind.endsWith("1") ? "|" : "<"}${kind}', 'fortran_order': False, 'shape': ${tuple}, }`;
-  // elements begin at a multiple of 64, so that they can be mapped
+  // elements begin at a multiple of 64 bytes, so that NumPy can map the file into memory
   const dataOffset = Math.ceil((10 + header.length + 1) / 64) * 64;
   const out = new Uint8Array(dataOffset + data.byteLength);
   out.set(MAGIC);
@@ -173,7 +184,7 @@ type Literal = string | number | boolean | null | Literal[] | Map<string, Litera
 
 const TOKEN = /\s*(?:([{}()[\]:,])|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(-?\d+)L?\b|(True|False|None)\b)/y;
 
-/** A Python literal of the kind that NumPy writes into headers: dictionaries, tuples, strings, whole numbers. */
+/** Reads a Python literal as NumPy writes it into headers: dictionaries, tuples, lists, strings, integers, True, False, None. */
 function parseLiteral(text: string): Literal {
   let at = 0;
   const next = (): { mark?: string; value?: Literal } => {
@@ -181,17 +192,17 @@ function parseLiteral(text: string): Literal {
     const match = TOKEN.exec(text);
     if (!match) {
       const rest = text.slice(at).trim();
-      throw new Error(rest ? `cannot read ${JSON.stringify(rest.slice(0, 20))}` : "it ends too early");
+      throw new TenfoldError(rest ? `cannot read ${JSON.stringify(rest.slice(0, 20))}` : "it ends too early");
     }
     at = TOKEN.lastIndex;
-    const [, mark, single, double, whole, word] = match;
+    const [, mark, single, double, integer, word] = match;
     if (mark) return { mark };
-    if (whole !== undefined) return { value: Number(whole) };
+    if (integer !== undefined) return { value: Number(integer) };
     if (word !== undefined) return { value: word === "None" ? null : word === "True" };
     return { value: single ?? double! };
   };
   const fail = (wanted: string, got: { mark?: string; value?: Literal }): never => {
-    throw new Error(`needs ${wanted} where it has ${got.mark ?? printLiteral(got.value!)}`);
+    throw new TenfoldError(`needs ${wanted} where it has ${got.mark ?? printLiteral(got.value!)}`);
   };
   const item = (token = next()): Literal => {
     if (!token.mark) return token.value!;
@@ -221,11 +232,12 @@ function parseLiteral(text: string): Literal {
       commas++;
       entry = next();
     }
-    // Python: (3) is the number 3
+    // in Python (3) is the number 3, and (3,) is a tuple
     return closing === ")" && list.length === 1 && !commas ? list[0]! : list;
   };
   const literal = item();
-  if (text.slice(at).trim()) throw new Error(`has ${JSON.stringify(text.slice(at).trim().slice(0, 20))} after its end`);
+  if (text.slice(at).trim())
+    throw new TenfoldError(`has ${JSON.stringify(text.slice(at).trim().slice(0, 20))} after its end`);
   return literal;
 }
 

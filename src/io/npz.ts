@@ -5,17 +5,18 @@ import { NamedArrays } from "./named.js";
 import { readNpy, writeNpy } from "./npy.js";
 import { readZip } from "./zip.js";
 
-/** 1980, the first year that zip knows: the same arrays give the same bytes */
+/** The date of all members, 1980, the first year of zip's clock: so the same arrays always give the same bytes. */
 const NO_DATE = new Date(1980, 0, 1);
-/** What a zip archive can count without ZIP64, which is not written here. */
+/** The largest sizes of a zip archive without ZIP64, which is not written here. */
 const MOST_BYTES = 2 ** 32 - 1;
 const MOST_MEMBERS = 2 ** 16 - 1;
 
 /**
- * Reads the arrays of NumPy's `.npz`, stored or compressed, by name (without `.npy`), in the order of the archive. Folders,
- * text, objects, complex numbers and whatever else is no array of numbers are skipped, and named with the reason under
- * `skipped`. Of members with the same name the last counts, as in NumPy.
+ * Reads the arrays of NumPy's `.npz`, stored or compressed, by name (without `.npy`), in the order of the archive. Members that
+ * are not arrays of numbers (folders, text, objects, complex numbers) are skipped; `skipped` names them with the reason. Of
+ * members with the same name the last counts, as in NumPy.
  *
+ * @param name the file, for messages
  * @throws FormatError for a damaged archive, naming the member
  */
 export function readNpz(bytes: Uint8Array, name = "npz"): NamedArrays {
@@ -39,10 +40,11 @@ export function readNpz(bytes: Uint8Array, name = "npz"): NamedArrays {
 }
 
 /**
- * Writes an `.npz` that `numpy.load` opens, members in the given order. Names may hold anything but what would leave the
- * folder in which someone unpacks the archive.
+ * Writes an `.npz` that `numpy.load` opens, with the members in the order of `arrays`.
  *
- * @param options.compress deflate the members (`numpy.savez_compressed`); off by default, factors hardly shrink
+ * @param options.compress deflate the members (`numpy.savez_compressed`); false by default, because factors hardly shrink
+ * @throws FormatError where two names are equal, where a name would leave the folder that the archive is unpacked in, or where
+ * the archive would exceed 4 GiB or 65,535 members
  */
 export function writeNpz(
   arrays: Iterable<readonly [string, NumericArray]>,
@@ -56,7 +58,7 @@ export function writeNpz(
     const member = `${name}.npy`;
     if (members.has(member)) throw new FormatError("npz", `two members are called "${name}"`);
     const content = writeNpy(array);
-    // its name stands in the archive twice, of up to three bytes a character
+    // the archive holds the member's name twice, at up to three bytes a character, and two headers of 30 and 46 bytes
     bytes += content.length + 76 + 6 * member.length;
     members.set(member, [content, { level: compress ? 6 : 0, mtime: NO_DATE }]);
   }
@@ -76,7 +78,7 @@ function nameProblem(name: string): string | null {
   if (/^\/|^[A-Za-z]:/.test(name))
     return "is a path from the root or of a drive, where an unpacker could overwrite a file";
   if (name.split("/").includes("..")) return "leads out of the folder that it is unpacked in, by ..";
-  // each half of the header counts it in 16 bits
+  // the archive's headers count a name's bytes in 16 bits
   if (new TextEncoder().encode(name).length > 65_000) return "is longer than zip can write";
   return null;
 }

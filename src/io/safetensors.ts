@@ -14,7 +14,7 @@ import {
 import { FormatError } from "./errors.js";
 import { NamedArrays } from "./named.js";
 
-/** safetensors' element types; floats of one and two bytes are widened to f32, 64-bit integers to f64. */
+/** The names in {@link ENCODINGS} of safetensors' element types. */
 const TYPES: Readonly<Record<string, string>> = {
   F64: "f8",
   F32: "f4",
@@ -39,26 +39,30 @@ const TYPES: Readonly<Record<string, string>> = {
 const MOST_HEADER_BYTES = 100_000_000;
 
 export interface SafeTensors {
-  /** by name, in the order of the file's bytes; `tensors.skipped` says what else there is, and why it cannot be had */
+  /** by name, in the order of the file's bytes; `tensors.skipped` gives the reason for every tensor that cannot be read */
   tensors: NamedArrays;
-  /** the free text under `__metadata__` */
+  /** the texts under `__metadata__`, by key */
   metadata: Record<string, string>;
 }
 
+/** A tensor of the header. */
 interface Entry {
   tensor: string;
   dtype: string;
   shape: number[];
+  /** first byte and end, counted from the end of the header */
   begin: number;
   end: number;
 }
 
 /**
- * Reads a `.safetensors` file. Everything that its header says is checked: types, shapes against byte counts, offsets
- * within the file, no overlap and no gap. Aligned little-endian elements are not copied. Tensors of complex numbers, of
- * types not known here and of 64-bit integers that no f64 is equal to are skipped: the others can be had.
+ * Reads a `.safetensors` file. It checks the entire header: types, shapes against byte counts, offsets within the file, no
+ * overlap and no gap. Floats of one and two bytes become f32, 64-bit integers f64, BOOL 0 and 1; aligned elements of other types
+ * share the memory of `bytes`. Tensors of complex numbers, of unknown types and of 64-bit integers that no f64 is equal to are
+ * skipped.
  *
- * @throws FormatError for a file that contradicts itself, naming the tensor concerned
+ * @param name the file, for messages
+ * @throws FormatError for a file that contradicts itself, naming the tensor
  */
 export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTensors {
   if (bytes.length < 8)
@@ -125,11 +129,11 @@ export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTe
     }
   }
   const tensors = new NamedArrays(name, arrays, skipped);
-  // a key may be __proto__, which plain assignment would lose
+  // fromEntries, because assignment would lose a key that is called __proto__
   return { tensors, metadata: Object.fromEntries(metadata) };
 }
 
-/** How a type is written; null for one that is not known here. */
+/** How elements of a type are stored; null for a type that is not known here. */
 const encodingOf = (dtype: string): Encoding | null => (Object.hasOwn(TYPES, dtype) ? ENCODINGS[TYPES[dtype]!]! : null);
 
 function checkEntry(tensor: string, value: unknown, present: number, name: string): Entry {
@@ -152,7 +156,12 @@ function checkEntry(tensor: string, value: unknown, present: number, name: strin
   return { tensor, dtype, shape: shape as number[], begin, end };
 }
 
-/** Writes a `.safetensors` file. Wide elements come first, so that every tensor is aligned; then by name. */
+/**
+ * Writes a `.safetensors` file. Tensors with wide elements come first, so that every tensor is aligned; among equal widths the
+ * order is that of the names.
+ *
+ * @throws FormatError where two names are equal, or a tensor has more or fewer elements than its shape needs
+ */
 export function writeSafetensors(
   tensors: Iterable<readonly [string, NumericArray]>,
   metadata: Readonly<Record<string, string>> = {},

@@ -7,22 +7,26 @@ import { MOST_INFLATION } from "./gzip.js";
 export interface ZipMember {
   name: string;
   /**
-   * Its bytes; those of a stored member share the archive's memory.
+   * The member's unpacked bytes; those of a stored member share the archive's memory.
    *
-   * @throws FormatError where it is damaged, UnsupportedError where it is packed in another way than by deflate
+   * @throws FormatError where the member is damaged, UnsupportedError where it is encrypted or packed by another method than
+   * deflate
    */
   content(): Uint8Array;
 }
 
+/** Names of packing methods that are not read here, for messages. */
 const METHODS: Readonly<Record<number, string>> = { 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz" };
-const SMALL = 0xffffffff;
+/** A 32-bit field with this value stands in the ZIP64 extra field instead. */
+const IN_ZIP64 = 0xffffffff;
 
 /**
- * Lists a zip archive by its central directory, ZIP64 too (APPNOTE 6.3). Members that share bytes are refused: with them
- * a short file could unpack to anything. fflate's own reader stops at the first member that it cannot unpack, does not
- * compare checksums, and copies what is stored.
+ * Lists the members of a zip archive, with or without ZIP64, from its central directory (APPNOTE 6.3). Members that share bytes
+ * are refused, because with them a short file could unpack to any size. fflate's reader is not used, because it stops at the
+ * first member that it cannot unpack, does not compare checksums, and copies stored members.
  *
- * @throws FormatError
+ * @param file the archive, for messages
+ * @throws FormatError where the archive or its directory is damaged
  */
 export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
   const fail = (problem: string): never => {
@@ -41,12 +45,12 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
   if (!is(0x06054b50, end, 22)) fail("no end of its directory was found");
   let [count, size, start, directoryEnd] = [u16(end + 10), u32(end + 12), u32(end + 16), end];
   if (is(0x07064b50, end - 20, 20)) {
-    // right before, unless it has grown; its place is counted from the archive's begin, wherever that is
+    // the ZIP64 end record usually lies right before its locator; a longer one lies where the locator says
     const wide = is(0x06064b50, end - 76, 56) ? end - 76 : u64(end - 12);
     if (!is(0x06064b50, wide, 56)) fail("the end of its ZIP64 directory is missing");
     [count, size, start, directoryEnd] = [u64(wide + 32), u64(wide + 40), u64(wide + 48), wide];
   }
-  // whatever stands before the archive, as in self-extracting ones
+  // bytes in front of the archive, such as the program of a self-extracting one
   const before = directoryEnd - size - start;
   if (before < 0) fail("its directory does not fit");
   const members: ZipMember[] = [];
@@ -64,7 +68,7 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
       if (u16(extra) !== 1) continue;
       let field = extra + 4;
       const next = (value: number): number => {
-        if (value !== SMALL) return value;
+        if (value !== IN_ZIP64) return value;
         if (field + 8 > extraEnd) fail(`entry ${index} of its directory is damaged`);
         field += 8;
         return u64(field - 8);
@@ -93,7 +97,7 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
       if (method === 8) {
         if (unpacked > MOST_INFLATION * packed + 1024) damaged(`${packed} bytes cannot hold ${unpacked}`);
         try {
-          // one byte to spare: what has no place in the buffer is dropped without a word
+          // one byte more than the directory says, because fflate silently drops bytes that do not fit
           out = inflateSync(out, { out: new Uint8Array(unpacked + 1) });
         } catch (error) {
           damaged((error as Error).message, error);
@@ -117,7 +121,7 @@ export function readZip(bytes: Uint8Array, file: string): ZipMember[] {
   return members;
 }
 
-/** Names are UTF-8 where their flag says so, and with many programs where it does not. */
+/** A member's name. It is read as UTF-8 even without UTF-8's flag, which many programs forget, and as Latin-1 if that fails. */
 function decodeName(bytes: Uint8Array, utf8: boolean): string {
   try {
     return new TextDecoder("utf-8", { fatal: !utf8, ignoreBOM: true }).decode(bytes);

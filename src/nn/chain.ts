@@ -1,22 +1,26 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import type { Counts, Layer, Parameter, Pass } from "./layer.js";
 
-/** Releases temporaries once each, whatever views of them there are; tensors of others are left alone. */
+/**
+ * Releases the schedule's temporaries among these tensors. Several tensors may view the same temporary: it is released once.
+ *
+ * @param keep tensors whose temporaries stay
+ */
 export function releaseTemporaries(
   s: Scheduler,
   tensors: readonly (Tensor | null)[],
   keep: readonly Tensor[] = [],
 ): void {
-  const kept = new Set(keep.map(({ storage }) => storage));
+  const keptStorages = new Set(keep.map(({ storage }) => storage));
   for (const tensor of tensors) {
-    if (tensor && tensor.storage.owner === "schedule" && tensor.storage.alive && !kept.has(tensor.storage))
+    if (tensor && tensor.storage.owner === "schedule" && tensor.storage.alive && !keptStorages.has(tensor.storage))
       s.release(tensor);
   }
 }
 
-/** Layers one after the other, as one layer: what a factorised layer and a whole network are. */
+/** Layers one after the other, as one layer. Many factorised layers are chains, and every network has one. */
 export class Chain implements Layer {
-  /** input of every layer and the output of the last, of the forward pass recorded last in training */
+  /** the input of every layer, then the output of the last layer, of the training pass recorded last */
   #activations: Tensor[] = [];
 
   constructor(
@@ -37,7 +41,11 @@ export class Chain implements Layer {
     return this.shapes(input).at(-1)!;
   }
 
-  /** One sample's shape before every layer and after the last. */
+  /**
+   * One sample's shape before every layer and after the last.
+   *
+   * @throws ShapeError naming the layer that does not fit
+   */
   shapes(input: readonly number[]): number[][] {
     const shapes = [[...input]];
     this.layers.forEach((layer, index) => {
@@ -45,7 +53,7 @@ export class Chain implements Layer {
         const [before, after] = [shapes[index]!, layer.outputShape(shapes[index]!)];
         if (!after.every((extent) => Number.isSafeInteger(extent) && extent >= 1))
           throw new ShapeError(
-            `${layer.name}: samples of shape ${formatShape(before)} would become ${formatShape(after)}, every extent must be a positive whole number; change what the layer is made from, or what comes before it`,
+            `${layer.name}: samples of shape ${formatShape(before)} would become ${formatShape(after)}, every extent must be a positive whole number; change the options of this layer or of a layer before it`,
           );
         shapes.push(after);
       } catch (error) {
@@ -67,19 +75,22 @@ export class Chain implements Layer {
     return activations.at(-1)!;
   }
 
-  /** Frees the activations of the forward pass, and `dy` too. */
+  /** Writes the gradients of all parameters. Frees the activations of the forward pass, and `dy`. */
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     let gradient: Tensor | null = dy;
     const activations = this.#activations;
     const firstTrained = this.layers.findIndex((layer) => layer.parameters.length > 0);
     for (let index = this.layers.length - 1; index >= 0 && gradient; index--) {
       const layer = this.layers[index]!;
-      const given: Tensor = gradient;
+      const outputGradient: Tensor = gradient;
+      // layers before the first one with parameters need no gradient
       const wanted = inputGradient || index > firstTrained;
-      gradient = s.group(`${index} ${layer.name} backward`, () => layer.backward(s, given, { inputGradient: wanted }));
-      const kept = [activations[index]!, ...activations.slice(0, index)];
-      if (gradient) kept.push(gradient);
-      releaseTemporaries(s, [given, activations[index + 1]!], kept);
+      gradient = s.group(`${index} ${layer.name} backward`, () =>
+        layer.backward(s, outputGradient, { inputGradient: wanted }),
+      );
+      const stillNeeded = activations.slice(0, index + 1);
+      if (gradient) stillNeeded.push(gradient);
+      releaseTemporaries(s, [outputGradient, activations[index + 1]!], stillNeeded);
       if (!wanted) gradient = null;
     }
     releaseTemporaries(s, activations.slice(1), gradient ? [gradient, activations[0]!] : [activations[0]!]);
@@ -87,7 +98,7 @@ export class Chain implements Layer {
     return gradient;
   }
 
-  /** Of all layers together. */
+  /** The sums over all layers, for a sample of this shape. */
   counts(input: readonly number[]): Counts {
     const total = { weights: 0, biases: 0, multiplications: 0 };
     for (const { weights, biases, multiplications } of this.layerCounts(input)) {
@@ -98,7 +109,7 @@ export class Chain implements Layer {
     return total;
   }
 
-  /** Layer by layer. */
+  /** The counts of every layer, for a sample of this shape. */
   layerCounts(input: readonly number[]): (Counts & { name: string })[] {
     const shapes = this.shapes(input);
     return this.layers.map((layer, index) => ({ name: layer.name, ...layer.counts(shapes[index]!) }));

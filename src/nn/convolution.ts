@@ -22,10 +22,8 @@ import {
   conv3dInputGradient,
   conv3dSize,
   conv3dWeightGradient,
-  fill,
   maxPool2d,
   maxPool2dGradient,
-  normal,
   outputExtent,
   type Padding,
   type Pair,
@@ -35,31 +33,31 @@ import {
   sum,
   type Triple,
   triple,
-  uniform,
 } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
-import type { NormalStart } from "./layers.js";
-import { layerRules } from "./options.js";
+import { layerRules } from "./layerRules.js";
+import { type NormalStart, startRecorders } from "./startValues.js";
 
 export interface Conv2dOptions {
   /** channels of a sample */
   inputs: number;
-  /** channels of its result */
+  /** channels of a sample's output */
   outputs: number;
   /** one extent, or [height, width] */
   kernel: Pair;
   stride?: Pair | undefined;
-  /** zeros on each side, or `same`: as many as ⌈extent ÷ stride⌉ outputs take */
+  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
   padding?: Padding | undefined;
   dilation?: Pair | undefined;
+  /** a divisor of both channel counts: outputs of a group see the inputs of that group only; 1 by default */
   groups?: number | undefined;
-  /** whether there is one (the default), or its start values */
+  /** whether the layer has a bias (true by default), or the bias' start values, one an output channel */
   bias?: boolean | Float32Array;
-  /** start values, outputs×(inputs/groups)×height×width */
+  /** start values, outputs×(inputs/groups)×height×width; random ones by default */
   weight?: Float32Array | undefined;
   /** applied in the same kernel as the convolution */
   activation?: Activation;
-  /** as that of `Linear`, counting the inputs of one output */
+  /** as in `LinearOptions`, where (inputs/groups)·height·width stands for the inputs */
   start?: "uniform" | "he" | NormalStart;
 }
 
@@ -77,20 +75,8 @@ const conv2dRules: OptionRules<Conv2dOptions> = {
   start: layerRules.start,
 };
 
-/** Records start values of a weight with so many terms a sum, or of its bias. */
-function startOf(terms: number, start: "uniform" | "he" | NormalStart) {
-  const bound = 1 / Math.sqrt(terms);
-  const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / terms) };
-  return (s: Scheduler, out: Tensor, seed: number): void => {
-    const half = start === "uniform" ? bound : biasBound;
-    if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
-    else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
-    else fill(s, out, 0);
-  };
-}
-
-/** Sums over batch and positions of batch×channels×…. */
-function biasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
+/** The gradient of a bias: the sums of `dy`, batch×channels×…, over batch and positions. */
+export function convolutionBiasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
   const [batch, channels] = dy.shape as [number, number];
   const planes = sum(s, dy.reshape([batch * channels, -1]), { axis: 1 });
   sum(s, planes.reshape([batch, channels]), { axis: 0, out });
@@ -98,8 +84,10 @@ function biasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
 }
 
 /**
- * Convolution of samples channels×height×width (NCHW) with a weight outputs×(inputs/groups)×height×width, as PyTorch and
- * safetensors files have both.
+ * Convolution of samples channels×height×width with a weight outputs×(inputs/groups)×height×width, then bias and activation.
+ * Both layouts (NCHW, OIHW) are those of PyTorch and of safetensors files.
+ *
+ * @throws TenfoldError where an option is none or unfit, ShapeError where `groups` does not divide the channels
  */
 export class Conv2d implements Layer {
   readonly name: string;
@@ -129,11 +117,11 @@ export class Conv2d implements Layer {
     this.activation = activation;
     this.name = `Conv2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
     if (inputs % groups || outputs % groups)
-      throw new ShapeError(`${this.name}: the channels do not fall into ${groups} groups`);
+      throw new ShapeError(`${this.name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
     const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
-    const initialize = startOf(terms, start);
-    this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? initialize);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+    const random = startRecorders(terms, start);
+    this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? random.weight);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
   }
 
   get parameters(): readonly Parameter[] {
@@ -177,16 +165,16 @@ export class Conv2d implements Layer {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
     const x = this.#input!;
-    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
-    conv2dWeightGradient(s, x, before, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) biasGradient(s, before, this.bias.gradient);
+    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
+    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const inputSize = x.shape.slice(2) as [number, number];
-    const dx = inputGradient ? conv2dInputGradient(s, before, this.weight.value, { ...options, inputSize }) : null;
-    if (before !== dy) s.release(before);
+    const dx = inputGradient ? conv2dInputGradient(s, dz, this.weight.value, { ...options, inputSize }) : null;
+    if (dz !== dy) s.release(dz);
     return dx;
   }
 
-  /** S·T·KH·KW/groups weights, as many multiplications an output position. */
+  /** S·T·KH·KW/groups weights, and as many multiplications for every output position. */
   counts(input: readonly number[]): Counts {
     const [, height, width] = this.outputShape(input) as [number, number, number];
     const weights = this.weight.shape.reduce((a, b) => a * b, 1);
@@ -195,15 +183,18 @@ export class Conv2d implements Layer {
 }
 
 export interface Pool2dOptions {
-  /** the kernel's extents by default: windows side by side */
+  /** the kernel's extents by default, so that windows lie side by side */
   stride?: Pair | undefined;
-  /** zeros on each side, at most half a window; or `same`: as many as ⌈extent ÷ stride⌉ windows take */
+  /**
+   * elements added on each side, at most half a window, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ windows.
+   * In a mean they count as zeros; the largest element is never one of them
+   */
   padding?: Padding | undefined;
 }
 
 const pool2dRules: OptionRules<Pool2dOptions> = { stride: layerRules.pair, padding: layerRules.padding2d };
 
-/** What max and average pooling share. */
+/** Checks, shapes and counts of max and average pooling. */
 abstract class Pool2d implements Layer {
   readonly name: string;
   readonly parameters = [];
@@ -237,7 +228,7 @@ abstract class Pool2d implements Layer {
   }
 }
 
-/** The largest element of every window; windows lie side by side unless a stride says otherwise. */
+/** The largest element of every window of every channel. Samples are channels×height×width. */
 export class MaxPool2d extends Pool2d {
   constructor(kernel: Pair, options: Pool2dOptions = {}) {
     super("MaxPool2d", kernel, options);
@@ -253,7 +244,7 @@ export class MaxPool2d extends Pool2d {
   }
 }
 
-/** The mean of every window; zeros of the padding count. */
+/** The mean of every window of every channel; the zeros of the padding count. Samples are channels×height×width. */
 export class AveragePool2d extends Pool2d {
   constructor(kernel: Pair, options: Pool2dOptions = {}) {
     super("AveragePool2d", kernel, options);
@@ -270,21 +261,25 @@ export class AveragePool2d extends Pool2d {
 }
 
 /**
- * Batch normalisation of every channel of channels×… (Ioffe & Szegedy 2015), for images and for vectors alike. In training
- * by the batch's moments; else by running ones, which are the layer's state.
+ * Batch normalisation of every channel of samples channels×…, images or vectors (Ioffe & Szegedy 2015). Training normalises
+ * by the batch's moments and moves the running moments towards them. Outside training the running moments are used; they
+ * are the layer's state.
  */
 export class BatchNorm implements Layer {
   readonly name: string;
   readonly weight: Parameter;
   readonly bias: Parameter;
-  /** 2×channels: means and variances */
+  /** running moments, 2×channels: means and variances */
   readonly running: Parameter;
   readonly momentum: number;
   readonly epsilon: number;
   #input: Tensor | null = null;
   #moments: Tensor | null = null;
 
-  /** @param options.momentum of a batch in the running moments; `epsilon` is added to variances */
+  /**
+   * @param options.momentum share of the batch's moments in the new running moments, 0.1 by default
+   * @param options.epsilon is added to variances, 1e-5 by default
+   */
   constructor(
     readonly channels: number,
     options: { momentum?: number; epsilon?: number } = {},
@@ -332,7 +327,7 @@ export class BatchNorm implements Layer {
     return dx;
   }
 
-  /** A multiplication an element; two numbers a channel. */
+  /** A weight and a bias a channel, one multiplication an element. */
   counts(input: readonly number[]): Counts {
     const size = this.outputShape(input).reduce((a, b) => a * b, 1);
     return { weights: this.channels, biases: this.channels, multiplications: size };
@@ -340,18 +335,23 @@ export class BatchNorm implements Layer {
 }
 
 export interface Conv3dOptions {
+  /** channels of a sample */
   inputs: number;
+  /** channels of a sample's output */
   outputs: number;
   /** one extent, or [depth, height, width] */
   kernel: Triple;
   stride?: Triple | undefined;
-  /** zeros on each side, or `same`: as many as ⌈extent ÷ stride⌉ outputs take */
+  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
   padding?: Triple | "same" | undefined;
   dilation?: Triple | undefined;
+  /** whether the layer has a bias (true by default), or the bias' start values, one an output channel */
   bias?: boolean | Float32Array;
-  /** start values, outputs×inputs×depth×height×width */
+  /** start values, outputs×inputs×depth×height×width; random ones by default */
   weight?: Float32Array | undefined;
+  /** applied in the same kernel as the convolution */
   activation?: Activation;
+  /** as in `LinearOptions`, where inputs·depth·height·width stands for the inputs */
   start?: "uniform" | "he" | NormalStart;
 }
 
@@ -369,7 +369,11 @@ export const conv3dRules: OptionRules<Conv3dOptions> = {
   start: layerRules.start,
 };
 
-/** Convolution of samples channels×depth×height×width: videos and volumes. */
+/**
+ * Convolution of samples channels×depth×height×width, videos or volumes, then bias and activation.
+ *
+ * @throws TenfoldError where an option is none or unfit
+ */
 export class Conv3d implements Layer {
   readonly name: string;
   readonly inputs: number;
@@ -395,9 +399,9 @@ export class Conv3d implements Layer {
     this.dilation = triple(options.dilation, 1);
     this.activation = activation;
     this.name = `Conv3d ${inputs}→${outputs}, ${formatShape(this.kernel)}`;
-    const initialize = startOf(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
-    this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? initialize);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+    const random = startRecorders(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
+    this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? random.weight);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
   }
 
   get parameters(): readonly Parameter[] {
@@ -424,16 +428,17 @@ export class Conv3d implements Layer {
     const { stride, padding, dilation, kernel } = this;
     const options = { stride, padding, dilation };
     const x = this.#input!;
-    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
-    conv3dWeightGradient(s, x, before, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) biasGradient(s, before, this.bias.gradient);
+    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
+    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const dx = inputGradient
-      ? conv3dInputGradient(s, before, this.weight.value, { ...options, inputShape: x.shape })
+      ? conv3dInputGradient(s, dz, this.weight.value, { ...options, inputShape: x.shape })
       : null;
-    if (before !== dy) s.release(before);
+    if (dz !== dy) s.release(dz);
     return dx;
   }
 
+  /** S·T·KD·KH·KW weights, and as many multiplications for every output position. */
   counts(input: readonly number[]): Counts {
     const positions = this.outputShape(input)
       .slice(1)

@@ -16,6 +16,7 @@ export { LENET_SHAPE, lenet } from "./lenet.js";
 export * from "./optimisers.js";
 export { cloneLayer, loadModel, saveModel } from "./save.js";
 export { Sequential, type SequentialOptions } from "./sequential.js";
+export type { NormalStart } from "./startValues.js";
 export {
   type Dataset,
   type Epoch,

@@ -1,13 +1,16 @@
 import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
 
-/** A trainable tensor of a layer and its gradient. A network puts both into arenas, so that an optimiser is one dispatch. */
+/**
+ * A trainable tensor of a layer, and its gradient. A network places all values in one tensor and all gradients in another, so
+ * that an optimiser's step is one dispatch.
+ */
 export class Parameter {
   #tensors: { value: Tensor; gradient: Tensor } | null = null;
 
   constructor(
     readonly name: string,
     readonly shape: readonly number[],
-    /** records the start values, or has them */
+    /** the start values, or what records them */
     public start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
   ) {
     const size = shape.reduce((a, b) => a * b, 1);
@@ -15,7 +18,7 @@ export class Parameter {
       throw new ShapeError(`${name}: ${start.length} start values, needs ${size} (${formatShape(shape)})`);
   }
 
-  /** @internal Gives the parameter its place. */
+  /** @internal Says where the value and the gradient lie. */
   place(value: Tensor, gradient: Tensor): void {
     this.#tensors = { value, gradient };
   }
@@ -28,63 +31,77 @@ export class Parameter {
     return this.#placed.gradient;
   }
 
-  /** The values as they are: on the GPU, or, before the layer belongs to a network, those it will start from. */
+  /**
+   * The values, read back from the GPU. Before the layer belongs to a network, the start values that it was made with.
+   *
+   * @throws TenfoldError where the layer belongs to no network and its start values are random
+   */
   async read(): Promise<Float32Array> {
     if (!this.#tensors && this.start instanceof Float32Array) return this.start.slice();
-    return (await this.value.read()) as Float32Array;
+    return await this.value.read();
   }
 
   get #placed(): { value: Tensor; gradient: Tensor } {
     if (!this.#tensors)
-      throw new TenfoldError(`${this.name}: the layer belongs to no network yet; see Sequential.create`);
+      throw new TenfoldError(`${this.name}: the layer belongs to no network yet; Sequential.create puts it into one`);
     return this.#tensors;
   }
 }
 
 /** What a forward pass is for. */
 export interface Pass {
-  /** dropout drops, and layers remember what their backward pass needs */
+  /** true: dropout drops elements, and layers remember what their backward pass needs */
   training: boolean;
   /** [step in the epoch, epoch, steps so far], u32; needed for training with dropout */
-  state?: Tensor;
+  state?: Tensor<"u32">;
+  /** seed of dropout, 0 by default */
   seed?: number;
 }
 
 /** Stored numbers and multiplications, as the literature counts them. */
 export interface Counts {
-  /** of weights, without biases */
+  /** stored numbers without the biases */
   weights: number;
   biases: number;
-  /** for one sample */
+  /** multiplications of a forward pass for one sample */
   multiplications: number;
 }
 
 /**
- * A layer: parameters, forward and backward. Both record onto a scheduler; `backward` follows the `forward` recorded last
- * and writes (does not add to) the parameters' gradients.
+ * A layer of a network. `forward` and `backward` record onto a scheduler. `backward` belongs to the training pass recorded
+ * last; it overwrites the parameters' gradients and does not add to them.
  */
 export interface Layer {
   readonly name: string;
   readonly parameters: readonly Parameter[];
   /** numbers that training moves without a gradient; they are saved with the parameters */
   readonly state?: readonly Parameter[];
-  /** shape of one sample's output; throws where the input does not fit */
+  /**
+   * Shape of one sample's output, from the shape of one sample.
+   *
+   * @throws ShapeError where the sample does not fit
+   */
   outputShape(input: readonly number[]): number[];
-  /** `x` is batch×…; the result is a temporary of the schedule, or a view of `x` */
+  /** Outputs batch×… of inputs `x`, batch×…: a temporary of the schedule, or a view of `x`. */
   forward(s: Scheduler, x: Tensor, pass: Pass): Tensor;
-  /** from the output's gradient the input's; null where it is not asked for */
+  /** Takes the output's gradient and gives the input's, which is null where `inputGradient` is false. */
   backward(s: Scheduler, dy: Tensor, options: { inputGradient: boolean }): Tensor | null;
+  /** For one sample of this shape. */
   counts(input: readonly number[]): Counts;
 }
 
-/** Parameters placed in two arenas, each parameter at an offset that can be bound on its own. */
+/** The values of all parameters in one tensor, their gradients in another. Every parameter starts where a binding may start. */
 export interface Arena {
   values: Tensor;
   gradients: Tensor;
   destroy(): void;
 }
 
-/** Allocates, places and initialises the parameters of layers. The same seed gives the same start on every adapter. */
+/**
+ * Allocates, places and initialises the parameters of layers. The same seed gives the same start values on every adapter.
+ *
+ * @param state parameters without a gradient, one tensor each
+ */
 export async function allocateParameters(
   engine: Engine,
   parameters: readonly Parameter[],

@@ -8,28 +8,23 @@ import {
   ShapeError,
   type Tensor,
 } from "../gpu/index.js";
-import { type Activation, dropout, fill, map, matmul, normal, reluBackward, sum, uniform } from "../ops/index.js";
+import { type Activation, dropout, map, matmul, reluBackward, sum } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
-import { layerRules } from "./options.js";
+import { layerRules } from "./layerRules.js";
+import { type NormalStart, startRecorders } from "./startValues.js";
 
 const NO_WEIGHTS: Counts = { weights: 0, biases: 0, multiplications: 0 };
 
-/** Start values: weights normal with this deviation, bias uniform on ±bound (0 by default). */
-export interface NormalStart {
-  deviation: number;
-  biasBound?: number;
-}
-
 export interface LinearOptions {
-  /** whether there is one, or its start values */
+  /** whether the layer has a bias (true by default), or the bias' start values, one an output */
   bias?: boolean | Float32Array;
-  /** start values, outputs×inputs */
+  /** start values, outputs×inputs; random ones by default */
   weight?: Float32Array | undefined;
   /** applied in the same kernel as the product */
   activation?: Activation;
   /**
-   * `uniform` on ±1/√inputs for weights and bias, PyTorch's default; or `he`: weights normal with variance 2/inputs
-   * (He, Zhang, Ren & Sun 2015), bias 0; or a normal start of one's own
+   * `uniform` (the default, as in PyTorch): weights and bias uniform on ±1/√inputs. `he`: weights normal with variance
+   * 2/inputs (He, Zhang, Ren & Sun 2015), bias 0. Or a normal start with the spreads that it names
    */
   start?: "uniform" | "he" | NormalStart;
 }
@@ -41,7 +36,11 @@ const linearRules: OptionRules<LinearOptions> = {
   start: layerRules.start,
 };
 
-/** y = activation(x·Wᵀ + b), with W outputs×inputs as PyTorch and safetensors files have it. */
+/**
+ * y = activation(x·Wᵀ + b) with W outputs×inputs, the layout of PyTorch and of safetensors files.
+ *
+ * @throws TenfoldError where an extent or option is unfit
+ */
 export class Linear implements Layer {
   readonly name: string;
   readonly weight: Parameter;
@@ -61,16 +60,9 @@ export class Linear implements Layer {
     const { bias = true, weight, activation = "none", start = "uniform" } = options;
     this.name = `Linear ${inputs}→${outputs}`;
     this.activation = activation;
-    const bound = 1 / Math.sqrt(inputs);
-    const { deviation, biasBound = 0 } = typeof start === "object" ? start : { deviation: Math.sqrt(2 / inputs) };
-    const initialize = (s: Scheduler, out: Tensor, seed: number): void => {
-      const half = start === "uniform" ? bound : biasBound;
-      if (start !== "uniform" && out.order > 1) normal(s, out.shape, { seed, deviation, out });
-      else if (half) uniform(s, out.shape, { seed, low: -half, high: half, out });
-      else fill(s, out, 0);
-    };
-    this.weight = new Parameter("weight", [outputs, inputs], weight ?? initialize);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? initialize : bias) : null;
+    const random = startRecorders(inputs, start);
+    this.weight = new Parameter("weight", [outputs, inputs], weight ?? random.weight);
+    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
   }
 
   get parameters(): readonly Parameter[] {
@@ -95,11 +87,11 @@ export class Linear implements Layer {
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const before = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
-    matmul(s, before, this.#input!, { transposeA: true, out: this.weight.gradient });
-    if (this.bias) sum(s, before, { axis: 0, out: this.bias.gradient });
-    const dx = inputGradient ? matmul(s, before, this.weight.value) : null;
-    if (before !== dy) s.release(before);
+    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
+    if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+    const dx = inputGradient ? matmul(s, dz, this.weight.value) : null;
+    if (dz !== dy) s.release(dz);
     return dx;
   }
 
@@ -109,7 +101,7 @@ export class Linear implements Layer {
   }
 }
 
-/** max(x, 0). */
+/** max(x, 0), element by element. */
 export class ReLU implements Layer {
   readonly name = "ReLU";
   readonly parameters = [];
@@ -134,11 +126,16 @@ export class ReLU implements Layer {
   }
 }
 
-/** Inverted dropout: in training an element is 0 with probability `rate`, else divided by 1 − rate. */
+/**
+ * Inverted dropout (Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov 2014). In training an element becomes 0 with
+ * probability `rate` and is divided by 1 − rate otherwise; outside training it stays as it is.
+ *
+ * @throws ShapeError unless 0 ≤ rate < 1
+ */
 export class Dropout implements Layer {
   readonly name: string;
   readonly parameters = [];
-  /** layers of one network draw from streams of their own */
+  /** number of the stream of random numbers; a network gives every dropout layer another one */
   stream = 0;
   #pass: Pass | null = null;
 
@@ -162,7 +159,7 @@ export class Dropout implements Layer {
   }
 
   #drop(s: Scheduler, x: Tensor, { state, seed = 0 }: Pass): Tensor {
-    if (!state) throw new ShapeError(`${this.name}: training needs the step in \`state\``);
+    if (!state) throw new ShapeError(`${this.name}: a training pass needs \`state\`, the tensor that counts the steps`);
     return dropout(s, x, { rate: this.rate, seed, stream: this.stream, state });
   }
 
@@ -171,7 +168,7 @@ export class Dropout implements Layer {
   }
 }
 
-/** Joins the modes of a sample into one; nothing is copied. */
+/** Joins the modes of a sample into one mode. The output is a view: nothing is copied. */
 export class Flatten implements Layer {
   readonly name = "Flatten";
   readonly parameters = [];

@@ -2,12 +2,12 @@ import { Conv2d, MaxPool2d } from "./convolution.js";
 import type { Layer } from "./layer.js";
 import { Flatten, Linear } from "./layers.js";
 
-/** One sample of LeNet: a grey image. */
+/** The shape of a sample of LeNet, channels×height×width: one grey image. */
 export const LENET_SHAPE = [1, 28, 28] as const;
 
 /**
- * LeNet-5 for 28×28 images (LeCun, Bottou, Bengio & Haffner 1998) with relu and max pooling: 1-6-16-400-120-84-10, 61,706
- * weights and biases, 416,520 multiplications a sample.
+ * LeNet-5 for 28×28 images (LeCun, Bottou, Bengio & Haffner 1998) with relu and max pooling: 1-6-16-400-120-84-10. It has
+ * 61,706 weights and biases and takes 416,520 multiplications a sample.
  */
 export const lenet = (): Layer[] => [
   new Conv2d({ inputs: 1, outputs: 6, kernel: 5, padding: 2, activation: "relu" }),

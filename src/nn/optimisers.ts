@@ -10,19 +10,19 @@ import {
 } from "../gpu/index.js";
 import { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "../ops/index.js";
 
-/** An optimiser's state for one network. */
+/** An optimiser's tensors for one network, and how a step is recorded. */
 export interface OptimiserState {
-  /** records one step on all weights at once; `state` as `trainingState` of `betas` makes it */
-  record(s: Scheduler, weights: Tensor, gradients: Tensor, state: Tensor): void;
+  /** records one step on all weights in one dispatch; `state` is the tensor that `trainingState(engine, betas)` makes */
+  record(s: Scheduler, weights: Tensor, gradients: Tensor, state: Tensor<"u32">): void;
   destroy(): void;
 }
 
-/** A recipe for an optimiser; `start` allocates its state. */
+/** An optimiser and its settings. `start` allocates the tensors that it needs for one network. */
 export interface Optimiser {
   readonly name: string;
-  /** what the training state's running products are made of */
+  /** β₁ and β₂, whose powers β₁ᵗ and β₂ᵗ the training state carries; [1, 1] where a step needs no powers */
   readonly betas: readonly [number, number];
-  /** what kernels that train a whole network go by; those that are told none leave the step to `record` */
+  /** the step in numbers, for kernels that do whole training steps (`steps: "fused"`); without it only `record` does steps */
   readonly settings?: AdamSettings | SgdSettings;
   start(engine: Engine, weights: Tensor): OptimiserState;
 }
@@ -30,11 +30,15 @@ export interface Optimiser {
 export interface AdamOptions {
   /** learning rate, 0.001 by default */
   rate?: number;
+  /** decay of the first moments, 0.9 by default */
   beta1?: number;
+  /** decay of the second moments, 0.999 by default */
   beta2?: number;
+  /** added to √ of the second moments, 1e-8 by default */
   epsilon?: number;
+  /** 0 by default */
   weightDecay?: number;
-  /** decay the weights themselves (AdamW) rather than through the gradient */
+  /** true: decay the weights themselves (AdamW); false (the default): add the decay to the gradient */
   decoupled?: boolean;
 }
 
@@ -47,7 +51,11 @@ const adamRules: OptionRules<AdamOptions> = {
   decoupled: optionRules.flag,
 };
 
-/** Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when decoupled. */
+/**
+ * Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) when decoupled.
+ *
+ * @throws TenfoldError where an option is unfit
+ */
 export function adam(options: AdamOptions = {}): Optimiser {
   checkOptions("adam", options, adamRules);
   const { rate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false } = options;
@@ -74,8 +82,11 @@ export function adam(options: AdamOptions = {}): Optimiser {
 export interface SgdOptions {
   /** learning rate */
   rate: number;
+  /** μ, 0 by default */
   momentum?: number;
+  /** times the weights, added to the gradient; 0 by default */
   weightDecay?: number;
+  /** Nesterov's momentum, false by default; needs a momentum above 0 */
   nesterov?: boolean;
 }
 
@@ -86,7 +97,11 @@ const sgdRules: OptionRules<SgdOptions> = {
   nesterov: optionRules.flag,
 };
 
-/** Stochastic gradient descent with momentum, in PyTorch's form: v = μv + g, w −= rate · v. */
+/**
+ * Stochastic gradient descent with momentum, in PyTorch's form: v = μv + g, w −= rate · v.
+ *
+ * @throws TenfoldError where an option is unfit
+ */
 export function sgd(options: SgdOptions): Optimiser {
   checkOptions("sgd", options, sgdRules);
   const { rate, momentum = 0, weightDecay = 0, nesterov = false } = options;

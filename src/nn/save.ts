@@ -17,16 +17,16 @@ import {
   TuckerLinear,
 } from "./factorised/index.js";
 import type { Layer, Parameter } from "./layer.js";
+import { assertEngine } from "./layerRules.js";
 import { Dropout, Flatten, Linear, ReLU } from "./layers.js";
-import { assertEngine } from "./options.js";
 import { Sequential } from "./sequential.js";
 import { modelRule } from "./train.js";
 
-/** A layer in JSON: what it is, and what it is made from. */
+/** A layer in JSON: its kind, and the options that it is made from. */
 type Description = { kind: string } & Record<string, unknown>;
 
-/** A value as errors show it; one that is nested without end has no text. */
-function shown(value: unknown): string {
+/** A value of a file as errors show it: JSON of at most 100 characters. JSON.stringify throws where nesting overflows the stack. */
+function jsonOf(value: unknown): string {
   try {
     const text = JSON.stringify(value) ?? "missing";
     return text.length > 100 ? `${text.slice(0, 100)}…` : text;
@@ -35,49 +35,50 @@ function shown(value: unknown): string {
   }
 }
 
-/** What a description says, read with care: files may say anything. */
+/** Reads the fields of a description, and checks each of them because a file may hold anything. */
 class Fields {
   constructor(
     private readonly values: Record<string, unknown>,
     private readonly fail: (problem: string) => never,
-    /** chains around them */
+    /** number of chains around the layers that these fields hold */
     private readonly depth = 0,
   ) {}
 
   #read<T>(name: string, is: (value: unknown) => boolean, needs: string): T {
     const value = this.values[name];
-    if (!is(value)) this.fail(`${name} is ${shown(value)}, needs ${needs}`);
+    if (!is(value)) this.fail(`${name} is ${jsonOf(value)}, needs ${needs}`);
     return value as T;
   }
 
-  count(name: string, least = 1): number {
-    const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= least;
-    return this.#read(name, is, `a whole number from ${least}`);
+  /** A whole number, 1 or more. */
+  count(name: string): number {
+    const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
+    return this.#read(name, is, "a whole number from 1");
   }
 
   counts(name: string, least = 1): number[] {
     const is = (value: unknown): boolean =>
-      Array.isArray(value) && value.every((each) => Number.isInteger(each) && each >= least);
+      Array.isArray(value) && value.every((entry) => Number.isInteger(entry) && entry >= least);
     return this.#read(name, is, `a list of whole numbers from ${least}`);
   }
 
-  pair(name: string, least = 1): [number, number] {
-    const found = this.counts(name, least);
-    if (found.length !== 2) this.fail(`${name} has ${found.length} entries, needs 2`);
-    return found as [number, number];
+  pair(name: string): [number, number] {
+    const extents = this.counts(name);
+    if (extents.length !== 2) this.fail(`${name} has ${extents.length} entries, needs 2`);
+    return extents as [number, number];
+  }
+
+  triple(name: string): [number, number, number] {
+    const extents = this.counts(name);
+    if (extents.length !== 3) this.fail(`${name} has ${extents.length} entries, needs 3`);
+    return extents as [number, number, number];
   }
 
   padding(name: string, count: number): number[] | "same" {
     if (this.values[name] === "same") return "same";
-    const found = this.counts(name, 0);
-    if (found.length !== count) this.fail(`${name} has ${found.length} entries, needs ${count}, or "same"`);
-    return found;
-  }
-
-  triple(name: string, least = 1): [number, number, number] {
-    const found = this.counts(name, least);
-    if (found.length !== 3) this.fail(`${name} has ${found.length} entries, needs 3`);
-    return found as [number, number, number];
+    const widths = this.counts(name, 0);
+    if (widths.length !== count) this.fail(`${name} has ${widths.length} entries, needs ${count}, or "same"`);
+    return widths;
   }
 
   flag(name: string): boolean {
@@ -94,7 +95,7 @@ class Fields {
     return this.#read(name, is, "a number from 0 to 1");
   }
 
-  positive(name: string): number {
+  atLeastZero(name: string): number {
     const is = (value: unknown): boolean => typeof value === "number" && value >= 0;
     return this.#read(name, is, "a number, 0 or more");
   }
@@ -108,12 +109,13 @@ class Fields {
   }
 
   layers(name: string): Layer[] {
-    return this.#read<unknown[]>(name, Array.isArray, "a list of layers").map((each, index) =>
-      layerOf(each, (problem) => this.fail(`layer ${index}: ${problem}`), this.depth),
+    return this.#read<unknown[]>(name, Array.isArray, "a list of layers").map((layer, index) =>
+      layerOf(layer, (problem) => this.fail(`layer ${index}: ${problem}`), this.depth),
     );
   }
 }
 
+/** One class of layers: its name in files, how a layer is described, and how one is built from a description. */
 interface Kind<T extends Layer> {
   kind: string;
   is: (layer: Layer) => layer is T;
@@ -121,7 +123,7 @@ interface Kind<T extends Layer> {
   build: (fields: Fields) => T;
 }
 
-/** `Class` may have subclasses that are kinds of their own. */
+/** The kind of the layers whose class is exactly `Class`: a subclass of it is another kind. */
 function kind<T extends Layer>(
   name: string,
   Class: abstract new (...args: never[]) => T,
@@ -134,7 +136,7 @@ function kind<T extends Layer>(
 
 const ACTIVATIONS = ["none", "relu"] as const;
 
-/** What all chains that stand for a convolution have. */
+/** The fields that every factorised convolution has. */
 function describeChain({ shape, convolutions }: FactorisedConv): Record<string, unknown> {
   const last = convolutions.at(-1)!;
   return { ...shape, bias: last.bias !== null, activation: last.activation };
@@ -142,15 +144,16 @@ function describeChain({ shape, convolutions }: FactorisedConv): Record<string, 
 
 const paddingOf2d = (f: Fields) => f.padding("padding", 2) as [number, number] | "same";
 
-const chainOptions = (f: Fields) => ({
+const outputOptions = (f: Fields) => ({ bias: f.flag("bias"), activation: f.choice("activation", ACTIVATIONS) });
+
+const imageOptions = (f: Fields) => ({
   inputs: f.count("inputs"),
   outputs: f.count("outputs"),
   kernel: f.pair("kernel"),
   stride: f.pair("stride"),
   padding: paddingOf2d(f),
   dilation: f.pair("dilation"),
-  bias: f.flag("bias"),
-  activation: f.choice("activation", ACTIVATIONS),
+  ...outputOptions(f),
 });
 
 const volumeOptions = (f: Fields) => ({
@@ -160,19 +163,17 @@ const volumeOptions = (f: Fields) => ({
   stride: f.triple("stride"),
   padding: f.padding("padding", 3) as [number, number, number] | "same",
   dilation: f.triple("dilation"),
-  bias: f.flag("bias"),
-  activation: f.choice("activation", ACTIVATIONS),
+  ...outputOptions(f),
 });
 
 const modesOptions = (f: Fields) => ({
   inputModes: f.counts("inputModes"),
   outputModes: f.counts("outputModes"),
   ranks: f.counts("ranks"),
-  bias: f.flag("bias"),
-  activation: f.choice("activation", ACTIVATIONS),
+  ...outputOptions(f),
 });
 
-/** Chains of one rank. */
+/** Factorised convolutions that have one rank. */
 const rankKinds = (
   [
     ["spatialConv", SpatialConv],
@@ -184,7 +185,7 @@ const rankKinds = (
     name,
     Class,
     (layer) => ({ ...describeChain(layer), rank: layer.rank }),
-    (f) => new Class({ ...chainOptions(f), rank: f.count("rank") }),
+    (f) => new Class({ ...imageOptions(f), rank: f.count("rank") }),
   ),
 );
 
@@ -194,11 +195,7 @@ const KINDS: readonly Kind<Layer>[] = [
     "linear",
     Linear,
     ({ inputs, outputs, bias, activation }) => ({ inputs, outputs, bias: bias !== null, activation }),
-    (f) =>
-      new Linear(f.count("inputs"), f.count("outputs"), {
-        bias: f.flag("bias"),
-        activation: f.choice("activation", ACTIVATIONS),
-      }),
+    (f) => new Linear(f.count("inputs"), f.count("outputs"), outputOptions(f)),
   ),
   kind(
     "relu",
@@ -224,18 +221,7 @@ const KINDS: readonly Kind<Layer>[] = [
     ({ inputs, outputs, kernel, stride, padding, dilation, groups, bias, activation }) => ({
       ...{ inputs, outputs, kernel, stride, padding, dilation, groups, bias: bias !== null, activation },
     }),
-    (f) =>
-      new Conv2d({
-        inputs: f.count("inputs"),
-        outputs: f.count("outputs"),
-        kernel: f.pair("kernel"),
-        stride: f.pair("stride"),
-        padding: paddingOf2d(f),
-        dilation: f.pair("dilation"),
-        groups: f.count("groups"),
-        bias: f.flag("bias"),
-        activation: f.choice("activation", ACTIVATIONS),
-      }),
+    (f) => new Conv2d({ ...imageOptions(f), groups: f.count("groups") }),
   ),
   kind(
     "conv3d",
@@ -269,7 +255,7 @@ const KINDS: readonly Kind<Layer>[] = [
     "batchNorm",
     BatchNorm,
     ({ channels, momentum, epsilon }) => ({ channels, momentum, epsilon }),
-    (f) => new BatchNorm(f.count("channels"), { momentum: f.share("momentum"), epsilon: f.positive("epsilon") }),
+    (f) => new BatchNorm(f.count("channels"), { momentum: f.share("momentum"), epsilon: f.atLeastZero("epsilon") }),
   ),
   kind(
     "maxPool2d",
@@ -288,13 +274,13 @@ const KINDS: readonly Kind<Layer>[] = [
     "tucker2Conv",
     Tucker2Conv,
     (layer) => ({ ...describeChain(layer), ranks: layer.ranks }),
-    (f) => new Tucker2Conv({ ...chainOptions(f), ranks: f.pair("ranks") }),
+    (f) => new Tucker2Conv({ ...imageOptions(f), ranks: f.pair("ranks") }),
   ),
   kind(
     "blockTermConv",
     BlockTermConv,
     (layer) => ({ ...describeChain(layer), blocks: layer.blocks, ranks: layer.ranks }),
-    (f) => new BlockTermConv({ ...chainOptions(f), blocks: f.count("blocks"), ranks: f.pair("ranks") }),
+    (f) => new BlockTermConv({ ...imageOptions(f), blocks: f.count("blocks"), ranks: f.pair("ranks") }),
   ),
   kind(
     "tensorRingConv",
@@ -304,7 +290,7 @@ const KINDS: readonly Kind<Layer>[] = [
       ...{ inputModes: layer.inputModes, outputModes: layer.outputModes, ranks: layer.ranks },
       ...{ bias: layer.bias !== null, activation: layer.activation },
     }),
-    (f) => new TensorRingConv({ ...chainOptions(f), ...modesOptions(f) }),
+    (f) => new TensorRingConv({ ...imageOptions(f), ...modesOptions(f) }),
   ),
   kind(
     "tensorRingLinear",
@@ -337,8 +323,7 @@ const KINDS: readonly Kind<Layer>[] = [
         inputs: f.count("inputs"),
         outputs: f.count("outputs"),
         rank: f.count("rank"),
-        bias: f.flag("bias"),
-        activation: f.choice("activation", ACTIVATIONS),
+        ...outputOptions(f),
       }),
   ),
   kind(
@@ -348,20 +333,13 @@ const KINDS: readonly Kind<Layer>[] = [
       inputModes,
       outputModes,
       ranks: ranks.slice(1, -1),
-      // groups of one's own depend on the batch at hand: a loaded layer finds them anew
+      // sizes of groups suit one size of batch, so a file holds "auto": the loaded layer chooses groups for each batch
       contraction: typeof contraction === "string" ? contraction : "auto",
       bias: bias !== null,
       activation,
     }),
     (f) =>
-      new TensorTrainLinear({
-        inputModes: f.counts("inputModes"),
-        outputModes: f.counts("outputModes"),
-        ranks: f.counts("ranks"),
-        contraction: f.choice("contraction", ["auto", "modes", "dense"]),
-        bias: f.flag("bias"),
-        activation: f.choice("activation", ACTIVATIONS),
-      }),
+      new TensorTrainLinear({ ...modesOptions(f), contraction: f.choice("contraction", ["auto", "modes", "dense"]) }),
   ),
   kind(
     "chain",
@@ -371,36 +349,36 @@ const KINDS: readonly Kind<Layer>[] = [
   ),
 ];
 
-/** Chains in chains that a file may hold: networks have two or three, and a file that says more may say any number. */
+/** Most chains around a layer. Networks have two or three; the limit keeps a file from overflowing the stack. */
 const DEEPEST = 16;
 
 function description(layer: Layer, depth = 0): Description {
-  const found = KINDS.find(({ is }) => is(layer));
-  if (!found) throw new TypeError(`saveModel: ${layer.name} is of no kind that files know`);
-  if (depth > DEEPEST) throw new TypeError(`saveModel: chains are nested deeper than ${DEEPEST}`);
-  return { kind: found.kind, ...found.describe(layer, depth) };
+  const kindOfLayer = KINDS.find(({ is }) => is(layer));
+  if (!kindOfLayer) throw new TenfoldError(`saveModel: ${layer.name} is of no kind that a file can hold`);
+  if (depth > DEEPEST) throw new TenfoldError(`saveModel: chains are nested deeper than ${DEEPEST}`);
+  return { kind: kindOfLayer.kind, ...kindOfLayer.describe(layer, depth) };
 }
 
 function layerOf(value: unknown, fail: (problem: string) => never, depth = 0): Layer {
   if (depth > DEEPEST) fail(`chains are nested deeper than ${DEEPEST}`);
-  if (typeof value !== "object" || value === null) fail(`is ${shown(value)}, needs an object`);
+  if (typeof value !== "object" || value === null) fail(`is ${jsonOf(value)}, needs an object`);
   const { kind: name } = value as Description;
-  const found = KINDS.find((each) => each.kind === name);
-  if (!found) fail(`its kind is ${shown(name)}, known are ${KINDS.map((each) => each.kind).join(", ")}`);
+  const named = KINDS.find(({ kind }) => kind === name);
+  if (!named) fail(`its kind is ${jsonOf(name)}, known are ${KINDS.map(({ kind }) => kind).join(", ")}`);
   try {
-    return found.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
+    return named.build(new Fields(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
   } catch (error) {
-    // what a constructor does not take
-    if (error instanceof TenfoldError) fail(`(${name}) ${error.message}`);
+    // a layer's constructor refuses its options with a TenfoldError; a FormatError has the name of the file already
+    if (error instanceof TenfoldError && !(error instanceof FormatError)) fail(`(${name}) ${error.message}`);
     throw error;
   }
 }
 
 /** Parameters with the names that a file gives them: `0.weight`, `2.1.bias`. */
-function named(layers: readonly Layer[], before = ""): [name: string, parameter: Parameter][] {
+function parametersByName(layers: readonly Layer[], before = ""): [name: string, parameter: Parameter][] {
   return layers.flatMap((layer, index) =>
     layer instanceof Chain
-      ? named(layer.layers, `${before}${index}.`)
+      ? parametersByName(layer.layers, `${before}${index}.`)
       : [...layer.parameters, ...(layer.state ?? [])].map((parameter): [string, Parameter] => [
           `${before}${index}.${parameter.name}`,
           parameter,
@@ -408,34 +386,39 @@ function named(layers: readonly Layer[], before = ""): [name: string, parameter:
   );
 }
 
-/** A layer like this one that starts from the values it has now, for another network. */
+/** A copy of a layer for another network. The copy starts from the present values of the layer's parameters. */
 export async function cloneLayer(layer: Layer): Promise<Layer> {
   const copy = layerOf(description(layer), (problem) => {
-    throw new TypeError(`cloneLayer: ${problem}`);
+    throw new FormatError("cloneLayer", problem);
   });
-  const parameters = named([layer]);
-  for (const [index, [, place]] of named([copy]).entries()) place.start = await parameters[index]![1].read();
+  const parameters = parametersByName([layer]);
+  for (const [index, [, parameter]] of parametersByName([copy]).entries())
+    parameter.start = await parameters[index]![1].read();
   return copy;
 }
 
 /**
- * The network as a `.safetensors` file: parameters named `layer.parameter` (those of a chain `layer.layer.parameter`), and
- * in the metadata `tenfold`, JSON of the samples' shape and of every layer. Other programs read the tensors as they are.
+ * The network as the bytes of a `.safetensors` file. A parameter is named `layer.parameter`, as in `0.weight`, and within a
+ * chain `layer.layer.parameter`. The metadata entry `tenfold` is JSON of the samples' shape and of every layer. Other programs
+ * can read the tensors.
+ *
+ * @throws TenfoldError where a layer is of no kind that a file can hold
  */
 export async function saveModel(model: Sequential): Promise<Uint8Array> {
   checkOption("saveModel", "the model", model, modelRule);
   const layers = model.layers.map((layer) => description(layer));
   const tensors: [string, NumericArray][] = [];
-  for (const [name, { shape, value }] of named(model.layers))
-    tensors.push([name, { shape: [...shape], data: (await value.read()) as Float32Array }]);
+  for (const [name, { shape, value }] of parametersByName(model.layers))
+    tensors.push([name, { shape: [...shape], data: await value.read() }]);
   return writeSafetensors(tensors, { tenfold: JSON.stringify({ inputShape: model.inputShape, layers }) });
 }
 
 /**
- * The network of a file that {@link saveModel} wrote, ready to run and to train on.
+ * The network of a file that {@link saveModel} wrote, ready to run and to train further.
  *
+ * @param bytes the bytes of the file
  * @param name how errors call the file
- * @throws FormatError where the file is cut short, or says of itself what is not so
+ * @throws FormatError where the file is cut short, or its layers and its tensors do not fit each other
  */
 export async function loadModel(engine: Engine, bytes: Uint8Array, name = "model"): Promise<Sequential> {
   assertEngine("loadModel", engine);
@@ -445,29 +428,29 @@ export async function loadModel(engine: Engine, bytes: Uint8Array, name = "model
     throw new FormatError(name, problem);
   };
   if (metadata.tenfold === undefined) fail("holds tensors, but no layers: its metadata has no entry tenfold");
-  let said: unknown;
+  let contents: unknown;
   try {
-    said = JSON.parse(metadata.tenfold!);
+    contents = JSON.parse(metadata.tenfold!);
   } catch (error) {
     fail(`its layers are no JSON (${(error as Error).message})`);
   }
-  if (typeof said !== "object" || said === null) fail("its layers are no object");
-  const fields = new Fields(said as Record<string, unknown>, fail);
+  if (typeof contents !== "object" || contents === null) fail("its layers are no object");
+  const fields = new Fields(contents as Record<string, unknown>, fail);
   const inputShape = fields.counts("inputShape");
   const layers = fields.layers("layers");
-  const parameters = named(layers);
-  for (const [parameter, place] of parameters) {
-    const { shape } = place;
-    const found = tensors.get(parameter);
-    if (!found) throw new FormatError(name, `has no tensor ${parameter}, of which the layers speak`);
-    if (formatShape(found.shape) !== formatShape(shape) || !(found.data instanceof Float32Array))
-      fail(`tensor ${parameter} is ${formatShape(found.shape)}, the layers need ${formatShape(shape)} of f32`);
-    const data = found.data as Float32Array;
-    const bad = data.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) fail(`tensor ${parameter} holds ${data[bad]} at ${bad}`);
-    place.start = data;
+  const parameters = parametersByName(layers);
+  for (const [tensorName, parameter] of parameters) {
+    const { shape } = parameter;
+    const tensor = tensors.get(tensorName);
+    if (!tensor) throw new FormatError(name, `has no tensor ${tensorName}, which the layers need`);
+    if (formatShape(tensor.shape) !== formatShape(shape) || !(tensor.data instanceof Float32Array))
+      fail(`tensor ${tensorName} is ${formatShape(tensor.shape)}, the layers need ${formatShape(shape)} of f32`);
+    const data = tensor.data as Float32Array;
+    const notFinite = data.findIndex((value) => !Number.isFinite(value));
+    if (notFinite >= 0) fail(`tensor ${tensorName} holds ${data[notFinite]} at ${notFinite}, needs finite numbers`);
+    parameter.start = data;
   }
-  const known = new Set(parameters.map(([parameter]) => parameter));
+  const known = new Set(parameters.map(([tensorName]) => tensorName));
   for (const tensor of tensors.keys()) if (!known.has(tensor)) fail(`tensor ${tensor} belongs to no layer`);
   try {
     return await Sequential.create(engine, layers, { inputShape });

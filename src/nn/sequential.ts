@@ -14,18 +14,18 @@ import {
 } from "../gpu/index.js";
 import { Chain } from "./chain.js";
 import { type Arena, allocateParameters, type Counts, type Layer, type Parameter, type Pass } from "./layer.js";
+import { assertEngine } from "./layerRules.js";
 import { Dropout } from "./layers.js";
-import { assertEngine } from "./options.js";
 
-/** Every layer, those inside chains too, in order. */
+/** The layers in order, with the layers of a chain in place of the chain. */
 export function flatLayers(layers: readonly Layer[]): Layer[] {
   return layers.flatMap((layer) => (layer instanceof Chain ? flatLayers(layer.layers) : [layer]));
 }
 
 export interface SequentialOptions {
-  /** of one sample */
+  /** shape of one sample, without the batch */
   inputShape: readonly number[];
-  /** of the start values, 0 by default */
+  /** seed of the start values, 0 by default */
   seed?: number;
 }
 
@@ -34,7 +34,7 @@ const sequentialRules: OptionRules<SequentialOptions> = {
   seed: optionRules.count,
 };
 
-/** Throws unless these are layers, by the place of what is none. */
+/** @throws TenfoldError naming the first entry that is no layer */
 function assertLayers(operation: string, layers: readonly Layer[]): void {
   if (!Array.isArray(layers))
     throw new TenfoldError(`${operation}: layers are ${shown(layers)}, needs a list of layers`);
@@ -45,7 +45,7 @@ function assertLayers(operation: string, layers: readonly Layer[]): void {
   }
 }
 
-/** Layers one after the other, their parameters in one arena: a network. */
+/** A network: layers one after the other, with the values of all parameters in one tensor and the gradients in another. */
 export class Sequential {
   private readonly chain: Chain;
 
@@ -60,9 +60,9 @@ export class Sequential {
   }
 
   /**
-   * Checks that the layers fit each other and the samples, allocates their parameters and starts them from `seed`.
+   * Checks that the layers fit each other and the samples, allocates their parameters, and initialises these from `seed`.
    *
-   * @throws ShapeError naming the layer that does not fit
+   * @throws ShapeError naming the layer that does not fit, TenfoldError where an argument is unfit
    */
   static async create(engine: Engine, layers: readonly Layer[], options: SequentialOptions): Promise<Sequential> {
     assertEngine("Sequential.create", engine);
@@ -91,11 +91,12 @@ export class Sequential {
     return this.arena.values;
   }
 
-  /** Their gradients, laid out alike. */
+  /** The gradients of all parameters in one tensor, laid out as `weights`. */
   get gradients(): Tensor {
     return this.arena.gradients;
   }
 
+  /** Shape of one sample's output. */
   get outputShape(): number[] {
     return this.chain.outputShape(this.inputShape);
   }
@@ -105,24 +106,29 @@ export class Sequential {
     return this.chain.shapes(this.inputShape);
   }
 
-  /** Elements of the largest activation of a sample, the input apart. */
+  /** Elements of a sample's largest activation, its input not counted. */
   get widest(): number {
     const sizes = this.shapes().map((shape) => shape.reduce((a, b) => a * b, 1));
     return Math.max(1, ...sizes.slice(1));
   }
 
-  /** Stored numbers and multiplications a sample, layer by layer. */
+  /** Stored numbers of every layer, and its multiplications for one sample. */
   counts(): (Counts & { name: string })[] {
     return this.chain.layerCounts(this.inputShape);
   }
 
-  /** Numbers that training changes, biases included. */
+  /** Number of values that training changes, biases included. */
   get parameterCount(): number {
     const { weights, biases } = this.chain.counts(this.inputShape);
     return weights + biases;
   }
 
-  /** Records the network on a batch (batch×sample shape). Outside training, activations are freed as soon as they are used. */
+  /**
+   * Records the network on `x`, batch×sample shape, and returns the outputs. Outside training an activation is freed once the
+   * next layer has used it.
+   *
+   * @throws ShapeError where the samples have another shape
+   */
   forward(s: Scheduler, x: Tensor, pass: Pass = { training: false }): Tensor {
     if (formatShape(x.shape.slice(1)) !== formatShape(this.inputShape))
       throw new ShapeError(`Sequential: ${x}, expected samples of shape ${formatShape(this.inputShape)}`);
@@ -130,13 +136,16 @@ export class Sequential {
   }
 
   /**
-   * Records the gradients of all parameters from that of the output, and frees the activations of the forward pass.
-   * `dy` is freed too.
+   * Records the gradients of all parameters, from the gradient `dy` of the outputs. Frees the activations of the forward pass,
+   * and `dy`.
+   *
+   * @returns the gradient of the inputs; null unless `inputGradient` is true
    */
   backward(s: Scheduler, dy: Tensor, { inputGradient = false }: { inputGradient?: boolean } = {}): Tensor | null {
     return this.chain.backward(s, dy, { inputGradient });
   }
 
+  /** Frees the parameters and their gradients. */
   destroy(): void {
     this.arena.destroy();
   }

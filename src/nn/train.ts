@@ -1,8 +1,10 @@
 import {
   checkOption,
   checkOptions,
+  type DType,
   type Engine,
   formatShape,
+  holds,
   instanceOf,
   type OptionRule,
   type OptionRules,
@@ -31,69 +33,85 @@ import {
   unpackBytes,
 } from "../ops/index.js";
 import { releaseTemporaries } from "./chain.js";
-import { denseLayers } from "./dense.js";
+import { denseLayers } from "./denseLayers.js";
 import type { Optimiser } from "./optimisers.js";
 import { Sequential } from "./sequential.js";
 
-/** Samples (N×…) with a class each ([N], u32), on the GPU. */
-export interface Dataset {
-  /** f32; or u8, whose values stand for value / 255: images in a quarter of the memory, unpacked batch by batch */
-  inputs: Tensor;
-  labels: Tensor;
+/** Samples with their classes, on the GPU. */
+export interface Dataset<D extends "f32" | "u8" = "f32" | "u8"> {
+  /**
+   * N×sample shape: f32, or u8 where a value v stands for v / 255. u8 takes a quarter of the memory, and is unpacked one batch
+   * at a time
+   */
+  inputs: Tensor<D>;
+  /** the class of every sample, [N], u32 */
+  labels: Tensor<"u32">;
 }
 
 export interface Epoch {
-  /** from 1 */
+  /** number of the epoch, from 1 */
   epoch: number;
-  /** mean over the epoch's batches, as the weights were at each */
+  /** mean loss of the training samples, each with the weights before its batch's step */
   loss: number;
+  /** share of right answers on the training samples, from 0 to 1, with the same weights as the loss */
   accuracy: number;
+  /** mean loss of the validation samples after the epoch */
   validationLoss?: number;
+  /** share of right answers on the validation samples after the epoch, from 0 to 1 */
   validationAccuracy?: number;
 }
 
 export interface TrainOptions {
   epochs: number;
+  /** samples of a step, 100 by default; the last step of an epoch takes what is left */
   batchSize?: number;
   optimiser: Optimiser;
-  /** `doubleSoftmax` feeds the softmax's output into cross-entropy once more: the thesis' recipe, kept to show it fail */
+  /**
+   * `crossEntropy` by default. `doubleSoftmax` applies the softmax a second time, before the cross-entropy, as the thesis did
+   * whose experiments `src/experiments` repeats. Training by it fails; the option is here to show that
+   */
   loss?: "crossEntropy" | "doubleSoftmax";
-  /** of shuffling and dropout; the start values are the network's */
+  /** seed of the order of the samples and of dropout, 0 by default; the start values come from the network's seed */
   seed?: number;
-  /** another order in every epoch; true by default */
+  /** whether the samples have another order in every epoch; true by default */
   shuffle?: boolean;
-  /** looked at after every epoch */
+  /** samples on which loss and accuracy are measured after every epoch */
   validation?: Dataset | undefined;
+  /** called for every epoch once its figures are read back */
   onEpoch?: (epoch: Epoch) => void;
-  /** told after every submit how many epochs are done, parts of long ones too */
+  /** called with the number of epochs done; within an epoch of several submits with fractions of it */
   onProgress?: (epochs: number) => void;
-  /** stops after the submits in flight, within a long epoch too; what was trained so far stays */
+  /** stops training after the submits in flight, within a long epoch too; the weights keep what they have learnt */
   signal?: AbortSignal | undefined;
-  /** epochs in one submit; by default as many as take `submitMs` */
+  /** epochs in one submit; by default the number doubles until a submit takes `submitMs` */
   epochsPerSubmit?: number;
-  /** milliseconds that a submit of several epochs takes at least, and about twice at most; 100 by default, less for pages that draw */
+  /** milliseconds: a submit that took less is followed by one of twice as many epochs. 100 by default; pages that draw want less */
   submitMs?: number;
   /**
-   * multiplications of one submit, at most; a longer epoch is several submits, between which it can be stopped. 2³² by default:
-   * a second or a few on a software adapter, milliseconds on a GPU. Drivers end what takes long, and pages that draw want less
+   * most multiplications of one submit. A longer epoch is cut into several submits, between which training can be stopped.
+   * 2³² by default: a few seconds on a software adapter, milliseconds on a GPU. Drivers end a submit that takes too long, and
+   * pages that draw want shorter ones
    */
   submitWork?: number;
   /**
-   * `layered` records a dispatch or more an op; `fused` lets one workgroup do whole steps, many a dispatch, for networks of
-   * Linear, ReLU and Dropout. `auto` takes the second for small ones. The two round differently.
+   * `layered` records at least one dispatch for every operation. `fused` lets one workgroup do many steps in one dispatch, for
+   * networks of Linear, ReLU and Dropout. `auto` (the default) takes `fused` for small networks. The two round differently
    */
   steps?: "auto" | "layered" | "fused";
 }
 
 export interface Training {
+  /** the figures of every finished epoch */
   curve: Epoch[];
+  /** whether `signal` stopped the training before its last epoch */
   aborted: boolean;
 }
 
-/** columns of the curve in GPU memory: loss and right answers, in training and in validation */
+/** columns of the curve in GPU memory: training loss, right answers in training, validation loss, right answers in validation */
 const COLUMNS = 4;
-/** elements of the widest activation that an evaluation makes room for */
+/** most elements of an activation in an evaluation: 16 MiB */
 const CHUNK = 2 ** 22;
+/** defaults of `submitMs` and `submitWork` */
 const SUBMIT_MS = 100;
 const SUBMIT_WORK = 2 ** 32;
 
@@ -109,13 +127,13 @@ const trainRules: OptionRules<TrainOptions> = {
   epochs: required(optionRules.count),
   batchSize: optionRules.positive,
   optimiser: required({
-    needs: "an optimiser, as adam() or sgd({ rate }) give one",
+    needs: "an optimiser: adam() or sgd({ rate })",
     is: (value) => typeof value === "object" && value !== null && typeof (value as Optimiser).start === "function",
   }),
   loss: oneOf("crossEntropy", "doubleSoftmax"),
   seed: optionRules.count,
   shuffle: optionRules.flag,
-  // looked into by assertDataset
+  // assertDataset checks the tensors in it
   validation: { needs: "a dataset { inputs, labels }", is: (value) => typeof value === "object" && value !== null },
   onEpoch: optionRules.callback,
   onProgress: optionRules.callback,
@@ -129,22 +147,25 @@ const trainRules: OptionRules<TrainOptions> = {
 function assertDataset(name: string, model: Sequential, dataset: Dataset): void {
   const { inputs, labels } = dataset ?? {};
   if (!(inputs instanceof Tensor && labels instanceof Tensor)) {
-    const given =
+    const passed =
       dataset && typeof dataset === "object" ? `inputs ${shown(inputs)}, labels ${shown(labels)}` : shown(dataset);
-    throw new TenfoldError(`${name}: the dataset is ${given}, needs { inputs, labels }, two Tensors`);
+    throw new TenfoldError(`${name}: the dataset is ${passed}, needs { inputs, labels }, two Tensors`);
   }
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
     throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
-  if (inputs.dtype !== "f32" && inputs.dtype !== "u8")
-    throw new ShapeError(`${name}: ${inputs} of ${inputs.dtype}, needs f32, or u8 for value / 255`);
-  if (labels.dtype !== "u32" || labels.size !== inputs.shape[0])
-    throw new ShapeError(`${name}: labels ${labels} (${labels.dtype}), needs ${inputs.shape[0]} of u32`);
+  const [kind, labelKind]: DType[] = [inputs.dtype, labels.dtype];
+  if (kind !== "f32" && kind !== "u8")
+    throw new ShapeError(`${name}: ${inputs} of ${kind}, needs f32, or u8 where v stands for v / 255`);
+  if (labelKind !== "u32" || labels.size !== inputs.shape[0])
+    throw new ShapeError(`${name}: labels ${labels} (${labelKind}), needs ${inputs.shape[0]} of u32`);
 }
 
 /**
- * Trains a network on a dataset that stays on the GPU. A step is recorded once and replayed; it finds its minibatch by a
- * permutation computed on the GPU, and its number in GPU memory. An epoch is one submit, unless it is a long one, and nothing is
- * read back but the curve, of short epochs one late. The same seeds give the same curve on the same adapter.
+ * Trains a network on a dataset that stays on the GPU. A step is recorded once and replayed: its number lies in GPU memory, and
+ * a permutation computed on the GPU gives its minibatch. An epoch of at most `submitWork` multiplications is one submit. Only
+ * the curve is read back; it is read while the next submit runs. The same seeds give the same curve on the same adapter.
+ *
+ * @throws TenfoldError where an option is unfit, ShapeError where the dataset does not fit the network
  */
 export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
   checkOption("train", "the model", model, modelRule);
@@ -162,14 +183,14 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
   const shuffle = options.shuffle ?? true;
   const double = options.loss === "doubleSoftmax";
   const fused = fusedSteps(model, options);
-  const owned: { destroy(): void }[] = [];
-  const own = <T extends { destroy(): void }>(item: T): T => {
-    owned.push(item);
+  const resources: { destroy(): void }[] = [];
+  const freedAtEnd = <T extends { destroy(): void }>(item: T): T => {
+    resources.push(item);
     return item;
   };
   try {
-    const state = own(trainingState(engine, optimiser.betas));
-    const gpuCurve = own(engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" }));
+    const state = freedAtEnd(trainingState(engine, optimiser.betas));
+    const gpuCurve = freedAtEnd(engine.tensor([epochs + 1, COLUMNS], null, { label: "curve" }));
     const plan: Replays[] = [];
     const sampleWork = model.counts().reduce((sum, { multiplications }) => sum + multiplications, 0);
     const compile = async (
@@ -181,20 +202,20 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
       const s = engine.scheduler(label);
       try {
         record(s);
-        plan.push({ schedule: own(await s.compile()), times, work });
+        plan.push({ schedule: freedAtEnd(await s.compile()), times, work });
       } finally {
         s.destroy();
       }
     };
     if (fused) {
-      const scratch = own(denseScratch(engine, fused.layers, batch));
+      const scratch = freedAtEnd(denseScratch(engine, fused.layers, batch));
       const inputs = dataset.inputs.reshape([count, -1]);
       const tensors = { inputs, labels: dataset.labels, weights: model.weights, scratch, state, curve: gpuCurve };
       await compile("training epoch", 1, 3 * count * sampleWork, (s) =>
         trainDense(s, fused.layers, tensors, { batchSize: batch, shuffle, seed, double, optimiser: fused.settings }),
       );
     } else {
-      const optimiserState = own(optimiser.start(engine, model.weights));
+      const optimiserState = freedAtEnd(optimiser.start(engine, model.weights));
       const step = (rows: number) => (s: Scheduler) => {
         const { inputs, labels } = gatherBatch(s, dataset.inputs, dataset.labels, {
           rows,
@@ -213,7 +234,7 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
       if (tail) await compile("last training step", 1, 3 * tail * sampleWork, step(tail));
     }
     if (validation) {
-      // after the last step the epoch has been counted up already: its row is the next one
+      // the epoch's last step has advanced the epoch in `state`, so validation of epoch e writes to row e + 1
       const evaluate = (s: Scheduler): void => {
         for (const part of chunks(model, validation)) {
           const inputs = numbersOf(s, part.inputs);
@@ -246,11 +267,15 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
     await replayEpochs(engine, plan, gpuCurve, take, options);
     return { curve, aborted: curve.length < epochs && !!signal?.aborted };
   } finally {
-    for (const item of owned.reverse()) item.destroy();
+    for (const item of resources.reverse()) item.destroy();
   }
 }
 
-/** What fused steps need, where they are wanted and can be had. */
+/**
+ * What fused steps need; null where the network is trained layer by layer.
+ *
+ * @throws ShapeError where the options ask for fused steps and network or optimiser allow none
+ */
 function fusedSteps(
   { engine, layers }: Sequential,
   { steps = "auto", batchSize = 100, optimiser: { name, settings } }: TrainOptions,
@@ -260,25 +285,29 @@ function fusedSteps(
   if (settings && typeof dense !== "string")
     return steps === "fused" || isSmall(engine, dense, batchSize) ? { layers: dense, settings } : null;
   if (steps === "fused")
-    throw new ShapeError(`train: no fused steps: ${typeof dense === "string" ? dense : `${name} tells no settings`}`);
+    throw new ShapeError(
+      `train: no fused steps: ${typeof dense === "string" ? dense : `the optimiser ${name} has no settings for the kernel`}`,
+    );
   return null;
 }
 
-/** A schedule, how often an epoch replays it, and the multiplications of one replay. */
+/** Replays of one schedule. */
 interface Replays {
   schedule: Schedule;
+  /** number of replays */
   times: number;
+  /** multiplications of one replay */
   work: number;
 }
 
-/** An epoch cut into submits. */
+/** Cuts an epoch into submits of at most `most` multiplications. */
 function submitsOf(plan: readonly Replays[], most: number): Replays[][] {
   const submits: Replays[][] = [[]];
   let room = most;
   for (const { schedule, times, work } of plan)
     for (let left = times; left > 0; ) {
       const fits = Math.max(0, Math.min(left, Math.floor(room / Math.max(work, 1))));
-      // what is too large for any submit gets one of its own
+      // a replay of more than `most` multiplications is a submit by itself
       const taken = fits || (room === most ? 1 : 0);
       if (taken) submits.at(-1)!.push({ schedule, times: taken, work });
       left -= taken;
@@ -294,8 +323,8 @@ function submitsOf(plan: readonly Replays[], most: number): Replays[][] {
 const replaysOf = (submit: readonly Replays[]) => submit.map(({ schedule, times }) => [schedule, times] as const);
 
 /**
- * Submits epochs, one read of the curve behind; or long ones in several submits each. How many follows from their time and
- * work; the numbers do not.
+ * Submits all epochs and hands `take` the rows of the curve as they are read. Short epochs: several in a submit, and the curve
+ * of one submit is read while the next one runs. Long epochs: several submits each. The numbers are the same either way.
  */
 async function replayEpochs(
   engine: Engine,
@@ -309,7 +338,7 @@ async function replayEpochs(
   if (submits.length > 1) {
     for (let epoch = 0; epoch < epochs && !signal?.aborted; epoch++) {
       if (!(await submitInTurn(engine, submits, signal, (share) => onProgress?.(epoch + share)))) return;
-      // the wait is nothing to an epoch so long
+      // an epoch of several submits takes so long that waiting for this read does not matter
       take(await read(), epoch + 1);
       onProgress?.(epoch + 1);
     }
@@ -324,7 +353,7 @@ async function replayEpochs(
     engine.submit(replaysOf(plan), now);
     submitted += now;
     const values = read();
-    values.catch(() => {}); // awaited a submit later
+    values.catch(() => {}); // an error surfaces where `late.values` is awaited, after the next submit
     const previous = late;
     late = { upTo: submitted, values };
     if (!previous) continue;
@@ -339,7 +368,7 @@ async function replayEpochs(
   onProgress?.(late.upTo);
 }
 
-/** One epoch in several submits, of which two are in flight. False where it was stopped in between. */
+/** Submits one epoch in several submits, of which two are in flight at a time. Returns false where `signal` stopped it. */
 async function submitInTurn(
   engine: Engine,
   submits: readonly Replays[][],
@@ -350,7 +379,7 @@ async function submitInTurn(
   for (const [index, submit] of submits.entries()) {
     engine.submit(replaysOf(submit));
     const done = engine.idle();
-    done.catch(() => {}); // awaited a submit later
+    done.catch(() => {}); // an error surfaces where `flight` is awaited, after the next submit
     await flight;
     flight = done;
     tell(index / submits.length);
@@ -362,15 +391,16 @@ async function submitInTurn(
   return true;
 }
 
-/** A part of a dataset's inputs in f32. */
-const numbersOf = (s: Scheduler, inputs: Tensor): Tensor => (inputs.dtype === "u8" ? unpackBytes(s, inputs) : inputs);
+/** Inputs as f32: bytes are unpacked to value / 255. */
+const numbersOf = (s: Scheduler, inputs: Dataset["inputs"]): Tensor =>
+  holds(inputs, "f32") ? inputs : unpackBytes(s, inputs);
 
-/** A dataset in parts that views can begin at. */
+/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
 function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
-  // views begin at multiples of 256 bytes
-  const least = inputs.dtype === "u8" ? 256 : 64;
-  const size = Math.max(least, Math.floor(CHUNK / model.widest / least) * least);
+  // a part's tensors are views, and views begin at multiples of 256 bytes
+  const alignment = inputs.dtype === "u8" ? 256 : 64;
+  const size = Math.max(alignment, Math.floor(CHUNK / model.widest / alignment) * alignment);
   return Array.from({ length: Math.ceil(count / size) }, (_, part) => {
     const [start, stop] = [part * size, Math.min(count, (part + 1) * size)];
     return { inputs: inputs.rows(start, stop), labels: labels.rows(start, stop) };
@@ -380,14 +410,19 @@ function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
 export interface Evaluation {
   /** mean cross-entropy */
   loss: number;
+  /** share of right answers, from 0 to 1 */
   accuracy: number;
-  /** the class that each sample was given */
+  /** the class that the network predicts for each sample */
   predictions: Uint32Array;
-  /** confusion[true class][predicted class], counts */
+  /** number of samples at confusion[true class][predicted class] */
   confusion: number[][];
 }
 
-/** Classes, loss and confusion of a network on a dataset, in one submit and one round trip. */
+/**
+ * Predictions, loss and confusion of a network on a dataset, with one submit and one read.
+ *
+ * @throws ShapeError where the dataset does not fit the network
+ */
 export async function evaluate(model: Sequential, dataset: Dataset): Promise<Evaluation> {
   checkOption("evaluate", "the model", model, modelRule);
   assertDataset("evaluate", model, dataset);
@@ -397,7 +432,7 @@ export async function evaluate(model: Sequential, dataset: Dataset): Promise<Eva
   using curve = engine.tensor([1, 2], null, { label: "evaluation" });
   using state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "evaluation state" });
   const s = engine.scheduler("evaluate");
-  const predictions: Tensor[] = [];
+  const predictions: Tensor<"u32">[] = [];
   for (const part of chunks(model, dataset)) {
     const inputs = numbersOf(s, part.inputs);
     const logits = model.forward(s, inputs);

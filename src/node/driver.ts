@@ -15,7 +15,7 @@ import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 
-/** Where the Vulkan loader looks for drivers on Linux, as its documentation lists them. */
+/** The folders in which the Vulkan loader looks for drivers on Linux, in its documentation's order. */
 function driverFolders(): string[] {
   const { XDG_CONFIG_HOME, XDG_CONFIG_DIRS, XDG_DATA_HOME, XDG_DATA_DIRS } = process.env;
   const roots = [
@@ -29,18 +29,18 @@ function driverFolders(): string[] {
   return [...new Set(roots.filter(Boolean).map((root) => join(root, "vulkan/icd.d")))];
 }
 
-/** Manifests of the Vulkan drivers installed on this Linux machine. */
+/** Manifest files of the Vulkan drivers that are installed on this Linux machine, or that the environment names. */
 export function installedDrivers(): string[] {
   const listed = (names: string): string[] => names.split(":").filter(existsSync);
   const named = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
   if (named) return listed(named);
-  const found = driverFolders().flatMap((folder) =>
+  const inFolders = driverFolders().flatMap((folder) =>
     existsSync(folder) ? readdirSync(folder).map((file) => join(folder, file)) : [],
   );
-  return [...listed(process.env.VK_ADD_DRIVER_FILES ?? ""), ...found];
+  return [...listed(process.env.VK_ADD_DRIVER_FILES ?? ""), ...inFolders];
 }
 
-/** The folder of an installed npm package, seen from the project that runs, then from tenfold itself. */
+/** The folder of an installed npm package, as the working directory's project sees it, or else as tenfold does; or null. */
 export function packageFolder(name: string): string | null {
   for (const from of [join(process.cwd(), "x.js"), import.meta.url]) {
     for (const folder of createRequire(from).resolve.paths(name) ?? []) {
@@ -51,8 +51,9 @@ export function packageFolder(name: string): string | null {
 }
 
 /**
- * Unpacks archives of @sparticuz/chromium's `bin` into one cached folder, once, and returns it: `x.tar.br` as it is,
- * `x.br` as the program `x`. Null where the package is not installed or made for another machine.
+ * Unpacks archives from the folder `bin` of @sparticuz/chromium into a cached folder, and returns that folder. The first call
+ * unpacks, later calls and processes find the folder. `x.tar.br` is unpacked as an archive, `x.br` as the program `x`. Null where
+ * the package is not installed, the machine is not Linux on x86-64, or no folder can be written.
  */
 export async function unpackChromium(name: string, archives: readonly string[]): Promise<string | null> {
   const folder = packageFolder("@sparticuz/chromium");
@@ -65,7 +66,7 @@ export async function unpackChromium(name: string, archives: readonly string[]):
     const draft = `${target}.${process.pid}`;
     try {
       mkdirSync(draft, { recursive: true });
-      // the package brings tar-fs for the same purpose
+      // tar-fs is a dependency of the package
       const { extract } = createRequire(join(folder, "package.json"))("tar-fs") as { extract(to: string): Writable };
       await Promise.all(
         archives.map((archive) => {
@@ -77,7 +78,7 @@ export async function unpackChromium(name: string, archives: readonly string[]):
       renameSync(draft, target);
       return target;
     } catch {
-      // another process was first, or the folder cannot be written: take theirs, or try the next place
+      // either another process was first, and its folder is taken, or the folder cannot be written, and the next one is tried
       rmSync(draft, { recursive: true, force: true });
       if (existsSync(target)) return target;
     }
@@ -86,8 +87,9 @@ export async function unpackChromium(name: string, archives: readonly string[]):
 }
 
 /**
- * Makes the SwiftShader of @sparticuz/chromium the Vulkan driver of this process. The loader is opened with NODELETE, so
- * it stays although it is no Node addon, and Dawn then finds it by its name: no LD_LIBRARY_PATH, no second process.
+ * Makes the SwiftShader of @sparticuz/chromium the Vulkan driver of this process; returns whether that succeeded. dlopen with
+ * NODELETE keeps the package's Vulkan loader in memory, although Node rejects it because it is no addon. Dawn then finds the
+ * loader by its name, without LD_LIBRARY_PATH or a second process.
  */
 export async function usePackagedSwiftShader(): Promise<boolean> {
   const folder = await unpackChromium("swiftshader", ["swiftshader.tar.br"]);

@@ -15,10 +15,12 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { TenfoldError } from "../errors.js";
 
 /** A file could not be read or written. `message` is one line: the file and why. */
-export class FileError extends Error {
+export class FileError extends TenfoldError {
   override name = "FileError";
+  override readonly code = "FILE";
   constructor(
     readonly file: string,
     problem: string,
@@ -28,7 +30,7 @@ export class FileError extends Error {
   }
 }
 
-/** The most that one call to the operating system reads or writes. */
+/** The most bytes that one call to the operating system reads or writes. */
 const PIECE = 2 ** 30;
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -47,11 +49,16 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 function fail(file: string, doing: "read" | "written", error: unknown): never {
+  if (error instanceof FileError) throw error;
   const { code, message } = error as NodeJS.ErrnoException;
   throw new FileError(file, `cannot be ${doing}: ${(code && REASONS[code]) || message}`, { cause: error });
 }
 
-/** Reads a whole file, also beyond the 2 GiB where node:fs stops. */
+/**
+ * Reads all bytes of a file, also beyond the 2 GiB that node:fs reads.
+ *
+ * @throws FileError with the reason in words
+ */
 export function readBytes(file: string): Uint8Array {
   try {
     const stat = statSync(file);
@@ -63,7 +70,8 @@ export function readBytes(file: string): Uint8Array {
       let read = 0;
       while (read < bytes.length) {
         const count = readSync(descriptor, bytes, read, Math.min(bytes.length - read, PIECE), read);
-        if (!count) break; // it was cut short meanwhile
+        // another process has cut the file short
+        if (!count) break;
         read += count;
       }
       return bytes.subarray(0, read);
@@ -76,8 +84,9 @@ export function readBytes(file: string): Uint8Array {
 }
 
 /**
- * The descriptor that a path stands for. It is written to as it is: opening `/dev/stdout` fails where it is a socket, and
- * replacing the file that it leads to would lose what others write there.
+ * The open descriptor that a path such as `/dev/stdout` or `/dev/fd/3` stands for, or undefined. Bytes are written to the
+ * descriptor, because opening `/dev/stdout` fails where it is a socket, and replacing the file behind it would lose what other
+ * programs write there.
  */
 function descriptorOf(file: string): number | undefined {
   const [, standard, number] = /^\/dev\/(stdout|stderr)$|^\/(?:dev|proc\/self)\/fd\/(\d+)$/.exec(file) ?? [];
@@ -85,28 +94,28 @@ function descriptorOf(file: string): number | undefined {
   return standard ? (standard === "stdout" ? 1 : 2) : Number(number);
 }
 
-/** Where the bytes of a path end up: in a file that is replaced as a whole, or straight into a device or pipe. */
-function target(file: string): { path: string | number; whole: boolean; stat?: Stats } {
+/** Where bytes for a path are written: to a file that is `replaced` by a new one, or into an open descriptor, device or pipe. */
+function target(file: string): { path: string | number; replaced: boolean; stat?: Stats } {
   const descriptor = descriptorOf(file);
   if (descriptor !== undefined) {
     fstatSync(descriptor);
-    return { path: descriptor, whole: false };
+    return { path: descriptor, replaced: false };
   }
   const stat = statSync(file, { throwIfNoEntry: false });
-  if (!stat) return { path: file, whole: true };
-  if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-  // a symbolic link stays and its file is replaced
-  return stat.isFile() ? { path: realpathSync(file), whole: true, stat } : { path: file, whole: false };
+  if (!stat) return { path: file, replaced: true };
+  if (stat.isDirectory()) throw new FileError(file, `cannot be written: ${REASONS.EISDIR}`);
+  // a symbolic link stays, and the file that it leads to is replaced
+  return stat.isFile() ? { path: realpathSync(file), replaced: true, stat } : { path: file, replaced: false };
 }
 
-/** Writes all bytes to an open file, also where it takes a part at a time. */
+/** Writes all bytes to an open file, also one that takes only a part of them at a time. */
 function writeAll(descriptor: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) {
     try {
       at += writeSync(descriptor, bytes, at, Math.min(bytes.length - at, PIECE));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-      // a full pipe that does not wait by itself
+      // the pipe is full and does not block: wait 5 ms and try again
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
     }
   }
@@ -115,11 +124,11 @@ function writeAll(descriptor: number, bytes: Uint8Array): void {
 const draftOf = (path: string): string =>
   join(dirname(path), `.${basename(path).slice(0, 200)}.${randomBytes(6).toString("hex")}.tmp`);
 
-/** Throws a {@link FileError} where {@link writeAtomic} would fail for want of a place; leaves nothing behind. */
+/** Throws a {@link FileError} where {@link writeAtomic} could not create the file. It changes nothing. */
 export function checkWritable(file: string): void {
   try {
-    const { path, whole } = target(file);
-    if (!whole) return;
+    const { path, replaced } = target(file);
+    if (!replaced) return;
     const draft = draftOf(path as string);
     closeSync(openSync(draft, "wx"));
     rmSync(draft);
@@ -129,31 +138,33 @@ export function checkWritable(file: string): void {
 }
 
 /**
- * Writes a whole file or nothing: to a temporary name beside it, to the disk, then renamed over it. Devices, pipes and open
- * descriptors (`/dev/stdout`, `/dev/fd/3`) are written straight.
+ * Writes a file entirely or not at all: it writes a temporary file in the same folder, flushes it to the disk and renames it.
+ * Devices, pipes and open descriptors (`/dev/stdout`, `/dev/fd/3`) are written to directly.
+ *
+ * @throws FileError with the reason in words
  */
 export function writeAtomic(file: string, content: Uint8Array | string): void {
   try {
-    const { path, whole, stat } = target(file);
+    const { path, replaced, stat } = target(file);
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     if (typeof path === "number") {
       writeAll(path, bytes);
       return;
     }
-    const draft = whole ? draftOf(path) : path;
+    const draft = replaced ? draftOf(path) : path;
     try {
-      const descriptor = openSync(draft, whole ? "wx" : "w");
+      const descriptor = openSync(draft, replaced ? "wx" : "w");
       try {
         writeAll(descriptor, bytes);
-        if (whole) fsyncSync(descriptor);
+        if (replaced) fsyncSync(descriptor);
       } finally {
         closeSync(descriptor);
       }
-      if (!whole) return;
+      if (!replaced) return;
       if (stat) chmodSync(draft, stat.mode & 0o7777);
       renameSync(draft, path);
     } catch (error) {
-      if (whole) rmSync(draft, { force: true });
+      if (replaced) rmSync(draft, { force: true });
       throw error;
     }
   } catch (error) {

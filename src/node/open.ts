@@ -6,8 +6,9 @@ import { installedDrivers, usePackagedSwiftShader } from "./driver.js";
 
 export interface OpenOptions extends EngineOptions {
   /**
-   * `system` takes only installed drivers, `swiftshader` only the packaged software one; `auto` (default, or the
-   * environment variable TENFOLD_ADAPTER) takes the first where there is one and the second otherwise.
+   * Which Vulkan driver to use on Linux. `system`: an installed driver. `swiftshader`: the software driver of npm
+   * @sparticuz/chromium. `auto`: an installed driver where there is one, otherwise SwiftShader. The default is the environment
+   * variable TENFOLD_ADAPTER, or `auto`.
    */
   adapter?: "auto" | "system" | "swiftshader";
 }
@@ -15,11 +16,12 @@ export interface OpenOptions extends EngineOptions {
 const ADAPTERS = ["auto", "system", "swiftshader"] as const;
 const openRules: OptionRules<OpenOptions> = { ...engineRules, adapter: oneOf(...ADAPTERS) };
 
-/** Dawn's instance: it crashes the process when it is collected before its devices. */
+/** Dawn's instance. It is never released, because the process crashes where it is collected before its devices. */
 let gpu: GPU | undefined;
+/** Whether {@link gpu} runs on the packaged SwiftShader. */
 let packaged = false;
 
-/** What to install where no adapter was found. */
+/** The error message where there is no adapter, with what to install. */
 export const NO_ADAPTER = [
   "No WebGPU adapter was found.",
   "On a machine with a GPU: install its Vulkan driver (Linux), or update the graphics driver.",
@@ -27,19 +29,25 @@ export const NO_ADAPTER = [
   "Mesa's lavapipe 25 or newer (Debian: mesa-vulkan-drivers) is faster.",
 ].join("\n");
 
-/** Finds an adapter through Dawn (npm `webgpu`), bringing the packaged SwiftShader where there is no driver. */
+/**
+ * Requests an adapter from Dawn (npm `webgpu`), on the packaged SwiftShader where {@link OpenOptions.adapter} says so. The first
+ * call decides on the driver for the entire process.
+ *
+ * @throws TenfoldError where there is no adapter or npm `webgpu` is missing, with what to install
+ */
 export async function requestAdapter(
   adapter?: OpenOptions["adapter"],
 ): Promise<{ adapter: GPUAdapter; packaged: boolean }> {
   const wanted = adapter ?? (process.env.TENFOLD_ADAPTER as OpenOptions["adapter"]) ?? "auto";
   if (!ADAPTERS.includes(wanted))
-    throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`);
+    throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`, { code: "OPTION" });
   let dawn: typeof import("webgpu");
   try {
     dawn = await import("webgpu");
   } catch (error) {
     throw new TenfoldError(
       `openEngine: WebGPU in Node comes from npm package webgpu: npm install webgpu (${(error as Error).message})`,
+      { code: "NO_GPU", cause: error },
     );
   }
   if (!gpu) {
@@ -49,21 +57,25 @@ export async function requestAdapter(
     gpu = dawn.create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]);
   }
   const options = { powerPreference: "high-performance" } as const;
-  let found = await gpu.requestAdapter(options);
-  if (!found && wanted === "auto" && !packaged && (await usePackagedSwiftShader())) {
-    // drivers are listed, but none works
+  let gpuAdapter = await gpu.requestAdapter(options);
+  if (!gpuAdapter && wanted === "auto" && !packaged && (await usePackagedSwiftShader())) {
+    // drivers are installed, but none of them works
     packaged = true;
     gpu = dawn.create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]);
-    found = await gpu.requestAdapter(options);
+    gpuAdapter = await gpu.requestAdapter(options);
   }
-  if (!found) throw new TenfoldError(NO_ADAPTER);
-  return { adapter: found, packaged };
+  if (!gpuAdapter) throw new TenfoldError(NO_ADAPTER, { code: "NO_GPU" });
+  return { adapter: gpuAdapter, packaged };
 }
 
-/** Opens an engine in Node: on the machine's GPU, or on a software adapter where there is none. */
+/**
+ * Opens an engine in Node: on the machine's GPU, or on a software adapter where there is none.
+ *
+ * @throws TenfoldError where there is no adapter or npm `webgpu` is missing, with what to install
+ */
 export async function openEngine(options: OpenOptions = {}): Promise<Engine> {
   checkOptions("openEngine", options, openRules);
-  const { adapter: wanted, ...own } = options;
+  const { adapter: wanted, ...engineOptions } = options;
   const { adapter } = await requestAdapter(wanted);
-  return Engine.fromAdapter(adapter, own);
+  return Engine.fromAdapter(adapter, engineOptions);
 }

@@ -4,9 +4,11 @@ import type { TuckerTensor } from "./tucker.js";
 
 /**
  * A sum of Tucker tensors of one shape, Σ_g ⟦G_g; A_g⁽¹⁾, …, A_g⁽ᴺ⁾⟧: the block term decomposition in rank-(L, M, N) terms
- * (De Lathauwer 2008). With one block it is a Tucker tensor, with blocks of rank (1, …, 1) a Kruskal tensor.
+ * (De Lathauwer 2008). With one block it is a Tucker tensor, with blocks of rank (1, …, 1) a Kruskal tensor. Its tensors live on
+ * the GPU until {@link destroy}.
  */
 export class BlockTermTensor {
+  /** @throws ShapeError where there is no block, or two blocks differ in shape */
   constructor(readonly blocks: readonly TuckerTensor[]) {
     if (!blocks.length) throw new ShapeError("BlockTermTensor: needs at least one block");
     for (const block of blocks) {
@@ -25,7 +27,7 @@ export class BlockTermTensor {
     return this.blocks[0]!.shape;
   }
 
-  /** Of the first block: L, M, N, … */
+  /** The ranks L, M, N, … of the first block. */
   get ranks(): readonly number[] {
     return this.blocks[0]!.ranks;
   }
@@ -35,7 +37,7 @@ export class BlockTermTensor {
     return this.blocks.reduce((sum, block) => sum + block.parameterCount, 0);
   }
 
-  /** Records the full tensor, the sum of all blocks. */
+  /** Records the full tensor, the sum of all blocks, into `out` where one is given. */
   full(s: Scheduler, out?: Tensor): Tensor {
     const [first, ...others] = this.blocks as [TuckerTensor, ...TuckerTensor[]];
     const start = first.full(s, out);
@@ -48,6 +50,7 @@ export class BlockTermTensor {
     return total;
   }
 
+  /** Frees the tensors of all blocks. */
   destroy(): void {
     for (const block of this.blocks) block.destroy();
   }

@@ -2,14 +2,15 @@ import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from ".
 import { gram, hadamard, kruskalToTensor, sum } from "../ops/index.js";
 
 /**
- * A Kruskal tensor ⟦λ; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = Σ_r λ_r a_r⁽¹⁾ ∘ … ∘ a_r⁽ᴺ⁾ (Kolda & Bader 2009, section 3), what a CP
- * decomposition gives. Its tensors live on the GPU and are freed with it.
+ * A Kruskal tensor ⟦λ; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = Σ_r λ_r a_r⁽¹⁾ ∘ … ∘ a_r⁽ᴺ⁾ (Kolda & Bader 2009, section 3), the result of a CP
+ * decomposition. Its tensors live on the GPU until {@link destroy}.
  */
 export class KruskalTensor {
+  /** @throws ShapeError where a factor is not a matrix of R columns */
   constructor(
     /** λ, [R] */
     readonly weights: Tensor,
-    /** one I_n×R factor a mode */
+    /** A⁽¹⁾, …, A⁽ᴺ⁾, I_n×R each */
     readonly factors: readonly Tensor[],
   ) {
     factors.forEach((factor, mode) => {
@@ -27,6 +28,7 @@ export class KruskalTensor {
     return this.weights.size;
   }
 
+  /** I_1, …, I_N */
   get shape(): number[] {
     return this.factors.map((factor) => factor.shape[0]!);
   }
@@ -36,12 +38,12 @@ export class KruskalTensor {
     return this.rank + this.factors.reduce((sum, factor) => sum + factor.size, 0);
   }
 
-  /** Records the full tensor, I_1×…×I_N. */
+  /** Records the full tensor, I_1×…×I_N, into `out` where one is given. */
   full(s: Scheduler, out?: Tensor): Tensor {
     return kruskalToTensor(s, this.weights, [...this.factors], out ? { out } : {});
   }
 
-  /** Records ‖X̂‖² as a [1] tensor, from the factors alone: λᵀ(⊛ A⁽ⁿ⁾ᵀA⁽ⁿ⁾)λ. */
+  /** Records ‖X̂‖² = λᵀ(⊛_n A⁽ⁿ⁾ᵀA⁽ⁿ⁾)λ as a [1] tensor, without forming the full tensor. */
   squaredNorm(s: Scheduler): Tensor {
     const column = this.weights.reshape([1, this.rank]);
     let product = gram(s, column);
@@ -56,6 +58,7 @@ export class KruskalTensor {
     return total.reshape([1]);
   }
 
+  /** Frees the weights and the factors. */
   destroy(): void {
     for (const tensor of [this.weights, ...this.factors]) tensor.destroy();
   }

@@ -3,9 +3,11 @@ import { matmul, modeProduct, permute, threeNumbers } from "../ops/index.js";
 
 /**
  * A tensor ring X[i_1, …, i_d] = tr(G₁[i_1]·G₂[i_2]·…·G_d[i_d]) (Zhao, Zhou, Xie, Zhang & Cichocki 2016): one core
- * r_k×n_k×r_{k+1} a mode, with r_{d+1} = r_1. With r_1 = 1 it is a tensor train.
+ * r_k×n_k×r_{k+1} a mode, with r_{d+1} = r_1. With r_1 = 1 it is a tensor train. Its tensors live on the GPU until
+ * {@link destroy}.
  */
 export class TensorRing {
+  /** @throws ShapeError where there are fewer than two cores, or the ranks of neighbouring cores differ */
   constructor(readonly cores: readonly Tensor[]) {
     if (cores.length < 2) throw new ShapeError("TensorRing: needs at least two cores");
     cores.forEach((core, k) => {
@@ -19,6 +21,7 @@ export class TensorRing {
     return this.cores[0]!.engine;
   }
 
+  /** n_1, …, n_d */
   get shape(): number[] {
     return this.cores.map((core) => core.shape[1]!);
   }
@@ -33,7 +36,7 @@ export class TensorRing {
     return this.cores.reduce((sum, core) => sum + core.size, 0);
   }
 
-  /** Records the full tensor, n_1×…×n_d. */
+  /** Records the full tensor, n_1×…×n_d, into `out` where one is given. */
   full(s: Scheduler, out?: Tensor): Tensor {
     const last = this.cores.length - 1;
     const others = this.others(s, last);
@@ -43,9 +46,10 @@ export class TensorRing {
   }
 
   /**
-   * Records the chain of all cores but core k as before×(r_k·r_{k+1})×after, with the modes in front of k and behind it each
-   * flattened into one: what {@link close} takes, and what a tensor read as before×n_k×after is contracted with. The chains in
-   * front of core k and behind it meet where the ring closes, in one product that puts every index in its place.
+   * Records the product of all cores but core k, as before×(r_k·r_{k+1})×after: the modes in front of mode k are flattened into
+   * one, and so are those behind it. {@link close} takes this tensor, and solvers contract a tensor of before×n_k×after with it.
+   * The cores in front of core k and those behind it are multiplied separately; one product joins them where the ring closes,
+   * with all indices in order.
    */
   others(s: Scheduler, k: number): Tensor {
     const { cores, shape } = this;
@@ -69,7 +73,7 @@ export class TensorRing {
       chain = permute(s, cores[1 - k]!, k ? [1, 2, 0] : [2, 0, 1]);
     } else {
       const middle = keep(multiply(s, cores.slice(1, last)));
-      // the last core as r_1×r_d×n_d, or the first as n_1×r_2×r_1
+      // the core at the other end of the ring: the first as n_1×r_2×r_1, or the last as r_1×r_d×n_d
       const closing = keep(k ? permute(s, cores[0]!, [1, 2, 0]) : permute(s, cores[last]!, [2, 0, 1]));
       const ends = k ? [middle.shape[0]!, -1] : [-1, middle.shape[2]!];
       chain = modeProduct(s, closing, middle.reshape(ends), 1, { transpose: k > 0 });
@@ -78,7 +82,7 @@ export class TensorRing {
     return chain.reshape([sizeOf(shape.slice(0, k)), left * right, -1]);
   }
 
-  /** Records the full tensor from core k and the chain of the {@link others}, which stays. */
+  /** Records the full tensor, n_1×…×n_d, from core k and the product of the {@link others}, which is not released. */
   close(s: Scheduler, k: number, others: Tensor, out?: Tensor): Tensor {
     const { shape } = this;
     const core = permute(s, this.cores[k]!, [1, 0, 2]);
@@ -88,6 +92,7 @@ export class TensorRing {
     return full.reshape(shape);
   }
 
+  /** Frees the cores. */
   destroy(): void {
     for (const core of this.cores) core.destroy();
   }
@@ -97,7 +102,7 @@ export class TensorRing {
   }
 }
 
-/** Records the product of neighbouring cores, r×N×r′: the core itself where it is one. */
+/** Records the product of neighbouring cores, r×N×r′, with their modes flattened into N. A single core is returned as it is. */
 function multiply(s: Scheduler, cores: readonly Tensor[]): Tensor {
   return cores.reduce((product, core) => {
     const [rank, , next] = core.shape as [number, number, number];
@@ -107,5 +112,6 @@ function multiply(s: Scheduler, cores: readonly Tensor[]): Tensor {
   });
 }
 
+/** Whether a tensor is one of the cores, or a view of one, and must not be released. */
 const isCore = (tensor: Tensor, cores: readonly Tensor[]): boolean =>
   cores.some(({ storage }) => storage === tensor.storage);

@@ -1,11 +1,12 @@
 import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { matmul } from "../ops/index.js";
+import { copy, matmul } from "../ops/index.js";
 
 /**
  * A tensor train X[i_1, …, i_d] = G₁[i_1]·G₂[i_2]·…·G_d[i_d] (Oseledets 2011): one core r_{k-1}×n_k×r_k a mode, with
- * r_0 = r_d = 1.
+ * r_0 = r_d = 1. Its tensors live on the GPU until {@link destroy}.
  */
 export class TensorTrain {
+  /** @throws ShapeError where there is no core, or the ranks of neighbouring cores differ */
   constructor(readonly cores: readonly Tensor[]) {
     if (!cores.length) throw new ShapeError("TensorTrain: needs at least one core");
     cores.forEach((core, k) => {
@@ -20,6 +21,7 @@ export class TensorTrain {
     return this.cores[0]!.engine;
   }
 
+  /** n_1, …, n_d */
   get shape(): number[] {
     return this.cores.map((core) => core.shape[1]!);
   }
@@ -35,17 +37,21 @@ export class TensorTrain {
   }
 
   /** Records the full tensor, n_1×…×n_d, contracted from the left. */
-  full(s: Scheduler): Tensor {
+  full(s: Scheduler, out?: Tensor): Tensor {
     const { cores, shape } = this;
+    if (cores.length === 1 && out) return copy(s, cores[0]!.reshape(shape), { out });
     let product = cores[0]!.reshape([shape[0]!, -1]);
     for (const core of cores.slice(1)) {
-      const next = matmul(s, product, core.reshape([core.shape[0]!, -1]));
+      const matrix = core.reshape([core.shape[0]!, -1]);
+      const options = out && core === cores.at(-1) ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
+      const next = matmul(s, product, matrix, options);
       if (product.storage.owner === "schedule") s.release(product);
       product = next.reshape([-1, core.shape[2]!]);
     }
     return product.reshape(shape);
   }
 
+  /** Frees the cores. */
   destroy(): void {
     for (const core of this.cores) core.destroy();
   }

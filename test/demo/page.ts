@@ -21,7 +21,7 @@ export let served: Served;
 export let page: Page;
 /** files that the page asked for */
 export const loaded = new Set<string>();
-/** milliseconds of every task over 50 */
+/** milliseconds by the clock of every task over 50: told, not judged, since other programs take their share of the time */
 const longTasks: string[] = [];
 
 declare global {
@@ -125,6 +125,38 @@ export async function noteLongTasks(on = page): Promise<void> {
   const found = await on.evaluate(() => window.longTasks.splice(0));
   longTasks.push(...found.map((ms) => `${part} ${Math.round(ms)}`));
 }
+interface TraceEvent {
+  name: string;
+  ph: string;
+  pid: number;
+  tid: number;
+  /** microseconds of the thread's own time; left out where it is 0 */
+  tdur?: number;
+  args: { name?: string };
+}
+
+/**
+ * The longest task of the main thread while this goes on, in milliseconds of that thread's own time: what other threads
+ * and programs do at the same time does not count, however busy the machine is.
+ */
+export async function longestTask(work: () => Promise<void>): Promise<number> {
+  await page.tracing.start({ categories: ["-*", "toplevel"] });
+  await work();
+  const trace = new TextDecoder().decode(await page.tracing.stop());
+  const { traceEvents } = JSON.parse(trace) as { traceEvents: TraceEvent[] };
+  const threadOf = ({ pid, tid }: TraceEvent): string => `${pid} ${tid}`;
+  const main = new Set(
+    traceEvents.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain").map(threadOf),
+  );
+  const times = traceEvents
+    .filter((event) => event.ph === "X" && /RunTask$/.test(event.name) && main.has(threadOf(event)))
+    .flatMap(({ tdur }) => (tdur ? [tdur / 1000] : []));
+  expect(times.length).toBeGreaterThan(100);
+  const longest = times.reduce((most, ms) => Math.max(most, ms), 0);
+  console.log(`longest task: ${longest.toFixed(0)} ms`);
+  return longest;
+}
+
 /** Waits for the status line to say this. */
 export const says = (pattern: RegExp) =>
   page.waitForFunction(

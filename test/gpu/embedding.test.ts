@@ -1,4 +1,4 @@
-/** A program that has a device, buffers and a frame of its own, and puts our work into it. */
+/** A host program with its device, buffers and frame, into which it puts tenfold's work. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DeviceLostError, Engine } from "../../src/gpu/index.js";
 import { modeProduct, mttkrp } from "../../src/ops/index.js";
@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }`;
 const hostMap = (value: number) => 2 * value + 1;
 
-/** The host: knows nothing of tenfold. */
+/** The host program. It uses WebGPU only, nothing of tenfold. */
 class Host {
   readonly errors: string[] = [];
   readonly pipeline: GPUComputePipeline;
@@ -137,7 +137,7 @@ describe("in a host's frame", () => {
     schedule.destroy();
     engine.destroy();
     expect(engine.memory()).toMatchObject({ live: 0, pooled: 0, buffers: 0 });
-    // what was submitted before still arrives, and the host's buffers, kernel and queue go on
+    // work that was submitted before still gives its results, and the host's buffers, pipeline and queue still work
     expectClose(await host.read(productsAfter), expected().products);
     const encoder = host.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -173,7 +173,7 @@ describe("a host's error handling", () => {
     engine.submit(schedule);
     await expect(engine.idle()).rejects.toThrow("increments (kernels: increment)");
     expect(host.errors).toEqual([]);
-    // a buffer to map and to use as storage: not allowed
+    // WebGPU allows no buffer that is both mapped and used as storage
     host.device.createBuffer({ size: 16, usage: 0x1 | 0x80 });
     await host.device.queue.onSubmittedWorkDone();
     for (let wait = 0; wait < 100 && host.errors.length === 0; wait++)

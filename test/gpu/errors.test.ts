@@ -9,7 +9,7 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-/** A schedule over a host's buffer that the host then destroys: the submit fails on the device, not before. */
+/** A schedule that uses a buffer of the host, which the host then destroys: only the device notices, at submit. */
 async function doomed(engine: Engine) {
   const buffer = engine.device.createBuffer({ size: 256, usage: 0x80 | 0x4, label: "doomed" });
   const x = engine.wrap(buffer, [4]);
@@ -28,7 +28,7 @@ describe("a device error during our work", () => {
     expect(error).toBeInstanceOf(KernelError);
     expect(error.kernels).toEqual(["increment"]);
     expect(error.message).toMatch(/^increments \(kernels: increment\): .*doomed/s);
-    // told once; the engine goes on
+    // an error is reported once; after it the engine works as before
     expect([...(await x.read())]).toEqual([1, 2, 3, 4]);
     await engine.idle();
   });
@@ -68,7 +68,7 @@ describe("a device error during our work", () => {
     using x = engine.tensor([4]);
     using schedule = await incrementing(engine, x);
     engine.submit(schedule);
-    // a mistake that no scope of ours sees
+    // an error outside of the engine's error scopes
     engine.device.createBuffer({ size: 4, usage: 0x1 | 0x80 });
     await engine.device.queue.onSubmittedWorkDone();
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -86,7 +86,7 @@ describe("a device error during our work", () => {
     const live = engine.memory().live;
     const { device } = engine;
     const create = device.createBindGroup.bind(device);
-    // a view that begins within an alignment: stands in for what only the device knows
+    // an offset that is not aligned stands for any error that only the device can notice
     vi.spyOn(device, "createBindGroup").mockImplementationOnce(({ entries, ...rest }) => {
       const [params, first, ...others] = [...entries] as [GPUBindGroupEntry, GPUBindGroupEntry];
       const crooked = { ...first, resource: { ...(first.resource as GPUBufferBinding), offset: 4, size: 4 } };
@@ -116,7 +116,7 @@ describe("a device error during our work", () => {
   it("at an allocation names the tensor, and the buffer is never used again", async () => {
     const engine = await freshEngine();
     const create = engine.device.createBuffer.bind(engine.device);
-    // COPY_SRC with MAP_WRITE and STORAGE is no valid usage: stands in for a device that is out of memory
+    // an invalid usage (MAP_WRITE with STORAGE) stands for a device that is out of memory
     vi.spyOn(engine.device, "createBuffer").mockImplementationOnce((d) => create({ ...d, usage: d.usage | 0x2 }));
     const x = engine.tensor([100], null, { label: "weights" });
     const error = (await failure(engine.idle())) as Error;

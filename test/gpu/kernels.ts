@@ -26,7 +26,7 @@ export async function incrementing(engine: Engine, x: Tensor, amount = 1, dispat
   return s.compile();
 }
 
-/** A device of its own with default limits and no features, as a host would have one. */
+/** A new device with default limits and no features, as a host program may have. */
 export async function plainDevice(): Promise<GPUDevice> {
   const { requestAdapter } = await import("../../src/node/open.js");
   const { adapter } = await requestAdapter();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { linkShader, loadShader, reflectShader, shaderFolder, wgsl } from "../../shaders/loader.js";
 import { grid1d, Kernel } from "../../src/gpu/index.js";
+import { packShader, unpackShader } from "../../src/gpu/shader.js";
 
 const folder = mkdtempSync(join(tmpdir(), "tenfold-loader-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -142,13 +143,37 @@ describe("the plugin", () => {
     return plugin.load.call({ addWatchFile: () => {} }, id)?.code ?? "";
   };
 
-  it("emits plain data, without comments in a build", () => {
+  it("emits what gives the shader back, without comments in a build", () => {
     const path = file("commented.wgsl", `// said\n${PARAMS}\n\n\n// more\n${OUT}\n${MAIN} // kept`);
     const built = load(path, "build");
-    expect(built).toMatch(/^export default \{"name":"commented"/);
-    expect(built).not.toContain("said");
+    const call = /^export default \/\* @__PURE__ \*\/ unpackShader\((.*)\);$/m.exec(built)![1]!;
+    const { files, pieces, ...shader } = loadShader(path);
+    const code = `${PARAMS}\n${OUT}\n${MAIN}\n`;
+    expect(unpackShader(...(JSON.parse(`[${call}]`) as Parameters<typeof unpackShader>))).toEqual({ ...shader, code });
     expect(load(path, "serve")).toContain("said");
     expect(load("x.ts", "build")).toBe("");
+  });
+
+  it("shares the text of imports between shaders in a build", () => {
+    const path = file("sharing.wgsl", `enable f16;\n#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
+    const built = load(path, "build");
+    const text = Object.fromEntries(
+      [...built.matchAll(/^import (common\d+) from "(.*)";$/gm)].map(([, name, id]) => {
+        const [, json] = /^export default (.*);$/.exec(load(id!, "build"))!;
+        return [name!, JSON.parse(json!) as string];
+      }),
+    );
+    expect(Object.keys(text).length).toBeGreaterThan(0);
+    const [, terms] = /unpackShader\("sharing", (.*?), \d+, "/.exec(built)!;
+    const code = terms!.split(" + ").map((term) => text[term] ?? (JSON.parse(term) as string));
+    // the same tokens in the same order
+    const bare = (wgsl: string): string =>
+      wgsl
+        .replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "")
+        .replace(/\s+/g, " ")
+        .trim();
+    expect(bare(code.join(""))).toBe(bare(linkShader(path).code));
+    expect(code.every((part) => part.endsWith("\n"))).toBe(true);
   });
 });
 
@@ -158,6 +183,9 @@ describe("every shader of the library", () => {
     const shader = loadShader(join(shaderFolder, name));
     expect(shader.name).toBe(name.replace(".wgsl", ""));
     expect(shader.code.split("\n")[0]).toMatch(/^\/\/ /);
+    const packed = packShader(shader) as [number, string, string, string, string];
+    const { files, pieces, ...source } = shader;
+    expect(unpackShader(shader.name, shader.code, ...packed)).toEqual(source);
     for (const { scalar } of shader.params) expect(["u32", "i32", "f32"]).toContain(scalar);
   });
 });

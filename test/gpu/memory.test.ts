@@ -100,15 +100,15 @@ describe("temporaries", () => {
     engine.destroy();
   });
 
-  it("that live on get memory of their own", async () => {
+  it("that are not released have separate memory", async () => {
     const engine = await testEngine();
     using x = engine.tensor([64], new Float32Array(64));
     const s = engine.scheduler();
-    const kept = [1, 2, 3, 4].map((offset) => shifted(s, x, offset));
+    const temporaries = [1, 2, 3, 4].map((offset) => shifted(s, x, offset));
     expect(s.temporaryBytes).toBe(4 * 256);
     using schedule = await s.compile();
     engine.submit(schedule);
-    expect((await engine.read(kept)).map(([first]) => first)).toEqual([1, 2, 3, 4]);
+    expect((await engine.read(temporaries)).map(([first]) => first)).toEqual([1, 2, 3, 4]);
   });
 
   it("are refused after their release, whatever took their place", async () => {

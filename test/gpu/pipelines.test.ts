@@ -88,7 +88,7 @@ it("rejects broken WGSL with the kernel's name, and tries again when asked again
     expect((failure as KernelError).kernels).toEqual(["brokenKernel"]);
     expect((failure as KernelError).message).toMatch(/^brokenKernel: .*1\.5/s);
   }
-  // and nothing of it sticks to the next one
+  // the next compile is not affected
   using fine = await incrementing(engine, x);
   engine.submit(fine);
   expect([...(await x.read())]).toEqual([1, 1, 1, 1]);

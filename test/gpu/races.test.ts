@@ -1,16 +1,25 @@
 /**
- * Runs every shader that shares workgroup memory through the race detector of wgsl_reflect: it steps the invocations of a
- * workgroup side by side and finds two that touch the same bytes, one of them writing, without a barrier between. Params,
- * constants and sizes are those that the ops record. Needs no GPU to run the shaders. What it cannot see: scalars in
- * workgroup memory, races between workgroups, and which of the two kinds of memory a barrier orders.
+ * Runs every shader with workgroup memory through the race detector of wgsl_reflect. The detector interprets the shader on the
+ * CPU. It steps the invocations of a workgroup in turn, and reports two that touch the same bytes without a barrier between,
+ * where at least one of them writes. Params, constants and sizes are those that the ops record. The detector does not see
+ * scalars in workgroup memory, races between workgroups, and which of the two kinds of memory a barrier orders.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CallExpr, detectRaces, MemoryTracker, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
 import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
-import { Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
-import { packParams } from "../../src/gpu/schedule.js";
+import {
+  type Bindings,
+  type DType,
+  Engine,
+  Kernel,
+  type Params,
+  type Scheduler,
+  type Tensor,
+  Variants,
+} from "../../src/gpu/index.js";
+import { packParams } from "../../src/gpu/params.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -24,9 +33,9 @@ const samples: Sample[] = [
     ops.canonicalizeColumns(s, tensor(11, 2), engine.tensor([2], new Uint32Array([1, 0])), tensor(2)),
   (s, tensor, engine) => {
     const grams = tensor(3, 12);
-    const given = { product: tensor(9, 3), grams, ridge: 1e-7 };
-    const before = ops.alsUpdate(s, { ...given, mode: 1, factor: tensor(9, 3) });
-    const previous = ops.alsUpdate(s, { ...given, mode: 2, factor: tensor(9, 3), previous: before });
+    const shared = { product: tensor(9, 3), grams, ridge: 1e-7 };
+    const before = ops.alsUpdate(s, { ...shared, mode: 1, factor: tensor(9, 3) });
+    const previous = ops.alsUpdate(s, { ...shared, mode: 2, factor: tensor(9, 3), previous: before });
     const trace = { rows: tensor(2, 6), counter: engine.tensor([1], new Uint32Array(1)) };
     ops.alsNormalize(s, { previous, grams, weights: tensor(3), values: tensor(6), trace });
   },
@@ -59,7 +68,7 @@ const samples: Sample[] = [
       last: tensor(5, 3, 1, 1),
     }),
   (s, tensor) => ops.mttkrp(s, tensor(5, 4, 3), [tensor(5, 2), tensor(4, 2), tensor(3, 2)], 0),
-  // thin, and sums that several share
+  // thin tiles, and sums that several invocations share
   (s, tensor) => ops.matmul(s, tensor(130, 20), tensor(20, 6)),
   (s, tensor) => ops.mttkrp(s, tensor(130, 5, 4), [tensor(130, 2), tensor(5, 2), tensor(4, 2)], 0),
   (s, tensor) => ops.matmul(s, tensor(2, 3000), tensor(3000, 2)),
@@ -67,9 +76,8 @@ const samples: Sample[] = [
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),
   (s, tensor, engine) => {
-    const [labels, state] = [new Uint32Array([2, 0, 1, 1, 0]), new Uint32Array(4)].map((data) =>
-      engine.tensor([data.length], data),
-    ) as [Tensor, Tensor];
+    const labels = engine.tensor([5], Uint32Array.of(2, 0, 1, 1, 0));
+    const state = engine.tensor([4], new Uint32Array(4));
     ops.softmaxCrossEntropy(s, tensor(5, 3), labels, { curve: tensor(1, 2), column: 0, state });
   },
   (s, tensor, engine) => {
@@ -100,7 +108,7 @@ const samples: Sample[] = [
     );
   },
 ];
-/** Fewer invocations and rounds than on a GPU, to be quick, for shaders that have these constants. */
+/** Smaller values of constants, for shaders that have them: fewer invocations and rounds, so that the detector is quick. */
 const SMALLER: Record<string, number> = { WIDTH: 8, ACROSS: 4, TEAM: 2, BLOCK: 4, SWEEPS: 2, SLICES: 2 };
 const SMALLER_TILES: Record<string, number> = { HIGH: 8, WIDE: 8, ROWS: 4, COLUMNS: 4, TILE_K: 4 };
 const SMALLER_THIN: Record<string, number> = { THREADS: 32, SLICES: 4 };
@@ -115,8 +123,8 @@ const shaders = readdirSync(shaderFolder)
   .filter((file) => /var\s*<\s*workgroup\s*>/.test(linkShader(join(shaderFolder, file)).code))
   .map((file) => file.replace(".wgsl", ""));
 
-/** What buffers hold when the detector runs, where it is not random. */
-const contents = new Map<Tensor, Float32Array>();
+/** Contents of tensors for the detector; tensors that are not in this map have random contents. */
+const contents = new Map<Tensor<DType>, Float32Array>();
 
 /** A symmetric positive matrix. */
 function positive(tensor: Tensor): Tensor {
@@ -142,8 +150,8 @@ function spellOut(code: string): string {
 }
 
 /**
- * What a function returned is kept by call site (1.6), so invocations that are stepped in turn get each other's values.
- * This keeps it by invocation, whose stack is its identity.
+ * The detector (1.6) stores what a function returned by its call site, so invocations that are stepped in turn get values of
+ * another invocation. This patch stores it by invocation, which the invocation's stack identifies.
  */
 const step = WgslDebug.prototype.stepStack;
 let current: object = {};
@@ -152,8 +160,8 @@ WgslDebug.prototype.stepStack = function (this: WgslDebug, stack, into) {
   return step.call(this, stack, into);
 };
 CallExpr.prototype.setCachedReturnValue = function (this: CallExpr, value: unknown) {
-  const own = Object.getOwnPropertyDescriptor(this, "cachedReturnValue");
-  if (!own?.set) {
+  const patched = Object.getOwnPropertyDescriptor(this, "cachedReturnValue");
+  if (!patched?.set) {
     const values = new WeakMap<object, unknown>();
     Object.defineProperty(this, "cachedReturnValue", {
       get: () => values.get(current) ?? null,
@@ -163,7 +171,7 @@ CallExpr.prototype.setCachedReturnValue = function (this: CallExpr, value: unkno
   this.cachedReturnValue = value;
 };
 
-/** The detector compares every access of a phase with every other: leave out those that cannot race, and repeats. */
+/** The detector compares every access of a phase with all others. This patch leaves out repeats, and accesses that cannot race. */
 const record = MemoryTracker.prototype.record;
 let readOnly = new Set<string>();
 const seen = new WeakMap<MemoryTracker, Set<string>>();
@@ -187,22 +195,22 @@ interface Found {
   errors: string[];
 }
 
-function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor | Float32Array>): Found {
+function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor<DType> | Float32Array>): Found {
   const group: Record<string, unknown> = { 0: { uniform: packParams(kernel.source, params) } };
   for (const { binding, name } of kernel.source.bindings) {
     const bound = bindings[name]!;
     const size = bound instanceof Float32Array ? bound.length : bound.size;
     const known = bound instanceof Float32Array ? bound : contents.get(bound);
     const integers = !(bound instanceof Float32Array) && bound.dtype !== "f32";
-    // whole vec4s, as buffers are bound
+    // a multiple of four elements, because shaders may read vec4s
     const data = new Float32Array(Math.ceil(size / 4) * 4);
     if (!integers) data.set(known ?? randomArray(size, binding));
     group[binding] = data.buffer;
   }
   const constant = kernel.source.bindings.filter(({ access }) => access === "read").map(({ name }) => name);
-  // to the detector all variables of a module are shared
-  const own = [...kernel.code.matchAll(/var<private> (\w+)/g)].map(([, name]) => name!);
-  readOnly = new Set(["params", ...constant, ...own]);
+  // the detector takes all variables of a module for shared, private ones too
+  const privates = [...kernel.code.matchAll(/var<private> (\w+)/g)].map(([, name]) => name!);
+  readOnly = new Set(["params", ...constant, ...privates]);
   const { races, errors } = detectRaces(spellOut(kernel.code), "main", [Math.min(2, kernel.workgroups(params)[0])], {
     0: group,
   });
@@ -212,7 +220,7 @@ function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor
 
 interface Dispatched {
   kernel: Kernel;
-  bindings: Record<string, Tensor>;
+  bindings: Bindings;
   params: Params;
 }
 const dispatched = new Map<string, Dispatched>();
@@ -243,9 +251,9 @@ function collect(engine: Engine, sample: Sample): void {
 
 describe("shaders with workgroup memory", () => {
   it.each(shaders)("%s has no races, and is caught without its barriers", (name) => {
-    const found = dispatched.get(name);
-    if (!found) throw new Error(`no sample in test/gpu/races.test.ts records ${name}: add one`);
-    const { kernel, bindings, params } = found;
+    const recorded = dispatched.get(name);
+    if (!recorded) throw new Error(`no sample in test/gpu/races.test.ts records ${name}: add one`);
+    const { kernel, bindings, params } = recorded;
     expect(racesOf(kernel, params, bindings)).toEqual({ races: [], errors: [] });
     const code = kernel.source.code.replace(/(workgroup|storage)Barrier\(\);/g, "");
     const broken = new Kernel({ ...kernel.source, code }, kernel.grid, { ...kernel.constants });
@@ -302,9 +310,9 @@ if (lane == 0u) { out[0] = shared_sum[0]; }`;
 
   it("keeps what functions return apart", () => {
     const helper = "fn mirrored(lane: u32) -> u32 { if (lane > 3u) { return 7u - lane; } return lane; }\n@compute";
-    const own = "let place = mirrored(lane);\nlet other = lane;\nif (lane < 4u) { shared_sum[place] = 1.0; }";
-    expect(check(own, helper)).toEqual({ races: [], errors: [] });
-    expect(check(own.replace("lane < 4u", "lane < 5u"), helper).races.length).toBeGreaterThan(0);
+    const body = "let place = mirrored(lane);\nlet other = lane;\nif (lane < 4u) { shared_sum[place] = 1.0; }";
+    expect(check(body, helper)).toEqual({ races: [], errors: [] });
+    expect(check(body.replace("lane < 4u", "lane < 5u"), helper).races.length).toBeGreaterThan(0);
   });
 
   it("takes workgroupUniformLoad for the barriers that it is", () => {

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Engine, Kernel, type ShaderSource } from "../../src/gpu/index.js";
-import { packParams } from "../../src/gpu/schedule.js";
+import { Engine, Kernel } from "../../src/gpu/index.js";
 import { testEngine } from "../engine.js";
 import { affine, affineShader, incrementing, plainDevice, shifted, widen } from "./kernels.js";
 
@@ -294,27 +293,4 @@ describe("a tensor that a schedule uses", () => {
     expect(() => schedule.encode(engine.device.createCommandEncoder())).toThrow("(gone 4) was destroyed");
     await expect(schedule.profile()).rejects.toThrow("(gone 4) was destroyed");
   });
-});
-
-it("packs params as the shader lays them out", () => {
-  const source: ShaderSource = {
-    name: "packed",
-    code: "",
-    bindings: [],
-    params: [
-      { name: "count", scalar: "u32", offset: 0, length: 1, stride: 0 },
-      { name: "low", scalar: "i32", offset: 4, length: 1, stride: 0 },
-      { name: "extents", scalar: "u32", offset: 16, length: 8, stride: 4 },
-      { name: "_pad", scalar: "u32", offset: 48, length: 1, stride: 0 },
-    ],
-    paramsSize: 64,
-    constants: {},
-    features: [],
-  };
-  const extents = [1, 2, 3, 4, 5, 6, 7];
-  const words = new Uint32Array(packParams(source, { count: 9, low: -1, extents }));
-  expect([...words]).toEqual([9, 2 ** 32 - 1, 0, 0, ...extents, 0, 0, 0, 0, 0]);
-  expect(() => packParams(source, { count: 9, low: 0, extents: new Array(9).fill(0) })).toThrow(
-    'packed: param "extents" holds 8 values, given 9',
-  );
 });

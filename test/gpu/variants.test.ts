@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { Engine, Kernel, type Scheduler, Variants } from "../../src/gpu/index.js";
+import { declareChoice } from "../../src/gpu/variants.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { affine, affineShader } from "./kernels.js";
 
@@ -7,7 +8,7 @@ const sample = (s: Scheduler, kernel: Kernel, size: number) => {
   const count = 2 ** 14 * size;
   s.run(kernel, { x: s.tensor([count]), out: s.tensor([count]) }, { count, offset: 0 });
 };
-/** The same with a detour of a few thousand additions. */
+/** The affine kernel with 4000 additions more, whose sum does not change the result. */
 const slow = new Kernel(
   {
     ...affineShader,
@@ -44,7 +45,7 @@ it("the fastest is picked, once an adapter, and its probe leaves no trace", asyn
   expect(sizes.length % 2).toBe(0);
   expect(engine.counters).toMatchObject({ submits: 2, dispatches: 2 });
   expect(engine.memory().live).toBe(live);
-  // another engine on the same adapter knows
+  // another engine on the same adapter takes the same variant without a probe
   const other = await freshEngine();
   expect(await affineBy(other, new Variants("pick", { slow, fast: affine }, sample))).toBe("affine");
   expect(probed).toHaveBeenCalledTimes(sizes.length);
@@ -64,11 +65,28 @@ it("a choice can be forced", async () => {
   expect(() => new Engine(device, { variants: { fourced: "fast" } })).toThrow(
     /^new Engine: variants has no choice "fourced"; there are .*\bforced\b/,
   );
-  // known by name, but not one of those that are here
+  // a variant of this name is known, but the choice at hand does not offer it
   using other = new Engine(device, { variants: { forced: "slow" } });
   await expect(affineBy(other, new Variants("forced", { fast: affine }, sample))).rejects.toThrow(
     'forced: no variant "slow"; there are fast',
   );
+});
+
+it("a choice of numbers is forced by those that it takes, and by the names of some", async () => {
+  const device = (await testEngine()).device;
+  declareChoice("few", ["none"], {
+    needs: "a whole number from 1 to 3",
+    is: (value) => [1, 2, 3].includes(value as number),
+  });
+  for (const few of [1, 3, "none"]) {
+    using engine = new Engine(device, { variants: { few } });
+    expect(engine.forced("few")).toBe(few);
+  }
+  for (const few of [0, 1.5, Number.NaN, "1", "some"])
+    expect(() => new Engine(device, { variants: { few } })).toThrow(
+      `new Engine: few is ${typeof few === "string" ? `"${few}"` : few}, needs a whole number from 1 to 3, or one of none`,
+    );
+  expect(() => new Engine(device, { variants: { matmul2: 3 } })).toThrow(/; and by number .*\bfew\b/);
 });
 
 it("variants that need a feature are left out where the device lacks it", async () => {
@@ -77,7 +95,7 @@ it("variants that need a feature are left out where the device lacks it", async 
   using engine = new Engine(device);
   const probed = vi.fn(sample);
   expect(await affineBy(engine, new Variants("needy", { needy, other: affine }, probed))).toBe("affine");
-  // nothing to choose from
+  // a single variant is left, so there is nothing to probe
   expect(probed).not.toHaveBeenCalled();
   using forced = new Engine(device, { variants: { needy: "needy" } });
   await expect(affineBy(forced, new Variants("needy", { needy, other: affine }, probed))).rejects.toThrow(

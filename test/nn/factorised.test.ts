@@ -17,7 +17,7 @@ import { evaluate, expectClose, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { checkGradients } from "./gradients.js";
 
-/** x·Wᵀ + b in f64. */
+/** x·Wᵀ + b in f64, batch×outputs. */
 function dense(
   x: ArrayLike<number>,
   weight: ArrayLike<number>,
@@ -33,7 +33,7 @@ function dense(
   });
 }
 
-/** Output of one layer on a batch. */
+/** Outputs of one layer for a batch. */
 async function outputOf(engine: Engine, layer: Layer, x: Float32Array, inputs: number): Promise<Float32Array> {
   using model = await Sequential.create(engine, [layer], { inputShape: [inputs], seed: 3 });
   using data = engine.tensor([x.length / inputs, inputs], x);
@@ -203,7 +203,7 @@ describe("factorised dense layers", () => {
 });
 
 describe("the contraction of a tensor train", () => {
-  /** Every way to cut d cores into neighbouring groups, from either side. */
+  /** Every way to cut d cores into groups of neighbours, from either end. */
   const everyContraction = (d: number) =>
     Array.from({ length: 2 ** (d - 1) }, (_, cuts) => {
       const edges = [0, ...Array.from({ length: d - 1 }, (__, k) => k + 1).filter((k) => (cuts >> (k - 1)) & 1), d];
@@ -233,12 +233,12 @@ describe("the contraction of a tensor train", () => {
       [1, 2],
       [2, 3],
     ]);
-    // what comes to less from the right: few outputs at that end
+    // from the right the contraction costs less, because there are few outputs at that end
     const narrow = new TensorTrainLinear({ inputModes: [4, 4, 16], outputModes: [16, 16, 2], ranks: 4 });
     expect(narrow.contractionOf(1000).direction).toBe("right");
   });
 
-  it("gives the same whichever it is", async () => {
+  it("gives the same outputs, whichever contraction it takes", async () => {
     const engine = await testEngine();
     const options = { inputModes: [3, 4, 5], outputModes: [2, 3, 4], ranks: 3 };
     const sizes = [
@@ -317,7 +317,7 @@ describe("fits", () => {
     const engine = await testEngine();
     const [inputs, outputs] = [20, 14];
     const source = weights(inputs, outputs);
-    // correlated inputs of very different sizes, five of them always 0
+    // correlated inputs of very different sizes; five of the inputs are always 0
     const x = randomArray(60 * inputs, 9).map((value, e) =>
       e % inputs < 5 ? 0 : value * (1 + 4 * (e % 3)) + 0.5 * Math.sin(e / inputs),
     );
@@ -352,13 +352,13 @@ describe("fits", () => {
         tuckerLinear(e, weights(24, 15), { inputModes: [6, 4], outputModes: [15], ranks: [3, 2, 6], covariance }),
     },
     {
-      name: "Tucker of whole inputs",
+      name: "Tucker of undivided inputs",
       fit: (e, covariance) => tuckerLinear(e, weights(24, 15), { ranks: [5, 5], covariance }),
     },
   ];
   it.each(formats)("$name by the inputs' covariance: outputs at least as near", async ({ fit }) => {
     const engine = await testEngine();
-    // images 6×4 that are alike along both sides; one row is always 0
+    // images 6×4 whose pixels share one noise term with their row and another with their column; the last row is always 0
     const noise = randomArray(80 * 24, 9);
     const x = noise.map((_, e) => {
       const [sample, i, j] = [Math.floor(e / 24), Math.floor((e % 24) / 4), e % 4];
@@ -372,7 +372,7 @@ describe("fits", () => {
     expect(aware).toBeLessThan(0.97 * plain);
   });
 
-  it("by relative error, the weight's is kept", async () => {
+  it("by relative error leave the weight no larger an error", async () => {
     const engine = await testEngine();
     const source = weights(36, 25);
     for (const relativeError of [0.4, 0.1]) {

@@ -36,7 +36,7 @@ type Shape = {
   dilation?: [number, number];
 };
 
-/** Output of one layer on a batch of samples. */
+/** Outputs of one layer for a batch of samples. */
 async function outputOf(
   engine: Engine,
   layer: Layer,
@@ -50,10 +50,10 @@ async function outputOf(
 }
 
 /** ‖W − Ŵ‖ / ‖W‖ */
-const kernelError = (found: Float32Array, weight: Float32Array): number =>
-  Math.hypot(...found.map((value, e) => value - weight[e]!)) / Math.hypot(...weight);
+const kernelError = (kernel: Float32Array, weight: Float32Array): number =>
+  Math.hypot(...kernel.map((value, e) => value - weight[e]!)) / Math.hypot(...weight);
 
-/** Squared error of a layer's outputs against those of the convolution, after 0, 10, …, 50 steps of gradient descent. */
+/** Mean squared error of a layer's outputs against those of the convolution, after 0, 10, …, 50 steps of gradient descent. */
 async function tune(
   engine: Engine,
   layer: Layer,
@@ -208,19 +208,19 @@ describe("factorised convolutions", () => {
     const engine = await testEngine();
     const source = { inputs: 5, outputs: 6, kernel: 3, weight: randomArray(5 * 6 * 9, 2) };
     type Ridges = { ridge?: number; solverRidge?: number };
-    const cp = async (own: Ridges) =>
-      Math.hypot(...(await (await cpConv(engine, source, { rank: 4, starts: 1, sweeps: 20, ...own })).toDense()));
+    const cp = async (ridges: Ridges) =>
+      Math.hypot(...(await (await cpConv(engine, source, { rank: 4, starts: 1, sweeps: 20, ...ridges })).toDense()));
     expect(await cp({ ridge: 0.3 })).toBe(await cp({}));
     expect(await cp({ solverRidge: 0.3 })).toBeLessThan(0.9 * (await cp({})));
-    const btd = async (own: Ridges) => {
-      const layer = await blockTermConv(engine, source, { blocks: 2, ranks: [2, 2], sweeps: 8, ...own });
+    const btd = async (ridges: Ridges) => {
+      const layer = await blockTermConv(engine, source, { blocks: 2, ranks: [2, 2], sweeps: 8, ...ridges });
       return kernelError(await layer.toDense(), source.weight);
     };
     expect(await btd({ ridge: 1e4 })).toBe(await btd({}));
     expect(await btd({ solverRidge: 1e4 })).toBeGreaterThan(1.005 * (await btd({})));
   });
 
-  /** Σ ‖a∘b∘c∘d‖² of all terms, over the squared norm of the kernel: what a change of a factor is multiplied by. */
+  /** Σ ‖a∘b∘c∘d‖² over all terms ÷ ‖W‖²: how much a small relative change of a factor moves the kernel W. */
   async function sensitivity(layer: CpConv, weight: Float32Array): Promise<number> {
     const { rank } = layer;
     const kernels = await layer.kernels();
@@ -245,7 +245,7 @@ describe("factorised convolutions", () => {
     expect(sizes[1]).toBeLessThan(0.9 * sizes[0]);
     const error = kernelError(await corrected.toDense(), source.weight);
     expect(error).toBeLessThan(1.06 * kernelError(await plain.toDense(), source.weight));
-    // all vectors of a term are of one length
+    // the four vectors of term 3 have the same length
     const lengths = (await corrected.kernels()).map(({ weight }, part) =>
       Math.hypot(...weight.filter((_, e) => (part === 3 ? e % 10 : Math.floor(e / (weight.length / 10))) === 3)),
     );
@@ -256,7 +256,7 @@ describe("factorised convolutions", () => {
     const engine = await testEngine();
     const weight = randomArray(6 * 8 * 9, 2);
     const source = { inputs: 6, outputs: 8, kernel: 3, weight };
-    // channels of very different sizes, two of them alike
+    // channels of very different sizes, in pairs that are nearly alike
     const covariance = Float64Array.from({ length: 36 }, (_, e) => {
       const [i, j] = [Math.floor(e / 6), e % 6];
       return i === j ? 4 ** (i - 3) : i + j === 9 ? 0.99 * 2 ** (i + j - 6) : 0;
@@ -266,17 +266,17 @@ describe("factorised convolutions", () => {
     const aware = await cpConv(engine, source, { ...options, covariance });
     const bound = await sensitivity(plain, weight);
     expect(await sensitivity(aware, weight)).toBeLessThan(1.001 * bound);
-    // what the bound is for: a refit without it is larger
+    // without the bound, the refit would have larger terms
     const free = await cpConv(engine, source, { ...options, correct: false, covariance });
     expect(await sensitivity(free, weight)).toBeGreaterThan(1.3 * bound);
     const outputs = async (layer: FactorisedConv): Promise<number> => {
-      const found = await layer.toDense();
+      const kernel = await layer.toDense();
       let error = 0;
       for (let t = 0; t < 8; t++)
         for (let p = 0; p < 9; p++)
           for (let i = 0; i < 6; i++)
             for (let j = 0; j < 6; j++) {
-              const off = (s: number) => found[(t * 6 + s) * 9 + p]! - weight[(t * 6 + s) * 9 + p]!;
+              const off = (s: number) => kernel[(t * 6 + s) * 9 + p]! - weight[(t * 6 + s) * 9 + p]!;
               error += covariance[i * 6 + j]! * off(i) * off(j);
             }
       return Math.sqrt(error);
@@ -286,7 +286,7 @@ describe("factorised convolutions", () => {
 
   it("of a kernel of border rank 2, plain CP blows up in fine-tuning; the corrected one learns", async () => {
     const engine = await testEngine();
-    // a∘a∘b + a∘b∘a + b∘a∘a: terms of rank 2 come as near as they are large, and cancel
+    // a∘a∘b + a∘b∘a + b∘a∘a: two rank-one terms come arbitrarily near, but only with large terms that nearly cancel
     const [a, b, n] = [[0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5], 4] as const;
     const weight = Float32Array.from({ length: n ** 3 }, (_, e) => {
       const [i, j, k] = [Math.floor(e / n / n), Math.floor(e / n) % n, e % n] as const;
@@ -332,7 +332,7 @@ describe("factorised convolutions", () => {
     const [inputs, outputs, side] = [4, 6, 36];
     const weight = randomArray(outputs * side, 1);
     const source = { inputs, outputs, kernel: 3, weight };
-    // patches whose places are alike and whose channels differ in size; one channel is always 0
+    // patches whose channels share a noise term at every place and differ in size; channel 0 is always 0
     const patches = Array.from({ length: 120 }, (_, n) => {
       const noise = randomArray(side, n + 9);
       return noise.map((value, k) => (k < 9 ? 0 : (value * 0.3 + noise[k % 9]!) * (1 + 3 * (Math.floor(k / 9) % 2))));
@@ -346,14 +346,14 @@ describe("factorised convolutions", () => {
           if (i % 9 === j % 9) channels[Math.floor(i / 9) * inputs + Math.floor(j / 9)]! += (patch[i]! * patch[j]!) / 9;
         }
     const error = async (layer: FactorisedConv): Promise<number> => {
-      const found = await layer.toDense();
+      const kernel = await layer.toDense();
       let [off, all] = [0, 0];
       for (const patch of patches)
         for (let t = 0; t < outputs; t++) {
           let [a, b] = [0, 0];
           for (let k = 0; k < side; k++) {
             a += weight[t * side + k]! * patch[k]!;
-            b += found[t * side + k]! * patch[k]!;
+            b += kernel[t * side + k]! * patch[k]!;
           }
           off += (a - b) ** 2;
           all += a * a;
@@ -361,8 +361,8 @@ describe("factorised convolutions", () => {
       return Math.sqrt(off / all);
     };
     const plain = await error(await fit(engine, source));
-    const whole = await error(await fit(engine, source, covariance));
-    expect(whole).toBeLessThan(0.97 * plain);
+    const byPatches = await error(await fit(engine, source, covariance));
+    expect(byPatches).toBeLessThan(0.97 * plain);
     expect(await error(await fit(engine, source, channels))).toBeLessThan(1.5 * plain);
     await expect(fit(engine, source, new Float64Array(7))).rejects.toThrow(/needs 4×4 \(channels\) or 36×36/);
   });
@@ -424,12 +424,12 @@ describe("tensor ring convolutions", () => {
 });
 
 describe("counts of the literature", () => {
-  // LeNet conv2: 50×20×5×5 on 12×12, its output 8×8
+  // LeNet's second convolution: 50×20×5×5 on 12×12, with outputs 8×8
   const shape = { inputs: 20, outputs: 50, kernel: 5 };
   const input = [20, 12, 12];
   const ratios = (layer: Layer): number[] => {
-    const [dense, own] = [new Conv2d(shape).counts(input), layer.counts(input)];
-    return [dense.weights / own.weights, dense.multiplications / own.multiplications];
+    const [dense, factorised] = [new Conv2d(shape).counts(input), layer.counts(input)];
+    return [dense.weights / factorised.weights, dense.multiplications / factorised.multiplications];
   };
 
   it.each([

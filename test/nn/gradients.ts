@@ -6,8 +6,10 @@ import { evaluate, expectClose } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 /**
- * Holds a layer's gradients against differences of L = Σ w∘y. A factorised layer is linear in each number it has, so that
- * long steps lose nothing.
+ * Compares a layer's gradients with central differences of L = Σ w∘y. The outputs y of a factorised layer are linear in each of
+ * its numbers, so a step of 0.5 gives the exact slope, with little rounding.
+ *
+ * @param options.most about how many numbers of each parameter are moved
  */
 export async function checkGradients(
   engine: Engine,
@@ -23,11 +25,11 @@ export async function checkGradients(
   using w = engine.tensor([batch, ...outputs], weights);
   const [y, dx, ...gradients] = await evaluate(engine, (s) => {
     const output = model.forward(s, x, { training: true });
-    // backward frees what it is given
+    // backward frees dy and the output, so both are copied before
     const dy = copy(s, w);
-    const kept = copy(s, output);
+    const outputCopy = copy(s, output);
     const inputGradient = model.backward(s, dy, { inputGradient: true })!;
-    return [kept, inputGradient, ...model.parameters.map(({ gradient }) => gradient)];
+    return [outputCopy, inputGradient, ...model.parameters.map(({ gradient }) => gradient)];
   });
   const s = engine.scheduler();
   const output = model.forward(s, x);
@@ -48,15 +50,15 @@ export async function checkGradients(
     const scale = Math.max(...gradient.map(Math.abs));
     expect(scale).toBeGreaterThan(0);
     for (let i = 0; i < values.length; i += Math.max(1, Math.floor(values.length / most))) {
-      const at: number[] = [];
+      const losses: number[] = [];
       for (const step of [0.5, -0.5]) {
         const moved = Float32Array.from(values);
         moved[i]! += step;
         engine.write(tensor, moved);
-        at.push(await loss());
+        losses.push(await loss());
       }
       engine.write(tensor, values);
-      expect(Math.abs(at[0]! - at[1]! - gradient[i]!)).toBeLessThan(1e-4 * scale + 1e-5 * Math.abs(at[0]!));
+      expect(Math.abs(losses[0]! - losses[1]! - gradient[i]!)).toBeLessThan(1e-4 * scale + 1e-5 * Math.abs(losses[0]!));
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Whatever a layer, a fit, an optimiser or training does not know or cannot take is refused by name. */
+/** Layers, fits, optimisers and training refuse unknown options and unfit values, and name them. */
 import { describe, expect, it } from "vitest";
 import { TenfoldError } from "../../src/gpu/index.js";
 import * as nn from "../../src/nn/index.js";
@@ -32,7 +32,7 @@ const {
   TuckerLinear,
 } = nn;
 
-/** What a call throws or rejects with; it must be one of tenfold's errors. */
+/** The message that a call throws or rejects with. The error must be a TenfoldError. */
 async function refusal(call: () => unknown): Promise<string> {
   try {
     await call();
@@ -54,8 +54,8 @@ const dense = new Linear(4, 6, { bias: false, weight: new Float32Array(24).fill(
 const convolution = new Conv2d({ ...square, weight: new Float32Array(216).fill(1) });
 const volume = new Conv3d({ ...square, weight: new Float32Array(648).fill(1) });
 
-/** Everything that takes options: how it is called, and with what it is content. */
-const calls: [name: string, make: Maker, right: Options][] = [
+/** Everything that takes options: its name, a call with given options, and valid options. */
+const calls: [name: string, make: Maker, valid: Options][] = [
   ["Linear", (options) => new Linear(4, 6, any(options)), { bias: false, activation: "relu", start: "he" }],
   ["Conv2d", (options) => new Conv2d(any(options)), { ...square, stride: [1, 2], padding: "same", groups: 2 }],
   ["Conv3d", (options) => new Conv3d(any(options)), { ...square, padding: "same", start: { deviation: 1 } }],
@@ -81,7 +81,7 @@ const calls: [name: string, make: Maker, right: Options][] = [
     { inputShape: [2, 3], seed: 3 },
   ],
 ];
-/** Fits, which are not run to their end here. */
+/** Fits. They are called with invalid options only, so none of them computes anything. */
 const fits: [name: string, make: Maker][] = [
   ["svdLinear", (options) => nn.svdLinear(engine, dense, any(options))],
   ["ttLinear", (options) => nn.ttLinear(engine, dense, any(options))],
@@ -96,16 +96,16 @@ const fits: [name: string, make: Maker][] = [
   ["tucker2Conv3d", (options) => nn.tucker2Conv3d(engine, volume, any(options))],
 ];
 
-describe.each(calls)("%s", (name, make, right) => {
-  it("takes what it knows", async () => {
-    await make(right);
+describe.each(calls)("%s", (name, make, valid) => {
+  it("takes valid options", async () => {
+    await make(valid);
   });
 
-  it("refuses what it does not, by name", async () => {
-    expect(await refusal(() => make({ ...right, magic: 1 }))).toContain(`${name}: unknown option "magic"; it has `);
+  it("refuses unknown options and unfit values by name", async () => {
+    expect(await refusal(() => make({ ...valid, magic: 1 }))).toContain(`${name}: unknown option "magic"; it has `);
     expect(await refusal(() => make(any(null)))).toContain(`${name}: options are null, needs an object`);
-    for (const option of Object.keys(right))
-      expect(await refusal(() => make({ ...right, [option]: Symbol("x") }))).toMatch(
+    for (const option of Object.keys(valid))
+      expect(await refusal(() => make({ ...valid, [option]: Symbol("x") }))).toMatch(
         new RegExp(`^${name}: ${option} is Symbol\\(x\\), needs `),
       );
   });
@@ -127,6 +127,11 @@ it.each<[call: () => unknown, message: string]>([
     "Linear: bias is 1, needs true, false, or its start values in a Float32Array",
   ],
   [() => new Linear(3, 4, { start: any({ mean: 1 }) }), 'needs "uniform", "he" or { deviation, biasBound }'],
+  [() => new Linear(3, 4, { start: any({ biasBound: 1 }) }), 'needs "uniform", "he" or { deviation, biasBound }'],
+  [
+    () => new Tucker2Conv3d({ ...square, ranks: [2, 3], start: any({ deviation: 1 }) }),
+    'Tucker2Conv3d: start is an object (Object), needs one of "uniform", "he"',
+  ],
   [
     () => new Conv2d(any({ inputs: 1, outputs: 2 })),
     'Conv2d: option "kernel" is missing, needs a whole number, 1 or more',
@@ -194,35 +199,35 @@ it.each<[call: () => unknown, message: string]>([
   expect(await refusal(call)).toContain(message);
 });
 
-it("training refuses what it does not know or cannot take", async () => {
+it("training refuses unknown options and unfit values", async () => {
   using model = await Sequential.create(engine, [new Linear(2, 3)], { inputShape: [2] });
   using inputs = engine.tensor([4, 2]);
   using labels = engine.tensor([4], new Uint32Array(4));
   const data = { inputs, labels };
-  const right = { epochs: 1, optimiser: adam() };
+  const valid = { epochs: 1, optimiser: adam() };
   for (const [options, message] of [
-    [{ ...right, epoch: 3 }, 'train: unknown option "epoch"; it has epochs, batchSize, optimiser, loss'],
-    [{ ...right, epochs: Number.NaN }, "train: epochs is NaN, needs a whole number, 0 or more"],
-    [{ ...right, epochs: 1.5 }, "train: epochs is 1.5"],
-    [{ ...right, batchSize: 0 }, "train: batchSize is 0, needs a whole number, 1 or more"],
-    [{ ...right, loss: "mse" }, 'train: loss is "mse", needs one of "crossEntropy", "doubleSoftmax"'],
-    [{ ...right, optimiser: adam }, "train: optimiser is a function (adam), needs an optimiser, as adam() or sgd("],
-    [{ ...right, steps: "fast" }, 'train: steps is "fast", needs one of "auto", "layered", "fused"'],
-    [{ ...right, seed: -1 }, "train: seed is -1"],
-    [{ ...right, submitMs: Number.NaN }, "train: submitMs is NaN, needs a number of milliseconds"],
-    [{ ...right, submitWork: 0 }, "train: submitWork is 0, needs a number of multiplications above 0"],
-    [{ ...right, signal: new AbortController() }, "train: signal is an object (AbortController), needs an AbortSignal"],
+    [{ ...valid, epoch: 3 }, 'train: unknown option "epoch"; it has epochs, batchSize, optimiser, loss'],
+    [{ ...valid, epochs: Number.NaN }, "train: epochs is NaN, needs a whole number, 0 or more"],
+    [{ ...valid, epochs: 1.5 }, "train: epochs is 1.5"],
+    [{ ...valid, batchSize: 0 }, "train: batchSize is 0, needs a whole number, 1 or more"],
+    [{ ...valid, loss: "mse" }, 'train: loss is "mse", needs one of "crossEntropy", "doubleSoftmax"'],
+    [{ ...valid, optimiser: adam }, "train: optimiser is a function (adam), needs an optimiser: adam() or sgd("],
+    [{ ...valid, steps: "fast" }, 'train: steps is "fast", needs one of "auto", "layered", "fused"'],
+    [{ ...valid, seed: -1 }, "train: seed is -1"],
+    [{ ...valid, submitMs: Number.NaN }, "train: submitMs is NaN, needs a number of milliseconds"],
+    [{ ...valid, submitWork: 0 }, "train: submitWork is 0, needs a number of multiplications above 0"],
+    [{ ...valid, signal: new AbortController() }, "train: signal is an object (AbortController), needs an AbortSignal"],
     [
-      { ...right, validation: [inputs, labels] },
+      { ...valid, validation: [inputs, labels] },
       "train (validation): the dataset is inputs undefined, labels undefined",
     ],
     [{ epochs: 1 }, 'train: option "optimiser" is missing'],
     [undefined, "train: options are undefined, needs an object with epochs, optimiser"],
   ] as [unknown, string][])
     expect(await refusal(() => train(model, data, any(options)))).toContain(message);
-  expect(await refusal(() => train(any([]), data, right))).toContain("train: the model is [], needs a Sequential");
-  expect(await refusal(() => train(model, any(inputs), right))).toContain("needs { inputs, labels }, two Tensors");
-  expect(await refusal(() => train(model, any(undefined), right))).toContain("train: the dataset is undefined, needs");
+  expect(await refusal(() => train(any([]), data, valid))).toContain("train: the model is [], needs a Sequential");
+  expect(await refusal(() => train(model, any(inputs), valid))).toContain("needs { inputs, labels }, two Tensors");
+  expect(await refusal(() => train(model, any(undefined), valid))).toContain("train: the dataset is undefined, needs");
 });
 
 describe('padding "same"', () => {
@@ -300,7 +305,7 @@ describe("shapes are whole numbers", () => {
     expect(await refusal(() => Sequential.create(engine, layers, { inputShape }))).toContain(message);
   });
 
-  it("of layers of one's own too", async () => {
+  it("of layers that users write, too", async () => {
     const half: nn.Layer = {
       name: "Half",
       parameters: [],
@@ -310,7 +315,7 @@ describe("shapes are whole numbers", () => {
       counts: () => ({ weights: 0, biases: 0, multiplications: 0 }),
     };
     expect(await refusal(() => Sequential.create(engine, [half, half], { inputShape: [6] }))).toContain(
-      "layer 1: Half: samples of shape 3 would become 1.5, every extent must be a positive whole number; change what",
+      "layer 1: Half: samples of shape 3 would become 1.5, every extent must be a positive whole number; change the options",
     );
   });
 });

@@ -32,7 +32,7 @@ interface Shape<Extents> {
 const biasOf = (layer: Layer): Parameter => layer.parameters.at(-1)!;
 const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
 
-/** All strides of 1 and 2, paddings of 0 to 2, dilations of 1 and 2, by direction. */
+/** Shapes with every combination of strides 1 and 2, paddings 0 to 2 and dilations 1 and 2 in every direction. */
 function everyPlacement<Extents extends readonly number[]>(kernel: Extents): Shape<Extents>[] {
   let placements: { stride: number[]; padding: number[]; dilation: number[] }[] = [
     { stride: [], padding: [], dilation: [] },
@@ -54,33 +54,33 @@ function everyPlacement<Extents extends readonly number[]>(kernel: Extents): Sha
   }));
 }
 
-/** Holds layers against convolutions with the kernels that they stand for, all in one schedule. */
+/** Compares the outputs of layers with convolutions by their dense kernels, all in one schedule. */
 async function check<Extents extends readonly number[]>(
   shapes: readonly Shape<Extents>[],
   make: (shape: Shape<Extents>, index: number) => Reconstructed,
   sample: readonly number[],
-  given?: Engine,
+  otherEngine?: Engine,
 ): Promise<void> {
-  const engine = given ?? (await testEngine());
+  const engine = otherEngine ?? (await testEngine());
   const layers = shapes.map(make);
   const arena = await startLayers(engine, layers, 6);
   using x = engine.tensor([2, 3, ...sample], randomArray(6 * product(sample), 4));
   const kernels: Tensor[] = [];
   for (const [index, layer] of layers.entries())
     kernels.push(engine.tensor([4, 3, ...shapes[index]!.kernel], await layer.toDense()));
-  const found = await evaluate(engine, (s) =>
+  const outputs = await evaluate(engine, (s) =>
     layers.flatMap((layer, index) => {
       const options = { ...shapes[index]!, bias: biasOf(layer).value };
       const dense = (sample.length === 2 ? conv2d : conv3d) as (...all: unknown[]) => Tensor;
       return [layer.forward(s, x, { training: false }), dense(s, x, kernels[index]!, options)];
     }),
   );
-  for (let index = 0; index < layers.length; index++) expectClose(found[2 * index]!, found[2 * index + 1]!, 1e-5);
+  for (let index = 0; index < layers.length; index++) expectClose(outputs[2 * index]!, outputs[2 * index + 1]!, 1e-5);
   for (const kernel of kernels) kernel.destroy();
   arena.destroy();
 }
 
-/** so many of them, spread out */
+/** `count` of the entries, spread over the list */
 const some = <T>(all: readonly T[], count: number): T[] =>
   Array.from({ length: count }, (_, index) => all[(index * 29 + 5) % all.length]!);
 
@@ -123,7 +123,7 @@ describe("a factorised convolution is one with its dense kernel", () => {
     expect(seen.size).toBe(144);
   });
 
-  // a tile of its own for every placement: a kernel to compile each
+  // few of the fused ones, because every placement has another tile and compiles another kernel
   it.each([
     ["chain", 24],
     ["fused", 6],

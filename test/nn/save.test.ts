@@ -54,7 +54,7 @@ const outputs = async (model: Sequential, values: Float32Array): Promise<Float32
 const samples = Float32Array.from({ length: 24 }, (_, index) => Math.sin(index));
 
 describe("saved models", () => {
-  it("come back as they were, and train on", async () => {
+  it("come back as they were, and can be trained further", async () => {
     using model = await create();
     const bytes = await saveModel(model);
     using back = await loadModel(await testEngine(), bytes);
@@ -69,7 +69,7 @@ describe("saved models", () => {
     expect(await saveModel(model)).toEqual(bytes);
   });
 
-  it("name their parameters as the layers lie", async () => {
+  it("name their parameters by the place of the layer", async () => {
     using model = await create();
     const { tensors } = readSafetensors(await saveModel(model));
     expect([...tensors.keys()].sort()).toEqual([
@@ -97,11 +97,11 @@ describe("saved models", () => {
     await expect(saveModel(deeper)).rejects.toThrow("chains are nested deeper than 16");
   });
 
-  it("are refused where they are cut short or lie", async () => {
+  it("are refused where they are cut short or contradict themselves", async () => {
     using model = await create();
     const bytes = await saveModel(model);
     const { tensors, metadata } = readSafetensors(bytes);
-    const said = JSON.parse(metadata.tenfold!);
+    const description = JSON.parse(metadata.tenfold!);
     const refused = async (file: Uint8Array): Promise<string> => {
       try {
         (await loadModel(await testEngine(), file, "net.safetensors")).destroy();
@@ -111,11 +111,11 @@ describe("saved models", () => {
       }
       return "nothing";
     };
-    /** the file with other layers */
-    const told = (
-      change: (said: { inputShape: unknown; layers: Record<string, unknown>[] }) => void,
+    /** the message about a file whose description is changed */
+    const refusedWith = (
+      change: (description: { inputShape: unknown; layers: Record<string, unknown>[] }) => void,
     ): Promise<string> => {
-      const changed = structuredClone(said);
+      const changed = structuredClone(description);
       change(changed);
       return refused(writeSafetensors(tensors, { tenfold: JSON.stringify(changed) }));
     };
@@ -123,16 +123,18 @@ describe("saved models", () => {
       expect(await refused(bytes.slice(0, length))).toContain("net.safetensors");
     expect(await refused(writeSafetensors(tensors))).toContain("no layers");
     expect(await refused(writeSafetensors(tensors, { tenfold: "{" }))).toContain("no JSON");
-    expect(await told((s) => (s.inputShape = [0]))).toContain("inputShape is [0]");
-    expect(await told((s) => (s.inputShape = [7]))).toContain("layer 1");
-    expect(await told((s) => (s.layers[0]!.kind = "spline"))).toContain('layer 0: its kind is "spline"');
-    expect(await told((s) => (s.layers[6]!.outputs = 2.5))).toContain("layer 6: (linear) outputs is 2.5");
-    expect(await told((s) => (s.layers[6]!.outputs = 4))).toContain("tensor 6.weight is 3×5, the layers need 4×5");
-    expect(await told((s) => (s.layers[6]!.bias = true))).toContain("no tensor 6.bias");
-    expect(await told((s) => (s.layers[1]!.layers = []))).toContain("1.0.weight belongs to no layer");
-    expect(await told((s) => (s.layers[4]!.ranks = [2, 2]))).toContain("net.safetensors: layer 4");
-    expect(await told((s) => (s.layers[5]!.rate = 1))).toContain("rate is 1");
-    // 20,000 deep, where a recursion without an end runs out of stack
+    expect(await refusedWith((s) => (s.inputShape = [0]))).toContain("inputShape is [0]");
+    expect(await refusedWith((s) => (s.inputShape = [7]))).toContain("layer 1");
+    expect(await refusedWith((s) => (s.layers[0]!.kind = "spline"))).toContain('layer 0: its kind is "spline"');
+    expect(await refusedWith((s) => (s.layers[6]!.outputs = 2.5))).toContain("layer 6: (linear) outputs is 2.5");
+    expect(await refusedWith((s) => (s.layers[6]!.outputs = 4))).toContain(
+      "tensor 6.weight is 3×5, the layers need 4×5",
+    );
+    expect(await refusedWith((s) => (s.layers[6]!.bias = true))).toContain("no tensor 6.bias");
+    expect(await refusedWith((s) => (s.layers[1]!.layers = []))).toContain("1.0.weight belongs to no layer");
+    expect(await refusedWith((s) => (s.layers[4]!.ranks = [2, 2]))).toContain("net.safetensors: layer 4");
+    expect(await refusedWith((s) => (s.layers[5]!.rate = 1))).toContain("rate is 1");
+    // at a depth of 20,000, recursion without a limit would overflow the stack
     const nested = (depth: number, open: string, close: string) =>
       `{"inputShape":[2,3],"layers":[${open.repeat(depth)}${close.repeat(depth)}]}`;
     for (const depth of [18, 20_000]) {
@@ -200,16 +202,16 @@ it("keeps every factorised layer", async () => {
   expect(await saveModel(clone)).toEqual(await saveModel(model));
 });
 
-it("keeps convolutions of volumes; Tucker-2 of one is it at full rank, and near it at others", async () => {
+it("keeps convolutions of volumes; their Tucker-2 is exact at full ranks, and nearer at larger ranks", async () => {
   const engine = await testEngine();
   const options = { inputs: 4, outputs: 6, kernel: [2, 3, 1], padding: [1, 0, 0], stride: [1, 2, 1] } as const;
   const layer = new Conv3d({ ...options, activation: "relu" });
   const inputShape = [4, 3, 7, 2];
   using dense = await Sequential.create(engine, [layer], { inputShape, seed: 5 });
   const weight = await layer.weight.read();
-  const error = (found: Float32Array): number => {
+  const error = (kernel: Float32Array): number => {
     const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
-    return norm(weight.map((value, at) => value - found[at]!)) / norm(weight);
+    return norm(weight.map((value, at) => value - kernel[at]!)) / norm(weight);
   };
   const values = Float32Array.from({ length: 3 * 168 }, (_, at) => Math.sin(3 * at));
   using x = engine.tensor([3, ...inputShape], values);
@@ -230,22 +232,22 @@ it("keeps convolutions of volumes; Tucker-2 of one is it at full rank, and near 
     const small = await tucker2Conv3d(engine, layer, { ranks });
     errors.push(error(await small.toDense()));
     using net = await Sequential.create(engine, [small], { inputShape });
-    const found = await run(net);
-    // the chain is the convolution with the kernel that it stands for
-    using whole = await Sequential.create(
+    const outputs = await run(net);
+    // the chain gives the outputs of a convolution with its dense kernel
+    using reconstructed = await Sequential.create(
       engine,
       [new Conv3d({ ...options, activation: "relu", weight: await small.toDense(), bias: await layer.bias!.read() })],
       { inputShape },
     );
-    (await run(whole)).forEach((value, at) => {
-      expect(Math.abs(value - found[at]!)).toBeLessThan(1e-5);
+    (await run(reconstructed)).forEach((value, at) => {
+      expect(Math.abs(value - outputs[at]!)).toBeLessThan(1e-5);
     });
     const { weights } = small.counts(inputShape);
     expect(weights).toBe(4 * ranks[0] + 6 * ranks[0] * ranks[1] + 6 * ranks[1]);
     using back = await loadModel(engine, await saveModel(net));
-    expect(await run(back)).toEqual(found);
+    expect(await run(back)).toEqual(outputs);
     if (ranks[0] === 4)
-      found.forEach((value, at) => {
+      outputs.forEach((value, at) => {
         expect(Math.abs(value - expected[at]!)).toBeLessThan(1e-5);
       });
   }

@@ -19,7 +19,7 @@ import { startLayers } from "./start.js";
 type Start = "uniform" | "he";
 interface Scratch {
   name: string;
-  /** products that one output sums in the dense layer */
+  /** number of products that an output of the dense layer sums */
   terms: number;
   make: (start: Start) => Layer & { toDense(): Promise<Float32Array> };
 }
@@ -56,7 +56,7 @@ const layers: Scratch[] = [
   { name: "Tucker-2 of volumes", terms: 144, make: (start) => new Tucker2Conv3d({ ...volume, ranks: [9, 10], start }) },
 ];
 
-describe("from scratch the dense kernel varies as that of a dense start", () => {
+describe("random factors give a dense kernel with the variance of a dense layer's start", () => {
   it.each(layers)("$name", async ({ terms, make }) => {
     const engine = await testEngine();
     for (const start of ["uniform", "he"] as const) {

@@ -203,16 +203,16 @@ describe("gatherBatch", () => {
         const orders: number[][] = [];
         for (const epoch of [0, 1]) {
           using state = engine.tensor([3], Uint32Array.of(0, epoch, 0));
-          const [rows, given] = await evaluate(engine, (s) => {
+          const [rows, order] = await evaluate(engine, (s) => {
             const batch = gatherBatch(s, x, labels, { rows: count, seed, state });
             return [batch.inputs, batch.labels];
           });
-          expect([...given!].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+          expect([...order!].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
           expect([...rows!]).toEqual(
-            [...given!].flatMap((row) => Array.from({ length: columns }, (_, k) => columns * row + k)),
+            [...order!].flatMap((row) => Array.from({ length: columns }, (_, k) => columns * row + k)),
           );
-          expect([...given!]).toEqual(reference.permutation(count, seed, epoch));
-          orders.push([...given!]);
+          expect([...order!]).toEqual(reference.permutation(count, seed, epoch));
+          orders.push([...order!]);
         }
         if (count > 20) expect(orders[0]).not.toEqual(orders[1]);
       }),
@@ -221,7 +221,7 @@ describe("gatherBatch", () => {
   });
 
   it("visits every row equally often at every place, and forgets the order of the epoch before", () => {
-    // of the f64 loop, which the kernel agrees with bit for bit
+    // the f64 loop is tested here; another test asserts that the kernel gives the same permutations
     for (const count of [5, 12, 37]) {
       const epochs = 400 * count;
       const at = Array.from({ length: count }, () => new Float64Array(count));
@@ -235,7 +235,7 @@ describe("gatherBatch", () => {
         if (epoch) moved[(order.indexOf(before[0]!) - order.indexOf(before[1]!) + count) % count]!++;
         before = order;
       }
-      // χ² with (count − 1)² and count − 2 degrees of freedom; 5 standard deviations
+      // two χ² tests, with (count − 1)² and count − 2 degrees of freedom; the bounds are 5 standard deviations
       const chi = at.reduce((sum, row) => sum + row.reduce((part, n) => part + (n - 400) ** 2 / 400, 0), 0);
       const free = (count - 1) ** 2;
       expect(chi).toBeLessThan(free + 5 * Math.sqrt(2 * free));
@@ -279,9 +279,9 @@ describe("dropout", () => {
     const [first, again, other] = [await run(1), await run(1), await run(2)];
     expect(again).toEqual(first);
     expect(other).not.toEqual(first);
-    const kept = [...first].filter((v) => v !== 0);
-    expect(kept.length / n).toBeCloseTo(0.7, 1.7);
-    expect(kept.every((v) => Math.abs(v - 1 / 0.7) < 1e-6)).toBe(true);
+    const survivors = [...first].filter((v) => v !== 0);
+    expect(survivors.length / n).toBeCloseTo(0.7, 1.7);
+    expect(survivors.every((v) => Math.abs(v - 1 / 0.7) < 1e-6)).toBe(true);
   });
 });
 
@@ -291,7 +291,7 @@ describe("reluBackward", () => {
     const [y, dy] = [randomArray(n, 1).map((v) => Math.max(v, 0)), randomArray(n, 2)];
     using yTensor = engine.tensor([n], y);
     using dyTensor = engine.tensor([n], dy);
-    // what follows in the same buffer is another's
+    // three elements follow in the same buffer, and must stay 5
     using out = engine.tensor([n + 3], new Float32Array(n + 3).fill(5));
     await engine.run((s) => void reluBackward(s, yTensor, dyTensor, { out: out.rows(0, n) }));
     expect([...(await engine.read(out))]).toEqual([...dy.map((v, i) => (y[i]! > 0 ? v : 0)), 5, 5, 5]);
@@ -342,7 +342,7 @@ describe("optimisers", () => {
     const engine = await testEngine();
     const n = 133;
     const start = randomArray(n, 4);
-    // what follows the weights in their buffer is another's
+    // three elements follow the weights in their buffer, and must stay 7, 8, 9
     using arena = engine.tensor([n + 3], [...start, 7, 8, 9]);
     const weights = arena.rows(0, n);
     using gradient = engine.tensor([n]);
@@ -380,11 +380,11 @@ describe("train", () => {
 
   it("learns; the same seed gives the same curve, bit for bit; evaluate agrees with it", async () => {
     const engine = await testEngine();
-    const [data, held] = [blobs(307, 1), blobs(1100, 2)];
+    const [data, heldOut] = [blobs(307, 1), blobs(1100, 2)];
     using inputs = engine.tensor([307, 2], data.x);
     using labels = engine.tensor([307], data.labels);
-    using heldInputs = engine.tensor([1100, 2], held.x);
-    using heldLabels = engine.tensor([1100], held.labels);
+    using heldInputs = engine.tensor([1100, 2], heldOut.x);
+    using heldLabels = engine.tensor([1100], heldOut.labels);
     const validation = { inputs: heldInputs, labels: heldLabels };
     const curves: Epoch[][] = [];
     for (const epochsPerSubmit of [1, 3]) {
@@ -579,17 +579,17 @@ describe("train", () => {
       });
       results.push({ curve, ...(await evaluateModel(model, data)) });
     }
-    const [found, expected] = results as [(typeof results)[0], (typeof results)[0]];
-    expect(found.predictions).toEqual(expected.predictions);
-    expect(found.loss).toBeCloseTo(expected.loss, 5);
-    found.curve.forEach((epoch, k) => {
+    const [fromBytes, expected] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(fromBytes.predictions).toEqual(expected.predictions);
+    expect(fromBytes.loss).toBeCloseTo(expected.loss, 5);
+    fromBytes.curve.forEach((epoch, k) => {
       expect(epoch.loss).toBeCloseTo(expected.curve[k]!.loss, 5);
       expect(epoch.accuracy).toBe(expected.curve[k]!.accuracy);
       expect(epoch.validationLoss).toBeCloseTo(expected.curve[k]!.validationLoss!, 5);
     });
   });
 
-  it("a fused epoch is cut into dispatches that no driver ends, without a trace", async () => {
+  it("a fused epoch is cut into dispatches short enough for drivers, with the same weights", async () => {
     const engine = await testEngine();
     using inputs = engine.tensor([50, 4], randomArray(200, 3));
     using labels = engine.tensor(
@@ -611,7 +611,7 @@ describe("train", () => {
       const tensors = { inputs, labels, weights: model.weights, scratch, state, curve };
       const options = { batchSize: 8, shuffle: true, seed: 1, double: false, optimiser: settings };
       trainDense(s, dense, tensors, work === undefined ? options : { ...options, work });
-      // seven steps, three a dispatch
+      // seven steps; 1000 multiplications are enough for three steps a dispatch
       expect(s.dispatches).toBe(work === undefined ? 1 : 3);
       using schedule = await s.compile();
       engine.submit(schedule);
@@ -683,9 +683,10 @@ describe("train", () => {
       );
       expect(aborted).toBe(false);
       curves.push(curve);
-      // an epoch is 11 steps of 20, one of 10, and the validation: fours, the rest, and the validation alone, or each alone
+      // an epoch is 11 steps of 20 samples, one of 10, and the validation; its submits are one, or 4 + 4 + 4 steps and the
+      // validation, or one for each of the 13
       const submits = { [2 ** 32]: 1, [3 * 45 * 20 * 4]: 4, 1: 13 }[submitWork]!;
-      // beside the first writes
+      // the first writes take up to four submits more
       expect(engine.counters.submits - before).toBeGreaterThanOrEqual(2 * submits);
       expect(engine.counters.submits - before).toBeLessThanOrEqual(2 * submits + 4);
       expect(told.at(-1)).toBe(2);
@@ -743,7 +744,7 @@ describe("train", () => {
     );
   });
 
-  it("evaluates what does not fit at once in parts", async () => {
+  it("evaluates a dataset in parts where its activations do not fit at once", async () => {
     const engine = await testEngine();
     const data = blobs(150, 3);
     using inputs = engine.tensor([150, 2], data.x);

@@ -6,7 +6,7 @@ import { matmul, randomArray } from "../reference.js";
 
 const gramOf = (a: Float32Array, rank: number) => matmul(a, a, rank, a.length / rank, rank, { transposeA: true });
 
-/** `product` ÷ norms by column, and solve, normalise and gram of it in turn. */
+/** What one update gives, by separate ops: the columns of `product` ÷ `norms`, then solve, normalise and gram. */
 async function plainUpdate(
   engine: Engine,
   product: Float32Array,
@@ -24,7 +24,7 @@ async function plainUpdate(
     return [out, norms, gram(s, out), normal, solved];
   })) as Float32Array[];
   for (const tensor of tensors) tensor.destroy();
-  const [factor, found, own, normal, solved] = results as [
+  const [factor, columnNorms, factorGram, normal, solved] = results as [
     Float32Array,
     Float32Array,
     Float32Array,
@@ -33,11 +33,11 @@ async function plainUpdate(
   ];
   const inner = solved.reduce((sum, value, e) => sum + value * scaled[e]!, 0);
   const model = gramOf(solved, rank).reduce((sum, value, e) => sum + value * normal[e]!, 0);
-  return { factor, norms: [...found], gram: own, inner, model };
+  return { factor, norms: [...columnNorms], gram: factorGram, inner, model };
 }
 
 describe.each([
-  ["as found", testEngine],
+  ["with its features", testEngine],
   ["without features, as on GPUs", plainEngine],
 ])("a sweep of ALS updates, %s", (_, open) => {
   it.each([
@@ -58,7 +58,7 @@ describe.each([
     });
     using all = engine.tensor([3, stride], start);
     const products = shape.map((rows, mode) => randomArray(splits * rows * rank, mode));
-    const given = products.map((values, mode) => engine.tensor([splits, shape[mode]!, rank], values));
+    const productTensors = products.map((values, mode) => engine.tensor([splits, shape[mode]!, rank], values));
     const factors = shape.map((rows) => engine.tensor([rows, rank]));
     using weights = engine.tensor([rank]);
     using values = engine.tensor([192]);
@@ -66,7 +66,7 @@ describe.each([
     using counter = engine.tensor([1], new Uint32Array([3]));
     await engine.run((s) => {
       const shared = (mode: number) => ({
-        product: given[mode]!,
+        product: productTensors[mode]!,
         grams: all,
         mode,
         factor: factors[mode]!,
@@ -74,7 +74,7 @@ describe.each([
       });
       let previous = alsUpdate(s, shared(0));
       previous = alsUpdate(s, { ...shared(1), previous });
-      // as if made from a partial result that the first factor took part in as it was solved
+      // `unscaled: 0`: the product of mode 2 was made with the first factor before its columns were normalised
       previous = alsUpdate(s, { ...shared(2), previous, unscaled: 0 });
       alsNormalize(s, { previous, grams: all, weights, values, trace: { rows, counter } });
     });
@@ -95,7 +95,7 @@ describe.each([
       const update = await plainUpdate(engine, sums[mode]!, rank, others, inM);
       wanted.push(update);
       norms = [update.norms, norms[0]!];
-      grams = grams.map((own, other) => (other === mode ? update.gram : own));
+      grams = grams.map((values, other) => (other === mode ? update.gram : values));
     }
     const [gotWeights, gotGrams, gotValues, gotTrace, count] = (await engine.read([
       weights,
@@ -112,11 +112,11 @@ describe.each([
     expectClose(gotWeights!, last, 2e-3);
     expect(relativeError([gotValues![0]!, gotValues![64]!], [inner, model])).toBeLessThan(2e-3);
     expect(gotValues![128]).toBe(-1);
-    // the fourth row of a ring of two
+    // the counter began at 3, so this is the fourth row; in a ring of two rows it is row 1
     expect(count![0]).toBe(4);
     expect([gotTrace![192], gotTrace![256], gotTrace![320]]).toEqual([gotValues![0], gotValues![64], -1]);
     expect(gotTrace![0]).toBe(0);
-    for (const tensor of [...given, ...factors]) tensor.destroy();
+    for (const tensor of [...productTensors, ...factors]) tensor.destroy();
   });
 
   it.each([
@@ -143,11 +143,11 @@ describe.each([
       const previous = alsUpdate(s, { product, grams, mode: 1, factor, ridge, proximal, weights });
       alsNormalize(s, { previous, grams, weights, values });
     });
-    const [found, norms, told] = (await engine.read([factor, weights, values])) as Float32Array[];
-    // solved: (M + proximal·mean·A₀)·(V + (ridge + proximal)·mean·I)⁻¹, so multiplied back it is M + proximal·mean·A₀
+    const [normalized, norms, innerProducts] = (await engine.read([factor, weights, values])) as Float32Array[];
+    // the factor is (M + proximal·mean·A₀)·(V + (ridge + proximal)·mean·I)⁻¹; times the second matrix it is M + proximal·mean·A₀
     const v = gramOf(other, rank);
     const mean = Array.from({ length: rank }, (_, r) => v[r * rank + r]! / rank).reduce((a, b) => a + b);
-    const solved = Float32Array.from(found!, (value, e) => value * norms![e % rank]!);
+    const solved = Float32Array.from(normalized!, (value, e) => value * norms![e % rank]!);
     const shifted = v.map((value, e) => value + (e % (rank + 1) === 0 ? (ridge + proximal) * mean : 0));
     const m = Array.from({ length: rows * rank }, (_, e) => {
       let sum = 0;
@@ -158,8 +158,8 @@ describe.each([
     expectClose(matmul(solved, shifted, rows, rank, rank), wanted, 1e-5);
     const inner = m.reduce((sum, value, e) => sum + value * solved[e]!, 0);
     const terms = norms!.reduce((sum, value) => sum + value * value, 0);
-    expect(Math.abs(told![0]! - inner)).toBeLessThan(1e-5 * Math.sqrt(terms) * Math.hypot(...m));
-    expect(told![65]! / terms).toBeCloseTo(1, 5);
+    expect(Math.abs(innerProducts![0]! - inner)).toBeLessThan(1e-5 * Math.sqrt(terms) * Math.hypot(...m));
+    expect(innerProducts![65]! / terms).toBeCloseTo(1, 5);
   });
 
   it("drops a column that depends on those before it, and keeps a zero column", async () => {

@@ -8,7 +8,7 @@ import { randomArray } from "../reference.js";
 const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 describe.each([
-  ["as found", testEngine],
+  ["with its features", testEngine],
   ["without subgroups", plainEngine],
 ] as const)("on an adapter %s:", (_, open) => {
   it("paste writes a block where it belongs, and nothing else", async () => {
@@ -19,11 +19,11 @@ describe.each([
         const starts = axes.map(([start]) => start);
         const sizes = axes.map(([, extent]) => extent);
         const shape = axes.map(([start, extent, more]) => start + extent + more);
-        const [block, whole] = [randomArray(size(sizes), 1), randomArray(size(shape), 2)];
+        const [block, background] = [randomArray(size(sizes), 1), randomArray(size(shape), 2)];
         using x = engine.tensor(sizes, block);
-        using out = engine.tensor(shape, whole);
+        using out = engine.tensor(shape, background);
         await engine.run((s) => paste(s, x, out, starts));
-        const expected = whole.map((value, e) => {
+        const expected = background.map((value, e) => {
           const at = unravel(e, shape).map((index, k) => index - starts[k]!);
           if (at.some((index, k) => index < 0 || index >= sizes[k]!)) return value;
           return block[at.reduce((flat, index, k) => flat * sizes[k]! + index, 0)]!;

@@ -1,17 +1,17 @@
-/** Every op says what is wrong where it is called without a Scheduler, or with numbers for a tensor. */
+/** Every op refuses a call without a Scheduler, or with numbers in place of a tensor, and says so. */
 import { describe, expect, it } from "vitest";
 import { TenfoldError } from "../../src/gpu/index.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 
-/** What ops/index.ts gives beside ops. */
+/** Functions that ops/index.ts exports and that are no ops. */
 const NO_OPS = new Set([
   ...["broadcastShapes", "conv3dSize", "outputExtent", "pair", "paddingBefore", "poolGeometry", "triple"],
   ...[
     "fitsTucker2",
     "prefersTucker2",
     "fusesAls",
-    "fusesLowRank",
+    "prefersLowRank",
     "halfBits",
     "isSmall",
     "inspection",
@@ -30,7 +30,7 @@ const NO_OPS = new Set([
     "inVectors",
   ],
 ]);
-/** Ops whose tensors are all in objects. */
+/** Ops that take their tensors by name, in objects. */
 const BY_NAME = new Set([
   "alsUpdate",
   "alsNormalize",
@@ -42,7 +42,6 @@ const BY_NAME = new Set([
   "uniform",
   "normal",
 ]);
-/** still to be checked: they are being rewritten */
 type Op = (...parameters: unknown[]) => unknown;
 const all = Object.entries(ops).filter(([name, value]) => typeof value === "function" && !NO_OPS.has(name)) as [
   string,
@@ -69,12 +68,12 @@ it("ops are found", () => {
 describe.each(all)("%s", (name, op) => {
   it("needs a Scheduler", () => {
     const nothing = new Array<object>(6).fill({});
-    for (const [given, said] of [
+    for (const [argument, description] of [
       [engine, "an object (Engine)"],
       [undefined, "undefined"],
       [engine.scheduler, "a function"],
     ] as const)
-      expect(refusal(() => op(given, ...nothing))).toContain(`${name}: the first argument is ${said}`);
+      expect(refusal(() => op(argument, ...nothing))).toContain(`${name}: the first argument is ${description}`);
   });
 
   it.skipIf(BY_NAME.has(name))("needs Tensors", () => {

@@ -4,7 +4,7 @@ import { carefulGram } from "../../src/ops/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
-/** Ones and a little noise: sums of many equal terms, which one run of additions rounds the same way each time. */
+/** 1 + noise. A plain sum of many nearly equal terms rounds every addition in the same direction, so that its errors add up. */
 function offset(rows: number, columns: number, noise: number): Float32Array {
   const random = randomArray(rows * columns, rows);
   return random.map((value) => 1 + noise * value);
@@ -19,6 +19,7 @@ function gram(a: ArrayLike<number>, rows: number, columns: number): Float64Array
   return total;
 }
 
+/** The largest entry of |QᵀQ − I|. */
 const departure = (q: ArrayLike<number>, rows: number, columns: number): number =>
   gram(q, rows, columns).reduce(
     (most, value, e) => Math.max(most, Math.abs(value - (e % (columns + 1) === 0 ? 1 : 0))),
@@ -37,8 +38,8 @@ describe("carefulGram", () => {
     const engine = await testEngine();
     const data = offset(rows, columns, 0);
     using a = engine.tensor([rows, columns], data);
-    const found = await evaluate(engine, (s) => carefulGram(s, a));
-    found.forEach((value) => {
+    const sums = await evaluate(engine, (s) => carefulGram(s, a));
+    sums.forEach((value) => {
       expect(Math.abs(value / rows - 1)).toBeLessThan(1e-7);
     });
     const scale = Math.fround(1 / Math.sqrt(rows));
@@ -73,11 +74,11 @@ describe("factorisations of tall matrices of nearly equal entries", () => {
     const engine = await testEngine();
     using a = engine.tensor([rows, columns], offset(rows, columns, noise));
     {
-      using found = await qr(engine, a);
-      expect(departure(await found.q.read(), rows, columns)).toBeLessThan(2e-6);
+      using factors = await qr(engine, a);
+      expect(departure(await factors.q.read(), rows, columns)).toBeLessThan(2e-6);
     }
-    using found = await svd(engine, a);
-    expect(departure(await found.u.read(), rows, columns)).toBeLessThan(2e-6);
-    expect(departure(await found.v.read(), columns, columns)).toBeLessThan(2e-6);
+    using factors = await svd(engine, a);
+    expect(departure(await factors.u.read(), rows, columns)).toBeLessThan(2e-6);
+    expect(departure(await factors.v.read(), columns, columns)).toBeLessThan(2e-6);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { convolutionKernel } from "../../src/ops/families/conv2d.js";
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from "../../src/ops/index.js";
-import { convolutionKernel } from "../../src/ops/variants.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
@@ -47,7 +47,7 @@ const cases: [name: string, shape: plain.ConvolutionShape][] = [
   ["eight and four outputs a group, whole fours", shape([3, 4, 6, 8], 8, [3, 3], { padding: [1, 1], groups: 2 })],
 ];
 
-/** padding "same": kernels odd and even, strides, dilation, groups, kernels larger than the image */
+/** Cases with padding "same": odd and even kernels, strides, dilation, groups, kernels larger than the image. */
 const sames: [name: string, shape: plain.ConvolutionShape][] = (
   [
     ["even: one more zero behind", [2, 3, 8, 9], 5, [2, 4], {}],
@@ -62,17 +62,18 @@ const sames: [name: string, shape: plain.ConvolutionShape][] = (
   return [`same, ${name}`, { ...made, ...plain.samePadding(extents.slice(2), kernel, made.stride, made.dilation) }];
 });
 
-// software adapters have kernels of their own for subgroups of a fixed size: GPUs take the others
+// software adapters take kernels for subgroups of a fixed size; GPUs take other kernels, and so does a device without subgroups
 describe.each([
   ["this adapter", testEngine],
   ["GPUs", plainEngine],
 ])("conv2d by the kernels of %s", (_, open) => {
-  it.each([...cases, ...sames])("%s", async (__, each) => {
+  it.each([...cases, ...sames])("%s", async (__, geometry) => {
     const engine = await open();
-    const { batch, channels, height, width, outputs, kernel, groups } = each;
-    const outSize = plain.outSizeOf(each);
-    if (each.behind) expect(outSize).toEqual([height, width].map((extent, at) => Math.ceil(extent / each.stride[at]!)));
-    const options = { ...each, padding: each.behind ? ("same" as const) : each.padding };
+    const { batch, channels, height, width, outputs, kernel, groups } = geometry;
+    const outSize = plain.outSizeOf(geometry);
+    if (geometry.behind)
+      expect(outSize).toEqual([height, width].map((extent, at) => Math.ceil(extent / geometry.stride[at]!)));
+    const options = { ...geometry, padding: geometry.behind ? ("same" as const) : geometry.padding };
     const x = randomArray(batch * channels * height * width, 1);
     const w = randomArray((outputs * channels * kernel[0] * kernel[1]) / groups, 2);
     const bias = randomArray(outputs, 3);
@@ -87,7 +88,7 @@ describe.each([
       conv2dInputGradient(s, tdy, tw, { ...options, inputSize: [height, width] }),
       conv2dWeightGradient(s, tx, tdy, options),
     ]);
-    const expected = plain.conv2d(x, w, each);
+    const expected = plain.conv2d(x, w, geometry);
     expectClose(y!, expected, 3e-6);
     const area = outSize[0] * outSize[1];
     expectClose(
@@ -95,19 +96,19 @@ describe.each([
       expected.map((value, at) => Math.max(0, value + bias[Math.floor(at / area) % outputs]!)),
       3e-6,
     );
-    expectClose(dx!, plain.conv2dInputGradient(dy, w, each), 3e-6);
-    expectClose(dw!, plain.conv2dWeightGradient(x, dy, each), 3e-6);
+    expectClose(dx!, plain.conv2dInputGradient(dy, w, geometry), 3e-6);
+    expectClose(dw!, plain.conv2dWeightGradient(x, dy, geometry), 3e-6);
   });
 
   it("splits the sums of a weight's gradient, and keeps its digits", async () => {
     const engine = await open();
-    const each = shape([40, 1, 20, 21], 3, [3, 3], { padding: [1, 1] });
+    const geometry = shape([40, 1, 20, 21], 3, [3, 3], { padding: [1, 1] });
     const x = randomArray(40 * 420, 5).map((value) => value + 1);
     const dy = randomArray(40 * 3 * 420, 6).map((value) => value + 1);
     using tx = engine.tensor([40, 1, 20, 21], x);
     using tdy = engine.tensor([40, 3, 20, 21], dy);
-    const [dw] = await evaluate(engine, (s) => [conv2dWeightGradient(s, tx, tdy, each)]);
-    expectClose(dw!, plain.conv2dWeightGradient(x, dy, each), 2e-6);
+    const [dw] = await evaluate(engine, (s) => [conv2dWeightGradient(s, tx, tdy, geometry)]);
+    expectClose(dw!, plain.conv2dWeightGradient(x, dy, geometry), 2e-6);
   });
 });
 

@@ -13,12 +13,12 @@ interface Shape {
   kernel: Three;
   stride?: Three;
   padding?: Three;
-  /** zeros behind, as many as in front by default */
+  /** zeros after the last element; as many as before the first by default */
   behind?: Three;
   dilation?: Three;
 }
 
-/** f64 loops: calls back for every product of the sum. */
+/** Calls `visit` with the indices of y, x and w for every product x·w that an output sums; returns the extents of y. */
 function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) => void): Three {
   const {
     batch,
@@ -55,7 +55,7 @@ function everyProduct(shape: Shape, visit: (out: number, x: number, w: number) =
   return result;
 }
 
-/** with padding "same" */
+/** The shape with padding "same". */
 function same(shape: Shape): Shape {
   const { size, kernel, stride = [1, 1, 1], dilation } = shape;
   const { padding, behind } = samePadding(size, kernel, stride, dilation);
@@ -121,14 +121,15 @@ describe.each([
     using tw = engine.tensor([outputs, channels, ...kernel], w);
     using tdy = engine.tensor([batch, outputs, ...result], dy);
     using tb = engine.tensor([outputs], bias);
-    const found = await evaluate(engine, (s) => [
+    const outputsAndGradients = await evaluate(engine, (s) => [
       conv3d(s, tx, tw, { ...options, bias: tb, activation: "relu" }),
       conv3dInputGradient(s, tdy, tw, { ...options, inputShape: tx.shape }),
       conv3dWeightGradient(s, tx, tdy, options),
     ]);
     const area = product(result);
     const activated = y.map((value, at) => Math.max(0, value + bias[Math.floor(at / area) % outputs]!));
-    for (const [index, expected] of [activated, dx, dw].entries()) expectClose(found[index]!, expected, 3e-6);
+    for (const [index, expected] of [activated, dx, dw].entries())
+      expectClose(outputsAndGradients[index]!, expected, 3e-6);
   });
 
   it("splits the sums of a weight's gradient, and keeps its digits", async () => {
@@ -136,7 +137,7 @@ describe.each([
     const [batch, channels, outputs, kernel, padding] = [2, 2, 1, [1, 2, 3] as Three, [0, 1, 1] as Three];
     const [depth, height, width] = [21, 53, 61];
     const result = [depth, height + 1, width];
-    // means far from 0: every term has the same sign, 140,000 of them
+    // means far from 0: all 140,000 terms of a sum have the same sign
     const x = randomArray(batch * channels * depth * height * width, 5).map((value) => 1 + 0.3 * value);
     const dy = randomArray(batch * outputs * product(result), 6).map((value) => 1 + 0.3 * value);
     const expected = new Float64Array(outputs * channels * product(kernel));

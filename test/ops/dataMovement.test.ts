@@ -39,7 +39,7 @@ const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 const shapes = fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 5 });
 
 describe.each([
-  ["as found", testEngine],
+  ["with its features", testEngine],
   ["without subgroups", plainEngine],
 ] as const)("on an adapter %s:", (_, open) => {
   describe("permute and slice", () => {
@@ -111,7 +111,7 @@ describe.each([
       const data = randomArray(192, 1);
       using arena = engine.tensor([192], data);
       using x = engine.tensor([61], randomArray(61, 2));
-      // 61 elements: the last vector of four is not all theirs
+      // 61 elements: the last vector of four holds three elements of another tensor
       const view = arena.rows(64, 125);
       const writes = [
         (s: Scheduler) => fill(s, view, 7),

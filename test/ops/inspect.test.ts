@@ -6,9 +6,9 @@ import { randomArray } from "../reference.js";
 async function inspected(values: Float32Array) {
   const engine = await testEngine();
   using x = engine.tensor([values.length], values);
-  using found = engine.tensor([4], new Uint32Array(4));
-  await engine.run((s) => void inspect(s, x, found));
-  return inspection(await engine.read(found));
+  using findings = engine.tensor([4], new Uint32Array(4));
+  await engine.run((s) => void inspect(s, x, findings));
+  return inspection(await engine.read(findings));
 }
 
 describe("inspect", () => {
@@ -51,8 +51,8 @@ describe("scaleByPower", () => {
     async (exponent) => {
       const engine = await testEngine();
       using x = engine.tensor([values.length], values);
-      const found = await evaluate(engine, (s) => scaleByPower(s, x, exponent));
-      expect([...found]).toEqual([...Float32Array.from(values, (value) => value * 2 ** exponent)]);
+      const scaled = await evaluate(engine, (s) => scaleByPower(s, x, exponent));
+      expect([...scaled]).toEqual([...Float32Array.from(values, (value) => value * 2 ** exponent)]);
     },
   );
 });

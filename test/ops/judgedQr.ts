@@ -1,4 +1,4 @@
-/** What judges `orthogonalise`: matrices that are hard on it, and norms in f64, column by column. */
+/** Judges `orthogonalise` on difficult matrices, by norms in f64. */
 import { expect } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { Findings, judgeQr, norm, recordedOps } from "../decompositions/judged.js";
@@ -32,7 +32,7 @@ export const MATRICES: Record<string, Make> = {
   zeros: zoo("zeros"),
 };
 
-/** Every column of A − QR against its own norm, which Householder reflections keep (Higham 2002, theorem 19.4). */
+/** Compares every column of A − QR with the norm of that column of A: Householder's QR has this bound (Higham 2002, theorem 19.4). */
 function judgeColumns(findings: Findings, a: Float32Array, m: number, n: number, q: Float32Array, r: Float32Array) {
   for (let j = 0; j < n; j++) {
     const rest = Float64Array.from({ length: m }, (_, i) => {
@@ -46,7 +46,7 @@ function judgeColumns(findings: Findings, a: Float32Array, m: number, n: number,
   for (let k = 0; k < n; k++) findings.require(`diagonal ${k} of R is negative`, r[k * n + k]! >= 0);
 }
 
-/** Asserts what is promised of the QR of these matrices. */
+/** Asserts the accuracy of the QR of the named matrices, m×n. */
 export async function judgeOrthogonalise(engine: Engine, names: readonly string[], m: number, n: number) {
   const all: string[] = [];
   for (const name of names) {

@@ -8,7 +8,7 @@ import * as reference from "../reference.js";
 const toMatrix = (values: ArrayLike<number>, rows: number, columns: number): Matrix =>
   Matrix.from1DArray(rows, columns, Array.from(values));
 
-/** ‖QᵀQ − I‖ by its largest entry */
+/** The largest entry of |QᵀQ − I|. */
 function orthonormality(q: ArrayLike<number>, rows: number, columns: number): number {
   const m = toMatrix(q, rows, columns);
   return Matrix.sub(m.transpose().mmul(m), Matrix.eye(columns)).abs().max();
@@ -24,7 +24,7 @@ function planted(rows: number, columns: number, values: number[], seed: number):
   return Float32Array.from(u.mmul(Matrix.diag(values)).mmul(v.transpose()).to1DArray());
 }
 
-/** The largest entry of every column is positive. */
+/** Asserts that the entry of largest magnitude in every column is positive. */
 function expectSigns(vectors: ArrayLike<number>, rows: number, columns: number): void {
   const m = toMatrix(vectors, rows, columns);
   for (let j = 0; j < columns; j++) {
@@ -33,15 +33,15 @@ function expectSigns(vectors: ArrayLike<number>, rows: number, columns: number):
   }
 }
 
-/** Entries between these can be squared in f32 only after scaling. */
+/** Scales of matrices. The squares of the smallest and the largest are no f32 numbers. */
 const scales = [1e-30, 1e-22, 1e-12, 1, 1e12, 1e20, 1e30];
 
 describe.each([
-  ["as found", testEngine],
+  ["with its features", testEngine],
   ["without subgroups", plainEngine],
 ] as const)("on an adapter %s:", (kind, open) => {
-  const software = kind === "as found";
-  /** Emulated wide workgroups are slow: there, only the cases that take another path. */
+  const software = kind === "with its features";
+  /** Without subgroups wide workgroups are emulated, which is slow: only the cases that take another path run there. */
   const cases = <T>(all: T[], emulated: (item: T) => boolean) => (software ? all : all.filter(emulated));
 
   describe("orthogonalise", () => {
@@ -136,7 +136,7 @@ describe.each([
       expectClose(values!, expected, 3e-6);
       const v = toMatrix(vectors!, n, n);
       expect(orthonormality(vectors!, n, n)).toBeLessThan(2e-6);
-      // relative to the largest entry; the norm that rounding goes by is √n times that
+      // expectClose compares with the largest entry, but rounding is relative to the norm, up to √n times that entry
       const rebuilt = v.mmul(Matrix.diag(Array.from(values!))).mmul(v.transpose());
       expectClose(rebuilt.to1DArray(), symmetric.to1DArray(), 1e-6 * Math.sqrt(n) + 1e-6);
       expectSigns(vectors!, n, n);
@@ -165,7 +165,7 @@ describe.each([
       const data = Float32Array.from(well.to1DArray(), (v, e) => v * 10 ** -(Math.floor(e / n) + (e % n)));
       using a = engine.tensor([n, n], data);
       const values = await evaluate(engine, (s) => symmetricEigen(s, a).values);
-      // f64 has digits enough for a spread of 1e10
+      // f64 has enough digits for eigenvalues that differ by a factor of 1e10
       const exact = new EigenvalueDecomposition(toMatrix(data, n, n), { assumeSymmetric: true }).realEigenvalues.sort(
         (x, y) => y - x,
       );
@@ -293,7 +293,7 @@ describe.each([
       const data = planted(120, 7, planned, 11);
       using a = engine.tensor([120, 7], data);
       const values = await evaluate(engine, (s) => jacobiSvd(s, a).values);
-      // rounding the matrix to f32 moves its singular values a little already
+      // compared with the singular values of the f32 matrix, because rounding to f32 moves them
       const exact = new SVD(toMatrix(data, 120, 7)).diagonal;
       values.forEach((value, i) => {
         expect(Math.abs(value - exact[i]!)).toBeLessThan(4e-7);

@@ -1,4 +1,4 @@
-/** QR by every path that `orthogonalise` has; test/slow has those of an adapter without subgroups. */
+/** QR by every path of `orthogonalise` on this adapter. test/slow has the paths of an adapter without subgroups. */
 import { describe, it } from "vitest";
 import { testEngine } from "../engine.js";
 import { judgeOrthogonalise, MATRICES } from "./judgedQr.js";
@@ -12,14 +12,14 @@ describe("orthogonalise", () => {
     [30, 7],
     [64, 64],
     [511, 33],
-    // a tree of two blocks, the last a row shorter
+    // a tree of blocks of rows
     [513, 16],
     [600, 64],
-    // products, where a check says that they were enough, else a tree
+    // QR by products; where a check finds these inaccurate, a tree
     [768, 8],
     [800, 64],
     [2001, 24],
-    // panels of 32 columns, the last a single one, whole or partly filled
+    // panels of 32 columns; the last one has a single column, or all, or some
     [65, 65],
     [97, 96],
     [120, 96],
@@ -27,7 +27,7 @@ describe("orthogonalise", () => {
     [150, 129],
   ])("of %i×%i", async (m, n) => judgeOrthogonalise(await testEngine(), Object.keys(MATRICES), m, n));
 
-  it("of 65537×5: a tree whose last block has two rows, less than columns", async () => {
+  it("of 65537×5: a tree whose last block has two rows, fewer than columns", async () => {
     await judgeOrthogonalise(await testEngine(), ["columns 1e-5 apart", "dependent", "one entry, the last"], 65_537, 5);
   });
 });

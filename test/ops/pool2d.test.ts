@@ -4,7 +4,7 @@ import { evaluate, expectClose, testEngine } from "../engine.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
 
-/** padding "same" */
+/** A shape with padding "same". */
 const same = (height: number, width: number, kernel: [number, number], stride: [number, number]): plain.PoolShape => ({
   ...{ planes: 3, height, width, kernel, stride },
   ...plain.samePadding([height, width], kernel, stride),
@@ -24,7 +24,7 @@ describe("pooling", () => {
   ])("%s", async (_, shape) => {
     const engine = await testEngine();
     const { planes, height, width } = shape;
-    // few different values: windows with several largest elements
+    // few different values, so that some windows have several largest elements
     const x = randomArray(planes * height * width, 1).map((value) => Math.round(3 * value));
     const y = plain.pool2d(x, "max", shape);
     const dy = randomArray(y.length, 2);

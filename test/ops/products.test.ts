@@ -17,7 +17,7 @@ import { matmul, randomArray } from "../reference.js";
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
 
-/** A random tensor and one random factor a mode, on both sides. */
+/** A random tensor and a random factor for every mode, on the CPU and on the GPU. */
 function problem(engine: Engine, shape: readonly number[], rank: number) {
   const x = randomArray(sizeOf(shape), 11);
   const factors = shape.map((extent, mode) => randomArray(extent * rank, 20 + mode));
@@ -106,12 +106,14 @@ describe("mttkrp", () => {
   it.each(many.filter((shape) => shape.length > 1).map((shape) => [shape]))("in every mode of %j", async (shape) => {
     const engine = await testEngine();
     for (const rank of [1, 7, 16]) {
-      const given = problem(engine, shape, rank);
-      const results = await evaluate(engine, (s) => shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)));
+      const operands = problem(engine, shape, rank);
+      const results = await evaluate(engine, (s) =>
+        shape.map((_, mode) => mttkrp(s, operands.tx, operands.tfactors, mode)),
+      );
       shape.forEach((_, mode) => {
-        expectClose(results[mode]!, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
+        expectClose(results[mode]!, products.mttkrp(operands.x, shape, operands.factors, rank, mode), 3e-6);
       });
-      given.destroy();
+      operands.destroy();
     }
   });
 
@@ -120,15 +122,15 @@ describe("mttkrp", () => {
     const extents = fc.tuple(...[1, 2, 3].map(() => fc.integer({ min: 1, max: 14 })));
     await fc.assert(
       fc.asyncProperty(extents, fc.integer({ min: 1, max: 9 }), fc.nat(2), async (shape, rank, mode) => {
-        const given = problem(engine, shape, rank);
-        const [first, second] = given.tfactors.filter((_, other) => other !== mode) as [Tensor, Tensor];
+        const operands = problem(engine, shape, rank);
+        const [first, second] = operands.tfactors.filter((_, other) => other !== mode) as [Tensor, Tensor];
         const [fused, kr] = await evaluate(engine, (s) => [
-          mttkrp(s, given.tx, given.tfactors, mode),
+          mttkrp(s, operands.tx, operands.tfactors, mode),
           khatriRao(s, first, second),
         ]);
-        const unfolded = products.unfold(given.x, shape, mode);
+        const unfolded = products.unfold(operands.x, shape, mode);
         expectClose(fused!, matmul(unfolded, kr!, shape[mode]!, unfolded.length / shape[mode]!, rank), 1e-5);
-        given.destroy();
+        operands.destroy();
       }),
       { numRuns: 25, seed: 8 },
     );
@@ -137,22 +139,22 @@ describe("mttkrp", () => {
   it("reads the tensor once, stores nothing of its size, and a sweep of order 3 reads it twice", async () => {
     const engine = await testEngine();
     const shape = [24, 20, 28];
-    const given = problem(engine, shape, 8);
+    const operands = problem(engine, shape, 8);
     const s = engine.scheduler();
-    const [, b, c] = given.tfactors as [Tensor, Tensor, Tensor];
-    const m0 = mttkrp(s, given.tx, given.tfactors, 0);
-    const partial = partialMttkrp(s, given.tx, given.tfactors, [1, 3]);
+    const [, b, c] = operands.tfactors as [Tensor, Tensor, Tensor];
+    const m0 = mttkrp(s, operands.tx, operands.tfactors, 0);
+    const partial = partialMttkrp(s, operands.tx, operands.tfactors, [1, 3]);
     const m1 = mttkrpFromPartial(s, partial, [b, c], [1, 3], 1);
     const m2 = mttkrpFromPartial(s, partial, [b, c], [1, 3], 2);
     const schedule = await s.compile();
-    expect(schedule.reads(given.tx)).toBe(2);
+    expect(schedule.reads(operands.tx)).toBe(2);
     engine.submit(schedule);
     const results = await engine.read([m0, m1, m2]);
     results.forEach((result, mode) => {
-      expectClose(result, products.mttkrp(given.x, shape, given.factors, 8, mode), 3e-6);
+      expectClose(result, products.mttkrp(operands.x, shape, operands.factors, 8, mode), 3e-6);
     });
     schedule.destroy();
-    given.destroy();
+    operands.destroy();
   });
 
   it("says which factor does not fit", async () => {
@@ -170,31 +172,33 @@ describe("partialMttkrp and what follows it", () => {
   it.each(many.filter((shape) => shape.length > 1).map((shape) => [shape]))("over every range of %j", async (shape) => {
     const engine = await testEngine();
     const rank = 5;
-    const given = problem(engine, shape, rank);
+    const operands = problem(engine, shape, rank);
     const order = shape.length;
     const ranges = shape.flatMap((_, start) =>
       Array.from({ length: order - start }, (_, length): [number, number] => [start, start + length + 1]).filter(
         ([from, to]) => to - from < order,
       ),
     );
-    // the first, the last and some between
+    // every range would take long: about nine of them, spread out
     const chosen = ranges.filter((_, index) => index % Math.ceil(ranges.length / 9) === 0);
     const results = await evaluate(engine, (s) =>
       chosen.flatMap(([start, stop]) => {
-        const partial = partialMttkrp(s, given.tx, given.tfactors, [start, stop]);
-        const kept = given.tfactors.slice(start, stop);
-        const rest = kept.map((_, index) => mttkrpFromPartial(s, partial, kept, [start, stop], start + index));
+        const partial = partialMttkrp(s, operands.tx, operands.tfactors, [start, stop]);
+        const rangeFactors = operands.tfactors.slice(start, stop);
+        const rest = rangeFactors.map((_, index) =>
+          mttkrpFromPartial(s, partial, rangeFactors, [start, stop], start + index),
+        );
         return [partial, ...rest];
       }),
     );
     let at = 0;
     for (const [start, stop] of chosen) {
-      const expected = products.partialMttkrp(given.x, shape, given.factors, rank, start, stop);
+      const expected = products.partialMttkrp(operands.x, shape, operands.factors, rank, start, stop);
       expectClose(results[at++]!, expected, 3e-6);
       for (let mode = start; mode < stop; mode++)
-        expectClose(results[at++]!, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
+        expectClose(results[at++]!, products.mttkrp(operands.x, shape, operands.factors, rank, mode), 3e-6);
     }
-    given.destroy();
+    operands.destroy();
   });
 });
 
@@ -271,37 +275,37 @@ describe("the Kruskal tensor", () => {
   it.each(many.map((shape) => [shape]))("of shape %j, in full and as a residual", async (shape) => {
     const engine = await testEngine();
     const rank = 5;
-    const given = problem(engine, shape, rank);
+    const operands = problem(engine, shape, rank);
     const weights = randomArray(rank, 9);
     using tweights = engine.tensor([rank], weights);
     const [full, plain, residual, difference] = await evaluate(engine, (s) => [
-      kruskalToTensor(s, tweights, given.tfactors),
-      kruskalToTensor(s, null, given.tfactors),
-      kruskalResidual(s, given.tx, tweights, given.tfactors),
-      kruskalDifference(s, given.tx, tweights, given.tfactors),
+      kruskalToTensor(s, tweights, operands.tfactors),
+      kruskalToTensor(s, null, operands.tfactors),
+      kruskalResidual(s, operands.tx, tweights, operands.tfactors),
+      kruskalDifference(s, operands.tx, tweights, operands.tfactors),
     ]);
-    const model = products.kruskal(weights, given.factors, rank);
+    const model = products.kruskal(weights, operands.factors, rank);
     expectClose(full!, model, 2e-6);
-    expectClose(plain!, products.kruskal(null, given.factors, rank), 2e-6);
-    const expected = model.reduce((sum, value, e) => sum + (given.x[e]! - value) ** 2, 0);
+    expectClose(plain!, products.kruskal(null, operands.factors, rank), 2e-6);
+    const expected = model.reduce((sum, value, e) => sum + (operands.x[e]! - value) ** 2, 0);
     expectClose(residual!, [expected], 2e-6);
     expectClose(
       difference!,
-      model.map((value, e) => given.x[e]! - value),
+      model.map((value, e) => operands.x[e]! - value),
       2e-6,
     );
-    given.destroy();
+    operands.destroy();
   });
 
   it("leaves a residual of rounding size where the model is exact", async () => {
     const engine = await testEngine();
-    const given = problem(engine, [20, 30, 25], 4);
-    const exact = products.kruskal(null, given.factors, 4);
+    const operands = problem(engine, [20, 30, 25], 4);
+    const exact = products.kruskal(null, operands.factors, 4);
     using x = engine.tensor([20, 30, 25], Float32Array.from(exact));
     const norm = exact.reduce((sum, value) => sum + value * value, 0);
-    const [residual] = await evaluate(engine, (s) => kruskalResidual(s, x, null, given.tfactors));
+    const [residual] = await evaluate(engine, (s) => kruskalResidual(s, x, null, operands.tfactors));
     expect(residual! / norm).toBeLessThan(1e-13);
-    given.destroy();
+    operands.destroy();
   });
 
   it("says what does not fit", async () => {
@@ -315,7 +319,7 @@ describe("the Kruskal tensor", () => {
 });
 
 it.each([
-  ["as found", testEngine],
+  ["with its features", testEngine],
   ["without features, as on GPUs", plainEngine],
 ])("merges a short mode of a large tensor with its neighbour, %s", async (_, open) => {
   const engine = await open();
@@ -323,16 +327,18 @@ it.each([
     [64, 9, 30, 20],
     [30, 20, 450],
   ]) {
-    const given = problem(engine, shape, 5);
-    const results = await evaluate(engine, (s) => shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)));
+    const operands = problem(engine, shape, 5);
+    const results = await evaluate(engine, (s) =>
+      shape.map((_, mode) => mttkrp(s, operands.tx, operands.tfactors, mode)),
+    );
     shape.forEach((_, mode) => {
-      expectClose(results[mode]!, products.mttkrp(given.x, shape, given.factors, 5, mode), 3e-6);
+      expectClose(results[mode]!, products.mttkrp(operands.x, shape, operands.factors, 5, mode), 3e-6);
     });
-    given.destroy();
+    operands.destroy();
   }
 });
 
-describe("what GPUs do", () => {
+describe("by the kernels of GPUs", () => {
   it("sums that several invocations share are the same", async () => {
     const engine = await plainEngine();
     for (const shape of [
@@ -340,21 +346,21 @@ describe("what GPUs do", () => {
       [3, 200, 4],
       [150, 5, 7],
     ]) {
-      const given = problem(engine, shape, 5);
+      const operands = problem(engine, shape, 5);
       const results = await evaluate(engine, (s) =>
         [
           [0, 2],
           [1, 3],
         ].flatMap(([start, stop]) => {
-          const partial = partialMttkrp(s, given.tx, given.tfactors, [start!, stop!]);
-          const kept = given.tfactors.slice(start, stop);
-          return [0, 1].map((at) => mttkrpFromPartial(s, partial, kept, [start!, stop!], start! + at));
+          const partial = partialMttkrp(s, operands.tx, operands.tfactors, [start!, stop!]);
+          const rangeFactors = operands.tfactors.slice(start, stop);
+          return [0, 1].map((at) => mttkrpFromPartial(s, partial, rangeFactors, [start!, stop!], start! + at));
         }),
       );
       [0, 1, 1, 2].forEach((mode, index) => {
-        expectClose(results[index]!, products.mttkrp(given.x, shape, given.factors, 5, mode), 3e-6);
+        expectClose(results[index]!, products.mttkrp(operands.x, shape, operands.factors, 5, mode), 3e-6);
       });
-      given.destroy();
+      operands.destroy();
     }
   });
 
@@ -410,40 +416,40 @@ const forced: [Record<string, string>, shapes: number[][]][] = [
       [70, 36, 33],
     ],
   ],
-  // software drivers take seconds to compile it
+  // kruskal and residual stay "register", because software drivers take seconds to compile their tiled kernels
   [
     { mttkrp: "tiled", kruskal: "register", residual: "register" },
     [
       [13, 17, 9],
       [70, 36, 33],
-      // thin, either way that X may lie, in whole vec4s and not
+      // thin tiles, for both ways that X may lie, with rows that are a multiple of four long, and with others
       [150, 5, 12],
       [150, 3, 149],
       [3, 7, 300],
       [7, 150, 131],
     ],
   ],
-  // the wider tiles of SwiftShader
+  // large enough for the wider tiles of SwiftShader
   [{}, [[3, 4, 2052]]],
 ];
-it.each(forced)("the other families do the same (%j)", async (variants, shapes) => {
+it.each(forced)("the other families give the same (%j)", async (variants, shapes) => {
   using engine = await siblingEngine({ variants });
   for (const shape of shapes) await agree(engine, shape);
-  // further columns are further runs of 16, up to 64 in a tile
+  // more columns are more runs of 16 columns, up to 64 in a tile
   for (const rank of [21, 70]) await agree(engine, [11, 17, 9], rank);
 });
 
 async function agree(engine: Engine, shape: number[], rank = 7): Promise<void> {
-  const given = problem(engine, shape, rank);
+  const operands = problem(engine, shape, rank);
   const [full, residual, ...results] = await evaluate(engine, (s) => [
-    kruskalToTensor(s, null, given.tfactors),
-    kruskalResidual(s, given.tx, null, given.tfactors),
-    ...shape.map((_, mode) => mttkrp(s, given.tx, given.tfactors, mode)),
+    kruskalToTensor(s, null, operands.tfactors),
+    kruskalResidual(s, operands.tx, null, operands.tfactors),
+    ...shape.map((_, mode) => mttkrp(s, operands.tx, operands.tfactors, mode)),
   ]);
-  const model = products.kruskal(null, given.factors, rank);
+  const model = products.kruskal(null, operands.factors, rank);
   expectClose(full!, model, 2e-6);
-  expectClose(residual!, [model.reduce((sum, value, e) => sum + (given.x[e]! - value) ** 2, 0)], 2e-6);
+  expectClose(residual!, [model.reduce((sum, value, e) => sum + (operands.x[e]! - value) ** 2, 0)], 2e-6);
   results.forEach((result, mode) => {
-    expectClose(result, products.mttkrp(given.x, shape, given.factors, rank, mode), 3e-6);
+    expectClose(result, products.mttkrp(operands.x, shape, operands.factors, rank, mode), 3e-6);
   });
 }

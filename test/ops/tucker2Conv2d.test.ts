@@ -40,22 +40,29 @@ const cases: [name: string, sample: Sample][] = [
   ["more padding than kernel", sample([1, 2, 3, 4], [2, 2], 3, [2, 2], { padding: [3, 2] })],
 ];
 
-/** In f64, one convolution after the other. */
-function reference(each: Sample, weights: Float32Array[]): Float64Array {
-  const [batch, channels, height, width] = each.x;
+/** Outputs in f64, by three convolutions. */
+function reference(sampled: Sample, weights: Float32Array[]): Float64Array {
+  const [batch, channels, height, width] = sampled.x;
   const one: Pair = [1, 1];
   const unit = { stride: one, padding: [0, 0] as Pair, dilation: one, groups: 1, kernel: one };
   const [x, u, core, v] = weights as [Float32Array, Float32Array, Float32Array, Float32Array];
-  const z = plain.conv2d(x, u, { ...unit, batch, channels, height, width, outputs: each.ranks[0] });
-  const middle = { ...each, batch, channels: each.ranks[0], height, width, outputs: each.ranks[1], groups: 1 };
+  const z = plain.conv2d(x, u, { ...unit, batch, channels, height, width, outputs: sampled.ranks[0] });
+  const middle = { ...sampled, batch, channels: sampled.ranks[0], height, width, outputs: sampled.ranks[1], groups: 1 };
   const h = plain.conv2d(z, core, middle);
   const [outHeight, outWidth] = plain.outSizeOf(middle);
-  const last = { ...unit, batch, channels: each.ranks[1], height: outHeight, width: outWidth, outputs: each.outputs };
+  const last = {
+    ...unit,
+    batch,
+    channels: sampled.ranks[1],
+    height: outHeight,
+    width: outWidth,
+    outputs: sampled.outputs,
+  };
   return plain.conv2d(h, v, last);
 }
 
-async function check(engine: Engine, each: Sample): Promise<void> {
-  const { x, ranks, outputs, kernel, stride, padding, dilation } = each;
+async function check(engine: Engine, sampled: Sample): Promise<void> {
+  const { x, ranks, outputs, kernel, stride, padding, dilation } = sampled;
   const shapes = [x, [ranks[0], x[1], 1, 1], [ranks[1], ranks[0], ...kernel], [outputs, ranks[1], 1, 1]];
   const values = shapes.map((shape, at) =>
     randomArray(
@@ -72,7 +79,7 @@ async function check(engine: Engine, each: Sample): Promise<void> {
     tucker2Conv2d(s, tx, { first, core, last }, options),
     tucker2Conv2d(s, tx, { first, core, last }, { ...options, bias: tb, activation: "relu" }),
   ]);
-  const expected = reference(each, values);
+  const expected = reference(sampled, values);
   expectClose(y!, expected, 5e-6);
   const plane = expected.length / x[0] / outputs;
   expectClose(
@@ -87,7 +94,7 @@ describe.each([
   ["this adapter", testEngine],
   ["a device without optional features", plainEngine],
 ])("tucker2Conv2d on %s", (_, open) => {
-  it.each(cases)("%s", async (__, each) => check(await open(), each));
+  it.each(cases)("%s", async (__, sampled) => check(await open(), sampled));
 
   it("agrees with three convolutions for any extents", async () => {
     const engine = await open();

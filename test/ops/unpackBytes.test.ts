@@ -9,8 +9,8 @@ describe("unpackBytes", () => {
     using x = engine.tensor([size], bytes);
     using out = engine.tensor([size]);
     await engine.run((s) => unpackBytes(s, x, { out }), "unpack");
-    const found = await out.read();
-    found.forEach((value, at) => {
+    const numbers = await out.read();
+    numbers.forEach((value, at) => {
       expect(Math.abs(value - bytes[at]! / 255)).toBeLessThanOrEqual(1e-7);
     });
   });

@@ -1,41 +1,17 @@
 /**
- * Packs the package as `npm publish` would, unpacks it into the node_modules of a small project, and compiles that with
- * `skipLibCheck` off, as TypeScript's users may have it. TENFOLD_TEST_TSC names another compiler than the installed one.
+ * Compiles a small project against the unpacked package with `skipLibCheck` off, as TypeScript's users may have it: with every
+ * compiler that is supported, and every way to resolve modules and to know WebGPU.
  */
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
+import { execute, root, run } from "./install.mjs";
 
-const root = resolve(import.meta.dirname, "../..");
-const tsc = process.env.TENFOLD_TEST_TSC ?? join(root, "node_modules/typescript/bin/tsc");
-
-/** lib.dom declares WebGPU since TypeScript 6 */
-const domHasWebGpu = Number(/\d+/.exec(run(process.execPath, [tsc, "--version"], root))[0]) >= 6;
-
-/** Runs a program and returns its output; throws where it fails. */
-function run(program, args, cwd) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, encoding: "utf8" });
-  if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${error?.message ?? `${stdout}${stderr}`}`);
-  return stdout;
-}
-
-/** A folder with the unpacked package and the type packages that it may meet. */
-function install() {
-  const folder = mkdtempSync(join(tmpdir(), "tenfold-package-"));
-  const modules = join(folder, "node_modules");
-  cpSync(join(import.meta.dirname, "consumer"), folder, { recursive: true });
-  mkdirSync(join(modules, "@types"), { recursive: true });
-  for (const name of ["@webgpu", "@types/node", "undici-types"])
-    symlinkSync(join(root, "node_modules", name), join(modules, name), "junction");
-  writeFileSync(join(folder, "package.json"), '{ "type": "module", "private": true }\n');
-  // npm's own scripts would build again
-  run("npm", ["pack", "--ignore-scripts", "--silent", "--offline", "--pack-destination", folder], root);
-  const tarball = readdirSync(folder).find((file) => file.endsWith(".tgz"));
-  run("tar", ["xzf", tarball, "-C", "node_modules"], folder);
-  cpSync(join(modules, "package"), join(modules, "tenfold"), { recursive: true });
-  return folder;
-}
+/** The oldest TypeScript that is supported, the last ones of JavaScript, and that of this project. */
+const COMPILERS = [
+  ...["5.4", "5.9", "6.0"].map((version) => join(import.meta.dirname, "typescript", version)),
+  root,
+].map((folder) => join(folder, "node_modules/typescript/bin/tsc"));
 
 const DOM = ["es2022", "dom"];
 const NEXT = ["esnext", "dom"];
@@ -72,8 +48,13 @@ const SETUPS = [
   { resolution: "node10", lib: DOM, types: ["node"], files: node },
 ];
 
-/** What the compiler says of a project set up so. */
-function compile(folder, { resolution, lib, types = [], files, alien }) {
+/** Projects that older compilers build, which take seconds for each: every resolution, and WebGPU from nowhere and from npm. */
+const SOME = SETUPS.filter(
+  ({ resolution, lib }) => resolution === "node16" || (lib === DOM && resolution === "bundler") || lib.length === 1,
+);
+
+/** What a compiler says of a project set up so. */
+async function compile(folder, { tsc, version, resolution, lib, types = [], files, alien }, index) {
   const compilerOptions = {
     strict: true,
     noEmit: true,
@@ -84,55 +65,68 @@ function compile(folder, { resolution, lib, types = [], files, alien }) {
     lib,
     types,
   };
-  const known = domHasWebGpu || types.includes("@webgpu/types") ? files : files.filter((file) => file !== "webgpu.ts");
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: known }));
-  const { status, stdout, stderr } = spawnSync(process.execPath, [tsc, "-p", "."], { cwd: folder, encoding: "utf8" });
-  const lines = `${stdout}${stderr}`.split("\n").filter((line) => /^(\S+: )?error TS\d+/.test(line));
-  if (status !== 0 && !lines.length) return [`tsc failed: ${stdout}${stderr}`];
+  // lib.dom declares WebGPU since TypeScript 6
+  const webgpu = version >= 6 || types.includes("@webgpu/types");
+  const known = webgpu ? files : files.filter((file) => file !== "webgpu.ts");
+  const project = `tsconfig.${index}.json`;
+  writeFileSync(join(folder, project), JSON.stringify({ compilerOptions, files: known }));
+  const { status, output } = await execute(process.execPath, [tsc, "-p", project], folder);
+  const lines = output.split("\n").filter((line) => /^(\S+: )?error TS\d+/.test(line));
+  if (status !== 0 && !lines.length) return [`tsc failed: ${output}`];
   // TypeScript 7 has dropped it
   if (resolution === "node10" && lines.some((line) => /TS5107|TS5108/.test(line))) return [];
   return alien ? lines.filter((line) => !/^\S*(lib\.dom\.d\.ts|@webgpu\/types\/)/.test(line)) : lines;
 }
 
-/** The fields that a resolver older than `exports` reads lead to the same declarations. */
+/** The fields that a resolver older than `exports` reads lead to the same declarations; users of the library install nothing else. */
 function checkFields(folder) {
-  const { main, types, exports, typesVersions } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const { main, types, exports, typesVersions, dependencies } = JSON.parse(
+    readFileSync(join(folder, "package.json"), "utf8"),
+  );
   const same = [
     [main, exports["."].default],
     [types, exports["."].types],
     [typesVersions["*"].node[0], exports["./node"].types],
+    [typesVersions["*"].ops[0], exports["./ops"].types],
   ];
-  return same
+  const problems = same
     .filter(([old, current]) => old !== current)
     .map(([old, current]) => `package.json: ${old} for ${current}`);
+  if (dependencies) problems.push(`package.json: depends on ${Object.keys(dependencies).join(", ")}`);
+  return problems;
 }
 
-/** Problems that a user of the package would meet, one line each. */
-export function packageProblems() {
-  const folder = install();
-  try {
-    const unpacked = join(folder, "node_modules/tenfold");
-    const problems = checkFields(unpacked);
-    // most are the same in every project: the first that has it is named
-    const seen = new Map();
-    for (const setup of SETUPS) {
-      const { resolution, lib, types = [] } = setup;
-      const name = `moduleResolution ${resolution}, lib ${lib}, types ${types.join() || "none"}`;
-      for (const line of compile(folder, setup)) seen.set(line, seen.get(line) ?? name);
-    }
-    // declarations that no program above reaches
-    const published = readdirSync(join(unpacked, "dist/types"), { recursive: true }).map(String);
-    const files = published.filter((file) => file.endsWith(".d.ts")).map((file) => join(unpacked, "dist/types", file));
-    for (const line of compile(folder, { resolution: "bundler", lib: DOM, files }))
-      seen.set(line, seen.get(line) ?? "all declarations");
-    problems.push(...[...seen].map(([line, name]) => `${line} (${name})`));
-    // the entries run with nothing else installed
-    for (const entry of ["tenfold", "tenfold/node"])
-      run(process.execPath, ["--input-type=module", "-e", `await import("${entry}")`], folder);
-    return problems;
-  } catch (error) {
-    return [error.message];
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+/** Are the types wrong? What the package's resolution would do, by that tool; it is for ES modules only. */
+async function wrongTypes(packed) {
+  const { problems } = await checkPackage(createPackageFromTarballData(readFileSync(packed)));
+  return problems
+    .filter(({ kind }) => kind !== "CJSResolvesToESM")
+    .map((problem) => `are the types wrong: ${JSON.stringify(problem)}`);
+}
+
+/** Problems that the compilers of users would have, one line each. */
+export async function typeProblems({ folder, unpacked, packed }) {
+  const problems = [...checkFields(unpacked), ...(await wrongTypes(packed))];
+  const published = readdirSync(join(unpacked, "dist/types")).filter((file) => file.endsWith(".d.ts"));
+  // declarations that no program reaches
+  const all = { resolution: "bundler", lib: DOM, files: published.map((file) => join(unpacked, "dist/types", file)) };
+  const jobs = [];
+  for (const tsc of COMPILERS) {
+    const version = Number.parseFloat(/\d+\.\d+/.exec(await run(process.execPath, [tsc, "--version"], root))[0]);
+    const setups = tsc === COMPILERS.at(-1) ? [...SETUPS, all] : SOME;
+    for (const setup of setups) jobs.push({ tsc, version, ...setup });
   }
+  // most are the same in every project: the first that has it is named
+  const seen = new Map();
+  const queue = jobs.entries();
+  const work = async () => {
+    for (const [index, job] of queue) {
+      const { version, resolution, lib, types = [] } = job;
+      const name = `TypeScript ${version}, moduleResolution ${resolution}, lib ${lib}, types ${types.join() || "none"}`;
+      for (const line of await compile(folder, job, index)) seen.set(line, seen.get(line) ?? name);
+    }
+  };
+  await Promise.all([work(), work()]);
+  problems.push(...[...seen].map(([line, name]) => `${line} (${name})`));
+  return problems;
 }

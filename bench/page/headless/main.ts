@@ -1,7 +1,8 @@
 /** The benchmark in a page without anything to see, driven by headless.ts through `window.bench`. */
 import { Engine } from "../../../src/gpu/index.js";
-import type { MeasureOptions, Result } from "../../measure.js";
+import type { MeasureOptions } from "../../measure.js";
 import { modules } from "../../peers/index.js";
+import type { Result } from "../../result.js";
 import { type Opened, Session } from "../../session.js";
 
 /** What headless.ts calls. Work is started and then asked for: a long call would time out. */

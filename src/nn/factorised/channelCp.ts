@@ -1,6 +1,6 @@
-import { solveRows } from "./numeric.js";
+import { solveRows } from "./hostMatrices.js";
 
-/** A small CP decomposition on the host: Σ_m a[·, m] ∘ b[·, m] ∘ c[·, m], extent×rank each. */
+/** A small CP decomposition on the host: Σ_m a[·, m] ∘ b[·, m] ∘ c[·, m]. Each factor is extent×rank. */
 export interface ChannelCp {
   a: Float64Array;
   b: Float64Array;
@@ -8,8 +8,8 @@ export interface ChannelCp {
 }
 
 /**
- * CP of one channel's filters (outputs×height×width) by alternating least squares in f64. A layer has as many of these as
- * channels, each of a few thousand numbers: too small to be worth a dispatch. A rank of height·width or more is exact.
+ * CP of one channel's filters (outputs×height×width) by alternating least squares in f64. A layer has one such problem for each
+ * input channel, of a few thousand numbers: too small to be worth a dispatch. A rank of height·width or more is exact.
  */
 export function channelCp(
   x: Float64Array,
@@ -21,12 +21,10 @@ export function channelCp(
   if (rank >= places) return unitFilters(x, [outputs, height, width], rank);
   const b = randomColumns(height, rank, 2 * seed + 1);
   const c = randomColumns(width, rank, 2 * seed + 2);
-  const a = new Float64Array(outputs * rank);
-  let before = Number.POSITIVE_INFINITY;
-  const norm = x.reduce((sum, value) => sum + value * value, 0);
+  const a = solve(x, [outputs, height, width], [b, c], rank, 0);
+  let lastError = Number.POSITIVE_INFINITY;
+  const squaredNorm = x.reduce((sum, value) => sum + value * value, 0);
   for (let sweep = 0; sweep < sweeps; sweep++) {
-    // each filter y×x times the other factor, once for both updates
-    a.set(solve(x, [outputs, height, width], [b, c], rank, 0));
     b.set(unit(solve(x, [outputs, height, width], [a, c], rank, 1), rank));
     c.set(unit(solve(x, [outputs, height, width], [a, b], rank, 2), rank));
     a.set(solve(x, [outputs, height, width], [b, c], rank, 0));
@@ -37,10 +35,10 @@ export function channelCp(
       for (let m = 0; m < rank; m++) value -= a[t * rank + m]! * b[y * rank + m]! * c[p * rank + m]!;
       error += value * value;
     }
-    if (before - error < 1e-7 * norm) break;
-    before = error;
+    if (lastError - error < 1e-7 * squaredNorm) break;
+    lastError = error;
   }
-  // columns of all three factors of one length
+  // scale every term so that its columns in a, b and c have the same length; those of b and c have length 1 before
   for (let m = 0; m < rank; m++) {
     let squared = 0;
     for (let t = 0; t < outputs; t++) squared += a[t * rank + m]! ** 2;
@@ -52,7 +50,7 @@ export function channelCp(
   return { a, b, c };
 }
 
-/** One filter a place: exact. */
+/** The exact CP of rank height·width: term m is the filters' values at place m, times a filter that is 1 there and 0 elsewhere. */
 function unitFilters(x: Float64Array, [outputs, height, width]: readonly number[], rank: number): ChannelCp {
   const places = height! * width!;
   const a = new Float64Array(outputs! * rank);
@@ -65,7 +63,7 @@ function unitFilters(x: Float64Array, [outputs, height, width]: readonly number[
   return { a, b, c };
 }
 
-/** The factor of one mode, the other two given in order. */
+/** The least squares solution for the factor of `mode`, from the factors of the two other modes in their order. */
 function solve(
   x: Float64Array,
   shape: readonly [number, number, number],
@@ -78,9 +76,9 @@ function solve(
   const product = new Float64Array(extent * rank);
   for (let e = 0; e < x.length; e++) {
     const at = [Math.floor(e / (height * width)), Math.floor((e % (height * width)) / width), e % width];
-    const own = at[mode]! * rank;
+    const row = at[mode]! * rank;
     const [i, j] = at.filter((_, k) => k !== mode) as [number, number];
-    for (let m = 0; m < rank; m++) product[own + m]! += x[e]! * p[i * rank + m]! * q[j * rank + m]!;
+    for (let m = 0; m < rank; m++) product[row + m]! += x[e]! * p[i * rank + m]! * q[j * rank + m]!;
   }
   const normals = new Float64Array(rank * rank);
   for (let m = 0; m < rank; m++)
@@ -93,7 +91,7 @@ function solve(
   return solveRows(normals, product, extent, rank, 1e-9);
 }
 
-/** Columns brought to norm 1; a column of zeros stays. */
+/** Scales every column to norm 1, in place; a column of zeros stays. */
 function unit(values: Float64Array, rank: number): Float64Array {
   for (let m = 0; m < rank; m++) {
     let squared = 0;

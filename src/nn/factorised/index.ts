@@ -21,21 +21,21 @@ export {
   type Tucker2ConvFit,
   type Tucker2ConvOptions,
   tucker2Conv,
-} from "./convolution.js";
-export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./convolution3d.js";
+} from "./factorisedConv.js";
+export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
+export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svdLinear.js";
 export {
   TensorRingConv,
   type TensorRingConvFit,
   type TensorRingConvOptions,
   tensorRingConv,
-} from "./ringConvolution.js";
-export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
-export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svd.js";
+} from "./tensorRingConv.js";
 export {
   TensorRingLinear,
   type TensorRingLinearFit,
   type TensorRingLinearOptions,
   tensorRingLinear,
-} from "./tensorRing.js";
-export { TensorTrainLinear, type TtLinearFit, type TtLinearOptions, ttLinear } from "./tensorTrain.js";
-export { TuckerLinear, type TuckerLinearFit, type TuckerLinearOptions, tuckerLinear } from "./tucker.js";
+} from "./tensorRingLinear.js";
+export { TensorTrainLinear, type TtLinearFit, type TtLinearOptions, ttLinear } from "./tensorTrainLinear.js";
+export { Tucker2Conv3d, type Tucker2Conv3dOptions, tucker2Conv3d } from "./tucker2Conv3d.js";
+export { TuckerLinear, type TuckerLinearFit, type TuckerLinearOptions, tuckerLinear } from "./tuckerLinear.js";

@@ -1,0 +1,140 @@
+/** Kernels: the benchmark's cases on this machine, beside results recorded on others. */
+import { isSoftware } from "../../../src/index.js";
+import type { MeasureOptions } from "../../measure.js";
+import type { Report } from "../../report.js";
+import { saveFile } from "../controls.js";
+import type { Context, Part, Run, Store } from "../part.js";
+import { Runner, type Tell } from "../runner.js";
+import { Bench } from "./bench.js";
+import { type Committed, chosenCases, type Event, endWords, initial, type State, update, written } from "./state.js";
+import { type Actions, createView } from "./view.js";
+
+declare const __VERSION__: string;
+
+/** Reports that `npm run bench` wrote and somebody committed, by name. */
+const REPORTS = new Map(
+  Object.entries(import.meta.glob<Report>("../../results/*.json", { import: "default" })).map(([path, load]) => [
+    path.replace(/^.*\/|\.json$/g, ""),
+    load,
+  ]),
+);
+const names = [...REPORTS.keys()];
+/** the first is a GPU's, where there is one: software tells little about kernels */
+const COMMITTED: Committed = { names, first: names.find((name) => !isSoftware(name)) ?? names[0] ?? "" };
+
+export class KernelsRun implements Run, Actions {
+  readonly #runner: Runner;
+  #bench: Bench | null = null;
+  /** name of the report that was asked for last */
+  #reported = "";
+
+  constructor(
+    private readonly store: Store<State, Event>,
+    private readonly context: Context,
+  ) {
+    // what goes wrong in the worker is said in the status line
+    this.#runner = new Runner(
+      (task) => store.send({ type: "task", task }),
+      () => {},
+    );
+    // the list of cases needs no GPU; where the worker fails, the next run says so
+    this.#list(this.#worker()).catch(() => {});
+  }
+
+  apply(): void {
+    this.#showReport().catch(this.context.fail);
+  }
+
+  /** Measures the chosen cases. */
+  measure(): void {
+    void this.#runner.run((signal, tell) => this.#work(signal, tell));
+  }
+
+  abort(): void {
+    this.#runner.abort();
+  }
+
+  async destroy(): Promise<void> {
+    await this.#runner.stop();
+    this.#bench?.end();
+  }
+
+  /** Hands the results to the browser as a file, as `npm run bench` writes them. */
+  save(): void {
+    const { opened, results, settings } = this.store.state;
+    const report: Report = {
+      device: opened?.device ?? "",
+      environment: navigator.userAgent,
+      date: new Date().toISOString().slice(0, 16).replace("T", " "),
+      command: `the demo page, ${location.hash}`,
+      version: __VERSION__,
+      peers: [],
+      probes: opened?.probes ?? null,
+      fineTimestamps: opened?.fineTimestamps ?? false,
+      load: null,
+      rounds: settings.rounds,
+      results: [...results.values()],
+    };
+    saveFile("tenfold-bench.json", JSON.stringify(report, null, 1), "application/json");
+  }
+
+  async #showReport(): Promise<void> {
+    const { recorded } = this.store.state.settings;
+    if (recorded === this.#reported) return;
+    this.#reported = recorded;
+    const report = recorded ? await REPORTS.get(recorded)!() : null;
+    // another one may have been asked for while this one was loading
+    if (recorded === this.#reported) this.store.send({ type: "report", report });
+  }
+
+  /** The worker; a new one where the last has ended. */
+  #worker(): Bench {
+    if (!this.#bench || this.#bench.broken) this.#bench = new Bench();
+    return this.#bench;
+  }
+
+  async #list(bench: Bench): Promise<void> {
+    const { cases, adapter } = await bench.listed;
+    this.store.send({ type: "listed", cases, adapter });
+  }
+
+  async #work(signal: AbortSignal, tell: Tell): Promise<string> {
+    const { store } = this;
+    if (!this.context.hasGpu) throw new Error("No WebGPU here: nothing can be measured.");
+    const bench = this.#worker();
+    signal.addEventListener("abort", () => bench.end());
+    store.send({ type: "began" });
+    let done = 0;
+    let words = "";
+    bench.onStep = (step) => tell(done, words ? `${words}: ${step}` : `${step[0]!.toUpperCase()}${step.slice(1)}…`);
+    await this.#list(bench);
+    const indices = chosenCases(store.state);
+    if (indices.length === 0) throw new Error("No case is picked.");
+    tell(0, "Opening the adapter…");
+    const { opened, adapter, choices } = await bench.open();
+    store.send({ type: "opened", opened, adapter, choices });
+    const { cases, settings } = store.state;
+    const options: MeasureOptions = { rounds: settings.rounds, sampleMs: 50, budget: 5, variants: true };
+    try {
+      for (const [place, index] of indices.entries()) {
+        const { name } = cases[index]!;
+        done = place / indices.length;
+        words = `${place + 1} of ${indices.length}, ${name}`;
+        tell(done, words);
+        store.send({ type: "measuring", name });
+        store.send({ type: "measured", result: await bench.measure(index, options) });
+      }
+    } finally {
+      store.send({ type: "rested" });
+    }
+    return endWords(store.state);
+  }
+}
+
+export const part: Part<State, Event, KernelsRun> = {
+  initial: (query) => initial(query, COMMITTED),
+  update,
+  query: written,
+  run: (store, context) => new KernelsRun(store, context),
+  view: createView,
+};

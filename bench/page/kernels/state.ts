@@ -1,0 +1,338 @@
+/** Kernels, as values: which cases are asked for, and what was measured here and elsewhere. */
+import { count } from "../../../src/report/elements.js";
+import type { Report } from "../../report.js";
+import type { Result, Row } from "../../result.js";
+import type { Opened } from "../../session.js";
+import type { Change, Moved } from "../part.js";
+import { parseInteger } from "../settings.js";
+import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
+import type { Adapter, CaseInfo } from "./worker.js";
+
+const OPS: Record<CaseInfo["op"], string> = {
+  matmul: "products",
+  gram: "products",
+  modeProduct: "products",
+  mttkrp: "mttkrp",
+  cpSweep: "sweeps",
+  hooiSweep: "sweeps",
+  eigen: "linear",
+  svd: "linear",
+  cholesky: "linear",
+  orthogonalise: "linear",
+  conv2d: "convolutions",
+  tucker2: "convolutions",
+  lowRank: "products",
+  training: "training",
+  lenet: "training",
+};
+export const GROUPS = [
+  ["few", "a few of each"],
+  ["products", "matrix and mode products"],
+  ["mttkrp", "MTTKRP"],
+  ["sweeps", "sweeps of CP and Tucker"],
+  ["linear", "linear algebra"],
+  ["convolutions", "convolutions"],
+  ["training", "training"],
+  ["all", "all"],
+  ["own", "my own choice"],
+] as const;
+export type Group = (typeof GROUPS)[number][0];
+const FEW =
+  /^(matmul 512|matmul 30000×784×16|gram 4096×256|mode product 60×50×40×30 × 16, mode 1|MTTKRP 128³ R16, mode [012]|CP-ALS sweep 6000.*|HOOI sweep 6000.*|eigen 64|SVD 64|Cholesky solve 64|conv2d 5×5.*|epoch 784-3-3.*|epoch 3-5-3.*)$/;
+/** the library itself, among the parties that were timed */
+const OURS = "tenfold";
+export const ROUNDS = { min: 1, max: 50 } as const;
+
+/** Reports that were committed, by name, and the one that is shown where none is asked for. */
+export interface Committed {
+  names: readonly string[];
+  first: string;
+}
+
+export interface Settings {
+  group: Group;
+  /** of group `own`: places in the list of cases */
+  picked: readonly number[];
+  rounds: number;
+  /** name of the report beside it, empty for none */
+  recorded: string;
+}
+
+export interface State {
+  committed: Committed;
+  settings: Settings;
+  /** all cases, once the worker has told them */
+  cases: readonly CaseInfo[];
+  adapter: Adapter | null;
+  opened: Opened | null;
+  /** the kernel in force of every family */
+  choices: Readonly<Record<string, string>>;
+  results: ReadonlyMap<string, Result>;
+  /** the case that is being measured */
+  current: string;
+  /** the report beside it */
+  report: Report | null;
+  task: Task;
+}
+
+export type Event =
+  | Change<Settings>
+  | Moved
+  | { type: "listed"; cases: readonly CaseInfo[]; adapter: Adapter | null }
+  | { type: "opened"; opened: Opened; adapter: Adapter; choices: Readonly<Record<string, string>> }
+  | { type: "began" }
+  | { type: "measuring"; name: string }
+  | { type: "measured"; result: Result }
+  | { type: "rested" }
+  | { type: "report"; report: Report | null }
+  | { type: "task"; task: TaskEvent };
+
+export function parse(query: URLSearchParams, { names, first }: Committed): Settings {
+  const cases = query.get("cases") ?? "few";
+  const group = GROUPS.find(([id]) => id === cases)?.[0];
+  const valid = /^\d{1,4}(\.\d{1,4})*$/.test(cases);
+  const recorded = query.get("with");
+  return {
+    group: group ?? (valid ? "own" : "few"),
+    picked: !group && valid ? cases.split(".").map(Number) : [],
+    rounds: parseInteger(query.get("rounds"), ROUNDS.min, ROUNDS.max, 5),
+    recorded: recorded !== null && (recorded === "" || names.includes(recorded)) ? recorded : first,
+  };
+}
+
+export const written = ({ settings, committed }: State): Record<string, string> => {
+  const { group, picked, rounds, recorded } = settings;
+  return {
+    cases: group === "own" ? picked.join(".") || group : group,
+    ...(rounds === 5 ? {} : { rounds: String(rounds) }),
+    ...(recorded === committed.first ? {} : { with: recorded }),
+  };
+};
+
+export const initial = (query: URLSearchParams, committed: Committed): State => ({
+  committed,
+  settings: parse(query, committed),
+  cases: [],
+  adapter: null,
+  opened: null,
+  choices: {},
+  results: new Map(),
+  current: "",
+  report: null,
+  task: IDLE,
+});
+
+export function update(state: State, event: Event): State {
+  switch (event.type) {
+    case "change": {
+      const settings = { ...state.settings, ...event.values };
+      // one's own choice begins with what was chosen
+      if (event.values.group === "own" && !event.values.picked) settings.picked = chosenCases(state);
+      return { ...state, settings };
+    }
+    case "moved":
+      return { ...state, settings: parse(event.query, state.committed) };
+    case "listed":
+      return { ...state, cases: event.cases, adapter: state.opened ? state.adapter : event.adapter };
+    case "opened":
+      return { ...state, opened: event.opened, adapter: event.adapter, choices: event.choices };
+    case "began":
+      return { ...state, results: new Map() };
+    case "measuring":
+      return { ...state, current: event.name };
+    case "measured":
+      return { ...state, results: new Map(state.results).set(event.result.name, event.result) };
+    case "rested":
+      return { ...state, current: "" };
+    case "report":
+      return { ...state, report: event.report };
+    case "task":
+      return { ...state, task: updateTask(state.task, event.task) };
+  }
+}
+
+/** The places of the chosen cases in the list. */
+export function chosenCases({ cases, settings: { group, picked } }: Pick<State, "cases" | "settings">): number[] {
+  return cases.flatMap(({ name, op }, index) => {
+    const taken =
+      group === "own"
+        ? picked.includes(index)
+        : group === "all" || (group === "few" ? FEW.test(name) : OPS[op] === group);
+    return taken ? [index] : [];
+  });
+}
+
+/** The choice with one case more, or one less. */
+export function togglePicked(of: Pick<State, "cases" | "settings">, index: number): number[] {
+  const picked = new Set(chosenCases(of));
+  if (!picked.delete(index)) picked.add(index);
+  return [...picked].sort((a, b) => a - b);
+}
+
+/** Making a format takes longer than using it. */
+const formats = new Map<string, Intl.NumberFormat>();
+
+/** So many significant digits, without exponents. */
+export function digits(value: number, significant = 3): string {
+  const useGrouping = value >= 1e4;
+  const key = `${significant} ${useGrouping}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.NumberFormat("en-US", { maximumSignificantDigits: significant, useGrouping });
+    formats.set(key, format);
+  }
+  return format.format(value);
+}
+
+/** `google-swiftshader-chromium-2026-11-23-14-53` as people read it. */
+export function titleOf(name: string): string {
+  const [, device, date] = /^(.*)-(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name) ?? [];
+  return device ? `${device.replaceAll("-", " ")}, ${date}` : name;
+}
+
+const oursOf = (result: Result | undefined): Row | undefined => result?.rows.find(({ party }) => party === OURS);
+
+/** Recorded results of what was measured here, or else of what is chosen. */
+function recordedResults({ cases, settings, results, report }: Measured): Result[] {
+  const names = new Set(results.size ? results.keys() : chosenCases({ cases, settings }).map((i) => cases[i]!.name));
+  return (report?.results ?? []).filter(({ name }) => names.has(name));
+}
+
+/** What the table and the charts are made of. */
+export type Measured = Pick<State, "cases" | "settings" | "results" | "report" | "opened">;
+
+const HEADS = ["case", "ms", "GFLOP/s", "of FMA", "GB/s", "of copy", "error", "variants"];
+export const headsOf = ({ report }: Measured): string[] =>
+  report ? [...HEADS, "recorded ms", "recorded ÷ here"] : HEADS;
+
+export interface TableRow {
+  name: string;
+  shapes: string;
+  state: string;
+  /** in the order of the heads after the first */
+  cells: string[];
+}
+
+/** A row for every chosen case; `current` is the one that is being measured. */
+export function rowsOf(measured: Measured, current: string): TableRow[] {
+  const { cases, results, report, opened } = measured;
+  return chosenCases(measured).map((index) => {
+    const { name, shapes } = cases[index]!;
+    const result = results.get(name);
+    const ours = oursOf(result);
+    const running = name === current;
+    const words = ours ? `${ours.state} ${ours.message ?? ""}` : running ? "running…" : "";
+    const cells = ours?.ms ? figuresOf(result!, ours, opened) : [words, "", "", "", "", "", ""];
+    if (report) {
+      const there = oursOf(report.results.find((other) => other.name === name))?.ms?.median;
+      const here = ours?.ms?.median;
+      cells.push(there ? digits(there) : "", there && here ? digits(there / here) : "");
+    }
+    return { name, shapes, state: ours?.state ?? (running ? "running" : "waiting"), cells };
+  });
+}
+
+function figuresOf(result: Result, ours: Row, opened: Opened | null): string[] {
+  const probes = opened?.probes;
+  const { median } = ours.ms!;
+  const [flops, bytes] = [(1000 * result.flops) / median, (1000 * result.bytes) / median];
+  return [
+    digits(median),
+    digits(flops / 1e9),
+    probes ? `${digits((100 * flops) / probes.flops, 2)} %` : "",
+    digits(bytes / 1e9),
+    probes ? `${digits((100 * bytes) / probes.bytes, 2)} %` : "",
+    ours.error?.toExponential(0) ?? "",
+    variantsOf(result),
+  ];
+}
+
+const variantsOf = ({ rows }: Result): string =>
+  rows
+    .filter(({ party }) => party.startsWith(`${OURS} (`))
+    .map(({ party, ratio, state }) => `${party.slice(OURS.length + 2, -1)} ${ratio ? digits(ratio.median, 2) : state}`)
+    .join(", ");
+
+export interface Bar {
+  name: string;
+  party: string;
+  ms: number;
+}
+
+/** The bars of the time chart, and the parties in the order of their colours. */
+export function barsOf(measured: Measured): { bars: Bar[]; parties: string[] } {
+  const of = ({ name, rows }: Result, where: string): Bar[] =>
+    rows.flatMap(({ party, ms }) => (ms ? [{ name, party: `${party}, ${where}`, ms: ms.median }] : []));
+  const here = [...measured.results.values()].flatMap((result) => of(result, "here"));
+  const there = recordedResults(measured)
+    .flatMap((result) => of(result, "recorded"))
+    // another device's variants say nothing about this one's
+    .filter(({ party }) => !party.startsWith(`${OURS} (`));
+  const bars = [...here, ...there];
+  // the colours of the roofline first
+  const parties = [`${OURS}, here`, `${OURS}, recorded`, ...bars.map(({ party }) => party).sort()];
+  return { bars, parties: [...new Set(parties)] };
+}
+
+export interface RoofPoint {
+  name: string;
+  /** flop a byte */
+  intensity: number;
+  /** GFLOP/s */
+  rate: number;
+  where: "here" | "recorded";
+}
+
+/** The points of the roofline, and the limits that the probes measured. */
+export function roofOf(measured: Measured): {
+  points: RoofPoint[];
+  roofs: { x: number; rate: number; where: string }[];
+} {
+  const { results, report, opened } = measured;
+  const pointsOf = (list: Iterable<Result>, where: RoofPoint["where"]): RoofPoint[] =>
+    [...list].flatMap((result) => {
+      const ms = oursOf(result)?.ms?.median;
+      const intensity = result.flops / result.bytes;
+      return ms ? [{ name: result.name, intensity, rate: result.flops / ms / 1e6, where }] : [];
+    });
+  const points = [...pointsOf(results.values(), "here"), ...pointsOf(recordedResults(measured), "recorded")];
+  const [least, most] = roofDomain(points);
+  const roofs = [
+    { where: "here", probes: results.size ? opened?.probes : null },
+    { where: "recorded", probes: report?.probes },
+  ].flatMap(({ where, probes }) => {
+    if (!probes || typeof probes === "string") return [];
+    const knee = probes.flops / probes.bytes;
+    return [least, knee, most]
+      .filter((x) => x >= least && x <= most)
+      .map((x) => ({ x, rate: Math.min(probes.flops, probes.bytes * x) / 1e9, where }));
+  });
+  return { points, roofs };
+}
+
+/** From where to where the roofline goes, in flop a byte. */
+export function roofDomain(points: readonly RoofPoint[]): [least: number, most: number] {
+  const intensities = points.map(({ intensity }) => intensity);
+  return [Math.min(...intensities) / 2, Math.max(...intensities) * 2];
+}
+
+/** What the adapter reaches, and which kernels were chosen for it. */
+export function choiceWords({ opened, choices }: State): string {
+  if (!opened) return "";
+  const { device, probes } = opened;
+  const reach = probes
+    ? `Multiply-adds reach ${digits(probes.flops / 1e9)} GFLOP/s, a copy ${digits(probes.bytes / 1e9)} GB/s. `
+    : "";
+  const inForce = Object.entries(choices).map(([family, kernel]) => `${family} “${kernel}”`);
+  return `${device}. ${reach}In force: ${inForce.join(", ")}.`;
+}
+
+export const reportWords = ({ report }: State): string =>
+  report ? `Recorded: ${report.device}, ${report.environment}, ${report.date}.` : "";
+
+/** What a run ends with. */
+export function endWords({ results }: State): string {
+  const wrong = [...results.values()].filter((result) => oursOf(result)?.state !== "measured").length;
+  const cases = `${count(results.size)} case${results.size === 1 ? "" : "s"} measured`;
+  return `${cases}, ${wrong ? `${wrong} not right` : "all correct"}.`;
+}

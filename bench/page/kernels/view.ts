@@ -1,0 +1,250 @@
+/** What Kernels looks like. */
+import * as Plot from "@observablehq/plot";
+import { html, nothing, type TemplateResult } from "lit-html";
+import { live } from "lit-html/directives/live.js";
+import { CLASS_COLOURS, chartStyle, count, h } from "../../../src/report/elements.js";
+import { card, fact, numberControl, scrolling, selectControl, taskBar } from "../controls.js";
+import { chart, memo } from "../figures.js";
+import type { View } from "../part.js";
+import {
+  type Bar,
+  barsOf,
+  choiceWords,
+  chosenCases,
+  digits,
+  type Event,
+  GROUPS,
+  headsOf,
+  type Measured,
+  ROUNDS,
+  type RoofPoint,
+  reportWords,
+  roofDomain,
+  roofOf,
+  rowsOf,
+  type State,
+  titleOf,
+  togglePicked,
+} from "./state.js";
+import type { Adapter } from "./worker.js";
+
+type Send = (event: Event) => void;
+
+/** What the buttons do. */
+export interface Actions {
+  /** measures the chosen cases */
+  measure(): void;
+  abort(): void;
+  /** hands the results to the browser as a file */
+  save(): void;
+}
+/** of the time chart, in pixels */
+const LINE_HEIGHT = 15;
+
+export function createView(send: Send, run: Actions): View<State> {
+  const times = chart(timeChart, () => "Time of each case");
+  const roof = chart(roofChart, () => "Roofline");
+  const adapterBox = memo(adapterCard);
+  const table = memo(resultTable);
+  const boxes = memo((cases: State["cases"], settings: State["settings"]) => caseBoxes({ cases, settings }, send));
+  const measuredOf = memo(
+    (
+      cases: State["cases"],
+      settings: State["settings"],
+      results: State["results"],
+      report: State["report"],
+      opened: State["opened"],
+    ): Measured => ({ cases, settings, results, report, opened }),
+  );
+  return {
+    render(state) {
+      const measured = measuredOf(state.cases, state.settings, state.results, state.report, state.opened);
+      return html`
+        <p class="lead">
+          Products, sweeps and training are what everything here is made of. Every case is checked against a reference in
+          f64, then timed; the yardsticks are what plain multiply-adds and a plain copy reach on this GPU.
+        </p>
+        ${settingsCard(state, boxes(state.cases, state.settings), send, run)}
+        ${card(
+          "Results",
+          "ms: median wall time of a run, of a step where training; share of the FMA and the copy probe; error: largest, relative, against f64; variants: the other kernels of the family, ÷ the one in force.",
+          scrolling("Results", table(measured, state.current)),
+        )}
+        <div class="two">
+          ${card("Time", "Median of a run, on a logarithmic scale: shorter is faster.", times(measured))}
+          ${card(
+            "Roofline",
+            "Each kernel by its arithmetic for a byte that it must move (Williams, Waterman & Patterson 2009). Lines are the limits measured by the probes; above the line a cache helped.",
+            roof(measured),
+          )}
+        </div>
+        ${card(
+          "The adapter",
+          "What this GPU and its driver say of themselves, and what the library asked for.",
+          html`<div>${state.adapter ? adapterBox(state.adapter) : nothing}</div>`,
+        )}
+      `;
+    },
+  };
+}
+
+function settingsCard(state: State, boxes: TemplateResult[], send: Send, run: Actions): TemplateResult {
+  const { settings, committed, results, task } = state;
+  const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
+  const reports: [string, string][] = [
+    ["", committed.names.length ? "nothing" : "none committed yet"],
+    ...committed.names.map((name): [string, string] => [name, titleOf(name)]),
+  ];
+  return html`
+    <section class="card" aria-label="Settings">
+      <div class="controls">
+        ${selectControl("Cases", GROUPS, settings.group, (group) => change({ group }))}
+        ${numberControl("Rounds a case", ROUNDS, settings.rounds, (rounds) => change({ rounds }))}
+        ${selectControl("Beside it, recorded", reports, settings.recorded, (recorded) => change({ recorded }))}
+        <button type="button" ?disabled=${results.size === 0} @click=${() => run.save()}>Download JSON</button>
+      </div>
+      <details>
+        <summary>Pick cases one by one</summary>
+        <div class="cases">${boxes}</div>
+      </details>
+      ${taskBar(task, { onRun: () => run.measure(), onStop: () => run.abort() })}
+      <p id="choices" .textContent=${choiceWords(state)}></p>
+      <p .textContent=${reportWords(state)}></p>
+    </section>`;
+}
+
+function caseBoxes(of: Pick<State, "cases" | "settings">, send: Send): TemplateResult[] {
+  const chosen = new Set(chosenCases(of));
+  return of.cases.map(({ name }, index) => {
+    const toggle = (): void => send({ type: "change", values: { group: "own", picked: togglePicked(of, index) } });
+    return html`<label class="check"
+      ><input type="checkbox" .checked=${live(chosen.has(index))} @change=${toggle} />${name}</label
+    >`;
+  });
+}
+
+const resultTable = (measured: Measured, current: string): TemplateResult => html`
+  <table class="results">
+    <thead>
+      <tr>
+        ${headsOf(measured).map(
+          (name) => html`<th scope="col" class=${name === "variants" ? "left" : nothing}>${name}</th>`,
+        )}
+      </tr>
+    </thead>
+    <tbody>
+      ${rowsOf(measured, current).map(
+        ({ name, shapes, state: how, cells }) => html`
+          <tr data-case=${name} data-state=${how}>
+            <th scope="row">${name}<span class="shapes">${shapes}</span></th>
+            ${cells.map((text, index) => html`<td class=${index === 6 ? "left" : nothing}>${text}</td>`)}
+          </tr>`,
+      )}
+    </tbody>
+  </table>`;
+
+/** Instead of an empty chart. */
+const nothingYet = (): HTMLElement => h("p", {}, "Nothing measured yet.");
+
+/** A line for the name of every case, and below it one for each of its bars; facets take Plot twice as long. */
+function timeChart(width: number, measured: Measured): Element {
+  const { bars, parties } = barsOf(measured);
+  if (bars.length === 0) return nothingYet();
+  const names = [...new Set(bars.map(({ name }) => name))];
+  const lineOf = ({ name, party }: Bar): string => `${name}\n${party}`;
+  const lines = names.flatMap((name) => {
+    const those = bars.filter((bar) => bar.name === name);
+    return [name, ...parties.flatMap((party) => those.filter((bar) => bar.party === party).map(lineOf))];
+  });
+  const least = 10 ** Math.floor(Math.log10(Math.min(...bars.map(({ ms }) => ms))) - 0.3);
+  const most = Math.max(...bars.map(({ ms }) => ms));
+  return Plot.plot({
+    width,
+    height: 60 + lines.length * LINE_HEIGHT,
+    marginLeft: 8,
+    marginTop: 24,
+    style: chartStyle,
+    x: { type: "log", label: "ms", domain: [least, 2 * most], grid: true, tickFormat: "~g" },
+    y: { axis: null, domain: lines },
+    color: { legend: true, domain: parties, range: CLASS_COLOURS },
+    marks: [
+      Plot.barX(bars, {
+        x1: least,
+        x2: "ms",
+        y: lineOf,
+        fill: "party",
+        title: (d: Bar) => `${d.name}\n${d.party}: ${digits(d.ms)} ms`,
+      }),
+      Plot.text(names, { y: (d) => d, text: (d) => d, frameAnchor: "left", dy: 2 }),
+    ],
+  });
+}
+
+function roofChart(width: number, measured: Measured): Element {
+  const { points, roofs } = roofOf(measured);
+  if (points.length === 0) return nothingYet();
+  const rates = points.map(({ rate }) => rate);
+  return Plot.plot({
+    width,
+    height: 380,
+    marginBottom: 42,
+    marginLeft: 55,
+    style: chartStyle,
+    x: { type: "log", label: "flop a byte", grid: true, tickFormat: "~g", domain: roofDomain(points) },
+    y: {
+      type: "log",
+      label: "GFLOP/s",
+      grid: true,
+      tickFormat: "~g",
+      domain: [Math.min(...rates) / 2, 1.5 * Math.max(...rates, ...roofs.map(({ rate }) => rate))],
+    },
+    color: { legend: true, domain: ["here", "recorded"], range: ["#0072b2", "#d55e00"] },
+    marks: [
+      Plot.line(roofs, { x: "x", y: "rate", stroke: "where", strokeWidth: 2, strokeDasharray: "6 4" }),
+      Plot.dot(points, { x: "intensity", y: "rate", fill: "where", r: 4, fillOpacity: 0.75 }),
+      Plot.tip(
+        points,
+        Plot.pointer({
+          x: "intensity",
+          y: "rate",
+          title: (d: RoofPoint) =>
+            `${d.name}\n${digits(d.rate)} GFLOP/s, ${digits(d.intensity)} flop a byte, ${d.where}`,
+        }),
+      ),
+    ],
+  });
+}
+
+const limitTable = (label: string, heads: string[], rows: (readonly string[])[]): TemplateResult =>
+  scrolling(
+    label,
+    html`<table class="limits">
+      <thead>
+        <tr>${heads.map((text) => html`<th scope="col">${text}</th>`)}</tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          ([first, ...rest]) =>
+            html`<tr><th scope="row">${first}</th>${rest.map((text) => html`<td>${text}</td>`)}</tr>`,
+        )}
+      </tbody>
+    </table>`,
+  );
+
+const adapterCard = ({ info, limits, features }: Adapter): TemplateResult => html`
+  <dl class="facts">${Object.entries(info).map(([name, value]) => fact(name, value || "–"))}</dl>
+  <details>
+    <summary>Limits and features</summary>
+    <div class="two">
+      ${limitTable(
+        "Limits",
+        ["limit", "adapter", "asked for"],
+        limits.map((limit) => [limit.name, count(limit.adapter), limit.device === null ? "" : count(limit.device)]),
+      )}
+      ${limitTable(
+        "Features",
+        ["feature", "asked for"],
+        features.map(({ name, used }) => [name, used === null ? "" : used ? "yes" : "no"]),
+      )}
+    </div>
+  </details>`;

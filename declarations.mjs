@@ -1,0 +1,26 @@
+/**
+ * Puts the declarations that a user's compiler reads into dist/types: one file an entry, and one of what they share. What no
+ * public name leads to, and what is marked `@internal`, is left out. Reads what `tsc -p tsconfig.build.json` wrote.
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { rolldown } from "rolldown";
+import { dts } from "rolldown-plugin-dts";
+
+const root = import.meta.dirname;
+const from = join(root, ".cache/declarations");
+const to = join(root, "dist/types");
+
+const bundle = await rolldown({
+  input: { index: join(from, "index.d.ts"), ops: join(from, "ops.d.ts"), node: join(from, "node/index.d.ts") },
+  plugins: [dts({ dtsInput: true, emitDtsOnly: true })],
+  logLevel: "silent",
+});
+rmSync(to, { recursive: true, force: true });
+await bundle.write({
+  dir: to,
+  entryFileNames: "[name].ts",
+  chunkFileNames: "[name].d.ts",
+  minifyInternalExports: false,
+  codeSplitting: { groups: [{ name: "shared", minShareCount: 2 }] },
+});

@@ -1,0 +1,47 @@
+/** The command in one file, with the packages that it needs; the library's modules stay where the library's build put them. */
+import { chmodSync } from "node:fs";
+import { join, relative, sep } from "node:path";
+import { defineConfig, type Plugin } from "vite";
+
+const src = join(import.meta.dirname, "..");
+const BUNDLED = ["cli", "experiments", "report"];
+
+/** Imports of the library's modules as the package has them: `./gpu/engine.js`. */
+const library: Plugin = {
+  name: "tenfold-library",
+  enforce: "pre",
+  async resolveId(id, importer) {
+    if (!importer || !id.startsWith(".")) return null;
+    const resolved = await this.resolve(id, importer, { skipSelf: true });
+    if (!resolved) return null;
+    const path = relative(src, resolved.id).split(sep);
+    if (path[0] === ".." || BUNDLED.includes(path[0]!)) return null;
+    return { id: `./${path.join("/").replace(/\.ts$/, ".js")}`, external: true };
+  },
+};
+
+/** The command can be run from the checkout, also where npm has not linked it since the last build. */
+const executable: Plugin = {
+  name: "tenfold-executable",
+  writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
+};
+
+export default defineConfig({
+  plugins: [library, executable],
+  build: {
+    target: "es2022",
+    outDir: join(src, "../dist"),
+    emptyOutDir: false,
+    ssr: true,
+    // stack traces keep their names
+    minify: false,
+    license: { fileName: "licenses-command.md" },
+    rolldownOptions: {
+      input: { cli: join(src, "cli/main.ts") },
+      external: ["webgpu"],
+      platform: "node",
+      output: { entryFileNames: "[name].js", comments: { annotation: true, legal: true, jsdoc: false } },
+    },
+  },
+  ssr: { noExternal: true },
+});

@@ -1,0 +1,136 @@
+import type { Engine, Program, Scheduler, Tensor } from "../gpu/index.js";
+import {
+  add,
+  alsNormalize,
+  alsUpdate,
+  fusesAls,
+  hadamard,
+  scale,
+  scaleColumns,
+  solveSymmetric,
+  subtract,
+  type UnnormalizedFactor,
+} from "../ops/index.js";
+import type { Trace } from "./iterate.js";
+
+/** weight ρ of the proximal term ρ‖A − A₀‖²: it keeps updates defined in f32 where terms are collinear, and vanishes as they converge */
+export const PROXIMAL = 1e-6;
+
+/** One mode's part of a sweep, as an update sees it. */
+export interface CpStep {
+  /** the mode's MTTKRP M, I_n×R */
+  product: Tensor;
+  /** V, the Hadamard product of the other modes' Gram matrices, R×R */
+  normal: Tensor;
+  /** A₀, the factor as it is, columns of norm 1; they are those of the model times `weights`, [R] */
+  factor: Tensor;
+  weights: Tensor;
+}
+
+/**
+ * How a factor is made from its MTTKRP: the one thing in which CP by least squares, by non-negative or by otherwise constrained factors
+ * differ. A value: whoever writes another one touches no solver.
+ */
+export interface CpUpdate {
+  /** what may help where its numbers are no longer finite: `a larger ridge` */
+  readonly advice: string;
+  /** Records the mode's new factor, I_n×R, columns of any norm: a temporary. */
+  record(p: Program, step: CpStep): Tensor;
+  /**
+   * Records what is added to A₀·diag(weights) when `product` is the MTTKRP of X − X̂ and not of X, for sweeps near a fit of 1. An update
+   * that has no such form goes by X all the way.
+   */
+  correct?(p: Program, step: CpStep & { scaled: Tensor }): Tensor;
+  /** the same update for a sweep in one dispatch a mode, where the adapter has a kernel for it */
+  fused?(engine: Engine, rank: number): FusedUpdate | null;
+}
+
+/** What a sweep of fused updates writes to: the state of CP-ALS. */
+export interface CpState {
+  factors: readonly Tensor[];
+  /** a row a mode, as `alsUpdate` wants them */
+  grams: Tensor;
+  weights: Tensor;
+}
+
+/** Updates that leave a factor's columns to be normalised to the next mode's update. */
+export interface FusedUpdate {
+  /** Begins a sweep. */
+  begin(state: CpState): {
+    /** Records a mode's update, into its factor. `product` may be left unsummed. */
+    record(p: Program, product: Tensor, mode: number, partialFrom: number | undefined): void;
+    /** Records the end of the sweep: `values` are written, and a row of the trace where there is one. */
+    finish(p: Program, values: Tensor, trace: Trace | undefined): void;
+  };
+}
+
+export interface LeastSquaresOptions {
+  /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
+  solver?: "cholesky" | "pseudoInverse" | undefined;
+  /** added to the diagonal for Cholesky, times the mean of the diagonal */
+  ridge?: number | undefined;
+}
+
+/**
+ * A = (M + ρA₀)(V + (ridge + ρ)I)⁻¹ (Kolda & Bader 2009, figure 3.3) with the proximal term ρ; by the pseudo-inverse, which needs none,
+ * A = M·V⁺.
+ */
+export function leastSquares({ solver = "cholesky", ridge = 0 }: LeastSquaresOptions = {}): CpUpdate {
+  if (solver === "pseudoInverse")
+    return {
+      advice: "the solver cholesky",
+      record: ({ s }, { product, normal }) => solveSymmetric(s, normal, product, { method: solver }),
+      correct: ({ s }, { product, normal }) => solveSymmetric(s, normal, product, { method: solver }),
+    };
+  const options = { method: solver, ridge: ridge + PROXIMAL };
+  return {
+    advice: "a larger ridge",
+    record({ s }, { product, normal, factor, weights }) {
+      const scaled = scaleColumns(s, factor, weights);
+      const near = scale(s, scaled, { alpha: PROXIMAL });
+      const right = add(s, product, near);
+      s.release(scaled, near);
+      const solved = solveSymmetric(s, normal, right, options);
+      s.release(right);
+      return solved;
+    },
+    correct({ s }, { product, normal, scaled }) {
+      if (!ridge) return solveSymmetric(s, normal, product, options);
+      const shrink = scale(s, scaled, { alpha: ridge });
+      const gradient = subtract(s, product, shrink);
+      const step = solveSymmetric(s, normal, gradient, options);
+      s.release(shrink, gradient);
+      return step;
+    },
+    fused: (engine, rank) => (fusesAls(engine, rank) ? { begin: (state) => fusedSweep(state, ridge) } : null),
+  };
+}
+
+function fusedSweep({ factors, grams, weights }: CpState, ridge: number): ReturnType<FusedUpdate["begin"]> {
+  let previous: UnnormalizedFactor | undefined;
+  return {
+    record({ s }, product, mode, partialFrom) {
+      // the factor before the partial result's first one was not yet normalised when that was made
+      const unscaled = partialFrom ? partialFrom - 1 : undefined;
+      const factor = factors[mode]!;
+      previous = alsUpdate(s, { product, grams, mode, factor, previous, unscaled, ridge, proximal: PROXIMAL, weights });
+    },
+    finish({ s }, values, trace) {
+      alsNormalize(s, { previous: previous!, grams, weights, values, trace });
+    },
+  };
+}
+
+/** The Hadamard product of some matrices; null of none. What is a temporary is the caller's to release. */
+export function hadamardProduct(
+  s: Scheduler,
+  matrices: readonly Tensor[],
+): { product: Tensor | null; isTemporary: boolean } {
+  let product: Tensor | null = null;
+  matrices.forEach((matrix, index) => {
+    const next: Tensor = product ? hadamard(s, product, matrix) : matrix;
+    if (product && index > 1) s.release(product);
+    product = next;
+  });
+  return { product, isTemporary: matrices.length > 1 };
+}

@@ -1,0 +1,172 @@
+import { truncatedSvd } from "../../decompositions/index.js";
+import {
+  checkOptions,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  required,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../../gpu/index.js";
+import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
+import { Chain } from "../chain.js";
+import type { Pass } from "../layer.js";
+import { assertEngine, dataRules } from "../layerRules.js";
+import { Linear } from "../layers.js";
+import { choleskyFactor, matrixProduct, type Values } from "./hostMatrices.js";
+import {
+  biasBoundOf,
+  type DenseSource,
+  denseWeights,
+  type FactorisedOptions,
+  factorisedRules,
+  gainOf,
+  varianceStart,
+} from "./source.js";
+
+export interface SvdLinearOptions extends FactorisedOptions {
+  inputs: number;
+  outputs: number;
+  /** R */
+  rank: number;
+  /** start values: first rank×inputs, last outputs×rank; random ones by default */
+  factors?: { first: Float32Array; last: Float32Array };
+}
+
+const svdLinearRules: OptionRules<SvdLinearOptions> = {
+  inputs: required(optionRules.positive),
+  outputs: required(optionRules.positive),
+  rank: required(optionRules.positive),
+  factors: { needs: "start values { first, last }", is: (value) => typeof value === "object" && value !== null },
+  ...factorisedRules,
+};
+
+/**
+ * A dense layer of rank R as two dense layers (Denton, Zaremba, Bruna, LeCun & Fergus 2014): I→R without a bias, then R→O.
+ * R(I + O) weights, and as many multiplications a sample.
+ *
+ * @throws TenfoldError where an option is unfit
+ */
+export class SvdLinear extends Chain {
+  readonly method = "svd";
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly rank: number;
+  readonly first: Linear;
+  readonly last: Linear;
+
+  constructor(options: SvdLinearOptions) {
+    checkOptions("SvdLinear", options, svdLinearRules);
+    const { inputs, outputs, rank, factors, bias, activation, start = "uniform" } = options;
+    const first = new Linear(inputs, rank, { bias: false, weight: factors?.first, start: varianceStart(inputs) });
+    const last = new Linear(rank, outputs, {
+      bias: bias ?? true,
+      activation: activation ?? "none",
+      weight: factors?.last,
+      start: varianceStart(rank, gainOf(start), biasBoundOf(start, inputs)),
+    });
+    super(`SVD ${inputs}→${rank}→${outputs}`, [first, last]);
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.rank = rank;
+    this.first = first;
+    this.last = last;
+  }
+
+  /** Outside training both products are one dispatch where that is faster on the adapter. */
+  override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
+    const { first, last } = this;
+    const [a, b] = [first.weight.value, last.weight.value];
+    if (pass.training || !prefersLowRank(x, a, b)) return super.forward(s, x, pass);
+    this.outputShape(x.shape.slice(1));
+    return lowRankMatmul(s, x, a, b, { bias: last.bias?.value, activation: last.activation });
+  }
+
+  /** The dense weight that the two stand for, outputs×inputs. */
+  async toDense(): Promise<Float32Array> {
+    const [first, last] = [await this.first.weight.read(), await this.last.weight.read()];
+    return Float32Array.from(matrixProduct(last, first, this.outputs, this.rank, this.inputs));
+  }
+}
+
+/** What a fit may know about a layer's inputs: it then approximates the layer's outputs instead of its weight. */
+export interface DataAware {
+  /** second moments E[x·xᵀ] of the layer's inputs x, n×n */
+  covariance?: Values | undefined;
+  /**
+   * added to the diagonal of the covariance, as a share of its mean diagonal, because a singular covariance has no inverse. By
+   * default 1e-6; 1e-4 for trains, rings and Tucker tensors
+   */
+  ridge?: number;
+}
+
+export interface SvdLinearFit extends DataAware {
+  /** R */
+  rank: number;
+  /** seed of the SVD's start, 0 by default */
+  seed?: number;
+}
+
+/**
+ * The best approximation Ŵ of rank R of a trained dense layer's weight W, by its SVD, with √Σ in both factors. With the
+ * covariance C of the inputs, Ŵ has the least error of the outputs, tr((W − Ŵ)·C·(W − Ŵ)ᵀ): Ŵ = U·Uᵀ·W for the left singular
+ * vectors U of W·L, where L·Lᵀ = C. Because Ŵ is made without L⁻¹, it approximates W in directions too that no input had, as
+ * there are with few samples.
+ *
+ * @throws TenfoldError where an argument is unfit, ShapeError where the covariance has another size
+ */
+export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLinearFit): Promise<SvdLinear> {
+  assertEngine("svdLinear", engine);
+  checkOptions("svdLinear", fit, { ...dataRules, rank: required(optionRules.positive) });
+  const { rank, covariance, ridge = 1e-6, seed = 0 } = fit;
+  const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
+  if (covariance && covariance.length !== inputs * inputs)
+    throw new ShapeError(`svdLinear: covariance of ${covariance.length} numbers, needs ${inputs}×${inputs}`);
+  const root = covariance ? choleskyFactor(covariance, inputs, ridge) : null;
+  const factors = await splitMatrix(engine, weight, [outputs, inputs], rank, root, seed);
+  return new SvdLinear({
+    inputs,
+    outputs,
+    rank,
+    factors: { first: factors.right, last: factors.left },
+    bias: bias ?? false,
+    activation,
+  });
+}
+
+/**
+ * A ≈ left·right of rank R, with the least ‖(A − left·right)·L‖. Column r of `left` is as long as row r of `right`.
+ *
+ * @param values A, rows×columns
+ * @param root L, columns×columns; null for the identity
+ */
+export async function splitMatrix(
+  engine: Engine,
+  values: Values,
+  [rows, columns]: readonly [number, number],
+  rank: number,
+  root: Values | null = null,
+  seed = 0,
+): Promise<{ left: Float32Array; right: Float32Array }> {
+  using a = engine.tensor([rows, columns], root ? matrixProduct(values, root, rows, columns, columns) : values);
+  using result = await truncatedSvd(engine, a, { rank, seed });
+  const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
+  // right = Uᵀ·A; without a root this is Σ·Vᵀ, which the SVD has computed
+  const right = new Float64Array(rank * columns);
+  const lengths = new Float64Array(rank);
+  for (let r = 0; r < rank; r++) {
+    for (let j = 0; j < columns; j++) {
+      let sum = 0;
+      if (root) for (let i = 0; i < rows; i++) sum += u![i * rank + r]! * values[i * columns + j]!;
+      else sum = v![j * rank + r]! * sigma![r]!;
+      right[r * columns + j] = sum;
+      lengths[r]! += sum * sum;
+    }
+    lengths[r] = Math.sqrt(lengths[r]!);
+  }
+  return {
+    left: Float32Array.from(u!, (value, e) => value * Math.sqrt(lengths[e % rank]!)),
+    right: Float32Array.from(right, (value, e) => value / Math.sqrt(lengths[Math.floor(e / columns)]! || 1)),
+  };
+}

@@ -1,0 +1,23 @@
+/** What the pages of the studies show: the results of one study, and where they come from. */
+import type { Comparison } from "../experiments/compare.js";
+import type { ReportCase, ReportSweep } from "../experiments/results.js";
+
+/** What the page of `tenfold compare` shows. */
+export interface ComparisonData extends Omit<Comparison, "model"> {
+  kind: "comparison";
+  command: string;
+  date: string;
+}
+
+/** What the page of `tenfold mnist` shows. */
+export interface ReportData {
+  adapter: string;
+  data: string;
+  command: string;
+  /** ISO date */
+  date: string;
+  recipe: "default" | "slides";
+  seed: number;
+  cases: ReportCase[];
+  sweep?: ReportSweep;
+}

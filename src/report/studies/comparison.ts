@@ -1,0 +1,348 @@
+/** The page of `tenfold compare`: every method on one network, by weights, multiplications and time. */
+import * as Plot from "@observablehq/plot";
+import type { CompareRow } from "../../experiments/compare.js";
+import type { ComparisonData } from "../data.js";
+import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot } from "../elements.js";
+import { type LayerMeasure, layerBars } from "../networks.js";
+
+const labelOf = ({ method, target }: CompareRow): string => (target ? `${method} ${target}` : method);
+const digits = (value: number, places = 3): string => String(Number(value.toPrecision(places)));
+const rateOf = ({ after: { mean, deviation, values } }: CompareRow): string =>
+  values.length > 1 ? `${percent(mean)} ± ${(100 * deviation).toFixed(1)}` : percent(mean);
+const timeOf = (row: CompareRow, batch: number) => row.time.find((time) => time.batch === batch)!;
+/** how many times faster than the original */
+const fasterAt = (row: CompareRow, batch: number): number => timeOf(row, batch).original / timeOf(row, batch).ms;
+const layersOf = ({ layers }: CompareRow): CompareRow["layers"] => layers.filter(({ weights }) => weights[0] > 0);
+/** Ranks of every layer with weights, `1·2 2·6 12 –`; – stands for a layer that was not replaced. */
+const ranksOf = (row: CompareRow): string =>
+  layersOf(row)
+    .map(({ ranks }) => ranks.join("·") || "–")
+    .join(" ");
+
+/** A table that scrolls by itself where it is too wide; the first `words` columns are set to the left. */
+function wideTable(
+  label: string,
+  head: readonly string[],
+  words: number,
+  rows: readonly { first: boolean; cells: readonly (string | { text: string; title: string })[] }[],
+): HTMLElement {
+  const left = (index: number): Record<string, string> => (index < words ? { class: "left" } : {});
+  const body = rows.map(({ first, cells }) =>
+    h(
+      "tr",
+      first ? { class: "first" } : {},
+      ...cells.map((cell, index) => {
+        const { text, title } = typeof cell === "string" ? { text: cell, title: "" } : cell;
+        const attributes = { ...left(index), ...(title && { title }) };
+        return index ? h("td", attributes, text) : h("th", { scope: "row", ...attributes }, text);
+      }),
+    ),
+  );
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      { class: "dense" },
+      h("thead", {}, h("tr", {}, ...head.map((text, index) => h("th", { scope: "col", ...left(index) }, text)))),
+      h("tbody", {}, ...body),
+    ),
+  );
+}
+
+function summary({ rows, notes }: ComparisonData): HTMLElement {
+  const head = [
+    ...["method", "asked for", "ranks", "weights", "× fewer", "mult. × fewer", "dis\u00adpatches", "weight error"],
+    ...["output error", "% before tuning", "% after tuning", "epochs"],
+    ...["ms, batch 1", "ms, batch 100", "× faster, 1", "× faster, 100", "÷ theory"],
+  ];
+  const body = rows.map((row, index) => {
+    const first = row.method !== rows[index - 1]?.method;
+    const original = row.method === "original";
+    return {
+      first,
+      cells: [
+        { text: first ? row.method : "", title: row.title },
+        `${row.target.replace(" multiplications", " mult.")}${row.reached ? "" : " !"}`,
+        ranksOf(row),
+        count(row.weights),
+        digits(row.weightsRatio),
+        digits(row.multiplicationsRatio),
+        String(row.dispatches),
+        row.layers.length ? row.weightError.toFixed(3) : "",
+        row.layers.length ? row.outputError.toFixed(3) : "",
+        row.before === null ? "" : (100 * row.before).toFixed(1),
+        rateOf(row).replace(" %", ""),
+        row.epochs ? String(row.epochs) : "",
+        ...[1, 100].map((batch) => digits(timeOf(row, batch).ms)),
+        ...[1, 100].map((batch) => (original ? "" : digits(fasterAt(row, batch)))),
+        original ? "" : digits(fasterAt(row, 100) / row.multiplicationsRatio),
+      ],
+    };
+  });
+  return card(
+    "All methods",
+    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned; ! where the method cannot get there, and the nearest is shown. Ranks are those of the layers with weights, – where one stayed as it is. Errors are relative, of the replaced layers' weights and of what they put out. × faster: beside the original, timed in turn with it. ÷ theory: how much faster at batch 100, divided by how many times fewer multiplications; 1 would mean that every multiplication saved is time saved. Epochs are those of fine-tuning; the network on loadings is trained from the start.",
+    wideTable("All methods", head, 3, body),
+    h("ul", { class: "notes" }, ...[...titles(rows), ...notes].map((text) => h("li", {}, text))),
+  );
+}
+
+const titles = (rows: readonly CompareRow[]): string[] => [
+  ...new Set(rows.map(({ method, title }) => `${method}: ${title}`)),
+];
+
+const MEASURES = [
+  ["weights", "weights and biases", (row: CompareRow) => row.weights],
+  ["multiplications", "multiplications an image", (row: CompareRow) => row.multiplications],
+  ["time at batch 1", "ms a forward pass of 1 image", (row: CompareRow) => timeOf(row, 1).ms],
+  ["time at batch 100", "ms a forward pass of 100 images", (row: CompareRow) => timeOf(row, 100).ms],
+] as const;
+
+function scatter({ rows }: ComparisonData): HTMLElement {
+  let [name, label, measure]: readonly [string, string, (row: CompareRow) => number] = MEASURES[0];
+  const methods = [...new Set(rows.map(({ method }) => method))];
+  const chart = plot((width) => {
+    const points = rows.map((row) => ({ row, x: measure(row), method: row.method }));
+    const before = points.filter(({ row }) => row.layers.length > 0);
+    return Plot.plot({
+      width,
+      height: 380,
+      marginBottom: 44,
+      style: chartStyle,
+      x: {
+        type: "log",
+        label,
+        // "~s" would write 0.8 ms as "800m"
+        tickFormat: name.startsWith("time") ? "~g" : "~s",
+        ticks: Math.min(10, width / 70),
+        grid: true,
+        insetLeft: 8,
+        insetRight: 8,
+      },
+      y: { label: "held-out accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
+      color: { legend: true, domain: methods, range: ["var(--text)", ...CLASS_COLOURS] },
+      marks: [
+        Plot.ruleY([rows[0]!.after.mean], { stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4 3" }),
+        Plot.link(before, {
+          x: "x",
+          y1: (p) => p.row.before,
+          y2: (p) => p.row.after.mean,
+          stroke: "method",
+          strokeOpacity: 0.35,
+        }),
+        Plot.dot(before, { x: "x", y: (p) => p.row.before, stroke: "method", r: 3.5 }),
+        Plot.dot(points, { x: "x", y: (p) => p.row.after.mean, fill: "method", r: 5 }),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "x",
+            y: (p) => p.row.after.mean,
+            title: ({ row }: { row: CompareRow }) =>
+              [
+                labelOf(row),
+                `${count(row.weights)} weights, ${count(row.multiplications)} multiplications`,
+                [1, 100].map((batch) => `${digits(timeOf(row, batch).ms)} ms at batch ${batch}`).join(", "),
+                `${row.layers.length ? `${percent(row.before!)} before, ` : ""}${rateOf(row)} after`,
+                ...(row.layers.length ? [`ranks ${ranksOf(row)}`] : []),
+                ...row.layers.filter(({ kept }) => !kept).map(({ compressed }) => compressed),
+              ].join("\n"),
+          }),
+        ),
+      ],
+    });
+  }, "Held-out accuracy of every method before and after fine-tuning");
+  return card(
+    "What accuracy costs",
+    "Filled dots: after fine-tuning; rings: before; the dashed line is the original. Up and to the left is better. Point at a dot for its ranks.",
+    choices(
+      "measure",
+      MEASURES.map((option) => [option[0], option] as const),
+      (chosen) => {
+        [name, label, measure] = chosen;
+        chart.redraw(`Held-out accuracy against ${label}`);
+      },
+    ),
+    chart.box,
+  );
+}
+
+/** A row's accuracy by epoch, on the training images and, where it was measured, on the held-out ones. */
+function curveOf({ curve, before, after }: CompareRow): { epoch: number; accuracy: number; on: string }[] {
+  const last = curve.length;
+  const held = curve.flatMap(({ epoch, validationAccuracy }) => {
+    const accuracy = validationAccuracy ?? (epoch === last ? after.values[0] : undefined);
+    return accuracy === undefined ? [] : [{ epoch, accuracy }];
+  });
+  return [
+    ...[...(before === null ? [] : [{ epoch: 0, accuracy: before }]), ...held].map((point) => ({
+      ...point,
+      on: "held out",
+    })),
+    ...curve.map(({ epoch, accuracy }) => ({ epoch, accuracy, on: "training, while it learns" })),
+  ];
+}
+
+/** Output error against multiplications, by method and convolution; null where no convolution was decomposed. */
+function convolutions({ curves }: ComparisonData): HTMLElement | null {
+  // the last convolution comes first: it has most weights to lose
+  const names = [...new Set(curves.map(({ layer }) => layer))].reverse();
+  if (!names.length) return null;
+  const methods = [...new Set(curves.map(({ method }) => method))];
+  let shown = names[0]!;
+  const chart = plot((width) => {
+    const points = curves
+      .filter(({ layer }) => layer === shown)
+      .flatMap(({ method, points }) => points.map((point) => ({ method, ...point })));
+    return Plot.plot({
+      width,
+      height: 320,
+      marginLeft: 50,
+      marginBottom: 44,
+      style: chartStyle,
+      x: {
+        type: "log",
+        label: "multiplications an image",
+        tickFormat: "~s",
+        ticks: Math.min(10, width / 70),
+        grid: true,
+      },
+      y: { type: "log", label: "output error", tickFormat: "~g", ticks: 5, grid: true },
+      color: { legend: true, domain: methods, range: CLASS_COLOURS },
+      marks: [
+        Plot.line(points, { x: "multiplications", y: "outputError", stroke: "method", strokeWidth: 2 }),
+        Plot.dot(points, { x: "multiplications", y: "outputError", fill: "method" }),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "multiplications",
+            y: "outputError",
+            title: ({ method, ranks, multiplications, outputError }: (typeof points)[0]) =>
+              `${method}, rank ${ranks.join("·")}\n${count(multiplications)} multiplications\noutput error ${digits(outputError)}`,
+          }),
+        ),
+      ],
+    });
+  }, `Output error of ${shown} against its multiplications, by method`);
+  return card(
+    "What a convolution loses",
+    "Every method at every rank that was tried, before fine-tuning: ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs. Down and to the left is better. Point at a dot for its ranks.",
+    choices(
+      "convolution",
+      names.map((name) => [name, name] as const),
+      (chosen) => {
+        shown = chosen;
+        chart.redraw(`Output error of ${shown} against its multiplications, by method`);
+      },
+    ),
+    chart.box,
+  );
+}
+
+function layers({ rows }: ComparisonData): HTMLElement {
+  const factorised = rows.filter((row) => row.layers.length > 0);
+  let row = factorised[0]!;
+  let which: LayerMeasure = "weights";
+  const chart = plot((width) => layerBars(row.layers, which, width), "Weights of every layer before and after");
+  const curve = plot((width) => {
+    const points = curveOf(row);
+    return Plot.plot({
+      width,
+      height: 240,
+      marginLeft: 50,
+      marginBottom: 42,
+      style: chartStyle,
+      x: { label: "epoch of fine-tuning", ticks: [...new Set(points.map(({ epoch }) => epoch))], tickFormat: "d" },
+      y: { label: "accuracy", tickFormat: (v: number) => `${(100 * v).toFixed(1)} %`, grid: true, nice: true },
+      color: { legend: true, domain: ["held out", "training, while it learns"], range: ["#0072b2", "#9a9a9a"] },
+      marks: [
+        Plot.ruleY([rows[0]!.after.mean], { stroke: "#d55e00", strokeDasharray: "4 3" }),
+        Plot.line(points, { x: "epoch", y: "accuracy", stroke: "on", strokeWidth: 2 }),
+        Plot.dot(points, { x: "epoch", y: "accuracy", fill: "on" }),
+        Plot.tip(
+          points,
+          Plot.pointer({
+            x: "epoch",
+            y: "accuracy",
+            title: ({ epoch, accuracy, on }: (typeof points)[0]) => `${on}\nepoch ${epoch}: ${percent(accuracy)}`,
+          }),
+        ),
+      ],
+    });
+  }, "Accuracy while fine-tuning; the dashed line is the original held out");
+  const select = h(
+    "select",
+    { "aria-label": "row of the table" },
+    ...factorised.map((option, index) => h("option", { value: String(index) }, labelOf(option))),
+  );
+  const redraw = (): void => {
+    chart.redraw(`${which} of every layer before and after, ${labelOf(row)}`);
+    curve.redraw(`Accuracy while fine-tuning ${labelOf(row)}; the dashed line is the original held out`);
+  };
+  select.addEventListener("change", () => {
+    row = factorised[Number(select.value)]!;
+    redraw();
+  });
+  return card(
+    "Layer by layer",
+    "Where a row of the table saves, and how it recovers. Point at a bar for the ranks; the dashed line is the original's held-out accuracy. Below, each method's layers in figures: × fewer multiplications is how much faster theory has it, × faster is what was measured.",
+    h("div", { class: "controls" }, select),
+    choices(
+      "count",
+      (["weights", "multiplications", "ms, batch 1", "ms, batch 100"] as const).map(
+        (measure) => [measure, measure] as const,
+      ),
+      (chosen) => {
+        which = chosen;
+        redraw();
+      },
+    ),
+    chart.box,
+    curve.box,
+    ...[...new Set(factorised.map(({ method }) => method))].map((method) =>
+      layerTable(factorised.filter((candidate) => candidate.method === method)),
+    ),
+  );
+}
+
+/** The layers of every row of one method, folded away below the method's title. */
+function layerTable(rows: readonly CompareRow[]): HTMLElement {
+  const head = [
+    ...["asked for", "layer", "now", "weights", "× fewer", "multiplications", "× fewer"],
+    ...["weight error", "output error", "× faster, 1", "× faster, 100"],
+  ];
+  const body = rows.flatMap((row) =>
+    layersOf(row).map(({ name, compressed, kept, weights, multiplications, weightError, outputError, times }, at) => {
+      const faster = (batch: number): string => {
+        const time = times?.find((measured) => measured.batch === batch);
+        return time ? digits(time.before / time.after) : "";
+      };
+      const fewer = ([before, after]: readonly [number, number]): string[] => [
+        count(after),
+        kept ? "" : digits(before / after),
+      ];
+      return {
+        first: at === 0,
+        cells: [
+          at ? "" : row.target,
+          name,
+          kept || compressed,
+          ...fewer(weights),
+          ...fewer(multiplications),
+          ...(kept ? ["", ""] : [weightError.toFixed(3), outputError.toFixed(3)]),
+          ...[1, 100].map(faster),
+        ],
+      };
+    }),
+  );
+  const { title } = rows[0]!;
+  return h("details", { class: "layers" }, h("summary", {}, title), wideTable(title, head, 3, body));
+}
+
+/** What stands below the page's title. */
+export function comparisonCards(data: ComparisonData): HTMLElement[] {
+  const decomposed = data.rows.some((row) => row.layers.length);
+  return [summary(data), scatter(data), convolutions(data), decomposed ? layers(data) : null].filter(
+    (element) => element !== null,
+  );
+}

@@ -1,0 +1,12 @@
+export { Resident, resident, TensorReader, withSource } from "./resident.js";
+export { restore, restoreValues } from "./scale.js";
+export { type HostSlab, Slabs, slabs } from "./slabs.js";
+export {
+  checkCall,
+  type Difference,
+  type Facts,
+  type Model,
+  type ProjectOptions,
+  type Reader,
+  type Source,
+} from "./source.js";

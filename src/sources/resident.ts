@@ -1,0 +1,215 @@
+import {
+  type DType,
+  dispose,
+  type Engine,
+  formatShape,
+  holds,
+  type Program,
+  ShapeError,
+  Tensor,
+} from "../gpu/index.js";
+import {
+  accumulate,
+  kruskalDifference,
+  kruskalResidual,
+  type MttkrpOptions,
+  modeProduct,
+  mttkrp,
+  partialMttkrp,
+  scaleByPower,
+  squaredDistance,
+  sumOfSquares,
+  toFloat,
+  unfoldedProduct,
+} from "../ops/index.js";
+import { KruskalTensor } from "../tensors/index.js";
+import { exponentOf, look } from "./facts.js";
+import { timesPower } from "./scale.js";
+import {
+  checkCall,
+  type Difference,
+  type Facts,
+  type Model,
+  type ProjectOptions,
+  type Reader,
+  type Source,
+} from "./source.js";
+
+/** One tensor of the GPU's, read as it lies: each verb is the op of its name. */
+export class TensorReader implements Reader {
+  constructor(readonly x: Tensor) {}
+
+  get engine(): Engine {
+    return this.x.engine;
+  }
+
+  get shape(): readonly number[] {
+    return this.x.shape;
+  }
+
+  get order(): number {
+    return this.x.order;
+  }
+
+  get size(): number {
+    return this.x.size;
+  }
+
+  mttkrp(p: Program, factors: readonly Tensor[], mode: number, options?: MttkrpOptions): Tensor {
+    return mttkrp(p.s, this.x, factors, mode, options);
+  }
+
+  partialMttkrp(p: Program, factors: readonly Tensor[], keep: readonly [start: number, stop: number]): Tensor {
+    return partialMttkrp(p.s, this.x, factors, keep);
+  }
+
+  /** The largest reduction comes first, so that every product but the first reads little. */
+  project({ s }: Program, factors: readonly (Tensor | null)[], { skip, out }: ProjectOptions = {}): Tensor {
+    const modes = [...factors.keys()].filter((mode) => factors[mode] && mode !== skip);
+    if (!modes.length)
+      throw new ShapeError(`project: no factor to project ${formatShape(this.shape)} with, needs one of another mode`);
+    const reduction = (mode: number) => factors[mode]!.shape[1]! / factors[mode]!.shape[0]!;
+    modes.sort((a, b) => reduction(a) - reduction(b));
+    let product = this.x;
+    for (const mode of modes) {
+      const isLast = mode === modes.at(-1);
+      const next = modeProduct(s, product, factors[mode]!, mode, {
+        transpose: true,
+        ...(isLast && out ? { out } : {}),
+      });
+      if (product !== this.x) s.release(product);
+      product = next;
+    }
+    return product;
+  }
+
+  unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor {
+    return unfoldedProduct(p.s, this.x, y, mode);
+  }
+
+  /** A Kruskal tensor is compared without being written out. */
+  residual({ s }: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
+    if (model instanceof KruskalTensor) return kruskalResidual(s, this.x, model.weights, model.factors, options);
+    const full = s.tensor(this.shape, { label: "model" });
+    model.full(s, full);
+    const squared = squaredDistance(s, this.x, full, options);
+    s.release(full);
+    return squared;
+  }
+
+  tensor(_operation: string): Tensor {
+    return this.x;
+  }
+
+  toString(): string {
+    return String(this.x);
+  }
+}
+
+/** A source that is one tensor of the GPU's, as f32. */
+export class Resident extends TensorReader implements Source {
+  readonly exponent: number;
+  readonly squaredNorm: number;
+  readonly largest: number;
+  readonly isZero: boolean;
+
+  constructor(
+    x: Tensor,
+    facts: Facts,
+    /** whether x was made for the source, and is freed with it */
+    private readonly isCopy = false,
+  ) {
+    super(x);
+    this.exponent = facts.exponent;
+    this.squaredNorm = facts.squaredNorm;
+    this.largest = facts.largest;
+    this.isZero = facts.isZero;
+  }
+
+  difference(): Difference {
+    return new ResidentDifference(this.x, this.engine.tensor(this.shape, null, { label: "difference" }));
+  }
+
+  [dispose](): void {
+    if (this.isCopy) this.x.destroy();
+  }
+}
+
+/** A tensor that holds x − x̂. */
+class ResidentDifference extends TensorReader implements Difference {
+  constructor(
+    readonly minuend: Tensor,
+    difference: Tensor,
+  ) {
+    super(difference);
+  }
+
+  refresh({ s }: Program, model: Model): void {
+    if (model instanceof KruskalTensor)
+      return void kruskalDifference(s, this.minuend, model.weights, model.factors, { out: this.x });
+    model.full(s, this.x);
+    accumulate(s, this.minuend, this.x, { beta: -1 });
+  }
+
+  squaredNorm({ s }: Program, options: { out?: Tensor } = {}): Tensor {
+    return sumOfSquares(s, this.x, options);
+  }
+
+  destroy(): void {
+    this.x.destroy();
+  }
+}
+
+/** Lends X to a solver as a source: a source as it is; of a tensor one is made, and freed when `solve` is over. */
+export async function withSource<T>(
+  engine: Engine,
+  operation: string,
+  x: Tensor<DType> | Source,
+  solve: (source: Source) => Promise<T>,
+): Promise<T> {
+  checkCall(engine, operation, x);
+  if (!(x instanceof Tensor)) return await solve(x);
+  using source = await resident(engine, operation, x);
+  return await solve(source);
+}
+
+/**
+ * Makes a source of one tensor, in one pass over it and one readback. Integers and bytes become f32 of the same value. Entries
+ * of 2¹⁵ and more, or all below 2⁻¹⁰, are multiplied by the power of two that brings the largest between 1 and 2, so that no square
+ * overflows or vanishes; f(2ᵏX) is then 2ᵏ·f(X) exactly.
+ *
+ * @throws TenfoldError for what is no tensor of this engine, and for NaN and infinity: how many, and where the first is
+ */
+export async function resident(engine: Engine, operation: string, x: Tensor<DType>): Promise<Resident> {
+  checkCall(engine, operation, x);
+  const copies: Tensor[] = [];
+  const copy = (): Tensor => {
+    const tensor = engine.tensor(x.shape, null, { label: x.label });
+    copies.push(tensor);
+    return tensor;
+  };
+  try {
+    const floats = holds(x, "f32") ? x : copy();
+    const { largest, squaredNorm } = await look(engine, operation, { name: String(x), shape: x.shape }, (s) =>
+      floats === x ? floats : toFloat(s, x, { out: floats }),
+    );
+    const exponent = exponentOf(largest);
+    if (!exponent) {
+      const facts = { exponent, squaredNorm, largest, isZero: largest === 0 };
+      return new Resident(floats, facts, floats !== x);
+    }
+    const scaled = copy();
+    using norm = engine.tensor([1], null, { label: "squared norm" });
+    await engine.run((s) => {
+      scaleByPower(s, floats, -exponent, { out: scaled });
+      sumOfSquares(s, scaled, { out: norm });
+    }, `${operation} scaling`);
+    const scaledNorm = (await engine.read(norm))[0]!;
+    if (floats !== x) copies.splice(copies.indexOf(floats), 1)[0]!.destroy();
+    const facts = { exponent, squaredNorm: scaledNorm, largest: timesPower(largest, -exponent), isZero: false };
+    return new Resident(scaled, facts, true);
+  } catch (error) {
+    for (const tensor of copies) tensor.destroy();
+    throw error;
+  }
+}

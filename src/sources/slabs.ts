@@ -1,0 +1,351 @@
+import {
+  dispose,
+  type Engine,
+  formatShape,
+  type Program,
+  type Slab as ProgramSlab,
+  ShapeError,
+  TenfoldError,
+  Tensor,
+  type TensorData,
+} from "../gpu/index.js";
+import {
+  accumulate,
+  copy,
+  kruskalDifference,
+  type MttkrpOptions,
+  paste,
+  scaleByPower,
+  slice,
+  sumOfSquares,
+  toFloat,
+} from "../ops/index.js";
+import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
+import { exponentOf, look } from "./facts.js";
+import { TensorReader } from "./resident.js";
+import { timesPower } from "./scale.js";
+import type { Difference, Model, ProjectOptions, Reader, Source } from "./source.js";
+
+/** Rows of mode 0 that the host holds, or reads whenever they are needed. */
+export interface HostSlab {
+  /** of the slab: its rows, then the other modes of X */
+  shape: readonly number[];
+  /** its numbers, row by row */
+  read(signal: AbortSignal | undefined): TensorData | Promise<TensorData>;
+}
+
+/** A slab and where it lies when it is read. */
+interface Placed extends ProgramSlab {
+  start: number;
+  rows: number;
+  tensor: Tensor;
+}
+
+/**
+ * Verbs over slabs of mode 0, one after the other, as the verbs of a tensor: what keeps mode 0 lines up, and what contracts it adds up.
+ * Temporaries of a slab's size are used again for the next one.
+ */
+abstract class SlabReader implements Reader {
+  abstract readonly engine: Engine;
+  abstract readonly shape: readonly number[];
+
+  get order(): number {
+    return this.shape.length;
+  }
+
+  get size(): number {
+    return this.shape.reduce((product, extent) => product * extent, 1);
+  }
+
+  /** Records `body` for each slab, as f32 and scaled. */
+  protected abstract forEach(p: Program, body: (slab: TensorReader, start: number) => void): void;
+
+  mttkrp(p: Program, factors: readonly Tensor[], mode: number, { out }: MttkrpOptions = {}): Tensor {
+    return this.#contract(p, [mode, mode + 1], factors, out, (slab, rows) => slab.mttkrp(p, rows, mode));
+  }
+
+  partialMttkrp(p: Program, factors: readonly Tensor[], keep: readonly [start: number, stop: number]): Tensor {
+    return this.#contract(p, keep, factors, undefined, (slab, rows) => slab.partialMttkrp(p, rows, keep));
+  }
+
+  #contract(
+    p: Program,
+    [start, stop]: readonly [start: number, stop: number],
+    factors: readonly Tensor[],
+    out: Tensor | undefined,
+    contract: (slab: TensorReader, factors: readonly Tensor[]) => Tensor,
+  ): Tensor {
+    const columns = factors[0]!.shape[1]!;
+    const result = new Result(p, [...this.shape.slice(start, stop), columns], out);
+    this.forEach(p, (slab, row) => {
+      if (start === 0) return result.put(contract(slab, factors), row);
+      const rows = rowsOf(p, factors[0]!, row, slab.shape[0]!);
+      result.add(contract(slab, [rows, ...factors.slice(1)]));
+      p.s.release(rows);
+    });
+    return result.tensor;
+  }
+
+  project(p: Program, factors: readonly (Tensor | null)[], { skip, out }: ProjectOptions = {}): Tensor {
+    const isProjected = (mode: number) => Boolean(factors[mode]) && mode !== skip;
+    const shape = this.shape.map((extent, mode) => (isProjected(mode) ? factors[mode]!.shape[1]! : extent));
+    const options = skip === undefined ? {} : { skip };
+    const result = new Result(p, shape, out);
+    this.forEach(p, (slab, row) => {
+      if (!isProjected(0)) return result.put(slab.project(p, [null, ...factors.slice(1)], options), row);
+      const rows = rowsOf(p, factors[0]!, row, slab.shape[0]!);
+      result.add(slab.project(p, [rows, ...factors.slice(1)], options));
+      p.s.release(rows);
+    });
+    return result.tensor;
+  }
+
+  unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor {
+    const result = new Result(p, [this.shape[mode]!, y.shape[mode]!]);
+    this.forEach(p, (slab, row) => {
+      if (mode === 0) return result.put(slab.unfoldedProduct(p, y, mode), row);
+      const rows = rowsOf(p, y, row, slab.shape[0]!);
+      result.add(slab.unfoldedProduct(p, rows, mode));
+      p.s.release(rows);
+    });
+    return result.tensor;
+  }
+
+  residual(p: Program, model: Model, { out }: { out?: Tensor } = {}): Tensor {
+    const result = new Result(p, [1], out);
+    this.forEach(p, (slab, row) => {
+      const { part, rows } = modelRows(p, model, row, slab.shape[0]!);
+      result.add(slab.residual(p, part));
+      p.s.release(rows);
+    });
+    return result.tensor;
+  }
+
+  tensor(operation: string): Tensor {
+    throw new TenfoldError(
+      `${operation}: ${this} lies in slabs, and this takes one tensor of the GPU's; take cpALS, or tuckerHOOI, stHosvd or hosvd by ranks`,
+    );
+  }
+}
+
+/** What slabs line up in, or add up to. */
+class Result {
+  readonly tensor: Tensor;
+  #isEmpty = true;
+
+  constructor(
+    readonly p: Program,
+    shape: readonly number[],
+    out?: Tensor,
+  ) {
+    this.tensor = out ?? p.s.tensor(shape, { label: "product of slabs" });
+  }
+
+  /** Records rows from `row` on; they are released. */
+  put(rows: Tensor, row: number): void {
+    paste(this.p.s, rows, this.tensor, [row, ...rows.shape.slice(1).map(() => 0)]);
+    this.p.s.release(rows);
+  }
+
+  /** Records a term of the sum; it is released. */
+  add(term: Tensor): void {
+    if (this.#isEmpty) copy(this.p.s, term, { out: this.tensor });
+    else accumulate(this.p.s, term, this.tensor);
+    this.#isEmpty = false;
+    this.p.s.release(term);
+  }
+}
+
+/** Records a copy of some rows: a view would have to begin where a binding may. */
+const rowsOf = ({ s }: Program, x: Tensor, start: number, count: number): Tensor =>
+  slice(s, x, [start, ...x.shape.slice(1).map(() => 0)], [count, ...x.shape.slice(1)]);
+
+/** The part of a model that approximates some rows of X, and the temporary that it holds. */
+function modelRows(p: Program, model: Model, start: number, count: number): { part: Model; rows: Tensor } {
+  if (model instanceof KruskalTensor) {
+    const rows = rowsOf(p, model.factors[0]!, start, count);
+    return { part: new KruskalTensor(model.weights, [rows, ...model.factors.slice(1)]), rows };
+  }
+  if (model instanceof TuckerTensor) {
+    const [first, ...factors] = model.factors as [Tensor | null, ...(Tensor | null)[]];
+    const rows = rowsOf(p, first ?? model.core, start, count);
+    const part = first ? new TuckerTensor(model.core, [rows, ...factors]) : new TuckerTensor(rows, model.factors);
+    return { part, rows };
+  }
+  throw new TenfoldError("a tensor in slabs is compared with Kruskal and Tucker tensors only");
+}
+
+/** A tensor in slabs of mode 0: larger than a binding, or than the GPU's memory. */
+export class Slabs extends SlabReader implements Source {
+  exponent = 0;
+  squaredNorm = 0;
+  largest = 0;
+
+  /** @internal */
+  constructor(
+    readonly engine: Engine,
+    readonly shape: readonly number[],
+    readonly parts: readonly Placed[],
+    /** where slabs of the host are read to, one after the other */
+    readonly buffers: readonly Tensor[],
+  ) {
+    super();
+  }
+
+  get isZero(): boolean {
+    return this.largest === 0;
+  }
+
+  protected override forEach(p: Program, body: (slab: TensorReader, start: number) => void): void {
+    const { s } = p;
+    p.each(this.parts, ({ tensor, start }) => {
+      const floats = tensor.dtype === "f32" ? tensor : toFloat(s, tensor);
+      const x = this.exponent ? scaleByPower(s, floats, -this.exponent) : floats;
+      body(new TensorReader(x), start);
+      if (x !== floats) s.release(x);
+      if (floats !== tensor) s.release(floats);
+    });
+  }
+
+  /** @internal Reads every slab once, to know the facts. */
+  async look(operation: string): Promise<void> {
+    const { engine } = this;
+    const norms: number[] = [];
+    for (const { start, rows, tensor, load } of this.parts) {
+      await load?.(undefined);
+      const seen = { name: String(this), shape: [rows, ...this.shape.slice(1)], firstRow: start };
+      const { largest, squaredNorm } = await look(engine, operation, seen, (s) =>
+        tensor.dtype === "f32" ? tensor : toFloat(s, tensor),
+      );
+      this.largest = Math.max(this.largest, largest);
+      norms.push(squaredNorm);
+    }
+    this.exponent = exponentOf(this.largest);
+    if (this.exponent) {
+      this.largest = timesPower(this.largest, -this.exponent);
+      norms.length = 0;
+      for (const { tensor, load } of this.parts) {
+        await load?.(undefined);
+        using norm = engine.tensor([1], null, { label: "squared norm" });
+        await engine.run((s) => {
+          const floats = tensor.dtype === "f32" ? tensor : toFloat(s, tensor);
+          sumOfSquares(s, scaleByPower(s, floats, -this.exponent), { out: norm });
+        }, `${operation} scaling`);
+        norms.push((await engine.read(norm))[0]!);
+      }
+    }
+    this.squaredNorm = norms.reduce((sum, norm) => sum + norm, 0);
+  }
+
+  difference(): Difference {
+    return new SlabDifference(this, (p, body) => this.forEach(p, body));
+  }
+
+  [dispose](): void {
+    for (const buffer of this.buffers) buffer.destroy();
+  }
+
+  override toString(): string {
+    return `a tensor ${formatShape(this.shape)} in ${this.parts.length} slabs`;
+  }
+}
+
+/** x − x̂ of a Kruskal tensor, made anew a slab at a time from a copy of the model: it takes no memory of x's size. */
+class SlabDifference extends SlabReader implements Difference {
+  #model: KruskalTensor | null = null;
+
+  constructor(
+    readonly source: Slabs,
+    private readonly forEachOfSource: (p: Program, body: (slab: TensorReader, start: number) => void) => void,
+  ) {
+    super();
+  }
+
+  get engine(): Engine {
+    return this.source.engine;
+  }
+
+  get shape(): readonly number[] {
+    return this.source.shape;
+  }
+
+  protected override forEach(p: Program, body: (slab: TensorReader, start: number) => void): void {
+    const model = this.#model;
+    if (!model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
+    this.forEachOfSource(p, (slab, start) => {
+      const { rows } = modelRows(p, model, start, slab.shape[0]!);
+      const factors = [rows, ...model.factors.slice(1)];
+      const difference = kruskalDifference(p.s, slab.x, model.weights, factors);
+      body(new TensorReader(difference), start);
+      p.s.release(difference, rows);
+    });
+  }
+
+  refresh({ s }: Program, model: Model): void {
+    if (!(model instanceof KruskalTensor))
+      throw new TenfoldError("a tensor in slabs is subtracted Kruskal tensors from only; take cpALS");
+    const { engine } = this;
+    const copyOf = ({ shape, label }: Tensor): Tensor => engine.tensor(shape, null, { label });
+    this.#model ??= new KruskalTensor(copyOf(model.weights), model.factors.map(copyOf));
+    copy(s, model.weights, { out: this.#model.weights });
+    for (const [mode, factor] of model.factors.entries()) copy(s, factor, { out: this.#model.factors[mode]! });
+  }
+
+  squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
+    const result = new Result(p, [1], out);
+    this.forEach(p, (slab) => result.add(sumOfSquares(p.s, slab.x)));
+    return result.tensor;
+  }
+
+  destroy(): void {
+    this.#model?.destroy();
+    this.#model = null;
+  }
+
+  override toString(): string {
+    return `the difference of ${this.source}`;
+  }
+}
+
+/**
+ * A source of slabs of mode 0, in order: tensors of the GPU's, which remain the caller's, or {@link HostSlab}s, which are read whenever a
+ * verb goes over X (as f32), by way of one buffer of the largest slab's size. Integers and bytes stay as they are, and become f32 a slab at
+ * a time. Reads every slab once to look at its entries, and once more where they are to be scaled.
+ *
+ * @throws ShapeError where slabs differ in another mode than the first
+ * @throws TenfoldError for NaN and infinity: how many in the first slab that has them, and where
+ */
+export async function slabs(
+  engine: Engine,
+  parts: readonly (Tensor | HostSlab)[],
+  operation = "slabs",
+): Promise<Slabs> {
+  const [first] = parts;
+  if (!first) throw new ShapeError(`${operation}: no slabs, needs at least one`);
+  const rest = first.shape.slice(1);
+  for (const [index, { shape }] of parts.entries())
+    if (shape.length < 2 || formatShape(shape.slice(1)) !== formatShape(rest))
+      throw new ShapeError(
+        `${operation}: slab ${index} is ${formatShape(shape)}, needs two modes or more, all but the first as ${formatShape(first.shape)} has them`,
+      );
+  const ofHost = parts.filter((part) => !(part instanceof Tensor));
+  const mostRows = Math.max(0, ...ofHost.map(({ shape }) => shape[0]!));
+  const buffer = mostRows ? engine.tensor([mostRows, ...rest], null, { label: "slab" }) : null;
+  let start = 0;
+  const placed = parts.map((part): Placed => {
+    const rows = part.shape[0]!;
+    const at = { start, rows };
+    start += rows;
+    if (part instanceof Tensor) return { ...at, tensor: part };
+    const tensor = buffer!.rows(0, rows);
+    return { ...at, tensor, load: async (signal) => engine.write(tensor, await part.read(signal)) };
+  });
+  const source = new Slabs(engine, [start, ...rest], placed, buffer ? [buffer] : []);
+  try {
+    await source.look(operation);
+    return source;
+  } catch (error) {
+    source[dispose]();
+    throw error;
+  }
+}

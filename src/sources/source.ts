@@ -1,0 +1,109 @@
+import { type DType, Engine, type Program, type Scheduler, ShapeError, TenfoldError, Tensor } from "../gpu/index.js";
+import type { MttkrpOptions } from "../ops/index.js";
+
+/** What is known of X before a solver starts: found in one pass over it. */
+export interface Facts {
+  /** the verbs read x, with X = 2^exponent · x: no square of an entry of x overflows or vanishes */
+  readonly exponent: number;
+  /** ‖x‖² */
+  readonly squaredNorm: number;
+  /** the largest magnitude in x */
+  readonly largest: number;
+  /** whether every entry is 0 */
+  readonly isZero: boolean;
+}
+
+/** An approximation of X: one of the results in tensors/, or a part of one. */
+export interface Model {
+  readonly shape: readonly number[];
+  /** Records all of its entries into `out`. */
+  full(s: Scheduler, out: Tensor): Tensor;
+}
+
+/**
+ * How a solver reads x: the products of Kolda & Bader 2009 that contract it with something small. Each of them adds up, or lines up,
+ * over slabs of mode 0, so x need not be one tensor. Results are temporaries of `p.s`, for the solver to release.
+ */
+export interface Reader {
+  readonly engine: Engine;
+  readonly shape: readonly number[];
+  readonly order: number;
+  readonly size: number;
+  /** Matricised tensor times Khatri-Rao product, Iₙ×R; as the op `mttkrp`. `unsummed` is leave, not an order. */
+  mttkrp(p: Program, factors: readonly Tensor[], mode: number, options?: MttkrpOptions): Tensor;
+  /** Contracts the modes outside `keep` = [start, stop): the inner node of a dimension tree; as the op `partialMttkrp`. */
+  partialMttkrp(p: Program, factors: readonly Tensor[], keep: readonly [start: number, stop: number]): Tensor;
+  /**
+   * x ×₁ A⁽¹⁾ᵀ ×₂ A⁽²⁾ᵀ …, over the modes that have a factor I_n×R_n (null: none), without that of `skip`.
+   *
+   * @throws ShapeError where no mode is left: that would be x itself
+   */
+  project(p: Program, factors: readonly (Tensor | null)[], options?: ProjectOptions): Tensor;
+  /** x₍ₙ₎·y₍ₙ₎ᵀ, Iₙ×Jₙ, for a tensor y of x's shape but for mode n; as the op `unfoldedProduct`. */
+  unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor;
+  /** ‖x − x̂‖² ([1]), summed from the differences: norms that cancel are known to 1e-7 of ‖x‖² only. */
+  residual(p: Program, model: Model, options?: { out?: Tensor }): Tensor;
+  /**
+   * x as one tensor of the GPU's, for what takes it apart: the singular value decomposition of an unfolding, or a start from one. It is
+   * the source's, to be read and not written.
+   *
+   * @throws TenfoldError where there is none; `operation` names who asks
+   */
+  tensor(operation: string): Tensor;
+}
+
+export interface ProjectOptions {
+  /** this mode keeps its extent */
+  skip?: number;
+  out?: Tensor;
+}
+
+/**
+ * What a solver decomposes. Solvers know of X no more than its {@link Facts} and these verbs, so that they run alike on data that are one
+ * tensor of the GPU's (`resident`), or several, or in a file.
+ *
+ * ‖x‖² is a fact and no verb: whoever makes a source reads all of X once, to find what is not finite, and knows it then.
+ */
+export interface Source extends Reader, Facts {
+  /** x − x̂, of which nothing is known before its first `refresh`. It is the caller's to destroy. */
+  difference(): Difference;
+  /**
+   * What changes of x with the model: the entries that are missing (expectation maximisation), or PARAFAC2's rotations. Every sweep begins
+   * with it. A source that has it is told by `residual` alone how far the model is from X: ‖x‖² does not stay as it was.
+   */
+  refresh?(p: Program, model: Model): void;
+  toString(): string;
+}
+
+/** x − x̂ for sweeps that go by what is left, in as much memory as x takes. */
+export interface Difference extends Reader {
+  /** Records x − x̂. */
+  refresh(p: Program, model: Model): void;
+  /** Σ of its squares, [1] */
+  squaredNorm(p: Program, options?: { out?: Tensor }): Tensor;
+  destroy(): void;
+}
+
+const isSource = (value: unknown): value is Source =>
+  typeof value === "object" && value !== null && "mttkrp" in value && "squaredNorm" in value;
+
+/** Throws where a solver is not called with an engine and one of its tensors (or a source that reads by it). */
+export function checkCall(engine: Engine, operation: string, x: Tensor<DType> | Source): void {
+  const call = `call ${operation}(engine, tensor, options)`;
+  if (!(engine instanceof Engine)) {
+    const name = (engine as unknown) instanceof Tensor ? "a tensor" : nameOf(engine);
+    throw new TenfoldError(`${operation}: the first argument is ${name}, needs an engine: ${call}`);
+  }
+  if (!(x instanceof Tensor || isSource(x)))
+    throw new TenfoldError(
+      `${operation}: the second argument is ${nameOf(x)}, needs a tensor: ${call}, the tensor from engine.tensor(shape, data)`,
+    );
+  if (x.engine !== engine) throw new TenfoldError(`${operation}: ${x} belongs to another engine`);
+  if (x instanceof Tensor && !x.storage.alive) throw new TenfoldError(`${operation}: ${x} was destroyed`);
+  if (x.order === 0) throw new ShapeError(`${operation}: ${x} has order 0, needs at least one mode`);
+}
+
+function nameOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return String(value);
+  return `an object (${value.constructor?.name ?? "Object"})`;
+}
