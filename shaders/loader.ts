@@ -141,6 +141,8 @@ const compact = (code: string): string => {
 
 /** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
 const TEXT = "?text";
+/** Asks for the code of a shader, as a module that is loaded when the first kernel of it is compiled. */
+const CODE = "?code";
 
 /** The code of a shader as an expression of JavaScript, with the imports that it needs. */
 function builtCode(pieces: readonly Piece[]): { imports: string; code: string } {
@@ -153,6 +155,15 @@ function builtCode(pieces: readonly Piece[]): { imports: string; code: string } 
     return `common${imports.length - 1}`;
   });
   return { imports: imports.join(""), code: terms.join(" + ") };
+}
+
+/**
+ * The code of a shader in a build. Kernels of subgroups are for adapters whose subgroups are of a fixed, small size: software, as a
+ * rule. All others need no more of them than their bindings and params.
+ */
+function emitted(id: string, pieces: readonly Piece[], { features }: ShaderSource): { imports: string; code: string } {
+  if (!features.includes("subgroups")) return builtCode(pieces);
+  return { imports: "", code: `() => import(${JSON.stringify(`${id}${CODE}`)})` };
 }
 
 const unpacking = join(shaderFolder, "../src/gpu/shader.ts");
@@ -171,10 +182,16 @@ export function wgsl(): Plugin {
         const text = compact(readFileSync(id.slice(0, -TEXT.length), "utf8").replace(IMPORT, ""));
         return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
       }
+      if (id.endsWith(`.wgsl${CODE}`)) {
+        const text = compact(linkShader(id.slice(0, -CODE.length)).code);
+        return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
+      }
       if (!id.endsWith(".wgsl")) return null;
       const { files, pieces, ...shader } = loadShader(id);
       for (const file of files) this.addWatchFile(file);
-      const { imports, code } = build ? builtCode(pieces) : { imports: "", code: JSON.stringify(shader.code) };
+      const { imports, code } = build
+        ? emitted(id, pieces, shader)
+        : { imports: "", code: JSON.stringify(shader.code) };
       const rest = packShader(shader).map((argument) => JSON.stringify(argument));
       const call = `/* @__PURE__ */ unpackShader(${[JSON.stringify(shader.name), code, ...rest].join(", ")})`;
       const unpack = `import { unpackShader } from ${JSON.stringify(unpacking)};\n`;

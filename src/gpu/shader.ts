@@ -4,20 +4,20 @@ const rows = (text: string): string[][] => (text ? text.split(";").map((row) => 
 
 /**
  * The shader that {@link packShader} packed: kernels are most of what a program carries of tenfold, and the names of fields
- * would be a third of them.
+ * would be a third of them. `code` is the WGSL, or loads a module that has it.
  */
 export function unpackShader(
   name: string,
-  code: string,
+  code: string | (() => Promise<{ default: string }>),
   paramsSize: number,
   bindings: string,
   params: string,
   constants: string,
   features: string,
 ): ShaderSource {
-  return {
+  const source: ShaderSource = {
     name,
-    code,
+    code: "",
     bindings: rows(bindings).map(([name, binding, access, scalar]) => ({
       binding: Number(binding),
       name,
@@ -40,6 +40,9 @@ export function unpackShader(
     ) as Record<string, ShaderConstant>,
     features: features ? features.split(" ") : [],
   };
+  if (typeof code === "string") source.code = code;
+  else source.load = async () => void (source.code = (await code()).default);
+  return source;
 }
 
 /** The arguments of {@link unpackShader} that follow the code. */

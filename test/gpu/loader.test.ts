@@ -134,6 +134,12 @@ it("grid1d folds what one dimension cannot hold", () => {
 });
 
 describe("the plugin", () => {
+  /** the same tokens in the same order */
+  const bare = (wgsl: string): string =>
+    wgsl
+      .replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "")
+      .replace(/\s+/g, " ")
+      .trim();
   const load = (id: string, command: "build" | "serve"): string => {
     const plugin = wgsl() as unknown as {
       configResolved(config: { command: string }): void;
@@ -154,6 +160,24 @@ describe("the plugin", () => {
     expect(load("x.ts", "build")).toBe("");
   });
 
+  it("emits the code of kernels of subgroups as a module of its own in a build, loaded when it is needed", async () => {
+    const path = file("late.wgsl", `enable subgroups;\n#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
+    const built = load(path, "build");
+    const [, id] = /unpackShader\("late", \(\) => import\("(.*?)"\), /.exec(built)!;
+    const { files, pieces, code, ...shader } = loadShader(path);
+    const [, json] = /^export default (.*);$/.exec(load(id!, "build"))!;
+    const loaded = JSON.parse(json!) as string;
+    expect(bare(loaded)).toBe(bare(code));
+    const packed = packShader({ ...shader, code }) as [number, string, string, string, string];
+    const late = unpackShader("late", async () => ({ default: loaded }), ...packed);
+    expect(late).toMatchObject({ ...shader, code: "" });
+    const special = new Kernel(late, () => [1]).with({ AHEAD: 32 });
+    expect(special.code).toBe("");
+    await late.load!();
+    expect(bare(special.code)).toBe(bare(code).replace(/const AHEAD: u32 = \d+u;/, "const AHEAD: u32 = 32u;"));
+    expect(load(path, "serve")).toContain("enable subgroups;");
+  });
+
   it("shares the text of imports between shaders in a build", () => {
     const path = file("sharing.wgsl", `enable f16;\n#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
     const built = load(path, "build");
@@ -166,12 +190,6 @@ describe("the plugin", () => {
     expect(Object.keys(text).length).toBeGreaterThan(0);
     const [, terms] = /unpackShader\("sharing", (.*?), \d+, "/.exec(built)!;
     const code = terms!.split(" + ").map((term) => text[term] ?? (JSON.parse(term) as string));
-    // the same tokens in the same order
-    const bare = (wgsl: string): string =>
-      wgsl
-        .replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "")
-        .replace(/\s+/g, " ")
-        .trim();
     expect(bare(code.join(""))).toBe(bare(linkShader(path).code));
     expect(code.every((part) => part.endsWith("\n"))).toBe(true);
   });
