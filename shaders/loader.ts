@@ -130,14 +130,19 @@ export function loadShader(file: string): ShaderSource & { files: string[]; piec
 }
 
 /**
- * WGSL without comments, indentation and empty lines. Lines stay, as messages of compilers count them and constants are found
- * at their beginnings.
+ * WGSL without comments, indentation, empty lines, and spaces beside brackets, commas and operators. Lines stay, as messages of compilers
+ * count them and constants are found at their beginnings.
  */
-const compact = (code: string): string => {
+export const compact = (code: string): string => {
   const lines = code.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "").split("\n");
   const texts = lines.map((line) => line.trim().replace(/\s+/g, " ")).filter((line) => line);
-  return texts.map((line) => `${line}\n`).join("");
+  return texts.map((line) => `${line.replace(AROUND, "$1").replace(BETWEEN, "$1")}\n`).join("");
 };
+
+/** spaces around what can be no part of a longer token */
+const AROUND = / ?([,;:{}()]) ?/g;
+/** spaces around an operator between a name, number or bracket and another: `a - -b` keeps its own, and so do `<` and `>` */
+const BETWEEN = /(?<=[\w)\]]) ?((?:[-+*/%&|^=!]|<<|>>)=?|&&|\|\|) ?(?=[\w(])/g;
 
 /** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
 const TEXT = "?text";

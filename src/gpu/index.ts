@@ -2,6 +2,7 @@ export { dispose } from "./dispose.js";
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";
+export * as optionRules from "./optionRules.js";
 export {
   checkOption,
   checkOptions,
@@ -10,7 +11,6 @@ export {
   type OptionRule,
   type OptionRules,
   oneOf,
-  optionRules,
   required,
   shown,
 } from "./options.js";

@@ -72,23 +72,22 @@ export function inVectors(
   };
 }
 
-/** Records a copy of axes that lie `steps` apart: in `x`, or in `out` where it is pasted into. */
-function record(
-  s: Scheduler,
-  operation: string,
-  x: Tensor,
-  out: Tensor,
-  axes: readonly number[],
-  steps: number[],
-  offset: number,
-  paste = false,
-): void {
+/** Axes that lie behind each other joined, and the steps between their elements. */
+interface Axes {
+  shape: number[];
+  steps: number[];
+}
+
+function joined(operation: string, axes: readonly number[], steps: number[]): Axes {
   const { shape, strides } = collapseAxes(axes, steps);
   if (shape.length > MOST_AXES)
     throw new ShapeError(`${operation}: ${formatShape(axes)} has more than ${MOST_AXES} axes that move apart`);
-  const ofX = strides[0]!;
-  if (!paste && tiled(s, x, out, shape, ofX, offset)) return;
-  const vectors = inVectors(shape, [ofX], offset);
+  return { shape, steps: strides[0]! };
+}
+
+/** Records a copy of axes that lie `steps` apart: in `x`, or in `out` where it is pasted into. */
+function record(s: Scheduler, x: Tensor, out: Tensor, { shape, steps }: Axes, offset: number, paste = false): void {
+  const vectors = inVectors(shape, [steps], offset);
   const unit = vectors ? 4 : 1;
   s.run(
     kernel.with({ AXES: Math.max(1, shape.length), PASTE: paste, scalar: vectors ? "vec4f" : "f32" }),
@@ -97,24 +96,17 @@ function record(
       size: (paste ? x : out).size / unit,
       offset: offset / unit,
       ...axesParams("shape", vectors?.shape ?? shape, 1),
-      ...axesParams("stride", vectors?.strides[0] ?? ofX, 0),
+      ...axesParams("stride", vectors?.strides[0] ?? steps, 0),
     },
   );
 }
 
 /** Records a permutation by tiles where that pays: neighbours in `out` lie far apart in `x`. */
-function tiled(
-  s: Scheduler,
-  x: Tensor,
-  out: Tensor,
-  shape: readonly number[],
-  strides: readonly number[],
-  offset: number,
-): boolean {
+function tiled(s: Scheduler, x: Tensor, out: Tensor, { shape, steps }: Axes): boolean {
   const p = shape.length - 1;
-  const q = strides.indexOf(1);
+  const q = steps.indexOf(1);
   if (q < 0 || q >= p || Math.min(shape[p]!, shape[q]!) < setting(s.engine, "permuteTiles")) return false;
-  recordTiles(s, x, out, shape, strides, offset);
+  recordTiles(s, x, out, shape, steps);
   return true;
 }
 
@@ -125,7 +117,6 @@ export function recordTiles(
   out: Tensor,
   shape: readonly number[],
   strides: readonly number[],
-  offset: number,
 ): void {
   const p = shape.length - 1;
   const q = strides.indexOf(1);
@@ -143,7 +134,7 @@ export function recordTiles(
       extent_q: shape[q]!,
       stride_p: strides[p]!,
       stride_q: strideOut[q]!,
-      offset,
+      offset: 0,
       ...axesParams("shape", pick(shape), 1),
       ...axesParams("stride_x", pick(strides), 0),
       ...axesParams("stride_out", pick(strideOut), 0),
@@ -156,7 +147,7 @@ export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefine
   assertCall("copy", s, { x });
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
-  record(s, "copy", x, out, [x.size], [1], 0);
+  record(s, x, out, joined("copy", [x.size], [1]), 0);
   return out;
 }
 
@@ -174,15 +165,9 @@ export function permute(
   if (options.out) assertShape("permute", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: `${x.label} permuted` });
   const strides = stridesOf(x.shape);
-  record(
-    s,
-    "permute",
-    x,
-    out,
-    shape,
-    axes.map((axis) => strides[axis]!),
-    0,
-  );
+  const steps = axes.map((axis) => strides[axis]!);
+  const apart = joined("permute", shape, steps);
+  if (!tiled(s, x, out, apart)) record(s, x, out, apart, 0);
   return out;
 }
 
@@ -202,7 +187,7 @@ export function slice(
   if (options.out) assertShape("slice", "out", options.out, sizes);
   const out = options.out ?? s.tensor(sizes, { label: `${x.label} slice` });
   const strides = stridesOf(x.shape);
-  record(s, "slice", x, out, sizes, strides, offsetOf(starts, strides));
+  record(s, x, out, joined("slice", sizes, strides), offsetOf(starts, strides));
   return out;
 }
 
@@ -212,7 +197,7 @@ export function paste(s: Scheduler, x: Tensor, out: Tensor, starts: readonly num
   if (!reaches(out.shape, starts, x.shape))
     throw new ShapeError(`paste: ${x} does not fit into ${out} from ${starts.join(", ")}`);
   const strides = stridesOf(out.shape);
-  record(s, "paste", x, out, x.shape, strides, offsetOf(starts, strides), true);
+  record(s, x, out, joined("paste", x.shape, strides), offsetOf(starts, strides), true);
 }
 
 /** Whether a block of extents `sizes` that begins at `starts` lies within a tensor of this shape. */
