@@ -33,18 +33,11 @@ import {
   sumOfSquares,
   uniform,
 } from "../ops/index.js";
-import {
-  checkCall,
-  type Reader,
-  type Resident,
-  resident,
-  restoreValues,
-  type Source,
-  withSource,
-} from "../sources/index.js";
+import { checkCall, type Reader, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   type Decomposition,
@@ -60,7 +53,7 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { identityColumns, subspaceOf } from "./subspace.js";
+import type { Subspace, SubspaceTask } from "./subspace.js";
 
 export interface CpOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
@@ -120,7 +113,13 @@ export async function cpALS(
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
-  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, leastSquares(options)));
+  const update = await updateOf(options);
+  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, update));
+}
+
+/** The update that the options ask for. What they seldom ask for is loaded when they do. */
+async function updateOf({ solver, ridge }: Pick<CpOptions, "solver" | "ridge">): Promise<CpUpdate> {
+  return solver === "pseudoInverse" ? (await import("./cpPseudoInverse.js")).byPseudoInverse : leastSquares(ridge);
 }
 
 /** CP by alternating updates, whatever they are: one factor after the other is made anew from its MTTKRP. */
@@ -188,9 +187,10 @@ export class CpSolver {
       throw new TenfoldError(
         "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
       );
+    const update = await updateOf(options);
     const source = await resident(x.engine, "cpALS", x);
     try {
-      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, leastSquares(options));
+      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, update);
       return new CpSolver(x, options, source, await Problem.create(source, "cpALS", begin));
     } catch (error) {
       source[dispose]();
@@ -292,6 +292,12 @@ export class CpSolver {
   }
 }
 
+/** Some singular vectors of an unfolding; the solver of them is loaded for this start alone. */
+async function leadingVectors(source: Source, task: SubspaceTask, signal: AbortSignal | undefined): Promise<Subspace> {
+  const { subspaceOf } = await import("./subspace.js");
+  return (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor;
+}
+
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
 class CpProblem implements Method<KruskalTensor> {
   readonly columns: number;
@@ -334,8 +340,7 @@ class CpProblem implements Method<KruskalTensor> {
       const extent = source.shape[mode]!;
       const rank = Math.min(this.model.rank, extent, source.size / extent);
       const task = { mode, rank, seed, isTold: false };
-      using subspace =
-        how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
+      using subspace = how === "hosvd" ? await leadingVectors(source, task, signal) : null;
       if (subspace) signal?.throwIfAborted();
       // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
       const values = subspace ? await engine.read(subspace.values) : [];
@@ -571,6 +576,7 @@ export async function restoreKruskal(
   { engine, weights, factors }: KruskalTensor,
   exponent: number,
 ): Promise<KruskalTensor> {
+  const { restoreValues } = await import("../sources/scale.js");
   const values = restoreValues(name, "weights", await engine.read(weights), exponent);
   const restored = engine.tensor(weights.shape, values, { label: "weights" });
   weights.destroy();

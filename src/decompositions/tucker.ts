@@ -34,6 +34,7 @@ import {
 import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { Held, together } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   type Decomposition,
@@ -49,7 +50,7 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { basisColumns, identityColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
+import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 
