@@ -91,6 +91,7 @@ export {
 } from "./gpu/kernel.js";
 export type { Memory } from "./gpu/pool.js";
 export type { Profile, ProfileRow } from "./gpu/profile.js";
+export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./gpu/program.js";
 export { type Bindings, Schedule, Scheduler } from "./gpu/schedule.js";
 export {
   type ArrayOf,
@@ -226,6 +227,10 @@ export { jacobiSvd, type Svd } from "./ops/svd.js";
 export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";
 export { unpackBytes } from "./ops/unpackBytes.js";
+// what decompositions read: one tensor, slabs of one, or a source of one's own
+export { type Resident, resident, type TensorReader } from "./sources/resident.js";
+export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
+export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";
 // results of decompositions
 export { BlockTermTensor } from "./tensors/blockTerm.js";
 export { KruskalTensor } from "./tensors/kruskal.js";

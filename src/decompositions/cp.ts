@@ -53,7 +53,6 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import type { Subspace, SubspaceTask } from "./subspace.js";
 
 export interface CpOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
@@ -292,12 +291,6 @@ export class CpSolver {
   }
 }
 
-/** Some singular vectors of an unfolding; the solver of them is loaded for this start alone. */
-async function leadingVectors(source: Source, task: SubspaceTask, signal: AbortSignal | undefined): Promise<Subspace> {
-  const { subspaceOf } = await import("./subspace.js");
-  return (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor;
-}
-
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
 class CpProblem implements Method<KruskalTensor> {
   readonly columns: number;
@@ -340,7 +333,8 @@ class CpProblem implements Method<KruskalTensor> {
       const extent = source.shape[mode]!;
       const rank = Math.min(this.model.rank, extent, source.size / extent);
       const task = { mode, rank, seed, isTold: false };
-      using subspace = how === "hosvd" ? await leadingVectors(source, task, signal) : null;
+      using subspace =
+        how === "hosvd" ? await (await import("./cpHosvd.js")).leadingVectors(source, task, signal) : null;
       if (subspace) signal?.throwIfAborted();
       // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
       const values = subspace ? await engine.read(subspace.values) : [];
@@ -576,8 +570,8 @@ export async function restoreKruskal(
   { engine, weights, factors }: KruskalTensor,
   exponent: number,
 ): Promise<KruskalTensor> {
-  const { restoreValues } = await import("../sources/scale.js");
-  const values = restoreValues(name, "weights", await engine.read(weights), exponent);
+  const { restoredWeights } = await import("./cpScale.js");
+  const values = await restoredWeights(name, weights, exponent);
   const restored = engine.tensor(weights.shape, values, { label: "weights" });
   weights.destroy();
   return new KruskalTensor(restored, factors);

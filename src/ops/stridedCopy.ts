@@ -3,7 +3,7 @@ import { formatShape, grid1d, Kernel, type Params, type Scheduler, ShapeError, t
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-/** @internal axes that the shaders can tell apart */
+/** axes that the shaders can tell apart */
 export const MOST_AXES = 8;
 
 /** Elements between neighbours along each mode of a row-major tensor. */

@@ -196,7 +196,7 @@ export async function resident(engine: Engine, operation: string, x: Tensor<DTyp
       const facts = { exponent, squaredNorm, largest, isZero: largest === 0 };
       return new Resident(floats, facts, floats !== x);
     }
-    const { scaleDown } = await import("./scale.js");
+    const { scaleDown } = await import("./scaleDown.js");
     const scaled = copy();
     const facts = await scaleDown(operation, floats, scaled, { exponent, largest });
     if (floats !== x) copies.splice(copies.indexOf(floats), 1)[0]!.destroy();

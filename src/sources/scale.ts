@@ -1,26 +1,8 @@
 import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
-import { inspect, inspection, scaleByPower, sumOfSquares } from "../ops/index.js";
-import type { Facts } from "./source.js";
+import { inspect, inspection, scaleByPower } from "../ops/index.js";
 
 const LARGEST = 3.4028234663852886e38;
 const LEAST = 2 ** -149;
-
-/** Writes x = 2^−exponent · X into `scaled`, and tells the facts of it from the largest magnitude in X. */
-export async function scaleDown(
-  operation: string,
-  x: Tensor,
-  scaled: Tensor,
-  { exponent, largest }: Pick<Facts, "exponent" | "largest">,
-): Promise<Facts> {
-  const { engine } = x;
-  using norm = engine.tensor([1], null, { label: "squared norm" });
-  await engine.run((s) => {
-    scaleByPower(s, x, -exponent, { out: scaled });
-    sumOfSquares(s, scaled, { out: norm });
-  }, `${operation} scaling`);
-  const squaredNorm = (await engine.read(norm))[0]!;
-  return { exponent, squaredNorm, largest: timesPower(largest, -exponent), isZero: false };
-}
 
 /**
  * A result for x as the one for X = 2^exponent · x: `tensor` itself where the exponent is 0, else a new one in its place (`tensor` is
