@@ -1,4 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { kind } from "./kind.js";
 import type { Counts, Layer, Parameter, Pass } from "./layer.js";
 
 /**
@@ -115,3 +116,10 @@ export class Chain implements Layer {
     return this.layers.map((layer, index) => ({ name: layer.name, ...layer.counts(shapes[index]!) }));
   }
 }
+
+export const chainKind = /* @__PURE__ */ kind(
+  "chain",
+  Chain,
+  ({ name, layers }, describe) => ({ name, layers: layers.map(describe) }),
+  (f) => new Chain(f.text("name"), f.layers("layers")),
+);

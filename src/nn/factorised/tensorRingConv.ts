@@ -16,7 +16,8 @@ import {
   permute,
   reluBackward,
 } from "../../ops/index.js";
-import { Conv2d, convolutionBiasGradient } from "../convolution.js";
+import { Conv2d, convolutionBiasGradient, imageOptions } from "../convolution.js";
+import { kind } from "../kind.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { uniformValues } from "../startValues.js";
@@ -31,7 +32,15 @@ import {
 } from "./cores.js";
 import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
 import { matrixProduct, permuteValues } from "./hostMatrices.js";
-import { assertModes, biasBoundOf, coreRules, type FactorisedOptions, gainOf, product } from "./source.js";
+import {
+  assertModes,
+  biasBoundOf,
+  coreRules,
+  type FactorisedOptions,
+  gainOf,
+  modesOptions,
+  product,
+} from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {
   /** modes of the input channels; they multiply to `inputs` */
@@ -208,6 +217,17 @@ export class TensorRingConv implements Layer {
     });
   }
 }
+
+export const tensorRingConvKind = /* @__PURE__ */ kind(
+  "tensorRingConv",
+  TensorRingConv,
+  ({ convolution: { inputs, outputs, kernel, stride, padding, dilation }, ...layer }) => ({
+    ...{ inputs, outputs, kernel, stride, padding, dilation },
+    ...{ inputModes: layer.inputModes, outputModes: layer.outputModes, ranks: layer.ranks },
+    ...{ bias: layer.bias !== null, activation: layer.activation },
+  }),
+  (f) => new TensorRingConv({ ...imageOptions(f), ...modesOptions(f) }),
+);
 
 export interface TensorRingConvFit {
   /** [inputs] by default */

@@ -12,6 +12,7 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { matmul, permute } from "../../ops/index.js";
+import { kind } from "../kind.js";
 import type { Parameter } from "../layer.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import {
@@ -33,6 +34,7 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  modesOptions,
   product,
 } from "./source.js";
 import type { DataAware } from "./svdLinear.js";
@@ -169,6 +171,15 @@ export class TensorRingLinear extends FactorisedDense {
     return Float32Array.from(transpose(full, this.inputs, this.outputs));
   }
 }
+
+export const tensorRingLinearKind = /* @__PURE__ */ kind(
+  "tensorRingLinear",
+  TensorRingLinear,
+  ({ inputModes, outputModes, ranks, bias, activation }) => ({
+    ...{ inputModes, outputModes, ranks, bias: bias !== null, activation },
+  }),
+  (f) => new TensorRingLinear(modesOptions(f)),
+);
 
 /** The cores of the inputs, or those of the outputs. */
 interface Side {

@@ -13,6 +13,7 @@ import {
 } from "../../gpu/index.js";
 import { matmul, modeProduct, permute, unfoldedProduct } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
+import { kind } from "../kind.js";
 import type { Parameter } from "../layer.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { coreParameter, type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./cores.js";
@@ -26,6 +27,7 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  modesOptions,
   product,
 } from "./source.js";
 import type { DataAware } from "./svdLinear.js";
@@ -331,6 +333,19 @@ export class TensorTrainLinear extends FactorisedDense {
     return Float32Array.from(transpose(full, this.inputs, this.outputs));
   }
 }
+
+export const tensorTrainLinearKind = /* @__PURE__ */ kind(
+  "tensorTrainLinear",
+  TensorTrainLinear,
+  ({ inputModes, outputModes, ranks, contraction, bias, activation }) => ({
+    ...{ inputModes, outputModes, ranks: ranks.slice(1, -1) },
+    // sizes of groups suit one size of batch, so a file holds "auto": the loaded layer chooses groups for each batch
+    contraction: typeof contraction === "string" ? contraction : "auto",
+    ...{ bias: bias !== null, activation },
+  }),
+  (f) =>
+    new TensorTrainLinear({ ...modesOptions(f), contraction: f.choice("contraction", ["auto", "modes", "dense"]) }),
+);
 
 export interface TtLinearFit extends DataAware {
   /** m_1…m_d, which multiply to the number of inputs */
