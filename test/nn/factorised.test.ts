@@ -15,7 +15,7 @@ import {
 } from "../../src/nn/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
-import { checkGradients } from "./gradients.js";
+import { FACTORISED } from "./layers.js";
 
 /** x·Wᵀ + b in f64, batch×outputs. */
 function dense(
@@ -106,100 +106,20 @@ describe("factorised dense layers", () => {
     }
   });
 
-  const scratch: {
-    name: string;
-    make: (start?: "he") => Layer & { toDense(): Promise<Float32Array> };
-    inputs: number;
-  }[] = [
-    {
-      name: "svd",
-      inputs: 12,
-      make: (start) => new SvdLinear({ inputs: 12, outputs: 9, rank: 3, ...(start && { start }) }),
+  it.each(FACTORISED.filter(({ shape }) => shape.length === 1))(
+    "$name: the dense export gives the same outputs",
+    async ({ make, shape }) => {
+      const [inputs] = shape as [number];
+      const engine = await testEngine();
+      const layer = make();
+      const x = randomArray(4 * inputs, 8);
+      using model = await Sequential.create(engine, [layer], { inputShape: [inputs], seed: 3 });
+      using data = engine.tensor([4, inputs], x);
+      const y = (await evaluate(engine, (s) => model.forward(s, data))) as Float32Array;
+      const bias = (await layer.parameters.at(-1)!.read()) as Float32Array;
+      expectClose(y, dense(x, await layer.toDense(), bias, inputs), 1e-5);
     },
-    ...(["modes", "dense", "auto", [1, 2], [2, 1]] as const).flatMap((contraction) => [
-      {
-        name: `tt ${contraction}`,
-        inputs: 60,
-        make: (start?: "he") =>
-          new TensorTrainLinear({
-            inputModes: [3, 4, 5],
-            outputModes: [2, 3, 4],
-            ranks: 3,
-            contraction,
-            ...(start && { start }),
-          }),
-      },
-      {
-        name: `tt from the right, ${contraction}`,
-        inputs: 24,
-        make: (start?: "he") =>
-          new TensorTrainLinear({
-            inputModes: [2, 3, 4],
-            outputModes: [5, 4, 3],
-            ranks: [2, 3],
-            contraction,
-            ...(start && { start }),
-          }),
-      },
-    ]),
-    {
-      name: "tensor ring",
-      inputs: 12,
-      make: (start) =>
-        new TensorRingLinear({
-          inputModes: [3, 4],
-          outputModes: [2, 5, 2],
-          ranks: [2, 3, 2, 3, 2],
-          ...(start && { start }),
-        }),
-    },
-    {
-      name: "tensor ring of two cores",
-      inputs: 7,
-      make: () => new TensorRingLinear({ inputModes: [7], outputModes: [6], ranks: [2, 3] }),
-    },
-    {
-      name: "tucker",
-      inputs: 36,
-      make: (start) =>
-        new TuckerLinear({
-          inputModes: [4, 3, 3],
-          outputModes: [5, 4],
-          ranks: [2, 3, 2, 3, 2],
-          ...(start && { start }),
-        }),
-    },
-    {
-      name: "tucker of two modes",
-      inputs: 9,
-      make: () => new TuckerLinear({ inputModes: [9], outputModes: [8], ranks: [3, 3] }),
-    },
-    {
-      name: "tucker, core only",
-      inputs: 6,
-      make: () => new TuckerLinear({ inputModes: [6], outputModes: [4], ranks: [6, 4] }),
-    },
-    {
-      name: "tt of one core",
-      inputs: 6,
-      make: () => new TensorTrainLinear({ inputModes: [6], outputModes: [4], ranks: 3, contraction: "dense" }),
-    },
-  ];
-
-  it.each(scratch)("$name: gradients agree with differences", async ({ make, inputs }) => {
-    await checkGradients(await testEngine(), make(), [inputs]);
-  });
-
-  it.each(scratch)("$name: the dense export gives the same outputs", async ({ make, inputs }) => {
-    const engine = await testEngine();
-    const layer = make();
-    const x = randomArray(4 * inputs, 8);
-    using model = await Sequential.create(engine, [layer], { inputShape: [inputs], seed: 3 });
-    using data = engine.tensor([4, inputs], x);
-    const y = (await evaluate(engine, (s) => model.forward(s, data))) as Float32Array;
-    const bias = (await layer.parameters.at(-1)!.read()) as Float32Array;
-    expectClose(y, dense(x, await layer.toDense(), bias, inputs), 1e-5);
-  });
+  );
 });
 
 describe("the contraction of a tensor train", () => {
