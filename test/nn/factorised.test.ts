@@ -14,6 +14,7 @@ import {
   tuckerLinear,
 } from "../../src/nn/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
+import { PAPER, paperEngine } from "../ops/paperEngine.js";
 import { randomArray } from "../reference.js";
 import { FACTORISED } from "./layers.js";
 
@@ -136,26 +137,40 @@ describe("the contraction of a tensor train", () => {
     { inputModes: [8, 8, 8], outputModes: [8, 8, 8], ranks: 64 },
     { inputModes: [3, 1, 6, 2, 5], outputModes: [1, 9, 2, 3, 2], ranks: 2 },
     { inputModes: [30], outputModes: [20], ranks: [] },
-  ])("of $inputModes by $outputModes is the cheapest of all", (options) => {
+  ])("of $inputModes by $outputModes is the cheapest of all", async (options) => {
+    const engine = await testEngine();
     const layer = new TensorTrainLinear(options);
     for (const batch of [1, 30, 1000]) {
-      const costs = everyContraction(options.inputModes.length).map((plan) => layer.costOf(plan, batch));
-      expect(layer.costOf(layer.contractionOf(batch), batch)).toBe(Math.min(...costs));
+      const costs = everyContraction(options.inputModes.length).map((plan) => layer.costOf(engine, plan, batch));
+      expect(layer.costOf(engine, layer.contractionOf(engine, batch), batch)).toBe(Math.min(...costs));
     }
   });
 
-  it("is dense for high ranks and many samples, core by core for low ranks", () => {
+  it("is dense for high ranks and many samples, core by core for low ranks", async () => {
+    const engine = await testEngine();
     const modes = { inputModes: [8, 8, 8], outputModes: [8, 8, 8] };
-    expect(new TensorTrainLinear({ ...modes, ranks: 64 }).contractionOf(1000).groups).toEqual([[0, 3]]);
+    expect(new TensorTrainLinear({ ...modes, ranks: 64 }).contractionOf(engine, 1000).groups).toEqual([[0, 3]]);
     const large = { inputModes: [16, 16, 16], outputModes: [16, 16, 16] };
-    expect(new TensorTrainLinear({ ...large, ranks: 2 }).contractionOf(1000).groups).toEqual([
+    expect(new TensorTrainLinear({ ...large, ranks: 2 }).contractionOf(engine, 1000).groups).toEqual([
       [0, 1],
       [1, 2],
       [2, 3],
     ]);
     // from the right the contraction costs less, because there are few outputs at that end
     const narrow = new TensorTrainLinear({ inputModes: [4, 4, 16], outputModes: [16, 16, 2], ranks: 4 });
-    expect(narrow.contractionOf(1000).direction).toBe("right");
+    expect(narrow.contractionOf(engine, 1000).direction).toBe("right");
+  });
+
+  it("follows what dispatches and elements cost on the adapter, and how much may be merged", () => {
+    const train = (extent: number, ranks: number) =>
+      new TensorTrainLinear({ inputModes: [extent, extent, extent], outputModes: [extent, extent, extent], ranks });
+    const groups = (layer: TensorTrainLinear, batch: number, variants: Record<string, number>) =>
+      layer.contractionOf(paperEngine(PAPER.gpu, { variants }), batch).groups.length;
+    const [high, low] = [train(8, 64), train(16, 2)];
+    expect([groups(high, 1000, {}), groups(high, 1000, { dispatchCost: 1e12 })]).toEqual([1, 3]);
+    const most = 8 ** 6;
+    expect([most, most - 1].map((mergedElements) => groups(high, 1000, { mergedElements }))).toEqual([1, 3]);
+    expect([groups(low, 10_000, {}), groups(low, 10_000, { elementCost: 1e6 })]).toEqual([3, 1]);
   });
 
   it("gives the same outputs, whichever contraction it takes", async () => {
