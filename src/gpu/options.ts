@@ -9,7 +9,7 @@ export interface OptionRule {
 /** A rule for every option of an operation. An option may be left out unless its rule says `required`. */
 export type OptionRules<T> = { [K in keyof Required<T>]: OptionRule & { required?: boolean } };
 
-const whole = (least: number): OptionRule => ({
+const wholeNumber = (least: number): OptionRule => ({
   needs: least === 0 ? "a whole number, 0 or more" : `a whole number, ${least} or more`,
   is: (value) => Number.isSafeInteger(value) && (value as number) >= least,
 });
@@ -17,9 +17,9 @@ const whole = (least: number): OptionRule => ({
 /** Rules that many operations share. */
 export const optionRules = {
   /** 0, 1, 2, … */
-  count: whole(0),
+  count: wholeNumber(0),
   /** 1, 2, … */
-  positive: whole(1),
+  positive: wholeNumber(1),
   seed: {
     needs: "a whole number from 0 to 2³² − 1",
     is: (v) => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32,
@@ -41,12 +41,12 @@ export const optionRules = {
   /** a list of whole numbers ≥ 1, empty for a scalar */
   shape: {
     needs: "a list of whole numbers, 1 or more, as in [2, 3]",
-    is: (v) => isList(v) && v.every((extent) => whole(1).is(extent)),
+    is: (v) => isList(v) && v.every((extent) => wholeNumber(1).is(extent)),
   },
   /** a whole number ≥ 1, or a list of them */
   ranks: {
     needs: "a whole number, 1 or more, or a list of them",
-    is: (v) => whole(1).is(v) || (isList(v) && v.length > 0 && v.every((rank) => whole(1).is(rank))),
+    is: (v) => wholeNumber(1).is(v) || (isList(v) && v.length > 0 && v.every((rank) => wholeNumber(1).is(rank))),
   },
   /** anything; checked elsewhere */
   any: { needs: "a value", is: () => true },
