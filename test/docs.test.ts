@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, relative, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../src/gpu/index.js";
-import { Fields } from "../src/nn/kind.js";
+import { Fields } from "../src/nn/layerKind.js";
 import type { NumberRule } from "../src/ops/adapter.js";
 import { evaluate, expectClose, testEngine } from "./engine.js";
 import { randomArray } from "./reference.js";
@@ -229,7 +229,7 @@ describe("the examples of ARCHITECTURE.md", () => {
   it("the layer is tanh, forwards and backwards", async () => {
     const { Tanh, tanhKind } = await load<{
       Tanh: new () => import("../src/nn/index.js").Layer;
-      tanhKind: import("../src/nn/kind.js").Kind;
+      tanhKind: import("../src/nn/layerKind.js").LayerKind;
     }>("src/nn/tanh.ts");
     const engine = await testEngine();
     const values = randomArray(12, 3);

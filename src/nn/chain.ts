@@ -1,6 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { kind } from "./kind.js";
 import type { Counts, Layer, Parameter, Pass } from "./layer.js";
+import { layerKind } from "./layerKind.js";
 
 /**
  * Releases the schedule's temporaries among these tensors. Several tensors may view the same temporary: it is released once.
@@ -117,7 +117,7 @@ export class Chain implements Layer {
   }
 }
 
-export const chainKind = /* @__PURE__ */ kind(
+export const chainKind = /* @__PURE__ */ layerKind(
   "chain",
   Chain,
   ({ name, layers }, describe) => ({ name, layers: layers.map(describe) }),

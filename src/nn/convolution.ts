@@ -34,8 +34,8 @@ import {
   type Triple,
   triple,
 } from "../ops/index.js";
-import { type Fields, kind } from "./kind.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { type Fields, layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
 
@@ -194,7 +194,7 @@ export const imageOptions = (f: Fields) => ({
   ...f.output(),
 });
 
-export const conv2dKind = /* @__PURE__ */ kind(
+export const conv2dKind = /* @__PURE__ */ layerKind(
   "conv2d",
   Conv2d,
   ({ inputs, outputs, kernel, stride, padding, dilation, groups, bias, activation }) => ({
@@ -265,7 +265,7 @@ export class MaxPool2d extends Pool2d {
   }
 }
 
-export const maxPool2dKind = /* @__PURE__ */ kind(
+export const maxPool2dKind = /* @__PURE__ */ layerKind(
   "maxPool2d",
   MaxPool2d,
   ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
@@ -288,7 +288,7 @@ export class AveragePool2d extends Pool2d {
   }
 }
 
-export const averagePool2dKind = /* @__PURE__ */ kind(
+export const averagePool2dKind = /* @__PURE__ */ layerKind(
   "averagePool2d",
   AveragePool2d,
   ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
@@ -369,7 +369,7 @@ export class BatchNorm implements Layer {
   }
 }
 
-export const batchNormKind = /* @__PURE__ */ kind(
+export const batchNormKind = /* @__PURE__ */ layerKind(
   "batchNorm",
   BatchNorm,
   ({ channels, momentum, epsilon }) => ({ channels, momentum, epsilon }),
@@ -501,7 +501,7 @@ export const volumeOptions = (f: Fields) => ({
   ...f.output(),
 });
 
-export const conv3dKind = /* @__PURE__ */ kind(
+export const conv3dKind = /* @__PURE__ */ layerKind(
   "conv3d",
   Conv3d,
   ({ inputs, outputs, kernel, stride, padding, dilation, bias, activation }) => ({

@@ -9,8 +9,8 @@ import {
   type Tensor,
 } from "../gpu/index.js";
 import { type Activation, dropout, map, matmul, reluBackward, sum } from "../ops/index.js";
-import { kind } from "./kind.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
 
@@ -102,7 +102,7 @@ export class Linear implements Layer {
   }
 }
 
-export const linearKind = /* @__PURE__ */ kind(
+export const linearKind = /* @__PURE__ */ layerKind(
   "linear",
   Linear,
   ({ inputs, outputs, bias, activation }) => ({ inputs, outputs, bias: bias !== null, activation }),
@@ -134,7 +134,7 @@ export class ReLU implements Layer {
   }
 }
 
-export const reluKind = /* @__PURE__ */ kind(
+export const reluKind = /* @__PURE__ */ layerKind(
   "relu",
   ReLU,
   () => ({}),
@@ -183,7 +183,7 @@ export class Dropout implements Layer {
   }
 }
 
-export const dropoutKind = /* @__PURE__ */ kind(
+export const dropoutKind = /* @__PURE__ */ layerKind(
   "dropout",
   Dropout,
   ({ rate }) => ({ rate }),
@@ -214,7 +214,7 @@ export class Flatten implements Layer {
   }
 }
 
-export const flattenKind = /* @__PURE__ */ kind(
+export const flattenKind = /* @__PURE__ */ layerKind(
   "flatten",
   Flatten,
   () => ({}),

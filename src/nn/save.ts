@@ -1,9 +1,9 @@
 import { checkOption, type Engine, formatShape, instanceOf, TenfoldError } from "../gpu/index.js";
 import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
-import { type Description, Fields, jsonOf } from "./kind.js";
-import { KINDS } from "./kinds.js";
 import type { Layer, Parameter } from "./layer.js";
+import { type Description, Fields, jsonOf } from "./layerKind.js";
+import { LAYER_KINDS } from "./layerKinds.js";
 import { assertEngine } from "./layerRules.js";
 import { Sequential } from "./sequential.js";
 import { modelRule } from "./train.js";
@@ -12,7 +12,7 @@ import { modelRule } from "./train.js";
 const DEEPEST = 16;
 
 function description(layer: Layer, depth = 0): Description {
-  const kind = KINDS.find(({ is }) => is(layer));
+  const kind = LAYER_KINDS.find(({ is }) => is(layer));
   if (!kind) throw new TenfoldError(`saveModel: ${layer.name} is of no kind that a file can hold`);
   if (depth > DEEPEST) throw new TenfoldError(`saveModel: chains are nested deeper than ${DEEPEST}`);
   return { kind: kind.name, ...kind.optionsOf(layer, (inner) => description(inner, depth + 1)) };
@@ -26,8 +26,8 @@ function layerOf(value: unknown, fail: (problem: string) => never, depth = 0): L
   if (depth > DEEPEST) fail(`chains are nested deeper than ${DEEPEST}`);
   if (typeof value !== "object" || value === null) fail(`is ${jsonOf(value)}, needs an object`);
   const { kind: name } = value as Description;
-  const kind = KINDS.find((one) => one.name === name);
-  if (!kind) fail(`its kind is ${jsonOf(name)}, known are ${KINDS.map((one) => one.name).join(", ")}`);
+  const kind = LAYER_KINDS.find((one) => one.name === name);
+  if (!kind) fail(`its kind is ${jsonOf(name)}, known are ${LAYER_KINDS.map((one) => one.name).join(", ")}`);
   try {
     return kind.build(fieldsOf(value as Description, (problem) => fail(`(${name}) ${problem}`), depth + 1));
   } catch (error) {

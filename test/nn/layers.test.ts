@@ -1,8 +1,9 @@
 /** What every layer keeps to: gradients, and being saved, loaded and cloned. */
 import { describe, expect, it } from "vitest";
 import type { Tensor } from "../../src/gpu/index.js";
+import * as nn from "../../src/nn/index.js";
 import { Chain, cloneLayer, type Layer, loadModel, Sequential, saveModel } from "../../src/nn/index.js";
-import { KINDS } from "../../src/nn/kinds.js";
+import { LAYER_KINDS } from "../../src/nn/layerKinds.js";
 import { softmaxCrossEntropy } from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
 import * as reference from "../reference/nn.js";
@@ -89,10 +90,17 @@ describe("saved, loaded and cloned layers are the same", () => {
     expect(await saveModel(cloned)).toEqual(bytes);
   });
 
-  it("are of every kind between them", () => {
+  it("are of every class and kind between them", () => {
     const withInner = (layer: Layer): Layer[] =>
       layer.constructor === Chain ? [layer, ...(layer as Chain).layers.flatMap(withInner)] : [layer];
     const all = networks.flatMap(({ layers }) => layers().flatMap(withInner));
-    expect(KINDS.filter(({ is }) => !all.some(is)).map(({ name }) => name)).toEqual([]);
+    const classes = Object.values(nn).filter(
+      (value) => typeof value === "function" && "outputShape" in (value.prototype ?? {}),
+    );
+    // a network, and what factorised convolutions share
+    const others: unknown[] = [Sequential, nn.FactorisedConv];
+    const classesOfRows = new Set<unknown>(all.map((layer) => layer.constructor));
+    expect(classes.filter((value) => !others.includes(value) && !classesOfRows.has(value))).toEqual([]);
+    expect(LAYER_KINDS.filter(({ is }) => !all.some(is)).map(({ name }) => name)).toEqual([]);
   });
 });

@@ -15,8 +15,8 @@ import {
 import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d, imageOptions } from "../convolution.js";
-import { kind } from "../kind.js";
 import type { Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { channelCp } from "./channelCp.js";
 import {
@@ -199,7 +199,7 @@ export class SpatialConv extends FactorisedConv {
   }
 }
 
-export const spatialConvKind = /* @__PURE__ */ kind(
+export const spatialConvKind = /* @__PURE__ */ layerKind(
   "spatialConv",
   SpatialConv,
   (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
@@ -226,7 +226,7 @@ export class SeparableBasisConv extends FactorisedConv {
   }
 }
 
-export const separableBasisConvKind = /* @__PURE__ */ kind(
+export const separableBasisConvKind = /* @__PURE__ */ layerKind(
   "separableBasisConv",
   SeparableBasisConv,
   (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
@@ -253,7 +253,7 @@ export class CpConv extends FactorisedConv {
   }
 }
 
-export const cpConvKind = /* @__PURE__ */ kind(
+export const cpConvKind = /* @__PURE__ */ layerKind(
   "cpConv",
   CpConv,
   (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
@@ -300,7 +300,7 @@ export class Tucker2Conv extends FactorisedConv {
   }
 }
 
-export const tucker2ConvKind = /* @__PURE__ */ kind(
+export const tucker2ConvKind = /* @__PURE__ */ layerKind(
   "tucker2Conv",
   Tucker2Conv,
   (layer) => ({ ...optionsOfChain(layer), ranks: layer.ranks }),
@@ -341,7 +341,7 @@ export class BlockTermConv extends FactorisedConv {
   }
 }
 
-export const blockTermConvKind = /* @__PURE__ */ kind(
+export const blockTermConvKind = /* @__PURE__ */ layerKind(
   "blockTermConv",
   BlockTermConv,
   (layer) => ({ ...optionsOfChain(layer), blocks: layer.blocks, ranks: layer.ranks }),

@@ -1,6 +1,6 @@
 import { formatShape, optionRules, required, ShapeError, shown, TenfoldError } from "../../gpu/index.js";
 import type { Activation } from "../../ops/index.js";
-import type { Fields } from "../kind.js";
+import type { Fields } from "../layerKind.js";
 import { layerRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
 import type { NormalStart } from "../startValues.js";

@@ -11,8 +11,8 @@ import {
 } from "../../gpu/index.js";
 import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
 import { Chain } from "../chain.js";
-import { kind } from "../kind.js";
 import type { Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
 import { choleskyFactor, matrixProduct, type Values } from "./hostMatrices.js";
@@ -91,7 +91,7 @@ export class SvdLinear extends Chain {
   }
 }
 
-export const svdLinearKind = /* @__PURE__ */ kind(
+export const svdLinearKind = /* @__PURE__ */ layerKind(
   "svdLinear",
   SvdLinear,
   ({ inputs, outputs, rank, last: { bias, activation } }) => ({

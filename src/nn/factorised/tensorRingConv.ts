@@ -9,8 +9,8 @@ import {
   reluBackward,
 } from "../../ops/index.js";
 import { Conv2d, convolutionBiasGradient, imageOptions } from "../convolution.js";
-import { kind } from "../kind.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { uniformValues } from "../startValues.js";
 import {
@@ -211,7 +211,7 @@ export class TensorRingConv implements Layer {
   }
 }
 
-export const tensorRingConvKind = /* @__PURE__ */ kind(
+export const tensorRingConvKind = /* @__PURE__ */ layerKind(
   "tensorRingConv",
   TensorRingConv,
   ({ convolution: { inputs, outputs, kernel, stride, padding, dilation }, ...layer }) => ({

@@ -10,8 +10,8 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { matmul, permute } from "../../ops/index.js";
-import { kind } from "../kind.js";
 import type { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import {
   asTrainCores,
@@ -171,7 +171,7 @@ export class TensorRingLinear extends FactorisedDense {
   }
 }
 
-export const tensorRingLinearKind = /* @__PURE__ */ kind(
+export const tensorRingLinearKind = /* @__PURE__ */ layerKind(
   "tensorRingLinear",
   TensorRingLinear,
   ({ inputModes, outputModes, ranks, bias, activation }) => ({

@@ -13,8 +13,8 @@ import {
 } from "../../gpu/index.js";
 import { matmul, mayMerge, modeProduct, permute, unfoldedProduct, workCost } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
-import { kind } from "../kind.js";
 import type { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { coreParameter, type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./cores.js";
 import { FactorisedDense } from "./factorisedDense.js";
@@ -336,7 +336,7 @@ export class TensorTrainLinear extends FactorisedDense {
   }
 }
 
-export const tensorTrainLinearKind = /* @__PURE__ */ kind(
+export const tensorTrainLinearKind = /* @__PURE__ */ layerKind(
   "tensorTrainLinear",
   TensorTrainLinear,
   ({ inputModes, outputModes, ranks, contraction, bias, activation }) => ({

@@ -12,7 +12,7 @@ import {
 } from "../../gpu/index.js";
 import { Chain } from "../chain.js";
 import { Conv3d, type Conv3dOptions, conv3dRules, volumeOptions } from "../convolution.js";
-import { kind } from "../kind.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { transposed, tuckerParts } from "./factorisedConv.js";
 import { type FactorisedOptions, gainOf, varianceStart } from "./source.js";
@@ -108,7 +108,7 @@ export class Tucker2Conv3d extends Chain {
   }
 }
 
-export const tucker2Conv3dKind = /* @__PURE__ */ kind(
+export const tucker2Conv3dKind = /* @__PURE__ */ layerKind(
   "tucker2Conv3d",
   Tucker2Conv3d,
   ({ ranks, convolutions: [first, middle, last] }) => {

@@ -11,8 +11,8 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { matmul, modeProduct, unfoldedProduct } from "../../ops/index.js";
-import { kind } from "../kind.js";
 import { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { normalValues } from "../startValues.js";
 import { FactorisedDense } from "./factorisedDense.js";
@@ -214,7 +214,7 @@ export class TuckerLinear extends FactorisedDense {
   }
 }
 
-export const tuckerLinearKind = /* @__PURE__ */ kind(
+export const tuckerLinearKind = /* @__PURE__ */ layerKind(
   "tuckerLinear",
   TuckerLinear,
   ({ inputModes, outputModes, ranks, bias, activation }) => ({

@@ -13,11 +13,11 @@ import { tensorRingLinearKind } from "./factorised/tensorRingLinear.js";
 import { tensorTrainLinearKind } from "./factorised/tensorTrainLinear.js";
 import { tucker2Conv3dKind } from "./factorised/tucker2Conv3d.js";
 import { tuckerLinearKind } from "./factorised/tuckerLinear.js";
-import type { Kind } from "./kind.js";
+import type { LayerKind } from "./layerKind.js";
 import { dropoutKind, flattenKind, linearKind, reluKind } from "./layers.js";
 
 /** Every layer that a file may hold, and `cloneLayer` copy. */
-export const KINDS: readonly Kind[] = [
+export const LAYER_KINDS: readonly LayerKind[] = [
   ...[linearKind, reluKind, dropoutKind, flattenKind, chainKind],
   ...[conv2dKind, conv3dKind, batchNormKind, maxPool2dKind, averagePool2dKind],
   ...[spatialConvKind, separableBasisConvKind, cpConvKind, tucker2ConvKind, blockTermConvKind],

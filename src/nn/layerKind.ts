@@ -111,8 +111,8 @@ export class Fields {
   }
 }
 
-/** One class of layers in files. {@link kind} makes one. */
-export interface Kind {
+/** One class of layers in files. {@link layerKind} makes one. */
+export interface LayerKind {
   /** its name in files */
   name: string;
   is(layer: Layer): boolean;
@@ -128,12 +128,12 @@ export interface Kind {
  * @param optionsOf the options that a layer is made from, as JSON; `describe` gives those of layers within it
  * @param build a layer from these options; its parameters are read from the file afterwards
  */
-export function kind<T extends Layer>(
+export function layerKind<T extends Layer>(
   name: string,
   Class: abstract new (...args: never[]) => T,
   optionsOf: (layer: T, describe: (layer: Layer) => Description) => Record<string, unknown>,
   build: (fields: Fields) => T,
-): Kind {
+): LayerKind {
   const is = (layer: Layer): boolean => layer.constructor === Class;
-  return { name, is, optionsOf: optionsOf as Kind["optionsOf"], build };
+  return { name, is, optionsOf: optionsOf as LayerKind["optionsOf"], build };
 }
