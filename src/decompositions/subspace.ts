@@ -32,10 +32,10 @@ import { Held } from "./held.js";
 import {
   type Convergence,
   iterate,
-  type Method,
   ROW,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   stoppingRules,
 } from "./iterate.js";
 
@@ -139,7 +139,7 @@ export interface SubspaceTask {
 export function subspaceMethod(
   { engine, allocate, source }: Scope,
   { mode, rank, seed, remaining = source, lost = 0, isTold = true }: SubspaceTask,
-): Method<Subspace> {
+): SweepMethod<Subspace> {
   const { shape, squaredNorm } = source;
   const extent = shape[mode]!;
   const columns = basisColumns(shape, mode, rank);
