@@ -42,11 +42,11 @@ import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Kind,
-  type Method,
   Problem,
   type Scope,
   type StoppingOptions,
+  type SweepKind,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Told,
@@ -292,7 +292,7 @@ export class CpSolver {
 }
 
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
-class CpProblem implements Method<KruskalTensor> {
+class CpProblem implements SweepMethod<KruskalTensor> {
   readonly columns: number;
   readonly hasCheap = true;
   readonly advice: string;
@@ -432,9 +432,9 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
-  readonly correcting: Method<KruskalTensor>["correcting"];
+  readonly correcting: SweepMethod<KruskalTensor>["correcting"];
 
-  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<Method<KruskalTensor>["correcting"]> {
+  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<SweepMethod<KruskalTensor>["correcting"]> {
     const { source, keep } = this.#scope;
     return {
       below: CORRECTING,
@@ -512,7 +512,7 @@ class CpProblem implements Method<KruskalTensor> {
     if (change) s.release(change);
   }
 
-  errorOf(row: Float32Array, kind: Kind): Told {
+  errorOf(row: Float32Array, kind: SweepKind): Told {
     const { squaredNorm } = this.#scope.source;
     const places = [0, SCALAR, this.#fused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
     const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [

@@ -39,12 +39,12 @@ import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Method,
   ROW,
   relativeResidual,
   type Scope,
   type StoppingOptions,
   SWEEPS_A_BATCH,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Trace,
@@ -413,7 +413,7 @@ async function hooiMethod(
   factors: readonly (Tensor | null)[],
   seed: number,
   expected: number,
-): Promise<Method<TuckerTensor>> {
+): Promise<SweepMethod<TuckerTensor>> {
   const { engine, shape, squaredNorm } = source;
   const bases = await basesOf(engine, shape, factors, seed, allocate);
   const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);

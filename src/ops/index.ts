@@ -86,3 +86,4 @@ export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
+export * from "./workCost.js";
