@@ -74,3 +74,4 @@ export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
 export { fusesAls, fusesLowRank } from "./variants.js";
+export * from "./gaussNewton.js";
