@@ -1,9 +1,11 @@
-// E = X − X̂ of several CP models, each as large as X, one after the other: X̂ = Σ_r Π_m A_m[i_m, r]. For small tensors.
-// reads X once a model; flops |X|·models·R·N.
+// E = X − X̂ of several CP models, each as large as X, one after the other: X̂ = Σ_r Π_m A_m[i_m, r]. For small tensors. An invocation works on the
+// entries of one row along the last mode, on COLUMNS of the terms at a time.
+// reads X once a model; flops 2·|X|·models·R.
 #import index
 #import gauss_newton
 
-const WIDTH: u32 = 256u;
+const WIDTH: u32 = 64u;
+const COLUMNS: u32 = 4u;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> factors: array<f32>;
@@ -16,22 +18,32 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let at = flat_workgroup(group, groups) * WIDTH + lane;
-  if (at >= params.size * params.models) { return; }
-  let model = at / params.size;
-  let entry = at % params.size;
-  // where the rows of the entry begin
-  var rows: array<u32, 8>;
-  var rest = entry;
-  for (var back = 0u; back < params.modes; back++) {
-    let mode = params.modes - 1u - back;
-    rows[mode] = place(start_of(mode) + rest % extent_of(mode), model, 0u);
-    rest /= extent_of(mode);
+  let last = params.modes - 1u;
+  let length = extent_of(last);
+  let runs = params.size / length;
+  if (at >= runs * params.models) { return; }
+  let model = at / runs;
+  let run = at % runs;
+  let step = params.models * params.rank;
+  for (var first = 0u; first < params.rank; first += COLUMNS) {
+    // what the modes before the last one make of each term; nothing for columns beyond the rank
+    var products: array<f32, COLUMNS>;
+    for (var c = 0u; c < COLUMNS; c++) { products[c] = select(0.0, 1.0, first + c < params.rank); }
+    var rest = run;
+    for (var back = 1u; back < params.modes; back++) {
+      let mode = last - back;
+      let row = place(start_of(mode) + rest % extent_of(mode), model, first);
+      for (var c = 0u; c < COLUMNS; c++) { products[c] *= factors[row + min(c, params.rank - first - 1u)]; }
+      rest /= extent_of(mode);
+    }
+    var row = place(start_of(last), model, first);
+    for (var j = 0u; j < length; j++) {
+      var sum = 0.0;
+      for (var c = 0u; c < COLUMNS; c++) { sum += products[c] * factors[row + min(c, params.rank - first - 1u)]; }
+      let entry = run * length + j;
+      let to = model * params.size + entry;
+      if (first == 0u) { differences[to] = x[entry] - sum; } else { differences[to] -= sum; }
+      row += step;
+    }
   }
-  var sum = 0.0;
-  for (var r = 0u; r < params.rank; r++) {
-    var term = factors[rows[0] + r];
-    for (var mode = 1u; mode < params.modes; mode++) { term *= factors[rows[mode] + r]; }
-    sum += term;
-  }
-  differences[at] = x[entry] - sum;
 }

@@ -33,13 +33,13 @@ const LEAST: f32 = 1e-7;
 @group(0) @binding(6) var<storage, read_write> matrices: array<f32>;
 // of each model, PER_MODEL numbers
 @group(0) @binding(7) var<storage, read_write> scalars: array<f32>;
-// not SOLE: what gauss_newton_grams and gauss_newton_rows left of each chunk
-@group(0) @binding(8) var<storage, read_write> parts: array<f32>;
+// not SOLE: what gauss_newton_grams left of each chunk, and behind that what gauss_newton_rows did
+@group(0) @binding(8) var<storage, read> parts: array<f32>;
 
 // shared by all invocations: see decide
 var<workgroup> shared_loss: f32;
 var<workgroup> is_accepted: u32;
-var<workgroup> is_done: u32;
+var<workgroup> next_stage: u32;
 
 fn trial_at(mode: u32, row: u32, model: u32, r: u32) -> f32 { return trial[place(start_of(mode) + row, model, r)]; }
 
@@ -53,8 +53,9 @@ fn gram_of(mode: u32, model: u32, i: u32, j: u32, with_descent: bool) -> f32 {
     }
   } else {
     let size = params.rank * params.rank;
-    let first = ((model * params.modes + mode) * params.chunks * 2u + select(0u, 1u, with_descent)) * size;
-    for (var c = 0u; c < params.chunks; c++) { sum += parts[first + c * 2u * size + i * params.rank + j]; }
+    let count = params.chunks * params.shares;
+    let first = ((model * params.modes + mode) * count * 2u + select(0u, 1u, with_descent)) * size;
+    for (var c = 0u; c < count; c++) { sum += parts[first + c * 2u * size + i * params.rank + j]; }
   }
   return sum;
 }
@@ -68,30 +69,64 @@ fn normal_at(model: u32, mode: u32, e: u32) -> f32 {
   return v;
 }
 
-// to[m] = a[m]·b[m] for all modes, either transposed
-fn multiply(model: u32, lane: u32, a: u32, transpose_a: bool, b: u32, transpose_b: bool, to: u32) {
+// A product of two matrices of every mode, either transposed: slots, where TURNED is added for a transpose.
+struct Product {
+  a: u32,
+  b: u32,
+  to: u32,
+}
+const TURNED: u32 = 64u;
+
+fn multiply(model: u32, lane: u32, work: Product) {
   let n = params.rank;
+  let turn_a = work.a >= TURNED;
+  let turn_b = work.b >= TURNED;
+  let step_a = select(1u, n, turn_a);
+  let step_b = select(n, 1u, turn_b);
   for (var e = lane; e < params.modes * n * n; e += WIDTH) {
     let mode = e / (n * n);
     let i = e / n % n;
     let j = e % n;
-    let first_a = slot(model, a, mode) + select(i * n, i, transpose_a);
-    let step_a = select(1u, n, transpose_a);
-    let first_b = slot(model, b, mode) + select(j, j * n, transpose_b);
-    let step_b = select(n, 1u, transpose_b);
+    let first_a = slot(model, work.a % TURNED, mode) + select(i * n, i, turn_a);
+    let first_b = slot(model, work.b % TURNED, mode) + select(j, j * n, turn_b);
     var sum = 0.0;
     for (var k = 0u; k < n; k++) { sum += matrices[first_a + k * step_a] * matrices[first_b + k * step_b]; }
-    matrices[slot(model, to, mode) + i * n + j] = sum;
+    matrices[slot(model, work.to, mode) + i * n + j] = sum;
   }
-  storageBarrier();
-  workgroupBarrier();
 }
 
-// COUPLED = Σ_{k≠m} W_mk ⊛ T_kᵀ with T = L·τ·M⁻¹, τ in slot `of_step`. LEFT and RIGHT are written on the way.
-fn couple(model: u32, lane: u32, of_step: u32) {
+// Pairs of products, one after the other: of the right side b; of conjugate gradients before and after `couple`; of the end before and after it.
+const RIGHT_SIDE: u32 = 0u;
+const TO_STEPS: u32 = 1u;
+const TO_RESIDUAL: u32 = 2u;
+const TO_LAST_STEPS: u32 = 3u;
+const TO_ROWS: u32 = 4u;
+
+fn product_of(stage: u32, is_second: bool) -> Product {
+  switch stage {
+    case RIGHT_SIDE: {
+      if (is_second) { return Product(LEFT, NORMAL_INVERSE + TURNED, RESIDUAL); }
+      return Product(INVERSE, ALONG, LEFT);
+    }
+    case TO_RESIDUAL: {
+      if (is_second) { return Product(LEFT, NORMAL_INVERSE + TURNED, RIGHT); }
+      return Product(ROOT + TURNED, COUPLED, LEFT);
+    }
+    case TO_ROWS: {
+      if (is_second) { return Product(COUPLED, LEFT, RIGHT); }
+      return Product(NORMAL_INVERSE + TURNED, NORMAL_INVERSE, LEFT);
+    }
+    // T = L·τ·M⁻¹
+    default: {
+      if (is_second) { return Product(LEFT, NORMAL_INVERSE, RIGHT); }
+      return Product(ROOT, select(DIRECTION, STEP, stage == TO_LAST_STEPS), LEFT);
+    }
+  }
+}
+
+// Y = Σ_{k≠m} W_mk ⊛ T_kᵀ with T in RIGHT.
+fn couple(model: u32, lane: u32) {
   let n = params.rank;
-  multiply(model, lane, ROOT, false, of_step, false, LEFT);
-  multiply(model, lane, LEFT, false, NORMAL_INVERSE, false, RIGHT);
   for (var e = lane; e < params.modes * n * n; e += WIDTH) {
     let mode = e / (n * n);
     let within = e % (n * n);
@@ -107,8 +142,6 @@ fn couple(model: u32, lane: u32, of_step: u32) {
     }
     matrices[slot(model, COUPLED, mode) + within] = sum;
   }
-  storageBarrier();
-  workgroupBarrier();
 }
 
 // Inverse Cholesky factors: INVERSE of the Gram matrices + ridge, with ROOT, the factor itself; NORMAL_INVERSE of V + λI. LEFT and RIGHT are worked on.
@@ -177,14 +210,6 @@ fn factorise(model: u32, lane: u32, damping: f32) {
 // Pivots that are not positive belong to columns of zeros: these stay zero.
 fn inverse_pivot(pivot: f32) -> f32 { return select(1.0 / max(pivot, 1e-37), 0.0, !(pivot > 0.0)); }
 
-// Σ over all modes and elements of two slots' products.
-fn inner(model: u32, lane: u32, a: u32, b: u32) -> f32 {
-  let size = params.modes * params.rank * params.rank;
-  var sum = 0.0;
-  for (var e = lane; e < size; e += WIDTH) { sum += matrices[slot(model, a, 0u) + e] * matrices[slot(model, b, 0u) + e]; }
-  return sum_lanes(lane, sum);
-}
-
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let model = group.x;
@@ -198,10 +223,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // what the last step promised, from its rows
     var along = 0.0;
     var length = 0.0;
-    let first = params.models * params.modes * params.chunks * 2u * size + model * params.modes * params.chunks * 2u;
     for (var p = lane; p < params.modes * params.chunks; p += WIDTH) {
-      along += parts[first + 2u * p];
-      length += parts[first + 2u * p + 1u];
+      let at = promise_at(model * params.modes * params.chunks + p);
+      along += parts[at];
+      length += parts[at + 1u];
     }
     along = sum_lanes(lane, along);
     length = sum_lanes(lane, length);
@@ -273,53 +298,68 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let damping = workgroupUniformLoad(&shared_loss);
   factorise(model, lane, damping);
-  // b = L⁻¹·A_mᵀD_m·M⁻ᵀ
-  multiply(model, lane, INVERSE, false, ALONG, false, LEFT);
-  multiply(model, lane, LEFT, false, NORMAL_INVERSE, true, RESIDUAL);
-  for (var e = lane; e < params.modes * size; e += WIDTH) {
-    if (is_fixed(e / size)) { matrices[slot(model, RESIDUAL, 0u) + e] = 0.0; }
-    matrices[slot(model, STEP, 0u) + e] = 0.0;
-    matrices[slot(model, DIRECTION, 0u) + e] = matrices[slot(model, RESIDUAL, 0u) + e];
-  }
-  storageBarrier();
-  workgroupBarrier();
-  var squared = inner(model, lane, RESIDUAL, RESIDUAL);
-  let first_squared = squared;
-  for (var turn = 0u; turn < params.steps; turn++) {
-    if (lane == 0u) { is_done = select(0u, 1u, !(squared > ENOUGH * ENOUGH * first_squared)); }
-    if (workgroupUniformLoad(&is_done) == 1u) { break; }
-    couple(model, lane, DIRECTION);
-    multiply(model, lane, ROOT, true, COUPLED, false, LEFT);
-    multiply(model, lane, LEFT, false, NORMAL_INVERSE, true, RIGHT);
+  // Stages: the right side, conjugate gradients, and what the rows need: P_m = D_m·(V + λI)⁻¹ − A_m·Y_m·(V + λI)⁻¹, with (V + λI)⁻¹ = M⁻ᵀ·M⁻¹ in
+  // LEFT and Y_m times it in RIGHT. One loop, so that the code of a product stands here once.
+  var stage = RIGHT_SIDE;
+  var squared = 0.0;
+  var enough = 0.0;
+  var turn = 0u;
+  loop {
+    for (var second = 0u; second < 2u; second++) {
+      multiply(model, lane, product_of(stage, second == 1u));
+      storageBarrier();
+      workgroupBarrier();
+    }
+    if (stage == TO_ROWS) { break; }
+    if (stage == TO_STEPS || stage == TO_LAST_STEPS) {
+      couple(model, lane);
+      storageBarrier();
+      workgroupBarrier();
+      stage++;
+      continue;
+    }
+    var length = 0.0;
+    if (stage == TO_RESIDUAL) {
+      var curvature = 0.0;
+      for (var e = lane; e < params.modes * size; e += WIDTH) {
+        let direction = matrices[slot(model, DIRECTION, 0u) + e];
+        let here = select(direction + matrices[slot(model, RIGHT, 0u) + e], 0.0, is_fixed(e / size));
+        matrices[slot(model, RIGHT, 0u) + e] = here;
+        curvature += direction * here;
+      }
+      curvature = sum_lanes(lane, curvature);
+      // a curvature that is not positive ends them
+      if (curvature > 0.0) { length = squared / curvature; }
+    }
+    var next = 0.0;
     for (var e = lane; e < params.modes * size; e += WIDTH) {
-      let here = select(matrices[slot(model, DIRECTION, 0u) + e] + matrices[slot(model, RIGHT, 0u) + e], 0.0, is_fixed(e / size));
-      matrices[slot(model, RIGHT, 0u) + e] = here;
+      let at = slot(model, RESIDUAL, 0u) + e;
+      if (stage == RIGHT_SIDE) {
+        if (is_fixed(e / size)) { matrices[at] = 0.0; }
+        matrices[slot(model, STEP, 0u) + e] = 0.0;
+      } else {
+        matrices[slot(model, STEP, 0u) + e] += length * matrices[slot(model, DIRECTION, 0u) + e];
+        matrices[at] -= length * matrices[slot(model, RIGHT, 0u) + e];
+      }
+      next += matrices[at] * matrices[at];
+    }
+    next = sum_lanes(lane, next);
+    if (stage == RIGHT_SIDE) { enough = ENOUGH * ENOUGH * next; }
+    let turned = select(next / squared, 0.0, stage == RIGHT_SIDE);
+    for (var e = lane; e < params.modes * size; e += WIDTH) {
+      let at = slot(model, DIRECTION, 0u) + e;
+      let residual = matrices[slot(model, RESIDUAL, 0u) + e];
+      if (stage == RIGHT_SIDE) { matrices[at] = residual; } else { matrices[at] = residual + turned * matrices[at]; }
+    }
+    if (lane == 0u) {
+      let is_over = !(next > enough) || turn >= params.steps || (stage == TO_RESIDUAL && length == 0.0);
+      next_stage = select(TO_STEPS, TO_LAST_STEPS, is_over);
     }
     storageBarrier();
-    workgroupBarrier();
-    let curvature = inner(model, lane, DIRECTION, RIGHT);
-    if (lane == 0u) { is_done = select(0u, 1u, !(curvature > 0.0)); }
-    if (workgroupUniformLoad(&is_done) == 1u) { break; }
-    let length = squared / curvature;
-    for (var e = lane; e < params.modes * size; e += WIDTH) {
-      matrices[slot(model, STEP, 0u) + e] += length * matrices[slot(model, DIRECTION, 0u) + e];
-      matrices[slot(model, RESIDUAL, 0u) + e] -= length * matrices[slot(model, RIGHT, 0u) + e];
-    }
-    storageBarrier();
-    workgroupBarrier();
-    let next = inner(model, lane, RESIDUAL, RESIDUAL);
-    let turned = next / squared;
-    for (var e = lane; e < params.modes * size; e += WIDTH) {
-      matrices[slot(model, DIRECTION, 0u) + e] = matrices[slot(model, RESIDUAL, 0u) + e] + turned * matrices[slot(model, DIRECTION, 0u) + e];
-    }
-    storageBarrier();
-    workgroupBarrier();
     squared = next;
+    stage = workgroupUniformLoad(&next_stage);
+    turn++;
   }
-  // P_m = D_m·(V + λI)⁻¹ − A_m·Y_m·(V + λI)⁻¹, with (V + λI)⁻¹ = M⁻ᵀ·M⁻¹ in LEFT and Y_m times it in RIGHT
-  couple(model, lane, STEP);
-  multiply(model, lane, NORMAL_INVERSE, true, NORMAL_INVERSE, false, LEFT);
-  multiply(model, lane, COUPLED, false, LEFT, false, RIGHT);
   if (!SOLE) { return; }
   var along = 0.0;
   var moved = 0.0;
@@ -355,6 +395,7 @@ fn decide(base: u32, loss: f32) {
   let accept = is_first || (gain > 0.0 && promised > 0.0);
   scalars[base + ITERATIONS] += 1.0;
   is_accepted = select(0u, 1u, accept);
+  scalars[base + TAKEN] = select(0.0, 1.0, accept);
   if (accept) {
     scalars[base + LOSS] = loss;
     if (!is_first) {

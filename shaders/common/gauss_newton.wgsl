@@ -6,8 +6,9 @@ struct Params {
   rank: u32,
   models: u32,
   modes: u32,
-  // entries of X, and rows of all factors together
+  // entries of X, of all modes but the last, and rows of all factors together
   size: u32,
+  runs: u32,
   rows: u32,
   // numbers that add up to ‖X − X̂‖² of one model
   losses: u32,
@@ -15,9 +16,10 @@ struct Params {
   fixed_modes: u32,
   // most steps of conjugate gradients
   steps: u32,
-  // rows of a chunk, where several workgroups share the rows of a model, and how many chunks there are
+  // where several workgroups share the rows of a model: rows of a chunk, how many chunks a mode has, and how many invocations share a sum over one
   chunk: u32,
   chunks: u32,
+  shares: u32,
   extents: array<vec4<u32>, 2>,
   starts: array<vec4<u32>, 2>,
 }
@@ -40,6 +42,7 @@ const DAMPING: u32 = 2u;
 const GROWTH: u32 = 3u;
 const ITERATIONS: u32 = 4u;
 const ACCEPTED: u32 = 5u;
+const TAKEN: u32 = 6u;
 
 // R×R matrices of each model, one a mode in every slot.
 // Gram matrices of the factors that were accepted last, and AᵀD there
@@ -66,3 +69,9 @@ fn slot(model: u32, which: u32, mode: u32) -> u32 {
   return ((model * SLOTS + which) * params.modes + mode) * params.rank * params.rank;
 }
 fn scale_at(model: u32, mode: u32, r: u32) -> u32 { return slot(model, SCALES, mode) + r; }
+
+// What chunks of rows leave, in one array: models×modes×(chunks·shares)×2×R×R sums of gauss_newton_grams, and behind them models×modes×chunks×2 of
+// gauss_newton_rows, ⟨D, P⟩ and ‖P‖².
+fn promise_at(chunk: u32) -> u32 {
+  return 2u * (params.models * params.modes * params.chunks * params.shares * params.rank * params.rank + chunk);
+}

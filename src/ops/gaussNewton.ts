@@ -1,47 +1,199 @@
 import descentShader from "../../shaders/gauss_newton_descent.wgsl";
 import differencesShader from "../../shaders/gauss_newton_differences.wgsl";
+import gramsShader from "../../shaders/gauss_newton_grams.wgsl";
+import rowsShader from "../../shaders/gauss_newton_rows.wgsl";
 import stepShader from "../../shaders/gauss_newton_step.wgsl";
-import { type Engine, grid1d, Kernel, type Params, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
-import { assertCall } from "./shapes.js";
+import {
+  dispose,
+  type Engine,
+  grid1d,
+  Kernel,
+  type Params,
+  type Scheduler,
+  ShapeError,
+  sizeOf,
+  type Tensor,
+} from "../gpu/index.js";
+import { assertCall, assertShape } from "./shapes.js";
 import { soleWorkgroup } from "./variants.js";
 
-const step = new Kernel(stepShader, ({ models }) => [models!]);
-const differencesKernel = new Kernel(differencesShader, ({ size, models }, { WIDTH }) =>
-  grid1d(size! * models!, WIDTH!),
+const differencesKernel = new Kernel(differencesShader, ({ runs, models }, { WIDTH }) =>
+  grid1d(runs! * models!, WIDTH!),
 );
 const descentKernel = new Kernel(descentShader, ({ rows, models, rank }, { COLUMNS }) => [
   rows!,
   models!,
   Math.ceil(rank! / COLUMNS!),
 ]);
+const stepKernel = new Kernel(stepShader, ({ models }) => [models!]);
+const byChunks = ({ chunks, modes, models }: Readonly<Record<string, number>>) => [chunks!, modes!, models!];
+const gramsKernel = new Kernel(gramsShader, byChunks);
+const rowsKernel = new Kernel(rowsShader, byChunks);
 
 /** modes that the kernels take */
-export const MOST_GAUSS_NEWTON_MODES = 8;
-/** numbers of a model in `scalars`, and R×R matrices a mode in `matrices`: as in shaders/common/gauss_newton.wgsl */
-export const PER_MODEL = 8;
+const MOST_MODES = 8;
+/** matrices of a mode that the step keeps: SLOTS of shaders/common/gauss_newton.wgsl */
 const SLOTS = 12;
-/** rows of a mode begin at multiples of this, so that a factor may be bound by itself */
+/** rows of a mode begin at multiples of this, so that its factor may be bound by itself */
 const ALIGNED = 64;
+/** most steps of conjugate gradients in an iteration */
+const STEPS = 25;
+/** ΣIₙ·R² up to which one workgroup a model works on all its rows */
+const MOST_SOLE = 2 ** 15;
+/** chunks that the rows of a longest mode are cut into, and the least rows of one */
+const CHUNKS = 64;
+const LEAST_ROWS = 64;
 
-/** CP models side by side and all that Gauss-Newton keeps of them. */
-export interface GaussNewtonState {
-  shape: readonly number[];
-  rank: number;
-  models: number;
-  /** row of the stacked factors where each mode begins */
-  starts: readonly number[];
-  trial: Tensor;
-  trialDescent: Tensor;
-  accepted: Tensor;
-  descent: Tensor;
-  matrices: Tensor;
-  scalars: Tensor;
-  losses: Tensor;
-  parts: Tensor;
+/** Numbers of a model in `scalars`: as in shaders/common/gauss_newton.wgsl. */
+export const GAUSS_NEWTON = {
+  perModel: 8,
+  loss: 0,
+  promised: 1,
+  damping: 2,
+  iterations: 4,
+  accepted: 5,
+  taken: 6,
+} as const;
+
+export interface GaussNewtonOptions {
+  /** models side by side, 1 by default */
+  models?: number;
+  /** modes whose factors stay as they are */
+  fixed?: readonly number[];
+  /** whether one workgroup a model works on all its rows: so it is for few rows, unless a test says otherwise */
+  isSole?: boolean | undefined;
 }
 
-/** Rows of the stacked factors: where each mode begins, and how many there are in all. */
-export function stackRows(shape: readonly number[]): { starts: number[]; rows: number } {
+/**
+ * CP models of rank R of one tensor, side by side, and all that damped Gauss-Newton keeps of them on the GPU. The factors of all modes are one matrix
+ * (rows×models·R): mode n from row `starts[n]` on. Write start factors into `trial`; every iteration evaluates them, records `gaussNewtonStep`, and
+ * tries the next.
+ */
+export class GaussNewtonState {
+  readonly models: number;
+  readonly starts: readonly number[];
+  /** factors to be evaluated next */
+  readonly trial: Tensor;
+  /** the MTTKRPs of X − X̂ there, to be written before a step */
+  readonly trialDescent: Tensor;
+  /** factors that were accepted last, and the MTTKRPs of X − X̂ there */
+  readonly accepted: Tensor;
+  readonly descent: Tensor;
+  /** models×parts: ‖X − X̂‖² of the trial factors, in parts; to be written before a step */
+  readonly losses: Tensor;
+  /** models×8: see {@link GAUSS_NEWTON} */
+  readonly scalars: Tensor;
+  readonly #matrices: Tensor;
+  readonly #parts: Tensor;
+  readonly #params: Params;
+  readonly #isSole: boolean;
+
+  constructor(
+    readonly engine: Engine,
+    readonly shape: readonly number[],
+    readonly rank: number,
+    /** parts of a model's loss */
+    lossParts: number,
+    { models = 1, fixed = [], isSole }: GaussNewtonOptions = {},
+  ) {
+    const modes = shape.length;
+    if (modes > MOST_MODES) throw new ShapeError(`Gauss-Newton: ${modes} modes, needs at most ${MOST_MODES}`);
+    this.models = models;
+    const { starts, rows } = stackRows(shape);
+    this.starts = starts;
+    const stacked = (label: string) => engine.tensor([rows, models * rank], null, { label });
+    this.trial = stacked("trial factors");
+    this.trialDescent = stacked("trial descent");
+    this.accepted = stacked("factors");
+    this.descent = stacked("descent");
+    this.losses = engine.tensor([models, lossParts], null, { label: "losses" });
+    this.scalars = engine.tensor([models, GAUSS_NEWTON.perModel], null, { label: "Gauss-Newton numbers" });
+    this.#matrices = engine.tensor([models, SLOTS, modes, rank, rank], null, { label: "small matrices" });
+    const extents = shape.reduce((sum, extent) => sum + extent, 0);
+    this.#isSole = isSole ?? extents * rank ** 2 <= MOST_SOLE;
+    const longest = Math.max(...shape);
+    const chunk = Math.max(LEAST_ROWS, Math.ceil(longest / CHUNKS));
+    const chunks = Math.ceil(longest / chunk);
+    const shares = Math.max(1, Math.floor(soleWorkgroup(engine) / (2 * rank ** 2)));
+    const partsSize = this.#isSole ? 1 : 2 * models * modes * chunks * (shares * rank ** 2 + 1);
+    this.#parts = engine.tensor([partsSize], null, { label: "parts of chunks" });
+    const padded = (values: readonly number[]) => Array.from({ length: MOST_MODES }, (_, mode) => values[mode] ?? 1);
+    this.#params = {
+      rank,
+      models,
+      modes,
+      size: sizeOf(shape),
+      runs: sizeOf(shape.slice(0, -1)),
+      rows: extents,
+      losses: lossParts,
+      fixed_modes: fixed.reduce((bits, mode) => bits | (1 << mode), 0),
+      steps: STEPS,
+      chunk,
+      chunks,
+      shares,
+      extents: padded(shape),
+      starts: padded(starts),
+    };
+  }
+
+  /** Rows of a mode in one of the stacked matrices: Iₙ×models·R. */
+  rowsOf(stacked: Tensor, mode: number): Tensor {
+    const start = this.starts[mode]!;
+    return stacked.rows(start, start + this.shape[mode]!);
+  }
+
+  /** Records the start of a new run, from the factors in `trial`. */
+  reset(): void {
+    this.engine.write(this.scalars, new Float32Array(this.scalars.size));
+  }
+
+  /**
+   * Records the evaluation of the trial factors on a small X, in two dispatches for all models: `losses` (a part for each row of mode 0) and
+   * `trialDescent`. `differences` (models×X's shape) is written: X − X̂.
+   */
+  evaluate(s: Scheduler, x: Tensor, differences: Tensor): void {
+    assertCall("Gauss-Newton", s, { x, differences });
+    assertShape("Gauss-Newton", "the tensor", x, this.shape);
+    assertShape("Gauss-Newton", "differences", differences, [this.models, ...this.shape]);
+    const COLUMNS = Math.min(this.rank, 8);
+    const WIDTH = soleWorkgroup(s.engine, 64);
+    const { trial: factors, trialDescent: descent, losses } = this;
+    s.run(differencesKernel.with({ WIDTH, COLUMNS }), { x, factors, differences }, this.#params);
+    s.run(descentKernel.with({ WIDTH, COLUMNS }), { differences, factors, descent, losses }, this.#params);
+  }
+
+  /** Records the step of an iteration: accepts or refuses the trial factors that were evaluated, and writes the next ones. */
+  step(s: Scheduler): void {
+    assertCall("Gauss-Newton", s);
+    const { losses, trial, trialDescent, accepted, descent, scalars } = this;
+    const [matrices, parts, params] = [this.#matrices, this.#parts, this.#params];
+    const WIDTH = soleWorkgroup(s.engine);
+    if (!this.#isSole) s.run(gramsKernel.with({ WIDTH }), { trial, trial_descent: trialDescent, parts }, params);
+    s.run(
+      stepKernel.with({ WIDTH: soleWorkgroup(s.engine, this.rank > 8 ? 256 : 64), SOLE: this.#isSole }),
+      { losses, trial, trial_descent: trialDescent, accepted, descent, matrices, scalars, parts },
+      params,
+    );
+    if (!this.#isSole)
+      s.run(
+        rowsKernel.with({ WIDTH }),
+        { trial, trial_descent: trialDescent, accepted, descent, matrices, scalars, parts },
+        params,
+      );
+  }
+
+  destroy(): void {
+    const { trial, trialDescent, accepted, descent, losses, scalars } = this;
+    for (const tensor of [trial, trialDescent, accepted, descent, losses, scalars, this.#matrices, this.#parts])
+      tensor.destroy();
+  }
+
+  [dispose](): void {
+    this.destroy();
+  }
+}
+
+function stackRows(shape: readonly number[]): { starts: number[]; rows: number } {
   const starts: number[] = [];
   let rows = 0;
   for (const extent of shape) {
@@ -49,75 +201,4 @@ export function stackRows(shape: readonly number[]): { starts: number[]; rows: n
     rows += Math.ceil(extent / ALIGNED) * ALIGNED;
   }
   return { starts, rows };
-}
-
-function paramsOf({ shape, rank, models, starts, losses }: GaussNewtonState): Params {
-  const padded = (values: readonly number[]) => Array.from({ length: 8 }, (_, mode) => values[mode] ?? 1);
-  return {
-    rank,
-    models,
-    modes: shape.length,
-    size: sizeOf(shape),
-    rows: shape.reduce((sum, extent) => sum + extent, 0),
-    losses: losses.size / models,
-    fixed_modes: 0,
-    steps: 25,
-    chunk: 0,
-    chunks: 0,
-    extents: padded(shape),
-    starts: padded(starts),
-  };
-}
-
-/** Allocates what Gauss-Newton keeps of so many models of rank R of a tensor of this shape. */
-export function gaussNewtonState(
-  engine: Engine,
-  shape: readonly number[],
-  rank: number,
-  models: number,
-): GaussNewtonState {
-  if (shape.length > MOST_GAUSS_NEWTON_MODES)
-    throw new ShapeError(`gaussNewton: ${shape.length} modes, needs at most ${MOST_GAUSS_NEWTON_MODES}`);
-  const { starts, rows } = stackRows(shape);
-  const stacked = (label: string) => engine.tensor([rows, models * rank], null, { label });
-  return {
-    shape,
-    rank,
-    models,
-    starts,
-    trial: stacked("trial factors"),
-    trialDescent: stacked("trial descent"),
-    accepted: stacked("factors"),
-    descent: stacked("descent"),
-    matrices: engine.tensor([models, SLOTS, shape.length, rank, rank], null, { label: "small matrices" }),
-    scalars: engine.tensor([models, PER_MODEL], null, { label: "Gauss-Newton numbers" }),
-    losses: engine.tensor([models, shape[0]!], null, { label: "losses" }),
-    parts: engine.tensor([1], null, { label: "parts" }),
-  };
-}
-
-/**
- * Evaluates the trial factors of all models on X: their losses and directions of descent. `differences` (models×|X|) is written. For small X:
- * two dispatches.
- */
-export function evaluateModels(s: Scheduler, x: Tensor, state: GaussNewtonState, differences: Tensor): void {
-  assertCall("evaluateModels", s, { x, differences });
-  const params = paramsOf(state);
-  s.run(differencesKernel, { x, factors: state.trial, differences }, params);
-  s.run(
-    descentKernel.with({ WIDTH: soleWorkgroup(s.engine, 64), COLUMNS: Math.min(state.rank, 8) }),
-    { differences, factors: state.trial, descent: state.trialDescent, losses: state.losses },
-    params,
-  );
-}
-
-/** Accepts or refuses the trial factors of all models and finds the next ones. */
-export function gaussNewtonStep(s: Scheduler, state: GaussNewtonState): void {
-  assertCall("gaussNewtonStep", s);
-  const { losses, trial, trialDescent, accepted, descent, matrices, scalars, parts } = state;
-  s.run(
-    step.with({ WIDTH: soleWorkgroup(s.engine, 64), SOLE: true }),
-    { losses, trial, trial_descent: trialDescent, accepted, descent, matrices, scalars, parts },
-    paramsOf(state),
-  );
 }
