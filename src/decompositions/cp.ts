@@ -527,29 +527,8 @@ class CpProblem implements Method<KruskalTensor> {
     return { fromNorms, amplification, ...(kind === "precise" ? { fromResidual: Math.sqrt(residual) } : {}) };
   }
 
-  /** Copies the factors out in canonical order and signs; only the R weights are looked at by the host. */
-  async finish(): Promise<KruskalTensor> {
-    const { engine } = this.#scope;
-    const { factors, rank } = this.model;
-    const weights = (await engine.read(this.model.weights)) as Float32Array;
-    const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
-    using held = new Held(engine);
-    const sorted = held.allocate([rank], "weights");
-    engine.write(
-      sorted,
-      Float32Array.from(order, (r) => weights[r]!),
-    );
-    const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
-    using orderTensor = engine.tensor([rank], order, { label: "order" });
-    await engine.run((s) => {
-      const flips = s.tensor([rank], { label: "flips" });
-      fill(s, flips, 1);
-      factors.forEach((factor, mode) => {
-        const apply = mode === factors.length - 1;
-        canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
-      });
-    }, "CP result");
-    return held.handOut(new KruskalTensor(sorted, results));
+  finish(): Promise<KruskalTensor> {
+    return canonicalKruskal(this.model);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
@@ -559,6 +538,33 @@ class CpProblem implements Method<KruskalTensor> {
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
     return restoreKruskal(this.name, tensor, exponent);
   }
+}
+
+/**
+ * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
+ * largest magnitude is positive. Only the R weights are looked at by the host.
+ */
+export async function canonicalKruskal(model: KruskalTensor): Promise<KruskalTensor> {
+  const { engine, factors, rank } = model;
+  const weights = (await engine.read(model.weights)) as Float32Array;
+  const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
+  using held = new Held(engine);
+  const sorted = held.allocate([rank], "weights");
+  engine.write(
+    sorted,
+    Float32Array.from(order, (r) => weights[r]!),
+  );
+  const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
+  using orderTensor = engine.tensor([rank], order, { label: "order" });
+  await engine.run((s) => {
+    const flips = s.tensor([rank], { label: "flips" });
+    fill(s, flips, 1);
+    factors.forEach((factor, mode) => {
+      const apply = mode === factors.length - 1;
+      canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
+    });
+  }, "CP result");
+  return held.handOut(new KruskalTensor(sorted, results));
 }
 
 /** Gives a Kruskal tensor's weights the scale of X = 2^exponent · x. */
