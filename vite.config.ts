@@ -19,6 +19,8 @@ const modules = readdirSync(src, { recursive: true, encoding: "utf8" })
 
 /** folders of tests that are run by themselves, as modes */
 const APART = ["slow", "demo"];
+/** tests that need modules which no other test has loaded */
+const ALONE = ["test/gpu/lateChoices.test.ts"];
 
 export default defineConfig(({ mode }) => ({
   plugins: [wgsl()],
@@ -53,10 +55,25 @@ export default defineConfig(({ mode }) => ({
   },
   test: {
     // npm run test:slow: the figures of the thesis on all of its images; npm run test:demo: the demo page in a browser
-    include: [APART.includes(mode) ? `test/${mode}/**/*.test.ts` : "test/**/*.test.ts"],
-    exclude: APART.includes(mode) ? [] : APART.map((folder) => `test/${folder}/**`),
+    ...(APART.includes(mode)
+      ? { include: [`test/${mode}/**/*.test.ts`] }
+      : {
+          projects: [
+            {
+              extends: true as const,
+              test: {
+                name: "shared",
+                include: ["test/**/*.test.ts"],
+                exclude: [...APART.map((folder) => `test/${folder}/**`), ...ALONE],
+                // one file after another in a process, so that its pipelines are compiled once
+                isolate: false,
+              },
+            },
+            { extends: true as const, test: { name: "alone", include: ALONE } },
+          ],
+        }),
+    // Dawn is a native addon, which threads cannot share: two processes on the software adapter's two cores; a browser has several
     pool: "forks",
-    // Dawn is a native addon: one process a file, two files at a time on the software adapter's two cores; a browser has several
     maxWorkers: mode === "demo" ? 1 : 2,
     // a busy machine compiles a large kernel for a software adapter in a minute
     testTimeout: 180_000,

@@ -1,5 +1,4 @@
 import type { Engine, Scheduler, Tensor } from "../src/gpu/index.js";
-import type { Choice } from "../src/ops/variants.js";
 import type { Goal } from "./goals.js";
 
 /** Numbers that anybody can make again: uniform on [low, high), from a hash of the seed and the index (inputs.ts). */
@@ -106,8 +105,8 @@ export interface Case {
   work: Work;
   /** larger relative errors are WRONG */
   tolerance: number;
-  /** the choice between kernels of ours of which this case measures every variant */
-  choice?: Choice;
+  /** the choice between kernels of ours, by name, of which this case measures every variant */
+  choice?: string;
   /** steps in one run: times and counts are shown a step */
   steps?: number;
   goals?: readonly Goal[];

@@ -6,7 +6,7 @@
  * and two timestamps a dispatch.
  */
 import { Engine } from "../src/gpu/index.js";
-import { alternativesOf } from "../src/ops/variants.js";
+import { alternativesOf } from "../src/ops/adapter.js";
 import type { Case, Inputs, Peer, Prepared } from "./case.js";
 import { takeErrors } from "./deviceErrors.js";
 import { prepareOurs } from "./ours.js";

@@ -1,7 +1,8 @@
 /** Runs cases. Node and the page use the same code, so that both measure the same. */
 import { Engine } from "../src/gpu/index.js";
+import { planMatmul } from "../src/ops/families/matmul.js";
+import { planMttkrp } from "../src/ops/families/mttkrp.js";
 import { matmul, mttkrp } from "../src/ops/index.js";
-import { variantsOf } from "../src/ops/variants.js";
 import type { Case, Peer } from "./case.js";
 import { cases } from "./cases/index.js";
 import { listenToDevices } from "./deviceErrors.js";
@@ -52,11 +53,15 @@ export class Session {
   /** The name of the kernel that is chosen on this adapter, by family. */
   async choices(): Promise<Record<string, string>> {
     const { engine } = this;
+    const extents = { rows: 16, columns: 16, inner: 16, outer: 1 };
+    const layout = { acrossOutputs: true, extents: [16] };
     const names: Record<string, string> = {};
-    for (const family of ["matmul", "mttkrp"] as const) {
-      const variants = variantsOf(engine, family, true, { rows: 16, columns: 16 });
-      const chosen = await engine.choose(variants);
-      names[family] = Object.entries(variants.kernels).find(([, kernel]) => kernel === chosen)![0];
+    for (const { kernels } of [
+      planMatmul(engine, extents, extents, { a: layout, b: layout }),
+      planMttkrp(engine, extents, true),
+    ]) {
+      const chosen = await engine.choose(kernels);
+      names[kernels.name] = Object.entries(kernels.kernels).find(([, kernel]) => kernel === chosen)![0];
     }
     return names;
   }

@@ -1,6 +1,8 @@
 // out[:, r] = f·a[:, order[r]] with f = ±1, one workgroup a column. Without APPLY f makes the entry of largest magnitude
 // positive, and flips[r] is multiplied by f. With APPLY f is flips[r], which undoes the other factors' sign changes, so that the
 // sign of a rank-one term stays. rows×columns read twice, written once.
+#import leading_entry
+
 const WIDTH: u32 = 64u;
 const APPLY: bool = false;
 
@@ -24,15 +26,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   var best = 0.0;
   for (var row = lane; row < params.rows; row += WIDTH) {
     let value = a[row * params.columns + from_column];
-    // a later entry must be clearly larger: near ties keep the first, whatever the rounding
-    if (abs(value) > abs(best) * 1.0001) { best = value; }
+    best = leading(best, value);
   }
   largest[lane] = best;
   workgroupBarrier();
   var winner = 0.0;
-  for (var i = 0u; i < WIDTH; i++) {
-    if (abs(largest[i]) > abs(winner) * 1.0001) { winner = largest[i]; }
-  }
+  for (var i = 0u; i < WIDTH; i++) { winner = leading(winner, largest[i]); }
   var factor = select(1.0, -1.0, winner < 0.0);
   if (APPLY) { factor = flips[column]; }
   storageBarrier();

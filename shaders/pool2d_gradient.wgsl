@@ -2,40 +2,19 @@
 // it is the window's first largest element, which is searched again because nothing was stored; from a mean it gets
 // dy/(KH·KW). One invocation an element of x, with KH·KW reads a window. SIDE_BY_SIDE, where the steps are the window's extents:
 // one invocation a window, windows across the border included.
-#import index
+#import pool2d
 
-const WIDTH: u32 = 64u;
-const LARGEST: bool = true;
 const SIDE_BY_SIDE: bool = false;
 
-struct Params {
-  planes: u32,
-  height: u32,
-  width: u32,
-  out_height: u32,
-  out_width: u32,
-  kernel_height: u32,
-  kernel_width: u32,
-  stride_y: u32,
-  stride_x: u32,
-  pad_y: u32,
-  pad_x: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
 // whether x[plane + element] is the first largest element of the window at (top, left), places that count the padding
 fn leads(plane: u32, element: u32, top: u32, left: u32) -> bool {
   let value = x[plane + element];
-  let first_y = max(top, params.pad_y) - params.pad_y;
-  let last_y = min(max(top + params.kernel_height, params.pad_y) - params.pad_y, params.height);
-  let first_x = max(left, params.pad_x) - params.pad_x;
-  let last_x = min(max(left + params.kernel_width, params.pad_x) - params.pad_x, params.width);
-  for (var y = first_y; y < last_y; y++) {
-    for (var at = first_x; at < last_x; at++) {
+  let window = window_of(top, left);
+  for (var y = window.first_y; y < window.last_y; y++) {
+    for (var at = window.first_x; at < window.last_x; at++) {
       let place = y * params.width + at;
       let other = x[plane + place];
       if (other > value || (place < element && other == value)) { return false; }

@@ -1,5 +1,7 @@
 // Fixes the signs of singular vectors: column r of u (rows_u×columns) and of v (rows_v×columns) is multiplied, in place, by the sign
 // that makes u's entry of largest magnitude positive. One workgroup a column; u read twice, v once.
+#import leading_entry
+
 const WIDTH: u32 = 64u;
 
 struct Params {
@@ -20,15 +22,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   var best = 0.0;
   for (var row = lane; row < params.rows_u; row += WIDTH) {
     let value = u[row * params.columns + column];
-    // a later entry must be clearly larger: near ties keep the first, whatever the rounding
-    if (abs(value) > abs(best) * 1.0001) { best = value; }
+    best = leading(best, value);
   }
   largest[lane] = best;
   workgroupBarrier();
   var winner = 0.0;
-  for (var i = 0u; i < WIDTH; i++) {
-    if (abs(largest[i]) > abs(winner) * 1.0001) { winner = largest[i]; }
-  }
+  for (var i = 0u; i < WIDTH; i++) { winner = leading(winner, largest[i]); }
   if (winner >= 0.0) { return; }
   for (var row = lane; row < params.rows_u; row += WIDTH) {
     u[row * params.columns + column] = -u[row * params.columns + column];

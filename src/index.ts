@@ -93,7 +93,9 @@ export type { Memory } from "./gpu/pool.js";
 export type { Profile, ProfileRow } from "./gpu/profile.js";
 export { type Bindings, Schedule, Scheduler } from "./gpu/schedule.js";
 export {
+  type ArrayOf,
   type DType,
+  type DTypeOf,
   type NestedNumbers,
   type Storage,
   Tensor,

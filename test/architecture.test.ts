@@ -245,6 +245,26 @@ describe("the house plan", () => {
     expect(calling).toEqual([]);
   });
 
+  it("only families know what an adapter has; whoever else decides by it reads a rule", () => {
+    const facts = /\b(?:adapterOf|lanesOf|candidatesOf)\b|\badapterInfo\b|\bsubgroup(?:Min|Max)Size\b/;
+    const knowing = files
+      .filter(({ file }) => file.startsWith("src/") && !/^src\/(gpu\/|ops\/(adapter\.ts|families\/))/.test(file))
+      .flatMap(
+        ({ file, code }) =>
+          facts
+            .exec(withoutComments(code))
+            ?.slice(0, 1)
+            .map((fact) => `${file}: ${fact}`) ?? [],
+      );
+    expect(knowing).toEqual([]);
+  });
+
+  it("what a software adapter is called is said in one place", () => {
+    const saying = files.filter(({ code }) => /llvmpipe/i.test(withoutComments(code))).map(({ file }) => file);
+    expect(saying.filter((file) => !file.startsWith("src/gpu/"))).toEqual([]);
+    expect(saying.length).toBe(1);
+  });
+
   it("the demo page uses the library as an embedding app would", () => {
     const page = imports.filter(({ file }) => /^bench\/page\/(?!headless\/).+\.ts$/.test(file));
     expect(page.length).toBeGreaterThan(20);

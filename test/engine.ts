@@ -1,48 +1,61 @@
-import { afterAll, expect } from "vitest";
-import { Engine, type EngineOptions, type Scheduler, type Tensor, type TypedArray } from "../src/gpu/index.js";
+import { expect } from "vitest";
+import {
+  type ArrayOf,
+  type DType,
+  Engine,
+  type EngineOptions,
+  type Scheduler,
+  type Tensor,
+  type TypedArray,
+} from "../src/gpu/index.js";
 import { openEngine } from "../src/node/index.js";
 import { requestAdapter } from "../src/node/open.js";
 
 let shared: Promise<Engine> | undefined;
 
-/** One engine for all tests of a file. */
+/**
+ * One engine for all tests of a process, or of a page: a pipeline is compiled once for all files that run there. Nothing may
+ * change or lose it; what it has allocated, counted and compiled is compared with what was before.
+ */
 export function testEngine(): Promise<Engine> {
   shared ??= openEngine();
   return shared;
 }
 
-/** An engine of its own, for a test that changes or loses it. */
+/** Another engine on the device of `testEngine`: with its own options, memory and counters, and the pipelines that are there. */
+export const siblingEngine = async (options?: EngineOptions): Promise<Engine> =>
+  new Engine((await testEngine()).device, options);
+
+/** An engine with a device of its own, for a test that changes or loses it. */
 export const freshEngine = (options?: EngineOptions): Promise<Engine> => openEngine(options);
 
 let plain: Promise<Engine> | undefined;
 
-/** An engine whose device has no optional features, one for all tests of a file: it gets the kernels made for GPUs. */
+/** An engine whose device has no optional features, one for all tests of a process: it gets the kernels made for GPUs. */
 export function plainEngine(): Promise<Engine> {
   plain ??= requestAdapter().then(async ({ adapter }) => new Engine(await adapter.requestDevice()));
   return plain;
 }
 
-afterAll(async () => {
-  const [engine, borrowing] = [await shared, await plain];
-  shared = plain = undefined;
-  engine?.destroy();
-  borrowing?.destroy();
-  borrowing?.device.destroy();
-});
-
 /** Records, runs once and reads what `record` returns. */
-export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor): Promise<TypedArray>;
-export async function evaluate(engine: Engine, record: (s: Scheduler) => Tensor[]): Promise<TypedArray[]>;
+export async function evaluate<D extends DType>(
+  engine: Engine,
+  record: (s: Scheduler) => Tensor<D>,
+): Promise<ArrayOf[D]>;
+export async function evaluate<D extends DType>(
+  engine: Engine,
+  record: (s: Scheduler) => Tensor<D>[],
+): Promise<ArrayOf[D][]>;
 export async function evaluate(
   engine: Engine,
-  record: (s: Scheduler) => Tensor | Tensor[],
+  record: (s: Scheduler) => Tensor<DType> | Tensor<DType>[],
 ): Promise<TypedArray | TypedArray[]> {
   const s = engine.scheduler("test");
   const result = record(s);
   const schedule = await s.compile();
   try {
     engine.submit(schedule);
-    return await engine.read(result as Tensor[]);
+    return await engine.read(result as Tensor<DType>[]);
   } finally {
     schedule.destroy();
   }

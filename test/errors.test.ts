@@ -73,7 +73,7 @@ describe("what is thrown has the code that says what it is", () => {
     const strange = { name: "strange" } as unknown as Layer;
     expect(await failure(() => cloneLayer(strange))).toMatchObject({
       code: "USAGE",
-      message: "saveModel: strange is of no kind that files know",
+      message: "saveModel: strange is of no kind that a file can hold",
     });
   });
 

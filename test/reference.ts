@@ -1,4 +1,4 @@
-/** Plain f64 loops that every kernel is held against. Row-major arrays; shapes as the ops take them. */
+/** f64 loops with which the tests compare the kernels. Arrays are row-major, shapes are those of the ops. */
 
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";

@@ -1,8 +1,9 @@
 /**
- * `npm test`: everything that CI runs, one step after the other; `node test/run.mjs lint browser` runs only these.
+ * `npm test`: everything that CI runs, two steps side by side; `node test/run.mjs lint browser` runs only these.
+ * `npm run check`: types, lint and the tests of what changed.
  * Ends with the line `N passed, N failed`: the tests, the browser's and the demo page's tests, and one for each of types, lint, build, package and bench.
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
@@ -13,11 +14,20 @@ const root = resolve(import.meta.dirname, "..");
 process.chdir(root);
 process.env.PATH = `${join(root, "node_modules/.bin")}${delimiter}${process.env.PATH}`;
 
+/** Runs a command line; its exit status and what it printed, where that is not shown at once. */
+const execute = (line, stdio = "pipe") =>
+  new Promise((done) => {
+    const child = spawn(line, { shell: true, stdio: ["inherit", stdio, stdio] });
+    const said = [];
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => said.push(data));
+    child.on("close", (status) => done({ status, output: Buffer.concat(said).toString() }));
+  });
+
 /** A command that passes or fails as a whole; its output is shown where it fails. */
-const command = (line) => () => {
-  const { status, stdout, stderr } = spawnSync(line, { shell: true, encoding: "utf8", maxBuffer: 2 ** 28 });
+const command = (line) => async () => {
+  const { status, output } = await execute(line);
   if (status === 0) return { passed: 1, failed: 0 };
-  console.log(`${stdout}${stderr}`);
+  console.log(output);
   return { passed: 0, failed: 1 };
 };
 
@@ -26,7 +36,7 @@ const command = (line) => () => {
  * file serves all machines.
  */
 async function packaged() {
-  const result = command("publint --strict --pack false")();
+  const result = await command("publint --strict --pack false")();
   const seen = new Set();
   const outside = [];
   const visit = (file) => {
@@ -59,14 +69,12 @@ async function packaged() {
 }
 
 /** Runs vitest, with further arguments, and counts its tests. */
-const tests = (args) => () => {
+const tests = (args) => async () => {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-test-"));
   const file = join(folder, "results.json");
   try {
-    const { status } = spawnSync(`vitest run ${args} --reporter=default --reporter=json --outputFile.json="${file}"`, {
-      shell: true,
-      stdio: "inherit",
-    });
+    const reporters = `--reporter=default --reporter=json --outputFile.json="${file}"`;
+    const { status } = await execute(`vitest run ${args} ${reporters}`, "inherit");
     const results = JSON.parse(readFileSync(file, "utf8"));
     const broken = results.testResults.filter(({ status, assertionResults }) => {
       return status === "failed" && !assertionResults.some((test) => test.status === "failed");
@@ -81,6 +89,11 @@ const tests = (args) => () => {
     rmSync(folder, { recursive: true, force: true });
   }
 };
+
+async function changed() {
+  const { module } = await runnerImport(join(root, "test/changed.ts"));
+  return tests(module.changedTests().join(" "))();
+}
 
 async function browser() {
   try {
@@ -102,7 +115,21 @@ const steps = {
   demo: tests("--mode demo"),
   // every case is checked under Node in unit; here that the command finds its way through a page
   bench: command('node bench/run.mjs --slim --cases "matmul 256|CP-ALS sweep 200|conv2d 1|epoch 3-5-3"'),
+  changed,
 };
+
+/** Rows one after the other; in each, lists of steps side by side, as fits two cores. */
+const ROWS = [
+  [
+    ["types", "lint", "build", "package"],
+    ["changed", "unit"],
+  ],
+  [["browser"], ["demo"]],
+  // by itself, as it times
+  [["bench"]],
+];
+/** steps that are part of others, and run only where they are asked for */
+const PARTS = ["changed"];
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !(name in steps));
@@ -112,14 +139,20 @@ if (unknown.length) {
 }
 let passed = 0;
 let failed = 0;
-for (const [name, step] of Object.entries(steps)) {
-  if (asked.length && !asked.includes(name)) continue;
+async function run(name) {
+  if (asked.length ? !asked.includes(name) : PARTS.includes(name)) return;
   const started = performance.now();
-  const result = await step();
+  const result = await steps[name]();
   passed += result.passed;
   failed += result.failed;
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`${result.failed ? "✗" : "✓"} ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);
 }
+for (const row of ROWS)
+  await Promise.all(
+    row.map(async (names) => {
+      for (const name of names) await run(name);
+    }),
+  );
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exit(failed ? 1 : 0);

@@ -1,6 +1,6 @@
 /** Cases of products, on which decompositions and networks spend most of their time. */
 import { sizeOf } from "../../src/gpu/index.js";
-import { fusesLowRank, gram, lowRankMatmul, matmul, modeProduct, mttkrp } from "../../src/ops/index.js";
+import { gram, lowRankMatmul, matmul, modeProduct, mttkrp, prefersLowRank } from "../../src/ops/index.js";
 import type { Case, Values } from "../case.js";
 import type { Goal } from "../goals.js";
 import { values } from "../inputs.js";
@@ -75,7 +75,7 @@ export function modeProductCase(
   };
 }
 
-/** x·Aᵀ·Bᵀ, a dense layer of low rank, in one dispatch or two, by the layer's rule (`fusesLowRank`). */
+/** x·Aᵀ·Bᵀ, a dense layer of low rank, in one dispatch or two, by the layer's rule (`prefersLowRank`). */
 export function lowRankCase(rows: number, inputs: number, rank: number, outputs: number): Case {
   const x: Values = { shape: [rows, inputs], seed: 17 };
   const a: Values = { shape: [rank, inputs], seed: 18 };
@@ -90,7 +90,7 @@ export function lowRankCase(rows: number, inputs: number, rank: number, outputs:
     choice: "lowRank",
     counts: { reads: 1, dispatches: 4, submits: 1, readbacks: 0 },
     run: (s, [samples, first, last]) => [
-      fusesLowRank(s.engine, rows, inputs, rank, outputs)
+      prefersLowRank(samples!, first!, last!)
         ? lowRankMatmul(s, samples!, first!, last!)
         : matmul(s, matmul(s, samples!, first!, { transposeB: true }), last!, { transposeB: true }),
     ],

@@ -1,6 +1,6 @@
 /** Puts a part on the page: events change its state, and what has changed is drawn. */
 import { render, type TemplateResult } from "lit-html";
-import type { Context, Part, Run } from "./part.js";
+import type { Context, Moved, Part, Run } from "./part.js";
 
 export interface Mounted {
   /** the URL has changed */
@@ -44,7 +44,7 @@ export function mounting<State, Event extends { type: string }, R extends Run>(
       if (!waiting) queueMicrotask(draw);
       waiting = true;
     };
-    const send = (event: Event): void => {
+    const send = (event: Event | Moved): void => {
       state = part.update(state, event);
       drawSoon();
       if (event.type === "change") write(part.query(state));
@@ -61,7 +61,7 @@ export function mounting<State, Event extends { type: string }, R extends Run>(
     draw();
     run.apply();
     return {
-      moved: (next) => send({ type: "moved", query: next } as unknown as Event),
+      moved: (next) => send({ type: "moved", query: next }),
       async unmount() {
         gone = true;
         left = state;

@@ -53,7 +53,7 @@ export interface Run {
 export interface Part<State, Event extends { type: string }, R extends Run> {
   /** What is shown first. `left`: what the part was when it was left last. */
   initial(query: URLSearchParams, left: State | null): State;
-  update(state: State, event: Event): State;
+  update(state: State, event: Event | Moved): State;
   /** the settings, as the URL holds them */
   query(state: State): Record<string, string>;
   run(store: Store<State, Event>, context: Context): R;

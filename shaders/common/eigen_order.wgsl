@@ -1,6 +1,7 @@
 // The end of a Jacobi eigenvalue method, by one workgroup: it sorts the eigenvalues, largest first, and makes the entry of
 // largest magnitude in every vector positive. Reads `work` (players×players) and `rotation` (a vector a row, in vec4s), writes
 // `values` (n) and `vectors` (n×n, a vector a column). n² comparisons.
+#import leading_entry
 
 fn order_eigen(lane: u32, n: u32, players: u32, scale: f32) {
   // the place of eigenvalue i: how many are larger, or equal with a smaller index
@@ -16,8 +17,7 @@ fn order_eigen(lane: u32, n: u32, players: u32, scale: f32) {
     var largest = 0.0;
     for (var k = 0u; k < n; k++) {
       let entry = rotation[i * quads + k / 4u][k % 4u];
-      // a later entry must be clearly larger: near ties keep the first, whatever the rounding
-      if (abs(entry) > abs(largest) * 1.0001) { largest = entry; }
+      largest = leading(largest, entry);
     }
     let flip = select(1.0, -1.0, largest < 0.0);
     for (var k = 0u; k < n; k++) { vectors[k * n + place] = flip * rotation[i * quads + k / 4u][k % 4u]; }

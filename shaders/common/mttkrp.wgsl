@@ -5,6 +5,7 @@
 // their factors' rows. X is stored as before×rows×middle×inner (TRANSPOSED: outer×inner×rows). Each split sums its share of o and
 // k; `out` holds splits×rows×columns.
 #import index
+#import slice
 
 const TRANSPOSED: bool = false;
 // how many factors W is the product of
@@ -63,25 +64,6 @@ fn weight_of(o: u32, columns: vec4<u32>) -> vec4<f32> {
     w *= vec4<f32>(weight0[at.x], weight0[at.y], weight0[at.z], weight0[at.w]);
   }
   return w;
-}
-
-struct Slice {
-  inner_start: u32,
-  inner_stop: u32,
-  outer_start: u32,
-  outer_stop: u32,
-}
-
-fn slice_of(split: u32) -> Slice {
-  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
-  let inner = split % parts * params.inner_chunk;
-  let outer = split / parts * params.outer_chunk;
-  return Slice(
-    inner,
-    min(inner + params.inner_chunk, params.inner),
-    outer,
-    min(outer + params.outer_chunk, params.outer),
-  );
 }
 
 // where the matrix X[o] begins

@@ -2,6 +2,7 @@
 //   out[item] = activation(alpha·Σ_o A[item, o]·B[item, o] + bias), A rows×inner and B inner×columns, or transposed.
 #import activation
 #import index
+#import slice
 
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
@@ -32,25 +33,6 @@ struct Params {
 // bindings 1 and 2 are a and b, which every kernel reads in its own way
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
-
-struct Slice {
-  inner_start: u32,
-  inner_stop: u32,
-  outer_start: u32,
-  outer_stop: u32,
-}
-
-fn slice_of(split: u32) -> Slice {
-  let parts = (params.inner + params.inner_chunk - 1u) / params.inner_chunk;
-  let inner = (split % parts) * params.inner_chunk;
-  let outer = (split / parts) * params.outer_chunk;
-  return Slice(
-    inner,
-    min(inner + params.inner_chunk, params.inner),
-    outer,
-    min(outer + params.outer_chunk, params.outer),
-  );
-}
 
 // Writes one sum. With splits > 1 `out` holds the raw partial sums, splits×batch×rows×columns, for split_sum.
 fn store(split: u32, item: u32, row: u32, column: u32, sum: f32) {

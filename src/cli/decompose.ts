@@ -280,7 +280,7 @@ async function collect(
   const scaled = "core" in tensor ? tensor.core : tensor.weights;
   const factors: readonly (Tensor | null)[] = tensor.factors;
   const present = factors.filter((factor) => factor !== null);
-  const [head, ...read] = (await engine.read([scaled, ...present])) as Float32Array[];
+  const [head, ...read] = await engine.read([scaled, ...present]);
   const arrays: [string, NumericArray][] = [[name, { shape: scaled.shape, data: rescale(head!, exponent) }]];
   factors.forEach((factor, mode) => {
     if (factor) arrays.push([`factor_${mode}`, { shape: factor.shape, data: read.shift()! }]);

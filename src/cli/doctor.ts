@@ -4,6 +4,7 @@ import { installedDrivers, packageFolder } from "../node/driver.js";
 import { requestAdapter } from "../node/open.js";
 import { add } from "../ops/index.js";
 import type { Context } from "./context.js";
+import { rulesOn, rulesText } from "./rules.js";
 import { formatSeconds, table, widthOf } from "./table.js";
 import { tenfoldVersion, versionIn } from "./version.js";
 
@@ -52,6 +53,7 @@ export function addDoctor(program: Command, context: Context): void {
     .command("doctor")
     .description("say which GPU or software adapter is found, and test it")
     .option("--json", "print the findings as JSON")
+    .option("--rules", "print the rules by which kernels are chosen, and which of their values are in force here")
     .addHelpText(
       "after",
       [
@@ -64,10 +66,16 @@ export function addDoctor(program: Command, context: Context): void {
         "Examples:",
         "  tenfold doctor",
         "  tenfold doctor --json > machine.json",
+        "  tenfold doctor --rules",
         "  TENFOLD_ADAPTER=swiftshader tenfold doctor",
       ].join("\n"),
     )
-    .action(async ({ json }: { json?: boolean }, command: Command) => {
+    .action(async ({ json, rules }: { json?: boolean; rules?: boolean }, command: Command) => {
+      if (rules) {
+        const shown = await context.withEngine(async (engine) => rulesOn(engine));
+        context.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : rulesText(shown, widthOf(context.stdout)));
+        return;
+      }
       const diagnosis = await diagnose();
       if (json) context.stdout.write(`${JSON.stringify(diagnosis, null, 2)}\n`);
       else {
@@ -106,8 +114,7 @@ async function diagnose(): Promise<Diagnosis> {
       source: packaged ? "packaged SwiftShader" : "installed",
       package: packaged && chromium ? `@sparticuz/chromium ${versionIn(chromium)}` : null,
     };
-    const names = [vendor, architecture, device, description].join(" ");
-    const software = packaged || isSoftware(names);
+    const software = isSoftware([vendor, architecture, device, description].join(" "));
     diagnosis.adapter = { vendor, architecture, device, description, software };
     diagnosis.features = [...adapter.features].sort();
     for (const limit of LIMITS) diagnosis.limits[limit] = adapter.limits[limit];
@@ -147,30 +154,31 @@ async function selfTest(engine: Engine, open: number): Promise<NonNullable<Diagn
   };
 }
 
-function describe(found: Diagnosis): string[][] {
+function describe(diagnosis: Diagnosis): string[][] {
+  const { tenfold, node, platform, webgpu } = diagnosis;
   const rows = [
-    ["tenfold", `${found.tenfold} on Node ${found.node}, ${found.platform}`],
-    ["webgpu", found.webgpu ? `npm webgpu ${found.webgpu} (Dawn)` : "npm webgpu is not installed"],
+    ["tenfold", `${tenfold} on Node ${node}, ${platform}`],
+    ["webgpu", webgpu ? `npm webgpu ${webgpu} (Dawn)` : "npm webgpu is not installed"],
   ];
-  if (found.adapter && found.driver) {
-    const { vendor, architecture, device, description, software } = found.adapter;
+  if (diagnosis.adapter && diagnosis.driver) {
+    const { vendor, architecture, device, description, software } = diagnosis.adapter;
     const name = [...new Set([vendor, architecture, device, description].filter(Boolean))].join(", ");
     const slow = software ? "\na software adapter: results are right, speed is that of a CPU" : "";
     rows.push(["adapter", `${name || "unnamed"}${slow}`]);
-    const { source, package: from } = found.driver;
-    rows.push(["driver", from ? `${source}, from npm ${from}` : [source, ...found.installed].join("\n")]);
-    const missing = FEATURES.filter((feature) => !found.features.includes(feature));
-    const present = FEATURES.filter((feature) => found.features.includes(feature)).join(", ") || "none that helps";
+    const { source, package: from } = diagnosis.driver;
+    rows.push(["driver", from ? `${source}, from npm ${from}` : [source, ...diagnosis.installed].join("\n")]);
+    const missing = FEATURES.filter((feature) => !diagnosis.features.includes(feature));
+    const present = FEATURES.filter((feature) => diagnosis.features.includes(feature)).join(", ") || "none that helps";
     rows.push(["features", missing.length ? `${present} (not: ${missing.join(", ")})` : present]);
-    const limits = Object.entries(found.limits).map(([name, value]) => {
+    const limits = Object.entries(diagnosis.limits).map(([name, value]) => {
       return [name, /Size$/.test(name) ? formatBytes(value) : String(value)].join(" ");
     });
     rows.push(["limits", limits.join("\n")]);
-  } else if (found.platform.startsWith("linux")) {
-    rows.push(["drivers", found.installed.join("\n") || "none installed"]);
+  } else if (diagnosis.platform.startsWith("linux")) {
+    rows.push(["drivers", diagnosis.installed.join("\n") || "none installed"]);
   }
-  if (found.selfTest) {
-    const { passed, elements, open, compile, run } = found.selfTest;
+  if (diagnosis.selfTest) {
+    const { passed, elements, open, compile, run } = diagnosis.selfTest;
     rows.push([
       "self test",
       `${passed ? "passed" : "FAILED"}: ${elements} sums added and read back in ${formatSeconds(run)}; ` +

@@ -2,16 +2,16 @@ import type { Tensor } from "../gpu/index.js";
 import type { Conv2d, Layer, Sequential } from "../nn/index.js";
 import { copy, paddingBefore, squaredDistance, sumOfSquares } from "../ops/index.js";
 
-/** The inputs of every layer of a network on these samples, and its outputs last; all are the caller's to destroy. */
+/** The inputs of every layer of a network for these samples, then the network's outputs. The caller destroys them. */
 export async function activationsOf(model: Sequential, samples: Tensor): Promise<Tensor[]> {
   const { engine, layers } = model;
-  const found: Tensor[] = [];
+  const activations: Tensor[] = [];
   await engine.run((s) => {
     let x = samples;
     const keep = (tensor: Tensor): void => {
       const out = engine.tensor(tensor.shape, null, { label: "activation" });
       copy(s, tensor, { out });
-      found.push(out);
+      activations.push(out);
     };
     keep(x);
     for (const layer of layers) {
@@ -19,17 +19,17 @@ export async function activationsOf(model: Sequential, samples: Tensor): Promise
       keep(x);
     }
   }, "activations");
-  return found;
+  return activations;
 }
 
-/** E[x·xᵀ] of rows of n values each. */
+/** E[x·xᵀ], n×n, of the rows x of n values. */
 export function secondMoments(rows: ArrayLike<number>, n: number): Float64Array {
   const count = rows.length / n;
   const out = new Float64Array(n * n);
   for (let row = 0; row < count; row++) {
     for (let i = 0; i < n; i++) {
       const a = rows[row * n + i]!;
-      // images are mostly black
+      // most pixels of many images are 0, and so are many outputs of relu
       if (a === 0) continue;
       for (let j = i; j < n; j++) out[i * n + j]! += a * rows[row * n + j]!;
     }
@@ -39,20 +39,22 @@ export function secondMoments(rows: ArrayLike<number>, n: number): Float64Array 
   return out;
 }
 
-/** patches of one image that are looked at, at most */
+/** most patches that are taken of one image */
 const MOST_PATCHES = 64;
 
 /**
- * E[p·pᵀ] of the patches that a convolution multiplies its kernel with, (C·KH·KW)² in the order of a weight's columns. Of
- * large images evenly spread positions stand for all.
+ * E[p·pᵀ] of the patches p that a convolution multiplies with its kernel, n×n for n = C·KH·KW, in the order of a weight's columns.
+ * Of an image with more than {@link MOST_PATCHES} patches, evenly spread ones are taken.
+ *
+ * @param values inputs of the convolution, batch×channels×height×width as in `shape`
  */
 export function patchMoments(values: ArrayLike<number>, shape: readonly number[], layer: Conv2d): Float64Array {
   const [batch, channels, height, width] = shape as [number, number, number, number];
   const [, outHeight, outWidth] = layer.outputShape(shape.slice(1)) as [number, number, number];
   const { kernel, stride, dilation } = layer;
   const [top, left] = [0, 1].map((at) => {
-    const own = layer.padding === "same" ? layer.padding : layer.padding[at]!;
-    return paddingBefore(shape[at + 2]!, kernel[at]!, stride[at]!, own, dilation[at]!);
+    const padding = layer.padding === "same" ? layer.padding : layer.padding[at]!;
+    return paddingBefore(shape[at + 2]!, kernel[at]!, stride[at]!, padding, dilation[at]!);
   }) as [number, number];
   const n = channels * kernel[0] * kernel[1];
   const positions = outHeight * outWidth;
@@ -77,28 +79,28 @@ export function patchMoments(values: ArrayLike<number>, shape: readonly number[]
 
 /** ‖W − Ŵ‖ ÷ ‖W‖. */
 export function weightError(weight: Float32Array, approximation: Float32Array): number {
-  let [difference, whole] = [0, 0];
+  let [difference, energy] = [0, 0];
   weight.forEach((value, index) => {
     difference += (value - approximation[index]!) ** 2;
-    whole += value ** 2;
+    energy += value ** 2;
   });
-  return Math.sqrt(difference / Math.max(whole, Number.MIN_VALUE));
+  return Math.sqrt(difference / Math.max(energy, Number.MIN_VALUE));
 }
 
-/** What a network loses when one of its layers is another one. */
+/** How much the outputs change when another layer takes the place of one of a network's layers. */
 export interface Loss {
   /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs */
   layer: number;
-  /** the same of the network's outputs */
+  /** ‖y − ŷ‖ ÷ ‖y‖ of the network's outputs */
   network: number;
 }
 
 /**
- * Replaces one layer and compares with what the network gave.
+ * Compares the outputs of a network with those that it has with `layer` in place of layer `index`.
  *
- * @param activations as `activationsOf` gives them
+ * @param activations of the network on the samples, from {@link activationsOf}
  */
-export async function lossOf(
+export async function replacementLoss(
   model: Sequential,
   activations: readonly Tensor[],
   index: number,
@@ -108,8 +110,8 @@ export async function lossOf(
   const sums = Array.from({ length: 4 }, () => engine.tensor([1]));
   try {
     await engine.run((s) => {
-      const compare = (tensor: Tensor, found: Tensor, at: number): void => {
-        squaredDistance(s, tensor, found.reshape(tensor.shape), { out: sums[at]! });
+      const compare = (tensor: Tensor, changed: Tensor, at: number): void => {
+        squaredDistance(s, tensor, changed.reshape(tensor.shape), { out: sums[at]! });
         sumOfSquares(s, tensor, { out: sums[at + 1]! });
       };
       let x = layer.forward(s, activations[index]!, { training: false });
@@ -118,7 +120,7 @@ export async function lossOf(
       compare(activations.at(-1)!, x, 2);
     }, `loss by ${layer.name}`);
     const [a, b, c, d] = (await engine.read(sums)).map((values) => values[0]!) as [number, number, number, number];
-    const ratio = (error: number, whole: number): number => Math.sqrt(error / Math.max(whole, Number.MIN_VALUE));
+    const ratio = (error: number, energy: number): number => Math.sqrt(error / Math.max(energy, Number.MIN_VALUE));
     return { layer: ratio(a, b), network: ratio(c, d) };
   } finally {
     for (const sum of sums) sum.destroy();

@@ -22,81 +22,107 @@ import { type Timer, timeForward } from "./time.js";
 export type { PlannedCandidate } from "./fitter.js";
 
 export interface PlanOptions {
-  /** a method, or the name of one of METHODS */
+  /** the name of one of METHODS, or a method */
   method: Method | string;
-  /** samples (N×…) by which losses are measured and fits are weighed; a few hundred do. They stay yours, and stay needed */
+  /**
+   * samples, N×sample shape, on which losses are measured and by which fits are weighed; a few hundred are enough. The caller
+   * destroys them, after the last `select` of the plan
+   */
   calibration: Tensor;
-  /** Ranks to try, as shares of the full ones: numbers above 0, up to 1. */
+  /** ranks to try, as shares of the full ranks: numbers above 0, up to 1 */
   shares?: readonly number[];
-  /** try what EVBMF finds too, where the method can tell, so that targets may take it */
+  /** also try the ranks that EVBMF finds, where the method has them, so that targets can take these; false by default */
   evbmf?: boolean;
-  /** weigh a layer's errors by its inputs where that helps its outputs (the default), or leave the weights' own error least */
+  /**
+   * true (the default): fit a layer's weight, and also its outputs by its inputs, and take the fit whose outputs are nearer;
+   * false: fit its weight only
+   */
   whiten?: boolean;
-  /** measure every candidate's time for batches of this size: needed for targets of time */
+  /** time every candidate with batches of this size, which a target of time needs; by default none is timed */
   timeBatch?: number;
-  /** what times layers, here and in `select`: `timeForward` by default */
+  /** times layers, in the plan and in its `select`; `timeForward` by default */
   timer?: Timer;
+  /** seed of the fits, 0 by default */
   seed?: number;
+  /** called before every fit, and at the end, with the number of fits done, their total, and what is fitted next */
   onProgress?: (done: number, total: number, what: string) => void;
+  /** stops before the next fit */
   signal?: AbortSignal | undefined;
 }
 
+/** A layer of the network and its candidates. */
 export interface PlannedLayer {
+  /** place of the layer in the network */
   index: number;
   name: string;
-  /** the layer as it is first; only that where the method leaves it alone */
+  /** first the layer as it is, then its decompositions; there are none where the method does not decompose the layer */
   candidates: PlannedCandidate[];
 }
 
 /** What became of a layer. */
 export interface CompressedLayer {
+  /** place of the layer in the network */
   index: number;
+  /** name of the layer before */
   name: string;
-  /** its name now */
+  /** name of the layer in the compressed network */
   compressed: string;
-  /** that it has now: where its shape leaves no more, fewer than were asked for; none where it was left alone */
+  /**
+   * ranks of the decomposition, which are smaller than asked for where the layer's shape allows no larger ones; empty where the
+   * layer stays
+   */
   ranks: readonly number[];
-  /** why it is as it was; empty where it was replaced */
+  /** why the layer stays as it was; empty where it was replaced */
   kept: string;
   weights: [before: number, after: number];
   multiplications: [before: number, after: number];
+  /** ‖W − Ŵ‖ ÷ ‖W‖ of the layer's weight */
   weightError: number;
+  /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs on the calibration samples */
   outputError: number;
-  /** milliseconds of a forward pass by batch size, where they were measured; of what was slower where it was kept for that */
+  /**
+   * milliseconds of a forward pass of the layer before and after, by batch size, where they were measured. `after` is that of the
+   * rejected decomposition where the layer stays because this was slower
+   */
   times?: { batch: number; before: number; after: number }[];
 }
 
 export interface Compressed {
+  /** the compressed network; the caller destroys it */
   model: Sequential;
+  /** what became of every layer, in order */
   layers: CompressedLayer[];
-  /** false where no choice of ranks reaches the target: the smallest network then. True where the choice is not a target */
+  /**
+   * false where no candidates reach the target; the network then costs at most 5 % more than the cheapest one. Always true for
+   * choices without a target
+   */
   reached: boolean;
 }
 
-/** Which candidates to take. */
+/** Which candidates `select` takes. */
 export type Choice =
   | Target
-  /** what EVBMF finds (Kim et al. 2016), where the method can tell; other layers stay */
+  /** the ranks that EVBMF finds (Kim et al. 2016), where the method has them; other layers stay */
   | "evbmf"
-  /** the least ranks whose outputs keep this share of their energy on the calibration samples, above 0 and up to 1 */
+  /** for every layer, the smallest candidate with 1 − outputError² of at least this share, above 0 and up to 1 */
   | { energy: number }
-  /** ranks of layers by their place; others stay */
+  /** ranks of layers, by the layers' places; other layers stay */
   | { ranks: Readonly<Record<number, readonly number[]>> };
 
 export interface SelectOptions {
-  /** take a layer's decomposition although it has more weights and multiplications, or is slower here */
+  /** take a decomposition even where it has more weights and multiplications than the layer, or is slower; false by default */
   force?: boolean;
   /**
-   * Batch sizes at which a layer and its decomposition are timed in turn. What is slower at the first of them is not taken:
-   * the search goes on without it, and a layer of which nothing is left stays as it is. By default the plan's `timeBatch`, or
-   * 1; an empty list (the default with `force`) measures nothing.
+   * batch sizes at which a layer and its decomposition are timed. A decomposition that is slower at the first of them is not
+   * taken: the search starts again without it, and a layer without further decompositions stays. By default the plan's
+   * `timeBatch`, or 1; an empty list (the default with `force`) times nothing
    */
   timeBatches?: readonly number[];
 }
 
 const planRules: OptionRules<PlanOptions> = {
   method: required({
-    needs: "the name of one of METHODS, or a method of your own",
+    needs: "the name of one of METHODS, or a method",
     is: (value) => typeof value === "string" || typeof (value as Method | null)?.of === "function",
   }),
   calibration: required(instanceOf(Tensor, "a Tensor of samples")),
@@ -120,7 +146,7 @@ const selectRules: OptionRules<SelectOptions> = {
 
 const CHOICE = '"evbmf", { energy }, { ranks } or { cost, ratio }';
 
-/** @throws TenfoldError where a choice is none, or says more than one */
+/** @throws TenfoldError unless the choice is one of the forms of {@link Choice} */
 function checkChoice(choice: Choice): void {
   if (choice === "evbmf") return;
   if (typeof choice !== "object" || choice === null)
@@ -142,30 +168,33 @@ const ranksRules: OptionRules<{ ranks: unknown }> = {
     is: (value) => typeof value === "object" && value !== null && !isList(value),
   },
 };
+/** default of `PlanOptions.shares` */
 const SHARES = [0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6];
 
+/** The method of a name; a method itself stays. @throws TenfoldError where no method has the name */
 export const methodOf = (method: Method | string): Method => {
   if (typeof method !== "string") return method;
-  const found = METHODS.find(({ name }) => name === method);
-  if (!found)
+  const named = METHODS.find(({ name }) => name === method);
+  if (!named)
     throw new TenfoldError(`compress: no method ${method}; there are ${METHODS.map(({ name }) => name).join(", ")}`);
-  return found;
+  return named;
 };
 
-/** What a choice leaves to choose from, and how. */
+/** The candidates that a choice allows, and how it picks among them. */
 interface Offer {
-  /** of every layer, as it is first */
+  /** for every layer: the layer as it is, then the decompositions that the choice allows */
   candidates: readonly (readonly PlannedCandidate[])[];
-  /** why a layer has nothing but itself, where the choice knows */
+  /** for every layer: why it has no decompositions, or "" */
   reasons: readonly string[];
-  /** why a layer stays that could have been another one */
+  /** why a layer stays that has decompositions */
   otherwise: string;
+  /** one candidate a layer, from those that are still open */
   pick(open: readonly (readonly PlannedCandidate[])[]): { chosen: PlannedCandidate[]; reached: boolean };
 }
 
-/** Candidates of all layers of a trained network, with their losses: choices for several targets are made from one plan. */
+/** Candidates for all layers of a trained network, with their losses. One plan serves any number of choices. */
 export class CompressionPlan {
-  /** what EVBMF found, once it was asked for; null where the method has none */
+  /** candidates with the ranks that EVBMF found, null for layers without; null until the first choice of "evbmf" */
   #evbmf: (PlannedCandidate | null)[] | null = null;
 
   private constructor(
@@ -183,9 +212,10 @@ export class CompressionPlan {
   }
 
   /**
-   * Decomposes every layer that the method takes with several ranks and measures what the network's outputs lose by each.
+   * Decomposes every layer that the method can decompose, with several ranks, and measures how much the network's outputs change by
+   * each decomposition alone.
    *
-   * @throws ShapeError where the calibration samples do not fit
+   * @throws ShapeError where the calibration samples do not fit the network, TenfoldError where an option is unfit
    */
   static async create(model: Sequential, options: PlanOptions): Promise<CompressionPlan> {
     checkOption("compress", "the model", model, instanceOf(Sequential, "a Sequential"));
@@ -200,8 +230,8 @@ export class CompressionPlan {
       if (!(share > 0 && share <= 1))
         throw new TenfoldError(`compress: a share of ${share} of the ranks, needs a number above 0 and up to 1`);
     const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed, timer });
-    const taken = model.layers.filter((_, index) => fitter.decomposer(index)).length;
-    const total = taken * (shares.length + (options.evbmf ? 1 : 0));
+    const decomposable = model.layers.filter((_, index) => fitter.decomposer(index)).length;
+    const total = decomposable * (shares.length + (options.evbmf ? 1 : 0));
     let done = 0;
     const layers = await fitter.withActivations(async (activations) => {
       const planned: PlannedLayer[] = [];
@@ -219,19 +249,19 @@ export class CompressionPlan {
             start(`rank ${ranks.join("·")}`);
             if (tried.has(ranks.join())) continue;
             tried.add(ranks.join());
-            const found = await fitter.fit(index, ranks, activations);
-            // others may have been lowered to the same
-            if (!candidates.some((each) => each.ranks.join() === found.ranks.join())) candidates.push(found);
+            const fitted = await fitter.fit(index, ranks, activations);
+            // a fit lowers ranks to what the layer can have, so that two fits may have the same
+            if (!candidates.some(({ ranks }) => ranks.join() === fitted.ranks.join())) candidates.push(fitted);
           }
           if (options.evbmf) {
             start("EVBMF");
-            const found = await fitter.fitEvbmf(index, activations);
-            if (found) candidates.push(found);
+            const fitted = await fitter.fitEvbmf(index, activations);
+            if (fitted) candidates.push(fitted);
           }
         }
         if (timeBatch) {
-          const own = candidates.map(({ layer }) => layer!);
-          const [first, ...others] = await fitter.times(index, own, timeBatch);
+          const decompositions = candidates.map(({ layer }) => layer!);
+          const [first, ...others] = await fitter.times(index, decompositions, timeBatch);
           asItIs.time = first!;
           candidates.forEach((candidate, at) => {
             candidate.time = others[at]!;
@@ -246,9 +276,9 @@ export class CompressionPlan {
   }
 
   /**
-   * The network with the candidates that this choice comes to. The plan stays as it is.
+   * The network with the candidates that the choice picks. The plan and its network do not change.
    *
-   * @throws TenfoldError or ShapeError where the choice is not one of this network
+   * @throws TenfoldError or ShapeError where the choice is unfit or does not fit the network
    */
   async select(choice: Choice, options: SelectOptions = {}): Promise<Compressed> {
     checkChoice(choice);
@@ -256,15 +286,17 @@ export class CompressionPlan {
     const { force = false, timeBatches = force ? [] : [this.timeBatch ?? 1] } = options;
     const { model, layers, fitter } = this;
     const { candidates, reasons, otherwise, pick } = await this.#offer(choice);
-    const open = candidates.map((list) => (force ? [...list] : list.filter((each) => !grows(each, list[0]!))));
+    const open = candidates.map((list) =>
+      force ? [...list] : list.filter((candidate) => !grows(candidate, list[0]!)),
+    );
     const measured = new Map<PlannedCandidate, NonNullable<CompressedLayer["times"]>>();
-    /** of every layer, what was measured last of those that are slower */
+    /** for every layer, the candidate that was last rejected for being slower */
     const slower: (PlannedCandidate | undefined)[] = layers.map(() => undefined);
-    let found = pick(open);
-    // every search has at least one candidate less than the one before
+    let selection = pick(open);
+    // the loop ends, because every search has fewer candidates than the one before
     for (let again = timeBatches.length > 0; again; ) {
       again = false;
-      for (const [index, candidate] of found.chosen.entries()) {
+      for (const [index, candidate] of selection.chosen.entries()) {
         if (!candidate.layer) continue;
         let times = measured.get(candidate);
         if (!times) {
@@ -279,14 +311,14 @@ export class CompressionPlan {
         if (force || times[0]!.after <= NOISE * times[0]!.before) continue;
         slower[index] = candidate;
         // a larger decomposition by the same method would not be faster
-        open[index] = open[index]!.filter((each) => !each.layer || (each !== candidate && !grows(each, candidate)));
+        open[index] = open[index]!.filter((other) => !other.layer || (other !== candidate && !grows(other, candidate)));
         again = true;
       }
-      if (again) found = pick(open);
+      if (again) selection = pick(open);
     }
     const built: Layer[] = [];
     const report: CompressedLayer[] = [];
-    for (const [index, final] of found.chosen.entries()) {
+    for (const [index, final] of selection.chosen.entries()) {
       const source = model.layers[index]!;
       const asItIs = candidates[index]![0]!;
       const slow = final.layer ? undefined : slower[index];
@@ -316,27 +348,27 @@ export class CompressionPlan {
     }
     const { inputShape } = model;
     const made = await Sequential.create(model.engine, built, { inputShape });
-    return { model: made, layers: report, reached: found.reached };
+    return { model: made, layers: report, reached: selection.reached };
   }
 
   async #offer(choice: Choice): Promise<Offer> {
     const { layers, fitter, method, timeBatch } = this;
     const alone = layers.map(({ index }) => fitter.reason(index));
     const all = layers.map(({ candidates }) => candidates);
-    /** of one candidate a layer, or none: it, where it is still open */
-    const given = (found: readonly (PlannedCandidate | null | undefined)[], reasons = alone): Offer => ({
-      candidates: all.map(([asItIs], at) => (found[at] ? [asItIs!, found[at]] : [asItIs!])),
+    /** The offer of at most one decomposition a layer, which is picked unless it was rejected. */
+    const offerOf = (decompositions: readonly (PlannedCandidate | null | undefined)[], reasons = alone): Offer => ({
+      candidates: all.map(([asItIs], at) => (decompositions[at] ? [asItIs!, decompositions[at]] : [asItIs!])),
       reasons,
       otherwise: "no ranks were asked for",
       pick: (open) => ({ chosen: open.map((list) => list.at(-1)!), reached: true }),
     });
     if (choice === "evbmf") {
-      const found = await this.#byEvbmf();
-      const noise = found.map((each) => each?.evbmf?.includes(0) ?? false);
-      return given(
-        found.map((each, at) => (noise[at] ? null : each)),
+      const fits = await this.#byEvbmf();
+      const noise = fits.map((fit) => fit?.evbmf?.includes(0) ?? false);
+      return offerOf(
+        fits.map((fit, at) => (noise[at] ? null : fit)),
         alone.map((reason, at) => {
-          if (reason || (found[at] && !noise[at])) return reason;
+          if (reason || (fits[at] && !noise[at])) return reason;
           return noise[at] ? "EVBMF finds nothing but noise in it" : `${method.name} has no EVBMF ranks`;
         }),
       );
@@ -344,11 +376,11 @@ export class CompressionPlan {
     if ("ranks" in choice) {
       const wanted = Object.entries(choice.ranks).map(([index, ranks]) => [Number(index), ranks] as const);
       for (const [index, ranks] of wanted) fitter.check(index, ranks);
-      return given(
+      return offerOf(
         await fitter.withActivations(async (activations) => {
-          const found: PlannedCandidate[] = [];
-          for (const [index, ranks] of wanted) found[index] = await fitter.fit(index, ranks, activations);
-          return found;
+          const fits: PlannedCandidate[] = [];
+          for (const [index, ranks] of wanted) fits[index] = await fitter.fit(index, ranks, activations);
+          return fits;
         }),
       );
     }
@@ -361,7 +393,9 @@ export class CompressionPlan {
         reasons: alone,
         otherwise: "no fewer weights keep that energy",
         pick: (open) => ({
-          chosen: open.map((list) => list.reduce((best, each) => (each.weights < best.weights ? each : best))),
+          chosen: open.map((list) =>
+            list.reduce((best, candidate) => (candidate.weights < best.weights ? candidate : best)),
+          ),
           reached: true,
         }),
       };
@@ -379,27 +413,27 @@ export class CompressionPlan {
     };
   }
 
-  /** What EVBMF finds for every layer, from the plan where it is there. */
+  /** The candidates with the ranks that EVBMF finds; they are taken from the plan, or fitted at the first call. */
   async #byEvbmf(): Promise<(PlannedCandidate | null)[]> {
     const { layers, fitter } = this;
     this.#evbmf ??= await fitter.withActivations(async (activations) => {
-      const found: (PlannedCandidate | null)[] = [];
+      const fits: (PlannedCandidate | null)[] = [];
       for (const { index, candidates } of layers)
-        found.push(candidates.find(({ evbmf }) => evbmf) ?? (await fitter.fitEvbmf(index, activations)));
-      return found;
+        fits.push(candidates.find(({ evbmf }) => evbmf) ?? (await fitter.fitEvbmf(index, activations)));
+      return fits;
     });
     return this.#evbmf;
   }
 }
 
-/** Of two medians of the same layer one may be so many times the other: a layer is slower from there on. */
+/** Two medians of the same layer's time may differ by this factor, so only a larger factor counts as slower. */
 const NOISE = 1.1;
 
-/** Whether it has no fewer weights and no fewer multiplications than another one. */
+/** Whether a candidate has at least as many weights and at least as many multiplications as another one. */
 const grows = (candidate: Candidate, other: Candidate): boolean =>
   candidate !== other && candidate.weights >= other.weights && candidate.multiplications >= other.multiplications;
 
-/** The ranks to try, in the order of the shares. */
+/** The ranks to try, for each share of the full ranks in turn. */
 const ladder = (decomposer: Decomposer, shares: readonly number[]): number[][] =>
   shares.map((share) => decomposer.full.map((full) => Math.max(1, Math.round(share * full))));
 
@@ -414,17 +448,19 @@ const compressRules: OptionRules<CompressOptions> = {
 };
 
 /**
- * Decomposes a trained network: every layer that the method takes becomes a factorised one, with ranks that are given, that
- * EVBMF or an energy asks for, or that one search over all layers finds for a target. A layer that would grow or, measured
- * here, get slower is left alone, and the report says so. The network given stays as it is; fine-tune the new one with
- * `train`.
+ * Decomposes a trained network: every layer that the method can decompose becomes a factorised one. The ranks are the caller's,
+ * those of EVBMF or of an energy, or those that a search over all layers finds for a target. A layer stays where its
+ * decomposition would be larger or, measured on this device, slower, and the report says so. `model` does not change; `train`
+ * can fine-tune the new network.
+ *
+ * @throws TenfoldError or ShapeError where an option is unfit or does not fit the network
  */
 export async function compress(model: Sequential, options: CompressOptions): Promise<Compressed> {
   checkOptions("compress", options, compressRules);
   const { choice, force, timeBatches, ...plan } = options;
   checkChoice(choice);
   const byTime = typeof choice === "object" && "cost" in choice && choice.cost === "time";
-  // ranks that are given, or EVBMF's, need no others beside them
+  // a choice of ranks, or of EVBMF's, needs no candidates with other ranks
   const single = choice === "evbmf" || (typeof choice === "object" && "ranks" in choice);
   const made = await CompressionPlan.create(model, {
     ...plan,

@@ -1,18 +1,19 @@
 import { dispose, type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
 import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from "../nn/index.js";
-import { activationsOf, lossOf, patchMoments, secondMoments, weightError } from "./calibrate.js";
+import { activationsOf, patchMoments, replacementLoss, secondMoments, weightError } from "./calibrate.js";
 import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
 import type { Candidate } from "./select.js";
 import type { Timer } from "./time.js";
 
-/** A layer as it is, or decomposed with certain ranks, and what that does. */
+/** A layer as it is, or a decomposition of it, with its size and its errors. */
 export interface PlannedCandidate extends Candidate {
   /** null for the layer as it is */
   layer: Factorised | null;
-  /** that it has: where its shape leaves no more, fewer than were asked for */
+  /** ranks of the decomposition; smaller than asked for where the layer's shape allows no larger ones */
   ranks: readonly number[];
-  /** found by EVBMF, and what it found: 0 where it takes all for noise */
+  /** ranks that EVBMF found, where they were taken from it; 0 stands for nothing but noise */
   evbmf?: readonly number[];
+  /** ‖W − Ŵ‖ ÷ ‖W‖ of the layer's weight */
   weightError: number;
   /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs on the calibration samples; with `whiten` at most that of a plain fit */
   outputError: number;
@@ -27,10 +28,11 @@ export interface FitterOptions {
 
 const sizeOf = ({ weights, biases }: Counts): number => weights + biases;
 
-/** Decomposes layers of one network with given ranks, and measures what that loses and how long it takes. */
+/** Decomposes single layers of one network, and measures the errors and times of the decompositions. */
 export class Fitter {
+  /** how each layer is decomposed; null where the method does not decompose it */
   readonly #decomposers: readonly (Decomposer | null)[];
-  /** of the inputs of layers, once they were asked for */
+  /** second moments of the inputs of layers, by the layer's place; null where all inputs are 0 */
   readonly #covariances = new Map<number, Float64Array | null>();
   /** one sample's shape before every layer */
   readonly shapes: readonly (readonly number[])[];
@@ -48,19 +50,19 @@ export class Fitter {
     return this.model.engine;
   }
 
-  /** How a layer is decomposed; null where the method leaves it alone. */
+  /** How a layer is decomposed; null where the method does not decompose it. */
   decomposer(index: number): Decomposer | null {
     return this.#decomposers[index] ?? null;
   }
 
-  /** Why the method leaves a layer alone; empty where it does not. */
+  /** Why the method does not decompose a layer; empty where it does. */
   reason(index: number): string {
     const { model, method } = this;
     if (this.decomposer(index)) return "";
     return method.why?.(model.layers[index]!) || `${method.name} does not decompose such layers`;
   }
 
-  /** @throws TenfoldError or ShapeError where a layer cannot be decomposed with these ranks */
+  /** @throws TenfoldError or ShapeError unless the layer can be decomposed with these ranks */
   check(index: number, ranks: readonly number[]): void {
     const { layers } = this.model;
     if (!(index in layers))
@@ -86,7 +88,7 @@ export class Fitter {
       );
   }
 
-  /** Runs the network once on the calibration samples: the inputs of all layers, for as long as the work takes. */
+  /** Calls `work` with the inputs of all layers for the calibration samples, and frees these when it is done. */
   async withActivations<T>(work: (activations: readonly Tensor[]) => Promise<T>): Promise<T> {
     const activations = await activationsOf(this.model, this.options.calibration);
     try {
@@ -96,7 +98,7 @@ export class Fitter {
     }
   }
 
-  /** A layer left alone. */
+  /** The candidate that is the layer itself. */
   asItIs(index: number): PlannedCandidate {
     const counts = this.model.layers[index]!.counts(this.shapes[index]!);
     return {
@@ -111,9 +113,9 @@ export class Fitter {
   }
 
   /**
-   * A layer decomposed with these ranks. Where errors are weighed by the inputs, the plain fit is tried too, and whichever
-   * errs less in the outputs is taken: the covariance knows the outputs before their activation, and of large images some
-   * positions only, so that what is best by it may not be where it counts.
+   * A layer decomposed with these ranks. With `whiten` there are two fits, one by the inputs' covariance and a plain one, and
+   * the one with the smaller error of the outputs is taken. The covariance alone does not decide, because it describes the outputs
+   * before their activation, and only some positions of large images.
    */
   async fit(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
     const covariance = this.options.whiten ? await this.#covarianceOf(index, activations[index]!) : null;
@@ -123,7 +125,7 @@ export class Fitter {
     return whitened.outputError <= plain.outputError ? whitened : plain;
   }
 
-  /** A layer decomposed with the ranks that EVBMF finds; null where the method has none for it. */
+  /** A layer decomposed with the ranks that EVBMF finds; null where the method has no EVBMF ranks for the layer. */
   async fitEvbmf(index: number, activations: readonly Tensor[]): Promise<PlannedCandidate | null> {
     const evbmf = await this.decomposer(index)?.evbmf?.(this.engine);
     if (!evbmf) return null;
@@ -140,9 +142,9 @@ export class Fitter {
     const { engine, model, shapes } = this;
     const layer = await this.decomposer(index)!.fit({ engine, covariance, seed: this.options.seed }, ranks);
     const counts = layer.counts(shapes[index]!);
-    // the layer of the plan stays without a network; a copy is tried
+    // the plan's layer belongs to no network, so the network that tries it has a copy
     using trial = await this.#copyOf(layer, index);
-    const loss = await lossOf(model, activations, index, trial.layers[0]!);
+    const loss = await replacementLoss(model, activations, index, trial.layers[0]!);
     return {
       layer,
       ranks: ranksTaken(layer, ranks),
@@ -154,7 +156,7 @@ export class Fitter {
     };
   }
 
-  /** Milliseconds of a forward pass of a layer as it is, then of decompositions of it, measured in turn. */
+  /** Milliseconds of a forward pass of a layer as it is, then of its decompositions, all timed in turn. */
   async times(
     index: number,
     decompositions: readonly Factorised[],
@@ -180,11 +182,11 @@ export class Fitter {
     return Sequential.create(this.engine, [await cloneLayer(layer)], { inputShape: this.shapes[index]! });
   }
 
-  /** E[x·xᵀ] of a layer's inputs; null where they are all 0, which weigh nothing. */
+  /** E[x·xᵀ] of a layer's inputs; null where all inputs are 0, because such a covariance weighs nothing. */
   async #covarianceOf(index: number, input: Tensor): Promise<Float64Array | null> {
     if (!this.#covariances.has(index)) {
-      const found = await secondMomentsOf(this.model.layers[index]!, input);
-      this.#covariances.set(index, found?.some((value) => value !== 0) ? found : null);
+      const moments = await secondMomentsOf(this.model.layers[index]!, input);
+      this.#covariances.set(index, moments?.some((value) => value !== 0) ? moments : null);
     }
     return this.#covariances.get(index)!;
   }
@@ -198,7 +200,7 @@ async function weightOf(layer: Layer): Promise<Float32Array> {
 }
 
 async function secondMomentsOf(layer: Layer, input: Tensor): Promise<Float64Array | null> {
-  const values = (await input.read()) as Float32Array;
+  const values = await input.read();
   if (layer instanceof Linear) return secondMoments(values, layer.inputs);
   if (layer instanceof Conv2d) return patchMoments(values, input.shape, layer);
   return null;

@@ -16,66 +16,67 @@ import {
   tucker2Conv,
 } from "../nn/index.js";
 
-/** A layer that stands for a dense or convolution kernel. */
+/** A layer that stands for a dense weight or a convolution kernel. */
 export type Factorised = Layer & { toDense(): Promise<Float32Array> };
 
 /**
- * The ranks that a layer has, which may be fewer than were asked for, in the form that a choice of ranks takes: one where all
- * cores have the same.
+ * The ranks that a factorised layer has, in the form of a choice of ranks. They are one number where one was asked for and all
+ * cores have the same rank. Fits lower ranks to what the layer can have, so they may be smaller than `asked`.
  */
 export function ranksTaken(layer: Factorised, asked: readonly number[]): readonly number[] {
   const { rank, ranks } = layer as { rank?: unknown; ranks?: unknown };
   const all = layer instanceof TensorTrainLinear ? layer.ranks.slice(1, -1) : (ranks ?? [rank]);
   if (!Array.isArray(all) || !all.length || !all.every(Number.isInteger)) return asked;
-  return asked.length === 1 && all.every((each) => each === all[0]) ? [all[0]] : all;
+  return asked.length === 1 && all.every((rank) => rank === all[0]) ? [all[0]] : all;
 }
 
-/** What a fit may know besides the layer. */
+/** What a fit takes besides the layer and the ranks. */
 export interface FitContext {
   engine: Engine;
-  /** E[x·xᵀ] of what the rows of the weight are multiplied with; null for a plain fit */
+  /** E[x·xᵀ] of the vectors x that the rows of the weight are multiplied with; null for a fit of the weight alone */
   covariance: Float64Array | null;
   seed: number;
 }
 
 /** How one layer is decomposed by one method. */
 export interface Decomposer {
-  /** ranks beyond which nothing is gained */
+  /** the largest ranks that are worth trying; `shares` are shares of these */
   readonly full: readonly number[];
-  /** where one rank stands for that of many cores: how many there are, which may be asked for one by one too */
+  /** for layers where one rank stands for all cores: the number of ranks, which a choice may also list one by one */
   readonly cores?: number;
-  /** The ranks that EVBMF finds in the layer's unfoldings (Nakajima et al. 2013); 0 is reported as found. */
+  /** The ranks that EVBMF finds in the layer's unfoldings (Nakajima et al. 2013); 0 for an unfolding that is nothing but noise. */
   evbmf?(engine: Engine): Promise<number[]>;
   fit(context: FitContext, ranks: readonly number[]): Promise<Factorised>;
 }
 
+/** A way to decompose layers. */
 export interface Method {
   readonly name: string;
-  /** with its paper */
+  /** the name in full, with the paper */
   readonly title: string;
-  /** what it saves most of: dense layers hold the weights of a network, convolutions its multiplications */
+  /** what the method saves most: weights where it decomposes dense layers, multiplications where it decomposes convolutions */
   readonly saves: "weights" | "multiplications";
-  /** null for layers that it leaves alone */
+  /** how a layer is decomposed; null for layers that the method does not decompose */
   of(layer: Layer): Decomposer | null;
-  /** why it leaves a layer alone */
+  /** why the method does not decompose a layer, for reports */
   why?(layer: Layer): string;
 }
 
-/** sides beyond which there is no whole SVD on the GPU */
+/** largest smaller side of a matrix that has a full SVD on the GPU */
 const LARGEST_SVD = 1024;
-/** ranks that a subspace iteration finds of larger matrices: it carries eight columns more, and rotates them whole */
+/** largest rank of a larger matrix: a subspace iteration carries eight columns more than the rank, and takes a full SVD of them */
 const MOST_SVD_RANK = LARGEST_SVD - 8;
 
-/** EVBMF's rank of a rows×columns matrix, from its singular values: it needs all of them. */
+/** The rank that EVBMF finds in a rows×columns matrix, from all of its singular values. */
 export async function evbmfRank(engine: Engine, values: Float32Array, rows: number, columns: number): Promise<number> {
-  // on the host in f64: the Gram matrix squares the condition number, which leaves half the digits
+  // in f64 on the host, because the Gram matrix squares the condition number, which leaves half of the digits
   if (Math.min(rows, columns) > LARGEST_SVD) return evbmf(singularValues(values, rows, columns), rows, columns).rank;
   using a = engine.tensor([rows, columns], values);
-  using found = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
-  return evbmf((await found.values.read()) as Float32Array, rows, columns).rank;
+  using decomposition = await truncatedSvd(engine, a, { rank: Math.min(rows, columns) });
+  return evbmf(await decomposition.values.read(), rows, columns).rank;
 }
 
-/** Factors of n, as many as asked for, as close to each other as they get, rising; ones where n has too few. */
+/** `count` factors of n in ascending order, near to each other in size. Some are 1 where n has too few factors. */
 export function balancedModes(n: number, count: number): number[] {
   if (count === 1) return [n];
   const wanted = n ** (1 / count);
@@ -89,10 +90,10 @@ const product = (values: readonly number[]): number => values.reduce((a, b) => a
 
 // ---- dense layers
 
-/** What the data know, as the fits take it. */
+/** The context as options of a fit. */
 const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
 
-/** The ranks of a matrix, up to what there is a truncated SVD for. */
+/** The largest rank of a rows×columns matrix that a truncated SVD can have. */
 const matrixRank = (rows: number, columns: number): number => {
   const side = Math.min(rows, columns);
   return side > LARGEST_SVD ? MOST_SVD_RANK : side;
@@ -105,17 +106,17 @@ const svd = (layer: Linear): Decomposer => ({
     svdLinear(engine, layer, { rank: rank!, seed, ...(covariance && { covariance }) }),
 });
 
-/** ranks of trains and rings up to which a dense layer is worth trying */
+/** largest ranks of tensor trains and tensor rings that are worth trying for a dense layer */
 const MOST_TRAIN_RANK = 40;
 const MOST_RING_RANK = 16;
 
-/** Modes of a dense layer's sides, as many on both: more where both are large. */
+/** Modes of a dense layer's inputs and outputs: three of each where both sides are 60 or more, else two. */
 function modesOf(layer: Linear): { inputModes: number[]; outputModes: number[] } {
   const count = Math.min(layer.inputs, layer.outputs) >= 60 ? 3 : 2;
   return { inputModes: balancedModes(layer.inputs, count), outputModes: balancedModes(layer.outputs, count) };
 }
 
-/** One rank for all cores, or those of each. */
+/** A list of one rank as the one rank of all cores; a longer list as the ranks of the cores. */
 const forAll = (ranks: readonly number[]): number | readonly number[] => (ranks.length === 1 ? ranks[0]! : ranks);
 
 function tensorTrain(layer: Linear): Decomposer {
@@ -141,10 +142,10 @@ function tensorRing(layer: Linear): Decomposer {
 
 // ---- convolutions
 
-/** of alternating fits: many are tried, and fine-tuning follows */
+/** tolerance of alternating fits, looser than their default, because many are tried and fine-tuning follows */
 const TOLERANCE = 1e-5;
 
-/** Tucker-2's ranks: of the unfoldings along inputs and along outputs. */
+/** Tucker-2. The ranks are those of the unfoldings along the input channels and along the output channels. */
 const tucker2 = (layer: Conv2d): Decomposer => ({
   full: [layer.inputs, layer.outputs],
   async evbmf(engine) {
@@ -155,7 +156,7 @@ const tucker2 = (layer: Conv2d): Decomposer => ({
     for (let o = 0; o < outputs; o++)
       for (let c = 0; c < inputs; c++)
         for (let k = 0; k < taps; k++) byInput[(c * outputs + o) * taps + k] = weight[(o * inputs + c) * taps + k]!;
-    // of a single channel there is nothing to estimate a noise from, and nothing to leave out
+    // a single channel has rank 1: a matrix of one row gives no estimate of the noise
     return [
       inputs === 1 ? 1 : await evbmfRank(engine, byInput, inputs, outputs * taps),
       outputs === 1 ? 1 : await evbmfRank(engine, weight, outputs, inputs * taps),
@@ -169,7 +170,7 @@ const spatial = (layer: Conv2d): Decomposer => ({
   fit: (context, [rank]) => spatialConv(context.engine, layer, { rank: rank!, ...aware(context) }),
 });
 
-/** A 1×1 kernel is a matrix, and its SVD two of them. */
+/** A 1×1 kernel is a matrix, so its separable filters are the two factors of an SVD. */
 const pointwise = (layer: Conv2d): Decomposer => ({
   ...spatial(layer),
   evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
@@ -183,7 +184,7 @@ const separableBasis = (layer: Conv2d): Decomposer => ({
 const cp =
   (correct: boolean) =>
   (layer: Conv2d): Decomposer => ({
-    // as many weights as the kernel has, and no more
+    // the rank at which CP has as many weights as the kernel
     full: [
       Math.ceil(
         (layer.inputs * layer.outputs * product(layer.kernel)) /
@@ -204,7 +205,7 @@ const cp =
 const BLOCKS = 2;
 
 function blockTerm(layer: Conv2d): Decomposer {
-  // two blocks of a single channel would share it
+  // a single channel has one block, because two blocks would need a channel each
   const blocks = Math.min(BLOCKS, layer.inputs, layer.outputs);
   return {
     full: [Math.ceil(layer.inputs / blocks), Math.ceil(layer.outputs / blocks)],
@@ -246,7 +247,7 @@ function method(
   };
 }
 
-/** By name. The dense layers of a network go by the SVD where a method is one for convolutions. */
+/** All methods. A method for convolutions decomposes dense layers by the SVD. */
 export const METHODS: readonly Method[] = [
   method("svd", "SVD of dense layers (Denton et al. 2014)", svd, NEITHER),
   method("tt", "Tensor train (Novikov et al. 2015)", tensorTrain, NEITHER),

@@ -10,14 +10,14 @@ import {
 } from "../gpu/index.js";
 import type { Layer } from "../nn/index.js";
 
-/** What is timed: layers on a batch of one sample shape. */
+/** A forward pass to be timed: layers in turn, on a batch of zeros. */
 export interface Timed {
   layers: readonly Layer[];
-  /** batch×sample shape */
+  /** shape of the batch, batch×sample shape */
   shape: readonly number[];
 }
 
-/** How passes are timed: a number of milliseconds for every one of them, or any other measure in which less is faster. */
+/** Times forward passes: gives a number of milliseconds for each pass, or of any other unit in which less is faster. */
 export type Timer = (
   engine: Engine,
   passes: readonly Timed[],
@@ -31,11 +31,16 @@ const median = (values: number[]): number => {
 };
 
 /**
- * Milliseconds of forward passes, from rounds in which all take their turn, so that a busy moment hits all alike. The first
- * pass has its median; every other one the first's, times the median of its ratios to the first in the same round: a machine
- * that slows down half way leaves the ratios as they are. A turn replays its pass for `sampleMs` at least. Many short rounds
- * beat few long ones: on a shared machine the ratio of two networks varied by 10 % with 5 rounds of 20 ms, by 3 % with 31 of
- * 10 ms. The layers belong to networks already.
+ * Milliseconds of forward passes. In every round each pass has a turn of at least `sampleMs` milliseconds, so that a busy moment
+ * of the machine affects all passes alike. The time of the first pass is the median of its turns. The time of another pass is
+ * that median times the median ratio of its turn to the first pass's turn in the same round, because the ratios stay the same on
+ * a machine that becomes slower. Many short rounds are more accurate than few long ones: on a shared machine the ratio of two
+ * networks varied by 10 % with 5 rounds of 20 ms, and by 3 % with 31 rounds of 10 ms.
+ *
+ * @param passes their layers belong to networks
+ * @param options.rounds 15 by default
+ * @param options.sampleMs 10 by default
+ * @throws TenfoldError where an argument is unfit
  */
 export async function timeForward(
   engine: Engine,
@@ -82,9 +87,9 @@ export async function timeForward(
   }
 }
 
-/** @internal One time a pass from the samples of all rounds: the first's median, scaled by the median of paired ratios. */
+/** @internal The time of every pass, from its samples in all rounds, as {@link timeForward} defines it. */
 export function timesOf(samples: readonly (readonly number[])[]): number[] {
   const [first = []] = samples;
-  const whole = median([...first]);
-  return samples.map((own) => whole * median(own.map((value, round) => value / first[round]!)));
+  const firstTime = median([...first]);
+  return samples.map((times) => firstTime * median(times.map((value, round) => value / first[round]!)));
 }

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   type OptionRules,
   optionRules,
@@ -84,7 +85,7 @@ const rules: OptionRules<BlockTermOptions> = {
  */
 export async function blockTermALS(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: BlockTermOptions,
 ): Promise<Decomposition<BlockTermTensor>> {
   checkCall(engine, NAME, x);
@@ -99,7 +100,7 @@ export async function blockTermALS(
     iterate<BlockTermTensor>(source, {
       name: NAME,
       stopping,
-      // where the first block holds X as it is, nothing is left to find
+      // where no mode is divided the first block is X itself, from every start
       starts: isUndivided ? 1 : starts,
       seed,
       zero: () => blocksOf(engine, blocks, () => zeroTucker(engine, x.shape, ranks)),
@@ -125,7 +126,7 @@ async function blockTermMethod(
 ): Promise<Method<BlockTermTensor>> {
   const residual = keep(source.difference());
   const model = sideBySide(source.shape, ranks, blocks, allocate);
-  // here and not in `start`: what it needs is free again before a sweep allocates its tensors
+  // here and not in `start`, so that its memory is free again when the sweep allocates its tensors
   await residualStart(source, model, residual, ranks, seed, signal);
   return {
     columns: 1,
@@ -177,7 +178,7 @@ async function randomStart(source: Source, model: SideBySide, residual: Differen
   await Program.run(engine, record, "BTD random start");
 }
 
-/** Starts from Tucker tensors, each of what the blocks before it left over. */
+/** Starts from Tucker tensors: the first one of X, every other one of the residual of those before it. */
 async function residualStart(
   source: Source,
   model: SideBySide,
@@ -202,7 +203,7 @@ async function residualStart(
     } finally {
       tensor.destroy();
     }
-    // with no mode to divide among them the first block is X, and is all of them
+    // where no mode is divided the first block is X itself, and the others are 0
     if (!model.modes.length) return;
   }
 }
@@ -210,7 +211,7 @@ async function residualStart(
 /** All blocks as one Tucker tensor whose core has them on its diagonal. */
 interface SideBySide {
   blocks: number;
-  /** those that are divided among the blocks */
+  /** the modes that are divided among the blocks */
   modes: readonly number[];
   /** G·R_n in a divided mode, I_n in the others */
   core: Tensor;
@@ -254,7 +255,7 @@ function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index:
     paste(s, block.factors[mode]!, model.factors[mode]!, [0, index * model.widths[mode]!]);
 }
 
-/** The blocks apart from each other, in tensors of their own. */
+/** Copies the blocks out, one Tucker tensor each. */
 async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
   using held = new Held(engine);
   const blocks = Array.from({ length: model.blocks }, () => {
@@ -277,13 +278,13 @@ async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly num
   return held.handOut(new BlockTermTensor(blocks));
 }
 
-/** Records the Gram matrices and the residual of a model that was changed from outside. */
+/** Records the Gram matrices and the residual of a model whose blocks were written anew. */
 function refresh(p: Program, model: SideBySide, residual: Difference): void {
   for (const mode of model.modes) gram(p.s, model.factors[mode]!, { out: model.grams[mode]! });
   residual.refresh(p, modelOf(residual.shape, model));
 }
 
-/** Records one sweep from a residual that is that of the model, to one that is; gives its ‖X − X̂‖². */
+/** Records one sweep. `residual` is that of the model before and after it; the new ‖X − X̂‖² is returned. */
 function recordSweep(p: Program, x: Reader, model: SideBySide, residual: Difference, ridge: number): Tensor {
   const approximation = modelOf(x.shape, model);
   model.modes.forEach((mode, index) => {
@@ -350,7 +351,7 @@ function orthonormaliseBlocks(s: Scheduler, { core, factors, grams, widths }: Si
   const products = gram(s, factor);
   const apart = diagonalBlocks(s, products, [widths[mode]!, widths[mode]!]);
   s.release(products);
-  // the ridge keeps a block of lower rank finite: its columns come out shorter than 1
+  // a block of lower rank has a singular Gram matrix: the ridge keeps its inverse finite, and its columns become shorter than 1
   const { r, inverse } = cholesky(s, apart, { ridge: 1e-6, unit: true });
   s.release(apart);
   const turned = matmul(s, factor, inverse);

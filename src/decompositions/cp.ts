@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -85,7 +86,7 @@ const rules: OptionRules<CpOptions> = {
   ...stoppingRules,
 };
 
-function check(engine: Engine, x: Tensor | Source, options: CpOptions): void {
+function check(engine: Engine, x: Tensor<DType> | Source, options: CpOptions): void {
   checkCall(engine, "cpALS", x);
   const rank: unknown = options?.rank;
   if (typeof rank === "number" && !optionRules.positive.is(rank))
@@ -95,14 +96,16 @@ function check(engine: Engine, x: Tensor | Source, options: CpOptions): void {
 }
 
 /**
- * Relative error below which sweeps correct the factors by the residual. MTTKRPs of X are rounded at 1e-7·‖X‖, of which an update by a
- * nearly singular V makes 1e-7/(2√ρ) = 5e-5·‖X‖ by the proximal term ρ: a hundredth of errors of 0.01 in square, and more than small
- * errors are.
+ * Relative error below which sweeps correct the factors by the residual. An MTTKRP of X is rounded by 1e-7·‖X‖. Where V is nearly singular,
+ * an update with the proximal term ρ = 1e-6 turns that into 1e-7/(2√ρ) = 5e-5 of ‖X‖, which smaller errors than 0.01 would feel.
  */
 const CORRECTING = 0.01;
-/** singular values of an unfolding below this part of the largest are those of rounding errors */
+/** singular values of an unfolding below this part of the largest are taken for rounding errors */
 const SEEN = 1e-5;
-/** parts of a trace row, each at an aligned offset: ⟨X, X̂⟩; ‖X̂‖² (fused: and Σ‖terms‖²); ‖X − X̂‖² if computed; Σ‖terms‖² */
+/**
+ * Numbers of a trace row lie this far apart, where views may begin: ⟨X, X̂⟩; ‖X̂‖² (of fused sweeps with Σ‖terms‖² behind it); ‖X − X̂‖²
+ * where it is computed; Σ‖terms‖² (not of fused sweeps).
+ */
 const SCALAR = 64;
 
 /**
@@ -113,7 +116,7 @@ const SCALAR = 64;
  */
 export async function cpALS(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
@@ -157,13 +160,13 @@ export type CpSolverOptions = Omit<CpOptions, "starts">;
 /**
  * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
- * What `initialize` and `solve` are not given is as in the options that it was created with.
+ * Options that `initialize` and `solve` are called without are those that the solver was created with.
  */
 export class CpSolver {
   readonly #source: Resident;
   readonly #problem: Problem<KruskalTensor>;
   readonly #cp: CpProblem;
-  /** after the last sweep of `solve`, where it goes on */
+  /** the error after the last sweep of `solve`, from which the next `solve` goes on */
   #error: number | undefined;
   #hasStart = false;
 
@@ -219,7 +222,7 @@ export class CpSolver {
     return this.#problem.cheapSweep!.schedule;
   }
 
-  /** The same with the residual itself, a third read of the tensor. */
+  /** The same sweep with ‖X − X̂‖² computed from the differences, a third read of the tensor. */
   get preciseSweep(): Schedule {
     return this.#problem.preciseSweep.schedule;
   }
@@ -249,8 +252,8 @@ export class CpSolver {
   }
 
   /**
-   * Sweeps from the present factors until the stopping rule is met; from those of `initialize` where there was no start yet. What is not
-   * given is as in the solver's options.
+   * Sweeps from the present factors until the stopping rule is met, after `initialize` where there was no start yet. The solver's options
+   * hold where `stopping` says nothing else.
    */
   async solve(stopping: StoppingOptions = {}): Promise<Decomposition<KruskalTensor>> {
     checkOptions("solve", stopping, stoppingRules);
@@ -297,7 +300,7 @@ class CpProblem implements Method<KruskalTensor> {
   readonly state: readonly Tensor[];
   /** factors with columns of norm 1, and λ of the last sweep */
   readonly model: KruskalTensor;
-  /** R×R Gram matrices of the factors, each from the beginning of a row, and room for R norms */
+  /** a row a mode: the R×R Gram matrix of its factor, and room for R norms */
   readonly #grams: Tensor;
   readonly #values: Tensor;
   readonly #scope: Scope;
@@ -334,7 +337,7 @@ class CpProblem implements Method<KruskalTensor> {
       using subspace =
         how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
       if (subspace) signal?.throwIfAborted();
-      // vectors beyond the rank of the unfolding are orthogonal to all of X, and an update would leave nothing of them
+      // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
       const values = subspace ? await engine.read(subspace.values) : [];
       const count = values.filter((value) => value > SEEN * values[0]!).length;
       await engine.run((s) => {
@@ -452,11 +455,12 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   /**
-   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of what X̂ leaves of X. The MTTKRP is taken of E, the difference
-   * when the sweep began. The steps Δ that factors of earlier modes have taken since are seen from the R×R side: of the change of X̂
-   * to now, the MTTKRP is A₀·(P ⊛ T), T the Hadamard product of the Gram matrices of later modes, and P grows mode by mode:
-   * P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), where A₀ and A₁ are the mode's factor before and after, and Q the product of the Gram
-   * matrices after. So every number is as small as the step that it makes, and rounding is relative to that.
+   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of X − X̂.
+   *
+   * X − X̂ is known from the beginning of the sweep, as E. Since then the factors of earlier modes have taken steps Δ. What these changed of
+   * X̂ has the MTTKRP A₀·(P ⊛ T), so G = MTTKRP(E) − A₀·(P ⊛ T), where T is the Hadamard product of the Gram matrices of later modes. P is
+   * R×R and grows with every mode: P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), with A₀ and A₁ the mode's factor before and after its step, and Q the
+   * Hadamard product of the new Gram matrices of earlier modes. Every number here is as small as the step, and so is its rounding.
    */
   #correct(p: Program, difference: Reader, correct: NonNullable<CpUpdate["correct"]>): void {
     const { s } = p;
@@ -520,7 +524,7 @@ class CpProblem implements Method<KruskalTensor> {
     ];
     if (kind === "correcting") return { fromResidual: Math.sqrt(residual) };
     const squared = 1 - 2 * inner + model;
-    // NaN stays
+    // NaN fails the comparison, and stays
     const fromNorms = Math.sqrt(squared < 0 ? 0 : squared);
     // terms that cancel each other bring rounding errors of their own size
     const amplification = Math.max(1, terms);
@@ -546,7 +550,7 @@ class CpProblem implements Method<KruskalTensor> {
  */
 export async function canonicalKruskal(model: KruskalTensor): Promise<KruskalTensor> {
   const { engine, factors, rank } = model;
-  const weights = (await engine.read(model.weights)) as Float32Array;
+  const weights = await engine.read(model.weights);
   const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
   using held = new Held(engine);
   const sorted = held.allocate([rank], "weights");
@@ -581,7 +585,8 @@ export async function restoreKruskal(
 
 /**
  * Records a sweep over all modes: `update` gets the MTTKRP of one mode after the other, with the factors as they are then, and may
- * change the factor of that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second one, for modes after it.
+ * change the factor of that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second partial
+ * result, told for the modes after it.
  */
 export function overModes(
   p: Program,
@@ -593,7 +598,7 @@ export function overModes(
   const { s } = p;
   const split = splitModes(x.shape);
   for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
-    // of one mode there is nothing to share, and of all modes nothing to contract
+    // one mode has nothing to share a partial result with, and of all modes nothing is contracted
     const isShared = stop - start > 1 && stop - start < x.order;
     const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
     for (let mode = start; mode < stop; mode++) {

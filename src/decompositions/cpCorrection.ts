@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -85,7 +86,7 @@ const rules: OptionRules<CorrectionOptions> = { relativeError: optionRules.fract
  */
 export async function cpErrorPreserving(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   start: KruskalTensor,
   options: CorrectionOptions = {},
 ): Promise<Correction> {
@@ -110,7 +111,7 @@ async function correct(
   relativeError: number | undefined,
   stopping: StoppingOptions,
 ): Promise<Correction> {
-  // what f32 cannot tell of terms that cancel is kept back where a run missed its bound by it
+  // rounding in terms that cancel may make a run miss its bound: it is then run again with a part of the bound
   for (let attempt = 0; ; attempt++) {
     const share = SHARES[attempt]!;
     let allowed = 0;
@@ -126,7 +127,7 @@ async function correct(
     });
     if (source.isZero || result.relativeError <= allowed) return { ...result, norms };
     result.tensor.destroy();
-    // a run cut short has missed its bound for that alone
+    // a run that was aborted misses its bound for that alone
     stopping.signal?.throwIfAborted();
     if (attempt === SHARES.length - 1)
       throw new TenfoldError(
@@ -136,15 +137,15 @@ async function correct(
 }
 
 const NAME = "cpErrorPreserving";
-/** numbers of a row, each where a binding may begin */
+/** numbers of a row lie this far apart, where views may begin */
 const SCALAR = 64;
-/** what f32 can tell at least */
+/** the smallest relative error that f32 can keep */
 const LEAST_ERROR = 5e-7;
-/** parts of the bound that are aimed at in turn; where the last is missed too, f32 has no answer */
+/** parts of the bound that runs aim at, one after the other, until one stays within the bound */
 const SHARES = [1, 0.9, 0.5, 0.2];
-/** what a start's error may rise by, where no bound is asked for */
+/** by default the bound is the error of the start times this */
 const DEFAULT_ROOM = 1.0001;
-/** what is kept back of a bound, for rounding */
+/** runs aim at this part of the bound, because of rounding */
 const MARGIN = 0.999;
 
 /** The correction as a method of `iterate`. */
@@ -158,7 +159,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
   readonly #row: Tensor;
   /** largest ‖x − x̂‖² */
   #bound = 0;
-  /** the error that sweeps come to, beside what terms that cancel make of its digits */
+  /** the relative error that sweeps come to, divided by how much larger than ‖X‖² the terms are that cancel */
   #expected = 0;
 
   constructor(
@@ -178,7 +179,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
   }
 
   /**
-   * Puts the start in place, columns at norm 1, and bounds the error by this share of what is allowed. Gives the relative error that is
+   * Puts the start in place, columns at norm 1, and bounds the error by `share` of the allowed one. Returns the relative error that is
    * allowed.
    */
   async place(start: KruskalTensor, relativeError: number | undefined, share: number): Promise<number> {
@@ -211,7 +212,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
       throw new TenfoldError(
         `${NAME}: the start has a relative error of ${error}, more than the ${relativeError} allowed`,
       );
-    // halfway, where the start is so near its bound that there may be nothing below it
+    // where the start is near its bound, the aim is halfway between the two: there may be no model below the start's error
     const aim = share < 1 ? share * allowed : Math.max(MARGIN * allowed, (error + allowed) / 2);
     this.#bound = aim ** 2 * source.squaredNorm;
     this.#expected = aim / Math.max(1, terms![0]! / source.squaredNorm);
@@ -247,7 +248,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
     if (isPrecise) source.residual(p, this.model, { out: this.#scalar(2) });
     appendRow(s, this.#row, rows, counter);
     if (!isPrecise) return;
-    // the next sweep goes from what is true
+    // the next sweep goes on from the computed residual, not from the one that updates added up
     const residual = copy(s, this.#scalar(2));
     copy(s, residual, { out: this.#scalar(1) });
     s.release(residual);

@@ -13,7 +13,7 @@ import {
 } from "../ops/index.js";
 import type { Trace } from "./iterate.js";
 
-/** weight of the proximal term: what keeps updates defined in f32 where terms are collinear, and loses nothing at the end */
+/** weight ρ of the proximal term ρ‖A − A₀‖²: it keeps updates defined in f32 where terms are collinear, and vanishes as they converge */
 export const PROXIMAL = 1e-6;
 
 /** One mode's part of a sweep, as an update sees it. */

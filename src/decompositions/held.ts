@@ -10,8 +10,8 @@ export class Held {
   constructor(readonly engine: Engine) {}
 
   /** A new tensor, held. */
-  readonly allocate = (shape: readonly number[], label: string, dtype: DType = "f32"): Tensor =>
-    this.keep(this.engine.tensor(shape, null, { dtype, label }));
+  readonly allocate = <D extends DType = "f32">(shape: readonly number[], label: string, dtype?: D): Tensor<D> =>
+    this.keep(this.engine.tensor<D>(shape, null, { ...(dtype && { dtype }), label }));
 
   /** Holds this, too. */
   readonly keep = <T extends { destroy(): void }>(item: T): T => {

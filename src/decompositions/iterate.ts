@@ -97,7 +97,7 @@ export const ROW = { columns: 128, norms: 0, residual: 64 } as const;
 /** Where sweeps leave their numbers on the GPU: a ring of rows, and how many rows were written so far ([1], u32). */
 export interface Trace {
   rows: Tensor;
-  counter: Tensor;
+  counter: Tensor<"u32">;
 }
 
 /**
@@ -356,7 +356,7 @@ export interface Scope {
   /** X, scaled and checked */
   readonly source: Source;
   /** A tensor that lives as long as the run. */
-  readonly allocate: (shape: readonly number[], label: string, dtype?: DType) => Tensor;
+  readonly allocate: <D extends DType = "f32">(shape: readonly number[], label: string, dtype?: D) => Tensor<D>;
   /** Frees this, too, when the run ends. */
   readonly keep: <T extends { destroy(): void }>(item: T) => T;
 }

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -50,9 +51,9 @@ import { resident, restore, restoreValues } from "../sources/index.js";
 import { Held, together } from "./held.js";
 import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
 
-/** What the large factorisations tell and heed. */
+/** How a long factorisation is watched and stopped. */
 export interface LinalgOptions {
-  /** called now and then with the share of the work that is done, 0 to 1 */
+  /** called several times with the part of the work that is done, 0 to 1 */
   onProgress?: (done: number) => void;
   /** stops between two submits of some tens of milliseconds; the promise then rejects with the signal's reason */
   signal?: AbortSignal;
@@ -147,7 +148,7 @@ const ENTRIES_A_SUBMIT = 2 ** 27;
  * @throws ShapeError where A is no matrix
  * @throws TenfoldError where A holds NaN or infinity, or a singular value is beyond the range of f32
  */
-export async function svd(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<SvdFactors> {
+export async function svd(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<SvdFactors> {
   checkOptions("svd", options, linalgRules);
   using source = await resident(engine, "svd", a);
   const { x, exponent } = source;
@@ -182,7 +183,7 @@ async function largeSvd(
   const k = Math.min(m, n);
   using held = new Held(engine);
   const reduction = held.keep(startBidiagonal(engine, k));
-  // Q of the longer side, where there is one, and what it leaves
+  // of a matrix that is not square: Q of its longer side, and the triangle
   const square = m === n ? x : held.allocate([k, k], "triangle");
   const q = m === n ? null : held.allocate([Math.max(m, n), k], "Q");
   await engine.run((s) => {
@@ -234,7 +235,7 @@ async function largeSvd(
  * @throws ShapeError where A is not square
  * @throws TenfoldError where A holds NaN or infinity, is not symmetric, or an eigenvalue is beyond the range of f32
  */
-export async function eigh(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<EigenFactors> {
+export async function eigh(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<EigenFactors> {
   checkOptions("eigh", options, linalgRules);
   using source = await resident(engine, "eigh", a);
   const { x, exponent } = source;
@@ -302,7 +303,7 @@ async function largeEigen(
  *
  * @throws TenfoldError where A holds NaN or infinity
  */
-export async function qr(engine: Engine, a: Tensor, options: LinalgOptions = {}): Promise<QrFactors> {
+export async function qr(engine: Engine, a: Tensor<DType>, options: LinalgOptions = {}): Promise<QrFactors> {
   checkOptions("qr", options, linalgRules);
   using source = await resident(engine, "qr", a);
   const { x, exponent } = source;
@@ -360,7 +361,12 @@ export interface LstsqOptions extends LinalgOptions {
  * @throws ShapeError where b has not as many rows as A
  * @throws TenfoldError where A or b holds NaN or infinity, or x is beyond the range of f32
  */
-export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: LstsqOptions = {}): Promise<LeastSquares> {
+export async function lstsq(
+  engine: Engine,
+  a: Tensor<DType>,
+  b: Tensor<DType>,
+  options: LstsqOptions = {},
+): Promise<LeastSquares> {
   checkOptions("lstsq", options, { ...linalgRules, rcond: optionRules.atLeastZero });
   using left = await resident(engine, "lstsq", a);
   assertMatrix("lstsq", a);
@@ -372,7 +378,7 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
     throw new ShapeError(`lstsq: b is ${formatShape(b.shape)}, needs ${m} rows as A (${formatShape(a.shape)}) has`);
   const { rcond = Math.max(m, n) * 2 ** -23, ...others } = options;
   using factors = await svd(engine, left.x, others);
-  const values = (await engine.read(factors.values)) as Float32Array;
+  const values = await engine.read(factors.values);
   const rank = values.filter((value) => value > rcond * values[0]!).length;
   const columns = b.size / m;
   using held = new Held(engine);
@@ -397,7 +403,7 @@ export async function lstsq(engine: Engine, a: Tensor, b: Tensor, options: Lstsq
     inspect(s, x, inspected);
   }, "least squares");
   const [squared, words] = await engine.read([residual, inspected]);
-  // singular values that nearly vanish, which rcond let pass
+  // a small rcond keeps singular values near 0, whose inverses leave f32
   if (inspection(words!).first)
     throw new TenfoldError("lstsq: the solution is above 3.4e38, the largest f32; take a larger rcond");
   const singular = restoreValues("lstsq", "singular values", values, left.exponent);
@@ -441,7 +447,7 @@ export class PrincipalComponents extends Factors {
  * @throws ShapeError where x is no matrix of at least two samples
  * @throws TenfoldError where x holds NaN or infinity
  */
-export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): Promise<PrincipalComponents> {
+export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions = {}): Promise<PrincipalComponents> {
   checkOptions("pca", options, { ...linalgRules, components: optionRules.positive });
   using source = await resident(engine, "pca", x);
   assertMatrix("pca", x);
@@ -456,7 +462,7 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
   const scores = held.allocate([samples, count], "scores");
   using centred = engine.tensor([samples, features], null, { label: "centred samples" });
   await engine.run((s) => {
-    // never beyond the entries, so that features that do not vary leave zeros
+    // the mean is kept between the least and largest entry, so that a constant feature becomes exactly 0
     const [least, most] = [reduceMinimum(s, source.x, { axis: 0 }), reduceMaximum(s, source.x, { axis: 0 })];
     const rough = minimum(s, maximum(s, columnMean(s, source.x, { axis: 0 }), least), most);
     const near = subtract(s, source.x, rough);
@@ -487,7 +493,7 @@ export async function pca(engine: Engine, x: Tensor, options: PcaOptions = {}): 
   );
 }
 
-/** of the power of two that brings the largest magnitude to what the reductions want (shaders/common/reflector.wgsl) */
+/** exponent of the power of two that brings the largest magnitude to 2³⁰, as the reductions need it (shaders/common/reflector.wgsl) */
 const scaleExponent = (largest: number): number => (largest ? 30 - Math.floor(Math.log2(largest)) : 0);
 
 /** Records a QR factorisation whose Q is orthonormal to rounding. */
@@ -498,11 +504,11 @@ function polishedQr(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   return polished;
 }
 
-function assertMatrix(operation: string, a: Tensor): void {
+function assertMatrix(operation: string, a: Tensor<DType>): void {
   if (a.order !== 2) throw new ShapeError(`${operation}: ${a} has order ${a.order}, needs a matrix`);
 }
 
-/** what a matrix may differ from its transpose by and still be called symmetric, of its norm */
+/** a matrix is called symmetric where ‖A − Aᵀ‖ is at most this part of ‖A‖ */
 const ASYMMETRY = 1e-3;
 
 async function assertSymmetric(engine: Engine, x: Tensor, squaredNorm: number): Promise<void> {
@@ -556,7 +562,7 @@ async function reduce(
     for (let step = start; step < stop; step += atOnce) {
       signal?.throwIfAborted();
       engine.submit(schedules[index]!, Math.min(atOnce, stop - step));
-      // nothing waits for the host in between, unless it wants to know or much is left to do
+      // the host waits between submits only where it may have to stop, or where steps take long
       if (signal || n > 512) await engine.idle();
     }
     onProgress(Math.min(start + length, n) / n);
@@ -565,7 +571,7 @@ async function reduce(
 
 /** Diagonal and off-diagonal of what a reduction left. */
 async function bandOf(engine: Engine, { n, stride, scalars }: Reduction): Promise<[Float32Array, Float32Array]> {
-  const all = (await engine.read(scalars)) as Float32Array;
+  const all = await engine.read(scalars);
   return [all.slice(0, n), all.slice(stride, stride + n - 1)];
 }
 
@@ -581,13 +587,13 @@ function reflectBack(s: Scheduler, rows: Tensor, v: Tensor, tau: Tensor): void {
   }
 }
 
-/** Nearly orthonormal rows as the columns of an n×n matrix that lack so little that polishing makes them so to rounding. */
+/** Nearly orthonormal rows as the columns of an n×n matrix, near enough to orthonormal for one more polish to reach rounding. */
 const orthonormal = (s: Scheduler, rows: Tensor, n: number, lacksMuch: boolean): Tensor =>
   columnsOf(s, lacksMuch ? polishRows(s, rows) : rows, n);
 
 /**
- * Records what values lack to their vectors, uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2: rounding in the reductions moves values by up to
- * 1e-6 of the largest where many are close together, and this brings them back to some 1e-7.
+ * Records the correction uᵢᵀ·A·vᵢ − σᵢ·(‖uᵢ‖² + ‖vᵢ‖²) / 2 of every value σᵢ. Where many values are close together, rounding in the
+ * reductions moves them by up to 1e-6 of the largest; corrected, they are right to some 1e-7.
  */
 function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: Tensor, out: Tensor): void {
   const half = (transposeA: boolean, from: Tensor, to: Tensor): Tensor => {
@@ -607,7 +613,7 @@ function recordShortfall(s: Scheduler, a: Tensor, u: Tensor, values: Tensor, v: 
   map(s, both, "identity", { alpha: 0.5, out });
 }
 
-/** Adds to values, which are in order to rounding, what they lack; they fall then, and none is below `least`. */
+/** Adds the corrections to the values, sorts them so that they fall, and lets none be below `least`. */
 async function correct(
   engine: Engine,
   values: Tensor,

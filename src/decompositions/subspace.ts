@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -38,7 +39,7 @@ import {
   stoppingRules,
 } from "./iterate.js";
 
-/** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, a whole SVD is faster. */
+/** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, an SVD of the unfolding is faster. */
 export const MOST_ITERATED = 85;
 
 /**
@@ -123,17 +124,17 @@ export interface SubspaceTask {
   mode: number;
   rank: number;
   seed: number;
-  /** what the error is told of: X as earlier modes left it; X itself by default */
+  /** X ×ₖ AₖᵀAₖ over earlier modes, in the small: errors are told of what this mode truncates of it. X itself by default */
   remaining?: Source;
-  /** ‖X‖² − ‖remaining‖², as lost by earlier modes */
+  /** ‖X‖² − ‖remaining‖²: the loss of earlier modes */
   lost?: number;
-  /** false where nobody is told the errors */
+  /** false where nobody reads the errors */
   isTold?: boolean;
 }
 
 /**
- * Randomised subspace iteration for the mode-n unfolding of `source`, as a method of `iterate`: errors are those of X truncated to the
- * vectors of this mode, and to those of earlier modes before.
+ * Randomised subspace iteration for the mode-n unfolding of `source`, as a method of `iterate`: errors are those of X truncated in
+ * this mode and in earlier ones.
  */
 export function subspaceMethod(
   { engine, allocate, source }: Scope,
@@ -211,7 +212,7 @@ export function subspaceMethod(
       using held = new Held(engine);
       const vectors = held.allocate([extent, rank], `factor ${mode}`);
       const values = held.allocate([rank], "singular values");
-      // a thin SVD of the projected unfolding: no Gram matrix squares its condition number
+      // by an SVD of the projected unfolding itself: a Gram matrix would square its condition number
       await engine.run((s) => {
         const axes = [...shape.keys()].filter((axis) => axis !== mode);
         const tall = permute(s, projected, [...axes, mode]);
@@ -230,7 +231,7 @@ export function subspaceMethod(
       p.s.release(squared);
     },
     async restore(subspace) {
-      return subspace; // vectors have no scale, and nobody is told the values
+      return subspace; // vectors have no scale, and the values are not handed on
     },
   };
 }
@@ -245,7 +246,7 @@ export const subspaceOf = (source: Source, task: SubspaceTask, stopping: Stoppin
     begin: (scope) => subspaceMethod(scope, task),
   });
 
-/** Unit columns where any would do: those of the identity, orthonormal up to as many as there are rows. */
+/** Columns of the identity, again from the first one after the last: orthonormal as long as they are no more than rows. */
 export function identityColumns(engine: Engine, extent: number, rank: number, label: string): Tensor {
   const data = new Float32Array(extent * rank);
   for (let r = 0; r < rank; r++) data[(r % extent) * rank + r] = 1;
@@ -283,7 +284,7 @@ export interface SubspaceResult extends Convergence {
  */
 export async function leadingSubspace(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   mode: number,
   rank: number,
   options: SubspaceOptions = {},

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   type OptionRules,
   optionRules,
@@ -65,7 +66,7 @@ export interface TensorRingResult {
  */
 export async function tensorRingSVD(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TensorRingOptions,
 ): Promise<TensorRingResult> {
   const name = "tensorRingSVD";
@@ -140,7 +141,7 @@ async function ringBySvd(
   return held.handOut({ tensor, relativeError: error });
 }
 
-function assertOrder(name: string, x: Tensor | Source): void {
+function assertOrder(name: string, x: Tensor<DType> | Source): void {
   if (x.order < 2) throw new ShapeError(`${name}: ${x} has order ${x.order}, needs at least 2`);
 }
 
@@ -166,7 +167,7 @@ async function restoreRing(engine: Engine, name: string, ring: TensorRing, expon
   return held.handOut(new TensorRing(cores));
 }
 
-function ringRanks(name: string, ranks: number | readonly number[], x: Tensor | Source): number[] {
+function ringRanks(name: string, ranks: number | readonly number[], x: Tensor<DType> | Source): number[] {
   const d = x.order;
   const list = typeof ranks === "number" ? new Array<number>(d).fill(ranks) : [...ranks];
   if (list.length !== d || list.some((rank) => !Number.isInteger(rank) || rank < 1))
@@ -214,7 +215,7 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
  */
 export async function tensorRingALS(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TensorRingAlsOptions,
 ): Promise<Decomposition<TensorRing>> {
   const name = "tensorRingALS";

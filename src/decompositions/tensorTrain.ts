@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   type Engine,
   formatShape,
   type OptionRules,
@@ -45,7 +46,7 @@ export interface TtResult {
  *
  * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function ttSVD(engine: Engine, x: Tensor | Source, options: TtOptions): Promise<TtResult> {
+export async function ttSVD(engine: Engine, x: Tensor<DType> | Source, options: TtOptions): Promise<TtResult> {
   checkCall(engine, "ttSVD", x);
   checkOptions("ttSVD", options, rules);
   const ranks = ranksOf("ttSVD", x, x.order, options);
@@ -55,7 +56,7 @@ export async function ttSVD(engine: Engine, x: Tensor | Source, options: TtOptio
 /** The d − 1 ranks of the options, or null where these have an error instead. */
 function ranksOf(
   name: string,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   d: number,
   { ranks, relativeError }: TtOptions,
 ): readonly number[] | null {
@@ -151,7 +152,7 @@ export interface TtMatrixResult {
  * A matrix as a TT-matrix (Oseledets 2010; Novikov, Podoprikhin, Osokin & Vetrov 2015): rows and columns are split into d
  * modes each, and the tensor (m_1·n_1)×…×(m_d·n_d) of the same numbers gets a tensor train.
  */
-export async function ttMatrix(engine: Engine, w: Tensor, options: TtMatrixOptions): Promise<TtMatrixResult> {
+export async function ttMatrix(engine: Engine, w: Tensor<DType>, options: TtMatrixOptions): Promise<TtMatrixResult> {
   checkCall(engine, "ttMatrix", w);
   const modes = { ...optionRules.shape, required: true };
   checkOptions("ttMatrix", options, { ...rules, rowModes: modes, columnModes: modes });

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   type OptionRules,
@@ -62,14 +63,18 @@ export class TruncatedSvd {
 const MOST_FACTORISED = 1024;
 
 /**
- * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from all of its SVD (see `svd`). Where the shorter side
+ * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). Where the shorter side
  * is beyond 1024 and the rank at most 85, a subspace iteration finds the space of the leading vectors (Halko,
- * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are as exact as they fall fast.
+ * Martinsson & Tropp 2011): the error is then within 0.1 % of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
  * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
-export async function truncatedSvd(engine: Engine, a: Tensor, options: TruncatedSvdOptions): Promise<TruncatedSvd> {
+export async function truncatedSvd(
+  engine: Engine,
+  a: Tensor<DType>,
+  options: TruncatedSvdOptions,
+): Promise<TruncatedSvd> {
   checkCall(engine, "truncatedSvd", a);
   checkOptions("truncatedSvd", options, rules);
   const { rank, relativeError, seed = 0, ...others } = options;
@@ -89,7 +94,7 @@ export async function truncatedSvd(engine: Engine, a: Tensor, options: Truncated
   using factors = await (factorises ? svd(engine, x, others) : leading(engine, x, rank, seed, others));
   const attempt = async (error: number): Promise<TruncatedSvd> => {
     const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
-    const values = (await engine.read(factors.values)) as Float32Array;
+    const values = await engine.read(factors.values);
     return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
   };
   using held = new Held(engine);
@@ -125,7 +130,7 @@ async function leading(
   return held.handOut(new SvdFactors(u, values, v));
 }
 
-/** The first `rank` triplets and what they lack, of the scaled x. */
+/** The first `rank` triplets and their error, of the scaled x. */
 async function cut(source: Resident, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
   const { engine, x } = source;
   const [m, n] = x.shape as [number, number];

@@ -60,7 +60,7 @@ export async function truncateByError(
   options: LinalgOptions = {},
 ): Promise<Cut> {
   using factors = await svd(engine, c, options);
-  const values = (await engine.read(factors.values)) as Float32Array;
+  const values = await engine.read(factors.values);
   const lossOf = (rank: number) => measuredLoss(new TensorReader(c), factors.u, 0, rank);
   const rank = await rankWithin(values, budget, squaredNorm, lossOf);
   return await cutOf(engine, c, await firstColumns(engine, factors.u, rank));

@@ -1,5 +1,6 @@
 import {
   checkOptions,
+  type DType,
   dispose,
   type Engine,
   formatShape,
@@ -73,7 +74,7 @@ const rules: OptionRules<TuckerOptions> = {
   ...stoppingRules,
 };
 
-/** what f32 can promise at least */
+/** the smallest relative error that f32 can promise */
 const LEAST_ERROR = 5e-7;
 
 /** The options, checked: ranks that fit X, or an error. */
@@ -85,7 +86,7 @@ interface Asked {
   stopping: StoppingOptions;
 }
 
-function check(name: string, engine: Engine, x: Tensor | Source, options: TuckerOptions): Asked {
+function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
   checkOptions(name, options, rules);
   const { ranks, relativeError, seed = 0, ...stopping } = options;
@@ -100,7 +101,7 @@ function check(name: string, engine: Engine, x: Tensor | Source, options: Tucker
 }
 
 /** What has a shape, and a name for errors. */
-type Shaped = Pick<Tensor | Source, "shape" | "order" | "toString">;
+type Shaped = Pick<Tensor<DType> | Source, "shape" | "order" | "toString">;
 
 /** One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. */
 export const multilinearRanks = (name: string, x: Shaped, ranks: number | readonly number[]): number[] =>
@@ -113,7 +114,7 @@ function ranksForAll(shape: readonly number[], rank: number): number[] {
     changed = false;
     ranks.forEach((lowered, mode) => {
       const rest = sizeOf(ranks) / lowered;
-      // a mode left alone needs no room
+      // a mode of full rank is left alone: no rotation limits its rank
       if (lowered <= rest || lowered === shape[mode]) return;
       ranks[mode] = rest;
       changed = true;
@@ -148,7 +149,7 @@ const truncatedModes = (x: Shaped, ranks: readonly number[]): number[] =>
  */
 export const hosvd = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("hosvd", engine, x, options);
 
@@ -159,25 +160,25 @@ export const hosvd = (
  */
 export const stHosvd = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("stHosvd", engine, x, options);
 
 /**
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
- * subspace iteration from where it stands, with a few columns more than its rank. Modes of full rank are left alone.
+ * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone.
  */
 export const tuckerHOOI = (
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> => decompose("tuckerHOOI", engine, x, options);
 
 async function decompose(
   name: "hosvd" | "stHosvd" | "tuckerHOOI",
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> {
   const asked = check(name, engine, x, options);
@@ -234,7 +235,7 @@ export function zeroTucker(engine: Engine, shape: readonly number[], ranks: read
 /** Factors of the truncated modes, and how they were reached. */
 class Start implements Convergence {
   readonly factors: (Tensor | null)[];
-  /** of all factors so far */
+  /** of X truncated in all modes that have a factor so far */
   relativeError = 0;
   errors: number[] = [];
   sweeps = 0;
@@ -258,9 +259,9 @@ class Start implements Convergence {
   }
 }
 
-/** X as the modes done so far leave it, X ×ₙ Aₙᵀ in all of them: X itself first, then a tensor that is smaller. */
+/** X ×ₙ Aₙᵀ over the modes truncated so far: X itself at first, then ever smaller tensors. */
 class Remaining {
-  /** ‖X‖² − ‖what remains‖² */
+  /** ‖X‖² − ‖remaining tensor‖² */
   lost = 0;
   #reduced: Tensor | null = null;
   #source: Source;
@@ -269,7 +270,7 @@ class Remaining {
     this.#source = original;
   }
 
-  /** With the facts of X itself: errors are told of X. */
+  /** Has the norm of X itself, so that errors are relative to X. */
   get source(): Source {
     return this.#source;
   }
@@ -365,7 +366,7 @@ async function factorsWithin(
       const { source: core } = remaining;
       const room = core.size / core.shape[mode]!;
       if (core.shape[mode]! <= room) continue;
-      // the core's unfolding has no more than this rank: nothing is lost
+      // the core's unfolding has at most `room` columns, so its rank is no more, and nothing is lost
       using unfolding = await unfoldingSvd(engine, core.tensor(name), mode, signal);
       const turn = await unfolding.leading(room);
       const factor = start.factors[mode];
@@ -405,7 +406,7 @@ function refine(
   });
 }
 
-/** HOOI as a method of `iterate`; `factors` are updated in place and remain their owner's. */
+/** HOOI as a method of `iterate`. `factors` are updated in place, and freed by the caller. */
 async function hooiMethod(
   { allocate, source }: Scope,
   factors: readonly (Tensor | null)[],
@@ -499,8 +500,8 @@ export interface HooiSweep {
 
 /**
  * Records one HOOI sweep that updates `factors` (I_n×R_n with orthonormal columns; null leaves a mode alone) in place: for
- * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is taken as it
- * is: entries whose squares leave f32 are not for it.
+ * those who step it themselves, with `engine.submit` or inside a frame of their own. The factors remain the caller's. X is not
+ * scaled: squares of its entries have to stay in the range of f32.
  */
 export async function hooiSweep(
   engine: Engine,

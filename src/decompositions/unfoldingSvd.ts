@@ -14,7 +14,7 @@ export interface UnfoldingSvd {
   [dispose](): void;
 }
 
-/** The singular value decomposition of the mode-n unfolding: the one place where ranks are chosen from. */
+/** The singular value decomposition of the mode-n unfolding, from which ranks are chosen. */
 export async function unfoldingSvd(
   engine: Engine,
   x: Tensor,

@@ -165,7 +165,7 @@ function datasets(engine: Engine, source: Digits, most: number) {
 }
 
 /** Unpacks the images from `start` on, as many as `out` has, from bytes to numbers from 0 to 1. */
-const unpackRows = (engine: Engine, images: Tensor, start: number, out: Tensor): Promise<void> =>
+const unpackRows = (engine: Engine, images: Dataset["inputs"], start: number, out: Tensor): Promise<void> =>
   engine.run((s) => {
     unpackBytes(s, images.rows(start, start + out.shape[0]!), { out });
   }, "images");
@@ -632,7 +632,7 @@ async function onLoadings(
   await engine.run((s) => {
     copy(s, tensor.project(s, pixels), { out: loadings });
   }, "projection");
-  const matrix = (await loadings.read()) as Float32Array;
+  const matrix = await loadings.read();
   // a column of loadings has norm 1, which makes single loadings tiny; times √images their mean square is 1, which suits a network
   const scale = Math.sqrt(images.shape[0]!);
   const weight = Float32Array.from(matrix, (_, at) => {

@@ -39,7 +39,7 @@ export const ALL_DIGITS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
  * Images of the chosen digits, in the order of the data set.
  *
  * @param options.first only the first so many images are looked at; all by default, the thesis takes 40,000
- * @throws RangeError where images and labels differ in number, or `digits` are not different digits from 0 to 9
+ * @throws ShapeError where images and labels differ in number, TenfoldError where `digits` are not different digits from 0 to 9
  */
 export function selectDigits(
   images: Uint8Array,

@@ -89,7 +89,7 @@ const CHANCE_MARGIN = 0.02;
 /** The images of one part of the split on the GPU, N×28×28 in pixels / 255, and their labels. */
 interface Part {
   images: Tensor;
-  labels: Tensor;
+  labels: Tensor<"u32">;
   count: number;
 }
 
@@ -100,7 +100,7 @@ interface Features {
   /** the mean image, 1×28×28, if it was subtracted from all images */
   centre: Tensor | null;
   /** the standardised loadings, by the part's name */
-  parts: Record<string, Dataset>;
+  parts: Record<string, Dataset<"f32">>;
   /** mean and standard deviation of the training images' loadings, 1×r */
   means: Tensor;
   deviations: Tensor;
@@ -111,7 +111,7 @@ interface Features {
 class Scope {
   readonly #items: { destroy(): void }[] = [];
   /** Registers an item for destruction, and returns it. */
-  own<T extends { destroy(): void }>(item: T): T {
+  add<T extends { destroy(): void }>(item: T): T {
     this.#items.push(item);
     return item;
   }
@@ -141,8 +141,8 @@ const layersOf = (inputs: number, hidden: number, classes: number, dropout = 0):
 function loadPart(engine: Engine, scope: Scope, images: Uint8Array, labels: Uint8Array, label: string): Part {
   const count = labels.length;
   return {
-    images: scope.own(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
-    labels: scope.own(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
+    images: scope.add(engine.tensor([count, HEIGHT, HEIGHT], scalePixels(images), { label: `${label} images` })),
+    labels: scope.add(engine.tensor([count], Uint32Array.from(labels), { label: `${label} labels` })),
     count,
   };
 }
@@ -162,7 +162,7 @@ async function decompose(
 ): Promise<Features> {
   const started = performance.now();
   const training = parts.train!;
-  const centre = centred ? scope.own(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
+  const centre = centred ? scope.add(engine.tensor([1, HEIGHT, HEIGHT], null, { label: "mean image" })) : null;
   if (centre)
     await engine.run((s) => void mean(s, training.images, { axis: 0, out: centre.reshape([HEIGHT, HEIGHT]) }));
   const centredImages = async (part: Part): Promise<Tensor> => {
@@ -182,13 +182,13 @@ async function decompose(
     onIteration: ({ sweep, relativeError }) =>
       tell(sweep / sweeps, `sweep ${sweep}, error ${relativeError.toFixed(4)}`),
   });
-  const tucker = scope.own(result.tensor);
-  const means = scope.own(engine.tensor([1, rank], null, { label: "loading means" }));
-  const deviations = scope.own(engine.tensor([1, rank], null, { label: "loading deviations" }));
-  const datasets: Record<string, Dataset> = {};
+  const tucker = scope.add(result.tensor);
+  const means = scope.add(engine.tensor([1, rank], null, { label: "loading means" }));
+  const deviations = scope.add(engine.tensor([1, rank], null, { label: "loading deviations" }));
+  const datasets: Record<string, Dataset<"f32">> = {};
   for (const [name, part] of Object.entries(parts)) {
     const images = name === "train" ? source : await centredImages(part);
-    const loadings = scope.own(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
+    const loadings = scope.add(engine.tensor([part.count, rank], null, { label: `${name} loadings` }));
     await engine.run((s) => {
       const raw = name === "train" ? tucker.factors[0]! : tucker.project(s, images);
       if (name === "train") {
@@ -246,7 +246,7 @@ const standardRecipe = (epochs: number, rate: number): Recipe => ({
 
 async function trainNetwork(
   engine: Engine,
-  parts: Record<string, Dataset>,
+  parts: Record<string, Dataset<"f32">>,
   {
     hidden,
     classes,
@@ -356,14 +356,14 @@ async function foldAndCompare(
     const loadings = features.tucker.project(s, units);
     map(s, loadings, "identity", { out: projection });
   });
-  const [p, means, deviations, w, b, lastValues] = (await engine.read([
+  const [p, means, deviations, w, b, lastValues] = await engine.read([
     projection,
     features.means,
     features.deviations,
     weight,
     bias,
     last,
-  ])) as Float32Array[];
+  ]);
   const centre = features.centre ? await engine.read(features.centre) : null;
   const folded = new Float32Array(hidden * PIXELS);
   const foldedBias = new Float32Array(hidden);
@@ -388,7 +388,7 @@ async function foldAndCompare(
   const direct = fused.forward(s, test.images.reshape([test.count, PIXELS]));
   using schedule = await s.compile();
   engine.submit(schedule);
-  const [a, c] = (await engine.read([viaLoadings, direct])) as Float32Array[];
+  const [a, c] = await engine.read([viaLoadings, direct]);
   let same = 0;
   let largestDifference = 0;
   for (let row = 0; row < test.count; row++) {
@@ -439,7 +439,7 @@ function loadParts(
   return { parts, images: chosen.images, labels: chosen.labels };
 }
 
-const pixelsOf = (parts: Record<string, Part>): Record<string, Dataset> =>
+const pixelsOf = (parts: Record<string, Part>): Record<string, Dataset<"f32">> =>
   Object.fromEntries(
     Object.entries(parts).map(([name, { images, labels, count }]) => [
       name,
@@ -485,14 +485,14 @@ export async function runCase(
     recipe: standardRecipe(epochs, 0.003),
     tell: stage("training on pixels"),
   });
-  scope.own(full.model);
+  scope.add(full.model);
   const decomposed = await trainNetwork(engine, features.parts, { ...onLoadings, tell: stage("training on loadings") });
-  scope.own(decomposed.model);
+  scope.add(decomposed.model);
   const centred = await trainNetwork(engine, centredFeatures.parts, {
     ...onLoadings,
     tell: stage("training on centred loadings"),
   });
-  scope.own(centred.model);
+  scope.add(centred.model);
   const fused = await foldAndCompare(engine, features, decomposed, parts.test!);
   const figures = await figuresOf(engine, features, parts.train!, images, labels);
   const result: ReportCase = {
@@ -528,11 +528,7 @@ async function figuresOf(engine: Engine, features: Features, training: Part, ima
     matmul(s, some, basis.reshape([rank, PIXELS]), { out: reconstructions });
     map(s, basis.reshape([rank, PIXELS]), "identity", { out: components });
   });
-  const [approximations, basis, loadings] = (await engine.read([
-    reconstructions,
-    components,
-    loadingsTensor,
-  ])) as Float32Array[];
+  const [approximations, basis, loadings] = await engine.read([reconstructions, components, loadingsTensor]);
   const dots = Math.min(DOTS, count);
   const chosen = Array.from({ length: dots }, (_, i) => Math.floor((i * count) / dots));
   const dotLoadings = new Float32Array(dots * rank);
@@ -571,12 +567,12 @@ async function runSlides(
     signal: AbortSignal | undefined;
   },
 ): Promise<{ full: SeedRuns; decomposed: SeedRuns }> {
-  const raw: Record<string, Dataset> = {};
+  const raw: Record<string, Dataset<"f32">> = {};
   const rank = features.tucker.ranks[0]!;
   for (const [name, { images, labels, count }] of Object.entries(parts)) {
     if (name === "train") raw[name] = { inputs: features.tucker.factors[0]!, labels };
     else {
-      const loadings = scope.own(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
+      const loadings = scope.add(engine.tensor([count, rank], null, { label: `${name} raw loadings` }));
       await engine.run((s) => {
         const projected = features.tucker.project(s, images);
         map(s, projected, "identity", { out: loadings });
@@ -585,7 +581,7 @@ async function runSlides(
     }
   }
   const shared = { loss: "doubleSoftmax", shuffle: false } as const;
-  const recipes: [string, Record<string, Dataset>, number, Recipe][] = [
+  const recipes: [string, Record<string, Dataset<"f32">>, number, Recipe][] = [
     [
       "full",
       pixelsOf(parts),
@@ -655,7 +651,7 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
     centred: false,
     tell: stage("decomposing"),
   });
-  const core = (await engine.read(features.tucker.core)) as Float32Array;
+  const core = await engine.read(features.tucker.core);
   const energies = Array.from({ length: largest }, (_, r) =>
     core.subarray(r * PIXELS, (r + 1) * PIXELS).reduce((sum, v) => sum + v * v, 0),
   );
@@ -666,9 +662,9 @@ export async function runSweep(engine: Engine, source: Digits, options: SweepOpt
   for (const [index, rank] of [...ranks].sort((a, b) => a - b).entries()) {
     if (signal?.aborted) break;
     using local = new Scope();
-    const datasets: Record<string, Dataset> = {};
+    const datasets: Record<string, Dataset<"f32">> = {};
     for (const [name, { inputs, labels }] of Object.entries(features.parts)) {
-      const narrow = local.own(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
+      const narrow = local.add(engine.tensor([inputs.shape[0]!, rank], null, { label: `${name} loadings` }));
       await engine.run((s) => void slice(s, inputs, [0, 0], [inputs.shape[0]!, rank], { out: narrow }));
       datasets[name] = { inputs: narrow, labels };
     }

@@ -9,7 +9,15 @@ import { Pipelines } from "./pipelines.js";
 import type { Memory } from "./pool.js";
 import { Chooser, type Trial } from "./probe.js";
 import { Schedule, Scheduler } from "./schedule.js";
-import { type DType, type Storage, Tensor, type TensorData, type TypedArray } from "./tensor.js";
+import {
+  type ArrayOf,
+  type DType,
+  type DTypeOf,
+  type Storage,
+  Tensor,
+  type TensorData,
+  type TypedArray,
+} from "./tensor.js";
 import { checkForced, knowsChoices, type Variants } from "./variants.js";
 import {
   type GPU,
@@ -22,8 +30,8 @@ import {
 } from "./webgpu.js";
 
 export interface EngineOptions {
-  /** forces choices that are otherwise probed: `{ matmul: "tiled" }` */
-  variants?: Readonly<Record<string, string>>;
+  /** forces what the adapter decides otherwise: a kernel by name or a rule by number, `{ matmul: "tiled", readAhead: 4 }` */
+  variants?: Readonly<Record<string, string | number>>;
   /** bytes of freed buffers kept for reuse, 512 MiB by default */
   poolBytes?: number;
 }
@@ -37,11 +45,11 @@ export interface CreateOptions extends EngineOptions {
 /** @internal */
 export const engineRules: OptionRules<EngineOptions> = {
   variants: {
-    needs: 'an object of names, as in { matmul: "tiled" }',
+    needs: 'an object of names and numbers, as in { matmul: "tiled" }',
     is: (value) =>
       typeof value === "object" &&
       value !== null &&
-      Object.values(value).every((variant) => variant === undefined || typeof variant === "string"),
+      Object.values(value).every((forced) => ["undefined", "string", "number"].includes(typeof forced)),
   },
   poolBytes: { needs: "a number of bytes, 0 or more", is: (value) => typeof value === "number" && value >= 0 },
 };
@@ -188,7 +196,21 @@ export class Engine {
    *
    * @throws ShapeError where data does not fit the shape; TenfoldError where it holds no numbers, or numbers that the dtype does not
    */
-  tensor(shape: readonly number[], data?: TensorData | null, options: { dtype?: DType; label?: string } = {}): Tensor {
+  tensor<Data extends TensorData | null | undefined = null>(
+    shape: readonly number[],
+    data?: Data,
+    options?: { dtype?: undefined; label?: string },
+  ): Tensor<DTypeOf<Data>>;
+  tensor<D extends DType = "f32">(
+    shape: readonly number[],
+    data: TensorData | null | undefined,
+    options: { dtype?: D; label?: string } | undefined,
+  ): Tensor<D>;
+  tensor(
+    shape: readonly number[],
+    data?: TensorData | null,
+    options: { dtype?: DType; label?: string } = {},
+  ): Tensor<DType> {
     this.faults.assertOpen();
     checkOptions("tensor", options, tensorRules);
     const { dtype = dtypeOf(data), label = "tensor" } = options;
@@ -219,16 +241,16 @@ export class Engine {
   }
 
   /** Borrows a host's buffer (usage STORAGE) as a tensor; destroying the tensor leaves the buffer alone. */
-  wrap(
+  wrap<D extends DType = "f32">(
     buffer: GPUBuffer,
     shape: readonly number[],
-    options: { dtype?: DType; offset?: number; label?: string } = {},
-  ): Tensor {
+    options: { dtype?: D; offset?: number; label?: string } = {},
+  ): Tensor<D> {
     this.faults.assertOpen();
     if (!has(buffer, "mapAsync"))
       throw new TenfoldError(`wrap: buffer is ${shown(buffer)}, needs a GPUBuffer of the engine's device`);
     checkOptions("wrap", options, wrapRules);
-    const { dtype = "f32", offset = 0, label = buffer.label || "host buffer" } = options;
+    const { dtype = "f32" as D, offset = 0, label = buffer.label || "host buffer" } = options;
     const bytes = this.buffers.checkFits(shape, dtype, label);
     if (!(buffer.usage & GPU_USAGE.STORAGE)) throw new TenfoldError(`wrap: ${label} needs GPUBufferUsage.STORAGE`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment)
@@ -247,7 +269,7 @@ export class Engine {
   }
 
   /** Writes all elements of a tensor; data as `tensor` takes it. */
-  write(tensor: Tensor, data: TensorData): void {
+  write(tensor: Tensor<DType>, data: TensorData): void {
     this.faults.assertOpen();
     this.#assertAlive("write", tensor);
     if (!(tensor.buffer.usage & GPU_USAGE.COPY_DST))
@@ -270,9 +292,11 @@ export class Engine {
   }
 
   /** Reads one tensor back, or several in one round trip. Rejects with whatever went wrong on the GPU before. */
-  async read(tensor: Tensor): Promise<TypedArray>;
-  async read(tensors: readonly Tensor[]): Promise<TypedArray[]>;
-  async read(tensors: Tensor | readonly Tensor[]): Promise<TypedArray | TypedArray[]> {
+  async read<D extends DType>(tensor: Tensor<D>): Promise<ArrayOf[D]>;
+  async read<const Tensors extends readonly Tensor<DType>[]>(
+    tensors: Tensors,
+  ): Promise<{ -readonly [index in keyof Tensors]: Awaited<ReturnType<Tensors[index]["read"]>> }>;
+  async read(tensors: Tensor<DType> | readonly Tensor<DType>[]): Promise<TypedArray | TypedArray[]> {
     this.faults.assertOpen();
     const since = this.faults.now;
     const list = tensors instanceof Tensor ? [tensors] : tensors;
@@ -414,8 +438,8 @@ export class Engine {
 
   // ---- choosing kernels
 
-  /** The variant that the engine's options force for this name, if any. */
-  forced(name: string): string | undefined {
+  /** What the engine's options force for the choice of this name, if anything. */
+  forced(name: string): string | number | undefined {
     return this.#chooser.forced(name);
   }
 
@@ -453,7 +477,7 @@ export class Engine {
 
   // ---- the end
 
-  #assertAlive(operation: string, tensor: Tensor): void {
+  #assertAlive(operation: string, tensor: Tensor<DType>): void {
     if (!(tensor instanceof Tensor)) throw new TenfoldError(`${operation}: given ${shown(tensor)}, needs a Tensor`);
     if (tensor.engine !== this) throw new TenfoldError(`${operation}: ${tensor} belongs to another engine`);
     if (!tensor.storage.alive) throw new TenfoldError(`${operation}: ${tensor} was destroyed or released`);

@@ -87,8 +87,8 @@ const processChoices = new ProbedChoices();
 export interface ChooserOptions {
   adapterName: () => string;
   features: { has(feature: string): boolean };
-  /** variants by the name of their choice, from the engine's options */
-  forced: Readonly<Record<string, string>>;
+  /** variants or numbers by the name of their choice, from the options of the engine */
+  forced: Readonly<Record<string, string | number>>;
   /** prepares the sample of a kernel of `variants`, to be timed */
   prepare: (variants: Variants, variant: string, size: number) => Promise<Trial>;
   /** choices made before; those of the process where left out */
@@ -105,8 +105,8 @@ export class Chooser {
     this.#options = options;
   }
 
-  /** The variant that the engine's options force for this choice, if any. */
-  forced(choice: string): string | undefined {
+  /** What the options of the engine force for this choice, if anything. */
+  forced(choice: string): string | number | undefined {
     return this.#options.forced[choice];
   }
 

@@ -29,7 +29,7 @@ export class Program {
   /** what ops record into */
   readonly s: Scheduler;
   readonly #steps: { at: number; run: HostStep }[] = [];
-  readonly #tensors: Tensor[] = [];
+  readonly #tensors: Tensor<DType>[] = [];
   #isCompiled = false;
 
   constructor(
@@ -55,9 +55,9 @@ export class Program {
    * A tensor that is freed with the compiled program. Unlike a temporary of `s` it shares its memory with none, so host steps can write
    * it, and it keeps its values from one replay to the next.
    */
-  tensor(shape: readonly number[], options: { dtype?: DType; label?: string } = {}): Tensor {
+  tensor<D extends DType = "f32">(shape: readonly number[], options: { dtype?: D; label?: string } = {}): Tensor<D> {
     this.#assertOpen("tensor");
-    const tensor = this.engine.tensor(shape, null, options);
+    const tensor = this.engine.tensor<D>(shape, null, options);
     this.#tensors.push(tensor);
     return tensor;
   }
@@ -127,7 +127,7 @@ export class Replay {
     /** all dispatches without the host steps; where there are none, this is all of the program */
     readonly schedule: Schedule,
     steps: readonly { at: number; run: HostStep }[],
-    private readonly tensors: readonly Tensor[],
+    private readonly tensors: readonly Tensor<DType>[],
   ) {
     const parts: (Schedule | HostStep)[] = [];
     let start = 0;

@@ -10,7 +10,7 @@ import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
 /** Tensors by the names that the shader gives its bindings. */
-export type Bindings = Record<string, Tensor>;
+export type Bindings = Record<string, Tensor<DType>>;
 
 interface Recorded {
   kernel: Kernel | Variants;
@@ -39,7 +39,7 @@ interface Use {
   kernel: string;
   binding: string;
   access: "read" | "read_write";
-  tensor: Tensor;
+  tensor: Tensor<DType>;
 }
 
 function sourceOf(kernel: Kernel | Variants): ShaderSource {
@@ -89,9 +89,9 @@ export class Scheduler {
   }
 
   /** An uninitialised temporary, alive until `release` or the end of the schedule. */
-  tensor(shape: readonly number[], options: { dtype?: DType; label?: string } = {}): Tensor {
+  tensor<D extends DType = "f32">(shape: readonly number[], options: { dtype?: D; label?: string } = {}): Tensor<D> {
     this.#assertOpen("tensor");
-    const { dtype = "f32", label = "temporary" } = options;
+    const { dtype = "f32" as D, label = "temporary" } = options;
     // without checkOptions, which is slower: every op makes a temporary
     if (!(dtype in dtypeScalars)) checkOption("tensor", "dtype", dtype, oneOf(...Object.keys(dtypeScalars)));
     for (const name in options)
@@ -116,7 +116,7 @@ export class Scheduler {
   }
 
   /** Ends the life of a temporary of this schedule here; what is recorded later may use its memory. */
-  release(...tensors: Tensor[]): void {
+  release(...tensors: Tensor<DType>[]): void {
     this.#assertOpen("release");
     for (const tensor of tensors) {
       if (!(tensor instanceof Tensor)) throw new TenfoldError(`release: given ${shown(tensor)}, needs Tensors`);
@@ -130,7 +130,7 @@ export class Scheduler {
   }
 
   /** @internal */
-  owns({ storage }: Tensor): boolean {
+  owns({ storage }: Tensor<DType>): boolean {
     return storage instanceof TemporaryStorage && storage.scheduler === this;
   }
 
@@ -170,7 +170,7 @@ export class Scheduler {
       if (!(param.name in params) && !param.name.startsWith("_"))
         throw new KernelError([name], `${name}: param "${param.name}" is missing`);
     }
-    const uses = new Map<GPUBuffer, { name: string; access: string; tensor: Tensor }[]>();
+    const uses = new Map<GPUBuffer, { name: string; access: string; tensor: Tensor<DType> }[]>();
     for (const binding of source.bindings) {
       const tensor = bindings[binding.name];
       if (!tensor) throw new KernelError([name], `${name}: binding "${binding.name}" is missing`);
@@ -273,14 +273,16 @@ export class Schedule {
   readonly kernelNames: readonly string[];
   /** one use of every tensor that is not a temporary: somebody else may destroy it */
   readonly #foreign: Use[];
+  readonly #scheduler: Scheduler;
 
   private constructor(
-    private readonly scheduler: Scheduler,
+    scheduler: Scheduler,
     private readonly dispatchList: Dispatch[],
     private readonly uses: Use[],
     private readonly uniforms: GPUBuffer | null,
     private readonly free: () => void,
   ) {
+    this.#scheduler = scheduler;
     this.engine = scheduler.engine;
     this.label = scheduler.label;
     this.kernelNames = [...new Set(dispatchList.map(({ kernel }) => kernel.name))];
@@ -370,7 +372,7 @@ export class Schedule {
   }
 
   /** How many dispatches read this tensor (or a view of it): its traffic in units of its size, if a dispatch reads it once. */
-  reads(tensor: Tensor): number {
+  reads(tensor: Tensor<DType>): number {
     return this.uses.filter(({ access, tensor: used }) => access === "read" && used.storage === tensor.storage).length;
   }
 
@@ -400,7 +402,7 @@ export class Schedule {
 
   /** @internal Dispatches `start` to `stop` alone. They share what this schedule holds, and are gone when it is destroyed. */
   part(start: number, stop: number): Schedule {
-    return new Schedule(this.scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
+    return new Schedule(this.#scheduler, this.dispatchList.slice(start, stop), this.uses, null, () => {});
   }
 
   /** @internal Throws where the schedule, or a tensor that it uses, is gone. */

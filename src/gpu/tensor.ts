@@ -5,11 +5,29 @@ import { checkOption, isList, optionRules } from "./options.js";
 import type { GPUBuffer } from "./webgpu.js";
 
 export type DType = "f32" | "u32" | "i32" | "u8";
-export type TypedArray = Float32Array | Uint32Array | Int32Array | Uint8Array;
+/** What elements of a dtype are read into. */
+export interface ArrayOf {
+  f32: Float32Array;
+  u32: Uint32Array;
+  i32: Int32Array;
+  u8: Uint8Array;
+}
+export type TypedArray = ArrayOf[DType];
+/** The dtype of a tensor that is made of such data, where no option says another. */
+export type DTypeOf<Data> = Data extends Uint32Array
+  ? "u32"
+  : Data extends Int32Array
+    ? "i32"
+    : Data extends Uint8Array
+      ? "u8"
+      : "f32";
 /** Lists in lists of numbers, as deep as a tensor has modes: `[[1, 2], [3, 4]]`; rows may be typed arrays. */
 export type NestedNumbers = readonly (number | TypedArray | Float64Array | NestedNumbers)[];
 /** Numbers of a tensor, row by row: in one list, or in lists of the tensor's shape. */
 export type TensorData = TypedArray | Float64Array | readonly number[] | NestedNumbers;
+
+/** Whether a tensor holds elements of a dtype, for the compiler too. */
+export const holds = <D extends DType>(tensor: Tensor<DType>, dtype: D): tensor is Tensor<D> => tensor.dtype === dtype;
 
 /** Bytes an element takes. u8 tensors are padded to whole 32-bit words; kernels see them as array<u32>. */
 export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
@@ -27,8 +45,9 @@ export interface Storage {
 /**
  * A row-major array on the GPU: shape, dtype, buffer and byte offset. Tensors from `engine.tensor` are yours until
  * `destroy()` (or `using`); those of a schedule live as long as it; `engine.wrap` borrows the host's buffer.
+ * `Tensor` alone holds f32; `Tensor<DType>` may hold anything.
  */
-export class Tensor {
+export class Tensor<D extends DType = "f32"> {
   readonly shape: readonly number[];
   /** elements */
   readonly size: number;
@@ -37,7 +56,7 @@ export class Tensor {
     readonly engine: Engine,
     readonly storage: Storage,
     shape: readonly number[],
-    readonly dtype: DType = "f32",
+    readonly dtype: D = "f32" as D,
     /** first byte of this tensor in its buffer */
     readonly offset = 0,
     public label = "tensor",
@@ -64,7 +83,7 @@ export class Tensor {
   }
 
   /** The same elements under another shape. Shares the buffer; one extent may be -1. */
-  reshape(shape: readonly number[]): Tensor {
+  reshape(shape: readonly number[]): Tensor<D> {
     if (!isList(shape)) checkOption("reshape", "shape", shape, optionRules.shape);
     const known = shape.reduce((product, extent) => (extent === -1 ? product : product * extent), 1);
     const full = shape.map((extent) => (extent === -1 ? this.size / known : extent));
@@ -77,7 +96,7 @@ export class Tensor {
    * Rows `start` to `stop` of the first mode as a view on the same buffer. The view must begin at a multiple of the
    * device's storage offset alignment (256 bytes by default); use the op `copy` where it does not.
    */
-  rows(start: number, stop: number): Tensor {
+  rows(start: number, stop: number): Tensor<D> {
     const extent = this.shape[0] ?? 1;
     if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= extent))
       throw new ShapeError(`rows: ${start} to ${stop} of ${this}, needs 0 ≤ start < stop ≤ ${extent}`);
@@ -103,7 +122,7 @@ export class Tensor {
   }
 
   /** Reads the elements back. */
-  read(): Promise<TypedArray> {
+  read(): Promise<ArrayOf[D]> {
     return this.engine.read(this);
   }
 

@@ -1,33 +1,51 @@
 import { KernelError, TenfoldError } from "./errors.js";
 import type { Constants, Kernel } from "./kernel.js";
-import { shown } from "./options.js";
+import { type OptionRule, shown } from "./options.js";
 import type { Scheduler } from "./schedule.js";
 
-/** The names that `new Engine(device, { variants })` may force, by choice. */
-const choices = new Map<string, Set<string>>();
+/** What `new Engine(device, { variants })` may force a choice to. */
+interface Choice {
+  names: Set<string>;
+  /** numbers that it takes besides, if any */
+  numbers?: OptionRule;
+}
 
-/** Makes a choice and its variants known to engines that are opened later. */
-export function declareChoice(name: string, variants: readonly string[]): void {
-  let known = choices.get(name);
-  if (!known) choices.set(name, (known = new Set()));
-  for (const variant of variants) known.add(variant);
+/** All choices, by name. */
+const choices = new Map<string, Choice>();
+
+/** Makes a choice known to engines that are opened later: names of its variants, and a rule for numbers where it takes some. */
+export function declareChoice(name: string, variants: readonly string[], numbers?: OptionRule): void {
+  let choice = choices.get(name);
+  if (!choice) choices.set(name, (choice = { names: new Set() }));
+  for (const variant of variants) choice.names.add(variant);
+  if (numbers) choice.numbers = numbers;
 }
 
 /** Whether any choice is known: ops declare theirs when they are imported. */
 export const knowsChoices = (): boolean => choices.size > 0;
 
-/** Refuses forced choices by name that are not known, or whose variant is not. */
-export function checkForced(operation: string, forced: Readonly<Record<string, string>>): void {
-  for (const [name, variant] of Object.entries(forced)) {
-    const known = choices.get(name);
-    if (!known)
-      throw new TenfoldError(
-        `${operation}: variants has no choice "${name}"; there are ${[...choices.keys()].join(", ")}`,
-      );
-    if (variant !== undefined && !known.has(variant))
-      throw new TenfoldError(
-        `${operation}: ${name} has no variant ${shown(variant)}; there are ${[...known].join(", ")}`,
-      );
+/** All choices, those of names alone first. */
+function listed(): string {
+  const all = [...choices.keys()].sort();
+  const [byNumber, byName] = [true, false].map((wanted) =>
+    all.filter((name) => !choices.get(name)!.numbers !== wanted),
+  );
+  return [byName!.join(", "), ...(byNumber!.length ? [`and by number ${byNumber!.join(", ")}`] : [])].join("; ");
+}
+
+/** Refuses forced choices by name that are not known, or whose value is not one of theirs. */
+export function checkForced(operation: string, forced: Readonly<Record<string, string | number>>): void {
+  for (const [name, value] of Object.entries(forced)) {
+    const choice = choices.get(name);
+    if (!choice) throw new TenfoldError(`${operation}: variants has no choice "${name}"; there are ${listed()}`);
+    const { names, numbers } = choice;
+    if (value === undefined || (typeof value === "string" ? names.has(value) : numbers?.is(value))) continue;
+    const known = [...names].join(", ");
+    throw new TenfoldError(
+      numbers
+        ? `${operation}: ${name} is ${shown(value)}, needs ${numbers.needs}${known && `, or one of ${known}`}`
+        : `${operation}: ${name} has no variant ${shown(value)}; there are ${known}`,
+    );
   }
 }
 
@@ -51,8 +69,7 @@ export class Variants {
         .join();
     const [first, ...others] = Object.values(kernels);
     if (!first) throw new TenfoldError(`${name}: needs at least one variant`);
-    const known = choices.get(name);
-    for (const variant in kernels) if (!known?.has(variant)) declareChoice(name, [variant]);
+    declareChoice(name, Object.keys(kernels));
     for (const other of others) {
       if (face(other) !== face(first))
         throw new KernelError(

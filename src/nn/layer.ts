@@ -1,5 +1,4 @@
 import { type Engine, formatShape, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
-import type { StartRecorder } from "./startValues.js";
 
 /**
  * A trainable tensor of a layer, and its gradient. A network places all values in one tensor and all gradients in another, so
@@ -12,7 +11,7 @@ export class Parameter {
     readonly name: string,
     readonly shape: readonly number[],
     /** the start values, or what records them */
-    public start: StartRecorder | Float32Array,
+    public start: ((s: Scheduler, out: Tensor, seed: number) => void) | Float32Array,
   ) {
     const size = shape.reduce((a, b) => a * b, 1);
     if (start instanceof Float32Array && start.length !== size)
@@ -39,7 +38,7 @@ export class Parameter {
    */
   async read(): Promise<Float32Array> {
     if (!this.#tensors && this.start instanceof Float32Array) return this.start.slice();
-    return (await this.value.read()) as Float32Array;
+    return await this.value.read();
   }
 
   get #placed(): { value: Tensor; gradient: Tensor } {
@@ -54,7 +53,7 @@ export interface Pass {
   /** true: dropout drops elements, and layers remember what their backward pass needs */
   training: boolean;
   /** [step in the epoch, epoch, steps so far], u32; needed for training with dropout */
-  state?: Tensor;
+  state?: Tensor<"u32">;
   /** seed of dropout, 0 by default */
   seed?: number;
 }

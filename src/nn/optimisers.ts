@@ -13,7 +13,7 @@ import { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "../ops/i
 /** An optimiser's tensors for one network, and how a step is recorded. */
 export interface OptimiserState {
   /** records one step on all weights in one dispatch; `state` is the tensor that `trainingState(engine, betas)` makes */
-  record(s: Scheduler, weights: Tensor, gradients: Tensor, state: Tensor): void;
+  record(s: Scheduler, weights: Tensor, gradients: Tensor, state: Tensor<"u32">): void;
   destroy(): void;
 }
 

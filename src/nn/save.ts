@@ -409,7 +409,7 @@ export async function saveModel(model: Sequential): Promise<Uint8Array> {
   const layers = model.layers.map((layer) => description(layer));
   const tensors: [string, NumericArray][] = [];
   for (const [name, { shape, value }] of parametersByName(model.layers))
-    tensors.push([name, { shape: [...shape], data: (await value.read()) as Float32Array }]);
+    tensors.push([name, { shape: [...shape], data: await value.read() }]);
   return writeSafetensors(tensors, { tenfold: JSON.stringify({ inputShape: model.inputShape, layers }) });
 }
 

@@ -1,8 +1,10 @@
 import {
   checkOption,
   checkOptions,
+  type DType,
   type Engine,
   formatShape,
+  holds,
   instanceOf,
   type OptionRule,
   type OptionRules,
@@ -36,14 +38,14 @@ import type { Optimiser } from "./optimisers.js";
 import { Sequential } from "./sequential.js";
 
 /** Samples with their classes, on the GPU. */
-export interface Dataset {
+export interface Dataset<D extends "f32" | "u8" = "f32" | "u8"> {
   /**
    * N×sample shape: f32, or u8 where a value v stands for v / 255. u8 takes a quarter of the memory, and is unpacked one batch
    * at a time
    */
-  inputs: Tensor;
+  inputs: Tensor<D>;
   /** the class of every sample, [N], u32 */
-  labels: Tensor;
+  labels: Tensor<"u32">;
 }
 
 export interface Epoch {
@@ -151,10 +153,11 @@ function assertDataset(name: string, model: Sequential, dataset: Dataset): void 
   }
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
     throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
-  if (inputs.dtype !== "f32" && inputs.dtype !== "u8")
-    throw new ShapeError(`${name}: ${inputs} of ${inputs.dtype}, needs f32, or u8 where v stands for v / 255`);
-  if (labels.dtype !== "u32" || labels.size !== inputs.shape[0])
-    throw new ShapeError(`${name}: labels ${labels} (${labels.dtype}), needs ${inputs.shape[0]} of u32`);
+  const [kind, labelKind]: DType[] = [inputs.dtype, labels.dtype];
+  if (kind !== "f32" && kind !== "u8")
+    throw new ShapeError(`${name}: ${inputs} of ${kind}, needs f32, or u8 where v stands for v / 255`);
+  if (labelKind !== "u32" || labels.size !== inputs.shape[0])
+    throw new ShapeError(`${name}: labels ${labels} (${labelKind}), needs ${inputs.shape[0]} of u32`);
 }
 
 /**
@@ -389,9 +392,10 @@ async function submitInTurn(
 }
 
 /** Inputs as f32: bytes are unpacked to value / 255. */
-const numbersOf = (s: Scheduler, inputs: Tensor): Tensor => (inputs.dtype === "u8" ? unpackBytes(s, inputs) : inputs);
+const numbersOf = (s: Scheduler, inputs: Dataset["inputs"]): Tensor =>
+  holds(inputs, "f32") ? inputs : unpackBytes(s, inputs);
 
-/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, or of `alignment` samples where those have more. */
+/** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
 function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
   // a part's tensors are views, and views begin at multiples of 256 bytes
@@ -428,7 +432,7 @@ export async function evaluate(model: Sequential, dataset: Dataset): Promise<Eva
   using curve = engine.tensor([1, 2], null, { label: "evaluation" });
   using state = engine.tensor([3], Uint32Array.of(0, 0, 0), { label: "evaluation state" });
   const s = engine.scheduler("evaluate");
-  const predictions: Tensor[] = [];
+  const predictions: Tensor<"u32">[] = [];
   for (const part of chunks(model, dataset)) {
     const inputs = numbersOf(s, part.inputs);
     const logits = model.forward(s, inputs);

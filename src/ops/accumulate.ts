@@ -5,8 +5,8 @@ import { assertCall, assertShape } from "./shapes.js";
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 
 /**
- * out ← alpha·x + beta·out, in place: `out` gains x without a second tensor of its size. With beta −1 it becomes x − out, the
- * residual of a model that stood there. Both factors are 1 by default.
+ * out ← alpha·x + beta·out, in place: `out` gains x without a second tensor of its size. With beta −1 it becomes x − out: the
+ * residual, if `out` was a model of x. Both factors are 1 by default.
  */
 export function accumulate(
   s: Scheduler,

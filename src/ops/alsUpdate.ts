@@ -1,8 +1,8 @@
 import normalizeShader from "../../shaders/als_normalize.wgsl";
 import updateShader from "../../shaders/als_update.wgsl";
-import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { alsChunk, readsAhead, soleWorkgroup } from "./variants.js";
 
 const grid = ({ rows, chunk }: Readonly<Record<string, number>>) => [Math.ceil(rows! / chunk!)];
 const update = new Kernel(updateShader, grid);
@@ -11,11 +11,18 @@ const normalize = new Kernel(normalizeShader, grid);
 /** Columns that the kernels hold in workgroup memory. */
 export const MOST_ALS_RANK = 32;
 
+/** Whether an update of this rank is one dispatch, {@link alsUpdate}, on this engine. */
+export const fusesAls = (engine: Engine, rank: number): boolean => rank <= setting(engine, "fuseAls");
+
+/** Rows that a workgroup solves; each factorises the same small matrix for itself. */
+const chunkOf = (engine: Engine, rows: number): number =>
+  Math.max(setting(engine, "alsRows"), Math.ceil(rows / setting(engine, "alsWorkgroups")));
+
 /** A factor that is solved and not yet normalised. */
 export interface UnnormalizedFactor {
   mode: number;
   factor: Tensor;
-  /** what is known of AᵀA and ⟨M, A⟩, in parts; a temporary of the schedule */
+  /** sums for AᵀA and ⟨M, A⟩, a part a workgroup, to be added up; a temporary of the schedule */
   parts: Tensor;
 }
 
@@ -27,30 +34,33 @@ export interface AlsUpdate {
   mode: number;
   /** I_n×R, written */
   factor: Tensor;
-  /** the mode before, where `product` was made with its factor as it is: is normalised, and its row of `grams` written */
+  /**
+   * the factor of the mode before, if `product` was made with it before its columns had norm 1: they get norm 1, and its row of
+   * `grams` is written
+   */
   previous?: UnnormalizedFactor | undefined;
-  /** a mode that is normalised by now, and was not yet in the partial result that `product` was made from */
+  /** a mode whose factor was brought to norm 1 after the partial result was made that `product` comes from */
   unscaled?: number | undefined;
   /** added to the diagonal of V, times its mean */
   ridge: number;
   /**
-   * How much of the factor as it is is kept, in units of V's mean diagonal: the update minimises ‖X − X̂‖² + proximal·‖A − A₀‖² (0 by
-   * default). A₀ is `factor`, columns of norm 1, times the weights of the model as it is
+   * How much the update holds on to the present factor, in units of V's mean diagonal (0 by default): it minimises
+   * ‖X − X̂‖² + proximal·‖A − A₀‖². A₀ is `factor`, whose columns have norm 1, times the present weights
    */
   proximal?: number;
-  /** [R], the weights of the model as it is, for the first mode of a sweep; needed where `proximal` is not 0 */
+  /** [R], the present weights of the model, for the first mode of a sweep; needed where `proximal` is not 0 */
   weights?: Tensor;
 }
 
 /**
  * One ALS update of a CP factor in one dispatch: A = M·V⁻¹, V the Hadamard product of the other modes' Gram matrices (Kolda &
- * Bader 2009, figure 3.3), for R ≤ {@link MOST_ALS_RANK}. To bring A's columns to norm 1 takes all of A, so that is left to the next
- * mode's update, or after the last mode to `alsNormalize`. Together they are the same as `solveSymmetric`,
+ * Bader 2009, figure 3.3), for R ≤ {@link MOST_ALS_RANK}. The norms of A's columns take all workgroups' rows, so the next
+ * mode's update divides by them, or after the last mode `alsNormalize`. Together they are the same as `solveSymmetric`,
  * `normalizeColumns` and `gram` for every mode in turn.
  */
-export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
+export function alsUpdate(s: Scheduler, operands: AlsUpdate): UnnormalizedFactor {
   assertCall("alsUpdate", s);
-  const { product, grams, mode, factor, previous, unscaled, ridge, proximal = 0, weights } = given;
+  const { product, grams, mode, factor, previous, unscaled, ridge, proximal = 0, weights } = operands;
   const [rows, rank] = product.shape.slice(-2) as [number, number];
   if (product.order < 2 || product.order > 3 || rank > MOST_ALS_RANK)
     throw new ShapeError(`alsUpdate: ${product}, needs a matrix of at most ${MOST_ALS_RANK} columns, or parts of one`);
@@ -59,7 +69,7 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   if (previous && previous.mode !== mode - 1)
     throw new ShapeError(`alsUpdate (mode ${mode}): mode ${previous.mode} cannot be the one before`);
   const splits = product.size / (rows * rank);
-  const chunk = alsChunk(s.engine, rows);
+  const chunk = chunkOf(s.engine, rows);
   const parts = s.tensor([Math.ceil(rows / chunk), rank ** 2 + 1], { label: "ALS parts" });
   if (proximal && !weights) throw new ShapeError(`alsUpdate (mode ${mode}): a proximal term needs the weights`);
   if (weights) assertShape("alsUpdate", "weights", weights, [rank]);
@@ -67,9 +77,9 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
   const [before, beforeParts] = previous ? [previous.factor, previous.parts] : (unused as [Tensor, Tensor]);
   s.run(
     update.with({
-      WIDTH: soleWorkgroup(s.engine),
+      WIDTH: setting(s.engine, "soleWorkgroup"),
       PAD: [8, 16, 32].find((side) => side >= rank)!,
-      AHEAD: readsAhead(s.engine, 16),
+      AHEAD: setting(s.engine, "readAhead"),
     }),
     {
       product,
@@ -101,15 +111,18 @@ export function alsUpdate(s: Scheduler, given: AlsUpdate): UnnormalizedFactor {
 }
 
 export interface AlsNormalize {
-  /** of the last mode; is normalised, and its row of `grams` written */
+  /** the factor of the last mode: its columns get norm 1, and its row of `grams` is written */
   previous: UnnormalizedFactor;
   grams: Tensor;
   /** [R], written: the norms that its columns had */
   weights: Tensor;
-  /** written: ⟨M, A⟩, the model's squared norm and behind it Σ‖terms‖², and −1, at multiples of a third of its size (2 or more) */
+  /**
+   * written: three parts of equal size (2 or more), of which the first begins with ⟨M, A⟩, the second with the model's squared norm
+   * and Σ‖terms‖², the third with −1
+   */
   values: Tensor;
-  /** rows like `values`, a ring, and how many there were ([1], u32); the next is written, where they are given */
-  trace?: { rows: Tensor; counter: Tensor } | undefined;
+  /** a ring of rows like `values`, and a count of those written ([1], u32): the next row is written where there is a ring */
+  trace?: { rows: Tensor; counter: Tensor<"u32"> } | undefined;
 }
 
 /** The end of a sweep of `alsUpdate`: brings the columns of the last factor to norm 1. */
@@ -124,9 +137,9 @@ export function alsNormalize(s: Scheduler, { previous, grams, weights, values, t
   const count = parts.shape[0]!;
   s.run(
     normalize.with({
-      WIDTH: soleWorkgroup(s.engine),
+      WIDTH: setting(s.engine, "soleWorkgroup"),
       APPEND: Boolean(trace),
-      AHEAD: readsAhead(s.engine, 16),
+      AHEAD: setting(s.engine, "readAhead"),
     }),
     { previous_parts: parts, grams, factor, weights, values, trace: rowsOf, counter },
     {
@@ -135,7 +148,7 @@ export function alsNormalize(s: Scheduler, { previous, grams, weights, values, t
       modes,
       mode,
       stride,
-      chunk: alsChunk(s.engine, rows),
+      chunk: chunkOf(s.engine, rows),
       previous_count: count,
       step: values.size / 3,
       trace_rows: rowsOf.shape[0]!,

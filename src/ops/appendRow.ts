@@ -8,7 +8,7 @@ const kernel = new Kernel(shader, () => [1]);
  * Writes `values` into the next row of `trace` (rows×columns, used as a ring) and counts in `counter` ([1], u32), both in
  * GPU memory: what a replayed sweep reports, read by the host a batch late.
  */
-export function appendRow(s: Scheduler, values: Tensor, trace: Tensor, counter: Tensor): void {
+export function appendRow(s: Scheduler, values: Tensor, trace: Tensor, counter: Tensor<"u32">): void {
   assertCall("appendRow", s, { values, trace, counter });
   const [rows, columns] = trace.shape;
   if (trace.order !== 2 || values.size !== columns)

@@ -5,7 +5,7 @@ import { assertCall, assertShape } from "./shapes.js";
 const kernel = new Kernel(shader, ({ rows }, { WIDTH }) => grid1d(rows!, WIDTH!));
 
 /** For every row of a matrix the first column in which it is largest: [rows], u32. */
-export function argmaxRows(s: Scheduler, x: Tensor, { out }: { out?: Tensor | undefined } = {}): Tensor {
+export function argmaxRows(s: Scheduler, x: Tensor, { out }: { out?: Tensor<"u32"> | undefined } = {}): Tensor<"u32"> {
   assertCall("argmaxRows", s, { x });
   const [rows, columns] = x.shape as [number, number];
   if (x.order !== 2) throw new ShapeError(`argmaxRows: ${x}, needs a matrix`);

@@ -11,7 +11,7 @@ const momentsOf = new Kernel(momentsShader, ({ channels }) => [Math.ceil(channel
 const apply = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
 
 export interface BatchNormTensors {
-  /** [channels] each */
+  /** [channels], as `bias` */
   weight: Tensor;
   bias: Tensor;
   /** 2×channels: running means and variances, which training moves */
@@ -20,7 +20,7 @@ export interface BatchNormTensors {
 
 export interface BatchNormOptions {
   training: boolean;
-  /** of the new batch in the running moments, 0.1 by default */
+  /** share of the new batch in the running moments, 0.1 by default */
   momentum?: number;
   /** added to variances, 1e-5 by default */
   epsilon?: number;
@@ -35,7 +35,7 @@ function extentsOf(operation: string, x: Tensor): { batch: number; channels: num
 
 /**
  * Batch normalisation over batch and positions of every channel of batch×channels×… (Ioffe & Szegedy 2015). In training by
- * the batch's own mean and biased variance, which also move the running ones; else by those.
+ * the mean and the biased variance of the batch, which also move the running ones; else by the running ones.
  *
  * @returns the result, and [2×channels] means and 1/√(variance + ε), for the backward pass
  */

@@ -13,9 +13,9 @@ export interface BoundedNormOptions {
   bound: number;
   /** ‖X‖²; not with `from` */
   squaredNorm?: number;
-  /** an A that is near: with it, a small bound is kept to digits that ‖X‖² does not have in f32 */
+  /** an A that is near the result: the residual is counted from it, because f32 rounds ‖X‖² by more than a small bound */
   from?: Tensor;
-  /** ‖X − A·Zᵀ‖² of the result ([1]) is written here; with `from` it has to hold that of where it goes from */
+  /** [1]: ‖X − A·Zᵀ‖² of the result, written; with `from`, it holds that of `from` before */
   residual?: Tensor;
 }
 
@@ -52,7 +52,7 @@ export function boundedNorm(
   return solved;
 }
 
-/** Squared lengths of X·Z − A·ZᵀZ in the directions of the eigenvectors, from X·Z in those. */
+/** Squared lengths of X·Z − A·ZᵀZ along the eigenvectors, from X·Z in the basis of the eigenvectors. */
 function gradientEnergies(s: Scheduler, factor: Tensor, rotated: Tensor, values: Tensor, vectors: Tensor): Tensor {
   const turned = matmul(s, factor, vectors);
   const image = scaleColumns(s, turned, values);

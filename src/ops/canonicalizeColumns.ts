@@ -1,19 +1,19 @@
 import shader from "../../shaders/canonicalize_columns.wgsl";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall } from "./shapes.js";
-import { soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ columns }) => [columns!]);
 
 /**
- * The columns of `a` (rows×R) in the given order ([R], u32), each with the sign that makes its entry of largest magnitude
- * positive. `flips` ([R]) is multiplied by the signs used; with `apply` it gives them, for the mode that takes up what
- * the other modes of a Kruskal tensor flipped.
+ * The columns of `a` (rows×R) in the order that `order` lists ([R], u32), each with the sign that makes its entry of largest magnitude
+ * positive. `flips` ([R]) is multiplied by the signs used; with `apply` the columns get those signs instead:
+ * the last mode of a Kruskal tensor makes up for what the other modes flipped.
  */
 export function canonicalizeColumns(
   s: Scheduler,
   a: Tensor,
-  order: Tensor,
+  order: Tensor<"u32">,
   flips: Tensor,
   { apply = false, out }: { apply?: boolean; out?: Tensor } = {},
 ): Tensor {
@@ -23,7 +23,7 @@ export function canonicalizeColumns(
     throw new ShapeError(`canonicalizeColumns: ${a}, ${order} and ${flips} need one entry a column`);
   const result = out ?? s.tensor(a.shape, { label: "canonical" });
   s.run(
-    kernel.with({ APPLY: apply, WIDTH: soleWorkgroup(s.engine, 64) }),
+    kernel.with({ APPLY: apply, WIDTH: Math.min(64, setting(s.engine, "soleWorkgroup")) }),
     { a, order, flips, out: result },
     { rows: rows!, columns },
   );

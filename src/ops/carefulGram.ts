@@ -5,14 +5,14 @@ import { recordProduct } from "./product.js";
 import { sum } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 
-/** terms that are added up one after the other: equal terms then lose 4e-7 of their sum at most */
+/** Terms that are added up one after the other; the sum of so many equal terms rounds by 4e-7 at most. */
 const RUN = 64;
-/** rows from which on two levels of sums are not enough */
+/** Rows up to which two levels of sums hold 1e-7. */
 const TALL = 1024;
 
 /**
- * AᵀA of a matrix I×R, as a temporary, whose entries are exact to some 1e-7 of the norms of the columns that they are of, however
- * many rows there are and however alike: sums of 64 terms, and sums of 64 of those, and so on.
+ * AᵀA of a matrix I×R, as a temporary. An entry is off by about 1e-7 of the product of its two columns' norms, for any number of rows
+ * and for equal rows, too: 64 terms are added up, then 64 of those sums, and so on.
  */
 export function carefulGram(s: Scheduler, a: Tensor): Tensor {
   assertCall("carefulGram", s, { a });
@@ -35,7 +35,7 @@ export function carefulGram(s: Scheduler, a: Tensor): Tensor {
   return total;
 }
 
-/** Σ of the rows of [count, size], 64 at a time; `owner` is the temporary that they are of, and is released. */
+/** Σ of the rows of [count, size], 64 at a time; releases `owner`, the temporary that `x` is a view of. */
 function foldRows(s: Scheduler, x: Tensor, owner: Tensor): Tensor {
   const [count, size] = x.shape as [number, number];
   const groups = Math.floor(count / RUN);

@@ -1,8 +1,7 @@
-import gradientShader from "../../shaders/conv2d_weight_gradient.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { convolutionKernel, planWeightGradient } from "./families/conv2d.js";
 import { type Activation, activations, sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
-import { convolutionKernel } from "./variants.js";
 
 /** A number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
@@ -20,15 +19,15 @@ export interface ConvolutionOptions {
   padding?: Padding;
   /** distance of the kernel's taps, 1 by default */
   dilation?: Pair;
-  /** channels and outputs fall into so many groups that know nothing of each other, 1 by default */
+  /** channels and outputs fall into so many groups, and an output sees the channels of its group alone; 1 by default */
   groups?: number;
 }
 
-/** Both directions' values; what is no pair counts for both, and is refused where it is checked. */
+/** The values of both directions. A value that is no pair counts for both; checks refuse it later if it is no number. */
 export const pair = (value: Pair | undefined, otherwise: number): readonly [number, number] =>
   Array.isArray(value) ? (value as [number, number]) : [(value as number) ?? otherwise, (value as number) ?? otherwise];
 
-/** What a convolution comes to: all extents by name. */
+/** All extents of a convolution, and how its kernel moves. */
 export interface Geometry {
   batch: number;
   channels: number;
@@ -38,7 +37,7 @@ export interface Geometry {
   groups: number;
   kernel: readonly [number, number];
   stride: readonly [number, number];
-  /** zeros in front; how many are behind follows from the extents */
+  /** zeros in front of the samples; how many are behind follows from the extents */
   padding: readonly [number, number];
   dilation: readonly [number, number];
 }
@@ -68,14 +67,14 @@ export function paddingBefore(
   return Math.floor(Math.max(reach - extent, 0) / 2);
 }
 
-/** Padding of each of some directions. */
+/** The padding of every one of `count` directions. */
 export const paddingsOf = <N extends number>(padding: N | readonly N[] | "same" | undefined, count: number) =>
   (Array.isArray(padding) ? padding : new Array(count).fill(padding ?? 0)) as (number | "same")[];
 
-/** What padding may be, as errors say it. */
+/** Whether a value is a padding of `count` directions: whole numbers from 0, or "same". */
 export const isPadding = (values: readonly unknown[], count: number): boolean =>
   values.length === count &&
-  values.every((each) => each === "same" || (Number.isInteger(each) && (each as number) >= 0));
+  values.every((zeros) => zeros === "same" || (Number.isInteger(zeros) && (zeros as number) >= 0));
 
 export function geometryOf(
   operation: string,
@@ -124,11 +123,7 @@ const isPadded = ({ size, outSize, kernel, stride, padding, dilation }: Geometry
       (outSize[at]! - 1) * stride[at]! + dilation[at]! * (kernel[at]! - 1) - padding[at] >= size[at]!,
   );
 
-const weightGradient = new Kernel(gradientShader, ({ tiles, blocks, parts, groups }) =>
-  grid1d(tiles! * blocks! * parts! * groups!, 1),
-);
-
-/** How a weight is read: o·output + c·channel + ky·y + kx·x from `start`, of one group after the other. */
+/** Where an element of a weight lies: start + g·group + o·output + c·channel + ky·y + kx·x. */
 interface Reading {
   start: number;
   group: number;
@@ -150,7 +145,7 @@ function run(
   activation: Activation,
 ): void {
   const { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation } = geometry;
-  // runs of taps of equal length, where they lie side by side
+  // taps that lie side by side are read in runs of equal length
   const TAPS = stride[1] === 1 && dilation[1] === 1 ? Math.ceil(kernel[1] / Math.ceil(kernel[1] / 5)) : 1;
   const specialised = convolutionKernel(s.engine, outputs / groups).with({
     TAPS,
@@ -271,10 +266,6 @@ export function conv2dInputGradient(
   return out;
 }
 
-/** Workgroups that keep an adapter busy, and terms that one sum may have before digits are lost. */
-const ENOUGH = 64;
-const LONGEST = 4096;
-
 /** Gradient of conv2d's weight, outputs×(channels/groups)×height×width, from its input and the gradient of its output. */
 export function conv2dWeightGradient(
   s: Scheduler,
@@ -292,22 +283,14 @@ export function conv2dWeightGradient(
   if (options.out) assertShape("conv2dWeightGradient", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv2d weight gradient" });
   const groupOutputs = outputs / groups;
-  const FAST = stride[1] === 1 && dilation[1] === 1;
-  const TAPS = FAST ? Math.min(5, kernel[1]) : 1;
-  const OUT = groupOutputs === 1 ? 1 : 4;
-  const runs = Math.ceil(kernel[1] / TAPS);
-  const tasks = (channels / groups) * kernel[0] * runs;
-  const WIDTH = tasks <= 8 ? 8 : tasks <= 16 ? 16 : 32;
-  const tiles = Math.ceil(groupOutputs / OUT);
-  const blocks = Math.ceil(tasks / WIDTH);
-  const rows = batch * outSize[0];
-  const wanted = Math.max(Math.ceil(ENOUGH / (groups * tiles * blocks)), Math.ceil((rows * outSize[1]) / LONGEST));
-  const share = Math.ceil(rows / Math.min(wanted, rows));
-  const parts = Math.ceil(rows / share);
+  const plan = planWeightGradient(s.engine, {
+    ...{ batch, groups, groupChannels: channels / groups, groupOutputs, kernel, outSize },
+    isDense: stride[1] === 1 && dilation[1] === 1,
+  });
+  const { parts } = plan.params;
   const sums = parts === 1 ? out : s.tensor([parts, ...shape], { label: "partial weight gradients" });
-  const PADDED = isPadded(geometry);
   s.run(
-    weightGradient.with({ WIDTH, OUT, FAST, TAPS, PADDED, TAIL: outSize[1] % 4 !== 0 }),
+    plan.kernel.with({ PADDED: isPadded(geometry) }),
     { x, dy, out: sums },
     {
       batch,
@@ -327,12 +310,7 @@ export function conv2dWeightGradient(
       pad_x: padding[1],
       dilation_y: dilation[0],
       dilation_x: dilation[1],
-      runs,
-      tasks,
-      tiles,
-      blocks,
-      parts,
-      share,
+      ...plan.params,
       groups,
     },
   );

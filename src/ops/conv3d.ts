@@ -1,13 +1,8 @@
-import shader from "../../shaders/conv3d.wgsl";
-import gradientShader from "../../shaders/conv3d_weight_gradient.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { isPadding, outputExtent, paddingBefore, paddingsOf } from "./conv2d.js";
+import { convolution3dKernel, planWeightGradient3d } from "./families/conv3d.js";
 import { type Activation, activations, sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
-
-const WIDTH = 64;
-const convolution = new Kernel(shader, ({ size }) => grid1d(size!, WIDTH)).with({ WIDTH });
-const weightGradient = new Kernel(gradientShader, ({ size, parts }) => grid1d(size! * parts!, WIDTH)).with({ WIDTH });
 
 /** A number for all directions, or [depth, vertical, horizontal]. */
 export type Triple = number | readonly [number, number, number];
@@ -21,10 +16,10 @@ export interface Convolution3dOptions {
   dilation?: Triple | undefined;
 }
 
-/** All directions' values; what is no triple counts for all, and is refused where it is checked. */
+/** The values of all directions. A value that is no triple counts for all; checks refuse it later if it is no number. */
 export const triple = (value: Triple | undefined, otherwise: number): readonly [number, number, number] => {
-  const each = (value as number) ?? otherwise;
-  return Array.isArray(value) ? (value as [number, number, number]) : [each, each, each];
+  const all = (value as number) ?? otherwise;
+  return Array.isArray(value) ? (value as [number, number, number]) : [all, all, all];
 };
 
 /** Depth, height and width of a convolution's result. */
@@ -44,7 +39,7 @@ export function conv3dSize(
   const padding = paddingsOf(options.padding, 3);
   if (
     stride.length + dilation.length !== 6 ||
-    ![...stride, ...dilation].every((each) => Number.isInteger(each) && each >= 1)
+    ![...stride, ...dilation].every((step) => Number.isInteger(step) && step >= 1)
   )
     fail("stride and dilation need whole numbers from 1");
   if (!isPadding(padding, 3)) fail(`padding ${padding.join("×")}, needs whole numbers from 0, or "same"`);
@@ -55,7 +50,7 @@ export function conv3dSize(
   return size;
 }
 
-/** Extents and channels, as both kernels have them. */
+/** The params for extents and channels that both kernels have. */
 function geometryParams(
   x: readonly number[],
   weight: readonly number[],
@@ -64,8 +59,8 @@ function geometryParams(
 ) {
   const four = (values: readonly number[]): number[] => [...values, 0];
   const [stride, dilation] = [triple(options.stride, 1), triple(options.dilation, 1)];
-  const padding = paddingsOf(options.padding, 3).map((each, at) =>
-    paddingBefore(x[at + 2]!, weight[at + 2]!, stride[at]!, each, dilation[at]!),
+  const padding = paddingsOf(options.padding, 3).map((zeros, at) =>
+    paddingBefore(x[at + 2]!, weight[at + 2]!, stride[at]!, zeros, dilation[at]!),
   );
   return {
     batch: x[0]!,
@@ -98,7 +93,7 @@ export function conv3d(
   if (options.out) assertShape("conv3d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d" });
   s.run(
-    convolution.with({ BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
+    convolution3dKernel.with({ BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
     { a: x, w: weight, bias: bias ?? weight, out },
     { size: out.size, ...geometryParams(x.shape, weight.shape, size, options) },
   );
@@ -119,17 +114,12 @@ export function conv3dInputGradient(
   if (options.out) assertShape("conv3dInputGradient", "out", options.out, [...inputShape]);
   const out = options.out ?? s.tensor([...inputShape], { label: "conv3d input gradient" });
   s.run(
-    convolution.with({ BACK: true, BIAS: false }),
+    convolution3dKernel.with({ BACK: true, BIAS: false }),
     { a: dy, w: weight, bias: weight, out },
     { size: out.size, ...geometryParams(inputShape, weight.shape, size, options) },
   );
   return out;
 }
-
-/** Workgroups that keep an adapter busy, terms that one invocation adds up, and numbers that its partial sums may take. */
-const ENOUGH = 64;
-const LONGEST = 4096;
-const MOST_SCRATCH = 2 ** 24;
 
 /** Gradient of conv3d's weight, outputs×channels×depth×height×width, from its input and the gradient of its result. */
 export function conv3dWeightGradient(
@@ -145,13 +135,10 @@ export function conv3dWeightGradient(
   if (options.out) assertShape("conv3dWeightGradient", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d weight gradient" });
   const rows = x.shape[0]! * size[0] * size[1];
-  const wanted = Math.max((ENOUGH * WIDTH) / out.size, (rows * size[2]) / LONGEST);
-  const most = Math.max(1, Math.min(rows, Math.floor(MOST_SCRATCH / out.size)));
-  const share = Math.ceil(rows / Math.min(Math.ceil(wanted), most));
-  const parts = Math.ceil(rows / share);
+  const { kernel, share, parts } = planWeightGradient3d(s.engine, out.size, rows, size[2]);
   const sums = parts === 1 ? out : s.tensor([parts, ...shape], { label: "partial weight gradients" });
   s.run(
-    weightGradient,
+    kernel,
     { x, dy, out: sums },
     { size: out.size, parts, share, ...geometryParams(x.shape, shape, size, options) },
   );

@@ -6,7 +6,7 @@ import { axesParams, MOST_AXES } from "./stridedCopy.js";
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 
 export interface DiagonalBlocksOptions {
-  /** keeps this block alone */
+  /** the only block that stays; all by default */
   only?: number | undefined;
   /** where to write, in the shape of `x` */
   out?: Tensor | undefined;
@@ -16,13 +16,13 @@ export interface DiagonalBlocksOptions {
 
 /**
  * `x` within the blocks on its diagonal and 0 elsewhere. Block g takes the indices g·w to (g + 1)·w − 1 of every mode of
- * width w in `widths`; a mode of width null is not divided, all blocks reach over it.
+ * width w in `widths`; a mode of width null is not divided: every block has all of it.
  */
 export function diagonalBlocks(
   s: Scheduler,
   x: Tensor,
   widths: readonly (number | null)[],
-  { only, out: given, add = false }: DiagonalBlocksOptions = {},
+  { only, out: target, add = false }: DiagonalBlocksOptions = {},
 ): Tensor {
   assertCall("diagonalBlocks", s, { x });
   const counts = widths.flatMap((width, mode) => (width ? [x.shape[mode]! / width] : []));
@@ -33,8 +33,8 @@ export function diagonalBlocks(
     );
   if (only !== undefined && !(Number.isInteger(only) && only >= 0 && only < (blocks ?? 1)))
     throw new ShapeError(`diagonalBlocks: block ${only} of ${blocks ?? 1} in ${x}`);
-  if (add && !given) throw new ShapeError(`diagonalBlocks: nothing to add ${x} to, needs out`);
-  if (given) assertShape("diagonalBlocks", "out", given, x.shape);
+  if (add && !target) throw new ShapeError(`diagonalBlocks: nothing to add ${x} to, needs out`);
+  if (target) assertShape("diagonalBlocks", "out", target, x.shape);
   // neighbours that are not divided are one axis
   const axes: { extent: number; width: number }[] = [];
   x.shape.forEach((extent, mode) => {
@@ -47,7 +47,7 @@ export function diagonalBlocks(
     throw new ShapeError(
       `diagonalBlocks: ${formatShape(x.shape)} has ${axes.length} axes to tell apart, needs at most ${MOST_AXES}`,
     );
-  const out = given ?? s.tensor(x.shape, { label: "diagonal blocks" });
+  const out = target ?? s.tensor(x.shape, { label: "diagonal blocks" });
   s.run(
     kernel.with({ AXES: axes.length, ONE: only !== undefined, ADD: add }),
     { x, out },

@@ -11,12 +11,12 @@ export interface DropoutOptions {
   /** separates the layers of a network */
   stream?: number;
   /** [step, epoch, steps so far, …], u32: the mask changes with the third */
-  state: Tensor;
+  state: Tensor<"u32">;
   out?: Tensor | undefined;
 }
 
 /**
- * Inverted dropout (Srivastava et al. 2014). Its own gradient: applied to dy with the same seed, stream and state, it drops
+ * Inverted dropout (Srivastava et al. 2014). It is also its gradient: applied to dy with the same seed, stream and state, it drops
  * the same elements.
  */
 export function dropout(s: Scheduler, x: Tensor, { rate, seed = 0, stream = 0, state, out }: DropoutOptions): Tensor {

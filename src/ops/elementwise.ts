@@ -40,19 +40,19 @@ export function broadcastShapes(operation: string, a: readonly number[], b: read
 }
 
 function broadcastStrides(from: readonly number[], to: readonly number[]): number[] {
-  const own = stridesOf(from);
+  const strides = stridesOf(from);
   return to.map((_, axis) => {
     const at = axis - to.length + from.length;
-    return at < 0 || from[at] === 1 ? 0 : own[at]!;
+    return at < 0 || from[at] === 1 ? 0 : strides[at]!;
   });
 }
 
 function binary(name: string, code: number) {
-  return (s: Scheduler, a: Tensor, b: Tensor, { out: given }: Out = {}): Tensor => {
+  return (s: Scheduler, a: Tensor, b: Tensor, { out: target }: Out = {}): Tensor => {
     assertCall(name, s, { a, b });
     const shape = broadcastShapes(name, a.shape, b.shape);
-    if (given) assertShape(name, "out", given, shape);
-    const out = given ?? s.tensor(shape, { label: name });
+    if (target) assertShape(name, "out", target, shape);
+    const out = target ?? s.tensor(shape, { label: name });
     const size = sizeOf(shape);
     const { shape: joined, strides } = collapseAxes(
       shape,
@@ -103,11 +103,11 @@ export function map(
   s: Scheduler,
   x: Tensor,
   f: UnaryFunction,
-  { alpha = 1, beta = 0, out: given }: Out & { alpha?: number; beta?: number } = {},
+  { alpha = 1, beta = 0, out: target }: Out & { alpha?: number; beta?: number } = {},
 ): Tensor {
   assertCall("map", s, { x });
-  if (given) assertShape(f, "out", given, x.shape);
-  const out = given ?? s.tensor(x.shape, { label: f });
+  if (target) assertShape(f, "out", target, x.shape);
+  const out = target ?? s.tensor(x.shape, { label: f });
   const vectors = x.size % 4 === 0;
   s.run(
     unaryKernel.with({ FUNCTION: unaryFunctions[f], scalar: vectors ? "vec4f" : "f32" }),

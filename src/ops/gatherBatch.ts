@@ -9,28 +9,28 @@ const bytesKernel = new Kernel(bytesShader, ({ rows }) => grid1d(rows!, 1));
 export interface BatchOptions {
   /** rows of this batch */
   rows: number;
-  /** rows of the batches before it, `rows` by default: step k begins at row k·stride of the permuted set */
+  /** rows from the start of a batch to that of the next, `rows` by default: step k begins at row k·stride of the permuted set */
   stride?: number;
-  /** permute the set, otherwise in every epoch; without it batches follow each other in order */
+  /** permutes the set, in another order in every epoch; without it batches follow each other in order */
   shuffle?: boolean;
   seed?: number;
   /** [step in the epoch, epoch, …], u32 */
-  state: Tensor;
+  state: Tensor<"u32">;
 }
 
 /** Half the bits of the smallest power of four that holds n. */
 export const halfBits = (n: number): number => Math.max(1, Math.ceil(Math.log2(Math.max(n, 2)) / 2));
 
 /**
- * The minibatch of the step that `state` tells: rows of `x` (N×…, f32 or bytes that stand for value / 255) and of `labels`
+ * The minibatch of the present step, which `state` holds: rows of `x` (N×…, f32 or bytes that stand for value / 255) and of `labels`
  * ([N], u32), shuffled on the GPU.
  */
 export function gatherBatch(
   s: Scheduler,
-  x: Tensor,
-  labels: Tensor,
+  x: Tensor<"f32" | "u8">,
+  labels: Tensor<"u32">,
   { rows, stride = rows, shuffle = true, seed = 0, state }: BatchOptions,
-): { inputs: Tensor; labels: Tensor } {
+): { inputs: Tensor; labels: Tensor<"u32"> } {
   assertCall("gatherBatch", s, { x, labels });
   const count = x.shape[0]!;
   if (labels.size !== count || labels.dtype !== "u32")

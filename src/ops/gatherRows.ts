@@ -8,7 +8,7 @@ const kernel = new Kernel(shader, ({ rows, columns }, { WIDTH }) => grid1d(rows!
 export function gatherRows(
   s: Scheduler,
   x: Tensor,
-  indices: Tensor,
+  indices: Tensor<"u32">,
   options: { out?: Tensor | undefined } = {},
 ): Tensor {
   assertCall("gatherRows", s, { x, indices });

@@ -14,8 +14,8 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { soleWorkgroup } from "./variants.js";
 
 const differencesKernel = new Kernel(differencesShader, ({ runs, models }, { WIDTH }) =>
   grid1d(runs! * models!, WIDTH!),
@@ -38,8 +38,6 @@ const SLOTS = 12;
 const ALIGNED = 64;
 /** most steps of conjugate gradients in an iteration */
 const STEPS = 25;
-/** ΣIₙ·R² up to which one workgroup a model works on all its rows */
-const MOST_SOLE = 2 ** 15;
 /** chunks that the rows of a longest mode are cut into, and the least rows of one */
 const CHUNKS = 64;
 const LEAST_ROWS = 64;
@@ -60,8 +58,6 @@ export interface GaussNewtonOptions {
   models?: number;
   /** modes whose factors stay as they are */
   fixed?: readonly number[];
-  /** whether one workgroup a model works on all its rows: so it is for few rows, unless a test says otherwise */
-  isSole?: boolean | undefined;
 }
 
 /**
@@ -94,7 +90,7 @@ export class GaussNewtonState {
     readonly rank: number,
     /** parts of a model's loss */
     lossParts: number,
-    { models = 1, fixed = [], isSole }: GaussNewtonOptions = {},
+    { models = 1, fixed = [] }: GaussNewtonOptions = {},
   ) {
     const modes = shape.length;
     if (modes > MOST_MODES) throw new ShapeError(`Gauss-Newton: ${modes} modes, needs at most ${MOST_MODES}`);
@@ -110,11 +106,11 @@ export class GaussNewtonState {
     this.scalars = engine.tensor([models, GAUSS_NEWTON.perModel], null, { label: "Gauss-Newton numbers" });
     this.#matrices = engine.tensor([models, SLOTS, modes, rank, rank], null, { label: "small matrices" });
     const extents = shape.reduce((sum, extent) => sum + extent, 0);
-    this.#isSole = isSole ?? extents * rank ** 2 <= MOST_SOLE;
+    this.#isSole = extents * rank ** 2 <= setting(engine, "gaussNewtonRows");
     const longest = Math.max(...shape);
     const chunk = Math.max(LEAST_ROWS, Math.ceil(longest / CHUNKS));
     const chunks = Math.ceil(longest / chunk);
-    const shares = Math.max(1, Math.floor(soleWorkgroup(engine) / (2 * rank ** 2)));
+    const shares = Math.max(1, Math.floor(setting(engine, "soleWorkgroup") / (2 * rank ** 2)));
     const partsSize = this.#isSole ? 1 : 2 * models * modes * chunks * (shares * rank ** 2 + 1);
     this.#parts = engine.tensor([partsSize], null, { label: "parts of chunks" });
     const padded = (values: readonly number[]) => Array.from({ length: MOST_MODES }, (_, mode) => values[mode] ?? 1);
@@ -156,7 +152,7 @@ export class GaussNewtonState {
     assertShape("Gauss-Newton", "the tensor", x, this.shape);
     assertShape("Gauss-Newton", "differences", differences, [this.models, ...this.shape]);
     const COLUMNS = Math.min(this.rank, 8);
-    const WIDTH = soleWorkgroup(s.engine, 64);
+    const WIDTH = Math.min(64, setting(s.engine, "soleWorkgroup"));
     const { trial: factors, trialDescent: descent, losses } = this;
     s.run(differencesKernel.with({ WIDTH, COLUMNS }), { x, factors, differences }, this.#params);
     s.run(descentKernel.with({ WIDTH, COLUMNS }), { differences, factors, descent, losses }, this.#params);
@@ -167,10 +163,13 @@ export class GaussNewtonState {
     assertCall("Gauss-Newton", s);
     const { losses, trial, trialDescent, accepted, descent, scalars } = this;
     const [matrices, parts, params] = [this.#matrices, this.#parts, this.#params];
-    const WIDTH = soleWorkgroup(s.engine);
+    const WIDTH = setting(s.engine, "soleWorkgroup");
     if (!this.#isSole) s.run(gramsKernel.with({ WIDTH }), { trial, trial_descent: trialDescent, parts }, params);
     s.run(
-      stepKernel.with({ WIDTH: soleWorkgroup(s.engine, this.rank > 8 ? 256 : 64), SOLE: this.#isSole }),
+      stepKernel.with({
+        WIDTH: Math.min(this.rank > 8 ? 256 : 64, setting(s.engine, "soleWorkgroup")),
+        SOLE: this.#isSole,
+      }),
       { losses, trial, trial_descent: trialDescent, accepted, descent, matrices, scalars, parts },
       params,
     );

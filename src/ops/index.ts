@@ -4,6 +4,7 @@ export {
   type AlsUpdate,
   alsNormalize,
   alsUpdate,
+  fusesAls,
   MOST_ALS_RANK,
   type UnnormalizedFactor,
 } from "./alsUpdate.js";
@@ -40,7 +41,7 @@ export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
-export { lowRankMatmul, MOST_LOW_RANK } from "./lowRankMatmul.js";
+export { lowRankMatmul, MOST_LOW_RANK, prefersLowRank } from "./lowRankMatmul.js";
 export * from "./matmul.js";
 export * from "./modeProduct.js";
 export * from "./mttkrp.js";
@@ -74,4 +75,3 @@ export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
-export { fusesAls, fusesLowRank } from "./variants.js";

@@ -3,7 +3,7 @@ import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js
 import { bitsOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";
 
-/** entries that one invocation looks at before more workgroups are started, and the most of those */
+/** Entries that one invocation looks at before there are more workgroups, and the most workgroups. */
 const RUN = 16;
 const MOST_WORKGROUPS = 1024;
 
@@ -15,7 +15,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
  * Counts what is not finite in an f32 tensor and finds its largest finite magnitude, into `found` ([4], u32, zeros before): read
  * it with {@link inspection}.
  */
-export function inspect(s: Scheduler, x: Tensor, found: Tensor): Tensor {
+export function inspect(s: Scheduler, x: Tensor, found: Tensor<"u32">): Tensor<"u32"> {
   assertCall("inspect", s, { x, found });
   if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
   if (found.dtype !== "u32") throw new ShapeError(`inspect: found is ${found.dtype}, needs u32`);
@@ -24,26 +24,26 @@ export function inspect(s: Scheduler, x: Tensor, found: Tensor): Tensor {
   return found;
 }
 
-/** What {@link inspect} found. */
+/** What {@link inspect} says of a tensor. */
 export interface Inspection {
   /** entries that are NaN or infinite */
   notFinite: number;
-  /** flat index of the first of them, and what it is */
+  /** flat index and kind of the first entry that is NaN or infinite */
   first: { index: number; kind: "NaN" | "infinity" } | null;
-  /** largest magnitude of those that are finite */
+  /** largest magnitude of the finite entries */
   largest: number;
 }
 
 /** Reads the words that {@link inspect} left. */
-export function inspection(found: ArrayLike<number>): Inspection {
+export function inspection(words: ArrayLike<number>): Inspection {
   const placeOf = (word: number): number => (word ? 0xffffffff - word : Number.POSITIVE_INFINITY);
-  const [nan, infinity] = [placeOf(found[1]!), placeOf(found[2]!)];
-  const largest = new Float32Array(Uint32Array.of(found[3]!).buffer)[0]!;
+  const [nan, infinity] = [placeOf(words[1]!), placeOf(words[2]!)];
+  const largest = new Float32Array(Uint32Array.of(words[3]!).buffer)[0]!;
   const first =
     nan < infinity
       ? ({ index: nan, kind: "NaN" } as const)
       : Number.isFinite(infinity)
         ? ({ index: infinity, kind: "infinity" } as const)
         : null;
-  return { notFinite: found[0]!, first, largest };
+  return { notFinite: words[0]!, first, largest };
 }

@@ -1,11 +1,12 @@
 import totalShader from "../../shaders/total.wgsl";
 import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { kruskalKernels } from "./families/kruskal.js";
+import { RESIDUAL_PARTS, residualKernels } from "./families/residual.js";
 import { mergeModes } from "./mergeModes.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { RESIDUAL_PARTS, variantsOf } from "./variants.js";
 
 const total = new Kernel(totalShader, () => [1]);
-/** factors that the kernels bind */
+/** Factors that the kernels bind. */
 const MOST_FACTORS = 5;
 
 /** The Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … of factors Iₖ×R and weights [R] (null: ones), written out in full. */
@@ -23,7 +24,7 @@ export function kruskalToTensor(
   return out;
 }
 
-/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, with X̂ never stored: what `kruskalResidual` sums the squares of. Reads X once. */
+/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, without storing X̂; `kruskalResidual` sums the squares of it. Reads X once. */
 export function kruskalDifference(
   s: Scheduler,
   x: Tensor,
@@ -49,9 +50,8 @@ function recordFull(
   out: Tensor,
 ): void {
   const model = bindModel(s, weights, factors);
-  const variants = variantsOf(s.engine, "kruskal", false, { rows: model.middle, columns: 0 });
   s.run(
-    variants.with({ ...model.constants, DIFFERENCE: x !== null }),
+    kruskalKernels(s.engine, model.middle).with({ ...model.constants, DIFFERENCE: x !== null }),
     { ...model.bindings, out, x: x ?? model.bindings.last_factor },
     model.params,
   );
@@ -75,7 +75,7 @@ export function kruskalResidual(
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
   const model = bindModel(s, weights, factors);
-  const kernel = variantsOf(s.engine, "residual", false, { rows: model.middle, columns: 0 }).with(model.constants);
+  const kernel = residualKernels(s.engine, model.middle).with(model.constants);
   const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
   s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
   s.run(total, { parts, out }, { size: parts.size });
@@ -94,9 +94,9 @@ function shapeOf(operation: string, weights: Tensor | null, factors: readonly Te
   return factors.map((factor) => factor.shape[0]!);
 }
 
-/** What the kernels of shaders/common/kruskal.wgsl take: the last two modes, and those before them as `outer`. */
-function bindModel(s: Scheduler, weights: Tensor | null, given: readonly Tensor[]) {
-  const { factors, temporaries } = mergeModes(s, given, MOST_FACTORS);
+/** Bindings and params for shaders/common/kruskal.wgsl: the last two modes, and those before them merged as `outer`. */
+function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[]) {
+  const { factors, temporaries } = mergeModes(s, all, MOST_FACTORS);
   const unused = s.tensor([1], { label: "no factor" });
   const last = factors.at(-1)!;
   const middle = factors.at(-2);

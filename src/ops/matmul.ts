@@ -13,7 +13,7 @@ export interface MatmulOptions {
   activation?: Activation;
   /** factor of the product, 1 by default */
   alpha?: number;
-  /** inner sums in two levels: a fraction of the rounding, for some more memory and time */
+  /** makes inner sums in two levels: they round less, and take some more memory and time */
   careful?: boolean;
   /** rows×columns, written instead of a temporary */
   out?: Tensor | undefined;

@@ -3,8 +3,8 @@ import { khatriRao } from "./khatriRao.js";
 
 /**
  * Neighbouring modes of a row-major tensor are one longer mode, whose factor is the Khatri-Rao product of theirs. Kernels
- * bind a limited number of factors: this merges the smallest neighbours until `most` are left. They sum along the last mode, too:
- * it is merged with the one before until it has at least `shortest` rows. Release `temporaries` after use.
+ * bind a limited number of factors: this merges the smallest neighbours until `most` are left. The kernels' innermost sums go
+ * along the last mode: it is merged with the mode before it until it has at least `shortest` rows. Release `temporaries` after use.
  */
 export function mergeModes(
   s: Scheduler,

@@ -1,8 +1,8 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { planMttkrp, shortestRun } from "./families/mttkrp.js";
 import { mergeModes } from "./mergeModes.js";
 import { addUp, recordProduct } from "./product.js";
 import { assertCall, assertMode, assertShape } from "./shapes.js";
-import { busyness, gpuTile, lanesOf, readsVectors, shortestRun, splitSums, variantsOf } from "./variants.js";
 
 /** factors that the kernel binds besides the innermost one */
 const MOST_WEIGHTS = 5;
@@ -55,7 +55,7 @@ function contract(
   x: Tensor,
   factors: readonly Tensor[],
   keep: readonly [number, number],
-  { out: given, unsummed = false }: MttkrpOptions,
+  options: MttkrpOptions,
 ): Tensor {
   const [start, stop] = keep;
   if (factors.length !== x.order)
@@ -67,7 +67,7 @@ function contract(
     if (mode < start || mode >= stop) assertShape(operation, `factor ${mode}`, factor, [x.shape[mode]!, columns]);
   });
   const shape = [...x.shape.slice(start, stop), columns];
-  if (given) assertShape(operation, "out", given, shape);
+  if (options.out) assertShape(operation, "out", options.out, shape);
   const rows = sizeOf(x.shape.slice(start, stop));
   const transposed = stop === x.order;
   const shortest = shortestRun(s.engine, x.size);
@@ -75,7 +75,7 @@ function contract(
   const right = mergeModes(s, factors.slice(stop), MOST_WEIGHTS + 1 - left.factors.length, shortest);
   const weights = [...left.factors, ...right.factors];
   if (weights.length === 1) {
-    const out = given ?? s.tensor(shape, { label: "mttkrp" });
+    const out = options.out ?? s.tensor(shape, { label: "mttkrp" });
     // one contracted mode, in front or behind: a plain product
     const inner = x.size / rows;
     recordProduct(s, x, weights[0]!, out, { rows, columns, inner, transposeA: start > 0 });
@@ -85,22 +85,15 @@ function contract(
   const innerFactor = weights.pop()!;
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
-  const lanes = lanesOf(s.engine, "mttkrp");
-  // to subgroups the columns are the rows
-  const extents = lanes ? { rows: columns, columns: rows } : { rows, columns };
-  const tile = gpuTile({ ...extents, terms: inner * outer });
-  const split = splitSums(busyness(lanes, extents, tile), inner, outer);
-  const layout = { acrossOutputs: transposed, extents: [transposed ? rows : inner] };
-  const vectors = readsVectors(lanes, layout, !lanes && tile.thin);
-  const kernel = variantsOf(s.engine, "mttkrp", vectors, extents, tile);
+  const { kernels, split } = planMttkrp(s.engine, { rows, columns, inner, outer }, transposed);
   const cut = split.count > 1;
   const out = cut
     ? s.tensor([split.count, ...shape], { label: "partial sums" })
-    : (given ?? s.tensor(shape, { label: "mttkrp" }));
+    : (options.out ?? s.tensor(shape, { label: "mttkrp" }));
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernel.with({ TRANSPOSED: transposed, WEIGHTS: weights.length }),
+    kernels.with({ TRANSPOSED: transposed, WEIGHTS: weights.length }),
     {
       x,
       factor: innerFactor,
@@ -124,5 +117,5 @@ function contract(
     },
   );
   s.release(unused, ...left.temporaries, ...right.temporaries);
-  return cut && !unsummed ? addUp(s, out, given) : out;
+  return cut && !options.unsummed ? addUp(s, out, options.out) : out;
 }

@@ -1,14 +1,11 @@
-import shader from "../../shaders/mttkrp_from_partial.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { planFromPartial } from "./families/mttkrpFromPartial.js";
 import { mergeModes } from "./mergeModes.js";
 import type { MttkrpOptions } from "./mttkrp.js";
 import { addUp } from "./product.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { busyness, lanesOf, readsAhead, splitSums, sumTeam } from "./variants.js";
 
-const kernel = new Kernel(shader, ({ rows, columns, splits }, { WIDTH, SLICES }) =>
-  grid1d(rows! * columns! * splits!, WIDTH! / SLICES!),
-);
+/** Factors that the kernel binds. */
 const MOST_WEIGHTS = 6;
 
 /**
@@ -21,7 +18,7 @@ export function mttkrpFromPartial(
   factors: readonly Tensor[],
   modes: readonly [start: number, stop: number],
   mode: number,
-  { out: given, unsummed = false }: MttkrpOptions = {},
+  options: MttkrpOptions = {},
 ): Tensor {
   assertCall("mttkrpFromPartial", s, { partial }, { factors });
   const [start, stop] = modes;
@@ -40,23 +37,21 @@ export function mttkrpFromPartial(
       assertShape(operation, `factor ${start + index}`, factor, [partial.shape[index]!, columns]);
   });
   const shape = [rows, columns];
-  if (given) assertShape(operation, "out", given, shape);
+  if (options.out) assertShape(operation, "out", options.out, shape);
   const behind = factors.slice(mode - start + 1);
   const left = mergeModes(s, factors.slice(0, mode - start), behind.length ? MOST_WEIGHTS - 1 : MOST_WEIGHTS);
   const right = mergeModes(s, behind, MOST_WEIGHTS - left.factors.length);
   const weights = [...left.factors, ...right.factors];
   const outer = partial.size / rows / columns;
-  const team = sumTeam(s.engine, outer);
-  const tile = { high: 1, wide: team.WIDTH / team.SLICES };
-  const split = splitSums(busyness(lanesOf(s.engine), { rows, columns }, tile), 1, outer);
+  const { kernel, split } = planFromPartial(s.engine, { rows, columns }, outer);
   const cut = split.count > 1;
   const out = cut
     ? s.tensor([split.count, ...shape], { label: "partial sums" })
-    : (given ?? s.tensor(shape, { label: "mttkrp" }));
+    : (options.out ?? s.tensor(shape, { label: "mttkrp" }));
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernel.with({ ...team, WEIGHTS: weights.length, AHEAD: readsAhead(s.engine, 4) }),
+    kernel.with({ WEIGHTS: weights.length }),
     {
       x: partial,
       weight0: weight(0),
@@ -78,5 +73,5 @@ export function mttkrpFromPartial(
     },
   );
   s.release(unused, ...left.temporaries, ...right.temporaries);
-  return cut && !unsummed ? addUp(s, out, given) : out;
+  return cut && !options.unsummed ? addUp(s, out, options.out) : out;
 }

@@ -46,7 +46,7 @@ export function sgdStep(
 /** One step of Adam on `weights`, in place; `state` as {@link trainingState} makes it. */
 export function adamStep(
   s: Scheduler,
-  tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; state: Tensor },
+  tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; state: Tensor<"u32"> },
   { rate, beta1, beta2, epsilon, weightDecay, decoupled }: AdamSettings,
 ): void {
   assertCall("adamStep", s);
@@ -61,7 +61,7 @@ export function adamStep(
 }
 
 /** What changes from step to step, u32: [step in the epoch, epoch, steps so far, bits of β₁ᵗ, bits of β₂ᵗ]. */
-export function trainingState(engine: Engine, [beta1, beta2]: readonly [number, number] = [1, 1]): Tensor {
+export function trainingState(engine: Engine, [beta1, beta2]: readonly [number, number] = [1, 1]): Tensor<"u32"> {
   const words = new Uint32Array(5);
   new Float32Array(words.buffer).set([beta1, beta2], 3);
   return engine.tensor([5], words, { label: "training state" });
@@ -70,7 +70,7 @@ export function trainingState(engine: Engine, [beta1, beta2]: readonly [number, 
 /** Moves a {@link trainingState} one step on, where an epoch has so many. */
 export function advanceStep(
   s: Scheduler,
-  state: Tensor,
+  state: Tensor<"u32">,
   { steps, betas = [1, 1] }: { steps: number; betas?: readonly [number, number] },
 ): void {
   assertCall("advanceStep", s, { state });

@@ -4,8 +4,18 @@ import checkShader from "../../shaders/qr_check.wgsl";
 import endShader from "../../shaders/qr_end.wgsl";
 import panelShader from "../../shaders/qr_panel.wgsl";
 import startShader from "../../shaders/qr_start.wgsl";
-import { type Constants, formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  type Constants,
+  type Engine,
+  formatShape,
+  grid1d,
+  Kernel,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import { accumulate } from "./accumulate.js";
+import { setting } from "./adapter.js";
 import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
@@ -13,7 +23,6 @@ import { matmul } from "./matmul.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
-import { qrBlockRows, reflectorTeam } from "./variants.js";
 
 const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);
 const check = new Kernel(checkShader, () => [1]);
@@ -22,20 +31,31 @@ const panel = new Kernel(panelShader, () => [1]);
 const end = new Kernel(endShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
 const reflector = new Kernel(reflectorShader, () => [1]);
 
-/** columns whose reflections are applied together, by products */
+/** Columns of a panel: their reflections are applied together, by products. */
 export const REFLECTORS = 32;
-/** columns that common/householder.wgsl has room for */
+/** Columns that common/householder.wgsl has room for. */
 const MOST_IN_BLOCKS = 64;
-/** blocks from which on a matrix is so tall that products are tried first */
+/** Blocks from which on a matrix is so tall that Cholesky QR is tried first. */
 const TALL = 3;
+
+/** Rows of the blocks that the factorisation of a matrix begins with: few, but not more blocks than a grid has room for. */
+const blockRows = (rows: number, columns: number): number => Math.max(256, 4 * columns, Math.ceil(rows / 60_000));
+
+/** Invocations of a workgroup of reflections, and how many of them share a column. */
+function reflectorTeam(engine: Engine): { WIDTH: number; ACROSS: number } {
+  const WIDTH = setting(engine, "reflectorWidth");
+  return { WIDTH, ACROSS: Math.min(WIDTH, setting(engine, "reflectorTeam")) };
+}
 
 /**
  * Orthonormal columns Q (m×n) and upper triangular R (n×n, no negative diagonal) with A = Q·R, m ≥ n, by Householder
  * reflections: ‖QR − A‖ ≤ 1e-6·‖A‖ and ‖QᵀQ − I‖ ≤ 2e-6 for every finite A. Columns that depend on those before them, and
  * columns of zeros, get a column in Q all the same, orthonormal to the others, and a diagonal of R near zero.
  *
- * Up to 64 columns: blocks of rows are factorised side by side, then what is left of them, up a tree (TSQR, Demmel, Grigori,
- * Hoemmen & Langou 2012); of very tall matrices only where a check on the device shows that Cholesky QR was not enough. More: panels of 32 columns, whose reflections reach the others by products (Schreiber & Van Loan 1989).
+ * Up to 64 columns, blocks of rows are factorised side by side, then their triangles, up a tree (TSQR, Demmel, Grigori, Hoemmen &
+ * Langou 2012). A very tall matrix is factorised by Cholesky QR, and by blocks only where a check on the device shows that this was
+ * not enough. More than 64 columns are factorised in panels of 32, whose reflections reach the other columns by products (Schreiber &
+ * Van Loan 1989).
  */
 export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   assertCall("orthogonalise", s, { a });
@@ -43,19 +63,19 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
   if (n > MOST_IN_BLOCKS) return byPanels(s, a);
-  return m < TALL * qrBlockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
+  return m < TALL * blockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
 }
 
-/** where a factorisation goes, and a [1] u32 tensor that says 1 where it is there already */
+/** Where a factorisation is written, and a [1] u32 tensor that is 1 where it is there already. */
 interface Guarded {
   q: Tensor;
   r: Tensor;
-  state: Tensor;
+  state: Tensor<"u32">;
 }
 
 function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
   const [rows, columns] = a.shape as [number, number];
-  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / qrBlockRows(rows, columns))));
+  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / blockRows(rows, columns))));
   const groups = Math.ceil(rows / height);
   const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
   const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
@@ -73,7 +93,7 @@ function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: T
   if (groups === 1) run(a, {});
   else {
     run(a, { BASIS: false });
-    // Q of what the blocks left, which their reflections then take to theirs
+    // the Q of the triangles, from which the reflections of the blocks make that of all rows
     const inner = guarded && { q: s.tensor(r.shape, { label: "Q" }), r: guarded.r, state };
     const above = byBlocks(s, r, inner);
     run(above.q, { FACTOR: false, START: false });
@@ -93,7 +113,7 @@ function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   const n = a.shape[1]!;
   const state = s.tensor([1], { dtype: "u32", label: "QR state" });
   const pass = (x: Tensor, checked: boolean) => {
-    // what the second pass lacks is what Q lacks
+    // Q is as orthonormal as the second pass makes it, so its Gram matrix is the careful one
     const g = checked ? gram(s, x) : carefulGram(s, x);
     const { r, inverse } = cholesky(s, g, { threshold: 1e-4, unit: true });
     if (checked) s.run(check, { r, inverse, state }, { n });
@@ -113,7 +133,7 @@ function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
 function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   const [rows, columns] = a.shape as [number, number];
   const stride = rowStride(rows);
-  // columns one after the other
+  // the columns of A, one after the other
   const work = s.tensor([columns, stride], { label: "QR work" });
   const v = s.tensor([columns, stride], { label: "reflections" });
   const largest = largestMagnitude(s, a);
@@ -122,13 +142,13 @@ function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   for (let first = 0; first < columns; first += REFLECTORS) {
     const stop = Math.min(columns, first + REFLECTORS);
     const tau = s.tensor([stop - first], { label: "reflection factors" });
-    const own = v.rows(first, stop);
+    const reflections = v.rows(first, stop);
     const params = { columns: stop - first, first, quads: stride / 4 };
-    s.run(panel.with(reflectorTeam(s.engine)), { work: work.rows(first, stop), v: own, tau }, params);
-    const t = blockReflector(s, own, tau);
+    s.run(panel.with(reflectorTeam(s.engine)), { work: work.rows(first, stop), v: reflections, tau }, params);
+    const t = blockReflector(s, reflections, tau);
     s.release(tau);
     triangles.push(t);
-    if (stop < columns) reflectRows(s, work.rows(stop, columns), own, t);
+    if (stop < columns) reflectRows(s, work.rows(stop, columns), reflections, t);
   }
   const basis = s.tensor([columns, stride], { label: "Qᵀ" });
   const r = s.tensor([columns, columns], { label: "R" });
@@ -136,9 +156,9 @@ function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   s.release(work, largest);
   for (let first = Math.floor((columns - 1) / REFLECTORS) * REFLECTORS; first >= 0; first -= REFLECTORS) {
     const t = triangles.pop()!;
-    // reflections from `first` on leave the columns of the identity before it alone
-    const own = v.rows(first, Math.min(columns, first + REFLECTORS));
-    reflectRows(s, basis.rows(first, columns), own, t, { forward: true });
+    // reflections from `first` on do not change the columns of the identity before `first`
+    const reflections = v.rows(first, Math.min(columns, first + REFLECTORS));
+    reflectRows(s, basis.rows(first, columns), reflections, t, { forward: true });
     s.release(t);
   }
   s.release(v);

@@ -7,7 +7,7 @@ import { assertCall } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ n }, { WIDTH }) => grid1d(n! * n!, WIDTH!));
 
-/** (I − G) / 2 for a Gram matrix that is released; or the upper triangular E with E + Eᵀ = I − G. */
+/** (I − G) / 2 for a Gram matrix G, which is released; with `TRIANGLE` the upper triangular E with E + Eᵀ = I − G. */
 function unitResidual(s: Scheduler, g: Tensor, TRIANGLE = false): Tensor {
   const n = g.shape[0]!;
   const out = s.tensor([n, n], { label: "unit residual" });
@@ -18,7 +18,7 @@ function unitResidual(s: Scheduler, g: Tensor, TRIANGLE = false): Tensor {
 
 /**
  * Nearly orthonormal columns made so to rounding: X + X·(I − XᵀX) / 2, a step of Newton and Schulz towards the polar factor,
- * which squares what is lacking (Higham 2008, section 8.3).
+ * which squares the distance from orthonormality (Higham 2008, section 8.3).
  */
 export function polishColumns(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("polishColumns", s, { x });
@@ -29,7 +29,7 @@ export function polishColumns(s: Scheduler, x: Tensor, options: { out?: Tensor |
   return out;
 }
 
-/** The same for rows. */
+/** {@link polishColumns} for rows that are nearly orthonormal. */
 export function polishRows(s: Scheduler, x: Tensor): Tensor {
   assertCall("polishRows", s, { x });
   const half = unitResidual(s, matmul(s, x, x, { transposeB: true, careful: true }));
@@ -41,7 +41,7 @@ export function polishRows(s: Scheduler, x: Tensor): Tensor {
 
 /**
  * The factors of A = Q·R with Q's nearly orthonormal columns made so to rounding: Q·(I + E) and (I − E)·R for the upper triangular E
- * that makes up what QᵀQ lacks, so that R stays triangular and Q·R what it was.
+ * with E + Eᵀ = I − QᵀQ, so that R stays triangular and Q·R stays the same.
  */
 export function polishQr(s: Scheduler, q: Tensor, r: Tensor): { q: Tensor; r: Tensor } {
   assertCall("polishQr", s, { q, r });

@@ -27,7 +27,7 @@ export interface PoolOptions {
   padding?: Padding | undefined;
 }
 
-/** Extents of what pooling gives, in the names of the shaders' params. */
+/** Extents of a pooling and of its result, by the names of the shaders' params. */
 export function poolGeometry(operation: string, shape: readonly number[], options: PoolOptions) {
   const [kernel, paddings] = [pair(options.kernel, 1), paddingsOf(options.padding, 2)];
   const stride = pair(options.stride ?? options.kernel, 1);
@@ -38,7 +38,7 @@ export function poolGeometry(operation: string, shape: readonly number[], option
   const [height, width] = shape.slice(-2) as [number, number];
   if (
     kernel.length + stride.length !== 4 ||
-    ![...kernel, ...stride].every((each) => Number.isInteger(each) && each >= 1)
+    ![...kernel, ...stride].every((extent) => Number.isInteger(extent) && extent >= 1)
   )
     fail("window and stride need whole numbers from 1");
   const most = paddings.every((value, at) => value === "same" || 2 * value <= kernel[at]!);
@@ -95,7 +95,7 @@ function poolGradient(name: string, LARGEST: boolean) {
 export const maxPool2d = pool("maxPool2d", true);
 /** The mean of every window of the last two modes; zeros of the padding count. */
 export const averagePool2d = pool("averagePool2d", false);
-/** Gradient of maxPool2d's input: a window's goes to its first largest element, which is found again. */
+/** Gradient of maxPool2d's input: that of a window goes to its first largest element, which the kernel searches for again. */
 export const maxPool2dGradient = poolGradient("maxPool2dGradient", true);
 /** Gradient of averagePool2d's input; of `x` only the shape matters. */
 export const averagePool2dGradient = poolGradient("averagePool2dGradient", false);

@@ -1,18 +1,7 @@
-import splitSumShader from "../../shaders/split_sum.wgsl";
-import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
-import {
-  arrange,
-  busyness,
-  evenRuns,
-  gpuTile,
-  type Layout,
-  lanesOf,
-  readsAhead,
-  readsVectors,
-  splitSums,
-  sumTeam,
-  variantsOf,
-} from "./variants.js";
+import type { Scheduler, Tensor } from "../gpu/index.js";
+import { isTurned, planMatmul } from "./families/matmul.js";
+import { splitSumKernel } from "./families/splitSum.js";
+import type { Layout } from "./tiles.js";
 
 /** Activations by the number that shaders/common/activation.wgsl gives them. */
 export const activations = { none: 0, relu: 1 } as const;
@@ -26,11 +15,11 @@ export interface Product {
   rows: number;
   columns: number;
   inner: number;
-  /** how many matrix products are added up, and the elements between them */
+  /** how many matrix products are added up, and the elements from one operand to the next */
   outer?: number;
   outerA?: number;
   outerB?: number;
-  /** how many products there are, and the elements between them; 0 shares one matrix */
+  /** how many products there are, and the elements from one operand to the next; 0 where all have the same */
   batch?: number;
   batchA?: number;
   batchB?: number;
@@ -42,33 +31,27 @@ export interface Product {
   bias?: Tensor | undefined;
   activation?: Activation;
   alpha?: number;
-  /** sums of √inner runs of √inner terms, which round a good deal less than one run: for one sum (`outer` 1) */
+  /** cuts sums into runs, which round less than one run; only where `outer` is 1 */
   careful?: boolean;
 }
 
-const splitSum = new Kernel(splitSumShader, ({ size }, { WIDTH, SLICES }) => grid1d(size!, WIDTH! / SLICES!));
-
 /** Records a product into `out` (batch·rows·columns elements). */
 export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
-  const lanes = lanesOf(s.engine, "matmul");
-  const { rows, columns } = product;
-  const vectors = {
-    natural: readsVectors(lanes, layoutOf(product, "b")),
-    turned: readsVectors(lanes, layoutOf(product, "a")),
-  };
-  if (arrange(lanes, rows, columns, vectors) === "turned") run(s, b, a, out, turn(product), true);
+  if (isTurned(s.engine, product.rows, product.columns, layoutsOf(product))) run(s, b, a, out, turn(product), true);
   else run(s, a, b, out, product, false);
 }
 
-function layoutOf(product: Product, side: "a" | "b"): Layout {
+/** How the operands lie. */
+function layoutsOf(product: Product): { a: Layout; b: Layout } {
   const { rows, columns, inner, transposeA = false, transposeB = false } = product;
   const { outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  return side === "a"
-    ? { acrossOutputs: transposeA, extents: [transposeA ? rows : inner, outerA, batchA] }
-    : { acrossOutputs: !transposeB, extents: [transposeB ? inner : columns, outerB, batchB] };
+  return {
+    a: { acrossOutputs: transposeA, extents: [transposeA ? rows : inner, outerA, batchA] },
+    b: { acrossOutputs: !transposeB, extents: [transposeB ? inner : columns, outerB, batchB] },
+  };
 }
 
-/** Cᵀ = op(B)ᵀ·op(A)ᵀ */
+/** The transposed product, Cᵀ = op(B)ᵀ·op(A)ᵀ. */
 function turn({ transposeA = false, transposeB = false, ...product }: Product): Product {
   const { rows, columns, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   return {
@@ -87,20 +70,16 @@ function turn({ transposeA = false, transposeB = false, ...product }: Product): 
 function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, transposeOut: boolean): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
-  const extents = { rows, columns, terms: inner * outer, batch };
-  const lanes = lanesOf(s.engine, "matmul");
-  const tile = gpuTile(extents);
-  const most = Math.floor(s.engine.device.limits.maxStorageBufferBindingSize / out.bytes);
-  const split = product.careful ? evenRuns(inner, most) : splitSums(busyness(lanes, extents, tile), inner, outer);
-  // with lanes the tile is another kernel's
-  const thin = !lanes && tile.thin;
-  const vectors = readsVectors(lanes, layoutOf(product, thin ? "a" : "b"), thin);
-  const kernel = variantsOf(s.engine, "matmul", vectors, extents, tile).with({
+  // the parts of cut sums are one binding
+  const room = Math.floor(s.engine.device.limits.maxStorageBufferBindingSize / out.bytes);
+  const sums = { inner, outer, mostRuns: product.careful ? room : undefined };
+  const { kernels, split } = planMatmul(s.engine, { rows, columns, batch }, sums, layoutsOf(product));
+  const specialised = kernels.with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     TRANSPOSE_OUT: transposeOut,
   });
-  const whole = split.count === 1;
+  const isUncut = split.count === 1;
   const params = {
     rows,
     columns,
@@ -114,15 +93,15 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
     inner_chunk: split.inner,
     outer_chunk: split.outer,
     splits: split.count,
-    alpha: whole ? alpha : 1,
+    alpha: isUncut ? alpha : 1,
   };
   const unused = bias ?? s.tensor([1], { label: "no bias" });
-  if (whole) {
+  if (isUncut) {
     const epilogue = { BIAS: Boolean(bias), ACTIVATION: activations[activation] };
-    s.run(kernel.with(epilogue), { a, b, bias: unused, out }, params);
+    s.run(specialised.with(epilogue), { a, b, bias: unused, out }, params);
   } else {
     const parts = s.tensor([split.count, out.size], { label: "partial sums" });
-    s.run(kernel, { a, b, bias: unused, out: parts }, params);
+    s.run(specialised, { a, b, bias: unused, out: parts }, params);
     sumParts(s, parts, out, { columns: transposeOut ? rows : columns, alpha, bias, activation });
     s.release(parts);
   }
@@ -130,8 +109,7 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
 }
 
 /** The sum over the first mode of `parts`, a temporary that is released. */
-export function addUp(s: Scheduler, parts: Tensor, given?: Tensor): Tensor {
-  const out = given ?? s.tensor(parts.shape.slice(1));
+export function addUp(s: Scheduler, parts: Tensor, out = s.tensor(parts.shape.slice(1))): Tensor {
   sumParts(s, parts, out);
   s.release(parts);
   return out;
@@ -148,12 +126,7 @@ export function sumParts(
   const splits = parts.size / out.size;
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   s.run(
-    splitSum.with({
-      ...sumTeam(s.engine, splits),
-      AHEAD: readsAhead(s.engine, 8),
-      BIAS: Boolean(bias),
-      ACTIVATION: activations[activation],
-    }),
+    splitSumKernel(s.engine, splits).with({ BIAS: Boolean(bias), ACTIVATION: activations[activation] }),
     { parts, bias: unused, out },
     { size: out.size, columns, splits, alpha },
   );

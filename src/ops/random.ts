@@ -7,10 +7,10 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size
 export interface RandomOptions {
   /** a whole number below 2⁵³; the same seed gives the same numbers on every adapter */
   seed?: number;
-  /** separates users of one seed */
+  /** different streams of one seed are independent of each other */
   stream?: number;
-  /** a [1] u32 tensor mixed in, so that replays of a schedule differ */
-  step?: Tensor;
+  /** [1], u32: a number in GPU memory that is mixed in, so that replays of a schedule differ */
+  step?: Tensor<"u32">;
   out?: Tensor | undefined;
 }
 
@@ -19,15 +19,15 @@ function record(
   name: string,
   distribution: number,
   shape: readonly number[],
-  { seed = 0, stream = 0, step, out: given }: RandomOptions,
+  { seed = 0, stream = 0, step, out: target }: RandomOptions,
   scale: number,
   shift: number,
 ): Tensor {
   assertCall(name, s);
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new ShapeError(`${name}: seed ${seed}, needs a whole number from 0`);
-  if (given) assertShape(name, "out", given, shape);
-  const out = given ?? s.tensor(shape, { label: name });
+  if (target) assertShape(name, "out", target, shape);
+  const out = target ?? s.tensor(shape, { label: name });
   const unused = step ? null : s.tensor([1], { dtype: "u32", label: "no step" });
   s.run(
     kernel.with({ DISTRIBUTION: distribution, STEPPED: !!step }),

@@ -1,14 +1,8 @@
-import shader from "../../shaders/reduce.wgsl";
-import lanesShader from "../../shaders/reduce_lanes.wgsl";
-import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { divide, map, multiply, safeDivide } from "./elementwise.js";
+import { planReduction } from "./families/reduce.js";
 import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
-import { REDUCTIONS, readsAhead, reductionWay } from "./variants.js";
 
-const byWorkgroup = new Kernel(shader, ({ before, after, parts }) => grid1d(before! * after! * parts!, 1));
-const byLane = new Kernel(lanesShader, ({ before, after, parts }, { WIDTH }) =>
-  grid1d(before! * after! * parts!, WIDTH!),
-);
 const TERMS = { identity: 0, square: 1, product: 2, squaredDifference: 3, magnitude: 4 } as const;
 const COMBINES = { sum: 0, maximum: 1, minimum: 2 } as const;
 
@@ -44,16 +38,8 @@ function record(
   result: Tensor,
 ): void {
   const outputs = before * after;
-  const way = reductionWay(s.engine, extent, after);
-  const { enough, shortest, longest } = REDUCTIONS[way];
-  const wanted = Math.max(Math.min(Math.floor(enough / outputs), Math.floor(extent / shortest)), extent / longest, 1);
-  const chunk = Math.ceil(extent / wanted);
-  const parts = Math.ceil(extent / chunk);
-  const specialised = (way === "workgroup" ? byWorkgroup : byLane).with({
-    TERM: TERMS[term],
-    COMBINE: COMBINES[combine],
-    AHEAD: readsAhead(s.engine, 8),
-  });
+  const { kernel, chunk, parts } = planReduction(s.engine, [before, extent, after]);
+  const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine] });
   if (parts === 1) {
     s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });
     return;
@@ -116,7 +102,7 @@ export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = 
   return reduce(s, x, undefined, { name: "innerProduct", term: "product", y }, out);
 }
 
-/** ‖x − y‖² from the differences themselves, over one axis or over everything ([1]). */
+/** ‖x − y‖² as a sum of squared differences, over one axis or over everything ([1]). */
 export function squaredDistance(
   s: Scheduler,
   x: Tensor,

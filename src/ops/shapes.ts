@@ -1,14 +1,24 @@
-import { formatShape, isList, Scheduler, ShapeError, shown, sizeOf, TenfoldError, Tensor } from "../gpu/index.js";
+import {
+  type DType,
+  formatShape,
+  isList,
+  Scheduler,
+  ShapeError,
+  shown,
+  sizeOf,
+  TenfoldError,
+  Tensor,
+} from "../gpu/index.js";
 
 /**
- * What every op checks first, as JavaScript would answer with a TypeError from somewhere inside: that it is given a Scheduler,
- * and Tensors where it needs them, by the names of its parameters; `lists` are lists of them.
+ * Every op checks first that its first argument is a Scheduler and that its operands are Tensors; without that, JavaScript throws a
+ * TypeError from somewhere inside. `tensors` and `lists` of them go by the names of the op's parameters.
  */
 export function assertCall(
   operation: string,
   s: Scheduler,
-  tensors: Readonly<Record<string, Tensor>> = {},
-  lists: Readonly<Record<string, readonly Tensor[]>> = {},
+  tensors: Readonly<Record<string, Tensor<DType>>> = {},
+  lists: Readonly<Record<string, readonly Tensor<DType>[]>> = {},
 ): void {
   if (!(s instanceof Scheduler))
     throw new TenfoldError(
@@ -24,13 +34,13 @@ export function assertCall(
   }
 }
 
-function failTensor(operation: string, name: string, given: unknown): never {
-  const advice = isList(given) ? "; engine.tensor(shape, data) makes one" : "";
-  throw new TenfoldError(`${operation}: ${name} is ${shown(given)}, needs a Tensor${advice}`);
+function failTensor(operation: string, name: string, value: unknown): never {
+  const advice = isList(value) ? "; engine.tensor(shape, data) makes one" : "";
+  throw new TenfoldError(`${operation}: ${name} is ${shown(value)}, needs a Tensor${advice}`);
 }
 
 /** Throws `mttkrp (mode 1): factor 2 is 30×5, expected 40×5` unless the tensor has this shape. */
-export function assertShape(operation: string, what: string, tensor: Tensor, expected: readonly number[]): void {
+export function assertShape(operation: string, what: string, tensor: Tensor<DType>, expected: readonly number[]): void {
   if (!(tensor instanceof Tensor)) failTensor(operation, what, tensor);
   if (tensor.order !== expected.length || expected.some((extent, mode) => tensor.shape[mode] !== extent))
     throw new ShapeError(`${operation}: ${what} is ${formatShape(tensor.shape)}, expected ${formatShape(expected)}`);
@@ -44,7 +54,7 @@ export function assertBias(operation: string, bias: Tensor, outputs: number): vo
 }
 
 /** Throws unless `mode` is one of the tensor's. */
-export function assertMode(operation: string, tensor: Tensor, mode: number): void {
+export function assertMode(operation: string, tensor: Tensor<DType>, mode: number): void {
   if (!Number.isInteger(mode) || mode < 0 || mode >= tensor.order)
     throw new ShapeError(
       `${operation}: mode ${mode} of a tensor of shape ${formatShape(tensor.shape)}, needs 0 to ${tensor.order - 1}`,

@@ -9,7 +9,7 @@ export interface Curve {
   curve: Tensor;
   column: number;
   /** [step, epoch, …], u32 */
-  state: Tensor;
+  state: Tensor<"u32">;
 }
 
 /**
@@ -19,7 +19,7 @@ export interface Curve {
 export function softmaxCrossEntropy(
   s: Scheduler,
   logits: Tensor,
-  labels: Tensor,
+  labels: Tensor<"u32">,
   { curve, column, state }: Curve,
   { double = false, out }: { double?: boolean; out?: Tensor | undefined } = {},
 ): Tensor {

@@ -11,12 +11,12 @@ export interface SolveOptions {
   method?: "cholesky" | "pseudoInverse";
   /** Cholesky only: added to the diagonal, times its mean */
   ridge?: number;
-  /** pseudo-inverse only: eigenvalues below this part of the largest count as zero, 1e-6 by default */
+  /** pseudo-inverse only: eigenvalues below this share of the largest count as zero, 1e-6 by default */
   rcond?: number;
   out?: Tensor | undefined;
 }
 
-/** X = B·A⁻¹ for a symmetric A (n×n) and B (m×n): every row of B solved for, which is the form of an ALS update. */
+/** X = B·A⁻¹ for a symmetric A (n×n) and B (m×n): it solves for every row of B, as an ALS update does. */
 export function solveSymmetric(
   s: Scheduler,
   a: Tensor,
@@ -37,10 +37,10 @@ export function solveSymmetric(
   }
   const { values, vectors } = symmetricEigen(s, a);
   const rotated = matmul(s, b, vectors);
-  const kept = cutOff(s, values, rcond);
+  const divisors = cutOff(s, values, rcond);
   s.release(values);
-  const scaled = safeDivide(s, rotated, kept);
-  s.release(rotated, kept);
+  const scaled = safeDivide(s, rotated, divisors);
+  s.release(rotated, divisors);
   const solved = matmul(s, scaled, vectors, { transposeB: true, out });
   s.release(scaled, vectors);
   return solved;

@@ -10,8 +10,8 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { permutesByTiles } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
 const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
@@ -34,12 +34,12 @@ export function collapseAxes(
   const joined: { extent: number; strides: number[] }[] = [];
   shape.forEach((extent, axis) => {
     if (extent === 1) return;
-    const own = strides.map((each) => each[axis]!);
+    const steps = strides.map((operand) => operand[axis]!);
     const last = joined.at(-1);
-    if (last?.strides.every((stride, operand) => stride === own[operand]! * extent)) {
+    if (last?.strides.every((stride, operand) => stride === steps[operand]! * extent)) {
       last.extent *= extent;
-      last.strides = own;
-    } else joined.push({ extent, strides: own });
+      last.strides = steps;
+    } else joined.push({ extent, strides: steps });
   });
   return {
     shape: joined.map(({ extent }) => extent),
@@ -54,8 +54,8 @@ export function axesParams(name: string, values: readonly number[], filler: numb
 }
 
 /**
- * The same axes counted in vec4s, where the innermost one is whole vec4s for every operand and all else keeps their
- * alignment; null where it is not.
+ * The same axes counted in vec4s: where the innermost axis is contiguous and a multiple of 4 long for every operand, and all other
+ * strides and the offset are multiples of 4. Null elsewhere.
  */
 export function inVectors(
   shape: readonly number[],
@@ -63,31 +63,32 @@ export function inVectors(
   offset = 0,
 ): { shape: number[]; strides: number[][] } | null {
   const inner = shape.length - 1;
-  const whole = (values: readonly number[]) => values.every((value, axis) => axis === inner || value % 4 === 0);
+  const areAligned = (values: readonly number[]) => values.every((value, axis) => axis === inner || value % 4 === 0);
   if (inner < 0 || shape[inner]! % 4 || offset % 4) return null;
-  if (!strides.every((own) => own[inner] === 1 && whole(own))) return null;
+  if (!strides.every((steps) => steps[inner] === 1 && areAligned(steps))) return null;
   return {
     shape: shape.map((extent, axis) => (axis === inner ? extent / 4 : extent)),
-    strides: strides.map((own) => own.map((stride, axis) => (axis === inner ? 1 : stride / 4))),
+    strides: strides.map((steps) => steps.map((stride, axis) => (axis === inner ? 1 : stride / 4))),
   };
 }
 
+/** Records a copy of axes that lie `steps` apart: in `x`, or in `out` where it is pasted into. */
 function record(
   s: Scheduler,
   operation: string,
   x: Tensor,
   out: Tensor,
-  given: readonly number[],
-  givenStrides: number[],
+  axes: readonly number[],
+  steps: number[],
   offset: number,
   paste = false,
 ): void {
-  const { shape, strides } = collapseAxes(given, givenStrides);
+  const { shape, strides } = collapseAxes(axes, steps);
   if (shape.length > MOST_AXES)
-    throw new ShapeError(`${operation}: ${formatShape(given)} has more than ${MOST_AXES} axes that move apart`);
-  const own = strides[0]!;
-  if (!paste && tiled(s, x, out, shape, own, offset)) return;
-  const vectors = inVectors(shape, [own], offset);
+    throw new ShapeError(`${operation}: ${formatShape(axes)} has more than ${MOST_AXES} axes that move apart`);
+  const ofX = strides[0]!;
+  if (!paste && tiled(s, x, out, shape, ofX, offset)) return;
+  const vectors = inVectors(shape, [ofX], offset);
   const unit = vectors ? 4 : 1;
   s.run(
     kernel.with({ AXES: Math.max(1, shape.length), PASTE: paste, scalar: vectors ? "vec4f" : "f32" }),
@@ -96,7 +97,7 @@ function record(
       size: (paste ? x : out).size / unit,
       offset: offset / unit,
       ...axesParams("shape", vectors?.shape ?? shape, 1),
-      ...axesParams("stride", vectors?.strides[0] ?? own, 0),
+      ...axesParams("stride", vectors?.strides[0] ?? ofX, 0),
     },
   );
 }
@@ -112,7 +113,7 @@ function tiled(
 ): boolean {
   const p = shape.length - 1;
   const q = strides.indexOf(1);
-  if (q < 0 || q >= p || !permutesByTiles(s.engine, shape[p]!, shape[q]!)) return false;
+  if (q < 0 || q >= p || Math.min(shape[p]!, shape[q]!) < setting(s.engine, "permuteTiles")) return false;
   recordTiles(s, x, out, shape, strides, offset);
   return true;
 }

@@ -4,13 +4,13 @@ import endShader from "../../shaders/jacobi_svd_end.wgsl";
 import startShader from "../../shaders/jacobi_svd_start.wgsl";
 import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
-import { jacobiTeam, soleWorkgroup } from "./variants.js";
 
 const BLOCK = 16;
 const kernel = new Kernel(shader, () => [1]);
@@ -19,8 +19,7 @@ const between = new Kernel(blockShader, ({ blocks }) => [blocks! / 2]).with({ BL
 const within = new Kernel(blockShader, ({ blocks }) => [blocks!]).with({ BLOCK, WITHIN: true });
 const end = new Kernel(endShader, () => [1]);
 const sign = new Kernel(signShader, ({ columns }) => [columns!]);
-/** columns that one workgroup rotates by itself */
-const ONE_WORKGROUP = 128;
+/** The most columns that rounds are recorded for, and how many sweeps of them. */
 const LARGEST = 1024;
 const SWEEPS = 14;
 
@@ -36,7 +35,7 @@ export interface Svd {
  * Jacobi rotations on the small triangle (Demmel & Veselić 1992), so that no Gram matrix squares the condition number.
  * The entry of largest magnitude in every column of U is positive. Columns are orthonormal also where a singular value is
  * zero. Up to 128 columns one workgroup does the rotations in one dispatch; beyond, rounds of blocks over the whole grid are
- * recorded for 14 sweeps, and return at once when all is done. Outside of schedules `svd` is faster, and more exact.
+ * recorded for 14 sweeps, and return at once when all is done. Outside of schedules `svd` is faster and more exact.
  */
 export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
   assertCall("jacobiSvd", s, { a });
@@ -58,7 +57,7 @@ export function signColumns(s: Scheduler, u: Tensor, v?: Tensor): void {
   const [rows_u, columns] = u.shape as [number, number];
   const other = v ?? s.tensor([1], { label: "no other vectors" });
   s.run(
-    sign.with({ WIDTH: soleWorkgroup(s.engine, 64) }),
+    sign.with({ WIDTH: Math.min(64, setting(s.engine, "soleWorkgroup")) }),
     { u, v: other },
     { rows_u, rows_v: v?.shape[0] ?? 0, columns },
   );
@@ -88,8 +87,9 @@ function square(s: Scheduler, a: Tensor): Svd {
   const work = temporary("SVD work", n, 4 * quads);
   const rotation = temporary("SVD rotation", n, 4 * quads);
   const norms = temporary("SVD norms", n);
-  const [WIDTH, TEAM] = [soleWorkgroup(s.engine), jacobiTeam(s.engine, n)];
-  if (n <= ONE_WORKGROUP) {
+  const WIDTH = setting(s.engine, "soleWorkgroup");
+  const TEAM = Math.min(WIDTH, setting(s.engine, n > 32 && n <= 128 ? "jacobiTeamMiddle" : "jacobiTeam"));
+  if (n <= setting(s.engine, "jacobiAlone")) {
     s.run(kernel.with({ WIDTH, TEAM }), { a, work, rotation, norms, u, values, v }, { n });
   } else {
     const largest = largestMagnitude(s, a);
@@ -106,7 +106,7 @@ function square(s: Scheduler, a: Tensor): Svd {
     s.release(largest, state);
   }
   s.release(work, rotation, norms);
-  // where a value is zero a column of U is too: orthonormal ones take their place, and the others stay as they are
+  // where a singular value is zero, so is the column of U: an orthonormal column takes its place, and the others stay the same
   const { q, r } = orthogonalise(s, u);
   s.release(u, r);
   return { u: q, values, v };

@@ -6,9 +6,9 @@ import smallShader from "../../shaders/jacobi_eigen_small.wgsl";
 import startShader from "../../shaders/jacobi_eigen_start.wgsl";
 import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { factorisesInside, soleWorkgroup } from "./variants.js";
 
 const kernel = new Kernel(shader, () => [1]);
 const small = new Kernel(smallShader, () => [1]);
@@ -21,13 +21,12 @@ const round = new Kernel(roundShader, ({ players }, { WIDTH }) => {
 const end = new Kernel(endShader, () => [1]);
 const check = new Kernel(checkShader, () => [1]);
 
-/** rows that one workgroup rotates by itself, and the most there are rounds recorded for */
-const ONE_WORKGROUP = 128;
+/** The most rows that rounds are recorded for, and how many sweeps of them. */
 const LARGEST = 1024;
 const SWEEPS = 14;
 
 /** Records the check between sweeps of a Jacobi method (its `state` is [2], u32), or its start. */
-export function recordCheck(s: Scheduler, state: Tensor, isStart = false): void {
+export function recordCheck(s: Scheduler, state: Tensor<"u32">, isStart = false): void {
   assertCall("recordCheck", s, { state });
   s.run(check.with({ START: isStart }), { state });
 }
@@ -46,18 +45,18 @@ export function symmetricEigen(s: Scheduler, a: Tensor): { values: Tensor; vecto
     throw new ShapeError(`symmetricEigen: ${n}×${n}, needs at most ${LARGEST}; take leadingSubspace for a few vectors`);
   const values = s.tensor([n], { label: "eigenvalues" });
   const vectors = s.tensor([n, n], { label: "eigenvectors" });
-  if (factorisesInside(s.engine, n)) {
-    const WIDTH = soleWorkgroup(s.engine, n <= 16 ? 64 : 256);
+  const widest = setting(s.engine, "soleWorkgroup");
+  if (n <= setting(s.engine, "factoriseInside")) {
+    const WIDTH = Math.min(widest, n <= 16 ? 64 : 256);
     s.run(small.with({ WIDTH, ACROSS: Math.min(WIDTH, 16) }), { a, values, vectors }, { n });
     return { values, vectors };
   }
   const players = n + (n % 2);
   const work = s.tensor([players, players], { label: "eigen work" });
   const rotation = s.tensor([players, 4 * Math.ceil(players / 4)], { label: "eigen rotation" });
-  if (n <= ONE_WORKGROUP) {
-    const WIDTH = soleWorkgroup(s.engine);
-    const own = kernel.with({ WIDTH, ACROSS: Math.min(WIDTH, 16) });
-    s.run(own, { a, work, rotation, values, vectors }, { n });
+  if (n <= setting(s.engine, "jacobiAlone")) {
+    const alone = kernel.with({ WIDTH: widest, ACROSS: Math.min(widest, 16) });
+    s.run(alone, { a, work, rotation, values, vectors }, { n });
   } else {
     const largest = largestMagnitude(s, a);
     const state = s.tensor([2], { dtype: "u32", label: "eigen state" });

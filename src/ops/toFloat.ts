@@ -1,5 +1,5 @@
 import shader from "../../shaders/to_float.wgsl";
-import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type DType, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";
 
@@ -7,7 +7,7 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!)
 const KINDS = { u32: 0, i32: 1, u8: 2 } as const;
 
 /** Integers or bytes as f32 of the same value (a byte from 0 to 255; `unpackBytes` gives 0 to 1), rounded to nearest. */
-export function toFloat(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
+export function toFloat(s: Scheduler, x: Tensor<DType>, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("toFloat", s, { x });
   if (x.dtype === "f32") throw new ShapeError(`toFloat: ${x} is f32 already`);
   if (options.out) assertShape("toFloat", "out", options.out, x.shape);

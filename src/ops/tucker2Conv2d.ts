@@ -1,20 +1,20 @@
 import shader from "../../shaders/tucker2_conv2d.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { type Activation, activations } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
-import { fusesTucker2 } from "./variants.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));
 
-/** What a Tucker-2 convolution multiplies with: U R₃×S×1×1, core R₄×R₃×KH×KW, V T×R₄×1×1. */
+/** Weights of a Tucker-2 convolution: U R₃×S×1×1, core R₄×R₃×KH×KW, V T×R₄×1×1. */
 export interface Tucker2Weights {
   first: Tensor;
   core: Tensor;
   last: Tensor;
 }
 
-/** numbers in a workgroup's memory, 16 KiB of them in every adapter */
+/** Numbers that a workgroup's memory holds: 16 KiB, which every adapter has. */
 const ROOM = 4096;
 
 interface Tiling {
@@ -28,7 +28,7 @@ interface Tiling {
 
 const quadsOf = (extent: number): number => Math.ceil(extent / 4);
 
-/** The tile that takes least work for halos and corners, or null where not even the smallest fits. */
+/** The tile with the least work for halos and corners, or null where not even the smallest fits into a workgroup's memory. */
 function tilingOf(
   { outSize, kernel, stride, dilation, channels: rankIn, outputs: rankOut }: ReturnType<typeof geometryOf>,
   inputs: number,
@@ -47,10 +47,11 @@ function tilingOf(
       const positions = rows * 4 * quads;
       if (rankIn * windowRows * 4 * windowQuads + rankOut * positions > ROOM) continue;
       const tiles = Math.ceil(outSize[0] / rows) * Math.ceil(quadsOf(outSize[1]) / quads);
-      const each =
-        windowRows * 4 * windowQuads * inputs * rankIn +
-        positions * (rankIn * rankOut * kernel[0] * kernel[1] + rankOut * outputs);
-      if (!best || tiles * each < best.work) best = { rows, quads, windowRows, windowQuads, work: tiles * each };
+      const work =
+        tiles *
+        (windowRows * 4 * windowQuads * inputs * rankIn +
+          positions * (rankIn * rankOut * kernel[0] * kernel[1] + rankOut * outputs));
+      if (!best || work < best.work) best = { rows, quads, windowRows, windowQuads, work };
     }
   return best;
 }
@@ -61,14 +62,14 @@ function planOf(
   options: ConvolutionOptions,
 ): { geometry: ReturnType<typeof geometryOf>; tiling: Tiling | null } {
   const [rankOut, rankIn] = core.shape as [number, number];
-  const given = `tucker2Conv2d: ${formatShape(x.shape)} by ${[first, core, last].map(({ shape }) => formatShape(shape)).join(", ")}`;
+  const call = `tucker2Conv2d: ${formatShape(x.shape)} by ${[first, core, last].map(({ shape }) => formatShape(shape)).join(", ")}`;
   if (first.order !== 4 || core.order !== 4 || last.order !== 4 || x.order !== 4)
-    throw new ShapeError(`${given}: needs samples N×S×H×W and weights R₃×S×1×1, R₄×R₃×KH×KW, T×R₄×1×1`);
+    throw new ShapeError(`${call}: needs samples N×S×H×W and weights R₃×S×1×1, R₄×R₃×KH×KW, T×R₄×1×1`);
   if (first.shape[0] !== rankIn || last.shape[1] !== rankOut || first.shape[1] !== x.shape[1])
-    throw new ShapeError(`${given}: channels or ranks differ`);
+    throw new ShapeError(`${call}: channels or ranks differ`);
   if ([first, last].some(({ shape }) => shape[2] !== 1 || shape[3] !== 1))
-    throw new ShapeError(`${given}: the first and the last weight have one tap`);
-  if ((options.groups ?? 1) !== 1) throw new ShapeError(`${given}: takes no groups`);
+    throw new ShapeError(`${call}: the first and the last weight have one tap`);
+  if ((options.groups ?? 1) !== 1) throw new ShapeError(`${call}: takes no groups`);
   const between = [x.shape[0]!, rankIn, x.shape[2]!, x.shape[3]!];
   const geometry = geometryOf("tucker2Conv2d", between, core.shape, options);
   return { geometry, tiling: tilingOf(geometry, x.shape[1]!, last.shape[0]!) };
@@ -78,15 +79,15 @@ function planOf(
 export const fitsTucker2 = (x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean =>
   planOf(x, weights, options).tiling !== null;
 
-/** Whether it has room, and is the faster way on this adapter for a batch so small. */
+/** Whether {@link tucker2Conv2d} has room for a tile, and is faster than three convolutions on this adapter for this batch. */
 export function prefersTucker2(x: Tensor, weights: Tucker2Weights, options: ConvolutionOptions = {}): boolean {
   const { geometry, tiling } = planOf(x, weights, options);
-  return tiling !== null && fusesTucker2(x.engine, geometry.batch * tiling.work);
+  return tiling !== null && geometry.batch * tiling.work <= setting(x.engine, "tucker2");
 }
 
 /**
- * Convolution by a Tucker-2 kernel (Kim et al. 2016) in one dispatch: what 1×1, core and 1×1 give in turn, without storing what
- * lies between. Stride, padding and dilation are the core's; bias and activation come last.
+ * Convolution by a Tucker-2 kernel (Kim et al. 2016) in one dispatch: the result of the 1×1, the core and the 1×1 convolution in turn,
+ * without storing those of the first two. Stride, padding and dilation are the core's; bias and activation come last.
  *
  * @throws ShapeError where channels, ranks or extents do not fit, or not even a row of four positions has room
  */

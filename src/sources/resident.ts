@@ -1,4 +1,13 @@
-import { dispose, type Engine, formatShape, type Program, ShapeError, Tensor } from "../gpu/index.js";
+import {
+  type DType,
+  dispose,
+  type Engine,
+  formatShape,
+  holds,
+  type Program,
+  ShapeError,
+  Tensor,
+} from "../gpu/index.js";
 import {
   accumulate,
   kruskalDifference,
@@ -155,7 +164,7 @@ class ResidentDifference extends TensorReader implements Difference {
 export async function withSource<T>(
   engine: Engine,
   operation: string,
-  x: Tensor | Source,
+  x: Tensor<DType> | Source,
   solve: (source: Source) => Promise<T>,
 ): Promise<T> {
   checkCall(engine, operation, x);
@@ -171,7 +180,7 @@ export async function withSource<T>(
  *
  * @throws TenfoldError for what is no tensor of this engine, and for NaN and infinity: how many, and where the first is
  */
-export async function resident(engine: Engine, operation: string, x: Tensor): Promise<Resident> {
+export async function resident(engine: Engine, operation: string, x: Tensor<DType>): Promise<Resident> {
   checkCall(engine, operation, x);
   const copies: Tensor[] = [];
   const copy = (): Tensor => {
@@ -180,9 +189,9 @@ export async function resident(engine: Engine, operation: string, x: Tensor): Pr
     return tensor;
   };
   try {
-    const floats = x.dtype === "f32" ? x : copy();
+    const floats = holds(x, "f32") ? x : copy();
     const { largest, squaredNorm } = await look(engine, operation, { name: String(x), shape: x.shape }, (s) =>
-      floats === x ? x : toFloat(s, x, { out: floats }),
+      floats === x ? floats : toFloat(s, x, { out: floats }),
     );
     const exponent = exponentOf(largest);
     if (!exponent) {

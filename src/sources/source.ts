@@ -1,4 +1,4 @@
-import { Engine, type Program, type Scheduler, ShapeError, TenfoldError, Tensor } from "../gpu/index.js";
+import { type DType, Engine, type Program, type Scheduler, ShapeError, TenfoldError, Tensor } from "../gpu/index.js";
 import type { MttkrpOptions } from "../ops/index.js";
 
 /** What is known of X before a solver starts: found in one pass over it. */
@@ -88,7 +88,7 @@ const isSource = (value: unknown): value is Source =>
   typeof value === "object" && value !== null && "mttkrp" in value && "squaredNorm" in value;
 
 /** Throws where a solver is not called with an engine and one of its tensors (or a source that reads by it). */
-export function checkCall(engine: Engine, operation: string, x: Tensor | Source): void {
+export function checkCall(engine: Engine, operation: string, x: Tensor<DType> | Source): void {
   const call = `call ${operation}(engine, tensor, options)`;
   if (!(engine instanceof Engine)) {
     const name = (engine as unknown) instanceof Tensor ? "a tensor" : nameOf(engine);

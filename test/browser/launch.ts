@@ -1,7 +1,6 @@
 /**
- * Opens a headless Chromium with WebGPU, for the browser run, the report's screenshots and the benchmark page: the one
- * that PUPPETEER_EXECUTABLE_PATH names, or the one inside npm @sparticuz/chromium (x86-64 Linux), which needs nothing
- * else installed.
+ * Opens a headless Chromium with WebGPU, for the tests in a browser, the report's screenshots and the benchmark's page: the one that
+ * PUPPETEER_EXECUTABLE_PATH names, or the one in npm @sparticuz/chromium (x86-64 Linux), which needs no installed libraries.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -23,7 +22,7 @@ export interface LaunchOptions {
   args?: string[];
 }
 
-/** The program and what it needs in its environment. */
+/** The browser's program, and the environment that it needs. */
 async function findBrowser(): Promise<{ executablePath: string; env: Record<string, string | undefined> }> {
   const named = process.env.PUPPETEER_EXECUTABLE_PATH;
   if (named) return { executablePath: named, env: process.env };
@@ -39,7 +38,7 @@ async function findBrowser(): Promise<{ executablePath: string; env: Record<stri
     );
   const executablePath = join(folder, "chromium");
   const env: Record<string, string | undefined> = { ...process.env };
-  // this process may have been given a Vulkan driver of its own; the browser brings one
+  // the browser has its own Vulkan driver, and must not take one that was set for this process
   delete env.VK_ICD_FILENAMES;
   delete env.VK_DRIVER_FILES;
   if (!existsSync("/etc/fonts/fonts.conf")) {
@@ -51,7 +50,7 @@ async function findBrowser(): Promise<{ executablePath: string; env: Record<stri
       );
     env.FONTCONFIG_FILE = config;
   }
-  // a bare machine lacks NSS and others; the package has them, but those of the machine are better where there are any
+  // the package's libraries (NSS and others) are only used where the browser does not start with the machine's
   if (spawnSync(executablePath, ["--version"], { env }).status !== 0)
     env.LD_LIBRARY_PATH = [join(folder, "lib"), env.LD_LIBRARY_PATH].filter(Boolean).join(":");
   return { executablePath, env };
@@ -66,7 +65,7 @@ export async function launch(options: LaunchOptions = {}): Promise<Browser> {
     env,
     headless: "shell",
     defaultViewport: { width, height, deviceScaleFactor },
-    // software adapters are slow: a long run must not look like a hung page
+    // ten minutes, because a long run on a software adapter must not count as a page that hangs
     protocolTimeout: 600_000,
     args: [
       "--no-sandbox",
@@ -94,7 +93,7 @@ const TYPES: Record<string, string> = {
   ".wasm": "application/wasm",
 };
 
-/** Serves a folder, or files in memory by their path, on localhost (WebGPU needs a secure context; file: is none). */
+/** Serves a folder, or files in memory by their path, on localhost, because WebGPU needs a secure context and file: is none. */
 export async function serve(from: string | Readonly<Record<string, string | Uint8Array>>): Promise<Served> {
   const server = createServer((request, response) => {
     let path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname));

@@ -1,4 +1,4 @@
-/** Stands in for src/node in the page: engines come from navigator.gpu. */
+/** Replaces src/node in the page, where engines come from navigator.gpu. */
 import { Engine, type EngineOptions } from "../../src/gpu/index.js";
 
 export async function requestAdapter(): Promise<{ adapter: GPUAdapter; packaged: boolean }> {

@@ -1,8 +1,10 @@
-/** Runs one test file in the page; run.ts asks for it. */
+/** Runs a test file in the page; run.ts calls it. */
 /// <reference types="vite/types/importMeta.d.ts" />
-import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";
 
-/** The slice of the tests that browsers run too: every kernel, and what of the engine needs no Node. */
+import { type File, startTests, type Task, type VitestRunner } from "@vitest/runner";
+import { restoreAllMocks } from "@vitest/spy";
+
+/** The tests that run in browsers too: of all kernels, and of the engine's parts that need no Node. */
 const files = import.meta.glob([
   "../ops/*.test.ts",
   "../gpu/{embedding,errors,memory,pipelines,schedule,tensor,variants}.test.ts",
@@ -19,17 +21,17 @@ export interface Outcome {
 function flatten(task: Task, path: string[] = []): Outcome[] {
   const name = [...path, task.name];
   const errors = task.result?.errors?.map((error) => error.stack ?? error.message).join("\n");
-  const own: Outcome = {
+  const outcome: Outcome = {
     name: name.slice(1).join(" > ") || "the file",
     failed: task.result?.state === "fail",
     skipped: task.mode === "skip" || task.mode === "todo",
     ms: task.result?.duration ?? 0,
     error: errors,
   };
-  if (task.type === "test") return [own];
+  if (task.type === "test") return [outcome];
   const inner = task.tasks.flatMap((child) => flatten(child, name));
-  // a file or group that fails by itself: at its import, in a hook
-  return own.failed && errors ? [own, ...inner] : inner;
+  // a file or group can fail by itself, at its import or in a hook
+  return outcome.failed && errors ? [outcome, ...inner] : inner;
 }
 
 const runner: VitestRunner = {
@@ -62,4 +64,8 @@ declare global {
 }
 
 window.testFiles = Object.keys(files).sort();
-window.runTests = async (file) => (await startTests([file], runner)).flatMap((ran: File) => flatten(ran));
+window.runTests = async (file) => {
+  const ran = await startTests([file], runner);
+  restoreAllMocks();
+  return ran.flatMap((each: File) => flatten(each));
+};

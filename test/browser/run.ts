@@ -1,6 +1,6 @@
-/** Runs a slice of the tests, unchanged, in headless Chromium through navigator.gpu: each file in a page of its own. */
+/** Runs the test files that page.ts lists, unchanged, in headless Chromium through navigator.gpu: all in one page, whose engine they share. */
 import { join } from "node:path";
-import type { Browser } from "puppeteer";
+import type { Browser, Page } from "puppeteer";
 import { build, type Rolldown } from "vite";
 import { wgsl } from "../../shaders/loader.js";
 import { launch, serve } from "./launch.js";
@@ -8,7 +8,7 @@ import type { Outcome } from "./page.js";
 
 const here = import.meta.dirname;
 
-/** The test files and what they import, as the browser takes them, by path. */
+/** Bundles the test files and their imports for the browser; returns the bundle's files by path. */
 async function bundle(): Promise<Record<string, string>> {
   const built = (await build({
     root: join(here, "../.."),
@@ -17,7 +17,7 @@ async function bundle(): Promise<Record<string, string>> {
     plugins: [
       wgsl(),
       {
-        // the package promises to have no side effects; its test files have nothing else
+        // package.json says that files have no side effects, but test files consist of them
         name: "keep-tests",
         transform: (code, id) => (/\/test\/.*\.ts$/.test(id) ? { code, moduleSideEffects: true } : null),
       },
@@ -48,43 +48,56 @@ async function bundle(): Promise<Record<string, string>> {
   return files;
 }
 
-async function runFile(browser: Browser, url: string, file: string): Promise<Outcome[]> {
+/** A page for test files, and what it says meanwhile. */
+interface Open {
+  page: Page;
+  said: string[];
+}
+
+async function openPage(browser: Browser, url: string): Promise<Open> {
   const page = await browser.newPage();
   const said: string[] = [];
   page.on("console", (message) => said.push(message.text()));
   page.on("pageerror", (error) => said.push(String(error)));
+  await page.goto(url);
+  await page.waitForFunction(() => "runTests" in window, { timeout: 30_000 });
+  return { page, said };
+}
+
+/** What became of the file's tests, or why the page did not survive them. */
+async function runFile({ page, said }: Open, file: string): Promise<Outcome[] | string> {
+  said.length = 0;
   try {
-    await page.goto(url);
-    await page.waitForFunction(() => "runTests" in window, { timeout: 30_000 });
     return await page.evaluate((path) => window.runTests(path), file);
   } catch (error) {
-    const message = [`${(error as Error).message}`, ...said].join("\n");
-    return [{ name: "the page", failed: true, skipped: false, ms: 0, error: message }];
-  } finally {
-    await page.close().catch(() => {});
+    return [`${(error as Error).message}`, ...said].join("\n");
   }
 }
 
-/** Runs everything, or the files whose path contains `filter`. Prints a line a file and what failed. */
+/** Runs all files, or those whose path contains `filter`. Prints a line for every file, and the tests that failed. */
 export async function runInBrowser(filter = ""): Promise<{ passed: number; failed: number }> {
   const served = await serve(await bundle());
   const browser = await launch();
   let passed = 0;
   let failed = 0;
   try {
-    const page = await browser.newPage();
-    await page.goto(served.url);
-    await page.waitForFunction(() => "testFiles" in window, { timeout: 30_000 });
-    const files = await page.evaluate(() => window.testFiles);
-    const info = await page.evaluate(async () => {
+    let open = await openPage(browser, served.url);
+    const files = await open.page.evaluate(() => window.testFiles);
+    const info = await open.page.evaluate(async () => {
       const adapter = await navigator.gpu?.requestAdapter();
       return adapter && `${adapter.info.vendor} ${adapter.info.architecture}`;
     });
     console.log(`${await browser.version()}, adapter: ${info ?? "none"}`);
-    await page.close();
     for (const file of files.filter((path) => path.includes(filter))) {
       const started = performance.now();
-      const outcomes = (await runFile(browser, served.url, file)).filter(({ skipped }) => !skipped);
+      const ran = await runFile(open, file);
+      if (typeof ran === "string") {
+        await open.page.close().catch(() => {});
+        open = await openPage(browser, served.url);
+      }
+      const all =
+        typeof ran === "string" ? [{ name: "the page", failed: true, skipped: false, ms: 0, error: ran }] : ran;
+      const outcomes = all.filter(({ skipped }) => !skipped);
       const wrong = outcomes.filter((outcome) => outcome.failed);
       passed += outcomes.length - wrong.length;
       failed += wrong.length;

@@ -1,4 +1,4 @@
-/** Stands in for `vitest` in the page: its own runner and its own expect, so that test files run there unchanged. */
+/** Replaces `vitest` in the page by vitest's runner and expect, so that test files run there unchanged. */
 import {
   ASYMMETRIC_MATCHERS_OBJECT,
   chai,

@@ -11,7 +11,7 @@ export interface Outcome {
 export interface CommandOptions {
   env?: Record<string, string>;
   signal?: AbortSignal;
-  /** sees what is written to stderr as it is written */
+  /** called with every text that is written to stderr */
   onStderr?: (text: string) => void;
   withEngine?: Context["withEngine"];
 }

@@ -41,23 +41,23 @@ describe("tenfold compare", () => {
     expect(rows.map(({ method, target, reached }) => `${method} ${target} ${reached}`)).toEqual([
       "original  true",
       "svd ×3 weights true",
-      // the convolutions alone have more
+      // SVD leaves the convolutions as they are, and they alone have more weights than that
       "svd ×500 weights false",
       "loadings  true",
     ]);
     const [original, svd, , loadings] = rows as [Comparison["rows"][0], ...Comparison["rows"]];
     expect(original.weights).toBe(61706);
     expect(original.multiplications).toBe(416520);
-    // held out from what the network was trained on
+    // accuracy on images that the network was not trained on
     expect(original.before).toBeGreaterThan(0.97);
     expect(svd!.weights).toBeLessThanOrEqual(61706 / 3);
     expect(svd!.weights).toBe(svd!.layers.reduce((sum, { weights }) => sum + weights[1], 0));
     expect(svd!.before).toBeGreaterThan(0.9);
     expect(svd!.after.values).toHaveLength(2);
-    // two layers of low rank are one dispatch for a single image
+    // for a single image the two layers of low rank are fused into one dispatch
     expect(svd!.dispatches).toBeLessThanOrEqual(original.dispatches);
     expect(svd!.dispatches).toBeGreaterThanOrEqual(7);
-    // the projection onto 39 components, 622 hidden neurons, ten classes
+    // projection onto 39 components, 622 hidden neurons, ten classes
     expect(loadings).toMatchObject({
       weights: 784 * 39 + (39 * 622 + 622) + (6220 + 10),
       multiplications: 784 * 39 + 39 * 622 + 6220,
@@ -120,7 +120,7 @@ describe("tenfold compare", () => {
       ["compare", "--images", "100", "--no-report", "--json", json, "--methods", "svd"],
       {
         signal: controller.signal,
-        // the adapter's name; training is next
+        // the first text is the adapter's name, and training starts after it
         onStderr: () => controller.abort(),
       },
     );

@@ -224,12 +224,12 @@ describe("bad input gives one line, exit code 2 and no file", () => {
 
   it("a missing, truncated or foreign file", async () => {
     await refuse("none.npy: cannot be read: no such file or folder", [at("none.npy"), "--rank", "2", ...out()]);
-    const whole = readFileSync(good());
-    writeFileSync(at("short.npy"), whole.subarray(0, whole.length - 10));
+    const content = readFileSync(good());
+    writeFileSync(at("short.npy"), content.subarray(0, content.length - 10));
     await refuse("short.npy: cut short: 4×3×5 of <f4 needs 240 bytes after the header, the file has 230", [
       ...[at("short.npy"), "--rank", "2", ...out()],
     ]);
-    writeFileSync(at("bad.npy"), whole.toString("latin1").replace("descr", "dscrr"), "latin1");
+    writeFileSync(at("bad.npy"), content.toString("latin1").replace("descr", "dscrr"), "latin1");
     await refuse('bad.npy: bad header, "descr" is missing', [at("bad.npy"), "--rank", "2", ...out()]);
     writeFileSync(at("text.npy"), "1 2 3\n");
     await refuse("text.npy: not an .npy file", [at("text.npy"), "--rank", "2", ...out()]);
@@ -261,7 +261,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     const tucker = (ranks: string): string[] => [good(), "--method", "tucker", "--ranks", ranks, ...out()];
     await refuse("rank 6 is larger than mode 2, which has 5 (shape 4×3×5)", tucker("2,2,6"));
     await refuse("2 ranks for 3 modes (shape 4×3×5)", tucker("2,2"));
-    // more columns than the other ranks leave room for
+    // a factor cannot have more columns than the product of the other ranks
     await refuse("rank 3 for mode 0 is more than the 1 that ranks 3×1×1 leave to it", tucker("3,1,1"));
     await refuse("rank 13 is larger than 12, which is enough for any tensor of shape 4×3×5", [
       ...[good(), "--rank", "13", ...out()],

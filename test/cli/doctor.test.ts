@@ -10,10 +10,10 @@ describe("tenfold doctor", () => {
   it("finds an adapter and tests it", async () => {
     const { code, stdout, stderr } = await command(["doctor", "--json"]);
     expect([code, stderr]).toEqual([0, ""]);
-    const found = JSON.parse(stdout) as Diagnosis;
-    expect(found).toMatchObject({ found: true, problem: null, selfTest: { passed: true } });
-    expect(found.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
-    expect(found.adapter!.vendor + found.adapter!.description).not.toBe("");
+    const diagnosis = JSON.parse(stdout) as Diagnosis;
+    expect(diagnosis).toMatchObject({ found: true, problem: null, selfTest: { passed: true } });
+    expect(diagnosis.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27);
+    expect(diagnosis.adapter!.vendor + diagnosis.adapter!.description).not.toBe("");
   });
 
   it("says so in a table of 80 columns", async () => {
@@ -26,7 +26,7 @@ describe("tenfold doctor", () => {
 });
 
 describe("the built command", () => {
-  // inside the project, so that it finds the packages
+  // inside the project, so that the program finds the packages
   const folder = resolve("node_modules/.cache", `tenfold-cli-${process.pid}`);
   const start = (argv: string[], env: Record<string, string> = {}) =>
     spawnSync(join(folder, "cli.js"), argv, { encoding: "utf8", env: { ...process.env, ...env }, timeout: 60_000 });
@@ -45,7 +45,7 @@ describe("the built command", () => {
   });
 
   it("ends by itself once its work is done", () => {
-    // what waits for ever is ended by a signal
+    // a program that does not end would be killed by a signal
     const { status, signal, stdout } = start(["doctor", "--json"]);
     expect([status, signal]).toEqual([0, null]);
     expect((JSON.parse(stdout) as Diagnosis).selfTest!.passed).toBe(true);
@@ -62,7 +62,8 @@ describe("the built command", () => {
       expect(status).toBe(1);
       expect(stdout + stderr).toContain("No WebGPU adapter was found.");
       expect(stdout + stderr).toContain("npm install @sparticuz/chromium");
-      expect(stderr).not.toContain("cli.js:"); // Dawn may complain, we show no stack
+      // Dawn may print messages, but there is no stack
+      expect(stderr).not.toContain("cli.js:");
     }
   });
 });

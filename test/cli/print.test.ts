@@ -92,7 +92,7 @@ describe("progress", () => {
     vi.useFakeTimers();
     try {
       const text = record(isTTY, (progress) => {
-        // what is prepared before does not count
+        // time before the first update does not count
         vi.advanceTimersByTime(300_000);
         progress.update(1);
         vi.advanceTimersByTime(60_000);
@@ -104,7 +104,7 @@ describe("progress", () => {
         vi.advanceTimersByTime(1);
         progress.update(1000, "done");
       });
-      // nothing is known at the first sweep; 249.5 of the 999 after it took a minute
+      // at the first sweep there is no estimate; then 249.5 of the 999 sweeps after it took a minute
       expect(text).toContain("1/1000 sweeps");
       expect(text).not.toMatch(/ 1\/1000 sweeps,/);
       expect(text).toContain("250/1000 sweeps, 3 min left  half of a sweep counts");

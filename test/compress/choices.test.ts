@@ -1,4 +1,4 @@
-/** What a plan's choices come to: ranks that EVBMF finds, layers that are slower here, targets of time, and what is refused. */
+/** Results of a plan's choices: ranks that EVBMF finds, decompositions that are slower, targets of time, unfit choices. */
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   CompressionPlan,
@@ -20,7 +20,7 @@ beforeAll(async () => {
   engine = await testEngine();
 });
 
-/** Times an adapter that takes 0.2 ms for a dispatch and 1 ms for a million multiplications, and nothing for anything else. */
+/** Gives the times of an imagined adapter, which takes 0.2 ms for a dispatch and 1 ms for a million multiplications. */
 const counting: Timer = async (engine, passes) =>
   passes.map(({ layers, shape }) => {
     using x = engine.tensor(shape);
@@ -36,10 +36,10 @@ const counting: Timer = async (engine, passes) =>
     return 0.2 * dispatches + multiplications / 1e6;
   });
 
-/** rows×columns of this rank, entries of about 1, with noise of about `noise`. */
+/** A rows×columns matrix of this rank with entries of about 1, plus noise of about `noise`. */
 function planted(rows: number, columns: number, rank: number, noise: number, seed: number): Float32Array {
-  const [left, right, own] = [rows * rank, rank * columns, rows * columns].map((n, at) => randomArray(n, seed + at));
-  return own!.map((value, index) => {
+  const [left, right, noises] = [rows * rank, rank * columns, rows * columns].map((n, at) => randomArray(n, seed + at));
+  return noises!.map((value, index) => {
     const [i, j] = [Math.floor(index / columns), index % columns];
     let sum = noise * value;
     for (let r = 0; r < rank; r++) sum += left![i * rank + r]! * right![r * columns + j]!;
@@ -48,7 +48,7 @@ function planted(rows: number, columns: number, rank: number, noise: number, see
 }
 
 describe("EVBMF's ranks", () => {
-  /** conv 12→10 of channel ranks 2 and 3, dense of rank 3, dense of noise */
+  /** a convolution 12→10 with channel ranks 2 and 3, a dense layer of rank 3, a dense layer of noise; the first two have noise added */
   let model: Sequential;
   let calibration: Tensor;
   beforeAll(async () => {
@@ -76,18 +76,18 @@ describe("EVBMF's ranks", () => {
 
   const NOISE = "EVBMF finds nothing but noise in it";
 
-  it("are the planted ones, and noise is called so", async () => {
+  it("are the planted ranks, and a layer of noise stays", async () => {
     const options = { method: "tucker2", calibration, timeBatches: [] };
     const { layers, model: small, reached } = await compress(model, { ...options, choice: "evbmf" });
     expect(layers.map(({ ranks }) => ranks)).toEqual([[2, 3], [], [3], []]);
     expect(layers.map(({ kept }) => kept)).toEqual(["", "it has no weights", "", NOISE]);
     expect(reached).toBe(true);
-    // what was left out is noise
+    // the ranks leave out the noise only
     for (const { outputError } of layers) expect(outputError).toBeLessThan(0.03);
     small.destroy();
   });
 
-  it("are found for a plan that was made without, and only where the method has them", async () => {
+  it("are found for a plan that was made without them, where the method has them", async () => {
     const plan = await CompressionPlan.create(model, { method: "jaderberg2", calibration, shares: [] });
     for (let again = 0; again < 2; again++) {
       const { layers, model: small } = await plan.select("evbmf", { timeBatches: [] });
@@ -101,7 +101,7 @@ describe("EVBMF's ranks", () => {
 
   it("stand on singular values in f64, repeated ones and zeros too", () => {
     const values = [1e4, 7, 7, 7, 1, 1e-2, 0, 0];
-    /** an orthogonal n×n matrix: one reflection */
+    /** The entries of an orthogonal n×n matrix, a reflection. */
     const reflection = (n: number, seed: number) => {
       const v = randomArray(n, seed);
       const squares = v.reduce((sum, value) => sum + value * value, 0);
@@ -116,22 +116,22 @@ describe("EVBMF's ranks", () => {
       const a = Float64Array.from({ length: rows * columns }, (_, e) =>
         values.reduce((sum, value, k) => sum + value * u(Math.floor(e / columns), k) * v(e % columns, k), 0),
       );
-      const found = singularValues(a, rows, columns);
-      expect(found.length).toBe(8);
-      // below 1e-8 of the largest is rounding
-      found.forEach((value, k) => void expect(Math.abs(value - values[k]!)).toBeLessThan(value > 1 ? 1e-7 : 1e-3));
+      const computed = singularValues(a, rows, columns);
+      expect(computed.length).toBe(8);
+      // values below 1e-8 of the largest are rounding errors
+      computed.forEach((value, k) => void expect(Math.abs(value - values[k]!)).toBeLessThan(value > 1 ? 1e-7 : 1e-3));
     }
     expect([...singularValues(Float64Array.of(0, 0, 0, 0), 2, 2)]).toEqual([0, 0]);
     expect([...singularValues(Float64Array.of(-3), 1, 1)]).toEqual([3]);
   });
 
-  it("are found of matrices beyond the SVD on the GPU", async () => {
+  it("are found for matrices that are too large for the SVD on the GPU", async () => {
     expect(await evbmfRank(engine, planted(1026, 1030, 4, 0.3, 60), 1026, 1030)).toBe(4);
   }, 60_000);
 });
 
-describe("layers that are slower here", () => {
-  /** the first dense layer as a train of six tiny cores, one dispatch or more each; the others by SVD */
+describe("layers whose decomposition is slower", () => {
+  /** decomposes the first dense layer into a train of six tiny cores, with a dispatch or more for each, and others by SVD */
   const slowAtFirst: Method = {
     name: "slow at first",
     title: "",
@@ -147,7 +147,7 @@ describe("layers that are slower here", () => {
       };
     },
   };
-  /** a Kronecker product of six 2×2 matrices: a train of rank 1 loses nothing, so that every search takes it first */
+  /** a Kronecker product of six 2×2 matrices, so that a train of rank 1 loses nothing and every search takes it first */
   const weight = (() => {
     const factors = randomArray(24, 70);
     return Float32Array.from({ length: 64 * 64 }, (_, index) => {
@@ -177,7 +177,7 @@ describe("layers that are slower here", () => {
   });
   const BATCH = { timeBatches: [16] };
 
-  it("are as they were, and others make up for them", async () => {
+  it("stay, and other layers are decomposed further for the target", async () => {
     const target = { cost: "weights", ratio: 1.01 } as const;
     const taken = await plan.select(target, { timeBatches: [] });
     expect(taken.layers.map(({ kept }) => kept)).toEqual(["", "other layers save more for what they lose"]);
@@ -200,7 +200,7 @@ describe("layers that are slower here", () => {
     expect(second!.times![0]!.after).toBeLessThan(second!.times![0]!.before);
     expect(reached).toBe(true);
     expect(small.parameterCount).toBeLessThanOrEqual(model.parameterCount / 1.01);
-    for (const found of [taken, { model: small }]) found.model.destroy();
+    for (const network of [taken.model, small]) network.destroy();
   });
 
   it("leave a target unreached that needs them", async () => {
@@ -213,10 +213,10 @@ describe("layers that are slower here", () => {
     expect(reached).toBe(false);
     expect(layers[0]!.kept).toMatch(/^slower here/);
     expect(small.parameterCount).toBeGreaterThan(model.parameterCount / 25);
-    for (const found of [forced, { model: small }]) found.model.destroy();
+    for (const network of [forced.model, small]) network.destroy();
   });
 
-  it("are left alone by given ranks too, and at batch 1 where nothing else is said", async () => {
+  it("stay also where the caller names the ranks; layers are timed with a batch of 1 by default", async () => {
     const {
       layers,
       model: small,
@@ -242,7 +242,7 @@ describe("targets of time", () => {
     using model = await Sequential.create(engine, layers, { inputShape: [96], seed: 5 });
     using calibration = engine.tensor([8, 96], randomArray(8 * 96, 6));
     const {
-      layers: found,
+      layers: report,
       model: small,
       reached,
     } = await compress(model, {
@@ -257,11 +257,11 @@ describe("targets of time", () => {
     });
     using _small = small;
     expect(reached).toBe(true);
-    expect(found[0]!.kept).toBe("");
-    expect(found[0]!.ranks).toEqual([8]);
-    // at the batch that the plan was timed for
-    expect(found[0]!.times!.map((each) => each.batch)).toEqual([batch]);
-    const { before, after } = found[0]!.times![0]!;
+    expect(report[0]!.kept).toBe("");
+    expect(report[0]!.ranks).toEqual([8]);
+    // the batch size is the plan's
+    expect(report[0]!.times!.map(({ batch: size }) => size)).toEqual([batch]);
+    const { before, after } = report[0]!.times![0]!;
     expect(before).toBeCloseTo(0.2 + (batch * 96 * 96) / 1e6, 9);
     expect(after).toBeLessThan(before / 1.5);
     const counted = await counting(engine, [{ layers: small.layers, shape: [batch, 96] }]);
@@ -298,13 +298,13 @@ describe("timeForward", () => {
   });
 });
 
-describe("a choice that is not one of the network", () => {
+describe("a choice that does not fit the network", () => {
   it("is refused by name", async () => {
     const layers = [new Conv2d({ inputs: 2, outputs: 4, kernel: 3 }), new Flatten(), new Linear(16, 3)];
     using model = await Sequential.create(engine, layers, { inputShape: [2, 4, 4], seed: 1 });
     using calibration = engine.tensor([6, 2, 4, 4], randomArray(6 * 32, 2));
     const plan = await CompressionPlan.create(model, { method: "tucker2", calibration, shares: [0.5] });
-    const ranks = (own: Record<number, number[]>) => plan.select({ ranks: own });
+    const ranks = (byPlace: Record<number, number[]>) => plan.select({ ranks: byPlace });
     await expect(ranks({ 40: [3] })).rejects.toThrow("ranks of layer 40, the network has layers 0 to 2");
     await expect(ranks({ 1: [3] })).rejects.toThrow("tucker2 leaves layer 1 (");
     await expect(ranks({ 0: [3] })).rejects.toThrow("ranks 3 of layer 0 (");
@@ -338,7 +338,7 @@ describe("the methods", () => {
 
   it("take a dense layer beyond the SVD on the GPU", () => {
     const decomposer = METHODS[0]!.of(new Linear(2048, 2048))!;
-    // as many columns as a subspace iteration rotates, eight of which are beyond the rank
+    // a subspace iteration takes an SVD of 1024 columns, eight more than the rank
     expect(decomposer.full).toEqual([1016]);
     expect(METHODS[0]!.of(new Linear(1024, 2048))!.full).toEqual([1024]);
   });

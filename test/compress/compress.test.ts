@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { activationsOf, lossOf } from "../../src/compress/calibrate.js";
+import { activationsOf, replacementLoss } from "../../src/compress/calibrate.js";
 import { CompressionPlan, compress, METHODS } from "../../src/compress/index.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential } from "../../src/nn/index.js";
@@ -27,13 +27,14 @@ afterAll(() => {
   calibration.destroy();
 });
 
-const total = (found: Sequential): number => found.parameterCount;
+const total = (network: Sequential): number => network.parameterCount;
 
-/** ‖y − ŷ‖ ÷ ‖y‖ of the outputs of two networks. */
+/** ‖y − ŷ‖ ÷ ‖y‖ of the outputs of `model` and of another network. */
 async function networkError(other: Sequential): Promise<number> {
-  const [mine, its] = [await activationsOf(model, calibration), await activationsOf(other, calibration)];
-  const [y, z] = [(await mine.at(-1)!.read()) as Float32Array, (await its.at(-1)!.read()) as Float32Array];
-  for (const tensor of [...mine, ...its]) tensor.destroy();
+  const before = await activationsOf(model, calibration);
+  const after = await activationsOf(other, calibration);
+  const [y, z] = [(await before.at(-1)!.read()) as Float32Array, (await after.at(-1)!.read()) as Float32Array];
+  for (const tensor of [...before, ...after]) tensor.destroy();
   const norm = (values: Iterable<number>) => Math.sqrt([...values].reduce((sum, value) => sum + value * value, 0));
   return norm(y.map((value, index) => value - z[index]!)) / norm(y);
 }
@@ -56,18 +57,18 @@ describe("compress", () => {
       expect(reached).toBe(true);
       expect(total(small)).toBeLessThanOrEqual(total(model) / 1.4);
       expect(layers.reduce((sum, { weights }) => sum + weights[1], 0)).toBe(total(small));
-      // one layer replaced loses what the plan said
+      // replacing one layer changes the outputs by the loss that the plan measured
       const replaced = plan.layers.find(({ candidates }) => candidates.length > 1)!;
       const candidate = replaced.candidates[1]!;
       const { model: one } = await plan.select({ ranks: { [replaced.index]: candidate.ranks } }, { force: true });
       expect((await networkError(one)) / Math.sqrt(candidate.loss)).toBeCloseTo(1, 2);
-      for (const found of [small, one]) found.destroy();
+      for (const network of [small, one]) network.destroy();
       expect(await Promise.all(model.parameters.map((parameter) => parameter.read()))).toEqual(before);
     },
   );
 
   it("weighs errors by the inputs", async () => {
-    // inputs that live in few dimensions: a layer of low rank that knows them loses nothing
+    // inputs in few dimensions, so that a layer of low rank that is fitted to them loses nothing
     const narrow = Float32Array.from(
       { length: 40 * 32 },
       (_, index) => Math.sin(Math.floor(index / 32)) * Math.cos(index % 32),
@@ -83,24 +84,24 @@ describe("compress", () => {
     expect(errors[1]).toBeGreaterThan(0.1);
   });
 
-  it("takes the ranks of an energy, and given ones", async () => {
+  it("takes the ranks of an energy, and ranks of the caller", async () => {
     const plan = await CompressionPlan.create(model, { method: "svd", calibration });
     const tight = await plan.select({ energy: 0.999 }, { timeBatches: [] });
     const loose = await plan.select({ energy: 0.5 }, { timeBatches: [] });
     expect(total(loose.model)).toBeLessThan(total(tight.model));
     for (const { outputError } of tight.layers) expect(outputError ** 2).toBeLessThanOrEqual(0.001);
-    for (const { model: found } of [tight, loose]) found.destroy();
-    const given = await compress(model, {
+    for (const { model: network } of [tight, loose]) network.destroy();
+    const byRanks = await compress(model, {
       method: "svd",
       calibration,
       choice: { ranks: { 4: [3] } },
       timeBatches: [],
     });
-    expect(given.layers.map(({ ranks }) => ranks)).toEqual([[], [], [], [], [3], []]);
-    expect(given.layers.every(({ times }) => times === undefined)).toBe(true);
-    const energies = [tight, loose, given].map(({ reached }) => reached);
-    expect(energies).toEqual([true, true, true]);
-    given.model.destroy();
+    expect(byRanks.layers.map(({ ranks }) => ranks)).toEqual([[], [], [], [], [3], []]);
+    expect(byRanks.layers.every(({ times }) => times === undefined)).toBe(true);
+    const reached = [tight, loose, byRanks].map((result) => result.reached);
+    expect(reached).toEqual([true, true, true]);
+    byRanks.model.destroy();
   });
 
   it("leaves alone what would grow, and says so", async () => {
@@ -119,22 +120,22 @@ describe("compress", () => {
   it("reports the ranks that layers took, not those asked for", async () => {
     const options = { calibration, force: true, whiten: false, timeBatches: [] };
     for (const [method, index, asked, taken, weights] of [
-      // a 6→8 convolution of 3×3 has no more channel ranks
+      // a 3×3 convolution 6→8 has channel ranks of at most 6 and 8
       ["tucker2", 2, [20, 40], [6, 8], 8 * 6 * 9],
       ["tucker2", 2, [1, 40], [1, 8], 1 * 6 + 8 * 9],
-      // in two blocks, each of the ranks that the other leaves
+      // two blocks, each of whose ranks is limited by the other rank
       ["btd", 2, [1, 40], [1, 8], 2 * (6 + 8 * 9 + 8 * 8)],
       ["jaderberg1", 2, [2], [2], null],
       ["jaderberg2", 2, [5], [5], 5 * 6 * 3 + 8 * 5 * 3],
       ["cp", 2, [7], [7], 7 * (6 + 3 + 3 + 8)],
       ["svd", 4, [4], [4], 4 * (32 + 24)],
-      // 32→24 as a train of two cores of 4·4 and 8·6
+      // 32→24 as a train of two cores, 4·4 and 8·6
       ["tt", 4, [40], [16], 16 * 16 + 16 * 48],
       ["tt", 4, [9], [9], 9 * 16 + 9 * 48],
       ["ring", 4, [2], [2], 4 * (4 + 8 + 4 + 6)],
       ["ring", 4, [2, 3, 2, 3], [2, 3, 2, 3], 6 * (4 + 8 + 4 + 6)],
     ] as [string, number, number[], number[], number | null][]) {
-      const { layers, model: found } = await compress(model, {
+      const { layers, model: network } = await compress(model, {
         ...options,
         method,
         choice: { ranks: { [index]: asked } },
@@ -143,7 +144,7 @@ describe("compress", () => {
       expect(`${method} ${asked} took ${ranks} ${kept}`).toBe(`${method} ${asked} took ${taken} `);
       const biases = model.layers[index]!.parameters[1]!.shape[0]!;
       if (weights !== null) expect(counted[1] - biases).toBe(weights);
-      found.destroy();
+      network.destroy();
     }
   });
 
@@ -157,18 +158,18 @@ describe("compress", () => {
     ];
     using net = await Sequential.create(engine, layers, { inputShape: [6, 6, 12], seed: 4 });
     using samples = engine.tensor([8, 6, 6, 12], randomArray(8 * 432, 5));
-    const said = async (method: string) => {
+    const reasons = async (method: string) => {
       const plan = await CompressionPlan.create(net, { method, calibration: samples, shares: [] });
-      const { layers: report, model: found } = await plan.select({ ranks: {} }, { timeBatches: [] });
-      found.destroy();
+      const { layers: report, model: network } = await plan.select({ ranks: {} }, { timeBatches: [] });
+      network.destroy();
       return report.map(({ kept }) => kept);
     };
     const NORM = "only layers of Linear and Conv2d are decomposed";
     const GROUPS = "its 2 groups: only convolutions of one are decomposed";
     const rest = [GROUPS, NORM, "it has no weights", "no ranks were asked for"];
-    expect(await said("tucker2")).toEqual(["no ranks were asked for", ...rest]);
-    expect(await said("svd")).toEqual(["no ranks were asked for", ...rest]);
-    expect(await said("tt")).toEqual(["tt is for dense layers", ...rest]);
+    expect(await reasons("tucker2")).toEqual(["no ranks were asked for", ...rest]);
+    expect(await reasons("svd")).toEqual(["no ranks were asked for", ...rest]);
+    expect(await reasons("tt")).toEqual(["tt is for dense layers", ...rest]);
     const plan = await CompressionPlan.create(net, { method: "cp", calibration: samples, shares: [0.5, 1] });
     await expect(plan.select({ ranks: { 1: [2] } })).rejects.toThrow(
       `cp leaves layer 1 (${net.layers[1]!.name}) alone: ${GROUPS}`,
@@ -177,47 +178,47 @@ describe("compress", () => {
     expect([half!.ranks, full!.ranks, half!.weights]).toEqual([[3], [6], 3 * (6 + 8) + 8]);
     expect(half!.outputError).toBeGreaterThan(0.01);
     expect(full!.outputError).toBeLessThan(1e-5);
-    const { model: found } = await plan.select({ ranks: { 0: [6] } }, { force: true });
-    const [mine, its] = [await activationsOf(net, samples), await activationsOf(found, samples)];
-    expectClose(await its.at(-1)!.read(), await mine.at(-1)!.read(), 1e-4);
-    for (const tensor of [...mine, ...its]) tensor.destroy();
-    found.destroy();
+    const { model: network } = await plan.select({ ranks: { 0: [6] } }, { force: true });
+    const [before, after] = [await activationsOf(net, samples), await activationsOf(network, samples)];
+    expectClose(await after.at(-1)!.read(), await before.at(-1)!.read(), 1e-4);
+    for (const tensor of [...before, ...after]) tensor.destroy();
+    network.destroy();
   });
 
   it("refuses options and choices by name", async () => {
-    const right = { method: "svd", calibration };
-    const plan = await CompressionPlan.create(model, { ...right, shares: [0.2] });
+    const valid = { method: "svd", calibration };
+    const plan = await CompressionPlan.create(model, { ...valid, shares: [0.2] });
     // biome-ignore lint/suspicious/noExplicitAny: calls that types forbid
     const any = (value: unknown): any => value;
     for (const [call, message] of [
       [
-        () => compress(any(undefined), { ...right, choice: "evbmf" }),
+        () => compress(any(undefined), { ...valid, choice: "evbmf" }),
         "compress: the model is undefined, needs a Sequential",
       ],
       [
-        () => compress(model, any({ ...right, ratio: 2 })),
+        () => compress(model, any({ ...valid, ratio: 2 })),
         'compress: unknown option "ratio"; it has method, calibration',
       ],
-      [() => compress(model, any(right)), 'compress: option "choice" is missing, needs "evbmf", { energy }'],
-      [() => compress(model, { ...right, choice: any("best") }), 'compress: the choice is "best", needs "evbmf"'],
-      [() => compress(model, { ...right, choice: any({}) }), "compress: the choice has nothing, needs"],
-      [() => compress(model, { ...right, choice: any({ rank: 3 }) }), "compress: the choice has rank, needs"],
+      [() => compress(model, any(valid)), 'compress: option "choice" is missing, needs "evbmf", { energy }'],
+      [() => compress(model, { ...valid, choice: any("best") }), 'compress: the choice is "best", needs "evbmf"'],
+      [() => compress(model, { ...valid, choice: any({}) }), "compress: the choice has nothing, needs"],
+      [() => compress(model, { ...valid, choice: any({ rank: 3 }) }), "compress: the choice has rank, needs"],
       [
-        () => compress(model, { ...right, choice: "evbmf", whiten: any(1) }),
+        () => compress(model, { ...valid, choice: "evbmf", whiten: any(1) }),
         "compress: whiten is 1, needs true or false",
       ],
-      [() => CompressionPlan.create(model, any({ ...right, choice: "evbmf" })), 'compress: unknown option "choice"'],
+      [() => CompressionPlan.create(model, any({ ...valid, choice: "evbmf" })), 'compress: unknown option "choice"'],
       [
         () => CompressionPlan.create(model, any({ method: "svd" })),
         'compress: option "calibration" is missing, needs a',
       ],
-      [() => CompressionPlan.create(model, { ...right, shares: any(0.5) }), "compress: shares is 0.5, needs a list"],
+      [() => CompressionPlan.create(model, { ...valid, shares: any(0.5) }), "compress: shares is 0.5, needs a list"],
       [
-        () => CompressionPlan.create(model, { ...right, method: any(3) }),
+        () => CompressionPlan.create(model, { ...valid, method: any(3) }),
         "compress: method is 3, needs the name of one of",
       ],
       [
-        () => CompressionPlan.create(model, { ...right, timeBatch: 0 }),
+        () => CompressionPlan.create(model, { ...valid, timeBatch: 0 }),
         "compress: timeBatch is 0, needs a whole number",
       ],
       [() => plan.select(any(undefined)), "compress: the choice is undefined, needs"],
@@ -262,16 +263,16 @@ describe("compress", () => {
 
   it("frees what it took", async () => {
     const activations = await activationsOf(model, calibration);
-    await lossOf(model, activations, 4, model.layers[4]!);
+    await replacementLoss(model, activations, 4, model.layers[4]!);
     for (const tensor of activations) tensor.destroy();
     const before = engine.memory().live;
-    const { model: found } = await compress(model, {
+    const { model: network } = await compress(model, {
       method: "svd",
       calibration,
       shares: [0.2],
       choice: { cost: "weights", ratio: 1.2 },
     });
-    found.destroy();
+    network.destroy();
     expect(engine.memory().live).toBe(before);
   });
 });

@@ -1,12 +1,12 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Candidate, selectRanks } from "../../src/compress/select.js";
 import { timesOf } from "../../src/compress/time.js";
+import fc from "../property.js";
 
 const of = (weights: number, loss: number): Candidate => ({ weights, multiplications: 2 * weights, loss });
 
 describe("selectRanks", () => {
-  it("takes from where it hurts least", () => {
+  it("saves where the loss is least", () => {
     const layers = [
       [of(100, 0), of(50, 0.5), of(10, 0.9)],
       [of(100, 0), of(50, 0.01), of(10, 0.02)],
@@ -24,6 +24,9 @@ describe("selectRanks", () => {
     ];
     expect(selectRanks(layers, { cost: "weights", ratio: 100 })).toEqual({ choice: [1, 0], reached: false });
     expect(selectRanks(layers, { cost: "weights", ratio: 2 })).toEqual({ choice: [1, 1], reached: true });
+    // 560 are more than 5 % above the least possible, 502
+    const dearer = [layers[0]!, [of(60, 0), of(2, 0.9)]];
+    expect(selectRanks(dearer, { cost: "weights", ratio: 100 })).toEqual({ choice: [1, 1], reached: false });
   });
 
   it("spends what the last step left over", () => {
@@ -31,8 +34,17 @@ describe("selectRanks", () => {
       [of(100, 0), of(20, 0.3)],
       [of(30, 0), of(10, 0.01)],
     ];
-    // the second layer goes first, then the first one saves more than is asked
+    // the second layer is reduced first; the first layer then saves more than is asked, so the second one comes back
     expect(selectRanks(layers, { cost: "weights", ratio: 2.5 })).toEqual({ choice: [1, 0], reached: true });
+  });
+
+  it("takes two steps at once where the first alone loses much for little", () => {
+    const layers = [
+      [of(100, 0), of(90, 0.5), of(10, 0.55)],
+      [of(100, 0), of(50, 0.4), of(20, 0.9)],
+    ];
+    // step by step the second layer would go first, twice, and then the first step of the first layer: 1.4 lost
+    expect(selectRanks(layers, { cost: "weights", ratio: 200 / 110 })).toEqual({ choice: [2, 0], reached: true });
   });
 
   it("leaves out what grows or loses more for nothing", () => {
@@ -43,7 +55,7 @@ describe("selectRanks", () => {
   it("spends time where it saves most for what it loses, whatever the weights", () => {
     const timed = (time: number, weights: number, loss: number): Candidate => ({ ...of(weights, loss), time });
     const layers = [
-      // few weights, and slower for it
+      // a layer whose decomposition has fewer weights and is slower
       [timed(8, 100, 0), timed(9, 10, 0.01), timed(3, 50, 0.2)],
       [timed(2, 900, 0), timed(1, 20, 0.03)],
     ];
@@ -74,7 +86,7 @@ describe("selectRanks", () => {
           const { choice, reached } = selectRanks(layers, { cost: "weights", ratio });
           const sums = (indices: readonly number[]) => {
             const chosen = indices.map((index, at) => layers[at]![index]!);
-            const total = (key: "weights" | "loss") => chosen.reduce((sum, each) => sum + each[key], 0);
+            const total = (key: "weights" | "loss") => chosen.reduce((sum, candidate) => sum + candidate[key], 0);
             return { weights: total("weights"), loss: total("loss") };
           };
           let all: number[][] = [[]];
@@ -86,9 +98,9 @@ describe("selectRanks", () => {
           if (!reached) return;
           const { weights, loss } = sums(choice);
           expect(weights).toBeLessThanOrEqual(budget * (1 + 1e-9));
-          // one step of one layer loses at most the largest loss there is
+          // a step of one layer loses at most the largest loss of any candidate
           const least = Math.min(...possible.map((sum) => sum.loss));
-          const step = Math.max(...layers.flat().map((each) => each.loss));
+          const step = Math.max(...layers.flat().map((candidate) => candidate.loss));
           expect(loss).toBeLessThanOrEqual(least + step + 1e-9);
         },
       ),
@@ -97,11 +109,11 @@ describe("selectRanks", () => {
 });
 
 describe("times of passes in turn", () => {
-  it("are ratios to the first, whatever the machine does meanwhile", () => {
-    // a pass of half the time, on a machine that gets three times as slow, then slower and slower
+  it("are ratios to the first pass, also on a machine whose speed changes", () => {
+    // the second pass takes half the time of the first, on a machine that becomes three times slower, then still slower
     const busy = [1, 1, 3, 3, 3, 4, 5, 6, 7];
     const first = busy.map((slowness) => 2 * slowness);
-    // one turn was disturbed by itself
+    // one turn of the second pass was disturbed
     const second = busy.map((slowness, round) => (round === 4 ? 50 : slowness));
     expect(timesOf([first, second])).toEqual([6, 3]);
     expect(timesOf([[4, 1, 9]])).toEqual([4]);

@@ -2,7 +2,7 @@ import { CholeskyDecomposition, inverse, Matrix, solve } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { blockTermALS, cpALS, tuckerHOOI } from "../../src/decompositions/index.js";
 import type { TuckerTensor } from "../../src/tensors/index.js";
-import { evaluate, freshEngine, testEngine } from "../engine.js";
+import { evaluate, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, modeProduct, plantedTucker, unfold } from "./planted.js";
 import { watched } from "./watched.js";
@@ -179,7 +179,7 @@ describe("blockTermALS", () => {
   });
 
   it("stays on the GPU, with one tensor of X's size besides X", async () => {
-    using engine = await freshEngine();
+    using engine = await siblingEngine();
     using x = engine.tensor([48, 40, 36], randomArray(48 * 40 * 36, 3));
     const { read, held } = await watched(engine, async (onIteration) => {
       const options = { blocks: 3, ranks: 3, starts: 2, sweeps: 4, onIteration };

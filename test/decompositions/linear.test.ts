@@ -1,7 +1,7 @@
 /** What svd, eigh, qr, lstsq and pca have in common, and what the last two promise, against f64. */
 import { describe, expect, it } from "vitest";
 import { eigh, type LinalgOptions, lstsq, pca, qr, svd } from "../../src/decompositions/index.js";
-import type { Engine, Tensor } from "../../src/gpu/index.js";
+import type { DType, Engine, Tensor } from "../../src/gpu/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { zooMatrix } from "../fixtures/zoo.js";
 import { svd as exactSvd, pseudoSolve } from "../reference/svd.js";
@@ -27,13 +27,13 @@ interface Given {
 }
 interface Row {
   name: string;
-  call(engine: Engine, a: Tensor, options?: LinalgOptions): Promise<{ destroy(): void }>;
-  read(engine: Engine, a: Tensor): Promise<Given>;
+  call(engine: Engine, a: Tensor<DType>, options?: LinalgOptions): Promise<{ destroy(): void }>;
+  read(engine: Engine, a: Tensor<DType>): Promise<Given>;
   /** what the error says that is beyond f32 */
   beyond: RegExp;
 }
 
-const rightSide = (engine: Engine, a: Tensor): Tensor => engine.tensor([a.shape[0]!], coarse(a.shape[0]!, 77));
+const rightSide = (engine: Engine, a: Tensor<DType>): Tensor => engine.tensor([a.shape[0]!], coarse(a.shape[0]!, 77));
 const list = async (engine: Engine, tensors: Tensor[], powers: number[]): Promise<Given["values"]> =>
   (await engine.read(tensors)).map((values, index) => [values, powers[index]!]);
 

@@ -16,7 +16,7 @@ import {
   ttSVD,
   tuckerHOOI,
 } from "../../src/decompositions/index.js";
-import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
+import type { DType, Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
 import { matmul, modeProduct as multiplyMode, scaleColumns } from "../../src/ops/index.js";
 import { evaluate, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
@@ -37,7 +37,7 @@ interface Found {
 interface Solver {
   name: string;
   /** after so many sweeps, where it goes by sweeps; its options are otherwise the row's own */
-  run(engine: Engine, x: Tensor, sweeps?: number): Promise<Found>;
+  run(engine: Engine, x: Tensor<DType>, sweeps?: number): Promise<Found>;
   /** the largest error that a tensor of CP rank 2 may leave */
   exact: number;
   /** what its X is seen as: of as many entries as SHAPE, which it is by default */
@@ -185,7 +185,7 @@ const SOLVERS: Solver[] = [
         errors,
         fixed: [vectors],
         scaled: [],
-        full: (s) => multiplyMode(s, multiplyMode(s, x, vectors, 1, { transpose: true }), vectors, 1),
+        full: (s) => multiplyMode(s, multiplyMode(s, x as Tensor, vectors, 1, { transpose: true }), vectors, 1),
         destroy: () => vectors.destroy(),
       };
     },

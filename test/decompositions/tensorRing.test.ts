@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { tensorRingALS, tensorRingSVD } from "../../src/decompositions/index.js";
 import type { Tensor } from "../../src/gpu/index.js";
 import { TensorRing } from "../../src/tensors/index.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, unravel } from "./planted.js";
 import { watched } from "./watched.js";
@@ -176,7 +176,7 @@ describe("tensor ring", () => {
     { shape: [48, 40, 36], ranks: 3, most: 3.6 }, // it was 8.8
     { shape: [16, 18, 14, 16], ranks: 2, most: 3.3 }, // it was 8.9
   ])("TR-ALS stays on the GPU and permutes no X of shape $shape", async ({ shape, ranks, most }) => {
-    using engine = await freshEngine();
+    using engine = await siblingEngine();
     using x = engine.tensor(
       shape,
       randomArray(

@@ -4,6 +4,7 @@ import {
   type CompressedLayer,
   CompressionPlan,
   cpALS,
+  type Dataset,
   Dropout,
   Engine,
   evaluate,
@@ -65,7 +66,7 @@ interface Sizes {
   accuracy: number;
 }
 
-async function sizesOf(model: Sequential, test: { inputs: Tensor; labels: Tensor }): Promise<Sizes> {
+async function sizesOf(model: Sequential, test: Dataset): Promise<Sizes> {
   const multiplications = model.counts().reduce((sum, layer) => sum + layer.multiplications, 0);
   return { weights: model.parameterCount, multiplications, accuracy: (await evaluate(model, test)).accuracy };
 }

@@ -14,59 +14,59 @@ import { evaluate, loadModel } from "../../src/nn/index.js";
 import { readEmbeddedDigits } from "../../src/node/mnist.js";
 import { testEngine } from "../engine.js";
 
-/** A few real digits, others to test on. */
-function someDigits(count: number, held: number): Digits {
+/** The first `count` embedded digits, and `tests` others to test on. */
+function someDigits(count: number, tests: number): Digits {
   const { images, labels, source } = readEmbeddedDigits();
   return {
     images: images.subarray(0, count * PIXELS),
     labels: labels.subarray(0, count),
-    testImages: images.subarray(9000 * PIXELS, (9000 + held) * PIXELS),
-    testLabels: labels.subarray(9000, 9000 + held),
+    testImages: images.subarray(9000 * PIXELS, (9000 + tests) * PIXELS),
+    testLabels: labels.subarray(9000, 9000 + tests),
     source,
   };
 }
 
-/** as little of all as shows how it works */
+/** Options for the shortest comparison that still trains, decomposes and fine-tunes. */
 const SMALL: CompareOptions = { calibration: 32, shares: [0.3], rounds: 1, seeds: 1, trainEpochs: 2, epochs: 1 };
 
 describe("the comparison of methods", () => {
   it("trains, decomposes convolutions by ratio and by EVBMF, and compares loadings", async () => {
     const engine = await testEngine();
     const source = someDigits(300, 100);
-    const told: CompareProgress[] = [];
+    const reports: CompareProgress[] = [];
     const { live } = engine.memory();
-    const found = await compareMethods(engine, source, {
+    const comparison = await compareMethods(engine, source, {
       ...SMALL,
       methods: ["tucker2"],
       ratios: [1.5, 1000],
       epochs: 2,
-      onProgress: (progress) => told.push(progress),
+      onProgress: (progress) => reports.push(progress),
     });
     expect(engine.memory().live).toBe(live);
-    expect(found.rows.map(({ method, target, reached }) => `${method} ${target} ${reached}`)).toEqual([
+    expect(comparison.rows.map(({ method, target, reached }) => `${method} ${target} ${reached}`)).toEqual([
       "original  true",
       "tucker2 ×1.5 multiplications true",
       "tucker2 ×1000 multiplications false",
       "tucker2 EVBMF true",
       "loadings  true",
     ]);
-    expect(found).toMatchObject({
+    expect(comparison).toMatchObject({
       network: "LeNet 1-6-16-400-120-84-10",
       images: { train: 300, test: 100 },
       notes: [],
     });
-    expect(found.stopped).toBeUndefined();
-    // both convolutions, at fewer multiplications than they have, errors falling
-    expect(found.curves.map(({ method, layer }) => `${method} ${layer}`)).toEqual([
+    expect(comparison.stopped).toBeUndefined();
+    // curves of both convolutions, at fewer multiplications than the original's, with falling errors
+    expect(comparison.curves.map(({ method, layer }) => `${method} ${layer}`)).toEqual([
       "tucker2 Conv2d 1→6, 5×5",
       "tucker2 Conv2d 6→16, 5×5",
     ]);
-    for (const { points } of found.curves)
+    for (const { points } of comparison.curves)
       for (const [at, { multiplications, outputError }] of points.entries()) {
         expect(multiplications).toBeGreaterThan(points[at - 1]?.multiplications ?? 0);
         expect(outputError).toBeGreaterThan(0);
       }
-    const [original, ...others] = found.rows as [CompareRow, ...CompareRow[]];
+    const [original, ...others] = comparison.rows as [CompareRow, ...CompareRow[]];
     expect(original.curve.map(({ epoch, validationAccuracy }) => [epoch, validationAccuracy! > 0])).toEqual([
       [1, true],
       [2, true],
@@ -77,23 +77,23 @@ describe("the comparison of methods", () => {
       const total = (key: "weights" | "multiplications") => layers.reduce((sum, layer) => sum + layer[key][1], 0);
       expect([row.weights, row.multiplications]).toEqual([total("weights"), total("multiplications")]);
       expect(row.multiplicationsRatio).toBeCloseTo(416_520 / row.multiplications, 9);
-      const own = layers.filter(({ name }) => name.startsWith("Conv2d"));
-      expect(own).toHaveLength(2);
+      const convolutions = layers.filter(({ name }) => name.startsWith("Conv2d"));
+      expect(convolutions).toHaveLength(2);
       expect(curve).toHaveLength(2);
       expect(after.values).toEqual([after.mean]);
       expect(curve[1]!.validationAccuracy).toBeCloseTo(after.mean, 6);
     }
-    // the network that is handed back is the one that was decomposed
-    using model = await loadModel(engine, found.model);
+    // `model` is the original network
+    using model = await loadModel(engine, comparison.model);
     using inputs = engine.tensor([100, 1, 28, 28], source.testImages!);
     using labels = engine.tensor([100], Uint32Array.from(source.testLabels!), { dtype: "u32" });
     expect((await evaluate(model, { inputs, labels })).accuracy).toBeCloseTo(original.after.mean, 6);
-    // how far it is never falls, and the training counts
-    const shares = told.map(({ done }) => done);
+    // the reported share of the work never falls, and includes the training
+    const shares = reports.map(({ done }) => done);
     for (const [at, share] of shares.slice(1).entries()) expect(share).toBeGreaterThanOrEqual(shares[at]! - 1e-9);
     expect(shares.at(-1)).toBe(1);
-    expect(told[0]!.stage).toBe("training LeNet 1-6-16-400-120-84-10");
-    expect(new Set(told.map(({ stage }) => stage)).size).toBe(6);
+    expect(reports[0]!.stage).toBe("training LeNet 1-6-16-400-120-84-10");
+    expect(new Set(reports.map(({ stage }) => stage)).size).toBe(6);
   }, 600_000);
 
   it("keeps finished rows where it is aborted, and where it fails", async () => {
@@ -120,7 +120,7 @@ describe("the comparison of methods", () => {
     expect(finished.stopped).toBe("stopped after 2 of 4 rows");
     expect(cause).toBe(signal.reason);
 
-    // the trained network is not lost either
+    // the unfinished comparison holds the trained network, which a second one can start from
     const failed = await start({
       model: { bytes: finished.model, name: "the one of before" },
       onProgress() {
@@ -131,7 +131,7 @@ describe("the comparison of methods", () => {
     expect(failed.finished.rows[0]!.before).toBeCloseTo(finished.rows[0]!.before!, 6);
     expect(failed.message).toBe("compareMethods: failed after 1 of 4 rows: the disk is full");
 
-    // nothing is finished while the network is trained
+    // a failure during the training leaves no finished row
     const early = await start({
       onProgress() {
         throw new Error("too early");
@@ -152,7 +152,7 @@ describe("what is said of block terms", () => {
   const tucker = curve("tucker2", [1000, 0.4], [4000, 0.1]);
 
   it("is held against the others at equal multiplications, between their ranks", () => {
-    // at 2000, halfway by logarithms, Tucker-2 has 0.2
+    // at 2000 multiplications, halfway on a logarithmic axis, Tucker-2's error is 0.2
     const notes = blockTermNotes([
       curve("btd", [2000, 0.3], [4000, 0.11]),
       curve("cp", [2000, 0.3], [5000, 0.2]),

@@ -5,7 +5,7 @@ import { unpack } from "../../src/experiments/results.js";
 import { readEmbeddedDigits } from "../../src/node/mnist.js";
 import { testEngine } from "../engine.js";
 
-/** The first embedded digits: real, and few enough for a quick run. */
+/** The first embedded digits, few enough for a quick run. */
 function someDigits(count: number): Digits {
   const { images, labels, source } = readEmbeddedDigits();
   return {
@@ -39,7 +39,7 @@ describe("the MNIST study", () => {
     expect(result.decompositionError).toBeGreaterThan(0.62);
     expect(result.decompositionError).toBeLessThan(0.68);
     expect(Math.abs(result.t10kDecompositionError! - result.decompositionError)).toBeLessThan(0.03);
-    // chance is a third; these are floors, far below what it reaches with all images and epochs
+    // chance is a third; all images and epochs reach far more than these lower bounds
     expect(result.decomposed.testAccuracy).toBeGreaterThan(0.75);
     expect(result.centred.testAccuracy).toBeGreaterThan(0.88);
     expect(result.full.testAccuracy).toBeGreaterThan(0.9);
@@ -52,7 +52,7 @@ describe("the MNIST study", () => {
       expect(right / total).toBeCloseTo(network.testAccuracy, 6);
       expect(network.curve.map(({ epoch }) => epoch)).toEqual(Array.from({ length: 25 }, (_, i) => i + 1));
     }
-    // the reconstructions of the grid are as far from the originals as the decomposition says, on the whole
+    // the grid's reconstructions have about the relative error of the decomposition
     const originals = Float64Array.from(unpack(result.originals), (v) => v / 255);
     const shown = unpack(result.reconstructions);
     const off =

@@ -50,12 +50,24 @@ describe("an engine", () => {
     [() => new Engine(engine.device, { poolBytes: Number.NaN }), "new Engine: poolBytes is NaN"],
     [() => new Engine(engine.device, { variants: wrong("tiled") }), 'new Engine: variants is "tiled", needs an object'],
     [
-      () => new Engine(engine.device, { variants: wrong({ matmul: 1 }) }),
+      () => new Engine(engine.device, { variants: wrong({ matmul: true }) }),
       "new Engine: variants is an object (Object), needs",
     ],
     [
+      () => new Engine(engine.device, { variants: { matmul: 1 } }),
+      "new Engine: matmul has no variant 1; there are tiled, register, subgroup",
+    ],
+    [
+      () => new Engine(engine.device, { variants: { soleWorkgroup: 48 } }),
+      "new Engine: soleWorkgroup is 48, needs a power of two from 4 to 256",
+    ],
+    [
+      () => new Engine(engine.device, { variants: { readAhead: "4" } }),
+      'new Engine: readAhead is "4", needs a whole number from 1 to 16',
+    ],
+    [
       () => new Engine(engine.device, { variants: { matmull: "tiled" } }),
-      'new Engine: variants has no choice "matmull"; there are matmul, mttkrp, kruskal, residual, conv2d, tucker2, lowRank',
+      'new Engine: variants has no choice "matmull"; there are conv2d, kruskal, matmul, mttkrp, residual, trainDense; and by number alsRows, alsWorkgroups, fact',
     ],
     [
       () => new Engine(engine.device, { variants: { matmul: "fast" } }),
@@ -63,7 +75,7 @@ describe("an engine", () => {
     ],
     [
       () => new Engine(engine.device, { variants: { training: "chain" } }),
-      'new Engine: training has no variant "chain"; there are fused, layers',
+      'new Engine: training is "chain", needs a whole number, 0 or more, or Infinity, or one of fused, layers',
     ],
     [() => Engine.create(wrong({ adapter: "auto" })), 'Engine.create: unknown option "adapter"; it has variants'],
     [() => Engine.create({ gpu: wrong(3) }), "Engine.create: gpu is 3, needs a GPU"],
@@ -89,8 +101,8 @@ describe("an engine", () => {
     ],
     [() => new Scheduler(wrong(engine.device)), "new Scheduler: engine is an object (GPUDevice), needs an Engine"],
     [() => engine.run(wrong(affine)), "run: given an object (Kernel), needs a function that records"],
-    [() => engine.read(wrong(undefined)), "read: given undefined, needs a Tensor or a list of them"],
-    [() => engine.read(wrong([engine])), "read: given an object (Engine), needs a Tensor"],
+    [() => engine.read(wrong<[]>(undefined)), "read: given undefined, needs a Tensor or a list of them"],
+    [() => engine.read(wrong<[]>([engine])), "read: given an object (Engine), needs a Tensor"],
     [
       () => engine.submit(wrong(engine.scheduler())),
       "submit: given an object (Scheduler), needs a Schedule (await sched",

@@ -9,7 +9,16 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { CallExpr, detectRaces, MemoryTracker, WgslDebug } from "wgsl_reflect/wgsl_reflect.module.js";
 import { linkShader, reflectShader, shaderFolder } from "../../shaders/loader.js";
-import { Engine, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../src/gpu/index.js";
+import {
+  type Bindings,
+  type DType,
+  Engine,
+  Kernel,
+  type Params,
+  type Scheduler,
+  type Tensor,
+  Variants,
+} from "../../src/gpu/index.js";
 import { packParams } from "../../src/gpu/params.js";
 import * as ops from "../../src/ops/index.js";
 import { testEngine } from "../engine.js";
@@ -67,9 +76,8 @@ const samples: Sample[] = [
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),
   (s, tensor, engine) => {
-    const [labels, state] = [new Uint32Array([2, 0, 1, 1, 0]), new Uint32Array(4)].map((data) =>
-      engine.tensor([data.length], data),
-    ) as [Tensor, Tensor];
+    const labels = engine.tensor([5], Uint32Array.of(2, 0, 1, 1, 0));
+    const state = engine.tensor([4], new Uint32Array(4));
     ops.softmaxCrossEntropy(s, tensor(5, 3), labels, { curve: tensor(1, 2), column: 0, state });
   },
   (s, tensor, engine) => {
@@ -116,7 +124,7 @@ const shaders = readdirSync(shaderFolder)
   .map((file) => file.replace(".wgsl", ""));
 
 /** Contents of tensors for the detector; tensors that are not in this map have random contents. */
-const contents = new Map<Tensor, Float32Array>();
+const contents = new Map<Tensor<DType>, Float32Array>();
 
 /** A symmetric positive matrix. */
 function positive(tensor: Tensor): Tensor {
@@ -187,7 +195,7 @@ interface Found {
   errors: string[];
 }
 
-function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor | Float32Array>): Found {
+function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor<DType> | Float32Array>): Found {
   const group: Record<string, unknown> = { 0: { uniform: packParams(kernel.source, params) } };
   for (const { binding, name } of kernel.source.bindings) {
     const bound = bindings[name]!;
@@ -212,7 +220,7 @@ function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor
 
 interface Dispatched {
   kernel: Kernel;
-  bindings: Record<string, Tensor>;
+  bindings: Bindings;
   params: Params;
 }
 const dispatched = new Map<string, Dispatched>();

@@ -1,5 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { Engine, Kernel, type Scheduler, Variants } from "../../src/gpu/index.js";
+import { declareChoice } from "../../src/gpu/variants.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { affine, affineShader } from "./kernels.js";
 
@@ -69,6 +70,23 @@ it("a choice can be forced", async () => {
   await expect(affineBy(other, new Variants("forced", { fast: affine }, sample))).rejects.toThrow(
     'forced: no variant "slow"; there are fast',
   );
+});
+
+it("a choice of numbers is forced by those that it takes, and by the names of some", async () => {
+  const device = (await testEngine()).device;
+  declareChoice("few", ["none"], {
+    needs: "a whole number from 1 to 3",
+    is: (value) => [1, 2, 3].includes(value as number),
+  });
+  for (const few of [1, 3, "none"]) {
+    using engine = new Engine(device, { variants: { few } });
+    expect(engine.forced("few")).toBe(few);
+  }
+  for (const few of [0, 1.5, Number.NaN, "1", "some"])
+    expect(() => new Engine(device, { variants: { few } })).toThrow(
+      `new Engine: few is ${typeof few === "string" ? `"${few}"` : few}, needs a whole number from 1 to 3, or one of none`,
+    );
+  expect(() => new Engine(device, { variants: { matmul2: 3 } })).toThrow(/; and by number .*\bfew\b/);
 });
 
 it("variants that need a feature are left out where the device lacks it", async () => {

@@ -1,8 +1,8 @@
 import * as zlib from "node:zlib";
-import fc from "fast-check";
 import { gzipSync } from "fflate";
 import { expect, it } from "vitest";
 import { FormatError, readIdx } from "../../src/io/index.js";
+import fc from "../property.js";
 
 const u32 = (...values: number[]) => values.flatMap((v) => [v >>> 24, (v >> 16) & 255, (v >> 8) & 255, v & 255]);
 const images = Uint8Array.of(0, 0, 8, 3, ...u32(2, 1, 3), 1, 2, 3, 4, 5, 6);
@@ -80,17 +80,17 @@ it("reads a member's name, comment and header checksum over", () => {
 it("refuses every gzip file cut short or damaged, and says which member", () => {
   const idx = idxOf(Uint8Array.from({ length: 700 }, (_, i) => (i * i) % 251));
   const first = zlib.gzipSync(idx.subarray(0, 300));
-  const whole = Buffer.concat([first, zlib.gzipSync(idx.subarray(300))]);
-  for (let length = 2; length < whole.length; length++) {
-    const text = message(whole.subarray(0, length));
+  const file = Buffer.concat([first, zlib.gzipSync(idx.subarray(300))]);
+  for (let length = 2; length < file.length; length++) {
+    const text = message(file.subarray(0, length));
     if (length === first.length) expect(text).toContain("cut short: 700 of u1 needs 700 bytes");
     else expect(text).toMatch(/^t\.idx: not a whole gzip file \((it is|member 2, at byte \d+, (is|begins)) /);
   }
-  // the time in a header and the bits after a stream's end stand for nothing; whatever else changes is noticed
+  // the time in a header and the bits after a stream's end may change; every other change is noticed
   let noticed = 0;
   fc.assert(
-    fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (place, change) => {
-      const bytes = Uint8Array.from(whole);
+    fc.property(fc.nat(file.length - 1), fc.integer({ min: 1, max: 255 }), (place, change) => {
+      const bytes = Uint8Array.from(file);
       bytes[place]! ^= change;
       try {
         expect(readIdx(bytes)).toEqual(readIdx(idx));
@@ -102,8 +102,8 @@ it("refuses every gzip file cut short or damaged, and says which member", () => 
     { numRuns: 500 },
   );
   expect(noticed).toBeGreaterThan(250);
-  expect(message(Buffer.concat([whole, Buffer.from("more")]))).toContain(
-    `member 3, at byte ${whole.length}, begins with neither 1f 8b nor zeros`,
+  expect(message(Buffer.concat([file, Buffer.from("more")]))).toContain(
+    `member 3, at byte ${file.length}, begins with neither 1f 8b nor zeros`,
   );
 });
 
@@ -118,7 +118,7 @@ it("unpacks no more than the header promises", () => {
   expect(message(zlib.gzipSync("no images"))).toBe(
     "t.idx: not an IDX file: it begins with 6e 6f 20 69, needs 00 00, a known type, the order",
   );
-  // a promise that no file of this length can keep takes no memory
+  // a header that promises more than a file of this length can hold takes no memory
   expect(message(zlib.gzipSync(Uint8Array.of(0, 0, 8, 2, ...u32(-1, 2 ** 20), 1)))).toContain("the file has 1");
 });
 
@@ -127,7 +127,7 @@ it("does not look at all that follows for every member", () => {
   const head = zlib.gzipSync(Uint8Array.of(0, 0, 8, 1, ...u32(count)));
   const member = zlib.gzipSync(Uint8Array.of(7));
   let looked = 0;
-  /** counts the bytes that are searched or copied, its own and those of its parts */
+  /** counts the bytes of it and of its parts that are searched or copied */
   class Watched extends Uint8Array {
     override indexOf(value: number, from = 0): number {
       const at = super.indexOf(value, from);

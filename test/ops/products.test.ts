@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { gram } from "../../src/ops/gram.js";
@@ -11,7 +10,8 @@ import { modeProduct } from "../../src/ops/modeProduct.js";
 import { mttkrp, partialMttkrp } from "../../src/ops/mttkrp.js";
 import { mttkrpFromPartial } from "../../src/ops/mttkrpFromPartial.js";
 import { unfoldedProduct } from "../../src/ops/unfoldedProduct.js";
-import { evaluate, expectClose, freshEngine, plainEngine, testEngine } from "../engine.js";
+import { evaluate, expectClose, plainEngine, siblingEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as products from "../reference/products.js";
 import { matmul, randomArray } from "../reference.js";
 
@@ -373,7 +373,7 @@ describe("by the kernels of GPUs", () => {
   });
 
   it("short sums of many rows are shared by fewer", async () => {
-    using engine = await freshEngine({ variants: { matmul: "tiled" } });
+    using engine = await siblingEngine({ variants: { matmul: "tiled" } });
     const [rows, inner, columns] = [65540, 12, 5];
     const [a, b] = [randomArray(rows * inner, 1), randomArray(inner * columns, 2)];
     using ta = engine.tensor([rows, inner], a);
@@ -388,7 +388,7 @@ describe("by the kernels of GPUs", () => {
   });
 
   it("many small products are small tiles, tall ones thin tiles", async () => {
-    using engine = await freshEngine({ variants: { matmul: "tiled" } });
+    using engine = await siblingEngine({ variants: { matmul: "tiled" } });
     for (const [shape, size] of [
       [[1100, 6, 7], 5],
       [[9, 130, 30], 20],
@@ -433,7 +433,7 @@ const forced: [Record<string, string>, shapes: number[][]][] = [
   [{}, [[3, 4, 2052]]],
 ];
 it.each(forced)("the other families give the same (%j)", async (variants, shapes) => {
-  using engine = await freshEngine({ variants });
+  using engine = await siblingEngine({ variants });
   for (const shape of shapes) await agree(engine, shape);
   // more columns are more runs of 16 columns, up to 64 in a tile
   for (const rank of [21, 70]) await agree(engine, [11, 17, 9], rank);

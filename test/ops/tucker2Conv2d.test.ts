@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
 import { conv2d, fitsTucker2, tucker2Conv2d } from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
+import fc from "../property.js";
 import * as plain from "../reference/convolution.js";
 import { randomArray } from "../reference.js";
 

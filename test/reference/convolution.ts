@@ -1,4 +1,4 @@
-/** Plain f64 loops for convolutions and pooling, NCHW. */
+/** f64 loops for convolutions and pooling of NCHW samples. */
 
 export interface ConvolutionShape {
   batch: number;
@@ -15,6 +15,7 @@ export interface ConvolutionShape {
   groups: number;
 }
 
+/** Height and width of the result. */
 export const outSizeOf = (shape: ConvolutionShape): [number, number] => {
   const { height, width, kernel, stride, padding, behind = padding, dilation } = shape;
   return [height, width].map((extent, at) => {
@@ -23,7 +24,7 @@ export const outSizeOf = (shape: ConvolutionShape): [number, number] => {
   }) as [number, number];
 };
 
-/** Zeros in front and behind that "same" means: enough for ⌈extent ÷ stride⌉ outputs, an odd one behind. */
+/** The zeros of padding "same": as many as ⌈extent ÷ stride⌉ outputs need, half in front and half behind, an odd one behind. */
 export function samePadding(
   extents: readonly number[],
   kernel: readonly number[],
@@ -40,7 +41,7 @@ export function samePadding(
   };
 }
 
-/** Calls back for every product of the sum: places in out, x and w. */
+/** Calls `visit` for every product x·w of the convolution, with the flat places in out, x and w. */
 function everyProduct(shape: ConvolutionShape, visit: (out: number, x: number, w: number) => void): void {
   const { batch, channels, height, width, outputs, kernel, stride, padding, dilation, groups } = shape;
   const [outHeight, outWidth] = outSizeOf(shape);
@@ -103,9 +104,9 @@ export interface PoolShape {
   behind?: readonly [number, number];
 }
 
-/** Windows in order of the output: places of their elements in a plane, without padding. */
+/** The flat places in a plane of every window's elements, without padding, in the order of the outputs. */
 function windows({ height, width, kernel, stride, padding, behind = padding }: PoolShape): number[][] {
-  const found: number[][] = [];
+  const all: number[][] = [];
   for (let y = 0; y < Math.floor((height + padding[0] + behind[0] - kernel[0]) / stride[0]) + 1; y++)
     for (let x = 0; x < Math.floor((width + padding[1] + behind[1] - kernel[1]) / stride[1]) + 1; x++) {
       const places: number[] = [];
@@ -114,11 +115,12 @@ function windows({ height, width, kernel, stride, padding, behind = padding }: P
           const [iy, ix] = [y * stride[0] - padding[0] + ky, x * stride[1] - padding[1] + kx];
           if (iy >= 0 && iy < height && ix >= 0 && ix < width) places.push(iy * width + ix);
         }
-      found.push(places);
+      all.push(places);
     }
-  return found;
+  return all;
 }
 
+/** The place of the first largest element of a window. */
 const largestOf = (x: ArrayLike<number>, plane: number, places: readonly number[]): number =>
   places.reduce((best, place) => (x[plane + place]! > x[plane + best]! ? place : best), places[0]!);
 

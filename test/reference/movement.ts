@@ -15,6 +15,7 @@ function forEachIndex(shape: readonly number[], visit: (index: number[]) => void
 const flatten = (index: readonly number[], shape: readonly number[]): number =>
   index.reduce((flat, at, axis) => flat * shape[axis]! + at, 0);
 
+/** out[index] = x with its axes in the order `axes`, as NumPy's transpose. */
 export function permute(x: Numbers, shape: readonly number[], axes: readonly number[]): number[] {
   const out: number[] = [];
   forEachIndex(
@@ -48,6 +49,7 @@ export function slice(
   return out;
 }
 
+/** f(a, b) with NumPy's broadcasting. */
 export function broadcast(
   a: Numbers,
   shapeA: readonly number[],
@@ -98,6 +100,7 @@ export function philox(counter: readonly number[], key: readonly number[]): numb
   return [c0, c1, c2, c3].map(Number);
 }
 
+/** At least `count` random words, block by block as random_fill makes them. */
 const words = (count: number, seed: number, stream: number, step: number): number[] => {
   const key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
   const out: number[] = [];

@@ -1,7 +1,10 @@
-/** f64 loops for training: loss, optimisers, shuffling and a whole small network. */
+/** f64 loops for training: loss, optimisers, shuffling, and a small network. */
 type Numbers = ArrayLike<number>;
 
-/** Gradient of the mean cross-entropy, sum of the losses, and right answers (first of the largest logits). */
+/**
+ * Gradient of the mean cross-entropy, sum of the losses, and number of right answers (the first of the largest logits). `double`
+ * takes the softmax of the softmax.
+ */
 export function crossEntropy(
   logits: Numbers,
   labels: Numbers,
@@ -86,7 +89,7 @@ const mix = (x: number): number => {
   return (h ^ (h >>> 16)) >>> 0;
 };
 
-/** The order in which an epoch visits the rows: six Feistel rounds, walked until inside the range. */
+/** The order in which an epoch visits the rows: a six-round Feistel network, applied until the result is below `count`. */
 export function permutation(count: number, seed: number, epoch: number): number[] {
   const half = Math.max(1, Math.ceil(Math.log2(Math.max(count, 2)) / 2));
   const mask = 2 ** half - 1;
@@ -111,7 +114,7 @@ interface MlpOptions {
   momentum: number;
 }
 
-/** A net n→hidden (bias, relu) →classes (no bias) by SGD in file order; weights are [W₁ h×n, b₁, W₂ k×h]. */
+/** Trains a network n → hidden (bias, relu) → classes (no bias) by SGD in file order; weights are [W₁ h×n, b₁, W₂ k×h]. */
 export function trainMlp(
   x: Numbers,
   labels: Numbers,

@@ -5,7 +5,7 @@ type Shape = readonly number[];
 
 const sizeOf = (shape: Shape): number => shape.reduce((product, extent) => product * extent, 1);
 
-/** Indices of every element in row-major order; the array handed out is reused. */
+/** The indices of all elements in row-major order, in one array that is changed for every element. */
 function* indicesOf(shape: Shape): Generator<number[]> {
   const index = shape.map(() => 0);
   for (let count = sizeOf(shape); count > 0; count--) {
@@ -34,7 +34,7 @@ export function modeProduct(x: Numbers, shape: Shape, u: Numbers, size: number, 
   return out;
 }
 
-/** P[kept indices, r] = Σ X · Π of the rows of the factors of the modes outside [start, stop). */
+/** P[indices of modes start to stop − 1, r] = Σ X · Π factor[index, r], the sum and the product over the other modes. */
 export function partialMttkrp(
   x: Numbers,
   shape: Shape,
@@ -59,7 +59,7 @@ export function partialMttkrp(
   return out;
 }
 
-/** M[i, r] for one mode. */
+/** The MTTKRP of one mode, Iₙ×R. */
 export const mttkrp = (x: Numbers, shape: Shape, factors: readonly Numbers[], rank: number, mode: number) =>
   partialMttkrp(x, shape, factors, rank, mode, mode + 1);
 
@@ -77,7 +77,7 @@ export function unfold(x: Numbers, shape: Shape, mode: number): Float64Array {
   return out;
 }
 
-/** Rows i·J + j. */
+/** The column-wise Kronecker product, (I·J)×R; row i·J + j is a[i, :]·b[j, :]. */
 export function khatriRao(a: Numbers, b: Numbers, columns: number): Float64Array {
   const rowsB = b.length / columns;
   return Float64Array.from({ length: a.length * rowsB }, (_, e) => {
@@ -86,6 +86,7 @@ export function khatriRao(a: Numbers, b: Numbers, columns: number): Float64Array
   });
 }
 
+/** The Kronecker product. */
 export function kronecker(a: Numbers, columnsA: number, b: Numbers, columnsB: number): Float64Array {
   const rowsB = b.length / columnsB;
   const columns = columnsA * columnsB;
@@ -98,7 +99,7 @@ export function kronecker(a: Numbers, columnsA: number, b: Numbers, columnsB: nu
   });
 }
 
-/** Σ_r λ_r a_r ∘ b_r ∘ … */
+/** Σ_r λ_r a_r ∘ b_r ∘ …, with weights 1 for null. */
 export function kruskal(weights: Numbers | null, factors: readonly Numbers[], rank: number): Float64Array {
   const shape = factors.map((factor) => factor.length / rank);
   const out = new Float64Array(sizeOf(shape));

@@ -1,4 +1,4 @@
-/** Thin SVD in f64 by one-sided Jacobi rotations (Demmel & Veselić 1992), which ends on every matrix. Row-major. */
+/** Thin SVD in f64 by one-sided Jacobi rotations (Demmel & Veselić 1992), of row-major matrices. */
 
 export interface Svd {
   /** m×k */
@@ -9,7 +9,7 @@ export interface Svd {
   v: Float64Array;
 }
 
-/** Where a value is 0 its column of the longer side's vectors is 0 too. */
+/** The thin SVD of an m×n matrix. For a singular value 0, the longer side's vector is 0 too. */
 export function svd(a: ArrayLike<number>, m: number, n: number): Svd {
   if (m < n) {
     const transposed = Float64Array.from({ length: m * n }, (_, at) => a[(at % m) * n + Math.floor(at / m)]!);
@@ -33,7 +33,7 @@ export function svd(a: ArrayLike<number>, m: number, n: number): Svd {
   return { u, values: Float64Array.from(order, (from) => lengths[from]!), v };
 }
 
-/** Makes columns p and q orthogonal; whether they were not. */
+/** Makes columns p and q orthogonal; returns whether that took a rotation. */
 function rotate(columns: Float64Array[], turns: Float64Array[], p: number, q: number): boolean {
   const [x, y] = [columns[p]!, columns[q]!];
   let [xx, yy, xy] = [0, 0, 0];

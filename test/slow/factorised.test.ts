@@ -33,11 +33,11 @@ function padded(pixels: Uint8Array, width: number): Uint8Array {
   return out;
 }
 
-/** An epoch for every rate; equal ones in a row share an optimiser. */
+/** Trains one epoch at every rate; consecutive equal rates share an optimiser. */
 async function fit(model: Sequential, dataset: Dataset, rates: number[], weightDecay = 0): Promise<void> {
   for (let at = 0; at < rates.length; ) {
     const rate = rates[at]!;
-    const next = rates.findIndex((each, k) => k > at && each !== rate);
+    const next = rates.findIndex((other, k) => k > at && other !== rate);
     const epochs = (next < 0 ? rates.length : next) - at;
     await train(model, dataset, {
       epochs,
@@ -90,7 +90,7 @@ describe("published figures", () => {
     const tuned = await accuracyOf(model, test);
     console.log(`dense ${denseAccuracy}, TT of rank 16 ${untuned}, after 2 epochs ${tuned}`);
     expect(denseAccuracy).toBeGreaterThan(0.965);
-    // of this seed: six others, trained as long, kept 32 to 56 %
+    // with this seed; six other seeds kept 32 to 56 %
     expect(untuned).toBeGreaterThanOrEqual(0.6);
     expect(tuned).toBeGreaterThanOrEqual(0.975);
   }, 3_600_000);
@@ -153,8 +153,8 @@ describe("published figures", () => {
     const untuned = await accuracyOf(small, test);
     await fit(small, data, [1e-3, 1e-3, 2e-4]);
     const tuned = await accuracyOf(small, test);
-    const multiplications = [model, small].map((each) =>
-      each.counts().reduce((sum, layer) => sum + layer.multiplications, 0),
+    const multiplications = [model, small].map((network) =>
+      network.counts().reduce((sum, layer) => sum + layer.multiplications, 0),
     ) as [number, number];
     const of = (batch: number) =>
       timeForward(

@@ -5,7 +5,7 @@ import { runCase, runSweep, THESIS_CASES } from "../../src/experiments/mnist.js"
 import { openEngine } from "../../src/node/index.js";
 import { readMnistData } from "../../src/node/mnist.js";
 
-/** The thesis' own images and splits; what its tables must show. Takes several minutes on a software adapter. */
+/** The thesis' images, splits and tables. Takes several minutes on a software adapter. */
 describe("the MNIST study on the thesis' images", () => {
   const expected = [
     { error: 0.6531, full: 0.97, decomposed: 0.875, centred: 0.94, weights: 35 },

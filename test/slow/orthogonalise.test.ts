@@ -1,4 +1,4 @@
-/** Kernels for adapters without subgroups take a software driver seconds to compile: the paths of `orthogonalise` that are theirs. */
+/** The paths of `orthogonalise` on adapters without subgroups, whose kernels take a software driver seconds to compile. */
 import { describe, it } from "vitest";
 import { plainEngine } from "../engine.js";
 import { judgeOrthogonalise, MATRICES } from "../ops/judgedQr.js";

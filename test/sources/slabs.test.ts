@@ -13,7 +13,7 @@ import { dispose, type Engine, Program, type Tensor, type TypedArray } from "../
 import { type HostSlab, resident, type Slabs, slabs } from "../../src/sources/index.js";
 import { KruskalTensor, TuckerTensor } from "../../src/tensors/index.js";
 import { kruskal } from "../decompositions/planted.js";
-import { expectClose, testEngine } from "../engine.js";
+import { expectClose, plainEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 const SHAPE = [11, 6, 7];
@@ -337,6 +337,10 @@ describe("slabs", () => {
     await expect(slabs(engine, [a, b])).rejects.toThrow("slabs: slab 1 is 2×3×5, needs two modes or more");
     const { source } = await ofHost(engine, planted(SHAPE, 0.3), SHAPE, [6, 5]);
     const { live } = engine.memory();
+    const other = await plainEngine();
+    await expect(cpALS(other, source, { rank: 2 })).rejects.toThrow(
+      "cpALS: a tensor 11×6×7 in 2 slabs belongs to another",
+    );
     await expect(ttSVD(engine, source, { ranks: 2 })).rejects.toThrow(
       "ttSVD: a tensor 11×6×7 in 2 slabs lies in slabs, and this takes one tensor of the GPU's",
     );

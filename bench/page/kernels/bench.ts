@@ -7,10 +7,10 @@ type Message<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;
 
 export class Bench {
   readonly #worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-  #listed!: (message: Message<"cases">) => void;
-  /** the cases, and the adapter before anything is opened */
-  readonly listed = new Promise<Message<"cases">>((resolve) => {
-    this.#listed = resolve;
+  #listed!: { resolve: (message: Message<"cases">) => void; reject: (error: Error) => void };
+  /** the cases, and the adapter before anything is opened; rejects where the worker ends before it has told them */
+  readonly listed = new Promise<Message<"cases">>((resolve, reject) => {
+    this.#listed = { resolve, reject };
   });
   #answer: { resolve: (message: FromWorker) => void; reject: (error: Error) => void } | null = null;
   #opened: Message<"opened"> | null = null;
@@ -19,7 +19,7 @@ export class Bench {
 
   constructor() {
     this.#worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => {
-      if (data.type === "cases") this.#listed(data);
+      if (data.type === "cases") this.#listed.resolve(data);
       else if (data.type === "step") this.onStep(data.step);
       else if (data.type === "error") this.end(new Error(`${data.message.replace(/\.*$/, "")}. Run starts again.`));
       else this.#answer?.resolve(data);
@@ -52,6 +52,7 @@ export class Bench {
   end(error = new Error("Stopped.")): void {
     this.#broken ??= error;
     this.#worker.terminate();
+    this.#listed.reject(this.#broken);
     this.#answer?.reject(this.#broken);
   }
 }

@@ -37,8 +37,8 @@ export class KernelsRun implements Run, Actions {
       (task) => store.send({ type: "task", task }),
       () => {},
     );
-    // the list of cases needs no GPU
-    void this.#list(this.#worker());
+    // the list of cases needs no GPU; where the worker fails, the next run says so
+    this.#list(this.#worker()).catch(() => {});
   }
 
   apply(): void {

@@ -135,7 +135,7 @@ export class Trained {
     const { digits } = settings;
     const { onStage, onNetwork } = progress;
     onStage("Uploading…");
-    const parts: Record<string, { images: Tensor; labels: Tensor }> = {};
+    const parts: Record<string, { images: Tensor; labels: Tensor<"u32"> }> = {};
     for (const [name, [start, stop]] of Object.entries(splitDigits(set.labels.length)) as [
       keyof typeof this.images,
       [number, number],

@@ -2,7 +2,7 @@ import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/
 import { copy, matmul, permute } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
 import { normalValues } from "../startValues.js";
-import { multiply, permuteValues, type Values } from "./hostMatrices.js";
+import { matrixProduct, permuteValues, type Values } from "./hostMatrices.js";
 import { product } from "./source.js";
 
 /**
@@ -125,7 +125,7 @@ export function mergeValues(cores: readonly Values[], shapes: readonly (readonly
   let [r0, rows, columns] = shapes[0] as [number, number, number];
   for (const [k, [rank, m, n, next]] of (shapes as [number, number, number, number][]).entries()) {
     if (k === 0) continue;
-    const wide = multiply(full, cores[k]!, r0 * rows * columns, rank, m * n * next);
+    const wide = matrixProduct(full, cores[k]!, r0 * rows * columns, rank, m * n * next);
     full = permuteValues(wide, [r0 * rows, columns, m, n * next], [0, 2, 1, 3]);
     [rows, columns] = [rows * m, columns * n];
   }

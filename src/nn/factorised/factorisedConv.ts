@@ -259,7 +259,7 @@ export class Tucker2Conv extends FactorisedConv {
     this.ranks = ranks;
   }
 
-  /** Outside training the three convolutions are one dispatch where `prefersTucker2` says so. */
+  /** Outside training the three convolutions are one dispatch where that is faster on the adapter. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     if (this.convolutions.length < 3) return super.forward(s, x, pass);
     const [first, core, last] = this.convolutions as [Conv2d, Conv2d, Conv2d];
@@ -535,7 +535,7 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
       tensor.destroy();
       tensor = corrected.tensor;
     }
-    const [lambda, ...factors] = (await engine.read([tensor.weights, ...tensor.factors])) as Float32Array[];
+    const [lambda, ...factors] = await engine.read([tensor.weights, ...tensor.factors]);
     tensor.destroy();
     const turned = (mode: number) => transposed(factors[mode]!, rank);
     return [
@@ -630,11 +630,11 @@ export async function tuckerParts(
 ) {
   const read = async (mode: number, extent: number): Promise<Float32Array> => {
     const factor = tensor.factors[mode];
-    if (factor) return (await engine.read(factor)) as Float32Array;
+    if (factor) return await engine.read(factor);
     return Float32Array.from({ length: extent * extent }, (_, e) => (e % (extent + 1) === 0 ? 1 : 0));
   };
   return {
-    core: (await engine.read(tensor.core)) as Float32Array,
+    core: await engine.read(tensor.core),
     outputs: await read(0, outputs),
     inputs: await read(1, inputs),
   };

@@ -1,6 +1,6 @@
 /** Kernels of convolutions on the host, in f64: putting a chain's kernels together, whitening them, solving for the last one. */
 import { ShapeError } from "../../gpu/index.js";
-import { multiply, solveRows, solveTriangular, transpose, type Values } from "./hostMatrices.js";
+import { matrixProduct, solveRows, solveTriangular, transpose, type Values } from "./hostMatrices.js";
 
 /** The kernel of one convolution. */
 export interface DenseKernel {
@@ -57,7 +57,7 @@ function ungroup({ weight, inputs, outputs, groups, size }: DenseKernel): DenseK
 
 /** W·L along the input channels: the kernel that gives for x' what W gives for x = L·x'. */
 export function timesChannels(kernel: DenseKernel, root: Values): DenseKernel {
-  return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => multiply(rows, root, m, n, n)) };
+  return { ...kernel, weight: alongChannels(kernel, (rows, m, n) => matrixProduct(rows, root, m, n, n)) };
 }
 
 /** W·L⁻¹ along the input channels. Undoes {@link timesChannels}; in a chain it is applied to the first kernel. */
@@ -107,7 +107,7 @@ export function patchCovariance(covariance: Values, inputs: number, places: numb
 export function outputError(target: DenseKernel, approximation: DenseKernel, patches: Values): number {
   const side = target.weight.length / target.outputs;
   const energy = (weight: Values): number => {
-    const image = multiply(weight, patches, target.outputs, side, side);
+    const image = matrixProduct(weight, patches, target.outputs, side, side);
     return image.reduce((sum, value, e) => sum + value * weight[e]!, 0);
   };
   const difference = Float64Array.from(target.weight, (value, e) => value - approximation.weight[e]!);
@@ -171,10 +171,10 @@ export function refitLast(
             for (let x1 = 0; x1 < w1; x1++)
               basis[((r * h2 + y2) * w2 + x2) * side + (s * height + y1 + y2) * width + x1 + x2] =
                 front.weight[((r * target.inputs + s) * h1 + y1) * w1 + x1]!;
-  const image = multiply(basis, patches, features, side, side);
+  const image = matrixProduct(basis, patches, features, side, side);
   const turned = transpose(basis, features, side);
-  const normals = multiply(image, turned, features, side, features);
-  const wanted = multiply(target.weight, transpose(image, features, side), target.outputs, side, features);
+  const normals = matrixProduct(image, turned, features, side, features);
+  const wanted = matrixProduct(target.weight, transpose(image, features, side), target.outputs, side, features);
   const leastRidge = Math.min(ridge, 1e-9);
   const refit = (weight: Values) => [...parts.slice(0, -1), { ...last, weight }];
   const weight = solveRows(normals, wanted, target.outputs, features, leastRidge);

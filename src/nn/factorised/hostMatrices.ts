@@ -4,7 +4,7 @@ import { TenfoldError } from "../../gpu/index.js";
 export type Values = Float32Array | Float64Array;
 
 /** A·B, m×k times k×n, row-major. */
-export function multiply(a: Values, b: Values, m: number, k: number, n: number): Float64Array {
+export function matrixProduct(a: Values, b: Values, m: number, k: number, n: number): Float64Array {
   const out = new Float64Array(m * n);
   for (let i = 0; i < m; i++) {
     const row = out.subarray(i * n, (i + 1) * n);

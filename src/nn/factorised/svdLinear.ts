@@ -9,12 +9,12 @@ import {
   ShapeError,
   type Tensor,
 } from "../../gpu/index.js";
-import { fusesLowRank, lowRankMatmul } from "../../ops/index.js";
+import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
 import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
-import { choleskyFactor, multiply, type Values } from "./hostMatrices.js";
+import { choleskyFactor, matrixProduct, type Values } from "./hostMatrices.js";
 import {
   biasBoundOf,
   type DenseSource,
@@ -74,19 +74,19 @@ export class SvdLinear extends Chain {
     this.last = last;
   }
 
-  /** Outside training both products are one dispatch where `fusesLowRank` says so. */
+  /** Outside training both products are one dispatch where that is faster on the adapter. */
   override forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
-    const { inputs, outputs, rank, first, last } = this;
-    if (pass.training || !fusesLowRank(x.engine, x.shape[0]!, inputs, rank, outputs)) return super.forward(s, x, pass);
+    const { first, last } = this;
+    const [a, b] = [first.weight.value, last.weight.value];
+    if (pass.training || !prefersLowRank(x, a, b)) return super.forward(s, x, pass);
     this.outputShape(x.shape.slice(1));
-    const options = { bias: last.bias?.value, activation: last.activation };
-    return lowRankMatmul(s, x, first.weight.value, last.weight.value, options);
+    return lowRankMatmul(s, x, a, b, { bias: last.bias?.value, activation: last.activation });
   }
 
   /** The dense weight that the two stand for, outputs×inputs. */
   async toDense(): Promise<Float32Array> {
     const [first, last] = [await this.first.weight.read(), await this.last.weight.read()];
-    return Float32Array.from(multiply(last, first, this.outputs, this.rank, this.inputs));
+    return Float32Array.from(matrixProduct(last, first, this.outputs, this.rank, this.inputs));
   }
 }
 
@@ -149,7 +149,7 @@ export async function splitMatrix(
   root: Values | null = null,
   seed = 0,
 ): Promise<{ left: Float32Array; right: Float32Array }> {
-  using a = engine.tensor([rows, columns], root ? multiply(values, root, rows, columns, columns) : values);
+  using a = engine.tensor([rows, columns], root ? matrixProduct(values, root, rows, columns, columns) : values);
   using result = await truncatedSvd(engine, a, { rank, seed });
   const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
   // right = Uᵀ·A; without a root this is Σ·Vᵀ, which the SVD has computed

@@ -30,7 +30,7 @@ import {
   ringRanks,
 } from "./cores.js";
 import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
-import { multiply, permuteValues } from "./hostMatrices.js";
+import { matrixProduct, permuteValues } from "./hostMatrices.js";
 import { assertModes, biasBoundOf, coreRules, type FactorisedOptions, gainOf, product } from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {
@@ -193,7 +193,7 @@ export class TensorRingConv implements Layer {
     const [rank, , , first] = shapes.at(-1) as [number, number, number, number];
     const chain = permuteValues(open, [first, inputs * outputs, rank], [1, 0, 2]);
     const closing = permuteValues(cores.at(-1)!, [rank, places, first], [2, 0, 1]);
-    const kernelMatrix = multiply(chain, closing, inputs * outputs, first * rank, places);
+    const kernelMatrix = matrixProduct(chain, closing, inputs * outputs, first * rank, places);
     return Float32Array.from(permuteValues(kernelMatrix, [inputs, outputs, places], [1, 0, 2]));
   }
 
@@ -264,7 +264,7 @@ export async function tensorRingConv(
           ...(ranks !== undefined && { ranks }),
           ...(relativeError !== undefined && { relativeError }),
         });
-  const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+  const cores = await engine.read([...tensor.cores]);
   const tensorRanks = tensor.ranks;
   tensor.destroy();
   return new TensorRingConv({ ...options, inputModes, outputModes, ranks: tensorRanks, cores });

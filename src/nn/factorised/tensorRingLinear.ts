@@ -24,7 +24,7 @@ import {
   ringRanks,
 } from "./cores.js";
 import { FactorisedDense } from "./factorisedDense.js";
-import { multiply, permuteValues, transpose } from "./hostMatrices.js";
+import { matrixProduct, permuteValues, transpose } from "./hostMatrices.js";
 import {
   assertModes,
   coreRules,
@@ -165,7 +165,7 @@ export class TensorRingLinear extends FactorisedDense {
     };
     const first = side(0, p, [1, 0, 2]);
     const last = side(p, cores.length, [2, 0, 1]);
-    const full = multiply(first, last, this.inputs, this.#rank, this.outputs);
+    const full = matrixProduct(first, last, this.inputs, this.#rank, this.outputs);
     return Float32Array.from(transpose(full, this.inputs, this.outputs));
   }
 }
@@ -233,7 +233,7 @@ export async function tensorRingLinear(
             ...(relativeError !== undefined && { relativeError }),
           });
     const shapes = tensor.cores.map(({ shape }) => shape);
-    const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+    const cores = await engine.read([...tensor.cores]);
     const tensorRanks = tensor.ranks;
     tensor.destroy();
     return new TensorRingLinear({

@@ -382,7 +382,7 @@ export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinea
       ...(relativeError !== undefined && { relativeError }),
     });
     const shapes = tensor.cores.map(({ shape }) => shape);
-    const cores = (await engine.read([...tensor.cores])) as Float32Array[];
+    const cores = await engine.read([...tensor.cores]);
     const trainRanks = tensor.ranks.slice(1, -1);
     tensor.destroy();
     return new TensorTrainLinear({

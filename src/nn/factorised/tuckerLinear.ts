@@ -253,10 +253,10 @@ export async function tuckerLinear(engine: Engine, source: DenseSource, fit: Tuc
     const { tensor } = await tuckerHOOI(engine, w, { ranks, sweeps, seed });
     const factors: (Float32Array | null)[] = [];
     for (const [mode, factor] of tensor.factors.entries()) {
-      const values = factor && ((await engine.read(factor)) as Float32Array);
+      const values = factor && (await engine.read(factor));
       factors.push(values && roots[mode] ? unwhiten(values, factor.shape, 0, roots[mode]) : values);
     }
-    const core = (await engine.read(tensor.core)) as Float32Array;
+    const core = await engine.read(tensor.core);
     tensor.destroy();
     const start = { core, factors };
     return new TuckerLinear({ inputModes, outputModes, ranks, values: start, bias: bias ?? false, activation });

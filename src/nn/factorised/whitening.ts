@@ -1,5 +1,12 @@
 import { ShapeError, TenfoldError } from "../../gpu/index.js";
-import { choleskyFactor, multiply, permuteValues, solveTriangular, transpose, type Values } from "./hostMatrices.js";
+import {
+  choleskyFactor,
+  matrixProduct,
+  permuteValues,
+  solveTriangular,
+  transpose,
+  type Values,
+} from "./hostMatrices.js";
 import type { DataAware } from "./svdLinear.js";
 
 /**
@@ -55,7 +62,7 @@ function along(
 export function whiten(values: Values, shape: readonly number[], roots: readonly (Values | null)[]): Float64Array {
   let out: Float64Array = Float64Array.from(values);
   roots.forEach((root, mode) => {
-    if (root) out = along(out, shape, mode, (rows, count, extent) => multiply(rows, root, count, extent, extent));
+    if (root) out = along(out, shape, mode, (rows, count, extent) => matrixProduct(rows, root, count, extent, extent));
   });
   return out;
 }
@@ -82,7 +89,7 @@ async function nearest<T extends { toDense(): Promise<Float32Array> }>(
   for (const layer of layers) {
     const dense = await layer.toDense();
     const difference = Float64Array.from(weight, (value, e) => value - dense[e]!);
-    const image = multiply(difference, covariance, outputs, inputs, inputs);
+    const image = matrixProduct(difference, covariance, outputs, inputs, inputs);
     const error = image.reduce((sum, value, e) => sum + value * difference[e]!, 0);
     if (error < least) [best, least] = [layer, error];
   }
