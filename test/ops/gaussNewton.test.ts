@@ -184,7 +184,8 @@ describe.each([true, false])("one iteration, each model by one workgroup: %s,", 
         const energy = (p: number[]) =>
           p.reduce((sum, value, i) => sum + value * normal[i]!.reduce((row, entry, j) => row + entry * p[j]!, 0), 0);
         const off = energy(exact.map((value, i) => taken[free[i]!]! - value)) / energy(exact);
-        expect(off).toBeLessThan(1e-3);
+        // conjugate gradients end after 25 steps, or at a thousandth of their first residual
+        expect(off).toBeLessThan(3e-3);
         // ½·(⟨D, P⟩ + λ‖P‖²), which others than one workgroup tell with the next step
         if (isSole)
           expect(Math.abs(numbers[GAUSS_NEWTON.promised]! / promiseOf(exact, right, damping) - 1)).toBeLessThan(1e-3);
