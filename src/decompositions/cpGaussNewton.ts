@@ -1,6 +1,7 @@
 import {
   checkOptions,
   type DType,
+  dispose,
   type Engine,
   elementsOf,
   formatShape,
@@ -9,13 +10,14 @@ import {
   oneOf,
   optionRules,
   type Program,
+  type Schedule,
   ShapeError,
   TenfoldError,
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
 import { appendRow, copy, GAUSS_NEWTON, GaussNewtonState, mttkrpFromPartial, normalizeColumns } from "../ops/index.js";
-import { checkCall, type Difference, Resident, type Source, withSource } from "../sources/index.js";
+import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { canonicalKruskal, restoreKruskal, splitModes, zeroKruskal } from "./cp.js";
 import {
@@ -35,6 +37,7 @@ import {
   type Decomposition,
   iterate,
   type Method,
+  Problem,
   type Scope,
   type StoppingOptions,
   seedAt,
@@ -322,6 +325,14 @@ class GaussNewtonMethod implements Method<KruskalTensor> {
     this.#accepted = modelOf(this.#state.accepted);
   }
 
+  get trial(): readonly Tensor[] {
+    return this.#trial.factors;
+  }
+
+  get numbers(): Tensor {
+    return this.#state.scalars;
+  }
+
   async start(index: number): Promise<undefined> {
     this.#start = index;
     this.#state.reset();
@@ -372,6 +383,40 @@ class GaussNewtonMethod implements Method<KruskalTensor> {
 
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
     return restoreKruskal("cp", tensor, exponent);
+  }
+}
+
+/** One iteration of Gauss-Newton on a tensor, from factors that change with it, recorded for whoever replays it. */
+export interface GaussNewtonIteration {
+  readonly schedule: Schedule;
+  /** I_n×R each: factors that are tried next */
+  readonly trial: readonly Tensor[];
+  /** eight numbers: see GAUSS_NEWTON */
+  readonly numbers: Tensor;
+  destroy(): void;
+}
+
+/** Records an iteration of Gauss-Newton for measurements and tests of single iterations; `cp` runs them until they have converged. */
+export async function gaussNewtonIteration(
+  engine: Engine,
+  x: Tensor,
+  start: readonly Float32Array[],
+): Promise<GaussNewtonIteration> {
+  const source = await resident(engine, "cp", x);
+  const rank = start[0]!.length / x.shape[0]!;
+  const task: Task = { rank, fixed: new Map(), unit: 1, seed: 0, stopping: { tolerance: 0 } };
+  try {
+    const problem = await Problem.create(source, "cp", (scope) => new GaussNewtonMethod(scope, task, [start], []));
+    const method = problem.method as GaussNewtonMethod;
+    await method.start(0);
+    const destroy = (): void => {
+      problem.destroy();
+      source[dispose]();
+    };
+    return { schedule: problem.preciseSweep.schedule, trial: method.trial, numbers: method.numbers, destroy };
+  } catch (error) {
+    source[dispose]();
+    throw error;
   }
 }
 
