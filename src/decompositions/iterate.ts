@@ -116,6 +116,8 @@ export interface Told {
   fromResidual?: number;
   /** for a method that minimises something else than the error: that, relative to ‖X‖. The stopping rule goes by it */
   objective?: number;
+  /** for a method that foresees how much of the error its next step takes off, as a part of it: the stopping rule goes by that instead */
+  foreseen?: number;
 }
 
 /** A sweep that is recorded and ready to be replayed. */
@@ -143,6 +145,7 @@ interface SweepError {
   relativeError: number;
   /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
+  foreseen: number | undefined;
   amplification: number;
 }
 
@@ -205,7 +208,7 @@ export async function converge(
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
-      const { fromNorms, amplification = 1, fromResidual, objective } = errorOf(row, kind);
+      const { fromNorms, amplification = 1, fromResidual, objective, foreseen } = errorOf(row, kind);
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
@@ -214,7 +217,12 @@ export async function converge(
         throw new ConvergenceError(
           `${name}: the error after sweep ${errors.length + index + 1} is ${relativeError}: f32 overflowed or a factor collapsed; try ${advice ? `${advice}, ` : ""}a smaller rank or another start`,
         );
-      sweepErrors.push({ relativeError, objective, amplification: takesNorms ? Math.max(1, amplification) : 0 });
+      sweepErrors.push({
+        relativeError,
+        objective,
+        foreseen,
+        amplification: takesNorms ? Math.max(1, amplification) : 0,
+      });
       if (kind !== "correcting" && corrects(relativeError)) break;
     }
     return { sweepErrors, isKnown: true };
@@ -229,10 +237,11 @@ export async function converge(
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
     const { sweepErrors, isKnown } = await take(read);
-    for (const { relativeError, objective, amplification } of sweepErrors) {
+    for (const { relativeError, objective, foreseen, amplification } of sweepErrors) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
-      rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
+      if (foreseen !== undefined) rule.foresee(foreseen);
+      else rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
       onIteration?.({ sweep: errors.length, relativeError });
     }
     if (!isKnown) margin = 0; // sweeps are precise until the error is known to be large

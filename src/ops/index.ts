@@ -34,6 +34,7 @@ export * from "./elementwise.js";
 export * from "./fill.js";
 export * from "./gatherBatch.js";
 export * from "./gatherRows.js";
+export * from "./gaussNewton.js";
 export * from "./gram.js";
 export * from "./hadamard.js";
 export { type Inspection, inspect, inspection } from "./inspect.js";
