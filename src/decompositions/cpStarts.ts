@@ -332,8 +332,8 @@ function agree(a: readonly Float32Array[], b: readonly Float32Array[], rank: num
   }
   const open = new Set(Array.from({ length: rank }, (_, j) => j));
   for (let i = 0; i < rank; i++) {
-    const match = [...open].reduce((found, j) =>
-      congruence[i * rank + j]! > congruence[i * rank + found]! ? j : found,
+    const match = [...open].reduce((nearest, j) =>
+      congruence[i * rank + j]! > congruence[i * rank + nearest]! ? j : nearest,
     );
     if (congruence[i * rank + match]! < AGREES) return false;
     open.delete(match);
