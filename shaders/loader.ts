@@ -146,7 +146,11 @@ const BETWEEN = /(?<=[\w)\]]) ?((?:[-+*/%&|^=!]|<<|>>)=?|&&|\|\|) ?(?=[\w(])/g;
 
 /** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
 const TEXT = "?text";
-/** Asks for the code of a shader, as a module that is loaded when the first kernel of it is compiled. */
+/**
+ * `import shader from "x.wgsl?late"`: a shader whose code is a module of its own in a build, `x.wgsl?code`, which loads when the first
+ * kernel of it is compiled. For kernels that most programs never compile: those of subgroups are for software adapters.
+ */
+const LATE = "?late";
 const CODE = "?code";
 
 /** The code of a shader as an expression of JavaScript, with the imports that it needs. */
@@ -162,18 +166,9 @@ function builtCode(pieces: readonly Piece[]): { imports: string; code: string } 
   return { imports: imports.join(""), code: terms.join(" + ") };
 }
 
-/**
- * The code of a shader in a build. Kernels of subgroups are for adapters whose subgroups are of a fixed, small size: software, as a
- * rule. All others need no more of them than their bindings and params.
- */
-function emitted(id: string, pieces: readonly Piece[], { features }: ShaderSource): { imports: string; code: string } {
-  if (!features.includes("subgroups")) return builtCode(pieces);
-  return { imports: "", code: `() => import(${JSON.stringify(`${id}${CODE}`)})` };
-}
-
 const unpacking = join(shaderFolder, "../src/gpu/shader.ts");
 
-/** Vite plugin: `import shader from "x.wgsl"` gives a {@link ShaderSource}. */
+/** Vite plugin: `import shader from "x.wgsl"`, or from "x.wgsl?late", gives a {@link ShaderSource}. */
 export function wgsl(): Plugin {
   let build = false;
   return {
@@ -191,12 +186,14 @@ export function wgsl(): Plugin {
         const text = compact(linkShader(id.slice(0, -CODE.length)).code);
         return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
       }
-      if (!id.endsWith(".wgsl")) return null;
-      const { files, pieces, ...shader } = loadShader(id);
+      const isLate = id.endsWith(`.wgsl${LATE}`);
+      const path = isLate ? id.slice(0, -LATE.length) : id;
+      if (!path.endsWith(".wgsl")) return null;
+      const { files, pieces, ...shader } = loadShader(path);
       for (const file of files) this.addWatchFile(file);
-      const { imports, code } = build
-        ? emitted(id, pieces, shader)
-        : { imports: "", code: JSON.stringify(shader.code) };
+      const late = { imports: "", code: `() => import(${JSON.stringify(`${path}${CODE}`)})` };
+      const here = { imports: "", code: JSON.stringify(shader.code) };
+      const { imports, code } = build ? (isLate ? late : builtCode(pieces)) : here;
       const rest = packShader(shader).map((argument) => JSON.stringify(argument));
       const call = `/* @__PURE__ */ unpackShader(${[JSON.stringify(shader.name), code, ...rest].join(", ")})`;
       const unpack = `import { unpackShader } from ${JSON.stringify(unpacking)};\n`;

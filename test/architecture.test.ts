@@ -63,9 +63,9 @@ function importsOf(file: string, code: string): Imported[] {
   return [...statements].map(({ index, 1: a, 2: b, 3: c }) => {
     const from = (a ?? b ?? c)!;
     const typeOnly = a !== undefined && /(?:^|[\n;])\s*(?:import|export)\s+type\b[^;"']*$/.test(text.slice(0, index));
-    // the bundler's `?url` asks for the file's address
+    // the bundler's `?url` asks for the file's address, the loader's `?late` for code that loads later
     const path = from.startsWith(".")
-      ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?url$/, "")))
+      ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?(url|late)$/, "")))
       : null;
     return { file, from, path, typeOnly };
   });
@@ -89,7 +89,7 @@ const layerOf = (path: string): string => {
   const [top, next] = path.split("/");
   return top === "src" ? next!.replace(/^(index|errors)\.js$/, "$1.ts") : top === "test" ? `test/${next}` : top!;
 };
-const isWgsl = ({ from }: Imported): boolean => from.endsWith(".wgsl");
+const isWgsl = ({ from }: Imported): boolean => /\.wgsl(\?late)?$/.test(from);
 const isNode = ({ from }: Imported): boolean => from.startsWith("node:") || builtinModules.includes(from);
 
 /** The rules that an import breaks. */

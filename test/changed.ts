@@ -27,7 +27,10 @@ export function testsFor(changed: readonly string[], files: Files): string[] {
   const tests = [...files.keys()].filter((path) => isTest(path) && !/^test\/(slow|demo)\//.test(path));
   const selected = new Set<string>();
   const importing = (path: string, among: readonly string[]): string[] =>
-    among.filter((other) => files.get(other)!.includes(`/${basename(path).replace(/\.ts$/, ".js")}"`));
+    among.filter((other) =>
+      // the code of some shaders loads late
+      ['"', '?late"'].some((end) => files.get(other)!.includes(`/${basename(path).replace(/\.ts$/, ".js")}${end}`)),
+    );
   const visit = (path: string): void => {
     if (isTest(path)) {
       if (tests.includes(path)) selected.add(path);
