@@ -294,7 +294,7 @@ export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<
   if (!chosen)
     return {
       suggestion: null,
-      reason: `none: every rank from 1 to ${last} has objections, as in noise. ${sentence(against(ranks[0]!))}`,
+      reason: `every rank from 1 to ${last} has objections, as in noise. ${sentence(against(ranks[0]!))}`,
     };
   const { rank, coreConsistency, agreeing, starts, splitHalf } = chosen;
   const support = [
@@ -304,10 +304,10 @@ export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<
     "no terms cancel",
   ].filter((reason) => reason !== null);
   const next = ranks[rank];
-  const limit = next ? ` ${sentence(against(next))}` : ` Higher ranks were not tried.`;
+  const limit = next ? ` ${sentence(against(next))}` : " Higher ranks were not tried.";
   return {
     suggestion: rank,
-    reason: `${rank}: the highest rank up to ${last} without objections: ${support.join(", ")}.${limit}`,
+    reason: `rank ${rank} is the highest up to ${last} without objections: ${support.join(", ")}.${limit}`,
   };
 }
 

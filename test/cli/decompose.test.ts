@@ -84,15 +84,42 @@ describe("a decomposition", () => {
     const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
     const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
     const error = distance(reconstruct(weights, factors), x);
-    expect(error).toBeLessThan(1e-2);
+    expect(error).toBeLessThan(1e-5);
     expect(Math.abs(report.relativeError - error)).toBeLessThan(1e-5);
     expect(report).toMatchObject({ shape: SHAPE, method: "cp", ranks: [2], parameters: 2 + 2 * 24, seed: 3 });
+    expect(report).toMatchObject({ algorithm: "gauss-newton", converged: true, stalled: false });
+    expect(report.starts!.errors.length).toBe(4);
+    expect(report.starts!.agreeing).toBeGreaterThanOrEqual(2);
     expect(report.compression).toBeCloseTo(504 / 50);
     expect(report.fits.length).toBe(report.sweeps);
-    expect(stderr).toContain("cp, rank 2: 1/200 sweeps  fit 0.");
+    expect(stderr).toContain("cp, rank 2: 1/200 iterations  fit ");
+    expect(stdout).toMatch(/iterations +\d+, converged to 1e-6\nstarts +\d of 4 ended at this model\n/);
     for (const expected of ["9×8×7, 504 entries", "parameters", "compression", "10.1 times", "relative error", "time"])
       expect(stdout).toContain(expected);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it("by als takes its starts, and says how it ended", async () => {
+    const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
+    const argv = ["decompose", file, "--rank", "2", "--algorithm", "als", "--starts", "2", "--json", at("r.json")];
+    const { code, stdout } = await command([...argv, "--init", "hosvd", "--sweeps", "5"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/sweeps +5, stopped: more --sweeps may do better\n/);
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(report).toMatchObject({ algorithm: "als", starts: null, sweeps: 5, converged: false });
+  });
+
+  it("has as many starts as asked for, and says where they do not agree", async () => {
+    const file = put("x.npy", SHAPE, randomArray(504, 9));
+    const argv = ["decompose", file, "--rank", "6", "--starts", "6", "--sweeps", "30", "--json", at("r.json")];
+    const { code, stdout } = await command(argv);
+    expect(code).toBe(0);
+    const { starts } = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(starts!.errors.length).toBe(6);
+    expect(starts!.errors).toEqual([...starts!.errors].sort((a, b) => a - b));
+    expect(stdout).toContain(`${starts!.agreeing} of 6 ended at this model`);
+    const one = await command(["decompose", file, "--rank", "2", "--starts", "1", "--sweeps", "5"]);
+    expect(one.stdout).toMatch(/starts +1\n/);
   });
 
   it("by tucker leaves full ranks alone and writes identities for them", async () => {
@@ -128,7 +155,7 @@ describe("a decomposition", () => {
     const before = readdirSync(folder).sort();
     const { code, stdout } = await command(["decompose", file, "--rank", "2"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/relative error +\S+ \(fit 0\.\d+\)/);
+    expect(stdout).toMatch(/relative error +\S+ \(fit 1\.000000\)/);
     expect(stdout).toMatch(/written +no factors: --out result\.npz keeps them/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
@@ -184,16 +211,19 @@ describe("a decomposition", () => {
     expect(results[0]!.fits).toEqual(results[1]!.fits);
   });
 
-  it("stops at Ctrl-C and writes nothing", async () => {
+  it.each([
+    ["--algorithm", "als", "--sweeps", "100000", "--tolerance", "0"],
+    ["--starts", "1", "--tolerance", "1e-9"],
+  ])("stops at Ctrl-C and writes nothing: %s %s", async (...run) => {
     const file = put("x.npy", SHAPE, randomArray(504, 5));
     const controller = new AbortController();
     const before = readdirSync(folder).sort();
-    const { code, stdout, stderr } = await command(
-      ["decompose", file, "--rank", "4", "--sweeps", "100000", "--tolerance", "0", "-o", at("r.npz")],
-      { signal: controller.signal, onStderr: () => controller.abort() },
-    );
+    const { code, stdout, stderr } = await command(["decompose", file, "--rank", "4", ...run, "-o", at("r.npz")], {
+      signal: controller.signal,
+      onStderr: () => controller.abort(),
+    });
     expect([code, stdout]).toEqual([130, ""]);
-    expect(stderr).toMatch(/stopped after \d+ sweeps; nothing was written\n$/);
+    expect(stderr).toMatch(/stopped after \d+ (?:sweeps|iterations); nothing was written\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
 
@@ -201,11 +231,11 @@ describe("a decomposition", () => {
     const file = put("x.npy", SHAPE, randomArray(504, 5));
     const before = readdirSync(folder).sort();
     const { code, stdout, stderr } = await command(
-      ["decompose", file, "--rank", "4", "--init", "hosvd", "-o", at("r.npz")],
+      ["decompose", file, "--rank", "4", "--algorithm", "als", "--init", "hosvd", "-o", at("r.npz")],
       { signal: AbortSignal.abort() },
     );
     expect([code, stdout]).toEqual([130, ""]);
-    expect(stderr).toMatch(/stopped before the first sweep; nothing was written\n$/);
+    expect(stderr).toMatch(/stopped before the first of the sweeps; nothing was written\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
 });
@@ -274,6 +304,10 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("--rank R (cp) or --ranks R,R,… (tucker) is needed", [good(), ...out()]);
     await refuse("give one of them", [good(), "--rank", "2", "--ranks", "2,2,2", ...out()]);
     await refuse("--init is for cp", [good(), "--ranks", "2,2,2", "--init", "random", ...out()]);
+    await refuse("--init is for --algorithm als", [good(), "--rank", "2", "--init", "hosvd", ...out()]);
+    await refuse("--algorithm is for cp", [good(), "--ranks", "2,2,2", "--algorithm", "als", ...out()]);
+    await refuse("--starts is for cp", [good(), "--ranks", "2,2,2", "--starts", "3", ...out()]);
+    await refuse("Allowed choices are gauss-newton, als.", [good(), "--rank", "2", "--algorithm", "newton", ...out()]);
   });
 
   it("an output that cannot be written, before anything is computed", async () => {

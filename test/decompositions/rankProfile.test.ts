@@ -128,7 +128,7 @@ describe("rankProfile", () => {
       const { ranks, suggestion, reason, halved } = await rankProfile(engine, x, { most: rank + 1, seed });
       expect({ suggestion, reason }).toMatchObject({ suggestion: rank });
       expect(reason).toMatch(
-        new RegExp(`^${rank}: the highest rank up to ${rank + 1} without objections: .*no terms cancel`),
+        new RegExp(`^rank ${rank} is the highest up to ${rank + 1} without objections: .*no terms cancel`),
       );
       expect(halved).toBe(shape.indexOf(Math.max(...shape)));
       expect(ranks.map((row) => row.rank)).toEqual(Array.from({ length: rank + 1 }, (_, at) => at + 1));
@@ -164,7 +164,7 @@ describe("rankProfile", () => {
       const { suggestion, reason } = await rankProfile(engine, x, { most: 4, seed });
       expect(suggestion).toBeNull();
       expect(reason).toMatch(
-        /^none: every rank from 1 to 4 has objections, as in noise\. Rank 1: .*halves of mode 0 agree/,
+        /^every rank from 1 to 4 has objections, as in noise\. Rank 1: .*halves of mode 0 agree/,
       );
     }
     using zeros = engine.tensor([3, 4, 5]);
