@@ -163,9 +163,7 @@ describe("rankProfile", () => {
       using x = engine.tensor([14, 12, 10], randomArray(14 * 12 * 10, seed));
       const { suggestion, reason } = await rankProfile(engine, x, { most: 4, seed });
       expect(suggestion).toBeNull();
-      expect(reason).toMatch(
-        /^every rank from 1 to 4 has objections, as in noise\. Rank 1: .*halves of mode 0 agree/,
-      );
+      expect(reason).toMatch(/^every rank from 1 to 4 has objections, as in noise\. Rank 1: .*halves of mode 0 agree/);
     }
     using zeros = engine.tensor([3, 4, 5]);
     expect(await rankProfile(engine, zeros)).toMatchObject({

@@ -21,7 +21,7 @@ const COLOUR = {
 const LOWEST = -50;
 
 export function rankCards(data: RankData): HTMLElement[] {
-  const summary = card(rankHeading(data), sentence(data.reason));
+  const summary = card("Why", sentence(data.reason));
   if (!data.ranks.length) return [summary];
   return [summary, h("div", { class: "two" }, errors(data), stability(data)), figures(data)];
 }
@@ -110,7 +110,7 @@ function stability(data: RankData): HTMLElement {
   );
   return card(
     "Core consistency and agreement",
-    `Core consistency is 100 % where the data have no use for more than the model's own products of columns; below ${LOWEST} % it is drawn there. Starts that agree ended at the best start's model; halves are those of the longest mode.`,
+    `Core consistency is 100 % where the data have no use for more than the model's own products of columns; below −${-LOWEST} % it is drawn there. Starts that agree ended at the best start's model; halves are those of the longest mode.`,
     chart.box,
   );
 }
