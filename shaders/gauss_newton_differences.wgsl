@@ -1,4 +1,4 @@
-// E = X − X̂ of several CP models, each as large as X, one after the other: X̂ = Σ_r Π_m A_m[i_m, r]. For small tensors. An invocation works on the
+// E = X − X̂ of several CP models, each as large as X, one after the other: X̂ = unit·Σ_r Π_m A_m[i_m, r]. For small tensors. An invocation works on the
 // entries of one row along the last mode, on COLUMNS of the terms at a time.
 // reads X once a model; flops 2·|X|·models·R.
 #import index
@@ -42,7 +42,7 @@ fn main(
       for (var c = 0u; c < COLUMNS; c++) { sum += products[c] * factors[row + min(c, params.rank - first - 1u)]; }
       let entry = run * length + j;
       let to = model * params.size + entry;
-      if (first == 0u) { differences[to] = x[entry] - sum; } else { differences[to] -= sum; }
+      if (first == 0u) { differences[to] = x[entry] - params.unit * sum; } else { differences[to] -= params.unit * sum; }
       row += step;
     }
   }

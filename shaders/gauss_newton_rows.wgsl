@@ -1,4 +1,4 @@
-// Moves long factors as gauss_newton_step decided: takes the trial over where it was accepted, A = T·scales and D = D_T/scales, and tries
+// Moves long factors as gauss_newton_step decided: takes the trial over where it was accepted, A = T·scales and D = D_T/scales/unit, and tries
 // T = A + P, P = D·(V + λI)⁻¹ − A·Y·(V + λI)⁻¹, unless the mode is fixed. Leaves ⟨D, P⟩ and ‖P‖² of its rows in `parts`. A workgroup works on a chunk of
 // one mode's rows, of one model. reads and writes I·R a few times; flops 4·I·R².
 #import gauss_newton
@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let at = place(start_of(mode) + e / n, model, e % n);
       let scale = matrices[scale_at(model, mode, e % n)];
       accepted[at] = trial[at] * scale;
-      descent[at] = trial_descent[at] / scale;
+      descent[at] = trial_descent[at] * params.inverse_unit / scale;
     }
   }
   storageBarrier();

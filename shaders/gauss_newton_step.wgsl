@@ -57,7 +57,7 @@ fn gram_of(mode: u32, model: u32, i: u32, j: u32, with_descent: bool) -> f32 {
     let first = ((model * params.modes + mode) * count * 2u + select(0u, 1u, with_descent)) * size;
     for (var c = 0u; c < count; c++) { sum += parts[first + c * 2u * size + i * params.rank + j]; }
   }
-  return sum;
+  return sum * select(1.0, params.inverse_unit, with_descent);
 }
 
 // V of a mode
@@ -218,9 +218,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let base = model * PER_MODEL;
   var loss = 0.0;
   for (var p = lane; p < params.losses; p += WIDTH) { loss += losses[model * params.losses + p]; }
-  loss = 0.5 * sum_lanes(lane, loss);
+  loss = 0.5 * sum_lanes(lane, loss) * params.inverse_unit * params.inverse_unit;
   if (!SOLE) {
-    // what the last step promised, from its rows
+    // what the last step promised, from its rows; nothing before the first
     var along = 0.0;
     var length = 0.0;
     for (var p = lane; p < params.modes * params.chunks; p += WIDTH) {
@@ -230,7 +230,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     along = sum_lanes(lane, along);
     length = sum_lanes(lane, length);
-    if (lane == 0u) { scalars[base + PROMISED] = 0.5 * (along + scalars[base + DAMPING] * length); }
+    if (lane == 0u && scalars[base + ITERATIONS] > 0.0) { scalars[base + PROMISED] = 0.5 * (along + scalars[base + DAMPING] * length); }
   }
   // the trial's Gram matrices, and A_mᵀD_m
   for (var e = lane; e < 2u * params.modes * size; e += WIDTH) {
@@ -279,7 +279,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
           let at = place(start_of(mode) + e / n, model, e % n);
           let scale = matrices[scale_at(model, mode, e % n)];
           accepted[at] = trial[at] * scale;
-          descent[at] = trial_descent[at] / scale;
+          descent[at] = trial_descent[at] * params.inverse_unit / scale;
         }
       }
     }

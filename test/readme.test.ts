@@ -1,5 +1,5 @@
 /** Runs the code of README.md as it stands there. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { goalsMarkdown, type Report } from "../bench/report.js";
@@ -109,10 +109,4 @@ describe("README", () => {
     const { engine } = (await import(/* @vite-ignore */ join(folder, "your-program.js"))) as { engine: Engine };
     engine.destroy();
   }, 400_000);
-
-  it("names folders that exist", () => {
-    const folders = [...readme.matchAll(/^\| `([^`]+\/)`/gm)].map(([, path]) => path);
-    expect(folders.length).toBeGreaterThan(8);
-    expect(folders.filter((path) => !existsSync(join(root, path!)))).toEqual([]);
-  });
 });

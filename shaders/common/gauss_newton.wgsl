@@ -1,6 +1,6 @@
 // What the kernels of a Gauss-Newton iteration for CP share. Several models of rank R lie side by side: the factors of all modes are one matrix,
-// mode m from row starts[m] on, of models·R columns, R of them each model's. D is the direction of steepest descent of ½‖X − X̂‖²: mode by mode,
-// the MTTKRP of X − X̂.
+// mode m from row starts[m] on, of models·R columns, R of them each model's. D is the direction of steepest descent of ½‖X − X̂‖²/unit²: mode
+// by mode, the MTTKRP of (X − X̂)/unit.
 
 struct Params {
   rank: u32,
@@ -20,6 +20,9 @@ struct Params {
   chunk: u32,
   chunks: u32,
   shares: u32,
+  // a power of two near ‖X‖, and 1 over it: a model is unit·Σ_r a_r ∘ b_r ∘ …, so that its factors are the same at every scale of X
+  unit: f32,
+  inverse_unit: f32,
   extents: array<vec4<u32>, 2>,
   starts: array<vec4<u32>, 2>,
 }
@@ -33,7 +36,7 @@ fn is_fixed(mode: u32) -> bool { return ((params.fixed_modes >> mode) & 1u) == 1
 // Where column r of a model stands in a row of the factors.
 fn place(row: u32, model: u32, r: u32) -> u32 { return (row * params.models + model) * params.rank + r; }
 
-// Numbers of a model: ½‖X − X̂‖² where it was accepted last; what the trial step is to lower that by; the damping λ (0 before the first iteration) and
+// Numbers of a model, in units of X: ½‖X − X̂‖² where it was accepted last; what the trial step is to lower that by; the damping λ (0 before the first iteration) and
 // its next growth; how many trials there were, and how many of them were accepted.
 const PER_MODEL: u32 = 8u;
 const LOSS: u32 = 0u;

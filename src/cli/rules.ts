@@ -1,5 +1,14 @@
 import type { Engine } from "../gpu/index.js";
-import { columnOf, type KernelRule, KINDS, type Kind, kindOf, type NumberRule, RULES } from "../ops/adapter.js";
+import {
+  columnOf,
+  type KernelRule,
+  KINDS,
+  type Kind,
+  kindOf,
+  type Note,
+  type NumberRule,
+  RULES,
+} from "../ops/adapter.js";
 import { formatCount, table } from "./table.js";
 
 /** A rule as `tenfold doctor --rules` shows it. */
@@ -26,15 +35,17 @@ const kinds = Object.keys(KINDS) as Kind[];
 
 /** Every rule, in the order of the table. */
 export const shownRules = (): ShownRule[] =>
-  Object.entries<NumberRule | KernelRule>(RULES).map(([name, rule]) => ({
+  Object.entries<Rule>(RULES).map(([name, rule]) => ({
     name,
     decides: rule.decides,
-    unit: "unit" in rule ? rule.unit : "",
+    unit: rule.unit,
     values: Object.fromEntries(kinds.map((kind) => [kind, cellOf(rule, kind)])) as ShownRule["values"],
     because: rule.because,
   }));
 
-function cellOf(rule: NumberRule | KernelRule, kind: Kind): number | string {
+type Rule = (NumberRule | KernelRule) & Note;
+
+function cellOf(rule: Rule, kind: Kind): number | string {
   if ("kernels" in rule) return columnOf(rule.kernels, kind).join(" or ");
   const value = columnOf(rule.values, kind);
   const word = Object.entries(rule.words ?? {}).find(([, number]) => number === value)?.[0];

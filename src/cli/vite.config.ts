@@ -33,14 +33,18 @@ export default defineConfig({
     outDir: join(src, "../dist"),
     emptyOutDir: false,
     ssr: true,
-    // stack traces keep their names
     minify: false,
     license: { fileName: "licenses-command.md" },
     rolldownOptions: {
       input: { cli: join(src, "cli/main.ts") },
       external: ["webgpu"],
       platform: "node",
-      output: { entryFileNames: "[name].js", comments: { annotation: true, legal: true, jsdoc: false } },
+      output: {
+        entryFileNames: "[name].js",
+        comments: { annotation: true, legal: true, jsdoc: false },
+        // functions keep their names in stack traces
+        minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
+      },
     },
   },
   ssr: { noExternal: true },

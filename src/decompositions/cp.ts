@@ -292,6 +292,37 @@ export class CpSolver {
   }
 }
 
+/**
+ * Makes a start factor of one mode, and lends it to what `use` records: uniform random, or the leading left singular vectors of the unfolding
+ * (random beyond their number). An abort while singular vectors are looked for throws the signal's reason.
+ */
+export async function withStartFactor(
+  source: Source,
+  how: "random" | "hosvd",
+  { mode, rank, seed, signal }: { mode: number; rank: number; seed: number; signal?: AbortSignal | undefined },
+  use: (s: Scheduler, start: Tensor) => void,
+): Promise<void> {
+  const { engine, shape, size } = source;
+  const extent = shape[mode]!;
+  const task = { mode, rank: Math.min(rank, extent, size / extent), seed, isTold: false };
+  using subspace =
+    how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
+  if (subspace) signal?.throwIfAborted();
+  // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
+  const values = subspace ? await engine.read(subspace.values) : [];
+  const count = values.filter((value) => value > SEEN * values[0]!).length;
+  await engine.run((s) => {
+    const start = uniform(s, [extent, rank], { seed, stream: mode });
+    if (subspace) {
+      const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
+      pasteColumns(s, vectors, start);
+      s.release(vectors);
+    }
+    use(s, start);
+    s.release(start);
+  }, "CP start");
+}
+
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
 class CpProblem implements Method<KruskalTensor> {
   readonly columns: number;
@@ -327,29 +358,11 @@ class CpProblem implements Method<KruskalTensor> {
     this.correcting = update.correct && this.#correctingSweeps(update.correct);
   }
 
-  /** An abort while singular vectors are looked for throws the signal's reason. */
   async initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void> {
-    const { engine, source } = this.#scope;
-    for (const [mode, factor] of this.model.factors.entries()) {
-      const extent = source.shape[mode]!;
-      const rank = Math.min(this.model.rank, extent, source.size / extent);
-      const task = { mode, rank, seed, isTold: false };
-      using subspace =
-        how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
-      if (subspace) signal?.throwIfAborted();
-      // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
-      const values = subspace ? await engine.read(subspace.values) : [];
-      const count = values.filter((value) => value > SEEN * values[0]!).length;
-      await engine.run((s) => {
-        const start = uniform(s, factor.shape, { seed, stream: mode });
-        if (subspace) {
-          const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
-          pasteColumns(s, vectors, start);
-          s.release(vectors);
-        }
-        this.#begin(s, mode, start);
-        s.release(start);
-      }, "CP start");
+    const { source } = this.#scope;
+    for (const mode of this.model.factors.keys()) {
+      const task = { mode, rank: this.model.rank, seed, signal };
+      await withStartFactor(source, how, task, (s, start) => this.#begin(s, mode, start));
     }
   }
 
@@ -546,12 +559,18 @@ class CpProblem implements Method<KruskalTensor> {
 
 /**
  * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
- * largest magnitude is positive. Only the R weights are looked at by the host.
+ * largest magnitude is positive. Only the R weights are looked at by the host. Factors of `fixed` modes stay as they are: where there are some,
+ * so do the places of the terms, and the last of the other factors makes up for signs.
  */
-export async function canonicalKruskal(model: KruskalTensor): Promise<KruskalTensor> {
+export async function canonicalKruskal(
+  model: KruskalTensor,
+  fixed: ReadonlySet<number> = new Set(),
+): Promise<KruskalTensor> {
   const { engine, factors, rank } = model;
   const weights = await engine.read(model.weights);
-  const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
+  const order = Uint32Array.from(weights.keys());
+  if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
+  const last = Math.max(...[...factors.keys()].filter((mode) => !fixed.has(mode)));
   using held = new Held(engine);
   const sorted = held.allocate([rank], "weights");
   engine.write(
@@ -564,8 +583,8 @@ export async function canonicalKruskal(model: KruskalTensor): Promise<KruskalTen
     const flips = s.tensor([rank], { label: "flips" });
     fill(s, flips, 1);
     factors.forEach((factor, mode) => {
-      const apply = mode === factors.length - 1;
-      canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
+      if (fixed.has(mode)) copy(s, factor, { out: results[mode]! });
+      else canonicalizeColumns(s, factor, orderTensor, flips, { apply: mode === last, out: results[mode]! });
     });
   }, "CP result");
   return held.handOut(new KruskalTensor(sorted, results));

@@ -37,16 +37,18 @@ type Liked = { [K in Kind]: (typeof KINDS)[K] extends { like: Kind } ? K : never
 /** A value a kind of adapter. */
 export type Columns<V> = Record<Exclude<Kind, Liked>, V> & Partial<Record<Liked, V>>;
 
-interface Described {
+/** What is said of a rule. */
+export interface Note {
   /** what the value is */
   decides: string;
+  /** of numbers; empty where there is none */
+  unit: string;
   /** why the values are what they are, and how that was measured */
   because: string;
 }
 
 /** A choice that is a number: a size, or up to where something is done. */
-export interface NumberRule extends Described {
-  unit: string;
+export interface NumberRule {
   values: Columns<number>;
   /** which numbers it can be forced to */
   numbers: OptionRule;
@@ -55,7 +57,7 @@ export interface NumberRule extends Described {
 }
 
 /** A choice between kernels that do the same: a probe keeps the fastest of these, or the only one is taken. */
-export interface KernelRule extends Described {
+export interface KernelRule {
   kernels: Columns<readonly string[]>;
 }
 
@@ -67,7 +69,7 @@ const powerOfTwo = (least: number, most: number): OptionRule => ({
   needs: `a power of two from ${least} to ${most}`,
   is: (value) => upTo(least, most).is(value) && Number.isInteger(Math.log2(value as number)),
 });
-/** 0 is never, infinity always */
+/** up to or from where something is done */
 const threshold: OptionRule = {
   needs: "a whole number, 0 or more, or Infinity",
   is: (value) => value === Number.POSITIVE_INFINITY || optionRules.count.is(value),
@@ -75,185 +77,207 @@ const threshold: OptionRule = {
 const NEVER = { never: Number.POSITIVE_INFINITY };
 
 /** Which kernels an adapter chooses among, by family. A family without a rule chooses among all that the device can run. */
-const KERNEL_RULES = {
+const KERNELS = {
+  matmul: { swiftshader: ["subgroup", "register"], gpu: ["tiled", "register"] },
+  mttkrp: { swiftshader: ["subgroup", "register"], gpu: ["tiled", "register"] },
+  kruskal: { swiftshader: ["subgroup", "register"], gpu: ["register"] },
+  residual: { swiftshader: ["subgroup", "register"], gpu: ["register"] },
+  conv2d: { swiftshader: ["subgroup"], gpu: ["register"] },
+  trainDense: { swiftshader: ["subgroup"], gpu: ["register"] },
+} satisfies Record<string, Columns<readonly string[]>>;
+
+/** Sizes, and up to where something is done. */
+const NUMBERS = {
+  splitWorkgroups: { values: { swiftshader: 256, gpu: 256 }, numbers: optionRules.positive },
+  splitTiles: { values: { swiftshader: 64, gpu: 64 }, numbers: optionRules.positive },
+  laneRuns: { values: { swiftshader: 2, lavapipe: 1, gpu: 1 }, numbers: upTo(1, 2) },
+  vectorsAlongSum: { values: { swiftshader: 0, lavapipe: 1, gpu: 0 }, numbers: upTo(0, 1), words: { no: 0, yes: 1 } },
+  mergeBelow: { values: { swiftshader: 24, gpu: 64 }, numbers: optionRules.count },
+  mergeFrom: { values: { swiftshader: 2 ** 18, gpu: 2 ** 18 }, numbers: optionRules.count },
+  sumTeam: { values: { swiftshader: 1, gpu: 16 }, numbers: powerOfTwo(1, 16) },
+  readAhead: { values: { swiftshader: 1, gpu: 16 }, numbers: upTo(1, 16) },
+  reduceByLane: {
+    values: { swiftshader: Number.POSITIVE_INFINITY, gpu: 32 },
+    numbers: threshold,
+    words: { always: Number.POSITIVE_INFINITY },
+  },
+  reduceLaneSums: { values: { swiftshader: 256, gpu: 16384 }, numbers: optionRules.positive },
+  reduceLaneTerms: { values: { swiftshader: 256, gpu: 64 }, numbers: optionRules.positive },
+  reduceGroupSums: { values: { swiftshader: 512, gpu: 512 }, numbers: optionRules.positive },
+  reduceGroupTerms: { values: { swiftshader: 1024, gpu: 1024 }, numbers: optionRules.positive },
+  permuteTiles: { values: { swiftshader: Number.POSITIVE_INFINITY, gpu: 8 }, numbers: threshold, words: NEVER },
+  gradientWorkgroups: { values: { swiftshader: 64, gpu: 64 }, numbers: optionRules.positive },
+  tucker2: {
+    values: { swiftshader: 0, lavapipe: 2 ** 17, gpu: 2 ** 23 },
+    numbers: threshold,
+    words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
+  },
+  lowRank: {
+    values: { swiftshader: 4, gpu: 0 },
+    numbers: threshold,
+    words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
+  },
+  lowRankRank: { values: { swiftshader: 64, gpu: 64 }, numbers: upTo(0, 128) },
+  lowRankWeights: { values: { swiftshader: 2 ** 14, gpu: 2 ** 14 }, numbers: threshold },
+  training: {
+    values: { swiftshader: 2 ** 20, gpu: 2 ** 16 },
+    numbers: threshold,
+    words: { fused: Number.POSITIVE_INFINITY, layers: 0 },
+  },
+  trainingWork: { values: { swiftshader: 2 ** 27, gpu: 2 ** 27 }, numbers: optionRules.positive },
+  soleWorkgroup: { values: { swiftshader: 4, lavapipe: 8, gpu: 256 }, numbers: powerOfTwo(4, 256) },
+  factoriseInside: { values: { swiftshader: 0, gpu: 40 }, numbers: upTo(0, 40) },
+  jacobiAlone: { values: { swiftshader: 128, gpu: 128 }, numbers: upTo(0, 128) },
+  jacobiTeam: { values: { swiftshader: 1, gpu: 16 }, numbers: powerOfTwo(1, 16) },
+  jacobiTeamMiddle: { values: { swiftshader: 1, gpu: 8 }, numbers: powerOfTwo(1, 16) },
+  reflectorWidth: { values: { swiftshader: 4, lavapipe: 8, gpu: 256 }, numbers: powerOfTwo(4, 256) },
+  reflectorTeam: { values: { swiftshader: 4, lavapipe: 8, gpu: 32 }, numbers: powerOfTwo(4, 32) },
+  reductionRows: { values: { swiftshader: 32, gpu: 32 }, numbers: optionRules.positive },
+  reductionRowsLarge: { values: { swiftshader: 64, gpu: 32 }, numbers: optionRules.positive },
+  reductionWidth: { values: { swiftshader: 4, lavapipe: 8, gpu: 64 }, numbers: powerOfTwo(4, 256) },
+  reductionProductRows: { values: { swiftshader: 16, gpu: 4 }, numbers: powerOfTwo(1, 16) },
+  fuseAls: { values: { swiftshader: 16, gpu: 32 }, numbers: upTo(0, 32) },
+  alsRows: { values: { swiftshader: 64, gpu: 16 }, numbers: optionRules.positive },
+  alsWorkgroups: { values: { swiftshader: 4, gpu: 64 }, numbers: optionRules.positive },
+} satisfies Record<string, NumberRule>;
+
+export type NumberName = keyof typeof NUMBERS;
+export type KernelName = keyof typeof KERNELS;
+
+/** What every rule decides, in which unit, and why its values are what they are. */
+const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
   matmul: {
     decides: "kernels of matrix products, Gram matrices and mode products",
-    kernels: { swiftshader: ["subgroup", "register"], gpu: ["tiled", "register"] },
+    unit: "",
     because:
       "tiles in workgroup memory take 2 to 3 times as long on software adapters, and SwiftShader takes seconds to compile them",
   },
   mttkrp: {
     decides: "kernels of MTTKRP, a matricised tensor times a Khatri-Rao product",
-    kernels: { swiftshader: ["subgroup", "register"], gpu: ["tiled", "register"] },
+    unit: "",
     because: "as for matmul",
   },
   kruskal: {
     decides: "kernels that write a Kruskal tensor, or what it lacks of another",
-    kernels: { swiftshader: ["subgroup", "register"], gpu: ["register"] },
+    unit: "",
     because: "the subgroup kernel is made for subgroups of 4 or 8",
   },
   residual: {
     decides: "kernels of a Kruskal tensor's residual",
-    kernels: { swiftshader: ["subgroup", "register"], gpu: ["register"] },
+    unit: "",
     because: "as for kruskal",
   },
   conv2d: {
     decides: "kernel of conv2d and of its input gradient; with one output a group always register",
-    kernels: { swiftshader: ["subgroup"], gpu: ["register"] },
+    unit: "",
     because:
       "a depthwise convolution has one row for a subgroup's tile of four or more: registers are 1 to 1.5 times as fast on lavapipe, 1.2 to 2 on SwiftShader",
   },
   trainDense: {
     decides: "kernel that trains a small dense network by one workgroup",
-    kernels: { swiftshader: ["subgroup"], gpu: ["register"] },
+    unit: "",
     because:
       "in software a load costs more than the multiplications that it feeds: lanes hand loads round by broadcasts, and one subgroup needs no barriers",
   },
-} satisfies Record<string, KernelRule>;
-
-const NUMBER_RULES = {
   splitWorkgroups: {
     decides: "workgroups of 256 invocations that keep the adapter busy: longer sums are cut for them",
     unit: "workgroups",
-    values: { swiftshader: 256, gpu: 256 },
-    numbers: optionRules.positive,
     because: "an H200 has 132 multiprocessors; on software adapters it only counts where tiled is forced",
   },
   splitTiles: {
     decides: "subgroups' tiles of 16 rows that keep the adapter busy: longer sums are cut for them",
     unit: "tiles",
-    values: { swiftshader: 64, gpu: 64 },
-    numbers: optionRules.positive,
     because: "software has a few cores; GPUs have no such tiles",
   },
   laneRuns: {
     decides: "runs of columns that a lane of a subgroup kernel works on at most",
     unit: "runs",
-    values: { swiftshader: 2, lavapipe: 1, gpu: 1 },
-    numbers: upTo(1, 2),
     because:
       "two halve the loads of the other operand: 0.8 to 0.9 of the time on SwiftShader where the columns lie in vec4s and are many, else 1.0 to 1.7",
   },
   vectorsAlongSum: {
     decides: "whether subgroup kernels read vec4s along the inner sum",
     unit: "",
-    values: { swiftshader: 0, lavapipe: 1, gpu: 0 },
-    numbers: upTo(0, 1),
-    words: { no: 0, yes: 1 },
     because: "SwiftShader gains nothing and takes three times as long to compile it",
   },
   mergeBelow: {
     decides: "extent of the innermost contracted mode below which MTTKRP merges it with its neighbour",
     unit: "steps",
-    values: { swiftshader: 24, gpu: 64 },
-    numbers: optionRules.count,
     because:
       "merged runs of 20 steps take 0.8 to 0.9 of the time on software adapters, of 28 to 40 between 0.8 and 1.1; a GPU stages anew for each run",
   },
   mergeFrom: {
     decides: "size of the tensor from which MTTKRP merges modes",
     unit: "elements",
-    values: { swiftshader: 2 ** 18, gpu: 2 ** 18 },
-    numbers: optionRules.count,
     because: "the Khatri-Rao product of two factors is a dispatch more",
   },
   sumTeam: {
     decides: "invocations that share a sum whose terms lie far apart, at most",
     unit: "invocations",
-    values: { swiftshader: 1, gpu: 16 },
-    numbers: powerOfTwo(1, 16),
     because: "a GPU's invocation waits for each term in turn",
   },
   readAhead: {
     decides: "terms that an invocation reads before it adds them, at most",
     unit: "terms",
-    values: { swiftshader: 1, gpu: 16 },
-    numbers: upTo(1, 16),
     because:
       "a GPU would wait for each in turn, as loops with a guard against going on for ever are not unrolled; on software there is nothing to wait for",
   },
   reduceByLane: {
     decides: "extent of an axis up to which an invocation makes a sum of it, beyond it a workgroup",
     unit: "terms",
-    values: { swiftshader: Number.POSITIVE_INFINITY, gpu: 32 },
-    numbers: threshold,
-    words: { always: Number.POSITIVE_INFINITY },
     because:
       "software reads side by side or not at the same cost, and a barrier costs it a hundred terms; sums of 8 neighbours or more are always made by invocations",
   },
   reduceLaneSums: {
     decides: "sums by invocations that keep the adapter busy: longer ones are cut for them",
     unit: "sums",
-    values: { swiftshader: 256, gpu: 16384 },
-    numbers: optionRules.positive,
     because: "a few cores, or many thousands of invocations",
   },
   reduceLaneTerms: {
     decides: "terms that are worth an invocation's part of a cut sum",
     unit: "terms",
-    values: { swiftshader: 256, gpu: 64 },
-    numbers: optionRules.positive,
     because: "the parts are added up by a second dispatch",
   },
   reduceGroupSums: {
     decides: "sums by workgroups that keep the adapter busy: longer ones are cut for them",
     unit: "sums",
-    values: { swiftshader: 512, gpu: 512 },
-    numbers: optionRules.positive,
     because: "an H200 has 132 multiprocessors; software makes sums by invocations",
   },
   reduceGroupTerms: {
     decides: "terms that are worth a workgroup's part of a cut sum",
     unit: "terms",
-    values: { swiftshader: 1024, gpu: 1024 },
-    numbers: optionRules.positive,
     because: "the parts are added up by a second dispatch",
   },
   permuteTiles: {
     decides: "extent of both axes from which a permutation goes by tiles of 32×32 in workgroup memory",
     unit: "elements",
-    values: { swiftshader: Number.POSITIVE_INFINITY, gpu: 8 },
-    numbers: threshold,
-    words: NEVER,
     because: "a GPU reads neighbours at once; on software reads far apart cost the same",
   },
   gradientWorkgroups: {
     decides: "workgroups of a convolution's weight gradient that keep the adapter busy: its sums are cut for them",
     unit: "workgroups",
-    values: { swiftshader: 64, gpu: 64 },
-    numbers: optionRules.positive,
     because: "measured on software adapters; an estimate for GPUs",
   },
   tucker2: {
     decides: "multiplications of a batch up to which a Tucker-2 convolution is one dispatch",
     unit: "multiplications",
-    values: { swiftshader: 0, lavapipe: 2 ** 17, gpu: 2 ** 23 },
-    numbers: threshold,
-    words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
     because:
       "one dispatch takes 0.5 to 0.7 of the time of three for a single LeNet image on lavapipe; SwiftShader gains nothing; for larger work three are 1.5 to 3 times as fast, for they keep more sums in registers; an estimate for GPUs",
   },
   lowRank: {
     decides: "samples up to which two linear layers in turn are one dispatch",
     unit: "samples",
-    values: { swiftshader: 4, gpu: 0 },
-    numbers: threshold,
-    words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
     because:
       "two products are 2 to 8 times as fast on software adapters at batch 100, and on an H200 always (0.7 of the time for one sample, 0.6 for a hundred)",
   },
   lowRankRank: {
     decides: "rank up to which two linear layers in turn are one dispatch",
     unit: "columns",
-    values: { swiftshader: 64, gpu: 64 },
-    numbers: upTo(0, 128),
     because: "it is work that one workgroup does in less time than a dispatch costs",
   },
   lowRankWeights: {
     decides: "weights up to which two linear layers in turn are one dispatch",
     unit: "weights",
-    values: { swiftshader: 2 ** 14, gpu: 2 ** 14 },
-    numbers: threshold,
     because: "as for lowRankRank",
   },
   gaussNewtonRows: {
@@ -267,129 +291,102 @@ const NUMBER_RULES = {
   training: {
     decides: "multiplications of a forward pass up to which one workgroup trains a dense network",
     unit: "multiplications",
-    values: { swiftshader: 2 ** 20, gpu: 2 ** 16 },
-    numbers: threshold,
-    words: { fused: Number.POSITIVE_INFINITY, layers: 0 },
     because:
       "in software a workgroup has one of a few cores (784-10-10 at batch 100 takes 0.4 of the time of a dispatch an op, 784-128-10 as long), on a GPU one of a hundred",
   },
   trainingWork: {
     decides: "multiplications that one dispatch of training does at most",
     unit: "multiplications",
-    values: { swiftshader: 2 ** 27, gpu: 2 ** 27 },
-    numbers: optionRules.positive,
     because: "a quarter of a second on a slow adapter: drivers end a dispatch that takes two seconds",
   },
   soleWorkgroup: {
     decides: "invocations of a kernel that is one workgroup, at most",
     unit: "invocations",
-    values: { swiftshader: 4, lavapipe: 8, gpu: 256 },
-    numbers: powerOfTwo(4, 256),
     because: "in software a workgroup runs on one core, and every further subgroup only makes barriers dearer",
   },
   factoriseInside: {
     decides: "rows up to which Cholesky and Jacobi keep a matrix in workgroup memory",
     unit: "rows",
-    values: { swiftshader: 0, gpu: 40 },
-    numbers: upTo(0, 40),
     because: "a step in storage takes a GPU ten times as long; SwiftShader compiles that for two seconds",
   },
   jacobiAlone: {
     decides: "rows or columns up to which one workgroup does all Jacobi rotations",
     unit: "rows",
-    values: { swiftshader: 128, gpu: 128 },
-    numbers: upTo(0, 128),
     because: "beyond, every round is a dispatch over the whole grid",
   },
   jacobiTeam: {
     decides: "invocations that rotate a pair of columns in a Jacobi SVD of up to 32 or more than 128 columns",
     unit: "invocations",
-    values: { swiftshader: 1, gpu: 16 },
-    numbers: powerOfTwo(1, 16),
     because: "16 pairs by 16 invocations each are a workgroup of 256; a subgroup rotates a pair a lane",
   },
   jacobiTeamMiddle: {
     decides: "invocations that rotate a pair of columns in a Jacobi SVD of 33 to 128 columns",
     unit: "invocations",
-    values: { swiftshader: 1, gpu: 8 },
-    numbers: powerOfTwo(1, 16),
     because: "there are more pairs to rotate at once",
   },
   reflectorWidth: {
     decides: "invocations of a workgroup of Householder reflections",
     unit: "invocations",
-    values: { swiftshader: 4, lavapipe: 8, gpu: 256 },
-    numbers: powerOfTwo(4, 256),
     because: "as for soleWorkgroup",
   },
   reflectorTeam: {
     decides: "invocations of a workgroup of Householder reflections that share a column",
     unit: "invocations",
-    values: { swiftshader: 4, lavapipe: 8, gpu: 32 },
-    numbers: powerOfTwo(4, 32),
     because: "one subgroup takes a column at a time, 256 invocations eight",
   },
   reductionRows: {
     decides: "rows of a part of the product in a step of tridiagonal or bidiagonal reduction, up to 256 rows",
     unit: "rows",
-    values: { swiftshader: 32, gpu: 32 },
-    numbers: optionRules.positive,
     because: "parts enough for all cores, and few to add up",
   },
   reductionRowsLarge: {
     decides: "rows of a part of the product in a step of tridiagonal or bidiagonal reduction, beyond 256 rows",
     unit: "rows",
-    values: { swiftshader: 64, gpu: 32 },
-    numbers: optionRules.positive,
     because: "as for reductionRows",
   },
   reductionWidth: {
     decides: "invocations of a workgroup of the products in a step of tridiagonal or bidiagonal reduction",
     unit: "invocations",
-    values: { swiftshader: 4, lavapipe: 8, gpu: 64 },
-    numbers: powerOfTwo(4, 256),
     because: "as for soleWorkgroup",
   },
   reductionProductRows: {
     decides: "rows that a workgroup takes of the second product in a step of bidiagonal reduction",
     unit: "rows",
-    values: { swiftshader: 16, gpu: 4 },
-    numbers: powerOfTwo(1, 16),
     because: "a few cores take many rows each, a GPU's many workgroups a few",
   },
   fuseAls: {
     decides: "rank up to which an update of CP-ALS is one dispatch",
     unit: "columns",
-    values: { swiftshader: 16, gpu: 32 },
-    numbers: upTo(0, 32),
     because: "a few lanes of a processor are slower beyond 16; the kernel has room for 32",
   },
   alsRows: {
     decides: "rows that a workgroup solves at least in an update of CP-ALS by one dispatch",
     unit: "rows",
-    values: { swiftshader: 64, gpu: 16 },
-    numbers: optionRules.positive,
     because: "every workgroup factorises the same small matrix for itself",
   },
   alsWorkgroups: {
     decides: "workgroups of an update of CP-ALS by one dispatch, at most",
     unit: "workgroups",
-    values: { swiftshader: 4, gpu: 64 },
-    numbers: optionRules.positive,
     because: "as for alsRows",
   },
-} satisfies Record<string, NumberRule>;
-
-export type NumberName = keyof typeof NUMBER_RULES;
-export type KernelName = keyof typeof KERNEL_RULES;
-
-/** Every choice that depends on the adapter, in the order of the table. */
-export const RULES: Readonly<Record<KernelName, KernelRule> & Record<NumberName, NumberRule>> = {
-  ...KERNEL_RULES,
-  ...NUMBER_RULES,
 };
 
-for (const [name, { words = {}, numbers }] of Object.entries<NumberRule>(NUMBER_RULES))
+/**
+ * Every choice that depends on the adapter, in the order of the table. For reports: ops read the values alone, so that the notes take
+ * no room in a program that bundles them.
+ */
+export const RULES = /* @__PURE__ */ withNotes();
+
+function withNotes(): Readonly<Record<KernelName, KernelRule & Note> & Record<NumberName, NumberRule & Note>> {
+  const kernels = Object.entries(KERNELS).map(([name, columns]) => [name, { kernels: columns }] as const);
+  const rows = [...kernels, ...Object.entries(NUMBERS)].map(([name, rule]) => [
+    name,
+    { ...rule, ...NOTES[name as NumberName] },
+  ]);
+  return Object.fromEntries(rows);
+}
+
+for (const [name, { words = {}, numbers }] of Object.entries<NumberRule>(NUMBERS))
   declareChoice(name, Object.keys(words), numbers);
 
 const engines = new WeakMap<Engine, { facts: Facts; kind: Kind }>();
@@ -425,7 +422,7 @@ export function columnOf<V>(columns: Columns<V>, kind: Kind): V {
 
 /** The number that a rule has on this engine: that of its kind of adapter, or what `variants` forces. */
 export function setting(engine: Engine, name: NumberName): number {
-  const rule: NumberRule = RULES[name];
+  const rule: NumberRule = NUMBERS[name];
   const forced = engine.forced(name);
   if (forced === undefined) return columnOf(rule.values, adapterOf(engine).kind);
   return typeof forced === "number" ? forced : rule.words![forced]!;
@@ -449,7 +446,7 @@ const isVariant = (kernel: string): boolean => !kernel.includes(",");
 /** The variants of a choice that this device can be made to take, in the order in which its family or rule has them. */
 export function alternativesOf(engine: Engine, name: string): string[] {
   const kernels = families.get(name);
-  const rule = RULES[name as NumberName] as NumberRule | undefined;
+  const rule = NUMBERS[name as NumberName] as NumberRule | undefined;
   if (!kernels) {
     if (!rule?.words) throw new TenfoldError(`alternativesOf: no choice between variants is named "${name}"`);
     return Object.keys(rule.words);
@@ -466,8 +463,8 @@ export function alternativesOf(engine: Engine, name: string): string[] {
 /** The kernels of a family that this engine chooses among: the one that `variants` forces, or those of the rule. */
 export function candidatesOf(engine: Engine, family: string): readonly string[] {
   const forced = engine.forced(family);
-  const rule = RULES[family as KernelName] as KernelRule | undefined;
-  if (forced === undefined && rule) return columnOf(rule.kernels, adapterOf(engine).kind);
+  const columns = KERNELS[family as KernelName] as Columns<readonly string[]> | undefined;
+  if (forced === undefined && columns) return columnOf(columns, adapterOf(engine).kind);
   const all = alternativesOf(engine, family);
   if (forced === undefined) return all;
   if (!all.includes(forced as string))

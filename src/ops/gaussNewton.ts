@@ -58,6 +58,8 @@ export interface GaussNewtonOptions {
   models?: number;
   /** modes whose factors stay as they are */
   fixed?: readonly number[];
+  /** a power of two near ‖X‖, 1 by default: X̂ = unit·Σ_r a_r ∘ b_r ∘ …, so that factors are the same at every scale of X */
+  unit?: number;
 }
 
 /**
@@ -70,14 +72,14 @@ export class GaussNewtonState {
   readonly starts: readonly number[];
   /** factors to be evaluated next */
   readonly trial: Tensor;
-  /** the MTTKRPs of X − X̂ there, to be written before a step */
+  /** the MTTKRPs of X − X̂ there, with the factors alone, to be written before a step */
   readonly trialDescent: Tensor;
-  /** factors that were accepted last, and the MTTKRPs of X − X̂ there */
+  /** factors that were accepted last, and the MTTKRPs of (X − X̂)/unit there */
   readonly accepted: Tensor;
   readonly descent: Tensor;
   /** models×parts: ‖X − X̂‖² of the trial factors, in parts; to be written before a step */
   readonly losses: Tensor;
-  /** models×8: see {@link GAUSS_NEWTON} */
+  /** models×8: see {@link GAUSS_NEWTON}; losses are in units of unit² */
   readonly scalars: Tensor;
   readonly #matrices: Tensor;
   readonly #parts: Tensor;
@@ -90,7 +92,7 @@ export class GaussNewtonState {
     readonly rank: number,
     /** parts of a model's loss */
     lossParts: number,
-    { models = 1, fixed = [] }: GaussNewtonOptions = {},
+    { models = 1, fixed = [], unit = 1 }: GaussNewtonOptions = {},
   ) {
     const modes = shape.length;
     if (modes > MOST_MODES) throw new ShapeError(`Gauss-Newton: ${modes} modes, needs at most ${MOST_MODES}`);
@@ -127,6 +129,8 @@ export class GaussNewtonState {
       chunk,
       chunks,
       shares,
+      unit,
+      inverse_unit: 1 / unit,
       extents: padded(shape),
       starts: padded(starts),
     };

@@ -65,7 +65,7 @@ export function trainDense(
   s: Scheduler,
   layers: readonly DenseLayer[],
   { inputs, labels, weights, scratch, state, curve }: DenseTensors,
-  { batchSize, shuffle, seed, double, optimiser, work = setting(s.engine, "trainingWork") }: DenseOptions,
+  { batchSize, shuffle, seed, double, optimiser, work }: DenseOptions,
 ): void {
   assertCall("trainDense", s);
   const count = inputs.shape[0]!;
@@ -76,7 +76,7 @@ export function trainDense(
   const { places, parts, length, ends } = plan;
   const steps = Math.ceil(count / batchSize);
   const step = 3 * batchSize * layers.reduce((sum, layer) => sum + layer.inputs * layer.outputs, 0);
-  const atOnce = Math.max(1, Math.min(steps, Math.floor(work / step)));
+  const atOnce = Math.max(1, Math.min(steps, Math.floor((work ?? setting(s.engine, "trainingWork")) / step)));
   const inArena = (tensor: Tensor | null): number => (tensor ? (tensor.offset - weights.offset) / 4 : 2 ** 32 - 1);
   const padded = (rows: readonly (readonly number[])[]): number[] =>
     Array.from({ length: MOST_DENSE_LAYERS }, (_, index) => rows[index] ?? [0, 0, 0, 0]).flat();

@@ -34,6 +34,7 @@ describe("the built command", () => {
   beforeAll(async () => {
     mkdirSync(folder, { recursive: true });
     await build({ logLevel: "error", build: { outDir: folder } });
+    await build({ configFile: "src/cli/vite.config.ts", logLevel: "error", build: { outDir: folder } });
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

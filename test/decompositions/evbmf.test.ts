@@ -57,6 +57,18 @@ describe("evbmf", () => {
     expect(evbmf(new Float64Array(30), 40, 30).rank).toBe(0);
   });
 
+  it("shrinks what stands out of the noise, as the analytic solution does", () => {
+    const [rows, columns, noise] = [40, 30, 0.25];
+    const { rank, values } = evbmf([20, 15, 6, ...new Array<number>(27).fill(1)], rows, columns, noise);
+    expect(rank).toBe(2);
+    expect(values[0]).toBeCloseTo(19.11519, 5);
+    // where the derivative of the free energy is 0
+    for (const [i, s] of [20, 15].entries()) {
+      const product = values[i]! * s;
+      expect(((product + rows * noise) * (product + columns * noise)) / (product * s ** 2)).toBeCloseTo(1, 12);
+    }
+  });
+
   it("wants all singular values", () => {
     expect(() => evbmf([3, 2], 40, 30)).toThrow(/2 singular values for a 40×30 matrix, needs all 30/);
   });

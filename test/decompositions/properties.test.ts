@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import {
   blockTermALS,
+  cp,
   cpALS,
   cpErrorPreserving,
   hosvd,
@@ -62,10 +63,17 @@ const found = ({ tensor, relativeError, errors }: Fitted, fixed: (Tensor | null)
   destroy: () => tensor.destroy(),
 });
 
-const cp =
+const als =
   (options: Partial<Parameters<typeof cpALS>[2]>): Solver["run"] =>
   async (engine, x, sweeps) => {
     const result = await cpALS(engine, x, { rank: 3, seed: 4, ...all(sweeps), ...options });
+    return found(result, [...result.tensor.factors], [result.tensor.weights]);
+  };
+
+const gaussNewton =
+  (options: Partial<Parameters<typeof cp>[2]>): Solver["run"] =>
+  async (engine, x, sweeps) => {
+    const result = await cp(engine, x, { rank: 3, seed: 4, ...all(sweeps), ...options });
     return found(result, [...result.tensor.factors], [result.tensor.weights]);
   };
 
@@ -101,9 +109,12 @@ const singular =
   };
 
 const SOLVERS: Solver[] = [
-  { name: "cpALS", run: cp({}), exact: 1 },
-  { name: "cpALS from singular vectors", run: cp({ initialize: "hosvd" }), exact: 1 },
-  { name: "cpALS by the pseudo-inverse", run: cp({ solver: "pseudoInverse", starts: 2 }), exact: 1 },
+  { name: "cp", run: gaussNewton({}), exact: 1e-5 },
+  { name: "cp from singular vectors, one start", run: gaussNewton({ initialize: "hosvd", starts: 1 }), exact: 1e-5 },
+  { name: "cp of rank 1, on a core", run: gaussNewton({ rank: 1, starts: 3 }), exact: 1 },
+  { name: "cpALS", run: als({}), exact: 1 },
+  { name: "cpALS from singular vectors", run: als({ initialize: "hosvd" }), exact: 1 },
+  { name: "cpALS by the pseudo-inverse", run: als({ solver: "pseudoInverse", starts: 2 }), exact: 1 },
   { name: "hosvd", run: tucker(hosvd), exact: 1e-6 },
   { name: "stHosvd", run: tucker(stHosvd), exact: 1e-6 },
   { name: "tuckerHOOI", run: tucker(tuckerHOOI), exact: 1e-6 },

@@ -55,7 +55,10 @@ describe("ttSVD", () => {
   it("counts numbers, and lowers ranks that an unfolding does not have", async () => {
     const engine = await testEngine();
     using x = engine.tensor([3, 4, 5], randomArray(60));
-    const { tensor, relativeError } = await ttSVD(engine, x, { ranks: 100 });
+    const told: number[] = [];
+    const onProgress = (done: number): void => void told.push(done);
+    const { tensor, relativeError } = await ttSVD(engine, x, { ranks: 100, onProgress });
+    expect(told).toEqual([0.5, 1]);
     expect(tensor.ranks).toEqual([1, 3, 5, 1]);
     expect(tensor.parameterCount).toBe(9 + 60 + 25);
     expect(relativeError).toBeLessThan(1e-6);

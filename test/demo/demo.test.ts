@@ -418,7 +418,7 @@ describe("for everyone", () => {
     const before = await theme();
     await page.click("#theme");
     expect(await theme()).not.toBe(before);
-    await visit("kernels");
+    await visit("kernels", page, { reload: true });
     expect(await theme()).not.toBe(before);
     await page.click("#theme");
     expect(await theme()).toBe(before);

@@ -1,4 +1,4 @@
-/** What the library gives by itself for what the demo page shows; runs in the page, on an engine of its own. */
+/** What the library gives by itself for what the demo page shows; runs in the page, on another engine of its device. */
 import {
   adam,
   type CompressedLayer,
@@ -72,7 +72,9 @@ async function sizesOf(model: Sequential, test: Dataset): Promise<Sizes> {
 }
 
 async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
-  const engine = await Engine.create();
+  // pipelines that the page has are not compiled again
+  const device = window.demo?.engine?.device;
+  const engine = device ? new Engine(device) : await Engine.create();
   try {
     return await work(engine);
   } finally {

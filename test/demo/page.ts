@@ -83,10 +83,26 @@ export async function open(): Promise<Page> {
   return opened;
 }
 
-/** Goes there in the page that is open, or loads it. */
-export async function visit(hash: string, on = page): Promise<void> {
-  await on.goto("about:blank");
-  await on.goto(`${served.url}#${hash}`);
+/**
+ * Goes there in the page that is open, whose engine has its pipelines: by way of Kernels, which runs nothing by itself. Loads
+ * the page where that is asked for, and for Kernels.
+ */
+export async function visit(hash: string, on = page, { reload = false } = {}): Promise<void> {
+  const isOpen = await on.evaluate(() => "demo" in window && !document.querySelector("#lost, #no-gpu"));
+  if (reload || !isOpen || hash.startsWith("kernels")) {
+    await on.goto("about:blank");
+    await on.goto(`${served.url}#${hash}`);
+    return;
+  }
+  await on.evaluate(() => {
+    location.hash = "kernels";
+  });
+  await on.waitForSelector("#part-kernels .runner");
+  await on.evaluate(() => window.demo.leaving);
+  await on.evaluate((next) => {
+    location.hash = next;
+  }, hash);
+  await on.waitForSelector("main > div:not(#part-kernels) .runner");
 }
 
 export const state = (on = page): Promise<string> =>

@@ -8,6 +8,7 @@ import {
   KINDS,
   type Kind,
   kindOf,
+  type Note,
   type NumberName,
   type NumberRule,
   RULES,
@@ -18,8 +19,8 @@ import { testEngine } from "../engine.js";
 import { PAPER, paperEngine, recordingOf } from "./paperEngine.js";
 
 const kinds = Object.keys(KINDS) as Kind[];
-const rules = Object.entries<NumberRule | KernelRule>(RULES);
-const numbers = rules.filter((entry): entry is [NumberName, NumberRule] => "numbers" in entry[1]);
+const rules = Object.entries<(NumberRule | KernelRule) & Note>(RULES);
+const numbers = rules.filter((entry): entry is [NumberName, NumberRule & Note] => "numbers" in entry[1]);
 
 describe("facts", () => {
   it("are those of the adapter", () => {
@@ -138,7 +139,7 @@ describe("a forced rule", () => {
 
   it("is refused where there is no such rule, value or kernel", () => {
     expect(() => on({ soleWorkgroups: 64 })).toThrow(
-      /^new Engine: variants has no choice "soleWorkgroups"; there are .*\bmatmul\b.*; and by number .*\bsoleWorkgroup\b/,
+      /^new Engine: variants has no choice "soleWorkgroups"; there are .*\bconv2d\b.*\bkruskal\b.*\bmatmul\b.*\bmttkrp\b.*\bresidual\b.*; and by number alsRows\b.*\bsoleWorkgroup\b/,
     );
     expect(() => on({ jacobiTeam: 3 })).toThrow("new Engine: jacobiTeam is 3, needs a power of two from 1 to 16");
     expect(() => on({ permuteTiles: "sometimes" })).toThrow(

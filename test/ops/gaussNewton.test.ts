@@ -188,7 +188,7 @@ describe.each([true, false])("one iteration, each model by one workgroup: %s,", 
         expect(off).toBeLessThan(3e-3);
         // ½·(⟨D, P⟩ + λ‖P‖²), which others than one workgroup tell with the next step
         if (isSole)
-          expect(Math.abs(numbers[GAUSS_NEWTON.promised]! / promiseOf(exact, right, damping) - 1)).toBeLessThan(1e-3);
+          expect(Math.abs(numbers[GAUSS_NEWTON.promised]! / promiseOf(exact, right, damping) - 1)).toBeLessThan(3e-3);
         for (const at of taken.keys()) if (isFixed(at)) expect(taken[at]).toBe(0);
       }
     });

@@ -94,7 +94,7 @@ describe("restore", () => {
     expect(await restore(engine, "test", "core", core, 0)).toBe(core);
     using restored = await restore(engine, "test", "core", core, -40);
     expect([...(await restored.read())]).toEqual([...Float32Array.of(1, -2, 3, 0.1)].map((value) => value * 2 ** -40));
-    expect(() => core.write([1, 2, 3, 4])).toThrow();
+    expect(() => core.write([1, 2, 3, 4])).toThrow("destroyed");
     expect([...restoreValues("test", "weights", [1.5, 0], 100)]).toEqual([1.5 * 2 ** 100, 0]);
   });
 

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Figures, Shown } from "../../../bench/page/compress/compression.js";
 import {
@@ -17,6 +16,7 @@ import {
   written,
 } from "../../../bench/page/compress/state.js";
 import { type Epoch, METHODS } from "../../../src/index.js";
+import fc from "../../property.js";
 import { anyQuery } from "./queries.js";
 
 const figures = (weights: number, accuracy: number, ms: number | null = null): Figures => ({

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Decomposed } from "../../../bench/page/decompose/decomposition.js";
 import {
@@ -20,6 +19,7 @@ import {
   update,
   written,
 } from "../../../bench/page/decompose/state.js";
+import fc from "../../property.js";
 import { anyQuery } from "./queries.js";
 
 const set = { images: new Uint8Array(250 * 784), labels: new Uint8Array(250).fill(3) };

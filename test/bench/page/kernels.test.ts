@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   barsOf,
@@ -20,6 +19,7 @@ import type { CaseInfo } from "../../../bench/page/kernels/worker.js";
 import type { Report } from "../../../bench/report.js";
 import type { Result } from "../../../bench/result.js";
 import type { Opened } from "../../../bench/session.js";
+import fc from "../../property.js";
 import { anyQuery } from "./queries.js";
 
 const committed = { names: ["nvidia-h200-2026-11-01-10-00", "swiftshader"], first: "nvidia-h200-2026-11-01-10-00" };

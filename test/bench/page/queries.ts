@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../../property.js";
 
 /** URLs with these names, some of these values, and nonsense. */
 export const anyQuery = (names: readonly string[], values: readonly string[]): fc.Arbitrary<URLSearchParams> =>

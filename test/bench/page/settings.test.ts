@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hashOf, placeOf } from "../../../bench/page/place.js";
 import { nearestInteger, parseDigits, parseInteger, toggleDigit } from "../../../bench/page/settings.js";
+import fc from "../../property.js";
 
 describe("settings in the URL", () => {
   it.each([

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   aboutWords,
@@ -13,6 +12,7 @@ import {
 } from "../../../bench/page/train/state.js";
 import type { TrainedNetwork } from "../../../bench/page/train/training.js";
 import type { Epoch } from "../../../src/index.js";
+import fc from "../../property.js";
 import { anyQuery } from "./queries.js";
 
 const curveOf = (epochs: number): Epoch[] =>
