@@ -8,7 +8,7 @@ import { openOutputs } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
-import { LARGEST_F32, readTensor, TENSOR_FILE } from "./tensorFile.js";
+import { LARGEST_F32, readFactor, readFactors, readTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options {
   method?: "cp" | "tucker";
@@ -19,7 +19,8 @@ interface Options {
   starts?: number;
   sweeps?: number;
   tolerance: number;
-  init?: "random" | "hosvd";
+  init?: string;
+  fixed?: Map<number, string>;
   seed: number;
   json?: string;
 }
@@ -36,6 +37,10 @@ interface Task {
   sweeps: number;
   /** starts of cp, of which the best is kept */
   starts: number;
+  /** of the first start of cp: a word, or factors */
+  initialize: "random" | "hosvd" | Float32Array[];
+  /** factors of cp that stay as they are, by mode */
+  fixed: Record<number, Float32Array>;
 }
 
 const SWEEPS: Record<Algorithm, number> = { "gauss-newton": 500, als: 100, hooi: 100 };
@@ -122,7 +127,15 @@ export function addDecompose(program: Command, context: Context): void {
         .argParser(tolerance)
         .default(1e-6, "1e-6"),
     )
-    .addOption(new Option("--init <how>", "start of als, random where not given").choices(["random", "hosvd"]))
+    .option(
+      "--init <how>",
+      "first start of cp: random (default), hosvd, or the .npz of an earlier result (gauss-newton, which then has 1 start)",
+    )
+    .option(
+      "--fixed <MODE:F.npy>",
+      "a factor of gauss-newton that stays as it is; once for each such mode",
+      fixedFactor,
+    )
     .option("--seed <n>", "seed of the random starts", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures and the fit after every iteration as JSON; - to standard output")
     .addHelpText(
@@ -142,6 +155,8 @@ export function addDecompose(program: Command, context: Context): void {
         "  tenfold decompose X.npy --rank 10",
         "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
         "  tenfold decompose X.npy --rank 10 --starts 16",
+        "  tenfold decompose X.npy --rank 10 --init result.npz --out better.npz",
+        "  tenfold decompose X.npy --rank 3 --fixed 0:spectra.npy",
         "  tenfold decompose X.npy --rank 10 --algorithm als --init hosvd --tolerance 0",
         "  tenfold decompose X.npy --method tucker --ranks 15,10,10 --out result.npz",
       ].join("\n"),
@@ -157,12 +172,17 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const outputs = openOutputs(context, { out, json }, file);
   const { shape, values, exponent } = readTensor(file);
   const ranks = checkRanks(file, shape, method, options);
+  const initialize = startOf(shape, ranks[0]!, options);
+  const fixed = method === "cp" ? fixedOf(file, shape, ranks[0]!, options) : {};
+  const starts = options.starts ?? (typeof initialize === "string" ? STARTS[algorithm] : 1);
   const task: Task = {
     method,
     algorithm,
     ranks,
     sweeps: options.sweeps ?? SWEEPS[algorithm],
-    starts: options.starts ?? STARTS[algorithm],
+    starts,
+    initialize,
+    fixed,
   };
 
   const opening = performance.now();
@@ -205,8 +225,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
 function solve(
   engine: Engine,
   x: Tensor,
-  { method, algorithm, ranks, sweeps, starts }: Task,
-  { tolerance, init, seed }: Options,
+  { method, algorithm, ranks, sweeps, starts, initialize, fixed }: Task,
+  { tolerance, seed }: Options,
   { stderr, signal }: Context,
 ): Promise<Result> {
   const label = method === "cp" ? `cp, rank ${ranks[0]}` : `tucker, ranks ${ranks.join(",")}`;
@@ -221,9 +241,10 @@ function solve(
   };
   const work = async (): Promise<Result> => {
     const rank = ranks[0]!;
-    if (algorithm === "gauss-newton") return await cp(engine, x, { rank, starts, seed, ...stopping });
+    if (algorithm === "gauss-newton")
+      return await cp(engine, x, { rank, initialize, fixed, starts, seed, ...stopping });
     if (algorithm === "als")
-      return await cpALS(engine, x, { rank, initialize: init ?? "random", starts, seed, ...stopping });
+      return await cpALS(engine, x, { rank, initialize: initialize as "random" | "hosvd", starts, seed, ...stopping });
     return await tuckerHOOI(engine, x, { ranks: ranks.length === 1 ? rank : ranks, seed, ...stopping });
   };
   return work()
@@ -256,15 +277,41 @@ function chooseMethod({ method = undefined, rank, ranks, init }: Options): "cp" 
   return chosen;
 }
 
-function chooseAlgorithm(method: "cp" | "tucker", { algorithm, init, starts }: Options): Algorithm {
+function chooseAlgorithm(method: "cp" | "tucker", { algorithm, init, fixed, starts }: Options): Algorithm {
   if (method === "tucker") {
     if (algorithm) throw new InputError("--algorithm is for cp; tucker is computed by HOOI");
     if (starts) throw new InputError("--starts is for cp; tucker starts from the truncated HOSVD");
+    if (fixed) throw new InputError("--fixed is for cp");
     return "hooi";
   }
-  if (algorithm === "als") return "als";
-  if (init) throw new InputError("--init is for --algorithm als; gauss-newton has random starts, see --starts");
-  return "gauss-newton";
+  if (algorithm !== "als") return "gauss-newton";
+  if (fixed) throw new InputError("--fixed is for --algorithm gauss-newton");
+  if (init && !isWord(init))
+    throw new InputError(`--init ${init} is for --algorithm gauss-newton; als takes random or hosvd`);
+  return "als";
+}
+
+const isWord = (init: string): init is "random" | "hosvd" => init === "random" || init === "hosvd";
+
+/** What `--init` says: a word, or the factors of an earlier result. */
+function startOf(shape: readonly number[], rank: number, { init = "random" }: Options): Task["initialize"] {
+  return isWord(init) ? init : readFactors(init, shape, rank);
+}
+
+/** The factors that `--fixed` names, by mode. */
+function fixedOf(
+  file: string,
+  shape: readonly number[],
+  rank: number,
+  { fixed = new Map() }: Options,
+): Record<number, Float32Array> {
+  for (const mode of fixed.keys())
+    if (mode >= shape.length)
+      throw new InputError(
+        `--fixed ${mode}:${fixed.get(mode)}: ${file} has modes 0 to ${shape.length - 1} (shape ${formatShape(shape)})`,
+      );
+  if (fixed.size === shape.length) throw new InputError("--fixed names every mode; at least one must be free");
+  return Object.fromEntries([...fixed].map(([mode, name]) => [mode, readFactor(name, [shape[mode]!, rank])]));
 }
 
 const unitOf = (algorithm: Algorithm): string => (algorithm === "gauss-newton" ? "iterations" : "sweeps");
@@ -383,4 +430,12 @@ function tolerance(text: string): number {
   if (text.trim() === "" || !(value >= 0 && value < 1))
     throw new InvalidArgumentError("It needs a number from 0 to below 1, as in 1e-6.");
   return value;
+}
+
+function fixedFactor(text: string, before: Map<number, string> = new Map()): Map<number, string> {
+  const [, mode, name] = /^(\d+):(.+)$/.exec(text) ?? [];
+  if (mode === undefined || name === undefined)
+    throw new InvalidArgumentError("It needs a mode and a file with a colon between, as in 0:spectra.npy.");
+  if (before.has(Number(mode))) throw new InvalidArgumentError(`Mode ${mode} has a factor already.`);
+  return new Map([...before, [Number(mode), name]]);
 }

@@ -1,6 +1,6 @@
 /** Reads the tensor that a command works on. */
 import { formatShape } from "../gpu/index.js";
-import { type NumericArray, readNpy, unravel } from "../io/index.js";
+import { type NumericArray, readNpy, readNpz, unravel } from "../io/index.js";
 import { readBytes } from "../node/files.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
@@ -31,6 +31,46 @@ export function readTensor(file: string): TensorFile {
   const empty = shape.indexOf(0);
   if (empty >= 0) throw new InputError(`${file}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
   return { shape, ...toF32(file, array) };
+}
+
+/**
+ * Reads a factor, a matrix in a NumPy file.
+ *
+ * @param shape what it needs: the extent of its mode by the rank
+ * @throws InputError where it has another shape, or entries that f32 does not hold
+ */
+export const readFactor = (file: string, shape: readonly [extent: number, rank: number]): Float32Array =>
+  factorOf(file, readNpy(readBytes(file), file), shape);
+
+/**
+ * Reads all factors of a CP model from the file that `tenfold decompose --out` writes.
+ *
+ * @throws InputError where one is missing, has another shape, or entries that f32 does not hold
+ */
+export function readFactors(file: string, shape: readonly number[], rank: number): Float32Array[] {
+  const members = readNpz(readBytes(file), file);
+  return shape.map((extent, mode) => {
+    const name = `factor_${mode}`;
+    const member = members.get(name);
+    if (!member) throw new InputError(`${file}: no ${name}, needs one for each of ${shape.length} modes`);
+    return factorOf(`${file}: ${name}`, member, [extent, rank]);
+  });
+}
+
+function factorOf(
+  name: string,
+  { shape, data }: NumericArray,
+  needed: readonly [extent: number, rank: number],
+): Float32Array {
+  if (formatShape(shape) !== formatShape(needed))
+    throw new InputError(
+      `${name}: shape ${formatShape(shape)}, needs ${formatShape(needed)}: a row for each index of the mode, a column for each term`,
+    );
+  const values = Float32Array.from(data);
+  const wrong = values.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0)
+    throw new InputError(`${name}: entry [${unravel(wrong, shape).join(", ")}] is ${data[wrong]}, needs an f32`);
+  return values;
 }
 
 /**

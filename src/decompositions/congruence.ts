@@ -23,19 +23,16 @@ export function congruences(a: readonly Float32Array[], b: readonly Float32Array
 }
 
 /** a_i·b_j of all columns of two matrices of as many rows, R×R. */
-function products(a: Float32Array, b: Float32Array, rank: number): Float64Array {
+export function products(a: Float32Array, b: Float32Array, rank: number): Float64Array {
   const sums = new Float64Array(rank * rank);
   for (let row = 0; row < a.length; row += rank)
     for (let i = 0; i < rank; i++) for (let j = 0; j < rank; j++) sums[i * rank + j]! += a[row + i]! * b[row + j]!;
   return sums;
 }
 
-/**
- * The congruence of the pair that is least alike, when each term of one model is paired with a term of the other: the most alike first. Signs
- * do not count, as a mode that is left out may carry them.
- */
+/** The congruence of the pair that is least alike, when each term of one model is paired with a term of the other, the most alike first. */
 export function leastOfPairs(congruence: Float64Array, rank: number): number {
-  const pairs = [...congruence.keys()].sort((a, b) => Math.abs(congruence[b]!) - Math.abs(congruence[a]!));
+  const pairs = [...congruence.keys()].sort((a, b) => congruence[b]! - congruence[a]!);
   const [rows, columns] = [new Set<number>(), new Set<number>()];
   let least = 1;
   for (const at of pairs) {
@@ -43,7 +40,7 @@ export function leastOfPairs(congruence: Float64Array, rank: number): number {
     if (rows.has(row) || columns.has(column)) continue;
     rows.add(row);
     columns.add(column);
-    least = Math.min(least, Math.abs(congruence[at]!));
+    least = Math.min(least, congruence[at]!);
   }
   return least;
 }

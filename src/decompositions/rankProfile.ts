@@ -265,7 +265,9 @@ async function agreement(
     factors.push((await half.engine.read(model.factors.filter((_, at) => at !== mode))) as Float32Array[]);
     if (index === 0) tell(1.5, "half");
   }
-  return leastOfPairs(congruences(factors[0]!, factors[1]!, rank), rank);
+  // the sign of a term may lie in the mode that was halved
+  const congruence = congruences(factors[0]!, factors[1]!, rank).map(Math.abs);
+  return leastOfPairs(congruence, rank);
 }
 
 // ---- what is made of it

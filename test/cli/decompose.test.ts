@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { DecomposeReport } from "../../src/cli/decompose.js";
-import { type NumericArray, readNpz, writeNpy } from "../../src/io/index.js";
+import { type NumericArray, readNpz, writeNpy, writeNpz } from "../../src/io/index.js";
 import { randomArray } from "../reference.js";
 import { command } from "./command.js";
 
@@ -120,6 +120,34 @@ describe("a decomposition", () => {
     expect(stdout).toContain(`${starts!.agreeing} of 6 ended at this model`);
     const one = await command(["decompose", file, "--rank", "2", "--starts", "1", "--sweeps", "5"]);
     expect(one.stdout).toMatch(/starts +1\n/);
+  });
+
+  it("by cp goes on from an earlier result, and keeps a fixed factor", async () => {
+    const x = planted(2);
+    const file = put("x.npy", SHAPE, Float32Array.from(x));
+    const argv = ["decompose", file, "--rank", "2", "--json", at("r.json")];
+    const first = await command([...argv, "--sweeps", "4", "--starts", "2", "--out", at("first.npz")]);
+    expect(first.code).toBe(0);
+    const { relativeError } = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    const again = await command([...argv, "--init", at("first.npz"), "--out", at("r.npz")]);
+    expect(again.code).toBe(0);
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(report.starts!.errors.length).toBe(1);
+    expect(report.fits[0]!).toBeGreaterThan(1 - relativeError - 1e-6);
+
+    const factor = readNpz(readFileSync(at("r.npz"))).get("factor_1")!;
+    const fixed = put(
+      "fixed.npy",
+      [8, 2],
+      Float64Array.from(factor.data, (value) => 3 * value),
+    );
+    const kept = await command([...argv, "--fixed", `1:${fixed}`, "--out", at("r.npz")]);
+    expect(kept.code).toBe(0);
+    const members = readNpz(readFileSync(at("r.npz")));
+    expect(distance(members.get("factor_1")!.data, factor.data)).toBeLessThan(1e-6);
+    const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
+    expect(distance(reconstruct(weights, factors), x)).toBeLessThan(1e-5);
+    for (const name of ["first.npz", "fixed.npy"]) rmSync(at(name));
   });
 
   it("by tucker leaves full ranks alone and writes identities for them", async () => {
@@ -304,10 +332,30 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("--rank R (cp) or --ranks R,R,… (tucker) is needed", [good(), ...out()]);
     await refuse("give one of them", [good(), "--rank", "2", "--ranks", "2,2,2", ...out()]);
     await refuse("--init is for cp", [good(), "--ranks", "2,2,2", "--init", "random", ...out()]);
-    await refuse("--init is for --algorithm als", [good(), "--rank", "2", "--init", "hosvd", ...out()]);
+    await refuse("--fixed is for cp", [good(), "--ranks", "2,2,2", "--fixed", "0:a.npy", ...out()]);
+    const als = [good(), "--rank", "2", "--algorithm", "als", ...out()];
+    await refuse("--fixed is for --algorithm gauss-newton", [...als, "--fixed", "0:a.npy"]);
+    await refuse("--init r.npz is for --algorithm gauss-newton", [...als, "--init", "r.npz"]);
     await refuse("--algorithm is for cp", [good(), "--ranks", "2,2,2", "--algorithm", "als", ...out()]);
     await refuse("--starts is for cp", [good(), "--ranks", "2,2,2", "--starts", "3", ...out()]);
     await refuse("Allowed choices are gauss-newton, als.", [good(), "--rank", "2", "--algorithm", "newton", ...out()]);
+  });
+
+  it("factors that do not fit", async () => {
+    const cp = [good(), "--rank", "2", ...out()];
+    await refuse("It needs a mode and a file with a colon between, as in 0:spectra.npy.", [...cp, "--fixed", "a.npy"]);
+    await refuse("Mode 1 has a factor already.", [...cp, "--fixed", "1:a.npy", "--fixed", "1:b.npy"]);
+    await refuse("good.npy has modes 0 to 2 (shape 4×3×5)", [...cp, "--fixed", "3:a.npy"]);
+    await refuse("none.npy: cannot be read", [...cp, "--fixed", `0:${at("none.npy")}`]);
+    const factor = put("factor.npy", [4, 2], randomArray(8));
+    await refuse("factor.npy: shape 4×2, needs 3×2", [...cp, "--fixed", `1:${factor}`]);
+    const wrong = put("wrong.npy", [4, 2], Float64Array.from(randomArray(8)).fill(1e60, 5, 6));
+    await refuse("wrong.npy: entry [2, 1] is 1e+60, needs an f32", [...cp, "--fixed", `0:${wrong}`]);
+    const all = [0, 1, 2].flatMap((mode) => ["--fixed", `${mode}:${factor}`]);
+    await refuse("--fixed names every mode; at least one must be free", [...cp, ...all]);
+    writeFileSync(at("two.npz"), writeNpz([["factor_0", { shape: [4, 2], data: randomArray(8) }]]));
+    await refuse("two.npz: no factor_1, needs one for each of 3 modes", [...cp, "--init", at("two.npz")]);
+    rmSync(at("two.npz"));
   });
 
   it("an output that cannot be written, before anything is computed", async () => {
