@@ -16,7 +16,16 @@ import {
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
-import { appendRow, copy, GAUSS_NEWTON, GaussNewtonState, mttkrpFromPartial, normalizeColumns } from "../ops/index.js";
+import {
+  appendRow,
+  copy,
+  GAUSS_NEWTON,
+  GaussNewtonState,
+  isSmallForGaussNewton,
+  mttkrpFromPartial,
+  normalizeColumns,
+  sharedModels,
+} from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { canonicalKruskal, restoreKruskal, splitModes, zeroKruskal } from "./cp.js";
@@ -24,7 +33,6 @@ import {
   agreeing,
   beginModels,
   type Model,
-  mayShare,
   normaliseColumns,
   runTogether,
   type Task,
@@ -99,8 +107,6 @@ export interface CpDecomposition extends Decomposition<KruskalTensor> {
   starts: CpStarts;
 }
 
-/** entries of X up to which an iteration's evaluation is two dispatches */
-const SMALL = 2 ** 15;
 /** a core is worth its HOSVD where it has at most this part of X's entries */
 const COMPRESSED = 1 / 8;
 /** the most iterations of the starts, and of a run, where the caller says nothing */
@@ -209,7 +215,7 @@ async function solve(
   const begin = await beginModels(reduced, core?.tensor ?? null, task, starts, how);
   let models: Model[];
   let isCut = false;
-  if (reduced instanceof Resident && mayShare(reduced.size) && (core || starts > 1))
+  if (reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core || starts > 1))
     ({ models, isCut } = await runTogether(reduced.tensor("cp"), task, begin));
   else {
     const ended = await runEach(reduced, core ? task : whole, begin);
@@ -309,7 +315,7 @@ class GaussNewtonMethod implements Method<KruskalTensor> {
   ) {
     const { source, engine, keep, allocate } = scope;
     const { rank, unit, fixed } = task;
-    const isSmall = source instanceof Resident && source.size <= SMALL;
+    const isSmall = source instanceof Resident && isSmallForGaussNewton(engine, source.size, rank);
     const parts = isSmall ? source.shape[0]! : 1;
     this.#state = keep(new GaussNewtonState(engine, source.shape, rank, parts, { unit, fixed: [...fixed.keys()] }));
     this.#difference = isSmall ? null : keep(source.difference());

@@ -7,6 +7,7 @@ import {
   matmul,
   normal,
   pasteColumns,
+  sharedModels,
   slice,
   uniform,
 } from "../ops/index.js";
@@ -39,8 +40,6 @@ export interface Model {
   loss: number;
 }
 
-/** entries of all models' differences together up to which models run side by side */
-const MOST_SHARED = 2 ** 20;
 /** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
 const NOISE = 1e-14;
 const AGREES = 0.99;
@@ -50,9 +49,6 @@ const SLOW = 3;
 const LEAST_WEIGHT = 1e-6;
 /** added to the normal equations of a start's weights, in units of their mean diagonal */
 const RIDGE = 1e-6;
-
-/** Whether two models at least of an x of this size may run side by side. */
-export const mayShare = (size: number): boolean => 2 * size <= MOST_SHARED;
 
 /** What the numbers of a model tell. */
 export function toldOf(
@@ -223,7 +219,7 @@ export async function runTogether(
   begin: readonly (readonly Float32Array[])[],
 ): Promise<{ models: Model[]; isCut: boolean }> {
   const { signal } = task.stopping;
-  const most = Math.floor(MOST_SHARED / x.size);
+  const most = sharedModels(x.engine, x.size, task.rank);
   const models: Model[] = [];
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {

@@ -117,6 +117,17 @@ const NUMBERS = {
     numbers: threshold,
     words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
   },
+  gaussNewtonRows: {
+    values: { swiftshader: 2 ** 14, gpu: 2 ** 14 },
+    numbers: threshold,
+    words: { sole: Number.POSITIVE_INFINITY, chunks: 0 },
+  },
+  gaussNewtonSmall: {
+    values: { swiftshader: 2 ** 17, gpu: 2 ** 19 },
+    numbers: threshold,
+    words: { joined: Number.POSITIVE_INFINITY, ops: 0 },
+  },
+  gaussNewtonShared: { values: { swiftshader: 2 ** 20, gpu: 2 ** 24 }, numbers: optionRules.positive },
   lowRankRank: { values: { swiftshader: 64, gpu: 64 }, numbers: upTo(0, 128) },
   lowRankWeights: { values: { swiftshader: 2 ** 14, gpu: 2 ** 14 }, numbers: threshold },
   training: {
@@ -283,10 +294,21 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
   gaussNewtonRows: {
     decides: "ΣIₙ·R² up to which one workgroup works on all rows of a CP model in a Gauss-Newton iteration",
     unit: "multiplications",
-    values: { swiftshader: 2 ** 15, gpu: 2 ** 15 },
-    numbers: threshold,
-    words: { sole: Number.POSITIVE_INFINITY, chunks: 0 },
-    because: "three dispatches instead of one cost more than the rows do; not measured on a GPU",
+    because:
+      "three dispatches instead of one cost more than the rows do: on lavapipe up to 30³ R8 and 1000×5×5 R5; on a GPU an estimate",
+  },
+  gaussNewtonSmall: {
+    decides:
+      "entries of X times R up to which a Gauss-Newton iteration evaluates a CP model in two dispatches, not by the ops for large tensors",
+    unit: "multiplications",
+    because:
+      "on lavapipe two dispatches take 0.9 of the time of the ops at 12³ R3, as long at 20³ R3, 1.5 times as long at 32³ R3; on a GPU dispatches are what small models cost: an estimate",
+  },
+  gaussNewtonShared: {
+    decides: "entries of X times R, of all CP models together, up to which starts run side by side",
+    unit: "multiplications",
+    because:
+      "on lavapipe the ops for one large model take half as long as the kernel that models share, at 48³ R10 and 64³ R3; on a GPU an estimate",
   },
   training: {
     decides: "multiplications of a forward pass up to which one workgroup trains a dense network",

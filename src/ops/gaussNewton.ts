@@ -53,6 +53,14 @@ export const GAUSS_NEWTON = {
   taken: 6,
 } as const;
 
+/** Whether `evaluate` is the way for one model of a tensor of so many entries, and not the ops for large tensors, one after the other. */
+export const isSmallForGaussNewton = (engine: Engine, size: number, rank: number): boolean =>
+  size * rank <= setting(engine, "gaussNewtonSmall");
+
+/** How many models of a tensor of so many entries may run side by side. */
+export const sharedModels = (engine: Engine, size: number, rank: number): number =>
+  Math.floor(setting(engine, "gaussNewtonShared") / (size * rank));
+
 export interface GaussNewtonOptions {
   /** models side by side, 1 by default */
   models?: number;
