@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { coreConsistency, orthonormal, pseudoInverse } from "../../src/decompositions/coreConsistency.js";
 import { type RankProgress, rankProfile } from "../../src/decompositions/index.js";
 import { type Engine, ShapeError, TenfoldError } from "../../src/gpu/index.js";
-import { resident } from "../../src/sources/index.js";
+import { resident, slabs } from "../../src/sources/index.js";
 import { testEngine } from "../engine.js";
 import { matmul, randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
@@ -204,6 +204,19 @@ describe("rankProfile", () => {
     expect(ranks.length).toBe(9);
     expect(ranks[3]!.coreConsistency).toBeNull();
     expect(reason).not.toMatch(/starts agree|halves/);
+  });
+
+  it("takes data in slabs, without halves", async () => {
+    const { data, shape } = plantedCp([12, 9, 8], 2, 0.02, 3);
+    const row = shape[1]! * shape[2]!;
+    using first = engine.tensor([5, 9, 8], data.subarray(0, 5 * row));
+    using second = engine.tensor([7, 9, 8], data.subarray(5 * row));
+    using source = await slabs(engine, [first, second]);
+    const { suggestion, ranks, halved, reason } = await rankProfile(engine, source, { most: 2 });
+    expect({ suggestion, halved, reason }).toMatchObject({ suggestion: 2, halved: null });
+    expect(ranks.map(({ splitHalf }) => splitHalf)).toEqual([null, null]);
+    expect(ranks[1]!.coreConsistency).toBeGreaterThan(95);
+    expect(reason).not.toContain("halves");
   });
 
   it("tells its progress, and frees all memory", async () => {
