@@ -51,6 +51,13 @@ export {
   SvdFactors,
   svd,
 } from "./decompositions/linalg.js";
+export {
+  type RankFit,
+  type RankProfile,
+  type RankProfileOptions,
+  type RankProgress,
+  rankProfile,
+} from "./decompositions/rankProfile.js";
 export { leadingSubspace, type SubspaceOptions, type SubspaceResult } from "./decompositions/subspace.js";
 export {
   type TensorRingAlsOptions,

@@ -1,30 +1,55 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { cpALS, type Decomposition, tuckerHOOI } from "../decompositions/index.js";
+import { type CpStarts, cp, cpALS, type Decomposition, tuckerHOOI } from "../decompositions/index.js";
 import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
-import { type Numeric, type NumericArray, readNpy, unravel, writeNpz } from "../io/index.js";
-import { readBytes } from "../node/files.js";
+import { type Numeric, type NumericArray, writeNpz } from "../io/index.js";
 import type { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { openOutputs } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { LARGEST_F32, readFactor, readFactors, readTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options {
   method?: "cp" | "tucker";
   rank?: number;
   ranks?: number[];
   out?: string;
-  sweeps: number;
+  algorithm?: Exclude<Algorithm, "hooi">;
+  starts?: number;
+  sweeps?: number;
   tolerance: number;
-  init?: "random" | "hosvd";
+  init?: string;
+  fixed?: Map<number, string>;
   seed: number;
   json?: string;
 }
 
+/** How a decomposition is computed: CP by damped Gauss-Newton or by alternating least squares, Tucker by HOOI. */
+type Algorithm = "gauss-newton" | "als" | "hooi";
+
+/** What is asked for, once the options are known to fit together. */
+interface Task {
+  method: "cp" | "tucker";
+  algorithm: Algorithm;
+  ranks: number[];
+  /** most of them: iterations of Gauss-Newton, sweeps of the others */
+  sweeps: number;
+  /** starts of cp, of which the best is kept */
+  starts: number;
+  /** of the first start of cp: a word, or factors */
+  initialize: "random" | "hosvd" | Float32Array[];
+  /** factors of cp that stay as they are, by mode */
+  fixed: Record<number, Float32Array>;
+}
+
+const SWEEPS: Record<Algorithm, number> = { "gauss-newton": 500, als: 100, hooi: 100 };
+const STARTS: Record<Algorithm, number> = { "gauss-newton": 4, als: 1, hooi: 1 };
+
+type Result = (Decomposition<KruskalTensor> | Decomposition<TuckerTensor>) & { starts?: CpStarts };
+
 /** The largest extent of a mode without a Tucker factor for which an identity matrix is written. */
 const LARGEST_IDENTITY = 4096;
-const LARGEST_F32 = 3.4028234663852886e38;
 /** The smallest normal f32: smaller ones have fewer than 24 bits. */
 const SMALLEST_F32 = 2 ** -126;
 
@@ -34,6 +59,7 @@ export interface DecomposeReport {
   adapter: string;
   shape: number[];
   method: "cp" | "tucker";
+  algorithm: Algorithm;
   ranks: number[];
   seed: number;
   parameters: number;
@@ -41,9 +67,12 @@ export interface DecomposeReport {
   compression: number;
   /** ‖X − X̂‖ / ‖X‖ */
   relativeError: number;
-  /** 1 − relative error, sweep by sweep */
+  /** 1 − relative error, iteration by iteration or sweep by sweep */
   fits: number[];
+  /** iterations of Gauss-Newton on the whole tensor, sweeps of the others */
   sweeps: number;
+  /** random starts of Gauss-Newton: the relative errors that they ended at, and how many found the best one's model; null for the others */
+  starts: { errors: number[]; agreeing: number } | null;
   converged: boolean;
   /** the error stopped changing in f32, although its last change was larger than the tolerance */
   stalled: boolean;
@@ -60,7 +89,7 @@ export function addDecompose(program: Command, context: Context): void {
   program
     .command("decompose")
     .description("decompose a tensor from a NumPy file by CP or Tucker")
-    .argument("<X.npy>", "the tensor: f2, f4, f8, integers or booleans, C or Fortran order")
+    .argument("<X.npy>", TENSOR_FILE)
     .addOption(
       new Option("-m, --method <method>", "cp: a sum of rank-one terms; tucker: a core and a factor a mode").choices([
         "cp",
@@ -74,15 +103,41 @@ export function addDecompose(program: Command, context: Context): void {
       wholeNumbers,
     )
     .option("-o, --out <result.npz>", "where to write the factors, for numpy.load; nowhere if not given")
-    .option("--sweeps <n>", "most sweeps over all modes", wholeFrom(1), 100)
     .addOption(
-      new Option("--tolerance <t>", "stop when the relative error changes by less in a sweep; 0 never")
+      new Option(
+        "--algorithm <name>",
+        "of cp: damped Gauss-Newton, or alternating least squares (default: gauss-newton)",
+      ).choices(["gauss-newton", "als"]),
+    )
+    .option(
+      "--starts <K>",
+      `starts of cp, of which the best is kept (default: ${STARTS["gauss-newton"]}; als: ${STARTS.als})`,
+      wholeFrom(1),
+    )
+    .option(
+      "--sweeps <n>",
+      `most iterations of gauss-newton (default: ${SWEEPS["gauss-newton"]}), most sweeps of als and tucker (default: ${SWEEPS.als})`,
+      wholeFrom(1),
+    )
+    .addOption(
+      new Option(
+        "--tolerance <t>",
+        "converged when the relative error changes by less in a sweep; for gauss-newton, when it would fall by less than this part of it; 0 never",
+      )
         .argParser(tolerance)
         .default(1e-6, "1e-6"),
     )
-    .addOption(new Option("--init <how>", "start of cp, random where not given").choices(["random", "hosvd"]))
-    .option("--seed <n>", "seed of the random start", wholeFrom(0), 0)
-    .option("--json <file>", "also write the figures and the fit after every sweep as JSON; - to standard output")
+    .option(
+      "--init <how>",
+      "first start of cp: random (default), hosvd, or the .npz of an earlier result (gauss-newton, which then has 1 start)",
+    )
+    .option(
+      "--fixed <MODE:F.npy>",
+      "a factor of gauss-newton that stays as it is; once for each such mode",
+      fixedFactor,
+    )
+    .option("--seed <n>", "seed of the random starts", wholeFrom(0), 0)
+    .option("--json <file>", "also write the figures and the fit after every iteration as JSON; - to standard output")
     .addHelpText(
       "after",
       [
@@ -93,12 +148,16 @@ export function addDecompose(program: Command, context: Context): void {
         "  numpy.einsum('r,ir,jr,kr->ijk', weights, factor_0, factor_1, factor_2)",
         "  numpy.einsum('abc,ia,jb,kc->ijk', core, factor_0, factor_1, factor_2)",
         "",
-        "Ctrl-C stops after the sweeps in flight and writes nothing.",
+        "tenfold rank X.npy tells how many terms to ask for.",
+        "Ctrl-C stops after the iterations in flight and writes nothing.",
         "",
         "Examples:",
         "  tenfold decompose X.npy --rank 10",
         "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
-        "  tenfold decompose X.npy --rank 10 --init hosvd --tolerance 0 --out result.npz",
+        "  tenfold decompose X.npy --rank 10 --starts 16",
+        "  tenfold decompose X.npy --rank 10 --init result.npz --out better.npz",
+        "  tenfold decompose X.npy --rank 3 --fixed 0:spectra.npy",
+        "  tenfold decompose X.npy --rank 10 --algorithm als --init hosvd --tolerance 0",
         "  tenfold decompose X.npy --method tucker --ranks 15,10,10 --out result.npz",
       ].join("\n"),
     )
@@ -109,19 +168,29 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const started = performance.now();
   const { out, json } = options;
   const method = chooseMethod(options);
+  const algorithm = chooseAlgorithm(method, options);
   const outputs = openOutputs(context, { out, json }, file);
-  const array = readNpy(readBytes(file), file);
-  const shape = [...array.shape];
-  checkShape(file, shape);
+  const { shape, values, exponent } = readTensor(file);
   const ranks = checkRanks(file, shape, method, options);
-  const { values, exponent } = toF32(file, array);
+  const initialize = startOf(shape, ranks[0]!, options);
+  const fixed = method === "cp" ? fixedOf(file, shape, ranks[0]!, options) : {};
+  const starts = options.starts ?? (typeof initialize === "string" ? STARTS[algorithm] : 1);
+  const task: Task = {
+    method,
+    algorithm,
+    ranks,
+    sweeps: options.sweeps ?? SWEEPS[algorithm],
+    starts,
+    initialize,
+    fixed,
+  };
 
   const opening = performance.now();
   await context.withEngine(async (engine) => {
     const open = seconds(opening);
     using x = engine.tensor(shape, values, { label: file });
     const working = performance.now();
-    const result = await solve(engine, x, method, ranks, options, context);
+    const result = await solve(engine, x, task, options, context);
     using tensor = result.tensor;
     const spent = seconds(working);
     const { arrays, notes } = out ? await collect(engine, tensor, exponent) : { arrays: [], notes: [] };
@@ -132,6 +201,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
       adapter: engine.adapterName,
       shape,
       method,
+      algorithm,
       ranks: "core" in tensor ? [...tensor.core.shape] : ranks,
       seed: options.seed,
       parameters: tensor.parameterCount,
@@ -139,6 +209,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
       relativeError: result.relativeError,
       fits: result.fits,
       sweeps: result.sweeps,
+      starts: result.starts ?? null,
       converged: result.converged,
       stalled: result.stalled,
       seconds: { open, decompose: spent, total: seconds(started) },
@@ -154,13 +225,13 @@ async function decompose(file: string, options: Options, context: Context): Prom
 function solve(
   engine: Engine,
   x: Tensor,
-  method: "cp" | "tucker",
-  ranks: number[],
-  { sweeps, tolerance, init, seed }: Options,
+  { method, algorithm, ranks, sweeps, starts, initialize, fixed }: Task,
+  { tolerance, seed }: Options,
   { stderr, signal }: Context,
-): Promise<Decomposition<KruskalTensor> | Decomposition<TuckerTensor>> {
+): Promise<Result> {
   const label = method === "cp" ? `cp, rank ${ranks[0]}` : `tucker, ranks ${ranks.join(",")}`;
-  const progress = startProgress({ stderr }, { label, total: sweeps, unit: "sweeps" });
+  const unit = unitOf(algorithm);
+  const progress = startProgress({ stderr }, { label, total: sweeps, unit });
   const stopping = {
     sweeps,
     tolerance,
@@ -168,21 +239,25 @@ function solve(
     onIteration: ({ sweep, relativeError }: { sweep: number; relativeError: number }) =>
       progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
   };
-  const work: Promise<Decomposition<KruskalTensor> | Decomposition<TuckerTensor>> =
-    method === "cp"
-      ? cpALS(engine, x, { rank: ranks[0]!, initialize: init ?? "random", seed, ...stopping })
-      : tuckerHOOI(engine, x, { ranks: ranks.length === 1 ? ranks[0]! : ranks, seed, ...stopping });
-  return work
+  const work = async (): Promise<Result> => {
+    const rank = ranks[0]!;
+    if (algorithm === "gauss-newton")
+      return await cp(engine, x, { rank, initialize, fixed, starts, seed, ...stopping });
+    if (algorithm === "als")
+      return await cpALS(engine, x, { rank, initialize: initialize as "random" | "hosvd", starts, seed, ...stopping });
+    return await tuckerHOOI(engine, x, { ranks: ranks.length === 1 ? rank : ranks, seed, ...stopping });
+  };
+  return work()
     .finally(() => progress.stop())
     .then(
       (result) => {
         if (!signal.aborted) return result;
         result.tensor.destroy();
-        throw new InterruptedError(`stopped after ${result.sweeps} sweeps; nothing was written`);
+        throw new InterruptedError(`stopped after ${result.sweeps} ${unit}; nothing was written`);
       },
       (error) => {
         if (signal.aborted && error === signal.reason)
-          throw new InterruptedError("stopped before the first sweep; nothing was written");
+          throw new InterruptedError(`stopped before the first of the ${unit}; nothing was written`);
         throw error;
       },
     );
@@ -202,11 +277,44 @@ function chooseMethod({ method = undefined, rank, ranks, init }: Options): "cp" 
   return chosen;
 }
 
-function checkShape(file: string, shape: readonly number[]): void {
-  if (shape.length < 2) throw new InputError(`${file}: shape ${formatShape(shape)}, needs at least two modes`);
-  const empty = shape.indexOf(0);
-  if (empty >= 0) throw new InputError(`${file}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
+function chooseAlgorithm(method: "cp" | "tucker", { algorithm, init, fixed, starts }: Options): Algorithm {
+  if (method === "tucker") {
+    if (algorithm) throw new InputError("--algorithm is for cp; tucker is computed by HOOI");
+    if (starts) throw new InputError("--starts is for cp; tucker starts from the truncated HOSVD");
+    if (fixed) throw new InputError("--fixed is for cp");
+    return "hooi";
+  }
+  if (algorithm !== "als") return "gauss-newton";
+  if (fixed) throw new InputError("--fixed is for --algorithm gauss-newton");
+  if (init && !isWord(init))
+    throw new InputError(`--init ${init} is for --algorithm gauss-newton; als takes random or hosvd`);
+  return "als";
 }
+
+const isWord = (init: string): init is "random" | "hosvd" => init === "random" || init === "hosvd";
+
+/** What `--init` says: a word, or the factors of an earlier result. */
+function startOf(shape: readonly number[], rank: number, { init = "random" }: Options): Task["initialize"] {
+  return isWord(init) ? init : readFactors(init, shape, rank);
+}
+
+/** The factors that `--fixed` names, by mode. */
+function fixedOf(
+  file: string,
+  shape: readonly number[],
+  rank: number,
+  { fixed = new Map() }: Options,
+): Record<number, Float32Array> {
+  for (const mode of fixed.keys())
+    if (mode >= shape.length)
+      throw new InputError(
+        `--fixed ${mode}:${fixed.get(mode)}: ${file} has modes 0 to ${shape.length - 1} (shape ${formatShape(shape)})`,
+      );
+  if (fixed.size === shape.length) throw new InputError("--fixed names every mode; at least one must be free");
+  return Object.fromEntries([...fixed].map(([mode, name]) => [mode, readFactor(name, [shape[mode]!, rank])]));
+}
+
+const unitOf = (algorithm: Algorithm): string => (algorithm === "gauss-newton" ? "iterations" : "sweeps");
 
 function checkRanks(
   file: string,
@@ -234,38 +342,6 @@ function checkRanks(
       `${file}: rank ${rank} is larger than ${most}, which is enough for any tensor of shape ${formatShape(shape)}`,
     );
   return [rank!];
-}
-
-/**
- * The entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither overflow nor vanish,
- * and scaling by a power of two changes no digit.
- */
-function toF32(file: string, { shape, data }: NumericArray): { values: Float32Array; exponent: number } {
-  let largest = 0;
-  let first = -1;
-  let wrong = 0;
-  for (let i = 0; i < data.length; i++) {
-    const size = Math.abs(data[i]!);
-    if (size <= LARGEST_F32) {
-      if (size > largest) largest = size;
-      continue;
-    }
-    if (!wrong++) first = i;
-  }
-  if (wrong) {
-    const value = data[first]!;
-    const others = wrong > 1 ? ` and ${formatCount(wrong - 1)} more are like it` : "";
-    const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
-    throw new InputError(`${file}: entry [${unravel(first, shape).join(", ")}] is ${value}, ${problem}${others}`);
-  }
-  if (largest === 0) throw new InputError(`${file}: every entry is 0, there is nothing to decompose`);
-  const exponent = Math.floor(Math.log2(largest)) + 1;
-  // in two steps, because 2^-exponent may be too large for f64
-  const half = Math.trunc(exponent / 2);
-  const [one, two] = [2 ** -half, 2 ** -(exponent - half)];
-  const values = new Float32Array(data.length);
-  for (let i = 0; i < data.length; i++) values[i] = data[i]! * one * two;
-  return { values, exponent };
 }
 
 // ---- what is written
@@ -314,7 +390,8 @@ function describe(report: DecomposeReport, { tolerance }: Options, notes: readon
     ["parameters", formatCount(parameters)],
     ["compression", `${compression.toPrecision(3)} times`],
     ["relative error", `${relativeError.toPrecision(5)} (fit ${(1 - relativeError).toFixed(6)})`],
-    ["sweeps", `${sweeps}, ${endOf(report, tolerance)}`],
+    [unitOf(report.algorithm), `${sweeps}, ${endOf(report, tolerance)}`],
+    ...(report.starts ? [["starts", startsOf(report.starts)]] : []),
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],
     ["written", report.out ? [report.out, ...list, ...notes].join("\n") : "no factors: --out result.npz keeps them"],
@@ -324,7 +401,15 @@ function describe(report: DecomposeReport, { tolerance }: Options, notes: readon
 function endOf({ converged, stalled }: DecomposeReport, tolerance: number): string {
   if (converged) return `converged to ${tolerance.toExponential()}`;
   if (stalled) return "stalled: f32 sees no further change, and --tolerance asks for less";
-  return "not converged: more --sweeps may do better";
+  return "stopped: more --sweeps may do better";
+}
+
+/** `3 of 4 ended at this model` */
+function startsOf({ errors, agreeing }: NonNullable<DecomposeReport["starts"]>): string {
+  if (errors.length === 1) return "1";
+  const said = `${agreeing} of ${errors.length} ended at this model`;
+  if (agreeing * 2 >= errors.length) return said;
+  return `${said}: another start or rank may do better`;
 }
 
 const seconds = (since: number): number => (performance.now() - since) / 1000;
@@ -345,4 +430,12 @@ function tolerance(text: string): number {
   if (text.trim() === "" || !(value >= 0 && value < 1))
     throw new InvalidArgumentError("It needs a number from 0 to below 1, as in 1e-6.");
   return value;
+}
+
+function fixedFactor(text: string, before: Map<number, string> = new Map()): Map<number, string> {
+  const [, mode, name] = /^(\d+):(.+)$/.exec(text) ?? [];
+  if (mode === undefined || name === undefined)
+    throw new InvalidArgumentError("It needs a mode and a file with a colon between, as in 0:spectra.npy.");
+  if (before.has(Number(mode))) throw new InvalidArgumentError(`Mode ${mode} has a factor already.`);
+  return new Map([...before, [Number(mode), name]]);
 }

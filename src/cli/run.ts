@@ -5,6 +5,7 @@ import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
 import { addMnist } from "./mnist.js";
+import { addRank } from "./rank.js";
 import { tenfoldVersion } from "./version.js";
 
 /** The command `tenfold` with all subcommands. */
@@ -28,6 +29,7 @@ export function createProgram(context: Context): Command {
   addMnist(program, context);
   addCompare(program, context);
   addDecompose(program, context);
+  addRank(program, context);
   addDoctor(program, context);
   program.addHelpText(
     "after",
@@ -40,6 +42,7 @@ export function createProgram(context: Context): Command {
       "  tenfold compare --quick",
       "  tenfold doctor",
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
+      "  tenfold rank X.npy --max 6",
       "  tenfold decompose --help",
     ].join("\n"),
   );

@@ -13,6 +13,7 @@ import {
 } from "../ops/index.js";
 import type { Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
+import { congruences, leastOfPairs, products } from "./congruence.js";
 import { withStartFactor } from "./cp.js";
 import { Held } from "./held.js";
 import { converge, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
@@ -194,14 +195,6 @@ function columnsOf(values: Float32Array, rows: number, models: number, rank: num
   return columns;
 }
 
-/** a_i·b_j of all columns of two factors, R×R. */
-function products(a: Float32Array, b: Float32Array, rank: number): Float64Array {
-  const sums = new Float64Array(rank * rank);
-  for (let row = 0; row < a.length; row += rank)
-    for (let i = 0; i < rank; i++) for (let j = 0; j < rank; j++) sums[i * rank + j]! += a[row + i]! * b[row + j]!;
-  return sums;
-}
-
 /** The Hadamard product of the Gram matrices of all modes: how terms lie to each other. */
 function gramOf(factors: readonly Float32Array[], rank: number): Float64Array {
   const all = new Float64Array(rank * rank).fill(1);
@@ -313,30 +306,6 @@ export async function widened(
   });
 }
 
-/** How many models, the first of which is the best, have every term of the best. */
+/** How many models, the first of which is the best, have a counterpart of every term of the best. */
 export const agreeing = (models: readonly Model[], rank: number): number =>
-  models.filter(({ factors }) => agree(models[0]!.factors, factors, rank)).length;
-
-/** Whether every term of a model has its counterpart in another: greedily matched, by the product of the cosines of all modes. */
-function agree(a: readonly Float32Array[], b: readonly Float32Array[], rank: number): boolean {
-  const congruence = new Float64Array(rank * rank).fill(1);
-  for (const [mode, factor] of a.entries()) {
-    const other = b[mode]!;
-    const across = products(factor, other, rank);
-    const [first, second] = [products(factor, factor, rank), products(other, other, rank)];
-    for (let i = 0; i < rank; i++)
-      for (let j = 0; j < rank; j++) {
-        const norms = Math.sqrt(first[i * rank + i]! * second[j * rank + j]!);
-        congruence[i * rank + j]! *= norms ? across[i * rank + j]! / norms : 0;
-      }
-  }
-  const open = new Set(Array.from({ length: rank }, (_, j) => j));
-  for (let i = 0; i < rank; i++) {
-    const match = [...open].reduce((nearest, j) =>
-      congruence[i * rank + j]! > congruence[i * rank + nearest]! ? j : nearest,
-    );
-    if (congruence[i * rank + match]! < AGREES) return false;
-    open.delete(match);
-  }
-  return true;
-}
+  models.filter(({ factors }) => leastOfPairs(congruences(models[0]!.factors, factors, rank), rank) >= AGREES).length;

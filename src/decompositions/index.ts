@@ -32,6 +32,13 @@ export {
   SvdFactors,
   svd,
 } from "./linalg.js";
+export {
+  type RankFit,
+  type RankProfile,
+  type RankProfileOptions,
+  type RankProgress,
+  rankProfile,
+} from "./rankProfile.js";
 export { leadingSubspace, type SubspaceOptions, type SubspaceResult } from "./subspace.js";
 export {
   type TensorRingAlsOptions,

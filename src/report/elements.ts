@@ -39,6 +39,37 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 export const card = (title: string, words: string, ...children: Child[]): HTMLElement =>
   h("section", { class: "card" }, h("h2", {}, title), h("p", {}, words), ...children);
 
+/** A table that scrolls by itself where it is too wide; the first `words` columns are set to the left. */
+export function wideTable(
+  label: string,
+  head: readonly string[],
+  words: number,
+  rows: readonly { first: boolean; cells: readonly (string | { text: string; title: string })[] }[],
+): HTMLElement {
+  const left = (index: number): Record<string, string> => (index < words ? { class: "left" } : {});
+  const body = rows.map(({ first, cells }) =>
+    h(
+      "tr",
+      first ? { class: "first" } : {},
+      ...cells.map((cell, index) => {
+        const { text, title } = typeof cell === "string" ? { text: cell, title: "" } : cell;
+        const attributes = { ...left(index), ...(title && { title }) };
+        return index ? h("td", attributes, text) : h("th", { scope: "row", ...attributes }, text);
+      }),
+    ),
+  );
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    h(
+      "table",
+      { class: "dense" },
+      h("thead", {}, h("tr", {}, ...head.map((text, index) => h("th", { scope: "col", ...left(index) }, text)))),
+      h("tbody", {}, ...body),
+    ),
+  );
+}
+
 /** Buttons of which exactly one is pressed, the first to begin with. */
 export function choices<T>(
   label: string,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { DecomposeReport } from "../../src/cli/decompose.js";
-import { type NumericArray, readNpz, writeNpy } from "../../src/io/index.js";
+import { type NumericArray, readNpz, writeNpy, writeNpz } from "../../src/io/index.js";
 import { randomArray } from "../reference.js";
 import { command } from "./command.js";
 
@@ -84,15 +84,70 @@ describe("a decomposition", () => {
     const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
     const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
     const error = distance(reconstruct(weights, factors), x);
-    expect(error).toBeLessThan(1e-2);
+    expect(error).toBeLessThan(1e-5);
     expect(Math.abs(report.relativeError - error)).toBeLessThan(1e-5);
     expect(report).toMatchObject({ shape: SHAPE, method: "cp", ranks: [2], parameters: 2 + 2 * 24, seed: 3 });
+    expect(report).toMatchObject({ algorithm: "gauss-newton", converged: true, stalled: false });
+    expect(report.starts!.errors.length).toBe(4);
+    expect(report.starts!.agreeing).toBeGreaterThanOrEqual(2);
     expect(report.compression).toBeCloseTo(504 / 50);
     expect(report.fits.length).toBe(report.sweeps);
-    expect(stderr).toContain("cp, rank 2: 1/200 sweeps  fit 0.");
+    expect(stderr).toContain("cp, rank 2: 1/200 iterations  fit ");
+    expect(stdout).toMatch(/iterations +\d+, converged to 1e-6\nstarts +\d of 4 ended at this model\n/);
     for (const expected of ["9×8×7, 504 entries", "parameters", "compression", "10.1 times", "relative error", "time"])
       expect(stdout).toContain(expected);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it("by als takes its starts, and says how it ended", async () => {
+    const file = put("x.npy", SHAPE, Float32Array.from(planted(2)));
+    const argv = ["decompose", file, "--rank", "2", "--algorithm", "als", "--starts", "2", "--json", at("r.json")];
+    const { code, stdout } = await command([...argv, "--init", "hosvd", "--sweeps", "5"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/sweeps +5, stopped: more --sweeps may do better\n/);
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(report).toMatchObject({ algorithm: "als", starts: null, sweeps: 5, converged: false });
+  });
+
+  it("has as many starts as asked for, and says where they do not agree", async () => {
+    const file = put("x.npy", SHAPE, randomArray(504, 9));
+    const argv = ["decompose", file, "--rank", "6", "--starts", "6", "--sweeps", "30", "--json", at("r.json")];
+    const { code, stdout } = await command(argv);
+    expect(code).toBe(0);
+    const { starts } = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(starts!.errors.length).toBe(6);
+    expect(starts!.errors).toEqual([...starts!.errors].sort((a, b) => a - b));
+    expect(stdout).toContain(`${starts!.agreeing} of 6 ended at this model`);
+    const one = await command(["decompose", file, "--rank", "2", "--starts", "1", "--sweeps", "5"]);
+    expect(one.stdout).toMatch(/starts +1\n/);
+  });
+
+  it("by cp goes on from an earlier result, and keeps a fixed factor", async () => {
+    const x = planted(2);
+    const file = put("x.npy", SHAPE, Float32Array.from(x));
+    const argv = ["decompose", file, "--rank", "2", "--json", at("r.json")];
+    const first = await command([...argv, "--sweeps", "4", "--starts", "2", "--out", at("first.npz")]);
+    expect(first.code).toBe(0);
+    const { relativeError } = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    const again = await command([...argv, "--init", at("first.npz"), "--out", at("r.npz")]);
+    expect(again.code).toBe(0);
+    const report = JSON.parse(readFileSync(at("r.json"), "utf8")) as DecomposeReport;
+    expect(report.starts!.errors.length).toBe(1);
+    expect(report.fits[0]!).toBeGreaterThan(1 - relativeError - 1e-6);
+
+    const factor = readNpz(readFileSync(at("r.npz"))).get("factor_1")!;
+    const fixed = put(
+      "fixed.npy",
+      [8, 2],
+      Float64Array.from(factor.data, (value) => 3 * value),
+    );
+    const kept = await command([...argv, "--fixed", `1:${fixed}`, "--out", at("r.npz")]);
+    expect(kept.code).toBe(0);
+    const members = readNpz(readFileSync(at("r.npz")));
+    expect(distance(members.get("factor_1")!.data, factor.data)).toBeLessThan(1e-6);
+    const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];
+    expect(distance(reconstruct(weights, factors), x)).toBeLessThan(1e-5);
+    for (const name of ["first.npz", "fixed.npy"]) rmSync(at(name));
   });
 
   it("by tucker leaves full ranks alone and writes identities for them", async () => {
@@ -128,7 +183,7 @@ describe("a decomposition", () => {
     const before = readdirSync(folder).sort();
     const { code, stdout } = await command(["decompose", file, "--rank", "2"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/relative error +\S+ \(fit 0\.\d+\)/);
+    expect(stdout).toMatch(/relative error +\S+ \(fit 1\.000000\)/);
     expect(stdout).toMatch(/written +no factors: --out result\.npz keeps them/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
@@ -184,16 +239,19 @@ describe("a decomposition", () => {
     expect(results[0]!.fits).toEqual(results[1]!.fits);
   });
 
-  it("stops at Ctrl-C and writes nothing", async () => {
+  it.each([
+    ["--algorithm", "als", "--sweeps", "100000", "--tolerance", "0"],
+    ["--starts", "1", "--tolerance", "1e-9"],
+  ])("stops at Ctrl-C and writes nothing: %s %s", async (...run) => {
     const file = put("x.npy", SHAPE, randomArray(504, 5));
     const controller = new AbortController();
     const before = readdirSync(folder).sort();
-    const { code, stdout, stderr } = await command(
-      ["decompose", file, "--rank", "4", "--sweeps", "100000", "--tolerance", "0", "-o", at("r.npz")],
-      { signal: controller.signal, onStderr: () => controller.abort() },
-    );
+    const { code, stdout, stderr } = await command(["decompose", file, "--rank", "4", ...run, "-o", at("r.npz")], {
+      signal: controller.signal,
+      onStderr: () => controller.abort(),
+    });
     expect([code, stdout]).toEqual([130, ""]);
-    expect(stderr).toMatch(/stopped after \d+ sweeps; nothing was written\n$/);
+    expect(stderr).toMatch(/stopped after \d+ (?:sweeps|iterations); nothing was written\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
 
@@ -201,11 +259,11 @@ describe("a decomposition", () => {
     const file = put("x.npy", SHAPE, randomArray(504, 5));
     const before = readdirSync(folder).sort();
     const { code, stdout, stderr } = await command(
-      ["decompose", file, "--rank", "4", "--init", "hosvd", "-o", at("r.npz")],
+      ["decompose", file, "--rank", "4", "--algorithm", "als", "--init", "hosvd", "-o", at("r.npz")],
       { signal: AbortSignal.abort() },
     );
     expect([code, stdout]).toEqual([130, ""]);
-    expect(stderr).toMatch(/stopped before the first sweep; nothing was written\n$/);
+    expect(stderr).toMatch(/stopped before the first of the sweeps; nothing was written\n$/);
     expect(readdirSync(folder).sort()).toEqual(before);
   });
 });
@@ -274,6 +332,30 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("--rank R (cp) or --ranks R,R,… (tucker) is needed", [good(), ...out()]);
     await refuse("give one of them", [good(), "--rank", "2", "--ranks", "2,2,2", ...out()]);
     await refuse("--init is for cp", [good(), "--ranks", "2,2,2", "--init", "random", ...out()]);
+    await refuse("--fixed is for cp", [good(), "--ranks", "2,2,2", "--fixed", "0:a.npy", ...out()]);
+    const als = [good(), "--rank", "2", "--algorithm", "als", ...out()];
+    await refuse("--fixed is for --algorithm gauss-newton", [...als, "--fixed", "0:a.npy"]);
+    await refuse("--init r.npz is for --algorithm gauss-newton", [...als, "--init", "r.npz"]);
+    await refuse("--algorithm is for cp", [good(), "--ranks", "2,2,2", "--algorithm", "als", ...out()]);
+    await refuse("--starts is for cp", [good(), "--ranks", "2,2,2", "--starts", "3", ...out()]);
+    await refuse("Allowed choices are gauss-newton, als.", [good(), "--rank", "2", "--algorithm", "newton", ...out()]);
+  });
+
+  it("factors that do not fit", async () => {
+    const cp = [good(), "--rank", "2", ...out()];
+    await refuse("It needs a mode and a file with a colon between, as in 0:spectra.npy.", [...cp, "--fixed", "a.npy"]);
+    await refuse("Mode 1 has a factor already.", [...cp, "--fixed", "1:a.npy", "--fixed", "1:b.npy"]);
+    await refuse("good.npy has modes 0 to 2 (shape 4×3×5)", [...cp, "--fixed", "3:a.npy"]);
+    await refuse("none.npy: cannot be read", [...cp, "--fixed", `0:${at("none.npy")}`]);
+    const factor = put("factor.npy", [4, 2], randomArray(8));
+    await refuse("factor.npy: shape 4×2, needs 3×2", [...cp, "--fixed", `1:${factor}`]);
+    const wrong = put("wrong.npy", [4, 2], Float64Array.from(randomArray(8)).fill(1e60, 5, 6));
+    await refuse("wrong.npy: entry [2, 1] is 1e+60, needs an f32", [...cp, "--fixed", `0:${wrong}`]);
+    const all = [0, 1, 2].flatMap((mode) => ["--fixed", `${mode}:${factor}`]);
+    await refuse("--fixed names every mode; at least one must be free", [...cp, ...all]);
+    writeFileSync(at("two.npz"), writeNpz([["factor_0", { shape: [4, 2], data: randomArray(8) }]]));
+    await refuse("two.npz: no factor_1, needs one for each of 3 modes", [...cp, "--init", at("two.npz")]);
+    rmSync(at("two.npz"));
   });
 
   it("an output that cannot be written, before anything is computed", async () => {

@@ -12,16 +12,20 @@ it("prints its version", async () => {
   expect(await command(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
 });
 
-it.each([[[]], [["--help"]], [["doctor", "--help"]], [["decompose", "--help"]], [["help", "decompose"]]])(
-  "helps with examples: tenfold %j",
-  async (argv) => {
-    const { code, stdout, stderr } = await command(argv);
-    expect([code, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatch(/^Usage: tenfold/);
-    expect(stdout).toMatch(/Examples:\n {2}\S*tenfold /);
-    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
-  },
-);
+it.each([
+  [[]],
+  [["--help"]],
+  [["doctor", "--help"]],
+  [["decompose", "--help"]],
+  [["help", "decompose"]],
+  [["rank", "--help"]],
+])("helps with examples: tenfold %j", async (argv) => {
+  const { code, stdout, stderr } = await command(argv);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^Usage: tenfold/);
+  expect(stdout).toMatch(/Examples:\n {2}\S*tenfold /);
+  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+});
 
 it.each([
   [["decompos", "x.npy"], "error: unknown command 'decompos' (did you mean decompose?)"],

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Page } from "puppeteer";
 import { build } from "vite";
-import type { ComparisonData, ReportData } from "../../src/report/data.js";
+import type { PageData } from "../../src/report/data.js";
 import { renderReport } from "../../src/report/render.js";
 import { launch } from "../browser/launch.js";
 
@@ -18,7 +18,7 @@ export interface ReportPage {
 }
 
 /** The report, built, filled and opened in a headless browser, 1280 pixels wide. */
-export async function openReport(data: ReportData | ComparisonData): Promise<ReportPage> {
+export async function openReport(data: PageData): Promise<ReportPage> {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-report-"));
   const problems: string[] = [];
   const config = "src/report/studies/vite.config.ts";

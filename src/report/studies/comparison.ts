@@ -2,7 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import type { CompareRow } from "../../experiments/compare.js";
 import type { ComparisonData } from "../data.js";
-import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot } from "../elements.js";
+import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot, wideTable } from "../elements.js";
 import { type LayerMeasure, layerBars } from "../networks.js";
 
 const labelOf = ({ method, target }: CompareRow): string => (target ? `${method} ${target}` : method);
@@ -18,37 +18,6 @@ const ranksOf = (row: CompareRow): string =>
   layersOf(row)
     .map(({ ranks }) => ranks.join("·") || "–")
     .join(" ");
-
-/** A table that scrolls by itself where it is too wide; the first `words` columns are set to the left. */
-function wideTable(
-  label: string,
-  head: readonly string[],
-  words: number,
-  rows: readonly { first: boolean; cells: readonly (string | { text: string; title: string })[] }[],
-): HTMLElement {
-  const left = (index: number): Record<string, string> => (index < words ? { class: "left" } : {});
-  const body = rows.map(({ first, cells }) =>
-    h(
-      "tr",
-      first ? { class: "first" } : {},
-      ...cells.map((cell, index) => {
-        const { text, title } = typeof cell === "string" ? { text: cell, title: "" } : cell;
-        const attributes = { ...left(index), ...(title && { title }) };
-        return index ? h("td", attributes, text) : h("th", { scope: "row", ...attributes }, text);
-      }),
-    ),
-  );
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-    h(
-      "table",
-      { class: "dense" },
-      h("thead", {}, h("tr", {}, ...head.map((text, index) => h("th", { scope: "col", ...left(index) }, text)))),
-      h("tbody", {}, ...body),
-    ),
-  );
-}
 
 function summary({ rows, notes }: ComparisonData): HTMLElement {
   const head = [

@@ -1,8 +1,9 @@
-/** The page that `tenfold mnist` and `tenfold compare` write: shows the results inside it. */
-import type { ComparisonData, ReportData } from "../data.js";
+/** The page that `tenfold mnist`, `tenfold compare` and `tenfold rank` write: shows the results inside it. */
+import type { ComparisonData, PageData, RankData, ReportData } from "../data.js";
 import { count, h } from "../elements.js";
 import { comparisonCards } from "./comparison.js";
 import { studyCards } from "./mnist.js";
+import { rankCards, rankHeading } from "./ranks.js";
 import "../style.css";
 
 function setTheme(theme: "light" | "dark"): void {
@@ -26,15 +27,21 @@ function startComparison(data: ComparisonData): void {
   document.querySelector("#main")!.append(...early, ...comparisonCards(data));
 }
 
-const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as
-  | ReportData
-  | ComparisonData
-  | null;
+function startRanks(data: RankData): void {
+  document.title = `${rankHeading(data)} — tenfold`;
+  document.querySelector("h1")!.textContent = rankHeading(data);
+  document.querySelector("#about")!.textContent =
+    `${data.data}; ${data.adapter}; ${data.command}, seed ${data.seed}; ${data.date.slice(0, 10)}`;
+  document.querySelector("#main")!.append(...rankCards(data));
+}
+
+const data = JSON.parse(document.querySelector("#tenfold-report-data")!.textContent!) as PageData | null;
 if (!data)
   document.querySelector("#about")!.textContent =
-    "This page holds no data: tenfold mnist and tenfold compare fill it in.";
-else if ("kind" in data) startComparison(data);
-else start(data);
+    "This page holds no data: tenfold mnist, tenfold compare and tenfold rank fill it in.";
+else if (!("kind" in data)) start(data);
+else if (data.kind === "ranks") startRanks(data);
+else startComparison(data);
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 document
   .querySelector("#theme")!

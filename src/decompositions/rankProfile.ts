@@ -1,0 +1,316 @@
+import {
+  checkOptions,
+  type DType,
+  dispose,
+  type Engine,
+  type OptionRules,
+  optionRules,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
+import { slice } from "../ops/index.js";
+import { checkCall, Resident, resident, type Source, withSource } from "../sources/index.js";
+import { congruences, leastOfPairs } from "./congruence.js";
+import { coreConsistency } from "./coreConsistency.js";
+import { degeneracy } from "./cpCorrection.js";
+import { type CpDecomposition, cp } from "./cpGaussNewton.js";
+import { Held } from "./held.js";
+import { seedAt } from "./iterate.js";
+
+export interface RankProfileOptions {
+  /** the highest rank that is tried, 8 by default; a rank that is enough for any tensor of the shape is not exceeded */
+  most?: number;
+  /** how many random starts each model has, 4 by default; with 1 nothing is told of their agreement */
+  starts?: number;
+  seed?: number;
+  /** most iterations of a model, 500 by default */
+  sweeps?: number;
+  /** when a model has converged, as in {@link cp}; 1e-6 by default */
+  tolerance?: number;
+  /** called before every model and at the end */
+  onProgress?: (progress: RankProgress) => void;
+  /** stops after the iterations in flight; the promise rejects with the signal's reason */
+  signal?: AbortSignal;
+}
+
+/** How far a rank profile is. */
+export interface RankProgress {
+  /** the part of the work that is done, 0 to 1, if a model's work grows as its rank */
+  done: number;
+  /** the rank that is being looked at */
+  rank: number;
+  /** what the model in work is of: all data, or one of their halves */
+  of: "all" | "half";
+}
+
+/** What a CP model of one rank is like. */
+export interface RankFit {
+  rank: number;
+  /** ‖X − X̂‖ / ‖X‖ of the best start */
+  relativeError: number;
+  /** explained variance, 1 − ‖X − X̂‖² / ‖X‖² */
+  explained: number;
+  /**
+   * Core consistency in per cent (CORCONDIA, Bro & Kiers 2003): 100 where the data have no use for other products of the factors' columns than those
+   * of the model, around 0 and below where there are too many terms. Null where a mode has fewer entries than there are terms: it says nothing
+   * there
+   */
+  coreConsistency: number | null;
+  /** how many of the starts ended at the same model as the best one, itself included */
+  agreeing: number;
+  starts: number;
+  /**
+   * Split-half agreement (Harshman & De Sarbo 1984): models of the even and of the odd indices of the longest mode, their terms paired, and of the
+   * pair that is least alike the product of the cosines in the other modes; 0 to 1. Null where x is no single tensor of the GPU's, or too short
+   * to be halved
+   */
+  splitHalf: number | null;
+  /** Σ‖terms‖² / ‖X̂‖², 1 where the terms are orthogonal; it is large where they cancel, see {@link degeneracy} */
+  degeneracy: number;
+  /** the lowest congruence of two terms, the product of the cosines of all modes: near −1 they cancel. 0 for one term */
+  congruence: number;
+  /** iterations on the whole tensor */
+  iterations: number;
+  converged: boolean;
+  /** what speaks against this many terms, in words; empty where nothing does */
+  objections: string[];
+}
+
+/** CP models of rank 1 and up, and which of them the data support. */
+export interface RankProfile {
+  /** by rank, from 1 */
+  ranks: RankFit[];
+  /** the highest rank without objections; null where every one has some */
+  suggestion: number | null;
+  /** why, in a sentence or two */
+  reason: string;
+  /** the mode that was halved; null where none was */
+  halved: number | null;
+  seed: number;
+}
+
+const NAME = "rankProfile";
+const rules: OptionRules<RankProfileOptions> = {
+  most: optionRules.positive,
+  starts: optionRules.positive,
+  seed: optionRules.seed,
+  sweeps: optionRules.positive,
+  tolerance: optionRules.atLeastZero,
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
+
+/** the least core consistency (Bro & Kiers take 80 to 90 % for a model that holds), split-half agreement and congruence without objection */
+const CONSISTENT = 80;
+const ALIKE = 0.9;
+const CANCELS = -0.9;
+/** a lower rank with this relative error has left nothing to explain that f32 could tell */
+const EXACT = 1e-5;
+
+/**
+ * How many components data have: CP models of rank 1, 2, …, each with its error and with what tells whether the data support it. Nobody can prove
+ * a number; the suggestion is the highest rank that nothing speaks against:
+ *
+ * - its core consistency is 80 % or more;
+ * - at least half of the starts end at the same model;
+ * - models of both halves of the data agree to 0.9 or more;
+ * - no two terms cancel (congruence −0.9 or less);
+ * - no lower rank is exact already (relative error below 1e-5).
+ *
+ * What cannot be told (core consistency where a mode has fewer entries than terms, halves of data that are not one tensor) does not count. In noise
+ * every rank has objections. Three models a rank: of all data, and of each half; together a profile up to R takes about R² times as long as a
+ * model of rank 1, and holds x twice.
+ *
+ * @param x order 3 to 8
+ * @throws ShapeError for order 2 and less, where a model's terms can be rotated, and for more than 8 modes
+ * @throws TenfoldError for NaN and infinity: how many, and where the first is
+ */
+export async function rankProfile(
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: RankProfileOptions = {},
+): Promise<RankProfile> {
+  checkCall(engine, NAME, x);
+  checkOptions(NAME, options, rules);
+  if (x.shape.length < 3)
+    throw new ShapeError(
+      `${NAME}: ${x} has order ${x.shape.length}, needs 3 to 8: the terms of a matrix can be rotated, so that halves and starts tell nothing of their number; look at its singular values (svd, evbmf)`,
+    );
+  if (x.shape.length > 8) throw new ShapeError(`${NAME}: ${x} has order ${x.shape.length}, needs 3 to 8`);
+  return await withSource(engine, NAME, x, (source) => profile(source, options));
+}
+
+async function profile(source: Source, options: RankProfileOptions): Promise<RankProfile> {
+  const { most = 8, seed = 0, onProgress, signal } = options;
+  signal?.throwIfAborted();
+  if (source.isZero)
+    return { ranks: [], suggestion: null, reason: "every entry is 0: there is nothing to explain", halved: null, seed };
+  using held = new Held(source.engine);
+  const halves = await halvesOf(source, held);
+  const last = Math.min(most, enoughFor(source.shape));
+  /** models of the halves cost half as much each */
+  const total = last * (last + 1);
+  const ranks: RankFit[] = [];
+  for (let rank = 1; rank <= last; rank++) {
+    const tell = (part: number, of: RankProgress["of"]) =>
+      onProgress?.({ done: (rank * (rank - 1 + part)) / total, rank, of });
+    tell(0, "all");
+    const fit = await fitOf(source, rank, options);
+    tell(1, "half");
+    const splitHalf =
+      halves && rank <= enoughFor(halves.even.shape) ? await agreement(halves, rank, options, tell) : null;
+    const row = { ...fit, splitHalf };
+    ranks.push({ ...row, objections: objectionsTo(row, ranks, halves?.mode ?? null) });
+  }
+  onProgress?.({ done: 1, rank: last, of: "all" });
+  const { suggestion, reason } = suggest(ranks, halves?.mode ?? null);
+  return { ranks, suggestion, reason, halved: halves?.mode ?? null, seed };
+}
+
+/** Any tensor of this shape is a sum of so many rank-one terms: one for each fibre along its longest mode. */
+const enoughFor = (shape: readonly number[]): number =>
+  shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape);
+
+/** A model of this rank; an abort throws the signal's reason. */
+async function modelOf(
+  source: Source,
+  rank: number,
+  { starts = 4, sweeps, tolerance, signal }: RankProfileOptions,
+  seed: number,
+): Promise<CpDecomposition> {
+  const result = await cp(source.engine, source, {
+    rank,
+    starts,
+    seed,
+    ...(sweeps && { sweeps }),
+    ...(tolerance !== undefined && { tolerance }),
+    ...(signal && { signal }),
+  });
+  if (signal?.aborted) result.tensor.destroy();
+  signal?.throwIfAborted();
+  return result;
+}
+
+type WholeFit = Omit<RankFit, "splitHalf" | "objections">;
+
+async function fitOf(source: Source, rank: number, options: RankProfileOptions): Promise<WholeFit> {
+  const { engine } = source;
+  const result = await modelOf(source, rank, options, options.seed ?? 0);
+  using tensor = result.tensor;
+  const [weights, ...factors] = (await engine.read([tensor.weights, ...tensor.factors])) as Float32Array[];
+  const congruence = congruences(factors, factors, rank);
+  const { relativeError, sweeps: iterations, converged } = result;
+  return {
+    rank,
+    relativeError,
+    explained: 1 - relativeError ** 2,
+    coreConsistency: await coreConsistency(source, weights!, factors),
+    agreeing: result.starts.agreeing,
+    starts: options.starts ?? 4,
+    degeneracy: await degeneracy(engine, tensor),
+    congruence: congruence.reduce((least, value) => Math.min(least, value), 0),
+    iterations,
+    converged,
+  };
+}
+
+/** The even and the odd indices of the longest mode; of an odd extent the last index is in neither. */
+interface Halves {
+  mode: number;
+  even: Resident;
+  odd: Resident;
+}
+
+async function halvesOf(source: Source, held: Held): Promise<Halves | null> {
+  const { engine, shape } = source;
+  const extent = Math.max(...shape);
+  if (!(source instanceof Resident) || extent < 4) return null;
+  const mode = shape.indexOf(extent);
+  const [before, after] = [shape.slice(0, mode), shape.slice(mode + 1)];
+  const sizeOf = (extents: readonly number[]) => extents.reduce((product, length) => product * length, 1);
+  const half = Math.floor(extent / 2);
+  const paired = [sizeOf(before), half, 2, sizeOf(after)];
+  const halves = ["even", "odd"].map((name) =>
+    held.allocate([...before, half, ...after], `${name} indices of mode ${mode}`),
+  );
+  await engine.run((s) => {
+    const x = source.tensor(NAME).reshape([sizeOf(before), extent, sizeOf(after)]);
+    const cut = extent % 2 ? slice(s, x, [0, 0, 0], [paired[0]!, 2 * half, paired[3]!]) : x;
+    for (const [parity, out] of halves.entries())
+      slice(s, cut.reshape(paired), [0, 0, parity, 0], [paired[0]!, half, 1, paired[3]!], {
+        out: out.reshape([paired[0]!, half, 1, paired[3]!]),
+      });
+    if (cut !== x) s.release(cut);
+  }, "halves");
+  const sourceOf = async (half: Tensor) => {
+    const made = await resident(engine, NAME, half);
+    return held.keep({ made, destroy: () => made[dispose]() }).made;
+  };
+  return { mode, even: await sourceOf(halves[0]!), odd: await sourceOf(halves[1]!) };
+}
+
+/** How alike the terms of both halves' models are in the modes that were not halved. */
+async function agreement(
+  { mode, even, odd }: Halves,
+  rank: number,
+  options: RankProfileOptions,
+  tell: (part: number, of: RankProgress["of"]) => void,
+): Promise<number> {
+  const factors: Float32Array[][] = [];
+  for (const [index, half] of [even, odd].entries()) {
+    // other starts for each half: the same ones could end alike where the data decide little
+    const seed = seedAt(options.seed ?? 0, (index + 1) * (options.starts ?? 4));
+    const { tensor } = await modelOf(half, rank, options, seed);
+    using model = tensor;
+    factors.push((await half.engine.read(model.factors.filter((_, at) => at !== mode))) as Float32Array[]);
+    if (index === 0) tell(1.5, "half");
+  }
+  // the sign of a term may lie in the mode that was halved
+  const congruence = congruences(factors[0]!, factors[1]!, rank).map(Math.abs);
+  return leastOfPairs(congruence, rank);
+}
+
+// ---- what is made of it
+
+function objectionsTo(fit: Omit<RankFit, "objections">, lower: readonly RankFit[], halved: number | null): string[] {
+  const { coreConsistency, agreeing, starts, splitHalf, congruence } = fit;
+  const objections: string[] = [];
+  const exact = lower.find(({ relativeError }) => relativeError < EXACT);
+  if (exact) objections.push(`rank ${exact.rank} leaves nothing to explain`);
+  if (coreConsistency !== null && coreConsistency < CONSISTENT)
+    objections.push(`core consistency is ${percent(coreConsistency)}, below ${CONSISTENT} %`);
+  if (2 * agreeing < starts) objections.push(`${agreeing} of ${starts} starts agree, less than half`);
+  if (splitHalf !== null && splitHalf < ALIKE)
+    objections.push(`halves of mode ${halved} agree to ${splitHalf.toFixed(2)}, below ${ALIKE}`);
+  if (congruence <= CANCELS) objections.push(`two terms cancel, with a congruence of ${congruence.toFixed(2)}`);
+  return objections;
+}
+
+const percent = (value: number): string => `${value < -999 ? "below −999" : Math.round(value)} %`.replace("-", "−");
+
+/** The highest rank without objections, and why. */
+export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<RankProfile, "suggestion" | "reason"> {
+  const chosen = ranks.findLast(({ objections }) => objections.length === 0);
+  const last = ranks.at(-1)!.rank;
+  const against = ({ rank, objections }: RankFit): string => `rank ${rank}: ${objections.join("; ")}`;
+  if (!chosen)
+    return {
+      suggestion: null,
+      reason: `every rank from 1 to ${last} has objections, as in noise. ${sentence(against(ranks[0]!))}`,
+    };
+  const { rank, coreConsistency, agreeing, starts, splitHalf } = chosen;
+  const support = [
+    coreConsistency === null ? null : `core consistency is ${percent(coreConsistency)}`,
+    starts > 1 ? `${agreeing} of ${starts} starts agree` : null,
+    splitHalf === null ? null : `halves of mode ${halved} agree to ${splitHalf.toFixed(2)}`,
+    "no terms cancel",
+  ].filter((reason) => reason !== null);
+  const next = ranks[rank];
+  const limit = next ? ` ${sentence(against(next))}` : " Higher ranks were not tried.";
+  return {
+    suggestion: rank,
+    reason: `rank ${rank} is the highest up to ${last} without objections: ${support.join(", ")}.${limit}`,
+  };
+}
+
+const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
