@@ -61,6 +61,7 @@ export type Work =
   | { op: "modeProduct"; x: Values; u: Values; mode: number }
   | { op: "mttkrp"; x: Values; factors: readonly Values[]; mode: number }
   | { op: "cpSweep"; x: Planted; factors: readonly Values[] }
+  | { op: "gaussNewton"; x: Planted; factors: readonly Values[] }
   | { op: "hooiSweep"; x: Planted; ranks: readonly number[]; factors: readonly Values[] }
   | { op: "eigen" | "svd"; a: Values }
   | { op: "cholesky"; a: Values; b: Values }
@@ -144,6 +145,7 @@ export function operandsOf(work: Work): readonly { shape: readonly number[] }[] 
       return [work.x, work.first, work.core, work.last];
     case "mttkrp":
     case "cpSweep":
+    case "gaussNewton":
     case "hooiSweep":
       return [work.x, ...work.factors];
     case "training": {

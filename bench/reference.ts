@@ -225,6 +225,71 @@ export function cpSweep(x: Float32Array, shape: readonly number[], start: readon
   };
 }
 
+/**
+ * The first step of damped Gauss-Newton from these factors, by what is left of its normal equations: ‖D − (JᵀJ + λI)·P‖ / ‖D‖ with P from the
+ * balanced factors to those tried next, and D the MTTKRPs of X − X̂. Outputs are those tried next, and the numbers of which the third is λ.
+ */
+export function gaussNewtonStep(x: Float32Array, shape: readonly number[], start: readonly Float32Array[]): Check {
+  const rank = start[0]!.length / shape[0]!;
+  const size = rank * rank;
+  const norms = start.map((factor) => {
+    const squares = new Float64Array(rank);
+    for (const [at, value] of factor.entries()) squares[at % rank]! += value ** 2;
+    return squares.map(Math.sqrt);
+  });
+  const factors = start.map((factor, mode) =>
+    Float64Array.from(factor, (value, at) => {
+      const common = norms.reduce((product, norm) => product * norm[at % rank]!, 1) ** (1 / start.length);
+      return (value * common) / norms[mode]![at % rank]!;
+    }),
+  );
+  /** AᵀB of two factors */
+  const across = (a: Float64Array, b: Float64Array) => {
+    const sums = new Float64Array(size);
+    for (let row = 0; row < a.length; row += rank)
+      for (let e = 0; e < size; e++) sums[e]! += a[row + Math.floor(e / rank)]! * b[row + (e % rank)]!;
+    return sums;
+  };
+  const grams = factors.map((factor) => across(factor, factor));
+  /** the Hadamard product of the Gram matrices of all modes but these */
+  const without = (...left: number[]) =>
+    grams.reduce((all, gram, mode) => (left.includes(mode) ? all : all.map((value, e) => value * gram[e]!)), ones());
+  const ones = () => new Float64Array(size).fill(1);
+  /** A·V */
+  const times = (a: Float64Array, v: Float64Array) =>
+    a.map((_, at) => {
+      const row = at - (at % rank);
+      let sum = 0;
+      for (let k = 0; k < rank; k++) sum += a[row + k]! * v[k * rank + (at % rank)]!;
+      return sum;
+    });
+  const descent = factors.map((factor, mode) => {
+    const model = times(factor, without(mode));
+    return mttkrp3(x, shape, factors, mode, rank).map((value, at) => value - model[at]!);
+  });
+  const norm = Math.hypot(...descent.map((part) => Math.hypot(...part)));
+  return (outputs) => {
+    const damping = outputs[3]![2]!;
+    const steps = factors.map((factor, mode) => factor.map((value, at) => outputs[mode]![at]! - value));
+    const along = factors.map((factor, mode) => across(factor, steps[mode]!));
+    const left = factors.map((factor, mode) => {
+      const coupled = new Float64Array(size);
+      for (const other of factors.keys()) {
+        if (other === mode) continue;
+        const weights = without(mode, other);
+        for (let e = 0; e < size; e++)
+          coupled[e]! += weights[e]! * along[other]![(e % rank) * rank + Math.floor(e / rank)]!;
+      }
+      const [direct, indirect] = [times(steps[mode]!, without(mode)), times(factor, coupled)];
+      return Math.hypot(
+        ...descent[mode]!.map((value, at) => value - direct[at]! - indirect[at]! - damping * steps[mode]![at]!),
+      );
+    });
+    const error = Math.hypot(...left) / norm;
+    return Number.isFinite(error) ? error : Number.POSITIVE_INFINITY;
+  };
+}
+
 /** ‖X ×₁ A⁽¹⁾ᵀ … ‖² of a third-order tensor and factors with orthonormal columns. */
 function projectedEnergy(x: Float32Array, shape: readonly number[], factors: readonly ArrayLike<number>[]): number {
   let current: Float64Array | Float32Array = x;

@@ -26,6 +26,7 @@ export {
   cpErrorPreserving,
   degeneracy,
 } from "./decompositions/cpCorrection.js";
+export { type CpDecomposition, type CpGaussNewtonOptions, type CpStarts, cp } from "./decompositions/cpGaussNewton.js";
 export { type EvbmfResult, evbmf } from "./decompositions/evbmf.js";
 export {
   type Convergence,

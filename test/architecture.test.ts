@@ -57,10 +57,10 @@ const withoutComments = (code: string): string =>
 
 function importsOf(file: string, code: string): Imported[] {
   const text = withoutComments(code);
-  const found = text.matchAll(
+  const statements = text.matchAll(
     /\bfrom\s*["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']\s*[,)]|^\s*import\s*["']([^"'\n]+)["']/gm,
   );
-  return [...found].map(({ index, 1: a, 2: b, 3: c }) => {
+  return [...statements].map(({ index, 1: a, 2: b, 3: c }) => {
     const from = (a ?? b ?? c)!;
     const typeOnly = a !== undefined && /(?:^|[\n;])\s*(?:import|export)\s+type\b[^;"']*$/.test(text.slice(0, index));
     // the bundler's `?url` asks for the file's address, the loader's `?late` for code that loads later
@@ -100,8 +100,8 @@ function broken(imported: Imported): string[] {
   const wrong: string[] = [];
   if (isWgsl(imported)) {
     // the benchmark's probes are its own
-    const own = layer === "bench" && path?.startsWith("bench/");
-    if (layer !== "ops" && !own) wrong.push(said("only ops import shaders"));
+    const ofBenchmark = layer === "bench" && path?.startsWith("bench/");
+    if (layer !== "ops" && !ofBenchmark) wrong.push(said("only ops import shaders"));
   } else if (path !== null && layer !== "shaders") {
     const target = layerOf(path);
     const allowed = MAY_IMPORT[layer];
@@ -111,7 +111,7 @@ function broken(imported: Imported): string[] {
   const ofKernels = path === "src/gpu/kernel.js" || path === "src/gpu/shader.js";
   if (layer === "shaders" && path !== null && !ofKernels) wrong.push(said("shaders stand alone"));
   if (from.startsWith("wgsl_reflect") && file !== "shaders/loader.ts") wrong.push(said("only the loader reflects"));
-  if (isNode(imported) && !["node", "cli", "bench", "shaders"].includes(layer))
+  if (isNode(imported) && !["node", "cli", "bench", "build", "shaders"].includes(layer))
     wrong.push(said("only node and cli use Node"));
   if (from === "webgpu" && layer !== "node" && layer !== "bench") wrong.push(said("only node opens Dawn"));
   return wrong;
@@ -160,8 +160,8 @@ function closure(entry: string): Imported[] {
   const visit = (file: string): Imported[] => {
     if (seen.has(file)) return [];
     seen.add(file);
-    const own = imports.filter((imported) => imported.file === file);
-    return [...own, ...own.flatMap(({ path }) => (path === null ? [] : visit(path.replace(/\.js$/, ".ts"))))];
+    const direct = imports.filter((imported) => imported.file === file);
+    return [...direct, ...direct.flatMap(({ path }) => (path === null ? [] : visit(path.replace(/\.js$/, ".ts"))))];
   };
   return visit(entry);
 }
@@ -239,8 +239,8 @@ describe("the house plan", () => {
     const calling = files
       .filter(({ file }) => file.startsWith("src/") && !["gpu", "node"].includes(layerOf(file)))
       .flatMap(({ file, code }) => {
-        const found = WEBGPU.exec(withoutComments(code));
-        return found ? [`${file}: ${found[0]}`] : [];
+        const call = WEBGPU.exec(withoutComments(code));
+        return call ? [`${file}: ${call[0]}`] : [];
       });
     expect(calling).toEqual([]);
   });

@@ -11,7 +11,7 @@ import {
   svdCase,
 } from "./linearAlgebra.js";
 import { gramCase, lowRankCase, matmulCase, modeProductCase, mttkrpCase } from "./products.js";
-import { cpSweepCase, hooiSweepCase } from "./sweeps.js";
+import { cpSweepCase, gaussNewtonCase, hooiSweepCase } from "./sweeps.js";
 import { lenetCase, trainingCase } from "./training.js";
 
 /** A goal for software adapters: the other libraries run on the same machine there. */
@@ -59,6 +59,9 @@ export function cases({ slim = false } = {}): Case[] {
     ...[10, 16, 32, 64].flatMap((rank) => modes(order4).map((mode) => mttkrpCase(order4, rank, mode))),
     cpSweepCase(shape(200, 200, 200), slim ? 4 : 16, [software(0.5, "jax-js"), BY_TENSORLY]),
     cpSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? 3 : 10, [BY_TENSORLY]),
+    // small tensors take another path, at slim sizes too
+    gaussNewtonCase(shape(18, 60, 30), 3, 4),
+    gaussNewtonCase(slim ? [36, 34, 30] : [200, 200, 200], slim ? 4 : 16, 14),
     hooiSweepCase(shape(200, 200, 200), slim ? [4, 4, 4] : [16, 16, 16], [BY_TENSORLY]),
     hooiSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? [3, 3, 3] : [10, 10, 10], [BY_TENSORLY]),
     // above 128 several workgroups work on the matrix, at slim sizes too

@@ -1,5 +1,5 @@
 /** Cases of one sweep of a decomposition from fixed start factors. */
-import { CpSolver, hooiSweep } from "../../src/decompositions/index.js";
+import { CpSolver, gaussNewtonIteration, hooiSweep } from "../../src/decompositions/index.js";
 import { sizeOf } from "../../src/gpu/index.js";
 import type { Case, Planted, Values } from "../case.js";
 import type { Goal } from "../goals.js";
@@ -47,6 +47,45 @@ export function cpSweepCase(shape: readonly number[], rank: number, goals: reado
     },
     inputs: () => [planted(x), ...factors.map(values)],
     reference: ([tensor, ...start]) => reference.cpSweep(tensor!, shape, start),
+  };
+}
+
+/** One iteration of Gauss-Newton for a third-order CP model. A further run goes on from the run before it. */
+export function gaussNewtonCase(shape: readonly number[], rank: number, dispatches: number): Case {
+  const x: Planted = { shape, seed: 31, rank, noise: NOISE };
+  const factors = shape.map((extent, mode): Values => ({ shape: [extent, rank], seed: 41 + mode, low: 0, high: 1 }));
+  const size = sizeOf(shape);
+  return {
+    name: `CP by Gauss-Newton iteration ${named(shape)} R${rank}`,
+    shapes: `${shape.join("×")}, ${rank} terms`,
+    // X̂, and the MTTKRPs of X − X̂ by way of two partial ones
+    flops: 3 * 2 * size * rank,
+    // X, and the difference: written, read for its norm, and twice for the MTTKRPs
+    bytes: 5 * 4 * size,
+    work: { op: "gaussNewton", x, factors },
+    // conjugate gradients end where their residual has fallen to a thousandth
+    tolerance: 1e-2,
+    counts: { reads: 1, dispatches, submits: 1, readbacks: 0 },
+    async prepare(engine, [tensor, ...start]) {
+      const data = engine.tensor(shape, tensor);
+      const iteration = await gaussNewtonIteration(engine, data, start);
+      let first: Float32Array[] | null = null;
+      return {
+        async run(times) {
+          await replay(engine, iteration.schedule, times);
+          first ??= await readAll(engine, [...iteration.trial, iteration.numbers]);
+        },
+        outputs: async () => first!,
+        kernelTime: () => kernelTime(iteration.schedule),
+        reads: iteration.schedule.reads(data),
+        destroy() {
+          iteration.destroy();
+          data.destroy();
+        },
+      };
+    },
+    inputs: () => [planted(x), ...factors.map(values)],
+    reference: ([tensor, ...start]) => reference.gaussNewtonStep(tensor!, shape, start),
   };
 }
 

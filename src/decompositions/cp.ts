@@ -42,11 +42,11 @@ import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Kind,
-  type Method,
   Problem,
   type Scope,
   type StoppingOptions,
+  type SweepKind,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Told,
@@ -291,8 +291,38 @@ export class CpSolver {
   }
 }
 
+/**
+ * Makes a start factor of one mode, and lends it to what `use` records: uniform random, or the leading left singular vectors of the unfolding
+ * (random beyond their number). An abort while singular vectors are looked for throws the signal's reason.
+ */
+export async function withStartFactor(
+  source: Source,
+  how: "random" | "hosvd",
+  { mode, rank, seed, signal }: { mode: number; rank: number; seed: number; signal?: AbortSignal | undefined },
+  use: (s: Scheduler, start: Tensor) => void,
+): Promise<void> {
+  const { engine, shape, size } = source;
+  const extent = shape[mode]!;
+  const task = { mode, rank: Math.min(rank, extent, size / extent), seed, isTold: false };
+  using subspace = how === "hosvd" ? await (await import("./cpHosvd.js")).leadingVectors(source, task, signal) : null;
+  if (subspace) signal?.throwIfAborted();
+  // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
+  const values = subspace ? await engine.read(subspace.values) : [];
+  const count = values.filter((value) => value > SEEN * values[0]!).length;
+  await engine.run((s) => {
+    const start = uniform(s, [extent, rank], { seed, stream: mode });
+    if (subspace) {
+      const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
+      pasteColumns(s, vectors, start);
+      s.release(vectors);
+    }
+    use(s, start);
+    s.release(start);
+  }, "CP start");
+}
+
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
-class CpProblem implements Method<KruskalTensor> {
+class CpProblem implements SweepMethod<KruskalTensor> {
   readonly columns: number;
   readonly hasCheap = true;
   readonly advice: string;
@@ -326,29 +356,11 @@ class CpProblem implements Method<KruskalTensor> {
     this.correcting = update.correct && this.#correctingSweeps(update.correct);
   }
 
-  /** An abort while singular vectors are looked for throws the signal's reason. */
   async initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void> {
-    const { engine, source } = this.#scope;
-    for (const [mode, factor] of this.model.factors.entries()) {
-      const extent = source.shape[mode]!;
-      const rank = Math.min(this.model.rank, extent, source.size / extent);
-      const task = { mode, rank, seed, isTold: false };
-      using subspace =
-        how === "hosvd" ? await (await import("./cpHosvd.js")).leadingVectors(source, task, signal) : null;
-      if (subspace) signal?.throwIfAborted();
-      // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
-      const values = subspace ? await engine.read(subspace.values) : [];
-      const count = values.filter((value) => value > SEEN * values[0]!).length;
-      await engine.run((s) => {
-        const start = uniform(s, factor.shape, { seed, stream: mode });
-        if (subspace) {
-          const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
-          pasteColumns(s, vectors, start);
-          s.release(vectors);
-        }
-        this.#begin(s, mode, start);
-        s.release(start);
-      }, "CP start");
+    const { source } = this.#scope;
+    for (const mode of this.model.factors.keys()) {
+      const task = { mode, rank: this.model.rank, seed, signal };
+      await withStartFactor(source, how, task, (s, start) => this.#begin(s, mode, start));
     }
   }
 
@@ -432,9 +444,9 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
-  readonly correcting: Method<KruskalTensor>["correcting"];
+  readonly correcting: SweepMethod<KruskalTensor>["correcting"];
 
-  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<Method<KruskalTensor>["correcting"]> {
+  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<SweepMethod<KruskalTensor>["correcting"]> {
     const { source, keep } = this.#scope;
     return {
       below: CORRECTING,
@@ -512,7 +524,7 @@ class CpProblem implements Method<KruskalTensor> {
     if (change) s.release(change);
   }
 
-  errorOf(row: Float32Array, kind: Kind): Told {
+  errorOf(row: Float32Array, kind: SweepKind): Told {
     const { squaredNorm } = this.#scope.source;
     const places = [0, SCALAR, this.#fused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
     const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [
@@ -530,29 +542,8 @@ class CpProblem implements Method<KruskalTensor> {
     return { fromNorms, amplification, ...(kind === "precise" ? { fromResidual: Math.sqrt(residual) } : {}) };
   }
 
-  /** Copies the factors out in canonical order and signs; only the R weights are looked at by the host. */
-  async finish(): Promise<KruskalTensor> {
-    const { engine } = this.#scope;
-    const { factors, rank } = this.model;
-    const weights = await engine.read(this.model.weights);
-    const order = Uint32Array.from(weights.keys()).sort((a, b) => weights[b]! - weights[a]! || a - b);
-    using held = new Held(engine);
-    const sorted = held.allocate([rank], "weights");
-    engine.write(
-      sorted,
-      Float32Array.from(order, (r) => weights[r]!),
-    );
-    const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
-    using orderTensor = engine.tensor([rank], order, { label: "order" });
-    await engine.run((s) => {
-      const flips = s.tensor([rank], { label: "flips" });
-      fill(s, flips, 1);
-      factors.forEach((factor, mode) => {
-        const apply = mode === factors.length - 1;
-        canonicalizeColumns(s, factor, orderTensor, flips, { apply, out: results[mode]! });
-      });
-    }, "CP result");
-    return held.handOut(new KruskalTensor(sorted, results));
+  finish(): Promise<KruskalTensor> {
+    return canonicalKruskal(this.model);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
@@ -562,6 +553,39 @@ class CpProblem implements Method<KruskalTensor> {
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
     return restoreKruskal(this.name, tensor, exponent);
   }
+}
+
+/**
+ * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
+ * largest magnitude is positive. Only the R weights are looked at by the host. Factors of `fixed` modes stay as they are: where there are some,
+ * so do the places of the terms, and the last of the other factors makes up for signs.
+ */
+export async function canonicalKruskal(
+  model: KruskalTensor,
+  fixed: ReadonlySet<number> = new Set(),
+): Promise<KruskalTensor> {
+  const { engine, factors, rank } = model;
+  const weights = await engine.read(model.weights);
+  const order = Uint32Array.from(weights.keys());
+  if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
+  const last = Math.max(...[...factors.keys()].filter((mode) => !fixed.has(mode)));
+  using held = new Held(engine);
+  const sorted = held.allocate([rank], "weights");
+  engine.write(
+    sorted,
+    Float32Array.from(order, (r) => weights[r]!),
+  );
+  const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
+  using orderTensor = engine.tensor([rank], order, { label: "order" });
+  await engine.run((s) => {
+    const flips = s.tensor([rank], { label: "flips" });
+    fill(s, flips, 1);
+    factors.forEach((factor, mode) => {
+      if (fixed.has(mode)) copy(s, factor, { out: results[mode]! });
+      else canonicalizeColumns(s, factor, orderTensor, flips, { apply: mode === last, out: results[mode]! });
+    });
+  }, "CP result");
+  return held.handOut(new KruskalTensor(sorted, results));
 }
 
 /** Gives a Kruskal tensor's weights the scale of X = 2^exponent · x. */

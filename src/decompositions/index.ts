@@ -1,6 +1,14 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./cp.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";
+export {
+  type CpDecomposition,
+  type CpGaussNewtonOptions,
+  type CpStarts,
+  cp,
+  type GaussNewtonIteration,
+  gaussNewtonIteration,
+} from "./cpGaussNewton.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
 export {
   type Convergence,

@@ -33,8 +33,19 @@ export class StoppingRule {
   stalled = false;
   readonly #errors: number[] = [];
   readonly #noises: number[] = [];
+  /** how often running `foresee` was told less than the tolerance */
+  #slow = 0;
 
   constructor(readonly tolerance: number) {}
+
+  /**
+   * Takes by how much the next step is to lower the error, as a part of it: below the tolerance three times running, the run has converged.
+   * Unlike the difference of two errors, that is known to more digits than noise has.
+   */
+  foresee(part: number): void {
+    this.#slow = part < this.tolerance ? this.#slow + 1 : 0;
+    this.converged ||= this.tolerance > 0 && this.#slow >= FEWEST;
+  }
 
   /** Takes the error of the next sweep. */
   tell(error: number, amplification = 0): void {

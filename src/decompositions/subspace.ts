@@ -33,10 +33,10 @@ import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   iterate,
-  type Method,
   ROW,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   stoppingRules,
 } from "./iterate.js";
 
@@ -140,7 +140,7 @@ export interface SubspaceTask {
 export function subspaceMethod(
   { engine, allocate, source }: Scope,
   { mode, rank, seed, remaining = source, lost = 0, isTold = true }: SubspaceTask,
-): Method<Subspace> {
+): SweepMethod<Subspace> {
   const { shape, squaredNorm } = source;
   const extent = shape[mode]!;
   const columns = basisColumns(shape, mode, rank);

@@ -39,12 +39,12 @@ import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Method,
   ROW,
   relativeResidual,
   type Scope,
   type StoppingOptions,
   SWEEPS_A_BATCH,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Trace,
@@ -190,6 +190,26 @@ async function decompose(
     }
     return asked.ranks ? byRanks(name, source, asked, asked.ranks) : byError(name, source, asked, asked.relativeError!);
   });
+}
+
+/** x by the sequentially truncated HOSVD: for solvers that go on with the core. Of the scaled x, not of X. */
+export interface Compressed {
+  tensor: TuckerTensor;
+  /** ‖x − x̂‖ / ‖x‖ */
+  relativeError: number;
+}
+
+/** Throws the signal's reason where it is aborted. */
+export async function compressed(
+  name: string,
+  source: Source,
+  ranks: readonly number[],
+  seed: number,
+  signal: AbortSignal | undefined,
+): Promise<Compressed> {
+  using start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: true });
+  signal?.throwIfAborted();
+  return await measured(name, source, start.factors, ranks);
 }
 
 async function byRanks(
@@ -413,7 +433,7 @@ async function hooiMethod(
   factors: readonly (Tensor | null)[],
   seed: number,
   expected: number,
-): Promise<Method<TuckerTensor>> {
+): Promise<SweepMethod<TuckerTensor>> {
   const { engine, shape, squaredNorm } = source;
   const bases = await basesOf(engine, shape, factors, seed, allocate);
   const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
@@ -588,6 +608,19 @@ async function canonical(
   return held.handOut(new TuckerTensor(core, turnedFactors));
 }
 
+/** The canonical Tucker tensor of final factors, of the scaled x, and its error. */
+async function measured(
+  name: string,
+  source: Source,
+  factors: readonly (Tensor | null)[],
+  ranks: readonly number[],
+): Promise<Compressed> {
+  using held = new Held(source.engine);
+  const tensor = held.keep(await canonical(name, source, factors, ranks));
+  const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
+  return held.handOut({ tensor, relativeError });
+}
+
 /** The result of factors that are final but for rotation and signs. */
 async function finish(
   name: string,
@@ -597,8 +630,8 @@ async function finish(
   seed: number,
 ): Promise<Decomposition<TuckerTensor>> {
   using held = new Held(source.engine);
-  const tensor = held.keep(await canonical(name, source, factors, ranks));
-  const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
+  const { tensor, relativeError } = await measured(name, source, factors, ranks);
+  held.keep(tensor);
   const fits = errors.map((error) => 1 - error);
   const restored = await restoreTucker(source.engine, name, tensor, source.exponent);
   return held.handOut({ tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed });

@@ -4,15 +4,15 @@
  */
 import { isList, type OptionRule } from "./options.js";
 
-const whole = (least: number): OptionRule => ({
+const wholeNumber = (least: number): OptionRule => ({
   needs: least === 0 ? "a whole number, 0 or more" : `a whole number, ${least} or more`,
   is: (value) => Number.isSafeInteger(value) && (value as number) >= least,
 });
 
 /** 0, 1, 2, … */
-export const count = /* @__PURE__ */ whole(0);
+export const count = /* @__PURE__ */ wholeNumber(0);
 /** 1, 2, … */
-export const positive = /* @__PURE__ */ whole(1);
+export const positive = /* @__PURE__ */ wholeNumber(1);
 export const seed: OptionRule = {
   needs: "a whole number from 0 to 2³² − 1",
   is: (v) => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32,
@@ -52,12 +52,12 @@ export const share: OptionRule = {
 /** a list of whole numbers ≥ 1, empty for a scalar */
 export const shape: OptionRule = {
   needs: "a list of whole numbers, 1 or more, as in [2, 3]",
-  is: (v) => isList(v) && v.every((extent) => whole(1).is(extent)),
+  is: (v) => isList(v) && v.every((extent) => wholeNumber(1).is(extent)),
 };
 /** a whole number ≥ 1, or a list of them */
 export const ranks: OptionRule = {
   needs: "a whole number, 1 or more, or a list of them",
-  is: (v) => whole(1).is(v) || (isList(v) && v.length > 0 && v.every((rank) => whole(1).is(rank))),
+  is: (v) => wholeNumber(1).is(v) || (isList(v) && v.length > 0 && v.every((rank) => wholeNumber(1).is(rank))),
 };
 /** anything; checked elsewhere */
 export const any: OptionRule = { needs: "a value", is: () => true };

@@ -117,6 +117,17 @@ const NUMBERS = {
     numbers: threshold,
     words: { fused: Number.POSITIVE_INFINITY, chain: 0 },
   },
+  gaussNewtonRows: {
+    values: { swiftshader: 2 ** 14, gpu: 2 ** 14 },
+    numbers: threshold,
+    words: { sole: Number.POSITIVE_INFINITY, chunks: 0 },
+  },
+  gaussNewtonSmall: {
+    values: { swiftshader: 2 ** 17, gpu: 2 ** 19 },
+    numbers: threshold,
+    words: { joined: Number.POSITIVE_INFINITY, ops: 0 },
+  },
+  gaussNewtonShared: { values: { swiftshader: 2 ** 20, gpu: 2 ** 24 }, numbers: optionRules.positive },
   lowRankRank: { values: { swiftshader: 64, gpu: 64 }, numbers: upTo(0, 128) },
   lowRankWeights: { values: { swiftshader: 2 ** 14, gpu: 2 ** 14 }, numbers: threshold },
   training: {
@@ -139,6 +150,9 @@ const NUMBERS = {
   fuseAls: { values: { swiftshader: 16, gpu: 32 }, numbers: upTo(0, 32) },
   alsRows: { values: { swiftshader: 64, gpu: 16 }, numbers: optionRules.positive },
   alsWorkgroups: { values: { swiftshader: 4, gpu: 64 }, numbers: optionRules.positive },
+  dispatchCost: { values: { swiftshader: 1e5, gpu: 1e5 }, numbers: optionRules.count },
+  elementCost: { values: { swiftshader: 4, gpu: 4 }, numbers: optionRules.count },
+  mergedElements: { values: { swiftshader: 2 ** 25, gpu: 2 ** 25 }, numbers: threshold },
 } satisfies Record<string, NumberRule>;
 
 export type NumberName = keyof typeof NUMBERS;
@@ -280,6 +294,25 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     unit: "weights",
     because: "as for lowRankRank",
   },
+  gaussNewtonRows: {
+    decides: "ΣIₙ·R² up to which one workgroup works on all rows of a CP model in a Gauss-Newton iteration",
+    unit: "multiplications",
+    because:
+      "three dispatches instead of one cost more than the rows do: on lavapipe up to 30³ R8 and 1000×5×5 R5; on a GPU an estimate",
+  },
+  gaussNewtonSmall: {
+    decides:
+      "entries of X times R up to which a Gauss-Newton iteration evaluates a CP model in two dispatches, not by the ops for large tensors",
+    unit: "multiplications",
+    because:
+      "on lavapipe two dispatches take 0.9 of the time of the ops at 12³ R3, as long at 20³ R3, 1.5 times as long at 32³ R3; on a GPU dispatches are what small models cost: an estimate",
+  },
+  gaussNewtonShared: {
+    decides: "entries of X times R, of all CP models together, up to which starts run side by side",
+    unit: "multiplications",
+    because:
+      "on lavapipe the ops for one large model take half as long as the kernel that models share, at 48³ R10 and 64³ R3; on a GPU an estimate",
+  },
   training: {
     decides: "multiplications of a forward pass up to which one workgroup trains a dense network",
     unit: "multiplications",
@@ -360,6 +393,22 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     decides: "workgroups of an update of CP-ALS by one dispatch, at most",
     unit: "workgroups",
     because: "as for alsRows",
+  },
+  dispatchCost: {
+    decides: "cost of a dispatch, where a tensor train layer chooses the order of its contraction",
+    unit: "multiplications",
+    because: "on top of what it multiplies and moves; an estimate for all adapters",
+  },
+  elementCost: {
+    decides:
+      "cost of an element that is read or written, where a tensor train layer chooses the order of its contraction",
+    unit: "multiplications",
+    because: "as for dispatchCost",
+  },
+  mergedElements: {
+    decides: "elements up to which a tensor train layer merges neighbouring cores",
+    unit: "elements",
+    because: "they are 128 MiB, the default limit of a storage binding",
   },
 };
 

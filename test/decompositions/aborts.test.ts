@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import {
   blockTermALS,
   ConvergenceError,
+  cp,
   cpALS,
   cpErrorPreserving,
   hooiSweep,
@@ -54,6 +55,7 @@ const WITH_START: [string, Call][] = [
   ["tuckerHOOI by relativeError", (engine, x, signal) => tuckerHOOI(engine, x, { relativeError: 0.5, signal })],
   ["tensorRingALS", (engine, x, signal) => tensorRingALS(engine, x, { ranks: 2, signal })],
   ["cpALS from singular vectors", (engine, x, signal) => cpALS(engine, x, { rank: 3, initialize: "hosvd", signal })],
+  ["cp from singular vectors", (engine, x, signal) => cp(engine, x, { rank: 3, initialize: "hosvd", signal })],
 ];
 
 describe.each([...WITHOUT_RESULT, ...WITH_START])("an abort of %s", (_, call) => {
@@ -219,6 +221,7 @@ describe("several starts", () => {
     const { live } = engine.memory();
     for (const { tensor } of [
       await blockTermALS(engine, x, { ...options, blocks: 2, ranks: 2, starts: 2 }),
+      await cp(engine, x, { ...options, rank: 2, starts: 2 }),
       await cpALS(engine, x, { ...options, rank: 2, starts: 2 }),
       await tuckerHOOI(engine, x, { ...options, ranks: 2 }),
       await tensorRingALS(engine, x, { ...options, ranks: 2 }),

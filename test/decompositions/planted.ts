@@ -110,3 +110,56 @@ export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   for (let i = 0; i < a.length; i++) squared += (a[i]! - b[i]!) ** 2;
   return Math.sqrt(squared) / norm(a);
 }
+
+/** Standard normal numbers, the same for the same seed. */
+export function normalArray(size: number, seed: number): Float32Array {
+  const uniform = randomArray(2 * size, seed);
+  return Float32Array.from({ length: size }, (_, at) => {
+    const [u, v] = [(uniform[2 * at]! + 1) / 2, (uniform[2 * at + 1]! + 1) / 2];
+    return Math.sqrt(-2 * Math.log(1 - u)) * Math.cos(2 * Math.PI * v);
+  });
+}
+
+/** An exact CP tensor whose factors' columns have the same cosine with each other in every mode: alternating least squares creeps on it. */
+export function collinearCp(shape: number[], rank: number, cosine: number, seed: number): Float32Array {
+  // √(1 − c)·q_r + √c·q_0 with orthonormal q
+  const factors = shape.map((extent, mode) => {
+    const columns: number[][] = [];
+    for (let r = 0; r <= rank; r++) {
+      const column = [...normalArray(extent, seed + 31 * mode + 7 * r)];
+      for (const earlier of columns) {
+        const along = earlier.reduce((sum, value, at) => sum + value * column[at]!, 0);
+        for (const at of column.keys()) column[at]! -= along * earlier[at]!;
+      }
+      const length = Math.hypot(...column);
+      columns.push(column.map((value) => value / length));
+    }
+    return Float64Array.from({ length: extent * rank }, (_, at) => {
+      const [row, r] = [Math.floor(at / rank), at % rank];
+      return Math.sqrt(1 - cosine) * columns[r + 1]![row]! + Math.sqrt(cosine) * columns[0]![row]!;
+    });
+  });
+  return Float32Array.from(kruskal(factors, shape, rank));
+}
+
+/** Exact CP tensors of order 3: normal and uniform factors, ranks 2 to 8, four of each. */
+export const EXACT = (["normal", "uniform"] as const).flatMap((kind) =>
+  [2, 3, 4, 5, 6, 8].flatMap((rank) => Array.from({ length: 4 }, (_, count) => ({ kind, rank, count }))),
+);
+
+/** One of EXACT. */
+export function exactCp({ kind, rank, count }: (typeof EXACT)[number]): { data: Float32Array; shape: number[] } {
+  const shape = [
+    [12, 10, 9],
+    [30, 20, 15],
+    [20, 21, 22],
+    [40, 9, 10],
+  ][count]!;
+  const factors = shape.map((extent, mode) => {
+    const seed = 1000 * count + 10 * rank + mode + (kind === "normal" ? 1 : 500);
+    return kind === "normal"
+      ? normalArray(extent * rank, seed)
+      : randomArray(extent * rank, seed).map((value) => (value + 1) / 2);
+  });
+  return { data: Float32Array.from(kruskal(factors, shape, rank)), shape };
+}

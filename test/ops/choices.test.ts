@@ -261,6 +261,24 @@ function* linearAlgebra(): Generator<[string, Record]> {
   }
 }
 
+/** One iteration of `models` CP models. */
+function* gaussNewton(): Generator<[string, Record]> {
+  for (const [shape, rank, models] of [
+    [[18, 60, 30], 3, 4],
+    [[7, 300, 12], 16, 1],
+    [[200, 190, 180], 10, 1],
+  ] as const)
+    yield [
+      `Gauss-Newton ${shape.join("×")} R${rank}, ${models} models`,
+      (s) => {
+        const state = new ops.GaussNewtonState(s.engine, shape, rank, shape[0], { models });
+        state.evaluate(s, t(s, ...shape), t(s, models, ...shape));
+        state.step(s);
+        state.destroy();
+      },
+    ];
+}
+
 function* dataMovement(): Generator<[string, Record]> {
   for (const shape of [
     [1, 50, 1],
@@ -313,7 +331,15 @@ function* dataMovement(): Generator<[string, Record]> {
     yield [`permute ${shape.join("×")} to ${axes.join()}`, (s) => ops.permute(s, t(s, ...shape), axes)];
 }
 
-const CASES = [...products(), ...khatriRao(), ...convolutions(), ...dense(), ...linearAlgebra(), ...dataMovement()];
+const CASES = [
+  ...products(),
+  ...khatriRao(),
+  ...convolutions(),
+  ...dense(),
+  ...linearAlgebra(),
+  ...gaussNewton(),
+  ...dataMovement(),
+];
 
 const recorded = (engine: Engine, cases = CASES): string =>
   cases

@@ -1,6 +1,6 @@
 /** A source that changes with the model: missing entries are what the model has there (expectation maximisation). */
 import { describe, expect, it } from "vitest";
-import { blockTermALS, cpALS } from "../../src/decompositions/index.js";
+import { blockTermALS, cp, cpALS } from "../../src/decompositions/index.js";
 import type { Engine, Program, Tensor } from "../../src/gpu/index.js";
 import { add, multiply, subtract, sumOfSquares } from "../../src/ops/index.js";
 import { type Model, Resident } from "../../src/sources/index.js";
@@ -94,6 +94,9 @@ describe("refresh", () => {
       const { live } = engine.memory();
       await expect(blockTermALS(engine, source, { blocks: 2, ranks: 2, sweeps: 3 })).rejects.toThrow(
         "blockTermALS: tensor 9×8×7 changes with the model, take cpALS for it",
+      );
+      await expect(cp(engine, source, { rank: 2 })).rejects.toThrow(
+        "cp: tensor 9×8×7 changes with the model, take cpALS for it",
       );
       await engine.idle();
       expect(engine.memory().live).toBe(live);

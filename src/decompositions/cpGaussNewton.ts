@@ -1,0 +1,442 @@
+import {
+  checkOptions,
+  type DType,
+  dispose,
+  type Engine,
+  elementsOf,
+  formatShape,
+  isList,
+  type OptionRules,
+  oneOf,
+  optionRules,
+  type Program,
+  type Schedule,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+  type TensorData,
+} from "../gpu/index.js";
+import {
+  appendRow,
+  copy,
+  GAUSS_NEWTON,
+  GaussNewtonState,
+  isSmallForGaussNewton,
+  mttkrpFromPartial,
+  normalizeColumns,
+  sharedModels,
+} from "../ops/index.js";
+import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
+import { KruskalTensor } from "../tensors/index.js";
+import { canonicalKruskal, restoreKruskal, splitModes, zeroKruskal } from "./cp.js";
+import {
+  agreeing,
+  beginModels,
+  type Model,
+  normaliseColumns,
+  runTogether,
+  type Task,
+  toldOf,
+  widened,
+} from "./cpStarts.js";
+import { hadamardProduct } from "./cpUpdates.js";
+import { Held } from "./held.js";
+import {
+  type Decomposition,
+  iterate,
+  Problem,
+  type Scope,
+  type StoppingOptions,
+  type SweepMethod,
+  seedAt,
+  stoppingRules,
+  type Told,
+  type Trace,
+} from "./iterate.js";
+import { type Compressed, compressed } from "./tucker.js";
+
+export interface CpGaussNewtonOptions extends StoppingOptions {
+  /** R, the number of rank-one terms */
+  rank: number;
+  /**
+   * of the first start: random numbers, the leading left singular vectors of every unfolding (random beyond their number), or these factors,
+   * I_n×R each, row-major, as those of an earlier result; the norms of their columns do not matter
+   */
+  initialize?: "random" | "hosvd" | readonly TensorData[];
+  /** how many starts there are, all but the first of them random; the best is the result. 4 by default, 1 from factors */
+  starts?: number;
+  seed?: number;
+  /**
+   * factors that stay as they are, by mode, I_n×R each, row-major: `{ 0: spectra }`. Their columns are brought to norm 1, and no more; term r of
+   * the result has their column r, so its weights need not fall. At least one mode must be left free
+   */
+  fixed?: Readonly<Record<number, TensorData>>;
+  /**
+   * `auto`, the default: where the tensor is large beside what the rank needs, the starts run on the core of its HOSVD, and the best of them
+   * goes on with the whole tensor. `none`: all starts run on the whole tensor
+   */
+  compression?: "auto" | "none";
+}
+
+const rules: OptionRules<CpGaussNewtonOptions> = {
+  rank: { ...optionRules.positive, required: true },
+  initialize: {
+    needs: 'one of "random", "hosvd", or a list of factors, one a mode',
+    is: (value) => value === "random" || value === "hosvd" || isList(value),
+  },
+  starts: optionRules.positive,
+  seed: optionRules.seed,
+  fixed: {
+    needs: "an object with a factor for every fixed mode, as in { 0: factor }",
+    is: (value) => typeof value === "object" && value !== null && !isList(value),
+  },
+  compression: oneOf("auto", "none"),
+  ...stoppingRules,
+};
+
+/** What the starts of a CP model came to. */
+export interface CpStarts {
+  /** relative errors that the starts ended at, best first: of what the HOSVD leaves of the tensor and its core's model, where it was compressed */
+  errors: number[];
+  /** how many starts found the best one's model: every term with its counterpart at a congruence of 0.99 or more; the best one counts */
+  agreeing: number;
+}
+
+/** A CP model and how it was reached. */
+export interface CpDecomposition extends Decomposition<KruskalTensor> {
+  starts: CpStarts;
+}
+
+/** a core is worth its HOSVD where it has at most this part of X's entries */
+const COMPRESSED = 1 / 8;
+/** the most iterations of the starts, and of a run, where the caller says nothing */
+const ITERATIONS = 500;
+
+/**
+ * CP by damped Gauss-Newton (Sorber, Van Barel & De Lathauwer 2013), from several starts. An iteration goes for all factors at once, so it does
+ * not creep where terms are collinear, as alternating least squares does, and ends at the best model from nearly every start. It reads X once and
+ * the difference X − X̂, which it keeps (one more tensor of X's size), three times. In the result columns have norm 1, weights fall, and in every
+ * factor but the last a column's entry of largest magnitude is positive.
+ *
+ * Starts run side by side, on the core of the HOSVD where X is large beside it, else on X where it is small; the best of them goes on alone with
+ * the whole tensor. `errors`, `sweeps` and `onIteration` are of that; `sweeps` (at most 500 by default) limits the iterations of the starts and
+ * those of it, each for themselves. A tensor that is large and has no small core takes one start after the other, and `sweep` begins at 1 in each.
+ *
+ * `tolerance` (1e-6 by default): converged when the next step is foreseen to lower the squared error by less than this part of it, or by less
+ * than f32 can tell, three iterations on end.
+ *
+ * @throws ShapeError where x has fewer than 2 or more than 8 modes, or a factor has not the shape that x and the rank need
+ */
+export async function cp(
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: CpGaussNewtonOptions,
+): Promise<CpDecomposition> {
+  checkCall(engine, "cp", x);
+  const rank: unknown = options?.rank;
+  if (typeof rank === "number" && !optionRules.positive.is(rank))
+    throw new ShapeError(`cp: rank ${rank}, needs a positive whole number`);
+  checkOptions("cp", options, rules);
+  if (x.order < 2 || x.order > 8) throw new ShapeError(`cp: ${x} has order ${x.order}, needs 2 to 8`);
+  const factors = startFactors(x.shape, options);
+  const fixed = fixedFactors(x.shape, options);
+  return await withSource(engine, "cp", x, (source) => solve(source, options, factors, fixed));
+}
+
+/** The factors that `initialize` holds, checked; null where it is a word. */
+function startFactors(
+  shape: readonly number[],
+  { rank, initialize = "random" }: CpGaussNewtonOptions,
+): Float32Array[] | null {
+  if (typeof initialize === "string") return null;
+  if (initialize.length !== shape.length)
+    throw new ShapeError(
+      `cp: initialize has ${initialize.length} factors for a tensor ${formatShape(shape)}, needs ${shape.length}`,
+    );
+  return shape.map((extent, mode) => factorOf(initialize[mode]!, [extent, rank], `factor ${mode} of initialize`));
+}
+
+/** The fixed factors, checked, their columns of norm 1. */
+function fixedFactors(
+  shape: readonly number[],
+  { rank, fixed = {} }: CpGaussNewtonOptions,
+): ReadonlyMap<number, Float32Array> {
+  const factors = new Map<number, Float32Array>();
+  for (const [key, data] of Object.entries(fixed)) {
+    const mode = Number(key);
+    if (!(Number.isInteger(mode) && mode >= 0 && mode < shape.length))
+      throw new ShapeError(
+        `cp: fixed has mode ${key}, a tensor ${formatShape(shape)} has modes 0 to ${shape.length - 1}`,
+      );
+    const what = `factor ${mode} of fixed`;
+    const factor = factorOf(data, [shape[mode]!, rank], what);
+    const { columns, norms } = normaliseColumns(factor, rank);
+    const zero = norms.indexOf(0);
+    if (zero >= 0) throw new TenfoldError(`cp: column ${zero} of ${what} is zero, needs an entry that is not`);
+    factors.set(mode, columns);
+  }
+  if (factors.size === shape.length)
+    throw new TenfoldError("cp: all modes are fixed, needs one that is free: leave it out of fixed");
+  return factors;
+}
+
+function factorOf(data: TensorData, shape: readonly [number, number], what: string): Float32Array {
+  const values = elementsOf("cp", data, shape, "f32", what) as Float32Array;
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0)
+    throw new TenfoldError(
+      `cp: ${what} has ${values[at]} at [${Math.floor(at / shape[1])}, ${at % shape[1]}], needs finite numbers`,
+    );
+  return values;
+}
+
+async function solve(
+  source: Source,
+  options: CpGaussNewtonOptions,
+  factors: readonly Float32Array[] | null,
+  fixed: ReadonlyMap<number, Float32Array>,
+): Promise<CpDecomposition> {
+  const { engine } = source;
+  const { rank, initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
+  const { onIteration, signal, sweepsPerSubmit } = options;
+  if (source.refresh) throw new TenfoldError(`cp: ${source} changes with the model, take cpALS for it`);
+  const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
+  const task: Task = { rank, fixed, unit, seed, stopping: { sweeps, tolerance, signal, sweepsPerSubmit } };
+  const reported: Task = {
+    ...task,
+    stopping: { ...task.stopping, onIteration, sweepsPerSubmit: sweepsPerSubmit ?? 2 },
+  };
+  if (source.isZero) return { ...(await runEach(source, reported, [])).best, starts: { errors: [0], agreeing: 1 } };
+  using held = new Held(engine);
+  // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
+  const core = factors && starts === 1 ? null : await coreOf(source, task, options.compression, held);
+  const reduced = core ? coreSource(source, core) : source;
+  const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
+  const begin = await beginModels(reduced, core?.tensor ?? null, task, starts, how);
+  let models: Model[];
+  let isCut = false;
+  if (reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core || starts > 1))
+    ({ models, isCut } = await runTogether(reduced.tensor("cp"), task, begin));
+  else {
+    const ended = await runEach(reduced, core ? task : reported, begin);
+    if (!core) return { ...ended.best, starts: startsOf(ended.models, task, source, 0) };
+    ended.best.tensor.destroy();
+    ({ models } = ended);
+    isCut = ended.best.aborted;
+  }
+  models.sort((a, b) => a.loss - b.loss);
+  const best = models[0]!;
+  const from = core ? await widened(core.tensor, best.factors, rank) : best.factors;
+  const result = (await runEach(source, { ...reported, seed: seedAt(seed, best.start) }, [from])).best;
+  const told = startsOf(models, task, source, core ? core.relativeError ** 2 * source.squaredNorm : 0);
+  return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
+}
+
+/** Gauss-Newton from one start after the other; the best result, and the models of all. */
+async function runEach(
+  source: Source,
+  task: Task,
+  begin: readonly (readonly Float32Array[])[],
+): Promise<{ best: Decomposition<KruskalTensor>; models: Model[] }> {
+  const models: Model[] = [];
+  const best = await iterate<KruskalTensor>(source, {
+    name: "cp",
+    stopping: task.stopping,
+    starts: begin.length,
+    seed: task.seed,
+    zero: () => zeroModel(source, task),
+    begin: (scope) => new GaussNewtonMethod(scope, task, begin, models),
+  });
+  return { best, models };
+}
+
+/** The model of a tensor of zeros. */
+function zeroModel({ engine, shape }: Source, { rank, fixed }: Task): KruskalTensor {
+  const model = zeroKruskal(engine, shape, rank);
+  for (const [mode, factor] of fixed) engine.write(model.factors[mode]!, factor);
+  return model;
+}
+
+/** What the starts came to. `left` is the part of ‖X‖² that none of them saw. */
+function startsOf(models: readonly Model[], { rank, unit }: Task, { squaredNorm }: Source, left: number): CpStarts {
+  const sorted = [...models].sort((a, b) => a.loss - b.loss);
+  return {
+    errors: sorted.map(({ loss }) => Math.sqrt((left + 2 * loss * unit ** 2) / squaredNorm)),
+    agreeing: agreeing(sorted, rank),
+  };
+}
+
+/** Extents of a core that holds a model of this rank, and what noise moves it by; fixed modes stay whole. */
+const coreRanks = ({ shape, size }: Source, { rank, fixed }: Task): number[] =>
+  shape.map((extent, mode) => (fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + 2)));
+
+/** The HOSVD of x with a core that is small beside it; null where there is none. */
+async function coreOf(
+  source: Source,
+  task: Task,
+  compression: "auto" | "none" = "auto",
+  held: Held,
+): Promise<Compressed | null> {
+  const ranks = coreRanks(source, task);
+  const size = ranks.reduce((product, extent) => product * extent, 1);
+  if (compression === "none" || size > COMPRESSED * source.size) return null;
+  const core = await compressed("cp", source, ranks, task.seed, task.stopping.signal);
+  held.keep({ destroy: () => core.tensor.destroy() });
+  return core;
+}
+
+const coreSource = ({ squaredNorm, largest }: Source, { tensor, relativeError }: Compressed): Resident =>
+  new Resident(tensor.core, {
+    exponent: 0,
+    squaredNorm: squaredNorm * Math.max(0, 1 - relativeError ** 2),
+    largest,
+    isZero: false,
+  });
+
+/** Gauss-Newton for one model at a time as a method of `iterate`. */
+class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
+  readonly columns = GAUSS_NEWTON.perModel;
+  readonly #state: GaussNewtonState;
+  readonly #difference: Difference | null;
+  readonly #differences: Tensor | null;
+  /** X̂ of the trial factors, and of those accepted last */
+  readonly #trial: KruskalTensor;
+  readonly #accepted: KruskalTensor;
+  /** of the present start */
+  #start = 0;
+  #loss = 0;
+
+  constructor(
+    readonly scope: Scope,
+    readonly task: Task,
+    readonly begin: readonly (readonly Float32Array[])[],
+    /** takes the model of each start that ends */
+    readonly models: Model[],
+  ) {
+    const { source, engine, keep, allocate } = scope;
+    const { rank, unit, fixed } = task;
+    const isSmall = source instanceof Resident && isSmallForGaussNewton(engine, source.size, rank);
+    const parts = isSmall ? source.shape[0]! : 1;
+    this.#state = keep(new GaussNewtonState(engine, source.shape, rank, parts, { unit, fixed: [...fixed.keys()] }));
+    this.#difference = isSmall ? null : keep(source.difference());
+    this.#differences = isSmall ? allocate([1, ...source.shape], "difference") : null;
+    const weights = allocate([rank], "units");
+    engine.write(weights, new Float32Array(rank).fill(unit));
+    const modelOf = (stacked: Tensor) =>
+      new KruskalTensor(
+        weights,
+        source.shape.map((_, mode) => this.#state.rowsOf(stacked, mode)),
+      );
+    this.#trial = modelOf(this.#state.trial);
+    this.#accepted = modelOf(this.#state.accepted);
+  }
+
+  get trial(): readonly Tensor[] {
+    return this.#trial.factors;
+  }
+
+  get numbers(): Tensor {
+    return this.#state.scalars;
+  }
+
+  async start(index: number): Promise<undefined> {
+    this.#start = index;
+    this.#state.reset();
+    for (const [mode, factor] of this.begin[index]!.entries())
+      this.scope.engine.write(this.#trial.factors[mode]!, factor);
+  }
+
+  record(p: Program, { rows, counter }: Trace): void {
+    const { source } = this.scope;
+    const state = this.#state;
+    if (this.#difference) {
+      this.#difference.refresh(p, this.#trial);
+      this.#difference.squaredNorm(p, { out: state.losses.reshape([1]) });
+      recordProducts(p, this.#difference, this.#trial.factors, (mode) => state.rowsOf(state.trialDescent, mode));
+    } else state.evaluate(p.s, source.tensor("cp"), this.#differences!);
+    state.step(p.s);
+    appendRow(p.s, state.scalars.reshape([state.scalars.size]), rows, counter);
+  }
+
+  errorOf(row: Float32Array): Told {
+    this.#loss = row[GAUSS_NEWTON.loss]!;
+    return toldOf(row, 0, this.scope.source.squaredNorm, this.task.unit);
+  }
+
+  /** Columns are brought to norm 1, and the weights are the products of their norms. */
+  async finish(): Promise<KruskalTensor> {
+    const { engine } = this.scope;
+    const { fixed } = this.task;
+    const { factors: accepted, rank, weights: units } = this.#accepted;
+    const values = (await engine.read(accepted.map((factor) => factor))) as Float32Array[];
+    this.models.push({ start: this.#start, factors: values, loss: this.#loss });
+    using held = new Held(engine);
+    const weights = held.allocate([rank], "weights");
+    const factors = accepted.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
+    await engine.run((s) => {
+      const norms = [units];
+      for (const [mode, factor] of accepted.entries())
+        if (fixed.has(mode)) copy(s, factor, { out: factors[mode]! });
+        else norms.push(normalizeColumns(s, factor, { out: factors[mode]! }).norms);
+      copy(s, hadamardProduct(s, norms).product!, { out: weights });
+    }, "CP result");
+    return await canonicalKruskal(new KruskalTensor(weights, factors), new Set(fixed.keys()));
+  }
+
+  residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
+    this.scope.source.residual(p, tensor, { out });
+  }
+
+  restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
+    return restoreKruskal("cp", tensor, exponent);
+  }
+}
+
+/** One iteration of Gauss-Newton on a tensor, from factors that change with it, recorded for whoever replays it. */
+export interface GaussNewtonIteration {
+  readonly schedule: Schedule;
+  /** I_n×R each: factors that are tried next */
+  readonly trial: readonly Tensor[];
+  /** eight numbers: see GAUSS_NEWTON */
+  readonly numbers: Tensor;
+  destroy(): void;
+}
+
+/** Records an iteration of Gauss-Newton for measurements and tests of single iterations; `cp` runs them until they have converged. */
+export async function gaussNewtonIteration(
+  engine: Engine,
+  x: Tensor,
+  start: readonly Float32Array[],
+): Promise<GaussNewtonIteration> {
+  const source = await resident(engine, "cp", x);
+  const rank = start[0]!.length / x.shape[0]!;
+  const task: Task = { rank, fixed: new Map(), unit: 1, seed: 0, stopping: { tolerance: 0 } };
+  try {
+    const problem = await Problem.create(source, "cp", (scope) => new GaussNewtonMethod(scope, task, [start], []));
+    const method = problem.method as GaussNewtonMethod;
+    await method.start(0);
+    const destroy = (): void => {
+      problem.destroy();
+      source[dispose]();
+    };
+    return { schedule: problem.preciseSweep.schedule, trial: method.trial, numbers: method.numbers, destroy };
+  } catch (error) {
+    source[dispose]();
+    throw error;
+  }
+}
+
+/** Records the MTTKRPs of all modes with the same factors; reads x twice. */
+function recordProducts(p: Program, x: Difference, factors: readonly Tensor[], outOf: (mode: number) => Tensor): void {
+  const split = splitModes(x.shape);
+  for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
+    const isShared = stop - start > 1 && stop - start < x.order;
+    const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
+    for (let mode = start; mode < stop; mode++) {
+      const out = outOf(mode);
+      if (partial) mttkrpFromPartial(p.s, partial, factors.slice(start, stop), [start, stop], mode, { out });
+      else x.mttkrp(p, factors, mode, { out });
+    }
+    if (partial) p.s.release(partial);
+  }
+}

@@ -1,0 +1,342 @@
+/** The starts of a CP model by Gauss-Newton: what they begin with, how they run side by side, and how many of them agree. */
+import { Program, type Tensor } from "../gpu/index.js";
+import {
+  appendRow,
+  GAUSS_NEWTON,
+  GaussNewtonState,
+  matmul,
+  normal,
+  pasteColumns,
+  sharedModels,
+  slice,
+  uniform,
+} from "../ops/index.js";
+import type { Source } from "../sources/index.js";
+import type { TuckerTensor } from "../tensors/index.js";
+import { withStartFactor } from "./cp.js";
+import { Held } from "./held.js";
+import { converge, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+
+/** What all runs of a model share. */
+export interface Task {
+  rank: number;
+  /** of fixed modes: the factor, columns of norm 1 */
+  fixed: ReadonlyMap<number, Float32Array>;
+  /** a power of two near ‖x‖: a model is unit·Σ_r a_r ∘ b_r ∘ … */
+  unit: number;
+  /** of the first start */
+  seed: number;
+  stopping: StoppingOptions & { tolerance: number };
+}
+
+/** A model that a start ended at. */
+export interface Model {
+  /** which start it was */
+  start: number;
+  /** of each mode, I_n×R, in units */
+  factors: readonly Float32Array[];
+  /** ½‖x − x̂‖²/unit² */
+  loss: number;
+}
+
+/** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
+const NOISE = 1e-14;
+const AGREES = 0.99;
+/** a start is over when it foresees no more than the tolerance so often running */
+const SLOW = 3;
+/** a start's term is at least this part of ‖x‖: a term of nothing would stay nothing */
+const LEAST_WEIGHT = 1e-6;
+/** added to the normal equations of a start's weights, in units of their mean diagonal */
+const RIDGE = 1e-6;
+
+/** What the numbers of a model tell. */
+export function toldOf(
+  scalars: Float32Array,
+  model: number,
+  squaredNorm: number,
+  unit: number,
+): { fromResidual: number; foreseen: number } {
+  const at = model * GAUSS_NEWTON.perModel;
+  const loss = scalars[at + GAUSS_NEWTON.loss]!;
+  const promised = scalars[at + GAUSS_NEWTON.promised]!;
+  const scaled = squaredNorm / unit ** 2;
+  // where several workgroups share the rows of a model, a step's promise is told an iteration late
+  const isKnown = promised !== 0 || scalars[at + GAUSS_NEWTON.iterations]! > 1;
+  let foreseen = Number.POSITIVE_INFINITY;
+  if (isKnown) foreseen = promised < NOISE * scaled ? 0 : promised / (2 * loss);
+  return { fromResidual: Math.sqrt((2 * loss) / scaled), foreseen };
+}
+
+/**
+ * What the starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
+ * uniform ones suit data of one sign, and others the rest; ‖x̂‖ = ‖x‖. The first may be random, of singular vectors, or of factors of X; its terms
+ * have the weights of the least error then. `reduced` is x, or the core of `core`, on whose bases factors of X are projected.
+ */
+export async function beginModels(
+  reduced: Source,
+  core: TuckerTensor | null,
+  task: Task,
+  starts: number,
+  first: "random" | "hosvd" | readonly Float32Array[],
+): Promise<Float32Array[][]> {
+  const { engine, shape } = reduced;
+  const { rank, fixed, seed, stopping } = task;
+  using held = new Held(engine);
+  const stacked = shape.map((extent, mode) => held.allocate([extent, starts * rank], `start ${mode}`));
+  const free = [...shape.keys()].filter((mode) => !fixed.has(mode));
+  const wideExtents = shape.map((extent, mode) => core?.factors[mode]?.shape[0] ?? extent);
+  const known =
+    typeof first === "string"
+      ? null
+      : first.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
+  await engine.run((s) => {
+    for (const mode of free) {
+      const extent = wideExtents[mode]!;
+      const factor = s.tensor([extent, starts * rank]);
+      for (let start = 0; start < starts; start++) {
+        const isKnown = start === 0 && known !== null;
+        const random = (start % 2 ? normal : uniform)(s, [extent, rank], { seed: seedAt(seed, start), stream: mode });
+        pasteColumns(s, isKnown ? known[mode]! : random, factor, start * rank);
+        s.release(random);
+      }
+      const basis = core?.factors[mode];
+      if (basis) matmul(s, basis, factor, { transposeA: true, out: stacked[mode]! });
+      else slice(s, factor, [0, 0], [extent, starts * rank], { out: stacked[mode]! });
+      s.release(factor);
+    }
+  }, "CP starts");
+  if (first === "hosvd")
+    for (const mode of free)
+      await withStartFactor(reduced, "hosvd", { mode, rank, seed, signal: stopping.signal }, (s, start) =>
+        pasteColumns(s, start, stacked[mode]!, 0),
+      );
+  const values = (await engine.read(stacked)) as Float32Array[];
+  const models = Array.from({ length: starts }, (_, start) =>
+    values.map((all, mode) => fixed.get(mode) ?? columnsOf(all, shape[mode]!, starts, rank, start)),
+  );
+  return await Promise.all(
+    models.map((factors, start) =>
+      start === 0 && first !== "random" ? weighted(reduced, factors, task) : scaled(reduced, factors, task),
+    ),
+  );
+}
+
+/** Factors whose free ones are scaled so that ‖x̂‖ = ‖x‖. */
+function scaled(x: Source, factors: readonly Float32Array[], { rank, fixed, unit }: Task): Float32Array[] {
+  const norm = Math.sqrt(squaredNormOf(factors, rank)) || 1;
+  const scale = (Math.sqrt(x.squaredNorm) / unit / norm) ** (1 / (factors.length - fixed.size));
+  return factors.map((factor, mode) => (fixed.has(mode) ? factor : factor.map((value) => value * scale)));
+}
+
+/** Factors with the weights that bring the terms nearest to x, shared out over the free modes. Reads x once. */
+async function weighted(
+  x: Source,
+  factors: readonly Float32Array[],
+  { rank, fixed, unit }: Task,
+): Promise<Float32Array[]> {
+  const { engine, shape } = x;
+  const turned = factors.map((factor) => normaliseColumns(factor, rank).columns);
+  using held = new Held(engine);
+  const tensors = turned.map((columns, mode) => held.keep(engine.tensor([shape[mode]!, rank], columns)));
+  const product = held.allocate([shape[0]!, rank], "product");
+  await Program.run(engine, (p) => void x.mttkrp(p, tensors, 0, { out: product }), "CP start");
+  const values = await engine.read(product);
+  const inner = new Float64Array(rank);
+  for (const [at, value] of values.entries()) inner[at % rank]! += (value * turned[0]![at]!) / unit;
+  const weights = solved(gramOf(turned, rank), inner, rank);
+  const count = factors.length - fixed.size;
+  const last = Math.max(...[...factors.keys()].filter((mode) => !fixed.has(mode)));
+  return turned.map((columns, mode) => {
+    if (fixed.has(mode)) return columns;
+    return columns.map((value, at) => {
+      const weight = weights[at % rank]!;
+      const size = Math.max(LEAST_WEIGHT, Math.abs(weight)) ** (1 / count);
+      return value * (mode === last && weight < 0 ? -size : size);
+    });
+  });
+}
+
+/** The solution of (V + a little)·w = b, by elimination; V is symmetric and not negative. */
+function solved(v: Float64Array, b: Float64Array, rank: number): Float64Array {
+  const a = Float64Array.from(v);
+  const w = Float64Array.from(b);
+  let trace = 0;
+  for (let r = 0; r < rank; r++) trace += a[r * rank + r]!;
+  for (let r = 0; r < rank; r++) a[r * rank + r]! += (RIDGE * trace) / rank || 1;
+  for (let k = 0; k < rank; k++)
+    for (let i = k + 1; i < rank; i++) {
+      const part = a[i * rank + k]! / a[k * rank + k]!;
+      for (let j = k; j < rank; j++) a[i * rank + j]! -= part * a[k * rank + j]!;
+      w[i]! -= part * w[k]!;
+    }
+  for (let i = rank - 1; i >= 0; i--) {
+    for (let j = i + 1; j < rank; j++) w[i]! -= a[i * rank + j]! * w[j]!;
+    w[i]! /= a[i * rank + i]!;
+  }
+  return w;
+}
+
+/** Columns of norm 1, and what their norms were; columns of zeros stay zero. */
+export function normaliseColumns(factor: Float32Array, rank: number): { columns: Float32Array; norms: number[] } {
+  const norms = new Array<number>(rank).fill(0);
+  for (const [at, value] of factor.entries()) norms[at % rank]! += value ** 2;
+  for (let r = 0; r < rank; r++) norms[r] = Math.sqrt(norms[r]!);
+  return { columns: factor.map((value, at) => value / (norms[at % rank]! || 1)), norms };
+}
+
+/** The columns of one model, where those of several stand side by side. */
+function columnsOf(values: Float32Array, rows: number, models: number, rank: number, model: number): Float32Array {
+  const columns = new Float32Array(rows * rank);
+  for (let row = 0; row < rows; row++) {
+    const at = (row * models + model) * rank;
+    columns.set(values.subarray(at, at + rank), row * rank);
+  }
+  return columns;
+}
+
+/** a_i·b_j of all columns of two factors, R×R. */
+function products(a: Float32Array, b: Float32Array, rank: number): Float64Array {
+  const sums = new Float64Array(rank * rank);
+  for (let row = 0; row < a.length; row += rank)
+    for (let i = 0; i < rank; i++) for (let j = 0; j < rank; j++) sums[i * rank + j]! += a[row + i]! * b[row + j]!;
+  return sums;
+}
+
+/** The Hadamard product of the Gram matrices of all modes: how terms lie to each other. */
+function gramOf(factors: readonly Float32Array[], rank: number): Float64Array {
+  const all = new Float64Array(rank * rank).fill(1);
+  for (const factor of factors) products(factor, factor, rank).forEach((value, at) => void (all[at]! *= value));
+  return all;
+}
+
+/** ‖X̂‖² of a model. */
+const squaredNormOf = (factors: readonly Float32Array[], rank: number): number =>
+  Math.max(
+    0,
+    gramOf(factors, rank).reduce((sum, value) => sum + value, 0),
+  );
+
+/**
+ * Runs all starts on `x`, x itself or the core of its HOSVD, as many of them at once as there is room for. A group runs until the last of its
+ * starts has converged. `isCut` where the signal ended it before.
+ */
+export async function runTogether(
+  x: Tensor,
+  task: Task,
+  begin: readonly (readonly Float32Array[])[],
+): Promise<{ models: Model[]; isCut: boolean }> {
+  const { signal } = task.stopping;
+  const most = sharedModels(x.engine, x.size, task.rank);
+  const models: Model[] = [];
+  let isCut = false;
+  for (let first = 0; first < begin.length && !isCut; first += most) {
+    if (first && signal?.aborted) return { models, isCut: true };
+    const group = await runGroup(x, task, begin.slice(first, first + most));
+    models.push(...group.models.map(({ start, ...model }) => ({ ...model, start: first + start })));
+    isCut = group.isCut;
+  }
+  return { models, isCut };
+}
+
+async function runGroup(
+  x: Tensor,
+  { rank, fixed, unit, stopping }: Task,
+  begin: readonly (readonly Float32Array[])[],
+): Promise<{ models: Model[]; isCut: boolean }> {
+  const { engine } = x;
+  const models = begin.length;
+  using held = new Held(engine);
+  const state = held.keep(
+    new GaussNewtonState(engine, x.shape, rank, x.shape[0]!, { models, unit, fixed: [...fixed.keys()] }),
+  );
+  const differences = held.allocate([models, ...x.shape], "differences");
+  const rows = held.allocate([SWEEPS_A_BATCH, state.scalars.size], "trace");
+  const counter = held.allocate([1], "counter", "u32");
+  const stacked = new Float32Array(state.trial.size);
+  for (const [model, factors] of begin.entries())
+    for (const [mode, factor] of factors.entries())
+      for (let at = 0; at < factor.length; at += rank)
+        stacked.set(factor.subarray(at, at + rank), ((state.starts[mode]! + at / rank) * models + model) * rank);
+  engine.write(state.trial, stacked);
+  using program = new Program(engine, "CP starts");
+  state.evaluate(program.s, x, differences);
+  state.step(program.s);
+  appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
+  const precise = held.keep(await program.compile());
+  /** how often running each start foresaw no more than the tolerance */
+  const slow = new Int32Array(models);
+  const errorOf = (row: Float32Array): Told => {
+    // errors are told to nobody: in units
+    const told = Array.from(slow, (_, model) => toldOf(row, model, unit ** 2, unit));
+    told.forEach(({ foreseen }, model) => {
+      slow[model] = foreseen < stopping.tolerance ? slow[model]! + 1 : 0;
+    });
+    const best = Math.min(...told.map(({ fromResidual }) => fromResidual));
+    return { fromResidual: best, foreseen: slow.every((count) => count >= SLOW) ? 0 : 1 };
+  };
+  const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
+  const [accepted, scalars] = (await engine.read([state.accepted, state.scalars])) as [Float32Array, Float32Array];
+  const ended = begin.map(
+    (_, start): Model => ({
+      start,
+      loss: scalars[start * GAUSS_NEWTON.perModel + GAUSS_NEWTON.loss]!,
+      factors: x.shape.map((extent, mode) => {
+        const first = state.starts[mode]! * models * rank;
+        return columnsOf(accepted.subarray(first, first + extent * models * rank), extent, models, rank, start);
+      }),
+    }),
+  );
+  return { models: ended, isCut: aborted };
+}
+
+/** A model of the core as one of x: A_n = U_n·B_n. */
+export async function widened(
+  core: TuckerTensor,
+  factors: readonly Float32Array[],
+  rank: number,
+): Promise<readonly Float32Array[]> {
+  const { engine } = core;
+  using held = new Held(engine);
+  // a mode that the core has in full has no factor
+  const bases = core.factors.map((basis, mode) => basis && { basis, mode }).filter((entry) => entry !== null);
+  const wide = bases.map(({ basis, mode }) => held.allocate([basis.shape[0]!, rank], `factor ${mode}`));
+  const narrow = bases.map(({ mode }) =>
+    held.keep(engine.tensor([core.core.shape[mode]!, rank], factors[mode]!, { label: `core factor ${mode}` })),
+  );
+  await engine.run((s) => {
+    for (const [at, { basis }] of bases.entries()) matmul(s, basis, narrow[at]!, { out: wide[at]! });
+  }, "CP of the core");
+  const values = (await engine.read(wide)) as Float32Array[];
+  return factors.map((factor, mode) => {
+    const at = bases.findIndex((entry) => entry.mode === mode);
+    return at < 0 ? factor : values[at]!;
+  });
+}
+
+/** How many models, the first of which is the best, have every term of the best. */
+export const agreeing = (models: readonly Model[], rank: number): number =>
+  models.filter(({ factors }) => agree(models[0]!.factors, factors, rank)).length;
+
+/** Whether every term of a model has its counterpart in another: greedily matched, by the product of the cosines of all modes. */
+function agree(a: readonly Float32Array[], b: readonly Float32Array[], rank: number): boolean {
+  const congruence = new Float64Array(rank * rank).fill(1);
+  for (const [mode, factor] of a.entries()) {
+    const other = b[mode]!;
+    const across = products(factor, other, rank);
+    const [first, second] = [products(factor, factor, rank), products(other, other, rank)];
+    for (let i = 0; i < rank; i++)
+      for (let j = 0; j < rank; j++) {
+        const norms = Math.sqrt(first[i * rank + i]! * second[j * rank + j]!);
+        congruence[i * rank + j]! *= norms ? across[i * rank + j]! / norms : 0;
+      }
+  }
+  const open = new Set(Array.from({ length: rank }, (_, j) => j));
+  for (let i = 0; i < rank; i++) {
+    const match = [...open].reduce((nearest, j) =>
+      congruence[i * rank + j]! > congruence[i * rank + nearest]! ? j : nearest,
+    );
+    if (congruence[i * rank + match]! < AGREES) return false;
+    open.delete(match);
+  }
+  return true;
+}

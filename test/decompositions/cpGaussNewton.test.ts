@@ -1,0 +1,452 @@
+/** CP by Gauss-Newton: that it gets there, with default options; what it reads and leaves; its options. */
+import { describe, expect, it, vi } from "vitest";
+import { type CpGaussNewtonOptions, cp, cpALS } from "../../src/decompositions/index.js";
+import { type DType, type Engine, Schedule, type Tensor } from "../../src/gpu/index.js";
+import { type HostSlab, slabs } from "../../src/sources/index.js";
+import { evaluate, testEngine } from "../engine.js";
+import normals from "../fixtures/normal.json" with { type: "json" };
+import { randomArray } from "../reference.js";
+import { collinearCp, distance, EXACT, exactCp, kruskal, plantedCp } from "./planted.js";
+
+/** Runs with default options but for these; the error of the result in f64, and how it was reached. */
+async function solved(engine: Engine, data: Float32Array, shape: readonly number[], options: CpGaussNewtonOptions) {
+  using x = engine.tensor(shape, data);
+  const result = await cp(engine, x, options);
+  const { tensor } = result;
+  const error = distance(data, await evaluate(engine, (s) => tensor.full(s)));
+  expect(Math.abs(result.relativeError - error)).toBeLessThan(1e-6);
+  expect(result.errors.at(-1)).toBeCloseTo(error, 6);
+  expect(result.fits).toEqual(result.errors.map((told) => 1 - told));
+  tensor.destroy();
+  return { ...result, error };
+}
+
+/** Dispatches, times their replays, that read what `isCounted` says, while `use` runs. */
+async function readsWhile(engine: Engine, isCounted: (tensor: Tensor<DType>) => boolean, use: () => Promise<unknown>) {
+  const submit = engine.submit.bind(engine);
+  let reads = 0;
+  const spy = vi.spyOn(engine, "submit").mockImplementation((work, times = 1) => {
+    for (const [schedule, replays] of work instanceof Schedule ? ([[work, 1]] as const) : work) {
+      const { uses } = schedule as unknown as { uses: { access: string; tensor: Tensor<DType> }[] };
+      reads += times * replays * uses.filter(({ access, tensor }) => access === "read" && isCounted(tensor)).length;
+    }
+    submit(work, times);
+  });
+  try {
+    await use();
+  } finally {
+    spy.mockRestore();
+  }
+  return reads;
+}
+
+const SEEDS = [0, 1, 2];
+
+describe("cp with default options ends at", () => {
+  it("the exact model of normal factors, on which most random starts of ALS fail, and all starts agree", async () => {
+    const engine = await testEngine();
+    const shape = [30, 40, 50];
+    const factors = [normals.slice(0, 120), normals.slice(120, 280), normals.slice(280)];
+    const data = Float32Array.from(kruskal(factors, shape, 4));
+    for (const seed of SEEDS) {
+      const { error, starts, converged } = await solved(engine, data, shape, { rank: 4, seed });
+      expect(error).toBeLessThan(1e-5);
+      expect(starts.agreeing).toBe(4);
+      expect(starts.errors).toHaveLength(4);
+      expect(converged).toBe(true);
+    }
+  });
+
+  // all of them: test/slow
+  it.each(EXACT.filter(({ count, rank }) => count === rank % 4))(
+    "an exact model: $kind factors, rank $rank",
+    async (which) => {
+      const engine = await testEngine();
+      const { data, shape } = exactCp(which);
+      expect((await solved(engine, data, shape, { rank: which.rank })).error).toBeLessThan(1e-5);
+    },
+  );
+
+  it.each([
+    { shape: [37, 53, 71], rank: 5, cosine: 0.95 },
+    { shape: [11, 13, 17, 19], rank: 4, cosine: 0.9 },
+  ])("collinear terms of $shape, rank $rank, in few reads", async ({ shape, rank, cosine }) => {
+    const engine = await testEngine();
+    const data = collinearCp(shape, rank, cosine, 1);
+    using x = engine.tensor(shape, data);
+    for (const seed of SEEDS) {
+      let error = 1;
+      // of X and of the difference, and of anything else that is as large
+      const isLarge = ({ size }: Tensor<DType>) => size >= x.size;
+      const reads = await readsWhile(engine, isLarge, async () => {
+        const { tensor, relativeError } = await cp(engine, x, { rank, seed });
+        error = relativeError;
+        tensor.destroy();
+      });
+      expect(error).toBeLessThan(5e-6);
+      expect(reads).toBeLessThan(150);
+    }
+  });
+
+  it("terms that overlap, where ALS stops on noise", async () => {
+    const engine = await testEngine();
+    const shape = [12, 40, 25];
+    const data = Float32Array.from({ length: 12000 }, (_, at) => {
+      const [i, j, k] = [Math.floor(at / 1000), Math.floor(at / 25) % 40, at % 25];
+      let sum = 0;
+      for (let r = 0; r < 3; r++)
+        sum +=
+          (1.2 + Math.sin(3 * i * (r + 1) + r)) *
+          Math.exp(-((j - 20 - 6 * r) ** 2) / 98) *
+          Math.exp(-((k - 10 - 2.5 * r) ** 2) / 32);
+      return sum;
+    });
+    for (const seed of SEEDS) expect((await solved(engine, data, shape, { rank: 3, seed })).error).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    [16, 6.83275e-4],
+    [10, 6.6446e-4],
+  ])("small terms beside a large mean, %i³", async (n, right) => {
+    const engine = await testEngine();
+    const shape = [n, n, n];
+    const data = Float32Array.from({ length: n ** 3 }, (_, at) => {
+      const [i, j, k] = [Math.floor(at / n ** 2), Math.floor(at / n) % n, at % n];
+      return 1000 + Math.sin(12.9898 * i + 78.233 * j + 37.719 * k + 1.3 * i * j + 0.7 * j * k + 2.1 * i * k);
+    });
+    for (const seed of SEEDS)
+      expect((await solved(engine, data, shape, { rank: 3, seed })).error).toBeLessThan(right * 1.001);
+  });
+});
+
+describe("cp of", () => {
+  it.each([
+    { what: "a matrix", shape: [9, 12], rank: 3, planted: 3 },
+    { what: "order 4", shape: [6, 7, 5, 8], rank: 3, planted: 3 },
+    { what: "order 5", shape: [4, 5, 3, 4, 6], rank: 2, planted: 2 },
+    { what: "a rank above every extent", shape: [4, 5, 4], rank: 6, planted: 6 },
+    { what: "rank 1", shape: [8, 9, 10], rank: 1, planted: 1 },
+    { what: "a mode of one entry", shape: [6, 1, 8], rank: 2, planted: 2 },
+    { what: "a rank above that of the tensor", shape: [7, 8, 9], rank: 4, planted: 2 },
+    { what: "a long first mode", shape: [3000, 4, 4], rank: 2, planted: 2 },
+    { what: "a long last mode", shape: [4, 4, 3000], rank: 2, planted: 2 },
+  ])("$what is exact", async ({ shape, rank, planted }) => {
+    const engine = await testEngine();
+    const { error } = await solved(engine, plantedCp(shape, planted, 0, 3).data, shape, { rank });
+    expect(error).toBeLessThan(1e-5);
+  });
+
+  it("a constant tensor has one term, and nothing beside it", async () => {
+    const engine = await testEngine();
+    const data = new Float32Array(210).fill(-3);
+    const { error } = await solved(engine, data, [7, 6, 5], { rank: 2 });
+    expect(error).toBeLessThan(1e-6);
+  });
+
+  it("noise is what ALS finds, or better", async () => {
+    const engine = await testEngine();
+    const { data, shape, noiseError } = plantedCp([14, 13, 12], 3, 0.3, 6);
+    using x = engine.tensor(shape, data);
+    const als = await cpALS(engine, x, { rank: 3, starts: 3, sweeps: 300 });
+    als.tensor.destroy();
+    const { error, starts } = await solved(engine, data, shape, { rank: 3 });
+    expect(error).toBeLessThan(als.relativeError * (1 + 1e-5));
+    expect(error).toBeLessThan(noiseError);
+    expect(starts.errors).toEqual([...starts.errors].sort((a, b) => a - b));
+  });
+
+  it("a result is in canonical order, and the same for the same seed", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([9, 8, 7], 3, 0.1, 8);
+    using x = engine.tensor(shape, data);
+    const results = [await cp(engine, x, { rank: 3, seed: 5 }), await cp(engine, x, { rank: 3, seed: 5 })];
+    const numbers = [];
+    for (const { tensor } of results) {
+      numbers.push(await engine.read([tensor.weights, ...tensor.factors]));
+      tensor.destroy();
+    }
+    expect(numbers[1]).toEqual(numbers[0]);
+    expect(results[1]!.errors).toEqual(results[0]!.errors);
+    const [weights, ...factors] = numbers[0]! as Float32Array[];
+    expect([...weights!]).toEqual([...weights!].sort((a, b) => b - a));
+    expect(weights!.every((weight) => weight > 0)).toBe(true);
+    for (const [mode, factor] of factors.entries())
+      for (let r = 0; r < 3; r++) {
+        const column = [...factor.filter((_, at) => at % 3 === r)];
+        expect(Math.hypot(...column)).toBeCloseTo(1, 5);
+        const largest = column.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0);
+        if (mode < 2) expect(largest).toBeGreaterThan(0);
+      }
+  });
+});
+
+describe("an iteration of cp", () => {
+  /** Dispatches, reads of X, submits and readbacks that more iterations of one start take, each. */
+  async function perIteration(shape: number[], rank: number) {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, plantedCp(shape, rank, 0.3, 2).data);
+    const run = async (sweeps: number) => {
+      const before = { ...engine.counters };
+      const isX = ({ storage }: Tensor<DType>) => storage === x.storage;
+      const reads = await readsWhile(engine, isX, async () => {
+        const options = { rank, starts: 1, compression: "none", sweeps, tolerance: 0, sweepsPerSubmit: 4 } as const;
+        (await cp(engine, x, options)).tensor.destroy();
+      });
+      const { dispatches, submits, readbacks } = engine.counters;
+      return [dispatches - before.dispatches, reads, submits - before.submits, readbacks - before.readbacks] as const;
+    };
+    const [short, long] = [await run(4), await run(12)];
+    return long.map((count, at) => (count - short[at]!) / 8);
+  }
+
+  it("is four dispatches on a small tensor, one of which reads it, and is read back every fourth time", async () => {
+    expect(await perIteration([18, 60, 30], 3)).toEqual([4, 1, 1 / 4, 1 / 4]);
+  });
+
+  it("reads a large tensor once; the difference is read three times", async () => {
+    const [dispatches, reads, submits, readbacks] = await perIteration([40, 36, 38], 3);
+    expect(dispatches).toBeLessThanOrEqual(14);
+    expect([reads, submits, readbacks]).toEqual([1, 1 / 4, 1 / 4]);
+  });
+
+  it("of several starts shares its dispatches", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([9, 8, 7], plantedCp([9, 8, 7], 3, 0.3, 2).data);
+    const dispatchesOf = async (starts: number, sweeps: number) => {
+      const before = engine.counters.dispatches;
+      (await cp(engine, x, { rank: 3, starts, sweeps, tolerance: 0 })).tensor.destroy();
+      return engine.counters.dispatches - before;
+    };
+    // 8 more iterations of the starts, and 8 more of the best
+    for (const starts of [2, 16]) expect((await dispatchesOf(starts, 12)) - (await dispatchesOf(starts, 4))).toBe(64);
+  });
+});
+
+describe("cp starts", () => {
+  it("from factors of an earlier result are there at once, whatever their columns' norms", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([12, 11, 10], 3, 0.2, 8);
+    using x = engine.tensor(shape, data);
+    const first = await cp(engine, x, { rank: 3 });
+    const factors = (await engine.read([...first.tensor.factors])) as Float32Array[];
+    first.tensor.destroy();
+    const scaled = factors.map((factor, mode) => Array.from(factor, (value) => value * [1, -50, 0.01][mode]!));
+    const again = await cp(engine, x, { rank: 3, initialize: scaled });
+    again.tensor.destroy();
+    expect(again.starts).toEqual({ errors: [expect.closeTo(first.relativeError, 6)], agreeing: 1 });
+    expect(again.errors[0]).toBeCloseTo(first.relativeError, 4);
+    expect(again.sweeps).toBeLessThan(12);
+    expect(again.relativeError).toBeCloseTo(first.relativeError, 6);
+  });
+
+  it.each([
+    { compression: "auto", shape: [40, 38, 36] },
+    { compression: "none", shape: [12, 11, 10] },
+  ] as const)("from factors and random ones beside them, compression $compression", async ({ compression, shape }) => {
+    const engine = await testEngine();
+    const { data, factors } = plantedCp([...shape], 3, 0.2, 8);
+    const options = { rank: 3, initialize: factors, starts: 3, compression };
+    const { starts, seed } = await solved(engine, data, shape, options);
+    expect(starts.errors).toHaveLength(3);
+    expect(starts.agreeing).toBe(3);
+    expect([0, 1, 2]).toContain(seed);
+  });
+
+  it.each([
+    { what: "on the core", shape: [40, 38, 36], rank: 3 },
+    { what: "on the whole tensor", shape: [9, 8, 7], rank: 3 },
+    { what: "of a rank above an extent", shape: [12, 3, 11], rank: 4 },
+  ])("from singular vectors $what", async ({ shape, rank }) => {
+    const engine = await testEngine();
+    const { data } = plantedCp(shape, rank, 0, 8);
+    for (const starts of [1, 2]) {
+      const { error } = await solved(engine, data, shape, { rank, initialize: "hosvd", starts });
+      expect(error).toBeLessThan(1e-5);
+    }
+  });
+
+  it("one after the other, where the tensor is large and has no small core", async () => {
+    const engine = await testEngine();
+    const shape = [100, 90, 80];
+    const { data } = plantedCp(shape, 2, 0.3, 4);
+    const begun: number[] = [];
+    const onIteration = ({ sweep }: { sweep: number }) => void (sweep === 1 && begun.push(sweep));
+    const options = { rank: 2, starts: 2, compression: "none", onIteration } as const;
+    const { live } = engine.memory();
+    const { starts } = await solved(engine, data, shape, options);
+    expect(begun).toHaveLength(2);
+    expect(starts.agreeing).toBe(2);
+    const compressed = await solved(engine, data, shape, { rank: 2, starts: 2 });
+    expect(compressed.error).toBeCloseTo(starts.errors[0]!, 6);
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("are limited by `sweeps`, as the run after them is", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([9, 8, 7], 3, 0.3, 8);
+    const told: number[] = [];
+    const { sweeps, converged, aborted } = await solved(engine, data, shape, {
+      rank: 3,
+      sweeps: 5,
+      tolerance: 0,
+      onIteration: ({ sweep }) => told.push(sweep),
+    });
+    expect({ sweeps, converged, aborted }).toEqual({ sweeps: 5, converged: false, aborted: false });
+    expect(told).toEqual([1, 2, 3, 4, 5]);
+  });
+});
+
+describe("fixed modes of cp", () => {
+  it.each([
+    { fixed: [0], compression: "none" },
+    { fixed: [2], compression: "none" },
+    { fixed: [0, 1], compression: "none" },
+    { fixed: [1], compression: "auto" },
+  ] as const)("$fixed keep their factors, their order and their signs, compression $compression", async (which) => {
+    const engine = await testEngine();
+    const shape = which.compression === "auto" ? [60, 8, 50] : [9, 8, 7];
+    const { data, factors } = plantedCp(shape, 3, 0, 8);
+    using x = engine.tensor(shape, data);
+    const fixed = Object.fromEntries(which.fixed.map((mode) => [mode, factors[mode]!.map((value) => -7 * value)]));
+    const { tensor, relativeError } = await cp(engine, x, { rank: 3, fixed, compression: which.compression });
+    expect(relativeError).toBeLessThan(1e-5);
+    for (const mode of which.fixed) {
+      const factor = await engine.read(tensor.factors[mode]!);
+      for (let r = 0; r < 3; r++) {
+        const [column, expected] = [factor, fixed[mode]!].map((values) => values.filter((_, at) => at % 3 === r));
+        const norm = Math.hypot(...expected!);
+        expect(column).toEqual(expected!.map((value) => value / norm));
+      }
+    }
+    tensor.destroy();
+  });
+
+  it("of a tensor of zeros are there, too", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([3, 4], new Float32Array(12));
+    const { tensor, relativeError } = await cp(engine, x, { rank: 1, fixed: { 1: [0, 3, 4, 0] } });
+    expect(relativeError).toBe(0);
+    expect([...(await engine.read(tensor.factors[1]!))]).toEqual([0, Math.fround(0.6), Math.fround(0.8), 0]);
+    tensor.destroy();
+  });
+});
+
+describe("cp that is aborted", () => {
+  it("while singular vectors for the core are looked for gives the signal's reason, and frees all", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([40, 38, 36], plantedCp([40, 38, 36], 3, 0.2, 8).data);
+    const { live } = engine.memory();
+    const reason = new Error("enough");
+    await expect(cp(engine, x, { rank: 3, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it.each([
+    { what: "starts side by side", shape: [9, 8, 7] },
+    { what: "starts one after the other", shape: [100, 90, 80] },
+  ])("in $what gives what it has, and says so", async ({ shape }) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, plantedCp(shape, 3, 0.2, 8).data);
+    const { live } = engine.memory();
+    const options = { rank: 3, compression: "none", tolerance: 0, signal: AbortSignal.abort() } as const;
+    const { tensor, aborted, converged, relativeError } = await cp(engine, x, options);
+    expect({ aborted, converged }).toEqual({ aborted: true, converged: false });
+    expect(relativeError).toBeGreaterThan(0);
+    tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("in the run after the starts ends soon", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([9, 8, 7], plantedCp([9, 8, 7], 3, 0.2, 8).data);
+    const controller = new AbortController();
+    const { tensor, aborted, sweeps, starts } = await cp(engine, x, {
+      rank: 3,
+      sweeps: 60,
+      tolerance: 0,
+      signal: controller.signal,
+      onIteration: ({ sweep }) => void (sweep === 4 && controller.abort()),
+    });
+    expect(aborted).toBe(true);
+    expect(sweeps).toBeLessThan(12);
+    expect(starts.errors).toHaveLength(4);
+    tensor.destroy();
+  });
+});
+
+it("cp on slabs of the host ends as on one tensor", async () => {
+  const engine = await testEngine();
+  const { data, shape } = plantedCp([24, 22, 21], 3, 0.2, 8);
+  using x = engine.tensor(shape, data);
+  const row = 22 * 21;
+  const parts = [0, 10].map((first, at): HostSlab => {
+    const count = at ? 14 : 10;
+    return { shape: [count, 22, 21], read: async () => data.slice(first * row, (first + count) * row) };
+  });
+  using source = await slabs(engine, parts);
+  for (const compression of ["auto", "none"] as const) {
+    const options = { rank: 3, compression, starts: 2 };
+    const results = [await cp(engine, x, options), await cp(engine, source, options)];
+    for (const { tensor } of results) tensor.destroy();
+    expect(Math.abs(results[0]!.relativeError - results[1]!.relativeError)).toBeLessThan(1e-6);
+    expect(results[1]!.starts.agreeing).toBe(results[0]!.starts.agreeing);
+  }
+});
+
+describe("cp names", () => {
+  const shape = [3, 4, 5];
+  const call = async (options: unknown, data: Float32Array = randomArray(60)) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, data);
+    const { live } = engine.memory();
+    try {
+      return await cp(engine, x, options as CpGaussNewtonOptions);
+    } finally {
+      expect(engine.memory().live).toBe(live);
+    }
+  };
+  const factors = [new Float32Array(6), new Float32Array(8), new Float32Array(10)];
+
+  it.each([
+    [undefined, "cp: options are undefined, needs an object with rank"],
+    [{}, 'cp: option "rank" is missing, needs a whole number, 1 or more'],
+    [{ rank: 0 }, "cp: rank 0, needs a positive whole number"],
+    [{ rank: 2, mask: 1 }, 'cp: unknown option "mask"; it has rank, initialize, starts, seed, fixed, compression'],
+    [{ rank: 2, initialize: "svd" }, 'cp: initialize is "svd", needs one of "random", "hosvd", or a list of factors'],
+    [{ rank: 2, initialize: factors.slice(1) }, "cp: initialize has 2 factors for a tensor 3×4×5, needs 3"],
+    [
+      { rank: 2, initialize: [factors[0], factors[2], factors[2]] },
+      "cp: 10 values given, factor 1 of initialize needs 8",
+    ],
+    [
+      { rank: 2, initialize: [factors[0], factors[1]!.map((_, at) => (at === 3 ? Number.NaN : 1)), factors[2]] },
+      "cp: factor 1 of initialize has NaN at [1, 1], needs finite numbers",
+    ],
+    [{ rank: 2, starts: 0 }, "cp: starts is 0, needs a whole number, 1 or more"],
+    [{ rank: 2, compression: true }, 'cp: compression is true, needs one of "auto", "none"'],
+    [{ rank: 2, fixed: [factors[0]] }, "cp: fixed is [Float32Array"],
+    [{ rank: 2, fixed: { 3: factors[0] } }, "cp: fixed has mode 3, a tensor 3×4×5 has modes 0 to 2"],
+    [{ rank: 2, fixed: { 0: [1, 2] } }, "cp: 2 values given, factor 0 of fixed needs 6"],
+    [
+      { rank: 2, fixed: { 0: [1, 0, 1, 0, 1, 0] } },
+      "cp: column 1 of factor 0 of fixed is zero, needs an entry that is not",
+    ],
+    [
+      { rank: 1, fixed: { 0: [1, 1, 1], 1: [1, 1, 1, 1], 2: [1, 1, 1, 1, 1] } },
+      "cp: all modes are fixed, needs one that is free: leave it out of fixed",
+    ],
+  ])("what is wrong with %j", async (options, message) => {
+    await expect(call(options)).rejects.toThrow(message);
+  });
+
+  it("what is wrong with the tensor", async () => {
+    const engine = await testEngine();
+    const data = randomArray(60);
+    data[7] = Number.NaN;
+    await expect(call({ rank: 2 }, data)).rejects.toThrow(/^cp: .* has 1 entry that is not finite, NaN at \[0, 1, 2\]/);
+    for (const order of [1, 9]) {
+      using x = engine.tensor(new Array(order).fill(2), randomArray(2 ** order));
+      await expect(cp(engine, x, { rank: 1 })).rejects.toThrow(`has order ${order}, needs 2 to 8`);
+    }
+  });
+});
