@@ -53,7 +53,7 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
-import { type Compressed, compressed } from "./tucker.js";
+import type { Compressed } from "./tucker.js";
 
 export interface CpGaussNewtonOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
@@ -280,6 +280,7 @@ async function coreOf(
   const ranks = coreRanks(source, task);
   const size = ranks.reduce((product, extent) => product * extent, 1);
   if (compression === "none" || size > COMPRESSED * source.size) return null;
+  const { compressed } = await import("./cpCompression.js");
   const core = await compressed("cp", source, ranks, task.seed, task.stopping.signal);
   held.keep({ destroy: () => core.tensor.destroy() });
   return core;
