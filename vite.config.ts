@@ -43,8 +43,8 @@ export default defineConfig(({ mode }) => ({
         // npm leaves folders called node_modules out of a package
         entryFileNames: ({ name }) => `${name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/")}.js`,
         comments: { annotation: true, legal: true, jsdoc: false },
-        // names stay, for stack traces and debuggers; a program's bundler does the rest
-        minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } },
+        // functions, classes and members keep their names in stack traces; a program's bundler does the rest
+        minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
       },
     },
   },

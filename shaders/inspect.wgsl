@@ -1,8 +1,8 @@
-// Looks for NaN, infinities and the largest magnitude among the f32 entries of x. found[0] is the number of entries that are not
-// finite; found[1] and found[2] are 2³² − 1 − i for the index i of the first NaN and the first infinity, or 0 for none; found[3]
-// is the bits of the largest finite magnitude. It compares bits, because WGSL lets a compiler assume that there is neither NaN
-// nor infinity. `found` must be zeros before. The atomics are counts and maxima of integers, which do not depend on the order.
-// size read once.
+// Looks for NaN, infinities and the largest magnitude among the f32 entries of x. findings[0] is the number of entries that are
+// not finite; findings[1] and findings[2] are 2³² − 1 − i for the index i of the first NaN and the first infinity, or 0 for none;
+// findings[3] is the bits of the largest finite magnitude. It compares bits, because WGSL lets a compiler assume that there is
+// neither NaN nor infinity. `findings` must be zeros before. The atomics are counts and maxima of integers, which do not depend on
+// the order. size read once.
 #import index
 
 const WIDTH: u32 = 256u;
@@ -13,7 +13,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> found: array<atomic<u32>>;
+@group(0) @binding(2) var<storage, read_write> findings: array<atomic<u32>>;
 
 var<workgroup> partial: array<vec4<u32>, WIDTH>;
 
@@ -47,9 +47,9 @@ fn main(
   if (lane > 0u) { return; }
   let all = partial[0];
   if (all.x > 0u) {
-    atomicAdd(&found[0], all.x);
-    atomicMax(&found[1], all.y);
-    atomicMax(&found[2], all.z);
+    atomicAdd(&findings[0], all.x);
+    atomicMax(&findings[1], all.y);
+    atomicMax(&findings[2], all.z);
   }
-  atomicMax(&found[3], all.w);
+  atomicMax(&findings[3], all.w);
 }

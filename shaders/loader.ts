@@ -130,17 +130,28 @@ export function loadShader(file: string): ShaderSource & { files: string[]; piec
 }
 
 /**
- * WGSL without comments, indentation and empty lines. Lines stay, as messages of compilers count them and constants are found
- * at their beginnings.
+ * WGSL without comments, indentation, empty lines, and spaces beside brackets, commas and operators. Lines stay, as messages of compilers
+ * count them and constants are found at their beginnings.
  */
-const compact = (code: string): string => {
+export const compact = (code: string): string => {
   const lines = code.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "").split("\n");
   const texts = lines.map((line) => line.trim().replace(/\s+/g, " ")).filter((line) => line);
-  return texts.map((line) => `${line}\n`).join("");
+  return texts.map((line) => `${line.replace(AROUND, "$1").replace(BETWEEN, "$1")}\n`).join("");
 };
+
+/** spaces around what can be no part of a longer token */
+const AROUND = / ?([,;:{}()]) ?/g;
+/** spaces around an operator between a name, number or bracket and another: `a - -b` keeps its own, and so do `<` and `>` */
+const BETWEEN = /(?<=[\w)\]]) ?((?:[-+*/%&|^=!]|<<|>>)=?|&&|\|\|) ?(?=[\w(])/g;
 
 /** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
 const TEXT = "?text";
+/**
+ * `import shader from "x.wgsl?late"`: a shader whose code is a module of its own in a build, `x.wgsl?code`, which loads when the first
+ * kernel of it is compiled. For kernels that most programs never compile: those of subgroups are for software adapters.
+ */
+const LATE = "?late";
+const CODE = "?code";
 
 /** The code of a shader as an expression of JavaScript, with the imports that it needs. */
 function builtCode(pieces: readonly Piece[]): { imports: string; code: string } {
@@ -157,7 +168,7 @@ function builtCode(pieces: readonly Piece[]): { imports: string; code: string } 
 
 const unpacking = join(shaderFolder, "../src/gpu/shader.ts");
 
-/** Vite plugin: `import shader from "x.wgsl"` gives a {@link ShaderSource}. */
+/** Vite plugin: `import shader from "x.wgsl"`, or from "x.wgsl?late", gives a {@link ShaderSource}. */
 export function wgsl(): Plugin {
   let build = false;
   return {
@@ -171,10 +182,18 @@ export function wgsl(): Plugin {
         const text = compact(readFileSync(id.slice(0, -TEXT.length), "utf8").replace(IMPORT, ""));
         return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
       }
-      if (!id.endsWith(".wgsl")) return null;
-      const { files, pieces, ...shader } = loadShader(id);
+      if (id.endsWith(`.wgsl${CODE}`)) {
+        const text = compact(linkShader(id.slice(0, -CODE.length)).code);
+        return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
+      }
+      const isLate = id.endsWith(`.wgsl${LATE}`);
+      const path = isLate ? id.slice(0, -LATE.length) : id;
+      if (!path.endsWith(".wgsl")) return null;
+      const { files, pieces, ...shader } = loadShader(path);
       for (const file of files) this.addWatchFile(file);
-      const { imports, code } = build ? builtCode(pieces) : { imports: "", code: JSON.stringify(shader.code) };
+      const late = { imports: "", code: `() => import(${JSON.stringify(`${path}${CODE}`)})` };
+      const here = { imports: "", code: JSON.stringify(shader.code) };
+      const { imports, code } = build ? (isLate ? late : builtCode(pieces)) : here;
       const rest = packShader(shader).map((argument) => JSON.stringify(argument));
       const call = `/* @__PURE__ */ unpackShader(${[JSON.stringify(shader.name), code, ...rest].join(", ")})`;
       const unpack = `import { unpackShader } from ${JSON.stringify(unpacking)};\n`;

@@ -99,6 +99,7 @@ export {
 } from "./gpu/kernel.js";
 export type { Memory } from "./gpu/pool.js";
 export type { Profile, ProfileRow } from "./gpu/profile.js";
+export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./gpu/program.js";
 export { type Bindings, Schedule, Scheduler } from "./gpu/schedule.js";
 export {
   type ArrayOf,
@@ -225,14 +226,19 @@ export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { modeProduct } from "./ops/modeProduct.js";
 export { type MttkrpOptions, mttkrp } from "./ops/mttkrp.js";
 export { orthogonalise } from "./ops/orthogonalise.js";
+export { permute } from "./ops/permute.js";
 export type { Activation } from "./ops/product.js";
 export { normal, type RandomOptions, uniform } from "./ops/random.js";
 export { innerProduct, mean, norm, sum, sumOfSquares } from "./ops/reduce.js";
-export { copy, permute, slice } from "./ops/stridedCopy.js";
+export { copy, slice } from "./ops/stridedCopy.js";
 export { jacobiSvd, type Svd } from "./ops/svd.js";
 export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";
 export { unpackBytes } from "./ops/unpackBytes.js";
+// what decompositions read: one tensor, slabs of one, or a source of one's own
+export { type Resident, resident, type TensorReader } from "./sources/resident.js";
+export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
+export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";
 // results of decompositions
 export { BlockTermTensor } from "./tensors/blockTerm.js";
 export { KruskalTensor } from "./tensors/kruskal.js";

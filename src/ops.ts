@@ -57,6 +57,8 @@ export { mttkrpFromPartial } from "./ops/mttkrpFromPartial.js";
 export { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "./ops/optimise.js";
 export { orthogonalise } from "./ops/orthogonalise.js";
 export { pasteColumns } from "./ops/pasteColumns.js";
+// moving elements
+export { permute } from "./ops/permute.js";
 export {
   averagePool2d,
   averagePool2dGradient,
@@ -85,8 +87,7 @@ export {
 export { reluBackward } from "./ops/reluBackward.js";
 export { type Curve, softmaxCrossEntropy } from "./ops/softmaxCrossEntropy.js";
 export { type SolveOptions, solveSymmetric } from "./ops/solveSymmetric.js";
-// moving elements
-export { copy, paste, permute, slice } from "./ops/stridedCopy.js";
+export { copy, paste, slice } from "./ops/stridedCopy.js";
 export { jacobiSvd, type Svd } from "./ops/svd.js";
 export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";

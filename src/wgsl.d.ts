@@ -3,6 +3,11 @@ declare module "*.wgsl" {
   export default shader;
 }
 
+declare module "*.wgsl?late" {
+  const shader: import("./gpu/kernel.js").ShaderSource;
+  export default shader;
+}
+
 // wgsl_reflect's bare name is an empty module in Node, and this path has no types of its own
 declare module "wgsl_reflect/wgsl_reflect.module.js" {
   export * from "wgsl_reflect";

@@ -57,15 +57,15 @@ const withoutComments = (code: string): string =>
 
 function importsOf(file: string, code: string): Imported[] {
   const text = withoutComments(code);
-  const found = text.matchAll(
+  const statements = text.matchAll(
     /\bfrom\s*["']([^"'\n]+)["']|\bimport\s*\(\s*["']([^"'\n]+)["']\s*[,)]|^\s*import\s*["']([^"'\n]+)["']/gm,
   );
-  return [...found].map(({ index, 1: a, 2: b, 3: c }) => {
+  return [...statements].map(({ index, 1: a, 2: b, 3: c }) => {
     const from = (a ?? b ?? c)!;
     const typeOnly = a !== undefined && /(?:^|[\n;])\s*(?:import|export)\s+type\b[^;"']*$/.test(text.slice(0, index));
-    // the bundler's `?url` asks for the file's address
+    // the bundler's `?url` asks for the file's address, the loader's `?late` for code that loads later
     const path = from.startsWith(".")
-      ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?url$/, "")))
+      ? relative(root, resolve(dirname(join(root, file)), from.replace(/\?(url|late)$/, "")))
       : null;
     return { file, from, path, typeOnly };
   });
@@ -89,7 +89,7 @@ const layerOf = (path: string): string => {
   const [top, next] = path.split("/");
   return top === "src" ? next!.replace(/^(index|errors)\.js$/, "$1.ts") : top === "test" ? `test/${next}` : top!;
 };
-const isWgsl = ({ from }: Imported): boolean => from.endsWith(".wgsl");
+const isWgsl = ({ from }: Imported): boolean => /\.wgsl(\?late)?$/.test(from);
 const isNode = ({ from }: Imported): boolean => from.startsWith("node:") || builtinModules.includes(from);
 
 /** The rules that an import breaks. */
@@ -100,8 +100,8 @@ function broken(imported: Imported): string[] {
   const wrong: string[] = [];
   if (isWgsl(imported)) {
     // the benchmark's probes are its own
-    const own = layer === "bench" && path?.startsWith("bench/");
-    if (layer !== "ops" && !own) wrong.push(said("only ops import shaders"));
+    const ofBenchmark = layer === "bench" && path?.startsWith("bench/");
+    if (layer !== "ops" && !ofBenchmark) wrong.push(said("only ops import shaders"));
   } else if (path !== null && layer !== "shaders") {
     const target = layerOf(path);
     const allowed = MAY_IMPORT[layer];
@@ -160,8 +160,8 @@ function closure(entry: string): Imported[] {
   const visit = (file: string): Imported[] => {
     if (seen.has(file)) return [];
     seen.add(file);
-    const own = imports.filter((imported) => imported.file === file);
-    return [...own, ...own.flatMap(({ path }) => (path === null ? [] : visit(path.replace(/\.js$/, ".ts"))))];
+    const direct = imports.filter((imported) => imported.file === file);
+    return [...direct, ...direct.flatMap(({ path }) => (path === null ? [] : visit(path.replace(/\.js$/, ".ts"))))];
   };
   return visit(entry);
 }
@@ -239,8 +239,8 @@ describe("the house plan", () => {
     const calling = files
       .filter(({ file }) => file.startsWith("src/") && !["gpu", "node"].includes(layerOf(file)))
       .flatMap(({ file, code }) => {
-        const found = WEBGPU.exec(withoutComments(code));
-        return found ? [`${file}: ${found[0]}`] : [];
+        const call = WEBGPU.exec(withoutComments(code));
+        return call ? [`${file}: ${call[0]}`] : [];
       });
     expect(calling).toEqual([]);
   });

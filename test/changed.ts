@@ -25,12 +25,15 @@ const roomOf = (path: string): string => {
  */
 export function testsFor(changed: readonly string[], files: Files): string[] {
   const tests = [...files.keys()].filter((path) => isTest(path) && !/^test\/(slow|demo)\//.test(path));
-  const found = new Set<string>();
+  const selected = new Set<string>();
   const importing = (path: string, among: readonly string[]): string[] =>
-    among.filter((other) => files.get(other)!.includes(`/${basename(path).replace(/\.ts$/, ".js")}"`));
+    among.filter((other) =>
+      // the code of some shaders loads late
+      ['"', '?late"'].some((end) => files.get(other)!.includes(`/${basename(path).replace(/\.ts$/, ".js")}${end}`)),
+    );
   const visit = (path: string): void => {
     if (isTest(path)) {
-      if (tests.includes(path)) found.add(path);
+      if (tests.includes(path)) selected.add(path);
       return;
     }
     if (path.endsWith(".wgsl")) {
@@ -50,10 +53,10 @@ export function testsFor(changed: readonly string[], files: Files): string[] {
       // an index is imported by all
       ...(stemOf(path) === "index" ? [] : importing(path, tests)),
     ]);
-    for (const test of near.size ? near : room) found.add(test);
+    for (const test of near.size ? near : room) selected.add(test);
   };
   for (const path of changed) if (/^(src|shaders|test|bench)\//.test(path)) visit(path);
-  return [...found].sort();
+  return [...selected].sort();
 }
 
 const git = (...args: string[]): string[] =>

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, relative, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../src/gpu/index.js";
+import { Fields } from "../src/nn/layerKind.js";
 import type { NumberRule } from "../src/ops/adapter.js";
 import { evaluate, expectClose, testEngine } from "./engine.js";
 import { randomArray } from "./reference.js";
@@ -114,16 +115,18 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const blocks = [...textOf("ARCHITECTURE.md").matchAll(/^```(?:ts|wgsl)\n\/\/ ([^\n]+)\n(.*?)^```/gms)].map(
   ([, title, code]) => ({ title: title!, code: code! }),
 );
-const ROW = "a row of NUMBER_RULES in src/ops/adapter.ts";
-const row = blocks.find(({ title }) => title === ROW)!;
-const examples = new Map(blocks.filter((block) => block !== row).map(({ title, code }) => [title, code]));
-const adapter = textOf("src/ops/adapter.ts");
+/** The rows that the examples add to tables of adapter.ts. */
+const ROWS = /^a row of (\w+) in src\/ops\/adapter\.ts$/;
+const examples = new Map(blocks.filter(({ title }) => !ROWS.test(title)).map(({ title, code }) => [title, code]));
+let adapter = textOf("src/ops/adapter.ts");
+for (const { title, code } of blocks) {
+  const table = ROWS.exec(title)?.[1];
+  if (table) adapter = adapter.replace(new RegExp(`^const ${table}\\b.*= \\{\\n`, "m"), (line) => `${line}${code}`);
+}
 // choices are known to all engines of the process: those of this copy are not to be
 examples.set(
   "src/ops/adapter.ts",
-  adapter
-    .replace(/^const NUMBER_RULES = \{\n/m, (line) => `${line}${row.code}`)
-    .replace(/^import \{ declareChoice \} .*$/m, "const declareChoice = (..._: unknown[]): void => {};"),
+  adapter.replace(/^import \{ declareChoice \} .*$/m, "const declareChoice = (..._: unknown[]): void => {};"),
 );
 
 /** Files of an example import each other, and all others from where these are. */
@@ -144,7 +147,7 @@ describe("the examples of ARCHITECTURE.md", () => {
       ...["shaders/soft_threshold.wgsl", "src/decompositions/rankOne.ts", "src/nn/tanh.ts", "src/ops/adapter.ts"],
       ...["src/ops/softThreshold.ts", "src/sources/imputed.ts"],
     ]);
-    expect(examples.get("src/ops/adapter.ts")).toContain("softThresholdWidth");
+    expect(examples.get("src/ops/adapter.ts")!.split("softThresholdWidth")).toHaveLength(3);
     expect(examples.get("src/ops/adapter.ts")).toContain("const declareChoice");
   });
 
@@ -224,7 +227,10 @@ describe("the examples of ARCHITECTURE.md", () => {
   });
 
   it("the layer is tanh, forwards and backwards", async () => {
-    const { Tanh } = await load<{ Tanh: new () => import("../src/nn/index.js").Layer }>("src/nn/tanh.ts");
+    const { Tanh, tanhKind } = await load<{
+      Tanh: new () => import("../src/nn/index.js").Layer;
+      tanhKind: import("../src/nn/layerKind.js").LayerKind;
+    }>("src/nn/tanh.ts");
     const engine = await testEngine();
     const values = randomArray(12, 3);
     using x = engine.tensor([3, 4], values);
@@ -238,6 +244,10 @@ describe("the examples of ARCHITECTURE.md", () => {
       dx!,
       values.map((value) => value * (1 - Math.tanh(value) ** 2)),
     );
+    const fail = (): never => expect.fail("its kind describes and reads no more than its options");
+    const options = tanhKind.optionsOf(layer, fail);
+    expect([tanhKind.name, tanhKind.is(layer), options]).toEqual(["tanh", true, {}]);
+    expect(tanhKind.build(new Fields(options, fail, fail))).toBeInstanceOf(Tanh);
   });
 
   it("the part goes from state to state", async () => {

@@ -96,7 +96,7 @@ interface RangeOptions {
   max: number;
   /** 1 by default */
   step?: number;
-  /** the number as people read it */
+  /** writes the number for the page; `String` by default */
   format?: (value: number) => string;
   disabled?: boolean;
 }
@@ -178,7 +178,7 @@ export function taskBar(
 export const card = (title: string, words: string, ...content: unknown[]): TemplateResult =>
   html`<section class="card"><h2>${title}</h2><p>${words}</p>${content}</section>`;
 
-/** What scrolls by itself where it is too wide. */
+/** A box that scrolls by itself where its contents are too wide. */
 export const scrolling = (label: string, content: unknown): TemplateResult =>
   html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>${content}</div>`;
 

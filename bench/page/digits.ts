@@ -12,7 +12,7 @@ export interface DigitSet {
 
 let loading: Promise<DigitSet> | null = null;
 
-/** Loads all 10,000 once; 1.6 MB on the wire. */
+/** Loads all 10,000 images, once: a download of 1.6 MB. */
 export function loadDigits(): Promise<DigitSet> {
   loading ??= fetchDigits();
   // after a failure the next call tries again
@@ -31,13 +31,13 @@ async function fetchDigits(): Promise<DigitSet> {
   return { labels: bytes.subarray(4, end), images: bytes.subarray(end) };
 }
 
-/** The images of these digits among the first so many, in order. `labels` are the digits themselves. */
+/** The images of these digits among the first images of the data set, in their order. `labels` are the digits themselves. */
 export function chooseDigits(all: DigitSet, digits: readonly number[], first: number): DigitSet {
   const { images, labels } = selectDigits(all.images, all.labels, digits, { first });
   return { images, labels: labels.map((label) => digits[label]!) };
 }
 
-/** Lets the page draw and react before what follows. */
+/** Ends the task, so that the page draws and reacts before the work goes on. */
 export const breathe = (): Promise<void> =>
   (globalThis as { scheduler?: { yield?: () => Promise<void> } }).scheduler?.yield?.() ??
   new Promise((resolve) => setTimeout(resolve));

@@ -1,6 +1,6 @@
 /**
  * Results of Decompose, Train and Compress that are shown where there is no WebGPU: files in recorded/, made by
- * `node bench/page/record.mjs` on a machine that has some.
+ * `node bench/page/record.mjs` on a machine with WebGPU.
  */
 import { type PackedArray, pack, unpack } from "../../src/experiments/results.js";
 import type { Epoch } from "../../src/index.js";

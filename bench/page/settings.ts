@@ -10,19 +10,19 @@ export function parseDigits(text: string | null): number[] | null {
   return digits.length >= 2 && digits.every((digit) => ALL_DIGITS.includes(digit)) ? digits : null;
 }
 
-/** A whole number of the URL, where it is one within these bounds. */
+/** The whole number that a field of the URL holds; `otherwise` where the field holds none within these bounds. */
 export function parseInteger(text: string | null, least: number, most: number, otherwise: number): number {
   const value = Number(text || Number.NaN);
   return Number.isInteger(value) && value >= least && value <= most ? value : otherwise;
 }
 
-/** The digits with one more, or one less; as they are where that would leave a single class, which has nothing to tell apart. */
+/** The set of digits with `digit` added, or removed where it is in the set. The last two digits stay: one class leaves nothing to tell apart. */
 export function toggleDigit(digits: readonly number[], digit: number): readonly number[] {
   const next = digits.includes(digit) ? digits.filter((other) => other !== digit) : [...digits, digit];
   return next.length < 2 ? digits : next.sort((a, b) => a - b);
 }
 
-/** The whole number nearest to what was typed, within bounds; `before` where it is no number. */
+/** The whole number within bounds that is nearest to the typed one; `before` where the text is no number. */
 export function nearestInteger(text: string, { min, max }: { min: number; max: number }, before: number): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
   return Math.min(max, Math.max(min, Math.round(Number.isNaN(value) ? before : value)));

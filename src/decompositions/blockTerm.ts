@@ -40,9 +40,9 @@ import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
-  type Method,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   seedAt,
   stoppingRules,
 } from "./iterate.js";
@@ -123,7 +123,7 @@ interface Task {
 async function blockTermMethod(
   { engine, allocate, keep, source }: Scope,
   { blocks, ranks, seed, ridge, signal }: Task,
-): Promise<Method<BlockTermTensor>> {
+): Promise<SweepMethod<BlockTermTensor>> {
   const residual = keep(source.difference());
   const model = sideBySide(source.shape, ranks, blocks, allocate);
   // here and not in `start`, so that its memory is free again when the sweep allocates its tensors

@@ -33,34 +33,26 @@ import {
   sumOfSquares,
   uniform,
 } from "../ops/index.js";
-import {
-  checkCall,
-  type Reader,
-  type Resident,
-  resident,
-  restoreValues,
-  type Source,
-  withSource,
-} from "../sources/index.js";
+import { checkCall, type Reader, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Kind,
-  type Method,
   Problem,
   type Scope,
   type StoppingOptions,
+  type SweepKind,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Told,
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { identityColumns, subspaceOf } from "./subspace.js";
 
 export interface CpOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
@@ -120,7 +112,13 @@ export async function cpALS(
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
-  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, leastSquares(options)));
+  const update = await updateOf(options);
+  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, update));
+}
+
+/** The update that the options ask for. What they seldom ask for is loaded when they do. */
+async function updateOf({ solver, ridge }: Pick<CpOptions, "solver" | "ridge">): Promise<CpUpdate> {
+  return solver === "pseudoInverse" ? (await import("./cpPseudoInverse.js")).byPseudoInverse : leastSquares(ridge);
 }
 
 /** CP by alternating updates, whatever they are: one factor after the other is made anew from its MTTKRP. */
@@ -188,9 +186,10 @@ export class CpSolver {
       throw new TenfoldError(
         "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
       );
+    const update = await updateOf(options);
     const source = await resident(x.engine, "cpALS", x);
     try {
-      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, leastSquares(options));
+      const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, update);
       return new CpSolver(x, options, source, await Problem.create(source, "cpALS", begin));
     } catch (error) {
       source[dispose]();
@@ -305,8 +304,7 @@ export async function withStartFactor(
   const { engine, shape, size } = source;
   const extent = shape[mode]!;
   const task = { mode, rank: Math.min(rank, extent, size / extent), seed, isTold: false };
-  using subspace =
-    how === "hosvd" ? (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor : null;
+  using subspace = how === "hosvd" ? await (await import("./cpHosvd.js")).leadingVectors(source, task, signal) : null;
   if (subspace) signal?.throwIfAborted();
   // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
   const values = subspace ? await engine.read(subspace.values) : [];
@@ -324,7 +322,7 @@ export async function withStartFactor(
 }
 
 /** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
-class CpProblem implements Method<KruskalTensor> {
+class CpProblem implements SweepMethod<KruskalTensor> {
   readonly columns: number;
   readonly hasCheap = true;
   readonly advice: string;
@@ -446,9 +444,9 @@ class CpProblem implements Method<KruskalTensor> {
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
-  readonly correcting: Method<KruskalTensor>["correcting"];
+  readonly correcting: SweepMethod<KruskalTensor>["correcting"];
 
-  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<Method<KruskalTensor>["correcting"]> {
+  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<SweepMethod<KruskalTensor>["correcting"]> {
     const { source, keep } = this.#scope;
     return {
       below: CORRECTING,
@@ -526,7 +524,7 @@ class CpProblem implements Method<KruskalTensor> {
     if (change) s.release(change);
   }
 
-  errorOf(row: Float32Array, kind: Kind): Told {
+  errorOf(row: Float32Array, kind: SweepKind): Told {
     const { squaredNorm } = this.#scope.source;
     const places = [0, SCALAR, this.#fused ? SCALAR + 1 : 3 * SCALAR, 2 * SCALAR];
     const [inner, model, terms, residual] = places.map((at) => row[at]! / squaredNorm) as [
@@ -596,7 +594,8 @@ export async function restoreKruskal(
   { engine, weights, factors }: KruskalTensor,
   exponent: number,
 ): Promise<KruskalTensor> {
-  const values = restoreValues(name, "weights", await engine.read(weights), exponent);
+  const { restoredWeights } = await import("./cpScale.js");
+  const values = await restoredWeights(name, weights, exponent);
   const restored = engine.tensor(weights.shape, values, { label: "weights" });
   weights.destroy();
   return new KruskalTensor(restored, factors);

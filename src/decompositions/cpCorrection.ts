@@ -30,10 +30,10 @@ import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
-  type Kind,
-  type Method,
   type Scope,
   type StoppingOptions,
+  type SweepKind,
+  type SweepMethod,
   stoppingRules,
   type Told,
   type Trace,
@@ -149,7 +149,7 @@ const DEFAULT_ROOM = 1.0001;
 const MARGIN = 0.999;
 
 /** The correction as a method of `iterate`. */
-class CorrectionMethod implements Method<KruskalTensor> {
+class CorrectionMethod implements SweepMethod<KruskalTensor> {
   readonly columns = 3 * SCALAR;
   readonly hasCheap = true;
   readonly state: readonly Tensor[];
@@ -254,7 +254,7 @@ class CorrectionMethod implements Method<KruskalTensor> {
     s.release(residual);
   }
 
-  errorOf(row: Float32Array, kind: Kind): Told {
+  errorOf(row: Float32Array, kind: SweepKind): Told {
     const [terms, updated, residual] = [0, 1, 2].map(
       (index) => row[index * SCALAR]! / this.scope.source.squaredNorm,
     ) as [number, number, number];

@@ -44,10 +44,10 @@ import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
-  type Method,
   Problem,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Told,
@@ -202,11 +202,11 @@ async function solve(
   if (source.refresh) throw new TenfoldError(`cp: ${source} changes with the model, take cpALS for it`);
   const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
   const task: Task = { rank, fixed, unit, seed, stopping: { sweeps, tolerance, signal, sweepsPerSubmit } };
-  const whole: Task = {
+  const reported: Task = {
     ...task,
     stopping: { ...task.stopping, onIteration, sweepsPerSubmit: sweepsPerSubmit ?? 2 },
   };
-  if (source.isZero) return { ...(await runEach(source, whole, [])).best, starts: { errors: [0], agreeing: 1 } };
+  if (source.isZero) return { ...(await runEach(source, reported, [])).best, starts: { errors: [0], agreeing: 1 } };
   using held = new Held(engine);
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const core = factors && starts === 1 ? null : await coreOf(source, task, options.compression, held);
@@ -218,7 +218,7 @@ async function solve(
   if (reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core || starts > 1))
     ({ models, isCut } = await runTogether(reduced.tensor("cp"), task, begin));
   else {
-    const ended = await runEach(reduced, core ? task : whole, begin);
+    const ended = await runEach(reduced, core ? task : reported, begin);
     if (!core) return { ...ended.best, starts: startsOf(ended.models, task, source, 0) };
     ended.best.tensor.destroy();
     ({ models } = ended);
@@ -227,7 +227,7 @@ async function solve(
   models.sort((a, b) => a.loss - b.loss);
   const best = models[0]!;
   const from = core ? await widened(core.tensor, best.factors, rank) : best.factors;
-  const result = (await runEach(source, { ...whole, seed: seedAt(seed, best.start) }, [from])).best;
+  const result = (await runEach(source, { ...reported, seed: seedAt(seed, best.start) }, [from])).best;
   const told = startsOf(models, task, source, core ? core.relativeError ** 2 * source.squaredNorm : 0);
   return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
 }
@@ -294,7 +294,7 @@ const coreSource = ({ squaredNorm, largest }: Source, { tensor, relativeError }:
   });
 
 /** Gauss-Newton for one model at a time as a method of `iterate`. */
-class GaussNewtonMethod implements Method<KruskalTensor> {
+class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   readonly columns = GAUSS_NEWTON.perModel;
   readonly #state: GaussNewtonState;
   readonly #difference: Difference | null;

@@ -7,7 +7,7 @@ import {
   hadamard,
   scale,
   scaleColumns,
-  solveSymmetric,
+  solveCholesky,
   subtract,
   type UnnormalizedFactor,
 } from "../ops/index.js";
@@ -64,25 +64,9 @@ export interface FusedUpdate {
   };
 }
 
-export interface LeastSquaresOptions {
-  /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
-  solver?: "cholesky" | "pseudoInverse" | undefined;
-  /** added to the diagonal for Cholesky, times the mean of the diagonal */
-  ridge?: number | undefined;
-}
-
-/**
- * A = (M + ρA₀)(V + (ridge + ρ)I)⁻¹ (Kolda & Bader 2009, figure 3.3) with the proximal term ρ; by the pseudo-inverse, which needs none,
- * A = M·V⁺.
- */
-export function leastSquares({ solver = "cholesky", ridge = 0 }: LeastSquaresOptions = {}): CpUpdate {
-  if (solver === "pseudoInverse")
-    return {
-      advice: "the solver cholesky",
-      record: ({ s }, { product, normal }) => solveSymmetric(s, normal, product, { method: solver }),
-      correct: ({ s }, { product, normal }) => solveSymmetric(s, normal, product, { method: solver }),
-    };
-  const options = { method: solver, ridge: ridge + PROXIMAL };
+/** A = (M + ρA₀)(V + (ridge + ρ)I)⁻¹ (Kolda & Bader 2009, figure 3.3) with the proximal term ρ. The ridge is in units of V's mean diagonal. */
+export function leastSquares(ridge = 0): CpUpdate {
+  const options = { ridge: ridge + PROXIMAL };
   return {
     advice: "a larger ridge",
     record({ s }, { product, normal, factor, weights }) {
@@ -90,15 +74,15 @@ export function leastSquares({ solver = "cholesky", ridge = 0 }: LeastSquaresOpt
       const near = scale(s, scaled, { alpha: PROXIMAL });
       const right = add(s, product, near);
       s.release(scaled, near);
-      const solved = solveSymmetric(s, normal, right, options);
+      const solved = solveCholesky(s, normal, right, options);
       s.release(right);
       return solved;
     },
     correct({ s }, { product, normal, scaled }) {
-      if (!ridge) return solveSymmetric(s, normal, product, options);
+      if (!ridge) return solveCholesky(s, normal, product, options);
       const shrink = scale(s, scaled, { alpha: ridge });
       const gradient = subtract(s, product, shrink);
-      const step = solveSymmetric(s, normal, gradient, options);
+      const step = solveCholesky(s, normal, gradient, options);
       s.release(shrink, gradient);
       return step;
     },

@@ -104,7 +104,7 @@ export interface Trace {
  * Kinds of sweeps. A `cheap` sweep tells its error from norms. A `precise` sweep changes the state in the same way, and tells the error from
  * the residual as well. A `correcting` sweep goes by the residual, not by X: near a fit of 1, rounding in sums over X is larger than the step.
  */
-export type Kind = "cheap" | "precise" | "correcting";
+export type SweepKind = "cheap" | "precise" | "correcting";
 
 /** The relative errors that a row of the trace tells. */
 export interface Told {
@@ -129,7 +129,7 @@ export interface Sweep {
   /** the same sweep, without the residual: an error from norms is told where it is {@link CANCELLATION} or more */
   cheap?: Replay | undefined;
   trace: Trace;
-  errorOf: (row: Float32Array, kind: Kind) => Told;
+  errorOf: (row: Float32Array, kind: SweepKind) => Told;
   /** sweeps for small errors, if there are any: compiled when they are first needed */
   correcting?: { below: number; open(): Promise<{ enter: Replay; sweep: Replay }> } | undefined;
   /** the tensors that a sweep reads from the sweep before and writes; needed where there is more than one kind of sweep */
@@ -153,7 +153,7 @@ interface Batch {
   /** how many rows were written before this batch, and how many by it */
   first: number;
   count: number;
-  kind: Kind;
+  kind: SweepKind;
   /** which copy of the state is the one before this batch */
   slot: number;
   rows: Promise<Float32Array>;
@@ -184,7 +184,7 @@ export async function converge(
   let margin = expected ?? 0;
   const corrects = (error: number) => correcting !== undefined && error < correcting.below;
   let isCorrecting = expected !== undefined && corrects(expected);
-  const kindOfNext = (): Kind => {
+  const kindOfNext = (): SweepKind => {
     if (isCorrecting) return "correcting";
     return cheap && !(isTold && margin < NEAR * CANCELLATION) ? "cheap" : "precise";
   };
@@ -362,7 +362,7 @@ export interface Scope {
 }
 
 /** A solver, as `iterate` drives it. Everything here is about the scaled x, except `restore`. */
-export interface Method<T> {
+export interface SweepMethod<T> {
   /** Puts the state where start number `index` begins. Returns the error there, where it is known. */
   start?(index: number): Promise<number | undefined>;
   /** how many numbers a row of the trace has */
@@ -375,7 +375,7 @@ export interface Method<T> {
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
   record(p: Program, trace: Trace, isPrecise: boolean): void;
   /** the errors that a row tells; of precise and correcting sweeps, also the error from the residual */
-  errorOf(row: Float32Array, kind: Kind): Told;
+  errorOf(row: Float32Array, kind: SweepKind): Told;
   /** correcting sweeps, taken once the error is below `below`; `open` allocates what they need, once */
   correcting?: {
     below: number;
@@ -410,7 +410,7 @@ export interface Run<T> {
   seed?: number | undefined;
   /** the decomposition of a tensor of zeros */
   zero(): T | Promise<T>;
-  begin(scope: Scope): Promise<Method<T>> | Method<T>;
+  begin(scope: Scope): Promise<SweepMethod<T>> | SweepMethod<T>;
 }
 
 /**
@@ -459,7 +459,7 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
   readonly #scope: RunScope;
-  method!: Method<T>;
+  method!: SweepMethod<T>;
   #sweep!: Sweep;
   #correcting: { enter: Replay; sweep: Replay } | null = null;
 
@@ -497,7 +497,7 @@ export class Problem<T extends { destroy(): void }> {
         return scope.keep(await p.compile());
       };
       const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
-      const errorOf = (row: Float32Array, kind: Kind) => method.errorOf(row, kind);
+      const errorOf = (row: Float32Array, kind: SweepKind) => method.errorOf(row, kind);
       const correcting =
         method.correcting && !source.refresh
           ? {
@@ -517,7 +517,7 @@ export class Problem<T extends { destroy(): void }> {
   /** Compiles the correcting sweeps, the first time. */
   async #openCorrecting(
     scope: Scope,
-    { open }: NonNullable<Method<T>["correcting"]>,
+    { open }: NonNullable<SweepMethod<T>["correcting"]>,
     trace: Trace,
   ): Promise<{ enter: Replay; sweep: Replay }> {
     if (!this.#correcting) {

@@ -29,13 +29,14 @@ import {
 import { checkCall, type Reader, type Source, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   iterate,
-  type Method,
   ROW,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   stoppingRules,
 } from "./iterate.js";
 
@@ -139,7 +140,7 @@ export interface SubspaceTask {
 export function subspaceMethod(
   { engine, allocate, source }: Scope,
   { mode, rank, seed, remaining = source, lost = 0, isTold = true }: SubspaceTask,
-): Method<Subspace> {
+): SweepMethod<Subspace> {
   const { shape, squaredNorm } = source;
   const extent = shape[mode]!;
   const columns = basisColumns(shape, mode, rank);
@@ -245,13 +246,6 @@ export const subspaceOf = (source: Source, task: SubspaceTask, stopping: Stoppin
     zero: () => zeroSubspace(source, task),
     begin: (scope) => subspaceMethod(scope, task),
   });
-
-/** Columns of the identity, again from the first one after the last: orthonormal as long as they are no more than rows. */
-export function identityColumns(engine: Engine, extent: number, rank: number, label: string): Tensor {
-  const data = new Float32Array(extent * rank);
-  for (let r = 0; r < rank; r++) data[(r % extent) * rank + r] = 1;
-  return engine.tensor([extent, rank], data, { label });
-}
 
 const zeroSubspace = ({ engine, shape }: Source, { mode, rank }: { mode: number; rank: number }): Subspace =>
   new Subspace(

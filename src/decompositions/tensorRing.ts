@@ -28,10 +28,10 @@ import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
-  type Method,
   relativeResidual,
   type Scope,
   type StoppingOptions,
+  type SweepMethod,
   seedAt,
   stoppingRules,
 } from "./iterate.js";
@@ -242,7 +242,7 @@ async function ringMethod(
   seed: number,
   ridge: number,
   signal: AbortSignal | undefined,
-): Promise<Method<TensorRing>> {
+): Promise<SweepMethod<TensorRing>> {
   const ring = keep(await startRing(source, ranks, seed, signal));
   const residual = keep(source.difference());
   const last = source.order - 1;

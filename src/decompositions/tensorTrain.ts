@@ -13,9 +13,9 @@ import { copy, permute } from "../ops/index.js";
 import { checkCall, Resident, resident, restore, type Source, withSource } from "../sources/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
-import { identityColumns } from "./subspace.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TtOptions extends LinalgOptions {

@@ -12,9 +12,10 @@ import {
 import { matmul, polishColumns, scaleColumns, signColumns, slice, squaredDistance } from "../ops/index.js";
 import { checkCall, type Resident, resident, restore } from "../sources/index.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import { relativeResidual } from "./iterate.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
-import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 
 export interface TruncatedSvdOptions extends LinalgOptions {

@@ -2,8 +2,9 @@ import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, matmul, orthogonalise, slice } from "../ops/index.js";
 import { TensorReader } from "../sources/index.js";
 import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { identityColumns, leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
 
 /** C ≈ core·rest: rows×rank orthonormal columns U, and UᵀC. */
 export interface Cut {

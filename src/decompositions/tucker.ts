@@ -34,22 +34,23 @@ import {
 import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { Held, together } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   type Decomposition,
   iterate,
-  type Method,
   ROW,
   relativeResidual,
   type Scope,
   type StoppingOptions,
   SWEEPS_A_BATCH,
+  type SweepMethod,
   seedAt,
   stoppingRules,
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { basisColumns, identityColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
+import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 
@@ -198,7 +199,10 @@ export interface Compressed {
   relativeError: number;
 }
 
-/** Throws the signal's reason where it is aborted. */
+/**
+ * Two steps of subspace iteration a mode: of an exact model they miss nothing, and what they miss of others is for iterations on all of x to find.
+ * Throws the signal's reason where it is aborted.
+ */
 export async function compressed(
   name: string,
   source: Source,
@@ -206,7 +210,13 @@ export async function compressed(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<Compressed> {
-  using start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: true });
+  using start = await truncatedFactors(
+    source,
+    ranks,
+    seed,
+    { sweeps: 2, tolerance: 0, signal },
+    { sequential: true, isTold: false },
+  );
   signal?.throwIfAborted();
   return await measured(name, source, start.factors, ranks);
 }
@@ -432,7 +442,7 @@ async function hooiMethod(
   factors: readonly (Tensor | null)[],
   seed: number,
   expected: number,
-): Promise<Method<TuckerTensor>> {
+): Promise<SweepMethod<TuckerTensor>> {
   const { engine, shape, squaredNorm } = source;
   const bases = await basesOf(engine, shape, factors, seed, allocate);
   const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);

@@ -1,6 +1,7 @@
 import { formatBytes, formatShape, OutOfLimitsError, ShapeError } from "./errors.js";
 import type { Faults } from "./faults.js";
-import { checkOption, isList, optionRules } from "./options.js";
+import * as optionRules from "./optionRules.js";
+import { checkOption, isList } from "./options.js";
 import { BufferPool, type Memory } from "./pool.js";
 import { bytesOf, type DType, sizeOf } from "./tensor.js";
 import { COMPUTE_STAGE, GPU_USAGE, type GPUBuffer, type GPUDevice } from "./webgpu.js";

@@ -1,13 +1,14 @@
 import { Buffers } from "./buffers.js";
+import { Chooser } from "./chooser.js";
 import { elementsOf } from "./data.js";
 import { dispose } from "./dispose.js";
 import { formatShape, OutOfLimitsError, TenfoldError } from "./errors.js";
 import { Faults } from "./faults.js";
 import type { Kernel } from "./kernel.js";
-import { checkOption, checkOptions, type OptionRules, oneOf, optionRules, shown } from "./options.js";
+import * as optionRules from "./optionRules.js";
+import { checkOption, checkOptions, type OptionRules, oneOf, shown } from "./options.js";
 import { Pipelines } from "./pipelines.js";
 import type { Memory } from "./pool.js";
-import { Chooser, type Trial } from "./probe.js";
 import { Schedule, Scheduler } from "./schedule.js";
 import {
   type ArrayOf,
@@ -133,7 +134,10 @@ export class Engine {
       adapterName: () => this.adapterName,
       features: device.features,
       forced: { ...options.variants },
-      prepare: (variants, name, size) => this.#trial(variants, name, size),
+      prepare: async (variants, name, size) => {
+        const { trialOf } = await import("./probe.js");
+        return trialOf(new Scheduler(this, `probe ${variants.name} ${name}`), variants, name, size);
+      },
     });
     this.#chooser.check("new Engine");
     this.faults = new Faults(device);
@@ -447,32 +451,6 @@ export class Engine {
   async choose(variants: Variants): Promise<Kernel> {
     this.faults.assertOpen();
     return this.#chooser.choose(variants);
-  }
-
-  /** A variant's sample, compiled and ready to be timed; its runs are not counted among what the engine has done. */
-  async #trial(variants: Variants, name: string, size: number): Promise<Trial> {
-    const scheduler = new Scheduler(this, `probe ${variants.name} ${name}`);
-    try {
-      variants.sample(scheduler, variants.kernels[name]!, size);
-    } catch (error) {
-      scheduler.destroy();
-      throw error;
-    }
-    // a sample that records variants would wait for the probe that it is part of
-    const schedule = await scheduler.compileWith(async (inner) => {
-      throw new TenfoldError(`${variants.name}: its sample records the variants ${inner.name}, needs kernels alone`);
-    });
-    return {
-      time: async (runs) => {
-        const started = performance.now();
-        this.submit(schedule, runs);
-        this.counters.submits--;
-        this.counters.dispatches -= runs * schedule.dispatches;
-        await this.idle();
-        return performance.now() - started;
-      },
-      destroy: () => schedule.destroy(),
-    };
   }
 
   // ---- the end

@@ -3,6 +3,7 @@ export { dispose } from "./dispose.js";
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";
+export * as optionRules from "./optionRules.js";
 export {
   checkOption,
   checkOptions,
@@ -11,7 +12,6 @@ export {
   type OptionRule,
   type OptionRules,
   oneOf,
-  optionRules,
   required,
   shown,
 } from "./options.js";

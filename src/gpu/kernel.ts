@@ -26,7 +26,10 @@ export interface ShaderParam {
 /** A linked and reflected shader, as the build emits it. Plain data. */
 export interface ShaderSource {
   name: string;
+  /** the WGSL; empty until `load` is done, where there is that */
   code: string;
+  /** @internal loads the code of a shader that few adapters run: called before a kernel of it is compiled */
+  load?: () => Promise<void>;
   bindings: ShaderBinding[];
   params: ShaderParam[];
   /** bytes, rounded up to 16 */
@@ -83,7 +86,7 @@ export class Kernel {
 
   /** The WGSL with its constants rewritten. */
   get code(): string {
-    if (this.#code === undefined) {
+    if (!this.#code) {
       let code = this.source.code;
       for (const [name, value] of Object.entries(this.changed)) {
         const { type } = this.source.constants[name]!;

@@ -9,49 +9,6 @@ export interface OptionRule {
 /** A rule for every option of an operation. An option may be left out unless its rule says `required`. */
 export type OptionRules<T> = { [K in keyof Required<T>]: OptionRule & { required?: boolean } };
 
-const whole = (least: number): OptionRule => ({
-  needs: least === 0 ? "a whole number, 0 or more" : `a whole number, ${least} or more`,
-  is: (value) => Number.isSafeInteger(value) && (value as number) >= least,
-});
-
-/** Rules that many operations share. */
-export const optionRules = {
-  /** 0, 1, 2, … */
-  count: whole(0),
-  /** 1, 2, … */
-  positive: whole(1),
-  seed: {
-    needs: "a whole number from 0 to 2³² − 1",
-    is: (v) => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32,
-  },
-  flag: { needs: "true or false", is: (v) => typeof v === "boolean" },
-  callback: { needs: "a function", is: (v) => typeof v === "function" },
-  signal: { needs: "an AbortSignal", is: (v) => typeof v === "object" && v !== null && "aborted" in v },
-  text: { needs: "a string", is: (v) => typeof v === "string" },
-  /** a finite number above 0 */
-  aboveZero: { needs: "a number above 0", is: (v) => typeof v === "number" && v > 0 && Number.isFinite(v) },
-  /** a finite number of at least 0 */
-  atLeastZero: { needs: "a number, 0 or more", is: (v) => typeof v === "number" && v >= 0 && Number.isFinite(v) },
-  /** between 0 and 1, neither included */
-  fraction: { needs: "a number between 0 and 1", is: (v) => typeof v === "number" && v > 0 && v < 1 },
-  /** 0 or more, and less than 1 */
-  belowOne: { needs: "a number from 0 to below 1", is: (v) => typeof v === "number" && v >= 0 && v < 1 },
-  /** from 0 to 1 */
-  share: { needs: "a number from 0 to 1", is: (v) => typeof v === "number" && v >= 0 && v <= 1 },
-  /** a list of whole numbers ≥ 1, empty for a scalar */
-  shape: {
-    needs: "a list of whole numbers, 1 or more, as in [2, 3]",
-    is: (v) => isList(v) && v.every((extent) => whole(1).is(extent)),
-  },
-  /** a whole number ≥ 1, or a list of them */
-  ranks: {
-    needs: "a whole number, 1 or more, or a list of them",
-    is: (v) => whole(1).is(v) || (isList(v) && v.length > 0 && v.every((rank) => whole(1).is(rank))),
-  },
-  /** anything; checked elsewhere */
-  any: { needs: "a value", is: () => true },
-} satisfies Record<string, OptionRule>;
-
 /** The rule of an option that is one of these words. */
 export const oneOf = (...words: readonly string[]): OptionRule => ({
   needs: `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`,

@@ -47,6 +47,7 @@ export class Pipelines {
 
   async #compile(kernel: Kernel): Promise<GPUComputePipeline> {
     const device = this.#device;
+    if (kernel.source.load) await kernel.source.load();
     device.pushErrorScope("validation");
     const module = device.createShaderModule({ label: kernel.key, code: kernel.code });
     const layout = this.layouts(kernel.source).pipeline;

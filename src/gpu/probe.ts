@@ -1,6 +1,7 @@
+/** Finds the fastest of several kernels. Loaded when the first choice is to be made. */
 import { TenfoldError } from "./errors.js";
-import type { Kernel } from "./kernel.js";
-import { checkForced, knowsChoices, type Variants } from "./variants.js";
+import type { Scheduler } from "./schedule.js";
+import type { Variants } from "./variants.js";
 
 /** a variant is preferred to those listed before it when it takes less than this share of their time */
 const NEAR = 0.8;
@@ -80,60 +81,31 @@ export class ProbedChoices {
   }
 }
 
-/** Choices shared by all engines of the process. */
-const processChoices = new ProbedChoices();
+/** @internal Choices shared by all engines of the process. */
+export const processChoices = new ProbedChoices();
 
-/** @internal What a chooser knows of the device that it chooses for. */
-export interface ChooserOptions {
-  adapterName: () => string;
-  features: { has(feature: string): boolean };
-  /** variants or numbers by the name of their choice, from the options of the engine */
-  forced: Readonly<Record<string, string | number>>;
-  /** prepares the sample of a kernel of `variants`, to be timed */
-  prepare: (variants: Variants, variant: string, size: number) => Promise<Trial>;
-  /** choices made before; those of the process where left out */
-  choices?: ProbedChoices;
-}
-
-/** @internal Chooses among variants for one engine: what its options force, or what a probe finds fastest on its adapter. */
-export class Chooser {
-  readonly #options: ChooserOptions;
-  /** forced choices cannot be judged before ops are imported, which declare them */
-  #checked = false;
-
-  constructor(options: ChooserOptions) {
-    this.#options = options;
+/** @internal A variant's sample, compiled and ready to be timed; its runs are not counted among what the engine has done. */
+export async function trialOf(scheduler: Scheduler, variants: Variants, name: string, size: number): Promise<Trial> {
+  const { engine } = scheduler;
+  try {
+    variants.sample(scheduler, variants.kernels[name]!, size);
+  } catch (error) {
+    scheduler.destroy();
+    throw error;
   }
-
-  /** What the options of the engine force for this choice, if anything. */
-  forced(choice: string): string | number | undefined {
-    return this.#options.forced[choice];
-  }
-
-  /** Refuses forced choices that no op declares, once any op declares its own. */
-  check(operation: string): void {
-    if (this.#checked || !knowsChoices()) return;
-    checkForced(operation, this.#options.forced);
-    this.#checked = true;
-  }
-
-  /** The kernel in force; probes the first time on an adapter. */
-  async choose(variants: Variants): Promise<Kernel> {
-    const { adapterName, features, prepare, choices = processChoices } = this.#options;
-    const { name, kernels } = variants;
-    const forced = this.forced(name);
-    if (forced !== undefined) {
-      const kernel = kernels[forced];
-      if (!kernel)
-        throw new TenfoldError(`${name}: no variant "${forced}"; there are ${Object.keys(kernels).join(", ")}`);
-      return kernel;
-    }
-    const able = Object.keys(kernels).filter((variant) =>
-      kernels[variant]!.source.features.every((feature) => features.has(feature)),
-    );
-    if (able.length === 1) return kernels[able[0]!]!;
-    const key = [adapterName(), name, ...able].join("|");
-    const chosen = await choices.of(key, () => fastestOf(able, (variant, size) => prepare(variants, variant, size)));
-    return kernels[chosen]!;
-  }
+  // a sample that records variants would wait for the probe that it is part of
+  const schedule = await scheduler.compileWith(async (inner) => {
+    throw new TenfoldError(`${variants.name}: its sample records the variants ${inner.name}, needs kernels alone`);
+  });
+  return {
+    time: async (runs) => {
+      const started = performance.now();
+      engine.submit(schedule, runs);
+      engine.counters.submits--;
+      engine.counters.dispatches -= runs * schedule.dispatches;
+      await engine.idle();
+      return performance.now() - started;
+    },
+    destroy: () => schedule.destroy(),
+  };
 }

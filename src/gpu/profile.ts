@@ -21,8 +21,8 @@ export interface Profile {
 /** @internal What is profiled. */
 export interface Profiled {
   label: string;
-  /** the kernel's name of every dispatch */
-  kernels: readonly string[];
+  /** the kernel of every dispatch, and the group that it was recorded in */
+  dispatches: readonly { kernel: { name: string; key: string }; group: string }[];
   /** records one dispatch */
   record(pass: GPUComputePassEncoder, index: number): void;
 }
@@ -31,25 +31,33 @@ export interface Profiled {
 const MOST_QUERIES = 4096;
 const NANOSECONDS = 1e6;
 
-/** @internal Milliseconds of every dispatch: by timestamps where the device has them, else by wall clock. */
-export async function timeDispatches(
-  device: GPUDevice,
-  faults: Faults,
-  profiled: Profiled,
-): Promise<{ by: Profile["by"]; times: number[] }> {
+/** @internal Times every dispatch: by timestamps where the device has them, else by wall clock. */
+export async function timeDispatches(device: GPUDevice, faults: Faults, profiled: Profiled): Promise<Profile> {
   const since = faults.now;
   const by = device.features.has("timestamp-query") ? "timestamps" : "wall clock";
   const times = await (by === "timestamps" ? timestamps : wallClock)(device, faults, profiled);
   await faults.settled(since);
-  return { by, times };
+  const rows = new Map<string, ProfileRow>();
+  profiled.dispatches.forEach(({ kernel, group }, index) => {
+    const key = `${group}|${kernel.key}`;
+    const row = rows.get(key) ?? { kernel: kernel.key, group, dispatches: 0, ms: 0 };
+    row.dispatches++;
+    row.ms += times[index]!;
+    rows.set(key, row);
+  });
+  return { by, rows: [...rows.values()], ms: times.reduce((sum, ms) => sum + ms, 0) };
 }
 
 /** One pass a dispatch, which writes the GPU's clock at its beginning and end. */
-async function timestamps(device: GPUDevice, faults: Faults, { label, kernels, record }: Profiled): Promise<number[]> {
-  const names = [...new Set(kernels)];
+async function timestamps(
+  device: GPUDevice,
+  faults: Faults,
+  { label, dispatches, record }: Profiled,
+): Promise<number[]> {
+  const names = [...new Set(dispatches.map(({ kernel }) => kernel.name))];
   const times: number[] = [];
-  for (let start = 0; start < kernels.length; start += MOST_QUERIES / 2) {
-    const count = Math.min(MOST_QUERIES / 2, kernels.length - start);
+  for (let start = 0; start < dispatches.length; start += MOST_QUERIES / 2) {
+    const count = Math.min(MOST_QUERIES / 2, dispatches.length - start);
     const resources: { destroy(): void }[] = [];
     const track = <T extends { destroy(): void }>(resource: T): T => {
       resources.push(resource);
@@ -89,11 +97,15 @@ async function timestamps(device: GPUDevice, faults: Faults, { label, kernels, r
 }
 
 /** One submit a dispatch, timed until the queue is empty. */
-async function wallClock(device: GPUDevice, faults: Faults, { label, kernels, record }: Profiled): Promise<number[]> {
+async function wallClock(
+  device: GPUDevice,
+  faults: Faults,
+  { label, dispatches, record }: Profiled,
+): Promise<number[]> {
   const times: number[] = [];
-  for (let index = 0; index < kernels.length; index++) {
+  for (let index = 0; index < dispatches.length; index++) {
     const started = performance.now();
-    faults.guard(`${label}: profile`, [kernels[index]!], () => {
+    faults.guard(`${label}: profile`, [dispatches[index]!.kernel.name], () => {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass();
       record(pass, index);

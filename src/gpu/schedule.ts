@@ -4,7 +4,7 @@ import { formatBytes, KernelError, TenfoldError } from "./errors.js";
 import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { packAll } from "./params.js";
-import { type Profile, type ProfileRow, timeDispatches } from "./profile.js";
+import type { Profile } from "./profile.js";
 import { type DType, type Storage, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
@@ -417,21 +417,12 @@ export class Schedule {
   /** Runs once and times every dispatch: by timestamps where the device has them, else by wall clock. */
   async profile(): Promise<Profile> {
     this.assertUsable();
-    const { engine } = this;
-    const { by, times } = await timeDispatches(engine.device, engine.faults, {
-      label: this.label,
-      kernels: this.dispatchList.map(({ kernel }) => kernel.name),
-      record: (pass, index) => this.record(pass, index),
-    });
-    const rows = new Map<string, ProfileRow>();
-    this.dispatchList.forEach(({ kernel, group }, index) => {
-      const key = `${group}|${kernel.key}`;
-      const row = rows.get(key) ?? { kernel: kernel.key, group, dispatches: 0, ms: 0 };
-      row.dispatches++;
-      row.ms += times[index]!;
-      rows.set(key, row);
-    });
-    return { by, rows: [...rows.values()], ms: times.reduce((sum, ms) => sum + ms, 0) };
+    const { engine, label, dispatchList: dispatches } = this;
+    // few programs profile: the others do not load it
+    const { timeDispatches } = await import("./profile.js");
+    this.assertUsable();
+    const record = (pass: GPUComputePassEncoder, index: number): void => this.record(pass, index);
+    return await timeDispatches(engine.device, engine.faults, { label, dispatches, record });
   }
 
   /** Gives temporaries and params back. Tensors of the engine and of the host stay. */

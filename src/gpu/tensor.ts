@@ -1,7 +1,8 @@
 import { dispose } from "./dispose.js";
 import type { Engine } from "./engine.js";
 import { formatShape, ShapeError, TenfoldError } from "./errors.js";
-import { checkOption, isList, optionRules } from "./options.js";
+import * as optionRules from "./optionRules.js";
+import { checkOption, isList } from "./options.js";
 import type { GPUBuffer } from "./webgpu.js";
 
 export type DType = "f32" | "u32" | "i32" | "u8";

@@ -4,14 +4,14 @@ import { type OptionRule, shown } from "./options.js";
 import type { Scheduler } from "./schedule.js";
 
 /** What `new Engine(device, { variants })` may force a choice to. */
-interface Choice {
+interface DeclaredChoice {
   names: Set<string>;
   /** numbers that it takes besides, if any */
   numbers?: OptionRule;
 }
 
 /** All choices, by name. */
-const choices = new Map<string, Choice>();
+const choices = new Map<string, DeclaredChoice>();
 
 /** Makes a choice known to engines that are opened later: names of its variants, and a rule for numbers where it takes some. */
 export function declareChoice(name: string, variants: readonly string[], numbers?: OptionRule): void {

@@ -1,5 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import type { Counts, Layer, Parameter, Pass } from "./layer.js";
+import { layerKind } from "./layerKind.js";
 
 /**
  * Releases the schedule's temporaries among these tensors. Several tensors may view the same temporary: it is released once.
@@ -115,3 +116,10 @@ export class Chain implements Layer {
     return this.layers.map((layer, index) => ({ name: layer.name, ...layer.counts(shapes[index]!) }));
   }
 }
+
+export const chainKind = /* @__PURE__ */ layerKind(
+  "chain",
+  Chain,
+  ({ name, layers }, describe) => ({ name, layers: layers.map(describe) }),
+  (f) => new Chain(f.text("name"), f.layers("layers")),
+);

@@ -35,6 +35,7 @@ import {
   triple,
 } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { type Fields, layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
 
@@ -182,6 +183,26 @@ export class Conv2d implements Layer {
   }
 }
 
+/** The options of a convolution of images, from a file. For kinds. */
+export const imageOptions = (f: Fields) => ({
+  inputs: f.count("inputs"),
+  outputs: f.count("outputs"),
+  kernel: f.pair("kernel"),
+  stride: f.pair("stride"),
+  padding: f.padding2d(),
+  dilation: f.pair("dilation"),
+  ...f.output(),
+});
+
+export const conv2dKind = /* @__PURE__ */ layerKind(
+  "conv2d",
+  Conv2d,
+  ({ inputs, outputs, kernel, stride, padding, dilation, groups, bias, activation }) => ({
+    ...{ inputs, outputs, kernel, stride, padding, dilation, groups, bias: bias !== null, activation },
+  }),
+  (f) => new Conv2d({ ...imageOptions(f), groups: f.count("groups") }),
+);
+
 export interface Pool2dOptions {
   /** the kernel's extents by default, so that windows lie side by side */
   stride?: Pair | undefined;
@@ -244,6 +265,13 @@ export class MaxPool2d extends Pool2d {
   }
 }
 
+export const maxPool2dKind = /* @__PURE__ */ layerKind(
+  "maxPool2d",
+  MaxPool2d,
+  ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
+  (f) => new MaxPool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.padding2d() }),
+);
+
 /** The mean of every window of every channel; the zeros of the padding count. Samples are channels×height×width. */
 export class AveragePool2d extends Pool2d {
   constructor(kernel: Pair, options: Pool2dOptions = {}) {
@@ -259,6 +287,13 @@ export class AveragePool2d extends Pool2d {
     return inputGradient ? averagePool2dGradient(s, this.input!, dy, this) : null;
   }
 }
+
+export const averagePool2dKind = /* @__PURE__ */ layerKind(
+  "averagePool2d",
+  AveragePool2d,
+  ({ kernel, stride, padding }) => ({ kernel, stride, padding }),
+  (f) => new AveragePool2d(f.pair("kernel"), { stride: f.pair("stride"), padding: f.padding2d() }),
+);
 
 /**
  * Batch normalisation of every channel of samples channels×…, images or vectors (Ioffe & Szegedy 2015). Training normalises
@@ -333,6 +368,13 @@ export class BatchNorm implements Layer {
     return { weights: this.channels, biases: this.channels, multiplications: size };
   }
 }
+
+export const batchNormKind = /* @__PURE__ */ layerKind(
+  "batchNorm",
+  BatchNorm,
+  ({ channels, momentum, epsilon }) => ({ channels, momentum, epsilon }),
+  (f) => new BatchNorm(f.count("channels"), { momentum: f.share("momentum"), epsilon: f.atLeastZero("epsilon") }),
+);
 
 export interface Conv3dOptions {
   /** channels of a sample */
@@ -447,3 +489,23 @@ export class Conv3d implements Layer {
     return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * positions };
   }
 }
+
+/** The options of a convolution of volumes, from a file. For kinds. */
+export const volumeOptions = (f: Fields) => ({
+  inputs: f.count("inputs"),
+  outputs: f.count("outputs"),
+  kernel: f.triple("kernel"),
+  stride: f.triple("stride"),
+  padding: f.padding3d(),
+  dilation: f.triple("dilation"),
+  ...f.output(),
+});
+
+export const conv3dKind = /* @__PURE__ */ layerKind(
+  "conv3d",
+  Conv3d,
+  ({ inputs, outputs, kernel, stride, padding, dilation, bias, activation }) => ({
+    ...{ inputs, outputs, kernel, stride, padding, dilation, bias: bias !== null, activation },
+  }),
+  (f) => new Conv3d(volumeOptions(f)),
+);

@@ -11,7 +11,7 @@ export {
 } from "./convolution.js";
 export * from "./factorised/index.js";
 export * from "./layer.js";
-export * from "./layers.js";
+export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./layers.js";
 export { LENET_SHAPE, lenet } from "./lenet.js";
 export * from "./optimisers.js";
 export { cloneLayer, loadModel, saveModel } from "./save.js";

@@ -10,6 +10,7 @@ import {
 } from "../gpu/index.js";
 import { type Activation, dropout, map, matmul, reluBackward, sum } from "../ops/index.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
 
@@ -101,6 +102,13 @@ export class Linear implements Layer {
   }
 }
 
+export const linearKind = /* @__PURE__ */ layerKind(
+  "linear",
+  Linear,
+  ({ inputs, outputs, bias, activation }) => ({ inputs, outputs, bias: bias !== null, activation }),
+  (f) => new Linear(f.count("inputs"), f.count("outputs"), f.output()),
+);
+
 /** max(x, 0), element by element. */
 export class ReLU implements Layer {
   readonly name = "ReLU";
@@ -125,6 +133,13 @@ export class ReLU implements Layer {
     return NO_WEIGHTS;
   }
 }
+
+export const reluKind = /* @__PURE__ */ layerKind(
+  "relu",
+  ReLU,
+  () => ({}),
+  () => new ReLU(),
+);
 
 /**
  * Inverted dropout (Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov 2014). In training an element becomes 0 with
@@ -168,6 +183,13 @@ export class Dropout implements Layer {
   }
 }
 
+export const dropoutKind = /* @__PURE__ */ layerKind(
+  "dropout",
+  Dropout,
+  ({ rate }) => ({ rate }),
+  (f) => new Dropout(f.rate("rate")),
+);
+
 /** Joins the modes of a sample into one mode. The output is a view: nothing is copied. */
 export class Flatten implements Layer {
   readonly name = "Flatten";
@@ -191,3 +213,10 @@ export class Flatten implements Layer {
     return NO_WEIGHTS;
   }
 }
+
+export const flattenKind = /* @__PURE__ */ layerKind(
+  "flatten",
+  Flatten,
+  () => ({}),
+  () => new Flatten(),
+);

@@ -150,6 +150,9 @@ const NUMBERS = {
   fuseAls: { values: { swiftshader: 16, gpu: 32 }, numbers: upTo(0, 32) },
   alsRows: { values: { swiftshader: 64, gpu: 16 }, numbers: optionRules.positive },
   alsWorkgroups: { values: { swiftshader: 4, gpu: 64 }, numbers: optionRules.positive },
+  dispatchCost: { values: { swiftshader: 1e5, gpu: 1e5 }, numbers: optionRules.count },
+  elementCost: { values: { swiftshader: 4, gpu: 4 }, numbers: optionRules.count },
+  mergedElements: { values: { swiftshader: 2 ** 25, gpu: 2 ** 25 }, numbers: threshold },
 } satisfies Record<string, NumberRule>;
 
 export type NumberName = keyof typeof NUMBERS;
@@ -390,6 +393,22 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     decides: "workgroups of an update of CP-ALS by one dispatch, at most",
     unit: "workgroups",
     because: "as for alsRows",
+  },
+  dispatchCost: {
+    decides: "cost of a dispatch, where a tensor train layer chooses the order of its contraction",
+    unit: "multiplications",
+    because: "on top of what it multiplies and moves; an estimate for all adapters",
+  },
+  elementCost: {
+    decides:
+      "cost of an element that is read or written, where a tensor train layer chooses the order of its contraction",
+    unit: "multiplications",
+    because: "as for dispatchCost",
+  },
+  mergedElements: {
+    decides: "elements up to which a tensor train layer merges neighbouring cores",
+    unit: "elements",
+    because: "they are 128 MiB, the default limit of a storage binding",
   },
 };
 

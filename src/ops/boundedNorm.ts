@@ -27,20 +27,20 @@ export function boundedNorm(
   s: Scheduler,
   normalMatrix: Tensor,
   product: Tensor,
-  { bound, squaredNorm, from, residual: given }: BoundedNormOptions,
+  { bound, squaredNorm, from, residual: startResidual }: BoundedNormOptions,
 ): Tensor {
   assertCall("boundedNorm", s, { normalMatrix, product });
   const n = normalMatrix.shape[0]!;
   if (product.order !== 2 || product.shape[1] !== n) throw new ShapeError(`boundedNorm: ${product} needs ${n} columns`);
   if ((squaredNorm === undefined) === (from === undefined))
     throw new TenfoldError("boundedNorm: give either squaredNorm, or from and residual");
-  if (from && !given) throw new TenfoldError("boundedNorm: from needs the residual there");
+  if (from && !startResidual) throw new TenfoldError("boundedNorm: from needs the residual there");
   if (from) assertShape("boundedNorm", "the factor it goes from", from, product.shape);
   const { values, vectors } = symmetricEigen(s, normalMatrix);
   const rotated = matmul(s, product, vectors);
   const energies = sumOfSquares(s, rotated, { axis: 0 });
   const gains = from ? gradientEnergies(s, from, rotated, values, vectors) : energies;
-  const residual = given ?? s.tensor([1], { label: "residual" });
+  const residual = startResidual ?? s.tensor([1], { label: "residual" });
   if (!from) fill(s, residual, squaredNorm!);
   const shrink = s.tensor([n], { label: "shrinkage" });
   s.run(kernel, { eigenvalues: values, energies, gains, residual, out: shrink }, { rank: n, bound });
@@ -48,7 +48,7 @@ export function boundedNorm(
   const solved = matmul(s, scaled, vectors, { transposeB: true });
   s.release(values, vectors, rotated, energies, shrink, scaled);
   if (from) s.release(gains);
-  if (!given) s.release(residual);
+  if (!startResidual) s.release(residual);
   return solved;
 }
 

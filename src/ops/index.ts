@@ -49,6 +49,7 @@ export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
+export * from "./permute.js";
 export * from "./polish.js";
 export {
   averagePool2d,
@@ -65,8 +66,19 @@ export * from "./reluBackward.js";
 export * from "./scaleByPower.js";
 export { threeNumbers } from "./shapes.js";
 export * from "./softmaxCrossEntropy.js";
+export { solveCholesky } from "./solveCholesky.js";
+export { solvePseudoInverse } from "./solvePseudoInverse.js";
 export * from "./solveSymmetric.js";
-export * from "./stridedCopy.js";
+export {
+  axesParams,
+  collapseAxes,
+  copy,
+  inVectors,
+  MOST_AXES,
+  paste,
+  slice,
+  stridesOf,
+} from "./stridedCopy.js";
 export * from "./svd.js";
 export * from "./symmetricEigen.js";
 export * from "./toFloat.js";
@@ -75,3 +87,4 @@ export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export * from "./unpackBytes.js";
+export * from "./workCost.js";

@@ -12,16 +12,16 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
 ]);
 
 /**
- * Counts what is not finite in an f32 tensor and finds its largest finite magnitude, into `found` ([4], u32, zeros before): read
- * it with {@link inspection}.
+ * Counts what is not finite in an f32 tensor and finds its largest finite magnitude, into `findings` ([4], u32, zeros before):
+ * read them with {@link inspection}.
  */
-export function inspect(s: Scheduler, x: Tensor, found: Tensor<"u32">): Tensor<"u32"> {
-  assertCall("inspect", s, { x, found });
+export function inspect(s: Scheduler, x: Tensor, findings: Tensor<"u32">): Tensor<"u32"> {
+  assertCall("inspect", s, { x, findings });
   if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
-  if (found.dtype !== "u32") throw new ShapeError(`inspect: found is ${found.dtype}, needs u32`);
-  assertShape("inspect", "found", found, [4]);
-  s.run(kernel, { x: bitsOf(x), found }, { size: x.size });
-  return found;
+  if (findings.dtype !== "u32") throw new ShapeError(`inspect: findings are ${findings.dtype}, needs u32`);
+  assertShape("inspect", "findings", findings, [4]);
+  s.run(kernel, { x: bitsOf(x), findings }, { size: x.size });
+  return findings;
 }
 
 /** What {@link inspect} says of a tensor. */

@@ -20,9 +20,9 @@ import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
+import { permute } from "./permute.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
-import { permute } from "./stridedCopy.js";
 
 const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);
 const check = new Kernel(checkShader, () => [1]);

@@ -1,22 +1,9 @@
-import tilesShader from "../../shaders/permute_tiles.wgsl";
 import shader from "../../shaders/strided_copy.wgsl";
-import {
-  formatShape,
-  grid1d,
-  Kernel,
-  type Params,
-  type Scheduler,
-  ShapeError,
-  sizeOf,
-  type Tensor,
-} from "../gpu/index.js";
-import { setting } from "./adapter.js";
+import { formatShape, grid1d, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-const tiles = new Kernel(tilesShader, ({ tiles_p, tiles_q, others }) => grid1d(tiles_p! * tiles_q! * others!, 1));
-const TILE = 32;
-/** @internal axes that the shaders can tell apart */
+/** axes that the shaders can tell apart */
 export const MOST_AXES = 8;
 
 /** Elements between neighbours along each mode of a row-major tensor. */
@@ -72,23 +59,30 @@ export function inVectors(
   };
 }
 
-/** Records a copy of axes that lie `steps` apart: in `x`, or in `out` where it is pasted into. */
-function record(
-  s: Scheduler,
-  operation: string,
-  x: Tensor,
-  out: Tensor,
-  axes: readonly number[],
-  steps: number[],
-  offset: number,
-  paste = false,
-): void {
+/** @internal Axes that lie behind each other joined, and the steps between their elements. */
+export interface Axes {
+  shape: number[];
+  steps: number[];
+}
+
+/** @internal Joins axes; refuses more of them than the shaders tell apart. */
+export function joined(operation: string, axes: readonly number[], steps: number[]): Axes {
   const { shape, strides } = collapseAxes(axes, steps);
   if (shape.length > MOST_AXES)
     throw new ShapeError(`${operation}: ${formatShape(axes)} has more than ${MOST_AXES} axes that move apart`);
-  const ofX = strides[0]!;
-  if (!paste && tiled(s, x, out, shape, ofX, offset)) return;
-  const vectors = inVectors(shape, [ofX], offset);
+  return { shape, steps: strides[0]! };
+}
+
+/** @internal Records a copy of axes that lie `steps` apart: in `x`, or in `out` where it is pasted into. */
+export function record(
+  s: Scheduler,
+  x: Tensor,
+  out: Tensor,
+  { shape, steps }: Axes,
+  offset: number,
+  paste = false,
+): void {
+  const vectors = inVectors(shape, [steps], offset);
   const unit = vectors ? 4 : 1;
   s.run(
     kernel.with({ AXES: Math.max(1, shape.length), PASTE: paste, scalar: vectors ? "vec4f" : "f32" }),
@@ -97,56 +91,7 @@ function record(
       size: (paste ? x : out).size / unit,
       offset: offset / unit,
       ...axesParams("shape", vectors?.shape ?? shape, 1),
-      ...axesParams("stride", vectors?.strides[0] ?? ofX, 0),
-    },
-  );
-}
-
-/** Records a permutation by tiles where that pays: neighbours in `out` lie far apart in `x`. */
-function tiled(
-  s: Scheduler,
-  x: Tensor,
-  out: Tensor,
-  shape: readonly number[],
-  strides: readonly number[],
-  offset: number,
-): boolean {
-  const p = shape.length - 1;
-  const q = strides.indexOf(1);
-  if (q < 0 || q >= p || Math.min(shape[p]!, shape[q]!) < setting(s.engine, "permuteTiles")) return false;
-  recordTiles(s, x, out, shape, strides, offset);
-  return true;
-}
-
-/** @internal Records a permutation by tiles; some axis but the last has stride 1. Axes as `collapseAxes` gives them. */
-export function recordTiles(
-  s: Scheduler,
-  x: Tensor,
-  out: Tensor,
-  shape: readonly number[],
-  strides: readonly number[],
-  offset: number,
-): void {
-  const p = shape.length - 1;
-  const q = strides.indexOf(1);
-  const strideOut = stridesOf(shape);
-  const others = [...shape.keys()].filter((axis) => axis !== p && axis !== q);
-  const pick = (values: readonly number[]) => others.map((axis) => values[axis]!);
-  s.run(
-    tiles.with({ AXES: Math.max(1, others.length) }),
-    { x, out },
-    {
-      tiles_p: Math.ceil(shape[p]! / TILE),
-      tiles_q: Math.ceil(shape[q]! / TILE),
-      others: sizeOf(pick(shape)),
-      extent_p: shape[p]!,
-      extent_q: shape[q]!,
-      stride_p: strides[p]!,
-      stride_q: strideOut[q]!,
-      offset,
-      ...axesParams("shape", pick(shape), 1),
-      ...axesParams("stride_x", pick(strides), 0),
-      ...axesParams("stride_out", pick(strideOut), 0),
+      ...axesParams("stride", vectors?.strides[0] ?? steps, 0),
     },
   );
 }
@@ -156,33 +101,7 @@ export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefine
   assertCall("copy", s, { x });
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
-  record(s, "copy", x, out, [x.size], [1], 0);
-  return out;
-}
-
-/** Reorders the modes: axis k of the result is axis `axes[k]` of `x`, as in numpy.transpose. */
-export function permute(
-  s: Scheduler,
-  x: Tensor,
-  axes: readonly number[],
-  options: { out?: Tensor | undefined } = {},
-): Tensor {
-  assertCall("permute", s, { x });
-  if (axes.length !== x.order || new Set(axes).size !== x.order || axes.some((axis) => !(axis in x.shape)))
-    throw new ShapeError(`permute: axes ${axes.join(", ")} of ${x}, needs each of 0 to ${x.order - 1} once`);
-  const shape = axes.map((axis) => x.shape[axis]!);
-  if (options.out) assertShape("permute", "out", options.out, shape);
-  const out = options.out ?? s.tensor(shape, { label: `${x.label} permuted` });
-  const strides = stridesOf(x.shape);
-  record(
-    s,
-    "permute",
-    x,
-    out,
-    shape,
-    axes.map((axis) => strides[axis]!),
-    0,
-  );
+  record(s, x, out, joined("copy", [x.size], [1]), 0);
   return out;
 }
 
@@ -202,7 +121,7 @@ export function slice(
   if (options.out) assertShape("slice", "out", options.out, sizes);
   const out = options.out ?? s.tensor(sizes, { label: `${x.label} slice` });
   const strides = stridesOf(x.shape);
-  record(s, "slice", x, out, sizes, strides, offsetOf(starts, strides));
+  record(s, x, out, joined("slice", sizes, strides), offsetOf(starts, strides));
   return out;
 }
 
@@ -212,7 +131,7 @@ export function paste(s: Scheduler, x: Tensor, out: Tensor, starts: readonly num
   if (!reaches(out.shape, starts, x.shape))
     throw new ShapeError(`paste: ${x} does not fit into ${out} from ${starts.join(", ")}`);
   const strides = stridesOf(out.shape);
-  record(s, "paste", x, out, x.shape, strides, offsetOf(starts, strides), true);
+  record(s, x, out, joined("paste", x.shape, strides), offsetOf(starts, strides), true);
 }
 
 /** Whether a block of extents `sizes` that begins at `starts` lies within a tensor of this shape. */

@@ -7,9 +7,9 @@ import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } 
 import { setting } from "./adapter.js";
 import { matmul } from "./matmul.js";
 import { orthogonalise } from "./orthogonalise.js";
+import { permute } from "./permute.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
-import { permute } from "./stridedCopy.js";
 import { recordCheck } from "./symmetricEigen.js";
 
 const BLOCK = 16;

@@ -16,7 +16,6 @@ import {
   modeProduct,
   mttkrp,
   partialMttkrp,
-  scaleByPower,
   squaredDistance,
   sumOfSquares,
   toFloat,
@@ -24,7 +23,6 @@ import {
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
-import { timesPower } from "./scale.js";
 import {
   checkCall,
   type Difference,
@@ -198,15 +196,10 @@ export async function resident(engine: Engine, operation: string, x: Tensor<DTyp
       const facts = { exponent, squaredNorm, largest, isZero: largest === 0 };
       return new Resident(floats, facts, floats !== x);
     }
+    const { scaleDown } = await import("./scaleDown.js");
     const scaled = copy();
-    using norm = engine.tensor([1], null, { label: "squared norm" });
-    await engine.run((s) => {
-      scaleByPower(s, floats, -exponent, { out: scaled });
-      sumOfSquares(s, scaled, { out: norm });
-    }, `${operation} scaling`);
-    const scaledNorm = (await engine.read(norm))[0]!;
+    const facts = await scaleDown(operation, floats, scaled, { exponent, largest });
     if (floats !== x) copies.splice(copies.indexOf(floats), 1)[0]!.destroy();
-    const facts = { exponent, squaredNorm: scaledNorm, largest: timesPower(largest, -exponent), isZero: false };
     return new Resident(scaled, facts, true);
   } catch (error) {
     for (const tensor of copies) tensor.destroy();

@@ -308,10 +308,21 @@ class SlabDifference extends SlabReader implements Difference {
 }
 
 /**
- * A source of slabs of mode 0, in order: tensors of the GPU's, which remain the caller's, or {@link HostSlab}s, which are read whenever a
- * verb goes over X (as f32), by way of one buffer of the largest slab's size. Integers and bytes stay as they are, and become f32 a slab at
- * a time. Reads every slab once to look at its entries, and once more where they are to be scaled.
+ * A tensor in slabs of mode 0, in order, for decompositions to read in place of one tensor: larger than a binding, or than the GPU's
+ * memory. A slab is a tensor of the GPU's, which remains the caller's, or a {@link HostSlab}, which is read whenever a solver goes over X
+ * (as f32), by way of one buffer of the largest slab's size. Integers and bytes stay as they are, and become f32 a slab at a time. Reads
+ * every slab once to look at its entries, and once more where they are to be scaled.
  *
+ * @example A tensor of 4000×512×512 in files of 400 rows, which `cpALS` decomposes in a buffer of 400 MiB:
+ * ```ts
+ * const files = Array.from({ length: 10 }, (_, part) => `rows-${part}.npy`);
+ * using x = await slabs(
+ *   engine,
+ *   files.map((file) => ({ shape: [400, 512, 512], read: async () => Float32Array.from(readNpy(await readFile(file)).data, Number) })),
+ * );
+ * const { tensor } = await cpALS(engine, x, { rank: 10 });
+ * ```
+ * @param operation names the caller in errors
  * @throws ShapeError where slabs differ in another mode than the first
  * @throws TenfoldError for NaN and infinity: how many in the first slab that has them, and where
  */

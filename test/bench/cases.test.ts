@@ -33,20 +33,20 @@ describe("the benchmark's cases", () => {
     expect(work(slim)).toEqual(work(cases()));
   });
 
-  it.each(slim.map((each, index) => [cases()[index]!.name, each] as const))("%s", async (_, each) => {
+  it.each(slim.map((slimCase, index) => [cases()[index]!.name, slimCase] as const))("%s", async (_, slimCase) => {
     const options = { rounds: 0, sampleMs: 0, budget: 0, variants: false };
-    const { rows } = await measure(engine.device, each, [], options);
+    const { rows } = await measure(engine.device, slimCase, [], options);
     for (const { party, state, message, counts } of rows) {
       expect(`${party}: ${state} ${message ?? ""}`).toBe(`${party}: measured `);
-      const { reads, dispatches, submits, readbacks } = each.counts;
-      const steps = each.steps ?? 1;
+      const { reads, dispatches, submits, readbacks } = slimCase.counts;
+      const steps = slimCase.steps ?? 1;
       if (reads !== undefined) expect(counts!.reads, "reads of the tensor").toBe(reads);
       expect(counts!.dispatches, "dispatches a step").toBeLessThanOrEqual(dispatches);
       expect(counts!.submits * steps, "submits a run").toBeLessThanOrEqual(submits);
       expect(counts!.readbacks * steps, "readbacks a run").toBeLessThanOrEqual(readbacks);
       expect(counts!.peakBytes).toBeGreaterThan(0);
       // the study's networks: an epoch is a handful of dispatches, however many steps it has
-      if (each.work.op === "training" && isSoftware(engine.adapterName) && !each.work.network.bias)
+      if (slimCase.work.op === "training" && isSoftware(engine.adapterName) && !slimCase.work.network.bias)
         expect(counts!.dispatches * steps, "dispatches an epoch").toBeLessThanOrEqual(5);
     }
   });

@@ -111,8 +111,8 @@ describe("measure", () => {
   it("measures the variants of a choice as parties, and the kernels of its own rows after every turn", async () => {
     const { device, adapterName } = await testEngine();
     for (const choice of ["matmul", "conv2d", "training"] as const) {
-      const each = cases({ slim: true }).find((one) => one.choice === choice)!;
-      const { rows } = await measure(device, each, [], { ...quick, variants: true });
+      const slimCase = cases({ slim: true }).find((one) => one.choice === choice)!;
+      const { rows } = await measure(device, slimCase, [], { ...quick, variants: true });
       expect(rows.map(({ state }) => state).join()).toBe(rows.map(() => "measured").join());
       // software adapters have subgroups; a GPU has one kernel of conv2d
       const most = {
@@ -138,9 +138,9 @@ describe("measure", () => {
 
   it("counts the bytes that the work needs, not those of reading it back", async () => {
     const { device } = await testEngine();
-    const each = cases({ slim: true }).find(({ name }) => name.startsWith("matmul"))!;
-    const { rows } = await measure(device, each, [], { ...quick, rounds: 0 });
-    const { a, b } = each.work as Extract<Case["work"], { op: "matmul" }>;
+    const slimCase = cases({ slim: true }).find(({ name }) => name.startsWith("matmul"))!;
+    const { rows } = await measure(device, slimCase, [], { ...quick, rounds: 0 });
+    const { a, b } = slimCase.work as Extract<Case["work"], { op: "matmul" }>;
     const bytes = 4 * (a.shape[0]! * a.shape[1]! + b.shape[0]! * b.shape[1]! + a.shape[0]! * b.shape[1]!);
     // buffers come in size classes a quarter apart at most
     expect(rows[0]!.counts!.peakBytes).toBeGreaterThanOrEqual(bytes);

@@ -67,5 +67,5 @@ window.testFiles = Object.keys(files).sort();
 window.runTests = async (file) => {
   const ran = await startTests([file], runner);
   restoreAllMocks();
-  return ran.flatMap((each: File) => flatten(each));
+  return ran.flatMap((task: File) => flatten(task));
 };

@@ -120,12 +120,12 @@ describe("blockTermALS", () => {
     }
     const expected = f64Sweep(start, data, [...shape], ridge);
     const { tensor } = await blockTermALS(engine, x, { blocks, ranks, seed: 5, ridge, sweeps: 1 });
-    const found = await evaluate(engine, (s) => tensor.full(s));
-    expect(distance(expected, found)).toBeLessThan(1e-5);
+    const model = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(expected, model)).toBeLessThan(1e-5);
     expect(
       distance(
         rest.map((value, e) => data[e]! - value),
-        found,
+        model,
       ),
     ).toBeGreaterThan(1e-2);
     tensor.destroy();

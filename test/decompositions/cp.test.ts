@@ -177,9 +177,9 @@ describe("cpALS", () => {
     const start: Float64Array[] = [];
     for (const factor of solver.factors) start.push(Float64Array.from(await engine.read(factor)));
     const { tensor } = await solver.solve({ sweeps: 2, tolerance: 0 });
-    const found = await evaluate(engine, (s) => tensor.full(s));
-    expect(distance(referenceAls(data, shape, 3, start, 2, ridge), found)).toBeLessThan(2e-5);
-    if (ridge) expect(norm(found)).toBeLessThan((1 - ridge / 4) * norm(referenceAls(data, shape, 3, start, 2)));
+    const model = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(referenceAls(data, shape, 3, start, 2, ridge), model)).toBeLessThan(2e-5);
+    if (ridge) expect(norm(model)).toBeLessThan((1 - ridge / 4) * norm(referenceAls(data, shape, 3, start, 2)));
     tensor.destroy();
   });
 
@@ -190,8 +190,8 @@ describe("cpALS", () => {
     { shape: [40, 30], rank: 2, ridge: 0 },
     { shape: [20, 25, 22], rank: 18, ridge: 1e-3 },
     { shape: [12, 9, 10], rank: 3, ridge: 0, solver: "pseudoInverse" as const },
-  ])("near a fit of 1 the residual's steps are those of f64: $shape, rank $rank, ridge $ridge", async (given) => {
-    const { shape, rank, ridge, solver = "cholesky" } = given;
+  ])("near a fit of 1 the residual's steps are those of f64: $shape, rank $rank, ridge $ridge", async (problem) => {
+    const { shape, rank, ridge, solver = "cholesky" } = problem;
     const engine = await testEngine();
     // an exact model and a little noise, from factors that are nearly right
     const { data, factors } = plantedCp(shape, rank, 1e-4, 6);
@@ -203,12 +203,12 @@ describe("cpALS", () => {
     using cp = await CpSolver.create(x, { rank, ridge, solver });
     await cp.start(start.map((factor) => Float32Array.from(factor)));
     const { tensor, errors } = await cp.solve({ sweeps: 5, tolerance: 0 });
-    const found = await evaluate(engine, (s) => tensor.full(s));
+    const model = await evaluate(engine, (s) => tensor.full(s));
     const wanted = referenceAls(data, shape, rank, start.map(unitColumns(rank)), 5, ridge);
     const error = distance(data, wanted);
     expect(error).toBeLessThan(0.1);
-    expect(Math.abs(errors.at(-1)! - distance(data, found))).toBeLessThan(1e-7);
-    expect(distance(wanted, found)).toBeLessThan(ridge || rank > 10 ? 1e-4 : 2e-5);
+    expect(Math.abs(errors.at(-1)! - distance(data, model))).toBeLessThan(1e-7);
+    expect(distance(wanted, model)).toBeLessThan(ridge || rank > 10 ? 1e-4 : 2e-5);
     expect(Math.abs(errors.at(-1)! - error)).toBeLessThan(1e-5);
     tensor.destroy();
   });
@@ -317,23 +317,23 @@ it("a solver goes on where it stopped, and tells the same errors as one run", as
   const stopping = { tolerance: 0 };
   const errors: number[] = [];
   for (const sweeps of [3, 2, 5]) {
-    const { tensor: found } = await solver.solve({
+    const { tensor: model } = await solver.solve({
       ...stopping,
       sweeps,
       onIteration: ({ relativeError }) => errors.push(relativeError),
     });
-    found.destroy();
+    model.destroy();
   }
   await solver.initialize("random", 2);
-  const whole: number[] = [];
-  const { tensor: found } = await solver.solve({
+  const atOnce: number[] = [];
+  const { tensor: model } = await solver.solve({
     ...stopping,
     sweeps: 10,
-    onIteration: ({ relativeError }) => whole.push(relativeError),
+    onIteration: ({ relativeError }) => atOnce.push(relativeError),
   });
-  found.destroy();
+  model.destroy();
   solver.destroy();
-  expect(errors).toEqual(whole);
+  expect(errors).toEqual(atOnce);
 });
 
 it("a solver does what the options say that it was created with, unless told otherwise", async () => {
@@ -350,10 +350,10 @@ it("a solver does what the options say that it was created with, unless told oth
     for (const restart of [false, true]) {
       told.length = 0;
       if (restart) await solver.initialize();
-      const found = await solver.solve();
-      expect(found.errors).toEqual(wanted.errors);
+      const solution = await solver.solve();
+      expect(solution.errors).toEqual(wanted.errors);
       expect(told).toEqual(wanted.errors);
-      found.tensor.destroy();
+      solution.tensor.destroy();
     }
     const further = await solver.solve({ sweeps: 2 });
     expect(further.sweeps).toBe(2);

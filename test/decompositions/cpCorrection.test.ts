@@ -37,15 +37,15 @@ describe("boundedNorm", () => {
     for (const bound of [least + 0.02 * (squaredNorm - least), least + 0.4 * (squaredNorm - least)]) {
       using a = engine.tensor([n, n], normals.to1DArray());
       using b = engine.tensor([m, n], product.to1DArray());
-      const found = Matrix.from1DArray(m, n, [
+      const factor = Matrix.from1DArray(m, n, [
         ...(await evaluate(engine, (s) => boundedNorm(s, a, b, { squaredNorm, bound }))),
       ]);
-      const residual = x.clone().sub(found.mmul(z.transpose())).norm() ** 2;
+      const residual = x.clone().sub(factor.mmul(z.transpose())).norm() ** 2;
       expect(residual / bound).toBeCloseTo(1, 4);
       // stationary: (X − A·Zᵀ)·Z = μ·A with one μ > 0
-      const pull = x.clone().sub(found.mmul(z.transpose())).mmul(z);
-      const mu = pull.norm() / found.norm();
-      expect(pull.sub(found.clone().mul(mu)).norm() / (mu * found.norm())).toBeLessThan(1e-3);
+      const pull = x.clone().sub(factor.mmul(z.transpose())).mmul(z);
+      const mu = pull.norm() / factor.norm();
+      expect(pull.sub(factor.clone().mul(mu)).norm() / (mu * factor.norm())).toBeLessThan(1e-3);
     }
     expect(new EigenvalueDecomposition(normals).realEigenvalues.every((value) => value > 0)).toBe(true);
   });
@@ -218,7 +218,7 @@ describe("cpErrorPreserving", () => {
     using start = startOf(engine, factors, [1, 1, 1]);
     const options = { relativeError: 0.2, sweeps: 6, tolerance: 0 };
     const base = await cpErrorPreserving(engine, x, start, options);
-    const [weights, ...found] = await engine.read([base.tensor.weights, ...base.tensor.factors]);
+    const [weights, ...baseFactors] = await engine.read([base.tensor.weights, ...base.tensor.factors]);
     for (const exponent of [-100, -20, 7, 110]) {
       using other = engine.tensor(
         shape,
@@ -231,7 +231,7 @@ describe("cpErrorPreserving", () => {
         const result = await cpErrorPreserving(engine, other, scaled, options);
         expect(result.norms).toEqual(base.norms);
         expect(result.errors).toEqual(base.errors);
-        expect(await engine.read([...result.tensor.factors])).toEqual(found);
+        expect(await engine.read([...result.tensor.factors])).toEqual(baseFactors);
         expect(await engine.read(result.tensor.weights)).toEqual(weights!.map((value) => value * 2 ** exponent));
         result.tensor.destroy();
         expect(await degeneracy(engine, scaled)).toBeCloseTo(await degeneracy(engine, start), 4);

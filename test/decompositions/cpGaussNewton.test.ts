@@ -223,6 +223,20 @@ describe("an iteration of cp", () => {
 });
 
 describe("cp starts", () => {
+  it.each([
+    { what: "on the core", shape: [40, 38, 36] },
+    { what: "on the whole tensor", shape: [9, 8, 7] },
+  ])("$what share every read of the tensor", async ({ shape }) => {
+    const engine = await testEngine();
+    using x = engine.tensor(shape, plantedCp(shape, 3, 0.3, 2).data);
+    const isX = ({ storage }: Tensor<DType>) => storage === x.storage;
+    const readsOf = (starts: number) =>
+      readsWhile(engine, isX, async () => {
+        (await cp(engine, x, { rank: 3, starts, sweeps: 8, tolerance: 0 })).tensor.destroy();
+      });
+    expect(await readsOf(16)).toBe(await readsOf(2));
+  });
+
   it("from factors of an earlier result are there at once, whatever their columns' norms", async () => {
     const engine = await testEngine();
     const { data, shape } = plantedCp([12, 11, 10], 3, 0.2, 8);

@@ -21,7 +21,7 @@ function planted(
       Array.from({ length: columns }, (__, j) => {
         let value = 0;
         for (let r = 0; r < rank; r++) value += strength * u[i * rank + r]! * v[j * rank + r]!;
-        return value + scale * noise.reduce((sum, each) => sum + each[i * columns + j]!, 0);
+        return value + scale * noise.reduce((sum, matrix) => sum + matrix[i * columns + j]!, 0);
       }),
     ),
   );

@@ -21,18 +21,18 @@ export interface Factorisations {
 export const judged: Factorisations = {
   floor: 2e-7,
   async svd(engine, a) {
-    using found = await svd(engine, a);
-    const [u, values, v] = await engine.read([found.u, found.values, found.v]);
+    using result = await svd(engine, a);
+    const [u, values, v] = await engine.read([result.u, result.values, result.v]);
     return { u: u!, values: values!, v: v! };
   },
   async eigh(engine, a) {
-    using found = await eigh(engine, a);
-    const [values, vectors] = await engine.read([found.values, found.vectors]);
+    using result = await eigh(engine, a);
+    const [values, vectors] = await engine.read([result.values, result.vectors]);
     return { values: values!, vectors: vectors! };
   },
   async qr(engine, a) {
-    using found = await qr(engine, a);
-    const [q, r] = await engine.read([found.q, found.r]);
+    using result = await qr(engine, a);
+    const [q, r] = await engine.read([result.q, result.r]);
     return { q: q!, r: r! };
   },
 };
@@ -42,22 +42,22 @@ export const recordedOps: Factorisations = {
   floor: Number.POSITIVE_INFINITY,
   async svd(engine, a) {
     const [u, values, v] = await evaluate(engine, (s) => {
-      const found = jacobiSvd(s, a);
-      return [found.u, found.values, found.v];
+      const result = jacobiSvd(s, a);
+      return [result.u, result.values, result.v];
     });
     return { u: u!, values: values!, v: v! };
   },
   async eigh(engine, a) {
     const [values, vectors] = await evaluate(engine, (s) => {
-      const found = symmetricEigen(s, a);
-      return [found.values, found.vectors];
+      const result = symmetricEigen(s, a);
+      return [result.values, result.vectors];
     });
     return { values: values!, vectors: vectors! };
   },
   async qr(engine, a) {
     const [q, r] = await evaluate(engine, (s) => {
-      const found = orthogonalise(s, a);
-      return [found.q, found.r];
+      const result = orthogonalise(s, a);
+      return [result.q, result.r];
     });
     return { q: q!, r: r! };
   },
@@ -147,11 +147,11 @@ export function departure(q: Numbers, rows: number, columns: number): Departure 
 }
 
 /** ‖A − U_r·Σ_r·V_rᵀ‖/‖A‖ for every rank asked for, which rise. */
-export function rankErrors(a: Float32Array, [m, n]: readonly [number, number], found: Svd, ranks: number[]): number[] {
-  const { u, values, v } = found;
+export function rankErrors(a: Float32Array, [m, n]: readonly [number, number], result: Svd, ranks: number[]): number[] {
+  const { u, values, v } = result;
   const k = Math.min(m, n);
   const rest = Float64Array.from(a);
-  const whole = norm(a) || 1;
+  const size = norm(a) || 1;
   const column = new Float64Array(n);
   let taken = 0;
   return ranks.map((rank) => {
@@ -162,7 +162,7 @@ export function rankErrors(a: Float32Array, [m, n]: readonly [number, number], f
         for (let j = 0; j < n; j++) rest[i * n + j]! -= factor * column[j]!;
       }
     }
-    return norm(rest) / whole;
+    return norm(rest) / size;
   });
 }
 type Svd = Awaited<ReturnType<Factorisations["svd"]>>;
@@ -196,27 +196,27 @@ export function judgeSvd(
   findings: Findings,
   a: Float32Array,
   [m, n]: readonly [number, number],
-  found: Svd,
+  result: Svd,
   { exact, places, best }: { exact: Numbers; places: readonly number[]; best: Readonly<Record<string, number>> },
   bounds: Bounds = PROMISED,
 ): void {
   const k = Math.min(m, n);
   findings.require(
     "singular values do not fall, or some are negative",
-    inOrder(found.values, k) && found.values[k - 1]! >= 0,
+    inOrder(result.values, k) && result.values[k - 1]! >= 0,
   );
-  findings.atMost("σ ÷ σ₁", distance(found.values, exact, places) / (exact[0]! || 1), bounds.values);
+  findings.atMost("σ ÷ σ₁", distance(result.values, exact, places) / (exact[0]! || 1), bounds.values);
   for (const [name, side] of [
     ["u", m],
     ["v", n],
   ] as const) {
-    const [entry, spectral] = departure(found[name], side, k);
+    const [entry, spectral] = departure(result[name], side, k);
     const text = name.toUpperCase();
     findings.atMost(`${text}ᵀ${text} − I, entry`, entry, bounds[name][0]);
     findings.atMost(`${text}ᵀ${text} − I, norm`, spectral, bounds[name][1]);
   }
   const ranks = Object.keys(best).map(Number);
-  const errors = rankErrors(a, [m, n], found, [...ranks, k]);
+  const errors = rankErrors(a, [m, n], result, [...ranks, k]);
   ranks.forEach((rank, index) => {
     const least = best[rank]!;
     findings.atMost(`error of rank ${rank}`, errors[index]!, least * (1 + BEST.relative) + BEST.absolute);

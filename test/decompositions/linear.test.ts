@@ -42,8 +42,8 @@ const ROWS: Row[] = [
     name: "svd",
     call: svd,
     async read(engine, a) {
-      using found = await svd(engine, a);
-      return { values: await list(engine, [found.u, found.values, found.v], [0, 1, 0]) };
+      using result = await svd(engine, a);
+      return { values: await list(engine, [result.u, result.values, result.v], [0, 1, 0]) };
     },
     beyond: /svd: the singular values of the result would be \S+e\+3[89], above 3\.4e38/,
   },
@@ -51,8 +51,8 @@ const ROWS: Row[] = [
     name: "eigh",
     call: eigh,
     async read(engine, a) {
-      using found = await eigh(engine, a);
-      return { values: await list(engine, [found.values, found.vectors], [1, 0]) };
+      using result = await eigh(engine, a);
+      return { values: await list(engine, [result.values, result.vectors], [1, 0]) };
     },
     beyond: /eigh: the eigenvalues of the result would be \S+e\+3[89], above 3\.4e38/,
   },
@@ -60,8 +60,8 @@ const ROWS: Row[] = [
     name: "qr",
     call: qr,
     async read(engine, a) {
-      using found = await qr(engine, a);
-      return { values: await list(engine, [found.q, found.r], [0, 1]) };
+      using result = await qr(engine, a);
+      return { values: await list(engine, [result.q, result.r], [0, 1]) };
     },
     beyond: /qr: the R of the result would be \S+e\+3[89], above 3\.4e38/,
   },
@@ -73,10 +73,10 @@ const ROWS: Row[] = [
     },
     async read(engine, a) {
       using b = rightSide(engine, a);
-      using found = await lstsq(engine, a, b);
-      const { rank, relativeError, singularValues } = found;
+      using result = await lstsq(engine, a, b);
+      const { rank, relativeError, singularValues } = result;
       return {
-        values: [...(await list(engine, [found.x], [-1])), [singularValues, 1], [[rank, relativeError], 0]],
+        values: [...(await list(engine, [result.x], [-1])), [singularValues, 1], [[rank, relativeError], 0]],
       };
     },
     beyond: /lstsq: the singular values of the result would be \S+e\+3[89], above 3\.4e38/,
@@ -85,9 +85,9 @@ const ROWS: Row[] = [
     name: "pca",
     call: pca,
     async read(engine, a) {
-      using found = await pca(engine, a, { components: 3 });
-      const tensors = await list(engine, [found.components, found.scores, found.mean], [0, 1, 1]);
-      return { values: [...tensors, [found.explainedVariance, 2], [found.explainedVarianceRatio, 0]] };
+      using result = await pca(engine, a, { components: 3 });
+      const tensors = await list(engine, [result.components, result.scores, result.mean], [0, 1, 1]);
+      return { values: [...tensors, [result.explainedVariance, 2], [result.explainedVarianceRatio, 0]] };
     },
     beyond: /pca: the scores of the result would be \S+e\+3[89], above 3\.4e38/,
   },
@@ -111,11 +111,11 @@ describe.each(ROWS)("$name", ({ name, call, read, beyond }) => {
         await expect(read(engine, scaled)).rejects.toThrow(/lstsq: the solution of the result .* above 3\.4e38/);
         continue;
       }
-      const found = await read(engine, scaled);
+      const result = await read(engine, scaled);
       for (const [index, [values, power]] of base.values.entries()) {
         const kind = values instanceof Float64Array ? Float64Array : Float32Array;
         const expected = Array.from(values, (value) => value * 2 ** (exponent * power));
-        expect(kind.from(found.values[index]![0]), `result ${index} at 2^${exponent}`).toEqual(kind.from(expected));
+        expect(kind.from(result.values[index]![0]), `result ${index} at 2^${exponent}`).toEqual(kind.from(expected));
       }
     }
   });
@@ -221,15 +221,16 @@ describe("svd, eigh and qr of", () => {
     const data = new Float32Array(m * n);
     using a = engine.tensor([m, n], data);
     const findings = new Findings();
-    const found = await judged.svd(engine, a);
-    judgeSvd(findings, data, [m, n], found, {
+    const result = await judged.svd(engine, a);
+    judgeSvd(findings, data, [m, n], result, {
       exact: new Float32Array(Math.min(m, n)),
       places: places(Math.min(m, n)),
       best: {},
     });
     const factors = await judged.qr(engine, a);
     judgeQr(findings, data, [m, n], factors);
-    for (const values of [found.values, factors.r]) expect(Array.from(values).every((value) => value === 0)).toBe(true);
+    for (const values of [result.values, factors.r])
+      expect(Array.from(values).every((value) => value === 0)).toBe(true);
     if (m === n) {
       const eigen = await judged.eigh(engine, a);
       judgeEigen(findings, data, n, eigen, { exact: new Float32Array(n), places: places(n), largest: 0 });
@@ -279,8 +280,8 @@ describe("eigh", () => {
       data.map((value, at) => value * (1 + 1e-6 * (at % 3))),
     );
     using a = engine.tensor([8, 8], data);
-    const [found, exact] = [await judged.eigh(engine, near), await judged.eigh(engine, a)];
-    expect(norm(minus(found.values, exact.values)) / norm(exact.values)).toBeLessThan(1e-5);
+    const [ofNear, exact] = [await judged.eigh(engine, near), await judged.eigh(engine, a)];
+    expect(norm(minus(ofNear.values, exact.values)) / norm(exact.values)).toBeLessThan(1e-5);
     const { live } = engine.memory();
     using skew = engine.tensor([2, 2], [1, 2, 3, 4]);
     await expect(eigh(engine, skew)).rejects.toThrow(
@@ -306,15 +307,15 @@ describe("lstsq", () => {
     using a = engine.tensor([m, n], data);
     const columns = right.length / m;
     using b = engine.tensor([m, columns], right);
-    using found = await lstsq(engine, a, b, rcond === undefined ? {} : { rcond });
-    const x = (await engine.read(found.x)) as Float32Array;
-    expect(found.x.shape).toEqual([n, columns]);
+    using result = await lstsq(engine, a, b, rcond === undefined ? {} : { rcond });
+    const x = (await engine.read(result.x)) as Float32Array;
+    expect(result.x.shape).toEqual([n, columns]);
     const exact = pseudoSolve(data, right, [m, n], rank);
     const residual = (of: Numbers) => norm(minus(right, matmul(data, of, m, n, columns))) / (norm(right) || 1);
-    const { relativeError, singularValues } = found;
+    const { relativeError, singularValues } = result;
     const size = (singularValues[0]! * norm(x)) / (norm(right) || 1);
     expect(Math.abs(relativeError - residual(x)), "what is told of the residual").toBeLessThan(1e-6 + 1e-8 * size);
-    return { found, x, exact, size, singularValues, residual: residual(x), best: residual(exact) };
+    return { result, x, exact, size, singularValues, residual: residual(x), best: residual(exact) };
   }
 
   it.each([
@@ -328,14 +329,14 @@ describe("lstsq", () => {
     [60, 90, 2],
   ])("of %i×%i and %i right sides gives f64's shortest solution", async (m, n, columns) => {
     const data = randomArray(m * n, m + n);
-    const { found, x, exact, size, singularValues, residual, best } = await solved(
+    const { result, x, exact, size, singularValues, residual, best } = await solved(
       data,
       [m, n],
       randomArray(m * columns, 3),
     );
     const { values } = exactSvd(data, m, n);
     const condition = values[0]! / values.at(-1)!;
-    expect(found.rank).toBe(Math.min(m, n));
+    expect(result.rank).toBe(Math.min(m, n));
     expect(norm(minus(x, exact)) / norm(exact)).toBeLessThan(1e-6 * condition);
     expect(norm(minus(singularValues, values)) / values[0]!).toBeLessThan(1e-6 * Math.sqrt(values.length));
     expect(residual).toBeLessThanOrEqual(best + 1e-6 + 1e-7 * size);
@@ -358,7 +359,7 @@ describe("lstsq", () => {
       const { values } = exactSvd(data, m, n);
       const actual = values.filter((value) => value > 1e-9 * values[0]!).length;
       const outcome = await solved(data, [m, n], randomArray(2 * m, seed), { rank: actual });
-      expect(outcome.found.rank).toBe(actual);
+      expect(outcome.result.rank).toBe(actual);
       const condition = values[0]! / values[actual - 1]!;
       expect(norm(minus(outcome.x, outcome.exact)) / norm(outcome.exact)).toBeLessThan(2e-6 * condition);
     }
@@ -368,11 +369,11 @@ describe("lstsq", () => {
     const engine = await testEngine();
     using a = engine.tensor([3, 2], [1, 0, 0, 2, 0, 0]);
     using b = engine.tensor([3], [3, 4, 12]);
-    using found = await lstsq(engine, a, b);
-    expect(found.x.shape).toEqual([2]);
-    expect([...(await found.x.read())]).toEqual([3, 2]);
-    expect(found.relativeError).toBeCloseTo(12 / 13, 6);
-    expect([...found.singularValues]).toEqual([2, 1]);
+    using result = await lstsq(engine, a, b);
+    expect(result.x.shape).toEqual([2]);
+    expect([...(await result.x.read())]).toEqual([3, 2]);
+    expect(result.relativeError).toBeCloseTo(12 / 13, 6);
+    expect([...result.singularValues]).toEqual([2, 1]);
     using zeros = engine.tensor([3, 2]);
     using none = await lstsq(engine, zeros, b);
     expect([...(await none.x.read())]).toEqual([0, 0]);
@@ -392,8 +393,8 @@ describe("lstsq", () => {
       [1e-6, 3],
       [0, 3],
     ] as const) {
-      const { found, x, exact } = await solved(data, [3, 3], right, { rcond, rank });
-      expect(found.rank).toBe(rank);
+      const { result, x, exact } = await solved(data, [3, 3], right, { rcond, rank });
+      expect(result.rank).toBe(rank);
       expect(norm(minus(x, exact)) / norm(exact)).toBeLessThan(1e-6);
     }
   });
@@ -410,12 +411,12 @@ describe("lstsq", () => {
         const reached = matmul(data, randomArray(n, 2), m, n, 1);
         const other = randomArray(m, 4);
         const right = Float32Array.from(reached, (value, i) => value / norm(reached) + (0.1 * other[i]!) / norm(other));
-        const { residual, best, found, x } = await solved(data, [m, n], right);
+        const { residual, best, result, x } = await solved(data, [m, n], right);
         // singular values that are not counted leave more
-        const counted = residualOf(data, [m, n], right, found.rank);
+        const counted = residualOf(data, [m, n], right, result.rank);
         expect(residual).toBeLessThanOrEqual(counted * (1 + 1e-3) + 2e-6);
         expect(best).toBeLessThanOrEqual(residual + 1e-12);
-        expect(norm(x)).toBeLessThan(2 * norm(pseudoSolve(data, right, [m, n], found.rank)));
+        expect(norm(x)).toBeLessThan(2 * norm(pseudoSolve(data, right, [m, n], result.rank)));
       }
     },
   );
@@ -476,15 +477,15 @@ describe("pca", () => {
   async function compared(data: Float32Array, samples: number, features: number, components?: number) {
     const engine = await testEngine();
     using x = engine.tensor([samples, features], data);
-    using found = await pca(engine, x, components === undefined ? {} : { components });
-    const [directions, scores, mean] = (await engine.read([found.components, found.scores, found.mean])) as [
+    using result = await pca(engine, x, components === undefined ? {} : { components });
+    const [directions, scores, mean] = (await engine.read([result.components, result.scores, result.mean])) as [
       Float32Array,
       Float32Array,
       Float32Array,
     ];
-    const count = found.explainedVariance.length;
-    expect(found.components.shape).toEqual([features, count]);
-    expect(found.scores.shape).toEqual([samples, count]);
+    const count = result.explainedVariance.length;
+    expect(result.components.shape).toEqual([features, count]);
+    expect(result.scores.shape).toEqual([samples, count]);
     // from the first sample on, which a large constant cancels with
     const beyond = Float64Array.from(data, (value, at) => value - data[at % features]!);
     const rest = Float64Array.from({ length: features }, (_, j) => {
@@ -497,12 +498,12 @@ describe("pca", () => {
     const exact = exactSvd(centred, samples, features);
     const variance = exact.values.map((value) => value ** 2 / (samples - 1));
     const total = variance.reduce((sum, value) => sum + value, 0);
-    return { found, count, directions, scores, mean, average, centred, exact, variance, total };
+    return { result, count, directions, scores, mean, average, centred, exact, variance, total };
   }
 
   type Compared = Awaited<ReturnType<typeof compared>>;
   function check(
-    { found, count, directions, scores, mean, average, centred, exact, variance, total }: Compared,
+    { result, count, directions, scores, mean, average, centred, exact, variance, total }: Compared,
     samples: number,
     features: number,
   ) {
@@ -511,9 +512,9 @@ describe("pca", () => {
       expect(Math.abs(value - average[j]!)).toBeLessThanOrEqual(
         1.2e-7 * Math.abs(average[j]!) + 1e-6 * exact.values[0]!,
       );
-    for (const [c, value] of found.explainedVariance.entries()) {
+    for (const [c, value] of result.explainedVariance.entries()) {
       expect(Math.abs(value - variance[c]!)).toBeLessThan(4e-6 * variance[0]! + 1e-300);
-      expect(Math.abs(found.explainedVarianceRatio[c]! - variance[c]! / (total || 1))).toBeLessThan(4e-6);
+      expect(Math.abs(result.explainedVarianceRatio[c]! - variance[c]! / (total || 1))).toBeLessThan(4e-6);
     }
     // what is left of the centred samples is what the best directions leave, and scores are those along the directions
     const along = matmul(centred, directions, samples, features, count);
@@ -542,7 +543,7 @@ describe("pca", () => {
     const outcome = await compared(data, samples, features);
     expect(outcome.count).toBe(Math.min(samples, features));
     check(outcome, samples, features);
-    const sum = outcome.found.explainedVarianceRatio.reduce((total, value) => total + value, 0);
+    const sum = outcome.result.explainedVarianceRatio.reduce((total, value) => total + value, 0);
     expect(sum).toBeCloseTo(1, 6);
     const two = await compared(data, samples, features, 1);
     expect(two.count).toBe(1);
@@ -561,7 +562,7 @@ describe("pca", () => {
     const data = noise.map((value, at) => [1e14, value * 1e-9, value * 1e-10][at % features]!);
     const outcome = await compared(data, samples, features);
     check(outcome, samples, features);
-    expect(outcome.found.explainedVarianceRatio[0]!).toBeGreaterThan(0.9);
+    expect(outcome.result.explainedVarianceRatio[0]!).toBeGreaterThan(0.9);
   });
 
   it("of features that do not vary has no variance", async () => {
@@ -571,9 +572,9 @@ describe("pca", () => {
       [0.1, 0.3, 1e6 / 7],
     ]) {
       const data = Float32Array.from({ length: samples * features }, (_, at) => values[at % features]!);
-      const { found, scores, mean, directions, count } = await compared(data, samples, features);
-      expect([...found.explainedVariance]).toEqual([0, 0, 0]);
-      expect([...found.explainedVarianceRatio]).toEqual([0, 0, 0]);
+      const { result, scores, mean, directions, count } = await compared(data, samples, features);
+      expect([...result.explainedVariance]).toEqual([0, 0, 0]);
+      expect([...result.explainedVarianceRatio]).toEqual([0, 0, 0]);
       expect(scores.every((value) => value === 0)).toBe(true);
       expect([...mean]).toEqual([...Float32Array.from(values)]);
       expect(departure(directions, features, count)[0]).toBeLessThanOrEqual(BOUNDS.orthonormal);
@@ -582,7 +583,7 @@ describe("pca", () => {
     const data = randomArray(samples * features, 8).map((value, at) => (at % features === 1 ? value : 0.1));
     const outcome = await compared(data, samples, features);
     check(outcome, samples, features);
-    expect([...outcome.found.explainedVarianceRatio]).toEqual([1, 0, 0]);
+    expect([...outcome.result.explainedVarianceRatio]).toEqual([1, 0, 0]);
   });
 
   it.each([1e-30, 1e30])("does not depend on the scale %f", async (scale) => {

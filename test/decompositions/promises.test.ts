@@ -49,13 +49,13 @@ function exactRanks(data: ArrayLike<number>, shape: readonly number[], asked: nu
     const rows = (ranks.at(-1) ?? 1) * extent;
     const columns = rest.length / rows;
     const { values, v } = svd(rest, rows, columns);
-    let kept = values.length;
-    for (let cut = 0; kept > 1; kept--) {
-      cut += values[kept - 1]! ** 2;
+    let rank = values.length;
+    for (let cut = 0; rank > 1; rank--) {
+      cut += values[rank - 1]! ** 2;
       if (cut > budget) break;
     }
-    ranks.push(kept);
-    rest = Float64Array.from({ length: kept * columns }, (_, at) => {
+    ranks.push(rank);
+    rest = Float64Array.from({ length: rank * columns }, (_, at) => {
       const r = Math.floor(at / columns);
       return values[r]! * v[(at % columns) * values.length + r]!;
     });
@@ -124,9 +124,9 @@ const SOLVERS: Record<string, Promised> = {
   async truncatedSvd(engine, data, shape, asked) {
     const [m, n] = matrixOf(shape);
     using a = engine.tensor([m, n], data);
-    using found = await truncatedSvd(engine, a, { relativeError: asked });
-    const [u, values, v] = await engine.read([found.u, found.values, found.v]);
-    const { rank, relativeError } = found;
+    using result = await truncatedSvd(engine, a, { relativeError: asked });
+    const [u, values, v] = await engine.read([result.u, result.values, result.v]);
+    const { rank, relativeError } = result;
     const scaled = Float64Array.from(u!, (value, at) => value * values![at % rank]!);
     return { relativeError, ranks: [rank], back: matmul(scaled, v!, m, rank, n, { transposeB: true }) };
   },

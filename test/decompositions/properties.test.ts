@@ -23,7 +23,7 @@ import { evaluate, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
 
-interface Found {
+interface Outcome {
   relativeError: number;
   /** what was told, the last of the result; null where a solver goes by no sweeps */
   errors: number[] | null;
@@ -38,7 +38,7 @@ interface Found {
 interface Solver {
   name: string;
   /** after so many sweeps, where it goes by sweeps; its options are otherwise the row's own */
-  run(engine: Engine, x: Tensor<DType>, sweeps?: number): Promise<Found>;
+  run(engine: Engine, x: Tensor<DType>, sweeps?: number): Promise<Outcome>;
   /** the largest error that a tensor of CP rank 2 may leave */
   exact: number;
   /** what its X is seen as: of as many entries as SHAPE, which it is by default */
@@ -54,10 +54,10 @@ type Fitted = {
   relativeError: number;
   errors: number[];
 };
-const found = ({ tensor, relativeError, errors }: Fitted, fixed: (Tensor | null)[], scaled: Tensor[]): Found => ({
+const outcomeOf = ({ tensor, relativeError, errors }: Fitted, fixed: (Tensor | null)[], scaled: Tensor[]): Outcome => ({
   relativeError,
   errors,
-  fixed: fixed.filter((each) => each !== null),
+  fixed: fixed.filter((factor) => factor !== null),
   scaled,
   full: (s) => tensor.full(s),
   destroy: () => tensor.destroy(),
@@ -67,21 +67,21 @@ const als =
   (options: Partial<Parameters<typeof cpALS>[2]>): Solver["run"] =>
   async (engine, x, sweeps) => {
     const result = await cpALS(engine, x, { rank: 3, seed: 4, ...all(sweeps), ...options });
-    return found(result, [...result.tensor.factors], [result.tensor.weights]);
+    return outcomeOf(result, [...result.tensor.factors], [result.tensor.weights]);
   };
 
 const gaussNewton =
   (options: Partial<Parameters<typeof cp>[2]>): Solver["run"] =>
   async (engine, x, sweeps) => {
     const result = await cp(engine, x, { rank: 3, seed: 4, ...all(sweeps), ...options });
-    return found(result, [...result.tensor.factors], [result.tensor.weights]);
+    return outcomeOf(result, [...result.tensor.factors], [result.tensor.weights]);
   };
 
 const tucker =
   (method: typeof hosvd, options: Parameters<typeof hosvd>[2] = { ranks: [3, 2, 3] }): Solver["run"] =>
   async (engine, x, sweeps) => {
     const result = await method(engine, x, { ...all(sweeps), ...options });
-    return found(result, [...result.tensor.factors], [result.tensor.core]);
+    return outcomeOf(result, [...result.tensor.factors], [result.tensor.core]);
   };
 
 /** Of the cores all but the last have orthonormal columns. */
@@ -90,7 +90,7 @@ const train =
   async (engine, x) => {
     const { tensor, relativeError } = await ttSVD(engine, x, options);
     const columns = tensor.cores.slice(0, -1).map((core) => core.reshape([-1, core.shape[2]!]));
-    return { ...found({ tensor, relativeError, errors: [] }, columns, [tensor.cores.at(-1)!]), errors: null };
+    return { ...outcomeOf({ tensor, relativeError, errors: [] }, columns, [tensor.cores.at(-1)!]), errors: null };
   };
 
 const singular =
@@ -126,7 +126,7 @@ const SOLVERS: Solver[] = [
     async run(engine, x, sweeps) {
       const result = await blockTermALS(engine, x, { blocks: 2, ranks: [2, 2, 1], starts: 2, seed: 4, ...all(sweeps) });
       const { blocks } = result.tensor;
-      return found(
+      return outcomeOf(
         result,
         blocks.flatMap(({ factors }) => factors),
         blocks.map(({ core }) => core),
@@ -138,14 +138,14 @@ const SOLVERS: Solver[] = [
     name: "tensorRingALS",
     exact: 1e-3,
     async run(engine, x, sweeps) {
-      return found(await tensorRingALS(engine, x, { ranks: [2, 2, 3], seed: 4, ...all(sweeps) }), [], []);
+      return outcomeOf(await tensorRingALS(engine, x, { ranks: [2, 2, 3], seed: 4, ...all(sweeps) }), [], []);
     },
   },
   {
     name: "tensorRingSVD",
     exact: 1,
     async run(engine, x) {
-      return { ...found({ ...(await tensorRingSVD(engine, x, { ranks: 2 })), errors: [] }, [], []), errors: null };
+      return { ...outcomeOf({ ...(await tensorRingSVD(engine, x, { ranks: 2 })), errors: [] }, [], []), errors: null };
     },
   },
   { name: "ttSVD", run: train({ ranks: [3, 4] }), exact: 1e-6 },
@@ -162,8 +162,8 @@ const SOLVERS: Solver[] = [
       const { tensor, relativeError } = await ttMatrix(engine, x, { ...modes, ranks: 4 });
       const [first, last] = tensor.cores as [Tensor, Tensor];
       const dense = { full: (s: Scheduler) => tensor.toDense(s), destroy: () => tensor.destroy() };
-      const given = { tensor: dense, relativeError, errors: [] };
-      return { ...found(given, [first.reshape([-1, first.shape[3]!])], [last]), errors: null };
+      const fitted = { tensor: dense, relativeError, errors: [] };
+      return { ...outcomeOf(fitted, [first.reshape([-1, first.shape[3]!])], [last]), errors: null };
     },
   },
   {
@@ -180,7 +180,7 @@ const SOLVERS: Solver[] = [
           weights.map((weight) => Math.round(weight / unit) * unit),
         );
         const result = await cpErrorPreserving(engine, x, start.tensor, all(sweeps));
-        return found(result, [...result.tensor.factors], [result.tensor.weights]);
+        return outcomeOf(result, [...result.tensor.factors], [result.tensor.weights]);
       } finally {
         start.tensor.destroy();
       }

@@ -38,16 +38,16 @@ function expectRanks(ranks: readonly number[], exact: readonly number[]): void {
 /** The error of a truncated SVD in f64, and how far its columns are from orthonormal. */
 async function truncate(engine: Engine, data: Float32Array, [m, n]: readonly [number, number], options: object) {
   using a = engine.tensor([m, n], data);
-  using found = await truncatedSvd(engine, a, options);
-  const [u, values, v] = (await engine.read([found.u, found.values, found.v])) as Float32Array[];
-  const { rank } = found;
+  using result = await truncatedSvd(engine, a, options);
+  const [u, values, v] = (await engine.read([result.u, result.values, result.v])) as Float32Array[];
+  const { rank } = result;
   const rest = Float64Array.from(data, (value, at) => {
     const [i, j] = [Math.floor(at / n) * rank, (at % n) * rank];
     for (let r = 0; r < rank; r++) value -= u![i + r]! * values![r]! * v![j + r]!;
     return value;
   });
   const loss = Math.max(departure(u!, m, rank)[0], departure(v!, n, rank)[0]);
-  return { rank, values: values!, error: norm(rest) / norm(data), told: found.relativeError, loss };
+  return { rank, values: values!, error: norm(rest) / norm(data), told: result.relativeError, loss };
 }
 
 /** m×n, rank, error, first singular values: sums of exponentials and sines that were wrong by up to 18 %. */
@@ -64,23 +64,23 @@ const wrongOnce = [
 describe("truncatedSvd", () => {
   it.each(wrongOnce)("of %s, %i×%i, to rank %i has the error %f", async (member, m, n, rank, error, values) => {
     const engine = await testEngine();
-    const found = await truncate(engine, zooMatrix(member, m, n), [m, n], { rank });
-    expect(found.error).toBeLessThanOrEqual(nearBest(error));
-    expectTold(found.told, found.error);
-    expect(found.loss).toBeLessThanOrEqual(BOUNDS.orthonormal);
+    const result = await truncate(engine, zooMatrix(member, m, n), [m, n], { rank });
+    expect(result.error).toBeLessThanOrEqual(nearBest(error));
+    expectTold(result.told, result.error);
+    expect(result.loss).toBeLessThanOrEqual(BOUNDS.orthonormal);
     for (const [k, value] of values.entries())
       if (value)
-        expect(Math.abs(found.values[k]! - value)).toBeLessThanOrEqual(BOUNDS.values * found.values[0]! + 1e-6);
+        expect(Math.abs(result.values[k]! - value)).toBeLessThanOrEqual(BOUNDS.values * result.values[0]! + 1e-6);
   });
 
-  it.each(standing.truncated.map((each) => [...each.matrix, each.relativeError, each.rank] as const))(
+  it.each(standing.truncated.map((row) => [...row.matrix, row.relativeError, row.rank] as const))(
     "of %s, %i×%i, keeps the promised error %f by rank %i",
     async (member, m, n, relativeError, rank) => {
       const engine = await testEngine();
-      const found = await truncate(engine, zooMatrix(member, m, n), [m, n], { relativeError });
-      expect(found.error).toBeLessThanOrEqual(relativeError);
-      expectTold(found.told, found.error);
-      expectRanks([found.rank], [rank]);
+      const result = await truncate(engine, zooMatrix(member, m, n), [m, n], { relativeError });
+      expect(result.error).toBeLessThanOrEqual(relativeError);
+      expectTold(result.told, result.error);
+      expectRanks([result.rank], [rank]);
     },
   );
 
@@ -98,19 +98,19 @@ describe("truncatedSvd", () => {
 });
 
 describe("ttSVD and tensorRingSVD", () => {
-  it.each(standing.trains.map((each) => [each.tensor, each.relativeError, each] as const))(
+  it.each(standing.trains.map((row) => [row.tensor, row.relativeError, row] as const))(
     "of %s keep the promised error %f by f64's ranks",
     async (name, relativeError, { train, ring }) => {
       const engine = await testEngine();
       const { shape, data } = zooTensor(name);
       expect(checksum(data), "the bits of the tensor").toBe(standing.bits[name]);
       using x = engine.tensor(shape, data);
-      const found = await ttSVD(engine, x, { relativeError });
-      const error = distance(data, await evaluate(engine, (s) => found.tensor.full(s)));
-      found.tensor.destroy();
+      const result = await ttSVD(engine, x, { relativeError });
+      const error = distance(data, await evaluate(engine, (s) => result.tensor.full(s)));
+      result.tensor.destroy();
       expect(error).toBeLessThanOrEqual(relativeError);
-      expectTold(found.relativeError, error);
-      expectRanks(found.tensor.ranks.slice(1, -1), train);
+      expectTold(result.relativeError, error);
+      expectRanks(result.tensor.ranks.slice(1, -1), train);
       const closed = await tensorRingSVD(engine, x, { relativeError });
       const ringError = distance(data, await evaluate(engine, (s) => closed.tensor.full(s)));
       closed.tensor.destroy();
@@ -135,19 +135,19 @@ describe("ttSVD and tensorRingSVD", () => {
 });
 
 describe("ttMatrix", () => {
-  it.each(standing.ttMatrices.map((each) => [...each.matrix, each.relativeError, each] as const))(
+  it.each(standing.ttMatrices.map((row) => [...row.matrix, row.relativeError, row] as const))(
     "of %s, %i×%i, keeps the promised error %f by f64's ranks",
     async (member, m, n, relativeError, { rowModes, columnModes, ranks }) => {
       const engine = await testEngine();
       const data = zooMatrix(member, m, n);
       using w = engine.tensor([m, n], data);
-      const found = await ttMatrix(engine, w, { rowModes, columnModes, relativeError });
-      const error = distance(data, await evaluate(engine, (s) => found.tensor.toDense(s)));
-      found.tensor.destroy();
+      const result = await ttMatrix(engine, w, { rowModes, columnModes, relativeError });
+      const error = distance(data, await evaluate(engine, (s) => result.tensor.toDense(s)));
+      result.tensor.destroy();
       expect(error).toBeLessThanOrEqual(relativeError);
-      expectTold(found.relativeError, error);
+      expectTold(result.relativeError, error);
       expectRanks(
-        found.tensor.cores.slice(1).map((core) => core.shape[0]!),
+        result.tensor.cores.slice(1).map((core) => core.shape[0]!),
         ranks,
       );
     },
@@ -155,7 +155,7 @@ describe("ttMatrix", () => {
 });
 
 describe("hosvd and stHosvd", () => {
-  it.each(standing.tucker.map((each) => [each.tensor, each.ranks.join(", "), each] as const))(
+  it.each(standing.tucker.map((row) => [row.tensor, row.ranks.join(", "), row] as const))(
     "of %s to ranks %s are as near as f64's",
     async (name, _, { ranks, ...best }) => {
       const engine = await testEngine();
@@ -217,8 +217,8 @@ describe("evbmf", () => {
     using a = engine.tensor([m, n], data);
     const { values } = await judged.svd(engine, a);
     const { diagonal } = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
-    const [found, exact] = [evbmf(values, m, n), evbmf(diagonal, m, n)];
-    expect(found.rank).toBe(exact.rank);
-    expect(Math.abs(found.noiseVariance / exact.noiseVariance - 1)).toBeLessThan(0.02);
+    const [choice, exact] = [evbmf(values, m, n), evbmf(diagonal, m, n)];
+    expect(choice.rank).toBe(exact.rank);
+    expect(Math.abs(choice.noiseVariance / exact.noiseVariance - 1)).toBeLessThan(0.02);
   });
 });

@@ -120,15 +120,15 @@ describe("tensor ring", () => {
       for (let n = 0; n < size; n++) normals.set(n, n, normals.get(n, n) + lift);
       const now = ring(cores, shape, ranks);
       for (let i = 0; i < extent; i++) {
-        const own = places.filter((e) => unravel(e, shape)[k] === i);
-        const step = solve(normals, q.mmul(Matrix.columnVector(own.map((e) => data[e]! - now[e]!))));
+        const ofSlice = places.filter((e) => unravel(e, shape)[k] === i);
+        const step = solve(normals, q.mmul(Matrix.columnVector(ofSlice.map((e) => data[e]! - now[e]!))));
         for (let n = 0; n < size; n++) cores[k]![(Math.floor(n / 2) * extent + i) * 2 + (n % 2)]! += step.get(n, 0);
       }
     }
     const { tensor } = await tensorRingALS(engine, x, { ranks, seed: 3, ridge, sweeps: 1 });
-    const found = await evaluate(engine, (s) => tensor.full(s));
-    expect(distance(ring(cores, shape, ranks), found)).toBeLessThan(2e-5);
-    expect(distance(await evaluate(engine, (s) => start.tensor.full(s)), found)).toBeGreaterThan(1e-2);
+    const model = await evaluate(engine, (s) => tensor.full(s));
+    expect(distance(ring(cores, shape, ranks), model)).toBeLessThan(2e-5);
+    expect(distance(await evaluate(engine, (s) => start.tensor.full(s)), model)).toBeGreaterThan(1e-2);
     start.tensor.destroy();
     tensor.destroy();
   });

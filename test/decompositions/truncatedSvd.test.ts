@@ -54,9 +54,9 @@ describe("truncatedSvd", () => {
     const engine = await testEngine();
     using a = engine.tensor([20, 15], randomArray(300, 6));
     for (const relativeError of [0.5, 0.1]) {
-      using kept = await truncatedSvd(engine, a, { relativeError });
-      expect(kept.relativeError).toBeLessThanOrEqual(relativeError);
-      using fewer = await truncatedSvd(engine, a, { rank: kept.rank - 1 });
+      using smallest = await truncatedSvd(engine, a, { relativeError });
+      expect(smallest.relativeError).toBeLessThanOrEqual(relativeError);
+      using fewer = await truncatedSvd(engine, a, { rank: smallest.rank - 1 });
       expect(fewer.relativeError).toBeGreaterThan(0.99 * relativeError);
     }
     await expect(truncatedSvd(engine, a, { rank: 16 })).rejects.toThrow(/needs 1 to 15/);
@@ -76,15 +76,15 @@ describe("ttMatrix", () => {
     const [rows, columns] = [product(modes.rowModes), product(modes.columnModes)];
     const data = randomArray(rows * columns, 4);
     using w = engine.tensor([rows, columns], data);
-    const whole = await ttMatrix(engine, w, { ...modes, ranks: 1000 });
-    expect(whole.tensor.shape).toEqual([rows, columns]);
-    expect(distance(data, await evaluate(engine, (s) => whole.tensor.toDense(s)))).toBeLessThan(1e-5);
+    const exact = await ttMatrix(engine, w, { ...modes, ranks: 1000 });
+    expect(exact.tensor.shape).toEqual([rows, columns]);
+    expect(distance(data, await evaluate(engine, (s) => exact.tensor.toDense(s)))).toBeLessThan(1e-5);
     const near = await ttMatrix(engine, w, { ...modes, relativeError: 0.4 });
     const error = distance(data, await evaluate(engine, (s) => near.tensor.toDense(s)));
     expect(error).toBeLessThanOrEqual(0.4);
     expect(error).toBeCloseTo(near.relativeError, 5);
-    expect(near.tensor.parameterCount).toBeLessThanOrEqual(whole.tensor.parameterCount);
-    whole.tensor.destroy();
+    expect(near.tensor.parameterCount).toBeLessThanOrEqual(exact.tensor.parameterCount);
+    exact.tensor.destroy();
     near.tensor.destroy();
   });
 

@@ -48,8 +48,8 @@ const figures = async (when: When) => ({
 });
 /** Ranks by layer, as they are shown, and whether a layer stays. */
 const rows = () =>
-  page.$$eval(".layers tbody tr", (found) =>
-    found.map((row) => ({
+  page.$$eval(".layers tbody tr", (lines) =>
+    lines.map((row) => ({
       ranks: (row as HTMLElement).dataset.ranks ?? "",
       kept: row.lastElementChild!.textContent!.startsWith("stays: "),
     })),
@@ -82,9 +82,9 @@ describe("Compress", () => {
     );
     await ends();
     const targets = ratios.map((ratio) => ({ cost, ratio }));
-    const found = await expected("compression", { file: network(), method, targets, ...(tune && { tune }) });
-    expect(await figures("before")).toEqual(found.before);
-    expect(found.before).toEqual({ weights: 61706, multiplications: 416520, accuracy: 0.9765 });
+    const plan = await expected("compression", { file: network(), method, targets, ...(tune && { tune }) });
+    expect(await figures("before")).toEqual(plan.before);
+    expect(plan.before).toEqual({ weights: 61706, multiplications: 416520, accuracy: 0.9765 });
     for (const [index, ratio] of ratios.entries()) {
       if (index > 0) {
         const words: string[] = [];
@@ -105,15 +105,15 @@ describe("Compress", () => {
         expect(words.filter((text) => text.startsWith("Decomposing"))).toEqual([]);
         await page.removeExposedFunction("heard");
       }
-      const { ranks, kept, tuned: after, ...sizes } = found.after[index]!;
-      expect(await rows()).toEqual(ranks.map((each, at) => ({ ranks: each, kept: kept[at] })));
+      const { ranks, kept, tuned: after, ...sizes } = plan.after[index]!;
+      expect(await rows()).toEqual(ranks.map((text, at) => ({ ranks: text, kept: kept[at] })));
       expect(await figures("after")).toEqual(sizes);
       expect([await figure("before", "ms"), await figure("after", "ms")].every((ms) => ms > 0)).toBe(true);
       const told = await page.$eval("#part-compress", (part) => part.textContent ?? "");
       const [, lost, gained] = /images (\d+) were read right before and are wrong now; (\d+) the other/.exec(
         told.replaceAll(",", ""),
       )!;
-      expect((Number(lost) - Number(gained)) / 2000).toBeCloseTo(found.before.accuracy - sizes.accuracy, 6);
+      expect((Number(lost) - Number(gained)) / 2000).toBeCloseTo(plan.before.accuracy - sizes.accuracy, 6);
       if (after === undefined) continue;
       await tuned();
       expect(await figure("after", "accuracy")).toBe(after);
@@ -173,8 +173,8 @@ describe("Compress", () => {
       }
       const saving = await catchDownload();
       await press("Download the network");
-      const found = await expected("loaded", Buffer.from(await saving()).toString("base64"));
-      const { layers, ...sizes } = found;
+      const reloaded = await expected("loaded", Buffer.from(await saving()).toString("base64"));
+      const { layers, ...sizes } = reloaded;
       expect(sizes).toEqual(await figures("after"));
       expect(layers[5]).toMatch(/^SVD 400→\d+→120$/);
     }

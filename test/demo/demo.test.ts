@@ -52,8 +52,15 @@ describe("Decompose", () => {
   ] as const)("%s at rank %i, centred: %s, tells the library's error", async (method, rank, centred) => {
     await visit(`decompose?images=400&method=${method}&rank=${rank}${centred ? "&centred=1" : ""}`);
     await ends();
-    const found = await expected("decomposition", { first: 400, digits: [3, 4, 7], method, rank, centred, seed: 1 });
-    expect(await error()).toBeCloseTo(found, 5);
+    const libraryError = await expected("decomposition", {
+      first: 400,
+      digits: [3, 4, 7],
+      method,
+      rank,
+      centred,
+      seed: 1,
+    });
+    expect(await error()).toBeCloseTo(libraryError, 5);
     expect((await memory()).live).toBe(0);
   });
 
@@ -163,9 +170,9 @@ describe("Train", () => {
     await visit(`${trainHash}&recipe=${recipe}`);
     await ends();
     const settings = { first: 1000, digits: [3, 4, 7], rank: 3, hidden: 5, fullHidden: 3, epochs: 6, seed: 2, recipe };
-    const found = await expected("training", settings);
+    const accuracies = await expected("training", settings);
     expect([await held("loadings"), await held("pixels")]).toEqual(
-      [found.loadings, found.pixels].map((share) => `${(100 * share).toFixed(1)} %`),
+      [accuracies.loadings, accuracies.pixels].map((share) => `${(100 * share).toFixed(1)} %`),
     );
   });
 
@@ -224,7 +231,7 @@ async function visitCases(names: readonly string[]): Promise<void> {
   await page.waitForSelector(".cases input");
   const indices = await page.$$eval(
     ".cases label",
-    (labels, given) => given.map((name) => labels.findIndex((label) => label.textContent === name)),
+    (labels, wanted) => wanted.map((name) => labels.findIndex((label) => label.textContent === name)),
     names,
   );
   expect(Math.min(...indices)).toBeGreaterThanOrEqual(0);
@@ -239,8 +246,8 @@ describe("Kernels", () => {
     await page.waitForSelector(".results tbody tr");
     await again();
     expect(await status()).toBe("3 cases measured, all correct.");
-    const rows = await page.$$eval(".results tbody tr", (found) =>
-      found.map((row) => [(row as HTMLElement).dataset.state, row.querySelector("td")!.textContent]),
+    const rows = await page.$$eval(".results tbody tr", (lines) =>
+      lines.map((row) => [(row as HTMLElement).dataset.state, row.querySelector("td")!.textContent]),
     );
     for (const [how, ms] of rows) expect([how, Number(ms) > 0]).toEqual(["measured", true]);
     expect(await page.$eval("#choices", (element) => element.textContent)).toMatch(/GFLOP\/s.*In force: matmul “.+”/);

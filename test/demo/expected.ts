@@ -135,10 +135,10 @@ export const expected = {
       const loadings: Record<string, Tensor> = {};
       const [mean, deviation] = [new Float64Array(rank), new Float64Array(rank).fill(1)];
       for (const name of ["train", "validation", "test"] as const) {
-        const { images: given, labels } = parts[name];
+        const { images, labels } = parts[name];
         const out = engine.tensor([labels.size, rank]);
         const s = engine.scheduler();
-        const projected = tensor.project(s, given);
+        const projected = tensor.project(s, images);
         const schedule = await s.compile();
         engine.submit(schedule);
         const raw = Float64Array.from(await engine.read(projected));
@@ -216,25 +216,25 @@ export const expected = {
       const plan = await CompressionPlan.create(model, { method, calibration, seed: 1 });
       const after = [];
       for (const target of targets) {
-        const found = await plan.select(target, { timeBatches: [] });
-        const weighty = found.layers.filter((layer: CompressedLayer) => layer.weights[0] > 0);
-        const own = {
-          ...(await sizesOf(found.model, test)),
+        const selection = await plan.select(target, { timeBatches: [] });
+        const weighty = selection.layers.filter((layer: CompressedLayer) => layer.weights[0] > 0);
+        const sizes = {
+          ...(await sizesOf(selection.model, test)),
           ranks: weighty.map(({ ranks }) => ranks.join()),
           kept: weighty.map(({ kept }) => kept !== ""),
         };
         if (!tune) {
-          after.push(own);
+          after.push(sizes);
           continue;
         }
         const { images: most, epochs } = tune;
         const part = { inputs: training.inputs.rows(0, most), labels: training.labels.rows(0, most) };
         const last = Math.floor(epochs / 3);
         const run = (count: number, rate: number, seed: number) =>
-          train(found.model, part, { epochs: count, batchSize: 100, optimiser: adam({ rate }), seed });
+          train(selection.model, part, { epochs: count, batchSize: 100, optimiser: adam({ rate }), seed });
         await run(epochs - last, 1e-3, 1);
         if (last) await run(last, 1e-4, 1 + epochs - last);
-        after.push({ ...own, tuned: (await evaluate(found.model, test)).accuracy });
+        after.push({ ...sizes, tuned: (await evaluate(selection.model, test)).accuracy });
       }
       return { before: await sizesOf(model, test), after };
     }),

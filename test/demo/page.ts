@@ -122,8 +122,8 @@ export async function ends(how = "done", on = page): Promise<void> {
 }
 export async function noteLongTasks(on = page): Promise<void> {
   const part = await on.evaluate(() => location.hash.slice(1).split("?")[0] ?? "");
-  const found = await on.evaluate(() => window.longTasks.splice(0));
-  longTasks.push(...found.map((ms) => `${part} ${Math.round(ms)}`));
+  const times = await on.evaluate(() => window.longTasks.splice(0));
+  longTasks.push(...times.map((ms) => `${part} ${Math.round(ms)}`));
 }
 interface TraceEvent {
   name: string;
@@ -195,11 +195,11 @@ export async function choose(label: string, value: string): Promise<void> {
 /** Sets a slider or a number and lets go of it. */
 export async function set(label: string, value: number): Promise<void> {
   const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
-  await input!.evaluate((element, given) => {
-    (element as HTMLInputElement).value = String(given);
+  await input!.evaluate((element, text) => {
+    (element as HTMLInputElement).value = text;
     element.dispatchEvent(new Event("input", { bubbles: true }));
     element.dispatchEvent(new Event("change", { bubbles: true }));
-  }, value);
+  }, String(value));
 }
 export const press = async (text: string): Promise<void> => {
   const button = await page.waitForSelector(`::-p-xpath(//button[normalize-space() = "${text}"])`);

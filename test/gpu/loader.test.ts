@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { linkShader, loadShader, reflectShader, shaderFolder, wgsl } from "../../shaders/loader.js";
+import { compact, linkShader, loadShader, reflectShader, shaderFolder, wgsl } from "../../shaders/loader.js";
 import { grid1d, Kernel } from "../../src/gpu/index.js";
 import { packShader, unpackShader } from "../../src/gpu/shader.js";
 
@@ -133,6 +133,10 @@ it("grid1d folds what one dimension cannot hold", () => {
   }
 });
 
+/** the tokens of WGSL, in order */
+const tokensOf = (wgsl: string): string[] =>
+  wgsl.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "").match(/\w[\w.]*|->|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=|--|\+\+|\S/g)!;
+
 describe("the plugin", () => {
   const load = (id: string, command: "build" | "serve"): string => {
     const plugin = wgsl() as unknown as {
@@ -148,10 +152,33 @@ describe("the plugin", () => {
     const built = load(path, "build");
     const call = /^export default \/\* @__PURE__ \*\/ unpackShader\((.*)\);$/m.exec(built)![1]!;
     const { files, pieces, ...shader } = loadShader(path);
-    const code = `${PARAMS}\n${OUT}\n${MAIN}\n`;
-    expect(unpackShader(...(JSON.parse(`[${call}]`) as Parameters<typeof unpackShader>))).toEqual({ ...shader, code });
+    const unpacked = unpackShader(...(JSON.parse(`[${call}]`) as Parameters<typeof unpackShader>));
+    expect({ ...unpacked, code: "" }).toEqual({ ...shader, code: "" });
+    expect(tokensOf(unpacked.code)).toEqual(tokensOf(`${PARAMS}\n${OUT}\n${MAIN}`));
+    expect(unpacked.code).not.toMatch(/said|more|kept|\n\n/);
     expect(load(path, "serve")).toContain("said");
     expect(load("x.ts", "build")).toBe("");
+  });
+
+  it("emits late code as a module of its own in a build, which is loaded when it is needed", async () => {
+    const path = file("late.wgsl", `enable subgroups;\n#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
+    const built = load(`${path}?late`, "build");
+    const [, id] = /unpackShader\("late", \(\) => import\("(.*?)"\), /.exec(built)!;
+    const { files, pieces, code, ...shader } = loadShader(path);
+    const [, json] = /^export default (.*);$/.exec(load(id!, "build"))!;
+    const loaded = JSON.parse(json!) as string;
+    expect(tokensOf(loaded)).toEqual(tokensOf(code));
+    const packed = packShader({ ...shader, code }) as [number, string, string, string, string];
+    const late = unpackShader("late", async () => ({ default: loaded }), ...packed);
+    expect(late).toMatchObject({ ...shader, code: "" });
+    const special = new Kernel(late, () => [1]).with({ AHEAD: 32 });
+    expect(special.code).toBe("");
+    await late.load!();
+    expect(tokensOf(special.code)).toEqual(
+      tokensOf(code.replace(/const AHEAD: u32 = \d+u;/, "const AHEAD: u32 = 32u;")),
+    );
+    expect(load(`${path}?late`, "serve")).toContain("enable subgroups;");
+    expect(load(path, "build")).toContain("enable subgroups;");
   });
 
   it("shares the text of imports between shaders in a build", () => {
@@ -166,15 +193,14 @@ describe("the plugin", () => {
     expect(Object.keys(text).length).toBeGreaterThan(0);
     const [, terms] = /unpackShader\("sharing", (.*?), \d+, "/.exec(built)!;
     const code = terms!.split(" + ").map((term) => text[term] ?? (JSON.parse(term) as string));
-    // the same tokens in the same order
-    const bare = (wgsl: string): string =>
-      wgsl
-        .replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "")
-        .replace(/\s+/g, " ")
-        .trim();
-    expect(bare(code.join(""))).toBe(bare(linkShader(path).code));
+    expect(tokensOf(code.join(""))).toEqual(tokensOf(linkShader(path).code));
     expect(code.every((part) => part.endsWith("\n"))).toBe(true);
   });
+});
+
+it("spaces go only where tokens stay apart", () => {
+  const code = "let a = b - -c * (d + e) / *p; // f\n  x = -y && !z;\nif a < b { return -c; }\n";
+  expect(compact(code)).toBe("let a=b - -c*(d+e)/ *p;\nx = -y && !z;\nif a < b{return-c;}\n");
 });
 
 describe("every shader of the library", () => {
@@ -187,5 +213,9 @@ describe("every shader of the library", () => {
     const { files, pieces, ...source } = shader;
     expect(unpackShader(shader.name, shader.code, ...packed)).toEqual(source);
     for (const { scalar } of shader.params) expect(["u32", "i32", "f32"]).toContain(scalar);
+    // as a build has it
+    const built = compact(shader.code);
+    expect(tokensOf(built)).toEqual(tokensOf(shader.code));
+    expect(reflectShader(shader.name, built)).toEqual({ ...source, code: built });
   });
 });

@@ -1,7 +1,8 @@
 /** How one of several kernels is chosen, with times that are made up: no GPU, and the same every time. */
 import { describe, expect, it } from "vitest";
+import { Chooser, type ChooserOptions } from "../../src/gpu/chooser.js";
 import { Kernel, Variants } from "../../src/gpu/index.js";
-import { Chooser, type ChooserOptions, fastestOf, ProbedChoices, type Trial } from "../../src/gpu/probe.js";
+import { fastestOf, ProbedChoices, type Trial } from "../../src/gpu/probe.js";
 import { affine, affineShader } from "./kernels.js";
 
 /** Milliseconds of one run, by variant and size of its sample. */

@@ -323,13 +323,13 @@ if (lane == 0u) { out[0] = shared_sum[0]; }`;
 });
 
 it("the shaders that are read are those of the folder", () => {
-  const own = readdirSync(shaderFolder).filter(
+  const withMemory = readdirSync(shaderFolder).filter(
     (file) => file.endsWith(".wgsl") && readFileSync(join(shaderFolder, file), "utf8").includes("var<workgroup>"),
   );
   expect(readdirSync(shaderFolder)).toEqual(expect.arrayContaining(APART));
   // others have what they import
   expect(shaders.map((name) => `${name}.wgsl`)).toEqual(
-    expect.arrayContaining(own.filter((file) => !APART.includes(file))),
+    expect.arrayContaining(withMemory.filter((file) => !APART.includes(file))),
   );
   // and no shader outside the folder is recorded
   const recorded = [...dispatched].filter(([, { kernel }]) => /var\s*<\s*workgroup\s*>/.test(kernel.source.code));

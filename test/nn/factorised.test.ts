@@ -14,8 +14,9 @@ import {
   tuckerLinear,
 } from "../../src/nn/index.js";
 import { evaluate, expectClose, testEngine } from "../engine.js";
+import { PAPER, paperEngine } from "../ops/paperEngine.js";
 import { randomArray } from "../reference.js";
-import { checkGradients } from "./gradients.js";
+import { FACTORISED } from "./layers.js";
 
 /** x·Wᵀ + b in f64, batch×outputs. */
 function dense(
@@ -106,100 +107,20 @@ describe("factorised dense layers", () => {
     }
   });
 
-  const scratch: {
-    name: string;
-    make: (start?: "he") => Layer & { toDense(): Promise<Float32Array> };
-    inputs: number;
-  }[] = [
-    {
-      name: "svd",
-      inputs: 12,
-      make: (start) => new SvdLinear({ inputs: 12, outputs: 9, rank: 3, ...(start && { start }) }),
+  it.each(FACTORISED.filter(({ shape }) => shape.length === 1))(
+    "$name: the dense export gives the same outputs",
+    async ({ make, shape }) => {
+      const [inputs] = shape as [number];
+      const engine = await testEngine();
+      const layer = make();
+      const x = randomArray(4 * inputs, 8);
+      using model = await Sequential.create(engine, [layer], { inputShape: [inputs], seed: 3 });
+      using data = engine.tensor([4, inputs], x);
+      const y = (await evaluate(engine, (s) => model.forward(s, data))) as Float32Array;
+      const bias = (await layer.parameters.at(-1)!.read()) as Float32Array;
+      expectClose(y, dense(x, await layer.toDense(), bias, inputs), 1e-5);
     },
-    ...(["modes", "dense", "auto", [1, 2], [2, 1]] as const).flatMap((contraction) => [
-      {
-        name: `tt ${contraction}`,
-        inputs: 60,
-        make: (start?: "he") =>
-          new TensorTrainLinear({
-            inputModes: [3, 4, 5],
-            outputModes: [2, 3, 4],
-            ranks: 3,
-            contraction,
-            ...(start && { start }),
-          }),
-      },
-      {
-        name: `tt from the right, ${contraction}`,
-        inputs: 24,
-        make: (start?: "he") =>
-          new TensorTrainLinear({
-            inputModes: [2, 3, 4],
-            outputModes: [5, 4, 3],
-            ranks: [2, 3],
-            contraction,
-            ...(start && { start }),
-          }),
-      },
-    ]),
-    {
-      name: "tensor ring",
-      inputs: 12,
-      make: (start) =>
-        new TensorRingLinear({
-          inputModes: [3, 4],
-          outputModes: [2, 5, 2],
-          ranks: [2, 3, 2, 3, 2],
-          ...(start && { start }),
-        }),
-    },
-    {
-      name: "tensor ring of two cores",
-      inputs: 7,
-      make: () => new TensorRingLinear({ inputModes: [7], outputModes: [6], ranks: [2, 3] }),
-    },
-    {
-      name: "tucker",
-      inputs: 36,
-      make: (start) =>
-        new TuckerLinear({
-          inputModes: [4, 3, 3],
-          outputModes: [5, 4],
-          ranks: [2, 3, 2, 3, 2],
-          ...(start && { start }),
-        }),
-    },
-    {
-      name: "tucker of two modes",
-      inputs: 9,
-      make: () => new TuckerLinear({ inputModes: [9], outputModes: [8], ranks: [3, 3] }),
-    },
-    {
-      name: "tucker, core only",
-      inputs: 6,
-      make: () => new TuckerLinear({ inputModes: [6], outputModes: [4], ranks: [6, 4] }),
-    },
-    {
-      name: "tt of one core",
-      inputs: 6,
-      make: () => new TensorTrainLinear({ inputModes: [6], outputModes: [4], ranks: 3, contraction: "dense" }),
-    },
-  ];
-
-  it.each(scratch)("$name: gradients agree with differences", async ({ make, inputs }) => {
-    await checkGradients(await testEngine(), make(), [inputs]);
-  });
-
-  it.each(scratch)("$name: the dense export gives the same outputs", async ({ make, inputs }) => {
-    const engine = await testEngine();
-    const layer = make();
-    const x = randomArray(4 * inputs, 8);
-    using model = await Sequential.create(engine, [layer], { inputShape: [inputs], seed: 3 });
-    using data = engine.tensor([4, inputs], x);
-    const y = (await evaluate(engine, (s) => model.forward(s, data))) as Float32Array;
-    const bias = (await layer.parameters.at(-1)!.read()) as Float32Array;
-    expectClose(y, dense(x, await layer.toDense(), bias, inputs), 1e-5);
-  });
+  );
 });
 
 describe("the contraction of a tensor train", () => {
@@ -216,26 +137,40 @@ describe("the contraction of a tensor train", () => {
     { inputModes: [8, 8, 8], outputModes: [8, 8, 8], ranks: 64 },
     { inputModes: [3, 1, 6, 2, 5], outputModes: [1, 9, 2, 3, 2], ranks: 2 },
     { inputModes: [30], outputModes: [20], ranks: [] },
-  ])("of $inputModes by $outputModes is the cheapest of all", (options) => {
+  ])("of $inputModes by $outputModes is the cheapest of all", async (options) => {
+    const engine = await testEngine();
     const layer = new TensorTrainLinear(options);
     for (const batch of [1, 30, 1000]) {
-      const costs = everyContraction(options.inputModes.length).map((plan) => layer.costOf(plan, batch));
-      expect(layer.costOf(layer.contractionOf(batch), batch)).toBe(Math.min(...costs));
+      const costs = everyContraction(options.inputModes.length).map((plan) => layer.costOf(engine, plan, batch));
+      expect(layer.costOf(engine, layer.contractionOf(engine, batch), batch)).toBe(Math.min(...costs));
     }
   });
 
-  it("is dense for high ranks and many samples, core by core for low ranks", () => {
+  it("is dense for high ranks and many samples, core by core for low ranks", async () => {
+    const engine = await testEngine();
     const modes = { inputModes: [8, 8, 8], outputModes: [8, 8, 8] };
-    expect(new TensorTrainLinear({ ...modes, ranks: 64 }).contractionOf(1000).groups).toEqual([[0, 3]]);
+    expect(new TensorTrainLinear({ ...modes, ranks: 64 }).contractionOf(engine, 1000).groups).toEqual([[0, 3]]);
     const large = { inputModes: [16, 16, 16], outputModes: [16, 16, 16] };
-    expect(new TensorTrainLinear({ ...large, ranks: 2 }).contractionOf(1000).groups).toEqual([
+    expect(new TensorTrainLinear({ ...large, ranks: 2 }).contractionOf(engine, 1000).groups).toEqual([
       [0, 1],
       [1, 2],
       [2, 3],
     ]);
     // from the right the contraction costs less, because there are few outputs at that end
     const narrow = new TensorTrainLinear({ inputModes: [4, 4, 16], outputModes: [16, 16, 2], ranks: 4 });
-    expect(narrow.contractionOf(1000).direction).toBe("right");
+    expect(narrow.contractionOf(engine, 1000).direction).toBe("right");
+  });
+
+  it("follows what dispatches and elements cost on the adapter, and how much may be merged", () => {
+    const train = (extent: number, ranks: number) =>
+      new TensorTrainLinear({ inputModes: [extent, extent, extent], outputModes: [extent, extent, extent], ranks });
+    const groups = (layer: TensorTrainLinear, batch: number, variants: Record<string, number>) =>
+      layer.contractionOf(paperEngine(PAPER.gpu, { variants }), batch).groups.length;
+    const [high, low] = [train(8, 64), train(16, 2)];
+    expect([groups(high, 1000, {}), groups(high, 1000, { dispatchCost: 1e12 })]).toEqual([1, 3]);
+    const most = 8 ** 6;
+    expect([most, most - 1].map((mergedElements) => groups(high, 1000, { mergedElements }))).toEqual([1, 3]);
+    expect([groups(low, 10_000, {}), groups(low, 10_000, { elementCost: 1e6 })]).toEqual([3, 1]);
   });
 
   it("gives the same outputs, whichever contraction it takes", async () => {

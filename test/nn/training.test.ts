@@ -1,18 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { Tensor } from "../../src/gpu/index.js";
 import {
-  AveragePool2d,
   adam,
-  BatchNorm,
-  Conv2d,
-  Conv3d,
   Dropout,
   type Epoch,
   evaluate as evaluateModel,
   Flatten,
   type Layer,
   Linear,
-  MaxPool2d,
   ReLU,
   Sequential,
   sgd,
@@ -34,118 +28,6 @@ import { evaluate, expectClose, plainEngine, siblingEngine, testEngine } from ".
 import fc from "../property.js";
 import * as reference from "../reference/nn.js";
 import { randomArray } from "../reference.js";
-
-describe("gradients agree with finite differences", () => {
-  const nets: { name: string; layers: () => Layer[]; shape: number[]; double?: boolean }[] = [
-    { name: "linear", layers: () => [new Linear(5, 3)], shape: [5] },
-    { name: "linear without bias", layers: () => [new Linear(5, 3, { bias: false })], shape: [5] },
-    { name: "relu inside", layers: () => [new Linear(4, 7, { activation: "relu" }), new Linear(7, 3)], shape: [4] },
-    { name: "relu apart", layers: () => [new Linear(4, 7), new ReLU(), new Linear(7, 4, { bias: false })], shape: [4] },
-    { name: "flatten", layers: () => [new Flatten(), new Linear(6, 3)], shape: [2, 3] },
-    {
-      name: "dropout",
-      layers: () => [new Linear(4, 9, { activation: "relu" }), new Dropout(0.4), new Linear(9, 3)],
-      shape: [4],
-    },
-    {
-      name: "convolutions and pooling",
-      layers: () => [
-        new Conv2d({ inputs: 2, outputs: 4, kernel: 3, padding: 1, activation: "relu" }),
-        new MaxPool2d(2),
-        new Conv2d({
-          inputs: 4,
-          outputs: 6,
-          kernel: [2, 3],
-          stride: [2, 1],
-          dilation: [1, 2],
-          padding: [1, 2],
-          groups: 2,
-        }),
-        new AveragePool2d(2),
-        new Flatten(),
-        new Linear(6, 3),
-      ],
-      shape: [2, 6, 5],
-    },
-    {
-      name: "convolution of volumes",
-      layers: () => [
-        new Conv3d({ inputs: 2, outputs: 3, kernel: [2, 1, 3], padding: [1, 0, 1], activation: "relu" }),
-        new Conv3d({ inputs: 3, outputs: 2, kernel: 2, stride: [2, 1, 2], dilation: [1, 1, 2], bias: false }),
-        new Flatten(),
-        new Linear(8, 3),
-      ],
-      shape: [2, 3, 2, 5],
-    },
-    {
-      name: "batch normalisation",
-      layers: () => [
-        new Conv2d({ inputs: 1, outputs: 3, kernel: 2 }),
-        new BatchNorm(3),
-        new Flatten(),
-        new Linear(27, 3),
-      ],
-      shape: [1, 4, 4],
-    },
-    {
-      name: "double softmax",
-      layers: () => [new Linear(4, 5, { activation: "relu" }), new Linear(5, 3)],
-      shape: [4],
-      double: true,
-    },
-  ];
-  it.each(nets)("$name", async ({ layers, shape, double = false }) => {
-    const engine = await testEngine();
-    const batch = 11;
-    using model = await Sequential.create(engine, layers(), { inputShape: shape, seed: 7 });
-    const size = shape.reduce((a, b) => a * b, 1);
-    const data = randomArray(batch * size, 2);
-    using x = engine.tensor([batch, ...shape], data);
-    const classes = model.outputShape[0]!;
-    const classOf = Uint32Array.from({ length: batch }, (_, i) => i % classes);
-    using labels = engine.tensor([batch], classOf);
-    using curve = engine.tensor([1, 2]);
-    using state = engine.tensor([3], Uint32Array.of(0, 0, 5));
-    const s = engine.scheduler();
-    const logits = model.forward(s, x, { training: true, state, seed: 3 });
-    const dy = softmaxCrossEntropy(s, logits, labels, { curve, column: 0, state }, { double });
-    const dx = model.backward(s, dy, { inputGradient: true })!;
-    using schedule = await s.compile();
-    engine.submit(schedule);
-    const [inputGradient, ...gradients] = await engine.read([dx, ...model.parameters.map(({ gradient }) => gradient)]);
-    const again = engine.scheduler();
-    const moved = model.forward(again, x, { training: true, state, seed: 3 });
-    using forward = await again.compile();
-    /** of the batch's mean, in f64 from the logits: their rounding is all that blurs it */
-    const lossOf = async (): Promise<number> => {
-      engine.write(state, Uint32Array.of(0, 0, 5));
-      engine.submit(forward);
-      return reference.crossEntropy(await engine.read(moved), classOf, classes, double).loss / batch;
-    };
-    // so short that hardly one crosses a kink of relu
-    const step = 5e-4;
-    const check = async (tensor: Tensor, gradient: ArrayLike<number>) => {
-      const values = Float32Array.from(await engine.read(tensor));
-      const scale = Math.max(...Array.from(gradient, Math.abs));
-      for (let i = 0; i < values.length; i += Math.max(1, Math.floor(values.length / 6))) {
-        const losses: number[] = [];
-        for (const sign of [1, -1]) {
-          const changed = Float32Array.from(values);
-          changed[i]! += sign * step;
-          engine.write(tensor, changed);
-          losses.push(await lossOf());
-        }
-        engine.write(tensor, values);
-        const slope = (losses[0]! - losses[1]!) / (2 * step);
-        // the largest error here is a third of this; the batch of a normalisation cancels, which blurs most
-        expect(Math.abs(slope - gradient[i]!)).toBeLessThan(4e-3 * scale + 5e-5);
-      }
-    };
-    for (const [index, { value }] of model.parameters.entries()) await check(value, gradients[index]!);
-    await check(x, inputGradient!);
-    expect(Math.max(...gradients.flatMap((g) => [...g].map(Math.abs)))).toBeGreaterThan(double ? 5e-3 : 2e-2);
-  });
-});
 
 describe("softmaxCrossEntropy", () => {
   it.each([false, true])("agrees with f64, double softmax %s, and counts", async (double) => {

@@ -14,6 +14,8 @@ const NO_OPS = new Set([
     "prefersLowRank",
     "halfBits",
     "isSmall",
+    "workCost",
+    "mayMerge",
     "inspection",
     "rowStride",
     "startBidiagonal",

@@ -17,13 +17,13 @@ function layersOf(ratio: number, ranks: number[][]): CompareRow["layers"] {
   return [...shapes, pooling]
     .sort((a, b) => a[1] - b[1])
     .map(([name, index, weights, multiplications]) => {
-      const own = ranks[shapes.findIndex(([, at]) => at === index)] ?? [];
-      const replaced = own.length > 0;
+      const layerRanks = ranks[shapes.findIndex(([, at]) => at === index)] ?? [];
+      const replaced = layerRanks.length > 0;
       return {
         index,
         name,
-        compressed: replaced ? `Something of ${name} with ranks ${own.join(", ")}` : name,
-        ranks: own,
+        compressed: replaced ? `Something of ${name} with ranks ${layerRanks.join(", ")}` : name,
+        ranks: layerRanks,
         kept: replaced ? "" : "as it is",
         weights: [weights, replaced ? Math.round(weights / ratio) : weights],
         multiplications: [multiplications, replaced ? Math.round(multiplications / ratio) : multiplications],
@@ -177,8 +177,8 @@ describe("the comparison in a browser", () => {
       "Conv2d 1→6",
     ]);
     await drawn();
-    const found = await dots(card);
-    expect(found).toHaveLength(9);
+    const circles = await dots(card);
+    expect(circles).toHaveLength(9);
     await page.$eval(card, (element) => element.scrollIntoView());
     const [first] = await dots(card);
     await page.mouse.move(first!.x, first!.y);
@@ -193,8 +193,8 @@ describe("the comparison in a browser", () => {
 
   it("has every figure of a row in the table", async () => {
     const card = await cardOf("All methods");
-    const table = await page.$$eval(`${card} tr`, (lines) =>
-      lines.map((line) => [...line.children].map((cell) => cell.textContent!.replaceAll("\u00ad", ""))),
+    const table = await page.$$eval(`${card} tr`, (rows) =>
+      rows.map((line) => [...line.children].map((cell) => cell.textContent!.replaceAll("\u00ad", ""))),
     );
     expect(table).toHaveLength(1 + rows.length);
     const shown = (method: string, target: string) => {
@@ -238,16 +238,16 @@ describe("the comparison in a browser", () => {
       await press(card, measure);
       await drawn();
       expect(await axis()).toContain(labels[at]);
-      const found = await dots(card);
-      expect(found).toHaveLength(rows.length);
-      places.push(found.map(({ x }) => x));
+      const circles = await dots(card);
+      expect(circles).toHaveLength(rows.length);
+      places.push(circles.map(({ x }) => x));
       const order = (values: number[]) => values.map((_, k) => k).sort((a, b) => values[a]! - values[b]! || a - b);
       const values = rows.map((row) => [row.weights, row.multiplications, row.time[0]!.ms, row.time[1]!.ms][at]!);
       // as far to the right as it is large, up to rounding of equal ones
-      const rising = order(values).map((index) => found[index]!.x);
+      const rising = order(values).map((index) => circles[index]!.x);
       for (const [k, x] of rising.slice(1).entries()) expect(x).toBeGreaterThanOrEqual(rising[k]! - 0.01);
     }
-    expect(new Set(places.map((each) => each.map(Math.round).join())).size).toBe(4);
+    expect(new Set(places.map((xs) => xs.map(Math.round).join())).size).toBe(4);
     expect(await axis()).not.toMatch(/\d m\b|00m/);
     await page.$eval(card, (element) => element.scrollIntoView());
     const at = rows.findIndex(({ method, target }) => method === "tucker2" && target === "×8 multiplications");
@@ -277,7 +277,7 @@ describe("the comparison in a browser", () => {
       expect(await layers!.evaluate((box) => box.getAttribute("aria-label"))).toBe(
         `${measure} of every layer before and after, cp ×2 multiplications`,
       );
-      expect(await layers!.$$eval("svg[viewBox] rect", (found) => found.length)).toBe(bars);
+      expect(await layers!.$$eval("svg[viewBox] rect", (rects) => rects.length)).toBe(bars);
     }
     await page.$eval(card, (element) => element.scrollIntoView());
     const bar = (await (await page.$$(`${card} .plot svg[viewBox] rect`))[0]!.boundingBox())!;
@@ -286,15 +286,17 @@ describe("the comparison in a browser", () => {
     expect(await text(`${card} .plot`)).toMatch(/×2\.00 fewer weights.*×1\.50 faster at batch 1/s);
     // held out before the first epoch and after both, training after both
     const curve = (await page.$$(`${card} .plot`))[1]!;
-    expect(await curve.$$eval("circle", (found) => found.length)).toBe(5);
+    expect(await curve.$$eval("circle", (circles) => circles.length)).toBe(5);
   });
 
   it("has a table of the layers of every method", async () => {
     const card = await cardOf("Layer by layer");
-    const summaries = await page.$$eval(`${card} summary`, (found) => found.map((each) => each.textContent));
+    const summaries = await page.$$eval(`${card} summary`, (elements) =>
+      elements.map((element) => element.textContent),
+    );
     expect(summaries).toEqual(METHODS.map((method) => `The method ${method} (Somebody et al. 2015)`));
-    const lines = await page.$$eval(`${card} details:nth-of-type(9) tr`, (found) =>
-      found.map((line) => [...line.children].map((cell) => cell.textContent!.replaceAll("\u00ad", ""))),
+    const lines = await page.$$eval(`${card} details:nth-of-type(9) tr`, (rows) =>
+      rows.map((line) => [...line.children].map((cell) => cell.textContent!.replaceAll("\u00ad", ""))),
     );
     expect(lines).toHaveLength(1 + 3 * 5);
     expect(lines[0]!.slice(-4)).toEqual(["weight error", "output error", "× faster, 1", "× faster, 100"]);
@@ -307,7 +309,7 @@ describe("the comparison in a browser", () => {
 
   it("fits a phone and a wide screen, tables open and tips shown", async () => {
     await page.$$eval("details", (all) => {
-      for (const each of all) each.open = true;
+      for (const element of all) element.open = true;
     });
     for (const width of [1280, 400]) {
       await page.setViewport({ width, height: 900 });
@@ -337,8 +339,8 @@ describe("the comparison in a browser", () => {
     await page.mouse.move(bar.x + bar.width / 2, bar.y + bar.height / 2);
     await drawn();
     const tip = await page.$eval(bars, (element) => {
-      const words = [...element.querySelectorAll(".plot text")].find((each) =>
-        /faster at batch/.test(each.textContent!),
+      const words = [...element.querySelectorAll(".plot text")].find((text) =>
+        /faster at batch/.test(text.textContent!),
       )!;
       const group = words.closest("g")!;
       const { left, right } = group.getBoundingClientRect();

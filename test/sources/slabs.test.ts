@@ -93,7 +93,7 @@ describe.each(Object.entries(COUNTS))("the verbs over %s", (_, counts) => {
   ] as const)("%s is that of one tensor", async (verb, cases) => {
     const engine = await testEngine();
     using x = engine.tensor(SHAPE, data);
-    using whole = await resident(engine, "test", x);
+    using single = await resident(engine, "test", x);
     const host = await ofHost(engine, data, SHAPE, counts);
     using source = host.source;
     const factors = SHAPE.map((extent, mode) => engine.tensor([extent, R], randomArray(R * extent, 40 + mode)));
@@ -104,7 +104,7 @@ describe.each(Object.entries(COUNTS))("the verbs over %s", (_, counts) => {
     using weights = engine.tensor([R], [3, 2, 1]);
     const models = [new KruskalTensor(weights, factors), new TuckerTensor(core, bases)];
     for (const mode of cases) {
-      const record = (p: Program, reader: typeof whole | Slabs): Tensor => {
+      const record = (p: Program, reader: typeof single | Slabs): Tensor => {
         switch (verb) {
           case "mttkrp":
             return reader.mttkrp(p, factors, mode);
@@ -130,7 +130,7 @@ describe.each(Object.entries(COUNTS))("the verbs over %s", (_, counts) => {
       };
       const freed: { destroy(): void }[] = [];
       const results: TypedArray[] = [];
-      for (const reader of [whole, source]) {
+      for (const reader of [single, source]) {
         const p = new Program(engine, verb);
         const result = record(p, reader);
         using program = await p.compile();
@@ -150,11 +150,11 @@ const numbersOf = async (engine: Engine, tensors: (Tensor | null)[]): Promise<Ty
 
 async function expectSame(
   engine: Engine,
-  [whole, cut]: readonly { tensors: (Tensor | null)[]; relativeError: number; sweeps: number }[],
+  [ofOne, cut]: readonly { tensors: (Tensor | null)[]; relativeError: number; sweeps: number }[],
 ): Promise<void> {
-  expect(Math.abs(cut!.relativeError - whole!.relativeError)).toBeLessThan(1e-6);
-  expect(cut!.sweeps).toBe(whole!.sweeps);
-  const [expected, actual] = [await numbersOf(engine, whole!.tensors), await numbersOf(engine, cut!.tensors)];
+  expect(Math.abs(cut!.relativeError - ofOne!.relativeError)).toBeLessThan(1e-6);
+  expect(cut!.sweeps).toBe(ofOne!.sweeps);
+  const [expected, actual] = [await numbersOf(engine, ofOne!.tensors), await numbersOf(engine, cut!.tensors)];
   expected.forEach((values, index) => {
     expectClose(actual[index]!, values, 1e-5);
   });
@@ -262,14 +262,14 @@ describe("slabs", () => {
       const result = await cpALS(engine, input, { rank: 3, sweeps: 16, tolerance: 0 });
       return { ...result, submits: engine.counters.submits - before };
     };
-    const [whole, cutUp] = [await run(x), await run(source)];
+    const [ofOne, cutUp] = [await run(x), await run(source)];
     // the pass over a tensor that is no source yet
-    expect(cutUp.submits).toBe(whole.submits - 1);
+    expect(cutUp.submits).toBe(ofOne.submits - 1);
     await expectSame(
       engine,
-      [whole, cutUp].map(({ tensor, ...how }) => ({ ...how, tensors: [tensor.weights, ...tensor.factors] })),
+      [ofOne, cutUp].map(({ tensor, ...how }) => ({ ...how, tensors: [tensor.weights, ...tensor.factors] })),
     );
-    for (const { tensor } of [whole, cutUp]) tensor.destroy();
+    for (const { tensor } of [ofOne, cutUp]) tensor.destroy();
     for (const part of parts) part.destroy();
   });
 
@@ -277,11 +277,11 @@ describe("slabs", () => {
     const engine = await testEngine();
     const data = planted(SHAPE, 0.3, scale);
     using x = engine.tensor(SHAPE, data);
-    using whole = await resident(engine, "test", x);
+    using single = await resident(engine, "test", x);
     const { source } = await ofHost(engine, data, SHAPE, [6, 5]);
     using _source = source;
-    expect([source.exponent, source.largest]).toEqual([whole.exponent, whole.largest]);
-    expect(Math.abs(source.squaredNorm / whole.squaredNorm - 1)).toBeLessThan(1e-6);
+    expect([source.exponent, source.largest]).toEqual([single.exponent, single.largest]);
+    expect(Math.abs(source.squaredNorm / single.squaredNorm - 1)).toBeLessThan(1e-6);
     const options = { ranks: [3, 2, 3], sweepsPerSubmit: 1 };
     const results = [await tuckerHOOI(engine, x, options), await tuckerHOOI(engine, source, options)];
     await expectSame(

@@ -35,12 +35,12 @@ export class DecomposeRun implements Run, Actions {
   apply(): void {
     const { state } = this.store;
     const ready = readyResult(state);
-    // something else may be running
+    // a result that is known is shown, and a problem that is being computed is not started again
     if (ready) void this.#runner.settle(knownWords(ready));
     else if (state.running?.key !== this.#key()) this.#start(false);
   }
 
-  /** Computes what is asked for, also where it is known. */
+  /** Computes the decomposition of the settings, even where its result is known. */
   again(): void {
     this.#start(true);
   }

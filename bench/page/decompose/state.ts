@@ -10,7 +10,7 @@ import { type Decomposed, errorsByRank, type Method } from "./decomposition.js";
 /** Ranks that a nested decomposition is computed for: a smaller one is part of it. */
 const LEVELS = [20, 50];
 export const MOST_RANK = 50;
-/** images on show at once */
+/** images that are shown at once */
 export const HUNDRED = 100;
 /** results that are remembered */
 const MOST_RESULTS = 60;
@@ -166,12 +166,12 @@ function remember(results: State["results"], key: string, result: Decomposed): S
   return next;
 }
 
-/** Names the images that are asked for. */
+/** The key of the images that the settings choose. */
 export const imagesKey = ({ digits, images }: Settings): string => `${digits.join("")}/${images}`;
-/** Names the problem without its rank. */
+/** The key of a problem, without its rank. */
 const problemKey = (settings: Settings): string =>
   `${imagesKey(settings)}/${settings.method}/${settings.centred}/${settings.seed}`;
-/** Names a result. */
+/** The key of a result. */
 export const resultKey = (settings: Settings, rank: number): string => `${problemKey(settings)}/${rank}`;
 
 /** whether a smaller rank is part of a larger one */
@@ -225,7 +225,7 @@ export function hundredOf({ settings, shown }: State): { start: number; stop: nu
   return { start, stop: Math.min(total, start + HUNDRED), total };
 }
 
-/** Where turning the pages by so many images leads. */
+/** The first image that is shown after turning the pages by `step` images. */
 export function turned(state: State, step: number): number {
   const { start, total } = hundredOf(state);
   return Math.min(Math.max(0, Math.floor((total - 1) / HUNDRED) * HUNDRED), Math.max(0, start + step));

@@ -37,7 +37,7 @@ import {
   turned,
 } from "./state.js";
 
-/** dots of the histogram and of the scatter */
+/** most dots of the histogram and of the scatter plot */
 const DOTS = 500;
 const NONE: readonly number[] = [];
 const BLUE = "#0072b2";
@@ -46,7 +46,7 @@ type Send = (event: Event) => void;
 
 /** What the buttons do. */
 export interface Actions {
-  /** computes what is asked for, also where it is known */
+  /** computes the decomposition of the settings, even where its result is known */
   again(): void;
   abort(): void;
 }
@@ -239,7 +239,7 @@ class Figures {
   }
 }
 
-/** So many of the numbers below `total`, evenly spread. */
+/** At most `most` of the whole numbers below `total`, evenly spread. */
 const evenly = (total: number, most: number): number[] => {
   const length = Math.min(most, total);
   return Array.from({ length }, (_, i) => Math.floor((i * total) / length));

@@ -5,11 +5,11 @@ import { modules } from "../../peers/index.js";
 import type { Result } from "../../result.js";
 import { type Opened, Session } from "../../session.js";
 
-/** What headless.ts calls. Work is started and then asked for: a long call would time out. */
+/** What headless.ts calls. It starts work by one call and polls for the result by others, because a long call would time out. */
 export interface PageBench {
   open(options: { slim: boolean; peers: readonly string[] | null }): void;
   start(index: number, options: MeasureOptions): void;
-  /** what came of the last call */
+  /** result or error of the work that was started last */
   state: { step: string; opened?: Opened; result?: Result; error?: string };
 }
 

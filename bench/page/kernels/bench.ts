@@ -27,7 +27,7 @@ export class Bench {
     this.#worker.addEventListener("error", ({ message }) => this.end(new Error(message || "The worker did not start")));
   }
 
-  /** why nothing more will come of it */
+  /** why the worker has ended */
   get broken(): Error | null {
     return this.#broken;
   }

@@ -25,14 +25,14 @@ const COMMITTED: Committed = { names, first: names.find((name) => !isSoftware(na
 export class KernelsRun implements Run, Actions {
   readonly #runner: Runner;
   #bench: Bench | null = null;
-  /** name of the report that was asked for last */
+  /** name of the report that was chosen last */
   #reported = "";
 
   constructor(
     private readonly store: Store<State, Event>,
     private readonly context: Context,
   ) {
-    // what goes wrong in the worker is said in the status line
+    // the status line shows the errors of the worker
     this.#runner = new Runner(
       (task) => store.send({ type: "task", task }),
       () => {},
@@ -83,11 +83,11 @@ export class KernelsRun implements Run, Actions {
     if (recorded === this.#reported) return;
     this.#reported = recorded;
     const report = recorded ? await REPORTS.get(recorded)!() : null;
-    // another one may have been asked for while this one was loading
+    // another report may have been chosen while this one was loading
     if (recorded === this.#reported) this.store.send({ type: "report", report });
   }
 
-  /** The worker; a new one where the last has ended. */
+  /** The worker. A new one is started where the last has ended. */
   #worker(): Bench {
     if (!this.#bench || this.#bench.broken) this.#bench = new Bench();
     return this.#bench;

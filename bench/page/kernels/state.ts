@@ -40,7 +40,7 @@ export const GROUPS = [
 export type Group = (typeof GROUPS)[number][0];
 const FEW =
   /^(matmul 512|matmul 30000×784×16|gram 4096×256|mode product 60×50×40×30 × 16, mode 1|MTTKRP 128³ R16, mode [012]|CP-ALS sweep 6000.*|HOOI sweep 6000.*|eigen 64|SVD 64|Cholesky solve 64|conv2d 5×5.*|epoch 784-3-3.*|epoch 3-5-3.*)$/;
-/** the library itself, among the parties that were timed */
+/** name of tenfold among the libraries that were timed */
 const OURS = "tenfold";
 export const ROUNDS = { min: 1, max: 50 } as const;
 
@@ -52,10 +52,10 @@ export interface Committed {
 
 export interface Settings {
   group: Group;
-  /** of group `own`: places in the list of cases */
+  /** the chosen cases of group `own`, by their places in the list of cases */
   picked: readonly number[];
   rounds: number;
-  /** name of the report beside it, empty for none */
+  /** name of the recorded report that stands beside the measurements, empty for none */
   recorded: string;
 }
 
@@ -71,7 +71,7 @@ export interface State {
   results: ReadonlyMap<string, Result>;
   /** the case that is being measured */
   current: string;
-  /** the report beside it */
+  /** the recorded report that stands beside the measurements */
   report: Report | null;
   task: Task;
 }
@@ -127,7 +127,7 @@ export function update(state: State, event: Event): State {
   switch (event.type) {
     case "change": {
       const settings = { ...state.settings, ...event.values };
-      // one's own choice begins with what was chosen
+      // group `own` begins with the cases of the group that was chosen before
       if (event.values.group === "own" && !event.values.picked) settings.picked = chosenCases(state);
       return { ...state, settings };
     }
@@ -163,7 +163,7 @@ export function chosenCases({ cases, settings: { group, picked } }: Pick<State, 
   });
 }
 
-/** The choice with one case more, or one less. */
+/** The choice with a case added, or removed where it was chosen. */
 export function togglePicked(of: Pick<State, "cases" | "settings">, index: number): number[] {
   const picked = new Set(chosenCases(of));
   if (!picked.delete(index)) picked.add(index);
@@ -173,7 +173,7 @@ export function togglePicked(of: Pick<State, "cases" | "settings">, index: numbe
 /** Making a format takes longer than using it. */
 const formats = new Map<string, Intl.NumberFormat>();
 
-/** So many significant digits, without exponents. */
+/** A number with this many significant digits, without an exponent. */
 export function digits(value: number, significant = 3): string {
   const useGrouping = value >= 1e4;
   const key = `${significant} ${useGrouping}`;
@@ -210,7 +210,7 @@ export interface TableRow {
   name: string;
   shapes: string;
   state: string;
-  /** in the order of the heads after the first */
+  /** the cells, in the order of the column heads after the first */
   cells: string[];
 }
 
@@ -311,7 +311,7 @@ export function roofOf(measured: Measured): {
   return { points, roofs };
 }
 
-/** From where to where the roofline goes, in flop a byte. */
+/** The left and the right end of the roofline, in flop a byte. */
 export function roofDomain(points: readonly RoofPoint[]): [least: number, most: number] {
   const intensities = points.map(({ intensity }) => intensity);
   return [Math.min(...intensities) / 2, Math.max(...intensities) * 2];
@@ -331,7 +331,7 @@ export function choiceWords({ opened, choices }: State): string {
 export const reportWords = ({ report }: State): string =>
   report ? `Recorded: ${report.device}, ${report.environment}, ${report.date}.` : "";
 
-/** What a run ends with. */
+/** The text of the status line when a run has ended. */
 export function endWords({ results }: State): string {
   const wrong = [...results.values()].filter((result) => oursOf(result)?.state !== "measured").length;
   const cases = `${count(results.size)} case${results.size === 1 ? "" : "s"} measured`;

@@ -38,7 +38,7 @@ export interface Actions {
   /** hands the results to the browser as a file */
   save(): void;
 }
-/** of the time chart, in pixels */
+/** height of a line of the time chart, in pixels */
 const LINE_HEIGHT = 15;
 
 export function createView(send: Send, run: Actions): View<State> {
@@ -143,7 +143,7 @@ const resultTable = (measured: Measured, current: string): TemplateResult => htm
     </tbody>
   </table>`;
 
-/** Instead of an empty chart. */
+/** The text that stands in place of an empty chart. */
 const nothingYet = (): HTMLElement => h("p", {}, "Nothing measured yet.");
 
 /** A line for the name of every case, and below it one for each of its bars; facets take Plot twice as long. */

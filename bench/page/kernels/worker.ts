@@ -10,7 +10,7 @@ export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op:
 
 export interface Adapter {
   info: Record<string, string>;
-  /** of the adapter, and of the device that the library opened, if it has */
+  /** limits of the adapter, and of the device where the library has opened one */
   limits: readonly { name: string; adapter: number; device: number | null }[];
   features: readonly { name: string; used: boolean | null }[];
 }

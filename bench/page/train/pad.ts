@@ -35,7 +35,7 @@ export class Pad {
   readonly #context: CanvasRenderingContext2D;
   readonly #small = square(SIDE);
   readonly #cross = h("div", { class: "cross", hidden: "" });
-  /** what was told or put here last */
+  /** the drawing that was reported last, or put on the pad since */
   #drawing: Float32Array | null = null;
   #frame = 0;
 

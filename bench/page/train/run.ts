@@ -10,9 +10,9 @@ import { type Event, initial, NETWORKS, parse, type Settings, type State, update
 import { Trained } from "./training.js";
 import { type Actions, createView } from "./view.js";
 
-/** how long the pen rests before a screen reader is told what the networks say */
+/** milliseconds that the pen rests before a screen reader is told the answers of the networks */
 const REST_MS = 600;
-/** between two draws of the curves while they grow */
+/** milliseconds between two drawings of the curves while they grow */
 const REDRAW_MS = 120;
 /** held-out images come in steps of so many, so that they differ */
 const STRIDE = 37;
@@ -117,7 +117,7 @@ export class TrainRun implements Run, Actions {
       return "Stopped.";
     }
     this.#trained = trained;
-    // the pad is not left empty
+    // so that the pad is not empty
     const drawing = store.state.drawing ?? this.heldOut();
     if (drawing !== store.state.drawing) store.send({ type: "drawn", drawing });
     void this.ask();

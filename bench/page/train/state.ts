@@ -22,7 +22,7 @@ export const NOTES: Record<RecipeName, string> = {
   slides:
     "The thesis' recipe (Rasmussen 2020, week 5): loadings of about 0.01 as they are, softmax twice, plain SGD, no shuffling. The second softmax takes the gradient away, and some starts never leave chance: try other seeds.",
 };
-/** of the controls and of the URL */
+/** bounds of the controls and of the numbers in the URL */
 export const BOUNDS = {
   rank: { min: 1, max: 50 },
   hidden: { min: 1, max: 64 },
@@ -129,7 +129,7 @@ export function update(state: State, event: Event): State {
   switch (event.type) {
     case "change": {
       const { values } = event;
-      // other digits need other sizes
+      // the thesis has other sizes for other digits
       const sizes = values.digits ? sizesFor(values.digits) : {};
       return { ...state, settings: { ...state.settings, ...sizes, ...values } };
     }

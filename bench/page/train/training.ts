@@ -45,7 +45,7 @@ export interface TrainSettings {
 interface Recipe {
   epochs: number;
   optimiser: Optimiser;
-  /** of the last third of the epochs */
+  /** optimiser of the last third of the epochs */
   finish?: Optimiser;
   loss?: "doubleSoftmax";
   shuffle?: boolean;
@@ -356,7 +356,7 @@ interface Basis {
   projection: Tensor;
   /** r×784 */
   components: Tensor;
-  /** what loadings are standardised by, [1, r] each */
+  /** standardised loadings are (loadings − offset) ÷ scale; [1, r] each */
   offset: Tensor;
   scale: Tensor;
 }

@@ -14,8 +14,9 @@ import {
 } from "../../gpu/index.js";
 import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
-import { Conv2d } from "../convolution.js";
+import { Conv2d, imageOptions } from "../convolution.js";
 import type { Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { channelCp } from "./channelCp.js";
 import {
@@ -169,6 +170,12 @@ export class FactorisedConv extends Chain {
   }
 }
 
+/** The options that every factorised convolution has, as JSON. */
+function optionsOfChain({ shape, convolutions }: FactorisedConv): Record<string, unknown> {
+  const last = convolutions.at(-1)!;
+  return { ...shape, bias: last.bias !== null, activation: last.activation };
+}
+
 export interface RankOptions extends ChainOptions {
   /** the rank, K, M or R in the class' formula */
   rank: number;
@@ -192,6 +199,13 @@ export class SpatialConv extends FactorisedConv {
   }
 }
 
+export const spatialConvKind = /* @__PURE__ */ layerKind(
+  "spatialConv",
+  SpatialConv,
+  (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
+  (f) => new SpatialConv({ ...imageOptions(f), rank: f.count("rank") }),
+);
+
 /**
  * A convolution by M separable filters for every input channel (Jaderberg, Vedaldi & Zisserman 2014, scheme 1): depthwise D×1,
  * depthwise 1×D, then 1×1 from the S·M maps to the T outputs. S·M·(2D + T) weights.
@@ -212,6 +226,13 @@ export class SeparableBasisConv extends FactorisedConv {
   }
 }
 
+export const separableBasisConvKind = /* @__PURE__ */ layerKind(
+  "separableBasisConv",
+  SeparableBasisConv,
+  (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
+  (f) => new SeparableBasisConv({ ...imageOptions(f), rank: f.count("rank") }),
+);
+
 /**
  * A convolution whose kernel is a Kruskal tensor (Lebedev, Ganin, Rakhuba, Oseledets & Lempitsky 2015): 1×1 S→R, depthwise D×1,
  * depthwise 1×D, 1×1 R→T. R(S + 2D + T) weights.
@@ -231,6 +252,13 @@ export class CpConv extends FactorisedConv {
     this.rank = rank;
   }
 }
+
+export const cpConvKind = /* @__PURE__ */ layerKind(
+  "cpConv",
+  CpConv,
+  (layer) => ({ ...optionsOfChain(layer), rank: layer.rank }),
+  (f) => new CpConv({ ...imageOptions(f), rank: f.count("rank") }),
+);
 
 export interface Tucker2ConvOptions extends ChainOptions {
   /** R₃, the rank of the input channels, and R₄, that of the output channels */
@@ -272,6 +300,13 @@ export class Tucker2Conv extends FactorisedConv {
   }
 }
 
+export const tucker2ConvKind = /* @__PURE__ */ layerKind(
+  "tucker2Conv",
+  Tucker2Conv,
+  (layer) => ({ ...optionsOfChain(layer), ranks: layer.ranks }),
+  (f) => new Tucker2Conv({ ...imageOptions(f), ranks: f.pair("ranks") }),
+);
+
 export interface BlockTermConvOptions extends ChainOptions {
   /** G, the number of blocks */
   blocks: number;
@@ -305,6 +340,13 @@ export class BlockTermConv extends FactorisedConv {
     this.ranks = ranks;
   }
 }
+
+export const blockTermConvKind = /* @__PURE__ */ layerKind(
+  "blockTermConv",
+  BlockTermConv,
+  (layer) => ({ ...optionsOfChain(layer), blocks: layer.blocks, ranks: layer.ranks }),
+  (f) => new BlockTermConv({ ...imageOptions(f), blocks: f.count("blocks"), ranks: f.pair("ranks") }),
+);
 
 /**
  * @internal The numbers of a convolution, read back where they lie on the GPU.

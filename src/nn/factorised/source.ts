@@ -1,5 +1,6 @@
 import { formatShape, optionRules, required, ShapeError, shown, TenfoldError } from "../../gpu/index.js";
 import type { Activation } from "../../ops/index.js";
+import type { Fields } from "../layerKind.js";
 import { layerRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
 import type { NormalStart } from "../startValues.js";
@@ -46,6 +47,14 @@ export const coreRules = {
   ranks: required(optionRules.ranks),
   cores: layerRules.valueLists,
 };
+
+/** The options of a dense layer whose weight is split into modes, from a file. For kinds. */
+export const modesOptions = (f: Fields) => ({
+  inputModes: f.counts("inputModes"),
+  outputModes: f.counts("outputModes"),
+  ranks: f.counts("ranks"),
+  ...f.output(),
+});
 
 /**
  * The numbers of a dense layer, read back where they lie on the GPU.

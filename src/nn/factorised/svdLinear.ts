@@ -12,6 +12,7 @@ import {
 import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
 import { choleskyFactor, matrixProduct, type Values } from "./hostMatrices.js";
@@ -89,6 +90,18 @@ export class SvdLinear extends Chain {
     return Float32Array.from(matrixProduct(last, first, this.outputs, this.rank, this.inputs));
   }
 }
+
+export const svdLinearKind = /* @__PURE__ */ layerKind(
+  "svdLinear",
+  SvdLinear,
+  ({ inputs, outputs, rank, last: { bias, activation } }) => ({
+    ...{ inputs, outputs, rank, bias: bias !== null, activation },
+  }),
+  (f) => {
+    const extents = { inputs: f.count("inputs"), outputs: f.count("outputs"), rank: f.count("rank") };
+    return new SvdLinear({ ...extents, ...f.output() });
+  },
+);
 
 /** What a fit may know about a layer's inputs: it then approximates the layer's outputs instead of its weight. */
 export interface DataAware {

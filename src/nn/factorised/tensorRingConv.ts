@@ -1,12 +1,4 @@
-import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
-import {
-  checkOptions,
-  type Engine,
-  type OptionRules,
-  optionRules,
-  type Scheduler,
-  type Tensor,
-} from "../../gpu/index.js";
+import { checkOptions, type Engine, type OptionRules, type Scheduler, type Tensor } from "../../gpu/index.js";
 import {
   type Activation,
   conv2d,
@@ -16,8 +8,9 @@ import {
   permute,
   reluBackward,
 } from "../../ops/index.js";
-import { Conv2d, convolutionBiasGradient } from "../convolution.js";
+import { Conv2d, convolutionBiasGradient, imageOptions } from "../convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { uniformValues } from "../startValues.js";
 import {
@@ -31,7 +24,16 @@ import {
 } from "./cores.js";
 import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
 import { matrixProduct, permuteValues } from "./hostMatrices.js";
-import { assertModes, biasBoundOf, coreRules, type FactorisedOptions, gainOf, product } from "./source.js";
+import { fitRing, ringFitRules } from "./ringFit.js";
+import {
+  assertModes,
+  biasBoundOf,
+  coreRules,
+  type FactorisedOptions,
+  gainOf,
+  modesOptions,
+  product,
+} from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {
   /** modes of the input channels; they multiply to `inputs` */
@@ -209,6 +211,17 @@ export class TensorRingConv implements Layer {
   }
 }
 
+export const tensorRingConvKind = /* @__PURE__ */ layerKind(
+  "tensorRingConv",
+  TensorRingConv,
+  ({ convolution: { inputs, outputs, kernel, stride, padding, dilation }, ...layer }) => ({
+    ...{ inputs, outputs, kernel, stride, padding, dilation },
+    ...{ inputModes: layer.inputModes, outputModes: layer.outputModes, ranks: layer.ranks },
+    ...{ bias: layer.bias !== null, activation: layer.activation },
+  }),
+  (f) => new TensorRingConv({ ...imageOptions(f), ...modesOptions(f) }),
+);
+
 export interface TensorRingConvFit {
   /** [inputs] by default */
   inputModes?: readonly number[];
@@ -227,10 +240,7 @@ export interface TensorRingConvFit {
 const ringConvFitRules: OptionRules<TensorRingConvFit> = {
   inputModes: layerRules.modes,
   outputModes: layerRules.modes,
-  ranks: optionRules.ranks,
-  relativeError: optionRules.share,
-  sweeps: optionRules.count,
-  seed: optionRules.count,
+  ...ringFitRules,
 };
 
 /**
@@ -245,10 +255,9 @@ export async function tensorRingConv(
 ): Promise<TensorRingConv> {
   assertEngine("tensorRingConv", engine);
   checkOptions("tensorRingConv", fit, ringConvFitRules);
-  const { ranks, relativeError, sweeps = 30, seed = 0, ...modes } = fit;
   const { weight, extents, options } = await convolutionWeights(source);
   const [outputs, inputs, height, width] = extents;
-  const { inputModes = [inputs], outputModes = [outputs] } = modes;
+  const { inputModes = [inputs], outputModes = [outputs] } = fit;
   assertModes("tensorRingConv: inputs", inputModes, inputs);
   assertModes("tensorRingConv: outputs", outputModes, outputs);
   const places = height * width;
@@ -256,16 +265,6 @@ export async function tensorRingConv(
     [...inputModes, ...outputModes, places],
     permuteValues(weight, [outputs, inputs, places], [1, 0, 2]),
   );
-  const { tensor } =
-    ranks !== undefined && sweeps > 0
-      ? await tensorRingALS(engine, x, { ranks, sweeps, seed, tolerance: 1e-5 })
-      : await tensorRingSVD(engine, x, {
-          seed,
-          ...(ranks !== undefined && { ranks }),
-          ...(relativeError !== undefined && { relativeError }),
-        });
-  const cores = await engine.read([...tensor.cores]);
-  const tensorRanks = tensor.ranks;
-  tensor.destroy();
-  return new TensorRingConv({ ...options, inputModes, outputModes, ranks: tensorRanks, cores });
+  const { ranks, cores } = await fitRing(engine, x, fit);
+  return new TensorRingConv({ ...options, inputModes, outputModes, ranks, cores });
 }

@@ -1,10 +1,8 @@
-import { tensorRingALS, tensorRingSVD } from "../../decompositions/index.js";
 import {
   checkOptions,
   type Engine,
   formatShape,
   type OptionRules,
-  optionRules,
   required,
   type Scheduler,
   ShapeError,
@@ -13,6 +11,7 @@ import {
 } from "../../gpu/index.js";
 import { matmul, permute } from "../../ops/index.js";
 import type { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import {
   asTrainCores,
@@ -25,6 +24,7 @@ import {
 } from "./cores.js";
 import { FactorisedDense } from "./factorisedDense.js";
 import { matrixProduct, permuteValues, transpose } from "./hostMatrices.js";
+import { fitRing, ringFitRules } from "./ringFit.js";
 import {
   assertModes,
   coreRules,
@@ -33,6 +33,7 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  modesOptions,
   product,
 } from "./source.js";
 import type { DataAware } from "./svdLinear.js";
@@ -170,6 +171,15 @@ export class TensorRingLinear extends FactorisedDense {
   }
 }
 
+export const tensorRingLinearKind = /* @__PURE__ */ layerKind(
+  "tensorRingLinear",
+  TensorRingLinear,
+  ({ inputModes, outputModes, ranks, bias, activation }) => ({
+    ...{ inputModes, outputModes, ranks, bias: bias !== null, activation },
+  }),
+  (f) => new TensorRingLinear(modesOptions(f)),
+);
+
 /** The cores of the inputs, or those of the outputs. */
 interface Side {
   cores: Tensor[];
@@ -193,13 +203,11 @@ export interface TensorRingLinearFit extends DataAware {
   seed?: number;
 }
 
-const ringFitRules: OptionRules<TensorRingLinearFit> = {
+const fitRules: OptionRules<TensorRingLinearFit> = {
   ...dataRules,
   inputModes: required(layerRules.modes),
   outputModes: required(layerRules.modes),
-  ranks: optionRules.ranks,
-  relativeError: optionRules.share,
-  sweeps: optionRules.count,
+  ...ringFitRules,
 };
 
 /**
@@ -215,32 +223,23 @@ export async function tensorRingLinear(
   fit: TensorRingLinearFit,
 ): Promise<TensorRingLinear> {
   assertEngine("tensorRingLinear", engine);
-  checkOptions("tensorRingLinear", fit, ringFitRules);
-  const { inputModes, outputModes, ranks, relativeError, sweeps = 30, seed = 0 } = fit;
-  if (fit.covariance && relativeError !== undefined) throw new TenfoldError(`tensorRingLinear: ${COVARIANCE_OR_ERROR}`);
+  checkOptions("tensorRingLinear", fit, fitRules);
+  const { inputModes, outputModes } = fit;
+  if (fit.covariance && fit.relativeError !== undefined)
+    throw new TenfoldError(`tensorRingLinear: ${COVARIANCE_OR_ERROR}`);
   const dense = await denseWeights(source);
   const { inputs, outputs, bias, activation } = dense;
   assertModes("tensorRingLinear: inputs", inputModes, inputs);
   assertModes("tensorRingLinear: outputs", outputModes, outputs);
   return dataAwareFit(dense, inputModes, fit, async (values, roots) => {
     using w = engine.tensor([...inputModes, ...outputModes], values);
-    const { tensor } =
-      ranks !== undefined && sweeps > 0
-        ? await tensorRingALS(engine, w, { ranks, sweeps, seed, tolerance: 1e-5 })
-        : await tensorRingSVD(engine, w, {
-            seed,
-            ...(ranks !== undefined && { ranks }),
-            ...(relativeError !== undefined && { relativeError }),
-          });
-    const shapes = tensor.cores.map(({ shape }) => shape);
-    const cores = await engine.read([...tensor.cores]);
-    const tensorRanks = tensor.ranks;
-    tensor.destroy();
+    const { ranks, cores } = await fitRing(engine, w, fit);
+    const shapeOf = (k: number) => [ranks[k]!, w.shape[k]!, ranks[(k + 1) % ranks.length]!];
     return new TensorRingLinear({
       inputModes,
       outputModes,
-      ranks: tensorRanks,
-      cores: cores.map((core, k) => (roots[k] ? unwhiten(core, shapes[k]!, 1, roots[k]) : core)),
+      ranks,
+      cores: cores.map((core, k) => (roots[k] ? unwhiten(core, shapeOf(k), 1, roots[k]) : core)),
       bias: bias ?? false,
       activation,
     });

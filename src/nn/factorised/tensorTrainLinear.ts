@@ -11,9 +11,10 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { matmul, modeProduct, permute, unfoldedProduct } from "../../ops/index.js";
+import { matmul, mayMerge, modeProduct, permute, unfoldedProduct, workCost } from "../../ops/index.js";
 import { releaseTemporaries } from "../chain.js";
 import type { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { coreParameter, type Merged, mergeBackward, mergeCores, mergeCost, mergeValues } from "./cores.js";
 import { FactorisedDense } from "./factorisedDense.js";
@@ -26,6 +27,7 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  modesOptions,
   product,
 } from "./source.js";
 import type { DataAware } from "./svdLinear.js";
@@ -88,13 +90,6 @@ export interface Contraction {
   /** cores from `start` to below `stop`, in the order of the cores in the train */
   groups: readonly (readonly [start: number, stop: number])[];
 }
-
-/** cost of a dispatch on top of its multiplications and elements, in multiplications */
-const DISPATCH = 1e5;
-/** cost of an element that is read or written, in multiplications */
-const ELEMENT = 4;
-/** most elements of merged cores: 128 MiB, the default limit of a storage binding */
-const MOST_MERGED = 2 ** 25;
 
 /** A group of cores that a forward pass has merged, for its backward pass. */
 interface Group {
@@ -186,49 +181,58 @@ export class TensorTrainLinear extends FactorisedDense {
   }
 
   /** Cost of a group for a batch, in multiplications: merging its cores, and the step with the merged cores. */
-  #groupCost(group: readonly [number, number], direction: Contraction["direction"], batch: number): number {
+  #groupCost(
+    engine: Engine,
+    group: readonly [number, number],
+    direction: Contraction["direction"],
+    batch: number,
+  ): number {
     const [start, stop] = group;
-    const { multiplications, elements } = this.#step(group, direction);
+    const step = this.#step(group, direction);
     const turned = direction === "right" ? 1 : 0;
     const merges = stop - start - 1;
     const shapes = Array.from({ length: stop - start }, (_, k) => this.#shapeOf(start + k, start + k + 1));
-    const dispatches = 1 + 2 * merges + turned;
     const moved = merges || turned ? 3 * product(this.#shapeOf(start, stop)) : 0;
-    return batch * (multiplications + ELEMENT * elements) + mergeCost(shapes) + DISPATCH * dispatches + ELEMENT * moved;
+    return workCost(engine, {
+      multiplications: batch * step.multiplications + mergeCost(shapes),
+      elements: batch * step.elements + moved,
+      dispatches: 1 + 2 * merges + turned,
+    });
   }
 
   /** @internal Cost of a contraction for a batch, in multiplications. */
-  costOf({ direction, groups }: Contraction, batch: number): number {
-    return groups.reduce((total, group) => total + this.#groupCost(group, direction, batch), 0);
+  costOf(engine: Engine, { direction, groups }: Contraction, batch: number): number {
+    return groups.reduce((total, group) => total + this.#groupCost(engine, group, direction, batch), 0);
   }
 
-  /** The contraction that a batch of this size takes. */
-  contractionOf(batch: number): Contraction {
+  /** The contraction that a batch of this size takes on the engine's adapter. */
+  contractionOf(engine: Engine, batch: number): Contraction {
+    assertEngine("contractionOf", engine);
     const { contraction } = this;
     const d = this.inputModes.length;
     const plans = (["left", "right"] as const).map((direction): Contraction => {
-      if (contraction === "auto") return { direction, groups: this.#cheapestGroups(direction, batch) };
+      if (contraction === "auto") return { direction, groups: this.#cheapestGroups(engine, direction, batch) };
       const sizes =
         contraction === "modes" ? new Array<number>(d).fill(1) : contraction === "dense" ? [d] : [...contraction];
       let stop = 0;
       return { direction, groups: sizes.map((size) => [stop, (stop += size)] as const) };
     });
     const [left, right] = plans as [Contraction, Contraction];
-    return this.costOf(left, batch) <= this.costOf(right, batch) ? left : right;
+    return this.costOf(engine, left, batch) <= this.costOf(engine, right, batch) ? left : right;
   }
 
   /**
    * The groups that cost least in this direction, by dynamic programming: the cost of a group does not depend on the other
    * groups.
    */
-  #cheapestGroups(direction: Contraction["direction"], batch: number): Contraction["groups"] {
+  #cheapestGroups(engine: Engine, direction: Contraction["direction"], batch: number): Contraction["groups"] {
     const d = this.inputModes.length;
     const best: { cost: number; groups: Contraction["groups"] }[] = [{ cost: 0, groups: [] }];
     for (let stop = 1; stop <= d; stop++) {
       let [least, cut] = [Number.POSITIVE_INFINITY, stop - 1];
       for (let start = 0; start < stop; start++) {
-        if (stop - start > 1 && product(this.#shapeOf(start, stop)) > MOST_MERGED) continue;
-        const cost = best[start]!.cost + this.#groupCost([start, stop], direction, batch);
+        if (stop - start > 1 && !mayMerge(engine, product(this.#shapeOf(start, stop)))) continue;
+        const cost = best[start]!.cost + this.#groupCost(engine, [start, stop], direction, batch);
         if (cost < least) [least, cut] = [cost, start];
       }
       best.push({ cost: least, groups: [...best[cut]!.groups, [cut, stop]] });
@@ -237,7 +241,7 @@ export class TensorTrainLinear extends FactorisedDense {
   }
 
   protected contract(s: Scheduler, x: Tensor, training: boolean): Tensor {
-    const plan = this.contractionOf(x.shape[0]!);
+    const plan = this.contractionOf(s.engine, x.shape[0]!);
     const ordered = plan.direction === "left" ? plan.groups : [...plan.groups].reverse();
     const single = ordered.length === 1;
     const groups: Group[] = [];
@@ -331,6 +335,19 @@ export class TensorTrainLinear extends FactorisedDense {
     return Float32Array.from(transpose(full, this.inputs, this.outputs));
   }
 }
+
+export const tensorTrainLinearKind = /* @__PURE__ */ layerKind(
+  "tensorTrainLinear",
+  TensorTrainLinear,
+  ({ inputModes, outputModes, ranks, contraction, bias, activation }) => ({
+    ...{ inputModes, outputModes, ranks: ranks.slice(1, -1) },
+    // sizes of groups suit one size of batch, so a file holds "auto": the loaded layer chooses groups for each batch
+    contraction: typeof contraction === "string" ? contraction : "auto",
+    ...{ bias: bias !== null, activation },
+  }),
+  (f) =>
+    new TensorTrainLinear({ ...modesOptions(f), contraction: f.choice("contraction", ["auto", "modes", "dense"]) }),
+);
 
 export interface TtLinearFit extends DataAware {
   /** m_1…m_d, which multiply to the number of inputs */

@@ -11,7 +11,8 @@ import {
   ShapeError,
 } from "../../gpu/index.js";
 import { Chain } from "../chain.js";
-import { Conv3d, type Conv3dOptions, conv3dRules } from "../convolution.js";
+import { Conv3d, type Conv3dOptions, conv3dRules, volumeOptions } from "../convolution.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { transposed, tuckerParts } from "./factorisedConv.js";
 import { type FactorisedOptions, gainOf, varianceStart } from "./source.js";
@@ -106,6 +107,20 @@ export class Tucker2Conv3d extends Chain {
     return out;
   }
 }
+
+export const tucker2Conv3dKind = /* @__PURE__ */ layerKind(
+  "tucker2Conv3d",
+  Tucker2Conv3d,
+  ({ ranks, convolutions: [first, middle, last] }) => {
+    const { kernel, stride, padding, dilation } = middle;
+    const { outputs, bias, activation } = last;
+    return {
+      ...{ inputs: first.inputs, outputs, kernel, stride, padding, dilation },
+      ...{ bias: bias !== null, activation, ranks },
+    };
+  },
+  (f) => new Tucker2Conv3d({ ...volumeOptions(f), ranks: f.pair("ranks") }),
+);
 
 const tapsOf = (kernel: Conv3dOptions["kernel"]): number =>
   typeof kernel === "number" ? kernel ** 3 : kernel.reduce((a, b) => a * b, 1);

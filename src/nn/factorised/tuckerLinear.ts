@@ -12,6 +12,7 @@ import {
 } from "../../gpu/index.js";
 import { matmul, modeProduct, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
+import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { normalValues } from "../startValues.js";
 import { FactorisedDense } from "./factorisedDense.js";
@@ -23,6 +24,7 @@ import {
   type FactorisedOptions,
   factorisedRules,
   gainOf,
+  modesOptions,
   product,
 } from "./source.js";
 import type { DataAware } from "./svdLinear.js";
@@ -211,6 +213,15 @@ export class TuckerLinear extends FactorisedDense {
     return Float32Array.from(permuteValues(full, [this.inputs, this.outputs], [1, 0]));
   }
 }
+
+export const tuckerLinearKind = /* @__PURE__ */ layerKind(
+  "tuckerLinear",
+  TuckerLinear,
+  ({ inputModes, outputModes, ranks, bias, activation }) => ({
+    ...{ inputModes, outputModes, ranks, bias: bias !== null, activation },
+  }),
+  (f) => new TuckerLinear(modesOptions(f)),
+);
 
 export interface TuckerLinearFit extends DataAware {
   /** modes that multiply to the number of inputs; [inputs] by default */

@@ -1,7 +1,7 @@
 /** Kernels of two-dimensional convolutions and of their weights' gradients. */
 
 import registerShader from "../../../shaders/conv2d_register.wgsl";
-import subgroupShader from "../../../shaders/conv2d_subgroup.wgsl";
+import subgroupShader from "../../../shaders/conv2d_subgroup.wgsl?late";
 import gradientShader from "../../../shaders/conv2d_weight_gradient.wgsl";
 import { type Engine, type Grid, grid1d, Kernel } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf, setting } from "../adapter.js";

@@ -1,6 +1,6 @@
 /** Kernels that write a Kruskal tensor in full, or a tensor less it. */
 import registerShader from "../../../shaders/kruskal_to_tensor_register.wgsl";
-import subgroupShader from "../../../shaders/kruskal_to_tensor_subgroup.wgsl";
+import subgroupShader from "../../../shaders/kruskal_to_tensor_subgroup.wgsl?late";
 import { type Engine, type Grid, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf } from "../adapter.js";
 import { tileRows } from "../tiles.js";

@@ -1,8 +1,8 @@
 /** Kernels of batched matrix products. */
 import registerShader from "../../../shaders/matmul_register.wgsl";
-import subgroupShader from "../../../shaders/matmul_subgroup.wgsl";
-import vectorsShader from "../../../shaders/matmul_subgroup_vectors.wgsl";
-import thinShader from "../../../shaders/matmul_thin.wgsl";
+import subgroupShader from "../../../shaders/matmul_subgroup.wgsl?late";
+import vectorsShader from "../../../shaders/matmul_subgroup_vectors.wgsl?late";
+import thinShader from "../../../shaders/matmul_thin.wgsl?late";
 import tiledShader from "../../../shaders/matmul_tiled.wgsl";
 import { type Engine, Kernel, type Params, type Scheduler } from "../../gpu/index.js";
 import { declareFamily } from "../adapter.js";

@@ -1,7 +1,7 @@
 /** Kernels of MTTKRP. */
 import registerShader from "../../../shaders/mttkrp_register.wgsl";
-import subgroupShader from "../../../shaders/mttkrp_subgroup.wgsl";
-import vectorsShader from "../../../shaders/mttkrp_subgroup_vectors.wgsl";
+import subgroupShader from "../../../shaders/mttkrp_subgroup.wgsl?late";
+import vectorsShader from "../../../shaders/mttkrp_subgroup_vectors.wgsl?late";
 import thinShader from "../../../shaders/mttkrp_thin.wgsl";
 import tiledShader from "../../../shaders/mttkrp_tiled.wgsl";
 import { type Engine, Kernel, type Scheduler } from "../../gpu/index.js";

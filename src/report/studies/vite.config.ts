@@ -35,8 +35,7 @@ export default defineConfig({
   root: import.meta.dirname,
   base: "./",
   plugins: [inline()],
-  // copies the trained LeNet, which `tenfold compare --quick` decomposes, to dist
-  publicDir: "../../experiments/models",
+  publicDir: false,
   build: {
     outDir: "../../../dist",
     emptyOutDir: false,

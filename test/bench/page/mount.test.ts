@@ -23,8 +23,8 @@ function watchedPart() {
       return { ...state, loaded: [...state.loaded, event.name] };
     },
     query: ({ rank }) => ({ rank: String(rank) }),
-    run(given) {
-      store = given;
+    run(created) {
+      store = created;
       return {
         apply: () => void calls.push(`apply ${store.state.rank}`),
         destroy: async () => void calls.push("destroy"),

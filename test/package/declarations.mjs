@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { dts } from "rolldown-plugin-dts";
 
-const root = import.meta.dirname;
+const root = join(import.meta.dirname, "../..");
 const from = join(root, ".cache/declarations");
 const to = join(root, "dist/types");
 

@@ -1,0 +1,139 @@
+/** How layers are described in files and built from descriptions. The kinds themselves stand beside their layers. */
+import type { Layer } from "./layer.js";
+
+/** A layer in JSON: its kind, and the options that it is made from. */
+export type Description = { kind: string } & Record<string, unknown>;
+
+/** A value of a file as errors show it: JSON of at most 100 characters. JSON.stringify throws where nesting overflows the stack. */
+export function jsonOf(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? "missing";
+    return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+  } catch {
+    return "nested too deeply";
+  }
+}
+
+const ACTIVATIONS = ["none", "relu"] as const;
+
+/** Reads the fields of a description, and checks each of them because a file may hold anything. */
+export class Fields {
+  constructor(
+    private readonly values: Record<string, unknown>,
+    private readonly fail: (problem: string) => never,
+    /** builds a layer that these fields hold */
+    private readonly layerOf: (value: unknown, fail: (problem: string) => never) => Layer,
+  ) {}
+
+  #read<T>(name: string, is: (value: unknown) => boolean, needs: string): T {
+    const value = this.values[name];
+    if (!is(value)) this.fail(`${name} is ${jsonOf(value)}, needs ${needs}`);
+    return value as T;
+  }
+
+  /** A whole number, 1 or more. */
+  count(name: string): number {
+    const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
+    return this.#read(name, is, "a whole number from 1");
+  }
+
+  counts(name: string, least = 1): number[] {
+    const is = (value: unknown): boolean =>
+      Array.isArray(value) && value.every((entry) => Number.isInteger(entry) && entry >= least);
+    return this.#read(name, is, `a list of whole numbers from ${least}`);
+  }
+
+  pair(name: string): [number, number] {
+    const extents = this.counts(name);
+    if (extents.length !== 2) this.fail(`${name} has ${extents.length} entries, needs 2`);
+    return extents as [number, number];
+  }
+
+  triple(name: string): [number, number, number] {
+    const extents = this.counts(name);
+    if (extents.length !== 3) this.fail(`${name} has ${extents.length} entries, needs 3`);
+    return extents as [number, number, number];
+  }
+
+  /** `padding` of images: "same" or two widths. */
+  padding2d(): [number, number] | "same" {
+    return this.#padding(2) as [number, number] | "same";
+  }
+
+  /** `padding` of volumes: "same" or three widths. */
+  padding3d(): [number, number, number] | "same" {
+    return this.#padding(3) as [number, number, number] | "same";
+  }
+
+  #padding(count: number): number[] | "same" {
+    if (this.values.padding === "same") return "same";
+    const widths = this.counts("padding", 0);
+    if (widths.length !== count) this.fail(`padding has ${widths.length} entries, needs ${count}, or "same"`);
+    return widths;
+  }
+
+  flag(name: string): boolean {
+    return this.#read(name, (value) => typeof value === "boolean", "true or false");
+  }
+
+  rate(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0 && value < 1;
+    return this.#read(name, is, "a number from 0 to below 1");
+  }
+
+  share(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0 && value <= 1;
+    return this.#read(name, is, "a number from 0 to 1");
+  }
+
+  atLeastZero(name: string): number {
+    const is = (value: unknown): boolean => typeof value === "number" && value >= 0;
+    return this.#read(name, is, "a number, 0 or more");
+  }
+
+  text(name: string): string {
+    return this.#read(name, (value) => typeof value === "string", "a text");
+  }
+
+  choice<const T extends string>(name: string, choices: readonly T[]): T {
+    return this.#read(name, (value) => choices.includes(value as T), `one of ${choices.join(", ")}`);
+  }
+
+  /** `bias` and `activation`, which all layers with weights have. */
+  output(): { bias: boolean; activation: (typeof ACTIVATIONS)[number] } {
+    return { bias: this.flag("bias"), activation: this.choice("activation", ACTIVATIONS) };
+  }
+
+  layers(name: string): Layer[] {
+    return this.#read<unknown[]>(name, Array.isArray, "a list of layers").map((layer, index) =>
+      this.layerOf(layer, (problem) => this.fail(`layer ${index}: ${problem}`)),
+    );
+  }
+}
+
+/** One class of layers in files. {@link layerKind} makes one. */
+export interface LayerKind {
+  /** its name in files */
+  name: string;
+  is(layer: Layer): boolean;
+  /** the options that a layer of this kind is made from, as JSON; `describe` gives those of layers within it */
+  optionsOf(layer: Layer, describe: (layer: Layer) => Description): Record<string, unknown>;
+  build(fields: Fields): Layer;
+}
+
+/**
+ * The kind of the layers whose class is exactly `Class`: a subclass of it is another kind. Mark the call as pure, so that a
+ * program which loads no models is bundled without it.
+ *
+ * @param optionsOf the options that a layer is made from, as JSON; `describe` gives those of layers within it
+ * @param build a layer from these options; its parameters are read from the file afterwards
+ */
+export function layerKind<T extends Layer>(
+  name: string,
+  Class: abstract new (...args: never[]) => T,
+  optionsOf: (layer: T, describe: (layer: Layer) => Description) => Record<string, unknown>,
+  build: (fields: Fields) => T,
+): LayerKind {
+  const is = (layer: Layer): boolean => layer.constructor === Class;
+  return { name, is, optionsOf: optionsOf as LayerKind["optionsOf"], build };
+}
