@@ -17,7 +17,7 @@ const PROGRAMS = [
 ];
 
 /** kB that `npm install tenfold` fetches at most. 97 of them are the weights of the trained LeNet, another 98 the report page. */
-const PACKED = { most: 535, goal: 450 };
+const PACKED = { most: 545, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
