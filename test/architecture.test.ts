@@ -111,7 +111,7 @@ function broken(imported: Imported): string[] {
   const ofKernels = path === "src/gpu/kernel.js" || path === "src/gpu/shader.js";
   if (layer === "shaders" && path !== null && !ofKernels) wrong.push(said("shaders stand alone"));
   if (from.startsWith("wgsl_reflect") && file !== "shaders/loader.ts") wrong.push(said("only the loader reflects"));
-  if (isNode(imported) && !["node", "cli", "bench", "shaders"].includes(layer))
+  if (isNode(imported) && !["node", "cli", "bench", "build", "shaders"].includes(layer))
     wrong.push(said("only node and cli use Node"));
   if (from === "webgpu" && layer !== "node" && layer !== "bench") wrong.push(said("only node opens Dawn"));
   return wrong;

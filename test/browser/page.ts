@@ -7,6 +7,8 @@ import { restoreAllMocks } from "@vitest/spy";
 /** The tests that run in browsers too: of all kernels, and of the engine's parts that need no Node. */
 const files = import.meta.glob([
   "../ops/*.test.ts",
+  // of adapters made on paper
+  "!../ops/{adapter,choices}.test.ts",
   "../gpu/{embedding,errors,memory,pipelines,schedule,tensor,variants}.test.ts",
 ]);
 

@@ -42,6 +42,13 @@ const samples: Sample[] = [
   (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))),
   (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
+  (s, tensor, engine) => {
+    const state = new ops.GaussNewtonState(engine, [3, 2, 2], 2, 3);
+    state.evaluate(s, tensor(3, 2, 2), tensor(1, 3, 2, 2));
+    state.step(s);
+  },
+  // rows in chunks
+  (s, _, engine) => new ops.GaussNewtonState(engine, [600, 2, 2], 8, 1).step(s),
   (s, tensor) => ops.symmetricEigen(s, positive(tensor(5, 5))),
   (s, tensor) => ops.orthogonalise(s, tensor(7, 3)),
   (s, tensor) => ops.orthogonalise(s, tensor(900, 2)),

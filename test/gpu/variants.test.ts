@@ -13,8 +13,9 @@ const slow = new Kernel(
   {
     ...affineShader,
     name: "affine_slow",
+    // a built shader has no spaces beside operators
     code: affineShader.code.replace(
-      "let value =",
+      /let value ?=/,
       "var waste = 0.0;\n  for (var i = 0u; i < 4000u; i++) { waste += f32(i & params.count); }\n  let value = min(waste, 0.0) +",
     ),
   },

@@ -17,6 +17,10 @@ const NO_OPS = new Set([
     "workCost",
     "mayMerge",
     "inspection",
+    "isSmallForGaussNewton",
+    "sharedModels",
+    // a class, whose constructor takes an engine
+    "GaussNewtonState",
     "rowStride",
     "startBidiagonal",
     "startTridiagonal",
