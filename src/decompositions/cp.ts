@@ -604,14 +604,14 @@ export async function restoreKruskal(
 /**
  * Records a sweep over all modes: `update` gets the MTTKRP of one mode after the other, with the factors as they are then, and may
  * change the factor of that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second partial
- * result, told for the modes after it.
+ * result, told for the modes after it. With `out`, the MTTKRPs are written where it says; otherwise each is released after its update.
  */
 export function overModes(
   p: Program,
   x: Reader,
   factors: readonly Tensor[],
-  { unsummed = false }: { unsummed?: boolean },
-  update: (product: Tensor, mode: number, partialFrom?: number) => void,
+  { unsummed = false, out }: { unsummed?: boolean; out?: (mode: number) => Tensor },
+  update: (product: Tensor, mode: number, partialFrom?: number) => void = () => {},
 ): void {
   const { s } = p;
   const split = splitModes(x.shape);
@@ -620,11 +620,12 @@ export function overModes(
     const isShared = stop - start > 1 && stop - start < x.order;
     const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
     for (let mode = start; mode < stop; mode++) {
+      const options = { unsummed, out: out?.(mode) };
       const product = partial
-        ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, { unsummed })
-        : x.mttkrp(p, factors, mode, { unsummed });
+        ? mttkrpFromPartial(s, partial, factors.slice(start, stop), [start, stop], mode, options)
+        : x.mttkrp(p, factors, mode, options);
       update(product, mode, partial && start > 0 && mode > start ? start : undefined);
-      s.release(product);
+      if (!out) s.release(product);
     }
     if (partial) s.release(partial);
   }

@@ -22,13 +22,12 @@ import {
   GAUSS_NEWTON,
   GaussNewtonState,
   isSmallForGaussNewton,
-  mttkrpFromPartial,
   normalizeColumns,
   sharedModels,
 } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { canonicalKruskal, restoreKruskal, splitModes, zeroKruskal } from "./cp.js";
+import { canonicalKruskal, overModes, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   agreeing,
   beginModels,
@@ -353,7 +352,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     if (this.#difference) {
       this.#difference.refresh(p, this.#trial);
       this.#difference.squaredNorm(p, { out: state.losses.reshape([1]) });
-      recordProducts(p, this.#difference, this.#trial.factors, (mode) => state.rowsOf(state.trialDescent, mode));
+      overModes(p, this.#difference, this.#trial.factors, { out: (mode) => state.rowsOf(state.trialDescent, mode) });
     } else state.evaluate(p.s, source.tensor("cp"), this.#differences!);
     state.step(p.s);
     appendRow(p.s, state.scalars.reshape([state.scalars.size]), rows, counter);
@@ -369,7 +368,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     const { engine } = this.scope;
     const { fixed } = this.task;
     const { factors: accepted, rank, weights: units } = this.#accepted;
-    const values = (await engine.read(accepted.map((factor) => factor))) as Float32Array[];
+    const values = await engine.read(accepted);
     this.models.push({ start: this.#start, factors: values, loss: this.#loss });
     using held = new Held(engine);
     const weights = held.allocate([rank], "weights");
@@ -424,20 +423,5 @@ export async function gaussNewtonIteration(
   } catch (error) {
     source[dispose]();
     throw error;
-  }
-}
-
-/** Records the MTTKRPs of all modes with the same factors; reads x twice. */
-function recordProducts(p: Program, x: Difference, factors: readonly Tensor[], outOf: (mode: number) => Tensor): void {
-  const split = splitModes(x.shape);
-  for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
-    const isShared = stop - start > 1 && stop - start < x.order;
-    const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
-    for (let mode = start; mode < stop; mode++) {
-      const out = outOf(mode);
-      if (partial) mttkrpFromPartial(p.s, partial, factors.slice(start, stop), [start, stop], mode, { out });
-      else x.mttkrp(p, factors, mode, { out });
-    }
-    if (partial) p.s.release(partial);
   }
 }

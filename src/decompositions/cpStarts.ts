@@ -95,9 +95,12 @@ export async function beginModels(
       const extent = wideExtents[mode]!;
       const factor = s.tensor([extent, starts * rank]);
       for (let start = 0; start < starts; start++) {
-        const isKnown = start === 0 && known !== null;
+        if (start === 0 && known) {
+          pasteColumns(s, known[mode]!, factor);
+          continue;
+        }
         const random = (start % 2 ? normal : uniform)(s, [extent, rank], { seed: seedAt(seed, start), stream: mode });
-        pasteColumns(s, isKnown ? known[mode]! : random, factor, start * rank);
+        pasteColumns(s, random, factor, start * rank);
         s.release(random);
       }
       const basis = core?.factors[mode];
@@ -111,7 +114,7 @@ export async function beginModels(
       await withStartFactor(reduced, "hosvd", { mode, rank, seed, signal: stopping.signal }, (s, start) =>
         pasteColumns(s, start, stacked[mode]!, 0),
       );
-  const values = (await engine.read(stacked)) as Float32Array[];
+  const values = await engine.read(stacked);
   const models = Array.from({ length: starts }, (_, start) =>
     values.map((all, mode) => fixed.get(mode) ?? columnsOf(all, shape[mode]!, starts, rank, start)),
   );
@@ -268,7 +271,7 @@ async function runGroup(
     return { fromResidual: best, foreseen: slow.every((count) => count >= SLOW) ? 0 : 1 };
   };
   const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
-  const [accepted, scalars] = (await engine.read([state.accepted, state.scalars])) as [Float32Array, Float32Array];
+  const [accepted, scalars] = await engine.read([state.accepted, state.scalars]);
   const ended = begin.map(
     (_, start): Model => ({
       start,
@@ -299,7 +302,7 @@ export async function widened(
   await engine.run((s) => {
     for (const [at, { basis }] of bases.entries()) matmul(s, basis, narrow[at]!, { out: wide[at]! });
   }, "CP of the core");
-  const values = (await engine.read(wide)) as Float32Array[];
+  const values = await engine.read(wide);
   return factors.map((factor, mode) => {
     const at = bases.findIndex((entry) => entry.mode === mode);
     return at < 0 ? factor : values[at]!;

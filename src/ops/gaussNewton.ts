@@ -72,8 +72,8 @@ export interface GaussNewtonOptions {
 
 /**
  * CP models of rank R of one tensor, side by side, and all that damped Gauss-Newton keeps of them on the GPU. The factors of all modes are one matrix
- * (rows×models·R): mode n from row `starts[n]` on. Write start factors into `trial`; every iteration evaluates them, records `gaussNewtonStep`, and
- * tries the next.
+ * (rows×models·R): mode n from row `starts[n]` on. Write start factors into `trial`; every iteration evaluates them, and its `step` accepts or
+ * refuses them and writes the next.
  */
 export class GaussNewtonState {
   readonly models: number;
@@ -150,7 +150,7 @@ export class GaussNewtonState {
     return stacked.rows(start, start + this.shape[mode]!);
   }
 
-  /** Records the start of a new run, from the factors in `trial`. */
+  /** Forgets what earlier iterations left: the next one begins with the factors in `trial`. */
   reset(): void {
     this.engine.write(this.scalars, new Float32Array(this.scalars.size));
   }
@@ -179,7 +179,7 @@ export class GaussNewtonState {
     if (!this.#isSole) s.run(gramsKernel.with({ WIDTH }), { trial, trial_descent: trialDescent, parts }, params);
     s.run(
       stepKernel.with({
-        WIDTH: Math.min(this.rank > 8 ? 256 : 64, setting(s.engine, "soleWorkgroup")),
+        WIDTH: Math.min(this.rank > 8 ? 256 : 64, WIDTH),
         SOLE: this.#isSole,
       }),
       { losses, trial, trial_descent: trialDescent, accepted, descent, matrices, scalars, parts },
