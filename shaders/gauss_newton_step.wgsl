@@ -36,7 +36,7 @@ const LEAST: f32 = 1e-7;
 // not SOLE: what gauss_newton_grams left of each chunk, and behind that what gauss_newton_rows did
 @group(0) @binding(8) var<storage, read> parts: array<f32>;
 
-// shared by all invocations: see decide
+// what the first invocation finds out, and all go by: the damping, whether the trial is accepted, and the stage that comes next
 var<workgroup> shared_loss: f32;
 var<workgroup> is_accepted: u32;
 var<workgroup> next_stage: u32;

@@ -635,7 +635,7 @@ const othersOf = (factors: readonly Tensor[], mode: number): number[] =>
   factors.map((_, other) => other).filter((other) => other !== mode);
 
 /** Where the dimension tree cuts the modes in two: the cut whose larger half is smallest. */
-export function splitModes(shape: readonly number[]): number {
+function splitModes(shape: readonly number[]): number {
   let best = 1;
   let bestSize = Number.POSITIVE_INFINITY;
   for (let cut = 1; cut < shape.length; cut++) {

@@ -302,7 +302,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   /** X̂ of the trial factors, and of those accepted last */
   readonly #trial: KruskalTensor;
   readonly #accepted: KruskalTensor;
-  /** of the present start */
+  /** which start is running, and its loss after the last iteration that was told */
   #start = 0;
   #loss = 0;
 

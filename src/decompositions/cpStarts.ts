@@ -43,14 +43,14 @@ export interface Model {
 /** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
 const NOISE = 1e-14;
 const AGREES = 0.99;
-/** a start is over when it foresees no more than the tolerance so often running */
+/** a start has converged after this many iterations in a row whose steps are to take off less than the tolerance */
 const SLOW = 3;
-/** a start's term is at least this part of ‖x‖: a term of nothing would stay nothing */
+/** the least weight of a term that a start has, in units: a term of weight 0 has no gradient, and would stay 0 */
 const LEAST_WEIGHT = 1e-6;
 /** added to the normal equations of a start's weights, in units of their mean diagonal */
 const RIDGE = 1e-6;
 
-/** What the numbers of a model tell. */
+/** A model's relative error, and the part of its squared error that its next step is to take off, from its numbers on the GPU. */
 export function toldOf(
   scalars: Float32Array,
   model: number,
@@ -259,10 +259,10 @@ async function runGroup(
   state.step(program.s);
   appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
   const precise = held.keep(await program.compile());
-  /** how often running each start foresaw no more than the tolerance */
+  /** of each start: for how many iterations in a row its steps are to take off less than the tolerance */
   const slow = new Int32Array(models);
   const errorOf = (row: Float32Array): Told => {
-    // errors are told to nobody: in units
+    // nobody is told these errors, so they are left in units
     const told = Array.from(slow, (_, model) => toldOf(row, model, unit ** 2, unit));
     told.forEach(({ foreseen }, model) => {
       slow[model] = foreseen < stopping.tolerance ? slow[model]! + 1 : 0;
