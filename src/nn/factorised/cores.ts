@@ -3,7 +3,7 @@ import { copy, matmul, permute } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
 import { normalValues } from "../startValues.js";
 import { matrixProduct, permuteValues, type Values } from "./hostMatrices.js";
-import { product } from "./source.js";
+import { gainOf, product } from "./source.js";
 
 /**
  * Core k of a layer.
@@ -32,6 +32,25 @@ export function ringRanks(layer: string, ranks: number | readonly number[], coun
     throw new ShapeError(`${layer}: ranks ${list.join(", ")}, needs ${count} positive whole numbers`);
   return list;
 }
+
+/**
+ * The cores of a ring, r_k×extent×r_{k+1}. Random ones keep the variance of the layer's inputs, and the last core brings the gain of `start`.
+ *
+ * @param isSummed whether an output sums over the mode of core k
+ * @throws ShapeError where start values do not fit
+ */
+export const ringCores = (
+  layer: string,
+  extents: readonly number[],
+  ranks: readonly number[],
+  { cores, start }: { cores: readonly Float32Array[] | undefined; start: "uniform" | "he" },
+  isSummed: (k: number) => boolean,
+): Parameter[] =>
+  extents.map((extent, k) => {
+    const isLast = k === extents.length - 1;
+    const deviation = Math.sqrt((isLast ? gainOf(start) : 1) / (ranks[k]! * (isSummed(k) ? extent : 1)));
+    return coreParameter(layer, k, [ranks[k]!, extent, ranks[(k + 1) % ranks.length]!], cores, deviation);
+  });
 
 /** Ring cores r_k×extent×r_{k+1} viewed as cores r_k×extent×1×r_{k+1}, the form that {@link mergeCores} takes. */
 export const asTrainCores = (factors: readonly Parameter[]): Tensor[] =>

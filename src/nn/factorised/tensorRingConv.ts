@@ -13,27 +13,11 @@ import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
 import { uniformValues } from "../startValues.js";
-import {
-  asTrainCores,
-  coreParameter,
-  type Merged,
-  mergeBackward,
-  mergeCores,
-  mergeValues,
-  ringRanks,
-} from "./cores.js";
+import { asTrainCores, type Merged, mergeBackward, mergeCores, mergeValues, ringCores, ringRanks } from "./cores.js";
 import { type ConvolutionShape, type ConvolutionSource, chainRules, convolutionWeights } from "./factorisedConv.js";
 import { matrixProduct, permuteValues } from "./hostMatrices.js";
 import { fitRing, ringFitRules } from "./ringFit.js";
-import {
-  assertModes,
-  biasBoundOf,
-  coreRules,
-  type FactorisedOptions,
-  gainOf,
-  modesOptions,
-  product,
-} from "./source.js";
+import { assertModes, biasBoundOf, coreRules, type FactorisedOptions, modesOptions, product } from "./source.js";
 
 export interface TensorRingConvOptions extends ConvolutionShape, FactorisedOptions {
   /** modes of the input channels; they multiply to `inputs` */
@@ -101,12 +85,9 @@ export class TensorRingConv implements Layer {
     this.ranks = r;
     this.activation = activation;
     this.name = `Tensor ring ${this.convolution.name} (${r.join(", ")})`;
-    this.factors = extents.map((extent, k) => {
-      // an output sums over the input modes and the places, not over the output modes
-      const summed = k < inputModes.length || k === d - 1;
-      const deviation = Math.sqrt((k === d - 1 ? gainOf(start) : 1) / (r[k]! * (summed ? extent : 1)));
-      return coreParameter(this.name, k, [r[k]!, extent, r[(k + 1) % d]!], cores, deviation);
-    });
+    // an output sums over the input modes and the places, not over the output modes
+    const isSummed = (k: number) => k < inputModes.length || k === d - 1;
+    this.factors = ringCores(this.name, extents, r, { cores, start }, isSummed);
     const random = uniformValues(biasBoundOf(start, shape.inputs * height * width));
     this.bias = bias ? new Parameter("bias", [shape.outputs], bias === true ? random : bias) : null;
   }

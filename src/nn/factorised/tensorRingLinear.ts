@@ -13,15 +13,7 @@ import { matmul, permute } from "../../ops/index.js";
 import type { Parameter } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
-import {
-  asTrainCores,
-  coreParameter,
-  type Merged,
-  mergeBackward,
-  mergeCores,
-  mergeValues,
-  ringRanks,
-} from "./cores.js";
+import { asTrainCores, type Merged, mergeBackward, mergeCores, mergeValues, ringCores, ringRanks } from "./cores.js";
 import { FactorisedDense } from "./factorisedDense.js";
 import { matrixProduct, permuteValues, transpose } from "./hostMatrices.js";
 import { fitRing, ringFitRules } from "./ringFit.js";
@@ -32,7 +24,6 @@ import {
   denseWeights,
   type FactorisedOptions,
   factorisedRules,
-  gainOf,
   modesOptions,
   product,
 } from "./source.js";
@@ -86,12 +77,9 @@ export class TensorRingLinear extends FactorisedDense {
     this.outputModes = outputModes;
     this.ranks = r;
     this.name = `Tensor ring ${formatShape(inputModes)}→${formatShape(outputModes)} (${r.join(", ")})`;
-    this.factors = extents.map((extent, k) => {
-      // an output sums over the input modes, not over the output modes
-      const terms = r[k]! * (k < inputModes.length ? extent : 1);
-      const deviation = Math.sqrt((k === d - 1 ? gainOf(dense.start ?? "uniform") : 1) / terms);
-      return coreParameter(this.name, k, [r[k]!, extent, r[(k + 1) % d]!], cores, deviation);
-    });
+    // an output sums over the input modes, not over the output modes
+    const values = { cores, start: dense.start ?? "uniform" };
+    this.factors = ringCores(this.name, extents, r, values, (k) => k < inputModes.length);
   }
 
   /** r_1·r_{p+1}·(I + O) a sample, without merging the cores, which is done once a batch. */
