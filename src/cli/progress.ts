@@ -25,6 +25,8 @@ const isMilestone = (count: number): boolean => /^[125]0*$/.test(String(count));
 
 /** Milliseconds after which a log gets a line at any count. */
 const PATIENCE = 15_000;
+/** Milliseconds after which a log says that work is under way, where no count has told it. */
+const SILENCE = 1_000;
 /** Milliseconds for which no time left is shown, because an estimate would be poor. */
 const FIRST_GUESS = 2_000;
 
@@ -38,8 +40,8 @@ function formatLeft(ms: number): string {
 
 /**
  * A progress bar on stderr. The time left is estimated from the first update on, because compiling the kernels before it happens
- * only once. Where stderr is not a terminal, it writes plain lines instead: at the counts 1, 2, 5, 10, 20, 50, …, at the end, and
- * every 15 seconds, which are few lines for any total.
+ * only once. Where stderr is not a terminal, it writes plain lines instead: after a second of silence at the beginning, at the counts
+ * 1, 2, 5, 10, 20, 50, …, at the end, and every 15 seconds, which are few lines for any total.
  */
 export function startProgress({ stderr }: Pick<Context, "stderr">, { label, total, unit }: ProgressOptions): Progress {
   let first: { done: number; at: number } | null = null;
@@ -71,7 +73,10 @@ export function startProgress({ stderr }: Pick<Context, "stderr">, { label, tota
   let last = { count: 0, line: "" };
   let printed = last;
   let since = performance.now();
+  const silence = setTimeout(() => stderr.write(`${label}: 0/${total} ${unit}\n`), SILENCE);
+  silence.unref();
   const print = (): void => {
+    clearTimeout(silence);
     if (last.line === printed.line) return;
     since = performance.now();
     stderr.write(last.line);

@@ -320,6 +320,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     this.#state = keep(new GaussNewtonState(engine, source.shape, rank, parts, { unit, fixed: [...fixed.keys()] }));
     this.#difference = isSmall ? null : keep(source.difference());
     this.#differences = isSmall ? allocate([1, ...source.shape], "difference") : null;
+    if (isSmall) this.#differences!.storage.tally = source.x.storage.tally;
     const weights = allocate([rank], "units");
     engine.write(weights, new Float32Array(rank).fill(unit));
     const modelOf = (stacked: Tensor) =>

@@ -246,6 +246,7 @@ async function runGroup(
     new GaussNewtonState(engine, x.shape, rank, x.shape[0]!, { models, unit, fixed: [...fixed.keys()] }),
   );
   const differences = held.allocate([models, ...x.shape], "differences");
+  differences.storage.tally = x.storage.tally;
   const rows = held.allocate([SWEEPS_A_BATCH, state.scalars.size], "trace");
   const counter = held.allocate([1], "counter", "u32");
   const stacked = new Float32Array(state.trial.size);

@@ -5,7 +5,7 @@ import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { packAll } from "./params.js";
 import type { Profile } from "./profile.js";
-import { type DType, type Storage, Tensor } from "./tensor.js";
+import { type DType, type Storage, type Tally, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
@@ -32,6 +32,8 @@ interface Dispatch {
   paramsOffset: number;
   grid: [number, number, number];
   group: string;
+  /** tensors with a tally that it reads; null for most dispatches */
+  counted: readonly Tensor<DType>[] | null;
 }
 
 /** A tensor at a binding of a dispatch. */
@@ -273,6 +275,8 @@ export class Schedule {
   readonly kernelNames: readonly string[];
   /** one use of every tensor that is not a temporary: somebody else may destroy it */
   readonly #foreign: Use[];
+  /** what a replay reads of tensors that are counted */
+  readonly #tallied = new Map<Tally, number>();
   readonly #scheduler: Scheduler;
 
   private constructor(
@@ -289,6 +293,9 @@ export class Schedule {
     const foreign = new Map<Storage, Use>();
     for (const use of uses) if (!scheduler.owns(use.tensor)) foreign.set(use.tensor.storage, use);
     this.#foreign = [...foreign.values()];
+    for (const { counted } of dispatchList)
+      for (const { storage, size } of counted ?? [])
+        this.#tallied.set(storage.tally!, (this.#tallied.get(storage.tally!) ?? 0) + size);
   }
 
   /** @internal */
@@ -330,9 +337,13 @@ export class Schedule {
           { binding: 0, resource: { buffer: uniforms!, offset: 0, size: source.paramsSize } },
         ];
         let key = `${idOf(source)}`;
+        let counted: Tensor<DType>[] | null = null;
         for (const { binding, name, access } of source.bindings) {
           const tensor = bindings[name]!;
           uses.push({ kernel: kernel.name, binding: name, access, tensor });
+          // a tensor at two bindings of a dispatch, as in the product with itself, is read once
+          const isSame = ({ storage, offset }: Tensor<DType>) => storage === tensor.storage && offset === tensor.offset;
+          if (tensor.storage.tally && access === "read" && !counted?.some(isSame)) (counted ??= []).push(tensor);
           // shaders read vec4s: bind up to a multiple of 16 bytes where the buffer is that long, else to one of 4
           const rest = Math.floor((tensor.buffer.size - tensor.offset) / 4) * 4;
           const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, rest);
@@ -348,7 +359,15 @@ export class Schedule {
           });
           bindGroups.set(key, bindGroup);
         }
-        return { kernel, pipeline: pipelines[index]!, bindGroup, paramsOffset: packed.offsets[index]!, grid, group };
+        return {
+          kernel,
+          pipeline: pipelines[index]!,
+          bindGroup,
+          paramsOffset: packed.offsets[index]!,
+          grid,
+          group,
+          counted,
+        };
       });
     try {
       const dispatchList = faults.guard(`${label}: bind`, names, bind);
@@ -398,6 +417,7 @@ export class Schedule {
       pass.setBindGroup(0, bindGroup, [paramsOffset]);
       pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
     }
+    for (const [tally, entries] of this.#tallied) if (only === undefined) tally.entries += entries;
   }
 
   /** @internal Dispatches `start` to `stop` alone. They share what this schedule holds, and are gone when it is destroyed. */

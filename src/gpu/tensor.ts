@@ -35,11 +35,18 @@ export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
 
+/** Counts what dispatches read of the tensors that share it: entries, each time that one is bound to be read, replay by replay. */
+export interface Tally {
+  entries: number;
+}
+
 /** A buffer and who frees it. A tensor and its views share one; `alive` turns false when the buffer is freed. */
 export interface Storage {
   readonly buffer: GPUBuffer;
   readonly owner: "user" | "schedule" | "host";
   alive: boolean;
+  /** @internal set before a schedule is recorded: counts what dispatches read of it */
+  tally?: Tally | undefined;
   release(): void;
 }
 

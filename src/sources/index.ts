@@ -1,3 +1,4 @@
+export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
 export { type HostSlab, Slabs, slabs } from "./slabs.js";

@@ -125,7 +125,9 @@ export class Resident extends TensorReader implements Source {
   }
 
   difference(): Difference {
-    return new ResidentDifference(this.x, this.engine.tensor(this.shape, null, { label: "difference" }));
+    const difference = this.engine.tensor(this.shape, null, { label: "difference" });
+    difference.storage.tally = this.x.storage.tally;
+    return new ResidentDifference(this.x, difference);
   }
 
   [dispose](): void {
@@ -183,6 +185,7 @@ export async function resident(engine: Engine, operation: string, x: Tensor<DTyp
   const copies: Tensor[] = [];
   const copy = (): Tensor => {
     const tensor = engine.tensor(x.shape, null, { label: x.label });
+    tensor.storage.tally = x.storage.tally;
     copies.push(tensor);
     return tensor;
   };

@@ -1,0 +1,28 @@
+/** How often a solver reads X. */
+import { type DType, type Tally, Tensor } from "../gpu/index.js";
+import type { Slabs } from "./slabs.js";
+
+/** Passes over X, counted as dispatches are submitted. */
+export interface Reads {
+  /**
+   * Passes over X, or over X − X̂ in as much memory as X takes: entries that dispatches were bound to read, divided by X's. Half of X read
+   * by one dispatch is half a pass.
+   */
+  readonly passes: number;
+}
+
+/**
+ * Counts from here on how often a tensor is read, whoever reads it: solvers' sweeps and starts, their look at X before, the copy of X that
+ * they scale. Call it before the solver is; one count a tensor at a time.
+ */
+export function countReads(x: Tensor<DType> | Slabs): Reads {
+  const tally: Tally = { entries: 0 };
+  const parts = x instanceof Tensor ? [x] : x.parts.map(({ tensor }) => tensor);
+  for (const { storage } of parts) storage.tally = tally;
+  const { size } = x;
+  return {
+    get passes() {
+      return tally.entries / size;
+    },
+  };
+}
