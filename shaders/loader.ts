@@ -2,13 +2,14 @@
  * Links and reflects the kernels at build time: it replaces `#import`s, reads bindings, params and tunable constants with
  * wgsl_reflect, and emits plain data. Nothing else uses wgsl_reflect, so that the running library does not contain it.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
 import type { ShaderBinding, ShaderConstant, ShaderParam, ShaderSource } from "../src/gpu/kernel.js";
 import { packShader } from "../src/gpu/shader.js";
+import { shorten, shorterNames } from "./shorten.js";
 
 export const shaderFolder = dirname(fileURLToPath(import.meta.url));
 const IMPORT = /^#import\s+(\w+)\s*$/gm;
@@ -144,18 +145,39 @@ const AROUND = / ?([,;:{}()]) ?/g;
 /** spaces around an operator between a name, number or bracket and another: `a - -b` keeps its own, and so do `<` and `>` */
 const BETWEEN = /(?<=[\w)\]]) ?((?:[-+*/%&|^=!]|<<|>>)=?|&&|\|\|) ?(?=[\w(])/g;
 
+let shorter: ReadonlyMap<string, string> | undefined;
+
+/** Short names for the shaders of the library, by their names. */
+export function libraryNames(): ReadonlyMap<string, string> {
+  shorter ??= shorterNames(
+    readdirSync(shaderFolder)
+      .filter((name) => name.endsWith(".wgsl"))
+      .map((name) => linkShader(join(shaderFolder, name)))
+      .map(({ code }) => ({ code: compact(code), kept: Object.keys(constantsOf(code)) })),
+  );
+  return shorter;
+}
+
+/** What a build has of a part of a shader of the library: no comments, and short names. */
+export const builtText = (code: string): string => shorten(compact(code), libraryNames());
+
 /** Asks for what a file of common/ adds to a linked shader, as a module that all who import it share. */
 const TEXT = "?text";
 /**
  * `import shader from "x.wgsl?late"`: a shader whose code is a module of its own in a build, `x.wgsl?code`, which loads when the first
- * kernel of it is compiled. For kernels that most programs never compile: those of subgroups are for software adapters.
+ * kernel of it is compiled. For kernels that most programs never compile, and for those among which an adapter chooses.
  */
 const LATE = "?late";
 const CODE = "?code";
 
-/** The code of a shader as an expression of JavaScript, with the imports that it needs. */
-function builtCode(pieces: readonly Piece[]): { imports: string; code: string } {
-  const texts = pieces.map(({ file, code }) => ({ file, text: compact(code) })).filter(({ text }) => text);
+/**
+ * The code of a shader as an expression of JavaScript, with the imports that it needs. A shader of somebody else, as of a test, has
+ * names that the library's map does not know: its code stays in one piece, with long names.
+ */
+function builtCode(path: string, pieces: readonly Piece[]): { imports: string; code: string } {
+  if (dirname(path) !== shaderFolder)
+    return { imports: "", code: JSON.stringify(compact(pieces.map(({ code }) => code).join(""))) };
+  const texts = pieces.map(({ file, code }) => ({ file, text: builtText(code) })).filter(({ text }) => text);
   const imports: string[] = [];
   const terms = texts.map(({ file, text }) => {
     const alone = texts.filter((other) => other.file === file).length === 1;
@@ -179,12 +201,13 @@ export function wgsl(): Plugin {
     },
     load(id) {
       if (id.endsWith(`.wgsl${TEXT}`)) {
-        const text = compact(readFileSync(id.slice(0, -TEXT.length), "utf8").replace(IMPORT, ""));
+        const text = builtText(readFileSync(id.slice(0, -TEXT.length), "utf8").replace(IMPORT, ""));
         return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
       }
       if (id.endsWith(`.wgsl${CODE}`)) {
-        const text = compact(linkShader(id.slice(0, -CODE.length)).code);
-        return { code: `export default ${JSON.stringify(text)};`, moduleType: "js" };
+        const path = id.slice(0, -CODE.length);
+        const { imports, code } = builtCode(path, linkShader(path).pieces);
+        return { code: `${imports}export default ${code};`, moduleType: "js" };
       }
       const isLate = id.endsWith(`.wgsl${LATE}`);
       const path = isLate ? id.slice(0, -LATE.length) : id;
@@ -193,7 +216,7 @@ export function wgsl(): Plugin {
       for (const file of files) this.addWatchFile(file);
       const late = { imports: "", code: `() => import(${JSON.stringify(`${path}${CODE}`)})` };
       const here = { imports: "", code: JSON.stringify(shader.code) };
-      const { imports, code } = build ? (isLate ? late : builtCode(pieces)) : here;
+      const { imports, code } = build ? (isLate ? late : builtCode(path, pieces)) : here;
       const rest = packShader(shader).map((argument) => JSON.stringify(argument));
       const call = `/* @__PURE__ */ unpackShader(${[JSON.stringify(shader.name), code, ...rest].join(", ")})`;
       const unpack = `import { unpackShader } from ${JSON.stringify(unpacking)};\n`;

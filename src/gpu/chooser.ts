@@ -53,6 +53,8 @@ export class Chooser {
       kernels[variant]!.source.features.every((feature) => features.has(feature)),
     );
     if (able.length === 1) return kernels[able[0]!]!;
+    // code that is not there yet loads together with the probe; where that fails, compiling says so
+    for (const variant of able) kernels[variant]!.source.load?.().catch(() => {});
     const key = [adapterName(), name, ...able].join("|");
     // loaded only where there is something to choose
     const { fastestOf, processChoices } = await import("./probe.js");

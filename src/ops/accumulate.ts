@@ -1,4 +1,4 @@
-import shader from "../../shaders/accumulate.wgsl";
+import shader from "../../shaders/accumulate.wgsl?late";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 

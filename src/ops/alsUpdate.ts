@@ -1,5 +1,5 @@
-import normalizeShader from "../../shaders/als_normalize.wgsl";
-import updateShader from "../../shaders/als_update.wgsl";
+import normalizeShader from "../../shaders/als_normalize.wgsl?late";
+import updateShader from "../../shaders/als_update.wgsl?late";
 import { type Engine, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";

@@ -1,4 +1,4 @@
-import shader from "../../shaders/canonicalize_columns.wgsl";
+import shader from "../../shaders/canonicalize_columns.wgsl?late";
 import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { assertCall } from "./shapes.js";

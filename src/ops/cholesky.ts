@@ -1,5 +1,5 @@
-import choleskyShader from "../../shaders/cholesky.wgsl";
-import choleskySmallShader from "../../shaders/cholesky_small.wgsl";
+import choleskyShader from "../../shaders/cholesky.wgsl?late";
+import choleskySmallShader from "../../shaders/cholesky_small.wgsl?late";
 import { Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";

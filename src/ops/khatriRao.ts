@@ -1,4 +1,4 @@
-import shader from "../../shaders/khatri_rao.wgsl";
+import shader from "../../shaders/khatri_rao.wgsl?late";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 

@@ -1,4 +1,4 @@
-import shader from "../../shaders/to_float.wgsl";
+import shader from "../../shaders/to_float.wgsl?late";
 import { type DType, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";

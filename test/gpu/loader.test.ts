@@ -2,9 +2,20 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { compact, linkShader, loadShader, reflectShader, shaderFolder, wgsl } from "../../shaders/loader.js";
+import {
+  builtText,
+  compact,
+  libraryNames,
+  linkShader,
+  loadShader,
+  reflectShader,
+  shaderFolder,
+  wgsl,
+} from "../../shaders/loader.js";
+import { shorten, shorterNames } from "../../shaders/shorten.js";
 import { grid1d, Kernel } from "../../src/gpu/index.js";
 import { packShader, unpackShader } from "../../src/gpu/shader.js";
+import { testEngine } from "../engine.js";
 
 const folder = mkdtempSync(join(tmpdir(), "tenfold-loader-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -181,20 +192,74 @@ describe("the plugin", () => {
     expect(load(path, "build")).toContain("enable subgroups;");
   });
 
-  it("shares the text of imports between shaders in a build", () => {
-    const path = file("sharing.wgsl", `enable f16;\n#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
-    const built = load(path, "build");
-    const text = Object.fromEntries(
-      [...built.matchAll(/^import (common\d+) from "(.*)";$/gm)].map(([, name, id]) => {
-        const [, json] = /^export default (.*);$/.exec(load(id!, "build"))!;
-        return [name!, JSON.parse(json!) as string];
-      }),
-    );
-    expect(Object.keys(text).length).toBeGreaterThan(0);
-    const [, terms] = /unpackShader\("sharing", (.*?), \d+, "/.exec(built)!;
-    const code = terms!.split(" + ").map((term) => text[term] ?? (JSON.parse(term) as string));
-    expect(tokensOf(code.join(""))).toEqual(tokensOf(linkShader(path).code));
-    expect(code.every((part) => part.endsWith("\n"))).toBe(true);
+  it("shares the text of imports between shaders in a build, also of those that load late", () => {
+    const path = join(shaderFolder, "reduce.wgsl");
+    const expected = tokensOf(builtText(linkShader(path).code));
+    for (const [id, pattern] of [
+      [path, /unpackShader\("reduce", (.*?), \d+, "/],
+      [`${path}?code`, /^export default (.*);$/m],
+    ] as const) {
+      const built = load(id, "build");
+      const text = Object.fromEntries(
+        [...built.matchAll(/^import (common\d+) from "(.*)";$/gm)].map(([, name, id]) => {
+          const [, json] = /^export default (.*);$/.exec(load(id!, "build"))!;
+          return [name!, JSON.parse(json!) as string];
+        }),
+      );
+      expect(Object.keys(text).length).toBeGreaterThan(0);
+      const [, terms] = pattern.exec(built)!;
+      const code = terms!.split(" + ").map((term) => text[term] ?? (JSON.parse(term) as string));
+      expect(tokensOf(code.join(""))).toEqual(expected);
+      expect(code.every((part) => part.endsWith("\n"))).toBe(true);
+    }
+  });
+
+  it("leaves the names of shaders alone that are not the library's", () => {
+    const path = file("foreign.wgsl", `#import reduction\n${PARAMS}\n${OUT}\n${MAIN}`);
+    for (const id of [path, `${path}?code`])
+      expect(load(id, "build")).toContain(JSON.stringify(compact(linkShader(path).code)));
+  });
+});
+
+describe("short names", () => {
+  const shortened = (kept: string[], ...codes: string[]): string[] => {
+    const names = shorterNames(codes.map((code) => ({ code, kept })));
+    return codes.map((code) => shorten(code, names));
+  };
+
+  it("are different where the names are, in every shader and in what shaders share", () => {
+    const shared = "fn scaled(value: f32) -> f32 { return value * 2.0; }";
+    const [first, second] = shortened([], `${shared} fn other(a: f32) -> f32 { let c = a; return scaled(c); }`, shared);
+    expect(first!.startsWith(second!)).toBe(true);
+    const [, name, argument] = /^fn (\w) ?\((\w): f32\)/.exec(second!)!;
+    expect(second).toBe(`fn ${name}(${argument}: f32) -> f32 { return ${argument} * 2.0; }`);
+    expect(new Set([name, argument, "a", "c"]).size).toBe(4);
+  });
+
+  it("are given to what a shader declares, not to what WGSL or the library knows by name", () => {
+    const code =
+      "const TILE: u32 = 4u; struct Pair { first: vec2<f32>, index: u32 } @group(0) @binding(1) var<storage> pairs: array<Pair>; " +
+      "@compute fn main(@builtin(local_invocation_index) lane: u32) { let step = pairs[lane * TILE].first.xy; for (var index = 0u; index < 4u; index++) {} }";
+    const [short] = shortened(["TILE"], code);
+    for (const kept of [
+      "const TILE: u32",
+      "struct",
+      "main(@builtin(local_invocation_index)",
+      ".xy",
+      "let step",
+      "@group(0)",
+    ])
+      expect(short).toContain(kept);
+    for (const name of ["Pair", "first", "pairs", "lane", "index"])
+      expect(short).not.toMatch(new RegExp(`\\b${name}\\b`));
+    // a field and a variable of one name stay of one name
+    expect(short!.match(/(\w): u32 }/)![1]).toBe(short!.match(/var (\w) = 0u/)![1]);
+  });
+
+  it("are no names that another shader takes from WGSL", () => {
+    const [first, second] = shortened([], "fn example() { let made_up = 1; }", "fn other() { made_up(); }");
+    expect(first).toContain("made_up");
+    expect(second).toContain("made_up");
   });
 });
 
@@ -205,17 +270,42 @@ it("spaces go only where tokens stay apart", () => {
 
 describe("every shader of the library", () => {
   const names = readdirSync(shaderFolder).filter((name) => name.endsWith(".wgsl"));
+  const loaded = new Map<string, ReturnType<typeof loadShader>>();
   it.each(names)("%s links, reflects and stays within WebGPU's default limits", (name) => {
     const shader = loadShader(join(shaderFolder, name));
+    loaded.set(name, shader);
     expect(shader.name).toBe(name.replace(".wgsl", ""));
     expect(shader.code.split("\n")[0]).toMatch(/^\/\/ /);
     const packed = packShader(shader) as [number, string, string, string, string];
     const { files, pieces, ...source } = shader;
     expect(unpackShader(shader.name, shader.code, ...packed)).toEqual(source);
     for (const { scalar } of shader.params) expect(["u32", "i32", "f32"]).toContain(scalar);
-    // as a build has it
-    const built = compact(shader.code);
-    expect(tokensOf(built)).toEqual(tokensOf(shader.code));
-    expect(reflectShader(shader.name, built)).toEqual({ ...source, code: built });
+    const plain = compact(shader.code);
+    expect(tokensOf(plain)).toEqual(tokensOf(shader.code));
+    expect(reflectShader(shader.name, plain)).toEqual({ ...source, code: plain });
+  });
+
+  it.each(names)("%s is the same with short names, as a build has it, and its constants are found", async (name) => {
+    const { files, pieces, ...source } = loaded.get(name) ?? loadShader(join(shaderFolder, name));
+    const plain = compact(source.code);
+    const built = builtText(source.code);
+    // which name became which; the names that are left are words of WGSL and of the engine
+    const words = new Set(plain.match(/(?<!@)\b[A-Za-z_]\w*/g));
+    const back = new Map([...libraryNames()].filter(([long]) => words.has(long)).map(([long, short]) => [short, long]));
+    expect(back.size).toBe([...libraryNames().keys()].filter((long) => words.has(long)).length);
+    for (const short of back.keys()) expect(words.has(short) && !libraryNames().has(short)).toBe(false);
+    expect(shorten(built, back)).toBe(plain);
+    const changed = Object.fromEntries(
+      Object.entries(source.constants).map(([constant, { type, value }]) => [
+        constant,
+        type === "alias" ? "vec4f" : type === "bool" ? !value : Number(value) + 1,
+      ]),
+    );
+    const kernelOf = (code: string) => new Kernel({ ...source, code }, () => [1]).with(changed);
+    expect(shorten(kernelOf(built).code, back)).toBe(kernelOf(plain).code);
+    const { device } = await testEngine();
+    if (!source.features.every((feature) => device.features.has(feature as GPUFeatureName))) return;
+    const { messages } = await device.createShaderModule({ code: built }).getCompilationInfo();
+    expect(messages.filter(({ type }) => type === "error").map(({ message }) => message)).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 /** Kernels of two-dimensional convolutions and of their weights' gradients. */
 
-import registerShader from "../../../shaders/conv2d_register.wgsl";
+import registerShader from "../../../shaders/conv2d_register.wgsl?late";
 import subgroupShader from "../../../shaders/conv2d_subgroup.wgsl?late";
 import gradientShader from "../../../shaders/conv2d_weight_gradient.wgsl";
 import { type Engine, type Grid, grid1d, Kernel } from "../../gpu/index.js";

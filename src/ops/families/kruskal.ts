@@ -1,5 +1,5 @@
 /** Kernels that write a Kruskal tensor in full, or a tensor less it. */
-import registerShader from "../../../shaders/kruskal_to_tensor_register.wgsl";
+import registerShader from "../../../shaders/kruskal_to_tensor_register.wgsl?late";
 import subgroupShader from "../../../shaders/kruskal_to_tensor_subgroup.wgsl?late";
 import { type Engine, type Grid, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf } from "../adapter.js";

@@ -1,9 +1,9 @@
 /** Kernels of batched matrix products. */
-import registerShader from "../../../shaders/matmul_register.wgsl";
+import registerShader from "../../../shaders/matmul_register.wgsl?late";
 import subgroupShader from "../../../shaders/matmul_subgroup.wgsl?late";
 import vectorsShader from "../../../shaders/matmul_subgroup_vectors.wgsl?late";
 import thinShader from "../../../shaders/matmul_thin.wgsl?late";
-import tiledShader from "../../../shaders/matmul_tiled.wgsl";
+import tiledShader from "../../../shaders/matmul_tiled.wgsl?late";
 import { type Engine, Kernel, type Params, type Scheduler } from "../../gpu/index.js";
 import { declareFamily } from "../adapter.js";
 import { arrange, type Extents, evenRuns, type Layout, readsVectors, splitSums } from "../tiles.js";

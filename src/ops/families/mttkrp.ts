@@ -1,9 +1,9 @@
 /** Kernels of MTTKRP. */
-import registerShader from "../../../shaders/mttkrp_register.wgsl";
+import registerShader from "../../../shaders/mttkrp_register.wgsl?late";
 import subgroupShader from "../../../shaders/mttkrp_subgroup.wgsl?late";
 import vectorsShader from "../../../shaders/mttkrp_subgroup_vectors.wgsl?late";
-import thinShader from "../../../shaders/mttkrp_thin.wgsl";
-import tiledShader from "../../../shaders/mttkrp_tiled.wgsl";
+import thinShader from "../../../shaders/mttkrp_thin.wgsl?late";
+import tiledShader from "../../../shaders/mttkrp_tiled.wgsl?late";
 import { type Engine, Kernel, type Scheduler } from "../../gpu/index.js";
 import { declareFamily, setting } from "../adapter.js";
 import { splitSums } from "../tiles.js";

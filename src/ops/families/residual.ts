@@ -1,5 +1,5 @@
 /** Kernels of the squared residual of a Kruskal tensor, in parts. */
-import registerShader from "../../../shaders/kruskal_residual_register.wgsl";
+import registerShader from "../../../shaders/kruskal_residual_register.wgsl?late";
 import subgroupShader from "../../../shaders/kruskal_residual_subgroup.wgsl?late";
 import { type Engine, Kernel, type Scheduler, type Variants } from "../../gpu/index.js";
 import { declareFamily } from "../adapter.js";

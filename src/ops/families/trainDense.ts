@@ -1,5 +1,5 @@
 /** Kernels by which one workgroup trains a small dense network, and where things lie in their scratch. */
-import registerShader from "../../../shaders/train_dense_register.wgsl";
+import registerShader from "../../../shaders/train_dense_register.wgsl?late";
 import subgroupShader from "../../../shaders/train_dense_subgroup.wgsl?late";
 import { type Engine, Kernel } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf } from "../adapter.js";
