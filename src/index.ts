@@ -27,6 +27,7 @@ export {
   degeneracy,
 } from "./decompositions/cpCorrection.js";
 export { type CpDecomposition, type CpGaussNewtonOptions, type CpStarts, cp } from "./decompositions/cpGaussNewton.js";
+export type { GevdTold, StartsProgress } from "./decompositions/cpStarts.js";
 export { type EvbmfResult, evbmf } from "./decompositions/evbmf.js";
 export {
   type Convergence,

@@ -30,10 +30,14 @@ import { KruskalTensor } from "../tensors/index.js";
 import { canonicalKruskal, overModes, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   agreeing,
+  beginByGevd,
   beginModels,
+  EXACT,
+  type GevdTold,
   type Model,
   normaliseColumns,
   runTogether,
+  type StartsProgress,
   type Task,
   toldOf,
   widened,
@@ -58,10 +62,15 @@ export interface CpGaussNewtonOptions extends StoppingOptions {
   /** R, the number of rank-one terms */
   rank: number;
   /**
-   * of the first start: random numbers, the leading left singular vectors of every unfolding (random beyond their number), or these factors,
-   * I_n×R each, row-major, as those of an earlier result; the norms of their columns do not matter
+   * of the first start: random numbers; the leading left singular vectors of every unfolding (random beyond their number); the generalised
+   * eigenvalues of two mixtures of slices, which give an exact model at once; or these factors, I_n×R each, row-major, as those of an earlier
+   * result: the norms of their columns do not matter.
+   *
+   * `gevd` (Sanchez & Kowalski 1990; De Lathauwer, De Moor & Vandewalle 2004) needs two modes, or groups of modes, with R entries, more than one
+   * entry beside them, and no fixed modes; else the first start is random. It is the default where it can be had for nothing: the starts run on a
+   * core, or on a tensor of up to 2^18 entries.
    */
-  initialize?: "random" | "hosvd" | readonly TensorData[];
+  initialize?: "random" | "hosvd" | "gevd" | readonly TensorData[];
   /** how many starts there are, all but the first of them random; the best is the result. 4 by default, 1 from factors */
   starts?: number;
   seed?: number;
@@ -75,13 +84,18 @@ export interface CpGaussNewtonOptions extends StoppingOptions {
    * goes on with the whole tensor. `none`: all starts run on the whole tensor
    */
   compression?: "auto" | "none";
+  /**
+   * called after each iteration of the starts that run before the model of the whole tensor does (a batch late); `onIteration` tells of that
+   * model alone. Not called where every start is a model of the whole tensor by itself
+   */
+  onStarts?: (progress: StartsProgress) => void;
 }
 
 const rules: OptionRules<CpGaussNewtonOptions> = {
   rank: { ...optionRules.positive, required: true },
   initialize: {
-    needs: 'one of "random", "hosvd", or a list of factors, one a mode',
-    is: (value) => value === "random" || value === "hosvd" || isList(value),
+    needs: 'one of "random", "hosvd", "gevd", or a list of factors, one a mode',
+    is: (value) => value === "random" || value === "hosvd" || value === "gevd" || isList(value),
   },
   starts: optionRules.positive,
   seed: optionRules.seed,
@@ -90,6 +104,7 @@ const rules: OptionRules<CpGaussNewtonOptions> = {
     is: (value) => typeof value === "object" && value !== null && !isList(value),
   },
   compression: oneOf("auto", "none"),
+  onStarts: optionRules.callback,
   ...stoppingRules,
 };
 
@@ -99,6 +114,8 @@ export interface CpStarts {
   errors: number[];
   /** how many starts found the best one's model: every term with its counterpart at a congruence of 0.99 or more; the best one counts */
   agreeing: number;
+  /** of the first start, where it is by generalised eigenvalues */
+  gevd?: GevdTold;
 }
 
 /** A CP model and how it was reached. */
@@ -110,6 +127,11 @@ export interface CpDecomposition extends Decomposition<KruskalTensor> {
 const COMPRESSED = 1 / 8;
 /** the most iterations of the starts, and of a run, where the caller says nothing */
 const ITERATIONS = 500;
+/** by default, generalised eigenvalues are looked at for tensors of up to so many entries, and up to this rank */
+const GEVD_ENTRIES = 2 ** 18;
+const GEVD_RANK = 32;
+/** where the error is below this, an iteration may be the last one */
+const NEARLY_EXACT = 20 * EXACT;
 
 /**
  * CP by damped Gauss-Newton (Sorber, Van Barel & De Lathauwer 2013), from several starts. An iteration goes for all factors at once, so it does
@@ -197,10 +219,19 @@ async function solve(
 ): Promise<CpDecomposition> {
   const { engine } = source;
   const { rank, initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
-  const { onIteration, signal, sweepsPerSubmit } = options;
+  const { onIteration, onStarts, signal, sweepsPerSubmit } = options;
   if (source.refresh) throw new TenfoldError(`cp: ${source} changes with the model, take cpALS for it`);
   const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
-  const task: Task = { rank, fixed, unit, seed, stopping: { sweeps, tolerance, signal, sweepsPerSubmit } };
+  const seen = { squaredNorm: source.squaredNorm, missed: 0 };
+  const task: Task = {
+    rank,
+    fixed,
+    unit,
+    seed,
+    seen,
+    onStarts,
+    stopping: { sweeps, tolerance, signal, sweepsPerSubmit },
+  };
   const reported: Task = {
     ...task,
     stopping: { ...task.stopping, onIteration, sweepsPerSubmit: sweepsPerSubmit ?? 2 },
@@ -210,15 +241,22 @@ async function solve(
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const core = factors && starts === 1 ? null : await coreOf(source, task, options.compression, held);
   const reduced = core ? coreSource(source, core) : source;
+  if (core) task.seen = { ...seen, missed: core.relativeError };
   const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
   const begin = await beginModels(reduced, core?.tensor ?? null, task, starts, how);
+  let gevd: GevdTold | undefined;
+  if (initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, task))) {
+    const start = await gevdStart(source, reduced, task, begin[0]!, held);
+    if (start) [begin[0], gevd] = [start.factors, start.told];
+  }
+  const startsOf = (models: readonly Model[]): CpStarts => ({ ...toldStarts(models, task), ...(gevd && { gevd }) });
   let models: Model[];
   let isCut = false;
   if (reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core || starts > 1))
     ({ models, isCut } = await runTogether(reduced.tensor("cp"), task, begin));
   else {
     const ended = await runEach(reduced, core ? task : reported, begin);
-    if (!core) return { ...ended.best, starts: startsOf(ended.models, task, source, 0) };
+    if (!core) return { ...ended.best, starts: startsOf(ended.models) };
     ended.best.tensor.destroy();
     ({ models } = ended);
     isCut = ended.best.aborted;
@@ -226,9 +264,34 @@ async function solve(
   models.sort((a, b) => a.loss - b.loss);
   const best = models[0]!;
   const from = core ? await widened(core.tensor, best.factors, rank) : best.factors;
-  const result = (await runEach(source, { ...reported, seed: seedAt(seed, best.start) }, [from])).best;
-  const told = startsOf(models, task, source, core ? core.relativeError ** 2 * source.squaredNorm : 0);
+  const told = startsOf(models);
+  const last = { ...reported, seed: seedAt(seed, best.start) };
+  const result = (await runEach(source, last, [from], told.errors[0])).best;
   return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
+}
+
+/** Whether generalised eigenvalues of what the starts run on are looked at where the caller says nothing: where the host may read it. */
+const mayTakeGevd = (reduced: Source, { rank, fixed }: Task): boolean =>
+  reduced instanceof Resident && reduced.size <= GEVD_ENTRIES && rank <= GEVD_RANK && !fixed.size && reduced.order > 2;
+
+/** The first start by generalised eigenvalues; null where there are none. A tensor that is too large for the host gives them by its core. */
+async function gevdStart(
+  source: Source,
+  reduced: Source,
+  task: Task,
+  random: readonly Float32Array[],
+  held: Held,
+): ReturnType<typeof beginByGevd> {
+  const { rank, fixed, seed, stopping } = task;
+  if (fixed.size || source.order < 3) return null;
+  if (reduced instanceof Resident && reduced.size <= GEVD_ENTRIES)
+    return await beginByGevd(reduced.tensor("cp"), random, task);
+  const { compressed } = await import("./cpCompression.js");
+  const core = await compressed("cp", source, coreRanks(source, task), seed, stopping.signal);
+  held.keep({ destroy: () => core.tensor.destroy() });
+  const narrow = random.map((factor, mode) => factor.subarray(0, core.tensor.core.shape[mode]! * rank));
+  const start = await beginByGevd(core.tensor.core, narrow, task);
+  return start && { ...start, factors: [...(await widened(core.tensor, start.factors, rank))] };
 }
 
 /** Gauss-Newton from one start after the other; the best result, and the models of all. */
@@ -236,6 +299,7 @@ async function runEach(
   source: Source,
   task: Task,
   begin: readonly (readonly Float32Array[])[],
+  expected?: number,
 ): Promise<{ best: Decomposition<KruskalTensor>; models: Model[] }> {
   const models: Model[] = [];
   const best = await iterate<KruskalTensor>(source, {
@@ -244,7 +308,7 @@ async function runEach(
     starts: begin.length,
     seed: task.seed,
     zero: () => zeroModel(source, task),
-    begin: (scope) => new GaussNewtonMethod(scope, task, begin, models),
+    begin: (scope) => new GaussNewtonMethod(scope, task, begin, models, expected),
   });
   return { best, models };
 }
@@ -256,11 +320,11 @@ function zeroModel({ engine, shape }: Source, { rank, fixed }: Task): KruskalTen
   return model;
 }
 
-/** What the starts came to. `left` is the part of ‖X‖² that none of them saw. */
-function startsOf(models: readonly Model[], { rank, unit }: Task, { squaredNorm }: Source, left: number): CpStarts {
+/** What the starts came to. */
+function toldStarts(models: readonly Model[], { rank, unit, seen }: Task): CpStarts {
   const sorted = [...models].sort((a, b) => a.loss - b.loss);
   return {
-    errors: sorted.map(({ loss }) => Math.sqrt((left + 2 * loss * unit ** 2) / squaredNorm)),
+    errors: sorted.map(({ loss }) => Math.sqrt(seen.missed ** 2 + (2 * loss * unit ** 2) / seen.squaredNorm)),
     agreeing: agreeing(sorted, rank),
   };
 }
@@ -296,6 +360,7 @@ const coreSource = ({ squaredNorm, largest }: Source, { tensor, relativeError }:
 /** Gauss-Newton for one model at a time as a method of `iterate`. */
 class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   readonly columns = GAUSS_NEWTON.perModel;
+  readonly singleBelow = NEARLY_EXACT;
   readonly #state: GaussNewtonState;
   readonly #difference: Difference | null;
   readonly #differences: Tensor | null;
@@ -312,6 +377,8 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     readonly begin: readonly (readonly Float32Array[])[],
     /** takes the model of each start that ends */
     readonly models: Model[],
+    /** the relative error that the starts are told to have */
+    readonly expected?: number,
   ) {
     const { source, engine, keep, allocate } = scope;
     const { rank, unit, fixed } = task;
@@ -340,11 +407,12 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     return this.#state.scalars;
   }
 
-  async start(index: number): Promise<undefined> {
+  async start(index: number): Promise<number | undefined> {
     this.#start = index;
     this.#state.reset();
     for (const [mode, factor] of this.begin[index]!.entries())
       this.scope.engine.write(this.#trial.factors[mode]!, factor);
+    return this.expected;
   }
 
   record(p: Program, { rows, counter }: Trace): void {
@@ -411,7 +479,8 @@ export async function gaussNewtonIteration(
 ): Promise<GaussNewtonIteration> {
   const source = await resident(engine, "cp", x);
   const rank = start[0]!.length / x.shape[0]!;
-  const task: Task = { rank, fixed: new Map(), unit: 1, seed: 0, stopping: { tolerance: 0 } };
+  const seen = { squaredNorm: source.squaredNorm, missed: 0 };
+  const task: Task = { rank, fixed: new Map(), unit: 1, seed: 0, seen, stopping: { tolerance: 0 } };
   try {
     const problem = await Problem.create(source, "cp", (scope) => new GaussNewtonMethod(scope, task, [start], []));
     const method = problem.method as GaussNewtonMethod;

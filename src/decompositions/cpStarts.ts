@@ -28,6 +28,19 @@ export interface Task {
   /** of the first start */
   seed: number;
   stopping: StoppingOptions & { tolerance: number };
+  /** ‖x‖², and the part of ‖x‖ that the core does not see on which the starts run: 0 where they see all of x */
+  seen: { squaredNorm: number; missed: number };
+  onStarts?: ((progress: StartsProgress) => void) | undefined;
+}
+
+/** How far starts are that run before the model of the whole tensor does. */
+export interface StartsProgress {
+  /** from 1 in each group of starts that run side by side */
+  iteration: number;
+  /** which starts these are, from 0 */
+  starts: readonly number[];
+  /** ‖X − X̂‖ / ‖X‖ of each of them */
+  relativeErrors: readonly number[];
 }
 
 /** A model that a start ended at. */
@@ -40,6 +53,8 @@ export interface Model {
   loss: number;
 }
 
+/** a model with a smaller relative error is exact: in f32, X̂ can hardly be told nearer to X */
+export const EXACT = 5e-7;
 /** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
 const NOISE = 1e-14;
 const AGREES = 0.99;
@@ -56,7 +71,7 @@ export function toldOf(
   model: number,
   squaredNorm: number,
   unit: number,
-): { fromResidual: number; foreseen: number } {
+): { fromResidual: number; foreseen: number; isOver: boolean } {
   const at = model * GAUSS_NEWTON.perModel;
   const loss = scalars[at + GAUSS_NEWTON.loss]!;
   const promised = scalars[at + GAUSS_NEWTON.promised]!;
@@ -65,8 +80,12 @@ export function toldOf(
   const isKnown = promised !== 0 || scalars[at + GAUSS_NEWTON.iterations]! > 1;
   let foreseen = Number.POSITIVE_INFINITY;
   if (isKnown) foreseen = promised < NOISE * scaled ? 0 : promised / (2 * loss);
-  return { fromResidual: Math.sqrt((2 * loss) / scaled), foreseen };
+  const fromResidual = Math.sqrt((2 * loss) / scaled);
+  return { fromResidual, foreseen, isOver: fromResidual < EXACT };
 }
+
+/** What the first start begins with. */
+export type FirstStart = "random" | "hosvd" | readonly Float32Array[];
 
 /**
  * What the starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
@@ -78,7 +97,7 @@ export async function beginModels(
   core: TuckerTensor | null,
   task: Task,
   starts: number,
-  first: "random" | "hosvd" | readonly Float32Array[],
+  first: FirstStart,
 ): Promise<Float32Array[][]> {
   const { engine, shape } = reduced;
   const { rank, fixed, seed, stopping } = task;
@@ -123,6 +142,40 @@ export async function beginModels(
       start === 0 && first !== "random" ? weighted(reduced, factors, task) : scaled(reduced, factors, task),
     ),
   );
+}
+
+/**
+ * The first start by generalised eigenvalues, in units; null where there are none. Terms that x has no rank for are random, and next to nothing.
+ *
+ * @param random the start without them
+ */
+export async function beginByGevd(
+  x: Tensor,
+  random: readonly Float32Array[],
+  { rank, unit, seed }: Task,
+): Promise<{ factors: Float32Array[]; told: GevdTold } | null> {
+  const { gevd } = await import("./cpGevd.js");
+  const values = await x.engine.read(x);
+  const start = gevd(values, x.shape, rank, seed);
+  if (!start) return null;
+  const { rank: terms, complexPairs, factors } = start;
+  const scale = unit ** (-1 / x.order);
+  const least = LEAST_WEIGHT ** (1 / x.order);
+  return {
+    factors: random.map((factor, mode) => {
+      const { columns } = normaliseColumns(factor, rank);
+      return columns.map((value, at) => (at % rank < terms ? factors[mode]![at]! * scale : value * least));
+    }),
+    told: { terms, complexPairs },
+  };
+}
+
+/** What generalised eigenvalues told of a tensor. */
+export interface GevdTold {
+  /** how many terms they found: fewer than R where the tensor has not the rank for more */
+  terms: number;
+  /** pairs of complex eigenvalues among them: an exact model has none, and of each pair two terms were guessed */
+  complexPairs: number;
 }
 
 /** Factors whose free ones are scaled so that ‖x̂‖ = ‖x‖. */
@@ -227,7 +280,7 @@ export async function runTogether(
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {
     if (first && signal?.aborted) return { models, isCut: true };
-    const group = await runGroup(x, task, begin.slice(first, first + most));
+    const group = await runGroup(x, task, begin.slice(first, first + most), first);
     models.push(...group.models.map(({ start, ...model }) => ({ ...model, start: first + start })));
     isCut = group.isCut;
   }
@@ -236,8 +289,9 @@ export async function runTogether(
 
 async function runGroup(
   x: Tensor,
-  { rank, fixed, unit, stopping }: Task,
+  { rank, fixed, unit, stopping, seen, onStarts }: Task,
   begin: readonly (readonly Float32Array[])[],
+  first: number,
 ): Promise<{ models: Model[]; isCut: boolean }> {
   const { engine } = x;
   const models = begin.length;
@@ -262,14 +316,23 @@ async function runGroup(
   const precise = held.keep(await program.compile());
   /** of each start: for how many iterations in a row its steps are to take off less than the tolerance */
   const slow = new Int32Array(models);
+  const starts = [...slow.keys()].map((model) => first + model);
+  let iteration = 0;
   const errorOf = (row: Float32Array): Told => {
-    // nobody is told these errors, so they are left in units
-    const told = Array.from(slow, (_, model) => toldOf(row, model, unit ** 2, unit));
-    told.forEach(({ foreseen }, model) => {
-      slow[model] = foreseen < stopping.tolerance ? slow[model]! + 1 : 0;
+    const told = starts.map((_, model) => toldOf(row, model, seen.squaredNorm, unit));
+    told.forEach(({ foreseen, isOver }, model) => {
+      if (isOver) slow[model] = SLOW;
+      else slow[model] = foreseen < stopping.tolerance ? slow[model]! + 1 : 0;
+    });
+    iteration++;
+    onStarts?.({
+      iteration,
+      starts,
+      relativeErrors: told.map(({ fromResidual }) => Math.hypot(seen.missed, fromResidual)),
     });
     const best = Math.min(...told.map(({ fromResidual }) => fromResidual));
-    return { fromResidual: best, foreseen: slow.every((count) => count >= SLOW) ? 0 : 1 };
+    // the rule of one run would end the group with its best start
+    return { fromResidual: best, foreseen: 1, isOver: slow.every((count) => count >= SLOW) };
   };
   const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
   const [accepted, scalars] = await engine.read([state.accepted, state.scalars]);

@@ -9,6 +9,7 @@ export {
   type GaussNewtonIteration,
   gaussNewtonIteration,
 } from "./cpGaussNewton.js";
+export type { GevdTold, StartsProgress } from "./cpStarts.js";
 export { type EvbmfResult, evbmf } from "./evbmf.js";
 export {
   type Convergence,

@@ -118,6 +118,8 @@ export interface Told {
   objective?: number;
   /** for a method that foresees how much of the error its next step takes off, as a part of it: the stopping rule goes by that instead */
   foreseen?: number;
+  /** nothing is left to be done: where there is a tolerance, the run has converged */
+  isOver?: boolean;
 }
 
 /** A sweep that is recorded and ready to be replayed. */
@@ -136,6 +138,8 @@ export interface Sweep {
   state?: readonly Tensor[] | undefined;
   /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean | undefined;
+  /** below this error any sweep may be the last: each is submitted once the error of the sweep before it is known */
+  singleBelow?: number | undefined;
   /** what may help where the numbers are no longer finite: `try a larger ridge` */
   advice?: string | undefined;
 }
@@ -146,6 +150,7 @@ interface SweepError {
   /** what the stopping rule goes by, where that is not the error */
   objective: number | undefined;
   foreseen: number | undefined;
+  isOver: boolean;
   amplification: number;
 }
 
@@ -170,7 +175,7 @@ interface Batch {
  */
 export async function converge(
   engine: Engine,
-  { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, advice }: Sweep,
+  { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, singleBelow = 0, advice }: Sweep,
   { sweeps = 100, tolerance = 1e-6, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
   expected?: number,
 ): Promise<Convergence> {
@@ -208,7 +213,7 @@ export async function converge(
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
-      const { fromNorms, amplification = 1, fromResidual, objective, foreseen } = errorOf(row, kind);
+      const { fromNorms, amplification = 1, fromResidual, objective, foreseen, isOver = false } = errorOf(row, kind);
       const takesNorms = fromNorms !== undefined && !(isTold && fromNorms < CANCELLATION * amplification);
       margin = (fromNorms ?? 0) / amplification;
       const relativeError = takesNorms ? fromNorms : fromResidual;
@@ -221,6 +226,7 @@ export async function converge(
         relativeError,
         objective,
         foreseen,
+        isOver,
         amplification: takesNorms ? Math.max(1, amplification) : 0,
       });
       if (kind !== "correcting" && corrects(relativeError)) break;
@@ -230,6 +236,7 @@ export async function converge(
   const isOver = () =>
     // the first batch always runs: without it there is no result
     submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
+  const isSingle = () => tolerance > 0 && (errors.at(-1) ?? expected ?? Number.POSITIVE_INFINITY) < singleBelow;
 
   /**
    * Tells the errors of a batch. Returns null, or, where the state has to be brought back to that of the last error told, which sweep of
@@ -237,11 +244,12 @@ export async function converge(
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
     const { sweepErrors, isKnown } = await take(read);
-    for (const { relativeError, objective, foreseen, amplification } of sweepErrors) {
+    for (const { relativeError, objective, foreseen, isOver, amplification } of sweepErrors) {
       errors.push(relativeError);
       if (objective !== undefined) objectives.push(objective);
       if (foreseen !== undefined) rule.foresee(foreseen);
       else rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
+      if (isOver) rule.end();
       onIteration?.({ sweep: errors.length, relativeError });
     }
     if (!isKnown) margin = 0; // sweeps are precise until the error is known to be large
@@ -260,7 +268,7 @@ export async function converge(
   };
   let entered = false;
   const submit = async (turn: number): Promise<Batch> => {
-    const count = Math.min(batch, sweeps - submitted);
+    const count = isSingle() ? 1 : Math.min(batch, sweeps - submitted);
     const kind = kindOfNext();
     const slot = turn % 2;
     if (kind === "correcting") {
@@ -286,7 +294,8 @@ export async function converge(
 
   engine.write(trace.counter, [0]);
   for (let turn = 0; ; turn++) {
-    let next: Batch | null = isOver() ? null : await submit(turn).catch((error) => failAfter(late, error));
+    let next: Batch | null =
+      isOver() || (late && isSingle()) ? null : await submit(turn).catch((error) => failAfter(late, error));
     if (!next && !late) break;
     const readAhead = next;
     const again = late && (await tell(late, next !== null).catch((error) => failAfter(readAhead, error)));
@@ -387,6 +396,8 @@ export interface SweepMethod<T> {
   };
   /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean;
+  /** as of {@link Sweep} */
+  singleBelow?: number;
   advice?: string;
   /** Copies the result out. */
   finish(): Promise<T>;
@@ -480,7 +491,7 @@ export class Problem<T extends { destroy(): void }> {
     try {
       const scope = problem.#scope;
       const method = await begin(scope);
-      const { columns, state, isTold, advice } = method;
+      const { columns, state, isTold, singleBelow, advice } = method;
       // errors from norms take ‖x‖² as it was, and x changes with the model
       const hasCheap = !source.refresh && (method.hasCheap ?? false);
       const trace: Trace = {
@@ -506,7 +517,7 @@ export class Problem<T extends { destroy(): void }> {
             }
           : undefined;
       problem.method = method;
-      problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, advice };
+      problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, singleBelow, advice };
       return problem;
     } catch (error) {
       problem.destroy();

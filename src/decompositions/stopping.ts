@@ -47,6 +47,11 @@ export class StoppingRule {
     this.converged ||= this.tolerance > 0 && this.#slow >= FEWEST;
   }
 
+  /** There is nothing left to be done: the run has converged. */
+  end(): void {
+    this.converged ||= this.tolerance > 0;
+  }
+
   /** Takes the error of the next sweep. */
   tell(error: number, amplification = 0): void {
     this.#errors.push(error);

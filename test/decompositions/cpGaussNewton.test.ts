@@ -1,6 +1,6 @@
 /** CP by Gauss-Newton: that it gets there, with default options; what it reads and leaves; its options. */
 import { describe, expect, it, vi } from "vitest";
-import { type CpGaussNewtonOptions, cp, cpALS } from "../../src/decompositions/index.js";
+import { type CpGaussNewtonOptions, cp, cpALS, type StartsProgress } from "../../src/decompositions/index.js";
 import { type DType, type Engine, Schedule, type Tensor } from "../../src/gpu/index.js";
 import { type HostSlab, slabs } from "../../src/sources/index.js";
 import { evaluate, testEngine } from "../engine.js";
@@ -310,6 +310,126 @@ describe("cp starts", () => {
   });
 });
 
+describe("cp starts by generalised eigenvalues", () => {
+  it.each([
+    { what: "on the core", shape: [37, 53, 71], options: {} },
+    { what: "on the core, of four modes", shape: [11, 13, 17, 19], options: {} },
+    {
+      what: "on the core of a tensor without small core",
+      shape: [60, 50, 40],
+      options: { compression: "none" } as const,
+    },
+    { what: "on a small tensor", shape: [9, 8, 7], options: {} },
+  ])("$what are the exact model, which is looked at once", async ({ shape, options }) => {
+    const engine = await testEngine();
+    const data = collinearCp(shape, 4, 0.9, 1);
+    using x = engine.tensor(shape, data);
+    const { live } = engine.memory();
+    const isX = ({ size }: Tensor<DType>) => size >= x.size;
+    let error = 1;
+    const reads = await readsWhile(engine, isX, async () => {
+      const { tensor, ...told } = await cp(engine, x, { rank: 4, starts: 1, initialize: "gevd", ...options });
+      error = distance(data, await evaluate(engine, (s) => tensor.full(s)));
+      expect(told.starts.gevd).toEqual({ terms: 4, complexPairs: 0 });
+      expect(told.sweeps).toBeLessThan(8);
+      expect(told.converged).toBe(true);
+      tensor.destroy();
+    });
+    expect(error).toBeLessThan(2e-6);
+    expect(reads).toBeLessThan(30);
+    expect(engine.memory().live).toBe(live);
+  });
+
+  it("are the default where they can be had", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([40, 38, 36], 3, 0.2, 2);
+    expect((await solved(engine, data, shape, { rank: 3 })).starts.gevd).toEqual({ terms: 3, complexPairs: 0 });
+    for (const options of [
+      { initialize: "random" },
+      { initialize: "hosvd" },
+      { fixed: { 0: randomArray(120) } },
+    ] as const)
+      expect((await solved(engine, data, shape, { rank: 3, ...options })).starts).not.toHaveProperty("gevd");
+  });
+
+  it.each([
+    { what: "a rank above two extents", shape: [12, 3, 2], options: {} },
+    { what: "a matrix", shape: [9, 12], options: {} },
+    { what: "fixed modes", shape: [9, 8, 7], options: { fixed: { 0: randomArray(36) } } },
+  ])("are random ones for $what, and that is told", async ({ shape, options }) => {
+    const engine = await testEngine();
+    const { data } = plantedCp(shape, 4, 0.1, 3);
+    const { starts } = await solved(engine, data, shape, { rank: 4, initialize: "gevd", ...options });
+    expect(starts).not.toHaveProperty("gevd");
+  });
+
+  it("of a tensor of lower rank have fewer terms, and the model is exact", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([12, 11, 10], 2, 0, 3);
+    const { starts, error } = await solved(engine, data, shape, { rank: 4, initialize: "gevd", starts: 1 });
+    expect(starts.gevd).toEqual({ terms: 2, complexPairs: 0 });
+    expect(error).toBeLessThan(5e-6);
+  });
+
+  it("with complex eigenvalues are a start like others", async () => {
+    const engine = await testEngine();
+    // slices I and a rotation: its eigenvalues are complex
+    const data = Float32Array.of(1, Math.cos(1), 0, -Math.sin(1), 0, Math.sin(1), 1, Math.cos(1));
+    const { starts, error } = await solved(engine, data, [2, 2, 2], {
+      rank: 2,
+      initialize: "gevd",
+      starts: 1,
+      sweeps: 50,
+    });
+    expect(starts.gevd).toEqual({ terms: 2, complexPairs: 1 });
+    expect(error).toBeLessThan(0.8);
+  });
+
+  it("are the same at every scale of the tensor", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([10, 9, 8], 3, 0, 4);
+    for (const power of [90, -90]) {
+      const scaled = data.map((value) => value * 2 ** power);
+      const { relativeError, starts } = await solved(engine, scaled, shape, { rank: 3, initialize: "gevd", starts: 1 });
+      expect(starts.gevd?.terms).toBe(3);
+      expect(relativeError).toBeLessThan(1e-6);
+    }
+  });
+});
+
+describe("onStarts of cp", () => {
+  it.each([
+    { what: "a core", shape: [40, 38, 36] },
+    { what: "the whole tensor", shape: [9, 8, 7] },
+  ])("is told every iteration of starts on $what, before onIteration", async ({ shape }) => {
+    const engine = await testEngine();
+    const { data } = plantedCp(shape, 3, 0.2, 2);
+    const told: StartsProgress[] = [];
+    let isLate = false;
+    const onStarts = (progress: StartsProgress) => {
+      isLate ||= order.length > 0;
+      told.push(progress);
+    };
+    const order: number[] = [];
+    const onIteration = ({ sweep }: { sweep: number }) => void order.push(sweep);
+    const { starts } = await solved(engine, data, shape, { rank: 3, onStarts, onIteration });
+    expect(isLate).toBe(false);
+    expect(told.map(({ iteration }) => iteration)).toEqual(told.map((_, at) => at + 1));
+    for (const progress of told) expect(progress.starts).toEqual([0, 1, 2, 3]);
+    const last = [...told.at(-1)!.relativeErrors].sort((a, b) => a - b);
+    for (const [at, error] of last.entries()) expect(error).toBeCloseTo(starts.errors[at]!, 5);
+    expect(order[0]).toBe(1);
+  });
+
+  it("is not told where each start is a model of the whole tensor", async () => {
+    const engine = await testEngine();
+    const { data, shape } = plantedCp([9, 8, 7], 3, 0.2, 2);
+    const onStarts = vi.fn();
+    await solved(engine, data, shape, { rank: 3, starts: 1, onStarts });
+    expect(onStarts).not.toHaveBeenCalled();
+  });
+});
+
 describe("fixed modes of cp", () => {
   it.each([
     { fixed: [0], compression: "none" },
@@ -425,8 +545,14 @@ describe("cp names", () => {
     [undefined, "cp: options are undefined, needs an object with rank"],
     [{}, 'cp: option "rank" is missing, needs a whole number, 1 or more'],
     [{ rank: 0 }, "cp: rank 0, needs a positive whole number"],
-    [{ rank: 2, mask: 1 }, 'cp: unknown option "mask"; it has rank, initialize, starts, seed, fixed, compression'],
-    [{ rank: 2, initialize: "svd" }, 'cp: initialize is "svd", needs one of "random", "hosvd", or a list of factors'],
+    [
+      { rank: 2, mask: 1 },
+      'cp: unknown option "mask"; it has rank, initialize, starts, seed, fixed, compression, onStarts',
+    ],
+    [
+      { rank: 2, initialize: "svd" },
+      'cp: initialize is "svd", needs one of "random", "hosvd", "gevd", or a list of factors',
+    ],
     [{ rank: 2, initialize: factors.slice(1) }, "cp: initialize has 2 factors for a tensor 3×4×5, needs 3"],
     [
       { rank: 2, initialize: [factors[0], factors[2], factors[2]] },
