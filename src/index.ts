@@ -76,6 +76,7 @@ export {
   ttSVD,
 } from "./decompositions/tensorTrain.js";
 export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./decompositions/truncatedSvd.js";
+export { type EntrySource, type TtCrossOptions, type TtCrossResult, ttCross } from "./decompositions/ttCross.js";
 export { hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./decompositions/tucker.js";
 // the engine, schedules, tensors, and what a kernel of one's own needs
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./gpu/engine.js";
@@ -224,13 +225,12 @@ export { hadamard } from "./ops/hadamard.js";
 export { khatriRao } from "./ops/khatriRao.js";
 export { kronecker } from "./ops/kronecker.js";
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
-export { modeProduct } from "./ops/modeProduct.js";
 export { type MttkrpOptions, mttkrp } from "./ops/mttkrp.js";
 export { orthogonalise } from "./ops/orthogonalise.js";
 export { permute } from "./ops/permute.js";
 export type { Activation } from "./ops/product.js";
 export { normal, type RandomOptions, uniform } from "./ops/random.js";
-export { innerProduct, mean, norm, sum, sumOfSquares } from "./ops/reduce.js";
+export { mean, sum, sumOfSquares } from "./ops/reduce.js";
 export { copy, slice } from "./ops/stridedCopy.js";
 export { jacobiSvd, type Svd } from "./ops/svd.js";
 export { symmetricEigen } from "./ops/symmetricEigen.js";
@@ -242,8 +242,33 @@ export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
 export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";
 // results of decompositions
 export { BlockTermTensor } from "./tensors/blockTerm.js";
+export {
+  arrange,
+  type FactorMatch,
+  type FactorMatchOptions,
+  factorMatchScore,
+  fixSigns,
+  normalise,
+  permuteTo,
+} from "./tensors/components.js";
+export { loadTensor, type SaveTensorOptions, saveTensor } from "./tensors/files.js";
+export type { DecomposedTensor } from "./tensors/kinds.js";
 export { KruskalTensor } from "./tensors/kruskal.js";
+export { innerProduct, modeProduct, norm } from "./tensors/products.js";
 export { TensorRing } from "./tensors/tensorRing.js";
 export { TensorTrain } from "./tensors/tensorTrain.js";
 export { TensorTrainMatrix } from "./tensors/tensorTrainMatrix.js";
+export {
+  ringToTrain,
+  type TtOrthogonaliseOptions,
+  type TtRoundOptions,
+  trainToRing,
+  ttAdd,
+  ttEntries,
+  ttHadamard,
+  ttMultiply,
+  ttOrthogonalise,
+  ttRound,
+  ttScale,
+} from "./tensors/trains.js";
 export { TuckerTensor } from "./tensors/tucker.js";

@@ -14,6 +14,7 @@ const DECISIONS = "docs/decisions";
 const decisions = readdirSync(join(root, DECISIONS)).filter((file) => /^\d/.test(file));
 const pages = [
   ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", `${DECISIONS}/README.md`],
+  "docs/files.md",
   ...[".github/pull_request_template.md", ".github/ISSUE_TEMPLATE/bug.md", ".github/ISSUE_TEMPLATE/feature.md"],
   ...decisions.map((file) => `${DECISIONS}/${file}`),
 ];

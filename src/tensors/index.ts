@@ -1,4 +1,5 @@
 export * from "./blockTerm.js";
+export type { DecomposedTensor } from "./kinds.js";
 export * from "./kruskal.js";
 export * from "./tensorRing.js";
 export * from "./tensorTrain.js";
