@@ -1,0 +1,75 @@
+/** A decomposition as one HTML file, which asks nobody for anything: its facts, and every figure. */
+import { csvFile, digits, type Figure, type FigureOptions, figuresOf } from "./decomposition.js";
+import { count, percent } from "./elements.js";
+import { type DecompositionData, errorWithout, factorMatchScore } from "./model.js";
+import { PAGE, words } from "./svg.js";
+
+/** What there is to say of a decomposition, name by name. `error`: of the components that are on show. */
+export function factsOfDecomposition(
+  data: DecompositionData,
+  error = data.relativeError,
+): [name: string, text: string][] {
+  const entries = data.shape.reduce((product, extent) => product * extent, 1);
+  const { model, truth } = data;
+  return [
+    ["data", `${data.data}, ${data.shape.join(" × ")}`],
+    ["method", `${data.method}; ${data.options}`],
+    [error === data.relativeError ? "relative error" : "relative error of the components on show", digits(error)],
+    ["explained", percent(1 - error * error, 2)],
+    ["numbers stored", `${count(data.parameters)} (${percent(data.parameters / entries)} of the entries)`],
+    ["run", `${data.ending}, ${data.seconds.toFixed(2)} s`],
+    ...(data.starts && data.starts.errors.length > 1
+      ? [["starts that agree", `${data.starts.agreeing} of ${data.starts.errors.length}`] as [string, string]]
+      : []),
+    ...(truth && model.kind === "kruskal"
+      ? [["factor match score", factorMatchScore(model, truth).toFixed(4)] as [string, string]]
+      : []),
+  ];
+}
+
+const STYLE = `:root{--page:#fbfaf8;--card:#fff;--text:#1c1b19;--quiet:#5d5a54;--line:#dcd8d0;--accent:#0b62a8;--mark:#d1490c;--warm:#d55e00;--cold:#0072b2;--zero:#f4f3f1;color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
+@media(prefers-color-scheme:dark){:root{--page:#16171a;--card:#1f2125;--text:#eceae6;--quiet:#aaa69e;--line:#3a3d43;--accent:#7cbcf2;--mark:#ff9d5c;--warm:#ff9d5c;--cold:#63b3ed;--zero:#2a2d33}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:1rem;background:var(--page);color:var(--text)}
+h1{margin:0 0 .4rem;font-size:1.7rem}h2{margin:0 0 .3rem;font-size:1.1rem}p{color:var(--quiet);margin:.2rem 0 .6rem;max-width:80ch}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;margin:1rem 0}
+svg{max-width:100%;height:auto;display:block}dl{display:grid;grid-template-columns:auto 1fr;gap:.2rem 1rem;margin:0}dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
+a{color:var(--accent)}@media print{section{break-inside:avoid}}`;
+
+/** numbers of a figure that are put into the page, as a link to a CSV file */
+const MOST_CSV = 400_000;
+
+/** The page. Figures are drawn 940 pixels wide; the components are those that `options` show. */
+export function decompositionPage(data: DecompositionData, options: FigureOptions = {}): string {
+  const error = (options.turn && errorWithout(data, options.turn.hidden)) ?? data.relativeError;
+  const facts = factsOfDecomposition(data, error);
+  const title = `${data.data}: ${data.method}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>${words(title)}</title>
+<style>${STYLE}</style>
+</head>
+<body>
+<main>
+<h1>${words(title)}</h1>
+<p>Decomposed by tenfold on ${words(data.adapter)}, ${words(data.date.slice(0, 10))}.</p>
+<section><dl>${facts.map(([name, text]) => `<dt>${words(name)}</dt><dd>${words(text)}</dd>`).join("")}</dl></section>
+${figuresOf(data, options).map(sectionOf).join("\n")}
+</main>
+</body>
+</html>
+`;
+}
+
+function sectionOf(figure: Figure): string {
+  const picture = figure.draw(940, PAGE).replace("<svg ", `<svg role="img" aria-label="${words(figure.label)}" `);
+  const table = csvFile(figure);
+  const link =
+    table.length <= MOST_CSV
+      ? `<p><a download="${words(figure.id)}.csv" href="data:text/csv;charset=utf-8,${encodeURIComponent(table)}">numbers as CSV</a></p>`
+      : "";
+  return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p>${picture}${link}</section>`;
+}

@@ -1,0 +1,196 @@
+import { describe, expect, it } from "vitest";
+import { convergenceFigure, csvFile, figuresOf, svgFile } from "../../src/report/decomposition.js";
+import { decompositionPage, factsOfDecomposition } from "../../src/report/decompositionPage.js";
+import { type DecompositionData, type KruskalModel, toggled, unturned, type Values } from "../../src/report/model.js";
+import { csv, heatMap, linear, logarithmic, PAPER, tick } from "../../src/report/svg.js";
+
+const wave = (rows: number, columns: number): Values => ({
+  shape: [rows, columns],
+  data: Float32Array.from({ length: rows * columns }, (_, at) =>
+    Math.sin(0.3 * Math.floor(at / columns) * (1 + (at % columns))),
+  ),
+});
+const squares = (length: number) => ({
+  residual: new Float32Array(length).fill(0.01),
+  data: Float32Array.from({ length }, (_, at) => at),
+});
+const data: DecompositionData = {
+  data: 'a <b> & "c".npy',
+  shape: [30, 24, 500],
+  modes: ["mode 0", "mode 1", "time"],
+  method: "CP",
+  options: "rank 3, seed 1",
+  model: { kind: "kruskal", weights: Float32Array.of(9, 4, 2), factors: [wave(30, 3), wave(24, 3), wave(500, 3)] },
+  errors: [0.9, 0.5, 0.01],
+  relativeError: 0.01,
+  ending: "converged after 3 sweeps",
+  seconds: 1.5,
+  adapter: "a GPU",
+  date: "2026-11-29T00:00:00Z",
+  parameters: 1665,
+  starts: { errors: [0.01, 0.01, 0.2], agreeing: 2 },
+  squaredNorm: 100,
+  slices: [squares(30), squares(24), squares(500)],
+  products: Float32Array.of(80, 16, 4),
+  truth: null,
+};
+
+const tucker: DecompositionData = {
+  ...data,
+  starts: null,
+  model: {
+    kind: "tucker",
+    core: { shape: [2, 3, 24], data: Float32Array.from({ length: 144 }, (_, at) => at - 70) },
+    factors: [wave(30, 2), wave(24, 3), null],
+  },
+};
+const train: DecompositionData = {
+  ...data,
+  errors: [],
+  model: {
+    kind: "train",
+    cores: [
+      { shape: [1, 30, 4], data: wave(30, 4).data },
+      { shape: [4, 24, 1], data: wave(24, 4).data },
+    ],
+  },
+};
+
+/** Every element of the text is closed, in order: what an XML reader needs. */
+function assertNested(text: string): void {
+  const open: string[] = [];
+  for (const [, close, name, self] of text.matchAll(/<(\/?)([a-z]+)(?:\s+[a-zA-Z0-9:-]+="[^"<]*")*(\/?)>/g)) {
+    if (close) expect(open.pop()).toBe(name);
+    else if (!self) open.push(name!);
+  }
+  expect(open).toEqual([]);
+  expect(text.replace(/<\/?[a-z]+(?:\s+[a-zA-Z0-9:-]+="[^"<]*")*\/?>/g, "")).not.toMatch(/[<>]/);
+}
+
+describe("figures", () => {
+  it.each([
+    [
+      "Kruskal",
+      data,
+      [
+        "error-by-sweep",
+        "starts",
+        "weights",
+        "factor-0",
+        "factor-1",
+        "factor-2",
+        "images",
+        "residual-by-mode",
+        "outliers",
+        "congruence",
+      ],
+    ],
+    ["Tucker", tucker, ["error-by-sweep", "core", "factor-0", "factor-1", "images", "residual-by-mode", "outliers"]],
+    ["train", train, ["starts", "core-0", "core-1", "residual-by-mode"]],
+  ] as const)(
+    "of a %s model are those that it has, at any width, as nested elements with finite numbers",
+    (_, of, ids) => {
+      const figures = figuresOf(of, { image: { kind: "pair", modes: [0, 1] }, selected: { axis: 0, component: 1 } });
+      expect(figures.map(({ id }) => id)).toEqual(ids);
+      for (const figure of figures)
+        for (const width of [300, 940]) {
+          const text = svgFile(figure, width);
+          assertNested(text);
+          expect(`${figure.id} ${text.match(/NaN|Infinity|undefined|var\(/)?.[0]}`).toBe(`${figure.id} undefined`);
+          expect(text).toMatch(new RegExp(`^<svg xmlns="http://www.w3.org/2000/svg" width="${width}"`));
+          // small enough to be drawn at once
+          expect(text.length).toBeLessThan(400_000);
+        }
+    },
+  );
+
+  it("have all of their numbers as CSV", () => {
+    const [factor] = figuresOf(data).filter(({ id }) => id === "factor-2");
+    const lines = csvFile(factor!).trim().split("\n");
+    expect(lines[0]).toBe("index,component 1,component 2,component 3");
+    expect(lines.length).toBe(501);
+    expect(Number(lines[500]!.split(",")[2])).toBe((data.model as KruskalModel).factors[2]!.data[499 * 3 + 1]);
+    const [core] = figuresOf(tucker).filter(({ id }) => id === "core");
+    expect(csvFile(core!).split("\n")[1]).toBe("1,1,1,-70");
+    const [residual] = figuresOf(data).filter(({ id }) => id === "residual-by-mode");
+    // the slice of zeros has no relative error
+    expect(csvFile(residual!).split("\n").slice(1, 3)).toEqual([
+      "mode 0,0,NaN,0.009999999776482582,0",
+      expect.stringMatching(/^mode 0,1,0\.0?9999/),
+    ]);
+  });
+
+  it("show what is hidden and what is selected", () => {
+    const turn = toggled(unturned(data.model), 0, 2);
+    const [weights] = figuresOf(data, { turn, selected: { axis: 0, component: 0 } }).filter(
+      ({ id }) => id === "weights",
+    );
+    expect(svgFile(weights!)).toContain(`stroke="${PAPER.mark}"`);
+    expect(csvFile(weights!).trim().split("\n").at(-1)).toBe("3,2,1");
+    const [factor] = figuresOf(data, { turn }).filter(({ id }) => id === "factor-0");
+    expect(svgFile(factor!)).toContain("3 (hidden)");
+  });
+
+  it("of no sweeps, one sweep and zero errors are drawn", () => {
+    for (const curves of [[], [[]], [[0.5]], [[0, 0]], [[1, 1e-6, 0]]]) {
+      const text = svgFile(convergenceFigure(curves));
+      assertNested(text);
+      expect(text).not.toMatch(/NaN|Infinity/);
+    }
+    expect(svgFile(convergenceFigure([[1, 0.01]]))).toContain("(logarithmic)");
+    expect(svgFile(convergenceFigure([[1, 0.4]]))).not.toContain("(logarithmic)");
+  });
+});
+
+describe("the page of a decomposition", () => {
+  it("is one file with every figure, and asks for nothing", () => {
+    const page = decompositionPage(data);
+    expect(page.match(/<svg /g)?.length).toBe(figuresOf(data).length);
+    expect(page).toContain("a &lt;b&gt; &amp; &quot;c&quot;.npy");
+    expect(page).not.toMatch(/<script|src=|href="(?!data:)/);
+  });
+
+  it("tells the error of what is on show", () => {
+    const facts = Object.fromEntries(factsOfDecomposition(data, 0.25));
+    expect(facts["relative error of the components on show"]).toBe("0.25");
+    expect(facts["numbers stored"]).toBe("1,665 (0.5 % of the entries)");
+    expect(facts["starts that agree"]).toBe("2 of 3");
+    const turn = toggled(unturned(data.model), 0, 0);
+    expect(decompositionPage(data, { turn })).toContain("relative error of the components on show");
+  });
+});
+
+describe("parts of figures", () => {
+  it("ticks lie within the domain, on round numbers", () => {
+    for (const [low, high] of [
+      [0, 1],
+      [-3, 7],
+      [1e-9, 2e-9],
+      [1, 1],
+      [-1e6, 5e5],
+    ] as const) {
+      const { ticks } = linear(low, high, [0, 1]);
+      expect(ticks.length).toBeLessThanOrEqual(6);
+      for (const value of ticks) expect(value >= low - 1e-9 && value <= high + 1 + 1e-9).toBe(true);
+    }
+    expect(linear(0, 100, [0, 1]).ticks).toEqual([0, 50, 100]);
+    expect(linear(1, 4, [0, 1], { ticks: 8, whole: true }).ticks).toEqual([1, 2, 3, 4]);
+    expect(logarithmic(0.01, 10, [0, 1]).ticks.map((value) => Number(value.toPrecision(3)))).toEqual([
+      0.01, 0.1, 1, 10,
+    ]);
+    expect([0, 0.5, 1234, 1e-7, 2.5e6].map(tick)).toEqual(["0", "0.5", "1230", "1e-7", "2.5e6"]);
+  });
+
+  it("a heat map joins neighbours of one colour, and leaves zeros out", () => {
+    const text = heatMap(
+      PAPER,
+      { values: [1, 1, -1, 0, 0, 0], rows: 2, columns: 3, most: 1 },
+      { x: 0, y: 0, width: 30, height: 20 },
+    );
+    expect(text.match(/d="[^"]+"/g)).toEqual(['d="M0 0h2v1h-2z"', 'd="M2 0h1v1h-1z"']);
+  });
+
+  it("CSV quotes what needs it", () => {
+    expect(csv(["a,b", 'say "x"'], [[1, "2\n3"]])).toBe('"a,b","say ""x"""\n1,"2\n3"\n');
+  });
+});
