@@ -1,9 +1,10 @@
-// out[i] = the value of x[i] as f32, rounded to nearest: of 32-bit integers, or of bytes, four a word, the first in the lowest bits.
-// size read and written once.
+// out[i] = the value of x[i] as f32, rounded to nearest: of 32-bit integers; of bytes, four a word; of integers or floats of 16 bits, two a
+// word. The first lies in the lowest bits. NaN and infinity of 16-bit floats keep their bits, for a kernel that looks for them. size read and
+// written once.
 #import index
 
 const WIDTH: u32 = 64u;
-// 0 u32, 1 i32, 2 u8
+// 0 u32, 1 i32, 2 u8, 3 i8, 4 u16, 5 i16, 6 f16, 7 bf16
 const KIND: u32 = 0u;
 
 struct Params {
@@ -12,7 +13,26 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+// as bits, because WGSL lets a compiler assume that there is no NaN
+@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+
+fn byte_of(i: u32) -> u32 {
+  return (x[i / 4u] >> (8u * (i % 4u))) & 0xffu;
+}
+
+fn half_of(i: u32) -> u32 {
+  return (x[i / 2u] >> (16u * (i % 2u))) & 0xffffu;
+}
+
+// The bits of a 16-bit float as those of an f32. Its subnormal numbers, whole multiples of 2^-24, are normal ones of f32.
+fn widened(half: u32) -> u32 {
+  let sign = (half & 0x8000u) << 16u;
+  let exponent = (half >> 10u) & 0x1fu;
+  let fraction = half & 0x3ffu;
+  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 5.9604644775390625e-8); }
+  if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
+  return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
+}
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -23,8 +43,13 @@ fn main(
   let i = flat_workgroup(group, groups) * WIDTH + lane;
   if (i >= params.size) { return; }
   switch KIND {
-    case 0u: { out[i] = f32(x[i]); }
-    case 1u: { out[i] = f32(bitcast<i32>(x[i])); }
-    default: { out[i] = f32((x[i / 4u] >> (8u * (i % 4u))) & 255u); }
+    case 0u: { out[i] = bitcast<u32>(f32(x[i])); }
+    case 1u: { out[i] = bitcast<u32>(f32(bitcast<i32>(x[i]))); }
+    case 2u: { out[i] = bitcast<u32>(f32(byte_of(i))); }
+    case 3u: { out[i] = bitcast<u32>(f32(bitcast<i32>(byte_of(i) << 24u) >> 24u)); }
+    case 4u: { out[i] = bitcast<u32>(f32(half_of(i))); }
+    case 5u: { out[i] = bitcast<u32>(f32(bitcast<i32>(half_of(i) << 16u) >> 16u)); }
+    case 6u: { out[i] = widened(half_of(i)); }
+    default: { out[i] = half_of(i) << 16u; }
   }
 }

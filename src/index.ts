@@ -240,6 +240,14 @@ export { unpackBytes } from "./ops/unpackBytes.js";
 export { type Resident, resident, type TensorReader } from "./sources/resident.js";
 export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
 export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";
+export {
+  type NumberFormat,
+  type RowReader,
+  type SourceOptions,
+  type StreamedOptions,
+  source,
+  streamed,
+} from "./sources/streamed.js";
 // results of decompositions
 export { BlockTermTensor } from "./tensors/blockTerm.js";
 export {

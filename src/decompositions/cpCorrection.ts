@@ -22,9 +22,9 @@ import {
   scaleColumns,
   sumOfSquares,
 } from "../ops/index.js";
-import { checkCall, type Resident, resident, type Source, withSource } from "../sources/index.js";
+import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import { restoreKruskal, zeroKruskal } from "./cp.js";
 import { hadamardProduct } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {

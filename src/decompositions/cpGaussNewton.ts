@@ -27,7 +27,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { canonicalKruskal, overModes, restoreKruskal, zeroKruskal } from "./cp.js";
+import { canonicalKruskal, restoreKruskal, zeroKruskal } from "./cp.js";
 import {
   agreeing,
   beginByGevd,
@@ -419,9 +419,10 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     const { source } = this.scope;
     const state = this.#state;
     if (this.#difference) {
-      this.#difference.refresh(p, this.#trial);
-      this.#difference.squaredNorm(p, { out: state.losses.reshape([1]) });
-      overModes(p, this.#difference, this.#trial.factors, { out: (mode) => state.rowsOf(state.trialDescent, mode) });
+      this.#difference.evaluate(p, this.#trial, {
+        squaredNorm: state.losses.reshape([1]),
+        product: (mode) => state.rowsOf(state.trialDescent, mode),
+      });
     } else state.evaluate(p.s, source.tensor("cp"), this.#differences!);
     state.step(p.s);
     appendRow(p.s, state.scalars.reshape([state.scalars.size]), rows, counter);

@@ -48,8 +48,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EPIPE: "its reader is gone",
 };
 
-function fail(file: string, doing: "read" | "written", error: unknown): never {
-  if (error instanceof FileError) throw error;
+export function fileFailure(file: string, doing: "read" | "written", error: unknown): never {
+  if (error instanceof TenfoldError) throw error;
   const { code, message } = error as NodeJS.ErrnoException;
   throw new FileError(file, `cannot be ${doing}: ${(code && REASONS[code]) || message}`, { cause: error });
 }
@@ -79,7 +79,7 @@ export function readBytes(file: string): Uint8Array {
       closeSync(descriptor);
     }
   } catch (error) {
-    fail(file, "read", error);
+    fileFailure(file, "read", error);
   }
 }
 
@@ -133,7 +133,7 @@ export function checkWritable(file: string): void {
     closeSync(openSync(draft, "wx"));
     rmSync(draft);
   } catch (error) {
-    fail(file, "written", error);
+    fileFailure(file, "written", error);
   }
 }
 
@@ -168,6 +168,6 @@ export function writeAtomic(file: string, content: Uint8Array | string): void {
       throw error;
     }
   } catch (error) {
-    fail(file, "written", error);
+    fileFailure(file, "written", error);
   }
 }

@@ -19,3 +19,4 @@ export {
 export { FileError, readBytes, writeAtomic } from "./files.js";
 export { readEmbeddedDigits, readIdxFolder, readMnistData } from "./mnist.js";
 export { type OpenOptions, openEngine } from "./open.js";
+export { NpyFile, openNpy } from "./openNpy.js";

@@ -1,17 +1,36 @@
 import shader from "../../shaders/to_float.wgsl?late";
-import { type DType, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type DType, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-const KINDS = { u32: 0, i32: 1, u8: 2 } as const;
+const KINDS = { u32: 0, i32: 1, u8: 2, i8: 3, u16: 4, i16: 5, f16: 6, bf16: 7 } as const;
 
-/** Integers or bytes as f32 of the same value (a byte from 0 to 255; `unpackBytes` gives 0 to 1), rounded to nearest. */
-export function toFloat(s: Scheduler, x: Tensor<DType>, options: { out?: Tensor | undefined } = {}): Tensor {
+/** How numbers are kept that the GPU's kernels read as f32. */
+export type PackedFormat = keyof typeof KINDS;
+
+/** Bytes that a number takes. */
+export const PACKED_BYTES = { f32: 4, u32: 4, i32: 4, u8: 1, i8: 1, u16: 2, i16: 2, f16: 2, bf16: 2 } as const;
+
+export interface ToFloatOptions {
+  /** how the numbers are kept, where the tensor's dtype does not say: `x` has words of 32 bits then, the first number in the lowest bits */
+  packed?: { format: PackedFormat; shape: readonly number[] };
+  out?: Tensor | undefined;
+}
+
+/**
+ * Integers, bytes or packed numbers as f32 of the same value (a byte from 0 to 255; `unpackBytes` gives 0 to 1), rounded to nearest.
+ *
+ * @throws ShapeError where `x` is f32 already, or has too few words for the numbers of `packed`
+ */
+export function toFloat(s: Scheduler, x: Tensor<DType>, { packed, ...options }: ToFloatOptions = {}): Tensor {
   assertCall("toFloat", s, { x });
   if (x.dtype === "f32") throw new ShapeError(`toFloat: ${x} is f32 already`);
-  if (options.out) assertShape("toFloat", "out", options.out, x.shape);
-  const out = options.out ?? s.tensor(x.shape, { label: x.label });
-  s.run(kernel.with({ KIND: KINDS[x.dtype] }), { x: bitsOf(x), out }, { size: x.size });
+  const { format, shape } = packed ?? { format: x.dtype, shape: x.shape };
+  const bytes = sizeOf(shape) * PACKED_BYTES[format];
+  if (x.bytes < bytes) throw new ShapeError(`toFloat: ${x} has ${x.bytes} bytes, needs ${bytes} for ${format}`);
+  if (options.out) assertShape("toFloat", "out", options.out, shape);
+  const out = options.out ?? s.tensor(shape, { label: x.label });
+  s.run(kernel.with({ KIND: KINDS[format] }), { x: bitsOf(x), out: bitsOf(out) }, { size: sizeOf(shape) });
   return out;
 }

@@ -1,4 +1,4 @@
-import { type Engine, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import { inspect, inspection, sumOfSquares } from "../ops/index.js";
 
 /**
@@ -14,44 +14,66 @@ export function exponentOf(largest: number): number {
   return exponent >= SAFE[0] && exponent <= SAFE[1] ? 0 : exponent;
 }
 
-/** What is looked at: X, or rows of it. */
+/** What is looked at: X, or slabs of it. */
 export interface Looked {
   /** names X in errors */
   name: string;
   shape: readonly number[];
-  /** where the rows begin in X */
-  firstRow?: number;
+  /** the first row of every slab, where there are several */
+  starts?: readonly number[];
 }
 
+/** the numbers of a slab lie so far apart, where views may begin */
+const APART = 64;
+
 /**
- * Looks at entries in one pass and one readback. `record` gives them as f32.
+ * Looks at entries in one pass and one readback. `record` gives them as f32, slab by slab.
  *
  * @throws TenfoldError for NaN and infinity: how many, and where the first is
  */
 export async function look(
   engine: Engine,
   operation: string,
-  { name, shape, firstRow = 0 }: Looked,
-  record: (s: Scheduler) => Tensor,
+  { name, shape, starts = [0] }: Looked,
+  record: (p: Program, see: (x: Tensor, slab: number) => void) => void,
 ): Promise<{ largest: number; squaredNorm: number }> {
-  using seen = engine.tensor([4], new Uint32Array(4), { label: "inspection" });
-  using norm = engine.tensor([1], null, { label: "squared norm" });
-  await engine.run((s) => {
-    const x = record(s);
-    inspect(s, x, seen);
-    sumOfSquares(s, x, { out: norm });
-  }, `${operation} input`);
-  const [words, squared] = await engine.read([seen, norm]);
-  const { notFinite, first, largest } = inspection(words!);
-  if (first) {
+  const count = starts.length;
+  using seen = engine.tensor([count, APART], new Uint32Array(count * APART), { label: "inspection" });
+  using norms = engine.tensor([count, APART], null, { label: "squared norms" });
+  const see = ({ s }: Program, x: Tensor, slab: number): void => {
+    inspect(
+      s,
+      x,
+      seen
+        .rows(slab, slab + 1)
+        .reshape([APART])
+        .rows(0, 4),
+    );
+    sumOfSquares(s, x, {
+      out: norms
+        .rows(slab, slab + 1)
+        .reshape([APART])
+        .rows(0, 1),
+    });
+  };
+  await Program.run(engine, (p) => record(p, (x, slab) => see(p, x, slab)), `${operation} input`);
+  const [words, squares] = await engine.read([seen, norms]);
+  const found = starts.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
+  const notFinite = found.reduce((sum, slab) => sum + slab.notFinite, 0);
+  if (notFinite) {
+    const slab = found.findIndex(({ first }) => first);
+    const { index, kind } = found[slab]!.first!;
     const entries = notFinite === 1 ? "1 entry that is" : `${notFinite} entries that are`;
-    const [row, ...rest] = indexOf(first.index, shape);
-    const where = `${notFinite === 1 ? "" : "the first "}${first.kind} at [${[row! + firstRow, ...rest].join(", ")}]`;
+    const [row, ...rest] = indexOf(index, shape);
+    const where = `${notFinite === 1 ? "" : "the first "}${kind} at [${[row! + starts[slab]!, ...rest].join(", ")}]`;
     throw new TenfoldError(
       `${operation}: ${name} has ${entries} not finite, ${where}; remove or replace ${notFinite === 1 ? "it" : "them"}`,
     );
   }
-  return { largest, squaredNorm: squared![0]! };
+  return {
+    largest: found.reduce((most, { largest }) => Math.max(most, largest), 0),
+    squaredNorm: starts.reduce((sum, _, slab) => sum + squares[slab * APART]!, 0),
+  };
 }
 
 /** Multi-index of a flat index. */

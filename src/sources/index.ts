@@ -1,4 +1,5 @@
 export { countReads, type Reads } from "./reads.js";
+export { overModes } from "./overModes.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
 export { type HostSlab, Slabs, slabs } from "./slabs.js";
@@ -11,3 +12,4 @@ export {
   type Reader,
   type Source,
 } from "./source.js";
+export { type NumberFormat, type RowReader, source, sourceOf, streamed } from "./streamed.js";

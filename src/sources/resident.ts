@@ -23,6 +23,7 @@ import {
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
+import { overModes } from "./overModes.js";
 import {
   checkCall,
   type Difference,
@@ -155,6 +156,12 @@ class ResidentDifference extends TensorReader implements Difference {
     return sumOfSquares(s, this.x, options);
   }
 
+  evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
+    this.refresh(p, model);
+    this.squaredNorm(p, { out: out.squaredNorm });
+    overModes(p, this, model.factors, { out: out.product });
+  }
+
   destroy(): void {
     this.x.destroy();
   }
@@ -191,8 +198,8 @@ export async function resident(engine: Engine, operation: string, x: Tensor<DTyp
   };
   try {
     const floats = holds(x, "f32") ? x : copy();
-    const { largest, squaredNorm } = await look(engine, operation, { name: String(x), shape: x.shape }, (s) =>
-      floats === x ? floats : toFloat(s, x, { out: floats }),
+    const { largest, squaredNorm } = await look(engine, operation, { name: String(x), shape: x.shape }, ({ s }, see) =>
+      see(floats === x ? floats : toFloat(s, x, { out: floats }), 0),
     );
     const exponent = exponentOf(largest);
     if (!exponent) {

@@ -1,9 +1,12 @@
 import {
+  type DType,
   dispose,
   type Engine,
   formatShape,
-  type Program,
+  holds,
+  Program,
   type Slab as ProgramSlab,
+  type Scheduler,
   ShapeError,
   TenfoldError,
   Tensor,
@@ -14,6 +17,8 @@ import {
   copy,
   kruskalDifference,
   type MttkrpOptions,
+  type PACKED_BYTES,
+  type PackedFormat,
   paste,
   scaleByPower,
   slice,
@@ -22,6 +27,8 @@ import {
 } from "../ops/index.js";
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
+import { Feed } from "./feed.js";
+import { overModes } from "./overModes.js";
 import { TensorReader } from "./resident.js";
 import { timesPower } from "./scale.js";
 import type { Difference, Model, ProjectOptions, Reader, Source } from "./source.js";
@@ -35,10 +42,13 @@ export interface HostSlab {
 }
 
 /** A slab and where it lies when it is read. */
-interface Placed extends ProgramSlab {
+export interface Placed extends ProgramSlab {
+  /** its first row */
   start: number;
-  rows: number;
-  tensor: Tensor;
+  shape: readonly number[];
+  /** its numbers; as words of 32 bits where the format is none of a tensor's */
+  data: Tensor<DType>;
+  format: keyof typeof PACKED_BYTES;
 }
 
 /**
@@ -141,24 +151,28 @@ class Result {
     this.tensor = out ?? p.s.tensor(shape, { label: "product of slabs" });
   }
 
-  /** Records rows from `row` on; they are released. */
-  put(rows: Tensor, row: number): void {
+  /** Records rows from `row` on; they are released, unless they are kept. */
+  put(rows: Tensor, row: number, { keep = false } = {}): void {
     paste(this.p.s, rows, this.tensor, [row, ...rows.shape.slice(1).map(() => 0)]);
-    this.p.s.release(rows);
+    if (!keep) this.p.s.release(rows);
   }
 
-  /** Records a term of the sum; it is released. */
-  add(term: Tensor): void {
+  /** Records a term of the sum; it is released, unless it is kept. */
+  add(term: Tensor, { keep = false } = {}): void {
     if (this.#isEmpty) copy(this.p.s, term, { out: this.tensor });
     else accumulate(this.p.s, term, this.tensor);
     this.#isEmpty = false;
-    this.p.s.release(term);
+    if (!keep) this.p.s.release(term);
   }
 }
 
 /** Records a copy of some rows: a view would have to begin where a binding may. */
 const rowsOf = ({ s }: Program, x: Tensor, start: number, count: number): Tensor =>
   slice(s, x, [start, ...x.shape.slice(1).map(() => 0)], [count, ...x.shape.slice(1)]);
+
+/** The numbers of a slab as f32: a temporary, unless it has them already. */
+const floatsOf = (s: Scheduler, { data, format, shape }: Placed): Tensor =>
+  holds(data, "f32") ? data : toFloat(s, data, { packed: { format: format as PackedFormat, shape } });
 
 /** The part of a model that approximates some rows of X, and the temporary that it holds. */
 function modelRows(p: Program, model: Model, start: number, count: number): { part: Model; rows: Tensor } {
@@ -186,8 +200,8 @@ export class Slabs extends SlabReader implements Source {
     readonly engine: Engine,
     readonly shape: readonly number[],
     readonly parts: readonly Placed[],
-    /** where slabs of the host are read to, one after the other */
-    readonly buffers: readonly Tensor[],
+    /** what is freed with the source: where slabs of the host are read to, and slabs that were made for it */
+    readonly buffers: readonly Tensor<DType>[],
   ) {
     super();
   }
@@ -198,43 +212,41 @@ export class Slabs extends SlabReader implements Source {
 
   protected override forEach(p: Program, body: (slab: TensorReader, start: number) => void): void {
     const { s } = p;
-    p.each(this.parts, ({ tensor, start }) => {
-      const floats = tensor.dtype === "f32" ? tensor : toFloat(s, tensor);
+    p.each(this.parts, (slab) => {
+      const floats = floatsOf(s, slab);
       const x = this.exponent ? scaleByPower(s, floats, -this.exponent) : floats;
-      body(new TensorReader(x), start);
+      body(new TensorReader(x), slab.start);
       if (x !== floats) s.release(x);
-      if (floats !== tensor) s.release(floats);
+      if (floats !== slab.data) s.release(floats);
     });
   }
 
   /** @internal Reads every slab once, to know the facts. */
   async look(operation: string): Promise<void> {
-    const { engine } = this;
-    const norms: number[] = [];
-    for (const { start, rows, tensor, load } of this.parts) {
-      await load?.(undefined);
-      const seen = { name: String(this), shape: [rows, ...this.shape.slice(1)], firstRow: start };
-      const { largest, squaredNorm } = await look(engine, operation, seen, (s) =>
-        tensor.dtype === "f32" ? tensor : toFloat(s, tensor),
-      );
-      this.largest = Math.max(this.largest, largest);
-      norms.push(squaredNorm);
-    }
-    this.exponent = exponentOf(this.largest);
-    if (this.exponent) {
-      this.largest = timesPower(this.largest, -this.exponent);
-      norms.length = 0;
-      for (const { tensor, load } of this.parts) {
-        await load?.(undefined);
-        using norm = engine.tensor([1], null, { label: "squared norm" });
-        await engine.run((s) => {
-          const floats = tensor.dtype === "f32" ? tensor : toFloat(s, tensor);
-          sumOfSquares(s, scaleByPower(s, floats, -this.exponent), { out: norm });
-        }, `${operation} scaling`);
-        norms.push((await engine.read(norm))[0]!);
-      }
-    }
-    this.squaredNorm = norms.reduce((sum, norm) => sum + norm, 0);
+    const { engine, parts } = this;
+    const seen = { name: String(this), shape: this.shape, starts: parts.map(({ start }) => start) };
+    const { largest, squaredNorm } = await look(engine, operation, seen, (p, see) =>
+      this.forEach(p, ({ x }, start) => see(x, seen.starts.indexOf(start))),
+    );
+    this.largest = largest;
+    this.squaredNorm = squaredNorm;
+    this.exponent = exponentOf(largest);
+    if (!this.exponent) return;
+    this.largest = timesPower(largest, -this.exponent);
+    using norms = engine.tensor([parts.length, 64], null, { label: "squared norms" });
+    const record = (p: Program): void =>
+      this.forEach(p, ({ x }, start) => {
+        const slab = seen.starts.indexOf(start);
+        sumOfSquares(p.s, x, {
+          out: norms
+            .rows(slab, slab + 1)
+            .reshape([64])
+            .rows(0, 1),
+        });
+      });
+    await Program.run(engine, record, `${operation} scaling`);
+    const squares = await engine.read(norms);
+    this.squaredNorm = parts.reduce((sum, _, slab) => sum + squares[64 * slab]!, 0);
   }
 
   difference(): Difference {
@@ -297,6 +309,22 @@ class SlabDifference extends SlabReader implements Difference {
     return result.tensor;
   }
 
+  evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
+    const squared = new Result(p, [1], out.squaredNorm);
+    const products = model.factors.map(({ shape }, mode) => new Result(p, shape, out.product(mode)));
+    this.forEachOfSource(p, (slab, start) => {
+      const { rows } = modelRows(p, model, start, slab.shape[0]!);
+      const factors = [rows, ...model.factors.slice(1)];
+      const difference = kruskalDifference(p.s, slab.x, model.weights, factors);
+      squared.add(sumOfSquares(p.s, difference));
+      overModes(p, new TensorReader(difference), factors, {}, (product, mode) => {
+        if (mode === 0) products[0]!.put(product, start, { keep: true });
+        else products[mode]!.add(product, { keep: true });
+      });
+      p.s.release(difference, rows);
+    });
+  }
+
   destroy(): void {
     this.#model?.destroy();
     this.#model = null;
@@ -310,8 +338,8 @@ class SlabDifference extends SlabReader implements Difference {
 /**
  * A tensor in slabs of mode 0, in order, for decompositions to read in place of one tensor: larger than a binding, or than the GPU's
  * memory. A slab is a tensor of the GPU's, which remains the caller's, or a {@link HostSlab}, which is read whenever a solver goes over X
- * (as f32), by way of one buffer of the largest slab's size. Integers and bytes stay as they are, and become f32 a slab at a time. Reads
- * every slab once to look at its entries, and once more where they are to be scaled.
+ * (as f32), by way of one buffer of the largest slab's size; the next one is read while the GPU works. Integers and bytes stay as they are,
+ * and become f32 a slab at a time. Reads every slab once to look at its entries, and once more where they are to be scaled.
  *
  * @example A tensor of 4000×512×512 in files of 400 rows, which `cpALS` decomposes in a buffer of 400 MiB:
  * ```ts
@@ -324,7 +352,7 @@ class SlabDifference extends SlabReader implements Difference {
  * ```
  * @param operation names the caller in errors
  * @throws ShapeError where slabs differ in another mode than the first
- * @throws TenfoldError for NaN and infinity: how many in the first slab that has them, and where
+ * @throws TenfoldError for NaN and infinity: how many, and where the first is
  */
 export async function slabs(
   engine: Engine,
@@ -342,16 +370,22 @@ export async function slabs(
   const ofHost = parts.filter((part) => !(part instanceof Tensor));
   const mostRows = Math.max(0, ...ofHost.map(({ shape }) => shape[0]!));
   const buffer = mostRows ? engine.tensor([mostRows, ...rest], null, { label: "slab" }) : null;
+  const feed = new Feed(engine, ofHost.length, (index, signal) => ofHost[index]!.read(signal));
   let start = 0;
   const placed = parts.map((part): Placed => {
-    const rows = part.shape[0]!;
-    const at = { start, rows };
-    start += rows;
-    if (part instanceof Tensor) return { ...at, tensor: part };
-    const tensor = buffer!.rows(0, rows);
-    return { ...at, tensor, load: async (signal) => engine.write(tensor, await part.read(signal)) };
+    const { shape } = part;
+    const at = { start, shape };
+    start += shape[0]!;
+    if (part instanceof Tensor) return { ...at, data: part, format: part.dtype };
+    const data = buffer!.rows(0, shape[0]!);
+    const index = ofHost.indexOf(part);
+    return { ...at, data, format: "f32", load: (signal) => feed.load(index, data, signal) };
   });
-  const source = new Slabs(engine, [start, ...rest], placed, buffer ? [buffer] : []);
+  return await looked(new Slabs(engine, [start, ...rest], placed, buffer ? [buffer] : []), operation);
+}
+
+/** The source, once its facts are known; it is freed where they cannot be. */
+export async function looked(source: Slabs, operation: string): Promise<Slabs> {
   try {
     await source.look(operation);
     return source;

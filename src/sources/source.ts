@@ -1,5 +1,6 @@
 import { type DType, Engine, type Program, type Scheduler, ShapeError, TenfoldError, Tensor } from "../gpu/index.js";
 import type { MttkrpOptions } from "../ops/index.js";
+import type { KruskalTensor } from "../tensors/index.js";
 
 /** What is known of X before a solver starts: found in one pass over it. */
 export interface Facts {
@@ -81,6 +82,11 @@ export interface Difference extends Reader {
   refresh(p: Program, model: Model): void;
   /** Σ of its squares, [1] */
   squaredNorm(p: Program, options?: { out?: Tensor }): Tensor;
+  /**
+   * Records x − x̂, Σ of its squares ([1]) and its MTTKRPs, each to where `out` says. Slabs do all of it in one pass over x. Nothing else is
+   * known of x − x̂ afterwards.
+   */
+  evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void;
   destroy(): void;
 }
 

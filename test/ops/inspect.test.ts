@@ -67,4 +67,47 @@ describe("toFloat", () => {
     using x = engine.tensor([values.length], values);
     expect([...(await evaluate(engine, (s) => toFloat(s, x)))]).toEqual([...Float32Array.from(values)]);
   });
+
+  it("takes packed integers of a byte and of two, odd numbers of them", async () => {
+    const engine = await testEngine();
+    const bytes = Int8Array.from({ length: 259 }, (_, i) => (i * 7) % 256);
+    const shorts = Int16Array.of(0, -1, 1, 2 ** 15 - 1, -(2 ** 15), 1234, -4321);
+    for (const [format, values] of [
+      ["i8", bytes],
+      ["u8", Uint8Array.from(bytes)],
+      ["i16", shorts],
+      ["u16", Uint16Array.from(shorts)],
+    ] as const) {
+      const words = new Uint32Array(Math.ceil(values.byteLength / 4));
+      new Uint8Array(words.buffer).set(new Uint8Array(values.buffer));
+      using x = engine.tensor([words.length], words);
+      const packed = { format, shape: [values.length] };
+      expect([...(await evaluate(engine, (s) => toFloat(s, x, { packed })))]).toEqual([...values]);
+    }
+  });
+
+  it("takes every 16-bit float exactly; NaN and infinity stay as they are, for inspect", async () => {
+    const engine = await testEngine();
+    using all = engine.tensor(
+      [32768],
+      Uint32Array.from({ length: 32768 }, (_, i) => ((2 * i + 1) << 16) | (2 * i)),
+    );
+    for (const format of ["f16", "bf16"] as const) {
+      const floats = await evaluate(engine, (s) => toFloat(s, all, { packed: { format, shape: [65536] } }));
+      const [mantissa, bias] = format === "f16" ? [10, 15] : [7, 127];
+      let wrong = 0;
+      for (let bits = 0; bits < 65536; bits++) {
+        const exponent = (bits & 0x7fff) >> mantissa;
+        const fraction = (bits & (2 ** mantissa - 1)) / 2 ** mantissa;
+        const size = exponent ? (1 + fraction) * 2 ** (exponent - bias) : fraction * 2 ** (1 - bias);
+        const ends = exponent < 2 * bias + 1;
+        const value = (bits & 0x8000 ? -1 : 1) * (ends ? size : fraction ? Number.NaN : Number.POSITIVE_INFINITY);
+        if (!Object.is(floats[bits], value)) wrong++;
+      }
+      expect(wrong).toBe(0);
+    }
+    expect(() => toFloat(engine.scheduler(), all, { packed: { format: "f16", shape: [65537] } })).toThrow(
+      "toFloat: tensor 32768 has 131072 bytes, needs 131074 for f16",
+    );
+  });
 });

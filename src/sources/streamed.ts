@@ -1,0 +1,277 @@
+/** Sources of numbers that the host has: in an array, or where only it can read them. */
+import {
+  checkOption,
+  checkOptions,
+  type DType,
+  Engine,
+  elementsOf,
+  formatBytes,
+  formatShape,
+  isList,
+  type OptionRules,
+  OutOfLimitsError,
+  oneOf,
+  optionRules,
+  ShapeError,
+  sizeOf,
+  TenfoldError,
+  type Tensor,
+  type TensorData,
+  type TypedArray,
+} from "../gpu/index.js";
+import { PACKED_BYTES } from "../ops/index.js";
+import { Feed } from "./feed.js";
+import { Resident, resident } from "./resident.js";
+import { looked, type Placed, Slabs } from "./slabs.js";
+
+/** How numbers are kept, on the host and on the GPU; kernels read them as f32. */
+export type NumberFormat = keyof typeof PACKED_BYTES;
+
+/** Where the rows of a tensor are read from: a file, a database, an array. */
+export interface RowReader {
+  /** of the tensor: its rows, then the other modes */
+  readonly shape: readonly number[];
+  readonly format: NumberFormat;
+  /** Writes the numbers of rows `start` to `start + count` into `into`, row by row, little-endian, from its first byte on. */
+  read(start: number, count: number, into: Uint8Array, signal: AbortSignal | undefined): void | Promise<void>;
+}
+
+export interface StreamedOptions {
+  /**
+   * bytes of GPU memory for slabs of X and what solvers make of a slab, 512 MiB by default. Factors, and what solvers keep of their size, come
+   * on top; and as much as two slabs of the host's memory
+   */
+  memory?: number;
+}
+
+export interface SourceOptions {
+  /** of 16-bit words, what they are: u16 by default, or f16 or bf16 */
+  format?: "u16" | "f16" | "bf16";
+  /** as in {@link streamed}: X stays with the host, and slabs of it go to the GPU whenever they are read. Left out, all of X does, once */
+  memory?: number;
+}
+
+const memoryRule = { needs: "a number of bytes above 0", is: optionRules.aboveZero.is };
+const streamedRules: OptionRules<StreamedOptions> = { memory: memoryRule };
+const sourceRules: OptionRules<SourceOptions> = { format: oneOf("u16", "f16", "bf16"), memory: memoryRule };
+
+const MEBI = 2 ** 20;
+const MEMORY = 512 * MEBI;
+/** bytes of a slab that lies on the GPU, as f32: enough to keep it busy, and few beside what solvers make of a slab */
+const SLAB = 64 * MEBI;
+/** tensors of a slab's size, as f32, that solvers have at once at most: the slab, X̂ or X − X̂ of it, and a product on the way there */
+const TENSORS = 3;
+/** the part of the memory that is planned for: buffers come in sizes up to a fourth larger */
+const PLANNED = 0.75;
+
+/**
+ * A source of numbers that the host has, for every solver that takes a tensor: of any size, and of any of these arrays. f32 (and f64, as f32) that
+ * fits a binding of the GPU becomes one tensor. A larger one becomes several, in slabs of mode 0. Numbers of fewer bytes stay as they are, and a
+ * slab at a time becomes f32: u8 takes a fourth of the memory of f32, and a pass over X writes and reads each slab once more. With `memory` only
+ * so much of X is on the GPU at a time.
+ *
+ * Free it with `using`, or call its `[Symbol.dispose]`.
+ *
+ * @example 60,000 images as bytes, 47 MB on the GPU:
+ * ```ts
+ * using x = await source(engine, [60000, 28, 28], bytes);
+ * const { tensor } = await cp(engine, x, { rank: 10 });
+ * ```
+ * @throws ShapeError where there are more or fewer numbers than the shape needs
+ * @throws TenfoldError for NaN and infinity: how many, and where the first is
+ */
+export async function source(
+  engine: Engine,
+  shape: readonly number[],
+  data: TensorData | Int8Array | Uint16Array | Int16Array | Uint8ClampedArray,
+  options: SourceOptions = {},
+): Promise<Resident | Slabs> {
+  return await sourceOf("source", engine, shape, data, options);
+}
+
+/** @internal `slab`: bytes of the largest slab as f32 */
+export async function sourceOf(
+  operation: string,
+  engine: Engine,
+  shape: readonly number[],
+  data: TensorData | Int8Array | Uint16Array | Int16Array | Uint8ClampedArray,
+  options: SourceOptions,
+  slab?: number,
+): Promise<Resident | Slabs> {
+  checkEngine(operation, engine);
+  checkOption(operation, "shape", shape, optionRules.shape);
+  checkOptions(operation, options, sourceRules);
+  const format = formatOf(operation, data, options.format);
+  const size = sizeOf(shape);
+  const numbers = format === "f32" ? elementsOf(operation, data as TensorData, shape, "f32") : (data as TypedArray);
+  if (numbers.length !== size)
+    throw new ShapeError(`${operation}: ${numbers.length} values given, ${formatShape(shape)} needs ${size}`);
+  const { maxStorageBufferBindingSize, maxBufferSize } = engine.device.limits;
+  const most = slab ?? Math.min(maxStorageBufferBindingSize, maxBufferSize);
+  if (format === "f32" && options.memory === undefined && 4 * size <= most)
+    return await single(operation, engine, shape, numbers as Float32Array);
+  const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  const rowBytes = (size / shape[0]!) * PACKED_BYTES[format];
+  const reader: RowReader = {
+    shape,
+    format,
+    read: (start, count, into) => into.set(bytes.subarray(start * rowBytes, (start + count) * rowBytes)),
+  };
+  if (options.memory !== undefined) return await streamedFrom(operation, engine, reader, options.memory);
+  const rows = rowsOfSlab(operation, engine, reader, Math.min(SLAB, most));
+  const held: Tensor<DType>[] = [];
+  try {
+    const parts = cut(shape, rows).map(({ start, shape }): Placed => {
+      const { tensor, scratch, view } = placeFor(engine, shape, format);
+      held.push(tensor);
+      void reader.read(start, shape[0]!, scratch, undefined);
+      engine.write(tensor, view(shape));
+      return { start, shape, data: tensor, format };
+    });
+    return await looked(new Slabs(engine, shape, parts, held), operation);
+  } catch (error) {
+    for (const tensor of held) tensor.destroy();
+    throw error;
+  }
+}
+
+/**
+ * A tensor that is larger than the GPU's memory, or than the host's: rows come from `reader`, as many at a time as `memory` allows, and the next
+ * ones are read while the GPU works on the last. A sweep of `cpALS` reads X twice, an iteration of `cp` once; both are rare where a model is first
+ * computed on the core of the HOSVD, as `cp` does by default. In Node, `openNpy` of `tenfold/node` makes a reader of a file.
+ *
+ * @example
+ * ```ts
+ * using file = await openNpy("X.npy");
+ * using x = await streamed(engine, file, { memory: 512e6 });
+ * const { tensor } = await cp(engine, x, { rank: 5 });
+ * ```
+ * @throws OutOfLimitsError where one row is larger than the memory or a binding allows
+ * @throws TenfoldError for NaN and infinity: how many, and where the first is
+ */
+export async function streamed(engine: Engine, reader: RowReader, options: StreamedOptions = {}): Promise<Slabs> {
+  checkEngine("streamed", engine);
+  checkOptions("streamed", options, streamedRules);
+  if (typeof reader?.read !== "function" || !Object.hasOwn(PACKED_BYTES, reader.format))
+    throw new TenfoldError(
+      "streamed: the second argument is no reader, needs { shape, format, read(start, count, into) { … } }, as openNpy of tenfold/node gives",
+    );
+  checkOption("streamed", "shape of the reader", reader.shape, optionRules.shape);
+  return await streamedFrom("streamed", engine, reader, options.memory ?? MEMORY);
+}
+
+async function streamedFrom(operation: string, engine: Engine, reader: RowReader, memory: number): Promise<Slabs> {
+  const { shape, format } = reader;
+  const share = TENSORS + (format === "f32" ? 0 : PACKED_BYTES[format] / 4);
+  const rows = rowsOfSlab(operation, engine, reader, (PLANNED * memory) / share, memory);
+  const slabs = cut(shape, rows);
+  const { tensor, scratch, view } = placeFor(engine, slabs[0]!.shape, format);
+  // one is written to the GPU while the other is read to
+  const others = [{ scratch, view }, scratchFor(slabs[0]!.shape, format)];
+  const feed = new Feed(engine, slabs.length, async (index, signal) => {
+    const { start, shape } = slabs[index]!;
+    const { scratch, view } = others[index % 2]!;
+    await reader.read(start, shape[0]!, scratch.subarray(0, sizeOf(shape) * PACKED_BYTES[format]), signal);
+    return view(shape);
+  });
+  const parts = slabs.map(({ start, shape }, index): Placed => {
+    const data = format === "f32" ? tensor.rows(0, shape[0]!) : tensor.rows(0, wordsOf(shape, format));
+    return { start, shape, data, format, load: (signal) => feed.load(index, data, signal) };
+  });
+  return await looked(new Slabs(engine, shape, parts, [tensor]), operation);
+}
+
+/** One tensor, which is the source's. */
+async function single(
+  operation: string,
+  engine: Engine,
+  shape: readonly number[],
+  numbers: Float32Array,
+): Promise<Resident> {
+  const x = engine.tensor(shape, numbers, { label: "X" });
+  try {
+    const made = await resident(engine, operation, x);
+    if (made.x === x) return new Resident(x, made, true);
+    x.destroy();
+    return made;
+  } catch (error) {
+    x.destroy();
+    throw error;
+  }
+}
+
+function checkEngine(operation: string, engine: Engine): void {
+  if (!(engine instanceof Engine))
+    throw new TenfoldError(`${operation}: the first argument is no engine, needs one: Engine.create() opens it`);
+}
+
+const FORMATS: Readonly<Record<string, NumberFormat>> = {
+  Uint8Array: "u8",
+  Uint8ClampedArray: "u8",
+  Int8Array: "i8",
+  Uint16Array: "u16",
+  Int16Array: "i16",
+  Float16Array: "f16",
+  Uint32Array: "u32",
+  Int32Array: "i32",
+};
+
+function formatOf(operation: string, data: unknown, asked: SourceOptions["format"]): NumberFormat {
+  if (!isList(data)) throw new TenfoldError(`${operation}: data is no list of numbers, needs a typed array or a list`);
+  const format = FORMATS[data.constructor.name] ?? "f32";
+  if (asked === undefined) return format;
+  if (format !== "u16") throw new TenfoldError(`${operation}: format ${asked} is for a Uint16Array, data is ${format}`);
+  return asked;
+}
+
+const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
+  Math.ceil((sizeOf(shape) * PACKED_BYTES[format]) / 4);
+
+/** Memory of the host for a slab, and a view of it as what a tensor of the GPU's is written with. */
+function scratchFor(
+  shape: readonly number[],
+  format: NumberFormat,
+): { scratch: Uint8Array; view: (shape: readonly number[]) => TensorData } {
+  const words = new Uint32Array(wordsOf(shape, format));
+  const floats = new Float32Array(words.buffer);
+  return {
+    scratch: new Uint8Array(words.buffer),
+    view: (part) => (format === "f32" ? floats.subarray(0, sizeOf(part)) : words.subarray(0, wordsOf(part, format))),
+  };
+}
+
+/** A tensor of the GPU's for a slab, and memory of the host's to write it with. */
+function placeFor(engine: Engine, shape: readonly number[], format: NumberFormat) {
+  const label = { label: "slab" };
+  const tensor: Tensor<DType> =
+    format === "f32"
+      ? engine.tensor(shape, null, label)
+      : engine.tensor([wordsOf(shape, format)], null, { dtype: "u32", ...label });
+  return { tensor, ...scratchFor(shape, format) };
+}
+
+/** How many rows a slab of so many bytes as f32 has, within what a binding holds. */
+function rowsOfSlab(operation: string, engine: Engine, { shape }: RowReader, bytes: number, memory?: number): number {
+  const { maxStorageBufferBindingSize, maxBufferSize } = engine.device.limits;
+  const binding = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+  const row = (4 * sizeOf(shape)) / shape[0]!;
+  const advice = "permute the modes so that a longer one comes first";
+  if (row > binding)
+    throw new OutOfLimitsError(
+      `${operation}: a row of ${formatShape(shape)} takes ${formatBytes(row)} as f32, a binding of this device holds ${formatBytes(binding)}; ${advice}`,
+    );
+  if (row > bytes && memory !== undefined)
+    throw new OutOfLimitsError(
+      `${operation}: a row of ${formatShape(shape)} takes ${formatBytes(row)} as f32, and memory of ${formatBytes(memory)} has room for slabs of ${formatBytes(bytes)}; allow ${formatBytes((row / bytes) * memory)}, or ${advice}`,
+    );
+  return Math.max(1, Math.floor(Math.min(bytes, binding) / row));
+}
+
+/** Slabs of so many rows; the last one may have fewer. */
+function cut(shape: readonly number[], rows: number): { start: number; shape: number[] }[] {
+  const [extent, ...rest] = shape as [number, ...number[]];
+  return Array.from({ length: Math.ceil(extent / rows) }, (_, index) => ({
+    start: index * rows,
+    shape: [Math.min(rows, extent - index * rows), ...rest],
+  }));
+}
