@@ -17,9 +17,10 @@ export interface Reads {
  */
 export function countReads(x: Tensor<DType> | Slabs): Reads {
   const tally: Tally = { entries: 0 };
-  const parts = x instanceof Tensor ? [x] : x.parts.map(({ tensor }) => tensor);
+  const parts = x instanceof Tensor ? [x] : x.parts.map(({ data }) => data);
   for (const { storage } of parts) storage.tally = tally;
-  const { size } = x;
+  // words, of slabs that lie packed
+  const size = parts.reduce((sum, part) => sum + part.size, 0);
   return {
     get passes() {
       return tally.entries / size;
