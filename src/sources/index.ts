@@ -1,5 +1,5 @@
-export { countReads, type Reads } from "./reads.js";
 export { overModes } from "./overModes.js";
+export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
 export { type HostSlab, Slabs, slabs } from "./slabs.js";
