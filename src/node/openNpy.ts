@@ -3,13 +3,15 @@ import { dispose } from "../gpu/dispose.js";
 import { decode, ENCODINGS, LITTLE_ENDIAN_HOST } from "../io/array.js";
 import { FormatError } from "../io/errors.js";
 import { type NpyHeader, readNpyHeader } from "../io/npy.js";
-import type { NumberFormat, RowReader } from "../sources/streamed.js";
 import { fileFailure } from "./files.js";
 
 /** the longest header that is read; those of NumPy have 128 bytes */
 const HEADER = 2 ** 16;
 /** the most bytes that one call to the operating system reads */
 const PIECE = 2 ** 30;
+
+/** How rows are handed over: as `streamed` takes them. */
+type NumberFormat = "f32" | "f16" | "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
 
 /** Element types that the GPU takes as they are, where they are little-endian. */
 const DIRECT: Readonly<Record<string, NumberFormat>> = {
@@ -24,7 +26,7 @@ const DIRECT: Readonly<Record<string, NumberFormat>> = {
 };
 
 /** An open `.npy` file, whose rows are read as they are needed: for `streamed`. */
-export class NpyFile implements RowReader {
+export class NpyFile {
   readonly shape: readonly number[];
   readonly format: NumberFormat;
   readonly #isDirect: boolean;
