@@ -5,7 +5,15 @@ import { type CompareRow, type Comparison, compareMethods, UnfinishedError } fro
 import { readBytes } from "../node/files.js";
 import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
+import {
+  besideProgram,
+  DATA_SOURCES,
+  makeFolder,
+  openOutputs,
+  quoteWord,
+  readDigits,
+  reportTemplate,
+} from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
@@ -91,7 +99,7 @@ export function addCompare(program: Command, context: Context): void {
 async function compare(options: Options, context: Context): Promise<void> {
   const { data, json, save, seed, quick } = options;
   const outputs = openOutputs(context, { json, save });
-  const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
+  const template = options.report ? reportTemplate() : null;
   if (options.report) makeFolder(options.report);
   const file = options.model ?? (quick ? besideProgram("lenet.safetensors") : undefined);
   const model = file ? { name: file, bytes: readBytes(file) } : undefined;

@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { brotliDecompressSync } from "node:zlib";
 import type { Digits } from "../experiments/digits.js";
-import { checkWritable, writeAtomic } from "../node/files.js";
+import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readIdxFolder, readMnistData } from "../node/mnist.js";
 import { type Context, InputError, type Output } from "./context.js";
 
@@ -19,6 +20,10 @@ export function besideProgram(name: string): string {
     if (parent === folder) throw new InputError(`${name} is missing: npm run build makes it`);
   }
 }
+
+/** The page that reports are written into, which the build packs. */
+export const reportTemplate = (): string =>
+  new TextDecoder().decode(brotliDecompressSync(readBytes(besideProgram("report.html.br"))));
 
 /**
  * Creates the folder of a report, and checks that its page can be written.

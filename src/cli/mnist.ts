@@ -10,11 +10,10 @@ import {
   THESIS_CASES,
 } from "../experiments/mnist.js";
 import type { ReportCase, ReportNetwork, ReportSweep } from "../experiments/results.js";
-import { readBytes } from "../node/files.js";
 import type { ReportData } from "../report/data.js";
 import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram, DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits } from "./files.js";
+import { DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits, reportTemplate } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
@@ -147,7 +146,7 @@ async function study(options: StudyOptions, context: Context): Promise<void> {
   const started = performance.now();
   const { recipe, epochs, seed, seeds, json } = options;
   const cases = casesOf(options);
-  const template = options.report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
+  const template = options.report ? reportTemplate() : null;
   if (options.report) makeFolder(options.report);
   const outputs = openOutputs(context, { json });
   const source = readDigits(options.data);

@@ -1,10 +1,9 @@
 import type { Command } from "commander";
 import { type RankFit, type RankProfile, rankProfile } from "../decompositions/index.js";
 import { formatShape } from "../gpu/index.js";
-import { readBytes } from "../node/files.js";
 import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
-import { besideProgram, openOutputs, quoteWord } from "./files.js";
+import { openOutputs, quoteWord, reportTemplate } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
@@ -76,7 +75,7 @@ async function rank(file: string, options: Options, context: Context): Promise<v
   const started = performance.now();
   const { max, starts, seed, sweeps, json, report } = options;
   const outputs = openOutputs(context, { json, report }, file);
-  const template = report ? new TextDecoder().decode(readBytes(besideProgram("report.html"))) : null;
+  const template = report ? reportTemplate() : null;
   const { shape, values } = readTensor(file);
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {

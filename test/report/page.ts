@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { brotliDecompressSync } from "node:zlib";
 import type { Page } from "puppeteer";
 import { build } from "vite";
 import type { PageData } from "../../src/report/data.js";
@@ -24,7 +25,7 @@ export async function openReport(data: PageData): Promise<ReportPage> {
   const config = "src/report/studies/vite.config.ts";
   await build({ configFile: config, logLevel: "error", build: { outDir: folder } });
   const file = join(folder, "index.html");
-  const template = readFileSync(join(folder, "report.html"), "utf8");
+  const template = brotliDecompressSync(readFileSync(join(folder, "report.html.br"))).toString();
   writeFileSync(file, renderReport(template, data));
   const browser = await launch();
   const page = await browser.newPage();
