@@ -4,6 +4,7 @@ import { addCompare } from "./compare.js";
 import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
+import { addInspect } from "./inspect.js";
 import { addMnist } from "./mnist.js";
 import { addRank } from "./rank.js";
 import { tenfoldVersion } from "./version.js";
@@ -30,6 +31,7 @@ export function createProgram(context: Context): Command {
   addCompare(program, context);
   addDecompose(program, context);
   addRank(program, context);
+  addInspect(program, context);
   addDoctor(program, context);
   program.addHelpText(
     "after",
@@ -43,6 +45,7 @@ export function createProgram(context: Context): Command {
       "  tenfold doctor",
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
       "  tenfold rank X.npy --max 6",
+      "  tenfold inspect model.onnx",
       "  tenfold decompose --help",
     ].join("\n"),
   );

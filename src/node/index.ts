@@ -16,6 +16,7 @@ export {
   writeNpz,
   writeSafetensors,
 } from "../io/index.js";
+export { externalFiles } from "./external.js";
 export { FileError, readBytes, writeAtomic } from "./files.js";
 export { readEmbeddedDigits, readIdxFolder, readMnistData } from "./mnist.js";
 export { type OpenOptions, openEngine } from "./open.js";

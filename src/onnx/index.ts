@@ -1,0 +1,15 @@
+// The public names of `tenfold/onnx`, one by one.
+export type { Geometry as OnnxGeometry, LeftAlone } from "./layers.js";
+export type { ExternalData, OnnxModel, OnnxValue } from "./model.js";
+export { type FoldedOnnx, type FoldOnnxOptions, foldOnnx } from "./passes.js";
+export { type ReadOnnxOptions, readOnnx } from "./read.js";
+export {
+  type OnnxFactor,
+  type OnnxReplacement,
+  type OnnxScheme,
+  type ReplaceSitesOptions,
+  replaceSites,
+} from "./replace.js";
+export type { KnownShapes } from "./shapes.js";
+export { type OnnxSite, type OnnxSites, type OnnxSitesOptions, onnxSites } from "./sites.js";
+export { type SplitOnnx, type SplitOnnxOptions, splitOnnx, writeOnnx } from "./write.js";
