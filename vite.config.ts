@@ -62,6 +62,7 @@ export default defineConfig(({ mode }) => ({
   resolve: {
     alias: {
       "tenfold/node": resolve("src/node/index.ts"),
+      "tenfold/onnx": resolve("src/onnx/index.ts"),
       "tenfold/ops": resolve("src/ops.ts"),
       tenfold: resolve("src/index.ts"),
     },

@@ -31,9 +31,11 @@ const MAY_IMPORT: Record<string, string[]> = {
   experiments: [...below("experiments"), "io"],
   report: [...below("report"), "io"],
   io: ["errors.ts", "io"],
+  // of gpu, rules for options and errors alone, which are looked at below
+  onnx: ["errors.ts", "gpu", "io", "onnx"],
   // node reads the data sets of the studies; only cli and bench import node
   node: ["errors.ts", "gpu", "io", "experiments", "node"],
-  cli: [...LAYERS, "io", "node", "cli"],
+  cli: [...LAYERS, "io", "onnx", "node", "cli"],
   // what a build puts into the library
   build: ["gpu", "build"],
   // the lists of public names
@@ -171,6 +173,8 @@ function closure(entry: string): Imported[] {
 
 /** Packages that the build takes in: fflate's few kB inflate .npz files. */
 const BUNDLED = ["fflate"];
+/** Packages that tenfold/onnx takes in beside those: the declarations of the format, and the reader of protobuf. */
+const BUNDLED_WITH_ONNX = ["onnx-buf", "@bufbuild/protobuf"];
 
 /** Errors of JavaScript's, which have no code: tenfold throws its own. */
 const PLAIN_ERROR =
@@ -277,9 +281,12 @@ describe("the house plan", () => {
     expect(inner.map(({ file, from }) => `${file} imports ${from}`)).toEqual([]);
   });
 
-  it.each(["src/index.ts", "src/ops.ts", "src/node/index.ts"])("%s lists its names one by one", (entry) => {
-    expect(files.find(({ file }) => file === entry)!.code).not.toMatch(/export \*/);
-  });
+  it.each(["src/index.ts", "src/ops.ts", "src/node/index.ts", "src/onnx/index.ts"])(
+    "%s lists its names one by one",
+    (entry) => {
+      expect(files.find(({ file }) => file === entry)!.code).not.toMatch(/export \*/);
+    },
+  );
 
   it("the library's entry needs no package, no Node and no command line", () => {
     const reached = closure("src/index.ts");
@@ -287,6 +294,21 @@ describe("the house plan", () => {
     const outside = reached.filter(({ path, from }) => path === null && !BUNDLED.includes(from));
     expect(outside.map(({ file, from }) => `${file} imports ${from}`)).toEqual([]);
     expect(reached.filter(({ path }) => path && ["node", "cli"].includes(layerOf(path)))).toEqual([]);
+  });
+
+  it("tenfold/onnx needs no GPU, and nothing else needs it but the command", () => {
+    const reached = closure("src/onnx/index.ts");
+    const ofGpu = reached.filter(({ path }) => path && layerOf(path) === "gpu").map(({ path }) => path);
+    expect([...new Set(ofGpu)].sort()).toEqual(
+      ["errors", "optionRules", "options"].map((name) => `src/gpu/${name}.js`),
+    );
+    const outside = reached.filter(({ path, from }) => path === null && !BUNDLED_WITH_ONNX.includes(from));
+    expect(outside.map(({ file, from }) => `${file} imports ${from}`)).toEqual([]);
+    expect([...new Set(reached.filter(({ path }) => path === null).map(({ file }) => file))]).toEqual([
+      "src/onnx/proto.ts",
+    ]);
+    const users = imports.filter(({ path, file }) => path && layerOf(path) === "onnx" && layerOf(file) !== "onnx");
+    expect([...new Set(users.map(({ file }) => layerOf(file)))]).toEqual(["cli"]);
   });
 
   it("tenfold/node needs nothing but webgpu", () => {

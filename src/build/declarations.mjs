@@ -12,7 +12,12 @@ const from = join(root, ".cache/declarations");
 const to = join(root, "dist/types");
 
 const bundle = await rolldown({
-  input: { index: join(from, "index.d.ts"), ops: join(from, "ops.d.ts"), node: join(from, "node/index.d.ts") },
+  input: {
+    index: join(from, "index.d.ts"),
+    ops: join(from, "ops.d.ts"),
+    node: join(from, "node/index.d.ts"),
+    onnx: join(from, "onnx/index.d.ts"),
+  },
   plugins: [dts({ dtsInput: true, emitDtsOnly: true })],
   logLevel: "silent",
 });

@@ -3,14 +3,14 @@ import { type Command, InvalidArgumentError } from "commander";
 import { formatShape } from "../gpu/errors.js";
 import { externalFiles } from "../node/external.js";
 import { readBytes } from "../node/files.js";
-import { type LeftAlone, type OnnxModel, type OnnxSite, type OnnxSites, onnxSites, readOnnx } from "../onnx/index.js";
+import type { LeftAlone, OnnxModel, OnnxSite, OnnxSites } from "../onnx/index.js";
 import { type Context, InputError } from "./context.js";
 import { openOutputs } from "./files.js";
 import { type MeasuredTimes, measureTimes } from "./inspectTimes.js";
 import { formatCount, table, widthOf } from "./table.js";
 
 interface Options {
-  shape: Record<string, number[]>;
+  shape?: Record<string, number[]>;
   smallest: number;
   fixedInputs?: boolean;
   time?: boolean;
@@ -47,7 +47,6 @@ export function addInspect(program: Command, context: Context): void {
       "--shape <name=extents>",
       "extents of an input that the model leaves open, as in x=1x3x224x224; once for each input",
       shapeOption,
-      {},
     )
     .option("--smallest <percent>", "smaller shares of weights and multiplications are left alone", percent, SMALLEST)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
@@ -71,7 +70,7 @@ export function addInspect(program: Command, context: Context): void {
     .action((file: string, options: Options) => inspect(file, options, context));
 }
 
-function shapeOption(text: string, before: Record<string, number[]>): Record<string, number[]> {
+function shapeOption(text: string, before: Record<string, number[]> = {}): Record<string, number[]> {
   const [, name, extents] = /^(.+)=(\d+(?:[x×,]\d+)*)$/.exec(text) ?? [];
   if (!name || !extents) throw new InvalidArgumentError("It needs a name and extents, as in x=1x3x224x224.");
   return { ...before, [name]: extents.split(/[x×,]/).map(Number) };
@@ -87,8 +86,10 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const { smallest, fixedInputs = false, json, time = false } = options;
   const outputs = openOutputs(context, { json }, file);
   const bytes = readBytes(file);
+  // no other command needs it
+  const { onnxSites, readOnnx } = await import("../onnx/index.js");
   const model = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
-  const { shapes, assumed, open } = inputShapes(model, options.shape);
+  const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const found = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
   const times = time ? await measureTimes(file, model, shapes) : "pass --time to measure it";
   const measured = typeof times === "string" ? null : times;
@@ -115,6 +116,9 @@ async function inspect(file: string, options: Options, context: Context): Promis
       : []),
     ...(multiplications === null && !open.length
       ? ["some shapes could not be inferred, so some multiplications are unknown"]
+      : []),
+    ...(found.leftAlone.some(({ reason }) => reason.startsWith("its weights are an input of the graph"))
+      ? ["--fixed-inputs takes weights that are inputs as they are"]
       : []),
     ...(time && !measured ? [`time was not measured: ${times as string}`] : []),
     ...(measured ? [`time: ${measured.total.toPrecision(3)} ms a run on the CPU of onnxruntime-node, one thread`] : []),

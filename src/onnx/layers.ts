@@ -68,8 +68,7 @@ export interface LeftAlone {
 }
 
 export const QUANTISED = "quantised: factorise the float model first, and quantise the result";
-const OVERRIDABLE =
-  "its weights are an input of the graph too, so callers may hand in others (option fixedInputs takes them as they are)";
+const OVERRIDABLE = "its weights are an input of the graph too, so callers may hand in others";
 
 const QUANTISED_OPS =
   /^(QLinear|QGemm|QAttention|ConvInteger|MatMulInteger|MatMulNBits|DynamicQuantize|GatherBlockQuantized)/;
@@ -186,6 +185,7 @@ function layerOf(
     if (!bias) return "its bias is computed";
     if (bias.overridable && !fixedInputs) return OVERRIDABLE;
   }
+  const biasExtents = bias && extentsOf(file, bias.tensor);
   if (matrix) {
     if (extents.length !== 2)
       return extents.length < 2 ? "its weights are a vector" : "its weights are a stack of matrices";
@@ -196,6 +196,7 @@ function layerOf(
     if (op === "Gemm") {
       if (intOf(node, "transA", 0) && side === 1 && (model.opsets.get("") ?? 1) < 11)
         return "a Gemm with transA of an operator set before 11 needs a bias";
+      if (biasExtents && !isPerOutput(biasExtents, outputs, side)) return "its bias has more than one entry an output";
     } else {
       add = biasAfter(facts, node, outputs, side);
       bias = add && facts.weight(add.node.input[add.side]);
@@ -222,6 +223,7 @@ function layerOf(
   const [outputs, inputs] = op === "Conv" ? [extents[0]!, extents[1]!] : [extents[1]! * groups, extents[0]! / groups];
   if (!(groups >= 1) || outputs % groups || !Number.isInteger(inputs)) return "its groups do not fit its weights";
   if (groups > 1 && inputs === 1) return "depthwise: nothing is shared between its channels";
+  if (biasExtents && biasExtents.join() !== `${outputs}`) return "its bias does not fit its weights";
   const pointwise = op === "Conv" && groups === 1 && geometry.kernel.every((extent) => extent === 1);
   return {
     nodes: [{ node, weight, side: 1, outputs, bias, add }],
@@ -229,6 +231,14 @@ function layerOf(
     shape: pointwise ? [outputs, inputs] : [outputs, inputs, ...geometry.kernel],
     ...{ dataType: tensor.dataType, input: other, geometry },
   };
+}
+
+/** Whether a bias has one entry for every output, or one for all. */
+function isPerOutput(extents: readonly number[], outputs: number, side: 0 | 1): boolean {
+  if (extents.every((extent) => extent === 1)) return true;
+  return side === 1
+    ? extents.at(-1) === outputs && extents.slice(0, -1).every((extent) => extent === 1)
+    : extents.length === 2 && extents[0] === outputs && extents[1] === 1;
 }
 
 /** The geometry of a convolution; null where its attributes contradict its kernel or each other. */
@@ -290,10 +300,7 @@ function biasAfter(facts: GraphFacts, node: NodeProto, outputs: number, side: 0 
   const tensor = facts.weight(add.input[at])?.tensor;
   if (!tensor || !isFloat(tensor.dataType)) return null;
   const extents = tensor.dims.map(Number);
-  const fits =
-    side === 1
-      ? extents.length >= 1 && extents.at(-1) === outputs && extents.slice(0, -1).every((extent) => extent === 1)
-      : extents.length === 2 && extents[0] === outputs && extents[1] === 1;
+  const fits = isPerOutput(extents, outputs, side) && extents.at(side === 1 ? -1 : 0) === outputs;
   // a longer shape than the product's would give it another rank
   return fits && extents.length <= 2 ? { node: add, side: at } : null;
 }
@@ -430,7 +437,6 @@ export async function layerBias(model: OnnxModel, { nodes }: FoundLayer): Promis
     if (bias) {
       const values = await floatsOf(model, bias.tensor);
       const beta = node.opType === "Gemm" ? floatOf(node, "beta", 1) : 1;
-      if (values.length !== outputs && values.length !== 1) return null;
       for (let i = 0; i < outputs; i++) out[at + i] = beta * values[values.length === 1 ? 0 : i]!;
     }
     at += outputs;

@@ -13,7 +13,9 @@ import {
   intsOf,
   type NodeProto,
   stringOf,
+  subgraphsOf,
   type TensorProto,
+  type ValueInfoProto,
 } from "./proto.js";
 import { integersOf, quoted, smallFloatsOf } from "./tensors.js";
 
@@ -42,11 +44,7 @@ export class Shapes {
     const entries = known instanceof Map ? [...known] : Object.entries(known as Record<string, readonly number[]>);
     const fixed = new Map<string, readonly number[]>(entries);
     const infos = new Map([...graph.input, ...graph.output, ...graph.valueInfo].map((info) => [info.name, info]));
-    const declared = (name: string): Extents | null =>
-      dimensionsOf(infos.get(name))?.map((dimension) => {
-        const extent = extentOf(dimension);
-        return typeof extent === "number" ? extent : null;
-      }) ?? null;
+    const declared = (name: string): Extents | null => declaredExtents(infos.get(name));
     for (const [name, shape] of fixed) this.checkKnown(name, shape, infos.has(name), declared(name));
     for (const [name, tensor] of facts.initializers) this.learnTensor(name, tensor);
     for (const { name } of graph.input) {
@@ -267,6 +265,13 @@ export class Shapes {
         const state = [directions, x[1]!, hidden];
         return [[x[0]!, directions, x[1]!, hidden], state, state];
       }
+      case "If": {
+        // what both branches declare
+        const [first, ...others] = subgraphsOf(node).map((branch) => branch.output.map(declaredExtents));
+        return (first ?? []).map((shape, index) =>
+          shape && others.every((other) => other[index]?.join() === shape.join()) ? shape : null,
+        );
+      }
       default:
         return [];
     }
@@ -340,6 +345,13 @@ export class Shapes {
   }
 }
 
+/** The extents that a value is declared with; null where an extent, or the rank, is open. */
+const declaredExtents = (info: ValueInfoProto | undefined): Extents | null =>
+  dimensionsOf(info)?.map((dimension) => {
+    const extent = extentOf(dimension);
+    return typeof extent === "number" ? extent : null;
+  }) ?? null;
+
 /** Operators whose first output has the shape of the first input. */
 const SAME = new Set(
   `Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Bernoulli BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumSum
@@ -410,8 +422,10 @@ function reshaped(
   const out = shape.map((extent, axis) => (extent === 0 && !allowZero ? (x?.[axis] ?? null) : extent));
   const free = out.indexOf(-1);
   if (free < 0) return out;
-  const size = x && product(x);
-  const rest = product(out.filter((_, axis) => axis !== free));
+  // extents that are taken over from x cancel, also unknown ones
+  const copied = (axis: number): boolean => shape[axis] === 0 && !allowZero;
+  const size = x && product(x.filter((_, axis) => !copied(axis)));
+  const rest = product(out.filter((_, axis) => axis !== free && !copied(axis)));
   out[free] = size !== null && rest ? whole(size / rest) : null;
   return out;
 }

@@ -19,6 +19,7 @@ it.each([
   [["decompose", "--help"]],
   [["help", "decompose"]],
   [["rank", "--help"]],
+  [["inspect", "--help"]],
 ])("helps with examples: tenfold %j", async (argv) => {
   const { code, stdout, stderr } = await command(argv);
   expect([code, stderr]).toEqual([0, ""]);
