@@ -47,7 +47,7 @@ export default defineConfig(({ mode }) => ({
     rolldownOptions: {
       // reflecting the kernels takes most of the time, as it should
       checks: { pluginTimings: false },
-      external: [/^node:/, "webgpu"],
+      external: [/^node:/, "webgpu", "h5wasm/node", "zarrita"],
       output: {
         preserveModules: true,
         preserveModulesRoot: "src",

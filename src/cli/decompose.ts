@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
+import { arrayPath } from "../node/arrays.js";
 import { countReads } from "../sources/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { openOutputs } from "./files.js";
@@ -68,7 +69,7 @@ export function addDecompose(program: Command, context: Context): void {
   const command = program
     .command("decompose")
     .description("decompose a tensor from a file")
-    .argument("<X.npy>", TENSOR_FILE)
+    .argument("<X>", TENSOR_FILE)
     .addOption(
       new Option("-m, --method <method>", "see below (default: cp, or tucker where there are --ranks)").choices(
         METHODS.map(({ name }) => name),
@@ -111,9 +112,9 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const method = chooseMethod(options);
   const algorithm = chooseAlgorithm(method, options);
   method.check?.(options);
-  const outputs = openOutputs(context, { out, json }, file);
-  const { shape, values, exponent } = readTensor(file);
-  const run = method.prepare({ file, shape, options, algorithm });
+  const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
+  const { shape, values, exponent } = await readTensor(file);
+  const run = await method.prepare({ file, shape, options, algorithm });
 
   const opening = performance.now();
   await context.withEngine(async (engine) => {

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { type RankFit, type RankProfile, rankProfile } from "../decompositions/index.js";
 import { formatShape } from "../gpu/index.js";
+import { arrayPath } from "../node/arrays.js";
 import { renderReport } from "../report/render.js";
 import { type Context, InterruptedError } from "./context.js";
 import { openOutputs, quoteWord, reportTemplate } from "./files.js";
@@ -35,8 +36,8 @@ const STARTS = 4;
 export function addRank(program: Command, context: Context): void {
   program
     .command("rank")
-    .description("tell how many components (CP terms) a tensor from a NumPy file has")
-    .argument("<X.npy>", TENSOR_FILE)
+    .description("tell how many components (CP terms) a tensor has")
+    .argument("<X>", TENSOR_FILE)
     .option("--max <R>", "the highest rank that is tried", wholeFrom(1), MOST)
     .option("--starts <K>", "random starts of each model; their agreement is told", wholeFrom(1), STARTS)
     .option("--sweeps <n>", "most iterations of a model (default: 500)", wholeFrom(1))
@@ -74,9 +75,9 @@ export function addRank(program: Command, context: Context): void {
 async function rank(file: string, options: Options, context: Context): Promise<void> {
   const started = performance.now();
   const { max, starts, seed, sweeps, json, report } = options;
-  const outputs = openOutputs(context, { json, report }, file);
+  const outputs = openOutputs(context, { json, report }, arrayPath(file).file);
   const template = report ? reportTemplate() : null;
-  const { shape, values } = readTensor(file);
+  const { shape, values } = await readTensor(file);
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {
     using x = engine.tensor(shape, values, { label: file });

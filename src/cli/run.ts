@@ -4,6 +4,7 @@ import { addCompare } from "./compare.js";
 import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
+import { addInfo } from "./info.js";
 import { addInspect } from "./inspect.js";
 import { addMnist } from "./mnist.js";
 import { addRank } from "./rank.js";
@@ -29,6 +30,7 @@ export function createProgram(context: Context): Command {
     });
   addMnist(program, context);
   addCompare(program, context);
+  addInfo(program, context);
   addDecompose(program, context);
   addRank(program, context);
   addInspect(program, context);
@@ -43,6 +45,7 @@ export function createProgram(context: Context): Command {
       "  tenfold mnist",
       "  tenfold compare --quick",
       "  tenfold doctor",
+      "  tenfold info X.npy",
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
       "  tenfold rank X.npy --max 6",
       "  tenfold inspect model.onnx",

@@ -1,6 +1,7 @@
 /** Reads the tensor that a command works on. */
 import { formatShape } from "../gpu/index.js";
-import { type NumericArray, readNpy, readNpz, unravel } from "../io/index.js";
+import { type NumericArray, readNpz, unravel } from "../io/index.js";
+import { ARRAY_FILES, type ArrayFile, openArray } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
@@ -8,7 +9,7 @@ import { formatCount } from "./table.js";
 export const LARGEST_F32 = 3.4028234663852886e38;
 
 /** What the help texts say of the argument that {@link readTensor} reads. */
-export const TENSOR_FILE = "the tensor: f2, f4, f8, integers or booleans, C or Fortran order";
+export const TENSOR_FILE = `the tensor: ${ARRAY_FILES}; one array of several as data.npz:X`;
 
 /** A tensor as a command hands it to a solver. */
 export interface TensorFile {
@@ -16,31 +17,66 @@ export interface TensorFile {
   /** the entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1 */
   values: Float32Array;
   exponent: number;
+  /** what the file says of modes and indices */
+  text?: ArrayFile["text"];
+}
+
+/** Entries that are read at once. */
+const AT_ONCE = 2 ** 22;
+
+/** Calls `work` with an array of a file. */
+export async function withArray<T>(file: string, work: (array: ArrayFile) => T | Promise<T>): Promise<T> {
+  const array = await openArray(file);
+  try {
+    return await work(array);
+  } finally {
+    array.close();
+  }
+}
+
+/** Entries of an array in order, some millions at a time, and the place of the first of them. */
+export async function* slabsOf({
+  shape,
+  chunk,
+  rows,
+}: ArrayFile): AsyncGenerator<readonly [NumericArray["data"], number]> {
+  const [extent = 1, ...rest] = shape;
+  const width = rest.reduce((product, size) => product * size, 1);
+  const step = Math.max(1, Math.ceil(AT_ONCE / Math.max(1, width) / chunk)) * chunk;
+  for (let start = 0; start < extent && width; start += step)
+    yield [await rows(start, Math.min(extent, start + step)), start * width];
 }
 
 /**
- * Reads a tensor from a NumPy file.
+ * Reads a tensor from a file.
  *
  * @throws FileError and FormatError where it cannot be read, InputError where it has fewer than two modes, no entries, entries that are not
  * finite or beyond f32, or zeros alone
  */
-export function readTensor(file: string): TensorFile {
-  const array = readNpy(readBytes(file), file);
-  const shape = [...array.shape];
-  if (shape.length < 2) throw new InputError(`${file}: shape ${formatShape(shape)}, needs at least two modes`);
-  const empty = shape.indexOf(0);
-  if (empty >= 0) throw new InputError(`${file}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
-  return { shape, ...toF32(file, array) };
-}
+export const readTensor = (file: string): Promise<TensorFile> =>
+  withArray(file, async (array) => {
+    const { name } = array;
+    const shape = [...array.shape];
+    if (shape.length < 2) throw new InputError(`${name}: shape ${formatShape(shape)}, needs at least two modes`);
+    const empty = shape.indexOf(0);
+    if (empty >= 0) throw new InputError(`${name}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
+    return { shape, ...(await toF32(array)), ...(array.text && { text: array.text }) };
+  });
+
+/** Reads an array that is small: a factor. */
+const readArray = (file: string): Promise<NumericArray & { name: string }> =>
+  withArray(file, async ({ name, shape, rows }) => ({ name, shape, data: await rows(0, shape[0] ?? 1) }));
 
 /**
- * Reads a factor, a matrix in a NumPy file.
+ * Reads a factor, a matrix in a file.
  *
  * @param shape what it needs: the extent of its mode by the rank
  * @throws InputError where it has another shape, or entries that f32 does not hold
  */
-export const readFactor = (file: string, shape: readonly [extent: number, rank: number]): Float32Array =>
-  factorOf(file, readNpy(readBytes(file), file), shape);
+export async function readFactor(file: string, shape: readonly [extent: number, rank: number]): Promise<Float32Array> {
+  const array = await readArray(file);
+  return factorOf(array.name, array, shape);
+}
 
 /**
  * Reads all factors of a CP model from the file that `tenfold decompose --out` writes.
@@ -75,32 +111,37 @@ function factorOf(
 
 /**
  * The entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither overflow nor vanish,
- * and scaling by a power of two changes no digit.
+ * and scaling by a power of two changes no digit. Reads the array twice: once to find the largest entry.
  */
-function toF32(file: string, { shape, data }: NumericArray): { values: Float32Array; exponent: number } {
+async function toF32(array: ArrayFile): Promise<{ values: Float32Array; exponent: number }> {
+  const { name, shape } = array;
   let largest = 0;
-  let first = -1;
+  let first: { place: number; value: number } | null = null;
   let wrong = 0;
-  for (let i = 0; i < data.length; i++) {
-    const size = Math.abs(data[i]!);
-    if (size <= LARGEST_F32) {
-      if (size > largest) largest = size;
-      continue;
+  for await (const [data, start] of slabsOf(array)) {
+    for (let i = 0; i < data.length; i++) {
+      const size = Math.abs(data[i]!);
+      if (size <= LARGEST_F32) {
+        if (size > largest) largest = size;
+        continue;
+      }
+      wrong++;
+      first ??= { place: start + i, value: data[i]! };
     }
-    if (!wrong++) first = i;
   }
-  if (wrong) {
-    const value = data[first]!;
+  if (first) {
+    const { place, value } = first;
     const others = wrong > 1 ? ` and ${formatCount(wrong - 1)} more are like it` : "";
     const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
-    throw new InputError(`${file}: entry [${unravel(first, shape).join(", ")}] is ${value}, ${problem}${others}`);
+    throw new InputError(`${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}`);
   }
-  if (largest === 0) throw new InputError(`${file}: every entry is 0, there is nothing to decompose`);
+  if (largest === 0) throw new InputError(`${name}: every entry is 0, there is nothing to decompose`);
   const exponent = Math.floor(Math.log2(largest)) + 1;
   // in two steps, because 2^-exponent may be too large for f64
   const half = Math.trunc(exponent / 2);
   const [one, two] = [2 ** -half, 2 ** -(exponent - half)];
-  const values = new Float32Array(data.length);
-  for (let i = 0; i < data.length; i++) values[i] = data[i]! * one * two;
+  const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
+  for await (const [data, start] of slabsOf(array))
+    for (let i = 0; i < data.length; i++) values[start + i] = data[i]! * one * two;
   return { values, exponent };
 }

@@ -1,7 +1,10 @@
-export { type Numeric, type NumericArray, unravel } from "./array.js";
-export { FormatError } from "./errors.js";
+export { encodingName, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
+export { MOST_DENSE, readCsv, readTns, type TextArray } from "./columns.js";
+export { FormatError, UnsupportedError } from "./errors.js";
+export { gunzip } from "./gzip.js";
 export { readIdx } from "./idx.js";
+export { isMat73, readMat } from "./mat.js";
 export { NamedArrays } from "./named.js";
-export { type NpyHeader, readNpy, readNpyHeader, writeNpy } from "./npy.js";
+export { type NpyHeader, readNpy, readNpyHeader, readNpyRows, writeNpy } from "./npy.js";
 export { readNpz, writeNpz } from "./npz.js";
 export { readSafetensors, type SafeTensors, writeSafetensors } from "./safetensors.js";

@@ -10,6 +10,7 @@ import {
   fromColumnMajor,
   InexactError,
   LITTLE_ENDIAN_HOST,
+  type Numeric,
   type NumericArray,
   unravel,
 } from "./array.js";
@@ -39,7 +40,8 @@ export interface NpyHeader {
  * ones), or where a 64-bit integer is not exactly an f64
  */
 export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
-  const { descr, shape, fortranOrder, dataOffset } = readNpyHeader(bytes, name);
+  const header = readNpyHeader(bytes, name);
+  const { descr, shape, fortranOrder, dataOffset } = header;
   const encoding = ENCODINGS[descr.slice(1)]!;
   const count = elementCount(shape)!;
   const needed = count * encoding.bytes;
@@ -47,19 +49,43 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
   const what = `${describeShape(shape)} of ${descr}`;
   if (present < needed)
     throw new FormatError(name, `cut short: ${what} needs ${needed} bytes after the header, the file has ${present}`);
-  let data: NumericArray["data"];
+  const data = elementsOf(bytes, header, count, 0, name);
+  return { shape, data: fortranOrder && shape.length > 1 ? fromColumnMajor(data, shape) : data };
+}
+
+/**
+ * Elements of rows of mode 0, from row `start` on, of an array in C order.
+ *
+ * @param bytes those of the rows alone
+ * @param name the file, for messages
+ * @throws FormatError where a 64-bit integer is not exactly an f64
+ */
+export function readNpyRows(bytes: Uint8Array, header: NpyHeader, start: number, name = "npy"): Numeric {
+  const { shape, descr } = header;
+  const width = elementCount(shape.slice(1))!;
+  const count = bytes.length / ENCODINGS[descr.slice(1)]!.bytes;
+  return elementsOf(bytes, { ...header, dataOffset: 0 }, count, start * width, name);
+}
+
+/** `count` elements behind the header. `first` is the place of the first of them in the array. */
+function elementsOf(
+  bytes: Uint8Array,
+  { descr, shape, fortranOrder, dataOffset }: NpyHeader,
+  count: number,
+  first: number,
+  name: string,
+): Numeric {
   try {
-    data = decode(bytes, dataOffset, count, encoding, descr[0] !== ">");
+    return decode(bytes, dataOffset, count, ENCODINGS[descr.slice(1)]!, descr[0] !== ">");
   } catch (error) {
     if (!(error instanceof InexactError)) throw error;
-    const place = unravel(error.index, fortranOrder ? [...shape].reverse() : shape);
+    const place = unravel(first + error.index, fortranOrder ? [...shape].reverse() : shape);
     if (fortranOrder) place.reverse();
     throw new UnsupportedError(
       name,
       `entry [${place.join(", ")}] is ${error.value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
     );
   }
-  return { shape, data: fortranOrder && shape.length > 1 ? fromColumnMajor(data, shape) : data };
 }
 
 /**

@@ -40,12 +40,12 @@ export const cp: Method = {
       throw new InputError(`--init ${init} is for --algorithm gauss-newton; als takes random or hosvd`);
   },
 
-  prepare(request): Run {
+  async prepare(request): Promise<Run> {
     const { options, algorithm } = request;
     const rank = rankOf(request);
     const { init = "random", seed = 0 } = options;
     const initialize = isWord(init) ? init : readFactors(init, request.shape, rank);
-    const fixed = fixedOf(request, rank);
+    const fixed = await fixedOf(request, rank);
     const starts = options.starts ?? (typeof initialize === "string" ? STARTS[algorithm]! : 1);
     return {
       label: `cp, rank ${rank}`,
@@ -95,7 +95,7 @@ function rankOf({ file, shape, options }: Request): number {
 }
 
 /** The factors that `--fixed` names, by mode. */
-function fixedOf({ file, shape, options }: Request, rank: number): Record<number, Float32Array> {
+async function fixedOf({ file, shape, options }: Request, rank: number): Promise<Record<number, Float32Array>> {
   const { fixed = new Map() }: MethodOptions = options;
   for (const mode of fixed.keys())
     if (mode >= shape.length)
@@ -103,5 +103,7 @@ function fixedOf({ file, shape, options }: Request, rank: number): Record<number
         `--fixed ${mode}:${fixed.get(mode)}: ${file} has modes 0 to ${shape.length - 1} (shape ${formatShape(shape)})`,
       );
   if (fixed.size === shape.length) throw new InputError("--fixed names every mode; at least one must be free");
-  return Object.fromEntries([...fixed].map(([mode, name]) => [mode, readFactor(name, [shape[mode]!, rank])]));
+  const factors: Record<number, Float32Array> = {};
+  for (const [mode, name] of fixed) factors[mode] = await readFactor(name, [shape[mode]!, rank]);
+  return factors;
 }

@@ -22,7 +22,7 @@ export interface Method {
   /** Checks what is asked for as far as it can be checked without the tensor. */
   check?(options: MethodOptions): void;
   /** Checks what is asked for beside the tensor's shape, and reads files that options name. */
-  prepare(request: Request): Run;
+  prepare(request: Request): Run | Promise<Run>;
 }
 
 /** What is asked for. */

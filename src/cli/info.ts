@@ -1,0 +1,268 @@
+import { basename } from "node:path";
+import type { Command } from "commander";
+import { stHosvd } from "../decompositions/index.js";
+import { type Engine, formatBytes, formatShape, TenfoldError } from "../gpu/index.js";
+import type { ArrayFile } from "../node/arrays.js";
+import type { Context } from "./context.js";
+import { quoteWord } from "./files.js";
+import { formatCount, table, widthOf } from "./table.js";
+import { readTensor, slabsOf, TENSOR_FILE, withArray } from "./tensorFile.js";
+
+interface Options {
+  json?: boolean;
+  quick?: boolean;
+}
+
+/** What is in an array, of the entries that are finite where nothing else is said. */
+export interface Statistics {
+  entries: number;
+  /** NaN, and both infinities */
+  missing: number;
+  infinite: number;
+  zeros: number;
+  negative: number;
+  /** null where no entry is finite */
+  least: number | null;
+  largest: number | null;
+  mean: number | null;
+  /** √Σx² */
+  norm: number;
+}
+
+/** What `tenfold info --json` prints. */
+export interface Info extends Statistics {
+  file: string;
+  shape: number[];
+  /** the type of the elements in the file */
+  dtype: string;
+  /** of each mode, what the file calls it and its indices, where it does */
+  modes: { name: string | null; extent: number; labels: string[] | null }[];
+  /** entries that the file gives, where the others are 0 for want of them; null where it gives all */
+  stored: number | null;
+  /** bytes that it takes on the GPU as f32, and what one binding of the adapter holds (null without a GPU) */
+  bytes: { gpu: number; binding: number | null };
+  /** Tucker ranks that keep a relative error; none where there was no GPU, or it would take long */
+  ranks: { relativeError: number; ranks: number[] }[];
+  /** why there are no ranks */
+  note: string | null;
+  /** names of the other arrays in the file */
+  others: string[];
+  /** commands to begin with */
+  suggestions: string[];
+}
+
+/** Errors for which Tucker ranks are told. */
+const ERRORS = [0.1, 0.01];
+/** Entries and extents up to which they are: some seconds on a software adapter. */
+const MOST_ENTRIES = 2 ** 22;
+const MOST_EXTENT = 512;
+/** Names of other arrays that are listed. */
+const MOST_OTHERS = 8;
+
+/** Adds `tenfold info` to the program. */
+export function addInfo(program: Command, context: Context): void {
+  program
+    .command("info")
+    .description("say what is in a file: shape, range, what is missing, and how to begin")
+    .argument("<X>", TENSOR_FILE)
+    .option("--json", "print the findings as JSON")
+    .option("--quick", "without the ranks, which need a GPU")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Tucker ranks say how much structure each mode has: a rank far below its extent",
+        "means that few patterns make up the mode. They are those of the sequentially",
+        "truncated HOSVD at that relative error.",
+        "",
+        "Examples:",
+        "  tenfold info X.npy",
+        "  tenfold info data.mat:X --json",
+        "  tenfold info store.zarr:temperature --quick",
+      ].join("\n"),
+    )
+    .action((file: string, options: Options) => info(file, options, context));
+}
+
+async function info(file: string, { json, quick }: Options, context: Context): Promise<void> {
+  const { stdout } = context;
+  const content = await withArray(file, async (array): Promise<Omit<Info, "ranks" | "note" | "suggestions">> => {
+    const statistics = await statisticsOf(array);
+    const { name, shape, dtype, text, others } = array;
+    return {
+      file: name,
+      shape: [...shape],
+      dtype,
+      ...statistics,
+      modes: shape.map((extent, mode) => ({
+        name: text?.modes?.[mode] ?? null,
+        extent,
+        labels: text?.labels?.[mode] ?? null,
+      })),
+      stored: text?.entries ?? null,
+      bytes: { gpu: 4 * statistics.entries, binding: null },
+      others: [...others],
+    };
+  });
+  const { ranks, binding, note } = await structure(file, content, quick ?? false, context);
+  const report: Info = {
+    ...content,
+    bytes: { ...content.bytes, binding },
+    ranks,
+    note,
+    suggestions: suggestionsOf(content),
+  };
+  if (json) stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else stdout.write(table(describe(report), { width: widthOf(stdout) }));
+}
+
+/** Goes over an array once. */
+async function statisticsOf(array: ArrayFile): Promise<Statistics> {
+  let [entries, missing, infinite, zeros, negative, sum] = [0, 0, 0, 0, 0, 0];
+  let [least, largest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  // ‖x‖ = scale·√squares, so that no square overflows or vanishes
+  let [scale, squares] = [0, 1];
+  for await (const [data] of slabsOf(array)) {
+    entries += data.length;
+    for (let i = 0; i < data.length; i++) {
+      const value = data[i]!;
+      if (!Number.isFinite(value)) {
+        if (Number.isNaN(value)) missing++;
+        else infinite++;
+        continue;
+      }
+      if (value < least) least = value;
+      if (value > largest) largest = value;
+      sum += value;
+      const size = Math.abs(value);
+      if (size === 0) zeros++;
+      else if (size > scale) {
+        squares = 1 + squares * (scale / size) ** 2;
+        scale = size;
+      } else squares += (size / scale) ** 2;
+      if (value < 0) negative++;
+    }
+  }
+  // the first entry that is not 0 has made `squares` 1 + 1·0²
+  const finite = entries - missing - infinite;
+  const isAny = finite > 0;
+  return {
+    ...{ entries, missing, infinite, zeros, negative },
+    least: isAny ? least : null,
+    largest: isAny ? largest : null,
+    mean: isAny ? sum / finite : null,
+    norm: scale * Math.sqrt(squares),
+  };
+}
+
+/** Tucker ranks, where they can be told in some seconds. */
+async function structure(
+  file: string,
+  { shape, entries, missing, infinite, norm }: Pick<Info, "shape" | "entries" | "missing" | "infinite" | "norm">,
+  isQuick: boolean,
+  { withEngine, signal }: Context,
+): Promise<{ ranks: Info["ranks"]; binding: number | null; note: string | null }> {
+  const none = (note: string | null, binding: number | null = null) => ({ ranks: [], binding, note });
+  if (isQuick) return none(null);
+  if (shape.length < 2) return none("they need two modes or more");
+  if (missing + infinite) return none("they need finite entries");
+  if (norm === 0) return none("every entry is 0");
+  try {
+    return await withEngine(async (engine) => {
+      const binding = engine.device.limits.maxStorageBufferBindingSize;
+      if (entries > MOST_ENTRIES || Math.max(...shape) > MOST_EXTENT)
+        return none(`not computed beyond ${formatCount(MOST_ENTRIES)} entries or an extent of ${MOST_EXTENT}`, binding);
+      return { ranks: await tuckerRanks(engine, file, signal), binding, note: null };
+    });
+  } catch (error) {
+    if (error instanceof TenfoldError && error.code === "NO_GPU") return none(error.message);
+    throw error;
+  }
+}
+
+async function tuckerRanks(engine: Engine, file: string, signal: AbortSignal): Promise<Info["ranks"]> {
+  const { shape, values } = await readTensor(file);
+  using x = engine.tensor(shape, values, { label: file });
+  const ranks: Info["ranks"] = [];
+  for (const relativeError of ERRORS) {
+    const { tensor } = await stHosvd(engine, x, { relativeError, signal });
+    ranks.push({ relativeError, ranks: [...tensor.core.shape] });
+    tensor.destroy();
+  }
+  return ranks;
+}
+
+/** Commands to begin with, as they can be pasted. */
+function suggestionsOf({
+  file,
+  shape,
+  missing,
+  infinite,
+  norm,
+}: Pick<Info, "file" | "shape" | "missing" | "infinite" | "norm">): string[] {
+  if (shape.length < 2 || missing + infinite || norm === 0) return [];
+  const name = quoteWord(file);
+  const decompose = `tenfold decompose ${name}`;
+  if (shape.length === 2)
+    return [`${decompose} --method svd --rank ${Math.min(5, ...shape)}`, `${decompose} --method svd --error 0.1`];
+  const most = Math.min(8, shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape));
+  const base = basename(file).replace(/[.:].*$/, "") || "X";
+  return [
+    `tenfold rank ${name} --max ${most}`,
+    `${decompose} --rank ${Math.min(3, most)} --out ${quoteWord(`${base}-cp.npz`)}`,
+    `${decompose} --method tucker --error 0.1`,
+    ...(shape.length > 3 ? [`${decompose} --method tensor-train --error 0.1`] : []),
+  ];
+}
+
+// ---- what is told
+
+function describe(report: Info): string[][] {
+  const { file, shape, dtype, entries, missing, infinite, zeros, negative, least, largest, mean, norm } = report;
+  const { stored, bytes, ranks, note, others, suggestions, modes } = report;
+  const share = (count: number): string => (count ? `${formatCount(count)} (${percent(count / entries)})` : "none");
+  const isTensor = shape.length > 1;
+  return [
+    ["file", file],
+    ["shape", `${shape.length ? formatShape(shape) : "a scalar"}, ${formatCount(entries)} entries of ${dtype}`],
+    ...(stored === null ? [] : [["stored", `${share(stored)}; the others are 0`]]),
+    ...modes.flatMap(({ name, labels }, mode) =>
+      name || labels ? [[`mode ${mode}`, [name, labels && sample(labels)].filter(Boolean).join(": ")]] : [],
+    ),
+    ["missing", `${share(missing)}${infinite ? `, and ${formatCount(infinite)} infinite` : ""}`],
+    ...(least === null
+      ? []
+      : [
+          ["range", `${short(least)} to ${short(largest!)}`],
+          ["mean, norm", `${short(mean!)}, ${short(norm)}`],
+          ["zeros", share(zeros)],
+          ["negative", share(negative)],
+        ]),
+    ["on the GPU", gpuOf(bytes)],
+    ...(ranks.length
+      ? [["Tucker ranks", ranks.map((one) => `${formatShape(one.ranks)} at error ${one.relativeError}`).join("\n")]]
+      : []),
+    ...(note && isTensor ? [["Tucker ranks", note]] : []),
+    ...(others.length ? [["also here", sample(others)]] : []),
+    ["to begin", beginning(report, suggestions)],
+  ];
+}
+
+function beginning({ shape, missing, infinite, norm }: Info, suggestions: readonly string[]): string {
+  if (suggestions.length) return suggestions.join("\n");
+  if (shape.length < 2) return "nothing: a decomposition needs two modes or more";
+  if (missing + infinite) return "replace what is not finite: decompositions refuse it";
+  return norm === 0 ? "nothing: every entry is 0" : "nothing";
+}
+
+function gpuOf({ gpu, binding }: Info["bytes"]): string {
+  const said = `${formatBytes(gpu)} as f32; cp takes as much again for X − X̂`;
+  return binding !== null && gpu > binding ? `${said}; more than the ${formatBytes(binding)} of a binding here` : said;
+}
+
+const sample = (names: readonly string[]): string =>
+  names.length > MOST_OTHERS
+    ? `${names.slice(0, MOST_OTHERS).join(", ")} and ${names.length - MOST_OTHERS} more`
+    : names.join(", ");
+const short = (value: number): string => String(Number(value.toPrecision(6)));
+const percent = (part: number): string => (part < 0.001 ? "less than 0.1 %" : `${(100 * part).toFixed(1)} %`);

@@ -1,0 +1,66 @@
+/** What the readers of files of several arrays share. */
+import { basename } from "node:path";
+import { FormatError, type Numeric, type TextArray, UnsupportedError } from "../io/index.js";
+
+/** An array in a file, of which rows of mode 0 can be read. */
+export interface ArrayFile {
+  /** the file, and the array in it where it holds several: `data.npz:X` */
+  name: string;
+  shape: readonly number[];
+  /** the type of its elements: `f4`, `i2` */
+  dtype: string;
+  /** whether rows are read from the file as they are asked for; otherwise the array is in memory */
+  isStreamed: boolean;
+  /** rows that are stored together: reading a multiple of them unpacks nothing twice */
+  chunk: number;
+  /** Elements of rows `start` to `stop` of mode 0, row by row; all of a scalar. */
+  rows(start: number, stop: number): Numeric | Promise<Numeric>;
+  /** what the file says of modes and indices */
+  text?: Pick<TextArray, "labels" | "modes" | "entries">;
+  /** names of the other arrays in the file */
+  others: readonly string[];
+  close(): void;
+}
+
+/** The name of the array that is meant where none is given. */
+export function soleName(
+  file: string,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  skipped: ReadonlyMap<string, string> = new Map(),
+): string {
+  if (!shapes.size) {
+    const reasons = [...skipped].map(([name, reason]) => `${name}: ${reason}`).join("; ");
+    throw new FormatError(file, `holds no array of numbers${reasons ? ` (${reasons})` : ""}`);
+  }
+  const tensors = [...shapes].filter(([, shape]) => shape.filter((extent) => extent > 1).length > 1);
+  const [only, more] = tensors.length === 1 ? tensors : [...shapes];
+  if (shapes.size === 1 || tensors.length === 1) return only![0];
+  const example = more ? only![0] : "name";
+  const list = [...shapes].map(([name, shape]) => `${name} ${shape.join("×") || "a scalar"}`);
+  throw new FormatError(
+    file,
+    `holds ${shapes.size} arrays, give one as ${basename(file)}:${example}; they are ${listed(list)}`,
+  );
+}
+
+/** The first names of a list, and how many more there are. */
+export function listed(names: readonly string[]): string {
+  const most = 12;
+  if (!names.length) return "none";
+  return names.length > most ? `${names.slice(0, most).join(", ")} and ${names.length - most} more` : names.join(", ");
+}
+
+/** 64-bit integers as f64, where each of them is equal to one. */
+export function exact(values: Numeric | BigInt64Array | BigUint64Array, entry: (index: number) => string): Numeric {
+  if (!(values instanceof BigInt64Array || values instanceof BigUint64Array)) return values;
+  const numbers = new Float64Array(values.length);
+  for (const [index, value] of values.entries()) {
+    numbers[index] = Number(value);
+    if (BigInt(numbers[index]!) !== value)
+      throw new UnsupportedError(
+        entry(index),
+        `is ${value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
+      );
+  }
+  return numbers;
+}

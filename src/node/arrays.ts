@@ -1,0 +1,162 @@
+/** Arrays in files of any kind, whole or rows at a time. */
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import {
+  encodingName,
+  FormatError,
+  gunzip,
+  isMat73,
+  type NamedArrays,
+  type NumericArray,
+  readCsv,
+  readMat,
+  readNpy,
+  readNpyHeader,
+  readNpyRows,
+  readNpz,
+  readSafetensors,
+  readTns,
+} from "../io/index.js";
+import { type ArrayFile, listed, soleName } from "./arrayFile.js";
+import { FileError, readBytes } from "./files.js";
+
+export type { ArrayFile } from "./arrayFile.js";
+
+/** Kinds of files, for help texts. */
+export const ARRAY_FILES = ".npy, .npz, .mat, .h5, .zarr, .safetensors, .csv or .tns";
+
+/** Where an array is: a file, and a name within it. */
+export interface ArrayPath {
+  file: string;
+  member: string | null;
+}
+
+const CONTAINERS = /^(.*\.(?:npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt))(?::(.+))$/i;
+
+/** `data.npz:X` is X in data.npz. What exists under the whole name is a file. */
+export function arrayPath(path: string): ArrayPath {
+  const [, file, member] = existsSync(path) ? [] : (CONTAINERS.exec(path) ?? []);
+  return file && member ? { file, member } : { file: path, member: null };
+}
+
+/** The most bytes that one call to the operating system reads. */
+const PIECE = 2 ** 30;
+/** Bytes of an array that is read whole. */
+const SMALL = 2 ** 20;
+/** Bytes in which the header of an `.npy` file ends, if it is none of a hundred modes. */
+const NPY_HEADER = 4096;
+
+/**
+ * Opens an array: `X.npy`, `data.npz:X`, `data.mat:X` (MATLAB's v5 to v7, and v7.3), `data.h5:group/X`, `X.zarr` or `store.zarr:group/X`
+ * (version 2 or 3), `model.safetensors:w`, `X.csv` (a matrix, or a line an entry; `X.csv:entries` and `X.csv:matrix` say which), `X.tns`
+ * (FROSTT) and `X.tns.gz`. A name may be left out where the file holds one array. Rows of `.npy` in C order, HDF5 and Zarr are read from the
+ * file when they are asked for.
+ *
+ * @throws FileError where the file cannot be read; FormatError where it is damaged, is of no kind known here, or holds several arrays and
+ * none is named; UnsupportedError where a package is needed that is not installed
+ */
+export async function openArray(path: string): Promise<ArrayFile> {
+  const { file, member } = arrayPath(path);
+  const ending = /\.(npy|npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|tns\.gz)\/?$/i.exec(file)?.[1]?.toLowerCase();
+  switch (ending) {
+    case "npz":
+      return memberOf(readNpz(readBytes(file), file), file, member);
+    case "safetensors":
+      return memberOf(readSafetensors(readBytes(file), file).tensors, file, member);
+    case "mat": {
+      const bytes = readBytes(file);
+      if (!isMat73(bytes)) return memberOf(readMat(bytes, file), file, member);
+      return await (await import("./hdf5.js")).openHdf5(file, member, true);
+    }
+    case "h5":
+    case "hdf5":
+      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
+      return await (await import("./hdf5.js")).openHdf5(file, member, false);
+    case "zarr":
+      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
+      return await (await import("./zarr.js")).openZarr(file, member);
+    case "csv":
+    case "tsv":
+    case "txt": {
+      if (member !== null && member !== "entries" && member !== "matrix")
+        throw new FormatError(file, `${member} is no form of it: give ${file}:entries or ${file}:matrix`);
+      const array = readCsv(readBytes(file), file, member ?? "auto");
+      return { ...inMemory(file, array), text: array };
+    }
+    case "tns":
+    case "tns.gz": {
+      const bytes = readBytes(file);
+      const array = readTns(ending === "tns" ? bytes : gunzip(bytes, file, () => null), file);
+      return { ...inMemory(file, array), text: array };
+    }
+    default:
+      return openNpy(file);
+  }
+}
+
+/** An array that is in memory. */
+export function inMemory(name: string, { shape, data }: NumericArray, others: readonly string[] = []): ArrayFile {
+  const width = data.length / (shape[0] || 1);
+  return {
+    name,
+    shape,
+    dtype: encodingName(data),
+    isStreamed: false,
+    chunk: 1,
+    rows: (start, stop) => (shape.length ? data.subarray(start * width, stop * width) : data),
+    others,
+    close() {},
+  };
+}
+
+/** An array of several, by its name; where none is given, the only one, or the only one that is no vector. */
+function memberOf(arrays: NamedArrays, file: string, member: string | null): ArrayFile {
+  const name = member ?? soleName(file, new Map([...arrays].map(([name, { shape }]) => [name, shape])), arrays.skipped);
+  const array = arrays.get(name);
+  if (!array) throw new FormatError(file, `holds no array ${name}; it has ${listed([...arrays.keys()])}`);
+  return inMemory(
+    `${file}:${name}`,
+    array,
+    [...arrays.keys()].filter((other) => other !== name),
+  );
+}
+
+/** An `.npy` file: rows are read from it where they lie one after the other. */
+function openNpy(file: string): ArrayFile {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (!stat?.isFile()) return inMemory(file, readNpy(readBytes(file), file));
+  const descriptor = openSync(file, "r");
+  let isKept = false;
+  try {
+    const head = new Uint8Array(Math.min(stat.size, NPY_HEADER));
+    readSync(descriptor, head, 0, head.length, 0);
+    const header = readNpyHeader(head, file);
+    const { shape, descr, fortranOrder, dataOffset } = header;
+    const bytes = shape.reduce((product, extent) => product * extent, Number(descr.slice(2)));
+    // what is small, in Fortran order or cut short is read whole, by the reader that says what is wrong
+    if (fortranOrder || !shape.length || stat.size < dataOffset + bytes || bytes < SMALL)
+      return inMemory(file, readNpy(readBytes(file), file));
+    isKept = true;
+    const rowBytes = bytes / shape[0]!;
+    return {
+      name: file,
+      shape,
+      dtype: descr.slice(1),
+      isStreamed: true,
+      chunk: 1,
+      rows(start, stop) {
+        const content = new Uint8Array((stop - start) * rowBytes);
+        for (let read = 0; read < content.length; ) {
+          const from = dataOffset + start * rowBytes + read;
+          const count = readSync(descriptor, content, read, Math.min(PIECE, content.length - read), from);
+          if (!count) throw new FileError(file, "became shorter while it was read");
+          read += count;
+        }
+        return readNpyRows(content, header, start, file);
+      },
+      others: [],
+      close: () => closeSync(descriptor),
+    };
+  } finally {
+    if (!isKept) closeSync(descriptor);
+  }
+}
