@@ -17,6 +17,17 @@ export interface Planted {
   noise: number;
 }
 
+/** A tensor of exact CP rank whose terms lie at an angle to each other, plus uniform noise. */
+export interface Modelled {
+  shape: readonly number[];
+  seed: number;
+  rank: number;
+  /** of the angle between any two columns of a factor: 0 for orthogonal ones; null for random columns */
+  cosine: number | null;
+  /** ‖noise‖ / ‖model‖ */
+  noise: number;
+}
+
 /** n→h→k with bias and ReLU in the middle and, as asked, a bias at the end; Adam, mean cross-entropy, batches in file order. */
 export interface Network {
   inputs: number;
@@ -62,6 +73,7 @@ export type Work =
   | { op: "mttkrp"; x: Values; factors: readonly Values[]; mode: number }
   | { op: "cpSweep"; x: Planted; factors: readonly Values[] }
   | { op: "gaussNewton"; x: Planted; factors: readonly Values[] }
+  | { op: "cpToError"; x: Modelled; rank: number; error: number; sweeps: number; factors: readonly Values[] }
   | { op: "hooiSweep"; x: Planted; ranks: readonly number[]; factors: readonly Values[] }
   | { op: "eigen" | "svd"; a: Values }
   | { op: "cholesky"; a: Values; b: Values }
@@ -84,9 +96,9 @@ export interface Prepared {
   /** milliseconds of the kernels alone in one run, where the adapter tells */
   kernelTime?(): Promise<number | null>;
   /** how often one run reads the tensor in question */
-  reads?: number;
-  /** which of several ways this is, where there was a choice */
-  way?: string;
+  readonly reads?: number;
+  /** which of several ways this is, where there was a choice, and what the last run took, where that is not known before */
+  readonly way?: string;
   /** milliseconds of upload, compiling and the first run of that way alone, where others were tried too */
   firstMs?: number;
   destroy(): void;
@@ -113,12 +125,16 @@ export interface Case {
   goals?: readonly Goal[];
   /** minutes of work on a software adapter: left out where no pattern asks for it */
   large?: boolean;
-  /** what one step may take: reads of the tensor exactly, the others at most */
+  /** what one step may take: reads of the tensor exactly (at most, where an error is to be reached), the others at most */
   counts: { reads?: number; dispatches: number; submits: number; readbacks: number };
   /** records the work; returns its results */
   run?: (s: Scheduler, operands: readonly Tensor[]) => Tensor[];
   /** for work that is more than one recording */
   prepare?: (engine: Engine, inputs: Inputs) => Promise<Prepared>;
+  /** other ways of ours to do it, by name, each a party as `prepare` is */
+  alternatives?: Readonly<Record<string, (engine: Engine, inputs: Inputs) => Promise<Prepared>>>;
+  /** whether `tolerance` is an error to be reached, in as many sweeps as the work allows: who does not is told, and not WRONG */
+  isTarget?: boolean;
   /** the inputs, and the check against an f64 reference computed from them */
   inputs(): Inputs;
   reference(inputs: Inputs): Check;
@@ -146,6 +162,7 @@ export function operandsOf(work: Work): readonly { shape: readonly number[] }[] 
     case "mttkrp":
     case "cpSweep":
     case "gaussNewton":
+    case "cpToError":
     case "hooiSweep":
       return [work.x, ...work.factors];
     case "training": {

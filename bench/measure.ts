@@ -59,7 +59,7 @@ export async function measure(
   try {
     for (const party of parties) {
       options.onStep?.(`${party.row.party}: first run`);
-      await firstRun(party, check, benchCase.tolerance, steps);
+      await firstRun(party, check, benchCase, steps);
       if (party.row.state !== "measured") release(party);
     }
     const able = options.rounds ? parties.filter(({ row }) => row.state === "measured") : [];
@@ -119,7 +119,11 @@ function oursOf(device: GPUDevice, benchCase: Case, inputs: Inputs, variants: bo
     return { ...party(name, () => prepareOurs(engine, benchCase, inputs)), engine };
   };
   const parties = [partyOf(OURS, {})];
-  const { choice } = benchCase;
+  const { choice, alternatives = {} } = benchCase;
+  for (const [name, prepare] of Object.entries(alternatives)) {
+    const engine = new Engine(device);
+    parties.push({ ...party(`${OURS} (${name})`, () => prepare(engine, inputs)), engine });
+  }
   if (variants && choice) {
     const names = alternativesOf(parties[0]!.engine!, choice);
     if (names.length > 1) parties.push(...names.map((name) => partyOf(`${OURS} (${name})`, { [choice]: name })));
@@ -168,7 +172,7 @@ async function attempt<T>({ row }: Party, work: () => Promise<T>): Promise<T | u
 async function firstRun(
   party: Party,
   check: (outputs: readonly Float32Array[]) => number,
-  tolerance: number,
+  { tolerance, isTarget }: Case,
   steps: number,
 ): Promise<void> {
   const { row, engine } = party;
@@ -182,12 +186,17 @@ async function firstRun(
       return;
     }
     party.prepared = prepared;
-    if (prepared.way) row.way = prepared.way;
     await prepared.run(1);
+    if (prepared.way) row.way = prepared.way;
     row.firstMs = prepared.firstMs ?? performance.now() - started;
     // before the results are read: a user may leave them where they are
     const peakBytes = engine?.memory().peak ?? 0;
     row.error = check(await prepared.outputs());
+    if (isTarget && row.error > tolerance) {
+      row.state = "not reached";
+      row.message = `error ${row.error.toExponential(1)} after ${prepared.way}, ${tolerance} asked`;
+      return;
+    }
     if (!(row.error <= tolerance)) {
       row.state = "WRONG";
       row.message = `relative error ${row.error.toExponential(1)}, at most ${tolerance} allowed`;

@@ -4,6 +4,7 @@
  */
 import { sizeOf } from "../src/gpu/index.js";
 import type { Check, Lenet, Network } from "./case.js";
+import { sumOfTerms } from "./inputs.js";
 
 /** The most multiplications of a check of entries. */
 const BUDGET = 4e7;
@@ -190,6 +191,18 @@ const gramOf = (a: Float64Array, rank: number): Float64Array => {
     for (let i = 0; i < rank; i++) for (let j = 0; j < rank; j++) out[i * rank + j]! += a[row + i]! * a[row + j]!;
   return out;
 };
+
+/** ‖X − X̂‖ / ‖X‖ of a CP model, whose weights and factors the outputs are, in f64. */
+export function relativeErrorOf(x: Float32Array, shape: readonly number[]): Check {
+  let norm = 0;
+  for (const value of x) norm += value * value;
+  return ([weights, ...factors]) => {
+    const model = sumOfTerms(shape, factors, weights!);
+    let squared = 0;
+    for (const [at, value] of x.entries()) squared += (value - model[at]!) ** 2;
+    return Math.sqrt(squared / norm);
+  };
+}
 
 /**
  * One sweep of CP-ALS over a third-order tensor from the factors `start`. Outputs are λ and the factors, or only the factors. The

@@ -72,15 +72,17 @@ function cells(row: Row, flops: number, bytes: number, probes: Probes | null) {
       "",
       "",
     ];
+  // work that is told by its error has no count of multiplications
+  const isCounted = flops > 0;
   const [flopRate, byteRate] = [flops, bytes].map((work) => work / (deviceMs(row) / 1000)) as [number, number];
   return [
     time(ms.median),
     `${time(ms.quartiles[0])}–${time(ms.quartiles[1])}`,
     ratio ? digits(ratio.median, 3) : "",
-    digits(flopRate / 1e9, 3),
-    probes ? percent(flopRate / probes.flops) : "",
-    digits(byteRate / 1e9, 3),
-    probes ? percent(byteRate / probes.bytes) : "",
+    isCounted ? digits(flopRate / 1e9, 3) : "",
+    isCounted && probes ? percent(flopRate / probes.flops) : "",
+    isCounted ? digits(byteRate / 1e9, 3) : "",
+    isCounted && probes ? percent(byteRate / probes.bytes) : "",
     kernels ? time(kernels.median) : "",
   ];
 }
@@ -197,7 +199,7 @@ export function oneLine({ name, rows }: Result): string {
 function faults({ results }: Report): string[] {
   const lines = results.flatMap(({ name, rows }) =>
     rows
-      .filter(({ state }) => state === "WRONG" || state === "failed")
+      .filter(({ state }) => state === "WRONG" || state === "failed" || state === "not reached")
       .map((row) => `${isBad(row) ? "✗" : "–"} ${name}, ${row.party}: ${row.state}: ${row.message}`),
   );
   return lines.length ? ["", ...lines] : [];

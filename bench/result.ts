@@ -20,7 +20,7 @@ export interface Row {
   /** `tenfold`, `tenfold (tiled)`, `jax-js 0.1.25` */
   party: string;
   /** `measured`, or why there are no times */
-  state: "measured" | "WRONG" | "failed" | "cannot";
+  state: "measured" | "WRONG" | "failed" | "cannot" | "not reached";
   message?: string;
   /** took turns with the others in every round */
   interleaved: boolean;

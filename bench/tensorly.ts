@@ -16,6 +16,8 @@ interface Measured {
   /** milliseconds a run */
   samples: number[];
   message?: string;
+  /** of several ways to call it, the fastest */
+  way?: string;
 }
 
 /**
@@ -40,9 +42,10 @@ export function measureTensorly(
     const rows = JSON.parse(readFileSync(rowsFile, "utf8")) as Measured[];
     return {
       join(result) {
-        const tolerance = chosen.find(({ name }) => name === result.name)?.tolerance ?? 0;
+        const { tolerance = 0, isTarget = false } = chosen.find(({ name }) => name === result.name) ?? {};
         const ours = result.rows[0]?.ms?.median;
-        for (const row of rows) if (row.case === result.name) result.rows.push(rowOf(row, tolerance, ours));
+        for (const row of rows)
+          if (row.case === result.name) result.rows.push(rowOf(row, { tolerance, isTarget }, ours));
       },
     };
   } finally {
@@ -51,14 +54,20 @@ export function measureTensorly(
 }
 
 /** A row of the report. The script is not timed in turn with tenfold, so the ratio is that of the medians. */
-function rowOf({ party, error, samples, message }: Measured, tolerance: number, ours: number | undefined): Row {
+function rowOf(
+  { party, error, samples, message, way }: Measured,
+  { tolerance, isTarget }: { tolerance: number; isTarget: boolean },
+  ours: number | undefined,
+): Row {
   const wrong = error !== null && !(error <= tolerance);
+  const problem = isTarget && wrong ? `error ${error.toExponential(1)} after ${way}, ${tolerance} asked` : message;
   const quartiles: [number, number] = [quantile(samples, 0.25), quantile(samples, 0.75)];
   return {
     party,
     interleaved: false,
-    state: wrong ? "WRONG" : samples.length ? "measured" : "failed",
-    ...(message && { message }),
+    state: wrong ? (isTarget ? "not reached" : "WRONG") : samples.length ? "measured" : "failed",
+    ...(problem && { message: problem }),
+    ...(way && { way }),
     error,
     firstMs: null,
     ms: samples.length && !wrong ? { median: median(samples), quartiles, samples } : null,

@@ -50,6 +50,7 @@ async function prepare(work, inputs, isRight) {
   if (work.op === "training") return training(work.network, dense(work.network), inputs);
   if (work.op === "lenet") return fastest(pools, ({ pool }) => training(work.network, lenet(pool), inputs), isRight);
   if (work.op === "cpSweep") return fastest(sweeps, (way) => cpSweep(way.sweep, work, inputs), isRight);
+  if (work.op === "cpToError") return cpToError(work, inputs, isRight);
   if (work.op === "hooiSweep") return hooiSweep(work, inputs);
   return linearAlgebra(work, inputs);
 }
@@ -219,10 +220,52 @@ async function cpSweep(sweep, { x, factors }, inputs) {
       first ??= await Promise.all([weights, ...state].map((array) => array.ref.data()));
     },
     outputs: async () => first,
+    restart() {
+      for (const array of state) array.dispose();
+      state = factors.map(({ shape }, mode) => upload(inputs[mode + 1], shape));
+    },
+    last: () => Promise.all([weights, ...state].map((array) => array.ref.data())),
     destroy() {
       for (const array of [tensor, one, weights, ...state]) array?.dispose();
       f.dispose();
     },
+  };
+}
+
+/** Seconds in which a way of sweeping may look for the sweep that reaches the error. */
+const PATIENCE = 30;
+
+/**
+ * ALS until the model is good enough. How many sweeps that takes is found out beforehand, by looking at the model more and more
+ * seldom, and none of that is timed: a run is so many sweeps from the start.
+ */
+async function cpToError(work, inputs, isRight) {
+  if (work.x.shape.length !== 3) return null; // the sweep is written for three modes
+  const start = work.factors.map((_, mode) => inputs[mode + 1]);
+  const search = await cpSweep(sweeps[0].sweep, work, [inputs[0], ...start]);
+  const begun = performance.now();
+  let [done, isReached, model] = [0, false, null];
+  while (!isReached && done < work.sweeps && performance.now() - begun < 1000 * PATIENCE) {
+    const more = Math.min(work.sweeps - done, Math.max(1, Math.floor(done / 16)));
+    await search.run(more);
+    done += more;
+    model = await search.last();
+    isReached = isRight(model);
+  }
+  search.destroy();
+  const way = `ALS, ${done} sweeps`;
+  if (!isReached) return { run: async () => {}, outputs: async () => model, way, destroy() {} };
+  const solver = await cpSweep(sweeps[0].sweep, work, [inputs[0], ...start]);
+  return {
+    way,
+    async run(times) {
+      for (let i = 0; i < times; i++) {
+        solver.restart();
+        await solver.run(done);
+      }
+    },
+    outputs: () => solver.last(),
+    destroy: () => solver.destroy(),
   };
 }
 

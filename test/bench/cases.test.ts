@@ -18,7 +18,7 @@ const slim = cases({ slim: true });
 
 describe("the benchmark's cases", () => {
   it("have names of their own", () => {
-    for (const list of [cases(), slim]) expect(list.length).toBe(104);
+    for (const list of [cases(), slim]) expect(list.length).toBe(108);
     const names = cases().map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
   });
@@ -37,10 +37,16 @@ describe("the benchmark's cases", () => {
     const options = { rounds: 0, sampleMs: 0, budget: 0, variants: false };
     const { rows } = await measure(engine.device, slimCase, [], options);
     for (const { party, state, message, counts } of rows) {
+      // what alternating least squares does not reach, or in how many sweeps, is for the benchmark to show
+      if (slimCase.isTarget && party !== "tenfold") {
+        expect(["measured", "not reached"]).toContain(state);
+        continue;
+      }
       expect(`${party}: ${state} ${message ?? ""}`).toBe(`${party}: measured `);
       const { reads, dispatches, submits, readbacks } = slimCase.counts;
       const steps = slimCase.steps ?? 1;
-      if (reads !== undefined) expect(counts!.reads, "reads of the tensor").toBe(reads);
+      if (slimCase.isTarget) expect(counts!.reads, "reads of the tensor").toBeLessThanOrEqual(reads!);
+      else if (reads !== undefined) expect(counts!.reads, "reads of the tensor").toBe(reads);
       expect(counts!.dispatches, "dispatches a step").toBeLessThanOrEqual(dispatches);
       expect(counts!.submits * steps, "submits a run").toBeLessThanOrEqual(submits);
       expect(counts!.readbacks * steps, "readbacks a run").toBeLessThanOrEqual(readbacks);

@@ -3,8 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { Case, Peer, Prepared } from "../../bench/case.js";
 import { cases } from "../../bench/cases/index.js";
 import type { Goal } from "../../bench/goals.js";
+import { modelFactors, modelled } from "../../bench/inputs.js";
 import { type MeasureOptions, measure } from "../../bench/measure.js";
-import { entries, spread } from "../../bench/reference.js";
+import { entries, relativeErrorOf, spread } from "../../bench/reference.js";
 import { markdown, plainText, type Report } from "../../bench/report.js";
 import { isBad, type Result, type Row } from "../../bench/result.js";
 import { median, quantile, ratiosOf } from "../../bench/statistics.js";
@@ -95,6 +96,23 @@ describe("measure", () => {
     expect(rowOf(rows, "broken 1.0").message).toBe("no adapter");
   });
 
+  it("says who does not reach an error that is asked for, with the error and how long it tried, and calls nobody wrong", async () => {
+    const { device } = await testEngine();
+    const target: Case = { ...small, isTarget: true, tolerance: 1e-4 };
+    const far: Peer = {
+      ...peer("far 1.0", (result) => result),
+      async prepare() {
+        const right = rightFor(small.inputs());
+        const outputs = async () => [right.map((value) => 1.01 * value)];
+        return { run: async () => {}, outputs, way: "2000 sweeps", destroy() {} };
+      },
+    };
+    const { rows } = await measure(device, target, [far], quick);
+    expect(rows.map(({ party, state }) => `${party}: ${state}`)).toEqual(["tenfold: measured", "far 1.0: not reached"]);
+    expect(rows[1]!.message).toBe("error 1.0e-2 after 2000 sweeps, 0.0001 asked");
+    expect([rows[1]!.ms, rows.some(isBad)]).toEqual([null, false]);
+  });
+
   it("says that ours is bad where it fails", async () => {
     const { device } = await testEngine();
     const failing: Case = {
@@ -149,6 +167,23 @@ describe("measure", () => {
 });
 
 describe("checks", () => {
+  it("tell the relative error of a CP model in f64, which is that of the noise for the terms that were planted", () => {
+    const spec = { shape: [7, 5, 6, 4], seed: 3, rank: 2, cosine: 0.9, noise: 0.01 };
+    const factors = modelFactors(spec);
+    for (const [mode, factor] of factors.entries()) {
+      const columns = [0, 1].map((r) => Array.from({ length: spec.shape[mode]! }, (_, i) => factor[2 * i + r]!));
+      const product = (a: number[], b: number[]) => a.reduce((sum, value, at) => sum + value * b[at]!, 0);
+      expect(product(columns[0]!, columns[0]!)).toBeCloseTo(1, 12);
+      expect(product(columns[0]!, columns[1]!)).toBeCloseTo(0.9, 12);
+    }
+    const check = relativeErrorOf(modelled(spec), spec.shape);
+    const outputs = [Float32Array.of(1, 1), ...factors.map((factor) => Float32Array.from(factor))];
+    expect(check(outputs)).toBeGreaterThan(0.0085);
+    expect(check(outputs)).toBeLessThan(0.0115);
+    expect(check([new Float32Array(2), ...outputs.slice(1)])).toBe(1);
+    expect(relativeErrorOf(modelled({ ...spec, noise: 0 }), spec.shape)(outputs)).toBeLessThan(1e-6);
+  });
+
   it("look at entries that meet every row and column, whatever the size", () => {
     for (const size of [960_000, 1_152_000, 1_920_000, 2 ** 20, 720_720, 97, 10_007]) {
       const stride = spread(size);

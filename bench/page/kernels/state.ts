@@ -14,6 +14,7 @@ const OPS: Record<CaseInfo["op"], string> = {
   modeProduct: "products",
   mttkrp: "mttkrp",
   cpSweep: "sweeps",
+  cpToError: "sweeps",
   gaussNewton: "sweeps",
   hooiSweep: "sweeps",
   eigen: "linear",
