@@ -20,6 +20,7 @@ export { type Timed, timeForward } from "./compress/time.js";
 // tensor decompositions
 export { type BlockTermOptions, blockTermALS } from "./decompositions/blockTerm.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./decompositions/cp.js";
+export type { CpConstraint } from "./decompositions/cpConstraints.js";
 export {
   type Correction,
   type CorrectionOptions,
@@ -52,6 +53,9 @@ export {
   SvdFactors,
   svd,
 } from "./decompositions/linalg.js";
+export { type NmfOptions, nmf } from "./decompositions/nmf.js";
+export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./decompositions/nonnegativeTucker.js";
+export { type Parafac2Decomposition, type Parafac2Options, parafac2 } from "./decompositions/parafac2.js";
 export {
   type RankFit,
   type RankProfile,
@@ -262,6 +266,8 @@ export {
 export { loadTensor, type SaveTensorOptions, saveTensor } from "./tensors/files.js";
 export type { DecomposedTensor } from "./tensors/kinds.js";
 export { KruskalTensor } from "./tensors/kruskal.js";
+export { NonnegativeFactors } from "./tensors/nonnegativeFactors.js";
+export { Parafac2Tensor } from "./tensors/parafac2Tensor.js";
 export { innerProduct, modeProduct, norm } from "./tensors/products.js";
 export { TensorRing } from "./tensors/tensorRing.js";
 export { TensorTrain } from "./tensors/tensorTrain.js";

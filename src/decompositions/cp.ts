@@ -3,6 +3,7 @@ import {
   type DType,
   dispose,
   type Engine,
+  isList,
   type OptionRules,
   oneOf,
   optionRules,
@@ -23,6 +24,7 @@ import {
   gram,
   hadamard,
   innerProduct,
+  map,
   matmul,
   normalizeColumns,
   pasteColumns,
@@ -42,6 +44,7 @@ import {
   withSource,
 } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import type { CpConstraint } from "./cpConstraints.js";
 import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
@@ -71,9 +74,45 @@ export interface CpOptions extends StoppingOptions {
   seed?: number;
   /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
   solver?: "cholesky" | "pseudoInverse";
-  /** added to the diagonal for Cholesky, times the mean of the diagonal: shrinks terms that cancel each other; 0 by default */
+  /**
+   * added to the diagonal for Cholesky, times the mean of the diagonal: shrinks terms that cancel each other; 0 by default. Modes that are
+   * `nonnegative` have none
+   */
   ridge?: number;
+  /**
+   * factors of all modes (`true`), or of these, have no negative entry, and no weight is negative: by hierarchical alternating least squares
+   * (Cichocki & Phan 2009). X may have negative entries
+   */
+  nonnegative?: boolean | readonly number[];
+  /**
+   * of modes by number, as in `{ 0: "unimodal", 2: "orthogonal" }`: `nonnegative`; `unimodal`, columns without negative entries that rise to
+   * one peak and fall after it; `orthogonal`, orthonormal columns; `{ fixed: factor }`, a factor that stays, I_n×R, but that its columns get
+   * norm 1. Where a factor is fixed, terms keep the order of its columns
+   */
+  constraints?: Readonly<Record<number, CpConstraint>>;
 }
+
+/** What `nonnegative` may be. */
+export const nonnegativeRule: OptionRules<Pick<CpOptions, "nonnegative">>["nonnegative"] = {
+  needs: "true, or a list of modes",
+  is: (value) => typeof value === "boolean" || (isList(value) && [...value].every((mode) => typeof mode === "number")),
+};
+
+/** What `constraints` may be. */
+export const constraintsRule: OptionRules<Pick<CpOptions, "constraints">>["constraints"] = {
+  needs: 'an object with "nonnegative", "unimodal", "orthogonal" or { fixed: factor } by mode, as in { 0: "unimodal" }',
+  is: (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    !isList(value) &&
+    Object.values(value).every(
+      (each) =>
+        each === "nonnegative" ||
+        each === "unimodal" ||
+        each === "orthogonal" ||
+        (typeof each === "object" && each !== null && "fixed" in each),
+    ),
+};
 
 const rules: OptionRules<CpOptions> = {
   rank: { ...optionRules.positive, required: true },
@@ -82,6 +121,8 @@ const rules: OptionRules<CpOptions> = {
   seed: optionRules.seed,
   solver: oneOf("cholesky", "pseudoInverse"),
   ridge: optionRules.atLeastZero,
+  nonnegative: nonnegativeRule,
+  constraints: constraintsRule,
   ...stoppingRules,
 };
 
@@ -119,21 +160,86 @@ export async function cpALS(
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
-  const update = await updateOf(options);
-  return await withSource(engine, "cpALS", x, (source) => cpByUpdates("cpALS", source, options, update));
+  const update = await updateOf("cpALS", x, options);
+  return await withSource(engine, "cpALS", x, async (source) => {
+    const result = await cpByUpdates("cpALS", source, options, update, await methodOf(update));
+    return update.oneSigned ? await withNegativePart(source, update, result) : result;
+  });
+}
+
+/** A method of `iterate` that alternates updates, from a start. */
+type AlternatingMethod = SweepMethod<KruskalTensor> & Pick<CpProblem, "initialize" | "startFrom">;
+type MakeMethod = (...parameters: ConstructorParameters<typeof CpProblem>) => AlternatingMethod;
+
+/** Constrained updates creep where plain ones do not, and are extrapolated. */
+async function methodOf(update: CpUpdate): Promise<MakeMethod> {
+  if (!update.oneSigned) return plainMethod;
+  const { ExtrapolatedCp } = await import("./extrapolatedCp.js");
+  return (...parameters) => new ExtrapolatedCp(...parameters);
+}
+
+const plainMethod: MakeMethod = (...parameters) => new CpProblem(...parameters);
+
+/** Tells how much of X is negative, where no factor is. */
+async function withNegativePart<T extends Decomposition<KruskalTensor>>(
+  source: Source,
+  { oneSigned }: CpUpdate,
+  result: T,
+): Promise<T> {
+  if (oneSigned?.size !== source.order) return result;
+  using held = new Held(source.engine);
+  held.keep(result.tensor);
+  const negativePart = await (await import("./cpNonnegative.js")).negativePart(source);
+  return held.handOut(negativePart === undefined ? result : { ...result, negativePart });
 }
 
 /** The update that the options ask for. What they seldom ask for is loaded when they do. */
-async function updateOf({ solver, ridge }: Pick<CpOptions, "solver" | "ridge">): Promise<CpUpdate> {
-  return solver === "pseudoInverse" ? (await import("./cpPseudoInverse.js")).byPseudoInverse : leastSquares(ridge);
+async function updateOf(
+  name: string,
+  x: Pick<Source, "shape" | "order" | "toString">,
+  { rank, solver, ridge, nonnegative, constraints }: Pick<CpOptions, "rank" | "solver" | "ridge" | keyof Constrained>,
+): Promise<CpUpdate> {
+  const plain =
+    solver === "pseudoInverse" ? (await import("./cpPseudoInverse.js")).byPseudoInverse : leastSquares(ridge);
+  if (!isConstrained({ nonnegative, constraints })) return plain;
+  const { constrained, constraintsOf } = await import("./cpConstraints.js");
+  const asked = constraintsOf(name, x, rank, { nonnegative, constraints });
+  return constrained(name, x, rank, asked, plain);
 }
+
+/** What constrains factors. */
+export type Constrained = Pick<CpOptions, "nonnegative" | "constraints">;
+
+/** Whether any factor is constrained. */
+export const isConstrained = ({ nonnegative, constraints }: Constrained): boolean =>
+  (isList(nonnegative) ? nonnegative.length > 0 : nonnegative === true) || Object.keys(constraints ?? {}).length > 0;
+
+/** CP with constrained factors, as `cpALS` does it, by the name of who asks. */
+export async function cpConstrained(
+  name: string,
+  source: Source,
+  options: UpdateOptions & Constrained,
+): Promise<Decomposition<KruskalTensor>> {
+  const update = await updateOf(name, source, options);
+  return await withNegativePart(
+    source,
+    update,
+    await cpByUpdates(name, source, options, update, await methodOf(update)),
+  );
+}
+
+/** What alternating updates are asked for; the first start may be of factors, I_n×R each. */
+type UpdateOptions = Omit<CpOptions, "solver" | "ridge" | "initialize" | keyof Constrained> & {
+  initialize?: "random" | "hosvd" | readonly TensorData[];
+};
 
 /** CP by alternating updates, whatever they are: one factor after the other is made anew from its MTTKRP. */
 export function cpByUpdates(
   name: string,
   source: Source,
-  options: Omit<CpOptions, "solver" | "ridge">,
+  options: UpdateOptions,
   update: CpUpdate,
+  method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
   const { rank, initialize = "random", starts, seed = 0 } = options;
   const { sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = options;
@@ -144,9 +250,11 @@ export function cpByUpdates(
     seed,
     zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
-      const problem = new CpProblem(name, scope, rank, update);
+      const problem = method(name, scope, rank, update);
       const start = async (index: number): Promise<undefined> => {
-        await problem.initialize(index ? "random" : initialize, seedAt(seed, index), signal);
+        const how = index ? "random" : initialize;
+        if (typeof how === "string") await problem.initialize(how, seedAt(seed, index), signal);
+        else await problem.startFrom(how);
       };
       return Object.assign(problem, { start });
     },
@@ -193,7 +301,7 @@ export class CpSolver {
       throw new TenfoldError(
         "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
       );
-    const update = await updateOf(options);
+    const update = await updateOf("CpSolver", x, options);
     const source = await resident(x.engine, "cpALS", x);
     try {
       const begin = (scope: Scope) => new CpProblem("cpALS", scope, options.rank, update);
@@ -328,8 +436,8 @@ export async function withStartFactor(
   }, "CP start");
 }
 
-/** CP-ALS as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
-class CpProblem implements SweepMethod<KruskalTensor> {
+/** CP by alternating updates as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
+export class CpProblem implements SweepMethod<KruskalTensor> {
   readonly columns: number;
   readonly hasCheap = true;
   readonly advice: string;
@@ -369,16 +477,39 @@ class CpProblem implements SweepMethod<KruskalTensor> {
       const task = { mode, rank: this.model.rank, seed, signal };
       await withStartFactor(source, how, task, (s, start) => this.#begin(s, mode, start));
     }
+    await this.#prepare();
+  }
+
+  /** Changes the start factors to ones that the constraints allow. */
+  async #prepare(): Promise<void> {
+    const { prepare } = this.update;
+    if (!prepare) return;
+    const { engine } = this.#scope;
+    const { factors, rank } = this.model;
+    const values = await engine.read([...factors]);
+    for (const [mode, factor] of factors.entries()) {
+      prepare(values[mode]!, rank, mode);
+      engine.write(factor, values[mode]!);
+    }
+    await engine.run((s) => {
+      for (const [mode, factor] of factors.entries()) this.#begin(s, mode, factor);
+    }, "CP start");
   }
 
   /** Records a start factor: its columns are brought to norm 1, and the model counts as zero. */
   #begin(s: Scheduler, mode: number, start: Tensor): void {
-    const { weights, factors } = this.model;
+    s.release(this.place(s, mode, start));
+    if (mode === 0) fill(s, this.model.weights, 0);
+  }
+
+  /** Records a factor in place of a mode's: its columns are brought to norm 1. Returns what their norms were; the weights stay. */
+  place(s: Scheduler, mode: number, start: Tensor): Tensor {
+    const factor = this.model.factors[mode]!;
     const { out, norms } = normalizeColumns(s, start);
-    copy(s, out, { out: factors[mode]! });
-    s.release(out, norms);
-    gram(s, factors[mode]!, { out: this.#gramOf(mode) });
-    if (mode === 0) fill(s, weights, 0);
+    copy(s, out, { out: factor });
+    s.release(out);
+    gram(s, factor, { out: this.#gramOf(mode) });
+    return norms;
   }
 
   async startFrom(start: readonly TensorData[]): Promise<void> {
@@ -392,6 +523,7 @@ class CpProblem implements SweepMethod<KruskalTensor> {
     await engine.run((s) => {
       for (const [mode, factor] of factors.entries()) this.#begin(s, mode, factor);
     }, "CP start");
+    await this.#prepare();
   }
 
   record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
@@ -405,6 +537,14 @@ class CpProblem implements SweepMethod<KruskalTensor> {
     sweep?.finish(p, this.#values, isPrecise ? undefined : { rows, counter });
     if (isPrecise) source.residual(p, this.model, { out: this.#scalar(2) });
     if (isPrecise || !sweep) appendRow(p.s, this.#values, rows, counter);
+  }
+
+  /** Records ‖x − x̂‖² after a sweep: of a precise one from the residual, else ‖x‖² − 2·⟨x, x̂⟩ + ‖x̂‖². */
+  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): void {
+    if (isPrecise) return void copy(s, this.#scalar(2), { out });
+    const rest = map(s, this.#scalar(0), "identity", { alpha: -2, beta: this.#scope.source.squaredNorm });
+    add(s, rest, this.#scalar(1), { out });
+    s.release(rest);
   }
 
   #scalar(index: number): Tensor {
@@ -436,7 +576,10 @@ class CpProblem implements SweepMethod<KruskalTensor> {
     const isLast = mode === factors.length - 1;
     const { product: combined, isTemporary } = this.#hadamardOf(s, othersOf(factors, mode));
     const normal = combined!;
-    const solved = this.update.record(p, { product, normal, factor, weights });
+    const isFixed = this.update.fixed?.has(mode);
+    const solved = isFixed
+      ? scaleColumns(s, factor, weights)
+      : this.update.record(p, { mode, product, normal, factor, weights });
     if (isLast) {
       const products = gram(s, solved);
       innerProduct(s, product, solved, { out: this.#scalar(0) });
@@ -444,10 +587,21 @@ class CpProblem implements SweepMethod<KruskalTensor> {
       s.release(products);
     }
     if (isTemporary) s.release(normal);
-    normalizeColumns(s, solved, { out: factor, norms: weights });
+    if (!isFixed) this.#normalise(s, solved, factor);
     if (isLast) sumOfSquares(s, weights, { out: this.#scalar(3) });
     s.release(solved);
     gram(s, factor, { out: this.#gramOf(mode) });
+  }
+
+  /** Writes a mode's new factor and the weights: columns of norm 1, and their norms. */
+  #normalise(s: Scheduler, solved: Tensor, factor: Tensor): void {
+    const { weights } = this.model;
+    if (!this.update.keepsDirections) return void normalizeColumns(s, solved, { out: factor, norms: weights });
+    const { out: turned } = normalizeColumns(s, solved, { norms: weights });
+    const isZero = map(s, weights, "sign", { alpha: -1, beta: 1 });
+    const kept = scaleColumns(s, factor, isZero);
+    add(s, turned, kept, { out: factor });
+    s.release(turned, isZero, kept);
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
@@ -501,18 +655,19 @@ class CpProblem implements SweepMethod<KruskalTensor> {
         if (combined !== change) s.release(combined);
       }
       const scaled = scaleColumns(s, factor, weights);
-      const step = correct(p, { product: gradient, normal, factor, weights, scaled });
+      const step = correct(p, { mode, product: gradient, normal, factor, weights, scaled });
       if (T && Q) s.release(normal);
       if (gradient !== product) s.release(gradient);
       const next = add(s, scaled, step);
       s.release(scaled);
-      const { out: turned, norms } = normalizeColumns(s, next);
+      const before = T && change ? copy(s, factor) : factor;
+      this.#normalise(s, next, factor);
       s.release(next);
       if (T) {
-        const moved = matmul(s, step, turned, { transposeA: true });
+        const moved = matmul(s, step, factor, { transposeA: true });
         const added = Q ? hadamard(s, Q, moved) : moved;
         if (change) {
-          const across = matmul(s, factor, turned, { transposeA: true });
+          const across = matmul(s, before, factor, { transposeA: true });
           const carried = hadamard(s, change, across);
           const sum = add(s, carried, added);
           s.release(across, carried, added, change);
@@ -523,9 +678,7 @@ class CpProblem implements SweepMethod<KruskalTensor> {
       s.release(step);
       if (later.isTemporary) s.release(T!);
       if (earlier.isTemporary) s.release(Q!);
-      copy(s, turned, { out: factor });
-      copy(s, norms, { out: weights });
-      s.release(turned, norms);
+      if (before !== factor) s.release(before);
       gram(s, factor, { out: this.#gramOf(mode) });
     });
     if (change) s.release(change);
@@ -550,7 +703,7 @@ class CpProblem implements SweepMethod<KruskalTensor> {
   }
 
   finish(): Promise<KruskalTensor> {
-    return canonicalKruskal(this.model);
+    return canonicalKruskal(this.model, this.update.fixed, this.update.oneSigned);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {
@@ -565,17 +718,20 @@ class CpProblem implements SweepMethod<KruskalTensor> {
 /**
  * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
  * largest magnitude is positive. Only the R weights are looked at by the host. Factors of `fixed` modes stay as they are: where there are some,
- * so do the places of the terms, and the last of the other factors makes up for signs.
+ * so do the places of the terms, and the last of the other factors makes up for signs. Columns of `oneSigned` modes have no negative entry.
  */
 export async function canonicalKruskal(
   model: KruskalTensor,
   fixed: ReadonlySet<number> = new Set(),
+  oneSigned: ReadonlySet<number> = new Set(),
 ): Promise<KruskalTensor> {
   const { engine, factors, rank } = model;
   const weights = await engine.read(model.weights);
   const order = Uint32Array.from(weights.keys());
   if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
-  const last = Math.max(...[...factors.keys()].filter((mode) => !fixed.has(mode)));
+  const free = [...factors.keys()].filter((mode) => !fixed.has(mode));
+  const signed = free.filter((mode) => !oneSigned.has(mode));
+  const last = Math.max(...(signed.length ? signed : free));
   using held = new Held(engine);
   const sorted = held.allocate([rank], "weights");
   engine.write(
@@ -589,8 +745,9 @@ export async function canonicalKruskal(
     fill(s, flips, 1);
     factors.forEach((factor, mode) => {
       if (fixed.has(mode)) copy(s, factor, { out: results[mode]! });
-      else canonicalizeColumns(s, factor, orderTensor, flips, { apply: mode === last, out: results[mode]! });
+      else if (mode !== last) canonicalizeColumns(s, factor, orderTensor, flips, { out: results[mode]! });
     });
+    canonicalizeColumns(s, factors[last]!, orderTensor, flips, { apply: true, out: results[last]! });
   }, "CP result");
   return held.handOut(new KruskalTensor(sorted, results));
 }

@@ -27,7 +27,15 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { canonicalKruskal, restoreKruskal, zeroKruskal } from "./cp.js";
+import {
+  type CpOptions,
+  canonicalKruskal,
+  constraintsRule,
+  isConstrained,
+  nonnegativeRule,
+  restoreKruskal,
+  zeroKruskal,
+} from "./cp.js";
 import {
   agreeing,
   beginByGevd,
@@ -89,6 +97,14 @@ export interface CpGaussNewtonOptions extends StoppingOptions {
    * model alone. Not called where every start is a model of the whole tensor by itself
    */
   onStarts?: (progress: StartsProgress) => void;
+  /**
+   * factors of all modes (`true`), or of these, have no negative entry, and no weight is negative: the same as `nonnegative` among `constraints`.
+   * Constrained factors are found by alternating updates, as `cpALS` with the same options, non-negative ones by hierarchical alternating
+   * least squares: from one start after the other, on the whole tensor; `gevd` counts as random then
+   */
+  nonnegative?: boolean | readonly number[];
+  /** of modes by number, as `constraints` of `cpALS`; modes in `fixed` may not be among them */
+  constraints?: CpOptions["constraints"];
 }
 
 const rules: OptionRules<CpGaussNewtonOptions> = {
@@ -105,6 +121,8 @@ const rules: OptionRules<CpGaussNewtonOptions> = {
   },
   compression: oneOf("auto", "none"),
   onStarts: optionRules.callback,
+  nonnegative: nonnegativeRule,
+  constraints: constraintsRule,
   ...stoppingRules,
 };
 
@@ -161,7 +179,22 @@ export async function cp(
   if (x.order < 2 || x.order > 8) throw new ShapeError(`cp: ${x} has order ${x.order}, needs 2 to 8`);
   const factors = startFactors(x.shape, options);
   const fixed = fixedFactors(x.shape, options);
+  if (isConstrained(options))
+    return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed));
   return await withSource(engine, "cp", x, (source) => solve(source, options, factors, fixed));
+}
+
+/** One start after the other, by alternating updates. */
+async function solveConstrained(
+  source: Source,
+  options: CpGaussNewtonOptions,
+  factors: readonly Float32Array[] | null,
+  fixed: ReadonlyMap<number, Float32Array>,
+): Promise<CpDecomposition> {
+  const { runConstrained } = await import("./cpConstrainedStarts.js");
+  const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS } = options;
+  const first = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
+  return await runConstrained("cp", source, { ...options, starts, seed, sweeps, initialize: first }, fixed);
 }
 
 /** The factors that `initialize` holds, checked; null where it is a word. */

@@ -18,6 +18,7 @@ export const PROXIMAL = 1e-6;
 
 /** One mode's part of a sweep, as an update sees it. */
 export interface CpStep {
+  mode: number;
   /** the mode's MTTKRP M, I_n×R */
   product: Tensor;
   /** V, the Hadamard product of the other modes' Gram matrices, R×R */
@@ -34,6 +35,14 @@ export interface CpStep {
 export interface CpUpdate {
   /** what may help where its numbers are no longer finite: `a larger ridge` */
   readonly advice: string;
+  /** modes whose columns must not be multiplied by −1 */
+  readonly oneSigned?: ReadonlySet<number>;
+  /** modes whose factors are not updated */
+  readonly fixed?: ReadonlySet<number>;
+  /** where a column becomes zero, the model keeps its direction, with weight 0: the next mode's update may bring the term back */
+  readonly keepsDirections?: boolean;
+  /** changes the start factor of a mode, I_n×R row-major, to one that the constraint allows */
+  prepare?(start: Float32Array, rank: number, mode: number): void;
   /** Records the mode's new factor, I_n×R, columns of any norm: a temporary. */
   record(p: Program, step: CpStep): Tensor;
   /**

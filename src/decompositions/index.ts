@@ -1,5 +1,6 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./cp.js";
+export type { CpConstraint } from "./cpConstraints.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";
 export {
   type CpDecomposition,
@@ -33,6 +34,9 @@ export {
   SvdFactors,
   svd,
 } from "./linalg.js";
+export { type NmfOptions, nmf } from "./nmf.js";
+export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./nonnegativeTucker.js";
+export { type Parafac2Decomposition, type Parafac2Options, parafac2 } from "./parafac2.js";
 export {
   type RankFit,
   type RankProfile,

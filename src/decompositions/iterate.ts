@@ -78,6 +78,10 @@ export interface Decomposition<T> extends Convergence {
   fits: number[];
   /** of the start that the result comes from, where a solver starts from random numbers */
   seed?: number;
+  /**
+   * ‖min(X, 0)‖ / ‖X‖, where all factors are asked to be `nonnegative` and X is one tensor: no such model has a smaller relative error
+   */
+  negativePart?: number;
 }
 
 /** A solver left the finite numbers; names the method and the sweep. */

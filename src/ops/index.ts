@@ -10,6 +10,7 @@ export {
 } from "./alsUpdate.js";
 export * from "./appendRow.js";
 export * from "./argmaxRows.js";
+export { type BatchMatmulOptions, batchMatmul } from "./batchMatmul.js";
 export * from "./batchNorm.js";
 export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
@@ -37,6 +38,7 @@ export * from "./gatherRows.js";
 export * from "./gaussNewton.js";
 export * from "./gram.js";
 export * from "./hadamard.js";
+export { type HalsOptions, hals } from "./hals.js";
 export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
@@ -44,12 +46,14 @@ export * from "./kruskal.js";
 export { lowRankMatmul, MOST_LOW_RANK, prefersLowRank } from "./lowRankMatmul.js";
 export * from "./matmul.js";
 export * from "./modeProduct.js";
+export { MOMENTUM_START, type Momentum, momentum } from "./momentum.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
 export * from "./permute.js";
+export { type PolarOptions, polar } from "./polar.js";
 export * from "./polish.js";
 export {
   averagePool2d,
@@ -86,5 +90,6 @@ export * from "./trainDense.js";
 export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
+export { type UnimodalColumnsOptions, unimodalColumns } from "./unimodalColumns.js";
 export * from "./unpackBytes.js";
 export * from "./workCost.js";

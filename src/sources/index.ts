@@ -1,3 +1,4 @@
+export { exponentOf } from "./facts.js";
 export { overModes } from "./overModes.js";
 export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";

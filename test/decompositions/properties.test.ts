@@ -9,6 +9,9 @@ import {
   cpErrorPreserving,
   hosvd,
   leadingSubspace,
+  nmf,
+  nonnegativeTucker,
+  parafac2,
   stHosvd,
   tensorRingALS,
   tensorRingSVD,
@@ -18,7 +21,7 @@ import {
   tuckerHOOI,
 } from "../../src/decompositions/index.js";
 import type { DType, Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
-import { matmul, modeProduct as multiplyMode, scaleColumns } from "../../src/ops/index.js";
+import { matmul, modeProduct as multiplyMode, paste, scaleColumns } from "../../src/ops/index.js";
 import { evaluate, freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
@@ -115,6 +118,42 @@ const SOLVERS: Solver[] = [
   { name: "cpALS", run: als({}), exact: 1 },
   { name: "cpALS from singular vectors", run: als({ initialize: "hosvd" }), exact: 1 },
   { name: "cpALS by the pseudo-inverse", run: als({ solver: "pseudoInverse", starts: 2 }), exact: 1 },
+  { name: "cp without negative entries", run: gaussNewton({ nonnegative: true, starts: 2 }), exact: 1 },
+  { name: "cpALS without negative entries", run: als({ nonnegative: true }), exact: 1 },
+  { name: "cpALS with one mode without negative entries", run: als({ nonnegative: [1] }), exact: 1 },
+  {
+    name: "nmf",
+    exact: 1,
+    shape: [14, 15],
+    async run(engine, x, sweeps) {
+      const result = await nmf(engine, x, { rank: 3, seed: 4, ...all(sweeps) });
+      return outcomeOf(result, [], []);
+    },
+  },
+  {
+    name: "nonnegativeTucker",
+    exact: 1,
+    async run(engine, x, sweeps) {
+      const result = await nonnegativeTucker(engine, x, { ranks: [3, 2, 3], seed: 4, ...all(sweeps) });
+      return outcomeOf(result, [...result.tensor.factors], [result.tensor.core]);
+    },
+  },
+  {
+    name: "parafac2",
+    exact: 1e-3,
+    async run(engine, x, sweeps) {
+      const result = await parafac2(engine, x, { rank: 3, seed: 4, ...all(sweeps) });
+      const { tensor } = result;
+      const full = (s: Scheduler) => {
+        const out = s.tensor(SHAPE);
+        for (const [k, [rows, columns]] of tensor.shapes.entries())
+          paste(s, tensor.full(s, k).reshape([1, rows, columns]), out, [k, 0, 0]);
+        return out;
+      };
+      const fitted = { ...result, tensor: { full, destroy: () => tensor.destroy() } };
+      return outcomeOf(fitted, [...tensor.factors, ...tensor.projections], [tensor.weights]);
+    },
+  },
   { name: "hosvd", run: tucker(hosvd), exact: 1e-6 },
   { name: "stHosvd", run: tucker(stHosvd), exact: 1e-6 },
   { name: "tuckerHOOI", run: tucker(tuckerHOOI), exact: 1e-6 },

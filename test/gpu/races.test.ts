@@ -80,7 +80,16 @@ const samples: Sample[] = [
   (s, tensor) => ops.mttkrp(s, tensor(130, 5, 4), [tensor(130, 2), tensor(5, 2), tensor(4, 2)], 0),
   (s, tensor) => ops.matmul(s, tensor(2, 3000), tensor(3000, 2)),
   (s, tensor) => ops.mttkrpFromPartial(s, tensor(20, 4, 2), [tensor(20, 2), tensor(4, 2)], [0, 2], 1),
+  (s, tensor) => {
+    const [fresh, accepted, next] = [tensor(70), tensor(70), tensor(70)];
+    ops.momentum(s, { fresh, error: tensor(1), accepted, next, state: tensor(4), clip: [0, 9] });
+  },
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
+  (s, tensor, engine) => {
+    const heights = engine.tensor([2], Uint32Array.of(5, 4));
+    contents.set(heights, new Float32Array(Uint32Array.of(5, 4).buffer));
+    ops.polar(s, tensor(2, 5, 3), heights, { rotation: tensor(2, 3, 3) });
+  },
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),
   (s, tensor, engine) => {
     const labels = engine.tensor([5], Uint32Array.of(2, 0, 1, 1, 0));
@@ -211,7 +220,7 @@ function racesOf(kernel: Kernel, params: Params, bindings: Record<string, Tensor
     const integers = !(bound instanceof Float32Array) && bound.dtype !== "f32";
     // a multiple of four elements, because shaders may read vec4s
     const data = new Float32Array(Math.ceil(size / 4) * 4);
-    if (!integers) data.set(known ?? randomArray(size, binding));
+    if (known || !integers) data.set(known ?? randomArray(size, binding));
     group[binding] = data.buffer;
   }
   const constant = kernel.source.bindings.filter(({ access }) => access === "read").map(({ name }) => name);

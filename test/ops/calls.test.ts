@@ -40,6 +40,7 @@ const NO_OPS = new Set([
 const BY_NAME = new Set([
   "alsUpdate",
   "alsNormalize",
+  "momentum",
   "sgdStep",
   "adamStep",
   "tridiagonalStep",

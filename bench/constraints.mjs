@@ -1,0 +1,11 @@
+/** `node bench/constraints.mjs [ROUNDS] [PYTHON]`: see bench/constraints.ts. */
+import { join } from "node:path";
+import { runnerImport } from "vite";
+
+const here = import.meta.dirname;
+const { module: loader } = await runnerImport(join(here, "../shaders/loader.ts"));
+await runnerImport(join(here, "constraints.ts"), {
+  plugins: [loader.wgsl()],
+  logLevel: "error",
+  oxc: { target: "es2022" },
+});

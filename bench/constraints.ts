@@ -1,0 +1,86 @@
+/**
+ * Constrained decompositions beside TensorLy's, turn by turn in one run: milliseconds an iteration (the time of a long run less that of a
+ * short one), their ratio round by round, and the errors that both end at. The Python process waits while tenfold runs, and the other way
+ * round. `node bench/constraints.mjs 7 python3`
+ */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { cpALS, nonnegativeTucker, parafac2 } from "../src/decompositions/index.js";
+import type { Engine, Tensor } from "../src/gpu/index.js";
+import { openEngine } from "../src/node/index.js";
+import { median, quantile } from "./statistics.js";
+
+const rounds = Number(process.argv[2] ?? 7);
+const python = process.argv[3] ?? "python3";
+const script = join(import.meta.dirname, "peers/tensorly_constraints.py");
+
+/** iterations of the short and of the long run */
+const [SHORT, LONG] = [4, 16];
+
+const child = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });
+const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+
+async function ask(question: string): Promise<string> {
+  child.stdin.write(`${question}\n`);
+  const { value, done } = await lines.next();
+  if (done) throw new Error(`${python} ${script} ended`);
+  return value;
+}
+
+/** What the script wrote into a file, as tensors. */
+async function tensorsOf(engine: Engine, name: string): Promise<Tensor[]> {
+  const listed = JSON.parse(await ask(`data ${name}`)) as { shape: number[]; base64: string }[];
+  return listed.map(({ shape, base64 }) => {
+    const bytes = Uint8Array.from(Buffer.from(base64, "base64"));
+    return engine.tensor(shape, new Float32Array(bytes.buffer));
+  });
+}
+
+interface Run {
+  relativeError: number;
+  tensor: { destroy(): void };
+}
+
+const engine = await openEngine();
+const cases: Record<string, (x: Tensor[], sweeps: number) => Promise<Run>> = {
+  "non-negative CP 100³ R 10": ([x], sweeps) =>
+    cpALS(engine, x!, { rank: 10, nonnegative: true, sweeps, tolerance: 0 }),
+  "non-negative Tucker 100³ 10×10×10": ([x], sweeps) =>
+    nonnegativeTucker(engine, x!, { ranks: 10, initialize: "random", sweeps, tolerance: 0 }),
+  "PARAFAC2 50 slices of 60 to 140 rows, 40 columns, R 10": (x, sweeps) =>
+    parafac2(engine, x, { rank: 10, sweeps, tolerance: 0 }),
+};
+
+console.log(`${rounds} rounds; ms an iteration, medians (quartiles)`);
+for (const [name, run] of Object.entries(cases)) {
+  const tensors = await tensorsOf(engine, name);
+  const time = async (sweeps: number): Promise<{ ms: number; error: number }> => {
+    await engine.idle();
+    const start = performance.now();
+    const { tensor, relativeError } = await run(tensors, sweeps);
+    const ms = performance.now() - start;
+    tensor.destroy();
+    return { ms, error: relativeError };
+  };
+  await time(SHORT);
+  const rows: { ours: number; theirs: number; ratio: number }[] = [];
+  let errors = "";
+  for (let round = 0; round < rounds; round++) {
+    const [short, long] = [await time(SHORT), await time(LONG)];
+    const ours = (long.ms - short.ms) / (LONG - SHORT);
+    const [theirs, error] = (await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ").map(Number) as [number, number];
+    rows.push({ ours, theirs, ratio: theirs / ours });
+    errors = `errors after ${LONG}: ${long.error.toPrecision(4)}, TensorLy ${error.toPrecision(4)}`;
+  }
+  const told = (of: (row: (typeof rows)[number]) => number) => {
+    const values = rows.map(of);
+    return `${median(values).toFixed(2)} (${quantile(values, 0.25).toFixed(2)} to ${quantile(values, 0.75).toFixed(2)})`;
+  };
+  console.log(
+    `${name}: tenfold ${told((row) => row.ours)}, TensorLy ${told((row) => row.theirs)}, ratio ${told((row) => row.ratio)}; ${errors}`,
+  );
+  for (const tensor of tensors) tensor.destroy();
+}
+child.stdin.end();
+process.exit(0);

@@ -1,0 +1,180 @@
+// The orthonormal polar factors P_k = U_k·V_kᵀ of matrices Z_k = U_k·Σ_k·V_kᵀ (rows×R each, K of them), by one-sided Jacobi rotations
+// of the columns of Z_k (Hestenes 1958), one workgroup a matrix. Matrix k has its numbers in the first heights[k] rows; the others are
+// zero, and stay zero in P_k.
+// `rotation` holds V_k as the call before left it (its row i is column i of V_k; zeros stand for the identity). Rotations go on from there:
+// where Z_k has changed little they are soon done. Every rotation rounds V_k by 1e-7.
+// Columns of Z_k·V_k that are zero get a column in U_k all the same, orthonormal to the others.
+// Cost: 2·rows·R² flops, 6·rows·R² + 6·R³ a sweep, 1 to 10 sweeps, and 2·rows·R².
+#import jacobi
+#import power_of_two
+
+const WIDTH: u32 = 64u;
+const TEAM: u32 = 8u;
+const SWEEPS: u32 = 20u;
+// whether all rows are in use, and heights is not looked at
+const FULL: bool = false;
+// columns whose cosine is below this count as orthogonal: it is the rounding error of a dot product
+const ORTHOGONAL: f32 = 2e-7;
+
+struct Params {
+  count: u32,
+  rows: u32,
+  rank: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> z: array<f32>;
+@group(0) @binding(2) var<storage, read> heights: array<u32>;
+// of every matrix, R rows of `rows` numbers: the columns of Z·V, then of U
+@group(0) @binding(3) var<storage, read_write> work: array<f32>;
+@group(0) @binding(4) var<storage, read_write> rotation: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+var<workgroup> dots: array<vec3<f32>, WIDTH>;
+var<workgroup> rotated: u32;
+
+// Makes columns p and q orthogonal where `present`; returns whether that took a rotation.
+fn rotate_columns(first: u32, turned: u32, p: u32, q: u32, present: bool, lane: u32) -> bool {
+  let member = lane % TEAM;
+  let m = params.rows;
+  let n = params.rank;
+  var sums = vec3<f32>(0.0);
+  if (present) {
+    for (var k = member; k < m; k += TEAM) {
+      let x = work[first + p * m + k];
+      let y = work[first + q * m + k];
+      sums += vec3<f32>(x * x, y * y, x * y);
+    }
+  }
+  if (TEAM > 1u) {
+    dots[lane] = sums;
+    workgroupBarrier();
+    sums = vec3<f32>(0.0);
+    for (var k = 0u; k < TEAM; k++) { sums += dots[lane - member + k]; }
+    workgroupBarrier();
+  }
+  if (!present || abs(sums.z) <= max(ORTHOGONAL * sqrt(sums.x) * sqrt(sums.y), 1e-37)) { return false; }
+  let turn = jacobi_turn(sums.x, sums.y, sums.z);
+  for (var k = member; k < m; k += TEAM) {
+    let x = work[first + p * m + k];
+    let y = work[first + q * m + k];
+    work[first + p * m + k] = x - turn.x * (y + turn.y * x);
+    work[first + q * m + k] = y + turn.x * (x - turn.y * y);
+  }
+  for (var k = member; k < n; k += TEAM) {
+    let x = rotation[turned + p * n + k];
+    let y = rotation[turned + q * n + k];
+    rotation[turned + p * n + k] = x - turn.x * (y + turn.y * x);
+    rotation[turned + q * n + k] = y + turn.x * (x - turn.y * y);
+  }
+  return true;
+}
+
+// Makes column i, which is zero, orthonormal to the columns of U that are not: from the unit vector of the row in which they have least.
+fn complete(first: u32, i: u32, height: u32) {
+  let m = params.rows;
+  let n = params.rank;
+  var most = -1.0;
+  var chosen = 0u;
+  for (var d = 0u; d < height; d++) {
+    var rest = 1.0;
+    for (var j = 0u; j < n; j++) { rest -= work[first + j * m + d] * work[first + j * m + d]; }
+    if (rest > most) {
+      most = rest;
+      chosen = d;
+    }
+  }
+  work[first + i * m + chosen] = 1.0;
+  for (var again = 0u; again < 2u; again++) {
+    for (var j = 0u; j < n; j++) {
+      if (j == i) { continue; }
+      var inner = 0.0;
+      for (var d = 0u; d < height; d++) { inner += work[first + i * m + d] * work[first + j * m + d]; }
+      for (var d = 0u; d < height; d++) { work[first + i * m + d] -= inner * work[first + j * m + d]; }
+    }
+    var square = 0.0;
+    for (var d = 0u; d < height; d++) { square += work[first + i * m + d] * work[first + i * m + d]; }
+    for (var d = 0u; d < height; d++) { work[first + i * m + d] /= sqrt(max(square, 1e-37)); }
+  }
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let matrix = group.x + group.y * groups.x;
+  if (matrix >= params.count) { return; }
+  let m = params.rows;
+  let n = params.rank;
+  let first = matrix * n * m;
+  let turned = matrix * n * n;
+  let height = select(heights[select(matrix, 0u, FULL)], m, FULL);
+  var sums = vec3<f32>(0.0);
+  for (var e = lane; e < n * m; e += WIDTH) { sums.x = max(sums.x, abs(z[first + e])); }
+  for (var e = lane; e < n * n; e += WIDTH) { sums.y += abs(rotation[turned + e]); }
+  dots[lane] = sums;
+  workgroupBarrier();
+  for (var k = 0u; k < WIDTH; k++) { sums = vec3<f32>(max(sums.x, dots[k].x), sums.y + dots[k].y, 0.0); }
+  let scale = scale_of(sums.x);
+  let isFresh = sums.y == 0.0;
+  for (var e = lane; e < n * n; e += WIDTH) {
+    if (isFresh) { rotation[turned + e] = select(0.0, 1.0, e / n == e % n); }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  for (var e = lane; e < n * m; e += WIDTH) {
+    let i = e / m;
+    let d = e % m;
+    var value = 0.0;
+    for (var k = 0u; k < n; k++) { value += z[first + d * n + k] * scale * rotation[turned + i * n + k]; }
+    work[first + e] = value;
+  }
+  storageBarrier();
+  workgroupBarrier();
+  let players = n + n % 2u;
+  for (var sweep = 0u; sweep < SWEEPS; sweep++) {
+    var changed = 0.0;
+    for (var round = 0u; round + 1u < players; round++) {
+      for (var base = 0u; base < players / 2u; base += WIDTH / TEAM) {
+        let index = base + lane / TEAM;
+        let pair = pair_of(index, round, players);
+        if (rotate_columns(first, turned, pair.x, pair.y, index < players / 2u && pair.y < n, lane)) { changed = 1.0; }
+      }
+      storageBarrier();
+      workgroupBarrier();
+    }
+    dots[lane].z = changed;
+    workgroupBarrier();
+    if (lane == 0u) {
+      rotated = 0u;
+      for (var k = 0u; k < WIDTH; k++) { rotated += u32(dots[k].z); }
+    }
+    if (workgroupUniformLoad(&rotated) == 0u) { break; }
+  }
+  // work: from Z·V to U; `out` holds until the end which columns are zero
+  for (var i = lane; i < n; i += WIDTH) {
+    var square = 0.0;
+    for (var d = 0u; d < m; d++) { square += work[first + i * m + d] * work[first + i * m + d]; }
+    let inverse = select(1.0 / sqrt(max(square, 1e-37)), 0.0, square < 1e-30);
+    for (var d = 0u; d < m; d++) { work[first + i * m + d] *= inverse; }
+    out[first + i] = inverse;
+  }
+  storageBarrier();
+  workgroupBarrier();
+  if (lane == 0u) {
+    for (var i = 0u; i < n; i++) {
+      if (out[first + i] == 0.0) { complete(first, i, height); }
+    }
+  }
+  storageBarrier();
+  workgroupBarrier();
+  for (var e = lane; e < m * n; e += WIDTH) {
+    let d = e / n;
+    let r = e % n;
+    var value = 0.0;
+    for (var i = 0u; i < n; i++) { value += work[first + i * m + d] * rotation[turned + i * n + r]; }
+    out[first + e] = value;
+  }
+}

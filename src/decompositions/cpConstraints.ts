@@ -1,0 +1,136 @@
+/** Constraints on the factors of CP, as updates: what `constraints` of cpALS names. */
+import {
+  elementsOf,
+  type Program,
+  type Scheduler,
+  ShapeError,
+  TenfoldError,
+  type Tensor,
+  type TensorData,
+} from "../gpu/index.js";
+import { add, fill, map, polar, scaleColumns, unimodalColumns } from "../ops/index.js";
+import { makeNonnegative, nonnegative, nonnegativeModes } from "./cpNonnegative.js";
+import type { CpStep, CpUpdate } from "./cpUpdates.js";
+
+/** A constraint on the factor of one mode. */
+export type CpConstraint = "nonnegative" | "unimodal" | "orthogonal" | { readonly fixed: TensorData };
+
+/** The weights of the model, and 1 where they are 0: those that a factor's columns of norm 1 stand for. */
+function weightsOf(s: Scheduler, weights: Tensor): Tensor {
+  const isZero = map(s, weights, "sign", { alpha: -1, beta: 1 });
+  const positive = add(s, weights, isZero);
+  s.release(isZero);
+  return positive;
+}
+
+/**
+ * Orthonormal columns times the weights: Q·diag(λ) with QᵀQ = I, and Q the polar factor of M·diag(λ), which leaves the least error of all Q
+ * (orthogonal Procrustes, Schönemann 1966).
+ */
+const orthogonal: CpUpdate = {
+  advice: "another start",
+  record({ s }, { product, weights }) {
+    const [rows, rank] = product.shape as [number, number];
+    const positive = weightsOf(s, weights);
+    const z = scaleColumns(s, product, positive);
+    const rotation = s.tensor([1, rank, rank], { label: "rotation" });
+    fill(s, rotation, 0);
+    const q = polar(s, z.reshape([1, rows, rank]), null, { rotation });
+    const next = scaleColumns(s, q.reshape([rows, rank]), positive);
+    s.release(positive, z, rotation, q);
+    return next;
+  },
+};
+
+/** Columns that rise to one peak and fall after it, without negative entries (Bro & Sidiropoulos 1998). */
+const unimodal: CpUpdate = {
+  advice: "another start",
+  keepsDirections: true,
+  prepare: makeNonnegative,
+  record({ s }, { product, normal, factor, weights }) {
+    const scaled = scaleColumns(s, factor, weights);
+    const next = unimodalColumns(s, normal, product, { factor: scaled });
+    s.release(scaled);
+    return next;
+  },
+};
+
+/** A factor that stays as it is, but that its columns have norm 1. */
+const fixed = (values: Float32Array): CpUpdate => ({
+  advice: "another factor",
+  prepare: (start) => start.set(values),
+  record: ({ s }, { factor, weights }) => scaleColumns(s, factor, weights),
+});
+
+/** What has a shape, and a name for errors. */
+type Shaped = { readonly shape: readonly number[]; toString(): string };
+
+/** What `constraints` and `nonnegative` ask for, of every mode that they name, checked. */
+export function constraintsOf(
+  name: string,
+  x: Shaped,
+  rank: number,
+  asked: { nonnegative?: boolean | readonly number[]; constraints?: Readonly<Record<number, CpConstraint>> },
+): ReadonlyMap<number, CpConstraint> {
+  const all = new Map<number, CpConstraint>();
+  for (const mode of nonnegativeModes(name, x, asked.nonnegative ?? false)) all.set(mode, "nonnegative");
+  for (const [key, constraint] of Object.entries(asked.constraints ?? {})) {
+    const mode = Number(key);
+    const extent = x.shape[mode];
+    if (!Number.isInteger(mode) || extent === undefined)
+      throw new ShapeError(`${name}: constraints has mode ${key}, ${x} has modes 0 to ${x.shape.length - 1}`);
+    if (all.has(mode))
+      throw new TenfoldError(`${name}: mode ${mode} is in nonnegative and in constraints; leave one of them out`);
+    if (constraint === "orthogonal" && rank > extent)
+      throw new ShapeError(
+        `${name}: mode ${mode} of ${x} has no room for ${rank} orthogonal columns; take a rank of at most ${extent}`,
+      );
+    all.set(mode, constraint);
+  }
+  const isFixed = (constraint: CpConstraint) => typeof constraint === "object";
+  if ([...all.values()].filter(isFixed).length === x.shape.length)
+    throw new TenfoldError(`${name}: all modes are fixed, needs one that is free: leave it out of constraints`);
+  return all;
+}
+
+/** The update of every mode by its constraint, and of modes that have none by `otherwise`. */
+export function constrained(
+  name: string,
+  x: Shaped,
+  rank: number,
+  constraints: ReadonlyMap<number, CpConstraint>,
+  otherwise: CpUpdate,
+): CpUpdate {
+  const updates = x.shape.map((extent, mode): CpUpdate => {
+    const constraint = constraints.get(mode);
+    if (constraint === undefined) return otherwise;
+    if (typeof constraint === "object") return fixed(fixedFactor(name, constraint.fixed, [extent, rank], mode));
+    return { nonnegative, unimodal, orthogonal }[constraint];
+  });
+  const modesOf = (...of: CpConstraint[]) =>
+    new Set([...constraints.keys()].filter((mode) => of.includes(constraints.get(mode)!)));
+  const correct = (p: Program, step: CpStep & { scaled: Tensor }) => updates[step.mode]!.correct!(p, step);
+  return {
+    advice: [...new Set(updates.map(({ advice }) => advice))].join(", "),
+    oneSigned: modesOf("nonnegative", "unimodal"),
+    fixed: new Set([...constraints.keys()].filter((mode) => typeof constraints.get(mode) === "object")),
+    keepsDirections: true,
+    prepare: (start, columns, mode) => updates[mode]!.prepare?.(start, columns, mode),
+    record: (p, step) => updates[step.mode]!.record(p, step),
+    ...(updates.every((update) => update.correct) && { correct }),
+  };
+}
+
+function fixedFactor(name: string, data: TensorData, shape: [number, number], mode: number): Float32Array {
+  const what = `the fixed factor of mode ${mode}`;
+  const values = elementsOf(name, data, shape, "f32", what) as Float32Array;
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0)
+    throw new TenfoldError(
+      `${name}: ${what} has ${values[at]} at [${Math.floor(at / shape[1])}, ${at % shape[1]}], needs finite numbers`,
+    );
+  for (let r = 0; r < shape[1]; r++)
+    if (!values.some((value, place) => place % shape[1] === r && value !== 0))
+      throw new TenfoldError(`${name}: column ${r} of ${what} is zero, needs an entry that is not`);
+  return values;
+}

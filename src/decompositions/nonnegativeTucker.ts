@@ -1,0 +1,376 @@
+import {
+  checkOptions,
+  type DType,
+  type Engine,
+  isList,
+  type OptionRules,
+  oneOf,
+  optionRules,
+  Program,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
+import {
+  add,
+  appendRow,
+  copy,
+  gram,
+  hals,
+  innerProduct,
+  kruskalToTensor,
+  MOMENTUM_START,
+  map,
+  modeProduct,
+  momentum,
+  multiply,
+  normalizeColumns,
+  scale,
+  scaleColumns,
+  solvePseudoInverse,
+  subtract,
+  sumOfMagnitudes,
+  unfoldedProduct,
+} from "../ops/index.js";
+import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
+import { TuckerTensor } from "../tensors/index.js";
+import { withStartFactor } from "./cp.js";
+import { makeNonnegative, negativePart, nonnegativeModes } from "./cpNonnegative.js";
+import { Held } from "./held.js";
+import { identityColumns } from "./identityColumns.js";
+import {
+  type Decomposition,
+  iterate,
+  type Scope,
+  type StoppingOptions,
+  type SweepKind,
+  type SweepMethod,
+  seedAt,
+  stoppingRules,
+  type Told,
+  type Trace,
+} from "./iterate.js";
+import { Stack } from "./stack.js";
+import { multilinearRanks } from "./tucker.js";
+
+const NAME = "nonnegativeTucker";
+
+export interface NonnegativeTuckerOptions extends StoppingOptions {
+  /** R_1…R_N; one number stands for all modes, lowered where a mode has no room for it */
+  ranks: number | readonly number[];
+  /** modes whose factors have no negative entry; all of them by default */
+  nonnegative?: boolean | readonly number[];
+  /** whether the core has no negative entry; true by default */
+  nonnegativeCore?: boolean;
+  /** `svd`, the default: the larger parts of one sign of the unfoldings' leading singular vectors; `random`: uniform random factors */
+  initialize?: "svd" | "random";
+  /** runs this many starts, all but the first of them random, and keeps the best; 1 by default */
+  starts?: number;
+  seed?: number;
+}
+
+const rules: OptionRules<NonnegativeTuckerOptions> = {
+  ranks: { ...optionRules.ranks, required: true },
+  nonnegative: {
+    needs: "true, or a list of modes",
+    is: (value) =>
+      typeof value === "boolean" || (isList(value) && [...value].every((mode) => typeof mode === "number")),
+  },
+  nonnegativeCore: { needs: "true or false", is: (value) => typeof value === "boolean" },
+  initialize: oneOf("svd", "random"),
+  starts: optionRules.positive,
+  seed: optionRules.seed,
+  ...stoppingRules,
+};
+
+/** gradient steps for the core in a sweep, and at the start */
+const CORE_STEPS = 10;
+const FIRST_CORE_STEPS = 40;
+/** the trace of a sweep begins with `momentum`'s four numbers */
+const ACCEPTED = 2;
+
+/**
+ * Tucker decomposition without negative entries (Mørup, Hansen & Arnfred 2008; Phan & Cichocki 2011): X ≈ ⟦G; A⁽¹⁾, …, A⁽ᴺ⁾⟧, the factors by
+ * accelerated hierarchical alternating least squares, the core by accelerated projected gradients (FISTA, Beck & Teboulle 2009). Sweeps are
+ * extrapolated, and what made the error larger is taken back (Ang & Gillis 2019). A sweep reads X twice. Columns have norm 1, not right
+ * angles. X may have negative entries: `negativePart` tells how much of ‖X‖ they are, where all of the model is to have none.
+ *
+ * @throws ShapeError where a rank is larger than its mode, or than the others leave to it
+ */
+export async function nonnegativeTucker(
+  engine: Engine,
+  x: Tensor<DType> | Source,
+  options: NonnegativeTuckerOptions,
+): Promise<Decomposition<TuckerTensor>> {
+  checkCall(engine, NAME, x);
+  checkOptions(NAME, options, rules);
+  if (x.order < 2) throw new ShapeError(`${NAME}: ${x} has order ${x.order}, needs at least 2`);
+  const ranks = multilinearRanks(NAME, x, options.ranks);
+  const modes = nonnegativeModes(NAME, x, options.nonnegative ?? true);
+  const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, nonnegativeCore = true } = options;
+  return await withSource(engine, NAME, x, async (source) => {
+    const result = await iterate<TuckerTensor>(source, {
+      name: NAME,
+      stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
+      starts,
+      seed,
+      zero: () => zeroModel(source, ranks),
+      begin: (scope) => new NonnegativeTuckerMethod(scope, ranks, modes, options),
+    });
+    if (modes.size < source.order || !nonnegativeCore) return result;
+    using held = new Held(engine);
+    held.keep(result.tensor);
+    const part = await negativePart(source);
+    return held.handOut(part === undefined ? result : { ...result, negativePart: part });
+  });
+}
+
+const zeroModel = ({ engine, shape }: Source, ranks: readonly number[]): TuckerTensor =>
+  new TuckerTensor(
+    engine.tensor(ranks, null, { label: "core" }),
+    shape.map((extent, mode) => identityColumns(engine, extent, ranks[mode]!, `factor ${mode}`)),
+  );
+
+/** Non-negative Tucker as a method of `iterate`. Part 0 of a stack is the core, part n + 1 the factor of mode n. */
+class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
+  readonly columns = MOMENTUM_START.length;
+  readonly hasCheap = true;
+  readonly advice = "another start";
+  readonly state: readonly Tensor[];
+  readonly model: TuckerTensor;
+  readonly #stack: Stack;
+  /** the model that a sweep changes, the best one, and that from which the next sweep begins */
+  readonly #fresh: Tensor;
+  readonly #accepted: Tensor;
+  readonly #next: Tensor;
+  readonly #momentum: Tensor;
+  readonly #error: Tensor;
+  readonly #grams: readonly Tensor[];
+  /** of modes that may have negative entries, and of a free core: identity matrices */
+  readonly #units: readonly Tensor[];
+  readonly #clipped: readonly number[];
+
+  constructor(
+    readonly scope: Scope,
+    readonly ranks: readonly number[],
+    readonly modes: ReadonlySet<number>,
+    readonly options: NonnegativeTuckerOptions,
+  ) {
+    const { allocate, source, engine, keep } = scope;
+    const parts = [0, ...source.shape.map((_, mode) => mode + 1)];
+    const isClipped = (part: number) => (part ? modes.has(part - 1) : this.#isCoreClipped);
+    this.#clipped = parts.filter(isClipped);
+    const shapes = [ranks, ...source.shape.map((extent, mode) => [extent, ranks[mode]!])];
+    this.#stack = new Stack(shapes, [...this.#clipped, ...parts.filter((part) => !isClipped(part))]);
+    const stack = (label: string) => allocate([this.#stack.size], label);
+    [this.#fresh, this.#accepted, this.#next] = [stack("model"), stack("best model"), stack("next model")];
+    this.#momentum = allocate([MOMENTUM_START.length], "momentum");
+    this.#error = allocate([1], "error");
+    this.#grams = ranks.map((rank, mode) => allocate([rank, rank], `gram ${mode}`));
+    this.#units = ranks.map((rank, mode) => keep(identityColumns(engine, rank, rank, `unit ${mode}`)));
+    this.state = [this.#accepted, this.#next, this.#momentum];
+    this.model = new TuckerTensor(
+      this.#core,
+      source.shape.map((_, mode) => this.#factor(mode)),
+    );
+  }
+
+  get #isCoreClipped(): boolean {
+    return this.options.nonnegativeCore ?? true;
+  }
+
+  get #core(): Tensor {
+    return this.#stack.of(this.#fresh, 0);
+  }
+
+  #factor(mode: number): Tensor {
+    return this.#stack.of(this.#fresh, mode + 1);
+  }
+
+  async start(index: number): Promise<undefined> {
+    const { engine, source } = this.scope;
+    const { initialize = "svd", seed = 0, signal } = this.options;
+    const how = index || initialize === "random" ? "random" : "hosvd";
+    engine.write(this.#momentum, [...MOMENTUM_START]);
+    for (const [mode, rank] of this.ranks.entries()) {
+      const factor = this.#factor(mode);
+      const task = { mode, rank, seed: seedAt(seed, index), signal };
+      await withStartFactor(source, how, task, (s, start) => void copy(s, start, { out: factor }));
+      if (!this.modes.has(mode)) continue;
+      const values = await engine.read(factor);
+      makeNonnegative(values, rank);
+      engine.write(factor, values);
+    }
+    await Program.run(
+      engine,
+      (p) => {
+        const { s } = p;
+        for (const mode of this.ranks.keys()) {
+          const { out, norms } = normalizeColumns(s, this.#factor(mode));
+          copy(s, out, { out: this.#factor(mode) });
+          gram(s, this.#factor(mode), { out: this.#grams[mode]! });
+          s.release(out, norms);
+        }
+        const product = source.project(p, this.model.factors);
+        if (this.#isCoreClipped) map(s, product, "relu", { out: this.#core });
+        this.#updateCore(s, product, FIRST_CORE_STEPS);
+        copy(s, this.#fresh, { out: this.#next });
+        s.release(product);
+      },
+      "non-negative Tucker start",
+    );
+    return undefined;
+  }
+
+  record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
+    const { s } = p;
+    const { source } = this.scope;
+    copy(s, this.#next, { out: this.#fresh });
+    for (const mode of this.ranks.keys()) gram(s, this.#factor(mode), { out: this.#grams[mode]! });
+    const split = Math.ceil(source.order / 2);
+    let product: Tensor | undefined;
+    for (const [start, stop] of [[0, split] as const, [split, source.order] as const]) {
+      const isInside = (mode: number) => mode >= start && mode < stop;
+      const others = this.model.factors.map((factor, mode) => (isInside(mode) ? null : factor));
+      const shared = source.project(p, others);
+      const reader = new TensorReader(shared);
+      for (let mode = start; mode < stop; mode++) {
+        const rest = this.model.factors.map((factor, other) => (isInside(other) && other !== mode ? factor : null));
+        const projected = stop - start > 1 ? reader.project(p, rest) : shared;
+        this.#updateFactor(s, projected, mode);
+        if (mode === source.order - 1)
+          product = modeProduct(s, projected, this.#factor(mode), mode, { transpose: true });
+        if (projected !== shared) s.release(projected);
+      }
+      s.release(shared);
+    }
+    this.#updateCore(s, product!, CORE_STEPS);
+    if (isPrecise) source.residual(p, this.model, { out: this.#error });
+    else this.#errorFromNorms(s, product!);
+    s.release(product!);
+    momentum(s, {
+      fresh: this.#fresh,
+      error: this.#error,
+      accepted: this.#accepted,
+      next: this.#next,
+      state: this.#momentum,
+      clip: this.#stack.rangeOf(this.#clipped),
+    });
+    appendRow(s, this.#momentum, rows, counter);
+  }
+
+  /** Records a mode's new factor from X times the other factors: columns of norm 1, their norms in the core. */
+  #updateFactor(s: Scheduler, projected: Tensor, mode: number): void {
+    const [core, factor] = [this.#core, this.#factor(mode)];
+    const right = unfoldedProduct(s, projected, core, mode);
+    const turned = this.#timesGrams(s, core, mode);
+    const normal = unfoldedProduct(s, turned, core, mode);
+    const solved = this.modes.has(mode) ? hals(s, normal, right, { factor }) : solvePseudoInverse(s, normal, right);
+    const { out: columns, norms } = normalizeColumns(s, solved);
+    // a column that becomes zero keeps its direction, and its part of the core becomes zero
+    const isZero = map(s, norms, "sign", { alpha: -1, beta: 1 });
+    const kept = scaleColumns(s, factor, isZero);
+    add(s, columns, kept, { out: factor });
+    const weighted = multiply(s, core, norms.reshape(this.ranks.map((rank, axis) => (axis === mode ? rank : 1))));
+    copy(s, weighted, { out: core });
+    gram(s, factor, { out: this.#grams[mode]! });
+    s.release(right, normal, solved, columns, norms, isZero, kept, weighted);
+    if (turned !== core) s.release(turned);
+  }
+
+  /** y ×ₙ Aₙᵀ·Aₙ over all modes but `skip`: a temporary, or y itself. */
+  #timesGrams(s: Scheduler, y: Tensor, skip = -1): Tensor {
+    let product = y;
+    for (const [mode, matrix] of this.#grams.entries()) {
+      if (mode === skip) continue;
+      const next = modeProduct(s, product, matrix, mode);
+      if (product !== y) s.release(product);
+      product = next;
+    }
+    return product;
+  }
+
+  /**
+   * Records the new core from `product`, X times all factors: of a free core the least squares one; else steps of accelerated projected
+   * gradients. The step of an entry is 1 ÷ the sum of magnitudes in its row of the Kronecker product of the Gram matrices.
+   */
+  #updateCore(s: Scheduler, product: Tensor, steps: number): void {
+    const core = this.#core;
+    if (!this.#isCoreClipped) {
+      let solution = product;
+      for (const [mode, unit] of this.#units.entries()) {
+        const inverse = solvePseudoInverse(s, this.#grams[mode]!, unit);
+        const next = modeProduct(s, solution, inverse, mode);
+        s.release(inverse);
+        if (solution !== product) s.release(solution);
+        solution = next;
+      }
+      copy(s, solution, { out: core });
+      s.release(solution);
+      return;
+    }
+    const sums = this.#grams.map((matrix) => sumOfMagnitudes(s, matrix, { axis: 1 }));
+    const bounds = kruskalToTensor(
+      s,
+      null,
+      sums.map((each) => each.reshape([each.size, 1])),
+    );
+    const steplengths = map(s, bounds, "reciprocal");
+    s.release(...sums, bounds);
+    let before = copy(s, core);
+    let ahead = copy(s, core);
+    let inertia = 1;
+    for (let step = 0; step < steps; step++) {
+      const image = this.#timesGrams(s, ahead);
+      const gradient = subtract(s, image, product);
+      const move = multiply(s, gradient, steplengths);
+      const moved = subtract(s, ahead, move);
+      const found = map(s, moved, "relu");
+      s.release(image, gradient, move, moved, ahead);
+      const next = (1 + Math.sqrt(1 + 4 * inertia ** 2)) / 2;
+      const change = subtract(s, found, before);
+      const further = scale(s, change, { alpha: (inertia - 1) / next });
+      ahead = add(s, found, further);
+      s.release(change, further, before);
+      before = found;
+      inertia = next;
+    }
+    copy(s, before, { out: core });
+    s.release(before, ahead, steplengths);
+  }
+
+  /** ‖x‖² + ⟨G, G ×ₙ AₙᵀAₙ − 2·x ×ₙ Aₙᵀ⟩ */
+  #errorFromNorms(s: Scheduler, product: Tensor): void {
+    const image = this.#timesGrams(s, this.#core);
+    const twice = scale(s, product, { alpha: 2 });
+    const rest = subtract(s, image, twice);
+    const inner = innerProduct(s, rest, this.#core);
+    map(s, inner, "identity", { beta: this.scope.source.squaredNorm, out: this.#error });
+    s.release(image, twice, rest, inner);
+  }
+
+  errorOf(row: Float32Array, kind: SweepKind): Told {
+    const error = Math.sqrt(Math.max(0, row[ACCEPTED]!) / this.scope.source.squaredNorm);
+    return kind === "precise" ? { fromResidual: error } : { fromNorms: error };
+  }
+
+  async finish(): Promise<TuckerTensor> {
+    const { engine, source } = this.scope;
+    using held = new Held(engine);
+    const core = held.allocate(this.ranks, "core");
+    const factors = source.shape.map((extent, mode) => held.allocate([extent, this.ranks[mode]!], `factor ${mode}`));
+    await engine.run((s) => {
+      for (const [part, out] of [core, ...factors].entries()) copy(s, this.#stack.of(this.#accepted, part), { out });
+    }, "non-negative Tucker result");
+    return held.handOut(new TuckerTensor(core, factors));
+  }
+
+  residual(p: Program, tensor: TuckerTensor, out: Tensor): void {
+    this.scope.source.residual(p, tensor, { out });
+  }
+
+  async restore(tensor: TuckerTensor, exponent: number): Promise<TuckerTensor> {
+    const core = await restore(this.scope.engine, NAME, "core", tensor.core, exponent);
+    return new TuckerTensor(core, tensor.factors);
+  }
+}

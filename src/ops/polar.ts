@@ -1,0 +1,43 @@
+import shader from "../../shaders/polar.wgsl?late";
+import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { setting } from "./adapter.js";
+import { assertCall, assertShape } from "./shapes.js";
+
+const kernel = new Kernel(shader, ({ count }) => grid1d(count!, 1));
+
+export interface PolarOptions {
+  /**
+   * K×R×R, zeros at first: the right singular vectors as this op leaves them, from which it begins at the next call. Matrices that have
+   * changed little are done sooner
+   */
+  rotation: Tensor;
+  out?: Tensor | undefined;
+}
+
+/**
+ * The orthonormal polar factors of K matrices (K×I×R, R ≤ I): P_k = U_k·V_kᵀ of Z_k = U_k·Σ_k·V_kᵀ, the matrices with orthonormal columns
+ * nearest to them, by one-sided Jacobi rotations in one dispatch. No Gram matrix squares a condition number; columns are orthonormal also
+ * where Z_k lacks rank. `heights` ([K], u32, R to I each) says how many rows of each matrix are in use, rows below are 0 and stay 0; null
+ * stands for all rows.
+ */
+export function polar(s: Scheduler, z: Tensor, heights: Tensor<"u32"> | null, { rotation, out }: PolarOptions): Tensor {
+  assertCall("polar", s, heights ? { z, heights } : { z });
+  const [count, rows, rank] = z.shape as [number, number, number];
+  if (z.order !== 3 || rank > rows) throw new ShapeError(`polar: ${z}, needs K×I×R with R at most I`);
+  if (heights) assertShape("polar", "heights", heights, [count]);
+  assertShape("polar", "rotation", rotation, [count, rank, rank]);
+  if (out) assertShape("polar", "out", out, z.shape);
+  const result = out ?? s.tensor(z.shape, { label: "polar factors" });
+  const work = s.tensor(z.shape, { label: "polar work" });
+  const counts = heights ?? s.tensor([1], { dtype: "u32", label: "no heights" });
+  const WIDTH = Math.min(64, setting(s.engine, "soleWorkgroup"));
+  const TEAM = Math.min(WIDTH, setting(s.engine, "jacobiTeam"));
+  s.run(
+    kernel.with({ WIDTH, TEAM, FULL: heights === null }),
+    { z, heights: counts, work, rotation, out: result },
+    { count, rows, rank },
+  );
+  s.release(work);
+  if (!heights) s.release(counts);
+  return result;
+}

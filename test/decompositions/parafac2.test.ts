@@ -1,0 +1,201 @@
+/** PARAFAC2 of planted and other slices, against f64, and beside TensorLy from its starts. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parafac2 } from "../../src/decompositions/index.js";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import type { Parafac2Tensor } from "../../src/tensors/index.js";
+import { evaluate, testEngine } from "../engine.js";
+import { randomArray } from "../reference.js";
+import { norm } from "./planted.js";
+
+/** Random numbers with orthonormal columns. */
+function orthonormal(rows: number, rank: number, seed: number): Float64Array {
+  const q = Float64Array.from(randomArray(rows * rank, seed));
+  const inner = (r: number, t: number) => {
+    let sum = 0;
+    for (let i = 0; i < rows; i++) sum += q[i * rank + r]! * q[i * rank + t]!;
+    return sum;
+  };
+  for (let r = 0; r < rank; r++) {
+    for (let again = 0; again < 2; again++)
+      for (let t = 0; t < r; t++) {
+        const part = inner(r, t);
+        for (let i = 0; i < rows; i++) q[i * rank + r]! -= part * q[i * rank + t]!;
+      }
+    const length = Math.sqrt(inner(r, r));
+    for (let i = 0; i < rows; i++) q[i * rank + r]! /= length;
+  }
+  return q;
+}
+
+interface Slice {
+  rows: number;
+  data: Float32Array;
+}
+
+/** Slices of a model with these numbers of rows, plus noise. */
+function planted(heights: readonly number[], columns: number, rank: number, noise: number, seed: number): Slice[] {
+  const a = randomArray(heights.length * rank, seed).map((value) => 0.2 + Math.abs(value));
+  const b = randomArray(rank * rank, seed + 1);
+  for (let r = 0; r < rank; r++) b[r * rank + r]! += 1;
+  const c = randomArray(columns * rank, seed + 2).map(Math.abs);
+  return heights.map((rows, k) => {
+    const p = orthonormal(rows, rank, seed + 10 + k);
+    const clean = slice(p, b, a.subarray(k * rank, (k + 1) * rank), c, rank);
+    const errors = randomArray(rows * columns, seed + 100 + k);
+    const size = (noise * norm(clean)) / norm(errors);
+    return { rows, data: Float32Array.from(clean, (value, at) => value + size * errors[at]!) };
+  });
+}
+
+/** P·B·diag(a)·Cᵀ */
+function slice(
+  p: ArrayLike<number>,
+  b: ArrayLike<number>,
+  a: ArrayLike<number>,
+  c: ArrayLike<number>,
+  rank: number,
+): Float64Array {
+  const [rows, columns] = [p.length / rank, c.length / rank];
+  const out = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++)
+    for (let r = 0; r < rank; r++) {
+      let evolved = 0;
+      for (let t = 0; t < rank; t++) evolved += p[i * rank + t]! * b[t * rank + r]!;
+      for (let j = 0; j < columns; j++) out[i * columns + j]! += evolved * a[r]! * c[j * rank + r]!;
+    }
+  return out;
+}
+
+const tensorsOf = (engine: Engine, slices: readonly Slice[]): Tensor[] =>
+  slices.map(({ rows, data }) => engine.tensor([rows, data.length / rows], data));
+
+/** ‖X_k − X̂_k‖ of every slice, and of all, by the model's numbers in f64; also whether P_k has orthonormal columns. */
+async function judged(engine: Engine, model: Parafac2Tensor, slices: readonly Slice[]) {
+  const { rank } = model;
+  const [weights, a, b, c, ...projections] = await engine.read([model.weights, ...model.factors, ...model.projections]);
+  let skew = 0;
+  const errors = slices.map(({ rows, data }, k) => {
+    const p = projections[k]!;
+    for (let r = 0; r < rank; r++)
+      for (let t = 0; t < rank; t++) {
+        let sum = r === t ? -1 : 0;
+        for (let i = 0; i < rows; i++) sum += p[i * rank + r]! * p[i * rank + t]!;
+        skew = Math.max(skew, Math.abs(sum));
+      }
+    const row = Float64Array.from(weights!, (weight, r) => weight * a![k * rank + r]!);
+    const full = slice(p, b!, row, c!, rank);
+    return norm(full.map((value, at) => value - data[at]!));
+  });
+  const total = norm(errors) / norm(slices.map(({ data }) => norm(data)));
+  return { errors, total, skew, a: a!, c: c!, weights: weights! };
+}
+
+describe.each([
+  ["slices of several lengths, longer and shorter than wide", [9, 4, 14, 30, 5, 8], 8, 3],
+  ["slices as long as the rank", [3, 3, 3, 3], 5, 3],
+  ["long slices of few columns", [40, 33, 51, 27, 60], 4, 2],
+  ["one component", [5, 7, 2, 1], 3, 1],
+  ["many short slices", Array.from({ length: 40 }, (_, k) => 4 + (k % 3)), 6, 2],
+] as const)("%s", (_, heights, columns, rank) => {
+  it.each([0, 0.1])("has the error that it tells, noise %f", async (noise) => {
+    const engine = await testEngine();
+    const slices = planted(heights, columns, rank, noise, 3);
+    const tensors = tensorsOf(engine, slices);
+    const { live } = engine.memory();
+    const result = await parafac2(engine, tensors, { rank, sweeps: 400, starts: 2 });
+    const { errors, total, skew } = await judged(engine, result.tensor, slices);
+    expect(skew).toBeLessThan(1e-5);
+    expect(Math.abs(result.relativeError - total)).toBeLessThan(2e-6);
+    expect(total).toBeLessThan(noise ? 1.001 * noise : 1e-3);
+    result.sliceErrors.forEach((error, k) => {
+      expect(Math.abs(error - errors[k]! / norm(slices[k]!.data))).toBeLessThan(5e-6);
+    });
+    const last = slices.length - 1;
+    const full = await evaluate(engine, (s) => result.tensor.full(s, last));
+    expect(norm(full.map((value, at) => value - slices[last]!.data[at]!))).toBeCloseTo(errors[last]!, 4);
+    expect(result.tensor.shapes).toEqual(slices.map(({ rows }) => [rows, columns]));
+    // errors fall: what makes them larger is taken back
+    for (const [at, error] of result.errors.entries()) expect(error).toBeLessThanOrEqual(result.errors[at - 1] ?? 1);
+    result.tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+    for (const tensor of tensors) tensor.destroy();
+  });
+});
+
+it("keeps A and C without negative entries where it is asked to", async () => {
+  const engine = await testEngine();
+  const slices = planted([9, 6, 12, 7], 6, 2, 0.05, 7);
+  const tensors = tensorsOf(engine, slices);
+  for (const nonnegative of [true, [0], [2]] as (true | number[])[]) {
+    const { tensor, relativeError } = await parafac2(engine, tensors, { rank: 2, nonnegative, sweeps: 300 });
+    const { a, c, weights } = await judged(engine, tensor, slices);
+    const constrained = [...(nonnegative === true || nonnegative.includes(0) ? a : []), ...weights];
+    if (nonnegative === true || nonnegative.includes(2)) constrained.push(...c);
+    expect(Math.min(...constrained)).toBeGreaterThanOrEqual(0);
+    expect(relativeError).toBeLessThan(0.052);
+    tensor.destroy();
+  }
+  await expect(parafac2(engine, tensors, { rank: 2, nonnegative: [1] })).rejects.toThrow("a list of 0 (A) and 2 (C)");
+  for (const tensor of tensors) tensor.destroy();
+});
+
+it("does not depend on scale, nor on the scales of slices beside each other", async () => {
+  const engine = await testEngine();
+  const slices = planted([9, 6, 12], 6, 2, 0.1, 7);
+  const solve = async (scales: number[]) => {
+    const tensors = tensorsOf(
+      engine,
+      slices.map(({ rows, data }, k) => ({ rows, data: data.map((value) => value * scales[k]!) })),
+    );
+    const result = await parafac2(engine, tensors, { rank: 2, sweeps: 30, tolerance: 0 });
+    for (const tensor of [...tensors, result.tensor]) tensor.destroy();
+    return result;
+  };
+  const one = await solve([1, 1, 1]);
+  for (const scale of [2 ** 60, 2 ** -60]) expect((await solve([scale, scale, scale])).errors).toEqual(one.errors);
+  // a slice of zeros has the error 0, and one that is small beside the others is seen
+  const zero = await solve([1, 0, 1]);
+  expect(zero.sliceErrors[1]).toBe(0);
+  const small = await solve([1, 1e-12, 1]);
+  expect(small.sliceErrors[1]).toBeLessThanOrEqual(1);
+  expect((await solve([0, 0, 0])).relativeError).toBe(0);
+});
+
+interface Case {
+  rank: number;
+  slices: number[][][];
+  starts: { factors: number[][][]; error: number }[];
+}
+
+it("fits as well as TensorLy does in f64 from its starts", async () => {
+  const engine = await testEngine();
+  const file = join(import.meta.dirname, "../fixtures/parafac2.json");
+  const cases = JSON.parse(readFileSync(file, "utf8")) as Case[];
+  for (const { rank, slices, starts } of cases) {
+    const tensors = slices.map((rows) => engine.tensor([rows.length, rows[0]!.length], Float32Array.from(rows.flat())));
+    for (const { factors, error } of starts) {
+      const initialize = factors.map((rows) => Float32Array.from(rows.flat()));
+      const { tensor, relativeError } = await parafac2(engine, tensors, { rank, initialize, sweeps: 400 });
+      expect(relativeError).toBeLessThan(1.0005 * error);
+      tensor.destroy();
+    }
+    for (const tensor of tensors) tensor.destroy();
+  }
+});
+
+it("refuses slices that do not fit", async () => {
+  const engine = await testEngine();
+  const [a, b, c] = [engine.tensor([4, 3]), engine.tensor([4, 2]), engine.tensor([1, 3])];
+  await expect(parafac2(engine, [a, b], { rank: 2 })).rejects.toThrow(
+    "parafac2: slice 1 is tensor 4×2, slice 0 has 3 columns; all need as many",
+  );
+  await expect(parafac2(engine, [a, c], { rank: 2 })).rejects.toThrow(
+    "parafac2: slice 1 has 1 rows, needs at least the rank 2; leave it out or take a smaller rank",
+  );
+  await expect(parafac2(engine, [a, a], { rank: 4 })).rejects.toThrow("needs 1 to 3");
+  await expect(parafac2(engine, [], { rank: 1 })).rejects.toThrow("needs a list of matrices or one tensor K×I×J");
+  await expect(parafac2(engine, a, { rank: 1 })).rejects.toThrow("needs K×I×J or a list of matrices");
+  for (const tensor of [a, b, c]) tensor.destroy();
+});
