@@ -4,6 +4,7 @@ import type { KruskalTensor } from "../../tensors/index.js";
 import { InputError } from "../context.js";
 import { readFactor, readFactors } from "../tensorFile.js";
 import { type Method, type Request, type Run, readArrays } from "./method.js";
+import { negativeLines } from "./nmf.js";
 import type { MethodOptions } from "./options.js";
 
 const SWEEPS: Record<string, number> = { "gauss-newton": 500, als: 100 };
@@ -14,7 +15,7 @@ type Result = Decomposition<KruskalTensor> & { starts?: CpStarts };
 export const cp: Method = {
   name: "cp",
   summary: "a sum of rank-one terms",
-  takes: ["rank", "algorithm", "starts", "sweeps", "tolerance", "init", "fixed", "seed"],
+  takes: ["rank", "algorithm", "starts", "sweeps", "tolerance", "init", "fixed", "nonnegative", "seed"],
   algorithms: ["gauss-newton", "als"],
   saves: [
     "weights (R) and factor_0, factor_1, … (extent×R) with columns of length 1:",
@@ -26,14 +27,16 @@ export const cp: Method = {
     "X.npy --rank 10 --starts 16",
     "X.npy --rank 10 --init result.npz --out better.npz",
     "X.npy --rank 3 --fixed 0:spectra.npy",
+    "X.npy --rank 10 --nonnegative",
     "X.npy --rank 10 --algorithm als --init hosvd --tolerance 0",
   ],
 
-  check({ rank, ranks, algorithm, init, fixed }) {
+  check({ rank, ranks, algorithm, init, fixed, nonnegative }) {
     if (rank === undefined)
       throw new InputError(
         ranks ? "--method cp needs --rank R, one number" : "--rank R (cp) or --ranks R,R,… (tucker) is needed",
       );
+    if (nonnegative && fixed) throw new InputError("--nonnegative and --fixed: give one of them");
     if (algorithm !== "als") return;
     if (fixed) throw new InputError("--fixed is for --algorithm gauss-newton");
     if (init && !isWord(init))
@@ -43,7 +46,7 @@ export const cp: Method = {
   async prepare(request): Promise<Run> {
     const { options, algorithm } = request;
     const rank = rankOf(request);
-    const { init = "random", seed = 0 } = options;
+    const { init = "random", seed = 0, nonnegative = false } = options;
     const initialize = isWord(init) ? init : readFactors(init, request.shape, rank);
     const fixed = await fixedOf(request, rank);
     const starts = options.starts ?? (typeof initialize === "string" ? STARTS[algorithm]! : 1);
@@ -59,9 +62,10 @@ export const cp: Method = {
                 initialize: initialize as "random" | "hosvd",
                 starts,
                 seed,
+                nonnegative,
                 ...stopping,
               })
-            : await cpGaussNewton(engine, x, { rank, initialize, fixed, starts, seed, ...stopping });
+            : await cpGaussNewton(engine, x, { rank, initialize, fixed, starts, seed, nonnegative, ...stopping });
         const { tensor } = result;
         return {
           title: `CP, rank ${rank}`,
@@ -70,6 +74,7 @@ export const cp: Method = {
           relativeError: result.relativeError,
           course: result,
           ...(result.starts && { starts: result.starts }),
+          lines: negativeLines(result),
           async arrays(exponent) {
             const factors = tensor.factors.map((factor, mode) => [`factor_${mode}`, factor] as const);
             const named = [["weights", tensor.weights] as const, ...factors];

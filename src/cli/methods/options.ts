@@ -13,6 +13,7 @@ export interface MethodOptions {
   tolerance?: number;
   init?: string;
   fixed?: Map<number, string>;
+  nonnegative?: boolean;
   seed?: number;
 }
 
@@ -51,13 +52,14 @@ export const OPTIONS: Record<OptionName, Described> = {
   },
   init: {
     flags: "--init <how>",
-    text: "first start: random (default), hosvd, or the .npz of an earlier result (gauss-newton, which then has 1 start)",
+    text: "first start: random (default of cp), hosvd, or the .npz of an earlier result (gauss-newton, which then has 1 start); nndsvd (default of nmf); svd (default of parafac2)",
   },
   fixed: {
     flags: "--fixed <MODE:F.npy>",
     text: "a factor of gauss-newton that stays as it is; once for each such mode",
     parse: fixedFactor,
   },
+  nonnegative: { flags: "--nonnegative", text: "no negative entry in any factor, of parafac2 in A and C" },
   seed: { flags: "--seed <n>", text: "seed of random numbers (default: 0)", parse: wholeFrom(0) },
 };
 
