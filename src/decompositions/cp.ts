@@ -167,15 +167,15 @@ export async function cpALS(
   });
 }
 
-/** A method of `iterate` that alternates updates, from a start. */
-type AlternatingMethod = SweepMethod<KruskalTensor> & Pick<CpProblem, "initialize" | "startFrom">;
-type MakeMethod = (...parameters: ConstructorParameters<typeof CpProblem>) => AlternatingMethod;
+type MakeMethod = (
+  ...parameters: ConstructorParameters<typeof CpProblem>
+) => SweepMethod<KruskalTensor> & Pick<CpProblem, "initialize" | "startFrom">;
 
 /** Constrained updates creep where plain ones do not, and are extrapolated. */
 async function methodOf(update: CpUpdate): Promise<MakeMethod> {
   if (!update.oneSigned) return plainMethod;
   const { ExtrapolatedCp } = await import("./extrapolatedCp.js");
-  return (...parameters) => new ExtrapolatedCp(...parameters);
+  return (name, scope, rank, of) => new ExtrapolatedCp(name, scope, new CpProblem(name, scope, rank, of), of);
 }
 
 const plainMethod: MakeMethod = (...parameters) => new CpProblem(...parameters);

@@ -2,13 +2,22 @@
 import type { Program, Scheduler, Tensor, TensorData } from "../gpu/index.js";
 import { appendRow, copy, hadamard, MOMENTUM_START, momentum, scaleColumns, slice } from "../ops/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
-import { CpProblem } from "./cp.js";
 import type { CpUpdate } from "./cpUpdates.js";
 import { ROW, type Scope, type SweepKind, type SweepMethod, type Told, type Trace } from "./iterate.js";
 import { Stack } from "./stack.js";
 
+/** What is extrapolated: CP by alternating updates. */
+export interface AlternatingCp extends SweepMethod<KruskalTensor> {
+  readonly state: readonly Tensor[];
+  readonly model: KruskalTensor;
+  initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void>;
+  startFrom(start: readonly TensorData[]): Promise<void>;
+  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): void;
+  place(s: Scheduler, mode: number, start: Tensor): Tensor;
+}
+
 /**
- * A `CpProblem` whose sweeps begin a little further than the last one ended, and that takes back what made the error larger (Ang, Cohen, Gillis &
+ * CP by alternating updates whose sweeps begin a little further than the last one ended, and that takes back what made the error larger (Ang, Cohen, Gillis &
  * Hien 2021).
  */
 export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
@@ -18,7 +27,6 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly state: readonly Tensor[];
   readonly model: KruskalTensor;
   readonly correcting: SweepMethod<KruskalTensor>["correcting"];
-  readonly #cp: CpProblem;
   readonly #stack: Stack;
   /** the factors after the last sweep, the best ones, and those from which the next sweep begins: the last one has the weights */
   readonly #fresh: Tensor;
@@ -32,15 +40,18 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly #modes: readonly number[];
   readonly #clipped: readonly number[];
 
+  readonly #cp: AlternatingCp;
+
   constructor(
     readonly name: string,
     readonly scope: Scope,
-    rank: number,
-    readonly update: CpUpdate,
+    cp: AlternatingCp,
+    update: CpUpdate,
   ) {
     const { allocate, source } = scope;
-    this.#cp = new CpProblem(name, scope, rank, update);
-    this.model = this.#cp.model;
+    this.#cp = cp;
+    this.model = cp.model;
+    const { rank } = cp.model;
     this.advice = update.advice;
     this.columns = this.#cp.columns;
     const { oneSigned = new Set<number>(), fixed = new Set<number>() } = update;
