@@ -64,7 +64,7 @@ export class GraphEdit {
 
   /** The changed model. Weights that only replaced nodes used are gone, and so are `Constant` and `Identity` nodes before them. */
   finish(note?: { key: string; text: string }): OnnxModel {
-    const { graph, proto } = { graph: this.model.graph, proto: this.model.proto };
+    const { graph, proto } = this.model;
     const gone = this.unused();
     const node = graph.node.flatMap((one) => this.replaced.get(one) ?? (gone.nodes.has(one) ? [] : [one]));
     const made = new Set(node.flatMap(({ output }) => output));
@@ -78,6 +78,9 @@ export class GraphEdit {
       node,
       initializer: [...graph.initializer.filter(keeps), ...this.tensors],
       input: [...graph.input.filter(keeps), ...listed],
+      quantizationAnnotation: graph.quantizationAnnotation.filter(
+        ({ tensorName }) => !lost.has(tensorName) && !gone.tensors.has(tensorName),
+      ),
       valueInfo: [...graph.valueInfo.filter((info) => !lost.has(info.name) && keeps(info)), ...this.infos],
     });
     const metadataProps = note ? withNote(proto, note) : proto.metadataProps;

@@ -30,7 +30,7 @@ export class GraphFacts {
   readonly producers = new Map<string, NodeProto>();
   /** the nodes of the main graph that use a value, once for each use */
   readonly users = new Map<string, NodeProto[]>();
-  /** How often a name is used: by nodes of all graphs, and as output of any graph. Names of inner graphs count for outer ones. */
+  /** How often a name is used: by nodes of all graphs, as output of any graph, in training. Names of inner graphs count for outer ones. */
   readonly uses = new Map<string, number>();
   /** all names of values, in all graphs */
   readonly names = new Set<string>();
@@ -43,7 +43,7 @@ export class GraphFacts {
       if (name) this.uses.set(name, (this.uses.get(name) ?? 0) + 1);
     };
     const visit = (one: GraphProto): void => {
-      for (const { name } of [...one.output]) use(name);
+      for (const { name } of one.output) use(name);
       for (const { name } of [...one.input, ...one.initializer]) this.names.add(name);
       for (const { values } of one.sparseInitializer) if (values) this.names.add(values.name);
       for (const node of one.node) {
@@ -53,10 +53,21 @@ export class GraphFacts {
       }
     };
     visit(graph);
+    // a training algorithm reads and updates weights by their names
+    for (const { initialization, algorithm, initializationBinding, updateBinding } of model.proto.trainingInfo) {
+      for (const one of [initialization, algorithm]) if (one) visit(one);
+      for (const { key, value } of [...initializationBinding, ...updateBinding])
+        for (const name of [key, value]) use(name);
+    }
     for (const tensor of graph.initializer) this.initializers.set(tensor.name, tensor);
     for (const node of graph.node) {
       for (const name of node.output) if (name) this.producers.set(name, node);
-      for (const name of node.input) if (name) this.users.set(name, [...(this.users.get(name) ?? []), node]);
+      for (const name of node.input) {
+        if (!name) continue;
+        const users = this.users.get(name);
+        if (users) users.push(node);
+        else this.users.set(name, [node]);
+      }
     }
     this.inputs = new Set(graph.input.map(({ name }) => name));
   }

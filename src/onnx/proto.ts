@@ -1,35 +1,133 @@
-/** The messages of an ONNX file, as onnx-buf declares them. No other file imports onnx-buf. */
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import {
-  type AttributeProto,
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  type GraphProto,
-  type ModelProto,
-  ModelProtoSchema,
-  type NodeProto,
-  NodeProtoSchema,
-  StringStringEntryProtoSchema,
-  type TensorProto,
-  TensorProto_DataLocation,
-  TensorProtoSchema,
-  type TensorShapeProto_Dimension,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
-} from "onnx-buf";
-
+/** The messages of an ONNX file (onnx.proto, https://github.com/onnx/onnx), as far as they are looked at here. */
+import { Codec } from "./codec.js";
 import { FLOAT as FLOAT_TYPE, INT64 as INT64_TYPE } from "./dataTypes.js";
 
-export type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto };
-export type Dimension = TensorShapeProto_Dimension;
+export interface Entry {
+  key: string;
+  value: string;
+}
 
-/** Parses a model. Bytes of weights are views of `bytes`; fields that the schema does not know are kept. */
-export const parseModel = (bytes: Uint8Array): ModelProto => fromBinary(ModelProtoSchema, bytes);
-export const serialiseModel = (model: ModelProto): Uint8Array => toBinary(ModelProtoSchema, model);
+/** A member of which one case is set. */
+type OneOf<Cases> =
+  | { [K in keyof Cases]: { case: K; value: Cases[K] } }[keyof Cases]
+  | { case: undefined; value?: undefined };
+
+export interface Dimension {
+  value: OneOf<{ dimValue: bigint; dimParam: string }>;
+}
+
+export interface TensorProto {
+  dims: bigint[];
+  dataType: number;
+  floatData: number[];
+  int32Data: number[];
+  int64Data: bigint[];
+  name: string;
+  rawData: Uint8Array;
+  doubleData: number[];
+  externalData: Entry[];
+  dataLocation: number;
+}
+
+export interface AttributeProto {
+  name: string;
+  type: number;
+  f: number;
+  i: bigint;
+  s: Uint8Array;
+  t?: TensorProto;
+  g?: GraphProto;
+  floats: number[];
+  ints: bigint[];
+  graphs: GraphProto[];
+}
+
+export interface NodeProto {
+  input: string[];
+  output: string[];
+  name: string;
+  opType: string;
+  domain: string;
+  attribute: AttributeProto[];
+}
+
+export interface ValueInfoProto {
+  name: string;
+  type?: { value: OneOf<{ tensorType: { elemType: number; shape?: { dim: Dimension[] } } }> };
+}
+
+export interface GraphProto {
+  node: NodeProto[];
+  name: string;
+  initializer: TensorProto[];
+  sparseInitializer: { values?: TensorProto }[];
+  input: ValueInfoProto[];
+  output: ValueInfoProto[];
+  valueInfo: ValueInfoProto[];
+  quantizationAnnotation: { tensorName: string }[];
+}
+
+export interface ModelProto {
+  irVersion: bigint;
+  producerName: string;
+  producerVersion: string;
+  graph?: GraphProto;
+  opsetImport: { domain: string; version: bigint }[];
+  metadataProps: Entry[];
+  trainingInfo: {
+    initialization?: GraphProto;
+    algorithm?: GraphProto;
+    initializationBinding: Entry[];
+    updateBinding: Entry[];
+  }[];
+  functions: { name: string }[];
+}
+
+interface Messages {
+  Model: ModelProto;
+  Graph: GraphProto;
+  Node: NodeProto;
+  Attribute: AttributeProto;
+  Tensor: TensorProto;
+  ValueInfo: ValueInfoProto;
+  Entry: Entry;
+  Dimension: Dimension;
+  Shape: { dim: Dimension[] };
+  TensorType: { elemType: number; shape?: { dim: Dimension[] } };
+  Type: NonNullable<ValueInfoProto["type"]>;
+}
+
+/** What is not listed stays as it is, such as documentation. */
+const codec = new Codec({
+  Model: `irVersion 1 int64, producerName 2 string, producerVersion 3 string, graph 7 Graph, opsetImport 8 Opset*,
+    metadataProps 14 Entry*, trainingInfo 20 Training*, functions 25 Function*`,
+  Graph: `node 1 Node*, name 2 string, initializer 5 Tensor*, input 11 ValueInfo*, output 12 ValueInfo*, valueInfo 13 ValueInfo*,
+    quantizationAnnotation 14 Annotation*, sparseInitializer 15 SparseTensor*`,
+  Node: "input 1 string*, output 2 string*, name 3 string, opType 4 string, attribute 5 Attribute*, domain 7 string",
+  Attribute: `name 1 string, f 2 float, i 3 int64, s 4 bytes, t 5 Tensor, g 6 Graph, floats 7 float*, ints 8 int64*,
+    graphs 11 Graph*, type 20 int32`,
+  Tensor: `dims 1 int64*, dataType 2 int32, floatData 4 float*packed, int32Data 5 int32*packed, int64Data 7 int64*packed,
+    name 8 string, rawData 9 bytes, doubleData 10 double*packed, externalData 13 Entry*, dataLocation 14 int32`,
+  SparseTensor: "values 1 Tensor",
+  ValueInfo: "name 1 string, type 2 Type",
+  Type: "tensorType 1 TensorType value",
+  TensorType: "elemType 1 int32, shape 2 Shape",
+  Shape: "dim 1 Dimension*",
+  Dimension: "dimValue 1 int64 value, dimParam 2 string value",
+  Annotation: "tensorName 1 string",
+  Entry: "key 1 string, value 2 string",
+  Opset: "domain 1 string, version 2 int64",
+  Function: "name 1 string",
+  Training: "initialization 1 Graph, algorithm 2 Graph, initializationBinding 3 Entry*, updateBinding 4 Entry*",
+});
+
+/**
+ * Parses a model. Bytes of weights are views of `bytes`.
+ *
+ * @throws TenfoldError where the bytes are no message
+ */
+export const parseModel = (bytes: Uint8Array): ModelProto => codec.read("Model", bytes) as unknown as ModelProto;
+export const serialiseModel = (model: ModelProto): Uint8Array => codec.write("Model", model);
 
 /** A message with the same fields; lists and messages inside are shared. Which fields are set, and unknown ones, stay. */
 export function copyOf<T extends object>(message: T, changes: Partial<T> = {}): T {
@@ -37,8 +135,8 @@ export function copyOf<T extends object>(message: T, changes: Partial<T> = {}): 
 }
 
 /** A new message with these fields, all others unset. */
-const make = <D extends DescMessage>(schema: D, fields: Partial<MessageShape<D>>): MessageShape<D> =>
-  Object.assign(create(schema), fields);
+const make = <T extends keyof Messages>(type: T, fields: Partial<Messages[T]>): Messages[T] =>
+  codec.make(type, fields) as unknown as Messages[T];
 
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
@@ -69,17 +167,17 @@ export function constantOf(node: NodeProto): TensorProto | null {
     case "value":
       return value.t ?? null;
     case "value_float":
-      return make(TensorProtoSchema, { dataType: FLOAT_TYPE, floatData: [value.f] });
+      return make("Tensor", { dataType: FLOAT_TYPE, floatData: [value.f] });
     case "value_floats":
-      return make(TensorProtoSchema, {
+      return make("Tensor", {
         dataType: FLOAT_TYPE,
         dims: [BigInt(value.floats.length)],
         floatData: value.floats,
       });
     case "value_int":
-      return make(TensorProtoSchema, { dataType: INT64_TYPE, int64Data: [value.i] });
+      return make("Tensor", { dataType: INT64_TYPE, int64Data: [value.i] });
     case "value_ints":
-      return make(TensorProtoSchema, {
+      return make("Tensor", {
         dataType: INT64_TYPE,
         dims: [BigInt(value.ints.length)],
         int64Data: value.ints,
@@ -93,13 +191,16 @@ export function constantOf(node: NodeProto): TensorProto | null {
 export const subgraphsOf = (node: NodeProto): GraphProto[] =>
   node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
 
-const { INT, INTS, FLOAT, STRING } = AttributeProto_AttributeType;
+/** AttributeProto.AttributeType */
+const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
+/** TensorProto.DataLocation */
+const EXTERNAL = 1;
+
 function makeAttribute(name: string, value: number | readonly number[] | string | { float: number }): AttributeProto {
-  if (typeof value === "number") return make(AttributeProtoSchema, { name, type: INT, i: BigInt(value) });
-  if (typeof value === "string")
-    return make(AttributeProtoSchema, { name, type: STRING, s: utf8.encode(value) as Uint8Array<ArrayBuffer> });
-  if ("float" in value) return make(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
-  return make(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
+  if (typeof value === "number") return make("Attribute", { name, type: INT, i: BigInt(value) });
+  if (typeof value === "string") return make("Attribute", { name, type: STRING, s: utf8.encode(value) });
+  if ("float" in value) return make("Attribute", { name, type: FLOAT, f: value.float });
+  return make("Attribute", { name, type: INTS, ints: value.map(BigInt) });
 }
 
 /** Values of attributes; those that are undefined are left out. */
@@ -122,36 +223,36 @@ export const makeNode = (
   input: string[],
   output: string[],
   attributes: Attributes,
-): NodeProto => make(NodeProtoSchema, { opType, name, input, output, attribute: attributesFrom(attributes) });
+): NodeProto => make("Node", { opType, name, input, output, attribute: attributesFrom(attributes) });
 
 /** A tensor whose bytes lie in the file, little-endian. */
 export const makeTensor = (name: string, dataType: number, dims: readonly number[], rawData: Uint8Array): TensorProto =>
-  make(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt), rawData: rawData as Uint8Array<ArrayBuffer> });
+  make("Tensor", { name, dataType, dims: dims.map(BigInt), rawData: rawData });
 
 /** The same tensor, its bytes in another file. */
 export function makeExternal(tensor: TensorProto, location: string, offset: number, length: number): TensorProto {
   const moved: Partial<TensorProto> = copyOf(tensor, {
-    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    dataLocation: EXTERNAL,
     externalData: [makeEntry("location", location), makeEntry("offset", `${offset}`), makeEntry("length", `${length}`)],
   });
   delete moved.rawData;
   return moved as TensorProto;
 }
 
-export const isExternal = (tensor: TensorProto): boolean => tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+export const isExternal = (tensor: TensorProto): boolean => tensor.dataLocation === EXTERNAL;
 
-export const makeEntry = (key: string, value: string) => make(StringStringEntryProtoSchema, { key, value });
+export const makeEntry = (key: string, value: string): Entry => make("Entry", { key, value });
 
 export const makeDimension = (extent: number | null): Dimension =>
-  make(TensorShapeProto_DimensionSchema, extent === null ? {} : { value: { case: "dimValue", value: BigInt(extent) } });
+  make("Dimension", extent === null ? {} : { value: { case: "dimValue", value: BigInt(extent) } });
 
 export const makeValueInfo = (name: string, elemType: number, dim: Dimension[]): ValueInfoProto =>
-  make(ValueInfoProtoSchema, {
+  make("ValueInfo", {
     name,
-    type: make(TypeProtoSchema, {
+    type: make("Type", {
       value: {
         case: "tensorType",
-        value: make(TypeProto_TensorSchema, { elemType, shape: make(TensorShapeProtoSchema, { dim }) }),
+        value: make("TensorType", { elemType, shape: make("Shape", { dim }) }),
       },
     }),
   });

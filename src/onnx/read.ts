@@ -3,7 +3,7 @@ import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, type OptionRules } from "../gpu/options.js";
 import { FormatError, UnsupportedError } from "../io/errors.js";
 import { type ExternalData, OnnxModel } from "./model.js";
-import { type GraphProto, type ModelProto, parseModel, subgraphsOf } from "./proto.js";
+import { type ModelProto, parseModel } from "./proto.js";
 
 export interface ReadOnnxOptions {
   /** the file's name, for messages; `model.onnx` by default */
@@ -59,10 +59,4 @@ function check(file: string, { graph, irVersion, opsetImport }: ModelProto): voi
         fail(`two nodes make ${JSON.stringify(output)}: ${produced.get(output)}, ${node.opType}`);
       produced.set(output, node.opType);
     }
-  checkDepth(graph!, 0);
-
-  function checkDepth(one: GraphProto, depth: number): void {
-    if (depth > 40) fail("its subgraphs are nested more than 40 deep");
-    for (const node of one.node) for (const inner of subgraphsOf(node)) checkDepth(inner, depth + 1);
-  }
 }

@@ -17,8 +17,11 @@ const files = readdirSync(folder).filter((name) => name.endsWith(".onnx"));
 it.each(files)("%s is written as it was read", (file) => {
   const bytes = fixture(file);
   expect(Buffer.compare(writeOnnx(readOnnx(bytes)), bytes)).toBe(0);
-  // not only because nothing has changed: the messages give the same bytes, too
-  expect(Buffer.compare(serialiseModel(parseModel(bytes)), bytes)).toBe(0);
+  // all but one word, where that changes
+  const model = parseModel(bytes);
+  const changed = serialiseModel(copyOf(model, { producerName: "FIXTURES.PY" }));
+  expect(changed.length).toBe(bytes.length);
+  expect(changed.filter((byte, at) => byte !== bytes[at]).length).toBe("fixturespy".length);
 });
 
 it("keeps fields that it does not know, where others change", () => {
