@@ -137,6 +137,37 @@ export function checkWritable(file: string): void {
   }
 }
 
+/** A file that is being written: a temporary one in its folder, or the device, pipe or descriptor itself. */
+function beginWriting(file: string): { write(bytes: Uint8Array): void; finish(): void; discard(): void } {
+  const { path, replaced, stat } = target(file);
+  if (typeof path === "number")
+    return { write: (bytes) => writeAll(path, bytes), finish: () => undefined, discard: () => undefined };
+  const draft = replaced ? draftOf(path) : path;
+  const descriptor = openSync(draft, replaced ? "wx" : "w");
+  let open = true;
+  const close = (): void => {
+    if (open) closeSync(descriptor);
+    open = false;
+  };
+  return {
+    write: (bytes) => writeAll(descriptor, bytes),
+    finish() {
+      if (replaced) fsyncSync(descriptor);
+      close();
+      if (!replaced) return;
+      if (stat) chmodSync(draft, stat.mode & 0o7777);
+      renameSync(draft, path);
+    },
+    discard() {
+      try {
+        close();
+      } finally {
+        if (replaced) rmSync(draft, { force: true });
+      }
+    },
+  };
+}
+
 /**
  * Writes a file entirely or not at all: it writes a temporary file in the same folder, flushes it to the disk and renames it.
  * Devices, pipes and open descriptors (`/dev/stdout`, `/dev/fd/3`) are written to directly.
@@ -145,29 +176,38 @@ export function checkWritable(file: string): void {
  */
 export function writeAtomic(file: string, content: Uint8Array | string): void {
   try {
-    const { path, replaced, stat } = target(file);
-    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    if (typeof path === "number") {
-      writeAll(path, bytes);
-      return;
-    }
-    const draft = replaced ? draftOf(path) : path;
+    const writing = beginWriting(file);
     try {
-      const descriptor = openSync(draft, replaced ? "wx" : "w");
-      try {
-        writeAll(descriptor, bytes);
-        if (replaced) fsyncSync(descriptor);
-      } finally {
-        closeSync(descriptor);
-      }
-      if (!replaced) return;
-      if (stat) chmodSync(draft, stat.mode & 0o7777);
-      renameSync(draft, path);
+      writing.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
+      writing.finish();
     } catch (error) {
-      if (replaced) rmSync(draft, { force: true });
+      writing.discard();
       throw error;
     }
   } catch (error) {
     fileFailure(file, "written", error);
+  }
+}
+
+/**
+ * {@link writeAtomic} of a file that comes in pieces, such as the `data` of `splitOnnx`. One piece is in memory at a time.
+ *
+ * @throws FileError with the reason in words; what the pieces' source throws is passed on, and nothing is written
+ */
+export async function writeAtomicPieces(file: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  const attempt = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      return fileFailure(file, "written", error);
+    }
+  };
+  const writing = attempt(() => beginWriting(file));
+  try {
+    for await (const piece of pieces) attempt(() => writing.write(piece));
+    attempt(() => writing.finish());
+  } catch (error) {
+    attempt(() => writing.discard());
+    throw error;
   }
 }

@@ -17,7 +17,7 @@ export {
   writeSafetensors,
 } from "../io/index.js";
 export { externalFiles } from "./external.js";
-export { FileError, readBytes, writeAtomic } from "./files.js";
+export { FileError, readBytes, writeAtomic, writeAtomicPieces } from "./files.js";
 export { readEmbeddedDigits, readIdxFolder, readMnistData } from "./mnist.js";
 export { type OpenOptions, openEngine } from "./open.js";
 export { NpyFile, openNpy } from "./openNpy.js";

@@ -42,7 +42,7 @@ export async function foldOnnx(model: OnnxModel, options: FoldOnnxOptions = {}):
   const facts = new GraphFacts(model);
   const edit = new GraphEdit(model);
   for (const node of model.graph.node) {
-    const layer = await layerOf(model, facts, node, fixedInputs);
+    const layer = layerOf(model, facts, node, fixedInputs);
     if (!layer) continue;
     const { outputs } = layer;
     const total: Affine = { scale: new Float64Array(outputs).fill(1), shift: new Float64Array(outputs) };
@@ -61,15 +61,15 @@ export async function foldOnnx(model: OnnxModel, options: FoldOnnxOptions = {}):
     }
     if (!followers.length) continue;
     const output = followers.at(-1)!.output[0]!;
-    edit.replace(node, [fold(edit, node, layer, total, output)]);
+    edit.replace(node, [await fold(model, edit, node, layer, total, output)]);
     for (const follower of followers) edit.replace(follower, []);
   }
   return folded.length ? { model: edit.finish(), folded } : { model, folded };
 }
 
 interface FoldableLayer {
-  weight: { weight: Weight; values: Float32Array };
-  bias: { weight: Weight; values: Float32Array } | null;
+  weight: Weight;
+  bias: Weight | null;
   outputs: number;
   /** rank of the output */
   rank: number;
@@ -78,12 +78,7 @@ interface FoldableLayer {
 }
 
 /** A convolution or a Gemm whose weights and bias are constants; null where a node is none. */
-async function layerOf(
-  model: OnnxModel,
-  facts: GraphFacts,
-  node: NodeProto,
-  fixedInputs: boolean,
-): Promise<FoldableLayer | null> {
+function layerOf(model: OnnxModel, facts: GraphFacts, node: NodeProto, fixedInputs: boolean): FoldableLayer | null {
   const { opType } = node;
   if (!isStandard(node) || !["Conv", "ConvTranspose", "Gemm"].includes(opType)) return null;
   const next = facts.onlyUser(node.output[0] ?? "");
@@ -101,10 +96,10 @@ async function layerOf(
     opType === "Conv" || (opType === "Gemm" && transposed) ? first : opType === "Gemm" ? second : second * groups;
   const taps = extents.slice(2).reduce((a, b) => a * b, 1);
   if (opType === "ConvTranspose" && !(groups >= 1 && first % groups === 0)) return null;
-  const biasValues = bias && (await floatsOf(model, bias.tensor));
   // a bias of another shape than one entry an output, or one for all, stays where it is
-  if (biasValues && biasValues.length !== outputs && biasValues.length !== 1) return null;
-  if (bias?.tensor.dims.slice(0, -1).some((extent) => extent !== 1n)) return null;
+  const biasExtents = bias ? extentsOf(model.file, bias.tensor) : [];
+  const entries = biasExtents.reduce((x, y) => x * y, 1);
+  if ((entries !== 1 && entries !== outputs) || biasExtents.slice(0, -1).some((extent) => extent !== 1)) return null;
   const outputOf =
     opType === "ConvTranspose"
       ? (entry: number): number => {
@@ -114,11 +109,7 @@ async function layerOf(
       : opType === "Gemm" && !transposed
         ? (entry: number): number => entry % outputs
         : (entry: number): number => Math.floor(entry / (second * taps));
-  return {
-    weight: { weight, values: await floatsOf(model, weight.tensor) },
-    bias: bias && { weight: bias, values: biasValues! },
-    ...{ outputs, rank: extents.length, outputOf },
-  };
+  return { weight, bias, outputs, rank: extents.length, outputOf };
 }
 
 const FOLLOWERS = ["BatchNormalization", "Mul", "Div", "Add", "Sub"];
@@ -183,25 +174,26 @@ const finite = (affine: Affine): Affine | null =>
   affine.scale.every(Number.isFinite) && affine.shift.every(Number.isFinite) ? affine : null;
 
 /** The node with scale and shift in its weights and bias. */
-function fold(
+async function fold(
+  model: OnnxModel,
   edit: GraphEdit,
   node: NodeProto,
-  layer: FoldableLayer,
+  { weight, bias, outputs, outputOf }: FoldableLayer,
   { scale, shift }: Affine,
   output: string,
-): NodeProto {
-  const { weight, bias, outputs, outputOf } = layer;
-  const { tensor } = weight.weight;
-  const dims = tensor.dims.map(Number);
+): Promise<NodeProto> {
+  const { tensor } = weight;
   const what = `foldOnnx: ${nameOf(node)}`;
   const beta = node.opType === "Gemm" ? floatOf(node, "beta", 1) : 1;
-  const before = (o: number): number => (bias ? beta * bias.values[bias.values.length === 1 ? 0 : o]! : 0);
+  const values = bias && (await floatsOf(model, bias.tensor));
+  const before = (o: number): number => (values ? beta * values[values.length === 1 ? 0 : o]! : 0);
   const shifted = Float64Array.from({ length: outputs }, (_, o) => scale[o]! * before(o) + shift[o]!);
   const name = (part: string): string => edit.unique(`${nameOf(node)}/folded_${part}`);
   const names = [node.input[1]!, edit.add(tensorFrom(what, name("bias"), tensor.dataType, [outputs], shifted))];
   if (scale.some((factor) => factor !== 1)) {
-    const scaled = weight.values.map((value, entry) => value * scale[outputOf(entry)]!);
-    names[0] = edit.add(tensorFrom(what, name("weight"), tensor.dataType, dims, scaled));
+    const weights = await floatsOf(model, tensor);
+    const scaled = Float64Array.from(weights, (value, entry) => value * scale[outputOf(entry)]!);
+    names[0] = edit.add(tensorFrom(what, name("weight"), tensor.dataType, tensor.dims.map(Number), scaled));
   }
   const changed = beta === 1 ? node : withAttributes(node, { beta: undefined });
   return copyOf(changed, { input: [node.input[0]!, ...names], output: [output] });

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { checkWritable, FileError, readBytes, writeAtomic } from "../../src/node/files.js";
+import { checkWritable, FileError, readBytes, writeAtomic, writeAtomicPieces } from "../../src/node/files.js";
 
 let folder: string;
 beforeEach(() => {
@@ -44,6 +44,29 @@ it("writes and reads whole files and leaves nothing beside them", () => {
   writeAtomic(file, "text ×");
   expect(readFileSync(file, "utf8")).toBe("text ×");
   expect(readdirSync(folder)).toEqual(["a.bin"]);
+});
+
+it("writes pieces entirely or not at all", async () => {
+  const file = join(folder, "a.bin");
+  writeFileSync(file, "old");
+  const pieces = async function* (failing: boolean) {
+    yield Uint8Array.of(1, 2);
+    // nothing of it is seen yet
+    expect(readFileSync(file, "utf8")).toBe("old");
+    if (failing) throw new RangeError("no more pieces");
+    yield Uint8Array.of(3);
+  };
+  await expect(writeAtomicPieces(file, pieces(true))).rejects.toThrow(new RangeError("no more pieces"));
+  expect(readFileSync(file, "utf8")).toBe("old");
+  expect(readdirSync(folder)).toEqual(["a.bin"]);
+  await writeAtomicPieces(file, pieces(false));
+  expect([...readBytes(file)]).toEqual([1, 2, 3]);
+  expect(readdirSync(folder)).toEqual(["a.bin"]);
+  const nowhere = join(folder, "none", "a.bin");
+  await expect(writeAtomicPieces(nowhere, pieces(false))).rejects.toMatchObject({
+    code: "FILE",
+    message: `${nowhere}: cannot be written: no such file or folder`,
+  });
 });
 
 it("keeps permissions and symbolic links", () => {
