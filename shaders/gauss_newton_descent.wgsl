@@ -11,10 +11,12 @@ const COLUMNS: u32 = 4u;
 @group(0) @binding(2) var<storage, read> factors: array<f32>;
 @group(0) @binding(3) var<storage, read_write> descent: array<f32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(5) var<storage, read> scalars: array<f32>;
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let model = group.y;
+  if (scalars[model * PER_MODEL + SLOW] >= ENOUGH_SLOW) { return; }
   let first = group.z * COLUMNS;
   var mode = 0u;
   var row = group.x;

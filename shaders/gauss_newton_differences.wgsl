@@ -10,6 +10,7 @@ const COLUMNS: u32 = 4u;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> factors: array<f32>;
 @group(0) @binding(3) var<storage, read_write> differences: array<f32>;
+@group(0) @binding(4) var<storage, read> scalars: array<f32>;
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -23,6 +24,7 @@ fn main(
   let runs = params.size / length;
   if (at >= runs * params.models) { return; }
   let model = at / runs;
+  if (scalars[model * PER_MODEL + SLOW] >= ENOUGH_SLOW) { return; }
   let run = at % runs;
   let step = params.models * params.rank;
   for (var first = 0u; first < params.rank; first += COLUMNS) {

@@ -8,6 +8,7 @@ const WIDTH: u32 = 64u;
 @group(0) @binding(1) var<storage, read> trial: array<f32>;
 @group(0) @binding(2) var<storage, read> trial_descent: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(4) var<storage, read> scalars: array<f32>;
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -15,6 +16,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let size = 2u * n * n;
   let mode = group.y;
   let model = group.z;
+  if (scalars[model * PER_MODEL + SLOW] >= ENOUGH_SLOW) { return; }
   let first = min(group.x * params.chunk, extent_of(mode));
   let last = min(first + params.chunk, extent_of(mode));
   let share = lane / size;

@@ -19,6 +19,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let n = params.rank;
   let mode = group.y;
   let model = group.z;
+  // what the last step of a model took over is still to be moved
+  if (scalars[model * PER_MODEL + SLOW] >= ENOUGH_SLOW && scalars[model * PER_MODEL + TAKEN] != 1.0) { return; }
   let first = min(group.x * params.chunk, extent_of(mode));
   let last = min(first + params.chunk, extent_of(mode));
   if (scalars[model * PER_MODEL + TAKEN] == 1.0) {

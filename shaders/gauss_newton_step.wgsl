@@ -216,6 +216,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let n = params.rank;
   let size = n * n;
   let base = model * PER_MODEL;
+  if (lane == 0u) {
+    let is_over = scalars[base + SLOW] >= ENOUGH_SLOW;
+    if (is_over) { scalars[base + TAKEN] = 0.0; }
+    is_accepted = select(1u, 0u, is_over);
+  }
+  if (workgroupUniformLoad(&is_accepted) == 0u) { return; }
   var loss = 0.0;
   for (var p = lane; p < params.losses; p += WIDTH) { loss += losses[model * params.losses + p]; }
   loss = 0.5 * sum_lanes(lane, loss) * params.inverse_unit * params.inverse_unit;
@@ -360,7 +366,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     stage = workgroupUniformLoad(&next_stage);
     turn++;
   }
-  if (!SOLE) { return; }
+  if (!SOLE) {
+    if (lane == 0u && scalars[base + ITERATIONS] > 1.0) { note_pace(base); }
+    return;
+  }
   var along = 0.0;
   var moved = 0.0;
   for (var mode = 0u; mode < params.modes; mode++) {
@@ -383,7 +392,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   along = sum_lanes(lane, along);
   moved = sum_lanes(lane, moved);
-  if (lane == 0u) { scalars[base + PROMISED] = 0.5 * (along + damping * moved); }
+  if (lane == 0u) {
+    scalars[base + PROMISED] = 0.5 * (along + damping * moved);
+    note_pace(base);
+  }
+}
+
+// Counts slow steps, by what the last one is to take off.
+fn note_pace(base: u32) {
+  let loss = scalars[base + LOSS];
+  let promised = scalars[base + PROMISED];
+  let is_slow = promised < params.noise || promised < params.tolerance * 2.0 * loss;
+  var slow = select(0.0, scalars[base + SLOW] + 1.0, is_slow);
+  if (loss < params.exact) { slow = ENOUGH_SLOW; }
+  scalars[base + SLOW] = select(0.0, slow, params.tolerance > 0.0);
 }
 
 // Accepts the trial where it lowered the loss, and steers the damping by how well the loss was foreseen (Nielsen 1999).

@@ -23,6 +23,11 @@ struct Params {
   // a power of two near ‖X‖, and 1 over it: a model is unit·Σ_r a_r ∘ b_r ∘ …, so that its factors are the same at every scale of X
   unit: f32,
   inverse_unit: f32,
+  // a model has converged, and stands still from then on, after ENOUGH_SLOW steps on end that are to take off less than this part of its loss, or
+  // less than `noise`, or at a loss below `exact`; 0: it never has
+  tolerance: f32,
+  noise: f32,
+  exact: f32,
   extents: array<vec4<u32>, 2>,
   starts: array<vec4<u32>, 2>,
 }
@@ -37,7 +42,7 @@ fn is_fixed(mode: u32) -> bool { return ((params.fixed_modes >> mode) & 1u) == 1
 fn place(row: u32, model: u32, r: u32) -> u32 { return (row * params.models + model) * params.rank + r; }
 
 // Numbers of a model, in units of X: ½‖X − X̂‖² where it was accepted last; what the trial step is to lower that by; the damping λ (0 before the first iteration) and
-// its next growth; how many trials there were, and how many of them were accepted.
+// its next growth; how many trials there were, and how many of them were accepted; whether the last one was; and how many slow steps on end there were.
 const PER_MODEL: u32 = 8u;
 const LOSS: u32 = 0u;
 const PROMISED: u32 = 1u;
@@ -46,6 +51,8 @@ const GROWTH: u32 = 3u;
 const ITERATIONS: u32 = 4u;
 const ACCEPTED: u32 = 5u;
 const TAKEN: u32 = 6u;
+const SLOW: u32 = 7u;
+const ENOUGH_SLOW: f32 = 3.0;
 
 // R×R matrices of each model, one a mode in every slot.
 // Gram matrices of the factors that were accepted last, and AᵀD there

@@ -45,6 +45,7 @@ import {
   type Model,
   normaliseColumns,
   runTogether,
+  type SharedModel,
   type StartsProgress,
   type Task,
   toldOf,
@@ -56,6 +57,7 @@ import {
   type Decomposition,
   iterate,
   Problem,
+  relativeResidual,
   type Scope,
   type StoppingOptions,
   type SweepMethod,
@@ -181,7 +183,25 @@ export async function cp(
   const fixed = fixedFactors(x.shape, options);
   if (isConstrained(options))
     return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed));
-  return await withSource(engine, "cp", x, (source) => solve(source, options, factors, fixed));
+  return await withSource(engine, "cp", x, async (source) => {
+    const finish = await startAll("cp", source, options, [options.rank], factors, fixed);
+    return await finish(0);
+  });
+}
+
+/**
+ * Runs the starts of models of several ranks, side by side where there is room for that. Each of the models is finished when it is asked for, by its
+ * place in `ranks`. An abort of the starts throws the signal's reason.
+ */
+export async function cpOfRanks(
+  name: string,
+  source: Source,
+  ranks: readonly number[],
+  options: Omit<CpGaussNewtonOptions, "rank" | "initialize" | "fixed" | "compression">,
+): Promise<(at: number) => Promise<CpDecomposition>> {
+  const finish = await startAll(name, source, options, ranks, null, new Map());
+  options.signal?.throwIfAborted();
+  return finish;
 }
 
 /** One start after the other, by alternating updates. */
@@ -244,63 +264,139 @@ function factorOf(data: TensorData, shape: readonly [number, number], what: stri
   return values;
 }
 
-async function solve(
+/** Runs the starts of models of these ranks; the result finishes one of them, by its place in `ranks`. */
+async function startAll(
+  name: string,
   source: Source,
-  options: CpGaussNewtonOptions,
+  options: Omit<CpGaussNewtonOptions, "rank">,
+  ranks: readonly number[],
   factors: readonly Float32Array[] | null,
   fixed: ReadonlyMap<number, Float32Array>,
-): Promise<CpDecomposition> {
+): Promise<(at: number) => Promise<CpDecomposition>> {
   const { engine } = source;
-  const { rank, initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
+  const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
   const { onIteration, onStarts, signal, sweepsPerSubmit } = options;
-  if (source.refresh) throw new TenfoldError(`cp: ${source} changes with the model, take cpALS for it`);
+  if (source.refresh) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
   const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
+  const rank = Math.max(...ranks);
   const seen = { squaredNorm: source.squaredNorm, missed: 0 };
-  const task: Task = {
-    rank,
-    fixed,
-    unit,
-    seed,
-    seen,
-    onStarts,
-    stopping: { sweeps, tolerance, signal, sweepsPerSubmit },
-  };
-  const reported: Task = {
-    ...task,
-    stopping: { ...task.stopping, onIteration, sweepsPerSubmit: sweepsPerSubmit ?? 2 },
-  };
-  if (source.isZero) return { ...(await runEach(source, reported, [])).best, starts: { errors: [0], agreeing: 1 } };
+  const stopping = { sweeps, tolerance, signal, sweepsPerSubmit };
+  const task: Task = { rank, fixed, unit, seed, seen, onStarts, stopping };
+  /** the task of one rank, on the whole tensor */
+  const reported = ranks.map((only): Task => {
+    const aloud = { ...stopping, onIteration, sweepsPerSubmit: sweepsPerSubmit ?? 2 };
+    return { ...task, rank: only, seen, stopping: aloud };
+  });
+  if (source.isZero)
+    return async (at) => ({ ...(await runEach(source, reported[at]!, [])).best, starts: { errors: [0], agreeing: 1 } });
   using held = new Held(engine);
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const core = factors && starts === 1 ? null : await coreOf(source, task, options.compression, held);
   const reduced = core ? coreSource(source, core) : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
-  const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
-  const begin = await beginModels(reduced, core?.tensor ?? null, task, starts, how);
-  let gevd: GevdTold | undefined;
-  if (initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, task))) {
-    const start = await gevdStart(source, reduced, task, begin[0]!, held);
-    if (start) [begin[0], gevd] = [start.factors, start.told];
+  const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];
+  for (const only of ranks) {
+    const narrow = { ...task, rank: only };
+    const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
+    const begin = await beginModels(reduced, core?.tensor ?? null, narrow, starts, how);
+    const isTried = initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, narrow));
+    const start = isTried ? await gevdStart(source, reduced, narrow, begin[0]!, held) : null;
+    if (start) begin[0] = start.factors;
+    begun.push({ task: narrow, begin, gevd: start?.told });
   }
-  const startsOf = (models: readonly Model[]): CpStarts => ({ ...toldStarts(models, task), ...(gevd && { gevd }) });
-  let models: Model[];
+  const startsOf = (models: readonly Model[], at: number): CpStarts => {
+    const { gevd, task } = begun[at]!;
+    return { ...toldStarts(models, task), ...(gevd && { gevd }) };
+  };
+  const count = starts * ranks.length;
+  const isShared =
+    reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core !== null || count > 1);
+  if (!core && !isShared)
+    return async (at) => {
+      const { best, models } = await runEach(source, reported[at]!, begun[at]!.begin);
+      return { ...best, starts: startsOf(models, at) };
+    };
   let isCut = false;
-  if (reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core || starts > 1))
-    ({ models, isCut } = await runTogether(reduced.tensor("cp"), task, begin));
-  else {
-    const ended = await runEach(reduced, core ? task : reported, begin);
-    if (!core) return { ...ended.best, starts: startsOf(ended.models) };
-    ended.best.tensor.destroy();
-    ({ models } = ended);
-    isCut = ended.best.aborted;
+  const groups: Model[][] = ranks.map(() => []);
+  if (isShared) {
+    const all = begun.flatMap(({ begin }) => begin);
+    const ended = await runTogether(reduced.tensor(name), task, all);
+    for (const model of ended.models) {
+      const at = Math.floor(model.start / starts);
+      groups[at]!.push({ ...model, start: model.start % starts });
+    }
+    isCut = ended.isCut;
+  } else
+    for (const [at, { task, begin }] of begun.entries()) {
+      if (isCut) break;
+      const { best, models } = await runEach(reduced, task, begin);
+      best.tensor.destroy();
+      groups[at] = models;
+      isCut = best.aborted;
+    }
+  const chosen: { from: readonly Float32Array[]; start: number; told: CpStarts }[] = [];
+  for (const [at, models] of groups.entries()) {
+    const best = models.sort((a, b) => a.loss - b.loss)[0];
+    // an abort left none
+    if (!best) break;
+    const from = core ? await widened(core.tensor, best.factors, ranks[at]!) : best.factors;
+    chosen.push({ from, start: best.start, told: startsOf(models, at) });
   }
-  models.sort((a, b) => a.loss - b.loss);
-  const best = models[0]!;
-  const from = core ? await widened(core.tensor, best.factors, rank) : best.factors;
-  const told = startsOf(models);
-  const last = { ...reported, seed: seedAt(seed, best.start) };
-  const result = (await runEach(source, last, [from], told.errors[0])).best;
-  return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
+  const shares =
+    ranks.length > 1 && source instanceof Resident && sharedModels(engine, source.size, rank) >= ranks.length;
+  let models: Promise<{ models: SharedModel[]; isCut: boolean }> | null = null;
+  return async (at) => {
+    const { from, start, told } = chosen[at]!;
+    const last = { ...reported[at]!, seed: seedAt(seed, start) };
+    if (shares) {
+      const whole = { ...task, seen, onStarts: undefined };
+      models ??= runTogether(
+        source.tensor(name),
+        whole,
+        chosen.map((choice) => choice.from),
+      );
+      const model = (await models).models[at];
+      signal?.throwIfAborted();
+      return { ...(await decomposition(source, last, model!)), starts: told };
+    }
+    const result = (await runEach(source, last, [from], told.errors[0])).best;
+    return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
+  };
+}
+
+/** A model that ran beside others, of the whole tensor, as a result. */
+async function decomposition(
+  source: Source,
+  { rank, unit, seed }: Task,
+  { factors, iterations, converged }: SharedModel,
+): Promise<Decomposition<KruskalTensor>> {
+  const { engine, shape, exponent } = source;
+  using held = new Held(engine);
+  const turned = factors.map((factor) => normaliseColumns(factor, rank));
+  const weights = Float32Array.from({ length: rank }, (_, r) =>
+    turned.reduce((product, { norms }) => product * norms[r]!, unit),
+  );
+  const model = new KruskalTensor(
+    held.keep(engine.tensor([rank], weights, { label: "weights" })),
+    turned.map(({ columns }, mode) =>
+      held.keep(engine.tensor([shape[mode]!, rank], columns, { label: `factor ${mode}` })),
+    ),
+  );
+  using result = new Held(engine);
+  const tensor = result.keep(await canonicalKruskal(model));
+  const relativeError = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
+  const restored = exponent ? await restoreKruskal("cp", tensor, exponent) : tensor;
+  return result.handOut({
+    tensor: restored,
+    relativeError,
+    errors: [relativeError],
+    fits: [1 - relativeError],
+    sweeps: iterations,
+    converged,
+    stalled: false,
+    aborted: false,
+    seed,
+  });
 }
 
 /** Whether generalised eigenvalues of what the starts run on are looked at where the caller says nothing: where the host may read it. */

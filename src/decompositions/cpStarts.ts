@@ -3,6 +3,7 @@ import { Program, type Tensor } from "../gpu/index.js";
 import {
   appendRow,
   GAUSS_NEWTON,
+  GAUSS_NEWTON_SLOW,
   GaussNewtonState,
   matmul,
   normal,
@@ -53,13 +54,20 @@ export interface Model {
   loss: number;
 }
 
+/** A model that ran beside others. */
+export interface SharedModel extends Model {
+  iterations: number;
+  converged: boolean;
+}
+
 /** a model with a smaller relative error is exact: in f32, X̂ can hardly be told nearer to X */
 export const EXACT = 5e-7;
 /** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
 const NOISE = 1e-14;
 const AGREES = 0.99;
-/** a start has converged after this many iterations in a row whose steps are to take off less than the tolerance */
-const SLOW = 3;
+/** starts that trail behind one that has converged have this many times its iterations, and a few more, to catch up */
+const PATIENCE = 3;
+const GRACE = 20;
 /** the least weight of a term that a start has, in units: a term of weight 0 has no gradient, and would stay 0 */
 const LEAST_WEIGHT = 1e-6;
 /** added to the normal equations of a start's weights, in units of their mean diagonal */
@@ -266,22 +274,24 @@ const squaredNormOf = (factors: readonly Float32Array[], rank: number): number =
   );
 
 /**
- * Runs all starts on `x`, x itself or the core of its HOSVD, as many of them at once as there is room for. A group runs until the last of its
- * starts has converged. `isCut` where the signal ended it before.
+ * Runs all starts on `x`, x itself or the core of its HOSVD, as many of them at once as there is room for. A start has R columns or fewer: beside
+ * others, one of fewer has columns of zeros, which stay zero. A group runs until its starts have converged, but for those that trail far behind
+ * another of their rank; those that have converged stand still.
+ * `isCut` where the signal ended it before.
  */
 export async function runTogether(
   x: Tensor,
   task: Task,
   begin: readonly (readonly Float32Array[])[],
-): Promise<{ models: Model[]; isCut: boolean }> {
+): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { signal } = task.stopping;
   const most = sharedModels(x.engine, x.size, task.rank);
-  const models: Model[] = [];
+  const models: SharedModel[] = [];
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {
     if (first && signal?.aborted) return { models, isCut: true };
     const group = await runGroup(x, task, begin.slice(first, first + most), first);
-    models.push(...group.models.map(({ start, ...model }) => ({ ...model, start: first + start })));
+    models.push(...group.models);
     isCut = group.isCut;
   }
   return { models, isCut };
@@ -292,39 +302,51 @@ async function runGroup(
   { rank, fixed, unit, stopping, seen, onStarts }: Task,
   begin: readonly (readonly Float32Array[])[],
   first: number,
-): Promise<{ models: Model[]; isCut: boolean }> {
+): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { engine } = x;
   const models = begin.length;
+  const ranks = begin.map((factors) => factors[0]!.length / x.shape[0]!);
   using held = new Held(engine);
+  const half = seen.squaredNorm / unit ** 2 / 2;
+  const convergence = { tolerance: stopping.tolerance, noise: 2 * NOISE * half, exact: EXACT ** 2 * half };
   const state = held.keep(
-    new GaussNewtonState(engine, x.shape, rank, x.shape[0]!, { models, unit, fixed: [...fixed.keys()] }),
+    new GaussNewtonState(engine, x.shape, rank, x.shape[0]!, { models, unit, fixed: [...fixed.keys()], convergence }),
   );
   const differences = held.allocate([models, ...x.shape], "differences");
-  differences.storage.tally = x.storage.tally;
   const rows = held.allocate([SWEEPS_A_BATCH, state.scalars.size], "trace");
   const counter = held.allocate([1], "counter", "u32");
+  const place = (mode: number, row: number, model: number) => ((state.starts[mode]! + row) * models + model) * rank;
   const stacked = new Float32Array(state.trial.size);
   for (const [model, factors] of begin.entries())
     for (const [mode, factor] of factors.entries())
-      for (let at = 0; at < factor.length; at += rank)
-        stacked.set(factor.subarray(at, at + rank), ((state.starts[mode]! + at / rank) * models + model) * rank);
+      for (let row = 0; row < x.shape[mode]!; row++)
+        stacked.set(factor.subarray(row * ranks[model]!, (row + 1) * ranks[model]!), place(mode, row, model));
   engine.write(state.trial, stacked);
   using program = new Program(engine, "CP starts");
   state.evaluate(program.s, x, differences);
   state.step(program.s);
   appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
   const precise = held.keep(await program.compile());
-  /** of each start: for how many iterations in a row its steps are to take off less than the tolerance */
-  const slow = new Int32Array(models);
-  const starts = [...slow.keys()].map((model) => first + model);
+  const starts = begin.map((_, model) => first + model);
   let iteration = 0;
+  /** by rank: the iteration at which the first start of that rank had converged */
+  const firstEnd = new Map<number, number>();
   const errorOf = (row: Float32Array): Told => {
     const told = starts.map((_, model) => toldOf(row, model, seen.squaredNorm, unit));
-    told.forEach(({ foreseen, isOver }, model) => {
-      if (isOver) slow[model] = SLOW;
-      else slow[model] = foreseen < stopping.tolerance ? slow[model]! + 1 : 0;
-    });
     iteration++;
+    /** by rank: the least error of those starts that have converged */
+    const least = new Map<number, number>();
+    for (const [model, { fromResidual }] of told.entries()) {
+      if (!hasConverged(row, model)) continue;
+      const width = ranks[model]!;
+      if (!firstEnd.has(width)) firstEnd.set(width, iteration);
+      least.set(width, Math.min(least.get(width) ?? fromResidual, fromResidual));
+    }
+    const trails = (model: number): boolean => {
+      const width = ranks[model]!;
+      const isLate = iteration > PATIENCE * (firstEnd.get(width) ?? Number.POSITIVE_INFINITY) + GRACE;
+      return isLate && told[model]!.fromResidual > least.get(width)!;
+    };
     onStarts?.({
       iteration,
       starts,
@@ -332,22 +354,34 @@ async function runGroup(
     });
     const best = Math.min(...told.map(({ fromResidual }) => fromResidual));
     // the rule of one run would end the group with its best start
-    return { fromResidual: best, foreseen: 1, isOver: slow.every((count) => count >= SLOW) };
+    const isOver = starts.every((_, model) => hasConverged(row, model) || trails(model));
+    return { fromResidual: best, foreseen: 1, isOver };
   };
   const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
   const [accepted, scalars] = await engine.read([state.accepted, state.scalars]);
-  const ended = begin.map(
-    (_, start): Model => ({
+  const ended = starts.map((start, model): SharedModel => {
+    const numberOf = (which: number): number => scalars[model * GAUSS_NEWTON.perModel + which]!;
+    const width = ranks[model]!;
+    return {
       start,
-      loss: scalars[start * GAUSS_NEWTON.perModel + GAUSS_NEWTON.loss]!,
+      loss: numberOf(GAUSS_NEWTON.loss),
+      iterations: numberOf(GAUSS_NEWTON.iterations),
+      converged: hasConverged(scalars, model),
       factors: x.shape.map((extent, mode) => {
-        const first = state.starts[mode]! * models * rank;
-        return columnsOf(accepted.subarray(first, first + extent * models * rank), extent, models, rank, start);
+        const factor = new Float32Array(extent * width);
+        for (let row = 0; row < extent; row++) {
+          const at = place(mode, row, model);
+          factor.set(accepted.subarray(at, at + width), row * width);
+        }
+        return factor;
       }),
-    }),
-  );
+    };
+  });
   return { models: ended, isCut: aborted };
 }
+
+const hasConverged = (scalars: Float32Array, model: number): boolean =>
+  scalars[model * GAUSS_NEWTON.perModel + GAUSS_NEWTON.slow]! >= GAUSS_NEWTON_SLOW;
 
 /** A model of the core as one of x: A_n = U_n·B_n. */
 export async function widened(

@@ -13,7 +13,7 @@ import { checkCall, Resident, resident, type Source, withSource } from "../sourc
 import { congruences, leastOfPairs } from "./congruence.js";
 import { coreConsistency } from "./coreConsistency.js";
 import { degeneracy } from "./cpCorrection.js";
-import { type CpDecomposition, cp } from "./cpGaussNewton.js";
+import { type CpDecomposition, cpOfRanks } from "./cpGaussNewton.js";
 import { Held } from "./held.js";
 import { seedAt } from "./iterate.js";
 
@@ -118,8 +118,8 @@ const EXACT = 1e-5;
  * - no lower rank is exact already (relative error below 1e-5).
  *
  * What cannot be told (core consistency where a mode has fewer entries than terms, halves of data that are not one tensor) does not count. In noise
- * every rank has objections. Three models a rank: of all data, and of each half; together a profile up to R takes about R² times as long as a
- * model of rank 1, and holds x twice.
+ * every rank has objections. Three models a rank: of all data, and of each half. The starts of all ranks run side by side, on one core where x is
+ * large beside it; where there is room, so do the models that go on from them. A profile holds x twice.
  *
  * @param x order 3 to 8
  * @throws ShapeError for order 2 and less, where a model's terms can be rotated, and for more than 8 modes
@@ -141,7 +141,7 @@ export async function rankProfile(
 }
 
 async function profile(source: Source, options: RankProfileOptions): Promise<RankProfile> {
-  const { most = 8, seed = 0, onProgress, signal } = options;
+  const { most = 8, seed = 0, starts = 4, onProgress, signal } = options;
   signal?.throwIfAborted();
   if (source.isZero)
     return { ranks: [], suggestion: null, reason: "every entry is 0: there is nothing to explain", halved: null, seed };
@@ -150,15 +150,25 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
   const last = Math.min(most, enoughFor(source.shape));
   /** models of the halves cost half as much each */
   const total = last * (last + 1);
+  const tellOf = (rank: number) => (part: number, of: RankProgress["of"]) =>
+    onProgress?.({ done: (rank * (rank - 1 + part)) / total, rank, of });
+  tellOf(1)(0, "all");
+  const all = await modelsOf(source, last, options, seed);
+  const lastOfHalves = halves ? Math.min(last, enoughFor(halves.even.shape)) : 0;
+  // other starts for each half: the same ones could end alike where the data decide little
+  const ofHalves = lastOfHalves
+    ? [
+        await modelsOf(halves!.even, lastOfHalves, options, seedAt(seed, starts)),
+        await modelsOf(halves!.odd, lastOfHalves, options, seedAt(seed, 2 * starts)),
+      ]
+    : null;
   const ranks: RankFit[] = [];
   for (let rank = 1; rank <= last; rank++) {
-    const tell = (part: number, of: RankProgress["of"]) =>
-      onProgress?.({ done: (rank * (rank - 1 + part)) / total, rank, of });
-    tell(0, "all");
-    const fit = await fitOf(source, rank, options);
+    const tell = tellOf(rank);
+    if (rank > 1) tell(0, "all");
+    const fit = await fitOf(source, await all(rank), options);
     tell(1, "half");
-    const splitHalf =
-      halves && rank <= enoughFor(halves.even.shape) ? await agreement(halves, rank, options, tell) : null;
+    const splitHalf = ofHalves && rank <= lastOfHalves ? await agreement(halves!.mode, ofHalves, rank, tell) : null;
     const row = { ...fit, splitHalf };
     ranks.push({ ...row, objections: objectionsTo(row, ranks, halves?.mode ?? null) });
   }
@@ -171,32 +181,38 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
 const enoughFor = (shape: readonly number[]): number =>
   shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape);
 
-/** A model of this rank; an abort throws the signal's reason. */
-async function modelOf(
+/** Finishes the model of a rank; an abort throws the signal's reason. */
+type Models = (rank: number) => Promise<CpDecomposition>;
+
+/** The models of rank 1 to `last`, whose starts run side by side. */
+async function modelsOf(
   source: Source,
-  rank: number,
+  last: number,
   { starts = 4, sweeps, tolerance, signal }: RankProfileOptions,
   seed: number,
-): Promise<CpDecomposition> {
-  const result = await cp(source.engine, source, {
-    rank,
+): Promise<Models> {
+  const ranks = Array.from({ length: last }, (_, at) => at + 1);
+  const finish = await cpOfRanks(NAME, source, ranks, {
     starts,
     seed,
     ...(sweeps && { sweeps }),
     ...(tolerance !== undefined && { tolerance }),
     ...(signal && { signal }),
   });
-  if (signal?.aborted) result.tensor.destroy();
-  signal?.throwIfAborted();
-  return result;
+  return async (rank) => {
+    const result = await finish(rank - 1);
+    if (signal?.aborted) result.tensor.destroy();
+    signal?.throwIfAborted();
+    return result;
+  };
 }
 
 type WholeFit = Omit<RankFit, "splitHalf" | "objections">;
 
-async function fitOf(source: Source, rank: number, options: RankProfileOptions): Promise<WholeFit> {
+async function fitOf(source: Source, result: CpDecomposition, { starts = 4 }: RankProfileOptions): Promise<WholeFit> {
   const { engine } = source;
-  const result = await modelOf(source, rank, options, options.seed ?? 0);
   using tensor = result.tensor;
+  const { rank } = tensor;
   const [weights, ...factors] = (await engine.read([tensor.weights, ...tensor.factors])) as Float32Array[];
   const congruence = congruences(factors, factors, rank);
   const { relativeError, sweeps: iterations, converged } = result;
@@ -206,7 +222,7 @@ async function fitOf(source: Source, rank: number, options: RankProfileOptions):
     explained: 1 - relativeError ** 2,
     coreConsistency: await coreConsistency(source, weights!, factors),
     agreeing: result.starts.agreeing,
-    starts: options.starts ?? 4,
+    starts,
     degeneracy: await degeneracy(engine, tensor),
     congruence: congruence.reduce((least, value) => Math.min(least, value), 0),
     iterations,
@@ -251,18 +267,16 @@ async function halvesOf(source: Source, held: Held): Promise<Halves | null> {
 
 /** How alike the terms of both halves' models are in the modes that were not halved. */
 async function agreement(
-  { mode, even, odd }: Halves,
+  halved: number,
+  models: readonly Models[],
   rank: number,
-  options: RankProfileOptions,
   tell: (part: number, of: RankProgress["of"]) => void,
 ): Promise<number> {
   const factors: Float32Array[][] = [];
-  for (const [index, half] of [even, odd].entries()) {
-    // other starts for each half: the same ones could end alike where the data decide little
-    const seed = seedAt(options.seed ?? 0, (index + 1) * (options.starts ?? 4));
-    const { tensor } = await modelOf(half, rank, options, seed);
+  for (const [index, finish] of models.entries()) {
+    const { tensor } = await finish(rank);
     using model = tensor;
-    factors.push((await half.engine.read(model.factors.filter((_, at) => at !== mode))) as Float32Array[]);
+    factors.push((await model.engine.read(model.factors.filter((_, at) => at !== halved))) as Float32Array[]);
     if (index === 0) tell(1.5, "half");
   }
   // the sign of a term may lie in the mode that was halved

@@ -51,7 +51,10 @@ export const GAUSS_NEWTON = {
   iterations: 4,
   accepted: 5,
   taken: 6,
+  slow: 7,
 } as const;
+/** slow steps on end after which a model has converged: ENOUGH_SLOW of the same file */
+export const GAUSS_NEWTON_SLOW = 3;
 
 /** Whether `evaluate` is the way for one model of a tensor of so many entries, and not the ops for large tensors, one after the other. */
 export const isSmallForGaussNewton = (engine: Engine, size: number, rank: number): boolean =>
@@ -68,6 +71,11 @@ export interface GaussNewtonOptions {
   fixed?: readonly number[];
   /** a power of two near ‖X‖, 1 by default: X̂ = unit·Σ_r a_r ∘ b_r ∘ …, so that factors are the same at every scale of X */
   unit?: number;
+  /**
+   * when a model has converged: it stands still from then on, and costs nothing. After three steps on end that are each to take off less than
+   * `tolerance` of its squared error, or less than `noise` of ½‖X − X̂‖²/unit²; or when that is below `exact`. By default none ever has
+   */
+  convergence?: { tolerance: number; noise: number; exact: number };
 }
 
 /**
@@ -100,7 +108,7 @@ export class GaussNewtonState {
     readonly rank: number,
     /** parts of a model's loss */
     lossParts: number,
-    { models = 1, fixed = [], unit = 1 }: GaussNewtonOptions = {},
+    { models = 1, fixed = [], unit = 1, convergence }: GaussNewtonOptions = {},
   ) {
     const modes = shape.length;
     if (modes > MOST_MODES) throw new ShapeError(`Gauss-Newton: ${modes} modes, needs at most ${MOST_MODES}`);
@@ -139,6 +147,7 @@ export class GaussNewtonState {
       shares,
       unit,
       inverse_unit: 1 / unit,
+      ...(convergence ?? { tolerance: 0, noise: 0, exact: 0 }),
       extents: padded(shape),
       starts: padded(starts),
     };
@@ -165,9 +174,9 @@ export class GaussNewtonState {
     assertShape("Gauss-Newton", "differences", differences, [this.models, ...this.shape]);
     const COLUMNS = Math.min(this.rank, 8);
     const WIDTH = Math.min(64, setting(s.engine, "soleWorkgroup"));
-    const { trial: factors, trialDescent: descent, losses } = this;
-    s.run(differencesKernel.with({ WIDTH, COLUMNS }), { x, factors, differences }, this.#params);
-    s.run(descentKernel.with({ WIDTH, COLUMNS }), { differences, factors, descent, losses }, this.#params);
+    const { trial: factors, trialDescent: descent, losses, scalars } = this;
+    s.run(differencesKernel.with({ WIDTH, COLUMNS }), { x, factors, differences, scalars }, this.#params);
+    s.run(descentKernel.with({ WIDTH, COLUMNS }), { differences, factors, descent, losses, scalars }, this.#params);
   }
 
   /** Records the step of an iteration: accepts or refuses the trial factors that were evaluated, and writes the next ones. */
@@ -176,7 +185,8 @@ export class GaussNewtonState {
     const { losses, trial, trialDescent, accepted, descent, scalars } = this;
     const [matrices, parts, params] = [this.#matrices, this.#parts, this.#params];
     const WIDTH = setting(s.engine, "soleWorkgroup");
-    if (!this.#isSole) s.run(gramsKernel.with({ WIDTH }), { trial, trial_descent: trialDescent, parts }, params);
+    if (!this.#isSole)
+      s.run(gramsKernel.with({ WIDTH }), { trial, trial_descent: trialDescent, parts, scalars }, params);
     s.run(
       stepKernel.with({
         WIDTH: Math.min(this.rank > 8 ? 256 : 64, WIDTH),

@@ -1,12 +1,13 @@
 /** CP by Gauss-Newton: that it gets there, with default options; what it reads and leaves; its options. */
 import { describe, expect, it, vi } from "vitest";
 import { type CpGaussNewtonOptions, cp, cpALS, type StartsProgress } from "../../src/decompositions/index.js";
-import { type DType, type Engine, Schedule, type Tensor } from "../../src/gpu/index.js";
+import type { DType, Engine, Tensor } from "../../src/gpu/index.js";
 import { type HostSlab, slabs } from "../../src/sources/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import normals from "../fixtures/normal.json" with { type: "json" };
 import { randomArray } from "../reference.js";
 import { collinearCp, distance, EXACT, exactCp, kruskal, plantedCp } from "./planted.js";
+import { readsWhile } from "./watched.js";
 
 /** Runs with default options but for these; the error of the result in f64, and how it was reached. */
 async function solved(engine: Engine, data: Float32Array, shape: readonly number[], options: CpGaussNewtonOptions) {
@@ -19,25 +20,6 @@ async function solved(engine: Engine, data: Float32Array, shape: readonly number
   expect(result.fits).toEqual(result.errors.map((told) => 1 - told));
   tensor.destroy();
   return { ...result, error };
-}
-
-/** Dispatches, times their replays, that read what `isCounted` says, while `use` runs. */
-async function readsWhile(engine: Engine, isCounted: (tensor: Tensor<DType>) => boolean, use: () => Promise<unknown>) {
-  const submit = engine.submit.bind(engine);
-  let reads = 0;
-  const spy = vi.spyOn(engine, "submit").mockImplementation((work, times = 1) => {
-    for (const [schedule, replays] of work instanceof Schedule ? ([[work, 1]] as const) : work) {
-      const { uses } = schedule as unknown as { uses: { access: string; tensor: Tensor<DType> }[] };
-      reads += times * replays * uses.filter(({ access, tensor }) => access === "read" && isCounted(tensor)).length;
-    }
-    submit(work, times);
-  });
-  try {
-    await use();
-  } finally {
-    spy.mockRestore();
-  }
-  return reads;
 }
 
 const SEEDS = [0, 1, 2];

@@ -1,12 +1,14 @@
 /** How many components data have: planted ranks, what speaks against others, and core consistency beside a dense computation. */
 import { beforeAll, describe, expect, it } from "vitest";
 import { coreConsistency, orthonormal, pseudoInverse } from "../../src/decompositions/coreConsistency.js";
-import { type RankProgress, rankProfile } from "../../src/decompositions/index.js";
-import { type Engine, ShapeError, TenfoldError } from "../../src/gpu/index.js";
+import { cpOfRanks } from "../../src/decompositions/cpGaussNewton.js";
+import { cp, type RankProgress, rankProfile } from "../../src/decompositions/index.js";
+import { type DType, type Engine, ShapeError, TenfoldError, type Tensor } from "../../src/gpu/index.js";
 import { resident, slabs } from "../../src/sources/index.js";
 import { testEngine } from "../engine.js";
 import { matmul, randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
+import { readsWhile } from "./watched.js";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -215,6 +217,39 @@ describe("rankProfile", () => {
     expect(ranks.map(({ splitHalf }) => splitHalf)).toEqual([null, null]);
     expect(ranks[1]!.coreConsistency).toBeGreaterThan(95);
     expect(reason).not.toContain("halves");
+  });
+
+  it("reads the tensor as often for many ranks as for few, but for a look at each model", async () => {
+    const { data, shape } = plantedCp([14, 12, 10], 3, 0.2, 3);
+    using x = engine.tensor(shape, data);
+    const isX = ({ storage }: Tensor<DType>) => storage === x.storage;
+    const readsOf = (most: number) =>
+      readsWhile(engine, isX, async () => void (await rankProfile(engine, x, { most, sweeps: 8, tolerance: 0 })));
+    const few = await readsOf(4);
+    const many = await readsOf(6);
+    // the error and the core consistency of each model
+    expect(many - few).toBe(2 * 2);
+  });
+
+  it("reads a tensor with a small core for one HOSVD, whatever the ranks", async () => {
+    const { data, shape } = plantedCp([40, 38, 36], 2, 0.2, 3);
+    using x = engine.tensor(shape, data);
+    using source = await resident(engine, "test", x);
+    const isX = ({ storage }: Tensor<DType>) => storage === source.x.storage;
+    const startsOf = async (ranks: number[]) =>
+      readsWhile(engine, isX, async () => void (await cpOfRanks("test", source, ranks, { sweeps: 8 })));
+    expect(await startsOf([1, 2, 3, 4])).toBe(await startsOf([4]));
+  });
+
+  it("has the models that cp finds", async () => {
+    const { data, shape } = plantedCp([13, 12, 11], 3, 0.1, 4);
+    using x = engine.tensor(shape, data);
+    const { ranks } = await rankProfile(engine, x, { most: 3 });
+    for (const { rank, relativeError } of ranks) {
+      const alone = await cp(engine, x, { rank });
+      alone.tensor.destroy();
+      expect(Math.abs(relativeError - alone.relativeError)).toBeLessThan(1e-5);
+    }
   });
 
   it("tells its progress, and frees all memory", async () => {

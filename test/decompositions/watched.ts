@@ -1,6 +1,6 @@
 import { vi } from "vitest";
 import type { Iteration } from "../../src/decompositions/index.js";
-import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { type DType, type Engine, Schedule, type Tensor } from "../../src/gpu/index.js";
 
 /** What a solver reads back, tensor by tensor, and how many bytes it holds on the GPU while it sweeps. */
 export async function watched(
@@ -23,4 +23,27 @@ export async function watched(
     spy.mockRestore();
   }
   return { read, held };
+}
+
+/** Dispatches, times their replays, that read what `isCounted` says, while `use` runs. */
+export async function readsWhile(
+  engine: Engine,
+  isCounted: (tensor: Tensor<DType>) => boolean,
+  use: () => Promise<unknown>,
+) {
+  const submit = engine.submit.bind(engine);
+  let reads = 0;
+  const spy = vi.spyOn(engine, "submit").mockImplementation((work, times = 1) => {
+    for (const [schedule, replays] of work instanceof Schedule ? ([[work, 1]] as const) : work) {
+      const { uses } = schedule as unknown as { uses: { access: string; tensor: Tensor<DType> }[] };
+      reads += times * replays * uses.filter(({ access, tensor }) => access === "read" && isCounted(tensor)).length;
+    }
+    submit(work, times);
+  });
+  try {
+    await use();
+  } finally {
+    spy.mockRestore();
+  }
+  return reads;
 }

@@ -1,7 +1,7 @@
 /** A Gauss-Newton iteration for CP against dense f64: the Jacobian written out, the damped normal equations solved by elimination. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/gpu/index.js";
-import { GAUSS_NEWTON, GaussNewtonState } from "../../src/ops/gaussNewton.js";
+import { GAUSS_NEWTON, GAUSS_NEWTON_SLOW, GaussNewtonState } from "../../src/ops/gaussNewton.js";
 import { siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
@@ -193,6 +193,108 @@ describe.each([true, false])("one iteration, each model by one workgroup: %s,", 
       }
     });
   }
+});
+
+describe.each([true, false])("several iterations, each model by one workgroup: %s,", (isSole) => {
+  const shape = [5, 4, 6];
+  const x = randomArray(sizeOf(shape), 3);
+
+  /** Runs iterations on models side by side, of R columns or fewer; after each, what was accepted, what is tried next, and the numbers. */
+  async function run(
+    starts: readonly (readonly number[][])[],
+    rank: number,
+    iterations: number,
+    convergence?: { tolerance: number; noise: number; exact: number },
+  ) {
+    const on = isSole ? engine : chunked;
+    const models = starts.length;
+    using state = new GaussNewtonState(on, shape, rank, shape[0]!, { models, ...(convergence && { convergence }) });
+    using tensor = on.tensor(shape, x);
+    using differences = on.tensor([models, ...shape]);
+    const stacked = new Float32Array(state.trial.size);
+    const place = (mode: number, i: number, model: number) => ((state.starts[mode]! + i) * models + model) * rank;
+    const widths = starts.map((factors) => factors[0]!.length / shape[0]!);
+    for (const [model, factors] of starts.entries())
+      for (const [mode, factor] of factors.entries())
+        for (let i = 0; i < shape[mode]!; i++)
+          stacked.set(factor.slice(i * widths[model]!, (i + 1) * widths[model]!), place(mode, i, model));
+    on.write(state.trial, stacked);
+    const rows = (values: Float32Array, model: number) =>
+      shape.map((extent, mode) =>
+        Array.from({ length: extent }, (_, i) => [
+          ...values.subarray(place(mode, i, model), place(mode, i, model) + rank),
+        ]),
+      );
+    const history = [];
+    for (let iteration = 0; iteration < iterations; iteration++) {
+      await on.run((s) => {
+        state.evaluate(s, tensor, differences);
+        state.step(s);
+      });
+      const [accepted, trial, scalars] = (await on.read([
+        state.accepted,
+        state.trial,
+        state.scalars,
+      ])) as Float32Array[];
+      history.push(
+        starts.map((_, model) => ({
+          accepted: rows(accepted!, model),
+          trial: rows(trial!, model),
+          numbers: [...scalars!.subarray(model * GAUSS_NEWTON.perModel, (model + 1) * GAUSS_NEWTON.perModel)],
+        })),
+      );
+    }
+    return history;
+  }
+
+  it("a model of lower rank goes beside others as it does alone, and its columns of zeros stay zero", async () => {
+    for (const narrow of [1, 2]) {
+      const starts = [randomFactors(shape, narrow, 5), randomFactors(shape, 3, 50)];
+      const beside = await run(starts, 3, 12);
+      const alone = await run([starts[0]!], narrow, 12);
+      for (const [iteration, [{ accepted, trial, numbers }]] of (beside as [(typeof beside)[0][0]][]).entries()) {
+        for (const factor of [...accepted, ...trial])
+          for (const row of factor) expect(row.slice(narrow).every((value) => value === 0)).toBe(true);
+        const expected = alone[iteration]![0]!;
+        const loss = expected.numbers[GAUSS_NEWTON.loss]!;
+        expect(Math.abs(numbers[GAUSS_NEWTON.loss]! / loss - 1)).toBeLessThan(1e-4);
+        expect(numbers[GAUSS_NEWTON.accepted]).toBe(expected.numbers[GAUSS_NEWTON.accepted]);
+      }
+      // the models are different ones
+      const last = beside.at(-1)!;
+      expect(last[1]!.numbers[GAUSS_NEWTON.loss]).toBeLessThan(last[0]!.numbers[GAUSS_NEWTON.loss]!);
+    }
+  });
+
+  it("a model that has converged stands still, and others go on", async () => {
+    const starts = [randomFactors(shape, 1, 5), randomFactors(shape, 3, 50)];
+    const history = await run(starts, 3, 40, { tolerance: 1e-4, noise: 0, exact: 0 });
+    const free = await run(starts, 3, 40);
+    const isOver = ([model]: (typeof history)[0]) => model!.numbers[GAUSS_NEWTON.slow]! >= GAUSS_NEWTON_SLOW;
+    const end = history.findIndex(isOver);
+    expect(end).toBeGreaterThan(3);
+    expect(end).toBeLessThan(36);
+    for (const later of history.slice(end + 1)) {
+      expect(later[0]!.accepted).toEqual(history[end]![0]!.accepted);
+      expect(later[0]!.numbers[GAUSS_NEWTON.iterations]).toBe(end + 1);
+      expect(later[0]!.numbers[GAUSS_NEWTON.loss]).toBe(history[end]![0]!.numbers[GAUSS_NEWTON.loss]);
+    }
+    for (const at of [end, history.length - 1]) {
+      const [own, other] = [history, free].map((run) => run[at]![1]!);
+      if (own!.numbers[GAUSS_NEWTON.slow]! < GAUSS_NEWTON_SLOW)
+        expect(own).toMatchObject({ accepted: other!.accepted });
+    }
+    expect(history[end + 1]![1]!.numbers[GAUSS_NEWTON.iterations]).toBe(end + 2);
+  });
+
+  it("a model below the exact loss has converged at once, and none does by default", async () => {
+    const starts = [randomFactors(shape, 2, 5)];
+    const history = await run(starts, 2, 4, { tolerance: 1e-6, noise: 0, exact: 1e9 });
+    expect(history.at(-1)![0]!.numbers[GAUSS_NEWTON.iterations]).toBe(isSole ? 1 : 2);
+    const free = await run(starts, 2, 4);
+    expect(free.at(-1)![0]!.numbers[GAUSS_NEWTON.iterations]).toBe(4);
+    expect(free.at(-1)![0]!.numbers[GAUSS_NEWTON.slow]).toBe(0);
+  });
 });
 
 const promiseOf = (step: number[], right: number[], damping: number) =>
