@@ -194,8 +194,8 @@ function layerOf(
     // rows are inputs where the weights stand to the right
     const [outputs, inputs] = (side === 1) === transposed ? [rows, columns] : [columns, rows];
     if (op === "Gemm") {
-      if (intOf(node, "transA", 0) && side === 1 && (model.opsets.get("") ?? 1) < 11)
-        return "a Gemm with transA of an operator set before 11 needs a bias";
+      if (intOf(node, side === 1 ? "transA" : "transB", 0) && (model.opsets.get("") ?? 1) < 11)
+        return "a Gemm of a transposed value, which needs a bias before operator set 11";
       if (biasExtents && !isPerOutput(biasExtents, outputs, side)) return "its bias has more than one entry an output";
     } else {
       add = biasAfter(facts, node, outputs, side);

@@ -3,7 +3,7 @@ import { formatShape, ShapeError } from "../gpu/errors.js";
 import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, isList, type OptionRules, oneOf, required, shown } from "../gpu/options.js";
 import { GraphEdit } from "./edit.js";
-import { type FoundLayer, findLayers, type LayerNode, swapChannels, transpose } from "./layers.js";
+import { type FoundLayer, findLayers, type LayerNode, nameOf, swapChannels, transpose } from "./layers.js";
 import type { OnnxModel } from "./model.js";
 import {
   type Attributes,
@@ -18,6 +18,7 @@ import {
   type ValueInfoProto,
   withAttributes,
 } from "./proto.js";
+import type { Shapes } from "./shapes.js";
 import { idOf, layerName } from "./sites.js";
 import { tensorFrom } from "./tensors.js";
 
@@ -99,7 +100,7 @@ export function replaceSites(
 ): OnnxModel {
   checkOptions("replaceSites", options, rules);
   if (!Array.isArray(replacements)) throw new TenfoldError("replaceSites: needs a list of replacements");
-  const { layers, leftAlone } = findLayers(model, options);
+  const { layers, leftAlone, shapes } = findLayers(model, options);
   const byId = new Map(layers.map((layer) => [idOf(layer), layer]));
   const edit = new GraphEdit(model);
   const infos = new Map(
@@ -123,7 +124,7 @@ export function replaceSites(
     const what = `replaceSites (${layerName(layer)})`;
     const steps = stepsOf(what, layer, replacement);
     const bias = biasOf(what, layer, replacement);
-    const context: Context = { what, model, edit, infos, layer, steps, bias };
+    const context: Context = { what, model, edit, infos, shapes, layer, steps, bias };
     if (layer.geometry) writeConvolutions(context);
     else writeProducts(context);
     const ranks = steps.slice(0, -1).map(({ outputs }) => outputs);
@@ -149,6 +150,7 @@ interface Context {
   model: OnnxModel;
   edit: GraphEdit;
   infos: ReadonlyMap<string, ValueInfoProto>;
+  shapes: Shapes;
   layer: FoundLayer;
   steps: readonly Step[];
   bias: ArrayLike<number> | null;
@@ -236,14 +238,7 @@ function stepsOf(what: string, layer: FoundLayer, { scheme, factors }: OnnxRepla
     const taps = kernel.map((extent, axis) => (axes.includes(axis) ? extent : 1));
     const before = steps.at(-1);
     const [made, taken] = shape as [number, number];
-    const groups =
-      kind === "depthwise"
-        ? before!.outputs
-        : kind === "blocks"
-          ? before!.outputs / taken
-          : before
-            ? layer.groups
-            : layer.groups;
+    const groups = kind === "depthwise" ? before!.outputs : kind === "blocks" ? before!.outputs / taken : layer.groups;
     const wantedInputs = before ? (kind === "blocks" ? taken : before.outputs / groups) : inputs;
     const wantedOutputs = at === plan.length - 1 ? outputs : kind === "depthwise" ? before!.outputs : made;
     const wanted = [wantedOutputs, wantedInputs, ...taps];
@@ -349,133 +344,100 @@ function attributesOf(
 // ---- MatMul and Gemm
 
 function writeProducts(context: Context): void {
-  const { what, model, edit, infos, layer, steps } = context;
+  const { model, edit, layer, steps, bias } = context;
   const [first, last] = steps as [Step, Step];
-  const { dataType, op, nodes } = layer;
+  const { op, nodes } = layer;
   const { node, side } = nodes[0]!;
-  const opset = model.opsets.get("") ?? 1;
   const name = edit.unique(`${layerName(layer)}/${first.label}`);
   const made = edit.unique(`${name}/output`);
-  // before operator set 11 Gemm needs a bias; where the input is not transposed, MatMul does the same
-  const asMatMul = op === "MatMul" || opset < 11;
-  const transB = side === 1 && intOf(node, "transB", 0) !== 0 && !asMatMul;
-  const weight = matrixTensor(context, `${name}/weight`, first.data, first.outputs, first.inputs, side === 0 || transB);
   const pair = (constant: string, value: string): string[] => (side === 1 ? [value, constant] : [constant, value]);
-  const transposeInput = op === "Gemm" && intOf(node, side === 1 ? "transA" : "transB", 0) !== 0;
+  // before operator set 11 Gemm needs a bias, and MatMul does the same without one
+  const gemm = op === "Gemm" && (model.opsets.get("") ?? 1) >= 11;
+  const keeps = (flag: string): number | undefined => (gemm && intOf(node, flag, 0) ? 1 : undefined);
+  // the flag of the value stays; a constant to the left is written without one
   const flags: Attributes =
-    op === "MatMul" || (asMatMul && !transposeInput)
-      ? {}
-      : side === 1
-        ? { transA: transposeInput ? 1 : undefined, transB: transB ? 1 : undefined }
-        : { transB: transposeInput ? 1 : undefined };
-  const firstNode = makeNode(
-    op === "MatMul" || (asMatMul && !transposeInput) ? "MatMul" : "Gemm",
-    name,
-    pair(weight, layer.input),
-    [made],
-    flags,
+    side === 1 ? { transA: keeps("transA"), transB: keeps("transB") } : { transB: keeps("transB") };
+  const weight = addMatrix(
+    context,
+    `${name}/weight`,
+    first.data,
+    [first.outputs, first.inputs],
+    side === 0 || flags.transB === 1,
   );
-  declareProduct(edit, made, dataType, infos, layer, first.outputs);
+  const firstNode = makeNode(gemm ? "Gemm" : "MatMul", name, pair(weight, layer.input), [made], flags);
+  declareProduct(context, made, first.outputs);
   let row = 0;
   for (const [at, part] of nodes.entries()) {
-    const data = Array.prototype.slice.call(
-      last.data,
-      row * last.inputs,
-      (row + part.outputs) * last.inputs,
-    ) as number[];
-    const bias = context.bias && (Array.prototype.slice.call(context.bias, row, row + part.outputs) as number[]);
-    row += part.outputs;
-    const label = nodes.length > 1 ? `${partName(part)}/${last.label}` : `${layerName(layer)}/${last.label}`;
-    const lastName = edit.unique(label);
-    const lastWeightTransposed = part.side === 0 || (op === "Gemm" && intOf(part.node, "transB", 0) !== 0);
-    const lastWeight = matrixTensor(
-      context,
-      `${lastName}/weight`,
-      data,
-      part.outputs,
-      last.inputs,
-      lastWeightTransposed,
-    );
-    const written = writeLast(context, part, lastName, pair(lastWeight, made), bias, opset);
+    const end = row + part.outputs;
+    const rows = Array.from({ length: part.outputs * last.inputs }, (_, i) => last.data[row * last.inputs + i]!);
+    const partBias = bias && Array.from({ length: part.outputs }, (_, i) => bias[row + i]!);
+    row = end;
+    const lastName = edit.unique(`${nodes.length > 1 ? nameOf(part.node) : layerName(layer)}/${last.label}`);
+    const outputsFirst = side === 0 || (op === "Gemm" && intOf(part.node, "transB", 0) !== 0);
+    const lastWeight = addMatrix(context, `${lastName}/weight`, rows, [part.outputs, last.inputs], outputsFirst);
+    const written = writeLast(context, part, lastName, pair(lastWeight, made), partBias);
     edit.replace(part.node, [...(at === 0 ? [firstNode] : []), ...written]);
   }
+}
 
-  function partName({ node: one }: LayerNode): string {
-    return one.name || one.output[0]!;
-  }
-
-  /** A matrix of outputs×inputs, as it is or transposed. */
-  function matrixTensor(
-    _: Context,
-    wanted: string,
-    data: ArrayLike<number>,
-    outputs: number,
-    inputs: number,
-    outputsFirst: boolean,
-  ): string {
-    const values = outputsFirst ? data : transpose(data, outputs, inputs);
-    const dims = outputsFirst ? [outputs, inputs] : [inputs, outputs];
-    return edit.add(tensorFrom(what, edit.unique(wanted), dataType, dims, values));
-  }
+/** Adds a matrix of outputs×inputs to the model, as it is or transposed. */
+function addMatrix(
+  { what, edit, layer }: Context,
+  wanted: string,
+  data: ArrayLike<number>,
+  [outputs, inputs]: readonly [number, number],
+  outputsFirst: boolean,
+): string {
+  const values = outputsFirst ? data : transpose(data, outputs, inputs);
+  const dims = outputsFirst ? [outputs, inputs] : [inputs, outputs];
+  return edit.add(tensorFrom(what, edit.unique(wanted), layer.dataType, dims, values));
 }
 
 /** The last product of a chain, with its bias. */
 function writeLast(
-  { what, edit, layer: { op, dataType }, model }: Context,
-  { node, side, outputs, add }: LayerNode,
+  { what, edit, layer: { op, dataType, input: source }, model, shapes }: Context,
+  { node, side, outputs, bias: before, add }: LayerNode,
   name: string,
   factors: string[],
   bias: readonly number[] | null,
-  opset: number,
 ): NodeProto[] {
-  const biasTensor = (dims: number[]): string =>
-    edit.add(tensorFrom(what, edit.unique(`${name}/bias`), dataType, dims, bias!));
-  const made = node.output[0]!;
-  const dims = side === 1 ? [outputs] : [outputs, 1];
+  // beside a constant to the left, a value of two modes or more has its outputs in the last but one
+  const dims = side === 1 || shapes.of(source)?.length === 1 ? [outputs] : [outputs, 1];
+  const addBias = (extents: readonly number[]): string =>
+    edit.add(tensorFrom(what, edit.unique(`${name}/bias`), dataType, extents, bias!));
   if (op === "Gemm") {
-    const third = bias ? [biasTensor(dims)] : node.input.slice(2);
     const changes: Attributes = {
-      alpha: undefined,
-      // the value is not transposed any more
-      [side === 1 ? "transA" : "transB"]: undefined,
-      // the factor of a constant left side is written as it is
-      ...(side === 0 && { transA: undefined }),
+      // alpha is in the weights, and neither the value nor a constant to the left is transposed any more
+      ...{ alpha: undefined, transA: undefined },
+      ...(side === 0 && { transB: undefined }),
       ...(bias && { beta: undefined }),
-      ...(bias && opset < 7 && { broadcast: 1 }),
+      ...(bias && (model.opsets.get("") ?? 1) < 7 && { broadcast: 1 }),
     };
+    const third = bias ? [addBias(dims)] : node.input.slice(2);
     return [copyOf(withAttributes(node, changes), { name, input: [...factors, ...third] })];
   }
-  if (bias && add) {
+  if (!bias) return [copyOf(node, { name, input: factors })];
+  if (add) {
     const input = [...add.node.input];
-    // the constant keeps its shape: an Add may give a value another rank
-    const before = model.graph.initializer.find((tensor) => tensor.name === input[add.side])?.dims.map(Number);
-    input[add.side] = biasTensor(before ?? dims);
+    // the constant keeps its shape, because an Add may give a value another rank
+    input[add.side] = addBias(before!.tensor.dims.map(Number));
     edit.replace(add.node, [copyOf(add.node, { input })]);
+    return [copyOf(node, { name, input: factors })];
   }
-  if (!bias || add) return [copyOf(node, { name, input: factors })];
   const product = edit.unique(`${name}/product`);
   return [
     copyOf(node, { name, input: factors, output: [product] }),
-    makeNode("Add", edit.unique(`${name}/add`), [product, biasTensor(dims)], [made], {}),
+    makeNode("Add", edit.unique(`${name}/add`), [product, addBias(dims)], [node.output[0]!], {}),
   ];
 }
 
-function declareProduct(
-  edit: GraphEdit,
-  name: string,
-  dataType: number,
-  infos: ReadonlyMap<string, ValueInfoProto>,
-  { nodes, input, op }: FoundLayer,
-  rank: number,
-): void {
+/** Declares the value between the two factors of a dense layer, where its rank is known. */
+function declareProduct({ edit, infos, layer }: Context, name: string, rank: number): void {
+  const { nodes, input, op, dataType } = layer;
   const { node, side } = nodes[0]!;
-  const output = dimensionsOf(infos.get(node.output[0]!));
-  const given = dimensionsOf(infos.get(input));
-  const like = output ?? (op === "MatMul" ? given : null);
-  if (!like || (side === 0 && like.length < 2)) {
-    if (op !== "Gemm") return;
-  }
-  const dims: Dimension[] = like ? [...like] : [makeDimension(null), makeDimension(null)];
+  const like = dimensionsOf(infos.get(node.output[0]!)) ?? (op === "MatMul" ? dimensionsOf(infos.get(input)) : null);
+  const dims: Dimension[] = like ? [...like] : op === "Gemm" ? [makeDimension(null), makeDimension(null)] : [];
+  if (dims.length < (side === 1 ? 1 : 2)) return;
   dims[dims.length - (side === 1 ? 1 : 2)] = makeDimension(rank);
   edit.declare(makeValueInfo(name, dataType, dims));
 }

@@ -161,6 +161,7 @@ def products():
     g.output(g.node("MatMul", [w("matmul_left", 7, 6), wide], "matmul_left"))
     g.node("MatMul", [w("left_bias", 7, 6), wide], "left_product")
     g.output(g.node("Add", ["left_product", g.weight("left_bias_b", random(7, 1))], "left_bias"))
+    g.output(g.node("MatMul", [w("left_vector", 7, 6), g.input("vector", [6])], "left_vector"))
     g.output(g.node("MatMul", [wide, g.weight("batched_w", random(2, 5, 4))], "batched"))
     g.save("products.onnx")
 

@@ -2,13 +2,15 @@
 import { describe, expect, it } from "vitest";
 import { halfToNumber } from "../../src/io/array.js";
 import { type OnnxReplacement, onnxSites, readOnnx, replaceSites, writeOnnx } from "../../src/onnx/index.js";
+import { OnnxModel } from "../../src/onnx/model.js";
+import { copyOf } from "../../src/onnx/proto.js";
 import { exactReplacement, schemesOf } from "./exact.js";
 import { difference, feedsOf, fixture, ort, runModel } from "./runtime.js";
 
 const INPUTS: Record<string, Record<string, number[]>> = {
   "convolutions.onnx": { x1: [2, 6, 13], x2: [2, 6, 11, 9], x3: [1, 4, 5, 6, 7] },
   "transposed.onnx": { x1: [2, 6, 7], x2: [2, 6, 5, 4], x3: [1, 4, 3, 4, 3] },
-  "products.onnx": { rows: [5, 6], turned: [6, 5], stack: [2, 3, 4, 6], wide: [2, 6, 5] },
+  "products.onnx": { rows: [5, 6], turned: [6, 5], stack: [2, 3, 4, 6], wide: [2, 6, 5], vector: [6] },
 };
 const all = { smallest: 0, join: false } as const;
 const read = (file: string) => readOnnx(fixture(file), { file });
@@ -182,6 +184,22 @@ describe("the changed file", () => {
     };
     const [before, after] = [await runModel(fixture("torture.onnx"), feeds), await runModel(writeOnnx(changed), feeds)];
     expect(differing(before, after)).toEqual([]);
+  });
+
+  it("writes MatMul for a Gemm without a bias before operator set 11", async () => {
+    const { proto, file, external } = read("products.onnx");
+    const opsetImport = proto.opsetImport.map((entry) => copyOf(entry, { version: 9n }));
+    const old = new OnnxModel(file, copyOf(proto, { opsetImport }), external, null);
+    const { sites, leftAlone } = onnxSites(old, all);
+    expect(leftAlone.filter(({ reason }) => reason.includes("before operator set 11")).map(({ name }) => name)).toEqual(
+      ["gemm_a_node", "gemm_ab_node", "gemm_left_ab_node"],
+    );
+    const gemms = sites.filter(({ op }) => op === "Gemm");
+    expect(gemms.map(({ id }) => id)).toEqual(["gemm", "gemm_nobias", "gemm_b", "gemm_left"]);
+    const replacements = await Promise.all(gemms.map((site) => exactReplacement(site, "lowRank")));
+    const { graph } = replaceSites(old, replacements, { join: false });
+    const firsts = graph.node.filter(({ name }) => name.endsWith("low_rank_first"));
+    expect(firsts.map(({ opType, attribute }) => [opType, attribute.length])).toEqual(gemms.map(() => ["MatMul", 0]));
   });
 
   it("writes the type of the weights", async () => {

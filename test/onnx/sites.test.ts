@@ -121,7 +121,13 @@ describe("weights, bias and geometry", () => {
   });
 
   it("give the outputs of Gemm and MatMul", async () => {
-    const shapes: Record<string, number[]> = { rows: [5, 6], turned: [6, 5], stack: [2, 3, 4, 6], wide: [2, 6, 5] };
+    const shapes: Record<string, number[]> = {
+      rows: [5, 6],
+      turned: [6, 5],
+      stack: [2, 3, 4, 6],
+      wide: [2, 6, 5],
+      vector: [6],
+    };
     const results = await runModel(fixture("products.onnx"), feedsOf(shapes));
     const { sites, leftAlone } = onnxSites(read("products.onnx"), all);
     expect(leftAlone.map(({ name, reason }) => [name, reason])).toEqual([
