@@ -19,6 +19,7 @@ export type { Candidate, Cost, Target } from "./compress/select.js";
 export { type Timed, timeForward } from "./compress/time.js";
 // tensor decompositions
 export { type BlockTermOptions, blockTermALS } from "./decompositions/blockTerm.js";
+export { type CmtfDecomposition, type CmtfOptions, type CoupledData, cmtf } from "./decompositions/cmtf.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./decompositions/cp.js";
 export type { CpConstraint } from "./decompositions/cpConstraints.js";
 export {
@@ -263,6 +264,7 @@ export {
   normalise,
   permuteTo,
 } from "./tensors/components.js";
+export { CoupledTensor } from "./tensors/coupled.js";
 export { loadTensor, type SaveTensorOptions, saveTensor } from "./tensors/files.js";
 export type { DecomposedTensor } from "./tensors/kinds.js";
 export { KruskalTensor } from "./tensors/kruskal.js";

@@ -1,4 +1,5 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
+export { type CmtfDecomposition, type CmtfOptions, type CoupledData, cmtf } from "./cmtf.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./cp.js";
 export type { CpConstraint } from "./cpConstraints.js";
 export { type Correction, type CorrectionOptions, cpErrorPreserving, degeneracy } from "./cpCorrection.js";

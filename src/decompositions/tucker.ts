@@ -4,6 +4,7 @@ import {
   dispose,
   type Engine,
   formatShape,
+  isList,
   type OptionRules,
   optionRules,
   Program,
@@ -56,21 +57,44 @@ import { unfoldingSvd } from "./unfoldingSvd.js";
 
 export interface TuckerOptions extends StoppingOptions {
   /**
-   * R_1…R_N; a full rank (R_n = I_n) leaves that mode alone. One number stands for all modes, lowered where a mode has no room for it
+   * R_1…R_N; null or a full rank (R_n = I_n) leaves that mode alone. One number stands for all modes, lowered where a mode has no room for
+   * it. With `modes` it is one rank for each of these
    */
-  ranks?: number | readonly number[];
+  ranks?: number | readonly (number | null)[];
   /**
-   * instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised. Each of the N modes may lose 1/N of that in square; the ranks are the
-   * smallest that do, from all singular values of the unfoldings
+   * instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised. Each of the N modes (of `modes`) may lose 1/N of that in square; the ranks
+   * are the smallest that do, from all singular values of the unfoldings
    */
   relativeError?: number;
+  /** the modes that are decomposed, the others are left alone (partial Tucker); all by default */
+  modes?: readonly number[];
+  /**
+   * where iteration begins: "hosvd", the sequentially truncated HOSVD (the default); "random"; or the factors of a Tucker tensor, of an
+   * earlier result or of a similar tensor, with the ranks asked for. Of `tuckerHOOI` by ranks alone; the others do not iterate
+   */
+  initialize?: "hosvd" | "random" | TuckerTensor;
   /** of the random start of the subspace iterations */
   seed?: number;
 }
 
 const rules: OptionRules<TuckerOptions> = {
-  ranks: optionRules.ranks,
+  ranks: {
+    needs: `${optionRules.ranks.needs}, where null leaves a mode alone`,
+    is: (value) => optionRules.ranks.is(isList(value) ? Array.from(value, (rank) => rank ?? 1) : value),
+  },
   relativeError: optionRules.fraction,
+  modes: {
+    needs: "a list of different modes, as in [0, 2]",
+    is: (value) =>
+      isList(value) &&
+      value.length > 0 &&
+      value.every((mode) => optionRules.count.is(mode)) &&
+      new Set(value).size === value.length,
+  },
+  initialize: {
+    needs: '"hosvd", "random" or a TuckerTensor',
+    is: (value) => value === "hosvd" || value === "random" || value instanceof TuckerTensor,
+  },
   seed: optionRules.seed,
   ...stoppingRules,
 };
@@ -83,6 +107,9 @@ interface Asked {
   /** null where an error is asked for */
   ranks: number[] | null;
   relativeError: number | undefined;
+  /** the modes that may be decomposed */
+  modes: readonly number[];
+  initialize: "hosvd" | "random" | TuckerTensor;
   seed: number;
   stopping: StoppingOptions;
 }
@@ -90,27 +117,68 @@ interface Asked {
 function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
   checkOptions(name, options, rules);
-  const { ranks, relativeError, seed = 0, ...stopping } = options;
+  const { ranks, relativeError, modes: asked, initialize = "hosvd", seed = 0, ...stopping } = options;
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError(`${name}: give either ranks (one a mode, or one number for all) or relativeError`);
   if (relativeError !== undefined && relativeError < LEAST_ERROR)
     throw new TenfoldError(
       `${name}: relativeError ${relativeError} cannot be promised in f32, the least is ${LEAST_ERROR}; ask for that, or give ranks`,
     );
-  const fitting = ranks === undefined ? null : multilinearRanks(name, x, ranks);
-  return { ranks: fitting, relativeError, seed, stopping };
+  const modes = asked ?? x.shape.map((_, mode) => mode);
+  const missing = modes.find((mode) => mode >= x.order);
+  if (missing !== undefined) throw new ShapeError(`${name}: mode ${missing} of ${x}, needs 0 to ${x.order - 1}`);
+  const fitting = ranks === undefined ? null : multilinearRanks(name, x, ranks, asked);
+  if (initialize !== "hosvd" && (name !== "tuckerHOOI" || !fitting))
+    throw new TenfoldError(
+      `${name}: initialize is an option of tuckerHOOI by ranks; nothing else iterates from a start`,
+      {
+        code: "OPTION",
+      },
+    );
+  if (initialize instanceof TuckerTensor) checkStart(name, initialize, x, fitting!);
+  return { ranks: fitting, relativeError, modes, initialize, seed, stopping };
+}
+
+function checkStart(name: string, start: TuckerTensor, x: Shaped, ranks: readonly number[]): void {
+  const isFitting =
+    formatShape(start.shape) === formatShape(x.shape) && formatShape(start.ranks) === formatShape(ranks);
+  if (!isFitting)
+    throw new ShapeError(
+      `${name}: initialize has shape ${formatShape(start.shape)} and ranks ${formatShape(start.ranks)}, needs ${formatShape(x.shape)} and ${formatShape(ranks)}`,
+    );
 }
 
 /** What has a shape, and a name for errors. */
 type Shaped = Pick<Tensor<DType> | Source, "shape" | "order" | "toString">;
 
-/** One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. */
-export const multilinearRanks = (name: string, x: Shaped, ranks: number | readonly number[]): number[] =>
-  typeof ranks === "number" ? ranksForAll(x.shape, ranks) : assertRanks(name, x, Array.from(ranks));
+/**
+ * One rank a mode, checked, or one number for all modes, lowered where a mode has no room for it. A mode that is left alone has its extent. With
+ * `modes`, ranks are those of these modes.
+ */
+export function multilinearRanks(
+  name: string,
+  x: Shaped,
+  ranks: number | readonly (number | null)[],
+  modes?: readonly number[],
+): number[] {
+  const { shape } = x;
+  if (typeof ranks === "number") return ranksForAll(shape, ranks, modes ?? shape.map((_, mode) => mode));
+  const count = modes?.length ?? shape.length;
+  if (ranks.length !== count)
+    throw new ShapeError(
+      `${name}: ${ranks.length} ranks for ${x}, needs one for each of ${modes ? `the ${count} modes listed` : `its ${count} modes`}`,
+    );
+  const places = modes ?? shape.map((_, mode) => mode);
+  return assertRanks(
+    name,
+    x,
+    shape.map((extent, mode) => ranks[places.indexOf(mode)] ?? extent),
+  );
+}
 
-/** One rank for all modes, lowered to what a mode has and what the other ranks leave to it. */
-function ranksForAll(shape: readonly number[], rank: number): number[] {
-  const ranks = shape.map((extent) => Math.min(rank, extent));
+/** One rank for some modes, lowered to what a mode has and what the other ranks leave to it. */
+function ranksForAll(shape: readonly number[], rank: number, modes: readonly number[]): number[] {
+  const ranks = shape.map((extent, mode) => (modes.includes(mode) ? Math.min(rank, extent) : extent));
   for (let changed = true; changed; ) {
     changed = false;
     ranks.forEach((lowered, mode) => {
@@ -125,8 +193,6 @@ function ranksForAll(shape: readonly number[], rank: number): number[] {
 }
 
 function assertRanks(name: string, x: Shaped, ranks: number[]): number[] {
-  if (ranks.length !== x.order)
-    throw new ShapeError(`${name}: ${ranks.length} ranks for ${x}, needs one for each of its ${x.order} modes`);
   ranks.forEach((rank, mode) => {
     if (rank > x.shape[mode]!)
       throw new ShapeError(`${name}: rank ${rank} for mode ${mode} of ${x}, needs 1 to ${x.shape[mode]}`);
@@ -141,7 +207,7 @@ function assertRanks(name: string, x: Shaped, ranks: number[]): number[] {
   return ranks;
 }
 
-const truncatedModes = (x: Shaped, ranks: readonly number[]): number[] =>
+const truncatedModes = (x: Pick<Shaped, "shape">, ranks: readonly number[]): number[] =>
   x.shape.map((_, mode) => mode).filter((mode) => ranks[mode]! < x.shape[mode]!);
 
 /**
@@ -185,7 +251,7 @@ async function decompose(
   const asked = check(name, engine, x, options);
   return await withSource(engine, name, x, (source) => {
     if (source.isZero) {
-      const ranks = asked.ranks ?? source.shape.map(() => 1);
+      const ranks = asked.ranks ?? source.shape.map((extent, mode) => (asked.modes.includes(mode) ? 1 : extent));
       return Promise.resolve(zeroResult(zeroTucker(engine, source.shape, ranks), asked.seed));
     }
     return asked.ranks ? byRanks(name, source, asked, asked.ranks) : byError(name, source, asked, asked.relativeError!);
@@ -224,25 +290,58 @@ export async function compressed(
 async function byRanks(
   name: string,
   source: Source,
-  { seed, stopping }: Asked,
+  { initialize, seed, stopping }: Asked,
   ranks: readonly number[],
 ): Promise<Decomposition<TuckerTensor>> {
   // with one truncated mode (or none) the truncated SVD is the optimum
   const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
+  if (iterates && initialize !== "hosvd") {
+    using start = await startFrom(source, initialize, ranks, seed);
+    return await refine(source, start, ranks, seed, stopping);
+  }
   const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
   using start = await truncatedFactors(source, ranks, seed, how, { sequential: name !== "hosvd", isTold: !iterates });
   if (iterates) return await refine(source, start, ranks, seed, stopping);
   return await finish(name, source, start, ranks, seed);
 }
 
+/** Orthonormal factors of the truncated modes: random ones, or those that span the columns of a start's. */
+async function startFrom(
+  { engine, shape }: Source,
+  initialize: "random" | TuckerTensor,
+  ranks: readonly number[],
+  seed: number,
+): Promise<Start> {
+  const start = new Start(shape);
+  try {
+    for (const mode of truncatedModes({ shape }, ranks))
+      start.factors[mode] = engine.tensor([shape[mode]!, ranks[mode]!], null, { label: `factor ${mode}` });
+    await engine.run((s) => {
+      start.factors.forEach((out, mode) => {
+        if (!out) return;
+        const columns =
+          initialize === "random"
+            ? normal(s, out.shape, { seed: seedAt(seed, mode), stream: mode })
+            : initialize.factors[mode]!;
+        const { q } = orthogonalise(s, columns);
+        copy(s, q, { out });
+      });
+    }, "HOOI start");
+    return start;
+  } catch (error) {
+    start.destroy();
+    throw error;
+  }
+}
+
 async function byError(
   name: string,
   source: Source,
-  { seed, stopping }: Asked,
+  { modes, seed, stopping }: Asked,
   relativeError: number,
 ): Promise<Decomposition<TuckerTensor>> {
   const attempt = async (error: number) => {
-    using start = await factorsWithin(name, source, error, name !== "hosvd", stopping.signal);
+    using start = await factorsWithin(name, source, { relativeError: error, modes }, name !== "hosvd", stopping.signal);
     const ranks = source.shape.map((extent, mode) => start.factors[mode]?.shape[1] ?? extent);
     const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
     const result = iterates
@@ -365,20 +464,21 @@ async function truncatedFactors(
   }
 }
 
-/** The smallest factors whose modes lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings. */
+/** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings. */
 async function factorsWithin(
   name: string,
   source: Source,
-  relativeError: number,
+  { relativeError, modes }: { relativeError: number; modes: readonly number[] },
   sequential: boolean,
   signal: AbortSignal | undefined,
 ): Promise<Start> {
-  const { engine, shape, order, squaredNorm } = source;
+  const { engine, shape, squaredNorm } = source;
   const start = new Start(shape);
-  const budget = (relativeError ** 2 * squaredNorm) / order;
+  const budget = (relativeError ** 2 * squaredNorm) / modes.length;
+  const inOrder = [...modes].sort((a, b) => a - b);
   using remaining = new Remaining(source);
   try {
-    for (let mode = 0; mode < order; mode++) {
+    for (const mode of inOrder) {
       const from = sequential ? remaining.source : source;
       using unfolding = await unfoldingSvd(engine, from.tensor(name), mode, signal);
       const lossOf = (rank: number) => measuredLoss(from, unfolding.vectors, mode, rank);
@@ -392,7 +492,7 @@ async function factorsWithin(
       start.sweeps++;
       await remaining.reduce(factor, mode);
     }
-    for (let mode = 0; mode < order; mode++) {
+    for (const mode of inOrder) {
       const { source: core } = remaining;
       const room = core.size / core.shape[mode]!;
       if (core.shape[mode]! <= room) continue;
