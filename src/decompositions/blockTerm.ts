@@ -2,11 +2,14 @@ import {
   checkOptions,
   type DType,
   type Engine,
+  formatShape,
+  isList,
   type OptionRules,
   optionRules,
   Program,
   type Scheduler,
   ShapeError,
+  TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
 import {
@@ -21,6 +24,7 @@ import {
   modeProduct,
   normal,
   paste,
+  scaleByPower,
   slice,
   solveSymmetric,
   subtract,
@@ -49,14 +53,19 @@ import {
 import { multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
 
 export interface BlockTermOptions extends StoppingOptions {
-  /** G */
-  blocks: number;
+  /** G; may be left out where `ranks` has a list for each block */
+  blocks?: number;
   /**
-   * L, M, N, … of every block; a full rank leaves that mode to the cores, undivided. One number stands for all modes, lowered where a
-   * mode has no room for it
+   * L, M, N, … of every block, as [2, 2, 1] for terms of rank (L, L, 1); a full rank leaves that mode to the cores, undivided. One number
+   * stands for all modes, lowered where a mode has no room for it. Blocks of different ranks have a list each: [[3, 3, 1], [2, 2, 1]]
    */
-  ranks: number | readonly number[];
-  /** the first is from residuals, further ones are random; the best is kept. 1 by default */
+  ranks: number | readonly number[] | readonly (readonly number[])[];
+  /**
+   * where the first start begins. "hosvd" (the default): with Tucker tensors of the residual, one block after the other, each from its HOSVD by
+   * iteration (HOOI); "random"; or with blocks of the ranks asked for, those of an earlier result or of a similar tensor
+   */
+  initialize?: "hosvd" | "random" | BlockTermTensor;
+  /** starts after the first are random; the best is kept. 1 by default */
   starts?: number;
   seed?: number;
   /** of the proximal term, times the mean of the normal matrix's diagonal; 1e-6 by default */
@@ -64,8 +73,18 @@ export interface BlockTermOptions extends StoppingOptions {
 }
 
 const rules: OptionRules<BlockTermOptions> = {
-  blocks: { ...optionRules.positive, required: true },
-  ranks: { ...optionRules.ranks, required: true },
+  blocks: optionRules.positive,
+  ranks: {
+    needs: "a whole number, 1 or more, a list of them, or such a list for each block",
+    is: (value) =>
+      optionRules.ranks.is(value) ||
+      (isList(value) && value.length > 0 && value.every((list) => isList(list) && optionRules.ranks.is(list))),
+    required: true,
+  },
+  initialize: {
+    needs: '"hosvd", "random" or a BlockTermTensor',
+    is: (value) => value === "hosvd" || value === "random" || value instanceof BlockTermTensor,
+  },
   starts: optionRules.positive,
   seed: optionRules.seed,
   ridge: optionRules.atLeastZero,
@@ -76,11 +95,12 @@ const rules: OptionRules<BlockTermOptions> = {
  * The block term decomposition X ≈ Σ_g ⟦G_g; A_g, B_g, …⟧ in G blocks of multilinear rank (L, M, N, …) by alternating least
  * squares over all blocks at once (De Lathauwer & Nion 2008, algorithm 3). Starts from Tucker tensors of the residual, one
  * block after the other, as Wang & Cheng 2016 fit kernels. A proximal term keeps collinear blocks finite, and the error never
- * rises. One block is a Tucker decomposition.
+ * rises. One block is a Tucker decomposition. False minima are common, above all where blocks have different ranks: take several
+ * starts, and look at the error.
  *
  * Blocks lie side by side: one I_n×(G·R_n) factor a mode and one core with the blocks on its diagonal, so that a sweep is a
  * few products whatever G is. A sweep holds X, the residual of its size, and a few tensors of the core's: that one is dense, zeros
- * included, with G^m·R_1·R_2·… entries where m modes are divided (an undivided one counts as R_n = I_n). With many blocks or
+ * included (those of blocks with lower ranks than the largest too), with G^m·R_1·R_2·… entries where m modes are divided (an undivided one counts as R_n = I_n). With many blocks or
  * modes this can be more than X.
  */
 export async function blockTermALS(
@@ -93,9 +113,10 @@ export async function blockTermALS(
   if (typeof count === "number" && !optionRules.positive.is(count))
     throw new ShapeError(`${NAME}: ${count} blocks, needs a positive whole number`);
   checkOptions(NAME, options, rules);
-  const { blocks, ranks: asked, starts, seed = 0, ridge = 1e-6, ...stopping } = options;
-  const ranks = multilinearRanks(NAME, x, asked);
-  const isUndivided = ranks.every((rank, mode) => rank === x.shape[mode]);
+  const { starts, seed = 0, ridge = 1e-6, initialize = "hosvd", blocks: _, ranks: asked, ...stopping } = options;
+  const ranks = ranksOfBlocks(x, options.blocks, asked);
+  if (initialize instanceof BlockTermTensor) checkStart(initialize, x, ranks);
+  const isUndivided = ranks.every((list) => list.every((rank, mode) => rank === x.shape[mode]));
   return await withSource(engine, NAME, x, (source) =>
     iterate<BlockTermTensor>(source, {
       name: NAME,
@@ -103,17 +124,48 @@ export async function blockTermALS(
       // where no mode is divided the first block is X itself, from every start
       starts: isUndivided ? 1 : starts,
       seed,
-      zero: () => blocksOf(engine, blocks, () => zeroTucker(engine, x.shape, ranks)),
-      begin: (scope) => blockTermMethod(scope, { blocks, ranks, seed, ridge, signal: stopping.signal }),
+      zero: () => blocksOf(engine, ranks.length, (block) => zeroTucker(engine, x.shape, ranks[block]!)),
+      begin: (scope) => blockTermMethod(scope, { ranks, initialize, seed, ridge, signal: stopping.signal }),
     }),
   );
 }
 
 const NAME = "blockTermALS";
 
+/** Ranks of each block, checked. */
+function ranksOfBlocks(
+  x: Tensor<DType> | Source,
+  blocks: number | undefined,
+  ranks: BlockTermOptions["ranks"],
+): number[][] {
+  const isPerBlock = typeof ranks !== "number" && isList(ranks[0]);
+  const count = blocks ?? (isPerBlock ? (ranks as readonly unknown[]).length : undefined);
+  if (count === undefined)
+    throw new TenfoldError(`${NAME}: option "blocks" is missing, needs ${optionRules.positive.needs}`, {
+      code: "OPTION",
+    });
+  if (!isPerBlock) {
+    const list = multilinearRanks(NAME, x, ranks as number | readonly number[]);
+    return Array.from({ length: count }, () => list);
+  }
+  const lists = ranks as readonly (readonly number[])[];
+  if (lists.length !== count)
+    throw new ShapeError(`${NAME}: ${lists.length} lists of ranks for ${count} blocks, needs one for each`);
+  return lists.map((list) => multilinearRanks(NAME, x, list));
+}
+
+function checkStart({ blocks, shape }: BlockTermTensor, x: Tensor<DType> | Source, ranks: number[][]): void {
+  const [has, needs] = [blocks.map((block) => formatShape(block.ranks)), ranks.map(formatShape)];
+  if (formatShape(shape) !== formatShape(x.shape) || has.join() !== needs.join())
+    throw new ShapeError(
+      `${NAME}: initialize has blocks of ranks ${has.join(", ")} and shape ${formatShape(shape)}, needs ${needs.join(", ")} and ${formatShape(x.shape)}`,
+    );
+}
+
 interface Task {
-  blocks: number;
-  ranks: readonly number[];
+  /** of each block */
+  ranks: readonly (readonly number[])[];
+  initialize: "hosvd" | "random" | BlockTermTensor;
   seed: number;
   ridge: number;
   signal: AbortSignal | undefined;
@@ -122,17 +174,18 @@ interface Task {
 /** Block terms as a method of `iterate`: a sweep goes on from the model and the residual that the sweep before left. */
 async function blockTermMethod(
   { engine, allocate, keep, source }: Scope,
-  { blocks, ranks, seed, ridge, signal }: Task,
+  { ranks, initialize, seed, ridge, signal }: Task,
 ): Promise<SweepMethod<BlockTermTensor>> {
   const residual = keep(source.difference());
-  const model = sideBySide(source.shape, ranks, blocks, allocate);
+  const model = sideBySide(source.shape, ranks, allocate);
   // here and not in `start`, so that its memory is free again when the sweep allocates its tensors
-  await residualStart(source, model, residual, ranks, seed, signal);
+  if (initialize === "hosvd") await residualStart(source, model, residual, seed, signal);
+  else if (initialize !== "random") await givenStart(source, model, residual, initialize);
   return {
     columns: 1,
     advice: "a larger ridge",
     async start(index) {
-      if (index) await randomStart(source, model, residual, seedAt(seed, index));
+      if (index || initialize === "random") await randomStart(source, model, residual, seedAt(seed, index));
       return undefined;
     },
     record(p, { rows, counter }) {
@@ -141,7 +194,7 @@ async function blockTermMethod(
       p.s.release(squared);
     },
     errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
-    finish: () => takeBlocks(engine, model, ranks),
+    finish: () => takeBlocks(engine, model),
     residual: (p, tensor, out) => {
       residual.refresh(p, tensor);
       residual.squaredNorm(p, { out });
@@ -173,6 +226,7 @@ async function randomStart(source: Source, model: SideBySide, residual: Differen
     const random = normal(s, model.core.shape, { seed, stream: 99, deviation: Math.sqrt(squaredNorm / size) });
     diagonalBlocks(s, random, model.widths, { out: model.core });
     s.release(random);
+    clearPadding(s, model);
     refresh(p, model, residual);
   };
   await Program.run(engine, record, "BTD random start");
@@ -183,15 +237,15 @@ async function residualStart(
   source: Source,
   model: SideBySide,
   residual: Difference,
-  ranks: readonly number[],
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { engine } = source;
-  await engine.run((s) => void fill(s, model.core, 0), "BTD start");
+  await engine.run((s) => clear(s, model), "BTD start");
   for (let block = 0; block < model.blocks; block++) {
     const from = (block ? residual : source).tensor(NAME);
-    const { tensor } = await tuckerHOOI(engine, from, { ranks, seed: seedAt(seed, block), sweeps: 30, signal });
+    const options = { ranks: model.ranks[block]!, seed: seedAt(seed, block), sweeps: 30, signal };
+    const { tensor } = await tuckerHOOI(engine, from, options);
     try {
       const record = (p: Program): void => {
         placeBlock(p.s, model, tensor, block);
@@ -208,9 +262,58 @@ async function residualStart(
   }
 }
 
-/** All blocks as one Tucker tensor whose core has them on its diagonal. */
+/** Starts from blocks of the caller's. */
+async function givenStart(
+  source: Source,
+  model: SideBySide,
+  residual: Difference,
+  { blocks }: BlockTermTensor,
+): Promise<void> {
+  const record = (p: Program): void => {
+    clear(p.s, model);
+    for (const [block, tensor] of blocks.entries()) placeBlock(p.s, model, tensor, block);
+    if (source.exponent) copy(p.s, scaleByPower(p.s, model.core, -source.exponent), { out: model.core });
+    refresh(p, model, residual);
+  };
+  await Program.run(source.engine, record, "BTD start");
+}
+
+/** Records zeros wherever the blocks will not be written. */
+function clear(s: Scheduler, { core, factors, ranks, widths }: SideBySide): void {
+  fill(s, core, 0);
+  factors.forEach((factor, mode) => {
+    if (factor && ranks.some((list) => list[mode]! < widths[mode]!)) fill(s, factor, 0);
+  });
+}
+
+/** Records zeros where a block has lower ranks than there is room for. */
+function clearPadding(s: Scheduler, model: SideBySide): void {
+  for (const [block, ranks] of model.ranks.entries())
+    for (const mode of model.modes) {
+      const [rank, width] = [ranks[mode]!, model.widths[mode]!];
+      if (rank === width) continue;
+      const begin = beginOf(model, block);
+      const padding = model.core.shape.map((extent, k) => (k === mode ? width - rank : (model.widths[k] ?? extent)));
+      for (const [out, starts, shape] of [
+        [model.factors[mode]!, [0, block * width + rank], [model.factors[mode]!.shape[0]!, width - rank]],
+        [model.core, begin.map((start, k) => (k === mode ? start + rank : start)), padding],
+      ] as const) {
+        const zeros = s.tensor(shape, { label: "padding" });
+        fill(s, zeros, 0);
+        paste(s, zeros, out, starts);
+        s.release(zeros);
+      }
+    }
+}
+
+/**
+ * All blocks as one Tucker tensor whose core has them on its diagonal. All have as much room, that of the largest ranks. Where a block has
+ * lower ones, the rest of its room is 0 in the core and in the factors, and every step of a sweep leaves it at 0.
+ */
 interface SideBySide {
   blocks: number;
+  /** of each block */
+  ranks: readonly (readonly number[])[];
   /** the modes that are divided among the blocks */
   modes: readonly number[];
   /** G·R_n in a divided mode, I_n in the others */
@@ -225,15 +328,17 @@ interface SideBySide {
 
 function sideBySide(
   shape: readonly number[],
-  ranks: readonly number[],
-  blocks: number,
+  ranks: readonly (readonly number[])[],
   make: (shape: readonly number[], label: string) => Tensor,
 ): SideBySide {
-  const modes = [...shape.keys()].filter((mode) => ranks[mode]! < shape[mode]!);
-  const widths = shape.map((_, mode) => (modes.includes(mode) ? ranks[mode]! : null));
-  const columns = (mode: number) => blocks * ranks[mode]!;
+  const blocks = ranks.length;
+  const modes = [...shape.keys()].filter((mode) => ranks.some((list) => list[mode]! < shape[mode]!));
+  const largest = (mode: number) => Math.max(...ranks.map((list) => list[mode]!));
+  const widths = shape.map((_, mode) => (modes.includes(mode) ? largest(mode) : null));
+  const columns = (mode: number) => blocks * largest(mode);
   return {
     blocks,
+    ranks,
     modes,
     widths,
     core: make(
@@ -250,15 +355,27 @@ const beginOf = ({ widths }: SideBySide, index: number): number[] => widths.map(
 
 /** Records the writing of one block to its place. */
 function placeBlock(s: Scheduler, model: SideBySide, block: TuckerTensor, index: number): void {
-  paste(s, block.core, model.core, beginOf(model, index));
-  for (const mode of model.modes)
-    paste(s, block.factors[mode]!, model.factors[mode]!, [0, index * model.widths[mode]!]);
+  let { core } = block;
+  block.factors.forEach((factor, mode) => {
+    const width = model.widths[mode];
+    // a mode that is not divided has no place for a factor, and a mode that a block has in full may lack one
+    if (!width) core = factor ? modeProduct(s, core, factor, mode) : core;
+    else paste(s, factor ?? identity(s, model.ranks[index]![mode]!), model.factors[mode]!, [0, index * width]);
+  });
+  paste(s, core, model.core, beginOf(model, index));
+}
+
+/** Records the identity matrix. */
+function identity(s: Scheduler, size: number): Tensor {
+  const ones = s.tensor([size, size], { label: "ones" });
+  fill(s, ones, 1);
+  return diagonalBlocks(s, ones, [1, 1]);
 }
 
 /** Copies the blocks out, one Tucker tensor each. */
-async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly number[]): Promise<BlockTermTensor> {
+async function takeBlocks(engine: Engine, model: SideBySide): Promise<BlockTermTensor> {
   using held = new Held(engine);
-  const blocks = Array.from({ length: model.blocks }, () => {
+  const blocks = model.ranks.map((ranks) => {
     const factors = model.factors.map(
       (factor, mode) => factor && held.allocate([factor.shape[0]!, ranks[mode]!], `factor ${mode}`),
     );
@@ -268,10 +385,10 @@ async function takeBlocks(engine: Engine, model: SideBySide, ranks: readonly num
   const filled = model.modes.length ? blocks : blocks.slice(0, 1);
   await engine.run((s) => {
     filled.forEach((block, index) => {
-      slice(s, model.core, beginOf(model, index), ranks, { out: block.core });
+      slice(s, model.core, beginOf(model, index), block.ranks, { out: block.core });
       for (const mode of model.modes) {
         const out = block.factors[mode]!;
-        slice(s, model.factors[mode]!, [0, index * ranks[mode]!], out.shape, { out });
+        slice(s, model.factors[mode]!, [0, index * model.widths[mode]!], out.shape, { out });
       }
     });
   }, "BTD blocks");
@@ -340,7 +457,9 @@ function updateFactor(p: Program, residual: Reader, model: SideBySide, mode: num
   const weighted = projectModel(s, model, others);
   const normals = unfoldedProduct(s, weighted, core, mode);
   if (weighted !== core) s.release(weighted);
-  const step = solveSymmetric(s, normals, gradient, { ridge });
+  // the mean of the diagonal is over the columns that there are, without those of padding
+  const columns = model.ranks.reduce((sum, list) => sum + list[mode]!, 0);
+  const step = solveSymmetric(s, normals, gradient, { ridge: (ridge * normals.shape[0]!) / columns });
   accumulate(s, step, factors[mode]!);
   s.release(normals, gradient, step);
 }

@@ -1,7 +1,8 @@
 import { CholeskyDecomposition, inverse, Matrix, solve } from "ml-matrix";
 import { describe, expect, it } from "vitest";
 import { blockTermALS, cpALS, tuckerHOOI } from "../../src/decompositions/index.js";
-import type { TuckerTensor } from "../../src/tensors/index.js";
+import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { BlockTermTensor, TuckerTensor } from "../../src/tensors/index.js";
 import { evaluate, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { distance, modeProduct, plantedTucker, unfold } from "./planted.js";
@@ -131,6 +132,165 @@ describe("blockTermALS", () => {
     tensor.destroy();
   });
 
+  it("takes the sweep that f64 takes where blocks have different ranks, from blocks of the caller's", async () => {
+    const engine = await testEngine();
+    const shape = [7, 6, 5];
+    const lists = [
+      [3, 3, 1],
+      [2, 2, 1],
+      [1, 1, 1],
+    ];
+    const ridge = 1e-3;
+    const data = randomArray(210, 8);
+    using x = engine.tensor(shape, data);
+    using start = startOf(engine, shape, lists, 3);
+    const blocks: F64Block[] = [];
+    for (const block of start.blocks) blocks.push(await blockOf(block));
+    for (const [sweeps, tolerance] of [
+      [1, 1e-5],
+      [4, 1e-4],
+    ] as const) {
+      const { tensor, errors } = await blockTermALS(engine, x, {
+        ranks: lists,
+        initialize: start,
+        ridge,
+        sweeps,
+        tolerance: 0,
+      });
+      let expected = new Float64Array(0);
+      const copies = blocks.map((block) => ({ ...block, factors: block.factors.map((factor) => factor.clone()) }));
+      for (let sweep = 0; sweep < sweeps; sweep++)
+        expected = f64Sweep(copies, data, shape, ridge) as Float64Array<ArrayBuffer>;
+      const model = await evaluate(engine, (s) => tensor.full(s));
+      expect(distance(expected, model)).toBeLessThan(tolerance);
+      expect(tensor.blocks.map(({ ranks }) => [...ranks])).toEqual(lists);
+      expect(rises(errors)).toBeLessThan(2e-6);
+      tensor.destroy();
+    }
+  });
+
+  it.each([
+    {
+      name: "(L, L, 1) terms of different L",
+      shape: [12, 11, 9],
+      ranks: [
+        [3, 3, 1],
+        [2, 2, 1],
+      ],
+    },
+    {
+      name: "blocks of different ranks",
+      shape: [10, 9, 8],
+      ranks: [
+        [3, 2, 2],
+        [1, 2, 2],
+      ],
+    },
+    {
+      name: "a block that has a mode in full",
+      shape: [9, 8, 3],
+      ranks: [
+        [2, 2, 3],
+        [2, 2, 1],
+      ],
+    },
+    {
+      name: "a mode that all have in full",
+      shape: [9, 8, 3],
+      ranks: [
+        [3, 2, 3],
+        [1, 2, 3],
+      ],
+    },
+    {
+      name: "order 4",
+      shape: [6, 5, 6, 4],
+      ranks: [
+        [2, 2, 2, 2],
+        [1, 1, 1, 1],
+      ],
+    },
+    {
+      name: "a mode of one",
+      shape: [8, 1, 9],
+      ranks: [
+        [2, 1, 2],
+        [1, 1, 1],
+      ],
+    },
+  ])("finds planted $name from near it, and is honest about the error", async ({ shape, ranks }) => {
+    const engine = await testEngine();
+    using plant = startOf(engine, shape, ranks, 7);
+    const data = await evaluate(engine, (s) => plant.full(s));
+    using x = engine.tensor(shape, data);
+    // from random starts f64, too, ends in false minima most of the time
+    using near = await disturbed(engine, plant, 0.1);
+    const options = { ranks, sweeps: 120, tolerance: 1e-7 };
+    const result = await blockTermALS(engine, x, { ...options, initialize: near });
+    const far = await blockTermALS(engine, x, { ...options, sweeps: 10 });
+    expect(result.errors[0]).toBeGreaterThan(result.relativeError);
+    for (const { tensor, relativeError, errors } of [result, far]) {
+      const full = await evaluate(engine, (s) => tensor.full(s));
+      expect(Math.abs(relativeError - distance(data, full))).toBeLessThan(1e-6);
+      expect(rises(errors)).toBeLessThan(2e-6);
+      expect(tensor.blocks.map((block) => [...block.ranks])).toEqual(ranks);
+      tensor.destroy();
+    }
+    expect(result.relativeError).toBeLessThan(2e-5);
+  });
+
+  it.each([1, 1e12, 1e-12])("begins at given blocks, times %f, and at random ones", async (scale) => {
+    const engine = await testEngine();
+    const shape = [8, 7, 6];
+    const lists = [
+      [2, 3, 2],
+      [2, 1, 2],
+    ];
+    using plant = startOf(engine, shape, lists, 5, scale);
+    const data = await evaluate(engine, (s) => plant.full(s));
+    using x = engine.tensor(shape, data);
+    const near = await blockTermALS(engine, x, { blocks: 2, ranks: lists, initialize: plant, sweeps: 2 });
+    expect(near.errors[0]).toBeLessThan(1e-5);
+    const runs = [];
+    for (const seed of [1, 1, 2]) {
+      const run = await blockTermALS(engine, x, { ranks: lists, initialize: "random", seed, sweeps: 5, tolerance: 0 });
+      runs.push(run.errors);
+      expect(rises(run.errors)).toBeLessThan(2e-6);
+      run.tensor.destroy();
+    }
+    expect(runs[0]).toEqual(runs[1]);
+    expect(runs[0]).not.toEqual(runs[2]);
+    near.tensor.destroy();
+  });
+
+  it("says which start or ranks do not fit", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor([4, 4, 4], randomArray(64));
+    using start = startOf(engine, [4, 4, 4], [[2, 2, 1]], 5);
+    const call = (options: object) => blockTermALS(engine, x, options as Parameters<typeof blockTermALS>[2]);
+    await expect(call({ ranks: [[2, 2, 2]], initialize: start })).rejects.toThrow(
+      "blockTermALS: initialize has blocks of ranks 2×2×1 and shape 4×4×4, needs 2×2×2 and 4×4×4",
+    );
+    await expect(call({ blocks: 2, ranks: [[2, 2, 1]] })).rejects.toThrow(/1 lists of ranks for 2 blocks/);
+    await expect(call({ ranks: [[2, 2, 1], 2] })).rejects.toThrow(/ranks is .* or such a list for each block/);
+    await expect(call({ ranks: [[3, 1, 1]] })).rejects.toThrow(/rank 3 for mode 0 is more than the 1/);
+    await expect(call({ blocks: 1, ranks: 2, initialize: "hosv" })).rejects.toThrow(
+      /needs "hosvd", "random" or a BlockTermTensor/,
+    );
+    const live = engine.memory().live;
+    (
+      await call({
+        ranks: [
+          [2, 2, 1],
+          [1, 1, 1],
+        ],
+        initialize: "random",
+        sweeps: 2,
+      })
+    ).tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+  });
+
   it("reaches what f32 can tell of exact blocks", async () => {
     const engine = await testEngine();
     for (const [shape, ranks, blocks] of [
@@ -228,6 +388,45 @@ function opposed(): Float32Array {
   return Float32Array.from(one, (value, e) => 20 * (value - other[e]!));
 }
 
+/** Random blocks. */
+function startOf(engine: Engine, shape: number[], lists: number[][], seed: number, scale = 1): BlockTermTensor {
+  return new BlockTermTensor(
+    lists.map((ranks, g) => {
+      const core = randomArray(
+        ranks.reduce((a, b) => a * b, 1),
+        seed + 40 * g,
+      );
+      return new TuckerTensor(
+        engine.tensor(
+          ranks,
+          core.map((value) => scale * value),
+        ),
+        shape.map((extent, mode) =>
+          engine.tensor([extent, ranks[mode]!], randomArray(extent * ranks[mode]!, seed + 40 * g + mode + 1)),
+        ),
+      );
+    }),
+  );
+}
+
+/** The same blocks with other numbers, by this part of the numbers' range. */
+async function disturbed(engine: Engine, { blocks }: BlockTermTensor, part: number): Promise<BlockTermTensor> {
+  const moved = async (tensor: Tensor, seed: number): Promise<Tensor> => {
+    const noise = randomArray(tensor.size, seed);
+    return engine.tensor(
+      tensor.shape,
+      (await tensor.read()).map((value, at) => value + part * noise[at]!),
+    );
+  };
+  const result: TuckerTensor[] = [];
+  for (const [g, { core, factors }] of blocks.entries()) {
+    const others: Tensor[] = [];
+    for (const [mode, factor] of factors.entries()) others.push(await moved(factor!, 500 + 10 * g + mode));
+    result.push(new TuckerTensor(await moved(core, 600 + g), others));
+  }
+  return new BlockTermTensor(result);
+}
+
 interface F64Block {
   core: ArrayLike<number>;
   ranks: readonly number[];
@@ -273,9 +472,11 @@ function f64Sweep(blocks: F64Block[], data: ArrayLike<number>, shape: number[], 
     for (let n = 0; n < z.rows; n++) normals.set(n, n, normals.get(n, n) + lift);
     const gradient = new Matrix(unfold(left(), shape, mode)).mmul(z.transpose());
     const step = solve(normals, gradient.transpose()).transpose();
-    blocks.forEach((block, g) => {
+    let first = 0;
+    blocks.forEach((block) => {
       const rank = block.ranks[mode]!;
-      const factor = Matrix.add(block.factors[mode]!, step.subMatrix(0, extent - 1, g * rank, (g + 1) * rank - 1));
+      const factor = Matrix.add(block.factors[mode]!, step.subMatrix(0, extent - 1, first, first + rank - 1));
+      first += rank;
       // orthonormal columns, and a core that makes up for them
       const r = new CholeskyDecomposition(factor.transpose().mmul(factor)).lowerTriangularMatrix.transpose();
       block.factors[mode] = factor.mmul(inverse(r));
