@@ -121,8 +121,10 @@ export {
 export { Variants } from "./gpu/variants.js";
 // files
 export type { Numeric, NumericArray } from "./io/array.js";
+export { readCsv, readTns, type TextArray } from "./io/columns.js";
 export { FormatError } from "./io/errors.js";
 export { readIdx } from "./io/idx.js";
+export { readMat } from "./io/mat.js";
 export { NamedArrays } from "./io/named.js";
 export { type NpyHeader, readNpy, readNpyHeader, writeNpy } from "./io/npy.js";
 export { readNpz, writeNpz } from "./io/npz.js";

@@ -1,11 +1,12 @@
-import type { Command } from "commander";
-import { Option } from "commander";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
 import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { countReads } from "../sources/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
-import { openOutputs } from "./files.js";
+import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
+import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import {
   DEFAULT_TOLERANCE,
   METHODS,
@@ -26,6 +27,9 @@ interface Options extends MethodOptions {
   method?: string;
   out?: string;
   json?: string;
+  report?: string;
+  labels?: Map<number, string>;
+  image?: [number, number];
 }
 
 /** The content of the JSON file that `--json` writes. */
@@ -82,6 +86,9 @@ export function addDecompose(program: Command, context: Context): void {
   command
     .option("-o, --out <result.npz>", "where to write the factors, for numpy.load; nowhere if not given")
     .option("--json <file>", "also write the figures and the fit after every iteration as JSON; - to standard output")
+    .option("--report <folder>", "also write a page with figures of the components, the fit and the residual")
+    .option("--labels <MODE:names.txt>", "labels of a mode for the report, a line each", labelsOption)
+    .option("--image <MODE,MODE>", "two modes that are rows and columns of images, for the report", imageOption)
     .addHelpText("after", helpText())
     .action((file: string, options: Options) => decompose(file, options, context));
 }
@@ -100,7 +107,12 @@ function helpText(): string {
     "tenfold rank X.npy tells how many terms to ask for.",
     "Ctrl-C stops after the iterations in flight and writes nothing.",
     "",
+    "--report writes a page: components mode by mode, weights or core, how the error",
+    "fell, starts, residuals and outliers; and each figure as SVG and CSV beside it.",
+    "",
     "Examples:",
+    "  tenfold decompose X.npy --rank 3 --report result --labels 0:names.txt",
+    "  tenfold decompose faces.npy --rank 8 --report result --image 1,2",
     ...METHODS.flatMap(({ examples }) => examples.map((example) => `  tenfold decompose ${example}`)),
   );
   return lines.join("\n");
@@ -108,12 +120,20 @@ function helpText(): string {
 
 async function decompose(file: string, options: Options, context: Context): Promise<void> {
   const started = performance.now();
-  const { out, json } = options;
+  const { out, json, report: folder } = options;
   const method = chooseMethod(options);
   const algorithm = chooseAlgorithm(method, options);
   method.check?.(options);
   const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
-  const { shape, values, exponent } = await readTensor(file);
+  if (!folder && (options.labels || options.image)) throw new InputError("--labels and --image are for --report");
+  if (folder && !method.draws) {
+    const drawn = METHODS.filter(({ draws }) => draws).map(({ name }) => name);
+    throw new InputError(`--report is for ${drawn.join(", ")}, and not for ${method.name}`);
+  }
+  if (folder) makeFolder(folder);
+  const tensorFile = await readTensor(file);
+  const { shape, values, exponent } = tensorFile;
+  const naming = readShown(file, tensorFile, options);
   const run = await method.prepare({ file, shape, options, algorithm });
 
   const opening = performance.now();
@@ -153,7 +173,22 @@ async function decompose(file: string, options: Options, context: Context): Prom
       };
       if (json) outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
       const { print } = outputs;
-      print.write(table(describe(report, run, solution, options, notes), { width: widthOf(print) }));
+      const lines = describe(report, run, solution, options, notes);
+      if (folder) {
+        const files = await reportFiles(engine, tensorFile, method.draws!, solution, naming, {
+          data: file,
+          options: commandLine(file, options),
+          ending: course
+            ? `${course.sweeps} ${run.unit}, ${endOf(report, options.tolerance ?? DEFAULT_TOLERANCE)}`
+            : "direct",
+          seconds: spent,
+          adapter: report.adapter,
+          date: new Date().toISOString(),
+        });
+        for (const [name, content] of files) outputs.write(join(folder, name), content);
+        lines.push(["report", `${join(folder, "index.html")}, and ${(files.length - 1) / 2} figures as SVG and CSV`]);
+      }
+      print.write(table(lines, { width: widthOf(print) }));
     } finally {
       tensor.destroy();
     }
@@ -216,6 +251,18 @@ function chooseAlgorithm({ name, algorithms }: Method, { algorithm = algorithms[
   if (!algorithms.includes(algorithm))
     throw new InputError(`--algorithm ${algorithm} is none of ${name}. Allowed choices are ${algorithms.join(", ")}.`);
   return algorithm;
+}
+
+/** The command that gives the same figures again. */
+function commandLine(file: string, options: Options): string {
+  const words = ["tenfold decompose", quoteWord(file)];
+  for (const name of ["method", ...Object.keys(OPTIONS), "labels", "image"] as (keyof Options)[]) {
+    const value = options[name];
+    if (value === undefined) continue;
+    const texts = value instanceof Map ? [...value].map(([mode, text]) => `${mode}:${text}`) : [String(value)];
+    words.push(...texts.map((text) => `--${name} ${quoteWord(text)}`));
+  }
+  return words.join(" ");
 }
 
 // ---- what is told

@@ -30,6 +30,7 @@ import {
   pathOf,
   picture,
   tick,
+  words,
 } from "./svg.js";
 
 /** A table that a figure shows, row by row. */
@@ -112,14 +113,18 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
   if (model.kind === "tucker") figures.push(coreFigure(model.core));
   if (model.kind === "kruskal" || model.kind === "tucker")
     model.factors.forEach((factor, mode) => {
-      if (factor) figures.push(factorFigure(factor, mode, data.modes[mode]!, looks[axisOf(model, mode)]!));
+      if (factor)
+        figures.push(factorFigure(factor, mode, data.modes[mode]!, looks[axisOf(model, mode)]!, labelsOf(data, mode)));
     });
   if (model.kind === "train" || model.kind === "ring") figures.push(...coresFigures(model, data.modes));
   if (model.kind === "blocks")
     model.blocks.forEach((block, g) => {
       figures.push(coreFigure(block.core, g));
       block.factors.forEach((factor, mode) => {
-        if (factor) figures.push(factorFigure(factor, mode, data.modes[mode]!, plainLooks(factor.shape[1]!), g));
+        if (factor)
+          figures.push(
+            factorFigure(factor, mode, data.modes[mode]!, plainLooks(factor.shape[1]!), labelsOf(data, mode), g),
+          );
       });
     });
   if (image) figures.push(imageFigure(data, model, image, looks));
@@ -129,6 +134,13 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
     figures.push(congruenceFigure(termCongruences(model), looks[0]!));
   return figures.filter((figure) => figure !== null);
 }
+
+/** What an index of a mode stands for, or the index itself. */
+type LabelOf = (index: number) => string | number;
+const labelsOf =
+  ({ labels }: DecompositionData, mode: number): LabelOf =>
+  (index) =>
+    labels?.[mode]?.[index] ?? index;
 
 const plainLooks = (count: number): Look[] =>
   Array.from({ length: count }, (_, r) => ({ name: String(r + 1), hidden: false, selected: false }));
@@ -321,7 +333,14 @@ function thinned(
 }
 
 /** The columns of a factor as lines, one panel a component, all on one scale. */
-function factorFigure(factor: Values, mode: number, name: string, looks: readonly Look[], block?: number): Figure {
+function factorFigure(
+  factor: Values,
+  mode: number,
+  name: string,
+  looks: readonly Look[],
+  labelOf: LabelOf,
+  block?: number,
+): Figure {
   const [rows, rank] = factor.shape as [number, number];
   const panels = Math.min(rank, MOST_PANELS);
   const ofBlock = block === undefined ? "" : `, block ${block + 1}`;
@@ -344,18 +363,19 @@ function factorFigure(factor: Values, mode: number, name: string, looks: readonl
         titleOf: (at) => looks[at]!.name,
         looks,
         valueAt: (at, i) => factor.data[i * rank + at]!,
+        labelOf,
       });
     },
     table: () => ({
       head: ["index", ...looks.map((look) => `component ${look.name}`)],
-      rows: rowsOf(factor),
+      rows: rowsOf(factor, labelOf),
     }),
   };
 }
 
-function* rowsOf({ shape, data }: Values): Generator<readonly number[]> {
+function* rowsOf({ shape, data }: Values, labelOf: LabelOf): Generator<readonly (string | number)[]> {
   const [rows, columns] = shape as [number, number];
-  for (let row = 0; row < rows; row++) yield [row, ...data.subarray(row * columns, (row + 1) * columns)];
+  for (let row = 0; row < rows; row++) yield [labelOf(row), ...data.subarray(row * columns, (row + 1) * columns)];
 }
 
 interface PanelLines {
@@ -365,11 +385,12 @@ interface PanelLines {
   titleOf(panel: number): string;
   looks?: readonly Look[];
   valueAt(panel: number, index: number): number;
+  labelOf?: LabelOf;
   least?: number;
 }
 
 function panelLines(width: number, palette: Palette, of: PanelLines): string {
-  const { count, length, range, titleOf, looks, valueAt, least = 165 } = of;
+  const { count, length, range, titleOf, looks, valueAt, labelOf = (index) => tick(index), least = 165 } = of;
   const left = 46;
   const grid = gridOf(count, width - left, least, 0.55, 5);
   const [down, foot] = [20, 22];
@@ -405,7 +426,7 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
     if (below)
       for (const [place, value] of x.ticks.entries())
         parts.push(
-          label(x(value), top + grid.height + 11, tick(value), {
+          label(x(value), top + grid.height + 11, shortened(labelOf(value)), {
             anchor: place === 0 ? "start" : place === x.ticks.length - 1 && x(value) > to - 14 ? "end" : "middle",
             fill: palette.quiet,
             size: 11,
@@ -419,7 +440,17 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
       "stroke-width": look?.selected ? 2.5 : 1.6,
     });
     const dots =
-      length <= 24 ? xs.map((i, k) => el("circle", { cx: x(i), cy: y(ys[k]!), r: 2.2, fill: colour })).join("") : "";
+      length <= 24
+        ? xs
+            .map((i, k) =>
+              el(
+                "circle",
+                { cx: x(i), cy: y(ys[k]!), r: 2.2, fill: colour },
+                el("title", {}, words(`${labelOf(i)}: ${digits(ys[k]!)}`)),
+              ),
+            )
+            .join("")
+        : "";
     const title = `${titleOf(at)}${look?.hidden ? " (hidden)" : ""}`;
     parts.push(
       el("g", { opacity: look?.hidden ? 0.25 : undefined }, line, dots),
@@ -428,6 +459,12 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
   }
   return picture(width, height, palette, ...parts);
 }
+
+/** A label that leaves room for its neighbours. */
+const shortened = (text: string | number): string => {
+  const all = typeof text === "number" ? tick(text) : text;
+  return all.length > 14 ? `${all.slice(0, 13)}…` : all;
+};
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -652,7 +689,7 @@ function residualFigure(data: DecompositionData): Figure {
     id: "residual-by-mode",
     title: "Residual by mode",
     words: `Relative error of every slice, ‖X − X̂‖ / ‖X‖ with one index fixed: where the model fits badly. A panel a mode.`,
-    label: `Relative error of every slice; the largest are ${errors.map((of, mode) => `${digits(of[worst[mode]!]!, 3)} at index ${worst[mode]} of ${data.modes[mode]}`).join(", ")}`,
+    label: `Relative error of every slice; the largest are ${errors.map((of, mode) => `${digits(of[worst[mode]!]!, 3)} at ${labelsOf(data, mode)(worst[mode]!)} of ${data.modes[mode]}`).join(", ")}`,
     draw(width, palette) {
       const most = Math.max(...errors.map((of) => of.reduce((top, value) => (value > top ? value : top), 0)));
       // each mode has a length of its own
@@ -678,7 +715,7 @@ function residualFigure(data: DecompositionData): Figure {
                   ? el(
                       "circle",
                       { cx: x(i), cy: y(ys[k]!), r: 2.5, fill: palette.accent },
-                      el("title", {}, `index ${i}: ${digits(ys[k]!)}`),
+                      el("title", {}, words(`${labelsOf(data, mode)(i)}: ${digits(ys[k]!)}`)),
                     )
                   : "",
               )
@@ -692,7 +729,7 @@ function residualFigure(data: DecompositionData): Figure {
       rows: errors.flatMap((of, mode) =>
         Array.from(of, (error, at) => [
           data.modes[mode]!,
-          at,
+          labelsOf(data, mode)(at),
           error,
           data.slices![mode]!.residual[at]!,
           data.slices![mode]!.data[at]!,
@@ -746,13 +783,18 @@ function outlierFigure(data: DecompositionData): Figure | null {
               el(
                 "title",
                 {},
-                `index ${at}: leverage ${digits(leverage[at]!, 3)}, ${(100 * shares[at]!).toFixed(1)} % of the residual`,
+                words(
+                  `${labelsOf(data, mode)(at)}: leverage ${digits(leverage[at]!, 3)}, ${(100 * shares[at]!).toFixed(1)} % of the residual`,
+                ),
               ),
             ),
           ),
-          ...drawn
-            .slice(0, 3)
-            .map((at) => label(x(leverage[at]!) + 6, y(shares[at]!) + 4, String(at), { fill: palette.mark, size: 11 })),
+          ...drawn.slice(0, 3).map((at) =>
+            label(x(leverage[at]!) + 6, y(shares[at]!) + 4, shortened(labelsOf(data, mode)(at)), {
+              fill: palette.mark,
+              size: 11,
+            }),
+          ),
         ];
       });
       return picture(width, grid.rows * step + 6, palette, ...parts);
@@ -760,7 +802,7 @@ function outlierFigure(data: DecompositionData): Figure | null {
     table: () => ({
       head: ["mode", "index", "leverage", "squared residual"],
       rows: modes.flatMap(({ mode, leverage, residual }) =>
-        Array.from(leverage, (value, at) => [data.modes[mode]!, at, value, residual[at]!]),
+        Array.from(leverage, (value, at) => [data.modes[mode]!, labelsOf(data, mode)(at), value, residual[at]!]),
       ),
     }),
   };

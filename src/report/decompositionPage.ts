@@ -1,5 +1,5 @@
 /** A decomposition as one HTML file, which asks nobody for anything: its facts, and every figure. */
-import { csvFile, digits, type Figure, type FigureOptions, figuresOf } from "./decomposition.js";
+import { csvFile, digits, type Figure, type FigureOptions, figuresOf, svgFile } from "./decomposition.js";
 import { count, percent } from "./elements.js";
 import { type DecompositionData, errorWithout, factorMatchScore } from "./model.js";
 import { PAGE, words } from "./svg.js";
@@ -33,7 +33,10 @@ const STYLE = `:root{--page:#fbfaf8;--card:#fff;--text:#1c1b19;--quiet:#5d5a54;-
 h1{margin:0 0 .4rem;font-size:1.7rem}h2{margin:0 0 .3rem;font-size:1.1rem}p{color:var(--quiet);margin:.2rem 0 .6rem;max-width:80ch}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;margin:1rem 0}
 svg{max-width:100%;height:auto;display:block}dl{display:grid;grid-template-columns:auto 1fr;gap:.2rem 1rem;margin:0}dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
-a{color:var(--accent)}@media print{section{break-inside:avoid}}`;
+a,button{color:var(--accent)}button{font:inherit;background:none;border:0;padding:0;text-decoration:underline;cursor:pointer}@media print{section{break-inside:avoid}}`;
+
+/** What a figure's link to a PNG does: it draws the SVG of the link before it, two pixels for one. */
+const PNG = `const {name}=this.dataset,image=new Image();image.onload=()=>{const canvas=document.createElement("canvas");canvas.width=2*image.width;canvas.height=2*image.height;const context=canvas.getContext("2d");context.fillStyle="#fff";context.fillRect(0,0,canvas.width,canvas.height);context.drawImage(image,0,0,canvas.width,canvas.height);const link=document.createElement("a");link.download=name+".png";link.href=canvas.toDataURL();link.click()};image.setAttribute("src",this.previousElementSibling.href)`;
 
 /** numbers of a figure that are put into the page, as a link to a CSV file */
 const MOST_CSV = 400_000;
@@ -66,10 +69,13 @@ ${figuresOf(data, options).map(sectionOf).join("\n")}
 
 function sectionOf(figure: Figure): string {
   const picture = figure.draw(940, PAGE).replace("<svg ", `<svg role="img" aria-label="${words(figure.label)}" `);
+  const link = (ending: string, type: string, text: string, content: string): string =>
+    `<a download="${words(figure.id)}.${ending}" href="data:${type};charset=utf-8,${encodeURIComponent(content)}">${text}</a>`;
   const table = csvFile(figure);
-  const link =
-    table.length <= MOST_CSV
-      ? `<p><a download="${words(figure.id)}.csv" href="data:text/csv;charset=utf-8,${encodeURIComponent(table)}">numbers as CSV</a></p>`
-      : "";
-  return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p>${picture}${link}</section>`;
+  const links = [
+    link("svg", "image/svg+xml", "SVG", svgFile(figure)),
+    `<button type="button" data-name="${words(figure.id)}" onclick="${words(PNG)}">PNG</button>`,
+    ...(table.length <= MOST_CSV ? [link("csv", "text/csv", "numbers as CSV", table)] : []),
+  ];
+  return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p>${picture}<p>${links.join(" · ")}</p></section>`;
 }

@@ -53,6 +53,8 @@ export interface DecompositionData {
   shape: readonly number[];
   /** names of the modes: `mode 0`, or what the file calls them */
   modes: readonly string[];
+  /** of each mode, what its indices stand for; null, and left out, where that is not known */
+  labels?: readonly (readonly string[] | null)[];
   /** the method and its options, in words */
   method: string;
   options: string;

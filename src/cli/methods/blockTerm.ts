@@ -14,6 +14,7 @@ export const blockTerm: Method = {
     "of each block g: block_g_core and block_g_factor_0, …; X is about the sum of",
     "numpy.einsum('abc,ia,jb,kc->ijk', block_0_core, block_0_factor_0, …)",
   ],
+  draws: "blocks",
   examples: ["X.npy --method block-term --blocks 3 --ranks 2,2,2"],
 
   check({ blocks, ranks }) {
@@ -36,6 +37,7 @@ export const blockTerm: Method = {
           title: `${blocks} block terms of ranks ${ranks.join(", ")}`,
           ranks,
           tensor,
+          model: tensor,
           relativeError: result.relativeError,
           course: result,
           async arrays(exponent) {

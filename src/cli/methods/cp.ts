@@ -21,6 +21,7 @@ export const cp: Method = {
     "weights (R) and factor_0, factor_1, … (extent×R) with columns of length 1:",
     "numpy.einsum('r,ir,jr,kr->ijk', weights, factor_0, factor_1, factor_2)",
   ],
+  draws: "kruskal",
   examples: [
     "X.npy --rank 10",
     "X.npy --method cp --rank 10 --out result.npz",
@@ -71,6 +72,7 @@ export const cp: Method = {
           title: `CP, rank ${rank}`,
           ranks: [rank],
           tensor,
+          model: tensor,
           relativeError: result.relativeError,
           course: result,
           ...(result.starts && { starts: result.starts }),

@@ -2,6 +2,8 @@
 import type { CpStarts, StoppingOptions } from "../../decompositions/index.js";
 import type { DType, Engine, Tensor } from "../../gpu/index.js";
 import type { Numeric, NumericArray } from "../../io/index.js";
+import type { HostModel } from "../../report/model.js";
+import type { Model } from "../../sources/index.js";
 import { LARGEST_F32 } from "../tensorFile.js";
 import type { MethodOptions, OptionName } from "./options.js";
 
@@ -17,6 +19,8 @@ export interface Method {
   algorithms: readonly string[];
   /** what the file of `--out` holds, and how to put it together again, in lines of 78 characters at most */
   saves: readonly string[];
+  /** what its result is made of, where `--report` has a page for it */
+  draws?: HostModel["kind"];
   /** command lines without `tenfold decompose` */
   examples: readonly string[];
   /** Checks what is asked for as far as it can be checked without the tensor. */
@@ -61,6 +65,8 @@ export interface Solution {
   /** of the result, as the method counts them */
   ranks: readonly number[];
   tensor: Result;
+  /** X̂, of the tensor that was divided; needed where the method `draws` */
+  model?: Model;
   relativeError: number;
   /** how its sweeps went; left out where there are none */
   course?: { fits: number[]; sweeps: number; converged: boolean; stalled: boolean };

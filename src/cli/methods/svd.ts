@@ -1,5 +1,6 @@
 import { truncatedSvd } from "../../decompositions/index.js";
 import { formatShape } from "../../gpu/index.js";
+import { KruskalTensor } from "../../tensors/index.js";
 import { InputError } from "../context.js";
 import { type Method, readArrays } from "./method.js";
 
@@ -11,6 +12,7 @@ export const svd: Method = {
   takes: ["rank", "error", "seed"],
   algorithms: ["svd"],
   saves: ["u (m×R), values (R) and v (n×R):", "u @ numpy.diag(values) @ v.T"],
+  draws: "kruskal",
   examples: ["A.npy --method svd --rank 5 --out svd.npz"],
 
   check({ rank, error }) {
@@ -42,6 +44,7 @@ export const svd: Method = {
           title: `SVD, rank ${result.rank}`,
           ranks: [result.rank],
           tensor: { parameterCount: u.size + values.size + v.size, destroy: () => result.destroy() },
+          model: new KruskalTensor(values, [u, v]),
           relativeError,
           lines: smallest
             ? [["condition", `${(largest! / smallest).toPrecision(3)}: largest singular value by smallest`]]

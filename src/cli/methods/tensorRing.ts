@@ -14,6 +14,7 @@ export const tensorRing: Method = {
     "core_0, core_1, … (rank before×extent×rank after):",
     "numpy.einsum('aib,bjc,cka->ijk', core_0, core_1, core_2)",
   ],
+  draws: "ring",
   examples: ["X.npy --method tensor-ring --ranks 4", "X.npy --method tensor-ring --ranks 4,4,4 --algorithm als"],
 
   check(options) {
@@ -44,6 +45,7 @@ export const tensorRing: Method = {
           title: `tensor ring, ranks ${tensor.ranks.join(", ")}`,
           ranks: [...tensor.ranks],
           tensor,
+          model: tensor,
           relativeError,
           ...(course && { course }),
           async arrays(exponent) {

@@ -13,6 +13,7 @@ export const tensorTrain: Method = {
     "core_0, core_1, … (rank before×extent×rank after; 1 at both ends):",
     "numpy.einsum('aib,bjc,ckd->ijk', core_0, core_1, core_2)",
   ],
+  draws: "train",
   examples: ["X.npy --method tensor-train --error 1e-3", "X.npy --method tensor-train --ranks 8,8 --out train.npz"],
 
   check: (options) => checkRanksOrError(NAME, options, "one number for each two modes that are neighbours"),
@@ -35,6 +36,7 @@ export const tensorTrain: Method = {
           title: `tensor train, ranks ${ranks.join(", ")}`,
           ranks,
           tensor,
+          model: tensor,
           relativeError,
           async arrays(exponent) {
             const named = tensor.cores.map((core, place) => [`core_${place}`, core] as const);

@@ -13,6 +13,7 @@ export const tucker: Method = {
     "core (R0×R1×…) and factor_0, … (extent×rank) with orthonormal columns:",
     "numpy.einsum('abc,ia,jb,kc->ijk', core, factor_0, factor_1, factor_2)",
   ],
+  draws: "tucker",
   examples: ["X.npy --method tucker --ranks 15,10,10 --out result.npz", "X.npy --method tucker --error 0.01"],
 
   check: (options) => checkRanksOrError(NAME, options, "one number a mode"),
@@ -33,6 +34,7 @@ export const tucker: Method = {
           title: `Tucker, ranks ${ranks.join(", ")}`,
           ranks,
           tensor,
+          model: tensor,
           relativeError: result.relativeError,
           course: result,
           async arrays(exponent) {

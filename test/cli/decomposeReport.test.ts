@@ -1,0 +1,118 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeNpy } from "../../src/io/index.js";
+import { randomArray } from "../reference.js";
+import { command } from "./command.js";
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+
+/** 7×5×6: two terms around 1e20, and a slice of mode 1 that no term explains */
+const [a, b, c] = [randomArray(14, 1), randomArray(10, 2), randomArray(12, 3)];
+const noise = randomArray(210, 4);
+const X = Float64Array.from({ length: 210 }, (_, flat) => {
+  const [i, j, k] = [Math.floor(flat / 30), Math.floor(flat / 6) % 5, flat % 6];
+  const terms = a[2 * i]! * b[2 * j]! * c[2 * k]! + a[2 * i + 1]! * b[2 * j + 1]! * c[2 * k + 1]!;
+  return 1e20 * (terms + (j === 3 ? noise[flat]! : 0));
+});
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "tenfold-decompose-report-"));
+  writeFileSync(at("x.npy"), writeNpy({ shape: [7, 5, 6], data: X }));
+  writeFileSync(at("a.npy"), writeNpy({ shape: [35, 6], data: X }));
+  writeFileSync(at("names.txt"), "zero\none\ntwo\nthree\nfour\n");
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const reportOf = async (...argv: string[]): Promise<Map<string, string>> => {
+  rmSync(at("page"), { recursive: true, force: true });
+  const { code, stdout, stderr } = await command(["decompose", ...argv, "--report", at("page")]);
+  expect([code, stderr.match(/^error.*/m)]).toEqual([0, null]);
+  expect(stdout.replace(/\s/g, "")).toContain(join(at("page"), "index.html"));
+  return new Map(readdirSync(at("page")).map((name) => [name, readFileSync(join(at("page"), name), "utf8")]));
+};
+
+/** Columns of a CSV file, without its head. */
+const columnsOf = (text: string): string[][] => {
+  const [, ...lines] = text.trim().split("\n");
+  return lines.map((line) => line.split(","));
+};
+
+describe("tenfold decompose --report", () => {
+  it("writes a page of a CP model, with labels, and each figure as SVG and CSV", async () => {
+    const files = await reportOf(at("x.npy"), "--rank", "2", "--labels", `1:${at("names.txt")}`, "--image", "0,2");
+    const figures = ["error-by-sweep", "starts", "weights", "factor-0", "factor-1", "factor-2", "images"];
+    figures.push("residual-by-mode", "outliers", "congruence");
+    expect([...files.keys()].sort()).toEqual(
+      ["index.html", ...figures.flatMap((name) => [`${name}.svg`, `${name}.csv`])].sort(),
+    );
+    const page = files.get("index.html")!;
+    for (const expected of ["CP, rank 2", "--rank 2 --labels", "converged to 1e-6", "three"])
+      expect(page).toContain(expected);
+    expect(page.match(/download="[^"]+\.svg"/g)!.length).toBe(figures.length);
+    for (const name of figures) expect(files.get(`${name}.svg`)).toMatch(/^<svg xmlns="http:/);
+
+    const weights = columnsOf(files.get("weights.csv")!).map(([, weight]) => Number(weight));
+    expect(weights[0]!).toBeGreaterThan(1e19);
+    const [f, g, h] = [0, 1, 2].map((mode) => columnsOf(files.get(`factor-${mode}.csv`)!));
+    expect(g!.map(([label]) => label)).toEqual(["zero", "one", "two", "three", "four"]);
+    // the error of the slices, against X̂ from the files' own numbers in f64
+    const [squares, differences] = [new Float64Array(5), new Float64Array(5)];
+    X.forEach((value, flat) => {
+      const [i, j, k] = [Math.floor(flat / 30), Math.floor(flat / 6) % 5, flat % 6];
+      const term = (r: number) => Number(f![i]![r + 1]) * Number(g![j]![r + 1]) * Number(h![k]![r + 1]);
+      const model = weights.reduce((sum, weight, r) => sum + weight * term(r), 0);
+      squares[j]! += value ** 2;
+      differences[j]! += (value - model) ** 2;
+    });
+    const slices = columnsOf(files.get("residual-by-mode.csv")!).filter(([mode]) => mode === "mode 1");
+    expect(slices.map(([, label]) => label)).toEqual(["zero", "one", "two", "three", "four"]);
+    for (const [j, [, , error]] of slices.entries())
+      expect(Math.abs(Number(error) - Math.sqrt(differences[j]! / squares[j]!))).toBeLessThan(1e-4);
+  });
+
+  it.each([
+    ["tucker", "x.npy", ["--ranks", "2,2,3"], ["core", "factor-0", "factor-1", "factor-2"]],
+    ["tensor-train", "x.npy", ["--ranks", "2"], ["core-0", "core-1", "core-2"]],
+    ["tensor-ring", "x.npy", ["--ranks", "2"], ["core-0", "core-1", "core-2"]],
+    [
+      "block-term",
+      "x.npy",
+      ["--blocks", "2", "--ranks", "2,2,6", "--sweeps", "5"],
+      ["block-1-core", "block-2-factor-1"],
+    ],
+    ["svd", "a.npy", ["--rank", "3"], ["weights", "factor-0", "factor-1"]],
+  ])("writes one of %s, too", async (method, file, options, figures) => {
+    const files = await reportOf(at(file), "--method", method, ...options);
+    for (const name of [...figures, "residual-by-mode"]) expect([...files.keys()]).toContain(`${name}.svg`);
+    for (const [name, text] of files) expect(`${name} ${text.match(/NaN|undefined/)?.[0]}`).toBe(`${name} undefined`);
+  });
+
+  it("divides numbers that f32 does not hold, and says so", async () => {
+    writeFileSync(at("small.npy"), writeNpy({ shape: [7, 5, 6], data: X.map((value) => value * 1e-70) }));
+    const files = await reportOf(at("small.npy"), "--rank", "2", "--sweeps", "30");
+    expect(files.get("index.html")).toMatch(/all numbers are those of the tensor ÷ 2\^-\d+/);
+    const [weight] = columnsOf(files.get("weights.csv")!).map(([, value]) => Number(value));
+    expect(weight!).toBeGreaterThan(0.1);
+  });
+
+  it("refuses what does not suit, before anything is computed", async () => {
+    const refused = async (expected: string, ...argv: string[]): Promise<void> => {
+      const { code, stderr } = await command(["decompose", at("x.npy"), "--rank", "2", ...argv]);
+      expect(stderr).toContain(expected);
+      expect(code).toBe(2);
+    };
+    const nmf = ["--method", "nmf", "--report", at("none")];
+    await refused("--report is for cp, tucker, tensor-train, tensor-ring, block-term, svd, and not for nmf", ...nmf);
+    await refused("--labels and --image are for --report", "--image", "0,1");
+    const report = ["--report", at("none")];
+    await refused("5 lines, mode 0 of", ...report, "--labels", `0:${at("names.txt")}`);
+    await refused("has modes 0 to 2 (shape 7×5×6)", ...report, "--labels", `3:${at("names.txt")}`);
+    await refused("--image 1,3", ...report, "--image", "1,3");
+    await refused("It needs two modes with a comma between", ...report, "--image", "1,1");
+    await refused("It needs a mode and a file with a colon between", ...report, "--labels", "names.txt");
+    expect(existsSync(at("none/index.html"))).toBe(false);
+  });
+});
