@@ -87,33 +87,6 @@ const SAMPLES: Record<string, Sample[]> = {
       title: "negative part",
     },
   ],
-  nmf: [
-    {
-      file: "a.npy",
-      options: ["--rank", "2", "--sweeps", "30"],
-      full: (of) => einsum(["ir", "rj"], "ij", list(of, "w", "h")),
-      ranks: [2],
-      title: "NMF, rank 2",
-    },
-  ],
-  parafac2: [
-    {
-      options: ["--rank", "2", "--sweeps", "30"],
-      full: (of) =>
-        Float64Array.from(
-          Array.from({ length: 7 }, (_, k) => {
-            const [weights, a, b, c, p] = list(of, "weights", "a", "b", "c", `projection_${k}`) as NumericArray[];
-            const row = {
-              shape: [2],
-              data: Float64Array.from(weights!.data, (value, r) => value * a!.data[2 * k + r]!),
-            };
-            return [...einsum(["it", "tr", "r", "jr"], "ij", [p!, b!, row, c!])];
-          }).flat(),
-        ),
-      ranks: [2],
-      title: "PARAFAC2, rank 2",
-    },
-  ],
   tucker: [
     {
       options: ["--ranks", "3,2,4", "--sweeps", "20"],
@@ -171,6 +144,33 @@ const SAMPLES: Record<string, Sample[]> = {
       full: (of) => einsum(["ir", "r", "jr"], "ij", list(of, "u", "values", "v")),
       ranks: [2],
       title: "SVD, rank 2",
+    },
+  ],
+  nmf: [
+    {
+      file: "a.npy",
+      options: ["--rank", "2", "--sweeps", "30"],
+      full: (of) => einsum(["ir", "rj"], "ij", list(of, "w", "h")),
+      ranks: [2],
+      title: "NMF, rank 2",
+    },
+  ],
+  parafac2: [
+    {
+      options: ["--rank", "2", "--sweeps", "30"],
+      full: (of) =>
+        Float64Array.from(
+          Array.from({ length: 7 }, (_, k) => {
+            const [weights, a, b, c, p] = list(of, "weights", "a", "b", "c", `projection_${k}`) as NumericArray[];
+            const row = {
+              shape: [2],
+              data: Float64Array.from(weights!.data, (value, r) => value * a!.data[2 * k + r]!),
+            };
+            return [...einsum(["it", "tr", "r", "jr"], "ij", [p!, b!, row, c!])];
+          }).flat(),
+        ),
+      ranks: [2],
+      title: "PARAFAC2, rank 2",
     },
   ],
 };
