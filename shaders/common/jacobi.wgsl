@@ -14,7 +14,9 @@ fn pair_of(index: u32, round: u32, players: u32) -> vec2<u32> {
 // cosine that are rounded separately would shorten the vectors a little in every one of thousands of rotations.
 fn jacobi_turn(app: f32, aqq: f32, apq: f32) -> vec2<f32> {
   let theta = (aqq - app) / (2.0 * apq);
-  let t = select(-1.0, 1.0, theta >= 0.0) / (abs(theta) + sqrt(1.0 + min(theta * theta, 1e37)));
+  // the square of a large θ is beyond f32, and the root of 1 + θ² is |θ| long before
+  let root = select(sqrt(1.0 + theta * theta), abs(theta), abs(theta) > 1e18);
+  let t = select(-1.0, 1.0, theta >= 0.0) / (abs(theta) + root);
   let half = t / (1.0 + sqrt(1.0 + t * t));
   return vec2<f32>(2.0 * half / (1.0 + half * half), half);
 }

@@ -8,6 +8,8 @@ import {
   cpErrorPreserving,
   hooiSweep,
   hosvd,
+  nonnegativeTucker,
+  parafac2,
   stHosvd,
   tensorRingALS,
   tensorRingSVD,
@@ -55,6 +57,12 @@ const WITH_START: [string, Call][] = [
   ["tuckerHOOI by relativeError", (engine, x, signal) => tuckerHOOI(engine, x, { relativeError: 0.5, signal })],
   ["tensorRingALS", (engine, x, signal) => tensorRingALS(engine, x, { ranks: 2, signal })],
   ["cpALS from singular vectors", (engine, x, signal) => cpALS(engine, x, { rank: 3, initialize: "hosvd", signal })],
+  ["nonnegativeTucker", (engine, x, signal) => nonnegativeTucker(engine, x, { ranks: 2, signal })],
+  ["parafac2", (engine, x, signal) => parafac2(engine, x, { rank: 2, signal })],
+  [
+    "cpALS without negative entries",
+    (engine, x, signal) => cpALS(engine, x, { rank: 2, nonnegative: true, initialize: "hosvd", signal }),
+  ],
   ["cp from singular vectors", (engine, x, signal) => cp(engine, x, { rank: 3, initialize: "hosvd", signal })],
 ];
 
