@@ -56,7 +56,7 @@ export default defineConfig({
     license: { fileName: "licenses-command.md" },
     rolldownOptions: {
       input: { cli: join(src, "cli/main.ts") },
-      external: ["webgpu"],
+      external: ["webgpu", "onnxruntime-node"],
       platform: "node",
       output: {
         entryFileNames: "[name].js",
