@@ -10,10 +10,14 @@ const readme = readFileSync(join(root, "README.md"), "utf8");
 const samples = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
 const folder = join(root, ".cache", `readme-${process.pid}`);
 
-/** What the last two samples take from the user's program. */
+/**
+ * What the last two samples take from the user's program. The first two open an engine, and get one on the device that tests of this process
+ * share: it has compiled most of their kernels. test/node/ opens devices.
+ */
 const PROGRAM = `
 import { plainDevice } from "${join(root, "test/gpu/kernels.ts")}";
-import { openEngine } from "tenfold/node";
+import { siblingEngine } from "${join(root, "test/engine.ts")}";
+export const openEngine = siblingEngine;
 export const engine = await openEngine();
 export const images = engine.tensor([120, 1, 28, 28], Float32Array.from({ length: 94080 }, (_, i) => Math.abs(Math.sin(i * i))));
 export const labels = engine.tensor([120], Uint32Array.from({ length: 120 }, (_, i) => i % 10));
@@ -40,7 +44,7 @@ mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, "your-program.js"), PROGRAM);
 const run = (index: number): Promise<unknown> => {
   const file = join(folder, `sample-${index}.ts`);
-  writeFileSync(file, samples[index]!);
+  writeFileSync(file, samples[index]!.replace('from "tenfold/node"', 'from "./your-program.js"'));
   return import(/* @vite-ignore */ file);
 };
 

@@ -268,8 +268,7 @@ describe("a failure while a solver is set up frees all:", () => {
     );
     await expect(run).rejects.toBe(reason);
     await engine.idle();
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(engine.memory().live).toBe(live);
+    await vi.waitFor(() => expect(engine.memory().live).toBe(live), 10_000);
   });
 
   it.each([
@@ -292,8 +291,7 @@ describe("a failure while a solver is set up frees all:", () => {
     } finally {
       spy.mockRestore();
     }
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(engine.memory().live).toBe(live);
+    await vi.waitFor(() => expect(engine.memory().live).toBe(live), 10_000);
   });
 
   it("a cut has no room for what is left", async () => {
