@@ -36,7 +36,7 @@ import {
 import { checkCall, type Difference, type Resident, resident, restoreValues, type Source } from "../sources/index.js";
 import { CoupledTensor } from "../tensors/coupled.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { withStartFactor } from "./cp.js";
+import { withStartFactor } from "./cpModels.js";
 import { hadamardProduct, PROXIMAL } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {

@@ -3,7 +3,6 @@ import {
   type DType,
   dispose,
   type Engine,
-  isList,
   type OptionRules,
   oneOf,
   optionRules,
@@ -18,36 +17,29 @@ import {
 import {
   add,
   appendRow,
-  canonicalizeColumns,
   copy,
   fill,
   gram,
-  hadamard,
   innerProduct,
   map,
-  matmul,
   normalizeColumns,
-  pasteColumns,
   scaleColumns,
-  slice,
-  subtract,
   sumOfSquares,
-  uniform,
 } from "../ops/index.js";
-import {
-  checkCall,
-  overModes,
-  type Reader,
-  type Resident,
-  resident,
-  type Source,
-  withSource,
-} from "../sources/index.js";
+import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import type { CpConstraint } from "./cpConstraints.js";
+import {
+  canonicalKruskal,
+  constraintsRule,
+  isConstrained,
+  nonnegativeRule,
+  restoreKruskal,
+  withStartFactor,
+  zeroKruskal,
+} from "./cpModels.js";
 import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
-import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
   type Decomposition,
@@ -92,28 +84,6 @@ export interface CpOptions extends StoppingOptions {
   constraints?: Readonly<Record<number, CpConstraint>>;
 }
 
-/** What `nonnegative` may be. */
-export const nonnegativeRule: OptionRules<Pick<CpOptions, "nonnegative">>["nonnegative"] = {
-  needs: "true, or a list of modes",
-  is: (value) => typeof value === "boolean" || (isList(value) && [...value].every((mode) => typeof mode === "number")),
-};
-
-/** What `constraints` may be. */
-export const constraintsRule: OptionRules<Pick<CpOptions, "constraints">>["constraints"] = {
-  needs: 'an object with "nonnegative", "unimodal", "orthogonal" or { fixed: factor } by mode, as in { 0: "unimodal" }',
-  is: (value) =>
-    typeof value === "object" &&
-    value !== null &&
-    !isList(value) &&
-    Object.values(value).every(
-      (each) =>
-        each === "nonnegative" ||
-        each === "unimodal" ||
-        each === "orthogonal" ||
-        (typeof each === "object" && each !== null && "fixed" in each),
-    ),
-};
-
 const rules: OptionRules<CpOptions> = {
   rank: { ...optionRules.positive, required: true },
   initialize: oneOf("random", "hosvd"),
@@ -140,8 +110,6 @@ function check(engine: Engine, x: Tensor<DType> | Source, options: CpOptions): v
  * an update with the proximal term ρ = 1e-6 turns that into 1e-7/(2√ρ) = 5e-5 of ‖X‖, which smaller errors than 0.01 would feel.
  */
 const CORRECTING = 0.01;
-/** singular values of an unfolding below this part of the largest are taken for rounding errors */
-const SEEN = 1e-5;
 /**
  * Numbers of a trace row lie this far apart, where views may begin: ⟨X, X̂⟩; ‖X̂‖² (of fused sweeps with Σ‖terms‖² behind it); ‖X − X̂‖²
  * where it is computed; Σ‖terms‖² (not of fused sweeps).
@@ -210,10 +178,6 @@ async function updateOf(
 /** What constrains factors. */
 export type Constrained = Pick<CpOptions, "nonnegative" | "constraints">;
 
-/** Whether any factor is constrained. */
-export const isConstrained = ({ nonnegative, constraints }: Constrained): boolean =>
-  (isList(nonnegative) ? nonnegative.length > 0 : nonnegative === true) || Object.keys(constraints ?? {}).length > 0;
-
 /** CP with constrained factors, as `cpALS` does it, by the name of who asks. */
 export async function cpConstrained(
   name: string,
@@ -259,12 +223,6 @@ export function cpByUpdates(
       return Object.assign(problem, { start });
     },
   });
-}
-
-/** The Kruskal tensor of a tensor of zeros. */
-export function zeroKruskal(engine: Engine, shape: readonly number[], rank: number): KruskalTensor {
-  const factors = shape.map((extent, mode) => identityColumns(engine, extent, rank, `factor ${mode}`));
-  return new KruskalTensor(engine.tensor([rank], new Float32Array(rank), { label: "weights" }), factors);
 }
 
 /** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */
@@ -404,36 +362,6 @@ export class CpSolver {
   [dispose](): void {
     this.destroy();
   }
-}
-
-/**
- * Makes a start factor of one mode, and lends it to what `use` records: uniform random, or the leading left singular vectors of the unfolding
- * (random beyond their number). An abort while singular vectors are looked for throws the signal's reason.
- */
-export async function withStartFactor(
-  source: Source,
-  how: "random" | "hosvd",
-  { mode, rank, seed, signal }: { mode: number; rank: number; seed: number; signal?: AbortSignal | undefined },
-  use: (s: Scheduler, start: Tensor) => void,
-): Promise<void> {
-  const { engine, shape, size } = source;
-  const extent = shape[mode]!;
-  const task = { mode, rank: Math.min(rank, extent, size / extent), seed, isTold: false };
-  using subspace = how === "hosvd" ? await (await import("./cpHosvd.js")).leadingVectors(source, task, signal) : null;
-  if (subspace) signal?.throwIfAborted();
-  // vectors beyond the rank of the unfolding are orthogonal to X: their MTTKRP would be 0
-  const values = subspace ? await engine.read(subspace.values) : [];
-  const count = values.filter((value) => value > SEEN * values[0]!).length;
-  await engine.run((s) => {
-    const start = uniform(s, [extent, rank], { seed, stream: mode });
-    if (subspace) {
-      const vectors = slice(s, subspace.vectors, [0, 0], [extent, count]);
-      pasteColumns(s, vectors, start);
-      s.release(vectors);
-    }
-    use(s, start);
-    s.release(start);
-  }, "CP start");
 }
 
 /** CP by alternating updates as a method of `iterate`: its tensors, what a sweep records, its error, its result. */
@@ -611,12 +539,21 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     const { source, keep } = this.#scope;
     return {
       below: CORRECTING,
-      open: () => {
+      open: async () => {
+        const { correctingSweep } = await import("./cpCorrectingSweep.js");
         const difference = keep(source.difference());
+        const sweep = {
+          model: this.model,
+          difference,
+          correct,
+          hadamardOf: this.#hadamardOf.bind(this),
+          normalise: this.#normalise.bind(this),
+          gramOf: this.#gramOf.bind(this),
+        };
         return {
           enter: (p) => difference.refresh(p, this.model),
           record: (p, { rows, counter }) => {
-            this.#correct(p, difference, correct);
+            correctingSweep(p, sweep);
             difference.refresh(p, this.model);
             difference.squaredNorm(p, { out: this.#scalar(2) });
             appendRow(p.s, this.#values, rows, counter);
@@ -624,64 +561,6 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
         };
       },
     };
-  }
-
-  /**
-   * One sweep by A ← A + (G − ridge·A)(V + (ridge + ρ)I)⁻¹, G the MTTKRP of X − X̂.
-   *
-   * X − X̂ is known from the beginning of the sweep, as E. Since then the factors of earlier modes have taken steps Δ. What these changed of
-   * X̂ has the MTTKRP A₀·(P ⊛ T), so G = MTTKRP(E) − A₀·(P ⊛ T), where T is the Hadamard product of the Gram matrices of later modes. P is
-   * R×R and grows with every mode: P ← P ⊛ (A₀ᵀA₁) + Q ⊛ (ΔᵀA₁), with A₀ and A₁ the mode's factor before and after its step, and Q the
-   * Hadamard product of the new Gram matrices of earlier modes. Every number here is as small as the step, and so is its rounding.
-   */
-  #correct(p: Program, difference: Reader, correct: NonNullable<CpUpdate["correct"]>): void {
-    const { s } = p;
-    const { weights, factors } = this.model;
-    /** P */
-    let change: Tensor | null = null;
-    const modes = factors.map((_, mode) => mode);
-    overModes(p, difference, factors, {}, (product, mode) => {
-      const factor = factors[mode]!;
-      const later = this.#hadamardOf(s, modes.slice(mode + 1));
-      const earlier = this.#hadamardOf(s, modes.slice(0, mode));
-      const [T, Q] = [later.product, earlier.product];
-      const normal = T && Q ? hadamard(s, Q, T) : (T ?? Q)!;
-      let gradient = product;
-      if (change) {
-        const combined = T ? hadamard(s, change, T) : change;
-        const moved = matmul(s, factor, combined);
-        gradient = subtract(s, product, moved);
-        s.release(moved);
-        if (combined !== change) s.release(combined);
-      }
-      const scaled = scaleColumns(s, factor, weights);
-      const step = correct(p, { mode, product: gradient, normal, factor, weights, scaled });
-      if (T && Q) s.release(normal);
-      if (gradient !== product) s.release(gradient);
-      const next = add(s, scaled, step);
-      s.release(scaled);
-      const before = T && change ? copy(s, factor) : factor;
-      this.#normalise(s, next, factor);
-      s.release(next);
-      if (T) {
-        const moved = matmul(s, step, factor, { transposeA: true });
-        const added = Q ? hadamard(s, Q, moved) : moved;
-        if (change) {
-          const across = matmul(s, before, factor, { transposeA: true });
-          const carried = hadamard(s, change, across);
-          const sum = add(s, carried, added);
-          s.release(across, carried, added, change);
-          change = sum;
-        } else change = added;
-        if (Q) s.release(moved);
-      }
-      s.release(step);
-      if (later.isTemporary) s.release(T!);
-      if (earlier.isTemporary) s.release(Q!);
-      if (before !== factor) s.release(before);
-      gram(s, factor, { out: this.#gramOf(mode) });
-    });
-    if (change) s.release(change);
   }
 
   errorOf(row: Float32Array, kind: SweepKind): Told {
@@ -713,56 +592,6 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor> {
     return restoreKruskal(this.name, tensor, exponent);
   }
-}
-
-/**
- * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
- * largest magnitude is positive. Only the R weights are looked at by the host. Factors of `fixed` modes stay as they are: where there are some,
- * so do the places of the terms, and the last of the other factors makes up for signs. Columns of `oneSigned` modes have no negative entry.
- */
-export async function canonicalKruskal(
-  model: KruskalTensor,
-  fixed: ReadonlySet<number> = new Set(),
-  oneSigned: ReadonlySet<number> = new Set(),
-): Promise<KruskalTensor> {
-  const { engine, factors, rank } = model;
-  const weights = await engine.read(model.weights);
-  const order = Uint32Array.from(weights.keys());
-  if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
-  const free = [...factors.keys()].filter((mode) => !fixed.has(mode));
-  const signed = free.filter((mode) => !oneSigned.has(mode));
-  const last = Math.max(...(signed.length ? signed : free));
-  using held = new Held(engine);
-  const sorted = held.allocate([rank], "weights");
-  engine.write(
-    sorted,
-    Float32Array.from(order, (r) => weights[r]!),
-  );
-  const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
-  using orderTensor = engine.tensor([rank], order, { label: "order" });
-  await engine.run((s) => {
-    const flips = s.tensor([rank], { label: "flips" });
-    fill(s, flips, 1);
-    factors.forEach((factor, mode) => {
-      if (fixed.has(mode)) copy(s, factor, { out: results[mode]! });
-      else if (mode !== last) canonicalizeColumns(s, factor, orderTensor, flips, { out: results[mode]! });
-    });
-    canonicalizeColumns(s, factors[last]!, orderTensor, flips, { apply: true, out: results[last]! });
-  }, "CP result");
-  return held.handOut(new KruskalTensor(sorted, results));
-}
-
-/** Gives a Kruskal tensor's weights the scale of X = 2^exponent · x. */
-export async function restoreKruskal(
-  name: string,
-  { engine, weights, factors }: KruskalTensor,
-  exponent: number,
-): Promise<KruskalTensor> {
-  const { restoredWeights } = await import("./cpScale.js");
-  const values = await restoredWeights(name, weights, exponent);
-  const restored = engine.tensor(weights.shape, values, { label: "weights" });
-  weights.destroy();
-  return new KruskalTensor(restored, factors);
 }
 
 const othersOf = (factors: readonly Tensor[], mode: number): number[] =>

@@ -24,7 +24,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { restoreKruskal, zeroKruskal } from "./cp.js";
+import { restoreKruskal, zeroKruskal } from "./cpModels.js";
 import { hadamardProduct } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {

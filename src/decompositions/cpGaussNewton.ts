@@ -27,15 +27,15 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import type { CpOptions } from "./cp.js";
 import {
-  type CpOptions,
   canonicalKruskal,
   constraintsRule,
   isConstrained,
   nonnegativeRule,
   restoreKruskal,
   zeroKruskal,
-} from "./cp.js";
+} from "./cpModels.js";
 import {
   agreeing,
   beginByGevd,

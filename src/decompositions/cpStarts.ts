@@ -15,7 +15,7 @@ import {
 import type { Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
-import { withStartFactor } from "./cp.js";
+import { withStartFactor } from "./cpModels.js";
 import { Held } from "./held.js";
 import { converge, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
 

@@ -145,8 +145,8 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   }: NonNullable<SweepMethod<KruskalTensor>["correcting"]>): SweepMethod<KruskalTensor>["correcting"] {
     return {
       below,
-      open: () => {
-        const { enter, record } = open();
+      open: async () => {
+        const { enter, record } = await open();
         return {
           enter,
           record: (p, trace) => {

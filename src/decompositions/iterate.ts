@@ -392,11 +392,11 @@ export interface SweepMethod<T> {
   /** correcting sweeps, taken once the error is below `below`; `open` allocates what they need, once */
   correcting?: {
     below: number;
-    open(): {
+    open(): Promise<{
       /** Records what the first correcting sweep needs. */
       enter(p: Program): void;
       record(p: Program, trace: Trace): void;
-    };
+    }>;
   };
   /** false where nobody reads the errors: they are from norms then, however small */
   isTold?: boolean;
@@ -536,7 +536,7 @@ export class Problem<T extends { destroy(): void }> {
     trace: Trace,
   ): Promise<{ enter: Replay; sweep: Replay }> {
     if (!this.#correcting) {
-      const recorder = open();
+      const recorder = await open();
       const compile = async (label: string, record: (p: Program) => void): Promise<Replay> => {
         using p = new Program(this.source.engine, `${this.name} ${label}`);
         record(p);

@@ -34,7 +34,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
-import { withStartFactor } from "./cp.js";
+import { withStartFactor } from "./cpModels.js";
 import { makeNonnegative, negativePart, nonnegativeModes } from "./cpNonnegative.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";

@@ -40,7 +40,8 @@ import {
 } from "../ops/index.js";
 import { checkCall, exponentOf, Resident, resident } from "../sources/index.js";
 import { KruskalTensor, Parafac2Tensor } from "../tensors/index.js";
-import { CpProblem, canonicalKruskal, restoreKruskal, withStartFactor, zeroKruskal } from "./cp.js";
+import { CpProblem } from "./cp.js";
+import { canonicalKruskal, restoreKruskal, withStartFactor, zeroKruskal } from "./cpModels.js";
 import { type CpUpdate, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";

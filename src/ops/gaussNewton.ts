@@ -2,7 +2,7 @@ import descentShader from "../../shaders/gauss_newton_descent.wgsl?late";
 import differencesShader from "../../shaders/gauss_newton_differences.wgsl?late";
 import gramsShader from "../../shaders/gauss_newton_grams.wgsl?late";
 import rowsShader from "../../shaders/gauss_newton_rows.wgsl?late";
-import stepShader from "../../shaders/gauss_newton_step.wgsl";
+import stepShader from "../../shaders/gauss_newton_step.wgsl?late";
 import {
   dispose,
   type Engine,

@@ -1,5 +1,5 @@
 /** The kernel that goes on from a partial MTTKRP. */
-import shader from "../../../shaders/mttkrp_from_partial.wgsl";
+import shader from "../../../shaders/mttkrp_from_partial.wgsl?late";
 import { type Engine, grid1d, Kernel } from "../../gpu/index.js";
 import { adapterOf, setting } from "../adapter.js";
 import { laneBusyness, type Split, splitSums, sumTeam, tileBusyness } from "../tiles.js";

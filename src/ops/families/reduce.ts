@@ -1,6 +1,6 @@
 /** Kernels of reductions over an axis. */
-import shader from "../../../shaders/reduce.wgsl";
-import lanesShader from "../../../shaders/reduce_lanes.wgsl";
+import shader from "../../../shaders/reduce.wgsl?late";
+import lanesShader from "../../../shaders/reduce_lanes.wgsl?late";
 import { type Engine, grid1d, Kernel } from "../../gpu/index.js";
 import { setting } from "../adapter.js";
 
