@@ -244,6 +244,7 @@ export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";
 export { unpackBytes } from "./ops/unpackBytes.js";
 // what decompositions read: one tensor, slabs of one, or a source of one's own
+export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./sources/masked.js";
 export { type Resident, resident, type TensorReader } from "./sources/resident.js";
 export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
 export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";

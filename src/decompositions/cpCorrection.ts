@@ -111,6 +111,7 @@ async function correct(
   relativeError: number | undefined,
   stopping: StoppingOptions,
 ): Promise<Correction> {
+  if (source.refresh) throw new TenfoldError(`${NAME}: ${source} changes with the model, take cp or cpALS for it`);
   // rounding in terms that cancel may make a run miss its bound: it is then run again with a part of the bound
   for (let attempt = 0; ; attempt++) {
     const share = SHARES[attempt]!;

@@ -276,7 +276,8 @@ async function startAll(
   const { engine } = source;
   const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
   const { onIteration, onStarts, signal, sweepsPerSubmit } = options;
-  if (source.refresh) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
+  if (source.refresh && source.known === undefined)
+    throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
   const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
   const rank = Math.max(...ranks);
   const seen = { squaredNorm: source.squaredNorm, missed: 0 };
@@ -291,7 +292,8 @@ async function startAll(
     return async (at) => ({ ...(await runEach(source, reported[at]!, [])).best, starts: { errors: [0], agreeing: 1 } });
   using held = new Held(engine);
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
-  const core = factors && starts === 1 ? null : await coreOf(source, task, options.compression, held);
+  const isWhole = source.known === undefined;
+  const core = isWhole && !(factors && starts === 1) ? await coreOf(source, task, options.compression, held) : null;
   const reduced = core ? coreSource(source, core) : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
   const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];
@@ -302,6 +304,7 @@ async function startAll(
     const isTried = initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, narrow));
     const start = isTried ? await gevdStart(source, reduced, narrow, begin[0]!, held) : null;
     if (start) begin[0] = start.factors;
+    for (const factors of begin) zeroRows(factors, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
   }
   const startsOf = (models: readonly Model[], at: number): CpStarts => {
@@ -399,6 +402,12 @@ async function decomposition(
   });
 }
 
+/** Rows of slices of which nothing is known are 0 from the start, and stay so: their gradient is 0, and so is what other modes make of them. */
+function zeroRows(factors: readonly Float32Array[], { unknownSlices = [] }: Source, { rank, fixed }: Task): void {
+  for (const { mode, index } of unknownSlices)
+    if (!fixed.has(mode)) factors[mode]!.fill(0, index * rank, (index + 1) * rank);
+}
+
 /** Whether generalised eigenvalues of what the starts run on are looked at where the caller says nothing: where the host may read it. */
 const mayTakeGevd = (reduced: Source, { rank, fixed }: Task): boolean =>
   reduced instanceof Resident && reduced.size <= GEVD_ENTRIES && rank <= GEVD_RANK && !fixed.size && reduced.order > 2;
@@ -412,7 +421,7 @@ async function gevdStart(
   held: Held,
 ): ReturnType<typeof beginByGevd> {
   const { rank, fixed, seed, stopping } = task;
-  if (fixed.size || source.order < 3) return null;
+  if (fixed.size || source.order < 3 || source.known !== undefined) return null;
   if (reduced instanceof Resident && reduced.size <= GEVD_ENTRIES)
     return await beginByGevd(reduced.tensor("cp"), random, task);
   const { compressed } = await import("./cpCompression.js");
@@ -490,6 +499,7 @@ const coreSource = ({ squaredNorm, largest }: Source, { tensor, relativeError }:
 class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   readonly columns = GAUSS_NEWTON.perModel;
   readonly singleBelow = NEARLY_EXACT;
+  readonly goesByDifference = true;
   readonly #state: GaussNewtonState;
   readonly #difference: Difference | null;
   readonly #differences: Tensor | null;

@@ -82,6 +82,8 @@ export interface Decomposition<T> extends Convergence {
    * ‖min(X, 0)‖ / ‖X‖, where all factors are asked to be `nonnegative` and X is one tensor: no such model has a smaller relative error
    */
   negativePart?: number;
+  /** how many entries of X are known, where others are missing: the errors are of these */
+  known?: number;
 }
 
 /** A solver left the finite numbers; names the method and the sweep. */
@@ -385,6 +387,10 @@ export interface SweepMethod<T> {
   state?: readonly Tensor[];
   /** X̂ of the present state, for sources that change with it */
   model?: Model;
+  /** whether sweeps go by x − x̂ alone, so that entries that are missing need no values */
+  goesByDifference?: boolean;
+  /** whether x is taken as it is, although it changes with a model: for a start */
+  takesAsIs?: boolean;
   /** Records one sweep; it ends by appending a row of `columns` numbers to the trace. */
   record(p: Program, trace: Trace, isPrecise: boolean): void;
   /** the errors that a row tells; of precise and correcting sweeps, also the error from the residual */
@@ -496,25 +502,32 @@ export class Problem<T extends { destroy(): void }> {
       const scope = problem.#scope;
       const method = await begin(scope);
       const { columns, state, isTold, singleBelow, advice } = method;
+      const isExact = source.known !== undefined && method.goesByDifference;
+      const changes = source.refresh !== undefined && !isExact && !method.takesAsIs;
       // errors from norms take ‖x‖² as it was, and x changes with the model
-      const hasCheap = !source.refresh && (method.hasCheap ?? false);
+      const hasCheap = !changes && (method.hasCheap ?? false);
       const trace: Trace = {
         rows: scope.allocate([SWEEPS_A_BATCH, columns], "trace"),
         counter: scope.allocate([1], "counter", "u32"),
       };
       const compile = async (isPrecise: boolean): Promise<Replay> => {
         using p = new Program(source.engine, `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
-        if (source.refresh) {
+        if (changes) {
           if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
-          source.refresh(p, method.model);
+          source.refresh!(p, method.model);
         }
         method.record(p, trace, isPrecise);
         return scope.keep(await p.compile());
       };
       const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
-      const errorOf = (row: Float32Array, kind: SweepKind) => method.errorOf(row, kind);
+      const errorOf = (row: Float32Array, kind: SweepKind): Told => {
+        const told = method.errorOf(row, kind);
+        if (!changes) return told;
+        const { fromNorms, ...others } = told;
+        return others;
+      };
       const correcting =
-        method.correcting && !source.refresh
+        method.correcting && !changes
           ? {
               below: method.correcting.below,
               open: () => problem.#openCorrecting(scope, method.correcting!, trace),
@@ -573,6 +586,7 @@ export class Problem<T extends { destroy(): void }> {
     const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
     return held.handOut({
       ...convergence,
+      ...(source.known !== undefined && { known: source.known }),
       tensor,
       relativeError,
       fits: convergence.errors.map((error) => 1 - error),

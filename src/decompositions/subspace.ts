@@ -170,6 +170,8 @@ export function subspaceMethod(
     columns: ROW.columns,
     hasCheap: true,
     isTold,
+    // a start, of which nobody reads the errors, is of what x is at first
+    takesAsIs: !isTold,
     state: [basis, projected, turn],
     async start() {
       const record = (p: Program): void => {

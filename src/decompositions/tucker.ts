@@ -294,7 +294,7 @@ async function byRanks(
   ranks: readonly number[],
 ): Promise<Decomposition<TuckerTensor>> {
   // with one truncated mode (or none) the truncated SVD is the optimum
-  const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
+  const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > (source.refresh ? 0 : 1);
   if (iterates && initialize !== "hosvd") {
     using start = await startFrom(source, initialize, ranks, seed);
     return await refine(source, start, ranks, seed, stopping);
@@ -546,12 +546,18 @@ async function hooiMethod(
   const { engine, shape, squaredNorm } = source;
   const bases = await basesOf(engine, shape, factors, seed, allocate);
   const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
+  const model = source.refresh ? new TuckerTensor(allocate(ranks, "core"), factors) : undefined;
   return {
     columns: ROW.columns,
     hasCheap: true,
+    ...(model && { model }),
     state: [...bases.values(), ...factors.filter((factor) => factor !== null)],
-    start: async () => expected,
-    record: (p, trace, isPrecise) => recordHooi(p, source, factors, bases, trace, isPrecise),
+    async start() {
+      if (!model) return expected;
+      await Program.run(engine, (p) => void source.project(p, factors, { out: model.core }), "HOOI start");
+      return undefined;
+    },
+    record: (p, trace, isPrecise) => recordHooi(p, source, factors, bases, trace, isPrecise, model?.core),
     errorOf: (row, kind) => ({
       fromNorms: Math.sqrt(1 - Math.min(1, row[ROW.norms]! / squaredNorm)),
       ...(kind === "precise" ? { fromResidual: Math.sqrt(row[ROW.residual]! / squaredNorm) } : {}),
@@ -591,6 +597,8 @@ function recordHooi(
   bases: ReadonlyMap<number, Tensor>,
   trace: Trace,
   isPrecise: boolean,
+  /** where the core is to be left */
+  out?: Tensor,
 ): void {
   const { s } = p;
   const modes = [...bases.keys()];
@@ -612,6 +620,7 @@ function recordHooi(
   const row = s.tensor([ROW.columns], { label: "errors" });
   sumOfSquares(s, model.core, { out: row.rows(ROW.norms, ROW.norms + 1) });
   if (isPrecise) recordResidual(p, x, model, row.rows(ROW.residual, ROW.residual + 1));
+  if (core && out) copy(s, core, { out });
   if (core) s.release(core);
   appendRow(s, row, trace.rows, trace.counter);
   s.release(row);

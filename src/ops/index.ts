@@ -1,4 +1,5 @@
 export * from "./accumulate.js";
+export * from "./accumulateWhere.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -51,6 +52,7 @@ export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
+export * from "./packBits.js";
 export * from "./pasteColumns.js";
 export * from "./permute.js";
 export { type PolarOptions, polar } from "./polar.js";

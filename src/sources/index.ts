@@ -1,4 +1,5 @@
 export { exponentOf } from "./facts.js";
+export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./masked.js";
 export { overModes } from "./overModes.js";
 export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";

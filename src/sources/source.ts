@@ -73,6 +73,13 @@ export interface Source extends Reader, Facts {
    * with it. A source that has it is told by `residual` alone how far the model is from X: ‖x‖² does not stay as it was.
    */
   refresh?(p: Program, model: Model): void;
+  /**
+   * how many entries are known, where others are missing: `difference` and `residual` are of the known ones alone then, so that a solver that goes
+   * by the difference needs no `refresh`
+   */
+  readonly known?: number;
+  /** slices of which nothing is known: their rows of factors are to be 0 */
+  readonly unknownSlices?: readonly { mode: number; index: number }[];
   toString(): string;
 }
 

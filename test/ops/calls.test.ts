@@ -15,6 +15,7 @@ const NO_OPS = new Set([
     "halfBits",
     "isSmall",
     "workCost",
+    "bitWords",
     "mayMerge",
     "inspection",
     "isSmallForGaussNewton",
