@@ -65,7 +65,10 @@ export const EXACT = 5e-7;
 /** a step that is to lower ½‖X − X̂‖² by less than this part of ‖X‖² is one that f32 cannot tell */
 const NOISE = 1e-14;
 const AGREES = 0.99;
-/** starts that trail behind one that has converged have this many times its iterations, and a few more, to catch up */
+/**
+ * starts that trail behind one that has converged have this many times the iterations in which half of all starts have converged, and a few more, to
+ * catch up
+ */
 const PATIENCE = 3;
 const GRACE = 20;
 /** the least weight of a term that a start has, in units: a term of weight 0 has no gradient, and would stay 0 */
@@ -329,22 +332,22 @@ async function runGroup(
   const precise = held.keep(await program.compile());
   const starts = begin.map((_, model) => first + model);
   let iteration = 0;
-  /** by rank: the iteration at which the first start of that rank had converged */
-  const firstEnd = new Map<number, number>();
+  /** by rank: the iteration at which half of the starts of that rank had converged */
+  const halfEnd = new Map<number, number>();
   const errorOf = (row: Float32Array): Told => {
     const told = starts.map((_, model) => toldOf(row, model, seen.squaredNorm, unit));
     iteration++;
     /** by rank: the least error of those starts that have converged */
     const least = new Map<number, number>();
-    for (const [model, { fromResidual }] of told.entries()) {
-      if (!hasConverged(row, model)) continue;
-      const width = ranks[model]!;
-      if (!firstEnd.has(width)) firstEnd.set(width, iteration);
-      least.set(width, Math.min(least.get(width) ?? fromResidual, fromResidual));
+    for (const width of new Set(ranks)) {
+      const peers = [...ranks.keys()].filter((model) => ranks[model] === width);
+      const ended = peers.filter((model) => hasConverged(row, model));
+      if (2 * ended.length >= peers.length && !halfEnd.has(width)) halfEnd.set(width, iteration);
+      least.set(width, Math.min(...ended.map((model) => told[model]!.fromResidual)));
     }
     const trails = (model: number): boolean => {
       const width = ranks[model]!;
-      const isLate = iteration > PATIENCE * (firstEnd.get(width) ?? Number.POSITIVE_INFINITY) + GRACE;
+      const isLate = iteration > PATIENCE * (halfEnd.get(width) ?? Number.POSITIVE_INFINITY) + GRACE;
       return isLate && told[model]!.fromResidual > least.get(width)!;
     };
     onStarts?.({
