@@ -116,8 +116,8 @@ PATIENCE = 30  # seconds of a way of calling parafac, looks at the error include
 def to_error(work, wanted, party):
     """CP until ||X - X^|| / ||X|| is as small as asked for, in the way of calling parafac that gets there first.
 
-    The sweep that reaches the error is found by a callback that computes it in float64; it is not timed. What is timed is a call with
-    just so many sweeps and no test of convergence.
+    The sweep that reaches the error is found by a callback that computes it in float64, more and more seldom; it is not timed. What is
+    timed is a call with just so many sweeps and no test of convergence.
     """
     x64 = modelled(work["x"]).astype(np.float64)
     norm = np.linalg.norm(x64)
@@ -139,14 +139,18 @@ def to_error(work, wanted, party):
                     callback=callback,
                     **options,
                 )
-                sweeps, error, begun = 0, np.inf, time.perf_counter()
+                sweeps, error, next_look, begun = -1, np.inf, 1, time.perf_counter()
 
                 def look(cp, _):
-                    nonlocal sweeps, error
+                    nonlocal sweeps, error, next_look
+                    # the first call is that of the start
+                    sweeps += 1
+                    if sweeps < next_look and sweeps < work["sweeps"]:
+                        return
+                    next_look = sweeps + max(1, sweeps // 16)
                     error = error_of(cp)
                     if error <= wanted or time.perf_counter() - begun > PATIENCE:
                         raise Reached
-                    sweeps += 1
 
                 try:
                     call(work["sweeps"], look)
@@ -155,7 +159,7 @@ def to_error(work, wanted, party):
                 way = f"parafac {options['init']}{', line search' if linesearch else ''}, {dtype}, {sweeps} sweeps"
                 if error < nearest[0]:
                     nearest = (error, way)
-                if error > wanted or sweeps == 0:
+                if error > wanted:
                     continue
                 started = time.perf_counter()
                 result = call(sweeps)

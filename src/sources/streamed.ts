@@ -89,7 +89,7 @@ export async function source(
   return await sourceOf("source", engine, shape, data, options);
 }
 
-/** @internal `slab`: bytes of the largest slab as f32 */
+/** `slab`: bytes of the largest slab as f32 */
 export async function sourceOf(
   operation: string,
   engine: Engine,
