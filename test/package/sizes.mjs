@@ -18,7 +18,7 @@ const PROGRAMS = [
 ];
 
 /** kB that `npm install tenfold` fetches at most. 48 of them are the weights of the trained LeNet, 68 the report page, 49 declarations. */
-const PACKED = { most: 475, goal: 450 };
+const PACKED = { most: 565, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
