@@ -1,6 +1,6 @@
 /**
  * Constrained decompositions beside TensorLy's, turn by turn in one run: milliseconds an iteration (the time of a long run less that of a
- * short one), their ratio round by round, and the errors that both end at. The Python process waits while tenfold runs, and the other way
+ * short one), their ratio round by round, the same of the processors' time, which a busy machine changes less, and the errors that both end at. The Python process waits while tenfold runs, and the other way
  * round. `node bench/constraints.mjs 7 python3`
  */
 import { spawn } from "node:child_process";
@@ -55,22 +55,29 @@ const cases: Record<string, (x: Tensor[], sweeps: number) => Promise<Run>> = {
 console.log(`${rounds} rounds; ms an iteration, medians (quartiles)`);
 for (const [name, run] of Object.entries(cases)) {
   const tensors = await tensorsOf(engine, name);
-  const time = async (sweeps: number): Promise<{ ms: number; error: number }> => {
+  const time = async (sweeps: number): Promise<{ ms: number; cpu: number; error: number }> => {
     await engine.idle();
+    const before = process.cpuUsage();
     const start = performance.now();
     const { tensor, relativeError } = await run(tensors, sweeps);
     const ms = performance.now() - start;
+    const { user, system } = process.cpuUsage(before);
     tensor.destroy();
-    return { ms, error: relativeError };
+    return { ms, cpu: (user + system) / 1000, error: relativeError };
   };
   await time(SHORT);
-  const rows: { ours: number; theirs: number; ratio: number }[] = [];
+  const rows: { ours: number; theirs: number; ratio: number; cpu: number; theirCpu: number }[] = [];
   let errors = "";
   for (let round = 0; round < rounds; round++) {
     const [short, long] = [await time(SHORT), await time(LONG)];
     const ours = (long.ms - short.ms) / (LONG - SHORT);
-    const [theirs, error] = (await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ").map(Number) as [number, number];
-    rows.push({ ours, theirs, ratio: theirs / ours });
+    const cpu = (long.cpu - short.cpu) / (LONG - SHORT);
+    const [theirs, error, theirCpu] = (await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ").map(Number) as [
+      number,
+      number,
+      number,
+    ];
+    rows.push({ ours, theirs, ratio: theirs / ours, cpu, theirCpu });
     errors = `errors after ${LONG}: ${long.error.toPrecision(4)}, TensorLy ${error.toPrecision(4)}`;
   }
   const told = (of: (row: (typeof rows)[number]) => number) => {
@@ -78,7 +85,7 @@ for (const [name, run] of Object.entries(cases)) {
     return `${median(values).toFixed(2)} (${quantile(values, 0.25).toFixed(2)} to ${quantile(values, 0.75).toFixed(2)})`;
   };
   console.log(
-    `${name}: tenfold ${told((row) => row.ours)}, TensorLy ${told((row) => row.theirs)}, ratio ${told((row) => row.ratio)}; ${errors}`,
+    `${name}: tenfold ${told((row) => row.ours)}, TensorLy ${told((row) => row.theirs)}, ratio ${told((row) => row.ratio)}; processors' time ${told((row) => row.cpu)}, TensorLy ${told((row) => row.theirCpu)}, ratio ${told((row) => row.theirCpu / row.cpu)}; ${errors}`,
   );
   for (const tensor of tensors) tensor.destroy();
 }

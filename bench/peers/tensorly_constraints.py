@@ -63,9 +63,11 @@ for line in sys.stdin:
         print(json.dumps([{"shape": x.shape, "base64": base64.b64encode(x.tobytes()).decode()} for x in listed]), flush=True)
     else:
         short, long, name = int(words[1]), int(words[2]), " ".join(words[3:])
-        times = []
+        times, processors = [], []
         for iterations in [short, long]:
-            start = time.perf_counter()
+            start, started = time.perf_counter(), time.process_time()
             error = run(name, iterations)
             times.append(time.perf_counter() - start)
-        print(1000 * (times[1] - times[0]) / (long - short), error, flush=True)
+            processors.append(time.process_time() - started)
+        wall, cpu = (1000 * (both[1] - both[0]) / (long - short) for both in [times, processors])
+        print(wall, error, cpu, flush=True)
