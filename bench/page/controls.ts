@@ -91,6 +91,45 @@ export function numberControl(
     </label>`;
 }
 
+/** A line of text; `onChange` is told when it is done, as by Enter. */
+export function textControl(
+  name: string,
+  value: string,
+  placeholder: string,
+  onChange: (text: string) => void,
+): TemplateResult {
+  return html`
+    <label class="control">
+      <span class="name">${name}</span>
+      <input
+        type="text"
+        autocomplete="off"
+        placeholder=${placeholder}
+        .value=${live(value)}
+        @change=${(event: Event) => onChange(textOf(event))}
+      />
+    </label>`;
+}
+
+const DATA = [
+  ["digits", "MNIST digits"],
+  ["example", "A generated example"],
+  ["file", "Your own file"],
+] as const;
+
+/** Links to what can be decomposed. */
+export const dataLinks = (
+  current: (typeof DATA)[number][0],
+  hrefOf: (data: "example" | "file") => string = (data) => `#tensor?data=${data}`,
+): TemplateResult => html`
+  <div class="control wide" role="group" aria-label="What to decompose">
+    <span class="name" aria-hidden="true">Decompose</span>
+    <span class="choices links">${DATA.map(
+      ([id, text]) =>
+        html`<a href=${id === "digits" ? "#decompose" : hrefOf(id)} aria-current=${id === current ? "true" : nothing}>${text}</a>`,
+    )}</span>
+  </div>`;
+
 interface RangeOptions {
   min: number;
   max: number;

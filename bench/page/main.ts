@@ -3,6 +3,7 @@ import { html, render } from "lit-html";
 import { DeviceLostError, Engine } from "../../src/index.js";
 import { h } from "../../src/report/elements.js";
 import { loadDigits } from "./digits.js";
+import { FileDrops } from "./drops.js";
 import { type Mount, type Mounted, mounting } from "./mount.js";
 import { lostNotice, noGpuNotice } from "./notices.js";
 import type { Context } from "./part.js";
@@ -14,11 +15,17 @@ import "./style.css";
 interface Entry {
   id: string;
   title: string;
+  /** the tab that it belongs to, where it has none of its own */
+  tab?: string;
   load: () => Promise<Mount>;
 }
 
 const PARTS: readonly Entry[] = [
   { id: "decompose", title: "Decompose", load: async () => mounting((await import("./decompose/run.js")).part) },
+  {
+    ...{ id: "tensor", title: "Decompose", tab: "decompose" },
+    load: async () => mounting((await import("./tensor/run.js")).part),
+  },
   { id: "train", title: "Train", load: async () => mounting((await import("./train/run.js")).part) },
   { id: "compress", title: "Compress", load: async () => mounting((await import("./compress/run.js")).part) },
   { id: "kernels", title: "Kernels", load: async () => mounting((await import("./kernels/run.js")).part) },
@@ -80,6 +87,11 @@ const queries = new Map<string, URLSearchParams>();
 const mounts = new Map<string, Mount>();
 let shown: { id: string; mounted: Mounted | null } | null = null;
 
+const entryOf = (id: string): Entry => PARTS.find((entry) => entry.id === id)!;
+const tabOf = ({ id, tab = id }: Entry): string => tab;
+/** of tabs with several parts, the one that was shown last */
+const lastOfTab = new Map<string, string>();
+
 function drawLinks(): void {
   const go = (id: string) => (event: MouseEvent) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -88,20 +100,49 @@ function drawLinks(): void {
     history.pushState(null, "", hashOf(id, queries.get(id) ?? {}));
     void open();
   };
-  const links = PARTS.map(({ id, title }) => {
-    const current = shown?.id === id;
-    return current
-      ? html`<a href=${hashOf(id, queries.get(id) ?? {})} aria-current="page" @click=${go(id)}>${title}</a>`
-      : html`<a href=${hashOf(id, queries.get(id) ?? {})} @click=${go(id)}>${title}</a>`;
+  const currentTab = shown && tabOf(entryOf(shown.id));
+  const links = PARTS.filter(({ tab }) => !tab).map(({ id: tab, title }) => {
+    const id = lastOfTab.get(tab) ?? tab;
+    const href = hashOf(id, queries.get(id) ?? {});
+    return currentTab === tab
+      ? html`<a href=${href} aria-current="page" @click=${go(id)}>${title}</a>`
+      : html`<a href=${href} @click=${go(id)}>${title}</a>`;
   });
   render(links, element("parts"));
 }
+
+// ---- files that are dropped
+
+const files = new FileDrops();
+const hasFiles = ({ dataTransfer }: DragEvent): boolean => dataTransfer?.types.includes("Files") ?? false;
+const showDrag = (isOver: boolean): void => void document.body.classList.toggle("dragging", isOver);
+addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  showDrag(true);
+});
+addEventListener("dragleave", (event) => {
+  // only where the pointer leaves the page
+  if (!event.relatedTarget) showDrag(false);
+});
+addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  showDrag(false);
+  const file = event.dataTransfer!.files[0];
+  if (!file) return;
+  files.offer(file);
+  if (shown?.id === "tensor") return;
+  history.pushState(null, "", hashOf("tensor", { data: "file" }));
+  void open();
+});
 
 const contextOf = (): Context => ({
   hasGpu,
   engine: openEngine,
   adapterName: () => demo.engine?.adapterName ?? "",
   digits: loadDigits,
+  files,
   fail(error) {
     // of these a notice tells
     if (hasGpu && !(error instanceof DeviceLostError)) console.warn(error);
@@ -116,7 +157,8 @@ async function open(how: "afresh" | "" = ""): Promise<void> {
     shown.mounted?.moved(query);
     return;
   }
-  const entry = PARTS.find((other) => other.id === id)!;
+  const entry = entryOf(id);
+  lastOfTab.set(tabOf(entry), id);
   const before = shown?.mounted;
   const current: { id: string; mounted: Mounted | null } = { id, mounted: null };
   shown = current;

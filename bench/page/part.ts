@@ -5,6 +5,7 @@
 import type { TemplateResult } from "lit-html";
 import type { Engine } from "../../src/index.js";
 import type { DigitSet } from "./digits.js";
+import type { FileDrops } from "./drops.js";
 
 /** What the page lends to a part. */
 export interface Context {
@@ -15,6 +16,8 @@ export interface Context {
   /** of the engine; empty before it is open */
   adapterName(): string;
   digits(): Promise<DigitSet>;
+  /** files that the user drops on the page */
+  files: FileDrops;
   /** Tells of an error that is not the user's doing. */
   fail(error: unknown): void;
 }

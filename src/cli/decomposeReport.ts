@@ -68,14 +68,14 @@ export async function reportFiles(
     squaredNorm: values.reduce((sum, value) => sum + value * value, 0),
     slices: await slicesOf(engine, x, solution),
     products: null,
-    truth: null,
+    match: null,
   };
   const options: FigureOptions = naming.image ? { image: { kind: "pair", modes: naming.image } } : {};
   return [
     ["index.html", decompositionPage(data, options)],
     ...figuresOf(data, options).flatMap((figure): [string, string][] => [
       [`${figure.id}.svg`, svgFile(figure)],
-      [`${figure.id}.csv`, csvFile(figure)],
+      [`${figure.id}.csv`, csvFile(figure)!],
     ]),
   ];
 }

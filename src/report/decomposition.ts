@@ -12,6 +12,7 @@ import {
   sizesOf,
   type Turn,
   termCongruences,
+  termProducts,
   turned,
   unturned,
   type Values,
@@ -55,11 +56,28 @@ export interface Figure {
 
 /** The figure as a file for paper. */
 export const svgFile = (figure: Figure, width = 900): string => figure.draw(width, PAPER);
-/** The figure's numbers as the text of a CSV file. */
-export const csvFile = (figure: Figure): string => {
+/** The figure's numbers as the text of a CSV file, in pieces of some hundred lines. */
+export function* csvPieces(figure: Figure): Generator<string> {
   const { head, rows } = figure.table();
-  return csvText(head, rows);
-};
+  yield csvText([head]);
+  let some: (readonly (string | number)[])[] = [];
+  for (const row of rows) {
+    if (some.push(row) < 500) continue;
+    yield csvText(some);
+    some = [];
+  }
+  yield csvText(some);
+}
+
+/** The same as one text; null where it would be longer than `most` characters. */
+export function csvFile(figure: Figure, most = Number.POSITIVE_INFINITY): string | null {
+  let text = "";
+  for (const piece of csvPieces(figure)) {
+    text += piece;
+    if (text.length > most) return null;
+  }
+  return text;
+}
 
 /** panels of one figure */
 const MOST_PANELS = 48;
@@ -130,8 +148,10 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
   if (image) figures.push(imageFigure(data, model, image, looks));
   if (data.slices) figures.push(residualFigure(data));
   if (data.slices && (model.kind === "kruskal" || model.kind === "tucker")) figures.push(outlierFigure(data));
-  if (model.kind === "kruskal" && model.weights.length > 1)
-    figures.push(congruenceFigure(termCongruences(model), looks[0]!));
+  if (data.model.kind === "kruskal" && looks[0]!.length > 1) {
+    const between = data.products?.between ?? termProducts(data.model);
+    figures.push(congruenceFigure(termCongruences(between, turn.orders[0]!), looks[0]!));
+  }
   return figures.filter((figure) => figure !== null);
 }
 

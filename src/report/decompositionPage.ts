@@ -1,7 +1,7 @@
 /** A decomposition as one HTML file, which asks nobody for anything: its facts, and every figure. */
 import { csvFile, digits, type Figure, type FigureOptions, figuresOf, svgFile } from "./decomposition.js";
 import { count, percent } from "./elements.js";
-import { type DecompositionData, errorWithout, factorMatchScore } from "./model.js";
+import { type DecompositionData, errorWithout } from "./model.js";
 import { PAGE, words } from "./svg.js";
 
 /** What there is to say of a decomposition, name by name. `error`: of the components that are on show. */
@@ -10,7 +10,7 @@ export function factsOfDecomposition(
   error = data.relativeError,
 ): [name: string, text: string][] {
   const entries = data.shape.reduce((product, extent) => product * extent, 1);
-  const { model, truth } = data;
+  const { match } = data;
   return [
     ["data", `${data.data}, ${data.shape.join(" × ")}`],
     ["method", `${data.method}; ${data.options}`],
@@ -21,9 +21,7 @@ export function factsOfDecomposition(
     ...(data.starts && data.starts.errors.length > 1
       ? [["starts that agree", `${data.starts.agreeing} of ${data.starts.errors.length}`] as [string, string]]
       : []),
-    ...(truth && model.kind === "kruskal"
-      ? [["factor match score", factorMatchScore(model, truth).toFixed(4)] as [string, string]]
-      : []),
+    ...(match === null ? [] : [["factor match score", match.toFixed(4)] as [string, string]]),
   ];
 }
 
@@ -38,15 +36,19 @@ a,button{color:var(--accent)}button{font:inherit;background:none;border:0;paddin
 /** What a figure's link to a PNG does: it draws the SVG of the link before it, two pixels for one. */
 const PNG = `const {name}=this.dataset,image=new Image();image.onload=()=>{const canvas=document.createElement("canvas");canvas.width=2*image.width;canvas.height=2*image.height;const context=canvas.getContext("2d");context.fillStyle="#fff";context.fillRect(0,0,canvas.width,canvas.height);context.drawImage(image,0,0,canvas.width,canvas.height);const link=document.createElement("a");link.download=name+".png";link.href=canvas.toDataURL();link.click()};image.setAttribute("src",this.previousElementSibling.href)`;
 
-/** numbers of a figure that are put into the page, as a link to a CSV file */
+/** characters of a figure's numbers that the page holds, as a link to a CSV file; it has none where they are more */
 const MOST_CSV = 400_000;
 
 /** The page. Figures are drawn 940 pixels wide; the components are those that `options` show. */
-export function decompositionPage(data: DecompositionData, options: FigureOptions = {}): string {
+export const decompositionPage = (data: DecompositionData, options: FigureOptions = {}): string =>
+  [...decompositionPieces(data, options)].join("");
+
+/** The page in pieces, one a figure, for whom the page is too much at once. */
+export function* decompositionPieces(data: DecompositionData, options: FigureOptions = {}): Generator<string> {
   const error = (options.turn && errorWithout(data, options.turn.hidden)) ?? data.relativeError;
   const facts = factsOfDecomposition(data, error);
   const title = `${data.data}: ${data.method}`;
-  return `<!doctype html>
+  yield `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -60,22 +62,20 @@ export function decompositionPage(data: DecompositionData, options: FigureOption
 <h1>${words(title)}</h1>
 <p>Decomposed by tenfold on ${words(data.adapter)}, ${words(data.date.slice(0, 10))}.</p>
 <section><dl>${facts.map(([name, text]) => `<dt>${words(name)}</dt><dd>${words(text)}</dd>`).join("")}</dl></section>
-${figuresOf(data, options).map(sectionOf).join("\n")}
-</main>
-</body>
-</html>
 `;
+  for (const figure of figuresOf(data, options)) yield `${sectionOf(figure)}\n`;
+  yield "</main>\n</body>\n</html>\n";
 }
 
 function sectionOf(figure: Figure): string {
   const picture = figure.draw(940, PAGE).replace("<svg ", `<svg role="img" aria-label="${words(figure.label)}" `);
   const link = (ending: string, type: string, text: string, content: string): string =>
     `<a download="${words(figure.id)}.${ending}" href="data:${type};charset=utf-8,${encodeURIComponent(content)}">${text}</a>`;
-  const table = csvFile(figure);
+  const table = csvFile(figure, MOST_CSV);
   const links = [
     link("svg", "image/svg+xml", "SVG", svgFile(figure)),
     `<button type="button" data-name="${words(figure.id)}" onclick="${words(PNG)}">PNG</button>`,
-    ...(table.length <= MOST_CSV ? [link("csv", "text/csv", "numbers as CSV", table)] : []),
+    ...(table === null ? [] : [link("csv", "text/csv", "numbers as CSV", table)]),
   ];
   return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p>${picture}<p>${links.join(" · ")}</p></section>`;
 }

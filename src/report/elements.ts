@@ -90,19 +90,19 @@ export function choices<T>(
   return group;
 }
 
-export type Colour = (value: number) => [number, number, number];
+/** Red, green, blue and how opaque it is, 0 to 255 each; opaque where the last is left out. */
+export type Colour = (value: number) => [red: number, green: number, blue: number, opacity?: number];
 
 /** Black for 0, white for 1. */
 export const grey: Colour = (value) => {
   const level = Math.round(255 * Math.min(1, Math.max(0, value)));
   return [level, level, level];
 };
-/** Blue for −1, white for 0, orange for 1. */
+/** Blue for −1, nothing for 0, orange for 1: 0 has the colour behind the canvas, in light and in dark pages. */
 export const diverging: Colour = (value) => {
   const v = Math.min(1, Math.max(-1, value));
-  const [r, g, b] = v > 0 ? [213, 94, 0] : [0, 114, 178];
-  const mix = (end: number) => Math.round(247 + (end - 247) * Math.abs(v));
-  return [mix(r), mix(g), mix(b)];
+  const [r, g, b] = v > 0 ? [223, 104, 16] : [24, 124, 194];
+  return [r, g, b, Math.round(255 * Math.abs(v))];
 };
 
 const palettes = new Map<Colour, Uint32Array>();
@@ -112,7 +112,10 @@ function paletteOf(colour: Colour): Uint32Array {
   if (!palette) {
     palette = new Uint32Array(511);
     const view = new Uint8Array(palette.buffer);
-    for (let i = 0; i < 511; i++) view.set([...colour((i - 255) / 255), 255], 4 * i);
+    for (let i = 0; i < 511; i++) {
+      const [r, g, b, opacity = 255] = colour((i - 255) / 255);
+      view.set([r, g, b, opacity], 4 * i);
+    }
     palettes.set(colour, palette);
   }
   return palette;

@@ -1,5 +1,5 @@
 /** A decomposition on the host: what its figures are made of, and what is left of it when components are hidden, ordered and flipped. */
-import { congruences, products } from "../decompositions/congruence.js";
+import { products } from "../decompositions/congruence.js";
 import type { NumericArray } from "../io/index.js";
 
 /** A dense array in f32, row-major. */
@@ -46,6 +46,14 @@ export interface SliceSquares {
   data: Float32Array;
 }
 
+/** Inner products of the terms of a Kruskal model. */
+export interface TermProducts {
+  /** ⟨X, term r⟩, [R] */
+  withX: ArrayLike<number>;
+  /** ⟨term r, term s⟩, R×R */
+  between: ArrayLike<number>;
+}
+
 /** A decomposition, and what was measured of it. */
 export interface DecompositionData {
   /** what was decomposed: the file, or the example */
@@ -76,10 +84,10 @@ export interface DecompositionData {
   squaredNorm: number;
   /** of every mode; null where the GPU had no room to measure them */
   slices: readonly SliceSquares[] | null;
-  /** ⟨X, term r⟩ of a Kruskal model, where it was measured */
-  products: Float32Array | null;
-  /** the components that the data were made of, where they are known */
-  truth: KruskalModel | null;
+  /** of a Kruskal model, where they were measured */
+  products: TermProducts | null;
+  /** the factor match score with the components that the data were made of, where these are known */
+  match: number | null;
 }
 
 /** The modes that have components of their own to order, flip and hide: all share theirs in a Kruskal model, each has its own in a Tucker model. */
@@ -185,6 +193,8 @@ function turnedColumns({ shape, data }: Values, order: readonly number[], signs:
 
 /** The same model, with its components in the order and with the signs of the turn. */
 export function turned(model: HostModel, turn: Turn): HostModel {
+  const isOrdered = turn.orders.every((order) => order.every((r, at) => r === at));
+  if (isOrdered && turn.signs.every((signs) => signs.every((sign) => sign === 1))) return model;
   if (model.kind === "kruskal") {
     const order = turn.orders[0]!;
     return {
@@ -242,6 +252,7 @@ export function errorWithout(
 ): number | null {
   const { model, relativeError, squaredNorm } = data;
   if (!hidden.some((axis) => axis.includes(true))) return relativeError;
+  if (!(squaredNorm > 0 && Number.isFinite(squaredNorm))) return null;
   const residual = relativeError ** 2 * squaredNorm;
   if (model.kind === "tucker") {
     // columns are orthonormal and the core is X's projection on them, so what is hidden is orthogonal to the rest
@@ -256,7 +267,7 @@ export function errorWithout(
   }
   if (model.kind !== "kruskal" || !data.products) return null;
   const rank = model.weights.length;
-  const between = termProducts(model);
+  const { withX, between } = data.products;
   let change = 0;
   for (let r = 0; r < rank; r++) {
     if (!hidden[0]![r]) continue;
@@ -265,68 +276,29 @@ export function errorWithout(
       withModel += between[r * rank + s]!;
       if (hidden[0]![s]) change += between[r * rank + s]!;
     }
-    change += 2 * (data.products[r]! - withModel);
+    change += 2 * (withX[r]! - withModel);
   }
   return Math.sqrt(Math.max(0, residual + change) / squaredNorm);
 }
 
-/** The relative error without component `r` of an axis alone. */
-export function errorWithoutOne(data: DecompositionData, axis: number, r: number): number | null {
-  const hidden = unturned(data.model).hidden.map((of, other) => of.map((_, s) => other === axis && s === r));
-  return errorWithout(data, hidden);
+/** The relative errors of the model without one component of an axis, one by one; null where they cannot be told. */
+export function errorsWithoutOne(data: Parameters<typeof errorWithout>[0], axis: number): (number | null)[] {
+  const { model, relativeError, squaredNorm } = data;
+  if (model.kind === "tucker")
+    return sizesOf(model)[axis]!.map((size) => Math.sqrt(relativeError ** 2 + size ** 2 / squaredNorm));
+  if (model.kind !== "kruskal") return [];
+  const places = [...model.weights.keys()];
+  return places.map((r) => errorWithout(data, [places.map((s) => s === r)]));
 }
 
-/** |congruence| of every term with every other of a Kruskal model, R×R: 1 where two are the same but for their size. */
-export function termCongruences({ weights, factors }: KruskalModel): Float64Array {
-  const data = factors.map((factor) => factor.data);
-  return congruences(data, data, weights.length);
-}
-
-/**
- * How well a model has the terms of another (Acar et al. 2011, section 4): the mean over the truth's terms of |cosines'| product, with terms paired
- * so that the sum is largest among all pairings of up to 8 terms, the most alike first beyond. 1: the same terms.
- */
-export function factorMatchScore(model: KruskalModel, truth: KruskalModel): number {
-  const [ranks, wanted] = [model.weights.length, truth.weights.length];
-  // padded to one rank: a term of zeros matches nothing
-  const rank = Math.max(ranks, wanted);
-  const pad = ({ data, shape }: Values, columns: number): Float32Array => {
-    const out = new Float32Array(shape[0]! * rank);
-    for (let row = 0; row < shape[0]!; row++) out.set(data.subarray(row * columns, (row + 1) * columns), row * rank);
-    return out;
-  };
-  const alike = congruences(
-    truth.factors.map((factor) => pad(factor, wanted)),
-    model.factors.map((factor) => pad(factor, ranks)),
-    rank,
-  ).map(Math.abs);
-  return bestPairing(alike, rank) / wanted;
-}
-
-/** The largest sum of entries of an n×n matrix with one in each row and column. */
-function bestPairing(matrix: Float64Array, n: number): number {
-  if (n > 8) {
-    const places = [...matrix.keys()].sort((a, b) => matrix[b]! - matrix[a]!);
-    const [rows, columns] = [new Set<number>(), new Set<number>()];
-    let sum = 0;
-    for (const at of places) {
-      const [row, column] = [Math.floor(at / n), at % n];
-      if (rows.has(row) || columns.has(column)) continue;
-      rows.add(row);
-      columns.add(column);
-      sum += matrix[at]!;
-    }
-    return sum;
-  }
-  const best = (row: number, taken: number): number => {
-    if (row === n) return 0;
-    let most = Number.NEGATIVE_INFINITY;
-    for (let column = 0; column < n; column++)
-      if (!(taken & (1 << column)))
-        most = Math.max(most, matrix[row * n + column]! + best(row + 1, taken | (1 << column)));
-    return most;
-  };
-  return best(0, 0);
+/** The congruence of every term with every other, R×R, from their inner products: 1 where two are the same but for their size. */
+export function termCongruences(between: ArrayLike<number>, order: readonly number[]): Float64Array {
+  const rank = order.length;
+  return Float64Array.from({ length: rank * rank }, (_, at) => {
+    const [r, s] = [order[Math.floor(at / rank)]!, order[at % rank]!];
+    const norms = Math.sqrt(between[r * rank + r]! * between[s * rank + s]!);
+    return norms ? between[r * rank + s]! / norms : 0;
+  });
 }
 
 /** A picture of each component: the outer product of its columns in two modes, or a column folded into rows. */

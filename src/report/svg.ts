@@ -229,10 +229,10 @@ export function gridOf(count: number, width: number, least: number, ratio: numbe
 }
 
 /** Lines of CSV; cells with a comma, a quote or a line's end are quoted. */
-export function csv(head: readonly string[], rows: Iterable<readonly (string | number)[]>): string {
+export function csv(rows: Iterable<readonly (string | number)[]>): string {
   const cell = (value: string | number): string =>
     typeof value === "string" && /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : String(value);
-  let text = `${head.map(cell).join(",")}\n`;
+  let text = "";
   for (const row of rows) text += `${row.map(cell).join(",")}\n`;
   return text;
 }

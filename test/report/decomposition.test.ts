@@ -31,12 +31,13 @@ const data: DecompositionData = {
   starts: { errors: [0.01, 0.01, 0.2], agreeing: 2 },
   squaredNorm: 100,
   slices: [squares(30), squares(24), squares(500)],
-  products: Float32Array.of(80, 16, 4),
-  truth: null,
+  products: { withX: [80, 16, 4], between: [81, 1, 0, 1, 16, 2, 0, 2, 4] },
+  match: null,
 };
 
 const tucker: DecompositionData = {
   ...data,
+  products: null,
   starts: null,
   model: {
     kind: "tucker",
@@ -46,6 +47,7 @@ const tucker: DecompositionData = {
 };
 const train: DecompositionData = {
   ...data,
+  products: null,
   errors: [],
   model: {
     kind: "train",
@@ -106,15 +108,15 @@ describe("figures", () => {
 
   it("have all of their numbers as CSV", () => {
     const [factor] = figuresOf(data).filter(({ id }) => id === "factor-2");
-    const lines = csvFile(factor!).trim().split("\n");
+    const lines = csvFile(factor!)!.trim().split("\n");
     expect(lines[0]).toBe("index,component 1,component 2,component 3");
     expect(lines.length).toBe(501);
     expect(Number(lines[500]!.split(",")[2])).toBe((data.model as KruskalModel).factors[2]!.data[499 * 3 + 1]);
     const [core] = figuresOf(tucker).filter(({ id }) => id === "core");
-    expect(csvFile(core!).split("\n")[1]).toBe("1,1,1,-70");
+    expect(csvFile(core!)!.split("\n")[1]).toBe("1,1,1,-70");
     const [residual] = figuresOf(data).filter(({ id }) => id === "residual-by-mode");
     // the slice of zeros has no relative error
-    expect(csvFile(residual!).split("\n").slice(1, 3)).toEqual([
+    expect(csvFile(residual!)!.split("\n").slice(1, 3)).toEqual([
       "mode 0,0,NaN,0.009999999776482582,0",
       expect.stringMatching(/^mode 0,1,0\.0?9999/),
     ]);
@@ -126,7 +128,7 @@ describe("figures", () => {
       ({ id }) => id === "weights",
     );
     expect(svgFile(weights!)).toContain(`stroke="${PAPER.mark}"`);
-    expect(csvFile(weights!).trim().split("\n").at(-1)).toBe("3,2,1");
+    expect(csvFile(weights!)!.trim().split("\n").at(-1)).toBe("3,2,1");
     const [factor] = figuresOf(data, { turn }).filter(({ id }) => id === "factor-0");
     expect(svgFile(factor!)).toContain("3 (hidden)");
   });
@@ -191,6 +193,11 @@ describe("parts of figures", () => {
   });
 
   it("CSV quotes what needs it", () => {
-    expect(csv(["a,b", 'say "x"'], [[1, "2\n3"]])).toBe('"a,b","say ""x"""\n1,"2\n3"\n');
+    expect(
+      csv([
+        ["a,b", 'say "x"'],
+        [1, "2\n3"],
+      ]),
+    ).toBe('"a,b","say ""x"""\n1,"2\n3"\n');
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import {
   type DecompositionData,
+  errorsWithoutOne,
   errorWithout,
-  factorMatchScore,
   flipped,
   type HostModel,
   imagesOf,
@@ -12,6 +12,7 @@ import {
   ordered,
   sizesOf,
   type TuckerModel,
+  termProducts,
   toggled,
   turned,
   unturned,
@@ -99,10 +100,13 @@ function measured(
 ): Pick<DecompositionData, "model" | "relativeError" | "squaredNorm" | "products"> {
   const products =
     model.kind === "kruskal"
-      ? Float32Array.from(model.weights, (_, r) => {
-          const alone = full(model, shape, [[...model.weights].map((__, s) => s !== r)]);
-          return alone.reduce((sum, value, at) => sum + value * x[at]!, 0);
-        })
+      ? {
+          between: termProducts(model),
+          withX: Float32Array.from(model.weights, (_, r) => {
+            const alone = full(model, shape, [[...model.weights].map((__, s) => s !== r)]);
+            return alone.reduce((sum, value, at) => sum + value * x[at]!, 0);
+          }),
+        }
       : null;
   return { model, products, squaredNorm: norm(x) ** 2, relativeError: distance(x, full(model, shape, [])) / norm(x) };
 }
@@ -118,6 +122,9 @@ describe("a model without some of its components", () => {
         const hidden = [Array.from({ length: rank }, (_, r) => !!(bits & (1 << r)))];
         const right = distance(x, full(model, shape, hidden)) / norm(x);
         expect(errorWithout(measured(model, x, shape), hidden)).toBeCloseTo(right, 5);
+        const first = [Array.from({ length: rank }, (_, r) => r === 0)];
+        const alone = distance(x, full(model, shape, first)) / norm(x);
+        expect(errorsWithoutOne(measured(model, x, shape), 0)[0]).toBeCloseTo(alone, 5);
       }),
     );
   });
@@ -163,6 +170,16 @@ describe("a model without some of its components", () => {
       const right = distance(outside, full(model, shape, hidden)) / norm(outside);
       expect(errorWithout(measured(model, outside, shape), hidden)).toBeCloseTo(right, 5);
     }
+    const data = measured(model, outside, shape);
+    const none = [
+      [false, false],
+      [false, false, false],
+      [false, false],
+    ];
+    expect(errorsWithoutOne(data, 1)[2]).toBeCloseTo(
+      errorWithout(data, [none[0]!, [false, false, true], none[2]!])!,
+      6,
+    );
   });
 
   it("has no error that could be told where nothing was measured, and for cores", () => {
@@ -220,26 +237,6 @@ describe("a model that is turned", () => {
       [0, 1],
       [1, 0],
     ]);
-  });
-});
-
-describe("how alike two models are", () => {
-  it("is 1 for the same terms in another order and with other signs, and less for others", () => {
-    const truth = kruskal([8, 7, 6], 3, 4);
-    const turn = { ...flipped(unturned(truth), 2, [0, 1]), orders: [[2, 0, 1]] };
-    expect(factorMatchScore(turned(truth, turn) as KruskalModel, truth)).toBeCloseTo(1, 5);
-    expect(factorMatchScore(kruskal([8, 7, 6], 3, 5), truth)).toBeLessThan(0.6);
-    // a rank too many costs nothing, a term that lacks costs its share
-    const two: KruskalModel = {
-      ...truth,
-      weights: truth.weights.slice(0, 2),
-      factors: truth.factors.map(({ shape, data }) => ({
-        shape: [shape[0]!, 2],
-        data: data.filter((_, at) => at % 3 < 2),
-      })),
-    };
-    expect(factorMatchScore(two, truth)).toBeCloseTo(2 / 3, 5);
-    expect(factorMatchScore(truth, two)).toBeCloseTo(1, 5);
   });
 });
 

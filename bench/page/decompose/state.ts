@@ -16,8 +16,8 @@ export const HUNDRED = 100;
 const MOST_RESULTS = 60;
 
 export const METHODS: readonly (readonly [Method, string])[] = [
-  ["tucker", "Tucker (r, 28, 28)"],
-  ["tucker10", "Tucker (r, 10, 10)"],
+  ["tucker", "Tucker, pixels left alone"],
+  ["tucker10", "Tucker, pixels reduced to 10×10"],
   ["cp", "CP"],
 ];
 export const NOTES: Record<Method, string> = {

@@ -8,6 +8,7 @@ import { type Dots, loadingHistogram, loadingScatter } from "../../../src/report
 import {
   card,
   checkControl,
+  dataLinks,
   digitControl,
   fact,
   numberControl,
@@ -83,6 +84,7 @@ function settingsCard({ settings, recorded, task }: State, send: Send, run: Acti
   return html`
     <section class="card" aria-label="Settings">
       <div class="controls">
+        ${dataLinks("digits")}
         ${digitControl(digits, (value) => change({ digits: value, at: 0 }), disabled)}
         ${selectControl(
           "Images",

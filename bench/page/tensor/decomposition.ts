@@ -1,0 +1,263 @@
+/** One decomposition of a tensor that is read in pieces, by the library's public names, and what is measured of it. */
+import {
+  BlockTermTensor,
+  type Engine,
+  factorMatchScore,
+  gram,
+  hadamard,
+  type Iteration,
+  KruskalTensor,
+  mttkrp,
+  multiply,
+  OutOfLimitsError,
+  permute,
+  type Scheduler,
+  subtract,
+  sum,
+  sumOfSquares,
+  type Tensor,
+  TensorRing,
+  TensorTrain,
+  TuckerTensor,
+} from "../../../src/index.js";
+import type { DecompositionData, HostModel, SliceSquares, TuckerModel, Values } from "../../../src/report/model.js";
+import type { AnyTensor, Method, MethodSettings } from "./methods.js";
+
+/** What is decomposed. */
+export interface Numbers {
+  /** as the file has it */
+  shape: readonly number[];
+  /** the shape to decompose, of as many entries */
+  as: readonly number[];
+  isColumnMajor: boolean;
+  /** Hands over all numbers in the file's order, in pieces of a multiple of 64 (but the last), each when the one before was taken. */
+  read(take: (piece: Float32Array<ArrayBuffer>) => void | Promise<void>): Promise<void>;
+  /** the factors that the data were made of, where they are known */
+  truth: readonly Float32Array<ArrayBuffer>[] | null;
+}
+
+/** What is measured, without the names that only the page knows. */
+export type Measured = Pick<
+  DecompositionData,
+  | "model"
+  | "errors"
+  | "relativeError"
+  | "starts"
+  | "squaredNorm"
+  | "slices"
+  | "products"
+  | "match"
+  | "parameters"
+  | "seconds"
+> & { converged: boolean; stalled: boolean; aborted: boolean };
+
+/** bytes that may be on their way to the GPU */
+const MOST_WAITING = 2 ** 24;
+
+/** X on the GPU, piece by piece. */
+export async function upload(engine: Engine, { shape, as, isColumnMajor, read }: Numbers): Promise<Tensor> {
+  const inFile = isColumnMajor ? [...shape].reverse() : shape;
+  const tensor = engine.tensor(inFile, null, { label: "X" });
+  try {
+    const flat = tensor.reshape([-1]);
+    let [at, waiting] = [0, 0];
+    await read(async (piece) => {
+      flat.rows(at, at + piece.length).write(piece);
+      at += piece.length;
+      waiting += piece.byteLength;
+      if (waiting < MOST_WAITING) return;
+      // the browser holds what the GPU has not taken yet
+      waiting = 0;
+      await engine.device.queue.onSubmittedWorkDone();
+    });
+    if (!isColumnMajor) return tensor.reshape(as);
+    const turned = engine.tensor(shape, null, { label: "X" });
+    try {
+      const order = shape.map((_, mode) => shape.length - 1 - mode);
+      await engine.run((s) => void permute(s, tensor, order, { out: turned }), "order of the modes");
+    } catch (error) {
+      turned.destroy();
+      throw error;
+    }
+    tensor.destroy();
+    return turned.reshape(as);
+  } catch (error) {
+    tensor.destroy();
+    throw error;
+  }
+}
+
+/** Decomposes X. Everything that it allocates is freed. */
+export async function decompose(
+  engine: Engine,
+  numbers: Numbers,
+  method: Method,
+  settings: MethodSettings,
+  tell: (step: "reading" | "decomposing" | "measuring") => void,
+  onIteration: (iteration: Iteration) => void,
+  signal: AbortSignal,
+): Promise<Measured> {
+  tell("reading");
+  using x = await upload(engine, numbers);
+  signal.throwIfAborted();
+  tell("decomposing");
+  const started = performance.now();
+  // a sweep a submit leaves the GPU to the page in between
+  const outcome = await method.run(engine, x, settings, { sweepsPerSubmit: 1, onIteration, signal });
+  using tensor = outcome.tensor;
+  const seconds = (performance.now() - started) / 1000;
+  tell("measuring");
+  const { errors, relativeError, starts, converged, stalled, aborted } = outcome;
+  const products = tensor instanceof KruskalTensor ? await productsOf(engine, x, tensor) : null;
+  const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
+  const { slices, squaredNorm } = await measure(engine, x, tensor);
+  const model = await readModel(engine, tensor);
+  return {
+    ...{
+      model,
+      errors,
+      relativeError,
+      starts,
+      squaredNorm,
+      slices,
+      products,
+      match,
+      seconds,
+      converged,
+      stalled,
+      aborted,
+    },
+    parameters: tensor.parameterCount,
+  };
+}
+
+/** The inner products of the terms with X, and with each other. */
+async function productsOf(
+  engine: Engine,
+  x: Tensor,
+  { weights, factors, rank }: KruskalTensor,
+): Promise<NonNullable<DecompositionData["products"]>> {
+  using withX = engine.tensor([rank], null, { label: "X with the terms" });
+  using between = engine.tensor([rank, rank], null, { label: "terms with terms" });
+  await engine.run((s) => {
+    const entries = multiply(s, mttkrp(s, x, factors, 0), factors[0]!);
+    multiply(s, sum(s, entries, { axis: 0 }), weights, { out: withX });
+    const grams = factors.map((factor) => gram(s, factor));
+    const outer = gram(s, weights.reshape([1, rank]));
+    hadamard(
+      s,
+      grams.reduce((product, other) => hadamard(s, product, other)),
+      outer,
+      { out: between },
+    );
+  }, "products of the terms");
+  const [of, among] = (await engine.read([withX, between])) as Float32Array[];
+  return { withX: of!, between: among! };
+}
+
+/** How well the components are those that the data were made of. */
+async function matchOf(
+  engine: Engine,
+  tensor: KruskalTensor,
+  truth: readonly Float32Array<ArrayBuffer>[],
+): Promise<number> {
+  const rank = truth[0]!.length / tensor.shape[0]!;
+  using reference = new KruskalTensor(
+    engine.tensor([rank], new Float32Array(rank).fill(1)),
+    truth.map((factor) =>
+      engine.tensor(
+        [-1, rank].map((extent) => (extent < 0 ? factor.length / rank : extent)),
+        factor,
+      ),
+    ),
+  );
+  return (await factorMatchScore(tensor, reference, { considerWeights: false })).score;
+}
+
+/** The squared norms that are sums in f32, and their parts, without overflow or underflow. */
+const isInRange = (squaredNorm: number): boolean => squaredNorm > 1e-25 && squaredNorm < 1e30;
+
+/** Records of every slice of a mode the sum over its entries, by a sum over one axis of three numbers: before × extent × after. */
+function sliceSums(
+  s: Scheduler,
+  shape: readonly number[],
+  mode: number,
+  out: Tensor,
+  over: (shape: readonly number[], axis: number, out?: Tensor) => Tensor,
+): void {
+  const product = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
+  const [before, extent, after] = [product(shape.slice(0, mode)), shape[mode]!, product(shape.slice(mode + 1))];
+  if (after === 1) over([before, extent], 0, out);
+  else if (before === 1) over([extent, after], 1, out);
+  else sum(s, over([before, extent, after], 2).reshape([before, extent]), { axis: 0, out });
+}
+
+/** ‖X‖², and the squares of X and of X − X̂ by slice: null where the GPU has no room for X̂, or squares leave f32. */
+async function measure(
+  engine: Engine,
+  x: Tensor,
+  tensor: AnyTensor,
+): Promise<{ slices: SliceSquares[] | null; squaredNorm: number }> {
+  const { shape } = x;
+  using norm = engine.tensor([1], null, { label: "‖X‖²" });
+  await engine.run((s) => void sumOfSquares(s, x, { out: norm }), "‖X‖²");
+  const squaredNorm = (await engine.read(norm))[0]!;
+  if (!isInRange(squaredNorm)) return { slices: null, squaredNorm };
+  let room: Tensor;
+  try {
+    room = engine.tensor(shape, null, { label: "X̂" });
+  } catch (error) {
+    if (error instanceof OutOfLimitsError) return { slices: null, squaredNorm };
+    throw error;
+  }
+  using full = room;
+  const out = shape.flatMap((extent) => [engine.tensor([extent]), engine.tensor([extent])]);
+  try {
+    await engine.run((s) => {
+      tensor.full(s, full);
+      const lack = subtract(s, x, full);
+      for (const mode of shape.keys()) {
+        sliceSums(s, shape, mode, out[2 * mode]!, (three, axis, to) =>
+          sumOfSquares(s, lack.reshape(three), { axis, ...(to && { out: to }) }),
+        );
+        sliceSums(s, shape, mode, out[2 * mode + 1]!, (three, axis, to) =>
+          sumOfSquares(s, x.reshape(three), { axis, ...(to && { out: to }) }),
+        );
+      }
+    }, "residual by mode");
+    const read = (await engine.read(out)) as Float32Array[];
+    const slices = shape.map((_, mode) => ({ residual: read[2 * mode]!, data: read[2 * mode + 1]! }));
+    return { slices, squaredNorm };
+  } finally {
+    for (const each of out) each.destroy();
+  }
+}
+
+async function readAll(engine: Engine, tensors: readonly (Tensor | null)[]): Promise<(Values | null)[]> {
+  const present = tensors.filter((tensor) => tensor !== null);
+  const data = (await engine.read(present)) as Float32Array[];
+  let at = 0;
+  return tensors.map((tensor) => tensor && { shape: tensor.shape, data: data[at++]! });
+}
+
+async function readTucker(engine: Engine, { core, factors }: TuckerTensor): Promise<TuckerModel> {
+  const [first, ...others] = await readAll(engine, [core, ...factors]);
+  return { kind: "tucker", core: first!, factors: others };
+}
+
+/** The result, on the host. */
+async function readModel(engine: Engine, tensor: AnyTensor): Promise<HostModel> {
+  if (tensor instanceof KruskalTensor) {
+    const [weights, ...factors] = (await readAll(engine, [tensor.weights, ...tensor.factors])) as Values[];
+    return { kind: "kruskal", weights: weights!.data, factors };
+  }
+  if (tensor instanceof TuckerTensor) return await readTucker(engine, tensor);
+  if (tensor instanceof BlockTermTensor) {
+    const blocks: TuckerModel[] = [];
+    for (const block of tensor.blocks) blocks.push(await readTucker(engine, block));
+    return { kind: "blocks", blocks };
+  }
+  const kind = tensor instanceof TensorTrain ? "train" : "ring";
+  if (kind === "ring" && !(tensor instanceof TensorRing)) throw new Error("a result of an unknown kind");
+  return { kind, cores: (await readAll(engine, tensor.cores)) as Values[] };
+}

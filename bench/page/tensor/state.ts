@@ -1,0 +1,438 @@
+/** A tensor of one's own, as values: the file, what is asked for, and what of the result is shown. */
+
+import type { Selected } from "../../../src/report/decomposition.js";
+import { count } from "../../../src/report/elements.js";
+import {
+  axesOf,
+  type DecompositionData,
+  errorWithout,
+  type HostModel,
+  hasComponents,
+  type ImageChoice,
+  imageModes,
+  type Turn,
+  unturned,
+} from "../../../src/report/model.js";
+import type { Change, Moved } from "../part.js";
+import { parseInteger } from "../settings.js";
+import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
+import { EXAMPLE } from "./example.js";
+import type { Inspection } from "./formats.js";
+import { type Method, methodOf } from "./methods.js";
+import type { Member } from "./pieces.js";
+
+export type DataChoice = "example" | "file";
+/** What stands in the place of entries that are not finite; `stop`: nothing, such a tensor is not decomposed. */
+export type Fill = "stop" | "mean" | "zero";
+
+export interface Settings {
+  data: DataChoice;
+  method: string;
+  rank: number;
+  /** one for all modes, or one each */
+  ranks: readonly number[];
+  blocks: number;
+  starts: number;
+  seed: number;
+  sweeps: number;
+  fill: Fill;
+  /** another shape of the same numbers, row-major; null: the file's */
+  shape: readonly number[] | null;
+  /** `1x2`: modes 1 and 2 as an image; `0f28`: mode 0 folded into 28 rows; empty: no images */
+  image: string;
+}
+
+/** A file that was opened. */
+export interface FileInfo {
+  blob: Blob;
+  name: string;
+  kind: string;
+  members: readonly Member[];
+  skipped: readonly (readonly [name: string, reason: string])[];
+  /** the one that is looked at */
+  member: number;
+  /** what a pass over its numbers told; null while it goes on */
+  inspection: Inspection | null;
+}
+
+/** What is wrong, and what to do. */
+export interface Problem {
+  words: string;
+  advice: string;
+}
+
+export interface State {
+  settings: Settings;
+  file: FileInfo | null;
+  /** of a file that could not be opened, or a run that failed */
+  problem: Problem | null;
+  /** errors by sweep of what runs, one list a start */
+  running: readonly (readonly number[])[] | null;
+  shown: DecompositionData | null;
+  /** the components of what is shown, as the user turned them */
+  turn: Turn | null;
+  selected: Selected | null;
+  /** whose components are listed, of a model whose modes have each their own */
+  axis: number;
+  /** reading a file, and decomposing it */
+  reading: Task;
+  task: Task;
+}
+
+export type Event =
+  | Change<Settings>
+  | Moved
+  | { type: "opened"; file: Omit<FileInfo, "member" | "inspection"> }
+  | { type: "member"; member: number }
+  | { type: "inspected"; inspection: Inspection }
+  | { type: "problem"; problem: Problem | null }
+  | { type: "began" }
+  | { type: "swept"; sweep: number; error: number }
+  | { type: "computed"; data: DecompositionData }
+  | { type: "ended" }
+  | { type: "turn"; turn: Turn }
+  | { type: "select"; selected: Selected | null }
+  | { type: "axis"; axis: number }
+  | { type: "reading"; task: TaskEvent }
+  | { type: "task"; task: TaskEvent };
+
+export const BOUNDS = {
+  rank: { min: 1, max: 200 },
+  blocks: { min: 1, max: 30 },
+  starts: { min: 1, max: 50 },
+  seed: { min: 0, max: 1e6 },
+  sweeps: { min: 1, max: 5000 },
+} as const;
+
+/** `3, 4, 5` or `3x4x5` as numbers; null where it is no list of positive whole numbers. */
+export function parseList(text: string | null, most = 8): number[] | null {
+  const parts = (text ?? "").trim().split(/[\s,;x×]+/i);
+  const numbers = parts.map((part) => (/^\d+$/.test(part) ? Number(part) : Number.NaN));
+  const isRight = numbers.every((value) => Number.isSafeInteger(value) && value > 0);
+  return isRight && numbers.length <= most ? numbers : null;
+}
+
+const IMAGE = /^(?:[0-7]x[0-7]|[0-7]f[1-9]\d{0,5})$/;
+
+export function parse(query: URLSearchParams): Settings {
+  const whole = (name: keyof typeof BOUNDS, otherwise: number): number =>
+    parseInteger(query.get(name), BOUNDS[name].min, BOUNDS[name].max, otherwise);
+  const fill = query.get("fill");
+  const image = query.get("image") ?? "";
+  return {
+    data: query.get("data") === "file" ? "file" : "example",
+    method: methodOf(query.get("method") ?? "").id,
+    rank: whole("rank", 3),
+    ranks: parseList(query.get("ranks")) ?? [3],
+    blocks: whole("blocks", 2),
+    starts: whole("starts", 4),
+    seed: whole("seed", 1),
+    sweeps: whole("sweeps", 500),
+    fill: fill === "mean" || fill === "zero" ? fill : "stop",
+    shape: parseList(query.get("shape")),
+    image: IMAGE.test(image) ? image : "",
+  };
+}
+
+const DEFAULTS = parse(new URLSearchParams());
+
+/** What the URL holds: the choice of data and method, and what differs from the defaults. */
+export function written(settings: Settings): Record<string, string> {
+  const text = (value: Settings[keyof Settings]): string =>
+    Array.isArray(value) ? value.join(",") : String(value ?? "");
+  return Object.fromEntries(
+    (Object.keys(settings) as (keyof Settings)[])
+      .filter((name) => name === "data" || name === "method" || text(settings[name]) !== text(DEFAULTS[name]))
+      .map((name) => [name, text(settings[name])]),
+  );
+}
+
+export const initial = (query: URLSearchParams, left: State | null): State => ({
+  ...{ file: null, problem: null, shown: null, turn: null, selected: null, axis: 0 },
+  ...left,
+  ...{ settings: parse(query), running: null, reading: IDLE, task: IDLE },
+});
+
+export function update(state: State, event: Event): State {
+  switch (event.type) {
+    case "change":
+      return { ...state, settings: { ...state.settings, ...event.values } };
+    case "moved":
+      return { ...state, settings: parse(event.query) };
+    case "opened":
+      return { ...state, problem: null, file: { ...event.file, member: 0, inspection: null } };
+    case "member":
+      return state.file
+        ? { ...state, problem: null, file: { ...state.file, member: event.member, inspection: null } }
+        : state;
+    case "inspected":
+      return state.file ? { ...state, file: { ...state.file, inspection: event.inspection } } : state;
+    case "problem":
+      // what was shown before stays
+      return { ...state, problem: event.problem };
+    case "began":
+      return { ...state, problem: null, running: [] };
+    case "swept":
+      return state.running ? { ...state, running: withSweep(state.running, event) } : state;
+    case "computed":
+      return showResult({ ...state, running: null }, event.data);
+    case "ended":
+      return { ...state, running: null };
+    case "turn":
+      return { ...state, turn: event.turn };
+    case "select":
+      return { ...state, selected: event.selected };
+    case "axis":
+      return { ...state, axis: event.axis, selected: null };
+    case "reading":
+      return { ...state, reading: updateTask(state.reading, event.task) };
+    case "task":
+      return { ...state, task: updateTask(state.task, event.task) };
+  }
+}
+
+/** The first sweep begins another start. */
+function withSweep(curves: readonly (readonly number[])[], { sweep, error }: { sweep: number; error: number }) {
+  if (sweep === 1 || !curves.length) return [...curves, [error]];
+  return [...curves.slice(0, -1), [...curves.at(-1)!, error]];
+}
+
+function showResult(state: State, data: DecompositionData): State {
+  const axis = Math.max(
+    0,
+    axesOf(data.model).findIndex((_, at) => hasComponents(data.model, at)),
+  );
+  return { ...state, shown: data, turn: unturned(data.model), selected: null, axis };
+}
+
+/** The array that the settings ask for, as it would be decomposed. */
+export interface Subject {
+  name: string;
+  shape: readonly number[];
+  modes: readonly string[];
+  /** null where the numbers are known to be right */
+  inspection: Inspection | null;
+}
+
+export function subjectOf({ settings, file }: Pick<State, "settings" | "file">): Subject | null {
+  if (settings.data === "example") {
+    const { name, shape, modes } = EXAMPLE;
+    return { name, shape, modes, inspection: null };
+  }
+  const member = file?.members[file.member];
+  if (!file || !member) return null;
+  const shape = settings.shape ?? member.shape;
+  const hasNames = member.modes?.length === shape.length && !settings.shape;
+  return {
+    name: file.members.length > 1 ? `${file.name}: ${member.name}` : file.name,
+    shape,
+    modes: hasNames ? member.modes! : shape.map((_, mode) => `mode ${mode}`),
+    inspection: file.inspection,
+  };
+}
+
+const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** The index, one number a mode, of the entry at a place of the file. */
+export function placeOf(at: number, { shape, isColumnMajor }: Pick<Member, "shape" | "isColumnMajor">): number[] {
+  const place: number[] = [];
+  let rest = at;
+  for (const extent of isColumnMajor ? shape : [...shape].reverse()) {
+    place.push(rest % extent);
+    rest = Math.floor(rest / extent);
+  }
+  return isColumnMajor ? place : place.reverse();
+}
+
+/** Why what is asked for cannot be decomposed; null where it can. */
+export function obstacle(state: Pick<State, "settings" | "file">): Problem | null {
+  const { settings, file } = state;
+  const subject = subjectOf(state);
+  const method = methodOf(settings.method);
+  if (!subject)
+    return settings.data === "file" && file
+      ? { words: "The file holds no array that can be decomposed.", advice: "Save one array of numbers in it." }
+      : null;
+  const member = settings.data === "file" ? file!.members[file!.member]! : null;
+  if (member && settings.shape && product(settings.shape) !== product(member.shape))
+    return {
+      words: `The shape ${settings.shape.join("×")} has ${count(product(settings.shape))} entries, the array has ${count(product(member.shape))}.`,
+      advice: "Give a shape with as many entries, or none.",
+    };
+  const { shape, inspection } = subject;
+  if (product(shape) === 0) return { words: `The array ${shape.join("×")} has no entries.`, advice: "Take another." };
+  if (shape.length < method.leastOrder)
+    return {
+      words: `The array has ${shape.length} ${shape.length === 1 ? "mode" : "modes"}, ${method.title} needs ${method.leastOrder} or more.`,
+      advice: "Give it a shape with more modes, as 100×28×28 for 100 rows of 784 numbers.",
+    };
+  if (shape.length > 8)
+    return {
+      words: `The array has ${shape.length} modes, at most 8 are taken.`,
+      advice: "Join some of them by another shape.",
+    };
+  if (inspection) {
+    const { missing, infinite, firstBad, beyond, zeros, entries } = inspection;
+    const bad = missing + infinite;
+    if (bad === entries) return { words: "No entry is a finite number.", advice: "Look at how the file was made." };
+    if (bad && settings.fill === "stop")
+      return {
+        words: `${bad === 1 ? "1 entry is" : `${count(bad)} entries are`} not finite (${count(missing)} missing, ${count(infinite)} infinite), the first at [${placeOf(firstBad, member!).join(", ")}].`,
+        advice: "Choose below what is to stand in their place, or mend the file.",
+      };
+    if (beyond)
+      return {
+        words: `${count(beyond)} entries are beyond 3.4e38, the largest number in f32.`,
+        advice: "Multiply the array by a power of ten before you save it.",
+      };
+    if (zeros + bad === entries)
+      return { words: "Every entry is 0: there is nothing to decompose.", advice: "Look at how the file was made." };
+  }
+  const wanted = method.rankCount(shape.length);
+  if (method.fields.includes("ranks") && settings.ranks.length !== 1 && settings.ranks.length !== wanted)
+    return {
+      words: `${settings.ranks.length} ranks, ${method.title} of ${shape.length} modes has ${wanted}.`,
+      advice: `Give ${wanted === 1 ? "one" : `${wanted} of them, or one for all`}.`,
+    };
+  if (method.id === "tucker" || method.id === "hosvd" || method.id === "stHosvd" || method.id === "blocks") {
+    const mode = settings.ranks.length === 1 ? -1 : settings.ranks.findIndex((rank, at) => rank > shape[at]!);
+    if (mode >= 0)
+      return {
+        words: `Rank ${settings.ranks[mode]} for ${subject.modes[mode]}, which has ${shape[mode]} indices.`,
+        advice: `Give at most ${shape[mode]}.`,
+      };
+  }
+  return null;
+}
+
+/** Whether the task can start. */
+export const canRun = (state: State): boolean => {
+  const subject = subjectOf(state);
+  const isRead = state.settings.data === "example" || state.file?.inspection;
+  return !!subject && !!isRead && state.reading.phase !== "running" && obstacle(state) === null;
+};
+
+export const bytes = (size: number): string => {
+  const steps = ["bytes", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  let value = size;
+  while (value >= 1000 && at < steps.length - 1) {
+    value /= 1000;
+    at++;
+  }
+  return `${at ? Number(value.toPrecision(3)) : value} ${steps[at]}`;
+};
+
+const short = (value: number): string => String(Number(value.toPrecision(4)));
+
+/** What there is to say of the array, name by name. */
+export function factsOfFile(state: Pick<State, "settings" | "file">): [name: string, text: string][] {
+  const subject = subjectOf(state);
+  const { file, settings } = state;
+  if (!subject || settings.data === "example" || !file) return [];
+  const member = file.members[file.member]!;
+  const { inspection } = file;
+  const size = 4 * product(subject.shape);
+  const method = methodOf(settings.method);
+  return [
+    ["shape", subject.shape.join(" × ")],
+    ["type", member.dtype],
+    ["entries", count(product(subject.shape))],
+    ...(inspection
+      ? ([
+          ["missing", count(inspection.missing)],
+          ["infinite", count(inspection.infinite)],
+          ["zero", count(inspection.zeros)],
+          [
+            "range",
+            inspection.largest >= inspection.least ? `${short(inspection.least)} to ${short(inspection.largest)}` : "–",
+          ],
+          ["norm", short(inspection.norm)],
+        ] as [string, string][])
+      : []),
+    ["memory on the GPU", `${bytes(size)}, up to about ${bytes(method.memory * size)} while it runs`],
+  ];
+}
+
+/** The method's options in words. */
+export function optionsInWords(settings: Settings, method: Method): string {
+  const of = { ...settings, ranks: settings.ranks.join("×") };
+  const names: Partial<Record<string, string>> = {
+    ranks: settings.ranks.length === 1 ? "rank for every mode" : "ranks",
+    sweeps: "at most sweeps",
+  };
+  const words = method.fields.map((field) =>
+    field === "sweeps" ? `at most ${of.sweeps} sweeps` : `${names[field] ?? field} ${of[field]}`,
+  );
+  const { fill } = settings;
+  return [
+    ...words,
+    ...(fill === "stop" || settings.data === "example"
+      ? []
+      : [`entries that are not finite as ${fill === "mean" ? "the mean" : "0"}`]),
+  ].join(", ");
+}
+
+/** The number for entries that are not finite; null where such an array is refused. */
+export const fillValue = ({ settings: { fill }, file }: Pick<State, "settings" | "file">): number | null =>
+  fill === "stop" ? null : fill === "zero" ? 0 : (file?.inspection?.mean ?? 0);
+
+/** What the setting `image` means for this model; null: no images. */
+export function imageOf(
+  { image }: Pick<Settings, "image">,
+  model: HostModel,
+  shape: readonly number[],
+): ImageChoice | null {
+  const [a, b] = image.split(/[xf]/).map(Number) as [number, number];
+  if (image.includes("x")) {
+    const isThere = imageModes(model, shape).some(([i, j]) => (i === a && j === b) || (i === b && j === a));
+    return isThere ? { kind: "pair", modes: [a, b] } : null;
+  }
+  const canFold = (model.kind === "kruskal" || model.kind === "tucker") && a < shape.length && shape[a]! % b === 0;
+  return image && canFold ? { kind: "fold", mode: a, rows: b } : null;
+}
+
+/** The choices of images that the result on show has. */
+export function imageChoices(
+  model: HostModel,
+  shape: readonly number[],
+  modes: readonly string[],
+): [value: string, words: string][] {
+  const folds =
+    model.kind === "kruskal" || model.kind === "tucker"
+      ? shape.flatMap((extent, mode) => (extent >= 16 && rowsFor(extent) > 1 ? [mode] : []))
+      : [];
+  return [
+    ["", "no images"],
+    ...imageModes(model, shape).map(([i, j]): [string, string] => [`${i}x${j}`, `${modes[i]} × ${modes[j]}`]),
+    ...folds.map((mode): [string, string] => [`${mode}f${rowsFor(shape[mode]!)}`, `${modes[mode]}, folded`]),
+  ];
+}
+
+/** The divisor next to the square root, for an image that is nearly a square. */
+export function rowsFor(extent: number): number {
+  let rows = Math.floor(Math.sqrt(extent));
+  while (extent % rows) rows--;
+  return rows;
+}
+
+/** The error of the components on show; null where it cannot be told. */
+export const shownError = ({ shown, turn }: Pick<State, "shown" | "turn">): number | null =>
+  shown && turn ? errorWithout(shown, turn.hidden) : null;
+
+/** How a run ended, in words. */
+export function endingOf({
+  converged,
+  stalled,
+  aborted,
+  errors,
+}: {
+  converged: boolean;
+  stalled: boolean;
+  aborted: boolean;
+  errors: readonly number[];
+}): string {
+  if (!errors.length) return aborted ? "stopped" : "done";
+  const how = aborted ? "stopped" : converged ? "converged" : stalled ? "as far as f32 can tell" : "out of sweeps";
+  return `${how} after ${errors.length} ${errors.length === 1 ? "sweep" : "sweeps"}`;
+}
