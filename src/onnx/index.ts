@@ -1,5 +1,5 @@
 // The public names of `tenfold/onnx`, one by one.
-export type { Geometry as OnnxGeometry, LeftAlone } from "./layers.js";
+export type { LeftAlone, OnnxGeometry } from "./layers.js";
 export type { ExternalData, OnnxModel, OnnxValue } from "./model.js";
 export { type FoldedOnnx, type FoldOnnxOptions, foldOnnx } from "./passes.js";
 export { type ReadOnnxOptions, readOnnx } from "./read.js";

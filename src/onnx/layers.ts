@@ -17,7 +17,7 @@ import { type KnownShapes, product, Shapes } from "./shapes.js";
 import { extentsOf, floatsOf } from "./tensors.js";
 
 /** Strides, padding and dilations of a convolution, one a spatial axis. */
-export interface Geometry {
+export interface OnnxGeometry {
   kernel: readonly number[];
   strides: readonly number[];
   dilations: readonly number[];
@@ -52,7 +52,7 @@ export interface FoundLayer {
   shape: readonly number[];
   dataType: number;
   input: string;
-  geometry: Geometry | null;
+  geometry: OnnxGeometry | null;
   multiplications: number | null;
 }
 
@@ -242,9 +242,9 @@ function isPerOutput(extents: readonly number[], outputs: number, side: 0 | 1): 
 }
 
 /** The geometry of a convolution; null where its attributes contradict its kernel or each other. */
-function geometryOf(node: NodeProto, kernel: readonly number[]): Geometry | null {
+function geometryOf(node: NodeProto, kernel: readonly number[]): OnnxGeometry | null {
   const rank = kernel.length;
-  const autoPad = stringOf(node, "auto_pad", "NOTSET") as Geometry["autoPad"];
+  const autoPad = stringOf(node, "auto_pad", "NOTSET") as OnnxGeometry["autoPad"];
   const strides = intsOf(node, "strides") ?? kernel.map(() => 1);
   const dilations = intsOf(node, "dilations") ?? kernel.map(() => 1);
   const pads = autoPad === "NOTSET" ? (intsOf(node, "pads") ?? new Array<number>(2 * rank).fill(0)) : null;

@@ -4,11 +4,11 @@ import { DATA_TYPES } from "./dataTypes.js";
 import {
   type FoundLayer,
   findLayers,
-  type Geometry,
   type LeftAlone,
   layerBias,
   layerWeights,
   nameOf,
+  type OnnxGeometry,
 } from "./layers.js";
 import type { OnnxModel } from "./model.js";
 import type { KnownShapes } from "./shapes.js";
@@ -37,7 +37,7 @@ export interface OnnxSite {
   inputShape: readonly (number | null)[] | null;
   outputShape: readonly (number | null)[] | null;
   /** of convolutions */
-  geometry: Geometry | null;
+  geometry: OnnxGeometry | null;
   /** `multiplications` are those of one run of the model, null where a shape is unknown */
   counts: { weights: number; multiplications: number | null };
   /** Its weights as `shape` has them, row-major, f32: a transposed convolution's outputs come first, Gemm's alpha is in them. */
