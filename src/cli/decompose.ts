@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
-import { countReads } from "../sources/index.js";
+import { countReads, Masked, type Source } from "../sources/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
@@ -21,7 +21,7 @@ import {
 } from "./methods/index.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
-import { readTensor, TENSOR_FILE } from "./tensorFile.js";
+import { openTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options extends MethodOptions {
   method?: string;
@@ -45,8 +45,10 @@ export interface DecomposeReport {
   parameters: number;
   /** entries / parameters */
   compression: number;
-  /** ‖X − X̂‖ / ‖X‖ */
+  /** ‖X − X̂‖ / ‖X‖, of known entries where others are missing */
   relativeError: number;
+  /** how many entries are known; null where none is missing */
+  known: number | null;
   /** 1 − relative error, iteration by iteration or sweep by sweep; empty where a method has none */
   fits: number[];
   /** iterations of Gauss-Newton on the whole tensor, sweeps of the others; 0 where a method has none */
@@ -131,15 +133,20 @@ async function decompose(file: string, options: Options, context: Context): Prom
     throw new InputError(`--report is for ${drawn.join(", ")}, and not for ${method.name}`);
   }
   if (folder) makeFolder(folder);
-  const tensorFile = await readTensor(file);
-  const { shape, values, exponent } = tensorFile;
-  const naming = readShown(file, tensorFile, options);
+  const { memory, missing } = options;
+  if (folder && (memory !== undefined || missing))
+    throw new InputError("--report shows all entries of the tensor: give it without --memory and --missing");
+  const input = await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
+  const { shape, exponent } = input;
+  const naming = readShown(file, input.read ?? { shape }, options);
+  const entries = shape.reduce((product, extent) => product * extent, 1);
   const run = await method.prepare({ file, shape, options, algorithm });
 
   const opening = performance.now();
   await context.withEngine(async (engine) => {
     const open = seconds(opening);
-    using x = engine.tensor(shape, values, { label: file });
+    using opened = { x: await input.open(engine), [dispose]: () => input.close() };
+    using x = opened.x;
     const reads = countReads(x);
     const { dispatches } = engine.counters;
     const working = performance.now();
@@ -159,8 +166,9 @@ async function decompose(file: string, options: Options, context: Context): Prom
         ranks: [...solution.ranks],
         seed: options.seed ?? 0,
         parameters: tensor.parameterCount,
-        compression: values.length / tensor.parameterCount,
+        compression: entries / tensor.parameterCount,
         relativeError: solution.relativeError,
+        known: (x instanceof Masked && x.known) || null,
         fits: course?.fits ?? [],
         sweeps: course?.sweeps ?? 0,
         starts: starts ?? null,
@@ -175,7 +183,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
       const { print } = outputs;
       const lines = describe(report, run, solution, options, notes);
       if (folder) {
-        const files = await reportFiles(engine, tensorFile, method.draws!, solution, naming, {
+        const files = await reportFiles(engine, input.read!, method.draws!, solution, naming, {
           data: file,
           options: commandLine(file, options),
           ending: course
@@ -197,7 +205,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
 
 async function solve(
   engine: Engine,
-  x: Tensor,
+  x: Tensor | Source,
   run: Run,
   { tolerance = DEFAULT_TOLERANCE }: Options,
   { stderr, signal }: Context,
@@ -279,6 +287,14 @@ function describe(
   const list = Object.entries(members).map(([name, extents]) => `${name} ${formatShape(extents)}`);
   return [
     ["tensor", `${report.file}: ${formatShape(shape)}, ${formatCount(entries)} entries`],
+    ...(report.known
+      ? [
+          [
+            "known",
+            `${formatCount(report.known)} entries, ${((100 * report.known) / entries).toFixed(1)} %; errors are of these`,
+          ],
+        ]
+      : []),
     ["method", title],
     ["parameters", formatCount(parameters)],
     ["compression", `${compression.toPrecision(3)} times`],

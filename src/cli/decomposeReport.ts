@@ -23,7 +23,11 @@ export interface Shown {
 export type Naming = Required<Pick<DecompositionData, "modes" | "labels">> & { image: [number, number] | null };
 
 /** Reads labels of modes, a line each, and checks that everything suits the tensor. */
-export function readShown(file: string, { shape, text }: TensorFile, { labels = new Map(), image }: Shown): Naming {
+export function readShown(
+  file: string,
+  { shape, text }: Pick<TensorFile, "shape" | "text">,
+  { labels = new Map(), image }: Shown,
+): Naming {
   const place = `${file} has modes 0 to ${shape.length - 1} (shape ${formatShape(shape)})`;
   const names = shape.map((_, mode): string[] | null => text?.labels?.[mode] ?? null);
   for (const [mode, name] of labels) {

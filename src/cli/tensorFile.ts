@@ -1,8 +1,9 @@
 /** Reads the tensor that a command works on. */
-import { formatShape } from "../gpu/index.js";
+import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { type NumericArray, readNpz, unravel } from "../io/index.js";
 import { ARRAY_FILES, type ArrayFile, openArray } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
+import { type Masked, masked, type Resident, type RowReader, type Slabs, source, streamed } from "../sources/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
 
@@ -53,15 +54,91 @@ export async function* slabsOf({
  * @throws FileError and FormatError where it cannot be read, InputError where it has fewer than two modes, no entries, entries that are not
  * finite or beyond f32, or zeros alone
  */
-export const readTensor = (file: string): Promise<TensorFile> =>
+export const readTensor = (file: string, { missing = false }: { missing?: boolean } = {}): Promise<TensorFile> =>
   withArray(file, async (array) => {
-    const { name } = array;
-    const shape = [...array.shape];
-    if (shape.length < 2) throw new InputError(`${name}: shape ${formatShape(shape)}, needs at least two modes`);
-    const empty = shape.indexOf(0);
-    if (empty >= 0) throw new InputError(`${name}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
-    return { shape, ...(await toF32(array)), ...(array.text && { text: array.text }) };
+    const shape = shapeOf(array);
+    return { shape, ...(await toF32(array, missing)), ...(array.text && { text: array.text }) };
   });
+
+/** The shape of a tensor. Throws where it has fewer than two modes, or no entries. */
+function shapeOf({ name, shape }: ArrayFile): number[] {
+  if (shape.length < 2) throw new InputError(`${name}: shape ${formatShape(shape)}, needs at least two modes`);
+  const empty = shape.indexOf(0);
+  if (empty >= 0) throw new InputError(`${name}: shape ${formatShape(shape)} has no entries, mode ${empty} is empty`);
+  return [...shape];
+}
+
+/** A tensor that a command works on, and how a solver gets it. */
+export interface Input {
+  shape: number[];
+  /** what was read, where the tensor was read as a whole */
+  read?: TensorFile;
+  /** X is 2^exponent times what `open` gives */
+  exponent: number;
+  /** A tensor or a source of it, which is freed by `using`. */
+  open(engine: Engine): Promise<Tensor | Resident | Slabs | Masked>;
+  close(): void;
+}
+
+/**
+ * Opens a tensor: as one tensor, or in slabs where it is larger than a binding; with `memory` in slabs that are read anew in every pass; with
+ * `missing` as one whose NaN are missing entries.
+ *
+ * @throws FileError, FormatError and InputError as {@link readTensor}
+ */
+export async function openTensor(
+  file: string,
+  { memory, missing = false }: { memory?: number; missing?: boolean },
+): Promise<Input> {
+  if (memory !== undefined) {
+    if (missing) throw new InputError("--missing takes the tensor as a whole: give it without --memory");
+    const array = await openArray(file);
+    try {
+      const shape = shapeOf(array);
+      if (!array.isStreamed)
+        throw new InputError(`${array.name} is read as a whole: save it as .npy, .h5 or .zarr for --memory`);
+      return {
+        shape,
+        exponent: 0,
+        open: (engine) => streamed(engine, readerOf(array), { memory }),
+        close: () => array.close(),
+      };
+    } catch (error) {
+      array.close();
+      throw error;
+    }
+  }
+  const read = await readTensor(file, { missing });
+  const { shape, values, exponent } = read;
+  return {
+    shape,
+    read,
+    exponent,
+    async open(engine) {
+      const { maxStorageBufferBindingSize } = engine.device.limits;
+      if (values.byteLength > maxStorageBufferBindingSize && !missing) return await source(engine, shape, values);
+      const x = engine.tensor(shape, values, { label: file });
+      if (!missing) return x;
+      using whole = x;
+      return await masked(engine, whole);
+    },
+    close() {},
+  };
+}
+
+/** The rows of an array's file as f32. */
+const readerOf = ({ name, shape, rows }: ArrayFile): RowReader => ({
+  shape,
+  format: "f32",
+  async read(start, count, into) {
+    const data = await rows(start, start + count);
+    const floats = new Float32Array(into.buffer, into.byteOffset, data.length);
+    floats.set(data as Float32Array);
+    // what is beyond f32 has become infinite, which the source tells; NaN is told there, too
+    if (data.length !== into.length / 4)
+      throw new InputError(`${name}: ${data.length} entries in rows ${start} to ${start + count}`);
+  },
+});
 
 /** Reads an array that is small: a factor. */
 const readArray = (file: string): Promise<NumericArray & { name: string }> =>
@@ -113,7 +190,7 @@ function factorOf(
  * The entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither overflow nor vanish,
  * and scaling by a power of two changes no digit. Reads the array twice: once to find the largest entry.
  */
-async function toF32(array: ArrayFile): Promise<{ values: Float32Array; exponent: number }> {
+async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Float32Array; exponent: number }> {
   const { name, shape } = array;
   let largest = 0;
   let first: { place: number; value: number } | null = null;
@@ -125,6 +202,7 @@ async function toF32(array: ArrayFile): Promise<{ values: Float32Array; exponent
         if (size > largest) largest = size;
         continue;
       }
+      if (missing && Number.isNaN(size)) continue;
       wrong++;
       first ??= { place: start + i, value: data[i]! };
     }

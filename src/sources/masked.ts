@@ -114,7 +114,9 @@ export class Masked extends TensorReader implements Source {
   }
 
   difference(): Difference {
-    return new MaskedDifference(this, this.engine.tensor(this.shape, null, { label: "difference" }));
+    const difference = this.engine.tensor(this.shape, null, { label: "difference" });
+    difference.storage.tally = this.x.storage.tally;
+    return new MaskedDifference(this, difference);
   }
 
   override tensor(operation: string): Tensor {

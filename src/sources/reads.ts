@@ -1,5 +1,6 @@
 /** How often a solver reads X. */
 import { type DType, type Tally, Tensor } from "../gpu/index.js";
+import type { TensorReader } from "./resident.js";
 import type { Slabs } from "./slabs.js";
 
 /** Passes over X, counted as dispatches are submitted. */
@@ -15,9 +16,9 @@ export interface Reads {
  * Counts from here on how often a tensor is read, whoever reads it: solvers' sweeps and starts, their look at X before, the copy of X that
  * they scale. Call it before the solver is; one count a tensor at a time.
  */
-export function countReads(x: Tensor<DType> | Slabs): Reads {
+export function countReads(x: Tensor<DType> | TensorReader | Slabs): Reads {
   const tally: Tally = { entries: 0 };
-  const parts = x instanceof Tensor ? [x] : x.parts.map(({ data }) => data);
+  const parts = x instanceof Tensor ? [x] : "parts" in x ? x.parts.map(({ data }) => data) : [x.x];
   for (const { storage } of parts) storage.tally = tally;
   // words, of slabs that lie packed
   const size = parts.reduce((sum, part) => sum + part.size, 0);

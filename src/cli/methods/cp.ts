@@ -15,7 +15,19 @@ type Result = Decomposition<KruskalTensor> & { starts?: CpStarts };
 export const cp: Method = {
   name: "cp",
   summary: "a sum of rank-one terms",
-  takes: ["rank", "algorithm", "starts", "sweeps", "tolerance", "init", "fixed", "nonnegative", "seed"],
+  takes: [
+    "rank",
+    "algorithm",
+    "starts",
+    "sweeps",
+    "tolerance",
+    "init",
+    "fixed",
+    "nonnegative",
+    "seed",
+    "memory",
+    "missing",
+  ],
   algorithms: ["gauss-newton", "als"],
   saves: [
     "weights (R) and factor_0, factor_1, … (extent×R) with columns of length 1:",

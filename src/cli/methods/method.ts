@@ -1,9 +1,9 @@
 /** What `tenfold decompose` needs to know of a method. A method is one row of METHODS, in `index.ts`. */
 import type { CpStarts, StoppingOptions } from "../../decompositions/index.js";
-import type { DType, Engine, Tensor } from "../../gpu/index.js";
+import { type DType, type Engine, Tensor } from "../../gpu/index.js";
 import type { Numeric, NumericArray } from "../../io/index.js";
 import type { HostModel } from "../../report/model.js";
-import type { Model } from "../../sources/index.js";
+import type { Model, Source } from "../../sources/index.js";
 import { LARGEST_F32 } from "../tensorFile.js";
 import type { MethodOptions, OptionName } from "./options.js";
 
@@ -47,8 +47,13 @@ export interface Run {
   unit: "iterations" | "sweeps" | "%";
   /** the most steps there can be */
   most: number;
-  solve(engine: Engine, x: Tensor<DType>, watch: Watch): Promise<Solution>;
+  /** `x` is a source for methods that take `memory` or `missing`, where one is asked for */
+  solve(engine: Engine, x: Tensor<DType> | Source, watch: Watch): Promise<Solution>;
 }
+
+/** The tensor itself, for methods that take no source. Throws where it is larger than a binding, and so lies in slabs. */
+export const whole = (method: string, x: Tensor<DType> | Source): Tensor<DType> =>
+  x instanceof Tensor ? x : x.tensor(method);
 
 /** How a run is watched and stopped: options of the solvers. */
 export interface Watch {

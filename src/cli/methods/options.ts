@@ -15,6 +15,8 @@ export interface MethodOptions {
   fixed?: Map<number, string>;
   nonnegative?: boolean;
   seed?: number;
+  memory?: number;
+  missing?: boolean;
 }
 
 export type OptionName = keyof MethodOptions;
@@ -61,6 +63,12 @@ export const OPTIONS: Record<OptionName, Described> = {
   },
   nonnegative: { flags: "--nonnegative", text: "no negative entry in any factor, of parafac2 in A and C" },
   seed: { flags: "--seed <n>", text: "seed of random numbers (default: 0)", parse: wholeFrom(0) },
+  memory: {
+    flags: "--memory <size>",
+    text: "read the file anew in every pass, with so much of it on the GPU at a time, as in 512MB",
+    parse: bytes,
+  },
+  missing: { flags: "--missing", text: "entries that are NaN are missing: the others are fitted, and predict them" },
 };
 
 /** An option for commander. `methods` are the names of those that take it; none are named where all do. */
@@ -77,6 +85,13 @@ function wholeNumbers(text: string): number[] {
   } catch {
     throw new InvalidArgumentError("It needs whole numbers of 1 or more with commas between, as in 15,10,10.");
   }
+}
+
+function bytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim()) ?? [];
+  const value = Number(number) * 1000 ** ["", "k", "m", "g", "t"].indexOf(unit?.toLowerCase() ?? "");
+  if (!(value > 0)) throw new InvalidArgumentError("It needs a number of bytes, as in 512MB or 2GB.");
+  return value;
 }
 
 function tolerance(text: string): number {

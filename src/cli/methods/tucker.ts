@@ -7,7 +7,7 @@ const NAME = "tucker";
 export const tucker: Method = {
   name: NAME,
   summary: "a core and a factor a mode, by HOOI from the truncated HOSVD",
-  takes: ["ranks", "error", "sweeps", "tolerance", "seed"],
+  takes: ["ranks", "error", "sweeps", "tolerance", "seed", "memory", "missing"],
   algorithms: ["hooi"],
   saves: [
     "core (R0×R1×…) and factor_0, … (extent×rank) with orthonormal columns:",

@@ -1,0 +1,88 @@
+/** `tenfold decompose` of files that are read slab by slab, and of files with missing entries. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { DecomposeReport } from "../../src/cli/decompose.js";
+import { readNpz, writeNpy } from "../../src/io/index.js";
+import { kruskal } from "../decompositions/planted.js";
+import { randomArray } from "../reference.js";
+import { command } from "./command.js";
+
+const SHAPE = [12, 6, 7];
+const clean = kruskal(
+  SHAPE.map((extent, mode) => randomArray(2 * extent, 20 + mode)),
+  SHAPE,
+  2,
+);
+const noise = randomArray(clean.length, 3);
+const values = Float32Array.from(clean, (value, at) => 1000 * (value + 0.01 * noise[at]!));
+
+let folder: string;
+const at = (name: string): string => join(folder, name);
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "tenfold-size-"));
+  writeFileSync(at("x.npy"), writeNpy({ shape: SHAPE, data: values }));
+  writeFileSync(
+    at("holes.npy"),
+    writeNpy({ shape: SHAPE, data: values.map((v, i) => (i % 3 === 1 ? Number.NaN : v)) }),
+  );
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const report = async (...argv: string[]): Promise<DecomposeReport> => {
+  const outcome = await command(["decompose", ...argv, "--json", at("report.json"), "--out", at("out.npz")]);
+  expect(outcome).toMatchObject({ code: 0 });
+  return JSON.parse(readFileSync(at("report.json"), "utf8")) as DecomposeReport;
+};
+
+describe("decompose", () => {
+  it.each([
+    ["--rank", "2"],
+    ["--ranks", "2,2,2"],
+  ])("%s %s is the same with --memory", async (...options) => {
+    const whole = await report(at("x.npy"), ...options);
+    const weights = readNpz(readFileSync(at("out.npz")));
+    const streamed = await report(at("x.npy"), ...options, "--memory", "2.5kB");
+    const others = readNpz(readFileSync(at("out.npz")));
+    expect(Math.abs(streamed.relativeError - whole.relativeError)).toBeLessThan(1e-6);
+    expect(streamed.compression).toBe(whole.compression);
+    const name = options[0] === "--rank" ? "weights" : "core";
+    const [a, b] = [weights.get(name)!.data, others.get(name)!.data];
+    const largest = Math.max(...Array.from(a, Math.abs));
+    for (let i = 0; i < a.length; i++) expect(Math.abs(a[i]! - b[i]!) / largest).toBeLessThan(1e-2);
+  });
+
+  it("--missing fits entries that are not NaN, and predicts the others", async () => {
+    const refused = await command(["decompose", at("holes.npy"), "--rank", "2"]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain("is NaN, not finite");
+    const { known, relativeError } = await report(at("holes.npy"), "--rank", "2", "--missing");
+    expect(known).toBe(336);
+    expect(relativeError).toBeLessThan(0.05);
+    const result = readNpz(readFileSync(at("out.npz")));
+    const [weights, ...factors] = ["weights", "factor_0", "factor_1", "factor_2"].map((name) => result.get(name)!.data);
+    let [lack, all] = [0, 0];
+    for (let i = 0; i < values.length; i++) {
+      if (i % 3 !== 1) continue;
+      const index = [Math.floor(i / 42), Math.floor(i / 7) % 6, i % 7];
+      let predicted = 0;
+      for (let r = 0; r < 2; r++)
+        predicted += index.reduce((term, place, mode) => term * factors[mode]![2 * place + r]!, weights![r]!);
+      lack += (predicted - 1000 * clean[i]!) ** 2;
+      all += (1000 * clean[i]!) ** 2;
+    }
+    expect(Math.sqrt(lack / all)).toBeLessThan(0.05);
+  });
+
+  it("says what does not go together", async () => {
+    const said = async (...argv: string[]) => (await command(["decompose", ...argv])).stderr;
+    expect(await said(at("x.npy"), "--rank", "2", "--memory", "much")).toContain("It needs a number of bytes");
+    expect(await said(at("x.npy"), "--rank", "2", "--memory", "100")).toContain("a row of 12×6×7 takes");
+    expect(await said(at("x.npy"), "--rank", "2", "--memory", "1GB", "--missing")).toContain(
+      "give it without --memory",
+    );
+    expect(await said(at("x.npy"), "--method", "svd", "--memory", "1GB")).toContain("--memory is for cp, tucker");
+    expect(await said(at("holes.npy"), "--rank", "2", "--memory", "2.5kB")).toContain("not finite");
+  });
+});
