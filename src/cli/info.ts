@@ -200,9 +200,10 @@ function suggestionsOf({
   infinite,
   norm,
 }: Pick<Info, "file" | "shape" | "missing" | "infinite" | "norm">): string[] {
-  if (shape.length < 2 || missing + infinite || norm === 0) return [];
+  if (shape.length < 2 || infinite || norm === 0) return [];
   const name = quoteWord(file);
   const decompose = `tenfold decompose ${name}`;
+  if (missing) return [`${decompose} --rank ${Math.min(3, ...shape)} --missing`];
   if (shape.length === 2)
     return [`${decompose} --method svd --rank ${Math.min(5, ...shape)}`, `${decompose} --method svd --error 0.1`];
   const most = Math.min(8, shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape));

@@ -95,8 +95,6 @@ export async function openTensor(
     const array = await openArray(file);
     try {
       const shape = shapeOf(array);
-      if (!array.isStreamed)
-        throw new InputError(`${array.name} is read as a whole: save it as .npy, .h5 or .zarr for --memory`);
       return {
         shape,
         exponent: 0,

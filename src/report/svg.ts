@@ -121,15 +121,25 @@ export function logarithmic(low: number, high: number, range: readonly [number, 
 }
 
 /** A number for an axis: three digits, no trailing zeros. */
-export function tick(value: number): string {
+export const tick = (value: number): string => rounded(value, 3);
+
+function rounded(value: number, digits: number): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e5)
     return value
-      .toExponential(2)
+      .toExponential(digits - 1)
       .replace(/\.?0+e/, "e")
       .replace("e+", "e");
-  return String(Number(value.toPrecision(3)));
+  return String(Number(value.toPrecision(digits)));
+}
+
+/** Numbers for the ticks of an axis, with as many digits as tell neighbours apart. */
+function numbersFor(ticks: readonly number[]): (value: number) => string {
+  const isClear = (digits: number): boolean =>
+    new Set(ticks.map((value) => rounded(value, digits))).size === ticks.length;
+  const digits = [3, 4, 5, 6, 7].find(isClear) ?? 8;
+  return (value) => rounded(value, digits);
 }
 
 export interface Axes {
@@ -143,17 +153,18 @@ export interface Axes {
 }
 
 /** Axes with grid lines along y. They take the palette's quiet colour. */
-export function axes(palette: Palette, { x, y, xName, yName, xTick = tick, yTick = tick }: Axes): string {
+export function axes(palette: Palette, { x, y, xName, yName, xTick, yTick }: Axes): string {
+  const [nameX, nameY] = [xTick ?? numbersFor(x.ticks), yTick ?? numbersFor(y.ticks)];
   const [left, right] = [x(x.domain[0]), x(x.domain[1])];
   const [bottom, top] = [y(y.domain[0]), y(y.domain[1])];
   const parts = y.ticks.flatMap((value) => [
     el("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: palette.line }),
-    label(left - 6, y(value) + 4, yTick(value), { anchor: "end", fill: palette.quiet }),
+    label(left - 6, y(value) + 4, nameY(value), { anchor: "end", fill: palette.quiet }),
   ]);
   for (const value of x.ticks)
     parts.push(
       el("line", { x1: x(value), x2: x(value), y1: bottom, y2: bottom + 4, stroke: palette.quiet }),
-      label(x(value), bottom + 17, xTick(value), { anchor: "middle", fill: palette.quiet }),
+      label(x(value), bottom + 17, nameX(value), { anchor: "middle", fill: palette.quiet }),
     );
   parts.push(el("line", { x1: left, x2: right, y1: bottom, y2: bottom, stroke: palette.quiet }));
   if (xName) parts.push(label(right, bottom + 33, `${xName} →`, { anchor: "end", fill: palette.quiet }));

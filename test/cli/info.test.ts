@@ -112,6 +112,15 @@ describe("tenfold info", () => {
     expect(stdout).toMatch(/to begin +replace what is not finite: decompositions refuse it\n/);
   });
 
+  it("takes missing entries for what --missing fits the others of", async () => {
+    writeFileSync(
+      at("holes.npy"),
+      writeNpy({ shape: [2, 2, 2], data: Float32Array.of(1, Number.NaN, 2, 3, 4, 5, 6, 7) }),
+    );
+    const { suggestions } = await infoOf(at("holes.npy"));
+    expect(suggestions).toEqual([`tenfold decompose ${at("holes.npy")} --rank 2 --missing`]);
+  });
+
   it("tells norms beyond f64's squares, of zeros and of nothing finite", async () => {
     const normOf = async (values: number[]): Promise<Info> => {
       writeFileSync(at("v.npy"), writeNpy({ shape: [1, values.length], data: Float64Array.from(values) }));

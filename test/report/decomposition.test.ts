@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { convergenceFigure, csvFile, figuresOf, svgFile } from "../../src/report/decomposition.js";
 import { decompositionPage, factsOfDecomposition } from "../../src/report/decompositionPage.js";
 import { type DecompositionData, type KruskalModel, toggled, unturned, type Values } from "../../src/report/model.js";
-import { csv, heatMap, linear, logarithmic, PAPER, tick } from "../../src/report/svg.js";
+import { axes, csv, heatMap, linear, logarithmic, PAPER, tick } from "../../src/report/svg.js";
 
 const wave = (rows: number, columns: number): Values => ({
   shape: [rows, columns],
@@ -180,6 +180,8 @@ describe("parts of figures", () => {
     expect(logarithmic(0.01, 10, [0, 1]).ticks.map((value) => Number(value.toPrecision(3)))).toEqual([
       0.01, 0.1, 1, 10,
     ]);
+    const close = axes(PAPER, { x: linear(0.1391, 0.1394, [0, 90]), y: linear(0, 4, [90, 0]) });
+    for (const text of ["0.1391", "0.1392", "0.1394"]) expect(close).toContain(`>${text}<`);
     expect([0, 0.5, 1234, 1e-7, 2.5e6].map(tick)).toEqual(["0", "0.5", "1230", "1e-7", "2.5e6"]);
   });
 

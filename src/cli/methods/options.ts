@@ -65,7 +65,7 @@ export const OPTIONS: Record<OptionName, Described> = {
   seed: { flags: "--seed <n>", text: "seed of random numbers (default: 0)", parse: wholeFrom(0) },
   memory: {
     flags: "--memory <size>",
-    text: "read the file anew in every pass, with so much of it on the GPU at a time, as in 512MB",
+    text: "read the tensor anew in every pass, with so much of it on the GPU at a time, as in 512MB; .npy, .h5 and .zarr are never in memory in full",
     parse: bytes,
   },
   missing: { flags: "--missing", text: "entries that are NaN are missing: the others are fitted, and predict them" },
