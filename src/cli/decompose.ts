@@ -211,7 +211,7 @@ async function solve(
   { stderr, signal }: Context,
 ): Promise<Solution> {
   const { label, unit, most } = run;
-  const progress = startProgress({ stderr }, { label, total: most, unit });
+  const progress = startProgress({ stderr }, { label, total: most, unit, isOpenEnded: unit !== "%" && tolerance > 0 });
   try {
     const solution = await run.solve(engine, x, {
       stopping: {

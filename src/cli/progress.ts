@@ -18,6 +18,8 @@ export interface ProgressOptions {
   total: number;
   /** the name of what `total` counts: `sweeps` */
   unit: string;
+  /** whether the work may end long before `total`: no time left is told then */
+  isOpenEnded?: boolean;
 }
 
 /** Whether a log gets a line at a count: at 1, 2, 5, 10, 20, 50, … */
@@ -43,10 +45,14 @@ function formatLeft(ms: number): string {
  * only once. Where stderr is not a terminal, it writes plain lines instead: after a second of silence at the beginning, at the counts
  * 1, 2, 5, 10, 20, 50, …, at the end, and every 15 seconds, which are few lines for any total.
  */
-export function startProgress({ stderr }: Pick<Context, "stderr">, { label, total, unit }: ProgressOptions): Progress {
+export function startProgress(
+  { stderr }: Pick<Context, "stderr">,
+  { label, total, unit, isOpenEnded = false }: ProgressOptions,
+): Progress {
   let first: { done: number; at: number } | null = null;
   /** `, 3 min left`; empty at the beginning and at the end */
   const left = (done: number): string => {
+    if (isOpenEnded) return "";
     const now = performance.now();
     first ??= { done, at: now };
     const [elapsed, advance] = [now - first.at, done - first.done];

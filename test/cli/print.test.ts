@@ -55,7 +55,11 @@ it("formats times", () => {
 });
 
 describe("progress", () => {
-  const record = (isTTY: boolean, work: (progress: ReturnType<typeof startProgress>) => void): string => {
+  const record = (
+    isTTY: boolean,
+    work: (progress: ReturnType<typeof startProgress>) => void,
+    options: { isOpenEnded?: boolean } = {},
+  ): string => {
     let text = "";
     const stderr = {
       isTTY,
@@ -66,7 +70,7 @@ describe("progress", () => {
       },
       on: () => {},
     };
-    const progress = startProgress({ stderr }, { label: "cp", total: 1000, unit: "sweeps" });
+    const progress = startProgress({ stderr }, { label: "cp", total: 1000, unit: "sweeps", ...options });
     work(progress);
     progress.stop();
     return text;
@@ -111,6 +115,21 @@ describe("progress", () => {
       expect(text).toContain("900/1000 sweeps, 11 s left  nearly done");
       expect(text).toContain("20/1000 sweeps, 2.7 h left  slower");
       expect(text).toContain("1000/1000 sweeps  done");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("tells no time left where the work may end at any step", () => {
+    vi.useFakeTimers();
+    try {
+      const work = (progress: ReturnType<typeof startProgress>) => {
+        progress.update(1);
+        vi.advanceTimersByTime(60_000);
+        progress.update(2, "fit 0.9");
+      };
+      expect(record(false, work)).toContain("left");
+      expect(record(false, work, { isOpenEnded: true })).toMatch(/2\/1000 sweeps {2}fit 0\.9/);
     } finally {
       vi.useRealTimers();
     }
