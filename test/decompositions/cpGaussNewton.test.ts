@@ -25,7 +25,7 @@ async function solved(engine: Engine, data: Float32Array, shape: readonly number
 const SEEDS = [0, 1, 2];
 
 describe("cp with default options ends at", () => {
-  it("the exact model of normal factors, on which most random starts of ALS fail, and all starts agree", async () => {
+  it("the exact model of normal factors, on which most random starts of ALS fail, and most starts agree", async () => {
     const engine = await testEngine();
     const shape = [30, 40, 50];
     const factors = [normals.slice(0, 120), normals.slice(120, 280), normals.slice(280)];
@@ -33,7 +33,8 @@ describe("cp with default options ends at", () => {
     for (const seed of SEEDS) {
       const { error, starts, converged } = await solved(engine, data, shape, { rank: 4, seed });
       expect(error).toBeLessThan(1e-5);
-      expect(starts.agreeing).toBe(4);
+      // a start that trails far behind those that have ended is given up
+      expect(starts.agreeing).toBeGreaterThanOrEqual(3);
       expect(starts.errors).toHaveLength(4);
       expect(converged).toBe(true);
     }
