@@ -38,6 +38,7 @@ export {
   type Iteration,
   type StoppingOptions,
 } from "./decompositions/iterate.js";
+export type { Checkpoint, CheckpointOptions } from "./decompositions/kept.js";
 // matrices
 export {
   EigenFactors,

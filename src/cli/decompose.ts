@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
+import { checkpointFile } from "../node/checkpointFile.js";
 import { countReads, Masked, type Source } from "../sources/index.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
@@ -207,9 +208,10 @@ async function solve(
   engine: Engine,
   x: Tensor | Source,
   run: Run,
-  { tolerance = DEFAULT_TOLERANCE }: Options,
+  { tolerance = DEFAULT_TOLERANCE, checkpoint }: Options,
   { stderr, signal }: Context,
 ): Promise<Solution> {
+  const kept = checkpoint === undefined ? null : keptIn(checkpoint);
   const { label, unit, most } = run;
   const progress = startProgress({ stderr }, { label, total: most, unit, isOpenEnded: unit !== "%" && tolerance > 0 });
   try {
@@ -218,6 +220,7 @@ async function solve(
         sweeps: most,
         tolerance,
         signal,
+        ...(kept && { checkpoint: kept }),
         onIteration: ({ sweep, relativeError }) => progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
       },
       direct: { signal, onProgress: (done) => progress.update(100 * done) },
@@ -225,17 +228,39 @@ async function solve(
     if (!signal.aborted) return solution;
     solution.tensor.destroy();
     const { course } = solution;
-    throw new InterruptedError(`stopped${course ? ` after ${course.sweeps} ${unit}` : ""}; nothing was written`);
+    const after = course ? ` after ${course.sweeps} ${unit}` : "";
+    throw new InterruptedError(`stopped${after}; ${left(kept, checkpoint)}`);
   } catch (error) {
     if (signal.aborted && error === signal.reason)
       throw new InterruptedError(
-        `stopped${unit === "%" ? "" : ` before the first of the ${unit}`}; nothing was written`,
+        `stopped${unit === "%" ? "" : ` before the first of the ${unit}`}; ${left(kept, checkpoint)}`,
       );
     throw error;
   } finally {
     progress.stop();
   }
 }
+
+/** A checkpoint, and whether this run has saved it. */
+type Kept = ReturnType<typeof keptIn>;
+
+function keptIn(file: string) {
+  const { every, load, save } = checkpointFile(file);
+  const kept = {
+    every,
+    load,
+    isSaved: false,
+    save(bytes: Uint8Array): void {
+      save(bytes);
+      kept.isSaved = true;
+    },
+  };
+  return kept;
+}
+
+/** What a run that was stopped leaves. */
+const left = (kept: Kept | null, file: string | undefined): string =>
+  kept?.isSaved ? `${file} has the state, and the same command goes on from it` : "nothing was written";
 
 // ---- what is asked
 

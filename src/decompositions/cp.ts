@@ -55,8 +55,9 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
+import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 
-export interface CpOptions extends StoppingOptions {
+export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */
   rank: number;
   /** uniform random factors, or the leading left singular vectors of every unfolding (random beyond their number) */
@@ -93,6 +94,7 @@ const rules: OptionRules<CpOptions> = {
   ridge: optionRules.atLeastZero,
   nonnegative: nonnegativeRule,
   constraints: constraintsRule,
+  ...checkpointRules,
   ...stoppingRules,
 };
 
@@ -128,6 +130,8 @@ export async function cpALS(
   options: CpOptions,
 ): Promise<Decomposition<KruskalTensor>> {
   check(engine, x, options);
+  if (isConstrained(options))
+    refuseCheckpoint("cpALS", options.checkpoint, "with constraints", "take factors without any");
   const update = await updateOf("cpALS", x, options);
   return await withSource(engine, "cpALS", x, async (source) => {
     const result = await cpByUpdates("cpALS", source, options, update, await methodOf(update));
@@ -193,7 +197,7 @@ export async function cpConstrained(
 }
 
 /** What alternating updates are asked for; the first start may be of factors, I_n×R each. */
-type UpdateOptions = Omit<CpOptions, "solver" | "ridge" | "initialize" | keyof Constrained> & {
+type UpdateOptions = Omit<CpOptions, "initialize" | keyof Constrained> & {
   initialize?: "random" | "hosvd" | readonly TensorData[];
 };
 
@@ -206,12 +210,22 @@ export function cpByUpdates(
   method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
   const { rank, initialize = "random", starts, seed = 0 } = options;
-  const { sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = options;
+  const {
+    sweeps,
+    tolerance,
+    onIteration,
+    signal,
+    sweepsPerSubmit,
+    checkpoint,
+    solver = "cholesky",
+    ridge = 0,
+  } = options;
   return iterate<KruskalTensor>(source, {
     name,
     stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
     starts,
     seed,
+    kept: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge } },
     zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
       const problem = method(name, scope, rank, update);
@@ -226,7 +240,7 @@ export function cpByUpdates(
 }
 
 /** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */
-export type CpSolverOptions = Omit<CpOptions, "starts">;
+export type CpSolverOptions = Omit<CpOptions, "starts" | "checkpoint">;
 
 /**
  * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
@@ -259,6 +273,7 @@ export class CpSolver {
       throw new TenfoldError(
         "CpSolver: starts is an option of cpALS; a solver has one start at a time: call initialize with another seed, and solve again",
       );
+    refuseCheckpoint("CpSolver", (options as CpOptions).checkpoint, "here", "take cpALS");
     const update = await updateOf("CpSolver", x, options);
     const source = await resident(x.engine, "cpALS", x);
     try {

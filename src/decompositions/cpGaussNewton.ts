@@ -66,9 +66,10 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
+import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 import type { Compressed } from "./tucker.js";
 
-export interface CpGaussNewtonOptions extends StoppingOptions {
+export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */
   rank: number;
   /**
@@ -125,6 +126,7 @@ const rules: OptionRules<CpGaussNewtonOptions> = {
   onStarts: optionRules.callback,
   nonnegative: nonnegativeRule,
   constraints: constraintsRule,
+  ...checkpointRules,
   ...stoppingRules,
 };
 
@@ -181,8 +183,10 @@ export async function cp(
   if (x.order < 2 || x.order > 8) throw new ShapeError(`cp: ${x} has order ${x.order}, needs 2 to 8`);
   const factors = startFactors(x.shape, options);
   const fixed = fixedFactors(x.shape, options);
-  if (isConstrained(options))
+  if (isConstrained(options)) {
+    refuseCheckpoint("cp", options.checkpoint, "with constraints", "take factors without any");
     return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed));
+  }
   return await withSource(engine, "cp", x, async (source) => {
     const finish = await startAll("cp", source, options, [options.rank], factors, fixed);
     return await finish(0);
@@ -197,7 +201,7 @@ export async function cpOfRanks(
   name: string,
   source: Source,
   ranks: readonly number[],
-  options: Omit<CpGaussNewtonOptions, "rank" | "initialize" | "fixed" | "compression">,
+  options: Omit<CpGaussNewtonOptions, "rank" | "initialize" | "fixed" | "compression" | "checkpoint">,
 ): Promise<(at: number) => Promise<CpDecomposition>> {
   const finish = await startAll(name, source, options, ranks, null, new Map());
   options.signal?.throwIfAborted();
@@ -275,7 +279,7 @@ async function startAll(
 ): Promise<(at: number) => Promise<CpDecomposition>> {
   const { engine } = source;
   const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
-  const { onIteration, onStarts, signal, sweepsPerSubmit } = options;
+  const { onIteration, onStarts, signal, sweepsPerSubmit, checkpoint, compression = "auto" } = options;
   if (source.refresh && source.known === undefined)
     throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
   const unit = 2 ** Math.round(Math.log2(source.squaredNorm || 1) / 2);
@@ -307,6 +311,16 @@ async function startAll(
     for (const factors of begin) zeroRows(factors, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
   }
+  const kept = checkpoint && {
+    checkpoint,
+    options: {
+      rank,
+      initialize: factors ? `factors ${await digestOf(factors)}` : initialize,
+      seed,
+      compression,
+      fixed: fixed.size ? `${[...fixed.keys()]} ${await digestOf([...fixed.values()])}` : undefined,
+    },
+  };
   const startsOf = (models: readonly Model[], at: number): CpStarts => {
     const { gevd, task } = begun[at]!;
     return { ...toldStarts(models, task), ...(gevd && { gevd }) };
@@ -316,7 +330,7 @@ async function startAll(
     reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core !== null || count > 1);
   if (!core && !isShared)
     return async (at) => {
-      const { best, models } = await runEach(source, reported[at]!, begun[at]!.begin);
+      const { best, models } = await runEach(source, { ...reported[at]!, kept }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
   let isCut = false;
@@ -350,7 +364,13 @@ async function startAll(
   let models: Promise<{ models: SharedModel[]; isCut: boolean }> | null = null;
   return async (at) => {
     const { from, start, told } = chosen[at]!;
-    const last = { ...reported[at]!, seed: seedAt(seed, start) };
+    // the model that an abort left is not the best one: it is not kept
+    const options = { ...kept?.options, starts, sweeps, bestStart: start };
+    const last = {
+      ...reported[at]!,
+      seed: seedAt(seed, start),
+      kept: kept && !isCut ? { checkpoint: kept.checkpoint, options } : undefined,
+    };
     if (shares) {
       const whole = { ...task, seen, onStarts: undefined };
       models ??= runTogether(
@@ -445,10 +465,17 @@ async function runEach(
     stopping: task.stopping,
     starts: begin.length,
     seed: task.seed,
+    kept: task.kept,
     zero: () => zeroModel(source, task),
     begin: (scope) => new GaussNewtonMethod(scope, task, begin, models, expected),
   });
   return { best, models };
+}
+
+/** Names factors, so that a checkpoint tells them from others. */
+async function digestOf(factors: readonly Float32Array[]): Promise<string> {
+  const { digestOfArrays } = await import("./checkpoint.js");
+  return digestOfArrays(factors);
 }
 
 /** The model of a tensor of zeros. */
@@ -500,15 +527,15 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   readonly columns = GAUSS_NEWTON.perModel;
   readonly singleBelow = NEARLY_EXACT;
   readonly goesByDifference = true;
+  readonly state: readonly Tensor[];
   readonly #state: GaussNewtonState;
   readonly #difference: Difference | null;
   readonly #differences: Tensor | null;
   /** X̂ of the trial factors, and of those accepted last */
   readonly #trial: KruskalTensor;
   readonly #accepted: KruskalTensor;
-  /** which start is running, and its loss after the last iteration that was told */
+  /** which start is running */
   #start = 0;
-  #loss = 0;
 
   constructor(
     readonly scope: Scope,
@@ -524,6 +551,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     const isSmall = source instanceof Resident && isSmallForGaussNewton(engine, source.size, rank);
     const parts = isSmall ? source.shape[0]! : 1;
     this.#state = keep(new GaussNewtonState(engine, source.shape, rank, parts, { unit, fixed: [...fixed.keys()] }));
+    this.state = this.#state.tensors;
     this.#difference = isSmall ? null : keep(source.difference());
     this.#differences = isSmall ? allocate([1, ...source.shape], "difference") : null;
     if (isSmall) this.#differences!.storage.tally = source.x.storage.tally;
@@ -568,7 +596,6 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   }
 
   errorOf(row: Float32Array): Told {
-    this.#loss = row[GAUSS_NEWTON.loss]!;
     return toldOf(row, 0, this.scope.source.squaredNorm, this.task.unit);
   }
 
@@ -577,8 +604,8 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     const { engine } = this.scope;
     const { fixed } = this.task;
     const { factors: accepted, rank, weights: units } = this.#accepted;
-    const values = await engine.read(accepted);
-    this.models.push({ start: this.#start, factors: values, loss: this.#loss });
+    const [scalars, ...values] = (await engine.read([this.#state.scalars, ...accepted])) as Float32Array[];
+    this.models.push({ start: this.#start, factors: values, loss: scalars![GAUSS_NEWTON.loss]! });
     using held = new Held(engine);
     const weights = held.allocate([rank], "weights");
     const factors = accepted.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));

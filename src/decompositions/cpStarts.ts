@@ -17,7 +17,7 @@ import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
 import { withStartFactor } from "./cpModels.js";
 import { Held } from "./held.js";
-import { converge, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
 
 /** What all runs of a model share. */
 export interface Task {
@@ -26,6 +26,8 @@ export interface Task {
   fixed: ReadonlyMap<number, Float32Array>;
   /** a power of two near ‖x‖: a model is unit·Σ_r a_r ∘ b_r ∘ … */
   unit: number;
+  /** where the state is kept, and what it has to agree in */
+  kept?: Run<unknown>["kept"];
   /** of the first start */
   seed: number;
   stopping: StoppingOptions & { tolerance: number };

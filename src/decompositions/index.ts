@@ -20,6 +20,7 @@ export {
   type Iteration,
   type StoppingOptions,
 } from "./iterate.js";
+export type { Checkpoint, CheckpointOptions } from "./kept.js";
 export {
   EigenFactors,
   eigh,

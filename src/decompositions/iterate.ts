@@ -11,7 +11,9 @@ import {
 } from "../gpu/index.js";
 import { copy } from "../ops/index.js";
 import type { Model, Source } from "../sources/index.js";
+import type { Keeper } from "./checkpoint.js";
 import { Held, together } from "./held.js";
+import type { Checkpoint, SavedSweeps, ToldSweep } from "./kept.js";
 import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
@@ -92,6 +94,8 @@ export class ConvergenceError extends TenfoldError {
   override readonly code = "CONVERGENCE";
 }
 
+/** the tolerance where the caller says none */
+const TOLERANCE = 1e-6;
 /** Relative errors of this and more are told from norms. Below, cancellation in the norms may make them wrong by more than 1e-6. */
 export const CANCELLATION = 0.3;
 /** the next sweeps are cheap only where the last error from norms was at least this many times CANCELLATION */
@@ -150,16 +154,6 @@ export interface Sweep {
   advice?: string | undefined;
 }
 
-/** The error after a sweep. `amplification` is that of the norms that it is from, and 0 where it is from the residual. */
-interface SweepError {
-  relativeError: number;
-  /** what the stopping rule goes by, where that is not the error */
-  objective: number | undefined;
-  foreseen: number | undefined;
-  isOver: boolean;
-  amplification: number;
-}
-
 interface Batch {
   /** how many rows were written before this batch, and how many by it */
   first: number;
@@ -182,8 +176,9 @@ interface Batch {
 export async function converge(
   engine: Engine,
   { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, singleBelow = 0, advice }: Sweep,
-  { sweeps = 100, tolerance = 1e-6, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
+  { sweeps = 100, tolerance = TOLERANCE, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
   expected?: number,
+  kept?: Kept,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
   // a sweep with host steps waits for the host anyway, so its error may as well be read at once
@@ -203,19 +198,24 @@ export async function converge(
   let submitted = 0;
   let written = 0;
   let late: Batch | null = null;
+  const told: ToldSweep[] = [];
+  const note = (sweep: ToldSweep): void => {
+    const { relativeError, objective, foreseen, isOver, amplification } = sweep;
+    told.push(sweep);
+    errors.push(relativeError);
+    if (objective !== undefined) objectives.push(objective);
+    if (foreseen !== undefined) rule.foresee(foreseen);
+    else rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
+    if (isOver) rule.end();
+  };
 
   /**
    * The errors of a batch, up to and with the first from which sweeps correct. Not known (and none) where an error from norms cancels and
    * there is none from the residual.
    */
-  const take = async ({
-    first,
-    kind,
-    count,
-    rows,
-  }: Batch): Promise<{ sweepErrors: SweepError[]; isKnown: boolean }> => {
+  const take = async ({ first, kind, count, rows }: Batch): Promise<{ sweepErrors: ToldSweep[]; isKnown: boolean }> => {
     const values = await rows;
-    const sweepErrors: SweepError[] = [];
+    const sweepErrors: ToldSweep[] = [];
     for (let index = 0; index < count; index++) {
       const at = ((first + index) % ring) * columns;
       const row = values.subarray(at, at + columns);
@@ -250,13 +250,9 @@ export async function converge(
    */
   const tell = async (read: Batch, isAhead: boolean): Promise<number | null> => {
     const { sweepErrors, isKnown } = await take(read);
-    for (const { relativeError, objective, foreseen, isOver, amplification } of sweepErrors) {
-      errors.push(relativeError);
-      if (objective !== undefined) objectives.push(objective);
-      if (foreseen !== undefined) rule.foresee(foreseen);
-      else rule.tell(objective ?? relativeError, objective === undefined ? amplification : 0);
-      if (isOver) rule.end();
-      onIteration?.({ sweep: errors.length, relativeError });
+    for (const sweep of sweepErrors) {
+      note(sweep);
+      onIteration?.({ sweep: errors.length, relativeError: sweep.relativeError });
     }
     if (!isKnown) margin = 0; // sweeps are precise until the error is known to be large
     const begins = !isCorrecting && sweepErrors.length > 0 && corrects(errors.at(-1)!);
@@ -298,11 +294,24 @@ export async function converge(
     return next;
   };
 
-  engine.write(trace.counter, [0]);
+  if (kept?.resumed) {
+    for (const sweep of kept.resumed.told) note(sweep);
+    ({ margin, isCorrecting } = kept.resumed);
+    submitted = errors.length;
+    written = submitted;
+  }
+  /** how many sweeps are kept */
+  let saved = submitted;
+  const save = async (): Promise<void> => {
+    await kept?.save({ told, margin, isCorrecting });
+    saved = submitted;
+  };
+  engine.write(trace.counter, [written]);
   for (let turn = 0; ; turn++) {
-    let next: Batch | null =
-      isOver() || (late && isSingle()) ? null : await submit(turn).catch((error) => failAfter(late, error));
-    if (!next && !late) break;
+    const pauses = submitted > saved && (kept?.isDue() ?? false);
+    const waits: boolean = pauses || isOver() || (late !== null && isSingle());
+    let next: Batch | null = waits ? null : await submit(turn).catch((error) => failAfter(late, error));
+    if (!next && !late && !pauses) break;
     const readAhead = next;
     const again = late && (await tell(late, next !== null).catch((error) => failAfter(readAhead, error)));
     if (late && again !== null) {
@@ -311,7 +320,10 @@ export async function converge(
       next = null;
     }
     late = next;
+    // nothing is under way: the state is that after the last sweep that was told
+    if (pauses) await save();
   }
+  if (submitted > saved) await save();
   const { converged, stalled } = rule;
   return {
     errors,
@@ -321,6 +333,13 @@ export async function converge(
     aborted: !converged && !stalled && submitted < sweeps && !!signal?.aborted,
     ...(objectives.length ? { objectives } : {}),
   };
+}
+
+/** How the sweeps of a start are kept. */
+interface Kept {
+  resumed: SavedSweeps | null;
+  isDue(): boolean;
+  save(sweeps: SavedSweeps): Promise<void>;
 }
 
 /** Throws the error once the batch is read: a read under way holds memory. */
@@ -429,6 +448,8 @@ export interface Run<T> {
   starts?: number | undefined;
   /** of the first start; that of start i is `seedAt(seed, i)` */
   seed?: number | undefined;
+  /** where the state is kept, and what it has to agree in: all options that change the numbers */
+  kept?: { checkpoint: Checkpoint; options: Record<string, unknown> } | undefined;
   /** the decomposition of a tensor of zeros */
   zero(): T | Promise<T>;
   begin(scope: Scope): Promise<SweepMethod<T>> | SweepMethod<T>;
@@ -441,9 +462,11 @@ export interface Run<T> {
  * copied out. The source is left to whoever made it.
  */
 export async function iterate<T extends { destroy(): void }>(source: Source, run: Run<T>): Promise<Decomposition<T>> {
-  const { name, stopping, starts = 1, seed } = run;
+  const { name, stopping, starts = 1, seed, kept } = run;
+  const { tolerance = TOLERANCE } = stopping;
   if (source.isZero) return zeroResult(await run.zero(), seed);
   using problem = await Problem.create(source, name, run.begin);
+  const keeper = kept && (await problem.keeper(kept.checkpoint, { starts, tolerance, ...kept.options }));
   let best: Decomposition<T> | null = null;
   let isCut = false;
   let failure: ConvergenceError | null = null;
@@ -455,7 +478,8 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
       }
       try {
         const expected = await problem.method.start?.(start);
-        const result = await problem.solve(stopping, expected);
+        if (keeper && !keeper.place(start)) continue;
+        const result = await problem.solve(stopping, expected, keeper && keptOf(keeper, start));
         isCut = result.aborted;
         if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
         else {
@@ -466,9 +490,11 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
         // a start that collapses is not the best one; the others may be good
         if (!(error instanceof ConvergenceError)) throw error;
         failure ??= error;
+        await keeper?.save(start, null);
       }
     }
-    if (!best) throw failure;
+    if (!best)
+      throw failure ?? new ConvergenceError(`${name}: every start of the checkpoint had collapsed; try another seed`);
     if (isCut) best = { ...best, aborted: true, converged: false, stalled: false };
     return await problem.restored(best);
   } catch (error) {
@@ -476,6 +502,12 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
     throw error;
   }
 }
+
+const keptOf = (keeper: Keeper, start: number): Kept => ({
+  resumed: keeper.sweepsOf(start),
+  isDue: () => keeper.isDue(),
+  save: (sweeps) => keeper.save(start, sweeps),
+});
 
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
@@ -574,8 +606,14 @@ export class Problem<T extends { destroy(): void }> {
   }
 
   /** Sweeps from where the state is until the run is over. The result is of the scaled x. */
-  async solve(stopping: StoppingOptions, expected?: number): Promise<Decomposition<T>> {
-    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected));
+  async solve(stopping: StoppingOptions, expected?: number, kept?: Kept): Promise<Decomposition<T>> {
+    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected, kept));
+  }
+
+  /** Keeps the state of starts by a checkpoint. */
+  async keeper(checkpoint: Checkpoint, options: Record<string, unknown>): Promise<Keeper> {
+    const { Keeper } = await import("./checkpoint.js");
+    return await Keeper.open(checkpoint, this.name, this.source, options, this.#sweep.state ?? []);
   }
 
   /** The present state as a result, of the scaled x. */

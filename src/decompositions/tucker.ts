@@ -41,6 +41,7 @@ import {
   type Decomposition,
   iterate,
   ROW,
+  type Run,
   relativeResidual,
   type Scope,
   type StoppingOptions,
@@ -51,11 +52,12 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
+import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 
-export interface TuckerOptions extends StoppingOptions {
+export interface TuckerOptions extends StoppingOptions, CheckpointOptions {
   /**
    * R_1…R_N; null or a full rank (R_n = I_n) leaves that mode alone. One number stands for all modes, lowered where a mode has no room for
    * it. With `modes` it is one rank for each of these
@@ -96,6 +98,7 @@ const rules: OptionRules<TuckerOptions> = {
     is: (value) => value === "hosvd" || value === "random" || value instanceof TuckerTensor,
   },
   seed: optionRules.seed,
+  ...checkpointRules,
   ...stoppingRules,
 };
 
@@ -112,12 +115,13 @@ interface Asked {
   initialize: "hosvd" | "random" | TuckerTensor;
   seed: number;
   stopping: StoppingOptions;
+  checkpoint: Checkpoint | undefined;
 }
 
 function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
   checkOptions(name, options, rules);
-  const { ranks, relativeError, modes: asked, initialize = "hosvd", seed = 0, ...stopping } = options;
+  const { ranks, relativeError, modes: asked, initialize = "hosvd", seed = 0, checkpoint, ...stopping } = options;
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError(`${name}: give either ranks (one a mode, or one number for all) or relativeError`);
   if (relativeError !== undefined && relativeError < LEAST_ERROR)
@@ -135,8 +139,10 @@ function check(name: string, engine: Engine, x: Tensor<DType> | Source, options:
         code: "OPTION",
       },
     );
+  if (name !== "tuckerHOOI" || !fitting)
+    refuseCheckpoint(name, checkpoint, fitting ? "here" : "with relativeError", "take tuckerHOOI with ranks");
   if (initialize instanceof TuckerTensor) checkStart(name, initialize, x, fitting!);
-  return { ranks: fitting, relativeError, modes, initialize, seed, stopping };
+  return { ranks: fitting, relativeError, modes, initialize, seed, stopping, checkpoint };
 }
 
 function checkStart(name: string, start: TuckerTensor, x: Shaped, ranks: readonly number[]): void {
@@ -290,19 +296,33 @@ export async function compressed(
 async function byRanks(
   name: string,
   source: Source,
-  { initialize, seed, stopping }: Asked,
+  { initialize, seed, stopping, checkpoint }: Asked,
   ranks: readonly number[],
 ): Promise<Decomposition<TuckerTensor>> {
   // with one truncated mode (or none) the truncated SVD is the optimum
   const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > (source.refresh ? 0 : 1);
+  if (!iterates) refuseCheckpoint(name, checkpoint, "where one mode at most is truncated", "that needs no sweeps");
+  if (source.refresh) refuseCheckpoint(name, checkpoint, "where entries are missing", "take cp or cpALS");
+  const kept = checkpoint && {
+    checkpoint,
+    options: { ranks, initialize: await nameOfStart(initialize), seed },
+  };
   if (iterates && initialize !== "hosvd") {
     using start = await startFrom(source, initialize, ranks, seed);
-    return await refine(source, start, ranks, seed, stopping);
+    return await refine(source, start, ranks, seed, stopping, kept);
   }
   const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
   using start = await truncatedFactors(source, ranks, seed, how, { sequential: name !== "hosvd", isTold: !iterates });
-  if (iterates) return await refine(source, start, ranks, seed, stopping);
+  if (iterates) return await refine(source, start, ranks, seed, stopping, kept);
   return await finish(name, source, start, ranks, seed);
+}
+
+/** Names a start, so that a checkpoint tells it from others. */
+async function nameOfStart(initialize: Asked["initialize"]): Promise<string> {
+  if (typeof initialize === "string") return initialize;
+  const { digestOfArrays } = await import("./checkpoint.js");
+  const factors = initialize.factors.filter((factor) => factor !== null);
+  return `factors ${digestOfArrays(await Promise.all(factors.map((factor) => initialize.core.engine.read(factor))))}`;
 }
 
 /** Orthonormal factors of the truncated modes: random ones, or those that span the columns of a start's. */
@@ -526,11 +546,13 @@ function refine(
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
+  kept?: Run<TuckerTensor>["kept"],
 ): Promise<Decomposition<TuckerTensor>> {
   return iterate<TuckerTensor>(source, {
     name: "tuckerHOOI",
     stopping,
     seed,
+    kept,
     zero: () => zeroTucker(source.engine, source.shape, ranks),
     begin: (scope) => hooiMethod(scope, start.factors, seed, start.relativeError),
   });

@@ -20,6 +20,7 @@ export {
   writeNpz,
   writeSafetensors,
 } from "../io/index.js";
+export { checkpointFile } from "./checkpointFile.js";
 export { externalFiles } from "./external.js";
 export { FileError, readBytes, writeAtomic, writeAtomicPieces } from "./files.js";
 export { readEmbeddedDigits, readIdxFolder, readMnistData } from "./mnist.js";

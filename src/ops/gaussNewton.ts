@@ -203,10 +203,14 @@ export class GaussNewtonState {
       );
   }
 
-  destroy(): void {
+  /** All that an iteration reads from the one before, and more. */
+  get tensors(): readonly Tensor[] {
     const { trial, trialDescent, accepted, descent, losses, scalars } = this;
-    for (const tensor of [trial, trialDescent, accepted, descent, losses, scalars, this.#matrices, this.#parts])
-      tensor.destroy();
+    return [trial, trialDescent, accepted, descent, losses, scalars, this.#matrices, this.#parts];
+  }
+
+  destroy(): void {
+    for (const tensor of this.tensors) tensor.destroy();
   }
 
   [dispose](): void {

@@ -27,6 +27,7 @@ export const cp: Method = {
     "seed",
     "memory",
     "missing",
+    "checkpoint",
   ],
   algorithms: ["gauss-newton", "als"],
   saves: [
@@ -44,12 +45,14 @@ export const cp: Method = {
     "X.npy --rank 10 --algorithm als --init hosvd --tolerance 0",
   ],
 
-  check({ rank, ranks, algorithm, init, fixed, nonnegative }) {
+  check({ rank, ranks, algorithm, init, fixed, nonnegative, checkpoint }) {
     if (rank === undefined)
       throw new InputError(
         ranks ? "--method cp needs --rank R, one number" : "--rank R (cp) or --ranks R,R,… (tucker) is needed",
       );
     if (nonnegative && fixed) throw new InputError("--nonnegative and --fixed: give one of them");
+    if (nonnegative && checkpoint !== undefined)
+      throw new InputError("--nonnegative and --checkpoint: give one of them");
     if (algorithm !== "als") return;
     if (fixed) throw new InputError("--fixed is for --algorithm gauss-newton");
     if (init && !isWord(init))

@@ -1,5 +1,5 @@
 /** What `tenfold decompose` needs to know of a method. A method is one row of METHODS, in `index.ts`. */
-import type { CpStarts, StoppingOptions } from "../../decompositions/index.js";
+import type { CheckpointOptions, CpStarts, StoppingOptions } from "../../decompositions/index.js";
 import { type DType, type Engine, Tensor } from "../../gpu/index.js";
 import type { Numeric, NumericArray } from "../../io/index.js";
 import type { HostModel } from "../../report/model.js";
@@ -58,7 +58,7 @@ export const whole = (method: string, x: Tensor<DType> | Source): Tensor<DType> 
 /** How a run is watched and stopped: options of the solvers. */
 export interface Watch {
   /** of solvers that go by sweeps */
-  stopping: Required<Pick<StoppingOptions, "sweeps" | "tolerance" | "signal" | "onIteration">>;
+  stopping: Required<Pick<StoppingOptions, "sweeps" | "tolerance" | "signal" | "onIteration">> & CheckpointOptions;
   /** of those that do not */
   direct: { signal: AbortSignal; onProgress: (done: number) => void };
 }

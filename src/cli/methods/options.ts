@@ -17,6 +17,7 @@ export interface MethodOptions {
   seed?: number;
   memory?: number;
   missing?: boolean;
+  checkpoint?: string;
 }
 
 export type OptionName = keyof MethodOptions;
@@ -69,6 +70,10 @@ export const OPTIONS: Record<OptionName, Described> = {
     parse: bytes,
   },
   missing: { flags: "--missing", text: "entries that are NaN are missing: the others are fitted, and predict them" },
+  checkpoint: {
+    flags: "--checkpoint <file>",
+    text: "keep the state there every minute and at Ctrl-C; the same command goes on from it",
+  },
 };
 
 /** An option for commander. `methods` are the names of those that take it; none are named where all do. */

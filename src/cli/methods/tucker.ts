@@ -1,4 +1,5 @@
 import { tuckerHOOI } from "../../decompositions/index.js";
+import { InputError } from "../context.js";
 import { byMode, type Method, readArrays, tuckerFactors } from "./method.js";
 import { askedOf, checkRanksOrError, multilinear } from "./ranks.js";
 
@@ -7,7 +8,7 @@ const NAME = "tucker";
 export const tucker: Method = {
   name: NAME,
   summary: "a core and a factor a mode, by HOOI from the truncated HOSVD",
-  takes: ["ranks", "error", "sweeps", "tolerance", "seed", "memory", "missing"],
+  takes: ["ranks", "error", "sweeps", "tolerance", "seed", "memory", "missing", "checkpoint"],
   algorithms: ["hooi"],
   saves: [
     "core (R0×R1×…) and factor_0, … (extent×rank) with orthonormal columns:",
@@ -16,7 +17,13 @@ export const tucker: Method = {
   draws: "tucker",
   examples: ["X.npy --method tucker --ranks 15,10,10 --out result.npz", "X.npy --method tucker --error 0.01"],
 
-  check: (options) => checkRanksOrError(NAME, options, "one number a mode"),
+  check(options) {
+    checkRanksOrError(NAME, options, "one number a mode");
+    const { checkpoint, error, missing } = options;
+    if (checkpoint === undefined) return;
+    if (error !== undefined) throw new InputError("--checkpoint goes with --ranks, and not with --error");
+    if (missing) throw new InputError("--checkpoint and --missing: tucker takes one of them; cp takes both");
+  },
 
   prepare(request) {
     const { options } = request;
