@@ -291,7 +291,8 @@ function commandLine(file: string, options: Options): string {
   const words = ["tenfold decompose", quoteWord(file)];
   for (const name of ["method", ...Object.keys(OPTIONS), "labels", "image"] as (keyof Options)[]) {
     const value = options[name];
-    if (value === undefined) continue;
+    if (value === true) words.push(`--${name}`);
+    if (value === undefined || value === true) continue;
     const texts = value instanceof Map ? [...value].map(([mode, text]) => `${mode}:${text}`) : [String(value)];
     words.push(...texts.map((text) => `--${name} ${quoteWord(text)}`));
   }
