@@ -117,7 +117,7 @@ SOURCES["streamed out of an array"] = async (engine) => ({
 type Result = { tensor: KruskalTensor | TuckerTensor; relativeError: number };
 const ranks = [3, 3, 3];
 const SOLVERS: Record<string, (engine: Engine, x: Tensor | Source) => Promise<Result>> = {
-  cp: (engine, x) => cp(engine, x, { rank: 4, starts: 2, sweeps: 150, compression: "none" }),
+  cp: (engine, x) => cp(engine, x, { rank: 3, starts: 2, sweeps: 100, tolerance: 1e-9, compression: "none" }),
   "cp by way of a core": (engine, x) => cp(engine, x, { rank: 2, starts: 2, sweeps: 100, tolerance: 1e-9 }),
   cpALS: (engine, x) => cpALS(engine, x, { rank: 3, sweeps: 8, tolerance: 0, seed: 1 }),
   "cpALS from the HOSVD": (engine, x) => cpALS(engine, x, { rank: 3, sweeps: 4, tolerance: 0, initialize: "hosvd" }),
