@@ -156,7 +156,8 @@ async function expectSame(
   expect(cut!.sweeps).toBe(ofOne!.sweeps);
   const [expected, actual] = [await numbersOf(engine, ofOne!.tensors), await numbersOf(engine, cut!.tensors)];
   expected.forEach((values, index) => {
-    expectClose(actual[index]!, values, 1e-5);
+    // sums in another order, or by another kernel where a probe picks one, come back amplified by the sweeps of a model that has not converged
+    expectClose(actual[index]!, values, 1e-4);
   });
 }
 
