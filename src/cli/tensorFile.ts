@@ -193,6 +193,7 @@ async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Floa
   let largest = 0;
   let first: { place: number; value: number } | null = null;
   let wrong = 0;
+  let absent = 0;
   for await (const [data, start] of slabsOf(array)) {
     for (let i = 0; i < data.length; i++) {
       const size = Math.abs(data[i]!);
@@ -200,7 +201,10 @@ async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Floa
         if (size > largest) largest = size;
         continue;
       }
-      if (missing && Number.isNaN(size)) continue;
+      if (missing && Number.isNaN(size)) {
+        absent++;
+        continue;
+      }
       wrong++;
       first ??= { place: start + i, value: data[i]! };
     }
@@ -211,6 +215,8 @@ async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Floa
     const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
     throw new InputError(`${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}`);
   }
+  if (absent && absent === shape.reduce((product, extent) => product * extent, 1))
+    throw new InputError(`${name}: every entry is missing, there is nothing to decompose`);
   if (largest === 0) throw new InputError(`${name}: every entry is 0, there is nothing to decompose`);
   const exponent = Math.floor(Math.log2(largest)) + 1;
   // in two steps, because 2^-exponent may be too large for f64

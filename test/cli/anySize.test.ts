@@ -75,6 +75,13 @@ describe("decompose", () => {
     expect(Math.sqrt(lack / all)).toBeLessThan(0.05);
   });
 
+  it("--missing says where nothing is known", async () => {
+    writeFileSync(at("nothing.npy"), writeNpy({ shape: [2, 2, 2], data: new Float32Array(8).fill(Number.NaN) }));
+    const { code, stderr } = await command(["decompose", at("nothing.npy"), "--rank", "1", "--missing"]);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("every entry is missing");
+  });
+
   it("says what does not go together", async () => {
     const said = async (...argv: string[]) => (await command(["decompose", ...argv])).stderr;
     expect(await said(at("x.npy"), "--rank", "2", "--memory", "much")).toContain("It needs a number of bytes");

@@ -74,6 +74,16 @@ const direct = (tensor: AnyTensor, relativeError: number): Outcome => ({
 
 const ofModes = (order: number): number => order;
 
+/** What the Tucker decompositions that take no iterations have in common. */
+const withoutSweeps = (solver: typeof hosvd | typeof stHosvd): Omit<Method, "id" | "title" | "note"> => ({
+  fields: ["ranks", "seed"],
+  rankCount: ofModes,
+  leastOrder: 2,
+  memory: 3,
+  run: async (engine, x, settings, { signal }) =>
+    swept({ ...(await solver(engine, x, { signal, ranks: ranksOf(settings), seed: settings.seed })), errors: [] }),
+});
+
 export const METHODS: readonly Method[] = [
   {
     id: "cp",
@@ -121,23 +131,13 @@ export const METHODS: readonly Method[] = [
     id: "hosvd",
     title: "Tucker without iterations (HOSVD)",
     note: "The leading singular vectors of every unfolding (De Lathauwer, De Moor & Vandewalle 2000): quick, and nearly as good.",
-    fields: ["ranks", "seed"],
-    rankCount: ofModes,
-    leastOrder: 2,
-    memory: 3,
-    run: async (engine, x, settings, { signal }) =>
-      swept({ ...(await hosvd(engine, x, { signal, ranks: ranksOf(settings), seed: settings.seed })), errors: [] }),
+    ...withoutSweeps(hosvd),
   },
   {
     id: "stHosvd",
     title: "Tucker, mode after mode (ST-HOSVD)",
     note: "Each mode is reduced before the next is looked at (Vannieuwenhoven, Vandebril & Meerbergen 2012): the quickest.",
-    fields: ["ranks", "seed"],
-    rankCount: ofModes,
-    leastOrder: 2,
-    memory: 3,
-    run: async (engine, x, settings, { signal }) =>
-      swept({ ...(await stHosvd(engine, x, { signal, ranks: ranksOf(settings), seed: settings.seed })), errors: [] }),
+    ...withoutSweeps(stHosvd),
   },
   {
     id: "train",
