@@ -55,15 +55,24 @@ describe("openNpy", () => {
 
   it("is what streamed reads", async () => {
     const engine = await testEngine();
+    // two components and a little noise: of noise alone, rounding decides where a few sweeps end
+    const [a, b, c] = [randomArray(18, 1), randomArray(8, 2), randomArray(10, 3)];
+    const data = floats.map((noise, n) => {
+      const at = [Math.floor(n / 20), Math.floor(n / 5) % 4, n % 5] as const;
+      const entry = (r: number) => a[2 * at[0] + r]! * b[2 * at[1] + r]! * c[2 * at[2] + r]!;
+      return entry(0) + entry(1) + 0.01 * noise;
+    });
     const name = join(folder, "x.npy");
-    writeFileSync(name, writeNpy({ shape, data: floats }));
+    writeFileSync(name, writeNpy({ shape, data }));
     using file = await openNpy(name);
     using x = await streamed(engine, file, { memory: 1500 });
     expect(x.parts.length).toBeGreaterThan(2);
-    using tensor = engine.tensor(shape, floats);
-    const options = { rank: 2, starts: 1, sweeps: 4, compression: "none" } as const;
+    using tensor = engine.tensor(shape, data);
+    // a file in parts begins at random, a tensor that is there by generalised eigenvalues
+    const options = { rank: 2, starts: 1, sweeps: 30, initialize: "random", compression: "none" } as const;
     const results = [await cp(engine, x, options), await cp(engine, tensor, options)];
     expect(Math.abs(results[0]!.relativeError - results[1]!.relativeError)).toBeLessThan(1e-5);
+    expect(results[0]!.relativeError).toBeLessThan(0.03);
     for (const { tensor } of results) tensor.destroy();
   });
 
