@@ -29,6 +29,8 @@ export const DATA_TYPES: Readonly<Record<number, { name: string; bytes?: number 
 };
 
 export const FLOAT = 1;
+export const UINT8 = 2;
+export const INT8 = 3;
 export const INT32 = 6;
 export const INT64 = 7;
 export const FLOAT16 = 10;

@@ -14,7 +14,7 @@ import {
 
 /** Changes to the main graph of a model. The model itself stays; `finish` gives another one. */
 export class GraphEdit {
-  private readonly facts: GraphFacts;
+  readonly facts: GraphFacts;
   private readonly names: Set<string>;
   /** what stands in a node's place; an empty list where it goes */
   private readonly replaced = new Map<NodeProto, NodeProto[]>();

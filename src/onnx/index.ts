@@ -2,6 +2,23 @@
 export type { LeftAlone, OnnxGeometry } from "./layers.js";
 export type { ExternalData, OnnxModel, OnnxValue } from "./model.js";
 export { type FoldedOnnx, type FoldOnnxOptions, foldOnnx } from "./passes.js";
+export {
+  type ActivationRange,
+  type QuantisableOp,
+  type QuantisedLayer,
+  type QuantisedLayersOptions,
+  type QuantisedOnnx,
+  type QuantiseOnnxOptions,
+  quantiseOnnx,
+} from "./quantise.js";
+export {
+  ActivationHistogram,
+  type ActivationRangesOptions,
+  activationRanges,
+  type OnnxSession,
+  type RangeMethod,
+  type RangeOptions,
+} from "./ranges.js";
 export { type ReadOnnxOptions, readOnnx } from "./read.js";
 export {
   type OnnxFactor,

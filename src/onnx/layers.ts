@@ -81,6 +81,8 @@ export interface FindOptions {
   shapes?: KnownShapes | undefined;
   fixedInputs?: boolean | undefined;
   join?: boolean | undefined;
+  /** depthwise convolutions are layers too, false by default */
+  depthwise?: boolean | undefined;
 }
 
 export interface Found {
@@ -95,7 +97,7 @@ export interface Found {
 /** Looks through a model. It reads no weights. */
 export function findLayers(
   model: OnnxModel,
-  { shapes: known, fixedInputs = false, join = true }: FindOptions = {},
+  { shapes: known, fixedInputs = false, join = true, depthwise = false }: FindOptions = {},
 ): Found {
   const { graph, file } = model;
   const facts = new GraphFacts(model);
@@ -116,7 +118,7 @@ export function findLayers(
     else if (!isStandard(node)) {
       if (entries >= LARGE) leave(node, `operators of ${node.domain} are not factorised`, entries);
     } else if (PRODUCTS.includes(node.opType)) {
-      const layer = layerOf(model, facts, node, fixedInputs);
+      const layer = layerOf(model, facts, node, fixedInputs, depthwise);
       if (typeof layer !== "string") layers.push({ ...layer, multiplications: multiplicationsOf(node, shapes) });
       else if (layer) leave(node, layer, Math.max(entries, quantisedEntries(facts, node)));
     } else if (RECURRENT.includes(node.opType)) leave(node, "recurrent layers are not factorised", entries);
@@ -152,6 +154,7 @@ function layerOf(
   facts: GraphFacts,
   node: NodeProto,
   fixedInputs: boolean,
+  depthwise: boolean,
 ): Omit<FoundLayer, "multiplications"> | string {
   const { file } = model;
   const op = node.opType as FoundLayer["op"];
@@ -222,7 +225,7 @@ function layerOf(
   if (rank < 1 || !geometry) return "its attributes do not fit its weights";
   const [outputs, inputs] = op === "Conv" ? [extents[0]!, extents[1]!] : [extents[1]! * groups, extents[0]! / groups];
   if (!(groups >= 1) || outputs % groups || !Number.isInteger(inputs)) return "its groups do not fit its weights";
-  if (groups > 1 && inputs === 1) return "depthwise: nothing is shared between its channels";
+  if (groups > 1 && inputs === 1 && !depthwise) return "depthwise: nothing is shared between its channels";
   if (biasExtents && biasExtents.join() !== `${outputs}`) return "its bias does not fit its weights";
   const pointwise = op === "Conv" && groups === 1 && geometry.kernel.every((extent) => extent === 1);
   return {

@@ -153,6 +153,8 @@ export const intOf = (node: NodeProto, name: string, otherwise: number): number 
 };
 export const floatOf = (node: NodeProto, name: string, otherwise: number): number =>
   attribute(node, name)?.f ?? otherwise;
+/** A number, or null where the node lacks it. */
+export const maybeFloatOf = (node: NodeProto, name: string): number | null => attribute(node, name)?.f ?? null;
 /** A list of integers, or null where the node lacks it. */
 export const intsOf = (node: NodeProto, name: string): number[] | null =>
   attribute(node, name)?.ints.map(Number) ?? null;
@@ -190,6 +192,18 @@ export function constantOf(node: NodeProto): TensorProto | null {
 /** The graphs inside a node: the branches of `If`, the bodies of `Loop` and `Scan`. */
 export const subgraphsOf = (node: NodeProto): GraphProto[] =>
   node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
+
+/** The node with the graphs inside it changed. */
+export const withSubgraphs = (node: NodeProto, change: (graph: GraphProto) => GraphProto): NodeProto =>
+  subgraphsOf(node).length
+    ? copyOf(node, {
+        attribute: node.attribute.map((one) =>
+          one.g || one.graphs.length
+            ? copyOf(one, { ...(one.g && { g: change(one.g) }), graphs: one.graphs.map(change) })
+            : one,
+        ),
+      })
+    : node;
 
 /** AttributeProto.AttributeType */
 const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
@@ -246,13 +260,14 @@ export const makeEntry = (key: string, value: string): Entry => make("Entry", { 
 export const makeDimension = (extent: number | null): Dimension =>
   make("Dimension", extent === null ? {} : { value: { case: "dimValue", value: BigInt(extent) } });
 
-export const makeValueInfo = (name: string, elemType: number, dim: Dimension[]): ValueInfoProto =>
+/** `dim` null: of unknown rank */
+export const makeValueInfo = (name: string, elemType: number, dim: Dimension[] | null): ValueInfoProto =>
   make("ValueInfo", {
     name,
     type: make("Type", {
       value: {
         case: "tensorType",
-        value: make("TensorType", { elemType, shape: make("Shape", { dim }) }),
+        value: make("TensorType", { elemType, ...(dim && { shape: make("Shape", { dim }) }) }),
       },
     }),
   });
