@@ -15,7 +15,7 @@ export {
   ActivationHistogram,
   type ActivationRangesOptions,
   activationRanges,
-  type OnnxSession,
+  type CalibrationSession,
   type RangeMethod,
   type RangeOptions,
 } from "./ranges.js";

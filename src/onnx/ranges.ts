@@ -32,14 +32,14 @@ export interface RangeOptions {
 }
 
 /** What is used of a session of onnxruntime; a session of `onnxruntime-node` or `onnxruntime-web` is one. */
-export interface OnnxSession<Feeds = never> {
+export interface CalibrationSession<Feeds = never> {
   run(feeds: Feeds): Promise<Readonly<Record<string, { readonly data: unknown }>>>;
   release?(): Promise<void>;
 }
 
 export interface ActivationRangesOptions<Feeds = never> extends QuantisedLayersOptions, RangeOptions {
   /** opens a session of a model's bytes, as in `(bytes) => ort.InferenceSession.create(bytes)` */
-  session: (bytes: Uint8Array) => Promise<OnnxSession<Feeds>>;
+  session: (bytes: Uint8Array) => Promise<CalibrationSession<Feeds>>;
   /** the inputs of each run, by their names, as the runtime takes them */
   feeds: Iterable<Feeds> | AsyncIterable<Feeds>;
   /** stops between two runs */

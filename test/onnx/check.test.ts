@@ -4,12 +4,24 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { foldOnnx, onnxSites, readOnnx, replaceSites, splitOnnx, writeOnnx } from "../../src/onnx/index.js";
+import {
+  foldOnnx,
+  type OnnxModel,
+  onnxSites,
+  quantiseOnnx,
+  readOnnx,
+  replaceSites,
+  splitOnnx,
+  writeOnnx,
+} from "../../src/onnx/index.js";
 import { exactReplacement, schemesOf } from "./exact.js";
 import { fixture } from "./runtime.js";
 
 const python = process.env.PYTHON ?? "python3";
 const hasOnnx = spawnSync(python, ["-c", "import onnx"]).status === 0;
+
+/** All values that nodes of the main graph read or make. */
+const valuesOf = ({ graph }: OnnxModel): string[] => graph.node.flatMap(({ input, output }) => [...input, ...output]);
 
 it.runIf(hasOnnx)("changed files pass onnx's checker", { timeout: 300_000 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-onnx-"));
@@ -34,6 +46,10 @@ it.runIf(hasOnnx)("changed files pass onnx's checker", { timeout: 300_000 }, asy
       const { model: folded } = await foldOnnx(model, { fixedInputs: true });
       put(`${name}-folded.onnx`, writeOnnx(folded));
       const options = { fixedInputs: true };
+      const ranges = new Map([...valuesOf(folded)].map((value) => [value, { min: -1, max: 1.5 }]));
+      const operators = ["Conv", "Gemm", "MatMul"] as const;
+      const { model: quantised } = await quantiseOnnx(folded, { ranges, operators, ...options });
+      put(`${name}-int8.onnx`, writeOnnx(quantised));
       const { sites } = onnxSites(model, { ...options, smallest: 0 });
       for (const scheme of new Set(sites.flatMap(schemesOf))) {
         const taken = sites.filter((site) => schemesOf(site).includes(scheme));
@@ -51,7 +67,7 @@ it.runIf(hasOnnx)("changed files pass onnx's checker", { timeout: 300_000 }, asy
     for await (const part of split.data) data.push(part.slice());
     writeFileSync(join(folder, "split.data"), Buffer.concat(data));
     put("split.onnx", split.model);
-    expect(files.length).toBeGreaterThan(30);
+    expect(files.length).toBeGreaterThan(39);
     const script = join(import.meta.dirname, "check.py");
     expect(() => execFileSync(python, [script, ...files], { stdio: "pipe", encoding: "utf8" })).not.toThrow();
   } finally {
