@@ -1,8 +1,9 @@
-import { Engine, type EngineOptions, engineRules } from "../gpu/engine.js";
+import { Engine, type EngineOptions, engineRules, isSoftware } from "../gpu/engine.js";
 import { TenfoldError } from "../gpu/errors.js";
 import { checkOptions, type OptionRules, oneOf } from "../gpu/options.js";
 import type { GPU, GPUAdapter } from "../gpu/webgpu.js";
 import { installedDrivers, usePackagedSwiftShader } from "./driver.js";
+import { pacePolls } from "./pace.js";
 
 export interface OpenOptions extends EngineOptions {
   /**
@@ -65,6 +66,8 @@ export async function requestAdapter(
     gpuAdapter = await gpu.requestAdapter(options);
   }
   if (!gpuAdapter) throw new TenfoldError(NO_ADAPTER, { code: "NO_GPU" });
+  const { vendor, architecture, device, description } = gpuAdapter.info;
+  if (isSoftware([vendor, architecture, device, description].join(" "))) pacePolls();
   return { adapter: gpuAdapter, packaged };
 }
 

@@ -275,7 +275,7 @@ interface Watched {
 }
 
 describe("Kernels, again and again", () => {
-  it("leaves no buffer behind in twenty runs, and survives a lost device", async () => {
+  it("leaves no buffer behind, run after run, and survives a lost device", async () => {
     await visitCases(["eigen 16"]);
     const [worker] = page.workers();
     // what the benchmark's own engines hold is counted from outside
@@ -296,7 +296,7 @@ describe("Kernels, again and again", () => {
       };
     });
     const held: number[] = [];
-    for (let run = 0; run < 20; run++) {
+    for (let run = 0; run < 8; run++) {
       await again();
       held.push(await worker!.evaluate(() => (self as unknown as Watched).buffers.size));
     }
@@ -432,20 +432,20 @@ describe("for everyone", () => {
   });
 });
 
-describe("twenty runs", () => {
+describe("run after run", () => {
   it("leave nothing behind", async () => {
     const held: Record<string, number[]> = { decompose: [], train: [] };
     await visit("decompose?images=300&rank=3&method=cp");
     await ends();
-    const twenty = async (part: string): Promise<void> => {
-      for (let run = 0; run < 20; run++) {
+    const several = async (part: string): Promise<void> => {
+      for (let run = 0; run < 8; run++) {
         await again();
         const { live, pooled } = await memory();
         if (part === "decompose") expect(live).toBe(0);
         held[part]!.push(live + pooled);
       }
     };
-    await twenty("decompose");
+    await several("decompose");
     // leaving by the link keeps the page and its engine
     await page.evaluate(() => {
       history.replaceState(null, "", "#train?images=300&epochs=2&recipe=slides");
@@ -453,7 +453,7 @@ describe("twenty runs", () => {
     });
     await page.waitForSelector("#part-train .runner");
     await ends();
-    await twenty("train");
+    await several("train");
     // the pool settles in the first runs
     for (const bytes of Object.values(held)) expect(bytes.at(-1)).toBe(bytes[4]);
     await page.click("nav a[href^='#kernels']");
