@@ -138,6 +138,7 @@ describe("Compress", () => {
       });
       expect(Math.max(...longest)).toBeLessThan(50);
     },
+    300_000,
   );
 
   it("is for everyone: axe finds nothing, light and dark, and it fits phones and tablets", async () => {
