@@ -12,9 +12,21 @@ import { randomArray } from "./reference.js";
 const root = resolve(import.meta.dirname, "..");
 const DECISIONS = "docs/decisions";
 const decisions = readdirSync(join(root, DECISIONS)).filter((file) => /^\d/.test(file));
+/** The pages of a folder of docs. */
+const pagesOf = (folder: string): string[] =>
+  readdirSync(join(root, folder)).flatMap((file) => (file.endsWith(".md") ? [`${folder}/${file}`] : []));
 const pages = [
-  ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", `${DECISIONS}/README.md`],
-  "docs/files.md",
+  ...[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "bench/README.md",
+    "examples/README.md",
+    `${DECISIONS}/README.md`,
+  ],
+  ...pagesOf("docs"),
+  ...pagesOf("docs/guide"),
   ...[".github/pull_request_template.md", ".github/ISSUE_TEMPLATE/bug.md", ".github/ISSUE_TEMPLATE/feature.md"],
   ...decisions.map((file) => `${DECISIONS}/${file}`),
 ];
@@ -41,7 +53,7 @@ function brokenLinks(page: string): string[] {
   });
 }
 
-const FOLDERS = /^(?:src|shaders|test|bench|docs|dist|\.ci|\.github)\//;
+const FOLDERS = /^(?:src|shaders|test|bench|docs|examples|dist|\.ci|\.github)\//;
 /** Files and folders that a page names in backticks and that are not there. */
 function missingFiles(page: string): string[] {
   const named = [...withoutCode(textOf(page)).matchAll(/`([^`\s]+)`/g)].map(([, name]) => name!);

@@ -1,0 +1,93 @@
+/** The site of docs/: `npm run docs` builds it into dist/docs, static and without a request to another host. */
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { defineConfig } from "vitepress";
+
+const docs = resolve(import.meta.dirname, "..");
+
+const GUIDE = [
+  ["Tensors as data", "tensors"],
+  ["Which decomposition when", "which"],
+  ["How many components", "rank"],
+  ["Missing and non-negative", "missing"],
+  ["Larger than memory", "large"],
+  ["Matrices", "matrices"],
+  ["Networks", "networks"],
+  ["Inside a WebGPU program", "embedding"],
+  ["Memory", "memory"],
+  ["Workers", "workers"],
+  ["Adapters and speed", "adapters"],
+  ["What accuracy is promised", "accuracy"],
+  ["Coming from another library", "coming-from"],
+];
+const API = existsSync(join(docs, "api"))
+  ? readdirSync(join(docs, "api")).map((file) => file.replace(/\.md$/, ""))
+  : [];
+
+/** Links to files outside of docs/, which the site does not have: to README its first page, others become their text. */
+function linksWithin(md) {
+  const open = md.renderer.rules.link_open ?? ((tokens, at, options, _, self) => self.renderToken(tokens, at, options));
+  md.core.ruler.push("links_within", ({ tokens, env }) => {
+    for (const { children } of tokens) {
+      const opened = [];
+      for (const token of children ?? []) {
+        if (token.type === "link_close" && opened.pop()) token.tag = "span";
+        if (token.type !== "link_open") continue;
+        const href = token.attrGet("href");
+        if (/\bdecisions\/README\.md$/.test(href)) token.attrSet("href", "/decisions/");
+        const isOutside =
+          !/^(?:[a-z]+:|#|\/)/.test(token.attrGet("href")) &&
+          relative(docs, resolve(dirname(env.path ?? docs), href.split("#")[0])).startsWith("..");
+        if (isOutside && /README\.md(?:#|$)/.test(href) && !/bench/.test(href)) token.attrSet("href", "/");
+        opened.push(isOutside && token.attrGet("href") !== "/");
+        if (opened.at(-1)) {
+          token.tag = "span";
+          token.attrs = [["class", "outside"]];
+        }
+      }
+    }
+  });
+  md.renderer.rules.link_open = (tokens, at, options, env, self) =>
+    tokens[at].tag === "span" ? self.renderToken(tokens, at, options) : open(tokens, at, options, env, self);
+}
+
+export default defineConfig({
+  title: "tenfold",
+  description: "Tensor decompositions and decomposed neural networks on WebGPU, from TypeScript",
+  lang: "en",
+  // where the site stands on its host, with a slash at both ends
+  base: process.env.DOCS_BASE ?? "/",
+  rewrites: { "decisions/README.md": "decisions/index.md" },
+  outDir: "../dist/docs",
+  cacheDir: "../.cache/vitepress",
+  cleanUrls: false,
+  head: [["link", { rel: "icon", href: "data:," }]],
+  markdown: { config: linksWithin },
+  themeConfig: {
+    nav: [
+      { text: "Guide", link: "/guide/tensors" },
+      { text: "API", link: "/api/decompositions" },
+      { text: "Benchmarks", link: "/benchmarks" },
+    ],
+    sidebar: [
+      { text: "Guide", items: GUIDE.map(([text, page]) => ({ text, link: `/guide/${page}` })) },
+      {
+        text: "Reference",
+        items: [
+          { text: "Files of results", link: "/files" },
+          { text: "API", collapsed: true, items: API.map((page) => ({ text: page, link: `/api/${page}` })) },
+        ],
+      },
+      {
+        text: "Figures",
+        items: [
+          { text: "Benchmarks", link: "/benchmarks" },
+          { text: "The study of digits", link: "/study" },
+        ],
+      },
+      { text: "How it is built", items: [{ text: "Recorded decisions", link: "/decisions/" }] },
+    ],
+    outline: { level: [2, 3] },
+    search: { provider: "local" },
+  },
+});
