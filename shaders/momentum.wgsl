@@ -2,6 +2,7 @@
 // `fresh` is what the method made of `next`, and error[0] is its error. Where that is no larger than the error of `accepted`, `fresh` is
 // accepted, and the method goes on from next = fresh + β·(fresh − accepted), β grows; else from `accepted` itself, and β shrinks.
 // Elements from `further` on are accepted or refused with the others, and have no part in `next`.
+// Elements of `fresh` from scaled_start to scaled_end are a matrix of `rank` columns, which count as many times as `weights` says.
 // state: β, the largest β, the error of `accepted`, and how many steps were refused in a row. next is at least 0 from clip_start to clip_end.
 // Reads and writes 2 numbers an element each.
 
@@ -15,6 +16,9 @@ struct Params {
   further: u32,
   clip_start: u32,
   clip_end: u32,
+  scaled_start: u32,
+  scaled_end: u32,
+  rank: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,6 +27,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> accepted: array<f32>;
 @group(0) @binding(4) var<storage, read_write> next: array<f32>;
 @group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(6) var<storage, read> weights: array<f32>;
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -33,7 +38,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let before = accepted[e];
     var value = before;
     if (is_better) {
-      let found = fresh[e];
+      var found = fresh[e];
+      if (e >= params.scaled_start && e < params.scaled_end) { found *= weights[(e - params.scaled_start) % params.rank]; }
       accepted[e] = found;
       value = found;
       if (!is_first) { value += beta * (found - before); }

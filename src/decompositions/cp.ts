@@ -17,6 +17,7 @@ import {
 import {
   add,
   appendRow,
+  columnParts,
   copy,
   fill,
   gram,
@@ -25,6 +26,7 @@ import {
   normalizeColumns,
   scaleColumns,
   sumOfSquares,
+  unitColumns,
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
@@ -38,7 +40,7 @@ import {
   withStartFactor,
   zeroKruskal,
 } from "./cpModels.js";
-import { type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
+import { type CorrectingSweeps, type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {
   type Convergence,
@@ -56,6 +58,7 @@ import {
   zeroResult,
 } from "./iterate.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
+import type { StackedFactors } from "./stack.js";
 
 export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */
@@ -140,14 +143,18 @@ export async function cpALS(
 }
 
 type MakeMethod = (
-  ...parameters: ConstructorParameters<typeof CpProblem>
+  name: string,
+  scope: Scope,
+  rank: number,
+  update: CpUpdate,
 ) => SweepMethod<KruskalTensor> & Pick<CpProblem, "initialize" | "startFrom">;
 
 /** Constrained updates creep where plain ones do not, and are extrapolated. */
 async function methodOf(update: CpUpdate): Promise<MakeMethod> {
   if (!update.oneSigned) return plainMethod;
   const { ExtrapolatedCp } = await import("./extrapolatedCp.js");
-  return (name, scope, rank, of) => new ExtrapolatedCp(name, scope, new CpProblem(name, scope, rank, of), of);
+  return (name, scope, rank, of) =>
+    new ExtrapolatedCp(name, scope, rank, of, (stacked) => new CpProblem(name, scope, rank, of, stacked));
 }
 
 const plainMethod: MakeMethod = (...parameters) => new CpProblem(...parameters);
@@ -399,16 +406,20 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     scope: Scope,
     rank: number,
     readonly update: CpUpdate,
+    /** where the factors lie; by default each for itself */
+    private readonly stacked?: StackedFactors,
   ) {
     this.#scope = scope;
     const { allocate, engine, source } = scope;
     this.advice = update.advice;
     this.#fused = update.fused?.(engine, rank) ?? null;
-    const factors = source.shape.map((extent, mode) => allocate([extent, rank], `factor ${mode}`));
+    const factors = source.shape.map((extent, mode) =>
+      stacked ? stacked.stack.of(stacked.tensor, mode) : allocate([extent, rank], `factor ${mode}`),
+    );
     // rows begin where a binding may
     this.#grams = allocate([source.order, 64 * Math.ceil((rank ** 2 + rank) / 64)], "grams");
     this.model = new KruskalTensor(allocate([rank], "weights"), factors);
-    this.columns = (this.#fused ? 3 : 4) * SCALAR;
+    this.columns = (this.#fused && !this.#fused.tellsError ? 3 : 4) * SCALAR;
     this.#values = allocate([this.columns], "sweep values");
     this.state = [...factors, this.#grams, this.model.weights];
     this.correcting = update.correct && this.#correctingSweeps(update.correct);
@@ -445,6 +456,18 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     if (mode === 0) fill(s, this.model.weights, 0);
   }
 
+  /**
+   * Records the factors of these modes in a stack in place of the model's, which lie in one like it: columns of norm 1, and the product of what their
+   * norms were as the weights.
+   */
+  placeAll(s: Scheduler, tensor: Tensor, modes: readonly number[]): void {
+    const { stack, tensor: factors } = this.stacked!;
+    const { weights, rank } = this.model;
+    const matrices = modes.map((mode) => ({ rows: stack.shapes[mode]![0]!, start: stack.rangeOf([mode])[0] }));
+    const parts = columnParts(s, tensor, matrices, rank);
+    unitColumns(s, { stack: tensor, matrices, parts, factors, grams: this.#grams, modes, weights });
+  }
+
   /** Records a factor in place of a mode's: its columns are brought to norm 1. Returns what their norms were; the weights stay. */
   place(s: Scheduler, mode: number, start: Tensor): Tensor {
     const factor = this.model.factors[mode]!;
@@ -469,25 +492,37 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     await this.#prepare();
   }
 
-  record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
+  /** Records a sweep, and what it tells where there is a trace. */
+  record(p: Program, trace: Trace | null, isPrecise: boolean): void {
     const { weights, factors } = this.model;
     const { source } = this.#scope;
-    const sweep = this.#fused?.begin({ weights, factors, grams: this.#grams });
+    const { squaredNorm } = source;
+    const sweep = this.#fused?.begin({ weights, factors, grams: this.#grams, squaredNorm });
     overModes(p, source, factors, { unsummed: sweep !== undefined }, (product, mode, partialFrom) => {
       if (sweep) sweep.record(p, product, mode, partialFrom);
       else this.#update(p, product, mode);
     });
-    sweep?.finish(p, this.#values, isPrecise ? undefined : { rows, counter });
+    sweep?.finish(p, this.#values, isPrecise || !trace ? undefined : trace);
     if (isPrecise) source.residual(p, this.model, { out: this.#scalar(2) });
-    if (isPrecise || !sweep) appendRow(p.s, this.#values, rows, counter);
+    if (trace && (isPrecise || !sweep)) appendRow(p.s, this.#values, trace.rows, trace.counter);
   }
 
-  /** Records ‖x − x̂‖² after a sweep: of a precise one from the residual, else ‖x‖² − 2·⟨x, x̂⟩ + ‖x̂‖². */
-  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): void {
-    if (isPrecise) return void copy(s, this.#scalar(2), { out });
+  /**
+   * Records ‖x − x̂‖² after a sweep, [1]: of a precise one from the residual, else ‖x‖² − 2·⟨x, x̂⟩ + ‖x̂‖². It is written into `out` where it has no
+   * place of its own.
+   */
+  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): Tensor {
+    if (isPrecise) return this.#scalar(2);
+    if (this.#fused?.tellsError) return this.#scalar(3);
     const rest = map(s, this.#scalar(0), "identity", { alpha: -2, beta: this.#scope.source.squaredNorm });
     add(s, rest, this.#scalar(1), { out });
     s.release(rest);
+    return out;
+  }
+
+  /** whether the error from norms is one small number less than ‖x‖², and not three that cancel */
+  get tellsError(): boolean {
+    return this.#fused?.tellsError ?? false;
   }
 
   #scalar(index: number): Tensor {
@@ -548,9 +583,9 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */
-  readonly correcting: SweepMethod<KruskalTensor>["correcting"];
+  readonly correcting: CorrectingSweeps | undefined;
 
-  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): NonNullable<SweepMethod<KruskalTensor>["correcting"]> {
+  #correctingSweeps(correct: NonNullable<CpUpdate["correct"]>): CorrectingSweeps {
     const { source, keep } = this.#scope;
     return {
       below: CORRECTING,
@@ -567,11 +602,11 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
         };
         return {
           enter: (p) => difference.refresh(p, this.model),
-          record: (p, { rows, counter }) => {
+          record: (p, trace) => {
             correctingSweep(p, sweep);
             difference.refresh(p, this.model);
             difference.squaredNorm(p, { out: this.#scalar(2) });
-            appendRow(p.s, this.#values, rows, counter);
+            if (trace) appendRow(p.s, this.#values, trace.rows, trace.counter);
           },
         };
       },

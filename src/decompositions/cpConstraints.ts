@@ -118,6 +118,8 @@ export function constrained(
     prepare: (start, columns, mode) => updates[mode]!.prepare?.(start, columns, mode),
     record: (p, step) => updates[step.mode]!.record(p, step),
     ...(updates.every((update) => update.correct) && { correct }),
+    // one sweep of fused updates for all modes, where they have the same
+    ...(updates.every((update) => update === nonnegative) && { fused: nonnegative.fused! }),
   };
 }
 

@@ -54,16 +54,26 @@ export interface CpUpdate {
   fused?(engine: Engine, rank: number): FusedUpdate | null;
 }
 
+/** Sweeps near a fit of 1, which write a row of the trace where there is one. */
+export interface CorrectingSweeps {
+  below: number;
+  open(): Promise<{ enter(p: Program): void; record(p: Program, trace: Trace | null): void }>;
+}
+
 /** What a sweep of fused updates writes to: the state of CP-ALS. */
 export interface CpState {
   factors: readonly Tensor[];
   /** a row a mode, as `alsUpdate` wants them */
   grams: Tensor;
   weights: Tensor;
+  /** ‖x‖² */
+  squaredNorm: number;
 }
 
-/** Updates that leave a factor's columns to be normalised to the next mode's update. */
+/** Updates in few dispatches, which normalise and take Gram matrices themselves. */
 export interface FusedUpdate {
+  /** whether `values` have a fourth part, which is ‖x − x̂‖² from norms */
+  readonly tellsError?: boolean;
   /** Begins a sweep. */
   begin(state: CpState): {
     /** Records a mode's update, into its factor. `product` may be left unsummed. */

@@ -1,19 +1,27 @@
 /** CP by alternating updates whose sweeps are extrapolated: constrained factors creep less where terms are collinear. */
 import type { Program, Scheduler, Tensor, TensorData } from "../gpu/index.js";
-import { appendRow, copy, hadamard, MOMENTUM_START, momentum, scaleColumns, slice } from "../ops/index.js";
+import { appendRow, MOMENTUM_START, momentum } from "../ops/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
-import type { CpUpdate } from "./cpUpdates.js";
-import { ROW, type Scope, type SweepKind, type SweepMethod, type Told, type Trace } from "./iterate.js";
-import { Stack } from "./stack.js";
+import { ONE_DIFFERENCE } from "./cpNonnegative.js";
+import type { CorrectingSweeps, CpUpdate } from "./cpUpdates.js";
+import type { Scope, SweepKind, SweepMethod, Told, Trace } from "./iterate.js";
+import { Stack, type StackedFactors } from "./stack.js";
 
 /** What is extrapolated: CP by alternating updates. */
-export interface AlternatingCp extends SweepMethod<KruskalTensor> {
+export interface AlternatingCp {
   readonly state: readonly Tensor[];
   readonly model: KruskalTensor;
+  /** whether the error from norms is one small number less than ‖x‖², and not three that cancel */
+  readonly tellsError: boolean;
+  readonly correcting: CorrectingSweeps | undefined;
   initialize(how: "random" | "hosvd", seed: number, signal?: AbortSignal): Promise<void>;
   startFrom(start: readonly TensorData[]): Promise<void>;
-  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): void;
-  place(s: Scheduler, mode: number, start: Tensor): Tensor;
+  record(p: Program, trace: Trace | null, isPrecise: boolean): void;
+  recordError(s: Scheduler, isPrecise: boolean, out: Tensor): Tensor;
+  placeAll(s: Scheduler, tensor: Tensor, modes: readonly number[]): void;
+  finish(): Promise<KruskalTensor>;
+  residual(p: Program, tensor: KruskalTensor, out: Tensor): void;
+  restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor>;
 }
 
 /**
@@ -21,7 +29,7 @@ export interface AlternatingCp extends SweepMethod<KruskalTensor> {
  * Hien 2021).
  */
 export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
-  readonly columns: number;
+  readonly columns = MOMENTUM_START.length;
   readonly hasCheap: boolean;
   readonly advice: string;
   readonly state: readonly Tensor[];
@@ -34,26 +42,22 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly #next: Tensor;
   readonly #momentum: Tensor;
   readonly #error: Tensor;
-  readonly #innerTrace: Trace;
-  readonly #row: Tensor;
   /** modes that are updated, the last of which has the weights */
   readonly #modes: readonly number[];
   readonly #clipped: readonly number[];
-
   readonly #cp: AlternatingCp;
+  readonly #amplification: number;
 
   constructor(
     readonly name: string,
     readonly scope: Scope,
-    cp: AlternatingCp,
+    rank: number,
     update: CpUpdate,
+    /** makes the problem, whose factors are to lie so */
+    begin: (stacked: StackedFactors) => AlternatingCp,
   ) {
     const { allocate, source } = scope;
-    this.#cp = cp;
-    this.model = cp.model;
-    const { rank } = cp.model;
     this.advice = update.advice;
-    this.columns = this.#cp.columns;
     const { oneSigned = new Set<number>(), fixed = new Set<number>() } = update;
     const all = [...source.shape.keys()];
     this.#modes = all.filter((mode) => !fixed.has(mode));
@@ -67,10 +71,11 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
     );
     const stack = (label: string) => allocate([this.#stack.size], label);
     [this.#fresh, this.#best, this.#next] = [stack("new factors"), stack("best factors"), stack("next factors")];
+    this.#cp = begin({ stack: this.#stack, tensor: this.#fresh });
+    this.model = this.#cp.model;
+    this.#amplification = this.#cp.tellsError ? ONE_DIFFERENCE : 1;
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
-    this.#row = allocate([this.columns], "sweep values");
-    this.#innerTrace = { rows: allocate([1, this.columns], "inner trace"), counter: allocate([1], "count", "u32") };
     this.state = [...this.#cp.state, this.#best, this.#next, this.#momentum];
     this.correcting = this.#cp.correcting && this.#correctingSweeps(this.#cp.correcting);
   }
@@ -88,61 +93,36 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   #restart(): void {
     const { engine } = this.scope;
     engine.write(this.#momentum, [...MOMENTUM_START]);
-    for (const stack of [this.#fresh, this.#best, this.#next]) engine.write(stack, new Float32Array(stack.size));
+    for (const stack of [this.#best, this.#next]) engine.write(stack, new Float32Array(stack.size));
   }
 
   record(p: Program, trace: Trace, isPrecise: boolean): void {
-    this.#cp.record(p, this.#innerTrace, isPrecise);
+    this.#cp.record(p, null, isPrecise);
     this.#extrapolate(p.s, isPrecise);
     this.#tell(p.s, trace);
   }
 
   /** Records what follows a sweep: the model is put where the next one begins. */
   #extrapolate(s: Scheduler, isPrecise: boolean): void {
-    const { weights, factors } = this.model;
-    this.#cp.recordError(s, isPrecise, this.#error);
-    for (const mode of this.#modes) {
-      const out = this.#stack.of(this.#fresh, mode);
-      if (mode === this.#modes.at(-1)) scaleColumns(s, factors[mode]!, weights, { out });
-      else copy(s, factors[mode]!, { out });
-    }
+    const error = this.#cp.recordError(s, isPrecise, this.#error);
     momentum(s, {
       fresh: this.#fresh,
-      error: this.#error,
+      error,
       accepted: this.#best,
       next: this.#next,
       state: this.#momentum,
       clip: this.#stack.rangeOf(this.#clipped),
+      scaled: { weights: this.model.weights, range: this.#stack.rangeOf(this.#modes.slice(-1)) },
     });
-    this.#place(s, this.#next);
+    this.#cp.placeAll(s, this.#next, this.#modes);
   }
 
-  /** Records a row of the trace: the error of the best factors, where that of a residual is. */
+  /** Records a row of the trace: among its numbers is the error of the best factors. */
   #tell(s: Scheduler, { rows, counter }: Trace): void {
-    slice(s, this.#momentum, [2], [1], { out: this.#row.rows(2 * ROW.residual, 2 * ROW.residual + 1) });
-    appendRow(s, this.#row, rows, counter);
+    appendRow(s, this.#momentum, rows, counter);
   }
 
-  /** Records factors of a stack in place of the model's. */
-  #place(s: Scheduler, stack: Tensor): void {
-    let product: Tensor | null = null;
-    for (const mode of this.#modes) {
-      const norms = this.#cp.place(s, mode, this.#stack.of(stack, mode));
-      if (!product) product = norms;
-      else {
-        const next: Tensor = hadamard(s, product, norms);
-        s.release(product, norms);
-        product = next;
-      }
-    }
-    copy(s, product!, { out: this.model.weights });
-    s.release(product!);
-  }
-
-  #correctingSweeps({
-    below,
-    open,
-  }: NonNullable<SweepMethod<KruskalTensor>["correcting"]>): SweepMethod<KruskalTensor>["correcting"] {
+  #correctingSweeps({ below, open }: CorrectingSweeps): SweepMethod<KruskalTensor>["correcting"] {
     return {
       below,
       open: async () => {
@@ -150,7 +130,7 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
         return {
           enter,
           record: (p, trace) => {
-            record(p, this.#innerTrace);
+            record(p, null);
             this.#extrapolate(p.s, true);
             // what is left of X beside the model from which the next sweep begins
             enter(p);
@@ -162,12 +142,12 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   }
 
   errorOf(row: Float32Array, kind: SweepKind): Told {
-    const error = Math.sqrt(Math.max(0, row[2 * ROW.residual]!) / this.scope.source.squaredNorm);
-    return kind === "cheap" ? { fromNorms: error } : { fromResidual: error };
+    const error = Math.sqrt(Math.max(0, row[2]!) / this.scope.source.squaredNorm);
+    return kind === "cheap" ? { fromNorms: error, amplification: this.#amplification } : { fromResidual: error };
   }
 
   async finish(): Promise<KruskalTensor> {
-    await this.scope.engine.run((s) => this.#place(s, this.#best), `${this.name} result`);
+    await this.scope.engine.run((s) => this.#cp.placeAll(s, this.#best, this.#modes), `${this.name} result`);
     return await this.#cp.finish();
   }
 

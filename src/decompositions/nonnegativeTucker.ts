@@ -15,8 +15,12 @@ import {
   add,
   appendRow,
   copy,
+  coreSteps,
+  fusesCoreSteps,
+  fusesHals,
   gram,
   hals,
+  halsUpdate,
   innerProduct,
   kruskalToTensor,
   MOMENTUM_START,
@@ -31,11 +35,12 @@ import {
   subtract,
   sumOfMagnitudes,
   unfoldedProduct,
+  unitColumns,
 } from "../ops/index.js";
 import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { withStartFactor } from "./cpModels.js";
-import { makeNonnegative, negativePart, nonnegativeModes } from "./cpNonnegative.js";
+import { makeNonnegative, negativePart, nonnegativeModes, ONE_DIFFERENCE } from "./cpNonnegative.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
@@ -145,7 +150,8 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
   readonly #next: Tensor;
   readonly #momentum: Tensor;
   readonly #error: Tensor;
-  readonly #grams: readonly Tensor[];
+  /** a row a mode, which begins with the Gram matrix of its factor */
+  readonly #grams: Tensor;
   /** of modes that may have negative entries, and of a free core: identity matrices */
   readonly #units: readonly Tensor[];
   readonly #clipped: readonly number[];
@@ -166,7 +172,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     [this.#fresh, this.#accepted, this.#next] = [stack("model"), stack("best model"), stack("next model")];
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
-    this.#grams = ranks.map((rank, mode) => allocate([rank, rank], `gram ${mode}`));
+    this.#grams = allocate([ranks.length, 64 * Math.ceil(Math.max(...ranks) ** 2 / 64)], "grams");
     this.#units = ranks.map((rank, mode) => keep(identityColumns(engine, rank, rank, `unit ${mode}`)));
     this.state = [this.#accepted, this.#next, this.#momentum];
     this.model = new TuckerTensor(
@@ -185,6 +191,15 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
 
   #factor(mode: number): Tensor {
     return this.#stack.of(this.#fresh, mode + 1);
+  }
+
+  #gram(mode: number): Tensor {
+    const rank = this.ranks[mode]!;
+    const [modes, stride] = this.#grams.shape as [number, number];
+    return this.#grams
+      .reshape([modes * stride])
+      .rows(mode * stride, mode * stride + rank ** 2)
+      .reshape([rank, rank]);
   }
 
   async start(index: number): Promise<undefined> {
@@ -208,7 +223,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
         for (const mode of this.ranks.keys()) {
           const { out, norms } = normalizeColumns(s, this.#factor(mode));
           copy(s, out, { out: this.#factor(mode) });
-          gram(s, this.#factor(mode), { out: this.#grams[mode]! });
+          gram(s, this.#factor(mode), { out: this.#gram(mode) });
           s.release(out, norms);
         }
         const product = source.project(p, this.model.factors);
@@ -226,7 +241,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     const { s } = p;
     const { source } = this.scope;
     copy(s, this.#next, { out: this.#fresh });
-    for (const mode of this.ranks.keys()) gram(s, this.#factor(mode), { out: this.#grams[mode]! });
+    for (const mode of this.ranks.keys()) gram(s, this.#factor(mode), { out: this.#gram(mode) });
     const split = Math.ceil(source.order / 2);
     let product: Tensor | undefined;
     for (const [start, stop] of [[0, split] as const, [split, source.order] as const]) {
@@ -246,7 +261,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     }
     this.#updateCore(s, product!, CORE_STEPS);
     if (isPrecise) source.residual(p, this.model, { out: this.#error });
-    else this.#errorFromNorms(s, product!);
+    else if (!this.#isCoreFused) this.#errorFromNorms(s, product!);
     s.release(product!);
     momentum(s, {
       fresh: this.#fresh,
@@ -261,29 +276,54 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
 
   /** Records a mode's new factor from X times the other factors: columns of norm 1, their norms in the core. */
   #updateFactor(s: Scheduler, projected: Tensor, mode: number): void {
-    const [core, factor] = [this.#core, this.#factor(mode)];
+    const core = this.#core;
     const right = unfoldedProduct(s, projected, core, mode);
     const turned = this.#timesGrams(s, core, mode);
     const normal = unfoldedProduct(s, turned, core, mode);
+    const norms = this.#solve(s, normal, right, mode);
+    const weighted = multiply(s, core, norms.reshape(this.ranks.map((rank, axis) => (axis === mode ? rank : 1))));
+    copy(s, weighted, { out: core });
+    s.release(right, normal, norms, weighted);
+    if (turned !== core) s.release(turned);
+  }
+
+  /**
+   * Records the solution of A·V = B in place of a mode's factor, columns of norm 1, and its Gram matrix. Returns what the norms were. A column that
+   * becomes zero keeps its direction, and its part of the core becomes zero.
+   */
+  #solve(s: Scheduler, normal: Tensor, right: Tensor, mode: number): Tensor {
+    const factor = this.#factor(mode);
+    const rank = this.ranks[mode]!;
+    if (this.modes.has(mode) && fusesHals(rank)) {
+      const norms = s.tensor([rank], { label: "norms" });
+      const grams = normal.reshape([1, rank ** 2]);
+      const { out: stack, parts } = halsUpdate(s, { product: right, grams, mode: -1, factor, weights: null });
+      const matrices = [{ rows: factor.shape[0]!, start: 0 }];
+      const shared = { grams: this.#grams, modes: [mode], weights: norms, keep: true };
+      unitColumns(s, { stack, matrices, parts, factors: factor, ...shared });
+      s.release(stack);
+      return norms;
+    }
     const solved = this.modes.has(mode) ? hals(s, normal, right, { factor }) : solvePseudoInverse(s, normal, right);
     const { out: columns, norms } = normalizeColumns(s, solved);
-    // a column that becomes zero keeps its direction, and its part of the core becomes zero
     const isZero = map(s, norms, "sign", { alpha: -1, beta: 1 });
     const kept = scaleColumns(s, factor, isZero);
     add(s, columns, kept, { out: factor });
-    const weighted = multiply(s, core, norms.reshape(this.ranks.map((rank, axis) => (axis === mode ? rank : 1))));
-    copy(s, weighted, { out: core });
-    gram(s, factor, { out: this.#grams[mode]! });
-    s.release(right, normal, solved, columns, norms, isZero, kept, weighted);
-    if (turned !== core) s.release(turned);
+    gram(s, factor, { out: this.#gram(mode) });
+    s.release(solved, columns, isZero, kept);
+    return norms;
+  }
+
+  get #isCoreFused(): boolean {
+    return this.#isCoreClipped && fusesCoreSteps(this.ranks);
   }
 
   /** y ×ₙ Aₙᵀ·Aₙ over all modes but `skip`: a temporary, or y itself. */
   #timesGrams(s: Scheduler, y: Tensor, skip = -1): Tensor {
     let product = y;
-    for (const [mode, matrix] of this.#grams.entries()) {
+    for (const mode of this.ranks.keys()) {
       if (mode === skip) continue;
-      const next = modeProduct(s, product, matrix, mode);
+      const next = modeProduct(s, product, this.#gram(mode), mode);
       if (product !== y) s.release(product);
       product = next;
     }
@@ -299,7 +339,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     if (!this.#isCoreClipped) {
       let solution = product;
       for (const [mode, unit] of this.#units.entries()) {
-        const inverse = solvePseudoInverse(s, this.#grams[mode]!, unit);
+        const inverse = solvePseudoInverse(s, this.#gram(mode), unit);
         const next = modeProduct(s, solution, inverse, mode);
         s.release(inverse);
         if (solution !== product) s.release(solution);
@@ -309,7 +349,12 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       s.release(solution);
       return;
     }
-    const sums = this.#grams.map((matrix) => sumOfMagnitudes(s, matrix, { axis: 1 }));
+    if (this.#isCoreFused) {
+      const { squaredNorm } = this.scope.source;
+      coreSteps(s, { core, product, grams: this.#grams, steps, squaredNorm, error: this.#error });
+      return;
+    }
+    const sums = [...this.ranks.keys()].map((mode) => sumOfMagnitudes(s, this.#gram(mode), { axis: 1 }));
     const bounds = kruskalToTensor(
       s,
       null,
@@ -351,7 +396,10 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
 
   errorOf(row: Float32Array, kind: SweepKind): Told {
     const error = Math.sqrt(Math.max(0, row[ACCEPTED]!) / this.scope.source.squaredNorm);
-    return kind === "precise" ? { fromResidual: error } : { fromNorms: error };
+    if (kind === "precise") return { fromResidual: error };
+    // terms of one sign do not cancel each other
+    const isOneDifference = this.#isCoreFused && this.modes.size === this.ranks.length;
+    return { fromNorms: error, amplification: isOneDifference ? ONE_DIFFERENCE : 1 };
   }
 
   async finish(): Promise<TuckerTensor> {

@@ -100,6 +100,8 @@ export interface Parafac2Decomposition extends Decomposition<Parafac2Tensor> {
   sliceErrors: number[];
 }
 
+/** those of A, B and C */
+const MODES = [0, 1, 2];
 /** sweeps over A, B and C for one set of projections */
 const INNER_SWEEPS = 3;
 /** slices whose results are recorded together */
@@ -288,7 +290,6 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
   readonly #best: Tensor;
   readonly #rotation: Tensor;
   readonly #projected: Tensor;
-  readonly #innerTrace: Trace;
 
   constructor(
     readonly scope: Scope,
@@ -304,8 +305,6 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     this.#projected = allocate([count, rank, columns], "projected slices");
     const { squaredNorm } = data.reduced;
     const inner = new Resident(this.#projected, { exponent: 0, squaredNorm, largest: 1, isZero: false });
-    this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update);
-    this.#innerTrace = { rows: allocate([1, this.#cp.columns], "inner trace"), counter: allocate([1], "count", "u32") };
     this.#stack = new Stack(
       [
         [count, rank],
@@ -318,6 +317,8 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     const whole = size + count * most * rank;
     [this.#fresh, this.#accepted] = [allocate([whole], "new model"), allocate([whole], "best model")];
     this.#next = allocate([size], "next factors");
+    const stacked = { stack: this.#stack, tensor: this.#fresh };
+    this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update, stacked);
     this.#projections = this.#fresh.rows(size, whole).reshape([count, most, rank]);
     this.#best = this.#accepted.rows(size, whole).reshape([count * most, rank]);
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
@@ -360,7 +361,7 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     // as large as X, so that results scale with X: updates hold on a little to where they begin
     const unit = 2 ** Math.round(Math.log2(reduced.squaredNorm) / 2);
     await engine.run((s) => {
-      this.#place(s);
+      this.#cp.placeAll(s, this.#next, MODES);
       const { weights } = this.#cp.model;
       const scaled = scale(s, weights, { alpha: unit });
       copy(s, scaled, { out: weights });
@@ -369,25 +370,15 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     return undefined;
   }
 
-  /** Puts the next factors into the model: columns of norm 1, the norms in its weights. */
-  #place(s: Scheduler): void {
-    const [a, b, c] = [0, 1, 2].map((mode) => this.#cp.place(s, mode, this.#stack.of(this.#next, mode)));
-    const product = hadamard(s, a!, b!);
-    hadamard(s, product, c!, { out: this.#cp.model.weights });
-    s.release(a!, b!, c!, product);
-  }
-
   record(p: Program, { rows, counter }: Trace): void {
     const { s } = p;
     const { weights, factors } = this.#cp.model;
     this.#project(s);
-    for (let sweep = 0; sweep < INNER_SWEEPS; sweep++) this.#cp.record(p, this.#innerTrace, false);
+    for (let sweep = 0; sweep < INNER_SWEEPS; sweep++) this.#cp.record(p, null, false);
     const model = kruskalToTensor(s, weights, factors);
     const full = batchMatmul(s, this.#projections, model);
     squaredDistance(s, this.data.reduced.x, full, { out: this.#error });
     s.release(model, full);
-    scaleColumns(s, factors[0]!, weights, { out: this.#stack.of(this.#fresh, 0) });
-    for (const mode of [1, 2]) copy(s, factors[mode]!, { out: this.#stack.of(this.#fresh, mode) });
     momentum(s, {
       fresh: this.#fresh,
       error: this.#error,
@@ -395,8 +386,9 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
       next: this.#next,
       state: this.#momentum,
       clip: this.#stack.rangeOf([...(this.update.oneSigned ?? [])]),
+      scaled: { weights, range: this.#stack.rangeOf([0]) },
     });
-    this.#place(s);
+    this.#cp.placeAll(s, this.#next, MODES);
     appendRow(s, this.#momentum, rows, counter);
   }
 

@@ -34,3 +34,10 @@ export class Stack {
     return [Math.min(...starts), Math.max(...parts.map((part) => this.#starts[part]! + sizeOf(this.shapes[part]!)))];
   }
 }
+
+/** Factors that lie in one tensor. */
+export interface StackedFactors {
+  stack: Stack;
+  /** of the stack's size, or longer */
+  tensor: Tensor;
+}

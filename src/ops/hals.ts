@@ -7,7 +7,7 @@ const kernel = new Kernel(shader, ({ rows }, { WIDTH }) => grid1d(rows!, WIDTH!)
 /** Columns that an invocation holds. */
 const MOST_HALS_RANK = 1024;
 /** a row has converged when a pass changes it by less than this part of what the first pass changed, in square */
-const TOLERANCE = 1e-8;
+export const HALS_TOLERANCE = 1e-8;
 
 export interface HalsOptions {
   /** I×R, no entry negative: where the passes begin */
@@ -43,7 +43,7 @@ export function hals(
   s.run(
     kernel.with({ PAD, STEP: step }),
     { right, normal, factor, out: result },
-    { rows: right.shape[0]!, rank, passes, tolerance: TOLERANCE },
+    { rows: right.shape[0]!, rank, passes, tolerance: HALS_TOLERANCE },
   );
   return result;
 }

@@ -29,6 +29,7 @@ export {
   pair,
 } from "./conv2d.js";
 export * from "./conv3d.js";
+export { type CoreSteps, coreSteps, fusesCoreSteps } from "./coreSteps.js";
 export * from "./cutOff.js";
 export * from "./diagonalBlocks.js";
 export * from "./dropout.js";
@@ -40,6 +41,7 @@ export * from "./gaussNewton.js";
 export * from "./gram.js";
 export * from "./hadamard.js";
 export { type HalsOptions, hals } from "./hals.js";
+export { fusesHals, type HalsUpdate, halsUpdate } from "./halsUpdate.js";
 export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
@@ -93,5 +95,6 @@ export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export { type UnimodalColumnsOptions, unimodalColumns } from "./unimodalColumns.js";
+export { type ColumnParts, columnParts, type StackedMatrix, type UnitColumns, unitColumns } from "./unitColumns.js";
 export * from "./unpackBytes.js";
 export * from "./workCost.js";

@@ -21,13 +21,15 @@ export interface Momentum {
   state: Tensor;
   /** entries of `next` from here to there are set to 0 where they are negative */
   clip?: readonly [start: number, stop: number] | undefined;
+  /** `fresh` has a matrix from here to there whose columns count as many times as the weights ([R]) say */
+  scaled?: { weights: Tensor; range: readonly [start: number, stop: number] } | undefined;
 }
 
 /**
  * Extrapolates the steps of a method that lowers an error, and takes a step back where that made it worse (Ang & Gillis 2019), without a
  * word from the host: one dispatch of one workgroup.
  */
-export function momentum(s: Scheduler, { fresh, error, accepted, next, state, clip = [0, 0] }: Momentum): void {
+export function momentum(s: Scheduler, { fresh, error, accepted, next, state, clip = [0, 0], scaled }: Momentum): void {
   assertCall("momentum", s, { fresh, error, accepted, next, state });
   assertShape("momentum", "accepted", accepted, fresh.shape);
   if (next.size > fresh.size) throw new ShapeError(`momentum: next is ${next}, fresh only ${fresh}`);
@@ -36,9 +38,22 @@ export function momentum(s: Scheduler, { fresh, error, accepted, next, state, cl
   const [start, stop] = clip;
   if (!(start >= 0 && stop >= start && stop <= next.size))
     throw new ShapeError(`momentum: clip ${start} to ${stop} of ${next}`);
+  const [scaledStart, scaledStop] = scaled?.range ?? [0, 0];
+  if (!(scaledStart >= 0 && scaledStop >= scaledStart && scaledStop <= fresh.size))
+    throw new ShapeError(`momentum: scaled ${scaledStart} to ${scaledStop} of ${fresh}`);
+  const weights = scaled?.weights ?? s.tensor([1], { label: "no weights" });
   s.run(
     kernel.with({ WIDTH: setting(s.engine, "soleWorkgroup") }),
-    { fresh, error, accepted, next, state },
-    { size: fresh.size, further: next.size, clip_start: start, clip_end: stop },
+    { fresh, error, accepted, next, state, weights },
+    {
+      size: fresh.size,
+      further: next.size,
+      clip_start: start,
+      clip_end: stop,
+      scaled_start: scaledStart,
+      scaled_end: scaledStop,
+      rank: weights.size,
+    },
   );
+  if (!scaled) s.release(weights);
 }

@@ -218,6 +218,18 @@ describe("cpALS without negative entries", () => {
     expect(await solve(data.map((value) => value * scale))).toBeCloseTo(await solve(data), 5);
   });
 
+  it.each([0.08, 0.15, 0.28])("tells errors to 1e-6 where they come from norms, noise %f", async (noise) => {
+    const engine = await testEngine();
+    const shape = [41, 30, 23];
+    using x = engine.tensor(shape, noisy(shape, 3, noise, 21));
+    for (const sweeps of [5, 9]) {
+      const { tensor, errors, relativeError } = await cpALS(engine, x, { rank: 3, nonnegative: true, sweeps, seed: 2 });
+      tensor.destroy();
+      expect(errors).toHaveLength(sweeps);
+      expect(Math.abs(errors.at(-1)! - relativeError)).toBeLessThan(1e-6);
+    }
+  });
+
   it("reads slabs", async () => {
     const engine = await testEngine();
     const data = noisy([6, 8, 8], 2, 0.2, 41);

@@ -100,6 +100,7 @@ describe.each([
       const { error, wrong } = judged(data, [...shape], numbers, () => true);
       expect(Math.abs(relativeError - error)).toBeLessThan(2e-6);
       expect(wrong).toBeLessThan(2e-3);
+      expect(Math.abs(errors.at(-1)! - relativeError)).toBeLessThan(1e-6);
       expect(negativePart).toBeCloseTo(norm(data.map((value) => Math.min(0, value))) / norm(data), 6);
       for (const [at, each] of errors.entries()) expect(each).toBeLessThanOrEqual((errors[at - 1] ?? 2) + 1e-6);
     }

@@ -39,6 +39,21 @@ const samples: Sample[] = [
     const trace = { rows: tensor(2, 6), counter: engine.tensor([1], new Uint32Array(1)) };
     ops.alsNormalize(s, { previous, grams, weights: tensor(3), values: tensor(6), trace });
   },
+  (s, tensor, engine) => {
+    const [grams, factor, weights] = [tensor(3, 12), tensor(9, 3), tensor(3)];
+    const { out, parts } = ops.halsUpdate(s, { product: tensor(2, 9, 3), grams, mode: 2, factor, weights, passes: 2 });
+    const last = {
+      squaredNorm: 1,
+      values: tensor(8),
+      trace: { rows: tensor(2, 8), counter: engine.tensor([1], new Uint32Array(1)) },
+    };
+    const matrices = [{ rows: 9, start: 0 }];
+    ops.unitColumns(s, { stack: out, matrices, parts, factors: factor, grams, modes: [2], weights, keep: true, last });
+  },
+  (s, tensor) => {
+    const [core, product, grams] = [tensor(2, 3, 2), tensor(2, 3, 2), tensor(3, 9)];
+    ops.coreSteps(s, { core, product, grams, steps: 2, squaredNorm: 1, error: tensor(1) });
+  },
   (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))),
   (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),

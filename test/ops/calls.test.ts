@@ -11,6 +11,8 @@ const NO_OPS = new Set([
     "fitsTucker2",
     "prefersTucker2",
     "fusesAls",
+    "fusesHals",
+    "fusesCoreSteps",
     "prefersLowRank",
     "halfBits",
     "isSmall",
@@ -41,6 +43,9 @@ const NO_OPS = new Set([
 const BY_NAME = new Set([
   "alsUpdate",
   "alsNormalize",
+  "halsUpdate",
+  "unitColumns",
+  "coreSteps",
   "momentum",
   "sgdStep",
   "adamStep",
