@@ -48,10 +48,11 @@ export interface QuantiseOnnxOptions extends QuantisedLayersOptions {
   /** the type of activations; `uint8`, the default, is the fast one on x86 */
   activations?: "uint8" | "int8";
   /**
-   * 8 by default. With 7, weights lie between −63 and 63: for processors with AVX2 or AVX-512 and without VNNI, where onnxruntime
-   * adds two products in 16 bits, which 8 bits overflow.
+   * true by default: weights lie between −64 and 64. On processors with AVX2 or AVX-512 and without VNNI onnxruntime adds two products
+   * in 16 bits, and larger weights overflow them: outputs are wrong there by much more than int8 costs. With false, weights lie between
+   * −127 and 127, which is finer by half: for models that run on VNNI, ARM or in a browser only.
    */
-  weightBits?: 8 | 7;
+  reduceRange?: boolean;
 }
 
 /** A layer in int8. */
@@ -90,13 +91,16 @@ const rules: OptionRules<QuantiseOnnxOptions> = {
   float: namesRule,
   fixedInputs: optionRules.flag,
   activations: oneOf("uint8", "int8"),
-  weightBits: { needs: "8 or 7", is: (value) => value === 8 || value === 7 },
+  reduceRange: optionRules.flag,
 };
 
 const OPERATORS: readonly QuantisableOp[] = ["Conv", "Gemm", "MatMul"];
 
 /** Under this key of a model's metadata stands what was quantised. */
 const NOTE = "tenfold.quantised";
+
+/** 2·255·64 fits 16 bits with a sign */
+const REDUCED = 64;
 
 /** QuantizeLinear and DequantizeLinear have an axis from this version of the operator set on. */
 const OPSET = 13;
@@ -105,7 +109,8 @@ const OPSET = 13;
  * Quantises layers of a model to int8, as QuantizeLinear and DequantizeLinear nodes around operators that stay what they are (QDQ).
  * A runtime that knows the pattern runs them in integers; any other gives the same numbers in floats. Layers of float32 are taken.
  *
- * - Weights are int8, symmetric, with a scale for each output: s = max|w| ÷ 127, q = w ÷ s to the nearest, ties to even.
+ * - Weights are int8, symmetric, with a scale for each output: s = max|w| ÷ 64 (or 127: `reduceRange`), q = w ÷ s to the nearest, ties to
+ *   even.
  * - Activations have one scale and zero point for each value, from its range with 0 added: s = (max − min) ÷ 255.
  * - Biases of Conv and Gemm are int32 with the scales of the products. Where a bias is too large for that, the output's scale is.
  * - The output of a convolution is quantised too, after the Relu or Clip that alone follows it, since runtimes need that. Outputs
@@ -119,7 +124,7 @@ const OPSET = 13;
  */
 export async function quantiseOnnx(model: OnnxModel, options: QuantiseOnnxOptions): Promise<QuantisedOnnx> {
   checkOptions("quantiseOnnx", options, rules);
-  const { activations = "uint8", weightBits = 8 } = options;
+  const { activations = "uint8", reduceRange = true } = options;
   const ranges = new Map<string, ActivationRange>(
     options.ranges instanceof Map ? options.ranges : Object.entries(options.ranges),
   );
@@ -131,7 +136,7 @@ export async function quantiseOnnx(model: OnnxModel, options: QuantiseOnnxOption
     const result = await quantiseOnnx(raised, options);
     return { ...result, raised: { from, to: OPSET } };
   }
-  const limit = weightBits === 8 ? 127 : 63;
+  const limit = reduceRange ? REDUCED : 127;
   const writer = new Writer(model, layers, ranges, activations === "uint8" ? UINT8 : INT8, limit);
   const changed = await writer.write();
   const quantised = layers.map(({ layer, name }) => ({

@@ -113,12 +113,12 @@ it("writes QDQ around convolutions, after their activation, and gives nearly the
   expect(storedBy("p1").input.slice(1)).toEqual(["r1/scale", "r1/zero_point"]);
   expect(tensorOf(changed, "r1/zero_point")).toEqual({ type: 2, dims: [], data: [0] });
   expect(changed.metadata.get("tenfold.quantised")).toBe(
-    "int8 weights up to 127, uint8 activations: c1_node, c2_node, c3_node, c4_node",
+    "int8 weights up to 64, uint8 activations: c1_node, c2_node, c3_node, c4_node",
   );
   expect(changed.graph.initializer.map(({ name }) => name)).not.toContain("w1");
   const feeds = feedsOf({ x: [2, 3, 9, 11] });
   const before = await runModel(buildModel(network), feeds);
-  for (const options of [{}, { operators }, { activations: "int8" }, { weightBits: 7 }] as const) {
+  for (const options of [{}, { operators }, { activations: "int8" }, { reduceRange: false }] as const) {
     const written = writeOnnx((await quantiseOnnx(model, { ranges, ...options })).model);
     for (const level of ["disabled", "all"] as const) {
       const after = await runModel(written, feeds, level);
@@ -133,9 +133,9 @@ it("writes QDQ around convolutions, after their activation, and gives nearly the
 it("rounds weights and biases as the formulas say", async () => {
   const model = readOnnx(buildModel(network));
   const ranges = await rangesOf(model);
-  for (const weightBits of [8, 7] as const) {
-    const limit = weightBits === 8 ? 127 : 63;
-    const { model: changed } = await quantiseOnnx(model, { ranges, operators, weightBits });
+  for (const reduceRange of [true, false]) {
+    const limit = reduceRange ? 64 : 127;
+    const { model: changed } = await quantiseOnnx(model, { ranges, operators, reduceRange });
     // name, weights, outputs by entry, input, alpha
     const cases = [
       ["c2_node", "w2", (entry: number) => Math.floor(entry / 45), "r1", 1],
@@ -433,7 +433,7 @@ it("says what is wrong", async () => {
   );
   await wrong({ float: ["c9"] }).toThrow('float names "c9", which is no layer of model.onnx; it has c1_node');
   await wrong({ operators: ["LSTM"] }).toThrow('needs a list of "Conv", "Gemm", "MatMul"');
-  await wrong({ weightBits: 4 }).toThrow("weightBits is 4, needs 8 or 7");
+  await wrong({ reduceRange: 1 }).toThrow("reduceRange is 1, needs true or false");
   await expect(rangesOf(model, { feeds: [] })).rejects.toThrow("feeds are empty");
   const bad = { x: new ort.Tensor("float32", new Float32Array(297).fill(Number.NaN), [1, 3, 9, 11]) };
   await expect(rangesOf(model, { feeds: [batches[0]!, bad] })).rejects.toThrow(
