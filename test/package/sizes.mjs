@@ -17,8 +17,8 @@ const PROGRAMS = [
   { name: "a reader of .npy", code: "readNpy", most: 3.6, goal: 4 },
 ];
 
-/** kB that `npm install tenfold` fetches at most. 48 of them are the weights of the trained LeNet, 68 the report page, 49 declarations. */
-const PACKED = { most: 575, goal: 450 };
+/** kB that `npm install tenfold` fetches at most. 48 of them are the weights of the trained LeNet, 68 the report page, 49 declarations, 29 the pages that README links to. */
+const PACKED = { most: 605, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
