@@ -2,7 +2,7 @@ import { Buffers } from "./buffers.js";
 import { Chooser } from "./chooser.js";
 import { elementsOf } from "./data.js";
 import { dispose } from "./dispose.js";
-import { formatShape, OutOfLimitsError, TenfoldError } from "./errors.js";
+import { formatShape, OutOfLimitsError, ShapeError, TenfoldError } from "./errors.js";
 import { Faults } from "./faults.js";
 import type { Kernel } from "./kernel.js";
 import * as optionRules from "./optionRules.js";
@@ -14,7 +14,9 @@ import {
   type ArrayOf,
   type DType,
   type DTypeOf,
+  rowsApart,
   type Storage,
+  sizeOf,
   Tensor,
   type TensorData,
   type TypedArray,
@@ -66,9 +68,10 @@ const tensorRules: OptionRules<{ dtype?: DType; label?: string }> = {
   label: optionRules.text,
 };
 
-const wrapRules: OptionRules<{ dtype?: DType; offset?: number; label?: string }> = {
+const wrapRules: OptionRules<{ dtype?: DType; offset?: number; rowStride?: number; label?: string }> = {
   ...tensorRules,
   offset: optionRules.count,
+  rowStride: optionRules.positive,
 };
 
 /** Whether a value is an object with a method of this name. WebGPU's classes are not asked for: Node has none. */
@@ -97,6 +100,22 @@ export interface Counters {
 const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 /** Limits raised to what the adapter has. Kernels need only the defaults; larger tensors need larger buffers. */
 const RAISED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
+/** The elements of bytes that were read, of which there may be some more than elements. */
+function elementsIn(bytes: ArrayBuffer, dtype: DType, size: number): TypedArray {
+  if (dtype === "u8") return new Uint8Array(bytes, 0, size);
+  if (dtype === "u32") return new Uint32Array(bytes, 0, size);
+  return dtype === "i32" ? new Int32Array(bytes, 0, size) : new Float32Array(bytes, 0, size);
+}
+
+/** The elements of a tensor whose rows lie apart, without what lies between. */
+function packedRows(bytes: ArrayBuffer, { shape, size, dtype, rowStride }: Tensor<DType>): TypedArray {
+  const padded = elementsIn(bytes, dtype, shape[0]! * rowStride!);
+  const row = size / shape[0]!;
+  const packed = padded.slice(0, size);
+  for (let at = 0; at < size; at++) packed[at] = padded[Math.floor(at / row) * rowStride! + (at % row)]!;
+  return packed;
+}
+
 /** the most dispatches of one command buffer */
 const BATCH = 4096;
 
@@ -244,18 +263,32 @@ export class Engine {
     return tensor;
   }
 
-  /** Borrows a host's buffer (usage STORAGE) as a tensor; destroying the tensor leaves the buffer alone. */
+  /**
+   * Borrows a host's buffer (usage STORAGE) as a tensor; destroying the tensor leaves the buffer alone.
+   *
+   * Rows of the first mode follow each other, unless `rowStride` says how many elements lie between the beginnings of two: 4 for an
+   * `array<vec3f>`, whose elements WGSL pads to 16 bytes. Such a tensor is read as it is, and the op `copy` packs its rows into one that other
+   * operations take, or writes packed rows into it and leaves what lies between alone.
+   *
+   * @param options.offset first byte
+   * @throws OutOfLimitsError where the buffer is too small; ShapeError where `rowStride` is less than a row has elements
+   */
   wrap<D extends DType = "f32">(
     buffer: GPUBuffer,
     shape: readonly number[],
-    options: { dtype?: D; offset?: number; label?: string } = {},
+    options: { dtype?: D; offset?: number; rowStride?: number; label?: string } = {},
   ): Tensor<D> {
     this.faults.assertOpen();
     if (!has(buffer, "mapAsync"))
       throw new TenfoldError(`wrap: buffer is ${shown(buffer)}, needs a GPUBuffer of the engine's device`);
     checkOptions("wrap", options, wrapRules);
     const { dtype = "f32" as D, offset = 0, label = buffer.label || "host buffer" } = options;
-    const bytes = this.buffers.checkFits(shape, dtype, label);
+    const packed = this.buffers.checkFits(shape, dtype, label);
+    const row = sizeOf(shape.slice(1));
+    const rowStride = options.rowStride === row ? null : (options.rowStride ?? null);
+    if (rowStride !== null && (rowStride < row || shape.length === 0))
+      throw new ShapeError(`wrap: rowStride is ${rowStride}, a row of ${formatShape(shape)} has ${row} elements`);
+    const bytes = rowStride === null ? packed : this.buffers.checkFits([shape[0] ?? 1, rowStride], dtype, label);
     if (!(buffer.usage & GPU_USAGE.STORAGE)) throw new TenfoldError(`wrap: ${label} needs GPUBufferUsage.STORAGE`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment)
       throw new TenfoldError(
@@ -266,7 +299,7 @@ export class Engine {
         `wrap: ${label} has ${buffer.size} bytes, ${formatShape(shape)} from byte ${offset} needs ${offset + bytes}`,
       );
     const storage: Storage = { buffer, owner: "host", alive: true, release: () => (storage.alive = false) };
-    const tensor = new Tensor(this, storage, shape, dtype, offset, label);
+    const tensor = new Tensor(this, storage, shape, dtype, offset, label, rowStride);
     const problem = `wrap: ${tensor} is no buffer of this engine's device (${this.adapterName}); wrap it with an engine of the device that made it`;
     this.buffers.assertOfDevice(buffer, offset, bytes, problem);
     return tensor;
@@ -276,6 +309,7 @@ export class Engine {
   write(tensor: Tensor<DType>, data: TensorData): void {
     this.faults.assertOpen();
     this.#assertAlive("write", tensor);
+    if (tensor.rowStride !== null) throw new ShapeError(`write: ${rowsApart(tensor)}`);
     if (!(tensor.buffer.usage & GPU_USAGE.COPY_DST))
       throw new TenfoldError(`write: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_DST`);
     let values = elementsOf("write", data, tensor.shape, tensor.dtype, String(tensor));
@@ -343,9 +377,7 @@ export class Engine {
       const mapped = staging.getMappedRange();
       const arrays = list.map((tensor, index) => {
         const copy = mapped.slice(places[index]!, places[index]! + tensor.bytes);
-        if (tensor.dtype === "u8") return new Uint8Array(copy, 0, tensor.size);
-        if (tensor.dtype === "u32") return new Uint32Array(copy);
-        return tensor.dtype === "i32" ? new Int32Array(copy) : new Float32Array(copy);
+        return tensor.rowStride === null ? elementsIn(copy, tensor.dtype, tensor.size) : packedRows(copy, tensor);
       });
       await this.faults.settled(since);
       return tensors instanceof Tensor ? arrays[0]! : arrays;

@@ -5,7 +5,7 @@ import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { packAll } from "./params.js";
 import type { Profile } from "./profile.js";
-import { type DType, type Storage, type Tally, Tensor } from "./tensor.js";
+import { type DType, rowsApart, type Storage, type Tally, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
@@ -185,6 +185,7 @@ export class Scheduler {
         );
       if (!tensor.storage.alive)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) was destroyed or released before this use`);
+      if (tensor.rowStride !== null) throw new KernelError([name], `${name}: ${binding.name} (${rowsApart(tensor)})`);
       const expected = elementOf(binding.scalar === "scalar" ? scalarOf(kernel) : binding.scalar);
       if (["f32", "u32", "i32"].includes(expected) && dtypeScalars[tensor.dtype] !== expected)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) is ${tensor.dtype}, needs ${expected}`);

@@ -35,6 +35,10 @@ export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
 
+/** What an error says of a tensor whose rows lie apart. */
+export const rowsApart = (tensor: Tensor<DType>): string =>
+  `${tensor} has rows ${tensor.rowStride} elements apart; the op copy packs them, and with it as out lays packed rows apart`;
+
 /** Counts what dispatches read of the tensors that share it: entries, each time that one is bound to be read, replay by replay. */
 export interface Tally {
   entries: number;
@@ -68,6 +72,11 @@ export class Tensor<D extends DType = "f32"> {
     /** first byte of this tensor in its buffer */
     readonly offset = 0,
     public label = "tensor",
+    /**
+     * elements from the beginning of a row of the first mode to that of the next, where rows lie apart in a host's buffer (see
+     * `engine.wrap`); null where they follow each other. Such a tensor can be read; of the operations only `copy` takes it
+     */
+    readonly rowStride: number | null = null,
   ) {
     this.shape = [...shape];
     this.size = sizeOf(shape);
@@ -82,7 +91,8 @@ export class Tensor<D extends DType = "f32"> {
   }
 
   get bytes(): number {
-    return Math.ceil((this.size * bytesOf(this.dtype)) / 4) * 4;
+    const elements = this.rowStride === null ? this.size : this.rowStride * this.shape[0]!;
+    return Math.ceil((elements * bytesOf(this.dtype)) / 4) * 4;
   }
 
   /** `loadings 8480×3` */
@@ -90,9 +100,26 @@ export class Tensor<D extends DType = "f32"> {
     return `${this.label} ${formatShape(this.shape)}`;
   }
 
+  /** @internal The memory of a tensor whose rows lie apart, as a matrix with what lies between. */
+  get padded(): Tensor<D> {
+    return new Tensor(
+      this.engine,
+      this.storage,
+      [this.shape[0]!, this.rowStride!],
+      this.dtype,
+      this.offset,
+      this.label,
+    );
+  }
+
+  #assertPacked(operation: string): void {
+    if (this.rowStride !== null) throw new ShapeError(`${operation}: ${rowsApart(this)}`);
+  }
+
   /** The same elements under another shape. Shares the buffer; one extent may be -1. */
   reshape(shape: readonly number[]): Tensor<D> {
     if (!isList(shape)) checkOption("reshape", "shape", shape, optionRules.shape);
+    this.#assertPacked("reshape");
     const known = shape.reduce((product, extent) => (extent === -1 ? product : product * extent), 1);
     const full = shape.map((extent) => (extent === -1 ? this.size / known : extent));
     if (sizeOf(full) !== this.size || full.some((extent) => !(Number.isInteger(extent) && extent > 0)))
@@ -105,6 +132,7 @@ export class Tensor<D extends DType = "f32"> {
    * device's storage offset alignment (256 bytes by default); use the op `copy` where it does not.
    */
   rows(start: number, stop: number): Tensor<D> {
+    this.#assertPacked("rows");
     const extent = this.shape[0] ?? 1;
     if (!(Number.isInteger(start) && Number.isInteger(stop) && start >= 0 && start < stop && stop <= extent))
       throw new ShapeError(`rows: ${start} to ${stop} of ${this}, needs 0 ≤ start < stop ≤ ${extent}`);

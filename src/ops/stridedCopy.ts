@@ -96,14 +96,24 @@ export function record(
   );
 }
 
-/** A copy of `x`, into `out` (as many elements) or a temporary. */
+/** A copy of `x`, into `out` (as many elements) or a temporary. Rows of either may lie apart (`rowStride` of `engine.wrap`). */
 export function copy(s: Scheduler, x: Tensor, options: { out?: Tensor | undefined } = {}): Tensor {
   assertCall("copy", s, { x });
   const out = options.out ?? s.tensor(x.shape, { label: x.label });
   if (out.size !== x.size) throw new ShapeError(`copy: ${x} has ${x.size} elements, out ${out} has ${out.size}`);
-  record(s, x, out, joined("copy", [x.size], [1]), 0);
+  if (x.rowStride !== null && out.rowStride !== null) {
+    const packed = copy(s, x);
+    copy(s, packed, { out });
+    s.release(packed);
+  } else if (x.rowStride !== null) record(s, x.padded, out, rowsOf(x), 0);
+  else if (out.rowStride !== null) record(s, x, out.padded, rowsOf(out), 0, true);
+  else record(s, x, out, joined("copy", [x.size], [1]), 0);
   return out;
 }
+
+/** The axes of a tensor whose rows lie apart. */
+const rowsOf = ({ shape, size, rowStride }: Tensor): Axes =>
+  joined("copy", [shape[0]!, size / shape[0]!], [rowStride!, 1]);
 
 /** The block of `x` that begins at `starts` and has the shape `sizes`. */
 export function slice(

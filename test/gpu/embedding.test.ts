@@ -1,7 +1,7 @@
 /** A host program with its device, buffers and frame, into which it puts tenfold's work. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DeviceLostError, Engine } from "../../src/gpu/index.js";
-import { modeProduct, mttkrp } from "../../src/ops/index.js";
+import { copy, modeProduct, mttkrp } from "../../src/ops/index.js";
 import { expectClose } from "../engine.js";
 import * as products from "../reference/products.js";
 import { randomArray } from "../reference.js";
@@ -215,4 +215,51 @@ it("two engines share a device and neither disturbs the other", async () => {
   other.submit(schedules[1]);
   expect((await y.read())[0]).toBe(8);
   other.destroy();
+});
+
+describe("rows that lie apart", () => {
+  /** an array<vec3f> as WGSL lays it out: 7 places of 3 numbers, 16 bytes apart, with NaN between */
+  const places = randomArray(21, 5);
+  const padded = Float32Array.from({ length: 28 }, (_, at) => (at % 4 < 3 ? places[3 * (at >> 2) + (at % 4)]! : NaN));
+  const wrapped = (buffer: GPUBuffer) => engine.wrap(buffer, [7, 3], { rowStride: 4, label: "places" });
+
+  it("are read as they are, packed by copy, and laid apart by it", async () => {
+    const [from, to] = [host.buffer(padded), host.buffer(new Float32Array(28).fill(-1))];
+    expect(await wrapped(from).read()).toEqual(places);
+    const s = engine.scheduler("places");
+    const packed = copy(s, wrapped(from));
+    const turned = modeProduct(s, packed, engine.wrap(host.buffer(matrix.subarray(0, 9)), [3, 3]), 1);
+    copy(s, turned, { out: wrapped(to) });
+    const schedule = await s.compile();
+    engine.submit(schedule);
+    const expected = products.modeProduct(places, [7, 3], matrix.subarray(0, 9), 3, 1);
+    expectClose(await wrapped(to).read(), expected);
+    const laid = await host.read(to);
+    for (let row = 0; row < 7; row++) expect(laid[4 * row + 3]).toBe(-1);
+    schedule.destroy();
+  });
+
+  it("are copied from one buffer to another, and what lies between stays", async () => {
+    const to = host.buffer(new Float32Array(7 * 5).fill(9));
+    const out = engine.wrap(to, [7, 3], { rowStride: 5 });
+    await engine.run((s) => copy(s, wrapped(host.buffer(padded)), { out }));
+    expect(await out.read()).toEqual(places);
+    expect((await host.read(to)).filter((value) => value === 9)).toHaveLength(14);
+  });
+
+  it("are refused by every other operation, and by views and writes", async () => {
+    const x = wrapped(host.buffer(padded));
+    const said = "places 7×3 has rows 4 elements apart; the op copy packs them";
+    expect(() => modeProduct(engine.scheduler(), x, engine.tensor([2, 3]), 1)).toThrow(said);
+    expect(() => x.reshape([21])).toThrow(`reshape: ${said}`);
+    expect(() => x.rows(0, 1)).toThrow(`rows: ${said}`);
+    expect(() => x.write(places)).toThrow(`write: ${said}`);
+    // rows that follow each other are as without the option
+    expect(engine.wrap(x.buffer, [7, 4], { rowStride: 4 }).rowStride).toBeNull();
+    expect(() => engine.wrap(x.buffer, [7, 3], { rowStride: 2 })).toThrow(
+      "wrap: rowStride is 2, a row of 7×3 has 3 elements",
+    );
+    expect(() => engine.wrap(x.buffer, [7, 3], { rowStride: 8 })).toThrow(/has 112 bytes, .* needs 224/);
+    expect(() => engine.wrap(x.buffer, [7, 3], { rowStride: 0 })).toThrow("wrap: rowStride is 0");
+  });
 });
