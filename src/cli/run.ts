@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { type ErrorCode, TenfoldError } from "../errors.js";
 import { addCompare } from "./compare.js";
+import { addCompletion } from "./completion.js";
 import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
@@ -8,7 +9,9 @@ import { addInfo } from "./info.js";
 import { addInspect } from "./inspect.js";
 import { addMnist } from "./mnist.js";
 import { addRank } from "./rank.js";
+import { widthOf } from "./table.js";
 import { tenfoldVersion } from "./version.js";
+import { welcome } from "./welcome.js";
 
 /** The command `tenfold` with all subcommands. */
 export function createProgram(context: Context): Command {
@@ -35,6 +38,7 @@ export function createProgram(context: Context): Command {
   addRank(program, context);
   addInspect(program, context);
   addDoctor(program, context);
+  addCompletion(program, context);
   program.addHelpText(
     "after",
     [
@@ -59,12 +63,19 @@ export function createProgram(context: Context): Command {
 export async function run(argv: readonly string[], context: Context): Promise<number> {
   const program = createProgram(context);
   try {
-    if (argv.length === 0) program.outputHelp();
-    else await program.parseAsync([...argv], { from: "user" });
+    if (argv.length === 0) context.stdout.write(welcome(program, widthOf(context.stdout)));
+    else await program.parseAsync([...meant(argv, program)], { from: "user" });
     return 0;
   } catch (error) {
     return report(error as Error, program, argv, context);
   }
+}
+
+/** `help NAME` with a name that no command has is answered as that name: by commands that are like it. */
+function meant(argv: readonly string[], { commands }: Command): readonly string[] {
+  const [first, name] = argv;
+  const isUnknown = first === "help" && name && !/^-|^help$/.test(name) && !commands.some((one) => one.name() === name);
+  return isUnknown ? argv.slice(1) : argv;
 }
 
 /** Codes of errors that mean wrong options or input: exit code 2. */

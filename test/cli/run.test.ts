@@ -12,8 +12,20 @@ it("prints its version", async () => {
   expect(await command(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
 });
 
+it("without arguments says how to begin, with a line for every command", async () => {
+  const { code, stdout, stderr } = await command([]);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(new RegExp(`^tenfold ${version}: `));
+  const { stdout: help } = await command(["--help"]);
+  const [, listed] = /^Commands:\n(.*?)\n\n/ms.exec(help)!;
+  const names = [...listed!.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!).filter((name) => name !== "help");
+  expect(names.length).toBeGreaterThanOrEqual(8);
+  for (const name of names) expect(stdout).toContain(`tenfold ${name}`);
+  for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+});
+
 it.each([
-  [[]],
+  [["completion", "--help"]],
   [["--help"]],
   [["doctor", "--help"]],
   [["decompose", "--help"]],
@@ -31,6 +43,9 @@ it.each([
 it.each([
   [["decompos", "x.npy"], "error: unknown command 'decompos' (did you mean decompose?)"],
   [["qqq"], "error: unknown command 'qqq' (see tenfold --help)"],
+  [["help", "decompos"], "error: unknown command 'decompos' (did you mean decompose?)"],
+  [["help", "qqq"], "error: unknown command 'qqq' (see tenfold --help)"],
+  [["completion", "tcsh"], "Allowed choices are bash, zsh, fish."],
   [["doctor", "--jsn"], "error: unknown option '--jsn' (did you mean --json?)"],
   [["--qqq"], "error: unknown option '--qqq' (see tenfold --help)"],
   [["doctor", "a"], "(see tenfold doctor --help)"],
