@@ -189,15 +189,18 @@ describe("Train", () => {
           return canvas.toDataURL() !== black.toDataURL();
         }),
       );
+    const drawSeven = async () => {
+      await page.$eval(".pad", (pad) => pad.scrollIntoView({ block: "center" }));
+      const box = (await (await page.$(".pad"))!.boundingBox())!;
+      await page.mouse.move(box.x + 60, box.y + 50);
+      await page.mouse.down();
+      await page.mouse.move(box.x + 200, box.y + 50, { steps: 5 });
+      await page.mouse.move(box.x + 110, box.y + 240, { steps: 5 });
+      await page.mouse.up();
+    };
     await press("Clear");
     await page.waitForFunction(() => document.querySelectorAll(".answer td").length === 0);
-    await page.$eval(".pad", (pad) => pad.scrollIntoView({ block: "center" }));
-    const box = (await (await page.$(".pad"))!.boundingBox())!;
-    await page.mouse.move(box.x + 60, box.y + 50);
-    await page.mouse.down();
-    await page.mouse.move(box.x + 200, box.y + 50, { steps: 5 });
-    await page.mouse.move(box.x + 110, box.y + 240, { steps: 5 });
-    await page.mouse.up();
+    await drawSeven();
     await page.waitForSelector(".answer td");
     await settled();
     const seven = await answer();
@@ -214,6 +217,10 @@ describe("Train", () => {
     await press("Take a held-out image");
     await settled();
     expect(await inked()).toEqual([true, true]);
+    // the first stroke takes the image away: what is drawn is what was drawn on an empty pad
+    await drawSeven();
+    await settled();
+    expect(await answer()).toEqual(seven);
   });
 
   it("stops", async () => {

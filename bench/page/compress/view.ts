@@ -75,8 +75,8 @@ export function createView(send: Send, run: Actions): View<State> {
     render: (state) => html`
       <p class="lead">
         A LeNet that has learnt to read digits has two convolutions and three dense layers, and their weights are tensors:
-        decomposed, each layer becomes a few small ones. The network then has fewer numbers and forgets a little;
-        fine-tuning brings most of it back.
+        decomposed, each layer becomes a few small ones. Move the slider to say how much smaller it is to be. It then
+        forgets some of what it knew; press Fine-tune below, and most of it comes back.
       </p>
       ${settingsCard(state, send, run)}
       <div class="sticky">

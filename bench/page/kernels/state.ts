@@ -186,10 +186,14 @@ export function digits(value: number, significant = 3): string {
   return format.format(value);
 }
 
-/** `google-swiftshader-chromium-2026-11-23-14-53` as people read it. */
+/** Words in the names of recorded results as they are written elsewhere. */
+const SPELT: Readonly<Record<string, string>> = { nvidia: "NVIDIA", google: "Google", h200: "H200", mesa: "Mesa" };
+
+/** `google-swiftshader-chromium-2026-11-23-14-53` as people read it: `Google swiftshader chromium, 2026-11-23`. */
 export function titleOf(name: string): string {
   const [, device, date] = /^(.*)-(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name) ?? [];
-  return device ? `${device.replaceAll("-", " ")}, ${date}` : name;
+  const words = device?.split("-").map((word) => SPELT[word] ?? word);
+  return words ? `${words.join(" ")}, ${date}` : name;
 }
 
 const oursOf = (result: Result | undefined): Row | undefined => result?.rows.find(({ party }) => party === OURS);
@@ -204,8 +208,7 @@ function recordedResults({ cases, settings, results, report }: Measured): Result
 export type Measured = Pick<State, "cases" | "settings" | "results" | "report" | "opened">;
 
 const HEADS = ["case", "ms", "GFLOP/s", "of FMA", "GB/s", "of copy", "error", "variants"];
-export const headsOf = ({ report }: Measured): string[] =>
-  report ? [...HEADS, "recorded ms", "recorded ÷ here"] : HEADS;
+export const headsOf = ({ report }: Measured): string[] => (report ? [...HEADS, "recorded ms", "here"] : HEADS);
 
 export interface TableRow {
   name: string;
@@ -213,6 +216,13 @@ export interface TableRow {
   state: string;
   /** the cells, in the order of the column heads after the first */
   cells: string[];
+}
+
+/** `1,750 times slower`, from how many times as long it takes here. */
+function besideWords(ratio: number): string {
+  if (ratio >= 0.95 && ratio <= 1.05) return "as fast";
+  const times = ratio > 1 ? ratio : 1 / ratio;
+  return `${digits(times, times < 10 ? 2 : 3)} times ${ratio > 1 ? "slower" : "faster"}`;
 }
 
 /** A row for every chosen case; `current` is the one that is being measured. */
@@ -228,7 +238,7 @@ export function rowsOf(measured: Measured, current: string): TableRow[] {
     if (report) {
       const there = oursOf(report.results.find((other) => other.name === name))?.ms?.median;
       const here = ours?.ms?.median;
-      cells.push(there ? digits(there) : "", there && here ? digits(there / here) : "");
+      cells.push(there ? digits(there) : "", there && here ? besideWords(here / there) : "");
     }
     return { name, shapes, state: ours?.state ?? (running ? "running" : "waiting"), cells };
   });

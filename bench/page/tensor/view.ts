@@ -61,7 +61,8 @@ export function createView(send: Send, run: Actions): View<State> {
     render: (state) => html`
       <p class="lead">
         A tensor is an array of numbers with several modes: sample × wavelength × time, image × row × column. A
-        decomposition writes it as a few components, and each component as a column a mode.
+        decomposition writes it as a few components, and each component as a column a mode. Drop a file here, or take the
+        example, and press Run.
       </p>
       ${dataCard(state, send, run)} ${settingsCard(state, send, run)} ${figures.running(state)}
       ${state.shown ? resultOf(state, send, run, figures, known) : nothing}

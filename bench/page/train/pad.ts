@@ -37,6 +37,8 @@ export class Pad {
   readonly #cross = h("div", { class: "cross", hidden: "" });
   /** the drawing that was reported last, or put on the pad since */
   #drawing: Float32Array | null = null;
+  /** whether a picture was put on the pad that a stroke is to replace, not to be drawn over */
+  #isShown = false;
   #frame = 0;
 
   /** @param onDraw told the drawing as MNIST would have it, in pixels / 255, at most once a frame; null: it was cleared */
@@ -55,6 +57,7 @@ export class Pad {
     this.#drawing = drawing;
     this.#blacken();
     if (!drawing) return;
+    this.#isShown = true;
     const picture = this.#small.createImageData(SIDE, SIDE);
     drawing.forEach((value, i) => {
       picture.data.set([255 * value, 255 * value, 255 * value, 255], 4 * i);
@@ -70,6 +73,7 @@ export class Pad {
   };
 
   #blacken(): void {
+    this.#isShown = false;
     this.#context.fillStyle = "black";
     this.#context.fillRect(0, 0, SIZE, SIZE);
   }
@@ -83,6 +87,7 @@ export class Pad {
   }
 
   #line([x, y]: Point, to: Point): void {
+    if (this.#isShown) this.#blacken();
     const context = this.#context;
     context.strokeStyle = "white";
     context.lineWidth = SIZE / 13;

@@ -13,14 +13,14 @@ export const NETWORKS: readonly NetworkName[] = ["pixels", "loadings"];
 const POINTS = 150;
 
 export const RECIPES: readonly (readonly [RecipeName, string])[] = [
-  ["fixed", "one that works"],
-  ["slides", "as on the slides"],
+  ["fixed", "works"],
+  ["slides", "as in the original study"],
 ];
 export const NOTES: Record<RecipeName, string> = {
   fixed:
     "Loadings standardised by the training set, cross-entropy, shuffled batches of 100, Adam (Kingma & Ba 2015); of six starts the best after three epochs goes on: with three hidden neurons half of them never learn to tell the third class apart.",
   slides:
-    "The thesis' recipe (Rasmussen 2020, week 5): loadings of about 0.01 as they are, softmax twice, plain SGD, no shuffling. The second softmax takes the gradient away, and some starts never leave chance: try other seeds.",
+    "As an MSc thesis trained them (Rasmussen 2020), with which this library began: loadings of about 0.01 as they are, softmax twice, plain SGD, no shuffling. The second softmax takes the gradient away, and some starts never leave chance: try other seeds.",
 };
 /** bounds of the controls and of the numbers in the URL */
 export const BOUNDS = {

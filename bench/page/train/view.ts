@@ -46,7 +46,7 @@ export function createView(send: Send, run: Actions): View<State> {
     render: (state) => html`
       <p class="lead">
         Each image becomes a few numbers, its loadings on a decomposition of the training images. A small network learns
-        the digits from them, beside one that sees all 784 pixels.
+        the digits from them, beside one that sees all 784 pixels. Watch both learn, then draw a digit for them below.
       </p>
       ${settingsCard(state, send, run)}
       <div class="two">
@@ -86,11 +86,11 @@ function settingsCard({ settings, recorded, task }: State, send: Send, run: Acti
           (images) => change({ images }),
           recorded,
         )}
-        ${selectControl("Recipe", RECIPES, settings.recipe, (recipe) => change({ recipe }), recorded)}
+        ${selectControl("Training", RECIPES, settings.recipe, (recipe) => change({ recipe }), recorded)}
         ${number("Rank: loadings an image", "rank")}
         ${number("Hidden neurons on loadings", "hidden")}
         ${number("Hidden neurons on pixels", "full")}
-        ${number("Epochs (0: the recipe's)", "epochs")}
+        ${number("Epochs (0: automatic)", "epochs")}
         ${number("Seed", "seed")}
         ${checkControl(
           "Centre: subtract the mean image first",
@@ -174,7 +174,7 @@ class DrawingCard {
       : `The networks know ${nameOf(digits)}${digits.length === 10 ? "" : " and nothing else"}.`;
     return card(
       "Draw a digit",
-      "The drawing is fitted and centred as MNIST's digits were; then its loadings, what they give back, and what both networks say, as you draw. Arrow keys move the pen, space puts it down or lifts it.",
+      "Draw over the digit that is there: the first stroke clears the pad. The drawing is fitted and centred as the digits were that the networks learnt from (MNIST's). Arrow keys move the pen, space puts it down or lifts it.",
       html`<p>${knows}</p>
         <div class="drawing">
           <div>

@@ -116,10 +116,10 @@ describe("what Kernels shows", () => {
 
   it("what was recorded beside it, without another device's variants", () => {
     const beside = after(asked, { type: "report", report: report("eigen 16", 0.5) });
-    expect(headsOf(beside).slice(-2)).toEqual(["recorded ms", "recorded ÷ here"]);
+    expect(headsOf(beside).slice(-2)).toEqual(["recorded ms", "here"]);
     expect(rowsOf(beside, "")[0]!.cells.slice(-2)).toEqual(["0.5", ""]);
     const both = after(beside, { type: "measured", result: resultOf("eigen 16", 1) });
-    expect(rowsOf(both, "")[0]!.cells.slice(-2)).toEqual(["0.5", "0.5"]);
+    expect(rowsOf(both, "")[0]!.cells.slice(-2)).toEqual(["0.5", "2 times slower"]);
     expect(barsOf(both).bars.map(({ party }) => party)).toEqual([
       "tenfold, here",
       "tenfold (tiled), here",
@@ -133,7 +133,7 @@ describe("what Kernels shows", () => {
   });
 
   it("names and numbers as people read them", () => {
-    expect(titleOf("nvidia-h200-2026-11-01-10-00")).toBe("nvidia h200, 2026-11-01");
+    expect(titleOf("nvidia-h200-2026-11-01-10-00")).toBe("NVIDIA H200, 2026-11-01");
     expect(titleOf("swiftshader")).toBe("swiftshader");
     expect([0.000123456, 12.3456, 12345.6].map((value) => digits(value))).toEqual(["0.000123", "12.3", "12,300"]);
   });
