@@ -71,8 +71,15 @@ function markdownOf(doc) {
     .join("\n");
 }
 
+const { exports } = JSON.parse(readFileSync(join(types, "../../package.json"), "utf8"));
+/** the doors of the package, by the files of their declarations: `ops` is that of `tenfold/ops` */
+const DOORS = Object.fromEntries(
+  Object.entries(exports)
+    .filter(([, { types: file }]) => file)
+    .map(([door, { types: file }]) => [/(\w+)\.d\.ts$/.exec(file)[1], door.replace(/^\./, "tenfold")]),
+);
 const files = Object.fromEntries(
-  ["shared", "index", "ops", "node", "onnx"].map((name) => [name, readFileSync(join(types, `${name}.d.ts`), "utf8")]),
+  ["shared", ...Object.keys(DOORS)].map((name) => [name, readFileSync(join(types, `${name}.d.ts`), "utf8")]),
 );
 /** names in shared.d.ts, by those under which it exports them */
 const shared = new Map([...files.shared.matchAll(/([\w$]+) as ([\w$]+)/g)].map(([, local, name]) => [name, local]));
@@ -92,7 +99,6 @@ const folders = new Map(
     ([, names, folder]) => names.split(",").map((name) => [name.replace("type ", "").trim(), folder]),
   ),
 );
-const DOORS = { index: "tenfold", ops: "tenfold/ops", node: "tenfold/node", onnx: "tenfold/onnx" };
 const pages = new Map(Object.keys(PAGES).map((page) => [page, new Map()]));
 const unknown = [];
 for (const [file, door] of Object.entries(DOORS)) {

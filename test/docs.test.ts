@@ -114,6 +114,16 @@ describe("recorded decisions", () => {
   });
 });
 
+it("the site and README lead to every page of the guide", () => {
+  const guide = pagesOf("docs/guide");
+  expect(guide.length).toBeGreaterThanOrEqual(12);
+  const menu = textOf("docs/.vitepress/config.mjs");
+  for (const page of guide) {
+    expect(textOf("README.md")).toContain(`(${page})`);
+    expect(menu).toContain(`"${page.slice("docs/guide/".length, -".md".length)}"]`);
+  }
+});
+
 it("CHANGELOG.md has a section for what is not released yet, or for package.json's version", () => {
   const { version } = JSON.parse(textOf("package.json")) as { version: string };
   const sections = [...textOf("CHANGELOG.md").matchAll(/^## \[([^\]]+)\]/gm)].map(([, name]) => name);

@@ -29,9 +29,9 @@ export function addCompletion(program: Command, context: Context): void {
       [
         "",
         "Examples:",
+        "  tenfold completion fish > ~/.config/fish/completions/tenfold.fish",
         "  source <(tenfold completion bash)        in ~/.bashrc",
         "  source <(tenfold completion zsh)         in ~/.zshrc, after compinit",
-        "  tenfold completion fish > ~/.config/fish/completions/tenfold.fish",
       ].join("\n"),
     )
     .action((shell: Shell) => void context.stdout.write(SCRIPTS[shell](commandsOf(program))));

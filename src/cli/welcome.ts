@@ -9,6 +9,7 @@ const FIRST: Readonly<Record<string, readonly [line: string, words: string]>> = 
   decompose: ["tenfold decompose X.npy --rank 3", "three components of a tensor"],
   rank: ["tenfold rank X.npy", "how many components it has"],
   inspect: ["tenfold inspect model.onnx", "which layers of a network could be factorised"],
+  compress: ["tenfold compress model.onnx --target mult/2", "half of a network's multiplications"],
   compare: ["tenfold compare --quick", "nine ways to factorise a small network"],
   mnist: ["tenfold mnist", "the study of handwritten digits, and its report"],
   completion: ["source <(tenfold completion bash)", "completes commands and options; zsh and fish, too"],
@@ -27,7 +28,7 @@ export function welcome(program: Command, width: number): string {
     "",
     "Begin with one of these:",
     indented,
-    "tenfold help decompose tells all of a command, tenfold --help lists all commands.",
+    "tenfold help decompose tells all of a command; tenfold --help lists them.",
     "",
   ].join("\n");
 }
