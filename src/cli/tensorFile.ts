@@ -98,7 +98,7 @@ export async function openTensor(
       return {
         shape,
         exponent: 0,
-        open: (engine) => streamed(engine, readerOf(array), { memory }),
+        open: (engine) => streamed(engine, array.reader ?? readerOf(array), { memory }),
         close: () => array.close(),
       };
     } catch (error) {

@@ -17,6 +17,7 @@ import {
   jacobiSvd,
   map,
   matmul,
+  modeProduct,
   normal,
   orthogonalise,
   permute,
@@ -83,11 +84,18 @@ function powerStep(p: Program, x: Reader, basis: Tensor, projected: Tensor, vect
 }
 
 /** Records ‖Y − Y ×ₙ UUᵀ‖² ([1]) from the difference itself, for orthonormal columns U: what truncating mode n loses of Y. */
-export function truncationLoss(p: Program, y: Reader, u: Tensor, mode: number, out?: Tensor): Tensor {
+export function truncationLoss(
+  p: Program,
+  y: Reader,
+  u: Tensor,
+  mode: number,
+  /** `reduced`: Y ×ₙ Uᵀ, where there is one already */
+  { out, reduced }: { out?: Tensor | undefined; reduced?: Tensor | null } = {},
+): Tensor {
   const factors = oneFactor(y, u, mode);
-  const core = y.project(p, factors);
+  const core = reduced ?? y.project(p, factors);
   const loss = y.residual(p, new TuckerTensor(core, factors), out ? { out } : {});
-  p.s.release(core);
+  if (!reduced) p.s.release(core);
   return loss;
 }
 
@@ -96,7 +104,7 @@ export async function measuredLoss(y: Reader, u: Tensor, mode: number, rank: num
   using loss = y.engine.tensor([1], null, { label: "loss" });
   const record = (p: Program): void => {
     const leading = slice(p.s, u, [0, 0], [u.shape[0]!, rank]);
-    truncationLoss(p, y, leading, mode, loss);
+    truncationLoss(p, y, leading, mode, { out: loss });
   };
   await Program.run(y.engine, record, "loss");
   return (await y.engine.read(loss))[0]!;
@@ -109,11 +117,14 @@ export class Subspace {
     readonly vectors: Tensor,
     /** [rank], falling */
     readonly values: Tensor,
+    /** X ×ₙ Uᵀ, where it was asked for */
+    readonly reduced: Tensor | null = null,
   ) {}
 
   destroy(): void {
     this.vectors.destroy();
     this.values.destroy();
+    this.reduced?.destroy();
   }
 
   [dispose](): void {
@@ -131,6 +142,8 @@ export interface SubspaceTask {
   lost?: number;
   /** false where nobody reads the errors */
   isTold?: boolean;
+  /** whether the result is to have X ×ₙ Uᵀ */
+  reduces?: boolean;
 }
 
 /**
@@ -139,7 +152,7 @@ export interface SubspaceTask {
  */
 export function subspaceMethod(
   { engine, allocate, source }: Scope,
-  { mode, rank, seed, remaining = source, lost = 0, isTold = true }: SubspaceTask,
+  { mode, rank, seed, remaining = source, lost = 0, isTold = true, reduces = false }: SubspaceTask,
 ): SweepMethod<Subspace> {
   const { shape, squaredNorm } = source;
   const extent = shape[mode]!;
@@ -201,7 +214,7 @@ export function subspaceMethod(
         sumOfSquares(s, core, { out: norms });
         s.release(core);
       }
-      if (isPrecise) truncationLoss(p, remaining, factor!, mode, row.rows(ROW.residual, ROW.residual + 1));
+      if (isPrecise) truncationLoss(p, remaining, factor!, mode, { out: row.rows(ROW.residual, ROW.residual + 1) });
       if (factor) s.release(factor);
       s.release(values);
       appendRow(s, row, trace.rows, trace.counter);
@@ -215,6 +228,12 @@ export function subspaceMethod(
       using held = new Held(engine);
       const vectors = held.allocate([extent, rank], `factor ${mode}`);
       const values = held.allocate([rank], "singular values");
+      const reduced = reduces
+        ? held.allocate(
+            shape.map((size, k) => (k === mode ? rank : size)),
+            "truncated tensor",
+          )
+        : null;
       // by an SVD of the projected unfolding itself: a Gram matrix would square its condition number
       await engine.run((s) => {
         const axes = [...shape.keys()].filter((axis) => axis !== mode);
@@ -224,12 +243,18 @@ export function subspaceMethod(
         const rotated = matmul(s, basis, factors.v);
         slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
         slice(s, factors.values, [0], [rank], { out: values });
-        s.release(factors.v, factors.values, rotated);
+        s.release(factors.values, rotated);
+        if (reduced) {
+          const turned = slice(s, factors.v, [0, 0], [columns, rank]);
+          modeProduct(s, projected, turned, mode, { transpose: true, out: reduced });
+          s.release(turned);
+        }
+        s.release(factors.v);
       }, "leading vectors");
-      return held.handOut(new Subspace(vectors, values));
+      return held.handOut(new Subspace(vectors, values, reduced));
     },
-    residual(p, { vectors }, out) {
-      const squared = truncationLoss(p, remaining, vectors, mode);
+    residual(p, { vectors, reduced }, out) {
+      const squared = truncationLoss(p, remaining, vectors, mode, { reduced: remaining === source ? reduced : null });
       map(p.s, squared, "identity", { beta: lost, out });
       p.s.release(squared);
     },
@@ -249,7 +274,7 @@ export const subspaceOf = (source: Source, task: SubspaceTask, stopping: Stoppin
     begin: (scope) => subspaceMethod(scope, task),
   });
 
-const zeroSubspace = ({ engine, shape }: Source, { mode, rank }: { mode: number; rank: number }): Subspace =>
+const zeroSubspace = ({ engine, shape }: Source, { mode, rank }: SubspaceTask): Subspace =>
   new Subspace(
     identityColumns(engine, shape[mode]!, rank, `factor ${mode}`),
     engine.tensor([rank], new Float32Array(rank)),

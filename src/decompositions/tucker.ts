@@ -102,6 +102,8 @@ const rules: OptionRules<TuckerOptions> = {
   ...stoppingRules,
 };
 
+/** the most passes over slabs that refine what is not refined further on X itself */
+const REFINEMENTS = 2;
 /** the smallest relative error that f32 can promise */
 const LEAST_ERROR = 5e-7;
 
@@ -290,7 +292,7 @@ export async function compressed(
     { sequential: true, isTold: false },
   );
   signal?.throwIfAborted();
-  return await measured(name, source, start.factors, ranks);
+  return await measured(name, source, start, ranks);
 }
 
 async function byRanks(
@@ -384,6 +386,8 @@ export function zeroTucker(engine: Engine, shape: readonly number[], ranks: read
 /** Factors of the truncated modes, and how they were reached. */
 class Start implements Convergence {
   readonly factors: (Tensor | null)[];
+  /** X ×ₙ Aₙᵀ over the truncated modes, where it is known */
+  core: Tensor | null = null;
   /** of X truncated in all modes that have a factor so far */
   relativeError = 0;
   errors: number[] = [];
@@ -401,6 +405,8 @@ class Start implements Convergence {
       factor?.destroy();
       this.factors[mode] = null;
     });
+    this.core?.destroy();
+    this.core = null;
   }
 
   [dispose](): void {
@@ -410,12 +416,14 @@ class Start implements Convergence {
 
 /** X ×ₙ Aₙᵀ over the modes truncated so far: X itself at first, then ever smaller tensors. */
 class Remaining {
-  /** ‖X‖² − ‖remaining tensor‖² */
-  lost = 0;
   #reduced: Tensor | null = null;
   #source: Source;
 
-  constructor(readonly original: Source) {
+  constructor(
+    readonly original: Source,
+    /** ‖X‖² − ‖remaining tensor‖² */
+    public lost = 0,
+  ) {
     this.#source = original;
   }
 
@@ -432,9 +440,21 @@ class Remaining {
     const out = held.allocate(reduced, "truncated tensor");
     const factors = shape.map((_, other) => (other === mode ? factor : null));
     await Program.run(engine, (p) => void this.#source.project(p, factors, { out }), "truncate");
+    this.become(held.handOut(out));
+  }
+
+  /** Takes the tensor that is left once a mode is truncated. */
+  become(reduced: Tensor): void {
     this[dispose]();
-    this.#reduced = held.handOut(out);
-    this.#source = new Resident(out, this.original);
+    this.#reduced = reduced;
+    this.#source = new Resident(reduced, this.original);
+  }
+
+  /** The tensor that is left, which is the caller's; null where no mode was truncated. */
+  take(): Tensor | null {
+    const reduced = this.#reduced;
+    this.#reduced = null;
+    return reduced;
   }
 
   [dispose](): void {
@@ -444,24 +464,71 @@ class Remaining {
   }
 }
 
-/** Factors of the truncated modes, each by subspace iteration on X or on what earlier modes left of it. */
+/** Factors of the truncated modes, each by subspace iteration on X or on what earlier modes left of it. Slabs are read a few times for all modes. */
 async function truncatedFactors(
   source: Source,
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
-  { sequential, isTold }: { sequential: boolean; isTold: boolean },
+  how: { sequential: boolean; isTold: boolean },
+): Promise<Start> {
+  if (!(how.sequential && liesInSlabs(source))) return await truncated(source, ranks, seed, stopping, how);
+  const { wideCore } = await import("./wideCore.js");
+  const refinements = how.isTold ? REFINEMENTS : 1;
+  const wide = await wideCore(source, ranks, { seed, refinements, signal: stopping.signal });
+  if (!wide) return await truncated(source, ranks, seed, stopping, how);
+  using held = new Held(source.engine);
+  held.keep(wide);
+  const start = await truncated(wide.core, ranks, seed, stopping, { ...how, lost: wide.lost });
+  try {
+    await inBases(start, wide.bases);
+    return start;
+  } catch (error) {
+    start.destroy();
+    throw error;
+  }
+}
+
+const liesInSlabs = (source: Source): source is Source & Required<Pick<Source, "eachSlab" | "slabSize">> =>
+  source.eachSlab !== undefined && source.slabSize !== undefined;
+
+/** Factors of a core as those of the tensor that has it in these bases. */
+async function inBases(start: Start, bases: readonly (Tensor | null)[]): Promise<void> {
+  for (const [mode, basis] of bases.entries()) {
+    if (!basis) continue;
+    const { engine } = basis;
+    const factor = start.factors[mode];
+    using held = new Held(engine);
+    const wide = held.allocate([basis.shape[0]!, (factor ?? basis).shape[1]!], `factor ${mode}`);
+    await engine.run(
+      (s) => void (factor ? matmul(s, basis, factor, { out: wide }) : copy(s, basis, { out: wide })),
+      "factors of slabs",
+    );
+    start.factors[mode] = held.handOut(wide);
+    factor?.destroy();
+  }
+}
+
+async function truncated(
+  source: Source,
+  ranks: readonly number[],
+  seed: number,
+  stopping: StoppingOptions,
+  { sequential, isTold, lost = 0 }: { sequential: boolean; isTold: boolean; lost?: number },
 ): Promise<Start> {
   const { shape, squaredNorm } = source;
   const start = new Start(shape);
+  start.relativeError = Math.sqrt(lost / squaredNorm);
   const { onIteration } = stopping;
   const inOrder = truncatedModes(source, ranks).sort((a, b) => ranks[a]! / shape[a]! - ranks[b]! / shape[b]!);
-  using remaining = new Remaining(source);
+  using remaining = new Remaining(source, lost);
   try {
     for (const mode of inOrder) {
       const done = start.sweeps;
-      const { lost } = remaining;
-      const task = { mode, rank: ranks[mode]!, seed, remaining: remaining.source, lost, isTold };
+      const task = {
+        ...{ mode, rank: ranks[mode]!, seed, isTold },
+        ...{ remaining: remaining.source, lost: remaining.lost, reduces: sequential || mode === inOrder[0] },
+      };
       const { tensor, ...how } = await subspaceOf(sequential ? remaining.source : source, task, {
         ...stopping,
         onIteration: onIteration && (({ sweep, relativeError }) => onIteration({ sweep: done + sweep, relativeError })),
@@ -475,8 +542,10 @@ async function truncatedFactors(
       start.aborted ||= how.aborted;
       start.relativeError = how.relativeError;
       remaining.lost = how.relativeError ** 2 * squaredNorm;
-      if (mode !== inOrder.at(-1)) await remaining.reduce(tensor.vectors, mode);
+      if (tensor.reduced) remaining.become(tensor.reduced);
+      else await remaining.reduce(tensor.vectors, mode);
     }
+    start.core = remaining.take();
     return start;
   } catch (error) {
     start.destroy();
@@ -532,6 +601,7 @@ async function factorsWithin(
         await remaining.reduce(turn, mode);
       }
     }
+    start.core = remaining.take();
     return start;
   } catch (error) {
     start.destroy();
@@ -701,13 +771,15 @@ function widen(s: Scheduler, factor: Tensor, basis: Tensor, seed: number): void 
 
 /**
  * Core, rotation and signs: every factor is rotated so that the core's slices along its mode are orthogonal and fall in
- * norm (the HOSVD's all-orthogonality), and signed so that its entry of largest magnitude in a column is positive.
+ * norm (the HOSVD's all-orthogonality), and signed so that its entry of largest magnitude in a column is positive. `known` is the core
+ * before, where there is one already.
  */
 async function canonical(
   name: string,
   source: Source,
   factors: readonly (Tensor | null)[],
   ranks: readonly number[],
+  known: Tensor | null = null,
 ): Promise<TuckerTensor> {
   const { engine } = source;
   using held = new Held(engine);
@@ -725,7 +797,7 @@ async function canonical(
   const record = (p: Program): void => {
     const { s } = p;
     if (!modes.length) return void copy(s, source.tensor(name), { out: core });
-    let current = source.project(p, factors);
+    let current = known ?? source.project(p, factors);
     for (const mode of modes) {
       const rank = ranks[mode]!;
       const axes = [...ranks.keys()].filter((axis) => axis !== mode);
@@ -737,7 +809,8 @@ async function canonical(
       fill(s, signs, 1);
       canonicalizeColumns(s, rotated, orderOf.get(mode)!, signs, { out: turnedFactors[mode]! });
       const turned = modeProduct(s, current, v, mode, { transpose: true });
-      s.release(rotated, v, current);
+      s.release(rotated, v);
+      if (current !== known) s.release(current);
       current = multiply(s, turned, signs.reshape(ranks.map((extent, axis) => (axis === mode ? extent : 1))));
       s.release(turned, signs);
     }
@@ -748,15 +821,11 @@ async function canonical(
   return held.handOut(new TuckerTensor(core, turnedFactors));
 }
 
-/** The canonical Tucker tensor of final factors, of the scaled x, and its error. */
-async function measured(
-  name: string,
-  source: Source,
-  factors: readonly (Tensor | null)[],
-  ranks: readonly number[],
-): Promise<Compressed> {
+/** The canonical Tucker tensor of final factors, of the scaled x, and its error: of slabs, which are not read for it, the sum of what modes lose. */
+async function measured(name: string, source: Source, start: Start, ranks: readonly number[]): Promise<Compressed> {
   using held = new Held(source.engine);
-  const tensor = held.keep(await canonical(name, source, factors, ranks));
+  const tensor = held.keep(await canonical(name, source, start.factors, ranks, start.core));
+  if (liesInSlabs(source)) return held.handOut({ tensor, relativeError: start.relativeError });
   const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
   return held.handOut({ tensor, relativeError });
 }
@@ -765,12 +834,13 @@ async function measured(
 async function finish(
   name: string,
   source: Source,
-  { factors, errors, sweeps, converged, stalled, aborted }: Start,
+  start: Start,
   ranks: readonly number[],
   seed: number,
 ): Promise<Decomposition<TuckerTensor>> {
+  const { errors, sweeps, converged, stalled, aborted } = start;
   using held = new Held(source.engine);
-  const { tensor, relativeError } = await measured(name, source, factors, ranks);
+  const { tensor, relativeError } = await measured(name, source, start, ranks);
   held.keep(tensor);
   const fits = errors.map((error) => 1 - error);
   const restored = await restoreTucker(source.engine, name, tensor, source.exponent);

@@ -40,13 +40,18 @@ export class Program {
   }
 
   /** Records, compiles, replays once and frees: for one-off work, as `engine.run`. The result must not be a temporary. */
-  static async run(engine: Engine, record: (p: Program) => void, label = "run"): Promise<void> {
+  static async run(
+    engine: Engine,
+    record: (p: Program) => void,
+    label = "run",
+    options: ReplayOptions = {},
+  ): Promise<void> {
     const since = engine.faults.now;
     {
       using program = new Program(engine, label);
       record(program);
       using replay = await program.compile();
-      await replay.run();
+      await replay.run(1, options);
     }
     await engine.faults.settled(since);
   }

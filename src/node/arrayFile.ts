@@ -1,6 +1,7 @@
 /** What the readers of files of several arrays share. */
 import { basename } from "node:path";
 import { FormatError, type Numeric, type TextArray, UnsupportedError } from "../io/index.js";
+import type { NpyFile } from "./openNpy.js";
 
 /** An array in a file, of which rows of mode 0 can be read. */
 export interface ArrayFile {
@@ -15,6 +16,8 @@ export interface ArrayFile {
   chunk: number;
   /** Elements of rows `start` to `stop` of mode 0, row by row; all of a scalar. */
   rows(start: number, stop: number): Numeric | Promise<Numeric>;
+  /** reads rows as the GPU takes them, without a copy, where the file can */
+  reader?: NpyFile;
   /** what the file says of modes and indices */
   text?: Pick<TextArray, "labels" | "modes" | "entries">;
   /** names of the other arrays in the file */

@@ -1,5 +1,5 @@
 /** Arrays in files of any kind, whole or rows at a time. */
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import {
   encodingName,
   FormatError,
@@ -10,14 +10,13 @@ import {
   readCsv,
   readMat,
   readNpy,
-  readNpyHeader,
-  readNpyRows,
   readNpz,
   readSafetensors,
   readTns,
 } from "../io/index.js";
 import { type ArrayFile, listed, soleName } from "./arrayFile.js";
-import { FileError, readBytes } from "./files.js";
+import { readBytes } from "./files.js";
+import { NpyFile, openRows } from "./openNpy.js";
 
 export type { ArrayFile } from "./arrayFile.js";
 
@@ -38,12 +37,8 @@ export function arrayPath(path: string): ArrayPath {
   return file && member ? { file, member } : { file: path, member: null };
 }
 
-/** The most bytes that one call to the operating system reads. */
-const PIECE = 2 ** 30;
-/** Bytes of an array that is read whole. */
+/** Bytes of a file that is read whole. */
 const SMALL = 2 ** 20;
-/** Bytes in which the header of an `.npy` file ends, if it is none of a hundred modes. */
-const NPY_HEADER = 4096;
 
 /**
  * Opens an array: `X.npy`, `data.npz:X`, `data.mat:X` (MATLAB's v5 to v7, and v7.3), `data.h5:group/X`, `X.zarr` or `store.zarr:group/X`
@@ -89,7 +84,7 @@ export async function openArray(path: string): Promise<ArrayFile> {
       return { ...inMemory(file, array), text: array };
     }
     default:
-      return openNpy(file);
+      return await npyArray(file);
   }
 }
 
@@ -121,42 +116,24 @@ function memberOf(arrays: NamedArrays, file: string, member: string | null): Arr
 }
 
 /** An `.npy` file: rows are read from it where they lie one after the other. */
-function openNpy(file: string): ArrayFile {
+async function npyArray(file: string): Promise<ArrayFile> {
   const stat = statSync(file, { throwIfNoEntry: false });
-  if (!stat?.isFile()) return inMemory(file, readNpy(readBytes(file), file));
-  const descriptor = openSync(file, "r");
-  let isKept = false;
-  try {
-    const head = new Uint8Array(Math.min(stat.size, NPY_HEADER));
-    readSync(descriptor, head, 0, head.length, 0);
-    const header = readNpyHeader(head, file);
-    const { shape, descr, fortranOrder, dataOffset } = header;
-    const bytes = shape.reduce((product, extent) => product * extent, Number(descr.slice(2)));
-    // what is small, in Fortran order or cut short is read whole, by the reader that says what is wrong
-    if (fortranOrder || !shape.length || stat.size < dataOffset + bytes || bytes < SMALL)
-      return inMemory(file, readNpy(readBytes(file), file));
-    isKept = true;
-    const rowBytes = bytes / shape[0]!;
-    return {
-      name: file,
-      shape,
-      dtype: descr.slice(1),
-      isStreamed: true,
-      chunk: 1,
-      rows(start, stop) {
-        const content = new Uint8Array((stop - start) * rowBytes);
-        for (let read = 0; read < content.length; ) {
-          const from = dataOffset + start * rowBytes + read;
-          const count = readSync(descriptor, content, read, Math.min(PIECE, content.length - read), from);
-          if (!count) throw new FileError(file, "became shorter while it was read");
-          read += count;
-        }
-        return readNpyRows(content, header, start, file);
-      },
-      others: [],
-      close: () => closeSync(descriptor),
-    };
-  } finally {
-    if (!isKept) closeSync(descriptor);
+  const opened = stat?.isFile() && stat.size > SMALL ? await openRows(file) : null;
+  // what is small, a scalar, in Fortran order or cut short is read whole, by the reader that says what is wrong
+  if (!(opened instanceof NpyFile)) return inMemory(file, readNpy(readBytes(file), file));
+  if (!opened.shape.length) {
+    await opened.close();
+    return inMemory(file, readNpy(readBytes(file), file));
   }
+  return {
+    name: file,
+    shape: opened.shape,
+    dtype: opened.dtype,
+    isStreamed: true,
+    chunk: 1,
+    rows: (start, stop) => opened.rows(start, stop),
+    reader: opened,
+    others: [],
+    close: () => void opened.close(),
+  };
 }

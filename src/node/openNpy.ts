@@ -1,14 +1,16 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { dispose } from "../gpu/dispose.js";
-import { decode, ENCODINGS, LITTLE_ENDIAN_HOST } from "../io/array.js";
+import { ENCODINGS, LITTLE_ENDIAN_HOST, type Numeric } from "../io/array.js";
 import { FormatError } from "../io/errors.js";
-import { type NpyHeader, readNpyHeader } from "../io/npy.js";
+import { type NpyHeader, readNpyHeader, readNpyRows } from "../io/npy.js";
 import { fileFailure } from "./files.js";
 
 /** the longest header that is read; those of NumPy have 128 bytes */
 const HEADER = 2 ** 16;
 /** the most bytes that one call to the operating system reads */
 const PIECE = 2 ** 30;
+/** bytes that become f32 at once, where a file has other numbers than the GPU takes */
+const CONVERTED = 2 ** 22;
 
 /** How rows are handed over: as `streamed` takes them. */
 type NumberFormat = "f32" | "f16" | "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
@@ -30,7 +32,11 @@ export class NpyFile {
   readonly shape: readonly number[];
   readonly format: NumberFormat;
   readonly #isDirect: boolean;
-  readonly #rowSize: number;
+  readonly #rowBytes: number;
+  /** two pieces of rows that become f32: one is read while the other is converted */
+  #pieces: [Uint8Array, Uint8Array] | null = null;
+  /** of the last read into the pieces: reads at the same time take turns */
+  #converting: Promise<void> = Promise.resolve();
 
   /** @internal */
   constructor(
@@ -42,19 +48,62 @@ export class NpyFile {
     this.shape = header.shape;
     this.#isDirect = LITTLE_ENDIAN_HOST && header.descr[0] !== ">" && kind in DIRECT;
     this.format = this.#isDirect ? DIRECT[kind]! : "f32";
-    this.#rowSize = header.shape.slice(1).reduce((product, extent) => product * extent, 1);
+    this.#rowBytes = header.shape.slice(1).reduce((product, extent) => product * extent, ENCODINGS[kind]!.bytes);
   }
 
   /** Writes rows into `into`; f8, 64-bit integers, booleans and big-endian numbers as f32. */
   async read(start: number, count: number, into: Uint8Array): Promise<void> {
-    const encoding = ENCODINGS[this.header.descr.slice(1)]!;
-    const numbers = count * this.#rowSize;
-    const at = this.header.dataOffset + start * this.#rowSize * encoding.bytes;
-    if (this.#isDirect) return await this.#bytes(at, into);
-    const bytes = new Uint8Array(numbers * encoding.bytes);
-    await this.#bytes(at, bytes);
-    const values = decode(bytes, 0, numbers, encoding, this.header.descr[0] !== ">");
-    new Float32Array(into.buffer, into.byteOffset, numbers).set(values);
+    if (this.#isDirect) return await this.#bytes(this.#place(start), into.subarray(0, count * this.#rowBytes));
+    const before = this.#converting;
+    const reading = before.then(() => this.#converted(start, count, into));
+    this.#converting = reading.catch(() => {});
+    await reading;
+  }
+
+  /** @internal Rows `start` to `stop` in the file's own type, 64-bit integers as f64. */
+  async rows(start: number, stop: number): Promise<Numeric> {
+    const bytes = new Uint8Array((stop - start) * this.#rowBytes);
+    await this.#bytes(this.#place(start), bytes);
+    return readNpyRows(bytes, this.header, start, this.file);
+  }
+
+  /** @internal the type of its elements: `f4`, `i2` */
+  get dtype(): string {
+    return this.header.descr.slice(1);
+  }
+
+  #place(row: number): number {
+    return this.header.dataOffset + row * this.#rowBytes;
+  }
+
+  /** Reads piece by piece, the next one while the last is converted: a row may be large. */
+  async #converted(start: number, count: number, into: Uint8Array): Promise<void> {
+    const { bytes: width } = ENCODINGS[this.header.descr.slice(1)]!;
+    const floats = new Float32Array(into.buffer, into.byteOffset, (count * this.#rowBytes) / width);
+    const most = CONVERTED / width;
+    this.#pieces ??= [new Uint8Array(CONVERTED), new Uint8Array(CONVERTED)];
+    const first = (start * this.#rowBytes) / width;
+    const begin = (at: number, turn: number): { bytes: Uint8Array; done: Promise<void> } => {
+      const bytes = this.#pieces![turn % 2]!.subarray(0, Math.min(most, floats.length - at) * width);
+      const done = this.#bytes(this.header.dataOffset + (first + at) * width, bytes);
+      done.catch(() => {}); // it is awaited in its turn
+      return { bytes, done };
+    };
+    let next = begin(0, 0);
+    for (let at = 0, turn = 0; at < floats.length; at += most, turn++) {
+      const { bytes, done } = next;
+      await done;
+      if (at + most < floats.length) next = begin(at + most, turn + 1);
+      floats.set(
+        readNpyRows(
+          bytes,
+          { ...this.header, shape: [this.header.shape.reduce((p, n) => p * n, 1)] },
+          first + at,
+          this.file,
+        ),
+        at,
+      );
+    }
   }
 
   async #bytes(at: number, into: Uint8Array): Promise<void> {
@@ -87,6 +136,13 @@ export class NpyFile {
  * @throws FileError where the file cannot be read; FormatError where it is no `.npy` file, is cut short, or has Fortran order
  */
 export async function openNpy(file: string): Promise<NpyFile> {
+  const opened = await openRows(file);
+  if (opened instanceof FormatError) throw opened;
+  return opened;
+}
+
+/** An `.npy` file, or why its rows cannot be read one after the other. */
+export async function openRows(file: string): Promise<NpyFile | FormatError> {
   let handle: FileHandle | null = null;
   try {
     handle = await open(file, "r");
@@ -95,13 +151,14 @@ export async function openNpy(file: string): Promise<NpyFile> {
     await handle.read(begin, 0, begin.length, 0);
     const header = readNpyHeader(begin, file);
     const needed = header.shape.reduce((p, n) => p * n, ENCODINGS[header.descr.slice(1)]!.bytes) + header.dataOffset;
+    let problem: string | null = null;
     if (header.fortranOrder && header.shape.length > 1)
-      throw new FormatError(
-        file,
-        "its last index varies slowest (Fortran order), so its rows are scattered; save numpy.ascontiguousarray(x)",
-      );
-    if (size < needed) throw new FormatError(file, `cut short: it needs ${needed} bytes, and has ${size}`);
-    return new NpyFile(file, handle, header);
+      problem =
+        "its last index varies slowest (Fortran order), so its rows are scattered; save numpy.ascontiguousarray(x)";
+    else if (size < needed) problem = `cut short: it needs ${needed} bytes, and has ${size}`;
+    if (problem === null) return new NpyFile(file, handle, header);
+    await handle.close();
+    return new FormatError(file, problem);
   } catch (error) {
     await handle?.close();
     if (error instanceof FormatError) throw error;

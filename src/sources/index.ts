@@ -4,7 +4,7 @@ export { overModes } from "./overModes.js";
 export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
-export { type HostSlab, Slabs, slabs } from "./slabs.js";
+export { type HostSlab, rowsOf, SlabResult, Slabs, slabs } from "./slabs.js";
 export {
   checkCall,
   type Difference,
@@ -12,6 +12,7 @@ export {
   type Model,
   type ProjectOptions,
   type Reader,
+  type Slab,
   type Source,
 } from "./source.js";
 export { type NumberFormat, type RowReader, source, sourceOf, streamed } from "./streamed.js";

@@ -8,6 +8,7 @@ import {
   type Slab as ProgramSlab,
   type Scheduler,
   ShapeError,
+  sizeOf,
   TenfoldError,
   Tensor,
   type TensorData,
@@ -67,8 +68,8 @@ abstract class SlabReader implements Reader {
     return this.shape.reduce((product, extent) => product * extent, 1);
   }
 
-  /** Records `body` for each slab, as f32 and scaled. */
-  protected abstract forEach(p: Program, body: (slab: TensorReader, start: number) => void): void;
+  /** Records `body` for each slab, as f32 and scaled, with its first row: one pass over x. */
+  abstract eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void;
 
   mttkrp(p: Program, factors: readonly Tensor[], mode: number, { out }: MttkrpOptions = {}): Tensor {
     return this.#contract(p, [mode, mode + 1], factors, out, (slab, rows) => slab.mttkrp(p, rows, mode));
@@ -86,8 +87,8 @@ abstract class SlabReader implements Reader {
     contract: (slab: TensorReader, factors: readonly Tensor[]) => Tensor,
   ): Tensor {
     const columns = factors[0]!.shape[1]!;
-    const result = new Result(p, [...this.shape.slice(start, stop), columns], out);
-    this.forEach(p, (slab, row) => {
+    const result = new SlabResult(p, [...this.shape.slice(start, stop), columns], out);
+    this.eachSlab(p, (slab, row) => {
       if (start === 0) return result.put(contract(slab, factors), row);
       const rows = rowsOf(p, factors[0]!, row, slab.shape[0]!);
       result.add(contract(slab, [rows, ...factors.slice(1)]));
@@ -100,8 +101,8 @@ abstract class SlabReader implements Reader {
     const isProjected = (mode: number) => Boolean(factors[mode]) && mode !== skip;
     const shape = this.shape.map((extent, mode) => (isProjected(mode) ? factors[mode]!.shape[1]! : extent));
     const options = skip === undefined ? {} : { skip };
-    const result = new Result(p, shape, out);
-    this.forEach(p, (slab, row) => {
+    const result = new SlabResult(p, shape, out);
+    this.eachSlab(p, (slab, row) => {
       if (!isProjected(0)) return result.put(slab.project(p, [null, ...factors.slice(1)], options), row);
       const rows = rowsOf(p, factors[0]!, row, slab.shape[0]!);
       result.add(slab.project(p, [rows, ...factors.slice(1)], options));
@@ -111,8 +112,8 @@ abstract class SlabReader implements Reader {
   }
 
   unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor {
-    const result = new Result(p, [this.shape[mode]!, y.shape[mode]!]);
-    this.forEach(p, (slab, row) => {
+    const result = new SlabResult(p, [this.shape[mode]!, y.shape[mode]!]);
+    this.eachSlab(p, (slab, row) => {
       if (mode === 0) return result.put(slab.unfoldedProduct(p, y, mode), row);
       const rows = rowsOf(p, y, row, slab.shape[0]!);
       result.add(slab.unfoldedProduct(p, rows, mode));
@@ -122,8 +123,8 @@ abstract class SlabReader implements Reader {
   }
 
   residual(p: Program, model: Model, { out }: { out?: Tensor } = {}): Tensor {
-    const result = new Result(p, [1], out);
-    this.forEach(p, (slab, row) => {
+    const result = new SlabResult(p, [1], out);
+    this.eachSlab(p, (slab, row) => {
       const { part, rows } = modelRows(p, model, row, slab.shape[0]!);
       result.add(slab.residual(p, part));
       p.s.release(rows);
@@ -139,7 +140,7 @@ abstract class SlabReader implements Reader {
 }
 
 /** What slabs line up in, or add up to. */
-class Result {
+export class SlabResult {
   readonly tensor: Tensor;
   #isEmpty = true;
 
@@ -167,7 +168,7 @@ class Result {
 }
 
 /** Records a copy of some rows: a view would have to begin where a binding may. */
-const rowsOf = ({ s }: Program, x: Tensor, start: number, count: number): Tensor =>
+export const rowsOf = ({ s }: Program, x: Tensor, start: number, count: number): Tensor =>
   slice(s, x, [start, ...x.shape.slice(1).map(() => 0)], [count, ...x.shape.slice(1)]);
 
 /** The numbers of a slab as f32: a temporary, unless it has them already. */
@@ -210,7 +211,12 @@ export class Slabs extends SlabReader implements Source {
     return this.largest === 0;
   }
 
-  protected override forEach(p: Program, body: (slab: TensorReader, start: number) => void): void {
+  /** entries of the largest slab */
+  get slabSize(): number {
+    return Math.max(...this.parts.map(({ shape }) => sizeOf(shape)));
+  }
+
+  override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
     const { s } = p;
     p.each(this.parts, (slab) => {
       const floats = floatsOf(s, slab);
@@ -226,7 +232,7 @@ export class Slabs extends SlabReader implements Source {
     const { engine, parts } = this;
     const seen = { name: String(this), shape: this.shape, starts: parts.map(({ start }) => start) };
     const { largest, squaredNorm } = await look(engine, operation, seen, (p, see) =>
-      this.forEach(p, ({ x }, start) => see(x, seen.starts.indexOf(start))),
+      this.eachSlab(p, ({ x }, start) => see(x, seen.starts.indexOf(start))),
     );
     this.largest = largest;
     this.squaredNorm = squaredNorm;
@@ -235,7 +241,7 @@ export class Slabs extends SlabReader implements Source {
     this.largest = timesPower(largest, -this.exponent);
     using norms = engine.tensor([parts.length, 64], null, { label: "squared norms" });
     const record = (p: Program): void =>
-      this.forEach(p, ({ x }, start) => {
+      this.eachSlab(p, ({ x }, start) => {
         const slab = seen.starts.indexOf(start);
         sumOfSquares(p.s, x, {
           out: norms
@@ -250,7 +256,7 @@ export class Slabs extends SlabReader implements Source {
   }
 
   difference(): Difference {
-    return new SlabDifference(this, (p, body) => this.forEach(p, body));
+    return new SlabDifference(this);
   }
 
   [dispose](): void {
@@ -266,10 +272,7 @@ export class Slabs extends SlabReader implements Source {
 class SlabDifference extends SlabReader implements Difference {
   #model: KruskalTensor | null = null;
 
-  constructor(
-    readonly source: Slabs,
-    private readonly forEachOfSource: (p: Program, body: (slab: TensorReader, start: number) => void) => void,
-  ) {
+  constructor(readonly source: Slabs) {
     super();
   }
 
@@ -281,10 +284,10 @@ class SlabDifference extends SlabReader implements Difference {
     return this.source.shape;
   }
 
-  protected override forEach(p: Program, body: (slab: TensorReader, start: number) => void): void {
+  override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
     const model = this.#model;
     if (!model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
-    this.forEachOfSource(p, (slab, start) => {
+    this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
       const difference = kruskalDifference(p.s, slab.x, model.weights, factors);
@@ -304,15 +307,15 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    const result = new Result(p, [1], out);
-    this.forEach(p, (slab) => result.add(sumOfSquares(p.s, slab.x)));
+    const result = new SlabResult(p, [1], out);
+    this.eachSlab(p, (slab) => result.add(sumOfSquares(p.s, slab.x)));
     return result.tensor;
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
-    const squared = new Result(p, [1], out.squaredNorm);
-    const products = model.factors.map(({ shape }, mode) => new Result(p, shape, out.product(mode)));
-    this.forEachOfSource(p, (slab, start) => {
+    const squared = new SlabResult(p, [1], out.squaredNorm);
+    const products = model.factors.map(({ shape }, mode) => new SlabResult(p, shape, out.product(mode)));
+    this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
       const difference = kruskalDifference(p.s, slab.x, model.weights, factors);

@@ -53,6 +53,12 @@ export interface Reader {
   tensor(operation: string): Tensor;
 }
 
+/** Rows of x that are one tensor of the GPU's. */
+export interface Slab extends Reader {
+  /** its entries as f32, scaled */
+  readonly x: Tensor;
+}
+
 export interface ProjectOptions {
   /** this mode keeps its extent */
   skip?: number;
@@ -78,6 +84,13 @@ export interface Source extends Reader, Facts {
    * by the difference needs no `refresh`
    */
   readonly known?: number;
+  /**
+   * Records several products in one pass over x, where it lies in slabs of mode 0: `record` is called with each slab, in order, and its first row.
+   * What it keeps of mode 0 lines up, and what contracts it adds up.
+   */
+  eachSlab?(p: Program, record: (slab: Slab, start: number) => void): void;
+  /** entries of the largest slab, where x lies in slabs */
+  readonly slabSize?: number;
   /** slices of which nothing is known: their rows of factors are to be 0 */
   readonly unknownSlices?: readonly { mode: number; index: number }[];
   toString(): string;

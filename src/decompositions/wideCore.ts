@@ -1,0 +1,186 @@
+/** What slabs of X are reduced to in a few passes over them: in a file that loads with the first tensor in slabs. */
+import { type Engine, Program, sizeOf, type Tensor } from "../gpu/index.js";
+import { copy, normal, orthogonalise, slice, sumOfSquares } from "../ops/index.js";
+import { overModes, Resident, rowsOf, type Slab, SlabResult, type Source, TensorReader } from "../sources/index.js";
+import { TuckerTensor } from "../tensors/index.js";
+import { Held } from "./held.js";
+import { basisColumns, subspaceStep } from "./subspace.js";
+
+/** x, which lies in slabs, in bases of a few more columns than the ranks that are asked for. */
+export interface WideCore {
+  /** x ×ₙ Bₙᵀ over the modes that have a basis; its facts are those of x */
+  core: Resident;
+  /** I_n×p_n, orthonormal columns; null where the core has all of a mode, as it has of mode 0 */
+  bases: readonly (Tensor | null)[];
+  /** what is lost of ‖x‖² by them, summed from the differences */
+  lost: number;
+  destroy(): void;
+}
+
+export interface WideCoreOptions {
+  seed: number;
+  /** the most passes that refine the bases; one at least is made */
+  refinements: number;
+  signal: AbortSignal | undefined;
+}
+
+/** steps of subspace iteration on a projected tensor: they begin at bases that are near, and read little */
+const STEPS = 3;
+/** sketches that lose no more than this part of ‖x‖², which is about what f32 sums can tell, are refined once */
+const NEGLIGIBLE = 1e-5;
+/**
+ * Bases of modes 1 to N−1 by sketches (Sun, Guo, Luo, Tropp & Udell 2020, with Khatri-Rao products of random factors, so that a sketch is an
+ * MTTKRP), refined by steps of higher-order orthogonal iteration for all modes at once; then the core. Each of these is one pass over x, however
+ * many modes it has: one for the sketches, one a refinement, one for the core and what is lost.
+ *
+ * @returns null where the core, or what is projected on the way to it, would be larger than a slab
+ */
+export async function wideCore(
+  source: Source & Required<Pick<Source, "eachSlab" | "slabSize">>,
+  ranks: readonly number[],
+  { seed, refinements, signal }: WideCoreOptions,
+): Promise<WideCore | null> {
+  const { engine, shape, squaredNorm } = source;
+  const widths = widthsOf(shape, ranks);
+  const hasBasis = (mode: number): boolean => widths[mode]! < shape[mode]!;
+  const modes = [...shape.keys()].filter((mode) => mode === 0 || hasBasis(mode));
+  /** the shape of x where all modes but one have their widths; that of mode 0 is the core's */
+  const leftOf = (mode: number): number[] => shape.map((extent, k) => (k === mode ? extent : widths[k]!));
+  if (modes.length < 2 || modes.some((mode) => sizeOf(leftOf(mode)) > source.slabSize)) return null;
+
+  using held = new Held(engine);
+  using scratch = new Held(engine);
+  const all = shape.map((extent, mode) =>
+    hasBasis(mode) ? (mode ? held : scratch).allocate([extent, widths[mode]!], `basis ${mode}`) : null,
+  );
+  const bases = all.map((basis, mode) => (mode ? basis : null));
+  await sketch(source, all, seed, signal);
+  using left = new Held(engine);
+  const projected = new Map(modes.map((mode) => [mode, left.allocate(leftOf(mode), `projected ${mode}`)]));
+  for (let pass = 0; pass < refinements; pass++) {
+    await project(source, all, projected, signal);
+    const lost = squaredNorm - (await refine(engine, all, projected));
+    if (lost < NEGLIGIBLE * squaredNorm) break;
+  }
+  left.destroy();
+
+  const core = held.allocate(leftOf(0), "core of slabs");
+  using loss = scratch.allocate([1], "loss");
+  const record = (p: Program): void => {
+    const lined = new SlabResult(p, core.shape, core);
+    const summed = new SlabResult(p, [1], loss);
+    source.eachSlab(p, (slab, start) => {
+      const part = slab.project(p, bases);
+      summed.add(slab.residual(p, new TuckerTensor(part, bases)));
+      lined.put(part, start);
+    });
+  };
+  await Program.run(engine, record, "core of slabs", { signal });
+  const [lostOfCore] = await engine.read(loss);
+  const facts = { exponent: source.exponent, squaredNorm, largest: source.largest, isZero: false };
+  const kept = held.move();
+  return { core: new Resident(core, facts), bases, lost: lostOfCore!, destroy: () => kept.destroy() };
+}
+
+/** Columns of the bases; the extent of a mode that has none. */
+function widthsOf(shape: readonly number[], ranks: readonly number[]): number[] {
+  const widths = shape.map((extent, mode) =>
+    ranks[mode]! < extent ? basisColumns(shape, mode, ranks[mode]!) : extent,
+  );
+  // an unfolding of a core has no more rank than columns
+  for (const [mode, width] of widths.entries())
+    if (width < shape[mode]!) widths[mode] = Math.min(width, sizeOf(widths) / width);
+  return widths;
+}
+
+/** Writes orthonormal bases of the ranges of x's unfoldings, as random factors show them: one pass. */
+async function sketch(
+  source: Source & Required<Pick<Source, "eachSlab">>,
+  bases: readonly (Tensor | null)[],
+  seed: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { shape } = source;
+  const columns = Math.max(...bases.map((basis) => basis?.shape[1] ?? 1));
+  const record = (p: Program): void => {
+    const { s } = p;
+    const random = shape.map((extent, mode) => normal(s, [extent, columns], { seed, stream: mode }));
+    const products = shape.map((extent) => new SlabResult(p, [extent, columns]));
+    source.eachSlab(p, (slab, start) => {
+      const rows = rowsOf(p, random[0]!, start, slab.shape[0]!);
+      overModes(p, slab, [rows, ...random.slice(1)], {}, (product, mode) => {
+        if (mode === 0) products[0]!.put(product, start, { keep: true });
+        else products[mode]!.add(product, { keep: true });
+      });
+      s.release(rows);
+    });
+    for (const [mode, basis] of bases.entries()) {
+      if (!basis) continue;
+      const { q, r } = orthogonalise(s, slice(s, products[mode]!.tensor, [0, 0], basis.shape));
+      copy(s, q, { out: basis });
+      s.release(q, r);
+    }
+  };
+  await Program.run(source.engine, record, "sketch of slabs", { signal });
+}
+
+/** Writes x ×ₖ Bₖᵀ over all modes k but n, for each mode n that is asked for: one pass. */
+async function project(
+  source: Source & Required<Pick<Source, "eachSlab">>,
+  bases: readonly (Tensor | null)[],
+  projected: ReadonlyMap<number, Tensor>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const record = (p: Program): void => {
+    const results = new Map([...projected].map(([mode, out]) => [mode, new SlabResult(p, out.shape, out)]));
+    source.eachSlab(p, (slab, start) => {
+      const rows = bases[0] && rowsOf(p, bases[0], start, slab.shape[0]!);
+      projections(p, slab, [rows!, ...bases.slice(1)], [...projected.keys()], (part, mode) => {
+        if (mode === 0 || !rows) results.get(mode)!.put(part, start, { keep: true });
+        else results.get(mode)!.add(part, { keep: true });
+      });
+      if (rows) p.s.release(rows);
+    });
+  };
+  await Program.run(source.engine, record, "projections of slabs", { signal });
+}
+
+/** Records the projections of x by all factors but one, for each of some modes; those of several modes share their first products. */
+function projections(
+  p: Program,
+  x: Slab,
+  factors: readonly (Tensor | null)[],
+  modes: readonly number[],
+  take: (projected: Tensor, mode: number) => void,
+): void {
+  if (modes.length === 1) {
+    take(x.x, modes[0]!);
+    return;
+  }
+  const half = Math.ceil(modes.length / 2);
+  const [first, second] = [modes.slice(0, half), modes.slice(half)];
+  for (const [kept, others] of [[first, second] as const, [second, first] as const]) {
+    const some = factors.map((factor, mode) => (others.includes(mode) ? factor : null));
+    const part = some.some((factor) => factor !== null) ? x.project(p, some) : null;
+    projections(p, part ? new TensorReader(part) : x, factors, kept, take);
+    if (part) p.s.release(part);
+  }
+}
+
+/** Turns each basis towards the leading singular vectors of its projected tensor. Tells ‖x ×ₙ Bₙᵀ‖² over all modes but 0, before. */
+async function refine(
+  engine: Engine,
+  bases: readonly (Tensor | null)[],
+  projected: ReadonlyMap<number, Tensor>,
+): Promise<number> {
+  using norm = engine.tensor([1], null, { label: "squared norm" });
+  const record = (p: Program): void => {
+    sumOfSquares(p.s, projected.get(0)!, { out: norm });
+    for (const [mode, tensor] of projected) {
+      const basis = bases[mode];
+      for (let step = 0; basis && step < STEPS; step++) subspaceStep(p, new TensorReader(tensor), basis, mode);
+    }
+  };
+  await Program.run(engine, record, "bases of slabs");
+  return (await engine.read(norm))[0]!;
+}
