@@ -5,18 +5,20 @@ import {
   isList,
   type OptionRules,
   optionRules,
+  Program,
   ShapeError,
   shown,
   sizeOf,
   TenfoldError,
   Tensor,
 } from "../gpu/index.js";
-import { gatherRows, toFloat } from "../ops/index.js";
+import { gatherRows, paste, toFloat } from "../ops/index.js";
 import { checkCall, type Source } from "../sources/index.js";
 import { svd } from "../tensors/dense.js";
 import { entries, type HostCore, lengthOf, rankWithin, round } from "../tensors/hostTrain.js";
 import type { TensorTrain } from "../tensors/index.js";
 import { asSingle, distance, writeTrain } from "../tensors/trains.js";
+import { Held } from "./held.js";
 import { maxVolume } from "./maxvol.js";
 
 /** A tensor that is given by its entries: a function of indices. */
@@ -86,7 +88,8 @@ const NAME = "ttCross";
  * Π n_k, so tensors of 10¹² entries and more need some 10⁵.
  *
  * The factorisations are of small matrices, one after the other, and run on the host in f64; the train is the GPU's. `x` is a function of indices,
- * or a tensor or source on the GPU, of which only the entries asked for are read.
+ * or a tensor or source on the GPU, of which only the entries asked for are read: of a source in slabs in one pass over it for each core, so that a
+ * file is better opened by `openNpy` of `tenfold/node` and handed over as it is.
  *
  * @throws TenfoldError where an entry is not finite: it says which
  */
@@ -158,9 +161,10 @@ function sourceOf(engine: Engine, x: EntrySource | Tensor<DType> | Source): Entr
   return x as EntrySource;
 }
 
-/** Reads entries of a tensor of the GPU's. */
+/** Reads entries of a tensor of the GPU's, or of slabs, in one pass over them. */
 function gathered(x: Tensor<DType> | Source): EntrySource {
   const { shape, engine } = x;
+  if (!(x instanceof Tensor) && x.eachSlab) return ofSlabs(x as Source & Required<Pick<Source, "eachSlab">>);
   const tensor = x instanceof Tensor ? x : x.tensor(NAME);
   const factor = x instanceof Tensor ? 1 : 2 ** x.exponent;
   return {
@@ -182,6 +186,46 @@ function gathered(x: Tensor<DType> | Source): EntrySource {
       }, "entries");
       const read = await values.read();
       return factor === 1 ? read : Float64Array.from(read, (value) => value * factor);
+    },
+  };
+}
+
+function ofSlabs(source: Source & Required<Pick<Source, "eachSlab">>): EntrySource {
+  const { shape, engine } = source;
+  return {
+    shape,
+    async entries(indices, count) {
+      // those of a slab lie side by side
+      const rowOf = (at: number): number => indices[at * shape.length]!;
+      const order = Array.from({ length: count }, (_, at) => at).sort((a, b) => rowOf(a) - rowOf(b));
+      using held = new Held(engine);
+      const values = held.allocate([count], "entries");
+      const record = (p: Program): void => {
+        let first = 0;
+        source.eachSlab(p, ({ x }, start) => {
+          const stop = start + x.shape[0]!;
+          let last = first;
+          while (last < count && rowOf(order[last]!) < stop) last++;
+          if (last === first) return;
+          const flat = new Uint32Array(last - first);
+          for (let at = first; at < last; at++) {
+            let place = rowOf(order[at]!) - start;
+            for (let mode = 1; mode < shape.length; mode++)
+              place = place * shape[mode]! + indices[order[at]! * shape.length + mode]!;
+            flat[at - first] = place;
+          }
+          const places = held.keep(engine.tensor([flat.length], flat, { label: "places" }));
+          const part = gatherRows(p.s, x.reshape([x.size, 1]), places);
+          paste(p.s, part, values.reshape([count, 1]), [first, 0]);
+          p.s.release(part);
+          first = last;
+        });
+      };
+      await Program.run(engine, record, "entries of slabs");
+      const read = await engine.read(values);
+      const result = new Float64Array(count);
+      for (const [at, place] of order.entries()) result[place] = read[at]! * 2 ** source.exponent;
+      return result;
     },
   };
 }

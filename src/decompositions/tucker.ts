@@ -56,6 +56,7 @@ import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpo
 import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
+import type { WideCore } from "./wideCore.js";
 
 export interface TuckerOptions extends StoppingOptions, CheckpointOptions {
   /**
@@ -102,8 +103,6 @@ const rules: OptionRules<TuckerOptions> = {
   ...stoppingRules,
 };
 
-/** the most passes over slabs that refine what is not refined further on X itself */
-const REFINEMENTS = 2;
 /** the smallest relative error that f32 can promise */
 const LEAST_ERROR = 5e-7;
 
@@ -232,6 +231,10 @@ export const hosvd = (
  * The sequentially truncated HOSVD: every mode is reduced before the next is looked at, largest reduction first, or in order where an
  * error is asked for (Vannieuwenhoven, Vandebril & Meerbergen 2012). As good as the HOSVD in practice, and much cheaper. `errors` are
  * those of X truncated in the modes done so far.
+ *
+ * X in slabs is read four times, whatever its order, where the core and a few more columns a mode fit into the memory of a slab: it is projected on
+ * bases of these columns (by sketches, refined twice), and truncated there. The error is that of X all the same, and ranks by an error are those
+ * that the projected tensor needs, a few passes more for each time that it has to be larger.
  */
 export const stHosvd = (
   engine: Engine,
@@ -363,7 +366,8 @@ async function byError(
   relativeError: number,
 ): Promise<Decomposition<TuckerTensor>> {
   const attempt = async (error: number) => {
-    using start = await factorsWithin(name, source, { relativeError: error, modes }, name !== "hosvd", stopping.signal);
+    const within = { relativeError: error, modes, seed, signal: stopping.signal };
+    using start = await factorsWithin(name, source, within, name !== "hosvd");
     const ranks = source.shape.map((extent, mode) => start.factors[mode]?.shape[1] ?? extent);
     const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > 1;
     const result = iterates
@@ -473,13 +477,18 @@ async function truncatedFactors(
   how: { sequential: boolean; isTold: boolean },
 ): Promise<Start> {
   if (!(how.sequential && liesInSlabs(source))) return await truncated(source, ranks, seed, stopping, how);
-  const { wideCore } = await import("./wideCore.js");
+  const { REFINEMENTS, wideCore } = await import("./wideCore.js");
   const refinements = how.isTold ? REFINEMENTS : 1;
   const wide = await wideCore(source, ranks, { seed, refinements, signal: stopping.signal });
   if (!wide) return await truncated(source, ranks, seed, stopping, how);
-  using held = new Held(source.engine);
+  return await ofCore(wide, (core) => truncated(core, ranks, seed, stopping, { ...how, lost: wide.lost }));
+}
+
+/** The factors that are found on the core of slabs, as those of the slabs. The core is freed. */
+async function ofCore(wide: WideCore, find: (core: Resident) => Promise<Start>): Promise<Start> {
+  using held = new Held(wide.core.engine);
   held.keep(wide);
-  const start = await truncated(wide.core, ranks, seed, stopping, { ...how, lost: wide.lost });
+  const start = await find(wide.core);
   try {
     await inBases(start, wide.bases);
     return start;
@@ -553,19 +562,36 @@ async function truncated(
   }
 }
 
-/** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings. */
-async function factorsWithin(
+/** What {@link factorsWithin} is asked for. */
+interface Within {
+  relativeError: number;
+  modes: readonly number[];
+  seed: number;
+  signal: AbortSignal | undefined;
+}
+
+/** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings: of slabs, from those of a core. */
+async function factorsWithin(name: string, source: Source, within: Within, sequential: boolean): Promise<Start> {
+  if (!(sequential && liesInSlabs(source))) return await smallest(name, source, within, sequential);
+  const { coreWithin } = await import("./wideCore.js");
+  const wide = await coreWithin(source, within, within);
+  if (!wide) return await smallest(name, source, within, sequential);
+  return await ofCore(wide, (core) => smallest(name, core, within, sequential, wide.lost));
+}
+
+async function smallest(
   name: string,
   source: Source,
-  { relativeError, modes }: { relativeError: number; modes: readonly number[] },
+  { relativeError, modes, signal }: Within,
   sequential: boolean,
-  signal: AbortSignal | undefined,
+  lost = 0,
 ): Promise<Start> {
   const { engine, shape, squaredNorm } = source;
   const start = new Start(shape);
-  const budget = (relativeError ** 2 * squaredNorm) / modes.length;
+  start.relativeError = Math.sqrt(lost / squaredNorm);
+  const budget = (relativeError ** 2 * squaredNorm - lost) / modes.length;
   const inOrder = [...modes].sort((a, b) => a - b);
-  using remaining = new Remaining(source);
+  using remaining = new Remaining(source, lost);
   try {
     for (const mode of inOrder) {
       const from = sequential ? remaining.source : source;

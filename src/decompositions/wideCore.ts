@@ -19,13 +19,15 @@ export interface WideCore {
 
 export interface WideCoreOptions {
   seed: number;
-  /** the most passes that refine the bases; one at least is made */
+  /** the most passes that refine the bases, 1 or more */
   refinements: number;
   signal: AbortSignal | undefined;
 }
 
 /** steps of subspace iteration on a projected tensor: they begin at bases that are near, and read little */
 const STEPS = 3;
+/** refinements where no iterations on all of x follow */
+export const REFINEMENTS = 2;
 /** sketches that lose no more than this part of ‖x‖², which is about what f32 sums can tell, are refined once */
 const NEGLIGIBLE = 1e-5;
 /**
@@ -80,6 +82,26 @@ export async function wideCore(
   const facts = { exponent: source.exponent, squaredNorm, largest: source.largest, isZero: false };
   const kept = held.move();
   return { core: new Resident(core, facts), bases, lost: lostOfCore!, destroy: () => kept.destroy() };
+}
+
+/** the rank for which bases are made first where an error is asked for */
+const FIRST_RANK = 8;
+/** the part of the squared error that is asked for which bases may lose: the ranks of the core have the rest */
+const SHARE = 0.5;
+
+/** The core of bases that lose at most half of what a relative error allows in square, of ever higher ranks; null where there is none as small as a slab. */
+export async function coreWithin(
+  source: Source & Required<Pick<Source, "eachSlab" | "slabSize">>,
+  { relativeError, modes }: { relativeError: number; modes: readonly number[] },
+  options: Omit<WideCoreOptions, "refinements">,
+): Promise<WideCore | null> {
+  const { shape, squaredNorm } = source;
+  for (let rank = FIRST_RANK; ; rank *= 2) {
+    const ranks = shape.map((extent, mode) => (modes.includes(mode) ? Math.min(rank, extent) : extent));
+    const wide = await wideCore(source, ranks, { ...options, refinements: REFINEMENTS });
+    if (!wide || wide.lost <= SHARE * relativeError ** 2 * squaredNorm) return wide;
+    wide.destroy();
+  }
 }
 
 /** Columns of the bases; the extent of a mode that has none. */

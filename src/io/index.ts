@@ -5,6 +5,6 @@ export { gunzip } from "./gzip.js";
 export { readIdx } from "./idx.js";
 export { isMat73, readMat } from "./mat.js";
 export { NamedArrays } from "./named.js";
-export { type NpyHeader, readNpy, readNpyHeader, readNpyRows, writeNpy } from "./npy.js";
+export { type NpyHeader, readNpy, readNpyHeader, readNpyPart, writeNpy } from "./npy.js";
 export { readNpz, writeNpz } from "./npz.js";
 export { readSafetensors, type SafeTensors, writeSafetensors } from "./safetensors.js";

@@ -54,17 +54,15 @@ export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
 }
 
 /**
- * Elements of rows of mode 0, from row `start` on, of an array in C order.
+ * Elements of an array in C order, from the one at place `first` on.
  *
- * @param bytes those of the rows alone
+ * @param bytes those of the elements alone
  * @param name the file, for messages
  * @throws FormatError where a 64-bit integer is not exactly an f64
  */
-export function readNpyRows(bytes: Uint8Array, header: NpyHeader, start: number, name = "npy"): Numeric {
-  const { shape, descr } = header;
-  const width = elementCount(shape.slice(1))!;
-  const count = bytes.length / ENCODINGS[descr.slice(1)]!.bytes;
-  return elementsOf(bytes, { ...header, dataOffset: 0 }, count, start * width, name);
+export function readNpyPart(bytes: Uint8Array, header: NpyHeader, first: number, name = "npy"): Numeric {
+  const count = bytes.length / ENCODINGS[header.descr.slice(1)]!.bytes;
+  return elementsOf(bytes, { ...header, dataOffset: 0 }, count, first, name);
 }
 
 /** `count` elements behind the header. `first` is the place of the first of them in the array. */

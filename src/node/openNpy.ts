@@ -2,7 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { dispose } from "../gpu/dispose.js";
 import { ENCODINGS, LITTLE_ENDIAN_HOST, type Numeric } from "../io/array.js";
 import { FormatError } from "../io/errors.js";
-import { type NpyHeader, readNpyHeader, readNpyRows } from "../io/npy.js";
+import { type NpyHeader, readNpyHeader, readNpyPart } from "../io/npy.js";
 import { fileFailure } from "./files.js";
 
 /** the longest header that is read; those of NumPy have 128 bytes */
@@ -10,7 +10,10 @@ const HEADER = 2 ** 16;
 /** the most bytes that one call to the operating system reads */
 const PIECE = 2 ** 30;
 /** bytes that become f32 at once, where a file has other numbers than the GPU takes */
-const CONVERTED = 2 ** 22;
+const CONVERTED = 2 ** 20;
+
+/** entries within so many bytes are read at once */
+const NEAR = 2 ** 14;
 
 /** How rows are handed over: as `streamed` takes them. */
 type NumberFormat = "f32" | "f16" | "u8" | "i8" | "u16" | "i16" | "u32" | "i32";
@@ -60,11 +63,37 @@ export class NpyFile {
     await reading;
   }
 
+  /**
+   * Entries at `count` indices, as many numbers each as there are modes: for `ttCross`, which reads no more of the file than it needs. Those that
+   * lie near each other are read at once.
+   */
+  async entries(indices: Uint32Array, count: number): Promise<Float64Array> {
+    const { shape } = this;
+    const { bytes: width } = ENCODINGS[this.dtype]!;
+    const places = Float64Array.from({ length: count }, (_, at) =>
+      shape.reduce((place, extent, mode) => place * extent + indices[at * shape.length + mode]!, 0),
+    );
+    const order = Array.from(places.keys()).sort((a, b) => places[a]! - places[b]!);
+    const values = new Float64Array(count);
+    const window = NEAR / width;
+    const buffer = new Uint8Array(NEAR);
+    for (let first = 0; first < count; ) {
+      const start = places[order[first]!]!;
+      let last = first;
+      while (last + 1 < count && places[order[last + 1]!]! < start + window) last++;
+      const bytes = buffer.subarray(0, (places[order[last]!]! - start + 1) * width);
+      await this.#bytes(this.header.dataOffset + start * width, bytes);
+      const numbers = readNpyPart(bytes, this.header, start, this.file);
+      for (; first <= last; first++) values[order[first]!] = numbers[places[order[first]!]! - start]!;
+    }
+    return values;
+  }
+
   /** @internal Rows `start` to `stop` in the file's own type, 64-bit integers as f64. */
   async rows(start: number, stop: number): Promise<Numeric> {
     const bytes = new Uint8Array((stop - start) * this.#rowBytes);
     await this.#bytes(this.#place(start), bytes);
-    return readNpyRows(bytes, this.header, start, this.file);
+    return readNpyPart(bytes, this.header, (start * this.#rowBytes) / ENCODINGS[this.dtype]!.bytes, this.file);
   }
 
   /** @internal the type of its elements: `f4`, `i2` */
@@ -94,15 +123,7 @@ export class NpyFile {
       const { bytes, done } = next;
       await done;
       if (at + most < floats.length) next = begin(at + most, turn + 1);
-      floats.set(
-        readNpyRows(
-          bytes,
-          { ...this.header, shape: [this.header.shape.reduce((p, n) => p * n, 1)] },
-          first + at,
-          this.file,
-        ),
-        at,
-      );
+      floats.set(readNpyPart(bytes, this.header, first + at, this.file), at);
     }
   }
 

@@ -134,7 +134,7 @@ abstract class SlabReader implements Reader {
 
   tensor(operation: string): Tensor {
     throw new TenfoldError(
-      `${operation}: ${this} lies in slabs, and this takes one tensor of the GPU's; take cpALS, or tuckerHOOI, stHosvd or hosvd by ranks`,
+      `${operation}: ${this} lies in slabs, and this takes one tensor of the GPU's; take cp, cpALS, or tuckerHOOI, stHosvd or hosvd by ranks`,
     );
   }
 }

@@ -57,7 +57,7 @@ const sourceRules: OptionRules<SourceOptions> = { format: oneOf("u16", "f16", "b
 
 const MEBI = 2 ** 20;
 const MEMORY = 512 * MEBI;
-/** bytes of a slab that lies on the GPU, as f32: enough to keep it busy, and few beside what solvers make of a slab */
+/** the most bytes of a slab as f32, unless a row has more: enough to keep the GPU busy, and few beside what solvers make of a slab and the host holds */
 const SLAB = 64 * MEBI;
 /** tensors of a slab's size, as f32, that solvers have at once at most: the slab, X̂ or X − X̂ of it, and a product on the way there */
 const TENSORS = 3;
@@ -163,7 +163,8 @@ export async function streamed(engine: Engine, reader: RowReader, options: Strea
 async function streamedFrom(operation: string, engine: Engine, reader: RowReader, memory: number): Promise<Slabs> {
   const { shape, format } = reader;
   const share = TENSORS + (format === "f32" ? 0 : PACKED_BYTES[format] / 4);
-  const rows = rowsOfSlab(operation, engine, reader, (PLANNED * memory) / share, memory);
+  const most = rowsOfSlab(operation, engine, reader, (PLANNED * memory) / share, memory);
+  const rows = Math.max(1, Math.min(most, Math.floor((SLAB * shape[0]!) / (4 * sizeOf(shape)))));
   const slabs = cut(shape, rows);
   const { tensor, scratch, view } = placeFor(engine, slabs[0]!.shape, format);
   // one is written to the GPU while the other is read to

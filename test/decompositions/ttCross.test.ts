@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type EntrySource, type TtCrossOptions, ttCross } from "../../src/decompositions/index.js";
 import { ttEntries } from "../../src/index.js";
+import { slabs } from "../../src/sources/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { randomTrain } from "../tensors/models.js";
@@ -101,6 +102,28 @@ describe("ttCross", () => {
       ),
     ).toBeLessThan(1e-6);
     small.tensor.destroy();
+  });
+
+  it("takes entries of a tensor in slabs", async () => {
+    const shape = [9, 8, 7];
+    const values = Float32Array.from(indicesOf(shape), (at) => 1e20 / (1 + sumOf(at)));
+    const { live } = engine.memory();
+    {
+      using x = await slabs(
+        engine,
+        [0, 4, 5].map((start, part) => {
+          const stop = [4, 5, 9][part]!;
+          return { shape: [stop - start, 8, 7], read: () => values.subarray(start * 56, stop * 56) };
+        }),
+      );
+      const { tensor, relativeError } = await ttCross(engine, x, { samples: 50 });
+      using _tensor = tensor;
+      expect(relativeError).toBeLessThan(1e-6);
+      const full = await evaluate(engine, (s) => tensor.full(s));
+      expect(distance([...values], full)).toBeLessThan(2e-6);
+    }
+    await engine.idle();
+    expect(engine.memory().live).toBe(live);
   });
 
   it("says so when it has not found the tensor", async () => {

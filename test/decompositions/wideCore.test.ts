@@ -58,8 +58,7 @@ const CASES: Record<string, [shape: number[], values: () => Float32Array, ranks:
   "noise alone": [CUBE, () => randomArray(CUBE[0]! * CUBE[1]! * CUBE[2]!, 3), [2, 2, 2], 4],
   "graded, ranks below what is planted": [CUBE, () => planted(CUBE, [1, 1e-2, 1e-4], 0), [2, 2, 2], 3],
   "an offset, and large numbers": [CUBE, () => planted(CUBE, ones(2), 0.5).map((v) => 1e25 * (v + 1)), [2, 2, 2], 4],
-  "mode 0 left alone": [[10, 52, 50], () => planted([10, 52, 50], ones(2), 0.1), [10, 2, 2], 4],
-  "order 4, another mode left alone": [[24, 3, 25, 26], () => planted([24, 3, 25, 26], [1], 0.2), [1, 3, 3, 1], 4],
+  "order 4, mode 0 left alone": [[6, 14, 15, 16], () => planted([6, 14, 15, 16], [1], 0.2), [6, 1, 1, 1], 4],
 };
 
 describe("stHosvd of slabs", () => {
@@ -71,7 +70,7 @@ describe("stHosvd of slabs", () => {
       using x = engine.tensor(shape, values);
       const one = await stHosvd(engine, x, { ranks });
       using _one = one.tensor;
-      const slabs = await read(engine, shape, values, Math.ceil(shape[0]! / 5));
+      const slabs = await read(engine, shape, values, Math.ceil(shape[0]! / (shape[0]! > 6 ? 5 : 2)));
       using source = slabs.x;
       slabs.passes();
       const result = await stHosvd(engine, source, { ranks });
@@ -108,16 +107,23 @@ it("cp finds the model on the core of slabs, and ends with few passes over them"
   expect(results[1]!.sweeps).toBeLessThan(8);
 });
 
-it("tuckerHOOI starts on the core of slabs", async () => {
-  const engine = await testEngine();
-  const values = planted(CUBE, ones(2), 0.5);
-  using one = engine.tensor(CUBE, values);
-  const slabs = await read(engine, CUBE, values, 8);
-  using x = slabs.x;
-  const results = [await tuckerHOOI(engine, one, { ranks: 2 }), await tuckerHOOI(engine, x, { ranks: 2 })];
-  for (const { tensor } of results) tensor.destroy();
-  expect(results[1]!.relativeError).toBeCloseTo(results[0]!.relativeError, 6);
-});
+it.each([
+  ["stHosvd", stHosvd, 0.3, 0.6],
+  ["tuckerHOOI", tuckerHOOI, 0.3, 0.6],
+] as const)(
+  "%s of slabs keeps an error, by the ranks that one tensor takes",
+  async (_, solver, noise, relativeError) => {
+    const engine = await testEngine();
+    const values = planted(CUBE, ones(2), noise);
+    using one = engine.tensor(CUBE, values);
+    const slabs = await read(engine, CUBE, values, 8);
+    using x = slabs.x;
+    const results = [await solver(engine, one, { relativeError }), await solver(engine, x, { relativeError })];
+    for (const { tensor } of results) tensor.destroy();
+    expect(results[1]!.tensor.ranks).toEqual(results[0]!.tensor.ranks);
+    expect(results[1]!.relativeError).toBeLessThanOrEqual(relativeError);
+  },
+);
 
 it("an abort during the passes over slabs rejects with its reason, and nothing is left", async () => {
   const engine = await testEngine();

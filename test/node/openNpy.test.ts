@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { cp } from "../../src/decompositions/index.js";
+import { cp, ttCross } from "../../src/decompositions/index.js";
 import { writeNpy } from "../../src/io/index.js";
 import { openNpy } from "../../src/node/index.js";
 import { streamed } from "../../src/sources/index.js";
@@ -51,6 +51,29 @@ describe("openNpy", () => {
     const numbers =
       format === "f32" ? new Float32Array(into.buffer) : new (expected.constructor as typeof Int8Array)(into.buffer);
     expect([...numbers]).toEqual([...wanted]);
+  });
+
+  it.each([
+    ["<f4", bytesOf(floats), floats],
+    [">f4", swapped, floats],
+    ["<i8", bytesOf(BigInt64Array.from(small, BigInt)), small],
+  ] as const)("reads single entries of %s, in any order", async (descr, data, expected) => {
+    using file = await openNpy(save("entries.npy", descr, data));
+    const at = [8, 3, 4, 0, 0, 0, 5, 1, 2, 8, 3, 4, 0, 0, 1];
+    const places = [179, 0, 107, 179, 1];
+    expect([...(await file.entries(Uint32Array.from(at), 5))]).toEqual(places.map((place) => expected[place]));
+  });
+
+  it("is what ttCross takes entries from", async () => {
+    const engine = await testEngine();
+    const name = join(folder, "rank1.npy");
+    const data = Float64Array.from({ length: 180 }, (_, at) => (1 + (at % 5)) * (2 + Math.floor(at / 20)));
+    writeFileSync(name, writeNpy({ shape, data }));
+    using file = await openNpy(name);
+    const { tensor, relativeError } = await ttCross(engine, file, { samples: 20 });
+    expect(relativeError).toBeLessThan(1e-6);
+    expect(tensor.ranks).toEqual([1, 1, 1, 1]);
+    tensor.destroy();
   });
 
   it("is what streamed reads", async () => {

@@ -1,0 +1,301 @@
+/** Tensors larger than a binding, than the memory of the GPU, or than what full decompositions take: what `bench/large.mjs` runs. */
+import { mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { cp, stHosvd } from "../src/decompositions/index.js";
+import { dispose, Engine } from "../src/gpu/index.js";
+import { openEngine, openNpy } from "../src/node/index.js";
+import { requestAdapter } from "../src/node/open.js";
+import { countReads, type RowReader, type Source, source, streamed } from "../src/sources/index.js";
+import { factorMatchScore } from "../src/tensors/components.js";
+import { KruskalTensor } from "../src/tensors/index.js";
+import { median } from "./statistics.js";
+
+const MEGA = 1e6;
+const HELP = `node bench/large.mjs CASE [OPTIONS]
+
+Decomposes a tensor of a planted rank with noise, made row by row from a seed in a
+temporary folder, which is deleted. CASE is one of
+  images   60000x28x28 in this process, by source(), within the default limits of WebGPU
+  slices   12x2900x2900 in an .npy file, by openNpy() and streamed(), --memory 200
+  cube     1000x1000x1000 in an .npy file of 4 GB, --memory 512
+
+  --shape AxBxC      another size
+  --rank R           of what is planted, and of the model (5)
+  --noise PART       norm of the noise, as a part of that of the planted model (0.1)
+  --dtype f4|f8      of the file's numbers (f4)
+  --memory MB        what streamed() may take of the GPU's memory, in 1e6 bytes
+  --methods LIST     of cp, stHosvd (both)
+  --seed N           (1)
+  --help
+
+Prints passes over the tensor, MB/s of the file's bytes beside plain reading of the
+file with the same buffers, the engine's peak of bytes, the peak resident memory of
+the process (with a software adapter it holds the GPU's memory, too), and errors.
+`;
+
+const CASES = {
+  images: { shape: "60000x28x28", memory: null },
+  slices: { shape: "12x2900x2900", memory: "200" },
+  cube: { shape: "1000x1000x1000", memory: "512" },
+} as const;
+
+interface Case {
+  shape: number[];
+  rank: number;
+  noise: number;
+  seed: number;
+  dtype: "f4" | "f8";
+  /** bytes; null where the tensor is made in this process */
+  memory: number | null;
+  methods: string[];
+}
+
+function parse(): Case | null {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      ...{
+        shape: { type: "string" },
+        rank: { type: "string", default: "5" },
+        noise: { type: "string", default: "0.1" },
+      },
+      ...{ dtype: { type: "string", default: "f4" }, memory: { type: "string" }, help: { type: "boolean" } },
+      ...{ methods: { type: "string", default: "stHosvd,cp" }, seed: { type: "string", default: "1" } },
+    },
+  });
+  const name = positionals[0] as keyof typeof CASES | undefined;
+  if (values.help || !name || !CASES[name]) {
+    process.stdout.write(HELP);
+    if (!values.help) process.exitCode = 2;
+    return null;
+  }
+  const defaults = CASES[name];
+  const memory = defaults.memory === null ? null : Number(values.memory ?? defaults.memory) * MEGA;
+  const dtype = values.dtype === "f8" ? "f8" : "f4";
+  const shape = (values.shape ?? defaults.shape).split("x").map(Number);
+  const [rank, noise, seed] = [Number(values.rank), Number(values.noise), Number(values.seed)];
+  return { shape, rank, noise, seed, dtype, memory, methods: values.methods.split(",") };
+}
+
+/** Uniform numbers from −1 to 1 (xorshift). */
+function randomOf(seed: number): () => number {
+  let state = (seed * 0x9e3779b1) >>> 0 || 1;
+  const next = (): number => {
+    state ^= state << 13;
+    state >>>= 0;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    state >>>= 0;
+    return state / 2 ** 31 - 1;
+  };
+  for (let skip = 0; skip < 16; skip++) next();
+  return next;
+}
+
+/** Rows of the planted model with noise, one after the other. */
+function planted({ shape, rank, noise, seed }: Case): {
+  factors: Float32Array[];
+  row(index: number, out: Float32Array): void;
+} {
+  const random = randomOf(seed);
+  const factors = shape.map((extent) => Float32Array.from({ length: extent * rank }, random));
+  const [, ...rest] = shape;
+  const width = rest.reduce((product, extent) => product * extent, 1);
+  // rows of the Khatri-Rao product of all factors but the first and the last
+  let middle: Float64Array[] = [new Float64Array(rank).fill(1)];
+  for (const [mode, extent] of rest.slice(0, -1).entries())
+    middle = middle.flatMap((before) =>
+      Array.from({ length: extent }, (_, i) => before.map((value, r) => value * factors[mode + 1]![i * rank + r]!)),
+    );
+  const last = factors.at(-1)!;
+  const columns = Array.from({ length: rank }, (_, r) =>
+    Float64Array.from({ length: rest.at(-1)! }, (_, k) => last[k * rank + r]!),
+  );
+  // entries of the model have a variance of R/3^N, uniform noise from −1 to 1 one of 1/3
+  const size = noise * Math.sqrt(rank / 3 ** (shape.length - 1));
+  return {
+    factors,
+    row(index, out) {
+      const errors = randomOf(seed + 1 + index);
+      const extent = rest.at(-1)!;
+      for (let at = 0, group = 0; at < width; at += extent, group++) {
+        const line = out.subarray(at, at + extent);
+        for (let k = 0; k < extent; k++) line[k] = size * errors();
+        for (let r = 0; r < rank; r++) {
+          const weight = factors[0]![index * rank + r]! * middle[group]![r]!;
+          const column = columns[r]!;
+          for (let k = 0; k < extent; k++) line[k]! += weight * column[k]!;
+        }
+      }
+    },
+  };
+}
+
+/** Writes the tensor as an .npy file, row by row. */
+async function write(
+  file: string,
+  { shape, dtype }: Case,
+  row: (index: number, out: Float32Array) => void,
+): Promise<void> {
+  const handle = await open(file, "w");
+  try {
+    const fields = `{'descr': '<${dtype}', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
+    const length = 64 * Math.ceil((fields.length + 11) / 64);
+    const header = Buffer.from(`\x93NUMPY\x01\x00..${fields.padEnd(length - 11)}\n`, "latin1");
+    header.writeUInt16LE(length - 10, 8);
+    await all(handle, header);
+    const floats = new Float32Array(shape.slice(1).reduce((product, extent) => product * extent, 1));
+    for (let index = 0; index < shape[0]!; index++) {
+      row(index, floats);
+      const numbers = dtype === "f8" ? Float64Array.from(floats) : floats;
+      await all(handle, new Uint8Array(numbers.buffer));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function all(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at)).bytesWritten;
+}
+
+/** Milliseconds that reading the file into a buffer of so many bytes takes, from its begin to its end. */
+async function plainRead(file: string, buffer: Uint8Array): Promise<number> {
+  const handle = await open(file, "r");
+  try {
+    const start = performance.now();
+    for (let at = 0; ; ) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+      if (!bytesRead) return performance.now() - start;
+      at += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+const mega = (bytes: number): string => `${Math.round(bytes / MEGA).toLocaleString("en")} MB`;
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+const resident = (): number => process.resourceUsage().maxRSS * 1024;
+
+/** Each method on x, with what `passes` tells. */
+async function solve(
+  engine: Engine,
+  x: Source,
+  task: Case,
+  factors: readonly Float32Array[],
+  passes: () => number,
+): Promise<void> {
+  const { shape, rank, noise } = task;
+  const floor = noise / Math.hypot(1, noise);
+  for (const method of task.methods) {
+    passes();
+    const start = performance.now();
+    const how =
+      method === "cp"
+        ? await cp(engine, x, { rank })
+        : await stHosvd(engine, x, { ranks: shape.map((extent) => Math.min(rank, extent)) });
+    const ms = performance.now() - start;
+    const count = passes();
+    using tensor = how.tensor;
+    let match = "";
+    if (tensor instanceof KruskalTensor) {
+      using ones = engine.tensor([rank], new Float32Array(rank).fill(1));
+      const truth = factors.map((factor, mode) => engine.tensor([shape[mode]!, rank], factor));
+      const { score } = await factorMatchScore(tensor, new KruskalTensor(ones, truth), { considerWeights: false });
+      for (const factor of truth) factor.destroy();
+      match = `, factor match score ${score.toFixed(6)}`;
+    }
+    const bytes = count * shape.reduce((product, extent) => product * extent, task.dtype === "f8" ? 8 : 4);
+    console.log(
+      `${method}: error ${how.relativeError.toFixed(7)} (noise alone ${floor.toFixed(7)})${match}; ${how.sweeps} sweeps, ` +
+        `${count.toFixed(2)} passes in ${seconds(ms)}, ${mega(bytes / (ms / 1000))}/s`,
+    );
+  }
+  console.log(`engine: peak ${mega(engine.memory().peak)}; process: peak ${mega(resident())} resident`);
+}
+
+async function main(task: Case): Promise<void> {
+  const { shape, memory } = task;
+  const { factors, row } = planted(task);
+  const entries = shape.reduce((product, extent) => product * extent, 1);
+  const bytes = entries * (task.dtype === "f8" && memory !== null ? 8 : 4);
+  if (memory === null) {
+    const { adapter } = await requestAdapter();
+    // a device without more than the default limits
+    const engine = new Engine(await adapter.requestDevice());
+    const limit = engine.device.limits.maxStorageBufferBindingSize;
+    const values = new Float32Array(entries);
+    const width = entries / shape[0]!;
+    for (let index = 0; index < shape[0]!; index++) row(index, values.subarray(index * width, (index + 1) * width));
+    console.log(`${shape.join("×")}, ${mega(bytes)}, on ${engine.adapterName}, bindings of up to ${mega(limit)}`);
+    using x = await source(engine, shape, values);
+    console.log(`${x}`);
+    const reads = countReads(x);
+    let before = 0;
+    await solve(engine, x, task, factors, () => {
+      const passes = reads.passes - before;
+      before = reads.passes;
+      return passes;
+    });
+    engine.destroy();
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-large-"));
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    if (bavail * bsize < 1.5 * bytes)
+      throw new Error(`${folder} has ${mega(bavail * bsize)} left, needs ${mega(1.5 * bytes)}`);
+    const file = join(folder, "x.npy");
+    await write(file, task, row);
+    const engine = await openEngine();
+    console.log(
+      `${shape.join("×")} of ${task.dtype}, ${mega(bytes)}, on ${engine.adapterName}; memory ${mega(memory)}`,
+    );
+    console.log(`process before: ${mega(resident())} resident at most`);
+    using npy = await openNpy(file);
+    let rows = 0;
+    const counted: RowReader = {
+      shape: npy.shape,
+      format: npy.format,
+      read(start, count, into) {
+        rows += count;
+        return npy.read(start, count, into);
+      },
+    };
+    const passes = (): number => {
+      const count = rows / shape[0]!;
+      rows = 0;
+      return count;
+    };
+    const plain: number[] = [];
+    const looks: number[] = [];
+    let x: Awaited<ReturnType<typeof streamed>> | null = null;
+    let buffer = new Uint8Array(0);
+    for (let round = 0; round < 3; round++) {
+      if (buffer.length) plain.push(await plainRead(file, buffer));
+      x?.[dispose]();
+      const start = performance.now();
+      x = await streamed(engine, counted, { memory });
+      if (buffer.length) looks.push(performance.now() - start);
+      buffer = new Uint8Array((x.slabSize * bytes) / entries);
+    }
+    using held = x!;
+    const [read, look] = [median(plain), median(looks)];
+    console.log(`${held} of ${mega(buffer.length)}`);
+    console.log(
+      `plain reading ${mega(bytes / (read / 1000))}/s, the look at all entries ${mega(bytes / (look / 1000))}/s: ${Math.round((100 * read) / look)} %`,
+    );
+    buffer = new Uint8Array(0);
+    await solve(engine, held, task, factors, passes);
+    engine.destroy();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const task = parse();
+if (task) await main(task);

@@ -1,0 +1,11 @@
+/** `node bench/masked.mjs [ROUNDS]`: see bench/masked.ts. */
+import { join } from "node:path";
+import { runnerImport } from "vite";
+
+const here = import.meta.dirname;
+const { module: loader } = await runnerImport(join(here, "../shaders/loader.ts"));
+await runnerImport(join(here, "masked.ts"), {
+  plugins: [loader.wgsl()],
+  logLevel: "error",
+  oxc: { target: "es2022" },
+});
