@@ -440,7 +440,7 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
         }),
       );
       if (!column)
-        parts.push(label(from - 5, y(value) + 4, tick(value), { anchor: "end", fill: palette.quiet, size: 11 }));
+        parts.push(label(from - 5, y(value) + 4, tick(value), { anchor: "end", fill: palette.quiet, size: 12 }));
     }
     const below = at + grid.columns >= count;
     if (below)
@@ -449,7 +449,7 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
           label(x(value), top + grid.height + 11, shortened(labelOf(value)), {
             anchor: place === 0 ? "start" : place === x.ticks.length - 1 && x(value) > to - 14 ? "end" : "middle",
             fill: palette.quiet,
-            size: 11,
+            size: 12,
           }),
         );
     const { xs, ys } = thinned(length, (i) => valueAt(at, i));
@@ -499,13 +499,13 @@ function largest(values: ArrayLike<number>): number {
 
 /** A bar of colours with the number that has full colour. */
 const scaleBar = (palette: Palette, x: number, y: number, most: number): string =>
-  label(x, y + 9, `−${tick(most)}`, { anchor: "end", fill: palette.quiet, size: 11 }) +
+  label(x, y + 9, `−${tick(most)}`, { anchor: "end", fill: palette.quiet, size: 12 }) +
   heatMap(
     palette,
     { values: Array.from({ length: 33 }, (_, at) => at / 16 - 1), rows: 1, columns: 33, most: 1 },
     { x: x + 5, y, width: 99, height: 10 },
   ) +
-  label(x + 109, y + 9, tick(most), { fill: palette.quiet, size: 11 });
+  label(x + 109, y + 9, tick(most), { fill: palette.quiet, size: 12 });
 
 interface Maps {
   count: number;
@@ -812,7 +812,7 @@ function outlierFigure(data: DecompositionData): Figure | null {
           ...drawn.slice(0, 3).map((at) =>
             label(x(leverage[at]!) + 6, y(shares[at]!) + 4, shortened(labelsOf(data, mode)(at)), {
               fill: palette.mark,
-              size: 11,
+              size: 12,
             }),
           ),
         ];
@@ -858,9 +858,9 @@ function congruenceFigure(congruence: Float64Array, looks: readonly Look[]): Fig
               label(shift - 5, shift + 24 + (at + 0.5) * cell + 4, name, {
                 anchor: "end",
                 fill: palette.quiet,
-                size: 11,
+                size: 12,
               }),
-              label(shift + (at + 0.5) * cell, shift + 19, name, { anchor: "middle", fill: palette.quiet, size: 11 }),
+              label(shift + (at + 0.5) * cell, shift + 19, name, { anchor: "middle", fill: palette.quiet, size: 12 }),
             ],
       );
       return picture(

@@ -75,7 +75,7 @@ it("worker: computes there, and the numbers change hands", async () => {
 });
 
 it("shared-device: multiplies in the page's frames, into the buffer from which it draws", async () => {
-  // headless Chromium shows no WebGPU canvas on a software adapter: the points are read from the buffer of vertices instead
+  // headless Chromium loses its GPU process where a WebGPU canvas is shown on a software adapter: a texture stands for the canvas
   const page = await open("shared-device", async (opened) => {
     await opened.evaluateOnNewDocument(() => {
       const create = GPUDevice.prototype.createBuffer;
@@ -85,18 +85,40 @@ it("shared-device: multiplies in the page's frames, into the buffer from which i
         if (isDrawn) Object.assign(window, { drawn: buffer, drawnBy: this });
         return buffer;
       };
+      const getContext = HTMLCanvasElement.prototype.getContext as (...args: unknown[]) => unknown;
+      HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, ...args: unknown[]) {
+        if (args[0] !== "webgpu") return getContext.apply(this, args);
+        return {
+          configure: ({ device, format }: GPUCanvasConfiguration) =>
+            Object.assign(window, { shown: device.createTexture({ size: [480, 480], format, usage: 0x11 }) }),
+          getCurrentTexture: () => (window as unknown as { shown: GPUTexture }).shown,
+        };
+      } as HTMLCanvasElement["getContext"];
     });
   });
   await page.waitForFunction(() => Number(document.body.dataset.frames) > 3, { timeout: 120_000 });
-  const points = await page.evaluate(async () => {
-    const { drawn, drawnBy: device } = window as unknown as { drawn: GPUBuffer; drawnBy: GPUDevice };
-    const staging = device.createBuffer({ size: drawn.size, usage: 0x9 });
+  const { points, inked } = await page.evaluate(async () => {
+    type Drawn = { drawn: GPUBuffer; drawnBy: GPUDevice; shown: GPUTexture };
+    const { drawn, drawnBy: device, shown } = window as unknown as Drawn;
+    const [vertices, pixels] = [drawn.size, 2048 * 480].map((size) => device.createBuffer({ size, usage: 0x9 })) as [
+      GPUBuffer,
+      GPUBuffer,
+    ];
     const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(drawn, 0, staging, 0, drawn.size);
+    encoder.copyBufferToBuffer(drawn, 0, vertices, 0, drawn.size);
+    encoder.copyTextureToBuffer({ texture: shown }, { buffer: pixels, bytesPerRow: 2048 }, [480, 480]);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(1);
-    return [...new Float32Array(staging.getMappedRange().slice(0))];
+    await Promise.all([vertices.mapAsync(1), pixels.mapAsync(1)]);
+    const bytes = new Uint8Array(pixels.getMappedRange());
+    // pixels that are not white, in the quarters of the picture
+    const inked = [0, 0, 0, 0];
+    for (let at = 0; at < 480 * 480; at++) {
+      const [x, y] = [at % 480, Math.floor(at / 480)];
+      if (bytes[2048 * y + 4 * x + 1]! < 200) inked[Math.floor(x / 240) + 2 * Math.floor(y / 240)]!++;
+    }
+    return { points: [...new Float32Array(vertices.getMappedRange().slice(0))], inked };
   });
+  expect(Math.min(...inked)).toBeGreaterThan(20);
   expect(points).toHaveLength(1024);
   const angle = (n: number, r: number): number => (2 * Math.PI * n * (r + 1)) / 511;
   // over one round the shapes are orthogonal: their weights follow from the points

@@ -13,7 +13,7 @@ export const NETWORKS: readonly NetworkName[] = ["pixels", "loadings"];
 const POINTS = 150;
 
 export const RECIPES: readonly (readonly [RecipeName, string])[] = [
-  ["fixed", "works"],
+  ["fixed", "as tuned here"],
   ["slides", "as in the original study"],
 ];
 export const NOTES: Record<RecipeName, string> = {
