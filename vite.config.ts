@@ -61,6 +61,7 @@ export default defineConfig(({ mode }) => ({
   },
   resolve: {
     alias: {
+      "tenfold/compress": resolve("src/compress/onnx/index.ts"),
       "tenfold/node": resolve("src/node/index.ts"),
       "tenfold/onnx": resolve("src/onnx/index.ts"),
       "tenfold/ops": resolve("src/ops.ts"),

@@ -17,6 +17,7 @@ const bundle = await rolldown({
     ops: join(from, "ops.d.ts"),
     node: join(from, "node/index.d.ts"),
     onnx: join(from, "onnx/index.d.ts"),
+    compress: join(from, "compress/onnx/index.d.ts"),
   },
   plugins: [dts({ dtsInput: true, emitDtsOnly: true })],
   logLevel: "silent",

@@ -7,6 +7,7 @@ import type { LeftAlone, OnnxModel, OnnxSite, OnnxSites } from "../onnx/index.js
 import { type Context, InputError } from "./context.js";
 import { openOutputs } from "./files.js";
 import { type MeasuredTimes, measureTimes } from "./inspectTimes.js";
+import { shapeOption } from "./shapeOption.js";
 import { formatCount, table, widthOf } from "./table.js";
 
 interface Options {
@@ -68,12 +69,6 @@ export function addInspect(program: Command, context: Context): void {
       ].join("\n"),
     )
     .action((file: string, options: Options) => inspect(file, options, context));
-}
-
-function shapeOption(text: string, before: Record<string, number[]> = {}): Record<string, number[]> {
-  const [, name, extents] = /^(.+)=(\d+(?:[x×,]\d+)*)$/.exec(text) ?? [];
-  if (!name || !extents) throw new InvalidArgumentError("It needs a name and extents, as in x=1x3x224x224.");
-  return { ...before, [name]: extents.split(/[x×,]/).map(Number) };
 }
 
 function percent(text: string): number {

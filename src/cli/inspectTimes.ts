@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readBytes } from "../node/files.js";
 import type { OnnxModel } from "../onnx/index.js";
+import { importRuntime, type Runtime } from "./runtime.js";
 
 /** What a profile of onnxruntime says. */
 export interface MeasuredTimes {
@@ -10,17 +11,6 @@ export interface MeasuredTimes {
   total: number;
   /** milliseconds of a run by the name of the node */
   nodes: ReadonlyMap<string, number>;
-}
-
-/** What is used of onnxruntime-node. */
-interface Runtime {
-  InferenceSession: { create(file: string, options: object): Promise<Session> };
-  Tensor: new (type: string, data: unknown, dims: readonly number[]) => unknown;
-}
-interface Session {
-  run(feeds: Record<string, unknown>): Promise<unknown>;
-  endProfiling(): void;
-  release(): Promise<void>;
 }
 
 const RUNS = 5;
@@ -66,13 +56,6 @@ export async function measureTimes(
     rmSync(folder, { recursive: true, force: true });
   }
 }
-
-const importRuntime = async (): Promise<Runtime> => {
-  // a variable, because the package need not exist where this is built
-  const name = "onnxruntime-node";
-  const module = (await import(name)) as Runtime & { default?: Runtime };
-  return module.default ?? module;
-};
 
 function feedOf({ Tensor }: Runtime, dtype: string, shape: readonly number[]): unknown {
   const size = shape.reduce((a, b) => a * b, 1);

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { type ErrorCode, TenfoldError } from "../errors.js";
 import { addCompare } from "./compare.js";
 import { addCompletion } from "./completion.js";
+import { addCompress } from "./compress.js";
 import type { Context } from "./context.js";
 import { addDecompose } from "./decompose.js";
 import { addDoctor } from "./doctor.js";
@@ -37,6 +38,7 @@ export function createProgram(context: Context): Command {
   addDecompose(program, context);
   addRank(program, context);
   addInspect(program, context);
+  addCompress(program, context);
   addDoctor(program, context);
   addCompletion(program, context);
   program.addHelpText(
@@ -53,6 +55,7 @@ export function createProgram(context: Context): Command {
       "  tenfold decompose X.npy --method cp --rank 10 --out result.npz",
       "  tenfold rank X.npy --max 6",
       "  tenfold inspect model.onnx",
+      "  tenfold compress model.onnx --calibration samples.npz --target mult/2",
       "  tenfold decompose --help",
     ].join("\n"),
   );

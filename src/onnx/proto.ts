@@ -272,6 +272,13 @@ export const makeValueInfo = (name: string, elemType: number, dim: Dimension[] |
     }),
   });
 
+/** A value of which only the element type is told. */
+export const makeOpenInfo = (name: string, elemType: number): ValueInfoProto =>
+  make("ValueInfo", {
+    name,
+    type: make("Type", { value: { case: "tensorType", value: make("TensorType", { elemType }) } }),
+  });
+
 /** The dimensions that a value is declared with; null where none are. */
 export function dimensionsOf(info: ValueInfoProto | undefined): Dimension[] | null {
   const type = info?.type?.value;

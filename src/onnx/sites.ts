@@ -11,6 +11,7 @@ import {
   type OnnxGeometry,
 } from "./layers.js";
 import type { OnnxModel } from "./model.js";
+import { intOf } from "./proto.js";
 import type { KnownShapes } from "./shapes.js";
 
 /** A layer of a model that can be factorised. */
@@ -33,6 +34,8 @@ export interface OnnxSite {
   /** the value that it reads, and those that it makes, before an `Add` of the bias */
   input: string;
   outputs: readonly string[];
+  /** The axis of the input along which a layer's inputs lie: 1 for convolutions; of dense layers the last, -1, or the last but one. */
+  inputAxis: 1 | -1 | -2;
   /** extents of the input and of the first output; null where unknown */
   inputShape: readonly (number | null)[] | null;
   outputShape: readonly (number | null)[] | null;
@@ -106,6 +109,7 @@ export function onnxSites(model: OnnxModel, options: OnnxSitesOptions = {}): Onn
       parts: layer.nodes.map(({ outputs }) => outputs),
       input: layer.input,
       outputs: layer.nodes.map(({ node }) => node.output[0]!),
+      inputAxis: inputAxisOf(layer),
       inputShape: shapes.of(layer.input),
       outputShape: shapes.of(layer.nodes[0]!.node.output[0]),
       geometry: layer.geometry,
@@ -121,6 +125,14 @@ export function onnxSites(model: OnnxModel, options: OnnxSitesOptions = {}): Onn
       });
   }
   return { sites, leftAlone: left, totals: { weights, multiplications } };
+}
+
+function inputAxisOf({ geometry, op, nodes: [first] }: FoundLayer): 1 | -1 | -2 {
+  if (geometry) return 1;
+  const { node, side } = first!;
+  // a Gemm may read its value transposed, and a constant to the left multiplies columns
+  const turned = op === "Gemm" && intOf(node, side === 1 ? "transA" : "transB", 0) !== 0;
+  return (side === 1) === turned ? -2 : -1;
 }
 
 /** The id of a layer: the name of the first value that it makes. */

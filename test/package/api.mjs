@@ -12,7 +12,13 @@ const ts = createRequire(join(import.meta.dirname, "typescript/6.0/package.json"
 const root = join(import.meta.dirname, "../..");
 const file = join(import.meta.dirname, "api.md");
 /** the entries, by the file of their declarations */
-const ENTRIES = { index: "tenfold", ops: "tenfold/ops", node: "tenfold/node", onnx: "tenfold/onnx" };
+const ENTRIES = {
+  index: "tenfold",
+  ops: "tenfold/ops",
+  node: "tenfold/node",
+  onnx: "tenfold/onnx",
+  compress: "tenfold/compress",
+};
 
 /** A name as the sources have it: where two files declare the same, one is `name$1` in dist/types. */
 const plain = (name) => name.replace(/\$\d+$/, "");

@@ -12,7 +12,7 @@ export async function packageProblems() {
   try {
     const problems = [...apiProblems(), ...(await sizeProblems(installed)), ...(await typeProblems(installed))];
     // the entries and the command run with nothing else installed
-    for (const entry of ["tenfold", "tenfold/node", "tenfold/onnx", "tenfold/ops"])
+    for (const entry of ["tenfold", "tenfold/compress", "tenfold/node", "tenfold/onnx", "tenfold/ops"])
       await run(process.execPath, ["--input-type=module", "-e", `await import("${entry}")`], folder);
     await run(process.execPath, ["node_modules/tenfold/dist/cli.js", "decompose", "--help"], folder);
     return problems;

@@ -16,7 +16,7 @@ const COMPILERS = [
 const DOM = ["es2022", "dom"];
 const NEXT = ["esnext", "dom"];
 const everywhere = ["main.ts"];
-const node = ["main.ts", "node.ts", "onnx.ts"];
+const node = ["main.ts", "node.ts", "onnx.ts", "compress.ts"];
 
 /**
  * How projects are set up. `alien`: what goes wrong within lib.dom and @webgpu/types themselves is passed over, because

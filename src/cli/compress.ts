@@ -1,0 +1,303 @@
+import { dirname, extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Command, InvalidArgumentError } from "commander";
+import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxTarget } from "../compress/onnx/index.js";
+import { formatShape } from "../gpu/errors.js";
+import { readNpy, readNpz } from "../io/index.js";
+import { externalFiles } from "../node/external.js";
+import { FileError, readBytes } from "../node/files.js";
+import type { OnnxModel } from "../onnx/index.js";
+import { type Context, InputError, InterruptedError } from "./context.js";
+import { openOutputs } from "./files.js";
+import { wholeFrom } from "./options.js";
+import { startProgress } from "./progress.js";
+import { importRuntime, type Runtime } from "./runtime.js";
+import { shapeOption } from "./shapeOption.js";
+import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+
+interface Options {
+  calibration?: string;
+  verify?: string;
+  evaluate?: string;
+  target?: OnnxTarget;
+  maxLoss?: number;
+  out?: string;
+  json?: string;
+  shape?: Record<string, number[]>;
+  fixedInputs?: boolean;
+  refit: boolean;
+  multiple?: number;
+  patches?: number;
+  threads: number;
+  seed: number;
+}
+
+/** The content of the JSON file that `--json` writes: `bytes` is the size of the file, and null where none is given. */
+export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
+  file: string;
+  out: string | null;
+  bytes: { before: number; after: number | null };
+}
+
+const KINDS = { mult: "multiplications", size: "weights", time: "time" } as const;
+
+/** Adds `tenfold compress` to the program. `load` imports the runtime; tests pass another. */
+export function addCompress(program: Command, context: Context, load: () => Promise<Runtime> = importRuntime): void {
+  program
+    .command("compress")
+    .description("make an ONNX model smaller and faster by low-rank layers")
+    .argument("<model.onnx>", "the trained model")
+    .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
+    .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
+    .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
+    .option("--out <file>", "where the compressed model goes; written whole or not at all")
+    .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
+    .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
+    .option("--shape <name=extents>", "extents of an open input, where there are no samples", shapeOption)
+    .option("--fixed-inputs", "take weights that are listed as inputs as they are")
+    .option("--no-refit", "do not fit layers again in order")
+    .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
+    .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
+    .option("--threads <number>", "of the runtime; 0: as it likes", wholeFrom(0), 0)
+    .option("--seed <number>", "of the order of samples", wholeFrom(0), 0)
+    .option("--json <file>", "also write everything as JSON; - to standard output")
+    .addHelpText(
+      "after",
+      [
+        "",
+        "Convolutions and products become chains of smaller ones, with the least error of",
+        "their outputs on the calibration samples. The file has the same inputs and",
+        "outputs, and plain operators that every runtime has. It needs onnxruntime-node:",
+        "npm install onnxruntime-node.",
+        "",
+        "Calibration samples must hold every kind of input that the model will meet: 32",
+        "or more. What they lack is lost, and nothing in them shows it. A .npz file has an",
+        "array for each input, samples along the first axis; samples of different shapes",
+        "go into NAME.0, NAME.1, … A module exports an array or a generator of feeds by",
+        "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
+        "",
+        "Large convolutions gain most. Compact networks of 1×1 convolutions have little",
+        "to give: quantise those instead, or quantise what this command writes.",
+        "",
+        "Examples:",
+        "  tenfold compress model.onnx --calibration samples.npz --target mult/2 \\",
+        "    --out small.onnx",
+        "  tenfold compress model.onnx --calibration samples.npz --max-loss 0.01 \\",
+        "    --out small.onnx",
+        "  tenfold compress model.onnx --calibration feeds.mjs --target time/2",
+        "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
+      ].join("\n"),
+    )
+    .action((file: string, options: Options) => compress(file, options, context, load));
+}
+
+function targetOption(text: string): OnnxTarget {
+  const [, kind, number] = /^(mult|size|time)\/(\d+(?:\.\d+)?)$/.exec(text) ?? [];
+  if (kind && Number(number) >= 1) return { [KINDS[kind as keyof typeof KINDS]]: Number(number) };
+  const [, error] = /^error[= ](\d*\.?\d+)$/.exec(text) ?? [];
+  if (error && Number(error) > 0) return { error: Number(error) };
+  throw new InvalidArgumentError("It needs mult/2, size/2 or time/2, with a number of 1 or more, or error=0.05.");
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (!/^\d*\.?\d+$/.test(text) || value > 1) throw new InvalidArgumentError("It needs a number from 0 to 1.");
+  return value;
+}
+
+async function compress(file: string, options: Options, context: Context, load: () => Promise<Runtime>): Promise<void> {
+  const { calibration, verify, evaluate, target, maxLoss, out, json, shape, fixedInputs, seed, threads } = options;
+  if (!target && maxLoss === undefined)
+    throw new InputError("compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01");
+  if (!calibration && (verify || evaluate || maxLoss !== undefined || target?.time || target?.error))
+    throw new InputError(
+      `compress: ${verify ? "--verify" : evaluate ? "--evaluate" : maxLoss !== undefined ? "--max-loss" : "this target"} needs --calibration`,
+    );
+  const outputs = openOutputs(context, { out, json }, file);
+  const bytes = readBytes(file);
+  // no other command needs it
+  const { compressOnnx, runtimeSessions, samplesOf } = await import("../compress/onnx/index.js");
+  const { readOnnx } = await import("../onnx/index.js");
+  const external = externalFiles(dirname(file));
+  const model = readOnnx(bytes, { file, external });
+  const read = (name: string): Promise<OnnxFeeds[]> => readSamples(name, model, samplesOf);
+  const more: Partial<CompressOnnxOptions> = {
+    ...(target && { target }),
+    ...(maxLoss !== undefined && { maxLoss }),
+    ...(shape && { shapes: shape }),
+    ...(fixedInputs && { fixedInputs }),
+    ...(options.multiple && { multiple: options.multiple }),
+    ...(options.patches && { patches: options.patches }),
+  };
+  if (calibration) {
+    more.calibration = await read(calibration);
+    if (verify) more.verification = await read(verify);
+    if (evaluate) more.evaluate = await metricOf(evaluate);
+    let runtime: Runtime;
+    try {
+      runtime = await load();
+    } catch (error) {
+      throw new InputError(
+        `compress: calibration runs the model in onnxruntime-node: npm install onnxruntime-node (${firstLine(error)})`,
+      );
+    }
+    const settings = { executionProviders: ["cpu"], ...(threads && { intraOpNumThreads: threads }) };
+    more.session = runtimeSessions(runtime as Parameters<typeof runtimeSessions>[0], settings);
+  }
+  const start = performance.now();
+  const result = await context.withEngine(async (engine) => {
+    const progress = startProgress(context, { label: "compress", total: 100, unit: "%" });
+    try {
+      return await compressOnnx(bytes, {
+        ...{ engine, file, external, seed, refit: options.refit, signal: context.signal, ...more },
+        onProgress: (done, doing) => progress.update(100 * done, doing),
+      });
+    } catch (error) {
+      if (context.signal.aborted)
+        throw new InterruptedError("compress: stopped; nothing was written", { cause: error });
+      throw error;
+    } finally {
+      progress.stop();
+    }
+  });
+  const seconds = (performance.now() - start) / 1000;
+  if (out && result.bytes) outputs.write(out, result.bytes);
+  if (json) {
+    const report: CompressReport = {
+      ...result,
+      ...{ file, out: result.bytes ? (out ?? null) : null },
+      bytes: { before: bytes.length, after: result.bytes?.length ?? null },
+    };
+    outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  const width = widthOf(outputs.print);
+  outputs.print.write(describe(result, { file, out, before: bytes.length, seconds, width }));
+  // a wish that was not fulfilled is a failure for scripts
+  if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
+}
+
+/** Samples of a file or of a module. */
+async function readSamples(
+  file: string,
+  model: OnnxModel,
+  samplesOf: typeof import("../compress/onnx/index.js").samplesOf,
+): Promise<OnnxFeeds[]> {
+  switch (extname(file).toLowerCase()) {
+    case ".npz":
+      return samplesOf(model, readNpz(readBytes(file), file), file);
+    case ".npy":
+      return samplesOf(model, new Map([[model.inputs[0]?.name ?? "", readNpy(readBytes(file), file)]]), file);
+    case ".js":
+    case ".mjs":
+    case ".cjs": {
+      const value = await importDefault(file);
+      const feeds = typeof value === "function" ? await value() : value;
+      const samples: OnnxFeeds[] = [];
+      if (typeof feeds === "object" && feeds && (Symbol.asyncIterator in feeds || Symbol.iterator in feeds))
+        for await (const one of feeds as AsyncIterable<OnnxFeeds>) samples.push(one);
+      if (!samples.length)
+        throw new InputError(
+          `${file}: yields no feeds; it needs a default export that is an array or a generator of them`,
+        );
+      return samples;
+    }
+    default:
+      throw new InputError(`${file}: samples are read from .npz, .npy, .mjs or .js`);
+  }
+}
+
+async function metricOf(file: string): Promise<NonNullable<CompressOnnxOptions["evaluate"]>> {
+  const value = await importDefault(file);
+  if (typeof value !== "function")
+    throw new InputError(`${file}: needs a default export that is a function: (run) => number`);
+  return value as NonNullable<CompressOnnxOptions["evaluate"]>;
+}
+
+async function importDefault(file: string): Promise<unknown> {
+  try {
+    return ((await import(pathToFileURL(resolve(file)).href)) as { default?: unknown }).default;
+  } catch (error) {
+    throw new FileError(file, `cannot be loaded: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+const firstLine = (error: unknown): string => ((error as Error)?.message ?? String(error)).split("\n")[0]!;
+
+/** `÷2.04` */
+const divided = (before: number, after: number): string => `÷${(before / after).toFixed(2)}`;
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+function describe(
+  result: CompressedOnnx,
+  {
+    file,
+    out,
+    before,
+    seconds,
+    width,
+  }: { file: string; out: string | undefined; before: number; seconds: number; width: number },
+): string {
+  const { layers, weights, multiplications, verified, time, samples, warnings, steps, bytes, leftAlone, reason } =
+    result;
+  const line = (text: string): string => table([[text]], { width });
+  let text = "";
+  const changed = layers.filter(({ scheme }) => scheme);
+  if (changed.length) {
+    const rows = layers.map((layer) => [
+      layer.name,
+      formatShape(layer.shape),
+      layer.scheme ? `${layer.scheme}${layer.refitted ? "*" : ""}` : "as it is",
+      layer.ranks.join(", "),
+      share(layer.multiplications),
+      share(layer.weights),
+      layer.scheme ? percent(layer.error) : "",
+    ]);
+    const head = ["layer", "shape", "method", "ranks", "mult.", "weights", "error"];
+    text += table(rows, { head, align: ["left", "left", "left", "right", "right", "right", "right"], width });
+    if (layers.some(({ refitted }) => refitted))
+      text += line("* fitted again to what compressed layers before it give");
+    text += "\n";
+  }
+  if (leftAlone.length) text += line(`${leftAlone.length} layers left alone (tenfold inspect ${file} says why)`);
+  const tried = steps.filter(({ name }) => name.startsWith("÷"));
+  for (const { name, error, kept } of tried.length > 8 ? tried.filter(({ kept }) => kept) : tried)
+    text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
+  const refits = steps.filter(({ name }) => name.startsWith("refit"));
+  if (refits.length) {
+    const kept = refits.filter((step) => step.kept);
+    text += line(
+      `refitted in order: ${kept.length} of ${refits.length} steps kept${kept.length ? `, error ${kept.at(-1)!.error.toFixed(4)}` : ""}`,
+    );
+  }
+  text += line(
+    [
+      `${formatCount(weights.before)} weights to ${formatCount(weights.after)} (${divided(weights.before, weights.after)})`,
+      multiplications.before !== null && multiplications.after !== null
+        ? `${formatCount(multiplications.before)} multiplications to ${formatCount(multiplications.after)} (${divided(multiplications.before, multiplications.after)})`
+        : "",
+    ]
+      .filter(Boolean)
+      .join(", "),
+  );
+  if (verified) {
+    const { error, cosine, agreement, metric } = verified;
+    text += line(
+      `verified on ${samples.verify} samples that nothing was fitted to: relative error ${error.toFixed(4)}, cosine ${cosine.toFixed(5)}${agreement === null ? "" : `, the same class in ${percent(agreement)}`}`,
+    );
+    if (metric) text += line(`metric ${metric.before} before, ${metric.after} after`);
+  }
+  if (time)
+    text += line(
+      `${time.before.toPrecision(3)} ms a run to ${time.after.toPrecision(3)} ms (${divided(time.before, time.after)}) in the runtime here`,
+    );
+  for (const warning of warnings) text += line(`warning: ${warning}`);
+  if (bytes)
+    text += line(
+      `${out ? `${out}: ` : ""}${formatCount(bytes.length)} bytes for ${formatCount(before)}, after ${formatSeconds(seconds)}${out ? "" : "; --out writes the file"}`,
+    );
+  else if (reason) text += line(`no file: ${reason}`);
+  return text;
+}
+
+const share = ({ before, after }: { before: number | null; after: number | null }): string =>
+  before === null || after === null ? "–" : percent(after / before);

@@ -1,0 +1,810 @@
+import {
+  checkOptions,
+  Engine,
+  instanceOf,
+  type OptionRules,
+  optionRules,
+  required,
+  TenfoldError,
+} from "../../gpu/index.js";
+import { inlineExternal } from "../../onnx/cut.js";
+import {
+  foldOnnx,
+  type KnownShapes,
+  type LeftAlone,
+  type OnnxReplacement,
+  type OnnxSite,
+  onnxSites,
+  type ReadOnnxOptions,
+  readOnnx,
+  replaceSites,
+  writeOnnx,
+} from "../../onnx/index.js";
+import { OnnxModel } from "../../onnx/model.js";
+import { copyOf, makeEntry } from "../../onnx/proto.js";
+import type { Cost } from "../select.js";
+import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
+import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
+import { type Agreement, OutputJudge } from "./outputs.js";
+import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
+import { batches, checkSamples, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
+import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+import { LayerTimes } from "./times.js";
+
+/** What the compressed model shall be: one of these. */
+export interface OnnxTarget {
+  /** divides the multiplications of a run by this */
+  multiplications?: number;
+  /** divides the entries of all weights by this */
+  weights?: number;
+  /** divides the time in the runtime by this; needs calibration samples */
+  time?: number;
+  /** the smallest model whose outputs differ by at most this share of their spread; needs calibration samples */
+  error?: number;
+}
+
+export interface CompressOnnxOptions {
+  engine: Engine;
+  /** one of `target` and `maxLoss` is needed */
+  target?: OnnxTarget;
+  /**
+   * The most that may be lost on samples that calibration did not see: of the metric of `evaluate`; else the part of the
+   * classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
+   * loses more is not given; without one the smallest model within it is.
+   */
+  maxLoss?: number;
+  /** Makes sessions of a runtime, by `runtimeSessions`; needed with `calibration`. */
+  session?: OnnxSessions;
+  /**
+   * Samples, one run each, by `samplesOf` or as a program makes them. They must hold every kind of input that the model will meet:
+   * what they lack is lost, and nothing in them shows it. Without samples, layers are fitted by their weights alone.
+   */
+  calibration?: readonly OnnxFeeds[];
+  /** Samples for the last word; a fifth of `calibration` by default, which is then not calibrated with. */
+  verification?: readonly OnnxFeeds[];
+  /** A metric of the user's, called with the original and with the compressed model: larger is better. */
+  evaluate?: (run: (feeds: OnnxFeeds) => Promise<Record<string, OnnxArray>>) => number | Promise<number>;
+  /** shapes of inputs that the model leaves open, where there are no samples */
+  shapes?: KnownShapes;
+  /** as in `onnxSites` */
+  smallest?: number;
+  fixedInputs?: boolean;
+  /** how weights in files beside the model are read */
+  external?: NonNullable<ReadOnnxOptions["external"]>;
+  /** the file's name, for messages */
+  file?: string;
+  /** the most patches of a layer that its moments are taken of, 32000 by default; less where a layer has few inputs */
+  patches?: number;
+  /** ranks are multiples of this, 8 by default; of layers with fewer than 64 channels of half of it, below 16 of 1 */
+  multiple?: number;
+  /** whether layers are fitted again, in order, to what compressed layers before them give; true by default, needs samples */
+  refit?: boolean;
+  /** bytes that moments and fits may take on the host at a time, 1.5 GB by default */
+  memory?: number;
+  /** of the order of samples and of the places of patches, 0 by default */
+  seed?: number;
+  /** called with the part of the work that is done, 0 to 1, and a few words */
+  onProgress?: (done: number, doing: string) => void;
+  signal?: AbortSignal;
+}
+
+const rules: OptionRules<CompressOnnxOptions> = {
+  engine: required(instanceOf(Engine, "an Engine, as openEngine() gives it")),
+  target: { needs: "an object with one of multiplications, weights, time, error", is: (value) => !!targetOf(value) },
+  maxLoss: optionRules.atLeastZero,
+  session: optionRules.callback,
+  calibration: { needs: "a list of samples, as samplesOf gives them", is: Array.isArray },
+  verification: { needs: "a list of samples, as samplesOf gives them", is: Array.isArray },
+  evaluate: optionRules.callback,
+  shapes: { needs: "shapes by name", is: (value) => typeof value === "object" && !!value },
+  smallest: optionRules.share,
+  fixedInputs: optionRules.flag,
+  external: optionRules.callback,
+  file: optionRules.text,
+  patches: optionRules.positive,
+  multiple: optionRules.positive,
+  refit: optionRules.flag,
+  memory: optionRules.aboveZero,
+  seed: optionRules.seed,
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
+
+/** The kind of a target and its number; null where it is none. */
+function targetOf(value: unknown): { kind: Cost | "error"; value: number } | null {
+  if (typeof value !== "object" || value === null) return null;
+  const entries = Object.entries(value).filter(([, one]) => one !== undefined);
+  if (entries.length !== 1) return null;
+  const [kind, number] = entries[0] as [Cost | "error", number];
+  if (!["multiplications", "weights", "time", "error"].includes(kind)) return null;
+  if (typeof number !== "number" || !Number.isFinite(number)) return null;
+  return (kind === "error" ? number > 0 : number >= 1) ? { kind, value: number } : null;
+}
+
+/** What became of a layer. */
+export interface CompressedLayer {
+  id: string;
+  name: string;
+  op: OnnxSite["op"];
+  shape: readonly number[];
+  /** null for a layer that stays */
+  scheme: FittedScheme | null;
+  ranks: readonly number[];
+  weights: { before: number; after: number };
+  multiplications: { before: number | null; after: number | null };
+  /** ‖y − ŷ‖ ÷ ‖y − mean y‖ of the layer's outputs alone, as calibration expects it; of its weights where there are no samples */
+  error: number;
+  /** whether the fit to what compressed layers before give was taken */
+  refitted: boolean;
+}
+
+export interface CompressedOnnx {
+  /** the file; null where none is given, and `reason` says why */
+  bytes: Uint8Array | null;
+  reason: string | null;
+  layers: CompressedLayer[];
+  leftAlone: LeftAlone[];
+  /** what was folded before */
+  folded: string[];
+  weights: { before: number; after: number };
+  multiplications: { before: number | null; after: number | null };
+  /** milliseconds of a run in the runtime, the median of pairs on one sample; null without a runtime */
+  time: { before: number; after: number } | null;
+  /** how many samples were used for what */
+  samples: { fit: number; choose: number; verify: number };
+  /** what was tried, with the relative error of the outputs on samples that fits did not see */
+  steps: { name: string; error: number; kept: boolean }[];
+  /** of the file as it is written, on samples that nothing before has seen; null without samples */
+  verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
+  warnings: string[];
+}
+
+/** ridge of the first fits and of those in order, as a share of the mean variance */
+const [RIDGE, REFIT_RIDGE] = [1e-3, 1e-2];
+const PATCHES = 32_000;
+const MULTIPLE = 8;
+const MEMORY = 1.5e9;
+/** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
+const MOST_INPUTS = 5600;
+/** samples below which a warning is given; patches for each input of a layer below which one is */
+const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
+const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
+/** layers that are fitted in order in one pass over the samples */
+const TOGETHER = 3;
+/** what is tried where no size is asked for */
+const RATIOS = [1.06, 1.12, 1.18, 1.25, 1.35, 1.45, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 5, 6, 8];
+
+/**
+ * Compresses a trained network: convolutions and products become chains of smaller ones, and the file has the same inputs and outputs.
+ * Moments of each layer's inputs are summed on the GPU; fits have the least error of the layers' *outputs*; ranks of all layers follow
+ * from a budget by Lagrangian relaxation, with the effect on the network's outputs measured; layers are then fitted again in order.
+ * Each step is kept only where samples that fits did not see prefer it. What is written are Conv, MatMul, Gemm and Add, so the file
+ * runs in every runtime. The largest gain is where convolutions are large; compact networks of 1×1 convolutions have little to give.
+ *
+ * @throws FormatError where the bytes are no ONNX model; TenfoldError where options do not fit, or the runtime fails
+ */
+export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptions): Promise<CompressedOnnx> {
+  checkOptions("compressOnnx", options, rules);
+  const { calibration = [], session, target, maxLoss, evaluate } = options;
+  const fail = (problem: string): never => {
+    throw new TenfoldError(`compressOnnx: ${problem}`, { code: "OPTION" });
+  };
+  if (!target && maxLoss === undefined) fail("needs a target, as in { multiplications: 2 }, or maxLoss");
+  if (calibration.length && !session) fail("calibration needs session, as runtimeSessions(ort) gives it");
+  const aim = target ? targetOf(target)! : null;
+  if (!calibration.length && (maxLoss !== undefined || aim?.kind === "time" || aim?.kind === "error" || evaluate))
+    fail(
+      `${aim?.kind === "time" ? "a target of time" : aim?.kind === "error" ? "a target of error" : maxLoss !== undefined ? "maxLoss" : "evaluate"} needs calibration samples`,
+    );
+  return await new Compression(bytes, options).run();
+}
+
+/** A plan with its fits, and what held-back samples say of it. */
+interface Attempt {
+  plan: Plan;
+  fits: Map<string, OnnxReplacement>;
+  refitted: Set<string>;
+  held: Agreement | null;
+}
+
+class Compression {
+  private readonly steps: CompressedOnnx["steps"] = [];
+  private readonly warnings: string[] = [];
+  private model!: OnnxModel;
+  private folded: string[] = [];
+  private sites: OnnxSite[] = [];
+  private leftAlone: LeftAlone[] = [];
+  private totals!: { weights: number; multiplications: number | null };
+  private split: SplitSamples = { fit: [], choose: [], verify: [] };
+  private batch = 1;
+  private choices: Choice[] = [];
+  private judge: OutputJudge | null = null;
+  private timeTotal = 0;
+  private readonly fitted = new Map<string, OnnxReplacement>();
+  /** fits of layers with their moments, the last used last */
+  private readonly layerFits = new Map<string, LayerFits>();
+
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly options: CompressOnnxOptions,
+  ) {}
+
+  private get replacing() {
+    return { fixedInputs: this.options.fixedInputs ?? false, join: true };
+  }
+  private get sessions(): OnnxSessions {
+    return this.options.session!;
+  }
+  private get calibrated(): boolean {
+    return !!this.options.calibration?.length;
+  }
+  private get cost(): Cost {
+    const aim = targetOf(this.options.target);
+    if (aim && aim.kind !== "error") return aim.kind;
+    return this.totals.multiplications === null ? "weights" : "multiplications";
+  }
+
+  private progress(from: number, to: number, doing: string): (part: number) => void {
+    return (part) => {
+      this.options.signal?.throwIfAborted();
+      this.options.onProgress?.(from + (to - from) * Math.min(1, part), doing);
+    };
+  }
+
+  async run(): Promise<CompressedOnnx> {
+    await this.prepare();
+    if (!this.sites.length) return this.result(null, this.nothingHere());
+    await this.enumerate();
+    const { target, maxLoss } = this.options;
+    const aim = target ? targetOf(target)! : null;
+    if (aim && aim.kind !== "error") {
+      const attempt = await this.attempt(aim.value, 0.6, 0.75);
+      if (typeof attempt === "string") return this.result(null, attempt);
+      if (!attempt.plan.size) return this.result(null, "the target asks for no smaller model than this one");
+      const final = await this.refit(attempt, 0.75, 0.95);
+      return await this.finish(final, maxLoss === undefined ? null : maxLoss);
+    }
+    return await this.search(aim ? { kind: "error", most: aim.value } : { kind: "loss", most: maxLoss! });
+  }
+
+  /** Reads and folds the model, splits the samples, and finds shapes and sites. */
+  private async prepare(): Promise<void> {
+    const { options } = this;
+    const {
+      external,
+      file = "model.onnx",
+      fixedInputs = false,
+      smallest,
+      calibration = [],
+      verification = [],
+    } = options;
+    const tell = this.progress(0, 0.02, "reading");
+    tell(0);
+    const read = readOnnx(this.bytes, { file, ...(external && { external }) });
+    const { model, folded } = await foldOnnx(await inlineExternal(read), { fixedInputs });
+    this.model = model;
+    this.folded = folded;
+    let shapes = options.shapes;
+    if (calibration.length) {
+      checkSamples(model, [...calibration, ...verification]);
+      this.split = splitSamples(calibration, verification, options.seed ?? 0);
+      this.batch = await this.batchSize();
+      shapes = await this.measuredShapes();
+      const { length } = calibration;
+      if (length < FEW_SAMPLES)
+        this.warnings.push(
+          `${length} sample${length === 1 ? " is" : "s are"} few: ${FEW_SAMPLES} or more are wanted, of every kind of input`,
+        );
+    } else
+      this.warnings.push(
+        "no calibration samples: layers are fitted by their weights alone, which loses much more, and nothing was verified",
+      );
+    const found = onnxSites(model, {
+      fixedInputs,
+      ...(shapes && { shapes }),
+      ...(smallest !== undefined && { smallest }),
+    });
+    this.totals = found.totals;
+    this.leftAlone = [...found.leftAlone];
+    for (const site of found.sites) {
+      const reason =
+        site.kind === "transposedConvolution"
+          ? "transposed convolutions are not compressed"
+          : site.groups > 1
+            ? "convolutions in groups are not compressed"
+            : widthOf(site) > MOST_INPUTS
+              ? `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`
+              : Math.min(...site.shape.slice(0, 2)) < 2
+                ? "too few channels"
+                : null;
+      if (!reason) this.sites.push(site);
+      else {
+        const { name, op, counts } = site;
+        this.leftAlone.push({ name, op, ...counts, reason });
+      }
+    }
+    const aim = targetOf(options.target);
+    if (aim?.kind === "multiplications" && this.totals.multiplications === null)
+      throw new TenfoldError(
+        `compressOnnx: the multiplications of ${file} are unknown, because shapes are; give shapes of the inputs, or calibration samples`,
+        { code: "OPTION" },
+      );
+    tell(1);
+  }
+
+  private nothingHere(): string {
+    const reasons = new Map<string, number>();
+    for (const { reason, weights } of this.leftAlone) reasons.set(reason, (reasons.get(reason) ?? 0) + weights);
+    const [most] = [...reasons].sort((a, b) => b[1] - a[1]);
+    return `nothing in this model can be factorised${most ? `; most weights are left alone because: ${most[0]}` : ""}`;
+  }
+
+  /** How many samples a run takes: some models with an open batch fail on more than one. */
+  private async batchSize(): Promise<number> {
+    const { model } = this;
+    if (!takesBatches(model) || this.split.fit.length < 2) return 1;
+    const values = model.outputs.map(({ name }) => ({ name, dataType: 1 }));
+    const [pair] = batches(this.split.fit.slice(0, 2), 2);
+    const part = await Part.open(this.sessions, model, values);
+    try {
+      const results = await part.run(pair!);
+      const count = Object.values(pair!)[0]!.shape[0]!;
+      return values.every(({ name }) => results[name]!.shape[0] === count) ? BATCH : 1;
+    } catch {
+      return 1;
+    } finally {
+      await part.release();
+    }
+  }
+
+  /** Shapes of what layers read and make, as the first sample has them. */
+  private async measuredShapes(): Promise<Record<string, readonly number[]>> {
+    const { model, split } = this;
+    const { sites } = onnxSites(model, { smallest: 0, ...this.replacing });
+    const values = sites.flatMap((site) =>
+      [site.input, ...site.outputs].map((name) => ({ name, dataType: typeOf(site) })),
+    );
+    const part = await Part.open(this.sessions, model, values);
+    try {
+      const results = await part.run(split.fit[0]!);
+      const shapes: Record<string, readonly number[]> = {};
+      for (const [name, { shape }] of Object.entries(results)) shapes[name] = shape;
+      for (const [name, { shape }] of Object.entries(split.fit[0]!)) shapes[name] = shape;
+      return shapes;
+    } finally {
+      await part.release();
+    }
+  }
+
+  private runs(samples: readonly OnnxFeeds[]): OnnxFeeds[] {
+    return batches(samples, this.batch);
+  }
+
+  /** The fits of a layer, with those of the next ones where memory allows. */
+  private async fitsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<LayerFits> {
+    const { layerFits, options } = this;
+    const before = layerFits.get(site.id);
+    if (before) {
+      layerFits.delete(site.id);
+      layerFits.set(site.id, before);
+      return before;
+    }
+    const budget = options.memory ?? MEMORY;
+    const group: OnnxSite[] = [];
+    let bytes = 0;
+    for (const one of this.sites.slice(this.sites.indexOf(site))) {
+      if (layerFits.has(one.id)) continue;
+      bytes += LayerFits.bytesOf(one);
+      if (group.length && bytes > budget) break;
+      group.push(one);
+    }
+    let held = [...layerFits.values()].reduce((sum, one) => sum + LayerFits.bytesOf(one.site), 0);
+    for (const [id, { site: old }] of [...layerFits]) {
+      if (held + bytes <= budget) break;
+      layerFits.delete(id);
+      held -= LayerFits.bytesOf(old);
+    }
+    const moments = this.calibrated ? await this.collect(group, undefined, onRun) : new Map<string, Moments>();
+    const { engine, multiple = MULTIPLE } = options;
+    for (const one of group)
+      layerFits.set(
+        one.id,
+        await LayerFits.of(engine, one, moments.get(one.id) ?? null, { ridge: RIDGE, multiple, refit: false }),
+      );
+    return layerFits.get(site.id)!;
+  }
+
+  private async collect(
+    sites: readonly OnnxSite[],
+    current?: OnnxModel,
+    onRun?: (part: number) => void,
+  ): Promise<Map<string, Moments>> {
+    const { engine, patches = PATCHES, seed = 0, signal } = this.options;
+    const runs = this.runs(this.split.fit);
+    return await collectMoments({
+      ...{ engine, sessions: this.sessions, original: this.model, current, sites, runs, patches, seed, signal },
+      onRun: onRun && ((done) => onRun(done / runs.length)),
+    });
+  }
+
+  /** What every layer can become, and how much its error counts. */
+  private async enumerate(): Promise<void> {
+    const { sites, split } = this;
+    const measured = this.calibrated
+      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.fit.slice(0, SENSITIVITY_SAMPLES)))
+      : null;
+    const times = this.cost === "time" ? new LayerTimes(this.sessions, this.model, this.replacing) : null;
+    const few: string[] = [];
+    for (const [at, site] of sites.entries()) {
+      const share = 0.58 / sites.length;
+      const from = 0.02 + at * share;
+      const fits = await this.fitsOf(site, this.progress(from, from + share, `moments of ${site.name}`));
+      this.progress(from, from + share, site.name)(0.5);
+      if (fits.patches !== null && fits.patches < FEW_PATCHES * widthOf(site))
+        few.push(`${site.name} (${fits.patches} for ${widthOf(site)} inputs)`);
+      let candidates = await fits.candidates();
+      let time: number | undefined;
+      if (times) ({ original: time, candidates } = await times.of(site, candidates));
+      let weight = 1;
+      const probe = nearest(candidates, site, 0.7);
+      if (measured && probe) {
+        const fit = await this.fitOf(site, probe);
+        const { error } = await measured.of(replaceSites(this.model, [fit], this.replacing));
+        weight = error ** 2 / Math.max(probe.error, 1e-9);
+      }
+      this.choices.push({ site, candidates, weight, ...(time !== undefined && { time }) });
+    }
+    if (few.length)
+      this.warnings.push(
+        `few patches for their inputs, so fits may not hold on other samples: ${few.slice(0, 5).join(", ")}${few.length > 5 ? ` and ${few.length - 5} more` : ""}`,
+      );
+    if (!this.calibrated) return;
+    this.judge = await OutputJudge.of(this.sessions, this.model, this.runs(split.choose));
+    if (times) this.timeTotal = (await this.pairedTimes(null)).before;
+  }
+
+  private async fitOf(site: OnnxSite, { scheme, ranks }: FitCandidate): Promise<OnnxReplacement> {
+    const key = `${site.id} ${scheme} ${ranks.join()}`;
+    let fit = this.fitted.get(key);
+    if (!fit) {
+      fit = await (await this.fitsOf(site)).fit(scheme, ranks);
+      this.fitted.set(key, fit);
+    }
+    return fit;
+  }
+
+  /** The cost that the layers may have together, for the model's cost divided by a number. */
+  private budget(ratio: number): number {
+    const { cost, choices, totals } = this;
+    const layers = choices.reduce((sum, choice) => sum + priceOf(choice, null, cost), 0);
+    const total =
+      cost === "weights"
+        ? totals.weights
+        : cost === "time"
+          ? Math.max(this.timeTotal, layers)
+          : totals.multiplications!;
+    return total / ratio - (total - layers);
+  }
+
+  /** The largest ratio that there are candidates for. */
+  private mostRatio(): number {
+    const { cost, choices, totals } = this;
+    const layers = choices.reduce((sum, choice) => sum + priceOf(choice, null, cost), 0);
+    const total =
+      cost === "weights"
+        ? totals.weights
+        : cost === "time"
+          ? Math.max(this.timeTotal, layers)
+          : totals.multiplications!;
+    return total / (total - layers + leastCost(choices, cost));
+  }
+
+  /** The plan that held-back samples like best, of several rules; a reason where no plan is that small. */
+  private async attempt(ratio: number, from: number, to: number): Promise<Attempt | string> {
+    const { choices, cost } = this;
+    const spared = this.outputSites();
+    const kinds = this.calibrated ? (["measured", "lagrangian", "uniform"] as const) : (["lagrangian"] as const);
+    const rulesTried = (this.calibrated ? [new Set<string>(), spared] : [new Set<string>()]).flatMap((set) =>
+      kinds.map(
+        (kind): PlanRule => ({ kind, spared: set, name: `${KINDS[kind]}${set.size ? ", last layer left alone" : ""}` }),
+      ),
+    );
+    let best: Attempt | null = null;
+    const tried = new Set<string>();
+    for (const [at, rule] of rulesTried.entries()) {
+      this.progress(from, to, `trying ÷${+ratio.toPrecision(3)}`)(at / rulesTried.length);
+      const plan = makePlan(choices, rule, cost, this.budget(ratio));
+      if (!plan || planCost(choices, plan, cost) > this.budget(ratio) * (1 + 1e-9)) continue;
+      const key = JSON.stringify([...plan].map(([id, { scheme, ranks }]) => [id, scheme, ranks]));
+      if (tried.has(key)) continue;
+      tried.add(key);
+      const fits = new Map<string, OnnxReplacement>();
+      for (const { site } of choices) {
+        const candidate = plan.get(site.id);
+        if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
+      }
+      const held = this.judge && (await this.judge.of(this.written(fits)));
+      const better: boolean = !best || (!!held && held.error < best.held!.error);
+      if (held) this.steps.push({ name: `÷${+ratio.toPrecision(3)}: ${rule.name}`, error: held.error, kept: better });
+      if (better) best = { plan, fits, refitted: new Set(), held };
+    }
+    if (best) return best;
+    return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
+  }
+
+  private written(fits: ReadonlyMap<string, OnnxReplacement>): OnnxModel {
+    return fits.size ? replaceSites(this.model, [...fits.values()], this.replacing) : this.model;
+  }
+
+  /** Sites with no other site behind them: a small error of theirs is the network's. */
+  private outputSites(): Set<string> {
+    const ids = new Map(this.sites.flatMap(({ id, outputs }) => outputs.map((name) => [name, id] as const)));
+    const followed = new Set<string>();
+    const last = new Set<string>();
+    const { node } = this.model.graph;
+    for (let at = node.length - 1; at >= 0; at--) {
+      const { input, output } = node[at]!;
+      const behind = output.some((name) => followed.has(name));
+      const made = output.map((name) => ids.get(name)).filter((id) => id !== undefined);
+      if (!behind) for (const id of made) last.add(id);
+      if (behind || made.length) for (const name of input) followed.add(name);
+    }
+    return last.size < this.sites.length ? last : new Set();
+  }
+
+  /**
+   * Fits layers again from input to output: targets from the original network, inputs from the one that is compressed so far. What held-back
+   * samples do not prefer is not kept; then only the bias is corrected by the means, if they prefer that.
+   */
+  private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
+    const { judge, options } = this;
+    if (!judge || options.refit === false || !attempt.held) return attempt;
+    const order = this.sites.filter(({ id }) => attempt.plan.has(id));
+    const fits = new Map(attempt.fits);
+    const refitted = new Set<string>();
+    let { held } = attempt;
+    const { engine, multiple = MULTIPLE, memory = MEMORY } = options;
+    // the fits before hold memory that the next ones need
+    this.layerFits.clear();
+    for (let at = 0; at < order.length; ) {
+      const group = [order[at]!];
+      let bytes = LayerFits.bytesOf(order[at]!);
+      while (group.length < TOGETHER && order[at + group.length]) {
+        const next = order[at + group.length]!;
+        bytes += LayerFits.bytesOf(next);
+        if (bytes > memory) break;
+        group.push(next);
+      }
+      const tell = this.progress(
+        from + ((to - from) * at) / order.length,
+        from + ((to - from) * (at + group.length)) / order.length,
+        `refitting ${group[0]!.name}`,
+      );
+      tell(0);
+      const moments = await this.collect(group, this.written(fits), tell);
+      const full = new Map(fits);
+      const means = new Map(fits);
+      for (const site of group) {
+        const seen = moments.get(site.id)!;
+        const { scheme, ranks } = attempt.plan.get(site.id)!;
+        const layer = await LayerFits.of(engine, site, seen, { ridge: REFIT_RIDGE, multiple, refit: true });
+        means.set(site.id, layer.rebiased(fits.get(site.id)!));
+        // with fewer patches than inputs a fit is exact on them and wrong elsewhere
+        full.set(site.id, seen.count >= widthOf(site) ? await layer.fit(scheme, ranks) : means.get(site.id)!);
+      }
+      for (const [trial, isFull] of [
+        [full, true],
+        [means, false],
+      ] as const) {
+        const now = await judge.of(this.written(trial));
+        const better = now.error < held!.error;
+        if (isFull)
+          this.steps.push({
+            name: `refit ${group.map(({ name }) => name).join(", ")}`,
+            error: now.error,
+            kept: better,
+          });
+        if (!better) continue;
+        held = now;
+        for (const site of group) {
+          fits.set(site.id, trial.get(site.id)!);
+          if (isFull) refitted.add(site.id);
+        }
+        break;
+      }
+      at += group.length;
+    }
+    return { plan: attempt.plan, fits, refitted, held };
+  }
+
+  /** The smallest model within a bound. */
+  private async search(bound: { kind: "error" | "loss"; most: number }): Promise<CompressedOnnx> {
+    const lossOf = (held: Agreement): number => (bound.kind === "error" ? held.error : this.lossOf(held));
+    const ratios = RATIOS.filter((ratio) => ratio <= this.mostRatio());
+    const attempts = new Map<number, Attempt | string>();
+    const at = async (index: number): Promise<Attempt | null> => {
+      if (!attempts.has(index)) attempts.set(index, await this.attempt(ratios[index]!, 0.6, 0.75));
+      const attempt = attempts.get(index)!;
+      return typeof attempt === "string" ? null : attempt;
+    };
+    const passes = (attempt: Attempt | null): boolean => !!attempt && lossOf(attempt.held!) <= bound.most;
+    // refits only gain, so the search is without them, and one more step is tried with them
+    let [low, high] = [-1, ratios.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (passes(await at(middle))) low = middle;
+      else high = middle;
+    }
+    const words = bound.kind === "error" ? `an error of ${bound.most}` : `a loss of ${bound.most}`;
+    for (let index = Math.min(low + 1, ratios.length - 1); index >= 0 && index >= low - 3; index--) {
+      const attempt = await at(index);
+      if (!attempt?.plan.size) continue;
+      const final = await this.refit(attempt, 0.75, 0.95);
+      if (!passes(final)) continue;
+      const done = await this.finish(final, bound.kind === "loss" ? bound.most : null);
+      if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
+    }
+    const first = ratios.length ? attempts.get(0) : null;
+    const held = first && typeof first !== "string" ? first.held : null;
+    return this.result(
+      null,
+      `no smaller model keeps ${words}${held ? `: divided by ${ratios[0]}, it already is ${lossOf(held).toPrecision(2)}` : ""}. ${ADVICE}`,
+    );
+  }
+
+  private lossOf({ agreement, error }: Agreement): number {
+    return agreement === null ? error : 1 - agreement;
+  }
+
+  /** Writes the model, and looks at the file on samples that nothing has seen. */
+  private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
+    const { options, split } = this;
+    const tell = this.progress(0.95, 1, "verifying");
+    tell(0);
+    const bytes = writeOnnx(this.noted(this.written(attempt.fits), attempt));
+    let verified: CompressedOnnx["verified"] = null;
+    let time: CompressedOnnx["time"] = null;
+    if (this.calibrated) {
+      const small = readOnnx(bytes, { file: options.file ?? "model.onnx" });
+      const judge = await OutputJudge.of(this.sessions, this.model, this.runs(split.verify));
+      const seen = await judge.of(small);
+      tell(0.4);
+      const metric = await this.metric(bytes);
+      verified = { ...seen, metric, loss: metric ? metric.before - metric.after : this.lossOf(seen) };
+      time = await this.pairedTimes(bytes);
+    }
+    tell(1);
+    if (verified && maxLoss !== null && !(verified.loss <= maxLoss)) {
+      const what = verified.metric
+        ? "of the metric"
+        : verified.agreement === null
+          ? "relative error of the outputs"
+          : "of the classifications";
+      return this.result(
+        attempt,
+        `it loses ${verified.loss.toPrecision(2)} ${what}, more than ${maxLoss}. ${ADVICE}`,
+        null,
+        verified,
+        time,
+      );
+    }
+    if (verified && (verified.error > POOR || (verified.agreement ?? 1) < 1 - POOR / 3))
+      this.warnings.push(`the outputs have changed much. ${ADVICE}`);
+    return this.result(attempt, null, bytes, verified, time);
+  }
+
+  private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
+    const { evaluate } = this.options;
+    if (!evaluate) return null;
+    const values: number[] = [];
+    for (const model of [this.bytes, bytes]) {
+      const session = await this.sessions(model);
+      try {
+        values.push(await evaluate((feeds) => session.run(feeds)));
+      } finally {
+        await session.release();
+      }
+      if (!Number.isFinite(values.at(-1)))
+        throw new TenfoldError(`compressOnnx: evaluate gives ${values.at(-1)}, needs a finite number`);
+    }
+    return { before: values[0]!, after: values[1]! };
+  }
+
+  /** Milliseconds of a run of the original and of another model, in pairs. */
+  private async pairedTimes(bytes: Uint8Array | null): Promise<{ before: number; after: number }> {
+    const original = await this.sessions(writeOnnx(this.model));
+    const small = bytes ? await this.sessions(bytes) : null;
+    const feeds = this.split.verify[0]!;
+    const time = async (session: { run(feeds: OnnxFeeds): Promise<unknown> } | null): Promise<number> => {
+      const start = performance.now();
+      await session?.run(feeds);
+      return performance.now() - start;
+    };
+    try {
+      const pairs: [number, number][] = [];
+      for (let round = 0; round < 6; round++) {
+        const pair: [number, number] = [await time(original), await time(small)];
+        if (round) pairs.push(pair);
+      }
+      const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
+      const before = middle(pairs.map(([one]) => one));
+      return { before, after: before * middle(pairs.map(([one, other]) => other / one)) };
+    } finally {
+      await original.release();
+      await small?.release();
+    }
+  }
+
+  /** The model with a note of what was done. */
+  private noted(model: OnnxModel, { held }: Attempt): OnnxModel {
+    const { target, maxLoss } = this.options;
+    const { fit, choose } = this.split;
+    const note = {
+      ...(target && { target }),
+      ...(maxLoss !== undefined && { maxLoss }),
+      samples: this.calibrated ? fit.length + choose.length : 0,
+      ...(held && { heldOutError: +held.error.toPrecision(4) }),
+    };
+    const before = model.proto.metadataProps.filter(({ key }) => key !== NOTE);
+    const proto = copyOf(model.proto, { metadataProps: [...before, makeEntry(NOTE, JSON.stringify(note))] });
+    return new OnnxModel(model.file, proto, model.external, null);
+  }
+
+  private result(
+    attempt: Attempt | null,
+    reason: string | null,
+    bytes: Uint8Array | null = null,
+    verified: CompressedOnnx["verified"] = null,
+    time: CompressedOnnx["time"] = null,
+  ): CompressedOnnx {
+    const layers = this.sites.map((site): CompressedLayer => {
+      const candidate = attempt?.plan.get(site.id) ?? null;
+      const { weights, multiplications } = site.counts;
+      return {
+        ...{ id: site.id, name: site.name, op: site.op, shape: site.shape },
+        scheme: candidate?.scheme ?? null,
+        ranks: candidate?.ranks ?? [],
+        weights: { before: weights, after: candidate?.weights ?? weights },
+        multiplications: { before: multiplications, after: candidate ? candidate.multiplications : multiplications },
+        error: Math.sqrt(candidate?.error ?? 0),
+        refitted: attempt?.refitted.has(site.id) ?? false,
+      };
+    });
+    const saved = (key: "weights" | "multiplications"): number =>
+      layers.reduce((sum, { [key]: { before, after } }) => sum + ((before ?? 0) - (after ?? 0)), 0);
+    const { weights, multiplications } = this.totals;
+    const { fit, choose, verify } = this.split;
+    return {
+      ...{ bytes, reason, layers, leftAlone: this.leftAlone, folded: this.folded },
+      weights: { before: weights, after: weights - saved("weights") },
+      multiplications: {
+        before: multiplications,
+        after: multiplications === null ? null : multiplications - saved("multiplications"),
+      },
+      ...{ time, verified, steps: this.steps, warnings: this.warnings },
+      samples: { fit: fit.length, choose: choose.length, verify: verify.length },
+    };
+  }
+}
+
+/** Under this key of a model's metadata stands how it was compressed. */
+const NOTE = "tenfold.compressed";
+/** relative error of the outputs from which on a word is said */
+const POOR = 0.3;
+const ADVICE = "Quantisation to int8 costs such a network less: its layers have no low rank";
+const KINDS = {
+  measured: "ranks by measured effect on the outputs",
+  lagrangian: "ranks by the layers' errors",
+  uniform: "the same share for every layer",
+} as const;
+const WORDS: Readonly<Record<Cost, string>> = { weights: "weights", multiplications: "multiplications", time: "time" };
+
+/** The candidate whose cost is nearest to a share of the layer's. */
+function nearest(candidates: readonly FitCandidate[], { counts }: OnnxSite, share: number): FitCandidate | null {
+  const shareOf = ({ weights, multiplications }: FitCandidate): number =>
+    multiplications === null ? weights / counts.weights : multiplications / counts.multiplications!;
+  return candidates.reduce<FitCandidate | null>(
+    (best, one) => (!best || Math.abs(shareOf(one) - share) < Math.abs(shareOf(best) - share) ? one : best),
+    null,
+  );
+}

@@ -1,0 +1,19 @@
+// The public names of `tenfold/compress`, one by one.
+export {
+  type CompressedLayer,
+  type CompressedOnnx,
+  type CompressOnnxOptions,
+  compressOnnx,
+  type OnnxTarget,
+} from "./compressOnnx.js";
+export type { FittedScheme } from "./fits.js";
+export type { Agreement } from "./outputs.js";
+export { samplesOf } from "./samples.js";
+export {
+  type OnnxArray,
+  type OnnxFeeds,
+  type OnnxRuntime,
+  type OnnxSession,
+  type OnnxSessions,
+  runtimeSessions,
+} from "./session.js";

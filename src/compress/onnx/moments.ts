@@ -1,0 +1,213 @@
+/**
+ * Means and covariances of the vectors that layers' weights are multiplied with. Products are summed on the GPU, a block of rows at a
+ * time in f32, and blocks are added up on the host in f64, so that a sum of 10⁵ patches is as exact as one of 10³. What is summed is
+ * the difference from the first block's mean, because a large mean would drown the variance in f32.
+ */
+import type { Engine, Schedule, Tensor } from "../../gpu/index.js";
+import { DATA_TYPES, FLOAT } from "../../onnx/dataTypes.js";
+import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
+import { gram, matmul } from "../../ops/index.js";
+import { patchesOf } from "./patches.js";
+import { randomNumbers } from "./samples.js";
+import { type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+
+/** Of patches x in the original network, and of patches z at the same places of a network that is compressed so far. */
+export interface Moments {
+  count: number;
+  meanX: Float64Array;
+  meanZ: Float64Array;
+  /** E[(z − mean)(z − mean)ᵀ], d×d */
+  covariance: Float64Array;
+  /** E[(x − mean)(z − mean)ᵀ], d×d; the same array as `covariance` where z is x */
+  cross: Float64Array;
+}
+
+/** Rows of one product: their sum rounds by 1e-6 of the norms at most. */
+const ROWS = 1024;
+
+/** Patches that are taken of a layer: so many for each of its inputs, and at least so many. */
+const [PATCHES_AN_INPUT, LEAST_PATCHES] = [32, 4096];
+
+/** The rows of one network: a block that fills, their mean and sum. */
+class Rows {
+  readonly block: Float32Array;
+  readonly sum: Float64Array;
+  readonly shift: Float32Array;
+  constructor(private readonly width: number) {
+    this.block = new Float32Array(ROWS * width);
+    this.sum = new Float64Array(width);
+    this.shift = new Float32Array(width);
+  }
+
+  /** Before the first product: from now on the difference from the mean of these rows is taken. */
+  centre(rows: number): void {
+    const { block, width, shift } = this;
+    const mean = new Float64Array(width);
+    for (let row = 0, at = 0; row < rows; row++) for (let i = 0; i < width; i++, at++) mean[i]! += block[at]!;
+    for (let i = 0; i < width; i++) shift[i] = mean[i]! / rows;
+    for (let row = 0, at = 0; row < rows; row++) for (let i = 0; i < width; i++, at++) block[at]! -= shift[i]!;
+  }
+
+  /** Adds the rows to the sum; rows beyond `rows` become 0. */
+  close(rows: number): void {
+    const { block, width, sum } = this;
+    for (let row = 0, at = 0; row < rows; row++) for (let i = 0; i < width; i++, at++) sum[i]! += block[at]!;
+    block.fill(0, rows * width);
+  }
+}
+
+/** Sums for one layer. */
+export class MomentSums {
+  private readonly x: Rows;
+  private readonly z: Rows | null;
+  private readonly zz: Float64Array;
+  private readonly xz: Float64Array | null;
+  private filled = 0;
+  private count = 0;
+  private recording: { schedule: Schedule; x: Tensor; z: Tensor | null; zz: Tensor; xz: Tensor | null } | null = null;
+
+  /** @param width inputs of the layer, times the kernel's taps @param pair whether there are rows of two networks */
+  constructor(
+    private readonly engine: Engine,
+    private readonly width: number,
+    pair: boolean,
+  ) {
+    this.x = new Rows(width);
+    this.z = pair ? new Rows(width) : null;
+    this.zz = new Float64Array(width * width);
+    this.xz = pair ? new Float64Array(width * width) : null;
+  }
+
+  /** Takes one row. Each writes itself, less a shift, into an array from an index on. */
+  async add(write: (rows: "x" | "z", out: Float32Array, at: number, shift: Float32Array) => void): Promise<void> {
+    const at = this.filled * this.width;
+    write("x", this.x.block, at, this.x.shift);
+    if (this.z) write("z", this.z.block, at, this.z.shift);
+    if (++this.filled === ROWS) await this.flush();
+  }
+
+  private async flush(): Promise<void> {
+    const { engine, x, z, zz, xz, filled } = this;
+    if (!filled) return;
+    for (const rows of z ? [x, z] : [x]) {
+      if (!this.count) rows.centre(filled);
+      rows.close(filled);
+    }
+    this.count += filled;
+    this.filled = 0;
+    this.recording ??= await this.record();
+    const { recording } = this;
+    engine.write(recording.x, x.block);
+    if (z) engine.write(recording.z!, z.block);
+    engine.submit(recording.schedule);
+    const products = await engine.read(xz ? [recording.zz, recording.xz!] : [recording.zz]);
+    for (let i = 0; i < zz.length; i++) zz[i]! += products[0]![i]!;
+    if (xz) for (let i = 0; i < xz.length; i++) xz[i]! += products[1]![i]!;
+  }
+
+  private async record() {
+    const { engine, width } = this;
+    const tensor = (shape: number[], label: string): Tensor => engine.tensor(shape, null, { label });
+    const x = tensor([ROWS, width], "patches");
+    const z = this.z && tensor([ROWS, width], "patches of the compressed network");
+    const zz = tensor([width, width], "second moments");
+    const xz = this.xz && tensor([width, width], "cross moments");
+    const s = engine.scheduler("moments");
+    gram(s, z ?? x, { out: zz });
+    if (z) matmul(s, x, z, { transposeA: true, out: xz! });
+    return { schedule: await s.compile(), x, z, zz, xz };
+  }
+
+  /** The moments of all rows. Frees what is on the GPU. */
+  async finish(): Promise<Moments> {
+    await this.flush();
+    this.destroy();
+    const { count, width } = this;
+    const n = Math.max(1, count);
+    const offset = (rows: Rows): Float64Array => rows.sum.map((value) => value / n);
+    const z = this.z ?? this.x;
+    const [offsetX, offsetZ] = [offset(this.x), offset(z)];
+    const centred = (sums: Float64Array, left: Float64Array, right: Float64Array): Float64Array => {
+      for (let i = 0, at = 0; i < width; i++)
+        for (let j = 0; j < width; j++, at++) sums[at] = sums[at]! / n - left[i]! * right[j]!;
+      return sums;
+    };
+    const covariance = centred(this.zz, offsetZ, offsetZ);
+    return {
+      count,
+      meanX: offsetX.map((value, i) => value + this.x.shift[i]!),
+      meanZ: offsetZ.map((value, i) => value + z.shift[i]!),
+      covariance,
+      cross: this.xz ? centred(this.xz, offsetX, offsetZ) : covariance,
+    };
+  }
+
+  destroy(): void {
+    const { recording } = this;
+    this.recording = null;
+    if (!recording) return;
+    recording.schedule.destroy();
+    for (const tensor of [recording.x, recording.z, recording.zz, recording.xz]) tensor?.destroy();
+  }
+}
+
+export interface CollectOptions {
+  engine: Engine;
+  sessions: OnnxSessions;
+  /** where the targets come from */
+  original: OnnxModel;
+  /** where the layers' inputs come from; the original by default */
+  current?: OnnxModel | undefined;
+  sites: readonly OnnxSite[];
+  /** runs of the model */
+  runs: readonly OnnxFeeds[];
+  /** how many patches are taken of each layer at most, at places that are drawn, over all runs */
+  patches: number;
+  seed: number;
+  onRun?: ((done: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Inputs of a site, times the taps of its kernel. */
+export const widthOf = (site: OnnxSite): number => site.shape.slice(1).reduce((a, b) => a * b, 1);
+
+/** The element type of a site's values. */
+export const typeOf = ({ dtype }: OnnxSite): number =>
+  Number(Object.entries(DATA_TYPES).find(([, { name }]) => name === dtype)?.[0] ?? FLOAT);
+
+/** The moments of the inputs of some layers, in one pass over the samples. */
+export async function collectMoments(options: CollectOptions): Promise<Map<string, Moments>> {
+  const { engine, sessions, original, current, sites, runs, patches, seed, onRun, signal } = options;
+  const values = sites.map((site) => ({ name: site.input, dataType: typeOf(site) }));
+  const before = await Part.open(sessions, original, values);
+  const now = current && current !== original ? await Part.open(sessions, current, values) : null;
+  const sums = new Map(sites.map((site) => [site.id, new MomentSums(engine, widthOf(site), now !== null)]));
+  const random = randomNumbers(seed);
+  try {
+    for (const [done, feeds] of runs.entries()) {
+      signal?.throwIfAborted();
+      const x = await before.run(feeds);
+      const z = now ? await now.run(feeds) : x;
+      for (const site of sites) {
+        const rows = { x: patchesOf(site, x[site.input]!), z: now ? patchesOf(site, z[site.input]!) : null };
+        const { count } = rows.x;
+        const wanted = Math.min(patches, Math.max(LEAST_PATCHES, PATCHES_AN_INPUT * widthOf(site)));
+        const taken = Math.min(count, Math.max(8, Math.ceil(wanted / runs.length)));
+        const sum = sums.get(site.id)!;
+        for (let k = 0; k < taken; k++) {
+          // one place in each of `taken` equal parts
+          const index = Math.min(count - 1, Math.floor(((k + random()) * count) / taken));
+          await sum.add((which, out, at, shift) => rows[which]!.write(index, out, at, shift));
+        }
+      }
+      onRun?.(done + 1);
+    }
+    const moments = new Map<string, Moments>();
+    for (const site of sites) moments.set(site.id, await sums.get(site.id)!.finish());
+    return moments;
+  } finally {
+    for (const one of sums.values()) one.destroy();
+    await before.release();
+    await now?.release();
+  }
+}

@@ -1,0 +1,191 @@
+/** What a network's outputs are compared by. */
+import { TenfoldError } from "../../gpu/index.js";
+import { isFloat } from "../../onnx/dataTypes.js";
+import { GraphFacts } from "../../onnx/graph.js";
+import type { OnnxModel } from "../../onnx/index.js";
+import { elementTypeOf, intOf } from "../../onnx/proto.js";
+import { floatsOfArray, type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+
+/** A value that outputs are judged by. */
+interface Judged {
+  /** an output of the model, or what a final Softmax takes: after it, a bad plan can look like a good one */
+  name: string;
+  dataType: number;
+  /** axis of the classes, which a Softmax normalises over; null where there is none */
+  axis: number | null;
+  /** whether all axes from there on are classes, as Softmax has it before operator set 13 */
+  flattened: boolean;
+  /** whether a constant added to all classes changes nothing */
+  shiftless: boolean;
+}
+
+/** How near the outputs of two networks are. */
+export interface Agreement {
+  /** ‖y − ŷ‖ ÷ ‖y − mean y‖ over all samples; of several outputs the largest; before a final Softmax */
+  error: number;
+  /** cosine of the angle between y and ŷ; of several outputs the smallest */
+  cosine: number;
+  /** the part of the classifications with the same best class; null where outputs are no classes */
+  agreement: number | null;
+}
+
+/** The values of a model that are judged: its outputs of floats. */
+function judgedOf(model: OnnxModel): Judged[] {
+  const facts = new GraphFacts(model);
+  const old = (model.opsets.get("") ?? 1) < 13;
+  const out: Judged[] = [];
+  for (const info of model.graph.output) {
+    const dataType = elementTypeOf(info);
+    if (!isFloat(dataType)) continue;
+    const maker = facts.producers.get(info.name);
+    const rank = model.outputs.find(({ name }) => name === info.name)?.shape?.length ?? null;
+    const softmax = maker?.opType === "Softmax" || maker?.opType === "LogSoftmax";
+    // the value before a Softmax that the model gives, too, would be judged twice
+    if (softmax && maker.input[0] && facts.producers.has(maker.input[0])) {
+      const axis = intOf(maker, "axis", old ? 1 : -1);
+      out.push({ name: maker.input[0], dataType, axis, flattened: old, shiftless: true });
+    } else
+      out.push({
+        name: info.name,
+        dataType,
+        axis: rank === 2 || rank === null ? -1 : null,
+        flattened: false,
+        shiftless: false,
+      });
+  }
+  if (!out.length)
+    throw new TenfoldError(`compressOnnx: ${model.file} has no output of floats, by which networks could be compared`);
+  return [...new Map(out.map((one) => [one.name, one])).values()];
+}
+
+/** Rows of classes in a value: entries of a row are `inner` apart. */
+function rowsOf({ axis, flattened }: Judged, shape: readonly number[]): { classes: number; inner: number } | null {
+  if (axis === null || !shape.length) return null;
+  const at = axis < 0 ? axis + shape.length : axis;
+  if (!(at >= 0 && at < shape.length)) return null;
+  const product = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
+  return flattened
+    ? { classes: product(shape.slice(at)), inner: 1 }
+    : { classes: shape[at]!, inner: product(shape.slice(at + 1)) };
+}
+
+/** One value of one run, without what does not count, and the best class of every row. */
+interface Seen {
+  values: Float32Array | Float64Array;
+  best: Int32Array | null;
+}
+
+function seen(judged: Judged, array: OnnxArray): Seen {
+  const rows = rowsOf(judged, array.shape);
+  const values = floatsOfArray(array);
+  if (!rows || rows.classes < 2) return { values, best: null };
+  const { classes, inner } = rows;
+  const count = values.length / classes;
+  const best = new Int32Array(count);
+  const out = judged.shiftless ? new Float32Array(values.length) : values;
+  for (let row = 0; row < count; row++) {
+    const from = Math.floor(row / inner) * classes * inner + (row % inner);
+    let [top, sum] = [0, 0];
+    for (let c = 0; c < classes; c++) {
+      const value = values[from + c * inner]!;
+      sum += value;
+      if (value > values[from + top * inner]!) top = c;
+    }
+    best[row] = top;
+    if (!judged.shiftless) continue;
+    const mean = sum / classes;
+    for (let c = 0; c < classes; c++) out[from + c * inner] = values[from + c * inner]! - mean;
+  }
+  return { values: out, best };
+}
+
+/** Compares networks with one network, on some samples. */
+export class OutputJudge {
+  private constructor(
+    private readonly sessions: OnnxSessions,
+    private readonly judged: readonly Judged[],
+    private readonly runs: readonly OnnxFeeds[],
+    private readonly reference: readonly (readonly Seen[])[],
+    /** of each value: the mean, and the energy of the difference from it */
+    private readonly spread: readonly { energy: number; squares: number }[],
+  ) {}
+
+  static async of(sessions: OnnxSessions, model: OnnxModel, runs: readonly OnnxFeeds[]): Promise<OutputJudge> {
+    const judged = judgedOf(model);
+    const reference: Seen[][] = [];
+    const sums = judged.map(() => ({ count: 0, sum: 0, squares: 0 }));
+    const part = await Part.open(sessions, model, judged);
+    try {
+      for (const feeds of runs) {
+        const values = await part.run(feeds);
+        reference.push(
+          judged.map((one, at) => {
+            const now = seen(one, values[one.name]!);
+            const total = sums[at]!;
+            total.count += now.values.length;
+            for (const value of now.values) {
+              total.sum += value;
+              total.squares += value * value;
+            }
+            return { values: Float32Array.from(now.values), best: now.best };
+          }),
+        );
+      }
+    } finally {
+      await part.release();
+    }
+    const spread = sums.map(({ count, sum, squares }) => ({
+      squares,
+      energy: Math.max(squares - sum ** 2 / Math.max(count, 1), squares * 1e-12, 1e-300),
+    }));
+    const odd = sums.findIndex(({ squares }) => !Number.isFinite(squares));
+    if (odd >= 0)
+      throw new TenfoldError(`compressOnnx: the model gives NaN or infinity for ${judged[odd]!.name} on a sample`);
+    return new OutputJudge(sessions, judged, runs, reference, spread);
+  }
+
+  /** @param most how many runs are looked at, from the first on; all by default */
+  async of(model: OnnxModel, most = this.runs.length): Promise<Agreement> {
+    const { judged, reference } = this;
+    const lost = judged.map(() => ({ difference: 0, product: 0, squares: 0, energy: 0, of: 0 }));
+    let [same, rows] = [0, 0];
+    const part = await Part.open(this.sessions, model, judged);
+    try {
+      for (const [at, feeds] of this.runs.slice(0, most).entries()) {
+        const values = await part.run(feeds);
+        for (const [which, one] of judged.entries()) {
+          const before = reference[at]![which]!;
+          const now = seen(one, values[one.name]!);
+          const total = lost[which]!;
+          for (let i = 0; i < before.values.length; i++) {
+            const [y, z] = [before.values[i]!, now.values[i]!];
+            total.difference += (y - z) ** 2;
+            total.product += y * z;
+            total.squares += z * z;
+            total.of += y * y;
+          }
+          if (!before.best || !now.best) continue;
+          for (let row = 0; row < before.best.length; row++) if (before.best[row] === now.best[row]) same++;
+          rows += before.best.length;
+        }
+      }
+    } finally {
+      await part.release();
+    }
+    const energyOf = (which: number): number => {
+      const { squares, energy } = this.spread[which]!;
+      // of a part of the runs, the same part of the energy around the mean
+      return squares > 0 ? (energy * lost[which]!.of) / squares : energy;
+    };
+    const errors = lost.map(({ difference }, which) => Math.sqrt(difference / Math.max(energyOf(which), 1e-300)));
+    const cosines = lost.map(({ product, squares, of }) =>
+      squares > 0 && of > 0 ? product / Math.sqrt(squares * of) : squares === of ? 1 : 0,
+    );
+    const finite = (value: number, worst: number): number => (Number.isNaN(value) ? worst : value);
+    return {
+      error: Math.max(...errors.map((value) => finite(value, Number.POSITIVE_INFINITY))),
+      cosine: Math.min(...cosines.map((value) => finite(value, -1))),
+      agreement: rows ? same / rows : null,
+    };
+  }
+}

@@ -1,0 +1,152 @@
+/** `tenfold compress`: the table, the files, and what it refuses. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { CompressReport } from "../../src/cli/compress.js";
+import { writeNpz } from "../../src/io/index.js";
+import { readOnnx } from "../../src/onnx/index.js";
+import { lowRank, modelOf, normals } from "../compress/onnx/models.js";
+import { ort } from "../onnx/runtime.js";
+import { command } from "./command.js";
+
+// onnxruntime-node is not installed here
+const runtime = vi.hoisted(() => ({ load: (): Promise<unknown> => Promise.reject(new Error("not found")) }));
+vi.mock("../../src/cli/runtime.js", () => ({ importRuntime: () => runtime.load() }));
+
+let folder: string;
+let model: string;
+let samples: string;
+const path = (name: string): string => join(folder, name);
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "tenfold-"));
+  [model, samples] = [path("model.onnx"), path("samples.npz")];
+  const draw = normals(2);
+  const weights = {
+    a: { shape: [20, 16], data: lowRank(draw, 20, 16, 4) },
+    b: { shape: [16, 8], data: draw(128, 0.3) },
+  };
+  writeFileSync(
+    model,
+    modelOf(
+      [
+        { op: "MatMul", inputs: ["x", "a"], output: "hidden" },
+        { op: "Relu", inputs: ["hidden"], output: "relu" },
+        { op: "MatMul", inputs: ["relu", "b"], output: "y" },
+      ],
+      weights,
+      [null, 20],
+      [null, 8],
+    ),
+  );
+  writeFileSync(samples, writeNpz([["x", { shape: [300, 20], data: draw(6000) }]]));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const compress = (...argv: string[]) => command(["compress", ...argv]);
+
+describe("tenfold compress", () => {
+  it("says that the runtime is missing, and writes nothing", async () => {
+    const { code, stderr } = await compress(
+      model,
+      "--calibration",
+      samples,
+      "--target",
+      "size/1.3",
+      "--out",
+      path("no.onnx"),
+    );
+    expect(code).toBe(2);
+    expect(stderr).toContain("onnxruntime-node: npm install onnxruntime-node (not found)");
+    expect(existsSync(path("no.onnx"))).toBe(false);
+  });
+
+  it("compresses by the weights alone, and says so", async () => {
+    const { code, stdout } = await compress(
+      model,
+      "--target",
+      "size/1.3",
+      "--shape",
+      "x=1x20",
+      "--out",
+      path("blind.onnx"),
+    );
+    expect({ code, stdout }).toMatchObject({ code: 0 });
+    expect(stdout).toContain("no calibration samples");
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    expect(readOnnx(readFileSync(path("blind.onnx"))).metadata.get("tenfold.factorised")).toContain(
+      "hidden: lowRank, ranks 4",
+    );
+  });
+
+  it("compresses with samples, verifies, and writes a report", async () => {
+    runtime.load = async () => ({
+      ...ort,
+      // this one has no provider called cpu
+      InferenceSession: {
+        create: (bytes: Uint8Array) =>
+          ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 }),
+      },
+    });
+    const metric = path("metric.mjs");
+    writeFileSync(metric, "export default async (run) => 1;");
+    const { code, stdout, stderr } = await compress(
+      ...[
+        model,
+        "--calibration",
+        samples,
+        "--target",
+        "mult/1.3",
+        "--out",
+        path("small.onnx"),
+        "--json",
+        path("r.json"),
+      ],
+      ...["--evaluate", metric, "--max-loss", "0.01"],
+    );
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0 });
+    const words = stdout.replace(/\s+/g, " ");
+    expect(words).toMatch(/hidden 16×20 lowRank\*? 4 45.0 % 45.0 %/);
+    expect(words).toContain("verified on 60 samples that nothing was fitted to: relative error 0.000");
+    expect(words).toContain("metric 1 before, 1 after");
+    const report = JSON.parse(readFileSync(path("r.json"), "utf8")) as CompressReport;
+    expect(report).toMatchObject({
+      reason: null,
+      out: path("small.onnx"),
+      samples: { fit: 180, choose: 60, verify: 60 },
+    });
+    expect(report.bytes.after).toBe(readFileSync(path("small.onnx")).length);
+  });
+
+  it("writes nothing where there is nothing to be gained", async () => {
+    const { code, stdout, stderr } = await compress(
+      model,
+      "--target",
+      "size/9",
+      "--shape",
+      "x=1x20",
+      "--out",
+      path("none.onnx"),
+    );
+    expect(code).toBe(2);
+    expect(stdout.replace(/\s+/g, " ")).toContain("no file: no choice of ranks divides the weights by 9: at most by");
+    expect(stderr).toContain("compress: nothing was written");
+    expect(existsSync(path("none.onnx"))).toBe(false);
+  });
+
+  it("answers wrong input with one line", async () => {
+    expect((await compress(model)).stderr).toContain("needs --target, as in --target mult/2, or --max-loss");
+    expect((await compress(model, "--target", "mult2")).stderr).toContain("It needs mult/2, size/2 or time/2");
+    expect((await compress(model, "--target", "time/2")).stderr).toContain("this target needs --calibration");
+    expect((await compress(model, "--max-loss", "0.1")).stderr).toContain("--max-loss needs --calibration");
+    expect((await compress(model, "--target", "mult/2", "--out", model)).stderr).toContain("--out");
+    const text = path("samples.txt");
+    writeFileSync(text, "1 2 3");
+    expect((await compress(model, "--target", "mult/2", "--calibration", text)).stderr).toContain(
+      "samples are read from .npz, .npy, .mjs or .js",
+    );
+    const empty = path("empty.mjs");
+    writeFileSync(empty, "export default [];");
+    expect((await compress(model, "--target", "mult/2", "--calibration", empty)).stderr).toContain("yields no feeds");
+    expect((await compress("none.onnx", "--target", "mult/2")).stderr).toContain("no such file");
+  });
+});

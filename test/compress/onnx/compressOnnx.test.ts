@@ -1,0 +1,241 @@
+/** `compressOnnx` on small models whose answer is known, run by onnxruntime-web. */
+import { beforeAll, describe, expect, it } from "vitest";
+import {
+  type CompressOnnxOptions,
+  compressOnnx,
+  type OnnxFeeds,
+  runtimeSessions,
+  samplesOf,
+} from "../../../src/compress/onnx/index.js";
+import type { Engine } from "../../../src/gpu/index.js";
+import { readOnnx } from "../../../src/onnx/index.js";
+import { testEngine } from "../../engine.js";
+import { fixture, ort } from "../../onnx/runtime.js";
+import { lowRank, modelOf, normals } from "./models.js";
+
+const session = runtimeSessions(ort as never, { graphOptimizationLevel: "disabled" });
+let engine: Engine;
+beforeAll(async () => {
+  engine = await testEngine();
+});
+
+const draw = normals(11);
+const [C, F, K] = [16, 24, 12];
+const weight = (shape: number[], data: Float32Array) => ({ shape, data });
+
+/** A 3×3 convolution, a 1×1 convolution, a mean and a product with a Softmax behind it. */
+const network = (planted: boolean): Uint8Array =>
+  modelOf(
+    [
+      { op: "Conv", inputs: ["x", "w1", "b1"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
+      { op: "Relu", inputs: ["conv"], output: "relu" },
+      { op: "Conv", inputs: ["relu", "w2"], output: "point" },
+      { op: "Relu", inputs: ["point"], output: "relu2" },
+      { op: "GlobalAveragePool", inputs: ["relu2"], output: "mean" },
+      { op: "Flatten", inputs: ["mean"], output: "flat" },
+      { op: "Gemm", inputs: ["flat", "w3", "b3"], output: "logits", attributes: { transB: 1 } },
+      { op: "Softmax", inputs: ["logits"], output: "classes" },
+    ],
+    {
+      w1: weight([F, C, 3, 3], planted ? lowRank(draw, F, C * 9, 4) : draw(F * C * 9, 1 / Math.sqrt(C * 9))),
+      b1: weight([F], draw(F, 0.1)),
+      w2: weight([32, F, 1, 1], planted ? lowRank(draw, 32, F, 4) : draw(32 * F, 1 / Math.sqrt(F))),
+      w3: weight([K, 32], draw(K * 32, 1)),
+      b3: weight([K], draw(K)),
+    },
+    [null, C, 6, 6],
+    [null, K],
+  );
+
+/** Samples of different contrast, with neighbours alike. */
+const samples = (count: number, seed: number): OnnxFeeds[] => {
+  const noise = normals(seed);
+  return Array.from({ length: count }, () => {
+    const values = noise(C * 36);
+    const data = Float32Array.from(values, (value, e) => value + 0.7 * (values[e - 1] ?? 0) + 0.5);
+    return { x: { dtype: "float32", shape: [1, C, 6, 6], data } };
+  });
+};
+const compress = (bytes: Uint8Array, more: Partial<CompressOnnxOptions>) =>
+  compressOnnx(bytes, { engine, session, calibration: samples(40, 5), smallest: 0, ...more });
+
+describe("compressOnnx", () => {
+  it("finds a planted network of low rank", async () => {
+    const seen: number[] = [];
+    const result = await compress(network(true), {
+      target: { multiplications: 2 },
+      onProgress: (done) => seen.push(done),
+    });
+    expect(result.reason).toBeNull();
+    expect(result.multiplications.after!).toBeLessThanOrEqual(result.multiplications.before! / 2);
+    expect(result.verified!.error).toBeLessThan(1e-4);
+    expect(result.verified!.agreement).toBe(1);
+    expect(result.samples).toEqual({ fit: 24, choose: 8, verify: 8 });
+    expect(result.layers.filter(({ scheme }) => scheme).length).toBeGreaterThan(0);
+    expect(Math.max(...seen)).toBe(1);
+    const small = readOnnx(result.bytes!);
+    expect(small.metadata.get("tenfold.compressed")).toContain('"target":{"multiplications":2}');
+    expect(small.metadata.get("tenfold.factorised")).toContain("conv: ");
+    expect(small.inputs).toEqual(readOnnx(network(true)).inputs);
+    expect([...new Set(small.graph.node.map(({ opType }) => opType))].sort()).toEqual([
+      "Conv",
+      "Flatten",
+      "Gemm",
+      "GlobalAveragePool",
+      "Relu",
+      "Softmax",
+    ]);
+  });
+
+  const dense = network(false);
+  it("keeps only steps that held-back samples prefer, and whitening beats the weights alone", async () => {
+    const result = await compress(dense, { target: { multiplications: 1.6 } });
+    let least = Number.POSITIVE_INFINITY;
+    for (const { error, kept } of result.steps) {
+      expect(kept).toBe(error < least);
+      least = Math.min(least, error);
+    }
+    expect(result.steps.some(({ name }) => name.startsWith("refit"))).toBe(true);
+    expect(result.multiplications.after!).toBeLessThanOrEqual(result.multiplications.before! / 1.6);
+    const blind = await compressOnnx(dense, {
+      ...{ engine, smallest: 0, target: { multiplications: 1.6 }, shapes: { x: [1, C, 6, 6] } },
+    });
+    expect(blind.verified).toBeNull();
+    expect(blind.warnings.join()).toContain("no calibration samples");
+    const errors: number[] = [];
+    for (const bytes of [result.bytes!, blind.bytes!]) errors.push(await relativeError(dense, bytes));
+    expect(errors[0]!).toBeLessThan(0.8 * errors[1]!);
+  });
+
+  it("gives the smallest model within a loss or an error, or says why there is none", async () => {
+    const tight = await compress(dense, { target: { error: 1e-6 } });
+    expect(tight.bytes).toBeNull();
+    expect(tight.reason).toMatch(/no smaller model keeps an error of 0.000001: divided by 1.06, it already is .* int8/);
+    const loose = await compress(dense, { target: { error: 0.5 }, refit: false });
+    expect(loose.bytes).not.toBeNull();
+    expect(loose.verified!.error).toBeLessThanOrEqual(0.5);
+    const { reason } = await compress(dense, {
+      ...{ target: { multiplications: 3 }, maxLoss: 0, refit: false },
+      evaluate: async (run) => (await run(samples(1, 9)[0]!)).classes!.data.length - (calls++ ? 5 : 0),
+    });
+    expect(reason).toMatch(/it loses 5.0 of the metric, more than 0\./);
+  });
+  let calls = 0;
+
+  it("says what cannot be", async () => {
+    const huge = await compress(dense, { target: { multiplications: 500 } });
+    expect(huge.reason).toMatch(/no choice of ranks divides the multiplications by 500: at most by \d/);
+    const few = await compress(dense, { target: { weights: 1.3 }, calibration: samples(3, 1), refit: false });
+    expect(few.warnings.join()).toContain("3 samples are few");
+    expect(few.warnings.join()).toMatch(/few patches for their inputs.*conv \(36 for 144 inputs\)/);
+    const nothing = modelOf([{ op: "Relu", inputs: ["x"], output: "y" }], {}, [1, 4], [1, 4]);
+    const none = await compressOnnx(nothing, { engine, target: { weights: 2 } });
+    expect(none.reason).toBe("nothing in this model can be factorised");
+  });
+
+  it("measures layers in the runtime for a target of time", async () => {
+    const result = await compress(network(true), { target: { time: 1.01 }, refit: false });
+    // how fast layers are is the machine's affair
+    if (result.bytes) expect(result.time!.before).toBeGreaterThan(0);
+    else expect(result.reason).toMatch(/time by 1.01/);
+  });
+
+  it("reads MatMul with a bias behind it, and a value of several outputs", async () => {
+    const bytes = fixture("transformer.onnx");
+    const model = readOnnx(bytes);
+    const ids = samplesOf(
+      model,
+      new Map([["tokens", { shape: [6, 5], data: Int32Array.from({ length: 30 }, (_, k) => k % 10) }]]),
+    );
+    const result = await compressOnnx(bytes, {
+      engine,
+      session,
+      calibration: ids,
+      target: { weights: 1.2 },
+      smallest: 0,
+      refit: false,
+    });
+    expect(result.reason === null || result.reason.includes("divides")).toBe(true);
+  });
+
+  it("refuses options and samples that do not fit, by name", async () => {
+    const attempt = (more: object) =>
+      compressOnnx(dense, { engine, target: { weights: 2 }, ...more } as CompressOnnxOptions);
+    await expect(attempt({ target: undefined })).rejects.toThrow(
+      "needs a target, as in { multiplications: 2 }, or maxLoss",
+    );
+    await expect(attempt({ target: { size: 2 } })).rejects.toThrow(
+      "target is an object (Object), needs an object with one of",
+    );
+    await expect(attempt({ target: { weights: 0.5 } })).rejects.toThrow("target");
+    await expect(attempt({ calibration: samples(3, 1) })).rejects.toThrow("calibration needs session");
+    await expect(attempt({ target: { time: 2 } })).rejects.toThrow("a target of time needs calibration samples");
+    await expect(attempt({ maxLoss: 0.1 })).rejects.toThrow("maxLoss needs calibration samples");
+    await expect(attempt({ session, calibration: [{ y: samples(1, 1)[0]!.x! }] })).rejects.toThrow(
+      "sample 0, input x: is missing",
+    );
+    const short = { x: { dtype: "float32", shape: [1, C, 6, 6], data: new Float32Array(3) } };
+    await expect(attempt({ session, calibration: [short] })).rejects.toThrow(
+      "has 3 entries, its shape 1×16×6×6 needs others",
+    );
+    await expect(attempt({ target: { multiplications: 2 } })).rejects.toThrow(
+      "the multiplications of model.onnx are unknown",
+    );
+    const controller = new AbortController();
+    controller.abort();
+    await expect(attempt({ signal: controller.signal })).rejects.toThrow();
+  });
+});
+
+/** ‖y − ŷ‖ ÷ ‖y‖ of the logits on fresh samples. */
+async function relativeError(a: Uint8Array, b: Uint8Array): Promise<number> {
+  const [one, other] = [await session(a), await session(b)];
+  let [lost, total] = [0, 0];
+  for (const feeds of samples(8, 77)) {
+    const [y, z] = [
+      (await one.run(feeds)).classes!.data,
+      (await other.run(feeds)).classes!.data,
+    ] as unknown as Float32Array[];
+    for (let i = 0; i < y!.length; i++) {
+      lost += (Math.log(y![i]!) - Math.log(z![i]!)) ** 2;
+      total += Math.log(y![i]!) ** 2;
+    }
+  }
+  await one.release();
+  await other.release();
+  return Math.sqrt(lost / total);
+}
+
+describe("samplesOf", () => {
+  const model = readOnnx(network(true));
+  const array = (...shape: number[]) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+
+  it("takes samples along the first axis, of several shapes", () => {
+    expect(samplesOf(model, new Map([["any", array(5, C, 6, 6)]])).length).toBe(5);
+    const several = samplesOf(
+      model,
+      new Map([
+        ["x.0", array(2, C, 6, 6)],
+        ["x.1", array(1, C, 6, 6)],
+      ]),
+    );
+    expect(several.map(({ x }) => x!.shape.join())).toEqual(["1,16,6,6", "1,16,6,6", "1,16,6,6"]);
+  });
+
+  it("says what does not fit", () => {
+    expect(() =>
+      samplesOf(
+        model,
+        new Map([
+          ["a", array(1)],
+          ["b", array(1)],
+        ]),
+        "s.npz",
+      ),
+    ).toThrow('s.npz: has "a", and the model\'s inputs are x');
+    expect(() => samplesOf(model, new Map([["x", array(4, 3, 6, 6)]]), "s.npz")).toThrow(
+      "x is 4×3×6×6, the model takes ?×16×6×6",
+    );
+    expect(() => samplesOf(model, new Map(), "s.npz")).toThrow("has no samples");
+  });
+});

@@ -1,0 +1,281 @@
+/** Patches, moments and fits of single layers of ONNX models, against f64. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { type FittedScheme, LayerFits } from "../../../src/compress/onnx/fits.js";
+import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js";
+import { patchesOf } from "../../../src/compress/onnx/patches.js";
+import {
+  choleskyFactor,
+  matrixProduct,
+  rowProducts,
+  solveTriangular,
+  symmetricEigenvectors,
+} from "../../../src/nn/factorised/hostMatrices.js";
+import { type OnnxSite, onnxSites, readOnnx } from "../../../src/onnx/index.js";
+import { testEngine } from "../../engine.js";
+import { feedsOf, fixture, runModel, signal } from "../../onnx/runtime.js";
+import { normals } from "./models.js";
+
+const all = { smallest: 0, join: false } as const;
+
+describe("patches", () => {
+  const inputs: Record<string, Record<string, number[]>> = {
+    "convolutions.onnx": { x1: [2, 6, 13], x2: [2, 6, 11, 9], x3: [1, 4, 5, 6, 7] },
+    "products.onnx": { rows: [5, 6], turned: [6, 5], stack: [2, 3, 4, 6], wide: [2, 6, 5], vector: [6] },
+  };
+  it.each(Object.keys(inputs))("of every layer of %s give its outputs", async (file) => {
+    const outputs = await runModel(fixture(file), feedsOf(inputs[file]!));
+    const { sites } = onnxSites(readOnnx(fixture(file)), all);
+    let checked = 0;
+    for (const site of sites.filter(({ groups, input }) => groups === 1 && inputs[file]![input])) {
+      // a MatMul gives its outputs before a bias that an Add adds
+      const result = outputs.get(site.id);
+      if (!result) continue;
+      const shape = inputs[file]![site.input]!;
+      const patches = patchesOf(site, { dtype: "float32", shape, data: signal(shape) });
+      const width = site.shape.slice(1).reduce((a, b) => a * b, 1);
+      const [weights, bias] = [await site.weights(), site.op === "MatMul" ? null : await site.bias()];
+      const count = site.shape[0]!;
+      expect(patches.count * count, site.id).toBe(result.data.length);
+      const patch = new Float32Array(width);
+      // outputs along the axis of the channels, or the last one; beside a constant to the left the last but one
+      const left = site.id.includes("left");
+      const at = site.geometry ? 1 : result.shape.length - (left && result.shape.length > 1 ? 2 : 1);
+      const inner = result.shape.slice(at + 1).reduce((a, b) => a * b, 1);
+      let worst = 0;
+      for (let p = 0; p < patches.count; p++) {
+        patches.write(p, patch, 0, new Float32Array(width));
+        for (let o = 0; o < count; o++) {
+          let sum = bias?.[o] ?? 0;
+          for (let i = 0; i < width; i++) sum += weights[o * width + i]! * patch[i]!;
+          const index = (Math.floor(p / inner) * count + o) * inner + (p % inner);
+          worst = Math.max(worst, Math.abs(sum - result.data[index]!));
+        }
+      }
+      expect(worst, site.id).toBeLessThan(1e-5);
+      checked++;
+    }
+    expect(checked).toBeGreaterThan(file === "products.onnx" ? 3 : 12);
+  });
+});
+
+describe("f64 matrices on the host", () => {
+  it("factorise, solve and turn at sizes around the blocks", () => {
+    for (const n of [1, 2, 31, 32, 33, 70]) {
+      const draw = normals(n);
+      const b = Float64Array.from(draw(n * n));
+      const c = rowProducts(b, b, n, n, n);
+      for (let i = 0; i < n; i++) c[i * n + i]! += 1;
+      const l = choleskyFactor(c, n, 0);
+      const back = rowProducts(l, l, n, n, n);
+      expect(Math.max(...back.map((value, e) => Math.abs(value - c[e]!)))).toBeLessThan(1e-11 * n * n);
+      const rhs = Float64Array.from(draw(5 * n));
+      const forward = solveTriangular(l, rhs, 5, n, true);
+      const check = rowProducts(forward, l, 5, n, n);
+      expect(Math.max(...check.map((value, e) => Math.abs(value - rhs[e]!)))).toBeLessThan(1e-11 * n);
+      const backward = matrixProduct(solveTriangular(l, rhs, 5, n, false), l, 5, n, n);
+      expect(Math.max(...backward.map((value, e) => Math.abs(value - rhs[e]!)))).toBeLessThan(1e-11 * n);
+      const { values, vectors } = symmetricEigenvectors(Float64Array.from(c), n);
+      const turned = rowProducts(vectors, vectors, n, n, n);
+      const images = rowProducts(vectors, c, n, n, n);
+      let [skew, off] = [0, 0];
+      for (let i = 0; i < n; i++)
+        for (let j = 0; j < n; j++) {
+          skew = Math.max(skew, Math.abs(turned[i * n + j]! - (i === j ? 1 : 0)));
+          off = Math.max(off, Math.abs(images[i * n + j]! - values[i]! * vectors[i * n + j]!));
+        }
+      expect(skew).toBeLessThan(1e-12 * n);
+      expect(off).toBeLessThan(1e-12 * n * values[0]!);
+      expect([...values].sort((p, q) => q - p)).toEqual([...values]);
+    }
+  });
+
+  it("turn a matrix of zeros, and one of rank 1", () => {
+    const zero = symmetricEigenvectors(new Float64Array(36), 6);
+    expect([...zero.values].every((value) => value === 0)).toBe(true);
+    const v = [3, 0, 0, 4, 0, 0];
+    const one = symmetricEigenvectors(
+      Float64Array.from({ length: 36 }, (_, e) => v[Math.floor(e / 6)]! * v[e % 6]!),
+      6,
+    );
+    expect(one.values[0]).toBeCloseTo(25, 12);
+    expect(Math.abs(one.vectors[0]!)).toBeCloseTo(0.6, 12);
+  });
+});
+
+describe("moments", () => {
+  it("of rows far from zero, in several blocks, are those of f64", async () => {
+    const engine = await testEngine();
+    const [width, count] = [7, 2500];
+    const draw = normals(3);
+    const noise = draw(count * width);
+    const x = Float32Array.from(noise, (value, e) => 1000 + value + 0.5 * (noise[e - 1] ?? 0));
+    const z = Float32Array.from(x, (value, e) => -3 * value + 0.1 * (noise[e + 2] ?? 0));
+    const sums = new MomentSums(engine, width, true);
+    for (let p = 0; p < count; p++)
+      await sums.add((which, out, at, shift) => {
+        for (let i = 0; i < width; i++) out[at + i] = (which === "x" ? x : z)[p * width + i]! - shift[i]!;
+      });
+    const moments = await sums.finish();
+    expect(moments.count).toBe(count);
+    const mean = (rows: Float32Array, i: number): number => {
+      let sum = 0;
+      for (let p = 0; p < count; p++) sum += rows[p * width + i]!;
+      return sum / count;
+    };
+    for (let i = 0; i < width; i++) {
+      expect(Math.abs(moments.meanX[i]! - mean(x, i))).toBeLessThan(1e-5);
+      expect(Math.abs(moments.meanZ[i]! - mean(z, i))).toBeLessThan(3e-5);
+      for (let j = 0; j < width; j++) {
+        let [zz, xz] = [0, 0];
+        for (let p = 0; p < count; p++) {
+          const [b, c] = [z[p * width + i]! - mean(z, i), z[p * width + j]! - mean(z, j)];
+          zz += b * c;
+          xz += (x[p * width + i]! - mean(x, i)) * c;
+        }
+        expect(Math.abs(moments.covariance[i * width + j]! - zz / count)).toBeLessThan(3e-5);
+        expect(Math.abs(moments.cross[i * width + j]! - xz / count)).toBeLessThan(1e-5);
+      }
+    }
+  });
+});
+
+/** The same weights and patches as in oracle.py. */
+const sines = (size: number, a: number, b: number): Float64Array =>
+  Float64Array.from({ length: size }, (_, k) => Math.sin(a * k + ((b * k * k) % 7)));
+const [O, I, TAPS, N] = [7, 5, 9, 400];
+const D = I * TAPS;
+const w = sines(O * D, 0.71, 0.13);
+const base = sines(N * D, 1.37, 0.29);
+const x = base.map((value, e) => {
+  const [row, i] = [e - (e % D), e % D];
+  return 3 + value + 0.8 * base[row + ((i + D - 1) % D)]! + 0.5 * base[row + ((i + D - 3) % D)]!;
+});
+const change = sines(N * D, 0.53, 0.41);
+const z = x.map((value, e) => value + 0.1 * change[e]!);
+
+const site = {
+  ...{ id: "y", name: "conv", kind: "convolution", op: "Conv", groups: 1, shape: [O, I, 3, 3], dtype: "float32" },
+  ...{ parts: [O], input: "x", outputs: ["y"], inputAxis: 1, inputShape: [1, I, 8, 10], outputShape: [1, O, 8, 10] },
+  geometry: null,
+  counts: { weights: O * D, multiplications: O * D * 80 },
+  weights: async () => w as unknown as Float32Array,
+  bias: async () => null,
+} as OnnxSite;
+
+function momentsOf(left: Float64Array, right: Float64Array): Moments {
+  const mean = (rows: Float64Array) =>
+    Float64Array.from({ length: D }, (_, i) => {
+      let sum = 0;
+      for (let p = 0; p < N; p++) sum += rows[p * D + i]!;
+      return sum / N;
+    });
+  const [meanX, meanZ] = [mean(left), mean(right)];
+  const product = (a: Float64Array, ma: Float64Array): Float64Array => {
+    const out = new Float64Array(D * D);
+    for (let p = 0; p < N; p++)
+      for (let i = 0; i < D; i++)
+        for (let j = 0; j < D; j++) out[i * D + j]! += ((a[p * D + i]! - ma[i]!) * (right[p * D + j]! - meanZ[j]!)) / N;
+    return out;
+  };
+  return { count: N, meanX, meanZ, covariance: product(right, meanZ), cross: product(left, meanX) };
+}
+
+/** The outputs of a chain for a patch I×3×3. */
+function chainOf(scheme: FittedScheme, factors: readonly { shape: readonly number[]; data: ArrayLike<number> }[]) {
+  const axes = { kernelFirst: ["ab", ""], pointwiseFirst: ["", "ab"], vertical: ["a", "b"], horizontal: ["b", "a"] }[
+    scheme as string
+  ] ?? ["", "ab", ""];
+  return (patch: Float64Array): Float64Array => {
+    let [values, height, width] = [patch, 3, 3];
+    for (const [at, { shape, data }] of factors.entries()) {
+      const [made, taken] = shape as [number, number];
+      const [h, v] = [axes[at]!.includes("a") ? 3 : 1, axes[at]!.includes("b") ? 3 : 1];
+      const [rows, columns] = [height / h, width / v];
+      const out = new Float64Array(made * rows * columns);
+      for (let r = 0; r < made; r++)
+        for (let i = 0; i < taken; i++)
+          for (let a = 0; a < height; a++)
+            for (let b = 0; b < width; b++) {
+              const tap = (h === 3 ? a : 0) * v + (v === 3 ? b : 0);
+              const to = (r * rows + (h === 3 ? 0 : a)) * columns + (v === 3 ? 0 : b);
+              out[to]! += data[(r * taken + i) * h * v + tap]! * values[(i * height + a) * width + b]!;
+            }
+      [values, height, width] = [out, rows, columns];
+    }
+    return values;
+  };
+}
+
+describe("fits of a convolution", () => {
+  interface Row {
+    refit: boolean;
+    scheme: FittedScheme;
+    ranks: number[];
+    lost: number;
+    rms: number;
+  }
+  const rows = JSON.parse(readFileSync(join(import.meta.dirname, "oracle.json"), "utf8")) as Row[];
+  const fitsOf = async (refit: boolean) =>
+    LayerFits.of(await testEngine(), site, momentsOf(x, refit ? z : x), { ridge: 1e-3, multiple: 8, refit });
+
+  it("lose what SciPy's lose, on samples of the network itself and of a compressed one", async () => {
+    for (const refit of [false, true]) {
+      const fits = await fitsOf(refit);
+      const candidates = refit ? [] : await fits.candidates();
+      for (const { scheme, ranks, lost, rms } of rows.filter((row) => row.refit === refit)) {
+        const { factors, bias } = await fits.fit(scheme, ranks);
+        const chain = chainOf(scheme, factors);
+        let squares = 0;
+        for (let p = 0; p < N; p++) {
+          const made = chain((refit ? z : x).subarray(p * D, (p + 1) * D));
+          for (let o = 0; o < O; o++) {
+            let wanted = 0;
+            for (let i = 0; i < D; i++) wanted += w[o * D + i]! * x[p * D + i]!;
+            squares += (wanted - made[o]! - bias![o]!) ** 2;
+          }
+        }
+        expect(Math.sqrt(squares / N / O), `${scheme} ${ranks} ${refit}`).toBeCloseTo(rms, 4);
+        const candidate = candidates.find((one) => one.scheme === scheme && one.ranks.join() === ranks.join());
+        if (candidate) expect(candidate.error).toBeCloseTo(lost, 8);
+      }
+      if (!refit) expect(candidates.length).toBeGreaterThan(4);
+    }
+  });
+
+  it("at full rank give the layer's outputs", async () => {
+    const fits = await fitsOf(false);
+    const schemes = [
+      ["kernelFirst", [7]],
+      ["pointwiseFirst", [5]],
+      ["tucker2", [5, 7]],
+    ] as const;
+    for (const [scheme, ranks] of schemes) {
+      const { factors, bias } = await fits.fit(scheme, ranks);
+      const chain = chainOf(scheme, factors);
+      for (const p of [0, 17, 399]) {
+        const patch = x.subarray(p * D, (p + 1) * D);
+        const made = chain(patch);
+        for (let o = 0; o < O; o++) {
+          let wanted = 0;
+          for (let i = 0; i < D; i++) wanted += w[o * D + i]! * patch[i]!;
+          expect(Math.abs(made[o]! + bias![o]! - wanted), scheme).toBeLessThan(1e-5 * 40);
+        }
+      }
+    }
+  });
+
+  it("of inputs that are always the same keep the outputs by the bias", async () => {
+    const still = Float64Array.from({ length: N * D }, (_, e) => 2 + (e % D) / D);
+    const moments = momentsOf(still, still);
+    const fits = await LayerFits.of(await testEngine(), site, moments, { ridge: 1e-3, multiple: 8, refit: false });
+    const { factors, bias } = await fits.fit("kernelFirst", [1]);
+    const made = chainOf("kernelFirst", factors)(still.subarray(0, D));
+    for (let o = 0; o < O; o++) {
+      let wanted = 0;
+      for (let i = 0; i < D; i++) wanted += w[o * D + i]! * still[i]!;
+      expect(made[o]! + bias![o]!).toBeCloseTo(wanted, 3);
+    }
+  });
+});
