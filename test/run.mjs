@@ -49,7 +49,8 @@ async function packaged() {
     }
   };
   try {
-    for (const entry of ["dist/index.js", "dist/ops.js", "dist/onnx/index.js", "dist/compress/onnx/index.js"]) visit(resolve(entry));
+    for (const entry of ["dist/index.js", "dist/ops.js", "dist/onnx/index.js", "dist/compress/onnx/index.js"])
+      visit(resolve(entry));
   } catch (error) {
     outside.push(error.message);
   }

@@ -41,8 +41,8 @@ export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
 
 const KINDS = { mult: "multiplications", size: "weights", time: "time" } as const;
 
-/** Adds `tenfold compress` to the program. `load` imports the runtime; tests pass another. */
-export function addCompress(program: Command, context: Context, load: () => Promise<Runtime> = importRuntime): void {
+/** Adds `tenfold compress` to the program. */
+export function addCompress(program: Command, context: Context): void {
   program
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
@@ -88,7 +88,7 @@ export function addCompress(program: Command, context: Context, load: () => Prom
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
     )
-    .action((file: string, options: Options) => compress(file, options, context, load));
+    .action((file: string, options: Options) => compress(file, options, context));
 }
 
 function targetOption(text: string): OnnxTarget {
@@ -105,7 +105,7 @@ function fraction(text: string): number {
   return value;
 }
 
-async function compress(file: string, options: Options, context: Context, load: () => Promise<Runtime>): Promise<void> {
+async function compress(file: string, options: Options, context: Context): Promise<void> {
   const { calibration, verify, evaluate, target, maxLoss, out, json, shape, fixedInputs, seed, threads } = options;
   if (!target && maxLoss === undefined)
     throw new InputError("compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01");
@@ -135,7 +135,7 @@ async function compress(file: string, options: Options, context: Context, load: 
     if (evaluate) more.evaluate = await metricOf(evaluate);
     let runtime: Runtime;
     try {
-      runtime = await load();
+      runtime = await (context.loadRuntime ?? importRuntime)();
     } catch (error) {
       throw new InputError(
         `compress: calibration runs the model in onnxruntime-node: npm install onnxruntime-node (${firstLine(error)})`,

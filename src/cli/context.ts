@@ -1,5 +1,6 @@
 import { type Engine, TenfoldError } from "../gpu/index.js";
 import { openEngine } from "../node/open.js";
+import type { Runtime } from "./runtime.js";
 
 /** A stream that a command writes to: process.stdout, process.stderr, or a test's. */
 export interface Output {
@@ -17,6 +18,8 @@ export interface Context {
   env: Readonly<Record<string, string | undefined>>;
   /** aborts at the first Ctrl-C */
   signal: AbortSignal;
+  /** imports the runtime of ONNX models; onnxruntime-node by default. Tests have another */
+  loadRuntime?: (() => Promise<Runtime>) | undefined;
   /** calls `work` with an engine and destroys the engine afterwards; tests pass an engine that they share */
   withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T>;
 }

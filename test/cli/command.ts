@@ -14,6 +14,7 @@ export interface CommandOptions {
   /** called with every text that is written to stderr */
   onStderr?: (text: string) => void;
   withEngine?: Context["withEngine"];
+  loadRuntime?: Context["loadRuntime"];
 }
 
 /** Runs a command line in this process, on the one engine of the test file. */
@@ -29,6 +30,9 @@ export async function command(argv: string[], options: CommandOptions = {}): Pro
     },
   });
   const withEngine: Context["withEngine"] = options.withEngine ?? (async (work) => work(await testEngine()));
-  outcome.code = await run(argv, { stdout: output("stdout"), stderr: output("stderr"), env, signal, withEngine });
+  const { loadRuntime } = options;
+  outcome.code = await run(argv, {
+    ...{ stdout: output("stdout"), stderr: output("stderr"), env, signal, withEngine, loadRuntime },
+  });
   return outcome;
 }

@@ -2,17 +2,13 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CompressReport } from "../../src/cli/compress.js";
 import { writeNpz } from "../../src/io/index.js";
 import { readOnnx } from "../../src/onnx/index.js";
 import { lowRank, modelOf, normals } from "../compress/onnx/models.js";
 import { ort } from "../onnx/runtime.js";
 import { command } from "./command.js";
-
-// onnxruntime-node is not installed here
-const runtime = vi.hoisted(() => ({ load: (): Promise<unknown> => Promise.reject(new Error("not found")) }));
-vi.mock("../../src/cli/runtime.js", () => ({ importRuntime: () => runtime.load() }));
 
 let folder: string;
 let model: string;
@@ -42,7 +38,16 @@ beforeAll(() => {
   writeFileSync(samples, writeNpz([["x", { shape: [300, 20], data: draw(6000) }]]));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const compress = (...argv: string[]) => command(["compress", ...argv]);
+const missing = () => Promise.reject(new Error("not found"));
+const compress = (...argv: string[]) => command(["compress", ...argv], { loadRuntime: missing });
+/** onnxruntime-web in the place of onnxruntime-node: it has no provider called cpu */
+const web = async () => ({
+  ...ort,
+  InferenceSession: {
+    create: (bytes: Uint8Array) =>
+      ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 }),
+  },
+});
 
 describe("tenfold compress", () => {
   it("says that the runtime is missing, and writes nothing", async () => {
@@ -79,29 +84,25 @@ describe("tenfold compress", () => {
   });
 
   it("compresses with samples, verifies, and writes a report", async () => {
-    runtime.load = async () => ({
-      ...ort,
-      // this one has no provider called cpu
-      InferenceSession: {
-        create: (bytes: Uint8Array) =>
-          ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 }),
-      },
-    });
     const metric = path("metric.mjs");
     writeFileSync(metric, "export default async (run) => 1;");
-    const { code, stdout, stderr } = await compress(
-      ...[
-        model,
-        "--calibration",
-        samples,
-        "--target",
-        "mult/1.3",
-        "--out",
-        path("small.onnx"),
-        "--json",
-        path("r.json"),
+    const { code, stdout, stderr } = await command(
+      [
+        "compress",
+        ...[
+          model,
+          "--calibration",
+          samples,
+          "--target",
+          "mult/1.3",
+          "--out",
+          path("small.onnx"),
+          "--json",
+          path("r.json"),
+        ],
+        ...["--evaluate", metric, "--max-loss", "0.01"],
       ],
-      ...["--evaluate", metric, "--max-loss", "0.01"],
+      { loadRuntime: web as never },
     );
     expect({ code, stdout, stderr }).toMatchObject({ code: 0 });
     const words = stdout.replace(/\s+/g, " ");
