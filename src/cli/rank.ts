@@ -3,9 +3,10 @@ import { type RankFit, type RankProfile, rankProfile } from "../decompositions/i
 import { formatShape } from "../gpu/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { renderReport } from "../report/render.js";
+import { masked } from "../sources/index.js";
 import { type Context, InterruptedError } from "./context.js";
 import { openOutputs, quoteWord, reportTemplate } from "./files.js";
-import { wholeFrom } from "./options.js";
+import { fraction, wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 import { readTensor, TENSOR_FILE } from "./tensorFile.js";
@@ -15,6 +16,8 @@ interface Options {
   starts: number;
   seed: number;
   sweeps?: number;
+  holdout?: number;
+  missing?: boolean;
   json?: string;
   report?: string;
 }
@@ -41,6 +44,8 @@ export function addRank(program: Command, context: Context): void {
     .option("--max <R>", "the highest rank that is tried", wholeFrom(1), MOST)
     .option("--starts <K>", "random starts of each model; their agreement is told", wholeFrom(1), STARTS)
     .option("--sweeps <n>", "most iterations of a model (default: 500)", wholeFrom(1))
+    .option("--holdout <share>", "hold out a share of the entries, as 0.1, and predict them", fraction)
+    .option("--missing", "entries that are NaN are missing")
     .option("--seed <n>", "seed of the random starts", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures as JSON; - to standard output")
     .option("--report <file>", "also write a page with the figures and plots: report.html")
@@ -57,15 +62,19 @@ export function addRank(program: Command, context: Context): void {
         "              odd indices of the longest mode: 0 to 1",
         "  degeneracy  Σ‖terms‖² / ‖X̂‖²: 1 where terms are orthogonal, large where",
         "              they cancel each other",
+        "  held out    with --holdout: the error of a model of the other entries, at",
+        "              the entries that were held out",
         "The suggestion is the highest rank with a core consistency of 80 % or more,",
         "half of the starts or more at one model, halves that agree to 0.9 or more,",
-        "and no two terms that cancel. It is a suggestion: look at the terms, too.",
+        "no two terms that cancel, and held-out entries that it predicts better than",
+        "any lower rank. It is a suggestion: look at the terms, too.",
         "",
         "Ctrl-C stops after the iterations in flight and writes nothing.",
         "",
         "Examples:",
         "  tenfold rank X.npy",
         "  tenfold rank X.npy --max 5 --starts 10 --seed 1",
+        "  tenfold rank X.npy --holdout 0.1",
         "  tenfold rank X.npy --max 6 --report rank.html --json rank.json",
       ].join("\n"),
     )
@@ -74,13 +83,15 @@ export function addRank(program: Command, context: Context): void {
 
 async function rank(file: string, options: Options, context: Context): Promise<void> {
   const started = performance.now();
-  const { max, starts, seed, sweeps, json, report } = options;
+  const { max, starts, seed, sweeps, holdout, missing = false, json, report } = options;
   const outputs = openOutputs(context, { json, report }, arrayPath(file).file);
   const template = report ? reportTemplate() : null;
-  const { shape, values } = await readTensor(file);
+  const { shape, values } = await readTensor(file, { missing });
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {
-    using x = engine.tensor(shape, values, { label: file });
+    using whole = engine.tensor(shape, values, { label: file });
+    using known = missing ? await masked(engine, whole) : null;
+    const x = known ?? whole;
     const working = performance.now();
     const progress = startProgress({ stderr }, { label: "rank", total: 100, unit: "%" });
     let profile: RankProfile;
@@ -91,10 +102,14 @@ async function rank(file: string, options: Options, context: Context): Promise<v
         starts,
         seed,
         ...(sweeps && { sweeps }),
+        ...(holdout !== undefined && { holdout }),
         signal,
         onProgress: ({ done, rank, of }) => {
           trying = rank;
-          progress.update(100 * done, done < 1 ? `rank ${rank}${of === "half" ? ", halves" : ""}` : "");
+          progress.update(
+            100 * done,
+            done < 1 ? `rank ${rank}${{ all: "", half: ", halves", holdout: ", held out" }[of]}` : "",
+          );
         },
       });
     } catch (error) {
@@ -129,16 +144,20 @@ async function rank(file: string, options: Options, context: Context): Promise<v
 }
 
 /** The command that gives the same figures again. */
-function commandOf(file: string, { max, starts, sweeps }: Options): string {
+function commandOf(file: string, { max, starts, sweeps, holdout, missing }: Options): string {
   const words = ["tenfold rank", quoteWord(file)];
   if (max !== MOST) words.push(`--max ${max}`);
   if (starts !== STARTS) words.push(`--starts ${starts}`);
   if (sweeps) words.push(`--sweeps ${sweeps}`);
+  if (holdout !== undefined) words.push(`--holdout ${holdout}`);
+  if (missing) words.push("--missing");
   return words.join(" ");
 }
 
 function rankTable({ ranks, suggestion }: RankProfile, width: number): string {
-  const head = ["", "rank", "error", "explained", "core", "starts", "halves", "degeneracy"];
+  const isHeldOut = ranks.some(({ heldOut }) => heldOut !== null);
+  const column = isHeldOut ? ["held out"] : [];
+  const head = ["", "rank", "error", "explained", "core", "starts", "halves", ...column, "degeneracy"];
   const rows = ranks.map((fit) => [
     fit.rank === suggestion ? ">" : "",
     String(fit.rank),
@@ -147,6 +166,7 @@ function rankTable({ ranks, suggestion }: RankProfile, width: number): string {
     fit.coreConsistency === null ? "–" : consistency(fit.coreConsistency),
     startsOf(fit),
     fit.splitHalf === null ? "–" : fit.splitHalf.toFixed(2),
+    ...(isHeldOut ? [fit.heldOut === null ? "–" : fit.heldOut.toPrecision(3)] : []),
     short(fit.degeneracy),
   ]);
   const align = head.map(() => "right" as const);

@@ -5,16 +5,19 @@ import {
   type Engine,
   type OptionRules,
   optionRules,
+  Program,
   ShapeError,
   type Tensor,
 } from "../gpu/index.js";
-import { slice } from "../ops/index.js";
+import { scaleByPower, slice } from "../ops/index.js";
 import { checkCall, Resident, resident, type Source, withSource } from "../sources/index.js";
+import { KruskalTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs } from "./congruence.js";
 import { coreConsistency } from "./coreConsistency.js";
 import { degeneracy } from "./cpCorrection.js";
 import { type CpDecomposition, cpOfRanks } from "./cpGaussNewton.js";
 import { Held } from "./held.js";
+import type { HeldOut } from "./heldOut.js";
 import { seedAt } from "./iterate.js";
 
 export interface RankProfileOptions {
@@ -27,6 +30,11 @@ export interface RankProfileOptions {
   sweeps?: number;
   /** when a model has converged, as in {@link cp}; 1e-6 by default */
   tolerance?: number;
+  /**
+   * the share of the known entries that is held out, at random by the seed: further models, of the other entries, predict them, and a rank that does
+   * not predict better than a lower one has an objection. 0.1 is usual; by default nothing is held out
+   */
+  holdout?: number;
   /** called before every model and at the end */
   onProgress?: (progress: RankProgress) => void;
   /** stops after the iterations in flight; the promise rejects with the signal's reason */
@@ -39,8 +47,8 @@ export interface RankProgress {
   done: number;
   /** the rank that is being looked at */
   rank: number;
-  /** what the model in work is of: all data, or one of their halves */
-  of: "all" | "half";
+  /** what the model in work is of: all data, one of their halves, or what is not held out */
+  of: "all" | "half" | "holdout";
 }
 
 /** What a CP model of one rank is like. */
@@ -65,6 +73,8 @@ export interface RankFit {
    * to be halved
    */
   splitHalf: number | null;
+  /** ‖X − X̂‖ / ‖X‖ over the entries that were held out, of a model of the others; null where none were */
+  heldOut: number | null;
   /** Σ‖terms‖² / ‖X̂‖², 1 where the terms are orthogonal; it is large where they cancel, see {@link degeneracy} */
   degeneracy: number;
   /** the lowest congruence of two terms, the product of the cosines of all modes: near −1 they cancel. 0 for one term */
@@ -96,6 +106,7 @@ const rules: OptionRules<RankProfileOptions> = {
   seed: optionRules.seed,
   sweeps: optionRules.positive,
   tolerance: optionRules.atLeastZero,
+  holdout: optionRules.fraction,
   onProgress: optionRules.callback,
   signal: optionRules.signal,
 };
@@ -106,6 +117,8 @@ const ALIKE = 0.9;
 const CANCELS = -0.9;
 /** a lower rank with this relative error has left nothing to explain that f32 could tell */
 const EXACT = 1e-5;
+/** a rank predicts better than a lower one where its error is at most this part of that */
+const BETTER = 0.99;
 
 /**
  * How many components data have: CP models of rank 1, 2, …, each with its error and with what tells whether the data support it. Nobody can prove
@@ -115,13 +128,17 @@ const EXACT = 1e-5;
  * - at least half of the starts end at the same model;
  * - models of both halves of the data agree to 0.9 or more;
  * - no two terms cancel (congruence −0.9 or less);
- * - no lower rank is exact already (relative error below 1e-5).
+ * - no lower rank is exact already (relative error below 1e-5);
+ * - with `holdout`: entries that were held out are predicted better than by 0 and by any lower rank, by 1 % of the error or more (cross-validation,
+ *   Bro, Kjeldahl, Smilde & Kiers 2008).
  *
  * What cannot be told (core consistency where a mode has fewer entries than terms, halves of data that are not one tensor) does not count. In noise
  * every rank has objections. Three models a rank: of all data, and of each half. The starts of all ranks run side by side, on one core where x is
- * large beside it; where there is room, so do the models that go on from them. A profile holds x twice.
+ * large beside it; where there is room, so do the models that go on from them. A profile holds x twice; with `holdout` three times, and it has a
+ * fourth model a rank. Of x with missing entries there are no halves, and for the core consistency they count as the model has them.
  *
  * @param x order 3 to 8
+ * @throws TenfoldError for `holdout` of a source in slabs, and where it leaves out no entry
  * @throws ShapeError for order 2 and less, where a model's terms can be rotated, and for more than 8 modes
  * @throws TenfoldError for NaN and infinity: how many, and where the first is
  */
@@ -148,10 +165,16 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
   using held = new Held(source.engine);
   const halves = await halvesOf(source, held);
   const last = Math.min(most, enoughFor(source.shape));
-  /** models of the halves cost half as much each */
-  const total = last * (last + 1);
+  const { holdout } = options;
+  const heldOut =
+    holdout === undefined
+      ? null
+      : held.keep(await (await import("./heldOut.js")).HeldOut.create(NAME, source, holdout, seed));
+  /** a model of all data, two of halves that cost half as much each, and one of what is not held out */
+  const parts = heldOut ? 3 : 2;
+  const total = (parts * last * (last + 1)) / 2;
   const tellOf = (rank: number) => (part: number, of: RankProgress["of"]) =>
-    onProgress?.({ done: (rank * (rank - 1 + part)) / total, rank, of });
+    onProgress?.({ done: ((parts * rank * (rank - 1)) / 2 + rank * part) / total, rank, of });
   tellOf(1)(0, "all");
   const all = await modelsOf(source, last, options, seed);
   const lastOfHalves = halves ? Math.min(last, enoughFor(halves.even.shape)) : 0;
@@ -162,6 +185,7 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
         await modelsOf(halves!.odd, lastOfHalves, options, seedAt(seed, 2 * starts)),
       ]
     : null;
+  const predict = heldOut && (await modelsOf(heldOut.others, last, options, seedAt(seed, 3 * starts)));
   const ranks: RankFit[] = [];
   for (let rank = 1; rank <= last; rank++) {
     const tell = tellOf(rank);
@@ -169,7 +193,8 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
     const fit = await fitOf(source, await all(rank), options);
     tell(1, "half");
     const splitHalf = ofHalves && rank <= lastOfHalves ? await agreement(halves!.mode, ofHalves, rank, tell) : null;
-    const row = { ...fit, splitHalf };
+    if (heldOut) tell(2, "holdout");
+    const row = { ...fit, splitHalf, heldOut: heldOut && (await predictionError(heldOut, await predict!(rank))) };
     ranks.push({ ...row, objections: objectionsTo(row, ranks, halves?.mode ?? null) });
   }
   onProgress?.({ done: 1, rank: last, of: "all" });
@@ -207,7 +232,7 @@ async function modelsOf(
   };
 }
 
-type WholeFit = Omit<RankFit, "splitHalf" | "objections">;
+type WholeFit = Omit<RankFit, "splitHalf" | "heldOut" | "objections">;
 
 async function fitOf(source: Source, result: CpDecomposition, { starts = 4 }: RankProfileOptions): Promise<WholeFit> {
   const { engine } = source;
@@ -220,7 +245,7 @@ async function fitOf(source: Source, result: CpDecomposition, { starts = 4 }: Ra
     rank,
     relativeError,
     explained: 1 - relativeError ** 2,
-    coreConsistency: await coreConsistency(source, weights!, factors),
+    coreConsistency: await consistencyOf(source, tensor, weights!, factors),
     agreeing: result.starts.agreeing,
     starts,
     degeneracy: await degeneracy(engine, tensor),
@@ -228,6 +253,31 @@ async function fitOf(source: Source, result: CpDecomposition, { starts = 4 }: Ra
     iterations,
     converged,
   };
+}
+
+/** The core consistency of a model. Entries that are missing count as the model has them. */
+async function consistencyOf(
+  source: Source,
+  model: KruskalTensor,
+  weights: Float32Array,
+  factors: readonly Float32Array[],
+): Promise<number | null> {
+  if (source.known !== undefined)
+    await Program.run(
+      source.engine,
+      (p) => {
+        const scaled = scaleByPower(p.s, model.weights, -source.exponent);
+        source.refresh!(p, new KruskalTensor(scaled, [...model.factors]));
+        p.s.release(scaled);
+      },
+      "missing entries",
+    );
+  return await coreConsistency(source, weights, factors);
+}
+
+async function predictionError(heldOut: HeldOut, result: CpDecomposition): Promise<number> {
+  using model = result.tensor;
+  return await heldOut.errorOf(model);
 }
 
 /** The even and the odd indices of the longest mode; of an odd extent the last index is in neither. */
@@ -287,7 +337,7 @@ async function agreement(
 // ---- what is made of it
 
 function objectionsTo(fit: Omit<RankFit, "objections">, lower: readonly RankFit[], halved: number | null): string[] {
-  const { coreConsistency, agreeing, starts, splitHalf, congruence } = fit;
+  const { coreConsistency, agreeing, starts, splitHalf, heldOut, congruence } = fit;
   const objections: string[] = [];
   const exact = lower.find(({ relativeError }) => relativeError < EXACT);
   if (exact) objections.push(`rank ${exact.rank} leaves nothing to explain`);
@@ -296,6 +346,11 @@ function objectionsTo(fit: Omit<RankFit, "objections">, lower: readonly RankFit[
   if (2 * agreeing < starts) objections.push(`${agreeing} of ${starts} starts agree, less than half`);
   if (splitHalf !== null && splitHalf < ALIKE)
     objections.push(`halves of mode ${halved} agree to ${splitHalf.toFixed(2)}, below ${ALIKE}`);
+  const best = lower.reduce((least, fit) => Math.min(least, fit.heldOut ?? 1), 1);
+  if (heldOut !== null && !exact && heldOut > BETTER * best)
+    objections.push(
+      `entries that were held out are predicted with an error of ${heldOut.toPrecision(3)}, ${best < 1 ? `by a lower rank with ${best.toPrecision(3)}` : "no better than by 0"}`,
+    );
   if (congruence <= CANCELS) objections.push(`two terms cancel, with a congruence of ${congruence.toFixed(2)}`);
   return objections;
 }
@@ -312,11 +367,12 @@ export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<
       suggestion: null,
       reason: `every rank from 1 to ${last} has objections, as in noise. ${sentence(against(ranks[0]!))}`,
     };
-  const { rank, coreConsistency, agreeing, starts, splitHalf } = chosen;
+  const { rank, coreConsistency, agreeing, starts, splitHalf, heldOut } = chosen;
   const support = [
     coreConsistency === null ? null : `core consistency is ${percent(coreConsistency)}`,
     starts > 1 ? `${agreeing} of ${starts} starts agree` : null,
     splitHalf === null ? null : `halves of mode ${halved} agree to ${splitHalf.toFixed(2)}`,
+    heldOut === null ? null : `held-out entries are predicted with an error of ${heldOut.toPrecision(3)}`,
     "no terms cancel",
   ].filter((reason) => reason !== null);
   const next = ranks[rank];

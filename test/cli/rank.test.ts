@@ -56,6 +56,33 @@ describe("tenfold rank", () => {
     expect(stderr).toMatch(/no number of components is suggested: every rank|1 component: rank 1/);
   });
 
+  it("holds entries out, and takes missing ones", async () => {
+    const { data } = plantedCp(SHAPE, 2, 0.02, 3);
+    for (let at = 5; at < data.length; at += 17) data[at] = Number.NaN;
+    const file = put("holes.npy", SHAPE, data);
+    const argv = [
+      "rank",
+      file,
+      "--max",
+      "2",
+      "--starts",
+      "2",
+      "--missing",
+      "--holdout",
+      "0.1",
+      "--json",
+      at("held.json"),
+    ];
+    const { code, stdout } = await command(argv);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/rank +error +explained +core +starts +halves +held out +degeneracy\n/);
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    const report = JSON.parse(readFileSync(at("held.json"), "utf8")) as RankReport;
+    expect(report.suggestion).toBe(2);
+    expect(report.ranks[1]!.heldOut).toBeLessThan(0.03);
+    expect(report.ranks[0]!.heldOut).toBeGreaterThan(0.1);
+  });
+
   it("suggests none for noise", async () => {
     const file = put("noise.npy", [9, 8, 7], randomArray(504, 3));
     const { code, stdout } = await command(["rank", file, "--max", "2"]);
@@ -101,6 +128,7 @@ describe("tenfold rank", () => {
     await refuse("every entry is 0", [put("zeros.npy", [2, 2, 2], new Float32Array(8)), ...json]);
     await refuse("It needs a whole number of 1 or more.", [good, "--max", "0"]);
     await refuse("It needs a whole number of 1 or more.", [good, "--starts", "x"]);
+    await refuse("It needs a number above 0 and below 1", [good, "--holdout", "1"]);
     await refuse("is the input", [good, "--json", good]);
     await refuse("is the output of --json", [good, ...json, "--report", at("none.json")]);
     await refuse("none/r.html: cannot be written: no such file or folder", [good, "--report", at("none/r.html")]);

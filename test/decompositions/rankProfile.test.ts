@@ -2,9 +2,11 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { coreConsistency, orthonormal, pseudoInverse } from "../../src/decompositions/coreConsistency.js";
 import { cpOfRanks } from "../../src/decompositions/cpGaussNewton.js";
+import { HeldOut } from "../../src/decompositions/heldOut.js";
 import { cp, type RankProgress, rankProfile } from "../../src/decompositions/index.js";
 import { type DType, type Engine, ShapeError, TenfoldError, type Tensor } from "../../src/gpu/index.js";
-import { resident, slabs } from "../../src/sources/index.js";
+import { masked, resident, slabs } from "../../src/sources/index.js";
+import { KruskalTensor } from "../../src/tensors/index.js";
 import { testEngine } from "../engine.js";
 import { matmul, randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
@@ -313,5 +315,108 @@ describe("rankProfile", () => {
       await expect(rankProfile(engine, good, options as object)).rejects.toThrow(message);
       await expect(rankProfile(engine, good, options as object)).rejects.toThrow(TenfoldError);
     }
+  });
+});
+
+describe("entries that are held out", () => {
+  it("are predicted best by the planted rank, and further terms have an objection", async () => {
+    const shape = [16, 14, 12];
+    const { data } = plantedCp(shape, 2, 0.1, 3);
+    using x = engine.tensor(shape, data);
+    const progress: RankProgress[] = [];
+    const options = { most: 3, starts: 2, holdout: 0.1, sweeps: 100 };
+    const before = engine.memory().live;
+    const profile = await rankProfile(engine, x, { ...options, onProgress: (step) => progress.push(step) });
+    expect(engine.memory().live).toBe(before);
+    expect(profile.suggestion).toBe(2);
+    const [one, two, three] = profile.ranks.map(({ heldOut }) => heldOut!);
+    // noise alone is left, and a little more
+    expect(two).toBeGreaterThan(0.08);
+    expect(two).toBeLessThan(0.13);
+    expect(one).toBeGreaterThan(1.5 * two!);
+    expect(three).toBeGreaterThan(0.99 * two!);
+    expect(profile.ranks[2]!.objections.join()).toMatch(/held out are predicted with an error of 0\.1\d+, by a lower/);
+    expect(profile.reason).toContain("held-out entries are predicted with an error of 0.");
+    expect(progress.map(({ of }) => of)).toContain("holdout");
+    for (const [index, { done }] of progress.entries())
+      if (index) expect(done).toBeGreaterThanOrEqual(progress[index - 1]!.done);
+    // of the same seed they are the same entries, of another one others
+    const again = await rankProfile(engine, x, { ...options, most: 1 });
+    expect(again.ranks[0]!.heldOut).toBeCloseTo(one!, 6);
+    const other = await rankProfile(engine, x, { ...options, most: 1, seed: 5 });
+    expect(other.ranks[0]!.heldOut).not.toBeCloseTo(one!, 4);
+  });
+
+  it("are predicted, with the error of f64, where others are missing, at any scale", async () => {
+    const shape = [13, 12, 11];
+    const { data } = plantedCp(shape, 2, 0.05, 4);
+    const missing = randomArray(data.length, 8).map((value) => (value > 0.6 ? Number.NaN : 0));
+    const told: number[] = [];
+    for (const scale of [1, 2 ** 40]) {
+      using x = engine.tensor(
+        shape,
+        data.map((value, at) => scale * value + missing[at]!),
+      );
+      using known = await masked(engine, x);
+      const profile = await rankProfile(engine, known, { most: 3, starts: 2, holdout: 0.15 });
+      expect(profile.suggestion).toBe(2);
+      const { heldOut, coreConsistency } = profile.ranks[1]!;
+      expect(heldOut).toBeGreaterThan(0.04);
+      expect(heldOut).toBeLessThan(0.07);
+      expect(coreConsistency).toBeGreaterThan(95);
+      told.push(heldOut!);
+    }
+    expect(told[1]).toBeCloseTo(told[0]!, 5);
+  });
+
+  it("have the error that the host finds", async () => {
+    const shape = [9, 1, 7];
+    const data = randomArray(63, 6);
+    using x = engine.tensor(shape, data);
+    using source = await resident(engine, "test", x);
+    const heldOut = await HeldOut.create("test", source, 0.3, 2);
+    const [words] = (await engine.read([heldOut.bits])) as [Uint32Array];
+    const isHeld = (at: number) => ((words![at >> 5]! >> (at & 31)) & 1) === 1;
+    const count = data.filter((_, at) => isHeld(at)).length;
+    expect(count).toBeGreaterThan(8);
+    expect(heldOut.others.known).toBe(63 - count);
+    using model = new KruskalTensor(
+      engine.tensor([2], [1, 0.5]),
+      shape.map((extent, mode) => engine.tensor([extent, 2], randomArray(2 * extent, mode))),
+    );
+    const factors = (await engine.read([...model.factors])) as Float32Array[];
+    let [lack, norm] = [0, 0];
+    for (const [index, value] of data.entries()) {
+      if (!isHeld(index)) continue;
+      const at = unravel(index, shape);
+      const terms = [0, 1].map((r) =>
+        factors.reduce((product, factor, mode) => product * factor[at[mode]! * 2 + r]!, r ? 0.5 : 1),
+      );
+      lack += (value - terms[0]! - terms[1]!) ** 2;
+      norm += value ** 2;
+    }
+    expect(await heldOut.errorOf(model)).toBeCloseTo(Math.sqrt(lack / norm), 5);
+    heldOut.destroy();
+  });
+
+  it("of noise no rank predicts", async () => {
+    using x = engine.tensor([9, 8, 10], randomArray(720, 11));
+    const { ranks } = await rankProfile(engine, x, { most: 1, starts: 2, holdout: 0.2, sweeps: 60 });
+    expect(ranks[0]!.heldOut).toBeGreaterThan(0.99);
+    expect(ranks[0]!.objections.join()).toContain("no better than by 0");
+  });
+
+  it("need one tensor, and a share of it", async () => {
+    using x = engine.tensor([4, 4, 4], randomArray(64, 1));
+    await expect(rankProfile(engine, x, { holdout: 1 })).rejects.toThrow(
+      "holdout is 1, needs a number between 0 and 1",
+    );
+    await expect(rankProfile(engine, x, { holdout: 1e-6 })).rejects.toThrow(
+      "holdout 0.000001 of 64 entries leaves out none; take a larger share",
+    );
+    using cut = await slabs(engine, [x, x]);
+    await expect(rankProfile(engine, cut, { holdout: 0.1 })).rejects.toThrow(
+      "holdout takes a tensor that the GPU holds",
+    );
   });
 });

@@ -1,6 +1,6 @@
 /** The options of all methods of `tenfold decompose`: which of them a method takes, its row says. */
 import { InvalidArgumentError, Option } from "commander";
-import { wholeFrom } from "../options.js";
+import { fraction, wholeFrom } from "../options.js";
 
 export interface MethodOptions {
   rank?: number;
@@ -103,13 +103,6 @@ function tolerance(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !(value >= 0 && value < 1))
     throw new InvalidArgumentError("It needs a number from 0 to below 1, as in 1e-6.");
-  return value;
-}
-
-function fraction(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value < 1))
-    throw new InvalidArgumentError("It needs a number above 0 and below 1, as in 0.01 for one per cent.");
   return value;
 }
 

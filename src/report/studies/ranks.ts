@@ -15,6 +15,7 @@ const COLOUR = {
   consistency: CLASS_COLOURS[1]!,
   starts: CLASS_COLOURS[2]!,
   halves: CLASS_COLOURS[3]!,
+  heldOut: CLASS_COLOURS[4]!,
 };
 
 /** Core consistencies below this are drawn at it. */
@@ -40,6 +41,8 @@ const rankAxis = ({ ranks }: RankData, width: number) => ({
 });
 
 function errors(data: RankData): HTMLElement {
+  const heldOut = data.ranks.filter((fit) => fit.heldOut !== null);
+  const names = ["relative error", "of held-out entries"];
   const chart = plot(
     (width) =>
       Plot.plot({
@@ -51,12 +54,19 @@ function errors(data: RankData): HTMLElement {
         y: {
           label: "relative error",
           grid: true,
-          domain: [0, Math.max(...data.ranks.map((fit) => fit.relativeError))],
+          domain: [0, Math.max(...data.ranks.map((fit) => Math.max(fit.relativeError, Math.min(2, fit.heldOut ?? 0))))],
         },
+        ...(heldOut.length && { color: { legend: true, domain: names, range: [COLOUR.error, COLOUR.heldOut] } }),
         marks: [
           Plot.ruleY([0]),
           ...mark(data),
           Plot.lineY(data.ranks, { x: "rank", y: "relativeError", stroke: COLOUR.error, marker: "dot" }),
+          Plot.lineY(heldOut, {
+            x: "rank",
+            y: (fit: RankFit) => Math.min(2, fit.heldOut!),
+            stroke: COLOUR.heldOut,
+            marker: "dot",
+          }),
           Plot.tip(data.ranks, Plot.pointerX({ x: "rank", y: "relativeError", title: describe })),
         ],
       }),
@@ -64,7 +74,7 @@ function errors(data: RankData): HTMLElement {
   );
   return card(
     "Error",
-    "‖X − X̂‖ / ‖X‖ of the best start. It falls with every rank, by little once the data are explained.",
+    `‖X − X̂‖ / ‖X‖ of the best start. It falls with every rank, by little once the data are explained.${heldOut.length ? " At entries that were held out it is that of a model of the others, and grows again where a rank models noise; more than 2 is drawn as 2." : ""}`,
     chart.box,
   );
 }
@@ -75,6 +85,7 @@ const describe = (fit: RankFit): string =>
     fit.coreConsistency === null ? null : `core consistency ${fit.coreConsistency.toFixed(0)} %`,
     `${fit.agreeing} of ${fit.starts} starts agree`,
     fit.splitHalf === null ? null : `halves agree to ${fit.splitHalf.toFixed(2)}`,
+    fit.heldOut === null ? null : `held-out entries: error ${fit.heldOut.toPrecision(4)}`,
     ...fit.objections.map((objection) => `– ${objection}`),
   ]
     .filter((line) => line !== null)
@@ -116,7 +127,12 @@ function stability(data: RankData): HTMLElement {
 }
 
 function figures(data: RankData): HTMLElement {
-  const head = ["rank", "error", "explained", "core consistency", "starts", "halves", "degeneracy", "iterations"];
+  const isHeldOut = data.ranks.some(({ heldOut }) => heldOut !== null);
+  const head = [
+    ...["rank", "error", "explained", "core consistency", "starts", "halves"],
+    ...(isHeldOut ? ["held out"] : []),
+    ...["degeneracy", "iterations"],
+  ];
   const rows = data.ranks.map((fit) => ({
     first: fit.rank === data.suggestion,
     cells: [
@@ -126,13 +142,14 @@ function figures(data: RankData): HTMLElement {
       fit.coreConsistency === null ? "–" : `${fit.coreConsistency.toFixed(1)} %`,
       `${fit.agreeing} of ${fit.starts}`,
       fit.splitHalf === null ? "–" : fit.splitHalf.toFixed(3),
+      ...(isHeldOut ? [fit.heldOut === null ? "–" : fit.heldOut.toPrecision(4)] : []),
       fit.degeneracy.toPrecision(4),
       `${fit.iterations}${fit.converged ? "" : " (not converged)"}`,
     ],
   }));
   return card(
     "Every rank",
-    "The suggestion is the highest rank that nothing speaks against: core consistency of 80 % or more, half of the starts or more at the same model, halves that agree to 0.9 or more, and no two terms that cancel. Degeneracy is Σ‖terms‖² / ‖X̂‖², 1 where terms are orthogonal; – stands for what cannot be told.",
+    "The suggestion is the highest rank that nothing speaks against: core consistency of 80 % or more, half of the starts or more at the same model, halves that agree to 0.9 or more, no two terms that cancel, and held-out entries, where there are some, that it predicts better than any lower rank. Degeneracy is Σ‖terms‖² / ‖X̂‖², 1 where terms are orthogonal; – stands for what cannot be told.",
     wideTable("Every rank", head, 1, rows),
     h("ul", { class: "notes" }, ...data.ranks.map((fit) => h("li", {}, against(fit)))),
   );
