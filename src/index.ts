@@ -270,7 +270,7 @@ export {
 } from "./tensors/components.js";
 export { CoupledTensor } from "./tensors/coupled.js";
 export { loadTensor, type SaveTensorOptions, saveTensor } from "./tensors/files.js";
-export type { DecomposedTensor } from "./tensors/kinds.js";
+export type { DecomposedTensor, SavedTensor } from "./tensors/kinds.js";
 export { KruskalTensor } from "./tensors/kruskal.js";
 export { NonnegativeFactors } from "./tensors/nonnegativeFactors.js";
 export { Parafac2Tensor } from "./tensors/parafac2Tensor.js";

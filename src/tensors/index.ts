@@ -1,5 +1,5 @@
 export * from "./blockTerm.js";
-export type { DecomposedTensor } from "./kinds.js";
+export type { DecomposedTensor, SavedTensor } from "./kinds.js";
 export * from "./kruskal.js";
 export * from "./nonnegativeFactors.js";
 export * from "./parafac2Tensor.js";
