@@ -1,9 +1,11 @@
 import shader from "../../shaders/polar.wgsl?late";
+import lanesShader from "../../shaders/polar_lanes.wgsl?late";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ count }) => grid1d(count!, 1));
+const lanes = new Kernel(lanesShader, ({ count }, { WIDTH }) => grid1d(count!, WIDTH!));
 
 export interface PolarOptions {
   /**
@@ -28,12 +30,17 @@ export function polar(s: Scheduler, z: Tensor, heights: Tensor<"u32"> | null, { 
   assertShape("polar", "rotation", rotation, [count, rank, rank]);
   if (out) assertShape("polar", "out", out, z.shape);
   const result = out ?? s.tensor(z.shape, { label: "polar factors" });
-  const work = s.tensor(z.shape, { label: "polar work" });
   const counts = heights ?? s.tensor([1], { dtype: "u32", label: "no heights" });
   const WIDTH = Math.min(64, setting(s.engine, "soleWorkgroup"));
   const TEAM = Math.min(WIDTH, setting(s.engine, "jacobiTeam"));
+  const FULL = heights === null;
+  // lanes that have no team take a matrix each, where there are enough
+  const isSideBySide = TEAM === 1 && count > 1;
+  const work = isSideBySide
+    ? s.tensor([Math.ceil(count / WIDTH) * WIDTH, rank * (rows + rank)], { label: "polar work" })
+    : s.tensor(z.shape, { label: "polar work" });
   s.run(
-    kernel.with({ WIDTH, TEAM, FULL: heights === null }),
+    isSideBySide ? lanes.with({ WIDTH, FULL }) : kernel.with({ WIDTH, TEAM, FULL }),
     { z, heights: counts, work, rotation, out: result },
     { count, rows, rank },
   );

@@ -101,9 +101,9 @@ const samples: Sample[] = [
   },
   (s, tensor) => ops.permute(s, tensor(33, 9), [1, 0]),
   (s, tensor, engine) => {
-    const heights = engine.tensor([2], Uint32Array.of(5, 4));
-    contents.set(heights, new Float32Array(Uint32Array.of(5, 4).buffer));
-    ops.polar(s, tensor(2, 5, 3), heights, { rotation: tensor(2, 3, 3) });
+    const heights = engine.tensor([1], Uint32Array.of(4));
+    contents.set(heights, new Float32Array(Uint32Array.of(4).buffer));
+    ops.polar(s, tensor(1, 5, 3), heights, { rotation: tensor(1, 3, 3) });
   },
   (s, tensor) => ops.sumOfSquares(s, tensor(70)),
   (s, tensor, engine) => {

@@ -1,0 +1,159 @@
+// As polar, for processors: an invocation takes a matrix, and needs no barrier. WIDTH matrices lie side by side in `work`, so that lanes
+// read what is next to each other: of each matrix R columns of Z·V, then of U, `rows` numbers each, and behind them the R columns of V.
+// `rotation` holds V as the call before left it (row i is column i; zeros stand for the identity).
+// Cost: as polar.
+#import jacobi
+#import power_of_two
+#import index
+
+const WIDTH: u32 = 8u;
+const SWEEPS: u32 = 20u;
+// whether all rows are in use, and heights is not looked at
+const FULL: bool = false;
+// columns whose cosine is below this count as orthogonal: it is the rounding error of a dot product
+const ORTHOGONAL: f32 = 2e-7;
+
+struct Params {
+  count: u32,
+  rows: u32,
+  rank: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> z: array<f32>;
+@group(0) @binding(2) var<storage, read> heights: array<u32>;
+@group(0) @binding(3) var<storage, read_write> work: array<f32>;
+@group(0) @binding(4) var<storage, read_write> rotation: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+// Rotates two columns of `length` numbers.
+fn rotate(p: u32, q: u32, length: u32, turn: vec2<f32>) {
+  for (var k = 0u; k < length * WIDTH; k += WIDTH) {
+    let x = work[p + k];
+    let y = work[q + k];
+    work[p + k] = x - turn.x * (y + turn.y * x);
+    work[q + k] = y + turn.x * (x - turn.y * y);
+  }
+}
+
+// Makes column i of U, which is zero, orthonormal to those that are not: from the unit vector of the row in which they have least.
+fn complete(first: u32, i: u32, height: u32) {
+  let column = params.rows * WIDTH;
+  var most = -1.0;
+  var chosen = 0u;
+  for (var d = 0u; d < height; d++) {
+    var rest = 1.0;
+    for (var j = 0u; j < params.rank; j++) {
+      let value = work[first + j * column + d * WIDTH];
+      rest -= value * value;
+    }
+    if (rest > most) {
+      most = rest;
+      chosen = d;
+    }
+  }
+  let at = first + i * column;
+  work[at + chosen * WIDTH] = 1.0;
+  for (var again = 0u; again < 2u; again++) {
+    for (var j = 0u; j < params.rank; j++) {
+      if (j == i) { continue; }
+      let other = first + j * column;
+      var inner = 0.0;
+      for (var d = 0u; d < height * WIDTH; d += WIDTH) { inner += work[at + d] * work[other + d]; }
+      for (var d = 0u; d < height * WIDTH; d += WIDTH) { work[at + d] -= inner * work[other + d]; }
+    }
+    var square = 0.0;
+    for (var d = 0u; d < height * WIDTH; d += WIDTH) { square += work[at + d] * work[at + d]; }
+    let inverse = 1.0 / sqrt(max(square, 1e-37));
+    for (var d = 0u; d < height * WIDTH; d += WIDTH) { work[at + d] *= inverse; }
+  }
+}
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let place = flat_workgroup(group, groups);
+  let matrix = place * WIDTH + lane;
+  if (matrix >= params.count) { return; }
+  let m = params.rows;
+  let n = params.rank;
+  let start = matrix * n * m;
+  let turned = matrix * n * n;
+  let height = select(heights[select(matrix, 0u, FULL)], m, FULL);
+  // columns of Z·V and of V lie so far apart
+  let column = m * WIDTH;
+  let side = n * WIDTH;
+  let first = place * WIDTH * n * (m + n) + lane;
+  let second = first + n * column;
+  var largest = 0.0;
+  for (var e = 0u; e < n * height; e++) { largest = max(largest, abs(z[start + e])); }
+  let scale = scale_of(largest);
+  var total = 0.0;
+  for (var e = 0u; e < n * n; e++) {
+    let value = rotation[turned + e];
+    total += abs(value);
+    work[second + e * WIDTH] = value;
+  }
+  if (total == 0.0) {
+    for (var i = 0u; i < n; i++) { work[second + i * side + i * WIDTH] = 1.0; }
+  }
+  for (var d = 0u; d < m; d++) {
+    for (var i = 0u; i < n; i++) {
+      var value = 0.0;
+      for (var k = 0u; k < n; k++) { value += z[start + d * n + k] * scale * work[second + i * side + k * WIDTH]; }
+      work[first + i * column + d * WIDTH] = value;
+    }
+  }
+  for (var sweep = 0u; sweep < SWEEPS; sweep++) {
+    var is_changed = false;
+    for (var p = 0u; p + 1u < n; p++) {
+      for (var q = p + 1u; q < n; q++) {
+        let at = first + p * column;
+        let other = first + q * column;
+        var sums = vec3<f32>(0.0);
+        for (var k = 0u; k < height * WIDTH; k += WIDTH) {
+          let x = work[at + k];
+          let y = work[other + k];
+          sums += vec3<f32>(x * x, y * y, x * y);
+        }
+        if (abs(sums.z) <= max(ORTHOGONAL * sqrt(sums.x) * sqrt(sums.y), 1e-37)) { continue; }
+        let turn = jacobi_turn(sums.x, sums.y, sums.z);
+        rotate(at, other, height, turn);
+        rotate(second + p * side, second + q * side, n, turn);
+        is_changed = true;
+      }
+    }
+    if (!is_changed) { break; }
+  }
+  // V ← (3·V − V·VᵀV) / 2: every rotation has rounded it
+  for (var i = 0u; i < n; i++) {
+    for (var j = 0u; j < n; j++) { rotation[turned + i * n + j] = 1.5 * work[second + i * side + j * WIDTH]; }
+    for (var k = 0u; k < n; k++) {
+      var inner = 0.0;
+      for (var j = 0u; j < n * WIDTH; j += WIDTH) { inner += work[second + i * side + j] * work[second + k * side + j]; }
+      for (var j = 0u; j < n; j++) { rotation[turned + i * n + j] -= 0.5 * inner * work[second + k * side + j * WIDTH]; }
+    }
+  }
+  // from Z·V to U; the first numbers of V's columns hold until the end which columns are zero
+  for (var i = 0u; i < n; i++) {
+    let at = first + i * column;
+    var square = 0.0;
+    for (var d = 0u; d < m * WIDTH; d += WIDTH) { square += work[at + d] * work[at + d]; }
+    let inverse = select(1.0 / sqrt(max(square, 1e-37)), 0.0, square < 1e-30);
+    for (var d = 0u; d < m * WIDTH; d += WIDTH) { work[at + d] *= inverse; }
+    work[second + i * side] = inverse;
+  }
+  for (var i = 0u; i < n; i++) {
+    if (work[second + i * side] == 0.0) { complete(first, i, height); }
+  }
+  for (var d = 0u; d < m; d++) {
+    for (var r = 0u; r < n; r++) {
+      var value = 0.0;
+      for (var i = 0u; i < n; i++) { value += work[first + i * column + d * WIDTH] * rotation[turned + i * n + r]; }
+      out[start + d * n + r] = value;
+    }
+  }
+}
