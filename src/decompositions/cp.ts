@@ -147,7 +147,11 @@ type MakeMethod = (
   scope: Scope,
   rank: number,
   update: CpUpdate,
-) => SweepMethod<KruskalTensor> & Pick<CpProblem, "initialize" | "startFrom">;
+) => SweepMethod<KruskalTensor> &
+  Pick<CpProblem, "initialize" | "startFrom"> & {
+    /** the error of a start, where it is known */
+    startError?: number | undefined;
+  };
 
 /** Constrained updates creep where plain ones do not, and are extrapolated. */
 async function methodOf(update: CpUpdate): Promise<MakeMethod> {
@@ -236,10 +240,11 @@ export function cpByUpdates(
     zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
       const problem = method(name, scope, rank, update);
-      const start = async (index: number): Promise<undefined> => {
+      const start = async (index: number): Promise<number | undefined> => {
         const how = index ? "random" : initialize;
         if (typeof how === "string") await problem.initialize(how, seedAt(seed, index), signal);
         else await problem.startFrom(how);
+        return problem.startError;
       };
       return Object.assign(problem, { start });
     },

@@ -35,6 +35,8 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly state: readonly Tensor[];
   readonly model: KruskalTensor;
   readonly correcting: SweepMethod<KruskalTensor>["correcting"];
+  /** weights are 0 at first, which is no model of anything */
+  readonly startError: number | undefined;
   readonly #stack: Stack;
   /** the factors after the last sweep, the best ones, and those from which the next sweep begins: the last one has the weights */
   readonly #fresh: Tensor;
@@ -74,6 +76,7 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
     this.#cp = begin({ stack: this.#stack, tensor: this.#fresh });
     this.model = this.#cp.model;
     this.#amplification = this.#cp.tellsError ? ONE_DIFFERENCE : 1;
+    this.startError = this.#cp.tellsError ? 1 : undefined;
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
     this.state = [...this.#cp.state, this.#best, this.#next, this.#momentum];

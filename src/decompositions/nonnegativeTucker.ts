@@ -202,7 +202,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       .reshape([rank, rank]);
   }
 
-  async start(index: number): Promise<undefined> {
+  async start(index: number): Promise<number | undefined> {
     const { engine, source } = this.scope;
     const { initialize = "svd", seed = 0, signal } = this.options;
     const how = index || initialize === "random" ? "random" : "hosvd";
@@ -234,7 +234,9 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       },
       "non-negative Tucker start",
     );
-    return undefined;
+    if (!this.#isCoreFused) return undefined;
+    const squared = (await engine.read(this.#error))[0]!;
+    return Math.sqrt(Math.max(0, squared) / source.squaredNorm);
   }
 
   record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
