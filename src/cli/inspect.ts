@@ -106,8 +106,9 @@ async function inspect(file: string, options: Options, context: Context): Promis
   );
   if (found.leftAlone.length) print.write(`\nleft alone\n${leftTable(found, width)}`);
   const notes = [
+    ...outlook(found, measured, bytes.length),
     ...(multiplications === null && open.length
-      ? [`multiplications need extents: ${open.map((name) => `--shape ${name}=…`).join(" ")}`]
+      ? [`multiplications need extents: ${open.map((name) => shapeHint(model, name)).join(" ")}`]
       : []),
     ...(multiplications === null && !open.length
       ? ["some shapes could not be inferred, so some multiplications are unknown"]
@@ -150,6 +151,46 @@ function inputShapes(
   return { shapes, assumed, open };
 }
 
+/** `--shape x=1x3x48x…`, with the extents that are known */
+function shapeHint({ inputs }: OnnxModel, name: string): string {
+  const shape = inputs.find((input) => input.name === name)?.shape ?? null;
+  const extents = shape?.map((extent, axis) => (typeof extent === "number" ? extent : axis === 0 ? 1 : "…"));
+  return `--shape ${name}=${extents?.join("x") ?? "…"}`;
+}
+
+/** What could be won, as far as it is seen without samples. */
+function outlook({ sites, leftAlone, totals }: OnnxSites, times: MeasuredTimes | null, bytes: number): string[] {
+  const [what, total, of]: [string, number, (site: OnnxSite) => number] = times
+    ? ["time", times.total, (site) => timeOf(site, times) ?? 0]
+    : totals.multiplications
+      ? ["multiplications", totals.multiplications, (site) => site.counts.multiplications ?? 0]
+      : ["weights", totals.weights, (site) => site.counts.weights];
+  const spatial = (site: OnnxSite): boolean =>
+    site.kind !== "dense" && site.shape.slice(2).reduce((a, b) => a * b, 1) > 1;
+  const sum = (list: readonly OnnxSite[]): number => list.reduce((all, site) => all + of(site), 0);
+  const lines: string[] = [];
+  if (sites.length && total)
+    lines.push(
+      `low rank wins most where kernels have several taps: ${share(sum(sites.filter(spatial)), total)} of ${what} here; 1×1 convolutions and dense layers, ${share(sum(sites.filter((site) => !spatial(site))), total)}, have less to give`,
+    );
+  const convolutions =
+    sites
+      .filter(({ op, dtype }) => op === "Conv" && dtype === "float32")
+      .reduce((n, { counts }) => n + counts.weights, 0) +
+    leftAlone
+      .filter(({ op, reason }) => op === "Conv" && /^(small|depthwise)/.test(reason))
+      .reduce((n, { weights }) => n + weights, 0);
+  // a byte for four
+  const saved = 3 * convolutions;
+  if (saved >= 0.02 * bytes)
+    lines.push(
+      `int8 convolutions would save some ${kilobytes(saved)} of ${kilobytes(bytes)}: quantiseOnnx of tenfold/onnx`,
+    );
+  return lines;
+}
+
+const kilobytes = (bytes: number): string => `${formatCount(Math.max(1, Math.round(bytes / 1000)))} kB`;
+
 const share = (part: number | null, total: number | null): string =>
   part === null || !total ? "–" : `${((100 * part) / total).toFixed(1)} %`;
 
@@ -161,15 +202,21 @@ function short(count: number | null): string {
 }
 
 function siteTable({ sites, totals }: OnnxSites, times: MeasuredTimes | null, width: number): string {
-  const head = ["layer", "operator", "shape", "weights", "share", "mult.", "share", ...(times ? ["time"] : [])];
+  const counted = totals.multiplications !== null || sites.some(({ counts }) => counts.multiplications !== null);
+  const head = [
+    ...["layer", "operator", "shape", "weights", "share"],
+    ...(counted ? ["mult.", "share"] : []),
+    ...(times ? ["time"] : []),
+  ];
   const rows = sites.map((site) => [
     site.name,
     `${site.op}${site.parts.length > 1 ? ` ×${site.parts.length}` : ""}${site.groups > 1 ? `, ${site.groups} groups` : ""}`,
     formatShape(site.shape),
     short(site.counts.weights),
     share(site.counts.weights, totals.weights),
-    short(site.counts.multiplications),
-    share(site.counts.multiplications, totals.multiplications),
+    ...(counted
+      ? [short(site.counts.multiplications), share(site.counts.multiplications, totals.multiplications)]
+      : []),
     ...(times ? [share(timeOf(site, times), times.total)] : []),
   ]);
   const align = head.map((_, column) => (column < 3 ? ("left" as const) : ("right" as const)));

@@ -32,6 +32,8 @@ describe("tenfold inspect", () => {
     );
     expect(words).toContain("in_double_node Gemm 4×5 20 3.4 % 40");
     expect(words).toContain("1 LSTM");
+    expect(words).toMatch(/low rank wins most where kernels have several taps: \d+\.\d % of/);
+    expect(words).toMatch(/int8 convolutions would save some [\d.]+ kB of [\d.]+ kB/);
     expect(words).toContain("quantised: factorise the float model first");
     expect(words).toContain("some shapes could not be inferred");
   });
@@ -39,7 +41,10 @@ describe("tenfold inspect", () => {
   it("takes the extents of open inputs", async () => {
     const open = await inspect(fixture("transformer.onnx"));
     expect(open.stdout).toContain("unknown multiplications");
-    expect(open.stdout).toContain("multiplications need extents: --shape tokens=…");
+    expect(open.stdout).toContain("multiplications need extents: --shape tokens=1x…");
+    // no columns of unknown numbers
+    expect(open.stdout).toMatch(/layer +operator +shape +weights +share *\n/);
+    expect(open.stdout.replace(/\s+/g, " ")).toContain("kernels have several taps: 0.0 % of weights here; 1×1");
     const known = await inspect(fixture("transformer.onnx"), "--shape", "tokens=2x7");
     expect(known.stdout).toContain("3,536 weights, 50,624 multiplications");
     expect(known.stdout.replace(/\s+/g, " ")).toContain("MatMul ×3 48×16 768 21.7 % 10.8 k 21.2 %");
