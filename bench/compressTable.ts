@@ -1,8 +1,9 @@
 /**
- * The trained networks of test/fixtures/networks as they are and in int8: bytes, multiplications, right answers, and time beside the
+ * The trained networks of test/fixtures/networks as they are, in int8, with low-rank layers, and with both: bytes, multiplications, right answers, and time beside the
  * original.
  *
- *     node bench/compressTable.mjs [--networks vgg,resnet] [--rounds 9] [--images 10000] [--calibration 512] [--python python3] [--json FILE]
+ *     node bench/compressTable.mjs [--networks vgg,resnet] [--rounds 9] [--images 10000] [--calibration 512]
+ *         [--divided 2,3] [--python python3] [--json FILE]
  *
  * Times are the processor's, of one image on one thread: in onnxruntime-web's WebAssembly, and in onnxruntime-node where it is installed (`npm ci
  * --prefix bench/peers`). In every round each variant has a turn, in another order each time; the table has the median of the rounds'
@@ -16,8 +17,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import * as web from "onnxruntime-web";
+import { compressOnnx, runtimeSessions } from "../src/compress/onnx/index.js";
 import { writeNpy } from "../src/io/index.js";
-import { readMnistData } from "../src/node/mnist.js";
+import { openEngine, readMnistData } from "../src/node/index.js";
 import { activationRanges, foldOnnx, onnxSites, quantiseOnnx, readOnnx, writeOnnx } from "../src/onnx/index.js";
 import { median, quantile } from "./statistics.js";
 
@@ -29,6 +31,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "9" },
     images: { type: "string", default: "10000" },
     calibration: { type: "string", default: "512" },
+    divided: { type: "string", default: "2,3" },
     python: { type: "string" },
     json: { type: "string" },
   },
@@ -116,14 +119,26 @@ async function variantsOf(bytes: Uint8Array, folder: string): Promise<Variant[]>
     if (method === "minMax") continue;
     add("int8, full range", writeOnnx((await quantiseOnnx(folded, { ranges, reduceRange: false })).model));
   }
+  const calibration = Array.from({ length: samples.length / PIXELS }, (_, at) => ({
+    images: { dtype: "float32", shape: [1, 1, 28, 28], data: samples.subarray(at * PIXELS, (at + 1) * PIXELS) },
+  }));
+  for (const divided of options.divided.split(",").map(Number))
+    for (const int8 of [false, true]) {
+      const target = { multiplications: divided };
+      const more = { engine, session: runtimeSessions(web as never), calibration, target, int8 };
+      const { bytes: small, multiplications, reason } = await compressOnnx(bytes, more);
+      const name = `÷${divided}${int8 ? " and int8" : ""}`;
+      if (small) variants.push({ name, bytes: small, multiplications: multiplications.after });
+      else console.log(`${name}: ${reason}`);
+    }
   if (options.python) {
     const path = (name: string): string => join(folder, name);
     writeFileSync(path("folded.onnx"), writeOnnx(folded));
     writeFileSync(path("samples.npy"), writeNpy({ shape: [samples.length / PIXELS, 1, 28, 28], data: samples }));
     for (const [name, ...words] of [
-      ["onnxruntime's", "MinMax", "reduced"],
-      ["onnxruntime's, percentile", "Percentile", "reduced"],
-      ["onnxruntime's, full range", "MinMax"],
+      ["onnxruntime's int8", "MinMax", "reduced"],
+      ["onnxruntime's int8, percentile", "Percentile", "reduced"],
+      ["onnxruntime's int8, full range", "MinMax"],
     ]) {
       const files = ["folded.onnx", "samples.npy", "out.onnx"].map(path);
       execFileSync(options.python, [join(here, "peers/ort_quantise.py"), ...files, ...words], { stdio: "pipe" });
@@ -143,6 +158,7 @@ async function logitError(runtime: Runtime, session: Session, reference: Session
   return Math.sqrt(sum((i) => a![i]! - b![i]!) / sum((i) => b![i]!));
 }
 
+const engine = await openEngine();
 const rows: Record<string, unknown>[] = [];
 for (const network of options.networks.split(",")) {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-table-"));
@@ -196,4 +212,5 @@ for (const network of options.networks.split(",")) {
     rmSync(folder, { recursive: true, force: true });
   }
 }
+engine.destroy();
 if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`);

@@ -21,6 +21,7 @@ interface Options {
   evaluate?: string;
   target?: OnnxTarget;
   maxLoss?: number;
+  int8?: boolean;
   out?: string;
   json?: string;
   shape?: Record<string, number[]>;
@@ -50,6 +51,7 @@ export function addCompress(program: Command, context: Context): void {
     .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
     .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
     .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
+    .option("--int8", "also quantise convolutions to int8; alone, nothing else")
     .option("--out <file>", "where the compressed model goes; written whole or not at all")
     .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
     .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
@@ -77,7 +79,7 @@ export function addCompress(program: Command, context: Context): void {
         "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
         "",
         "Large convolutions gain most. Compact networks of 1×1 convolutions have little",
-        "to give: quantise those instead, or quantise what this command writes.",
+        "to give: quantise those instead, by --int8. Both together multiply.",
         "",
         "Examples:",
         "  tenfold compress model.onnx --calibration samples.npz --target mult/2 \\",
@@ -85,6 +87,7 @@ export function addCompress(program: Command, context: Context): void {
         "  tenfold compress model.onnx --calibration samples.npz --max-loss 0.01 \\",
         "    --out small.onnx",
         "  tenfold compress model.onnx --calibration feeds.mjs --target time/2",
+        "  tenfold compress model.onnx --calibration samples.npz --int8 --out small.onnx",
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
     )
@@ -106,9 +109,13 @@ function fraction(text: string): number {
 }
 
 async function compress(file: string, options: Options, context: Context): Promise<void> {
-  const { calibration, verify, evaluate, target, maxLoss, out, json, shape, fixedInputs, seed, threads } = options;
-  if (!target && maxLoss === undefined)
-    throw new InputError("compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01");
+  const { calibration, verify, evaluate, target, maxLoss, int8, out, json, shape, fixedInputs, seed, threads } =
+    options;
+  if (!target && maxLoss === undefined && !int8)
+    throw new InputError(
+      "compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01, or --int8",
+    );
+  if (!calibration && int8) throw new InputError("compress: --int8 needs --calibration");
   if (!calibration && (verify || evaluate || maxLoss !== undefined || target?.time || target?.error))
     throw new InputError(
       `compress: ${verify ? "--verify" : evaluate ? "--evaluate" : maxLoss !== undefined ? "--max-loss" : "this target"} needs --calibration`,
@@ -124,6 +131,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   const more: Partial<CompressOnnxOptions> = {
     ...(target && { target }),
     ...(maxLoss !== undefined && { maxLoss }),
+    ...(int8 && { int8 }),
     ...(shape && { shapes: shape }),
     ...(fixedInputs && { fixedInputs }),
     ...(options.multiple && { multiple: options.multiple }),
@@ -237,7 +245,7 @@ function describe(
     width,
   }: { file: string; out: string | undefined; before: number; seconds: number; width: number },
 ): string {
-  const { layers, weights, multiplications, verified, time, samples, warnings, steps, bytes, leftAlone, reason } =
+  const { layers, weights, multiplications, verified, time, samples, warnings, steps, bytes, leftAlone, reason, int8 } =
     result;
   const line = (text: string): string => table([[text]], { width });
   let text = "";
@@ -268,6 +276,14 @@ function describe(
     text += line(
       `refitted in order: ${kept.length} of ${refits.length} steps kept${kept.length ? `, error ${kept.at(-1)!.error.toFixed(4)}` : ""}`,
     );
+  }
+  if (int8) {
+    const floats = int8.inFloat.length ? `, ${int8.inFloat.length} left in float` : "";
+    const opset = int8.raised ? `, operator set ${int8.raised.from} raised to ${int8.raised.to}` : "";
+    text += line(`int8: ${int8.quantised.length} convolutions${floats}${opset}`);
+    for (const { name, error, kept } of steps)
+      if (name.startsWith("int8: ") && name.endsWith(" in float"))
+        text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
   }
   text += line(
     [

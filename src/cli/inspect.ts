@@ -183,9 +183,7 @@ function outlook({ sites, leftAlone, totals }: OnnxSites, times: MeasuredTimes |
   // a byte for four
   const saved = 3 * convolutions;
   if (saved >= 0.02 * bytes)
-    lines.push(
-      `int8 convolutions would save some ${kilobytes(saved)} of ${kilobytes(bytes)}: quantiseOnnx of tenfold/onnx`,
-    );
+    lines.push(`int8 convolutions would save some ${kilobytes(saved)} of ${kilobytes(bytes)}: tenfold compress --int8`);
   return lines;
 }
 

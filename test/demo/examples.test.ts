@@ -1,6 +1,7 @@
 /** The programs of examples/, on the built package: in Node, and in headless Chromium as `examples/serve.mjs` serves them. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Browser, Page } from "puppeteer";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
@@ -45,7 +46,13 @@ async function open(name: string, prepare?: (page: Page) => Promise<unknown>): P
 
 it("has no example that is not tested here", () => {
   const folders = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  expect(folders.map(({ name }) => name).sort()).toEqual(["import-map", "node", "shared-device", "worker"]);
+  expect(folders.map(({ name }) => name).sort()).toEqual([
+    "import-map",
+    "node",
+    "onnx-node",
+    "shared-device",
+    "worker",
+  ]);
 });
 
 it("node: finds the three dyes", () => {
@@ -53,6 +60,21 @@ it("node: finds the three dyes", () => {
   expect(said).toMatch(/^error \d\.\de-\d, 4 of 4 starts agree$/m);
   const places = [...said.matchAll(/emission (\d+), excitation (\d+)/g)].map(([, em, ex]) => `${em} ${ex}`);
   expect(places.sort()).toEqual(["15 10", "30 20", "45 30"]);
+});
+
+it("onnx-node: compresses a network, and verifies it", { timeout: 300_000 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-example-"));
+  try {
+    const script = join(root, "examples/onnx-node/index.mjs");
+    const said = execFileSync(process.execPath, [script], { cwd: folder, encoding: "utf8" });
+    const [, before, after] = /^(\d+) bytes to (\d+)$/m.exec(said)!;
+    expect(Number(after)).toBeLessThan(0.4 * Number(before));
+    expect(statSync(join(folder, "small.onnx")).size).toBe(Number(after));
+    expect(Number(/divided by ([\d.]+)/.exec(said)![1])).toBeGreaterThan(1.9);
+    expect(Number(/error ([\d.]+), same class/.exec(said)![1])).toBeLessThan(0.1);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 it("import-map: decomposes in a page without a bundler", async () => {

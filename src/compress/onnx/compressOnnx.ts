@@ -9,12 +9,15 @@ import {
 } from "../../gpu/index.js";
 import { inlineExternal } from "../../onnx/cut.js";
 import {
+  activationRanges,
   foldOnnx,
   type KnownShapes,
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
   onnxSites,
+  type QuantisedOnnx,
+  quantiseOnnx,
   type ReadOnnxOptions,
   readOnnx,
   replaceSites,
@@ -45,8 +48,13 @@ export interface OnnxTarget {
 
 export interface CompressOnnxOptions {
   engine: Engine;
-  /** one of `target` and `maxLoss` is needed */
+  /** one of `target`, `maxLoss` and `int8` is needed */
   target?: OnnxTarget;
+  /**
+   * Quantises convolutions to int8 after that, by `quantiseOnnx` with ranges of least error; alone, nothing else is done. The first and
+   * the last convolution stay in float where held-back samples say so. Needs calibration samples.
+   */
+  int8?: boolean;
   /**
    * The most that may be lost on samples that calibration did not see: of the metric of `evaluate`; else the part of the
    * classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
@@ -91,6 +99,7 @@ export interface CompressOnnxOptions {
 const rules: OptionRules<CompressOnnxOptions> = {
   engine: required(instanceOf(Engine, "an Engine, as openEngine() gives it")),
   target: { needs: "an object with one of multiplications, weights, time, error", is: (value) => !!targetOf(value) },
+  int8: optionRules.flag,
   maxLoss: optionRules.atLeastZero,
   session: optionRules.callback,
   calibration: { needs: "a list of samples, as samplesOf gives them", is: Array.isArray },
@@ -146,6 +155,8 @@ export interface CompressedOnnx {
   leftAlone: LeftAlone[];
   /** what was folded before */
   folded: string[];
+  /** the layers in int8, and the convolutions that stay in float; null where int8 was not asked for, or is not given */
+  int8: Pick<QuantisedOnnx, "quantised" | "inFloat" | "raised"> | null;
   weights: { before: number; after: number };
   multiplications: { before: number | null; after: number | null };
   /** milliseconds of a run in the runtime, the median of pairs on one sample; null without a runtime */
@@ -189,9 +200,11 @@ export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptio
   const fail = (problem: string): never => {
     throw new TenfoldError(`compressOnnx: ${problem}`, { code: "OPTION" });
   };
-  if (!target && maxLoss === undefined) fail("needs a target, as in { multiplications: 2 }, or maxLoss");
+  if (!target && maxLoss === undefined && !options.int8)
+    fail("needs a target, as in { multiplications: 2 }, or maxLoss, or int8");
   if (calibration.length && !session) fail("calibration needs session, as runtimeSessions(ort) gives it");
   const aim = target ? targetOf(target)! : null;
+  if (!calibration.length && options.int8) fail("int8 needs calibration samples");
   if (!calibration.length && (maxLoss !== undefined || aim?.kind === "time" || aim?.kind === "error" || evaluate))
     fail(
       `${aim?.kind === "time" ? "a target of time" : aim?.kind === "error" ? "a target of error" : maxLoss !== undefined ? "maxLoss" : "evaluate"} needs calibration samples`,
@@ -220,6 +233,7 @@ class Compression {
   private choices: Choice[] = [];
   private judge: OutputJudge | null = null;
   private timeTotal = 0;
+  private int8: QuantisedOnnx | null = null;
   private readonly fitted = new Map<string, OnnxReplacement>();
   /** fits of layers with their moments, the last used last */
   private readonly layerFits = new Map<string, LayerFits>();
@@ -253,6 +267,11 @@ class Compression {
 
   async run(): Promise<CompressedOnnx> {
     await this.prepare();
+    const { int8, target: wanted, maxLoss: most } = this.options;
+    if (int8 && !wanted && most === undefined) {
+      this.judge = await OutputJudge.of(this.sessions, this.model, this.runs(this.split.choose));
+      return await this.finish({ plan: new Map(), fits: new Map(), refitted: new Set(), held: null }, null);
+    }
     if (!this.sites.length) return this.result(null, this.nothingHere());
     await this.enumerate();
     const { target, maxLoss } = this.options;
@@ -659,9 +678,13 @@ class Compression {
   /** Writes the model, and looks at the file on samples that nothing has seen. */
   private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
     const { options, split } = this;
-    const tell = this.progress(0.95, 1, "verifying");
+    const float = this.written(attempt.fits);
+    const quantised = options.int8 ? await this.quantise(float) : null;
+    if (quantised && !quantised.quantised.length && !attempt.plan.size)
+      return this.result(null, "it has no convolution of float32 with constant weights, which int8 needs");
+    const tell = this.progress(0.97, 1, "verifying");
     tell(0);
-    const bytes = writeOnnx(this.noted(this.written(attempt.fits), attempt));
+    const bytes = writeOnnx(this.noted(quantised?.model ?? float, attempt));
     let verified: CompressedOnnx["verified"] = null;
     let time: CompressedOnnx["time"] = null;
     if (this.calibrated) {
@@ -691,6 +714,41 @@ class Compression {
     if (verified && (verified.error > POOR || (verified.agreement ?? 1) < 1 - POOR / 3))
       this.warnings.push(`the outputs have changed much. ${ADVICE}`);
     return this.result(attempt, null, bytes, verified, time);
+  }
+
+  /** The model in int8; the first and the last convolution stay in float where held-back samples are nearer by it. */
+  private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
+    const { fixedInputs = false, signal } = this.options;
+    const tell = this.progress(0.95, 0.97, "int8");
+    tell(0);
+    const ranges = await activationRanges(float, {
+      ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs },
+      ...(signal && { signal }),
+    });
+    tell(0.5);
+    let best = await quantiseOnnx(float, { ranges, fixedInputs });
+    const names = best.quantised.map(({ name }) => name);
+    if (!names.length) {
+      this.warnings.push("int8 found no convolution of float32 with constant weights");
+      return best;
+    }
+    const judge = this.judge!;
+    let { error } = await judge.of(best.model);
+    const count = `${names.length} convolution${names.length === 1 ? "" : "s"}`;
+    this.steps.push({ name: `int8: ${count}`, error, kept: true });
+    const inFloat: string[] = [];
+    for (const name of names.length > 2 ? [names[0]!, names.at(-1)!] : []) {
+      const next = await quantiseOnnx(float, { ranges, fixedInputs, float: [...inFloat, name] });
+      const held = await judge.of(next.model);
+      const kept = held.error < FLOAT_GAIN * error;
+      this.steps.push({ name: `int8: ${name} in float`, error: held.error, kept });
+      if (!kept) continue;
+      inFloat.push(name);
+      best = next;
+      error = held.error;
+    }
+    this.int8 = best;
+    return best;
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
@@ -750,6 +808,12 @@ class Compression {
     return new OnnxModel(model.file, proto, model.external, null);
   }
 
+  private told(): CompressedOnnx["int8"] {
+    if (!this.int8) return null;
+    const { quantised, inFloat, raised } = this.int8;
+    return { quantised, inFloat, raised };
+  }
+
   private result(
     attempt: Attempt | null,
     reason: string | null,
@@ -775,7 +839,7 @@ class Compression {
     const { weights, multiplications } = this.totals;
     const { fit, choose, verify } = this.split;
     return {
-      ...{ bytes, reason, layers, leftAlone: this.leftAlone, folded: this.folded },
+      ...{ bytes, reason, layers, leftAlone: this.leftAlone, folded: this.folded, int8: this.told() },
       weights: { before: weights, after: weights - saved("weights") },
       multiplications: {
         before: multiplications,
@@ -787,6 +851,8 @@ class Compression {
   }
 }
 
+/** a convolution stays in float where the error of the outputs falls below this share */
+const FLOAT_GAIN = 0.8;
 /** Under this key of a model's metadata stands how it was compressed. */
 const NOTE = "tenfold.compressed";
 /** relative error of the outputs from which on a word is said */

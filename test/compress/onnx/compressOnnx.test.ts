@@ -238,4 +238,21 @@ describe("samplesOf", () => {
     );
     expect(() => samplesOf(model, new Map(), "s.npz")).toThrow("has no samples");
   });
+
+  it("quantises to int8 on top, or alone", async () => {
+    const bytes = network(true);
+    for (const target of [{ multiplications: 2 }, undefined]) {
+      const result = await compress(bytes, { int8: true, ...(target && { target }) });
+      expect(result.reason).toBe(null);
+      expect(result.int8!.inFloat.every(({ reason }) => reason === "it is to stay in float")).toBe(true);
+      const ops = readOnnx(result.bytes!).graph.node.map(({ opType }) => opType);
+      expect(ops.filter((op) => op === "QuantizeLinear").length).toBeGreaterThan(1);
+      expect(readOnnx(result.bytes!).metadata.get("tenfold.quantised")).toContain("int8 weights up to 64");
+      expect(result.layers.some(({ scheme }) => scheme)).toBe(!!target);
+      expect(result.verified!.error).toBeGreaterThan(1e-4);
+      expect(result.verified!.error).toBeLessThan(target ? 0.2 : 0.06);
+      expect(result.steps.some(({ name, kept }) => kept && name.startsWith("int8: "))).toBe(true);
+    }
+    await expect(compressOnnx(bytes, { engine, int8: true })).rejects.toThrow("int8 needs calibration samples");
+  });
 });
