@@ -32,6 +32,7 @@ it.each([
   [["help", "decompose"]],
   [["rank", "--help"]],
   [["inspect", "--help"]],
+  [["compress", "--help"]],
 ])("helps with examples: tenfold %j", async (argv) => {
   const { code, stdout, stderr } = await command(argv);
   expect([code, stderr]).toEqual([0, ""]);
