@@ -24,6 +24,7 @@ import {
   innerProduct,
   map,
   normalizeColumns,
+  prefersUnitColumns,
   scaleColumns,
   sumOfSquares,
   unitColumns,
@@ -468,6 +469,13 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
   placeAll(s: Scheduler, tensor: Tensor, modes: readonly number[]): void {
     const { stack, tensor: factors } = this.stacked!;
     const { weights, rank } = this.model;
+    if (!prefersUnitColumns(rank)) {
+      const norms = modes.map((mode) => this.place(s, mode, stack.of(tensor, mode)));
+      const { product, isTemporary } = hadamardProduct(s, norms);
+      copy(s, product!, { out: weights });
+      s.release(...norms, ...(isTemporary ? [product!] : []));
+      return;
+    }
     const matrices = modes.map((mode) => ({ rows: stack.shapes[mode]![0]!, start: stack.rangeOf([mode])[0] }));
     const parts = columnParts(s, tensor, matrices, rank);
     unitColumns(s, { stack: tensor, matrices, parts, factors, grams: this.#grams, modes, weights });
@@ -570,10 +578,17 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
       s.release(products);
     }
     if (isTemporary) s.release(normal);
-    if (!isFixed) this.#normalise(s, solved, factor);
+    if (!isFixed && this.update.keepsDirections && prefersUnitColumns(weights.size)) {
+      const matrices = [{ rows: factor.shape[0]!, start: 0 }];
+      const parts = columnParts(s, solved, matrices, weights.size);
+      const shared = { factors: factor, grams: this.#grams, modes: [mode], weights, keep: true };
+      unitColumns(s, { stack: solved, matrices, parts, ...shared });
+    } else {
+      if (!isFixed) this.#normalise(s, solved, factor);
+      gram(s, factor, { out: this.#gramOf(mode) });
+    }
     if (isLast) sumOfSquares(s, weights, { out: this.#scalar(3) });
     s.release(solved);
-    gram(s, factor, { out: this.#gramOf(mode) });
   }
 
   /** Writes a mode's new factor and the weights: columns of norm 1, and their norms. */

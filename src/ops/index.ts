@@ -95,6 +95,13 @@ export * from "./tridiagonalise.js";
 export * from "./tucker2Conv2d.js";
 export * from "./unfoldedProduct.js";
 export { type UnimodalColumnsOptions, unimodalColumns } from "./unimodalColumns.js";
-export { type ColumnParts, columnParts, type StackedMatrix, type UnitColumns, unitColumns } from "./unitColumns.js";
+export {
+  type ColumnParts,
+  columnParts,
+  prefersUnitColumns,
+  type StackedMatrix,
+  type UnitColumns,
+  unitColumns,
+} from "./unitColumns.js";
 export * from "./unpackBytes.js";
 export * from "./workCost.js";

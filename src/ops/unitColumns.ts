@@ -13,6 +13,9 @@ export const MOST_MATRICES = 8;
 /** Columns whose norms are in workgroup memory. */
 const MOST_COLUMNS = 1024;
 
+/** Whether {@link columnParts} and {@link unitColumns} are better than an op for each step: they know no tiles, which large ranks want. */
+export const prefersUnitColumns = (rank: number): boolean => rank <= 32;
+
 /** Shares of Gram matrices: a row a workgroup, R·R + 1 numbers; a temporary of the schedule. */
 export interface ColumnParts {
   parts: Tensor;

@@ -230,6 +230,23 @@ describe("cpALS without negative entries", () => {
     }
   });
 
+  it("takes more terms than a row of registers holds", async () => {
+    const engine = await testEngine();
+    const [shape, rank] = [[6, 5, 40], 33];
+    const data = noisy(shape, 4, 0.3, 31);
+    using x = engine.tensor(shape, data);
+    for (const nonnegative of [true, [0, 2]]) {
+      const options = { rank, nonnegative, sweeps: 6, tolerance: 0, ridge: 1e-4 };
+      const { tensor, relativeError, errors } = await cpALS(engine, x, options);
+      using _ = tensor;
+      const factors = await factorsIn(engine, tensor);
+      expect(Math.min(...factors[0]!, ...factors[2]!)).toBeGreaterThanOrEqual(0);
+      const model = kruskal(factors, shape, rank);
+      expect(relativeError).toBeCloseTo(norm(model.map((value, at) => value - data[at]!)) / norm(data), 5);
+      expect(errors.at(-1)).toBeLessThan(errors[0]!);
+    }
+  });
+
   it("reads slabs", async () => {
     const engine = await testEngine();
     const data = noisy([6, 8, 8], 2, 0.2, 41);

@@ -12,6 +12,7 @@ const NO_OPS = new Set([
     "prefersTucker2",
     "fusesAls",
     "fusesHals",
+    "prefersUnitColumns",
     "fusesCoreSteps",
     "prefersLowRank",
     "halfBits",
