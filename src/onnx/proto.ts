@@ -260,14 +260,13 @@ export const makeEntry = (key: string, value: string): Entry => make("Entry", { 
 export const makeDimension = (extent: number | null): Dimension =>
   make("Dimension", extent === null ? {} : { value: { case: "dimValue", value: BigInt(extent) } });
 
-/** `dim` null: of unknown rank */
-export const makeValueInfo = (name: string, elemType: number, dim: Dimension[] | null): ValueInfoProto =>
+export const makeValueInfo = (name: string, elemType: number, dim: Dimension[]): ValueInfoProto =>
   make("ValueInfo", {
     name,
     type: make("Type", {
       value: {
         case: "tensorType",
-        value: make("TensorType", { elemType, ...(dim && { shape: make("Shape", { dim }) }) }),
+        value: make("TensorType", { elemType, shape: make("Shape", { dim }) }),
       },
     }),
   });

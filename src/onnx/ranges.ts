@@ -1,9 +1,9 @@
 import { TenfoldError } from "../errors.js";
 import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, isList, type OptionRules, oneOf, required, shown } from "../gpu/options.js";
+import { cutOnnx, inlineExternal } from "./cut.js";
 import { FLOAT } from "./dataTypes.js";
-import { OnnxModel } from "./model.js";
-import { copyOf, dimensionsOf, makeDimension, makeValueInfo, type ValueInfoProto } from "./proto.js";
+import type { OnnxModel } from "./model.js";
 import {
   type ActivationRange,
   namesRule,
@@ -86,24 +86,21 @@ export async function activationRanges<Feeds>(
   const { layers } = quantisedLayers("activationRanges", model, which);
   const names = quantisedValues(layers);
   if (!names.length) return new Map();
-  const ranks = new Map<string, number>();
-  for (const { layer, node, output } of layers) {
-    // convolutions keep the rank of their weights
-    if (layer.op === "MatMul") continue;
-    const rank = layer.op === "Conv" ? layer.nodes[0]!.weight.tensor.dims.length : 2;
-    for (const name of [node.input[0]!, output]) if (name !== null) ranks.set(name, rank);
-  }
-  const observed = withOutputs(model, names, ranks);
+  const inputs = new Set(model.inputs.map(({ name }) => name));
+  const computed = names.filter((name) => !inputs.has(name)).map((name) => ({ name, dataType: FLOAT }));
+  const part = computed.length ? await inlineExternal(cutOnnx(model, computed)) : null;
+  const needed = part?.inputs.map(({ name }) => name) ?? [];
   const histograms = new Map(names.map((name) => [name, new ActivationHistogram()]));
-  const session = await open(writeOnnx(observed));
+  const session = part && (await open(writeOnnx(part)));
   let runs = 0;
   try {
     for await (const one of feeds) {
       signal?.throwIfAborted();
-      const results = await session.run(one);
+      const fed = one as Record<string, { data?: unknown } | undefined>;
+      const results = await session?.run(Object.fromEntries(needed.map((name) => [name, fed[name]])) as Feeds);
       runs++;
       for (const [name, histogram] of histograms) {
-        const data = name in results ? results[name]!.data : (one as Record<string, { data?: unknown }>)[name]?.data;
+        const data = (inputs.has(name) ? fed[name] : results?.[name])?.data;
         if (!(data instanceof Float32Array))
           throw new TenfoldError(
             `activationRanges: ${quoted(name)} is ${shown(data)} after run ${runs}, needs float32 entries`,
@@ -118,32 +115,15 @@ export async function activationRanges<Feeds>(
       }
     }
   } finally {
-    await session.release?.();
+    await session?.release?.();
   }
   if (!runs) throw new TenfoldError("activationRanges: feeds are empty, needs at least one run", { code: "OPTION" });
-  const inputs = new Set(model.inputs.map(({ name }) => name));
   return new Map(
     [...histograms].map(([name, histogram]) => [
       name,
       histogram.range(inputs.has(name) ? { method: "minMax" } : { method, percentile }),
     ]),
   );
-}
-
-/** The model with more outputs; the model's inputs cannot be outputs. */
-function withOutputs(model: OnnxModel, names: readonly string[], ranks: ReadonlyMap<string, number>): OnnxModel {
-  const { graph, proto } = model;
-  const present = new Set([...graph.output, ...graph.input].map(({ name }) => name));
-  const infos = new Map(graph.valueInfo.map((info) => [info.name, info]));
-  const output: ValueInfoProto[] = names
-    .filter((name) => !present.has(name))
-    .map((name) => {
-      const rank = ranks.get(name);
-      const unknown = rank === undefined ? null : Array.from({ length: rank }, () => makeDimension(null));
-      return infos.get(name) ?? makeValueInfo(name, FLOAT, dimensionsOf(infos.get(name)) ?? unknown);
-    });
-  const changed = copyOf(graph, { output: [...graph.output, ...output] });
-  return new OnnxModel(model.file, copyOf(proto, { graph: changed }), model.external, null);
 }
 
 /** bins on each side of 0 */

@@ -139,6 +139,7 @@ describe("tenfold compress", () => {
     expect((await compress(model, "--target", "mult2")).stderr).toContain("It needs mult/2, size/2 or time/2");
     expect((await compress(model, "--target", "time/2")).stderr).toContain("this target needs --calibration");
     expect((await compress(model, "--max-loss", "0.1")).stderr).toContain("--max-loss needs --calibration");
+    expect((await compress(model, "--int8")).stderr).toContain("--int8 needs --calibration");
     expect((await compress(model, "--target", "mult/2", "--out", model)).stderr).toContain("--out");
     const text = path("samples.txt");
     writeFileSync(text, "1 2 3");
