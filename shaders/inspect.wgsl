@@ -2,23 +2,49 @@
 // not finite; findings[1] and findings[2] are 2³² − 1 − i for the index i of the first NaN and the first infinity, or 0 for none;
 // findings[3] is the bits of the largest finite magnitude. It compares bits, because WGSL lets a compiler assume that there is
 // neither NaN nor infinity. `findings` must be zeros before. The atomics are counts and maxima of integers, which do not depend on
-// the order. size read once.
+// the order. size read once, and again by invocations that have met something that is not finite.
 #import index
 
 const WIDTH: u32 = 256u;
+// u32, or vec4u where the number of entries is a multiple of 4
+alias scalar = u32;
+const LANES: u32 = 1u;
+const MAGNITUDE: u32 = 0x7fffffffu;
+const INFINITY: u32 = 0x7f800000u;
 
 struct Params {
+  // of x, in scalars
   size: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>;
-@group(0) @binding(2) var<storage, read_write> findings: array<atomic<u32>>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
+// the same
+@group(0) @binding(2) var<storage, read> words: array<u32>;
+@group(0) @binding(3) var<storage, read_write> findings: array<atomic<u32>>;
 
 var<workgroup> partial: array<vec4<u32>, WIDTH>;
 
 fn combined(p: vec4<u32>, q: vec4<u32>) -> vec4<u32> {
   return vec4<u32>(p.x + q.x, max(p.yzw, q.yzw));
+}
+
+// What an invocation says of its entries where some of them are not finite.
+fn not_finite(first: u32, step: u32) -> vec4<u32> {
+  var seen = vec4<u32>();
+  for (var i = first; i < params.size; i += step) {
+    for (var at = i * LANES; at < (i + 1u) * LANES; at++) {
+      let magnitude = words[at] & MAGNITUDE;
+      if (magnitude < INFINITY) {
+        seen.w = max(seen.w, magnitude);
+      } else {
+        seen.x++;
+        let place = 0xffffffffu - at;
+        if (magnitude == INFINITY) { seen.z = max(seen.z, place); } else { seen.y = max(seen.y, place); }
+      }
+    }
+  }
+  return seen;
 }
 
 @compute @workgroup_size(WIDTH)
@@ -29,16 +55,12 @@ fn main(
 ) {
   var seen = vec4<u32>();
   let step = groups.x * groups.y * WIDTH;
-  for (var i = flat_workgroup(group, groups) * WIDTH + lane; i < params.size; i += step) {
-    let magnitude = x[i] & 0x7fffffffu;
-    if (magnitude < 0x7f800000u) {
-      seen.w = max(seen.w, magnitude);
-    } else {
-      seen.x++;
-      let place = 0xffffffffu - i;
-      if (magnitude == 0x7f800000u) { seen.z = max(seen.z, place); } else { seen.y = max(seen.y, place); }
-    }
-  }
+  let first = flat_workgroup(group, groups) * WIDTH + lane;
+  var most = scalar();
+  for (var i = first; i < params.size; i += step) { most = max(most, x[i] & scalar(MAGNITUDE)); }
+  let four = vec4<u32>(most);
+  seen.w = max(max(four.x, four.y), max(four.z, four.w));
+  if (seen.w >= INFINITY) { seen = not_finite(first, step); }
   partial[lane] = seen;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
     workgroupBarrier();

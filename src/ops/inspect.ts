@@ -20,7 +20,10 @@ export function inspect(s: Scheduler, x: Tensor, findings: Tensor<"u32">): Tenso
   if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
   if (findings.dtype !== "u32") throw new ShapeError(`inspect: findings are ${findings.dtype}, needs u32`);
   assertShape("inspect", "findings", findings, [4]);
-  s.run(kernel, { x: bitsOf(x), findings }, { size: x.size });
+  const bits = bitsOf(x);
+  const inVectors = x.size % 4 === 0;
+  const variant = inVectors ? kernel.with({ scalar: "vec4u", LANES: 4 }) : kernel;
+  s.run(variant, { x: bits, words: bits, findings }, { size: inVectors ? x.size / 4 : x.size });
   return findings;
 }
 

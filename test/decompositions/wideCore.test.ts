@@ -53,9 +53,7 @@ const ones = (count: number): number[] => new Array<number>(count).fill(1);
 /** what is decomposed, by which ranks, and how many passes it takes beside the first look */
 const CASES: Record<string, [shape: number[], values: () => Float32Array, ranks: number[], passes: number]> = {
   exact: [CUBE, () => planted(CUBE, ones(2), 0), [2, 2, 2], 3],
-  "a little noise": [CUBE, () => planted(CUBE, ones(2), 0.1), [2, 2, 2], 4],
   "as much noise as data": [CUBE, () => planted(CUBE, ones(2), 1), [2, 2, 2], 4],
-  "noise alone": [CUBE, () => randomArray(CUBE[0]! * CUBE[1]! * CUBE[2]!, 3), [2, 2, 2], 4],
   "graded, ranks below what is planted": [CUBE, () => planted(CUBE, [1, 1e-2, 1e-4], 0), [2, 2, 2], 3],
   "an offset, and large numbers": [CUBE, () => planted(CUBE, ones(2), 0.5).map((v) => 1e25 * (v + 1)), [2, 2, 2], 4],
   "order 4, mode 0 left alone": [[6, 14, 15, 16], () => planted([6, 14, 15, 16], [1], 0.2), [6, 1, 1, 1], 4],
@@ -107,23 +105,18 @@ it("cp finds the model on the core of slabs, and ends with few passes over them"
   expect(results[1]!.sweeps).toBeLessThan(8);
 });
 
-it.each([
-  ["stHosvd", stHosvd, 0.3, 0.6],
-  ["tuckerHOOI", tuckerHOOI, 0.3, 0.6],
-] as const)(
-  "%s of slabs keeps an error, by the ranks that one tensor takes",
-  async (_, solver, noise, relativeError) => {
-    const engine = await testEngine();
-    const values = planted(CUBE, ones(2), noise);
-    using one = engine.tensor(CUBE, values);
-    const slabs = await read(engine, CUBE, values, 8);
-    using x = slabs.x;
-    const results = [await solver(engine, one, { relativeError }), await solver(engine, x, { relativeError })];
-    for (const { tensor } of results) tensor.destroy();
-    expect(results[1]!.tensor.ranks).toEqual(results[0]!.tensor.ranks);
-    expect(results[1]!.relativeError).toBeLessThanOrEqual(relativeError);
-  },
-);
+it("an error is kept by the ranks that one tensor takes", async () => {
+  const engine = await testEngine();
+  const values = planted(CUBE, ones(2), 0.3);
+  using one = engine.tensor(CUBE, values);
+  const slabs = await read(engine, CUBE, values, 8);
+  using x = slabs.x;
+  const options = { relativeError: 0.6 };
+  const results = [await tuckerHOOI(engine, one, options), await tuckerHOOI(engine, x, options)];
+  for (const { tensor } of results) tensor.destroy();
+  expect(results[1]!.tensor.ranks).toEqual(results[0]!.tensor.ranks);
+  expect(results[1]!.relativeError).toBeLessThanOrEqual(0.6);
+});
 
 it("an abort during the passes over slabs rejects with its reason, and nothing is left", async () => {
   const engine = await testEngine();
