@@ -10,7 +10,8 @@
 // factor, whose norms are still in M. M holds the norms of mode `unscaled` too where it was made from a partial product that
 // is older than that mode's normalisation.
 // Small matrices are PAD×PAD in workgroup memory, filled up with the identity. PAD is a power of two, so that no index needs a
-// division.
+// division. ROWWISE, for a few columns and few invocations, an invocation solves a row by itself, with the matrices in registers: software
+// adapters take a hundred times as long for numbers in workgroup memory.
 // Cost: 2·rows·R·(2·R + R) flops, and R³ a workgroup; one barrier a column.
 #import als_parts
 
@@ -19,6 +20,14 @@ const PAD: u32 = 16u;
 const SIZE: u32 = PAD * PAD;
 // rows of M that a workgroup solves at a time
 const ROWS: u32 = 256u / PAD;
+const ROWWISE: bool = false;
+// PAD in vec4s, and blocks of 4×4 of a matrix, where it is ROWWISE
+const RUNS: u32 = PAD / 4u;
+const BLOCKS: u32 = RUNS * RUNS;
+const VECTORS: u32 = PAD * RUNS;
+// rows whose products an invocation adds up before it adds them to the rest
+const STRIDE: u32 = 64u;
+alias Block = mat4x4<f32>;
 
 struct Params {
   rows: u32,
@@ -161,9 +170,14 @@ fn main(
   for (var e = lane; e < SIZE; e += WIDTH) { lower[e] *= sqrt(inverse_pivot(e / PAD)); }
   workgroupBarrier();
   for (var e = lane; e < SIZE; e += WIDTH) { upper[e] = lower[e % PAD * PAD + e / PAD]; }
-  let last = min(group.x * params.chunk + params.chunk, params.rows);
+  let first = group.x * params.chunk;
+  let last = min(first + params.chunk, params.rows);
   var product_inner = 0.0;
-  for (var row = group.x * params.chunk; row < last; row += ROWS) {
+  if (ROWWISE) {
+    workgroupBarrier();
+    product_inner = solve_rows(first, last, lane, proximal);
+  }
+  for (var row = first; row < last && !ROWWISE; row += ROWS) {
     for (var e = lane; e < 256u; e += WIDTH) {
       let r = row + e / PAD;
       let j = e % PAD;
@@ -214,6 +228,108 @@ fn main(
     if (lane < width) { inner[lane] += inner[lane + width]; }
   }
   if (lane == 0u) { parts[base + n * n] = inner[0]; }
+}
+
+// Numbers of a row of R, from column 4·run on; 0 behind the last one.
+fn row_of(start: u32, run: u32, lacks_weights: bool) -> vec4<f32> {
+  var values = vec4<f32>();
+  for (var i = 0u; i < 4u; i++) {
+    let j = 4u * run + i;
+    if (j < params.rank) {
+      if (lacks_weights) { values[i] = scales[j] * product_at(start + j); } else { values[i] = norms[j] * factor[start + j]; }
+    }
+  }
+  return values;
+}
+
+fn block_of_upper(tile: u32) -> Block {
+  let start = tile / RUNS * 4u * PAD + tile % RUNS * 4u;
+  var rows_of: Block;
+  for (var i = 0u; i < 4u; i++) {
+    let at = start + i * PAD;
+    rows_of[i] = vec4<f32>(upper[at], upper[at + 1u], upper[at + 2u], upper[at + 3u]);
+  }
+  return rows_of;
+}
+
+fn block_of_lower(tile: u32) -> Block {
+  let start = tile / RUNS * 4u * PAD + tile % RUNS * 4u;
+  var rows_of: Block;
+  for (var i = 0u; i < 4u; i++) {
+    let at = start + i * PAD;
+    rows_of[i] = vec4<f32>(lower[at], lower[at + 1u], lower[at + 2u], lower[at + 3u]);
+  }
+  return rows_of;
+}
+
+// Solves rows from `first` to `last`, leaves their AᵀA in `gram`, and returns an invocation's part of ⟨M, A⟩.
+fn solve_rows(first: u32, last: u32, lane: u32, proximal: f32) -> f32 {
+  let n = params.rank;
+  var first_half: array<Block, BLOCKS>;
+  var second_half: array<Block, BLOCKS>;
+  // rows of blocks
+  var sums: array<vec4<f32>, VECTORS>;
+  for (var tile = 0u; tile < BLOCKS; tile++) {
+    first_half[tile] = block_of_upper(tile);
+    second_half[tile] = block_of_lower(tile);
+    for (var i = 0u; i < 4u; i++) { sums[4u * tile + i] = vec4<f32>(); }
+  }
+  var product_inner = 0.0;
+  for (var start = first + lane; start < last; start += WIDTH * STRIDE) {
+    var terms: array<vec4<f32>, VECTORS>;
+    for (var v = 0u; v < VECTORS; v++) { terms[v] = vec4<f32>(); }
+    var inner_terms = 0.0;
+    for (var row = start; row < min(start + WIDTH * STRIDE, last); row += WIDTH) {
+      var m: array<vec4<f32>, RUNS>;
+      var solved: array<vec4<f32>, RUNS>;
+      var half: array<vec4<f32>, RUNS>;
+      for (var run = 0u; run < RUNS; run++) { m[run] = row_of(row * n, run, true); }
+      for (var run = 0u; run < RUNS; run++) {
+        var right = m[run];
+        if (proximal > 0.0) { right += proximal * row_of(row * n, run, false); }
+        solved[run] = right;
+      }
+      for (var to = 0u; to < RUNS; to++) {
+        var sum = vec4<f32>();
+        for (var run = 0u; run < RUNS; run++) { sum += first_half[run * RUNS + to] * solved[run]; }
+        half[to] = sum;
+      }
+      for (var to = 0u; to < RUNS; to++) {
+        var sum = vec4<f32>();
+        for (var run = 0u; run < RUNS; run++) { sum += second_half[run * RUNS + to] * half[run]; }
+        solved[to] = sum;
+        inner_terms += dot(m[to], sum);
+        for (var i = 0u; i < 4u; i++) {
+          if (4u * to + i < n) { factor[row * n + 4u * to + i] = sum[i]; }
+        }
+      }
+      for (var tile = 0u; tile < BLOCKS; tile++) {
+        let left = solved[tile / RUNS];
+        let right = solved[tile % RUNS];
+        terms[4u * tile] += left.x * right;
+        terms[4u * tile + 1u] += left.y * right;
+        terms[4u * tile + 2u] += left.z * right;
+        terms[4u * tile + 3u] += left.w * right;
+      }
+    }
+    product_inner += inner_terms;
+    for (var v = 0u; v < VECTORS; v++) { sums[v] += terms[v]; }
+  }
+  // a column of AᵀA after the other, over all invocations
+  for (var i = 0u; i < PAD; i++) {
+    for (var run = 0u; run < RUNS; run++) {
+      let column = sums[4u * (i / 4u * RUNS + run) + i % 4u];
+      for (var j = 0u; j < 4u; j++) { rows[lane * PAD + 4u * run + j] = column[j]; }
+    }
+    workgroupBarrier();
+    for (var j = lane; j < PAD; j += WIDTH) {
+      var sum = 0.0;
+      for (var other = 0u; other < WIDTH; other++) { sum += rows[other * PAD + j]; }
+      gram[i * PAD + j] = sum;
+    }
+    workgroupBarrier();
+  }
+  return product_inner;
 }
 
 // 1 ÷ pivot k; 0 for a pivot that is not clearly positive.

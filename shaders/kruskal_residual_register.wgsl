@@ -1,5 +1,5 @@
 // out[workgroup] = Σ (X − X̂)² over the workgroup's tiles, X̂ the Kruskal tensor that kruskal_to_tensor writes, which is not stored
-// here. Tiles are dealt out to invocations in turn. Sums are made a line, then a tile, then an invocation, then by a tree; `total`
+// here (STORE: X − X̂ is). Tiles are dealt out to invocations in turn. Sums are made a line, then a tile, then an invocation, then by a tree; `total`
 // adds up the workgroups'. flops 2·size·R; reads X once.
 #import kruskal_register
 #import kruskal_residual

@@ -62,7 +62,7 @@ export function cases({ slim = false } = {}): Case[] {
     cpSweepCase(slim ? [40, 14, 15] : [6000, 28, 28], slim ? 3 : 10, [BY_TENSORLY]),
     // small tensors take another path, at slim sizes too
     gaussNewtonCase(shape(18, 60, 30), 3, 4),
-    gaussNewtonCase(slim ? [36, 34, 30] : [200, 200, 200], slim ? 4 : 16, 14),
+    gaussNewtonCase(slim ? [36, 34, 30] : [200, 200, 200], slim ? 4 : 16, 13),
     // what a user waits for: a model as good as asked for, from a tensor and a rank
     ...(
       [

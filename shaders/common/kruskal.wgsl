@@ -4,7 +4,7 @@
 
 // the weights λ are not all 1
 const WEIGHTED: bool = false;
-// factors before the last two, at most 3
+// factors before the last two, at most 2
 const OUTER: u32 = 1u;
 // the tensor has two modes or more, so that `middle` is a mode
 const MIDDLE: bool = true;
@@ -15,16 +15,15 @@ struct Params {
   middle: u32,
   last: u32,
   // extents of the modes that `outer` runs over
-  extents: vec4<u32>,
+  extents: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> weights: array<f32>;
 @group(0) @binding(2) var<storage, read> outer0: array<f32>;
 @group(0) @binding(3) var<storage, read> outer1: array<f32>;
-@group(0) @binding(4) var<storage, read> outer2: array<f32>;
-@group(0) @binding(5) var<storage, read> middle_factor: array<f32>;
-@group(0) @binding(6) var<storage, read> last_factor: array<f32>;
+@group(0) @binding(4) var<storage, read> middle_factor: array<f32>;
+@group(0) @binding(5) var<storage, read> last_factor: array<f32>;
 
 // a tile's outer index, its first row (middle mode) and the first of an invocation's columns (last mode)
 struct Place {
@@ -34,13 +33,9 @@ struct Place {
 }
 
 // the places of the first elements of the outer factors' rows that belong to outer index `o`
-fn outer_at(o: u32) -> vec3<u32> {
-  var at = vec3<u32>();
+fn outer_at(o: u32) -> vec2<u32> {
+  var at = vec2<u32>();
   var rest = o;
-  if (OUTER > 2u) {
-    at.z = rest % params.extents.z * params.rank;
-    rest /= params.extents.z;
-  }
   if (OUTER > 1u) {
     at.y = rest % params.extents.y * params.rank;
     rest /= params.extents.y;
@@ -50,11 +45,10 @@ fn outer_at(o: u32) -> vec3<u32> {
 }
 
 // λ_r times the outer factors' elements of component r
-fn weight_of(at: vec3<u32>, r: u32) -> f32 {
+fn weight_of(at: vec2<u32>, r: u32) -> f32 {
   var w = 1.0;
   if (WEIGHTED) { w = weights[r]; }
   if (OUTER > 0u) { w *= outer0[at.x + r]; }
   if (OUTER > 1u) { w *= outer1[at.y + r]; }
-  if (OUTER > 2u) { w *= outer2[at.z + r]; }
   return w;
 }

@@ -1,7 +1,10 @@
-// The squared distance of a tile of a Kruskal tensor X̂ to the tensor X (`x`); `out` holds a sum a workgroup.
+// The squared distance of a tile of a Kruskal tensor X̂ to the tensor X (`x`); `out` holds a sum a workgroup. STORE: X − X̂ is written to `difference`.
 
-@group(0) @binding(7) var<storage, read> x: array<f32>;
-@group(0) @binding(8) var<storage, read_write> out: array<f32>;
+const STORE: bool = false;
+
+@group(0) @binding(6) var<storage, read> x: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(8) var<storage, read_write> difference: array<f32>;
 
 // Σ (X − X̂)² over four rows of a tile, those from `offset` on
 fn squares(place: Place, offset: u32, values: mat4x4<f32>) -> f32 {
@@ -10,8 +13,9 @@ fn squares(place: Place, offset: u32, values: mat4x4<f32>) -> f32 {
     let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
     var line = 0.0;
     for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      let difference = x[at + j] - values[i][j];
-      line += difference * difference;
+      let lack = x[at + j] - values[i][j];
+      if (STORE) { difference[at + j] = lack; }
+      line += lack * lack;
     }
     sum += line;
   }

@@ -3,8 +3,8 @@
 // out = X minus the Kruskal tensor
 const DIFFERENCE: bool = false;
 
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
-@group(0) @binding(8) var<storage, read> x: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<storage, read> x: array<f32>;
 
 // Writes four rows of a tile, those from `offset` on.
 fn store_rows(place: Place, offset: u32, values: mat4x4<f32>) {

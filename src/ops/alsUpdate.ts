@@ -75,10 +75,14 @@ export function alsUpdate(s: Scheduler, operands: AlsUpdate): UnnormalizedFactor
   if (weights) assertShape("alsUpdate", "weights", weights, [rank]);
   const unused = [...(previous ? [] : [s.tensor([1]), s.tensor([1])]), ...(weights ? [] : [s.tensor([1])])];
   const [before, beforeParts] = previous ? [previous.factor, previous.parts] : (unused as [Tensor, Tensor]);
+  const WIDTH = setting(s.engine, "soleWorkgroup");
+  const PAD = [4, 8, 16, 32].find((side) => side >= rank)!;
   s.run(
     update.with({
-      WIDTH: setting(s.engine, "soleWorkgroup"),
-      PAD: [8, 16, 32].find((side) => side >= rank)!,
+      WIDTH,
+      PAD,
+      // numbers of all invocations are added up in workgroup memory, a row of the small matrix at a time
+      ROWWISE: PAD <= 8 && WIDTH * PAD <= 256,
       AHEAD: setting(s.engine, "readAhead"),
     }),
     {

@@ -1,13 +1,16 @@
 import totalShader from "../../shaders/total.wgsl";
 import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { kruskalKernels } from "./families/kruskal.js";
+import { setting } from "./adapter.js";
+import { kruskalKernels, shortestLast } from "./families/kruskal.js";
 import { RESIDUAL_PARTS, residualKernels } from "./families/residual.js";
 import { mergeModes } from "./mergeModes.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const total = new Kernel(totalShader, () => [1]);
 /** Factors that the kernels bind. */
-const MOST_FACTORS = 5;
+const MOST_FACTORS = 4;
+/** rows that the last two factors have at most where they are merged for the sake of the kernels' tiles */
+const MERGED_ROWS = 1024;
 
 /** The Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … of factors Iₖ×R and weights [R] (null: ones), written out in full. */
 export function kruskalToTensor(
@@ -24,20 +27,25 @@ export function kruskalToTensor(
   return out;
 }
 
-/** X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, without storing X̂; `kruskalResidual` sums the squares of it. Reads X once. */
+/**
+ * X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, without storing X̂; `squaredNorm` ([1]) is written where it is asked for, as `kruskalResidual` has it.
+ * Reads X once.
+ */
 export function kruskalDifference(
   s: Scheduler,
   x: Tensor,
   weights: Tensor | null,
   factors: readonly Tensor[],
-  options: { out?: Tensor | undefined } = {},
+  options: { out?: Tensor | undefined; squaredNorm?: Tensor | undefined } = {},
 ): Tensor {
   assertCall("kruskalDifference", s, weights ? { x, weights } : { x }, { factors });
   const shape = shapeOf("kruskalDifference", weights, factors);
   assertShape("kruskalDifference", "the tensor", x, shape);
   if (options.out) assertShape("kruskalDifference", "out", options.out, shape);
+  if (options.squaredNorm) assertShape("kruskalDifference", "squaredNorm", options.squaredNorm, [1]);
   const out = options.out ?? s.tensor(shape, { label: "difference" });
-  recordFull(s, weights, factors, x, out);
+  if (options.squaredNorm) recordSquares(s, weights, factors, x, options.squaredNorm, out);
+  else recordFull(s, weights, factors, x, out);
   return out;
 }
 
@@ -74,13 +82,26 @@ export function kruskalResidual(
   assertShape("kruskalResidual", "the tensor", x, shape);
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
-  const model = bindModel(s, weights, factors);
-  const kernel = residualKernels(s.engine, model.middle).with(model.constants);
-  const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
-  s.run(kernel, { ...model.bindings, x, out: parts }, model.params);
-  s.run(total, { parts, out }, { size: parts.size });
-  s.release(parts, ...model.temporaries);
+  recordSquares(s, weights, factors, x, out, null);
   return out;
+}
+
+/** Records ‖x − X̂‖², and x − X̂ where there is room for it. */
+function recordSquares(
+  s: Scheduler,
+  weights: Tensor | null,
+  factors: readonly Tensor[],
+  x: Tensor,
+  out: Tensor,
+  difference: Tensor | null,
+): void {
+  const model = bindModel(s, weights, factors);
+  const kernel = residualKernels(s.engine, model.middle).with({ ...model.constants, STORE: difference !== null });
+  const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
+  const unused = difference ? [] : [s.tensor([1], { label: "no difference" })];
+  s.run(kernel, { ...model.bindings, x, out: parts, difference: difference ?? unused[0]! }, model.params);
+  s.run(total, { parts, out }, { size: parts.size });
+  s.release(parts, ...unused, ...model.temporaries);
 }
 
 function shapeOf(operation: string, weights: Tensor | null, factors: readonly Tensor[]): number[] {
@@ -96,7 +117,9 @@ function shapeOf(operation: string, weights: Tensor | null, factors: readonly Te
 
 /** Bindings and params for shaders/common/kruskal.wgsl: the last two modes, and those before them merged as `outer`. */
 function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[]) {
-  const { factors, temporaries } = mergeModes(s, all, MOST_FACTORS);
+  const size = all.reduce((product, factor) => product * factor.shape[0]!, 1);
+  const shortest = size < setting(s.engine, "mergeFrom") ? 0 : shortestLast(s.engine);
+  const { factors, temporaries } = mergeModes(s, all, MOST_FACTORS, shortest, MERGED_ROWS);
   const unused = s.tensor([1], { label: "no factor" });
   const last = factors.at(-1)!;
   const middle = factors.at(-2);
@@ -106,7 +129,6 @@ function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[])
     weights: weights ?? unused,
     outer0: before[0] ?? unused,
     outer1: before[1] ?? unused,
-    outer2: before[2] ?? unused,
     middle_factor: middle ?? unused,
     last_factor: last,
   };
@@ -115,7 +137,7 @@ function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[])
     outer: extents.reduce((product, extent) => product * extent, 1),
     middle: middle?.shape[0] ?? 1,
     last: last.shape[0]!,
-    extents: [0, 1, 2, 3].map((index) => extents[index] ?? 1),
+    extents: [0, 1].map((index) => extents[index] ?? 1),
   };
   const constants = { WEIGHTED: weights !== null, OUTER: before.length, MIDDLE: middle !== undefined };
   return { bindings, params, constants, middle: middle?.shape[0] ?? 1, temporaries: [...temporaries, unused] };

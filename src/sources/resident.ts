@@ -157,8 +157,8 @@ class ResidentDifference extends TensorReader implements Difference {
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
-    this.refresh(p, model);
-    this.squaredNorm(p, { out: out.squaredNorm });
+    const { squaredNorm } = out;
+    kruskalDifference(p.s, this.minuend, model.weights, model.factors, { out: this.x, squaredNorm });
     overModes(p, this, model.factors, { out: out.product });
   }
 

@@ -307,9 +307,8 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    const result = new SlabResult(p, [1], out);
-    this.eachSlab(p, (slab) => result.add(sumOfSquares(p.s, slab.x)));
-    return result.tensor;
+    if (!this.#model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
+    return this.source.residual(p, this.#model, out ? { out } : {});
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
@@ -318,8 +317,9 @@ class SlabDifference extends SlabReader implements Difference {
     this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
-      const difference = kruskalDifference(p.s, slab.x, model.weights, factors);
-      squared.add(sumOfSquares(p.s, difference));
+      const squaredNorm = p.s.tensor([1], { label: "squared norm of a slab" });
+      const difference = kruskalDifference(p.s, slab.x, model.weights, factors, { squaredNorm });
+      squared.add(squaredNorm);
       overModes(p, new TensorReader(difference), factors, {}, (product, mode) => {
         if (mode === 0) products[0]!.put(product, start, { keep: true });
         else products[mode]!.add(product, { keep: true });

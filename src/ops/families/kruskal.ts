@@ -26,6 +26,9 @@ function sample(s: Scheduler, kernel: Kernel, size: number): void {
 export const kruskalKernels = (engine: Engine, middle: number): Variants =>
   modelKernels(engine, { name: "kruskal", kernels, sample }, middle);
 
+/** Rows of the last factor below which most of a kernel's tile is empty. */
+export const shortestLast = (engine: Engine): number => 2 * Math.max(1, lanesOf(engine, "residual"));
+
 /** The kernels of a family that goes through a Kruskal tensor, with its subgroups' tiles. */
 export function modelKernels(
   engine: Engine,
@@ -46,12 +49,12 @@ export function sampleModel(
   s: Scheduler,
   size: number,
 ): {
-  bindings: Record<"weights" | "outer0" | "outer1" | "outer2" | "middle_factor" | "last_factor", Tensor>;
+  bindings: Record<"weights" | "outer0" | "outer1" | "middle_factor" | "last_factor", Tensor>;
   params: Params & Record<"outer" | "middle" | "last", number>;
 } {
   const n = 32 * size;
   const [factor, unused] = [s.tensor([n, 16]), s.tensor([1])];
-  const factors = { outer0: factor, outer1: unused, outer2: unused, middle_factor: factor, last_factor: factor };
-  const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1, 1, 1] };
+  const factors = { outer0: factor, outer1: unused, middle_factor: factor, last_factor: factor };
+  const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1] };
   return { bindings: { weights: unused, ...factors }, params };
 }

@@ -16,7 +16,8 @@ const kernels = declareFamily("residual", {
 function sample(s: Scheduler, kernel: Kernel, size: number): void {
   const { bindings, params } = sampleModel(s, size);
   const x = s.tensor([params.outer, params.middle, params.last]);
-  s.run(kernel, { ...bindings, x, out: s.tensor([RESIDUAL_PARTS]) }, params);
+  const [out, difference] = [s.tensor([RESIDUAL_PARTS]), s.tensor([1])];
+  s.run(kernel, { ...bindings, x, out, difference }, params);
 }
 
 /** The kernels for a Kruskal tensor whose last mode but one has this extent. */
