@@ -82,7 +82,10 @@ export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions
    * core, or on a tensor of up to 2^18 entries.
    */
   initialize?: "random" | "hosvd" | "gevd" | readonly TensorData[];
-  /** how many starts there are, all but the first of them random; the best is the result. 4 by default, 1 from factors */
+  /**
+   * how many starts there are; the best is the result. 4 by default, 1 from factors. All but the first are random, and of starts on the core of an
+   * HOSVD all but the fourth, which is of the leading singular vectors
+   */
   starts?: number;
   seed?: number;
   /**
@@ -158,7 +161,7 @@ const NEARLY_EXACT = 20 * EXACT;
 /**
  * CP by damped Gauss-Newton (Sorber, Van Barel & De Lathauwer 2013), from several starts. An iteration goes for all factors at once, so it does
  * not creep where terms are collinear, as alternating least squares does, and ends at the best model from nearly every start. It reads X once and
- * the difference X − X̂, which it keeps (one more tensor of X's size), three times. In the result columns have norm 1, weights fall, and in every
+ * the difference X − X̂, which it keeps (one more tensor of X's size), twice. In the result columns have norm 1, weights fall, and in every
  * factor but the last a column's entry of largest magnitude is positive.
  *
  * Starts run side by side, on the core of the HOSVD where X is large beside it, else on X where it is small; the best of them goes on alone with

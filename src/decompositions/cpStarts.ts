@@ -75,6 +75,8 @@ const PATIENCE = 3;
 const GRACE = 20;
 /** the least weight of a term that a start has, in units: a term of weight 0 has no gradient, and would stay 0 */
 const LEAST_WEIGHT = 1e-6;
+/** of starts on a core, the one that begins with the leading singular vectors of X */
+const BY_BASES = 3;
 /** added to the normal equations of a start's weights, in units of their mean diagonal */
 const RIDGE = 1e-6;
 
@@ -103,7 +105,8 @@ export type FirstStart = "random" | "hosvd" | readonly Float32Array[];
 /**
  * What the starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
  * uniform ones suit data of one sign, and others the rest; ‖x̂‖ = ‖x‖. The first may be random, of singular vectors, or of factors of X; its terms
- * have the weights of the least error then. `reduced` is x, or the core of `core`, on whose bases factors of X are projected.
+ * have the weights of the least error then. `reduced` is x, or the core of `core`, on whose bases factors of X are projected. Where there is a core,
+ * start {@link BY_BASES} is of its bases' first vectors: singular vectors of X that cost nothing.
  */
 export async function beginModels(
   reduced: Source,
@@ -150,11 +153,20 @@ export async function beginModels(
   const models = Array.from({ length: starts }, (_, start) =>
     values.map((all, mode) => fixed.get(mode) ?? columnsOf(all, shape[mode]!, starts, rank, start)),
   );
+  if (core && starts > BY_BASES)
+    for (const mode of free) if (core.factors[mode]) leadWithBasis(models[BY_BASES]![mode]!, rank);
   return await Promise.all(
     models.map((factors, start) =>
       start === 0 && first !== "random" ? weighted(reduced, factors, task) : scaled(reduced, factors, task),
     ),
   );
+}
+
+/** Puts unit vectors in place of a core factor's first columns, as many as it has rows. */
+function leadWithBasis(factor: Float32Array, rank: number): void {
+  const rows = factor.length / rank;
+  for (let r = 0; r < Math.min(rank, rows); r++)
+    for (let row = 0; row < rows; row++) factor[row * rank + r] = row === r ? 1 : 0;
 }
 
 /**

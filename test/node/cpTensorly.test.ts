@@ -1,0 +1,33 @@
+/**
+ * CP of measured data: as good as the best of sixteen starts in f64 (test/fixtures/cpErrors.py). Runs where Python has TensorLy, which brings the
+ * data.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { cp, readNpy } from "../../src/index.js";
+import { testEngine } from "../engine.js";
+import known from "../fixtures/cpErrors.json" with { type: "json" };
+
+const folder = mkdtempSync(join(tmpdir(), "tensorly-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const script = join(import.meta.dirname, "../fixtures/cpErrors.py");
+const hasData = spawnSync(process.env.PYTHON ?? "python3", [script, "--data", folder]).status === 0;
+
+const { digits: _, ...measured } = known;
+
+describe.runIf(hasData).each(Object.entries(measured))("cp of %s", (name, { shape, errors }) => {
+  it.each(Object.entries(errors))("of rank %s has the least error known", async (rank, best) => {
+    const engine = await testEngine();
+    const { data } = readNpy(readFileSync(join(folder, `${name}.npy`)));
+    using x = engine.tensor(shape, data as Float32Array);
+    for (const seed of [0, 1]) {
+      const { tensor, relativeError } = await cp(engine, x, { rank: Number(rank), seed });
+      tensor.destroy();
+      expect(relativeError / best).toBeLessThan(1 + 1e-4);
+      expect(relativeError / best).toBeGreaterThan(1 - 1e-4);
+    }
+  });
+});
