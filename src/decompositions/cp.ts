@@ -22,6 +22,7 @@ import {
   fill,
   gram,
   innerProduct,
+  MOST_MATRICES,
   map,
   normalizeColumns,
   prefersUnitColumns,
@@ -72,6 +73,12 @@ export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /** how the R×R normal equations are solved; the pseudo-inverse copes with collinear columns */
   solver?: "cholesky" | "pseudoInverse";
   /**
+   * `nesterov`, the default: each sweep begins a little further than the last one ended, and what made the error larger is taken back (Mitchell,
+   * Ye & De Sterck 2020; Ang, Cohen, Gillis & Hien 2021). Every sweep then takes its error from the residual, a third read of X, and the errors
+   * told are those of the best factors so far. `none`: sweeps as Kolda & Bader 2009 have them; so are those of tensors of more than 8 modes
+   */
+  acceleration?: "nesterov" | "none";
+  /**
    * added to the diagonal for Cholesky, times the mean of the diagonal: shrinks terms that cancel each other; 0 by default. Modes that are
    * `nonnegative` have none
    */
@@ -95,6 +102,7 @@ const rules: OptionRules<CpOptions> = {
   starts: optionRules.positive,
   seed: optionRules.seed,
   solver: oneOf("cholesky", "pseudoInverse"),
+  acceleration: oneOf("nesterov", "none"),
   ridge: optionRules.atLeastZero,
   nonnegative: nonnegativeRule,
   constraints: constraintsRule,
@@ -126,7 +134,8 @@ const SCALAR = 64;
  * CP by alternating least squares (Carroll & Chang 1970, Harshman 1970; Kolda & Bader 2009, figure 3.3). The sweep is a
  * dimension tree (Phan, Tichavský & Cichocki 2013): it reads a tensor of any order twice. Columns have norm 1, weights
  * fall, and in every factor but the last a column's entry of largest magnitude is positive. X̂ is never stored. Once the
- * error is below 0.01, though, sweeps keep the difference X − X̂, one more tensor of X's size, to the end of the run.
+ * error is below 0.01, though, sweeps keep the difference X − X̂, one more tensor of X's size, to the end of the run. Sweeps are extrapolated
+ * (`acceleration`): where components are collinear, plain ones need about ten times as many.
  */
 export async function cpALS(
   engine: Engine,
@@ -138,7 +147,8 @@ export async function cpALS(
     refuseCheckpoint("cpALS", options.checkpoint, "with constraints", "take factors without any");
   const update = await updateOf("cpALS", x, options);
   return await withSource(engine, "cpALS", x, async (source) => {
-    const result = await cpByUpdates("cpALS", source, options, update, await methodOf(update));
+    const method = await methodOf(source, options.acceleration);
+    const result = await cpByUpdates("cpALS", source, options, update, method);
     return update.oneSigned ? await withNegativePart(source, update, result) : result;
   });
 }
@@ -154,9 +164,9 @@ type MakeMethod = (
     startError?: number | undefined;
   };
 
-/** Constrained updates creep where plain ones do not, and are extrapolated. */
-async function methodOf(update: CpUpdate): Promise<MakeMethod> {
-  if (!update.oneSigned) return plainMethod;
+/** Sweeps, extrapolated or not. */
+async function methodOf({ order }: Source, acceleration: CpOptions["acceleration"] = "nesterov"): Promise<MakeMethod> {
+  if (acceleration === "none" || order > MOST_MATRICES) return plainMethod;
   const { ExtrapolatedCp } = await import("./extrapolatedCp.js");
   return (name, scope, rank, of) =>
     new ExtrapolatedCp(name, scope, rank, of, (stacked) => new CpProblem(name, scope, rank, of, stacked));
@@ -204,7 +214,7 @@ export async function cpConstrained(
   return await withNegativePart(
     source,
     update,
-    await cpByUpdates(name, source, options, update, await methodOf(update)),
+    await cpByUpdates(name, source, options, update, await methodOf(source)),
   );
 }
 
@@ -221,7 +231,7 @@ export function cpByUpdates(
   update: CpUpdate,
   method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
-  const { rank, initialize = "random", starts, seed = 0 } = options;
+  const { rank, initialize = "random", starts, seed = 0, acceleration = "nesterov" } = options;
   const {
     sweeps,
     tolerance,
@@ -237,7 +247,7 @@ export function cpByUpdates(
     stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
     starts,
     seed,
-    kept: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge } },
+    kept: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },
     zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
       const problem = method(name, scope, rank, update);
@@ -253,10 +263,10 @@ export function cpByUpdates(
 }
 
 /** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */
-export type CpSolverOptions = Omit<CpOptions, "starts" | "checkpoint">;
+export type CpSolverOptions = Omit<CpOptions, "starts" | "checkpoint" | "acceleration">;
 
 /**
- * The tensors and the recorded sweep of one CP problem, for those who step it themselves: `initialize`, then replay
+ * The tensors and the recorded sweep of one CP problem, for those who step it themselves; sweeps are not extrapolated. `initialize`, then replay
  * `sweep` with `engine.submit` or inside a frame of one's own with `sweep.encode`, look at `factors` at any time, `finish`.
  * Options that `initialize` and `solve` are called without are those that the solver was created with.
  */
@@ -624,9 +634,11 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
           enter: (p) => difference.refresh(p, this.model),
           record: (p, trace) => {
             correctingSweep(p, sweep);
+            // without a trace the model is about to be moved, and the difference made anew
+            if (!trace) return void source.residual(p, this.model, { out: this.#scalar(2) });
             difference.refresh(p, this.model);
             difference.squaredNorm(p, { out: this.#scalar(2) });
-            if (trace) appendRow(p.s, this.#values, trace.rows, trace.counter);
+            appendRow(p.s, this.#values, trace.rows, trace.counter);
           },
         };
       },

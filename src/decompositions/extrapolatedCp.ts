@@ -1,4 +1,4 @@
-/** CP by alternating updates whose sweeps are extrapolated: constrained factors creep less where terms are collinear. */
+/** CP by alternating updates whose sweeps are extrapolated: they creep less where terms are collinear. */
 import type { Program, Scheduler, Tensor, TensorData } from "../gpu/index.js";
 import { appendRow, MOMENTUM_START, momentum } from "../ops/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
@@ -25,8 +25,8 @@ export interface AlternatingCp {
 }
 
 /**
- * CP by alternating updates whose sweeps begin a little further than the last one ended, and that takes back what made the error larger (Ang, Cohen, Gillis &
- * Hien 2021).
+ * CP by alternating updates whose sweeps begin a little further than the last one ended, and that takes back what made the error larger (Mitchell, Ye &
+ * De Sterck 2020; Ang, Cohen, Gillis & Hien 2021).
  */
 export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly columns = MOMENTUM_START.length;

@@ -98,6 +98,7 @@ export { type UnimodalColumnsOptions, unimodalColumns } from "./unimodalColumns.
 export {
   type ColumnParts,
   columnParts,
+  MOST_MATRICES,
   prefersUnitColumns,
   type StackedMatrix,
   type UnitColumns,

@@ -175,7 +175,9 @@ describe("solvers on slabs of the host end as on one tensor", () => {
       using x = engine.tensor(SHAPE, data);
       const { source } = await ofHost(engine, data, SHAPE, [6, 5]);
       using _source = source;
-      const all = { rank: 3, sweeps: 30, tolerance: 0, sweepsPerSubmit: 1, ...options };
+      // what sweeps are extrapolated by depends on rounding, and so do factors on the way; the end does not
+      const acceleration = noise ? ("none" as const) : ("nesterov" as const);
+      const all = { rank: 3, sweeps: 30, tolerance: 0, sweepsPerSubmit: 1, acceleration, ...options };
       const results = [await cpALS(engine, x, all), await cpALS(engine, source, all)];
       using a = results[0]!.tensor;
       using b = results[1]!.tensor;
@@ -244,7 +246,7 @@ describe("slabs", () => {
     expect(reads()).toBe(2);
     const readsOf = async (sweeps: number): Promise<number> => {
       const before = reads();
-      const { tensor } = await cpALS(engine, source, { rank: 1, sweeps, tolerance: 0 });
+      const { tensor } = await cpALS(engine, source, { rank: 1, sweeps, tolerance: 0, acceleration: "none" });
       tensor.destroy();
       return reads() - before;
     };
