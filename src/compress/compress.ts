@@ -110,12 +110,12 @@ export type Choice =
   | { ranks: Readonly<Record<number, readonly number[]>> };
 
 export interface SelectOptions {
-  /** take a decomposition even where it has more weights and multiplications than the layer, or is slower; false by default */
+  /** take a decomposition even where it has more weights and multiplications than the layer, or is timed and slower; false by default */
   force?: boolean;
   /**
    * batch sizes at which a layer and its decomposition are timed. A decomposition that is slower at the first of them is not
-   * taken: the search starts again without it, and a layer without further decompositions stays. By default the plan's
-   * `timeBatch`, or 1; an empty list (the default with `force`) times nothing
+   * taken: the search starts again without it, and a layer without further decompositions stays. By default nothing is timed, so
+   * that a seed gives the same network on every machine; for a target of time, the plan's `timeBatch`
    */
   timeBatches?: readonly number[];
 }
@@ -283,7 +283,7 @@ export class CompressionPlan {
   async select(choice: Choice, options: SelectOptions = {}): Promise<Compressed> {
     checkChoice(choice);
     checkOptions("compress: select", options, selectRules);
-    const { force = false, timeBatches = force ? [] : [this.timeBatch ?? 1] } = options;
+    const { force = false, timeBatches = isByTime(choice) && !force ? [this.timeBatch ?? 1] : [] } = options;
     const { model, layers, fitter } = this;
     const { candidates, reasons, otherwise, pick } = await this.#offer(choice);
     const open = candidates.map((list) =>
@@ -426,6 +426,8 @@ export class CompressionPlan {
   }
 }
 
+const isByTime = (choice: Choice): boolean => typeof choice === "object" && "cost" in choice && choice.cost === "time";
+
 /** Two medians of the same layer's time may differ by this factor, so only a larger factor counts as slower. */
 const NOISE = 1.1;
 
@@ -450,8 +452,8 @@ const compressRules: OptionRules<CompressOptions> = {
 /**
  * Decomposes a trained network: every layer that the method can decompose becomes a factorised one. The ranks are the caller's,
  * those of EVBMF or of an energy, or those that a search over all layers finds for a target. A layer stays where its
- * decomposition would be larger or, measured on this device, slower, and the report says so. `model` does not change; `train`
- * can fine-tune the new network.
+ * decomposition would be larger or, where times are asked for and measured on this device, slower, and the report says so. `model`
+ * does not change; `train` can fine-tune the new network.
  *
  * @throws TenfoldError or ShapeError where an option is unfit or does not fit the network
  */
@@ -459,14 +461,13 @@ export async function compress(model: Sequential, options: CompressOptions): Pro
   checkOptions("compress", options, compressRules);
   const { choice, force, timeBatches, ...plan } = options;
   checkChoice(choice);
-  const byTime = typeof choice === "object" && "cost" in choice && choice.cost === "time";
   // a choice of ranks, or of EVBMF's, needs no candidates with other ranks
   const single = choice === "evbmf" || (typeof choice === "object" && "ranks" in choice);
   const made = await CompressionPlan.create(model, {
     ...plan,
     ...(single && { shares: [] }),
     ...(choice === "evbmf" && { evbmf: true }),
-    ...(byTime && { timeBatch: plan.timeBatch ?? 1 }),
+    ...(isByTime(choice) && { timeBatch: plan.timeBatch ?? 1 }),
   });
   return made.select(choice, { ...(force !== undefined && { force }), ...(timeBatches && { timeBatches }) });
 }

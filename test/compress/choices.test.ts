@@ -216,22 +216,17 @@ describe("layers whose decomposition is slower", () => {
     for (const network of [forced.model, small]) network.destroy();
   });
 
-  it("stay also where the caller names the ranks; layers are timed with a batch of 1 by default", async () => {
-    const {
-      layers,
-      model: small,
-      reached,
-    } = await compress(model, {
-      method: slowAtFirst,
-      calibration,
-      choice: { ranks: { 0: [1] } },
-      timer: counting,
-    });
-    expect(layers[0]!.kept).toMatch(/^slower here/);
-    expect(layers[0]!.times!.map(({ batch }) => batch)).toEqual([1]);
-    expect(layers[1]!.kept).toBe("no ranks were asked for");
-    expect(reached).toBe(true);
-    small.destroy();
+  it("stay also where the caller names the ranks, but only where times are asked for", async () => {
+    const options = { method: slowAtFirst, calibration, choice: { ranks: { 0: [1] } }, timer: counting };
+    const timed = await compress(model, { ...options, timeBatches: [1] });
+    expect(timed.layers[0]!.kept).toMatch(/^slower here/);
+    expect(timed.layers[0]!.times!.map(({ batch }) => batch)).toEqual([1]);
+    expect(timed.layers[1]!.kept).toBe("no ranks were asked for");
+    expect(timed.reached).toBe(true);
+    const untimed = await compress(model, options);
+    expect(untimed.layers[0]).toMatchObject({ kept: "", ranks: [1] });
+    expect(untimed.layers.every(({ times }) => times === undefined)).toBe(true);
+    for (const { model: small } of [timed, untimed]) small.destroy();
   });
 });
 

@@ -67,6 +67,7 @@ describe("near a fit of 1", () => {
       rank: 3,
       initialize: "hosvd",
       sweeps: 1000,
+      acceleration: "none",
     });
     // ALS in f64 by the same rule: 473 sweeps, 5.6e-5
     expect(sweeps).toBeGreaterThan(440);

@@ -568,7 +568,9 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
   const [outputs, inputs, height, width] = dense.extents;
   const decompose = async (kernel: Float32Array): Promise<DenseKernel[]> => {
     using x = engine.tensor(dense.extents, kernel);
-    const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ridge: solverRidge });
+    // extrapolated sweeps go further towards large terms that nearly cancel, which training cannot hold
+    const plainSweeps = { acceleration: "none", ridge: solverRidge } as const;
+    const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ...plainSweeps });
     let { tensor } = plain;
     if (correct) {
       const factor = correct === true ? 1.01 : correct;
