@@ -79,6 +79,8 @@ describe("Compress", () => {
     ["tucker2", "multiplications", [3, 16], true],
   ] as const)(
     "%s tells the library's numbers, the slider's too, and holds no task of 50 ms",
+    // tried again where the machine was busy: a task that is too long is so every time
+    { retry: 1, timeout: 300_000 },
     async (method, cost, ratios, compared) => {
       const tune = { epochs: 2, images: 300 };
       const longest: number[] = [];
@@ -138,7 +140,6 @@ describe("Compress", () => {
       }
       expect(Math.max(...longest)).toBeLessThan(50);
     },
-    300_000,
   );
 
   it("is for everyone: axe finds nothing, light and dark, and it fits phones and tablets", async () => {
