@@ -266,7 +266,10 @@ function describe(
       text += line("* fitted again to what compressed layers before it give");
     text += "\n";
   }
-  if (leftAlone.length) text += line(`${leftAlone.length} layers left alone (tenfold inspect ${file} says why)`);
+  if (leftAlone.length)
+    text += line(
+      `${leftAlone.length} layer${leftAlone.length === 1 ? "" : "s"} left alone (tenfold inspect ${file} says why)`,
+    );
   const tried = steps.filter(({ name }) => name.startsWith("÷"));
   for (const { name, error, kept } of tried.length > 8 ? tried.filter(({ kept }) => kept) : tried)
     text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
