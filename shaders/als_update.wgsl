@@ -14,6 +14,7 @@
 // adapters take a hundred times as long for numbers in workgroup memory.
 // Cost: 2·rows·R·(2·R + R) flops, and R³ a workgroup; one barrier a column.
 #import als_parts
+#import product_parts
 
 const WIDTH: u32 = 256u;
 const PAD: u32 = 16u;
@@ -72,22 +73,6 @@ var<workgroup> scales: array<f32, PAD>;
 var<workgroup> rows: array<f32, 256>;
 var<workgroup> half_solved: array<f32, 256>;
 var<workgroup> inner: array<f32, WIDTH>;
-
-// The element of M at an offset of one part, summed over the parts.
-fn product_at(offset: u32) -> f32 {
-  if (params.splits == 1u) { return product[offset]; }
-  let size = params.rows * params.rank;
-  var sum = 0.0;
-  for (var p = 0u; p < params.splits; p += AHEAD) {
-    var taken: array<f32, AHEAD>;
-    for (var u = 0u; u < AHEAD; u++) {
-      let value = product[min(p + u, params.splits - 1u) * size + offset];
-      taken[u] = select(0.0, value, p + u < params.splits);
-    }
-    for (var u = 0u; u < AHEAD; u++) { sum += taken[u]; }
-  }
-  return sum;
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(

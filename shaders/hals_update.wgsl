@@ -8,7 +8,7 @@
 // ‖X‖² − ‖X − X̂‖². It is summed as ⟨M, Y⟩ + ⟨M − Y·V, Y⟩, of which the second is near 0 at the optimum.
 // Y's row stays in registers: its array has constant indices alone.
 // Cost: 2·rows·R² flops a pass, 2·rows·R² for the share, R²·modes a workgroup.
-#import ahead
+#import product_parts
 
 const WIDTH: u32 = 32u;
 // a multiple of 4, at least R
@@ -43,22 +43,6 @@ var<workgroup> pivots: array<f32, PAD>;
 // a row of M an invocation
 var<workgroup> rights: array<f32, PAD * WIDTH>;
 var<workgroup> gains: array<f32, WIDTH>;
-
-// The element of M at an offset of one part, summed over the parts.
-fn product_at(offset: u32) -> f32 {
-  if (params.splits == 1u) { return product[offset]; }
-  let size = params.rows * params.rank;
-  var sum = 0.0;
-  for (var p = 0u; p < params.splits; p += AHEAD) {
-    var taken: array<f32, AHEAD>;
-    for (var u = 0u; u < AHEAD; u++) {
-      let value = product[min(p + u, params.splits - 1u) * size + offset];
-      taken[u] = select(0.0, value, p + u < params.splits);
-    }
-    for (var u = 0u; u < AHEAD; u++) { sum += taken[u]; }
-  }
-  return sum;
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

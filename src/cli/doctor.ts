@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { Engine, formatBytes, isSoftware, TenfoldError } from "../gpu/index.js";
+import { Engine, formatBytes, TenfoldError } from "../gpu/index.js";
 import { installedDrivers, packageFolder } from "../node/driver.js";
 import { requestAdapter } from "../node/open.js";
 import { add } from "../ops/index.js";
@@ -107,14 +107,13 @@ async function diagnose(): Promise<Diagnosis> {
   const started = performance.now();
   let engine: Engine | undefined;
   try {
-    const { adapter, packaged } = await requestAdapter();
+    const { adapter, packaged, software } = await requestAdapter();
     const { vendor, architecture, device, description } = adapter.info;
     diagnosis.found = true;
     diagnosis.driver = {
       source: packaged ? "packaged SwiftShader" : "installed",
       package: packaged && chromium ? `@sparticuz/chromium ${versionIn(chromium)}` : null,
     };
-    const software = isSoftware([vendor, architecture, device, description].join(" "));
     diagnosis.adapter = { vendor, architecture, device, description, software };
     diagnosis.features = [...adapter.features].sort();
     for (const limit of LIMITS) diagnosis.limits[limit] = adapter.limits[limit];

@@ -38,7 +38,7 @@ export const NO_ADAPTER = [
  */
 export async function requestAdapter(
   adapter?: OpenOptions["adapter"],
-): Promise<{ adapter: GPUAdapter; packaged: boolean }> {
+): Promise<{ adapter: GPUAdapter; packaged: boolean; software: boolean }> {
   const wanted = adapter ?? (process.env.TENFOLD_ADAPTER as OpenOptions["adapter"]) ?? "auto";
   if (!ADAPTERS.includes(wanted))
     throw new TenfoldError(`TENFOLD_ADAPTER is "${wanted}", needs auto, system or swiftshader`, { code: "OPTION" });
@@ -67,8 +67,9 @@ export async function requestAdapter(
   }
   if (!gpuAdapter) throw new TenfoldError(NO_ADAPTER, { code: "NO_GPU" });
   const { vendor, architecture, device, description } = gpuAdapter.info;
-  if (isSoftware([vendor, architecture, device, description].join(" "))) pacePolls();
-  return { adapter: gpuAdapter, packaged };
+  const software = isSoftware([vendor, architecture, device, description].join(" "));
+  if (software) pacePolls();
+  return { adapter: gpuAdapter, packaged, software };
 }
 
 /**
