@@ -1,34 +1,15 @@
 // The orthonormal polar factors P_k = U_k·V_kᵀ of matrices Z_k = U_k·Σ_k·V_kᵀ (rows×R each, K of them), by one-sided Jacobi rotations
 // of the columns of Z_k (Hestenes 1958), one workgroup a matrix. Matrix k has its numbers in the first heights[k] rows; the others are
 // zero, and stay zero in P_k.
+// `work` has of every matrix R rows of `rows` numbers: the columns of Z·V, then of U.
 // `rotation` holds V_k as the call before left it (its row i is column i of V_k; zeros stand for the identity). Rotations go on from there:
 // where Z_k has changed little they are soon done. A step of Newton's iteration takes away what rotations rounded in V_k.
 // Columns of Z_k·V_k that are zero get a column in U_k all the same, orthonormal to the others.
 // Cost: 2·rows·R² flops, 6·rows·R² + 6·R³ a sweep, 1 to 10 sweeps, 6·R³ and 2·rows·R².
-#import jacobi
-#import power_of_two
+#import polar
 
 const WIDTH: u32 = 64u;
 const TEAM: u32 = 8u;
-const SWEEPS: u32 = 20u;
-// whether all rows are in use, and heights is not looked at
-const FULL: bool = false;
-// columns whose cosine is below this count as orthogonal: it is the rounding error of a dot product
-const ORTHOGONAL: f32 = 2e-7;
-
-struct Params {
-  count: u32,
-  rows: u32,
-  rank: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> z: array<f32>;
-@group(0) @binding(2) var<storage, read> heights: array<u32>;
-// of every matrix, R rows of `rows` numbers: the columns of Z·V, then of U
-@group(0) @binding(3) var<storage, read_write> work: array<f32>;
-@group(0) @binding(4) var<storage, read_write> rotation: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 var<workgroup> dots: array<vec3<f32>, WIDTH>;
 var<workgroup> rotated: u32;
@@ -68,34 +49,6 @@ fn rotate_columns(first: u32, turned: u32, p: u32, q: u32, present: bool, lane: 
     rotation[turned + q * n + k] = y + turn.x * (x - turn.y * y);
   }
   return true;
-}
-
-// Makes column i, which is zero, orthonormal to the columns of U that are not: from the unit vector of the row in which they have least.
-fn complete(first: u32, i: u32, height: u32) {
-  let m = params.rows;
-  let n = params.rank;
-  var most = -1.0;
-  var chosen = 0u;
-  for (var d = 0u; d < height; d++) {
-    var rest = 1.0;
-    for (var j = 0u; j < n; j++) { rest -= work[first + j * m + d] * work[first + j * m + d]; }
-    if (rest > most) {
-      most = rest;
-      chosen = d;
-    }
-  }
-  work[first + i * m + chosen] = 1.0;
-  for (var again = 0u; again < 2u; again++) {
-    for (var j = 0u; j < n; j++) {
-      if (j == i) { continue; }
-      var inner = 0.0;
-      for (var d = 0u; d < height; d++) { inner += work[first + i * m + d] * work[first + j * m + d]; }
-      for (var d = 0u; d < height; d++) { work[first + i * m + d] -= inner * work[first + j * m + d]; }
-    }
-    var square = 0.0;
-    for (var d = 0u; d < height; d++) { square += work[first + i * m + d] * work[first + i * m + d]; }
-    for (var d = 0u; d < height; d++) { work[first + i * m + d] /= sqrt(max(square, 1e-37)); }
-  }
 }
 
 @compute @workgroup_size(WIDTH)
@@ -179,7 +132,7 @@ fn main(
   workgroupBarrier();
   if (lane == 0u) {
     for (var i = 0u; i < n; i++) {
-      if (out[first + i] == 0.0) { complete(first, i, height); }
+      if (out[first + i] == 0.0) { complete(first, m, 1u, i, height); }
     }
   }
   storageBarrier();

@@ -2,29 +2,10 @@
 // read what is next to each other: of each matrix R columns of Z·V, then of U, `rows` numbers each, and behind them the R columns of V.
 // `rotation` holds V as the call before left it (row i is column i; zeros stand for the identity).
 // Cost: as polar.
-#import jacobi
-#import power_of_two
 #import index
+#import polar
 
 const WIDTH: u32 = 8u;
-const SWEEPS: u32 = 20u;
-// whether all rows are in use, and heights is not looked at
-const FULL: bool = false;
-// columns whose cosine is below this count as orthogonal: it is the rounding error of a dot product
-const ORTHOGONAL: f32 = 2e-7;
-
-struct Params {
-  count: u32,
-  rows: u32,
-  rank: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> z: array<f32>;
-@group(0) @binding(2) var<storage, read> heights: array<u32>;
-@group(0) @binding(3) var<storage, read_write> work: array<f32>;
-@group(0) @binding(4) var<storage, read_write> rotation: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 // Rotates two columns of `length` numbers.
 fn rotate(p: u32, q: u32, length: u32, turn: vec2<f32>) {
@@ -33,39 +14,6 @@ fn rotate(p: u32, q: u32, length: u32, turn: vec2<f32>) {
     let y = work[q + k];
     work[p + k] = x - turn.x * (y + turn.y * x);
     work[q + k] = y + turn.x * (x - turn.y * y);
-  }
-}
-
-// Makes column i of U, which is zero, orthonormal to those that are not: from the unit vector of the row in which they have least.
-fn complete(first: u32, i: u32, height: u32) {
-  let column = params.rows * WIDTH;
-  var most = -1.0;
-  var chosen = 0u;
-  for (var d = 0u; d < height; d++) {
-    var rest = 1.0;
-    for (var j = 0u; j < params.rank; j++) {
-      let value = work[first + j * column + d * WIDTH];
-      rest -= value * value;
-    }
-    if (rest > most) {
-      most = rest;
-      chosen = d;
-    }
-  }
-  let at = first + i * column;
-  work[at + chosen * WIDTH] = 1.0;
-  for (var again = 0u; again < 2u; again++) {
-    for (var j = 0u; j < params.rank; j++) {
-      if (j == i) { continue; }
-      let other = first + j * column;
-      var inner = 0.0;
-      for (var d = 0u; d < height * WIDTH; d += WIDTH) { inner += work[at + d] * work[other + d]; }
-      for (var d = 0u; d < height * WIDTH; d += WIDTH) { work[at + d] -= inner * work[other + d]; }
-    }
-    var square = 0.0;
-    for (var d = 0u; d < height * WIDTH; d += WIDTH) { square += work[at + d] * work[at + d]; }
-    let inverse = 1.0 / sqrt(max(square, 1e-37));
-    for (var d = 0u; d < height * WIDTH; d += WIDTH) { work[at + d] *= inverse; }
   }
 }
 
@@ -147,7 +95,7 @@ fn main(
     work[second + i * side] = inverse;
   }
   for (var i = 0u; i < n; i++) {
-    if (work[second + i * side] == 0.0) { complete(first, i, height); }
+    if (work[second + i * side] == 0.0) { complete(first, column, WIDTH, i, height); }
   }
   for (var d = 0u; d < m; d++) {
     for (var r = 0u; r < n; r++) {
