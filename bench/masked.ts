@@ -37,14 +37,14 @@ for (const [name, solve] of Object.entries(solvers)) {
     const { user, system } = process.cpuUsage(before);
     return { ms, cpu: (user + system) / 1000 };
   };
-  const each = async (x: Tensor | Source): Promise<{ ms: number; cpu: number }> => {
+  const aSweep = async (x: Tensor | Source): Promise<{ ms: number; cpu: number }> => {
     const [short, long] = [await time(x, SHORT), await time(x, LONG)];
     return { ms: (long.ms - short.ms) / (LONG - SHORT), cpu: (long.cpu - short.cpu) / (LONG - SHORT) };
   };
   for (const x of [plain, holes]) await time(x, SHORT);
   const rows: { plain: number; masked: number; ratio: number; cpu: number }[] = [];
   for (let round = 0; round < rounds; round++) {
-    const [all, some] = [await each(plain), await each(holes)];
+    const [all, some] = [await aSweep(plain), await aSweep(holes)];
     rows.push({ plain: all.ms, masked: some.ms, ratio: some.ms / all.ms, cpu: some.cpu / all.cpu });
   }
   const told = (which: keyof (typeof rows)[number]): string => {

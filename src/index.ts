@@ -19,6 +19,7 @@ export type { Candidate, Cost, Target } from "./compress/select.js";
 export { type Timed, timeForward } from "./compress/time.js";
 // tensor decompositions
 export { type BlockTermOptions, blockTermALS } from "./decompositions/blockTerm.js";
+export type { Checkpoint, CheckpointOptions } from "./decompositions/checkpointOptions.js";
 export { type CmtfDecomposition, type CmtfOptions, type CoupledData, cmtf } from "./decompositions/cmtf.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./decompositions/cp.js";
 export type { CpConstraint } from "./decompositions/cpConstraints.js";
@@ -38,7 +39,6 @@ export {
   type Iteration,
   type StoppingOptions,
 } from "./decompositions/iterate.js";
-export type { Checkpoint, CheckpointOptions } from "./decompositions/kept.js";
 // matrices
 export {
   EigenFactors,

@@ -275,9 +275,9 @@ function describe(
     text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
   const refits = steps.filter(({ name }) => name.startsWith("refit"));
   if (refits.length) {
-    const kept = refits.filter((step) => step.kept);
+    const improvements = refits.filter((step) => step.kept);
     text += line(
-      `refitted in order: ${kept.length} of ${refits.length} steps kept${kept.length ? `, error ${kept.at(-1)!.error.toFixed(4)}` : ""}`,
+      `refitted in order: ${improvements.length} of ${refits.length} steps kept${improvements.length ? `, error ${improvements.at(-1)!.error.toFixed(4)}` : ""}`,
     );
   }
   if (int8) {

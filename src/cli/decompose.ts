@@ -211,7 +211,7 @@ async function solve(
   { tolerance = DEFAULT_TOLERANCE, checkpoint }: Options,
   { stderr, signal }: Context,
 ): Promise<Solution> {
-  const kept = checkpoint === undefined ? null : keptIn(checkpoint);
+  const state = checkpoint === undefined ? null : stateIn(checkpoint);
   const { label, unit, most } = run;
   const progress = startProgress({ stderr }, { label, total: most, unit, isOpenEnded: unit !== "%" && tolerance > 0 });
   try {
@@ -220,7 +220,7 @@ async function solve(
         sweeps: most,
         tolerance,
         signal,
-        ...(kept && { checkpoint: kept }),
+        ...(state && { checkpoint: state }),
         onIteration: ({ sweep, relativeError }) => progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
       },
       direct: { signal, onProgress: (done) => progress.update(100 * done) },
@@ -229,11 +229,11 @@ async function solve(
     solution.tensor.destroy();
     const { course } = solution;
     const after = course ? ` after ${course.sweeps} ${unit}` : "";
-    throw new InterruptedError(`stopped${after}; ${left(kept, checkpoint)}`);
+    throw new InterruptedError(`stopped${after}; ${left(state, checkpoint)}`);
   } catch (error) {
     if (signal.aborted && error === signal.reason)
       throw new InterruptedError(
-        `stopped${unit === "%" ? "" : ` before the first of the ${unit}`}; ${left(kept, checkpoint)}`,
+        `stopped${unit === "%" ? "" : ` before the first of the ${unit}`}; ${left(state, checkpoint)}`,
       );
     throw error;
   } finally {
@@ -242,25 +242,25 @@ async function solve(
 }
 
 /** A checkpoint, and whether this run has saved it. */
-type Kept = ReturnType<typeof keptIn>;
+type SavedState = ReturnType<typeof stateIn>;
 
-function keptIn(file: string) {
+function stateIn(file: string) {
   const { every, load, save } = checkpointFile(file);
-  const kept = {
+  const state = {
     every,
     load,
     isSaved: false,
     save(bytes: Uint8Array): void {
       save(bytes);
-      kept.isSaved = true;
+      state.isSaved = true;
     },
   };
-  return kept;
+  return state;
 }
 
 /** What a run that was stopped leaves. */
-const left = (kept: Kept | null, file: string | undefined): string =>
-  kept?.isSaved ? `${file} has the state, and the same command goes on from it` : "nothing was written";
+const left = (state: SavedState | null, file: string | undefined): string =>
+  state?.isSaved ? `${file} has the state, and the same command goes on from it` : "nothing was written";
 
 // ---- what is asked
 

@@ -85,14 +85,14 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const { onnxSites, readOnnx } = await import("../onnx/index.js");
   const model = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
-  const found = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
+  const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
   const times = time ? await measureTimes(file, model, shapes) : "pass --time to measure it";
   const measured = typeof times === "string" ? null : times;
-  if (json) outputs.write(json, `${JSON.stringify(reportOf(model, found, times), null, 2)}\n`);
+  if (json) outputs.write(json, `${JSON.stringify(reportOf(model, report, times), null, 2)}\n`);
   const { print } = outputs;
   const width = widthOf(print);
   const line = (text: string): unknown => print.write(table([[text]], { width }));
-  const { weights, multiplications } = found.totals;
+  const { weights, multiplications } = report.totals;
   const version = `opset ${model.opsets.get("") ?? "unknown"}`;
   line(`${file}: ${[version, model.producer].filter(Boolean).join(", ")}`);
   const inputs = model.inputs.map(({ name, dtype, shape }) => `${name} ${dtype} ${said(shapes[name] ?? shape)}`);
@@ -102,18 +102,18 @@ async function inspect(file: string, options: Options, context: Context): Promis
   );
   print.write("\n");
   print.write(
-    found.sites.length ? siteTable(found, measured, width) : table([["nothing here can be factorised"]], { width }),
+    report.sites.length ? siteTable(report, measured, width) : table([["nothing here can be factorised"]], { width }),
   );
-  if (found.leftAlone.length) print.write(`\nleft alone\n${leftTable(found, width)}`);
+  if (report.leftAlone.length) print.write(`\nleft alone\n${leftTable(report, width)}`);
   const notes = [
-    ...outlook(found, measured, bytes.length),
+    ...outlook(report, measured, bytes.length),
     ...(multiplications === null && open.length
       ? [`multiplications need extents: ${open.map((name) => shapeHint(model, name)).join(" ")}`]
       : []),
     ...(multiplications === null && !open.length
       ? ["some shapes could not be inferred, so some multiplications are unknown"]
       : []),
-    ...(found.leftAlone.some(({ reason }) => reason.startsWith("its weights are an input of the graph"))
+    ...(report.leftAlone.some(({ reason }) => reason.startsWith("its weights are an input of the graph"))
       ? ["--fixed-inputs takes weights that are inputs as they are"]
       : []),
     ...(time && !measured ? [`time was not measured: ${times as string}`] : []),

@@ -89,9 +89,9 @@ async function rank(file: string, options: Options, context: Context): Promise<v
   const { shape, values } = await readTensor(file, { missing });
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {
-    using whole = engine.tensor(shape, values, { label: file });
-    using known = missing ? await masked(engine, whole) : null;
-    const x = known ?? whole;
+    using tensor = engine.tensor(shape, values, { label: file });
+    using known = missing ? await masked(engine, tensor) : null;
+    const x = known ?? tensor;
     const working = performance.now();
     const progress = startProgress({ stderr }, { label: "rank", total: 100, unit: "%" });
     let profile: RankProfile;

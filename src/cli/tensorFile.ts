@@ -117,8 +117,8 @@ export async function openTensor(
       if (values.byteLength > maxStorageBufferBindingSize && !missing) return await source(engine, shape, values);
       const x = engine.tensor(shape, values, { label: file });
       if (!missing) return x;
-      using whole = x;
-      return await masked(engine, whole);
+      using tensor = x;
+      return await masked(engine, tensor);
     },
     close() {},
   };

@@ -323,13 +323,13 @@ export class CompressionPlan {
       const asItIs = candidates[index]![0]!;
       const slow = final.layer ? undefined : slower[index];
       const times = measured.get(slow ?? final);
-      let kept = "";
+      let reason = "";
       if (slow) {
         const { before, after } = times![0]!;
-        kept = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
+        reason = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
       } else if (!final.layer) {
         const allGrow = candidates[index]!.length > 1 && open[index]!.length === 1;
-        kept = reasons[index] || (allGrow ? "it would grow" : otherwise);
+        reason = reasons[index] || (allGrow ? "it would grow" : otherwise);
       }
       const layer = await cloneLayer(final.layer ?? source);
       built.push(layer);
@@ -338,7 +338,7 @@ export class CompressionPlan {
         name: source.name,
         compressed: layer.name,
         ranks: final.ranks,
-        kept,
+        kept: reason,
         weights: [asItIs.weights, final.weights],
         multiplications: [asItIs.multiplications, final.multiplications],
         weightError: final.weightError,

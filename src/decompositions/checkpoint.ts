@@ -2,8 +2,8 @@
 import { Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
 import { Held } from "./held.js";
-import type { Checkpoint, SavedSweeps, ToldSweep } from "./kept.js";
 
 interface Header {
   version: number;
@@ -95,8 +95,8 @@ export class Keeper {
     if (header.version !== VERSION)
       fail(`is of format ${header.version}, this version of tenfold reads format ${VERSION}`);
     for (const key of new Set([...Object.keys(header.run), ...Object.keys(this.run)])) {
-      const [kept, asked] = [JSON.stringify(header.run[key]), JSON.stringify(this.run[key])];
-      if (kept !== asked) fail(`is of a run with ${key} ${kept ?? "left out"}, this one has ${asked ?? "none"}`);
+      const [saved, asked] = [JSON.stringify(header.run[key]), JSON.stringify(this.run[key])];
+      if (saved !== asked) fail(`is of a run with ${key} ${saved ?? "left out"}, this one has ${asked ?? "none"}`);
     }
     if (!isSame(header.tensor, this.tensor)) fail("is of another tensor");
     const sizes = this.state.map(({ size }) => size);

@@ -32,6 +32,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpConstraint } from "./cpConstraints.js";
 import {
   canonicalKruskal,
@@ -59,7 +60,6 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 import type { StackedFactors } from "./stack.js";
 
 export interface CpOptions extends StoppingOptions, CheckpointOptions {
@@ -247,7 +247,7 @@ export function cpByUpdates(
     stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
     starts,
     seed,
-    kept: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },
+    saving: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },
     zero: () => zeroKruskal(source.engine, source.shape, rank),
     begin(scope) {
       const problem = method(name, scope, rank, update);
@@ -607,9 +607,9 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     if (!this.update.keepsDirections) return void normalizeColumns(s, solved, { out: factor, norms: weights });
     const { out: turned } = normalizeColumns(s, solved, { norms: weights });
     const isZero = map(s, weights, "sign", { alpha: -1, beta: 1 });
-    const kept = scaleColumns(s, factor, isZero);
-    add(s, turned, kept, { out: factor });
-    s.release(turned, isZero, kept);
+    const zeroColumns = scaleColumns(s, factor, isZero);
+    add(s, turned, zeroColumns, { out: factor });
+    s.release(turned, isZero, zeroColumns);
   }
 
   /** Sweeps that keep E = X − X̂ and correct the factors by it. */

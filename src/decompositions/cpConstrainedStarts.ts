@@ -33,7 +33,7 @@ export async function runConstrained(
   }
   const shared = { rank, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, nonnegative, constraints };
   const models: Model[] = [];
-  using kept = new Held(engine);
+  using winner = new Held(engine);
   let best: Decomposition<KruskalTensor> | null = null;
   let isCut = false;
   let failure: ConvergenceError | null = null;
@@ -51,8 +51,8 @@ export async function runConstrained(
       // the relative error stands for the loss
       models.push({ start, factors: await engine.read([...result.tensor.factors]), loss: result.relativeError });
       if (best && best.relativeError <= result.relativeError) continue;
-      kept.destroy();
-      kept.keep(held.handOut(result.tensor));
+      winner.destroy();
+      winner.keep(held.handOut(result.tensor));
       best = result;
     } catch (error) {
       // a start that collapses is not the best one; the others may be good
@@ -64,5 +64,5 @@ export async function runConstrained(
   models.sort((a, b) => a.loss - b.loss);
   const cut = isCut && { aborted: true, converged: false, stalled: false };
   const told = { errors: models.map(({ loss }) => loss), agreeing: agreeing(models, rank) };
-  return kept.handOut({ ...best, seed: seedAt(seed, models[0]!.start), ...cut, starts: told });
+  return winner.handOut({ ...best, seed: seedAt(seed, models[0]!.start), ...cut, starts: told });
 }

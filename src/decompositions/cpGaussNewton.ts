@@ -27,6 +27,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpOptions } from "./cp.js";
 import {
   canonicalKruskal,
@@ -66,7 +67,6 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
-import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 import type { Compressed } from "./tucker.js";
 
 export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions {
@@ -314,7 +314,7 @@ async function startAll(
     for (const factors of begin) zeroRows(factors, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
   }
-  const kept = checkpoint && {
+  const saving = checkpoint && {
     checkpoint,
     options: {
       rank,
@@ -333,7 +333,7 @@ async function startAll(
     reduced instanceof Resident && sharedModels(engine, reduced.size, rank) >= 2 && (core !== null || count > 1);
   if (!core && !isShared)
     return async (at) => {
-      const { best, models } = await runEach(source, { ...reported[at]!, kept }, begun[at]!.begin);
+      const { best, models } = await runEach(source, { ...reported[at]!, saving }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
   let isCut = false;
@@ -368,17 +368,17 @@ async function startAll(
   return async (at) => {
     const { from, start, told } = chosen[at]!;
     // the model that an abort left is not the best one: it is not kept
-    const options = { ...kept?.options, starts, sweeps, bestStart: start };
+    const options = { ...saving?.options, starts, sweeps, bestStart: start };
     const last = {
       ...reported[at]!,
       seed: seedAt(seed, start),
-      kept: kept && !isCut ? { checkpoint: kept.checkpoint, options } : undefined,
+      saving: saving && !isCut ? { checkpoint: saving.checkpoint, options } : undefined,
     };
     if (shares) {
-      const whole = { ...task, seen, onStarts: undefined };
+      const shared = { ...task, seen, onStarts: undefined };
       models ??= runTogether(
         source.tensor(name),
-        whole,
+        shared,
         chosen.map((choice) => choice.from),
       );
       const model = (await models).models[at];
@@ -468,7 +468,7 @@ async function runEach(
     stopping: task.stopping,
     starts: begin.length,
     seed: task.seed,
-    kept: task.kept,
+    saving: task.saving,
     zero: () => zeroModel(source, task),
     begin: (scope) => new GaussNewtonMethod(scope, task, begin, models, expected),
   });

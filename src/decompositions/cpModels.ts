@@ -23,11 +23,11 @@ export const constraintsRule: OptionRule = {
     value !== null &&
     !isList(value) &&
     Object.values(value).every(
-      (each) =>
-        each === "nonnegative" ||
-        each === "unimodal" ||
-        each === "orthogonal" ||
-        (typeof each === "object" && each !== null && "fixed" in each),
+      (constraint) =>
+        constraint === "nonnegative" ||
+        constraint === "unimodal" ||
+        constraint === "orthogonal" ||
+        (typeof constraint === "object" && constraint !== null && "fixed" in constraint),
     ),
 };
 

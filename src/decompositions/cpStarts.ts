@@ -27,7 +27,7 @@ export interface Task {
   /** a power of two near ‖x‖: a model is unit·Σ_r a_r ∘ b_r ∘ … */
   unit: number;
   /** where the state is kept, and what it has to agree in */
-  kept?: Run<unknown>["kept"];
+  saving?: Run<unknown>["saving"];
   /** of the first start */
   seed: number;
   stopping: StoppingOptions & { tolerance: number };

@@ -1,4 +1,5 @@
 export { type BlockTermOptions, blockTermALS } from "./blockTerm.js";
+export type { Checkpoint, CheckpointOptions } from "./checkpointOptions.js";
 export { type CmtfDecomposition, type CmtfOptions, type CoupledData, cmtf } from "./cmtf.js";
 export { type CpOptions, CpSolver, type CpSolverOptions, cpALS } from "./cp.js";
 export type { CpConstraint } from "./cpConstraints.js";
@@ -20,7 +21,6 @@ export {
   type Iteration,
   type StoppingOptions,
 } from "./iterate.js";
-export type { Checkpoint, CheckpointOptions } from "./kept.js";
 export {
   EigenFactors,
   eigh,

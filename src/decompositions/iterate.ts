@@ -12,8 +12,8 @@ import {
 import { copy } from "../ops/index.js";
 import type { Model, Source } from "../sources/index.js";
 import type { Keeper } from "./checkpoint.js";
+import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
 import { Held, together } from "./held.js";
-import type { Checkpoint, SavedSweeps, ToldSweep } from "./kept.js";
 import { StoppingRule } from "./stopping.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
@@ -178,7 +178,7 @@ export async function converge(
   { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, singleBelow = 0, advice }: Sweep,
   { sweeps = 100, tolerance = TOLERANCE, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
   expected?: number,
-  kept?: Kept,
+  saving?: SavingOfStart,
 ): Promise<Convergence> {
   const [ring, columns] = trace.rows.shape as [number, number];
   // a sweep with host steps waits for the host anyway, so its error may as well be read at once
@@ -294,21 +294,21 @@ export async function converge(
     return next;
   };
 
-  if (kept?.resumed) {
-    for (const sweep of kept.resumed.told) note(sweep);
-    ({ margin, isCorrecting } = kept.resumed);
+  if (saving?.resumed) {
+    for (const sweep of saving.resumed.told) note(sweep);
+    ({ margin, isCorrecting } = saving.resumed);
     submitted = errors.length;
     written = submitted;
   }
   /** how many sweeps are kept */
   let saved = submitted;
   const save = async (): Promise<void> => {
-    await kept?.save({ told, margin, isCorrecting });
+    await saving?.save({ told, margin, isCorrecting });
     saved = submitted;
   };
   engine.write(trace.counter, [written]);
   for (let turn = 0; ; turn++) {
-    const pauses = submitted > saved && (kept?.isDue() ?? false);
+    const pauses = submitted > saved && (saving?.isDue() ?? false);
     const waits: boolean = pauses || isOver() || (late !== null && isSingle());
     let next: Batch | null = waits ? null : await submit(turn).catch((error) => failAfter(late, error));
     if (!next && !late && !pauses) break;
@@ -335,8 +335,8 @@ export async function converge(
   };
 }
 
-/** How the sweeps of a start are kept. */
-interface Kept {
+/** How the state of a start is saved. */
+interface SavingOfStart {
   resumed: SavedSweeps | null;
   isDue(): boolean;
   save(sweeps: SavedSweeps): Promise<void>;
@@ -449,7 +449,7 @@ export interface Run<T> {
   /** of the first start; that of start i is `seedAt(seed, i)` */
   seed?: number | undefined;
   /** where the state is kept, and what it has to agree in: all options that change the numbers */
-  kept?: { checkpoint: Checkpoint; options: Record<string, unknown> } | undefined;
+  saving?: { checkpoint: Checkpoint; options: Record<string, unknown> } | undefined;
   /** the decomposition of a tensor of zeros */
   zero(): T | Promise<T>;
   begin(scope: Scope): Promise<SweepMethod<T>> | SweepMethod<T>;
@@ -462,11 +462,11 @@ export interface Run<T> {
  * copied out. The source is left to whoever made it.
  */
 export async function iterate<T extends { destroy(): void }>(source: Source, run: Run<T>): Promise<Decomposition<T>> {
-  const { name, stopping, starts = 1, seed, kept } = run;
+  const { name, stopping, starts = 1, seed, saving } = run;
   const { tolerance = TOLERANCE } = stopping;
   if (source.isZero) return zeroResult(await run.zero(), seed);
   using problem = await Problem.create(source, name, run.begin);
-  const keeper = kept && (await problem.keeper(kept.checkpoint, { starts, tolerance, ...kept.options }));
+  const keeper = saving && (await problem.keeper(saving.checkpoint, { starts, tolerance, ...saving.options }));
   let best: Decomposition<T> | null = null;
   let isCut = false;
   let failure: ConvergenceError | null = null;
@@ -479,7 +479,7 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
       try {
         const expected = await problem.method.start?.(start);
         if (keeper && !keeper.place(start)) continue;
-        const result = await problem.solve(stopping, expected, keeper && keptOf(keeper, start));
+        const result = await problem.solve(stopping, expected, keeper && savingOf(keeper, start));
         isCut = result.aborted;
         if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
         else {
@@ -503,7 +503,7 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
   }
 }
 
-const keptOf = (keeper: Keeper, start: number): Kept => ({
+const savingOf = (keeper: Keeper, start: number): SavingOfStart => ({
   resumed: keeper.sweepsOf(start),
   isDue: () => keeper.isDue(),
   save: (sweeps) => keeper.save(start, sweeps),
@@ -606,8 +606,8 @@ export class Problem<T extends { destroy(): void }> {
   }
 
   /** Sweeps from where the state is until the run is over. The result is of the scaled x. */
-  async solve(stopping: StoppingOptions, expected?: number, kept?: Kept): Promise<Decomposition<T>> {
-    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected, kept));
+  async solve(stopping: StoppingOptions, expected?: number, saving?: SavingOfStart): Promise<Decomposition<T>> {
+    return this.result(await converge(this.source.engine, this.#sweep, stopping, expected, saving));
   }
 
   /** Keeps the state of starts by a checkpoint. */

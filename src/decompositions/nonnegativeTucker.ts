@@ -309,10 +309,10 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     const solved = this.modes.has(mode) ? hals(s, normal, right, { factor }) : solvePseudoInverse(s, normal, right);
     const { out: columns, norms } = normalizeColumns(s, solved);
     const isZero = map(s, norms, "sign", { alpha: -1, beta: 1 });
-    const kept = scaleColumns(s, factor, isZero);
-    add(s, columns, kept, { out: factor });
+    const zeroColumns = scaleColumns(s, factor, isZero);
+    add(s, columns, zeroColumns, { out: factor });
     gram(s, factor, { out: this.#gram(mode) });
-    s.release(solved, columns, isZero, kept);
+    s.release(solved, columns, isZero, zeroColumns);
     return norms;
   }
 
@@ -360,7 +360,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     const bounds = kruskalToTensor(
       s,
       null,
-      sums.map((each) => each.reshape([each.size, 1])),
+      sums.map((rowSums) => rowSums.reshape([rowSums.size, 1])),
     );
     const steplengths = map(s, bounds, "reciprocal");
     s.release(...sums, bounds);
@@ -372,14 +372,14 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       const gradient = subtract(s, image, product);
       const move = multiply(s, gradient, steplengths);
       const moved = subtract(s, ahead, move);
-      const found = map(s, moved, "relu");
+      const nonnegative = map(s, moved, "relu");
       s.release(image, gradient, move, moved, ahead);
       const next = (1 + Math.sqrt(1 + 4 * inertia ** 2)) / 2;
-      const change = subtract(s, found, before);
+      const change = subtract(s, nonnegative, before);
       const further = scale(s, change, { alpha: (inertia - 1) / next });
-      ahead = add(s, found, further);
+      ahead = add(s, nonnegative, further);
       s.release(change, further, before);
-      before = found;
+      before = nonnegative;
       inertia = next;
     }
     copy(s, before, { out: core });

@@ -121,7 +121,7 @@ export async function parafac2(
   slices: readonly Tensor<DType>[] | Tensor<DType>,
   options: Parafac2Options,
 ): Promise<Parafac2Decomposition> {
-  for (const each of isList(slices) ? slices : [slices]) checkCall(engine, NAME, each as Tensor);
+  for (const slice of isList(slices) ? slices : [slices]) checkCall(engine, NAME, slice as Tensor);
   if (isList(slices) ? !slices.length : !(slices instanceof Tensor))
     throw new TenfoldError(`${NAME}: slices are ${shown(slices)}, needs a list of matrices or one tensor K×I×J`);
   checkOptions(NAME, options, rules);
@@ -137,10 +137,10 @@ export async function parafac2(
     zero: () => zeroModel(data, options.rank),
     begin: (scope) => new Parafac2Method(scope, data, options, update),
   });
-  using kept = new Held(engine);
-  kept.keep(result.tensor);
+  using results = new Held(engine);
+  results.keep(result.tensor);
   const sliceErrors = await data.errorsOf(result.tensor);
-  return kept.handOut({ ...result, sliceErrors });
+  return results.handOut({ ...result, sliceErrors });
 }
 
 async function updateOf(nonnegative: Parafac2Options["nonnegative"], rank: number): Promise<CpUpdate> {
@@ -191,9 +191,9 @@ class Slices {
       floats.push(source);
     }
     // of the parts: those of one tensor were divided by 2^power together
-    const exponent = exponentOf(Math.max(...floats.map((each) => each.largest * 2 ** each.exponent)));
-    const scaled = floats.map((each, k) =>
-      each.exponent === exponent ? each.x : held.allocate(each.x.shape, `slice ${k}`),
+    const exponent = exponentOf(Math.max(...floats.map((slice) => slice.largest * 2 ** slice.exponent)));
+    const scaled = floats.map((slice, k) =>
+      slice.exponent === exponent ? slice.x : held.allocate(slice.x.shape, `slice ${k}`),
     );
     const heights = parts.map((part) => Math.min(part.shape[0]!, columns));
     const most = Math.max(...heights);
@@ -216,7 +216,7 @@ class Slices {
       sum(s, squares, { axis: 1, out: norms });
     }, "PARAFAC2 norms");
     const squaredNorms = [...(await engine.read(norms))];
-    const squaredNorm = squaredNorms.reduce((total, each) => total + each, 0);
+    const squaredNorm = squaredNorms.reduce((total, square) => total + square, 0);
     const facts = { exponent: exponent + power, squaredNorm, largest: 1, isZero: squaredNorm === 0 };
     const counts = held.keep(engine.tensor([parts.length], Uint32Array.from(heights), { label: "heights" }));
     return new Slices(engine, scaled, squaredNorms, new Resident(reduced, facts), counts);
@@ -231,7 +231,7 @@ class Slices {
     const { engine, scaled, reduced, squaredNorms } = this;
     const squares = scaled.map((_, k) => engine.tensor([1], null, { label: `error ${k}` }));
     using held = new Held(engine);
-    for (const each of squares) held.keep(each);
+    for (const square of squares) held.keep(square);
     await inBatches(scaled.length, async (first, stop) => {
       await engine.run((s) => {
         for (let k = first; k < stop; k++) {
@@ -244,7 +244,7 @@ class Slices {
       }, "PARAFAC2 errors");
     });
     const read = await engine.read(squares);
-    return read.map((each, k) => (squaredNorms[k] ? Math.sqrt(each[0]! / squaredNorms[k]!) : 0));
+    return read.map((square, k) => (squaredNorms[k] ? Math.sqrt(square[0]! / squaredNorms[k]!) : 0));
   }
 }
 
@@ -314,13 +314,13 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
       [0, 2, 1],
     );
     const { size } = this.#stack;
-    const whole = size + count * most * rank;
-    [this.#fresh, this.#accepted] = [allocate([whole], "new model"), allocate([whole], "best model")];
+    const length = size + count * most * rank;
+    [this.#fresh, this.#accepted] = [allocate([length], "new model"), allocate([length], "best model")];
     this.#next = allocate([size], "next factors");
     const stacked = { stack: this.#stack, tensor: this.#fresh };
     this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update, stacked);
-    this.#projections = this.#fresh.rows(size, whole).reshape([count, most, rank]);
-    this.#best = this.#accepted.rows(size, whole).reshape([count * most, rank]);
+    this.#projections = this.#fresh.rows(size, length).reshape([count, most, rank]);
+    this.#best = this.#accepted.rows(size, length).reshape([count * most, rank]);
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
   }

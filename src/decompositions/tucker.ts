@@ -34,6 +34,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
+import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import { Held, together } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
@@ -52,7 +53,6 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./kept.js";
 import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
@@ -308,17 +308,17 @@ async function byRanks(
   const iterates = name === "tuckerHOOI" && truncatedModes(source, ranks).length > (source.refresh ? 0 : 1);
   if (!iterates) refuseCheckpoint(name, checkpoint, "where one mode at most is truncated", "that needs no sweeps");
   if (source.refresh) refuseCheckpoint(name, checkpoint, "where entries are missing", "take cp or cpALS");
-  const kept = checkpoint && {
+  const saving = checkpoint && {
     checkpoint,
     options: { ranks, initialize: await nameOfStart(initialize), seed },
   };
   if (iterates && initialize !== "hosvd") {
     using start = await startFrom(source, initialize, ranks, seed);
-    return await refine(source, start, ranks, seed, stopping, kept);
+    return await refine(source, start, ranks, seed, stopping, saving);
   }
   const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
   using start = await truncatedFactors(source, ranks, seed, how, { sequential: name !== "hosvd", isTold: !iterates });
-  if (iterates) return await refine(source, start, ranks, seed, stopping, kept);
+  if (iterates) return await refine(source, start, ranks, seed, stopping, saving);
   return await finish(name, source, start, ranks, seed);
 }
 
@@ -642,13 +642,13 @@ function refine(
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
-  kept?: Run<TuckerTensor>["kept"],
+  saving?: Run<TuckerTensor>["saving"],
 ): Promise<Decomposition<TuckerTensor>> {
   return iterate<TuckerTensor>(source, {
     name: "tuckerHOOI",
     stopping,
     seed,
-    kept,
+    saving,
     zero: () => zeroTucker(source.engine, source.shape, ranks),
     begin: (scope) => hooiMethod(scope, start.factors, seed, start.relativeError),
   });

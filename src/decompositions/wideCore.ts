@@ -80,8 +80,8 @@ export async function wideCore(
   await Program.run(engine, record, "core of slabs", { signal });
   const [lostOfCore] = await engine.read(loss);
   const facts = { exponent: source.exponent, squaredNorm, largest: source.largest, isZero: false };
-  const kept = held.move();
-  return { core: new Resident(core, facts), bases, lost: lostOfCore!, destroy: () => kept.destroy() };
+  const owner = held.move();
+  return { core: new Resident(core, facts), bases, lost: lostOfCore!, destroy: () => owner.destroy() };
 }
 
 /** the rank for which bases are made first where an error is asked for */
@@ -181,10 +181,10 @@ function projections(
   }
   const half = Math.ceil(modes.length / 2);
   const [first, second] = [modes.slice(0, half), modes.slice(half)];
-  for (const [kept, others] of [[first, second] as const, [second, first] as const]) {
+  for (const [unprojected, others] of [[first, second] as const, [second, first] as const]) {
     const some = factors.map((factor, mode) => (others.includes(mode) ? factor : null));
     const part = some.some((factor) => factor !== null) ? x.project(p, some) : null;
-    projections(p, part ? new TensorReader(part) : x, factors, kept, take);
+    projections(p, part ? new TensorReader(part) : x, factors, unprojected, take);
     if (part) p.s.release(part);
   }
 }

@@ -157,15 +157,15 @@ async function affineOf(
   if (extents.length > rank || !(one || perOutput)) return null;
   const values = await floatsOf(model, weight.tensor);
   const at = (o: number): number => values[one ? 0 : o]!;
-  const each = (value: (o: number) => number): Float64Array =>
+  const perChannel = (value: (o: number) => number): Float64Array =>
     Float64Array.from({ length: outputs }, (_, o) => value(o));
   switch (node.opType) {
     case "Mul":
-      return finite({ scale: each(at), shift: each(() => 0) });
+      return finite({ scale: perChannel(at), shift: perChannel(() => 0) });
     case "Div":
-      return finite({ scale: each((o) => 1 / at(o)), shift: each(() => 0) });
+      return finite({ scale: perChannel((o) => 1 / at(o)), shift: perChannel(() => 0) });
     default:
-      return finite({ scale: each(() => 1), shift: each(node.opType === "Add" ? at : (o) => -at(o)) });
+      return finite({ scale: perChannel(() => 1), shift: perChannel(node.opType === "Add" ? at : (o) => -at(o)) });
   }
 }
 

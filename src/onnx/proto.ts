@@ -148,8 +148,8 @@ const attribute = (node: NodeProto, name: string): AttributeProto | undefined =>
 
 /** An integer attribute; `otherwise` where the node lacks it. */
 export const intOf = (node: NodeProto, name: string, otherwise: number): number => {
-  const found = attribute(node, name);
-  return found ? Number(found.i) : otherwise;
+  const entry = attribute(node, name);
+  return entry ? Number(entry.i) : otherwise;
 };
 export const floatOf = (node: NodeProto, name: string, otherwise: number): number =>
   attribute(node, name)?.f ?? otherwise;
@@ -159,8 +159,8 @@ export const maybeFloatOf = (node: NodeProto, name: string): number | null => at
 export const intsOf = (node: NodeProto, name: string): number[] | null =>
   attribute(node, name)?.ints.map(Number) ?? null;
 export const stringOf = (node: NodeProto, name: string, otherwise: string): string => {
-  const found = attribute(node, name);
-  return found ? text.decode(found.s) : otherwise;
+  const entry = attribute(node, name);
+  return entry ? text.decode(entry.s) : otherwise;
 };
 /** The tensor of a `Constant` node, also where it has numbers instead; null for strings and sparse tensors. */
 export function constantOf(node: NodeProto): TensorProto | null {

@@ -165,17 +165,17 @@ export function quantisedLayers(
   { operators = ["Conv"], float = [], fixedInputs = false }: QuantisedLayersOptions,
 ): { layers: Planned[]; inFloat: LeftAlone[]; facts: GraphFacts } {
   const asked = (op: string): boolean => (operators as readonly string[]).includes(op);
-  const { layers: found, leftAlone, facts } = findLayers(model, { fixedInputs, join: false, depthwise: true });
+  const { layers: convolutions, leftAlone, facts } = findLayers(model, { fixedInputs, join: false, depthwise: true });
   const inFloat = leftAlone.filter(({ op }) => asked(op));
   const layers: Planned[] = [];
-  const names = [...found.map((layer) => nameOf(layer.nodes[0]!.node)), ...leftAlone.map(({ name }) => name)];
+  const names = [...convolutions.map((layer) => nameOf(layer.nodes[0]!.node)), ...leftAlone.map(({ name }) => name)];
   const unknown = float.find((name) => !names.includes(name));
   if (unknown !== undefined)
     throw new TenfoldError(
       `${what}: float names ${shown(unknown)}, which is no layer of ${model.file}; it has ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", …" : ""}`,
       { code: "OPTION" },
     );
-  for (const layer of found) {
+  for (const layer of convolutions) {
     const { node, side } = layer.nodes[0]!;
     const { op, multiplications } = layer;
     if (!asked(op)) continue;

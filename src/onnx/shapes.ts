@@ -56,11 +56,11 @@ export class Shapes {
       for (const [at, name] of node.output.entries()) {
         if (!name) continue;
         const said = declared(name);
-        const found = inferred[at] ?? said;
+        const extents = inferred[at] ?? said;
         // what the file says fills what could not be inferred
         const shape =
           fixed.get(name) ??
-          (found && said?.length === found.length ? found.map((extent, axis) => extent ?? said[axis]!) : found);
+          (extents && said?.length === extents.length ? extents.map((extent, axis) => extent ?? said[axis]!) : extents);
         if (shape) this.shapes.set(name, shape);
       }
     }
@@ -281,14 +281,14 @@ export class Shapes {
     if (!x) return null;
     const keep = intOf(node, "keepdims", 1) !== 0;
     const one = node.opType.startsWith("Arg");
-    const given = one
+    const listed = one
       ? [intOf(node, "axis", 0)]
       : node.input[1]
         ? (this.values.get(node.input[1]) ?? null)
         : (intsOf(node, "axes") ?? []);
-    if (!given || given.includes(null)) return keep ? x.map(() => null) : null;
-    if (!given.length && intOf(node, "noop_with_empty_axes", 0)) return x;
-    const axes = given.length ? given.map((axis) => axisOf(axis!, x.length)) : x.map((_, axis) => axis);
+    if (!listed || listed.includes(null)) return keep ? x.map(() => null) : null;
+    if (!listed.length && intOf(node, "noop_with_empty_axes", 0)) return x;
+    const axes = listed.length ? listed.map((axis) => axisOf(axis!, x.length)) : x.map((_, axis) => axis);
     return keep
       ? x.map((extent, axis) => (axes.includes(axis) ? 1 : extent))
       : x.filter((_, axis) => !axes.includes(axis));
@@ -383,8 +383,8 @@ function elementwise(a: Extents, b: Extents, compute: (a: number, b: number) => 
 
 const axisOf = (axis: number, rank: number): number => Math.min(rank, Math.max(0, axis < 0 ? axis + rank : axis));
 
-const whole = (value: number): number | null => (Number.isSafeInteger(value) && value >= 0 ? value : null);
-const times = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : whole(a * b));
+const countOf = (value: number): number | null => (Number.isSafeInteger(value) && value >= 0 ? value : null);
+const times = (a: number | null, b: number | null): number | null => (a === null || b === null ? null : countOf(a * b));
 const sum = (values: readonly (number | null)[]): number | null =>
   values.reduce<number | null>((a, b) => (a === null || b === null ? null : a + b), 0);
 export const product = (values: Extents): number | null => values.reduce<number | null>(times, 1);
@@ -426,7 +426,7 @@ function reshaped(
   const copied = (axis: number): boolean => shape[axis] === 0 && !allowZero;
   const size = x && product(x.filter((_, axis) => !copied(axis)));
   const rest = product(out.filter((_, axis) => axis !== free && !copied(axis)));
-  out[free] = size !== null && rest ? whole(size / rest) : null;
+  out[free] = size !== null && rest ? countOf(size / rest) : null;
   return out;
 }
 
@@ -454,7 +454,7 @@ function convolved(
   const pads = auto === "VALID" ? null : intsOf(node, "pads");
   const extent = (kernel - 1) * (intsOf(node, "dilations")?.[axis] ?? 1) + 1;
   const room = n + (pads?.[axis] ?? 0) + (pads?.[axis + rank] ?? 0) - extent;
-  return whole((ceil ? Math.ceil(room / stride) : Math.floor(room / stride)) + 1);
+  return countOf((ceil ? Math.ceil(room / stride) : Math.floor(room / stride)) + 1);
 }
 
 /** The output's extent of a transposed convolution along an axis. */
@@ -470,9 +470,9 @@ function transposeConvolved(
   const stride = intsOf(node, "strides")?.[axis] ?? 1;
   if (n === null || kernel === null) return null;
   const auto = stringOf(node, "auto_pad", "NOTSET");
-  if (auto.startsWith("SAME")) return whole(n * stride);
+  if (auto.startsWith("SAME")) return countOf(n * stride);
   const pads = auto === "VALID" ? null : intsOf(node, "pads");
   const extent = (kernel - 1) * (intsOf(node, "dilations")?.[axis] ?? 1) + 1;
   const added = intsOf(node, "output_padding")?.[axis] ?? 0;
-  return whole(stride * (n - 1) + added + extent - (pads?.[axis] ?? 0) - (pads?.[axis + rank] ?? 0));
+  return countOf(stride * (n - 1) + added + extent - (pads?.[axis] ?? 0) - (pads?.[axis + rank] ?? 0));
 }

@@ -186,7 +186,7 @@ export function convergenceFigure(curves: readonly (readonly number[])[]): Figur
       const height = 250;
       const { x: across, y: up } = frame(width, height);
       const longest = Math.max(4, ...curves.map((curve) => curve.length));
-      const x = linear(1, longest, across, { ticks: 8, whole: true });
+      const x = linear(1, longest, across, { ticks: 8, integers: true });
       if (!values.length)
         return picture(width, height, palette, axes(palette, { x, y: linear(0, 1, up), xName: "sweep" }));
       const isFar = most > 20 * least;
@@ -421,7 +421,7 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
     const top = row * (grid.height + down) + down;
     const from = left + column * grid.width + 4;
     const to = left + (column + 1) * grid.width - 8;
-    const x = linear(0, Math.max(1, length - 1), [from, to], { ticks: 3, whole: true });
+    const x = linear(0, Math.max(1, length - 1), [from, to], { ticks: 3, integers: true });
     const y = linear(range[0], range[1], [top + grid.height - 4, top], { ticks: 3 });
     const look = looks?.[at];
     const colour = look?.selected ? palette.mark : palette.accent;
@@ -720,7 +720,7 @@ function residualFigure(data: DecompositionData): Figure {
         const from = left + (mode % grid.columns) * grid.width + 4;
         const to = left + ((mode % grid.columns) + 1) * grid.width - 14;
         const top = Math.floor(mode / grid.columns) * step + 20;
-        const x = linear(0, Math.max(1, of.length - 1), [from, to], { ticks: 4, whole: true });
+        const x = linear(0, Math.max(1, of.length - 1), [from, to], { ticks: 4, integers: true });
         const y = linear(0, most || 1, [top + grid.height - 4, top], { ticks: 3 });
         const { xs, ys } = thinned(of.length, (i) => of[i]!);
         const points = pathOf(xs.map(x), ys.map(y));

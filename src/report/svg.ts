@@ -99,10 +99,10 @@ export function linear(
   low: number,
   high: number,
   [from, to]: readonly [number, number],
-  { ticks = 4, whole = false }: { ticks?: number; whole?: boolean } = {},
+  { ticks = 4, integers = false }: { ticks?: number; integers?: boolean } = {},
 ): Scale {
   const span = high - low || 1;
-  const step = whole ? Math.max(1, stepOf(span, ticks)) : stepOf(span, ticks);
+  const step = integers ? Math.max(1, stepOf(span, ticks)) : stepOf(span, ticks);
   const list: number[] = [];
   for (let at = Math.ceil(low / step - 1e-9); at * step <= high + 1e-9 * span; at++) list.push(at * step || 0);
   const scale = (value: number): number => from + ((to - from) * (value - low)) / span;

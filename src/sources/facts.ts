@@ -58,11 +58,11 @@ export async function look(
   };
   await Program.run(engine, (p) => record(p, (x, slab) => see(p, x, slab)), `${operation} input`);
   const [words, squares] = await engine.read([seen, norms]);
-  const found = starts.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
-  const notFinite = found.reduce((sum, slab) => sum + slab.notFinite, 0);
+  const inspections = starts.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
+  const notFinite = inspections.reduce((sum, slab) => sum + slab.notFinite, 0);
   if (notFinite) {
-    const slab = found.findIndex(({ first }) => first);
-    const { index, kind } = found[slab]!.first!;
+    const slab = inspections.findIndex(({ first }) => first);
+    const { index, kind } = inspections[slab]!.first!;
     const entries = notFinite === 1 ? "1 entry that is" : `${notFinite} entries that are`;
     const [row, ...rest] = indexOf(index, shape);
     const where = `${notFinite === 1 ? "" : "the first "}${kind} at [${[row! + starts[slab]!, ...rest].join(", ")}]`;
@@ -71,7 +71,7 @@ export async function look(
     );
   }
   return {
-    largest: found.reduce((most, { largest }) => Math.max(most, largest), 0),
+    largest: inspections.reduce((most, { largest }) => Math.max(most, largest), 0),
     squaredNorm: starts.reduce((sum, _, slab) => sum + squares[slab * APART]!, 0),
   };
 }

@@ -190,7 +190,7 @@ export async function masked(engine: Engine, x: Tensor<DType>, options: MaskedOp
     throw new ShapeError(`masked: a mask ${formatShape(mask.shape)} for ${x}, needs its shape`);
   if (mask === "nan" && !holds(x, "f32"))
     throw new TenfoldError(`masked: ${x} is ${x.dtype}, which has no NaN; give a mask`);
-  const given = mask === "nan" || mask instanceof Tensor ? null : engine.tensor(x.shape, mask, { label: "mask" });
+  const uploaded = mask === "nan" || mask instanceof Tensor ? null : engine.tensor(x.shape, mask, { label: "mask" });
   const bits = engine.tensor([bitWords(x.size)], null, { dtype: "u32", label: "known" });
   const copy = engine.tensor(x.shape, null, { label: x.label });
   try {
@@ -198,7 +198,7 @@ export async function masked(engine: Engine, x: Tensor<DType>, options: MaskedOp
       x,
       copy,
       bits,
-      mask === "nan" ? null : (mask instanceof Tensor ? mask : given)!,
+      mask === "nan" ? null : (mask instanceof Tensor ? mask : uploaded)!,
     );
     if (known === 0) throw new TenfoldError(`masked: no entry of ${x} is known, needs some`);
     const { largest, squaredNorm } = await look(engine, "masked", { name: String(x), shape: x.shape }, (_, see) =>
@@ -221,7 +221,7 @@ export async function masked(engine: Engine, x: Tensor<DType>, options: MaskedOp
     copy.destroy();
     throw error;
   } finally {
-    given?.destroy();
+    uploaded?.destroy();
   }
 }
 

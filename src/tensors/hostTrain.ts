@@ -121,11 +121,11 @@ export function round(train: HostTrain, relativeError: number, ranks?: readonly 
     const { u, values, v } = svd(data, rows, right);
     const width = values.length;
     const rank = Math.min(rankWithin(values, budget), ranks?.[k] ?? width);
-    const kept = new Float64Array(rows * rank);
-    for (let i = 0; i < rows; i++) for (let r = 0; r < rank; r++) kept[i * rank + r] = u[i * width + r]!;
+    const leading = new Float64Array(rows * rank);
+    for (let i = 0; i < rows; i++) for (let r = 0; r < rank; r++) leading[i * rank + r] = u[i * width + r]!;
     const rest = new Float64Array(rank * right);
     for (let r = 0; r < rank; r++) for (let j = 0; j < right; j++) rest[r * right + j] = values[r]! * v[j * width + r]!;
-    cores[k] = { left, extent, right: rank, data: kept };
+    cores[k] = { left, extent, right: rank, data: leading };
     const next = cores[k + 1]!;
     cores[k + 1] = { ...next, left: rank, data: multiply(rest, next.data, rank, right, next.extent * next.right) };
   }

@@ -41,12 +41,12 @@ describe("decompose", () => {
     ["--rank", "2"],
     ["--ranks", "2,2,2"],
   ])("%s %s is the same with --memory", async (...options) => {
-    const whole = await report(at("x.npy"), ...options);
+    const direct = await report(at("x.npy"), ...options);
     const weights = readNpz(readFileSync(at("out.npz")));
     const streamed = await report(at("x.npy"), ...options, "--memory", "2.5kB");
     const others = readNpz(readFileSync(at("out.npz")));
-    expect(Math.abs(streamed.relativeError - whole.relativeError)).toBeLessThan(1e-6);
-    expect(streamed.compression).toBe(whole.compression);
+    expect(Math.abs(streamed.relativeError - direct.relativeError)).toBeLessThan(1e-6);
+    expect(streamed.compression).toBe(direct.compression);
     const name = options[0] === "--rank" ? "weights" : "core";
     const [a, b] = [weights.get(name)!.data, others.get(name)!.data];
     const largest = Math.max(...Array.from(a, Math.abs));

@@ -141,8 +141,8 @@ describe("a decomposition", () => {
       [8, 2],
       Float64Array.from(factor.data, (value) => 3 * value),
     );
-    const kept = await command([...argv, "--fixed", `1:${fixed}`, "--out", at("r.npz")]);
-    expect(kept.code).toBe(0);
+    const fixedRun = await command([...argv, "--fixed", `1:${fixed}`, "--out", at("r.npz")]);
+    expect(fixedRun.code).toBe(0);
     const members = readNpz(readFileSync(at("r.npz")));
     expect(distance(members.get("factor_1")!.data, factor.data)).toBeLessThan(1e-6);
     const [weights, ...factors] = [...members.values()] as [NumericArray, ...NumericArray[]];

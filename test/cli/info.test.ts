@@ -58,11 +58,11 @@ describe("tenfold info", () => {
     ["plain.h5:X", "<d"],
   ])("tells what is in %s", async (path, dtype) => {
     const place = path.startsWith("x.") ? at(path) : fixture(path);
-    const found = await infoOf(place, "--quick");
-    expect(found).toMatchObject({ shape: [4, 3, 2], dtype, entries: 24, missing: 0, infinite: 0, zeros: 0 });
-    expect(found).toMatchObject({ least: 0.5, largest: 321.5, negative: 0, bytes: { gpu: 96, binding: null } });
-    expect(found.mean).toBeCloseTo(161, 10);
-    expect(found.norm).toBeCloseTo(NORM, 9);
+    const info = await infoOf(place, "--quick");
+    expect(info).toMatchObject({ shape: [4, 3, 2], dtype, entries: 24, missing: 0, infinite: 0, zeros: 0 });
+    expect(info).toMatchObject({ least: 0.5, largest: 321.5, negative: 0, bytes: { gpu: 96, binding: null } });
+    expect(info.mean).toBeCloseTo(161, 10);
+    expect(info.norm).toBeCloseTo(NORM, 9);
   });
 
   it.each(["v2.zarr", "v3.zarr"])(
@@ -80,17 +80,17 @@ describe("tenfold info", () => {
       return a[2 * i]! * b[2 * j]! * c[2 * k]! + a[2 * i + 1]! * b[2 * j + 1]! * c[2 * k + 1]!;
     });
     writeFileSync(at("two terms.npy"), writeNpy({ shape: [12, 11, 10], data }));
-    const found = await infoOf(at("two terms.npy"));
-    expect(found.ranks.map(({ relativeError }) => relativeError)).toEqual([0.1, 0.01]);
-    expect(found.ranks[1]!.ranks).toEqual([2, 2, 2]);
-    expect(found.suggestions.length).toBe(3);
+    const info = await infoOf(at("two terms.npy"));
+    expect(info.ranks.map(({ relativeError }) => relativeError)).toEqual([0.1, 0.01]);
+    expect(info.ranks[1]!.ranks).toEqual([2, 2, 2]);
+    expect(info.suggestions.length).toBe(3);
     // its kernels are compiled already
-    const tucker = found.suggestions.find((suggestion) => suggestion.includes("tucker"))!;
+    const tucker = info.suggestions.find((suggestion) => suggestion.includes("tucker"))!;
     const words = [...tucker.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word!);
     expect(words).toEqual(["tenfold", "decompose", at("two terms.npy"), "--method", "tucker", "--error", "0.1"]);
     const { code, stderr } = await command(words.slice(1));
     expect([code, stderr.match(/^error:.*/m)]).toEqual([0, null]);
-    expect(found.suggestions.slice(0, 2)).toEqual([
+    expect(info.suggestions.slice(0, 2)).toEqual([
       `tenfold rank "${at("two terms.npy")}" --max 8`,
       `tenfold decompose "${at("two terms.npy")}" --rank 3 --out "two terms-cp.npz"`,
     ]);
@@ -103,10 +103,10 @@ describe("tenfold info", () => {
   it("counts what is missing and infinite, and says what is to be done", async () => {
     const data = Float64Array.of(1, Number.NaN, -2, 0, Number.POSITIVE_INFINITY, Number.NaN, 0, 3);
     writeFileSync(at("gaps.npy"), writeNpy({ shape: [2, 2, 2], data }));
-    const found = await infoOf(at("gaps.npy"));
-    expect(found).toMatchObject({ missing: 2, infinite: 1, zeros: 2, negative: 1, least: -2, largest: 3, mean: 0.4 });
-    expect(found.norm).toBeCloseTo(Math.sqrt(14), 12);
-    expect([found.ranks, found.suggestions]).toEqual([[], []]);
+    const info = await infoOf(at("gaps.npy"));
+    expect(info).toMatchObject({ missing: 2, infinite: 1, zeros: 2, negative: 1, least: -2, largest: 3, mean: 0.4 });
+    expect(info.norm).toBeCloseTo(Math.sqrt(14), 12);
+    expect([info.ranks, info.suggestions]).toEqual([[], []]);
     const { stdout } = await command(["info", at("gaps.npy")]);
     expect(stdout).toMatch(/missing +2 \(25\.0 %\), and 1 infinite\n/);
     expect(stdout).toMatch(/to begin +replace what is not finite: decompositions refuse it\n/);

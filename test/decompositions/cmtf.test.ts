@@ -175,10 +175,10 @@ describe("cmtf", () => {
     expect([...tensor.factors.keys()]).toEqual(["person", "gene", "time", "drug"]);
     expect(tensor.parameterCount).toBe(3 * (12 + 10 + 8 + 9) + 6);
     // the matrix alone has no unique model; coupled with the tensor it has: its columns are the plant's
-    const found = await y!.factors[1]!.read();
+    const factor = await y!.factors[1]!.read();
     for (let r = 0; r < rank; r++) {
       const cosines = Array.from({ length: rank }, (_, q) => {
-        const [u, v] = [found.filter((_, at) => at % rank === r), d.filter((_, at) => at % rank === q)];
+        const [u, v] = [factor.filter((_, at) => at % rank === r), d.filter((_, at) => at % rank === q)];
         return Math.abs(u.reduce((sum, value, at) => sum + value * v[at]!, 0)) / norm(u) / norm(v);
       });
       expect(Math.max(...cosines)).toBeGreaterThan(0.9999);

@@ -70,7 +70,7 @@ function judged(
   for (const [mode, extent] of shape.entries()) {
     const others = full(core, mode);
     const rank = ranks[mode]!;
-    const after = shape.slice(mode + 1).reduce((product, each) => product * each, 1);
+    const after = shape.slice(mode + 1).reduce((product, extent) => product * extent, 1);
     const gradient = new Float64Array(extent * rank);
     for (let at = 0; at < rest.length; at++) {
       const [before, i, a] = [Math.floor(at / after / extent), Math.floor(at / after) % extent, at % after];
@@ -102,7 +102,7 @@ describe.each([
       expect(wrong).toBeLessThan(2e-3);
       expect(Math.abs(errors.at(-1)! - relativeError)).toBeLessThan(1e-6);
       expect(negativePart).toBeCloseTo(norm(data.map((value) => Math.min(0, value))) / norm(data), 6);
-      for (const [at, each] of errors.entries()) expect(each).toBeLessThanOrEqual((errors[at - 1] ?? 2) + 1e-6);
+      for (const [at, error] of errors.entries()) expect(error).toBeLessThanOrEqual((errors[at - 1] ?? 2) + 1e-6);
     }
   });
 

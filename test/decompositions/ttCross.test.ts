@@ -10,7 +10,7 @@ import { distance, unravel } from "./planted.js";
 const engine = await testEngine();
 
 /** A function of one index, for many. */
-const each = (shape: number[], f: (at: ArrayLike<number>) => number): EntrySource => ({
+const entries = (shape: number[], f: (at: ArrayLike<number>) => number): EntrySource => ({
   shape,
   entries: (indices, count) =>
     Float64Array.from({ length: count }, (_, at) => f(indices.subarray(at * shape.length, (at + 1) * shape.length))),
@@ -33,7 +33,7 @@ describe("ttCross", () => {
   ])("finds $name of 10^12 entries from few", async ({ f, most }) => {
     const shape = new Array<number>(12).fill(10);
     const told: number[] = [];
-    const result = await ttCross(engine, each(shape, f), {
+    const result = await ttCross(engine, entries(shape, f), {
       onIteration: ({ evaluations }) => void told.push(evaluations),
     });
     const { tensor, relativeError, evaluations, sweeps, converged } = result;
@@ -68,7 +68,7 @@ describe("ttCross", () => {
       f: (at: ArrayLike<number>) => 1000 + Math.sin(99 * at[0]! + 7 * at[1]! * at[2]!),
     },
   ])("is right about $name", async ({ shape, f }) => {
-    const source = each(shape, f);
+    const source = entries(shape, f);
     const { tensor, relativeError, converged } = await ttCross(engine, source, { sweeps: 12 });
     const expected = indicesOf(shape).map(f);
     const full = await evaluate(engine, (s) => tensor.full(s));
@@ -128,7 +128,7 @@ describe("ttCross", () => {
 
   it("says so when it has not found the tensor", async () => {
     const shape = new Array<number>(8).fill(10);
-    const hard = each(shape, (at) => Math.cos(Array.from(at).reduce((x, y) => x * y + 1, 1) ** 0.5));
+    const hard = entries(shape, (at) => Math.cos(Array.from(at).reduce((x, y) => x * y + 1, 1) ** 0.5));
     const spent = await ttCross(engine, hard, { maxEvaluations: 20_000 });
     expect(spent.converged).toBe(false);
     expect(spent.relativeError).toBeGreaterThan(0.1);
@@ -141,7 +141,7 @@ describe("ttCross", () => {
   });
 
   it("gives the same train for the same seed, and ends at an abort with what it has", async () => {
-    const source = each([6, 6, 6, 6], (at) => 1 / (1 + sumOf(at)));
+    const source = entries([6, 6, 6, 6], (at) => 1 / (1 + sumOf(at)));
     const run = async (options: TtCrossOptions) => {
       const { tensor, ...others } = await ttCross(engine, source, options);
       const full = await evaluate(engine, (s) => tensor.full(s));
@@ -163,7 +163,7 @@ describe("ttCross", () => {
   it("names what is wrong", async () => {
     const shape = [3, 4];
     const call = (x: unknown, options?: object) => ttCross(engine, x as EntrySource, options);
-    await expect(call(each(shape, (at) => (at[0] === 2 ? Number.NaN : 1)))).rejects.toThrow(
+    await expect(call(entries(shape, (at) => (at[0] === 2 ? Number.NaN : 1)))).rejects.toThrow(
       /the entry at \[2, \d\] is NaN/,
     );
     await expect(call({ shape, entries: () => [1, 2] })).rejects.toThrow(/entries returned 2 numbers for 1000 indices/);
@@ -171,7 +171,7 @@ describe("ttCross", () => {
     await expect(call({ shape })).rejects.toThrow(/ttCross: the second argument is/);
     await expect(
       call(
-        each(shape, () => 1),
+        entries(shape, () => 1),
         { rank: 3 },
       ),
     ).rejects.toThrow(/unknown option "rank"/);

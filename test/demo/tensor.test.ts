@@ -103,7 +103,7 @@ describe("a tensor of one's own", () => {
     const tensor = engine.tensor([...x.shape], x.data as Float32Array<ArrayBuffer>);
     const { tensor: model, relativeError } = await cp(engine, tensor, { rank: 2, starts: 2, seed: 1 });
     const weights = await (model as KruskalTensor).weights.read();
-    for (const each of [tensor, model]) each.destroy();
+    for (const owner of [tensor, model]) owner.destroy();
     expect(Math.abs((await fact("error")) / relativeError - 1)).toBeLessThan(1e-3);
 
     // the second term alone, turned in two modes, in another order

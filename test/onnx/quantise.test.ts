@@ -259,12 +259,12 @@ it("finds ranges that do not depend on the order or the batches", async () => {
     fc.property(fc.integer({ min: 0, max: 1000 }), fc.integer({ min: -30, max: 30 }), (seed, exponent) => {
       const values = random(3000, seed, 2 ** exponent).map((value, at) => (at % 3 ? value : value ** 3));
       const at = 1 + (seed % 2998);
-      const [whole, parts] = [new ActivationHistogram(), new ActivationHistogram()];
-      whole.add(values);
+      const [all, parts] = [new ActivationHistogram(), new ActivationHistogram()];
+      all.add(values);
       for (const part of [values.subarray(at), new Float32Array(2), values.subarray(0, at)]) parts.add(part);
-      whole.add(new Float32Array(2));
+      all.add(new Float32Array(2));
       for (const method of ["minMax", "percentile", "leastError"] as const)
-        expect(parts.range({ method })).toEqual(whole.range({ method }));
+        expect(parts.range({ method })).toEqual(all.range({ method }));
     }),
     { numRuns: 8 },
   );

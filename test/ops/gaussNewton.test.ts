@@ -280,9 +280,9 @@ describe.each([true, false])("several iterations, each model by one workgroup: %
       expect(later[0]!.numbers[GAUSS_NEWTON.loss]).toBe(history[end]![0]!.numbers[GAUSS_NEWTON.loss]);
     }
     for (const at of [end, history.length - 1]) {
-      const [own, other] = [history, free].map((run) => run[at]![1]!);
-      if (own!.numbers[GAUSS_NEWTON.slow]! < GAUSS_NEWTON_SLOW)
-        expect(own).toMatchObject({ accepted: other!.accepted });
+      const [told, other] = [history, free].map((run) => run[at]![1]!);
+      if (told!.numbers[GAUSS_NEWTON.slow]! < GAUSS_NEWTON_SLOW)
+        expect(told).toMatchObject({ accepted: other!.accepted });
     }
     expect(history[end + 1]![1]!.numbers[GAUSS_NEWTON.iterations]).toBe(end + 2);
   });

@@ -232,14 +232,14 @@ it("brings several matrices of a stack to norm 1 together", async () => {
   const stack = new Float32Array(700);
   for (const [at, rows] of heights.entries()) stack.set(randomArray(rows * rank, 30 + at), starts[at]);
   for (let row = 0; row < 40; row++) stack[576 + row * rank + 2] = 0;
-  using given = engine.tensor([700], stack);
+  using stacked = engine.tensor([700], stack);
   using factors = engine.tensor([700], new Float32Array(700).fill(7));
   using grams = engine.tensor([4, 64]);
   using weights = engine.tensor([rank]);
   await engine.run((s) => {
     const matrices = heights.map((rows, at) => ({ rows, start: starts[at]! }));
-    const parts = columnParts(s, given, matrices, rank);
-    unitColumns(s, { stack: given, matrices, parts, factors, grams, modes: [3, 0, 2], weights });
+    const parts = columnParts(s, stacked, matrices, rank);
+    unitColumns(s, { stack: stacked, matrices, parts, factors, grams, modes: [3, 0, 2], weights });
   });
   const [got, gotGrams, norms] = (await engine.read([factors, grams, weights])) as Float32Array[];
   const product = [1, 1, 1];

@@ -176,7 +176,7 @@ describe("parts of figures", () => {
       for (const value of ticks) expect(value >= low - 1e-9 && value <= high + 1 + 1e-9).toBe(true);
     }
     expect(linear(0, 100, [0, 1]).ticks).toEqual([0, 50, 100]);
-    expect(linear(1, 4, [0, 1], { ticks: 8, whole: true }).ticks).toEqual([1, 2, 3, 4]);
+    expect(linear(1, 4, [0, 1], { ticks: 8, integers: true }).ticks).toEqual([1, 2, 3, 4]);
     expect(logarithmic(0.01, 10, [0, 1]).ticks.map((value) => Number(value.toPrecision(3)))).toEqual([
       0.01, 0.1, 1, 10,
     ]);

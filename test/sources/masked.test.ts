@@ -84,7 +84,7 @@ describe("masked", () => {
       SHAPE,
       data.x.map((value, at) => (bits[at] ? value : 1e30)),
     );
-    using whole = engine.tensor(
+    using all = engine.tensor(
       SHAPE,
       Int32Array.from(data.x, (value) => 1000 * value),
     );
@@ -98,7 +98,7 @@ describe("masked", () => {
       expect(await facts(x, { mask })).toEqual(expected);
       expect(await facts(hidden, { mask })).toEqual(expected);
     }
-    const [known, , norm] = await facts(whole, { mask: bits });
+    const [known, , norm] = await facts(all, { mask: bits });
     expect(known).toBe(expected[0]);
     expect(Math.abs(Math.sqrt(norm! / expected[2]!) / 1000 - 1)).toBeLessThan(1e-3);
   });
@@ -246,8 +246,8 @@ describe("masked", () => {
       await expect(masked(engine, x, { mask: new Uint8Array(SIZE).fill(1) })).rejects.toThrow("entries that are not");
       using other = engine.tensor([8, 9, 7]);
       await expect(masked(engine, x, { mask: other })).rejects.toThrow("masked: a mask 8×9×7 for tensor 9×8×7");
-      using whole = engine.tensor([2, 2], Int32Array.of(1, 2, 3, 4));
-      await expect(masked(engine, whole)).rejects.toThrow("which has no NaN; give a mask");
+      using all = engine.tensor([2, 2], Int32Array.of(1, 2, 3, 4));
+      await expect(masked(engine, all)).rejects.toThrow("which has no NaN; give a mask");
       const inf = withNaN(data);
       inf[inf.findIndex((value) => value > 0)] = Number.POSITIVE_INFINITY;
       using infinite = engine.tensor(SHAPE, inf);
@@ -269,8 +269,8 @@ describe("masked", () => {
       (await cp(engine, source, options)).tensor.destroy();
       return engine.counters.dispatches - before;
     };
-    const each = ((await dispatchesOf(12)) - (await dispatchesOf(8))) / 4;
-    expect(each).toBeLessThan(20);
+    const perSweep = ((await dispatchesOf(12)) - (await dispatchesOf(8))) / 4;
+    expect(perSweep).toBeLessThan(20);
   });
 });
 

@@ -262,8 +262,8 @@ export function explained(plan: CompressionPlan, layers: readonly CompressedLaye
     const smaller = others.some(
       ({ weights, multiplications }) => weights < now.weights || multiplications < now.multiplications,
     );
-    const kept = smaller ? "other layers save more for what they lose" : "every rank would make it larger";
-    return { ...layer, kept };
+    const reason = smaller ? "other layers save more for what they lose" : "every rank would make it larger";
+    return { ...layer, kept: reason };
   });
 }
 

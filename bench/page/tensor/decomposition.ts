@@ -229,7 +229,7 @@ async function measure(
     const slices = shape.map((_, mode) => ({ residual: read[2 * mode]!, data: read[2 * mode + 1]! }));
     return { slices, squaredNorm };
   } finally {
-    for (const each of out) each.destroy();
+    for (const tensor of out) tensor.destroy();
   }
 }
 

@@ -115,19 +115,19 @@ export function parseList(text: string | null, most = 8): number[] | null {
 const IMAGE = /^(?:[0-7]x[0-7]|[0-7]f[1-9]\d{0,5})$/;
 
 export function parse(query: URLSearchParams): Settings {
-  const whole = (name: keyof typeof BOUNDS, otherwise: number): number =>
+  const integer = (name: keyof typeof BOUNDS, otherwise: number): number =>
     parseInteger(query.get(name), BOUNDS[name].min, BOUNDS[name].max, otherwise);
   const fill = query.get("fill");
   const image = query.get("image") ?? "";
   return {
     data: query.get("data") === "file" ? "file" : "example",
     method: methodOf(query.get("method") ?? "").id,
-    rank: whole("rank", 3),
+    rank: integer("rank", 3),
     ranks: parseList(query.get("ranks")) ?? [3],
-    blocks: whole("blocks", 2),
-    starts: whole("starts", 4),
-    seed: whole("seed", 1),
-    sweeps: whole("sweeps", 500),
+    blocks: integer("blocks", 2),
+    starts: integer("starts", 4),
+    seed: integer("seed", 1),
+    sweeps: integer("sweeps", 500),
     fill: fill === "mean" || fill === "zero" ? fill : "stop",
     shape: parseList(query.get("shape")),
     image: IMAGE.test(image) ? image : "",

@@ -52,7 +52,7 @@ export interface Run {
 }
 
 /** The tensor itself, for methods that take no source. Throws where it is larger than a binding, and so lies in slabs. */
-export const whole = (method: string, x: Tensor<DType> | Source): Tensor<DType> =>
+export const tensorOf = (method: string, x: Tensor<DType> | Source): Tensor<DType> =>
   x instanceof Tensor ? x : x.tensor(method);
 
 /** How a run is watched and stopped: options of the solvers. */

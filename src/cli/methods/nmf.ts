@@ -1,7 +1,7 @@
 import { nmf as factorise } from "../../decompositions/index.js";
 import { formatShape } from "../../gpu/index.js";
 import { InputError } from "../context.js";
-import { type Method, readArrays, whole } from "./method.js";
+import { type Method, readArrays, tensorOf } from "./method.js";
 
 const NAME = "nmf";
 const SWEEPS = 200;
@@ -32,7 +32,13 @@ export const nmf: Method = {
       most: sweeps,
       async solve(engine, x, { stopping }) {
         const initialize = init === "random" ? "random" : "nndsvd";
-        const result = await factorise(engine, whole(NAME, x), { rank: rank!, initialize, starts, seed, ...stopping });
+        const result = await factorise(engine, tensorOf(NAME, x), {
+          rank: rank!,
+          initialize,
+          starts,
+          seed,
+          ...stopping,
+        });
         const { tensor, relativeError } = result;
         return {
           title: `NMF, rank ${rank}`,

@@ -1,7 +1,7 @@
 import { parafac2 as decompose } from "../../decompositions/index.js";
 import { formatShape } from "../../gpu/index.js";
 import { InputError } from "../context.js";
-import { type Method, readArrays, whole } from "./method.js";
+import { type Method, readArrays, tensorOf } from "./method.js";
 
 const NAME = "parafac2";
 const SWEEPS = 500;
@@ -37,7 +37,7 @@ export const parafac2: Method = {
       most: sweeps,
       async solve(engine, x, { stopping }) {
         const initialize = init === "random" ? "random" : "svd";
-        const result = await decompose(engine, whole(NAME, x), {
+        const result = await decompose(engine, tensorOf(NAME, x), {
           rank,
           initialize,
           starts,

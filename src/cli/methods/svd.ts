@@ -2,7 +2,7 @@ import { truncatedSvd } from "../../decompositions/index.js";
 import { formatShape } from "../../gpu/index.js";
 import { KruskalTensor } from "../../tensors/index.js";
 import { InputError } from "../context.js";
-import { type Method, readArrays, whole } from "./method.js";
+import { type Method, readArrays, tensorOf } from "./method.js";
 
 const NAME = "svd";
 
@@ -36,7 +36,7 @@ export const svd: Method = {
       unit: "%",
       most: 100,
       async solve(engine, x, { direct }) {
-        const result = await truncatedSvd(engine, whole(NAME, x), { ...asked, seed, ...direct });
+        const result = await truncatedSvd(engine, tensorOf(NAME, x), { ...asked, seed, ...direct });
         const { u, values, v, relativeError } = result;
         const [largest, ...others] = await engine.read(values);
         const smallest = others.at(-1) ?? largest!;

@@ -318,14 +318,14 @@ class Compression {
       this.warnings.push(
         "no calibration samples: layers are fitted by their weights alone, which loses much more, and nothing was verified",
       );
-    const found = onnxSites(model, {
+    const sites = onnxSites(model, {
       fixedInputs,
       ...(shapes && { shapes }),
       ...(smallest !== undefined && { smallest }),
     });
-    this.totals = found.totals;
-    this.leftAlone = [...found.leftAlone];
-    for (const site of found.sites) {
+    this.totals = sites.totals;
+    this.leftAlone = [...sites.leftAlone];
+    for (const site of sites.sites) {
       const reason =
         site.kind === "transposedConvolution"
           ? "transposed convolutions are not compressed"
@@ -740,9 +740,9 @@ class Compression {
     for (const name of names.length > 2 ? [names[0]!, names.at(-1)!] : []) {
       const next = await quantiseOnnx(float, { ranges, fixedInputs, float: [...inFloat, name] });
       const held = await judge.of(next.model);
-      const kept = held.error < FLOAT_GAIN * error;
-      this.steps.push({ name: `int8: ${name} in float`, error: held.error, kept });
-      if (!kept) continue;
+      const improves = held.error < FLOAT_GAIN * error;
+      this.steps.push({ name: `int8: ${name} in float`, error: held.error, kept: improves });
+      if (!improves) continue;
       inFloat.push(name);
       best = next;
       error = held.error;

@@ -121,9 +121,9 @@ describe(".csv", () => {
 
   it("missing and infinite entries are told apart", async () => {
     const file = await opened("1,,NA\n-inf,nan,2.5\n", "x.csv");
-    const found = await inspect(file, 0);
-    expect([found.entries, found.missing, found.infinite, found.firstBad]).toEqual([6, 3, 1, 1]);
-    expect([found.least, found.largest, found.mean]).toEqual([1, 2.5, 1.75]);
+    const tensor = await inspect(file, 0);
+    expect([tensor.entries, tensor.missing, tensor.infinite, tensor.firstBad]).toEqual([6, 3, 1, 1]);
+    expect([tensor.least, tensor.largest, tensor.mean]).toEqual([1, 2.5, 1.75]);
   });
 
   it("lines with places make a tensor, in the order of numbers or of words", async () => {
@@ -204,8 +204,8 @@ describe("a pass over the numbers", () => {
   it("counts what cannot be decomposed", async () => {
     const data = Float64Array.of(1, Number.NaN, -2, 0, 1e300, Number.POSITIVE_INFINITY);
     const seen: number[] = [];
-    const found = await inspect(await opened(npy([2, 3], data), "x.npy"), 0, (done) => seen.push(done));
-    expect(found).toMatchObject({
+    const tensor = await inspect(await opened(npy([2, 3], data), "x.npy"), 0, (done) => seen.push(done));
+    expect(tensor).toMatchObject({
       entries: 6,
       missing: 1,
       infinite: 1,
