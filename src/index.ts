@@ -200,9 +200,12 @@ export {
   type TuckerLinearOptions,
   tuckerLinear,
 } from "./nn/factorised/tuckerLinear.js";
+export { Join } from "./nn/join.js";
+export { Add, Concat, Multiply } from "./nn/joins.js";
 export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
 export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
 export { lenet } from "./nn/lenet.js";
+export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./nn/network.js";
 export {
   type AdamOptions,
   adam,
@@ -211,7 +214,7 @@ export {
   type SgdOptions,
   sgd,
 } from "./nn/optimisers.js";
-export { loadModel, saveModel } from "./nn/save.js";
+export { loadModel, loadNetwork, saveModel } from "./nn/save.js";
 export { Sequential, type SequentialOptions } from "./nn/sequential.js";
 export type { NormalStart } from "./nn/startValues.js";
 export {

@@ -10,11 +10,14 @@ export {
   type Pool2dOptions,
 } from "./convolution.js";
 export * from "./factorised/index.js";
+export { Join } from "./join.js";
+export { Add, Concat, Multiply } from "./joins.js";
 export * from "./layer.js";
 export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./layers.js";
 export { LENET_SHAPE, lenet } from "./lenet.js";
+export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./network.js";
 export * from "./optimisers.js";
-export { cloneLayer, loadModel, saveModel } from "./save.js";
+export { cloneJoin, cloneLayer, loadModel, loadNetwork, saveModel } from "./save.js";
 export { Sequential, type SequentialOptions } from "./sequential.js";
 export type { NormalStart } from "./startValues.js";
 export {

@@ -31,10 +31,21 @@ export class Fields {
     return value as T;
   }
 
+  /** Whether the description has a field, whatever it holds. */
+  has(name: string): boolean {
+    return Object.hasOwn(this.values, name);
+  }
+
   /** A whole number, 1 or more. */
   count(name: string): number {
     const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
     return this.#read(name, is, "a whole number from 1");
+  }
+
+  /** A whole number, 0 or more. */
+  index(name: string): number {
+    const is = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;
+    return this.#read(name, is, "a whole number from 0");
   }
 
   counts(name: string, least = 1): number[] {
@@ -93,6 +104,15 @@ export class Fields {
 
   text(name: string): string {
     return this.#read(name, (value) => typeof value === "string", "a text");
+  }
+
+  texts(name: string): string[] {
+    const is = (value: unknown): boolean => Array.isArray(value) && value.every((entry) => typeof entry === "string");
+    return this.#read(name, is, "a list of texts");
+  }
+
+  list(name: string): unknown[] {
+    return this.#read(name, Array.isArray, "a list");
   }
 
   choice<const T extends string>(name: string, choices: readonly T[]): T {

@@ -32,10 +32,10 @@ import {
   trainingState,
   unpackBytes,
 } from "../ops/index.js";
-import { releaseTemporaries } from "./chain.js";
 import { denseLayers } from "./denseLayers.js";
+import { releaseTemporaries } from "./graph.js";
+import { Network } from "./network.js";
 import type { Optimiser } from "./optimisers.js";
-import { Sequential } from "./sequential.js";
 
 /** Samples with their classes, on the GPU. */
 export interface Dataset<D extends "f32" | "u8" = "f32" | "u8"> {
@@ -117,8 +117,8 @@ const SUBMIT_WORK = 2 ** 32;
 
 /** @internal */
 export const modelRule: OptionRule = instanceOf(
-  Sequential,
-  "a Sequential: await Sequential.create(engine, layers, { inputShape })",
+  Network,
+  "a Sequential or Network: await Sequential.create(engine, layers, { inputShape })",
 );
 
 const isAbove = (least: number) => (value: unknown) => typeof value === "number" && value > least;
@@ -144,7 +144,7 @@ const trainRules: OptionRules<TrainOptions> = {
   steps: oneOf("auto", "layered", "fused"),
 };
 
-function assertDataset(name: string, model: Sequential, dataset: Dataset): void {
+function assertDataset(name: string, model: Network, dataset: Dataset): void {
   const { inputs, labels } = dataset ?? {};
   if (!(inputs instanceof Tensor && labels instanceof Tensor)) {
     const passed =
@@ -167,7 +167,7 @@ function assertDataset(name: string, model: Sequential, dataset: Dataset): void 
  *
  * @throws TenfoldError where an option is unfit, ShapeError where the dataset does not fit the network
  */
-export async function train(model: Sequential, dataset: Dataset, options: TrainOptions): Promise<Training> {
+export async function train(model: Network, dataset: Dataset, options: TrainOptions): Promise<Training> {
   checkOption("train", "the model", model, modelRule);
   checkOptions("train", options, trainRules);
   const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
@@ -277,11 +277,11 @@ export async function train(model: Sequential, dataset: Dataset, options: TrainO
  * @throws ShapeError where the options ask for fused steps and network or optimiser allow none
  */
 function fusedSteps(
-  { engine, layers }: Sequential,
+  { engine, layers, graph }: Network,
   { steps = "auto", batchSize = 100, optimiser: { name, settings } }: TrainOptions,
 ): { layers: DenseLayer[]; settings: SgdSettings | AdamSettings } | null {
   if (steps === "layered") return null;
-  const dense = denseLayers(layers);
+  const dense = graph.isRow ? denseLayers(layers) : "its layers do not stand in a row";
   if (settings && typeof dense !== "string")
     return steps === "fused" || isSmall(engine, dense, batchSize) ? { layers: dense, settings } : null;
   if (steps === "fused")
@@ -396,7 +396,7 @@ const numbersOf = (s: Scheduler, inputs: Dataset["inputs"]): Tensor =>
   holds(inputs, "f32") ? inputs : unpackBytes(s, inputs);
 
 /** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
-function chunks(model: Sequential, { inputs, labels }: Dataset): Dataset[] {
+function chunks(model: Network, { inputs, labels }: Dataset): Dataset[] {
   const count = inputs.shape[0]!;
   // a part's tensors are views, and views begin at multiples of 256 bytes
   const alignment = inputs.dtype === "u8" ? 256 : 64;
@@ -423,7 +423,7 @@ export interface Evaluation {
  *
  * @throws ShapeError where the dataset does not fit the network
  */
-export async function evaluate(model: Sequential, dataset: Dataset): Promise<Evaluation> {
+export async function evaluate(model: Network, dataset: Dataset): Promise<Evaluation> {
   checkOption("evaluate", "the model", model, modelRule);
   assertDataset("evaluate", model, dataset);
   const { engine } = model;

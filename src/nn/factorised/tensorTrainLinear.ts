@@ -12,7 +12,7 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { matmul, mayMerge, modeProduct, permute, unfoldedProduct, workCost } from "../../ops/index.js";
-import { releaseTemporaries } from "../chain.js";
+import { releaseTemporaries } from "../graph.js";
 import type { Parameter } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
