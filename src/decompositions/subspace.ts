@@ -158,20 +158,9 @@ export function subspaceMethod(
   const extent = shape[mode]!;
   const columns = basisColumns(shape, mode, rank);
   const basis = allocate([extent, columns], "basis");
-  const projected = allocate(
-    shape.map((size, k) => (k === mode ? columns : size)),
-    "projected tensor",
-  );
+  const projected = allocate(withExtent(shape, mode, columns), "projected tensor");
   const turn = allocate([columns, columns], "Ritz vectors");
-  const ritz = (p: Program): Tensor => {
-    const { s } = p;
-    source.project(p, oneFactor(source, basis, mode), { out: projected });
-    const products = unfoldedProduct(s, projected, projected, mode);
-    const { values, vectors } = symmetricEigen(s, products);
-    copy(s, vectors, { out: turn });
-    s.release(products, vectors);
-    return values;
-  };
+  const iteration: Iteration = { x: source, mode, basis, projected, turn };
   /** basis times the leading Ritz vectors */
   const leading = (s: Scheduler): Tensor => {
     const first = slice(s, turn, [0, 0], [columns, rank]);
@@ -187,21 +176,13 @@ export function subspaceMethod(
     takesAsIs: !isTold,
     state: [basis, projected, turn],
     async start() {
-      const record = (p: Program): void => {
-        const { s } = p;
-        const random = normal(s, basis.shape, { seed, stream: mode });
-        const { q, r } = orthogonalise(s, random);
-        copy(s, q, { out: basis });
-        s.release(random, q, r);
-        s.release(ritz(p));
-      };
-      await Program.run(engine, record, "subspace start");
+      await Program.run(engine, (p) => begin(p, iteration, seed), "subspace start");
       return undefined;
     },
     record(p, trace, isPrecise) {
       const { s } = p;
       powerStep(p, source, basis, projected, turn, mode);
-      const values = ritz(p);
+      const values = ritz(p, iteration);
       const row = s.tensor([ROW.columns], { label: "errors" });
       const norms = row.rows(ROW.norms, ROW.norms + 1);
       const factor = isPrecise || remaining !== source ? leading(s) : null;
@@ -228,29 +209,8 @@ export function subspaceMethod(
       using held = new Held(engine);
       const vectors = held.allocate([extent, rank], `factor ${mode}`);
       const values = held.allocate([rank], "singular values");
-      const reduced = reduces
-        ? held.allocate(
-            shape.map((size, k) => (k === mode ? rank : size)),
-            "truncated tensor",
-          )
-        : null;
-      // by an SVD of the projected unfolding itself: a Gram matrix would square its condition number
-      await engine.run((s) => {
-        const axes = [...shape.keys()].filter((axis) => axis !== mode);
-        const tall = permute(s, projected, [...axes, mode]);
-        const factors = jacobiSvd(s, tall.reshape([-1, columns]));
-        s.release(tall, factors.u);
-        const rotated = matmul(s, basis, factors.v);
-        slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
-        slice(s, factors.values, [0], [rank], { out: values });
-        s.release(factors.values, rotated);
-        if (reduced) {
-          const turned = slice(s, factors.v, [0, 0], [columns, rank]);
-          modeProduct(s, projected, turned, mode, { transpose: true, out: reduced });
-          s.release(turned);
-        }
-        s.release(factors.v);
-      }, "leading vectors");
+      const reduced = reduces ? held.allocate(withExtent(shape, mode, rank), "truncated tensor") : null;
+      await engine.run((s) => turnToLeading(s, iteration, { vectors, values, reduced }), "leading vectors");
       return held.handOut(new Subspace(vectors, values, reduced));
     },
     residual(p, { vectors, reduced }, out) {
@@ -262,6 +222,96 @@ export function subspaceMethod(
       return subspace; // vectors have no scale, and the values are not handed on
     },
   };
+}
+
+/** The tensors of a subspace iteration. */
+interface Iteration {
+  x: Reader;
+  mode: number;
+  /** I_n×p, orthonormal columns */
+  basis: Tensor;
+  /** x ×ₙ basisᵀ */
+  projected: Tensor;
+  /** p×p, the Ritz vectors in this basis */
+  turn: Tensor;
+}
+
+const withExtent = (shape: readonly number[], mode: number, extent: number): number[] =>
+  shape.map((size, k) => (k === mode ? extent : size));
+
+/** Records a random basis. */
+function begin(p: Program, iteration: Iteration, seed: number): void {
+  const { s } = p;
+  const { basis, mode } = iteration;
+  const random = normal(s, basis.shape, { seed, stream: mode });
+  const { q, r } = orthogonalise(s, random);
+  copy(s, q, { out: basis });
+  s.release(random, q, r);
+  s.release(ritz(p, iteration));
+}
+
+/** Records x projected on the basis, and the Ritz vectors; the Ritz values are a temporary. */
+function ritz(p: Program, { x, mode, basis, projected, turn }: Iteration): Tensor {
+  const { s } = p;
+  x.project(p, oneFactor(x, basis, mode), { out: projected });
+  const products = unfoldedProduct(s, projected, projected, mode);
+  const { values, vectors } = symmetricEigen(s, products);
+  copy(s, vectors, { out: turn });
+  s.release(products, vectors);
+  return values;
+}
+
+/**
+ * Records the leading vectors of x projected on the basis, and x truncated by them: by an SVD of the projected unfolding itself, as a Gram matrix
+ * would square its condition number.
+ */
+function turnToLeading(
+  s: Scheduler,
+  { mode, basis, projected }: Iteration,
+  { vectors, values, reduced }: { vectors: Tensor; values?: Tensor; reduced: Tensor | null },
+): void {
+  const [extent, columns] = basis.shape as [number, number];
+  const rank = vectors.shape[1]!;
+  const axes = [...projected.shape.keys()].filter((axis) => axis !== mode);
+  const tall = permute(s, projected, [...axes, mode]);
+  const factors = jacobiSvd(s, tall.reshape([-1, columns]));
+  s.release(tall, factors.u);
+  const rotated = matmul(s, basis, factors.v);
+  slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
+  if (values) slice(s, factors.values, [0], [rank], { out: values });
+  s.release(factors.values, rotated);
+  if (reduced) {
+    const turned = slice(s, factors.v, [0, 0], [columns, rank]);
+    modeProduct(s, projected, turned, mode, { transpose: true, out: reduced });
+    s.release(turned);
+  }
+  s.release(factors.v);
+}
+
+/**
+ * Records `steps` steps of subspace iteration for a mode of x, x truncated by its leading vectors, and what that loses: for starts, which no
+ * rule of stopping looks at.
+ */
+export function recordTruncation(
+  p: Program,
+  x: Reader,
+  { mode, seed, steps }: { mode: number; seed: number; steps: number },
+  { vectors, reduced, loss }: { vectors: Tensor; reduced: Tensor; loss: Tensor },
+): void {
+  const { s } = p;
+  const columns = basisColumns(x.shape, mode, vectors.shape[1]!);
+  const basis = s.tensor([x.shape[mode]!, columns], { label: "basis" });
+  const projected = s.tensor(withExtent(x.shape, mode, columns), { label: "projected tensor" });
+  const turn = s.tensor([columns, columns], { label: "Ritz vectors" });
+  const iteration = { x, mode, basis, projected, turn };
+  begin(p, iteration, seed);
+  for (let step = 0; step < steps; step++) {
+    powerStep(p, x, basis, projected, turn, mode);
+    s.release(ritz(p, iteration));
+  }
+  turnToLeading(s, iteration, { vectors, reduced });
+  s.release(basis, projected, turn);
+  truncationLoss(p, x, vectors, mode, { out: loss, reduced });
 }
 
 /** Runs a subspace iteration. */

@@ -53,7 +53,7 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { basisColumns, measuredLoss, subspaceOf, subspaceStep } from "./subspace.js";
+import { basisColumns, measuredLoss, recordTruncation, subspaceOf, subspaceStep } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 import type { WideCore } from "./wideCore.js";
@@ -287,15 +287,19 @@ export async function compressed(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<Compressed> {
-  using start = await truncatedFactors(
-    source,
-    ranks,
-    seed,
-    { sweeps: 2, tolerance: 0, signal },
-    { sequential: true, isTold: false },
-  );
+  const start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false });
+  using held = new Held(source.engine);
+  const tensor = held.keep(new TuckerTensor(start.core ?? (await copyOf(source, name)), start.factors));
   signal?.throwIfAborted();
-  return await measured(name, source, start, ranks);
+  return held.handOut({ tensor, relativeError: start.relativeError });
+}
+
+/** x as a tensor of one's own. */
+async function copyOf(source: Source, name: string): Promise<Tensor> {
+  using held = new Held(source.engine);
+  const out = held.allocate(source.shape, "core");
+  await source.engine.run((s) => void copy(s, source.tensor(name), { out }), "core");
+  return held.handOut(out);
 }
 
 async function byRanks(
@@ -316,8 +320,10 @@ async function byRanks(
     using start = await startFrom(source, initialize, ranks, seed);
     return await refine(source, start, ranks, seed, stopping, saving);
   }
-  const how = iterates ? { sweeps: 2, tolerance: 0, signal: stopping.signal } : stopping;
-  using start = await truncatedFactors(source, ranks, seed, how, { sequential: name !== "hosvd", isTold: !iterates });
+  using start = await truncatedFactors(source, ranks, seed, stopping, {
+    sequential: name !== "hosvd",
+    isTold: !iterates,
+  });
   if (iterates) return await refine(source, start, ranks, seed, stopping, saving);
   return await finish(name, source, start, ranks, seed);
 }
@@ -526,16 +532,17 @@ async function truncated(
   { sequential, isTold, lost = 0 }: { sequential: boolean; isTold: boolean; lost?: number },
 ): Promise<Start> {
   const { shape, squaredNorm } = source;
+  const inOrder = truncatedModes(source, ranks).sort((a, b) => ranks[a]! / shape[a]! - ranks[b]! / shape[b]!);
+  if (sequential && !isTold) return await untold(source, ranks, seed, inOrder, lost, stopping.signal);
   const start = new Start(shape);
   start.relativeError = Math.sqrt(lost / squaredNorm);
   const { onIteration } = stopping;
-  const inOrder = truncatedModes(source, ranks).sort((a, b) => ranks[a]! / shape[a]! - ranks[b]! / shape[b]!);
   using remaining = new Remaining(source, lost);
   try {
     for (const mode of inOrder) {
       const done = start.sweeps;
       const task = {
-        ...{ mode, rank: ranks[mode]!, seed, isTold },
+        ...{ mode, rank: ranks[mode]!, seed },
         ...{ remaining: remaining.source, lost: remaining.lost, reduces: sequential || mode === inOrder[0] },
       };
       const { tensor, ...how } = await subspaceOf(sequential ? remaining.source : source, task, {
@@ -560,6 +567,52 @@ async function truncated(
     start.destroy();
     throw error;
   }
+}
+
+/** steps of subspace iteration a mode of a start */
+const STEPS = 2;
+
+/** Factors for a start: one mode after the other in one recording, of which one number a mode is read. */
+async function untold(
+  source: Source,
+  ranks: readonly number[],
+  seed: number,
+  inOrder: readonly number[],
+  lost: number,
+  signal: AbortSignal | undefined,
+): Promise<Start> {
+  const { engine, shape, squaredNorm } = source;
+  using held = new Held(engine);
+  const start = held.keep(new Start(shape));
+  if (inOrder.length) {
+    using temporary = new Held(engine);
+    const losses = temporary.allocate([inOrder.length, ROW.columns], "losses");
+    const left = [...shape];
+    const truncations = inOrder.map((mode, at) => {
+      const rank = ranks[mode]!;
+      left[mode] = rank;
+      const vectors = engine.tensor([shape[mode]!, rank], null, { label: `factor ${mode}` });
+      start.factors[mode] = vectors;
+      const isLast = at === inOrder.length - 1;
+      const reduced = isLast
+        ? (start.core = engine.tensor(left, null, { label: "core" }))
+        : temporary.allocate(left, "truncated tensor");
+      return { mode, vectors, reduced, loss: losses.rows(at, at + 1).reshape([ROW.columns]).rows(0, 1) };
+    });
+    const record = (p: Program): void => {
+      let reader: Reader = source;
+      for (const { mode, ...out } of truncations) {
+        recordTruncation(p, reader, { mode, seed, steps: STEPS }, out);
+        reader = new TensorReader(out.reduced);
+      }
+    };
+    await Program.run(engine, record, "HOSVD start", { signal });
+    const values = await engine.read(losses);
+    for (let at = 0; at < inOrder.length; at++) lost += values[at * ROW.columns]!;
+  }
+  start.relativeError = Math.sqrt(lost / squaredNorm);
+  start.sweeps = STEPS * inOrder.length;
+  return held.handOut(start);
 }
 
 /** What {@link factorsWithin} is asked for. */
