@@ -597,7 +597,15 @@ async function untold(
       const reduced = isLast
         ? (start.core = engine.tensor(left, null, { label: "core" }))
         : temporary.allocate(left, "truncated tensor");
-      return { mode, vectors, reduced, loss: losses.rows(at, at + 1).reshape([ROW.columns]).rows(0, 1) };
+      return {
+        mode,
+        vectors,
+        reduced,
+        loss: losses
+          .rows(at, at + 1)
+          .reshape([ROW.columns])
+          .rows(0, 1),
+      };
     });
     const record = (p: Program): void => {
       let reader: Reader = source;

@@ -1,0 +1,63 @@
+/** Sixteen starts of `cp` beside one, turn by turn: medians and quartiles of both, and their ratio. `node bench/starts.mjs 7` */
+import { cp } from "../src/decompositions/index.js";
+import { openEngine } from "../src/node/index.js";
+import { modelled } from "./inputs.js";
+import { median, quantile } from "./statistics.js";
+
+const rounds = Number(process.argv[2] ?? 7);
+const engine = await openEngine();
+const told = (values: number[], digits = 1) =>
+  `${median(values).toFixed(digits)} (${quantile(values, 0.25).toFixed(digits)} to ${quantile(values, 0.75).toFixed(digits)})`;
+
+/** Numbers from 0 to 1, always the same (Park & Miller 1988). */
+function uniform(seed: number): () => number {
+  let state = seed + 1;
+  return () => {
+    state = (state * 48271) % 0x7fffffff;
+    return state / 0x7fffffff;
+  };
+}
+
+const cases: { name: string; shape: number[]; rank: number; data: (seed: number) => Float32Array }[] = [
+  {
+    name: "16³ R4, random entries",
+    shape: [16, 16, 16],
+    rank: 4,
+    data: (seed) => Float32Array.from({ length: 4096 }, uniform(seed)),
+  },
+  ...[0, 0.1].map((noise) => ({
+    name: `16³ R4, noise ${noise}`,
+    shape: [16, 16, 16],
+    rank: 4,
+    data: (seed: number) => modelled({ shape: [16, 16, 16], seed, rank: 4, cosine: null, noise }),
+  })),
+  {
+    name: "100³ R10, noise 0.1",
+    shape: [100, 100, 100],
+    rank: 10,
+    data: (seed) => modelled({ shape: [100, 100, 100], seed, rank: 10, cosine: null, noise: 0.1 }),
+  },
+];
+
+for (const { name, shape, rank, data } of cases) {
+  const times: Record<1 | 16, number[]> = { 1: [], 16: [] };
+  for (let round = -1; round < rounds; round++) {
+    using x = engine.tensor(shape, data(70 + Math.max(0, round)));
+    for (const starts of [1, 16] as const) {
+      await engine.idle();
+      const start = performance.now();
+      // random starts alone: one by generalised eigenvalues would end at once where the model is exact
+      const { tensor } = await cp(engine, x, { rank, starts, seed: Math.max(0, round), initialize: "random" });
+      await engine.idle();
+      if (round >= 0) times[starts].push(performance.now() - start);
+      tensor.destroy();
+    }
+  }
+  console.log(
+    `${name}: 1 start ${told(times[1])} ms, 16 starts ${told(times[16])} ms, ratio ${told(
+      times[16].map((ms, round) => ms / times[1][round]!),
+      2,
+    )}`,
+  );
+}
+process.exit(0);
