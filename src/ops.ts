@@ -47,10 +47,11 @@ export { gram } from "./ops/gram.js";
 export { hadamard } from "./ops/hadamard.js";
 export { khatriRao } from "./ops/khatriRao.js";
 export { kronecker } from "./ops/kronecker.js";
-export { kruskalResidual, kruskalToTensor } from "./ops/kruskal.js";
+export { kruskalResidual, kruskalToTensor, type MissingOptions } from "./ops/kruskal.js";
 export { lowRankMatmul } from "./ops/lowRankMatmul.js";
 // products
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
+export { markMissing } from "./ops/missing.js";
 export { modeProduct } from "./ops/modeProduct.js";
 export { type MttkrpOptions, mttkrp, partialMttkrp } from "./ops/mttkrp.js";
 export { mttkrpFromPartial } from "./ops/mttkrpFromPartial.js";

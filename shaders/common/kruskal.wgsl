@@ -16,6 +16,8 @@ struct Params {
   last: u32,
   // extents of the modes that `outer` runs over
   extents: vec2<u32>,
+  // of differences to a tensor with missing entries: their factor
+  scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

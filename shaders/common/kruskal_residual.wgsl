@@ -1,6 +1,9 @@
 // The squared distance of a tile of a Kruskal tensor X̂ to the tensor X (`x`); `out` holds a sum a workgroup. STORE: X − X̂ is written to `difference`.
+// HOLES: entries of X that are MISSING do not count, and differences are written `scale` times.
+#import missing
 
 const STORE: bool = false;
+const HOLES: bool = false;
 
 @group(0) @binding(6) var<storage, read> x: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
@@ -8,16 +11,33 @@ const STORE: bool = false;
 
 // Σ (X − X̂)² over four rows of a tile, those from `offset` on
 fn squares(place: Place, offset: u32, values: mat4x4<f32>) -> f32 {
-  var sum = 0.0;
-  for (var i = 0u; i < 4u && place.row + offset + i < params.middle; i++) {
-    let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
-    var line = 0.0;
-    for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      let lack = x[at + j] - values[i][j];
-      if (STORE) { difference[at + j] = lack; }
-      line += lack * lack;
+  return squares_of_row(place, offset, values[0]) + squares_of_row(place, offset + 1u, values[1]) +
+    squares_of_row(place, offset + 2u, values[2]) + squares_of_row(place, offset + 3u, values[3]);
+}
+
+fn squares_of_row(place: Place, row: u32, model: vec4<f32>) -> f32 {
+  if (place.row + row >= params.middle) { return 0.0; }
+  let at = (place.o * params.middle + place.row + row) * params.last + place.column;
+  if (place.column + 4u <= params.last) {
+    let value = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+    var lack = value - model;
+    if (HOLES) { lack = select(lack, vec4<f32>(), value == vec4<f32>(MISSING)); }
+    if (STORE) {
+      let stored = select(lack, params.scale * lack, HOLES);
+      difference[at] = stored.x;
+      difference[at + 1u] = stored.y;
+      difference[at + 2u] = stored.z;
+      difference[at + 3u] = stored.w;
     }
-    sum += line;
+    return dot(lack, lack);
+  }
+  var sum = 0.0;
+  for (var j = 0u; place.column + j < params.last; j++) {
+    let value = x[at + j];
+    var lack = value - model[j];
+    if (HOLES) { lack = select(lack, 0.0, value == MISSING); }
+    if (STORE) { difference[at + j] = select(lack, params.scale * lack, HOLES); }
+    sum += lack * lack;
   }
   return sum;
 }

@@ -8,12 +8,27 @@ const DIFFERENCE: bool = false;
 
 // Writes four rows of a tile, those from `offset` on.
 fn store_rows(place: Place, offset: u32, values: mat4x4<f32>) {
-  for (var i = 0u; i < 4u && place.row + offset + i < params.middle; i++) {
-    let at = (place.o * params.middle + place.row + offset + i) * params.last + place.column;
-    for (var j = 0u; j < 4u && place.column + j < params.last; j++) {
-      var value = values[i][j];
-      if (DIFFERENCE) { value = x[at + j] - value; }
-      out[at + j] = value;
-    }
+  store_row(place, offset, values[0]);
+  store_row(place, offset + 1u, values[1]);
+  store_row(place, offset + 2u, values[2]);
+  store_row(place, offset + 3u, values[3]);
+}
+
+fn store_row(place: Place, row: u32, model: vec4<f32>) {
+  if (place.row + row >= params.middle) { return; }
+  let at = (place.o * params.middle + place.row + row) * params.last + place.column;
+  if (place.column + 4u <= params.last) {
+    var value = model;
+    if (DIFFERENCE) { value = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]) - model; }
+    out[at] = value.x;
+    out[at + 1u] = value.y;
+    out[at + 2u] = value.z;
+    out[at + 3u] = value.w;
+    return;
+  }
+  for (var j = 0u; place.column + j < params.last; j++) {
+    var value = model[j];
+    if (DIFFERENCE) { value = x[at + j] - value; }
+    out[at + j] = value;
   }
 }

@@ -75,7 +75,7 @@ export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /**
    * `nesterov`, the default: each sweep begins a little further than the last one ended, and what made the error larger is taken back (Mitchell,
    * Ye & De Sterck 2020; Ang, Cohen, Gillis & Hien 2021). Every sweep then takes its error from the residual, a third read of X, and the errors
-   * told are those of the best factors so far. `none`: sweeps as Kolda & Bader 2009 have them; so are those of tensors of more than 8 modes
+   * told are those of the best factors so far (of tensors with missing entries, of the best ones with which a sweep began). `none`: sweeps as Kolda & Bader 2009 have them; so are those of tensors of more than 8 modes
    */
   acceleration?: "nesterov" | "none";
   /**

@@ -37,6 +37,11 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly correcting: SweepMethod<KruskalTensor>["correcting"];
   /** weights are 0 at first, which is no model of anything */
   readonly startError: number | undefined;
+  /**
+   * ‖x − x̂‖² of the model from which a sweep begins, where `refresh` tells it for nothing: a sweep is accepted by it then, which saves a pass over X. As
+   * a sweep makes no error larger, the best factors have at most the error that is told.
+   */
+  readonly startSquares: Tensor | undefined;
   readonly #stack: Stack;
   /** the factors after the last sweep, the best ones, and those from which the next sweep begins: the last one has the weights */
   readonly #fresh: Tensor;
@@ -79,6 +84,7 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
     this.startError = this.#cp.tellsError ? 1 : undefined;
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
+    if (source.refresh && source.refreshTells) this.startSquares = allocate([1], "error of the start");
     this.state = [...this.#cp.state, this.#best, this.#next, this.#momentum];
     this.correcting = this.#cp.correcting && this.#correctingSweeps(this.#cp.correcting);
   }
@@ -100,14 +106,14 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   }
 
   record(p: Program, trace: Trace, isPrecise: boolean): void {
-    this.#cp.record(p, null, isPrecise);
+    this.#cp.record(p, null, isPrecise && !this.startSquares);
     this.#extrapolate(p.s, isPrecise);
     this.#tell(p.s, trace);
   }
 
   /** Records what follows a sweep: the model is put where the next one begins. */
   #extrapolate(s: Scheduler, isPrecise: boolean): void {
-    const error = this.#cp.recordError(s, isPrecise, this.#error);
+    const error = this.startSquares ?? this.#cp.recordError(s, isPrecise, this.#error);
     momentum(s, {
       fresh: this.#fresh,
       error,

@@ -1,6 +1,6 @@
 /** Entries that are held out of X at random, and how well models of the others predict them. */
 import { dispose, type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
-import { accumulateWhere, bitWords, map, packBits, sumOfSquares, uniform } from "../ops/index.js";
+import { accumulateKnown, kruskalResidual, map, markMissing, sumOfSquares, uniform } from "../ops/index.js";
 import { Masked, masked, Resident, type Source } from "../sources/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
 import { Held } from "./held.js";
@@ -13,11 +13,10 @@ export class HeldOut {
   readonly #held: Held;
 
   private constructor(
+    /** the entries that are held out, others marked as missing */
     readonly x: Tensor,
     /** X without the entries that are held out */
     readonly others: Masked,
-    /** a bit an entry: whether it is held out */
-    readonly bits: Tensor<"u32">,
     /** Σ of the squares of entries that are held out */
     readonly squaredNorm: number,
     held: Held,
@@ -34,7 +33,7 @@ export class HeldOut {
       );
     using held = new Held(engine);
     const mask = engine.tensor(shape, null, { label: "mask" });
-    const bits = held.allocate([bitWords(source.size)], "held out", "u32");
+    const heldOut = held.allocate(shape, "held out");
     const norm = held.allocate([1], "squared norm");
     try {
       const select = (s: Scheduler, isHeld: boolean): void => {
@@ -42,15 +41,14 @@ export class HeldOut {
         const beyond = map(s, random, "identity", { alpha: isHeld ? -1 : 1, beta: isHeld ? share : -share });
         map(s, beyond, "relu", { out: mask });
         // what is missing anyway is on neither side
-        if (source instanceof Masked)
-          accumulateWhere(s, random, mask, source.bits, { where: true, alpha: 0, beta: 1, gamma: 0 });
+        if (source instanceof Masked) accumulateKnown(s, source.x, mask, { alpha: 0, beta: 1, gamma: 0 });
         s.release(random, beyond);
       };
       await engine.run((s) => {
         select(s, true);
-        packBits(s, mask, { test: "notZero", out: bits });
+        markMissing(s, source.x, { mask, out: heldOut });
         const values = s.tensor(shape, { label: "held out" });
-        accumulateWhere(s, source.x, values, bits, { where: true, alpha: 1, beta: 0, gamma: 0 });
+        accumulateKnown(s, heldOut, values, { alpha: 1, beta: 0, gamma: 0 });
         sumOfSquares(s, values, { out: norm });
         s.release(values);
         select(s, false);
@@ -61,7 +59,7 @@ export class HeldOut {
       if (others.known === known)
         throw new TenfoldError(`${name}: holdout ${share} of ${known} entries leaves out none; take a larger share`);
       const squaredNorm = (await engine.read(norm))[0]!;
-      return held.handOut(new HeldOut(source.x, others, bits, squaredNorm, held.move()));
+      return held.handOut(new HeldOut(heldOut, others, squaredNorm, held.move()));
     } finally {
       mask.destroy();
     }
@@ -69,15 +67,13 @@ export class HeldOut {
 
   /** ‖X − X̂‖ / ‖X‖ over the entries that are held out, of a model of the others. 0 where all of them are 0 and predicted so. */
   async errorOf(model: KruskalTensor): Promise<number> {
-    const { x, bits, squaredNorm } = this;
+    const { x, squaredNorm } = this;
     const { engine } = x;
     using lack = engine.tensor([1], null, { label: "lack" });
-    await engine.run((s) => {
-      const difference = model.full(s, s.tensor(x.shape, { label: "prediction" }));
-      accumulateWhere(s, x, difference, bits, { where: true, alpha: 1, beta: -1, gamma: 0 });
-      sumOfSquares(s, difference, { out: lack });
-      s.release(difference);
-    }, "prediction");
+    await engine.run(
+      (s) => void kruskalResidual(s, x, model.weights, model.factors, { out: lack, missing: { scale: 1 } }),
+      "prediction",
+    );
     const squared = (await engine.read(lack))[0]!;
     if (squared === 0) return 0;
     return squaredNorm ? Math.sqrt(squared / squaredNorm) : Number.POSITIVE_INFINITY;

@@ -406,6 +406,8 @@ export interface SweepMethod<T> {
   state?: readonly Tensor[];
   /** X̂ of the present state, for sources that change with it */
   model?: Model;
+  /** where such a source writes ‖x − x̂‖² of that state, [1], if it tells it for nothing (`refreshTells`) */
+  startSquares?: Tensor | undefined;
   /** whether sweeps go by x − x̂ alone, so that entries that are missing need no values */
   goesByDifference?: boolean;
   /** whether x is taken as it is, although it changes with a model: for a start */
@@ -546,7 +548,7 @@ export class Problem<T extends { destroy(): void }> {
         using p = new Program(source.engine, `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
         if (changes) {
           if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
-          source.refresh!(p, method.model);
+          source.refresh!(p, method.model, { squaredNorm: method.startSquares });
         }
         method.record(p, trace, isPrecise);
         return scope.keep(await p.compile());

@@ -1,5 +1,4 @@
 export * from "./accumulate.js";
-export * from "./accumulateWhere.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -48,13 +47,13 @@ export * from "./kronecker.js";
 export * from "./kruskal.js";
 export { lowRankMatmul, MOST_LOW_RANK, prefersLowRank } from "./lowRankMatmul.js";
 export * from "./matmul.js";
+export * from "./missing.js";
 export * from "./modeProduct.js";
 export { MOMENTUM_START, type Momentum, momentum } from "./momentum.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
-export * from "./packBits.js";
 export * from "./pasteColumns.js";
 export * from "./permute.js";
 export { type PolarOptions, polar } from "./polar.js";

@@ -27,16 +27,22 @@ export function kruskalToTensor(
   return out;
 }
 
+/** A tensor with missing entries, as `markMissing` marks them: these do not count. */
+export interface MissingOptions {
+  /** the factor of differences of known entries; without it, no entry is missing */
+  missing?: { scale: number } | undefined;
+}
+
 /**
  * X − X̂ for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, without storing X̂; `squaredNorm` ([1]) is written where it is asked for, as `kruskalResidual` has it.
- * Reads X once.
+ * With `missing`, known entries are `scale` times the difference and the others 0; `squaredNorm` is not scaled. Reads X once.
  */
 export function kruskalDifference(
   s: Scheduler,
   x: Tensor,
   weights: Tensor | null,
   factors: readonly Tensor[],
-  options: { out?: Tensor | undefined; squaredNorm?: Tensor | undefined } = {},
+  options: { out?: Tensor | undefined; squaredNorm?: Tensor | undefined } & MissingOptions = {},
 ): Tensor {
   assertCall("kruskalDifference", s, weights ? { x, weights } : { x }, { factors });
   const shape = shapeOf("kruskalDifference", weights, factors);
@@ -44,8 +50,14 @@ export function kruskalDifference(
   if (options.out) assertShape("kruskalDifference", "out", options.out, shape);
   if (options.squaredNorm) assertShape("kruskalDifference", "squaredNorm", options.squaredNorm, [1]);
   const out = options.out ?? s.tensor(shape, { label: "difference" });
-  if (options.squaredNorm) recordSquares(s, weights, factors, x, options.squaredNorm, out);
-  else recordFull(s, weights, factors, x, out);
+  const { squaredNorm, missing } = options;
+  if (!(squaredNorm || missing)) {
+    recordFull(s, weights, factors, x, out);
+    return out;
+  }
+  const sum = squaredNorm ?? s.tensor([1], { label: "squared norm" });
+  recordSquares(s, weights, factors, x, sum, out, missing);
+  if (!squaredNorm) s.release(sum);
   return out;
 }
 
@@ -68,21 +80,22 @@ function recordFull(
 
 /**
  * ‖X − X̂‖² ([1]) for X̂ = Σ_r λ_r a_r ∘ b_r ∘ …, with X̂ never stored and X read once. Differences are squared one by one
- * and summed pairwise, so it holds its digits where a fit near 1 cancels ‖X‖² − 2⟨X, X̂⟩ + ‖X̂‖².
+ * and summed pairwise, so it holds its digits where a fit near 1 cancels ‖X‖² − 2⟨X, X̂⟩ + ‖X̂‖². With `missing`, known entries alone count,
+ * each once.
  */
 export function kruskalResidual(
   s: Scheduler,
   x: Tensor,
   weights: Tensor | null,
   factors: readonly Tensor[],
-  options: { out?: Tensor | undefined } = {},
+  options: { out?: Tensor | undefined } & MissingOptions = {},
 ): Tensor {
   assertCall("kruskalResidual", s, { x, ...(weights && { weights }) }, { factors });
   const shape = shapeOf("kruskalResidual", weights, factors);
   assertShape("kruskalResidual", "the tensor", x, shape);
   if (options.out) assertShape("kruskalResidual", "out", options.out, [1]);
   const out = options.out ?? s.tensor([1], { label: "residual" });
-  recordSquares(s, weights, factors, x, out, null);
+  recordSquares(s, weights, factors, x, out, null, options.missing);
   return out;
 }
 
@@ -94,12 +107,15 @@ function recordSquares(
   x: Tensor,
   out: Tensor,
   difference: Tensor | null,
+  missing: MissingOptions["missing"],
 ): void {
   const model = bindModel(s, weights, factors);
-  const kernel = residualKernels(s.engine, model.middle).with({ ...model.constants, STORE: difference !== null });
+  const constants = { ...model.constants, STORE: difference !== null, HOLES: missing !== undefined };
+  const kernel = residualKernels(s.engine, model.middle).with(constants);
   const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
   const unused = difference ? [] : [s.tensor([1], { label: "no difference" })];
-  s.run(kernel, { ...model.bindings, x, out: parts, difference: difference ?? unused[0]! }, model.params);
+  const params = { ...model.params, scale: missing?.scale ?? 1 };
+  s.run(kernel, { ...model.bindings, x, out: parts, difference: difference ?? unused[0]! }, params);
   s.run(total, { parts, out }, { size: parts.size });
   s.release(parts, ...unused, ...model.temporaries);
 }
@@ -138,6 +154,7 @@ function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[])
     middle: middle?.shape[0] ?? 1,
     last: last.shape[0]!,
     extents: [0, 1].map((index) => extents[index] ?? 1),
+    scale: 1,
   };
   const constants = { WEIGHTED: weights !== null, OUTER: before.length, MIDDLE: middle !== undefined };
   return { bindings, params, constants, middle: middle?.shape[0] ?? 1, temporaries: [...temporaries, unused] };

@@ -7,28 +7,32 @@ import {
   holds,
   type OptionRules,
   type Program,
+  type Scheduler,
   ShapeError,
   TenfoldError,
   Tensor,
   type TensorData,
 } from "../gpu/index.js";
 import {
-  accumulateWhere,
-  bitWords,
+  accumulateKnown,
+  copy,
   fill,
-  map,
+  hadamard,
+  kruskalDifference,
+  kruskalResidual,
+  type MttkrpOptions,
+  markMissing,
+  matmul,
   mttkrp,
-  packBits,
-  scaleByPower,
+  scale,
   sumOfSquares,
   toFloat,
 } from "../ops/index.js";
-import type { KruskalTensor } from "../tensors/index.js";
+import { KruskalTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
 import { overModes } from "./overModes.js";
 import { TensorReader } from "./resident.js";
-import { timesPower } from "./scale.js";
-import { checkCall, type Difference, type Model, type Source } from "./source.js";
+import { checkCall, type Difference, type Model, type ProjectOptions, type Source } from "./source.js";
 
 export interface MaskedOptions {
   /**
@@ -51,18 +55,34 @@ export interface UnknownSlice {
   index: number;
 }
 
+/** X at every entry, for the verbs: what was read of X, and a model that is to be added to it where there is one. */
+interface Filled {
+  reader: TensorReader;
+  /** its weights are negative: X̂ is subtracted */
+  model: KruskalTensor | null;
+}
+
 /**
  * A tensor with missing entries. The loss counts known entries alone, each 1/p times where p is the part that is known: so it is, where entries
- * are missing at random, that of the full tensor, and so are its derivatives. The entries that are missing hold what the model has there, once
- * `refresh` was recorded, and 0 before.
+ * are missing at random, that of the full tensor, and so are its derivatives. The verbs take missing entries for what the model has there, once
+ * `refresh` was recorded, and for 0 before.
+ *
+ * After `refresh` with a Kruskal tensor X̂, X with its missing entries is X̂ + E, where E is X − X̂ at known entries and 0 at the others. E is
+ * stored, by the pass over X that a residual takes; MTTKRPs of X̂ follow from factors. Of other models, the whole of X is stored.
  */
-export class Masked extends TensorReader implements Source {
+export class Masked implements Source {
+  readonly #weight: number;
+  /** E, or X with its missing entries */
+  #stored: Tensor | null = null;
+  /** the model of the last `refresh` that was recorded; null where it was no Kruskal tensor */
+  #model: KruskalTensor | null = null;
+  /** copies of models, by rank */
+  readonly #models = new Map<number, KruskalTensor>();
+
   /** @internal */
   constructor(
-    /** known entries, and in place of the others those of a model */
-    x: Tensor,
-    /** a bit an entry: whether it is known */
-    readonly bits: Tensor<"u32">,
+    /** X, with missing entries as `markMissing` marks them */
+    readonly x: Tensor,
     readonly exponent: number,
     /** Σ of the squares of known entries, divided by the part of X that is known */
     readonly squaredNorm: number,
@@ -72,54 +92,182 @@ export class Masked extends TensorReader implements Source {
     /** slices of which nothing is known: their rows of factors are 0 */
     readonly unknownSlices: readonly UnknownSlice[],
   ) {
-    super(x);
+    this.#weight = x.size / known;
+  }
+
+  get engine(): Engine {
+    return this.x.engine;
+  }
+
+  get shape(): readonly number[] {
+    return this.x.shape;
+  }
+
+  get order(): number {
+    return this.x.order;
+  }
+
+  get size(): number {
+    return this.x.size;
   }
 
   get isZero(): boolean {
     return this.largest === 0;
   }
 
-  /** the weight of a known entry */
-  get #weight(): number {
-    return this.size / this.known;
+  readonly refreshTells = true;
+
+  refresh({ s }: Program, model: Model, { squaredNorm }: { squaredNorm?: Tensor | undefined } = {}): void {
+    const { x } = this;
+    this.#stored ??= this.#tensorLike("known entries, and a model's");
+    if (model instanceof KruskalTensor) {
+      this.#model = this.#copyOf(s, model);
+      const squares = squaredNorm && s.tensor([1], { label: "squared norm" });
+      const missing = { scale: 1 };
+      kruskalDifference(s, x, model.weights, model.factors, { out: this.#stored, squaredNorm: squares, missing });
+      if (squares) this.#weighted(s, squares, squaredNorm, this.#weight);
+      return;
+    }
+    this.#model = null;
+    model.full(s, this.#stored);
+    accumulateKnown(s, x, this.#stored, { alpha: 1, beta: 0, gamma: 1 });
   }
 
-  refresh({ s }: Program, model: Model): void {
-    const full = model.full(s, s.tensor(this.shape, { label: "model" }));
-    accumulateWhere(s, full, this.x, this.bits, { where: false, alpha: 1, beta: 0, gamma: 1 });
-    s.release(full);
+  /** Records a copy of a model, with negative weights: what the factors are as they were when E was made. */
+  #copyOf(s: Scheduler, { weights, factors, rank }: KruskalTensor): KruskalTensor {
+    const { engine } = this;
+    let model = this.#models.get(rank);
+    if (!model) {
+      const like = ({ shape, label }: Tensor): Tensor => engine.tensor(shape, null, { label });
+      model = new KruskalTensor(like(weights), factors.map(like));
+      this.#models.set(rank, model);
+    }
+    scale(s, weights, { alpha: -1, out: model.weights });
+    for (const [mode, factor] of factors.entries()) copy(s, factor, { out: model.factors[mode]! });
+    return model;
   }
 
-  override residual(p: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
-    const difference = p.s.tensor(this.shape, { label: "difference" });
+  mttkrp(p: Program, factors: readonly Tensor[], mode: number, options: MttkrpOptions = {}): Tensor {
+    return this.#read(p, ({ reader, model }) => {
+      if (!model) return reader.mttkrp(p, factors, mode, options);
+      const product = reader.mttkrp(p, factors, mode);
+      return this.#plusModel(p, model, product, factors, [mode, mode + 1], options.out);
+    });
+  }
+
+  partialMttkrp(p: Program, factors: readonly Tensor[], keep: readonly [start: number, stop: number]): Tensor {
+    return this.#read(p, ({ reader, model }) => {
+      const product = reader.partialMttkrp(p, factors, keep);
+      return model ? this.#plusModel(p, model, product, factors, keep) : product;
+    });
+  }
+
+  /**
+   * Records a product of E plus that of X̂: Σ_r λ_r Π_n â⁽ⁿ⁾ᵣ over the modes that are kept, times Π (Aᵀ·Â)[·, r] over the others, is a Kruskal
+   * tensor of the product's shape. The product is released.
+   */
+  #plusModel(
+    { s }: Program,
+    { weights, factors }: KruskalTensor,
+    product: Tensor,
+    others: readonly Tensor[],
+    [start, stop]: readonly [start: number, stop: number],
+    out?: Tensor,
+  ): Tensor {
+    let across: Tensor | null = null;
+    for (const [mode, factor] of factors.entries()) {
+      if (mode >= start && mode < stop) continue;
+      const products = matmul(s, others[mode]!, factor, { transposeA: true });
+      const next: Tensor = across ? hadamard(s, across, products) : products;
+      if (across) s.release(across, products);
+      across = next;
+    }
+    const sum = kruskalDifference(s, product, weights, [...factors.slice(start, stop), across!], out ? { out } : {});
+    s.release(product, across!);
+    return sum;
+  }
+
+  project(p: Program, factors: readonly (Tensor | null)[], options: ProjectOptions = {}): Tensor {
+    return this.#readWhole(p, (reader) => reader.project(p, factors, options));
+  }
+
+  unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor {
+    return this.#readWhole(p, (reader) => reader.unfoldedProduct(p, y, mode));
+  }
+
+  /** Lends what is stored of X; known entries and zeros where nothing was refreshed yet. */
+  #read(p: Program, use: (filled: Filled) => Tensor): Tensor {
+    if (this.#stored) return use({ reader: new TensorReader(this.#stored), model: this.#model });
+    const zeros = knownEntries(p.s, this.x);
+    const result = use({ reader: new TensorReader(zeros), model: null });
+    p.s.release(zeros);
+    return result;
+  }
+
+  /** Lends X with its missing entries, as one tensor. */
+  #readWhole(p: Program, use: (reader: TensorReader) => Tensor): Tensor {
+    return this.#read(p, ({ reader, model }) => {
+      if (!model) return use(reader);
+      const filled = kruskalDifference(p.s, reader.x, model.weights, model.factors);
+      const result = use(new TensorReader(filled));
+      p.s.release(filled);
+      return result;
+    });
+  }
+
+  residual(p: Program, model: Model, { out }: { out?: Tensor } = {}): Tensor {
+    const { s } = p;
+    if (model instanceof KruskalTensor) {
+      const squares = kruskalResidual(s, this.x, model.weights, model.factors, { missing: { scale: 1 } });
+      return this.#weighted(s, squares, out, this.#weight);
+    }
+    const difference = s.tensor(this.shape, { label: "difference" });
     this.recordDifference(p, model, difference);
-    const squared = this.sumOfDifference(p, difference, options.out);
-    p.s.release(difference);
+    const squared = this.sumOfDifference(p, difference, out);
+    s.release(difference);
     return squared;
   }
 
-  /** @internal Records x − x̂ times the weight, and 0 at missing entries. */
-  recordDifference({ s }: Program, model: Model, out: Tensor): void {
-    const weight = this.#weight;
-    model.full(s, out);
-    accumulateWhere(s, this.x, out, this.bits, { where: true, alpha: weight, beta: -weight, gamma: 0 });
-  }
-
-  /** @internal Records Σ of the weighted squares of x − x̂, from what `recordDifference` wrote. */
-  sumOfDifference({ s }: Program, difference: Tensor, out?: Tensor): Tensor {
-    const squares = sumOfSquares(s, difference);
-    const sum = map(s, squares, "identity", { alpha: 1 / this.#weight, ...(out && { out }) });
+  /** Records a number of squares times a weight; they are released. */
+  #weighted(s: Scheduler, squares: Tensor, out: Tensor | undefined, alpha: number): Tensor {
+    const sum = scale(s, squares, { alpha, ...(out && { out }) });
     s.release(squares);
     return sum;
   }
 
-  difference(): Difference {
-    const difference = this.engine.tensor(this.shape, null, { label: "difference" });
-    difference.storage.tally = this.x.storage.tally;
-    return new MaskedDifference(this, difference);
+  /** @internal Records x − x̂ times the weight, and 0 at missing entries; Σ of the weighted squares too where there is room for it. */
+  recordDifference({ s }: Program, model: Model, out: Tensor, squaredNorm?: Tensor): void {
+    const weight = this.#weight;
+    if (model instanceof KruskalTensor) {
+      const squares = squaredNorm && s.tensor([1], { label: "squared norm" });
+      kruskalDifference(s, this.x, model.weights, model.factors, {
+        out,
+        squaredNorm: squares,
+        missing: { scale: weight },
+      });
+      if (squares) this.#weighted(s, squares, squaredNorm, weight);
+      return;
+    }
+    model.full(s, out);
+    accumulateKnown(s, this.x, out, { alpha: weight, beta: -weight, gamma: 0 });
   }
 
-  override tensor(operation: string): Tensor {
+  /** @internal Records Σ of the weighted squares of x − x̂, from what `recordDifference` wrote. */
+  sumOfDifference({ s }: Program, difference: Tensor, out?: Tensor): Tensor {
+    return this.#weighted(s, sumOfSquares(s, difference), out, 1 / this.#weight);
+  }
+
+  difference(): Difference {
+    return new MaskedDifference(this, this.#tensorLike("difference"));
+  }
+
+  #tensorLike(label: string): Tensor {
+    const tensor = this.engine.tensor(this.shape, null, { label });
+    tensor.storage.tally = this.x.storage.tally;
+    return tensor;
+  }
+
+  tensor(operation: string): Tensor {
     throw new TenfoldError(
       `${operation}: ${this} has entries that are missing, and this takes all of them; take cp, cpALS or tuckerHOOI`,
     );
@@ -127,12 +275,18 @@ export class Masked extends TensorReader implements Source {
 
   [dispose](): void {
     this.x.destroy();
-    this.bits.destroy();
+    this.#stored?.destroy();
+    for (const model of this.#models.values()) model.destroy();
   }
 
-  override toString(): string {
+  toString(): string {
     return `a tensor ${formatShape(this.shape)} with ${this.known} entries known`;
   }
+}
+
+/** A copy of known entries, with 0 at the others. */
+function knownEntries(s: Scheduler, x: Tensor, out = s.tensor(x.shape, { label: "known entries" })): Tensor {
+  return accumulateKnown(s, x, out, { alpha: 1, beta: 0, gamma: 0 });
 }
 
 /** A tensor that holds the weighted x − x̂ at known entries, and 0 at the others. */
@@ -153,8 +307,7 @@ class MaskedDifference extends TensorReader implements Difference {
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
-    this.refresh(p, model);
-    this.squaredNorm(p, { out: out.squaredNorm });
+    this.source.recordDifference(p, model, this.x, out.squaredNorm);
     overModes(p, this, model.factors, { out: out.product });
   }
 
@@ -168,8 +321,8 @@ class MaskedDifference extends TensorReader implements Difference {
  * predicts the others. `cp` goes by known entries alone: take it where many are missing. `cpALS` and `tuckerHOOI` go by expectation maximisation,
  * which fills missing entries with the model's after every sweep, and crawls where most are missing (Kiers 1997; Tomasi & Bro 2005).
  *
- * Of a slice without any known entry nothing can be told: its row of a factor is 0, and `unknownSlices` names it. The source has a copy of x
- * (whose missing entries are overwritten), and a bit an entry; x remains the caller's. Free it with `using`, or call its `[Symbol.dispose]`.
+ * Of a slice without any known entry nothing can be told: its row of a factor is 0, and `unknownSlices` names it. The source has a copy of x, and
+ * one more for solvers that go by expectation maximisation; x remains the caller's. Free it with `using`, or call its `[Symbol.dispose]`.
  *
  * @example
  * ```ts
@@ -190,85 +343,65 @@ export async function masked(engine: Engine, x: Tensor<DType>, options: MaskedOp
     throw new ShapeError(`masked: a mask ${formatShape(mask.shape)} for ${x}, needs its shape`);
   if (mask === "nan" && !holds(x, "f32"))
     throw new TenfoldError(`masked: ${x} is ${x.dtype}, which has no NaN; give a mask`);
-  const uploaded = mask === "nan" || mask instanceof Tensor ? null : engine.tensor(x.shape, mask, { label: "mask" });
-  const bits = engine.tensor([bitWords(x.size)], null, { dtype: "u32", label: "known" });
-  const copy = engine.tensor(x.shape, null, { label: x.label });
+  const numbers = mask === "nan" || mask instanceof Tensor ? null : engine.tensor(x.shape, mask, { label: "mask" });
+  const marked = engine.tensor(x.shape, null, { label: x.label });
+  // known entries, and 0 at the others
+  const filled = engine.tensor(x.shape, null, { label: x.label });
   try {
     const { known, unknownSlices } = await findKnown(
       x,
-      copy,
-      bits,
-      mask === "nan" ? null : (mask instanceof Tensor ? mask : uploaded)!,
+      { marked, filled },
+      mask === "nan" ? null : (numbers ?? (mask as Tensor)),
     );
     if (known === 0) throw new TenfoldError(`masked: no entry of ${x} is known, needs some`);
-    const { largest, squaredNorm } = await look(engine, "masked", { name: String(x), shape: x.shape }, (_, see) =>
-      see(copy, 0),
+    let { largest, squaredNorm } = await look(engine, "masked", { name: String(x), shape: x.shape }, (_, see) =>
+      see(filled, 0),
     );
     const exponent = exponentOf(largest);
-    const facts = { x: copy, largest, squaredNorm };
-    if (exponent) Object.assign(facts, await scaledDown(copy, exponent, largest));
-    return new Masked(
-      facts.x,
-      bits,
-      exponent,
-      (facts.squaredNorm * x.size) / known,
-      facts.largest,
-      known,
-      unknownSlices,
-    );
+    if (exponent) {
+      const { scaleDown } = await import("./scaleDown.js");
+      using scaled = engine.tensor(x.shape, null, { label: x.label });
+      ({ largest, squaredNorm } = await scaleDown("masked", filled, scaled, { exponent, largest }));
+      await engine.run((s) => {
+        const ones = onesWhereKnown(s, marked);
+        markMissing(s, scaled, { mask: ones, out: marked });
+        s.release(ones);
+      }, "masked scaling");
+    }
+    return new Masked(marked, exponent, (squaredNorm * x.size) / known, largest, known, unknownSlices);
   } catch (error) {
-    bits.destroy();
-    copy.destroy();
+    marked.destroy();
     throw error;
   } finally {
-    uploaded?.destroy();
+    filled.destroy();
+    numbers?.destroy();
   }
 }
 
-async function scaledDown(
-  x: Tensor,
-  exponent: number,
-  largest: number,
-): Promise<{ x: Tensor; largest: number; squaredNorm: number }> {
-  const { engine } = x;
-  const scaled = engine.tensor(x.shape, null, { label: x.label });
-  using norm = engine.tensor([1], null, { label: "squared norm" });
-  try {
-    await engine.run((s) => {
-      scaleByPower(s, x, -exponent, { out: scaled });
-      sumOfSquares(s, scaled, { out: norm });
-    }, "masked scaling");
-    const squaredNorm = (await engine.read(norm))[0]!;
-    x.destroy();
-    return { x: scaled, largest: timesPower(largest, -exponent), squaredNorm };
-  } catch (error) {
-    scaled.destroy();
-    throw error;
-  }
+/** 1 at known entries, and 0 at the others. */
+function onesWhereKnown(s: Scheduler, x: Tensor): Tensor {
+  const ones = fill(s, s.tensor(x.shape, { label: "known" }), 1);
+  return accumulateKnown(s, x, ones, { alpha: 0, beta: 1, gamma: 0 });
 }
 
-/** Writes the bits of known entries, and x with 0 at the others into `copy`. Counts what is known of every slice. */
+/** Writes x with its missing entries marked, and with 0 there. Counts what is known of every slice. */
 async function findKnown(
   x: Tensor<DType>,
-  copy: Tensor,
-  bits: Tensor<"u32">,
+  { marked, filled }: { marked: Tensor; filled: Tensor },
   mask: Tensor<DType> | null,
 ): Promise<{ known: number; unknownSlices: UnknownSlice[] }> {
   const { engine, shape } = x;
   const counts = shape.map((extent) => engine.tensor([extent, 1], null, { label: "known of slices" }));
   try {
     await engine.run((s) => {
-      const numbers = mask ?? x;
-      const tested = holds(numbers, "f32") ? numbers : toFloat(s, numbers);
-      packBits(s, tested, { test: mask ? "notZero" : "notNaN", out: bits });
-      if (tested !== numbers) s.release(tested);
-      const floats = holds(x, "f32") ? x : toFloat(s, x);
-      accumulateWhere(s, floats, copy, bits, { where: true, alpha: 1, beta: 0, gamma: 0 });
+      const floatsOf = (tensor: Tensor<DType>): Tensor => (holds(tensor, "f32") ? tensor : toFloat(s, tensor));
+      const floats = floatsOf(x);
+      const tested = mask && floatsOf(mask);
+      markMissing(s, floats, { ...(tested && { mask: tested }), out: marked });
+      if (tested && tested !== mask) s.release(tested);
       if (floats !== x) s.release(floats);
-      // known entries as ones
-      const ones = s.tensor(shape, { label: "known" });
-      fill(s, ones, 1);
-      accumulateWhere(s, copy, ones, bits, { where: false, alpha: 0, beta: 0, gamma: 1 });
+      knownEntries(s, marked, filled);
+      const ones = onesWhereKnown(s, marked);
       const vectors = shape.map((extent) => fill(s, s.tensor([extent, 1], { label: "ones" }), 1));
       for (const [mode, count] of counts.entries()) mttkrp(s, ones, vectors, mode, { out: count });
       s.release(ones, ...vectors);

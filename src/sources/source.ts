@@ -78,7 +78,9 @@ export interface Source extends Reader, Facts {
    * What changes of x with the model: the entries that are missing (expectation maximisation), or PARAFAC2's rotations. Every sweep begins
    * with it. A source that has it is told by `residual` alone how far the model is from X: ‖x‖² does not stay as it was.
    */
-  refresh?(p: Program, model: Model): void;
+  refresh?(p: Program, model: Model, options?: { squaredNorm?: Tensor | undefined }): void;
+  /** whether `refresh` with a Kruskal tensor also writes what `residual` tells of it, for nothing, into the `squaredNorm` ([1]) of its options */
+  readonly refreshTells?: boolean;
   /**
    * how many entries are known, where others are missing: `difference` and `residual` are of the known ones alone then, so that a solver that goes
    * by the difference needs no `refresh`

@@ -18,7 +18,6 @@ const NO_OPS = new Set([
     "halfBits",
     "isSmall",
     "workCost",
-    "bitWords",
     "mayMerge",
     "inspection",
     "isSmallForGaussNewton",

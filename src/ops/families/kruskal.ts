@@ -55,6 +55,6 @@ export function sampleModel(
   const n = 32 * size;
   const [factor, unused] = [s.tensor([n, 16]), s.tensor([1])];
   const factors = { outer0: factor, outer1: unused, middle_factor: factor, last_factor: factor };
-  const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1] };
+  const params = { rank: 16, outer: n, middle: n, last: n, extents: [n, 1], scale: 1 };
   return { bindings: { weights: unused, ...factors }, params };
 }
