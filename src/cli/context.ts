@@ -1,5 +1,6 @@
 import { type Engine, TenfoldError } from "../gpu/index.js";
 import { openEngine } from "../node/open.js";
+import type { Shards } from "../sources/index.js";
 import type { Runtime } from "./runtime.js";
 
 /** A stream that a command writes to: process.stdout, process.stderr, or a test's. */
@@ -20,6 +21,8 @@ export interface Context {
   signal: AbortSignal;
   /** imports the runtime of ONNX models; onnxruntime-node by default. Tests have another */
   loadRuntime?: (() => Promise<Runtime>) | undefined;
+  /** where the tensor is with workers of a cluster: connects with them, in place of opening a file */
+  openShards?: (() => Promise<Shards>) | undefined;
   /** calls `work` with an engine and destroys the engine afterwards; tests pass an engine that they share */
   withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T>;
 }

@@ -1,10 +1,11 @@
 import { join } from "node:path";
-import { type Command, Option } from "commander";
+import { type Command, CommanderError, Option } from "commander";
 import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { checkpointFile } from "../node/checkpointFile.js";
-import { countReads, Masked, type Source } from "../sources/index.js";
+import { countReads, type Source } from "../sources/index.js";
+import { throughPython } from "./cluster/throughPython.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
@@ -20,9 +21,10 @@ import {
   type Saved,
   type Solution,
 } from "./methods/index.js";
+import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
-import { openTensor, TENSOR_FILE } from "./tensorFile.js";
+import { inputOf, openTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options extends MethodOptions {
   method?: string;
@@ -31,6 +33,8 @@ interface Options extends MethodOptions {
   report?: string;
   labels?: Map<number, string>;
   image?: [number, number];
+  scheduler?: string;
+  workers?: number;
 }
 
 /** The content of the JSON file that `--json` writes. */
@@ -92,8 +96,31 @@ export function addDecompose(program: Command, context: Context): void {
     .option("--report <folder>", "also write a page with figures of the components, the fit and the residual")
     .option("--labels <MODE:names.txt>", "labels of a mode for the report, a line each", labelsOption)
     .option("--image <MODE,MODE>", "two modes that are rows and columns of images, for the report", imageOption)
+    .option("--scheduler <address>", "read the tensor on the workers of a Dask cluster, as in tcp://host:8786")
+    .option("--workers <N>", "read it on so many workers of this machine", wholeFrom(1))
     .addHelpText("after", helpText())
-    .action((file: string, options: Options) => decompose(file, options, context));
+    .action((file: string, options: Options) => {
+      const isAsked = options.scheduler !== undefined || options.workers !== undefined;
+      if (isAsked && !context.openShards) return onCluster(file, command, options, context);
+      return decompose(file, options, context);
+    });
+}
+
+/** Has workers of a cluster read the tensor. The command that Python starts for it has the same options. */
+async function onCluster(file: string, command: Command, options: Options, context: Context): Promise<void> {
+  checkAsked(options);
+  if (options.report) throw new InputError("--report shows all entries of the tensor: give it without a cluster");
+  const argv = (command.parent as Command & { rawArgs: string[] }).rawArgs;
+  const code = await throughPython(file, argv, options, context);
+  if (code) throw new CommanderError(code, "tenfold.reported", "the command that asks the workers has failed");
+}
+
+/** Checks what can be checked before the tensor is looked at. */
+function checkAsked(options: Options): { method: Method; algorithm: string } {
+  const method = chooseMethod(options);
+  const algorithm = chooseAlgorithm(method, options);
+  method.check?.(options);
+  return { method, algorithm };
 }
 
 function helpText(): string {
@@ -124,9 +151,7 @@ function helpText(): string {
 async function decompose(file: string, options: Options, context: Context): Promise<void> {
   const started = performance.now();
   const { out, json, report: folder } = options;
-  const method = chooseMethod(options);
-  const algorithm = chooseAlgorithm(method, options);
-  method.check?.(options);
+  const { method, algorithm } = checkAsked(options);
   const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
   if (!folder && (options.labels || options.image)) throw new InputError("--labels and --image are for --report");
   if (folder && !method.draws) {
@@ -137,7 +162,9 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { memory, missing } = options;
   if (folder && (memory !== undefined || missing))
     throw new InputError("--report shows all entries of the tensor: give it without --memory and --missing");
-  const input = await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
+  const input = context.openShards
+    ? inputOf(await context.openShards(), context.signal)
+    : await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
   const { shape, exponent } = input;
   const naming = readShown(file, input.read ?? { shape }, options);
   const entries = shape.reduce((product, extent) => product * extent, 1);
@@ -169,7 +196,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
         parameters: tensor.parameterCount,
         compression: entries / tensor.parameterCount,
         relativeError: solution.relativeError,
-        known: (x instanceof Masked && x.known) || null,
+        known: ("known" in x && x.known) || null,
         fits: course?.fits ?? [],
         sweeps: course?.sweeps ?? 0,
         starts: starts ?? null,

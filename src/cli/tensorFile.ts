@@ -3,7 +3,18 @@ import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { type NumericArray, readNpz, unravel } from "../io/index.js";
 import { ARRAY_FILES, type ArrayFile, openArray } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
-import { type Masked, masked, type Resident, type RowReader, type Slabs, source, streamed } from "../sources/index.js";
+import {
+  type Masked,
+  masked,
+  type Resident,
+  type RowReader,
+  type Sharded,
+  type Shards,
+  type Slabs,
+  sharded,
+  source,
+  streamed,
+} from "../sources/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
 
@@ -76,9 +87,17 @@ export interface Input {
   /** X is 2^exponent times what `open` gives */
   exponent: number;
   /** A tensor or a source of it, which is freed by `using`. */
-  open(engine: Engine): Promise<Tensor | Resident | Slabs | Masked>;
+  open(engine: Engine): Promise<Tensor | Resident | Slabs | Masked | Sharded>;
   close(): void;
 }
+
+/** A tensor that is with workers of a cluster. */
+export const inputOf = (shards: Shards, signal: AbortSignal): Input => ({
+  shape: [...shards.shape],
+  exponent: 0,
+  open: (engine) => sharded(engine, shards, signal),
+  close() {},
+});
 
 /**
  * Opens a tensor: as one tensor, or in slabs where it is larger than a binding; with `memory` in slabs that are read anew in every pass; with

@@ -32,7 +32,16 @@ import {
   slice,
   sumOfSquares,
 } from "../ops/index.js";
-import { checkCall, type Reader, Resident, restore, type Source, TensorReader, withSource } from "../sources/index.js";
+import {
+  checkCall,
+  liesInSlabs,
+  type Reader,
+  Resident,
+  restore,
+  type Source,
+  TensorReader,
+  withSource,
+} from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import { Held, together } from "./held.js";
@@ -503,9 +512,6 @@ async function ofCore(wide: WideCore, find: (core: Resident) => Promise<Start>):
     throw error;
   }
 }
-
-const liesInSlabs = (source: Source): source is Source & Required<Pick<Source, "eachSlab" | "slabSize">> =>
-  source.eachSlab !== undefined && source.slabSize !== undefined;
 
 /** Factors of a core as those of the tensor that has it in these bases. */
 async function inBases(start: Start, bases: readonly (Tensor | null)[]): Promise<void> {

@@ -1,8 +1,7 @@
 /** What slabs of X are reduced to in a few passes over them: in a file that loads with the first tensor in slabs. */
 import { type Engine, Program, sizeOf, type Tensor } from "../gpu/index.js";
 import { copy, normal, orthogonalise, slice, sumOfSquares } from "../ops/index.js";
-import { overModes, Resident, rowsOf, type Slab, SlabResult, type Source, TensorReader } from "../sources/index.js";
-import { TuckerTensor } from "../tensors/index.js";
+import { type InSlabs, passesOf, Resident, TensorReader } from "../sources/index.js";
 import { Held } from "./held.js";
 import { basisColumns, subspaceStep } from "./subspace.js";
 
@@ -38,7 +37,7 @@ const NEGLIGIBLE = 1e-5;
  * @returns null where the core, or what is projected on the way to it, would be larger than a slab
  */
 export async function wideCore(
-  source: Source & Required<Pick<Source, "eachSlab" | "slabSize">>,
+  source: InSlabs,
   ranks: readonly number[],
   { seed, refinements, signal }: WideCoreOptions,
 ): Promise<WideCore | null> {
@@ -60,7 +59,9 @@ export async function wideCore(
   using left = new Held(engine);
   const projected = new Map(modes.map((mode) => [mode, left.allocate(leftOf(mode), `projected ${mode}`)]));
   for (let pass = 0; pass < refinements; pass++) {
-    await project(source, all, projected, signal);
+    await Program.run(engine, (p) => passesOf(source).projections(p, all, projected), "projections of slabs", {
+      signal,
+    });
     const lost = squaredNorm - (await refine(engine, all, projected));
     if (lost < NEGLIGIBLE * squaredNorm) break;
   }
@@ -68,15 +69,7 @@ export async function wideCore(
 
   const core = held.allocate(leftOf(0), "core of slabs");
   using loss = scratch.allocate([1], "loss");
-  const record = (p: Program): void => {
-    const lined = new SlabResult(p, core.shape, core);
-    const summed = new SlabResult(p, [1], loss);
-    source.eachSlab(p, (slab, start) => {
-      const part = slab.project(p, bases);
-      summed.add(slab.residual(p, new TuckerTensor(part, bases)));
-      lined.put(part, start);
-    });
-  };
+  const record = (p: Program): void => passesOf(source).core(p, bases, { core, lost: loss });
   await Program.run(engine, record, "core of slabs", { signal });
   const [lostOfCore] = await engine.read(loss);
   const facts = { exponent: source.exponent, squaredNorm, largest: source.largest, isZero: false };
@@ -91,7 +84,7 @@ const SHARE = 0.5;
 
 /** The core of bases that lose at most half of what a relative error allows in square, of ever higher ranks; null where there is none as small as a slab. */
 export async function coreWithin(
-  source: Source & Required<Pick<Source, "eachSlab" | "slabSize">>,
+  source: InSlabs,
   { relativeError, modes }: { relativeError: number; modes: readonly number[] },
   options: Omit<WideCoreOptions, "refinements">,
 ): Promise<WideCore | null> {
@@ -117,7 +110,7 @@ function widthsOf(shape: readonly number[], ranks: readonly number[]): number[] 
 
 /** Writes orthonormal bases of the ranges of x's unfoldings, as random factors show them: one pass. */
 async function sketch(
-  source: Source & Required<Pick<Source, "eachSlab">>,
+  source: InSlabs,
   bases: readonly (Tensor | null)[],
   seed: number,
   signal: AbortSignal | undefined,
@@ -127,66 +120,16 @@ async function sketch(
   const record = (p: Program): void => {
     const { s } = p;
     const random = shape.map((extent, mode) => normal(s, [extent, columns], { seed, stream: mode }));
-    const products = shape.map((extent) => new SlabResult(p, [extent, columns]));
-    source.eachSlab(p, (slab, start) => {
-      const rows = rowsOf(p, random[0]!, start, slab.shape[0]!);
-      overModes(p, slab, [rows, ...random.slice(1)], {}, (product, mode) => {
-        if (mode === 0) products[0]!.put(product, start, { keep: true });
-        else products[mode]!.add(product, { keep: true });
-      });
-      s.release(rows);
-    });
+    const products = shape.map((extent) => s.tensor([extent, columns], { label: "product of slabs" }));
+    passesOf(source).products(p, random, (mode) => products[mode]!);
     for (const [mode, basis] of bases.entries()) {
       if (!basis) continue;
-      const { q, r } = orthogonalise(s, slice(s, products[mode]!.tensor, [0, 0], basis.shape));
+      const { q, r } = orthogonalise(s, slice(s, products[mode]!, [0, 0], basis.shape));
       copy(s, q, { out: basis });
       s.release(q, r);
     }
   };
   await Program.run(source.engine, record, "sketch of slabs", { signal });
-}
-
-/** Writes x ×ₖ Bₖᵀ over all modes k but n, for each mode n that is asked for: one pass. */
-async function project(
-  source: Source & Required<Pick<Source, "eachSlab">>,
-  bases: readonly (Tensor | null)[],
-  projected: ReadonlyMap<number, Tensor>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const record = (p: Program): void => {
-    const results = new Map([...projected].map(([mode, out]) => [mode, new SlabResult(p, out.shape, out)]));
-    source.eachSlab(p, (slab, start) => {
-      const rows = bases[0] && rowsOf(p, bases[0], start, slab.shape[0]!);
-      projections(p, slab, [rows!, ...bases.slice(1)], [...projected.keys()], (part, mode) => {
-        if (mode === 0 || !rows) results.get(mode)!.put(part, start, { keep: true });
-        else results.get(mode)!.add(part, { keep: true });
-      });
-      if (rows) p.s.release(rows);
-    });
-  };
-  await Program.run(source.engine, record, "projections of slabs", { signal });
-}
-
-/** Records the projections of x by all factors but one, for each of some modes; those of several modes share their first products. */
-function projections(
-  p: Program,
-  x: Slab,
-  factors: readonly (Tensor | null)[],
-  modes: readonly number[],
-  take: (projected: Tensor, mode: number) => void,
-): void {
-  if (modes.length === 1) {
-    take(x.x, modes[0]!);
-    return;
-  }
-  const half = Math.ceil(modes.length / 2);
-  const [first, second] = [modes.slice(0, half), modes.slice(half)];
-  for (const [unprojected, others] of [[first, second] as const, [second, first] as const]) {
-    const some = factors.map((factor, mode) => (others.includes(mode) ? factor : null));
-    const part = some.some((factor) => factor !== null) ? x.project(p, some) : null;
-    projections(p, part ? new TensorReader(part) : x, factors, unprojected, take);
-    if (part) p.s.release(part);
-  }
 }
 
 /** Turns each basis towards the leading singular vectors of its projected tensor. Tells ‖x ×ₙ Bₙᵀ‖² over all modes but 0, before. */

@@ -1,6 +1,7 @@
 export { encodingName, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
 export { MOST_DENSE, readCsv, readTns, type TextArray } from "./columns.js";
 export { FormatError, UnsupportedError } from "./errors.js";
+export { encodeFrame, type Frame, type FrameArray, FrameReader } from "./frames.js";
 export { gunzip } from "./gzip.js";
 export { readIdx } from "./idx.js";
 export { isMat73, readMat } from "./mat.js";

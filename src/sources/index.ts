@@ -1,9 +1,20 @@
 export { exponentOf } from "./facts.js";
 export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./masked.js";
 export { overModes } from "./overModes.js";
+export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
 export { countReads, type Reads } from "./reads.js";
 export { Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
+export { type Block, Shard, type ShardTensor } from "./shard.js";
+export { Sharded, sharded } from "./sharded.js";
+export {
+  type HostArray,
+  type Joining,
+  joinAnswers,
+  type ShardAnswer,
+  type ShardRequest,
+  type Shards,
+} from "./shards.js";
 export { type HostSlab, rowsOf, SlabResult, Slabs, slabs } from "./slabs.js";
 export {
   checkCall,

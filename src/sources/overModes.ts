@@ -4,7 +4,7 @@ import type { Reader } from "./source.js";
 
 /**
  * Records a sweep over all modes: `update` gets the MTTKRP of one mode after the other, with the factors as they are then, and may
- * change the factor of that mode. Reads X twice, by way of two partial results. `partialFrom` is the first mode of the second partial
+ * change the factor of that mode. Reads X twice, by way of two partial results, and once a mode where products travel. `partialFrom` is the first mode of the second partial
  * result, told for the modes after it. With `out`, the MTTKRPs are written where it says; otherwise each is released after its update.
  */
 export function overModes(
@@ -18,7 +18,7 @@ export function overModes(
   const split = splitModes(x.shape);
   for (const [start, stop] of [[0, split] as const, [split, x.order] as const]) {
     // one mode has nothing to share a partial result with, and of all modes nothing is contracted
-    const isShared = stop - start > 1 && stop - start < x.order;
+    const isShared = !x.isRemote && stop - start > 1 && stop - start < x.order;
     const partial = isShared ? x.partialMttkrp(p, factors, [start, stop]) : null;
     for (let mode = start; mode < stop; mode++) {
       const options = { unsummed, out: out?.(mode) };

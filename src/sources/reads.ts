@@ -1,6 +1,7 @@
 /** How often a solver reads X. */
 import { type DType, type Tally, Tensor } from "../gpu/index.js";
 import type { TensorReader } from "./resident.js";
+import type { Sharded } from "./sharded.js";
 import type { Slabs } from "./slabs.js";
 
 /** Passes over X, counted as dispatches are submitted. */
@@ -16,7 +17,15 @@ export interface Reads {
  * Counts from here on how often a tensor is read, whoever reads it: solvers' sweeps and starts, their look at X before, the copy of X that
  * they scale. Call it before the solver is; one count a tensor at a time.
  */
-export function countReads(x: Tensor<DType> | TensorReader | Slabs): Reads {
+export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded): Reads {
+  if ("questions" in x) {
+    const { questions } = x;
+    return {
+      get passes() {
+        return x.questions - questions;
+      },
+    };
+  }
   const tally: Tally = { entries: 0 };
   const parts = x instanceof Tensor ? [x] : "parts" in x ? x.parts.map(({ data }) => data) : [x.x];
   for (const { storage } of parts) storage.tally = tally;

@@ -56,7 +56,7 @@ export interface Placed extends ProgramSlab {
  * Verbs over slabs of mode 0, one after the other, as the verbs of a tensor: what keeps mode 0 lines up, and what contracts it adds up.
  * Temporaries of a slab's size are used again for the next one.
  */
-abstract class SlabReader implements Reader {
+export abstract class SlabReader implements Reader {
   abstract readonly engine: Engine;
   abstract readonly shape: readonly number[];
 
@@ -176,7 +176,7 @@ const floatsOf = (s: Scheduler, { data, format, shape }: Placed): Tensor =>
   holds(data, "f32") ? data : toFloat(s, data, { packed: { format: format as PackedFormat, shape } });
 
 /** The part of a model that approximates some rows of X, and the temporary that it holds. */
-function modelRows(p: Program, model: Model, start: number, count: number): { part: Model; rows: Tensor } {
+export function modelRows(p: Program, model: Model, start: number, count: number): { part: Model; rows: Tensor } {
   if (model instanceof KruskalTensor) {
     const rows = rowsOf(p, model.factors[0]!, start, count);
     return { part: new KruskalTensor(model.weights, [rows, ...model.factors.slice(1)]), rows };

@@ -30,6 +30,8 @@ export interface Reader {
   readonly shape: readonly number[];
   readonly order: number;
   readonly size: number;
+  /** whether products travel from other machines: sweeps then ask for MTTKRPs alone, since partial results are larger than factors */
+  readonly isRemote?: boolean;
   /** Matricised tensor times Khatri-Rao product, Iₙ×R; as the op `mttkrp`. `unsummed` is leave, not an order. */
   mttkrp(p: Program, factors: readonly Tensor[], mode: number, options?: MttkrpOptions): Tensor;
   /** Contracts the modes outside `keep` = [start, stop): the inner node of a dimension tree; as the op `partialMttkrp`. */
@@ -51,6 +53,16 @@ export interface Reader {
    * @throws TenfoldError where there is none; `operation` names who asks
    */
   tensor(operation: string): Tensor;
+}
+
+/** Products that one pass over x gives together. */
+export interface Passes {
+  /** Records the MTTKRPs of all modes with the same factors. */
+  products(p: Program, factors: readonly Tensor[], out: (mode: number) => Tensor): void;
+  /** Records x ×ₖ Bₖᵀ over all modes k but n, for each mode n that `out` has. */
+  projections(p: Program, bases: readonly (Tensor | null)[], out: ReadonlyMap<number, Tensor>): void;
+  /** Records x ×ₙ Bₙᵀ over the modes that have a basis, which mode 0 has not, and what is lost of ‖x‖² by them ([1]). */
+  core(p: Program, bases: readonly (Tensor | null)[], out: { core: Tensor; lost: Tensor }): void;
 }
 
 /** Rows of x that are one tensor of the GPU's. */
@@ -91,8 +103,12 @@ export interface Source extends Reader, Facts {
    * What it keeps of mode 0 lines up, and what contracts it adds up.
    */
   eachSlab?(p: Program, record: (slab: Slab, start: number) => void): void;
+  /** several products in one pass over x, where it lies in slabs on other machines */
+  readonly passes?: Passes;
   /** entries of the largest slab, where x lies in slabs */
   readonly slabSize?: number;
+  /** whether entries are missing, and those alone that go by the `difference` may read x */
+  readonly isReadByDifference?: boolean;
   /** slices of which nothing is known: their rows of factors are to be 0 */
   readonly unknownSlices?: readonly { mode: number; index: number }[];
   toString(): string;

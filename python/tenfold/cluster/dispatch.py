@@ -1,0 +1,216 @@
+"""Places questions among the workers of a Dask cluster, and brings their answers together."""
+
+import hashlib
+import time
+import uuid
+from collections import OrderedDict
+
+from . import shard
+from .errors import ClusterError
+from .joining import join
+
+#: bytes of the largest block as f32, unless a row has more
+BLOCK = 64 * 2**20
+#: bytes of GPU memory a worker, where the caller says nothing
+MEMORY = 2**30
+#: how often a step is placed again where all that hold its factors have died
+ATTEMPTS = 4
+#: seconds for which workers are waited for
+PATIENCE = 120
+#: factors that are kept with the workers: those of this step and of a few before
+KEPT = 32
+
+
+def cut(rows, workers, memory):
+    """Blocks (start, count) of mode 0: whole chunks where that leaves a block for every worker, and none larger than the memory allows."""
+    extent = rows.shape[0]
+    row = 4 * rows.row_entries
+    most = int(min(BLOCK, shard.PLANNED * memory / (shard.TENSORS + 1)) // row)
+    if most < 1:
+        if row > shard.PLANNED * memory / (shard.TENSORS + 1):
+            needed = (shard.TENSORS + 1) * row / shard.PLANNED
+            raise ClusterError(
+                f"{rows.name}: a row takes {row} bytes as f32, and memory of {int(memory)} a worker has no room for {shard.TENSORS + 1} of them: allow {int(needed)}, or permute the modes so that a longer one comes first",
+                "LIMITS",
+            )
+        most = 1
+    count = max(1, min(most, -(-extent // workers)))
+    if count >= rows.chunk:
+        count -= count % rows.chunk
+    return [(start, min(count, extent - start)) for start in range(0, extent, count)]
+
+
+class Dispatch:
+    """The workers of a client, asked about one tensor."""
+
+    def __init__(self, client, rows, version, memory=None):
+        self.client, self.rows, self.version = client, rows, version
+        self.memory = memory or MEMORY
+        self.run = uuid.uuid4().hex
+        self.scattered = OrderedDict()
+        self.placing = {}
+        self.looked = 0.0
+        self.steps = []
+        workers = self._workers()
+        self.blocks = cut(rows, len(workers), self.memory)
+
+    @property
+    def block_rows(self):
+        return max(count for _, count in self.blocks)
+
+    def _workers(self):
+        """Addresses of the workers that there are now; waits where there are none."""
+        began = time.monotonic()
+        while True:
+            try:
+                told = self.client.scheduler_info(n_workers=-1)
+            except TypeError:
+                told = self.client.scheduler_info()
+            workers = sorted(told["workers"])
+            self.looked = time.monotonic()
+            if workers:
+                return workers
+            if time.monotonic() - began > PATIENCE:
+                raise ClusterError(f"the cluster has had no workers for {PATIENCE} seconds: start some", "INPUT")
+            time.sleep(0.2)
+
+    def _places(self, again):
+        """Which blocks each worker has: as before, but that those of workers that are gone go to others, and new workers get their part."""
+        if self.placing and not again and time.monotonic() - self.looked < 1:
+            return self.placing
+        workers = self._workers()
+        if set(workers) == set(self.placing):
+            return self.placing
+        if not self.placing:
+            share = -(-len(self.blocks) // len(workers))
+            self.placing = {worker: self.blocks[n * share : (n + 1) * share] for n, worker in enumerate(workers)}
+            return self.placing
+        placing = {worker: list(self.placing.get(worker, [])) for worker in workers}
+        there = {start for blocks in placing.values() for start, _ in blocks}
+        homeless = [block for block in self.blocks if block[0] not in there]
+        least = lambda: min(placing, key=lambda worker: sum(count for _, count in placing[worker]))
+        for block in homeless:
+            placing[least()].append(block)
+        # a worker that has come takes blocks from those that have two more than it
+        while True:
+            low = min(placing, key=lambda worker: len(placing[worker]))
+            high = max(placing, key=lambda worker: len(placing[worker]))
+            if len(placing[high]) - len(placing[low]) < 2:
+                break
+            placing[low].append(placing[high].pop())
+        self.placing = {worker: sorted(blocks) for worker, blocks in placing.items()}
+        return self.placing
+
+    def _futures(self, arrays):
+        """The arrays as futures. What the workers have had lately is not sent again."""
+        keys, fresh = [], {}
+        for _, numbers in arrays:
+            key = hashlib.blake2b(numbers.tobytes(), digest_size=16, person=str(numbers.shape).encode()[:16]).hexdigest()
+            keys.append(key)
+            if key in self.scattered:
+                self.scattered.move_to_end(key)
+            else:
+                fresh[key] = numbers
+        if fresh:
+            futures = self.client.scatter(list(fresh.values()), hash=False)
+            self.scattered.update(zip(fresh, futures))
+        futures = [self.scattered[key] for key in keys]
+        while len(self.scattered) > KEPT:
+            self.scattered.popitem(last=False)
+        return futures, sum(numbers.nbytes for numbers in fresh.values())
+
+    def ask(self, question, arrays):
+        """Asks all blocks. `arrays` are pairs of a description and numbers, and so are those of the answer."""
+        from distributed import wait
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
+
+        began = time.perf_counter()
+        for attempt in range(1, ATTEMPTS + 1):
+            places = {worker: blocks for worker, blocks in self._places(attempt > 1).items() if blocks}
+            tasks = []
+            try:
+                futures, sent = self._futures(arrays)
+                for worker, blocks in places.items():
+                    described = [description for description, _ in arrays]
+                    tasks.append(
+                        self.client.submit(
+                            shard.answer,
+                            *(self.run, self.rows, self.memory, self.version, question, described, blocks, *futures),
+                            workers=[worker],
+                            allow_other_workers=True,
+                            pure=False,
+                            key=f"tenfold-{question['verb']}-{uuid.uuid4().hex}",
+                        )
+                    )
+                level = tasks
+                while len(level) > 1:
+                    pairs = [level[n : n + 2] for n in range(0, len(level), 2)]
+                    level = [
+                        self.client.submit(join, *pair, pure=False, key=f"tenfold-join-{uuid.uuid4().hex}")
+                        if len(pair) > 1
+                        else pair[0]
+                        for pair in pairs
+                    ]
+                answer = self._result(level[0], wait)
+                break
+            except ClusterError:
+                raise
+            except (FutureCancelledError, KilledWorker, TimeoutError, OSError) as error:
+                # factors were with workers that are gone: they are sent again
+                self.scattered.clear()
+                if attempt == ATTEMPTS:
+                    raise ClusterError(
+                        f"{question['verb']}: {ATTEMPTS} attempts on the cluster failed, the last by {type(error).__name__}: {error}"
+                    ) from error
+        seconds = time.perf_counter() - began
+        self.steps.append(
+            {
+                "verb": question["verb"],
+                "seconds": seconds,
+                "overhead": seconds - answer["seconds"],
+                "down": sent,
+                "up": answer["bytes"],
+                "held": answer["held"],
+            }
+        )
+        return answer
+
+    def _result(self, future, wait):
+        since = None
+        while True:
+            try:
+                wait(future, timeout=5)
+                return future.result()
+            except TimeoutError:
+                if future.done():
+                    raise
+                try:
+                    there = self.client.nthreads()
+                except Exception as error:
+                    raise ClusterError(f"the scheduler does not answer ({error})") from error
+                since = None if there else (since or time.monotonic())
+                if since and time.monotonic() - since > PATIENCE:
+                    raise ClusterError(f"the cluster has had no workers for {PATIENCE} seconds") from None
+
+    def told(self):
+        """What the steps took: bytes are those of a worker, in all."""
+        count = len(self.steps)
+        total = lambda name: sum(step[name] for step in self.steps)
+        return {
+            "workers": len(self.placing),
+            "blocks": len(self.blocks),
+            "steps": count,
+            "seconds": total("seconds"),
+            "overheadPerStep": total("overhead") / max(1, count),
+            "bytesDown": total("down"),
+            "bytesUp": total("up"),
+        }
+
+    def close(self):
+        self.scattered.clear()
+        try:
+            self.client.run(shard.close, self.run)
+        except Exception:
+            # workers that are gone have no processes left
+            pass

@@ -1,0 +1,196 @@
+"""What runs on a worker: a long-lived Node process with an engine of its own, which holds blocks and answers questions about them."""
+
+import atexit
+import os
+import subprocess
+import threading
+import time
+
+from .errors import ClusterError
+from .frames import PROTOCOL, PipeEnded, read_frame, write_frame
+from .node import command
+
+#: what solvers make of a block at once, beside the block itself: as src/sources/streamed.ts counts
+TENSORS = 3
+#: the part of the memory that is planned for: buffers come in sizes up to a fourth larger
+PLANNED = 0.75
+#: seconds after which the process of a run that asks no more may be ended by the next run
+IDLE = 300
+
+_shards = {}
+_lock = threading.Lock()
+
+
+class Shard:
+    """The process of one worker for one run, and which blocks it has."""
+
+    def __init__(self, run, rows, memory, version, worker):
+        self.run, self.rows, self.memory, self.version, self.worker = run, rows, memory, version, worker
+        self.lock = threading.Lock()
+        self.process = None
+        self.kept = set()
+        self.used = time.monotonic()
+
+    def start(self):
+        environment = {**os.environ, "TENFOLD_CLUSTER": "shard"}
+        try:
+            words = command()
+        except ClusterError as error:
+            raise ClusterError(f"worker {self.worker}: {error}", error.code) from error
+        # a session of its own, so that Ctrl-C in a terminal does not reach it
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment, start_new_session=True
+        )
+        self.input = os.fdopen(os.dup(self.process.stdin.fileno()), "wb", buffering=2**16)
+        self.process.stdin.close()
+        self.kept = set()
+        told = self._exchange({"verb": "hello"})
+        if told["version"] != self.version or told["protocol"] != PROTOCOL:
+            self.stop()
+            raise ClusterError(
+                f"worker {self.worker} has tenfold {told['version']}, the program that asks has {self.version}: install the same on both",
+                "INPUT",
+            )
+        x = {"shape": self.rows.shape, "format": self.rows.format, "missing": self.rows.missing}
+        self._exchange({"verb": "open", "x": x})
+
+    def stop(self):
+        process, self.process = self.process, None
+        if process is None:
+            return
+        for end in (self.input, process.stdout):
+            try:
+                end.close()
+            except OSError:
+                pass
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _exchange(self, header, arrays=None):
+        write_frame(self.input, header, arrays)
+        return self._answer()[0]
+
+    def _answer(self):
+        frame = read_frame(self.process.stdout)
+        if frame is None:
+            raise PipeEnded("the process has ended")
+        header, _ = frame
+        if header["verb"] == "error":
+            where = f"worker {self.worker}: "
+            if header["code"] == "NO_GPU":
+                self.stop()
+                where = f"worker {self.worker} has no adapter for WebGPU: "
+            raise ClusterError(where + header["message"], header["code"] or "USAGE")
+        return frame
+
+    def ask(self, question, arrays, blocks):
+        with self.lock:
+            self.used = time.monotonic()
+            for attempt in (1, 2):
+                try:
+                    if self.process is None:
+                        self.start()
+                    return self._ask(question, arrays, blocks)
+                except PipeEnded as error:
+                    status = self.process.poll() if self.process else None
+                    self.stop()
+                    if attempt == 2:
+                        raise ClusterError(
+                            f"worker {self.worker}: its Node process ended twice (status {status}, {error}); is there memory enough?"
+                        ) from error
+
+    def _ask(self, question, arrays, blocks):
+        keep = self._keepable(blocks)
+        asked = [
+            {"start": start, "rows": count, "keep": start in keep, "sent": start not in self.kept}
+            for start, count in blocks
+        ]
+        write_frame(self.input, {"verb": "ask", "question": question, "blocks": asked}, arrays)
+        self.kept &= {start for start, _ in blocks}
+        failure = None
+        for block in asked:
+            if not block["sent"]:
+                continue
+            try:
+                numbers = self.rows.read(block["start"], block["start"] + block["rows"])
+            except ClusterError as error:
+                failure = ClusterError(f"{error} by worker {self.worker}", error.code)
+                write_frame(self.input, {"verb": "cancel", "message": str(failure)})
+                break
+            write_frame(self.input, {"verb": "block"}, [({"name": "numbers"}, numbers)])
+            if block["keep"]:
+                self.kept.add(block["start"])
+        try:
+            return self._answer()
+        except ClusterError as error:
+            # what the process has of this question is not known
+            self.stop()
+            raise failure or error from error
+
+    def _keepable(self, blocks):
+        """The blocks that stay on the GPU, within the memory: those that are there first."""
+        most = max(count for _, count in blocks)
+        as_floats = 4 * self.rows.row_entries * most
+        room = PLANNED * self.memory - TENSORS * as_floats
+        if len(blocks) * most * self.rows.row_bytes > room:
+            # blocks that are not kept are read to one place
+            room -= most * self.rows.row_bytes
+        count = max(0, int(room // (most * self.rows.row_bytes)))
+        there = [start for start, _ in blocks if start in self.kept]
+        others = [start for start, _ in blocks if start not in self.kept]
+        return set([*there, *others][:count])
+
+
+def _shard(run, rows, memory, version, worker):
+    with _lock:
+        shard = _shards.get((worker, run))
+        if shard is None:
+            for key in [key for key, other in _shards.items() if time.monotonic() - other.used > IDLE]:
+                _shards.pop(key).stop()
+            shard = _shards[worker, run] = Shard(run, rows, memory, version, worker)
+        return shard
+
+
+def close(run):
+    """Ends the processes of a run on this worker."""
+    with _lock:
+        for key in [key for key in _shards if key[1] == run]:
+            _shards.pop(key).stop()
+
+
+def close_all():
+    with _lock:
+        for shard in _shards.values():
+            shard.stop()
+        _shards.clear()
+
+
+atexit.register(close_all)
+
+
+def processes():
+    """The process ids of the shards of this worker's process, for tests and for whoever looks after memory."""
+    return [shard.process.pid for shard in _shards.values() if shard.process]
+
+
+def answer(run, rows, memory, version, question, described, blocks, *arrays):
+    """A task: what some blocks answer to a question. A pure function of the blocks and the arrays."""
+    try:
+        from distributed import get_worker
+
+        worker = get_worker().address
+    except (ImportError, ValueError):
+        worker = "here"
+    began = time.perf_counter()
+    shard = _shard(run, rows, memory, version, worker)
+    header, answered = shard.ask(question, list(zip(described, arrays)), blocks)
+    return {
+        "ranges": header["ranges"],
+        "arrays": answered,
+        "seconds": time.perf_counter() - began,
+        "bytes": sum(numbers.nbytes for _, numbers in answered),
+        "held": header["bytes"],
+    }
