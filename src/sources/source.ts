@@ -30,7 +30,7 @@ export interface Reader {
   readonly shape: readonly number[];
   readonly order: number;
   readonly size: number;
-  /** whether products travel from other machines: sweeps then ask for MTTKRPs alone, since partial results are larger than factors */
+  /** @internal whether products travel from other machines: sweeps then ask for MTTKRPs alone, since partial results are larger than factors */
   readonly isRemote?: boolean;
   /** Matricised tensor times Khatri-Rao product, Iₙ×R; as the op `mttkrp`. `unsummed` is leave, not an order. */
   mttkrp(p: Program, factors: readonly Tensor[], mode: number, options?: MttkrpOptions): Tensor;
@@ -103,11 +103,11 @@ export interface Source extends Reader, Facts {
    * What it keeps of mode 0 lines up, and what contracts it adds up.
    */
   eachSlab?(p: Program, record: (slab: Slab, start: number) => void): void;
-  /** several products in one pass over x, where it lies in slabs on other machines */
+  /** @internal several products in one pass over x, where it lies in slabs on other machines */
   readonly passes?: Passes;
   /** entries of the largest slab, where x lies in slabs */
   readonly slabSize?: number;
-  /** whether entries are missing, and those alone that go by the `difference` may read x */
+  /** @internal whether entries are missing, and those alone that go by the `difference` may read x */
   readonly isReadByDifference?: boolean;
   /** slices of which nothing is known: their rows of factors are to be 0 */
   readonly unknownSlices?: readonly { mode: number; index: number }[];

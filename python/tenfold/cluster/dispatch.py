@@ -34,9 +34,11 @@ def cut(rows, workers, memory):
                 "LIMITS",
             )
         most = 1
-    count = max(1, min(most, -(-extent // workers)))
-    if count >= rows.chunk:
-        count -= count % rows.chunk
+    # so many chunks a worker, in as few blocks of about the same size as there is room for
+    chunk = rows.chunk if rows.chunk <= min(most, -(-extent // workers)) else 1
+    share = -(-extent // chunk // workers) if extent % chunk == 0 else -(-(extent // chunk + 1) // workers)
+    parts = -(-share * chunk // most)
+    count = chunk * max(1, min(most // chunk, -(-share // parts)))
     return [(start, min(count, extent - start)) for start in range(0, extent, count)]
 
 
@@ -82,8 +84,8 @@ class Dispatch:
         if set(workers) == set(self.placing):
             return self.placing
         if not self.placing:
-            share = -(-len(self.blocks) // len(workers))
-            self.placing = {worker: self.blocks[n * share : (n + 1) * share] for n, worker in enumerate(workers)}
+            bounds = [round(n * len(self.blocks) / len(workers)) for n in range(len(workers) + 1)]
+            self.placing = {worker: self.blocks[bounds[n] : bounds[n + 1]] for n, worker in enumerate(workers)}
             return self.placing
         placing = {worker: list(self.placing.get(worker, [])) for worker in workers}
         there = {start for blocks in placing.values() for start, _ in blocks}
