@@ -111,24 +111,50 @@ export function textControl(
     </label>`;
 }
 
-const DATA = [
-  ["digits", "MNIST digits"],
-  ["example", "A generated example"],
-  ["file", "Your own file"],
-] as const;
-
-/** Links to what can be decomposed. */
-export const dataLinks = (
-  current: (typeof DATA)[number][0],
-  hrefOf: (data: "example" | "file") => string = (data) => `#tensor?data=${data}`,
+/** Links to what a part can work on. */
+export const choiceLinks = <T extends string>(
+  verb: string,
+  choices: readonly (readonly [id: T, text: string, href: string])[],
+  current: T,
 ): TemplateResult => html`
-  <div class="control wide" role="group" aria-label="What to decompose">
-    <span class="name" aria-hidden="true">Decompose</span>
-    <span class="choices links">${DATA.map(
-      ([id, text]) =>
-        html`<a href=${id === "digits" ? "#decompose" : hrefOf(id)} aria-current=${id === current ? "true" : nothing}>${text}</a>`,
+  <div class="control wide" role="group" aria-label=${`What to ${verb.toLowerCase()}`}>
+    <span class="name" aria-hidden="true">${verb}</span>
+    <span class="choices links">${choices.map(
+      ([id, text, href]) => html`<a href=${href} aria-current=${id === current ? "true" : nothing}>${text}</a>`,
     )}</span>
   </div>`;
+
+type Data = "digits" | "example" | "file";
+/** What can be decomposed. */
+export const dataLinks = (
+  current: Data,
+  hrefOf: (data: "example" | "file") => string = (data) => `#tensor?data=${data}`,
+): TemplateResult =>
+  choiceLinks<Data>(
+    "Decompose",
+    [
+      ["digits", "MNIST digits", "#decompose"],
+      ["example", "A generated example", hrefOf("example")],
+      ["file", "Your own file", hrefOf("file")],
+    ],
+    current,
+  );
+
+type Network = "lenet" | "example" | "file";
+/** What can be compressed. */
+export const networkLinks = (
+  current: Network,
+  hrefOf: (data: "example" | "file") => string = (data) => `#onnx?data=${data}`,
+): TemplateResult =>
+  choiceLinks<Network>(
+    "Compress",
+    [
+      ["lenet", "A LeNet, tuned here", "#compress"],
+      ["example", "An ONNX example", hrefOf("example")],
+      ["file", "Your own ONNX file", hrefOf("file")],
+    ],
+    current,
+  );
 
 interface RangeOptions {
   min: number;

@@ -28,6 +28,10 @@ const PARTS: readonly Entry[] = [
   },
   { id: "train", title: "Train", load: async () => mounting((await import("./train/run.js")).part) },
   { id: "compress", title: "Compress", load: async () => mounting((await import("./compress/run.js")).part) },
+  {
+    ...{ id: "onnx", title: "Compress", tab: "compress" },
+    load: async () => mounting((await import("./onnx/run.js")).part),
+  },
   { id: "kernels", title: "Kernels", load: async () => mounting((await import("./kernels/run.js")).part) },
 ];
 const IDS = PARTS.map(({ id }) => id);
@@ -129,11 +133,14 @@ addEventListener("drop", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   showDrag(false);
-  const file = event.dataTransfer!.files[0];
-  if (!file) return;
-  files.offer(file);
-  if (shown?.id === "tensor") return;
-  history.pushState(null, "", hashOf("tensor", { data: "file" }));
+  const dropped = [...event.dataTransfer!.files];
+  if (!dropped.length) return;
+  const isModel = dropped.some(({ name }) => /\.onnx$/i.test(name));
+  // samples of a model are files of arrays, as tensors are
+  const part = isModel || shown?.id === "onnx" ? "onnx" : "tensor";
+  files.offer(part, dropped);
+  if (shown?.id === part) return;
+  history.pushState(null, "", hashOf(part, { data: "file" }));
   void open();
 });
 

@@ -15,7 +15,7 @@ export default defineConfig({
   base: "./",
   define: { __VERSION__: JSON.stringify(version) },
   plugins: [wgsl(), packedDigits()],
-  worker: { format: "es", plugins: () => [wgsl()] },
+  worker: { format: "es", plugins: () => [wgsl()], rolldownOptions: { checks: { pluginTimings: false } } },
   // lit-html as it is for production, also where tests build the page: the other one warns in the console
   resolve: { conditions: ["module", "browser", "production"] },
   build: {

@@ -5,7 +5,16 @@ import { PIXELS } from "../../../src/experiments/digits.js";
 import { type CompressedLayer, type Epoch, METHODS } from "../../../src/index.js";
 import { chartStyle, count, drawImages, grey, percent } from "../../../src/report/elements.js";
 import { layerBars } from "../../../src/report/networks.js";
-import { card, fact, numberControl, rangeControl, scrolling, selectControl, taskBar } from "../controls.js";
+import {
+  card,
+  fact,
+  networkLinks,
+  numberControl,
+  rangeControl,
+  scrolling,
+  selectControl,
+  taskBar,
+} from "../controls.js";
 import type { DigitSet } from "../digits.js";
 import { chart, memo } from "../figures.js";
 import type { View } from "../part.js";
@@ -102,6 +111,7 @@ function settingsCard(state: State, send: Send, run: Actions): TemplateResult {
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   return html`
     <section class="card" aria-label="Settings">
+      ${networkLinks("lenet")}
       <div class="controls">
         ${selectControl<string>("Method", methods, settings.method, (method) => change({ method }), recorded)}
         ${selectControl("What to save", COSTS, settings.cost, (cost) => change({ cost }), recorded)}

@@ -2,6 +2,7 @@
 import { DeviceLostError, OutOfLimitsError } from "../../../src/index.js";
 import type { Figure } from "../../../src/report/decomposition.js";
 import { type DecompositionData, namedArrays, turned } from "../../../src/report/model.js";
+import { bytes } from "../bytes.js";
 import { saveFile } from "../controls.js";
 import type { Context, Part, Run, Store } from "../part.js";
 import { messageOf, Runner, type Tell } from "../runner.js";
@@ -11,7 +12,6 @@ import { TensorFileReader } from "./fileReader.js";
 import { methodOf } from "./methods.js";
 import { type FigureFile, saveFigure, saveReport } from "./save.js";
 import {
-  bytes,
   canRun,
   type Event,
   endingOf,
@@ -52,7 +52,7 @@ export class TensorRun implements Run, Actions {
       (task) => store.send({ type: "reading", task }),
       () => {},
     );
-    this.#endDrops = context.files.listen((file) => this.open(file));
+    this.#endDrops = context.files.listen("tensor", ([file]) => file && this.open(file));
   }
 
   apply(): void {

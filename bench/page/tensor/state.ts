@@ -13,6 +13,7 @@ import {
   type Turn,
   unturned,
 } from "../../../src/report/model.js";
+import { bytes } from "../bytes.js";
 import type { Change, Moved } from "../part.js";
 import { parseInteger } from "../settings.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
@@ -310,17 +311,6 @@ export const canRun = (state: State): boolean => {
   const subject = subjectOf(state);
   const isRead = state.settings.data === "example" || state.file?.inspection;
   return !!subject && !!isRead && state.reading.phase !== "running" && obstacle(state) === null;
-};
-
-export const bytes = (size: number): string => {
-  const steps = ["bytes", "kB", "MB", "GB", "TB"];
-  let at = 0;
-  let value = size;
-  while (value >= 1000 && at < steps.length - 1) {
-    value /= 1000;
-    at++;
-  }
-  return `${at ? Number(value.toPrecision(3)) : value} ${steps[at]}`;
 };
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { bytes } from "../../../../bench/page/bytes.js";
 import { createExample, EXAMPLE } from "../../../../bench/page/tensor/example.js";
 import type { Inspection } from "../../../../bench/page/tensor/formats.js";
 import { METHODS } from "../../../../bench/page/tensor/methods.js";
 import {
-  bytes,
   canRun,
   type Event,
   endingOf,

@@ -1,0 +1,189 @@
+/** A network of one's own: an ONNX file is read, compressed in a worker, and handed out. */
+
+import { PIXELS } from "../../../src/experiments/digits.js";
+import modelFile from "../../../test/fixtures/networks/vgg.onnx?url";
+import { saveFile } from "../controls.js";
+import type { Context, Part, Run, Store } from "../part.js";
+import { messageOf, Runner, type Tell } from "../runner.js";
+import { Compressor } from "./compressor.js";
+import type { Version } from "./messages.js";
+import { canRun, type Event, initial, jobOf, type State, shapesOf, update, written } from "./state.js";
+import { type Actions, createView } from "./view.js";
+
+/** images of digits for the example: the last ones, which it has not learnt from */
+const SAMPLES = 160;
+const EXAMPLE = "a digit recogniser";
+
+export class OnnxRun implements Run, Actions {
+  readonly #runner: Runner;
+  readonly #reading: Runner;
+  readonly #endDrops: () => void;
+  #compressor: Compressor | null = null;
+  /** what is open, and the shapes that it was looked at with */
+  #open = "";
+  #shapes = "";
+
+  constructor(
+    private readonly store: Store<State, Event>,
+    context: Context,
+  ) {
+    this.context = context;
+    // what is wrong with a file is told in the part
+    const quiet = (): void => {};
+    this.#runner = new Runner((task) => store.send({ type: "task", task }), quiet);
+    this.#reading = new Runner((task) => store.send({ type: "reading", task }), quiet);
+    this.#endDrops = context.files.listen("onnx", (files) => queueMicrotask(() => this.open(files)));
+  }
+  private readonly context: Context;
+
+  apply(): void {
+    const { settings, model } = this.store.state;
+    if (settings.data === "example" && this.#open !== "example") {
+      this.#open = "example";
+      void this.#reading.run((signal, tell) => this.#example(signal, tell));
+    } else if (settings.data === "file" && this.#open === "example") {
+      this.#open = "";
+      this.store.send({ type: "model", model: null });
+    } else if (model && settings.shapes !== this.#shapes) {
+      const shapes = shapesOf(this.store.state);
+      if (!shapes) return;
+      this.#shapes = settings.shapes;
+      void this.#reading.run((signal) => this.#told(async () => this.#look(shapes, signal)));
+    }
+  }
+
+  /** Files that belong together: a model, files of its weights, and samples. */
+  open(files: readonly File[]): void {
+    const { state, send } = this.store;
+    const model = files.find(({ name }) => /\.onnx$/i.test(name));
+    const samples = files.find(({ name }) => /\.np[yz]$/i.test(name));
+    const beside = files.filter((file) => file !== model && file !== samples);
+    if (!model && !(samples && state.model)) {
+      const words = samples ? "These are samples, and there is no model yet." : "No ONNX model is among these files.";
+      send({ type: "problem", problem: { words, advice: "Drop a file that ends with .onnx." } });
+      return;
+    }
+    if (model) {
+      this.#open = model.name;
+      this.#shapes = "";
+      send({ type: "change", values: { data: "file", shapes: "" } });
+    }
+    void this.#reading.run((signal, tell) =>
+      this.#told(async () => {
+        if (model) await this.#read(model, model.name, beside, signal, tell);
+        if (samples) await this.#sample(samples, signal, tell);
+        return "";
+      }),
+    );
+  }
+
+  /** Random inputs again. */
+  forget(): void {
+    this.store.send({ type: "samples", samples: null });
+    void this.#reading.run((signal) =>
+      this.#told(async () => {
+        await this.#worker().forget(signal);
+        return "";
+      }),
+    );
+  }
+
+  #worker(): Compressor {
+    this.#compressor ??= new Compressor();
+    return this.#compressor;
+  }
+
+  /** Work whose errors are the file's. */
+  async #told(work: () => Promise<string>): Promise<string> {
+    try {
+      return await work();
+    } catch (error) {
+      const words = `${messageOf(error).replace(/\.$/, "")}.`;
+      this.store.send({ type: "problem", problem: { words, advice: "Nothing else was changed." } });
+      throw error;
+    }
+  }
+
+  async #read(file: Blob, name: string, beside: readonly File[], signal: AbortSignal, tell: Tell): Promise<void> {
+    tell(0, `Reading ${name}…`);
+    await this.#runner.stop();
+    const model = await this.#worker().open(file, name, beside, signal);
+    this.store.send({ type: "model", model });
+  }
+
+  async #look(shapes: Record<string, readonly number[]>, signal: AbortSignal): Promise<string> {
+    const { samples } = this.store.state;
+    const model = await this.#worker().inspect(shapes, signal);
+    this.store.send({ type: "model", model });
+    this.store.send({ type: "samples", samples });
+    return "";
+  }
+
+  async #sample(file: File, signal: AbortSignal, tell: Tell): Promise<void> {
+    tell(0, `Reading ${file.name}…`);
+    const count = await this.#worker().sample(file, file.name, signal);
+    this.store.send({ type: "samples", samples: { name: file.name, count } });
+  }
+
+  async #example(signal: AbortSignal, tell: Tell): Promise<string> {
+    this.store.send({ type: "model", model: null });
+    tell(0, "Loading a digit recogniser and its samples…");
+    const [response, digits] = await Promise.all([fetch(modelFile), this.context.digits()]);
+    if (!response.ok) throw new Error(`The example did not load: ${response.status}`);
+    await this.#read(await response.blob(), EXAMPLE, [], signal, tell);
+    const images = digits.images.subarray(-SAMPLES * PIXELS);
+    const data = Float32Array.from(images, (value) => value / 255);
+    const count = await this.#worker().samples([SAMPLES, 1, 28, 28], data, signal);
+    this.store.send({ type: "samples", samples: { name: "MNIST", count } });
+    return "";
+  }
+
+  start(): void {
+    if (canRun(this.store.state)) void this.#runner.run((signal, tell) => this.#compress(signal, tell));
+  }
+
+  abort(): void {
+    this.#runner.abort();
+  }
+
+  async #compress(signal: AbortSignal, tell: Tell): Promise<string> {
+    const { store } = this;
+    store.send({ type: "began" });
+    const start = performance.now();
+    signal.addEventListener("abort", () => tell(0, "Stopping…"));
+    await this.#worker().compress(
+      jobOf(store.state),
+      signal,
+      ({ done, words, layer }) => {
+        if (signal.aborted) return;
+        tell(done, words);
+        store.send({ type: "layer", layer });
+      },
+      (version) => store.send({ type: "version", version }),
+      ({ original, times }) => store.send({ type: "times", original, times: new Map(times) }),
+    );
+    return `Done in ${Math.round((performance.now() - start) / 1000)} s.`;
+  }
+
+  save({ file, title }: Version): void {
+    const name = this.store.state.model!.name.replace(/\.onnx$/i, "");
+    const ending = title.replace(/[^\p{L}\p{N}.]+/gu, "-").replace(/-+$/, "");
+    saveFile(`${name.replace(/\s+/g, "-")}-${ending}.onnx`, file!, "application/octet-stream");
+  }
+
+  async destroy(): Promise<void> {
+    this.#endDrops();
+    this.#runner.abort();
+    this.#reading.abort();
+    // what it computes ends with it
+    this.#compressor?.close();
+  }
+}
+
+export const part: Part<State, Event, OnnxRun> = {
+  initial,
+  update,
+  query: ({ settings }) => written(settings),
+  run: (store, context) => new OnnxRun(store, context),
+  view: createView,
+};

@@ -1,0 +1,360 @@
+/**
+ * Compresses ONNX models in a worker: fits on the GPU, and the model runs in onnxruntime's WebAssembly, which is loaded when a model
+ * is first run. The model's bytes are read from the user's file when they are needed and dropped afterwards.
+ */
+import {
+  type CompressedOnnx,
+  compressOnnx,
+  type OnnxFeeds,
+  type OnnxSession,
+  type OnnxSessions,
+  runtimeSessions,
+  samplesOf,
+} from "../../../src/compress/onnx/index.js";
+import { OutputJudge } from "../../../src/compress/onnx/outputs.js";
+import { batches, splitSamples } from "../../../src/compress/onnx/samples.js";
+import { Engine, readNpy, readNpz } from "../../../src/index.js";
+import { inlineExternal } from "../../../src/onnx/cut.js";
+import {
+  activationRanges,
+  foldOnnx,
+  type OnnxModel,
+  type OnnxSite,
+  onnxSites,
+  quantiseOnnx,
+  readOnnx,
+  writeOnnx,
+} from "../../../src/onnx/index.js";
+import type { FittedLayer, FromCompressor, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
+import { extentsOf, openInputs, randomFeeds } from "./shapes.js";
+
+const tell = (message: FromCompressor): void => postMessage(message);
+
+let source: { file: Blob; name: string; beside: ReadonlyMap<string, Blob> } | null = null;
+/** null: none but random inputs */
+let samples: OnnxFeeds[] | null = null;
+let controller = new AbortController();
+/** of the versions, by their ids, in the order in which they were made */
+const files = new Map<string, Blob>();
+
+/** Weights in files beside the model are read where they are needed. */
+async function external(location: string, offset: number, length: number): Promise<Uint8Array> {
+  const name = location.split("/").at(-1)!;
+  const file = source!.beside.get(name);
+  if (!file) throw new Error(`The model keeps weights in ${name}. Drop that file together with the model`);
+  return new Uint8Array(await file.slice(offset, offset + length).arrayBuffer());
+}
+const bytesOf = async (blob: Blob): Promise<Uint8Array> => new Uint8Array(await blob.arrayBuffer());
+const modelOf = (bytes: Uint8Array): OnnxModel => readOnnx(bytes, { file: source!.name, external });
+
+// ---- what is made once
+
+let opening: Promise<Engine> | null = null;
+function openEngine(): Promise<Engine> {
+  opening ??= Engine.create();
+  opening.catch(() => (opening = null));
+  return opening;
+}
+
+let loading: Promise<OnnxSessions> | null = null;
+/** onnxruntime-web is part of the page, and asks no other host. */
+function loadRuntime(): Promise<OnnxSessions> {
+  loading ??= Promise.all([
+    import("onnxruntime-web/wasm"),
+    import("onnxruntime-web/ort-wasm-simd-threaded.wasm?url"),
+  ]).then(([ort, wasm]) => {
+    // threads need headers that a static host rarely sends
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = { wasm: new URL(wasm.default, self.location.href).href };
+    ort.env.logLevel = "error";
+    return runtimeSessions(ort as never, { executionProviders: ["wasm"] });
+  });
+  loading.catch(() => (loading = null));
+  return loading;
+}
+
+// ---- looking at a model
+
+function describe(model: OnnxModel, bytes: number, shapes: Job["shapes"]): ModelInfo {
+  const extents = extentsOf(model.inputs, shapes);
+  const { sites, leftAlone, totals } = onnxSites(model, { shapes: extents });
+  const groups = new Map<string, { reason: string; layers: number; weights: number }>();
+  for (const { reason, weights } of leftAlone) {
+    const group = groups.get(reason) ?? { reason, layers: 0, weights: 0 };
+    groups.set(reason, { reason, layers: group.layers + 1, weights: group.weights + weights });
+  }
+  return {
+    name: source!.name,
+    bytes,
+    inputs: model.inputs,
+    open: openInputs(model.inputs).filter((name) => !shapes[name]),
+    ...totals,
+    layers: sites.map(({ id, name, op, shape, counts }) => ({ id, name, op, shape, ...counts })),
+    leftAlone: [...groups.values()].sort((a, b) => b.weights - a.weights),
+  };
+}
+
+async function inspect(shapes: Job["shapes"]): Promise<ModelInfo> {
+  const { file, beside } = source!;
+  // layers are named by what they give, which folding changes
+  const { model } = await foldOnnx(modelOf(await bytesOf(file)));
+  const more = [...beside.values()].reduce((sum, { size }) => sum + size, 0);
+  return describe(model, file.size + more, shapes);
+}
+
+// ---- compressing
+
+async function compress(job: Job): Promise<void> {
+  const { signal } = controller;
+  const say = (done: number, words: string, layer: string | null = null): void => {
+    signal.throwIfAborted();
+    tell({ type: "progress", done, words, layer });
+  };
+  say(0, "Loading onnxruntime-web (14 MB, once)…");
+  const session = await loadRuntime();
+  say(0.01, "Opening the GPU…");
+  const engine = await openEngine();
+  const bytes = await bytesOf(source!.file);
+  const work = new Work(bytes, job, session, engine, signal, say);
+  await (samples ? work.calibrated(samples) : work.random());
+  tell({ type: "end" });
+}
+
+type Say = (done: number, words: string, layer?: string | null) => void;
+
+/** One job: the original, and the versions that are made of it. */
+class Work {
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly job: Job,
+    private readonly session: OnnxSessions,
+    private readonly engine: Engine,
+    private readonly signal: AbortSignal,
+    private readonly say: Say,
+  ) {}
+
+  private get common() {
+    const { engine, session, signal } = this;
+    return { engine, session, signal, external, file: source!.name };
+  }
+
+  private progress(from: number, to: number, what: string, sites: readonly OnnxSite[] = []) {
+    return (done: number, doing: string): void => {
+      const layer = sites.find(({ name }) => doing === name || doing.endsWith(` ${name}`));
+      this.say(from + (to - from) * done, `${what}: ${doing}`, layer?.id ?? null);
+    };
+  }
+
+  /** With samples: fits have the least error on them, and a fifth of them says how near the result is. */
+  async calibrated(calibration: readonly OnnxFeeds[]): Promise<void> {
+    const { job, common, bytes } = this;
+    const [first, second] = job.int8 ? [0.2, 0.85] : [0.02, 1];
+    if (job.int8 && !job.known.includes("int8")) {
+      const onProgress = this.progress(0.02, first, "int8 alone");
+      const result = await compressOnnx(bytes, { ...common, calibration, int8: true, onProgress });
+      const version = versionOf("int8", "int8", result, this.counts(result));
+      show(version);
+    }
+    const { sites } = onnxSites(await this.folded());
+    const onProgress = this.progress(first, second, "low rank", sites);
+    const result = await compressOnnx(bytes, { ...common, calibration, target: job.target, onProgress });
+    const low = versionOf(job.title, job.title, result, this.counts(result));
+    show(low);
+    if (job.int8 && result.bytes) await this.onTop(calibration, result.bytes, low, second);
+    await this.time(calibration[0]!);
+  }
+
+  /** int8 on top of low rank. */
+  private async onTop(calibration: readonly OnnxFeeds[], bytes: Uint8Array, low: Version, from: number): Promise<void> {
+    const { job, common } = this;
+    const both = await compressOnnx(bytes, {
+      ...{ ...common, calibration, int8: true },
+      onProgress: this.progress(from, 0.97, "low rank and int8"),
+    });
+    const title = `${job.title} + int8`;
+    const version = versionOf(title, title, both, low.multiplications);
+    if (both.bytes) {
+      this.say(0.97, "Comparing with the original…");
+      // the file was compared with the one of low rank
+      const { verify } = splitSamples(calibration, [], 0);
+      const judge = await OutputJudge.of(this.session, await this.folded(), batches(verify, 1));
+      const { error, agreement } = await judge.of(readOnnx(both.bytes));
+      Object.assign(version, { error, agreement });
+    }
+    show({ ...version, isLowRank: true });
+  }
+
+  /** Without samples: fits of the weights alone; random inputs tell the time and nothing else. */
+  async random(): Promise<void> {
+    const { job, common, bytes, engine, signal } = this;
+    const model = modelOf(bytes);
+    const shapes = extentsOf(model.inputs, job.shapes);
+    const feeds = randomFeeds(model.inputs, shapes);
+    const { sites } = onnxSites(model, { shapes });
+    const onProgress = this.progress(0.02, 0.7, "low rank, by the weights alone", sites);
+    const { file } = common;
+    const result = await compressOnnx(bytes, {
+      ...{ engine, signal, external, file, shapes, target: job.target, onProgress },
+    });
+    const low = versionOf(job.title, job.title, result, this.counts(result));
+    show(low);
+    if (job.int8) await this.roughInt8(result, low, feeds);
+    await this.time(feeds);
+  }
+
+  private async roughInt8(result: CompressedOnnx, low: Version, feeds: OnnxFeeds): Promise<void> {
+    const { job, signal } = this;
+    // random inputs have no ranges that mean anything, so this file is for its time and its size only
+    const versions: [string, OnnxModel, number | null][] = [];
+    if (!job.known.includes("int8")) versions.push(["int8", await this.folded(), this.counts(result, true)]);
+    if (result.bytes) versions.push([`${job.title} + int8`, readOnnx(result.bytes), low.multiplications]);
+    for (const [title, float, multiplications] of versions) {
+      this.say(0.8, `${title}…`);
+      const ranges = await activationRanges(float, { session: this.session, feeds: [feeds], signal });
+      const { model: small, quantised } = await quantiseOnnx(float, { ranges });
+      const written = writeOnnx(small);
+      const has = quantised.length > 0;
+      const version: Version = {
+        ...{ id: title, title, file: null, multiplications, error: null, agreement: null, verified: 0 },
+        ...{ warnings: [], layers: null, isInt8: true, isLowRank: title !== "int8" },
+        time: null,
+        bytes: has ? written.length : null,
+        reason: has ? null : "no convolution of float32 with constant weights, which int8 needs",
+      };
+      show(version, has ? fileOf(written) : null);
+    }
+  }
+
+  #folded: Promise<OnnxModel> | null = null;
+  private folded(): Promise<OnnxModel> {
+    this.#folded ??= inlineExternal(modelOf(this.bytes)).then(async (model) => (await foldOnnx(model)).model);
+    return this.#folded;
+  }
+
+  private counts({ multiplications: { before, after } }: CompressedOnnx, isBefore = false): number | null {
+    return isBefore ? before : after;
+  }
+
+  /** Takes the time of the original and of all versions of it, in turns, so that what else the machine does hits all of them. */
+  async time(feeds: OnnxFeeds): Promise<void> {
+    const say = (): void => this.say(0.98, "Taking the time…");
+    say();
+    const sessions: [id: string, session: OnnxSession][] = [];
+    /** of a run: as many runs as fill the time, because the clock of a page may be as coarse as a millisecond */
+    const turn = async (session: OnnxSession, least: number): Promise<number> => {
+      const start = performance.now();
+      for (let runs = 1; ; runs++) {
+        await session.run(feeds);
+        const ms = performance.now() - start;
+        if (ms >= least) return ms / runs;
+      }
+    };
+    try {
+      sessions.push(["original", await this.session(writeOnnx(await this.folded()))]);
+      for (const [id, file] of [...files].slice(-MOST_TIMED))
+        sessions.push([id, await this.session(await bytesOf(file))]);
+      // the browser compiles what runs often anew, and better
+      for (const [, session] of sessions) await turn(session, WARM_UP);
+      const rounds: number[][] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const times: number[] = [];
+        for (const [, session] of sessions) times.push(await turn(session, TURN));
+        rounds.push(times);
+        say();
+      }
+      const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
+      const original = middle(rounds.map(([first]) => first!));
+      const ratios = sessions.map((_, at) => middle(rounds.map((times) => times[at]! / times[0]!)));
+      tell({ type: "times", original, times: sessions.map(([id], at) => [id, original * ratios[at]!]) });
+    } finally {
+      for (const [, session] of sessions) await session.release();
+    }
+  }
+}
+
+/** milliseconds of runs before the time is taken, and of a turn; turns of each model */
+const [WARM_UP, TURN, ROUNDS] = [300, 30, 5];
+/** the last versions, which are timed together: each holds memory of the runtime */
+const MOST_TIMED = 7;
+
+/** the browser keeps it, outside of the worker's memory */
+const fileOf = (bytes: Uint8Array): Blob =>
+  new Blob([bytes as Uint8Array<ArrayBuffer>], { type: "application/octet-stream" });
+
+/** @param timed the file of a version that is timed and not given */
+function show(version: Version, timed: Blob | null = version.file): void {
+  files.delete(version.id);
+  if (timed) files.set(version.id, timed);
+  tell({ type: "version", version });
+}
+
+function versionOf(id: string, title: string, result: CompressedOnnx, multiplications: number | null): Version {
+  const { bytes, reason, verified, warnings, layers, samples: used } = result;
+  const isLowRank = layers.some(({ scheme }) => scheme);
+  return {
+    ...{ id, title, reason, warnings, isLowRank, multiplications, time: null },
+    file: bytes && fileOf(bytes),
+    bytes: bytes?.length ?? null,
+    error: verified?.error ?? null,
+    agreement: verified?.agreement ?? null,
+    verified: verified ? used.verify : 0,
+    isInt8: result.int8 !== null,
+    layers: isLowRank ? layers.map(({ name: _, op: __, shape: ___, ...layer }): FittedLayer => layer) : null,
+  };
+}
+
+// ---- questions
+
+async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promise<void> {
+  switch (message.type) {
+    case "open": {
+      const before = source;
+      source = { file: message.file, name: message.name, beside: new Map(message.beside) };
+      let model: ModelInfo;
+      try {
+        model = await inspect({});
+      } catch (error) {
+        // the model before is still on the page
+        source = before;
+        throw error;
+      }
+      samples = null;
+      files.clear();
+      return tell({ type: "opened", model });
+    }
+    case "inspect":
+      return tell({ type: "opened", model: await inspect(message.shapes) });
+    case "sample": {
+      const { file, name } = message;
+      const model = modelOf(await bytesOf(source!.file));
+      const read = await bytesOf(file);
+      const arrays = /\.npy$/i.test(name)
+        ? new Map([[model.inputs[0]?.name ?? "", readNpy(read, name)]])
+        : readNpz(read, name);
+      samples = samplesOf(model, arrays, name);
+      files.clear();
+      return tell({ type: "sampled", count: samples.length });
+    }
+    case "samples": {
+      const model = modelOf(await bytesOf(source!.file));
+      const { shape, data } = message;
+      samples = samplesOf(model, new Map([[model.inputs[0]!.name, { shape, data }]]));
+      return tell({ type: "sampled", count: samples.length });
+    }
+    case "forget":
+      samples = null;
+      files.clear();
+      return tell({ type: "end" });
+    case "compress":
+      return await compress(message.job);
+  }
+}
+
+addEventListener("message", ({ data }: MessageEvent<ToCompressor>) => {
+  if (data.type === "abort") {
+    controller.abort();
+    return;
+  }
+  controller = new AbortController();
+  answer(data).catch((error: Error) => tell({ type: "failed", message: error.message }));
+});

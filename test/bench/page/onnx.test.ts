@@ -1,0 +1,124 @@
+/** A network of one's own on the page, as values. */
+import { describe, expect, it } from "vitest";
+import type { ModelInfo, Version } from "../../../bench/page/onnx/messages.js";
+import { extentsOf, openInputs, parseShapes, randomFeeds } from "../../../bench/page/onnx/shapes.js";
+import {
+  canRun,
+  type Event,
+  factsOf,
+  initial,
+  jobOf,
+  nothingWords,
+  obstacle,
+  parse,
+  type State,
+  update,
+  verdict,
+  written,
+} from "../../../bench/page/onnx/state.js";
+
+const model: ModelInfo = {
+  name: "net.onnx",
+  bytes: 1e6,
+  inputs: [{ name: "x", dtype: "float32", shape: ["batch", 3, 8, 8] }],
+  open: [],
+  weights: 250_000,
+  multiplications: 1000,
+  layers: [{ id: "y", name: "conv", op: "Conv", shape: [8, 3, 3, 3], weights: 216, multiplications: 600 }],
+  leftAlone: [],
+};
+const version = (id: string, more: Partial<Version>): Version => ({
+  ...{ id, title: id, file: null, bytes: 5e5, reason: null, multiplications: 500, error: 0.02, agreement: 0.99 },
+  ...{ time: { before: 2, after: 1 }, verified: 100, warnings: [], layers: null },
+  ...{ isInt8: id.includes("int8"), isLowRank: id.includes("low") },
+  ...more,
+});
+const stateOf = (events: readonly Event[], query = ""): State =>
+  events.reduce(update, initial(new URLSearchParams(query)));
+const sampled: Event = { type: "samples", samples: { name: "s.npz", count: 100 } };
+const opened: Event = { type: "model", model };
+const told = (...versions: Version[]): string =>
+  verdict(stateOf([opened, sampled, ...versions.map((one): Event => ({ type: "version", version: one }))]));
+
+describe("a network of one's own", () => {
+  it("keeps its settings in the URL, and refuses what it does not know", () => {
+    const settings = parse(new URLSearchParams("data=file&cost=time&ratio=3.5&int8=no&shapes=x%3D1x3x8x8"));
+    expect(parse(new URLSearchParams(written(settings)))).toEqual(settings);
+    expect(parse(new URLSearchParams("cost=money&ratio=900"))).toMatchObject({ cost: "multiplications", ratio: 2 });
+  });
+
+  it("reads shapes, and fills in those that the model has", () => {
+    expect(parseShapes("1x3x8x8", ["x"])).toEqual({ x: [1, 3, 8, 8] });
+    expect(parseShapes("x=1×3; mask = 2, 5", ["x", "mask"])).toEqual({ x: [1, 3], mask: [2, 5] });
+    for (const wrong of ["1x3", "y=1x3", "x=0x3", "x=a"]) expect(parseShapes(wrong, ["x", "mask"])).toBeNull();
+    const inputs = [
+      { name: "x", dtype: "float32", shape: ["batch", 3, "width"] },
+      { name: "ids", dtype: "int64", shape: [null, 4] },
+    ];
+    expect(openInputs(inputs)).toEqual(["x"]);
+    const shapes = extentsOf(inputs, { x: [1, 3, 5] });
+    expect(shapes).toEqual({ x: [1, 3, 5], ids: [1, 4] });
+    const feeds = randomFeeds(inputs, shapes);
+    expect(feeds.x!.data.length).toBe(15);
+    expect(feeds.ids!.data).toBeInstanceOf(BigInt64Array);
+    expect(() => randomFeeds(inputs, { ids: [1, 4] })).toThrow(/shape of x is open/);
+  });
+
+  it("says why it cannot start", () => {
+    const open = { type: "model", model: { ...model, open: ["x"] } } as const;
+    expect(canRun(stateOf([opened]))).toBe(true);
+    expect(obstacle(stateOf([open]))!.advice).toContain("x=1x3x224x224");
+    // samples have a shape
+    expect(obstacle(stateOf([open, sampled]))).toBeNull();
+    expect(obstacle(stateOf([opened], "cost=time"))!.words).toMatch(/needs samples/);
+    expect(obstacle(stateOf([opened], "shapes=7"))).toBeNull();
+    expect(obstacle(stateOf([opened], "shapes=wide"))!.words).toContain('"wide" is no shape of x');
+  });
+
+  it("names a budget, and knows what was made", () => {
+    expect(jobOf(stateOf([opened, sampled], "ratio=3&cost=weights"))).toMatchObject({
+      target: { weights: 3 },
+      title: "low rank, size ÷ 3",
+      known: [],
+    });
+    const made = stateOf([opened, sampled, { type: "version", version: version("int8", {}) }]);
+    expect(jobOf(made).known).toEqual(["int8"]);
+    // other samples make other versions
+    expect(update(made, { ...sampled, samples: null }).versions).toEqual([]);
+  });
+
+  it("comes to a verdict", () => {
+    const int8 = version("int8", { bytes: 2.6e5, agreement: 0.995, time: { before: 2, after: 0.8 } });
+    const low = version("low rank ÷ 2", {});
+    expect(told(int8, low)).toBe(
+      "Take int8: 3.8 times smaller, 2.5 times as fast here, 99.5 % same answer. Low rank has less to give here: it is larger, slower and no nearer.",
+    );
+    expect(told(int8, version("low rank ÷ 2", { time: { before: 2, after: 0.5 } }))).toMatch(/^Take int8: .*answer\.$/);
+    const both = version("low rank ÷ 2 + int8", { bytes: 1.4e5, agreement: 0.985, time: { before: 2, after: 0.4 } });
+    expect(told(int8, low, both)).toMatch(/^Take low rank ÷ 2 \+ int8: 7\.1 times smaller, 5\.0 times as fast here/);
+    expect(told(version("low rank ÷ 8", { agreement: 0.5 }))).toBe(
+      "None keeps 98 % of the answers; the nearest is low rank ÷ 8 (50 % same answer). Ask for less, or stay with the original.",
+    );
+    expect(told(version("low rank ÷ 8", { agreement: null, error: 0.2 }))).toMatch(/error of at most 10 %.*20 % error/);
+    expect(told(version("low rank ÷ 2", { bytes: null, reason: "no choice of ranks" }))).toBe(
+      "Low rank gives nothing here: no choice of ranks. There is nothing to be won for this model.",
+    );
+    expect(told(version("int8", { bytes: 1e6, time: { before: 1, after: 1 } }))).toMatch(/^Nothing to be won/);
+    const random = stateOf([opened, { type: "version", version: { ...low, error: null, agreement: null } }]);
+    expect(verdict(random)).toBe(
+      "The fastest is low rank ÷ 2: 2.00 times as fast here. How near the outputs stay is not known without samples.",
+    );
+  });
+
+  it("tells what is in the model", () => {
+    const facts = Object.fromEntries(factsOf(stateOf([opened])));
+    expect(facts).toMatchObject({
+      file: "1 MB",
+      input: "x batch×3×8×8",
+      "can be factorised": "60 % of the multiplications",
+      samples: "none: random inputs",
+    });
+    const bare = { ...model, layers: [], leftAlone: [{ reason: "depthwise", layers: 3, weights: 9 }] };
+    expect(nothingWords(bare)).toBe("No layer of this model can be factorised: depthwise. int8 may still help.");
+  });
+});
