@@ -1,7 +1,6 @@
 /** A network of one's own: an ONNX file is read, compressed in a worker, and handed out. */
 
 import { PIXELS } from "../../../src/experiments/digits.js";
-import modelFile from "../../../test/fixtures/networks/vgg.onnx?url";
 import { saveFile } from "../controls.js";
 import type { Context, Part, Run, Store } from "../part.js";
 import { messageOf, Runner, type Tell } from "../runner.js";
@@ -10,6 +9,8 @@ import type { Version } from "./messages.js";
 import { canRun, type Event, initial, jobOf, type State, shapesOf, update, written } from "./state.js";
 import { type Actions, createView } from "./view.js";
 
+/** a small trained network, which the tests have too */
+const MODEL = new URL("../../../test/fixtures/networks/vgg.onnx", import.meta.url);
 /** images of digits for the example: the last ones, which it has not learnt from */
 const SAMPLES = 160;
 const EXAMPLE = "a digit recogniser";
@@ -128,7 +129,7 @@ export class OnnxRun implements Run, Actions {
   async #example(signal: AbortSignal, tell: Tell): Promise<string> {
     this.store.send({ type: "model", model: null });
     tell(0, "Loading a digit recogniser and its samples…");
-    const [response, digits] = await Promise.all([fetch(modelFile), this.context.digits()]);
+    const [response, digits] = await Promise.all([fetch(MODEL), this.context.digits()]);
     if (!response.ok) throw new Error(`The example did not load: ${response.status}`);
     await this.#read(await response.blob(), EXAMPLE, [], signal, tell);
     const images = digits.images.subarray(-SAMPLES * PIXELS);
