@@ -77,14 +77,14 @@ async function run(options: object, values: readonly number[], shape: readonly n
   );
   await page.waitForFunction('["done", "failed"].includes(window.run.values.state)', { timeout: 100_000 });
   return await page.evaluate(() => {
-    const { values, saved } = (window as never as { run: { values: Record<string, never>; saved: string[][] } }).run;
+    const { values, saved } = (window as never as { run: { values: Record<string, unknown>; saved: string[][] } }).run;
     const numbers = (view: DataView) => [
       ...new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)),
     ];
     return {
       ...{ state: values.state as string, failure: values.failure as string, error: values.relative_error as number },
       text: document.querySelector('[role="status"]')!.textContent!,
-      weights: values.weights_bytes ? numbers(values.weights_bytes) : [],
+      weights: values.weights_bytes ? numbers(values.weights_bytes as DataView) : [],
       factors: ((values.factors_bytes as DataView[] | undefined) ?? []).map(numbers),
       saved,
     };
