@@ -3,7 +3,7 @@
 import hashlib
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from . import shard
 from .errors import ClusterError
@@ -203,6 +203,7 @@ class Dispatch:
             "workers": len(self.placing),
             "blocks": len(self.blocks),
             "steps": count,
+            "verbs": dict(Counter(step["verb"] for step in self.steps)),
             "seconds": total("seconds"),
             "overheadPerStep": total("overhead") / max(1, count),
             "bytesDown": total("down"),

@@ -3,6 +3,7 @@
 import atexit
 import os
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -37,9 +38,17 @@ class Shard:
             words = command()
         except ClusterError as error:
             raise ClusterError(f"worker {self.worker}: {error}", error.code) from error
+        # what the process and its driver say is told where it ends before it should
+        self.errors = tempfile.TemporaryFile()
         # a session of its own, so that Ctrl-C in a terminal does not reach it
         self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment, start_new_session=True
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,
         )
         self.input = os.fdopen(os.dup(self.process.stdin.fileno()), "wb", buffering=2**16)
         self.process.stdin.close()
@@ -58,7 +67,7 @@ class Shard:
         process, self.process = self.process, None
         if process is None:
             return
-        for end in (self.input, process.stdout):
+        for end in (self.input, process.stdout, self.errors):
             try:
                 end.close()
             except OSError:
@@ -68,6 +77,11 @@ class Shard:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def _last_words(self):
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
 
     def _exchange(self, header, arrays=None):
         write_frame(self.input, header, arrays)
@@ -96,10 +110,11 @@ class Shard:
                     return self._ask(question, arrays, blocks)
                 except PipeEnded as error:
                     status = self.process.poll() if self.process else None
+                    last = self._last_words()
                     self.stop()
                     if attempt == 2:
                         raise ClusterError(
-                            f"worker {self.worker}: its Node process ended twice (status {status}, {error}); is there memory enough?"
+                            f"worker {self.worker}: its Node process ended twice (status {status}, {error}; {last}); is there memory enough?"
                         ) from error
 
     def _ask(self, question, arrays, blocks):
