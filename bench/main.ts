@@ -12,7 +12,7 @@ import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
 import { DEFAULTS, type MeasureOptions } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
-import { markdown, oneLine, plainText, type Report } from "./report.js";
+import { judgedText, markdown, oneLine, plainText, type Report } from "./report.js";
 import { isBad, type Result } from "./result.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
@@ -31,6 +31,7 @@ interface Options {
   tensorly?: string;
   slim?: boolean;
   list?: boolean;
+  judge?: string[];
   compiled?: boolean;
   json?: string;
   markdown?: string;
@@ -95,6 +96,7 @@ const program = new Command("npm run bench --")
   .option("--tensorly <python>", "measure TensorLy and torch.linalg too, with this Python interpreter")
   .option("--slim", "small sizes, checked and counted but not timed")
   .option("--list", "print the cases and stop")
+  .option("--judge <reports...>", "print which goals these reports (--json) reach, and stop")
   .option("--compiled", "print what a GPU's compiler makes of the kernels, without a GPU (needs Mesa's RADV), and stop")
   .option("--json <file>", "also write the report to this file")
   .option("--markdown <file>", "also write the tables to this file");
@@ -115,6 +117,11 @@ const quoted = (argument: string): string =>
 const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 1e9;
 
 async function run(options: Options): Promise<number> {
+  if (options.judge) {
+    const reports = options.judge.map((file): Report => JSON.parse(readFileSync(file, "utf8")));
+    console.log(judgedText(reports, cases()));
+    return 0;
+  }
   const all = cases({ slim: Boolean(options.slim) });
   const isChosen = ({ name, large }: Case): boolean => (options.cases ? options.cases.test(name) : !large);
   const chosen = cases().flatMap((candidate, index) => (isChosen(candidate) ? [index] : []));

@@ -1,8 +1,9 @@
 /** Prints the results of a run as tables, in plain text and Markdown. The JSON file is the {@link Report} itself. */
 import CliTable from "cli-table3";
+import type { Goal } from "./goals.js";
 import type { Probes } from "./probes.js";
 import { isBad, type Result, type Row } from "./result.js";
-import { deviceMs, type Verdict, verdicts } from "./verdicts.js";
+import { deviceMs, isShare, verdicts } from "./verdicts.js";
 
 export interface Report {
   /** adapter and driver */
@@ -103,13 +104,11 @@ const goals = (report: Report): string[][] =>
       by,
       digits(value, 3),
       quartiles ? quartiles.map((quartile) => digits(quartile, 3)).join("–") : "",
-      `${asksMost(goal.against) ? "≤" : "≥"} ${goal.limit}`,
+      `${isShare(goal.against) ? "≥" : "≤"} ${digits(goal.limit, 3)}`,
       reached ? "reached" : "not reached",
     ]),
   );
 const GOALS_HEAD = ["case", "ours ÷", "", "quartiles", "goal", ""];
-
-const asksMost = (against: Verdict["goal"]["against"]): boolean => !against.endsWith("probe");
 
 function heading(report: Report): string[] {
   const { device, environment, date, command, peers, probes, load, rounds } = report;
@@ -153,6 +152,21 @@ export function plainText(report: Report): string {
     ...faults(report),
     "",
   ].join("\n");
+}
+
+/** The goals of several reports of one machine, one line each, and how many are reached. What their cases ask for today counts, not what they did. */
+export function judgedText(
+  reports: readonly Report[],
+  cases: readonly { name: string; goals?: readonly Goal[] }[],
+): string {
+  const today = new Map(cases.map(({ name, goals = [] }) => [name, goals]));
+  const rows = reports.flatMap((report) =>
+    goals({ ...report, results: report.results.map((result) => ({ ...result, goals: today.get(result.name) ?? [] })) }),
+  );
+  const reached = rows.filter((row) => row.at(-1) === "reached").length;
+  return rows.length
+    ? `${plainGrid(GOALS_HEAD, rows)}\n${reached} of ${rows.length} goals reached`
+    : "no goal could be judged: nothing was timed, or what goals are held to did not take part";
 }
 
 const markdownGrid = (head: readonly string[], rows: readonly string[][]): string[] => [

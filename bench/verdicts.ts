@@ -19,7 +19,22 @@ export interface Verdict {
 export const deviceMs = ({ ms, kernels }: Row): number =>
   Math.min(ms!.median, kernels?.median ?? Number.POSITIVE_INFINITY);
 
-const isProbe = (against: Yardstick): against is "FMA probe" | "copy probe" => against.endsWith("probe");
+/** Seconds that a GPU takes for a dispatch that waits for the one before (docs/decisions/0006). */
+const WAITING_DISPATCH = 5.5e-6;
+
+/** Whether a goal asks for a share, the more the better, and not for a ratio of times. */
+export const isShare = (against: Yardstick): against is "FMA probe" | "floor" =>
+  against === "FMA probe" || against === "floor";
+
+/**
+ * Seconds under which no kernel gets: the multiplications at the FMA probe's rate or the bytes at the copy probe's, whichever takes longer, and
+ * what each dispatch waits (the roofline of Williams, Waterman & Patterson 2009).
+ */
+export const floorOf = (
+  { flops, bytes }: { flops: number; bytes: number },
+  probes: Probes,
+  dispatches: number,
+): number => Math.max(flops / probes.flops, bytes / probes.bytes) + WAITING_DISPATCH * dispatches;
 
 /**
  * Every goal that this result can be judged by: those of the adapter's kind whose yardstick took part. A yardstick that took
@@ -36,10 +51,13 @@ export function verdicts(
     .filter(({ on = kind }) => on === kind)
     .flatMap((goal): Verdict[] => {
       const { against, limit } = goal;
-      if (isProbe(against)) {
+      if (isShare(against)) {
         if (!probes) return [];
-        const [work, rate] = against === "FMA probe" ? [flops, probes.flops] : [bytes, probes.bytes];
-        const value = work / (deviceMs(ours) / 1000) / rate;
+        const seconds =
+          against === "FMA probe"
+            ? flops / probes.flops
+            : floorOf({ flops, bytes }, probes, ours.counts?.dispatches ?? 1);
+        const value = seconds / (deviceMs(ours) / 1000);
         return [{ goal, by: against, value, quartiles: null, reached: value >= limit }];
       }
       if (against === "its kernels") {
@@ -67,7 +85,8 @@ export function verdicts(
 
 function isYardstick(party: string, against: Yardstick): boolean {
   if (party.startsWith(OURS)) return false;
-  if (against === "TensorLy on CUDA") return /^TensorLy.*CUDA/.test(party);
+  const cuda = /^(\w+) on CUDA$/.exec(against)?.[1];
+  if (cuda) return party.startsWith(cuda) && party.includes("CUDA");
   // what the Python script measures is not interleaved with ours
   return against === "best peer" ? !/^(TensorLy|torch)/.test(party) : party.startsWith(against);
 }

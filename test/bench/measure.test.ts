@@ -260,18 +260,25 @@ describe("goals", () => {
   it("of a GPU and of software are told apart; probes are shares, by the kernels where those are shorter", () => {
     const goals: Goal[] = [
       { against: "best peer", limit: 0.5, on: "software" },
-      { against: "copy probe", limit: 0.85, on: "GPU" },
+      { against: "floor", limit: 0.7, on: "GPU" },
       { against: "FMA probe", limit: 0.6, on: "GPU" },
       { against: "TensorLy on CUDA", limit: 0.2, on: "GPU" },
+      { against: "torch on CUDA", limit: 1, on: "GPU" },
     ];
     const timed = row("tenfold", [4, 4, 4], { kernels: { median: 2, quartiles: [2, 2] } });
     const others = [row("jax-js 0.1", [4]), row("TensorLy 0.9 on NumPy (CPU)", [1], { interleaved: false })];
     const cuda = row("TensorLy 0.9 on PyTorch 2 (CUDA, H100)", [40, 40, 40], { interleaved: false });
-    expect(judged(goals, [timed, ...others, cuda]).map(({ goal }) => goal.against)).toEqual(["best peer"]);
-    expect(judged(goals, [timed, ...others, cuda], card)).toMatchObject([
-      { by: "copy probe", value: 1, reached: true },
+    const torch = row("torch.linalg 2.9 (CUDA, H100)", [1, 1, 1], { interleaved: false });
+    const onNumPy = row("torch.linalg 2.9 (CPU)", [9, 9, 9], { interleaved: false });
+    expect(judged(goals, [timed, ...others, cuda, torch, onNumPy]).map(({ goal }) => goal.against)).toEqual([
+      "best peer",
+    ]);
+    expect(judged(goals, [timed, ...others, cuda, onNumPy, torch], card)).toMatchObject([
+      // 2 ms of bytes and 5.5 µs of waiting
+      { by: "floor", value: expect.closeTo(1.00275, 9), reached: true },
       { by: "FMA probe", value: 0.5, reached: false },
       { by: cuda.party, value: 0.1, quartiles: null, reached: true },
+      { by: torch.party, value: 4, quartiles: null, reached: false },
     ]);
   });
 
