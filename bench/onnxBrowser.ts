@@ -63,7 +63,7 @@ declare global {
 }
 
 const PAGE = `<!doctype html><title>onnxruntime-web</title><script type="module">
-import * as ort from "./ort.webgpu.min.mjs";
+const ort = await import("./ort.webgpu" + ".min.mjs");
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 const sessions = new Map(), feeds = new Map();
