@@ -271,6 +271,19 @@ export const makeValueInfo = (name: string, elemType: number, dim: Dimension[]):
     }),
   });
 
+/** A model of one graph, for operator set `opset`. */
+export const makeModel = (
+  name: string,
+  opset: number,
+  { node, input, output }: Pick<GraphProto, "node" | "input" | "output">,
+): ModelProto =>
+  make("Model", {
+    irVersion: 7n,
+    producerName: "tenfold",
+    graph: make("Graph", { name, node, input, output }),
+    opsetImport: [codec.make("Opset", { domain: "", version: BigInt(opset) }) as ModelProto["opsetImport"][number]],
+  });
+
 /** A value of which only the element type is told. */
 export const makeOpenInfo = (name: string, elemType: number): ValueInfoProto =>
   make("ValueInfo", {

@@ -18,7 +18,9 @@ export function carefulGram(s: Scheduler, a: Tensor): Tensor {
   assertCall("carefulGram", s, { a });
   if (a.order !== 2) throw new ShapeError(`carefulGram: ${a}, needs a matrix`);
   const [rows, columns] = a.shape as [number, number];
-  if (rows <= TALL) return matmul(s, a, a, { transposeA: true, careful: true });
+  // all parts are one binding
+  const room = s.engine.device.limits.maxStorageBufferBindingSize;
+  if (rows <= TALL || 4 * Math.floor(rows / RUN) * columns ** 2 > room) return matmul(s, a, a, { transposeA: true, careful: true });
   const blocks = Math.floor(rows / RUN);
   const parts = s.tensor([blocks, columns, columns], { label: "gram parts" });
   const between = RUN * columns;

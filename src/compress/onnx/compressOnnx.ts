@@ -30,6 +30,7 @@ import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
 import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
+import { Products } from "./products.js";
 import { batches, checkSamples, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
 import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 import { LayerTimes } from "./times.js";
@@ -234,6 +235,7 @@ class Compression {
   private judge: OutputJudge | null = null;
   private timeTotal = 0;
   private int8: QuantisedOnnx | null = null;
+  private readonly products: Products;
   private readonly fitted = new Map<string, OnnxReplacement>();
   /** fits of layers with their moments, the last used last */
   private readonly layerFits = new Map<string, LayerFits>();
@@ -241,7 +243,9 @@ class Compression {
   constructor(
     private readonly bytes: Uint8Array,
     private readonly options: CompressOnnxOptions,
-  ) {}
+  ) {
+    this.products = new Products(options.engine, options.session ?? null);
+  }
 
   private get replacing() {
     return { fixedInputs: this.options.fixedInputs ?? false, join: true };
@@ -266,6 +270,14 @@ class Compression {
   }
 
   async run(): Promise<CompressedOnnx> {
+    try {
+      return await this.compress();
+    } finally {
+      await this.products.release();
+    }
+  }
+
+  private async compress(): Promise<CompressedOnnx> {
     await this.prepare();
     const { int8, target: wanted, maxLoss: most } = this.options;
     if (int8 && !wanted && most === undefined) {
@@ -424,11 +436,11 @@ class Compression {
       held -= LayerFits.bytesOf(old);
     }
     const moments = this.calibrated ? await this.collect(group, undefined, onRun) : new Map<string, Moments>();
-    const { engine, multiple = MULTIPLE } = options;
+    const { multiple = MULTIPLE } = options;
     for (const one of group)
       layerFits.set(
         one.id,
-        await LayerFits.of(engine, one, moments.get(one.id) ?? null, { ridge: RIDGE, multiple, refit: false }),
+        await LayerFits.of(this.products, one, moments.get(one.id) ?? null, { ridge: RIDGE, multiple, refit: false }),
       );
     return layerFits.get(site.id)!;
   }
@@ -438,10 +450,11 @@ class Compression {
     current?: OnnxModel,
     onRun?: (part: number) => void,
   ): Promise<Map<string, Moments>> {
-    const { engine, patches = PATCHES, seed = 0, signal } = this.options;
+    const { patches = PATCHES, seed = 0, signal } = this.options;
+    const { products, sessions, model: original } = this;
     const runs = this.runs(this.split.fit);
     return await collectMoments({
-      ...{ engine, sessions: this.sessions, original: this.model, current, sites, runs, patches, seed, signal },
+      ...{ products, sessions, original, current, sites, runs, patches, seed, signal },
       onRun: onRun && ((done) => onRun(done / runs.length)),
     });
   }
@@ -572,19 +585,26 @@ class Compression {
   }
 
   /**
-   * Fits layers again from input to output: targets from the original network, inputs from the one that is compressed so far. What held-back
-   * samples do not prefer is not kept; then only the bias is corrected by the means, if they prefer that.
+   * Fits layers again from input to output: targets from the original network, inputs from the one that is fitted again so far. The
+   * best beginning of that row is kept, where held-back samples prefer it to none: a fit that repairs what layers before it lost may
+   * look worse than the one before until layers behind it have followed. Where none is better, the same is tried with biases alone.
    */
   private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
-    const { judge, options } = this;
-    if (!judge || options.refit === false || !attempt.held) return attempt;
+    if (!this.judge || this.options.refit === false || !attempt.held) return attempt;
+    // the fits before hold memory that the next ones need
+    this.layerFits.clear();
+    const middle = from + 0.7 * (to - from);
+    const full = await this.inOrder(attempt, true, from, middle);
+    return full === attempt ? await this.inOrder(attempt, false, middle, to) : full;
+  }
+
+  private async inOrder(attempt: Attempt, full: boolean, from: number, to: number): Promise<Attempt> {
+    const { options, products, judge } = this;
+    const { multiple = MULTIPLE, memory = MEMORY } = options;
     const order = this.sites.filter(({ id }) => attempt.plan.has(id));
     const fits = new Map(attempt.fits);
     const refitted = new Set<string>();
-    let { held } = attempt;
-    const { engine, multiple = MULTIPLE, memory = MEMORY } = options;
-    // the fits before hold memory that the next ones need
-    this.layerFits.clear();
+    let best = attempt;
     for (let at = 0; at < order.length; ) {
       const group = [order[at]!];
       let bytes = LayerFits.bytesOf(order[at]!);
@@ -601,39 +621,24 @@ class Compression {
       );
       tell(0);
       const moments = await this.collect(group, this.written(fits), tell);
-      const full = new Map(fits);
-      const means = new Map(fits);
       for (const site of group) {
         const seen = moments.get(site.id)!;
+        moments.delete(site.id);
         const { scheme, ranks } = attempt.plan.get(site.id)!;
-        const layer = await LayerFits.of(engine, site, seen, { ridge: REFIT_RIDGE, multiple, refit: true });
-        means.set(site.id, layer.rebiased(fits.get(site.id)!));
         // with fewer patches than inputs a fit is exact on them and wrong elsewhere
-        full.set(site.id, seen.count >= widthOf(site) ? await layer.fit(scheme, ranks) : means.get(site.id)!);
+        const again = full && seen.count >= widthOf(site);
+        const layer = await LayerFits.of(products, site, seen, { ridge: REFIT_RIDGE, multiple, refit: true });
+        fits.set(site.id, again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id)!));
+        if (again) refitted.add(site.id);
       }
-      for (const [trial, isFull] of [
-        [full, true],
-        [means, false],
-      ] as const) {
-        const now = await judge.of(this.written(trial));
-        const better = now.error < held!.error;
-        if (isFull)
-          this.steps.push({
-            name: `refit ${group.map(({ name }) => name).join(", ")}`,
-            error: now.error,
-            kept: better,
-          });
-        if (!better) continue;
-        held = now;
-        for (const site of group) {
-          fits.set(site.id, trial.get(site.id)!);
-          if (isFull) refitted.add(site.id);
-        }
-        break;
-      }
+      const held = await judge!.of(this.written(fits));
+      const better = held.error < best.held!.error;
+      const names = group.map(({ name }) => name).join(", ");
+      this.steps.push({ name: `${full ? "refit" : "means"} ${names}`, error: held.error, kept: better });
+      if (better) best = { plan: attempt.plan, fits: new Map(fits), refitted: new Set(refitted), held };
       at += group.length;
     }
-    return { plan: attempt.plan, fits, refitted, held };
+    return best;
   }
 
   /** The smallest model within a bound. */

@@ -17,16 +17,16 @@
 import { eigh } from "../../decompositions/index.js";
 import type { Engine } from "../../gpu/index.js";
 import {
-  choleskyFactor,
   matrixProduct,
   rowProducts,
-  solveTriangular,
   symmetricEigenvalues,
   symmetricEigenvectors,
   transpose,
 } from "../../nn/factorised/hostMatrices.js";
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
 import { type Moments, widthOf } from "./moments.js";
+import type { Products } from "./products.js";
+import { blockOf, Triangle } from "./triangle.js";
 
 /** The schemes that layers are compressed by. */
 export type FittedScheme = "lowRank" | "kernelFirst" | "pointwiseFirst" | "vertical" | "horizontal" | "tucker2";
@@ -118,14 +118,14 @@ export async function eigenvectorsOf(
   return { values, vectors };
 }
 
-/** B·L⁻ᵀ of a regression, and the Cholesky factor. */
+/** B·L⁻ᵀ of a regression, and L. */
 interface Whitened {
   /** the first factor, limit×n; null where the whole patch is regressed */
   first: Float64Array | null;
   limit: number;
   /** entries of the patch that one row of the first factor leaves */
   columns: number;
-  lower: Float64Array;
+  lower: Triangle;
   /** outputs × (limit·columns) */
   z: Float64Array;
 }
@@ -141,53 +141,61 @@ export interface FitterOptions {
 
 /** All fits of one layer. */
 export class LayerFits {
-  private readonly a: Float64Array;
-  private readonly b: Float64Array;
   private readonly energy: number;
   private readonly cache = new Map<string, Whitened>();
   private readonly spectra = new Map<string, { values: Float64Array; vectors: Float64Array }>();
   private readonly width: number;
   private readonly outputs: number;
+  private readonly means: Pick<Moments, "count" | "meanX" | "meanZ"> | null;
 
   private constructor(
-    private readonly engine: Engine,
+    private readonly products: Products,
     readonly site: OnnxSite,
     private readonly w: Float64Array,
     private readonly bias: Float32Array | null,
-    private readonly moments: Moments | null,
+    moments: Moments | null,
+    /** A and B of the regression */
+    private readonly a: Float64Array,
+    private readonly b: Float64Array,
     private readonly options: FitterOptions,
   ) {
-    const width = widthOf(site);
-    this.width = width;
+    this.width = widthOf(site);
     this.outputs = site.shape[0]!;
-    if (moments) {
-      const { covariance, cross } = moments;
-      let trace = 0;
-      for (let i = 0; i < width; i++) trace += covariance[i * (width + 1)]!;
-      const r = (options.ridge * Math.max(trace, 0)) / width + 1e-12;
-      this.a = Float64Array.from(covariance);
-      for (let i = 0; i < width; i++) this.a[i * (width + 1)]! += r;
-      this.b = matrixProduct(w, cross, this.outputs, width, width);
-      for (let i = 0; i < w.length; i++) this.b[i]! += r * w[i]!;
-    } else {
-      this.a = new Float64Array(width * width);
-      for (let i = 0; i < width; i++) this.a[i * (width + 1)] = 1;
-      this.b = w;
-    }
+    this.means = moments && { count: moments.count, meanX: moments.meanX, meanZ: moments.meanZ };
     let energy = 1e-300;
-    for (let i = 0; i < w.length; i++) energy += this.b[i]! * w[i]!;
+    for (let i = 0; i < w.length; i++) energy += b[i]! * w[i]!;
     this.energy = energy;
   }
 
-  /** @param moments null for fits of the weights alone, which leave the bias as it is */
-  static async of(engine: Engine, site: OnnxSite, moments: Moments | null, options: FitterOptions): Promise<LayerFits> {
-    const weights = Float64Array.from(await site.weights());
-    return new LayerFits(engine, site, weights, await site.bias(), moments, options);
+  /** @param moments null for fits of the weights alone, which leave the bias as it is; its covariance is overwritten */
+  static async of(
+    products: Products,
+    site: OnnxSite,
+    moments: Moments | null,
+    options: FitterOptions,
+  ): Promise<LayerFits> {
+    const w = Float64Array.from(await site.weights());
+    const width = widthOf(site);
+    let a: Float64Array;
+    let b: Float64Array = w;
+    if (moments) {
+      a = moments.covariance;
+      let trace = 0;
+      for (let i = 0; i < width; i++) trace += a[i * (width + 1)]!;
+      const r = (options.ridge * Math.max(trace, 0)) / width + 1e-12;
+      b = await products.multiply(w, moments.cross, { rows: site.shape[0]!, inner: width, columns: width });
+      for (let i = 0; i < w.length; i++) b[i]! += r * w[i]!;
+      for (let i = 0; i < width; i++) a[i * (width + 1)]! += r;
+    } else {
+      a = new Float64Array(width * width);
+      for (let i = 0; i < width; i++) a[i * (width + 1)] = 1;
+    }
+    return new LayerFits(products, site, w, await site.bias(), moments, a, b, options);
   }
 
   /** how many patches the moments are of; null without moments */
   get patches(): number | null {
-    return this.moments?.count ?? null;
+    return this.means?.count ?? null;
   }
 
   /** Bytes that all fits of a layer may take. */
@@ -205,12 +213,12 @@ export class LayerFits {
     return ["kernelFirst", "pointwiseFirst", ...(spatial ? (["vertical", "horizontal"] as const) : []), "tucker2"];
   }
 
-  private direct(): Whitened {
+  private async direct(): Promise<Whitened> {
     let entry = this.cache.get("direct");
     if (!entry) {
       const { width, outputs } = this;
-      const lower = choleskyFactor(this.a, width, 1e-10);
-      const z = solveTriangular(lower, this.b, outputs, width, true);
+      const lower = await Triangle.of(this.products, Float64Array.from(this.a), width);
+      const z = await lower.solve(this.b, outputs, true);
       entry = { first: null, limit: Math.min(width, outputs), columns: 1, lower, z };
       this.cache.set("direct", entry);
     }
@@ -235,80 +243,77 @@ export class LayerFits {
     const key = scheme === "tucker2" ? "pointwiseFirst" : scheme;
     const known = this.cache.get(key);
     if (known) return known;
-    const { width, outputs, options } = this;
+    const { width, outputs, options, products } = this;
     const { order, n, columns } = this.unfolding(scheme);
+    // entries of a patch with the place of the column first: the blocks of A lie together, and so do the rows of a product
+    const turned = Int32Array.from({ length: width }, (_, i) => order[(i % n) * columns + Math.floor(i / n)]!);
     const a = new Float64Array(width * width);
     for (let i = 0, at = 0; i < width; i++) {
-      const from = order[i]! * width;
-      for (let j = 0; j < width; j++, at++) a[at] = this.a[from + order[j]!]!;
+      const row = this.a.subarray(turned[i]! * width, (turned[i]! + 1) * width);
+      for (let j = 0; j < width; j++, at++) a[at] = row[turned[j]!]!;
     }
-    const full = options.refit ? this.fullSolution() : this.w;
-    // n × (outputs·columns)
-    const unfolded = new Float64Array(width * outputs);
-    for (let p = 0; p < n; p++)
-      for (let o = 0; o < outputs; o++)
-        for (let c = 0; c < columns; c++)
-          unfolded[(p * outputs + o) * columns + c] = full[o * width + order[p * columns + c]!]!;
+    // (outputs·columns) × n
+    const full = permuted(options.refit ? await this.fullSolution() : this.w, turned, outputs);
     const block = new Float64Array(n * n);
-    for (let p = 0; p < n; p++)
-      for (let q = 0; q < n; q++) {
-        let sum = 0;
-        for (let c = 0; c < columns; c++) sum += a[(p * columns + c) * width + q * columns + c]!;
-        block[p * n + q] = sum;
+    for (let c = 0; c < columns; c++)
+      for (let p = 0; p < n; p++) {
+        const from = (c * n + p) * width + c * n;
+        for (let q = 0, at = p * n; q < n; q++, at++) block[at]! += a[from + q]!;
       }
-    const lowerBlock = choleskyFactor(block, n, 1e-10);
-    const turned = transpose(lowerBlock, n, n);
-    const squares = rowProducts(unfolded, unfolded, n, n, outputs * columns);
-    const weighted = rowProducts(rowProducts(turned, squares, n, n, n), turned, n, n, n);
-    const { vectors } = await eigenvectorsOf(this.engine, weighted, n);
+    const lowerBlock = await Triangle.of(products, block, n);
+    const squares = await products.multiply(full, full, {
+      ...{ rows: n, inner: outputs * columns, columns: n, transposeA: true },
+    });
+    const weighted = await lowerBlock.between(squares);
+    const { vectors } = await eigenvectorsOf(products.engine, weighted, n);
     const most = Math.floor((outputs * width) / (n + outputs * columns));
     const limit = Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, most));
-    const first = solveTriangular(lowerBlock, vectors.subarray(0, limit * n), limit, n, false);
-    const { a: inner, b } = this.project(a, first, limit, n, columns, order);
+    const first = await lowerBlock.solve(vectors.subarray(0, limit * n), limit, false);
     const size = limit * columns;
-    const lower = choleskyFactor(inner, size, 1e-10);
-    const entry: Whitened = { first, limit, columns, lower, z: solveTriangular(lower, b, outputs, size, true) };
+    const lower = await Triangle.of(products, await this.projected(a, first, limit, n, columns), size);
+    // B as it is seen through the first factor, (outputs·columns) × limit, then outputs × (limit·columns)
+    const seen = await products.multiply(permuted(this.b, turned, outputs), first, {
+      ...{ rows: outputs * columns, inner: n, columns: limit, transposeB: true },
+    });
+    const b = new Float64Array(outputs * size);
+    for (let o = 0, at = 0; o < outputs; o++)
+      for (let r = 0; r < limit; r++)
+        for (let c = 0; c < columns; c++, at++) b[at] = seen[(o * columns + c) * limit + r]!;
+    const entry: Whitened = { first, limit, columns, lower, z: await lower.solve(b, outputs, true) };
     this.cache.set(key, entry);
     return entry;
   }
 
-  /** A and B as they are seen through a first factor. */
-  private project(
+  /** A as it is seen through a first factor, limit·columns on a side; `a` has columns·n on a side. */
+  private async projected(
     a: Float64Array,
     first: Float64Array,
     limit: number,
     n: number,
     columns: number,
-    order: Int32Array,
-  ): { a: Float64Array; b: Float64Array } {
-    const { width, outputs } = this;
+  ): Promise<Float64Array> {
+    const { products, width } = this;
     const size = limit * columns;
-    const half = matrixProduct(first, a, limit, n, columns * width);
-    // (limit, c, n, c') to (limit, c, c', n)
-    const rows = new Float64Array(half.length);
-    for (let r = 0, at = 0; r < size; r++)
-      for (let c = 0; c < columns; c++) for (let q = 0; q < n; q++, at++) rows[at] = half[r * width + q * columns + c]!;
-    const products = rowProducts(rows, first, size * columns, limit, n);
-    const inner = new Float64Array(size * size);
-    for (let r = 0; r < size; r++)
-      for (let c = 0; c < columns; c++)
-        for (let q = 0; q < limit; q++) inner[r * size + q * columns + c] = products[(r * columns + c) * limit + q]!;
-    const bRows = new Float64Array(outputs * width);
-    for (let o = 0, at = 0; o < outputs; o++)
-      for (let c = 0; c < columns; c++)
-        for (let p = 0; p < n; p++, at++) bRows[at] = this.b[o * width + order[p * columns + c]!]!;
-    const bProducts = rowProducts(bRows, first, outputs * columns, limit, n);
-    const b = new Float64Array(outputs * size);
-    for (let o = 0; o < outputs; o++)
-      for (let c = 0; c < columns; c++)
-        for (let q = 0; q < limit; q++) b[o * size + q * columns + c] = bProducts[(o * columns + c) * limit + q]!;
-    return { a: inner, b };
+    const out = new Float64Array(size * size);
+    // the rows of one column's place at a time
+    for (let c = 0; c < columns; c++) {
+      const rows = a.subarray(c * n * width, (c + 1) * n * width);
+      // (n·columns) × limit, which is n × (columns·limit)
+      const half = await products.multiply(rows, first, {
+        ...{ rows: n * columns, inner: n, columns: limit, transposeB: true },
+      });
+      const both = await products.multiply(first, half, { rows: limit, inner: n, columns: size });
+      for (let r = 0, at = 0; r < limit; r++)
+        for (let d = 0; d < columns; d++)
+          for (let q = 0, to = (r * columns + c) * size + d; q < limit; q++, at++, to += columns) out[to] = both[at]!;
+    }
+    return out;
   }
 
   /** B·A⁻¹: the best weights without a limit of rank. */
-  private fullSolution(): Float64Array {
-    const { lower, z } = this.direct();
-    return solveTriangular(lower, z, this.outputs, this.width, false);
+  private async fullSolution(): Promise<Float64Array> {
+    const { lower, z } = await this.direct();
+    return await lower.solve(z, this.outputs, false);
   }
 
   /** Ranks that are tried, up to a limit. */
@@ -332,8 +337,8 @@ export class LayerFits {
     };
     for (const scheme of this.schemes()) {
       if (scheme === "lowRank" || scheme === "kernelFirst") {
-        const { z, limit } = this.direct();
-        const energies = cumulated(spectrum(z, outputs, this.width, this.width));
+        const { z, limit } = await this.direct();
+        const energies = cumulated(await this.spectrum(z, this.width, this.width));
         for (const rank of this.ranksUpTo(limit)) put(scheme, [rank], energies[rank - 1]!);
         continue;
       }
@@ -349,7 +354,7 @@ export class LayerFits {
       const firsts = this.ranksUpTo(limit);
       const thinned = firsts.filter((_, i) => i % Math.ceil(firsts.length / MOST_FIRST_RANKS) === 0);
       for (const first of thinned) {
-        const energies = cumulated(spectrum(z, outputs, first * columns, size));
+        const energies = cumulated(await this.spectrum(z, first * columns, size));
         for (const rank of this.ranksUpTo(Math.min(outputs, first * columns)))
           put(scheme, [first, rank], energies[rank - 1]!);
       }
@@ -363,21 +368,20 @@ export class LayerFits {
     const rank = ranks.at(-1)!;
     const factors: Float64Array[] = [];
     if (scheme === "lowRank" || scheme === "kernelFirst") {
-      const { lower, z } = this.direct();
+      const { lower, z } = await this.direct();
       factors.push(...(await this.reduced("direct", z, lower, width, rank)));
     } else {
       const { first, lower, z, limit, columns } = await this.through(scheme);
-      const [size, k] = [limit * columns, ranks[0]! * columns];
+      const k = ranks[0]! * columns;
       factors.push(first!.slice(0, ranks[0]! * (width / columns)));
-      const head = leading(lower, size, k, k);
-      const part = leading(z, size, k, outputs);
-      if (scheme === "tucker2") factors.push(...(await this.reduced(`tucker2 ${k}`, part, head, k, rank)));
-      else factors.push(solveTriangular(head, part, outputs, k, false));
+      const part = blockOf(z, limit * columns, 0, outputs, 0, k);
+      if (scheme === "tucker2") factors.push(...(await this.reduced(`tucker2 ${k}`, part, lower, k, rank)));
+      else factors.push(await lower.solve(part, outputs, false, k));
     }
     const shapes = stepsOf(site, scheme, ranks).map(({ shape }) => shape);
     const rounded = factors.map((data, at) => ({ shape: shapes[at]!, data: Float32Array.from(data) }));
     const bias =
-      this.moments &&
+      this.means &&
       this.corrected(
         scheme,
         ranks,
@@ -397,22 +401,22 @@ export class LayerFits {
   private async reduced(
     key: string,
     z: Float64Array,
-    lower: Float64Array,
+    lower: Triangle,
     k: number,
     rank: number,
   ): Promise<[Float64Array, Float64Array]> {
-    const { outputs } = this;
+    const { outputs, products } = this;
     const wide = outputs <= k;
-    const { values, vectors } = await this.eigenvectors(key, () =>
-      wide ? rowProducts(z, z, outputs, outputs, k) : gramOf(z, outputs, k),
-    );
+    const { values, vectors } = await this.eigenvectors(key, () => this.square(z, k));
     const head = vectors.subarray(0, rank * (wide ? outputs : k));
     const scales = Array.from({ length: rank }, (_, r) => Math.max(values[r]!, 0) ** 0.25);
     // scale 0: the vector explains nothing, and its factors are 0
     const over = (scale: number): number => (scale > 0 ? 1 / scale : 0);
-    const rows = wide ? matrixProduct(head, z, rank, outputs, k) : head;
-    const first = solveTriangular(lower, rows, rank, k, false);
-    const last = wide ? transpose(head, rank, outputs) : rowProducts(z, head, outputs, rank, k);
+    const rows = wide ? await products.multiply(head, z, { rows: rank, inner: outputs, columns: k }) : head;
+    const first = await lower.solve(rows, rank, false, k);
+    const last = wide
+      ? transpose(head, rank, outputs)
+      : await products.multiply(z, head, { rows: outputs, inner: k, columns: rank, transposeB: true });
     for (let r = 0; r < rank; r++) {
       const [inward, outward] = wide ? [over(scales[r]!), scales[r]!] : [scales[r]!, over(scales[r]!)];
       for (let i = 0; i < k; i++) first[r * k + i]! *= inward;
@@ -421,11 +425,25 @@ export class LayerFits {
     return [first, last];
   }
 
-  private async eigenvectors(key: string, square: () => Float64Array) {
+  /** ZZᵀ or ZᵀZ of an outputs×k matrix, whichever is smaller. */
+  private async square(z: Float64Array, k: number): Promise<Float64Array> {
+    const { outputs, products } = this;
+    return outputs <= k
+      ? await products.multiply(z, z, { rows: outputs, inner: k, columns: outputs, transposeB: true })
+      : await products.multiply(z, z, { rows: k, inner: outputs, columns: k, transposeA: true });
+  }
+
+  /** Squared singular values of the first k columns of an outputs×width matrix, largest first. */
+  private async spectrum(z: Float64Array, k: number, width: number): Promise<Float64Array> {
+    const square = await this.square(blockOf(z, width, 0, this.outputs, 0, k), k);
+    return symmetricEigenvalues(square, Math.min(this.outputs, k)).map((value) => Math.max(value, 0));
+  }
+
+  private async eigenvectors(key: string, square: () => Promise<Float64Array>) {
     let entry = this.spectra.get(key);
     if (!entry) {
-      const matrix = square();
-      entry = await eigenvectorsOf(this.engine, matrix, Math.sqrt(matrix.length));
+      const matrix = await square();
+      entry = await eigenvectorsOf(this.products.engine, matrix, Math.sqrt(matrix.length));
       this.spectra.set(key, entry);
     }
     return entry;
@@ -434,7 +452,7 @@ export class LayerFits {
   /** The bias that keeps the mean of the outputs: b + W·mean x − F·mean z, for the factors as they are written. */
   private corrected(scheme: FittedScheme, ranks: readonly number[], factors: readonly Float32Array[]): Float32Array {
     const { outputs, width, w } = this;
-    const { meanX, meanZ } = this.moments!;
+    const { meanX, meanZ } = this.means!;
     let values: Float64Array;
     if (scheme === "lowRank" || scheme === "kernelFirst")
       values = matrixProduct(factors[0]!, meanZ, ranks[0]!, width, 1);
@@ -455,25 +473,13 @@ const LEAST_SAVING = 0.95;
 /** first ranks of Tucker-2 that are tried, each with all second ranks */
 const MOST_FIRST_RANKS = 12;
 
-/** The first `k` columns of the first `rows` rows of a matrix with `width` columns. */
-function leading(values: Float64Array, width: number, k: number, rows: number): Float64Array {
-  if (k === width) return values.subarray(0, rows * k);
-  const out = new Float64Array(rows * k);
-  for (let i = 0; i < rows; i++) out.set(values.subarray(i * width, i * width + k), i * k);
+/** Rows of a matrix with their entries in another order. */
+function permuted(values: Float64Array, order: Int32Array, rows: number): Float64Array {
+  const width = order.length;
+  const out = new Float64Array(values.length);
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let i = 0; i < width; i++, at++) out[at] = values[row * width + order[i]!]!;
   return out;
-}
-
-/** ZᵀZ of a rows×k matrix. */
-function gramOf(z: Float64Array, rows: number, k: number): Float64Array {
-  const turned = transpose(z, rows, k);
-  return rowProducts(turned, turned, k, k, rows);
-}
-
-/** Squared singular values of the first k columns of a rows×width matrix, largest first. */
-function spectrum(z: Float64Array, rows: number, k: number, width: number): Float64Array {
-  const part = leading(z, width, k, rows);
-  const square = rows <= k ? rowProducts(part, part, rows, rows, k) : gramOf(part, rows, k);
-  return symmetricEigenvalues(square, Math.min(rows, k)).map((value) => Math.max(value, 0));
 }
 
 function cumulated(values: Float64Array): Float64Array {

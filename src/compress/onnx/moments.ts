@@ -3,11 +3,10 @@
  * time in f32, and blocks are added up on the host in f64, so that a sum of 10⁵ patches is as exact as one of 10³. What is summed is
  * the difference from the first block's mean, because a large mean would drown the variance in f32.
  */
-import type { Engine, Schedule, Tensor } from "../../gpu/index.js";
 import { DATA_TYPES, FLOAT } from "../../onnx/dataTypes.js";
 import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
-import { gram, matmul } from "../../ops/index.js";
 import { patchesOf } from "./patches.js";
+import type { Products } from "./products.js";
 import { randomNumbers } from "./samples.js";
 import { type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
@@ -26,7 +25,7 @@ export interface Moments {
 const ROWS = 1024;
 
 /** Patches that are taken of a layer: so many for each of its inputs, and at least so many. */
-const [PATCHES_AN_INPUT, LEAST_PATCHES] = [32, 4096];
+const [PATCHES_AN_INPUT, LEAST_PATCHES] = [32, 16384];
 
 /** The rows of one network: a block that fills, their mean and sum. */
 class Rows {
@@ -64,11 +63,10 @@ export class MomentSums {
   private readonly xz: Float64Array | null;
   private filled = 0;
   private count = 0;
-  private recording: { schedule: Schedule; x: Tensor; z: Tensor | null; zz: Tensor; xz: Tensor | null } | null = null;
 
   /** @param width inputs of the layer, times the kernel's taps @param pair whether there are rows of two networks */
   constructor(
-    private readonly engine: Engine,
+    private readonly products: Products,
     private readonly width: number,
     pair: boolean,
   ) {
@@ -87,7 +85,7 @@ export class MomentSums {
   }
 
   private async flush(): Promise<void> {
-    const { engine, x, z, zz, xz, filled } = this;
+    const { products, x, z, zz, xz, filled, width } = this;
     if (!filled) return;
     for (const rows of z ? [x, z] : [x]) {
       if (!this.count) rows.centre(filled);
@@ -95,33 +93,17 @@ export class MomentSums {
     }
     this.count += filled;
     this.filled = 0;
-    this.recording ??= await this.record();
-    const { recording } = this;
-    engine.write(recording.x, x.block);
-    if (z) engine.write(recording.z!, z.block);
-    engine.submit(recording.schedule);
-    const products = await engine.read(xz ? [recording.zz, recording.xz!] : [recording.zz]);
-    for (let i = 0; i < zz.length; i++) zz[i]! += products[0]![i]!;
-    if (xz) for (let i = 0; i < xz.length; i++) xz[i]! += products[1]![i]!;
+    const inputs = (z ?? x).block;
+    const squares = await products.across(inputs, inputs, ROWS, width);
+    for (let i = 0; i < zz.length; i++) zz[i]! += squares[i]!;
+    if (!xz) return;
+    const crossed = await products.across(x.block, inputs, ROWS, width);
+    for (let i = 0; i < xz.length; i++) xz[i]! += crossed[i]!;
   }
 
-  private async record() {
-    const { engine, width } = this;
-    const tensor = (shape: number[], label: string): Tensor => engine.tensor(shape, null, { label });
-    const x = tensor([ROWS, width], "patches");
-    const z = this.z && tensor([ROWS, width], "patches of the compressed network");
-    const zz = tensor([width, width], "second moments");
-    const xz = this.xz && tensor([width, width], "cross moments");
-    const s = engine.scheduler("moments");
-    gram(s, z ?? x, { out: zz });
-    if (z) matmul(s, x, z, { transposeA: true, out: xz! });
-    return { schedule: await s.compile(), x, z, zz, xz };
-  }
-
-  /** The moments of all rows. Frees what is on the GPU. */
+  /** The moments of all rows. */
   async finish(): Promise<Moments> {
     await this.flush();
-    this.destroy();
     const { count, width } = this;
     const n = Math.max(1, count);
     const offset = (rows: Rows): Float64Array => rows.sum.map((value) => value / n);
@@ -141,18 +123,10 @@ export class MomentSums {
       cross: this.xz ? centred(this.xz, offsetX, offsetZ) : covariance,
     };
   }
-
-  destroy(): void {
-    const { recording } = this;
-    this.recording = null;
-    if (!recording) return;
-    recording.schedule.destroy();
-    for (const tensor of [recording.x, recording.z, recording.zz, recording.xz]) tensor?.destroy();
-  }
 }
 
 export interface CollectOptions {
-  engine: Engine;
+  products: Products;
   sessions: OnnxSessions;
   /** where the targets come from */
   original: OnnxModel;
@@ -177,11 +151,11 @@ export const typeOf = ({ dtype }: OnnxSite): number =>
 
 /** The moments of the inputs of some layers, in one pass over the samples. */
 export async function collectMoments(options: CollectOptions): Promise<Map<string, Moments>> {
-  const { engine, sessions, original, current, sites, runs, patches, seed, onRun, signal } = options;
+  const { products, sessions, original, current, sites, runs, patches, seed, onRun, signal } = options;
   const values = sites.map((site) => ({ name: site.input, dataType: typeOf(site) }));
   const before = await Part.open(sessions, original, values);
   const now = current && current !== original ? await Part.open(sessions, current, values) : null;
-  const sums = new Map(sites.map((site) => [site.id, new MomentSums(engine, widthOf(site), now !== null)]));
+  const sums = new Map(sites.map((site) => [site.id, new MomentSums(products, widthOf(site), now !== null)]));
   const random = randomNumbers(seed);
   try {
     for (const [done, feeds] of runs.entries()) {
@@ -206,7 +180,6 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
     for (const site of sites) moments.set(site.id, await sums.get(site.id)!.finish());
     return moments;
   } finally {
-    for (const one of sums.values()) one.destroy();
     await before.release();
     await now?.release();
   }

@@ -71,32 +71,77 @@ function rowsOf({ axis, flattened }: Judged, shape: readonly number[]): { classe
 
 /** One value of one run, without what does not count, and the best class of every row. */
 interface Seen {
-  values: Float32Array | Float64Array;
+  values: Float32Array;
   best: Int32Array | null;
 }
 
 function seen(judged: Judged, array: OnnxArray): Seen {
+  const values = Float32Array.from(floatsOfArray(array));
   const rows = rowsOf(judged, array.shape);
-  const values = floatsOfArray(array);
   if (!rows || rows.classes < 2) return { values, best: null };
   const { classes, inner } = rows;
-  const count = values.length / classes;
-  const best = new Int32Array(count);
-  const out = judged.shiftless ? new Float32Array(values.length) : values;
-  for (let row = 0; row < count; row++) {
+  const best = new Int32Array(values.length / classes);
+  for (let row = 0; row < best.length; row++) {
     const from = Math.floor(row / inner) * classes * inner + (row % inner);
-    let [top, sum] = [0, 0];
-    for (let c = 0; c < classes; c++) {
-      const value = values[from + c * inner]!;
-      sum += value;
-      if (value > values[from + top * inner]!) top = c;
+    const end = from + classes * inner;
+    let [top, sum] = [from, 0];
+    for (let i = from; i < end; i += inner) {
+      sum += values[i]!;
+      if (values[i]! > values[top]!) top = i;
     }
-    best[row] = top;
+    best[row] = (top - from) / inner;
     if (!judged.shiftless) continue;
     const mean = sum / classes;
-    for (let c = 0; c < classes; c++) out[from + c * inner] = values[from + c * inner]! - mean;
+    for (let i = from; i < end; i += inner) values[i]! -= mean;
   }
-  return { values: out, best };
+  return { values, best };
+}
+
+/** Sums over values y of one network and z of another. */
+interface Sums {
+  /** Σ (y − z)² */
+  difference: number;
+  product: number;
+  squares: number;
+  of: number;
+  /** rows with the same best class, and all rows */
+  same: number;
+  rows: number;
+}
+
+/** Adds one value of one run to sums. */
+function addSums(judged: Judged, before: Seen, array: OnnxArray, sums: Sums): void {
+  const [y, z] = [before.values, floatsOfArray(array)];
+  const counted = before.best ? rowsOf(judged, array.shape)! : { classes: y.length, inner: 1 };
+  const { classes, inner } = counted;
+  const rows = y.length / classes;
+  for (let row = 0; row < rows; row++) {
+    const from = Math.floor(row / inner) * classes * inner + (row % inner);
+    const end = from + classes * inner;
+    let [difference, product, squares, of, total, top] = [0, 0, 0, 0, 0, from];
+    for (let i = from; i < end; i += inner) {
+      const [a, b] = [y[i]!, z[i]!];
+      difference += (a - b) ** 2;
+      product += a * b;
+      squares += b * b;
+      of += a * a;
+      total += b;
+      if (b > z[top]!) top = i;
+    }
+    if (judged.shiftless && before.best) {
+      // y has mean 0 over the classes, and z is taken as if it had
+      const shift = total ** 2 / classes;
+      difference = Math.max(0, difference - shift);
+      squares = Math.max(0, squares - shift);
+    }
+    sums.difference += difference;
+    sums.product += product;
+    sums.squares += squares;
+    sums.of += of;
+    if (!before.best) continue;
+    if ((top - from) / inner === before.best[row]) sums.same++;
+    sums.rows++;
+  }
 }
 
 /** Compares networks with one network, on some samples. */
@@ -127,7 +172,7 @@ export class OutputJudge {
               total.sum += value;
               total.squares += value * value;
             }
-            return { values: Float32Array.from(now.values), best: now.best };
+            return now;
           }),
         );
       }
@@ -147,31 +192,18 @@ export class OutputJudge {
   /** @param most how many runs are looked at, from the first on; all by default */
   async of(model: OnnxModel, most = this.runs.length): Promise<Agreement> {
     const { judged, reference } = this;
-    const lost = judged.map(() => ({ difference: 0, product: 0, squares: 0, energy: 0, of: 0 }));
-    let [same, rows] = [0, 0];
+    const lost = judged.map((): Sums => ({ difference: 0, product: 0, squares: 0, of: 0, same: 0, rows: 0 }));
     const part = await Part.open(this.sessions, model, judged);
     try {
       for (const [at, feeds] of this.runs.slice(0, most).entries()) {
         const values = await part.run(feeds);
-        for (const [which, one] of judged.entries()) {
-          const before = reference[at]![which]!;
-          const now = seen(one, values[one.name]!);
-          const total = lost[which]!;
-          for (let i = 0; i < before.values.length; i++) {
-            const [y, z] = [before.values[i]!, now.values[i]!];
-            total.difference += (y - z) ** 2;
-            total.product += y * z;
-            total.squares += z * z;
-            total.of += y * y;
-          }
-          if (!before.best || !now.best) continue;
-          for (let row = 0; row < before.best.length; row++) if (before.best[row] === now.best[row]) same++;
-          rows += before.best.length;
-        }
+        for (const [which, one] of judged.entries())
+          addSums(one, reference[at]![which]!, values[one.name]!, lost[which]!);
       }
     } finally {
       await part.release();
     }
+    const [same, rows] = lost.reduce(([same, rows], one) => [same + one.same, rows + one.rows], [0, 0]);
     const energyOf = (which: number): number => {
       const { squares, energy } = this.spread[which]!;
       // of a part of the runs, the same part of the energy around the mean

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { type FittedScheme, LayerFits } from "../../../src/compress/onnx/fits.js";
 import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js";
 import { patchesOf } from "../../../src/compress/onnx/patches.js";
+import { Products } from "../../../src/compress/onnx/products.js";
 import {
   choleskyFactor,
   matrixProduct,
@@ -112,7 +113,7 @@ describe("moments", () => {
     const noise = draw(count * width);
     const x = Float32Array.from(noise, (value, e) => 1000 + value + 0.5 * (noise[e - 1] ?? 0));
     const z = Float32Array.from(x, (value, e) => -3 * value + 0.1 * (noise[e + 2] ?? 0));
-    const sums = new MomentSums(engine, width, true);
+    const sums = new MomentSums(new Products(engine, null), width, true);
     for (let p = 0; p < count; p++)
       await sums.add((which, out, at, shift) => {
         for (let i = 0; i < width; i++) out[at + i] = (which === "x" ? x : z)[p * width + i]! - shift[i]!;
@@ -218,7 +219,11 @@ describe("fits of a convolution", () => {
   }
   const rows = JSON.parse(readFileSync(join(import.meta.dirname, "oracle.json"), "utf8")) as Row[];
   const fitsOf = async (refit: boolean) =>
-    LayerFits.of(await testEngine(), site, momentsOf(x, refit ? z : x), { ridge: 1e-3, multiple: 8, refit });
+    LayerFits.of(new Products(await testEngine(), null), site, momentsOf(x, refit ? z : x), {
+      ridge: 1e-3,
+      multiple: 8,
+      refit,
+    });
 
   it("lose what SciPy's lose, on samples of the network itself and of a compressed one", async () => {
     for (const refit of [false, true]) {
@@ -269,7 +274,11 @@ describe("fits of a convolution", () => {
   it("of inputs that are always the same keep the outputs by the bias", async () => {
     const still = Float64Array.from({ length: N * D }, (_, e) => 2 + (e % D) / D);
     const moments = momentsOf(still, still);
-    const fits = await LayerFits.of(await testEngine(), site, moments, { ridge: 1e-3, multiple: 8, refit: false });
+    const fits = await LayerFits.of(new Products(await testEngine(), null), site, moments, {
+      ridge: 1e-3,
+      multiple: 8,
+      refit: false,
+    });
     const { factors, bias } = await fits.fit("kernelFirst", [1]);
     const made = chainOf("kernelFirst", factors)(still.subarray(0, D));
     for (let o = 0; o < O; o++) {
