@@ -1,7 +1,8 @@
+import { existsSync } from "node:fs";
 import { dirname, extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, InvalidArgumentError } from "commander";
-import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxTarget } from "../compress/onnx/index.js";
+import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
 import { formatShape } from "../gpu/errors.js";
 import { readNpy, readNpz } from "../io/index.js";
 import { externalFiles } from "../node/external.js";
@@ -27,6 +28,8 @@ interface Options {
   shape?: Record<string, number[]>;
   fixedInputs?: boolean;
   refit: boolean;
+  ablation?: boolean;
+  plan?: string;
   multiple?: number;
   patches?: number;
   threads: number;
@@ -58,6 +61,8 @@ export function addCompress(program: Command, context: Context): void {
     .option("--shape <name=extents>", "extents of an open input, where there are no samples", shapeOption)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
+    .option("--plan <file>", "keeps what was found, also on Ctrl-C: the same command then goes on from there")
+    .option("--ablation", "also measure what each step brings, from the weights alone on")
     .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
     .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
     .option("--threads <number>", "of the runtime; 0: as it likes", wholeFrom(0), 0)
@@ -120,7 +125,9 @@ async function compress(file: string, options: Options, context: Context): Promi
     throw new InputError(
       `compress: ${verify ? "--verify" : evaluate ? "--evaluate" : maxLoss !== undefined ? "--max-loss" : "this target"} needs --calibration`,
     );
-  const outputs = openOutputs(context, { out, json }, file);
+  if (options.ablation && (!calibration || !target || target.error))
+    throw new InputError("compress: --ablation needs --calibration, and a --target of mult, size or time");
+  const outputs = openOutputs(context, { out, json, plan: options.plan }, file);
   const bytes = readBytes(file);
   // no other command needs it
   const { compressOnnx, runtimeSessions, samplesOf } = await import("../compress/onnx/index.js");
@@ -136,7 +143,14 @@ async function compress(file: string, options: Options, context: Context): Promi
     ...(fixedInputs && { fixedInputs }),
     ...(options.multiple && { multiple: options.multiple }),
     ...(options.patches && { patches: options.patches }),
+    ...(options.ablation && { ablation: true }),
   };
+  const { plan } = options;
+  if (plan !== undefined) {
+    const before = readPlan(plan);
+    if (before) more.plan = before;
+    more.onPlan = (now) => outputs.write(plan, `${JSON.stringify(now)}\n`);
+  }
   if (calibration) {
     more.calibration = await read(calibration);
     if (verify) more.verification = await read(verify);
@@ -162,7 +176,12 @@ async function compress(file: string, options: Options, context: Context): Promi
       });
     } catch (error) {
       if (context.signal.aborted)
-        throw new InterruptedError("compress: stopped; nothing was written", { cause: error });
+        throw new InterruptedError(
+          plan === undefined
+            ? "compress: stopped; nothing was written"
+            : `compress: stopped; no model was written; the same command goes on from ${plan}`,
+          { cause: error },
+        );
       throw error;
     } finally {
       progress.stop();
@@ -211,6 +230,16 @@ async function readSamples(
     }
     default:
       throw new InputError(`${file}: samples are read from .npz, .npy, .mjs or .js`);
+  }
+}
+
+/** The plan of an earlier call; null where the file does not exist yet. */
+function readPlan(file: string): OnnxPlan | null {
+  if (!existsSync(file)) return null;
+  try {
+    return JSON.parse(new TextDecoder().decode(readBytes(file))) as OnnxPlan;
+  } catch (error) {
+    throw new InputError(`${file}: is no plan of tenfold compress (${firstLine(error)}); remove it to begin anew`);
   }
 }
 
@@ -279,6 +308,16 @@ function describe(
     text += line(
       `refitted in order: ${improvements.length} of ${refits.length} steps kept${improvements.length ? `, error ${improvements.at(-1)!.error.toFixed(4)}` : ""}`,
     );
+  }
+  const { ablation } = result;
+  if (ablation) {
+    const rows = ablation.map(({ name, error, agreement }) => [
+      name,
+      error.toFixed(4),
+      agreement === null ? "" : percent(agreement),
+    ]);
+    const head = ["step", "error", "same class"];
+    text += `\n${table(rows, { head, align: ["left", "right", "right"], width })}\n`;
   }
   if (int8) {
     const floats = int8.inFloat.length ? `, ${int8.inFloat.length} left in float` : "";

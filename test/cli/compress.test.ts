@@ -118,6 +118,22 @@ describe("tenfold compress", () => {
     expect(report.bytes.after).toBe(readFileSync(path("small.onnx")).length);
   });
 
+  it("keeps a plan, goes on from it, and tells what each step brings", async () => {
+    const [out, plan] = [path("planned.onnx"), path("plan.json")];
+    const words = ["compress", model, "--calibration", samples, "--target", "mult/1.3", "--out", out, "--plan", plan];
+    const first = await command(words, { loadRuntime: web as never });
+    expect(first).toMatchObject({ code: 0 });
+    const bytes = readFileSync(out);
+    rmSync(out);
+    const again = await command([...words, "--ablation"], { loadRuntime: web as never });
+    expect(again).toMatchObject({ code: 0 });
+    expect(readFileSync(out)).toEqual(bytes);
+    expect(again.stdout.replace(/\s+/g, " ")).toMatch(/step error same class weights alone, .* refitted in order 0/);
+    writeFileSync(plan, "{");
+    expect((await command(words, { loadRuntime: web as never })).stderr).toContain("is no plan of tenfold compress");
+    expect((await compress(model, "--target", "mult/2", "--ablation")).stderr).toContain("--ablation needs");
+  });
+
   it("writes nothing where there is nothing to be gained", async () => {
     const { code, stdout, stderr } = await compress(
       model,

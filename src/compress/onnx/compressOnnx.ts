@@ -31,7 +31,7 @@ import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
 import { Products } from "./products.js";
-import { batches, checkSamples, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
+import { batches, checkSamples, hashOf, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
 import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 import { LayerTimes } from "./times.js";
 
@@ -92,6 +92,12 @@ export interface CompressOnnxOptions {
   memory?: number;
   /** of the order of samples and of the places of patches, 0 by default */
   seed?: number;
+  /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */
+  ablation?: boolean;
+  /** What an earlier call with the same model, samples and options told by `onPlan`: what it holds is not found anew. */
+  plan?: OnnxPlan;
+  /** called as the plan grows, with something that JSON can hold */
+  onPlan?: (plan: OnnxPlan) => void;
   /** called with the part of the work that is done, 0 to 1, and a few words */
   onProgress?: (done: number, doing: string) => void;
   signal?: AbortSignal;
@@ -116,6 +122,9 @@ const rules: OptionRules<CompressOnnxOptions> = {
   refit: optionRules.flag,
   memory: optionRules.aboveZero,
   seed: optionRules.seed,
+  ablation: optionRules.flag,
+  plan: { needs: "a plan, as onPlan tells it", is: isPlan },
+  onPlan: optionRules.callback,
   onProgress: optionRules.callback,
   signal: optionRules.signal,
 };
@@ -129,6 +138,33 @@ function targetOf(value: unknown): { kind: Cost | "error"; value: number } | nul
   if (!["multiplications", "weights", "time", "error"].includes(kind)) return null;
   if (typeof number !== "number" || !Number.isFinite(number)) return null;
   return (kind === "error" ? number > 0 : number >= 1) ? { kind, value: number } : null;
+}
+
+/** What was found of a model so far, to go on from: candidates of layers, and which of them held-back samples chose. */
+export interface OnnxPlan {
+  version: 1;
+  /** of the model, the samples and the options that candidates depend on */
+  fingerprint: string;
+  layers: { id: string; candidates: readonly FitCandidate[]; weight: number; time?: number }[];
+  /** milliseconds of a run, where time is the cost */
+  timeTotal: number;
+  /** of each number that the cost was divided by: the layers' candidates, and what held-back samples said */
+  chosen: {
+    ratio: number;
+    layers: { id: string; candidate: FitCandidate }[];
+    held: Agreement | null;
+    steps: CompressedOnnx["steps"];
+  }[];
+}
+
+function isPlan(value: unknown): boolean {
+  const { version, fingerprint, layers, chosen } = (value ?? {}) as Partial<OnnxPlan>;
+  return version === 1 && typeof fingerprint === "string" && Array.isArray(layers) && Array.isArray(chosen);
+}
+
+/** What is known of a network with some of the steps. */
+export interface AblationStep extends Agreement {
+  name: string;
 }
 
 /** What became of a layer. */
@@ -168,14 +204,22 @@ export interface CompressedOnnx {
   steps: { name: string; error: number; kept: boolean }[];
   /** of the file as it is written, on samples that nothing before has seen; null without samples */
   verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
+  /** With `ablation`: the same file after each further step, on the samples of `verified`. The first three have the same ranks. */
+  ablation: AblationStep[] | null;
   warnings: string[];
 }
 
-/** ridge of the first fits and of those in order, as a share of the mean variance */
-const [RIDGE, REFIT_RIDGE] = [1e-3, 1e-2];
+/** ridge of the first fits, as a share of the mean variance */
+const RIDGE = 1e-3;
+/** those of fits in order, of which the second is tried where the first does worse */
+const REFIT_RIDGES = [1e-2, 1e-1] as const;
+/** how much larger the error may be after a group of layers, for the next one to go on from there */
+const MARGIN = 1.02;
 const PATCHES = 32_000;
 const MULTIPLE = 8;
 const MEMORY = 1.5e9;
+/** for each entry of a covariance while it is summed: the sum in f64, and a part in f32 */
+const SUM_BYTES = 12;
 /** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
 const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
@@ -206,6 +250,8 @@ export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptio
   if (calibration.length && !session) fail("calibration needs session, as runtimeSessions(ort) gives it");
   const aim = target ? targetOf(target)! : null;
   if (!calibration.length && options.int8) fail("int8 needs calibration samples");
+  if (options.ablation && !(calibration.length && aim && aim.kind !== "error"))
+    fail("ablation needs calibration samples, and a target of multiplications, weights or time");
   if (!calibration.length && (maxLoss !== undefined || aim?.kind === "time" || aim?.kind === "error" || evaluate))
     fail(
       `${aim?.kind === "time" ? "a target of time" : aim?.kind === "error" ? "a target of error" : maxLoss !== undefined ? "maxLoss" : "evaluate"} needs calibration samples`,
@@ -236,7 +282,11 @@ class Compression {
   private timeTotal = 0;
   private int8: QuantisedOnnx | null = null;
   private readonly products: Products;
+  private ablation: AblationStep[] | null = null;
+  private plan: OnnxPlan = { version: 1, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
   private readonly fitted = new Map<string, OnnxReplacement>();
+  /** moments of layers in the original network, the first collected first */
+  private readonly stored = new Map<string, Omit<Moments, "covariance" | "cross"> & { covariance: Float32Array }>();
   /** fits of layers with their moments, the last used last */
   private readonly layerFits = new Map<string, LayerFits>();
 
@@ -292,7 +342,14 @@ class Compression {
       const attempt = await this.attempt(aim.value, 0.6, 0.75);
       if (typeof attempt === "string") return this.result(null, attempt);
       if (!attempt.plan.size) return this.result(null, "the target asks for no smaller model than this one");
+      const steps = this.options.ablation ? await this.withoutSteps(aim.value) : null;
       const final = await this.refit(attempt, 0.75, 0.95);
+      if (steps) {
+        steps.push(["ranks chosen by held-back samples", attempt.fits], ["refitted in order", final.fits]);
+        const judge = await OutputJudge.of(this.sessions, this.model, this.runs(this.split.verify));
+        this.ablation = [];
+        for (const [name, fits] of steps) this.ablation.push({ name, ...(await judge.of(this.written(fits))) });
+      }
       return await this.finish(final, maxLoss === undefined ? null : maxLoss);
     }
     return await this.search(aim ? { kind: "error", most: aim.value } : { kind: "loss", most: maxLoss! });
@@ -411,38 +468,55 @@ class Compression {
     return batches(samples, this.batch);
   }
 
-  /** The fits of a layer, with those of the next ones where memory allows. */
+  /** The fits of a layer. */
   private async fitsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<LayerFits> {
-    const { layerFits, options } = this;
-    const before = layerFits.get(site.id);
-    if (before) {
-      layerFits.delete(site.id);
-      layerFits.set(site.id, before);
-      return before;
+    const { layerFits, options, products } = this;
+    let fits = layerFits.get(site.id);
+    layerFits.delete(site.id);
+    if (!fits) {
+      const { multiple = MULTIPLE, memory = MEMORY } = options;
+      let held = [...layerFits.values()].reduce((sum, one) => sum + LayerFits.bytesOf(one.site), 0);
+      for (const [id, { site: old }] of [...layerFits]) {
+        if (held + LayerFits.bytesOf(site) <= memory) break;
+        layerFits.delete(id);
+        held -= LayerFits.bytesOf(old);
+      }
+      const moments = this.calibrated ? await this.momentsOf(site, onRun) : null;
+      fits = await LayerFits.of(products, site, moments, { ridge: RIDGE, multiple, refit: false });
     }
-    const budget = options.memory ?? MEMORY;
-    const group: OnnxSite[] = [];
-    let bytes = 0;
-    for (const one of this.sites.slice(this.sites.indexOf(site))) {
-      if (layerFits.has(one.id)) continue;
-      bytes += LayerFits.bytesOf(one);
-      if (group.length && bytes > budget) break;
-      group.push(one);
+    layerFits.set(site.id, fits);
+    return fits;
+  }
+
+  /** The moments of a layer's inputs; those of the layers behind it are collected with them, as far as memory allows. */
+  private async momentsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<Moments> {
+    const { stored, sites, options } = this;
+    const { memory = MEMORY } = options;
+    if (!stored.has(site.id)) {
+      let bytes = [...stored.values()].reduce((sum, { covariance }) => sum + covariance.byteLength, 0);
+      const group: OnnxSite[] = [];
+      let summed = 0;
+      for (const one of sites.slice(sites.indexOf(site))) {
+        if (stored.has(one.id)) continue;
+        summed += SUM_BYTES * widthOf(one) ** 2;
+        if (group.length && summed > memory) break;
+        group.push(one);
+      }
+      for (const [id, moments] of await this.collect(group, undefined, onRun)) {
+        const covariance = Float32Array.from(moments.covariance);
+        stored.set(id, { ...moments, covariance });
+        bytes += covariance.byteLength;
+      }
+      for (const [id, { covariance }] of [...stored]) {
+        if (bytes <= memory) break;
+        if (id === site.id) continue;
+        stored.delete(id);
+        bytes -= covariance.byteLength;
+      }
     }
-    let held = [...layerFits.values()].reduce((sum, one) => sum + LayerFits.bytesOf(one.site), 0);
-    for (const [id, { site: old }] of [...layerFits]) {
-      if (held + bytes <= budget) break;
-      layerFits.delete(id);
-      held -= LayerFits.bytesOf(old);
-    }
-    const moments = this.calibrated ? await this.collect(group, undefined, onRun) : new Map<string, Moments>();
-    const { multiple = MULTIPLE } = options;
-    for (const one of group)
-      layerFits.set(
-        one.id,
-        await LayerFits.of(this.products, one, moments.get(one.id) ?? null, { ridge: RIDGE, multiple, refit: false }),
-      );
-    return layerFits.get(site.id)!;
+    const { count, meanX, meanZ, covariance } = stored.get(site.id)!;
+    const wide = Float64Array.from(covariance);
+    return { count, meanX, meanZ, covariance: wide, cross: wide };
   }
 
   private async collect(
@@ -467,9 +541,16 @@ class Compression {
       : null;
     const times = this.cost === "time" ? new LayerTimes(this.sessions, this.model, this.replacing) : null;
     const few: string[] = [];
+    this.begin();
     for (const [at, site] of sites.entries()) {
       const share = 0.58 / sites.length;
       const from = 0.02 + at * share;
+      const before = this.plan.layers.find(({ id }) => id === site.id);
+      if (before) {
+        const { candidates, weight, time } = before;
+        this.choices.push({ site, candidates, weight, ...(time !== undefined && { time }) });
+        continue;
+      }
       const fits = await this.fitsOf(site, this.progress(from, from + share, `moments of ${site.name}`));
       this.progress(from, from + share, site.name)(0.5);
       if (fits.patches !== null && fits.patches < FEW_PATCHES * widthOf(site))
@@ -484,7 +565,10 @@ class Compression {
         const { error } = await measured.of(replaceSites(this.model, [fit], this.replacing));
         weight = error ** 2 / Math.max(probe.error, 1e-9);
       }
-      this.choices.push({ site, candidates, weight, ...(time !== undefined && { time }) });
+      const found = { candidates, weight, ...(time !== undefined && { time }) };
+      this.choices.push({ site, ...found });
+      this.plan.layers.push({ id: site.id, ...found });
+      this.tellPlan();
     }
     if (few.length)
       this.warnings.push(
@@ -492,7 +576,35 @@ class Compression {
       );
     if (!this.calibrated) return;
     this.judge = await OutputJudge.of(this.sessions, this.model, this.runs(split.choose));
-    if (times) this.timeTotal = (await this.pairedTimes(null)).before;
+    if (times) this.timeTotal = this.plan.timeTotal || (await this.pairedTimes(null)).before;
+    this.plan.timeTotal = this.timeTotal;
+  }
+
+  /** Takes up the plan of an earlier call, if it was of the same model, samples and options. */
+  private begin(): void {
+    const { options, bytes } = this;
+    if (!options.plan && !options.onPlan) return;
+    const { multiple = MULTIPLE, patches = PATCHES, seed = 0, smallest = null, fixedInputs = false } = options;
+    let hash = hashOf(bytes);
+    for (const samples of [this.split.fit, this.split.choose, this.split.verify])
+      for (const feeds of samples)
+        for (const [name, { data, shape }] of Object.entries(feeds)) {
+          hash = hashOf(`${name} ${shape}`, hash);
+          hash = hashOf(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), hash);
+        }
+    const shapes = this.sites.map(({ id, shape }) => `${id} ${shape}`).join(";");
+    const settings = [this.cost, multiple, patches, seed, smallest, fixedInputs, shapes].join();
+    const fingerprint = `${hash.toString(16)}-${hashOf(settings).toString(16)}`;
+    if (options.plan && options.plan.fingerprint !== fingerprint)
+      throw new TenfoldError(
+        "compressOnnx: plan is of another model, of other samples or of other options; without it, everything is found anew",
+        { code: "OPTION" },
+      );
+    this.plan = { ...structuredClone(options.plan ?? this.plan), fingerprint };
+  }
+
+  private tellPlan(): void {
+    this.options.onPlan?.(structuredClone(this.plan));
   }
 
   private async fitOf(site: OnnxSite, { scheme, ranks }: FitCandidate): Promise<OnnxReplacement> {
@@ -541,15 +653,41 @@ class Compression {
         (kind): PlanRule => ({ kind, spared: set, name: `${KINDS[kind]}${set.size ? ", last layer left alone" : ""}` }),
       ),
     );
-    let best: Attempt | null = null;
-    const tried = new Set<string>();
-    for (const [at, rule] of rulesTried.entries()) {
-      this.progress(from, to, `trying ÷${+ratio.toPrecision(3)}`)(at / rulesTried.length);
-      const plan = makePlan(choices, rule, cost, this.budget(ratio));
+    const before = this.plan.chosen.find((one) => one.ratio === ratio);
+    if (before) {
+      const plan = new Map(before.layers.map(({ id, candidate }) => [id, candidate]));
+      const fits = new Map<string, OnnxReplacement>();
+      for (const { site } of choices) {
+        const candidate = plan.get(site.id);
+        if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
+      }
+      this.steps.push(...before.steps);
+      return { plan, fits, refitted: new Set(), held: before.held };
+    }
+    const plans = new Map<string, { name: string; plan: Plan }>();
+    for (const { name, plan } of rulesTried.map((rule) => ({
+      name: rule.name,
+      plan: makePlan(choices, rule, cost, this.budget(ratio)),
+    }))) {
       if (!plan || planCost(choices, plan, cost) > this.budget(ratio) * (1 + 1e-9)) continue;
       const key = JSON.stringify([...plan].map(([id, { scheme, ranks }]) => [id, scheme, ranks]));
-      if (tried.has(key)) continue;
-      tried.add(key);
+      if (!plans.has(key)) plans.set(key, { name, plan });
+    }
+    const words = `trying ÷${+ratio.toPrecision(3)}`;
+    const middle = from + 0.7 * (to - from);
+    // a layer's fits for all plans one after the other, because the matrices that they come from are large
+    for (const [at, { site }] of choices.entries()) {
+      const tell = this.progress(from, middle, words);
+      tell(at / choices.length);
+      for (const { plan } of plans.values()) {
+        const candidate = plan.get(site.id);
+        if (candidate) await this.fitOf(site, candidate);
+      }
+    }
+    let best: Attempt | null = null;
+    const steps: CompressedOnnx["steps"] = [];
+    for (const [at, { name, plan }] of [...plans.values()].entries()) {
+      this.progress(middle, to, words)(at / plans.size);
       const fits = new Map<string, OnnxReplacement>();
       for (const { site } of choices) {
         const candidate = plan.get(site.id);
@@ -557,11 +695,45 @@ class Compression {
       }
       const held = this.judge && (await this.judge.of(this.written(fits)));
       const better: boolean = !best || (!!held && held.error < best.held!.error);
-      if (held) this.steps.push({ name: `÷${+ratio.toPrecision(3)}: ${rule.name}`, error: held.error, kept: better });
+      if (held) steps.push({ name: `÷${+ratio.toPrecision(3)}: ${name}`, error: held.error, kept: better });
       if (better) best = { plan, fits, refitted: new Set(), held };
     }
-    if (best) return best;
+    this.steps.push(...steps);
+    if (best) {
+      const layers = [...(best as Attempt).plan].map(([id, candidate]) => ({ id, candidate }));
+      this.plan.chosen.push({ ratio, layers, held: (best as Attempt).held, steps });
+      this.tellPlan();
+      return best;
+    }
     return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
+  }
+
+  /** What the first steps give, by the same share for every layer. */
+  private async withoutSteps(ratio: number): Promise<[name: string, fits: Map<string, OnnxReplacement>][]> {
+    const { choices, cost, products, options } = this;
+    const rule: PlanRule = { kind: "uniform", spared: new Set(), name: KINDS.uniform };
+    const plan = makePlan(choices, rule, cost, this.budget(ratio)) ?? new Map<string, FitCandidate>();
+    const [weights, means, moments] = [1, 2, 3].map(() => new Map<string, OnnxReplacement>()) as [
+      Map<string, OnnxReplacement>,
+      Map<string, OnnxReplacement>,
+      Map<string, OnnxReplacement>,
+    ];
+    for (const { site } of choices) {
+      const candidate = plan.get(site.id);
+      if (!candidate) continue;
+      moments.set(site.id, await this.fitOf(site, candidate));
+      const fits = await LayerFits.of(products, site, await this.momentsOf(site), {
+        ...{ ridge: RIDGE, multiple: options.multiple ?? MULTIPLE, refit: false, meansAlone: true },
+      });
+      const fit = await fits.fit(candidate.scheme, candidate.ranks);
+      means.set(site.id, fit);
+      weights.set(site.id, { site: fit.site, scheme: fit.scheme, factors: fit.factors });
+    }
+    return [
+      ["weights alone, the same share for every layer", weights],
+      ["means kept by the biases", means],
+      ["whitened by the covariance", moments],
+    ];
   }
 
   private written(fits: ReadonlyMap<string, OnnxReplacement>): OnnxModel {
@@ -585,25 +757,21 @@ class Compression {
   }
 
   /**
-   * Fits layers again from input to output: targets from the original network, inputs from the one that is fitted again so far. The
-   * best beginning of that row is kept, where held-back samples prefer it to none: a fit that repairs what layers before it lost may
-   * look worse than the one before until layers behind it have followed. Where none is better, the same is tried with biases alone.
+   * Fits layers again from input to output: targets from the original network, inputs from the one that is fitted again so far. Of each
+   * group of layers the first of these goes on that held-back samples find no worse than the best network so far, by a small margin:
+   * new fits, new fits that are drawn more to the original weights, and the fits as they were with new biases; else the best of them.
+   * The margin is there because a fit that repairs what layers before it lost may look worse until layers behind it have followed. The
+   * best of the networks on the way is given.
    */
   private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
-    if (!this.judge || this.options.refit === false || !attempt.held) return attempt;
-    // the fits before hold memory that the next ones need
-    this.layerFits.clear();
-    const middle = from + 0.7 * (to - from);
-    const full = await this.inOrder(attempt, true, from, middle);
-    return full === attempt ? await this.inOrder(attempt, false, middle, to) : full;
-  }
-
-  private async inOrder(attempt: Attempt, full: boolean, from: number, to: number): Promise<Attempt> {
     const { options, products, judge } = this;
+    if (!judge || options.refit === false || !attempt.held) return attempt;
     const { multiple = MULTIPLE, memory = MEMORY } = options;
+    // what is here holds memory that the next ones need
+    this.layerFits.clear();
+    this.stored.clear();
     const order = this.sites.filter(({ id }) => attempt.plan.has(id));
-    const fits = new Map(attempt.fits);
-    const refitted = new Set<string>();
+    let now = attempt;
     let best = attempt;
     for (let at = 0; at < order.length; ) {
       const group = [order[at]!];
@@ -620,22 +788,34 @@ class Compression {
         `refitting ${group[0]!.name}`,
       );
       tell(0);
-      const moments = await this.collect(group, this.written(fits), tell);
+      const moments = await this.collect(group, this.written(now.fits), tell);
+      const layers: LayerFits[] = [];
       for (const site of group) {
-        const seen = moments.get(site.id)!;
-        moments.delete(site.id);
-        const { scheme, ranks } = attempt.plan.get(site.id)!;
-        // with fewer patches than inputs a fit is exact on them and wrong elsewhere
-        const again = full && seen.count >= widthOf(site);
-        const layer = await LayerFits.of(products, site, seen, { ridge: REFIT_RIDGE, multiple, refit: true });
-        fits.set(site.id, again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id)!));
-        if (again) refitted.add(site.id);
+        const more = { ridge: REFIT_RIDGES[0], multiple, refit: true };
+        layers.push(await LayerFits.of(products, site, moments.get(site.id)!, more));
       }
-      const held = await judge!.of(this.written(fits));
-      const better = held.error < best.held!.error;
-      const names = group.map(({ name }) => name).join(", ");
-      this.steps.push({ name: `${full ? "refit" : "means"} ${names}`, error: held.error, kept: better });
-      if (better) best = { plan: attempt.plan, fits: new Map(fits), refitted: new Set(refitted), held };
+      let next: Attempt | null = null;
+      for (const ridge of [...REFIT_RIDGES, null]) {
+        const fits = new Map(now.fits);
+        const refitted = new Set(now.refitted);
+        for (const layer of layers) {
+          const { site, patches } = layer;
+          const { scheme, ranks } = attempt.plan.get(site.id)!;
+          // with fewer patches than inputs a fit is exact on them and wrong elsewhere
+          const again = ridge !== null && patches! >= widthOf(site);
+          if (again) layer.draw(ridge);
+          fits.set(site.id, again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id)!));
+          if (again) refitted.add(site.id);
+        }
+        const held = await judge.of(this.written(fits));
+        if (!next || held.error < next.held!.error) next = { plan: attempt.plan, fits, refitted, held };
+        if (held.error <= MARGIN * best.held!.error) break;
+      }
+      now = next!;
+      const { error } = now.held!;
+      const better = error < best.held!.error;
+      if (better) best = now;
+      this.steps.push({ name: `refit ${group.map(({ name }) => name).join(", ")}`, error, kept: better });
       at += group.length;
     }
     return best;
@@ -850,7 +1030,7 @@ class Compression {
         before: multiplications,
         after: multiplications === null ? null : multiplications - saved("multiplications"),
       },
-      ...{ time, verified, steps: this.steps, warnings: this.warnings },
+      ...{ time, verified, steps: this.steps, ablation: this.ablation, warnings: this.warnings },
       samples: { fit: fit.length, choose: choose.length, verify: verify.length },
     };
   }

@@ -15,10 +15,8 @@
  * The first factor's vectors are ordered, so the leading block of one Cholesky factor holds the answer for every smaller rank.
  */
 import { eigh } from "../../decompositions/index.js";
-import type { Engine } from "../../gpu/index.js";
 import {
   matrixProduct,
-  rowProducts,
   symmetricEigenvalues,
   symmetricEigenvectors,
   transpose,
@@ -96,7 +94,7 @@ const ON_HOST = 320;
 
 /** Eigenvectors of a symmetric matrix, one a row, and their energies vᵀMv in f64, largest first. */
 export async function eigenvectorsOf(
-  engine: Engine,
+  products: Products,
   matrix: Float64Array,
   n: number,
   onHost = ON_HOST,
@@ -105,6 +103,7 @@ export async function eigenvectorsOf(
   let largest = 0;
   for (const value of matrix) largest = Math.max(largest, Math.abs(value));
   const scale = largest > 0 ? 2 ** -Math.round(Math.log2(largest)) : 1;
+  const { engine } = products;
   using a = engine.tensor(
     [n, n],
     Float32Array.from(matrix, (value) => value * scale),
@@ -112,7 +111,7 @@ export async function eigenvectorsOf(
   using factors = await eigh(engine, a);
   const vectors = transpose(await factors.vectors.read(), n, n);
   // eigenvalues of f32 are off by 1e-6 of the largest; the energies of the vectors by the square of that
-  const images = rowProducts(vectors, matrix, n, n, n);
+  const images = await products.multiply(vectors, matrix, { rows: n, inner: n, columns: n });
   const values = new Float64Array(n);
   for (let i = 0; i < n; i++) for (let j = 0, at = i * n; j < n; j++, at++) values[i]! += vectors[at]! * images[at]!;
   return { values, vectors };
@@ -137,6 +136,8 @@ export interface FitterOptions {
   multiple: number;
   /** whether z are other patches than x: the regression's full solution is then not W */
   refit: boolean;
+  /** fits that know the means of the inputs and not their covariance, to tell what that brings */
+  meansAlone?: boolean;
 }
 
 /** All fits of one layer. */
@@ -157,6 +158,9 @@ export class LayerFits {
     /** A and B of the regression */
     private readonly a: Float64Array,
     private readonly b: Float64Array,
+    /** the mean variance, and r */
+    private readonly variance: number,
+    private ridge: number,
     private readonly options: FitterOptions,
   ) {
     this.width = widthOf(site);
@@ -178,11 +182,13 @@ export class LayerFits {
     const width = widthOf(site);
     let a: Float64Array;
     let b: Float64Array = w;
-    if (moments) {
+    let [variance, r] = [0, 0];
+    if (moments && !options.meansAlone) {
       a = moments.covariance;
       let trace = 0;
       for (let i = 0; i < width; i++) trace += a[i * (width + 1)]!;
-      const r = (options.ridge * Math.max(trace, 0)) / width + 1e-12;
+      variance = Math.max(trace, 0) / width;
+      r = options.ridge * variance + 1e-12;
       b = await products.multiply(w, moments.cross, { rows: site.shape[0]!, inner: width, columns: width });
       for (let i = 0; i < w.length; i++) b[i]! += r * w[i]!;
       for (let i = 0; i < width; i++) a[i * (width + 1)]! += r;
@@ -190,7 +196,19 @@ export class LayerFits {
       a = new Float64Array(width * width);
       for (let i = 0; i < width; i++) a[i * (width + 1)] = 1;
     }
-    return new LayerFits(products, site, w, await site.bias(), moments, a, b, options);
+    return new LayerFits(products, site, w, await site.bias(), moments, a, b, variance, r, options);
+  }
+
+  /** Draws fits to the weights by another ridge, as a share of the mean variance. */
+  draw(ridge: number): void {
+    const { a, b, w, width, variance } = this;
+    const change = ridge * variance + 1e-12 - this.ridge;
+    if (!this.means || change === 0) return;
+    for (let i = 0; i < w.length; i++) b[i]! += change * w[i]!;
+    for (let i = 0; i < width; i++) a[i * (width + 1)]! += change;
+    this.ridge += change;
+    this.cache.clear();
+    this.spectra.clear();
   }
 
   /** how many patches the moments are of; null without moments */
@@ -265,7 +283,7 @@ export class LayerFits {
       ...{ rows: n, inner: outputs * columns, columns: n, transposeA: true },
     });
     const weighted = await lowerBlock.between(squares);
-    const { vectors } = await eigenvectorsOf(products.engine, weighted, n);
+    const { vectors } = await eigenvectorsOf(products, weighted, n);
     const most = Math.floor((outputs * width) / (n + outputs * columns));
     const limit = Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, most));
     const first = await lowerBlock.solve(vectors.subarray(0, limit * n), limit, false);
@@ -443,7 +461,7 @@ export class LayerFits {
     let entry = this.spectra.get(key);
     if (!entry) {
       const matrix = await square();
-      entry = await eigenvectorsOf(this.products.engine, matrix, Math.sqrt(matrix.length));
+      entry = await eigenvectorsOf(this.products, matrix, Math.sqrt(matrix.length));
       this.spectra.set(key, entry);
     }
     return entry;

@@ -1,12 +1,14 @@
 // The public names of `tenfold/compress`, one by one.
 export {
+  type AblationStep,
   type CompressedLayer,
   type CompressedOnnx,
   type CompressOnnxOptions,
   compressOnnx,
+  type OnnxPlan,
   type OnnxTarget,
 } from "./compressOnnx.js";
-export type { FittedScheme } from "./fits.js";
+export type { FitCandidate, FittedScheme } from "./fits.js";
 export type { Agreement } from "./outputs.js";
 export { samplesOf } from "./samples.js";
 export {

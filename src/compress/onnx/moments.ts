@@ -1,5 +1,5 @@
 /**
- * Means and covariances of the vectors that layers' weights are multiplied with. Products are summed on the GPU, a block of rows at a
+ * Means and covariances of the vectors that layers' weights are multiplied with. Products are made a block of rows at a
  * time in f32, and blocks are added up on the host in f64, so that a sum of 10⁵ patches is as exact as one of 10³. What is summed is
  * the difference from the first block's mean, because a large mean would drown the variance in f32.
  */
@@ -7,7 +7,7 @@ import { DATA_TYPES, FLOAT } from "../../onnx/dataTypes.js";
 import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
 import { patchesOf } from "./patches.js";
 import type { Products } from "./products.js";
-import { randomNumbers } from "./samples.js";
+import { hashOf, randomNumbers } from "./samples.js";
 import { type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 /** Of patches x in the original network, and of patches z at the same places of a network that is compressed so far. */
@@ -21,8 +21,8 @@ export interface Moments {
   cross: Float64Array;
 }
 
-/** Rows of one product: their sum rounds by 1e-6 of the norms at most. */
-const ROWS = 1024;
+/** Rows of one product: their sum rounds by 1e-6 of the norms or so. More of them where a result is large beside them. */
+const rowsFor = (width: number): number => (width < 2048 ? 1024 : 4096);
 
 /** Patches that are taken of a layer: so many for each of its inputs, and at least so many. */
 const [PATCHES_AN_INPUT, LEAST_PATCHES] = [32, 16384];
@@ -33,7 +33,7 @@ class Rows {
   readonly sum: Float64Array;
   readonly shift: Float32Array;
   constructor(private readonly width: number) {
-    this.block = new Float32Array(ROWS * width);
+    this.block = new Float32Array(rowsFor(width) * width);
     this.sum = new Float64Array(width);
     this.shift = new Float32Array(width);
   }
@@ -81,7 +81,7 @@ export class MomentSums {
     const at = this.filled * this.width;
     write("x", this.x.block, at, this.x.shift);
     if (this.z) write("z", this.z.block, at, this.z.shift);
-    if (++this.filled === ROWS) await this.flush();
+    if (++this.filled === rowsFor(this.width)) await this.flush();
   }
 
   private async flush(): Promise<void> {
@@ -93,11 +93,12 @@ export class MomentSums {
     }
     this.count += filled;
     this.filled = 0;
+    const rows = rowsFor(width);
     const inputs = (z ?? x).block;
-    const squares = await products.across(inputs, inputs, ROWS, width);
+    const squares = await products.across(inputs, inputs, rows, width);
     for (let i = 0; i < zz.length; i++) zz[i]! += squares[i]!;
     if (!xz) return;
-    const crossed = await products.across(x.block, inputs, ROWS, width);
+    const crossed = await products.across(x.block, inputs, rows, width);
     for (let i = 0; i < xz.length; i++) xz[i]! += crossed[i]!;
   }
 
@@ -156,7 +157,8 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
   const before = await Part.open(sessions, original, values);
   const now = current && current !== original ? await Part.open(sessions, current, values) : null;
   const sums = new Map(sites.map((site) => [site.id, new MomentSums(products, widthOf(site), now !== null)]));
-  const random = randomNumbers(seed);
+  // places do not depend on which layers are collected together
+  const random = new Map(sites.map(({ id }) => [id, randomNumbers(seed + hashOf(id))]));
   try {
     for (const [done, feeds] of runs.entries()) {
       signal?.throwIfAborted();
@@ -168,9 +170,10 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
         const wanted = Math.min(patches, Math.max(LEAST_PATCHES, PATCHES_AN_INPUT * widthOf(site)));
         const taken = Math.min(count, Math.max(8, Math.ceil(wanted / runs.length)));
         const sum = sums.get(site.id)!;
+        const draw = random.get(site.id)!;
         for (let k = 0; k < taken; k++) {
           // one place in each of `taken` equal parts
-          const index = Math.min(count - 1, Math.floor(((k + random()) * count) / taken));
+          const index = Math.min(count - 1, Math.floor(((k + draw()) * count) / taken));
           await sum.add((which, out, at, shift) => rows[which]!.write(index, out, at, shift));
         }
       }

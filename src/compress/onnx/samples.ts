@@ -122,6 +122,14 @@ export function randomNumbers(seed: number): () => number {
   };
 }
 
+/** A number of 32 bits that stands for a text or for bytes (FNV-1a). */
+export function hashOf(content: string | Uint8Array, before = 0x811c9dc5): number {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  let hash = before;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return hash >>> 0;
+}
+
 /** Samples for the fits, for choices between plans, and for the last word. */
 export interface SplitSamples {
   fit: OnnxFeeds[];
