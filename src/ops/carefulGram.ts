@@ -20,7 +20,8 @@ export function carefulGram(s: Scheduler, a: Tensor): Tensor {
   const [rows, columns] = a.shape as [number, number];
   // all parts are one binding
   const room = s.engine.device.limits.maxStorageBufferBindingSize;
-  if (rows <= TALL || 4 * Math.floor(rows / RUN) * columns ** 2 > room) return matmul(s, a, a, { transposeA: true, careful: true });
+  if (rows <= TALL || 4 * Math.floor(rows / RUN) * columns ** 2 > room)
+    return matmul(s, a, a, { transposeA: true, careful: true });
   const blocks = Math.floor(rows / RUN);
   const parts = s.tensor([blocks, columns, columns], { label: "gram parts" });
   const between = RUN * columns;
