@@ -51,6 +51,7 @@ it("has no example that is not tested here", () => {
     "node",
     "onnx-node",
     "shared-device",
+    "three",
     "worker",
   ]);
 });
@@ -96,30 +97,35 @@ it("worker: computes there, and the numbers change hands", async () => {
   await page.close();
 });
 
-it("shared-device: multiplies in the page's frames, into the buffer from which it draws", async () => {
-  // headless Chromium loses its GPU process where a WebGPU canvas is shown on a software adapter: a texture stands for the canvas
-  const page = await open("shared-device", async (opened) => {
-    await opened.evaluateOnNewDocument(() => {
-      const create = GPUDevice.prototype.createBuffer;
-      GPUDevice.prototype.createBuffer = function (descriptor) {
-        const isDrawn = (descriptor.usage & GPUBufferUsage.VERTEX) !== 0;
-        const buffer = create.call(this, isDrawn ? { ...descriptor, usage: descriptor.usage | 4 } : descriptor);
-        if (isDrawn) Object.assign(window, { drawn: buffer, drawnBy: this });
-        return buffer;
+/**
+ * Lets the page's canvas be a texture, as headless Chromium loses its GPU process where a WebGPU canvas is shown on a software adapter, and keeps
+ * the last buffer of vertices of `size` bytes.
+ */
+async function standIn(page: Page, size: number): Promise<void> {
+  await page.evaluateOnNewDocument((bytes) => {
+    const create = GPUDevice.prototype.createBuffer;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+      const isDrawn = (descriptor.usage & GPUBufferUsage.VERTEX) !== 0 && descriptor.size === bytes;
+      const buffer = create.call(this, isDrawn ? { ...descriptor, usage: descriptor.usage | 4 } : descriptor);
+      if (isDrawn) Object.assign(window, { drawn: buffer, drawnBy: this });
+      return buffer;
+    };
+    const getContext = HTMLCanvasElement.prototype.getContext as (...args: unknown[]) => unknown;
+    HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, ...args: unknown[]) {
+      if (args[0] !== "webgpu") return getContext.apply(this, args);
+      return {
+        configure: ({ device, format }: GPUCanvasConfiguration) =>
+          Object.assign(window, { shown: device.createTexture({ size: [480, 480], format, usage: 0x11 }) }),
+        getCurrentTexture: () => (window as unknown as { shown: GPUTexture }).shown,
+        unconfigure: () => {},
       };
-      const getContext = HTMLCanvasElement.prototype.getContext as (...args: unknown[]) => unknown;
-      HTMLCanvasElement.prototype.getContext = function (this: HTMLCanvasElement, ...args: unknown[]) {
-        if (args[0] !== "webgpu") return getContext.apply(this, args);
-        return {
-          configure: ({ device, format }: GPUCanvasConfiguration) =>
-            Object.assign(window, { shown: device.createTexture({ size: [480, 480], format, usage: 0x11 }) }),
-          getCurrentTexture: () => (window as unknown as { shown: GPUTexture }).shown,
-        };
-      } as HTMLCanvasElement["getContext"];
-    });
-  });
-  await page.waitForFunction(() => Number(document.body.dataset.frames) > 3, { timeout: 120_000 });
-  const { points, inked } = await page.evaluate(async () => {
+    } as HTMLCanvasElement["getContext"];
+  }, size);
+}
+
+/** The numbers that the page draws from, and how many pixels of each quarter of its picture are darker than white. */
+const drawn = (page: Page): Promise<{ points: number[]; inked: number[] }> =>
+  page.evaluate(async () => {
     type Drawn = { drawn: GPUBuffer; drawnBy: GPUDevice; shown: GPUTexture };
     const { drawn, drawnBy: device, shown } = window as unknown as Drawn;
     const [vertices, pixels] = [drawn.size, 2048 * 480].map((size) => device.createBuffer({ size, usage: 0x9 })) as [
@@ -132,14 +138,19 @@ it("shared-device: multiplies in the page's frames, into the buffer from which i
     device.queue.submit([encoder.finish()]);
     await Promise.all([vertices.mapAsync(1), pixels.mapAsync(1)]);
     const bytes = new Uint8Array(pixels.getMappedRange());
-    // pixels that are not white, in the quarters of the picture
     const inked = [0, 0, 0, 0];
     for (let at = 0; at < 480 * 480; at++) {
       const [x, y] = [at % 480, Math.floor(at / 480)];
-      if (bytes[2048 * y + 4 * x + 1]! < 200) inked[Math.floor(x / 240) + 2 * Math.floor(y / 240)]!++;
+      const green = bytes[2048 * y + 4 * x + 1]!;
+      if (green > 20 && green < 200) inked[Math.floor(x / 240) + 2 * Math.floor(y / 240)]!++;
     }
     return { points: [...new Float32Array(vertices.getMappedRange().slice(0))], inked };
   });
+
+it("shared-device: multiplies in the page's frames, into the buffer from which it draws", async () => {
+  const page = await open("shared-device", (opened) => standIn(opened, 4096));
+  await page.waitForFunction(() => Number(document.body.dataset.frames) > 3, { timeout: 120_000 });
+  const { points, inked } = await drawn(page);
   expect(Math.min(...inked)).toBeGreaterThan(20);
   expect(points).toHaveLength(1024);
   const angle = (n: number, r: number): number => (2 * Math.PI * n * (r + 1)) / 511;
@@ -157,5 +168,19 @@ it("shared-device: multiplies in the page's frames, into the buffer from which i
     const up = weights.reduce((sum, weight, r) => sum + weight * Math.sin(angle(n, r)), 0);
     expect(Math.abs(points[2 * n]! - along) + Math.abs(points[2 * n + 1]! - up)).toBeLessThan(1e-4);
   }
+  await page.close();
+});
+
+it("three: multiplies on the renderer's device, into the positions that it draws", async () => {
+  const VERTICES = 37_500;
+  const page = await open("three", (opened) => standIn(opened, VERTICES * 16));
+  await page.waitForFunction(() => Number(document.body.dataset.frames) > 2, { timeout: 120_000 });
+  const { points, inked } = await drawn(page);
+  expect(Math.min(...inked)).toBeGreaterThan(1000);
+  // rows are 4 apart; every vertex has gone out or in along its ray, by no more than all waves together
+  const radii = Array.from({ length: VERTICES }, (_, n) => Math.hypot(...points.slice(4 * n, 4 * n + 3)));
+  expect(Math.min(...radii)).toBeGreaterThan(0.69);
+  expect(Math.max(...radii)).toBeLessThan(1.31);
+  expect(Math.max(...radii) - Math.min(...radii)).toBeGreaterThan(0.01);
   await page.close();
 });
