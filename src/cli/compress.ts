@@ -1,15 +1,16 @@
 import { existsSync } from "node:fs";
-import { dirname, extname, resolve } from "node:path";
+import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, InvalidArgumentError } from "commander";
 import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
 import { formatShape } from "../gpu/errors.js";
 import { readNpy, readNpz } from "../io/index.js";
 import { externalFiles } from "../node/external.js";
-import { FileError, readBytes } from "../node/files.js";
+import { FileError, readBytes, writeAtomic } from "../node/files.js";
 import type { OnnxModel } from "../onnx/index.js";
+import type { CompressionData } from "../report/compressionPage.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
-import { openOutputs } from "./files.js";
+import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { importRuntime, type Runtime } from "./runtime.js";
@@ -29,6 +30,7 @@ interface Options {
   fixedInputs?: boolean;
   refit: boolean;
   ablation?: boolean;
+  report?: string;
   plan?: string;
   multiple?: number;
   patches?: number;
@@ -43,6 +45,8 @@ export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   bytes: { before: number; after: number | null };
 }
 
+/** divisors of the cost that a report tells of */
+const BUDGETS = [1.15, 1.3, 1.5, 2, 2.5, 3, 4];
 const KINDS = { mult: "multiplications", size: "weights", time: "time" } as const;
 
 /** Adds `tenfold compress` to the program. */
@@ -62,6 +66,7 @@ export function addCompress(program: Command, context: Context): void {
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
     .option("--plan <file>", "keeps what was found, also on Ctrl-C: the same command then goes on from there")
+    .option("--report <folder>", "also write a page: each layer, and size, time and error of other budgets")
     .option("--ablation", "also measure what each step brings, from the weights alone on")
     .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
     .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
@@ -128,6 +133,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   if (options.ablation && (!calibration || !target || target.error))
     throw new InputError("compress: --ablation needs --calibration, and a --target of mult, size or time");
   const outputs = openOutputs(context, { out, json, plan: options.plan }, file);
+  if (options.report) makeFolder(options.report);
   const bytes = readBytes(file);
   // no other command needs it
   const { compressOnnx, runtimeSessions, samplesOf } = await import("../compress/onnx/index.js");
@@ -144,6 +150,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     ...(options.multiple && { multiple: options.multiple }),
     ...(options.patches && { patches: options.patches }),
     ...(options.ablation && { ablation: true }),
+    ...(options.report && calibration && { curve: BUDGETS }),
   };
   const { plan } = options;
   if (plan !== undefined) {
@@ -167,7 +174,9 @@ async function compress(file: string, options: Options, context: Context): Promi
     more.session = runtimeSessions(runtime as Parameters<typeof runtimeSessions>[0], settings);
   }
   const start = performance.now();
+  let adapter = "";
   const result = await context.withEngine(async (engine) => {
+    adapter = engine.adapterName;
     const progress = startProgress(context, { label: "compress", total: 100, unit: "%" });
     try {
       return await compressOnnx(bytes, {
@@ -197,10 +206,31 @@ async function compress(file: string, options: Options, context: Context): Promi
     };
     outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
   }
+  if (options.report) {
+    const { compressionFiles } = await import("../report/compressionPage.js");
+    const data: CompressionData = {
+      ...result,
+      ...{ file: basename(file), out: result.bytes ? (out ?? null) : null, adapter, date: new Date().toISOString() },
+      bytes: { before: bytes.length, after: result.bytes?.length ?? null },
+      chosen: target?.multiplications ?? target?.weights ?? target?.time ?? null,
+      command: (ratio) => commandFor(file, options, ratio),
+    };
+    for (const [name, content] of compressionFiles(data)) writeAtomic(join(options.report, name), content);
+  }
   const width = widthOf(outputs.print);
   outputs.print.write(describe(result, { file, out, before: bytes.length, seconds, width }));
   // a wish that was not fulfilled is a failure for scripts
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
+}
+
+/** The command that divides the cost by a number. */
+function commandFor(file: string, { target, calibration, verify }: Options, ratio: number): string {
+  const kind = target?.weights ? "size" : target?.time ? "time" : "mult";
+  return [
+    ...["tenfold compress", quoteWord(file), "--calibration", quoteWord(calibration!)],
+    ...(verify ? ["--verify", quoteWord(verify)] : []),
+    ...["--target", `${kind}/${ratio}`, "--out", "small.onnx"],
+  ].join(" ");
 }
 
 /** Samples of a file or of a module. */

@@ -94,6 +94,8 @@ export interface CompressOnnxOptions {
   seed?: number;
   /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */
   ablation?: boolean;
+  /** Also tells of these divisors of the cost what they would give, in `curve`; each 1 or more. Needs samples. */
+  curve?: readonly number[];
   /** What an earlier call with the same model, samples and options told by `onPlan`: what it holds is not found anew. */
   plan?: OnnxPlan;
   /** called as the plan grows, with something that JSON can hold */
@@ -123,6 +125,10 @@ const rules: OptionRules<CompressOnnxOptions> = {
   memory: optionRules.aboveZero,
   seed: optionRules.seed,
   ablation: optionRules.flag,
+  curve: {
+    needs: "a list of numbers of 1 or more",
+    is: (value) => Array.isArray(value) && value.every((one) => typeof one === "number" && one >= 1 && one < 1e6),
+  },
   plan: { needs: "a plan, as onPlan tells it", is: isPlan },
   onPlan: optionRules.callback,
   onProgress: optionRules.callback,
@@ -160,6 +166,18 @@ export interface OnnxPlan {
 function isPlan(value: unknown): boolean {
   const { version, fingerprint, layers, chosen } = (value ?? {}) as Partial<OnnxPlan>;
   return version === 1 && typeof fingerprint === "string" && Array.isArray(layers) && Array.isArray(chosen);
+}
+
+/** What a budget would give, before layers are fitted again in order. */
+export interface CurvePoint extends Agreement {
+  /** what the cost was divided by */
+  ratio: number;
+  /** shares of the original's; null where they are unknown */
+  weights: number;
+  multiplications: number | null;
+  time: number | null;
+  /** of the file */
+  bytes: number;
 }
 
 /** What is known of a network with some of the steps. */
@@ -204,6 +222,8 @@ export interface CompressedOnnx {
   steps: { name: string; error: number; kept: boolean }[];
   /** of the file as it is written, on samples that nothing before has seen; null without samples */
   verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
+  /** with `curve`, the budgets that there are candidates for */
+  curve: CurvePoint[] | null;
   /** With `ablation`: the same file after each further step, on the samples of `verified`. The first three have the same ranks. */
   ablation: AblationStep[] | null;
   warnings: string[];
@@ -252,6 +272,7 @@ export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptio
   if (!calibration.length && options.int8) fail("int8 needs calibration samples");
   if (options.ablation && !(calibration.length && aim && aim.kind !== "error"))
     fail("ablation needs calibration samples, and a target of multiplications, weights or time");
+  if (options.curve && !calibration.length) fail("curve needs calibration samples");
   if (!calibration.length && (maxLoss !== undefined || aim?.kind === "time" || aim?.kind === "error" || evaluate))
     fail(
       `${aim?.kind === "time" ? "a target of time" : aim?.kind === "error" ? "a target of error" : maxLoss !== undefined ? "maxLoss" : "evaluate"} needs calibration samples`,
@@ -283,6 +304,7 @@ class Compression {
   private int8: QuantisedOnnx | null = null;
   private readonly products: Products;
   private ablation: AblationStep[] | null = null;
+  private curve: CurvePoint[] | null = null;
   private plan: OnnxPlan = { version: 1, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
   private readonly fitted = new Map<string, OnnxReplacement>();
   /** moments of layers in the original network, the first collected first */
@@ -336,6 +358,7 @@ class Compression {
     }
     if (!this.sites.length) return this.result(null, this.nothingHere());
     await this.enumerate();
+    if (this.options.curve) await this.drawCurve(this.options.curve);
     const { target, maxLoss } = this.options;
     const aim = target ? targetOf(target)! : null;
     if (aim && aim.kind !== "error") {
@@ -708,6 +731,27 @@ class Compression {
     return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
   }
 
+  /** What budgets would give. */
+  private async drawCurve(ratios: readonly number[]): Promise<void> {
+    const { totals, steps } = this;
+    this.curve = [];
+    for (const ratio of [...ratios].sort((a, b) => a - b)) {
+      const attempt = await this.attempt(ratio, 0.6, 0.6);
+      if (typeof attempt === "string" || !attempt.plan.size || !attempt.held) continue;
+      const bytes = writeOnnx(this.written(attempt.fits));
+      const { before, after } = await this.pairedTimes(bytes);
+      const left = this.result(attempt, null);
+      const share = ({ before, after }: { before: number | null; after: number | null }): number | null =>
+        before === null || after === null ? null : after / before;
+      this.curve.push({
+        ...{ ratio, ...attempt.held, time: after / before, bytes: bytes.length },
+        ...{ weights: share(left.weights)!, multiplications: totals.multiplications && share(left.multiplications) },
+      });
+    }
+    // the file's own attempt tells its steps again
+    steps.length = 0;
+  }
+
   /** What the first steps give, by the same share for every layer. */
   private async withoutSteps(ratio: number): Promise<[name: string, fits: Map<string, OnnxReplacement>][]> {
     const { choices, cost, products, options } = this;
@@ -1030,7 +1074,7 @@ class Compression {
         before: multiplications,
         after: multiplications === null ? null : multiplications - saved("multiplications"),
       },
-      ...{ time, verified, steps: this.steps, ablation: this.ablation, warnings: this.warnings },
+      ...{ time, verified, steps: this.steps, curve: this.curve, ablation: this.ablation, warnings: this.warnings },
       samples: { fit: fit.length, choose: choose.length, verify: verify.length },
     };
   }

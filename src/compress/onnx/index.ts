@@ -4,6 +4,7 @@ export {
   type CompressedLayer,
   type CompressedOnnx,
   type CompressOnnxOptions,
+  type CurvePoint,
   compressOnnx,
   type OnnxPlan,
   type OnnxTarget,

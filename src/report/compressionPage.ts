@@ -1,0 +1,228 @@
+/** A compressed network as one HTML file: what each layer became, and what other budgets would give. */
+import { csvFile, type Figure, svgFile } from "./decomposition.js";
+import { count, percent } from "./elements.js";
+import { figurePage } from "./figurePage.js";
+import { axes, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
+
+/** What the page needs to know, without the runtime and the library. */
+export interface CompressionData {
+  /** the model's file, and the one that was written; null where none was */
+  file: string;
+  out: string | null;
+  reason: string | null;
+  layers: readonly {
+    name: string;
+    scheme: string | null;
+    ranks: readonly number[];
+    weights: { before: number; after: number };
+    multiplications: { before: number | null; after: number | null };
+    error: number;
+  }[];
+  weights: { before: number; after: number };
+  multiplications: { before: number | null; after: number | null };
+  bytes: { before: number; after: number | null };
+  time: { before: number; after: number } | null;
+  verified: { error: number; agreement: number | null } | null;
+  curve: readonly CurvePoint[] | null;
+  /** the budget that was asked for; null where none was */
+  chosen: number | null;
+  /** the command that gives a point of the curve, by its number */
+  command: (ratio: number) => string;
+  warnings: readonly string[];
+  adapter: string;
+  date: string;
+}
+
+/** A budget, and what a network within it is like on samples that its fits did not see. */
+export interface CurvePoint {
+  /** what the cost was divided by */
+  ratio: number;
+  error: number;
+  agreement: number | null;
+  /** shares of the original's; null where they are unknown */
+  weights: number;
+  multiplications: number | null;
+  time: number | null;
+  bytes: number;
+}
+
+type Layer = CompressionData["layers"][number];
+/** Multiplications where they are known, else weights. */
+const costsOf = ({ multiplications, weights }: Layer): { before: number; after: number } =>
+  multiplications.before === null || multiplications.after === null
+    ? weights
+    : { before: multiplications.before, after: multiplications.after };
+
+const [ROW, NAMES] = [22, 300];
+
+/** A bar a layer: what it cost, and what is left. */
+function layersFigure({ layers, multiplications }: CompressionData): Figure {
+  const cost = multiplications.before === null ? "weights" : "multiplications";
+  const largest = Math.max(1, ...layers.map((layer) => costsOf(layer).before));
+  const draw = (width: number, palette: Palette): string => {
+    const height = 26 + ROW * layers.length;
+    const x = linear(0, largest, [NAMES, width - 150]);
+    const rows = layers.flatMap((layer, at) => {
+      const { before, after } = costsOf(layer);
+      const top = 20 + ROW * at;
+      const shown = layer.name.length > 40 ? `…${layer.name.slice(-39)}` : layer.name;
+      const method = layer.scheme ? `${percent(after / before, 0)}, error ${percent(layer.error)}` : "as it is";
+      return [
+        label(NAMES - 8, top + 13, shown, { anchor: "end" }),
+        el("rect", { x: NAMES, y: top, width: Math.max(1, x(before) - NAMES), height: ROW - 6, fill: palette.line }),
+        el("rect", {
+          ...{ x: NAMES, y: top, width: Math.max(1, x(after) - NAMES), height: ROW - 6 },
+          fill: layer.scheme ? palette.accent : palette.quiet,
+        }),
+        label(x(before) + 6, top + 13, method, { fill: palette.quiet }),
+      ];
+    });
+    return picture(width, height, palette, label(NAMES, 12, cost, { fill: palette.quiet }), ...rows);
+  };
+  return {
+    id: "layers",
+    title: "Layers",
+    words: `How many ${cost} each layer had (light) and has (dark), and the error that it makes alone, as calibration expects it.`,
+    label: `bars of the ${cost} of ${layers.length} layers before and after`,
+    draw,
+    table: () => ({
+      head: ["layer", "method", "ranks", "multiplications before", "after", "weights before", "after", "error"],
+      rows: layers.map(({ name, scheme, ranks, multiplications: m, weights: w, error }) => [
+        ...[name, scheme ?? "as it is", ranks.join(" "), m.before ?? "", m.after ?? "", w.before, w.after],
+        scheme ? error : 0,
+      ]),
+    }),
+  };
+}
+
+/** Error, size and time over budgets. */
+function curveFigure(points: readonly CurvePoint[], chosen: number | null): Figure {
+  const draw = (width: number, palette: Palette): string => {
+    const [height, left, right] = [320, 58, 110];
+    const last = Math.max(1.01, chosen ?? 1, ...points.map(({ ratio }) => ratio));
+    const x = linear(1, last, [left, width - right]);
+    const y = linear(0, Math.max(1, ...points.map(({ error }) => error)), [height - 44, 26]);
+    const line = (name: string, at1: number, shown: (point: CurvePoint) => number | null, stroke: string): string => {
+      const known = points.filter((point) => shown(point) !== null);
+      if (!known.length) return "";
+      const xs = [1, ...known.map(({ ratio }) => ratio)].map(x);
+      const ys = [at1, ...known.map((point) => shown(point)!)].map(y);
+      const dots = xs.map((place, at) => el("circle", { cx: place, cy: ys[at]!, r: 3, fill: stroke }));
+      const path = el("path", { d: pathOf(xs, ys), fill: "none", stroke, "stroke-width": 2 });
+      return [path, ...dots, label(xs.at(-1)! + 8, ys.at(-1)! + 4, name, { fill: stroke })].join("");
+    };
+    const mark =
+      chosen === null
+        ? []
+        : [el("line", { x1: x(chosen), x2: x(chosen), y1: 26, y2: height - 44, stroke: palette.quiet })];
+    return picture(
+      ...([width, height, palette] as const),
+      axes(palette, { x, y, xName: "cost divided by", yName: "share of the original, or error" }),
+      ...mark,
+      line("weights", 1, ({ weights }) => weights, palette.accent),
+      line("time", 1, ({ time }) => time, palette.warm),
+      line("error", 0, ({ error }) => error, palette.mark),
+    );
+  };
+  return {
+    id: "budgets",
+    title: "Other budgets",
+    words:
+      "Networks before their layers are fitted again in order, on samples that fits did not see. The vertical line is the budget that was asked for. Below, a click on a budget copies its command.",
+    label: `error, weights and time of ${points.length} budgets`,
+    draw,
+    table: () => ({
+      head: ["divided by", "error", "same class", "weights", "multiplications", "bytes", "time"],
+      rows: points.map((point) => [
+        ...[point.ratio, point.error, point.agreement ?? "", point.weights, point.multiplications ?? "", point.bytes],
+        point.time ?? "",
+      ]),
+    }),
+  };
+}
+
+/** The figures of a report, which are files, too. */
+export const compressionFigures = (data: CompressionData): Figure[] => [
+  layersFigure(data),
+  ...(data.curve?.length ? [curveFigure(data.curve, data.chosen)] : []),
+];
+
+const divided = (before: number, after: number): string =>
+  `${count(before)} to ${count(after)} (÷${(before / after).toFixed(2)})`;
+
+function factsOf({
+  out,
+  reason,
+  weights,
+  multiplications,
+  bytes,
+  time,
+  verified,
+  warnings,
+}: CompressionData): [string, string][] {
+  return [
+    ["written", out ?? `nothing${reason ? `: ${reason}` : ""}`],
+    ["weights", divided(weights.before, weights.after)],
+    ...(multiplications.before !== null && multiplications.after !== null
+      ? [["multiplications", divided(multiplications.before, multiplications.after)] as [string, string]]
+      : []),
+    ...(bytes.after !== null ? [["bytes", divided(bytes.before, bytes.after)] as [string, string]] : []),
+    ...(time
+      ? [
+          ["time of a run in the runtime", `${time.before.toPrecision(3)} ms to ${time.after.toPrecision(3)} ms`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
+    ...(verified
+      ? [
+          [
+            "outputs on samples not seen",
+            `relative error ${verified.error.toFixed(4)}${verified.agreement === null ? "" : `, the same class in ${percent(verified.agreement)}`}`,
+          ] as [string, string],
+        ]
+      : []),
+    ...warnings.map((warning): [string, string] => ["warning", warning]),
+  ];
+}
+
+/** The page. */
+export function compressionPage(data: CompressionData): string {
+  const cell = (text: string, tag = "td"): string =>
+    `<${tag} style="text-align:right;padding:.1rem .8rem">${text}</${tag}>`;
+  const rows = (data.curve ?? []).map(({ ratio, error, agreement, weights, bytes, time }) => {
+    const command = data.command(ratio);
+    const button = `<button type="button" title="${words(command)}" onclick="navigator.clipboard.writeText(this.title);this.textContent='copied'">copy</button>`;
+    const cells = [
+      `÷${ratio}`,
+      error.toFixed(4),
+      agreement === null ? "" : percent(agreement),
+      percent(weights),
+      count(bytes),
+    ];
+    return `<tr>${[...cells, time === null ? "" : percent(time), button].map((text) => cell(text)).join("")}</tr>`;
+  });
+  const head = ["budget", "error", "same class", "weights", "bytes", "time", "command"].map((text) => cell(text, "th"));
+  const end = rows.length
+    ? `<section><h2>Commands</h2><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></section>\n`
+    : "";
+  return [
+    ...figurePage({
+      title: `${data.file}: compressed`,
+      lead: `Compressed by tenfold on ${data.adapter}, ${data.date.slice(0, 10)}.`,
+      facts: factsOf(data),
+      figures: compressionFigures(data),
+      end,
+    }),
+  ].join("");
+}
+
+/** The files of a report by name: the page, and each figure as SVG and its numbers as CSV. */
+export const compressionFiles = (data: CompressionData): [name: string, content: string][] => [
+  ["index.html", compressionPage(data)],
+  ...compressionFigures(data).flatMap((figure): [string, string][] => [
+    [`${figure.id}.svg`, svgFile(figure)],
+    [`${figure.id}.csv`, csvFile(figure)!],
+  ]),
+];
