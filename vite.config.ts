@@ -87,9 +87,9 @@ export default defineConfig(({ mode }) => ({
             { extends: true as const, test: { name: "alone", include: ALONE } },
           ],
         }),
-    // Dawn is a native addon, which threads cannot share: two processes on the software adapter's two cores; a browser has several
+    // Dawn is a native addon, which threads cannot share: two processes on the software adapter's two cores
     pool: "forks",
-    maxWorkers: mode === "demo" ? 1 : 2,
+    maxWorkers: 2,
     // a busy machine compiles a large kernel for a software adapter in a minute
     testTimeout: 180_000,
     hookTimeout: 180_000,

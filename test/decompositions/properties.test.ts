@@ -255,7 +255,7 @@ describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
     // eight bits an entry, so that 2⁻¹⁴⁰ loses none of them
     const coarse = randomArray(210, 13).map((value) => Math.round(value * 128));
     for (const [data, exponents] of [
-      [DATA["rank 3 and noise"], [-100, -23, 9, 40]],
+      [DATA["rank 3 and noise"], [-101, 40]],
       [coarse, [-149, 100]],
     ] as const) {
       using x = engine.tensor(shape, data);
@@ -294,7 +294,7 @@ describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
   it.each(Object.entries(DATA))("tells errors that are errors, after every sweep: %s", async (_, data) => {
     const engine = await testEngine();
     using x = engine.tensor(shape, data);
-    for (const sweeps of [1, 3, 10]) {
+    for (const sweeps of [1, 10]) {
       const result = await run(engine, x, sweeps);
       const full = await evaluate(engine, (s) => result.full(s));
       const error = distance(data, full);
