@@ -1,9 +1,11 @@
 """Places questions among the workers of a Dask cluster, and brings their answers together."""
 
+import asyncio
 import hashlib
 import time
 import uuid
 from collections import Counter, OrderedDict
+from concurrent.futures import CancelledError
 
 from . import shard
 from .errors import ClusterError
@@ -124,7 +126,6 @@ class Dispatch:
     def ask(self, question, arrays):
         """Asks all blocks. `arrays` are pairs of a description and numbers, and so are those of the answer."""
         from distributed import wait
-        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
         began = time.perf_counter()
@@ -158,7 +159,7 @@ class Dispatch:
                 break
             except ClusterError:
                 raise
-            except (FutureCancelledError, KilledWorker, TimeoutError, OSError) as error:
+            except (CancelledError, asyncio.CancelledError, KilledWorker, TimeoutError, OSError) as error:
                 # factors were with workers that are gone: they are sent again
                 self.scattered.clear()
                 if attempt == ATTEMPTS:
