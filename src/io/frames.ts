@@ -25,6 +25,8 @@ const MOST_HEADER = 2 ** 26;
 const DTYPES = { f32: Float32Array, f64: Float64Array, u8: Uint8Array } as const;
 type FrameDType = keyof typeof DTYPES;
 
+const newMemory = (bytes: number): Uint8Array<ArrayBuffer> => new Uint8Array(bytes);
+
 const dtypeOf = (data: FrameArray["data"]): FrameDType =>
   data instanceof Float32Array ? "f32" : data instanceof Float64Array ? "f64" : "u8";
 
@@ -49,7 +51,7 @@ export function encodeFrame(header: object, arrays: Readonly<Record<string, Fram
   return [prefix, text, ...pieces];
 }
 
-/** Reads frames from a stream of bytes, in order, each into memory of its own. */
+/** Reads frames from a stream of bytes, in order. */
 export class FrameReader {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #rest = new Uint8Array(0);
@@ -63,11 +65,12 @@ export class FrameReader {
   }
 
   /**
-   * The next frame; null where the stream ends before one begins.
+   * The next frame; null where the stream ends before one begins. `memory` gives memory for the numbers, so many bytes at least; by default they
+   * have their own.
    *
    * @throws TenfoldError where the stream ends within a frame, or holds something else
    */
-  async next(): Promise<Frame | null> {
+  async next(memory: (bytes: number) => Uint8Array<ArrayBuffer> = newMemory): Promise<Frame | null> {
     const prefix = await this.#take(PREFIX, true);
     if (!prefix) return null;
     const view = new DataView(prefix.buffer);
@@ -75,7 +78,7 @@ export class FrameReader {
     if (new TextDecoder().decode(prefix.subarray(0, 4)) !== MAGIC || length > MOST_HEADER)
       throw new TenfoldError(`${this.name}: holds something else than frames of this version of tenfold`);
     const text = await this.#take(length);
-    const numbers = (await this.#take(Number(view.getBigUint64(8, true))))!;
+    const numbers = (await this.#take(Number(view.getBigUint64(8, true)), false, memory))!;
     const { arrays: listed, ...header } = JSON.parse(new TextDecoder().decode(text!)) as Record<string, unknown>;
     const arrays: Record<string, FrameArray> = {};
     let at = 0;
@@ -96,8 +99,8 @@ export class FrameReader {
   }
 
   /** So many bytes, from the begin of a buffer. */
-  async #take(count: number, mayEnd = false): Promise<Uint8Array<ArrayBuffer> | null> {
-    const bytes = new Uint8Array(count);
+  async #take(count: number, mayEnd = false, memory = newMemory): Promise<Uint8Array<ArrayBuffer> | null> {
+    const bytes = memory(count).subarray(0, count);
     let at = 0;
     while (at < count) {
       if (!this.#rest.length) {

@@ -25,6 +25,13 @@ describe("frames", () => {
     expect(await reader.next()).toBeNull();
   });
 
+  it("are read into memory that is handed in", async () => {
+    const memory = new Uint8Array(64);
+    const frame = await new FrameReader(inChunks(joined(encodeFrame({}, arrays)), 10), "test").next(() => memory);
+    expect(frame!.arrays).toEqual(arrays);
+    expect(frame!.arrays.three!.data.buffer).toBe(memory.buffer);
+  });
+
   it("are refused where they are cut short, or something else", async () => {
     const bytes = joined(encodeFrame({ verb: "ask" }, arrays));
     for (const length of [3, 16, 40, bytes.length - 1]) {

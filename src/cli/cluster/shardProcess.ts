@@ -39,6 +39,7 @@ interface AskedBlock {
  */
 export async function serveShard(engine: Engine, pipe: Pipe): Promise<void> {
   const frames = new FrameReader(pipe.input, "the shard's input");
+  const memory = new Turns();
   let shard: Shard | null = null;
   try {
     for (let frame = await frames.next(); frame; frame = await frames.next()) {
@@ -56,7 +57,7 @@ export async function serveShard(engine: Engine, pipe: Pipe): Promise<void> {
         } catch (error) {
           await writeFrame(pipe, errorHeader(error));
         }
-      } else if (verb === "ask") await answer(shard, frame, frames, pipe);
+      } else if (verb === "ask") await answer(shard, frame, frames, pipe, memory);
       else await writeFrame(pipe, errorHeader(new TenfoldError(`shard: ${verb} is no verb`)));
     }
   } finally {
@@ -64,13 +65,32 @@ export async function serveShard(engine: Engine, pipe: Pipe): Promise<void> {
   }
 }
 
-async function answer(shard: Shard | null, { header, arrays }: Frame, frames: FrameReader, pipe: Pipe): Promise<void> {
+/** Memory for blocks: one is read while the one before is written to the GPU. */
+class Turns {
+  readonly #buffers = [new Uint8Array(0), new Uint8Array(0)];
+  #turn = 0;
+
+  readonly next = (bytes: number): Uint8Array<ArrayBuffer> => {
+    this.#turn = 1 - this.#turn;
+    // whole words of 32 bits, as the GPU is written
+    if (this.#buffers[this.#turn]!.length < bytes) this.#buffers[this.#turn] = new Uint8Array(4 * Math.ceil(bytes / 4));
+    return this.#buffers[this.#turn]!;
+  };
+}
+
+async function answer(
+  shard: Shard | null,
+  { header, arrays }: Frame,
+  frames: FrameReader,
+  pipe: Pipe,
+  memory: Turns,
+): Promise<void> {
   const asked = header.blocks as AskedBlock[];
   /** how many blocks are still to come */
   let coming = asked.filter(({ sent }) => sent).length;
   const read = async (): Promise<Uint8Array> => {
     coming--;
-    const frame = await frames.next();
+    const frame = await frames.next(memory.next);
     if (!frame) throw new TenfoldError("shard: the pipe ended before all blocks came");
     if (frame.header.verb !== "block") {
       // whoever reads the chunks could not
