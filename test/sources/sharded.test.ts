@@ -104,7 +104,7 @@ describe("sharded", () => {
     using shards = shardsOf(engine, exact);
     using x = await sharded(engine, shards);
     using one = engine.tensor(SHAPE, exact);
-    const options = { rank: RANK, seed: 1, acceleration: "none", tolerance: 0, sweeps: 30 } as const;
+    const options = { rank: RANK, seed: 1, acceleration: "none", tolerance: 0, sweeps: 60 } as const;
     const theirs = await cpALS(engine, one, options);
     const ours = await cpALS(engine, x, options);
     expect(theirs.relativeError).toBeLessThan(0.001);
@@ -116,7 +116,7 @@ describe("sharded", () => {
 
   it("has the factors of cp with missing entries", async () => {
     const engine = await testEngine();
-    const holed = Float32Array.from(values, (value, at) => (at % 5 === 3 || at < 42 ? Number.NaN : value));
+    const holed = Float32Array.from(values, (value, at) => (at % 11 === 3 || at < 42 ? Number.NaN : value));
     using shards = shardsOf(engine, holed, { missing: true });
     using x = await sharded(engine, shards);
     using whole = engine.tensor(SHAPE, holed);
@@ -127,7 +127,7 @@ describe("sharded", () => {
     const options = { rank: RANK, initialize: start, tolerance: 0, sweeps: 10 };
     const theirs = await cp(engine, one, options);
     const ours = await cp(engine, x, options);
-    expectNear(await numbersOf(ours.tensor), await numbersOf(theirs.tensor));
+    expectNear(await numbersOf(ours.tensor), await numbersOf(theirs.tensor), 2e-5);
     await expect(cpALS(engine, x, { rank: 2 })).rejects.toThrow("is read by cp alone");
     await expect(tuckerHOOI(engine, x, { ranks: 2, initialize: "random" })).rejects.toThrow("is read by cp alone");
   });
