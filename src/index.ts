@@ -132,6 +132,7 @@ export { readNpz, writeNpz } from "./io/npz.js";
 export { readSafetensors, type SafeTensors, writeSafetensors } from "./io/safetensors.js";
 // networks, their layers and training
 export { Chain } from "./nn/chain.js";
+export { Conv1d, type Conv1dOptions } from "./nn/conv1d.js";
 export {
   AveragePool2d,
   BatchNorm,
@@ -142,6 +143,7 @@ export {
   MaxPool2d,
   type Pool2dOptions,
 } from "./nn/convolution.js";
+export { ConvTranspose2d, type ConvTranspose2dOptions } from "./nn/convTranspose2d.js";
 // decomposed layers
 export {
   type AlternatingFit,
@@ -200,11 +202,14 @@ export {
   type TuckerLinearOptions,
   tuckerLinear,
 } from "./nn/factorised/tuckerLinear.js";
+export { foldBatchNorm } from "./nn/fold.js";
+export { GlobalAveragePool } from "./nn/globalAveragePool.js";
 export { Join } from "./nn/join.js";
 export { Add, Concat, Multiply } from "./nn/joins.js";
 export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
-export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
+export { Activate, Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
 export { lenet } from "./nn/lenet.js";
+export { crossEntropy, distillation, type Loss, meanSquaredError } from "./nn/loss.js";
 export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./nn/network.js";
 export {
   type AdamOptions,
@@ -222,10 +227,13 @@ export {
   type Epoch,
   type Evaluation,
   evaluate,
+  predict,
+  type TargetDataset,
   type Training,
   type TrainOptions,
   train,
 } from "./nn/train.js";
+export type { Activation } from "./ops/activation.js";
 // operations to put into a schedule of one's own; tenfold/ops has the others
 export type { Padding, Pair } from "./ops/conv2d.js";
 export type { Triple } from "./ops/conv3d.js";
@@ -239,7 +247,6 @@ export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { type MttkrpOptions, mttkrp } from "./ops/mttkrp.js";
 export { orthogonalise } from "./ops/orthogonalise.js";
 export { permute } from "./ops/permute.js";
-export type { Activation } from "./ops/product.js";
 export { normal, type RandomOptions, uniform } from "./ops/random.js";
 export { mean, sum, sumOfSquares } from "./ops/reduce.js";
 export { copy, slice } from "./ops/stridedCopy.js";

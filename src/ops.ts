@@ -2,6 +2,8 @@
 // Each takes a Scheduler, its tensors and options, and returns its output.
 
 export { accumulate } from "./ops/accumulate.js";
+export { type Activation, activate, activationGradient } from "./ops/activation.js";
+export { addToCurve } from "./ops/addToCurve.js";
 export { appendRow } from "./ops/appendRow.js";
 export { argmaxRows } from "./ops/argmaxRows.js";
 export { type BatchNormOptions, type BatchNormTensors, batchNorm, batchNormGradient } from "./ops/batchNorm.js";
@@ -16,6 +18,7 @@ export {
   conv2dWeightGradient,
   type Padding,
   type Pair,
+  type Side,
 } from "./ops/conv2d.js";
 export {
   type Convolution3dOptions,
@@ -67,7 +70,6 @@ export {
   maxPool2dGradient,
   type PoolOptions,
 } from "./ops/pool2d.js";
-export type { Activation } from "./ops/product.js";
 export { normal, type RandomOptions, uniform } from "./ops/random.js";
 // sums and norms
 export {
@@ -85,7 +87,7 @@ export {
   sumOfMagnitudes,
   sumOfSquares,
 } from "./ops/reduce.js";
-export { reluBackward } from "./ops/reluBackward.js";
+export { softCrossEntropy } from "./ops/softCrossEntropy.js";
 export { type Curve, softmaxCrossEntropy } from "./ops/softmaxCrossEntropy.js";
 export { type SolveOptions, solveSymmetric } from "./ops/solveSymmetric.js";
 export { copy, paste, slice } from "./ops/stridedCopy.js";

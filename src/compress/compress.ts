@@ -13,7 +13,7 @@ import {
   TenfoldError,
   Tensor,
 } from "../gpu/index.js";
-import { cloneLayer, type Layer, Sequential } from "../nn/index.js";
+import { cloneJoin, cloneLayer, type Join, Network, type Place, rebuilt, type Sequential } from "../nn/index.js";
 import { Fitter, type PlannedCandidate } from "./fitter.js";
 import { type Decomposer, METHODS, type Method } from "./methods.js";
 import { type Candidate, selectRanks, type Target } from "./select.js";
@@ -87,9 +87,9 @@ export interface CompressedLayer {
   times?: { batch: number; before: number; after: number }[];
 }
 
-export interface Compressed {
-  /** the compressed network; the caller destroys it */
-  model: Sequential;
+export interface Compressed<N extends Network = Sequential> {
+  /** the compressed network, of the class of the network before; the caller destroys it */
+  model: N;
   /** what became of every layer, in order */
   layers: CompressedLayer[];
   /**
@@ -193,17 +193,17 @@ interface Offer {
 }
 
 /** Candidates for all layers of a trained network, with their losses. One plan serves any number of choices. */
-export class CompressionPlan {
+export class CompressionPlan<N extends Network = Sequential> {
   /** candidates with the ranks that EVBMF found, null for layers without; null until the first choice of "evbmf" */
   #evbmf: (PlannedCandidate | null)[] | null = null;
 
   private constructor(
     readonly layers: readonly PlannedLayer[],
-    private readonly fitter: Fitter,
+    private readonly fitter: Fitter<N>,
     private readonly timeBatch: number | undefined,
   ) {}
 
-  get model(): Sequential {
+  get model(): N {
     return this.fitter.model;
   }
 
@@ -217,8 +217,8 @@ export class CompressionPlan {
    *
    * @throws ShapeError where the calibration samples do not fit the network, TenfoldError where an option is unfit
    */
-  static async create(model: Sequential, options: PlanOptions): Promise<CompressionPlan> {
-    checkOption("compress", "the model", model, instanceOf(Sequential, "a Sequential"));
+  static async create<N extends Network>(model: N, options: PlanOptions): Promise<CompressionPlan<N>> {
+    checkOption("compress", "the model", model, instanceOf(Network, "a Sequential or Network"));
     checkOptions("compress", options, planRules);
     const { calibration, shares = SHARES, whiten = true, seed = 0, onProgress, signal, timeBatch } = options;
     const { timer = timeForward } = options;
@@ -230,15 +230,16 @@ export class CompressionPlan {
       if (!(share > 0 && share <= 1))
         throw new TenfoldError(`compress: a share of ${share} of the ranks, needs a number above 0 and up to 1`);
     const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed, timer });
-    const decomposable = model.layers.filter((_, index) => fitter.decomposer(index)).length;
+    const sites = [...fitter.sites.values()];
+    const decomposable = sites.filter(({ decomposer }) => decomposer).length;
     const total = decomposable * (shares.length + (options.evbmf ? 1 : 0));
     let done = 0;
     const layers = await fitter.withActivations(async (activations) => {
       const planned: PlannedLayer[] = [];
-      for (const [index, { name }] of model.layers.entries()) {
+      for (const { index, layer, decomposer } of sites) {
+        const { name } = layer;
         const asItIs = fitter.asItIs(index);
         const candidates: PlannedCandidate[] = [];
-        const decomposer = fitter.decomposer(index);
         if (decomposer) {
           const start = (what: string): void => {
             signal?.throwIfAborted();
@@ -280,7 +281,7 @@ export class CompressionPlan {
    *
    * @throws TenfoldError or ShapeError where the choice is unfit or does not fit the network
    */
-  async select(choice: Choice, options: SelectOptions = {}): Promise<Compressed> {
+  async select(choice: Choice, options: SelectOptions = {}): Promise<Compressed<N>> {
     checkChoice(choice);
     checkOptions("compress: select", options, selectRules);
     const { force = false, timeBatches = isByTime(choice) && !force ? [this.timeBatch ?? 1] : [] } = options;
@@ -296,43 +297,44 @@ export class CompressionPlan {
     // the loop ends, because every search has fewer candidates than the one before
     for (let again = timeBatches.length > 0; again; ) {
       again = false;
-      for (const [index, candidate] of selection.chosen.entries()) {
+      for (const [at, candidate] of selection.chosen.entries()) {
         if (!candidate.layer) continue;
         let times = measured.get(candidate);
         if (!times) {
           times = [];
           for (const batch of timeBatches) {
             const options = { sampleMs: 3, rounds: 21 };
-            const [before, after] = await fitter.times(index, [candidate.layer], batch, options);
+            const [before, after] = await fitter.times(layers[at]!.index, [candidate.layer], batch, options);
             times.push({ batch, before: before!, after: after! });
           }
           measured.set(candidate, times);
         }
         if (force || times[0]!.after <= NOISE * times[0]!.before) continue;
-        slower[index] = candidate;
+        slower[at] = candidate;
         // a larger decomposition by the same method would not be faster
-        open[index] = open[index]!.filter((other) => !other.layer || (other !== candidate && !grows(other, candidate)));
+        open[at] = open[at]!.filter((other) => !other.layer || (other !== candidate && !grows(other, candidate)));
         again = true;
       }
       if (again) selection = pick(open);
     }
-    const built: Layer[] = [];
+    const built = new Map<number, Place["of"]>();
     const report: CompressedLayer[] = [];
-    for (const [index, final] of selection.chosen.entries()) {
-      const source = model.layers[index]!;
-      const asItIs = candidates[index]![0]!;
-      const slow = final.layer ? undefined : slower[index];
+    for (const [at, final] of selection.chosen.entries()) {
+      const { index } = layers[at]!;
+      const source = fitter.sites.get(index)!.layer;
+      const asItIs = candidates[at]![0]!;
+      const slow = final.layer ? undefined : slower[at];
       const times = measured.get(slow ?? final);
       let reason = "";
       if (slow) {
         const { before, after } = times![0]!;
         reason = `slower here: ${after.toPrecision(2)} ms instead of ${before.toPrecision(2)}`;
       } else if (!final.layer) {
-        const allGrow = candidates[index]!.length > 1 && open[index]!.length === 1;
-        reason = reasons[index] || (allGrow ? "it would grow" : otherwise);
+        const allGrow = candidates[at]!.length > 1 && open[at]!.length === 1;
+        reason = reasons[at] || (allGrow ? "it would grow" : otherwise);
       }
       const layer = await cloneLayer(final.layer ?? source);
-      built.push(layer);
+      built.set(index, layer);
       report.push({
         index,
         name: source.name,
@@ -346,8 +348,11 @@ export class CompressionPlan {
         ...(times && { times }),
       });
     }
-    const { inputShape } = model;
-    const made = await Sequential.create(model.engine, built, { inputShape });
+    const places = model.places.map(({ id, of, from }, index) => ({
+      ...{ id, from },
+      of: built.get(index) ?? cloneJoin(of as Join),
+    }));
+    const made = await rebuilt(model, places, model.output);
     return { model: made, layers: report, reached: selection.reached };
   }
 
@@ -379,7 +384,8 @@ export class CompressionPlan {
       return offerOf(
         await fitter.withActivations(async (activations) => {
           const fits: PlannedCandidate[] = [];
-          for (const [index, ranks] of wanted) fits[index] = await fitter.fit(index, ranks, activations);
+          for (const [index, ranks] of wanted)
+            fits[layers.findIndex((layer) => layer.index === index)] = await fitter.fit(index, ranks, activations);
           return fits;
         }),
       );
@@ -457,7 +463,7 @@ const compressRules: OptionRules<CompressOptions> = {
  *
  * @throws TenfoldError or ShapeError where an option is unfit or does not fit the network
  */
-export async function compress(model: Sequential, options: CompressOptions): Promise<Compressed> {
+export async function compress<N extends Network>(model: N, options: CompressOptions): Promise<Compressed<N>> {
   checkOptions("compress", options, compressRules);
   const { choice, force, timeBatches, ...plan } = options;
   checkChoice(choice);

@@ -1,6 +1,6 @@
 import { dispose, type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
-import { Conv2d, type Counts, cloneLayer, type Layer, Linear, Sequential } from "../nn/index.js";
-import { activationsOf, patchMoments, replacementLoss, secondMoments, weightError } from "./calibrate.js";
+import { Conv2d, type Counts, cloneLayer, Join, type Layer, Linear, type Network, Sequential } from "../nn/index.js";
+import { activationsOf, replacementLoss, secondMoments, weightError } from "./calibrate.js";
 import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
 import type { Candidate } from "./select.js";
 import type { Timer } from "./time.js";
@@ -28,47 +28,68 @@ export interface FitterOptions {
 
 const sizeOf = ({ weights, biases }: Counts): number => weights + biases;
 
+/** A layer of a network, at the place that may hold a decomposition of it. */
+export interface Site {
+  /** number of the place in the network */
+  index: number;
+  layer: Layer;
+  /** shape of one sample of the layer's input */
+  shape: readonly number[];
+  /** which value of the network the input is: 0 for the samples, k + 1 for the output of place k */
+  value: number;
+  /** how the layer is decomposed; null where the method does not decompose it */
+  decomposer: Decomposer | null;
+}
+
 /** Decomposes single layers of one network, and measures the errors and times of the decompositions. */
-export class Fitter {
-  /** how each layer is decomposed; null where the method does not decompose it */
-  readonly #decomposers: readonly (Decomposer | null)[];
+export class Fitter<N extends Network = Network> {
+  /** the layers of the network by their places; joins have none */
+  readonly sites: ReadonlyMap<number, Site>;
   /** second moments of the inputs of layers, by the layer's place; null where all inputs are 0 */
   readonly #covariances = new Map<number, Float64Array | null>();
-  /** one sample's shape before every layer */
-  readonly shapes: readonly (readonly number[])[];
 
   constructor(
-    readonly model: Sequential,
+    readonly model: N,
     readonly method: Method,
     private readonly options: FitterOptions,
   ) {
-    this.#decomposers = model.layers.map((layer) => method.of(layer));
-    this.shapes = model.shapes();
+    const shapes = model.shapes();
+    this.sites = new Map(
+      model.graph.nodes.flatMap(({ of, from }, index): [number, Site][] => {
+        if (of instanceof Join) return [];
+        const value = from[0]!;
+        return [[index, { index, layer: of, shape: shapes[value]!, value, decomposer: method.of(of) }]];
+      }),
+    );
   }
 
   get engine(): Engine {
     return this.model.engine;
   }
 
-  /** How a layer is decomposed; null where the method does not decompose it. */
-  decomposer(index: number): Decomposer | null {
-    return this.#decomposers[index] ?? null;
+  #site(index: number): Site {
+    return this.sites.get(index)!;
   }
 
   /** Why the method does not decompose a layer; empty where it does. */
   reason(index: number): string {
-    const { model, method } = this;
-    if (this.decomposer(index)) return "";
-    return method.why?.(model.layers[index]!) || `${method.name} does not decompose such layers`;
+    const { method } = this;
+    const { decomposer, layer } = this.#site(index);
+    if (decomposer) return "";
+    return method.why?.(layer) || `${method.name} does not decompose such layers`;
   }
 
   /** @throws TenfoldError or ShapeError unless the layer can be decomposed with these ranks */
   check(index: number, ranks: readonly number[]): void {
-    const { layers } = this.model;
-    if (!(index in layers))
-      throw new TenfoldError(`compress: ranks of layer ${index}, the network has layers 0 to ${layers.length - 1}`);
-    const name = layers[index]!.name;
-    const decomposer = this.decomposer(index);
+    const site = this.sites.get(index);
+    if (!site)
+      throw new TenfoldError(
+        `compress: ranks of layer ${index}, the network has layers ${
+          this.model.graph.isRow ? `0 to ${this.sites.size - 1}` : `at places ${[...this.sites.keys()].join(", ")}`
+        }`,
+      );
+    const { decomposer, layer } = site;
+    const { name } = layer;
     if (!decomposer)
       throw new TenfoldError(
         `compress: ${this.method.name} leaves layer ${index} (${name}) alone: ${this.reason(index)}`,
@@ -100,7 +121,8 @@ export class Fitter {
 
   /** The candidate that is the layer itself. */
   asItIs(index: number): PlannedCandidate {
-    const counts = this.model.layers[index]!.counts(this.shapes[index]!);
+    const { layer, shape } = this.#site(index);
+    const counts = layer.counts(shape);
     return {
       layer: null,
       ranks: [],
@@ -118,7 +140,7 @@ export class Fitter {
    * before their activation, and only some positions of large images.
    */
   async fit(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
-    const covariance = this.options.whiten ? await this.#covarianceOf(index, activations[index]!) : null;
+    const covariance = this.options.whiten ? await this.#covarianceOf(index, activations) : null;
     const plain = await this.#fitted(index, ranks, activations, null);
     if (!covariance) return plain;
     const whitened = await this.#fitted(index, ranks, activations, covariance);
@@ -127,7 +149,7 @@ export class Fitter {
 
   /** A layer decomposed with the ranks that EVBMF finds; null where the method has no EVBMF ranks for the layer. */
   async fitEvbmf(index: number, activations: readonly Tensor[]): Promise<PlannedCandidate | null> {
-    const evbmf = await this.decomposer(index)?.evbmf?.(this.engine);
+    const evbmf = await this.#site(index).decomposer?.evbmf?.(this.engine);
     if (!evbmf) return null;
     const ranks = evbmf.map((rank) => Math.max(1, rank));
     return { ...(await this.fit(index, ranks, activations)), evbmf };
@@ -139,9 +161,10 @@ export class Fitter {
     activations: readonly Tensor[],
     covariance: Float64Array | null,
   ): Promise<PlannedCandidate> {
-    const { engine, model, shapes } = this;
-    const layer = await this.decomposer(index)!.fit({ engine, covariance, seed: this.options.seed }, ranks);
-    const counts = layer.counts(shapes[index]!);
+    const { engine, model } = this;
+    const { shape, decomposer, layer: source } = this.#site(index);
+    const layer = await decomposer!.fit({ engine, covariance, seed: this.options.seed }, ranks);
+    const counts = layer.counts(shape);
     // the plan's layer belongs to no network, so the network that tries it has a copy
     using trial = await this.#copyOf(layer, index);
     const loss = await replacementLoss(model, activations, index, trial.layers[0]!);
@@ -151,7 +174,7 @@ export class Fitter {
       weights: sizeOf(counts),
       multiplications: counts.multiplications,
       loss: loss.network ** 2,
-      weightError: weightError(await weightOf(model.layers[index]!), await layer.toDense()),
+      weightError: weightError(await weightOf(source), await layer.toDense()),
       outputError: loss.layer,
     };
   }
@@ -163,11 +186,12 @@ export class Fitter {
     batch: number,
     options?: { rounds?: number; sampleMs?: number },
   ): Promise<number[]> {
-    const shape = [batch, ...this.shapes[index]!];
+    const site = this.#site(index);
+    const shape = [batch, ...site.shape];
     const trials: Sequential[] = [];
     try {
       for (const layer of decompositions) trials.push(await this.#copyOf(layer, index));
-      const all = [[this.model.layers[index]!], ...trials.map(({ layers }) => layers)];
+      const all = [[site.layer], ...trials.map(({ layers }) => layers)];
       return await this.options.timer(
         this.engine,
         all.map((layers) => ({ layers, shape })),
@@ -179,14 +203,16 @@ export class Fitter {
   }
 
   async #copyOf(layer: Layer, index: number): Promise<Sequential> {
-    return Sequential.create(this.engine, [await cloneLayer(layer)], { inputShape: this.shapes[index]! });
+    return Sequential.create(this.engine, [await cloneLayer(layer)], { inputShape: this.#site(index).shape });
   }
 
   /** E[x·xᵀ] of a layer's inputs; null where all inputs are 0, because such a covariance weighs nothing. */
-  async #covarianceOf(index: number, input: Tensor): Promise<Float64Array | null> {
+  async #covarianceOf(index: number, activations: readonly Tensor[]): Promise<Float64Array | null> {
     if (!this.#covariances.has(index)) {
-      const moments = await secondMomentsOf(this.model.layers[index]!, input);
-      this.#covariances.set(index, moments?.some((value) => value !== 0) ? moments : null);
+      const { layer, value } = this.#site(index);
+      const hasWeight = layer instanceof Linear || layer instanceof Conv2d;
+      const moments = hasWeight ? await secondMoments(this.engine, layer, activations[value]!) : null;
+      this.#covariances.set(index, moments?.some((entry) => entry !== 0) ? moments : null);
     }
     return this.#covariances.get(index)!;
   }
@@ -197,11 +223,4 @@ const formatRanks = (ranks: readonly number[]): string => (ranks.length ? ranks.
 async function weightOf(layer: Layer): Promise<Float32Array> {
   if (layer instanceof Linear || layer instanceof Conv2d) return layer.weight.read();
   throw new TenfoldError(`compress: ${layer.name} has no weight to compare with`);
-}
-
-async function secondMomentsOf(layer: Layer, input: Tensor): Promise<Float64Array | null> {
-  const values = await input.read();
-  if (layer instanceof Linear) return secondMoments(values, layer.inputs);
-  if (layer instanceof Conv2d) return patchMoments(values, input.shape, layer);
-  return null;
 }

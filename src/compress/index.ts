@@ -1,4 +1,4 @@
-export { patchMoments, secondMoments } from "./calibrate.js";
+export { secondMoments } from "./calibrate.js";
 export * from "./compress.js";
 export {
   balancedModes,

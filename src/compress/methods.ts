@@ -1,10 +1,12 @@
 import { evbmf, truncatedSvd } from "../decompositions/index.js";
 import type { Engine } from "../gpu/index.js";
+import { GroupedConv } from "../nn/factorised/groupedConv.js";
 import { singularValues } from "../nn/factorised/hostMatrices.js";
 import {
   blockTermConv,
   Conv2d,
   cpConv,
+  type FactorisedConv,
   type Layer,
   Linear,
   separableBasisConv,
@@ -220,7 +222,50 @@ function blockTerm(layer: Conv2d): Decomposer {
   };
 }
 
+/**
+ * A convolution with groups, each of which is decomposed as a convolution of its own, with the same ranks.
+ *
+ * @param decomposerOf how a convolution without groups is decomposed
+ */
+function grouped(layer: Conv2d, decomposerOf: (layer: Conv2d) => Decomposer | null): Decomposer | null {
+  const { groups, kernel, stride, padding, dilation, activation } = layer;
+  const [inputs, outputs] = [layer.inputs / groups, layer.outputs / groups];
+  const shape = { inputs, outputs, kernel, stride, padding, dilation, activation };
+  const one = decomposerOf(new Conv2d(shape));
+  return (
+    one && {
+      full: one.full,
+      async fit({ covariance, ...context }, ranks) {
+        const weight = await layer.weight.read();
+        const bias = await layer.bias?.read();
+        const [size, width] = [weight.length / groups, inputs * product(kernel)];
+        const parts: FactorisedConv[] = [];
+        for (let group = 0; group < groups; group++) {
+          const part = new Conv2d({
+            ...shape,
+            weight: weight.slice(group * size, (group + 1) * size),
+            bias: bias?.slice(group * outputs, (group + 1) * outputs) ?? false,
+          });
+          const block = covariance && diagonalBlock(covariance, groups * width, group * width, width);
+          parts.push((await decomposerOf(part)!.fit({ ...context, covariance: block }, ranks)) as FactorisedConv);
+        }
+        return Object.assign(await GroupedConv.of(parts), { ranks: ranksTaken(parts[0]!, ranks) });
+      },
+    }
+  );
+}
+
+/** A block on the diagonal of an n×n matrix. Null where it is 0, because such a covariance weighs nothing. */
+function diagonalBlock(matrix: Float64Array, n: number, from: number, width: number): Float64Array | null {
+  const block = new Float64Array(width * width);
+  for (let i = 0; i < width; i++)
+    block.set(matrix.subarray((from + i) * n + from, (from + i) * n + from + width), i * width);
+  return block.some((value) => value !== 0) ? block : null;
+}
+
 const NEITHER = () => null;
+
+const isDepthwise = ({ groups, inputs }: Conv2d): boolean => groups > 1 && groups === inputs;
 
 function method(
   name: string,
@@ -234,14 +279,15 @@ function method(
     saves: convolution === NEITHER ? "weights" : "multiplications",
     of(layer) {
       if (layer instanceof Linear) return dense(layer);
-      if (!(layer instanceof Conv2d) || layer.groups > 1) return null;
+      if (!(layer instanceof Conv2d) || isDepthwise(layer)) return null;
       // dense layers and 1×1 kernels are matrices alike
-      return product(layer.kernel) === 1 && dense === svd ? pointwise(layer) : convolution(layer);
+      const decomposerOf = product(layer.kernel) === 1 && dense === svd ? pointwise : convolution;
+      return layer.groups > 1 ? grouped(layer, decomposerOf) : decomposerOf(layer);
     },
     why(layer) {
       if (!layer.parameters.length) return "it has no weights";
       if (!(layer instanceof Conv2d)) return "only layers of Linear and Conv2d are decomposed";
-      if (layer.groups > 1) return `its ${layer.groups} groups: only convolutions of one are decomposed`;
+      if (isDepthwise(layer)) return "it is depthwise: each of its groups has one channel, which is little already";
       return dense === svd ? `${name} is for dense layers and 1×1 kernels` : `${name} is for dense layers`;
     },
   };

@@ -8,6 +8,7 @@ import {
   evaluate,
   type Layer,
   Linear,
+  type Loss,
   type Optimiser,
   Sequential,
   sgd,
@@ -16,6 +17,7 @@ import {
 import { divide, map, matmul, mean, slice, squaredDistance, subtract, sumOfSquares } from "../ops/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { ALL_DIGITS, type Digits, PIXELS, scalePixels, selectDigits, splitDigits } from "./digits.js";
+import { doubleSoftmax } from "./doubleSoftmax.js";
 import {
   pack,
   type ReportCase,
@@ -227,7 +229,7 @@ interface Trained {
 interface Recipe {
   epochs: number;
   optimiser: Optimiser;
-  loss?: "crossEntropy" | "doubleSoftmax";
+  loss?: Loss;
   shuffle?: boolean;
   dropout?: number;
   /** optimiser of the last third of the epochs, at a lower rate, because the accuracy fluctuates at a constant rate */
@@ -580,7 +582,7 @@ async function runSlides(
       raw[name] = { inputs: loadings, labels };
     }
   }
-  const shared = { loss: "doubleSoftmax", shuffle: false } as const;
+  const shared = { loss: doubleSoftmax(), shuffle: false } as const;
   const recipes: [string, Record<string, Dataset<"f32">>, number, Recipe][] = [
     [
       "full",

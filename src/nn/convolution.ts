@@ -22,18 +22,21 @@ import {
   conv3dInputGradient,
   conv3dSize,
   conv3dWeightGradient,
+  formatPadding,
   maxPool2d,
   maxPool2dGradient,
   outputExtent,
   type Padding,
   type Pair,
+  paddingsOf,
   pair,
   poolGeometry,
-  reluBackward,
+  type Side,
   sum,
   type Triple,
   triple,
 } from "../ops/index.js";
+import { Activated } from "./activated.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { type Fields, layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
@@ -47,7 +50,7 @@ export interface Conv2dOptions {
   /** one extent, or [height, width] */
   kernel: Pair;
   stride?: Pair | undefined;
-  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
+  /** zeros on each side, 0 by default; for each direction a number or [before, after]; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
   padding?: Padding | undefined;
   dilation?: Pair | undefined;
   /** a divisor of both channel counts: outputs of a group see the inputs of that group only; 1 by default */
@@ -76,6 +79,10 @@ const conv2dRules: OptionRules<Conv2dOptions> = {
   start: layerRules.start,
 };
 
+/** The padding of images in full. */
+const bothSides = (padding: Padding | undefined): readonly [Side, Side] | "same" =>
+  padding === "same" ? padding : (paddingsOf(padding, 2) as unknown as readonly [Side, Side]);
+
 /** The gradient of a bias: the sums of `dy`, batch×channels×…, over batch and positions. */
 export function convolutionBiasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
   const [batch, channels] = dy.shape as [number, number];
@@ -96,14 +103,14 @@ export class Conv2d implements Layer {
   readonly outputs: number;
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number] | "same";
+  readonly padding: readonly [Side, Side] | "same";
   readonly dilation: readonly [number, number];
   readonly groups: number;
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly activation: Activation;
+  readonly #activated: Activated;
   #input: Tensor | null = null;
-  #output: Tensor | null = null;
 
   constructor(options: Conv2dOptions) {
     checkOptions("Conv2d", options, conv2dRules);
@@ -113,9 +120,10 @@ export class Conv2d implements Layer {
     this.groups = groups;
     this.kernel = pair(options.kernel, 1);
     this.stride = pair(options.stride, 1);
-    this.padding = options.padding === "same" ? "same" : pair(options.padding, 0);
+    this.padding = bothSides(options.padding);
     this.dilation = pair(options.dilation, 1);
     this.activation = activation;
+    this.#activated = new Activated(activation);
     this.name = `Conv2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
     if (inputs % groups || outputs % groups)
       throw new ShapeError(`${this.name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
@@ -147,7 +155,7 @@ export class Conv2d implements Layer {
     if (!size.every((extent) => extent >= 1)) {
       const reach = kernel.map((extent, at) => dilation[at]! * (extent - 1) + 1);
       throw new ShapeError(
-        `${this.name}: samples of shape ${formatShape(input)} with padding ${formatShape(padding as [number, number])} are smaller than the kernel's reach, ${formatShape(reach)}; take a smaller kernel or dilation, or padding "same"`,
+        `${this.name}: samples of shape ${formatShape(input)} with padding ${formatPadding(padding)} are smaller than the kernel's reach, ${formatShape(reach)}; take a smaller kernel or dilation, or padding "same"`,
       );
     }
     return [this.outputs, ...size];
@@ -155,18 +163,19 @@ export class Conv2d implements Layer {
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    const { stride, padding, dilation, groups, activation } = this;
-    const options = { stride, padding, dilation, groups, activation, bias: this.bias?.value };
-    const y = conv2d(s, x, this.weight.value, options);
-    if (training) [this.#input, this.#output] = [x, y];
-    return y;
+    const { stride, padding, dilation, groups } = this;
+    const options = { stride, padding, dilation, groups, bias: this.bias?.value };
+    if (training) this.#input = x;
+    return this.#activated.forward(s, training, (activation) =>
+      conv2d(s, x, this.weight.value, { ...options, activation }),
+    );
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
     const x = this.#input!;
-    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    const dz = this.#activated.backward(s, dy);
     conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
     if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const inputSize = x.shape.slice(2) as [number, number];
@@ -221,7 +230,7 @@ abstract class Pool2d implements Layer {
   readonly parameters = [];
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number] | "same";
+  readonly padding: readonly [Side, Side] | "same";
   protected input: Tensor | null = null;
 
   constructor(kind: string, kernel: Pair, options: Pool2dOptions) {
@@ -231,7 +240,7 @@ abstract class Pool2d implements Layer {
     this.kernel = pair(kernel, 1);
     this.name = `${kind} ${formatShape(this.kernel)}`;
     this.stride = pair(stride ?? kernel, 1);
-    this.padding = padding === "same" ? padding : pair(padding, 0);
+    this.padding = bothSides(padding);
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -384,8 +393,8 @@ export interface Conv3dOptions {
   /** one extent, or [depth, height, width] */
   kernel: Triple;
   stride?: Triple | undefined;
-  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
-  padding?: Triple | "same" | undefined;
+  /** zeros on each side, 0 by default; for each direction a number or [before, after]; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
+  padding?: number | readonly [Side, Side, Side] | "same" | undefined;
   dilation?: Triple | undefined;
   /** whether the layer has a bias (true by default), or the bias' start values, one an output channel */
   bias?: boolean | Float32Array;
@@ -422,13 +431,13 @@ export class Conv3d implements Layer {
   readonly outputs: number;
   readonly kernel: readonly [number, number, number];
   readonly stride: readonly [number, number, number];
-  readonly padding: readonly [number, number, number] | "same";
+  readonly padding: readonly [Side, Side, Side] | "same";
   readonly dilation: readonly [number, number, number];
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly activation: Activation;
+  readonly #activated: Activated;
   #input: Tensor | null = null;
-  #output: Tensor | null = null;
 
   constructor(options: Conv3dOptions) {
     checkOptions("Conv3d", options, conv3dRules);
@@ -437,9 +446,11 @@ export class Conv3d implements Layer {
     this.outputs = outputs;
     this.kernel = triple(options.kernel, 1);
     this.stride = triple(options.stride, 1);
-    this.padding = options.padding === "same" ? "same" : triple(options.padding, 0);
+    this.padding =
+      options.padding === "same" ? "same" : (paddingsOf(options.padding, 3) as unknown as readonly [Side, Side, Side]);
     this.dilation = triple(options.dilation, 1);
     this.activation = activation;
+    this.#activated = new Activated(activation);
     this.name = `Conv3d ${inputs}→${outputs}, ${formatShape(this.kernel)}`;
     const random = startRecorders(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
     this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? random.weight);
@@ -460,17 +471,19 @@ export class Conv3d implements Layer {
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    const { stride, padding, dilation, activation } = this;
-    const y = conv3d(s, x, this.weight.value, { stride, padding, dilation, activation, bias: this.bias?.value });
-    if (training) [this.#input, this.#output] = [x, y];
-    return y;
+    const { stride, padding, dilation } = this;
+    const options = { stride, padding, dilation, bias: this.bias?.value };
+    if (training) this.#input = x;
+    return this.#activated.forward(s, training, (activation) =>
+      conv3d(s, x, this.weight.value, { ...options, activation }),
+    );
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { stride, padding, dilation, kernel } = this;
     const options = { stride, padding, dilation };
     const x = this.#input!;
-    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    const dz = this.#activated.backward(s, dy);
     conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
     if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const dx = inputGradient

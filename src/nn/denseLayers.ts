@@ -10,7 +10,9 @@ export function denseLayers(layers: readonly Layer[]): DenseLayer[] | string {
   const dense: DenseLayer[] = [];
   for (const layer of layers) {
     const last = dense.at(-1);
-    if (layer instanceof Linear)
+    if (layer instanceof Linear) {
+      if (layer.activation !== "none" && layer.activation !== "relu")
+        return `${layer.name} has the activation ${layer.activation}, needs relu`;
       dense.push({
         inputs: layer.inputs,
         outputs: layer.outputs,
@@ -19,7 +21,7 @@ export function denseLayers(layers: readonly Layer[]): DenseLayer[] | string {
         relu: layer.activation === "relu",
         dropout: null,
       });
-    else if (layer instanceof ReLU && last && !last.dropout) last.relu = true;
+    } else if (layer instanceof ReLU && last && !last.dropout) last.relu = true;
     else if (layer instanceof Dropout && layer.rate === 0) continue;
     else if (layer instanceof Dropout && last?.relu && !last.dropout)
       last.dropout = { rate: layer.rate, stream: layer.stream };

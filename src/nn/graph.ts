@@ -119,6 +119,31 @@ export class Graph implements Layer {
   }
 
   /**
+   * Records the nodes behind one node, on values that are known, with another output of that node.
+   *
+   * @param values the input and the output of every node, which stay
+   * @returns the graph's output: the known one where it does not depend on the node
+   */
+  resume(s: Scheduler, values: readonly Tensor[], node: number, output: Tensor): Tensor {
+    const pass = { training: false };
+    const changed = new Map([[node + 1, output]]);
+    for (let at = node + 1; at < this.nodes.length; at++) {
+      const { of, from } = this.nodes[at]!;
+      if (!from.some((value) => changed.has(value))) continue;
+      const inputs = from.map((value) => changed.get(value) ?? values[value]!);
+      changed.set(at + 1, of instanceof Join ? of.forward(s, inputs, pass) : of.forward(s, inputs[0]!, pass));
+      const isLive = (value: number): boolean =>
+        value === at + 1 || value === node + 1 || this.#lastReader[value]! > at;
+      releaseTemporaries(
+        s,
+        inputs,
+        [...changed].filter(([value]) => isLive(value)).map(([, tensor]) => tensor),
+      );
+    }
+    return changed.get(this.output) ?? values[this.output]!;
+  }
+
+  /**
    * Writes the gradients of all parameters. A value that several nodes read gets the sum of their gradients. Frees what the
    * forward pass kept, but neither its output nor `dy`: those are the caller's.
    *

@@ -1,4 +1,5 @@
 export { Chain } from "./chain.js";
+export { Conv1d, type Conv1dOptions } from "./conv1d.js";
 export {
   AveragePool2d,
   BatchNorm,
@@ -9,14 +10,19 @@ export {
   MaxPool2d,
   type Pool2dOptions,
 } from "./convolution.js";
+export { ConvTranspose2d, type ConvTranspose2dOptions } from "./convTranspose2d.js";
 export * from "./factorised/index.js";
+export { foldBatchNorm } from "./fold.js";
+export { GlobalAveragePool } from "./globalAveragePool.js";
 export { Join } from "./join.js";
 export { Add, Concat, Multiply } from "./joins.js";
 export * from "./layer.js";
-export { Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./layers.js";
+export { Activate, Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./layers.js";
 export { LENET_SHAPE, lenet } from "./lenet.js";
+export { crossEntropy, distillation, type Loss, meanSquaredError } from "./loss.js";
 export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./network.js";
 export * from "./optimisers.js";
+export { rebuilt } from "./rebuild.js";
 export { cloneJoin, cloneLayer, loadModel, loadNetwork, saveModel } from "./save.js";
 export { Sequential, type SequentialOptions } from "./sequential.js";
 export type { NormalStart } from "./startValues.js";
@@ -25,6 +31,8 @@ export {
   type Epoch,
   type Evaluation,
   evaluate,
+  predict,
+  type TargetDataset,
   type Training,
   type TrainOptions,
   train,

@@ -1,4 +1,5 @@
 /** How layers are described in files and built from descriptions. The kinds themselves stand beside their layers. */
+import { type Activation, activations, type Side } from "../ops/index.js";
 import type { Layer } from "./layer.js";
 
 /** A layer in JSON: its kind, and the options that it is made from. */
@@ -13,8 +14,6 @@ export function jsonOf(value: unknown): string {
     return "nested too deeply";
   }
 }
-
-const ACTIVATIONS = ["none", "relu"] as const;
 
 /** Reads the fields of a description, and checks each of them because a file may hold anything. */
 export class Fields {
@@ -66,21 +65,31 @@ export class Fields {
     return extents as [number, number, number];
   }
 
-  /** `padding` of images: "same" or two widths. */
-  padding2d(): [number, number] | "same" {
-    return this.#padding(2) as [number, number] | "same";
+  /** `padding` of images: "same", or for both directions a width or two. */
+  padding2d(): [Side, Side] | "same" {
+    return this.#padding(2) as [Side, Side] | "same";
   }
 
-  /** `padding` of volumes: "same" or three widths. */
-  padding3d(): [number, number, number] | "same" {
-    return this.#padding(3) as [number, number, number] | "same";
+  /** `padding` of volumes: "same", or for the three directions a width or two. */
+  padding3d(): [Side, Side, Side] | "same" {
+    return this.#padding(3) as [Side, Side, Side] | "same";
   }
 
-  #padding(count: number): number[] | "same" {
-    if (this.values.padding === "same") return "same";
-    const widths = this.counts("padding", 0);
-    if (widths.length !== count) this.fail(`padding has ${widths.length} entries, needs ${count}, or "same"`);
-    return widths;
+  /** `padding` of signals: "same", or one width or two. */
+  padding1d(): [Side] | "same" {
+    return this.#padding(1) as [Side] | "same";
+  }
+
+  #padding(count: number): Side[] | "same" {
+    const widths = this.values.padding;
+    if (widths === "same") return "same";
+    const isWidth = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 0;
+    const isSide = (value: unknown): boolean =>
+      isWidth(value) || (Array.isArray(value) && value.length === 2 && value.every(isWidth));
+    this.#read("padding", (value) => Array.isArray(value) && value.every(isSide), "a list of whole numbers from 0");
+    const sides = widths as Side[];
+    if (sides.length !== count) this.fail(`padding has ${sides.length} entries, needs ${count}, or "same"`);
+    return sides;
   }
 
   flag(name: string): boolean {
@@ -119,9 +128,13 @@ export class Fields {
     return this.#read(name, (value) => choices.includes(value as T), `one of ${choices.join(", ")}`);
   }
 
+  activation(): Activation {
+    return this.choice("activation", Object.keys(activations) as Activation[]);
+  }
+
   /** `bias` and `activation`, which all layers with weights have. */
-  output(): { bias: boolean; activation: (typeof ACTIVATIONS)[number] } {
-    return { bias: this.flag("bias"), activation: this.choice("activation", ACTIVATIONS) };
+  output(): { bias: boolean; activation: Activation } {
+    return { bias: this.flag("bias"), activation: this.activation() };
   }
 
   layers(name: string): Layer[] {

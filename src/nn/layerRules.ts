@@ -1,5 +1,6 @@
 /** Rules for options that layers, fits and training share. Rules for any operation are in gpu/options. */
 import { checkOption, Engine, instanceOf, isList, type OptionRule, oneOf, optionRules, Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "../ops/index.js";
 
 const isWhole = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;
 
@@ -11,9 +12,18 @@ const extents = (count: number, least: number, directions: string): OptionRule =
     (Array.isArray(value) && value.length === count && value.every((extent) => isWhole(extent, least))),
 });
 
-const padding = (count: number, directions: string): OptionRule => {
+const isSide = (value: unknown): boolean =>
+  isWhole(value, 0) || (isList(value) && value.length === 2 && value.every((zeros) => isWhole(zeros, 0)));
+
+const padding = (count: number, directions: string, same = true): OptionRule => {
   const numbers = extents(count, 0, directions);
-  return { needs: `${numbers.needs}, or "same"`, is: (value) => value === "same" || numbers.is(value) };
+  return {
+    needs: `${numbers.needs} with [before, after] for one where they differ${same ? ', or "same"' : ""}`,
+    is: (value) =>
+      (same && value === "same") ||
+      numbers.is(value) ||
+      (isList(value) && value.length === count && value.every(isSide)),
+  };
 };
 
 const isStart = (value: unknown): boolean => {
@@ -28,9 +38,16 @@ const isStart = (value: unknown): boolean => {
 export const layerRules = {
   pair: extents(2, 1, "[vertical, horizontal]"),
   triple: extents(3, 1, "[depth, vertical, horizontal]"),
+  pairFromZero: extents(2, 0, "[vertical, horizontal]"),
+  /** a padding without "same" */
+  cuts2d: padding(2, "[vertical, horizontal]", false),
+  padding1d: {
+    needs: 'a whole number, 0 or more, [before, after], or "same"',
+    is: (value) => value === "same" || isSide(value),
+  },
   padding2d: padding(2, "[vertical, horizontal]"),
   padding3d: padding(3, "[depth, vertical, horizontal]"),
-  activation: oneOf("none", "relu"),
+  activation: oneOf(...(Object.keys(activations) as Activation[])),
   bias: {
     needs: "true, false, or its start values in a Float32Array",
     is: (value) => typeof value === "boolean" || value instanceof Float32Array,

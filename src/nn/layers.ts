@@ -8,7 +8,8 @@ import {
   ShapeError,
   type Tensor,
 } from "../gpu/index.js";
-import { type Activation, dropout, map, matmul, reluBackward, sum } from "../ops/index.js";
+import { type Activation, activate, activationGradient, dropout, isFromOutput, matmul, sum } from "../ops/index.js";
+import { Activated } from "./activated.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
@@ -47,8 +48,8 @@ export class Linear implements Layer {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
   readonly activation: Activation;
+  readonly #activated: Activated;
   #input: Tensor | null = null;
-  #output: Tensor | null = null;
 
   constructor(
     readonly inputs: number,
@@ -61,6 +62,7 @@ export class Linear implements Layer {
     const { bias = true, weight, activation = "none", start = "uniform" } = options;
     this.name = `Linear ${inputs}→${outputs}`;
     this.activation = activation;
+    this.#activated = new Activated(activation);
     const random = startRecorders(inputs, start);
     this.weight = new Parameter("weight", [outputs, inputs], weight ?? random.weight);
     this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
@@ -78,17 +80,14 @@ export class Linear implements Layer {
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    const y = matmul(s, x, this.weight.value, {
-      transposeB: true,
-      bias: this.bias?.value,
-      activation: this.activation,
-    });
-    if (training) [this.#input, this.#output] = [x, y];
-    return y;
+    if (training) this.#input = x;
+    return this.#activated.forward(s, training, (activation) =>
+      matmul(s, x, this.weight.value, { transposeB: true, bias: this.bias?.value, activation }),
+    );
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    const dz = this.#activated.backward(s, dy);
     matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
     if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
     const dx = inputGradient ? matmul(s, dz, this.weight.value) : null;
@@ -109,28 +108,59 @@ export const linearKind = /* @__PURE__ */ layerKind(
   (f) => new Linear(f.count("inputs"), f.count("outputs"), f.output()),
 );
 
-/** max(x, 0), element by element. */
-export class ReLU implements Layer {
-  readonly name = "ReLU";
+/** An activation by itself: of the output of a join, say. Layers with weights have theirs as an option. */
+export class Activate implements Layer {
+  readonly name: string;
   readonly parameters = [];
-  #output: Tensor | null = null;
+  #kept: Tensor | null = null;
+
+  /** @param options.slope the slope of `leakyRelu` below 0, above 0 itself; 0.01 by default */
+  constructor(
+    readonly activation: Activation,
+    private readonly options: { slope?: number } = {},
+  ) {
+    checkOption("Activate", "activation", activation, layerRules.activation);
+    checkOptions("Activate", options, { slope: optionRules.aboveZero });
+    this.name = activation === "relu" ? "ReLU" : `Activate ${activation}`;
+  }
+
+  /** the slope of `leakyRelu` below 0 */
+  get slope(): number {
+    return this.options.slope ?? 0.01;
+  }
 
   outputShape(input: readonly number[]): number[] {
     return [...input];
   }
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
-    const y = map(s, x, "relu");
-    if (training) this.#output = y;
+    const { activation, options } = this;
+    const y = activate(s, x, activation, options);
+    if (training) this.#kept = isFromOutput(activation) ? y : x;
     return y;
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    return inputGradient ? reluBackward(s, this.#output!, dy) : null;
+    const { activation, options } = this;
+    return inputGradient ? activationGradient(s, this.#kept!, dy, activation, options) : null;
   }
 
   counts(): Counts {
     return NO_WEIGHTS;
+  }
+}
+
+export const activateKind = /* @__PURE__ */ layerKind(
+  "activate",
+  Activate,
+  ({ activation, slope }) => ({ activation, slope }),
+  (f) => new Activate(f.activation(), { slope: f.atLeastZero("slope") }),
+);
+
+/** max(x, 0), element by element. */
+export class ReLU extends Activate {
+  constructor() {
+    super("relu");
   }
 }
 

@@ -63,11 +63,16 @@ const parametersOf = (layer: Layer): [name: string, parameter: Parameter][] =>
 const parametersOfModel = ({ places }: Network) => parametersByName(places.map(({ id, of }) => [id, of]));
 
 /** A copy of a layer for another network. The copy starts from the present values of the layer's parameters. */
-export async function cloneLayer(layer: Layer): Promise<Layer> {
-  const copy = layerOf(description(layer), copyFails);
-  const parameters = parametersOf(layer);
-  for (const [index, [, parameter]] of parametersOf(copy).entries())
-    parameter.start = await parameters[index]![1].read();
+export const cloneLayer = (layer: Layer): Promise<Layer> => changedCopy(layer, {});
+
+/** A copy of a layer with other options, which starts from the present values of the parameters that both have. */
+export async function changedCopy(layer: Layer, changes: Record<string, unknown>): Promise<Layer> {
+  const copy = layerOf({ ...description(layer), ...changes }, copyFails);
+  const parameters = new Map(parametersOf(layer));
+  for (const [name, parameter] of parametersOf(copy)) {
+    const source = parameters.get(name);
+    if (source) parameter.start = await source.read();
+  }
   return copy;
 }
 

@@ -26,6 +26,7 @@ import {
   denseScratch,
   gatherBatch,
   isSmall,
+  paste,
   type SgdSettings,
   softmaxCrossEntropy,
   trainDense,
@@ -34,6 +35,7 @@ import {
 } from "../ops/index.js";
 import { denseLayers } from "./denseLayers.js";
 import { releaseTemporaries } from "./graph.js";
+import { crossEntropy, type Loss } from "./loss.js";
 import { Network } from "./network.js";
 import type { Optimiser } from "./optimisers.js";
 
@@ -48,12 +50,20 @@ export interface Dataset<D extends "f32" | "u8" = "f32" | "u8"> {
   labels: Tensor<"u32">;
 }
 
+/** Samples with the values that outputs shall have, on the GPU, for losses that need `targets`. */
+export interface TargetDataset<D extends "f32" | "u8" = "f32" | "u8"> {
+  /** as in {@link Dataset} */
+  inputs: Tensor<D>;
+  /** N×the shape of the network's outputs, f32 */
+  targets: Tensor;
+}
+
 export interface Epoch {
   /** number of the epoch, from 1 */
   epoch: number;
   /** mean loss of the training samples, each with the weights before its batch's step */
   loss: number;
-  /** share of right answers on the training samples, from 0 to 1, with the same weights as the loss */
+  /** share of right answers on the training samples, from 0 to 1, with the same weights as the loss; NaN where the loss has none */
   accuracy: number;
   /** mean loss of the validation samples after the epoch */
   validationLoss?: number;
@@ -66,17 +76,14 @@ export interface TrainOptions {
   /** samples of a step, 100 by default; the last step of an epoch takes what is left */
   batchSize?: number;
   optimiser: Optimiser;
-  /**
-   * `crossEntropy` by default. `doubleSoftmax` applies the softmax a second time, before the cross-entropy, as the thesis did
-   * whose experiments `src/experiments` repeats. Training by it fails; the option is here to show that
-   */
-  loss?: "crossEntropy" | "doubleSoftmax";
+  /** `crossEntropy()` by default; `meanSquaredError()` and `distillation()` take a {@link TargetDataset} */
+  loss?: Loss;
   /** seed of the order of the samples and of dropout, 0 by default; the start values come from the network's seed */
   seed?: number;
   /** whether the samples have another order in every epoch; true by default */
   shuffle?: boolean;
   /** samples on which loss and accuracy are measured after every epoch */
-  validation?: Dataset | undefined;
+  validation?: Dataset | TargetDataset | undefined;
   /** called for every epoch once its figures are read back */
   onEpoch?: (epoch: Epoch) => void;
   /** called with the number of epochs done; within an epoch of several submits with fractions of it */
@@ -130,11 +137,17 @@ const trainRules: OptionRules<TrainOptions> = {
     needs: "an optimiser: adam() or sgd({ rate })",
     is: (value) => typeof value === "object" && value !== null && typeof (value as Optimiser).start === "function",
   }),
-  loss: oneOf("crossEntropy", "doubleSoftmax"),
+  loss: {
+    needs: "a loss: crossEntropy(), meanSquaredError() or distillation()",
+    is: (value) => typeof value === "object" && value !== null && typeof (value as Loss).record === "function",
+  },
   seed: optionRules.count,
   shuffle: optionRules.flag,
   // assertDataset checks the tensors in it
-  validation: { needs: "a dataset { inputs, labels }", is: (value) => typeof value === "object" && value !== null },
+  validation: {
+    needs: "a dataset { inputs, labels } or { inputs, targets }",
+    is: (value) => typeof value === "object" && value !== null,
+  },
   onEpoch: optionRules.callback,
   onProgress: optionRules.callback,
   signal: optionRules.signal,
@@ -144,20 +157,30 @@ const trainRules: OptionRules<TrainOptions> = {
   steps: oneOf("auto", "layered", "fused"),
 };
 
-function assertDataset(name: string, model: Network, dataset: Dataset): void {
-  const { inputs, labels } = dataset ?? {};
-  if (!(inputs instanceof Tensor && labels instanceof Tensor)) {
+function assertDataset(
+  name: string,
+  model: Network,
+  dataset: Dataset | TargetDataset,
+  needs: Loss["needs"] = "labels",
+): void {
+  const inputs = dataset?.inputs;
+  const answers = (dataset as unknown as Record<string, unknown> | undefined)?.[needs];
+  if (!(inputs instanceof Tensor && answers instanceof Tensor)) {
     const passed =
-      dataset && typeof dataset === "object" ? `inputs ${shown(inputs)}, labels ${shown(labels)}` : shown(dataset);
-    throw new TenfoldError(`${name}: the dataset is ${passed}, needs { inputs, labels }, two Tensors`);
+      dataset && typeof dataset === "object" ? `inputs ${shown(inputs)}, ${needs} ${shown(answers)}` : shown(dataset);
+    throw new TenfoldError(`${name}: the dataset is ${passed}, needs { inputs, ${needs} }, two Tensors`);
   }
   if (formatShape(inputs.shape.slice(1)) !== formatShape(model.inputShape))
     throw new ShapeError(`${name}: ${inputs}, expected samples of shape ${formatShape(model.inputShape)}`);
-  const [kind, labelKind]: DType[] = [inputs.dtype, labels.dtype];
+  const [kind, labelKind]: DType[] = [inputs.dtype, answers.dtype];
   if (kind !== "f32" && kind !== "u8")
     throw new ShapeError(`${name}: ${inputs} of ${kind}, needs f32, or u8 where v stands for v / 255`);
-  if (labelKind !== "u32" || labels.size !== inputs.shape[0])
-    throw new ShapeError(`${name}: labels ${labels} (${labelKind}), needs ${inputs.shape[0]} of u32`);
+  if (needs === "targets") {
+    const shape = formatShape([inputs.shape[0]!, ...model.outputShape]);
+    if (labelKind !== "f32" || formatShape(answers.shape) !== shape)
+      throw new ShapeError(`${name}: targets ${answers} (${labelKind}), needs ${shape} of f32`);
+  } else if (labelKind !== "u32" || answers.size !== inputs.shape[0])
+    throw new ShapeError(`${name}: labels ${answers} (${labelKind}), needs ${inputs.shape[0]} of u32`);
 }
 
 /**
@@ -167,12 +190,17 @@ function assertDataset(name: string, model: Network, dataset: Dataset): void {
  *
  * @throws TenfoldError where an option is unfit, ShapeError where the dataset does not fit the network
  */
-export async function train(model: Network, dataset: Dataset, options: TrainOptions): Promise<Training> {
+export async function train(
+  model: Network,
+  dataset: Dataset | TargetDataset,
+  options: TrainOptions,
+): Promise<Training> {
   checkOption("train", "the model", model, modelRule);
   checkOptions("train", options, trainRules);
   const { epochs, batchSize = 100, optimiser, seed = 0, validation, onEpoch, signal } = options;
-  assertDataset("train", model, dataset);
-  if (validation) assertDataset("train (validation)", model, validation);
+  const loss = options.loss ?? crossEntropy();
+  assertDataset("train", model, dataset, loss.needs);
+  if (validation) assertDataset("train (validation)", model, validation, loss.needs);
   const curve: Epoch[] = [];
   if (epochs === 0) return { curve, aborted: false };
   const { engine } = model;
@@ -181,8 +209,7 @@ export async function train(model: Network, dataset: Dataset, options: TrainOpti
   const full = Math.floor(count / batch);
   const tail = count % batch;
   const shuffle = options.shuffle ?? true;
-  const double = options.loss === "doubleSoftmax";
-  const fused = fusedSteps(model, options);
+  const fused = fusedSteps(model, options, loss);
   const resources: { destroy(): void }[] = [];
   const freedAtEnd = <T extends { destroy(): void }>(item: T): T => {
     resources.push(item);
@@ -210,22 +237,34 @@ export async function train(model: Network, dataset: Dataset, options: TrainOpti
     if (fused) {
       const scratch = freedAtEnd(denseScratch(engine, fused.layers, batch));
       const inputs = dataset.inputs.reshape([count, -1]);
-      const tensors = { inputs, labels: dataset.labels, weights: model.weights, scratch, state, curve: gpuCurve };
+      const tensors = {
+        inputs,
+        labels: (dataset as Dataset).labels,
+        weights: model.weights,
+        scratch,
+        state,
+        curve: gpuCurve,
+      };
       await compile("training epoch", 1, 3 * count * sampleWork, (s) =>
-        trainDense(s, fused.layers, tensors, { batchSize: batch, shuffle, seed, double, optimiser: fused.settings }),
+        trainDense(s, fused.layers, tensors, {
+          ...{ batchSize: batch, shuffle, seed, optimiser: fused.settings },
+          double: loss.fused === "double",
+        }),
       );
     } else {
       const optimiserState = freedAtEnd(optimiser.start(engine, model.weights));
+      const labels =
+        "labels" in dataset
+          ? dataset.labels
+          : freedAtEnd(engine.tensor([count], null, { dtype: "u32", label: "no labels" }));
       const step = (rows: number) => (s: Scheduler) => {
-        const { inputs, labels } = gatherBatch(s, dataset.inputs, dataset.labels, {
-          rows,
-          stride: batch,
-          shuffle,
-          seed,
-          state,
-        });
-        const logits = model.forward(s, inputs, { training: true, state, seed });
-        const gradient = softmaxCrossEntropy(s, logits, labels, { curve: gpuCurve, column: 0, state }, { double });
+        const places = { rows, stride: batch, shuffle, seed, state };
+        const samples = gatherBatch(s, dataset.inputs, labels, places);
+        // the same places of the targets, as rows of inputs
+        const targets = "targets" in dataset ? gatherBatch(s, dataset.targets, labels, places) : null;
+        const outputs = model.forward(s, samples.inputs, { training: true, state, seed });
+        const answers = loss.needs === "targets" ? targets!.inputs : samples.labels;
+        const gradient = loss.record(s, outputs, answers, { curve: gpuCurve, column: 0, state });
         model.backward(s, gradient);
         optimiserState.record(s, model.weights, model.gradients, state);
         advanceStep(s, state, { steps: full + (tail ? 1 : 0), betas: optimiser.betas });
@@ -238,15 +277,9 @@ export async function train(model: Network, dataset: Dataset, options: TrainOpti
       const evaluate = (s: Scheduler): void => {
         for (const part of chunks(model, validation)) {
           const inputs = numbersOf(s, part.inputs);
-          const logits = model.forward(s, inputs);
-          const gradient = softmaxCrossEntropy(
-            s,
-            logits,
-            part.labels,
-            { curve: gpuCurve, column: 2, state },
-            { double },
-          );
-          releaseTemporaries(s, [inputs, logits, gradient]);
+          const outputs = model.forward(s, inputs);
+          const gradient = loss.record(s, outputs, part.answers, { curve: gpuCurve, column: 2, state });
+          releaseTemporaries(s, [inputs, outputs, gradient]);
         }
       };
       await compile("validation", 1, validation.inputs.shape[0]! * sampleWork, evaluate);
@@ -255,10 +288,11 @@ export async function train(model: Network, dataset: Dataset, options: TrainOpti
     const take = (values: Float32Array, upTo: number): void => {
       for (let epoch = curve.length; epoch < upTo; epoch++) {
         const row = values.subarray(epoch * COLUMNS, (epoch + 2) * COLUMNS);
-        const entry: Epoch = { epoch: epoch + 1, loss: row[0]! / count, accuracy: row[1]! / count };
+        const share = (right: number, of: number): number => (loss.hasAccuracy ? right / of : Number.NaN);
+        const entry: Epoch = { epoch: epoch + 1, loss: row[0]! / count, accuracy: share(row[1]!, count) };
         if (validation) {
           entry.validationLoss = row[COLUMNS + 2]! / validationCount;
-          entry.validationAccuracy = row[COLUMNS + 3]! / validationCount;
+          entry.validationAccuracy = share(row[COLUMNS + 3]!, validationCount);
         }
         curve.push(entry);
         onEpoch?.(entry);
@@ -279,9 +313,11 @@ export async function train(model: Network, dataset: Dataset, options: TrainOpti
 function fusedSteps(
   { engine, layers, graph }: Network,
   { steps = "auto", batchSize = 100, optimiser: { name, settings } }: TrainOptions,
+  loss: Loss,
 ): { layers: DenseLayer[]; settings: SgdSettings | AdamSettings } | null {
   if (steps === "layered") return null;
-  const dense = graph.isRow ? denseLayers(layers) : "its layers do not stand in a row";
+  const reason = loss.fused ? "" : `the loss ${loss.name} has no kernel for them`;
+  const dense = reason || (graph.isRow ? denseLayers(layers) : "its layers do not stand in a row");
   if (settings && typeof dense !== "string")
     return steps === "fused" || isSmall(engine, dense, batchSize) ? { layers: dense, settings } : null;
   if (steps === "fused")
@@ -396,14 +432,19 @@ const numbersOf = (s: Scheduler, inputs: Dataset["inputs"]): Tensor =>
   holds(inputs, "f32") ? inputs : unpackBytes(s, inputs);
 
 /** Cuts a dataset into parts whose activations have at most {@link CHUNK} elements, but of `alignment` samples at least. */
-function chunks(model: Network, { inputs, labels }: Dataset): Dataset[] {
+function chunks(
+  model: Network,
+  dataset: Dataset | TargetDataset,
+): { inputs: Dataset["inputs"]; answers: Tensor | Tensor<"u32"> }[] {
+  const { inputs } = dataset;
+  const answers = "labels" in dataset ? dataset.labels : dataset.targets;
   const count = inputs.shape[0]!;
   // a part's tensors are views, and views begin at multiples of 256 bytes
   const alignment = inputs.dtype === "u8" ? 256 : 64;
   const size = Math.max(alignment, Math.floor(CHUNK / model.widest / alignment) * alignment);
   return Array.from({ length: Math.ceil(count / size) }, (_, part) => {
     const [start, stop] = [part * size, Math.min(count, (part + 1) * size)];
-    return { inputs: inputs.rows(start, stop), labels: labels.rows(start, stop) };
+    return { inputs: inputs.rows(start, stop), answers: answers.rows(start, stop) };
   });
 }
 
@@ -436,7 +477,8 @@ export async function evaluate(model: Network, dataset: Dataset): Promise<Evalua
   for (const part of chunks(model, dataset)) {
     const inputs = numbersOf(s, part.inputs);
     const logits = model.forward(s, inputs);
-    const gradient = softmaxCrossEntropy(s, logits, part.labels, { curve, column: 0, state });
+    const labels = part.answers as Tensor<"u32">;
+    const gradient = softmaxCrossEntropy(s, logits, labels, { curve, column: 0, state });
     predictions.push(argmaxRows(s, logits));
     releaseTemporaries(s, [inputs, logits, gradient]);
   }
@@ -454,4 +496,40 @@ export async function evaluate(model: Network, dataset: Dataset): Promise<Evalua
     confusion[labels![index]!]![prediction]!++;
   });
   return { loss: totals![0]! / count, accuracy: totals![1]! / count, predictions: predicted, confusion };
+}
+
+/**
+ * The outputs of a network for samples, N×output shape, in batches: what `distillation` and `meanSquaredError` take as targets.
+ * The caller destroys the tensor.
+ *
+ * @param inputs N×sample shape: f32, or u8 where a value v stands for v / 255
+ * @throws ShapeError where the samples do not fit the network
+ */
+export async function predict(model: Network, inputs: Tensor<"f32" | "u8">): Promise<Tensor> {
+  checkOption("predict", "the model", model, modelRule);
+  const { engine } = model;
+  const count = inputs.shape[0]!;
+  const labels = engine.tensor([count], null, { dtype: "u32", label: "no labels" });
+  const out = engine.tensor([count, ...model.outputShape], null, { label: "outputs" });
+  try {
+    assertDataset("predict", model, { inputs, labels });
+    const s = engine.scheduler("predict");
+    let at = 0;
+    for (const part of chunks(model, { inputs, labels })) {
+      const values = numbersOf(s, part.inputs);
+      const outputs = model.forward(s, values);
+      // parts begin where a view may begin only if their outputs do, so rows are pasted
+      paste(s, outputs.reshape([outputs.shape[0]!, -1]), out.reshape([count, -1]), [at, 0]);
+      at += outputs.shape[0]!;
+      releaseTemporaries(s, [values, outputs]);
+    }
+    using schedule = await s.compile();
+    engine.submit(schedule);
+    return out;
+  } catch (error) {
+    out.destroy();
+    throw error;
+  } finally {
+    labels.destroy();
+  }
 }

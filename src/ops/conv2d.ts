@@ -1,16 +1,21 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "./activation.js";
 import { convolutionKernel, planWeightGradient } from "./families/conv2d.js";
-import { type Activation, activations, sumParts } from "./product.js";
+import { sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 /** A number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number];
 
+/** Zeros along one direction: so many on each side, or [before, after]. */
+export type Side = number | readonly [before: number, after: number];
+
 /**
- * Zeros around samples: so many on each side; or `same`, as many as ⌈extent ÷ stride⌉ outputs take, on both sides alike and an
- * odd one at the end, so that a stride of 1 keeps the extents (TensorFlow's and PyTorch's convention).
+ * Zeros around samples: so many on each side; for each direction a number or [before, after], as in `[[0, 1], [0, 1]]`; or
+ * `same`, as many as ⌈extent ÷ stride⌉ outputs take, on both sides alike and an odd one at the end, so that a stride of 1 keeps
+ * the extents (TensorFlow's and PyTorch's convention).
  */
-export type Padding = Pair | "same";
+export type Padding = number | readonly [vertical: Side, horizontal: Side] | "same";
 
 export interface ConvolutionOptions {
   /** 1 by default */
@@ -47,34 +52,49 @@ export const outputExtent = (
   extent: number,
   kernel: number,
   stride: number,
-  padding: number | "same",
+  padding: Side | "same",
   dilation = 1,
-): number =>
-  padding === "same"
-    ? Math.ceil(extent / stride)
-    : Math.floor((extent + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
+): number => {
+  if (padding === "same") return Math.ceil(extent / stride);
+  const [before, after] = sidesOf(padding);
+  return Math.floor((extent + before + after - dilation * (kernel - 1) - 1) / stride) + 1;
+};
+
+const sidesOf = (padding: Side): readonly [number, number] =>
+  typeof padding === "number" ? [padding, padding] : padding;
 
 /** Zeros in front of samples of this extent, along one direction. */
 export function paddingBefore(
   extent: number,
   kernel: number,
   stride: number,
-  padding: number | "same",
+  padding: Side | "same",
   dilation = 1,
 ): number {
-  if (padding !== "same") return padding;
+  if (padding !== "same") return sidesOf(padding)[0];
   const reach = (Math.ceil(extent / stride) - 1) * stride + dilation * (kernel - 1) + 1;
   return Math.floor(Math.max(reach - extent, 0) / 2);
 }
 
 /** The padding of every one of `count` directions. */
-export const paddingsOf = <N extends number>(padding: N | readonly N[] | "same" | undefined, count: number) =>
-  (Array.isArray(padding) ? padding : new Array(count).fill(padding ?? 0)) as (number | "same")[];
+export const paddingsOf = (padding: number | readonly Side[] | "same" | undefined, count: number) =>
+  (Array.isArray(padding) ? padding : new Array(count).fill(padding ?? 0)) as (Side | "same")[];
 
-/** Whether a value is a padding of `count` directions: whole numbers from 0, or "same". */
-export const isPadding = (values: readonly unknown[], count: number): boolean =>
-  values.length === count &&
-  values.every((zeros) => zeros === "same" || (Number.isInteger(zeros) && (zeros as number) >= 0));
+/** Whether a value is a padding of `count` directions: whole numbers from 0, pairs of them, or "same". */
+export const isPadding = (values: readonly unknown[], count: number): boolean => {
+  const isCount = (zeros: unknown): boolean => Number.isInteger(zeros) && (zeros as number) >= 0;
+  return (
+    values.length === count &&
+    values.every(
+      (zeros) =>
+        zeros === "same" || isCount(zeros) || (Array.isArray(zeros) && zeros.length === 2 && zeros.every(isCount)),
+    )
+  );
+};
+
+/** A padding as texts show it: 1×2, or 0+1×2 with different sides. */
+export const formatPadding = (padding: readonly (Side | "same")[] | "same"): string =>
+  padding === "same" ? padding : padding.map((zeros) => (Array.isArray(zeros) ? zeros.join("+") : zeros)).join("×");
 
 export function geometryOf(
   operation: string,
@@ -100,7 +120,7 @@ export function geometryOf(
   ] as const)
     if (values.length !== count || values.some((value) => !(Number.isInteger(value) && value >= 1)))
       fail(`${name} ${values.join("×")}, needs whole numbers from 1`);
-  if (!isPadding(paddings, 2)) fail(`padding ${paddings.join("×")}, needs whole numbers from 0, or "same"`);
+  if (!isPadding(paddings, 2)) fail(`padding ${formatPadding(paddings)}, needs whole numbers from 0, or "same"`);
   if (groupChannels * groups !== channels)
     fail(`the weight takes ${groupChannels} channels in each of ${groups} groups, the samples have ${channels}`);
   if (outputs % groups) fail(`${outputs} outputs do not fall into ${groups} groups`);
@@ -221,7 +241,7 @@ export function conv2d(
 
 /**
  * Gradient of conv2d's input from that of its output: a convolution with the kernel turned round, of the gradient with
- * stride − 1 zeros between its elements.
+ * stride − 1 zeros between its elements. With a bias and an activation it is a layer's transposed convolution.
  *
  * @param options.inputSize height and width of the input, which strides leave open
  */
@@ -229,7 +249,12 @@ export function conv2dInputGradient(
   s: Scheduler,
   dy: Tensor,
   weight: Tensor,
-  options: ConvolutionOptions & { inputSize: readonly [number, number]; out?: Tensor | undefined },
+  options: ConvolutionOptions & {
+    inputSize: readonly [number, number];
+    bias?: Tensor | undefined;
+    activation?: Activation;
+    out?: Tensor | undefined;
+  },
 ): Tensor {
   assertCall("conv2dInputGradient", s, { dy, weight });
   const { inputSize, groups = 1 } = options;
@@ -262,7 +287,8 @@ export function conv2dInputGradient(
     y: -kernel[1],
     x: -1,
   };
-  run(s, dy, weight, out, geometry, reading, stride, undefined, "none");
+  if (options.bias) assertBias("conv2dInputGradient", options.bias, channels);
+  run(s, dy, weight, out, geometry, reading, stride, options.bias, options.activation ?? "none");
   return out;
 }
 

@@ -1,7 +1,8 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { isPadding, outputExtent, paddingBefore, paddingsOf } from "./conv2d.js";
+import { type Activation, activations } from "./activation.js";
+import { formatPadding, isPadding, outputExtent, paddingBefore, paddingsOf, type Side } from "./conv2d.js";
 import { convolution3dKernel, planWeightGradient3d } from "./families/conv3d.js";
-import { type Activation, activations, sumParts } from "./product.js";
+import { sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 /** A number for all directions, or [depth, vertical, horizontal]. */
@@ -11,7 +12,7 @@ export interface Convolution3dOptions {
   /** 1 by default */
   stride?: Triple | undefined;
   /** zeros around the samples, 0 by default; see {@link Padding} */
-  padding?: Triple | "same" | undefined;
+  padding?: number | readonly [Side, Side, Side] | "same" | undefined;
   /** distance of the kernel's taps, 1 by default */
   dilation?: Triple | undefined;
 }
@@ -42,7 +43,7 @@ export function conv3dSize(
     ![...stride, ...dilation].every((step) => Number.isInteger(step) && step >= 1)
   )
     fail("stride and dilation need whole numbers from 1");
-  if (!isPadding(padding, 3)) fail(`padding ${padding.join("×")}, needs whole numbers from 0, or "same"`);
+  if (!isPadding(padding, 3)) fail(`padding ${formatPadding(padding)}, needs whole numbers from 0, or "same"`);
   const size = [0, 1, 2].map((at) =>
     outputExtent(x[at + 2]!, weight[at + 2]!, stride[at]!, padding[at]!, dilation[at]!),
   ) as [number, number, number];

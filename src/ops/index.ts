@@ -1,4 +1,6 @@
 export * from "./accumulate.js";
+export { type Activation, activate, activationGradient, activations, isFromOutput } from "./activation.js";
+export { addToCurve } from "./addToCurve.js";
 export {
   type AlsNormalize,
   type AlsUpdate,
@@ -21,11 +23,14 @@ export {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  formatPadding,
   outputExtent,
   type Padding,
   type Pair,
   paddingBefore,
+  paddingsOf,
   pair,
+  type Side,
 } from "./conv2d.js";
 export * from "./conv3d.js";
 export { type CoreSteps, coreSteps, fusesCoreSteps } from "./coreSteps.js";
@@ -66,12 +71,11 @@ export {
   type PoolOptions,
   poolGeometry,
 } from "./pool2d.js";
-export type { Activation } from "./product.js";
 export * from "./random.js";
 export * from "./reduce.js";
-export * from "./reluBackward.js";
 export * from "./scaleByPower.js";
 export { threeNumbers } from "./shapes.js";
+export { softCrossEntropy } from "./softCrossEntropy.js";
 export * from "./softmaxCrossEntropy.js";
 export { solveCholesky } from "./solveCholesky.js";
 export { solvePseudoInverse } from "./solvePseudoInverse.js";

@@ -1,7 +1,7 @@
 import shader from "../../shaders/low_rank_matmul.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "./activation.js";
 import { setting } from "./adapter.js";
-import { type Activation, activations } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 const WIDTH = 64;

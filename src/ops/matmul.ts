@@ -1,5 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, recordProduct } from "./product.js";
+import type { Activation } from "./activation.js";
+import { recordProduct } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 export interface MatmulOptions {

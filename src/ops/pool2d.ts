@@ -1,7 +1,16 @@
 import shader from "../../shaders/pool2d.wgsl";
 import gradientShader from "../../shaders/pool2d_gradient.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { isPadding, outputExtent, type Padding, type Pair, paddingBefore, paddingsOf, pair } from "./conv2d.js";
+import {
+  formatPadding,
+  isPadding,
+  outputExtent,
+  type Padding,
+  type Pair,
+  paddingBefore,
+  paddingsOf,
+  pair,
+} from "./conv2d.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const WIDTH = 64;
@@ -41,8 +50,11 @@ export function poolGeometry(operation: string, shape: readonly number[], option
     ![...kernel, ...stride].every((extent) => Number.isInteger(extent) && extent >= 1)
   )
     fail("window and stride need whole numbers from 1");
-  const most = paddings.every((value, at) => value === "same" || 2 * value <= kernel[at]!);
-  if (!isPadding(paddings, 2) || !most) fail(`padding ${paddings.join("×")}, needs at most half a window, or "same"`);
+  const most = paddings.every(
+    (value, at) => value === "same" || [value].flat().every((zeros) => 2 * zeros <= kernel[at]!),
+  );
+  if (!isPadding(paddings, 2) || !most)
+    fail(`padding ${formatPadding(paddings)}, needs at most half a window, or "same"`);
   const [outHeight, outWidth] = [height, width].map((extent, at) =>
     outputExtent(extent, kernel[at]!, stride[at]!, paddings[at]!),
   ) as [number, number];

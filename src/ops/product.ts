@@ -1,11 +1,8 @@
 import type { Scheduler, Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "./activation.js";
 import { isTurned, planMatmul } from "./families/matmul.js";
 import { splitSumKernel } from "./families/splitSum.js";
 import type { Layout } from "./tiles.js";
-
-/** Activations by the number that shaders/common/activation.wgsl gives them. */
-export const activations = { none: 0, relu: 1 } as const;
-export type Activation = keyof typeof activations;
 
 /**
  * out[b] = activation(alpha · Σ_o op(A[b, o])·op(B[b, o]) + bias): the form that every product of matrices and every

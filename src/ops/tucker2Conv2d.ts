@@ -1,8 +1,8 @@
 import shader from "../../shaders/tucker2_conv2d.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type Activation, activations } from "./activation.js";
 import { setting } from "./adapter.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
-import { type Activation, activations } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));

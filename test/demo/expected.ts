@@ -1,4 +1,5 @@
 /** What the library gives by itself for what the demo page shows; runs in the page, on another engine of its device. */
+import { doubleSoftmax } from "../../src/experiments/doubleSoftmax.js";
 import {
   adam,
   type CompressedLayer,
@@ -171,7 +172,7 @@ export const expected = {
             optimiser: by,
             seed: seed + spent,
             validation: data("validation"),
-            ...(slides ? { loss: "doubleSoftmax" as const, shuffle: false } : {}),
+            ...(slides ? { loss: doubleSoftmax(), shuffle: false } : {}),
           };
           spent += count;
           return (await train(model, data("train"), options)).curve.at(-1)?.loss ?? Number.POSITIVE_INFINITY;

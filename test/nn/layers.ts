@@ -1,14 +1,19 @@
 /** Every layer, for the tests that all layers pass (layers.test.ts): a new layer is a row here. */
 import {
+  Activate,
   AveragePool2d,
   BatchNorm,
   BlockTermConv,
   Chain,
+  Conv1d,
   Conv2d,
   Conv3d,
+  ConvTranspose2d,
   CpConv,
   Dropout,
   Flatten,
+  GlobalAveragePool,
+  GroupedConv,
   type Layer,
   Linear,
   MaxPool2d,
@@ -79,6 +84,62 @@ export const NETWORKS: readonly Network[] = [
       new Linear(8, 3),
     ],
     shape: [2, 3, 2, 5],
+  },
+  {
+    name: "activations",
+    layers: () => [
+      new Linear(4, 6, { activation: "gelu" }),
+      new Linear(6, 5, { activation: "sigmoid" }),
+      new Activate("leakyRelu", { slope: 0.3 }),
+      new TensorTrainLinear({ inputModes: [5], outputModes: [4], ranks: 1, activation: "silu" }),
+      new TuckerLinear({ inputModes: [2, 2], outputModes: [5], ranks: [2, 2, 3], activation: "geluTanh" }),
+      new Activate("hardSwish"),
+      new Linear(5, 4, { activation: "tanh" }),
+      new Linear(4, 3),
+    ],
+    shape: [4],
+  },
+  {
+    name: "transposed convolution",
+    layers: () => [
+      new ConvTranspose2d({
+        inputs: 2,
+        outputs: 4,
+        kernel: [3, 2],
+        stride: [2, 1],
+        padding: [[1, 0], 1],
+        groups: 2,
+        outputPadding: [1, 0],
+        dilation: [1, 2],
+        activation: "silu",
+      }),
+      new Conv2d({
+        inputs: 4,
+        outputs: 3,
+        kernel: 3,
+        stride: 2,
+        padding: [
+          [0, 1],
+          [2, 0],
+        ],
+        activation: "gelu",
+      }),
+      new GlobalAveragePool(),
+      new Flatten(),
+      new Linear(3, 3, { start: { deviation: 2 } }),
+    ],
+    shape: [2, 3, 4],
+  },
+  {
+    name: "signals",
+    layers: () => [
+      new Conv1d({ inputs: 2, outputs: 4, kernel: 3, stride: 2, padding: [2, 1], activation: "hardSwish" }),
+      new Conv1d({ inputs: 4, outputs: 6, kernel: 2, dilation: 2, groups: 2, padding: "same", activation: "tanh" }),
+      new GlobalAveragePool(),
+      new Flatten(),
+      new Linear(6, 3, { bias: false }),
+    ],
+    shape: [2, 9],
   },
   {
     name: "batch normalisation",
@@ -187,6 +248,16 @@ export const FACTORISED: readonly Factorised[] = [
   { name: "CP", make: () => new CpConv({ ...image, rank: 5 }), ...ofImages },
   { name: "Tucker-2", make: () => new Tucker2Conv({ ...image, ranks: [2, 3] }), ...ofImages },
   { name: "BTD", make: () => new BlockTermConv({ ...image, blocks: 2, ranks: [2, 3] }), ...ofImages },
+  {
+    name: "groups",
+    make: () =>
+      new GroupedConv("2 groups", 2, [
+        new Conv2d({ inputs: 4, outputs: 6, kernel: [3, 1], stride: [2, 1], padding: [1, 0], groups: 2, bias: false }),
+        new Conv2d({ inputs: 6, outputs: 4, kernel: [1, 2], groups: 2 }),
+      ]),
+    shape: [4, 5, 4],
+    differences: { batch: 2, most: 3 },
+  },
   {
     name: "Tucker-2 of volumes",
     make: () =>

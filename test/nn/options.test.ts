@@ -120,7 +120,10 @@ it.each(fits)("%s refuses options by name", async (name, make) => {
 it.each<[call: () => unknown, message: string]>([
   [() => new Linear(Number.NaN, 3), "Linear: inputs is NaN, needs a whole number, 1 or more"],
   [() => new Linear(3, any("4")), 'Linear: outputs is "4", needs a whole number'],
-  [() => new Linear(3, 4, any({ activation: "tanh" })), 'Linear: activation is "tanh", needs one of "none", "relu"'],
+  [
+    () => new Linear(3, 4, any({ activation: "swish" })),
+    'Linear: activation is "swish", needs one of "none", "relu", "leakyRelu", "sigmoid", "tanh", "silu", "gelu", "geluTanh", "hardSwish"',
+  ],
   [() => new Linear(3, 4, { weight: any([1, 2]) }), "Linear: weight is [1, 2], needs a Float32Array of start values"],
   [
     () => new Linear(3, 4, { bias: any(1) }),
@@ -210,7 +213,10 @@ it("training refuses unknown options and unfit values", async () => {
     [{ ...valid, epochs: Number.NaN }, "train: epochs is NaN, needs a whole number, 0 or more"],
     [{ ...valid, epochs: 1.5 }, "train: epochs is 1.5"],
     [{ ...valid, batchSize: 0 }, "train: batchSize is 0, needs a whole number, 1 or more"],
-    [{ ...valid, loss: "mse" }, 'train: loss is "mse", needs one of "crossEntropy", "doubleSoftmax"'],
+    [
+      { ...valid, loss: "mse" },
+      'train: loss is "mse", needs a loss: crossEntropy(), meanSquaredError() or distillation()',
+    ],
     [{ ...valid, optimiser: adam }, "train: optimiser is a function (adam), needs an optimiser: adam() or sgd("],
     [{ ...valid, steps: "fast" }, 'train: steps is "fast", needs one of "auto", "layered", "fused"'],
     [{ ...valid, seed: -1 }, "train: seed is -1"],

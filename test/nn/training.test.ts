@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { doubleSoftmax } from "../../src/experiments/doubleSoftmax.js";
 import {
   adam,
   Dropout,
@@ -19,7 +20,6 @@ import {
   denseScratch,
   dropout,
   gatherBatch,
-  reluBackward,
   softmaxCrossEntropy,
   trainDense,
   trainingState,
@@ -164,19 +164,6 @@ describe("dropout", () => {
     const survivors = [...first].filter((v) => v !== 0);
     expect(survivors.length / n).toBeCloseTo(0.7, 1.7);
     expect(survivors.every((v) => Math.abs(v - 1 / 0.7) < 1e-6)).toBe(true);
-  });
-});
-
-describe("reluBackward", () => {
-  it.each([1, 3, 64, 257])("passes on what relu passed, of %i elements", async (n) => {
-    const engine = await testEngine();
-    const [y, dy] = [randomArray(n, 1).map((v) => Math.max(v, 0)), randomArray(n, 2)];
-    using yTensor = engine.tensor([n], y);
-    using dyTensor = engine.tensor([n], dy);
-    // three elements follow in the same buffer, and must stay 5
-    using out = engine.tensor([n + 3], new Float32Array(n + 3).fill(5));
-    await engine.run((s) => void reluBackward(s, yTensor, dyTensor, { out: out.rows(0, n) }));
-    expect([...(await engine.read(out))]).toEqual([...dy.map((v, i) => (y[i]! > 0 ? v : 0)), 5, 5, 5]);
   });
 });
 
@@ -361,7 +348,7 @@ describe("train", () => {
       name: "double softmax, SGD with all it has",
       layers: () => [new Linear(6, 5, { activation: "relu" }), new Linear(5, 3)],
       options: {
-        loss: "doubleSoftmax",
+        loss: doubleSoftmax(),
         optimiser: sgd({ rate: 0.3, momentum: 0.8, weightDecay: 0.01, nesterov: true }),
       },
     },

@@ -1,5 +1,6 @@
 /** Two networks on the same images, one on loadings and one on pixels, by the library's public names. */
 import { PIXELS, splitDigits } from "../../../src/experiments/digits.js";
+import { doubleSoftmax } from "../../../src/experiments/doubleSoftmax.js";
 import {
   adam,
   add,
@@ -11,6 +12,7 @@ import {
   evaluate,
   type Layer,
   Linear,
+  type Loss,
   map,
   matmul,
   mean,
@@ -47,7 +49,7 @@ interface Recipe {
   optimiser: Optimiser;
   /** optimiser of the last third of the epochs */
   finish?: Optimiser;
-  loss?: "doubleSoftmax";
+  loss?: Loss;
   shuffle?: boolean;
   dropout?: number;
   /** networks that begin to learn; the best after a few epochs goes on, since half the starts of a 784-3-3 network never learn */
@@ -66,12 +68,12 @@ export function recipeOf(name: RecipeName, network: NetworkName, epochs: number 
       ? {
           epochs: epochs ?? 300,
           optimiser: sgd({ rate: 0.01, momentum: 0.5 }),
-          loss: "doubleSoftmax",
+          loss: doubleSoftmax(),
           shuffle: false,
           dropout: 0.4,
           starts: 1,
         }
-      : { epochs: epochs ?? 1000, optimiser: sgd({ rate: 0.2 }), loss: "doubleSoftmax", shuffle: false, starts: 1 };
+      : { epochs: epochs ?? 1000, optimiser: sgd({ rate: 0.2 }), loss: doubleSoftmax(), shuffle: false, starts: 1 };
   const rate = network === "pixels" ? 0.003 : 0.01;
   const steps = Math.ceil(images / BATCH);
   return {

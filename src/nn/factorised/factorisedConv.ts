@@ -12,7 +12,7 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { prefersTucker2, tucker2Conv2d } from "../../ops/index.js";
+import { type Padding, paddingsOf, prefersTucker2, type Side, tucker2Conv2d } from "../../ops/index.js";
 import { Chain } from "../chain.js";
 import { Conv2d, imageOptions } from "../convolution.js";
 import type { Pass } from "../layer.js";
@@ -44,8 +44,8 @@ export interface ConvolutionShape {
   kernel: number | Extents;
   /** 1 by default */
   stride?: number | Extents;
-  /** zeros on each side, 0 by default; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
-  padding?: number | Extents | "same";
+  /** zeros on each side, 0 by default; for each direction a number or [before, after]; or `same`: as many as give ⌈extent ÷ stride⌉ outputs */
+  padding?: Padding;
   /** 1 by default */
   dilation?: number | Extents;
 }
@@ -108,12 +108,8 @@ export class FactorisedConv extends Chain {
     parts: readonly Part[],
   ) {
     const { inputs, outputs, kernel, stride = 1, padding = 0, dilation = 1 } = shape;
-    const geometry = [kernel, stride, padding === "same" ? 0 : padding, dilation].map(both) as [
-      Extents,
-      Extents,
-      Extents,
-      Extents,
-    ];
+    const geometry = [kernel, stride, dilation].map(both) as [Extents, Extents, Extents];
+    const sides = paddingsOf(padding === "same" ? 0 : padding, 2) as [Side, Side];
     const convolutions = parts.map(({ takes, groups = 1, ...part }, index) => {
       if (!(Number.isInteger(part.inputs) && part.inputs >= 1 && Number.isInteger(part.outputs) && part.outputs >= 1))
         throw new ShapeError(`${method}: ${part.inputs}→${part.outputs} channels, ranks need positive whole numbers`);
@@ -121,11 +117,12 @@ export class FactorisedConv extends Chain {
         takes === "vertical" || takes === "both",
         takes === "horizontal" || takes === "both",
       ];
-      // [kernel, stride, padding, dilation] of this part: padding 0, all others 1 in directions that it does not take
-      const partGeometry = geometry.map((pair, which): Extents => {
-        const unused = which === 2 ? 0 : 1;
-        return [vertical ? pair[0] : unused, horizontal ? pair[1] : unused];
-      }) as [Extents, Extents, Extents, Extents];
+      // [kernel, stride, dilation] of this part: 1 in directions that it does not take
+      const partGeometry = geometry.map((pair): Extents => [vertical ? pair[0] : 1, horizontal ? pair[1] : 1]) as [
+        Extents,
+        Extents,
+        Extents,
+      ];
       const last = index === parts.length - 1;
       const terms = (part.inputs / groups) * partGeometry[0][0] * partGeometry[0][1];
       const denseTerms = inputs * geometry[0][0] * geometry[0][1];
@@ -135,8 +132,8 @@ export class FactorisedConv extends Chain {
         kernel: partGeometry[0],
         stride: partGeometry[1],
         // in a direction of one tap and stride 1, "same" adds nothing
-        padding: padding === "same" ? padding : partGeometry[2],
-        dilation: partGeometry[3],
+        padding: padding === "same" ? padding : [vertical ? sides[0] : 0, horizontal ? sides[1] : 0],
+        dilation: partGeometry[2],
         bias: last ? bias : false,
         activation: last ? activation : "none",
         weight: weights?.[index],
@@ -145,8 +142,8 @@ export class FactorisedConv extends Chain {
     });
     super(`${title} ${inputs}→${outputs} ${formatShape(geometry[0])}`, convolutions);
     this.shape = {
-      ...{ inputs, outputs, kernel: geometry[0], stride: geometry[1], dilation: geometry[3] },
-      padding: padding === "same" ? padding : geometry[2],
+      ...{ inputs, outputs, kernel: geometry[0], stride: geometry[1], dilation: geometry[2] },
+      padding: padding === "same" ? padding : sides,
     };
     this.convolutions = convolutions;
   }

@@ -1,5 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
-import { type Activation, add, addRelu, map, reluBackward, sum } from "../../ops/index.js";
+import { type Activation, activate, add, addRelu, sum } from "../../ops/index.js";
+import { Activated } from "../activated.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { Linear } from "../layers.js";
 import { uniformValues } from "../startValues.js";
@@ -13,7 +14,7 @@ export abstract class FactorisedDense implements Layer {
   abstract readonly name: string;
   readonly bias: Parameter | null;
   readonly activation: Activation;
-  #output: Tensor | null = null;
+  readonly #activated: Activated;
 
   constructor(
     readonly inputs: number,
@@ -21,6 +22,7 @@ export abstract class FactorisedDense implements Layer {
     { bias = true, activation = "none", start = "uniform" }: FactorisedOptions,
   ) {
     this.activation = activation;
+    this.#activated = new Activated(activation);
     const random = uniformValues(biasBoundOf(start, inputs));
     this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random : bias) : null;
   }
@@ -40,13 +42,11 @@ export abstract class FactorisedDense implements Layer {
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    const y = this.contract(s, x, training);
-    if (training) this.#output = y;
-    return y;
+    return this.#activated.forward(s, training, (activation) => this.contract(s, x, training, activation));
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const dz = this.activation === "relu" ? reluBackward(s, this.#output!, dy) : dy;
+    const dz = this.#activated.backward(s, dy);
     if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
     const dx = this.contractBackward(s, dz, inputGradient);
     if (dz !== dy) s.release(dz);
@@ -54,7 +54,7 @@ export abstract class FactorisedDense implements Layer {
   }
 
   /** activation(x·W + b), batch×outputs. Bias and activation come from {@link finish}, or from the last product's epilogue. */
-  protected abstract contract(s: Scheduler, x: Tensor, training: boolean): Tensor;
+  protected abstract contract(s: Scheduler, x: Tensor, training: boolean, activation: Activation): Tensor;
 
   /**
    * Writes the factors' gradients.
@@ -65,12 +65,19 @@ export abstract class FactorisedDense implements Layer {
   protected abstract contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null;
 
   /** activation(output + b), batch×outputs, of `output` = x·W. Releases `output`, unless there is neither bias nor activation. */
-  protected finish(s: Scheduler, output: Tensor): Tensor {
+  protected finish(s: Scheduler, output: Tensor, activation: Activation): Tensor {
     const z = output.reshape([-1, this.outputs]);
-    const { bias, activation } = this;
-    if (!bias && activation === "none") return z;
-    const y = bias ? (activation === "relu" ? addRelu : add)(s, z, bias.value) : map(s, z, "relu");
-    s.release(z);
+    const { bias } = this;
+    if (bias && activation === "relu") {
+      const y = addRelu(s, z, bias.value);
+      s.release(z);
+      return y;
+    }
+    const sum = bias ? add(s, z, bias.value) : z;
+    if (sum !== z) s.release(z);
+    if (activation === "none") return sum;
+    const y = activate(s, sum, activation);
+    s.release(sum);
     return y;
   }
 

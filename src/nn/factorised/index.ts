@@ -22,6 +22,7 @@ export {
   type Tucker2ConvOptions,
   tucker2Conv,
 } from "./factorisedConv.js";
+export { GroupedConv } from "./groupedConv.js";
 export type { DenseSource, DenseWeights, FactorisedOptions } from "./source.js";
 export { type DataAware, SvdLinear, type SvdLinearFit, type SvdLinearOptions, svdLinear } from "./svdLinear.js";
 export {

@@ -6,8 +6,8 @@ import {
   conv2dWeightGradient,
   matmul,
   permute,
-  reluBackward,
 } from "../../ops/index.js";
+import { Activated } from "../activated.js";
 import { Conv2d, convolutionBiasGradient, imageOptions } from "../convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
@@ -56,12 +56,12 @@ export class TensorRingConv implements Layer {
   readonly factors: readonly Parameter[];
   readonly bias: Parameter | null;
   readonly activation: Activation;
+  readonly #activated: Activated;
   /** a convolution of the same shape, for checks of samples and for counts; its weight is not used */
   readonly convolution: Conv2d;
   /** tensors of the training pass recorded last, for its backward pass; names as in {@link forward} */
   #recorded: {
     x: Tensor;
-    y: Tensor;
     weight: Tensor;
     chain: Tensor;
     closing: Tensor;
@@ -84,6 +84,7 @@ export class TensorRingConv implements Layer {
     this.outputModes = outputModes;
     this.ranks = r;
     this.activation = activation;
+    this.#activated = new Activated(activation);
     this.name = `Tensor ring ${this.convolution.name} (${r.join(", ")})`;
     // an output sums over the input modes and the places, not over the output modes
     const isSummed = (k: number) => k < inputModes.length || k === d - 1;
@@ -119,25 +120,21 @@ export class TensorRingConv implements Layer {
     const weight = permute(s, kernelMatrix.reshape([inputs, outputs, places]), [1, 0, 2]);
     s.release(kernelMatrix);
     const { stride, padding, dilation, kernel } = this.convolution;
-    const y = conv2d(s, x, weight.reshape([outputs, inputs, ...kernel]), {
-      stride,
-      padding,
-      dilation,
-      activation: this.activation,
-      bias: this.bias?.value,
-    });
-    if (training) this.#recorded = { x, y, weight, chain, closing, merged, cores };
+    const dense = weight.reshape([outputs, inputs, ...kernel]);
+    const options = { stride, padding, dilation, bias: this.bias?.value };
+    const y = this.#activated.forward(s, training, (activation) => conv2d(s, x, dense, { ...options, activation }));
+    if (training) this.#recorded = { x, weight, chain, closing, merged, cores };
     else s.release(weight, chain, closing);
     return y;
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const { x, y, weight, chain, closing, merged, cores } = this.#recorded!;
+    const { x, weight, chain, closing, merged, cores } = this.#recorded!;
     this.#recorded = null;
     const [inputs, outputs, places] = this.#extents;
     const { stride, padding, dilation, kernel } = this.convolution;
     const options = { stride, padding, dilation };
-    const dz = this.activation === "relu" ? reluBackward(s, y, dy) : dy;
+    const dz = this.#activated.backward(s, dy);
     if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const dense = weight.reshape([outputs, inputs, ...kernel]);
     const inputSize = x.shape.slice(2) as [number, number];
