@@ -1,6 +1,6 @@
 // out[i] = f(x[i]) for an activation f. By vec4s; size read and written once.
 #import index
-#import activation
+#import activations
 
 const WIDTH: u32 = 64u;
 

@@ -1,7 +1,7 @@
 // dx[i] = dy[i]·f′ for an activation f. f′ is computed from f's output for the activations up to tanh, and from f's input for the
 // others: `kept` is the one that is needed. By vec4s; size read twice, written once.
 #import index
-#import activation
+#import activations
 
 const WIDTH: u32 = 64u;
 

@@ -1,22 +1,33 @@
 import type { Scheduler, Tensor } from "../gpu/index.js";
-import { type Activation, activate, activationGradient, isFromOutput } from "../ops/index.js";
+import { type Activation, activate, activationGradient, type Epilogue, isFromOutput } from "../ops/index.js";
 
-/**
- * The activation of a layer's product. It is applied in the product's kernel, but for training with an activation whose gradient
- * needs the product itself.
- */
+/** Records a product, with the epilogue that its kernel shall have. */
+type Product = (epilogue: Epilogue) => Tensor;
+
+const isEpilogue = (activation: Activation): activation is Epilogue => activation === "none" || activation === "relu";
+
+/** A product and its activation: by the product's kernel, or by one of its own. */
+export function activatedProduct(s: Scheduler, activation: Activation, product: Product): Tensor {
+  if (isEpilogue(activation)) return product(activation);
+  const z = product("none");
+  const y = activate(s, z, activation);
+  s.release(z);
+  return y;
+}
+
+/** The activation of a layer's product, forwards and backwards. */
 export class Activated {
   /** what the gradient is computed from */
   #kept: Tensor | null = null;
 
   constructor(readonly activation: Activation) {}
 
-  /** @param product records the layer's product with the activation that its kernel shall apply */
-  forward(s: Scheduler, training: boolean, product: (activation: Activation) => Tensor): Tensor {
+  /** @param training whether a backward pass follows, which needs the output or the product */
+  forward(s: Scheduler, training: boolean, product: Product): Tensor {
     const { activation } = this;
-    if (!training) return product(activation);
+    if (!training) return activatedProduct(s, activation, product);
     if (isFromOutput(activation)) {
-      this.#kept = product(activation);
+      this.#kept = activatedProduct(s, activation, product);
       return this.#kept;
     }
     this.#kept = product("none");

@@ -32,6 +32,12 @@ export const activations = {
  */
 export type Activation = keyof typeof activations;
 
+/** What kernels of products apply to their outputs themselves. */
+export type Epilogue = keyof typeof epilogues;
+
+/** The numbers that shaders/common/activation.wgsl gives them. */
+export const epilogues = { none: 0, relu: 1 } as const;
+
 interface ActivationOptions {
   /** the slope of `leakyRelu` below 0, above 0 itself; 0.01 by default */
   slope?: number | undefined;
@@ -47,7 +53,7 @@ const constants = (activation: Activation, slope?: number) => ({
   ...(slope !== undefined && activation === "leakyRelu" && { LEAK: slope }),
 });
 
-/** The activation of every element of x. Layers with weights apply theirs in the product's kernel. */
+/** The activation of every element of x. Kernels of products apply relu themselves. */
 export function activate(s: Scheduler, x: Tensor, activation: Activation, options: ActivationOptions = {}): Tensor {
   assertCall("activate", s, { x });
   if (options.out) assertShape("activate", "out", options.out, x.shape);

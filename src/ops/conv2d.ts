@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, activations } from "./activation.js";
+import { type Epilogue, epilogues } from "./activation.js";
 import { convolutionKernel, planWeightGradient } from "./families/conv2d.js";
 import { sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
@@ -162,7 +162,7 @@ function run(
   reading: Reading,
   up: readonly [number, number],
   bias: Tensor | undefined,
-  activation: Activation,
+  activation: Epilogue,
 ): void {
   const { batch, channels, size, outputs, outSize, groups, kernel, stride, padding, dilation } = geometry;
   // taps that lie side by side are read in runs of equal length
@@ -174,7 +174,7 @@ function run(
     PADDED: isPadded(geometry),
     UP: up[0] > 1 || up[1] > 1,
     BIAS: bias !== undefined,
-    ACTIVATION: activations[activation],
+    ACTIVATION: epilogues[activation],
   });
   s.run(
     specialised,
@@ -221,7 +221,7 @@ export function conv2d(
   s: Scheduler,
   x: Tensor,
   weight: Tensor,
-  options: ConvolutionOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+  options: ConvolutionOptions & { bias?: Tensor | undefined; activation?: Epilogue; out?: Tensor | undefined } = {},
 ): Tensor {
   assertCall("conv2d", s, { x, weight });
   const geometry = geometryOf("conv2d", x.shape, weight.shape, options);
@@ -252,7 +252,7 @@ export function conv2dInputGradient(
   options: ConvolutionOptions & {
     inputSize: readonly [number, number];
     bias?: Tensor | undefined;
-    activation?: Activation;
+    activation?: Epilogue;
     out?: Tensor | undefined;
   },
 ): Tensor {

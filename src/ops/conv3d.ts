@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, activations } from "./activation.js";
+import { type Epilogue, epilogues } from "./activation.js";
 import { formatPadding, isPadding, outputExtent, paddingBefore, paddingsOf, type Side } from "./conv2d.js";
 import { convolution3dKernel, planWeightGradient3d } from "./families/conv3d.js";
 import { sumParts } from "./product.js";
@@ -84,7 +84,7 @@ export function conv3d(
   s: Scheduler,
   x: Tensor,
   weight: Tensor,
-  options: Convolution3dOptions & { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+  options: Convolution3dOptions & { bias?: Tensor | undefined; activation?: Epilogue; out?: Tensor | undefined } = {},
 ): Tensor {
   assertCall("conv3d", s, { x, weight });
   const size = conv3dSize("conv3d", x.shape, weight.shape, options);
@@ -94,7 +94,7 @@ export function conv3d(
   if (options.out) assertShape("conv3d", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: "conv3d" });
   s.run(
-    convolution3dKernel.with({ BIAS: bias !== undefined, ACTIVATION: activations[options.activation ?? "none"] }),
+    convolution3dKernel.with({ BIAS: bias !== undefined, ACTIVATION: epilogues[options.activation ?? "none"] }),
     { a: x, w: weight, bias: bias ?? weight, out },
     { size: out.size, ...geometryParams(x.shape, weight.shape, size, options) },
   );

@@ -1,5 +1,12 @@
 export * from "./accumulate.js";
-export { type Activation, activate, activationGradient, activations, isFromOutput } from "./activation.js";
+export {
+  type Activation,
+  activate,
+  activationGradient,
+  activations,
+  type Epilogue,
+  isFromOutput,
+} from "./activation.js";
 export { addToCurve } from "./addToCurve.js";
 export {
   type AlsNormalize,

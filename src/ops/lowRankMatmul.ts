@@ -1,6 +1,6 @@
 import shader from "../../shaders/low_rank_matmul.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, activations } from "./activation.js";
+import { type Epilogue, epilogues } from "./activation.js";
 import { setting } from "./adapter.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
@@ -33,7 +33,7 @@ export function lowRankMatmul(
   x: Tensor,
   a: Tensor,
   b: Tensor,
-  options: { bias?: Tensor | undefined; activation?: Activation; out?: Tensor | undefined } = {},
+  options: { bias?: Tensor | undefined; activation?: Epilogue; out?: Tensor | undefined } = {},
 ): Tensor {
   assertCall("lowRankMatmul", s, { x, a, b });
   const { bias, activation = "none" } = options;
@@ -51,7 +51,7 @@ export function lowRankMatmul(
   const parts = Math.max(1, Math.min(Math.floor(WIDTH / rank), inputs));
   const share = Math.ceil(inputs / parts);
   const RANK = Math.ceil((rank * parts) / 64) * 64;
-  const specialised = kernel.with({ RANK, BIAS: bias !== undefined, ACTIVATION: activations[activation] });
+  const specialised = kernel.with({ RANK, BIAS: bias !== undefined, ACTIVATION: epilogues[activation] });
   s.run(specialised, { x, a, b, bias: bias ?? b, out }, { rows, inputs, rank, outputs, parts, share });
   return out;
 }

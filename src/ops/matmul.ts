@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import type { Activation } from "./activation.js";
+import type { Epilogue } from "./activation.js";
 import { recordProduct } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 
@@ -11,7 +11,7 @@ export interface MatmulOptions {
   /** added to every row: one value a column */
   bias?: Tensor | undefined;
   /** applied last */
-  activation?: Activation;
+  activation?: Epilogue;
   /** factor of the product, 1 by default */
   alpha?: number;
   /** makes inner sums in two levels: they round less, and take some more memory and time */

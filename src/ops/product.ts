@@ -1,5 +1,5 @@
 import type { Scheduler, Tensor } from "../gpu/index.js";
-import { type Activation, activations } from "./activation.js";
+import { type Epilogue, epilogues } from "./activation.js";
 import { isTurned, planMatmul } from "./families/matmul.js";
 import { splitSumKernel } from "./families/splitSum.js";
 import type { Layout } from "./tiles.js";
@@ -26,7 +26,7 @@ export interface Product {
   transposeB?: boolean;
   /** one value a column */
   bias?: Tensor | undefined;
-  activation?: Activation;
+  activation?: Epilogue;
   alpha?: number;
   /** cuts sums into runs, which round less than one run; only where `outer` is 1 */
   careful?: boolean;
@@ -94,7 +94,7 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
   };
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   if (isUncut) {
-    const epilogue = { BIAS: Boolean(bias), ACTIVATION: activations[activation] };
+    const epilogue = { BIAS: Boolean(bias), ACTIVATION: epilogues[activation] };
     s.run(specialised.with(epilogue), { a, b, bias: unused, out }, params);
   } else {
     const parts = s.tensor([split.count, out.size], { label: "partial sums" });
@@ -117,13 +117,13 @@ export function sumParts(
   s: Scheduler,
   parts: Tensor,
   out: Tensor,
-  options: { columns?: number; alpha?: number; bias?: Tensor | undefined; activation?: Activation } = {},
+  options: { columns?: number; alpha?: number; bias?: Tensor | undefined; activation?: Epilogue } = {},
 ): void {
   const { columns = 1, alpha = 1, bias, activation = "none" } = options;
   const splits = parts.size / out.size;
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   s.run(
-    splitSumKernel(s.engine, splits).with({ BIAS: Boolean(bias), ACTIVATION: activations[activation] }),
+    splitSumKernel(s.engine, splits).with({ BIAS: Boolean(bias), ACTIVATION: epilogues[activation] }),
     { parts, bias: unused, out },
     { size: out.size, columns, splits, alpha },
   );

@@ -1,6 +1,6 @@
 import shader from "../../shaders/tucker2_conv2d.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Activation, activations } from "./activation.js";
+import { type Epilogue, epilogues } from "./activation.js";
 import { setting } from "./adapter.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
@@ -97,7 +97,7 @@ export function tucker2Conv2d(
   weights: Tucker2Weights,
   options: Omit<ConvolutionOptions, "groups"> & {
     bias?: Tensor | undefined;
-    activation?: Activation;
+    activation?: Epilogue;
     out?: Tensor | undefined;
   } = {},
 ): Tensor {
@@ -120,7 +120,7 @@ export function tucker2Conv2d(
     WINDOW: room(channels * windowRows * 4 * windowQuads),
     TILE: room(outputs * rows * quads),
     BIAS: bias !== undefined,
-    ACTIVATION: activations[activation],
+    ACTIVATION: epilogues[activation],
   });
   s.run(
     specialised,

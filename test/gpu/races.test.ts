@@ -112,6 +112,10 @@ const samples: Sample[] = [
     ops.softmaxCrossEntropy(s, tensor(5, 3), labels, { curve: tensor(1, 2), column: 0, state });
   },
   (s, tensor, engine) => {
+    const state = engine.tensor([4], new Uint32Array(4));
+    ops.softCrossEntropy(s, tensor(5, 3), tensor(5, 3), { curve: tensor(1, 2), column: 0, state }, { temperature: 2 });
+  },
+  (s, tensor, engine) => {
     const weights = engine.tensor([128]);
     const bias = (at: number, size: number) => weights.rows(at, at + size);
     const layers = [

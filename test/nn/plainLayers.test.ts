@@ -16,9 +16,12 @@ import {
   Network,
   ReLU,
   Sequential,
+  SvdLinear,
+  TensorTrainLinear,
+  Tucker2Conv,
 } from "../../src/nn/index.js";
-import { copy } from "../../src/ops/index.js";
-import { expectClose, testEngine } from "../engine.js";
+import { type Activation, activate, copy } from "../../src/ops/index.js";
+import { evaluate, expectClose, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
 async function outputsOf(model: Network, values: Float32Array): Promise<Float32Array> {
@@ -247,5 +250,35 @@ describe("folded batch normalisations", () => {
     expect(folded.layers.filter((layer) => layer instanceof BatchNorm).length).toBe(1);
     const values = randomArray(5 * 4, 9);
     expectClose(await outputsOf(folded, values), await outputsOf(model, values), 1e-5);
+  });
+});
+
+describe("activations of layers", () => {
+  const LAYERS: [string, number[], (activation: Activation) => Layer][] = [
+    ["dense", [7], (activation) => new Linear(7, 5, { activation })],
+    ["convolution", [2, 4, 5], (activation) => new Conv2d({ inputs: 2, outputs: 3, kernel: 2, activation })],
+    ["signals", [2, 6], (activation) => new Conv1d({ inputs: 2, outputs: 3, kernel: 2, activation })],
+    ["SVD", [7], (activation) => new SvdLinear({ inputs: 7, outputs: 5, rank: 2, activation })],
+    [
+      "Tucker-2",
+      [4, 5, 5],
+      (activation) => new Tucker2Conv({ inputs: 4, outputs: 5, kernel: 3, ranks: [2, 3], activation }),
+    ],
+    [
+      "train",
+      [6],
+      (activation) => new TensorTrainLinear({ inputModes: [2, 3], outputModes: [3, 2], ranks: 2, activation }),
+    ],
+  ];
+  it.each(LAYERS)("are applied outside of training (%s)", async (_, shape, make) => {
+    const engine = await testEngine();
+    const values = randomArray(4 * shape.reduce((a, b) => a * b, 1), 5).map((v) => 3 * v);
+    const { y: plain } = await ofLayers([make("none")], shape, values);
+    for (const activation of ["relu", "tanh", "gelu"] as const) {
+      const { y } = await ofLayers([make(activation)], shape, values);
+      using z = engine.tensor([plain.length], plain);
+      const [expected] = await evaluate(engine, (s) => [activate(s, z, activation)]);
+      expectClose(y, expected!, 1e-6);
+    }
   });
 });

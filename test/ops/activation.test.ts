@@ -1,15 +1,6 @@
-/** Activations and their gradients against f64, alone and in the kernels of products. */
+/** Activations and their gradients against f64. */
 import { describe, expect, it } from "vitest";
-import {
-  type Activation,
-  activate,
-  activationGradient,
-  activations,
-  conv2d,
-  isFromOutput,
-  lowRankMatmul,
-  matmul,
-} from "../../src/ops/index.js";
+import { type Activation, activate, activationGradient, activations, isFromOutput } from "../../src/ops/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
@@ -73,33 +64,6 @@ describe.each(NAMES)("%s", (name) => {
       const slope = (f(v + step) - f(v - step)) / (2 * step);
       expect(Math.abs(dx![i]! - slope * weights[i]!)).toBeLessThan(2e-6);
     });
-  });
-
-  it("is applied by the kernels of products", async () => {
-    const engine = await testEngine();
-    const [a, b] = [randomArray(5 * 7, 1), randomArray(6 * 7, 2)];
-    using ta = engine.tensor([5, 7], a);
-    using tb = engine.tensor([6, 7], b);
-    using tc = engine.tensor([4, 6], randomArray(24, 5));
-    using bias = engine.tensor([6], randomArray(6, 3));
-    using image = engine.tensor([1, 7, 1, 5], a);
-    const options = { bias, activation: name };
-    const [plain, product, thin, thinPlain, filtered, filteredPlain] = await evaluate(engine, (s) => [
-      matmul(s, ta, tb, { transposeB: true, bias }),
-      matmul(s, ta, tb, { transposeB: true, ...options }),
-      lowRankMatmul(s, ta, tb, tc, { activation: name }),
-      lowRankMatmul(s, ta, tb, tc),
-      conv2d(s, image, tb.reshape([6, 7, 1, 1]), options),
-      conv2d(s, image, tb.reshape([6, 7, 1, 1]), { bias }),
-    ]);
-    for (const [from, to] of [
-      [plain!, product!],
-      [thinPlain!, thin!],
-      [filteredPlain!, filtered!],
-    ] as const)
-      from.forEach((v, i) => {
-        expect(Math.abs(to[i]! - f(v))).toBeLessThan(4e-7 * Math.max(1, Math.abs(v)));
-      });
   });
 });
 

@@ -7,6 +7,7 @@ import { testEngine } from "../engine.js";
 /** Functions that ops/index.ts exports and that are no ops. */
 const NO_OPS = new Set([
   ...["broadcastShapes", "conv3dSize", "outputExtent", "pair", "paddingBefore", "poolGeometry", "triple"],
+  ...["formatPadding", "isFromOutput", "paddingsOf"],
   ...[
     "fitsTucker2",
     "prefersTucker2",

@@ -13,6 +13,7 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { type Padding, paddingsOf, prefersTucker2, type Side, tucker2Conv2d } from "../../ops/index.js";
+import { activatedProduct } from "../activated.js";
 import { Chain } from "../chain.js";
 import { Conv2d, imageOptions } from "../convolution.js";
 import type { Pass } from "../layer.js";
@@ -22,7 +23,7 @@ import { channelCp } from "./channelCp.js";
 import {
   composeKernels,
   type DenseKernel,
-  outputError,
+  outputErrors,
   patchCovariance,
   refitLast,
   termEnergy,
@@ -30,6 +31,7 @@ import {
   timesChannelsInverse,
 } from "./hostKernels.js";
 import { choleskyFactor, type Values } from "./hostMatrices.js";
+import { Products } from "./products.js";
 import { biasBoundOf, type FactorisedOptions, factorisedRules, gainOf, varianceStart } from "./source.js";
 import { type DataAware, splitMatrix } from "./svdLinear.js";
 
@@ -292,8 +294,10 @@ export class Tucker2Conv extends FactorisedConv {
     this.outputShape(x.shape.slice(1));
     if (pass.training || !prefersTucker2(x, weights, core)) return super.forward(s, x, pass);
     const { stride, padding, dilation } = core;
-    const { bias, activation } = last;
-    return tucker2Conv2d(s, x, weights, { stride, padding, dilation, bias: bias?.value, activation });
+    const options = { stride, padding, dilation, bias: last.bias?.value };
+    return activatedProduct(s, last.activation, (activation) =>
+      tucker2Conv2d(s, x, weights, { ...options, activation }),
+    );
   }
 }
 
@@ -384,6 +388,7 @@ export async function convolutionWeights(source: ConvolutionSource) {
  * @param options.bounded true where no candidate's {@link termEnergy} may be larger than that of the parts of the kernel
  */
 async function fittedWeights(
+  engine: Engine,
   { weight, extents }: { weight: Float32Array; extents: readonly [number, number, number, number] },
   { covariance, ridge = 1e-6 }: DataAware,
   decompose: (kernel: Float32Array) => Promise<DenseKernel[]>,
@@ -396,15 +401,17 @@ async function fittedWeights(
   const patches = patchCovariance(covariance, inputs, height * width);
   const target: DenseKernel = { weight, inputs, outputs, groups: 1, size: [height, width] };
   const bound = bounded ? termEnergy(plain) : undefined;
-  const candidates = [plain, refitLast(plain, target, patches, ridge, bound)];
+  using products = new Products(engine);
+  const candidates = [plain, await refitLast(plain, target, patches, ridge, products, bound)];
   if (!grouped) {
     const channels = channelCovariance(covariance, inputs, height * width);
     const root = choleskyFactor(channels, inputs, ridge);
     const whitened = await decompose(Float32Array.from(timesChannels(target, root).weight));
     const first = timesChannelsInverse(whitened[0]!, root);
-    candidates.push(refitLast([first, ...whitened.slice(1)], target, patches, ridge, bound));
+    candidates.push(await refitLast([first, ...whitened.slice(1)], target, patches, ridge, products, bound));
   }
-  const errors = candidates.map((parts) => outputError(target, composeKernels(parts), patches));
+  const kernels = candidates.map((parts) => composeKernels(parts));
+  const errors = await outputErrors(target, kernels, patches, products);
   return numbers(candidates[errors.indexOf(Math.min(...errors))]!);
 }
 
@@ -442,7 +449,7 @@ export async function spatialConv(
   const { rank, seed = 0, ...aware } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
-  const weights = await fittedWeights(dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
     // rows (t, x), columns (s, y)
     const matrix = new Float32Array(kernel.length);
     for (let t = 0; t < outputs; t++)
@@ -507,7 +514,7 @@ export async function separableBasisConv(
   return new SeparableBasisConv({
     ...dense.options,
     rank,
-    weights: await fittedWeights(dense, aware, decompose, { grouped: true }),
+    weights: await fittedWeights(engine, dense, aware, decompose, { grouped: true }),
   });
 }
 
@@ -592,7 +599,7 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
       },
     ];
   };
-  const weights = await fittedWeights(dense, aware, decompose, { bounded: Boolean(correct) });
+  const weights = await fittedWeights(engine, dense, aware, decompose, { bounded: Boolean(correct) });
   balanceTerms(weights, rank);
   return new CpConv({ ...dense.options, rank, weights });
 }
@@ -646,7 +653,7 @@ export async function tucker2Conv(
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
-  const weights = await fittedWeights(dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
     using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], sweeps, seed });
     const parts = await tuckerParts(engine, tensor, outputs, inputs);
@@ -713,7 +720,7 @@ export async function blockTermConv(
   const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
   const [s, t] = lowered;
-  const weights = await fittedWeights(dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
     using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await blockTermALS(engine, x, {
       blocks,

@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../../gpu/index.js";
-import { type Activation, activate, add, addRelu, sum } from "../../ops/index.js";
+import { type Activation, add, addRelu, type Epilogue, map, sum } from "../../ops/index.js";
 import { Activated } from "../activated.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { Linear } from "../layers.js";
@@ -42,7 +42,7 @@ export abstract class FactorisedDense implements Layer {
 
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
-    return this.#activated.forward(s, training, (activation) => this.contract(s, x, training, activation));
+    return this.#activated.forward(s, training, (epilogue) => this.contract(s, x, training, epilogue));
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
@@ -54,7 +54,7 @@ export abstract class FactorisedDense implements Layer {
   }
 
   /** activation(x·W + b), batch×outputs. Bias and activation come from {@link finish}, or from the last product's epilogue. */
-  protected abstract contract(s: Scheduler, x: Tensor, training: boolean, activation: Activation): Tensor;
+  protected abstract contract(s: Scheduler, x: Tensor, training: boolean, epilogue: Epilogue): Tensor;
 
   /**
    * Writes the factors' gradients.
@@ -65,19 +65,12 @@ export abstract class FactorisedDense implements Layer {
   protected abstract contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null;
 
   /** activation(output + b), batch×outputs, of `output` = x·W. Releases `output`, unless there is neither bias nor activation. */
-  protected finish(s: Scheduler, output: Tensor, activation: Activation): Tensor {
+  protected finish(s: Scheduler, output: Tensor, epilogue: Epilogue): Tensor {
     const z = output.reshape([-1, this.outputs]);
     const { bias } = this;
-    if (bias && activation === "relu") {
-      const y = addRelu(s, z, bias.value);
-      s.release(z);
-      return y;
-    }
-    const sum = bias ? add(s, z, bias.value) : z;
-    if (sum !== z) s.release(z);
-    if (activation === "none") return sum;
-    const y = activate(s, sum, activation);
-    s.release(sum);
+    if (!bias && epilogue === "none") return z;
+    const y = bias ? (epilogue === "relu" ? addRelu : add)(s, z, bias.value) : map(s, z, "relu");
+    s.release(z);
     return y;
   }
 

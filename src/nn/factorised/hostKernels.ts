@@ -1,6 +1,7 @@
 /** Kernels of convolutions on the host, in f64: putting a chain's kernels together, whitening them, solving for the last one. */
 import { ShapeError } from "../../gpu/index.js";
-import { matrixProduct, solveRows, solveTriangular, transpose, type Values } from "./hostMatrices.js";
+import { matrixProduct, solveRows, solveTriangular, type Values } from "./hostMatrices.js";
+import type { Products } from "./products.js";
 
 /** The kernel of one convolution. */
 export interface DenseKernel {
@@ -103,15 +104,28 @@ export function patchCovariance(covariance: Values, inputs: number, places: numb
   return out;
 }
 
-/** √(E‖(W − Ŵ)·x‖² / E‖W·x‖²) over patches x with this covariance, for the kernels W and Ŵ. */
-export function outputError(target: DenseKernel, approximation: DenseKernel, patches: Values): number {
-  const side = target.weight.length / target.outputs;
-  const energy = (weight: Values): number => {
-    const image = matrixProduct(weight, patches, target.outputs, side, side);
-    return image.reduce((sum, value, e) => sum + value * weight[e]!, 0);
-  };
-  const difference = Float64Array.from(target.weight, (value, e) => value - approximation.weight[e]!);
-  return Math.sqrt(Math.max(0, energy(difference)) / energy(target.weight));
+/** √(E‖(W − Ŵ)·x‖² / E‖W·x‖²) over patches x with this covariance, for the kernel W and each approximation Ŵ of it. */
+export async function outputErrors(
+  target: DenseKernel,
+  approximations: readonly DenseKernel[],
+  patches: Values,
+  products: Products,
+): Promise<number[]> {
+  const { weight, outputs } = target;
+  const side = weight.length / outputs;
+  // W, then every W − Ŵ, as rows of one matrix
+  const rows = new Float64Array((1 + approximations.length) * weight.length);
+  rows.set(weight);
+  for (const [at, { weight: near }] of approximations.entries())
+    for (let e = 0, to = (at + 1) * weight.length; e < weight.length; e++, to++) rows[to] = weight[e]! - near[e]!;
+  const sizes = [rows.length / side, side, side] as const;
+  const image = await products.rows(rows, patches, sizes, { keepB: true });
+  const energies = Array.from({ length: 1 + approximations.length }, (_, at) => {
+    let energy = 0;
+    for (let e = at * weight.length; e < (at + 1) * weight.length; e++) energy += image[e]! * rows[e]!;
+    return energy;
+  });
+  return energies.slice(1).map((energy) => Math.sqrt(Math.max(0, energy) / energies[0]!));
 }
 
 /**
@@ -144,15 +158,17 @@ function squaredRows(values: Values, rows: number): Float64Array {
  * @param target the kernel whose outputs the chain is fitted to
  * @param patches covariance of the patches, from {@link patchCovariance}
  * @param ridge of the normal equations, at most 1e-9 of which is used
+ * @param products computes large products on the GPU
  * @param bound most {@link termEnergy} of the result: a ridge on the terms' lengths grows until it is met
  */
-export function refitLast(
+export async function refitLast(
   parts: readonly DenseKernel[],
   target: DenseKernel,
   patches: Values,
   ridge: number,
+  products: Products,
   bound = Number.POSITIVE_INFINITY,
-): DenseKernel[] {
+): Promise<DenseKernel[]> {
   const last = parts.at(-1)!;
   if (parts.length === 1) return [{ ...last, weight: target.weight }];
   const front = composeKernels(parts.slice(0, -1));
@@ -171,10 +187,10 @@ export function refitLast(
             for (let x1 = 0; x1 < w1; x1++)
               basis[((r * h2 + y2) * w2 + x2) * side + (s * height + y1 + y2) * width + x1 + x2] =
                 front.weight[((r * target.inputs + s) * h1 + y1) * w1 + x1]!;
-  const image = matrixProduct(basis, patches, features, side, side);
-  const turned = transpose(basis, features, side);
-  const normals = matrixProduct(image, turned, features, side, features);
-  const wanted = matrixProduct(target.weight, transpose(image, features, side), target.outputs, side, features);
+  // the covariance is symmetric
+  const image = await products.rows(basis, patches, [features, side, side], { keepB: true });
+  const normals = await products.rows(image, basis, [features, features, side]);
+  const wanted = await products.rows(target.weight, image, [target.outputs, features, side]);
   const leastRidge = Math.min(ridge, 1e-9);
   const refit = (weight: Values) => [...parts.slice(0, -1), { ...last, weight }];
   const weight = solveRows(normals, wanted, target.outputs, features, leastRidge);

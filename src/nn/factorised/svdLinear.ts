@@ -10,12 +10,14 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { lowRankMatmul, prefersLowRank } from "../../ops/index.js";
+import { activatedProduct } from "../activated.js";
 import { Chain } from "../chain.js";
 import type { Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
-import { choleskyFactor, matrixProduct, type Values } from "./hostMatrices.js";
+import { choleskyFactor, matrixProduct, transpose, type Values } from "./hostMatrices.js";
+import { Products } from "./products.js";
 import {
   biasBoundOf,
   type DenseSource,
@@ -81,7 +83,9 @@ export class SvdLinear extends Chain {
     const [a, b] = [first.weight.value, last.weight.value];
     if (pass.training || !prefersLowRank(x, a, b)) return super.forward(s, x, pass);
     this.outputShape(x.shape.slice(1));
-    return lowRankMatmul(s, x, a, b, { bias: last.bias?.value, activation: last.activation });
+    return activatedProduct(s, last.activation, (activation) =>
+      lowRankMatmul(s, x, a, b, { bias: last.bias?.value, activation }),
+    );
   }
 
   /** The dense weight that the two stand for, outputs×inputs. */
@@ -162,19 +166,24 @@ export async function splitMatrix(
   root: Values | null = null,
   seed = 0,
 ): Promise<{ left: Float32Array; right: Float32Array }> {
-  using a = engine.tensor([rows, columns], root ? matrixProduct(values, root, rows, columns, columns) : values);
+  using products = new Products(engine);
+  // L is lower triangular, and products are of rows
+  const whitened = root
+    ? await products.rows(values, transpose(root, columns, columns), [rows, columns, columns])
+    : values;
+  using a = engine.tensor([rows, columns], whitened);
   using result = await truncatedSvd(engine, a, { rank, seed });
   const [u, sigma, v] = await engine.read([result.u, result.values, result.v]);
   // right = Uᵀ·A; without a root this is Σ·Vᵀ, which the SVD has computed
-  const right = new Float64Array(rank * columns);
+  const turned = root
+    ? await products.rows(transpose(u!, rows, rank), transpose(values, rows, columns), [rank, columns, rows])
+    : transpose(v!, columns, rank);
+  const right = Float64Array.from(turned);
   const lengths = new Float64Array(rank);
   for (let r = 0; r < rank; r++) {
     for (let j = 0; j < columns; j++) {
-      let sum = 0;
-      if (root) for (let i = 0; i < rows; i++) sum += u![i * rank + r]! * values[i * columns + j]!;
-      else sum = v![j * rank + r]! * sigma![r]!;
-      right[r * columns + j] = sum;
-      lengths[r]! += sum * sum;
+      if (!root) right[r * columns + j]! *= sigma![r]!;
+      lengths[r]! += right[r * columns + j]! ** 2;
     }
     lengths[r] = Math.sqrt(lengths[r]!);
   }

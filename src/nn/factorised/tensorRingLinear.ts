@@ -9,7 +9,7 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { type Activation, matmul, permute } from "../../ops/index.js";
+import { type Epilogue, matmul, permute } from "../../ops/index.js";
 import type { Parameter } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
@@ -100,7 +100,7 @@ export class TensorRingLinear extends FactorisedDense {
     return { cores, merged, matrix };
   }
 
-  protected contract(s: Scheduler, x: Tensor, training: boolean, activation: Activation): Tensor {
+  protected contract(s: Scheduler, x: Tensor, training: boolean, epilogue: Epilogue): Tensor {
     const p = this.inputModes.length;
     // the merged cores r_1×I×r_{p+1} as I×(r_1·r_{p+1}), and r_{p+1}×O×r_1 as (r_1·r_{p+1})×O
     const first = this.#sideOf(s, 0, p, [1, 0, 2], training);
@@ -108,7 +108,7 @@ export class TensorRingLinear extends FactorisedDense {
     const z = matmul(s, x, first.matrix.reshape([this.inputs, this.#rank]));
     const y = matmul(s, z, last.matrix.reshape([this.#rank, this.outputs]), {
       bias: this.bias?.value,
-      activation,
+      activation: epilogue,
     });
     if (training) this.#recorded = { x, z, sides: [first, last] };
     else s.release(z, first.matrix, last.matrix);

@@ -11,7 +11,7 @@ import {
   TenfoldError,
   type Tensor,
 } from "../../gpu/index.js";
-import { type Activation, matmul, mayMerge, modeProduct, permute, unfoldedProduct, workCost } from "../../ops/index.js";
+import { type Epilogue, matmul, mayMerge, modeProduct, permute, unfoldedProduct, workCost } from "../../ops/index.js";
 import { releaseTemporaries } from "../graph.js";
 import type { Parameter } from "../layer.js";
 import { layerKind } from "../layerKind.js";
@@ -240,7 +240,7 @@ export class TensorTrainLinear extends FactorisedDense {
     return best[d]!.groups;
   }
 
-  protected contract(s: Scheduler, x: Tensor, training: boolean, activation: Activation): Tensor {
+  protected contract(s: Scheduler, x: Tensor, training: boolean, epilogue: Epilogue): Tensor {
     const plan = this.contractionOf(s.engine, x.shape[0]!);
     const ordered = plan.direction === "left" ? plan.groups : [...plan.groups].reverse();
     const single = ordered.length === 1;
@@ -250,7 +250,7 @@ export class TensorTrainLinear extends FactorisedDense {
     for (const range of ordered) {
       const group = this.#merge(s, range, plan.direction, training);
       const next = single
-        ? matmul(s, z, group.matrix, { bias: this.bias?.value, activation })
+        ? matmul(s, z, group.matrix, { bias: this.bias?.value, activation: epilogue })
         : modeProduct(s, this.#atStep(z, range, plan.direction), group.matrix, 1, { transpose: true });
       if (training) {
         groups.push(group);
@@ -262,7 +262,7 @@ export class TensorTrainLinear extends FactorisedDense {
       z = next;
     }
     if (training) this.#recorded = { plan, inputs, groups };
-    return single ? z : this.finish(s, z, activation);
+    return single ? z : this.finish(s, z, epilogue);
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {

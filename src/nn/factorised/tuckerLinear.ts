@@ -10,7 +10,7 @@ import {
   ShapeError,
   type Tensor,
 } from "../../gpu/index.js";
-import { type Activation, matmul, modeProduct, unfoldedProduct } from "../../ops/index.js";
+import { type Epilogue, matmul, modeProduct, unfoldedProduct } from "../../ops/index.js";
 import { Parameter } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
@@ -139,7 +139,7 @@ export class TuckerLinear extends FactorisedDense {
     return total;
   }
 
-  protected contract(s: Scheduler, x: Tensor, training: boolean, activation: Activation): Tensor {
+  protected contract(s: Scheduler, x: Tensor, training: boolean, epilogue: Epilogue): Tensor {
     const batch = x.shape[0]!;
     const p = this.inputModes.length;
     const productInputs: Tensor[] = [];
@@ -154,7 +154,7 @@ export class TuckerLinear extends FactorisedDense {
     z = z.reshape([batch, ...this.ranks.slice(p)]);
     for (const { factor, mode } of this.#after) move(modeProduct(s, z, factor.value, mode + 1));
     if (training) this.#productInputs = productInputs;
-    return this.finish(s, z, activation);
+    return this.finish(s, z, epilogue);
   }
 
   protected contractBackward(s: Scheduler, dz: Tensor, inputGradient: boolean): Tensor | null {
