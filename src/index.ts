@@ -233,7 +233,7 @@ export {
   type TrainOptions,
   train,
 } from "./nn/train.js";
-export type { Activation } from "./ops/activation.js";
+export type { Activation } from "./ops/activations.js";
 // operations to put into a schedule of one's own; tenfold/ops has the others
 export type { Padding, Pair } from "./ops/conv2d.js";
 export type { Triple } from "./ops/conv3d.js";

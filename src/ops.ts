@@ -2,7 +2,8 @@
 // Each takes a Scheduler, its tensors and options, and returns its output.
 
 export { accumulate } from "./ops/accumulate.js";
-export { type Activation, activate, activationGradient, type Epilogue } from "./ops/activation.js";
+export { activate, activationGradient } from "./ops/activation.js";
+export type { Activation, Epilogue } from "./ops/activations.js";
 export { addToCurve } from "./ops/addToCurve.js";
 export { appendRow } from "./ops/appendRow.js";
 export { argmaxRows } from "./ops/argmaxRows.js";

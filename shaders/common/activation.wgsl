@@ -1,5 +1,5 @@
 // The activation that kernels of products apply to an output element, by number: 0 none, 1 relu (`activations` in
-// src/ops/activation.ts). Others have a kernel of their own.
+// src/ops/activations.ts). Others have a kernel of their own.
 const ACTIVATION: u32 = 0u;
 
 fn activate(x: f32) -> f32 {

@@ -1,4 +1,4 @@
-// All activations, by their numbers in `activations` of src/ops/activation.ts.
+// All activations, by their numbers in `activations` of src/ops/activations.ts.
 const ACTIVATION: u32 = 0u;
 // the slope of leaky relu below 0
 const LEAK: f32 = 0.01;

@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Epilogue, epilogues } from "./activation.js";
+import { type Epilogue, epilogues } from "./activations.js";
 import { convolutionKernel, planWeightGradient } from "./families/conv2d.js";
 import { sumParts } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";

@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Epilogue, epilogues } from "./activation.js";
+import { type Epilogue, epilogues } from "./activations.js";
 import { formatPadding, isPadding, outputExtent, paddingBefore, paddingsOf, type Side } from "./conv2d.js";
 import { convolution3dKernel, planWeightGradient3d } from "./families/conv3d.js";
 import { sumParts } from "./product.js";

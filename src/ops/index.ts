@@ -1,12 +1,6 @@
 export * from "./accumulate.js";
-export {
-  type Activation,
-  activate,
-  activationGradient,
-  activations,
-  type Epilogue,
-  isFromOutput,
-} from "./activation.js";
+export { activate, activationGradient } from "./activation.js";
+export { type Activation, activations, type Epilogue, isFromOutput } from "./activations.js";
 export { addToCurve } from "./addToCurve.js";
 export {
   type AlsNormalize,

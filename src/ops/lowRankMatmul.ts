@@ -1,6 +1,6 @@
 import shader from "../../shaders/low_rank_matmul.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Epilogue, epilogues } from "./activation.js";
+import { type Epilogue, epilogues } from "./activations.js";
 import { setting } from "./adapter.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 

@@ -1,5 +1,5 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import type { Epilogue } from "./activation.js";
+import type { Epilogue } from "./activations.js";
 import { recordProduct } from "./product.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
 

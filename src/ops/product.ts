@@ -1,5 +1,5 @@
 import type { Scheduler, Tensor } from "../gpu/index.js";
-import { type Epilogue, epilogues } from "./activation.js";
+import { type Epilogue, epilogues } from "./activations.js";
 import { isTurned, planMatmul } from "./families/matmul.js";
 import { splitSumKernel } from "./families/splitSum.js";
 import type { Layout } from "./tiles.js";

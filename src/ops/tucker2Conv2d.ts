@@ -1,6 +1,6 @@
 import shader from "../../shaders/tucker2_conv2d.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { type Epilogue, epilogues } from "./activation.js";
+import { type Epilogue, epilogues } from "./activations.js";
 import { setting } from "./adapter.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";

@@ -13,7 +13,7 @@ const PROGRAMS = [
   // the engine, schedules and the driver of solvers are 25 of them
   { name: "cpALS", code: "cpALS, Engine", most: 42, goal: 40 },
   { name: "cp", code: "cp, Engine", most: 46, goal: 45 },
-  { name: "inference of a LeNet", code: "Engine, lenet, Sequential", most: 30, goal: 45 },
+  { name: "inference of a LeNet", code: "Engine, lenet, Sequential", most: 32, goal: 45 },
   { name: "a reader of .npy", code: "readNpy", most: 3.6, goal: 4 },
 ];
 
