@@ -36,7 +36,7 @@ client = None
 local = None
 
 
-def start_cluster(workers, env=None):
+def start_cluster(workers, env=None, **options):
     started = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -45,13 +45,14 @@ def start_cluster(workers, env=None):
         memory_limit=0,
         env=env or {},
         silence_logs=50,
+        **options,
     )
     return started, Client(started)
 
 
 def setUpModule():
     global client, local
-    local, client = start_cluster(3, {"PYTHONPATH": str(Path(__file__).resolve().parents[1])})
+    local, client = start_cluster(3, {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}, resources={"GPU": 1})
 
 
 def tearDownModule():

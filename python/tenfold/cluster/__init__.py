@@ -94,7 +94,9 @@ def _decompose(folder, x, client, options, missing, memory, storage_options, ver
             lines = errors.read().decode(errors="replace").strip().splitlines()
             if code == 130:
                 raise KeyboardInterrupt(lines[-1] if lines else "stopped")
-            message = lines[-1].removeprefix("error: ") if lines else f"the command ended with {code}"
+            # of a crash, the error stands above its trace
+            told = [line for line in lines if "rror: " in line] or lines or [f"the command ended with {code}"]
+            message = told[-1].removeprefix("error: ")
             raise ClusterError(message, "INPUT" if code == 2 else "USAGE")
     report = {**json.loads(told.read_text()), "cluster": steps}
     with np.load(out) as file:

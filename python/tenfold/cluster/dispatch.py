@@ -54,6 +54,7 @@ class Dispatch:
         self.scattered = OrderedDict()
         self.placing = {}
         self.looked = 0.0
+        self.resources = None
         self.steps = []
         workers = self._workers()
         self.blocks = cut(rows, len(workers), self.memory)
@@ -70,8 +71,11 @@ class Dispatch:
                 told = self.client.scheduler_info(n_workers=-1)
             except TypeError:
                 told = self.client.scheduler_info()
-            workers = sorted(told["workers"])
             self.looked = time.monotonic()
+            # where workers declare GPUs (dask worker --resources GPU=1), those that have none are left to other work
+            with_gpu = [worker for worker, info in told["workers"].items() if info.get("resources", {}).get("GPU")]
+            self.resources = {"GPU": 1} if with_gpu else None
+            workers = sorted(with_gpu or told["workers"])
             if workers:
                 return workers
             if time.monotonic() - began > PATIENCE:
@@ -142,6 +146,7 @@ class Dispatch:
                             *(self.run, self.rows, self.memory, self.version, question, described, blocks, *futures),
                             workers=[worker],
                             allow_other_workers=True,
+                            resources=self.resources,
                             pure=False,
                             key=f"tenfold-{question['verb']}-{uuid.uuid4().hex}",
                         )
