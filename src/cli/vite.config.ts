@@ -60,6 +60,8 @@ export default defineConfig({
       platform: "node",
       output: {
         entryFileNames: "[name].js",
+        // imports of the library's modules are relative to one folder
+        codeSplitting: false,
         comments: { annotation: true, legal: true, jsdoc: false },
         // functions keep their names in stack traces
         minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
