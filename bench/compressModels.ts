@@ -4,8 +4,8 @@
  *     node bench/compressModels.mjs --python python3 [--cases vgg16/2,rec/1.14] [--folder FOLDER] [--rounds 5] [--json FILE]
  *
  * The head of bench/compressModels.py says which packages that Python needs; onnxruntime-node is taken from bench/peers (`npm ci --prefix
- * bench/peers`) or from the folder in which the command runs. The models are measured and never shipped. Times of a run are the
- * processor's, on one thread, in pairs with the original: in onnxruntime-web's WebAssembly and in onnxruntime-node.
+ * bench/peers`) or from the folder in which the command runs. The models are measured and never shipped. Further cases of a model go on
+ * from the candidates of the first one, so that their seconds are fewer (`candidates`). Times of a run are the processor's, on one thread, in pairs with the original: in onnxruntime-web's WebAssembly and in onnxruntime-node.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -18,6 +18,7 @@ import {
   type CompressOnnxOptions,
   compressOnnx,
   type OnnxFeeds,
+  type OnnxPlan,
   type OnnxSessions,
   runtimeSessions,
   samplesOf,
@@ -31,7 +32,10 @@ const here = import.meta.dirname;
 const { values: options } = parseArgs({
   options: {
     python: { type: "string", default: "python3" },
-    cases: { type: "string", default: "vgg16/2,vgg16/3,vgg16/3+int8,rec/1.14,rec/1.28,rec/1.14+int8,rec/2?" },
+    cases: {
+      type: "string",
+      default: "vgg16/2,vgg16/3,vgg16/3+int8,rec/1.14,rec/1.28+ablation,rec/1.14+int8,rec/2?,magika/2?",
+    },
     folder: { type: "string" },
     rounds: { type: "string", default: "5" },
     json: { type: "string" },
@@ -99,10 +103,12 @@ async function speed(runtime: Runtime, original: Uint8Array, small: Uint8Array, 
 }
 
 const engine = await openEngine();
+/** candidates of a model's layers, which further cases of it do not look for anew */
+const plans = new Map<string, OnnxPlan>();
 const rows: Record<string, unknown>[] = [];
 for (const name of options.cases.split(",")) {
-  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\?)?$/.exec(name) ?? [];
-  if (!model) throw new Error(`${name}: cases are MODEL/NUMBER, with +int8 or ? behind`);
+  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ablation|\?)?$/.exec(name) ?? [];
+  if (!model) throw new Error(`${name}: cases are MODEL/NUMBER, with +int8, +ablation or ? behind: at most 0.01 lost`);
   const { bytes, calibration, verification } = inputsOf(model);
   const spent = { products: 0, model: 0 };
   const open = runtimeSessions(node as never, { executionProviders: ["cpu"] });
@@ -121,9 +127,13 @@ for (const name of options.cases.split(",")) {
   };
   const start = performance.now();
   let said = 0;
+  const before = plans.get(model);
   const settings: CompressOnnxOptions = {
+    ...(before && { plan: before }),
+    onPlan: (plan) => plans.set(model, plan),
     ...{ engine, session, calibration, verification, target: { multiplications: Number(divided) } },
     ...(more === "+int8" && { int8: true }),
+    ...(more === "+ablation" && { ablation: true }),
     ...(more === "?" && { maxLoss: 0.01 }),
     onProgress(done, doing) {
       if (performance.now() - said < 10_000) return;
@@ -133,10 +143,22 @@ for (const name of options.cases.split(",")) {
   };
   const result = await compressOnnx(bytes, settings);
   const row: Record<string, unknown> = {
-    ...{ name, seconds: (performance.now() - start) / 1000, inRuntime: spent, reason: result.reason },
+    ...{
+      name,
+      candidates: before ? "known" : "found",
+      seconds: (performance.now() - start) / 1000,
+      inRuntime: spent,
+      reason: result.reason,
+    },
     ...{ weights: result.weights, multiplications: result.multiplications },
     ...{ bytes: { before: bytes.length, after: result.bytes?.length ?? null } },
-    ...{ verified: result.verified, steps: result.steps, warnings: result.warnings, adapter: engine.adapterName },
+    ...{
+      ablation: result.ablation,
+      verified: result.verified,
+      steps: result.steps,
+      warnings: result.warnings,
+      adapter: engine.adapterName,
+    },
     layers: result.layers.map(({ name, scheme, ranks, error, refitted }) => ({ name, scheme, ranks, error, refitted })),
   };
   rows.push(row);

@@ -16,6 +16,7 @@ import { mutate, random } from "../onnx/mutate.js";
 import { fixture } from "../onnx/runtime.js";
 
 const { PYTHON } = process.env;
+const TOGETHER = 8;
 const script = join(import.meta.dirname, "../../bench/compressModels.py");
 const python = (...words: string[]): string => execFileSync(PYTHON!, [script, ...words], { encoding: "utf8" }).trim();
 
@@ -33,14 +34,20 @@ it.skipIf(!PYTHON)(
         // an exact factor of a large layer is as large as the square of its side
         const sites = onnxSites(model, { shapes }).sites.filter(({ counts }) => counts.weights < 3e5);
         const most = Math.max(0, ...sites.map((site) => schemesOf(site).length));
-        const worst = 0;
-        for (let at = 0; at < most; at++) {
-          const chosen = sites.filter((site) => schemesOf(site).length > at);
-          const replacements = await Promise.all(chosen.map((site) => exactReplacement(site, schemesOf(site)[at]!)));
-          writeFileSync(out, writeOnnx(replaceSites(model, replacements)));
-          const { difference } = JSON.parse(python("check", path, out)) as { difference: number };
-          expect(difference, `${basename(path)}, ${chosen.length} layers, ${at}`).toBeLessThan(1e-5);
-        }
+        let worst = 0;
+        for (let at = 0; at < most; at++)
+          // some layers at a time: each rounds anew, and deep networks amplify that
+          for (let first = 0; first < sites.length; first += TOGETHER) {
+            const chosen = sites.slice(first, first + TOGETHER).filter((site) => schemesOf(site).length > at);
+            if (!chosen.length) continue;
+            const replacements = await Promise.all(chosen.map((site) => exactReplacement(site, schemesOf(site)[at]!)));
+            writeFileSync(out, writeOnnx(replaceSites(model, replacements)));
+            const { difference, rounding } = JSON.parse(python("check", path, out)) as Record<string, number>;
+            worst = Math.max(worst, difference!);
+            const name = `${basename(path)}, from ${chosen[0]!.name} on, scheme ${at}`;
+            // the runtime's own rewriting may round more
+            expect(difference, name).toBeLessThan(Math.max(1e-5, 2 * rounding!));
+          }
         const {
           bytes: small,
           reason,

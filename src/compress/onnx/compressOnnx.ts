@@ -245,8 +245,8 @@ const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
 const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
 const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
-/** layers that are fitted in order in one pass over the samples */
-const TOGETHER = 3;
+/** layers that are fitted in order in one pass over the samples, as far as memory allows */
+const TOGETHER = 5;
 /** what is tried where no size is asked for */
 const RATIOS = [1.06, 1.12, 1.18, 1.25, 1.35, 1.45, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 5, 6, 8];
 
