@@ -96,6 +96,23 @@ describe("second moments agree with f64", () => {
   });
 });
 
+it("fits are weighed by few samples, too, with a mean far from 0", async () => {
+  const engine = await testEngine();
+  using model = await Sequential.create(engine, [new Linear(90, 40, { activation: "relu" }), new Linear(40, 3)], {
+    inputShape: [90],
+    seed: 3,
+  });
+  using calibration = engine.tensor(
+    [11, 90],
+    randomArray(11 * 90, 2).map((v) => 2 + v),
+  );
+  const plans = [];
+  for (const whiten of [true, false])
+    plans.push(await CompressionPlan.create(model, { method: "svd", calibration, shares: [0.2], whiten }));
+  const [whitened, plain] = plans.map(({ layers }) => layers[0]!.candidates[1]!.outputError);
+  expect(whitened).toBeLessThan(plain! / 3);
+});
+
 describe("convolutions with groups", () => {
   const sample = [6, 6, 5];
   const groups = () => [

@@ -134,16 +134,27 @@ export function permuteValues(x: Values, shape: readonly number[], axes: readonl
 
 /**
  * Lower triangular L with L·Lᵀ = C + ridge·mean(diag C)·I, for a symmetric n×n matrix C whose eigenvalues are 0 or more but for
- * rounding. The ridge lifts eigenvalues of 0, which the covariance of constant inputs has.
+ * rounding. The ridge lifts eigenvalues of 0, which the covariance of constant inputs has. Where rounding leaves eigenvalues that
+ * the ridge does not lift above 0, as it does in sums of f32, the ridge is ten times as large, until they are.
  *
- * @throws TenfoldError unless the trace of C is a positive number
+ * @throws TenfoldError unless the trace of C is a positive number and all of its entries are finite
  */
 export function choleskyFactor(c: Values, n: number, ridge: number): Float64Array {
   let trace = 0;
   for (let i = 0; i < n; i++) trace += c[i * n + i]!;
   if (!(trace > 0 && Number.isFinite(trace)))
     throw new TenfoldError(`covariance: its trace is ${trace}, needs a positive number`);
-  const lift = (ridge * trace) / n;
+  let lift = (ridge * trace) / n;
+  do {
+    const l = liftedFactor(c, n, lift);
+    if (l) return l;
+    lift = Math.max(10 * lift, (1e-12 * trace) / n);
+  } while (lift <= trace);
+  throw new TenfoldError("covariance: it has eigenvalues far below 0, or entries that are not finite");
+}
+
+/** L with L·Lᵀ = C + lift·I; null where a pivot is not above the lift, but for rounding, as the pivots of eigenvalues of 0 or more are. */
+function liftedFactor(c: Values, n: number, lift: number): Float64Array | null {
   const l = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
     for (let j = 0; j < i; j++) l[i * n + j] = c[i * n + j]!;
@@ -158,8 +169,9 @@ export function choleskyFactor(c: Values, n: number, ridge: number): Float64Arra
       for (let j = first; j <= Math.min(i, end - 1); j++) {
         let value = l[i * n + j]!;
         for (let k = first; k < j; k++) value -= l[i * n + k]! * l[j * n + k]!;
-        if (i === j) l[i * n + i] = Math.sqrt(Math.max(value, lift * 1e-3, Number.MIN_VALUE));
-        else l[i * n + j] = value / l[j * n + j]!;
+        if (i !== j) l[i * n + j] = value / l[j * n + j]!;
+        else if (value > 0 && value >= lift / 2) l[i * n + i] = Math.sqrt(value);
+        else return null;
       }
   }
   // the products reach above the diagonal of their block
