@@ -89,7 +89,7 @@ export class Shard {
     const outputs: { name: string; tensor: Tensor; joining: Joining }[] = [];
     try {
       for (const [name, array] of Object.entries(request.arrays)) {
-        const { shape, data } = name.startsWith("rows of ") ? someRows(array, ranges) : array;
+        const { shape, data } = name.startsWith("rows of ") ? this.#rowsOf(name, array, ranges) : array;
         inputs.set(name.replace("rows of ", ""), engine.tensor(shape, data, { label: name }));
       }
       const output = (name: string, shape: readonly number[], joining: Joining): Tensor => {
@@ -109,6 +109,14 @@ export class Shard {
       for (const tensor of inputs.values()) tensor.destroy();
       for (const { tensor } of outputs) tensor.destroy();
     }
+  }
+
+  /** The rows of the blocks, of an array that has those of all of X or these alone. */
+  #rowsOf(name: string, array: HostArray, ranges: ShardAnswer["ranges"]): HostArray {
+    const needed = array.isCut ? ranges.reduce((sum, [, count]) => sum + count, 0) : this.x.shape[0]!;
+    if (array.shape[0] !== needed)
+      throw new TenfoldError(`shard: ${name} is ${formatShape(array.shape)}, needs ${needed} rows`);
+    return array.isCut ? array : someRows(array, ranges);
   }
 
   /** The blocks as slabs of one tensor. */

@@ -17,6 +17,8 @@ export type ShardVerb =
 export interface HostArray {
   shape: readonly number[];
   data: Float32Array | Float64Array;
+  /** of an array of rows of mode 0: whether it has those of the blocks alone that are asked, in their order */
+  isCut?: boolean;
 }
 
 /**

@@ -151,6 +151,9 @@ describe("a shard", () => {
     // blocks of a question that is wrong are read away
     const wrong = await askShard(here, { ...FACTS, verb: "guess" }, {}, [block, { ...block, start: 2 }]);
     expect(wrong.header.message).toContain("guess is no verb of this version of tenfold");
+    const few = { "rows of factor 0": { shape: [3, 1], data: new Float32Array(3) } };
+    const short = await askShard(here, { ...FACTS, verb: "mttkrp", mode: 1 }, few, [block]);
+    expect(short.header.message).toContain("rows of factor 0 is 3×1, needs 9 rows");
     const { header, arrays } = await askShard(here, FACTS, {}, [block, { ...block, start: 4, keep: false }]);
     expect(header).toMatchObject({ verb: "answer", ranges: [[0, 2], [4, 2]] }); // biome-ignore format: ranges
     const seen = [...values.subarray(0, 2 * ROW), ...values.subarray(4 * ROW, 6 * ROW)];

@@ -7,6 +7,8 @@ import uuid
 from collections import Counter, OrderedDict
 from concurrent.futures import CancelledError
 
+import numpy as np
+
 from . import shard
 from .errors import ClusterError
 from .joining import join
@@ -21,6 +23,10 @@ ATTEMPTS = 4
 PATIENCE = 120
 #: factors that are kept with the workers: those of this step and of a few before
 KEPT = 32
+
+
+def key_of(numbers):
+    return hashlib.blake2b(numbers.tobytes(), digest_size=16, person=str(numbers.shape).encode()[:16]).hexdigest()
 
 
 def cut(rows, workers, memory):
@@ -52,6 +58,8 @@ class Dispatch:
         self.memory = memory or MEMORY
         self.run = uuid.uuid4().hex
         self.scattered = OrderedDict()
+        #: of each worker: the keys of the rows that it has had
+        self.rows_sent = {}
         self.placing = {}
         self.looked = 0.0
         self.resources = None
@@ -113,7 +121,7 @@ class Dispatch:
         """The arrays as futures. What the workers have had lately is not sent again."""
         keys, fresh = [], {}
         for _, numbers in arrays:
-            key = hashlib.blake2b(numbers.tobytes(), digest_size=16, person=str(numbers.shape).encode()[:16]).hexdigest()
+            key = key_of(numbers)
             keys.append(key)
             if key in self.scattered:
                 self.scattered.move_to_end(key)
@@ -127,6 +135,18 @@ class Dispatch:
             self.scattered.popitem(last=False)
         return futures, sum(numbers.nbytes for numbers in fresh.values())
 
+    def _rows_for(self, worker, blocks, numbers):
+        """The rows of a worker's blocks, or their key alone where it has them from an earlier step; and how many bytes travel."""
+        rows = np.concatenate([numbers[start : start + count] for start, count in blocks])
+        key = key_of(rows)
+        sent = self.rows_sent.setdefault(worker, OrderedDict())
+        is_there = key in sent
+        sent[key] = None
+        sent.move_to_end(key)
+        while len(sent) > shard.ROWS_KEPT:
+            sent.popitem(last=False)
+        return shard.Cut(key, None if is_there else rows), 0 if is_there else rows.nbytes
+
     def ask(self, question, arrays):
         """Asks all blocks. `arrays` are pairs of a description and numbers, and so are those of the answer."""
         from distributed import wait
@@ -137,13 +157,21 @@ class Dispatch:
             places = {worker: blocks for worker, blocks in self._places(attempt > 1).items() if blocks}
             tasks = []
             try:
-                futures, sent = self._futures(arrays)
+                shared = [pair for pair in arrays if not pair[0]["name"].startswith("rows of ")]
+                cut_up = [pair for pair in arrays if pair[0]["name"].startswith("rows of ")]
+                futures, sent = self._futures(shared)
+                described = [description for description, _ in shared]
+                described += [{**description, "isCut": True} for description, _ in cut_up]
+                most_rows = 0
                 for worker, blocks in places.items():
-                    described = [description for description, _ in arrays]
+                    rows = [self._rows_for(worker, blocks, numbers) for _, numbers in cut_up]
+                    most_rows = max(most_rows, sum(nbytes for _, nbytes in rows))
                     tasks.append(
                         self.client.submit(
                             shard.answer,
-                            *(self.run, self.rows, self.memory, self.version, question, described, blocks, *futures),
+                            *(self.run, self.rows, self.memory, self.version, question, described, blocks),
+                            *futures,
+                            *(one for one, _ in rows),
                             workers=[worker],
                             allow_other_workers=True,
                             resources=self.resources,
@@ -164,9 +192,10 @@ class Dispatch:
                 break
             except ClusterError:
                 raise
-            except (CancelledError, asyncio.CancelledError, KilledWorker, TimeoutError, OSError) as error:
+            except (CancelledError, asyncio.CancelledError, KilledWorker, shard.MissingRows, TimeoutError, OSError) as error:
                 # factors were with workers that are gone: they are sent again
                 self.scattered.clear()
+                self.rows_sent.clear()
                 if attempt == ATTEMPTS:
                     raise ClusterError(
                         f"{question['verb']}: {ATTEMPTS} attempts on the cluster failed, the last by {type(error).__name__}: {error}"
@@ -177,7 +206,7 @@ class Dispatch:
                 "verb": question["verb"],
                 "seconds": seconds,
                 "overhead": seconds - answer["seconds"],
-                "down": sent,
+                "down": sent + most_rows,
                 "up": answer["bytes"],
                 "held": answer["held"],
             }
