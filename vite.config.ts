@@ -33,6 +33,16 @@ const APART = ["slow", "demo"];
 /** tests that need modules which no other test has loaded */
 const ALONE = ["test/gpu/lateChoices.test.ts"];
 
+/**
+ * Where a module lies in the package. npm leaves out folders called node_modules. It packs files in the order of their names without
+ * folders, and what is alike is packed smaller side by side: so names of shaders begin alike.
+ */
+const placeOf = (name: string): string => {
+  const shader = /\bshaders\/(common\/)?(\w+)\.wgsl(?:_(\w+))?$/.exec(name);
+  if (shader) return `shaders/${shader[1] ?? ""}wgsl_${shader[3] ?? "call"}_${shader[2]}`;
+  return name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/");
+};
+
 export default defineConfig(({ mode }) => ({
   plugins: [wgsl(), using],
   build: {
@@ -51,8 +61,7 @@ export default defineConfig(({ mode }) => ({
       output: {
         preserveModules: true,
         preserveModulesRoot: "src",
-        // npm leaves folders called node_modules out of a package
-        entryFileNames: ({ name }) => `${name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/")}.js`,
+        entryFileNames: ({ name }) => `${placeOf(name)}.js`,
         comments: { annotation: true, legal: true, jsdoc: false },
         // functions, classes and members keep their names in stack traces; a program's bundler does the rest
         minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
