@@ -9,16 +9,19 @@ import { rolldown } from "rolldown";
  * they load when it is needed (kernels that an adapter or a size chooses, probes, profiles, starts from singular vectors) is told beside it.
  */
 const PROGRAMS = [
-  { name: "matmul", code: "Engine, matmul", most: 17.8, goal: 20 },
+  { name: "matmul", code: "Engine, matmul", most: 17.6, goal: 20 },
   // the engine, schedules and the driver of solvers are 25 of them
   { name: "cpALS", code: "cpALS, Engine", most: 42, goal: 40 },
-  { name: "cp", code: "cp, Engine", most: 46, goal: 45 },
+  { name: "cp", code: "cp, Engine", most: 46.5, goal: 45 },
   { name: "inference of a LeNet", code: "Engine, lenet, Sequential", most: 32, goal: 45 },
   { name: "a reader of .npy", code: "readNpy", most: 3.6, goal: 4 },
 ];
 
-/** kB that `npm install tenfold` fetches at most. 48 of them are the weights of the trained LeNet, 68 the report page, 49 declarations, 29 the pages that README links to. */
-const PACKED = { most: 650, goal: 450 };
+/**
+ * kB that `npm install tenfold` fetches at most. Of them 81 are the command, 76 declarations, 69 the report page, 49 the weights of the
+ * trained LeNet, 49 shaders, 40 README and the pages that it links to; the rest are modules of the library.
+ */
+const PACKED = { most: 690, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
