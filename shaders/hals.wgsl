@@ -1,6 +1,7 @@
 // Y (rows×R) that lowers ½·tr(Y·V·Yᵀ) − tr(B·Yᵀ) over Y ≥ L, by hierarchical alternating least squares (Cichocki & Phan 2009):
 // y_r ← max(l_r, (b_r − Σ_{s≠r} y_s·v_sr) / v_rr), column after column, in up to `passes` passes. V is `normal`, symmetric.
 // Of a factor A₀ ≥ 0 (`factor`): Y begins at A₀ and L is 0; or, where STEP, Y is a step, begins at 0, and L is −A₀.
+// SHRINK: the least of that plus threshold·Σ|y| (coordinate descent, Friedman et al. 2007); SIGNED: over all Y, negative ones too.
 // An invocation takes a row: rows are independent of each other. A row ends when a pass changes it by less than `tolerance` times
 // what the first pass changed (Gillis & Glineur 2012). Columns whose v_rr is 0 stay as they are.
 // Cost: 2·rows·R² flops a pass. B and A₀ are read once, V from the cache.
@@ -10,6 +11,8 @@ const WIDTH: u32 = 32u;
 // a power of two, at least R
 const PAD: u32 = 16u;
 const STEP: bool = false;
+const SHRINK: bool = false;
+const SIGNED: bool = false;
 
 struct Params {
   rows: u32,
@@ -17,6 +20,7 @@ struct Params {
   passes: u32,
   // of squares
   tolerance: f32,
+  threshold: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -45,7 +49,11 @@ fn main(
       if (!(pivot > 1e-37)) { continue; }
       var rest = right[start + r];
       for (var s = 0u; s < n; s++) { rest -= select(y[s], 0.0, s == r) * normal[r * n + s]; }
-      let next = max(select(0.0, -factor[start + r], STEP), rest / pivot);
+      var next = max(select(0.0, -factor[start + r], STEP), rest / pivot);
+      if (SHRINK) {
+        let magnitude = max(select(rest, abs(rest), SIGNED) - params.threshold, 0.0) / pivot;
+        next = select(magnitude, -magnitude, SIGNED && rest < 0.0);
+      }
       let difference = next - y[r];
       change += difference * difference;
       y[r] = next;

@@ -91,7 +91,11 @@ export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /**
    * of modes by number, as in `{ 0: "unimodal", 2: "orthogonal" }`: `nonnegative`; `unimodal`, columns without negative entries that rise to
    * one peak and fall after it; `orthogonal`, orthonormal columns; `{ fixed: factor }`, a factor that stays, I_n×R, but that its columns get
-   * norm 1. Where a factor is fixed, terms keep the order of its columns
+   * norm 1. Where a factor is fixed, terms keep the order of its columns.
+   *
+   * One mode may have a penalty, of its factor times the weights, Â; what is lowered is then ½‖X − X̂‖² and the penalty together:
+   * `{ smooth: λ }`, ½·λ·Σ of squared second differences down the columns of Â; `{ sparse: λ, nonnegative }`, λ·‖X‖·Σ|â|, so that an entry is 0
+   * whose term would not explain λ of ‖X‖. The other modes take no ridge then, and may not be unimodal
    */
   constraints?: Readonly<Record<number, CpConstraint>>;
 }
@@ -417,17 +421,20 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
   /** where a mode's update is one dispatch */
   readonly #fused: FusedUpdate | null;
 
+  readonly update: CpUpdate;
+
   constructor(
     readonly name: string,
     scope: Scope,
     rank: number,
-    readonly update: CpUpdate,
+    update: CpUpdate,
     /** where the factors lie; by default each for itself */
     private readonly stacked?: StackedFactors,
   ) {
     this.#scope = scope;
     const { allocate, engine, source } = scope;
     this.advice = update.advice;
+    this.update = update.begin?.(scope) ?? update;
     this.#fused = update.fused?.(engine, rank) ?? null;
     const factors = source.shape.map((extent, mode) =>
       stacked ? stacked.stack.of(stacked.tensor, mode) : allocate([extent, rank], `factor ${mode}`),
@@ -543,6 +550,12 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     return out;
   }
 
+  /** Records twice what the updates lower besides ½‖x − x̂‖², [1]; null where that is nothing. */
+  recordPenalty(s: Scheduler): Tensor | null {
+    const { weights, factors } = this.model;
+    return this.update.penalty?.(s, { factors, weights, squaredNorm: this.#scope.source.squaredNorm }) ?? null;
+  }
+
   /** whether the error from norms is one small number less than ‖x‖², and not three that cancel */
   get tellsError(): boolean {
     return this.#fused?.tellsError ?? false;
@@ -580,7 +593,7 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
     const isFixed = this.update.fixed?.has(mode);
     const solved = isFixed
       ? scaleColumns(s, factor, weights)
-      : this.update.record(p, { mode, product, normal, factor, weights });
+      : this.update.record(p, { mode, product, normal, factor, weights, squaredNorm: this.#scope.source.squaredNorm });
     if (isLast) {
       const products = gram(s, solved);
       innerProduct(s, product, solved, { out: this.#scalar(0) });

@@ -10,10 +10,23 @@ import {
 } from "../gpu/index.js";
 import { add, fill, map, polar, scaleColumns, unimodalColumns } from "../ops/index.js";
 import { makeNonnegative, nonnegative, nonnegativeModes } from "./cpNonnegative.js";
+import { besidePenalty, smooth, sparse } from "./cpPenalties.js";
 import type { CpStep, CpUpdate } from "./cpUpdates.js";
+import type { Scope } from "./iterate.js";
 
 /** A constraint on the factor of one mode. */
-export type CpConstraint = "nonnegative" | "unimodal" | "orthogonal" | { readonly fixed: TensorData };
+export type CpConstraint =
+  | "nonnegative"
+  | "unimodal"
+  | "orthogonal"
+  | { readonly fixed: TensorData }
+  | { readonly smooth: number }
+  | { readonly sparse: number; readonly nonnegative?: boolean };
+
+const isFixed = (constraint: CpConstraint): constraint is { fixed: TensorData } =>
+  typeof constraint === "object" && "fixed" in constraint;
+/** Whether it is a penalty on the factor, beside the squared error. */
+const isPenalty = (constraint: CpConstraint) => typeof constraint === "object" && !isFixed(constraint);
 
 /** The weights of the model, and 1 where they are 0: those that a factor's columns of norm 1 stand for. */
 function weightsOf(s: Scheduler, weights: Tensor): Tensor {
@@ -87,10 +100,34 @@ export function constraintsOf(
       );
     all.set(mode, constraint);
   }
-  const isFixed = (constraint: CpConstraint) => typeof constraint === "object";
+  const penalised = [...all.keys()].filter((mode) => isPenalty(all.get(mode)!));
+  if (penalised.length > 1)
+    throw new TenfoldError(
+      `${name}: modes ${penalised.join(" and ")} have penalties, needs one at most: they share one set of weights`,
+    );
+  const unimodalMode = [...all.keys()].find((mode) => all.get(mode) === "unimodal");
+  if (penalised.length && unimodalMode !== undefined)
+    throw new TenfoldError(
+      `${name}: mode ${unimodalMode} is unimodal and mode ${penalised[0]} has a penalty, which do not go together; take nonnegative for mode ${unimodalMode}`,
+    );
+  for (const mode of penalised) checkPenalty(name, x, mode, all.get(mode)!);
   if ([...all.values()].filter(isFixed).length === x.shape.length)
     throw new TenfoldError(`${name}: all modes are fixed, needs one that is free: leave it out of constraints`);
   return all;
+}
+
+/** entries of the matrix of cosines that a smooth mode takes */
+const MOST_COSINES = 2 ** 25;
+
+function checkPenalty(name: string, x: Shaped, mode: number, constraint: CpConstraint): void {
+  const [kind, lambda] = Object.entries(constraint).find(([key]) => key !== "nonnegative") as [string, unknown];
+  if (!(typeof lambda === "number" && lambda >= 0 && Number.isFinite(lambda)))
+    throw new TenfoldError(`${name}: ${kind} of mode ${mode} is ${lambda}, needs a number of at least 0`);
+  const extent = x.shape[mode]!;
+  if (kind === "smooth" && extent ** 2 > MOST_COSINES)
+    throw new ShapeError(
+      `${name}: mode ${mode} of ${x} has ${extent} rows, smooth takes at most ${Math.floor(Math.sqrt(MOST_COSINES))}: it keeps a square matrix of them`,
+    );
 }
 
 /** The update of every mode by its constraint, and of modes that have none by `otherwise`. */
@@ -101,22 +138,48 @@ export function constrained(
   constraints: ReadonlyMap<number, CpConstraint>,
   otherwise: CpUpdate,
 ): CpUpdate {
+  const isPenalised = [...constraints.values()].some(isPenalty);
   const updates = x.shape.map((extent, mode): CpUpdate => {
     const constraint = constraints.get(mode);
-    if (constraint === undefined) return otherwise;
-    if (typeof constraint === "object") return fixed(fixedFactor(name, constraint.fixed, [extent, rank], mode));
-    return { nonnegative, unimodal, orthogonal }[constraint];
+    if (constraint === undefined) return isPenalised ? besidePenalty(false) : otherwise;
+    if (typeof constraint !== "object") {
+      if (isPenalised && constraint === "nonnegative") return besidePenalty(true);
+      return { nonnegative, unimodal, orthogonal }[constraint];
+    }
+    if ("fixed" in constraint) return fixed(fixedFactor(name, constraint.fixed, [extent, rank], mode));
+    if ("smooth" in constraint) return smooth(constraint.smooth, mode);
+    return sparse(constraint.sparse, constraint.nonnegative ?? false, mode);
   });
-  const modesOf = (...of: CpConstraint[]) =>
-    new Set([...constraints.keys()].filter((mode) => of.includes(constraints.get(mode)!)));
-  const correct = (p: Program, step: CpStep & { scaled: Tensor }) => updates[step.mode]!.correct!(p, step);
+  return combined(updates, constraints);
+}
+
+/** One update of all modes by those of each. */
+function combined(updates: readonly CpUpdate[], constraints: ReadonlyMap<number, CpConstraint>): CpUpdate {
+  const modesOf = (holds: (constraint: CpConstraint) => boolean) =>
+    new Set([...constraints.keys()].filter((mode) => holds(constraints.get(mode)!)));
+  const isOneSigned = (constraint: CpConstraint) =>
+    constraint === "nonnegative" ||
+    constraint === "unimodal" ||
+    (typeof constraint === "object" && "nonnegative" in constraint && constraint.nonnegative === true);
+  const penalty = updates.find((update) => update.penalty)?.penalty;
+  const correct = (p: Program, step: Omit<CpStep, "squaredNorm"> & { scaled: Tensor }) =>
+    updates[step.mode]!.correct!(p, step);
   return {
     advice: [...new Set(updates.map(({ advice }) => advice))].join(", "),
-    oneSigned: modesOf("nonnegative", "unimodal"),
-    fixed: new Set([...constraints.keys()].filter((mode) => typeof constraints.get(mode) === "object")),
+    oneSigned: modesOf(isOneSigned),
+    fixed: modesOf(isFixed),
     keepsDirections: true,
     prepare: (start, columns, mode) => updates[mode]!.prepare?.(start, columns, mode),
     record: (p, step) => updates[step.mode]!.record(p, step),
+    ...(updates.some((update) => update.begin) && {
+      begin: (scope: Scope) =>
+        combined(
+          updates.map((update) => update.begin?.(scope) ?? update),
+          constraints,
+        ),
+    }),
+    hasPenalty: [...constraints.values()].some(isPenalty),
+    ...(penalty && { penalty }),
     ...(updates.every((update) => update.correct) && { correct }),
     // one sweep of fused updates for all modes, where they have the same
     ...(updates.every((update) => update === nonnegative) && { fused: nonnegative.fused! }),

@@ -17,7 +17,8 @@ export const nonnegativeRule: OptionRule = {
 
 /** What `constraints` may be. */
 export const constraintsRule: OptionRule = {
-  needs: 'an object with "nonnegative", "unimodal", "orthogonal" or { fixed: factor } by mode, as in { 0: "unimodal" }',
+  needs:
+    'an object with "nonnegative", "unimodal", "orthogonal", { fixed: factor }, { smooth: λ } or { sparse: λ } by mode, as in { 0: "unimodal" }',
   is: (value) =>
     typeof value === "object" &&
     value !== null &&
@@ -27,9 +28,13 @@ export const constraintsRule: OptionRule = {
         constraint === "nonnegative" ||
         constraint === "unimodal" ||
         constraint === "orthogonal" ||
-        (typeof constraint === "object" && constraint !== null && "fixed" in constraint),
+        (typeof constraint === "object" &&
+          constraint !== null &&
+          KINDS.includes(Object.keys(constraint).sort().join())),
     ),
 };
+/** what an object that stands for a constraint has */
+const KINDS = ["fixed", "smooth", "sparse", "nonnegative,sparse"];
 
 /** Whether any factor is constrained. */
 export const isConstrained = ({

@@ -11,7 +11,7 @@ import {
   subtract,
   type UnnormalizedFactor,
 } from "../ops/index.js";
-import type { Trace } from "./iterate.js";
+import type { Scope, Trace } from "./iterate.js";
 
 /** weight ρ of the proximal term ρ‖A − A₀‖²: it keeps updates defined in f32 where terms are collinear, and vanishes as they converge */
 export const PROXIMAL = 1e-6;
@@ -26,6 +26,8 @@ export interface CpStep {
   /** A₀, the factor as it is, columns of norm 1; they are those of the model times `weights`, [R] */
   factor: Tensor;
   weights: Tensor;
+  /** ‖x‖² */
+  squaredNorm: number;
 }
 
 /**
@@ -43,13 +45,19 @@ export interface CpUpdate {
   readonly keepsDirections?: boolean;
   /** changes the start factor of a mode, I_n×R row-major, to one that the constraint allows */
   prepare?(start: Float32Array, rank: number, mode: number): void;
+  /** The update with what it keeps on the GPU for a run: called before `record`. */
+  begin?(scope: Scope): CpUpdate;
+  /** whether it lowers something besides ½‖x − x̂‖² */
+  readonly hasPenalty?: boolean;
+  /** Records twice what the update lowers besides ½‖x − x̂‖², for a model whose columns have norm 1: [1], a temporary. */
+  penalty?(s: Scheduler, model: { factors: readonly Tensor[]; weights: Tensor; squaredNorm: number }): Tensor;
   /** Records the mode's new factor, I_n×R, columns of any norm: a temporary. */
   record(p: Program, step: CpStep): Tensor;
   /**
    * Records what is added to A₀·diag(weights) when `product` is the MTTKRP of X − X̂ and not of X, for sweeps near a fit of 1. An update
    * that has no such form goes by X all the way.
    */
-  correct?(p: Program, step: CpStep & { scaled: Tensor }): Tensor;
+  correct?(p: Program, step: Omit<CpStep, "squaredNorm"> & { scaled: Tensor }): Tensor;
   /** the same update for a sweep in one dispatch a mode, where the adapter has a kernel for it */
   fused?(engine: Engine, rank: number): FusedUpdate | null;
 }

@@ -1,6 +1,6 @@
 /** CP by alternating updates whose sweeps are extrapolated: they creep less where terms are collinear. */
 import type { Program, Scheduler, Tensor, TensorData } from "../gpu/index.js";
-import { appendRow, MOMENTUM_START, momentum } from "../ops/index.js";
+import { add, appendRow, copy, MOMENTUM_START, momentum } from "../ops/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
 import { ONE_DIFFERENCE } from "./cpNonnegative.js";
 import type { CorrectingSweeps, CpUpdate } from "./cpUpdates.js";
@@ -18,18 +18,24 @@ export interface AlternatingCp {
   startFrom(start: readonly TensorData[]): Promise<void>;
   record(p: Program, trace: Trace | null, isPrecise: boolean): void;
   recordError(s: Scheduler, isPrecise: boolean, out: Tensor): Tensor;
+  /** Records twice what is lowered besides ½‖x − x̂‖², [1]; null where that is nothing. */
+  recordPenalty?(s: Scheduler): Tensor | null;
   placeAll(s: Scheduler, tensor: Tensor, modes: readonly number[]): void;
   finish(): Promise<KruskalTensor>;
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void;
   restore(tensor: KruskalTensor, exponent: number): Promise<KruskalTensor>;
 }
 
+/** Views begin at such places. */
+const APART = 64;
+const behindOf = (tensor: Tensor, { size }: Stack): Tensor => tensor.rows(size, size + 1);
+
 /**
  * CP by alternating updates whose sweeps begin a little further than the last one ended, and that takes back what made the error larger (Mitchell, Ye &
  * De Sterck 2020; Ang, Cohen, Gillis & Hien 2021).
  */
 export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
-  readonly columns = MOMENTUM_START.length;
+  readonly columns: number;
   readonly hasCheap: boolean;
   readonly advice: string;
   readonly state: readonly Tensor[];
@@ -49,6 +55,8 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   readonly #next: Tensor;
   readonly #momentum: Tensor;
   readonly #error: Tensor;
+  /** where there is a penalty: the state of the momentum, and apart from it the squared error of the best factors */
+  readonly #told: Tensor | null;
   /** modes that are updated, the last of which has the weights */
   readonly #modes: readonly number[];
   readonly #clipped: readonly number[];
@@ -71,20 +79,26 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
     this.#clipped = all.filter((mode) => oneSigned.has(mode));
     const others = all.filter((mode) => !oneSigned.has(mode));
     // terms of one sign do not cancel each other, so that norms tell the error
-    this.hasCheap = !others.length;
+    this.hasCheap = !others.length && !update.hasPenalty;
     this.#stack = new Stack(
       source.shape.map((extent) => [extent, rank]),
       [...this.#clipped, ...others],
     );
-    const stack = (label: string) => allocate([this.#stack.size], label);
-    [this.#fresh, this.#best, this.#next] = [stack("new factors"), stack("best factors"), stack("next factors")];
+    // with a penalty, what decides is not the squared error: that lies behind the factors, and is accepted and refused with them
+    const behind = update.hasPenalty ? APART : 0;
+    const stack = (label: string, more = 0) => allocate([this.#stack.size + more], label);
+    this.#fresh = stack("new factors", behind);
+    this.#best = stack("best factors", behind);
+    this.#next = stack("next factors");
+    this.#told = behind ? allocate([2 * APART], "errors") : null;
+    this.columns = this.#told?.size ?? MOMENTUM_START.length;
     this.#cp = begin({ stack: this.#stack, tensor: this.#fresh });
     this.model = this.#cp.model;
     this.#amplification = this.#cp.tellsError ? ONE_DIFFERENCE : 1;
     this.startError = this.#cp.tellsError ? 1 : undefined;
     this.#momentum = allocate([MOMENTUM_START.length], "momentum");
     this.#error = allocate([1], "error");
-    if (source.refresh && source.refreshTells) this.startSquares = allocate([1], "error of the start");
+    if (source.refresh && source.refreshTells && !behind) this.startSquares = allocate([1], "error of the start");
     this.state = [...this.#cp.state, this.#best, this.#next, this.#momentum];
     this.correcting = this.#cp.correcting && this.#correctingSweeps(this.#cp.correcting);
   }
@@ -113,7 +127,13 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
 
   /** Records what follows a sweep: the model is put where the next one begins. */
   #extrapolate(s: Scheduler, isPrecise: boolean): void {
-    const error = this.startSquares ?? this.#cp.recordError(s, isPrecise, this.#error);
+    const squares = this.startSquares ?? this.#cp.recordError(s, isPrecise, this.#error);
+    const penalty = this.#told && this.#cp.recordPenalty!(s);
+    const error = penalty ? add(s, squares, penalty, { out: this.#error }) : squares;
+    if (penalty) {
+      copy(s, squares, { out: behindOf(this.#fresh, this.#stack) });
+      s.release(penalty);
+    }
     momentum(s, {
       fresh: this.#fresh,
       error,
@@ -128,7 +148,10 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
 
   /** Records a row of the trace: among its numbers is the error of the best factors. */
   #tell(s: Scheduler, { rows, counter }: Trace): void {
-    appendRow(s, this.#momentum, rows, counter);
+    if (!this.#told) return void appendRow(s, this.#momentum, rows, counter);
+    copy(s, this.#momentum, { out: this.#told.rows(0, MOMENTUM_START.length) });
+    copy(s, behindOf(this.#best, this.#stack), { out: this.#told.rows(APART, APART + 1) });
+    appendRow(s, this.#told, rows, counter);
   }
 
   #correctingSweeps({ below, open }: CorrectingSweeps): SweepMethod<KruskalTensor>["correcting"] {
@@ -151,7 +174,9 @@ export class ExtrapolatedCp implements SweepMethod<KruskalTensor> {
   }
 
   errorOf(row: Float32Array, kind: SweepKind): Told {
-    const error = Math.sqrt(Math.max(0, row[2]!) / this.scope.source.squaredNorm);
+    const relative = (squared: number) => Math.sqrt(Math.max(0, squared) / this.scope.source.squaredNorm);
+    const error = relative(row[2]!);
+    if (this.#told) return { fromResidual: relative(row[APART]!), objective: error };
     return kind === "cheap" ? { fromNorms: error, amplification: this.#amplification } : { fromResidual: error };
   }
 

@@ -103,7 +103,7 @@ export interface Parafac2Decomposition extends Decomposition<Parafac2Tensor> {
 /** those of A, B and C */
 const MODES = [0, 1, 2];
 /** sweeps over A, B and C for one set of projections */
-const INNER_SWEEPS = 3;
+const INNER_SWEEPS = 5;
 /** slices whose results are recorded together */
 const TOGETHER = 32;
 

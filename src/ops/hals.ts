@@ -16,6 +16,10 @@ export interface HalsOptions {
   passes?: number | undefined;
   /** finds the step Y ≥ −factor from a gradient B, to be added to the factor, in place of Y ≥ 0 from B */
   step?: boolean | undefined;
+  /** adds this times Σ|Y| to what is minimised (coordinate descent, Friedman et al. 2007); not with `step` */
+  shrink?: number | undefined;
+  /** with `shrink`: Y and `factor` may have negative entries */
+  signed?: boolean | undefined;
   out?: Tensor | undefined;
 }
 
@@ -29,7 +33,7 @@ export function hals(
   s: Scheduler,
   normal: Tensor,
   right: Tensor,
-  { factor, passes = 30, step = false, out }: HalsOptions,
+  { factor, passes = 30, step = false, shrink, signed = false, out }: HalsOptions,
 ): Tensor {
   assertCall("hals", s, { normal, right });
   const rank = normal.shape[0]!;
@@ -38,12 +42,13 @@ export function hals(
   assertShape("hals", "factor", factor, right.shape);
   if (out) assertShape("hals", "out", out, right.shape);
   if (rank > MOST_HALS_RANK) throw new ShapeError(`hals: ${rank} columns, needs at most ${MOST_HALS_RANK}`);
+  if (step && shrink !== undefined) throw new ShapeError("hals: step and shrink, needs one of them");
   const result = out ?? s.tensor(right.shape, { label: "non-negative factor" });
   const PAD = Math.max(4, 2 ** Math.ceil(Math.log2(rank)));
   s.run(
-    kernel.with({ PAD, STEP: step }),
+    kernel.with({ PAD, STEP: step, SHRINK: shrink !== undefined, SIGNED: signed }),
     { right, normal, factor, out: result },
-    { rows: right.shape[0]!, rank, passes, tolerance: HALS_TOLERANCE },
+    { rows: right.shape[0]!, rank, passes, tolerance: HALS_TOLERANCE, threshold: shrink ?? 0 },
   );
   return result;
 }

@@ -108,5 +108,6 @@ export {
   type UnitColumns,
   unitColumns,
 } from "./unitColumns.js";
+export { type UnitColumnsStepOptions, unitColumnsStep } from "./unitColumnsStep.js";
 export * from "./unpackBytes.js";
 export * from "./workCost.js";

@@ -59,7 +59,7 @@ describe("updates by least squares", () => {
     const scaledFactor = factor.map((value, at) => value * weights[at % R]!);
     using scaled = engine.tensor([ROWS, R], scaledFactor);
     using p = new Program(engine);
-    const step = { mode: 0, product: m, normal: v, factor: a, weights: lambda };
+    const step = { mode: 0, product: m, normal: v, factor: a, weights: lambda, squaredNorm: 1 };
     const results: Tensor[] = [update.record(p, step), update.correct!(p, { ...step, scaled })];
     using program = await p.compile();
     await program.run();

@@ -50,6 +50,8 @@ const samples: Sample[] = [
     const matrices = [{ rows: 9, start: 0 }];
     ops.unitColumns(s, { stack: out, matrices, parts, factors: factor, grams, modes: [2], weights, keep: true, last });
   },
+  (s, tensor) =>
+    ops.unitColumnsStep(s, tensor(3, 3), tensor(9, 3), { factor: tensor(9, 3), weights: tensor(3), passes: 2 }),
   (s, tensor) => {
     const [core, product, grams] = [tensor(2, 3, 2), tensor(2, 3, 2), tensor(3, 9)];
     ops.coreSteps(s, { core, product, grams, steps: 2, squaredNorm: 1, error: tensor(1) });
