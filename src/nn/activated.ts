@@ -18,7 +18,7 @@ export function activatedProduct(s: Scheduler, activation: Activation, product: 
 /** The activation of a layer's product, forwards and backwards. */
 export class Activated {
   /** what the gradient is computed from */
-  #kept: Tensor | null = null;
+  #saved: Tensor | null = null;
 
   constructor(readonly activation: Activation) {}
 
@@ -27,21 +27,21 @@ export class Activated {
     const { activation } = this;
     if (!training) return activatedProduct(s, activation, product);
     if (isFromOutput(activation)) {
-      this.#kept = activatedProduct(s, activation, product);
-      return this.#kept;
+      this.#saved = activatedProduct(s, activation, product);
+      return this.#saved;
     }
-    this.#kept = product("none");
-    return activate(s, this.#kept, activation);
+    this.#saved = product("none");
+    return activate(s, this.#saved, activation);
   }
 
   /** The gradient of the product, from that of the output: `dy` itself where there is no activation. */
   backward(s: Scheduler, dy: Tensor): Tensor {
     const { activation } = this;
-    const kept = this.#kept!;
-    this.#kept = null;
+    const saved = this.#saved!;
+    this.#saved = null;
     if (activation === "none") return dy;
-    const dz = activationGradient(s, kept, dy, activation);
-    if (!isFromOutput(activation)) s.release(kept);
+    const dz = activationGradient(s, saved, dy, activation);
+    if (!isFromOutput(activation)) s.release(saved);
     return dz;
   }
 }

@@ -112,7 +112,7 @@ export const linearKind = /* @__PURE__ */ layerKind(
 export class Activate implements Layer {
   readonly name: string;
   readonly parameters = [];
-  #kept: Tensor | null = null;
+  #saved: Tensor | null = null;
 
   /** @param options.slope the slope of `leakyRelu` below 0, above 0 itself; 0.01 by default */
   constructor(
@@ -136,13 +136,13 @@ export class Activate implements Layer {
   forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
     const { activation, options } = this;
     const y = activate(s, x, activation, options);
-    if (training) this.#kept = isFromOutput(activation) ? y : x;
+    if (training) this.#saved = isFromOutput(activation) ? y : x;
     return y;
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { activation, options } = this;
-    return inputGradient ? activationGradient(s, this.#kept!, dy, activation, options) : null;
+    return inputGradient ? activationGradient(s, this.#saved!, dy, activation, options) : null;
   }
 
   counts(): Counts {

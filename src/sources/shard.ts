@@ -232,25 +232,25 @@ export class Shard {
       await Program.run(engine, record, "facts", { signal });
       const [words, squares] = await engine.read([seen, norms]);
       const numbers = await Promise.all(counts.map((count) => engine.read(count)));
-      const found = ranges.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
+      const inspections = ranges.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
       const width = sizeOf(shape.slice(1));
-      const firsts = found.map(({ first }, slab) =>
+      const firsts = inspections.map(({ first }, slab) =>
         first ? [ranges[slab]![0] * width + first.index, Number(first.kind !== "NaN")] : [Number.POSITIVE_INFINITY, 0],
       );
       const first = firsts.reduce((least, other) => (other[0]! < least[0]! ? other : least));
       const scalar = (value: number, joining: Joining) => ({ shape: [1], data: Float64Array.of(value), joining });
       return {
         notFinite: scalar(
-          found.reduce((sum, { notFinite }) => sum + notFinite, 0),
+          inspections.reduce((sum, { notFinite }) => sum + notFinite, 0),
           "sum",
         ),
         first: { shape: [2], data: Float64Array.from(first), joining: "least" },
         largest: scalar(
-          found.reduce((most, { largest }) => Math.max(most, largest), 0),
+          inspections.reduce((most, { largest }) => Math.max(most, largest), 0),
           "max",
         ),
         squaredNorm: scalar(
-          found.reduce((sum, _, slab) => sum + squares[slab * APART]!, 0),
+          inspections.reduce((sum, _, slab) => sum + squares[slab * APART]!, 0),
           "sum",
         ),
         ...Object.fromEntries(
@@ -362,10 +362,10 @@ class Work {
       }
       case "projections": {
         const bases = this.#factors("factor");
-        const outs = request.modes!.map((kept) => {
-          const extents = shape.map((extent, k) => (k === kept ? extent : (bases[k]?.shape[1] ?? extent)));
-          const isLined = kept === 0 || !bases[0];
-          return [kept, output(`projected ${kept}`, extents, joiningOf(isLined))] as const;
+        const outs = request.modes!.map((unprojected) => {
+          const extents = shape.map((extent, k) => (k === unprojected ? extent : (bases[k]?.shape[1] ?? extent)));
+          const isLined = unprojected === 0 || !bases[0];
+          return [unprojected, output(`projected ${unprojected}`, extents, joiningOf(isLined))] as const;
         });
         passesOf(this.slabs).projections(p, bases, new Map(outs));
         return;
@@ -493,12 +493,12 @@ const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
 /** Bytes as what a tensor of the GPU's is written with; copied where words of 32 bits do not begin there, or do not fill the last one. */
 function numbersOf(bytes: Uint8Array, format: NumberFormat): TensorData {
   const words = Math.ceil(bytes.length / 4);
-  let whole = bytes;
+  let aligned = bytes;
   if (bytes.byteOffset % 4 || bytes.length % 4) {
-    whole = new Uint8Array(4 * words);
-    whole.set(bytes);
+    aligned = new Uint8Array(4 * words);
+    aligned.set(bytes);
   }
   return format === "f32"
-    ? new Float32Array(whole.buffer, whole.byteOffset, words)
-    : new Uint32Array(whole.buffer, whole.byteOffset, words);
+    ? new Float32Array(aligned.buffer, aligned.byteOffset, words)
+    : new Uint32Array(aligned.buffer, aligned.byteOffset, words);
 }

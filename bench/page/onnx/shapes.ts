@@ -42,18 +42,18 @@ const fill = <T extends { [at: number]: number | bigint; length: number }>(out: 
   return out;
 };
 /** whole numbers from 0 to 9: indices of a vocabulary stay within it */
-const whole = (next: () => number) => Math.floor(10 * next());
+const digit = (next: () => number) => Math.floor(10 * next());
 const MAKERS: Readonly<Record<string, Maker>> = {
   float32: (size, next) => fill(new Float32Array(size), next),
   float64: (size, next) => fill(new Float64Array(size), next),
-  int64: (size, next) => fill(new BigInt64Array(size), () => BigInt(whole(next))),
-  uint64: (size, next) => fill(new BigUint64Array(size), () => BigInt(whole(next))),
-  int32: (size, next) => fill(new Int32Array(size), () => whole(next)),
-  uint32: (size, next) => fill(new Uint32Array(size), () => whole(next)),
-  int16: (size, next) => fill(new Int16Array(size), () => whole(next)),
-  uint16: (size, next) => fill(new Uint16Array(size), () => whole(next)),
-  int8: (size, next) => fill(new Int8Array(size), () => whole(next)),
-  uint8: (size, next) => fill(new Uint8Array(size), () => whole(next)),
+  int64: (size, next) => fill(new BigInt64Array(size), () => BigInt(digit(next))),
+  uint64: (size, next) => fill(new BigUint64Array(size), () => BigInt(digit(next))),
+  int32: (size, next) => fill(new Int32Array(size), () => digit(next)),
+  uint32: (size, next) => fill(new Uint32Array(size), () => digit(next)),
+  int16: (size, next) => fill(new Int16Array(size), () => digit(next)),
+  uint16: (size, next) => fill(new Uint16Array(size), () => digit(next)),
+  int8: (size, next) => fill(new Int8Array(size), () => digit(next)),
+  uint8: (size, next) => fill(new Uint8Array(size), () => digit(next)),
   bool: (size, next) => fill(new Uint8Array(size), () => Number(next() < 0.5)),
 };
 

@@ -588,9 +588,9 @@ class Compression {
         const { error } = await measured.of(replaceSites(this.model, [fit], this.replacing));
         weight = error ** 2 / Math.max(probe.error, 1e-9);
       }
-      const found = { candidates, weight, ...(time !== undefined && { time }) };
-      this.choices.push({ site, ...found });
-      this.plan.layers.push({ id: site.id, ...found });
+      const choice = { candidates, weight, ...(time !== undefined && { time }) };
+      this.choices.push({ site, ...choice });
+      this.plan.layers.push({ id: site.id, ...choice });
       this.tellPlan();
     }
     if (few.length)
