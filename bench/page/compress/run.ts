@@ -40,6 +40,18 @@ export class CompressRun implements Run, Actions {
   ) {
     this.#runner = new Runner((task) => store.send({ type: "task", task }), context.fail);
     this.#tuner = new Runner((task) => store.send({ type: "tuning", task }), context.fail);
+    this.#expect().catch(context.fail);
+  }
+
+  /** What fine-tuning reached elsewhere, so that nobody takes the network for a failure before it is tuned. */
+  async #expect(): Promise<void> {
+    const recorded = await recordedCompression();
+    if (!recorded) return;
+    const { method, cost, ratio, before, after, untuned } = recorded.shown;
+    if (untuned === null) return;
+    const [epochs, tuned] = [recorded.curve.length, after.accuracy];
+    const reached = { method, cost, ratio, epochs, before: before.accuracy, untuned, tuned };
+    this.store.send({ type: "reached", reached });
   }
 
   apply(): void {

@@ -56,6 +56,17 @@ export type Group = (typeof GROUPS)[number][0];
 /** images on show at once */
 export const PAGE = 24;
 
+/** A network that was compressed and fine-tuned on another machine. */
+export interface Reached {
+  method: string;
+  cost: Cost;
+  ratio: number;
+  epochs: number;
+  before: number;
+  untuned: number;
+  tuned: number;
+}
+
 export interface State {
   settings: Settings;
   /** where the slider is while it moves */
@@ -76,6 +87,8 @@ export interface State {
   saving: boolean;
   /** the network comes from another machine, since there is no GPU here: nothing can be set */
   recorded: boolean;
+  /** what fine-tuning reached elsewhere; null until it is loaded */
+  reached: Reached | null;
   task: Task;
   tuning: Task;
 }
@@ -94,6 +107,7 @@ export type Event =
   | { type: "epoch"; epoch: Epoch }
   | { type: "tuned"; after: Figures }
   | { type: "recorded"; settings: Settings; shown: Shown; curve: readonly Epoch[]; digits: DigitSet }
+  | { type: "reached"; reached: Reached }
   | { type: "group"; group: Group }
   | { type: "turn"; at: number }
   | { type: "saving"; saving: boolean }
@@ -138,6 +152,7 @@ export const initial = (query: URLSearchParams): State => ({
   ready: false,
   saving: false,
   recorded: false,
+  reached: null,
   task: IDLE,
   tuning: IDLE,
 });
@@ -181,6 +196,8 @@ export function update(state: State, event: Event): State {
       const { settings, shown, curve, digits } = event;
       return { ...state, settings, shown, curve, digits, recorded: true };
     }
+    case "reached":
+      return { ...state, reached: event.reached };
     case "group":
       return { ...state, group: event.group, at: 0 };
     case "turn":
@@ -213,7 +230,11 @@ export function factsOf({ original, shown }: State, timedBatch: number): [name: 
     return `${of(before)} → ${of(after)}${fewer}`;
   };
   const untuned = shown?.untuned ?? null;
-  const now = after ? ` → ${untuned === null ? "" : `${percent(untuned, 2)} → tuned `}${accuracyOf(after)}` : "";
+  const now = !after
+    ? ""
+    : untuned === null
+      ? `; ${accuracyOf(after)} before fine-tuning`
+      : ` → ${percent(untuned, 2)} → tuned ${accuracyOf(after)}`;
   const target: [string, string][] = shown
     ? [[titleOf(shown.method), `÷ ${shown.ratio} ${shown.cost}${shown.reached ? "" : ", which it cannot reach"}`]]
     : [];
@@ -238,9 +259,17 @@ export function factsOf({ original, shown }: State, timedBatch: number): [name: 
   ];
 }
 
+/** What to expect of fine-tuning: what it reached elsewhere. */
+export function reachedWords(reached: Reached | null): string {
+  if (!reached) return "";
+  const { method, cost, ratio, epochs, before, untuned, tuned } = reached;
+  const what = cost === "weights" ? "weights" : "multiplications";
+  return `With ${ratio} times fewer ${what} (${titleOf(method).replace(/ \(.*/, "")}) it reads ${percent(tuned)} of unseen digits after ${epochs} epochs of fine-tuning, and the whole network ${percent(before)}. Before fine-tuning it is ${percent(untuned)}.`;
+}
+
 /** What a run ends with. */
 export function summaryOf({ method, cost, ratio, before, after, reached }: Shown): string {
-  const words = `${times(before.weights, after.weights)} weights, ${times(before.multiplications, after.multiplications)} multiplications: accuracy ${accuracyOf(before)} before, ${accuracyOf(after)} now.`;
+  const words = `${times(before.weights, after.weights)} weights, ${times(before.multiplications, after.multiplications)} multiplications: accuracy ${accuracyOf(before)}, now ${accuracyOf(after)} before fine-tuning.`;
   return reached
     ? words
     : `${titleOf(method)} cannot reach ÷ ${ratio} ${cost} here; this is within 5 % of the least it can do. ${words}`;

@@ -31,6 +31,7 @@ import {
   pageOf,
   RATIO,
   ratioOf,
+  reachedWords,
   type State,
   sortedWords,
   sortPictures,
@@ -83,9 +84,8 @@ export function createView(send: Send, run: Actions): View<State> {
   return {
     render: (state) => html`
       <p class="lead">
-        A LeNet that has learnt to read digits has two convolutions and three dense layers, and their weights are tensors:
-        decomposed, each layer becomes a few small ones. Move the slider to say how much smaller it is to be. It then
-        forgets some of what it knew; press Fine-tune below, and most of it comes back.
+        A network that reads digits becomes several times smaller: its weights are tensors, and decomposed, each layer
+        becomes a few small ones. Move the slider, then press Fine-tune below. <span id="reached">${reachedWords(state.reached)}</span>
       </p>
       ${settingsCard(state, send, run)}
       <div class="sticky">

@@ -1,12 +1,23 @@
 /** Kernels: the benchmark's cases on this machine, beside results recorded on others. */
-import { isSoftware } from "../../../src/index.js";
 import type { MeasureOptions } from "../../measure.js";
 import type { Report } from "../../report.js";
 import { saveFile } from "../controls.js";
 import type { Context, Part, Run, Store } from "../part.js";
 import { Runner, type Tell } from "../runner.js";
 import { Bench } from "./bench.js";
-import { type Committed, chosenCases, type Event, endWords, initial, type State, update, written } from "./state.js";
+import {
+  type Committed,
+  chosenCases,
+  durationWords,
+  type Event,
+  endWords,
+  initial,
+  type State,
+  secondsOf,
+  shownReport,
+  update,
+  written,
+} from "./state.js";
 import { type Actions, createView } from "./view.js";
 
 declare const __VERSION__: string;
@@ -18,9 +29,7 @@ const REPORTS = new Map(
     load,
   ]),
 );
-const names = [...REPORTS.keys()];
-/** the first is a GPU's, where there is one: software tells little about kernels */
-const COMMITTED: Committed = { names, first: names.find((name) => !isSoftware(name)) ?? names[0] ?? "" };
+const COMMITTED: Committed = [...REPORTS.keys()];
 
 export class KernelsRun implements Run, Actions {
   readonly #runner: Runner;
@@ -79,7 +88,7 @@ export class KernelsRun implements Run, Actions {
   }
 
   async #showReport(): Promise<void> {
-    const { recorded } = this.store.state.settings;
+    const recorded = shownReport(this.store.state);
     if (recorded === this.#reported) return;
     this.#reported = recorded;
     const report = recorded ? await REPORTS.get(recorded)!() : null;
@@ -96,6 +105,8 @@ export class KernelsRun implements Run, Actions {
   async #list(bench: Bench): Promise<void> {
     const { cases, adapter } = await bench.listed;
     this.store.send({ type: "listed", cases, adapter });
+    // which report stands beside it follows from the adapter
+    this.apply();
   }
 
   async #work(signal: AbortSignal, tell: Tell): Promise<string> {
@@ -115,11 +126,16 @@ export class KernelsRun implements Run, Actions {
     store.send({ type: "opened", opened, adapter, choices });
     const { cases, settings } = store.state;
     const options: MeasureOptions = { rounds: settings.rounds, sampleMs: 50, budget: 5, variants: true };
+    const start = performance.now();
+    const foreseen = secondsOf(store.state) ?? 0;
     try {
       for (const [place, index] of indices.entries()) {
         const { name } = cases[index]!;
         done = place / indices.length;
-        words = `${place + 1} of ${indices.length}, ${name}`;
+        const seconds = (performance.now() - start) / 1000;
+        // by how long it took so far, once that says something
+        const left = place < 2 ? foreseen - seconds : (seconds / place) * (indices.length - place);
+        words = `${place + 1} of ${indices.length}, ${durationWords(Math.max(0, left))} left, ${name}`;
         tell(done, words);
         store.send({ type: "measuring", name });
         store.send({ type: "measured", result: await bench.measure(index, options) });

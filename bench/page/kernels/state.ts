@@ -1,4 +1,5 @@
 /** Kernels, as values: which cases are asked for, and what was measured here and elsewhere. */
+import { isSoftware } from "../../../src/index.js";
 import { count } from "../../../src/report/elements.js";
 import type { Report } from "../../report.js";
 import type { Result, Row } from "../../result.js";
@@ -45,19 +46,16 @@ const FEW =
 const OURS = "tenfold";
 export const ROUNDS = { min: 1, max: 50 } as const;
 
-/** Reports that were committed, by name, and the one that is shown where none is asked for. */
-export interface Committed {
-  names: readonly string[];
-  first: string;
-}
+/** Names of the reports that were committed. */
+export type Committed = readonly string[];
 
 export interface Settings {
   group: Group;
   /** the chosen cases of group `own`, by their places in the list of cases */
   picked: readonly number[];
   rounds: number;
-  /** name of the recorded report that stands beside the measurements, empty for none */
-  recorded: string;
+  /** name of the recorded report that stands beside the measurements, empty for none; null: of the adapter most like this one */
+  recorded: string | null;
 }
 
 export interface State {
@@ -66,6 +64,8 @@ export interface State {
   /** all cases, once the worker has told them */
   cases: readonly CaseInfo[];
   adapter: Adapter | null;
+  /** the worker has told the cases, and which adapter there is */
+  isListed: boolean;
   opened: Opened | null;
   /** the kernel in force of every family */
   choices: Readonly<Record<string, string>>;
@@ -89,7 +89,7 @@ export type Event =
   | { type: "report"; report: Report | null }
   | { type: "task"; task: TaskEvent };
 
-export function parse(query: URLSearchParams, { names, first }: Committed): Settings {
+export function parse(query: URLSearchParams, names: Committed): Settings {
   const cases = query.get("cases") ?? "few";
   const group = GROUPS.find(([id]) => id === cases)?.[0];
   const valid = /^\d{1,4}(\.\d{1,4})*$/.test(cases);
@@ -98,16 +98,16 @@ export function parse(query: URLSearchParams, { names, first }: Committed): Sett
     group: group ?? (valid ? "own" : "few"),
     picked: !group && valid ? cases.split(".").map(Number) : [],
     rounds: parseInteger(query.get("rounds"), ROUNDS.min, ROUNDS.max, 5),
-    recorded: recorded !== null && (recorded === "" || names.includes(recorded)) ? recorded : first,
+    recorded: recorded !== null && (recorded === "" || names.includes(recorded)) ? recorded : null,
   };
 }
 
-export const written = ({ settings, committed }: State): Record<string, string> => {
+export const written = ({ settings }: State): Record<string, string> => {
   const { group, picked, rounds, recorded } = settings;
   return {
     cases: group === "own" ? picked.join(".") || group : group,
     ...(rounds === 5 ? {} : { rounds: String(rounds) }),
-    ...(recorded === committed.first ? {} : { with: recorded }),
+    ...(recorded === null ? {} : { with: recorded }),
   };
 };
 
@@ -116,6 +116,7 @@ export const initial = (query: URLSearchParams, committed: Committed): State => 
   settings: parse(query, committed),
   cases: [],
   adapter: null,
+  isListed: false,
   opened: null,
   choices: {},
   results: new Map(),
@@ -135,7 +136,7 @@ export function update(state: State, event: Event): State {
     case "moved":
       return { ...state, settings: parse(event.query, state.committed) };
     case "listed":
-      return { ...state, cases: event.cases, adapter: state.opened ? state.adapter : event.adapter };
+      return { ...state, isListed: true, cases: event.cases, adapter: state.opened ? state.adapter : event.adapter };
     case "opened":
       return { ...state, opened: event.opened, adapter: event.adapter, choices: event.choices };
     case "began":
@@ -186,14 +187,91 @@ export function digits(value: number, significant = 3): string {
   return format.format(value);
 }
 
-/** Words in the names of recorded results as they are written elsewhere. */
-const SPELT: Readonly<Record<string, string>> = { nvidia: "NVIDIA", google: "Google", h200: "H200", mesa: "Mesa" };
+/** What people call an adapter, by what the name of its results holds. */
+const ADAPTERS: readonly (readonly [part: RegExp, name: string])[] = [
+  [/swiftshader/, "SwiftShader (software)"],
+  [/llvmpipe/, "lavapipe (software)"],
+  [/nvidia-h200/, "an NVIDIA H200"],
+];
+const ENVIRONMENTS: readonly (readonly [part: RegExp, words: string])[] = [
+  [/-chromium$/, "in Chromium"],
+  [/-node$/, "in Node"],
+];
+/** Runs beside which other things were measured; they have a part of the cases. */
+const PARTS: readonly (readonly [part: RegExp, words: string])[] = [
+  [/-peers-/, "beside other libraries"],
+  [/-variants-/, "every variant"],
+];
+const wordsOf = (table: readonly (readonly [RegExp, string])[], text: string): string =>
+  table.find(([part]) => part.test(text))?.[1] ?? "";
+const stem = (name: string): string => /^(.*)-\d{4}-\d\d-\d\d-\d\d-\d\d$/.exec(name)?.[1] ?? name;
+const dateOf = (name: string): string => /(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name)?.[1] ?? "";
 
-/** `google-swiftshader-chromium-2026-11-23-14-53` as people read it: `Google swiftshader chromium, 2026-11-23`. */
-export function titleOf(name: string): string {
-  const [, device, date] = /^(.*)-(\d{4}-\d\d-\d\d)-\d\d-\d\d$/.exec(name) ?? [];
-  const words = device?.split("-").map((word) => SPELT[word] ?? word);
-  return words ? `${words.join(" ")}, ${date}` : name;
+/** The adapter of a recorded report, as people name it: `an NVIDIA H200`. */
+export const adapterOf = (name: string): string =>
+  wordsOf(ADAPTERS, name) ||
+  stem(name)
+    .replace(/-(chromium|node)$/, "")
+    .replaceAll("-", " ");
+
+/** A recorded report in a list: `NVIDIA H200 in Node, 2026-11-26`. */
+export const titleOf = (name: string): string =>
+  [
+    [adapterOf(name).replace(/^an? /, ""), wordsOf(ENVIRONMENTS, stem(name))].filter(Boolean).join(" "),
+    wordsOf(PARTS, name),
+    dateOf(name),
+  ]
+    .filter(Boolean)
+    .join(", ");
+
+/**
+ * The report of the adapter most like this one: in software or not, then by the words of its name, in a browser, with all cases, the
+ * latest. A GPU's where no adapter is known, because software tells little about kernels.
+ */
+export function likest(names: Committed, adapter: Adapter | null): string {
+  const text = adapter ? Object.values(adapter.info).join(" ").toLowerCase() : "";
+  const words = new Set(text.split(/[^a-z0-9]+/).filter((word) => word.length > 2));
+  const score = (name: string): number =>
+    100 * Number(isSoftware(name) === isSoftware(text)) +
+    10 *
+      stem(name)
+        .split("-")
+        .filter((word) => words.has(word)).length +
+    2 * Number(!wordsOf(PARTS, name)) +
+    Number(/-chromium$/.test(stem(name)));
+  const sorted = [...names].sort((a, b) => score(b) - score(a) || dateOf(b).localeCompare(dateOf(a)));
+  return sorted[0] ?? "";
+}
+
+/** The report that stands beside the measurements; empty for none. Not before it is known which adapter there is. */
+export const shownReport = ({ settings, committed, adapter, isListed }: State): string =>
+  settings.recorded ?? (isListed ? likest(committed, adapter) : "");
+
+/** Rough costs in seconds, by which a run is told in advance: of compiling a kernel and its first run, and flop/s of a run. */
+const COSTS = { software: { compile: 4, rate: 4e9 }, gpu: { compile: 0.15, rate: 1e12 } };
+/** kernels that take turns in a case of a group; 1 of others */
+const KERNELS: Readonly<Partial<Record<string, number>>> = { products: 4, mttkrp: 4, sweeps: 2 };
+/** flop/s of the references, which JavaScript computes in f64; seconds of a turn */
+const [REFERENCE_RATE, TURN] = [4e8, 0.05];
+
+/** About how many seconds the chosen cases take here; null where there is no adapter. */
+export function secondsOf(state: Pick<State, "cases" | "settings" | "adapter">): number | null {
+  const { cases, settings, adapter } = state;
+  if (!adapter) return null;
+  const { compile, rate } = COSTS[isSoftware(Object.values(adapter.info).join(" ")) ? "software" : "gpu"];
+  return chosenCases(state).reduce((sum, index) => {
+    const { flops, steps, op } = cases[index]!;
+    const turn = Math.max(TURN, (flops * steps) / rate);
+    return sum + (flops * steps) / REFERENCE_RATE + (KERNELS[OPS[op]] ?? 1) * (compile + settings.rounds * turn);
+  }, compile);
+}
+
+/** `about 3 minutes` */
+export function durationWords(seconds: number): string {
+  if (seconds < 15) return "some seconds";
+  if (seconds < 50) return `about ${10 * Math.round(seconds / 10)} seconds`;
+  if (seconds < 90) return "about a minute";
+  return `about ${Math.round(seconds / 60)} minutes`;
 }
 
 const oursOf = (result: Result | undefined): Row | undefined => result?.rows.find(({ party }) => party === OURS);
@@ -205,10 +283,14 @@ function recordedResults({ cases, settings, results, report }: Measured): Result
 }
 
 /** What the table and the charts are made of. */
-export type Measured = Pick<State, "cases" | "settings" | "results" | "report" | "opened">;
+export type Measured = Pick<State, "cases" | "settings" | "results" | "report" | "opened"> & {
+  /** the adapter of the report, as people name it */
+  beside: string;
+};
 
 const HEADS = ["case", "ms", "GFLOP/s", "of FMA", "GB/s", "of copy", "error", "variants"];
-export const headsOf = ({ report }: Measured): string[] => (report ? [...HEADS, "recorded ms", "here"] : HEADS);
+export const headsOf = ({ report, beside }: Measured): string[] =>
+  report ? [...HEADS, `ms on ${beside}`, "here, beside it"] : HEADS;
 
 export interface TableRow {
   name: string;

@@ -2,16 +2,19 @@
 import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
 import { live } from "lit-html/directives/live.js";
+import { isSoftware } from "../../../src/index.js";
 import { CLASS_COLOURS, chartStyle, count, h } from "../../../src/report/elements.js";
 import { card, fact, numberControl, scrolling, selectControl, taskBar } from "../controls.js";
 import { chart, memo } from "../figures.js";
 import type { View } from "../part.js";
 import {
+  adapterOf,
   type Bar,
   barsOf,
   choiceWords,
   chosenCases,
   digits,
+  durationWords,
   type Event,
   GROUPS,
   headsOf,
@@ -23,6 +26,8 @@ import {
   roofOf,
   rowsOf,
   type State,
+  secondsOf,
+  shownReport,
   titleOf,
   togglePicked,
 } from "./state.js";
@@ -54,21 +59,24 @@ export function createView(send: Send, run: Actions): View<State> {
       results: State["results"],
       report: State["report"],
       opened: State["opened"],
-    ): Measured => ({ cases, settings, results, report, opened }),
+      beside: string,
+    ): Measured => ({ cases, settings, results, report, opened, beside }),
   );
   return {
     render(state) {
-      const measured = measuredOf(state.cases, state.settings, state.results, state.report, state.opened);
+      const measured = measuredOf(
+        ...([state.cases, state.settings, state.results, state.report, state.opened] as const),
+        adapterOf(shownReport(state)),
+      );
       return html`
         <p class="lead">
-          Products, sweeps and training are what everything here is made of. Every case is checked against a reference in
-          f64, then timed; the yardsticks are what plain multiply-adds and a plain copy reach on this GPU. Press Run: a few
-          cases take seconds on a GPU, and minutes on a software adapter.
+          How fast is your GPU at this, beside one that was measured before? Press Run: products, sweeps and training,
+          which everything here is made of, are checked against a reference in f64, and then timed.
         </p>
         ${settingsCard(state, boxes(state.cases, state.settings), send, run)}
         ${card(
           "Results",
-          "ms: median wall time of a run, of a step where training; share of the FMA and the copy probe; error: largest, relative, against f64; variants: the other kernels of the family, ÷ the one in force.",
+          "ms: median time of a run, of training a step. Of FMA, of copy: the share of what plain multiply-adds and a plain copy reach on this GPU. Error: the largest, relative, against f64. Variants: other kernels for the same work, and how many times as long they take.",
           scrolling("Results", table(measured, state.current)),
         )}
         <div class="two">
@@ -93,21 +101,31 @@ function settingsCard(state: State, boxes: TemplateResult[], send: Send, run: Ac
   const { settings, committed, results, task } = state;
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const reports: [string, string][] = [
-    ["", committed.names.length ? "nothing" : "none committed yet"],
-    ...committed.names.map((name): [string, string] => [name, titleOf(name)]),
+    ["", committed.length ? "nothing" : "none committed yet"],
+    ...committed.map((name): [string, string] => [name, titleOf(name)]),
   ];
+  const seconds = secondsOf(state);
   return html`
     <section class="card" aria-label="Settings">
       <div class="controls">
         ${selectControl("Cases", GROUPS, settings.group, (group) => change({ group }))}
         ${numberControl("Rounds a case", ROUNDS, settings.rounds, (rounds) => change({ rounds }))}
-        ${selectControl("Beside it, recorded", reports, settings.recorded, (recorded) => change({ recorded }))}
+        ${selectControl("Beside it, recorded", reports, shownReport(state), (recorded) => change({ recorded }))}
         <button type="button" ?disabled=${results.size === 0} @click=${() => run.save()}>Download JSON</button>
       </div>
       <details>
         <summary>Pick cases one by one</summary>
         <div class="cases">${boxes}</div>
       </details>
+      ${
+        seconds === null || task.phase === "running"
+          ? nothing
+          : html`<p id="takes">
+              ${count(chosenCases(state).length)} cases take ${durationWords(seconds)} on ${
+                isSoftware(Object.values(state.adapter!.info).join(" ")) ? "this adapter, which is software" : "a GPU"
+              }.
+            </p>`
+      }
       ${taskBar(task, { onRun: () => run.measure(), onStop: () => run.abort() })}
       <p id="choices" .textContent=${choiceWords(state)}></p>
       <p .textContent=${reportWords(state)}></p>

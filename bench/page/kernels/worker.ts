@@ -6,7 +6,7 @@ import type { MeasureOptions } from "../../measure.js";
 import type { Result } from "../../result.js";
 import { type Opened, Session } from "../../session.js";
 
-export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: Case["work"]["op"] };
+export type CaseInfo = Pick<Case, "name" | "shapes" | "flops" | "bytes"> & { op: Case["work"]["op"]; steps: number };
 
 export interface Adapter {
   info: Record<string, string>;
@@ -67,6 +67,7 @@ const list = cases().map(({ name, shapes, flops, bytes, steps = 1, work }) => ({
   shapes,
   flops: flops / steps,
   bytes: bytes / steps,
+  steps,
   op: work.op,
 }));
 const adapter = await navigator.gpu?.requestAdapter().catch(() => null);

@@ -7,6 +7,7 @@ import {
   hadamard,
   type Iteration,
   KruskalTensor,
+  masked,
   mttkrp,
   multiply,
   OutOfLimitsError,
@@ -34,6 +35,14 @@ export interface Numbers {
   read(take: (piece: Float32Array<ArrayBuffer>) => void | Promise<void>): Promise<void>;
   /** the factors that the data were made of, where they are known */
   truth: readonly Float32Array<ArrayBuffer>[] | null;
+  /** whether entries that are not finite are missing, and left out */
+  isMissing?: boolean;
+}
+
+/** X on the GPU, and where entries are missing 1 for those that are known, and 0 for the others, which are 0 in X. */
+interface Uploaded {
+  x: Tensor;
+  known: Tensor | null;
 }
 
 /** What is measured, without the names that only the page knows. */
@@ -55,34 +64,48 @@ export type Measured = Pick<
 const MOST_WAITING = 2 ** 24;
 
 /** X on the GPU, piece by piece. */
-export async function upload(engine: Engine, { shape, as, isColumnMajor, read }: Numbers): Promise<Tensor> {
+export async function upload(engine: Engine, numbers: Numbers): Promise<Uploaded> {
+  const { shape, isColumnMajor, read, isMissing } = numbers;
   const inFile = isColumnMajor ? [...shape].reverse() : shape;
-  const tensor = engine.tensor(inFile, null, { label: "X" });
+  const tensors: Tensor[] = [];
+  const create = (label: string, extents = inFile): Tensor => {
+    const tensor = engine.tensor(extents, null, { label });
+    tensors.push(tensor);
+    return tensor;
+  };
   try {
-    const flat = tensor.reshape([-1]);
+    const x = create("X");
+    const known = isMissing ? create("known entries") : null;
+    const flat = [x.reshape([-1]), known?.reshape([-1])] as const;
     let [at, waiting] = [0, 0];
     await read(async (piece) => {
-      flat.rows(at, at + piece.length).write(piece);
-      at += piece.length;
+      const to = at + piece.length;
+      if (flat[1]) {
+        const isKnown = new Float32Array(piece.length);
+        for (let i = 0; i < piece.length; i++)
+          if (Number.isFinite(piece[i])) isKnown[i] = 1;
+          else piece[i] = 0;
+        flat[1].rows(at, to).write(isKnown);
+      }
+      flat[0].rows(at, to).write(piece);
+      at = to;
       waiting += piece.byteLength;
       if (waiting < MOST_WAITING) return;
       // the browser holds what the GPU has not taken yet
       waiting = 0;
       await engine.device.queue.onSubmittedWorkDone();
     });
-    if (!isColumnMajor) return tensor.reshape(as);
-    const turned = engine.tensor(shape, null, { label: "X" });
-    try {
+    const turn = async (tensor: Tensor, label: string): Promise<Tensor> => {
+      if (!isColumnMajor) return tensor.reshape(numbers.as);
+      const turned = create(label, shape);
       const order = shape.map((_, mode) => shape.length - 1 - mode);
       await engine.run((s) => void permute(s, tensor, order, { out: turned }), "order of the modes");
-    } catch (error) {
-      turned.destroy();
-      throw error;
-    }
-    tensor.destroy();
-    return turned.reshape(as);
+      tensor.destroy();
+      return turned.reshape(numbers.as);
+    };
+    return { x: await turn(x, "X"), known: known && (await turn(known, "known entries")) };
   } catch (error) {
-    tensor.destroy();
+    for (const tensor of tensors) tensor.destroy();
     throw error;
   }
 }
@@ -98,19 +121,22 @@ export async function decompose(
   signal: AbortSignal,
 ): Promise<Measured> {
   tell("reading");
-  using x = await upload(engine, numbers);
+  const uploaded = await upload(engine, numbers);
+  using x = uploaded.x;
+  using known = uploaded.known;
   signal.throwIfAborted();
+  using source = known && (await masked(engine, x, { mask: known }));
   tell("decomposing");
   const started = performance.now();
   // a sweep a submit leaves the GPU to the page in between
-  const outcome = await method.run(engine, x, settings, { sweepsPerSubmit: 1, onIteration, signal });
+  const outcome = await method.run(engine, source ?? x, settings, { sweepsPerSubmit: 1, onIteration, signal });
   using tensor = outcome.tensor;
   const seconds = (performance.now() - started) / 1000;
   tell("measuring");
   const { errors, relativeError, starts, converged, stalled, aborted } = outcome;
-  const products = tensor instanceof KruskalTensor ? await productsOf(engine, x, tensor) : null;
+  const products = tensor instanceof KruskalTensor && !known ? await productsOf(engine, x, tensor) : null;
   const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
-  const { slices, squaredNorm } = await measure(engine, x, tensor);
+  const { slices, squaredNorm } = await measure(engine, x, known, tensor);
   const model = await readModel(engine, tensor);
   return {
     ...{
@@ -192,10 +218,11 @@ function sliceSums(
   else sum(s, over([before, extent, after], 2).reshape([before, extent]), { axis: 0, out });
 }
 
-/** ‖X‖², and the squares of X and of X − X̂ by slice: null where the GPU has no room for X̂, or squares leave f32. */
+/** ‖X‖², and the squares of X and of X − X̂ by slice, of known entries: null where the GPU has no room for X̂, or squares leave f32. */
 async function measure(
   engine: Engine,
   x: Tensor,
+  known: Tensor | null,
   tensor: AnyTensor,
 ): Promise<{ slices: SliceSquares[] | null; squaredNorm: number }> {
   const { shape } = x;
@@ -215,7 +242,8 @@ async function measure(
   try {
     await engine.run((s) => {
       tensor.full(s, full);
-      const lack = subtract(s, x, full);
+      const all = subtract(s, x, full);
+      const lack = known ? multiply(s, all, known) : all;
       for (const mode of shape.keys()) {
         sliceSums(s, shape, mode, out[2 * mode]!, (three, axis, to) =>
           sumOfSquares(s, lack.reshape(three), { axis, ...(to && { out: to }) }),

@@ -1,5 +1,5 @@
 /** Files of tensors, read in pieces: what they hold, and their numbers. Needs no page: a worker calls it, and tests do. */
-import { type Numeric, readNpy, readNpyHeader, readNpz } from "../../../src/index.js";
+import { type Numeric, readMat, readNpy, readNpyHeader, readNpz } from "../../../src/index.js";
 import { openCsv } from "./csv.js";
 import { ENTRIES, inPieces, type OpenFile } from "./pieces.js";
 
@@ -16,6 +16,8 @@ export interface Format {
 export const FORMATS: readonly Format[] = [
   { ending: ".npy", kind: "NumPy array", is: (_, start) => begins(start, "\x93NUMPY"), open: openNpy },
   { ending: ".npz", kind: "NumPy archive", is: (_, start) => begins(start, "PK"), open: openNpz },
+  // version 7.3 is HDF5 behind the same first word: reading it says what to do
+  { ending: ".mat", kind: "MATLAB file", is: (_, start) => begins(start, "MATLAB"), open: openMat },
   {
     ending: ".csv",
     kind: "text of numbers",
@@ -114,7 +116,15 @@ function npyHeader(descr: string, count: number): Uint8Array {
 
 /** An archive is read at once, as its directory lies at its end; arrays that are not compressed share its memory. */
 async function openNpz(blob: Blob, name: string): Promise<OpenFile> {
-  const arrays = readNpz(await bytesOf(blob), name);
+  return ofArrays("NumPy archive", readNpz(await bytesOf(blob), name));
+}
+
+/** MATLAB's arrays are compressed one by one, and column-major: they are read at once, and turned. */
+async function openMat(blob: Blob, name: string): Promise<OpenFile> {
+  return ofArrays("MATLAB file", readMat(await bytesOf(blob), name));
+}
+
+function ofArrays(kind: string, arrays: ReturnType<typeof readNpz>): OpenFile {
   const members = [...arrays].map(([key, { shape, data }]) => ({
     name: key,
     shape,
@@ -125,7 +135,7 @@ async function openNpz(blob: Blob, name: string): Promise<OpenFile> {
   }));
   const values = [...arrays.values()];
   return {
-    kind: "NumPy archive",
+    kind,
     members,
     skipped: [...arrays.skipped],
     async read(member, take) {

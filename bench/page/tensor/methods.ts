@@ -7,7 +7,11 @@ import {
   type Decomposition,
   type Engine,
   hosvd,
-  type KruskalTensor,
+  KruskalTensor,
+  type Masked,
+  nmf,
+  nonnegativeTucker,
+  permute,
   type StoppingOptions,
   stHosvd,
   type Tensor,
@@ -15,6 +19,7 @@ import {
   type TensorTrain,
   type TuckerTensor,
   tensorRingALS,
+  truncatedSvd,
   ttSVD,
   tuckerHOOI,
 } from "../../../src/index.js";
@@ -54,9 +59,16 @@ export interface Method {
   /** how many ranks there are for a tensor of this order, where there are any */
   rankCount: (order: number) => number;
   leastOrder: number;
+  /** no more modes than this */
+  mostOrder?: number;
+  /** whether entries may be missing */
+  takesMissing?: true;
+  /** whether nothing of the result is negative, so that negative entries are lost */
+  isNonnegative?: true;
   /** the most memory of the GPU that it takes, in tensors of X's size, more or less */
   memory: number;
-  run(engine: Engine, x: Tensor, settings: MethodSettings, stopping: StoppingOptions): Promise<Outcome>;
+  /** `x` has missing entries only for methods that take them */
+  run(engine: Engine, x: Tensor | Masked, settings: MethodSettings, stopping: StoppingOptions): Promise<Outcome>;
 }
 
 /** One number stands for all modes; the library lowers it where a mode has no room for it. */
@@ -81,13 +93,17 @@ const withoutSweeps = (solver: typeof hosvd | typeof stHosvd): Omit<Method, "id"
   leastOrder: 2,
   memory: 3,
   run: async (engine, x, settings, { signal }) =>
-    swept({ ...(await solver(engine, x, { signal, ranks: ranksOf(settings), seed: settings.seed })), errors: [] }),
+    swept({
+      ...(await solver(engine, x as Tensor, { signal, ranks: ranksOf(settings), seed: settings.seed })),
+      errors: [],
+    }),
 });
 
 export const METHODS: readonly Method[] = [
   {
     id: "cp",
-    title: "CP",
+    title: "CP (PARAFAC, CANDECOMP)",
+    takesMissing: true,
     note: "A sum of rank-one terms, each a column a mode: the components. By damped Gauss-Newton from several starts (Sorber, Van Barel & De Lathauwer 2013).",
     fields: ["rank", "starts", "seed", "sweeps"],
     rankCount: () => 0,
@@ -100,7 +116,8 @@ export const METHODS: readonly Method[] = [
   },
   {
     id: "cpALS",
-    title: "CP by alternating least squares",
+    title: "CP by alternating least squares (CP-ALS)",
+    takesMissing: true,
     note: "The same model, one factor after the other (Kolda & Bader 2009, section 3.4). Less memory; it may creep where components are alike.",
     fields: ["rank", "starts", "seed", "sweeps"],
     rankCount: () => 0,
@@ -110,8 +127,24 @@ export const METHODS: readonly Method[] = [
       swept(await cpALS(engine, x, { ...stopping, rank, starts, seed, sweeps })),
   },
   {
+    id: "cpNonnegative",
+    title: "Nonnegative CP (NTF)",
+    takesMissing: true,
+    isNonnegative: true,
+    note: "CP without a negative entry, for amounts, spectra and counts: its components add up and never cancel. By damped Gauss-Newton with active sets.",
+    fields: ["rank", "starts", "seed", "sweeps"],
+    rankCount: () => 0,
+    leastOrder: 2,
+    memory: 3,
+    async run(engine, x, { rank, starts, seed, sweeps }, stopping) {
+      const result = await cp(engine, x, { ...stopping, rank, starts, seed, sweeps, nonnegative: true });
+      return { ...swept(result), starts: result.starts };
+    },
+  },
+  {
     id: "tucker",
-    title: "Tucker",
+    title: "Tucker (HOOI)",
+    takesMissing: true,
     note: "A small core times a matrix with orthonormal columns in every mode, by higher-order orthogonal iteration (Kolda & Bader 2009, section 4.2). A rank as large as its mode leaves that mode alone.",
     fields: ["ranks", "seed", "sweeps"],
     rankCount: ofModes,
@@ -140,6 +173,20 @@ export const METHODS: readonly Method[] = [
     ...withoutSweeps(stHosvd),
   },
   {
+    id: "nonnegativeTucker",
+    title: "Nonnegative Tucker (NTD)",
+    isNonnegative: true,
+    note: "Tucker without a negative entry in core or factors, by hierarchical alternating least squares (Phan & Cichocki 2011).",
+    fields: ["ranks", "starts", "seed", "sweeps"],
+    rankCount: ofModes,
+    leastOrder: 2,
+    memory: 3,
+    run: async (engine, x, settings, stopping) => {
+      const { starts, seed, sweeps } = settings;
+      return swept(await nonnegativeTucker(engine, x, { ...stopping, ranks: ranksOf(settings), starts, seed, sweeps }));
+    },
+  },
+  {
     id: "train",
     title: "Tensor train",
     note: "A chain of cores, one a mode, by successive singular value decompositions (Oseledets 2011). For tensors of many modes, to compress them. Ranks lie between modes.",
@@ -148,7 +195,7 @@ export const METHODS: readonly Method[] = [
     leastOrder: 2,
     memory: 3,
     async run(engine, x, settings, { signal }) {
-      const { tensor, relativeError } = await ttSVD(engine, x, {
+      const { tensor, relativeError } = await ttSVD(engine, x as Tensor, {
         signal,
         ranks: ranksOf(settings),
         seed: settings.seed,
@@ -187,6 +234,41 @@ export const METHODS: readonly Method[] = [
       return swept(
         await blockTermALS(engine, x, { ...stopping, blocks, ranks: ranksOf(settings), starts, seed, sweeps }),
       );
+    },
+  },
+  {
+    id: "svd",
+    title: "SVD of a matrix (PCA without centring)",
+    note: "The leading singular values and vectors: the best approximation of a matrix of this rank (Eckart & Young 1936).",
+    fields: ["rank", "seed"],
+    rankCount: () => 0,
+    leastOrder: 2,
+    mostOrder: 2,
+    memory: 3,
+    async run(engine, x, { rank, seed }, { signal }) {
+      const most = Math.min(rank, ...x.shape);
+      const { u, values, v, relativeError } = await truncatedSvd(engine, x as Tensor, { rank: most, seed, signal });
+      return direct(new KruskalTensor(values, [u, v]), relativeError);
+    },
+  },
+  {
+    id: "nmf",
+    title: "Nonnegative matrix factorisation (NMF)",
+    isNonnegative: true,
+    note: "A matrix as W·H without a negative entry (Lee & Seung 1999), by accelerated hierarchical alternating least squares (Gillis & Glineur 2012).",
+    fields: ["rank", "starts", "seed", "sweeps"],
+    rankCount: () => 0,
+    leastOrder: 2,
+    mostOrder: 2,
+    memory: 3,
+    async run(engine, x, { rank, starts, seed, sweeps }, stopping) {
+      const result = await nmf(engine, x as Tensor, { ...stopping, rank, starts, seed, sweeps });
+      const { w, h } = result.tensor;
+      const weights = engine.tensor([h.shape[0]!], new Float32Array(h.shape[0]!).fill(1));
+      const columns = engine.tensor([h.shape[1]!, h.shape[0]!], null);
+      await engine.run((s) => void permute(s, h, [1, 0], { out: columns }), "H turned");
+      h.destroy();
+      return swept({ ...result, tensor: new KruskalTensor(weights, [w, columns]) });
     },
   },
 ];

@@ -18,6 +18,7 @@ import {
   fillValue,
   imageOf,
   initial,
+  leavesOut,
   optionsInWords,
   type State,
   subjectOf,
@@ -153,10 +154,11 @@ export class TensorRun implements Run, Actions {
       const engine = await this.context.engine();
       signal.throwIfAborted();
       const numbers = settings.data === "example" ? exampleNumbers() : await this.#fileNumbers(signal, tell);
+      const isMissing = leavesOut(state);
       const isLong = method.fields.includes("sweeps");
       const measured = await decompose(
         engine,
-        numbers,
+        { ...numbers, isMissing },
         method,
         settings,
         (step) =>

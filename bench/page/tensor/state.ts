@@ -23,8 +23,8 @@ import { type Method, methodOf } from "./methods.js";
 import type { Member } from "./pieces.js";
 
 export type DataChoice = "example" | "file";
-/** What stands in the place of entries that are not finite; `stop`: nothing, such a tensor is not decomposed. */
-export type Fill = "stop" | "mean" | "zero";
+/** What becomes of entries that are not finite; `stop`: such a tensor is not decomposed; `missing`: they are left out. */
+export type Fill = "stop" | "missing" | "mean" | "zero";
 
 export interface Settings {
   data: DataChoice;
@@ -129,7 +129,7 @@ export function parse(query: URLSearchParams): Settings {
     starts: integer("starts", 4),
     seed: integer("seed", 1),
     sweeps: integer("sweeps", 500),
-    fill: fill === "mean" || fill === "zero" ? fill : "stop",
+    fill: fill === "missing" || fill === "mean" || fill === "zero" ? fill : "stop",
     shape: parseList(query.get("shape")),
     image: IMAGE.test(image) ? image : "",
   };
@@ -267,6 +267,11 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
       words: `The array has ${shape.length} ${shape.length === 1 ? "mode" : "modes"}, ${method.title} needs ${method.leastOrder} or more.`,
       advice: "Give it a shape with more modes, as 100×28×28 for 100 rows of 784 numbers.",
     };
+  if (method.mostOrder && shape.length > method.mostOrder)
+    return {
+      words: `The array has ${shape.length} modes, ${method.title} is of a matrix.`,
+      advice: `Give it a shape of two modes, as ${shape[0]}×${product(shape.slice(1))}, or take CP.`,
+    };
   if (shape.length > 8)
     return {
       words: `The array has ${shape.length} modes, at most 8 are taken.`,
@@ -279,7 +284,14 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
     if (bad && settings.fill === "stop")
       return {
         words: `${bad === 1 ? "1 entry is" : `${count(bad)} entries are`} not finite (${count(missing)} missing, ${count(infinite)} infinite), the first at [${placeOf(firstBad, member!).join(", ")}].`,
-        advice: "Choose below what is to stand in their place, or mend the file.",
+        advice: method.takesMissing
+          ? "Choose above to leave them out, or what is to stand in their place."
+          : "Choose above what is to stand in their place, or take a method that leaves them out, as CP.",
+      };
+    if (bad && settings.fill === "missing" && !method.takesMissing)
+      return {
+        words: `${method.title} takes no missing entries.`,
+        advice: "Take CP or Tucker, which leave them out, or choose what is to stand in their place.",
       };
     if (beyond)
       return {
@@ -333,6 +345,7 @@ export function factsOfFile(state: Pick<State, "settings" | "file">): [name: str
           ["missing", count(inspection.missing)],
           ["infinite", count(inspection.infinite)],
           ["zero", count(inspection.zeros)],
+          ["negative", count(inspection.negative)],
           [
             "range",
             inspection.largest >= inspection.least ? `${short(inspection.least)} to ${short(inspection.largest)}` : "–",
@@ -359,13 +372,23 @@ export function optionsInWords(settings: Settings, method: Method): string {
     ...words,
     ...(fill === "stop" || settings.data === "example"
       ? []
-      : [`entries that are not finite as ${fill === "mean" ? "the mean" : "0"}`]),
+      : [
+          fill === "missing"
+            ? "entries that are not finite left out"
+            : `entries that are not finite as ${fill === "mean" ? "the mean" : "0"}`,
+        ]),
   ].join(", ");
 }
 
-/** The number for entries that are not finite; null where such an array is refused. */
+/** Whether the tensor has entries to leave out. */
+export const leavesOut = ({ settings: { data, fill }, file }: Pick<State, "settings" | "file">): boolean => {
+  const { missing = 0, infinite = 0 } = file?.inspection ?? {};
+  return data === "file" && fill === "missing" && missing + infinite > 0;
+};
+
+/** The number for entries that are not finite; null where such an array is refused, or has them left out. */
 export const fillValue = ({ settings: { fill }, file }: Pick<State, "settings" | "file">): number | null =>
-  fill === "stop" ? null : fill === "zero" ? 0 : (file?.inspection?.mean ?? 0);
+  fill === "stop" || fill === "missing" ? null : fill === "zero" ? 0 : (file?.inspection?.mean ?? 0);
 
 /** What the setting `image` means for this model; null: no images. */
 export function imageOf(

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit-html";
 import { convergenceFigure, digits, type Figure, figuresOf, type Selected } from "../../../src/report/decomposition.js";
 import { factsOfDecomposition } from "../../../src/report/decompositionPage.js";
-import { type Chart, plot } from "../../../src/report/elements.js";
+import { type Chart, count, plot } from "../../../src/report/elements.js";
 import {
   axesOf,
   errorsWithoutOne,
@@ -60,9 +60,8 @@ export function createView(send: Send, run: Actions): View<State> {
   return {
     render: (state) => html`
       <p class="lead">
-        A tensor is an array of numbers with several modes: sample × wavelength × time, image × row × column. A
-        decomposition writes it as a few components, and each component as a column a mode. Drop a file here, or take the
-        example, and press Run.
+        Drop an array of numbers with several modes, such as sample × wavelength × time, and see what it is made of: a few
+        components, each with a column for every mode.
       </p>
       ${dataCard(state, send, run)} ${settingsCard(state, send, run)} ${figures.running(state)}
       ${state.shown ? resultOf(state, send, run, figures, known) : nothing}
@@ -104,7 +103,7 @@ function fileControls({ reading }: State, run: Actions): TemplateResult {
     (event.currentTarget as HTMLElement).parentElement!.querySelector<HTMLInputElement>("input[type=file]")!.click();
   return html`
     <div class="drop">
-      <input type="file" hidden accept=".npy,.npz,.csv,.tsv,.txt" @change=${pick} />
+      <input type="file" hidden accept=".npy,.npz,.mat,.csv,.tsv,.txt" @change=${pick} />
       <button type="button" class="run" @click=${press}>Choose a file…</button>
       <span class="words">or drop one on this page: ${KNOWN_FILES}. <strong>It stays in this browser: nothing is sent anywhere.</strong></span>
     </div>
@@ -154,6 +153,7 @@ function fileFacts(state: State, send: Send, run: Actions): TemplateResult {
                 "Entries that are not finite",
                 [
                   ["stop", "refuse them"],
+                  ["missing", "leave them out: they are missing"],
                   ["mean", "put the mean of the others"],
                   ["zero", "put 0"],
                 ],
@@ -209,6 +209,11 @@ function settingsCard(state: State, send: Send, run: Actions): TemplateResult {
         ${controls}
       </div>
       <p>${method.note}</p>
+      ${
+        method.isNonnegative && settings.data === "file" && state.file?.inspection?.negative
+          ? html`<p class="early">${count(state.file.inspection.negative)} entries are negative: this method cannot follow them.</p>`
+          : nothing
+      }
       ${settings.data === "example" && obstacle(state) ? problemBox(obstacle(state)!) : nothing}
       ${taskBar(task, { disabled, name: "Decompose", onRun: () => run.start(), onStop: () => run.abort() })}
     </section>`;

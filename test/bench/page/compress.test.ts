@@ -93,7 +93,7 @@ describe("what Compress shows", () => {
     const both = after(opened, { type: "compressed", shown });
     expect(words(both)).toMatchObject({
       weights: "4,000 → 1,000 (÷ 4.00)",
-      "accuracy on 2,000 held-out images": "98.00 % → 90.00 %",
+      "accuracy on 2,000 held-out images": "98.00 %; 90.00 % before fine-tuning",
       "time of 100 images": "… → …",
     });
     const timed = after(both, { type: "timed", before: figures(4000, 0.98, 20), after: figures(1000, 0.9, 10) });
@@ -116,7 +116,9 @@ describe("what Compress shows", () => {
   });
 
   it("says where a target is out of reach", () => {
-    expect(summaryOf(shown)).toBe("÷ 4.00 weights, ÷ 4.00 multiplications: accuracy 98.00 % before, 90.00 % now.");
+    expect(summaryOf(shown)).toBe(
+      "÷ 4.00 weights, ÷ 4.00 multiplications: accuracy 98.00 %, now 90.00 % before fine-tuning.",
+    );
     expect(summaryOf({ ...shown, reached: false, cost: "multiplications", ratio: 8 })).toMatch(
       /^SVD .+ cannot reach ÷ 8 multiplications here; this is within 5 % of the least it can do\. ÷ 4\.00 weights/,
     );
