@@ -70,6 +70,38 @@ export function wideTable(
   );
 }
 
+/**
+ * A wide table that shows the columns that most readers want; a switch brings all of them.
+ *
+ * @param brief the columns that are shown at first
+ */
+export function tableWithSwitch(
+  label: string,
+  head: readonly string[],
+  words: number,
+  brief: readonly string[],
+  rows: Parameters<typeof wideTable>[3],
+): HTMLElement {
+  const box = h("div");
+  const shown = head.flatMap((name, column) => (brief.includes(name) ? [column] : []));
+  const pick = <T>(values: readonly T[], columns: readonly number[]): T[] => columns.map((column) => values[column]!);
+  const show = (columns: readonly number[]): void =>
+    box.replaceChildren(
+      wideTable(
+        label,
+        pick(head, columns),
+        columns.filter((column) => column < words).length,
+        rows.map(({ first, cells }) => ({ first, cells: pick(cells, columns) })),
+      ),
+    );
+  const all = head.map((_, column) => column);
+  const options = [
+    ["what counts", shown],
+    [`all ${head.length} columns`, all],
+  ] as const;
+  return h("div", {}, choices("columns", options, show), box);
+}
+
 /** Buttons of which exactly one is pressed, the first to begin with. */
 export function choices<T>(
   label: string,

@@ -2,10 +2,24 @@
 import * as Plot from "@observablehq/plot";
 import type { CompareRow } from "../../experiments/compare.js";
 import type { ComparisonData } from "../data.js";
-import { CLASS_COLOURS, card, chartStyle, choices, count, h, percent, plot, wideTable } from "../elements.js";
+import {
+  CLASS_COLOURS,
+  card,
+  chartStyle,
+  choices,
+  count,
+  h,
+  percent,
+  plot,
+  tableWithSwitch,
+  wideTable,
+} from "../elements.js";
 import { type LayerMeasure, layerBars } from "../networks.js";
 
-const labelOf = ({ method, target }: CompareRow): string => (target ? `${method} ${target}` : method);
+/** `Tucker-2` of `Tucker-2 (Kim et al. 2016)` */
+const nameOf = ({ method, title }: Pick<CompareRow, "method" | "title">): string =>
+  method === "original" ? "the original" : title.replace(/,? \(.*$/, "");
+const labelOf = (row: CompareRow): string => (row.target ? `${nameOf(row)} ${row.target}` : nameOf(row));
 const digits = (value: number, places = 3): string => String(Number(value.toPrecision(places)));
 const rateOf = ({ after: { mean, deviation, values } }: CompareRow): string =>
   values.length > 1 ? `${percent(mean)} ± ${(100 * deviation).toFixed(1)}` : percent(mean);
@@ -21,18 +35,27 @@ const ranksOf = (row: CompareRow): string =>
 
 function summary({ rows, notes }: ComparisonData): HTMLElement {
   const head = [
-    ...["method", "asked for", "ranks", "weights", "× fewer", "mult. × fewer", "dis\u00adpatches", "weight error"],
-    ...["output error", "% before tuning", "% after tuning", "epochs"],
-    ...["ms, batch 1", "ms, batch 100", "× faster, 1", "× faster, 100", "÷ theory"],
+    ...["method", "asked for", "ranks", "weights", "weights, times fewer", "mult., times fewer", "dis\u00adpatches"],
+    ...["weight error", "output error", "% before tuning", "% after tuning", "epochs"],
+    ...["ms, batch 1", "ms, batch 100", "times faster, 1", "times faster, 100", "÷ theory"],
   ];
+  const brief = [
+    "method",
+    "asked for",
+    "weights, times fewer",
+    "mult., times fewer",
+    "% after tuning",
+    "times faster, 100",
+  ];
+  const marked = new Set(bestOf(rows).map(({ row }) => row));
   const body = rows.map((row, index) => {
     const first = row.method !== rows[index - 1]?.method;
     const original = row.method === "original";
     return {
       first,
       cells: [
-        { text: first ? row.method : "", title: row.title },
-        `${row.target.replace(" multiplications", " mult.")}${row.reached ? "" : " !"}`,
+        { text: first ? nameOf(row) : "", title: row.title },
+        `${row.target.replace(" multiplications", " mult.")}${row.reached ? "" : " !"}${marked.has(row) ? " ←" : ""}`,
         ranksOf(row),
         count(row.weights),
         digits(row.weightsRatio),
@@ -51,15 +74,66 @@ function summary({ rows, notes }: ComparisonData): HTMLElement {
   });
   return card(
     "All methods",
-    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned; ! where the method cannot get there, and the nearest is shown. Ranks are those of the layers with weights, – where one stayed as it is. Errors are relative, of the replaced layers' weights and of what they put out. × faster: beside the original, timed in turn with it. ÷ theory: how much faster at batch 100, divided by how many times fewer multiplications; 1 would mean that every multiplication saved is time saved. Epochs are those of fine-tuning; the network on loadings is trained from the start.",
-    wideTable("All methods", head, 3, body),
-    h("ul", { class: "notes" }, ...[...titles(rows), ...notes].map((text) => h("li", {}, text))),
+    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned. ← marks the best; ! where a method cannot get there, and the nearest is shown. Times faster: for 100 images at once, beside the original, timed in turn with it.",
+    tableWithSwitch("All methods", head, 3, brief, body),
+    h(
+      "details",
+      {},
+      h("summary", {}, "What the columns mean, and where the methods come from"),
+      h(
+        "p",
+        {},
+        "Ranks are those of the layers with weights, – where one stayed as it is. Errors are relative, of the replaced layers' weights and of what they put out. ÷ theory: how much faster at batch 100, divided by how many times fewer multiplications; 1 would mean that every multiplication saved is time saved. Epochs are those of fine-tuning; the network on loadings is trained from the start.",
+      ),
+      h("ul", { class: "notes" }, ...titles(rows).map((text) => h("li", {}, text))),
+    ),
+    h("ul", { class: "notes" }, ...notes.map((text) => h("li", {}, text))),
   );
 }
 
-const titles = (rows: readonly CompareRow[]): string[] => [
-  ...new Set(rows.map(({ method, title }) => `${method}: ${title}`)),
-];
+const titles = (rows: readonly CompareRow[]): string[] => [...new Set(rows.map(({ title }) => title))];
+
+/** accuracy that a row may lose to be called good: one point */
+const POINT = 0.01;
+
+/** Of the rows that lose a point at most: the one with the fewest multiplications, and the one with the fewest weights. */
+function bestOf(rows: readonly CompareRow[]): { row: CompareRow; what: "multiplications" | "weights" }[] {
+  const original = rows.find(({ method }) => method === "original");
+  if (!original) return [];
+  const good = rows.filter((row) => row.layers.length > 0 && row.after.mean >= original.after.mean - POINT);
+  return (["multiplications", "weights"] as const).flatMap((what) => {
+    const least = good.reduce<CompareRow | null>((best, row) => (!best || row[what] < best[what] ? row : best), null);
+    return least && least[what] < original[what] ? [{ row: least, what }] : [];
+  });
+}
+
+/** What the comparison comes to, in a sentence or two. */
+function meaning({ rows }: ComparisonData): HTMLElement | null {
+  const original = rows.find(({ method }) => method === "original");
+  const decomposed = rows.filter(({ layers }) => layers.length > 0);
+  if (!original || !decomposed.length) return null;
+  const kept = `the original's ${percent(original.after.mean)}`;
+  const best = bestOf(rows);
+  if (!best.length) {
+    const nearest = decomposed.reduce((top, row) => (row.after.mean > top.after.mean ? row : top));
+    const words = `No method stays within a point of ${kept}: the nearest is ${labelOf(nearest)}, with ${percent(nearest.after.mean)} after fine-tuning.`;
+    return card("What it means", words);
+  }
+  const told = ({ row, what }: (typeof best)[number]): string => {
+    const speed = fasterAt(row, 100);
+    const pace = speed >= 1.05 ? `${digits(speed, 2)} times as fast` : speed <= 0.95 ? "no faster" : "as fast";
+    const ratio = what === "weights" ? row.weightsRatio : row.multiplicationsRatio;
+    return `${labelOf(row)} has the fewest ${what}, ${digits(ratio, 2)} times fewer, and reads ${percent(row.after.mean)} after fine-tuning; it is ${pace} here`;
+  };
+  const same = best.length === 2 && best[0]!.row === best[1]!.row;
+  return card(
+    "What it means",
+    `Of what loses at most a point of ${kept} of unseen images: ${best
+      .slice(0, same ? 1 : 2)
+      .map(told)
+      .join(". ")}.`,
+  );
+}
 
 const MEASURES = [
   ["weights", "weights and biases", (row: CompareRow) => row.weights],
@@ -70,9 +144,9 @@ const MEASURES = [
 
 function scatter({ rows }: ComparisonData): HTMLElement {
   let [name, label, measure]: readonly [string, string, (row: CompareRow) => number] = MEASURES[0];
-  const methods = [...new Set(rows.map(({ method }) => method))];
+  const methods = [...new Set(rows.map(nameOf))];
   const chart = plot((width) => {
-    const points = rows.map((row) => ({ row, x: measure(row), method: row.method }));
+    const points = rows.map((row) => ({ row, x: measure(row), method: nameOf(row) }));
     const before = points.filter(({ row }) => row.layers.length > 0);
     return Plot.plot({
       width,
@@ -153,7 +227,9 @@ function curveOf({ curve, before, after }: CompareRow): { epoch: number; accurac
 }
 
 /** Output error against multiplications, by method and convolution; null where no convolution was decomposed. */
-function convolutions({ curves }: ComparisonData): HTMLElement | null {
+function convolutions({ curves: measured, rows }: ComparisonData): HTMLElement | null {
+  const named = new Map(rows.map((row) => [row.method, nameOf(row)]));
+  const curves = measured.map((curve) => ({ ...curve, method: named.get(curve.method) ?? curve.method }));
   // the last convolution comes first: it has most weights to lose
   const names = [...new Set(curves.map(({ layer }) => layer))].reverse();
   if (!names.length) return null;
@@ -311,7 +387,7 @@ function layerTable(rows: readonly CompareRow[]): HTMLElement {
 /** What stands below the page's title. */
 export function comparisonCards(data: ComparisonData): HTMLElement[] {
   const decomposed = data.rows.some((row) => row.layers.length);
-  return [summary(data), scatter(data), convolutions(data), decomposed ? layers(data) : null].filter(
+  return [meaning(data), summary(data), scatter(data), convolutions(data), decomposed ? layers(data) : null].filter(
     (element) => element !== null,
   );
 }
