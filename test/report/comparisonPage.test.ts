@@ -183,7 +183,7 @@ describe("the comparison in a browser", () => {
     const [first] = await dots(card);
     await page.mouse.move(first!.x, first!.y);
     await drawn();
-    expect(await text(`${card} [aria-label=tip]`)).toContain("btd, rank 1·2");
+    expect(await text(`${card} [aria-label=tip]`)).toContain("The method btd, rank 1·2");
     await press(card, "Conv2d 1→6");
     await drawn();
     expect(await page.$eval(`${card} [role=img]`, (element) => element.getAttribute("aria-label"))).toContain(
@@ -191,8 +191,26 @@ describe("the comparison in a browser", () => {
     );
   });
 
+  it("says what it means, and which rows are best", async () => {
+    const words = await text(await cardOf("What it means"));
+    expect(words).toContain("at most a point of the original's 96.5 %");
+    // of all rows with 95.5 % or more
+    expect(words).toContain(
+      "The method svd ×2 weights has the fewest multiplications, 2.3 times fewer, and reads 95.5 %",
+    );
+    const card = await cardOf("All methods");
+    expect(await page.$$eval(`${card} thead th`, (heads) => heads.map((head) => head.textContent))).toEqual([
+      ...["method", "asked for", "weights", "× fewer", "mult. × fewer", "% after tuning", "× faster, 100"],
+    ]);
+    const marked = await page.$$eval(`${card} tbody tr`, (lines) =>
+      lines.map((line) => line.textContent!).filter((line) => line.includes("←")),
+    );
+    expect(marked).toHaveLength(1);
+  });
+
   it("has every figure of a row in the table", async () => {
     const card = await cardOf("All methods");
+    await press(card, "all 17 columns");
     const table = await page.$$eval(`${card} tr`, (rows) =>
       rows.map((line) => [...line.children].map((cell) => cell.textContent!.replaceAll("\u00ad", ""))),
     );
@@ -255,7 +273,7 @@ describe("the comparison in a browser", () => {
     await page.mouse.move(x, y);
     await drawn();
     const tip = await text(`${card} .plot`);
-    expect(tip).toContain("tucker2 ×8 multiplications");
+    expect(tip).toContain("The method tucker2 ×8 multiplications");
     expect(tip).toContain("ranks 1·10 3·5 12 – –");
     expect(tip).toMatch(/18\.0 % before, 90\.9 % ± 0\.2 after/);
     expect(await widthOfPage()).toBe(1280);
@@ -275,7 +293,7 @@ describe("the comparison in a browser", () => {
       await drawn();
       const [layers] = await page.$$(`${card} .plot`);
       expect(await layers!.evaluate((box) => box.getAttribute("aria-label"))).toBe(
-        `${measure} of every layer before and after, cp ×2 multiplications`,
+        `${measure} of every layer before and after, The method cp ×2 multiplications`,
       );
       expect(await layers!.$$eval("svg[viewBox] rect", (rects) => rects.length)).toBe(bars);
     }

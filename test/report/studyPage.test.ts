@@ -83,6 +83,7 @@ describe("the report in a browser", () => {
   });
 
   it("marks the same image in all three grids, by pointer and by keys", async () => {
+    await page.$eval("#case-0 .grid", (grid) => grid.scrollIntoView());
     const box = (await (await page.$("#case-0 .grid"))!.boundingBox())!;
     await page.mouse.move(box.x + 0.35 * box.width, box.y + 0.25 * box.height);
     expect(new Set(await marks())).toEqual(new Set(["30%20%"]));

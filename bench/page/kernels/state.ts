@@ -190,7 +190,7 @@ export function digits(value: number, significant = 3): string {
 /** What people call an adapter, by what the name of its results holds. */
 const ADAPTERS: readonly (readonly [part: RegExp, name: string])[] = [
   [/swiftshader/, "SwiftShader (software)"],
-  [/llvmpipe/, "lavapipe (software)"],
+  [/^mesa-software/, "lavapipe (software)"],
   [/nvidia-h200/, "an NVIDIA H200"],
 ];
 const ENVIRONMENTS: readonly (readonly [part: RegExp, words: string])[] = [

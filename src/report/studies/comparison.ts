@@ -35,18 +35,11 @@ const ranksOf = (row: CompareRow): string =>
 
 function summary({ rows, notes }: ComparisonData): HTMLElement {
   const head = [
-    ...["method", "asked for", "ranks", "weights", "weights, times fewer", "mult., times fewer", "dis\u00adpatches"],
+    ...["method", "asked for", "ranks", "weights", "× fewer", "mult. × fewer", "dis\u00adpatches"],
     ...["weight error", "output error", "% before tuning", "% after tuning", "epochs"],
-    ...["ms, batch 1", "ms, batch 100", "times faster, 1", "times faster, 100", "÷ theory"],
+    ...["ms, batch 1", "ms, batch 100", "× faster, 1", "× faster, 100", "÷ theory"],
   ];
-  const brief = [
-    "method",
-    "asked for",
-    "weights, times fewer",
-    "mult., times fewer",
-    "% after tuning",
-    "times faster, 100",
-  ];
+  const brief = ["method", "asked for", "weights", "× fewer", "mult. × fewer", "% after tuning", "× faster, 100"];
   const marked = new Set(bestOf(rows).map(({ row }) => row));
   const body = rows.map((row, index) => {
     const first = row.method !== rows[index - 1]?.method;
@@ -74,7 +67,7 @@ function summary({ rows, notes }: ComparisonData): HTMLElement {
   });
   return card(
     "All methods",
-    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned. ← marks the best; ! where a method cannot get there, and the nearest is shown. Times faster: for 100 images at once, beside the original, timed in turn with it.",
+    "One trained network, decomposed by each method to so many times fewer weights (methods for dense layers) or multiplications (mult.; methods for convolutions), then fine-tuned. ← marks the best; ! where a method cannot get there, and the nearest is shown. × faster, 100: for 100 images at once, beside the original, timed in turn with it.",
     tableWithSwitch("All methods", head, 3, brief, body),
     h(
       "details",

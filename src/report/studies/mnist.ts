@@ -20,7 +20,15 @@ function meaning({ cases }: ReportData): HTMLElement {
 function summary(data: ReportData): HTMLElement {
   const t10k = data.cases.some(({ full }) => full.t10kAccuracy !== undefined);
   const head = [
-    ...["digits", "network on", "layout", "weights without biases", "parameters", "multiplications", "training"],
+    ...[
+      "digits",
+      "network on",
+      "layout",
+      "parameters as the thesis counts them",
+      "parameters",
+      "multiplications",
+      "training",
+    ],
     ...["held out", ...(t10k ? ["t10k"] : []), "error", "seconds"],
   ];
   const brief = [

@@ -107,15 +107,15 @@ const adapterOf = (...words: string[]): Adapter => ({
 describe("what is told before a run", () => {
   const names = [
     "google-swiftshader-chromium-2026-11-26-15-27",
-    "mesa-software-llvmpipe-mesa-25-node-2026-11-26-15-14",
-    "mesa-software-llvmpipe-mesa-25-node-2026-11-28-15-14",
+    "mesa-software-lavapipe-mesa-25-node-2026-11-26-15-14",
+    "mesa-software-lavapipe-mesa-25-node-2026-11-28-15-14",
     "nvidia-h200-node-2026-11-26-11-12",
     "nvidia-h200-peers-node-2026-11-26-11-13",
   ];
 
   it("the recorded adapter most like this one stands beside it", () => {
     expect(likest(names, adapterOf("google", "swiftshader"))).toBe(names[0]);
-    expect(likest(names, adapterOf("mesa", "llvmpipe"))).toBe(names[2]);
+    expect(likest(names, adapterOf("mesa", "lavapipe"))).toBe(names[2]);
     expect(likest(names, adapterOf("amd", "rdna-3"))).toBe(names[3]);
     expect(likest(names, null)).toBe(names[3]);
     expect(likest([], null)).toBe("");
