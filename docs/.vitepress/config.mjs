@@ -70,6 +70,7 @@ export default defineConfig({
   themeConfig: {
     nav: [
       { text: "Guide", link: "/guide/tensors" },
+      { text: "Gallery", link: "/gallery" },
       { text: "API", link: "/api/decompositions" },
       { text: "Benchmarks", link: "/benchmarks" },
     ],
@@ -85,6 +86,7 @@ export default defineConfig({
       {
         text: "Figures",
         items: [
+          { text: "Gallery of measured data", link: "/gallery" },
           { text: "Benchmarks", link: "/benchmarks" },
           { text: "The study of digits", link: "/study" },
         ],

@@ -160,8 +160,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
   }
   if (folder) makeFolder(folder);
   const { memory, missing } = options;
-  if (folder && (memory !== undefined || missing))
-    throw new InputError("--report shows all entries of the tensor: give it without --memory and --missing");
+  if (folder && memory !== undefined)
+    throw new InputError("--report shows all entries of the tensor: give it without --memory");
   const input = context.openShards
     ? inputOf(await context.openShards(), context.signal)
     : await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });

@@ -8,6 +8,7 @@ import { decompositionPage } from "../report/decompositionPage.js";
 import type { DecompositionData, HostModel, SliceSquares, TuckerModel, Values } from "../report/model.js";
 import { InputError } from "./context.js";
 import type { Method, Solution } from "./methods/index.js";
+import { formatCount } from "./table.js";
 import type { TensorFile } from "./tensorFile.js";
 
 /** Entries up to which slices are compared with the model: it is read back whole. */
@@ -57,9 +58,14 @@ export async function reportFiles(
   const { shape, values } = x;
   const { course, starts, tensor } = solution;
   const { model, divided } = await hostModel(x, kind, solution);
+  const missing = values.reduce((count, value) => count + (Number.isNaN(value) ? 1 : 0), 0);
+  const notes = [
+    ...(divided ? [`all numbers are those of the tensor ÷ 2^${x.exponent}`] : []),
+    ...(missing ? [`${formatCount(missing)} entries are missing: errors and norms are of the others`] : []),
+  ];
   const data: DecompositionData = {
     ...circumstances,
-    ...(divided && { options: `${circumstances.options}; all numbers are those of the tensor ÷ 2^${x.exponent}` }),
+    options: [circumstances.options, ...notes].join("; "),
     shape,
     modes: naming.modes,
     labels: naming.labels,
@@ -69,7 +75,8 @@ export async function reportFiles(
     relativeError: solution.relativeError,
     parameters: tensor.parameterCount,
     starts: starts ?? null,
-    squaredNorm: values.reduce((sum, value) => sum + value * value, 0),
+    // what the model is without a component is not known where entries are missing
+    squaredNorm: missing ? Number.NaN : values.reduce((sum, value) => sum + value * value, 0),
     slices: await slicesOf(engine, x, solution),
     products: null,
     match: null,
@@ -136,8 +143,9 @@ async function slicesOf(
   const modelled = await engine.read(full);
   const sums = shape.map((extent) => ({ residual: new Float64Array(extent), data: new Float64Array(extent) }));
   const index = new Array<number>(shape.length).fill(0);
-  for (const [at, value] of values.entries()) {
-    const squared = (value - modelled[at]!) ** 2;
+  for (const [at, entry] of values.entries()) {
+    const [value, difference] = Number.isNaN(entry) ? [0, 0] : [entry, entry - modelled[at]!];
+    const squared = difference ** 2;
     for (const [mode, { residual, data }] of sums.entries()) {
       residual[index[mode]!]! += squared;
       data[index[mode]!]! += value * value;

@@ -80,7 +80,7 @@ export interface DecompositionData {
   parameters: number;
   /** relative errors that the starts ended at, best first, and how many ended at the best one's model */
   starts: { errors: readonly number[]; agreeing: number } | null;
-  /** ‖X‖² */
+  /** ‖X‖²; NaN where entries are missing */
   squaredNorm: number;
   /** of every mode; null where the GPU had no room to measure them */
   slices: readonly SliceSquares[] | null;
@@ -284,6 +284,7 @@ export function errorWithout(
 /** The relative errors of the model without one component of an axis, one by one; null where they cannot be told. */
 export function errorsWithoutOne(data: Parameters<typeof errorWithout>[0], axis: number): (number | null)[] {
   const { model, relativeError, squaredNorm } = data;
+  if (model.kind === "tucker" && Number.isNaN(squaredNorm)) return [];
   if (model.kind === "tucker")
     return sizesOf(model)[axis]!.map((size) => Math.sqrt(relativeError ** 2 + size ** 2 / squaredNorm));
   if (model.kind !== "kruskal") return [];

@@ -75,6 +75,15 @@ describe("decompose", () => {
     expect(Math.sqrt(lack / all)).toBeLessThan(0.05);
   });
 
+  it("--missing is in the report, whose norms are of what is known", async () => {
+    expect(
+      (await command(["decompose", at("holes.npy"), "--rank", "2", "--missing", "--report", at("holes")])).code,
+    ).toBe(0);
+    const slices = readFileSync(at("holes/residual-by-mode.csv"), "utf8");
+    expect(slices).not.toContain("NaN");
+    expect(readFileSync(at("holes/index.html"), "utf8")).toMatch(/168 entries are missing/);
+  });
+
   it("--missing says where nothing is known", async () => {
     writeFileSync(at("nothing.npy"), writeNpy({ shape: [2, 2, 2], data: new Float32Array(8).fill(Number.NaN) }));
     const { code, stderr } = await command(["decompose", at("nothing.npy"), "--rank", "1", "--missing"]);
