@@ -54,8 +54,10 @@ export interface Figure {
   table(): Table;
 }
 
-/** The figure as a file for paper. */
-export const svgFile = (figure: Figure, width = 900): string => figure.draw(width, PAPER);
+/** The figure as a file for paper. Its title is what a screen reader says. */
+export const svgFile = (figure: Figure, width = 900): string =>
+  figure.draw(width, PAPER).replace(/^<svg [^>]*>/, (tag) => `${tag}<title>${words(figure.label)}</title>`);
+
 /** The figure's numbers as the text of a CSV file, in pieces of some hundred lines. */
 export function* csvPieces(figure: Figure): Generator<string> {
   const { head, rows } = figure.table();

@@ -31,7 +31,7 @@ it.runIf(hasData && existsSync(join(docs, "../dist/cli.js")))("the gallery tells
   const page = readFileSync(join(docs, "gallery.md"), "utf8");
   // the number of iterations may differ between adapters
   expect(page).toContain(il2.replace(/, after .*/, ""));
-  for (const [, name] of page.matchAll(/\(\/gallery\/(\S+\.svg)\)/g))
+  for (const [, name] of page.matchAll(/\(public\/gallery\/(\S+\.svg)\)/g))
     expect(existsSync(join(docs, "public/gallery", name!)), name).toBe(true);
 });
 
