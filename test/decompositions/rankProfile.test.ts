@@ -79,7 +79,7 @@ describe("core consistency", () => {
         return factor.map((value, at) => value + 0.1 * change[at]!);
       });
       const weights = Array.from({ length: rank }, (_, r) => 1 + 0.5 * r);
-      for (const power of [0, 40, -40]) {
+      for (const power of seed === 1 ? [0, 40, -40] : [0]) {
         const scaled = data.map((value) => value * 2 ** power);
         using x = engine.tensor(shape, scaled);
         using source = await resident(engine, "test", x);
