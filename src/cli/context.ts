@@ -1,5 +1,5 @@
 import { type Engine, TenfoldError } from "../gpu/index.js";
-import { openEngine } from "../node/open.js";
+import { type OpenOptions, openEngine } from "../node/open.js";
 import type { Shards } from "../sources/index.js";
 import type { Runtime } from "./runtime.js";
 
@@ -24,12 +24,15 @@ export interface Context {
   /** where the tensor is with workers of a cluster: connects with them, in place of opening a file */
   openShards?: (() => Promise<Shards>) | undefined;
   /** calls `work` with an engine and destroys the engine afterwards; tests pass an engine that they share */
-  withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T>;
+  withEngine<T>(work: (engine: Engine) => Promise<T>, options?: PoolOption): Promise<T>;
 }
 
+/** How much memory of freed buffers the engine keeps. */
+export type PoolOption = Pick<OpenOptions, "poolBytes">;
+
 /** Calls `work` with a new engine. It destroys the engine afterwards, because Dawn keeps the process alive until then. */
-export async function withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
-  const engine = await openEngine();
+export async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: PoolOption = {}): Promise<T> {
+  const engine = await openEngine(options);
   try {
     return await work(engine);
   } finally {

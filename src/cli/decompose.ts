@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Command, CommanderError, Option } from "commander";
-import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, POOL_BYTES, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { checkpointFile } from "../node/checkpointFile.js";
@@ -170,6 +170,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const entries = shape.reduce((product, extent) => product * extent, 1);
   const run = await method.prepare({ file, shape, options, algorithm });
 
+  // freed buffers that wait to be used again are memory, too
+  const pool = memory === undefined ? {} : { poolBytes: Math.min(POOL_BYTES, memory) };
   const opening = performance.now();
   await context.withEngine(async (engine) => {
     const open = seconds(opening);
@@ -228,7 +230,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
     } finally {
       tensor.destroy();
     }
-  });
+  }, pool);
 }
 
 async function solve(

@@ -8,7 +8,7 @@ import { COMPUTE_STAGE, GPU_USAGE, type GPUBuffer, type GPUDevice } from "./webg
 
 const MEBI = 2 ** 20;
 /** bytes of freed buffers kept for reuse, where the engine's options do not say */
-const POOL_BYTES = 512 * MEBI;
+export const POOL_BYTES = 512 * MEBI;
 
 /** @internal The buffers of a device: pools of its memory, its limits, and the buffers that a host lends. */
 export class Buffers {

@@ -1,3 +1,4 @@
+export { POOL_BYTES } from "./buffers.js";
 export { elementsOf } from "./data.js";
 export { dispose } from "./dispose.js";
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";

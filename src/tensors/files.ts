@@ -87,7 +87,7 @@ function placesOf(x: SavedTensor): [name: string, array: NumericArray][] {
 export async function saveTensor(x: SavedTensor, options: SaveTensorOptions = {}): Promise<Uint8Array> {
   if (!isSaved(x))
     throw new TenfoldError(
-      `saveTensor: ${shown(x)}, needs a decomposed tensor as of cpALS(engine, x, …).tensor; writeNpy writes plain arrays`,
+      `saveTensor: ${shown(x)}, needs a decomposed tensor: a KruskalTensor (as of cp(engine, x, …).tensor), TuckerTensor, TensorTrain, TensorRing, BlockTermTensor, Parafac2Tensor, CoupledTensor or NonnegativeFactors; writeNpy writes plain arrays`,
     );
   checkOptions("saveTensor", options, rules);
   const list = named(x);

@@ -91,6 +91,17 @@ describe("decompose", () => {
     expect(stderr).toContain("every entry is missing");
   });
 
+  it("keeps no more freed buffers than --memory allows", async () => {
+    const asked: unknown[] = [];
+    const withEngine = (_: unknown, options?: object) => {
+      asked.push(options);
+      return Promise.reject(new Error("opened"));
+    };
+    for (const memory of [["--memory", "2.5kB"], ["--memory", "8GB"], []])
+      await command(["decompose", at("x.npy"), "--rank", "2", ...memory], { withEngine });
+    expect(asked).toEqual([{ poolBytes: 2500 }, { poolBytes: 2 ** 29 }, {}]);
+  });
+
   it("says what does not go together", async () => {
     const said = async (...argv: string[]) => (await command(["decompose", ...argv])).stderr;
     expect(await said(at("x.npy"), "--rank", "2", "--memory", "much")).toContain("It needs a number of bytes");
