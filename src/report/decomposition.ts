@@ -706,7 +706,9 @@ const relativeSlices = ({ residual, data }: { residual: Float32Array; data: Floa
 
 function residualFigure(data: DecompositionData): Figure {
   const errors = data.slices!.map(relativeSlices);
-  const worst = errors.map((of) => of.reduce((most, value, at) => (value > of[most]! ? at : most), 0));
+  const worst = errors.map((of) =>
+    of.reduce((most, value, at) => (value > of[most]! || Number.isNaN(of[most]) ? at : most), 0),
+  );
   return {
     id: "residual-by-mode",
     title: "Residual by mode",
