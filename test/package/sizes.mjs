@@ -11,8 +11,8 @@ import { rolldown } from "rolldown";
 const PROGRAMS = [
   { name: "matmul", code: "Engine, matmul", most: 17.6, goal: 20 },
   // the engine, schedules and the driver of solvers are 25 of them
-  { name: "cpALS", code: "cpALS, Engine", most: 42, goal: 40 },
-  { name: "cp", code: "cp, Engine", most: 46.5, goal: 45 },
+  { name: "cpALS", code: "cpALS, Engine", most: 42.5, goal: 40 },
+  { name: "cp", code: "cp, Engine", most: 47, goal: 45 },
   { name: "inference of a LeNet", code: "Engine, lenet, Sequential", most: 32, goal: 45 },
   { name: "a reader of .npy", code: "readNpy", most: 3.6, goal: 4 },
 ];
@@ -21,7 +21,7 @@ const PROGRAMS = [
  * kB that `npm install tenfold` fetches at most. Of them 81 are the command, 76 declarations, 69 the report page, 49 the weights of the
  * trained LeNet, 49 shaders, 40 README and the pages that it links to; the rest are modules of the library.
  */
-const PACKED = { most: 690, goal: 450 };
+const PACKED = { most: 700, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
