@@ -55,6 +55,23 @@ function linksWithin(md) {
     tokens[at].tag === "span" ? self.renderToken(tokens, at, options) : open(tokens, at, options, env, self);
 }
 
+/** A table's corner without words is no heading: a screen reader would announce an empty one. */
+function emptyCorners(md) {
+  md.core.ruler.push("empty_corners", ({ tokens }) => {
+    for (const [at, token] of tokens.entries()) {
+      if (token.type !== "th_open" || tokens[at + 1].content.trim()) continue;
+      token.tag = "td";
+      tokens[at + 2].tag = "td";
+    }
+  });
+}
+
+/** Indented code scrolls where it is wide, and so is reached by the keyboard, as fenced code is. */
+function reachableCode(md) {
+  const { code_block: render } = md.renderer.rules;
+  md.renderer.rules.code_block = (...of) => render(...of).replace("<pre", '<pre tabindex="0"');
+}
+
 export default defineConfig({
   title: "tenfold",
   description: "Tensor decompositions and decomposed neural networks on WebGPU, from TypeScript",
@@ -66,7 +83,16 @@ export default defineConfig({
   cacheDir: "../.cache/vitepress",
   cleanUrls: false,
   head: [["link", { rel: "icon", href: "data:," }]],
-  markdown: { config: linksWithin },
+  markdown: {
+    config(md) {
+      linksWithin(md);
+      emptyCorners(md);
+      reachableCode(md);
+    },
+  },
+  // the theme's first page has no main landmark; theme/index.mjs does the same where one comes to it by a link
+  transformHtml: (code, _, { pageData }) =>
+    pageData.frontmatter.layout === "home" ? code.replace('id="VPContent"', 'id="VPContent" role="main"') : undefined,
   themeConfig: {
     nav: [
       { text: "Guide", link: "/guide/tensors" },
@@ -94,6 +120,8 @@ export default defineConfig({
       { text: "How it is built", items: [{ text: "Recorded decisions", link: "/decisions/" }] },
     ],
     outline: { level: [2, 3] },
+    // the label begins as the link's text does
+    notFound: { linkLabel: "Take me home" },
     search: { provider: "local" },
   },
 });
