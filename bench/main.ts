@@ -12,7 +12,7 @@ import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
 import { DEFAULTS, type MeasureOptions } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
-import { judgedText, markdown, oneLine, plainText, type Report } from "./report.js";
+import { heldToday, judgedText, markdown, oneLine, plainText, type Report } from "./report.js";
 import { isBad, type Result } from "./result.js";
 import type { Opened } from "./session.js";
 import { measureTensorly } from "./tensorly.js";
@@ -118,8 +118,8 @@ const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 
 
 async function run(options: Options): Promise<number> {
   if (options.judge) {
-    const reports = options.judge.map((file): Report => JSON.parse(readFileSync(file, "utf8")));
-    console.log(judgedText(reports, cases()));
+    const reports = options.judge.map((file) => heldToday(JSON.parse(readFileSync(file, "utf8")) as Report, cases()));
+    console.log(judgedText(reports));
     return 0;
   }
   const all = cases({ slim: Boolean(options.slim) });

@@ -104,7 +104,7 @@ const goals = (report: Report): string[][] =>
       by,
       digits(value, 3),
       quartiles ? quartiles.map((quartile) => digits(quartile, 3)).join("–") : "",
-      `${isShare(goal.against) ? "≥" : "≤"} ${digits(goal.limit, 3)}`,
+      `${isShare(goal.against) ? "≥" : "≤"} ${Number(goal.limit.toPrecision(3))}`,
       reached ? "reached" : "not reached",
     ]),
   );
@@ -154,15 +154,15 @@ export function plainText(report: Report): string {
   ].join("\n");
 }
 
-/** The goals of several reports of one machine, one line each, and how many are reached. What their cases ask for today counts, not what they did. */
-export function judgedText(
-  reports: readonly Report[],
-  cases: readonly { name: string; goals?: readonly Goal[] }[],
-): string {
-  const today = new Map(cases.map(({ name, goals = [] }) => [name, goals]));
-  const rows = reports.flatMap((report) =>
-    goals({ ...report, results: report.results.map((result) => ({ ...result, goals: today.get(result.name) ?? [] })) }),
-  );
+/** A report whose results are held to what their cases ask for today, not to what they asked for as it was made. */
+export function heldToday(report: Report, cases: readonly { name: string; goals?: readonly Goal[] }[]): Report {
+  const goals = new Map(cases.map((of) => [of.name, of.goals ?? []]));
+  return { ...report, results: report.results.map((result) => ({ ...result, goals: goals.get(result.name) ?? [] })) };
+}
+
+/** The goals of several reports of one machine, one line each, and how many are reached. */
+export function judgedText(reports: readonly Report[]): string {
+  const rows = reports.flatMap(goals);
   const reached = rows.filter((row) => row.at(-1) === "reached").length;
   return rows.length
     ? `${plainGrid(GOALS_HEAD, rows)}\n${reached} of ${rows.length} goals reached`

@@ -1,5 +1,8 @@
-/** Sixteen starts of `cp` beside one, turn by turn: medians and quartiles of both, and their ratio. `node bench/starts.mjs 7` */
-import { cp } from "../src/decompositions/index.js";
+/**
+ * Sixteen starts of `cp` beside one, turn by turn: medians and quartiles of both, and their ratio. Then `cp` with its defaults, four starts, beside
+ * one start of `cpALS`, on well-conditioned tensors of which ALS finds the best model too. `node bench/starts.mjs 7`
+ */
+import { cp, cpALS } from "../src/decompositions/index.js";
 import { isSoftware } from "../src/gpu/index.js";
 import { openEngine } from "../src/node/index.js";
 import { modelled } from "./inputs.js";
@@ -59,6 +62,40 @@ for (const { name, shape, rank, data } of cases) {
   const ratios = times[16].map((ms, round) => ms / times[1][round]!);
   console.log(
     `${name}: 1 start ${told(times[1])} ms, 16 starts ${told(times[16])} ms, ${told(ratios, 2)} times one (${median(ratios) <= goal ? "reached" : "not reached"}: at most ${goal})`,
+  );
+}
+
+const beside: [shape: number[], rank: number, noise: number][] = [
+  [[18, 60, 30], 3, 0.1],
+  [[40, 50, 60], 5, 0.05],
+  [[20, 20, 20], 4, 0],
+];
+for (const [shape, rank, noise] of beside) {
+  using x = engine.tensor(shape, modelled({ shape, seed: 71, rank, cosine: null, noise }));
+  const ways = {
+    cp: () => cp(engine, x, { rank }),
+    als: () => cpALS(engine, x, { rank }),
+    plain: () => cpALS(engine, x, { rank, acceleration: "none" }),
+  };
+  const times: Record<string, number[]> = { cp: [], als: [], plain: [] };
+  const errors: Record<string, number> = {};
+  for (let round = -1; round < rounds; round++)
+    for (const [name, run] of Object.entries(ways)) {
+      await engine.idle();
+      const start = performance.now();
+      const { tensor, relativeError } = await run();
+      await engine.idle();
+      if (round >= 0) times[name]!.push(performance.now() - start);
+      errors[name] = relativeError;
+      tensor.destroy();
+    }
+  const ratio = (name: string): string =>
+    `${told(
+      times.cp!.map((ms, round) => ms / times[name]![round]!),
+      2,
+    )} times cpALS${name === "plain" ? " without acceleration" : ""} (${told(times[name]!)} ms, error ${errors[name]!.toPrecision(3)})`;
+  console.log(
+    `${shape.join("×")} R${rank}, noise ${noise}: cp ${told(times.cp!)} ms, error ${errors.cp!.toPrecision(3)}; ${ratio("als")}; ${ratio("plain")}`,
   );
 }
 process.exit(0);

@@ -296,19 +296,10 @@ export async function compressed(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<Compressed> {
-  const start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false });
-  using held = new Held(source.engine);
-  const tensor = held.keep(new TuckerTensor(start.core ?? (await copyOf(source, name)), start.factors));
+  using start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false });
   signal?.throwIfAborted();
-  return held.handOut({ tensor, relativeError: start.relativeError });
-}
-
-/** x as a tensor of one's own. */
-async function copyOf(source: Source, name: string): Promise<Tensor> {
-  using held = new Held(source.engine);
-  const out = held.allocate(source.shape, "core");
-  await source.engine.run((s) => void copy(s, source.tensor(name), { out }), "core");
-  return held.handOut(out);
+  const tensor = await canonical(name, source, start.factors, ranks, start.core);
+  return { tensor, relativeError: start.relativeError };
 }
 
 async function byRanks(
