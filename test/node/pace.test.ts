@@ -7,7 +7,10 @@ describe("pacedBy", () => {
   const calls: unknown[][] = [];
   const take = (name: string) =>
     Object.assign((...args: unknown[]) => void calls.push([name, ...args]), { [promisify.custom]: () => "kept" });
-  const paced = pacedBy(take("at once") as never, take("later") as never) as unknown as (...args: unknown[]) => void;
+  let time = 0;
+  const paced = pacedBy(take("at once") as never, take("later") as never, () => time) as unknown as (
+    ...args: unknown[]
+  ) => void;
   // an add-on's functions look like this one
   const native = Function.prototype;
   const arrow = () => {};
@@ -28,10 +31,35 @@ describe("pacedBy", () => {
     expect(calls).toEqual([["at once", callback, ...args]]);
   });
 
-  it("lets an add-on's function without a name wait a millisecond", () => {
-    calls.length = 0;
-    paced(native);
-    expect(calls).toEqual([["later", native, 1]]);
+  it("lets polls wait a millisecond each, once a wait has lasted half of one", () => {
+    // a poll that asks for the next: without a name, and of the engine's own code as far as its text tells
+    const poll = Object.defineProperty(() => paced(poll), "name", { value: "" });
+    const text = Function.prototype.toString;
+    Function.prototype.toString = function (this: unknown) {
+      return this === poll ? "function () { [native code] }" : text.call(this);
+    };
+    try {
+      calls.length = 0;
+      const run = () => (calls.at(-1)![1] as () => void)();
+      time = 10;
+      paced(poll);
+      time = 10.4;
+      run();
+      time = 10.6;
+      run();
+      run();
+      expect(calls.map(([name, , ms]) => [name, ms])).toEqual([
+        ["at once", undefined],
+        ["at once", undefined],
+        ["later", 1],
+        ["later", 1],
+      ]);
+      // another wait
+      paced(poll);
+      expect(calls.at(-1)![0]).toBe("at once");
+    } finally {
+      Function.prototype.toString = text;
+    }
   });
 
   it("keeps what belongs to the function", () => {
