@@ -12,6 +12,7 @@ import {
   type Program,
   type Schedule,
   ShapeError,
+  sizeOf,
   TenfoldError,
   type Tensor,
   type TensorData,
@@ -150,6 +151,9 @@ export interface CpDecomposition extends Decomposition<KruskalTensor> {
 
 /** a core is worth its HOSVD where it has at most this part of X's entries */
 const COMPRESSED = 1 / 8;
+/** a core has so many columns a mode more where it has at most this part of X's entries then */
+const WIDE_EXTRA = 8;
+const WIDE = 1 / 16;
 /** the most iterations of the starts, and of a run, where the caller says nothing */
 const ITERATIONS = 500;
 /** by default, generalised eigenvalues are looked at for tensors of up to so many entries, and up to this rank */
@@ -497,9 +501,18 @@ function toldStarts(models: readonly Model[], { rank, unit, seen }: Task): CpSta
   };
 }
 
-/** Extents of a core that holds a model of this rank, and what noise moves it by; fixed modes stay whole. */
-const coreRanks = ({ shape, size }: Source, { rank, fixed }: Task): number[] =>
-  shape.map((extent, mode) => (fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + 2)));
+/**
+ * Extents of a core that holds a model of this rank, and what noise moves it by; fixed modes stay whole. The wider core misses less of noise, and
+ * is taken where it is small beside x.
+ */
+function coreRanks({ shape, size }: Source, { rank, fixed }: Task): number[] {
+  const withExtra = (extra: number): number[] =>
+    shape.map((extent, mode) =>
+      fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + extra),
+    );
+  const wide = withExtra(WIDE_EXTRA);
+  return sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
+}
 
 /** The HOSVD of x with a core that is small beside it; null where there is none. */
 async function coreOf(
@@ -509,8 +522,7 @@ async function coreOf(
   held: Held,
 ): Promise<Compressed | null> {
   const ranks = coreRanks(source, task);
-  const size = ranks.reduce((product, extent) => product * extent, 1);
-  if (compression === "none" || size > COMPRESSED * source.size) return null;
+  if (compression === "none" || sizeOf(ranks) > COMPRESSED * source.size) return null;
   const { compressed } = await import("./cpCompression.js");
   const core = await compressed("cp", source, ranks, task.seed, task.stopping.signal);
   held.keep({ destroy: () => core.tensor.destroy() });
