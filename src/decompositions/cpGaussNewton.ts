@@ -503,15 +503,16 @@ function toldStarts(models: readonly Model[], { rank, unit, seen }: Task): CpSta
 
 /**
  * Extents of a core that holds a model of this rank, and what noise moves it by; fixed modes stay whole. The wider core misses less of noise, and
- * is taken where it is small beside x.
+ * is taken where it is small beside x, but of one tensor alone: of slabs it may be found in few passes only where it fits into the memory of one.
  */
-function coreRanks({ shape, size }: Source, { rank, fixed }: Task): number[] {
+function coreRanks(source: Source, { rank, fixed }: Task): number[] {
+  const { shape, size } = source;
   const withExtra = (extra: number): number[] =>
     shape.map((extent, mode) =>
       fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + extra),
     );
   const wide = withExtra(WIDE_EXTRA);
-  return sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
+  return source instanceof Resident && sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
 }
 
 /** The HOSVD of x with a core that is small beside it; null where there is none. */
