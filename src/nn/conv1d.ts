@@ -18,7 +18,7 @@ import {
   type Side,
 } from "../ops/index.js";
 import { Activated } from "./activated.js";
-import { convolutionBiasGradient } from "./convolution.js";
+import { convolutionBiasGradient, groupedName, groupedRules } from "./convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
@@ -49,17 +49,11 @@ export interface Conv1dOptions {
 }
 
 const conv1dRules: OptionRules<Conv1dOptions> = {
-  inputs: required(optionRules.positive),
-  outputs: required(optionRules.positive),
+  ...groupedRules,
   kernel: required(optionRules.positive),
   stride: optionRules.positive,
   padding: layerRules.padding1d,
   dilation: optionRules.positive,
-  groups: optionRules.positive,
-  bias: layerRules.bias,
-  weight: layerRules.values,
-  activation: layerRules.activation,
-  start: layerRules.start,
 };
 
 /**
@@ -95,9 +89,7 @@ export class Conv1d implements Layer {
     this.dilation = options.dilation ?? 1;
     this.activation = activation;
     this.#activated = new Activated(activation);
-    this.name = `Conv1d ${inputs}→${outputs}, ${kernel}${groups > 1 ? `, ${groups} groups` : ""}`;
-    if (inputs % groups || outputs % groups)
-      throw new ShapeError(`${this.name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
+    this.name = groupedName("Conv1d", this, [kernel]);
     const random = startRecorders((inputs / groups) * kernel, options.start ?? "uniform");
     this.weight = new Parameter("weight", [outputs, inputs / groups, kernel], weight ?? random.weight);
     this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;

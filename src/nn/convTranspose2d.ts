@@ -2,7 +2,6 @@ import {
   checkOptions,
   formatShape,
   type OptionRules,
-  optionRules,
   required,
   type Scheduler,
   ShapeError,
@@ -19,7 +18,7 @@ import {
   type Side,
 } from "../ops/index.js";
 import { Activated } from "./activated.js";
-import { convolutionBiasGradient } from "./convolution.js";
+import { convolutionBiasGradient, groupedName, groupedRules } from "./convolution.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
@@ -53,18 +52,12 @@ export interface ConvTranspose2dOptions {
 }
 
 const transposeRules: OptionRules<ConvTranspose2dOptions> = {
-  inputs: required(optionRules.positive),
-  outputs: required(optionRules.positive),
+  ...groupedRules,
   kernel: required(layerRules.pair),
   stride: layerRules.pair,
   padding: layerRules.cuts2d,
   outputPadding: layerRules.pairFromZero,
   dilation: layerRules.pair,
-  groups: optionRules.positive,
-  bias: layerRules.bias,
-  weight: layerRules.values,
-  activation: layerRules.activation,
-  start: layerRules.start,
 };
 
 /**
@@ -103,9 +96,7 @@ export class ConvTranspose2d implements Layer {
     this.dilation = pair(options.dilation, 1);
     this.activation = activation;
     this.#activated = new Activated(activation);
-    this.name = `ConvTranspose2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
-    if (inputs % groups || outputs % groups)
-      throw new ShapeError(`${this.name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
+    this.name = groupedName("ConvTranspose2d", this, this.kernel);
     if (this.outputPadding.some((extent, at) => extent >= this.stride[at]!))
       throw new ShapeError(
         `${this.name}: output padding ${formatShape(this.outputPadding)}, needs less than the stride, ${formatShape(this.stride)}`,

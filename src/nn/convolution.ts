@@ -65,18 +65,35 @@ export interface Conv2dOptions {
   start?: "uniform" | "he" | NormalStart;
 }
 
-const conv2dRules: OptionRules<Conv2dOptions> = {
+/** Rules of the options that convolutions with groups share. */
+export const groupedRules = {
   inputs: required(optionRules.positive),
   outputs: required(optionRules.positive),
-  kernel: required(layerRules.pair),
-  stride: layerRules.pair,
-  padding: layerRules.padding2d,
-  dilation: layerRules.pair,
   groups: optionRules.positive,
   bias: layerRules.bias,
   weight: layerRules.values,
   activation: layerRules.activation,
   start: layerRules.start,
+};
+
+/** The name of a convolution with groups; throws where these do not divide its channels. */
+export function groupedName(
+  kind: string,
+  { inputs, outputs, groups }: { inputs: number; outputs: number; groups: number },
+  kernel: readonly number[],
+): string {
+  const name = `${kind} ${inputs}→${outputs}, ${formatShape(kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
+  if (inputs % groups || outputs % groups)
+    throw new ShapeError(`${name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
+  return name;
+}
+
+const conv2dRules: OptionRules<Conv2dOptions> = {
+  ...groupedRules,
+  kernel: required(layerRules.pair),
+  stride: layerRules.pair,
+  padding: layerRules.padding2d,
+  dilation: layerRules.pair,
 };
 
 /** The padding of images in full. */
@@ -124,9 +141,7 @@ export class Conv2d implements Layer {
     this.dilation = pair(options.dilation, 1);
     this.activation = activation;
     this.#activated = new Activated(activation);
-    this.name = `Conv2d ${inputs}→${outputs}, ${formatShape(this.kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
-    if (inputs % groups || outputs % groups)
-      throw new ShapeError(`${this.name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
+    this.name = groupedName("Conv2d", this, this.kernel);
     const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
     const random = startRecorders(terms, start);
     this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? random.weight);

@@ -4,6 +4,7 @@ import { copy, type MttkrpOptions } from "../ops/index.js";
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { exponentOf } from "./facts.js";
 import type { UnknownSlice } from "./masked.js";
+import { ModelCopy } from "./modelCopy.js";
 import { timesPower } from "./scale.js";
 import type { HostArray, ShardAnswer, ShardRequest, Shards } from "./shards.js";
 import type { Difference, Model, Passes, ProjectOptions, Reader, Source } from "./source.js";
@@ -215,7 +216,7 @@ export class Sharded extends RemoteReader implements Source {
 
 /** x − x̂ of a Kruskal tensor, which every machine makes anew of its blocks: nothing of x's size travels, or is kept. */
 class RemoteDifference extends RemoteReader implements Difference {
-  #model: KruskalTensor | null = null;
+  readonly #copy = new ModelCopy("a tensor on several machines");
 
   constructor(readonly source: Sharded) {
     super();
@@ -230,25 +231,17 @@ class RemoteDifference extends RemoteReader implements Difference {
   }
 
   override remote(p: Program, question: Question, inputs: Inputs, outputs: Outputs): Record<string, Tensor> {
-    const model = this.#model;
-    if (!model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
+    const { model } = this.#copy;
     const minus = modelInputs("minus", model);
     return this.source.remote(p, { ...question, isDifference: true }, { ...inputs, ...minus }, outputs);
   }
 
   refresh({ s }: Program, model: Model): void {
-    if (!(model instanceof KruskalTensor))
-      throw new TenfoldError("a tensor on several machines is subtracted Kruskal tensors from only; take cpALS");
-    const { engine } = this;
-    const copyOf = ({ shape, label }: Tensor): Tensor => engine.tensor(shape, null, { label });
-    this.#model ??= new KruskalTensor(copyOf(model.weights), model.factors.map(copyOf));
-    copy(s, model.weights, { out: this.#model.weights });
-    for (const [mode, factor] of model.factors.entries()) copy(s, factor, { out: this.#model.factors[mode]! });
+    this.#copy.refresh(this.engine, s, model);
   }
 
   squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    if (!this.#model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
-    return this.source.residual(p, this.#model, out ? { out } : {});
+    return this.source.residual(p, this.#copy.model, out ? { out } : {});
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
@@ -258,8 +251,7 @@ class RemoteDifference extends RemoteReader implements Difference {
   }
 
   destroy(): void {
-    this.#model?.destroy();
-    this.#model = null;
+    this.#copy.destroy();
   }
 
   override toString(): string {

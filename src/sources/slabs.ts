@@ -29,6 +29,7 @@ import {
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
 import { Feed } from "./feed.js";
+import { ModelCopy } from "./modelCopy.js";
 import { overModes } from "./overModes.js";
 import { TensorReader } from "./resident.js";
 import { timesPower } from "./scale.js";
@@ -270,7 +271,7 @@ export class Slabs extends SlabReader implements Source {
 
 /** x − x̂ of a Kruskal tensor, made anew a slab at a time from a copy of the model: it takes no memory of x's size. */
 class SlabDifference extends SlabReader implements Difference {
-  #model: KruskalTensor | null = null;
+  readonly #copy = new ModelCopy("a tensor in slabs");
 
   constructor(readonly source: Slabs) {
     super();
@@ -285,8 +286,7 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
-    const model = this.#model;
-    if (!model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
+    const { model } = this.#copy;
     this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
@@ -297,18 +297,11 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   refresh({ s }: Program, model: Model): void {
-    if (!(model instanceof KruskalTensor))
-      throw new TenfoldError("a tensor in slabs is subtracted Kruskal tensors from only; take cpALS");
-    const { engine } = this;
-    const copyOf = ({ shape, label }: Tensor): Tensor => engine.tensor(shape, null, { label });
-    this.#model ??= new KruskalTensor(copyOf(model.weights), model.factors.map(copyOf));
-    copy(s, model.weights, { out: this.#model.weights });
-    for (const [mode, factor] of model.factors.entries()) copy(s, factor, { out: this.#model.factors[mode]! });
+    this.#copy.refresh(this.engine, s, model);
   }
 
   squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    if (!this.#model) throw new TenfoldError("difference: nothing is known of it before its first refresh");
-    return this.source.residual(p, this.#model, out ? { out } : {});
+    return this.source.residual(p, this.#copy.model, out ? { out } : {});
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
@@ -329,8 +322,7 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   destroy(): void {
-    this.#model?.destroy();
-    this.#model = null;
+    this.#copy.destroy();
   }
 
   override toString(): string {
