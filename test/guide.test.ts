@@ -2,28 +2,34 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { bodyOf, isSample, promisedBy } from "../docs/.vitepress/samples/code.js";
 import { codeOf, Samples } from "./samples.js";
 
-const GUIDE = resolve(import.meta.dirname, "../docs/guide");
-const pages = readdirSync(GUIDE)
+const DOCS = resolve(import.meta.dirname, "../docs");
+const pages = [...readdirSync(join(DOCS, "guide")).map((file) => `guide/${file}`), "index.md"]
   .filter((file) => file.endsWith(".md"))
-  .map((file) => ({ file, blocks: codeOf(readFileSync(join(GUIDE, file), "utf8"), "ts") }))
+  .map((file) => ({ file, blocks: codeOf(readFileSync(join(DOCS, file), "utf8"), "ts") }))
   .filter(({ blocks }) => blocks.length);
 
 const samples = new Samples("guide");
 afterAll(() => samples.close());
 
 describe.each(pages)("$file", ({ blocks }) => {
+  it.each(blocks)("is JavaScript too, which the site's pages run", (code) => {
+    const AsyncFunction = (async () => {}).constructor as new (...of: string[]) => unknown;
+    expect(() => new AsyncFunction("load", bodyOf(code, false))).not.toThrow();
+  });
+
   it.each(blocks.map((code, index) => ({ code, number: index + 1 })))("sample $number", async ({ code }) => {
-    const promised = [...code.matchAll(/\/\/ → (.*)$/gm)].map(([, line]) => line!);
-    expect(promised.length, "a sample says what comes of it").toBeGreaterThan(0);
-    expect(await samples.run(code)).toEqual(promised);
+    expect(isSample("ts", code), "it takes something from tenfold, and says what it prints").toBe(true);
+    expect(await samples.run(code)).toEqual(promisedBy(code));
   });
 });
 
 it("most pages of the guide have code that runs", () => {
   expect(pages.map(({ file }) => file)).toEqual([
-    ...["embedding.md", "large.md", "matrices.md", "memory.md", "missing.md", "networks.md"],
-    ...["rank.md", "tensors.md", "which.md"],
+    ...["embedding", "large", "matrices", "memory", "missing", "networks"].map((page) => `guide/${page}.md`),
+    ...["rank", "tensors", "which"].map((page) => `guide/${page}.md`),
+    "index.md",
   ]);
 });

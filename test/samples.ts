@@ -12,31 +12,11 @@ const root = resolve(import.meta.dirname, "..");
 const PROGRAM = `
 import { plainDevice } from "${join(root, "test/gpu/kernels.ts")}";
 import { siblingEngine } from "${join(root, "test/engine.ts")}";
+import { programOf } from "${join(root, "docs/.vitepress/samples/program.ts")}";
 export const openEngine = siblingEngine;
-export const engine = await openEngine();
-export const values = Float32Array.from({ length: 336 }, (_, n) => {
-  const [i, j, k] = [Math.floor(n / 42), Math.floor(n / 6) % 7, n % 6];
-  const peak = (x, centre) => Math.exp(-((x - centre) ** 2) / 4);
-  return (1 + i) * peak(j, 2) * peak(k, 1) + (9 - i) * peak(j, 4) * peak(k, 4);
-});
-export const images = engine.tensor([120, 1, 28, 28], Float32Array.from({ length: 94080 }, (_, i) => Math.abs(Math.sin(i * i))));
-export const labels = engine.tensor([120], Uint32Array.from({ length: 120 }, (_, i) => i % 10));
 export const device = await plainDevice();
-const buffer = (size) => device.createBuffer({ size: 4 * size, usage: 0x8c });
-export const [x, matrix, out, products] = [210, 24, 140, 21].map(buffer);
-export const factors = [21, 18, 15].map(buffer);
-device.queue.writeBuffer(x, 0, new Float32Array(210).fill(1));
-device.queue.writeBuffer(matrix, 0, new Float32Array(24).fill(0.5));
-for (const factor of factors) device.queue.writeBuffer(factor, 0, new Float32Array(factor.size / 4).fill(1));
-export const encoder = device.createCommandEncoder();
-export async function read(source) {
-  const staging = device.createBuffer({ size: source.size, usage: 0x9 });
-  const copy = device.createCommandEncoder();
-  copy.copyBufferToBuffer(source, 0, staging, 0, source.size);
-  device.queue.submit([copy.finish()]);
-  await staging.mapAsync(1);
-  return new Float32Array(staging.getMappedRange().slice(0));
-}
+export const engine = await openEngine();
+export const { values, images, labels, x, matrix, out, products, factors, encoder, read } = programOf(engine, device);
 `;
 
 /** What samples share, for tests to look at. */
@@ -66,7 +46,14 @@ export class Samples {
   /** Runs a sample; what it said, a line for each call of console.log. */
   async run(code: string): Promise<string[]> {
     const file = join(this.#folder, `sample-${this.#count++}.ts`);
-    writeFileSync(file, code.replace('from "tenfold/node"', 'from "./your-program.js"'));
+    const isOpening = code.includes("await Engine.create()");
+    writeFileSync(
+      file,
+      code
+        .replace('from "tenfold/node"', 'from "./your-program.js"')
+        .replace("await Engine.create()", "await openEngine()")
+        .replace(/^/, isOpening ? 'import { openEngine } from "./your-program.js";\n' : ""),
+    );
     const said: string[] = [];
     const log = vi.spyOn(console, "log").mockImplementation((...words: unknown[]) => void said.push(words.join(" ")));
     try {

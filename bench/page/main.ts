@@ -193,6 +193,9 @@ element("skip").addEventListener("click", (event) => {
   event.preventDefault();
   element("main").focus();
 });
-followTheme(element("theme"));
+// inside a page of the site, which has a head of its own and says which theme it has
+const embedded = new URLSearchParams(location.search).get("embedded");
+document.body.classList.toggle("embedded", embedded !== null);
+followTheme(element("theme"), embedded);
 if (!hasGpu) openEngine().catch(() => {});
 void open();

@@ -18,14 +18,15 @@ function remember(theme: string): void {
   }
 }
 
-export function followTheme(button: HTMLElement): void {
+/** `fixed` is the theme where something else decides. */
+export function followTheme(button: HTMLElement, fixed: string | null = null): void {
   const preference = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const set = (theme: string): void => {
     root.dataset.theme = theme;
     button.textContent = theme === "dark" ? "Light" : "Dark";
   };
-  const follow = (): void => set(remembered() ?? (preference.matches ? "dark" : "light"));
+  const follow = (): void => set(fixed ?? remembered() ?? (preference.matches ? "dark" : "light"));
   preference.addEventListener("change", follow);
   button.addEventListener("click", () => {
     const theme = root.dataset.theme === "dark" ? "light" : "dark";

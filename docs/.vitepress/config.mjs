@@ -1,9 +1,12 @@
 /** The site of docs/: `npm run docs` builds it into dist/docs, static and without a request to another host. */
-import { existsSync, readdirSync } from "node:fs";
+import { cpSync, existsSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { defineConfig } from "vitepress";
+import { wgsl } from "../../shaders/loader.js";
+import { isSample } from "./samples/code.js";
 
 const docs = resolve(import.meta.dirname, "..");
+const demo = resolve(docs, "../dist/demo");
 
 const GUIDE = [
   ["Tensors as data", "tensors"],
@@ -39,6 +42,8 @@ function linksWithin(md) {
         if (token.type !== "link_open") continue;
         const href = token.attrGet("href");
         if (/\bdecisions\/README\.md$/.test(href)) token.attrSet("href", "/decisions/");
+        const recorded = /\bbench\/results\/(.+)\.md$/.exec(href);
+        if (recorded) token.attrSet("href", `/recorded/${recorded[1]}`);
         const isOutside =
           !/^(?:[a-z]+:|#|\/)/.test(token.attrGet("href")) &&
           relative(docs, resolve(dirname(env.path ?? docs), href.split("#")[0])).startsWith("..");
@@ -72,6 +77,16 @@ function reachableCode(md) {
   md.renderer.rules.code_block = (...of) => render(...of).replace("<pre", '<pre tabindex="0"');
 }
 
+/** Code that can run by itself gets a button for it. */
+function runnableSamples(md) {
+  const { fence } = md.renderer.rules;
+  md.renderer.rules.fence = (tokens, at, ...of) => {
+    const code = fence(tokens, at, ...of);
+    const { info, content } = tokens[at];
+    return isSample(info.trim(), content) ? `<RunnableSample>${code}</RunnableSample>` : code;
+  };
+}
+
 export default defineConfig({
   title: "tenfold",
   description: "Tensor decompositions and decomposed neural networks on WebGPU, from TypeScript",
@@ -88,7 +103,22 @@ export default defineConfig({
       linksWithin(md);
       emptyCorners(md);
       reachableCode(md);
+      runnableSamples(md);
     },
+  },
+  vite: {
+    plugins: [wgsl()],
+    // samples run in a worker, with the library's modules as they are here
+    worker: {
+      format: "es",
+      plugins: () => [wgsl()],
+      rolldownOptions: { checks: { pluginTimings: false, ineffectiveDynamicImport: false } },
+    },
+  },
+  // the demo page, of which the benchmark is a part
+  buildEnd({ outDir }) {
+    if (!existsSync(demo)) throw new Error("npm run build makes the demo page, which is part of the site");
+    cpSync(demo, join(outDir, "demo"), { recursive: true });
   },
   // the theme's first page has no main landmark; theme/index.mjs does the same where one comes to it by a link
   transformHtml: (code, _, { pageData }) =>
@@ -99,6 +129,7 @@ export default defineConfig({
       { text: "Gallery", link: "/gallery" },
       { text: "API", link: "/api/decompositions" },
       { text: "Benchmarks", link: "/benchmarks" },
+      { text: "Demo", link: "/demo/index.html", target: "_self" },
     ],
     sidebar: [
       { text: "Guide", items: GUIDE.map(([text, page]) => ({ text, link: `/guide/${page}` })) },
