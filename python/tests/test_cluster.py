@@ -162,6 +162,34 @@ class Answers(Same):
         self.near_cp(ours, theirs, 1e-4)
 
 
+class Bytes(Same):
+    """What travels to and from a worker in a sweep, as a part of 4·R·ΣIₙ."""
+
+    def sweep(self, run, rank, verb, times):
+        """Of sweeps that ask `verb` so many times; some are run again, by a kind that tells its error more exactly."""
+        few, many = (run(sweeps).report["cluster"] for sweeps in (4, 12))
+        sweeps = (many["verbs"][verb] - few["verbs"][verb]) / times
+        return [(many[way] - few[way]) / (sweeps * 4 * rank * sum(SHAPE)) for way in ("bytesDown", "bytesUp")]
+
+    def test_of_a_sweep(self):
+        path = store("x", x)
+        begin = {"initialize": start, "tolerance": 0}
+        runs = {
+            ("an iteration of cp", "evaluate", 1): lambda sweeps: cluster.cp(path, RANK, client, sweeps=sweeps, **begin),
+            ("a sweep of non-negative factors", "mttkrp", 3): lambda sweeps: cluster.cp(
+                store("positive", positive), RANK, client, nonnegative=True, sweeps=sweeps, **begin
+            ),
+            ("an extrapolated sweep", "mttkrp", 3): lambda sweeps: cluster.cp(
+                path, RANK, client, algorithm="als", seed=3, sweeps=sweeps, tolerance=0
+            ),
+        }
+        for (name, *asked), run in runs.items():
+            down, up = self.sweep(run, RANK, *asked)
+            print(f"\n  {name}: {down:.2f} down, {up:.2f} up", file=sys.stderr)
+            self.assertLess(down, 1.2, name)
+            self.assertLess(up, 1.2, name)
+
+
 class Failures(Same):
     def test_worker_killed_twice(self):
         path = store("x", x)

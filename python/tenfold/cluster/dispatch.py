@@ -1,10 +1,9 @@
 """Places questions among the workers of a Dask cluster, and brings their answers together."""
 
 import asyncio
-import hashlib
 import time
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter
 from concurrent.futures import CancelledError
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from . import shard
 from .errors import ClusterError
 from .joining import join
+from .parcels import MissingArray, Outbox
 
 #: bytes of the largest block as f32, unless a row has more
 BLOCK = 64 * 2**20
@@ -21,12 +21,6 @@ MEMORY = 2**30
 ATTEMPTS = 4
 #: seconds for which workers are waited for
 PATIENCE = 120
-#: factors that are kept with the workers: those of this step and of a few before
-KEPT = 32
-
-
-def key_of(numbers):
-    return hashlib.blake2b(numbers.tobytes(), digest_size=16, person=str(numbers.shape).encode()[:16]).hexdigest()
 
 
 def cut(rows, workers, memory):
@@ -57,9 +51,8 @@ class Dispatch:
         self.client, self.rows, self.version = client, rows, version
         self.memory = memory or MEMORY
         self.run = uuid.uuid4().hex
-        self.scattered = OrderedDict()
-        #: of each worker: the keys of the rows that it has had
-        self.rows_sent = {}
+        #: what was sent to all workers, and, by address, to one
+        self.to_all, self.to_one = Outbox(), {}
         self.placing = {}
         self.looked = 0.0
         self.resources = None
@@ -117,36 +110,6 @@ class Dispatch:
         self.placing = {worker: sorted(blocks) for worker, blocks in placing.items()}
         return self.placing
 
-    def _futures(self, arrays):
-        """The arrays as futures. What the workers have had lately is not sent again."""
-        keys, fresh = [], {}
-        for _, numbers in arrays:
-            key = key_of(numbers)
-            keys.append(key)
-            if key in self.scattered:
-                self.scattered.move_to_end(key)
-            else:
-                fresh[key] = numbers
-        if fresh:
-            futures = self.client.scatter(list(fresh.values()), hash=False)
-            self.scattered.update(zip(fresh, futures))
-        futures = [self.scattered[key] for key in keys]
-        while len(self.scattered) > KEPT:
-            self.scattered.popitem(last=False)
-        return futures, sum(numbers.nbytes for numbers in fresh.values())
-
-    def _rows_for(self, worker, blocks, numbers):
-        """The rows of a worker's blocks, or their key alone where it has them from an earlier step; and how many bytes travel."""
-        rows = np.concatenate([numbers[start : start + count] for start, count in blocks])
-        key = key_of(rows)
-        sent = self.rows_sent.setdefault(worker, OrderedDict())
-        is_there = key in sent
-        sent[key] = None
-        sent.move_to_end(key)
-        while len(sent) > shard.ROWS_KEPT:
-            sent.popitem(last=False)
-        return shard.Cut(key, None if is_there else rows), 0 if is_there else rows.nbytes
-
     def ask(self, question, arrays):
         """Asks all blocks. `arrays` are pairs of a description and numbers, and so are those of the answer."""
         from distributed import wait
@@ -159,19 +122,22 @@ class Dispatch:
             try:
                 shared = [pair for pair in arrays if not pair[0]["name"].startswith("rows of ")]
                 cut_up = [pair for pair in arrays if pair[0]["name"].startswith("rows of ")]
-                futures, sent = self._futures(shared)
                 described = [description for description, _ in shared]
                 described += [{**description, "isCut": True} for description, _ in cut_up]
+                parcels = [self.to_all.pack(description["name"], numbers) for description, numbers in shared]
+                sent = sum(parcel.nbytes for parcel in parcels)
+                # keys alone travel with the task
+                common = self.client.scatter([parcels], hash=False)[0] if sent else parcels
                 most_rows = 0
                 for worker, blocks in places.items():
-                    rows = [self._rows_for(worker, blocks, numbers) for _, numbers in cut_up]
-                    most_rows = max(most_rows, sum(nbytes for _, nbytes in rows))
+                    outbox = self.to_one.setdefault(worker, Outbox())
+                    of_rows = lambda numbers: np.concatenate([numbers[start : start + count] for start, count in blocks])
+                    rows = [outbox.pack(description["name"], of_rows(numbers)) for description, numbers in cut_up]
+                    most_rows = max(most_rows, sum(parcel.nbytes for parcel in rows))
                     tasks.append(
                         self.client.submit(
                             shard.answer,
-                            *(self.run, self.rows, self.memory, self.version, question, described, blocks),
-                            *futures,
-                            *(one for one, _ in rows),
+                            *(self.run, self.rows, self.memory, self.version, question, described, blocks, common, rows),
                             workers=[worker],
                             allow_other_workers=True,
                             resources=self.resources,
@@ -192,10 +158,9 @@ class Dispatch:
                 break
             except ClusterError:
                 raise
-            except (CancelledError, asyncio.CancelledError, KilledWorker, shard.MissingRows, TimeoutError, OSError) as error:
+            except (CancelledError, asyncio.CancelledError, KilledWorker, MissingArray, TimeoutError, OSError) as error:
                 # factors were with workers that are gone: they are sent again
-                self.scattered.clear()
-                self.rows_sent.clear()
+                self.to_all, self.to_one = Outbox(), {}
                 if attempt == ATTEMPTS:
                     raise ClusterError(
                         f"{question['verb']}: {ATTEMPTS} attempts on the cluster failed, the last by {type(error).__name__}: {error}"
@@ -246,7 +211,6 @@ class Dispatch:
         }
 
     def close(self):
-        self.scattered.clear()
         try:
             self.client.run(shard.close, self.run)
         except Exception:

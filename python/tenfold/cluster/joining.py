@@ -29,6 +29,7 @@ def join(*answers):
         "ranges": [[start, count] for start, count, _, _ in placed],
         "arrays": arrays,
         "seconds": max(answer["seconds"] for answer in answers),
-        "bytes": max(answer["bytes"] for answer in answers),
+        # the most that a worker sends: its part, or what it joined to that
+        "bytes": max(sum(numbers.nbytes for _, numbers in arrays), *(answer["bytes"] for answer in answers)),
         "held": max(answer["held"] for answer in answers),
     }

@@ -6,12 +6,11 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections import OrderedDict
-from typing import Any, NamedTuple
 
 from .errors import ClusterError
 from .frames import PROTOCOL, PipeEnded, read_frame, write_frame
 from .node import command
+from .parcels import Inbox
 
 #: what solvers make of a block at once, beside the block itself: as src/sources/streamed.ts counts
 TENSORS = 3
@@ -19,21 +18,6 @@ TENSORS = 3
 PLANNED = 0.75
 #: seconds after which the process of a run that asks no more may be ended by the next run
 IDLE = 300
-
-#: rows of factors that a worker keeps for later steps
-ROWS_KEPT = 8
-
-
-class Cut(NamedTuple):
-    """Rows of a factor that a worker has use for; only their key where they were sent before."""
-
-    key: str
-    rows: Any
-
-
-class MissingRows(Exception):
-    """Rows that were sent to another worker, or to this one before it began anew: they have to be sent again."""
-
 
 _shards = {}
 _lock = threading.Lock()
@@ -47,7 +31,7 @@ class Shard:
         self.lock = threading.Lock()
         self.process = None
         self.kept = set()
-        self.rows_kept = OrderedDict()
+        self.inbox = Inbox()
         self.used = time.monotonic()
 
     def start(self):
@@ -118,19 +102,9 @@ class Shard:
             raise ClusterError(where + header["message"], header["code"] or "USAGE")
         return frame
 
-    def uncut(self, numbers):
-        """An array as it came, or the rows that were meant."""
-        if not isinstance(numbers, Cut):
-            return numbers
+    def unpack(self, parcels):
         with self.lock:
-            if numbers.rows is not None:
-                self.rows_kept[numbers.key] = numbers.rows
-            if numbers.key not in self.rows_kept:
-                raise MissingRows(numbers.key)
-            self.rows_kept.move_to_end(numbers.key)
-            while len(self.rows_kept) > ROWS_KEPT:
-                self.rows_kept.popitem(last=False)
-            return self.rows_kept[numbers.key]
+            return [self.inbox.unpack(parcel) for parcel in parcels]
 
     def ask(self, question, arrays, blocks):
         with self.lock:
@@ -223,7 +197,7 @@ def processes():
     return [shard.process.pid for shard in _shards.values() if shard.process]
 
 
-def answer(run, rows, memory, version, question, described, blocks, *arrays):
+def answer(run, rows, memory, version, question, described, blocks, common, rows_of_blocks):
     """A task: what some blocks answer to a question. A pure function of the blocks and the arrays."""
     try:
         from distributed import get_worker
@@ -233,7 +207,8 @@ def answer(run, rows, memory, version, question, described, blocks, *arrays):
         worker = "here"
     began = time.perf_counter()
     shard = _shard(run, rows, memory, version, worker)
-    header, answered = shard.ask(question, list(zip(described, map(shard.uncut, arrays))), blocks)
+    arrays = shard.unpack([*common, *rows_of_blocks])
+    header, answered = shard.ask(question, list(zip(described, arrays)), blocks)
     return {
         "ranges": header["ranges"],
         "arrays": answered,
