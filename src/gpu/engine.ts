@@ -93,6 +93,7 @@ export interface Counters {
   /** read() calls that went to the GPU */
   readbacks: number;
   bytesRead: number;
+  /** kernels that were compiled for it, or had been for another engine on its device */
   pipelines: number;
 }
 

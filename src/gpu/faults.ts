@@ -127,11 +127,14 @@ export class Faults {
         },
         (error) => {
           // a lost device fails the promise itself, too, with less to say; a pipeline that does not compile fails for good
-          const delay = error instanceof Error && error.name === "GPUPipelineError" ? 0 : REASON_DELAY;
-          setTimeout(() => {
-            this.#waiting.delete(reject);
-            reject(this.#over ?? error);
-          }, delay);
+          const isFinal = error instanceof KernelError || (error instanceof Error && error.name === "GPUPipelineError");
+          setTimeout(
+            () => {
+              this.#waiting.delete(reject);
+              reject(this.#over ?? error);
+            },
+            isFinal ? 0 : REASON_DELAY,
+          );
         },
       );
     });

@@ -1,4 +1,4 @@
-import { DeviceLostError, KernelError } from "./errors.js";
+import { KernelError, TenfoldError } from "./errors.js";
 import type { Faults } from "./faults.js";
 import type { Kernel, ShaderSource } from "./kernel.js";
 import { COMPUTE_STAGE, type GPUDevice } from "./webgpu.js";
@@ -8,27 +8,71 @@ interface Layouts {
   pipeline: GPUPipelineLayout;
 }
 
-/** @internal The pipelines of a device, one for each kernel's shader and constants, and the layouts of their bindings. */
+/** What a device has compiled and is compiling, by shader and then by the kernel's key (two shaders may have the same name). */
+interface Compiled {
+  pipelines: Map<ShaderSource, Map<string, Promise<GPUComputePipeline>>>;
+  layouts: Map<ShaderSource, Layouts>;
+}
+
+/** Engines on one device share what it has compiled, which stays for as long as the device does. */
+const devices = new WeakMap<GPUDevice, Compiled>();
+
+/** Compiles a kernel; rejects with a {@link KernelError} where its WGSL is wrong, and with the device's error otherwise. */
+async function compile(
+  device: GPUDevice,
+  kernel: Kernel,
+  layoutOf: () => GPUPipelineLayout,
+): Promise<GPUComputePipeline> {
+  if (kernel.source.load) await kernel.source.load();
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ label: kernel.key, code: kernel.code });
+  const pipeline = device.createComputePipelineAsync({
+    label: kernel.key,
+    layout: layoutOf(),
+    compute: { module, entryPoint: "main" },
+  });
+  const scope = device.popErrorScope();
+  pipeline.catch(() => {});
+  const error = await scope;
+  if (error) throw new KernelError([kernel.name], `${kernel.key}: ${error.message}`);
+  return await pipeline;
+}
+
+/** The value of `key`, made where there is none. */
+function upsert<K, V>(map: { get(key: K): V | undefined; set(key: K, value: V): unknown }, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
+}
+
+/** @internal The pipelines of an engine, one for each kernel's shader and constants, and the layouts of their bindings. */
 export class Pipelines {
-  /** compiled and compiling, by shader and then by the kernel's key: two shaders may have the same name */
+  /** those that this engine asked for; each ends with the engine */
   readonly #pipelines = new Map<ShaderSource, Map<string, Promise<GPUComputePipeline>>>();
-  readonly #layouts = new Map<ShaderSource, Layouts>();
+  readonly #compiled: Compiled;
   readonly #device: GPUDevice;
   readonly #faults: Faults;
   readonly #counters: { pipelines: number };
 
-  /** @param counters its `pipelines` counts those that were started */
+  /** @param counters its `pipelines` counts those that this engine asked for */
   constructor(device: GPUDevice, faults: Faults, counters: { pipelines: number }) {
     this.#device = device;
     this.#faults = faults;
     this.#counters = counters;
+    this.#compiled = upsert(
+      devices,
+      device,
+      (): Compiled => ({
+        pipelines: new Map(),
+        layouts: new Map(),
+      }),
+    );
   }
 
   /** The pipeline of a kernel: compiled, compiling, or started now. One that failed is tried again when asked for again. */
   of(kernel: Kernel): Promise<GPUComputePipeline> {
     if (this.#faults.over) return Promise.reject(this.#faults.over);
-    let pipelines = this.#pipelines.get(kernel.source);
-    if (!pipelines) this.#pipelines.set(kernel.source, (pipelines = new Map()));
+    const pipelines = upsert(this.#pipelines, kernel.source, () => new Map<string, Promise<GPUComputePipeline>>());
     let pipeline = pipelines.get(kernel.key);
     if (!pipeline) {
       for (const feature of kernel.source.features) {
@@ -38,40 +82,29 @@ export class Pipelines {
           );
       }
       this.#counters.pipelines++;
-      pipeline = this.#compile(kernel);
+      pipeline = this.#faults.untilOver(this.#shared(kernel)).catch((error: Error) => {
+        if (error instanceof TenfoldError) throw error;
+        throw new KernelError([kernel.name], `${kernel.key}: ${error.message}`, { cause: error });
+      });
       pipelines.set(kernel.key, pipeline);
       pipeline.catch(() => pipelines.delete(kernel.key));
     }
     return pipeline;
   }
 
-  async #compile(kernel: Kernel): Promise<GPUComputePipeline> {
-    const device = this.#device;
-    if (kernel.source.load) await kernel.source.load();
-    device.pushErrorScope("validation");
-    const module = device.createShaderModule({ label: kernel.key, code: kernel.code });
-    const layout = this.layouts(kernel.source).pipeline;
-    const pipeline = device.createComputePipelineAsync({
-      label: kernel.key,
-      layout,
-      compute: { module, entryPoint: "main" },
+  /** The device's pipeline of a kernel, which does not end with the engine. */
+  #shared(kernel: Kernel): Promise<GPUComputePipeline> {
+    const pipelines = upsert(this.#compiled.pipelines, kernel.source, () => new Map());
+    return upsert(pipelines, kernel.key, () => {
+      const pipeline = compile(this.#device, kernel, () => this.layouts(kernel.source).pipeline);
+      pipeline.catch(() => pipelines.delete(kernel.key));
+      return pipeline;
     });
-    const scope = device.popErrorScope();
-    pipeline.catch(() => {});
-    const error = await this.#faults.untilOver(scope);
-    if (error) throw new KernelError([kernel.name], `${kernel.key}: ${error.message}`);
-    try {
-      return await this.#faults.untilOver(pipeline);
-    } catch (error) {
-      if (error instanceof DeviceLostError) throw error;
-      throw new KernelError([kernel.name], `${kernel.key}: ${(error as Error).message}`, { cause: error });
-    }
   }
 
   /** The layouts of a shader's bindings. */
   layouts(source: ShaderSource): Layouts {
-    let layouts = this.#layouts.get(source);
-    if (!layouts) {
+    return upsert(this.#compiled.layouts, source, () => {
       const bindGroup = this.#device.createBindGroupLayout({
         label: source.name,
         entries: [
@@ -87,14 +120,11 @@ export class Pipelines {
           })),
         ],
       });
-      layouts = { bindGroup, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [bindGroup] }) };
-      this.#layouts.set(source, layouts);
-    }
-    return layouts;
+      return { bindGroup, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [bindGroup] }) };
+    });
   }
 
   clear(): void {
     this.#pipelines.clear();
-    this.#layouts.clear();
   }
 }

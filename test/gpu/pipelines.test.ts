@@ -32,6 +32,38 @@ it("compiles a kernel once, finished or in flight", async () => {
   for (const schedule of schedules) schedule.destroy();
 });
 
+it("shares what is compiled with other engines on the device, which may end before", async () => {
+  const first = await hostEngine();
+  const start = first.device.createComputePipelineAsync.bind(first.device);
+  let finish = () => {};
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const compiled = vi.spyOn(first.device, "createComputePipelineAsync").mockImplementation(async (descriptor) => {
+    const pipeline = start(descriptor);
+    await finished;
+    return pipeline;
+  });
+  const second = new Engine(first.device);
+  const x = first.tensor([3], [1, 2, 3]);
+  const s = first.scheduler();
+  shifted(s, x, 1);
+  const compiling = s.compile();
+  using y = second.tensor([3], [4, 5, 6]);
+  const t = second.scheduler();
+  const shiftedY = shifted(t, y, 1);
+  const schedule = t.compile();
+  await vi.waitFor(() => expect(compiled).toHaveBeenCalledTimes(1));
+  first.destroy();
+  await expect(compiling).rejects.toThrow("the engine was destroyed");
+  finish();
+  second.submit(await schedule);
+  expect([...(await shiftedY.read())]).toEqual([5, 6, 7]);
+  expect(compiled).toHaveBeenCalledTimes(1);
+  expect([first.counters.pipelines, second.counters.pipelines]).toEqual([1, 1]);
+  second.destroy();
+});
+
 it("compiles specialisations apart, equal ones once", async () => {
   const engine = await hostEngine();
   using x = engine.tensor([3], [1, 2, 3]);
