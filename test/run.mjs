@@ -119,11 +119,14 @@ const steps = {
   changed,
 };
 
-/** Rows one after the other; in each, lists of steps side by side, so that two cores always have work: a list may hold two processes. */
+/**
+ * Rows one after the other; in each, lists of steps side by side. Tests in a browser wait for pages now and then, so both of their steps run
+ * beside the unit tests, and two cores always have work.
+ */
 const ROWS = [
   [
-    ["types", "lint", "build", "package", "browser"],
-    ["changed", "unit", "demo"],
+    ["types", "lint", "build", "package", "browser", "demo"],
+    ["changed", "unit"],
   ],
   // by itself, as it times
   [["bench"]],

@@ -6,6 +6,7 @@ A real cluster of processes on this machine, held against the same command witho
 Needs dask[distributed], zarr, and tenfold's command as built (npm run build), or named in TENFOLD_CLI.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -86,6 +87,7 @@ def store(name, data, chunk=5):
     return str(path)
 
 
+@functools.cache
 def single(name, *words):
     """The same command on one machine."""
     out = folder / "single.npz"
