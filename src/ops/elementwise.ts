@@ -1,5 +1,5 @@
-import binaryShader from "../../shaders/elementwise_binary.wgsl";
-import unaryShader from "../../shaders/elementwise_unary.wgsl";
+import binaryShader from "../../shaders/elementwise_binary.wgsl?late";
+import unaryShader from "../../shaders/elementwise_unary.wgsl?late";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 import { axesParams, collapseAxes, inVectors, stridesOf } from "./stridedCopy.js";

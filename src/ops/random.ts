@@ -1,4 +1,4 @@
-import shader from "../../shaders/random_fill.wgsl";
+import shader from "../../shaders/random_fill.wgsl?late";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 

@@ -1,4 +1,4 @@
-import shader from "../../shaders/strided_copy.wgsl";
+import shader from "../../shaders/strided_copy.wgsl?late";
 import { formatShape, grid1d, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 

@@ -1,5 +1,5 @@
 /** The kernel that adds up the parts of cut sums. */
-import shader from "../../../shaders/split_sum.wgsl";
+import shader from "../../../shaders/split_sum.wgsl?late";
 import { type Engine, grid1d, Kernel } from "../../gpu/index.js";
 import { setting } from "../adapter.js";
 import { sumTeam } from "../tiles.js";
