@@ -81,9 +81,9 @@ function cells(row: Row, flops: number, bytes: number, probes: Probes | null) {
     `${time(ms.quartiles[0])}–${time(ms.quartiles[1])}`,
     ratio ? digits(ratio.median, 3) : "",
     isCounted ? digits(flopRate / 1e9, 3) : "",
-    isCounted && probes ? percent(flopRate / probes.flops) : "",
+    isCounted && probes ? shareText(flopRate / probes.flops) : "",
     isCounted ? digits(byteRate / 1e9, 3) : "",
-    isCounted && probes ? percent(byteRate / probes.bytes) : "",
+    isCounted && probes ? shareText(byteRate / probes.bytes) : "",
     kernels ? time(kernels.median) : "",
   ];
 }
@@ -221,7 +221,7 @@ function faults({ results }: Report): string[] {
 
 const shorten = (message = ""): string =>
   (message.length > 40 ? `${message.slice(0, 39)}…` : message).replace(/\s+/g, " ");
-const percent = (share: number): string => `${digits(100 * share, 2)} %`;
+const shareText = (share: number): string => `${digits(100 * share, 2)} %`;
 const time = (ms: number): string => digits(ms, 3);
 
 /** A number with `count` significant digits, without exponents. */

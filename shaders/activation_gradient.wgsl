@@ -1,5 +1,5 @@
 // dx[i] = dy[i]·f′ for an activation f. f′ is computed from f's output for the activations up to tanh, and from f's input for the
-// others: `kept` is the one that is needed. By vec4s; size read twice, written once.
+// others: `saved` is the one that is needed. By vec4s; size read twice, written once.
 #import index
 #import activations
 
@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> kept: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
 
@@ -42,7 +42,7 @@ fn main(
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
   if (4u * i >= params.size) { return; }
-  let v = kept[i];
+  let v = saved[i];
   let slopes = vec4<f32>(slope(v.x), slope(v.y), slope(v.z), slope(v.w));
   // a slope of 0 lets nothing through, not even what is not finite
   let values = select(slopes * dy[i], vec4<f32>(), slopes == vec4<f32>());

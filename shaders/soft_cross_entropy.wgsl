@@ -24,8 +24,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(5) var<storage, read_write> curve: array<f32>;
 
-var<workgroup> losses: array<f32, WIDTH>;
-var<workgroup> hits: array<f32, WIDTH>;
+#import loss_sums
 
 @compute @workgroup_size(WIDTH)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -62,18 +61,5 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     loss += params.temperature * params.temperature * divergence;
   }
-  losses[lane] = loss;
-  hits[lane] = right;
-  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
-    workgroupBarrier();
-    if (lane < width) {
-      losses[lane] += losses[lane + width];
-      hits[lane] += hits[lane + width];
-    }
-  }
-  if (lane == 0u) {
-    let at = state[1] * params.curve_columns + params.curve_column;
-    curve[at] += losses[0];
-    curve[at + 1u] += hits[0];
-  }
+  add_to_row(lane, loss, right);
 }

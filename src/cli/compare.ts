@@ -221,7 +221,8 @@ const shortTarget = ({ target, reached }: CompareRow): string =>
 
 /** A number with 3 significant digits, or 4 from 100 on. */
 const short = (value: number): string => String(Number(value.toPrecision(value >= 100 ? 4 : 3)));
-const percent = (share: number): string => (100 * share).toFixed(1);
+/** Of a column that says %. */
+const inPercent = (share: number): string => (100 * share).toFixed(1);
 
 /** The table of figures, and below it the table of every row's ranks. */
 function comparisonTables({ rows }: Comparison, width: number): string {
@@ -246,8 +247,8 @@ function comparisonTables({ rows }: Comparison, width: number): string {
       String(row.dispatches),
       row.layers.length ? row.weightError.toFixed(2) : "",
       row.layers.length ? row.outputError.toFixed(2) : "",
-      row.before === null ? "" : percent(row.before),
-      values.length > 1 ? `${percent(mean)}±${(100 * deviation).toFixed(1)}` : percent(mean),
+      row.before === null ? "" : inPercent(row.before),
+      values.length > 1 ? `${inPercent(mean)}±${inPercent(deviation)}` : inPercent(mean),
       short(one.ms),
       short(hundred.ms),
       ...(original
@@ -274,7 +275,7 @@ function comparisonTables({ rows }: Comparison, width: number): string {
 export function stayedNotes(rows: readonly Pick<CompareRow, "method" | "layers">[]): string[] {
   const notes = new Map<string, { method: string; reason: string; names: Set<string> }>();
   for (const { method, layers } of rows)
-    for (const { name, kept: reason } of layers) {
+    for (const { name, staysBecause: reason } of layers) {
       if (!reason) continue;
       const key = `${method}|${reason}`;
       const note = notes.get(key) ?? { method, reason, names: new Set() };

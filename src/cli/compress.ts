@@ -3,6 +3,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, InvalidArgumentError } from "commander";
 import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
+import { percent } from "../experiments/figures.js";
 import { formatShape } from "../gpu/errors.js";
 import { readNpy, readNpz } from "../io/index.js";
 import { externalFiles } from "../node/external.js";
@@ -292,7 +293,6 @@ const firstLine = (error: unknown): string => ((error as Error)?.message ?? Stri
 
 /** `÷2.04` */
 const divided = (before: number, after: number): string => `÷${(before / after).toFixed(2)}`;
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 function describe(
   result: CompressedOnnx,

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type Command, CommanderError, Option } from "commander";
+import { secondsSince } from "../experiments/figures.js";
 import { dispose, type Engine, formatShape, POOL_BYTES, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import { arrayPath } from "../node/arrays.js";
@@ -174,7 +175,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const pool = memory === undefined ? {} : { poolBytes: Math.min(POOL_BYTES, memory) };
   const opening = performance.now();
   await context.withEngine(async (engine) => {
-    const open = seconds(opening);
+    const open = secondsSince(opening);
     using opened = { x: await input.open(engine), [dispose]: () => input.close() };
     using x = opened.x;
     const reads = countReads(x);
@@ -183,7 +184,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
     const solution = await solve(engine, x, run, options, context);
     const { tensor, course, starts } = solution;
     try {
-      const spent = seconds(working);
+      const spent = secondsSince(working);
       const counted = { reads: reads.passes, dispatches: engine.counters.dispatches - dispatches };
       const { arrays, notes }: Saved = out ? await solution.arrays(exponent) : { arrays: [], notes: [] };
       if (out) outputs.write(out, writeNpz(arrays));
@@ -205,7 +206,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
         converged: course?.converged ?? true,
         stalled: course?.stalled ?? false,
         ...counted,
-        seconds: { open, decompose: spent, total: seconds(started) },
+        seconds: { open, decompose: spent, total: secondsSince(started) },
         out: out ?? null,
         members: Object.fromEntries(arrays.map(([name, { shape }]) => [name, [...shape]])),
       };
@@ -381,5 +382,3 @@ function startsOf({ errors, agreeing }: NonNullable<DecomposeReport["starts"]>):
   if (agreeing * 2 >= errors.length) return said;
   return `${said}: another start or rank may do better`;
 }
-
-const seconds = (since: number): number => (performance.now() - since) / 1000;

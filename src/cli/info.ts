@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { stHosvd } from "../decompositions/index.js";
+import { percent } from "../experiments/figures.js";
 import { type Engine, formatBytes, formatShape, TenfoldError } from "../gpu/index.js";
 import type { ArrayFile } from "../node/arrays.js";
 import type { Context } from "./context.js";
@@ -221,7 +222,7 @@ function suggestionsOf({
 function describe(report: Info): string[][] {
   const { file, shape, dtype, entries, missing, infinite, zeros, negative, least, largest, mean, norm } = report;
   const { stored, bytes, ranks, note, others, suggestions, modes } = report;
-  const share = (count: number): string => (count ? `${formatCount(count)} (${percent(count / entries)})` : "none");
+  const share = (count: number): string => (count ? `${formatCount(count)} (${shareText(count / entries)})` : "none");
   const isTensor = shape.length > 1;
   return [
     ["file", file],
@@ -266,4 +267,4 @@ const sample = (names: readonly string[]): string =>
     ? `${names.slice(0, MOST_OTHERS).join(", ")} and ${names.length - MOST_OTHERS} more`
     : names.join(", ");
 const short = (value: number): string => String(Number(value.toPrecision(6)));
-const percent = (part: number): string => (part < 0.001 ? "less than 0.1 %" : `${(100 * part).toFixed(1)} %`);
+const shareText = (part: number): string => (part < 0.001 ? "less than 0.1 %" : percent(part));

@@ -49,7 +49,12 @@ export function addInspect(program: Command, context: Context): void {
       "extents of an input that the model leaves open, as in x=1x3x224x224; once for each input",
       shapeOption,
     )
-    .option("--smallest <percent>", "smaller shares of weights and multiplications are left alone", percent, SMALLEST)
+    .option(
+      "--smallest <percent>",
+      "smaller shares of weights and multiplications are left alone",
+      parsePercent,
+      SMALLEST,
+    )
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--time", "also measure each layer's share of time, in onnxruntime-node")
     .option("--json <file>", "also write everything as JSON; - to standard output")
@@ -71,7 +76,7 @@ export function addInspect(program: Command, context: Context): void {
     .action((file: string, options: Options) => inspect(file, options, context));
 }
 
-function percent(text: string): number {
+function parsePercent(text: string): number {
   const value = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || value > 100) throw new InvalidArgumentError("It needs a number from 0 to 100.");
   return value;

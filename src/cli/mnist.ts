@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ALL_DIGITS } from "../experiments/digits.js";
+import { percent } from "../experiments/figures.js";
 import {
   runCase,
   runSweep,
@@ -139,7 +140,6 @@ function watch(context: Context): { onProgress: (progress: StudyProgress) => voi
   };
 }
 
-const percent = (share: number | undefined): string => (share === undefined ? "" : `${(100 * share).toFixed(1)} %`);
 const nameOf = (digits: readonly number[]): string => (digits.length === 10 ? "all" : digits.join(","));
 
 async function study(options: StudyOptions, context: Context): Promise<void> {
@@ -294,7 +294,7 @@ function caseNotes({ digits, fused, images, slides }: ReportCase): string {
 function sweepTable({ points, full, hidden, digits }: ReportSweep, width: number): string {
   const rows = points.map(({ rank, accuracy, decompositionError, parameters, multiplications }) => [
     rank,
-    percent(accuracy),
+    accuracy === undefined ? "" : percent(accuracy),
     decompositionError.toFixed(4),
     formatCount(parameters),
     formatCount(multiplications),

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type RankFit, type RankProfile, rankProfile } from "../decompositions/index.js";
+import { secondsSince } from "../experiments/figures.js";
 import { formatShape } from "../gpu/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { renderReport } from "../report/render.js";
@@ -184,5 +185,3 @@ function conclusion({ suggestion, reason }: RankProfile): string {
   if (suggestion === null) return `no number of components is suggested: ${reason}`;
   return `${suggestion} component${suggestion === 1 ? "" : "s"}: ${reason}`;
 }
-
-const secondsSince = (since: number): number => (performance.now() - since) / 1000;

@@ -73,7 +73,7 @@ export interface CompressedLayer {
    */
   ranks: readonly number[];
   /** why the layer stays as it was; empty where it was replaced */
-  kept: string;
+  staysBecause: string;
   weights: [before: number, after: number];
   multiplications: [before: number, after: number];
   /** ‖W − Ŵ‖ ÷ ‖W‖ of the layer's weight */
@@ -340,7 +340,7 @@ export class CompressionPlan<N extends Network = Sequential> {
         name: source.name,
         compressed: layer.name,
         ranks: final.ranks,
-        kept: reason,
+        staysBecause: reason,
         weights: [asItIs.weights, final.weights],
         multiplications: [asItIs.multiplications, final.multiplications],
         weightError: final.weightError,

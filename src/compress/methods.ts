@@ -2,6 +2,7 @@ import { evbmf, truncatedSvd } from "../decompositions/index.js";
 import type { Engine } from "../gpu/index.js";
 import { GroupedConv } from "../nn/factorised/groupedConv.js";
 import { singularValues } from "../nn/factorised/hostMatrices.js";
+import { product } from "../nn/factorised/source.js";
 import {
   blockTermConv,
   Conv2d,
@@ -87,8 +88,6 @@ export function balancedModes(n: number, count: number): number[] {
     if (n % factor === 0 && Math.abs(Math.log(factor / wanted)) < Math.abs(Math.log(best / wanted))) best = factor;
   return [best, ...balancedModes(n / best, count - 1)].sort((a, b) => a - b);
 }
-
-const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
 
 // ---- dense layers
 

@@ -342,7 +342,7 @@ function objectionsTo(fit: Omit<RankFit, "objections">, lower: readonly RankFit[
   const exact = lower.find(({ relativeError }) => relativeError < EXACT);
   if (exact) objections.push(`rank ${exact.rank} leaves nothing to explain`);
   if (coreConsistency !== null && coreConsistency < CONSISTENT)
-    objections.push(`core consistency is ${percent(coreConsistency)}, below ${CONSISTENT} %`);
+    objections.push(`core consistency is ${consistencyText(coreConsistency)}, below ${CONSISTENT} %`);
   if (2 * agreeing < starts) objections.push(`${agreeing} of ${starts} starts agree, less than half`);
   if (splitHalf !== null && splitHalf < ALIKE)
     objections.push(`halves of mode ${halved} agree to ${splitHalf.toFixed(2)}, below ${ALIKE}`);
@@ -355,7 +355,8 @@ function objectionsTo(fit: Omit<RankFit, "objections">, lower: readonly RankFit[
   return objections;
 }
 
-const percent = (value: number): string => `${value < -999 ? "below −999" : Math.round(value)} %`.replace("-", "−");
+const consistencyText = (value: number): string =>
+  `${value < -999 ? "below −999" : Math.round(value)} %`.replace("-", "−");
 
 /** The highest rank without objections, and why. */
 export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<RankProfile, "suggestion" | "reason"> {
@@ -369,7 +370,7 @@ export function suggest(ranks: readonly RankFit[], halved: number | null): Pick<
     };
   const { rank, coreConsistency, agreeing, starts, splitHalf, heldOut } = chosen;
   const support = [
-    coreConsistency === null ? null : `core consistency is ${percent(coreConsistency)}`,
+    coreConsistency === null ? null : `core consistency is ${consistencyText(coreConsistency)}`,
     starts > 1 ? `${agreeing} of ${starts} starts agree` : null,
     splitHalf === null ? null : `halves of mode ${halved} agree to ${splitHalf.toFixed(2)}`,
     heldOut === null ? null : `held-out entries are predicted with an error of ${heldOut.toPrecision(3)}`,

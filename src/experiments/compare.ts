@@ -483,7 +483,7 @@ async function decomposedRow(
     });
     try {
       if (!row) {
-        const replaced = layers.filter(({ kept }) => !kept);
+        const replaced = layers.filter(({ staysBecause }) => !staysBecause);
         row = {
           method: method.name,
           title: method.title,

@@ -18,6 +18,7 @@ import { divide, map, matmul, mean, slice, squaredDistance, subtract, sumOfSquar
 import type { TuckerTensor } from "../tensors/index.js";
 import { ALL_DIGITS, type Digits, PIXELS, scalePixels, selectDigits, splitDigits } from "./digits.js";
 import { doubleSoftmax } from "./doubleSoftmax.js";
+import { percent, secondsSince } from "./figures.js";
 import {
   pack,
   type ReportCase,
@@ -124,10 +125,8 @@ class Scope {
 
 /** Epochs of the default recipe: at least 45, and at least 2500 steps. */
 const defaultEpochs = (images: number): number => Math.max(45, Math.ceil(2500 / Math.ceil(images / BATCH)));
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const nameOf = (digits: readonly number[]): string =>
   digits.length === 10 ? "all digits" : `digits ${digits.join(",")}`;
-const seconds = (since: number): number => (performance.now() - since) / 1000;
 
 /** Stored numbers as the thesis' slides count them: n + n·h + h·k, with one bias an input and no other biases. */
 export const slideParameters = (inputs: number, hidden: number, classes: number): number =>
@@ -215,7 +214,7 @@ async function decompose(
     parts: datasets,
     means,
     deviations,
-    seconds: seconds(started),
+    seconds: secondsSince(started),
   };
 }
 
@@ -314,7 +313,7 @@ async function trainNetwork(
     const part = await run(model, count, work - epochs + done, what, optimiser);
     curve.push(...part.curve.map((point) => ({ ...point, epoch: point.epoch + done })));
   }
-  const spent = seconds(started);
+  const spent = secondsSince(started);
   const test = await evaluate(model, parts.test!);
   const network: ReportNetwork = {
     layout: `${inputs}-${hidden}-${classes}`,

@@ -34,14 +34,19 @@ export class Activated {
     return activate(s, this.#saved, activation);
   }
 
-  /** The gradient of the product, from that of the output: `dy` itself where there is no activation. */
-  backward(s: Scheduler, dy: Tensor): Tensor {
+  /**
+   * Records what comes of the product's gradient, which is computed from that of the output (`dy`; where there is no activation it is the
+   * same) and is released afterwards.
+   */
+  backward<T>(s: Scheduler, dy: Tensor, record: (dz: Tensor) => T): T {
     const { activation } = this;
     const saved = this.#saved!;
     this.#saved = null;
-    if (activation === "none") return dy;
+    if (activation === "none") return record(dy);
     const dz = activationGradient(s, saved, dy, activation);
     if (!isFromOutput(activation)) s.release(saved);
-    return dz;
+    const result = record(dz);
+    s.release(dz);
+    return result;
   }
 }

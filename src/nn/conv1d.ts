@@ -143,15 +143,15 @@ export class Conv1d implements Layer {
     const x = this.#input!;
     const [batch, channels, length] = dy.shape as [number, number, number];
     const dyImage = dy.reshape([batch, channels, 1, length]);
-    const dz = this.#activated.backward(s, dyImage);
     const kernel = [1, this.kernel] as const;
-    conv2dWeightGradient(s, x, dz, { ...this.#flat, kernel, out: this.#kernelOf(this.weight.gradient) });
-    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
     const inputSize = x.shape.slice(2) as [number, number];
-    const dx = inputGradient
-      ? conv2dInputGradient(s, dz, this.#kernelOf(this.weight.value), { ...this.#flat, inputSize })
-      : null;
-    if (dz !== dyImage) s.release(dz);
+    const dx = this.#activated.backward(s, dyImage, (dz) => {
+      conv2dWeightGradient(s, x, dz, { ...this.#flat, kernel, out: this.#kernelOf(this.weight.gradient) });
+      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+      return inputGradient
+        ? conv2dInputGradient(s, dz, this.#kernelOf(this.weight.value), { ...this.#flat, inputSize })
+        : null;
+    });
     return dx?.reshape([batch, this.inputs, inputSize[1]]) ?? null;
   }
 

@@ -142,12 +142,11 @@ export class ConvTranspose2d implements Layer {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
     const x = this.#input!;
-    const dz = this.#activated.backward(s, dy);
-    conv2dWeightGradient(s, dz, x, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
-    const dx = inputGradient ? conv2d(s, dz, this.weight.value, options) : null;
-    if (dz !== dy) s.release(dz);
-    return dx;
+    return this.#activated.backward(s, dy, (dz) => {
+      conv2dWeightGradient(s, dz, x, { ...options, kernel, out: this.weight.gradient });
+      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+      return inputGradient ? conv2d(s, dz, this.weight.value, options) : null;
+    });
   }
 
   /** S·T·KH·KW/groups weights, and as many multiplications for every position of the input. */

@@ -190,13 +190,12 @@ export class Conv2d implements Layer {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
     const x = this.#input!;
-    const dz = this.#activated.backward(s, dy);
-    conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
-    const inputSize = x.shape.slice(2) as [number, number];
-    const dx = inputGradient ? conv2dInputGradient(s, dz, this.weight.value, { ...options, inputSize }) : null;
-    if (dz !== dy) s.release(dz);
-    return dx;
+    return this.#activated.backward(s, dy, (dz) => {
+      conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
+      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+      const inputSize = x.shape.slice(2) as [number, number];
+      return inputGradient ? conv2dInputGradient(s, dz, this.weight.value, { ...options, inputSize }) : null;
+    });
   }
 
   /** S·T·KH·KW/groups weights, and as many multiplications for every output position. */
@@ -498,14 +497,11 @@ export class Conv3d implements Layer {
     const { stride, padding, dilation, kernel } = this;
     const options = { stride, padding, dilation };
     const x = this.#input!;
-    const dz = this.#activated.backward(s, dy);
-    conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
-    const dx = inputGradient
-      ? conv3dInputGradient(s, dz, this.weight.value, { ...options, inputShape: x.shape })
-      : null;
-    if (dz !== dy) s.release(dz);
-    return dx;
+    return this.#activated.backward(s, dy, (dz) => {
+      conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
+      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+      return inputGradient ? conv3dInputGradient(s, dz, this.weight.value, { ...options, inputShape: x.shape }) : null;
+    });
   }
 
   /** S·T·KD·KH·KW weights, and as many multiplications for every output position. */

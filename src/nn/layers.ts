@@ -87,12 +87,11 @@ export class Linear implements Layer {
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const dz = this.#activated.backward(s, dy);
-    matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
-    if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
-    const dx = inputGradient ? matmul(s, dz, this.weight.value) : null;
-    if (dz !== dy) s.release(dz);
-    return dx;
+    return this.#activated.backward(s, dy, (dz) => {
+      matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
+      if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+      return inputGradient ? matmul(s, dz, this.weight.value) : null;
+    });
   }
 
   counts(): Counts {

@@ -31,20 +31,20 @@ export function activate(s: Scheduler, x: Tensor, activation: Activation, option
 /**
  * Gradient of an activation's input.
  *
- * @param kept the activation's output for `relu`, `leakyRelu`, `sigmoid` and `tanh`, its input for the others
+ * @param saved the activation's output for `relu`, `leakyRelu`, `sigmoid` and `tanh`, its input for the others
  * @param dy the gradient of the output
  */
 export function activationGradient(
   s: Scheduler,
-  kept: Tensor,
+  saved: Tensor,
   dy: Tensor,
   activation: Activation,
   options: ActivationOptions = {},
 ): Tensor {
-  assertCall("activationGradient", s, { kept, dy });
-  assertShape("activationGradient", "dy", dy, kept.shape);
-  if (options.out) assertShape("activationGradient", "out", options.out, kept.shape);
-  const dx = options.out ?? s.tensor(kept.shape, { label: `${activation} gradient` });
-  s.run(gradientKernel.with(constants(activation, options.slope)), { kept, dy, dx }, { size: kept.size });
+  assertCall("activationGradient", s, { saved, dy });
+  assertShape("activationGradient", "dy", dy, saved.shape);
+  if (options.out) assertShape("activationGradient", "out", options.out, saved.shape);
+  const dx = options.out ?? s.tensor(saved.shape, { label: `${activation} gradient` });
+  s.run(gradientKernel.with(constants(activation, options.slope)), { saved, dy, dx }, { size: saved.size });
   return dx;
 }

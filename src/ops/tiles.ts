@@ -1,5 +1,8 @@
 /** Arithmetic of tiles and of cut sums. It knows shapes alone: no adapter and no kernel. */
 
+/** vec4s that hold a row of this extent. */
+export const quadsOf = (extent: number): number => Math.ceil(extent / 4);
+
 /** Extents of a matrix product. */
 export interface Extents {
   rows: number;

@@ -4,6 +4,7 @@ import { type Epilogue, epilogues } from "./activations.js";
 import { setting } from "./adapter.js";
 import { type ConvolutionOptions, geometryOf } from "./conv2d.js";
 import { assertBias, assertCall, assertShape } from "./shapes.js";
+import { quadsOf } from "./tiles.js";
 
 const kernel = new Kernel(shader, ({ batch, tiles_y, tiles_x }) => grid1d(batch! * tiles_y! * tiles_x!, 1));
 
@@ -25,8 +26,6 @@ interface Tiling {
   /** multiplications of all tiles of a sample */
   work: number;
 }
-
-const quadsOf = (extent: number): number => Math.ceil(extent / 4);
 
 /** The tile with the least work for halos and corners, or null where not even the smallest fits into a workgroup's memory. */
 function tilingOf(

@@ -1,6 +1,8 @@
 /** What pages about decompositions are put together from: elements, buttons, images of digits, boxes for charts. */
 import { PIXELS } from "../experiments/digits.js";
 
+export { percent } from "../experiments/figures.js";
+
 /** pixels of a row and of a column of an image */
 export const SIDE = 28;
 /** A colour for each digit: Okabe and Ito's, which are told apart with any colour vision. */
@@ -17,7 +19,6 @@ export const CLASS_COLOURS = [
   "#777777",
 ];
 
-export const percent = (share: number, digits = 1): string => `${(100 * share).toFixed(digits)} %`;
 export const nameOf = (digits: readonly number[]): string =>
   digits.length === 10 ? "all ten digits" : `digits ${digits.join(", ")}`;
 export const count = (value: number): string => value.toLocaleString("en-US");

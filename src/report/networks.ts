@@ -67,7 +67,7 @@ export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasur
       );
       const tip = [
         layer.name,
-        layer.kept || layer.compressed,
+        layer.staysBecause || layer.compressed,
         `output error ${layer.outputError.toFixed(3)}`,
         `×${weights!.toPrecision(3)} fewer weights, ×${multiplications!.toPrecision(3)} fewer multiplications`,
         ...(layer.times ?? []).map(

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { stayedNotes } from "../../src/cli/compare.js";
 import type { CompressedLayer } from "../../src/compress/index.js";
 
-const layer = (name: string, kept: string) => ({ name, kept }) as CompressedLayer;
+const layer = (name: string, staysBecause: string) => ({ name, staysBecause }) as CompressedLayer;
 
 it("says once a method and reason which layers stayed", () => {
   const dense = "svd is for dense layers and 1×1 kernels";

@@ -80,7 +80,7 @@ describe("EVBMF's ranks", () => {
     const options = { method: "tucker2", calibration, timeBatches: [] };
     const { layers, model: small, reached } = await compress(model, { ...options, choice: "evbmf" });
     expect(layers.map(({ ranks }) => ranks)).toEqual([[2, 3], [], [3], []]);
-    expect(layers.map(({ kept }) => kept)).toEqual(["", "it has no weights", "", NOISE]);
+    expect(layers.map(({ staysBecause }) => staysBecause)).toEqual(["", "it has no weights", "", NOISE]);
     expect(reached).toBe(true);
     // the ranks leave out the noise only
     for (const { outputError } of layers) expect(outputError).toBeLessThan(0.03);
@@ -92,8 +92,8 @@ describe("EVBMF's ranks", () => {
     for (let again = 0; again < 2; again++) {
       const { layers, model: small } = await plan.select("evbmf", { timeBatches: [] });
       expect(layers.map(({ ranks }) => ranks)).toEqual([[], [], [3], []]);
-      expect(layers[0]!.kept).toBe("jaderberg2 has no EVBMF ranks");
-      expect(layers[3]!.kept).toBe(NOISE);
+      expect(layers[0]!.staysBecause).toBe("jaderberg2 has no EVBMF ranks");
+      expect(layers[3]!.staysBecause).toBe(NOISE);
       small.destroy();
     }
     expect(plan.layers.every(({ candidates }) => candidates.length === 1)).toBe(true);
@@ -180,11 +180,14 @@ describe("layers whose decomposition is slower", () => {
   it("stay, and other layers are decomposed further for the target", async () => {
     const target = { cost: "weights", ratio: 1.01 } as const;
     const taken = await plan.select(target, { timeBatches: [] });
-    expect(taken.layers.map(({ kept }) => kept)).toEqual(["", "other layers save more for what they lose"]);
+    expect(taken.layers.map(({ staysBecause }) => staysBecause)).toEqual([
+      "",
+      "other layers save more for what they lose",
+    ]);
     const { layers, model: small, reached } = await plan.select(target, BATCH);
     const [first, second] = layers;
     // 0.2 + 16·64² ÷ 1e6 ms as it was
-    expect(first!.kept).toMatch(/^slower here: .* ms instead of 0\.27$/);
+    expect(first!.staysBecause).toMatch(/^slower here: .* ms instead of 0\.27$/);
     expect(first!.ranks).toEqual([]);
     expect(first!.weights[1]).toBe(first!.weights[0]);
     const [{ batch, before, after }] = first!.times as [{ batch: number; before: number; after: number }];
@@ -195,7 +198,7 @@ describe("layers whose decomposition is slower", () => {
     const back = small.layers[0]!;
     expect(back).toBeInstanceOf(Linear);
     expect(await (back as Linear).weight.read()).toEqual(weight);
-    expect(second!.kept).toBe("");
+    expect(second!.staysBecause).toBe("");
     expect(second!.times![0]!.before).toBeCloseTo(0.2 + (16 * 64 * 4096) / 1e6, 9);
     expect(second!.times![0]!.after).toBeLessThan(second!.times![0]!.before);
     expect(reached).toBe(true);
@@ -211,7 +214,7 @@ describe("layers whose decomposition is slower", () => {
     expect(forced.layers.every(({ times }) => times === undefined)).toBe(true);
     const { layers, model: small, reached } = await plan.select(target, BATCH);
     expect(reached).toBe(false);
-    expect(layers[0]!.kept).toMatch(/^slower here/);
+    expect(layers[0]!.staysBecause).toMatch(/^slower here/);
     expect(small.parameterCount).toBeGreaterThan(model.parameterCount / 25);
     for (const network of [forced.model, small]) network.destroy();
   });
@@ -219,12 +222,12 @@ describe("layers whose decomposition is slower", () => {
   it("stay also where the caller names the ranks, but only where times are asked for", async () => {
     const options = { method: slowAtFirst, calibration, choice: { ranks: { 0: [1] } }, timer: counting };
     const timed = await compress(model, { ...options, timeBatches: [1] });
-    expect(timed.layers[0]!.kept).toMatch(/^slower here/);
+    expect(timed.layers[0]!.staysBecause).toMatch(/^slower here/);
     expect(timed.layers[0]!.times!.map(({ batch }) => batch)).toEqual([1]);
-    expect(timed.layers[1]!.kept).toBe("no ranks were asked for");
+    expect(timed.layers[1]!.staysBecause).toBe("no ranks were asked for");
     expect(timed.reached).toBe(true);
     const untimed = await compress(model, options);
-    expect(untimed.layers[0]).toMatchObject({ kept: "", ranks: [1] });
+    expect(untimed.layers[0]).toMatchObject({ staysBecause: "", ranks: [1] });
     expect(untimed.layers.every(({ times }) => times === undefined)).toBe(true);
     for (const { model: small } of [timed, untimed]) small.destroy();
   });
@@ -252,7 +255,7 @@ describe("targets of time", () => {
     });
     using _small = small;
     expect(reached).toBe(true);
-    expect(report[0]!.kept).toBe("");
+    expect(report[0]!.staysBecause).toBe("");
     expect(report[0]!.ranks).toEqual([8]);
     // the batch size is the plan's
     expect(report[0]!.times!.map(({ batch: size }) => size)).toEqual([batch]);

@@ -110,8 +110,8 @@ describe("compress", () => {
       calibration,
       choice: { ranks: { 4: [24] } },
     });
-    expect(layers[4]!.kept).toBe("it would grow");
-    expect(layers[0]!.kept).toBe("svd is for dense layers and 1×1 kernels");
+    expect(layers[4]!.staysBecause).toBe("it would grow");
+    expect(layers[0]!.staysBecause).toBe("svd is for dense layers and 1×1 kernels");
     expect(total(same)).toBe(total(model));
     expect(await networkError(same)).toBe(0);
     same.destroy();
@@ -140,8 +140,8 @@ describe("compress", () => {
         method,
         choice: { ranks: { [index]: asked } },
       });
-      const { ranks, kept, weights: counted } = layers[index]!;
-      expect(`${method} ${asked} took ${ranks} ${kept}`).toBe(`${method} ${asked} took ${taken} `);
+      const { ranks, staysBecause, weights: counted } = layers[index]!;
+      expect(`${method} ${asked} took ${ranks} ${staysBecause}`).toBe(`${method} ${asked} took ${taken} `);
       const biases = model.layers[index]!.parameters[1]!.shape[0]!;
       if (weights !== null) expect(counted[1] - biases).toBe(weights);
       network.destroy();
@@ -162,7 +162,7 @@ describe("compress", () => {
       const plan = await CompressionPlan.create(net, { method, calibration: samples, shares: [] });
       const { layers: report, model: network } = await plan.select({ ranks: {} }, { timeBatches: [] });
       network.destroy();
-      return report.map(({ kept }) => kept);
+      return report.map(({ staysBecause }) => staysBecause);
     };
     const NORM = "only layers of Linear and Conv2d are decomposed";
     const rest = [NORM, "it has no weights", "no ranks were asked for"];

@@ -74,7 +74,7 @@ describe("a plan's candidates", () => {
       const plan = await CompressionPlan.create(model, { method: "ring", calibration: x, shares: [], whiten });
       const { model: same, layers } = await plan.select({ ranks: { 0: [4] } }, { force: true });
       same.destroy();
-      expect(layers[0]!.kept).toBe("");
+      expect(layers[0]!.staysBecause).toBe("");
       expect(layers[0]!.weightError).toBeLessThan(1e-5);
       expect(layers[0]!.outputError).toBeLessThan(1e-5);
     }
@@ -116,7 +116,7 @@ describe("a plan's candidates", () => {
         const plan = await CompressionPlan.create(model, { method, calibration, shares: [], whiten });
         const { model: small, layers: report } = await plan.select({ ranks: { 0: ranks } }, { force: true });
         small.destroy();
-        expect(report[0]!.kept).toBe("");
+        expect(report[0]!.staysBecause).toBe("");
         expect(report[0]!.weightError).toBeLessThan(tolerance);
         expect(report[0]!.outputError).toBeLessThan(tolerance);
       }

@@ -145,7 +145,7 @@ describe("convolutions with groups", () => {
     expect(depthwise!.candidates.length).toBe(1);
     const { model: other, layers } = await plan.select({ ranks: { 0: full.ranks } }, { force: true });
     using saved = await loadModel(engine, await saveModel(other));
-    expect(layers[2]!.kept).toContain("it is depthwise");
+    expect(layers[2]!.staysBecause).toContain("it is depthwise");
     using out = engine.tensor([6, ...model.outputShape]);
     using loaded = engine.tensor([6, ...model.outputShape]);
     await engine.run((s) => {

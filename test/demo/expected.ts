@@ -222,7 +222,7 @@ export const expected = {
         const sizes = {
           ...(await sizesOf(selection.model, test)),
           ranks: weighty.map(({ ranks }) => ranks.join()),
-          kept: weighty.map(({ kept }) => kept !== ""),
+          kept: weighty.map(({ staysBecause }) => staysBecause !== ""),
         };
         if (!tune) {
           after.push(sizes);

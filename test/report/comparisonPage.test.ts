@@ -24,7 +24,7 @@ function layersOf(ratio: number, ranks: number[][]): CompareRow["layers"] {
         name,
         compressed: replaced ? `Something of ${name} with ranks ${layerRanks.join(", ")}` : name,
         ranks: layerRanks,
-        kept: replaced ? "" : "as it is",
+        staysBecause: replaced ? "" : "as it is",
         weights: [weights, replaced ? Math.round(weights / ratio) : weights],
         multiplications: [multiplications, replaced ? Math.round(multiplications / ratio) : multiplications],
         weightError: replaced ? 0.3 : 0,

@@ -287,12 +287,12 @@ export function tunedWords(curve: readonly Epoch[]): string {
 export function explained(plan: CompressionPlan, layers: readonly CompressedLayer[]): CompressedLayer[] {
   return layers.map((layer) => {
     const [now, ...others] = plan.layers[layer.index]!.candidates;
-    if (!layer.kept || !now || others.length === 0) return layer;
+    if (!layer.staysBecause || !now || others.length === 0) return layer;
     const smaller = others.some(
       ({ weights, multiplications }) => weights < now.weights || multiplications < now.multiplications,
     );
     const reason = smaller ? "other layers save more for what they lose" : "every rank would make it larger";
-    return { ...layer, kept: reason };
+    return { ...layer, staysBecause: reason };
   });
 }
 

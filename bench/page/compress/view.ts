@@ -161,8 +161,8 @@ function layerTable({ layers, before, after }: Shown): TemplateResult {
         <td class="left">${shape.join(" ")}</td>
         <td>${layer.ranks.join(", ")}</td>
         ${fromTo(layer.weights)} ${fromTo(layer.multiplications)}
-        <td>${layer.kept ? "" : layer.outputError.toFixed(3)}</td>
-        <td class="left becomes" .textContent=${layer.kept ? `stays: ${layer.kept}` : layer.compressed}></td>
+        <td>${layer.staysBecause ? "" : layer.outputError.toFixed(3)}</td>
+        <td class="left becomes" .textContent=${layer.staysBecause ? `stays: ${layer.staysBecause}` : layer.compressed}></td>
       </tr>`;
     });
   return html`<table class="layers">

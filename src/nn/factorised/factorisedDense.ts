@@ -46,11 +46,10 @@ export abstract class FactorisedDense implements Layer {
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const dz = this.#activated.backward(s, dy);
-    if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
-    const dx = this.contractBackward(s, dz, inputGradient);
-    if (dz !== dy) s.release(dz);
-    return dx;
+    return this.#activated.backward(s, dy, (dz) => {
+      if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+      return this.contractBackward(s, dz, inputGradient);
+    });
   }
 
   /** activation(x·W + b), batch×outputs. Bias and activation come from {@link finish}, or from the last product's epilogue. */

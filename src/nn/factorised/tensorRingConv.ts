@@ -134,13 +134,15 @@ export class TensorRingConv implements Layer {
     const [inputs, outputs, places] = this.#extents;
     const { stride, padding, dilation, kernel } = this.convolution;
     const options = { stride, padding, dilation };
-    const dz = this.#activated.backward(s, dy);
-    if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
-    const dense = weight.reshape([outputs, inputs, ...kernel]);
-    const inputSize = x.shape.slice(2) as [number, number];
-    const dx = inputGradient ? conv2dInputGradient(s, dz, dense, { ...options, inputSize }) : null;
-    const dWeight = conv2dWeightGradient(s, x, dz, { ...options, kernel });
-    if (dz !== dy) s.release(dz);
+    const [dx, dWeight] = this.#activated.backward(s, dy, (dz) => {
+      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+      const dense = weight.reshape([outputs, inputs, ...kernel]);
+      const inputSize = x.shape.slice(2) as [number, number];
+      return [
+        inputGradient ? conv2dInputGradient(s, dz, dense, { ...options, inputSize }) : null,
+        conv2dWeightGradient(s, x, dz, { ...options, kernel }),
+      ] as const;
+    });
     const dProduct = permute(s, dWeight.reshape([outputs, inputs, places]), [1, 0, 2]);
     s.release(dWeight, weight);
     const flat = dProduct.reshape([inputs * outputs, places]);

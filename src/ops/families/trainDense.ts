@@ -3,6 +3,7 @@ import registerShader from "../../../shaders/train_dense_register.wgsl?late";
 import subgroupShader from "../../../shaders/train_dense_subgroup.wgsl?late";
 import { type Engine, Kernel } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf } from "../adapter.js";
+import { quadsOf } from "../tiles.js";
 
 const kernels = declareFamily("trainDense", {
   register: new Kernel(registerShader, () => [1]),
@@ -13,7 +14,6 @@ const kernels = declareFamily("trainDense", {
 const WIDTH = 64;
 const SHORTEST = 16;
 
-const quadsOf = (extent: number): number => Math.ceil(extent / 4);
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
 /** How a network is trained by one workgroup. */

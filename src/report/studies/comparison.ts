@@ -181,7 +181,7 @@ function scatter({ rows }: ComparisonData): HTMLElement {
                 [1, 100].map((batch) => `${digits(timeOf(row, batch).ms)} ms at batch ${batch}`).join(", "),
                 `${row.layers.length ? `${percent(row.before!)} before, ` : ""}${rateOf(row)} after`,
                 ...(row.layers.length ? [`ranks ${ranksOf(row)}`] : []),
-                ...row.layers.filter(({ kept }) => !kept).map(({ compressed }) => compressed),
+                ...row.layers.filter(({ staysBecause }) => !staysBecause).map(({ compressed }) => compressed),
               ].join("\n"),
           }),
         ),
@@ -350,28 +350,30 @@ function layerTable(rows: readonly CompareRow[]): HTMLElement {
     ...["weight error", "output error", "× faster, 1", "× faster, 100"],
   ];
   const body = rows.flatMap((row) =>
-    layersOf(row).map(({ name, compressed, kept, weights, multiplications, weightError, outputError, times }, at) => {
-      const faster = (batch: number): string => {
-        const time = times?.find((measured) => measured.batch === batch);
-        return time ? digits(time.before / time.after) : "";
-      };
-      const fewer = ([before, after]: readonly [number, number]): string[] => [
-        count(after),
-        kept ? "" : digits(before / after),
-      ];
-      return {
-        first: at === 0,
-        cells: [
-          at ? "" : row.target,
-          name,
-          kept || compressed,
-          ...fewer(weights),
-          ...fewer(multiplications),
-          ...(kept ? ["", ""] : [weightError.toFixed(3), outputError.toFixed(3)]),
-          ...[1, 100].map(faster),
-        ],
-      };
-    }),
+    layersOf(row).map(
+      ({ name, compressed, staysBecause, weights, multiplications, weightError, outputError, times }, at) => {
+        const faster = (batch: number): string => {
+          const time = times?.find((measured) => measured.batch === batch);
+          return time ? digits(time.before / time.after) : "";
+        };
+        const fewer = ([before, after]: readonly [number, number]): string[] => [
+          count(after),
+          staysBecause ? "" : digits(before / after),
+        ];
+        return {
+          first: at === 0,
+          cells: [
+            at ? "" : row.target,
+            name,
+            staysBecause || compressed,
+            ...fewer(weights),
+            ...fewer(multiplications),
+            ...(staysBecause ? ["", ""] : [weightError.toFixed(3), outputError.toFixed(3)]),
+            ...[1, 100].map(faster),
+          ],
+        };
+      },
+    ),
   );
   const { title } = rows[0]!;
   return h("details", { class: "layers" }, h("summary", {}, title), wideTable(title, head, 3, body));
