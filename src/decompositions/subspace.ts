@@ -14,13 +14,13 @@ import {
 import {
   appendRow,
   copy,
-  jacobiSvd,
   map,
   matmul,
   modeProduct,
   normal,
   orthogonalise,
   permute,
+  rightSingularVectors,
   slice,
   sum,
   sumOfSquares,
@@ -242,12 +242,18 @@ const withExtent = (shape: readonly number[], mode: number, extent: number): num
 /** Records a random basis. */
 function begin(p: Program, iteration: Iteration, seed: number): void {
   const { s } = p;
-  const { basis, mode } = iteration;
-  const random = normal(s, basis.shape, { seed, stream: mode });
-  const { q, r } = orthogonalise(s, random);
-  copy(s, q, { out: basis });
-  s.release(random, q, r);
+  const q = randomBasis(s, iteration.basis.shape, iteration.mode, seed);
+  copy(s, q, { out: iteration.basis });
+  s.release(q);
   s.release(ritz(p, iteration));
+}
+
+/** Random orthonormal columns. */
+function randomBasis(s: Scheduler, shape: readonly number[], mode: number, seed: number): Tensor {
+  const random = normal(s, shape, { seed, stream: mode });
+  const { q, r } = orthogonalise(s, random);
+  s.release(random, r);
+  return q;
 }
 
 /** Records x projected on the basis, and the Ritz vectors; the Ritz values are a temporary. */
@@ -267,30 +273,25 @@ function ritz(p: Program, { x, mode, basis, projected, turn }: Iteration): Tenso
  */
 function turnToLeading(
   s: Scheduler,
-  { mode, basis, projected }: Iteration,
+  { mode, basis, projected }: Pick<Iteration, "mode" | "basis" | "projected">,
   { vectors, values, reduced }: { vectors: Tensor; values?: Tensor; reduced: Tensor | null },
 ): void {
-  const [extent, columns] = basis.shape as [number, number];
+  const columns = basis.shape[1]!;
   const rank = vectors.shape[1]!;
   const axes = [...projected.shape.keys()].filter((axis) => axis !== mode);
   const tall = permute(s, projected, [...axes, mode]);
-  const factors = jacobiSvd(s, tall.reshape([-1, columns]));
-  s.release(tall, factors.u);
-  const rotated = matmul(s, basis, factors.v);
-  slice(s, rotated, [0, 0], [extent, rank], { out: vectors });
-  if (values) slice(s, factors.values, [0], [rank], { out: values });
-  s.release(factors.values, rotated);
-  if (reduced) {
-    const turned = slice(s, factors.v, [0, 0], [columns, rank]);
-    modeProduct(s, projected, turned, mode, { transpose: true, out: reduced });
-    s.release(turned);
-  }
-  s.release(factors.v);
+  const right = rightSingularVectors(s, tall.reshape([-1, columns]));
+  s.release(tall);
+  const turn = slice(s, right.v, [0, 0], [columns, rank]);
+  matmul(s, basis, turn, { out: vectors });
+  if (values) slice(s, right.values, [0], [rank], { out: values });
+  if (reduced) modeProduct(s, projected, turn, mode, { transpose: true, out: reduced });
+  s.release(turn, right.values, right.v);
 }
 
 /**
  * Records `steps` steps of subspace iteration for a mode of x, x truncated by its leading vectors, and what that loses: for starts, which no
- * rule of stopping looks at.
+ * rule of stopping looks at, so that the basis needs no order until the end.
  */
 export function recordTruncation(
   p: Program,
@@ -299,18 +300,21 @@ export function recordTruncation(
   { vectors, reduced, loss }: { vectors: Tensor; reduced: Tensor; loss: Tensor },
 ): void {
   const { s } = p;
+  const extent = x.shape[mode]!;
   const columns = basisColumns(x.shape, mode, vectors.shape[1]!);
-  const basis = s.tensor([x.shape[mode]!, columns], { label: "basis" });
-  const projected = s.tensor(withExtent(x.shape, mode, columns), { label: "projected tensor" });
-  const turn = s.tensor([columns, columns], { label: "Ritz vectors" });
-  const iteration = { x, mode, basis, projected, turn };
-  begin(p, iteration, seed);
-  for (let step = 0; step < steps; step++) {
-    powerStep(p, x, basis, projected, turn, mode);
-    s.release(ritz(p, iteration));
+  let basis = randomBasis(s, [extent, columns], mode, seed);
+  let projected = x.project(p, oneFactor(x, basis, mode));
+  // a basis of the whole mode spans it already
+  for (let step = 0; step < steps && columns < extent; step++) {
+    const image = x.unfoldedProduct(p, projected, mode);
+    s.release(basis, projected);
+    const { q, r } = orthogonalise(s, image);
+    s.release(image, r);
+    basis = q;
+    projected = x.project(p, oneFactor(x, basis, mode));
   }
-  turnToLeading(s, iteration, { vectors, reduced });
-  s.release(basis, projected, turn);
+  turnToLeading(s, { mode, basis, projected }, { vectors, reduced });
+  s.release(basis, projected);
   truncationLoss(p, x, vectors, mode, { out: loss, reduced });
 }
 

@@ -21,7 +21,6 @@ import {
   canonicalizeColumns,
   copy,
   fill,
-  jacobiSvd,
   matmul,
   modeProduct,
   multiply,
@@ -29,6 +28,7 @@ import {
   orthogonalise,
   pasteColumns,
   permute,
+  rightSingularVectors,
   slice,
   sumOfSquares,
 } from "../ops/index.js";
@@ -886,8 +886,8 @@ async function canonical(
       const rank = ranks[mode]!;
       const axes = [...ranks.keys()].filter((axis) => axis !== mode);
       const tall = permute(s, current, [...axes, mode]);
-      const { u, values, v } = jacobiSvd(s, tall.reshape([-1, rank]));
-      s.release(tall, u, values);
+      const { values, v } = rightSingularVectors(s, tall.reshape([-1, rank]));
+      s.release(tall, values);
       const rotated = matmul(s, factors[mode]!, v);
       const signs = s.tensor([rank], { label: "signs" });
       fill(s, signs, 1);

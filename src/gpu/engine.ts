@@ -137,6 +137,8 @@ export class Engine {
   readonly buffers: Buffers;
   /** @internal compiled kernels */
   readonly pipelines: Pipelines;
+  /** of tensors without data, from the pool: they are cleared together when a buffer is first asked for */
+  readonly #uncleared = new Set<GPUBuffer>();
   readonly #chooser: Chooser;
   /** kernels of the last submit, to name in errors that come from no scope */
   #lastKernels: readonly string[] = [];
@@ -241,27 +243,38 @@ export class Engine {
     const bytes = this.buffers.checkFits(shape, dtype, label);
     const values = data === undefined || data === null ? null : elementsOf(label, data, shape, dtype);
     const { buffer, fresh } = this.buffers.storage.acquire(bytes, label);
+    const uncleared = this.#uncleared;
+    const clear = (): void => this.#clear();
     const storage: Storage = {
-      buffer,
+      get buffer(): GPUBuffer {
+        if (uncleared.size) clear();
+        return buffer;
+      },
       owner: "user",
       alive: true,
       release: () => {
         if (!storage.alive) return;
         storage.alive = false;
+        uncleared.delete(buffer);
         this.buffers.storage.release(buffer);
       },
     };
     const tensor = new Tensor(this, storage, shape, dtype, 0, label);
+    // WebGPU clears new buffers; one from the pool still holds another tensor's elements
     if (values) this.write(tensor, values);
-    else if (!fresh) {
-      // WebGPU clears new buffers; one from the pool still holds another tensor's elements
-      this.faults.guard(`clear ${tensor}`, [], () => {
-        const encoder = this.device.createCommandEncoder();
-        encoder.clearBuffer(buffer);
-        this.device.queue.submit([encoder.finish()]);
-      });
-    }
+    else if (!fresh) uncleared.add(buffer);
     return tensor;
+  }
+
+  /** Clears the buffers of new tensors, in one submit, before any of them is used. */
+  #clear(): void {
+    const buffers = [...this.#uncleared];
+    this.#uncleared.clear();
+    this.faults.guard("clear new tensors", [], () => {
+      const encoder = this.device.createCommandEncoder({ label: "clear" });
+      for (const buffer of buffers) encoder.clearBuffer(buffer);
+      this.device.queue.submit([encoder.finish()]);
+    });
   }
 
   /**

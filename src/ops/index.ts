@@ -59,7 +59,7 @@ export { MOMENTUM_START, type Momentum, momentum } from "./momentum.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./optimise.js";
-export { blockReflector, orthogonalise, reflectRows, rowStride } from "./orthogonalise.js";
+export { blockReflector, orthogonalise, reflectRows, rowStride, triangleOf } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
 export * from "./permute.js";
 export { type PolarOptions, polar } from "./polar.js";

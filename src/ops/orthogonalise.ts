@@ -66,6 +66,16 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   return m < TALL * blockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
 }
 
+/** R of `orthogonalise` alone, which takes fewer steps where blocks of rows are factorised. */
+export function triangleOf(s: Scheduler, a: Tensor): Tensor {
+  assertCall("triangleOf", s, { a });
+  const [m, n] = a.shape as [number, number];
+  if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && m < TALL * blockRows(m, n)) return triangleByBlocks(s, a);
+  const { q, r } = orthogonalise(s, a);
+  s.release(q);
+  return r;
+}
+
 /** Where a factorisation is written, and a [1] u32 tensor that is 1 where it is there already. */
 interface Guarded {
   q: Tensor;
@@ -73,10 +83,15 @@ interface Guarded {
   state: Tensor<"u32">;
 }
 
+/** How the rows are shared out to blocks. */
+function blocksOf([rows, columns]: readonly number[]): { height: number; groups: number } {
+  const height = Math.ceil(rows! / Math.max(1, Math.floor(rows! / blockRows(rows!, columns!))));
+  return { height, groups: Math.ceil(rows! / height) };
+}
+
 function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
   const [rows, columns] = a.shape as [number, number];
-  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / blockRows(rows, columns))));
-  const groups = Math.ceil(rows / height);
+  const { height, groups } = blocksOf(a.shape);
   const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
   const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
   const q = guarded?.q ?? s.tensor([rows, columns], { label: "Q" });
@@ -103,6 +118,26 @@ function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: T
   s.release(work, factors);
   if (!guarded) s.release(state);
   return { q, r: result };
+}
+
+function triangleByBlocks(s: Scheduler, a: Tensor): Tensor {
+  const [rows, columns] = a.shape as [number, number];
+  const { height, groups } = blocksOf(a.shape);
+  const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
+  const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
+  const r = s.tensor([groups * columns, columns], { label: "R" });
+  const q = s.tensor([1], { label: "no Q" });
+  const state = s.tensor([1], { dtype: "u32", label: "no state" });
+  s.run(
+    blocks.with({ ...reflectorTeam(s.engine), BASIS: false }),
+    { a, p: a, work, factors, q, r, state },
+    { rows, columns, height },
+  );
+  s.release(work, factors, q, state);
+  if (groups === 1) return r;
+  const above = triangleByBlocks(s, r);
+  s.release(r);
+  return above;
 }
 
 /**

@@ -6,7 +6,7 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { matmul } from "./matmul.js";
-import { orthogonalise } from "./orthogonalise.js";
+import { orthogonalise, triangleOf } from "./orthogonalise.js";
 import { permute } from "./permute.js";
 import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
@@ -49,6 +49,24 @@ export function jacobiSvd(s: Scheduler, a: Tensor): Svd {
 }
 
 /**
+ * Singular values of an m×n matrix, m ≥ n, and its right singular vectors alone, for a part of what `jacobiSvd` records: no sign of a column is
+ * settled.
+ */
+export function rightSingularVectors(s: Scheduler, a: Tensor): Pick<Svd, "values" | "v"> {
+  assertCall("rightSingularVectors", s, { a });
+  const [m, n] = a.shape as [number, number];
+  if (a.order !== 2 || m < n || n > LARGEST)
+    throw new ShapeError(
+      `rightSingularVectors: ${formatShape(a.shape)}, needs a matrix with at most ${LARGEST} columns, and as many rows or more`,
+    );
+  const r = m > n ? triangleOf(s, a) : a;
+  const { u, values, v } = rotated(s, r);
+  s.release(u);
+  if (r !== a) s.release(r);
+  return { values, v };
+}
+
+/**
  * Records the signs of singular vectors, or of eigenvectors, in place: the entry of largest magnitude in every column of `u`
  * becomes positive, and columns of `v` change with those of `u`.
  */
@@ -80,6 +98,15 @@ function tall(s: Scheduler, a: Tensor): Svd {
 }
 
 function square(s: Scheduler, a: Tensor): Svd {
+  const { u, values, v } = rotated(s, a);
+  // where a singular value is zero, so is the column of U: an orthonormal column takes its place, and the others stay the same
+  const { q, r } = orthogonalise(s, u);
+  s.release(u, r);
+  return { u: q, values, v };
+}
+
+/** As of `square`, but columns of U whose singular value is zero are zero. */
+function rotated(s: Scheduler, a: Tensor): Svd {
   const n = a.shape[0]!;
   const quads = Math.ceil(n / 4);
   const temporary = (label: string, ...shape: number[]) => s.tensor(shape, { label });
@@ -106,8 +133,5 @@ function square(s: Scheduler, a: Tensor): Svd {
     s.release(largest, state);
   }
   s.release(work, rotation, norms);
-  // where a singular value is zero, so is the column of U: an orthonormal column takes its place, and the others stay the same
-  const { q, r } = orthogonalise(s, u);
-  s.release(u, r);
-  return { u: q, values, v };
+  return { u, values, v };
 }

@@ -176,6 +176,23 @@ describe("tensors", () => {
     engine.destroy();
   });
 
+  it("are cleared together, before anything is written to one of them", async () => {
+    const engine = await freshEngine();
+    const used = [300, 3000, 30000].map((size) => engine.tensor([size], new Float32Array(size).fill(7)));
+    await engine.read(used);
+    for (const tensor of used) tensor.destroy();
+    const submit = vi.spyOn(engine.device.queue, "submit");
+    const again = [290, 2900, 29000].map((size) => engine.tensor([size]));
+    expect(submit).toHaveBeenCalledTimes(0);
+    // as a host does that knows of buffers alone
+    engine.device.queue.writeBuffer(again[1]!.buffer, 0, new Float32Array([3]));
+    expect(submit).toHaveBeenCalledTimes(1);
+    submit.mockRestore();
+    const [first, second, third] = await engine.read(again);
+    expect([first![0], second![0], second![1], third![28999]]).toEqual([0, 3, 0, 0]);
+    engine.destroy();
+  });
+
   it("give their memory back by `using` and by hand, once", async () => {
     const engine = await freshEngine();
     const before = engine.memory();

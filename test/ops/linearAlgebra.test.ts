@@ -1,6 +1,14 @@
 import { EigenvalueDecomposition, Matrix, SVD } from "ml-matrix";
 import { describe, expect, it } from "vitest";
-import { cholesky, jacobiSvd, orthogonalise, solveSymmetric, symmetricEigen } from "../../src/ops/index.js";
+import {
+  cholesky,
+  jacobiSvd,
+  orthogonalise,
+  rightSingularVectors,
+  solveSymmetric,
+  symmetricEigen,
+  triangleOf,
+} from "../../src/ops/index.js";
 import { evaluate, expectClose, plainEngine, testEngine } from "../engine.js";
 import fc from "../property.js";
 import * as reference from "../reference.js";
@@ -63,10 +71,11 @@ describe.each([
       const engine = await open();
       const data = reference.randomArray(rows * columns, rows);
       using a = engine.tensor([rows, columns], data);
-      const [q, r] = await evaluate(engine, (s) => {
+      const [q, r, triangle] = await evaluate(engine, (s) => {
         const result = orthogonalise(s, a);
-        return [result.q, result.r];
+        return [result.q, result.r, triangleOf(s, a)];
       });
+      expectClose(triangle!, r!, 1e-6);
       expect(orthonormality(q!, rows, columns)).toBeLessThan(2e-6);
       expectClose(
         toMatrix(q!, rows, columns)
@@ -251,6 +260,16 @@ describe.each([
         .mmul(Matrix.diag(Array.from(values!)))
         .mmul(toMatrix(v!, n, k).transpose());
       expectClose(product.to1DArray(), data, 1e-6 * Math.sqrt(k) + 1e-6);
+      if (m < n) return expect(() => rightSingularVectors(engine.scheduler(), a)).toThrow(/as many rows or more/);
+      const [values2, right] = await evaluate(engine, (s) => {
+        const result = rightSingularVectors(s, a);
+        return [result.values, result.v];
+      });
+      expectClose(values2!, values!, 1e-6);
+      // that of U·diag(values): orthogonal columns with the singular values as norms
+      const turned = toMatrix(data, m, n).mmul(toMatrix(right!, n, n));
+      const squares = Matrix.diag(Array.from(values!, (value) => value ** 2));
+      expectClose(turned.transpose().mmul(turned).to1DArray(), squares.to1DArray(), 2e-6 * Math.sqrt(k));
     });
 
     it.each([
