@@ -5,7 +5,12 @@ import { extname, join, normalize, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
 const name = process.argv[2] ?? "import-map";
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript" };
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
 
 const server = createServer((request, response) => {
   let path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));

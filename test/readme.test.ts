@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { cases } from "../bench/cases/index.js";
 import { goalsMarkdown, heldToday, type Report } from "../bench/report.js";
+import { bodyOf } from "../docs/.vitepress/samples/code.js";
 import { codeOf, Samples } from "./samples.js";
 
 const root = resolve(import.meta.dirname, "..");
@@ -77,6 +78,12 @@ describe("README", () => {
     const plain = (text: string) =>
       text.replace(/\s+/g, " ").replaceAll("../../dist/", "./node_modules/tenfold/dist/").trim();
     expect(plain(example)).toContain(plain(page));
+  });
+
+  it("has samples that are JavaScript too, as Node 20 runs them", () => {
+    const AsyncFunction = (async () => {}).constructor as new (...of: string[]) => unknown;
+    for (const sample of [tensor, network, embedding])
+      expect(() => new AsyncFunction("load", bodyOf(sample, true))).not.toThrow();
   });
 
   it("decomposes a tensor", async () => {

@@ -175,7 +175,7 @@ export class Engine {
     const gpu = host ?? (typeof navigator === "undefined" ? undefined : navigator.gpu);
     if (!gpu)
       throw new TenfoldError(
-        "Engine.create: there is no navigator.gpu. In a browser: Chrome or Edge 113+, Safari 26+ or Firefox 141+. In Node: openEngine from tenfold/node.",
+        "Engine.create: there is no navigator.gpu. In a browser: Chrome or Edge 113+, Safari 26+ or Firefox 141+. In Node or Bun: openEngine from tenfold/node.",
         { code: "NO_GPU" },
       );
     const adapter = await gpu.requestAdapter(powerPreference ? { powerPreference } : undefined);

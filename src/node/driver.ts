@@ -87,6 +87,26 @@ export async function unpackChromium(name: string, archives: readonly string[]):
 }
 
 /**
+ * Sets a variable of the environment for native libraries: in Bun, `process.env` is a copy that they do not see.
+ * What `bun:ffi` calls is the C library's own function.
+ */
+async function setForLibraries(name: string, value: string): Promise<void> {
+  process.env[name] = value;
+  if (!process.versions.bun) return;
+  // not a literal, so that bundlers leave it alone
+  const module = "bun:ffi";
+  const { dlopen } = (await import(/* @vite-ignore */ module)) as {
+    dlopen(
+      file: string,
+      functions: object,
+    ): { symbols: { setenv(name: Uint8Array, value: Uint8Array, over: number): number } };
+  };
+  const text = (words: string): Uint8Array => new TextEncoder().encode(`${words}\0`);
+  const { symbols } = dlopen("libc.so.6", { setenv: { args: ["cstring", "cstring", "i32"], returns: "i32" } });
+  symbols.setenv(text(name), text(value), 1);
+}
+
+/**
  * Makes the SwiftShader of @sparticuz/chromium the Vulkan driver of this process; returns whether that succeeded. dlopen with
  * NODELETE keeps the package's Vulkan loader in memory, although Node rejects it because it is no addon. Dawn then finds the
  * loader by its name, without LD_LIBRARY_PATH or a second process.
@@ -94,13 +114,17 @@ export async function unpackChromium(name: string, archives: readonly string[]):
 export async function usePackagedSwiftShader(): Promise<boolean> {
   const folder = await unpackChromium("swiftshader", ["swiftshader.tar.br"]);
   if (!folder) return false;
-  process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
-  delete process.env.VK_DRIVER_FILES;
+  const manifest = join(folder, "vk_swiftshader_icd.json");
+  await setForLibraries("VK_ICD_FILENAMES", manifest);
+  // the loader prefers this one where it is set
+  if (process.versions.bun) await setForLibraries("VK_DRIVER_FILES", manifest);
+  else delete process.env.VK_DRIVER_FILES;
   const RTLD_NODELETE = 0x1000;
   try {
     process.dlopen({ exports: {} }, join(folder, "libvulkan.so.1"), constants.dlopen.RTLD_NOW | RTLD_NODELETE);
   } catch (error) {
-    return /self-register/.test((error as Error).message);
+    // Node, and Bun, of a library that is loaded and is no addon
+    return /self-register|napi_register_module/.test((error as Error).message);
   }
   return true;
 }

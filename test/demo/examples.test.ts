@@ -1,5 +1,5 @@
 /** The programs of examples/, on the built package: in Node, and in headless Chromium as `examples/serve.mjs` serves them. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -47,12 +47,8 @@ async function open(name: string, prepare?: (page: Page) => Promise<unknown>): P
 it("has no example that is not tested here", () => {
   const folders = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.map(({ name }) => name).sort()).toEqual([
-    "import-map",
-    "node",
-    "onnx-node",
-    "shared-device",
-    "three",
-    "worker",
+    ...["deno", "import-map", "jax-js", "node", "notebook", "onnx-node", "onnx-web"],
+    ...["shared-device", "tfjs", "three", "typegpu", "worker"],
   ]);
 });
 
@@ -95,6 +91,85 @@ it("worker: computes there, and the numbers change hands", async () => {
   const [, error] = /^error (\S+); factors of 16, 14, 12 numbers; 0 left here$/.exec(text!) ?? [];
   expect(Number(error), text!).toBeLessThan(1e-5);
   await page.close();
+});
+
+/** What the example of this name has to say in the end. */
+async function answerOf(name: string): Promise<string> {
+  const page = await open(name);
+  const text = await page.waitForFunction(
+    () => {
+      const said = document.querySelector("#answer")?.textContent;
+      return said === "computing…" ? null : said;
+    },
+    { timeout: 60_000 },
+  );
+  const answer = (await text.jsonValue())!;
+  await page.close();
+  return answer;
+}
+
+it("typegpu: takes a table from TypeGPU's buffer, and gives it points", async () => {
+  const said = await answerOf("typegpu");
+  const [, apart, points] = /^explained 1\.0000; two samples are ([\d.]+) apart, their points ([\d.]+)$/.exec(said)!;
+  // a rotation into the plane keeps distances
+  expect(Number(apart)).toBeGreaterThan(1);
+  expect(Math.abs(Number(points) - Number(apart))).toBeLessThanOrEqual(2e-4);
+});
+
+it.each(["tfjs", "jax-js"])("%s: multiplies its tensors on its device as it does", async (name) => {
+  const said = await answerOf(name);
+  const [, largest, difference] = /^largest entry ([\d.]+), largest difference (\S+)$/.exec(said)!;
+  // the same numbers in f64
+  const [I, J, K, R] = [8, 7, 6, 2];
+  const entries = Array.from({ length: I * R }, (_, at) => {
+    const [i, r] = [Math.floor(at / R), at % R];
+    let sum = 0;
+    for (let j = 0; j < J; j++)
+      for (let k = 0; k < K; k++) sum += Math.sin((i * J + j) * K + k) * Math.cos(j * R + r) * Math.sqrt(k * R + r);
+    return Math.abs(sum);
+  });
+  expect(Number(largest)).toBeCloseTo(Math.max(...entries), 2);
+  expect(Number(difference)).toBeLessThan(1e-4);
+});
+
+it("onnx-web: the network's answers are read where the runtime left them", async () => {
+  const said = await answerOf("onnx-web");
+  const [, there, here] = /^8×10 answers, sum of squares ([\d.]+) there and ([\d.]+) here$/.exec(said)!;
+  expect(Number(there)).toBeGreaterThan(0.1);
+  expect(Math.abs(Number(here) / Number(there) - 1)).toBeLessThan(1e-4);
+});
+
+it("notebook: the model follows the slider", async () => {
+  const page = await open("notebook");
+  const says = (start: string): Promise<unknown> =>
+    page.waitForFunction(
+      (words) => document.querySelector("#answer")!.textContent!.startsWith(words),
+      { timeout: 120_000 },
+      start,
+    );
+  const error = async (): Promise<number> =>
+    Number(/error (\S+)/.exec(await page.$eval("#answer", (element) => element.textContent!))![1]);
+  await says("1 of them");
+  expect(await error()).toBeGreaterThan(0.1);
+  await page.focus("#slider");
+  await page.keyboard.press("ArrowRight");
+  await says("2 of them");
+  expect(await error()).toBeLessThan(1e-5);
+  expect((await page.$$("#figure path")).length).toBe(2);
+  await page.close();
+});
+
+/** Whether a runtime is in the PATH: Deno and Bun are too large for dependencies of development. */
+const has = (runtime: string): boolean => spawnSync(runtime, ["--version"]).status === 0;
+
+it.runIf(has("deno"))("deno: finds the model on Deno's own WebGPU", () => {
+  const said = execFileSync("deno", ["run", "-A", "examples/deno/main.js"], { cwd: root, encoding: "utf8" });
+  expect(said).toMatch(/^error \d\.\de-[67]\nfactors of 8×2, 7×2, 6×2$/m);
+});
+
+it.runIf(has("bun"))("node: runs under Bun, too", () => {
+  const said = execFileSync("bun", ["examples/node/index.mjs"], { cwd: root, encoding: "utf8" });
+  expect(said).toMatch(/^error \d\.\de-\d, 4 of 4 starts agree$/m);
 });
 
 /**
