@@ -1,5 +1,5 @@
 /** What of the package reaches the programs of its users: a bundler takes what they import, minified and gzipped. */
-import { writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
@@ -63,5 +63,8 @@ export async function sizeProblems({ folder, bytes }) {
   }
   hold("the packed package", bytes / 1000, PACKED.most, PACKED.goal);
   console.log(`kB: ${sizes.join(", ")}`);
+  // GitHub shows this file beside the run
+  const summary = process.env.GITHUB_STEP_SUMMARY;
+  if (summary) appendFileSync(summary, `### Sizes, kB\n\n${sizes.map((size) => `- ${size}\n`).join("")}`);
   return problems;
 }
