@@ -59,7 +59,7 @@ export function addCompress(program: Command, context: Context): void {
     .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
     .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
     .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
-    .option("--int8", "also quantise convolutions to int8; alone, nothing else")
+    .option("--int8", "also quantise to int8; alone, nothing else")
     .option("--out <file>", "where the compressed model goes; written whole or not at all")
     .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
     .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
@@ -352,10 +352,11 @@ function describe(
   if (int8) {
     const floats = int8.inFloat.length ? `, ${int8.inFloat.length} left in float` : "";
     const opset = int8.raised ? `, operator set ${int8.raised.from} raised to ${int8.raised.to}` : "";
-    text += line(`int8: ${int8.quantised.length} convolutions${floats}${opset}`);
+    const alone = int8.quantised.filter(({ weightsOnly }) => weightsOnly).length;
+    const products = alone ? `, ${alone} of them by their weights alone` : "";
+    text += line(`int8: ${int8.quantised.length} layers${products}${floats}${opset}`);
     for (const { name, error, kept } of steps)
-      if (name.startsWith("int8: ") && name.endsWith(" in float"))
-        text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
+      if (name.startsWith("int8: ")) text += line(`${name}: error ${error.toFixed(4)}${kept ? "" : ", not kept"}`);
   }
   text += line(
     [

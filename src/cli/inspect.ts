@@ -178,17 +178,18 @@ function outlook({ sites, leftAlone, totals }: OnnxSites, times: MeasuredTimes |
     lines.push(
       `low rank wins most where kernels have several taps: ${share(sum(sites.filter(spatial)), total)} of ${what} here; 1×1 convolutions and dense layers, ${share(sum(sites.filter((site) => !spatial(site))), total)}, have less to give`,
     );
-  const convolutions =
+  const quantisable = ["Conv", "Gemm", "MatMul"];
+  const entries =
     sites
-      .filter(({ op, dtype }) => op === "Conv" && dtype === "float32")
+      .filter(({ op, dtype }) => quantisable.includes(op) && dtype === "float32")
       .reduce((n, { counts }) => n + counts.weights, 0) +
     leftAlone
-      .filter(({ op, reason }) => op === "Conv" && /^(small|depthwise)/.test(reason))
+      .filter(({ op, reason }) => quantisable.includes(op) && /^(small|depthwise)/.test(reason))
       .reduce((n, { weights }) => n + weights, 0);
   // a byte for four
-  const saved = 3 * convolutions;
+  const saved = 3 * entries;
   if (saved >= 0.02 * bytes)
-    lines.push(`int8 convolutions would save some ${kilobytes(saved)} of ${kilobytes(bytes)}: tenfold compress --int8`);
+    lines.push(`int8 would save some ${kilobytes(saved)} of ${kilobytes(bytes)}: tenfold compress --int8`);
   return lines;
 }
 

@@ -9,6 +9,8 @@ export {
   type QuantisedLayersOptions,
   type QuantisedOnnx,
   type QuantiseOnnxOptions,
+  type Rounded,
+  type RoundedRows,
   quantiseOnnx,
 } from "./quantise.js";
 export {

@@ -5,20 +5,16 @@ import { encode } from "../io/array.js";
 import { FLOAT, INT8, INT32, UINT8 } from "./dataTypes.js";
 import { GraphEdit } from "./edit.js";
 import { type GraphFacts, isStandard } from "./graph.js";
-import { type FoundLayer, findLayers, type LeftAlone, layerBias, nameOf } from "./layers.js";
+import { type FoundLayer, findLayers, type LeftAlone, layerBias, nameOf, transpose } from "./layers.js";
 import type { OnnxModel } from "./model.js";
 import { raiseOpset } from "./opset.js";
 import {
   copyOf,
-  dimensionsOf,
   floatOf,
   intOf,
-  makeDimension,
   makeNode,
   makeTensor,
-  makeValueInfo,
   type NodeProto,
-  type ValueInfoProto,
   withAttributes,
 } from "./proto.js";
 import { floatsOf, quoted } from "./tensors.js";
@@ -38,6 +34,8 @@ export interface QuantisedLayersOptions {
   operators?: readonly QuantisableOp[];
   /** names of layers that stay in float */
   float?: readonly string[];
+  /** names of layers whose weights alone are int8; they are read as floats, and the product is one of floats */
+  weightsOnly?: readonly string[];
   /** takes weights that are inputs of the graph as they are, false by default */
   fixedInputs?: boolean;
 }
@@ -53,12 +51,37 @@ export interface QuantiseOnnxOptions extends QuantisedLayersOptions {
    * −127 and 127, which is finer by half: for models that run on VNNI, ARM or in a browser only.
    */
   reduceRange?: boolean;
+  /** Rounds the weights of a layer in another way than to the nearest level; null for the nearest. */
+  round?: (rows: RoundedRows) => Rounded | null | Promise<Rounded | null>;
+}
+
+/** The weights of a layer, to be rounded. */
+export interface RoundedRows {
+  /** the layer's name, and that of the value that it makes */
+  name: string;
+  output: string;
+  /** outputs first, as `onnxSites` has them, with Gemm's alpha where the product is one of integers */
+  weights: Float32Array;
+  /** the unit of the levels of each output */
+  scales: Float32Array;
+  /** levels lie between −limit and limit */
+  limit: number;
+  /** whether the layer can have another bias: the bias of a MatMul is an Add of its own */
+  biased: boolean;
+}
+
+/** Rounded weights, and what the bias of each output becomes larger by. */
+export interface Rounded {
+  levels: Int8Array;
+  shift?: Float32Array;
 }
 
 /** A layer in int8. */
 export interface QuantisedLayer {
   name: string;
   op: QuantisableOp;
+  /** whether its weights alone are int8, and the product is one of floats */
+  weightsOnly: boolean;
   /** how many entries its weights have */
   weights: number;
 }
@@ -89,9 +112,11 @@ const rules: OptionRules<QuantiseOnnxOptions> = {
   }),
   operators: operatorsRule,
   float: namesRule,
+  weightsOnly: namesRule,
   fixedInputs: optionRules.flag,
   activations: oneOf("uint8", "int8"),
   reduceRange: optionRules.flag,
+  round: optionRules.callback,
 };
 
 const OPERATORS: readonly QuantisableOp[] = ["Conv", "Gemm", "MatMul"];
@@ -99,8 +124,8 @@ const OPERATORS: readonly QuantisableOp[] = ["Conv", "Gemm", "MatMul"];
 /** Under this key of a model's metadata stands what was quantised. */
 const NOTE = "tenfold.quantised";
 
-/** 2·255·64 fits 16 bits with a sign */
-const REDUCED = 64;
+/** the largest weight; and what it is where 2·255·64 is to fit 16 bits with a sign */
+const [MOST, REDUCED] = [127, 64];
 
 /** QuantizeLinear and DequantizeLinear have an axis from this version of the operator set on. */
 const OPSET = 13;
@@ -116,11 +141,16 @@ const OPSET = 13;
  * - The output of a convolution is quantised too, after the Relu or Clip that alone follows it, since runtimes need that. Outputs
  *   of Gemm and MatMul stay in float.
  * - Pools, Reshape and the like, which only pick entries, give values with the scale of what they read.
+ * - Of the layers in `weightsOnly` the weights alone are int8, between ±127, and a DequantizeLinear node makes floats of them: the file is
+ *   as small, the outputs are nearer, and nothing is faster.
+ *
+ * New nodes have no names and new values no declared shapes, since both follow from the values' names and from what they are made of, and
+ * would be a fiftieth of a small file.
  *
  * Fold (`foldOnnx`) and factorise first: what follows a layer is then in its weights, and ranges are those of the model quantised.
  * Where the model's operator set is older than 13, it is raised, and `raised` says so.
  *
- * @throws TenfoldError where a range is missing or not finite, a name in `float` is no layer, or the operator set cannot be raised
+ * @throws TenfoldError where a range is missing or not finite, a name in `float` or `weightsOnly` is no layer, or the operator set cannot be raised
  */
 export async function quantiseOnnx(model: OnnxModel, options: QuantiseOnnxOptions): Promise<QuantisedOnnx> {
   checkOptions("quantiseOnnx", options, rules);
@@ -136,11 +166,12 @@ export async function quantiseOnnx(model: OnnxModel, options: QuantiseOnnxOption
     const result = await quantiseOnnx(raised, options);
     return { ...result, raised: { from, to: OPSET } };
   }
-  const limit = reduceRange ? REDUCED : 127;
-  const writer = new Writer(model, layers, ranges, activations === "uint8" ? UINT8 : INT8, limit);
+  const limit = reduceRange ? REDUCED : MOST;
+  const writer = new Writer(model, layers, ranges, activations === "uint8" ? UINT8 : INT8, limit, options.round);
   const changed = await writer.write();
-  const quantised = layers.map(({ layer, name }) => ({
+  const quantised = layers.map(({ layer, name, weightsOnly }) => ({
     ...{ name, op: layer.op as QuantisableOp, weights: layer.shape.reduce((a, b) => a * b, 1) },
+    weightsOnly,
   }));
   return { model: changed, quantised, inFloat, raised: null };
 }
@@ -152,34 +183,45 @@ interface Planned {
   node: NodeProto;
   /** the value that it gives to others, after an activation that alone follows it; null where it stays in float */
   output: string | null;
+  /** whether its input stays in float too */
+  weightsOnly: boolean;
 }
 
 /**
  * The layers that are quantised, and those of the same operators that are not.
  *
- * @throws TenfoldError (OPTION) where a name in `float` is no layer
+ * @throws TenfoldError (OPTION) where a name in `float` or `weightsOnly` is no layer, or both have it
  */
 export function quantisedLayers(
   what: string,
   model: OnnxModel,
-  { operators = ["Conv"], float = [], fixedInputs = false }: QuantisedLayersOptions,
+  { operators = ["Conv"], float = [], weightsOnly = [], fixedInputs = false }: QuantisedLayersOptions,
 ): { layers: Planned[]; inFloat: LeftAlone[]; facts: GraphFacts } {
-  const asked = (op: string): boolean => (operators as readonly string[]).includes(op);
+  const asked = (op: string, name: string): boolean =>
+    (operators as readonly string[]).includes(op) ||
+    ((OPERATORS as readonly string[]).includes(op) && weightsOnly.includes(name));
   const { layers: convolutions, leftAlone, facts } = findLayers(model, { fixedInputs, join: false, depthwise: true });
-  const inFloat = leftAlone.filter(({ op }) => asked(op));
+  const inFloat = leftAlone.filter(({ op, name }) => asked(op, name));
   const layers: Planned[] = [];
   const names = [...convolutions.map((layer) => nameOf(layer.nodes[0]!.node)), ...leftAlone.map(({ name }) => name)];
-  const unknown = float.find((name) => !names.includes(name));
-  if (unknown !== undefined)
-    throw new TenfoldError(
-      `${what}: float names ${shown(unknown)}, which is no layer of ${model.file}; it has ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", …" : ""}`,
-      { code: "OPTION" },
-    );
+  for (const [option, list] of Object.entries({ float, weightsOnly })) {
+    const unknown = list.find((name) => !names.includes(name));
+    if (unknown !== undefined)
+      throw new TenfoldError(
+        `${what}: ${option} names ${shown(unknown)}, which is no layer of ${model.file}; it has ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", …" : ""}`,
+        { code: "OPTION" },
+      );
+  }
+  const both = float.find((name) => weightsOnly.includes(name));
+  if (both !== undefined)
+    throw new TenfoldError(`${what}: float and weightsOnly both name ${shown(both)}; take it out of one`, {
+      code: "OPTION",
+    });
   for (const layer of convolutions) {
     const { node, side } = layer.nodes[0]!;
     const { op, multiplications } = layer;
-    if (!asked(op)) continue;
     const name = nameOf(node);
+    if (!asked(op, name)) continue;
     const reason = float.includes(name)
       ? "it is to stay in float"
       : layer.dataType !== FLOAT
@@ -191,7 +233,9 @@ export function quantisedLayers(
       inFloat.push({ name, op, weights: layer.shape.reduce((a, b) => a * b, 1), multiplications, reason });
       continue;
     }
-    layers.push({ name, layer, node, output: op === "Conv" ? outputAfter(facts, node) : null });
+    const alone = weightsOnly.includes(name);
+    const output = op === "Conv" && !alone ? outputAfter(facts, node) : null;
+    layers.push({ name, layer, node, output, weightsOnly: alone });
   }
   return { layers, inFloat, facts };
 }
@@ -206,7 +250,11 @@ function outputAfter(facts: GraphFacts, node: NodeProto): string {
 
 /** The values that need ranges, each once, in the order of the layers. */
 export const quantisedValues = (layers: readonly Planned[]): string[] => [
-  ...new Set(layers.flatMap(({ layer, output }) => (output === null ? [layer.input] : [layer.input, output]))),
+  ...new Set(
+    layers.flatMap(({ layer, output, weightsOnly }) =>
+      weightsOnly ? [] : output === null ? [layer.input] : [layer.input, output],
+    ),
+  ),
 ];
 
 /** Operators whose outputs hold entries of their first input. */
@@ -246,7 +294,6 @@ const MOST_BIAS = 2 ** 30;
 class Writer {
   private readonly edit: GraphEdit;
   private readonly facts: GraphFacts;
-  private readonly infos: ReadonlyMap<string, ValueInfoProto>;
   private readonly stored = new Map<string, Stored>();
   /** what values are read as */
   private readonly readAs = new Map<string, string>();
@@ -257,11 +304,10 @@ class Writer {
     private readonly ranges: ReadonlyMap<string, ActivationRange>,
     private readonly type: number,
     private readonly limit: number,
+    private readonly round: QuantiseOnnxOptions["round"],
   ) {
     this.edit = new GraphEdit(model);
     this.facts = this.edit.facts;
-    const { graph } = model;
-    this.infos = new Map([...graph.input, ...graph.output, ...graph.valueInfo].map((info) => [info.name, info]));
   }
 
   async write(): Promise<OnnxModel> {
@@ -296,7 +342,11 @@ class Writer {
       this.edit.replace(node, [...before, ...(layer ? await this.writeLayer(layer, same) : [same]), ...after]);
     }
     const types = `int8 weights up to ${this.limit}, ${this.type === UINT8 ? "uint8" : "int8"} activations`;
-    return this.edit.finish({ key: NOTE, text: `${types}: ${this.layers.map(({ name }) => name).join(", ")}` });
+    const text = [types, "int8 weights alone"].flatMap((kind, at) => {
+      const names = this.layers.filter(({ weightsOnly }) => weightsOnly === (at === 1)).map(({ name }) => name);
+      return names.length ? `${kind}: ${names.join(", ")}` : [];
+    });
+    return this.edit.finish({ key: NOTE, text: text.join("; ") });
   }
 
   /** The values that are stored in 8 bits, in the order of the graph; sets how each is. */
@@ -358,28 +408,24 @@ class Writer {
   private storing(value: string, renamed: boolean): { nodes: NodeProto[]; raw: string } {
     const { names } = this.stored.get(value)!;
     const raw = renamed ? this.edit.unique(`${value}/float`) : value;
-    const quantised = this.edit.unique(`${value}/quantised`);
-    const read = renamed ? value : this.edit.unique(`${value}/dequantised`);
-    const dims = dimensionsOf(this.infos.get(value));
-    if (dims) {
-      this.edit.declare(makeValueInfo(quantised, this.type, dims));
-      this.edit.declare(makeValueInfo(renamed ? raw : read, FLOAT, dims));
-    }
+    const quantised = this.edit.unique(`${value}/levels`);
+    const read = renamed ? value : this.edit.unique(`${value}/rounded`);
     if (!renamed) this.readAs.set(value, read);
-    const name = (op: string): string => this.edit.unique(`${value}/${op}`);
     return {
       raw,
       nodes: [
-        makeNode("QuantizeLinear", name("QuantizeLinear"), [raw, ...names], [quantised], {}),
-        makeNode("DequantizeLinear", name("DequantizeLinear"), [quantised, ...names], [read], {}),
+        makeNode("QuantizeLinear", "", [raw, ...names], [quantised], {}),
+        makeNode("DequantizeLinear", "", [quantised, ...names], [read], {}),
       ],
     };
   }
 
-  private async writeLayer({ name, layer, node }: Planned, same: NodeProto): Promise<NodeProto[]> {
+  private async writeLayer({ name, layer, node, weightsOnly }: Planned, same: NodeProto): Promise<NodeProto[]> {
     const { weight, outputs } = layer.nodes[0]!;
-    const { scale: inputScale } = this.stored.get(layer.input)!;
-    const alpha = layer.op === "Gemm" ? floatOf(node, "alpha", 1) : 1;
+    // where the product is one of floats, alpha and the bias stay what they are
+    const inputScale = weightsOnly ? 1 : this.stored.get(layer.input)!.scale;
+    const alpha = layer.op === "Gemm" && !weightsOnly ? floatOf(node, "alpha", 1) : 1;
+    const limit = weightsOnly ? MOST : this.limit;
     const values = await floatsOf(this.model, weight.tensor);
     // the outputs of a matrix stand in its columns, unless Gemm transposes it
     const columns = layer.op === "MatMul" || (layer.op === "Gemm" && intOf(node, "transB", 0) === 0);
@@ -388,33 +434,46 @@ class Writer {
       ? (entry: number): number => entry % outputs
       : (entry: number): number => Math.floor(entry / size);
     // the bias of a MatMul is an Add of its own
-    const bias = node.input[2] ? await layerBias(this.model, layer) : null;
-    const scales = weightScales(values, outputOf, outputs, this.limit, inputScale, bias, alpha);
+    const before = node.input[2] ? await layerBias(this.model, layer) : null;
+    const scales = weightScales(values, outputOf, outputs, limit, inputScale, weightsOnly ? null : before, alpha);
     const bad = scales.findIndex((scale) => !Number.isFinite(scale));
     if (bad >= 0)
       throw new TenfoldError(
         `quantiseOnnx: ${name}: output ${bad} has weights or a bias that are not finite; name the layer in float to leave it`,
         { code: "FORMAT" },
       );
-    const rows = Int8Array.from(values, (value, entry) =>
-      Math.max(-this.limit, Math.min(this.limit, roundHalfEven((alpha * value) / scales[outputOf(entry)]!))),
-    );
+    const nearest = (value: number, entry: number): number =>
+      Math.max(-limit, Math.min(limit, roundHalfEven((alpha * value) / scales[outputOf(entry)]!)));
+    let levels = Int8Array.from(values, nearest);
+    let shift: Float32Array | null = null;
+    if (this.round) {
+      const weights = columns ? transpose(values, size, outputs) : values;
+      const rows = alpha === 1 ? weights : weights.map((value) => alpha * value);
+      const biased = layer.op !== "MatMul";
+      const output = node.output[0]!;
+      const rounded = await this.round({ name, output, weights: rows, scales, limit, biased });
+      if (rounded) levels = Int8Array.from(columns ? transpose(rounded.levels, outputs, size) : rounded.levels);
+      if (rounded?.shift && biased) shift = rounded.shift;
+    }
     const dims = weight.tensor.dims.map(Number);
-    const axis = columns ? 1 : 0;
-    const nodes = [this.dequantised(`${name}/weight`, INT8, dims, rows, scales, axis)];
+    const nodes = [this.dequantised(`${name}/weight`, INT8, dims, levels, scales, columns ? 1 : 0)];
     const input = [same.input[0]!, nodes[0]!.output[0]!];
-    if (bias) {
+    const bias = shift ? shift.map((value, o) => value + (before?.[o] ?? 0)) : before;
+    if (bias && !weightsOnly) {
       const biasScales = scales.map((scale) => Math.fround(scale * inputScale));
       const entries = Int32Array.from(bias, (value, o) => roundHalfEven(value / biasScales[o]!));
       nodes.push(this.dequantised(`${name}/bias`, INT32, [outputs], entries, biasScales, 0));
       input.push(nodes[1]!.output[0]!);
-    }
+    } else if (shift) input.push(this.add(`${name}/bias`, FLOAT, [outputs], bias!));
+    else if (node.input[2]) input.push(same.input[2]!);
     // alpha and beta are in the weights and the bias
-    const plain = layer.op === "Gemm" ? withAttributes(same, { alpha: undefined, beta: undefined }) : same;
+    const beta = shift || !weightsOnly ? { beta: undefined } : {};
+    const plain =
+      layer.op === "Gemm" ? withAttributes(same, weightsOnly ? beta : { alpha: undefined, ...beta }) : same;
     return [...nodes, copyOf(plain, { input })];
   }
 
-  /** A constant of integers, and the node that reads it as floats. */
+  /** A constant of integers, and the node that reads it as floats. Its zero points are 0, as they are where a node names none. */
   private dequantised(
     wanted: string,
     dataType: number,
@@ -423,21 +482,12 @@ class Writer {
     scales: Float32Array,
     axis: number,
   ): NodeProto {
-    const zeros = dataType === INT8 ? new Int8Array(scales.length) : new Int32Array(scales.length);
     const input = [
       this.add(`${wanted}_${dataType === INT8 ? "int8" : "int32"}`, dataType, dims, entries),
       this.add(`${wanted}_scale`, FLOAT, [scales.length], scales),
-      this.add(`${wanted}_zero_point`, dataType, [scales.length], zeros),
     ];
-    const output = this.edit.unique(`${wanted}_dequantised`);
-    this.edit.declare(
-      makeValueInfo(
-        output,
-        FLOAT,
-        dims.map((extent) => makeDimension(extent)),
-      ),
-    );
-    return makeNode("DequantizeLinear", this.edit.unique(`${wanted}/DequantizeLinear`), input, [output], { axis });
+    const output = this.edit.unique(wanted);
+    return makeNode("DequantizeLinear", "", input, [output], { axis });
   }
 
   private add(

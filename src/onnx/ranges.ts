@@ -64,6 +64,7 @@ const rules: OptionRules<ActivationRangesOptions> = {
   }),
   operators: operatorsRule,
   float: namesRule,
+  weightsOnly: namesRule,
   fixedInputs: optionRules.flag,
   signal: optionRules.signal,
 };

@@ -33,7 +33,7 @@ describe("tenfold inspect", () => {
     expect(words).toContain("in_double_node Gemm 4×5 20 3.4 % 40");
     expect(words).toContain("1 LSTM");
     expect(words).toMatch(/low rank wins most where kernels have several taps: \d+\.\d % of/);
-    expect(words).toMatch(/int8 convolutions would save some [\d.]+ kB of [\d.]+ kB/);
+    expect(words).toMatch(/int8 would save some [\d.]+ kB of [\d.]+ kB/);
     expect(words).toContain("quantised: factorise the float model first");
     expect(words).toContain("some shapes could not be inferred");
   });

@@ -1,5 +1,6 @@
 /** Quantised models: weights, activations and biases against f64 formulas, and what a runtime makes of them. */
 import { expect, it } from "vitest";
+import { cutOnnx } from "../../src/onnx/cut.js";
 import {
   ActivationHistogram,
   type ActivationRange,
@@ -101,11 +102,11 @@ it("writes QDQ around convolutions, after their activation, and gives nearly the
     ["x", "r1", "p1", "c2", "c3", "features", "c4"].map((name) => `QuantizeLinear ${name}`),
   );
   // what reads a stored value reads the stored one; the model's output stays in float, as no convolution makes it
-  expect(ops).toContain("MaxPool r1/dequantised");
+  expect(ops).toContain("MaxPool r1/rounded");
   expect(ops).toContain("Relu c1");
   expect(changed.graph.node.find(({ opType }) => opType === "Add")!.input).toEqual([
-    "c2/dequantised",
-    "c3/dequantised",
+    "c2/rounded",
+    "c3/rounded",
   ]);
   expect(changed.outputs.map(({ name }) => name)).toEqual(["logits", "features"]);
   // a pool gives entries of what it reads, with the same scale; Relu puts the zero point to the lowest level
@@ -163,6 +164,53 @@ it("rounds weights and biases as the formulas say", async () => {
         expect(Math.abs(bias.data[o]! * biasScale.data[o]! - value)).toBeLessThanOrEqual(0.5001 * biasScale.data[o]!);
     }
   }
+});
+
+it("makes only the weights of named layers int8, and takes other roundings", async () => {
+  const model = readOnnx(buildModel(network));
+  const names = ["c1_node", "c4_node", "d_node", "m_node"];
+  const ranges = await rangesOf(model, { operators: ["Conv"], weightsOnly: names });
+  expect([...ranges.keys()]).toEqual(["p1", "c2", "c3"]);
+  const { model: changed, quantised } = await quantiseOnnx(model, { ranges, weightsOnly: names });
+  expect(quantised.filter(({ weightsOnly }) => weightsOnly).map(({ name }) => name)).toEqual(names);
+  expect(changed.metadata.get("tenfold.quantised")).toBe(
+    `int8 weights up to 64, uint8 activations: c2_node, c3_node; int8 weights alone: ${names.join(", ")}`,
+  );
+  expect(Math.max(...tensorOf(changed, "c1_node/weight_int8").data.map(Math.abs))).toBe(127);
+  const alone = await quantiseOnnx(model, { ranges: {}, operators: [], weightsOnly: names });
+  const feeds = feedsOf({ x: [2, 3, 9, 11] });
+  const [before, after] = [await runModel(buildModel(network), feeds), await runModel(writeOnnx(alone.model), feeds)];
+  // weights alone lose less than 1 % and something
+  for (const [name, value] of before) {
+    const gap = difference(value, after.get(name));
+    expect([name, gap, gap > 1e-5 && gap < 0.01]).toMatchObject([name, gap, true]);
+  }
+  // levels of 0 and a shift leave the bias: of a Gemm with alpha, of a convolution without bias, in integers and in float
+  const asked: string[] = [];
+  const zeroed = async (more: object) =>
+    await quantiseOnnx(model, {
+      ...{ ranges: await rangesOf(model), operators, ...more },
+      round: ({ name, weights, scales, limit, biased }) => {
+        asked.push(`${name} ${weights.length} ${limit} ${biased}`);
+        if (name !== "c3_node" && name !== "d_node") return null;
+        return { levels: new Int8Array(weights.length), shift: scales.map((_, o) => 0.25 * o) };
+      },
+    });
+  for (const weightsOnly of [[], ["c3_node", "d_node"]]) {
+    const { model: other } = await zeroed({ weightsOnly });
+    const b5 = network.weights!.b5!.data;
+    const part = cutOnnx(
+      other,
+      ["c3", "d"].map((name) => ({ name, dataType: 1 })),
+    );
+    const { c3, d } = Object.fromEntries(await runModel(writeOnnx(part), feeds));
+    for (let o = 0; o < 6; o++) expect(c3!.data[20 * o]!).toBeCloseTo(0.25 * o, 1);
+    for (let o = 0; o < 7; o++) expect(d!.data[o]!).toBeCloseTo(b5[o]! + 0.25 * o, 4);
+  }
+  expect(asked.slice(0, 6)).toEqual([
+    ...["c1_node 135 64 true", "c2_node 270 64 true", "c3_node 30 64 true", "c4_node 54 64 true"],
+    ...["d_node 42 64 true", "m_node 28 64 false"],
+  ]);
 });
 
 it("agrees with a simulation in f64 of rounding, integer sums and saturation", async () => {
@@ -432,6 +480,8 @@ it("says what is wrong", async () => {
     'the range of "c2" is 0 to NaN',
   );
   await wrong({ float: ["c9"] }).toThrow('float names "c9", which is no layer of model.onnx; it has c1_node');
+  await wrong({ weightsOnly: ["c9"] }).toThrow('weightsOnly names "c9", which is no layer of model.onnx');
+  await wrong({ weightsOnly: ["c1_node"], float: ["c1_node"] }).toThrow('float and weightsOnly both name "c1_node"');
   await wrong({ operators: ["LSTM"] }).toThrow('needs a list of "Conv", "Gemm", "MatMul"');
   await wrong({ reduceRange: 1 }).toThrow("reduceRange is 1, needs true or false");
   await expect(rangesOf(model, { feeds: [] })).rejects.toThrow("feeds are empty");

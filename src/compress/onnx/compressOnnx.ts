@@ -17,6 +17,7 @@ import {
   type OnnxSite,
   onnxSites,
   type QuantisedOnnx,
+  type QuantiseOnnxOptions,
   quantiseOnnx,
   type ReadOnnxOptions,
   readOnnx,
@@ -31,6 +32,7 @@ import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
 import { Products } from "./products.js";
+import { Rounder } from "./rounding.js";
 import { batches, checkSamples, hashOf, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
 import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 import { LayerTimes } from "./times.js";
@@ -52,8 +54,9 @@ export interface CompressOnnxOptions {
   /** one of `target`, `maxLoss` and `int8` is needed */
   target?: OnnxTarget;
   /**
-   * Quantises convolutions to int8 after that, by `quantiseOnnx` with ranges of least error; alone, nothing else is done. The first and
-   * the last convolution stay in float where held-back samples say so. Needs calibration samples.
+   * Quantises convolutions and products of matrices to int8 after that, by `quantiseOnnx` with ranges of least error; alone, nothing else
+   * is done. Weights are rounded for the least error of the layers' outputs. Where held-back samples say so, products and the first and
+   * the last convolution have int8 weights alone and compute in float. Needs calibration samples.
    */
   int8?: boolean;
   /**
@@ -210,7 +213,7 @@ export interface CompressedOnnx {
   leftAlone: LeftAlone[];
   /** what was folded before */
   folded: string[];
-  /** the layers in int8, and the convolutions that stay in float; null where int8 was not asked for, or is not given */
+  /** the layers in int8, and those that stay in float; null where int8 was not asked for, or is not given */
   int8: Pick<QuantisedOnnx, "quantised" | "inFloat" | "raised"> | null;
   weights: { before: number; after: number };
   multiplications: { before: number | null; after: number | null };
@@ -529,7 +532,7 @@ class Compression {
         if (group.length && summed > memory) break;
         group.push(one);
       }
-      for (const [id, moments] of await this.collect(group, undefined, onRun)) {
+      for (const [id, moments] of await this.collect(group, {}, onRun)) {
         const covariance = Float32Array.from(moments.covariance);
         stored.set(id, { ...moments, covariance });
         bytes += covariance.byteLength;
@@ -548,11 +551,11 @@ class Compression {
 
   private async collect(
     sites: readonly OnnxSite[],
-    current?: OnnxModel,
+    { original = this.model, current }: { original?: OnnxModel; current?: OnnxModel } = {},
     onRun?: (part: number) => void,
   ): Promise<Map<string, Moments>> {
     const { patches = PATCHES, seed = 0, signal } = this.options;
-    const { products, sessions, model: original } = this;
+    const { products, sessions } = this;
     const runs = this.runs(this.split.fit);
     return await collectMoments({
       ...{ products, sessions, original, current, sites, runs, patches, seed, signal },
@@ -563,8 +566,9 @@ class Compression {
   /** What every layer can become, and how much its error counts. */
   private async enumerate(): Promise<void> {
     const { sites, split } = this;
+    // on samples that fits do not see: a layer with few patches loses more there than its moments say, and others lose as much
     const measured = this.calibrated
-      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.fit.slice(0, SENSITIVITY_SAMPLES)))
+      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.choose.slice(0, SENSITIVITY_SAMPLES)))
       : null;
     const times = this.cost === "time" ? new LayerTimes(this.sessions, this.model, this.replacing) : null;
     const few: string[] = [];
@@ -836,7 +840,7 @@ class Compression {
         `refitting ${group[0]!.name}`,
       );
       tell(0);
-      const moments = await this.collect(group, this.written(now.fits), tell);
+      const moments = await this.collect(group, { current: this.written(now.fits) }, tell);
       const layers: LayerFits[] = [];
       for (const site of group) {
         const more = { ridge: REFIT_RIDGES[0], multiple, refit: true };
@@ -914,7 +918,7 @@ class Compression {
     const float = this.written(attempt.fits);
     const quantised = options.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
-      return this.result(null, "it has no convolution of float32 with constant weights, which int8 needs");
+      return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
     const tell = this.progress(0.97, 1, "verifying");
     tell(0);
     const bytes = writeOnnx(this.noted(quantised?.model ?? float, attempt));
@@ -949,39 +953,61 @@ class Compression {
     return this.result(attempt, null, bytes, verified, time);
   }
 
-  /** The model in int8; the first and the last convolution stay in float where held-back samples are nearer by it. */
+  /**
+   * The model in int8: convolutions in integers; products of matrices in integers, or by their weights alone; the first and the last
+   * convolution by their weights alone where held-back samples are nearer by it; weights rounded by the covariance of their inputs, or to
+   * the nearest level.
+   */
   private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
-    const { fixedInputs = false, signal } = this.options;
+    const { fixedInputs = false, signal, memory = MEMORY } = this.options;
+    const operators = ["Conv", "Gemm", "MatMul"] as const;
     const tell = this.progress(0.95, 0.97, "int8");
     tell(0);
     const ranges = await activationRanges(float, {
-      ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs },
+      ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs, operators },
       ...(signal && { signal }),
     });
-    tell(0.5);
-    let best = await quantiseOnnx(float, { ranges, fixedInputs });
-    const names = best.quantised.map(({ name }) => name);
+    tell(0.3);
+    const rounder = new Rounder(this.products, (sites) => this.collect(sites, { original: float }), memory);
+    const write = (weightsOnly: readonly string[], round: QuantiseOnnxOptions["round"]) =>
+      quantiseOnnx(float, { ranges, fixedInputs, operators, weightsOnly, ...(round && { round }) });
+    const asked = await write([], rounder.round);
+    const names = asked.quantised.map(({ name }) => name);
     if (!names.length) {
-      this.warnings.push("int8 found no convolution of float32 with constant weights");
-      return best;
+      this.warnings.push("int8 found no convolution and no product of float32 with constant weights");
+      return asked;
     }
+    await write(names, rounder.round);
+    await rounder.work(float, MOST_INPUTS, fixedInputs);
+    tell(0.6);
     const judge = this.judge!;
-    let { error } = await judge.of(best.model);
-    const count = `${names.length} convolution${names.length === 1 ? "" : "s"}`;
-    this.steps.push({ name: `int8: ${count}`, error, kept: true });
-    const inFloat: string[] = [];
-    for (const name of names.length > 2 ? [names[0]!, names.at(-1)!] : []) {
-      const next = await quantiseOnnx(float, { ranges, fixedInputs, float: [...inFloat, name] });
-      const held = await judge.of(next.model);
-      const improves = held.error < FLOAT_GAIN * error;
-      this.steps.push({ name: `int8: ${name} in float`, error: held.error, kept: improves });
-      if (!improves) continue;
-      inFloat.push(name);
-      best = next;
-      error = held.error;
-    }
-    this.int8 = best;
-    return best;
+    const [convolutions, dense] = [true, false].map((one) =>
+      asked.quantised.filter(({ op }) => (op === "Conv") === one).map(({ name }) => name),
+    ) as [string[], string[]];
+    let best: QuantisedOnnx | null = null;
+    let error = Number.POSITIVE_INFINITY;
+    let weightsOnly = dense;
+    let round: QuantiseOnnxOptions["round"];
+    const attempt = async (name: string, change: { weightsOnly?: string[]; round?: typeof round }, most: number) => {
+      const next = { weightsOnly, round, ...change };
+      const written = await write(next.weightsOnly, next.round);
+      const held = await judge.of(written.model);
+      const kept = !best || held.error < most * error;
+      this.steps.push({ name: `int8: ${name}`, error: held.error, kept });
+      if (kept) [best, error, weightsOnly, round] = [written, held.error, next.weightsOnly, next.round];
+    };
+    const count = (list: string[], what: string): string => `${list.length} ${what}${list.length === 1 ? "" : "s"}`;
+    const all = [
+      ...(convolutions.length ? [count(convolutions, "convolution")] : []),
+      ...(dense.length ? [`the weights of ${count(dense, "product")}`] : []),
+    ];
+    await attempt(all.join(", "), {}, 1);
+    await attempt("weights rounded for the outputs", { round: rounder.round }, 1);
+    if (dense.length) await attempt("products in integers", { weightsOnly: [] }, DENSE_COST);
+    for (const name of convolutions.length > 2 ? [convolutions[0]!, convolutions.at(-1)!] : [])
+      await attempt(`${name} by its weights alone`, { weightsOnly: [...weightsOnly, name] }, FLOAT_GAIN);
+    this.int8 = best!;
+    return best!;
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
@@ -1084,8 +1110,10 @@ class Compression {
   }
 }
 
-/** a convolution stays in float where the error of the outputs falls below this share */
+/** only the weights of a convolution are int8 where the error of the outputs falls below this share */
 const FLOAT_GAIN = 0.8;
+/** how much larger it may become for products of matrices to be computed in integers, which is faster */
+const DENSE_COST = 1.02;
 /** Under this key of a model's metadata stands how it was compressed. */
 const NOTE = "tenfold.compressed";
 /** relative error of the outputs from which on a word is said */

@@ -56,6 +56,11 @@ export class Triangle {
     return new Triangle(products, n, c, inverses);
   }
 
+  /** A block of L. */
+  block(top: number, bottom: number, left: number, right: number): Float64Array {
+    return blockOf(this.lower, this.n, top, bottom, left, right);
+  }
+
   /** Lᵀ·S·L */
   async between(s: Float64Array): Promise<Float64Array> {
     const { n, lower, products } = this;

@@ -244,7 +244,14 @@ describe("samplesOf", () => {
     for (const target of [{ multiplications: 2 }, undefined]) {
       const result = await compress(bytes, { int8: true, ...(target && { target }) });
       expect(result.reason).toBe(null);
-      expect(result.int8!.inFloat.every(({ reason }) => reason === "it is to stay in float")).toBe(true);
+      const { quantised, inFloat } = result.int8!;
+      expect(quantised.filter(({ op }) => op === "Gemm").length).toBeGreaterThan(0);
+      expect(inFloat).toEqual([]);
+      const [plain, rounded] = result.steps.filter(({ name }) => name.startsWith("int8: "));
+      expect(plain!.name).toContain("convolution");
+      expect(rounded!.name).toBe("int8: weights rounded for the outputs");
+      // the planted network's inputs hang together
+      expect([rounded!.kept, rounded!.error < 0.8 * plain!.error]).toEqual([true, true]);
       const ops = readOnnx(result.bytes!).graph.node.map(({ opType }) => opType);
       expect(ops.filter((op) => op === "QuantizeLinear").length).toBeGreaterThan(1);
       expect(readOnnx(result.bytes!).metadata.get("tenfold.quantised")).toContain("int8 weights up to 64");
