@@ -5,7 +5,9 @@
  *
  * The head of bench/compressModels.py says which packages that Python needs; onnxruntime-node is taken from bench/peers (`npm ci --prefix
  * bench/peers`) or from the folder in which the command runs. The models are measured and never shipped. Further cases of a model go on
- * from the candidates of the first one, so that their seconds are fewer (`candidates`). Times of a run are the processor's, on one thread, in pairs with the original: in onnxruntime-web's WebAssembly and in onnxruntime-node.
+ * from the candidates of the first one, so that their seconds are fewer (`candidates`). A case MODEL/NUMBER+ort is onnxruntime's own static
+ * int8 of the float file that MODEL/NUMBER left in FOLDER (of the original for MODEL/1), with 7 bits for weights as ours; MODEL/1+int8 is
+ * our int8 alone. Times of a run are the processor's, on one thread, in pairs with the original: in onnxruntime-web's WebAssembly and in onnxruntime-node.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
@@ -34,7 +36,8 @@ const { values: options } = parseArgs({
     python: { type: "string", default: "python3" },
     cases: {
       type: "string",
-      default: "vgg16/2,vgg16/3,vgg16/3+int8,rec/1.14,rec/1.28+ablation,rec/1.14+int8,rec/2?,magika/2?",
+      default:
+        "vgg16/2,vgg16/3,vgg16/3+int8,vgg16/3+ort,rec/1.14,rec/1.28+ablation,rec/1.14+int8,rec/1.14+ort,rec/2?,magika/2?",
     },
     folder: { type: "string" },
     rounds: { type: "string", default: "5" },
@@ -102,14 +105,45 @@ async function speed(runtime: Runtime, original: Uint8Array, small: Uint8Array, 
   return median(ratios);
 }
 
+const fileOf = (name: string): string => join(folder, `${name.replace("/", "-")}.onnx`);
+
 const engine = await openEngine();
 /** candidates of a model's layers, which further cases of it do not look for anew */
 const plans = new Map<string, OnnxPlan>();
 const rows: Record<string, unknown>[] = [];
 for (const name of options.cases.split(",")) {
-  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ablation|\?)?$/.exec(name) ?? [];
-  if (!model) throw new Error(`${name}: cases are MODEL/NUMBER, with +int8, +ablation or ? behind: at most 0.01 lost`);
-  const { bytes, calibration, verification } = inputsOf(model);
+  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ort|\+ablation|\?)?$/.exec(name) ?? [];
+  if (!model)
+    throw new Error(`${name}: cases are MODEL/NUMBER, with +int8, +ort, +ablation or ? behind: at most 0.01 lost`);
+  const { path, bytes, calibration, verification } = inputsOf(model);
+  const start = performance.now();
+  const tell = async (row: Record<string, unknown>, small: Uint8Array | null): Promise<void> => {
+    rows.push(row);
+    if (small) {
+      const out = fileOf(name);
+      writeFileSync(out, small);
+      row.scores = JSON.parse(python("score", model, out));
+      row.speed = {
+        wasm: await speed(web, bytes, small, verification[0]!),
+        node: await speed(node, bytes, small, verification[0]!),
+      };
+    }
+    console.log(
+      JSON.stringify({ ...row, layers: undefined, steps: undefined, warnings: undefined, verified: undefined }),
+    );
+    if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`);
+  };
+  if (more === "+ort") {
+    const float = Number(divided) === 1 ? path : fileOf(`${model}/${divided}`);
+    const words = [float, join(folder, `${model}.npz`), fileOf(name), "MinMax", "reduced", "products"];
+    execFileSync(options.python, [join(here, "peers/ort_quantise.py"), ...words], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    const small = new Uint8Array(readFileSync(fileOf(name)));
+    const seconds = (performance.now() - start) / 1000;
+    await tell({ name, seconds, bytes: { before: bytes.length, after: small.length } }, small);
+    continue;
+  }
   const spent = { products: 0, model: 0 };
   const open = runtimeSessions(node as never, { executionProviders: ["cpu"] });
   const session: OnnxSessions = async (part) => {
@@ -125,13 +159,13 @@ for (const name of options.cases.split(",")) {
       release: () => inner.release(),
     };
   };
-  const start = performance.now();
   let said = 0;
   const before = plans.get(model);
   const settings: CompressOnnxOptions = {
     ...(before && { plan: before }),
     onPlan: (plan) => plans.set(model, plan),
-    ...{ engine, session, calibration, verification, target: { multiplications: Number(divided) } },
+    ...{ engine, session, calibration, verification },
+    ...(Number(divided) > 1 && { target: { multiplications: Number(divided) } }),
     ...(more === "+int8" && { int8: true }),
     ...(more === "+ablation" && { ablation: true }),
     ...(more === "?" && { maxLoss: 0.01 }),
@@ -161,19 +195,6 @@ for (const name of options.cases.split(",")) {
     },
     layers: result.layers.map(({ name, scheme, ranks, error, refitted }) => ({ name, scheme, ranks, error, refitted })),
   };
-  rows.push(row);
-  if (result.bytes) {
-    const out = join(folder, `${name.replace("/", "-")}.onnx`);
-    writeFileSync(out, result.bytes);
-    row.scores = JSON.parse(python("score", model, out));
-    row.speed = {
-      wasm: await speed(web, bytes, result.bytes, verification[0]!),
-      node: await speed(node, bytes, result.bytes, verification[0]!),
-    };
-  }
-  console.log(
-    JSON.stringify({ ...row, layers: undefined, steps: undefined, warnings: undefined, verified: undefined }),
-  );
-  if (options.json) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`);
+  await tell(row, result.bytes);
 }
 engine.destroy();

@@ -9,9 +9,9 @@ export {
   type QuantisedLayersOptions,
   type QuantisedOnnx,
   type QuantiseOnnxOptions,
+  quantiseOnnx,
   type Rounded,
   type RoundedRows,
-  quantiseOnnx,
 } from "./quantise.js";
 export {
   ActivationHistogram,

@@ -8,15 +8,7 @@ import { type GraphFacts, isStandard } from "./graph.js";
 import { type FoundLayer, findLayers, type LeftAlone, layerBias, nameOf, transpose } from "./layers.js";
 import type { OnnxModel } from "./model.js";
 import { raiseOpset } from "./opset.js";
-import {
-  copyOf,
-  floatOf,
-  intOf,
-  makeNode,
-  makeTensor,
-  type NodeProto,
-  withAttributes,
-} from "./proto.js";
+import { copyOf, floatOf, intOf, makeNode, makeTensor, type NodeProto, withAttributes } from "./proto.js";
 import { floatsOf, quoted } from "./tensors.js";
 
 /** What the entries of a value lie between, as calibration has shown. */
@@ -468,8 +460,7 @@ class Writer {
     else if (node.input[2]) input.push(same.input[2]!);
     // alpha and beta are in the weights and the bias
     const beta = shift || !weightsOnly ? { beta: undefined } : {};
-    const plain =
-      layer.op === "Gemm" ? withAttributes(same, weightsOnly ? beta : { alpha: undefined, ...beta }) : same;
+    const plain = layer.op === "Gemm" ? withAttributes(same, weightsOnly ? beta : { alpha: undefined, ...beta }) : same;
     return [...nodes, copyOf(plain, { input })];
   }
 

@@ -104,10 +104,7 @@ it("writes QDQ around convolutions, after their activation, and gives nearly the
   // what reads a stored value reads the stored one; the model's output stays in float, as no convolution makes it
   expect(ops).toContain("MaxPool r1/rounded");
   expect(ops).toContain("Relu c1");
-  expect(changed.graph.node.find(({ opType }) => opType === "Add")!.input).toEqual([
-    "c2/rounded",
-    "c3/rounded",
-  ]);
+  expect(changed.graph.node.find(({ opType }) => opType === "Add")!.input).toEqual(["c2/rounded", "c3/rounded"]);
   expect(changed.outputs.map(({ name }) => name)).toEqual(["logits", "features"]);
   // a pool gives entries of what it reads, with the same scale; Relu puts the zero point to the lowest level
   const storedBy = (value: string) => changed.graph.node.find(({ input }) => input[0] === value && input.length === 3)!;

@@ -566,9 +566,8 @@ class Compression {
   /** What every layer can become, and how much its error counts. */
   private async enumerate(): Promise<void> {
     const { sites, split } = this;
-    // on samples that fits do not see: a layer with few patches loses more there than its moments say, and others lose as much
     const measured = this.calibrated
-      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.choose.slice(0, SENSITIVITY_SAMPLES)))
+      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.fit.slice(0, SENSITIVITY_SAMPLES)))
       : null;
     const times = this.cost === "time" ? new LayerTimes(this.sessions, this.model, this.replacing) : null;
     const few: string[] = [];
