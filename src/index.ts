@@ -122,7 +122,15 @@ export {
 export { Variants } from "./gpu/variants.js";
 // files
 export type { Numeric, NumericArray } from "./io/array.js";
-export { readCsv, readTns, type TextArray } from "./io/columns.js";
+export {
+  readCsv,
+  readTns,
+  type TextArray,
+  type TextEntries,
+  type TextForm,
+  TextReader,
+  type TextTable,
+} from "./io/columns.js";
 export { FormatError } from "./io/errors.js";
 export { readIdx } from "./io/idx.js";
 export { readMat } from "./io/mat.js";

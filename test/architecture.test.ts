@@ -14,6 +14,7 @@ const LAYERS = [
   "tensors",
   "sources",
   "decompositions",
+  "methods",
   "nn",
   "compress",
   "experiments",
@@ -40,7 +41,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   // what a build puts into the library
   build: ["gpu", "build"],
   // the lists of public names
-  "index.ts": [...LAYERS, "io"].filter((layer) => !["experiments", "report"].includes(layer)),
+  "index.ts": [...LAYERS, "io"].filter((layer) => !["methods", "experiments", "report"].includes(layer)),
   "ops.ts": ["gpu", "ops"],
   // its page is built with the loader's plugin; kernels are looked at below
   bench: [...LAYERS, "io", "onnx", "node", "bench", "index.ts", "shaders", "test/browser"],

@@ -11,7 +11,12 @@ export function parseDigits(text: string | null): number[] | null {
 }
 
 /** The whole number that a field of the URL holds; `otherwise` where the field holds none within these bounds. */
-export function parseInteger(text: string | null, least: number, most: number, otherwise: number): number {
+export function parseInteger<T extends number | null>(
+  text: string | null,
+  least: number,
+  most: number,
+  otherwise: T,
+): number | T {
   const value = Number(text || Number.NaN);
   return Number.isInteger(value) && value >= least && value <= most ? value : otherwise;
 }

@@ -3,6 +3,14 @@ import { type Command, CommanderError, Option } from "commander";
 import { secondsSince } from "../experiments/figures.js";
 import { dispose, type Engine, formatShape, POOL_BYTES, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
+import {
+  type Algorithm,
+  type Asked,
+  DEFAULT_TOLERANCE,
+  METHODS,
+  type Method,
+  type Solution,
+} from "../methods/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { checkpointFile } from "../node/checkpointFile.js";
 import { countReads, type Source } from "../sources/index.js";
@@ -10,25 +18,14 @@ import { throughPython } from "./cluster/throughPython.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
-import {
-  DEFAULT_TOLERANCE,
-  METHODS,
-  type Method,
-  type MethodOptions,
-  OPTIONS,
-  type OptionName,
-  optionFor,
-  type Run,
-  type Saved,
-  type Solution,
-} from "./methods/index.js";
+import { askedOf, chooseMethod, type MethodOptions, methodOptions, OPTION_NAMES } from "./methodOptions.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
+import { type Saved, savedArrays } from "./saved.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
 import { inputOf, openTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options extends MethodOptions {
-  method?: string;
   out?: string;
   json?: string;
   report?: string;
@@ -87,10 +84,7 @@ export function addDecompose(program: Command, context: Context): void {
         METHODS.map(({ name }) => name),
       ),
     );
-  for (const name of Object.keys(OPTIONS) as OptionName[]) {
-    const takers = METHODS.filter(({ takes }) => takes.includes(name)).map((method) => method.name);
-    command.addOption(optionFor(name, takers.length < METHODS.length ? takers : []));
-  }
+  for (const option of methodOptions()) command.addOption(option);
   command
     .option("-o, --out <result.npz>", "where to write the factors, for numpy.load; nowhere if not given")
     .option("--json <file>", "also write the figures and the fit after every iteration as JSON; - to standard output")
@@ -109,26 +103,19 @@ export function addDecompose(program: Command, context: Context): void {
 
 /** Has workers of a cluster read the tensor. The command that Python starts for it has the same options. */
 async function onCluster(file: string, command: Command, options: Options, context: Context): Promise<void> {
-  checkAsked(options);
+  chooseMethod(options);
   if (options.report) throw new InputError("--report shows all entries of the tensor: give it without a cluster");
   const argv = (command.parent as Command & { rawArgs: string[] }).rawArgs;
   const code = await throughPython(file, argv, options, context);
   if (code) throw new CommanderError(code, "tenfold.reported", "the command that asks the workers has failed");
 }
 
-/** Checks what can be checked before the tensor is looked at. */
-function checkAsked(options: Options): { method: Method; algorithm: string } {
-  const method = chooseMethod(options);
-  const algorithm = chooseAlgorithm(method, options);
-  method.check?.(options);
-  return { method, algorithm };
-}
-
 function helpText(): string {
   const lines = ["", "Methods, and what the .npz of --out holds:"];
   for (const { name, summary, saves, algorithms } of METHODS) {
     lines.push(`  ${name}: ${summary}`, ...saves.map((line) => `    ${line}`));
-    if (algorithms.length > 1) lines.push(`    --algorithm ${algorithms.join(" (default), ")}`);
+    const names = algorithms.map((algorithm) => algorithm.name);
+    if (names.length > 1) lines.push(`    --algorithm ${[`${names[0]} (default)`, ...names.slice(1)].join(", ")}`);
   }
   lines.push(
     "",
@@ -152,13 +139,10 @@ function helpText(): string {
 async function decompose(file: string, options: Options, context: Context): Promise<void> {
   const started = performance.now();
   const { out, json, report: folder } = options;
-  const { method, algorithm } = checkAsked(options);
+  const { method, algorithm } = chooseMethod(options);
   const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
   if (!folder && (options.labels || options.image)) throw new InputError("--labels and --image are for --report");
-  if (folder && !method.draws) {
-    const drawn = METHODS.filter(({ draws }) => draws).map(({ name }) => name);
-    throw new InputError(`--report is for ${drawn.join(", ")}, and not for ${method.name}`);
-  }
+  if (folder && method.name === "parafac2") throw new InputError("--report is not for parafac2");
   if (folder) makeFolder(folder);
   const { memory, missing } = options;
   if (folder && memory !== undefined)
@@ -169,7 +153,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { shape, exponent } = input;
   const naming = readShown(file, input.read ?? { shape }, options);
   const entries = shape.reduce((product, extent) => product * extent, 1);
-  const run = await method.prepare({ file, shape, options, algorithm });
+  const asked = await askedOf(file, shape, method, algorithm, options);
 
   // freed buffers that wait to be used again are memory, too
   const pool = memory === undefined ? {} : { poolBytes: Math.min(POOL_BYTES, memory) };
@@ -181,26 +165,26 @@ async function decompose(file: string, options: Options, context: Context): Prom
     const reads = countReads(x);
     const { dispatches } = engine.counters;
     const working = performance.now();
-    const solution = await solve(engine, x, run, options, context);
+    const solution = await solve(engine, x, { method, algorithm, asked }, options.checkpoint, context);
     const { tensor, course, starts } = solution;
     try {
       const spent = secondsSince(working);
       const counted = { reads: reads.passes, dispatches: engine.counters.dispatches - dispatches };
-      const { arrays, notes }: Saved = out ? await solution.arrays(exponent) : { arrays: [], notes: [] };
+      const { arrays, notes }: Saved = out ? await savedArrays(solution, method, exponent) : { arrays: [], notes: [] };
       if (out) outputs.write(out, writeNpz(arrays));
       const report: DecomposeReport = {
         file,
         adapter: engine.adapterName,
         shape,
         method: method.name,
-        algorithm,
+        algorithm: algorithm.name,
         ranks: [...solution.ranks],
         seed: options.seed ?? 0,
         parameters: tensor.parameterCount,
         compression: entries / tensor.parameterCount,
         relativeError: solution.relativeError,
         known: ("known" in x && x.known) || null,
-        fits: course?.fits ?? [],
+        fits: (course?.errors ?? []).map((error) => 1 - error),
         sweeps: course?.sweeps ?? 0,
         starts: starts ?? null,
         converged: course?.converged ?? true,
@@ -212,13 +196,13 @@ async function decompose(file: string, options: Options, context: Context): Prom
       };
       if (json) outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
       const { print } = outputs;
-      const lines = describe(report, run, solution, options, notes);
+      const lines = describe(report, algorithm, solution, options, notes);
       if (folder) {
-        const files = await reportFiles(engine, input.read!, method.draws!, solution, naming, {
+        const files = await reportFiles(engine, input.read!, solution, naming, {
           data: file,
           options: commandLine(file, options),
           ending: course
-            ? `${course.sweeps} ${run.unit}, ${endOf(report, options.tolerance ?? DEFAULT_TOLERANCE)}`
+            ? `${course.sweeps} ${algorithm.steps}, ${endOf(report, options.tolerance ?? DEFAULT_TOLERANCE)}`
             : "direct",
           seconds: spent,
           adapter: report.adapter,
@@ -234,36 +218,63 @@ async function decompose(file: string, options: Options, context: Context): Prom
   }, pool);
 }
 
+/** What is run. */
+interface Work {
+  method: Method;
+  algorithm: Algorithm;
+  asked: Asked;
+}
+
+/** `cp, rank 3`: names the progress bar */
+const labelOf = ({ method, asked: { rank, ranks, error, blocks } }: Work): string =>
+  [
+    method.name,
+    ...(blocks === undefined ? [] : [`${blocks} blocks`]),
+    ...(rank === undefined ? [] : [`rank ${rank}`]),
+    ...(ranks ? [`ranks ${ranks.join(",")}`] : []),
+    ...(error === undefined ? [] : [`error ${error}`]),
+  ].join(", ");
+
 async function solve(
   engine: Engine,
   x: Tensor | Source,
-  run: Run,
-  { tolerance = DEFAULT_TOLERANCE, checkpoint }: Options,
+  work: Work,
+  checkpoint: string | undefined,
   { stderr, signal }: Context,
 ): Promise<Solution> {
   const state = checkpoint === undefined ? null : stateIn(checkpoint);
-  const { label, unit, most } = run;
-  const progress = startProgress({ stderr }, { label, total: most, unit, isOpenEnded: unit !== "%" && tolerance > 0 });
+  const { method, algorithm, asked } = work;
+  const { steps, defaults } = algorithm;
+  const { tolerance = DEFAULT_TOLERANCE } = asked;
+  const progress = startProgress(
+    { stderr },
+    {
+      label: labelOf(work),
+      total: steps ? (asked.sweeps ?? defaults.sweeps!) : 100,
+      unit: steps ?? "%",
+      isOpenEnded: steps !== null && tolerance > 0,
+    },
+  );
   try {
-    const solution = await run.solve(engine, x, {
-      stopping: {
-        sweeps: most,
-        tolerance,
+    const solution = await method.run(engine, x, {
+      algorithm,
+      asked,
+      watch: {
         signal,
         ...(state && { checkpoint: state }),
         onIteration: ({ sweep, relativeError }) => progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
+        onProgress: (done) => progress.update(100 * done),
       },
-      direct: { signal, onProgress: (done) => progress.update(100 * done) },
     });
     if (!signal.aborted) return solution;
     solution.tensor.destroy();
     const { course } = solution;
-    const after = course ? ` after ${course.sweeps} ${unit}` : "";
+    const after = course ? ` after ${course.sweeps} ${steps}` : "";
     throw new InterruptedError(`stopped${after}; ${left(state, checkpoint)}`);
   } catch (error) {
     if (signal.aborted && error === signal.reason)
       throw new InterruptedError(
-        `stopped${unit === "%" ? "" : ` before the first of the ${unit}`}; ${left(state, checkpoint)}`,
+        `stopped${steps ? ` before the first of the ${steps}` : ""}; ${left(state, checkpoint)}`,
       );
     throw error;
   } finally {
@@ -292,34 +303,10 @@ function stateIn(file: string) {
 const left = (state: SavedState | null, file: string | undefined): string =>
   state?.isSaved ? `${file} has the state, and the same command goes on from it` : "nothing was written";
 
-// ---- what is asked
-
-/** The method that is asked for, or that the ranks ask for. Throws for options that it does not take. */
-function chooseMethod(options: Options): Method {
-  const { rank, ranks } = options;
-  if (rank !== undefined && ranks) throw new InputError("--rank is for cp and --ranks for tucker: give one of them");
-  const name = options.method ?? (ranks ? "tucker" : "cp");
-  const method = METHODS.find((one) => one.name === name)!;
-  for (const option of Object.keys(OPTIONS) as OptionName[]) {
-    if (options[option] === undefined || method.takes.includes(option)) continue;
-    // the check of a method says what it needs in place of ranks that it does not take
-    if (option === "rank" || option === "ranks") method.check?.(options);
-    const takers = METHODS.filter(({ takes }) => takes.includes(option)).map((one) => one.name);
-    throw new InputError(`--${option} is for ${takers.join(", ")}, and not for ${name}`);
-  }
-  return method;
-}
-
-function chooseAlgorithm({ name, algorithms }: Method, { algorithm = algorithms[0]! }: Options): string {
-  if (!algorithms.includes(algorithm))
-    throw new InputError(`--algorithm ${algorithm} is none of ${name}. Allowed choices are ${algorithms.join(", ")}.`);
-  return algorithm;
-}
-
 /** The command that gives the same figures again. */
 function commandLine(file: string, options: Options): string {
   const words = ["tenfold decompose", quoteWord(file)];
-  for (const name of ["method", ...Object.keys(OPTIONS), "labels", "image"] as (keyof Options)[]) {
+  for (const name of ["method", "algorithm", ...OPTION_NAMES, "labels", "image"] as (keyof Options)[]) {
     const value = options[name];
     if (value === true) words.push(`--${name}`);
     if (value === undefined || value === true) continue;
@@ -333,8 +320,8 @@ function commandLine(file: string, options: Options): string {
 
 function describe(
   report: DecomposeReport,
-  { unit }: Run,
-  { title, course, lines = [] }: Solution,
+  { steps }: Algorithm,
+  { title, course, remarks }: Solution,
   { tolerance = DEFAULT_TOLERANCE }: Options,
   notes: readonly string[],
 ): string[][] {
@@ -355,9 +342,9 @@ function describe(
     ["parameters", formatCount(parameters)],
     ["compression", `${compression.toPrecision(3)} times`],
     ["relative error", `${relativeError.toPrecision(5)} (fit ${(1 - relativeError).toFixed(6)})`],
-    ...(course ? [[unit, `${course.sweeps}, ${endOf(report, tolerance)}`]] : []),
+    ...(course ? [[steps!, `${course.sweeps}, ${endOf(report, tolerance)}`]] : []),
     ...(starts ? [["starts", startsOf(starts)]] : []),
-    ...lines.map((line) => [...line]),
+    ...remarks.map((line) => [...line]),
     ["reads", `${formatPasses(report.reads)} of the tensor, in ${formatCount(report.dispatches)} dispatches`],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],

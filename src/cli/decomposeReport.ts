@@ -1,13 +1,14 @@
 /** The page of `tenfold decompose --report`, and its figures as files. */
 import { InvalidArgumentError } from "commander";
 import { type Engine, formatShape } from "../gpu/index.js";
-import type { NumericArray } from "../io/index.js";
+import type { Solution } from "../methods/index.js";
 import { readBytes } from "../node/files.js";
 import { csvFile, type FigureOptions, figuresOf, svgFile } from "../report/decomposition.js";
 import { decompositionPage } from "../report/decompositionPage.js";
-import type { DecompositionData, HostModel, SliceSquares, TuckerModel, Values } from "../report/model.js";
+import { hostModelOf } from "../report/hostModel.js";
+import type { DecompositionData, SliceSquares } from "../report/model.js";
+import { Parafac2Tensor } from "../tensors/index.js";
 import { InputError } from "./context.js";
-import type { Method, Solution } from "./methods/index.js";
 import { formatCount } from "./table.js";
 import type { TensorFile } from "./tensorFile.js";
 
@@ -50,17 +51,16 @@ export type Circumstances = Pick<DecompositionData, "data" | "options" | "ending
 export async function reportFiles(
   engine: Engine,
   x: TensorFile,
-  kind: NonNullable<Method["draws"]>,
   solution: Solution,
   naming: Naming,
   circumstances: Circumstances,
 ): Promise<[name: string, content: string][]> {
   const { shape, values } = x;
   const { course, starts, tensor } = solution;
-  const { model, divided } = await hostModel(x, kind, solution);
+  const { model, isDivided } = await hostModelOf(tensor, x.exponent);
   const missing = values.reduce((count, value) => count + (Number.isNaN(value) ? 1 : 0), 0);
   const notes = [
-    ...(divided ? [`all numbers are those of the tensor ÷ 2^${x.exponent}`] : []),
+    ...(isDivided ? [`all numbers are those of the tensor ÷ 2^${x.exponent}`] : []),
     ...(missing ? [`${formatCount(missing)} entries are missing: errors and norms are of the others`] : []),
   ];
   const data: DecompositionData = {
@@ -71,7 +71,7 @@ export async function reportFiles(
     labels: naming.labels,
     method: solution.title,
     model,
-    errors: (course?.fits ?? []).map((fit) => 1 - fit),
+    errors: course?.errors ?? [],
     relativeError: solution.relativeError,
     parameters: tensor.parameterCount,
     starts: starts ?? null,
@@ -91,55 +91,15 @@ export async function reportFiles(
   ];
 }
 
-/** The model on the host, as f32: of the tensor, or, where its numbers leave f32, of the divided one. */
-async function hostModel(
-  x: TensorFile,
-  kind: HostModel["kind"],
-  { arrays }: Solution,
-): Promise<{ model: HostModel; divided: boolean }> {
-  let saved = (await arrays(x.exponent)).arrays;
-  // results outside of f32 are f64
-  const divided = saved.some(([, { data }]) => data instanceof Float64Array);
-  if (divided) saved = (await arrays(0)).arrays;
-  const byName = new Map(saved);
-  const valuesOf = ({ shape, data }: NumericArray): Values => ({ shape, data: Float32Array.from(data) });
-  const numbered = (name: string): Values[] =>
-    saved.filter(([key]) => key.startsWith(`${name}_`)).map(([, array]) => valuesOf(array));
-  const tucker = (prefix: string): TuckerModel => ({
-    kind: "tucker",
-    core: valuesOf(byName.get(`${prefix}core`)!),
-    factors: x.shape.map((extent, mode) => {
-      const factor = byName.get(`${prefix}factor_${mode}`);
-      // a mode that was left alone has the identity, which is saved where it is small
-      return factor && factor.shape[1] !== extent ? valuesOf(factor) : null;
-    }),
-  });
-  switch (kind) {
-    case "kruskal": {
-      const weights = byName.get("weights") ?? byName.get("values")!;
-      const factors = byName.has("u") ? [valuesOf(byName.get("u")!), valuesOf(byName.get("v")!)] : numbered("factor");
-      return { model: { kind, weights: Float32Array.from(weights.data), factors }, divided };
-    }
-    case "tucker":
-      return { model: tucker(""), divided };
-    case "blocks": {
-      const count = saved.filter(([name]) => /^block_\d+_core$/.test(name)).length;
-      return { model: { kind, blocks: Array.from({ length: count }, (_, g) => tucker(`block_${g}_`)) }, divided };
-    }
-    default:
-      return { model: { kind, cores: numbered("core") }, divided };
-  }
-}
-
 /** The squares of every mode's slices; null where the tensor is large. */
 async function slicesOf(
   engine: Engine,
   { shape, values }: TensorFile,
-  { model }: Solution,
+  { tensor }: Solution,
 ): Promise<SliceSquares[] | null> {
-  if (!model || values.length > MOST_COMPARED) return null;
+  if (tensor instanceof Parafac2Tensor || values.length > MOST_COMPARED) return null;
   using full = engine.tensor(shape, null, { label: "model" });
-  await engine.run((s) => void model.full(s, full), "model");
+  await engine.run((s) => void tensor.full(s, full), "model");
   const modelled = await engine.read(full);
   const sums = shape.map((extent) => ({ residual: new Float64Array(extent), data: new Float64Array(extent) }));
   const index = new Array<number>(shape.length).fill(0);

@@ -9,45 +9,407 @@ export const MOST_DENSE = 2 ** 28;
 export interface TextArray extends NumericArray {
   /** names of the modes, where columns of indices have them */
   modes?: string[];
-  /** of each mode, what its indices stand for, where a column does not hold indices; null where it does */
+  /** of each mode, what its indices stand for, where the text names them; null where it does not */
   labels?: (string[] | null)[];
-  /** how many entries the text gives; the others are 0. Left out for a matrix, of which all are there */
+  /** how many entries the text gives, of a tensor that is given by some of them. Left out for a matrix, of which all are there */
   entries?: number;
 }
 
-interface Line {
-  /** from 1 */
-  number: number;
-  cells: string[];
+/** What lines can be read as. */
+export type TextForm = "matrix" | "entries";
+
+/** Lines with an entry each, as a tensor. */
+export interface TextEntries {
+  shape: number[];
+  /** names of the modes; null where no line has them */
+  modes: string[] | null;
+  /** entries that the text gives */
+  entries: number;
+  /** Makes the tensor. Entries that are not there are `absent`. @throws FormatError where an entry is there twice */
+  dense(absent: number): TextArray;
+}
+
+/** Text that was read: as a matrix and as entries, where it can be read so. */
+export interface TextTable {
+  matrix: TextArray | null;
+  entries: TextEntries | null;
+  /** the form that its header asks for by the name `value` over its last column; null where nothing does */
+  asked: "entries" | null;
+  /** whether the first line names the columns, and whether the first column names the rows */
+  hasHead: boolean;
+  hasRowNames: boolean;
+}
+
+/** words for an entry that is missing */
+const MISSING = /^(|na|n\/a|nan|null|none|-|\?|\.)$/i;
+const INFINITE = /^([+-]?)inf(inity)?$/i;
+/** lines from which the layout is told */
+const SAMPLE = 50;
+/** labels of a mode beyond which lines that may be rows of a matrix are not taken for entries */
+const MOST_LABELS = 100_000;
+
+/** The number that a cell holds, NaN where it is missing; undefined where it is none. */
+function numberOf(cell: string, hasDecimalComma = false): number | undefined {
+  const value = Number(hasDecimalComma ? cell.replace(",", ".") : cell);
+  // an empty cell would be 0
+  if (!Number.isNaN(value) && cell.trim() !== "") return value;
+  const text = cell.trim();
+  if (MISSING.test(text)) return Number.NaN;
+  const infinite = INFINITE.exec(text);
+  if (!infinite) return undefined;
+  return infinite[1] === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+}
+
+/** The cells of a line. A quoted cell may hold the separator. */
+function cellsOf(line: string, separator: string): string[] {
+  if (separator === " ") return line.trim().split(/\s+/);
+  if (!line.includes('"')) return line.split(separator);
+  const cells: string[] = [];
+  let cell = "";
+  let isQuoted = false;
+  for (let at = 0; at < line.length; at++) {
+    const letter = line[at]!;
+    if (letter === '"') {
+      // a quote within quotes is written twice
+      if (isQuoted && line[at + 1] === '"') cell += line[++at];
+      else isQuoted = !isQuoted;
+    } else if (letter === separator && !isQuoted) {
+      cells.push(cell);
+      cell = "";
+    } else cell += letter;
+  }
+  return [...cells, cell];
+}
+
+/** How lines are laid out. */
+interface Layout {
+  separator: string;
+  hasDecimalComma: boolean;
+  columns: number;
+  /** names of the columns, where the first line has them */
+  head: readonly string[] | null;
+  hasRowNames: boolean;
+  /** whether the lines can be rows of a matrix, and entries with their places before them */
+  canBeMatrix: boolean;
+  canBeEntries: boolean;
+}
+
+/** The first separator that cuts all lines into the same number of cells, and more than one. */
+function separatorOf(lines: readonly string[]): string {
+  const marks = ["\t", ";", ",", " "];
+  const cuts = (mark: string): boolean => {
+    const [columns, ...others] = lines.map((line) => cellsOf(line, mark).length);
+    return columns! > 1 && others.every((count) => count === columns);
+  };
+  return marks.find(cuts) ?? marks.find((mark) => cellsOf(lines[0]!, mark).length > 1) ?? ",";
+}
+
+/** The layout, from the first lines. */
+function layoutOf(lines: readonly string[]): Layout {
+  const separator = separatorOf(lines);
+  const cells = lines.map((line) => cellsOf(line, separator).map((cell) => cell.trim()));
+  const hasDecimalComma = separator !== "," && cells.some((row) => row.some((cell) => /^-?\d+,\d+$/.test(cell)));
+  const isNumber = (cell = ""): boolean => numberOf(cell, hasDecimalComma) !== undefined;
+  const [first, ...below] = cells as [string[], ...string[][]];
+  // words over a column of numbers are its name; so is `value` over the last column
+  const isHead =
+    /^values?$/i.test(first.at(-1)!) ||
+    first.some((cell, at) => !isNumber(cell) && below.length > 0 && below.every((row) => isNumber(row[at])));
+  const rows = isHead ? below : cells;
+  const columns = first.length;
+  const isNumeric = first.map((_, at) => rows.every((row) => isNumber(row[at])));
+  // pandas leaves the cell over the names of its rows empty
+  const hasRowNames =
+    columns > 1 && ((isHead && first[0] === "") || (!isNumeric[0] && isNumeric.slice(1).every(Boolean)));
+  const skip = hasRowNames ? 1 : 0;
+  const isPlace = (at: number): boolean => !isNumeric[at] || rows.every((row) => /^-?\d+$/.test(row[at] ?? ""));
+  const canBeEntries =
+    columns >= 3 && columns <= 9 && isNumeric.at(-1)! && first.slice(0, -1).every((_, at) => isPlace(at));
+  const canBeMatrix = isNumeric.slice(skip).every(Boolean);
+  // a row of numbers makes a matrix whose other lines are wrong, and are told as such
+  const isRow = !canBeEntries && rows.length > 0 && rows[0]!.slice(skip).every(isNumber);
+  return {
+    ...{ separator, hasDecimalComma, columns, hasRowNames, canBeEntries },
+    head: isHead ? first : null,
+    canBeMatrix: canBeMatrix || isRow,
+  };
+}
+
+/** entries of a block */
+const BLOCK = 2 ** 16;
+
+/** Numbers in blocks, so that a list that grows is not copied. */
+class Numbers<T extends Float64Array | Uint32Array> {
+  #blocks: T[] = [];
+  length = 0;
+
+  constructor(private readonly create: (length: number) => T) {}
+
+  push(value: number): void {
+    const at = this.length++ % BLOCK;
+    if (at === 0) this.#blocks.push(this.create(BLOCK));
+    this.#blocks.at(-1)![at] = value;
+  }
+
+  at(index: number): number {
+    return this.#blocks[Math.floor(index / BLOCK)]![index % BLOCK]!;
+  }
+
+  /** All of them in one array. The list is empty afterwards. */
+  take(): T {
+    const all = this.create(this.length);
+    for (let from = 0; from < this.length; from += BLOCK)
+      all.set(this.#blocks.shift()!.subarray(0, Math.min(BLOCK, this.length - from)), from);
+    this.length = 0;
+    return all;
+  }
+}
+
+/** What the indices of a mode stand for. */
+interface ModeLabels {
+  extent: number;
+  /** null where the text has indices */
+  labels: string[] | null;
+  /** the index of each label, in the order in which labels came */
+  indices: number[];
+}
+
+/** Lines that are entries: the labels of every mode, and each line's places among them. */
+class Entries {
+  readonly #labels: Map<string, number>[];
+  readonly #places = new Numbers((length) => new Uint32Array(length));
+  readonly #values = new Numbers((length) => new Float64Array(length));
+  readonly #lines = new Numbers((length) => new Uint32Array(length));
+
+  constructor(
+    readonly name: string,
+    readonly order: number,
+    /** whether all modes have indices from 1 on */
+    readonly hasIndices: boolean,
+  ) {
+    this.#labels = Array.from({ length: order }, () => new Map());
+  }
+
+  add(cells: readonly string[], value: number, line: number): void {
+    for (const [mode, known] of this.#labels.entries()) {
+      const label = cells[mode]!.trim();
+      let at = known.get(label);
+      if (at === undefined) {
+        if (this.hasIndices && !(Number.isSafeInteger(Number(label)) && Number(label) >= 1))
+          throw new FormatError(this.name, `line ${line}: index ${label}, needs a whole number from 1 on`);
+        known.set(label, (at = known.size));
+      }
+      this.#places.push(at);
+    }
+    this.#values.push(value);
+    this.#lines.push(line);
+  }
+
+  get mostLabels(): number {
+    return this.#labels.reduce((most, { size }) => Math.max(most, size), 0);
+  }
+
+  /** Whole numbers from 0 or 1 on are indices, other numbers stand by their size, and words as they came. */
+  #modeOf(known: ReadonlyMap<string, number>): ModeLabels {
+    const names = [...known.keys()];
+    const numbers = names.map(Number);
+    const areNumbers = names.every((label, at) => label !== "" && Number.isFinite(numbers[at]));
+    const least = areNumbers ? numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY) : -1;
+    if (numbers.every(Number.isSafeInteger) && (this.hasIndices || least === 0 || least === 1)) {
+      const from = this.hasIndices ? 1 : least;
+      const extent = numbers.reduce((a, b) => Math.max(a, b), 0) - from + 1;
+      return { extent, labels: null, indices: numbers.map((index) => index - from) };
+    }
+    const labels = [...names];
+    if (areNumbers) labels.sort((a, b) => Number(a) - Number(b));
+    const indices = new Map(labels.map((label, index) => [label, index]));
+    return { extent: names.length, labels, indices: names.map((label) => indices.get(label)!) };
+  }
+
+  tensor(modes: string[] | null): TextEntries {
+    const { name, order } = this;
+    const parts = this.#labels.map((known) => this.#modeOf(known));
+    const shape = parts.map(({ extent }) => extent);
+    const count = this.#values.length;
+    const dense = (absent: number): TextArray => {
+      const size = elementCount(shape);
+      if (size === null || size > MOST_DENSE)
+        throw new UnsupportedError(
+          name,
+          `${count} entries of a tensor ${shape.join("×")}: as dense it has ${size ?? "too many"} entries, the most are ${MOST_DENSE}; take a part of it`,
+        );
+      const data = new Float64Array(size).fill(absent);
+      const isThere = new Uint8Array(size);
+      for (let at = 0; at < count; at++) {
+        const place = parts.map(({ indices }, mode) => indices[this.#places.at(at * order + mode)]!);
+        const flat = place.reduce((flat, index, mode) => flat * shape[mode]! + index, 0);
+        if (isThere[flat]) {
+          const labels = this.#labels.map((known, mode) => [...known.keys()][this.#places.at(at * order + mode)]);
+          throw new FormatError(name, `line ${this.#lines.at(at)}: the entry at ${labels.join(", ")} is there twice`);
+        }
+        isThere[flat] = 1;
+        data[flat] = this.#values.at(at);
+      }
+      const said = { labels: parts.map(({ labels }) => labels), ...(modes && { modes }) };
+      return { shape, data, entries: count, ...(this.hasIndices ? {} : said) };
+    };
+    return { shape, modes, entries: count, dense };
+  }
 }
 
 /**
- * Reads a CSV file: a matrix with a line a row, or a tensor with a line an entry, whose last column is the value and whose other columns say
- * where it is (`form`: "entries"; taken by itself where the header's last name is `value`). Columns are parted by commas, semicolons, tabs or
- * spaces; a first line of names is left out. Empty cells and `NA` are NaN.
+ * Reads text of numbers piece by piece: a matrix with a line a row, or a tensor with a line an entry, whose last column is the value and whose
+ * other columns say where it is. Columns are parted by tabs, semicolons, commas or spaces; with other separators than commas, a comma may stand
+ * for the decimal point. A first line of names, a first column of names, empty lines and comments from `#` on are known as such. Empty cells, `NA` and the like
+ * are NaN.
  *
- * A column of whole numbers from 0 or 1 on holds indices. What another column holds is numbered: numbers by size, words as they appear
- * (`labels`). Entries that are not there are 0.
+ * A column of whole numbers from 0 or 1 on holds indices. What another column holds is numbered: numbers by size, words as they appear.
+ */
+export class TextReader {
+  readonly #decoder = new TextDecoder();
+  readonly #sample: [line: string, number: number][] = [];
+  #rest = "";
+  #number = 0;
+  #rows = 0;
+  #layout: Layout | null = null;
+  #values: Numbers<Float64Array> | null = null;
+  #rowNames: string[] = [];
+  #entries: Entries | null = null;
+
+  /** @param form the one form to read; both where none is given, so far as the first lines allow; `tns`: entries with indices from 1 on */
+  constructor(
+    readonly name = "csv",
+    readonly form: TextForm | "tns" | null = null,
+  ) {}
+
+  /** Takes the next bytes. @throws FormatError naming the line that is not like the others, or has a value that is no number */
+  push(bytes: Uint8Array): void {
+    this.#take(this.#rest + this.#decoder.decode(bytes, { stream: true }), false);
+  }
+
+  #take(text: string, isLast: boolean): void {
+    // a line's end may be cut between its two characters
+    const lines = text.split(/\r\n|\n|\r(?!$)/);
+    this.#rest = isLast ? "" : lines.pop()!;
+    for (const raw of lines) {
+      this.#number++;
+      const line = raw.includes("#") ? raw.replace(/^\s*#.*|\s#(\s.*)?$/, "") : raw;
+      if (line.trim() === "") continue;
+      if (this.#layout) this.#add(line, this.#number);
+      else if (this.#sample.push([line, this.#number]) === SAMPLE) this.#begin();
+    }
+  }
+
+  /** Finds the layout, and takes the lines from which it was found. */
+  #begin(): void {
+    const { name, form } = this;
+    const lines = this.#sample.map(([line]) => line);
+    const layout = form === "tns" ? tnsLayout(lines[0]!) : layoutOf(lines);
+    this.#layout = layout;
+    const { columns, head } = layout;
+    if (form === "tns" && columns < 2)
+      throw new FormatError(name, `line ${this.#sample[0]![1]} has 1 column, needs indices and a value`);
+    if (form === "entries" && columns < 2)
+      throw new FormatError(name, "1 column, needs one of values behind those that say where they are");
+    const asksEntries = this.#askedForm() === "entries";
+    if (form === "matrix" || (!form && layout.canBeMatrix && !asksEntries))
+      this.#values = new Numbers((length) => new Float64Array(length));
+    if ((form ?? "matrix") !== "matrix" || (!form && (layout.canBeEntries || asksEntries)))
+      this.#entries = new Entries(name, columns - 1, form === "tns");
+    if (lines.length === 1 && !/\d/.test(lines[0]!) && !this.#entries)
+      throw new FormatError(name, "no line but the names of columns");
+    if (!this.#values && !this.#entries)
+      throw new FormatError(
+        name,
+        "columns of words: a table needs numbers in every column but the first; entries need their places first and their value last",
+      );
+    for (const [line, number] of this.#sample.splice(0).slice(head ? 1 : 0)) this.#add(line, number);
+  }
+
+  #askedForm(): "entries" | null {
+    const last = this.#layout!.head?.at(-1);
+    return last !== undefined && /^values?$/i.test(last) ? "entries" : null;
+  }
+
+  #add(line: string, number: number): void {
+    const { separator, columns, hasRowNames, hasDecimalComma } = this.#layout!;
+    const cells = cellsOf(line, separator);
+    if (cells.length !== columns)
+      throw new FormatError(
+        this.name,
+        `line ${number} has ${cells.length} columns, the lines before have ${columns}; mend the line, or remove it`,
+      );
+    const valueAt = (column: number): number => {
+      const value = numberOf(cells[column]!, hasDecimalComma);
+      if (value === undefined)
+        throw new FormatError(
+          this.name,
+          `line ${number}, column ${column + 1}: ${JSON.stringify(cells[column]!.trim().slice(0, 30))} is no number; leave entries that are missing empty`,
+        );
+      return value;
+    };
+    const values = this.#values;
+    if (values) {
+      if (hasRowNames) this.#rowNames.push(cells[0]!.trim());
+      for (let column = hasRowNames ? 1 : 0; column < columns; column++) values.push(valueAt(column));
+    }
+    const entries = this.#entries;
+    if (entries) {
+      entries.add(cells, valueAt(columns - 1), number);
+      if (values && entries.mostLabels > MOST_LABELS) this.#entries = null;
+    }
+    this.#rows++;
+  }
+
+  /** What the text holds. @throws FormatError where there is no line of numbers */
+  end(): TextTable {
+    this.#take(this.#rest + this.#decoder.decode(), true);
+    if (!this.#layout && this.#sample.length) this.#begin();
+    if (!this.#layout) throw new FormatError(this.name, "the file has no line of numbers");
+    if (!this.#rows) throw new FormatError(this.name, "no line but the names of columns");
+    const { head, hasRowNames, columns } = this.#layout;
+    const names = head?.slice(hasRowNames ? 1 : 0) ?? null;
+    return {
+      matrix: this.#values && {
+        shape: [this.#rows, columns - (hasRowNames ? 1 : 0)],
+        data: this.#values.take(),
+        ...((names || hasRowNames) && { labels: [hasRowNames ? this.#rowNames : null, names] }),
+      },
+      entries: this.#entries?.tensor(head ? head.slice(0, -1) : null) ?? null,
+      asked: this.#askedForm(),
+      hasHead: head !== null,
+      hasRowNames,
+    };
+  }
+}
+
+/** The layout of FROSTT's files, which their form says. */
+const tnsLayout = (line: string): Layout => ({
+  separator: " ",
+  columns: cellsOf(line, " ").length,
+  ...{ hasDecimalComma: false, head: null, hasRowNames: false, canBeMatrix: false, canBeEntries: true },
+});
+
+/** bytes that are decoded at once */
+const PIECE = 2 ** 20;
+
+function readText(bytes: Uint8Array, name: string, form: TextReader["form"]): TextTable {
+  const reader = new TextReader(name, form);
+  for (let from = 0; from < bytes.length; from += PIECE) reader.push(bytes.subarray(from, from + PIECE));
+  return reader.end();
+}
+
+/**
+ * Reads a CSV file as {@link TextReader} does: a matrix, or, where the header's last name is `value` or nothing else is possible, a tensor with
+ * a line an entry. Entries that are not there are 0.
  *
  * @param name the file, for messages
  * @throws FormatError naming the line: where it is not like the others, a value is no number, an entry is there twice, or the dense tensor
  * would have more than {@link MOST_DENSE} entries
  */
-export function readCsv(bytes: Uint8Array, name = "csv", form: "matrix" | "entries" | "auto" = "auto"): TextArray {
-  const lines = linesOf(bytes);
-  const [first] = lines;
-  if (!first) throw new FormatError(name, "the file is empty");
-  const head = first.cells.some((cell) => Number.isNaN(numberOf(cell)) && !isMissing(cell)) ? first.cells : null;
-  const isTable = form === "entries" || (form === "auto" && /^values?$/i.test(head?.at(-1) ?? ""));
-  // where there is no value in the first line, it is a header; a table of words alone may have none
-  const hasHead = head && (!isTable || (Number.isNaN(numberOf(head.at(-1)!)) && !isMissing(head.at(-1)!)));
-  const rows = hasHead ? lines.slice(1) : lines;
-  if (!rows.length) throw new FormatError(name, "no line but the names of columns");
-  const columns = first.cells.length;
-  for (const { number, cells } of rows)
-    if (cells.length !== columns)
-      throw new FormatError(name, `line ${number} has ${cells.length} columns, the lines before have ${columns}`);
-  return isTable ? entriesOf(name, rows, hasHead ? head : null) : matrixOf(name, rows, columns);
+export function readCsv(bytes: Uint8Array, name = "csv", form: TextForm | "auto" = "auto"): TextArray {
+  const { matrix, entries } = readText(bytes, name, form === "auto" ? null : form);
+  return matrix ?? entries!.dense(0);
 }
 
 /**
@@ -57,108 +419,4 @@ export function readCsv(bytes: Uint8Array, name = "csv", form: "matrix" | "entri
  * @param name the file, for messages
  * @throws FormatError as {@link readCsv} does
  */
-export function readTns(bytes: Uint8Array, name = "tns"): TextArray {
-  const rows = linesOf(bytes);
-  const columns = rows[0]?.cells.length ?? 0;
-  if (!rows.length) throw new FormatError(name, "no entries");
-  for (const { number, cells } of rows)
-    if (cells.length !== columns)
-      throw new FormatError(name, `line ${number} has ${cells.length} columns, the lines before have ${columns}`);
-  if (columns < 2) throw new FormatError(name, `line ${rows[0]!.number} has 1 column, needs indices and a value`);
-  const places = Array.from({ length: columns - 1 }, (_, mode) =>
-    rows.map(({ number, cells }) => {
-      const index = Number(cells[mode]);
-      if (!(Number.isSafeInteger(index) && index >= 1))
-        throw new FormatError(name, `line ${number}: index ${cells[mode]}, needs a whole number from 1 on`);
-      return index - 1;
-    }),
-  );
-  return dense(name, rows, places);
-}
-
-/** Lines with something in them, without comments. */
-function linesOf(bytes: Uint8Array): Line[] {
-  const text = new TextDecoder().decode(bytes);
-  const lines: Line[] = [];
-  let parting: string | RegExp | null = null;
-  let number = 0;
-  for (const raw of text.split(/\r\n|\n|\r/)) {
-    number++;
-    const line = raw.replace(/#.*$/, "").trim();
-    if (!line) continue;
-    parting ??= [",", ";", "\t"].find((mark) => line.includes(mark)) ?? /\s+/;
-    lines.push({ number, cells: line.split(parting).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")) });
-  }
-  return lines;
-}
-
-const isMissing = (cell: string): boolean => /^(|na|nan|null)$/i.test(cell);
-
-function numberOf(cell: string): number {
-  if (/^[+-]?inf(inity)?$/i.test(cell))
-    return cell.startsWith("-") ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
-  return cell === "" ? Number.NaN : Number(cell);
-}
-
-function valueAt(name: string, { number, cells }: Line, column: number): number {
-  const cell = cells[column]!;
-  const value = numberOf(cell);
-  if (Number.isNaN(value) && !isMissing(cell))
-    throw new FormatError(name, `line ${number}, column ${column + 1}: ${JSON.stringify(cell)} is no number`);
-  return value;
-}
-
-function matrixOf(name: string, rows: readonly Line[], columns: number): TextArray {
-  const data = new Float64Array(rows.length * columns);
-  for (const [row, line] of rows.entries())
-    for (let column = 0; column < columns; column++) data[row * columns + column] = valueAt(name, line, column);
-  return { shape: [rows.length, columns], data };
-}
-
-function entriesOf(name: string, rows: readonly Line[], head: readonly string[] | null): TextArray {
-  const columns = rows[0]!.cells.length;
-  if (columns < 2) throw new FormatError(name, "1 column, needs one of values behind those that say where they are");
-  const labels: (string[] | null)[] = [];
-  const places: number[][] = [];
-  for (let mode = 0; mode < columns - 1; mode++) {
-    const cells = rows.map((line) => line.cells[mode]!);
-    const numbers = cells.map(Number);
-    const areNumbers = cells.every((cell, index) => cell !== "" && Number.isFinite(numbers[index]));
-    const least = areNumbers ? numbers.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY) : -1;
-    if (numbers.every(Number.isSafeInteger) && (least === 0 || least === 1)) {
-      labels.push(null);
-      places.push(numbers.map((index) => index - least));
-      continue;
-    }
-    const names = [...new Set(cells)];
-    if (areNumbers) names.sort((a, b) => Number(a) - Number(b));
-    const indices = new Map(names.map((label, index) => [label, index]));
-    labels.push(names);
-    places.push(cells.map((cell) => indices.get(cell)!));
-  }
-  return { ...dense(name, rows, places), labels, ...(head && { modes: head.slice(0, -1) }) };
-}
-
-/** The dense tensor of entries at places, a list of indices a mode. */
-function dense(name: string, rows: readonly Line[], places: readonly (readonly number[])[]): TextArray {
-  const shape = places.map((indices) => indices.reduce((a, b) => Math.max(a, b), 0) + 1);
-  const size = elementCount(shape);
-  if (size === null || size > MOST_DENSE)
-    throw new UnsupportedError(
-      name,
-      `${rows.length} entries of a tensor ${shape.join("×")}: as dense it has ${size ?? "too many"} entries, the most are ${MOST_DENSE}; take a part of it`,
-    );
-  const data = new Float64Array(size);
-  const isThere = new Uint8Array(size);
-  for (const [row, line] of rows.entries()) {
-    const flat = shape.reduce((place, extent, mode) => place * extent + places[mode]![row]!, 0);
-    if (isThere[flat])
-      throw new FormatError(
-        name,
-        `line ${line.number}: the entry at ${line.cells.slice(0, -1).join(", ")} is there twice`,
-      );
-    isThere[flat] = 1;
-    data[flat] = valueAt(name, line, shape.length);
-  }
-  return { shape, data, entries: rows.length };
-}
+export const readTns = (bytes: Uint8Array, name = "tns"): TextArray => readText(bytes, name, "tns").entries!.dense(0);

@@ -1,5 +1,14 @@
 export { encodingName, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
-export { MOST_DENSE, readCsv, readTns, type TextArray } from "./columns.js";
+export {
+  MOST_DENSE,
+  readCsv,
+  readTns,
+  type TextArray,
+  type TextEntries,
+  type TextForm,
+  TextReader,
+  type TextTable,
+} from "./columns.js";
 export { FormatError, UnsupportedError } from "./errors.js";
 export { encodeFrame, type Frame, type FrameArray, FrameReader } from "./frames.js";
 export { gunzip } from "./gzip.js";

@@ -40,7 +40,7 @@ const isSaved = (x: unknown): x is SavedTensor =>
   isDecomposed(x) || Object.values(SAVED).some((Kind) => x instanceof Kind);
 
 /** The tensors of a result by the names that they have in a file. */
-function named(x: SavedTensor): [name: string, tensor: Tensor][] {
+export function namedTensors(x: SavedTensor): [name: string, tensor: Tensor][] {
   if (x instanceof Parafac2Tensor) {
     const [a, b, c] = x.factors;
     return [["weights", x.weights], ["a", a], ["b", b], ["c", c], ...numbered("projection_", x.projections)];
@@ -60,8 +60,19 @@ function named(x: SavedTensor): [name: string, tensor: Tensor][] {
   if (x instanceof TensorTrain) return numbered("core_", x.cores);
   if (x instanceof TensorRing) return numbered("ring_core_", x.cores);
   return x.blocks.flatMap((block, g) =>
-    named(block).map(([name, tensor]): [string, Tensor] => [`block_${g}_${name}`, tensor]),
+    namedTensors(block).map(([name, tensor]): [string, Tensor] => [`block_${g}_${name}`, tensor]),
   );
+}
+
+/** The name of the one part of a result, or of each of its blocks, that carries the scale of X: times 2, all of the result is times 2. */
+export function scaledParts(x: SavedTensor): string[] {
+  if (x instanceof Parafac2Tensor || x instanceof KruskalTensor) return ["weights"];
+  if (x instanceof NonnegativeFactors) return ["h"];
+  if (x instanceof TuckerTensor) return ["core"];
+  if (x instanceof TensorTrain) return [`core_${x.cores.length - 1}`];
+  if (x instanceof TensorRing) return [`ring_core_${x.cores.length - 1}`];
+  if (x instanceof CoupledTensor) return x.models.map((_, at) => `set_${at}_weights`);
+  return x.blocks.map((_, g) => `block_${g}_core`);
 }
 
 const numbered = (prefix: string, tensors: readonly (Tensor | null)[]): [string, Tensor][] =>
@@ -90,7 +101,7 @@ export async function saveTensor(x: SavedTensor, options: SaveTensorOptions = {}
       `saveTensor: ${shown(x)}, needs a decomposed tensor: a KruskalTensor (as of cp(engine, x, …).tensor), TuckerTensor, TensorTrain, TensorRing, BlockTermTensor, Parafac2Tensor, CoupledTensor or NonnegativeFactors; writeNpy writes plain arrays`,
     );
   checkOptions("saveTensor", options, rules);
-  const list = named(x);
+  const list = namedTensors(x);
   const values = await x.engine.read(list.map(([, tensor]) => tensor));
   const arrays = list.map(([name, { shape }], at): [string, NumericArray] => [name, { shape, data: values[at]! }]);
   arrays.push(...placesOf(x));

@@ -199,7 +199,7 @@ describe("a tensor of one's own", () => {
   });
 
   it("stops", async () => {
-    await visit("tensor?data=example&method=cpALS&rank=12&starts=50&sweeps=5000");
+    await visit("tensor?data=example&method=cp&algorithm=als&rank=12&starts=50&sweeps=5000");
     await press("Decompose");
     await says(/^Sweep/);
     await page.waitForSelector("#live svg path");
@@ -210,7 +210,7 @@ describe("a tensor of one's own", () => {
   });
 
   it("holds no task of 50 ms, neither for a large array nor for a long table", async () => {
-    await visit("tensor?data=file&method=stHosvd&ranks=4");
+    await visit("tensor?data=file&method=tucker&algorithm=st-hosvd&ranks=4");
     const longest = await longestTask(async () => {
       // made in the page: 16 MB and 200,000 lines
       await page.evaluate(async () => {
@@ -247,7 +247,7 @@ describe("a tensor of one's own", () => {
   });
 
   it("is for everyone: axe finds nothing, light and dark, and it fits phones and tablets", async () => {
-    await visit("tensor?data=example&method=hosvd&ranks=3&image=1x2");
+    await visit("tensor?data=example&method=tucker&algorithm=hosvd&ranks=3&image=1x2");
     await press("Decompose");
     await ends();
     await drop("words.csv", "to be,or\nnot to,be\n");

@@ -11,10 +11,25 @@ describe("a matrix", () => {
     ["semicolons", "1;2.5;-3\r\n4;5e2;.5"],
     ["tabs", "1\t2.5\t-3\n4\t5e2\t.5\n"],
     ["spaces", " 1  2.5 -3\n\n4 5e2   .5 # the end\n"],
-    ["names", '"a","b","c"\n1,2.5,-3\n4,5e2,.5\n'],
+    ["semicolons, with decimal commas", "1;2,5;-3\n4;5e2;0,5"],
   ])("parted by %s", (_, text) => {
     const { shape, data, ...more } = csv(text);
     expect([shape, [...data], more]).toEqual([[2, 3], [1, 2.5, -3, 4, 500, 0.5], {}]);
+  });
+
+  it.each<[string, string, (string[] | null)[]]>([
+    ["columns", '"a","b, ""c""","d"\n1,2.5,-3\n4,5e2,.5\n', [null, ["a", 'b, "c"', "d"]]],
+    ["rows", "x 1,1,2.5,-3\ny #2,4,5e2,.5\n", [["x 1", "y #2"], null]],
+    [
+      "both, as pandas does",
+      ",a,b,c\n7,1,2.5,-3\n8,4,5e2,.5\n",
+      [
+        ["7", "8"],
+        ["a", "b", "c"],
+      ],
+    ],
+  ])("may name its %s", (_, text, labels) => {
+    expect(csv(text)).toEqual({ shape: [2, 3], data: Float64Array.of(1, 2.5, -3, 4, 500, 0.5), labels });
   });
 
   it("has NaN where nothing is, and infinity", () => {
@@ -26,7 +41,7 @@ describe("a matrix", () => {
   it("names the line that is wrong", () => {
     expect(() => csv("1,2\n3\n")).toThrow("t.csv: line 2 has 1 columns, the lines before have 2");
     expect(() => csv("1,2\n\n3,x4\n")).toThrow('t.csv: line 3, column 2: "x4" is no number');
-    expect(() => csv("")).toThrow("t.csv: the file is empty");
+    expect(() => csv("")).toThrow("t.csv: the file has no line of numbers");
     expect(() => csv("a,b\n")).toThrow("no line but the names of columns");
   });
 });
@@ -84,6 +99,6 @@ describe("a sparse tensor as FROSTT has it", () => {
     expect(() => tns("1 1 2\n1 2\n")).toThrow("line 2 has 2 columns, the lines before have 3");
     expect(() => tns("1.5 1 2\n")).toThrow("line 1: index 1.5");
     expect(() => tns("1\n")).toThrow("needs indices and a value");
-    expect(() => tns("# nothing\n")).toThrow("t.tns: no entries");
+    expect(() => tns("# nothing\n")).toThrow("t.tns: the file has no line of numbers");
   });
 });

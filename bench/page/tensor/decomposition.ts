@@ -1,6 +1,6 @@
 /** One decomposition of a tensor that is read in pieces, by the library's public names, and what is measured of it. */
+
 import {
-  BlockTermTensor,
   type Engine,
   factorMatchScore,
   gram,
@@ -11,18 +11,17 @@ import {
   mttkrp,
   multiply,
   OutOfLimitsError,
+  Parafac2Tensor,
   permute,
   type Scheduler,
   subtract,
   sum,
   sumOfSquares,
   type Tensor,
-  TensorRing,
-  TensorTrain,
-  TuckerTensor,
 } from "../../../src/index.js";
-import type { DecompositionData, HostModel, SliceSquares, TuckerModel, Values } from "../../../src/report/model.js";
-import type { AnyTensor, Method, MethodSettings } from "./methods.js";
+import type { Method, Solution, Task } from "../../../src/methods/index.js";
+import { hostModelOf } from "../../../src/report/hostModel.js";
+import type { DecompositionData, SliceSquares } from "../../../src/report/model.js";
 
 /** What is decomposed. */
 export interface Numbers {
@@ -115,7 +114,7 @@ export async function decompose(
   engine: Engine,
   numbers: Numbers,
   method: Method,
-  settings: MethodSettings,
+  task: Pick<Task, "algorithm" | "asked">,
   tell: (step: "reading" | "decomposing" | "measuring") => void,
   onIteration: (iteration: Iteration) => void,
   signal: AbortSignal,
@@ -128,16 +127,23 @@ export async function decompose(
   using source = known && (await masked(engine, x, { mask: known }));
   tell("decomposing");
   const started = performance.now();
-  // a sweep a submit leaves the GPU to the page in between
-  const outcome = await method.run(engine, source ?? x, settings, { sweepsPerSubmit: 1, onIteration, signal });
-  using tensor = outcome.tensor;
+  const solution = await method.run(engine, source ?? x, {
+    ...task,
+    // a sweep a submit leaves the GPU to the page in between
+    watch: { sweepsPerSubmit: 1, onIteration, signal },
+  });
+  using tensor = solution.tensor;
   const seconds = (performance.now() - started) / 1000;
   tell("measuring");
-  const { errors, relativeError, starts, converged, stalled, aborted } = outcome;
+  const { relativeError, starts = null } = solution;
+  // what has no steps is done when it is done
+  const { errors, converged, stalled, aborted } = solution.course ?? {
+    ...{ errors: [], converged: true, stalled: false, aborted: signal.aborted },
+  };
   const products = tensor instanceof KruskalTensor && !known ? await productsOf(engine, x, tensor) : null;
   const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
   const { slices, squaredNorm } = await measure(engine, x, known, tensor);
-  const model = await readModel(engine, tensor);
+  const { model } = await hostModelOf(tensor);
   return {
     ...{
       model,
@@ -223,13 +229,13 @@ async function measure(
   engine: Engine,
   x: Tensor,
   known: Tensor | null,
-  tensor: AnyTensor,
+  tensor: Solution["tensor"],
 ): Promise<{ slices: SliceSquares[] | null; squaredNorm: number }> {
   const { shape } = x;
   using norm = engine.tensor([1], null, { label: "‖X‖²" });
   await engine.run((s) => void sumOfSquares(s, x, { out: norm }), "‖X‖²");
   const squaredNorm = (await engine.read(norm))[0]!;
-  if (!isInRange(squaredNorm)) return { slices: null, squaredNorm };
+  if (tensor instanceof Parafac2Tensor || !isInRange(squaredNorm)) return { slices: null, squaredNorm };
   let room: Tensor;
   try {
     room = engine.tensor(shape, null, { label: "X̂" });
@@ -259,33 +265,4 @@ async function measure(
   } finally {
     for (const tensor of out) tensor.destroy();
   }
-}
-
-async function readAll(engine: Engine, tensors: readonly (Tensor | null)[]): Promise<(Values | null)[]> {
-  const present = tensors.filter((tensor) => tensor !== null);
-  const data = (await engine.read(present)) as Float32Array[];
-  let at = 0;
-  return tensors.map((tensor) => tensor && { shape: tensor.shape, data: data[at++]! });
-}
-
-async function readTucker(engine: Engine, { core, factors }: TuckerTensor): Promise<TuckerModel> {
-  const [first, ...others] = await readAll(engine, [core, ...factors]);
-  return { kind: "tucker", core: first!, factors: others };
-}
-
-/** The result, on the host. */
-async function readModel(engine: Engine, tensor: AnyTensor): Promise<HostModel> {
-  if (tensor instanceof KruskalTensor) {
-    const [weights, ...factors] = (await readAll(engine, [tensor.weights, ...tensor.factors])) as Values[];
-    return { kind: "kruskal", weights: weights!.data, factors };
-  }
-  if (tensor instanceof TuckerTensor) return await readTucker(engine, tensor);
-  if (tensor instanceof BlockTermTensor) {
-    const blocks: TuckerModel[] = [];
-    for (const block of tensor.blocks) blocks.push(await readTucker(engine, block));
-    return { kind: "blocks", blocks };
-  }
-  const kind = tensor instanceof TensorTrain ? "train" : "ring";
-  if (kind === "ring" && !(tensor instanceof TensorRing)) throw new Error("a result of an unknown kind");
-  return { kind, cores: (await readAll(engine, tensor.cores)) as Values[] };
 }

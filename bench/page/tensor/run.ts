@@ -9,9 +9,10 @@ import { messageOf, Runner, type Tell } from "../runner.js";
 import { decompose, type Numbers } from "./decomposition.js";
 import { createExample, EXAMPLE } from "./example.js";
 import { TensorFileReader } from "./fileReader.js";
-import { methodOf } from "./methods.js";
 import { type FigureFile, saveFigure, saveReport } from "./save.js";
 import {
+  algorithmFor,
+  askedOf,
   canRun,
   type Event,
   endingOf,
@@ -19,9 +20,11 @@ import {
   imageOf,
   initial,
   leavesOut,
+  methodOf,
   optionsInWords,
   type State,
   subjectOf,
+  titleOf,
   update,
   written,
 } from "./state.js";
@@ -155,12 +158,14 @@ export class TensorRun implements Run, Actions {
       signal.throwIfAborted();
       const numbers = settings.data === "example" ? exampleNumbers() : await this.#fileNumbers(signal, tell);
       const isMissing = leavesOut(state);
-      const isLong = method.fields.includes("sweeps");
+      const algorithm = algorithmFor(method, settings);
+      const asked = askedOf(method, settings);
+      const most = asked.sweeps ?? algorithm.defaults.sweeps ?? Number.POSITIVE_INFINITY;
       const measured = await decompose(
         engine,
         { ...numbers, isMissing },
         method,
-        settings,
+        { algorithm, asked },
         (step) =>
           tell(
             step === "measuring" ? 1 : 0,
@@ -172,7 +177,7 @@ export class TensorRun implements Run, Actions {
           ),
         ({ sweep, relativeError }) => {
           store.send({ type: "swept", sweep, error: relativeError });
-          tell(isLong ? sweep / settings.sweeps : 0, `Sweep ${sweep}: error ${relativeError.toPrecision(4)}`);
+          tell(sweep / most, `Sweep ${sweep}: error ${relativeError.toPrecision(4)}`);
         },
         signal,
       );
@@ -181,7 +186,7 @@ export class TensorRun implements Run, Actions {
         data: subject.name,
         shape: subject.shape,
         modes: subject.modes,
-        method: method.title,
+        method: titleOf(method, settings),
         options: optionsInWords(settings, method),
         ending: endingOf(measured),
         adapter: engine.adapterName,

@@ -1,5 +1,15 @@
 /** A tensor of one's own, as values: the file, what is asked for, and what of the result is shown. */
 
+import {
+  type Algorithm,
+  type Asked,
+  METHODS,
+  type Method,
+  OPTIONS,
+  type OptionName,
+  obstacleOf,
+  takesOption,
+} from "../../../src/methods/index.js";
 import type { Selected } from "../../../src/report/decomposition.js";
 import { count } from "../../../src/report/elements.js";
 import {
@@ -19,7 +29,6 @@ import { parseInteger } from "../settings.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
 import { EXAMPLE } from "./example.js";
 import type { Inspection } from "./formats.js";
-import { type Method, methodOf } from "./methods.js";
 import type { Member } from "./pieces.js";
 
 export type DataChoice = "example" | "file";
@@ -29,13 +38,17 @@ export type Fill = "stop" | "missing" | "mean" | "zero";
 export interface Settings {
   data: DataChoice;
   method: string;
+  /** empty: the method's first */
+  algorithm: string;
+  nonnegative: boolean;
   rank: number;
   /** one for all modes, or one each */
   ranks: readonly number[];
   blocks: number;
-  starts: number;
   seed: number;
-  sweeps: number;
+  /** null: as many as the algorithm takes by itself */
+  starts: number | null;
+  sweeps: number | null;
   fill: Fill;
   /** another shape of the same numbers, row-major; null: the file's */
   shape: readonly number[] | null;
@@ -97,13 +110,67 @@ export type Event =
   | { type: "reading"; task: TaskEvent }
   | { type: "task"; task: TaskEvent };
 
+const bounds = (option: OptionName, max: number) => ({ min: OPTIONS[option].least!, max });
 export const BOUNDS = {
-  rank: { min: 1, max: 200 },
-  blocks: { min: 1, max: 30 },
-  starts: { min: 1, max: 50 },
-  seed: { min: 0, max: 1e6 },
-  sweeps: { min: 1, max: 5000 },
+  rank: bounds("rank", 200),
+  blocks: bounds("blocks", 30),
+  starts: bounds("starts", 50),
+  seed: bounds("seed", 1e6),
+  sweeps: bounds("sweeps", 5000),
 } as const;
+
+/** An option that the page has a control for. */
+export type Field = keyof typeof BOUNDS | "ranks" | "nonnegative";
+const FIELDS: readonly Field[] = ["blocks", "rank", "ranks", "nonnegative", "starts", "seed", "sweeps"];
+
+/** the most memory of the GPU that a method takes, in tensors of X's size, more or less */
+const MEMORY = 3;
+
+export const methodOf = (name: string): Method => METHODS.find((method) => method.name === name) ?? METHODS[0]!;
+
+/** The algorithms that there are to choose from: those that keep to what is not negative, or the others. */
+export const algorithmsOf = (method: Method, { nonnegative }: Pick<Settings, "nonnegative">): readonly Algorithm[] =>
+  takesOption(method, "nonnegative")
+    ? method.algorithms.filter(({ takes, isNonnegative }) =>
+        nonnegative ? takes.includes("nonnegative") : !isNonnegative,
+      )
+    : method.algorithms;
+
+/** The algorithm that is set, or the first that suits the other settings. */
+export function algorithmFor(method: Method, settings: Pick<Settings, "algorithm" | "nonnegative">): Algorithm {
+  const choices = algorithmsOf(method, settings);
+  return choices.find(({ name }) => name === settings.algorithm) ?? choices[0]!;
+}
+
+/** The controls that there are for a method. */
+export const fieldsOf = (method: Method, settings: Pick<Settings, "algorithm" | "nonnegative">): readonly Field[] => {
+  const { takes } = algorithmFor(method, settings);
+  return FIELDS.filter((field) => (field === "nonnegative" ? takesOption(method, field) : takes.includes(field)));
+};
+
+/** What is asked of the method. */
+export function askedOf(method: Method, settings: Settings): Asked {
+  const fields = fieldsOf(method, settings).filter((field) => settings[field] !== null && settings[field] !== false);
+  return Object.fromEntries(fields.map((field) => [field, settings[field]]));
+}
+
+/** Whether the method takes entries that are missing. */
+const takesMissing = (method: Method, settings: Settings): boolean =>
+  algorithmFor(method, settings).takes.includes("missing");
+
+/** Whether nothing of the result is negative, so that negative entries are lost. */
+export const isNonnegative = (method: Method, settings: Settings): boolean =>
+  !!algorithmFor(method, settings).isNonnegative || (settings.nonnegative && takesOption(method, "nonnegative"));
+
+/** The method's name in the title of a result: `Tucker, st-hosvd, nothing negative`. */
+export function titleOf(method: Method, settings: Settings): string {
+  const { name } = algorithmFor(method, settings);
+  return [
+    method.title,
+    ...(name === method.algorithms[0].name ? [] : [name]),
+    ...(settings.nonnegative && takesOption(method, "nonnegative") ? ["nothing negative"] : []),
+  ].join(", ");
+}
 
 /** `3, 4, 5` or `3x4x5` as numbers; null where it is no list of positive whole numbers. */
 export function parseList(text: string | null, most = 8): number[] | null {
@@ -116,19 +183,21 @@ export function parseList(text: string | null, most = 8): number[] | null {
 const IMAGE = /^(?:[0-7]x[0-7]|[0-7]f[1-9]\d{0,5})$/;
 
 export function parse(query: URLSearchParams): Settings {
-  const integer = (name: keyof typeof BOUNDS, otherwise: number): number =>
+  const integer = <T extends number | null>(name: keyof typeof BOUNDS, otherwise: T): number | T =>
     parseInteger(query.get(name), BOUNDS[name].min, BOUNDS[name].max, otherwise);
   const fill = query.get("fill");
   const image = query.get("image") ?? "";
   return {
     data: query.get("data") === "file" ? "file" : "example",
-    method: methodOf(query.get("method") ?? "").id,
+    method: methodOf(query.get("method") ?? "").name,
+    algorithm: query.get("algorithm") ?? "",
+    nonnegative: query.get("nonnegative") === "true",
     rank: integer("rank", 3),
     ranks: parseList(query.get("ranks")) ?? [3],
     blocks: integer("blocks", 2),
-    starts: integer("starts", 4),
-    seed: integer("seed", 1),
-    sweeps: integer("sweeps", 500),
+    seed: integer("seed", 0),
+    starts: integer("starts", null),
+    sweeps: integer("sweeps", null),
     fill: fill === "missing" || fill === "mean" || fill === "zero" ? fill : "stop",
     shape: parseList(query.get("shape")),
     image: IMAGE.test(image) ? image : "",
@@ -262,21 +331,8 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
     };
   const { shape, inspection } = subject;
   if (product(shape) === 0) return { words: `The array ${shape.join("×")} has no entries.`, advice: "Take another." };
-  if (shape.length < method.leastOrder)
-    return {
-      words: `The array has ${shape.length} ${shape.length === 1 ? "mode" : "modes"}, ${method.title} needs ${method.leastOrder} or more.`,
-      advice: "Give it a shape with more modes, as 100×28×28 for 100 rows of 784 numbers.",
-    };
-  if (method.mostOrder && shape.length > method.mostOrder)
-    return {
-      words: `The array has ${shape.length} modes, ${method.title} is of a matrix.`,
-      advice: `Give it a shape of two modes, as ${shape[0]}×${product(shape.slice(1))}, or take CP.`,
-    };
-  if (shape.length > 8)
-    return {
-      words: `The array has ${shape.length} modes, at most 8 are taken.`,
-      advice: "Join some of them by another shape.",
-    };
+  const wrong = obstacleOf(method, shape, askedOf(method, settings), subject.modes);
+  if (wrong) return { words: `${capital(wrong.words)}.`, advice: `${capital(wrong.advice)}.` };
   if (inspection) {
     const { missing, infinite, firstBad, beyond, zeros, entries } = inspection;
     const bad = missing + infinite;
@@ -284,13 +340,13 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
     if (bad && settings.fill === "stop")
       return {
         words: `${bad === 1 ? "1 entry is" : `${count(bad)} entries are`} not finite (${count(missing)} missing, ${count(infinite)} infinite), the first at [${placeOf(firstBad, member!).join(", ")}].`,
-        advice: method.takesMissing
+        advice: takesMissing(method, settings)
           ? "Choose above to leave them out, or what is to stand in their place."
           : "Choose above what is to stand in their place, or take a method that leaves them out, as CP.",
       };
-    if (bad && settings.fill === "missing" && !method.takesMissing)
+    if (bad && settings.fill === "missing" && !takesMissing(method, settings))
       return {
-        words: `${method.title} takes no missing entries.`,
+        words: `${titleOf(method, settings)} takes no missing entries.`,
         advice: "Take CP or Tucker, which leave them out, or choose what is to stand in their place.",
       };
     if (beyond)
@@ -300,20 +356,6 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
       };
     if (zeros + bad === entries)
       return { words: "Every entry is 0: there is nothing to decompose.", advice: "Look at how the file was made." };
-  }
-  const wanted = method.rankCount(shape.length);
-  if (method.fields.includes("ranks") && settings.ranks.length !== 1 && settings.ranks.length !== wanted)
-    return {
-      words: `${settings.ranks.length} ranks, ${method.title} of ${shape.length} modes has ${wanted}.`,
-      advice: `Give ${wanted === 1 ? "one" : `${wanted} of them, or one for all`}.`,
-    };
-  if (method.id === "tucker" || method.id === "hosvd" || method.id === "stHosvd" || method.id === "blocks") {
-    const mode = settings.ranks.length === 1 ? -1 : settings.ranks.findIndex((rank, at) => rank > shape[at]!);
-    if (mode >= 0)
-      return {
-        words: `Rank ${settings.ranks[mode]} for ${subject.modes[mode]}, which has ${shape[mode]} indices.`,
-        advice: `Give at most ${shape[mode]}.`,
-      };
   }
   return null;
 }
@@ -325,6 +367,8 @@ export const canRun = (state: State): boolean => {
   return !!subject && !!isRead && state.reading.phase !== "running" && obstacle(state) === null;
 };
 
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 /** What there is to say of the array, name by name. */
@@ -335,7 +379,6 @@ export function factsOfFile(state: Pick<State, "settings" | "file">): [name: str
   const member = file.members[file.member]!;
   const { inspection } = file;
   const size = 4 * product(subject.shape);
-  const method = methodOf(settings.method);
   return [
     ["shape", subject.shape.join(" × ")],
     ["type", member.dtype],
@@ -353,20 +396,21 @@ export function factsOfFile(state: Pick<State, "settings" | "file">): [name: str
           ["norm", short(inspection.norm)],
         ] as [string, string][])
       : []),
-    ["memory on the GPU", `${bytes(size)}, up to about ${bytes(method.memory * size)} while it runs`],
+    ["memory on the GPU", `${bytes(size)}, up to about ${bytes(MEMORY * size)} while it runs`],
   ];
 }
 
 /** The method's options in words. */
 export function optionsInWords(settings: Settings, method: Method): string {
-  const of = { ...settings, ranks: settings.ranks.join("×") };
-  const names: Partial<Record<string, string>> = {
-    ranks: settings.ranks.length === 1 ? "rank for every mode" : "ranks",
-    sweeps: "at most sweeps",
-  };
-  const words = method.fields.map((field) =>
-    field === "sweeps" ? `at most ${of.sweeps} sweeps` : `${names[field] ?? field} ${of[field]}`,
-  );
+  const { defaults } = algorithmFor(method, settings);
+  const words = fieldsOf(method, settings)
+    .filter((field) => field !== "nonnegative")
+    .map((field) => {
+      if (field === "ranks")
+        return `${settings.ranks.length === 1 ? "rank for every mode" : "ranks"} ${settings.ranks.join("×")}`;
+      const value = settings[field] ?? defaults[field];
+      return field === "sweeps" ? `at most ${value} sweeps` : `${field} ${value}`;
+    });
   const { fill } = settings;
   return [
     ...words,

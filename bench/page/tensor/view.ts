@@ -1,5 +1,6 @@
 /** What a tensor of one's own looks like. */
 import { html, nothing, type TemplateResult } from "lit-html";
+import { METHODS, OPTIONS } from "../../../src/methods/index.js";
 import { convergenceFigure, digits, type Figure, figuresOf, type Selected } from "../../../src/report/decomposition.js";
 import { factsOfDecomposition } from "../../../src/report/decompositionPage.js";
 import { type Chart, count, plot } from "../../../src/report/elements.js";
@@ -14,20 +15,25 @@ import {
   unturned,
 } from "../../../src/report/model.js";
 import { PAGE } from "../../../src/report/svg.js";
-import { dataLinks, fact, numberControl, selectControl, taskBar, textControl } from "../controls.js";
+import { checkControl, dataLinks, fact, numberControl, selectControl, taskBar, textControl } from "../controls.js";
 import { memo } from "../figures.js";
 import type { View } from "../part.js";
 import { KNOWN_FILES } from "./formats.js";
-import { METHODS, methodOf } from "./methods.js";
 import type { FigureFile } from "./save.js";
 import {
+  algorithmFor,
+  algorithmsOf,
   BOUNDS,
   canRun,
+  capital,
   type Event,
   type Fill,
   factsOfFile,
+  fieldsOf,
   imageChoices,
   imageOf,
+  isNonnegative,
+  methodOf,
   obstacle,
   optionsInWords,
   type Problem,
@@ -35,6 +41,7 @@ import {
   type State,
   shownError,
   subjectOf,
+  titleOf,
   written,
 } from "./state.js";
 
@@ -176,8 +183,6 @@ function fileFacts(state: State, send: Send, run: Actions): TemplateResult {
     </div>`;
 }
 
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
 const problemBox = ({ words, advice }: Problem): TemplateResult =>
   html`<div class="problem" role="alert"><strong>${words}</strong> ${advice}</div>`;
 
@@ -188,29 +193,49 @@ function settingsCard(state: State, send: Send, run: Actions): TemplateResult {
   const method = methodOf(settings.method);
   const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const order = subjectOf(state)?.shape.length ?? 3;
-  const names = { rank: "Rank", blocks: "Blocks", starts: "Starts", seed: "Seed", sweeps: "Most sweeps" } as const;
-  const controls = method.fields.map((field) =>
-    field === "ranks"
-      ? textControl(`Ranks: one for all, or ${method.rankCount(order)}`, settings.ranks.join(", "), "3", (text) =>
-          change({ ranks: parseList(text) ?? settings.ranks }),
-        )
-      : numberControl(names[field], BOUNDS[field], settings[field], (value) => change({ [field]: value })),
-  );
+  const algorithm = algorithmFor(method, settings);
+  const algorithms = algorithmsOf(method, settings);
+  const controls = fieldsOf(method, settings).map((field) => {
+    const { label } = OPTIONS[field];
+    if (field === "ranks")
+      return textControl(
+        `${label}: one for all, or ${method.places!.count(order)}`,
+        settings.ranks.join(", "),
+        "3",
+        (text) => change({ ranks: parseList(text) ?? settings.ranks }),
+      );
+    if (field === "nonnegative")
+      return checkControl(label, settings.nonnegative, (nonnegative) => change({ nonnegative }));
+    const value = settings[field] ?? algorithm.defaults[field]!;
+    return numberControl(label, BOUNDS[field], value, (next) => change({ [field]: next }));
+  });
   const disabled = task.phase !== "running" && !canRun(state);
   return html`
     <section class="card" aria-label="Settings">
       <div class="controls">
         ${selectControl(
           "Method",
-          METHODS.map(({ id, title }) => [id, title] as const),
-          method.id,
-          (id) => change({ method: id }),
+          METHODS.filter(({ name }) => name !== "parafac2").map(
+            ({ name, title, summary }) => [name, `${title}: ${summary}`] as const,
+          ),
+          method.name,
+          (name) => change({ method: name, algorithm: "" }),
         )}
+        ${
+          algorithms.length > 1
+            ? selectControl(
+                "Algorithm",
+                algorithms.map(({ name }) => [name, name] as const),
+                algorithm.name,
+                (name) => change({ algorithm: name === algorithms[0]!.name ? "" : name }),
+              )
+            : nothing
+        }
         ${controls}
       </div>
-      <p>${method.note}</p>
+      <p>${algorithm.note}</p>
       ${
-        method.isNonnegative && settings.data === "file" && state.file?.inspection?.negative
+        isNonnegative(method, settings) && settings.data === "file" && state.file?.inspection?.negative
           ? html`<p class="early">${count(state.file.inspection.negative)} entries are negative: this method cannot follow them.</p>`
           : nothing
       }
@@ -236,7 +261,7 @@ function resultOf(state: State, send: Send, run: Actions, figures: FigureCards, 
   const error = known.error(shown!, turn!);
   const facts = factsOfDecomposition(shown!, error ?? shown!.relativeError);
   const isOther =
-    shown!.method !== methodOf(settings.method).title ||
+    shown!.method !== titleOf(methodOf(settings.method), settings) ||
     shown!.options !== optionsInWords(settings, methodOf(settings.method)) ||
     shown!.data !== subjectOf(state)?.name;
   const choices = imageChoices(shown!.model, shown!.shape, shown!.modes);

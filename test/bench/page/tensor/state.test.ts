@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { bytes } from "../../../../bench/page/bytes.js";
 import { createExample, EXAMPLE } from "../../../../bench/page/tensor/example.js";
 import type { Inspection } from "../../../../bench/page/tensor/formats.js";
-import { METHODS } from "../../../../bench/page/tensor/methods.js";
 import {
   canRun,
   type Event,
@@ -12,6 +11,7 @@ import {
   imageChoices,
   imageOf,
   initial,
+  methodOf,
   obstacle,
   optionsInWords,
   parse,
@@ -80,15 +80,29 @@ describe("a tensor of one's own in the URL", () => {
       method: "cp",
       rank: 3,
       ranks: [3],
-      starts: 4,
+      starts: null,
       fill: "stop",
     });
     expect(written(start().settings)).toEqual({ data: "example", method: "cp" });
   });
 
   it("comes back as it was written, whatever is asked for", () => {
-    const names = ["data", "method", "rank", "ranks", "blocks", "starts", "seed", "sweeps", "fill", "shape", "image"];
-    const values = ["file", "tucker", "4", "3,4,5", "2x3", "1x2", "0f28", "mean", "9f1", "1x"];
+    const names = [
+      "data",
+      "method",
+      "algorithm",
+      "nonnegative",
+      "rank",
+      "ranks",
+      "blocks",
+      "starts",
+      "seed",
+      "sweeps",
+      "fill",
+      "shape",
+      "image",
+    ];
+    const values = ["file", "tucker", "hosvd", "true", "4", "3,4,5", "2x3", "1x2", "0f28", "mean", "9f1", "1x"];
     fc.assert(
       fc.property(anyQuery(names, values), (query) => {
         const settings = parse(query);
@@ -138,22 +152,22 @@ describe("a file", () => {
     ],
     ["&fill=mean", { missing: 2, infinite: 1 }, [3, 4, 5], null],
     ["&fill=missing", { missing: 2, infinite: 1 }, [3, 4, 5], null],
-    ["&fill=missing&method=hosvd", { missing: 2 }, [3, 4, 5], /takes no missing entries/],
-    ["&method=nmf", {}, [3, 4, 5], /is of a matrix/],
+    ["&fill=missing&method=tucker&algorithm=hosvd", { missing: 2 }, [3, 4, 5], /takes no missing entries/],
+    ["&method=nmf", {}, [3, 4, 5], /has 3 modes, NMF needs 2/],
     ["&method=nmf", {}, [3, 20], null],
     ["&fill=zero", { missing: 60 }, [3, 4, 5], /^No entry is a finite number/],
     ["", { beyond: 1 }, [3, 4, 5], /beyond 3\.4e38/],
     ["", { zeros: 60 }, [3, 4, 5], /^Every entry is 0/],
-    ["", {}, [60], /^The array has 1 mode, CP .* needs 2/],
+    ["", {}, [60], /^Shape 60 has 1 mode, CP needs 2 or more/],
     ["&shape=6x10", {}, [60], null],
     ["&shape=6x11", {}, [60], /66 entries, the array has 60/],
     ["", { entries: 0 }, [3, 0, 5], /no entries/],
-    ["&method=blocks", {}, [6, 10], /Block terms needs 3/],
-    ["&method=tucker&ranks=2,2", {}, [3, 4, 5], /^2 ranks, Tucker \(HOOI\) of 3 modes has 3/],
-    ["&method=tucker&ranks=2,9,2", {}, [3, 4, 5], /^Rank 9 for mode 1, which has 4/],
+    ["&method=block-term", {}, [6, 10], /Block terms needs 3 or more/],
+    ["&method=tucker&ranks=2,2", {}, [3, 4, 5], /^2 ranks for 3 modes/],
+    ["&method=tucker&ranks=2,9,2", {}, [3, 4, 5], /^Rank 9 is larger than mode 1, which has 4/],
     ["&method=tucker&ranks=9", {}, [3, 4, 5], null],
-    ["&method=train&ranks=2,2", {}, [3, 4, 5], null],
-    ["&method=train&ranks=2,2,2", {}, [3, 4, 5], /^3 ranks, Tensor train of 3 modes has 2/],
+    ["&method=tensor-train&ranks=2,2", {}, [3, 4, 5], null],
+    ["&method=tensor-train&ranks=2,2,2", {}, [3, 4, 5], /^3 ranks for 2 pairs of neighbouring modes/],
   ] as const)("with %s and %o of %o: %s", (query, inspection, shape, words) => {
     const problem = obstacle(withFile(`data=file${query}`, inspection, [...shape]));
     if (words === null) expect(problem).toBeNull();
@@ -234,8 +248,8 @@ describe("a run", () => {
       "out of sweeps after 1 sweep",
     ]);
     const { settings } = withFile("data=file&fill=mean&method=tucker&ranks=2,3,4");
-    expect(optionsInWords(settings, METHODS.find(({ id }) => id === "tucker")!)).toBe(
-      "ranks 2×3×4, seed 1, at most 500 sweeps, entries that are not finite as the mean",
+    expect(optionsInWords(settings, methodOf("tucker"))).toBe(
+      "ranks 2×3×4, seed 0, at most 100 sweeps, entries that are not finite as the mean",
     );
   });
 });

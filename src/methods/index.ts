@@ -1,0 +1,16 @@
+export { METHODS } from "./list.js";
+export {
+  type Algorithm,
+  type Asked,
+  algorithmOf,
+  type Method,
+  type Obstacle,
+  type OptionName,
+  obstacleOf,
+  type SizeOption,
+  type Solution,
+  type Task,
+  takesOption,
+  type Watch,
+} from "./method.js";
+export { DEFAULT_TOLERANCE, OPTIONS, type OptionInfo } from "./options.js";

@@ -1,0 +1,94 @@
+/** Results of the GPU as models on the host, which figures are made of. */
+import { TenfoldError } from "../gpu/index.js";
+import { namedTensors, scaledParts } from "../tensors/files.js";
+import {
+  BlockTermTensor,
+  KruskalTensor,
+  NonnegativeFactors,
+  type SavedTensor,
+  TensorRing,
+  TensorTrain,
+  TuckerTensor,
+} from "../tensors/index.js";
+import type { HostModel, KruskalModel, TuckerModel, Values } from "./model.js";
+
+/** The largest and the smallest normal f32: a smaller number has fewer than 24 bits. */
+const LARGEST = 3.4028234663852886e38;
+const SMALLEST = 2 ** -126;
+
+/**
+ * Reads a result of a tensor that was divided by 2^exponent.
+ *
+ * @returns the model of the tensor, or, where its numbers leave f32, of the divided one
+ */
+export async function hostModelOf(
+  tensor: SavedTensor,
+  exponent = 0,
+): Promise<{ model: HostModel; isDivided: boolean }> {
+  const parts = namedTensors(tensor);
+  const read = await tensor.engine.read(parts.map(([, part]) => part));
+  const arrays = new Map(parts.map(([name, { shape }], at): [string, Values] => [name, { shape, data: read[at]! }]));
+  const scaled = scaledParts(tensor).map((name) => arrays.get(name)!);
+  const scale = 2 ** exponent;
+  const fits = (value: number): boolean => {
+    const size = Math.abs(value) * scale;
+    return value === 0 || (size >= SMALLEST && size <= LARGEST);
+  };
+  const isDivided = exponent !== 0 && !scaled.every(({ data }) => data.every(fits));
+  if (exponent !== 0 && !isDivided)
+    for (const values of scaled) values.data = values.data.map((value) => value * scale);
+  return { model: modelOf(tensor, arrays), isDivided };
+}
+
+function modelOf(tensor: SavedTensor, arrays: ReadonlyMap<string, Values>): HostModel {
+  const numbered = (name: string, count: number): Values[] =>
+    Array.from({ length: count }, (_, at) => arrays.get(`${name}_${at}`)!);
+  const tucker = ({ factors }: TuckerTensor, prefix = ""): TuckerModel => ({
+    kind: "tucker",
+    core: arrays.get(`${prefix}core`)!,
+    factors: factors.map((_, mode) => arrays.get(`${prefix}factor_${mode}`) ?? null),
+  });
+  if (tensor instanceof KruskalTensor)
+    return {
+      kind: "kruskal",
+      weights: arrays.get("weights")!.data,
+      factors: numbered("factor", tensor.factors.length),
+    };
+  if (tensor instanceof TuckerTensor) return tucker(tensor);
+  if (tensor instanceof BlockTermTensor)
+    return { kind: "blocks", blocks: tensor.blocks.map((block, g) => tucker(block, `block_${g}_`)) };
+  if (tensor instanceof TensorTrain) return { kind: "train", cores: numbered("core", tensor.cores.length) };
+  if (tensor instanceof TensorRing) return { kind: "ring", cores: numbered("ring_core", tensor.cores.length) };
+  if (tensor instanceof NonnegativeFactors) return asKruskal(arrays.get("w")!, arrays.get("h")!);
+  throw new TenfoldError("hostModelOf: figures are made of models of one tensor, not of PARAFAC2 and coupled tensors");
+}
+
+/** W·H as terms with columns of length 1. */
+function asKruskal(w: Values, h: Values): KruskalModel {
+  const [rows, rank] = w.shape as [number, number];
+  const columns = h.shape[1]!;
+  const left = Float32Array.from(w.data);
+  const right = new Float32Array(columns * rank);
+  const weights = new Float32Array(rank);
+  for (let r = 0; r < rank; r++) {
+    for (let j = 0; j < columns; j++) right[j * rank + r] = h.data[r * columns + j]!;
+    weights[r] = normalise(left, rows, rank, r) * normalise(right, columns, rank, r);
+  }
+  return {
+    kind: "kruskal",
+    weights,
+    factors: [
+      { shape: [rows, rank], data: left },
+      { shape: [columns, rank], data: right },
+    ],
+  };
+}
+
+/** Divides a column by its norm, which it returns. */
+function normalise(data: Float32Array, rows: number, rank: number, r: number): number {
+  let squares = 0;
+  for (let i = 0; i < rows; i++) squares += data[i * rank + r]! ** 2;
+  const norm = Math.sqrt(squares);
+  if (norm > 0) for (let i = 0; i < rows; i++) data[i * rank + r]! /= norm;
+  return norm;
+}
