@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { cp, stHosvd } from "../src/decompositions/index.js";
-import { dispose, Engine } from "../src/gpu/index.js";
+import { dispose, Engine, Program } from "../src/gpu/index.js";
 import { openEngine, openNpy } from "../src/node/index.js";
 import { requestAdapter } from "../src/node/open.js";
 import { countReads, type RowReader, type Source, source, streamed } from "../src/sources/index.js";
@@ -31,8 +31,8 @@ temporary folder, which is deleted. CASE is one of
   --seed N           (1)
   --help
 
-Prints passes over the tensor, MB/s of the file's bytes beside plain reading of the
-file with the same buffers, the engine's peak of bytes, the peak resident memory of
+Prints MB/s of the file's bytes: of plain reading with a buffer of a slab's size, of
+reading and writing to the GPU, of passes that also compute; passes of methods, the engine's peak of bytes, the peak resident memory of
 the process (with a software adapter it holds the GPU's memory, too), and errors.
 `;
 
@@ -162,14 +162,26 @@ async function all(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at)).bytesWritten;
 }
 
-/** Milliseconds that reading the file into a buffer of so many bytes takes, from its begin to its end. */
-async function plainRead(file: string, buffer: Uint8Array): Promise<number> {
+/** Milliseconds of wall time, and of all processors. */
+interface Spent {
+  ms: number;
+  processors: number;
+}
+
+async function spent(work: () => Promise<void>): Promise<Spent> {
+  const [start, before] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - start, processors: (user + system) / 1000 };
+}
+
+/** Reads the file into a buffer of so many bytes, from its begin to its end. */
+async function plainRead(file: string, buffer: Uint8Array): Promise<void> {
   const handle = await open(file, "r");
   try {
-    const start = performance.now();
     for (let at = 0; ; ) {
       const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
-      if (!bytesRead) return performance.now() - start;
+      if (!bytesRead) return;
       at += bytesRead;
     }
   } finally {
@@ -271,24 +283,53 @@ async function main(task: Case): Promise<void> {
       rows = 0;
       return count;
     };
-    const plain: number[] = [];
-    const looks: number[] = [];
-    let x: Awaited<ReturnType<typeof streamed>> | null = null;
+    const plain: Spent[] = [];
+    const looks: Spent[] = [];
+    const writes: Spent[] = [];
+    let x = null as Awaited<ReturnType<typeof streamed>> | null;
     let buffer = new Uint8Array(0);
     for (let round = 0; round < 3; round++) {
-      if (buffer.length) plain.push(await plainRead(file, buffer));
+      if (buffer.length) plain.push(await spent(() => plainRead(file, buffer)));
       x?.[dispose]();
-      const start = performance.now();
-      x = await streamed(engine, counted, { memory });
-      if (buffer.length) looks.push(performance.now() - start);
-      buffer = new Uint8Array((x.slabSize * bytes) / entries);
+      const look = await spent(async () => void (x = await streamed(engine, counted, { memory })));
+      if (buffer.length) looks.push(look);
+      const { parts } = x!;
+      const write = await spent(async () => {
+        for (const { load } of parts) await load?.(undefined);
+        await engine.idle();
+      });
+      if (buffer.length) writes.push(write);
+      buffer = new Uint8Array((x!.slabSize * bytes) / entries);
     }
     using held = x!;
-    const [read, look] = [median(plain), median(looks)];
     console.log(`${held} of ${mega(buffer.length)}`);
-    console.log(
-      `plain reading ${mega(bytes / (read / 1000))}/s, the look at all entries ${mega(bytes / (look / 1000))}/s: ${Math.round((100 * read) / look)} %`,
-    );
+    const base = median(plain.map(({ ms }) => ms));
+    const tell = (what: string, times: readonly Spent[]): void => {
+      const ms = median(times.map((time) => time.ms));
+      const processors = median(times.map((time) => time.processors));
+      const part = Math.round((100 * base) / ms);
+      console.log(
+        `${what}: ${mega(bytes / (ms / 1000))}/s, ${part} % of plain reading; ${seconds(processors)} of processors`,
+      );
+    };
+    tell("plain reading", plain);
+    tell("reading and writing to the GPU", writes);
+    tell("the look at all entries", looks);
+    for (const columns of [1, 4, 16, 64]) {
+      const all = shape.map((extent) => engine.tensor([extent, columns], new Float32Array(extent * columns).fill(0.5)));
+      const pass = () => Program.run(engine, (p) => void p.s.release(held.mttkrp(p, all, 1)), "a pass of MTTKRP");
+      await pass();
+      const times: Spent[] = [];
+      for (let round = 0; round < 3; round++)
+        times.push(
+          await spent(async () => {
+            await pass();
+            await engine.idle();
+          }),
+        );
+      tell(`an MTTKRP of ${columns} columns`, times);
+      for (const factor of all) factor.destroy();
+    }
     buffer = new Uint8Array(0);
     await solve(engine, held, task, factors, passes);
     engine.destroy();

@@ -132,6 +132,7 @@ export {
   type TextTable,
 } from "./io/columns.js";
 export { FormatError } from "./io/errors.js";
+export { type Hdf5Array, type Hdf5Arrays, type Hdf5Classes, hdf5Arrays, isHdf5Signature } from "./io/hdf5.js";
 export { readIdx } from "./io/idx.js";
 export { readMat } from "./io/mat.js";
 export { NamedArrays } from "./io/named.js";
@@ -263,18 +264,12 @@ export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";
 export { unpackBytes } from "./ops/unpackBytes.js";
 // what decompositions read: one tensor, slabs of one, or a source of one's own
+export type { NumberFormat, RowReader } from "./sources/feed.js";
 export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./sources/masked.js";
 export { type Resident, resident, type TensorReader } from "./sources/resident.js";
 export { type HostSlab, Slabs, slabs } from "./sources/slabs.js";
 export type { Difference, Facts, Model, ProjectOptions, Reader, Source } from "./sources/source.js";
-export {
-  type NumberFormat,
-  type RowReader,
-  type SourceOptions,
-  type StreamedOptions,
-  source,
-  streamed,
-} from "./sources/streamed.js";
+export { type SourceOptions, type StreamedOptions, source, streamed } from "./sources/streamed.js";
 // results of decompositions
 export { BlockTermTensor } from "./tensors/blockTerm.js";
 export {

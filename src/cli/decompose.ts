@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Command, CommanderError, Option } from "commander";
 import { secondsSince } from "../experiments/figures.js";
 import { dispose, type Engine, formatShape, POOL_BYTES, type Tensor } from "../gpu/index.js";
@@ -142,11 +142,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { method, algorithm } = chooseMethod(options);
   const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
   if (!folder && (options.labels || options.image)) throw new InputError("--labels and --image are for --report");
-  if (folder && method.name === "parafac2") throw new InputError("--report is not for parafac2");
   if (folder) makeFolder(folder);
   const { memory, missing } = options;
-  if (folder && memory !== undefined)
-    throw new InputError("--report shows all entries of the tensor: give it without --memory");
   const input = context.openShards
     ? inputOf(await context.openShards(), context.signal)
     : await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
@@ -198,8 +195,8 @@ async function decompose(file: string, options: Options, context: Context): Prom
       const { print } = outputs;
       const lines = describe(report, algorithm, solution, options, notes);
       if (folder) {
-        const files = await reportFiles(engine, input.read!, solution, naming, {
-          data: file,
+        const files = await reportFiles(engine, input, x, solution, naming, {
+          data: basename(file),
           options: commandLine(file, options),
           ending: course
             ? `${course.sweeps} ${algorithm.steps}, ${endOf(report, options.tolerance ?? DEFAULT_TOLERANCE)}`

@@ -1,19 +1,20 @@
 /** The page of `tenfold decompose --report`, and its figures as files. */
 import { InvalidArgumentError } from "commander";
-import { type Engine, formatShape } from "../gpu/index.js";
+import { type Engine, formatShape, sizeOf, type Tensor } from "../gpu/index.js";
 import type { Solution } from "../methods/index.js";
 import { readBytes } from "../node/files.js";
 import { csvFile, type FigureOptions, figuresOf, svgFile } from "../report/decomposition.js";
 import { decompositionPage } from "../report/decompositionPage.js";
 import { hostModelOf } from "../report/hostModel.js";
-import type { DecompositionData, SliceSquares } from "../report/model.js";
+import type { DecompositionData } from "../report/model.js";
+import { type Measured, measureSlices } from "../report/residuals.js";
+import { Masked, Resident, type Slabs } from "../sources/index.js";
 import { Parafac2Tensor } from "../tensors/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
-import type { TensorFile } from "./tensorFile.js";
+import type { Input, TensorFile } from "./tensorFile.js";
 
-/** Entries up to which slices are compared with the model: it is read back whole. */
-const MOST_COMPARED = 2 ** 24;
+type Opened = Awaited<ReturnType<Input["open"]>>;
 
 /** What the options of the report ask for. */
 export interface Shown {
@@ -50,17 +51,23 @@ export type Circumstances = Pick<DecompositionData, "data" | "options" | "ending
 /** The files of a report by name: the page, and each figure as SVG and its numbers as CSV. */
 export async function reportFiles(
   engine: Engine,
-  x: TensorFile,
+  { shape, exponent, read }: Input,
+  x: Opened,
   solution: Solution,
   naming: Naming,
   circumstances: Circumstances,
 ): Promise<[name: string, content: string][]> {
-  const { shape, values } = x;
   const { course, starts, tensor } = solution;
-  const { model, isDivided } = await hostModelOf(tensor, x.exponent);
-  const missing = values.reduce((count, value) => count + (Number.isNaN(value) ? 1 : 0), 0);
+  const { model, isDivided } = await hostModelOf(tensor, exponent);
+  const measured = await measuredOf(engine, x, read);
+  const { slices, squaredNorm } = await measureSlices(
+    engine,
+    measured,
+    tensor instanceof Parafac2Tensor ? null : tensor,
+  ).finally(() => measured.destroy());
+  const missing = x instanceof Masked ? sizeOf(shape) - x.known : 0;
   const notes = [
-    ...(isDivided ? [`all numbers are those of the tensor ÷ 2^${x.exponent}`] : []),
+    ...(isDivided ? [`all numbers are those of the tensor ÷ 2^${exponent}`] : []),
     ...(missing ? [`${formatCount(missing)} entries are missing: errors and norms are of the others`] : []),
   ];
   const data: DecompositionData = {
@@ -76,8 +83,9 @@ export async function reportFiles(
     parameters: tensor.parameterCount,
     starts: starts ?? null,
     // what the model is without a component is not known where entries are missing
-    squaredNorm: missing ? Number.NaN : values.reduce((sum, value) => sum + value * value, 0),
-    slices: await slicesOf(engine, x, solution),
+    // of the tensor that the model is of
+    squaredNorm: missing ? Number.NaN : squaredNorm * (isDivided ? 1 : 4 ** exponent),
+    slices,
     products: null,
     match: null,
   };
@@ -91,28 +99,31 @@ export async function reportFiles(
   ];
 }
 
-/** The squares of every mode's slices; null where the tensor is large. */
-async function slicesOf(
+/** The tensor that was decomposed, and where entries are missing those that are known. */
+async function measuredOf(
   engine: Engine,
-  { shape, values }: TensorFile,
-  { tensor }: Solution,
-): Promise<SliceSquares[] | null> {
-  if (tensor instanceof Parafac2Tensor || values.length > MOST_COMPARED) return null;
-  using full = engine.tensor(shape, null, { label: "model" });
-  await engine.run((s) => void tensor.full(s, full), "model");
-  const modelled = await engine.read(full);
-  const sums = shape.map((extent) => ({ residual: new Float64Array(extent), data: new Float64Array(extent) }));
-  const index = new Array<number>(shape.length).fill(0);
-  for (const [at, entry] of values.entries()) {
-    const [value, difference] = Number.isNaN(entry) ? [0, 0] : [entry, entry - modelled[at]!];
-    const squared = difference ** 2;
-    for (const [mode, { residual, data }] of sums.entries()) {
-      residual[index[mode]!]! += squared;
-      data[index[mode]!]! += value * value;
-    }
-    for (let mode = shape.length - 1; mode >= 0 && ++index[mode]! === shape[mode]; mode--) index[mode] = 0;
+  opened: Opened,
+  read: TensorFile | undefined,
+): Promise<Measured & { destroy(): void }> {
+  if (!(opened instanceof Masked)) {
+    const x = opened instanceof Resident ? opened.x : opened;
+    return { x: x as Tensor | Slabs, destroy() {} };
   }
-  return sums.map(({ residual, data }) => ({ residual: Float32Array.from(residual), data: Float32Array.from(data) }));
+  const { shape, values } = read!;
+  const isKnown = values.map((value) => (Number.isNaN(value) ? 0 : 1));
+  const known = engine.tensor(shape, isKnown, { label: "known entries" });
+  const x = engine.tensor(
+    shape,
+    values.map((value) => (Number.isNaN(value) ? 0 : value)),
+    { label: "X" },
+  );
+  return {
+    ...{ x, known },
+    destroy() {
+      x.destroy();
+      known.destroy();
+    },
+  };
 }
 
 // ---- option values

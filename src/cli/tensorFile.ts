@@ -144,8 +144,9 @@ export async function openTensor(
 }
 
 /** The rows of an array's file as f32. */
-const readerOf = ({ name, shape, rows }: ArrayFile): RowReader => ({
+const readerOf = ({ name, shape, chunk, rows }: ArrayFile): RowReader => ({
   shape,
+  chunk,
   format: "f32",
   async read(start, count, into) {
     const data = await rows(start, start + count);

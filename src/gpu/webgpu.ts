@@ -17,12 +17,16 @@ export type GPUDevice = Known<"GPUDevice">;
 /** GPUBufferUsage's numbers: Node has no such global. */
 export const GPU_USAGE = {
   MAP_READ: 0x1,
+  MAP_WRITE: 0x2,
   COPY_SRC: 0x4,
   COPY_DST: 0x8,
   UNIFORM: 0x40,
   STORAGE: 0x80,
   QUERY_RESOLVE: 0x200,
 } as const;
+
+/** GPUMapMode.WRITE */
+export const MAP_TO_WRITE = 0x2;
 
 /** GPUShaderStage.COMPUTE */
 export const COMPUTE_STAGE = 0x4;

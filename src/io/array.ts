@@ -1,4 +1,5 @@
 import { TenfoldError } from "../errors.js";
+import { UnsupportedError } from "./errors.js";
 
 /** The typed arrays in which the readers of this folder return elements, and which its writers take. */
 export type Numeric =
@@ -220,4 +221,19 @@ export function unravel(index: number, shape: readonly number[]): number[] {
     rest = Math.floor(rest / extent);
   }
   return out;
+}
+
+/** 64-bit integers as f64, where each of them is equal to one. */
+export function exact(values: Numeric | BigInt64Array | BigUint64Array, entry: (index: number) => string): Numeric {
+  if (!(values instanceof BigInt64Array || values instanceof BigUint64Array)) return values;
+  const numbers = new Float64Array(values.length);
+  for (const [index, value] of values.entries()) {
+    numbers[index] = Number(value);
+    if (BigInt(numbers[index]!) !== value)
+      throw new UnsupportedError(
+        entry(index),
+        `is ${value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
+      );
+  }
+  return numbers;
 }

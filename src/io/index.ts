@@ -1,4 +1,4 @@
-export { encodingName, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
+export { encodingName, exact, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
 export {
   MOST_DENSE,
   readCsv,
@@ -12,6 +12,7 @@ export {
 export { FormatError, UnsupportedError } from "./errors.js";
 export { encodeFrame, type Frame, type FrameArray, FrameReader } from "./frames.js";
 export { gunzip } from "./gzip.js";
+export { type Hdf5Array, type Hdf5Arrays, type Hdf5Classes, hdf5Arrays, isHdf5Signature } from "./hdf5.js";
 export { readIdx } from "./idx.js";
 export { isMat73, readMat } from "./mat.js";
 export { NamedArrays } from "./named.js";

@@ -1,6 +1,6 @@
 /** What the readers of files of several arrays share. */
 import { basename } from "node:path";
-import { FormatError, type Numeric, type TextArray, UnsupportedError } from "../io/index.js";
+import { FormatError, type Numeric, type TextArray } from "../io/index.js";
 import type { NpyFile } from "./openNpy.js";
 
 /** An array in a file, of which rows of mode 0 can be read. */
@@ -51,19 +51,4 @@ export function listed(names: readonly string[]): string {
   const most = 12;
   if (!names.length) return "none";
   return names.length > most ? `${names.slice(0, most).join(", ")} and ${names.length - most} more` : names.join(", ");
-}
-
-/** 64-bit integers as f64, where each of them is equal to one. */
-export function exact(values: Numeric | BigInt64Array | BigUint64Array, entry: (index: number) => string): Numeric {
-  if (!(values instanceof BigInt64Array || values instanceof BigUint64Array)) return values;
-  const numbers = new Float64Array(values.length);
-  for (const [index, value] of values.entries()) {
-    numbers[index] = Number(value);
-    if (BigInt(numbers[index]!) !== value)
-      throw new UnsupportedError(
-        entry(index),
-        `is ${value}, which a 64-bit float cannot hold exactly; save it as f8 or i4`,
-      );
-  }
-  return numbers;
 }

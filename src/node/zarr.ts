@@ -1,8 +1,8 @@
 /** Arrays in Zarr stores (versions 2 and 3) that are folders, by the package zarrita. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { FormatError, type Numeric, UnsupportedError, unravel } from "../io/index.js";
-import { type ArrayFile, exact, listed, soleName } from "./arrayFile.js";
+import { exact, FormatError, type Numeric, UnsupportedError, unravel } from "../io/index.js";
+import { type ArrayFile, listed, soleName } from "./arrayFile.js";
 import { peer } from "./peers.js";
 
 /** What is read of an array's metadata before zarrita is asked. */

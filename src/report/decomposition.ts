@@ -5,8 +5,10 @@ import {
   axisOf,
   type CoresModel,
   type DecompositionData,
+  evolving,
   type ImageChoice,
   imagesOf,
+  type KruskalModel,
   leverages,
   MOST_IMAGES,
   sizesOf,
@@ -133,7 +135,9 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
   if (model.kind === "tucker") figures.push(coreFigure(model.core));
   if (model.kind === "kruskal" || model.kind === "tucker")
     model.factors.forEach((factor, mode) => {
-      if (factor)
+      if (model.kind === "kruskal" && model.projections && mode === 1)
+        figures.push(evolvingFigure(model, data.modes[mode]!, looks[0]!));
+      else if (factor)
         figures.push(factorFigure(factor, mode, data.modes[mode]!, looks[axisOf(model, mode)]!, labelsOf(data, mode)));
     });
   if (model.kind === "train" || model.kind === "ring") figures.push(...coresFigures(model, data.modes));
@@ -392,6 +396,17 @@ function factorFigure(
       head: ["index", ...looks.map((look) => `component ${look.name}`)],
       rows: rowsOf(factor, labelOf),
     }),
+  };
+}
+
+/** The factor of a PARAFAC2 model that is another in every slice: slice behind slice. */
+function evolvingFigure(model: KruskalModel, name: string, looks: readonly Look[]): Figure {
+  const places = model.projections!.flatMap(({ shape }, k) =>
+    Array.from({ length: shape[0]! }, (_, i) => `${k}: ${i}`),
+  );
+  return {
+    ...factorFigure(evolving(model), 1, name, looks, (row) => places[row]!),
+    words: `A line a component: its column of P·B over the indices of ${name}, slice behind slice. A place is named by its slice and its index. All on one scale.`,
   };
 }
 
@@ -719,13 +734,13 @@ function residualFigure(data: DecompositionData): Figure {
       // each mode has a length of its own
       const left = 46;
       const grid = gridOf(errors.length, width - left, 260, 0.5, 3);
-      const step = grid.height + 42;
+      const step = grid.height + 50;
       const parts = errors.flatMap((of, mode) => {
         const from = left + (mode % grid.columns) * grid.width + 4;
         const to = left + ((mode % grid.columns) + 1) * grid.width - 14;
         const top = Math.floor(mode / grid.columns) * step + 20;
         const x = linear(0, Math.max(1, of.length - 1), [from, to], { ticks: 4, integers: true });
-        const y = linear(0, most || 1, [top + grid.height - 4, top], { ticks: 3 });
+        const y = linear(0, ROOM * most || 1, [top + grid.height - 4, top], { ticks: 3 });
         const { xs, ys } = thinned(of.length, (i) => of[i]!);
         const points = pathOf(xs.map(x), ys.map(y));
         const name = mode % grid.columns ? () => "" : tick;
@@ -733,7 +748,8 @@ function residualFigure(data: DecompositionData): Figure {
           axes(palette, { x, y, yTick: name }),
           label(from, top - 6, `${data.modes[mode]}`, {}),
           el("path", { d: points, fill: "none", stroke: palette.accent, "stroke-width": 1.6 }),
-          ...(of.length <= 60
+          // a slice without a number cuts the line: what stands alone is seen as a dot
+          ...(of.length <= MOST_DOTS
             ? xs.map((i, k) =>
                 Number.isFinite(ys[k]!)
                   ? el(
@@ -762,6 +778,11 @@ function residualFigure(data: DecompositionData): Figure {
     }),
   };
 }
+
+/** how much higher than their largest value axes reach, so that it does not touch the panel's name */
+const ROOM = 1.06;
+/** slices of a mode that are dots, too */
+const MOST_DOTS = 150;
 
 /** Leverage against residual of every slice: what weighs much and fits badly stands out. */
 function outlierFigure(data: DecompositionData): Figure | null {
@@ -793,7 +814,7 @@ function outlierFigure(data: DecompositionData): Figure | null {
         const total = residual.reduce((sum, value) => sum + Math.max(0, value), 0) || 1;
         const shares = Float64Array.from(residual, (value) => Math.max(0, value) / total);
         const x = linear(0, Math.max(...leverage) || 1, [from, to]);
-        const y = linear(0, Math.max(...shares) || 1, [top + grid.height - 4, top], { ticks: 3 });
+        const y = linear(0, ROOM * Math.max(...shares) || 1, [top + grid.height - 4, top], { ticks: 3 });
         // of very many slices, those that stand out
         const ranked = [...leverage.keys()].sort((a, b) => leverage[b]! + shares[b]! - leverage[a]! - shares[a]!);
         const drawn = ranked.slice(0, 400);

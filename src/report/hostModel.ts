@@ -5,6 +5,7 @@ import {
   BlockTermTensor,
   KruskalTensor,
   NonnegativeFactors,
+  Parafac2Tensor,
   type SavedTensor,
   TensorRing,
   TensorTrain,
@@ -60,7 +61,14 @@ function modelOf(tensor: SavedTensor, arrays: ReadonlyMap<string, Values>): Host
   if (tensor instanceof TensorTrain) return { kind: "train", cores: numbered("core", tensor.cores.length) };
   if (tensor instanceof TensorRing) return { kind: "ring", cores: numbered("ring_core", tensor.cores.length) };
   if (tensor instanceof NonnegativeFactors) return asKruskal(arrays.get("w")!, arrays.get("h")!);
-  throw new TenfoldError("hostModelOf: figures are made of models of one tensor, not of PARAFAC2 and coupled tensors");
+  if (tensor instanceof Parafac2Tensor)
+    return {
+      kind: "kruskal",
+      weights: arrays.get("weights")!.data,
+      factors: ["a", "b", "c"].map((name) => arrays.get(name)!),
+      projections: numbered("projection", tensor.projections.length),
+    };
+  throw new TenfoldError("hostModelOf: figures are made of models of one tensor, not of coupled tensors");
 }
 
 /** W·H as terms with columns of length 1. */

@@ -15,6 +15,25 @@ export interface KruskalModel {
   weights: Float32Array;
   /** I_n×R, one a mode */
   factors: readonly Values[];
+  /**
+   * of a PARAFAC2 model, whose factors are A (K×R), B (R×R) and C (J×R): I_k×R of every slice, with orthonormal columns, so that terms have the
+   * inner products that those of A, B and C have
+   */
+  projections?: readonly Values[];
+}
+
+/** The evolving factors P_k·B of a PARAFAC2 model, slice below slice: Σ I_k × R. */
+export function evolving({ factors, projections = [] }: KruskalModel): Values {
+  const b = factors[1]!.data;
+  const rank = factors[1]!.shape[1]!;
+  const rows = projections.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  const data = new Float32Array(rows * rank);
+  let at = 0;
+  for (const projection of projections)
+    for (let i = 0; i < projection.shape[0]!; i++, at += rank)
+      for (let r = 0; r < rank; r++)
+        for (let q = 0; q < rank; q++) data[at + r]! += projection.data[i * rank + q]! * b[q * rank + r]!;
+  return { shape: [rows, rank], data };
 }
 
 /** A core times a factor with orthonormal columns in every mode; null stands for the identity. */
@@ -332,6 +351,8 @@ export function binned({ shape, data }: Values, most: number): Values {
 /** The choices of images that a model has. */
 export function imageModes(model: HostModel, shape: readonly number[]): [number, number][] {
   if (model.kind !== "kruskal" && !(model.kind === "tucker" && shape.length === 3)) return [];
+  // the second mode of PARAFAC2 is another in every slice
+  if (model.kind === "kruskal" && model.projections) return [[0, 2]];
   return shape.flatMap((_, row) => list(shape.length - row - 1, (k): [number, number] => [row, row + 1 + k]));
 }
 
@@ -476,11 +497,12 @@ export function namedArrays(model: HostModel, prefix = ""): [string, NumericArra
   const numbered = (name: string, values: readonly (Values | null)[]): [string, NumericArray][] =>
     values.flatMap((value, at): [string, NumericArray][] => (value ? [[`${prefix}${name}_${at}`, value]] : []));
   switch (model.kind) {
-    case "kruskal":
-      return [
-        ["weights", { shape: [model.weights.length], data: model.weights }],
-        ...numbered("factor", model.factors),
-      ];
+    case "kruskal": {
+      const weights: [string, NumericArray] = ["weights", { shape: [model.weights.length], data: model.weights }];
+      if (!model.projections) return [weights, ...numbered("factor", model.factors)];
+      const named = model.factors.map((factor, at): [string, NumericArray] => ["abc"[at]!, factor]);
+      return [weights, ...named, ...numbered("projection", model.projections)];
+    }
     case "tucker":
       return [[`${prefix}core`, model.core], ...numbered("factor", model.factors)];
     case "train":

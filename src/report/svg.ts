@@ -234,9 +234,12 @@ export interface Grid {
 
 /** As many panels side by side as `width` has room for, each at least `least` wide. */
 export function gridOf(count: number, width: number, least: number, ratio: number, most = 6): Grid {
-  const columns = Math.max(1, Math.min(count, most, Math.floor(width / least)));
+  const fitting = Math.max(1, Math.min(count, most, Math.floor(width / least)));
+  const rows = Math.ceil(count / fitting);
+  // four panels are two rows of two, and not three and one
+  const columns = Math.ceil(count / rows);
   const panel = width / columns;
-  return { columns, rows: Math.ceil(count / columns), width: panel, height: panel * ratio };
+  return { columns, rows, width: panel, height: (width / fitting) * ratio };
 }
 
 /** Lines of CSV; cells with a comma, a quote or a line's end are quoted. */

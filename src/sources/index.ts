@@ -1,4 +1,5 @@
 export { exponentOf } from "./facts.js";
+export type { NumberFormat, RowReader } from "./feed.js";
 export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./masked.js";
 export { overModes } from "./overModes.js";
 export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
@@ -15,7 +16,7 @@ export {
   type ShardRequest,
   type Shards,
 } from "./shards.js";
-export { type HostSlab, rowsOf, SlabResult, Slabs, slabs } from "./slabs.js";
+export { type HostSlab, modelRows, rowsOf, SlabResult, Slabs, slabs } from "./slabs.js";
 export {
   checkCall,
   type Difference,
@@ -26,4 +27,4 @@ export {
   type Slab,
   type Source,
 } from "./source.js";
-export { type NumberFormat, type RowReader, source, sourceOf, streamed } from "./streamed.js";
+export { source, sourceOf, streamed } from "./streamed.js";

@@ -7,10 +7,11 @@ import {
   formatShape,
   OutOfLimitsError,
   Program,
+  STAGED,
+  Staging,
   sizeOf,
   TenfoldError,
   type Tensor,
-  type TensorData,
 } from "../gpu/index.js";
 import {
   accumulateKnown,
@@ -25,14 +26,16 @@ import {
   sumOfSquares,
 } from "../ops/index.js";
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
-import { Feed } from "./feed.js";
+import { Feed, type NumberFormat } from "./feed.js";
 import { overModes } from "./overModes.js";
 import { passesOf } from "./passes.js";
 import { TensorReader } from "./resident.js";
 import type { HostArray, Joining, ShardAnswer, ShardRequest } from "./shards.js";
 import { modelRows, type Placed, SlabReader, SlabResult, Slabs } from "./slabs.js";
 import type { Model } from "./source.js";
-import type { NumberFormat } from "./streamed.js";
+
+/** bytes of blocks that may wait for the GPU */
+const STAGING = 16 * STAGED;
 
 /** What a shard is told of X. */
 export interface ShardTensor {
@@ -60,11 +63,13 @@ export class Shard {
   readonly #kept = new Map<number, Tensor<DType>>();
   /** where blocks that are not kept are read to */
   #place: Tensor<DType> | null = null;
+  readonly #staging: Staging;
 
   constructor(
     readonly engine: Engine,
     readonly x: ShardTensor,
   ) {
+    this.#staging = new Staging(engine, STAGING);
     if (x.missing && x.format !== "f32")
       throw new TenfoldError(`shard: entries that are NaN are missing, and ${x.format} has no NaN; give f32`);
   }
@@ -126,14 +131,13 @@ export class Shard {
     const largest = [Math.max(...blocks.map(({ rows }) => rows)), ...rest];
     this.#check(largest);
     const incoming = blocks.filter(({ read }) => read);
-    // one is written to the GPU while the other is read
-    const feed = new Feed(engine, incoming.length, async (index) => {
+    const feed = new Feed(this.#staging, async (index, write) => {
       const { read, rows } = incoming[index]!;
       const bytes = await read!();
       const size = sizeOf([rows, ...rest]);
       if (bytes.length !== size * PACKED_BYTES[x.format])
         throw new TenfoldError(`shard: a block has ${bytes.length} bytes, ${size} numbers of ${x.format} need others`);
-      return numbersOf(bytes, x.format);
+      await write(bytes);
     });
     let start = 0;
     const parts = blocks.map((block): Placed => {
@@ -266,6 +270,7 @@ export class Shard {
   }
 
   [dispose](): void {
+    this.#staging.destroy();
     for (const tensor of this.#kept.values()) tensor.destroy();
     this.#kept.clear();
     this.#place?.destroy();
@@ -489,16 +494,3 @@ function someRows({ shape, data }: HostArray, ranges: ShardAnswer["ranges"]): Ho
 
 const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
   Math.ceil((sizeOf(shape) * PACKED_BYTES[format]) / 4);
-
-/** Bytes as what a tensor of the GPU's is written with; copied where words of 32 bits do not begin there, or do not fill the last one. */
-function numbersOf(bytes: Uint8Array, format: NumberFormat): TensorData {
-  const words = Math.ceil(bytes.length / 4);
-  let aligned = bytes;
-  if (bytes.byteOffset % 4 || bytes.length % 4) {
-    aligned = new Uint8Array(4 * words);
-    aligned.set(bytes);
-  }
-  return format === "f32"
-    ? new Float32Array(aligned.buffer, aligned.byteOffset, words)
-    : new Uint32Array(aligned.buffer, aligned.byteOffset, words);
-}

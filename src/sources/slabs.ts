@@ -2,12 +2,14 @@ import {
   type DType,
   dispose,
   type Engine,
+  elementsOf,
   formatShape,
   holds,
   Program,
   type Slab as ProgramSlab,
   type Scheduler,
   ShapeError,
+  Staging,
   sizeOf,
   TenfoldError,
   Tensor,
@@ -203,7 +205,7 @@ export class Slabs extends SlabReader implements Source {
     readonly shape: readonly number[],
     readonly parts: readonly Placed[],
     /** what is freed with the source: where slabs of the host are read to, and slabs that were made for it */
-    readonly buffers: readonly Tensor<DType>[],
+    readonly buffers: readonly { destroy(): void }[],
   ) {
     super();
   }
@@ -365,7 +367,12 @@ export async function slabs(
   const ofHost = parts.filter((part) => !(part instanceof Tensor));
   const mostRows = Math.max(0, ...ofHost.map(({ shape }) => shape[0]!));
   const buffer = mostRows ? engine.tensor([mostRows, ...rest], null, { label: "slab" }) : null;
-  const feed = new Feed(engine, ofHost.length, (index, signal) => ofHost[index]!.read(signal));
+  const staging = new Staging(engine, buffer?.bytes ?? 0);
+  const feed = new Feed(staging, async (index, write, signal) => {
+    const { shape, read } = ofHost[index]!;
+    const data = elementsOf(operation, await read.call(ofHost[index]!, signal), shape, "f32", `slab ${index}`);
+    await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  });
   let start = 0;
   const placed = parts.map((part): Placed => {
     const { shape } = part;
@@ -376,7 +383,7 @@ export async function slabs(
     const index = ofHost.indexOf(part);
     return { ...at, data, format: "f32", load: (signal) => feed.load(index, data, signal) };
   });
-  return await looked(new Slabs(engine, [start, ...rest], placed, buffer ? [buffer] : []), operation);
+  return await looked(new Slabs(engine, [start, ...rest], placed, buffer ? [buffer, staging] : []), operation);
 }
 
 /** The source, once its facts are known; it is freed where they cannot be. */

@@ -13,6 +13,8 @@ import {
   oneOf,
   optionRules,
   ShapeError,
+  STAGED,
+  Staging,
   sizeOf,
   TenfoldError,
   type Tensor,
@@ -20,26 +22,14 @@ import {
   type TypedArray,
 } from "../gpu/index.js";
 import { PACKED_BYTES } from "../ops/index.js";
-import { Feed } from "./feed.js";
+import { Feed, type NumberFormat, RowFeed, type RowReader } from "./feed.js";
 import { Resident, resident } from "./resident.js";
 import { looked, type Placed, Slabs } from "./slabs.js";
-
-/** How numbers are kept, on the host and on the GPU; kernels read them as f32. */
-export type NumberFormat = keyof typeof PACKED_BYTES;
-
-/** Where the rows of a tensor are read from: a file, a database, an array. */
-export interface RowReader {
-  /** of the tensor: its rows, then the other modes */
-  readonly shape: readonly number[];
-  readonly format: NumberFormat;
-  /** Writes the numbers of rows `start` to `start + count` into `into`, row by row, little-endian, from its first byte on. */
-  read(start: number, count: number, into: Uint8Array, signal: AbortSignal | undefined): void | Promise<void>;
-}
 
 export interface StreamedOptions {
   /**
    * bytes of GPU memory for slabs of X and what solvers make of a slab, 512 MiB by default. Factors, and what solvers keep of their size, come
-   * on top; and as much as two slabs of the host's memory
+   * on top; and a slab of the host's memory
    */
   memory?: number;
 }
@@ -120,18 +110,22 @@ export async function sourceOf(
   if (options.memory !== undefined) return await streamedFrom(operation, engine, reader, options.memory);
   const rows = rowsOfSlab(operation, engine, reader, Math.min(SLAB, most));
   const held: Tensor<DType>[] = [];
+  const staging = new Staging(engine, 4 * STAGED);
   try {
-    const parts = cut(shape, rows).map(({ start, shape }): Placed => {
-      const { tensor, scratch, view } = placeFor(engine, shape, format);
+    const feed = new RowFeed(reader, rows);
+    const parts: Placed[] = [];
+    for (const { start, shape } of cut(reader.shape, rows)) {
+      const tensor = placeFor(engine, shape, format);
       held.push(tensor);
-      void reader.read(start, shape[0]!, scratch, undefined);
-      engine.write(tensor, view(shape));
-      return { start, shape, data: tensor, format };
-    });
+      await feed.bring(start, shape[0]!, (bytes, at = 0) => staging.write(tensor, at, bytes), undefined);
+      parts.push({ start, shape, data: tensor, format });
+    }
     return await looked(new Slabs(engine, shape, parts, held), operation);
   } catch (error) {
     for (const tensor of held) tensor.destroy();
     throw error;
+  } finally {
+    staging.destroy();
   }
 }
 
@@ -166,20 +160,18 @@ async function streamedFrom(operation: string, engine: Engine, reader: RowReader
   const most = rowsOfSlab(operation, engine, reader, (PLANNED * memory) / share, memory);
   const rows = Math.max(1, Math.min(most, Math.floor((SLAB * shape[0]!) / (4 * sizeOf(shape)))));
   const slabs = cut(shape, rows);
-  const { tensor, scratch, view } = placeFor(engine, slabs[0]!.shape, format);
-  // one is written to the GPU while the other is read to
-  const others = [{ scratch, view }, scratchFor(slabs[0]!.shape, format)];
-  const feed = new Feed(engine, slabs.length, async (index, signal) => {
+  const tensor = placeFor(engine, slabs[0]!.shape, format);
+  const rowFeed = new RowFeed(reader, rows);
+  const staging = new Staging(engine, tensor.bytes);
+  const feed = new Feed(staging, (index, write, signal) => {
     const { start, shape } = slabs[index]!;
-    const { scratch, view } = others[index % 2]!;
-    await reader.read(start, shape[0]!, scratch.subarray(0, sizeOf(shape) * PACKED_BYTES[format]), signal);
-    return view(shape);
+    return rowFeed.bring(start, shape[0]!, write, signal);
   });
   const parts = slabs.map(({ start, shape }, index): Placed => {
     const data = format === "f32" ? tensor.rows(0, shape[0]!) : tensor.rows(0, wordsOf(shape, format));
     return { start, shape, data, format, load: (signal) => feed.load(index, data, signal) };
   });
-  return await looked(new Slabs(engine, shape, parts, [tensor]), operation);
+  return await looked(new Slabs(engine, shape, parts, [tensor, staging]), operation);
 }
 
 /** One tensor, which is the source's. */
@@ -228,27 +220,12 @@ function formatOf(operation: string, data: unknown, asked: SourceOptions["format
 const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
   Math.ceil((sizeOf(shape) * PACKED_BYTES[format]) / 4);
 
-/** Memory of the host for a slab, and a view of it as what a tensor of the GPU's is written with. */
-function scratchFor(
-  shape: readonly number[],
-  format: NumberFormat,
-): { scratch: Uint8Array; view: (shape: readonly number[]) => TensorData } {
-  const words = new Uint32Array(wordsOf(shape, format));
-  const floats = new Float32Array(words.buffer);
-  return {
-    scratch: new Uint8Array(words.buffer),
-    view: (part) => (format === "f32" ? floats.subarray(0, sizeOf(part)) : words.subarray(0, wordsOf(part, format))),
-  };
-}
-
-/** A tensor of the GPU's for a slab, and memory of the host's to write it with. */
-function placeFor(engine: Engine, shape: readonly number[], format: NumberFormat) {
+/** A tensor of the GPU's for a slab. */
+function placeFor(engine: Engine, shape: readonly number[], format: NumberFormat): Tensor<DType> {
   const label = { label: "slab" };
-  const tensor: Tensor<DType> =
-    format === "f32"
-      ? engine.tensor(shape, null, label)
-      : engine.tensor([wordsOf(shape, format)], null, { dtype: "u32", ...label });
-  return { tensor, ...scratchFor(shape, format) };
+  return format === "f32"
+    ? engine.tensor(shape, null, label)
+    : engine.tensor([wordsOf(shape, format)], null, { dtype: "u32", ...label });
 }
 
 /** How many rows a slab of so many bytes as f32 has, within what a binding holds. */

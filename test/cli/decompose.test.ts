@@ -335,7 +335,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     await refuse("--fixed is for --algorithm gauss-newton", [...als, "--fixed", "0:a.npy"]);
     await refuse("--init r.npz is none of --algorithm als", [...als, "--init", "r.npz"]);
     await refuse("--algorithm als is none of tucker", [good(), "--ranks", "2,2,2", "--algorithm", "als", ...out()]);
-    await refuse("--starts is for cp", [good(), "--ranks", "2,2,2", "--starts", "3", ...out()]);
+    await refuse("--starts is for --algorithm hals", [good(), "--ranks", "2,2,2", "--starts", "3", ...out()]);
     await refuse("Allowed choices are gauss-newton, als.", [good(), "--rank", "2", "--algorithm", "newton", ...out()]);
   });
 

@@ -84,10 +84,34 @@ describe("tenfold decompose --report", () => {
       ["block-1-core", "block-2-factor-1"],
     ],
     ["svd", "a.npy", ["--rank", "3"], ["weights", "factor-0", "factor-1"]],
+    ["nmf", "a.npy", ["--rank", "3", "--sweeps", "9"], ["weights", "factor-0", "factor-1"]],
   ])("writes one of %s, too", async (method, file, options, figures) => {
     const files = await reportOf(at(file), "--method", method, ...options);
     for (const name of [...figures, "residual-by-mode"]) expect([...files.keys()]).toContain(`${name}.svg`);
     for (const [name, text] of files) expect(`${name} ${text.match(/NaN|undefined/)?.[0]}`).toBe(`${name} undefined`);
+  });
+
+  it("writes one of PARAFAC2, whose second mode is another in every slice", async () => {
+    const files = await reportOf(at("x.npy"), "--method", "parafac2", "--rank", "2", "--sweeps", "9");
+    for (const name of ["weights", "factor-0", "factor-1", "factor-2"])
+      expect([...files.keys()]).toContain(`${name}.svg`);
+    const rows = columnsOf(files.get("factor-1.csv")!);
+    expect([rows.length, rows[6]![0]]).toEqual([7 * 5, "1: 1"]);
+    // (P_k·B)ᵀ(P_k·B) is the same for all slices
+    const grams = Array.from({ length: 7 }, (_, k) =>
+      rows.slice(5 * k, 5 * k + 5).reduce((sum, [, one, two]) => sum + Number(one) * Number(two), 0),
+    );
+    for (const gram of grams) expect(Math.abs(gram - grams[0]!)).toBeLessThan(1e-4);
+  });
+
+  it.each(["cp", "tucker"])("measures residuals slab by slab where %s streams the tensor", async (method) => {
+    const argv = [at("x.npy"), "--method", method, ...(method === "cp" ? ["--rank", "2"] : ["--ranks", "2,2,2"])];
+    const errorsOf = (files: Map<string, string>): number[] =>
+      columnsOf(files.get("residual-by-mode.csv")!).map((columns) => Number(columns[2]));
+    const whole = errorsOf(await reportOf(...argv));
+    const slabs = errorsOf(await reportOf(...argv, "--memory", "2KB"));
+    expect(slabs.length).toBe(7 + 5 + 6);
+    expect(Math.max(...slabs.map((error, at) => Math.abs(error - whole[at]!)))).toBeLessThan(1e-3);
   });
 
   it("divides numbers that f32 does not hold, and says so", async () => {
@@ -104,8 +128,6 @@ describe("tenfold decompose --report", () => {
       expect(stderr).toContain(expected);
       expect(code).toBe(2);
     };
-    const nmf = ["--method", "nmf", "--report", at("none")];
-    await refused("--report is for cp, tucker, tensor-train, tensor-ring, block-term, svd, and not for nmf", ...nmf);
     await refused("--labels and --image are for --report", "--image", "0,1");
     const report = ["--report", at("none")];
     await refused("5 lines, mode 0 of", ...report, "--labels", `0:${at("names.txt")}`);

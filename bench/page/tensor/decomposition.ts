@@ -10,18 +10,15 @@ import {
   masked,
   mttkrp,
   multiply,
-  OutOfLimitsError,
   Parafac2Tensor,
   permute,
-  type Scheduler,
-  subtract,
   sum,
-  sumOfSquares,
   type Tensor,
 } from "../../../src/index.js";
-import type { Method, Solution, Task } from "../../../src/methods/index.js";
+import type { Method, Task } from "../../../src/methods/index.js";
 import { hostModelOf } from "../../../src/report/hostModel.js";
-import type { DecompositionData, SliceSquares } from "../../../src/report/model.js";
+import type { DecompositionData } from "../../../src/report/model.js";
+import { measureSlices } from "../../../src/report/residuals.js";
 
 /** What is decomposed. */
 export interface Numbers {
@@ -142,11 +139,11 @@ export async function decompose(
   };
   const products = tensor instanceof KruskalTensor && !known ? await productsOf(engine, x, tensor) : null;
   const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
-  const { slices, squaredNorm } = await measure(engine, x, known, tensor);
-  const { model } = await hostModelOf(tensor);
+  const model = tensor instanceof Parafac2Tensor ? null : tensor;
+  const { slices, squaredNorm } = await measureSlices(engine, { x, known }, model);
   return {
     ...{
-      model,
+      model: (await hostModelOf(tensor)).model,
       errors,
       relativeError,
       starts,
@@ -204,65 +201,4 @@ async function matchOf(
     ),
   );
   return (await factorMatchScore(tensor, reference, { considerWeights: false })).score;
-}
-
-/** The squared norms that are sums in f32, and their parts, without overflow or underflow. */
-const isInRange = (squaredNorm: number): boolean => squaredNorm > 1e-25 && squaredNorm < 1e30;
-
-/** Records of every slice of a mode the sum over its entries, by a sum over one axis of three numbers: before × extent × after. */
-function sliceSums(
-  s: Scheduler,
-  shape: readonly number[],
-  mode: number,
-  out: Tensor,
-  over: (shape: readonly number[], axis: number, out?: Tensor) => Tensor,
-): void {
-  const product = (extents: readonly number[]): number => extents.reduce((a, b) => a * b, 1);
-  const [before, extent, after] = [product(shape.slice(0, mode)), shape[mode]!, product(shape.slice(mode + 1))];
-  if (after === 1) over([before, extent], 0, out);
-  else if (before === 1) over([extent, after], 1, out);
-  else sum(s, over([before, extent, after], 2).reshape([before, extent]), { axis: 0, out });
-}
-
-/** ‖X‖², and the squares of X and of X − X̂ by slice, of known entries: null where the GPU has no room for X̂, or squares leave f32. */
-async function measure(
-  engine: Engine,
-  x: Tensor,
-  known: Tensor | null,
-  tensor: Solution["tensor"],
-): Promise<{ slices: SliceSquares[] | null; squaredNorm: number }> {
-  const { shape } = x;
-  using norm = engine.tensor([1], null, { label: "‖X‖²" });
-  await engine.run((s) => void sumOfSquares(s, x, { out: norm }), "‖X‖²");
-  const squaredNorm = (await engine.read(norm))[0]!;
-  if (tensor instanceof Parafac2Tensor || !isInRange(squaredNorm)) return { slices: null, squaredNorm };
-  let room: Tensor;
-  try {
-    room = engine.tensor(shape, null, { label: "X̂" });
-  } catch (error) {
-    if (error instanceof OutOfLimitsError) return { slices: null, squaredNorm };
-    throw error;
-  }
-  using full = room;
-  const out = shape.flatMap((extent) => [engine.tensor([extent]), engine.tensor([extent])]);
-  try {
-    await engine.run((s) => {
-      tensor.full(s, full);
-      const all = subtract(s, x, full);
-      const lack = known ? multiply(s, all, known) : all;
-      for (const mode of shape.keys()) {
-        sliceSums(s, shape, mode, out[2 * mode]!, (three, axis, to) =>
-          sumOfSquares(s, lack.reshape(three), { axis, ...(to && { out: to }) }),
-        );
-        sliceSums(s, shape, mode, out[2 * mode + 1]!, (three, axis, to) =>
-          sumOfSquares(s, x.reshape(three), { axis, ...(to && { out: to }) }),
-        );
-      }
-    }, "residual by mode");
-    const read = (await engine.read(out)) as Float32Array[];
-    const slices = shape.map((_, mode) => ({ residual: read[2 * mode]!, data: read[2 * mode + 1]! }));
-    return { slices, squaredNorm };
-  } finally {
-    for (const tensor of out) tensor.destroy();
-  }
 }

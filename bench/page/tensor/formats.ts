@@ -1,5 +1,5 @@
 /** Files of tensors, read in pieces: what they hold, and their numbers. Needs no page: a worker calls it, and tests do. */
-import { type Numeric, readMat, readNpy, readNpyHeader, readNpz } from "../../../src/index.js";
+import { isHdf5Signature, type Numeric, readMat, readNpy, readNpyHeader, readNpz } from "../../../src/index.js";
 import { openCsv } from "./csv.js";
 import { ENTRIES, inPieces, type OpenFile } from "./pieces.js";
 
@@ -16,7 +16,13 @@ export interface Format {
 export const FORMATS: readonly Format[] = [
   { ending: ".npy", kind: "NumPy array", is: (_, start) => begins(start, "\x93NUMPY"), open: openNpy },
   { ending: ".npz", kind: "NumPy archive", is: (_, start) => begins(start, "PK"), open: openNpz },
-  // version 7.3 is HDF5 behind the same first word: reading it says what to do
+  // version 7.3 is HDF5 behind MATLAB's words; what reads it is large, and comes when it is needed
+  {
+    ending: ".h5",
+    kind: "HDF5 file",
+    is: (_, start) => isHdf5Signature(start) || begins(start, "MATLAB 7.3"),
+    open: async (blob, name) => (await import("./hdf5.js")).openHdf5(blob, name),
+  },
   { ending: ".mat", kind: "MATLAB file", is: (_, start) => begins(start, "MATLAB"), open: openMat },
   {
     ending: ".csv",
@@ -43,14 +49,13 @@ export async function openFile(blob: Blob, name: string): Promise<OpenFile> {
   if (!blob.size) throw new Error(`${name}: the file is empty`);
   const start = await bytesOf(blob.slice(0, 512));
   const format = FORMATS.find((known) => known.is(name, start));
-  if (!format)
-    throw new Error(`${name}: not a file that is read here, which are ${KNOWN_FILES}${adviceFor(name, start)}`);
+  if (!format) throw new Error(`${name}: not a file that is read here, which are ${KNOWN_FILES}${adviceFor(name)}`);
   return await format.open(blob, name);
 }
 
 /** What to do with files that people have and that are not read here. */
-function adviceFor(name: string, start: Uint8Array): string {
-  if (begins(start, "\x89HDF") || /\.(mat|h5|hdf5|nc)$/i.test(name))
+function adviceFor(name: string): string {
+  if (/\.(mat|h5|hdf5|nc)$/i.test(name))
     return ". Load it in Python (h5py, scipy.io) and save one array: numpy.save('x.npy', x)";
   if (/\.(png|jpe?g|gif|webp|tiff?|bmp)$/i.test(name))
     return ". Stack the images in Python: numpy.save('x.npy', numpy.stack(images))";

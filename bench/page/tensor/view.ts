@@ -110,7 +110,7 @@ function fileControls({ reading }: State, run: Actions): TemplateResult {
     (event.currentTarget as HTMLElement).parentElement!.querySelector<HTMLInputElement>("input[type=file]")!.click();
   return html`
     <div class="drop">
-      <input type="file" hidden accept=".npy,.npz,.mat,.csv,.tsv,.txt" @change=${pick} />
+      <input type="file" hidden accept=".npy,.npz,.mat,.h5,.hdf5,.csv,.tsv,.txt" @change=${pick} />
       <button type="button" class="run" @click=${press}>Choose a file…</button>
       <span class="words">or drop one on this page: ${KNOWN_FILES}. <strong>It stays in this browser: nothing is sent anywhere.</strong></span>
     </div>
@@ -215,9 +215,7 @@ function settingsCard(state: State, send: Send, run: Actions): TemplateResult {
       <div class="controls">
         ${selectControl(
           "Method",
-          METHODS.filter(({ name }) => name !== "parafac2").map(
-            ({ name, title, summary }) => [name, `${title}: ${summary}`] as const,
-          ),
+          METHODS.map(({ name, title, summary }) => [name, `${title}: ${summary}`] as const),
           method.name,
           (name) => change({ method: name, algorithm: "" }),
         )}
@@ -272,7 +270,7 @@ function resultOf(state: State, send: Send, run: Actions, figures: FigureCards, 
       <dl class="facts" id="facts" data-error=${error ?? nothing} data-all=${shown!.relativeError} data-match=${shown!.match ?? nothing}>
         ${facts.slice(2).map(([name, text]) => fact(name, text))}
       </dl>
-      <p>${shown!.options}.${shown!.slices ? "" : " The residual by mode was not measured: there was no room for it on the GPU, or the numbers are too large or too small for their squares."}</p>
+      <p>${shown!.options}.${shown!.slices || (shown!.model.kind === "kruskal" && shown!.model.projections) ? "" : " The residual by mode was not measured: there was no room for it on the GPU, or the numbers are too large or too small for their squares."}</p>
       <div class="controls">
         <span class="choices">
           <button type="button" @click=${() => run.saveFactors()}>Download the factors (.npz)</button>

@@ -179,9 +179,8 @@ describe(".csv", () => {
 describe("other files", () => {
   it.each([
     ["x.h5", "\x89HDF", /save one array/],
-    ["x.mat", `MATLAB 7.3 MAT-file${" ".repeat(200)}`, /which is HDF5; save it with save/],
     ["x.png", "\x89PNG", /numpy\.stack/],
-    ["x.bin", "\0\0\0", /which are \.npy, \.npz, \.mat or \.csv\. From Python/],
+    ["x.bin", "\0\0\0", /which are \.npy, \.npz, \.h5, \.mat or \.csv\. From Python/],
   ])("%s are refused with what to do", async (name, text, message) => {
     expect(await failure(text, name)).toMatch(message);
   });

@@ -153,6 +153,8 @@ describe("a file", () => {
     ["&fill=mean", { missing: 2, infinite: 1 }, [3, 4, 5], null],
     ["&fill=missing", { missing: 2, infinite: 1 }, [3, 4, 5], null],
     ["&fill=missing&method=tucker&algorithm=hosvd", { missing: 2 }, [3, 4, 5], /takes no missing entries/],
+    ["&method=parafac2", {}, [6, 10], /PARAFAC2 needs 3/],
+    ["&method=parafac2&rank=5", {}, [3, 4, 5], /^Rank 5 is larger than 4/],
     ["&method=nmf", {}, [3, 4, 5], /has 3 modes, NMF needs 2/],
     ["&method=nmf", {}, [3, 20], null],
     ["&fill=zero", { missing: 60 }, [3, 4, 5], /^No entry is a finite number/],
