@@ -57,7 +57,12 @@ export {
 } from "./decompositions/linalg.js";
 export { type NmfOptions, nmf } from "./decompositions/nmf.js";
 export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./decompositions/nonnegativeTucker.js";
-export { type Parafac2Decomposition, type Parafac2Options, parafac2 } from "./decompositions/parafac2.js";
+export {
+  type Parafac2Decomposition,
+  type Parafac2Options,
+  type Parafac2Slice,
+  parafac2,
+} from "./decompositions/parafac2.js";
 export {
   type RankFit,
   type RankProfile,

@@ -15,6 +15,7 @@ import {
   ttSVD,
   tuckerHOOI,
 } from "../decompositions/index.js";
+import { Masked } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type Asked, type Method, type Solution, type Task, tensorOf, type Watch } from "./method.js";
 
@@ -393,7 +394,7 @@ const PARAFAC2: Method = {
       name: "als",
       note: "Slices of one kind whose first mode may differ in length, as runs of a machine (Harshman 1972; Kiers, ten Berge & Bro 1999): A has a row a slice, C is common, and B is turned to each slice.",
       steps: "iterations",
-      takes: ["rank", "starts", "sweeps", "tolerance", "init", "seed", "nonnegative"],
+      takes: ["rank", "starts", "sweeps", "tolerance", "init", "seed", "nonnegative", "missing"],
       defaults: { starts: 1, sweeps: 500, init: "svd" },
       inits: ["svd", "random"],
     },
@@ -410,7 +411,7 @@ const PARAFAC2: Method = {
     const { rank, init, starts, seed, nonnegative = false, stopping } = settle(task);
     const initialize = init as "svd" | "random";
     const options = { rank: rank!, initialize, starts: starts!, seed, nonnegative, ...stopping };
-    const result = await parafac2(engine, tensorOf("parafac2", x), options);
+    const result = await parafac2(engine, x instanceof Masked ? x : tensorOf("parafac2", x), options);
     const { sliceErrors } = result;
     const worst = sliceErrors.indexOf(Math.max(...sliceErrors));
     return {

@@ -51,6 +51,14 @@ export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
+export {
+  LINE_SEARCH_ERROR,
+  LINE_SEARCH_START,
+  type LineSearchSteps,
+  lineSearchChoice,
+  lineSearchSteps,
+  lineSearchTake,
+} from "./lineSearch.js";
 export { lowRankMatmul, MOST_LOW_RANK, prefersLowRank } from "./lowRankMatmul.js";
 export * from "./matmul.js";
 export * from "./missing.js";

@@ -1,6 +1,6 @@
 export { exponentOf } from "./facts.js";
 export type { NumberFormat, RowReader } from "./feed.js";
-export { Masked, type MaskedOptions, masked, type UnknownSlice } from "./masked.js";
+export { knownEntries, Masked, type MaskedOptions, masked, scaleMarked, type UnknownSlice } from "./masked.js";
 export { overModes } from "./overModes.js";
 export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
 export { countReads, type Reads } from "./reads.js";

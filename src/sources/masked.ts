@@ -25,6 +25,7 @@ import {
   matmul,
   mttkrp,
   scale,
+  scaleByPower,
   sumOfSquares,
   toFloat,
 } from "../ops/index.js";
@@ -269,7 +270,7 @@ export class Masked implements Source {
 
   tensor(operation: string): Tensor {
     throw new TenfoldError(
-      `${operation}: ${this} has entries that are missing, and this takes all of them; take cp, cpALS or tuckerHOOI`,
+      `${operation}: ${this} has entries that are missing, and this takes all of them; take cp, cpALS, tuckerHOOI or parafac2`,
     );
   }
 
@@ -284,8 +285,17 @@ export class Masked implements Source {
   }
 }
 
+/** Records a marked tensor times 2^power, as marked as it was. */
+export function scaleMarked(s: Scheduler, x: Tensor, power: number, out: Tensor): void {
+  const known = knownEntries(s, x);
+  const scaled = scaleByPower(s, known, power);
+  const ones = onesWhereKnown(s, x);
+  markMissing(s, scaled, { mask: ones, out });
+  s.release(known, scaled, ones);
+}
+
 /** A copy of known entries, with 0 at the others. */
-function knownEntries(s: Scheduler, x: Tensor, out = s.tensor(x.shape, { label: "known entries" })): Tensor {
+export function knownEntries(s: Scheduler, x: Tensor, out = s.tensor(x.shape, { label: "known entries" })): Tensor {
   return accumulateKnown(s, x, out, { alpha: 1, beta: 0, gamma: 0 });
 }
 
@@ -317,8 +327,8 @@ class MaskedDifference extends TensorReader implements Difference {
 }
 
 /**
- * A source of a tensor of which some entries are missing, for `cp`, `cpALS` and `tuckerHOOI`. Errors are those of known entries, and the model
- * predicts the others. `cp` goes by known entries alone: take it where many are missing. `cpALS` and `tuckerHOOI` go by expectation maximisation,
+ * A source of a tensor of which some entries are missing, for `cp`, `cpALS`, `tuckerHOOI` and `parafac2`. Errors are those of known entries, and the model
+ * predicts the others. `cp` goes by known entries alone: take it where many are missing. `cpALS`, `tuckerHOOI` and `parafac2` go by expectation maximisation,
  * which fills missing entries with the model's after every sweep, and crawls where most are missing (Kiers 1997; Tomasi & Bro 2005).
  *
  * Of a slice without any known entry nothing can be told: its row of a factor is 0, and `unknownSlices` names it. The source has a copy of x, and

@@ -75,6 +75,12 @@ describe("decompose", () => {
     expect(Math.sqrt(lack / all)).toBeLessThan(0.05);
   });
 
+  it("--missing of PARAFAC2", async () => {
+    const { known, relativeError } = await report(at("holes.npy"), "--rank", "2", "--missing", "--method", "parafac2");
+    expect(known).toBe(336);
+    expect(relativeError).toBeLessThan(0.05);
+  });
+
   it("--missing is in the report, whose norms are of what is known", async () => {
     expect(
       (await command(["decompose", at("holes.npy"), "--rank", "2", "--missing", "--report", at("holes")])).code,
