@@ -4,7 +4,16 @@ import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { cp, stHosvd } from "../src/decompositions/index.js";
+import {
+  blockTermALS,
+  cp,
+  hosvd,
+  stHosvd,
+  tensorRingALS,
+  tensorRingSVD,
+  ttSVD,
+  tuckerHOOI,
+} from "../src/decompositions/index.js";
 import { dispose, Engine, Program } from "../src/gpu/index.js";
 import { openEngine, openNpy } from "../src/node/index.js";
 import { requestAdapter } from "../src/node/open.js";
@@ -27,7 +36,8 @@ temporary folder, which is deleted. CASE is one of
   --noise PART       norm of the noise, as a part of that of the planted model (0.1)
   --dtype f4|f8      of the file's numbers (f4)
   --memory MB        what streamed() may take of the GPU's memory, in 1e6 bytes
-  --methods LIST     of cp, stHosvd (both)
+  --methods LIST     of cp, stHosvd (both); hosvd, tuckerHOOI, ttSVD, tensorRingSVD,
+                     tensorRingALS, blockTermALS (R blocks of ranks 1)
   --seed N           (1)
   --help
 
@@ -193,6 +203,26 @@ const mega = (bytes: number): string => `${Math.round(bytes / MEGA).toLocaleStri
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 const resident = (): number => process.resourceUsage().maxRSS * 1024;
 
+/** What a method came to. */
+interface Outcome {
+  tensor: Disposable;
+  relativeError: number;
+  sweeps?: number;
+}
+
+const rankForAll = (x: Source, rank: number): number[] => x.shape.map((extent) => Math.min(rank, extent));
+
+const METHODS: Record<string, (engine: Engine, x: Source, rank: number) => Promise<Outcome>> = {
+  cp: (engine, x, rank) => cp(engine, x, { rank }),
+  stHosvd: (engine, x, rank) => stHosvd(engine, x, { ranks: rankForAll(x, rank) }),
+  hosvd: (engine, x, rank) => hosvd(engine, x, { ranks: rankForAll(x, rank) }),
+  tuckerHOOI: (engine, x, rank) => tuckerHOOI(engine, x, { ranks: rankForAll(x, rank) }),
+  ttSVD: (engine, x, rank) => ttSVD(engine, x, { ranks: rank }),
+  tensorRingSVD: (engine, x, rank) => tensorRingSVD(engine, x, { ranks: rank }),
+  tensorRingALS: (engine, x, rank) => tensorRingALS(engine, x, { ranks: rank }),
+  blockTermALS: (engine, x, rank) => blockTermALS(engine, x, { blocks: rank, ranks: 1 }),
+};
+
 /** Each method on x, with what `passes` tells. */
 async function solve(
   engine: Engine,
@@ -206,10 +236,9 @@ async function solve(
   for (const method of task.methods) {
     passes();
     const start = performance.now();
-    const how =
-      method === "cp"
-        ? await cp(engine, x, { rank })
-        : await stHosvd(engine, x, { ranks: shape.map((extent) => Math.min(rank, extent)) });
+    const run = METHODS[method];
+    if (!run) throw new Error(`--methods ${method}: is none of ${Object.keys(METHODS).join(", ")}`);
+    const how = await run(engine, x, rank);
     const ms = performance.now() - start;
     const count = passes();
     using tensor = how.tensor;
@@ -223,7 +252,7 @@ async function solve(
     }
     const bytes = count * shape.reduce((product, extent) => product * extent, task.dtype === "f8" ? 8 : 4);
     console.log(
-      `${method}: error ${how.relativeError.toFixed(7)} (noise alone ${floor.toFixed(7)})${match}; ${how.sweeps} sweeps, ` +
+      `${method}: error ${how.relativeError.toFixed(7)} (noise alone ${floor.toFixed(7)})${match}; ${how.sweeps ? `${how.sweeps} sweeps, ` : ""}` +
         `${count.toFixed(2)} passes in ${seconds(ms)}, ${mega(bytes / (ms / 1000))}/s`,
     );
   }

@@ -50,7 +50,8 @@ import {
   seedAt,
   stoppingRules,
 } from "./iterate.js";
-import { multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
+import { Reduced } from "./reduced.js";
+import { inBases, multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
 
 export interface BlockTermOptions extends StoppingOptions {
   /** G; may be left out where `ranks` has a list for each block */
@@ -102,6 +103,8 @@ const rules: OptionRules<BlockTermOptions> = {
  * few products whatever G is. A sweep holds X, the residual of its size, and a few tensors of the core's: that one is dense, zeros
  * included (those of blocks with lower ranks than the largest too), with G^m·R_1·R_2·… entries where m modes are divided (an undivided one counts as R_n = I_n). With many blocks or
  * modes this can be more than X.
+ *
+ * Of X in slabs the blocks are those of a core in bases of its modes, which four passes find; what these lose is in the errors that are told.
  */
 export async function blockTermALS(
   engine: Engine,
@@ -117,17 +120,42 @@ export async function blockTermALS(
   const ranks = ranksOfBlocks(x, options.blocks, asked);
   if (initialize instanceof BlockTermTensor) checkStart(initialize, x, ranks);
   const isUndivided = ranks.every((list) => list.every((rank, mode) => rank === x.shape[mode]));
-  return await withSource(engine, NAME, x, (source) =>
-    iterate<BlockTermTensor>(source, {
+  return await withSource(engine, NAME, x, async (source) => {
+    const wanted = { ranks: x.shape.map((extent, mode) => Math.min(extent, sumOf(ranks.map((list) => list[mode]!)))) };
+    using reduced = await Reduced.create(NAME, source, wanted, { seed, signal: stopping.signal });
+    if (!reduced.isWhole && initialize instanceof BlockTermTensor)
+      throw new TenfoldError(
+        `${NAME}: initialize has blocks, and ${source} is decomposed by way of a core, in which these are not; leave initialize out, or give x as one tensor`,
+        { code: "OPTION" },
+      );
+    const result = await iterate<BlockTermTensor>(reduced.source, {
       name: NAME,
-      stopping,
+      stopping: reduced.stopping(stopping),
       // where no mode is divided the first block is X itself, from every start
       starts: isUndivided ? 1 : starts,
       seed,
       zero: () => blocksOf(engine, ranks.length, (block) => zeroTucker(engine, x.shape, ranks[block]!)),
       begin: (scope) => blockTermMethod(scope, { ranks, initialize, seed, ridge, signal: stopping.signal }),
-    }),
-  );
+    });
+    const tensor = reduced.isWhole ? result.tensor : await blocksInBases(result.tensor, reduced.bases);
+    return reduced.decomposition({ ...result, tensor });
+  });
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);
+
+/** Blocks of a core as those of the tensor that has it in these bases. The blocks of the core are freed. */
+async function blocksInBases(tensor: BlockTermTensor, bases: readonly (Tensor | null)[]): Promise<BlockTermTensor> {
+  using held = new Held(tensor.engine);
+  const blocks: TuckerTensor[] = [];
+  for (const { core, factors } of tensor.blocks) {
+    held.keep(core);
+    const wide = [...factors];
+    await inBases(wide, bases);
+    for (const factor of wide) if (factor) held.keep(factor);
+    blocks.push(new TuckerTensor(core, wide));
+  }
+  return held.handOut(new BlockTermTensor(blocks));
 }
 
 const NAME = "blockTermALS";

@@ -6,7 +6,7 @@ import { type CpOptions, cpConstrained } from "./cp.js";
 import type { CpConstraint } from "./cpConstraints.js";
 import { agreeing, type Model } from "./cpStarts.js";
 import { Held } from "./held.js";
-import { ConvergenceError, type Decomposition, seedAt } from "./iterate.js";
+import { ConvergenceError, type Decomposition, minimised, seedAt } from "./iterate.js";
 
 /** What is asked of the starts. */
 export interface ConstrainedStarts extends Omit<CpOptions, "initialize" | "solver" | "ridge"> {
@@ -16,7 +16,7 @@ export interface ConstrainedStarts extends Omit<CpOptions, "initialize" | "solve
   seed: number;
 }
 
-/** Runs one start after the other. The best result, the errors of all, best first, and how many found the best one's model. */
+/** Runs one start after the other. The best result by what is minimised (with a penalty, that too), the errors of all, best first, and how many found the best one's model. */
 export async function runConstrained(
   name: string,
   source: Source,
@@ -32,7 +32,7 @@ export async function runConstrained(
     constraints[mode] = { fixed: factor };
   }
   const shared = { rank, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, nonnegative, constraints };
-  const models: Model[] = [];
+  const models: (Model & { relativeError: number })[] = [];
   using winner = new Held(engine);
   let best: Decomposition<KruskalTensor> | null = null;
   let isCut = false;
@@ -48,9 +48,10 @@ export async function runConstrained(
       const result = await cpConstrained(name, source, { ...shared, initialize: how, seed: seedAt(seed, start) });
       held.keep(result.tensor);
       isCut = result.aborted;
-      // the relative error stands for the loss
-      models.push({ start, factors: await engine.read([...result.tensor.factors]), loss: result.relativeError });
-      if (best && best.relativeError <= result.relativeError) continue;
+      const loss = minimised(result);
+      const { relativeError } = result;
+      models.push({ start, factors: await engine.read([...result.tensor.factors]), loss, relativeError });
+      if (best && minimised(best) <= loss) continue;
       winner.destroy();
       winner.keep(held.handOut(result.tensor));
       best = result;
@@ -63,6 +64,6 @@ export async function runConstrained(
   if (!best) throw failure;
   models.sort((a, b) => a.loss - b.loss);
   const cut = isCut && { aborted: true, converged: false, stalled: false };
-  const told = { errors: models.map(({ loss }) => loss), agreeing: agreeing(models, rank) };
+  const told = { errors: models.map(({ relativeError }) => relativeError), agreeing: agreeing(models, rank) };
   return winner.handOut({ ...best, seed: seedAt(seed, models[0]!.start), ...cut, starts: told });
 }

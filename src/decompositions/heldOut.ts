@@ -29,7 +29,7 @@ export class HeldOut {
     const { engine, shape } = source;
     if (!(source instanceof Resident || source instanceof Masked))
       throw new TenfoldError(
-        `${name}: holdout takes a tensor that the GPU holds as one, and x is ${source}; leave holdout out, or give x as a tensor`,
+        `${name}: holdout marks entries of a tensor that the GPU holds as one, and x is ${source}; leave holdout out, or give x, or a part of it, as a tensor`,
       );
     using held = new Held(engine);
     const mask = engine.tensor(shape, null, { label: "mask" });

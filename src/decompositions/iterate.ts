@@ -483,7 +483,7 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
         if (keeper && !keeper.place(start)) continue;
         const result = await problem.solve(stopping, expected, keeper && savingOf(keeper, start));
         isCut = result.aborted;
-        if (best && best.relativeError <= result.relativeError) result.tensor.destroy();
+        if (best && minimised(best) <= minimised(result)) result.tensor.destroy();
         else {
           best?.tensor.destroy();
           best = seed === undefined ? result : { ...result, seed: seedAt(seed, start) };
@@ -504,6 +504,10 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
     throw error;
   }
 }
+
+/** What a method minimises, of a result: its error, where it tells no other objective. */
+export const minimised = ({ objectives, relativeError }: Decomposition<unknown>): number =>
+  objectives?.at(-1) ?? relativeError;
 
 const savingOf = (keeper: Keeper, start: number): SavingOfStart => ({
   resumed: keeper.sweepsOf(start),

@@ -36,6 +36,7 @@ import {
   stoppingRules,
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
+import { Reduced } from "./reduced.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TensorRingOptions extends LinalgOptions {
@@ -62,7 +63,7 @@ export interface TensorRingResult {
 /**
  * The tensor ring of X by successive truncated SVDs (TR-SVD, Zhao et al. 2016, algorithm 1): the rank of the first SVD is
  * shared out to the two ends of the first core, then as for a tensor train. By relative error ε every SVD may lose ε/√(d−1)
- * of ‖X‖, which together keeps the promise.
+ * of ‖X‖, which together keeps the promise. X in slabs is read as by `ttSVD`.
  */
 export async function tensorRingSVD(
   engine: Engine,
@@ -79,13 +80,17 @@ export async function tensorRingSVD(
   assertOrder(name, x);
   return await withSource(engine, name, x, async (source) => {
     if (source.isZero) return { tensor: zeroRing(engine, x.shape, asked ?? x.shape.map(() => 1)), relativeError: 0 };
+    const wanted = asked ? { ranks: modeRanks(x.shape, asked) } : { relativeError: relativeError! };
+    using reduced = await Reduced.create(name, source, wanted, options);
     const attempt = async (error: number | null) => {
-      const ring = await ringBySvd(name, source, asked, error, options);
-      return { ...ring, destroy: () => ring.tensor.destroy() };
+      const left = error === null ? null : reduced.left(error);
+      const ring = await ringBySvd(name, reduced.source, asked, left, options);
+      return { ...ring, relativeError: reduced.told(ring.relativeError), destroy: () => ring.tensor.destroy() };
     };
     const ring = relativeError === undefined ? await attempt(null) : await keepPromise(name, relativeError, attempt);
+    const tensor = new TensorRing(await reduced.cores(engine, ring.tensor.cores));
     return {
-      tensor: await restoreRing(engine, name, ring.tensor, source.exponent),
+      tensor: await restoreRing(engine, name, tensor, source.exponent),
       relativeError: ring.relativeError,
     };
   });
@@ -175,6 +180,10 @@ function ringRanks(name: string, ranks: number | readonly number[], x: Tensor<DT
   return list;
 }
 
+/** The ranks of a ring's modes: of each, its two ranks together at most. */
+const modeRanks = (shape: readonly number[], ranks: readonly number[]): number[] =>
+  shape.map((extent, k) => Math.min(extent, ranks[k]! * ranks[(k + 1) % ranks.length]!));
+
 /** Lowers two ranks, the larger one first, until their product is at most `most`. */
 function sharedWithin(a: number, b: number, most: number): [number, number] {
   while (a * b > most) {
@@ -211,7 +220,7 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
  * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
  * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep
  * holds X, the residual of its size, and Q, which is r_k·r_{k+1}/n_k times as large: for small extents and large ranks Q is the
- * largest tensor of all.
+ * largest tensor of all. Of X in slabs the ring is that of a core, as by `ttSVD`: X itself is not read in a sweep.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -224,15 +233,19 @@ export async function tensorRingALS(
   const { ranks, seed = 0, ridge = 1e-6, ...stopping } = options;
   const asked = ringRanks(name, ranks, x);
   assertOrder(name, x);
-  return await withSource(engine, name, x, (source) =>
-    iterate<TensorRing>(source, {
+  return await withSource(engine, name, x, async (source) => {
+    const wanted = { ranks: modeRanks(x.shape, asked) };
+    using reduced = await Reduced.create(name, source, wanted, { seed, signal: stopping.signal });
+    const result = await iterate<TensorRing>(reduced.source, {
       name,
-      stopping,
+      stopping: reduced.stopping(stopping),
       seed,
       zero: () => zeroRing(engine, x.shape, asked),
       begin: (scope) => ringMethod(scope, asked, seed, ridge, stopping.signal),
-    }),
-  );
+    });
+    const tensor = new TensorRing(await reduced.cores(engine, result.tensor.cores));
+    return reduced.decomposition({ ...result, tensor });
+  });
 }
 
 /** TR-ALS as a method of `iterate`: a sweep goes on from the cores and the residual that the sweep before left. */

@@ -16,6 +16,7 @@ import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
+import { Reduced } from "./reduced.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TtOptions extends LinalgOptions {
@@ -42,7 +43,8 @@ export interface TtResult {
 
 /**
  * The tensor train of X by successive truncated SVDs of its unfoldings (Oseledets 2011, algorithm 1). By ranks, an SVD is
- * a subspace iteration; by relative error ε every SVD may lose ε/√(d−1) of ‖X‖, which together keeps the promise.
+ * a subspace iteration; by relative error ε every SVD may lose ε/√(d−1) of ‖X‖, which together keeps the promise. X in slabs is read four times or a
+ * few times more: it is first projected on bases of its modes, and the train is that of the core. What that loses is in the error that is told.
  *
  * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
  */
@@ -76,14 +78,21 @@ async function trainOf(
 ): Promise<TtResult> {
   const { engine, shape } = source;
   if (source.isZero) return { tensor: zeroTrain(engine, shape), relativeError: 0 };
+  // a mode's part of a train has no higher rank than its two ranks together
+  const wanted = ranks
+    ? { ranks: shape.map((extent, k) => Math.min(extent, (ranks[k - 1] ?? 1) * (ranks[k] ?? 1))) }
+    : { relativeError: options.relativeError! };
+  using reduced = await Reduced.create(name, source, wanted, options);
   const attempt = async (error: number | null) => {
-    const train = await trainBySvd(name, source, ranks, error, options);
-    return { ...train, destroy: () => train.tensor.destroy() };
+    const left = error === null ? null : reduced.left(error);
+    const { tensor, relativeError } = await trainBySvd(name, reduced.source, ranks, left, options);
+    return { tensor, relativeError: reduced.told(relativeError), destroy: () => tensor.destroy() };
   };
   const { tensor, relativeError } =
     options.relativeError === undefined ? await attempt(null) : await keepPromise(name, options.relativeError, attempt);
   using held = new Held(engine);
-  const { cores } = held.keep(tensor);
+  const cores = await reduced.cores(engine, tensor.cores);
+  for (const core of cores) held.keep(core);
   const last = await restore(engine, name, "last core", cores.at(-1)!, source.exponent);
   return held.handOut({ tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError });
 }

@@ -228,7 +228,8 @@ const truncatedModes = (x: Pick<Shaped, "shape">, ranks: readonly number[]): num
 
 /**
  * The higher-order SVD: the leading left singular vectors of every unfolding of X itself (De Lathauwer, De Moor &
- * Vandewalle 2000; Kolda & Bader 2009, figure 4.3). `errors` are those of X truncated in the modes done so far.
+ * Vandewalle 2000; Kolda & Bader 2009, figure 4.3). `errors` are those of X truncated in the modes done so far. Of X in slabs they are the singular
+ * vectors of its core, as `stHosvd` makes one: the whole of X is read four times, not some times a mode.
  */
 export const hosvd = (
   engine: Engine,
@@ -254,7 +255,8 @@ export const stHosvd = (
 /**
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
- * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone.
+ * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone. Of X in slabs iteration
+ * begins on a core, and ends with a few sweeps on X, each of which reads it once a mode.
  */
 export const tuckerHOOI = (
   engine: Engine,
@@ -323,6 +325,7 @@ async function byRanks(
   using start = await truncatedFactors(source, ranks, seed, stopping, {
     sequential: name !== "hosvd",
     isTold: !iterates,
+    isRefined: iterates,
   });
   if (iterates) return await refine(source, start, ranks, seed, stopping, saving);
   return await finish(name, source, start, ranks, seed);
@@ -480,14 +483,38 @@ async function truncatedFactors(
   ranks: readonly number[],
   seed: number,
   stopping: StoppingOptions,
-  how: { sequential: boolean; isTold: boolean },
+  how: { sequential: boolean; isTold: boolean; isRefined?: boolean },
 ): Promise<Start> {
-  if (!(how.sequential && liesInSlabs(source))) return await truncated(source, ranks, seed, stopping, how);
+  if (!liesInSlabs(source)) return await truncated(source, ranks, seed, stopping, how);
   const { REFINEMENTS, wideCore } = await import("./wideCore.js");
   const refinements = how.isTold ? REFINEMENTS : 1;
   const wide = await wideCore(source, ranks, { seed, refinements, signal: stopping.signal });
   if (!wide) return await truncated(source, ranks, seed, stopping, how);
-  return await ofCore(wide, (core) => truncated(core, ranks, seed, stopping, { ...how, lost: wide.lost }));
+  return await ofCore(wide, async (core) => {
+    const start = await truncated(core, ranks, seed, stopping, { ...how, lost: wide.lost });
+    if (how.isRefined) await refineOnCore(core, start, ranks, seed, stopping);
+    return start;
+  });
+}
+
+/** Replaces a start's factors by those that HOOI finds on the core: sweeps there read nothing of X. */
+async function refineOnCore(
+  core: Resident,
+  start: Start,
+  ranks: readonly number[],
+  seed: number,
+  { sweeps, tolerance, signal }: StoppingOptions,
+): Promise<void> {
+  if (truncatedModes(core, ranks).length < 2) return;
+  const { tensor } = await refine(core, start, ranks, seed, { sweeps, tolerance, signal });
+  tensor.core.destroy();
+  for (const [mode, factor] of tensor.factors.entries()) {
+    start.factors[mode]?.destroy();
+    start.factors[mode] = factor;
+  }
+  // that of other factors
+  start.core?.destroy();
+  start.core = null;
 }
 
 /** The factors that are found on the core of slabs, as those of the slabs. The core is freed. */
@@ -496,7 +523,7 @@ async function ofCore(wide: WideCore, find: (core: Resident) => Promise<Start>):
   held.keep(wide);
   const start = await find(wide.core);
   try {
-    await inBases(start, wide.bases);
+    await inBases(start.factors, wide.bases);
     return start;
   } catch (error) {
     start.destroy();
@@ -504,19 +531,19 @@ async function ofCore(wide: WideCore, find: (core: Resident) => Promise<Start>):
   }
 }
 
-/** Factors of a core as those of the tensor that has it in these bases. */
-async function inBases(start: Start, bases: readonly (Tensor | null)[]): Promise<void> {
+/** Puts factors of the tensor that has a core in these bases in place of those of the core, which are freed. */
+export async function inBases(factors: (Tensor | null)[], bases: readonly (Tensor | null)[]): Promise<void> {
   for (const [mode, basis] of bases.entries()) {
     if (!basis) continue;
     const { engine } = basis;
-    const factor = start.factors[mode];
+    const factor = factors[mode];
     using held = new Held(engine);
     const wide = held.allocate([basis.shape[0]!, (factor ?? basis).shape[1]!], `factor ${mode}`);
     await engine.run(
       (s) => void (factor ? matmul(s, basis, factor, { out: wide }) : copy(s, basis, { out: wide })),
       "factors of slabs",
     );
-    start.factors[mode] = held.handOut(wide);
+    factors[mode] = held.handOut(wide);
     factor?.destroy();
   }
 }
@@ -630,7 +657,7 @@ interface Within {
 
 /** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings: of slabs, from those of a core. */
 async function factorsWithin(name: string, source: Source, within: Within, sequential: boolean): Promise<Start> {
-  if (!(sequential && liesInSlabs(source))) return await smallest(name, source, within, sequential);
+  if (!liesInSlabs(source)) return await smallest(name, source, within, sequential);
   const { coreWithin } = await import("./wideCore.js");
   const wide = await coreWithin(source, within, within);
   if (!wide) return await smallest(name, source, within, sequential);

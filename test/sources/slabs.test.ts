@@ -345,7 +345,7 @@ describe("slabs", () => {
       "cpALS: a tensor 11×6×7 in 2 slabs belongs to another",
     );
     await expect(ttSVD(engine, source, { ranks: 2 })).rejects.toThrow(
-      "ttSVD: a tensor 11×6×7 in 2 slabs lies in slabs, and this takes one tensor of the GPU's",
+      "ttSVD: a tensor 11×6×7 in 2 slabs is taken apart by way of a core, and a core of 2×4×2 columns a mode is larger than a slab",
     );
     await expect(tuckerHOOI(engine, source, { relativeError: 0.1 })).rejects.toThrow(
       "tuckerHOOI: a tensor 11×6×7 in 2",
