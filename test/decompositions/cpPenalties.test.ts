@@ -106,31 +106,26 @@ describe("smooth", () => {
     const engine = await testEngine();
     const { data } = planted(waves, 0.5);
     using x = engine.tensor(SHAPE, data);
-    const smooth = 3;
-    const solve = async (starts: number, seed: number) => {
+    const solve = async (smooth: number, starts: number, seed: number) => {
       const { tensor, relativeError } = await cpALS(engine, x, {
-        ...{ rank: 4, starts, seed, sweeps: 12, tolerance: 0 },
+        ...{ rank: RANK, starts, seed, sweeps: 2, tolerance: 0 },
         constraints: { 0: { smooth } },
       });
-      const [weights, a] = await engine.read([tensor.weights, tensor.factors[0]!]);
+      const { first } = await read(tensor);
       tensor.destroy();
-      const scaled = Float64Array.from(a!, (value, at) => value * weights![at % 4]!);
-      let penalty = 0;
-      for (let r = 0; r < 4; r++) {
-        const column = scaled.filter((_, at) => at % 4 === r);
-        for (const [i, value] of column.entries())
-          penalty += smooth * ((column[i - 1] ?? value) - 2 * value + (column[i + 1] ?? value)) ** 2;
-      }
-      return { relativeError, lowered: (relativeError * norm(data)) ** 2 + penalty };
+      return { relativeError, lowered: (relativeError * norm(data)) ** 2 + smooth * norm(bend(first)) ** 2 };
     };
-    const all = [];
-    for (let seed = 0; seed < 5; seed++) all.push(await solve(1, seed));
-    const best = await solve(5, 0);
-    const least = Math.min(...all.map(({ lowered }) => lowered));
-    expect(best.lowered).toBeLessThan(1.001 * least);
+    let differing = 0;
+    for (const smooth of [3, 30, 300]) {
+      const all = [];
+      for (let seed = 0; seed < 5; seed++) all.push(await solve(smooth, 1, seed));
+      const least = Math.min(...all.map(({ lowered }) => lowered));
+      expect((await solve(smooth, 5, 0)).lowered).toBeLessThan(1.0001 * least);
+      const byError = all.reduce((a, b) => (a.relativeError < b.relativeError ? a : b));
+      if (byError.lowered > 1.001 * least) differing++;
+    }
     // the smallest error is that of another start, so that this can fail
-    const byError = all.reduce((a, b) => (a.relativeError < b.relativeError ? a : b));
-    expect(byError.lowered).toBeGreaterThan(1.001 * least);
+    expect(differing).toBeGreaterThan(0);
   });
 
   it("goes with other constraints, and with missing entries", async () => {
