@@ -153,14 +153,14 @@ const TUCKER: Method = {
       name: "hosvd",
       note: "Tucker without iterations, by the leading singular vectors of every unfolding (De Lathauwer, De Moor & Vandewalle 2000): quick, and nearly as good.",
       steps: null,
-      takes: ["ranks", "error", "seed"],
+      takes: ["ranks", "error", "seed", "memory"],
       defaults: {},
     },
     {
       name: "st-hosvd",
       note: "Tucker without iterations, each mode reduced before the next is looked at (Vannieuwenhoven, Vandebril & Meerbergen 2012): the quickest.",
       steps: null,
-      takes: ["ranks", "error", "seed"],
+      takes: ["ranks", "error", "seed", "memory"],
       defaults: {},
     },
     {
@@ -193,7 +193,7 @@ const TUCKER: Method = {
     const { name } = task.algorithm;
     if (name === "hosvd" || name === "st-hosvd") {
       const solver = name === "hosvd" ? hosvd : stHosvd;
-      const { tensor, relativeError } = await solver(engine, tensorOf(name, x), {
+      const { tensor, relativeError } = await solver(engine, x, {
         ...size(task.asked),
         seed,
         signal: direct.signal,
@@ -218,7 +218,7 @@ const TENSOR_TRAIN: Method = {
       name: "svd",
       note: "A chain of cores, one a mode, by successive singular value decompositions (Oseledets 2011). For tensors of many modes, to compress them. Ranks lie between modes.",
       steps: null,
-      takes: ["ranks", "error", "seed"],
+      takes: ["ranks", "error", "seed", "memory"],
       defaults: {},
     },
   ],
@@ -251,14 +251,14 @@ const TENSOR_RING: Method = {
       name: "svd",
       note: "A chain of cores that closes to a ring, by successive singular value decompositions (Zhao et al. 2016).",
       steps: null,
-      takes: ["ranks", "error", "seed"],
+      takes: ["ranks", "error", "seed", "memory"],
       defaults: {},
     },
     {
       name: "als",
       note: "A chain of cores that closes to a ring, by alternating least squares (Zhao et al. 2016).",
       steps: "sweeps",
-      takes: ["ranks", "sweeps", "tolerance", "seed"],
+      takes: ["ranks", "sweeps", "tolerance", "seed", "memory"],
       defaults: { sweeps: 100 },
     },
   ],
@@ -299,7 +299,7 @@ const BLOCK_TERM: Method = {
       name: "als",
       note: "A sum of small Tucker models (De Lathauwer & Nion 2008): components that are more than one column a mode.",
       steps: "sweeps",
-      takes: ["blocks", "ranks", "starts", "sweeps", "tolerance", "seed"],
+      takes: ["blocks", "ranks", "starts", "sweeps", "tolerance", "seed", "memory"],
       defaults: { starts: 1, sweeps: 100 },
     },
   ],
