@@ -192,6 +192,21 @@ class Bytes(Same):
             self.assertLess(up, 1.2, name)
 
 
+class Processes(Same):
+    def test_a_run_takes_those_of_the_last(self):
+        cluster.cp(store("x", x), RANK, client, initialize=start, sweeps=1)
+        waiting = client.run(shard.waiting)
+        self.assertEqual([len(pids) for pids in waiting.values()], [1, 1, 1])
+        # of another tensor
+        ours = cluster.cp(store("positive", positive), RANK, client, initialize=start, sweeps=20, tolerance=0)
+        self.near_cp(ours, single("positive", *f"--rank {RANK} --init START --sweeps 20 --tolerance 0".split()))
+        self.assertEqual(client.run(shard.waiting), waiting)
+        # one that has ended meanwhile
+        os.kill(next(iter(waiting.values()))[0], signal.SIGKILL)
+        again = cluster.cp(store("positive", positive), RANK, client, initialize=start, sweeps=20, tolerance=0)
+        self.near([again.weights, *again.factors], [ours.weights, *ours.factors])
+
+
 class Failures(Same):
     def test_worker_killed_twice(self):
         path = store("x", x)
@@ -311,6 +326,8 @@ class Memory(Same):
             for rows in (36, 768, 1536):
                 data = np.random.default_rng(2).standard_normal((rows, *row), dtype="f4")
                 path = store(f"large{rows}", data, 4)
+                # peaks are those of new processes
+                client.run(shard.close_all)
                 cluster.cp(path, 2, client, initialize=begin(rows), sweeps=3, tolerance=0, memory=budget)
                 largest.append(max(peaks))
                 peaks.clear()

@@ -120,6 +120,7 @@ const FACTS = { verb: "facts", exponent: 0, weight: 1 };
 describe("a shard", () => {
   it("says its version, answers, and goes on after an error", async () => {
     const engine = await testEngine();
+    const { live } = engine.memory();
     const [here, there] = pipeOf();
     const served = serveShard(engine, there);
     await writeFrame(here.pipe, { verb: "hello" });
@@ -162,6 +163,12 @@ describe("a shard", () => {
       4,
     );
     expect(arrays.largest!.data[0]).toBe(Math.max(...seen.map(Math.abs)));
+    // a run has ended: nothing is left of its tensor, and the next run may open another
+    await writeFrame(here.pipe, { verb: "close" });
+    expect((await here.frames.next())!.header).toEqual({ verb: "closed" });
+    expect(engine.memory().live).toBe(live);
+    const late = await askShard(here, FACTS, {}, [block]);
+    expect(late.header.message).toBe("shard: asked before a tensor was opened");
     here.end();
     await served;
   });

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from typing import Any, NamedTuple
 
 from .errors import ClusterError
 from .frames import PROTOCOL, PipeEnded, read_frame, write_frame
@@ -18,9 +19,23 @@ TENSORS = 3
 PLANNED = 0.75
 #: seconds after which the process of a run that asks no more may be ended by the next run
 IDLE = 300
+#: seconds for which the process of a run that has ended waits for the next run, with its driver and its kernels, and no tensor
+SPARE = 20
 
 _shards = {}
+#: by worker: processes that wait for the next run
+_spares = {}
 _lock = threading.Lock()
+
+
+class Spare(NamedTuple):
+    """A process that waits for the next run, the ends of its pipes, and what ends it unless a run comes first."""
+
+    words: list
+    process: Any
+    input: Any
+    errors: Any
+    timer: threading.Timer
 
 
 class Shard:
@@ -34,17 +49,13 @@ class Shard:
         self.inbox = Inbox()
         self.used = time.monotonic()
 
-    def start(self):
+    def _spawn(self):
         environment = {**os.environ, "TENFOLD_CLUSTER": "shard"}
-        try:
-            words = command()
-        except ClusterError as error:
-            raise ClusterError(f"worker {self.worker}: {error}", error.code) from error
         # what the process and its driver say is told where it ends before it should
         self.errors = tempfile.TemporaryFile()
         # a session of its own, so that Ctrl-C in a terminal does not reach it
         self.process = subprocess.Popen(
-            words,
+            self.words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -54,6 +65,22 @@ class Shard:
         )
         self.input = os.fdopen(os.dup(self.process.stdin.fileno()), "wb", buffering=2**16)
         self.process.stdin.close()
+
+    def start(self):
+        try:
+            self.words = command()
+        except ClusterError as error:
+            raise ClusterError(f"worker {self.worker}: {error}", error.code) from error
+        with _lock:
+            spare = _spares.pop(self.worker, None)
+        if spare:
+            spare.timer.cancel()
+            _, self.process, self.input, self.errors, _ = spare
+            # it may have ended meanwhile
+            if spare.words != self.words or self.process.poll() is not None:
+                self.stop()
+        if self.process is None:
+            self._spawn()
         self.kept = set()
         told = self._exchange({"verb": "hello"})
         if told["version"] != self.version or told["protocol"] != PROTOCOL:
@@ -65,20 +92,28 @@ class Shard:
         x = {"shape": self.rows.shape, "format": self.rows.format, "missing": self.rows.missing}
         self._exchange({"verb": "open", "x": x})
 
+    def spare(self):
+        """Gives up the process, which frees what it has of X, for the next run; None where it cannot serve one."""
+        if not self.lock.acquire(blocking=False):
+            # it is answering
+            return None
+        try:
+            if self.process is None:
+                return None
+            self._exchange({"verb": "close"})
+        except (ClusterError, PipeEnded, OSError):
+            return None
+        finally:
+            self.lock.release()
+        process, self.process = self.process, None
+        timer = threading.Timer(SPARE, _end_spare, [self.worker, process])
+        timer.daemon = True
+        return Spare(self.words, process, self.input, self.errors, timer)
+
     def stop(self):
         process, self.process = self.process, None
-        if process is None:
-            return
-        for end in (self.input, process.stdout, self.errors):
-            try:
-                end.close()
-            except OSError:
-                pass
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            _end(process, self.input, self.errors)
 
     def _last_words(self):
         self.errors.seek(0)
@@ -165,6 +200,30 @@ class Shard:
         return set([*there, *others][:count])
 
 
+def _end(process, *ends):
+    """Closes the pipes of a process, by which it ends, and waits for that."""
+    for end in (*ends, process.stdout):
+        try:
+            end.close()
+        except OSError:
+            pass
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end_spare(worker, process):
+    """Ends the process that waits at this worker, unless it is another by now."""
+    with _lock:
+        spare = _spares.get(worker)
+        if spare is None or spare.process is not process:
+            return
+        del _spares[worker]
+    _end(spare.process, spare.input, spare.errors)
+
+
 def _shard(run, rows, memory, version, worker):
     with _lock:
         shard = _shards.get((worker, run))
@@ -176,10 +235,21 @@ def _shard(run, rows, memory, version, worker):
 
 
 def close(run):
-    """Ends the processes of a run on this worker."""
+    """Ends a run on this worker: its process waits for the next one, or ends."""
     with _lock:
-        for key in [key for key in _shards if key[1] == run]:
-            _shards.pop(key).stop()
+        ended = {key: _shards.pop(key) for key in [key for key in _shards if key[1] == run]}
+    for (worker, _), shard in ended.items():
+        spare = shard.spare()
+        if spare is None:
+            shard.stop()
+            continue
+        with _lock:
+            before = _spares.get(worker)
+            _spares[worker] = spare
+        spare.timer.start()
+        if before:
+            before.timer.cancel()
+            _end(before.process, before.input, before.errors)
 
 
 def close_all():
@@ -187,6 +257,10 @@ def close_all():
         for shard in _shards.values():
             shard.stop()
         _shards.clear()
+        for spare in _spares.values():
+            spare.timer.cancel()
+            _end(spare.process, spare.input, spare.errors)
+        _spares.clear()
 
 
 atexit.register(close_all)
@@ -195,6 +269,11 @@ atexit.register(close_all)
 def processes():
     """The process ids of the shards of this worker's process, for tests and for whoever looks after memory."""
     return [shard.process.pid for shard in _shards.values() if shard.process]
+
+
+def waiting():
+    """The process ids of those that wait for the next run, likewise."""
+    return [spare.process.pid for spare in _spares.values()]
 
 
 def answer(run, rows, memory, version, question, described, blocks, common, rows_of_blocks):

@@ -34,12 +34,12 @@ interface AskedBlock {
 }
 
 /**
- * Serves frames until the pipe ends: `hello` (version and adapter), `open` (what X is) and `ask` (a question, its arrays and its blocks). An error
- * is an answer, too.
+ * Serves frames until the pipe ends: `hello` (version and adapter), `open` (what X is), `ask` (a question, its arrays and its blocks) and `close`
+ * (frees what there is of X; another may be opened). An error is an answer, too.
  */
 export async function serveShard(engine: Engine, pipe: Pipe): Promise<void> {
   const frames = new FrameReader(pipe.input, "the shard's input");
-  const memory = new Turns();
+  let memory = new Turns();
   let shard: Shard | null = null;
   try {
     for (let frame = await frames.next(); frame; frame = await frames.next()) {
@@ -57,6 +57,12 @@ export async function serveShard(engine: Engine, pipe: Pipe): Promise<void> {
         } catch (error) {
           await writeFrame(pipe, errorHeader(error));
         }
+      } else if (verb === "close") {
+        shard?.[dispose]();
+        shard = null;
+        memory = new Turns();
+        engine.trim();
+        await writeFrame(pipe, { verb: "closed" });
       } else if (verb === "ask") await answer(shard, frame, frames, pipe, memory);
       else await writeFrame(pipe, errorHeader(new TenfoldError(`shard: ${verb} is no verb`)));
     }
