@@ -3,12 +3,12 @@
  * original.
  *
  *     node bench/compressTable.mjs [--networks vgg,resnet] [--rounds 9] [--images 10000] [--calibration 512]
- *         [--divided 2,3] [--python python3] [--json FILE]
+ *         [--divided 2,3] [--python python3] [--json FILE] [--write FOLDER]
  *
  * Times are the processor's, of one image on one thread: in onnxruntime-web's WebAssembly, and in onnxruntime-node where it is installed (`npm ci
  * --prefix bench/peers`). In every round each variant has a turn, in another order each time; the table has the median of the rounds'
  * own ratios, and their quartiles. With --python (PyPI onnx and onnxruntime) onnxruntime's static quantiser is a row of its own. Samples
- * for calibration are training images; the answers are counted on t10k.
+ * for calibration are training images; with --write the models stay in a folder, for bench/onnxBrowser.mjs; the answers are counted on t10k.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -34,6 +34,7 @@ const { values: options } = parseArgs({
     divided: { type: "string", default: "2,3" },
     python: { type: "string" },
     json: { type: "string" },
+    write: { type: "string" },
   },
 });
 const rounds = Number(options.rounds);
@@ -164,6 +165,8 @@ for (const network of options.networks.split(",")) {
   const folder = mkdtempSync(join(tmpdir(), "tenfold-table-"));
   try {
     const variants = await variantsOf(new Uint8Array(readFileSync(join(networks, `${network}.onnx`))), folder);
+    for (const { name, bytes } of options.write ? variants : [])
+      writeFileSync(join(options.write!, `${network} ${name}.onnx`), bytes);
     const table = variants.map(({ name, bytes, multiplications }) => {
       const row: Record<string, unknown> = { network, name, bytes: bytes.length, multiplications };
       rows.push(row);

@@ -426,15 +426,13 @@ class Compression {
     this.leftAlone = [...sites.leftAlone];
     for (const site of sites.sites) {
       const reason =
-        site.kind === "transposedConvolution"
-          ? "transposed convolutions are not compressed"
-          : site.groups > 1
-            ? "convolutions in groups are not compressed"
-            : widthOf(site) > MOST_INPUTS
-              ? `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`
-              : Math.min(...site.shape.slice(0, 2)) < 2
-                ? "too few channels"
-                : null;
+        site.groups > 1
+          ? "convolutions in groups are not compressed"
+          : widthOf(site) > MOST_INPUTS
+            ? `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`
+            : Math.min(...site.shape.slice(0, 2)) < 2
+              ? "too few channels"
+              : null;
       if (!reason) this.sites.push(site);
       else {
         const { name, op, counts } = site;

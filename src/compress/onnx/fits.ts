@@ -12,11 +12,15 @@
  *   diagonal blocks; the second by least squares given the first, on the full covariance (Jaderberg 2014, scheme 2).
  * - tucker2: the first factor as in pointwiseFirst, the others by reduced-rank regression given the first (Kim 2016).
  *
+ * A transposed convolution is the matrix from the channels of one place to all taps of all outputs, and its low rank is pointwiseFirst; the
+ * error is that of the taps before they are added up, which is the outputs' where taps do not overlap.
+ *
  * The first factor's vectors are ordered, so the leading block of one Cholesky factor holds the answer for every smaller rank.
  */
 import { eigh } from "../../decompositions/index.js";
 import {
   matrixProduct,
+  permuteValues,
   symmetricEigenvalues,
   symmetricEigenvectors,
   transpose,
@@ -28,6 +32,10 @@ import { blockOf, Triangle } from "./triangle.js";
 
 /** The schemes that layers are compressed by. */
 export type FittedScheme = "lowRank" | "kernelFirst" | "pointwiseFirst" | "vertical" | "horizontal" | "tucker2";
+
+/** Taps of a transposed convolution; 0 for others. */
+const tapsOf = ({ kind, shape }: OnnxSite): number =>
+  kind === "transposedConvolution" ? shape.slice(2).reduce((a, b) => a * b, 1) : 0;
 
 /** A scheme with ranks. */
 export interface FitCandidate {
@@ -76,6 +84,8 @@ export function costOf(
   const { multiplications: before, weights: size } = site.counts;
   if (before === null) return { weights, multiplications: null };
   const positions = before / size;
+  // all of a transposed convolution is computed at the places of its input
+  if (site.kind === "transposedConvolution") return { weights, multiplications: Math.round(weights * positions) };
   const kernel = site.shape.slice(2);
   const [input, output] = [site.inputShape?.slice(2), site.outputShape?.slice(2)];
   const carriers = AXES[scheme](kernel.map((_, axis) => axis));
@@ -164,7 +174,7 @@ export class LayerFits {
     private readonly options: FitterOptions,
   ) {
     this.width = widthOf(site);
-    this.outputs = site.shape[0]!;
+    this.outputs = w.length / this.width;
     this.means = moments && { count: moments.count, meanX: moments.meanX, meanZ: moments.meanZ };
     let energy = 1e-300;
     for (let i = 0; i < w.length; i++) energy += b[i]! * w[i]!;
@@ -178,8 +188,10 @@ export class LayerFits {
     moments: Moments | null,
     options: FitterOptions,
   ): Promise<LayerFits> {
-    const w = Float64Array.from(await site.weights());
+    const given = await site.weights();
     const width = widthOf(site);
+    const taps = tapsOf(site);
+    const w = taps ? permuteValues(given, [site.shape[0]!, width, taps], [0, 2, 1]) : Float64Array.from(given);
     let a: Float64Array;
     let b: Float64Array = w;
     let [variance, r] = [0, 0];
@@ -189,7 +201,7 @@ export class LayerFits {
       for (let i = 0; i < width; i++) trace += a[i * (width + 1)]!;
       variance = Math.max(trace, 0) / width;
       r = options.ridge * variance + 1e-12;
-      b = await products.multiply(w, moments.cross, { rows: site.shape[0]!, inner: width, columns: width });
+      b = await products.multiply(w, moments.cross, { rows: w.length / width, inner: width, columns: width });
       for (let i = 0; i < w.length; i++) b[i]! += r * w[i]!;
       for (let i = 0; i < width; i++) a[i * (width + 1)]! += r;
     } else {
@@ -227,8 +239,14 @@ export class LayerFits {
   private schemes(): FittedScheme[] {
     const { kernel } = this;
     if (this.site.kind === "dense") return ["lowRank"];
+    if (this.site.kind === "transposedConvolution") return ["pointwiseFirst"];
     const spatial = kernel.length === 2 && Math.min(...kernel) > 1;
     return ["kernelFirst", "pointwiseFirst", ...(spatial ? (["vertical", "horizontal"] as const) : []), "tucker2"];
+  }
+
+  /** Whether a scheme is the low rank of the whole matrix. */
+  private whole(scheme: FittedScheme): boolean {
+    return scheme === "lowRank" || scheme === "kernelFirst" || this.site.kind === "transposedConvolution";
   }
 
   private async direct(): Promise<Whitened> {
@@ -354,7 +372,7 @@ export class LayerFits {
       if (cheaper) out.push({ scheme, ranks, ...cost, error: Math.min(1, Math.max(0, 1 - explained / energy)) });
     };
     for (const scheme of this.schemes()) {
-      if (scheme === "lowRank" || scheme === "kernelFirst") {
+      if (this.whole(scheme)) {
         const { z, limit } = await this.direct();
         const energies = cumulated(await this.spectrum(z, this.width, this.width));
         for (const rank of this.ranksUpTo(limit)) put(scheme, [rank], energies[rank - 1]!);
@@ -385,9 +403,11 @@ export class LayerFits {
     const { outputs, site, width } = this;
     const rank = ranks.at(-1)!;
     const factors: Float64Array[] = [];
-    if (scheme === "lowRank" || scheme === "kernelFirst") {
+    if (this.whole(scheme)) {
       const { lower, z } = await this.direct();
-      factors.push(...(await this.reduced("direct", z, lower, width, rank)));
+      const [first, last] = await this.reduced("direct", z, lower, width, rank);
+      const taps = tapsOf(site);
+      factors.push(first, taps ? permuteValues(last, [site.shape[0]!, taps, rank], [0, 2, 1]) : last);
     } else {
       const { first, lower, z, limit, columns } = await this.through(scheme);
       const k = ranks[0]! * columns;
@@ -469,8 +489,24 @@ export class LayerFits {
 
   /** The bias that keeps the mean of the outputs: b + W·mean x − F·mean z, for the factors as they are written. */
   private corrected(scheme: FittedScheme, ranks: readonly number[], factors: readonly Float32Array[]): Float32Array {
-    const { outputs, width, w } = this;
+    const { outputs, width, w, site } = this;
     const { meanX, meanZ } = this.means!;
+    const taps = tapsOf(site);
+    if (taps) {
+      const seen = matrixProduct(factors[0]!, meanZ, ranks[0]!, width, 1);
+      const last = permuteValues(factors[1]!, [site.shape[0]!, ranks[0]!, taps], [0, 2, 1]);
+      const [wanted, now] = [
+        matrixProduct(w, meanX, outputs, width, 1),
+        matrixProduct(last, seen, outputs, ranks[0]!, 1),
+      ];
+      // a place of the output adds up so many of the taps
+      const share = site.geometry!.strides.reduce((a, b) => a / b, 1);
+      return Float32Array.from({ length: site.shape[0]! }, (_, o) => {
+        let change = 0;
+        for (let tap = o * taps; tap < (o + 1) * taps; tap++) change += wanted[tap]! - now[tap]!;
+        return (this.bias?.[o] ?? 0) + share * change;
+      });
+    }
     let values: Float64Array;
     if (scheme === "lowRank" || scheme === "kernelFirst")
       values = matrixProduct(factors[0]!, meanZ, ranks[0]!, width, 1);

@@ -143,8 +143,9 @@ export interface CollectOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Inputs of a site, times the taps of its kernel. */
-export const widthOf = (site: OnnxSite): number => site.shape.slice(1).reduce((a, b) => a * b, 1);
+/** Entries of the vectors that a site's weights are multiplied with: inputs times the kernel's taps; of transposed ones inputs alone. */
+export const widthOf = (site: OnnxSite): number =>
+  site.kind === "transposedConvolution" ? site.shape[1]! : site.shape.slice(1).reduce((a, b) => a * b, 1);
 
 /** The element type of a site's values. */
 export const typeOf = ({ dtype }: OnnxSite): number =>

@@ -30,7 +30,10 @@ export interface Patches {
   write(index: number, out: Float32Array, at: number, shift: Float32Array): void;
 }
 
-/** @param x the input of a dense layer, or of a convolution without groups */
+/**
+ * @param x the input of a dense layer, or of a convolution without groups. A transposed convolution multiplies each place's channels with
+ *   the weights of all taps, so these are its patches.
+ */
 export function patchesOf(site: OnnxSite, x: OnnxArray): Patches {
   const values = floatsOfArray(x);
   const { geometry, inputAxis } = site;
@@ -53,9 +56,11 @@ export function patchesOf(site: OnnxSite, x: OnnxArray): Patches {
       },
     };
   }
-  const { kernel, strides, dilations } = geometry;
   const size = x.shape.slice(2);
-  const { before, after } = padsOf(site, size);
+  const [ones, zeros] = [1, 0].map((value) => size.map(() => value)) as [number[], number[]];
+  const transposed = site.kind === "transposedConvolution";
+  const { kernel, strides, dilations } = transposed ? { kernel: ones, strides: ones, dilations: ones } : geometry;
+  const { before, after } = transposed ? { before: zeros, after: zeros } : padsOf(site, size);
   const outputs = kernel.map((extent, axis) => {
     const room = size[axis]! + before[axis]! + after[axis]! - (extent - 1) * dilations[axis]! - 1;
     return Math.max(0, Math.floor(room / strides[axis]!) + 1);

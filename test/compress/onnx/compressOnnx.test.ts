@@ -140,6 +140,40 @@ describe("compressOnnx", () => {
     else expect(result.reason).toMatch(/time by 1.01/);
   });
 
+  it("compresses a transposed convolution, with taps that overlap too", async () => {
+    for (const [taps, error] of [
+      [2, 1e-4],
+      [3, 0.02],
+    ] as const) {
+      const bytes = modelOf(
+        [
+          { op: "ConvTranspose", inputs: ["x", "w", "b"], output: "up", attributes: { strides: [2, 2] } },
+          { op: "Relu", inputs: ["up"], output: "y" },
+        ],
+        {
+          w: weight([C, F, taps, taps], lowRank(draw, C, F * taps ** 2, 4)),
+          b: weight([F], draw(F)),
+        },
+        [null, C, 6, 6],
+        [null, F, 10 + taps, 10 + taps],
+      );
+      const result = await compress(bytes, { target: { multiplications: 3 }, multiple: 2 });
+      expect(result.layers[0]).toMatchObject({ op: "ConvTranspose", scheme: "pointwiseFirst", ranks: [4] });
+      expect(result.multiplications.before).toBe(36 * C * F * taps ** 2);
+      expect(result.multiplications.after).toBe(36 * 4 * (C + F * taps ** 2));
+      expect([taps, result.verified!.error, result.verified!.error < error]).toMatchObject([
+        taps,
+        expect.anything(),
+        true,
+      ]);
+      // a rank too few: the mean of the outputs stays
+      const small = await compress(bytes, { target: { multiplications: 6 }, multiple: 2 });
+      expect(small.layers[0]!.ranks).toEqual([2]);
+      expect(small.verified!.error).toBeGreaterThan(error);
+      expect(small.verified!.error).toBeLessThan(0.9);
+    }
+  });
+
   it("reads MatMul with a bias behind it, and a value of several outputs", async () => {
     const bytes = fixture("transformer.onnx");
     const model = readOnnx(bytes);
