@@ -20,28 +20,33 @@ interface Slot {
  */
 export class Staging {
   readonly #slots: Slot[] = [];
+  readonly #slotBytes: number;
+  readonly #most: number;
   #next = 0;
   #isDestroyed = false;
 
   /** @param bytes that may wait for the GPU */
   constructor(
     readonly engine: Engine,
-    readonly bytes: number,
-  ) {}
+    bytes: number,
+  ) {
+    this.#slotBytes = Math.min(STAGED, 4 * Math.max(1, Math.ceil(bytes / 4)));
+    this.#most = Math.max(2, Math.ceil(bytes / STAGED));
+  }
 
   /** Writes bytes of a tensor's elements from its byte `at` on, a multiple of 4; a last word may be cut. */
   async write(tensor: Tensor<DType>, at: number, bytes: Uint8Array): Promise<void> {
     if (at % 4 || at + bytes.length > tensor.bytes)
       throw new ShapeError(`write: ${bytes.length} bytes from byte ${at} on, ${tensor} has ${tensor.bytes}`);
-    for (let from = 0; from < bytes.length; from += STAGED)
-      await this.#send(tensor, at + from, bytes.subarray(from, from + STAGED));
+    for (let from = 0; from < bytes.length; from += this.#slotBytes)
+      await this.#send(tensor, at + from, bytes.subarray(from, from + this.#slotBytes));
   }
 
   async #send(tensor: Tensor<DType>, at: number, bytes: Uint8Array): Promise<void> {
     const { faults, device } = this.engine;
     faults.assertOpen();
     const slot = this.#slots[this.#next] ?? this.#create();
-    this.#next = (this.#next + 1) % Math.max(2, Math.ceil(this.bytes / STAGED));
+    this.#next = (this.#next + 1) % this.#most;
     await faults.untilOver(slot.free);
     const size = 4 * Math.ceil(bytes.length / 4);
     faults.guard(`write ${tensor}`, [], () => {
@@ -57,7 +62,7 @@ export class Staging {
 
   #create(): Slot {
     const { MAP_WRITE, COPY_SRC } = GPU_USAGE;
-    const size = Math.min(STAGED, 4 * Math.ceil(this.bytes / 4));
+    const size = this.#slotBytes;
     const buffer = this.engine.faults.guard("staging", [], () =>
       this.engine.device.createBuffer({ size, usage: MAP_WRITE | COPY_SRC, mappedAtCreation: true, label: "staging" }),
     );

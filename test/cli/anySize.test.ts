@@ -40,6 +40,7 @@ describe("decompose", () => {
   it.each([
     ["--rank", "2"],
     ["--ranks", "2,2,2"],
+    ["--ranks", "2,2,2", "--algorithm", "st-hosvd"],
   ])("%s %s is the same with --memory", async (...options) => {
     const direct = await report(at("x.npy"), ...options);
     const weights = readNpz(readFileSync(at("out.npz")));
