@@ -273,8 +273,9 @@ async function main(task: Case): Promise<void> {
     const width = entries / shape[0]!;
     for (let index = 0; index < shape[0]!; index++) row(index, values.subarray(index * width, (index + 1) * width));
     console.log(`${shape.join("×")}, ${mega(bytes)}, on ${engine.adapterName}, bindings of up to ${mega(limit)}`);
+    console.log(`process with the array: ${mega(resident())} resident at most`);
     using x = await source(engine, shape, values);
-    console.log(`${x}`);
+    console.log(`${x}; process: ${mega(resident())} resident at most`);
     const reads = countReads(x);
     let before = 0;
     await solve(engine, x, task, factors, () => {

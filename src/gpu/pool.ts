@@ -12,6 +12,9 @@ export interface Memory {
   buffers: number;
 }
 
+/** Bytes that a pool keeps at most beside what is live, beyond the most that was live at once. */
+const SLACK = 64 * 2 ** 20;
+
 /** Rounds up to a size class: a power of two in four steps, so at most a fifth is wasted. */
 export function sizeClass(bytes: number): number {
   const smallest = 256;
@@ -53,6 +56,7 @@ export class BufferPool {
     const { create, memory } = this.options;
     const size = this.sizeFor(bytes);
     const reused = this.#free.get(size)?.pop();
+    if (!reused) this.#makeRoom(size);
     const buffer = reused ?? create(size, label);
     if (reused) this.#leave(reused);
     else memory.buffers++;
@@ -71,12 +75,7 @@ export class BufferPool {
       buffer.destroy();
       return;
     }
-    for (const oldest of this.#idle) {
-      if (this.#pooled + buffer.size <= limit) break;
-      const list = this.#free.get(oldest.size)!;
-      list.splice(list.indexOf(oldest), 1);
-      this.#discard(oldest);
-    }
+    this.#discardWhile(() => this.#pooled + buffer.size > limit);
     const list = this.#free.get(buffer.size);
     if (list) list.push(buffer);
     else this.#free.set(buffer.size, [buffer]);
@@ -110,6 +109,23 @@ export class BufferPool {
       buffer.destroy();
     }
     this.#taken.clear();
+  }
+
+  /** Destroys buffers of other sizes before a new one is made, so that what waits adds little to the most that was ever in use. */
+  #makeRoom(size: number): void {
+    const { memory } = this.options;
+    const most = Math.max(memory.peak, memory.live + size) + SLACK;
+    this.#discardWhile(() => memory.live + memory.pooled + size > most);
+  }
+
+  /** Destroys free buffers, the one freed longest ago first. */
+  #discardWhile(isFull: () => boolean): void {
+    for (const oldest of this.#idle) {
+      if (!isFull()) return;
+      const list = this.#free.get(oldest.size)!;
+      list.splice(list.indexOf(oldest), 1);
+      this.#discard(oldest);
+    }
   }
 
   #leave(buffer: GPUBuffer): void {

@@ -19,7 +19,7 @@ describe("size classes", () => {
 });
 
 describe("the pool", () => {
-  const setup = (limit = 2 ** 20) => {
+  const setup = (limit = 2 ** 20, largest = 2 ** 24) => {
     const memory: Memory = { live: 0, pooled: 0, peak: 0, buffers: 0 };
     const made: { size: number; alive: boolean }[] = [];
     const create = (size: number) => {
@@ -27,7 +27,7 @@ describe("the pool", () => {
       made.push(record);
       return { size, destroy: () => (record.alive = false) } as unknown as GPUBuffer;
     };
-    return { memory, made, pool: new BufferPool({ create, largest: 2 ** 24, limit, memory }) };
+    return { memory, made, pool: new BufferPool({ create, largest, limit, memory }) };
   };
 
   it("uses a buffer again for its size class only", () => {
@@ -49,6 +49,20 @@ describe("the pool", () => {
     pool.release(buffer);
     expect(memory).toEqual({ live: 0, pooled: 1024, peak: 1024, buffers: 1 });
     expect(pool.acquire(1000, "b").buffer).not.toBe(pool.acquire(1000, "c").buffer);
+  });
+
+  it("gives back what is free before it asks for more than was ever in use, and 64 MiB", () => {
+    const { pool, made, memory } = setup(2 ** 30, 2 ** 30);
+    const mebi = (count: number) => pool.acquire(count * 2 ** 20, "x").buffer;
+    const buffers = [mebi(128), mebi(16)];
+    for (const buffer of buffers) pool.release(buffer);
+    // 144 MiB were in use once: with 32 MiB more there are 176
+    const third = mebi(32);
+    expect(made.every(({ alive }) => alive)).toBe(true);
+    pool.release(third);
+    mebi(64);
+    expect(made.map(({ alive }) => alive)).toEqual([false, true, true, true]);
+    expect([memory.live, memory.pooled].map((bytes) => bytes / 2 ** 20)).toEqual([64, 48]);
   });
 
   it("keeps to its limit by destroying what was freed longest ago", () => {
