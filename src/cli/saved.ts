@@ -2,9 +2,9 @@
 
 import type { Numeric, NumericArray } from "../io/index.js";
 import type { Method, Solution } from "../methods/index.js";
+import { fitsF32 } from "../report/hostModel.js";
 import { namedTensors, scaledParts } from "../tensors/files.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
-import { LARGEST_F32 } from "./tensorFile.js";
 
 export interface Saved {
   arrays: [name: string, array: NumericArray][];
@@ -30,15 +30,10 @@ export async function savedArrays({ tensor }: Solution, { names = {} }: Method, 
   return { arrays: arrays.map(([name, array]) => [names[name] ?? name, array]), notes };
 }
 
-/** The smallest normal f32: smaller ones have fewer than 24 bits. */
-const SMALLEST_F32 = 2 ** -126;
-
 /** The values times 2^exponent: as f64 if a result is outside of f32's normal range, otherwise as f32. */
 function rescale(values: Float32Array, exponent: number): Numeric {
   const exact = Float64Array.from(values, (value) => value * 2 ** exponent);
-  const fits = (value: number): boolean =>
-    value === 0 || (Math.abs(value) >= SMALLEST_F32 && Math.abs(value) <= LARGEST_F32);
-  return exact.every(fits) ? Float32Array.from(exact) : exact;
+  return exact.every(fitsF32) ? Float32Array.from(exact) : exact;
 }
 
 /** The largest extent of a mode without a Tucker factor for which an identity matrix is written. */

@@ -18,7 +18,7 @@ import {
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
 
-export const LARGEST_F32 = 3.4028234663852886e38;
+const LARGEST_F32 = 3.4028234663852886e38;
 
 /** What the help texts say of the argument that {@link readTensor} reads. */
 export const TENSOR_FILE = `the tensor: ${ARRAY_FILES}; one array of several as data.npz:X`;

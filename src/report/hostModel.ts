@@ -13,9 +13,9 @@ import {
 } from "../tensors/index.js";
 import type { HostModel, KruskalModel, TuckerModel, Values } from "./model.js";
 
-/** The largest and the smallest normal f32: a smaller number has fewer than 24 bits. */
-const LARGEST = 3.4028234663852886e38;
-const SMALLEST = 2 ** -126;
+/** Whether f32 holds a number of this size with all of its 24 bits, or as 0. */
+export const fitsF32 = (value: number): boolean =>
+  value === 0 || (Math.abs(value) >= 2 ** -126 && Math.abs(value) <= 3.4028234663852886e38);
 
 /**
  * Reads a result of a tensor that was divided by 2^exponent.
@@ -31,10 +31,8 @@ export async function hostModelOf(
   const arrays = new Map(parts.map(([name, { shape }], at): [string, Values] => [name, { shape, data: read[at]! }]));
   const scaled = scaledParts(tensor).map((name) => arrays.get(name)!);
   const scale = 2 ** exponent;
-  const fits = (value: number): boolean => {
-    const size = Math.abs(value) * scale;
-    return value === 0 || (size >= SMALLEST && size <= LARGEST);
-  };
+  // what is scaled to 0 is too small
+  const fits = (value: number): boolean => value === 0 || (value * scale !== 0 && fitsF32(value * scale));
   const isDivided = exponent !== 0 && !scaled.every(({ data }) => data.every(fits));
   if (exponent !== 0 && !isDivided)
     for (const values of scaled) values.data = values.data.map((value) => value * scale);
