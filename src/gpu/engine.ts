@@ -35,7 +35,7 @@ import {
 export interface EngineOptions {
   /** forces what the adapter decides otherwise: a kernel by name or a rule by number, `{ matmul: "tiled", readAhead: 4 }` */
   variants?: Readonly<Record<string, string | number>>;
-  /** bytes of freed buffers kept for reuse, 512 MiB by default */
+  /** most bytes of freed buffers kept for reuse, 512 MiB by default; no more than were in use once, and 64 MiB */
   poolBytes?: number;
 }
 
