@@ -9,7 +9,7 @@ const files = import.meta.glob([
   "../ops/*.test.ts",
   // of adapters made on paper
   "!../ops/{adapter,choices}.test.ts",
-  "../gpu/{embedding,errors,memory,pipelines,schedule,tensor,variants}.test.ts",
+  "../gpu/{embedding,errors,memory,pipelines,schedule,staging,tensor,variants}.test.ts",
 ]);
 
 /** Not those of kernels that only GPUs take and that SwiftShader compiles for ten seconds and more: they run in Node. */
