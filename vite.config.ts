@@ -3,11 +3,9 @@ import { join, resolve } from "node:path";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 import { wgsl } from "./shaders/loader.js";
+import { OF_THE_COMMAND, placeOfModule } from "./src/build/places.js";
 
 const src = join(import.meta.dirname, "src");
-
-/** The folders of src that only the command is made of; its own configuration bundles them into one file. */
-const OF_THE_COMMAND = ["cli", "experiments", "report"];
 
 /**
  * Every module of the library is a file of the package, with all that it exports: a program's bundler takes the modules that
@@ -16,6 +14,7 @@ const OF_THE_COMMAND = ["cli", "experiments", "report"];
 const modules = readdirSync(src, { recursive: true, encoding: "utf8" })
   .map((file) => file.replaceAll("\\", "/"))
   .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts") && !OF_THE_COMMAND.includes(file.split("/")[0]!))
+  .filter((file) => file !== "build/places.ts")
   .map((file) => file.replace(/\.ts$/, ""));
 
 /** The compiler brings a helper for `using` that no plugin is asked about, and which also does what the library has no use for. */
@@ -24,7 +23,7 @@ const using: Plugin = {
   generateBundle(_, bundle) {
     const helper = Object.values(bundle).find(({ fileName }) => fileName === "vendor/helpers/esm/usingCtx.js");
     if (helper?.type !== "chunk") throw new Error("the helper for `using` is not where it was");
-    helper.code = 'export{default}from"../../../build/using.js";\n';
+    helper.code = `export{default}from"../../../${placeOfModule("build/using")}.js";\n`;
   },
 };
 
@@ -33,14 +32,12 @@ const APART = ["slow", "demo"];
 /** tests that need modules which no other test has loaded */
 const ALONE = ["test/gpu/lateChoices.test.ts"];
 
-/**
- * Where a module lies in the package. npm leaves out folders called node_modules. It packs files in the order of their names without
- * folders, and what is alike is packed smaller side by side: so names of shaders begin alike.
- */
+/** Where a module lies in the package. npm leaves out folders called node_modules; names of shaders begin alike, as those of modules do. */
 const placeOf = (name: string): string => {
   const shader = /\bshaders\/(common\/)?(\w+)\.wgsl(?:_(\w+))?$/.exec(name);
   if (shader) return `shaders/${shader[1] ?? ""}wgsl_${shader[3] ?? "call"}_${shader[2]}`;
-  return name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/");
+  const vendor = name.replace(/^(?:_virtual\/)?(?:.*\bnode_modules|_[^/]*)\//, "vendor/");
+  return vendor === name ? placeOfModule(name) : vendor;
 };
 
 export default defineConfig(({ mode }) => ({

@@ -37,7 +37,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   onnx: ["errors.ts", "gpu", "io", "onnx"],
   // node reads the data sets of the studies; only cli and bench import node
   node: ["errors.ts", "gpu", "io", "experiments", "node"],
-  cli: [...LAYERS, "io", "onnx", "node", "cli"],
+  // its configuration needs to know where modules lie in the package
+  cli: [...LAYERS, "io", "onnx", "node", "cli", "build"],
   // what a build puts into the library
   build: ["gpu", "build"],
   // the lists of public names

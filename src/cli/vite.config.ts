@@ -2,12 +2,12 @@
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { defineConfig, type Plugin } from "vite";
+import { OF_THE_COMMAND, placeOfModule } from "../build/places.js";
 import { toFloat8 } from "./float8.js";
 
 const src = join(import.meta.dirname, "..");
-const BUNDLED = ["cli", "experiments", "report"];
 
-/** Imports of the library's modules as the package has them: `./gpu/engine.js`. */
+/** Imports of the library's modules as the package has them: `./gpu/gpu.engine.js`. */
 const library: Plugin = {
   name: "tenfold-library",
   enforce: "pre",
@@ -16,8 +16,8 @@ const library: Plugin = {
     const resolved = await this.resolve(id, importer, { skipSelf: true });
     if (!resolved) return null;
     const path = relative(src, resolved.id).split(sep);
-    if (path[0] === ".." || BUNDLED.includes(path[0]!)) return null;
-    return { id: `./${path.join("/").replace(/\.ts$/, ".js")}`, external: true };
+    if (path[0] === ".." || OF_THE_COMMAND.includes(path[0]!)) return null;
+    return { id: `./${placeOfModule(path.join("/").replace(/\.ts$/, ""))}.js`, external: true };
   },
 };
 
