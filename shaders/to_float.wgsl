@@ -1,6 +1,7 @@
 // out[i] = the value of x[i] as f32, rounded to nearest: of 32-bit integers; of bytes, four a word; of integers or floats of 16 bits, two a
 // word. The first lies in the lowest bits. NaN and infinity of 16-bit floats keep their bits, for a kernel that looks for them. size read and
 // written once.
+#import half
 #import index
 
 const WIDTH: u32 = 64u;
@@ -22,16 +23,6 @@ fn byte_of(i: u32) -> u32 {
 
 fn half_of(i: u32) -> u32 {
   return (x[i / 2u] >> (16u * (i % 2u))) & 0xffffu;
-}
-
-// The bits of a 16-bit float as those of an f32. Its subnormal numbers, whole multiples of 2^-24, are normal ones of f32.
-fn widened(half: u32) -> u32 {
-  let sign = (half & 0x8000u) << 16u;
-  let exponent = (half >> 10u) & 0x1fu;
-  let fraction = half & 0x3ffu;
-  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 5.9604644775390625e-8); }
-  if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
-  return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
 }
 
 @compute @workgroup_size(WIDTH)

@@ -1,9 +1,13 @@
 import shader from "../../shaders/to_float.wgsl?late";
+import vectorsShader from "../../shaders/to_float_vectors.wgsl?late";
 import { type DType, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { bitsOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";
 
-const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
+const grid = ({ size }: Readonly<Record<string, number>>, { WIDTH }: Readonly<Record<string, number>>) =>
+  grid1d(size!, WIDTH!);
+const kernel = new Kernel(shader, grid);
+const vectors = new Kernel(vectorsShader, grid);
 const KINDS = { u32: 0, i32: 1, u8: 2, i8: 3, u16: 4, i16: 5, f16: 6, bf16: 7 } as const;
 
 /** How numbers are kept that the GPU's kernels read as f32. */
@@ -31,6 +35,12 @@ export function toFloat(s: Scheduler, x: Tensor<DType>, { packed, ...options }: 
   if (x.bytes < bytes) throw new ShapeError(`toFloat: ${x} has ${x.bytes} bytes, needs ${bytes} for ${format}`);
   if (options.out) assertShape("toFloat", "out", options.out, shape);
   const out = options.out ?? s.tensor(shape, { label: x.label });
-  s.run(kernel.with({ KIND: KINDS[format] }), { x: bitsOf(x), out: bitsOf(out) }, { size: sizeOf(shape) });
+  const size = sizeOf(shape);
+  const isInVectors = size % 4 === 0;
+  s.run(
+    (isInVectors ? vectors : kernel).with({ KIND: KINDS[format] }),
+    { x: bitsOf(x), out: bitsOf(out) },
+    { size: isInVectors ? size / 4 : size },
+  );
   return out;
 }

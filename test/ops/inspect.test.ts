@@ -60,19 +60,23 @@ describe("scaleByPower", () => {
 
 describe("toFloat", () => {
   it.each([
+    // a multiple of 4 is written in vectors
     Uint8Array.from({ length: 259 }, (_, i) => (i * 7) % 256),
+    Uint8Array.from({ length: 260 }, (_, i) => (i * 7) % 256),
     Int32Array.of(0, -1, 5, 2 ** 31 - 1, -(2 ** 31), 16_777_217),
+    Int32Array.of(0, -1, 5, 2 ** 31 - 1, -(2 ** 31), 16_777_217, 7, -8),
     Uint32Array.of(0, 1, 2 ** 32 - 1, 2 ** 31, 16_777_219),
+    Uint32Array.of(0, 1, 2 ** 32 - 1, 16_777_219),
   ])("takes values as they are", async (values) => {
     const engine = await testEngine();
     using x = engine.tensor([values.length], values);
     expect([...(await evaluate(engine, (s) => toFloat(s, x)))]).toEqual([...Float32Array.from(values)]);
   });
 
-  it("takes packed integers of a byte and of two, odd numbers of them", async () => {
+  it.each([259, 260])("takes packed integers of a byte and of two, %i of them", async (length) => {
     const engine = await testEngine();
-    const bytes = Int8Array.from({ length: 259 }, (_, i) => (i * 7) % 256);
-    const shorts = Int16Array.of(0, -1, 1, 2 ** 15 - 1, -(2 ** 15), 1234, -4321);
+    const bytes = Int8Array.from({ length }, (_, i) => (i * 7) % 256);
+    const shorts = Int16Array.from({ length }, (_, i) => [0, -1, 1, 2 ** 15 - 1, -(2 ** 15), 1234, -4321][i % 7]! ^ i);
     for (const [format, values] of [
       ["i8", bytes],
       ["u8", Uint8Array.from(bytes)],
@@ -93,11 +97,16 @@ describe("toFloat", () => {
       [32768],
       Uint32Array.from({ length: 32768 }, (_, i) => ((2 * i + 1) << 16) | (2 * i)),
     );
-    for (const format of ["f16", "bf16"] as const) {
-      const floats = await evaluate(engine, (s) => toFloat(s, all, { packed: { format, shape: [65536] } }));
+    for (const [format, length] of [
+      ["f16", 65536],
+      ["f16", 65535],
+      ["bf16", 65536],
+      ["bf16", 65535],
+    ] as const) {
+      const floats = await evaluate(engine, (s) => toFloat(s, all, { packed: { format, shape: [length] } }));
       const [mantissa, bias] = format === "f16" ? [10, 15] : [7, 127];
       let wrong = 0;
-      for (let bits = 0; bits < 65536; bits++) {
+      for (let bits = 0; bits < length; bits++) {
         const exponent = (bits & 0x7fff) >> mantissa;
         const fraction = (bits & (2 ** mantissa - 1)) / 2 ** mantissa;
         const size = exponent ? (1 + fraction) * 2 ** (exponent - bias) : fraction * 2 ** (1 - bias);
