@@ -55,7 +55,7 @@ export interface Method {
   name: string;
   /** `Tensor train` */
   title: string;
-  /** one line without an upper-case letter: `a core and a factor a mode` */
+  /** one line for lists, no sentence: `a core and a factor a mode` */
   summary: string;
   /** the ways to compute it; the first is taken where none is asked for */
   algorithms: readonly [Algorithm, ...Algorithm[]];

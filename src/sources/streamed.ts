@@ -48,7 +48,7 @@ const sourceRules: OptionRules<SourceOptions> = { format: oneOf("u16", "f16", "b
 const MEBI = 2 ** 20;
 const MEMORY = 512 * MEBI;
 /** the most bytes of a slab as f32, unless a row has more: enough to keep the GPU busy, and few beside what solvers make of a slab and the host holds */
-const SLAB = 64 * MEBI;
+const SLAB = 48 * MEBI;
 /** tensors of a slab's size, as f32, that solvers have at once at most: the slab, X̂ or X − X̂ of it, and a product on the way there */
 const TENSORS = 3;
 /** the part of the memory that is planned for: buffers come in sizes up to a fourth larger */

@@ -23,4 +23,16 @@ export const expect = Object.assign(
 );
 setState({ assertionCalls: 0 }, expect as never);
 
-export const vi = { fn: spy.fn, spyOn: spy.spyOn, restoreAllMocks: spy.restoreAllMocks };
+/** As vitest's: calls `check` again and again until it throws nothing, for a second at most. */
+async function waitFor<T>(check: () => T | Promise<T>): Promise<T> {
+  for (const end = performance.now() + 1000; ; ) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+export const vi = { fn: spy.fn, spyOn: spy.spyOn, restoreAllMocks: spy.restoreAllMocks, waitFor };

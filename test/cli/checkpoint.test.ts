@@ -64,9 +64,11 @@ describe("decompose --checkpoint", () => {
     );
     expect(await errorOf(at("y.npy"), "--ranks", "2,2,2")).toContain("the checkpoint is of another tensor");
     expect(await errorOf(at("x.npy"), "--method", "tucker", "--error", "0.3")).toContain(
-      "--checkpoint goes with --ranks",
+      "--checkpoint and --error: give one of them",
     );
-    expect(await errorOf(at("x.npy"), "--ranks", "2,2,2", "--missing")).toContain("tucker takes one of them");
+    expect(await errorOf(at("x.npy"), "--ranks", "2,2,2", "--missing")).toContain(
+      "--checkpoint and --missing: give one of them",
+    );
     expect(await errorOf(at("x.npy"), "--rank", "2", "--nonnegative")).toContain("--nonnegative and --checkpoint");
     expect(await errorOf(at("x.npy"), "--method", "tensor-train", "--error", "0.3")).toContain(
       "--checkpoint is for cp, tucker",
