@@ -28,6 +28,7 @@ import { OnnxModel } from "../../onnx/model.js";
 import { copyOf, makeEntry } from "../../onnx/proto.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
+import { type Fits, fitsOf } from "./groups.js";
 import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
@@ -317,7 +318,7 @@ class Compression {
   /** moments of layers in the original network, the first collected first */
   private readonly stored = new Map<string, Omit<Moments, "covariance" | "cross"> & { covariance: Float32Array }>();
   /** fits of layers with their moments, the last used last */
-  private readonly layerFits = new Map<string, LayerFits>();
+  private readonly layerFits = new Map<string, Fits>();
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -426,11 +427,11 @@ class Compression {
     this.leftAlone = [...sites.leftAlone];
     for (const site of sites.sites) {
       const reason =
-        site.groups > 1
-          ? "convolutions in groups are not compressed"
+        site.groups > 1 && site.kind === "transposedConvolution"
+          ? "transposed convolutions in groups are not compressed"
           : widthOf(site) > MOST_INPUTS
             ? `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`
-            : Math.min(...site.shape.slice(0, 2)) < 2
+            : Math.min(site.shape[0]! / site.groups, site.shape[1]!) < 2
               ? "too few channels"
               : null;
       if (!reason) this.sites.push(site);
@@ -497,7 +498,7 @@ class Compression {
   }
 
   /** The fits of a layer. */
-  private async fitsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<LayerFits> {
+  private async fitsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<Fits> {
     const { layerFits, options, products } = this;
     let fits = layerFits.get(site.id);
     layerFits.delete(site.id);
@@ -510,7 +511,7 @@ class Compression {
         held -= LayerFits.bytesOf(old);
       }
       const moments = this.calibrated ? await this.momentsOf(site, onRun) : null;
-      fits = await LayerFits.of(products, site, moments, { ridge: RIDGE, multiple, refit: false });
+      fits = await fitsOf(products, site, moments, { ridge: RIDGE, multiple, refit: false });
     }
     layerFits.set(site.id, fits);
     return fits;
@@ -526,7 +527,7 @@ class Compression {
       let summed = 0;
       for (const one of sites.slice(sites.indexOf(site))) {
         if (stored.has(one.id)) continue;
-        summed += SUM_BYTES * widthOf(one) ** 2;
+        summed += SUM_BYTES * one.groups * widthOf(one) ** 2;
         if (group.length && summed > memory) break;
         group.push(one);
       }
@@ -771,7 +772,7 @@ class Compression {
       const candidate = plan.get(site.id);
       if (!candidate) continue;
       moments.set(site.id, await this.fitOf(site, candidate));
-      const fits = await LayerFits.of(products, site, await this.momentsOf(site), {
+      const fits = await fitsOf(products, site, await this.momentsOf(site), {
         ...{ ridge: RIDGE, multiple: options.multiple ?? MULTIPLE, refit: false, meansAlone: true },
       });
       const fit = await fits.fit(candidate.scheme, candidate.ranks);
@@ -838,10 +839,10 @@ class Compression {
       );
       tell(0);
       const moments = await this.collect(group, { current: this.written(now.fits) }, tell);
-      const layers: LayerFits[] = [];
+      const layers: Fits[] = [];
       for (const site of group) {
         const more = { ridge: REFIT_RIDGES[0], multiple, refit: true };
-        layers.push(await LayerFits.of(products, site, moments.get(site.id)!, more));
+        layers.push(await fitsOf(products, site, moments.get(site.id)!, more));
       }
       let next: Attempt | null = null;
       for (const ridge of [...REFIT_RIDGES, null]) {

@@ -64,11 +64,11 @@ const AXES: Readonly<Record<FittedScheme, (axes: readonly number[]) => (readonly
 /** Shapes of the factors, and how often each is applied in a run. */
 function stepsOf(site: OnnxSite, scheme: FittedScheme, ranks: readonly number[]): { size: number; shape: number[] }[] {
   const [outputs, inputs, ...kernel] = site.shape as [number, number, ...number[]];
-  const channels = [inputs, ...ranks, outputs];
+  const channels = [inputs, ...ranks, outputs / site.groups];
   const axes = kernel.map((_, axis) => axis);
   return AXES[scheme](axes).map((carried, at) => {
     const taps = kernel.map((extent, axis) => (carried.includes(axis) ? extent : 1));
-    const shape = [channels[at + 1]!, channels[at]!, ...taps];
+    const shape = [channels[at + 1]! * site.groups, channels[at]!, ...taps];
     return { shape, size: shape.reduce((a, b) => a * b, 1) };
   });
 }
@@ -152,7 +152,8 @@ export interface FitterOptions {
 
 /** All fits of one layer. */
 export class LayerFits {
-  private readonly energy: number;
+  /** of the centred outputs, as calibration has them, with the ridge's part */
+  readonly energy: number;
   private readonly cache = new Map<string, Whitened>();
   private readonly spectra = new Map<string, { values: Float64Array; vectors: Float64Array }>();
   private readonly width: number;
@@ -229,7 +230,7 @@ export class LayerFits {
   }
 
   /** Bytes that all fits of a layer may take. */
-  static bytesOf = (site: OnnxSite): number => 8 * 6 * widthOf(site) ** 2;
+  static bytesOf = (site: OnnxSite): number => 8 * 6 * site.groups * widthOf(site) ** 2;
 
   private get kernel(): readonly number[] {
     return this.site.shape.slice(2);
@@ -362,6 +363,11 @@ export class LayerFits {
 
   /** All schemes and ranks that cost less than the layer, but for those that others beat in weights, multiplications and error. */
   async candidates(): Promise<FitCandidate[]> {
+    return undominated(await this.everyCandidate());
+  }
+
+  /** All schemes and ranks that cost less than the layer. */
+  async everyCandidate(): Promise<FitCandidate[]> {
     const { site, outputs, energy } = this;
     const out: FitCandidate[] = [];
     const put = (scheme: FittedScheme, ranks: readonly number[], explained: number): void => {
@@ -395,7 +401,7 @@ export class LayerFits {
           put(scheme, [first, rank], energies[rank - 1]!);
       }
     }
-    return undominated(out);
+    return out;
   }
 
   /** The factors and the bias of a scheme with ranks. */
@@ -545,7 +551,7 @@ function cumulated(values: Float64Array): Float64Array {
 }
 
 /** Candidates that no other one beats in error, weights and multiplications at once. */
-function undominated(candidates: readonly FitCandidate[]): FitCandidate[] {
+export function undominated(candidates: readonly FitCandidate[]): FitCandidate[] {
   const sorted = [...candidates].sort(
     (a, b) => (a.multiplications ?? 0) - (b.multiplications ?? 0) || a.weights - b.weights || a.error - b.error,
   );

@@ -151,13 +151,28 @@ export const widthOf = (site: OnnxSite): number =>
 export const typeOf = ({ dtype }: OnnxSite): number =>
   Number(Object.entries(DATA_TYPES).find(([, { name }]) => name === dtype)?.[0] ?? FLOAT);
 
-/** The moments of the inputs of some layers, in one pass over the samples. */
+/** The moments of groups, one behind the other. */
+function joinedMoments(parts: readonly Moments[]): Moments {
+  if (parts.length === 1) return parts[0]!;
+  const join = (key: "meanX" | "meanZ" | "covariance" | "cross"): Float64Array => {
+    const out = new Float64Array(parts.length * parts[0]![key].length);
+    for (const [at, one] of parts.entries()) out.set(one[key], at * one[key].length);
+    return out;
+  };
+  const covariance = join("covariance");
+  const cross = parts[0]!.cross === parts[0]!.covariance ? covariance : join("cross");
+  return { count: parts[0]!.count, meanX: join("meanX"), meanZ: join("meanZ"), covariance, cross };
+}
+
+/** The moments of the inputs of some layers, in one pass over the samples; of a layer in groups those of all groups, one behind the other. */
 export async function collectMoments(options: CollectOptions): Promise<Map<string, Moments>> {
   const { products, sessions, original, current, sites, runs, patches, seed, onRun, signal } = options;
   const values = sites.map((site) => ({ name: site.input, dataType: typeOf(site) }));
   const before = await Part.open(sessions, original, values);
   const now = current && current !== original ? await Part.open(sessions, current, values) : null;
-  const sums = new Map(sites.map((site) => [site.id, new MomentSums(products, widthOf(site), now !== null)]));
+  const sumsOf = (site: OnnxSite): MomentSums[] =>
+    Array.from({ length: site.groups }, () => new MomentSums(products, widthOf(site), now !== null));
+  const sums = new Map(sites.map((site) => [site.id, sumsOf(site)]));
   // places do not depend on which layers are collected together
   const random = new Map(sites.map(({ id }) => [id, randomNumbers(seed + hashOf(id))]));
   try {
@@ -166,22 +181,28 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
       const x = await before.run(feeds);
       const z = now ? await now.run(feeds) : x;
       for (const site of sites) {
-        const rows = { x: patchesOf(site, x[site.input]!), z: now ? patchesOf(site, z[site.input]!) : null };
-        const { count } = rows.x;
+        const rows = sums.get(site.id)!.map((sum, group) => ({
+          ...{ sum, x: patchesOf(site, x[site.input]!, group), z: now ? patchesOf(site, z[site.input]!, group) : null },
+        }));
+        const { count } = rows[0]!.x;
         const wanted = Math.min(patches, Math.max(LEAST_PATCHES, PATCHES_AN_INPUT * widthOf(site)));
         const taken = Math.min(count, Math.max(8, Math.ceil(wanted / runs.length)));
-        const sum = sums.get(site.id)!;
         const draw = random.get(site.id)!;
         for (let k = 0; k < taken; k++) {
           // one place in each of `taken` equal parts
           const index = Math.min(count - 1, Math.floor(((k + draw()) * count) / taken));
-          await sum.add((which, out, at, shift) => rows[which]!.write(index, out, at, shift));
+          for (const one of rows)
+            await one.sum.add((which, out, at, shift) => one[which]!.write(index, out, at, shift));
         }
       }
       onRun?.(done + 1);
     }
     const moments = new Map<string, Moments>();
-    for (const site of sites) moments.set(site.id, await sums.get(site.id)!.finish());
+    for (const site of sites) {
+      const parts: Moments[] = [];
+      for (const sum of sums.get(site.id)!) parts.push(await sum.finish());
+      moments.set(site.id, joinedMoments(parts));
+    }
     return moments;
   } finally {
     await before.release();

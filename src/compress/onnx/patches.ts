@@ -31,10 +31,10 @@ export interface Patches {
 }
 
 /**
- * @param x the input of a dense layer, or of a convolution without groups. A transposed convolution multiplies each place's channels with
+ * @param x the input of a dense layer or of a convolution, whose groups have patches each. A transposed convolution multiplies each place's channels with
  *   the weights of all taps, so these are its patches.
  */
-export function patchesOf(site: OnnxSite, x: OnnxArray): Patches {
+export function patchesOf(site: OnnxSite, x: OnnxArray, group = 0): Patches {
   const values = floatsOfArray(x);
   const { geometry, inputAxis } = site;
   const inputs = site.shape[1]!;
@@ -91,7 +91,7 @@ export function patchesOf(site: OnnxSite, x: OnnxArray): Patches {
         }
       }
       for (let channel = 0, to = at; channel < inputs; channel++) {
-        const from = (sample * inputs + channel) * plane;
+        const from = ((sample * site.groups + group) * inputs + channel) * plane;
         for (let tap = 0; tap < taps; tap++, to++) {
           const offset = offsets[tap]!;
           out[to] = (offset < 0 ? 0 : values[from + offset]!) - shift[to - at]!;

@@ -174,6 +174,31 @@ describe("compressOnnx", () => {
     }
   });
 
+  it("compresses convolutions in groups, with the same ranks for each", async () => {
+    const [groups, rank] = [2, 3];
+    const rows = Array.from({ length: groups }, () => lowRank(draw, F / groups, (C / groups) * 9, rank));
+    const bytes = modelOf(
+      [
+        { op: "Conv", inputs: ["x", "w", "b"], output: "c", attributes: { pads: [1, 1, 1, 1], group: groups } },
+        { op: "Relu", inputs: ["c"], output: "y" },
+      ],
+      {
+        w: weight([F, C / groups, 3, 3], Float32Array.from(rows.flatMap((part) => [...part]))),
+        b: weight([F], draw(F)),
+      },
+      [null, C, 6, 6],
+      [null, F, 6, 6],
+    );
+    const result = await compress(bytes, { target: { multiplications: 3 } });
+    expect(result.layers[0]).toMatchObject({ op: "Conv", scheme: "kernelFirst", ranks: [rank] });
+    expect(result.multiplications.after).toBe(36 * groups * rank * ((C / groups) * 9 + F / groups));
+    expect(result.verified!.error).toBeLessThan(1e-4);
+    const small = await compress(bytes, { target: { multiplications: 6 } });
+    expect(small.layers[0]!.refitted || small.layers[0]!.scheme).toBeTruthy();
+    expect(small.verified!.error).toBeGreaterThan(1e-3);
+    expect(small.verified!.error).toBeLessThan(0.9);
+  });
+
   it("reads MatMul with a bias behind it, and a value of several outputs", async () => {
     const bytes = fixture("transformer.onnx");
     const model = readOnnx(bytes);

@@ -1,0 +1,110 @@
+/** Convolutions in groups: one layer for each group, with the same scheme and ranks for all. */
+import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
+import { type FitCandidate, type FittedScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
+import { type Moments, widthOf } from "./moments.js";
+import type { Products } from "./products.js";
+
+/** What all fits of a layer, and of one in groups, can do. */
+export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "fit" | "rebiased">;
+
+/** @param moments of a layer in groups those of all groups, one behind the other; overwritten; null for fits of the weights alone */
+export async function fitsOf(
+  products: Products,
+  site: OnnxSite,
+  moments: Moments | null,
+  options: FitterOptions,
+): Promise<Fits> {
+  if (site.groups === 1) return await LayerFits.of(products, site, moments, options);
+  const parts: LayerFits[] = [];
+  for (let group = 0; group < site.groups; group++)
+    parts.push(await LayerFits.of(products, partOf(site, group), moments && momentsOf(moments, site, group), options));
+  return new GroupedFits(site, parts);
+}
+
+/** One group of a convolution as a layer of its own. */
+export function partOf(site: OnnxSite, group: number): OnnxSite {
+  const { groups, shape, counts } = site;
+  const outputs = shape[0]! / groups;
+  const size = counts.weights / groups;
+  return {
+    ...site,
+    ...{ groups: 1, shape: [outputs, ...shape.slice(1)] },
+    counts: { weights: size, multiplications: counts.multiplications && counts.multiplications / groups },
+    weights: async () => (await site.weights()).slice(group * size, (group + 1) * size),
+    bias: async () => (await site.bias())?.slice(group * outputs, (group + 1) * outputs) ?? null,
+  };
+}
+
+function momentsOf({ count, meanX, meanZ, covariance, cross }: Moments, site: OnnxSite, group: number): Moments {
+  const width = widthOf(site);
+  const of = (values: Float64Array, size: number): Float64Array => values.subarray(group * size, (group + 1) * size);
+  const c = of(covariance, width ** 2);
+  return {
+    ...{ count, meanX: of(meanX, width), meanZ: of(meanZ, width), covariance: c },
+    cross: cross === covariance ? c : of(cross, width ** 2),
+  };
+}
+
+class GroupedFits implements Fits {
+  constructor(
+    readonly site: OnnxSite,
+    private readonly parts: readonly LayerFits[],
+  ) {}
+
+  get patches(): number | null {
+    return this.parts[0]!.patches;
+  }
+
+  draw(ridge: number): void {
+    for (const part of this.parts) part.draw(ridge);
+  }
+
+  async candidates(): Promise<FitCandidate[]> {
+    const { parts } = this;
+    const lists: FitCandidate[][] = [];
+    for (const part of parts) lists.push(await part.everyCandidate());
+    const energy = parts.reduce((sum, part) => sum + part.energy, 0);
+    return undominated(
+      lists[0]!.map((one, at) => ({
+        ...one,
+        weights: one.weights * parts.length,
+        multiplications: one.multiplications && one.multiplications * parts.length,
+        error: parts.reduce((sum, part, which) => sum + (part.energy / energy) * lists[which]![at]!.error, 0),
+      })),
+    );
+  }
+
+  async fit(scheme: FittedScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
+    const fits: OnnxReplacement[] = [];
+    for (const part of this.parts) fits.push(await part.fit(scheme, ranks));
+    const [first] = fits as [OnnxReplacement];
+    const factors = first.factors.map(({ shape }, at) => ({
+      shape: [shape[0]! * fits.length, ...shape.slice(1)],
+      data: together(fits.map(({ factors }) => factors[at]!.data)),
+    }));
+    return { site: this.site.id, scheme, factors, ...(first.bias && { bias: together(fits.map((fit) => fit.bias!)) }) };
+  }
+
+  rebiased(fit: OnnxReplacement): OnnxReplacement {
+    const { parts } = this;
+    const each = parts.map((part, group) => {
+      const factors = fit.factors.map(({ shape, data }) => {
+        const size = data.length / parts.length;
+        const values = (data as Float32Array).slice(group * size, (group + 1) * size);
+        return { shape: [shape[0]! / parts.length, ...shape.slice(1)], data: values };
+      });
+      return part.rebiased({ ...fit, factors });
+    });
+    return { ...fit, bias: together(each.map(({ bias }) => bias!)) };
+  }
+}
+
+function together(lists: readonly ArrayLike<number>[]): Float32Array {
+  const out = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    out.set(list, at);
+    at += list.length;
+  }
+  return out;
+}
