@@ -25,7 +25,8 @@ def images(path):
 def layers_of(path, pictures):
     model = onnx.load(path)
     arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    nodes = [n for n in model.graph.node if n.op_type == "Conv" and arrays[n.input[1]].shape[2:] == (3, 3) and arrays[n.input[1]].shape[1] >= 8]
+    kernels = {n.output[0]: arrays[n.input[1]].shape for n in model.graph.node if n.op_type == "Conv"}
+    nodes = [n for n in model.graph.node if kernels.get(n.output[0], ())[2:] == (3, 3) and kernels[n.output[0]][1] >= 8]
     model.graph.output.extend(helper.make_tensor_value_info(n.input[0], 1, None) for n in nodes if n.input[0] != model.graph.input[0].name)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     values = dict(zip([o.name for o in session.get_outputs()], session.run(None, {session.get_inputs()[0].name: pictures})))
@@ -98,11 +99,9 @@ def closed_forms(w, c, budget):
             z = np.linalg.solve(lower, b.T).T
             u, sv, vt = np.linalg.svd(z, full_matrices=False)
             yield f"tucker2 {r1},{r2}", restore((u[:, :r2] * sv[:r2]) @ np.linalg.solve(lower.T, vt[:r2].T).T @ v, order, w.shape)
-    for name, cost, whole in (("kernelFirst", 9 * s + t, True),):
-        r = int(budget // cost)
-        lower = np.linalg.cholesky(c)
-        u, sv, vt = np.linalg.svd(w.reshape(t, -1) @ lower, full_matrices=False)
-        yield name, (u[:, :r] @ (u[:, :r].T @ w.reshape(t, -1))).reshape(w.shape)
+    r = int(budget // (9 * s + t))
+    u = np.linalg.svd(w.reshape(t, -1) @ np.linalg.cholesky(c), full_matrices=False)[0][:, :r]
+    yield "kernelFirst", (u @ (u.T @ w.reshape(t, -1))).reshape(w.shape)
 
 
 def solve(normal, right):
