@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,6 +27,7 @@ import numpy as np
 import zarr
 from distributed import Client, LocalCluster
 
+import tenfold
 from tenfold import cluster
 from tenfold.cluster import asking, dispatch, shard
 from tenfold.cluster.node import command
@@ -128,9 +130,9 @@ class Answers(Same):
 
     def test_nonnegative(self):
         ours = cluster.cp(
-            store("positive", positive), RANK, client, initialize=start, nonnegative=True, sweeps=8, tolerance=0
+            store("positive", positive), RANK, client, initialize=start, nonnegative=True, sweeps=30, tolerance=0
         )
-        theirs = single("positive", *f"--rank {RANK} --nonnegative --init START --sweeps 8 --tolerance 0".split())
+        theirs = single("positive", *f"--rank {RANK} --nonnegative --init START --sweeps 30 --tolerance 0".split())
         self.near_cp(ours, theirs)
         self.assertTrue(all((factor >= 0).all() for factor in ours.factors))
 
@@ -139,6 +141,15 @@ class Answers(Same):
         theirs = single("holed", *f"--rank {RANK} --missing --init START --sweeps 20 --tolerance 0".split())
         self.near_cp(ours, theirs)
         self.assertEqual(ours.report["known"], np.isfinite(holed).sum())
+
+    def test_missing_filled(self):
+        holes = store("holes", np.where(np.isfinite(holed), positive, np.nan))
+        ours = cluster.cp(holes, RANK, client, initialize=start, nonnegative=True, missing=True, sweeps=20, tolerance=0)
+        words = f"--rank {RANK} --missing --nonnegative --init START --sweeps 20 --tolerance 0"
+        self.near_cp(ours, single("holes", *words.split()))
+        ours = cluster.tucker(holes, (3, 3, 3), client, missing=True, sweeps=60, tolerance=0)
+        theirs = single("holes", *"--method tucker --ranks 3,3,3 --missing --sweeps 60 --tolerance 0".split())
+        self.near([ours.core, *ours.factors], [theirs["core"], *(theirs[f"factor_{mode}"] for mode in range(3))], 1e-4)
 
     def test_tucker(self):
         ours = cluster.tucker(store("x", x), (3, 3, 3), client, sweeps=10, tolerance=0)
@@ -286,14 +297,51 @@ class Failures(Same):
         message = self.failing_worker({"TENFOLD_ADAPTER": "system", "VK_DRIVER_FILES": "/none"})
         self.assertRegex(message, "worker tcp://.* has no adapter for WebGPU: No WebGPU adapter was found")
 
-    def test_other_version(self):
+    def other_command(self):
+        """The command, but for its version."""
         other = folder / "other"
-        cli = Path(command()[1]).resolve()
-        shutil.copytree(cli.parent, other / "dist", ignore=shutil.ignore_patterns("demo", "docs", "types"))
-        (other / "package.json").write_text(json.dumps({"version": "0.0.9", "type": "module"}))
-        (other / "node_modules").symlink_to(cli.parents[1] / "node_modules")
-        message = self.failing_worker({"TENFOLD_CLI": str(other / "dist/cli.js")})
-        self.assertRegex(message, r"worker tcp://.* has tenfold 0.0.9, the program that asks has \d+\.\d+\.\d+: install the same")
+        if not other.exists():
+            cli = Path(command()[1]).resolve()
+            shutil.copytree(cli.parent, other / "dist", ignore=shutil.ignore_patterns("demo", "docs", "types"))
+            (other / "package.json").write_text(json.dumps({"version": "0.0.9", "type": "module"}))
+            (other / "node_modules").symlink_to(cli.parents[1] / "node_modules")
+        return str(other / "dist/cli.js")
+
+    def test_other_command_on_a_worker(self):
+        message = self.failing_worker({"TENFOLD_CLI": self.other_command()})
+        self.assertRegex(
+            message,
+            r"worker tcp://.* has the command tenfold 0.0.9 \(protocol 1\) and the Python package \d+\.\d+\.\d+ \(protocol 1\): install the same",
+        )
+
+    def test_other_command_where_it_is_asked(self):
+        with mock.patch.dict(os.environ, {"TENFOLD_CLI": self.other_command()}):
+            with self.assertRaisesRegex(cluster.ClusterError, "^the program that asks has the command tenfold 0.0.9"):
+                cluster.cp(store("x", x), RANK, client, initialize=start)
+
+    def test_other_package_on_a_worker(self):
+        package = folder / "package"
+        shutil.copytree(Path(__file__).parents[1] / "tenfold", package / "tenfold")
+        init = package / "tenfold/__init__.py"
+        init.write_text(init.read_text().replace(f'"{tenfold.__version__}"', '"0.0.8"'))
+        for path, message in (
+            (str(package), r"^worker tcp://.* has the Python package tenfold 0.0.8, the program that asks has \d+\.\d+\.\d+: "),
+            ("", r"^worker tcp://.* has no Python package tenfold \d+\.\d+\.\d+ \(No module named 'tenfold'\): pip install"),
+        ):
+            local, its_client = start_cluster(0)
+            # a process of its own: those that LocalCluster starts have this one's path
+            words = [sys.executable, "-m", "distributed.cli.dask_worker", local.scheduler_address, "--nthreads", "1", "--no-dashboard"]
+            worker = subprocess.Popen(
+                words, env={**os.environ, "PYTHONPATH": path}, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                with self.assertRaisesRegex(cluster.ClusterError, message):
+                    cluster.cp(store("x", x), RANK, its_client, initialize=start)
+            finally:
+                worker.terminate()
+                worker.wait()
+                its_client.close()
+                local.close()
 
     def test_no_node(self):
         message = self.failing_worker({"TENFOLD_NODE": "", "PATH": "/none"})

@@ -541,8 +541,6 @@ export class Problem<T extends { destroy(): void }> {
       const method = await begin(scope);
       const { columns, state, isTold, singleBelow, advice } = method;
       const isExact = source.known !== undefined && method.goesByDifference;
-      if (source.isReadByDifference && !isExact && !method.takesAsIs)
-        throw new TenfoldError(`${name}: ${source} is read by cp alone, without constraints; take that`);
       const changes = source.refresh !== undefined && !isExact && !method.takesAsIs;
       // errors from norms take ‖x‖² as it was, and x changes with the model
       const hasCheap = !changes && (method.hasCheap ?? false);

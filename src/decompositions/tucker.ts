@@ -485,7 +485,9 @@ async function truncatedFactors(
   stopping: StoppingOptions,
   how: { sequential: boolean; isTold: boolean; isRefined?: boolean },
 ): Promise<Start> {
-  if (!liesInSlabs(source)) return await truncated(source, ranks, seed, stopping, how);
+  // of a tensor that changes with the model, a core is a start and no result
+  const mayTakeCore = liesInSlabs(source) && !(how.isTold && source.refresh);
+  if (!mayTakeCore) return await truncated(source, ranks, seed, stopping, how);
   const { REFINEMENTS, wideCore } = await import("./wideCore.js");
   const refinements = how.isTold ? REFINEMENTS : 1;
   const wide = await wideCore(source, ranks, { seed, refinements, signal: stopping.signal });
@@ -657,7 +659,7 @@ interface Within {
 
 /** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings: of slabs, from those of a core. */
 async function factorsWithin(name: string, source: Source, within: Within, sequential: boolean): Promise<Start> {
-  if (!liesInSlabs(source)) return await smallest(name, source, within, sequential);
+  if (!liesInSlabs(source) || source.refresh) return await smallest(name, source, within, sequential);
   const { coreWithin } = await import("./wideCore.js");
   const wide = await coreWithin(source, within, within);
   if (!wide) return await smallest(name, source, within, sequential);

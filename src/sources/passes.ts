@@ -16,8 +16,8 @@ export const liesInSlabs = (source: Source): source is InSlabs =>
 export const passesOf = (source: InSlabs): Passes =>
   source.passes ?? new SlabPasses(source as Required<Pick<Source, "eachSlab">>);
 
-/** The passes of a source whose slabs are on this machine. */
-class SlabPasses implements Passes {
+/** The passes of what has its slabs on this machine. */
+export class SlabPasses implements Passes {
   constructor(readonly source: Required<Pick<Source, "eachSlab">>) {}
 
   products(p: Program, factors: readonly Tensor[], out: (mode: number) => Tensor): void {

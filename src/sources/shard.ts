@@ -28,7 +28,7 @@ import {
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { Feed, type NumberFormat } from "./feed.js";
 import { overModes } from "./overModes.js";
-import { passesOf } from "./passes.js";
+import { SlabPasses } from "./passes.js";
 import { TensorReader } from "./resident.js";
 import type { HostArray, Joining, ShardAnswer, ShardRequest } from "./shards.js";
 import { modelRows, type Placed, SlabReader, SlabResult, Slabs } from "./slabs.js";
@@ -282,6 +282,14 @@ export class Shard {
 const knownOf = ({ s }: Program, marked: Tensor): Tensor =>
   accumulateKnown(s, marked, s.tensor(marked.shape, { label: "known" }), { alpha: 1, beta: 0, gamma: 0 });
 
+/** Records a block with the model's entries where others are missing. */
+function filledOf(p: Program, marked: Tensor, model: Model, start: number): Tensor {
+  const { part, rows } = modelRows(p, model, start, marked.shape[0]!);
+  const full = part.full(p.s, p.s.tensor(marked.shape, { label: "filled" }));
+  p.s.release(rows);
+  return accumulateKnown(p.s, marked, full, { alpha: 1, beta: 0, gamma: 1 });
+}
+
 /** x, or x − x̂, of slabs with missing entries; or x − x̂ of slabs without. */
 class View extends SlabReader {
   constructor(
@@ -362,7 +370,7 @@ class Work {
       case "products": {
         const factors = this.#factors("factor") as Tensor[];
         const outs = factors.map((factor, k) => output(`product ${k}`, factor.shape, joiningOf(k === 0)));
-        passesOf(this.slabs).products(p, factors, (k) => outs[k]!);
+        new SlabPasses(reader).products(p, factors, (k) => outs[k]!);
         return;
       }
       case "projections": {
@@ -372,14 +380,14 @@ class Work {
           const isLined = unprojected === 0 || !bases[0];
           return [unprojected, output(`projected ${unprojected}`, extents, joiningOf(isLined))] as const;
         });
-        passesOf(this.slabs).projections(p, bases, new Map(outs));
+        new SlabPasses(reader).projections(p, bases, new Map(outs));
         return;
       }
       case "core": {
         const bases = this.#factors("factor");
         const extents = shape.map((extent, k) => bases[k]?.shape[1] ?? extent);
         const out = { core: output("core", extents, "rows"), lost: output("lost", [1], "sum") };
-        passesOf(this.slabs).core(p, bases, out);
+        new SlabPasses(reader).core(p, bases, out);
         return;
       }
       default:
@@ -387,15 +395,17 @@ class Work {
     }
   }
 
-  /** x, or x − x̂ where the question is about that. */
+  /** x, with the model's entries (or zeros) where others are missing; or x − x̂ where the question is about that. */
   #reader(): SlabReader {
     if (this.request.isDifference) return this.#difference(this.#model("minus") as KruskalTensor);
     if (!this.x.missing) return this.slabs;
-    return new View(this.slabs, (p, x) => {
+    const isFilled = this.inputs.has("fill weights") || this.inputs.has("fill core");
+    const model = isFilled ? this.#model("fill") : null;
+    return new View(this.slabs, (p, x, start) => {
       const marked = markMissing(p.s, x);
-      const known = knownOf(p, marked);
+      const filled = model ? filledOf(p, marked, model, start) : knownOf(p, marked);
       p.s.release(marked);
-      return known;
+      return filled;
     });
   }
 

@@ -125,10 +125,6 @@ export class Sharded extends RemoteReader implements Source {
     return this.largest === 0;
   }
 
-  get isReadByDifference(): boolean {
-    return this.shards.missing;
-  }
-
   /** entries of the largest block: cores that are not larger travel */
   get slabSize(): number {
     return (this.size / this.shape[0]!) * this.shards.blockRows;
@@ -214,6 +210,54 @@ export class Sharded extends RemoteReader implements Source {
   }
 }
 
+/** Verbs that read every entry of x. */
+const READS_ALL: ReadonlySet<Question["verb"]> = new Set([
+  "mttkrp",
+  "partialMttkrp",
+  "project",
+  "unfoldedProduct",
+  "products",
+  "projections",
+  "core",
+]);
+
+/**
+ * A tensor on several machines with missing entries: verbs take them for what the model of the last `refresh` has there, with which each machine
+ * fills its blocks whenever it reads them, and for 0 before.
+ */
+class ShardedWithMissing extends Sharded {
+  readonly refreshTells = true;
+  /** the model of the last `refresh`, as it is sent */
+  #fill: Inputs = {};
+  readonly #copies = new Map<string, Tensor>();
+
+  refresh(p: Program, model: Model, { squaredNorm }: { squaredNorm?: Tensor | undefined } = {}): void {
+    const copies = Object.entries(modelInputs("fill", model)).map(
+      ([name, tensor]) => [name, tensor && copy(p.s, tensor, { out: this.#copyOf(name, tensor.shape) })] as const,
+    );
+    this.#fill = Object.fromEntries(copies);
+    if (squaredNorm) this.residual(p, model, { out: squaredNorm });
+  }
+
+  #copyOf(name: string, shape: readonly number[]): Tensor {
+    const key = `${name} ${formatShape(shape)}`;
+    const tensor = this.#copies.get(key) ?? this.engine.tensor(shape, null, { label: name });
+    this.#copies.set(key, tensor);
+    return tensor;
+  }
+
+  override remote(p: Program, question: Question, inputs: Inputs, outputs: Outputs): Record<string, Tensor> {
+    const readsAll = READS_ALL.has(question.verb) && !question.isDifference;
+    return super.remote(p, question, readsAll ? { ...inputs, ...this.#fill } : inputs, outputs);
+  }
+
+  override [dispose](): void {
+    for (const tensor of this.#copies.values()) tensor.destroy();
+    this.#copies.clear();
+    this.#fill = {};
+  }
+}
+
 /** x − x̂ of a Kruskal tensor, which every machine makes anew of its blocks: nothing of x's size travels, or is kept. */
 class RemoteDifference extends RemoteReader implements Difference {
   readonly #copy = new ModelCopy("a tensor on several machines");
@@ -266,7 +310,7 @@ class RemoteDifference extends RemoteReader implements Difference {
  * @throws TenfoldError for NaN and infinity: how many, and where the first is; where entries are missing, if no entry is known
  */
 export async function sharded(engine: Engine, shards: Shards, signal?: AbortSignal): Promise<Sharded> {
-  const source = new Sharded(engine, shards);
+  const source = shards.missing ? new ShardedWithMissing(engine, shards) : new Sharded(engine, shards);
   await source.look("sharded", signal);
   return source;
 }

@@ -38,7 +38,8 @@ export interface ShardRequest {
   modes?: readonly number[];
   /** whether it is asked of x − x̂, where x̂ is the Kruskal tensor of the arrays `minus weights`, `minus 0`, … */
   isDifference?: boolean;
-  /** by name. Those that begin with `rows of` have a row for each of mode 0 */
+  /**
+   * by name. Of a tensor with missing entries, `fill weights`, `fill 0`, … (or `fill core`, …) are the model whose entries stand there. Those that begin with `rows of` have a row for each of mode 0 */
   arrays: Readonly<Record<string, HostArray>>;
 }
 

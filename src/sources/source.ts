@@ -107,8 +107,6 @@ export interface Source extends Reader, Facts {
   readonly passes?: Passes;
   /** entries of the largest slab, where x lies in slabs */
   readonly slabSize?: number;
-  /** @internal whether entries are missing, and those alone that go by the `difference` may read x */
-  readonly isReadByDifference?: boolean;
   /** slices of which nothing is known: their rows of factors are to be 0 */
   readonly unknownSlices?: readonly { mode: number; index: number }[];
   toString(): string;

@@ -63,12 +63,12 @@ def cp(x, rank, client, *, initialize=None, missing=False, memory=None, storage_
     return CP(arrays["weights"], [arrays[f"factor_{mode}"] for mode in range(len(report["shape"]))], report)
 
 
-def tucker(x, ranks, client, *, memory=None, storage_options=None, verbose=False, **options):
+def tucker(x, ranks, client, *, missing=False, memory=None, storage_options=None, verbose=False, **options):
     """Tucker, by higher-order orthogonal iteration. `ranks` is one number for all modes, or one for each; else as `cp`."""
     ranks = ",".join(str(rank) for rank in np.atleast_1d(ranks))
     with tempfile.TemporaryDirectory() as folder:
         asked = {"method": "tucker", "ranks": ranks, **options}
-        arrays, report = _decompose(folder, x, client, asked, False, memory, storage_options, verbose)
+        arrays, report = _decompose(folder, x, client, asked, missing, memory, storage_options, verbose)
     return Tucker(arrays["core"], [arrays[f"factor_{mode}"] for mode in range(len(report["shape"]))], report)
 
 

@@ -8,8 +8,8 @@ import threading
 
 from .dispatch import Dispatch
 from .errors import ClusterError
-from .frames import PROTOCOL, PipeEnded, read_frame, write_frame
-from .node import command
+from .frames import PipeEnded, read_frame, write_frame
+from .node import check_version, command
 
 
 def run(client, rows, argv, memory=None, output=None, errors=None):
@@ -41,27 +41,19 @@ def run(client, rows, argv, memory=None, output=None, errors=None):
             header, arrays = frame
             if header["verb"] == "print":
                 (output or _print)(arrays[0][1].tobytes())
-            elif header["verb"] == "hello":
-                if header["protocol"] != PROTOCOL:
-                    raise ClusterError(f"tenfold {header['version']} speaks another protocol than this Python package")
-                dispatch = Dispatch(client, rows, header["version"], memory)
-                write_frame(
-                    incoming,
-                    {
-                        "verb": "x",
-                        "name": rows.name,
-                        "shape": rows.shape,
-                        "missing": rows.missing,
-                        "blockRows": dispatch.block_rows,
-                    },
-                )
-            else:
-                try:
+                continue
+            try:
+                if header["verb"] == "hello":
+                    check_version(header, "the program that asks")
+                    dispatch = Dispatch(client, rows, header["version"], memory)
+                    x = {"name": rows.name, "shape": rows.shape, "missing": rows.missing}
+                    write_frame(incoming, {"verb": "x", **x, "blockRows": dispatch.block_rows})
+                else:
                     answer = dispatch.ask(header["question"], arrays)
                     write_frame(incoming, {"verb": "answer", "ranges": answer["ranges"]}, answer["arrays"])
-                except ClusterError as error:
-                    failed = error
-                    write_frame(incoming, {"verb": "error", "message": str(error), "code": error.code})
+            except ClusterError as error:
+                failed = error
+                write_frame(incoming, {"verb": "error", "message": str(error), "code": error.code})
     except PipeEnded:
         pass
     finally:

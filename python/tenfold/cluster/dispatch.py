@@ -44,6 +44,38 @@ def cut(rows, workers, memory):
     return [(start, min(count, extent - start)) for start in range(0, extent, count)]
 
 
+def versions(client, workers, version):
+    """
+    Checks that these workers have this version of the package: what they run is called by its name there.
+
+    The version of tenfold's command beside it, and the protocol of frames, are checked when that starts.
+    """
+
+    # a function within a function travels as it is, whatever the worker has
+    def told():
+        try:
+            import tenfold
+            import tenfold.cluster.parcels  # noqa: F401
+        except ImportError as error:
+            return None, str(error)
+        return getattr(tenfold, "__version__", "of another version"), None
+
+    for worker, answer in client.run(told, workers=workers, on_error="return").items():
+        if not isinstance(answer, tuple):
+            continue  # it is about to be gone: whatever is asked of it says so
+        there, reason = answer
+        if there is None:
+            raise ClusterError(
+                f'worker {worker} has no Python package tenfold {version} ({reason}): pip install "tenfold[cluster]" of the same version there',
+                "INPUT",
+            )
+        if there != version:
+            raise ClusterError(
+                f"worker {worker} has the Python package tenfold {there}, the program that asks has {version}: install the same on both",
+                "INPUT",
+            )
+
+
 class Dispatch:
     """The workers of a client, asked about one tensor."""
 
@@ -54,6 +86,8 @@ class Dispatch:
         #: what was sent to all workers, and, by address, to one
         self.to_all, self.to_one = Outbox(), {}
         self.placing = {}
+        #: workers whose package is of this version
+        self.checked = set()
         self.looked = 0.0
         self.resources = None
         self.steps = []
@@ -78,6 +112,10 @@ class Dispatch:
             self.resources = {"GPU": 1} if with_gpu else None
             workers = sorted(with_gpu or told["workers"])
             if workers:
+                new = [worker for worker in workers if worker not in self.checked]
+                if new:
+                    versions(self.client, new, self.version)
+                    self.checked.update(new)
                 return workers
             if time.monotonic() - began > PATIENCE:
                 raise ClusterError(f"the cluster has had no workers for {PATIENCE} seconds: start some", "INPUT")

@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+from .. import __version__
 from .errors import ClusterError
+from .frames import PROTOCOL
 
 
 def find_node():
@@ -52,6 +54,20 @@ def find_cli():
         "tenfold's command is not here: npm install tenfold webgpu in this folder, or name its dist/cli.js in TENFOLD_CLI",
         "INPUT",
     )
+
+
+def check_version(told, whose):
+    """
+    Checks what a process of the command says first.
+
+    Raises a ClusterError where it is of another version than this package.
+    """
+    version, protocol = told.get("version"), told.get("protocol")
+    if version != __version__ or protocol != PROTOCOL:
+        raise ClusterError(
+            f"{whose} has the command tenfold {version} (protocol {protocol}) and the Python package {__version__} (protocol {PROTOCOL}): install the same version of both",
+            "INPUT",
+        )
 
 
 def command():

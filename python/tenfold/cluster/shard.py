@@ -9,8 +9,8 @@ import time
 from typing import Any, NamedTuple
 
 from .errors import ClusterError
-from .frames import PROTOCOL, PipeEnded, read_frame, write_frame
-from .node import command
+from .frames import PipeEnded, read_frame, write_frame
+from .node import check_version, command
 from .parcels import Inbox
 
 #: what solvers make of a block at once, beside the block itself: as src/sources/streamed.ts counts
@@ -83,12 +83,11 @@ class Shard:
             self._spawn()
         self.kept = set()
         told = self._exchange({"verb": "hello"})
-        if told["version"] != self.version or told["protocol"] != PROTOCOL:
+        try:
+            check_version(told, f"worker {self.worker}")
+        except ClusterError:
             self.stop()
-            raise ClusterError(
-                f"worker {self.worker} has tenfold {told['version']}, the program that asks has {self.version}: install the same on both",
-                "INPUT",
-            )
+            raise
         x = {"shape": self.rows.shape, "format": self.rows.format, "missing": self.rows.missing}
         self._exchange({"verb": "open", "x": x})
 
