@@ -307,6 +307,10 @@ class Failures(Same):
             (other / "node_modules").symlink_to(cli.parents[1] / "node_modules")
         return str(other / "dist/cli.js")
 
+    def test_no_gpu_of_that_name(self):
+        message = self.failing_worker({"TENFOLD_GPU": "no such GPU"})
+        self.assertRegex(message, 'worker tcp://.* has no adapter for WebGPU: .*TENFOLD_GPU is "no such GPU", which is in no adapter.s name; there are ')
+
     def test_other_command_on_a_worker(self):
         message = self.failing_worker({"TENFOLD_CLI": self.other_command()})
         self.assertRegex(
@@ -350,6 +354,36 @@ class Failures(Same):
     def test_numpy_array_is_refused(self):
         with self.assertRaisesRegex(cluster.ClusterError, "give dask.array.from_array"):
             cluster.cp(x, RANK, client)
+
+
+class Adapters(Same):
+    def test_each_worker_takes_the_gpu_that_it_is_told(self):
+        """Two software adapters stand for two GPUs of one machine."""
+        drivers = [*Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json"), *Path.home().glob(".cache/tenfold/swiftshader-*/*.json")]
+        if len(drivers) < 2:
+            self.skipTest("lavapipe and SwiftShader are not both here")
+        local, its_client = start_cluster(0)
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "VK_DRIVER_FILES": ":".join(map(str, drivers[:2]))}
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", local.scheduler_address, "--nthreads", "1", "--no-dashboard"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started = [
+            subprocess.Popen([*words, "--resources", "GPU=1"], env={**env, "TENFOLD_GPU": name}, **quiet)
+            for name in ("llvmpipe", "SwiftShader")
+        ]
+        try:
+            its_client.wait_for_workers(2, timeout=60)
+            ours = cluster.cp(store("x", x), RANK, its_client, initialize=start, sweeps=20, tolerance=0)
+            told = ours.report["cluster"]["adapters"].values()
+            self.assertEqual(len(told), 2)
+            for name in ("llvmpipe", "swiftshader"):
+                self.assertEqual(sum(name in adapter.lower() for adapter in told), 1, told)
+            self.near_cp(ours, single("x", *f"--rank {RANK} --init START --sweeps 20 --tolerance 0".split()))
+        finally:
+            for worker in started:
+                worker.terminate()
+                worker.wait()
+            its_client.close()
+            local.close()
 
 
 class Memory(Same):

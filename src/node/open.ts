@@ -30,6 +30,30 @@ export const NO_ADAPTER = [
   "Mesa's lavapipe 25 or newer (Debian: mesa-vulkan-drivers) is faster.",
 ].join("\n");
 
+/** Dawn's instance; its adapters are those whose name has TENFOLD_GPU in it, where that is set. */
+function createGpu(dawn: typeof import("webgpu")): GPU {
+  const name = process.env.TENFOLD_GPU;
+  const flags = ["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"];
+  return dawn.create(name ? [...flags, `adapter=${name}`] : flags);
+}
+
+/**
+ * Requests an adapter. Dawn throws where none has the name that was asked for, and lists those that there are.
+ *
+ * @throws TenfoldError with that list
+ */
+async function requestNamed(instance: GPU): Promise<GPUAdapter | null> {
+  try {
+    return await instance.requestAdapter({ powerPreference: "high-performance" });
+  } catch (error) {
+    const names = [...String((error as Error).message).matchAll(/name: '(.*)'/g)].map(([, name]) => name);
+    throw new TenfoldError(
+      `openEngine: TENFOLD_GPU is "${process.env.TENFOLD_GPU}", which is in no adapter's name; there are ${names.join(", ") || "none"}`,
+      { code: "NO_GPU", cause: error },
+    );
+  }
+}
+
 /**
  * Requests an adapter from Dawn (npm `webgpu`), on the packaged SwiftShader where {@link OpenOptions.adapter} says so. The first
  * call decides on the driver for the entire process.
@@ -55,15 +79,14 @@ export async function requestAdapter(
     const linux = process.platform === "linux";
     if (linux && (wanted === "swiftshader" || (wanted === "auto" && installedDrivers().length === 0)))
       packaged = await usePackagedSwiftShader();
-    gpu = dawn.create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]);
+    gpu = createGpu(dawn);
   }
-  const options = { powerPreference: "high-performance" } as const;
-  let gpuAdapter = await gpu.requestAdapter(options);
+  let gpuAdapter = await requestNamed(gpu);
   if (!gpuAdapter && wanted === "auto" && !packaged && (await usePackagedSwiftShader())) {
     // drivers are installed, but none of them works
     packaged = true;
-    gpu = dawn.create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]);
-    gpuAdapter = await gpu.requestAdapter(options);
+    gpu = createGpu(dawn);
+    gpuAdapter = await requestNamed(gpu);
   }
   if (!gpuAdapter) throw new TenfoldError(NO_ADAPTER, { code: "NO_GPU" });
   const { vendor, architecture, device, description } = gpuAdapter.info;

@@ -212,6 +212,7 @@ class Dispatch:
                 "down": sent + most_rows,
                 "up": answer["bytes"],
                 "held": answer["held"],
+                "adapters": answer["adapters"],
             }
         )
         return answer
@@ -239,6 +240,7 @@ class Dispatch:
         total = lambda name: sum(step[name] for step in self.steps)
         return {
             "workers": len(self.placing),
+            "adapters": self.steps[-1]["adapters"] if self.steps else {},
             "blocks": len(self.blocks),
             "steps": count,
             "verbs": dict(Counter(step["verb"] for step in self.steps)),

@@ -31,5 +31,6 @@ def join(*answers):
         "seconds": max(answer["seconds"] for answer in answers),
         # the most that a worker sends: its part, or what it joined to that
         "bytes": max(sum(numbers.nbytes for _, numbers in arrays), *(answer["bytes"] for answer in answers)),
+        "adapters": {worker: adapter for answer in answers for worker, adapter in answer["adapters"].items()},
         "held": max(answer["held"] for answer in answers),
     }

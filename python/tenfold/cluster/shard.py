@@ -88,6 +88,7 @@ class Shard:
         except ClusterError:
             self.stop()
             raise
+        self.adapter = told["adapter"]
         x = {"shape": self.rows.shape, "format": self.rows.format, "missing": self.rows.missing}
         self._exchange({"verb": "open", "x": x})
 
@@ -293,4 +294,5 @@ def answer(run, rows, memory, version, question, described, blocks, common, rows
         "seconds": time.perf_counter() - began,
         "bytes": sum(numbers.nbytes for _, numbers in answered),
         "held": header["bytes"],
+        "adapters": {worker: shard.adapter},
     }
