@@ -3,11 +3,12 @@
  * original.
  *
  *     node bench/compressTable.mjs [--networks vgg,resnet] [--rounds 9] [--images 10000] [--calibration 512]
- *         [--divided 2,3] [--python python3] [--json FILE] [--write FOLDER]
+ *         [--divided 2,3] [--tune 1500] [--python python3] [--json FILE]
+ *         [--write FOLDER]
  *
  * Times are the processor's, of one image on one thread: in onnxruntime-web's WebAssembly, and in onnxruntime-node where it is installed (`npm ci
  * --prefix bench/peers`). In every round each variant has a turn, in another order each time; the table has the median of the rounds'
- * own ratios, and their quartiles. With --python (PyPI onnx and onnxruntime) onnxruntime's static quantiser is a row of its own. Samples
+ * own ratios, and their quartiles. With --tune there are rows of low-rank layers that were tuned by so many steps. With --python (PyPI onnx and onnxruntime) onnxruntime's static quantiser is a row of its own. Samples
  * for calibration are training images; with --write the models stay in a folder, for bench/onnxBrowser.mjs; the answers are counted on t10k.
  */
 import { execFileSync } from "node:child_process";
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     images: { type: "string", default: "10000" },
     calibration: { type: "string", default: "512" },
     divided: { type: "string", default: "2,3" },
+    tune: { type: "string" },
     python: { type: "string" },
     json: { type: "string" },
     write: { type: "string" },
@@ -124,14 +126,20 @@ async function variantsOf(bytes: Uint8Array, folder: string): Promise<Variant[]>
     images: { dtype: "float32", shape: [1, 1, 28, 28], data: samples.subarray(at * PIXELS, (at + 1) * PIXELS) },
   }));
   for (const divided of options.divided.split(",").map(Number))
-    for (const int8 of [false, true]) {
-      const target = { multiplications: divided };
-      const more = { engine, session: runtimeSessions(web as never), calibration, target, int8 };
-      const { bytes: small, multiplications, reason } = await compressOnnx(bytes, more);
-      const name = `÷${divided}${int8 ? " and int8" : ""}`;
-      if (small) variants.push({ name, bytes: small, multiplications: multiplications.after });
-      else console.log(`${name}: ${reason}`);
-    }
+    for (const tune of options.tune ? [0, Number(options.tune)] : [0])
+      for (const int8 of [false, true]) {
+        const target = { multiplications: divided };
+        const more = { engine, session: runtimeSessions(web as never), calibration, target, int8, tune };
+        const start = performance.now();
+        const { bytes: small, multiplications, reason, tuning } = await compressOnnx(bytes, more);
+        const name = `÷${divided}${tune ? ", tuned" : ""}${int8 ? " and int8" : ""}`;
+        for (const { steps, best, samples, error } of tuning?.stretches ?? [])
+          console.log(
+            `${name}: ${steps} steps on ${samples} samples, error ${error.before.toFixed(4)} to ${error.after.toFixed(4)} after ${best}, ${((performance.now() - start) / 1000).toFixed(0)} s`,
+          );
+        if (small) variants.push({ name, bytes: small, multiplications: multiplications.after });
+        else console.log(`${name}: ${reason}`);
+      }
   if (options.python) {
     const path = (name: string): string => join(folder, name);
     writeFileSync(path("folded.onnx"), writeOnnx(folded));

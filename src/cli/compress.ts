@@ -30,6 +30,7 @@ interface Options {
   shape?: Record<string, number[]>;
   fixedInputs?: boolean;
   refit: boolean;
+  tune?: number;
   ablation?: boolean;
   report?: string;
   plan?: string;
@@ -66,6 +67,7 @@ export function addCompress(program: Command, context: Context): void {
     .option("--shape <name=extents>", "extents of an open input, where there are no samples", shapeOption)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
+    .option("--tune <steps>", "then learn the original's outputs on the samples; Ctrl-C keeps the best", wholeFrom(1))
     .option("--plan <file>", "keeps what was found, also on Ctrl-C: the same command then goes on from there")
     .option("--report <folder>", "also write a page: each layer, and size, time and error of other budgets")
     .option("--ablation", "also measure what each step brings, from the weights alone on")
@@ -88,6 +90,9 @@ export function addCompress(program: Command, context: Context): void {
         "an array for each input, samples along the first axis; samples of other shapes",
         "go into NAME.0, NAME.1, … A module exports an array or a generator of feeds by",
         "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
+        "",
+        "--tune 1500 wins back some of what was lost, where the network, or a part of it,",
+        "is made of layers that tenfold has. It needs hundreds of samples and minutes.",
         "",
         "Large convolutions gain most. Compact networks of 1×1 convolutions have little",
         "to give: quantise those instead, by --int8. Both together multiply.",
@@ -131,6 +136,8 @@ async function compress(file: string, options: Options, context: Context): Promi
     throw new InputError(
       `compress: ${verify ? "--verify" : evaluate ? "--evaluate" : maxLoss !== undefined ? "--max-loss" : "this target"} needs --calibration`,
     );
+  if (options.tune && (!calibration || (!target && maxLoss === undefined)))
+    throw new InputError("compress: --tune needs --calibration, and --target or --max-loss");
   if (options.ablation && (!calibration || !target || target.error))
     throw new InputError("compress: --ablation needs --calibration, and a --target of mult, size or time");
   const outputs = openOutputs(context, { out, json, plan: options.plan }, file);
@@ -151,6 +158,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     ...(options.multiple && { multiple: options.multiple }),
     ...(options.patches && { patches: options.patches }),
     ...(options.ablation && { ablation: true }),
+    ...(options.tune && { tune: options.tune }),
     ...(options.report && calibration && { curve: BUDGETS }),
   };
   const { plan } = options;
@@ -304,8 +312,21 @@ function describe(
     width,
   }: { file: string; out: string | undefined; before: number; seconds: number; width: number },
 ): string {
-  const { layers, weights, multiplications, verified, time, samples, warnings, steps, bytes, leftAlone, reason, int8 } =
-    result;
+  const {
+    layers,
+    weights,
+    multiplications,
+    verified,
+    time,
+    samples,
+    warnings,
+    steps,
+    bytes,
+    leftAlone,
+    reason,
+    int8,
+    tuning,
+  } = result;
   const line = (text: string): string => table([[text]], { width });
   let text = "";
   const changed = layers.filter(({ scheme }) => scheme);
@@ -339,6 +360,13 @@ function describe(
       `refitted in order: ${improvements.length} of ${refits.length} steps kept${improvements.length ? `, error ${improvements.at(-1)!.error.toFixed(4)}` : ""}`,
     );
   }
+  for (const { from, to, samples, steps, best, error } of tuning?.stretches ?? []) {
+    const told = best
+      ? `error ${error.before.toFixed(4)} to ${error.after.toFixed(4)} after ${best}`
+      : `no better than error ${error.before.toFixed(4)}, so not kept`;
+    text += line(`tuned ${from} to ${to}, ${steps} steps on ${samples} samples: ${told}`);
+  }
+  if (tuning?.stopped) text += line("tuning was stopped: the best weights until then are kept");
   const { ablation } = result;
   if (ablation) {
     const rows = ablation.map(({ name, error, agreement }) => [

@@ -40,6 +40,10 @@ export interface AdamOptions {
   weightDecay?: number;
   /** true: decay the weights themselves (AdamW); false (the default): add the decay to the gradient */
   decoupled?: boolean;
+  /** steps in which the rate rises to what it is; 0 by default */
+  warmSteps?: number;
+  /** steps in which the rate falls to 0 by half a cosine (Loshchilov & Hutter 2017); 0 by default: it stays */
+  decaySteps?: number;
 }
 
 const adamRules: OptionRules<AdamOptions> = {
@@ -49,6 +53,8 @@ const adamRules: OptionRules<AdamOptions> = {
   epsilon: optionRules.atLeastZero,
   weightDecay: optionRules.atLeastZero,
   decoupled: optionRules.flag,
+  warmSteps: optionRules.count,
+  decaySteps: optionRules.count,
 };
 
 /**
@@ -59,11 +65,14 @@ const adamRules: OptionRules<AdamOptions> = {
 export function adam(options: AdamOptions = {}): Optimiser {
   checkOptions("adam", options, adamRules);
   const { rate = 0.001, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, decoupled = false } = options;
-  const settings: AdamSettings = { kind: "adam", rate, beta1, beta2, epsilon, weightDecay, decoupled };
+  const { warmSteps = 0, decaySteps = 0 } = options;
+  const step = { rate, beta1, beta2, epsilon, weightDecay, decoupled };
+  const settings: AdamSettings = { kind: "adam", ...step, warmSteps, decaySteps };
   return {
     name: decoupled ? "AdamW" : "Adam",
     betas: [beta1, beta2],
-    settings,
+    // the kernel that does whole training steps has one rate
+    ...(warmSteps + decaySteps === 0 && { settings }),
     start(engine, weights) {
       const first = engine.tensor(weights.shape, null, { label: "Adam first moments" });
       const second = engine.tensor(weights.shape, null, { label: "Adam second moments" });

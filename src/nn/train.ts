@@ -88,6 +88,10 @@ export interface TrainOptions {
   onEpoch?: (epoch: Epoch) => void;
   /** called with the number of epochs done; within an epoch of several submits with fractions of it */
   onProgress?: (epochs: number) => void;
+  /**
+   * Awaited after every epoch, before the next one begins: the weights may be read meanwhile. Epochs are then not submitted together.
+   */
+  afterEpoch?: (epoch: number) => Promise<void>;
   /** stops training after the submits in flight, within a long epoch too; the weights keep what they have learnt */
   signal?: AbortSignal | undefined;
   /** epochs in one submit; by default the number doubles until a submit takes `submitMs` */
@@ -150,6 +154,7 @@ const trainRules: OptionRules<TrainOptions> = {
   },
   onEpoch: optionRules.callback,
   onProgress: optionRules.callback,
+  afterEpoch: optionRules.callback,
   signal: optionRules.signal,
   epochsPerSubmit: optionRules.positive,
   submitMs: { needs: "a number of milliseconds, 0 or more", is: (value) => value === 0 || isAbove(0)(value) },
@@ -367,16 +372,25 @@ async function replayEpochs(
   plan: readonly Replays[],
   curve: Tensor,
   take: (values: Float32Array, epochs: number) => void,
-  { epochs, signal, epochsPerSubmit, submitMs = SUBMIT_MS, submitWork = SUBMIT_WORK, onProgress }: TrainOptions,
+  {
+    epochs,
+    signal,
+    epochsPerSubmit,
+    submitMs = SUBMIT_MS,
+    submitWork = SUBMIT_WORK,
+    onProgress,
+    afterEpoch,
+  }: TrainOptions,
 ): Promise<void> {
   const submits = submitsOf(plan, submitWork);
   const read = (): Promise<Float32Array> => engine.read(curve) as Promise<Float32Array>;
-  if (submits.length > 1) {
+  if (submits.length > 1 || afterEpoch) {
     for (let epoch = 0; epoch < epochs && !signal?.aborted; epoch++) {
       if (!(await submitInTurn(engine, submits, signal, (share) => onProgress?.(epoch + share)))) return;
       // an epoch of several submits takes so long that waiting for this read does not matter
       take(await read(), epoch + 1);
       onProgress?.(epoch + 1);
+      await afterEpoch?.(epoch + 1);
     }
     return;
   }

@@ -1,3 +1,4 @@
+import { TenfoldError } from "../errors.js";
 import { GraphFacts } from "./graph.js";
 import { OnnxModel } from "./model.js";
 import {
@@ -116,6 +117,32 @@ const inputOf = (tensor: TensorProto): ValueInfoProto =>
     tensor.dataType,
     tensor.dims.map((extent) => makeDimension(Number(extent))),
   );
+
+/**
+ * The model with other tensors in place of some: of initializers, and of the values of `Constant` nodes in the main graph.
+ *
+ * @throws TenfoldError where a tensor is at neither place
+ */
+export function withTensors(model: OnnxModel, changed: ReadonlyMap<TensorProto, TensorProto>): OnnxModel {
+  const { graph, proto, file, external } = model;
+  const found = new Set<TensorProto>();
+  const other = (tensor: TensorProto): TensorProto => {
+    const now = changed.get(tensor);
+    if (now) found.add(tensor);
+    return now ?? tensor;
+  };
+  const node = graph.node.map((one) =>
+    one.opType === "Constant" && one.attribute.some(({ t }) => t && changed.has(t))
+      ? copyOf(one, {
+          attribute: one.attribute.map((value) => (value.t ? copyOf(value, { t: other(value.t) }) : value)),
+        })
+      : one,
+  );
+  const initializer = graph.initializer.map(other);
+  for (const { name } of [...changed.keys()].filter((tensor) => !found.has(tensor)))
+    throw new TenfoldError(`withTensors: tensor ${JSON.stringify(name)} is no initializer and no constant of ${file}`);
+  return new OnnxModel(file, copyOf(proto, { graph: copyOf(graph, { node, initializer }) }), external, null);
+}
 
 /** The notes of a model, with a line more under a key. */
 function withNote({ metadataProps }: ModelProto, { key, text }: { key: string; text: string }) {

@@ -431,6 +431,15 @@ export async function layerWeights(model: OnnxModel, layer: FoundLayer): Promise
   return all;
 }
 
+/** Weights as `layerWeights` gives them, as the file has them: of a Conv, or of one MatMul or Gemm whose weights stand to the right. */
+export function fileWeights({ nodes: [first], op, shape }: FoundLayer, values: Float32Array): Float32Array {
+  if (op === "Conv") return values;
+  const { node, outputs } = first!;
+  const turned = op === "Gemm" && intOf(node, "transB", 0) ? values : transpose(values, outputs, shape[1]!);
+  const alpha = op === "Gemm" ? floatOf(node, "alpha", 1) : 1;
+  return alpha === 1 ? turned : turned.map((value) => value / alpha);
+}
+
 /** The bias of a layer, one an output and with Gemm's beta; null where no node has one. */
 export async function layerBias(model: OnnxModel, { nodes }: FoundLayer): Promise<Float32Array | null> {
   if (nodes.every(({ bias }) => !bias)) return null;

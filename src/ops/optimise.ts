@@ -27,6 +27,10 @@ export interface AdamSettings {
   epsilon: number;
   weightDecay: number;
   decoupled: boolean;
+  /** steps in which the rate rises to what it is */
+  warmSteps?: number;
+  /** steps in which the rate falls to 0 by half a cosine; 0: it stays */
+  decaySteps?: number;
 }
 
 /** One step of SGD on `weights`, in place; `velocity` has their shape. */
@@ -47,7 +51,7 @@ export function sgdStep(
 export function adamStep(
   s: Scheduler,
   tensors: { weights: Tensor; gradient: Tensor; first: Tensor; second: Tensor; state: Tensor<"u32"> },
-  { rate, beta1, beta2, epsilon, weightDecay, decoupled }: AdamSettings,
+  { rate, beta1, beta2, epsilon, weightDecay, decoupled, warmSteps = 0, decaySteps = 0 }: AdamSettings,
 ): void {
   assertCall("adamStep", s);
   s.run(adamKernel.with({ DECOUPLED: decoupled }), tensors, {
@@ -57,6 +61,8 @@ export function adamStep(
     beta2,
     epsilon,
     weight_decay: weightDecay,
+    warm_steps: warmSteps,
+    decay_steps: decaySteps,
   });
 }
 

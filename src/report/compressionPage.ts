@@ -28,6 +28,16 @@ export interface CompressionData {
   chosen: number | null;
   /** the command that gives a point of the curve, by its number */
   command: (ratio: number) => string;
+  /** what tuning brought; null where nothing was to be tuned */
+  tuning: {
+    stretches: readonly {
+      from: string;
+      to: string;
+      steps: number;
+      best: number;
+      error: { before: number; after: number };
+    }[];
+  } | null;
   warnings: readonly string[];
   adapter: string;
   date: string;
@@ -158,6 +168,7 @@ function factsOf({
   bytes,
   time,
   verified,
+  tuning,
   warnings,
 }: CompressionData): [string, string][] {
   return [
@@ -183,6 +194,12 @@ function factsOf({
           ] as [string, string],
         ]
       : []),
+    ...(tuning?.stretches ?? []).map(({ from, to, steps, best, error }): [string, string] => [
+      `tuned ${from} to ${to}`,
+      best
+        ? `error on held-back samples ${error.before.toFixed(4)} to ${error.after.toFixed(4)}, after ${best} of ${steps} steps`
+        : `no better after ${steps} steps, so not kept`,
+    ]),
     ...warnings.map((warning): [string, string] => ["warning", warning]),
   ];
 }

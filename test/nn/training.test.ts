@@ -203,6 +203,11 @@ describe("optimisers", () => {
       reference: reference.adam({ rate: 0.05, weightDecay: 0.1, decoupled: false }),
     },
     {
+      name: "Adam with a rate that rises and falls",
+      make: () => adam({ rate: 0.05, warmSteps: 3, decaySteps: 7 }),
+      reference: reference.adam({ rate: 0.05, weightDecay: 0, decoupled: false, warmSteps: 3, decaySteps: 7 }),
+    },
+    {
       name: "AdamW",
       make: () => adam({ rate: 0.05, weightDecay: 0.1, decoupled: true }),
       reference: reference.adam({ rate: 0.05, weightDecay: 0.1, decoupled: true }),
@@ -561,6 +566,20 @@ describe("train", () => {
       expect(told.at(-1)).toBe(2);
       expect(told).toEqual([...told].sort((a, b) => a - b));
     }
+    using watched = await Sequential.create(engine, layers(), { inputShape: [6], seed: 5 });
+    const states: Float32Array[] = [];
+    const afterEpoch = async (epoch: number) => {
+      expect(epoch).toBe(states.push(await watched.weights.read()));
+    };
+    const { curve: told } = await train(
+      watched,
+      { inputs, labels },
+      { ...options, validation: { inputs, labels }, afterEpoch },
+    );
+    expect(told).toEqual(curves[0]);
+    expect(states).toHaveLength(2);
+    expect(states[1]).toEqual(await watched.weights.read());
+    expect(states[1]).not.toEqual(states[0]);
     expect(curves[1]).toEqual(curves[0]);
     expect(curves[2]).toEqual(curves[0]);
     using model = await Sequential.create(engine, layers(), { inputShape: [6], seed: 5 });

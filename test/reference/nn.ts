@@ -61,12 +61,27 @@ export function sgd({
   };
 }
 
-export function adam({ rate, weightDecay, decoupled }: { rate: number; weightDecay: number; decoupled: boolean }) {
+export function adam({
+  rate: largest,
+  weightDecay,
+  decoupled,
+  warmSteps = 0,
+  decaySteps = 0,
+}: {
+  rate: number;
+  weightDecay: number;
+  decoupled: boolean;
+  warmSteps?: number;
+  decaySteps?: number;
+}) {
   return (start: Numbers, gradients: Numbers[]): Float64Array => {
     const w = Float64Array.from(start);
     const m = new Float64Array(w.length);
     const v = new Float64Array(w.length);
     gradients.forEach((gradient, step) => {
+      const warmed = warmSteps ? Math.min(1, (step + 1) / warmSteps) : 1;
+      const decayed = decaySteps ? (1 + Math.cos(Math.PI * Math.min(1, step / decaySteps))) / 2 : 1;
+      const rate = largest * warmed * decayed;
       for (let i = 0; i < w.length; i++) {
         let g = gradient[i]!;
         if (decoupled) w[i]! -= rate * weightDecay * w[i]!;

@@ -22,6 +22,9 @@ const data: CompressionData = {
   curve: [point(1.5), point(2)],
   chosen: 1.5,
   command: (ratio) => `tenfold compress "a b" --target mult/${ratio}`,
+  tuning: {
+    stretches: [{ from: "x", to: "y", steps: 300, best: 200, error: { before: 0.2, after: 0.1 } }],
+  },
   warnings: ["few samples"],
 };
 

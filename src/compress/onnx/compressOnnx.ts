@@ -37,6 +37,7 @@ import { Rounder } from "./rounding.js";
 import { batches, checkSamples, hashOf, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
 import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 import { LayerTimes } from "./times.js";
+import { type Tuning, tuneModel } from "./tune.js";
 
 /** What the compressed model shall be: one of these. */
 export interface OnnxTarget {
@@ -92,6 +93,12 @@ export interface CompressOnnxOptions {
   multiple?: number;
   /** whether layers are fitted again, in order, to what compressed layers before them give; true by default, needs samples */
   refit?: boolean;
+  /**
+   * Steps of tuning after that, without labels: where every node of the network, or of a part of it, has a layer, it learns the original's
+   * values there on the calibration samples and on blends of them. The weights are kept that held-back samples like best, so that nothing is
+   * lost by it; `signal` ends tuning, and the best weights until then are kept. None by default; hundreds are needed, and samples.
+   */
+  tune?: number;
   /** bytes that moments and fits may take on the host at a time, 1.5 GB by default */
   memory?: number;
   /** of the order of samples and of the places of patches, 0 by default */
@@ -126,6 +133,7 @@ const rules: OptionRules<CompressOnnxOptions> = {
   patches: optionRules.positive,
   multiple: optionRules.positive,
   refit: optionRules.flag,
+  tune: optionRules.count,
   memory: optionRules.aboveZero,
   seed: optionRules.seed,
   ablation: optionRules.flag,
@@ -164,6 +172,8 @@ export interface OnnxPlan {
     layers: { id: string; candidate: FitCandidate }[];
     held: Agreement | null;
     steps: CompressedOnnx["steps"];
+    /** other choices that held-back samples liked nearly as well */
+    rivals?: { name: string; layers: { id: string; candidate: FitCandidate }[]; held: Agreement }[];
   }[];
 }
 
@@ -220,6 +230,8 @@ export interface CompressedOnnx {
   multiplications: { before: number | null; after: number | null };
   /** milliseconds of a run in the runtime, the median of pairs on one sample; null without a runtime */
   time: { before: number; after: number } | null;
+  /** what tuning brought; null without `tune` */
+  tuning: Tuning | null;
   /** how many samples were used for what */
   samples: { fit: number; choose: number; verify: number };
   /** what was tried, with the relative error of the outputs on samples that fits did not see */
@@ -278,6 +290,8 @@ export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptio
   if (calibration.length && !session) fail("calibration needs session, as runtimeSessions(ort) gives it");
   const aim = target ? targetOf(target)! : null;
   if (!calibration.length && options.int8) fail("int8 needs calibration samples");
+  if (options.tune && !calibration.length) fail("tune needs calibration samples");
+  if (options.tune && !target && maxLoss === undefined) fail("tune needs a target or maxLoss: int8 alone is not tuned");
   if (options.ablation && !(calibration.length && aim && aim.kind !== "error"))
     fail("ablation needs calibration samples, and a target of multiplications, weights or time");
   if (options.curve && !calibration.length) fail("curve needs calibration samples");
@@ -294,6 +308,10 @@ interface Attempt {
   fits: Map<string, OnnxReplacement>;
   refitted: Set<string>;
   held: Agreement | null;
+  /** the model of these fits with tuned weights */
+  tuned?: OnnxModel;
+  /** other plans, which may be better once their layers are fitted in order */
+  rivals?: readonly (Attempt & { name: string })[];
 }
 
 class Compression {
@@ -310,6 +328,7 @@ class Compression {
   private judge: OutputJudge | null = null;
   private timeTotal = 0;
   private int8: QuantisedOnnx | null = null;
+  private tuning: Tuning | null = null;
   private readonly products: Products;
   private ablation: AblationStep[] | null = null;
   private curve: CurvePoint[] | null = null;
@@ -344,7 +363,8 @@ class Compression {
 
   private progress(from: number, to: number, doing: string): (part: number) => void {
     return (part) => {
-      this.options.signal?.throwIfAborted();
+      // who stops tuning gets the best weights until then
+      if (!this.tuning?.stopped) this.options.signal?.throwIfAborted();
       this.options.onProgress?.(from + (to - from) * Math.min(1, part), doing);
     };
   }
@@ -374,12 +394,14 @@ class Compression {
       if (typeof attempt === "string") return this.result(null, attempt);
       if (!attempt.plan.size) return this.result(null, "the target asks for no smaller model than this one");
       const steps = this.options.ablation ? await this.withoutSteps(aim.value) : null;
-      const final = await this.refit(attempt, 0.75, 0.95);
+      const refitted = await this.refit(attempt, 0.75, this.options.tune ? 0.8 : 0.95);
+      const final = await this.tune(refitted);
       if (steps) {
-        steps.push(["ranks chosen by held-back samples", attempt.fits], ["refitted in order", final.fits]);
+        steps.push(["ranks chosen by held-back samples", attempt.fits], ["refitted in order", refitted.fits]);
         const judge = await OutputJudge.of(this.sessions, this.model, this.runs(this.split.verify));
         this.ablation = [];
         for (const [name, fits] of steps) this.ablation.push({ name, ...(await judge.of(this.written(fits))) });
+        if (final.tuned) this.ablation.push({ name: "tuned", ...(await judge.of(final.tuned)) });
       }
       return await this.finish(final, maxLoss === undefined ? null : maxLoss);
     }
@@ -684,14 +706,14 @@ class Compression {
     );
     const before = this.plan.chosen.find((one) => one.ratio === ratio);
     if (before) {
-      const plan = new Map(before.layers.map(({ id, candidate }) => [id, candidate]));
-      const fits = new Map<string, OnnxReplacement>();
-      for (const { site } of choices) {
-        const candidate = plan.get(site.id);
-        if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
-      }
+      const again = async ({ layers, held }: Pick<typeof before, "layers" | "held">): Promise<Attempt> => {
+        const plan = new Map(layers.map(({ id, candidate }) => [id, candidate]));
+        return { plan, fits: await this.fitsOfPlan(plan), refitted: new Set(), held };
+      };
       this.steps.push(...before.steps);
-      return { plan, fits, refitted: new Set(), held: before.held };
+      const rivals: (Attempt & { name: string })[] = [];
+      for (const rival of before.rivals ?? []) rivals.push({ ...(await again(rival)), name: rival.name });
+      return { ...(await again(before)), rivals };
     }
     const plans = new Map<string, { name: string; plan: Plan }>();
     for (const { name, plan } of rulesTried.map((rule) => ({
@@ -713,28 +735,45 @@ class Compression {
         if (candidate) await this.fitOf(site, candidate);
       }
     }
+    const attempts: (Attempt & { name: string })[] = [];
     let best: Attempt | null = null;
     const steps: CompressedOnnx["steps"] = [];
     for (const [at, { name, plan }] of [...plans.values()].entries()) {
       this.progress(middle, to, words)(at / plans.size);
-      const fits = new Map<string, OnnxReplacement>();
-      for (const { site } of choices) {
-        const candidate = plan.get(site.id);
-        if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
-      }
+      const fits = await this.fitsOfPlan(plan);
       const held = this.judge && (await this.judge.of(this.written(fits)));
       const better: boolean = !best || (!!held && held.error < best.held!.error);
       if (held) steps.push({ name: `÷${+ratio.toPrecision(3)}: ${name}`, error: held.error, kept: better });
-      if (better) best = { plan, fits, refitted: new Set(), held };
+      attempts.push({ name, plan, fits, refitted: new Set(), held });
+      if (better) best = attempts.at(-1)!;
     }
     this.steps.push(...steps);
     if (best) {
-      const layers = [...(best as Attempt).plan].map(([id, candidate]) => ({ id, candidate }));
-      this.plan.chosen.push({ ratio, layers, held: (best as Attempt).held, steps });
+      const { held } = best;
+      const rivals =
+        held && held.error > POOR
+          ? attempts.filter((one) => one !== best && one.held!.error <= RIVAL * held.error)
+          : [];
+      const layersOf = ({ plan }: Attempt) => [...plan].map(([id, candidate]) => ({ id, candidate }));
+      this.plan.chosen.push({
+        ...{ ratio, layers: layersOf(best), held, steps },
+        ...(rivals.length && {
+          rivals: rivals.map((one) => ({ name: one.name, layers: layersOf(one), held: one.held! })),
+        }),
+      });
       this.tellPlan();
-      return best;
+      return { ...best, rivals };
     }
     return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
+  }
+
+  private async fitsOfPlan(plan: Plan): Promise<Map<string, OnnxReplacement>> {
+    const fits = new Map<string, OnnxReplacement>();
+    for (const { site } of this.choices) {
+      const candidate = plan.get(site.id);
+      if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
+    }
+    return fits;
   }
 
   /** What budgets would give. */
@@ -811,9 +850,28 @@ class Compression {
    * group of layers the first of these goes on that held-back samples find no worse than the best network so far, by a small margin:
    * new fits, new fits that are drawn more to the original weights, and the fits as they were with new biases; else the best of them.
    * The margin is there because a fit that repairs what layers before it lost may look worse until layers behind it have followed. The
-   * best of the networks on the way is given.
+   * best of the networks on the way is given. Where much is lost even so, other plans are refitted, too, because errors of plans that lose
+   * much say little of what refits will bring.
    */
   private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
+    const { rivals = [] } = attempt;
+    const part = (to - from) / (1 + rivals.length);
+    let best = await this.refitInOrder(attempt, from, from + part);
+    if (!this.judge || this.options.refit === false || best.held!.error <= POOR) return best;
+    for (const [at, rival] of rivals.entries()) {
+      const before = this.steps.length;
+      const next = await this.refitInOrder(rival, from + (at + 1) * part, from + (at + 2) * part);
+      // of another plan only the end is told
+      this.steps.length = before;
+      const { error } = next.held!;
+      const better = error < best.held!.error;
+      this.steps.push({ name: `refit of ${rival.name}`, error, kept: better });
+      if (better) best = next;
+    }
+    return best;
+  }
+
+  private async refitInOrder(attempt: Attempt, from: number, to: number): Promise<Attempt> {
     const { options, products, judge } = this;
     if (!judge || options.refit === false || !attempt.held) return attempt;
     const { multiple = MULTIPLE, memory = MEMORY } = options;
@@ -871,6 +929,23 @@ class Compression {
     return best;
   }
 
+  /** The attempt with weights that have learnt from the original, where held-back samples prefer them. */
+  private async tune(attempt: Attempt): Promise<Attempt> {
+    const { options, judge } = this;
+    const { tune: steps, engine, fixedInputs = false, memory = MEMORY, seed = 0, signal } = options;
+    if (!steps || !judge || !attempt.held) return attempt;
+    const { model, held, tuning } = await tuneModel({
+      ...{ engine, sessions: this.sessions, original: this.model, model: this.written(attempt.fits) },
+      ...{ runs: this.runs(this.split.fit), judge, held: attempt.held, steps, fixedInputs, memory, seed, signal },
+      onProgress: (done, doing) => options.onProgress?.(0.8 + 0.15 * done, doing),
+    });
+    this.tuning = tuning;
+    for (const { from, to, best, error } of tuning.stretches)
+      this.steps.push({ name: `tuned: ${from} to ${to}`, error: error.after, kept: best > 0 });
+    if (tuning.reason) this.warnings.push(`nothing was tuned: ${tuning.reason}`);
+    return { ...attempt, held, tuned: model };
+  }
+
   /** The smallest model within a bound. */
   private async search(bound: { kind: "error" | "loss"; most: number }): Promise<CompressedOnnx> {
     const lossOf = (held: Agreement): number => (bound.kind === "error" ? held.error : this.lossOf(held));
@@ -882,7 +957,7 @@ class Compression {
       return typeof attempt === "string" ? null : attempt;
     };
     const passes = (attempt: Attempt | null): boolean => !!attempt && lossOf(attempt.held!) <= bound.most;
-    // refits only gain, so the search is without them, and one more step is tried with them
+    // refits and tuning only gain, so the search is without them, and one more step is tried with them
     let [low, high] = [-1, ratios.length];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
@@ -893,7 +968,7 @@ class Compression {
     for (let index = Math.min(low + 1, ratios.length - 1); index >= 0 && index >= low - 3; index--) {
       const attempt = await at(index);
       if (!attempt?.plan.size) continue;
-      const final = await this.refit(attempt, 0.75, 0.95);
+      const final = await this.tune(await this.refit(attempt, 0.75, this.options.tune ? 0.8 : 0.95));
       if (!passes(final)) continue;
       const done = await this.finish(final, bound.kind === "loss" ? bound.most : null);
       if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
@@ -913,7 +988,7 @@ class Compression {
   /** Writes the model, and looks at the file on samples that nothing has seen. */
   private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
     const { options, split } = this;
-    const float = this.written(attempt.fits);
+    const float = attempt.tuned ?? this.written(attempt.fits);
     const quantised = options.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
       return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
@@ -963,7 +1038,7 @@ class Compression {
     tell(0);
     const ranges = await activationRanges(float, {
       ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs, operators },
-      ...(signal && { signal }),
+      ...(signal && !this.tuning?.stopped && { signal }),
     });
     tell(0.3);
     const rounder = new Rounder(this.products, (sites) => this.collect(sites, { original: float }), memory);
@@ -1057,6 +1132,7 @@ class Compression {
     const note = {
       ...(target && { target }),
       ...(maxLoss !== undefined && { maxLoss }),
+      ...(this.tuning?.stretches.some(({ best }) => best > 0) && { tuned: true }),
       samples: this.calibrated ? fit.length + choose.length : 0,
       ...(held && { heldOutError: +held.error.toPrecision(4) }),
     };
@@ -1102,7 +1178,15 @@ class Compression {
         before: multiplications,
         after: multiplications === null ? null : multiplications - saved("multiplications"),
       },
-      ...{ time, verified, steps: this.steps, curve: this.curve, ablation: this.ablation, warnings: this.warnings },
+      ...{
+        time,
+        verified,
+        tuning: this.tuning,
+        steps: this.steps,
+        curve: this.curve,
+        ablation: this.ablation,
+        warnings: this.warnings,
+      },
       samples: { fit: fit.length, choose: choose.length, verify: verify.length },
     };
   }
@@ -1116,6 +1200,8 @@ const DENSE_COST = 1.02;
 const NOTE = "tenfold.compressed";
 /** relative error of the outputs from which on a word is said */
 const POOR = 0.3;
+/** Where it is larger after refits, plans with an error up to this factor of the best one's before are fitted in order, too. */
+const RIVAL = 1.3;
 const ADVICE = "Quantisation to int8 costs such a network less: its layers have no low rank";
 const KINDS = {
   measured: "ranks by measured effect on the outputs",

@@ -10,6 +10,7 @@ export {
   type OnnxTarget,
 } from "./compressOnnx.js";
 export type { FitCandidate, FittedScheme } from "./fits.js";
+export type { Boundary } from "./networkOf.js";
 export type { Agreement } from "./outputs.js";
 export { samplesOf } from "./samples.js";
 export {
@@ -20,3 +21,4 @@ export {
   type OnnxSessions,
   runtimeSessions,
 } from "./session.js";
+export type { TunedStretch, Tuning } from "./tune.js";

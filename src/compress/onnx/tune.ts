@@ -1,0 +1,281 @@
+/** Tuning a compressed network without labels: it learns the original's values on calibration samples. */
+import { type Engine, TenfoldError, type Tensor } from "../../gpu/index.js";
+import { adam, meanSquaredError, train } from "../../nn/index.js";
+import { FLOAT } from "../../onnx/dataTypes.js";
+import { GraphFacts } from "../../onnx/graph.js";
+import type { OnnxModel } from "../../onnx/index.js";
+import { type Boundary, findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
+import type { Agreement, OutputJudge } from "./outputs.js";
+import { randomNumbers } from "./samples.js";
+import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+
+/** What tuning a part of the network brought. */
+export interface TunedStretch {
+  /** the value that the part begins with, and the one that it ends with */
+  from: string;
+  to: string;
+  /** how many of its layers have weights, and the entries of these with the biases */
+  layers: number;
+  weights: number;
+  /** how many samples it learnt from, blends of them not counted */
+  samples: number;
+  /** the steps that were done, and the step whose weights were kept; 0 where none were */
+  steps: number;
+  best: number;
+  /** of the network's outputs on held-back samples */
+  error: { before: number; after: number };
+}
+
+/** What tuning brought. */
+export interface Tuning {
+  /** parts of the network whose every node has a layer, from input to output */
+  stretches: TunedStretch[];
+  /** nodes without a layer, which end those parts */
+  boundaries: Boundary[];
+  /** why there is no part to tune; null where there is one */
+  reason: string | null;
+  /** whether `signal` ended it before its last step */
+  stopped: boolean;
+}
+
+export interface TuneOptions {
+  engine: Engine;
+  sessions: OnnxSessions;
+  /** gives the targets */
+  original: OnnxModel;
+  /** learns */
+  model: OnnxModel;
+  /** runs of the samples to learn from */
+  runs: readonly OnnxFeeds[];
+  /** judges by samples that are held back */
+  judge: OutputJudge;
+  /** what it says of `model` */
+  held: Agreement;
+  /** of each part of the network */
+  steps: number;
+  fixedInputs: boolean;
+  /** bytes that inputs and targets may take on the host, and on the GPU */
+  memory: number;
+  seed: number;
+  /** ends tuning; the best weights until then are given */
+  signal?: AbortSignal | undefined;
+  /** called with the part of the work that is done */
+  onProgress(done: number, doing: string): void;
+}
+
+/** samples of a step */
+const BATCH = 32;
+/** steps between looks at the held-back samples, about */
+const LOOK = 100;
+/**
+ * Adam's largest rate, and the part of the steps in which it is reached. At 5e-3 the ResNet of the tests forgets at first what it does not
+ * find again; after 1e-3 it is less far than after 2e-3.
+ */
+const [RATE, WARM] = [2e-3, 0.1];
+/** Gradients of means over many targets are small. */
+const EPSILON = 1e-10;
+
+/** Tunes the parts of a model that are networks of our layers, from input to output. Each is kept as held-back samples like it best. */
+export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxModel; held: Agreement; tuning: Tuning }> {
+  const { original, runs, fixedInputs, signal, onProgress } = options;
+  const shapes = Object.fromEntries(Object.entries(runs[0]!).map(([name, { shape }]) => [name, shape]));
+  const { names } = new GraphFacts(original);
+  const find = () => findStretches(model, shapes, names, fixedInputs);
+  let { model, held } = options;
+  const { stretches, boundaries } = find();
+  const tuned: TunedStretch[] = [];
+  for (const at of stretches.keys()) {
+    if (signal?.aborted) break;
+    const progress = (done: number, doing: string): void => onProgress((at + done) / stretches.length, doing);
+    // tuning a part gives another model, with tensors of its own
+    const done = await tuneStretch(find().stretches[at]!, { ...options, model, held, onProgress: progress });
+    ({ model, held } = done);
+    tuned.push(done.told);
+  }
+  const reasons = [...new Set(boundaries.map(({ op, reason }) => `${op}: ${reason}`))].slice(0, 4).join("; ");
+  const reason = `no part of the model with weights is a network of layers that can be tuned${reasons && ` (${reasons})`}`;
+  const stopped = signal?.aborted ?? false;
+  return { model, held, tuning: { stretches: tuned, boundaries, reason: stretches.length ? null : reason, stopped } };
+}
+
+async function tuneStretch(
+  stretch: Stretch,
+  options: TuneOptions,
+): Promise<{ model: OnnxModel; held: Agreement; told: TunedStretch }> {
+  const { engine, judge, runs, seed, signal, onProgress } = options;
+  const doing = `tuning ${stretch.from} to ${stretch.to}`;
+  onProgress(0, doing);
+  const tensors: Tensor[] = [];
+  const learner = await StretchNetwork.of(engine, options.model, stretch);
+  const { network } = learner;
+  let source: SampleSource | null = null;
+  try {
+    source = await SampleSource.open(stretch, network.outputShape, options);
+    const samples = await source.read(runs);
+    const { count } = samples;
+    if (!count) throw new TenfoldError(`compressOnnx: no sample of ${stretch.from} has the shape of the first one`);
+    const blends = isBlendable(runs);
+    const rows = blends ? 2 * count : count;
+    const inputs = engine.tensor([rows, ...stretch.sample], null, { label: "inputs to tune with" });
+    tensors.push(inputs);
+    const targets = engine.tensor([rows, ...network.outputShape], null, { label: "targets" });
+    tensors.push(targets);
+    /** The samples, and behind them new blends of them. */
+    const fill = async (turn: number): Promise<void> => {
+      if (!blends && turn) return;
+      const more = blends ? [await source!.read(blended(runs, seed + turn))] : [];
+      inputs.write(joined([samples, ...more].map((one) => one.inputs)));
+      targets.write(joined([samples, ...more].map((one) => one.targets)));
+    };
+    const batchSize = Math.min(BATCH, rows);
+    const stepsAnEpoch = Math.ceil(rows / batchSize);
+    const epochs = Math.max(1, Math.round(options.steps / stepsAnEpoch));
+    const looks = Math.min(epochs, Math.ceil(options.steps / LOOK));
+    const layers = stretch.layers.filter(({ places }) => places.length).length;
+    const told: TunedStretch = {
+      ...{ from: stretch.from, to: stretch.to, layers, weights: stretch.entries, samples: count, steps: 0, best: 0 },
+      error: { before: options.held.error, after: options.held.error },
+    };
+    let { model, held } = options;
+    let looked = 0;
+    const look = async (epoch: number): Promise<void> => {
+      told.steps = epoch * stepsAnEpoch;
+      const turn = Math.floor((epoch * looks) / epochs);
+      if (turn === looked && !signal?.aborted) return;
+      looked = turn;
+      const next = await learner.written();
+      const now = await judge.of(next);
+      if (now.error < held.error) {
+        [model, held] = [next, now];
+        told.best = told.steps;
+        told.error.after = now.error;
+      }
+      if (epoch < epochs && !signal?.aborted) await fill(turn);
+    };
+    await fill(0);
+    const steps = epochs * stepsAnEpoch;
+    await train(
+      network,
+      { inputs, targets },
+      {
+        ...{ epochs, batchSize, seed, afterEpoch: look, loss: meanSquaredError() },
+        optimiser: adam({ rate: RATE, epsilon: EPSILON, warmSteps: Math.ceil(WARM * steps), decaySteps: steps }),
+        onProgress: (done) => onProgress(done / epochs, doing),
+        ...(signal && { signal }),
+      },
+    );
+    return { model, held, told };
+  } finally {
+    for (const tensor of tensors) tensor.destroy();
+    learner.destroy();
+    await source?.release();
+  }
+}
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+interface Samples {
+  inputs: Float32Array;
+  targets: Float32Array;
+  count: number;
+}
+
+/** What a stretch reads in the model that learns, and what it shall give: what the original has there. */
+class SampleSource {
+  private constructor(
+    private readonly stretch: Stretch,
+    private readonly outputShape: readonly number[],
+    private readonly before: Part,
+    private readonly after: Part,
+    /** the most samples that memory allows */
+    private readonly most: number,
+  ) {}
+
+  static async open(
+    stretch: Stretch,
+    outputShape: readonly number[],
+    { engine, sessions, original, model, memory }: TuneOptions,
+  ): Promise<SampleSource> {
+    const [width, height] = [sizeOf(stretch.sample), sizeOf(outputShape)];
+    // half of the room is for blends
+    const binding = engine.device.limits.maxStorageBufferBindingSize / (8 * Math.max(width, height));
+    const most = Math.max(1, Math.floor(Math.min(binding, memory / (8 * (width + height)))));
+    const before = await Part.open(sessions, model, [{ name: stretch.from, dataType: FLOAT }]);
+    try {
+      const after = await Part.open(sessions, original, [{ name: stretch.to, dataType: FLOAT }]);
+      return new SampleSource(stretch, outputShape, before, after, most);
+    } catch (error) {
+      await before.release();
+      throw error;
+    }
+  }
+
+  /** Those of the samples that have the shape of the first one, as many as memory allows. */
+  async read(runs: readonly OnnxFeeds[]): Promise<Samples> {
+    const { from, to, sample } = this.stretch;
+    const parts: Samples[] = [];
+    let count = 0;
+    for (const feeds of runs) {
+      if (count >= this.most) break;
+      const x = (await this.before.run(feeds))[from]!;
+      const y = (await this.after.run(feeds))[to]!;
+      if (`${x.shape.slice(1)}` !== `${sample}` || `${y.shape.slice(1)}` !== `${this.outputShape}`) continue;
+      const rows = Math.min(x.shape[0]!, this.most - count);
+      const [inputs, targets] = [x, y].map((array) =>
+        Float32Array.from(floatsOfArray(array).subarray(0, rows * sizeOf(array.shape.slice(1)))),
+      ) as [Float32Array, Float32Array];
+      parts.push({ inputs, targets, count: rows });
+      count += rows;
+    }
+    return { inputs: joined(parts.map((one) => one.inputs)), targets: joined(parts.map((one) => one.targets)), count };
+  }
+
+  async release(): Promise<void> {
+    await this.before.release();
+    await this.after.release();
+  }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Whether something between two samples is a sample: inputs are floats, and a run's first extent counts samples. */
+const isBlendable = (runs: readonly OnnxFeeds[]): boolean =>
+  runs.every((feeds) => Object.values(feeds).every(({ dtype, shape }) => dtype === "float32" && shape.length > 0));
+
+/**
+ * Blends of samples: each with a part, at most half, of another one of the same shape. The original says what they shall give, so
+ * that a network that learns them beside the samples knows more of what lies between these (Zhang, Cisse, Dauphin & Lopez-Paz 2018).
+ */
+function blended(runs: readonly OnnxFeeds[], seed: number): OnnxFeeds[] {
+  const random = randomNumbers(seed);
+  const kindOf = (feeds: OnnxFeeds): string =>
+    JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
+  const rowsOf = (feeds: OnnxFeeds): number => Object.values(feeds)[0]!.shape[0]!;
+  return runs.map((feeds) => {
+    const alike = runs.filter((one) => kindOf(one) === kindOf(feeds));
+    const rows = rowsOf(feeds);
+    const draws = Array.from({ length: rows }, () => {
+      const other = alike[Math.floor(random() * alike.length)]!;
+      return { other, row: Math.floor(random() * rowsOf(other)), share: 0.5 * random() };
+    });
+    const blend = ([name, { dtype, shape, data }]: [string, OnnxFeeds[string]]) => {
+      const values = Float32Array.from(data as Float32Array);
+      const size = values.length / rows;
+      for (const [at, { other, row, share }] of draws.entries()) {
+        const from = other[name]!.data as Float32Array;
+        for (let i = 0; i < size; i++)
+          values[at * size + i]! += share * (from[row * size + i]! - values[at * size + i]!);
+      }
+      return [name, { dtype, shape, data: values }] as const;
+    };
+    return Object.fromEntries(Object.entries(feeds).map(blend));
+  });
+}
