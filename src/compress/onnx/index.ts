@@ -10,7 +10,7 @@ export {
   type OnnxTarget,
 } from "./compressOnnx.js";
 export type { FitCandidate, FittedScheme } from "./fits.js";
-export type { Boundary } from "./networkOf.js";
+export type { TuningBoundary } from "./networkOf.js";
 export type { Agreement } from "./outputs.js";
 export { samplesOf } from "./samples.js";
 export {

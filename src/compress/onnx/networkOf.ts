@@ -1,5 +1,5 @@
 /** The stretches of an ONNX graph that are a network of our layers, and that network. */
-import type { Engine } from "../../gpu/index.js";
+import { type Engine, sizeOf } from "../../gpu/index.js";
 import { Join, type Layer, Network } from "../../nn/index.js";
 import { withTensors } from "../../onnx/edit.js";
 import type { KnownShapes, OnnxModel } from "../../onnx/index.js";
@@ -23,7 +23,7 @@ export interface Stretch {
 }
 
 /** A node without a layer, and the reason. */
-export interface Boundary {
+export interface TuningBoundary {
   name: string;
   op: string;
   reason: string;
@@ -32,7 +32,7 @@ export interface Boundary {
 export interface Stretches {
   /** from input to output; no two share a node */
   stretches: Stretch[];
-  boundaries: Boundary[];
+  boundaries: TuningBoundary[];
 }
 
 /** a stretch has at least this part of the entries of all that could be tuned */
@@ -52,7 +52,7 @@ export function findStretches(
 ): Stretches {
   const nodeLayers = new NodeLayers(model, shapes, fixedInputs);
   const { facts } = nodeLayers;
-  const boundaries: Boundary[] = [];
+  const boundaries: TuningBoundary[] = [];
   const units: NodeLayer[] = [];
   for (const node of model.graph.node) {
     const unit = nodeLayers.of(node);
@@ -66,7 +66,7 @@ export function findStretches(
     reads.set(output, (facts.uses.get(output) ?? 0) - shapesAlone);
   }
   const entriesOf = ({ places }: NodeLayer): number =>
-    places.reduce((sum, { tensor }) => sum + extentsOf(model.file, tensor).reduce((a, b) => a * b, 1), 0);
+    places.reduce((sum, { tensor }) => sum + sizeOf(extentsOf(model.file, tensor)), 0);
   const entries = new Map(units.map((unit) => [unit, entriesOf(unit)]));
   const all = units.reduce((sum, unit) => sum + entries.get(unit)!, 0);
   const starts = [...new Set(units.flatMap(({ from }) => from))].filter((name) => nodeLayers.sampleOf(name)?.length);

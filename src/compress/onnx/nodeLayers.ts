@@ -52,7 +52,7 @@ export interface NodeLayer {
   takesActivation: boolean;
 }
 
-/** What reads and makes a value that has the shape of one sample without its first extent. */
+/** The shape of one sample of a value: without the first extent, which counts samples. */
 type Sample = readonly number[];
 
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {

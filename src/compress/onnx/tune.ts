@@ -1,10 +1,9 @@
 /** Tuning a compressed network without labels: it learns the original's values on calibration samples. */
-import { type Engine, TenfoldError, type Tensor } from "../../gpu/index.js";
+import { type Engine, sizeOf, TenfoldError, type Tensor } from "../../gpu/index.js";
 import { adam, meanSquaredError, train } from "../../nn/index.js";
-import { FLOAT } from "../../onnx/dataTypes.js";
 import { GraphFacts } from "../../onnx/graph.js";
 import type { OnnxModel } from "../../onnx/index.js";
-import { type Boundary, findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
+import { findStretches, type Stretch, StretchNetwork, type TuningBoundary } from "./networkOf.js";
 import type { Agreement, OutputJudge } from "./outputs.js";
 import { randomNumbers } from "./samples.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
@@ -17,7 +16,7 @@ export interface TunedStretch {
   /** how many of its layers have weights, and the entries of these with the biases */
   layers: number;
   weights: number;
-  /** how many samples it learnt from, blends of them not counted */
+  /** how many samples it learnt from, blends of them not counted; 0 where one alone takes more memory than there is */
   samples: number;
   /** the steps that were done, and the step whose weights were kept; 0 where none were */
   steps: number;
@@ -31,7 +30,7 @@ export interface Tuning {
   /** parts of the network whose every node has a layer, from input to output */
   stretches: TunedStretch[];
   /** nodes without a layer, which end those parts */
-  boundaries: Boundary[];
+  boundaries: TuningBoundary[];
   /** why there is no part to tune; null where there is one */
   reason: string | null;
   /** whether `signal` ended it before its last step */
@@ -110,6 +109,17 @@ async function tuneStretch(
   const { network } = learner;
   let source: SampleSource | null = null;
   try {
+    // an activation is one binding, and all of them are there at a time, with their gradients
+    const activations = network.shapes().reduce((sum, shape) => sum + sizeOf(shape), 0);
+    const { maxStorageBufferBindingSize } = engine.device.limits;
+    const room = Math.min(maxStorageBufferBindingSize / network.widest, options.memory / (2 * activations));
+    const fitting = Math.floor(room / 4);
+    const layers = stretch.layers.filter(({ places }) => places.length).length;
+    const told: TunedStretch = {
+      ...{ from: stretch.from, to: stretch.to, layers, weights: stretch.entries, samples: 0, steps: 0, best: 0 },
+      error: { before: options.held.error, after: options.held.error },
+    };
+    if (fitting < 1) return { model: options.model, held: options.held, told };
     source = await SampleSource.open(stretch, network.outputShape, options);
     const samples = await source.read(runs);
     const { count } = samples;
@@ -127,15 +137,11 @@ async function tuneStretch(
       inputs.write(joined([samples, ...more].map((one) => one.inputs)));
       targets.write(joined([samples, ...more].map((one) => one.targets)));
     };
-    const batchSize = Math.min(BATCH, rows);
+    const batchSize = Math.min(BATCH, rows, fitting);
     const stepsAnEpoch = Math.ceil(rows / batchSize);
     const epochs = Math.max(1, Math.round(options.steps / stepsAnEpoch));
     const looks = Math.min(epochs, Math.ceil(options.steps / LOOK));
-    const layers = stretch.layers.filter(({ places }) => places.length).length;
-    const told: TunedStretch = {
-      ...{ from: stretch.from, to: stretch.to, layers, weights: stretch.entries, samples: count, steps: 0, best: 0 },
-      error: { before: options.held.error, after: options.held.error },
-    };
+    told.samples = count;
     let { model, held } = options;
     let looked = 0;
     const look = async (epoch: number): Promise<void> => {
@@ -172,8 +178,6 @@ async function tuneStretch(
   }
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 interface Samples {
   inputs: Float32Array;
   targets: Float32Array;
@@ -200,9 +204,10 @@ class SampleSource {
     // half of the room is for blends
     const binding = engine.device.limits.maxStorageBufferBindingSize / (8 * Math.max(width, height));
     const most = Math.max(1, Math.floor(Math.min(binding, memory / (8 * (width + height)))));
-    const before = await Part.open(sessions, model, [{ name: stretch.from, dataType: FLOAT }]);
+    const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
+    const before = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
     try {
-      const after = await Part.open(sessions, original, [{ name: stretch.to, dataType: FLOAT }]);
+      const after = await Part.open(sessions, original, [{ name: stretch.to, dataType }]);
       return new SampleSource(stretch, outputShape, before, after, most);
     } catch (error) {
       await before.release();
