@@ -352,6 +352,10 @@ class Compression {
   private get sessions(): OnnxSessions {
     return this.options.session!;
   }
+  /** Who stops tuning gets the best weights until then: what follows is not stopped. */
+  private get signal(): AbortSignal | undefined {
+    return this.tuning?.stopped ? undefined : this.options.signal;
+  }
   private get calibrated(): boolean {
     return !!this.options.calibration?.length;
   }
@@ -363,8 +367,7 @@ class Compression {
 
   private progress(from: number, to: number, doing: string): (part: number) => void {
     return (part) => {
-      // who stops tuning gets the best weights until then
-      if (!this.tuning?.stopped) this.options.signal?.throwIfAborted();
+      this.signal?.throwIfAborted();
       this.options.onProgress?.(from + (to - from) * Math.min(1, part), doing);
     };
   }
@@ -575,8 +578,8 @@ class Compression {
     { original = this.model, current }: { original?: OnnxModel; current?: OnnxModel } = {},
     onRun?: (part: number) => void,
   ): Promise<Map<string, Moments>> {
-    const { patches = PATCHES, seed = 0, signal } = this.options;
-    const { products, sessions } = this;
+    const { patches = PATCHES, seed = 0 } = this.options;
+    const { products, sessions, signal } = this;
     const runs = this.runs(this.split.fit);
     return await collectMoments({
       ...{ products, sessions, original, current, sites, runs, patches, seed, signal },
@@ -1032,13 +1035,14 @@ class Compression {
    * the nearest level.
    */
   private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
-    const { fixedInputs = false, signal, memory = MEMORY } = this.options;
+    const { signal } = this;
+    const { fixedInputs = false, memory = MEMORY } = this.options;
     const operators = ["Conv", "Gemm", "MatMul"] as const;
     const tell = this.progress(0.95, 0.97, "int8");
     tell(0);
     const ranges = await activationRanges(float, {
       ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs, operators },
-      ...(signal && !this.tuning?.stopped && { signal }),
+      ...(signal && { signal }),
     });
     tell(0.3);
     const rounder = new Rounder(this.products, (sites) => this.collect(sites, { original: float }), memory);
