@@ -125,8 +125,8 @@ async function variantsOf(bytes: Uint8Array, folder: string): Promise<Variant[]>
   const calibration = Array.from({ length: samples.length / PIXELS }, (_, at) => ({
     images: { dtype: "float32", shape: [1, 1, 28, 28], data: samples.subarray(at * PIXELS, (at + 1) * PIXELS) },
   }));
+  // tuning takes minutes, and int8 behind it is as behind the other rows
   for (const divided of options.divided.split(",").map(Number))
-    // tuning takes minutes, and int8 behind it is as behind the other rows
     for (const tune of options.tune ? [0, Number(options.tune)] : [0])
       for (const int8 of tune ? [false] : [false, true]) {
         const target = { multiplications: divided };
