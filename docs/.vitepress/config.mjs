@@ -6,6 +6,7 @@ import { wgsl } from "../../shaders/loader.js";
 import { isSample } from "./samples/code.js";
 
 const docs = resolve(import.meta.dirname, "..");
+const root = resolve(docs, "..");
 const demo = resolve(docs, "../dist/demo");
 
 const GUIDE = [
@@ -31,25 +32,34 @@ const API = existsSync(join(docs, "api"))
   ? readdirSync(join(docs, "api")).map((file) => file.replace(/\.md$/, ""))
   : [];
 
-/** Links to files outside of docs/, which the site does not have: to README its first page, others become their text. */
+/**
+ * Links to files outside of docs/: those to README lead to the page that includes it, those to recorded runs to their pages, and others become their
+ * text, as the site does not have them. README's own links and picture begin at the root of the repository.
+ */
 function linksWithin(md) {
   const open = md.renderer.rules.link_open ?? ((tokens, at, options, _, self) => self.renderToken(tokens, at, options));
+  const placeOf = (href, path) => {
+    if (/^(?:[a-z]+:|#|\/)/.test(href)) return href;
+    if (/\bdecisions\/README\.md$/.test(href)) return "/decisions/";
+    if (/^docs\//.test(href)) return href.replace(/^docs/, "");
+    const recorded = /\bbench\/results\/(.+)\.md$/.exec(href);
+    if (recorded) return `/recorded/${recorded[1]}`;
+    const from = path === join(docs, "readme.md") ? root : dirname(path ?? docs);
+    const target = relative(root, resolve(from, href.split("#")[0])).replaceAll("\\", "/");
+    if (target === "README.md") return href.replace(/^[^#]*/, "/readme");
+    return target.startsWith("docs/") ? href : null;
+  };
   md.core.ruler.push("links_within", ({ tokens, env }) => {
     for (const { children } of tokens) {
       const opened = [];
       for (const token of children ?? []) {
+        if (token.type === "image") token.attrSet("src", token.attrGet("src").replace(/^docs\/public/, ""));
         if (token.type === "link_close" && opened.pop()) token.tag = "span";
         if (token.type !== "link_open") continue;
-        const href = token.attrGet("href");
-        if (/\bdecisions\/README\.md$/.test(href)) token.attrSet("href", "/decisions/");
-        const recorded = /\bbench\/results\/(.+)\.md$/.exec(href);
-        if (recorded) token.attrSet("href", `/recorded/${recorded[1]}`);
-        const isOutside =
-          !/^(?:[a-z]+:|#|\/)/.test(token.attrGet("href")) &&
-          relative(docs, resolve(dirname(env.path ?? docs), href.split("#")[0])).startsWith("..");
-        if (isOutside && /README\.md(?:#|$)/.test(href) && !/bench/.test(href)) token.attrSet("href", "/");
-        opened.push(isOutside && token.attrGet("href") !== "/");
-        if (opened.at(-1)) {
+        const place = placeOf(token.attrGet("href"), env.path);
+        opened.push(place === null);
+        if (place !== null) token.attrSet("href", place);
+        else {
           token.tag = "span";
           token.attrs = [["class", "outside"]];
         }
@@ -107,6 +117,8 @@ export default defineConfig({
     },
   },
   vite: {
+    // the worker of samples has all of the library in it, and loads when one is run
+    build: { chunkSizeWarningLimit: 1000 },
     plugins: [wgsl()],
     // samples run in a worker, with the library's modules as they are here
     worker: {
@@ -125,14 +137,20 @@ export default defineConfig({
     pageData.frontmatter.layout === "home" ? code.replace('id="VPContent"', 'id="VPContent" role="main"') : undefined,
   themeConfig: {
     nav: [
-      { text: "Guide", link: "/guide/tensors" },
+      { text: "Guide", link: "/readme" },
       { text: "Gallery", link: "/gallery" },
       { text: "API", link: "/api/decompositions" },
       { text: "Benchmarks", link: "/benchmarks" },
       { text: "Demo", link: "/demo/index.html", target: "_self" },
     ],
     sidebar: [
-      { text: "Guide", items: GUIDE.map(([text, page]) => ({ text, link: `/guide/${page}` })) },
+      {
+        text: "Guide",
+        items: [
+          { text: "First steps", link: "/readme" },
+          ...GUIDE.map(([text, page]) => ({ text, link: `/guide/${page}` })),
+        ],
+      },
       {
         text: "Reference",
         items: [

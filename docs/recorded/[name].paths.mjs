@@ -10,7 +10,9 @@ export default {
       .filter((file) => file.endsWith(".md"))
       .map((file) => {
         const [title, ...rest] = readFileSync(join(results, file), "utf8").split("\n");
-        const content = `# ${title}\n\nA [recorded run of the benchmark](/benchmarks).\n${rest.join("\n")}`;
+        const [adapter, runtime, day] = title.replace(/ \(.*\)/, "").split(", ");
+        const heading = `${adapter}, ${runtime.split(/[ /]/)[0]}, ${day.split(" ")[0]}`;
+        const content = `# ${heading}\n\nA [recorded run of the benchmark](/benchmarks): ${title}.\n${rest.join("\n")}`;
         return { params: { name: file.replace(/\.md$/, "") }, content };
       }),
 };

@@ -144,7 +144,15 @@ it("finds words by search", async () => {
 });
 
 it("is for everyone: axe finds nothing, light and dark, and pages fit a phone", async () => {
-  for (const name of ["index", "guide/missing", "benchmarks", "gallery", "guide/coming-from", "api/sources"]) {
+  for (const name of [
+    "index",
+    "guide/missing",
+    "readme",
+    "benchmarks",
+    "gallery",
+    "guide/coming-from",
+    "api/sources",
+  ]) {
     await page.setViewport({ width: 390, height: 844 });
     await page.goto(`${served.url}${name}.html`);
     expect(await page.evaluate(() => document.documentElement.scrollWidth), name).toBe(390);
