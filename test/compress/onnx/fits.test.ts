@@ -29,12 +29,14 @@ describe("patches", () => {
     const outputs = await runModel(fixture(file), feedsOf(inputs[file]!));
     const { sites } = onnxSites(readOnnx(fixture(file)), all);
     let checked = 0;
-    for (const site of sites.filter(({ groups, input }) => groups === 1 && inputs[file]![input])) {
+    for (const site of sites.filter(({ input }) => inputs[file]![input])) {
       // a MatMul gives its outputs before a bias that an Add adds
       const result = outputs.get(site.id);
       if (!result) continue;
       const shape = inputs[file]![site.input]!;
-      const patches = patchesOf(site, { dtype: "float32", shape, data: signal(shape) });
+      const x = { dtype: "float32", shape, data: signal(shape) };
+      const groups = Array.from({ length: site.groups }, (_, group) => patchesOf(site, x, group));
+      const [patches] = groups as [(typeof groups)[0]];
       const width = site.shape.slice(1).reduce((a, b) => a * b, 1);
       const [weights, bias] = [await site.weights(), site.op === "MatMul" ? null : await site.bias()];
       const count = site.shape[0]!;
@@ -46,8 +48,9 @@ describe("patches", () => {
       const inner = result.shape.slice(at + 1).reduce((a, b) => a * b, 1);
       let worst = 0;
       for (let p = 0; p < patches.count; p++) {
-        patches.write(p, patch, 0, new Float32Array(width));
         for (let o = 0; o < count; o++) {
+          if (o % (count / groups.length) === 0)
+            groups[(o * groups.length) / count]!.write(p, patch, 0, new Float32Array(width));
           let sum = bias?.[o] ?? 0;
           for (let i = 0; i < width; i++) sum += weights[o * width + i]! * patch[i]!;
           const index = (Math.floor(p / inner) * count + o) * inner + (p % inner);
