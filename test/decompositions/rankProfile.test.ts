@@ -415,7 +415,7 @@ describe("entries that are held out", () => {
     );
     using cut = await slabs(engine, [x, x]);
     await expect(rankProfile(engine, cut, { holdout: 0.1 })).rejects.toThrow(
-      "holdout takes a tensor that the GPU holds",
+      "holdout marks entries of a tensor that the GPU holds as one",
     );
   });
 });
