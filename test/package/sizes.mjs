@@ -21,7 +21,7 @@ const PROGRAMS = [
  * kB that `npm install tenfold` fetches at most. Of them 81 are the command, 76 declarations, 69 the report page, 49 the weights of the
  * trained LeNet, 49 shaders, 40 README and the pages that it links to; the rest are modules of the library.
  */
-const PACKED = { most: 700, goal: 450 };
+const PACKED = { most: 705, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
