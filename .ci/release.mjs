@@ -13,14 +13,13 @@ export function released(changelog, version, date) {
   return `${before}\n## [${version}] - ${date}\n\n${told}\n${after ? `\n${after}` : ""}`;
 }
 
-/** A file of Python's package with this version. */
-export const renumbered = (text, version) => text.replace(/^((?:__)?version(?:__)? = )"[^"]*"/m, `$1"${version}"`);
+/** The file of Python's package that names its version, with this one. */
+export const renumbered = (text, version) => text.replace(/^(__version__ = )"[^"]*"/m, `$1"${version}"`);
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = join(import.meta.dirname, "..");
   const rewrite = (file, by) => writeFileSync(join(root, file), by(readFileSync(join(root, file), "utf8")));
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   rewrite("CHANGELOG.md", (text) => released(text, version, new Date().toISOString().slice(0, 10)));
-  for (const file of ["python/pyproject.toml", "python/tenfold/__init__.py"])
-    rewrite(file, (text) => renumbered(text, version));
+  rewrite("python/tenfold/__init__.py", (text) => renumbered(text, version));
 }

@@ -418,7 +418,8 @@ class Memory(Same):
         print(f"\n  peak of a process: {' '.join(f'{peak:.0f}' for peak in largest)} MiB", file=sys.stderr)
         # what the worker has of X on its GPU, to the byte; its process has garbage of messages beside, which does not grow
         self.assertLessEqual(max(held), budget)
-        self.assertLess(largest[2] - largest[1], budget / 2**20 * 2)
+        # a worker that kept its part of X would have 32 MiB more
+        self.assertLess(largest[2] - largest[1], budget / 2**20 * 3)
         self.assertLess(largest[1] - largest[0], 200)
 
     def test_a_row_that_is_too_large(self):

@@ -21,6 +21,7 @@ import {
   orthogonalise,
   permute,
   rightSingularVectors,
+  signColumns,
   slice,
   sum,
   sumOfSquares,
@@ -268,7 +269,7 @@ function ritz(p: Program, { x, mode, basis, projected, turn }: Iteration): Tenso
 }
 
 /**
- * Records the leading vectors of x projected on the basis, and x truncated by them: by an SVD of the projected unfolding itself, as a Gram matrix
+ * Records the leading vectors of x projected on the basis, their largest entries positive, and x truncated by them: by an SVD of the projected unfolding itself, as a Gram matrix
  * would square its condition number.
  */
 function turnToLeading(
@@ -284,6 +285,7 @@ function turnToLeading(
   s.release(tall);
   const turn = slice(s, right.v, [0, 0], [columns, rank]);
   matmul(s, basis, turn, { out: vectors });
+  signColumns(s, vectors, turn);
   if (values) slice(s, right.values, [0], [rank], { out: values });
   if (reduced) modeProduct(s, projected, turn, mode, { transpose: true, out: reduced });
   s.release(turn, right.values, right.v);
