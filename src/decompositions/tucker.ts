@@ -752,15 +752,15 @@ async function hooiMethod(
   const bases = await basesOf(engine, shape, factors, seed, allocate);
   const ranks = shape.map((extent, mode) => factors[mode]?.shape[1] ?? extent);
   const model = source.refresh ? new TuckerTensor(allocate(ranks, "core"), factors) : undefined;
+  // of known entries: once `refresh` is recorded, missing ones are what a model has there
+  if (model) await Program.run(engine, (p) => void source.project(p, factors, { out: model.core }), "HOOI start");
   return {
     columns: ROW.columns,
     hasCheap: true,
     ...(model && { model }),
     state: [...bases.values(), ...factors.filter((factor) => factor !== null)],
     async start() {
-      if (!model) return expected;
-      await Program.run(engine, (p) => void source.project(p, factors, { out: model.core }), "HOOI start");
-      return undefined;
+      return model ? undefined : expected;
     },
     record: (p, trace, isPrecise) => recordHooi(p, source, factors, bases, trace, isPrecise, model?.core),
     errorOf: (row, kind) => ({
