@@ -404,8 +404,8 @@ class Memory(Same):
         dispatch.Dispatch.close = looking
         largest = []
         try:
-            # the part of X that a worker reads is one block, four times the budget, and eight times
-            for rows in (36, 768, 1536):
+            # the part of X that a worker reads is one block, four times the budget, and sixteen times
+            for rows in (36, 768, 3072):
                 data = np.random.default_rng(2).standard_normal((rows, *row), dtype="f4")
                 path = store(f"large{rows}", data, 4)
                 # peaks are those of new processes
@@ -416,10 +416,10 @@ class Memory(Same):
         finally:
             dispatch.Dispatch.close = close
         print(f"\n  peak of a process: {' '.join(f'{peak:.0f}' for peak in largest)} MiB", file=sys.stderr)
-        # what the worker has of X on its GPU, to the byte; its process has garbage of messages beside, which does not grow
+        # what the worker has of X on its GPU, to the byte
         self.assertLessEqual(max(held), budget)
-        # a worker that kept its part of X would have 32 MiB more
-        self.assertLess(largest[2] - largest[1], budget / 2**20 * 3)
+        # a worker that kept its part of X would have 96 MiB more; garbage of messages, where the machine is busy, is some 30
+        self.assertLess(largest[2] - largest[1], 48)
         self.assertLess(largest[1] - largest[0], 200)
 
     def test_a_row_that_is_too_large(self):
