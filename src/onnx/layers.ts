@@ -14,7 +14,7 @@ import {
   type TensorProto,
 } from "./proto.js";
 import { type KnownShapes, product, Shapes } from "./shapes.js";
-import { extentsOf, floatsOf } from "./tensors.js";
+import { concatenated, extentsOf, floatsOf } from "./tensors.js";
 
 /** Strides, padding and dilations of a convolution, one a spatial axis. */
 export interface OnnxGeometry {
@@ -421,14 +421,7 @@ export async function layerWeights(model: OnnxModel, layer: FoundLayer): Promise
       return alpha === 1 ? turned : turned.map((value) => alpha * value);
     }),
   );
-  if (parts.length === 1) return parts[0]!;
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  return parts.length === 1 ? parts[0]! : concatenated(parts);
 }
 
 /** Weights as `layerWeights` gives them, as the file has them: of a Conv, or of one MatMul or Gemm whose weights stand to the right. */

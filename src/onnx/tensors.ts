@@ -196,3 +196,14 @@ const overflows = (dataType: number, stored: number): boolean =>
     : dataType === BFLOAT16
       ? (stored & 0x7fff) === 0x7f80
       : Math.abs(stored) === Number.POSITIVE_INFINITY;
+
+/** Numbers one list after the other. */
+export function concatenated(lists: readonly ArrayLike<number>[]): Float32Array {
+  const all = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    all.set(list, at);
+    at += list.length;
+  }
+  return all;
+}

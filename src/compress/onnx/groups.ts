@@ -1,5 +1,6 @@
 /** Convolutions in groups: one layer for each group, with the same scheme and ranks for all. */
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
+import { concatenated } from "../../onnx/tensors.js";
 import { type FitCandidate, type FittedScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
@@ -80,9 +81,14 @@ class GroupedFits implements Fits {
     const [first] = fits as [OnnxReplacement];
     const factors = first.factors.map(({ shape }, at) => ({
       shape: [shape[0]! * fits.length, ...shape.slice(1)],
-      data: together(fits.map(({ factors }) => factors[at]!.data)),
+      data: concatenated(fits.map(({ factors }) => factors[at]!.data)),
     }));
-    return { site: this.site.id, scheme, factors, ...(first.bias && { bias: together(fits.map((fit) => fit.bias!)) }) };
+    return {
+      site: this.site.id,
+      scheme,
+      factors,
+      ...(first.bias && { bias: concatenated(fits.map((fit) => fit.bias!)) }),
+    };
   }
 
   rebiased(fit: OnnxReplacement): OnnxReplacement {
@@ -95,16 +101,6 @@ class GroupedFits implements Fits {
       });
       return part.rebiased({ ...fit, factors });
     });
-    return { ...fit, bias: together(each.map(({ bias }) => bias!)) };
+    return { ...fit, bias: concatenated(each.map(({ bias }) => bias!)) };
   }
-}
-
-function together(lists: readonly ArrayLike<number>[]): Float32Array {
-  const out = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const list of lists) {
-    out.set(list, at);
-    at += list.length;
-  }
-  return out;
 }

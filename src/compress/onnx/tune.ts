@@ -3,6 +3,7 @@ import { type Engine, sizeOf, TenfoldError, type Tensor } from "../../gpu/index.
 import { adam, meanSquaredError, train } from "../../nn/index.js";
 import { GraphFacts } from "../../onnx/graph.js";
 import type { OnnxModel } from "../../onnx/index.js";
+import { concatenated } from "../../onnx/tensors.js";
 import { findStretches, type Stretch, StretchNetwork, type TuningBoundary } from "./networkOf.js";
 import type { Agreement, OutputJudge } from "./outputs.js";
 import { randomNumbers } from "./samples.js";
@@ -134,8 +135,8 @@ async function tuneStretch(
     const fill = async (turn: number): Promise<void> => {
       if (!blends && turn) return;
       const more = blends ? [await source!.read(blended(runs, seed + turn))] : [];
-      inputs.write(joined([samples, ...more].map((one) => one.inputs)));
-      targets.write(joined([samples, ...more].map((one) => one.targets)));
+      inputs.write(concatenated([samples, ...more].map((one) => one.inputs)));
+      targets.write(concatenated([samples, ...more].map((one) => one.targets)));
     };
     const batchSize = Math.min(BATCH, rows, fitting);
     const stepsAnEpoch = Math.ceil(rows / batchSize);
@@ -232,23 +233,17 @@ class SampleSource {
       parts.push({ inputs, targets, count: rows });
       count += rows;
     }
-    return { inputs: joined(parts.map((one) => one.inputs)), targets: joined(parts.map((one) => one.targets)), count };
+    return {
+      inputs: concatenated(parts.map((one) => one.inputs)),
+      targets: concatenated(parts.map((one) => one.targets)),
+      count,
+    };
   }
 
   async release(): Promise<void> {
     await this.before.release();
     await this.after.release();
   }
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
 
 /** Whether something between two samples is a sample: inputs are floats, and a run's first extent counts samples. */
