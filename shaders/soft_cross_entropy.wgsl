@@ -61,5 +61,5 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     loss += params.temperature * params.temperature * divergence;
   }
-  add_to_row(lane, loss, right);
+  add_to_curve(lane, loss, right, state[1] * params.curve_columns + params.curve_column);
 }

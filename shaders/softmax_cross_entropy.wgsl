@@ -67,5 +67,5 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       loss += log(total) + largest - logits[base + label];
     }
   }
-  add_to_row(lane, loss, right);
+  add_to_curve(lane, loss, right, state[1] * params.curve_columns + params.curve_column);
 }

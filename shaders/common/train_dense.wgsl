@@ -13,6 +13,7 @@
 // The importing file declares LANES; four_of, which reads values that all lanes of a group of LANES need; and `idle`, which says
 // whether a lane has no item. Items are padded so that the lanes of a group always work on the same layer and outputs.
 // Cost of a step: batch·inputs read once (a byte each with BYTES), 6·batch·weights flops, one load for two multiplications.
+#import loss_sums
 #import permutation
 #import random
 
@@ -77,8 +78,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> curve: array<f32>;
 
 var<workgroup> begun: u32;
-var<workgroup> losses: array<f32, WIDTH>;
-var<workgroup> hits: array<f32, WIDTH>;
 
 fn quads_of(extent: u32) -> u32 {
   return (extent + 3u) / 4u;
@@ -472,18 +471,8 @@ fn train(lane: u32) {
       }
     }
   }
-  losses[lane] = loss;
-  hits[lane] = right;
-  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
-    workgroupBarrier();
-    if (lane < width) {
-      losses[lane] += losses[lane + width];
-      hits[lane] += hits[lane + width];
-    }
-  }
+  add_to_curve(lane, loss, right, epoch * params.curve_columns);
   if (lane == 0u) {
-    curve[epoch * params.curve_columns] += losses[0];
-    curve[epoch * params.curve_columns + 1u] += hits[0];
     let over = start + steps >= params.steps;
     state[0] = select(start + steps, 0u, over);
     state[1] = select(epoch, epoch + 1u, over);
