@@ -298,29 +298,22 @@ function checkSlice(slice: Parafac2Slice, k: number, first: Parafac2Slice, rank:
 
 async function partsOf(engine: Engine, slices: readonly Parafac2Slice[], held: Held): Promise<Part[]> {
   const parts: Part[] = [];
-  for (const [k, slice] of slices.entries()) {
-    if (slice instanceof Masked) {
-      parts.push(slice);
-      continue;
-    }
-    const source = await resident(engine, `${NAME} (slice ${k})`, slice);
-    held.keep({ destroy: () => source[dispose]() });
-    parts.push({ x: source.x, exponent: source.exponent, largest: source.largest });
-  }
+  for (const [k, slice] of slices.entries()) parts.push(await partOf(engine, `${NAME} (slice ${k})`, slice, held));
   return parts;
+}
+
+async function partOf(engine: Engine, name: string, slice: Parafac2Slice, held: Held): Promise<Part> {
+  if (slice instanceof Masked) return slice;
+  const source = await resident(engine, name, slice);
+  held.keep({ destroy: () => source[dispose]() });
+  return { x: source.x, exponent: source.exponent, largest: source.largest };
 }
 
 /** The slices of a tensor K×I×J as matrices. */
 async function partsOfTensor(engine: Engine, x: Parafac2Slice, held: Held): Promise<Part[]> {
   if (x.order !== 3) throw new ShapeError(`${NAME}: ${x} has order ${x.order}, needs K×I×J or a list of matrices`);
   const [count, rows, columns] = x.shape as [number, number, number];
-  let all: Part;
-  if (x instanceof Masked) all = x;
-  else {
-    const source = await resident(engine, NAME, x);
-    held.keep({ destroy: () => source[dispose]() });
-    all = { x: source.x, exponent: source.exponent, largest: source.largest };
-  }
+  const all = await partOf(engine, NAME, x, held);
   const matrices = Array.from({ length: count }, (_, k) => held.allocate([rows, columns], `slice ${k}`));
   await inBatches(count, async (first, stop) => {
     await engine.run((s) => {

@@ -259,8 +259,16 @@ function blended(runs: readonly OnnxFeeds[], seed: number): OnnxFeeds[] {
   const kindOf = (feeds: OnnxFeeds): string =>
     JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
   const rowsOf = (feeds: OnnxFeeds): number => Object.values(feeds)[0]!.shape[0]!;
-  return runs.map((feeds) => {
-    const alike = runs.filter((one) => kindOf(one) === kindOf(feeds));
+  const kinds = new Map<string, OnnxFeeds[]>();
+  const peers = runs.map((feeds) => {
+    const kind = kindOf(feeds);
+    const alike = kinds.get(kind) ?? [];
+    kinds.set(kind, alike);
+    alike.push(feeds);
+    return alike;
+  });
+  return runs.map((feeds, run) => {
+    const alike = peers[run]!;
     const rows = rowsOf(feeds);
     const draws = Array.from({ length: rows }, () => {
       const other = alike[Math.floor(random() * alike.length)]!;
