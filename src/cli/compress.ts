@@ -12,6 +12,7 @@ import type { OnnxModel } from "../onnx/index.js";
 import type { CompressionData } from "../report/compressionPage.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
+import { readInput } from "./input.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { importRuntime, type Runtime } from "./runtime.js";
@@ -56,7 +57,7 @@ export function addCompress(program: Command, context: Context): void {
   program
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
-    .argument("<model.onnx>", "the trained model")
+    .argument("<model.onnx>", "the trained model; - is standard input")
     .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
     .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
     .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
@@ -142,7 +143,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     throw new InputError("compress: --ablation needs --calibration, and a --target of mult, size or time");
   const outputs = openOutputs(context, { out, json, plan: options.plan }, file);
   if (options.report) makeFolder(options.report);
-  const bytes = readBytes(file);
+  const bytes = await readInput(file, context);
   // no other command needs it
   const { compressOnnx, runtimeSessions, samplesOf } = await import("../compress/onnx/index.js");
   const { readOnnx } = await import("../onnx/index.js");

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { type Engine, TenfoldError } from "../gpu/index.js";
 import { type OpenOptions, openEngine } from "../node/open.js";
 import type { Shards } from "../sources/index.js";
@@ -16,6 +17,8 @@ export interface Context {
   stdout: Output;
   /** progress and errors */
   stderr: Output;
+  /** what is piped in, for a file called `-` */
+  stdin: Readable & { isTTY?: boolean };
   env: Readonly<Record<string, string | undefined>>;
   /** aborts at the first Ctrl-C */
   signal: AbortSignal;

@@ -18,6 +18,7 @@ import { throughPython } from "./cluster/throughPython.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeReport.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
+import { isStandardInput } from "./input.js";
 import { askedOf, chooseMethod, type MethodOptions, methodOptions, OPTION_NAMES } from "./methodOptions.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
@@ -104,6 +105,8 @@ export function addDecompose(program: Command, context: Context): void {
 /** Has workers of a cluster read the tensor. The command that Python starts for it has the same options. */
 async function onCluster(file: string, command: Command, options: Options, context: Context): Promise<void> {
   chooseMethod(options);
+  if (isStandardInput(file))
+    throw new InputError("workers cannot read standard input: give the name of a file that each of them can open");
   if (options.report) throw new InputError("--report shows all entries of the tensor: give it without a cluster");
   const argv = (command.parent as Command & { rawArgs: string[] }).rawArgs;
   const code = await throughPython(file, argv, options, context);
@@ -146,7 +149,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { memory, missing } = options;
   const input = context.openShards
     ? inputOf(await context.openShards(), context.signal)
-    : await openTensor(file, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
+    : await openTensor(file, context, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
   const { shape, exponent } = input;
   const naming = readShown(file, input.read ?? { shape }, options);
   const entries = shape.reduce((product, extent) => product * extent, 1);

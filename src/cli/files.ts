@@ -6,6 +6,7 @@ import type { Digits } from "../experiments/digits.js";
 import { checkWritable, readBytes, writeAtomic } from "../node/files.js";
 import { readEmbeddedDigits, readIdxFolder, readMnistData } from "../node/mnist.js";
 import { type Context, InputError, type Output } from "./context.js";
+import { isStandardInput } from "./input.js";
 
 /**
  * The path of a file that the build puts into the folder of this program, or into dist/.
@@ -96,7 +97,7 @@ export function openOutputs(
   const isStandard = (file: string): boolean => STANDARD_OUTPUT.includes(file);
   const placeOf = (file: string): string => (isStandard(file) ? "-" : realPlace(file));
   const taken = new Map<string, string>();
-  if (input !== undefined) taken.set(placeOf(input), "the input");
+  if (input !== undefined && !isStandardInput(input)) taken.set(placeOf(input), "the input");
   let print = stdout;
   for (const [option, file] of Object.entries(files)) {
     if (file === undefined) continue;

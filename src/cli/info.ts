@@ -7,7 +7,7 @@ import type { ArrayFile } from "../node/arrays.js";
 import type { Context } from "./context.js";
 import { quoteWord } from "./files.js";
 import { formatCount, table, widthOf } from "./table.js";
-import { readTensor, slabsOf, TENSOR_FILE, withArray } from "./tensorFile.js";
+import { slabsOf, TENSOR_FILE, tensorOf, withArray } from "./tensorFile.js";
 
 interface Options {
   json?: boolean;
@@ -80,6 +80,7 @@ export function addInfo(program: Command, context: Context): void {
         "  tenfold info X.npy",
         "  tenfold info data.mat:X --json",
         "  tenfold info store.zarr:temperature --quick",
+        "  cat X.npy | tenfold info -",
       ].join("\n"),
     )
     .action((file: string, options: Options) => info(file, options, context));
@@ -87,9 +88,10 @@ export function addInfo(program: Command, context: Context): void {
 
 async function info(file: string, { json, quick }: Options, context: Context): Promise<void> {
   const { stdout } = context;
-  const content = await withArray(file, async (array): Promise<Omit<Info, "ranks" | "note" | "suggestions">> => {
+  const report = await withArray(file, context, async (array): Promise<Info> => {
     const statistics = await statisticsOf(array);
     const { name, shape, dtype, text, others } = array;
+    const { ranks, binding, note } = await structure(array, statistics, quick ?? false, context);
     return {
       file: name,
       shape: [...shape],
@@ -101,18 +103,13 @@ async function info(file: string, { json, quick }: Options, context: Context): P
         labels: text?.labels?.[mode] ?? null,
       })),
       stored: text?.entries ?? null,
-      bytes: { gpu: 4 * statistics.entries, binding: null },
+      bytes: { gpu: 4 * statistics.entries, binding },
       others: [...others],
+      ranks,
+      note,
+      suggestions: suggestionsOf({ file: name, shape, ...statistics }),
     };
   });
-  const { ranks, binding, note } = await structure(file, content, quick ?? false, context);
-  const report: Info = {
-    ...content,
-    bytes: { ...content.bytes, binding },
-    ranks,
-    note,
-    suggestions: suggestionsOf(content),
-  };
   if (json) stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else stdout.write(table(describe(report), { width: widthOf(stdout) }));
 }
@@ -158,11 +155,12 @@ async function statisticsOf(array: ArrayFile): Promise<Statistics> {
 
 /** Tucker ranks, where they can be told in some seconds. */
 async function structure(
-  file: string,
-  { shape, entries, missing, infinite, norm }: Pick<Info, "shape" | "entries" | "missing" | "infinite" | "norm">,
+  array: ArrayFile,
+  { entries, missing, infinite, norm }: Statistics,
   isQuick: boolean,
   { withEngine, signal }: Context,
 ): Promise<{ ranks: Info["ranks"]; binding: number | null; note: string | null }> {
+  const { shape } = array;
   const none = (note: string | null, binding: number | null = null) => ({ ranks: [], binding, note });
   if (isQuick) return none(null);
   if (shape.length < 2) return none("they need two modes or more");
@@ -173,7 +171,7 @@ async function structure(
       const binding = engine.device.limits.maxStorageBufferBindingSize;
       if (entries > MOST_ENTRIES || Math.max(...shape) > MOST_EXTENT)
         return none(`not computed beyond ${formatCount(MOST_ENTRIES)} entries or an extent of ${MOST_EXTENT}`, binding);
-      return { ranks: await tuckerRanks(engine, file, signal), binding, note: null };
+      return { ranks: await tuckerRanks(engine, array, signal), binding, note: null };
     });
   } catch (error) {
     if (error instanceof TenfoldError && error.code === "NO_GPU") return none(error.message);
@@ -181,9 +179,9 @@ async function structure(
   }
 }
 
-async function tuckerRanks(engine: Engine, file: string, signal: AbortSignal): Promise<Info["ranks"]> {
-  const { shape, values } = await readTensor(file);
-  using x = engine.tensor(shape, values, { label: file });
+async function tuckerRanks(engine: Engine, array: ArrayFile, signal: AbortSignal): Promise<Info["ranks"]> {
+  const { shape, values } = await tensorOf(array);
+  using x = engine.tensor(shape, values, { label: array.name });
   const ranks: Info["ranks"] = [];
   for (const relativeError of ERRORS) {
     const { tensor } = await stHosvd(engine, x, { relativeError, signal });
@@ -200,7 +198,7 @@ function suggestionsOf({
   missing,
   infinite,
   norm,
-}: Pick<Info, "file" | "shape" | "missing" | "infinite" | "norm">): string[] {
+}: Pick<ArrayFile, "shape"> & Pick<Info, "file" | "missing" | "infinite" | "norm">): string[] {
   if (shape.length < 2 || infinite || norm === 0) return [];
   const name = quoteWord(file);
   const decompose = `tenfold decompose ${name}`;
@@ -208,7 +206,7 @@ function suggestionsOf({
   if (shape.length === 2)
     return [`${decompose} --method svd --rank ${Math.min(5, ...shape)}`, `${decompose} --method svd --error 0.1`];
   const most = Math.min(8, shape.reduce((product, extent) => product * extent, 1) / Math.max(...shape));
-  const base = basename(file).replace(/[.:].*$/, "") || "X";
+  const base = basename(file).replace(/^-|[.:].*$/, "") || "X";
   return [
     `tenfold rank ${name} --max ${most}`,
     `${decompose} --rank ${Math.min(3, most)} --out ${quoteWord(`${base}-cp.npz`)}`,

@@ -2,10 +2,10 @@ import { dirname } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { formatShape } from "../gpu/errors.js";
 import { externalFiles } from "../node/external.js";
-import { readBytes } from "../node/files.js";
 import type { LeftAlone, OnnxModel, OnnxSite, OnnxSites } from "../onnx/index.js";
 import { type Context, InputError } from "./context.js";
 import { openOutputs } from "./files.js";
+import { isStandardInput, readInput } from "./input.js";
 import { type MeasuredTimes, measureTimes } from "./inspectTimes.js";
 import { shapeOption } from "./shapeOption.js";
 import { formatCount, table, widthOf } from "./table.js";
@@ -43,7 +43,7 @@ export function addInspect(program: Command, context: Context): void {
   program
     .command("inspect")
     .description("list what of an ONNX model can be factorised, and what it costs now")
-    .argument("<model.onnx>", "the model; weights in files beside it are not read")
+    .argument("<model.onnx>", "the model, - is standard input; weights in files beside it are not read")
     .option(
       "--shape <name=extents>",
       "extents of an input that the model leaves open, as in x=1x3x224x224; once for each input",
@@ -85,13 +85,15 @@ function parsePercent(text: string): number {
 async function inspect(file: string, options: Options, context: Context): Promise<void> {
   const { smallest, fixedInputs = false, json, time = false } = options;
   const outputs = openOutputs(context, { json }, file);
-  const bytes = readBytes(file);
+  const bytes = await readInput(file, context);
   // no other command needs it
   const { onnxSites, readOnnx } = await import("../onnx/index.js");
   const model = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
-  const times = time ? await measureTimes(file, model, shapes) : "pass --time to measure it";
+  const times = time
+    ? await measureTimes(isStandardInput(file) ? bytes : file, model, shapes)
+    : "pass --time to measure it";
   const measured = typeof times === "string" ? null : times;
   if (json) outputs.write(json, `${JSON.stringify(reportOf(model, report, times), null, 2)}\n`);
   const { print } = outputs;

@@ -18,10 +18,11 @@ const RUNS = 5;
 /**
  * Times of a model's nodes in onnxruntime-node, which is an optional package; where there are none, why.
  *
+ * @param file the model's file, or its bytes
  * @param load imports the runtime; tests pass another
  */
 export async function measureTimes(
-  file: string,
+  file: string | Uint8Array,
   model: OnnxModel,
   shapes: Readonly<Record<string, readonly number[]>>,
   load: () => Promise<Runtime> = importRuntime,

@@ -16,6 +16,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.
 const context: Context = {
   stdout: process.stdout,
   stderr: process.stderr,
+  // opened by the commands that read it
+  get stdin() {
+    return process.stdin;
+  },
   env: process.env,
   signal: controller.signal,
   withEngine,

@@ -87,7 +87,7 @@ async function rank(file: string, options: Options, context: Context): Promise<v
   const { max, starts, seed, sweeps, holdout, missing = false, json, report } = options;
   const outputs = openOutputs(context, { json, report }, arrayPath(file).file);
   const template = report ? reportTemplate() : null;
-  const { shape, values } = await readTensor(file, { missing });
+  const { shape, values } = await readTensor(file, context, { missing });
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {
     using tensor = engine.tensor(shape, values, { label: file });

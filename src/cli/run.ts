@@ -74,8 +74,12 @@ export async function run(argv: readonly string[], context: Context): Promise<nu
   }
 }
 
-/** `help NAME` with a name that no command has is answered as that name: by commands that are like it. */
-function meant(argv: readonly string[], { commands }: Command): readonly string[] {
+/**
+ * `help NAME` with a name that no command has is answered as that name: by commands that are like it. `-:X`, an array of standard input, gets
+ * another name for that, since it would be taken for an option.
+ */
+function meant(words: readonly string[], { commands }: Command): readonly string[] {
+  const argv = words.map((word) => word.replace(/^-(?=:)/, "/dev/stdin"));
   const [first, name] = argv;
   const isUnknown = first === "help" && name && !/^-|^help$/.test(name) && !commands.some((one) => one.name() === name);
   return isUnknown ? argv.slice(1) : argv;

@@ -15,13 +15,14 @@ import {
   source,
   streamed,
 } from "../sources/index.js";
-import { InputError } from "./context.js";
+import { type Context, InputError } from "./context.js";
+import { openInput, STANDARD_INPUT_HELP } from "./input.js";
 import { formatCount } from "./table.js";
 
 const LARGEST_F32 = 3.4028234663852886e38;
 
 /** What the help texts say of the argument that {@link readTensor} reads. */
-export const TENSOR_FILE = `the tensor: ${ARRAY_FILES}; one array of several as data.npz:X`;
+export const TENSOR_FILE = `the tensor: ${ARRAY_FILES}; one array of several as data.npz:X; ${STANDARD_INPUT_HELP}`;
 
 /** A tensor as a command hands it to a solver. */
 export interface TensorFile {
@@ -36,9 +37,16 @@ export interface TensorFile {
 /** Entries that are read at once. */
 const AT_ONCE = 2 ** 22;
 
+/** Where `-` is read from, and what ends that. */
+type Reading = Pick<Context, "stdin" | "signal">;
+
 /** Calls `work` with an array of a file. */
-export async function withArray<T>(file: string, work: (array: ArrayFile) => T | Promise<T>): Promise<T> {
-  const array = await openArray(file);
+export async function withArray<T>(
+  file: string,
+  reading: Reading,
+  work: (array: ArrayFile) => T | Promise<T>,
+): Promise<T> {
+  const array = await openInput(file, reading);
   try {
     return await work(array);
   } finally {
@@ -65,11 +73,14 @@ export async function* slabsOf({
  * @throws FileError and FormatError where it cannot be read, InputError where it has fewer than two modes, no entries, entries that are not
  * finite or beyond f32, or zeros alone
  */
-export const readTensor = (file: string, { missing = false }: { missing?: boolean } = {}): Promise<TensorFile> =>
-  withArray(file, async (array) => {
-    const shape = shapeOf(array);
-    return { shape, ...(await toF32(array, missing)), ...(array.text && { text: array.text }) };
-  });
+export const readTensor = (file: string, reading: Reading, options: { missing?: boolean } = {}): Promise<TensorFile> =>
+  withArray(file, reading, (array) => tensorOf(array, options));
+
+/** {@link readTensor} of an array that is open. */
+export async function tensorOf(array: ArrayFile, { missing = false }: { missing?: boolean } = {}): Promise<TensorFile> {
+  const shape = shapeOf(array);
+  return { shape, ...(await toF32(array, missing)), ...(array.text && { text: array.text }) };
+}
 
 /** The shape of a tensor. Throws where it has fewer than two modes, or no entries. */
 function shapeOf({ name, shape }: ArrayFile): number[] {
@@ -107,11 +118,12 @@ export const inputOf = (shards: Shards, signal: AbortSignal): Input => ({
  */
 export async function openTensor(
   file: string,
+  reading: Reading,
   { memory, missing = false }: { memory?: number; missing?: boolean },
 ): Promise<Input> {
   if (memory !== undefined) {
     if (missing) throw new InputError("--missing takes the tensor as a whole: give it without --memory");
-    const array = await openArray(file);
+    const array = await openInput(file, reading);
     try {
       const shape = shapeOf(array);
       return {
@@ -125,7 +137,7 @@ export async function openTensor(
       throw error;
     }
   }
-  const read = await readTensor(file, { missing });
+  const read = await readTensor(file, reading, { missing });
   const { shape, values, exponent } = read;
   return {
     shape,
@@ -159,8 +171,15 @@ const readerOf = ({ name, shape, chunk, rows }: ArrayFile): RowReader => ({
 });
 
 /** Reads an array that is small: a factor. */
-const readArray = (file: string): Promise<NumericArray & { name: string }> =>
-  withArray(file, async ({ name, shape, rows }) => ({ name, shape, data: await rows(0, shape[0] ?? 1) }));
+async function readArray(file: string): Promise<NumericArray & { name: string }> {
+  const array = await openArray(file);
+  try {
+    const { name, shape } = array;
+    return { name, shape, data: await array.rows(0, shape[0] ?? 1) };
+  } finally {
+    array.close();
+  }
+}
 
 /**
  * Reads a factor, a matrix in a file.

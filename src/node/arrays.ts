@@ -54,12 +54,11 @@ export async function openArray(path: string): Promise<ArrayFile> {
   const ending = /\.(npy|npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|tns\.gz)\/?$/i.exec(file)?.[1]?.toLowerCase();
   switch (ending) {
     case "npz":
-      return memberOf(readNpz(readBytes(file), file), file, member);
     case "safetensors":
-      return memberOf(readSafetensors(readBytes(file), file).tensors, file, member);
+      return arrayOf(ending, readBytes(file), file, member);
     case "mat": {
       const bytes = readBytes(file);
-      if (!isMat73(bytes)) return memberOf(readMat(bytes, file), file, member);
+      if (!isMat73(bytes)) return arrayOf("mat", bytes, file, member);
       return await (await import("./hdf5.js")).openHdf5(file, member, true);
     }
     case "h5":
@@ -71,12 +70,8 @@ export async function openArray(path: string): Promise<ArrayFile> {
       return await (await import("./zarr.js")).openZarr(file, member);
     case "csv":
     case "tsv":
-    case "txt": {
-      if (member !== null && member !== "entries" && member !== "matrix")
-        throw new FormatError(file, `${member} is no form of it: give ${file}:entries or ${file}:matrix`);
-      const array = readCsv(readBytes(file), file, member ?? "auto");
-      return { ...inMemory(file, array), text: array };
-    }
+    case "txt":
+      return arrayOf("csv", readBytes(file), file, member);
     case "tns":
     case "tns.gz": {
       const bytes = readBytes(file);
@@ -86,6 +81,66 @@ export async function openArray(path: string): Promise<ArrayFile> {
     default:
       return await npyArray(file);
   }
+}
+
+/** Kinds of files that are read whole, from bytes. */
+type Kind = "npy" | "npz" | "mat" | "safetensors" | "csv";
+
+/** The array of a file whose bytes are here. */
+function arrayOf(kind: Kind, bytes: Uint8Array, file: string, member: string | null): ArrayFile {
+  switch (kind) {
+    case "npy":
+      return inMemory(file, readNpy(bytes, file));
+    case "npz":
+      return memberOf(readNpz(bytes, file), file, member);
+    case "mat":
+      return memberOf(readMat(bytes, file), file, member);
+    case "safetensors":
+      return memberOf(readSafetensors(bytes, file).tensors, file, member);
+    case "csv": {
+      if (member !== null && member !== "entries" && member !== "matrix")
+        throw new FormatError(file, `${member} is no form of it: give ${file}:entries or ${file}:matrix`);
+      const array = readCsv(bytes, file, member ?? "auto");
+      return { ...inMemory(file, array), text: array };
+    }
+  }
+}
+
+/** What files have in their first bytes, a character a byte, from which byte on, and what they are. */
+const MARKS: readonly [mark: string, at: number, Kind | { is: string }][] = [
+  ["\x93NUMPY", 0, "npy"],
+  ["PK\x03\x04", 0, "npz"],
+  ["MATLAB 7.3", 0, { is: "a MAT-file of version 7.3: save it and give its name" }],
+  ["IM", 126, "mat"],
+  ["MI", 126, "mat"],
+  ['{"', 8, "safetensors"],
+  ["\x89HDF", 0, { is: "an HDF5 file: save it and give its name" }],
+  ["\x1f\x8b", 0, { is: "packed by gzip: unpack it first, as in gunzip -c X.gz | tenfold info -" }],
+  // the first field of a model, the version of its format
+  ["\x08", 0, { is: "an ONNX model, it seems: tenfold inspect - lists its layers" }],
+];
+
+/** Whether a byte may be one of text in UTF-8. */
+const isOfText = (byte: number): boolean => byte >= 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d;
+
+/**
+ * The array of a file that has no name of its own: its first bytes say of which kind it is.
+ *
+ * @param name what messages call it
+ * @throws FormatError where they begin no `.npy`, `.npz`, `.mat`, `.safetensors` or text, and as {@link openArray}
+ */
+export function arrayIn(bytes: Uint8Array, name: string, member: string | null): ArrayFile {
+  const first = bytes.subarray(0, 512);
+  // a line of text may have any of the marks that are letters
+  if (first.every(isOfText)) return arrayOf("csv", bytes, name, member);
+  const text = String.fromCharCode(...first);
+  const [, , kind] = MARKS.find(([mark, at]) => text.startsWith(mark, at)) ?? [];
+  if (typeof kind === "string") return arrayOf(kind, bytes, name, member);
+  const hex = [...first.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  throw new FormatError(
+    name,
+    kind ? `is ${kind.is}` : `begins with ${hex}, as no .npy, .npz, .mat, .safetensors or .csv does`,
+  );
 }
 
 /** An array that is in memory. */

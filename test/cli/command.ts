@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import type { Context, Output } from "../../src/cli/context.js";
 import { run } from "../../src/cli/run.js";
 import { testEngine } from "../engine.js";
@@ -15,6 +16,8 @@ export interface CommandOptions {
   onStderr?: (text: string) => void;
   withEngine?: Context["withEngine"];
   loadRuntime?: Context["loadRuntime"];
+  /** what is piped in */
+  stdin?: Context["stdin"];
 }
 
 /** Runs a command line in this process, on the one engine of the test file. */
@@ -30,9 +33,9 @@ export async function command(argv: string[], options: CommandOptions = {}): Pro
     },
   });
   const withEngine: Context["withEngine"] = options.withEngine ?? (async (work) => work(await testEngine()));
-  const { loadRuntime } = options;
+  const { loadRuntime, stdin = Readable.from([]) } = options;
   outcome.code = await run(argv, {
-    ...{ stdout: output("stdout"), stderr: output("stderr"), env, signal, withEngine, loadRuntime },
+    ...{ stdout: output("stdout"), stderr: output("stderr"), stdin, env, signal, withEngine, loadRuntime },
   });
   return outcome;
 }
