@@ -208,10 +208,7 @@ export function plot(make: (width: number) => Element, label: string): Chart {
   let width = 0;
   const draw = (): void => {
     if (!box.clientWidth) return;
-    const chart = make(Math.max(260, box.clientWidth));
-    // the box has the label; Plot's labels on groups without a role are errors to a screen reader
-    for (const group of chart.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
-    box.replaceChildren(chart);
+    box.replaceChildren(make(Math.max(260, box.clientWidth)));
   };
   new ResizeObserver(() => {
     if (Math.abs(box.clientWidth - width) < 2) return;
@@ -226,8 +223,6 @@ export function plot(make: (width: number) => Element, label: string): Chart {
     },
   };
 }
-
-export const chartStyle = { background: "transparent", color: "var(--text)", fontSize: "12px", overflow: "visible" };
 
 export interface ColumnChoice {
   element: HTMLSelectElement;

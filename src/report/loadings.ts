@@ -1,6 +1,7 @@
 /** Figures of the loadings of images: a histogram, and one loading against another. */
-import * as Plot from "@observablehq/plot";
-import { CLASS_COLOURS, chartStyle, choices, columnChoice, drawImages, grey, h, plot } from "./elements.js";
+import { boxes, type DrawnChart, dots as dotsMark, drawChart, lineAcross, texts } from "./chart.js";
+import { CLASS_COLOURS, choices, columnChoice, drawImages, grey, h, plot } from "./elements.js";
+import { stepOf } from "./svg.js";
 
 /** Loadings of some images, one dot each. */
 export interface Dots {
@@ -23,11 +24,8 @@ export interface DotsChart {
   update(): void;
 }
 
-const classScale = (digits: readonly number[]) => ({
-  legend: true,
-  domain: digits.map(String),
-  range: digits.map((digit) => CLASS_COLOURS[digit]!),
-});
+const classLegend = (digits: readonly number[]) =>
+  digits.map((digit) => [String(digit), CLASS_COLOURS[digit]!] as const);
 
 /** A histogram of the loadings: of the first five columns, or of one column with a colour for each digit. */
 export function loadingHistogram(dots: () => Dots | null): DotsChart {
@@ -62,33 +60,60 @@ export function loadingHistogram(dots: () => Dots | null): DotsChart {
   return { element: h("div", {}, group, chart.box), update };
 }
 
+/** bins of the histogram at most */
+const MOST_BINS = 50;
+
 /** @param column the one that is shown with a colour for each digit; null: the first columns, with a colour for each */
 function histogramOf({ values, stride, labels, rank, digits }: Dots, column: number | null, width: number): Element {
-  const columns = Array.from({ length: Math.min(rank, 5) }, (_, index) => index);
-  const nameOf = (index: number): string => `column ${index + 1}`;
-  const data = labels.flatMap((digit, image) =>
+  const columnOf = (index: number, digit?: number): number[] =>
+    labels.flatMap((label, image) => (digit === undefined || label === digit ? [values[image * stride + index]!] : []));
+  const legend =
     column === null
-      ? columns.map((index) => ({ value: values[image * stride + index]!, group: nameOf(index) }))
-      : [{ value: values[image * stride + column]!, group: String(digit) }],
+      ? CLASS_COLOURS.slice(0, Math.min(rank, 5)).map((colour, index) => [`column ${index + 1}`, colour] as const)
+      : classLegend(digits);
+  const groups = legend.map(([, colour], at) => ({
+    colour,
+    values: column === null ? columnOf(at) : columnOf(column, digits[at]!),
+  }));
+  const bins = binsOf(
+    groups.map((group) => group.values),
+    MOST_BINS,
   );
-  const color =
-    column === null ? { legend: true, domain: columns.map(nameOf), range: CLASS_COLOURS } : classScale(digits);
-  const bars = {
-    x: "value",
-    fill: "group",
-    fillOpacity: 0.45,
-    thresholds: 40,
-  } as Plot.BinXInputs<Plot.RectYOptions>;
-  return Plot.plot({
+  return drawChart({
     width,
     height: 310,
-    marginBottom: 42,
-    style: chartStyle,
-    x: { label: "loading" },
-    y: { label: "images", grid: true },
-    color,
-    marks: [Plot.rectY(data, Plot.binX({ y2: "count" }, bars)), Plot.ruleY([0])],
-  });
+    x: { name: "loading" },
+    y: { name: "images", integers: true },
+    legend,
+    marks: [
+      boxes(
+        groups.flatMap(({ colour }, at) =>
+          bins.flatMap(({ from, to, counts }) =>
+            counts[at] ? [{ x: [from, to] as const, y: [0, counts[at]] as const, colour }] : [],
+          ),
+        ),
+        0.45,
+      ),
+      lineAcross(0, "var(--text)", { width: 1 }),
+    ],
+  }).element;
+}
+
+/** Bins of a round width over the numbers of all lists, and how many of each list lie in each. */
+function binsOf(lists: readonly (readonly number[])[], most: number): { from: number; to: number; counts: number[] }[] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const list of lists) for (const value of list) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  if (low > high) return [];
+  const step = stepOf(high - low || 1, most);
+  const first = Math.floor(low / step);
+  const bins = Array.from({ length: Math.floor(high / step) - first + 1 }, (_, at) => ({
+    from: (first + at) * step,
+    to: (first + at + 1) * step,
+    counts: lists.map(() => 0),
+  }));
+  for (const [at, list] of lists.entries())
+    for (const value of list) bins[Math.floor(value / step) - first]!.counts[at]!++;
+  return bins;
 }
 
 export interface ScatterChart extends DotsChart {
@@ -117,7 +142,7 @@ class Scatter implements ScatterChart {
   /** the dot that the arrow keys are at */
   #current = -1;
   #columns = 1;
-  #drawn: { svg: Element; x: (value: number) => number; y: (value: number) => number } | null = null;
+  #drawn: DrawnChart | null = null;
 
   constructor(
     private readonly dots: () => Dots | null,
@@ -202,48 +227,46 @@ class Scatter implements ScatterChart {
     const all = this.dots();
     this.#drawn = null;
     if (!all) return h("div");
-    const chart = scatterOf(all, this.#across.column, this.#up.column, width);
-    const scale = (name: "x" | "y") => chart.scale(name)!.apply as (value: number) => number;
-    const svg = chart.tagName === "svg" ? chart : [...chart.querySelectorAll("svg")].at(-1)!;
-    this.#drawn = { svg, x: scale("x"), y: scale("y") };
-    chart.addEventListener("input", () => {
-      const dot = (chart as unknown as { value: { index: number } | null }).value;
-      this.#point(dot?.index ?? -1);
-    });
+    this.#drawn = scatterOf(all, this.#across.column, this.#up.column, width, (index) => this.#point(index));
+    const { element: chart } = this.#drawn;
     chart.addEventListener("pointermove", (event) => {
       const { clientX, clientY } = event as PointerEvent;
       this.#place(clientX, clientY);
     });
-    chart.addEventListener("pointerleave", () => this.#point(-1));
     return chart;
   }
 }
 
-function scatterOf({ values, stride, labels, digits }: Dots, across: number, up: number, width: number) {
-  const data = labels.map((digit, index) => ({
+function scatterOf(
+  { values, stride, labels, digits }: Dots,
+  across: number,
+  up: number,
+  width: number,
+  onPoint: (index: number) => void,
+): DrawnChart {
+  const places = labels.map((digit, index) => ({
     x: values[index * stride + across]!,
     y: values[index * stride + up]!,
-    digit: String(digit),
-    index,
+    digit,
+    colour: CLASS_COLOURS[digit]!,
   }));
   const means = digits.map((digit) => {
-    const ofDigit = data.filter((dot) => dot.digit === String(digit));
-    const average = (key: "x" | "y") => ofDigit.reduce((sum, dot) => sum + dot[key], 0) / Math.max(1, ofDigit.length);
-    return { x: average("x"), y: average("y"), digit: String(digit) };
+    const ofDigit = places.filter((place) => place.digit === digit);
+    const average = (key: "x" | "y") =>
+      ofDigit.reduce((sum, place) => sum + place[key], 0) / Math.max(1, ofDigit.length);
+    return { x: average("x"), y: average("y"), text: String(digit), colour: CLASS_COLOURS[digit]! };
   });
-  return Plot.plot({
+  return drawChart({
     width,
     height: 350,
-    marginBottom: 42,
-    style: chartStyle,
-    x: { label: `loading ${across + 1}`, grid: true },
-    y: { label: `loading ${up + 1}`, grid: true },
-    color: classScale(digits),
+    x: { name: `loading ${across + 1}`, grid: true },
+    y: { name: `loading ${up + 1}` },
+    legend: classLegend(digits),
     marks: [
-      Plot.dot(data, { x: "x", y: "y", fill: "digit", r: 3, fillOpacity: 0.65 }),
-      Plot.dot(means, { x: "x", y: "y", fill: "digit", stroke: "var(--card)", strokeWidth: 2, r: 11 }),
-      Plot.text(means, { x: "x", y: "y", text: "digit", fill: "white", fontWeight: "bold" }),
-      Plot.dot(data, Plot.pointer({ x: "x", y: "y", stroke: "var(--mark)", strokeWidth: 2, r: 6 })),
+      dotsMark(places, { opacity: 0.65 }),
+      dotsMark(means, { radius: 11, around: "var(--card)" }),
+      texts(means, { fill: "white", "font-weight": "bold", "text-anchor": "middle" }),
     ],
+    pointer: { places, onPoint },
   });
 }

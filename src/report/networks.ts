@@ -1,7 +1,7 @@
 /** Figures of networks: how they learn, what they take for what, and what compressing does to their layers. */
-import * as Plot from "@observablehq/plot";
 import type { CompressedLayer } from "../compress/index.js";
-import { chartStyle, count, h, percent } from "./elements.js";
+import { boxes, countTick, drawChart, line, percentTick } from "./chart.js";
+import { count, h, percent } from "./elements.js";
 
 export interface AccuracyPoint {
   epoch: number;
@@ -10,40 +10,35 @@ export interface AccuracyPoint {
   set: "training" | "validation";
 }
 
+const NETWORK_COLOURS = ["#0072b2", "#d55e00", "#009e73"];
+
 /** Accuracy against epoch: validation solid, training dashed. */
 export function accuracyPlot(points: readonly AccuracyPoint[], networks: readonly string[], width: number): Element {
-  const lineOf = (set: AccuracyPoint["set"]) =>
-    Plot.line(
-      points.filter((point) => point.set === set),
-      {
-        x: "epoch",
-        y: "accuracy",
-        stroke: "network",
-        strokeWidth: 2,
-        strokeDasharray: set === "training" ? "4 3" : "none",
-      },
-    );
-  return Plot.plot({
+  const places = points.map((point) => ({ ...point, x: point.epoch, y: point.accuracy }));
+  const lines = networks.flatMap((name, at) =>
+    (["training", "validation"] as const).map((set) =>
+      line(
+        places.filter((place) => place.network === name && place.set === set),
+        NETWORK_COLOURS[at]!,
+        set === "training" ? { dashes: "4 3" } : {},
+      ),
+    ),
+  );
+  return drawChart({
     width,
     height: 310,
-    marginBottom: 42,
-    style: chartStyle,
-    x: { label: "epoch" },
-    y: { label: "accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
-    color: { legend: true, domain: [...networks], range: ["#0072b2", "#d55e00", "#009e73"] },
-    marks: [
-      lineOf("training"),
-      lineOf("validation"),
-      Plot.tip(
-        points,
-        Plot.pointer({
-          x: "epoch",
-          y: "accuracy",
-          title: (d: AccuracyPoint) => `${d.network}, ${d.set}\nepoch ${d.epoch}: ${percent(d.accuracy)}`,
-        }),
-      ),
-    ],
-  });
+    x: { name: "epoch", integers: true },
+    y: { name: "accuracy", format: percentTick, isNice: true },
+    legend: networks.map((name, at) => [name, NETWORK_COLOURS[at]!]),
+    marks: lines,
+    pointer: {
+      places,
+      tip: (at) => {
+        const { network, set, epoch, accuracy } = places[at]!;
+        return `${network}, ${set}\nepoch ${epoch}: ${percent(accuracy)}`;
+      },
+    },
+  }).element;
 }
 
 export type LayerMeasure = "weights" | "multiplications" | "ms, batch 1" | "ms, batch 100";
@@ -55,52 +50,73 @@ function measured(layer: CompressedLayer, which: LayerMeasure): readonly [number
   return time ? [time.before, time.after] : null;
 }
 
+const STATES = [
+  ["before", "#9a9a9a"],
+  ["after", "#0072b2"],
+] as const;
+
 /** A compressed network's layers, each with a bar before and one after. */
 export function layerBars(layers: readonly CompressedLayer[], which: LayerMeasure, width: number): Element {
-  const bars = layers
-    .filter(({ weights }) => weights[0] > 0)
-    .flatMap((layer) => {
-      const values = measured(layer, which);
-      if (!values) return [];
-      const [weights, multiplications] = [layer.weights, layer.multiplications].map(
-        ([before, after]) => before / after,
-      );
-      const tip = [
-        layer.name,
-        layer.staysBecause || layer.compressed,
-        `output error ${layer.outputError.toFixed(3)}`,
-        `×${weights!.toPrecision(3)} fewer weights, ×${multiplications!.toPrecision(3)} fewer multiplications`,
-        ...(layer.times ?? []).map(
-          ({ batch, before, after }) => `×${(before / after).toPrecision(3)} faster at batch ${batch}`,
-        ),
-      ].join("\n");
-      const name = layer.name.replace(/,.*/, "");
-      return (["before", "after"] as const).map((state, at) => ({
-        layer: `${layer.index} ${name}`,
-        state,
-        value: values[at]!,
-        tip: `${tip}\n${state}: ${which.startsWith("ms") ? `${values[at]!.toPrecision(3)} ms` : count(values[at]!)}`,
-      }));
-    });
-  // a phone has no room for a tip beside a bar: there the tip hangs in the middle
-  const middle = Math.max(0, ...bars.map(({ value }) => value)) / 2;
-  const place = width < 560 ? { x: () => middle, anchor: "top" as const } : { x: "value" };
-  return Plot.plot({
-    width,
-    height: 56 + 52 * new Set(bars.map(({ layer }) => layer)).size,
-    marginLeft: 120,
-    marginBottom: 42,
-    style: chartStyle,
-    // "~s" would write 0.8 ms as "800m"
-    x: { label: which, tickFormat: which.startsWith("ms") ? "~g" : "~s", grid: true },
-    y: { axis: null, domain: ["before", "after"] },
-    fy: { label: null, padding: 0.2 },
-    color: { legend: true, domain: ["before", "after"], range: ["#9a9a9a", "#0072b2"] },
-    marks: [
-      Plot.barX(bars, { x: "value", y: "state", fy: "layer", fill: "state" }),
-      Plot.tip(bars, Plot.pointerY({ ...place, y: "state", fy: "layer", title: "tip" })),
-    ],
+  const isTime = which.startsWith("ms");
+  const rows = layers.flatMap((layer) => {
+    const values = layer.weights[0] > 0 ? measured(layer, which) : null;
+    return values ? [{ layer, values }] : [];
   });
+  const bars = rows.flatMap(({ layer, values }, row) =>
+    STATES.map(([state, colour], at) => ({
+      layer,
+      state,
+      colour,
+      value: values[at]!,
+      // a row is 1 high, of which a tenth above and below is empty
+      y: [row + 0.1 + 0.4 * at, row + 0.48 + 0.4 * at] as const,
+    })),
+  );
+  return drawChart({
+    width,
+    height: 56 + 52 * rows.length,
+    left: 120,
+    x: { name: which, ...(!isTime && { format: countTick }), grid: true },
+    y: {
+      domain: [rows.length, 0],
+      ticks: rows.map((_, row) => row + 0.5),
+      format: (place) => {
+        const { index, name } = rows[Math.floor(place)]!.layer;
+        return `${index} ${name.replace(/,.*/, "")}`;
+      },
+      grid: false,
+    },
+    legend: STATES,
+    marks: [boxes(bars.map(({ value, ...bar }) => ({ ...bar, x: [0, value] })))],
+    pointer: {
+      places: bars.map(({ value, y }) => ({ x: value, y: (y[0] + y[1]) / 2 })),
+      along: "y",
+      tip: (at) => {
+        const { layer, state, value } = bars[at]!;
+        return `${tipOf(layer)}\n${state}: ${isTime ? `${value.toPrecision(3)} ms` : count(value)}`;
+      },
+    },
+  }).element;
+}
+
+/** What a layer became, line by line. */
+function tipOf({
+  name,
+  staysBecause,
+  compressed,
+  outputError,
+  weights,
+  multiplications,
+  times = [],
+}: CompressedLayer): string {
+  const fewer = ([before, after]: readonly [number, number]): string => `×${(before / after).toPrecision(3)} fewer`;
+  return [
+    name,
+    staysBecause || compressed,
+    `output error ${outputError.toFixed(3)}`,
+    `${fewer(weights)} weights, ${fewer(multiplications)} multiplications`,
+    ...times.map(({ batch, before, after }) => `×${(before / after).toPrecision(3)} faster at batch ${batch}`),
+  ].join("\n");
 }
 
 /** Counts of images, by what they show (rows) and what a network takes them for (columns); shaded by their share of the row. */

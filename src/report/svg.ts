@@ -90,35 +90,65 @@ export interface Scale {
 }
 
 /** The 1, 2 or 5 times a power of ten that cuts `span` into at most `most` steps. */
-function stepOf(span: number, most: number): number {
+export function stepOf(span: number, most: number): number {
   const power = 10 ** Math.floor(Math.log10(span / most));
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => span / step <= most * (1 + 1e-9))!;
 }
 
+/** @param options `isNice` moves both ends outwards to a tick */
 export function linear(
   low: number,
   high: number,
   [from, to]: readonly [number, number],
-  { ticks = 4, integers = false }: { ticks?: number; integers?: boolean } = {},
+  { ticks = 4, integers = false, isNice = false }: { ticks?: number; integers?: boolean; isNice?: boolean } = {},
 ): Scale {
-  const span = high - low || 1;
-  const step = integers ? Math.max(1, stepOf(span, ticks)) : stepOf(span, ticks);
+  const fitting = stepOf(Math.abs(high - low) || 1, ticks);
+  const step = integers ? Math.max(1, fitting) : fitting;
+  const [first, last] = isNice
+    ? [step * Math.floor(low / step + 1e-9), step * Math.ceil(high / step - 1e-9)]
+    : [low, high];
+  const span = last - first || 1;
   const list: number[] = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + 1e-9 * span; at++) list.push(at * step || 0);
-  const scale = (value: number): number => from + ((to - from) * (value - low)) / span;
-  return Object.assign(scale, { domain: [low, high] as const, ticks: list });
+  for (let at = Math.ceil(first / step - 1e-9); at * step <= last + 1e-9 * span; at++) list.push(at * step || 0);
+  const scale = (value: number): number => from + ((to - from) * (value - first)) / span;
+  return Object.assign(scale, { domain: [first, last] as const, ticks: list });
 }
 
-/** Powers of ten; both ends are above 0. */
-export function logarithmic(low: number, high: number, range: readonly [number, number]): Scale {
+/** digits that ticks between powers of ten begin with, where there is room: of these the first list that fits */
+const BETWEEN_POWERS = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 5], [1]];
+
+/** the least distance of two ticks, as a share of what `ticks` equal steps would have */
+const CLEAR = 0.4;
+
+/** With ticks at powers of ten, and between them where there is room; both ends are above 0. */
+export function logarithmic(
+  low: number,
+  high: number,
+  range: readonly [number, number],
+  { ticks = 5 }: { ticks?: number } = {},
+): Scale {
   const [a, b] = [Math.log10(low), Math.log10(high)];
   const inner = linear(a, b === a ? a + 1 : b, range);
-  const powers: number[] = [];
-  for (let power = Math.ceil(a - 1e-9); power <= b + 1e-9; power++) powers.push(10 ** power);
-  const every = Math.ceil(powers.length / 5);
-  const ticks = powers.length >= 2 ? powers.filter((_, at) => at % every === 0) : [low, high];
-  return Object.assign((value: number): number => inner(Math.log10(value)), { domain: [low, high] as const, ticks });
+  const marks = BETWEEN_POWERS.map((digits) => {
+    const list: number[] = [];
+    for (let power = Math.floor(a); power <= b + 1e-9; power++)
+      list.push(...digits.map((digit) => digit * 10 ** power).filter((value) => isWithin(value, low, high)));
+    return list;
+  });
+  const powers = marks.at(-1)!;
+  const every = Math.ceil(powers.length / Math.max(2, Math.floor(ticks)));
+  // the last digits before a power lie closest together
+  const isClear = (list: readonly number[]): boolean =>
+    list.every((value, at) => at === 0 || (Math.log10(value / list[at - 1]!) / (b - a)) * ticks >= CLEAR);
+  const list = marks.find((of) => of.length <= ticks && isClear(of)) ?? powers.filter((_, at) => at % every === 0);
+  return Object.assign((value: number): number => inner(Math.log10(value)), {
+    domain: [low, high] as const,
+    ticks: list.length >= 2 ? list : [low, high],
+  });
 }
+
+const isWithin = (value: number, low: number, high: number): boolean =>
+  value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9);
 
 /** A number for an axis: three digits, no trailing zeros. */
 export const tick = (value: number): string => rounded(value, 3);
@@ -150,19 +180,25 @@ export interface Axes {
   /** words for the ticks of x, in place of numbers */
   xTick?: (value: number) => string;
   yTick?: (value: number) => string;
+  /** where x has grid lines, too */
+  xGrid?: boolean;
+  /** false: y has none */
+  yGrid?: boolean;
 }
 
 /** Axes with grid lines along y. They take the palette's quiet colour. */
-export function axes(palette: Palette, { x, y, xName, yName, xTick, yTick }: Axes): string {
+export function axes(palette: Palette, of: Axes): string {
+  const { x, y, xName, yName, xTick, yTick, xGrid = false, yGrid = true } = of;
   const [nameX, nameY] = [xTick ?? numbersFor(x.ticks), yTick ?? numbersFor(y.ticks)];
   const [left, right] = [x(x.domain[0]), x(x.domain[1])];
   const [bottom, top] = [y(y.domain[0]), y(y.domain[1])];
   const parts = y.ticks.flatMap((value) => [
-    el("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: palette.line }),
+    yGrid ? el("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: palette.line }) : "",
     label(left - 6, y(value) + 4, nameY(value), { anchor: "end", fill: palette.quiet }),
   ]);
   for (const value of x.ticks)
     parts.push(
+      xGrid ? el("line", { x1: x(value), x2: x(value), y1: top, y2: bottom, stroke: palette.line }) : "",
       el("line", { x1: x(value), x2: x(value), y1: bottom, y2: bottom + 4, stroke: palette.quiet }),
       label(x(value), bottom + 17, nameX(value), { anchor: "middle", fill: palette.quiet }),
     );

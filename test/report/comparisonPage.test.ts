@@ -157,7 +157,7 @@ describe("the comparison in a browser", () => {
   const widthOfPage = () => page.evaluate(() => document.documentElement.scrollWidth);
   /** centres of the scatter's filled dots on the screen, in the order of the rows */
   const dots = (card: string) =>
-    page.$$eval(`${card} svg[viewBox] g[aria-hidden] ~ g circle[fill]`, (circles) =>
+    page.$$eval(`${card} svg[viewBox] circle[fill]:not([fill=none])`, (circles) =>
       circles.map((circle) => {
         const { left, top, width, height } = circle.getBoundingClientRect();
         return { x: left + width / 2, y: top + height / 2 };
@@ -183,7 +183,7 @@ describe("the comparison in a browser", () => {
     const [first] = await dots(card);
     await page.mouse.move(first!.x, first!.y);
     await drawn();
-    expect(await text(`${card} [aria-label=tip]`)).toContain("The method btd, rank 1·2");
+    expect(await text(`${card} .hint`)).toContain("The method btd, rank 1·2");
     await press(card, "Conv2d 1→6");
     await drawn();
     expect(await page.$eval(`${card} [role=img]`, (element) => element.getAttribute("aria-label"))).toContain(
@@ -356,15 +356,13 @@ describe("the comparison in a browser", () => {
     const bar = (await (await page.$$(`${bars} .plot svg[viewBox] rect`))[1]!.boundingBox())!;
     await page.mouse.move(bar.x + bar.width / 2, bar.y + bar.height / 2);
     await drawn();
-    const tip = await page.$eval(bars, (element) => {
-      const words = [...element.querySelectorAll(".plot text")].find((text) =>
-        /faster at batch/.test(text.textContent!),
-      )!;
-      const group = words.closest("g")!;
-      const { left, right } = group.getBoundingClientRect();
-      const fill = getComputedStyle(group.querySelector("path")!).fill;
-      return { left, right, same: fill === getComputedStyle(element).backgroundColor };
+    const tip = await page.$eval(`${bars} .plot .hint`, (hint) => {
+      const { left, right } = hint.getBoundingClientRect();
+      const card = hint.closest(".card")!;
+      const same = getComputedStyle(hint).backgroundColor === getComputedStyle(card).backgroundColor;
+      return { left, right, same, words: hint.textContent };
     });
+    expect(tip.words).toMatch(/faster at batch/);
     expect(tip.same).toBe(true);
     expect(tip.left).toBeGreaterThanOrEqual(0);
     expect(tip.right).toBeLessThanOrEqual(400);

@@ -78,7 +78,7 @@ describe("the report in a browser", () => {
     );
 
   it("is small, and whole by itself", () => {
-    expect(report.size).toBeLessThan(700_000);
+    expect(report.size).toBeLessThan(60_000);
     expect(problems).toEqual([]);
   });
 

@@ -1,9 +1,9 @@
 /** What Compress looks like. */
-import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
 import { PIXELS } from "../../../src/experiments/digits.js";
 import { type CompressedLayer, type Epoch, METHODS } from "../../../src/index.js";
-import { chartStyle, count, drawImages, grey, percent } from "../../../src/report/elements.js";
+import { dots, drawChart, line, percentTick } from "../../../src/report/chart.js";
+import { count, drawImages, grey, percent } from "../../../src/report/elements.js";
 import { layerBars } from "../../../src/report/networks.js";
 import {
   card,
@@ -239,50 +239,33 @@ function tuningCard(send: Send, run: Actions): (state: State) => TemplateResult 
 
 function tuningChart(width: number, curve: readonly Epoch[], what: "accuracy" | "loss"): Element {
   const share = what === "accuracy";
-  const points = curve.flatMap((epoch) => [
-    { epoch: epoch.epoch, value: epoch[what], set: "training" },
-    { epoch: epoch.epoch, value: (share ? epoch.validationAccuracy : epoch.validationLoss) ?? 0, set: "validation" },
-  ]);
-  const words = (value: number): string => (share ? percent(value) : value.toFixed(4));
-  const lineOf = (set: string) =>
-    Plot.line(
-      points.filter((point) => point.set === set),
-      { x: "epoch", y: "value", stroke: BLUE, strokeWidth: 2, strokeDasharray: set === "training" ? "4 3" : "none" },
-    );
-  return Plot.plot({
+  const lineOf = (set: string, of: (epoch: Epoch) => number) =>
+    curve.map((epoch) => ({ set, x: epoch.epoch, y: of(epoch), colour: BLUE }));
+  const training = lineOf("training", (epoch) => epoch[what]);
+  const validation = lineOf("validation", (epoch) => (share ? epoch.validationAccuracy : epoch.validationLoss) ?? 0);
+  const places = [...training, ...validation];
+  const last = Math.max(2, curve.at(-1)?.epoch ?? 0);
+  return drawChart({
     width,
     height: 220,
-    marginBottom: 42,
-    marginLeft: 52,
-    style: chartStyle,
-    x: {
-      label: "epoch",
-      domain: [1, Math.max(2, curve.at(-1)?.epoch ?? 0)],
-      ticks: Math.min(10, Math.max(1, curve.length - 1)),
-      tickFormat: "d",
-    },
-    y: {
-      label: share ? "accuracy" : "loss (cross-entropy)",
-      grid: true,
-      nice: true,
-      zero: !share,
-      ...(share && { tickFormat: (v: number) => `${Number((100 * v).toFixed(1))} %` }),
-    },
+    x: { name: "epoch", domain: [1, last], integers: true },
+    y: share
+      ? { name: "accuracy", isNice: true, format: percentTick }
+      : { name: "loss (cross-entropy)", isNice: true, domain: [0, Math.max(...places.map(({ y }) => y))] },
     marks: [
-      lineOf("training"),
-      lineOf("validation"),
+      line(training, BLUE, { dashes: "4 3" }),
+      line(validation, BLUE),
       // one epoch is no line yet
-      Plot.dot(points, { x: "epoch", y: "value", fill: BLUE, r: 3 }),
-      Plot.tip(
-        points,
-        Plot.pointer({
-          x: "epoch",
-          y: "value",
-          title: (d: (typeof points)[0]) => `${d.set}\nepoch ${d.epoch}: ${words(d.value)}`,
-        }),
-      ),
+      dots(places),
     ],
-  });
+    pointer: {
+      places,
+      tip: (at) => {
+        const { set, x, y } = places[at]!;
+        return `${set}\nepoch ${x}: ${share ? percent(y) : y.toFixed(4)}`;
+      },
+    },
+  }).element;
 }
 
 /** Held-out digits, by whether each network is right. */

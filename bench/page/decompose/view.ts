@@ -1,8 +1,8 @@
 /** What Decompose looks like. */
-import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
 import { PIXELS } from "../../../src/experiments/digits.js";
-import { chartStyle, count, drawImages, grey, h } from "../../../src/report/elements.js";
+import { type Axis, dots, drawChart, line, type Mark, type Place } from "../../../src/report/chart.js";
+import { count, drawImages, grey, h } from "../../../src/report/elements.js";
 import { componentImages, imageGrids } from "../../../src/report/images.js";
 import { type Dots, loadingHistogram, loadingScatter } from "../../../src/report/loadings.js";
 import {
@@ -276,23 +276,10 @@ function dotsOf(
 }
 
 function sweepChart(width: number, errors: readonly number[], _result: Decomposed | null): Element {
-  const points = errors.map((error, index) => ({ sweep: index + 1, error }));
-  return Plot.plot({
-    width,
-    height: 240,
-    marginBottom: 40,
-    marginLeft: 50,
-    style: chartStyle,
-    x: { label: "sweep", tickFormat: "d", domain: [1, Math.max(4, points.length)] },
-    y: { label: "relative error", grid: true, nice: true, zero: false },
-    marks: [
-      Plot.line(points, { x: "sweep", y: "error", stroke: BLUE, strokeWidth: 2 }),
-      Plot.dot(points, { x: "sweep", y: "error", fill: BLUE, r: 3 }),
-      Plot.tip(
-        points,
-        Plot.pointerX({ x: "sweep", y: "error", title: (d) => `sweep ${d.sweep}: ${d.error.toFixed(4)}` }),
-      ),
-    ],
+  const places = errors.map((error, index) => ({ x: index + 1, y: error, colour: BLUE }));
+  return errorChart(width, places, {
+    x: { name: "sweep", domain: [1, Math.max(4, places.length)] },
+    marks: [line(places, BLUE), dots(places)],
   });
 }
 
@@ -303,20 +290,31 @@ function rankChart(
   rank: number,
   _error: number,
 ): Element {
-  const marked = points.filter((point) => point.rank === rank);
-  return Plot.plot({
-    width,
-    height: 240,
-    marginBottom: 40,
-    marginLeft: 50,
-    style: chartStyle,
-    x: { label: "rank", tickFormat: "d", domain: [0, Math.max(20, ...points.map((point) => point.rank))] },
-    y: { label: "relative error", grid: true, nice: true, domain: [0, 1] },
+  const places = points.map((point) => ({ x: point.rank, y: point.error, colour: BLUE }));
+  const marked = places.filter(({ x }) => x === rank).map((place) => ({ ...place, colour: "var(--mark)" }));
+  const nested = isNested(method);
+  return errorChart(width, places, {
+    x: { name: "rank", domain: [0, Math.max(20, ...places.map(({ x }) => x))] },
+    y: { domain: [0, 1] },
     marks: [
-      Plot.line(points, { x: "rank", y: "error", stroke: BLUE, strokeWidth: isNested(method) ? 2 : 0.7 }),
-      isNested(method) ? null : Plot.dot(points, { x: "rank", y: "error", fill: BLUE, r: 3.5 }),
-      Plot.dot(marked, { x: "rank", y: "error", stroke: "var(--mark)", strokeWidth: 3, r: 7 }),
-      Plot.tip(points, Plot.pointerX({ x: "rank", y: "error", title: (d) => `rank ${d.rank}: ${d.error.toFixed(4)}` })),
+      line(places, BLUE, { width: nested ? 2 : 0.7 }),
+      ...(nested ? [] : [dots(places, { radius: 3.5 })]),
+      dots(marked, { radius: 7, ring: 3 }),
     ],
   });
 }
+
+/** Relative errors, and what each is when the pointer is above or below it. */
+const errorChart = (
+  width: number,
+  places: readonly Place[],
+  { x, y = {}, marks }: { x: Axis; y?: Axis; marks: readonly Mark[] },
+): Element =>
+  drawChart({
+    width,
+    height: 240,
+    x: { integers: true, ...x },
+    y: { name: "relative error", isNice: true, ...y },
+    marks,
+    pointer: { places, along: "x", tip: (at) => `${x.name} ${places[at]!.x}: ${places[at]!.y.toFixed(4)}` },
+  }).element;

@@ -1,9 +1,9 @@
 /** What Kernels looks like. */
-import * as Plot from "@observablehq/plot";
 import { html, nothing, type TemplateResult } from "lit-html";
 import { live } from "lit-html/directives/live.js";
 import { isSoftware } from "../../../src/index.js";
-import { CLASS_COLOURS, chartStyle, count, h } from "../../../src/report/elements.js";
+import { boxes, dots, drawChart, line, texts } from "../../../src/report/chart.js";
+import { CLASS_COLOURS, count, h } from "../../../src/report/elements.js";
 import { card, fact, numberControl, scrolling, selectControl, taskBar } from "../controls.js";
 import { chart, memo } from "../figures.js";
 import type { View } from "../part.js";
@@ -20,7 +20,6 @@ import {
   headsOf,
   type Measured,
   ROUNDS,
-  type RoofPoint,
   reportWords,
   roofDomain,
   roofOf,
@@ -165,73 +164,83 @@ const resultTable = (measured: Measured, current: string): TemplateResult => htm
 /** The text that stands in place of an empty chart. */
 const nothingYet = (): HTMLElement => h("p", {}, "Nothing measured yet.");
 
-/** A line for the name of every case, and below it one for each of its bars; facets take Plot twice as long. */
+/** A line for the name of every case, and below it one for each of its bars. */
 function timeChart(width: number, measured: Measured): Element {
   const { bars, parties } = barsOf(measured);
   if (bars.length === 0) return nothingYet();
-  const names = [...new Set(bars.map(({ name }) => name))];
-  const lineOf = ({ name, party }: Bar): string => `${name}\n${party}`;
-  const lines = names.flatMap((name) => {
-    const those = bars.filter((bar) => bar.name === name);
-    return [name, ...parties.flatMap((party) => those.filter((bar) => bar.party === party).map(lineOf))];
-  });
+  const colours = parties.map((party, at) => [party, CLASS_COLOURS[at % CLASS_COLOURS.length]!] as const);
   const least = 10 ** Math.floor(Math.log10(Math.min(...bars.map(({ ms }) => ms))) - 0.3);
   const most = Math.max(...bars.map(({ ms }) => ms));
-  return Plot.plot({
+  const lines: (string | Bar)[] = [...new Set(bars.map(({ name }) => name))].flatMap((name) => {
+    const ofCase = bars.filter((bar) => bar.name === name);
+    return [name, ...parties.flatMap((party) => ofCase.filter((bar) => bar.party === party))];
+  });
+  const drawn = lines.flatMap((bar, at) =>
+    typeof bar === "string"
+      ? []
+      : [
+          {
+            x: [least, bar.ms] as const,
+            y: [at + 0.05, at + 0.95] as const,
+            colour: colours[parties.indexOf(bar.party)]![1],
+            title: `${bar.name}\n${bar.party}: ${digits(bar.ms)} ms`,
+          },
+        ],
+  );
+  const names = lines.flatMap((text, at) => (typeof text === "string" ? [{ x: least, y: at + 0.5, text }] : []));
+  return drawChart({
     width,
     height: 60 + lines.length * LINE_HEIGHT,
-    marginLeft: 8,
-    marginTop: 24,
-    style: chartStyle,
-    x: { type: "log", label: "ms", domain: [least, 2 * most], grid: true, tickFormat: "~g" },
-    y: { axis: null, domain: lines },
-    color: { legend: true, domain: parties, range: CLASS_COLOURS },
-    marks: [
-      Plot.barX(bars, {
-        x1: least,
-        x2: "ms",
-        y: lineOf,
-        fill: "party",
-        title: (d: Bar) => `${d.name}\n${d.party}: ${digits(d.ms)} ms`,
-      }),
-      Plot.text(names, { y: (d) => d, text: (d) => d, frameAnchor: "left", dy: 2 }),
-    ],
-  });
+    left: 8,
+    x: { name: "ms", isLogarithmic: true, domain: [least, 2 * most], grid: true },
+    y: { domain: [lines.length, 0], ticks: [] },
+    legend: colours,
+    marks: [boxes(drawn), texts(names, { down: 6 })],
+  }).element;
 }
+
+const ROOFS = [
+  ["here", "#0072b2"],
+  ["recorded", "#d55e00"],
+] as const;
 
 function roofChart(width: number, measured: Measured): Element {
   const { points, roofs } = roofOf(measured);
   if (points.length === 0) return nothingYet();
   const rates = points.map(({ rate }) => rate);
-  return Plot.plot({
+  const places = points.map(({ intensity, rate, where }) => ({
+    ...{ x: intensity, y: rate },
+    colour: ROOFS.find(([name]) => name === where)![1],
+  }));
+  return drawChart({
     width,
     height: 380,
-    marginBottom: 42,
-    marginLeft: 55,
-    style: chartStyle,
-    x: { type: "log", label: "flop a byte", grid: true, tickFormat: "~g", domain: roofDomain(points) },
+    left: 55,
+    x: { name: "flop a byte", isLogarithmic: true, grid: true, domain: roofDomain(points) },
     y: {
-      type: "log",
-      label: "GFLOP/s",
-      grid: true,
-      tickFormat: "~g",
+      name: "GFLOP/s",
+      isLogarithmic: true,
       domain: [Math.min(...rates) / 2, 1.5 * Math.max(...rates, ...roofs.map(({ rate }) => rate))],
     },
-    color: { legend: true, domain: ["here", "recorded"], range: ["#0072b2", "#d55e00"] },
+    legend: ROOFS,
     marks: [
-      Plot.line(roofs, { x: "x", y: "rate", stroke: "where", strokeWidth: 2, strokeDasharray: "6 4" }),
-      Plot.dot(points, { x: "intensity", y: "rate", fill: "where", r: 4, fillOpacity: 0.75 }),
-      Plot.tip(
-        points,
-        Plot.pointer({
-          x: "intensity",
-          y: "rate",
-          title: (d: RoofPoint) =>
-            `${d.name}\n${digits(d.rate)} GFLOP/s, ${digits(d.intensity)} flop a byte, ${d.where}`,
-        }),
+      ...ROOFS.map(([name, colour]) =>
+        line(
+          roofs.filter(({ where }) => where === name).map(({ x, rate }) => ({ x, y: rate })),
+          colour,
+          { dashes: "6 4" },
+        ),
       ),
+      dots(places, { radius: 4, opacity: 0.75 }),
     ],
-  });
+    pointer: {
+      places,
+      tip: (at) => {
+        const { name, rate, intensity, where } = points[at]!;
+        return `${name}\n${digits(rate)} GFLOP/s, ${digits(intensity)} flop a byte, ${where}`;
+      },
+    },
+  }).element;
 }
 
 const limitTable = (label: string, heads: string[], rows: (readonly string[])[]): TemplateResult =>

@@ -1,6 +1,7 @@
 /** What a tensor of one's own looks like. */
 import { html, nothing, type TemplateResult } from "lit-html";
 import { METHODS, OPTIONS } from "../../../src/methods/index.js";
+import { svgElement } from "../../../src/report/chart.js";
 import { convergenceFigure, digits, type Figure, figuresOf, type Selected } from "../../../src/report/decomposition.js";
 import { factsOfDecomposition } from "../../../src/report/decompositionPage.js";
 import { type Chart, count, plot } from "../../../src/report/elements.js";
@@ -373,15 +374,6 @@ function flips({ shown, turn, selected }: State, setTurn: (turn: NonNullable<Sta
 }
 
 // ---- figures
-
-const svgElement = (text: string): Element => {
-  const template = document.createElement("template");
-  template.innerHTML = text;
-  const svg = template.content.firstElementChild!;
-  // the box has the label
-  svg.setAttribute("aria-hidden", "true");
-  return svg;
-};
 
 /** Boxes of figures, by their names: one is drawn again when its figure is another. */
 class FigureCards {

@@ -1,19 +1,8 @@
 /** The page of `tenfold compare`: every method on one network, by weights, multiplications and time. */
-import * as Plot from "@observablehq/plot";
 import type { CompareRow } from "../../experiments/compare.js";
+import { countTick, type Dot, dots, drawChart, line, lineAcross, percentTick } from "../chart.js";
 import type { ComparisonData } from "../data.js";
-import {
-  CLASS_COLOURS,
-  card,
-  chartStyle,
-  choices,
-  count,
-  h,
-  percent,
-  plot,
-  tableWithSwitch,
-  wideTable,
-} from "../elements.js";
+import { CLASS_COLOURS, card, choices, count, h, percent, plot, tableWithSwitch, wideTable } from "../elements.js";
 import { type LayerMeasure, layerBars } from "../networks.js";
 
 /** `Tucker-2` of `Tucker-2 (Kim et al. 2016)` */
@@ -128,6 +117,10 @@ function meaning({ rows }: ComparisonData): HTMLElement | null {
   );
 }
 
+/** A colour for each name. */
+const colouring = (names: readonly string[], colours: readonly string[]): Map<string, string> =>
+  new Map(names.map((name, at) => [name, colours[at % colours.length]!]));
+
 const MEASURES = [
   ["weights", "weights and biases", (row: CompareRow) => row.weights],
   ["multiplications", "multiplications an image", (row: CompareRow) => row.multiplications],
@@ -137,56 +130,44 @@ const MEASURES = [
 
 function scatter({ rows }: ComparisonData): HTMLElement {
   let [name, label, measure]: readonly [string, string, (row: CompareRow) => number] = MEASURES[0];
-  const methods = [...new Set(rows.map(nameOf))];
+  const colours = colouring([...new Set(rows.map(nameOf))], ["var(--text)", ...CLASS_COLOURS]);
   const chart = plot((width) => {
-    const points = rows.map((row) => ({ row, x: measure(row), method: nameOf(row) }));
-    const before = points.filter(({ row }) => row.layers.length > 0);
-    return Plot.plot({
+    const points = rows.map((row) => ({
+      ...{ row, x: measure(row), y: row.after.mean, before: row.before },
+      colour: colours.get(nameOf(row))!,
+    }));
+    const tuned = points.flatMap(({ before, ...point }) =>
+      point.row.layers.length > 0 && before !== null ? [{ ...point, before }] : [],
+    );
+    return drawChart({
       width,
       height: 380,
-      marginBottom: 44,
-      style: chartStyle,
       x: {
-        type: "log",
-        label,
-        // "~s" would write 0.8 ms as "800m"
-        tickFormat: name.startsWith("time") ? "~g" : "~s",
-        ticks: Math.min(10, width / 70),
-        grid: true,
-        insetLeft: 8,
-        insetRight: 8,
+        ...{ name: label, isLogarithmic: true, grid: true },
+        ...(!name.startsWith("time") && { format: countTick }),
       },
-      y: { label: "held-out accuracy", tickFormat: (v: number) => `${Math.round(100 * v)} %`, grid: true, nice: true },
-      color: { legend: true, domain: methods, range: ["var(--text)", ...CLASS_COLOURS] },
+      y: { name: "held-out accuracy", format: percentTick, isNice: true },
+      legend: [...colours],
       marks: [
-        Plot.ruleY([rows[0]!.after.mean], { stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4 3" }),
-        Plot.link(before, {
-          x: "x",
-          y1: (p) => p.row.before,
-          y2: (p) => p.row.after.mean,
-          stroke: "method",
-          strokeOpacity: 0.35,
-        }),
-        Plot.dot(before, { x: "x", y: (p) => p.row.before, stroke: "method", r: 3.5 }),
-        Plot.dot(points, { x: "x", y: (p) => p.row.after.mean, fill: "method", r: 5 }),
-        Plot.tip(
-          points,
-          Plot.pointer({
-            x: "x",
-            y: (p) => p.row.after.mean,
-            title: ({ row }: { row: CompareRow }) =>
-              [
-                labelOf(row),
-                `${count(row.weights)} weights, ${count(row.multiplications)} multiplications`,
-                [1, 100].map((batch) => `${digits(timeOf(row, batch).ms)} ms at batch ${batch}`).join(", "),
-                `${row.layers.length ? `${percent(row.before!)} before, ` : ""}${rateOf(row)} after`,
-                ...(row.layers.length ? [`ranks ${ranksOf(row)}`] : []),
-                ...row.layers.filter(({ staysBecause }) => !staysBecause).map(({ compressed }) => compressed),
-              ].join("\n"),
-          }),
+        lineAcross(rows[0]!.after.mean, "var(--text)", { width: 1, dashes: "4 3", opacity: 0.5 }),
+        ...tuned.map(({ x, y, before, colour }) =>
+          line(
+            [
+              { x, y: before },
+              { x, y },
+            ],
+            colour,
+            { width: 1.5, opacity: 0.35 },
+          ),
         ),
+        dots(
+          tuned.map(({ x, before, colour }) => ({ x, y: before, colour })),
+          { radius: 3.5, ring: 1.5 },
+        ),
+        dots(points, { radius: 5 }),
       ],
-    });
+      pointer: { places: points, tip: (at) => tipOf(rows[at]!) },
+    }).element;
   }, "Held-out accuracy of every method before and after fine-tuning");
   return card(
     "What accuracy costs",
@@ -203,19 +184,38 @@ function scatter({ rows }: ComparisonData): HTMLElement {
   );
 }
 
+/** What a row of the table says, line by line. */
+const tipOf = (row: CompareRow): string =>
+  [
+    labelOf(row),
+    `${count(row.weights)} weights, ${count(row.multiplications)} multiplications`,
+    [1, 100].map((batch) => `${digits(timeOf(row, batch).ms)} ms at batch ${batch}`).join(", "),
+    `${row.layers.length ? `${percent(row.before!)} before, ` : ""}${rateOf(row)} after`,
+    ...(row.layers.length ? [`ranks ${ranksOf(row)}`] : []),
+    ...row.layers.filter(({ staysBecause }) => !staysBecause).map(({ compressed }) => compressed),
+  ].join("\n");
+
+/** The curves of a row, and their colours. */
+const CURVES = [
+  ["held out", "#0072b2"],
+  ["training, while it learns", "#9a9a9a"],
+] as const;
+
 /** A row's accuracy by epoch, on the training images and, where it was measured, on the held-out ones. */
-function curveOf({ curve, before, after }: CompareRow): { epoch: number; accuracy: number; on: string }[] {
+function curveOf({ curve, before, after }: CompareRow): (Dot & { on: string })[] {
   const last = curve.length;
   const held = curve.flatMap(({ epoch, validationAccuracy }) => {
     const accuracy = validationAccuracy ?? (epoch === last ? after.values[0] : undefined);
-    return accuracy === undefined ? [] : [{ epoch, accuracy }];
+    return accuracy === undefined ? [] : [{ x: epoch, y: accuracy }];
   });
+  const [[heldOut, blue], [training, grey]] = CURVES;
   return [
-    ...[...(before === null ? [] : [{ epoch: 0, accuracy: before }]), ...held].map((point) => ({
-      ...point,
-      on: "held out",
+    ...[...(before === null ? [] : [{ x: 0, y: before }]), ...held].map((place) => ({
+      ...place,
+      on: heldOut,
+      colour: blue,
     })),
-    ...curve.map(({ epoch, accuracy }) => ({ epoch, accuracy, on: "training, while it learns" })),
+    ...curve.map(({ epoch, accuracy }) => ({ x: epoch, y: accuracy, on: training, colour: grey })),
   ];
 }
 
@@ -226,41 +226,33 @@ function convolutions({ curves: measured, rows }: ComparisonData): HTMLElement |
   // the last convolution comes first: it has most weights to lose
   const names = [...new Set(curves.map(({ layer }) => layer))].reverse();
   if (!names.length) return null;
-  const methods = [...new Set(curves.map(({ method }) => method))];
+  const colours = colouring([...new Set(curves.map(({ method }) => method))], CLASS_COLOURS);
   let shown = names[0]!;
   const chart = plot((width) => {
-    const points = curves
+    const lines = curves
       .filter(({ layer }) => layer === shown)
-      .flatMap(({ method, points }) => points.map((point) => ({ method, ...point })));
-    return Plot.plot({
+      .map(({ method, points }) =>
+        points.map((point) => ({
+          ...{ method, ranks: point.ranks, x: point.multiplications, y: point.outputError },
+          colour: colours.get(method)!,
+        })),
+      );
+    const places = lines.flat();
+    return drawChart({
       width,
       height: 320,
-      marginLeft: 50,
-      marginBottom: 44,
-      style: chartStyle,
-      x: {
-        type: "log",
-        label: "multiplications an image",
-        tickFormat: "~s",
-        ticks: Math.min(10, width / 70),
-        grid: true,
+      x: { name: "multiplications an image", isLogarithmic: true, format: countTick, grid: true },
+      y: { name: "output error", isLogarithmic: true },
+      legend: [...colours],
+      marks: [...lines.map((points) => line(points, points[0]?.colour ?? "none")), dots(places)],
+      pointer: {
+        places,
+        tip: (at) => {
+          const { method, ranks, x, y } = places[at]!;
+          return `${method}, rank ${ranks.join("·")}\n${count(x)} multiplications\noutput error ${digits(y)}`;
+        },
       },
-      y: { type: "log", label: "output error", tickFormat: "~g", ticks: 5, grid: true },
-      color: { legend: true, domain: methods, range: CLASS_COLOURS },
-      marks: [
-        Plot.line(points, { x: "multiplications", y: "outputError", stroke: "method", strokeWidth: 2 }),
-        Plot.dot(points, { x: "multiplications", y: "outputError", fill: "method" }),
-        Plot.tip(
-          points,
-          Plot.pointer({
-            x: "multiplications",
-            y: "outputError",
-            title: ({ method, ranks, multiplications, outputError }: (typeof points)[0]) =>
-              `${method}, rank ${ranks.join("·")}\n${count(multiplications)} multiplications\noutput error ${digits(outputError)}`,
-          }),
-        ),
-      ],
-    });
+    }).element;
   }, `Output error of ${shown} against its multiplications, by method`);
   return card(
     "What a convolution loses",
@@ -284,29 +276,28 @@ function layers({ rows }: ComparisonData): HTMLElement {
   const chart = plot((width) => layerBars(row.layers, which, width), "Weights of every layer before and after");
   const curve = plot((width) => {
     const points = curveOf(row);
-    return Plot.plot({
+    const epochs = [...new Set(points.map(({ x }) => x))];
+    return drawChart({
       width,
       height: 240,
-      marginLeft: 50,
-      marginBottom: 42,
-      style: chartStyle,
-      x: { label: "epoch of fine-tuning", ticks: [...new Set(points.map(({ epoch }) => epoch))], tickFormat: "d" },
-      y: { label: "accuracy", tickFormat: (v: number) => `${(100 * v).toFixed(1)} %`, grid: true, nice: true },
-      color: { legend: true, domain: ["held out", "training, while it learns"], range: ["#0072b2", "#9a9a9a"] },
+      x: { name: "epoch of fine-tuning", ticks: epochs },
+      y: { name: "accuracy", format: percentTick, isNice: true },
+      legend: CURVES,
       marks: [
-        Plot.ruleY([rows[0]!.after.mean], { stroke: "#d55e00", strokeDasharray: "4 3" }),
-        Plot.line(points, { x: "epoch", y: "accuracy", stroke: "on", strokeWidth: 2 }),
-        Plot.dot(points, { x: "epoch", y: "accuracy", fill: "on" }),
-        Plot.tip(
-          points,
-          Plot.pointer({
-            x: "epoch",
-            y: "accuracy",
-            title: ({ epoch, accuracy, on }: (typeof points)[0]) => `${on}\nepoch ${epoch}: ${percent(accuracy)}`,
-          }),
+        lineAcross(rows[0]!.after.mean, "#d55e00", { width: 1, dashes: "4 3" }),
+        ...CURVES.map(([name, colour]) =>
+          line(
+            points.filter(({ on }) => on === name),
+            colour,
+          ),
         ),
+        dots(points),
       ],
-    });
+      pointer: {
+        places: points,
+        tip: (at) => `${points[at]!.on}\nepoch ${points[at]!.x}: ${percent(points[at]!.y)}`,
+      },
+    }).element;
   }, "Accuracy while fine-tuning; the dashed line is the original held out");
   const select = h(
     "select",

@@ -1,9 +1,9 @@
 /** The page of `tenfold mnist`: the three tables of the study, and each case in pictures. */
-import * as Plot from "@observablehq/plot";
 import { PIXELS } from "../../experiments/digits.js";
 import { type ReportCase, type ReportNetwork, unpack } from "../../experiments/results.js";
+import { countTick, dots, drawChart, line, lineAcross, percentTick, texts } from "../chart.js";
 import type { ReportData } from "../data.js";
-import { card, chartStyle, choices, count, h, nameOf, percent, plot, tableWithSwitch } from "../elements.js";
+import { card, choices, count, h, nameOf, percent, plot, tableWithSwitch } from "../elements.js";
 import { componentImages, imageGrids } from "../images.js";
 import { type Dots, loadingHistogram, loadingScatter } from "../loadings.js";
 import { accuracyPlot, confusionTable } from "../networks.js";
@@ -172,34 +172,22 @@ function slides(study: ReportCase): HTMLElement | null {
     ["pixels", study.slides.full],
     ["loadings", study.slides.decomposed],
   ] as const;
-  const points = entries.flatMap(([network, { accuracies }]) =>
-    accuracies.map((accuracy, run) => ({ network, accuracy, run: run + 1 })),
+  const points = entries.flatMap(([, { accuracies }], row) =>
+    accuracies.map((accuracy, run) => ({
+      ...{ x: accuracy, y: row, colour: "#d55e00" },
+      title: `seed ${run + 1}: ${percent(accuracy)}`,
+    })),
   );
   const chart = plot(
     (width) =>
-      Plot.plot({
+      drawChart({
         width,
         height: 160,
-        marginLeft: 70,
-        style: chartStyle,
-        x: {
-          label: "held-out accuracy",
-          tickFormat: (v: number) => `${Math.round(100 * v)} %`,
-          domain: [0, 1],
-          grid: true,
-        },
-        y: { label: null, domain: ["pixels", "loadings"] },
-        marks: [
-          Plot.dot(points, {
-            x: "accuracy",
-            y: "network",
-            fill: "#d55e00",
-            r: 6,
-            fillOpacity: 0.6,
-            title: (d) => `seed ${d.run}: ${percent(d.accuracy)}`,
-          }),
-        ],
-      }),
+        left: 70,
+        x: { name: "held-out accuracy", format: percentTick, domain: [0, 1], grid: true },
+        y: { domain: [1.5, -0.5], ticks: [0, 1], format: (row) => entries[row]![0] },
+        marks: [dots(points, { radius: 6, opacity: 0.6 })],
+      }).element,
     "Accuracy of every seed under the slides' recipe",
   ).box;
   const words = entries
@@ -215,55 +203,40 @@ function slides(study: ReportCase): HTMLElement | null {
 function sweep(data: ReportData): HTMLElement | null {
   if (!data.sweep) return null;
   const { points, full, hidden } = data.sweep;
-  const chart = (x: "rank" | "multiplications", label: string) =>
-    plot(
+  const [blue, orange] = ["#0072b2", "#d55e00"];
+  const chart = (of: "rank" | "multiplications", label: string) => {
+    const places = points.map((point) => ({ x: point[of], y: point.accuracy, colour: blue }));
+    const isCount = of === "multiplications";
+    const pixels = { x: full.multiplications, y: full.accuracy, colour: orange };
+    return plot(
       (width) =>
-        Plot.plot({
+        drawChart({
           width,
           height: 310,
-          marginBottom: 42,
-          style: chartStyle,
-          marginLeft: 50,
           x: {
-            label,
-            type: x === "multiplications" ? "log" : "linear",
+            name: label,
             grid: true,
-            tickFormat: x === "multiplications" ? "~s" : "d",
+            ...(isCount ? { isLogarithmic: true, format: countTick } : { integers: true }),
           },
-          y: {
-            label: "held-out accuracy",
-            tickFormat: (v: number) => `${Math.round(100 * v)} %`,
-            grid: true,
-            nice: true,
-          },
+          y: { name: "held-out accuracy", format: percentTick, isNice: true },
           marks: [
-            Plot.ruleY([full.accuracy], { stroke: "#d55e00", strokeWidth: 2, strokeDasharray: "6 4" }),
-            Plot.text([full], {
-              x: points[0]![x],
-              y: "accuracy",
-              text: () => `pixels ${percent(full.accuracy)}`,
-              dy: 11,
-              textAnchor: "start",
-              fill: "currentColor",
-            }),
-            Plot.line(points, { x, y: "accuracy", stroke: "#0072b2", strokeWidth: 2 }),
-            Plot.dot(points, { x, y: "accuracy", fill: "#0072b2", r: 4.5 }),
-            x === "multiplications"
-              ? Plot.dot([full], { x: "multiplications", y: "accuracy", fill: "#d55e00", r: 6 })
-              : null,
-            Plot.tip(
-              points,
-              Plot.pointer({
-                x,
-                y: "accuracy",
-                title: (d) =>
-                  `rank ${d.rank}: ${percent(d.accuracy)}\nerror ${d.decompositionError.toFixed(4)}\n${count(d.multiplications)} multiplications\n${count(d.parameters)} weights`,
-              }),
-            ),
+            lineAcross(full.accuracy, orange, { dashes: "6 4" }),
+            texts([{ x: places[0]!.x, y: full.accuracy, text: `pixels ${percent(full.accuracy)}` }], { down: 15 }),
+            line(places, blue),
+            dots(places, { radius: 4.5 }),
+            ...(isCount ? [dots([pixels], { radius: 6 })] : []),
           ],
-        }),
+          pointer: {
+            places,
+            tip: (at) => {
+              const { rank, accuracy, decompositionError, multiplications, parameters } = points[at]!;
+              return `rank ${rank}: ${percent(accuracy)}\nerror ${decompositionError.toFixed(4)}\n${count(multiplications)} multiplications\n${count(parameters)} weights`;
+            },
+          },
+        }).element,
       `Held-out accuracy against ${label}: ${points.map((p) => `rank ${p.rank} ${percent(p.accuracy)}`).join(", ")}`,
     ).box;
+  };
   const all = data.sweep.digits.length === 10 ? "all ten digits" : `digits ${data.sweep.digits.join(", ")}`;
   return card(
     "Rank sweep",

@@ -1,8 +1,8 @@
 /** The page of `tenfold rank`: error and core consistency over the rank, and what speaks against each rank. */
-import * as Plot from "@observablehq/plot";
 import type { RankFit } from "../../decompositions/index.js";
+import { type Axis, type Dot, dots, drawChart, line, lineAcross, lineUp, type Mark } from "../chart.js";
 import type { RankData } from "../data.js";
-import { CLASS_COLOURS, card, chartStyle, h, percent, plot, wideTable } from "../elements.js";
+import { CLASS_COLOURS, card, h, percent, plot, wideTable } from "../elements.js";
 
 /** `How many components? 3 are suggested` */
 export function rankHeading({ suggestion }: RankData): string {
@@ -27,49 +27,45 @@ export function rankCards(data: RankData): HTMLElement[] {
   return [summary, h("div", { class: "two" }, errors(data), stability(data)), figures(data)];
 }
 
-/** Where the suggested rank is marked. */
-const mark = ({ suggestion }: RankData): Plot.Markish[] =>
-  suggestion === null
-    ? []
-    : [Plot.ruleX([suggestion], { stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4 3" })];
+/** Where the suggested rank is marked, and 0. */
+const marksOf = ({ suggestion }: RankData): Mark[] => [
+  lineAcross(0, "var(--text)", { width: 1 }),
+  ...(suggestion === null ? [] : [lineUp(suggestion, "var(--text)", { width: 1, dashes: "4 3", opacity: 0.5 })]),
+];
 
-const rankAxis = ({ ranks }: RankData, width: number) => ({
-  label: "rank",
+const rankAxis = ({ ranks }: RankData, width: number): Axis => ({
+  name: "rank",
   domain: [0.8, ranks.length + 0.2],
   ticks: ranks.map(({ rank }) => rank).filter((_, at) => at % Math.ceil(ranks.length / (width / 40)) === 0),
-  tickFormat: "d",
 });
 
+/** A line over ranks with a dot at each. */
+const curve = (points: readonly Dot[], colour: string): Mark[] => [
+  line(points, colour, { width: 1.5 }),
+  dots(points, { radius: 2.5 }),
+];
+
 function errors(data: RankData): HTMLElement {
-  const heldOut = data.ranks.filter((fit) => fit.heldOut !== null);
-  const names = ["relative error", "of held-out entries"];
+  const errors = data.ranks.map((fit): Dot => ({ x: fit.rank, y: fit.relativeError, colour: COLOUR.error }));
+  const heldOut = data.ranks.flatMap((fit): Dot[] =>
+    fit.heldOut === null ? [] : [{ x: fit.rank, y: Math.min(2, fit.heldOut), colour: COLOUR.heldOut }],
+  );
   const chart = plot(
     (width) =>
-      Plot.plot({
+      drawChart({
         width,
         height: 300,
-        marginLeft: 50,
-        style: chartStyle,
         x: rankAxis(data, width),
-        y: {
-          label: "relative error",
-          grid: true,
-          domain: [0, Math.max(...data.ranks.map((fit) => Math.max(fit.relativeError, Math.min(2, fit.heldOut ?? 0))))],
-        },
-        ...(heldOut.length && { color: { legend: true, domain: names, range: [COLOUR.error, COLOUR.heldOut] } }),
-        marks: [
-          Plot.ruleY([0]),
-          ...mark(data),
-          Plot.lineY(data.ranks, { x: "rank", y: "relativeError", stroke: COLOUR.error, marker: "dot" }),
-          Plot.lineY(heldOut, {
-            x: "rank",
-            y: (fit: RankFit) => Math.min(2, fit.heldOut!),
-            stroke: COLOUR.heldOut,
-            marker: "dot",
-          }),
-          Plot.tip(data.ranks, Plot.pointerX({ x: "rank", y: "relativeError", title: describe })),
-        ],
-      }),
+        y: { name: "relative error", domain: [0, Math.max(...[...errors, ...heldOut].map(({ y }) => y))] },
+        legend: heldOut.length
+          ? [
+              ["relative error", COLOUR.error],
+              ["of held-out entries", COLOUR.heldOut],
+            ]
+          : [],
+        marks: [...marksOf(data), ...curve(errors, COLOUR.error), ...curve(heldOut, COLOUR.heldOut)],
+        pointer: { places: errors, along: "x", tip: (at) => describe(data.ranks[at]!) },
+      }).element,
     `The relative error falls from ${data.ranks[0]!.relativeError.toPrecision(3)} at rank 1 to ${data.ranks.at(-1)!.relativeError.toPrecision(3)} at rank ${data.ranks.length}`,
   );
   return card(
@@ -92,31 +88,38 @@ const describe = (fit: RankFit): string =>
     .join("\n");
 
 function stability(data: RankData): HTMLElement {
-  const names = ["core consistency", "starts that agree", "halves' agreement"];
-  const points = data.ranks.flatMap((fit) => [
-    { fit, name: names[0]!, value: fit.coreConsistency === null ? null : Math.max(LOWEST, fit.coreConsistency) },
-    { fit, name: names[1]!, value: (100 * fit.agreeing) / fit.starts },
-    { fit, name: names[2]!, value: fit.splitHalf === null ? null : 100 * fit.splitHalf },
-  ]);
-  const known = points.filter(({ value }) => value !== null);
-  const lowest = Math.min(0, ...known.map(({ value }) => value!));
+  const names = [
+    ["core consistency", COLOUR.consistency],
+    ["starts that agree", COLOUR.starts],
+    ["halves' agreement", COLOUR.halves],
+  ] as const;
+  const valuesOf = (fit: RankFit): (number | null)[] => [
+    fit.coreConsistency === null ? null : Math.max(LOWEST, fit.coreConsistency),
+    (100 * fit.agreeing) / fit.starts,
+    fit.splitHalf === null ? null : 100 * fit.splitHalf,
+  ];
+  const known = data.ranks.flatMap((fit) =>
+    valuesOf(fit).flatMap((y, at) => (y === null ? [] : [{ fit, x: fit.rank, y, colour: names[at]![1] }])),
+  );
   const chart = plot(
     (width) =>
-      Plot.plot({
+      drawChart({
         width,
         height: 300,
-        marginLeft: 50,
-        style: chartStyle,
         x: rankAxis(data, width),
-        y: { label: "%", grid: true, domain: [lowest, 100] },
-        color: { legend: true, domain: names, range: [COLOUR.consistency, COLOUR.starts, COLOUR.halves] },
+        y: { name: "%", domain: [Math.min(0, ...known.map(({ y }) => y)), 100] },
+        legend: names,
         marks: [
-          Plot.ruleY([0]),
-          ...mark(data),
-          Plot.lineY(known, { x: (p) => p.fit.rank, y: "value", stroke: "name", marker: "dot" }),
-          Plot.tip(known, Plot.pointer({ x: (p) => p.fit.rank, y: "value", title: (p) => describe(p.fit) })),
+          ...marksOf(data),
+          ...names.flatMap(([, colour]) =>
+            curve(
+              known.filter((point) => point.colour === colour),
+              colour,
+            ),
+          ),
         ],
-      }),
+        pointer: { places: known, tip: (at) => describe(known[at]!.fit) },
+      }).element,
     `Core consistency, starts that agree and agreement of the halves, in per cent, over the rank`,
   );
   return card(
