@@ -2,22 +2,21 @@
 import { Program, type Tensor } from "../gpu/index.js";
 import {
   appendRow,
+  copy,
   GAUSS_NEWTON,
   GAUSS_NEWTON_SLOW,
   GaussNewtonState,
   matmul,
-  normal,
   pasteColumns,
+  randomModels,
   sharedModels,
-  slice,
-  uniform,
 } from "../ops/index.js";
 import type { Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
 import { withStartFactor } from "./cpModels.js";
 import { Held } from "./held.js";
-import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, type Told } from "./iterate.js";
 
 /** What all runs of a model share. */
 export interface Task {
@@ -127,20 +126,11 @@ export async function beginModels(
       : first.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
   await engine.run((s) => {
     for (const mode of free) {
-      const extent = wideExtents[mode]!;
-      const factor = s.tensor([extent, starts * rank]);
-      for (let start = 0; start < starts; start++) {
-        if (start === 0 && known) {
-          pasteColumns(s, known[mode]!, factor);
-          continue;
-        }
-        const random = (start % 2 ? normal : uniform)(s, [extent, rank], { seed: seedAt(seed, start), stream: mode });
-        pasteColumns(s, random, factor, start * rank);
-        s.release(random);
-      }
+      const factor = randomModels(s, [wideExtents[mode]!, rank], starts, { seed, stream: mode });
+      if (known) pasteColumns(s, known[mode]!, factor);
       const basis = core?.factors[mode];
       if (basis) matmul(s, basis, factor, { transposeA: true, out: stacked[mode]! });
-      else slice(s, factor, [0, 0], [extent, starts * rank], { out: stacked[mode]! });
+      else copy(s, factor, { out: stacked[mode]! });
       s.release(factor);
     }
   }, "CP starts");

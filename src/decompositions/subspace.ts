@@ -14,6 +14,7 @@ import {
 import {
   appendRow,
   copy,
+  jacobiSvd,
   map,
   matmul,
   modeProduct,
@@ -21,6 +22,7 @@ import {
   orthogonalise,
   permute,
   rightSingularVectors,
+  type Svd,
   signColumns,
   slice,
   sum,
@@ -28,7 +30,7 @@ import {
   symmetricEigen,
   unfoldedProduct,
 } from "../ops/index.js";
-import { checkCall, type Reader, type Source, withSource } from "../sources/index.js";
+import { checkCall, type Reader, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
@@ -277,13 +279,9 @@ function turnToLeading(
   { mode, basis, projected }: Pick<Iteration, "mode" | "basis" | "projected">,
   { vectors, values, reduced }: { vectors: Tensor; values?: Tensor; reduced: Tensor | null },
 ): void {
-  const columns = basis.shape[1]!;
   const rank = vectors.shape[1]!;
-  const axes = [...projected.shape.keys()].filter((axis) => axis !== mode);
-  const tall = permute(s, projected, [...axes, mode]);
-  const right = rightSingularVectors(s, tall.reshape([-1, columns]));
-  s.release(tall);
-  const turn = slice(s, right.v, [0, 0], [columns, rank]);
+  const right = vectorsOf(s, projected, mode);
+  const turn = slice(s, right.v, [0, 0], [basis.shape[1]!, rank]);
   matmul(s, basis, turn, { out: vectors });
   signColumns(s, vectors, turn);
   if (values) slice(s, right.values, [0], [rank], { out: values });
@@ -291,23 +289,61 @@ function turnToLeading(
   s.release(turn, right.values, right.v);
 }
 
+/** a basis with more than this part of a mode's extent as columns saves less than it costs */
+const NARROW = 0.8;
+
 /**
- * Records `steps` steps of subspace iteration for a mode of x, x truncated by its leading vectors, and what that loses: for starts, which no
- * rule of stopping looks at, so that the basis needs no order until the end.
+ * Records the HOSVD of x: of each truncated mode the leading left singular vectors, the core, and what they lose of x. Each mode in turn is first
+ * projected on a basis of a few more columns than its rank, found by `steps` steps of subspace iteration; the vectors are those of the small tensor
+ * that is left. For starts: no rule of stopping looks at the steps, and no sign of a column is settled.
  */
-export function recordTruncation(
+export function recordHosvd(
   p: Program,
   x: Reader,
-  { mode, seed, steps }: { mode: number; seed: number; steps: number },
-  { vectors, reduced, loss }: { vectors: Tensor; reduced: Tensor; loss: Tensor },
+  { modes, seed, steps }: { modes: readonly number[]; seed: number; steps: number },
+  { factors, core, loss }: { factors: readonly (Tensor | null)[]; core: Tensor; loss: Tensor },
 ): void {
   const { s } = p;
-  const extent = x.shape[mode]!;
-  const columns = basisColumns(x.shape, mode, vectors.shape[1]!);
-  let basis = randomBasis(s, [extent, columns], mode, seed);
+  let small: Tensor | null = null;
+  const bases = new Map<number, Tensor>();
+  for (const mode of modes) {
+    const reader: Reader = small ? new TensorReader(small) : x;
+    const columns = basisColumns(reader.shape, mode, factors[mode]!.shape[1]!);
+    if (reader instanceof TensorReader && columns > NARROW * x.shape[mode]!) continue;
+    const { basis, projected } = rangeOf(p, reader, { mode, columns, seed, steps });
+    bases.set(mode, basis);
+    if (small) s.release(small);
+    small = projected;
+  }
+  let left: Tensor | null = null;
+  for (const mode of modes) {
+    const tensor: Tensor = small ?? x.tensor("hosvd");
+    const factor = factors[mode]!;
+    const basis = bases.get(mode);
+    const right = vectorsOf(s, tensor, mode);
+    const turn = slice(s, right.v, [0, 0], [tensor.shape[mode]!, factor.shape[1]!], basis ? {} : { out: factor });
+    s.release(right.values, right.v);
+    if (basis) matmul(s, basis, turn, { out: factor });
+    const isLast = mode === modes.at(-1);
+    const next = modeProduct(s, left ?? tensor, turn, mode, { transpose: true, ...(isLast && { out: core }) });
+    if (left) s.release(left);
+    left = next;
+    if (basis) s.release(basis, turn);
+  }
+  if (small) s.release(small);
+  x.residual(p, new TuckerTensor(core, factors), { out: loss });
+}
+
+/** Records a basis of the range of x's unfolding, and x projected on it. */
+function rangeOf(
+  p: Program,
+  x: Reader,
+  { mode, columns, seed, steps }: { mode: number; columns: number; seed: number; steps: number },
+): { basis: Tensor; projected: Tensor } {
+  const { s } = p;
+  let basis = randomBasis(s, [x.shape[mode]!, columns], mode, seed);
   let projected = x.project(p, oneFactor(x, basis, mode));
-  // a basis of the whole mode spans it already
-  for (let step = 0; step < steps && columns < extent; step++) {
+  for (let step = 0; step < steps; step++) {
     const image = x.unfoldedProduct(p, projected, mode);
     s.release(basis, projected);
     const { q, r } = orthogonalise(s, image);
@@ -315,9 +351,24 @@ export function recordTruncation(
     basis = q;
     projected = x.project(p, oneFactor(x, basis, mode));
   }
-  turnToLeading(s, { mode, basis, projected }, { vectors, reduced });
-  s.release(basis, projected);
-  truncationLoss(p, x, vectors, mode, { out: loss, reduced });
+  return { basis, projected };
+}
+
+/** Records singular values and left singular vectors of a mode-n unfolding, which has one for each of its rows, or of its columns where these are fewer. */
+export function vectorsOf(s: Scheduler, x: Tensor, mode: number): Pick<Svd, "values" | "v"> {
+  const axes = [...x.shape.keys()].filter((axis) => axis !== mode);
+  const isLast = mode === x.order - 1;
+  const turned = isLast ? x : permute(s, x, [...axes, mode]);
+  const tall = turned.reshape([-1, x.shape[mode]!]);
+  const isTall = tall.shape[0]! >= tall.shape[1]!;
+  const { values, v } = isTall ? rightSingularVectors(s, tall) : withoutLeft(s, jacobiSvd(s, tall));
+  if (!isLast) s.release(turned);
+  return { values, v };
+}
+
+function withoutLeft(s: Scheduler, { u, ...right }: Svd): Pick<Svd, "values" | "v"> {
+  s.release(u);
+  return right;
 }
 
 /** Runs a subspace iteration. */

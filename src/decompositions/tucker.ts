@@ -27,8 +27,6 @@ import {
   normal,
   orthogonalise,
   pasteColumns,
-  permute,
-  rightSingularVectors,
   slice,
   sumOfSquares,
 } from "../ops/index.js";
@@ -62,7 +60,7 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { basisColumns, measuredLoss, recordTruncation, subspaceOf, subspaceStep } from "./subspace.js";
+import { basisColumns, measuredLoss, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 import type { WideCore } from "./wideCore.js";
@@ -298,10 +296,12 @@ export async function compressed(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<Compressed> {
-  using start = await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false });
+  using held = new Held(source.engine);
+  const start = held.keep(await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false }));
   signal?.throwIfAborted();
-  const tensor = await canonical(name, source, start.factors, ranks, start.core);
-  return { tensor, relativeError: start.relativeError };
+  const { core, factors, relativeError } = start;
+  if (!core) return { tensor: await canonical(name, source, factors, ranks), relativeError };
+  return held.handOut({ tensor: new TuckerTensor(core, factors), relativeError });
 }
 
 async function byRanks(
@@ -598,7 +598,7 @@ async function truncated(
 /** steps of subspace iteration a mode of a start */
 const STEPS = 2;
 
-/** Factors for a start: one mode after the other in one recording, of which one number a mode is read. */
+/** Factors for a start, in one recording, of which one number is read. */
 async function untold(
   source: Source,
   ranks: readonly number[],
@@ -611,38 +611,16 @@ async function untold(
   using held = new Held(engine);
   const start = held.keep(new Start(shape));
   if (inOrder.length) {
-    using temporary = new Held(engine);
-    const losses = temporary.allocate([inOrder.length, ROW.columns], "losses");
-    const left = [...shape];
-    const truncations = inOrder.map((mode, at) => {
-      const rank = ranks[mode]!;
-      left[mode] = rank;
-      const vectors = engine.tensor([shape[mode]!, rank], null, { label: `factor ${mode}` });
-      start.factors[mode] = vectors;
-      const isLast = at === inOrder.length - 1;
-      const reduced = isLast
-        ? (start.core = engine.tensor(left, null, { label: "core" }))
-        : temporary.allocate(left, "truncated tensor");
-      return {
-        mode,
-        vectors,
-        reduced,
-        loss: losses
-          .rows(at, at + 1)
-          .reshape([ROW.columns])
-          .rows(0, 1),
-      };
-    });
-    const record = (p: Program): void => {
-      let reader: Reader = source;
-      for (const { mode, ...out } of truncations) {
-        recordTruncation(p, reader, { mode, seed, steps: STEPS }, out);
-        reader = new TensorReader(out.reduced);
-      }
-    };
+    using loss = engine.tensor([1], null, { label: "loss" });
+    for (const mode of inOrder)
+      start.factors[mode] = engine.tensor([shape[mode]!, ranks[mode]!], null, { label: `factor ${mode}` });
+    const core = engine.tensor(ranks, null, { label: "core" });
+    start.core = core;
+    const { factors } = start;
+    const record = (p: Program): void =>
+      recordHosvd(p, source, { modes: inOrder, seed, steps: STEPS }, { factors, core, loss });
     await Program.run(engine, record, "HOSVD start", { signal });
-    const values = await engine.read(losses);
-    for (let at = 0; at < inOrder.length; at++) lost += values[at * ROW.columns]!;
+    lost += (await engine.read(loss))[0]!;
   }
   start.relativeError = Math.sqrt(lost / squaredNorm);
   start.sweeps = STEPS * inOrder.length;
@@ -913,10 +891,8 @@ async function canonical(
     let current = known ?? source.project(p, factors);
     for (const mode of modes) {
       const rank = ranks[mode]!;
-      const axes = [...ranks.keys()].filter((axis) => axis !== mode);
-      const tall = permute(s, current, [...axes, mode]);
-      const { values, v } = rightSingularVectors(s, tall.reshape([-1, rank]));
-      s.release(tall, values);
+      const { values, v } = vectorsOf(s, current, mode);
+      s.release(values);
       const rotated = matmul(s, factors[mode]!, v);
       const signs = s.tensor([rank], { label: "signs" });
       fill(s, signs, 1);

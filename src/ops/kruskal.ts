@@ -2,7 +2,7 @@ import totalShader from "../../shaders/total.wgsl";
 import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { kruskalKernels, shortestLast } from "./families/kruskal.js";
-import { RESIDUAL_PARTS, residualKernels } from "./families/residual.js";
+import { residualKernels, residualParts } from "./families/residual.js";
 import { mergeModes } from "./mergeModes.js";
 import { assertCall, assertShape } from "./shapes.js";
 
@@ -112,7 +112,7 @@ function recordSquares(
   const model = bindModel(s, weights, factors);
   const constants = { ...model.constants, STORE: difference !== null, HOLES: missing !== undefined };
   const kernel = residualKernels(s.engine, model.middle).with(constants);
-  const parts = s.tensor([RESIDUAL_PARTS], { label: "partial residuals" });
+  const parts = s.tensor([residualParts(x.size)], { label: "partial residuals" });
   const unused = difference ? [] : [s.tensor([1], { label: "no difference" })];
   const params = { ...model.params, scale: missing?.scale ?? 1 };
   s.run(kernel, { ...model.bindings, x, out: parts, difference: difference ?? unused[0]! }, params);

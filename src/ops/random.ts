@@ -2,7 +2,7 @@ import shader from "../../shaders/random_fill.wgsl?late";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 
-const kernel = new Kernel(shader, ({ size }, { WIDTH }) => grid1d(Math.ceil(size! / 4), WIDTH!));
+const kernel = new Kernel(shader, ({ size, models }, { WIDTH }) => grid1d(models! * Math.ceil(size! / 4), WIDTH!));
 
 export interface RandomOptions {
   /** a whole number below 2⁵³; the same seed gives the same numbers on every adapter */
@@ -32,9 +32,35 @@ function record(
   s.run(
     kernel.with({ DISTRIBUTION: distribution, STEPPED: !!step }),
     { replay: step ?? unused!, out },
-    { size: out.size, seed_low: seed >>> 0, seed_high: Math.floor(seed / 2 ** 32), stream, scale, shift },
+    { ...seeded(seed, stream), size: out.size, scale, shift, models: 1, columns: 1 },
   );
   if (unused) s.release(unused);
+  return out;
+}
+
+const seeded = (seed: number, stream: number) => ({
+  seed_low: seed >>> 0,
+  seed_high: Math.floor(seed / 2 ** 32),
+  stream,
+});
+
+/**
+ * Random factors (rows×R each) of several models side by side, rows×(models·R), in one dispatch: that of model k is what `uniform`, or for odd k
+ * `normal`, makes of seed + k, modulo 2³².
+ */
+export function randomModels(
+  s: Scheduler,
+  [rows, columns]: readonly [number, number],
+  models: number,
+  { seed, stream }: { seed: number; stream: number },
+): Tensor {
+  assertCall("randomModels", s);
+  const out = s.tensor([rows, models * columns], { label: "random models" });
+  const unused = s.tensor([1], { dtype: "u32", label: "no step" });
+  const size = rows * columns;
+  const numbers = { ...seeded(seed >>> 0, stream), size, scale: 1, shift: 0, models, columns };
+  s.run(kernel.with({ BY_MODELS: true }), { replay: unused, out }, numbers);
+  s.release(unused);
   return out;
 }
 
