@@ -677,7 +677,7 @@ export class CpProblem implements SweepMethod<KruskalTensor> {
   }
 
   finish(): Promise<KruskalTensor> {
-    return canonicalKruskal(this.model, this.update.fixed, this.update.oneSigned);
+    return canonicalKruskal(this.model, this.update);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {

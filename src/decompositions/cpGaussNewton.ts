@@ -17,15 +17,7 @@ import {
   type Tensor,
   type TensorData,
 } from "../gpu/index.js";
-import {
-  appendRow,
-  copy,
-  GAUSS_NEWTON,
-  GaussNewtonState,
-  isSmallForGaussNewton,
-  normalizeColumns,
-  sharedModels,
-} from "../ops/index.js";
+import { appendRow, GAUSS_NEWTON, GaussNewtonState, isSmallForGaussNewton, sharedModels } from "../ops/index.js";
 import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
@@ -53,7 +45,6 @@ import {
   toldOf,
   widened,
 } from "./cpStarts.js";
-import { hadamardProduct } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {
   type Decomposition,
@@ -397,23 +388,12 @@ async function startAll(
 /** A model that ran beside others, of the whole tensor, as a result. */
 async function decomposition(
   source: Source,
-  { rank, unit, seed }: Task,
+  { rank, unit, fixed, seed }: Task,
   { factors, iterations, converged }: SharedModel,
 ): Promise<Decomposition<KruskalTensor>> {
-  const { engine, shape, exponent } = source;
-  using held = new Held(engine);
-  const turned = factors.map((factor) => normaliseColumns(factor, rank));
-  const weights = Float32Array.from({ length: rank }, (_, r) =>
-    turned.reduce((product, { norms }) => product * norms[r]!, unit),
-  );
-  const model = new KruskalTensor(
-    held.keep(engine.tensor([rank], weights, { label: "weights" })),
-    turned.map(({ columns }, mode) =>
-      held.keep(engine.tensor([shape[mode]!, rank], columns, { label: `factor ${mode}` })),
-    ),
-  );
+  const { engine, exponent } = source;
   using result = new Held(engine);
-  const tensor = result.keep(await canonicalKruskal(model));
+  const tensor = result.keep(await resultOf(engine, factors, { rank, unit, fixed }));
   const relativeError = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
   const restored = exponent ? await restoreKruskal("cp", tensor, exponent) : tensor;
   return result.handOut({
@@ -427,6 +407,24 @@ async function decomposition(
     aborted: false,
     seed,
   });
+}
+
+/** The model of factors in units: columns of norm 1, weights that are the products of their norms. Fixed factors have such columns already. */
+async function resultOf(
+  engine: Engine,
+  factors: readonly Float32Array[],
+  { rank, unit, fixed }: Pick<Task, "rank" | "unit" | "fixed">,
+): Promise<KruskalTensor> {
+  const weights = new Float64Array(rank).fill(unit);
+  using held = new Held(engine);
+  const turned = factors.map((factor, mode) => {
+    const { columns, norms } = fixed.has(mode) ? { columns: factor, norms: null } : normaliseColumns(factor, rank);
+    if (norms) for (let r = 0; r < rank; r++) weights[r]! *= norms[r]!;
+    return held.keep(engine.tensor([factor.length / rank, rank], columns));
+  });
+  const values = Float32Array.from(weights);
+  const model = new KruskalTensor(held.keep(engine.tensor([rank], values)), turned);
+  return await canonicalKruskal(model, { fixed: new Set(fixed.keys()), weights: values });
 }
 
 /** Rows of slices of which nothing is known are 0 from the start, and stay so: their gradient is 0, and so is what other modes make of them. */
@@ -618,21 +616,12 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   /** Columns are brought to norm 1, and the weights are the products of their norms. */
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.scope;
-    const { fixed } = this.task;
-    const { factors: accepted, rank, weights: units } = this.#accepted;
-    const [scalars, ...values] = (await engine.read([this.#state.scalars, ...accepted])) as Float32Array[];
+    const [scalars, ...values] = (await engine.read([
+      this.#state.scalars,
+      ...this.#accepted.factors,
+    ])) as Float32Array[];
     this.models.push({ start: this.#start, factors: values, loss: scalars![GAUSS_NEWTON.loss]! });
-    using held = new Held(engine);
-    const weights = held.allocate([rank], "weights");
-    const factors = accepted.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
-    await engine.run((s) => {
-      const norms = [units];
-      for (const [mode, factor] of accepted.entries())
-        if (fixed.has(mode)) copy(s, factor, { out: factors[mode]! });
-        else norms.push(normalizeColumns(s, factor, { out: factors[mode]! }).norms);
-      copy(s, hadamardProduct(s, norms).product!, { out: weights });
-    }, "CP result");
-    return await canonicalKruskal(new KruskalTensor(weights, factors), new Set(fixed.keys()));
+    return await resultOf(engine, values, this.task);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {

@@ -251,9 +251,12 @@ function solved(v: Float64Array, b: Float64Array, rank: number): Float64Array {
 /** Columns of norm 1, and what their norms were; columns of zeros stay zero. */
 export function normaliseColumns(factor: Float32Array, rank: number): { columns: Float32Array; norms: number[] } {
   const norms = new Array<number>(rank).fill(0);
-  for (const [at, value] of factor.entries()) norms[at % rank]! += value ** 2;
+  for (let at = 0, r = 0; at < factor.length; at++, r = r + 1 === rank ? 0 : r + 1) norms[r]! += factor[at]! ** 2;
   for (let r = 0; r < rank; r++) norms[r] = Math.sqrt(norms[r]!);
-  return { columns: factor.map((value, at) => value / (norms[at % rank]! || 1)), norms };
+  const columns = new Float32Array(factor.length);
+  for (let at = 0, r = 0; at < factor.length; at++, r = r + 1 === rank ? 0 : r + 1)
+    columns[at] = factor[at]! / (norms[r]! || 1);
+  return { columns, norms };
 }
 
 /** The columns of one model, where those of several stand side by side. */

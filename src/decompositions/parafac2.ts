@@ -524,7 +524,9 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
       hadamard(s, hadamard(s, norms[0]!, norms[1]!), norms[2]!, { out: weights });
     }, "PARAFAC2 result");
     using result = new Held(engine);
-    const model = result.keep(await canonicalKruskal(new KruskalTensor(weights, factors), new Set(), this.#oneSigned));
+    const model = result.keep(
+      await canonicalKruskal(new KruskalTensor(weights, factors), { oneSigned: this.#oneSigned }),
+    );
     const [a, b, c] = model.factors as [Tensor, Tensor, Tensor];
     const [count, most, columns] = this.data.reduced.shape as [number, number, number];
     const all = this.#projections.reshape([count * most, rank]);

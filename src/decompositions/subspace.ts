@@ -293,9 +293,9 @@ function turnToLeading(
 const NARROW = 0.8;
 
 /**
- * Records the HOSVD of x: of each truncated mode the leading left singular vectors, the core, and what they lose of x. Each mode in turn is first
- * projected on a basis of a few more columns than its rank, found by `steps` steps of subspace iteration; the vectors are those of the small tensor
- * that is left. For starts: no rule of stopping looks at the steps, and no sign of a column is settled.
+ * Records the sequentially truncated HOSVD of x: of each truncated mode the leading left singular vectors, the core, and what they lose of x. Each
+ * mode in turn is first projected on a basis of a few more columns than its rank, found by `steps` steps of subspace iteration; then each is
+ * truncated in the small tensor that is left. For starts: no rule of stopping looks at the steps, and no sign of a column is settled.
  */
 export function recordHosvd(
   p: Program,
@@ -315,7 +315,6 @@ export function recordHosvd(
     if (small) s.release(small);
     small = projected;
   }
-  let left: Tensor | null = null;
   for (const mode of modes) {
     const tensor: Tensor = small ?? x.tensor("hosvd");
     const factor = factors[mode]!;
@@ -325,12 +324,11 @@ export function recordHosvd(
     s.release(right.values, right.v);
     if (basis) matmul(s, basis, turn, { out: factor });
     const isLast = mode === modes.at(-1);
-    const next = modeProduct(s, left ?? tensor, turn, mode, { transpose: true, ...(isLast && { out: core }) });
-    if (left) s.release(left);
-    left = next;
+    const truncated = modeProduct(s, tensor, turn, mode, { transpose: true, ...(isLast && { out: core }) });
     if (basis) s.release(basis, turn);
+    if (small) s.release(small);
+    small = truncated;
   }
-  if (small) s.release(small);
   x.residual(p, new TuckerTensor(core, factors), { out: loss });
 }
 

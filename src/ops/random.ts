@@ -50,11 +50,13 @@ const seeded = (seed: number, stream: number) => ({
  */
 export function randomModels(
   s: Scheduler,
-  [rows, columns]: readonly [number, number],
+  shape: readonly [rows: number, columns: number],
   models: number,
-  { seed, stream }: { seed: number; stream: number },
+  options: { seed: number; stream: number },
 ): Tensor {
   assertCall("randomModels", s);
+  const [rows, columns] = shape;
+  const { seed, stream } = options;
   const out = s.tensor([rows, models * columns], { label: "random models" });
   const unused = s.tensor([1], { dtype: "u32", label: "no step" });
   const size = rows * columns;

@@ -58,6 +58,7 @@ const BY_NAME = new Set([
   "trainDense",
   "uniform",
   "normal",
+  "randomModels",
 ]);
 type Op = (...parameters: unknown[]) => unknown;
 const all = Object.entries(ops).filter(([name, value]) => typeof value === "function" && !NO_OPS.has(name)) as [

@@ -16,6 +16,7 @@ import {
   normalizeColumns,
   pasteColumns,
   permute,
+  randomModels,
   reduceMaximum,
   reduceMinimum,
   safeDivide,
@@ -430,6 +431,22 @@ describe("random numbers", () => {
       1e-6,
     );
     expectClose(c!, reference.normal(2001, 9, 0, 0), 1e-6);
+  });
+
+  it.each([1, 2, 5])("of %d models side by side are those of each model alone", async (models) => {
+    const engine = await testEngine();
+    const [rows, columns] = [7, 3];
+    const seed = 2 ** 32 - 2;
+    const [together, ...alone] = await evaluate(engine, (s) => [
+      randomModels(s, [rows, columns], models, { seed, stream: 4 }),
+      ...Array.from({ length: models }, (_, model) =>
+        (model % 2 ? normal : uniform)(s, [rows, columns], { seed: (seed + model) % 2 ** 32, stream: 4 }),
+      ),
+    ]);
+    const expected = Array.from({ length: rows }, (_, row) =>
+      alone.flatMap((values) => [...values!.slice(row * columns, (row + 1) * columns)]),
+    ).flat();
+    expect([...together!]).toEqual(expected);
   });
 
   it("have the moments they should have", async () => {
