@@ -124,7 +124,8 @@ function checkSize(method: Method, options: MethodOptions): void {
   };
   for (const group of needs)
     if (group.every((option) => options[option] === undefined)) {
-      if (!options.method && !options.ranks) throw new InputError("--rank R (cp) or --ranks R,R,… (tucker) is needed");
+      if (!options.method && !options.ranks)
+        throw new InputError("--rank R (cp) or --ranks R,R,… (tucker) is needed; tenfold rank suggests one");
       const all = needs.map((choices) => choices.map((option) => written[option]).join(", or "));
       throw new InputError(`--method ${name} needs ${all.join(" and ")}`);
     }

@@ -4,15 +4,15 @@ import { tenfoldVersion } from "./version.js";
 
 /** What somebody does first, by command. Commands that are not here are told by their description. */
 const FIRST: Readonly<Record<string, readonly [line: string, words: string]>> = {
-  doctor: ["tenfold doctor", "which GPU or software adapter is found"],
-  info: ["tenfold info X.npy", "what is in a file, and how to begin"],
+  doctor: ["tenfold doctor", "which GPU or adapter is found"],
+  info: ["tenfold info X.npy", "what is in a file; how to begin"],
   decompose: ["tenfold decompose X.npy --rank 3", "three components of a tensor"],
   rank: ["tenfold rank X.npy", "how many components it has"],
-  inspect: ["tenfold inspect model.onnx", "which layers of a network could be factorised"],
-  compress: ["tenfold compress model.onnx --target mult/2", "half of a network's multiplications"],
-  compare: ["tenfold compare --quick", "nine ways to factorise a small network"],
-  mnist: ["tenfold mnist", "the study of handwritten digits, and its report"],
-  completion: ["source <(tenfold completion bash)", "completes commands and options; zsh and fish, too"],
+  inspect: ["tenfold inspect model.onnx", "which layers can be factorised"],
+  compress: ["tenfold compress model.onnx --target mult/2", "half of its multiplications"],
+  compare: ["tenfold compare --quick", "nine ways to factorise a network"],
+  mnist: ["tenfold mnist", "the study of digits: a report"],
+  completion: ["source <(tenfold completion bash)", "completes words; zsh, fish, too"],
 };
 
 /** What `tenfold` prints without arguments. */

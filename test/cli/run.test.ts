@@ -51,7 +51,7 @@ it.each([
   [["--qqq"], "error: unknown option '--qqq' (see tenfold --help)"],
   [["doctor", "a"], "(see tenfold doctor --help)"],
   [["decompose", "-o", "y"], "error: missing required argument 'X' (see tenfold decompose --help)"],
-  [["decompose", "x.npy"], "error: --rank R (cp) or --ranks R,R,… (tucker) is needed"],
+  [["decompose", "x.npy"], "error: --rank R (cp) or --ranks R,R,… (tucker) is needed; tenfold rank suggests one"],
   [["decompose", "x.npy", "--out"], "argument missing"],
   [["decompose", "x.npy", "-o", "y", "--method", "qqq"], "Allowed choices are cp, "],
   [["decompose", "x.npy", "-o", "y", "--rank", "2.5"], "It needs a whole number of 1 or more."],
