@@ -6,7 +6,7 @@ import { bodyOf, isSample, promisedBy } from "../docs/.vitepress/samples/code.js
 import { codeOf, Samples } from "./samples.js";
 
 const DOCS = resolve(import.meta.dirname, "../docs");
-const pages = [...readdirSync(join(DOCS, "guide")).map((file) => `guide/${file}`), "index.md"]
+const pages = [...readdirSync(join(DOCS, "guide")).map((file) => `guide/${file}`), "files.md", "index.md"]
   .filter((file) => file.endsWith(".md"))
   .map((file) => ({ file, blocks: codeOf(readFileSync(join(DOCS, file), "utf8"), "ts") }))
   .filter(({ blocks }) => blocks.length);
@@ -29,7 +29,8 @@ describe.each(pages)("$file", ({ blocks }) => {
 it("most pages of the guide have code that runs", () => {
   expect(pages.map(({ file }) => file)).toEqual([
     ...["embedding", "large", "matrices", "memory", "missing", "networks"].map((page) => `guide/${page}.md`),
-    ...["rank", "tensors", "which"].map((page) => `guide/${page}.md`),
+    ...["rank", "tensors", "which", "workers"].map((page) => `guide/${page}.md`),
+    "files.md",
     "index.md",
   ]);
 });
