@@ -1,9 +1,9 @@
 /**
- * Makes the figures of docs/gallery.md, and the lines there that say how each run ended: `node docs/gallery.mjs DATA`, on the built package. DATA is a
- * folder with the measured data that TensorLy brings:
+ * Makes the figures of docs/gallery.md, and the lines there that say how each run ended: `node docs/gallery.mjs DATA`, on the built package. DATA is the
+ * folder with measured data that docs/galleryData.py has written:
  *
- *     pip install tensorly
- *     node docs/gallery.mjs "$(python3 -c 'import tensorly, os; print(os.path.dirname(tensorly.__file__))')/datasets/data"
+ *     python3 docs/galleryData.py DATA
+ *     node docs/gallery.mjs DATA
  *
  * With `--only NAME` one run, with `--out FOLDER` nothing of the page is changed: figures and lines go there.
  */
@@ -16,12 +16,13 @@ import { parseArgs } from "node:util";
 const root = resolve(import.meta.dirname, "..");
 const { readNpy, writeNpy } = await import(join(root, "dist/index.js"));
 
-/** `count` numbers from `first` on. */
-const steps = (count, first, step) =>
-  Array.from({ length: count }, (_, at) => String(Number((first + step * at).toFixed(1))));
+/** `count` numbers from `first` on, of so many digits behind the point. */
+const steps = (count, first, step, digits = 1) =>
+  Array.from({ length: count }, (_, at) => String(Number((first + step * at).toFixed(digits))));
 
 const LIGANDS =
   "IL-2 mono|IL-15 mono|WT N-term biv|H16N N-term biv|R38Q N-term biv|R38Q/H16N biv|WT N-term mono|H16N N-term mono|WT C-term mono|V91K C-term mono|R38Q N-term mono|F42Q N-term mono|N88D C-term mono";
+const ELECTRODES = "AF3|F7|F3|FC5|T7|P7|O1|O2|P8|T8|FC6|F4|F8|AF4";
 const CELLS = "Treg hi|Treg|Treg lo|Thelper hi|Thelper|Thelper lo|CD8+|NK";
 
 /** Kinetic fluorescence as it was measured: what the second file marks is missing. */
@@ -53,6 +54,23 @@ const RUNS = {
     },
     figures: ["factor-1", "factor-2"],
   },
+  bikes: {
+    file: "bikes.npy",
+    options: ["--rank", "3", "--missing", "--nonnegative"],
+    labels: {
+      0: steps(24, 0, 1),
+      1: "Sun|Mon|Tue|Wed|Thu|Fri|Sat".split("|"),
+      2: steps(53, 1, 1),
+      3: ["casual", "registered"],
+    },
+    figures: ["factor-0", "factor-1", "factor-2"],
+  },
+  eeg: {
+    file: "eeg.npy",
+    options: ["--rank", "3", "--nonnegative"],
+    labels: { 0: ELECTRODES.split("|"), 1: steps(43, 3, 1), 2: steps(61, 0.5, 0.25, 2) },
+    figures: ["factor-0", "factor-1", "factor-2"],
+  },
   pines: {
     file: "Indian_pines_corrected.npy",
     options: ["--rank", "8", "--nonnegative", "--image", "0,1"],
@@ -67,7 +85,7 @@ const { values: asked, positionals } = parseArgs({
 });
 const [data] = positionals;
 if (!data || !existsSync(join(data, "IL2_Response_Tensor.npy"))) {
-  console.error("gallery: needs the folder of TensorLy's data; the head of docs/gallery.mjs says how");
+  console.error("gallery: needs the folder of data; the head of docs/gallery.mjs says how");
   process.exit(2);
 }
 if (asked.only !== undefined && !RUNS[asked.only]) {
