@@ -17,12 +17,11 @@ import {
   outputExtent,
   type Side,
 } from "../ops/index.js";
-import { Activated } from "./activated.js";
-import { convolutionBiasGradient, groupedName, groupedRules } from "./convolution.js";
-import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { ConvolutionLayer, groupedRules } from "./convolutionLayer.js";
+import type { Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
-import { type NormalStart, startRecorders } from "./startValues.js";
+import type { NormalStart } from "./startValues.js";
 
 export interface Conv1dOptions {
   /** channels of a sample */
@@ -62,41 +61,19 @@ const conv1dRules: OptionRules<Conv1dOptions> = {
  *
  * @throws TenfoldError where an option is none or unfit, ShapeError where `groups` does not divide the channels
  */
-export class Conv1d implements Layer {
-  readonly name: string;
-  readonly inputs: number;
-  readonly outputs: number;
+export class Conv1d extends ConvolutionLayer {
   readonly kernel: number;
   readonly stride: number;
   readonly padding: Side | "same";
   readonly dilation: number;
-  readonly groups: number;
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
-  readonly activation: Activation;
-  readonly #activated: Activated;
-  #input: Tensor | null = null;
 
   constructor(options: Conv1dOptions) {
     checkOptions("Conv1d", options, conv1dRules);
-    const { inputs, outputs, kernel, groups = 1, bias = true, activation = "none", weight } = options;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.kernel = kernel;
-    this.groups = groups;
+    super("Conv1d", options, [options.kernel]);
+    this.kernel = options.kernel;
     this.stride = options.stride ?? 1;
     this.padding = options.padding ?? 0;
     this.dilation = options.dilation ?? 1;
-    this.activation = activation;
-    this.#activated = new Activated(activation);
-    this.name = groupedName("Conv1d", this, [kernel]);
-    const random = startRecorders((inputs / groups) * kernel, options.start ?? "uniform");
-    this.weight = new Parameter("weight", [outputs, inputs / groups, kernel], weight ?? random.weight);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
-  }
-
-  get parameters(): readonly Parameter[] {
-    return this.bias ? [this.weight, this.bias] : [this.weight];
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -128,38 +105,28 @@ export class Conv1d implements Layer {
     return weight.reshape([outputs, inputs, 1, kernel]);
   }
 
-  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+  forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     const sample = this.outputShape(x.shape.slice(1));
     const [batch, channels, length] = x.shape as [number, number, number];
     const image = x.reshape([batch, channels, 1, length]);
-    if (training) this.#input = image;
-    const y = this.#activated.forward(s, training, (activation) =>
+    const y = this.activated(s, image, pass, (activation) =>
       conv2d(s, image, this.#kernelOf(this.weight.value), { ...this.#flat, bias: this.bias?.value, activation }),
     );
     return y.reshape([batch, ...sample]);
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const x = this.#input!;
     const [batch, channels, length] = dy.shape as [number, number, number];
     const dyImage = dy.reshape([batch, channels, 1, length]);
     const kernel = [1, this.kernel] as const;
-    const inputSize = x.shape.slice(2) as [number, number];
-    const dx = this.#activated.backward(s, dyImage, (dz) => {
+    const dx = this.gradients(s, dyImage, (dz, x) => {
+      const inputSize = x.shape.slice(2) as [number, number];
       conv2dWeightGradient(s, x, dz, { ...this.#flat, kernel, out: this.#kernelOf(this.weight.gradient) });
-      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
       return inputGradient
         ? conv2dInputGradient(s, dz, this.#kernelOf(this.weight.value), { ...this.#flat, inputSize })
         : null;
     });
-    return dx?.reshape([batch, this.inputs, inputSize[1]]) ?? null;
-  }
-
-  /** S·T·K/groups weights, and as many multiplications for every output position. */
-  counts(input: readonly number[]): Counts {
-    const [, length] = this.outputShape(input) as [number, number];
-    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
-    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * length };
+    return dx?.reshape([batch, this.inputs, -1]) ?? null;
   }
 }
 

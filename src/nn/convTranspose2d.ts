@@ -5,6 +5,7 @@ import {
   required,
   type Scheduler,
   ShapeError,
+  sizeOf,
   type Tensor,
 } from "../gpu/index.js";
 import {
@@ -17,12 +18,11 @@ import {
   pair,
   type Side,
 } from "../ops/index.js";
-import { Activated } from "./activated.js";
-import { convolutionBiasGradient, groupedName, groupedRules } from "./convolution.js";
-import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { ConvolutionLayer, groupedRules } from "./convolutionLayer.js";
+import type { Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
-import { type NormalStart, startRecorders } from "./startValues.js";
+import type { NormalStart } from "./startValues.js";
 
 export interface ConvTranspose2dOptions {
   /** channels of a sample */
@@ -67,47 +67,26 @@ const transposeRules: OptionRules<ConvTranspose2dOptions> = {
  *
  * @throws TenfoldError where an option is none or unfit, ShapeError where `groups` does not divide the channels
  */
-export class ConvTranspose2d implements Layer {
-  readonly name: string;
-  readonly inputs: number;
-  readonly outputs: number;
+export class ConvTranspose2d extends ConvolutionLayer {
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
   readonly padding: readonly [Side, Side];
   readonly outputPadding: readonly [number, number];
   readonly dilation: readonly [number, number];
-  readonly groups: number;
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
-  readonly activation: Activation;
-  readonly #activated: Activated;
-  #input: Tensor | null = null;
 
   constructor(options: ConvTranspose2dOptions) {
     checkOptions("ConvTranspose2d", options, transposeRules);
-    const { inputs, outputs, groups = 1, bias = true, activation = "none", start = "uniform", weight } = options;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.groups = groups;
-    this.kernel = pair(options.kernel, 1);
+    const kernel = pair(options.kernel, 1);
+    super("ConvTranspose2d", options, kernel, { isTransposed: true });
+    this.kernel = kernel;
     this.stride = pair(options.stride, 1);
     this.padding = paddingsOf(options.padding, 2) as unknown as readonly [Side, Side];
     this.outputPadding = pair(options.outputPadding, 0);
     this.dilation = pair(options.dilation, 1);
-    this.activation = activation;
-    this.#activated = new Activated(activation);
-    this.name = groupedName("ConvTranspose2d", this, this.kernel);
     if (this.outputPadding.some((extent, at) => extent >= this.stride[at]!))
       throw new ShapeError(
         `${this.name}: output padding ${formatShape(this.outputPadding)}, needs less than the stride, ${formatShape(this.stride)}`,
       );
-    const random = startRecorders((outputs / groups) * this.kernel[0] * this.kernel[1], start);
-    this.weight = new Parameter("weight", [inputs, outputs / groups, ...this.kernel], weight ?? random.weight);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
-  }
-
-  get parameters(): readonly Parameter[] {
-    return this.bias ? [this.weight, this.bias] : [this.weight];
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -128,12 +107,11 @@ export class ConvTranspose2d implements Layer {
     return [this.outputs, ...size];
   }
 
-  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+  forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     const [, ...size] = this.outputShape(x.shape.slice(1)) as [number, number, number];
     const { stride, padding, dilation, groups } = this;
     const options = { stride, padding, dilation, groups, inputSize: size, bias: this.bias?.value };
-    if (training) this.#input = x;
-    return this.#activated.forward(s, training, (activation) =>
+    return this.activated(s, x, pass, (activation) =>
       conv2dInputGradient(s, x, this.weight.value, { ...options, activation }),
     );
   }
@@ -141,20 +119,16 @@ export class ConvTranspose2d implements Layer {
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
-    const x = this.#input!;
-    return this.#activated.backward(s, dy, (dz) => {
+    return this.gradients(s, dy, (dz, x) => {
       conv2dWeightGradient(s, dz, x, { ...options, kernel, out: this.weight.gradient });
-      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
       return inputGradient ? conv2d(s, dz, this.weight.value, options) : null;
     });
   }
 
-  /** S·T·KH·KW/groups weights, and as many multiplications for every position of the input. */
-  counts(input: readonly number[]): Counts {
+  /** Those of the input. */
+  protected override positions(input: readonly number[]): number {
     this.outputShape(input);
-    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
-    const multiplications = weights * input[1]! * input[2]!;
-    return { weights, biases: this.bias ? this.outputs : 0, multiplications };
+    return sizeOf(input.slice(1));
   }
 }
 

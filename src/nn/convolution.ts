@@ -32,15 +32,14 @@ import {
   pair,
   poolGeometry,
   type Side,
-  sum,
   type Triple,
   triple,
 } from "../ops/index.js";
-import { Activated } from "./activated.js";
+import { ConvolutionLayer, convolutionRules, groupedRules } from "./convolutionLayer.js";
 import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { type Fields, layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
-import { type NormalStart, startRecorders } from "./startValues.js";
+import type { NormalStart } from "./startValues.js";
 
 export interface Conv2dOptions {
   /** channels of a sample */
@@ -65,29 +64,6 @@ export interface Conv2dOptions {
   start?: "uniform" | "he" | NormalStart;
 }
 
-/** Rules of the options that convolutions with groups share. */
-export const groupedRules = {
-  inputs: required(optionRules.positive),
-  outputs: required(optionRules.positive),
-  groups: optionRules.positive,
-  bias: layerRules.bias,
-  weight: layerRules.values,
-  activation: layerRules.activation,
-  start: layerRules.start,
-};
-
-/** The name of a convolution with groups; throws where these do not divide its channels. */
-export function groupedName(
-  kind: string,
-  { inputs, outputs, groups }: { inputs: number; outputs: number; groups: number },
-  kernel: readonly number[],
-): string {
-  const name = `${kind} ${inputs}→${outputs}, ${formatShape(kernel)}${groups > 1 ? `, ${groups} groups` : ""}`;
-  if (inputs % groups || outputs % groups)
-    throw new ShapeError(`${name}: groups must divide ${inputs} inputs and ${outputs} outputs`);
-  return name;
-}
-
 const conv2dRules: OptionRules<Conv2dOptions> = {
   ...groupedRules,
   kernel: required(layerRules.pair),
@@ -100,56 +76,26 @@ const conv2dRules: OptionRules<Conv2dOptions> = {
 const bothSides = (padding: Padding | undefined): readonly [Side, Side] | "same" =>
   padding === "same" ? padding : (paddingsOf(padding, 2) as unknown as readonly [Side, Side]);
 
-/** The gradient of a bias: the sums of `dy`, batch×channels×…, over batch and positions. */
-export function convolutionBiasGradient(s: Scheduler, dy: Tensor, out: Tensor): void {
-  const [batch, channels] = dy.shape as [number, number];
-  const planes = sum(s, dy.reshape([batch * channels, -1]), { axis: 1 });
-  sum(s, planes.reshape([batch, channels]), { axis: 0, out });
-  s.release(planes);
-}
-
 /**
  * Convolution of samples channels×height×width with a weight outputs×(inputs/groups)×height×width, then bias and activation.
  * Both layouts (NCHW, OIHW) are those of PyTorch and of safetensors files.
  *
  * @throws TenfoldError where an option is none or unfit, ShapeError where `groups` does not divide the channels
  */
-export class Conv2d implements Layer {
-  readonly name: string;
-  readonly inputs: number;
-  readonly outputs: number;
+export class Conv2d extends ConvolutionLayer {
   readonly kernel: readonly [number, number];
   readonly stride: readonly [number, number];
   readonly padding: readonly [Side, Side] | "same";
   readonly dilation: readonly [number, number];
-  readonly groups: number;
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
-  readonly activation: Activation;
-  readonly #activated: Activated;
-  #input: Tensor | null = null;
 
   constructor(options: Conv2dOptions) {
     checkOptions("Conv2d", options, conv2dRules);
-    const { inputs, outputs, groups = 1, bias = true, activation = "none", start = "uniform", weight } = options;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.groups = groups;
-    this.kernel = pair(options.kernel, 1);
+    const kernel = pair(options.kernel, 1);
+    super("Conv2d", options, kernel);
+    this.kernel = kernel;
     this.stride = pair(options.stride, 1);
     this.padding = bothSides(options.padding);
     this.dilation = pair(options.dilation, 1);
-    this.activation = activation;
-    this.#activated = new Activated(activation);
-    this.name = groupedName("Conv2d", this, this.kernel);
-    const terms = (inputs / groups) * this.kernel[0] * this.kernel[1];
-    const random = startRecorders(terms, start);
-    this.weight = new Parameter("weight", [outputs, inputs / groups, ...this.kernel], weight ?? random.weight);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
-  }
-
-  get parameters(): readonly Parameter[] {
-    return this.bias ? [this.weight, this.bias] : [this.weight];
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -176,33 +122,21 @@ export class Conv2d implements Layer {
     return [this.outputs, ...size];
   }
 
-  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+  forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
     const { stride, padding, dilation, groups } = this;
     const options = { stride, padding, dilation, groups, bias: this.bias?.value };
-    if (training) this.#input = x;
-    return this.#activated.forward(s, training, (activation) =>
-      conv2d(s, x, this.weight.value, { ...options, activation }),
-    );
+    return this.activated(s, x, pass, (activation) => conv2d(s, x, this.weight.value, { ...options, activation }));
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { stride, padding, dilation, groups, kernel } = this;
     const options = { stride, padding, dilation, groups };
-    const x = this.#input!;
-    return this.#activated.backward(s, dy, (dz) => {
+    return this.gradients(s, dy, (dz, x) => {
       conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
       const inputSize = x.shape.slice(2) as [number, number];
       return inputGradient ? conv2dInputGradient(s, dz, this.weight.value, { ...options, inputSize }) : null;
     });
-  }
-
-  /** S·T·KH·KW/groups weights, and as many multiplications for every output position. */
-  counts(input: readonly number[]): Counts {
-    const [, height, width] = this.outputShape(input) as [number, number, number];
-    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
-    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * height * width };
   }
 }
 
@@ -422,16 +356,11 @@ export interface Conv3dOptions {
 
 /** @internal */
 export const conv3dRules: OptionRules<Conv3dOptions> = {
-  inputs: required(optionRules.positive),
-  outputs: required(optionRules.positive),
+  ...convolutionRules,
   kernel: required(layerRules.triple),
   stride: layerRules.triple,
   padding: layerRules.padding3d,
   dilation: layerRules.triple,
-  bias: layerRules.bias,
-  weight: layerRules.values,
-  activation: layerRules.activation,
-  start: layerRules.start,
 };
 
 /**
@@ -439,40 +368,21 @@ export const conv3dRules: OptionRules<Conv3dOptions> = {
  *
  * @throws TenfoldError where an option is none or unfit
  */
-export class Conv3d implements Layer {
-  readonly name: string;
-  readonly inputs: number;
-  readonly outputs: number;
+export class Conv3d extends ConvolutionLayer {
   readonly kernel: readonly [number, number, number];
   readonly stride: readonly [number, number, number];
   readonly padding: readonly [Side, Side, Side] | "same";
   readonly dilation: readonly [number, number, number];
-  readonly weight: Parameter;
-  readonly bias: Parameter | null;
-  readonly activation: Activation;
-  readonly #activated: Activated;
-  #input: Tensor | null = null;
 
   constructor(options: Conv3dOptions) {
     checkOptions("Conv3d", options, conv3dRules);
-    const { inputs, outputs, bias = true, activation = "none", start = "uniform", weight } = options;
-    this.inputs = inputs;
-    this.outputs = outputs;
-    this.kernel = triple(options.kernel, 1);
+    const kernel = triple(options.kernel, 1);
+    super("Conv3d", options, kernel);
+    this.kernel = kernel;
     this.stride = triple(options.stride, 1);
     this.padding =
       options.padding === "same" ? "same" : (paddingsOf(options.padding, 3) as unknown as readonly [Side, Side, Side]);
     this.dilation = triple(options.dilation, 1);
-    this.activation = activation;
-    this.#activated = new Activated(activation);
-    this.name = `Conv3d ${inputs}→${outputs}, ${formatShape(this.kernel)}`;
-    const random = startRecorders(inputs * this.kernel.reduce((a, b) => a * b, 1), start);
-    this.weight = new Parameter("weight", [outputs, inputs, ...this.kernel], weight ?? random.weight);
-    this.bias = bias ? new Parameter("bias", [outputs], bias === true ? random.bias : bias) : null;
-  }
-
-  get parameters(): readonly Parameter[] {
-    return this.bias ? [this.weight, this.bias] : [this.weight];
   }
 
   outputShape(input: readonly number[]): number[] {
@@ -483,34 +393,20 @@ export class Conv3d implements Layer {
     return [this.outputs, ...conv3dSize(this.name, [1, ...input], this.weight.shape, this)];
   }
 
-  forward(s: Scheduler, x: Tensor, { training }: Pass): Tensor {
+  forward(s: Scheduler, x: Tensor, pass: Pass): Tensor {
     this.outputShape(x.shape.slice(1));
     const { stride, padding, dilation } = this;
     const options = { stride, padding, dilation, bias: this.bias?.value };
-    if (training) this.#input = x;
-    return this.#activated.forward(s, training, (activation) =>
-      conv3d(s, x, this.weight.value, { ...options, activation }),
-    );
+    return this.activated(s, x, pass, (activation) => conv3d(s, x, this.weight.value, { ...options, activation }));
   }
 
   backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
     const { stride, padding, dilation, kernel } = this;
     const options = { stride, padding, dilation };
-    const x = this.#input!;
-    return this.#activated.backward(s, dy, (dz) => {
+    return this.gradients(s, dy, (dz, x) => {
       conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
       return inputGradient ? conv3dInputGradient(s, dz, this.weight.value, { ...options, inputShape: x.shape }) : null;
     });
-  }
-
-  /** S·T·KD·KH·KW weights, and as many multiplications for every output position. */
-  counts(input: readonly number[]): Counts {
-    const positions = this.outputShape(input)
-      .slice(1)
-      .reduce((a, b) => a * b, 1);
-    const weights = this.weight.shape.reduce((a, b) => a * b, 1);
-    return { weights, biases: this.bias ? this.outputs : 0, multiplications: weights * positions };
   }
 }
 

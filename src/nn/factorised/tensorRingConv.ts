@@ -8,7 +8,8 @@ import {
   permute,
 } from "../../ops/index.js";
 import { Activated } from "../activated.js";
-import { Conv2d, convolutionBiasGradient, imageOptions } from "../convolution.js";
+import { Conv2d, imageOptions } from "../convolution.js";
+import { convolutionBiasGradient } from "../convolutionLayer.js";
 import { type Counts, type Layer, Parameter, type Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, layerRules } from "../layerRules.js";
