@@ -225,7 +225,7 @@ function describe(report: Info): string[][] {
   return [
     ["file", file],
     ["shape", `${shape.length ? formatShape(shape) : "a scalar"}, ${formatCount(entries)} entries of ${dtype}`],
-    ...(stored === null ? [] : [["stored", `${share(stored)}; the others are 0`]]),
+    ...(stored === null ? [] : [["stored", `${share(stored)}; the others are 0, or missing with --missing`]]),
     ...modes.flatMap(({ name, labels }, mode) =>
       name || labels ? [[`mode ${mode}`, [name, labels && sample(labels)].filter(Boolean).join(": ")]] : [],
     ),

@@ -1,6 +1,6 @@
 /** Reads the file that a command works on, or what is piped into the command. */
 import { addAbortSignal } from "node:stream";
-import { type ArrayFile, arrayIn, openArray } from "../node/arrays.js";
+import { type ArrayFile, arrayIn, openArray, type TextOptions } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 
@@ -40,8 +40,8 @@ export const readInput = async (file: string, reading: Reading): Promise<Uint8Ar
   isStandardInput(file) ? await readStandardInput(reading) : readBytes(file);
 
 /** Opens the array of a file, or the one that standard input holds: its first bytes say of which kind it is. */
-export async function openInput(file: string, reading: Reading): Promise<ArrayFile> {
+export async function openInput(file: string, reading: Reading, options: TextOptions = {}): Promise<ArrayFile> {
   const [isStandard, member] = STANDARD_INPUT.exec(file) ?? [];
-  if (isStandard === undefined) return await openArray(file);
-  return arrayIn(await readStandardInput(reading), "-", member ?? null);
+  if (isStandard === undefined) return await openArray(file, options);
+  return arrayIn(await readStandardInput(reading), "-", member ?? null, options);
 }

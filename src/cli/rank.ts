@@ -46,7 +46,7 @@ export function addRank(program: Command, context: Context): void {
     .option("--starts <K>", "random starts of each model; their agreement is told", wholeFrom(1), STARTS)
     .option("--sweeps <n>", "most iterations of a model (default: 500)", wholeFrom(1))
     .option("--holdout <share>", "hold out a share of the entries, as 0.1, and predict them", fraction)
-    .option("--missing", "entries that are NaN are missing")
+    .option("--missing", "entries that are NaN, or that no line of a .csv or .tns names, are missing")
     .option("--seed <n>", "seed of the random starts", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures as JSON; - to standard output")
     .option("--report <file>", "also write a page with the figures and plots: report.html")

@@ -1,7 +1,7 @@
 /** Reads the tensor that a command works on. */
 import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { type NumericArray, readNpz, unravel } from "../io/index.js";
-import { ARRAY_FILES, type ArrayFile, openArray } from "../node/arrays.js";
+import { ARRAY_FILES, type ArrayFile, openArray, type TextOptions } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
 import {
   type Masked,
@@ -45,8 +45,9 @@ export async function withArray<T>(
   file: string,
   reading: Reading,
   work: (array: ArrayFile) => T | Promise<T>,
+  options: TextOptions = {},
 ): Promise<T> {
-  const array = await openInput(file, reading);
+  const array = await openInput(file, reading, options);
   try {
     return await work(array);
   } finally {
@@ -68,13 +69,13 @@ export async function* slabsOf({
 }
 
 /**
- * Reads a tensor from a file.
+ * Reads a tensor from a file. With `missing`, entries that no line of a text names are missing, as those that are NaN; else they are 0.
  *
  * @throws FileError and FormatError where it cannot be read, InputError where it has fewer than two modes, no entries, entries that are not
  * finite or beyond f32, or zeros alone
  */
 export const readTensor = (file: string, reading: Reading, options: { missing?: boolean } = {}): Promise<TensorFile> =>
-  withArray(file, reading, (array) => tensorOf(array, options));
+  withArray(file, reading, (array) => tensorOf(array, options), { absent: options.missing ? Number.NaN : 0 });
 
 /** {@link readTensor} of an array that is open. */
 export async function tensorOf(array: ArrayFile, { missing = false }: { missing?: boolean } = {}): Promise<TensorFile> {

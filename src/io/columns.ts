@@ -401,22 +401,25 @@ function readText(bytes: Uint8Array, name: string, form: TextReader["form"]): Te
 
 /**
  * Reads a CSV file as {@link TextReader} does: a matrix, or, where the header's last name is `value` or nothing else is possible, a tensor with
- * a line an entry. Entries that are not there are 0.
+ * a line an entry.
  *
  * @param name the file, for messages
+ * @param absent what entries are that no line names: 0 as in sparse tensors, or NaN where they are missing
  * @throws FormatError naming the line: where it is not like the others, a value is no number, an entry is there twice, or the dense tensor
  * would have more than {@link MOST_DENSE} entries
  */
-export function readCsv(bytes: Uint8Array, name = "csv", form: TextForm | "auto" = "auto"): TextArray {
+export function readCsv(bytes: Uint8Array, name = "csv", form: TextForm | "auto" = "auto", absent = 0): TextArray {
   const { matrix, entries } = readText(bytes, name, form === "auto" ? null : form);
-  return matrix ?? entries!.dense(0);
+  return matrix ?? entries!.dense(absent);
 }
 
 /**
  * Reads a sparse tensor in the form of FROSTT (`.tns`): a line an entry, with indices from 1 on and the value, and comments from `#` on. It
- * becomes dense: entries that are not there are 0.
+ * becomes dense.
  *
  * @param name the file, for messages
+ * @param absent what entries are that no line names: 0, or NaN where they are missing
  * @throws FormatError as {@link readCsv} does
  */
-export const readTns = (bytes: Uint8Array, name = "tns"): TextArray => readText(bytes, name, "tns").entries!.dense(0);
+export const readTns = (bytes: Uint8Array, name = "tns", absent = 0): TextArray =>
+  readText(bytes, name, "tns").entries!.dense(absent);

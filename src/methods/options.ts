@@ -62,7 +62,7 @@ export const OPTIONS: Readonly<Record<OptionName, OptionInfo>> = {
   },
   missing: {
     label: "Missing entries",
-    text: "entries that are NaN are missing: the others are fitted, and predict them",
+    text: "entries that are NaN, or that no line of a .csv or .tns names, are missing: the others are fitted, and predict them",
     values: "flag",
   },
   checkpoint: {

@@ -29,6 +29,12 @@ export interface ArrayPath {
   member: string | null;
 }
 
+/** How text with a line an entry is read. */
+export interface TextOptions {
+  /** what entries are that no line names: 0 by default, or NaN where they are missing */
+  absent?: number;
+}
+
 const CONTAINERS = /^(.*\.(?:npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt))(?::(.+))$/i;
 
 /** `data.npz:X` is X in data.npz. What exists under the whole name is a file. */
@@ -49,7 +55,7 @@ const SMALL = 2 ** 20;
  * @throws FileError where the file cannot be read; FormatError where it is damaged, is of no kind known here, or holds several arrays and
  * none is named; UnsupportedError where a package is needed that is not installed
  */
-export async function openArray(path: string): Promise<ArrayFile> {
+export async function openArray(path: string, { absent = 0 }: TextOptions = {}): Promise<ArrayFile> {
   const { file, member } = arrayPath(path);
   const ending = /\.(npy|npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|tns\.gz)\/?$/i.exec(file)?.[1]?.toLowerCase();
   switch (ending) {
@@ -71,11 +77,11 @@ export async function openArray(path: string): Promise<ArrayFile> {
     case "csv":
     case "tsv":
     case "txt":
-      return arrayOf("csv", readBytes(file), file, member);
+      return arrayOf("csv", readBytes(file), file, member, absent);
     case "tns":
     case "tns.gz": {
       const bytes = readBytes(file);
-      const array = readTns(ending === "tns" ? bytes : gunzip(bytes, file, () => null), file);
+      const array = readTns(ending === "tns" ? bytes : gunzip(bytes, file, () => null), file, absent);
       return { ...inMemory(file, array), text: array };
     }
     default:
@@ -87,7 +93,7 @@ export async function openArray(path: string): Promise<ArrayFile> {
 type Kind = "npy" | "npz" | "mat" | "safetensors" | "csv";
 
 /** The array of a file whose bytes are here. */
-function arrayOf(kind: Kind, bytes: Uint8Array, file: string, member: string | null): ArrayFile {
+function arrayOf(kind: Kind, bytes: Uint8Array, file: string, member: string | null, absent = 0): ArrayFile {
   switch (kind) {
     case "npy":
       return inMemory(file, readNpy(bytes, file));
@@ -100,7 +106,7 @@ function arrayOf(kind: Kind, bytes: Uint8Array, file: string, member: string | n
     case "csv": {
       if (member !== null && member !== "entries" && member !== "matrix")
         throw new FormatError(file, `${member} is no form of it: give ${file}:entries or ${file}:matrix`);
-      const array = readCsv(bytes, file, member ?? "auto");
+      const array = readCsv(bytes, file, member ?? "auto", absent);
       return { ...inMemory(file, array), text: array };
     }
   }
@@ -129,10 +135,15 @@ const isOfText = (byte: number): boolean => byte >= 0x20 || byte === 0x09 || byt
  * @param name what messages call it
  * @throws FormatError where they begin no `.npy`, `.npz`, `.mat`, `.safetensors` or text, and as {@link openArray}
  */
-export function arrayIn(bytes: Uint8Array, name: string, member: string | null): ArrayFile {
+export function arrayIn(
+  bytes: Uint8Array,
+  name: string,
+  member: string | null,
+  { absent }: TextOptions = {},
+): ArrayFile {
   const first = bytes.subarray(0, 512);
   // a line of text may have any of the marks that are letters
-  if (first.every(isOfText)) return arrayOf("csv", bytes, name, member);
+  if (first.every(isOfText)) return arrayOf("csv", bytes, name, member, absent);
   const text = String.fromCharCode(...first);
   const [, , kind] = MARKS.find(([mark, at]) => text.startsWith(mark, at)) ?? [];
   if (typeof kind === "string") return arrayOf(kind, bytes, name, member);

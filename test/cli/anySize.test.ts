@@ -76,6 +76,19 @@ describe("decompose", () => {
     expect(Math.sqrt(lack / all)).toBeLessThan(0.05);
   });
 
+  it("--missing of lines with an entry each leaves out what no line names, which else is 0", async () => {
+    const lines = [...values.keys()]
+      .filter((i) => i % 3 !== 1)
+      .map((i) => `${[Math.floor(i / 42), Math.floor(i / 7) % 6, i % 7].join(",")},${1000 * clean[i]!}\n`);
+    writeFileSync(at("some.csv"), `i,j,k,value\n${lines.join("")}`);
+    const missing = await report(at("some.csv"), "--rank", "2", "--missing");
+    expect(missing.known).toBe(336);
+    expect(missing.relativeError).toBeLessThan(0.05);
+    const zeros = await report(at("some.csv"), "--rank", "2", "--sweeps", "20");
+    expect(zeros.known).toBe(null);
+    expect(zeros.relativeError).toBeGreaterThan(0.3);
+  });
+
   it("--missing of PARAFAC2", async () => {
     const { known, relativeError } = await report(at("holes.npy"), "--rank", "2", "--missing", "--method", "parafac2");
     expect(known).toBe(336);
@@ -88,6 +101,8 @@ describe("decompose", () => {
     ).toBe(0);
     const slices = readFileSync(at("holes/residual-by-mode.csv"), "utf8");
     expect(slices).not.toContain("NaN");
+    const [, ...bins] = readFileSync(at("holes/residual-histogram.csv"), "utf8").trim().split("\n");
+    expect(bins.reduce((sum, line) => sum + Number(line.split(",")[4]), 0)).toBe(336);
     expect(readFileSync(at("holes/index.html"), "utf8")).toMatch(/168 entries are missing/);
   });
 

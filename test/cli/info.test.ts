@@ -135,7 +135,7 @@ describe("tenfold info", () => {
   it("names labels, what is stored, and the other arrays of the file", async () => {
     writeFileSync(at("long.csv"), "who,year,value\nzoe,2024,1\nadam,2022,2\n");
     const { stdout } = await command(["info", at("long.csv"), "--quick"]);
-    expect(stdout).toMatch(/stored +2 \(50\.0 %\); the others are 0\n/);
+    expect(stdout).toMatch(/stored +2 \(50\.0 %\); the others are 0, or missing with --missing\n/);
     expect(stdout).toMatch(/mode 0 +who: zoe, adam\nmode 1 +year: 2022, 2024\n/);
     expect((await command(["info", at("x.npz"), "--quick"])).stdout).toMatch(/also here +y\n/);
   });

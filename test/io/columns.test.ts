@@ -72,6 +72,10 @@ describe("a table of entries", () => {
   it("is asked for where no header says so", () => {
     expect(csv("0,0,5\n1,1,6\n").shape).toEqual([2, 3]);
     expect(csv("0,0,5\n1,1,6\n", "entries")).toMatchObject({ shape: [2, 2], data: Float64Array.of(5, 0, 0, 6) });
+    // what no line names is 0, or what is asked for
+    const nan = Number.NaN;
+    expect([...readCsv(bytes("0,0,5\n1,1,6\n"), "t.csv", "entries", nan).data]).toEqual([5, nan, nan, 6]);
+    expect([...readTns(bytes("1 1 5\n2 2 6\n"), "t.tns", nan).data]).toEqual([5, nan, nan, 6]);
     // words in the first line are no header where a value follows
     expect(csv("a,1,5\nb,1,6\n", "entries")).toMatchObject({ shape: [2, 1], data: Float64Array.of(5, 6) });
     expect(csv("i,j,value\n0,1,5\n", "matrix").shape).toEqual([1, 3]);

@@ -28,17 +28,22 @@ export async function openCsv(blob: Blob, name: string): Promise<OpenFile> {
   }
   const size = entries?.shape.reduce((a, b) => a * b, 1) ?? 0;
   if (entries && !(matrix && size > SPARSEST * entries.entries)) {
-    const member = {
-      name: "the lines, as entries",
-      shape: entries.shape,
-      modes: entries.modes,
-      note: `the last column is the entry, the others are its place; places that no line names are missing`,
-      ...common,
-    };
-    const choice = { member, read: (take: Take) => inPieces(entries.dense(Number.NaN).data, take) };
+    const isFull = size === entries.entries;
+    // what the places are that no line names, only who wrote the file knows
+    const absences = [
+      { value: 0, name: isFull ? "the lines, as entries" : "the lines, as entries; others are 0" },
+      ...(isFull ? [] : [{ value: Number.NaN, name: "the lines, as entries; others are missing" }]),
+    ];
+    const some = absences.map(({ value, name }) => ({
+      member: {
+        ...{ name, shape: entries.shape, modes: entries.modes, ...common },
+        note: "the last column is the entry, the others are its place",
+      },
+      read: (take: Take) => inPieces(entries.dense(value).data, take),
+    }));
     // lines that fill the tensor they name are its entries, not a table
-    if (asked === "entries" || size === entries.entries) choices.unshift(choice);
-    else choices.push(choice);
+    if (asked === "entries" || isFull) choices.unshift(...some);
+    else choices.push(...some);
   }
   return {
     kind: "text of numbers",

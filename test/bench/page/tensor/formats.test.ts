@@ -133,9 +133,16 @@ describe(".csv", () => {
         [2, 2, 2],
         ["person", "day", "item"],
       ],
+      [
+        [2, 2, 2],
+        ["person", "day", "item"],
+      ],
     ]);
+    // places that no line names are 0, or missing where that is chosen
+    expect(file.members.map(({ name }) => name.split("; ")[1])).toEqual(["others are 0", "others are missing"]);
     const nan = Number.NaN;
-    expect(await numbersOf(file)).toEqual([2, nan, 1, nan, 3, nan, nan, 4]);
+    expect(await numbersOf(file)).toEqual([2, 0, 1, 0, 3, 0, 0, 4]);
+    expect(await numbersOf(file, 1)).toEqual([2, nan, 1, nan, 3, nan, nan, 4]);
   });
 
   it("lines that fill the tensor they name are offered as that first", async () => {
