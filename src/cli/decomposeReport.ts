@@ -3,13 +3,13 @@ import { InvalidArgumentError } from "commander";
 import { type Engine, formatShape, sizeOf, type Tensor } from "../gpu/index.js";
 import type { Solution } from "../methods/index.js";
 import { readBytes } from "../node/files.js";
-import { csvFile, type FigureOptions, figuresOf, svgFile } from "../report/decomposition.js";
+import { type FigureOptions, figuresOf } from "../report/decomposition.js";
 import { decompositionPage } from "../report/decompositionPage.js";
+import { csvFile, svgFile } from "../report/figure.js";
 import { hostModelOf } from "../report/hostModel.js";
-import type { DecompositionData } from "../report/model.js";
-import { type Measured, measureSlices } from "../report/residuals.js";
+import { type DecompositionData, scaledBins } from "../report/model.js";
+import { type Measured, measureResiduals } from "../report/residuals.js";
 import { Masked, Resident, type Slabs } from "../sources/index.js";
-import { Parafac2Tensor } from "../tensors/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
 import type { Input, TensorFile } from "./tensorFile.js";
@@ -60,12 +60,12 @@ export async function reportFiles(
   const { course, starts, tensor } = solution;
   const { model, isDivided } = await hostModelOf(tensor, exponent);
   const measured = await measuredOf(engine, x, read);
-  const { slices, squaredNorm } = await measureSlices(
-    engine,
-    measured,
-    tensor instanceof Parafac2Tensor ? null : tensor,
-  ).finally(() => measured.destroy());
+  const { slices, residuals, squaredNorm } = await measureResiduals(engine, measured, tensor).finally(() =>
+    measured.destroy(),
+  );
   const missing = x instanceof Masked ? sizeOf(shape) - x.known : 0;
+  // of numbers that the report shows, beside those on the GPU
+  const scale = isDivided ? 1 : 2 ** exponent;
   const notes = [
     ...(isDivided ? [`all numbers are those of the tensor ÷ 2^${exponent}`] : []),
     ...(missing ? [`${formatCount(missing)} entries are missing: errors and norms are of the others`] : []),
@@ -84,8 +84,9 @@ export async function reportFiles(
     starts: starts ?? null,
     // what the model is without a component is not known where entries are missing
     // of the tensor that the model is of
-    squaredNorm: missing ? Number.NaN : squaredNorm * (isDivided ? 1 : 4 ** exponent),
+    squaredNorm: missing ? Number.NaN : squaredNorm * scale ** 2,
     slices,
+    residuals: residuals && scaledBins(residuals, scale),
     products: null,
     match: null,
   };

@@ -47,6 +47,7 @@ export * from "./gram.js";
 export * from "./hadamard.js";
 export { type HalsOptions, hals } from "./hals.js";
 export { fusesHals, type HalsUpdate, halsUpdate } from "./halsUpdate.js";
+export { HISTOGRAM_BINS, type HistogramBin, histogram, histogramBins } from "./histogram.js";
 export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";

@@ -1,6 +1,7 @@
 /** A compressed network as one HTML file: what each layer became, and what other budgets would give. */
-import { csvFile, type Figure, svgFile } from "./decomposition.js";
+
 import { count, percent } from "./elements.js";
+import { csvFile, type Figure, svgFile } from "./figure.js";
 import { figurePage } from "./figurePage.js";
 import { axes, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
 

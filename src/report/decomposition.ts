@@ -1,5 +1,6 @@
 /** Figures of a decomposition, as SVG text and as tables: the demo page's, a report's, the command line's. */
 
+import { capital, digits, type Figure, frame, type LabelOf, labelsOf, plural, shortened, thinned } from "./figure.js";
 import {
   axesOf,
   axisOf,
@@ -9,9 +10,9 @@ import {
   type ImageChoice,
   imagesOf,
   type KruskalModel,
-  leverages,
   MOST_IMAGES,
   sizesOf,
+  type TuckerModel,
   type Turn,
   termCongruences,
   termProducts,
@@ -19,16 +20,15 @@ import {
   unturned,
   type Values,
 } from "./model.js";
+import { outlierFigure, residualEntries, residualFigure } from "./residualFigures.js";
 import {
   axes,
-  csv as csvText,
   el,
   gridOf,
   heatMap,
   label,
   linear,
   logarithmic,
-  PAPER,
   type Palette,
   pathOf,
   picture,
@@ -36,64 +36,10 @@ import {
   words,
 } from "./svg.js";
 
-/** A table that a figure shows, row by row. */
-export interface Table {
-  head: readonly string[];
-  rows: Iterable<readonly (string | number)[]>;
-}
-
-export interface Figure {
-  /** of a file: `factor-0` */
-  id: string;
-  title: string;
-  /** what is drawn, and how to read it */
-  words: string;
-  /** what it says to those who do not see it */
-  label: string;
-  /** SVG text of this width in pixels */
-  draw(width: number, palette: Palette): string;
-  /** the numbers, all of them, also where the drawing is coarser */
-  table(): Table;
-}
-
-/** The figure as a file for paper. Its title is what a screen reader says. */
-export const svgFile = (figure: Figure, width = 900): string =>
-  figure.draw(width, PAPER).replace(/^<svg [^>]*>/, (tag) => `${tag}<title>${words(figure.label)}</title>`);
-
-/** The figure's numbers as the text of a CSV file, in pieces of some hundred lines. */
-export function* csvPieces(figure: Figure): Generator<string> {
-  const { head, rows } = figure.table();
-  yield csvText([head]);
-  let some: (readonly (string | number)[])[] = [];
-  for (const row of rows) {
-    if (some.push(row) < 500) continue;
-    yield csvText(some);
-    some = [];
-  }
-  yield csvText(some);
-}
-
-/** The same as one text; null where it would be longer than `most` characters. */
-export function csvFile(figure: Figure, most = Number.POSITIVE_INFINITY): string | null {
-  let text = "";
-  for (const piece of csvPieces(figure)) {
-    text += piece;
-    if (text.length > most) return null;
-  }
-  return text;
-}
-
 /** panels of one figure */
 const MOST_PANELS = 48;
-/** points of one line: beyond, the least and the largest of each bin are drawn */
-const MOST_POINTS = 320;
 /** cells of all pictures of one figure, more or less */
 const MOST_CELLS = 24_000;
-
-const MARGIN = { left: 58, right: 14, top: 26, bottom: 44 };
-/** A number with so many digits that count, and no more zeros than it needs. */
-export const digits = (value: number, places = 4): string => String(Number(value.toPrecision(places)));
-const plural = (count: number, name: string): string => `${count} ${name}${count === 1 ? "" : "s"}`;
 
 /** What of a component is on show. */
 interface Look {
@@ -152,7 +98,9 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
       });
     });
   if (image) figures.push(imageFigure(data, model, image, looks));
+  if (model.kind === "kruskal" || model.kind === "tucker") figures.push(pairFigure(data, model, looks, selected));
   if (data.slices) figures.push(residualFigure(data));
+  if (data.residuals) figures.push(...residualEntries(data.residuals));
   if (data.slices && (model.kind === "kruskal" || model.kind === "tucker")) figures.push(outlierFigure(data));
   if (data.model.kind === "kruskal" && looks[0]!.length > 1) {
     const between = data.products?.between ?? termProducts(data.model);
@@ -161,21 +109,8 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
   return figures.filter((figure) => figure !== null);
 }
 
-/** What an index of a mode stands for, or the index itself. */
-type LabelOf = (index: number) => string | number;
-const labelsOf =
-  ({ labels }: DecompositionData, mode: number): LabelOf =>
-  (index) =>
-    labels?.[mode]?.[index] ?? index;
-
 const plainLooks = (count: number): Look[] =>
   Array.from({ length: count }, (_, r) => ({ name: String(r + 1), hidden: false, selected: false }));
-
-/** The part of `width` × `height` that axes leave. */
-const frame = (width: number, height: number) => ({
-  x: [MARGIN.left, width - MARGIN.right] as const,
-  y: [height - MARGIN.bottom, MARGIN.top] as const,
-});
 
 /** The relative error after every sweep: one line a run, the last one strong. Logarithmic where it falls far. */
 export function convergenceFigure(curves: readonly (readonly number[])[]): Figure {
@@ -327,37 +262,6 @@ function weightsFigure(weights: readonly number[], looks: readonly Look[]): Figu
   };
 }
 
-/** A line thinned to the least and the largest value of each bin, where it has more points than are drawn. */
-function thinned(
-  length: number,
-  valueAt: (index: number) => number,
-  most = MOST_POINTS,
-): { xs: number[]; ys: number[] } {
-  const xs: number[] = [];
-  const ys: number[] = [];
-  if (length <= most) {
-    for (let i = 0; i < length; i++) {
-      xs.push(i);
-      ys.push(valueAt(i));
-    }
-    return { xs, ys };
-  }
-  const bins = most / 2;
-  for (let bin = 0; bin < bins; bin++) {
-    const [from, to] = [Math.floor((bin * length) / bins), Math.floor(((bin + 1) * length) / bins)];
-    let [low, high] = [from, from];
-    for (let i = from; i < to; i++) {
-      if (valueAt(i) < valueAt(low)) low = i;
-      if (valueAt(i) > valueAt(high)) high = i;
-    }
-    for (const i of low < high ? [low, high] : [high, low]) {
-      xs.push(i);
-      ys.push(valueAt(i));
-    }
-  }
-  return { xs, ys };
-}
-
 /** The columns of a factor as lines, one panel a component, all on one scale. */
 function factorFigure(
   factor: Values,
@@ -497,14 +401,6 @@ function panelLines(width: number, palette: Palette, of: PanelLines): string {
   return picture(width, height, palette, ...parts);
 }
 
-/** A label that leaves room for its neighbours. */
-const shortened = (text: string | number): string => {
-  const all = typeof text === "number" ? tick(text) : text;
-  return all.length > 14 ? `${all.slice(0, 13)}…` : all;
-};
-
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
 function largest(values: ArrayLike<number>): number {
   let most = 0;
   for (let i = 0; i < values.length; i++) {
@@ -575,6 +471,97 @@ function panelMaps(width: number, palette: Palette, of: Maps): string {
     );
   }
   return picture(width, height, palette, ...parts);
+}
+
+/** dots of a panel: of more, those farthest from 0 are drawn */
+const MOST_ROWS = 400;
+/** dots of a panel that have their names beside them */
+const MOST_NAMES = 8;
+
+/** The places of names of which none lies over another before it. */
+function apart<P extends { x: number; y: number }>(places: readonly P[]): P[] {
+  const free: P[] = [];
+  for (const place of places)
+    if (free.every(({ x, y }) => Math.abs(x - place.x) > 60 || Math.abs(y - place.y) > 12)) free.push(place);
+  return free;
+}
+
+/** Two components of every mode against each other, a dot an index. */
+function pairFigure(
+  data: DecompositionData,
+  model: KruskalModel | TuckerModel,
+  looks: readonly (readonly Look[])[],
+  selected: Selected | null,
+): Figure | null {
+  const panels = model.factors.flatMap((factor, mode) => {
+    const axis = axisOf(model, mode);
+    const isCommon = !(model.kind === "kruskal" && model.projections && mode === 1);
+    if (!factor || factor.shape[1]! < 2 || !isCommon) return [];
+    const [rows, rank] = factor.shape as [number, number];
+    // the selected component and the first other one, or the first two
+    const first = selected?.axis === axis ? looks[axis]!.findIndex((look) => look.selected) : 0;
+    const pair = first > 0 ? ([first, 0] as const) : ([0, 1] as const);
+    const place = (at: number): [number, number] => [
+      factor.data[at * rank + pair[0]]!,
+      factor.data[at * rank + pair[1]]!,
+    ];
+    return [{ mode, rows, place, names: pair.map((at) => looks[axis]![at]!.name) as [string, string] }];
+  });
+  if (!panels.length) return null;
+  const told = [...new Set(panels.map(({ names }) => names.join(" and ")))].join("; ");
+  return {
+    id: "pairs",
+    title: "Two components against each other",
+    words: `A dot an index of the mode: its entry in one component across, in another up (components ${told}). Indices that lie together behave alike in both; those far from 0 have their names beside them.`,
+    label: `Entries of components ${told} against each other, for ${panels.map(({ mode }) => data.modes[mode]!).join(", ")}`,
+    draw(width, palette) {
+      const left = 46;
+      const grid = gridOf(panels.length, width - left, 260, 0.8, 3);
+      const step = grid.height + 60;
+      const parts = panels.flatMap(({ mode, rows, place, names }, at) => {
+        const from = left + (at % grid.columns) * grid.width + 4;
+        const top = Math.floor(at / grid.columns) * step + 40;
+        const farthest = [...new Array(rows).keys()]
+          .map((row) => ({ row, distance: Math.hypot(...place(row)) }))
+          .sort((a, b) => b.distance - a.distance)
+          .slice(0, MOST_ROWS);
+        const drawn = farthest.map(({ row }) => ({ row, place: place(row) }));
+        const [xs, ys] = [0, 1].map((axis) => [0, ...drawn.map((dot) => dot.place[axis]!)]) as [number[], number[]];
+        const x = linear(Math.min(...xs), Math.max(...xs), [from, from + grid.width - 62]);
+        const y = linear(Math.min(...ys), Math.max(...ys), [top + grid.height - 24, top]);
+        return [
+          axes(palette, { x, y, xName: `component ${names[0]}`, yName: `component ${names[1]}` }),
+          label(from, top - 26, data.modes[mode]!),
+          ...drawn.map((dot) =>
+            el(
+              "circle",
+              { cx: x(dot.place[0]), cy: y(dot.place[1]), r: 3, fill: palette.accent, "fill-opacity": 0.6 },
+              el(
+                "title",
+                {},
+                words(`${labelsOf(data, mode)(dot.row)}: ${dot.place.map((value) => digits(value, 3)).join(", ")}`),
+              ),
+            ),
+          ),
+          ...apart(drawn.map((dot) => ({ x: x(dot.place[0]) + 6, y: y(dot.place[1]) + 4, row: dot.row })))
+            .slice(0, MOST_NAMES)
+            .map((name) =>
+              label(name.x, name.y, shortened(labelsOf(data, mode)(name.row)), { fill: palette.mark, size: 12 }),
+            ),
+        ];
+      });
+      return picture(width, grid.rows * step, palette, ...parts);
+    },
+    table: () => ({
+      head: ["mode", "index", "component across", "entry", "component up", "entry"],
+      rows: panels.flatMap(({ mode, rows, place, names }) =>
+        Array.from({ length: rows }, (_, row) => {
+          const [across, up] = place(row);
+          return [data.modes[mode]!, labelsOf(data, mode)(row), names[0], across, names[1], up];
+        }),
+      ),
+    }),
+  };
 }
 
 /** The core of a Tucker model: modes 0 and 1 as a matrix, a panel for every place of the others. */
@@ -712,144 +699,6 @@ function imageFigure(
         })(),
       };
     },
-  };
-}
-
-/** ‖slice of X − X̂‖ / ‖slice of X‖ by index; NaN for a slice of zeros. */
-const relativeSlices = ({ residual, data }: { residual: Float32Array; data: Float32Array }): Float64Array =>
-  Float64Array.from(residual, (square, at) => (data[at] ? Math.sqrt(Math.max(0, square) / data[at]!) : Number.NaN));
-
-function residualFigure(data: DecompositionData): Figure {
-  const errors = data.slices!.map(relativeSlices);
-  const worst = errors.map((of) =>
-    of.reduce((most, value, at) => (value > of[most]! || Number.isNaN(of[most]) ? at : most), 0),
-  );
-  return {
-    id: "residual-by-mode",
-    title: "Residual by mode",
-    words: `Relative error of every slice, ‖X − X̂‖ / ‖X‖ with one index fixed: where the model fits badly. A panel a mode.`,
-    label: `Relative error of every slice; the largest are ${errors.map((of, mode) => `${digits(of[worst[mode]!]!, 3)} at ${labelsOf(data, mode)(worst[mode]!)} of ${data.modes[mode]}`).join(", ")}`,
-    draw(width, palette) {
-      const most = Math.max(...errors.map((of) => of.reduce((top, value) => (value > top ? value : top), 0)));
-      // each mode has a length of its own
-      const left = 46;
-      const grid = gridOf(errors.length, width - left, 260, 0.5, 3);
-      const step = grid.height + 50;
-      const parts = errors.flatMap((of, mode) => {
-        const from = left + (mode % grid.columns) * grid.width + 4;
-        const to = left + ((mode % grid.columns) + 1) * grid.width - 14;
-        const top = Math.floor(mode / grid.columns) * step + 20;
-        const x = linear(0, Math.max(1, of.length - 1), [from, to], { ticks: 4, integers: true });
-        const y = linear(0, ROOM * most || 1, [top + grid.height - 4, top], { ticks: 3 });
-        const { xs, ys } = thinned(of.length, (i) => of[i]!);
-        const points = pathOf(xs.map(x), ys.map(y));
-        const name = mode % grid.columns ? () => "" : tick;
-        return [
-          axes(palette, { x, y, yTick: name }),
-          label(from, top - 6, `${data.modes[mode]}`, {}),
-          el("path", { d: points, fill: "none", stroke: palette.accent, "stroke-width": 1.6 }),
-          // a slice without a number cuts the line: what stands alone is seen as a dot
-          ...(of.length <= MOST_DOTS
-            ? xs.map((i, k) =>
-                Number.isFinite(ys[k]!)
-                  ? el(
-                      "circle",
-                      { cx: x(i), cy: y(ys[k]!), r: 2.5, fill: palette.accent },
-                      el("title", {}, words(`${labelsOf(data, mode)(i)}: ${digits(ys[k]!)}`)),
-                    )
-                  : "",
-              )
-            : []),
-        ];
-      });
-      return picture(width, grid.rows * step + 4, palette, ...parts);
-    },
-    table: () => ({
-      head: ["mode", "index", "relative error", "squared residual", "squared data"],
-      rows: errors.flatMap((of, mode) =>
-        Array.from(of, (error, at) => [
-          data.modes[mode]!,
-          labelsOf(data, mode)(at),
-          error,
-          data.slices![mode]!.residual[at]!,
-          data.slices![mode]!.data[at]!,
-        ]),
-      ),
-    }),
-  };
-}
-
-/** how much higher than their largest value axes reach, so that it does not touch the panel's name */
-const ROOM = 1.06;
-/** slices of a mode that are dots, too */
-const MOST_DOTS = 150;
-
-/** Leverage against residual of every slice: what weighs much and fits badly stands out. */
-function outlierFigure(data: DecompositionData): Figure | null {
-  const { model } = data;
-  if (model.kind !== "kruskal" && model.kind !== "tucker") return null;
-  const modes = model.factors.flatMap((factor, mode) => {
-    // a square factor spans everything: every row has leverage 1
-    const leverage =
-      factor && factor.shape[0]! > factor.shape[1]! && factor.shape[0]! <= 20_000 ? leverages(factor) : null;
-    return leverage ? [{ mode, leverage, residual: data.slices![mode]!.residual }] : [];
-  });
-  if (!modes.length) return null;
-  const highest = ({ leverage }: { leverage: Float64Array }): number =>
-    leverage.reduce((most, value, at) => (value > leverage[most]! ? at : most), 0);
-  return {
-    id: "outliers",
-    title: "Outliers",
-    words:
-      "A dot a slice: its leverage, how much the model is made for it (0 to 1), and the part of the squared residual that it has. Upper right: a slice that bends the model and still fits badly.",
-    label: `Leverage and residual of every slice; the highest leverage is that of ${modes.map((of) => `index ${highest(of)} in ${data.modes[of.mode]}`).join(", ")}`,
-    draw(width, palette) {
-      const left = 46;
-      const grid = gridOf(modes.length, width - left, 260, 0.7, 3);
-      const step = grid.height + 56;
-      const parts = modes.flatMap(({ mode, leverage, residual }, place) => {
-        const from = left + (place % grid.columns) * grid.width + 4;
-        const to = from + grid.width - 58;
-        const top = Math.floor(place / grid.columns) * step + 26;
-        const total = residual.reduce((sum, value) => sum + Math.max(0, value), 0) || 1;
-        const shares = Float64Array.from(residual, (value) => Math.max(0, value) / total);
-        const x = linear(0, Math.max(...leverage) || 1, [from, to]);
-        const y = linear(0, ROOM * Math.max(...shares) || 1, [top + grid.height - 4, top], { ticks: 3 });
-        // of very many slices, those that stand out
-        const ranked = [...leverage.keys()].sort((a, b) => leverage[b]! + shares[b]! - leverage[a]! - shares[a]!);
-        const drawn = ranked.slice(0, 400);
-        return [
-          axes(palette, { x, y, xName: "leverage", yTick: (value) => `${Math.round(1000 * value) / 10}%` }),
-          label(from, top - 9, `${data.modes[mode]}`, {}),
-          ...drawn.map((at) =>
-            el(
-              "circle",
-              { cx: x(leverage[at]!), cy: y(shares[at]!), r: 3, fill: palette.accent, "fill-opacity": 0.6 },
-              el(
-                "title",
-                {},
-                words(
-                  `${labelsOf(data, mode)(at)}: leverage ${digits(leverage[at]!, 3)}, ${(100 * shares[at]!).toFixed(1)} % of the residual`,
-                ),
-              ),
-            ),
-          ),
-          ...drawn.slice(0, 3).map((at) =>
-            label(x(leverage[at]!) + 6, y(shares[at]!) + 4, shortened(labelsOf(data, mode)(at)), {
-              fill: palette.mark,
-              size: 12,
-            }),
-          ),
-        ];
-      });
-      return picture(width, grid.rows * step + 6, palette, ...parts);
-    },
-    table: () => ({
-      head: ["mode", "index", "leverage", "squared residual"],
-      rows: modes.flatMap(({ mode, leverage, residual }) =>
-        Array.from(leverage, (value, at) => [data.modes[mode]!, labelsOf(data, mode)(at), value, residual[at]!]),
-      ),
-    }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** A decomposition as one HTML file, which asks nobody for anything: its facts, and every figure. */
-import { digits, type FigureOptions, figuresOf } from "./decomposition.js";
+import { type FigureOptions, figuresOf } from "./decomposition.js";
 import { count, percent } from "./elements.js";
+import { digits } from "./figure.js";
 import { figurePage } from "./figurePage.js";
 import { type DecompositionData, errorWithout } from "./model.js";
 

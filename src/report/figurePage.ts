@@ -1,5 +1,5 @@
 /** Facts and figures as one HTML file, which asks nobody for anything. */
-import { csvFile, type Figure, svgFile } from "./decomposition.js";
+import { csvFile, type Figure, svgFile } from "./figure.js";
 import { PAGE, words } from "./svg.js";
 
 const STYLE = `:root{--page:#fbfaf8;--card:#fff;--text:#1c1b19;--quiet:#5d5a54;--line:#dcd8d0;--accent:#0b62a8;--mark:#d1490c;--warm:#d55e00;--cold:#0072b2;--zero:#f4f3f1;color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}

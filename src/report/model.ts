@@ -1,6 +1,7 @@
 /** A decomposition on the host: what its figures are made of, and what is left of it when components are hidden, ordered and flipped. */
 import { products } from "../decompositions/congruence.js";
 import type { NumericArray } from "../io/index.js";
+import type { HistogramBin } from "../ops/index.js";
 
 /** A dense array in f32, row-major. */
 export interface Values {
@@ -103,6 +104,8 @@ export interface DecompositionData {
   squaredNorm: number;
   /** of every mode; null where the GPU had no room to measure them */
   slices: readonly SliceSquares[] | null;
+  /** how many entries of X − X̂ lie where, from the least to the largest; null as `slices` */
+  residuals: readonly HistogramBin[] | null;
   /** of a Kruskal model, where they were measured */
   products: TermProducts | null;
   /** the factor match score with the components that the data were made of, where these are known */
@@ -451,6 +454,10 @@ function coarse(rows: number, columns: number, images: readonly Float32Array[], 
     }),
   };
 }
+
+/** Bins of the numbers times a factor. */
+export const scaledBins = (bins: readonly HistogramBin[], factor: number): HistogramBin[] =>
+  bins.map(({ from, to, count }) => ({ from: factor * from, to: factor * to, count }));
 
 /** Leverage of every row of a factor: the diagonal of A(AᵀA)⁻¹Aᵀ (tlviz's outlier plot); null where columns are dependent. */
 export function leverages({ shape, data }: Values): Float64Array | null {

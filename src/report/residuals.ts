@@ -1,9 +1,20 @@
-/** How large data and residual are, slice by slice of every mode: measured on the GPU, a slab at a time where the tensor lies in slabs. */
-import { type Engine, OutOfLimitsError, Program, type Scheduler, sizeOf, Tensor } from "../gpu/index.js";
-import { multiply, scaleByPower, subtract, sum, sumOfSquares } from "../ops/index.js";
+/** How large data and residual are, slice by slice of every mode and entry by entry: measured on the GPU, a slab at a time where the tensor lies in slabs. */
+import { type Engine, OutOfLimitsError, Program, type Scheduler, sizeOf, type Tensor } from "../gpu/index.js";
+import {
+  HISTOGRAM_BINS,
+  histogram,
+  histogramBins,
+  multiply,
+  paste,
+  scaleByPower,
+  slice,
+  subtract,
+  sum,
+  sumOfSquares,
+} from "../ops/index.js";
 import { type Model, modelRows, SlabResult, Slabs } from "../sources/index.js";
-import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
-import type { SliceSquares } from "./model.js";
+import { BlockTermTensor, Parafac2Tensor, TensorRing, TensorTrain, type TuckerTensor } from "../tensors/index.js";
+import { type DecompositionData, scaledBins } from "./model.js";
 
 /** X, and where entries are missing 1 for those that are known, and 0 for the others, which are 0 in X. */
 export interface Measured {
@@ -14,45 +25,102 @@ export interface Measured {
 /** The squared norms that are sums in f32, and their parts, without overflow or underflow. */
 const isInRange = (squaredNorm: number): boolean => squaredNorm > 1e-25 && squaredNorm < 1e30;
 
+/** What is measured on the GPU. */
+interface Sums {
+  slices: readonly { residual: Tensor; data: Tensor }[];
+  counts: Tensor<"u32">;
+}
+
 /**
- * ‖X‖², and the squares of X and of X − X̂ by slice, of known entries; of a source, the slices are those of x = X / 2^exponent.
+ * ‖X‖², and what X − X̂ is like: the squares of its slices and of those of X, of known entries (in slabs of x = X / 2^exponent), and
+ * how many of its entries lie where.
  *
- * @returns `slices` null where the GPU has no room for X̂ (of a slab), squares leave f32, or the model has no rows to compare with a slab
+ * @returns `slices` and `residuals` null where the GPU has no room for X̂ (of a slab), or squares leave f32
  */
-export async function measureSlices(
+export async function measureResiduals(
   engine: Engine,
   { x, known = null }: Measured,
-  model: Model | null,
-): Promise<{ slices: SliceSquares[] | null; squaredNorm: number }> {
+  result: Model | Parafac2Tensor,
+): Promise<Pick<DecompositionData, "slices" | "residuals" | "squaredNorm">> {
   const squares = x instanceof Slabs ? x.squaredNorm : await squaredNormOf(engine, x);
   const squaredNorm = x instanceof Slabs ? squares * 4 ** x.exponent : squares;
-  const isCompared =
-    model !== null && (x instanceof Tensor || model instanceof KruskalTensor || model instanceof TuckerTensor);
-  if (!isCompared || !isInRange(squares)) return { slices: null, squaredNorm };
+  if (!isInRange(squares)) return { slices: null, residuals: null, squaredNorm };
   const { shape } = x;
-  const sums = shape.map((extent) => ({ residual: engine.tensor([extent]), data: engine.tensor([extent]) }));
+  const slices = shape.map((extent) => ({ residual: engine.tensor([extent]), data: engine.tensor([extent]) }));
+  using counts = engine.tensor([HISTOGRAM_BINS], null, { dtype: "u32", label: "residuals" });
+  using missing = known && engine.tensor([HISTOGRAM_BINS], null, { dtype: "u32", label: "missing entries" });
+  const model = result instanceof Parafac2Tensor ? new AlignedSlices(result) : result;
   try {
-    if (x instanceof Slabs) await inSlabs(engine, x, model, sums);
+    if (x instanceof Slabs) await inSlabs(engine, x, model, { slices, counts });
     else {
       using full = engine.tensor(shape, null, { label: "X̂" });
       await engine.run((s) => {
         model.full(s, full);
         const difference = subtract(s, x, full);
         const residual = known ? multiply(s, difference, known) : difference;
-        for (const [mode, { residual: lack, data }] of sums.entries()) {
+        for (const [mode, { residual: lack, data }] of slices.entries()) {
           sliceSums(s, residual, mode, lack);
           sliceSums(s, x, mode, data);
         }
-      }, "residual by mode");
+        histogram(s, residual, counts);
+        if (known && missing) histogram(s, known, missing);
+      }, "residuals");
     }
-    const read = await engine.read(sums.flatMap(({ residual, data }) => [residual, data]));
-    return { slices: shape.map((_, mode) => ({ residual: read[2 * mode]!, data: read[2 * mode + 1]! })), squaredNorm };
+    const read = await engine.read(slices.flatMap(({ residual, data }) => [residual, data]));
+    const words = await engine.read(counts);
+    if (missing) {
+      // a missing entry is 0 in `known`, and its residual is 0 or −0
+      words[0]! += words[HISTOGRAM_BINS / 2]! - (await engine.read(missing))[0]!;
+      words[HISTOGRAM_BINS / 2] = 0;
+    }
+    const scale = x instanceof Slabs ? 2 ** x.exponent : 1;
+    return {
+      slices: shape.map((_, mode) => ({ residual: read[2 * mode]!, data: read[2 * mode + 1]! })),
+      residuals: scaledBins(histogramBins(words), scale),
+      squaredNorm,
+    };
   } catch (error) {
-    if (error instanceof OutOfLimitsError) return { slices: null, squaredNorm };
+    if (error instanceof OutOfLimitsError) return { slices: null, residuals: null, squaredNorm };
     throw error;
   } finally {
-    for (const { residual, data } of sums) for (const tensor of [residual, data]) tensor.destroy();
+    for (const { residual, data } of slices) for (const tensor of [residual, data]) tensor.destroy();
   }
+}
+
+/** A PARAFAC2 model of slices that all have the same shape, as one tensor K×I×J. */
+class AlignedSlices implements Model {
+  readonly shape: readonly number[];
+
+  constructor(private readonly model: Parafac2Tensor) {
+    this.shape = [model.projections.length, ...model.shapes[0]!];
+  }
+
+  full(s: Scheduler, out: Tensor): Tensor {
+    for (let k = 0; k < this.shape[0]!; k++) {
+      const slice = this.model.full(s, k);
+      paste(s, slice.reshape([1, ...slice.shape]), out, [k, 0, 0]);
+      s.release(slice);
+    }
+    return out;
+  }
+}
+
+/** The part of a model that approximates some rows of X, and the temporaries that it holds. */
+function partOf(p: Program, model: Model, start: number, count: number): { part: Model; temporaries: Tensor[] } {
+  if (model instanceof BlockTermTensor) {
+    const blocks = model.blocks.map((block) => partOf(p, block, start, count));
+    const part = new BlockTermTensor(blocks.map((block) => block.part as TuckerTensor));
+    return { part, temporaries: blocks.flatMap(({ temporaries }) => temporaries) };
+  }
+  if (model instanceof TensorTrain || model instanceof TensorRing) {
+    const [first, ...cores] = model.cores as [Tensor, ...Tensor[]];
+    const [before, , after] = first.shape as [number, number, number];
+    const rows = slice(p.s, first, [0, start, 0], [before, count, after]);
+    const Kind = model instanceof TensorTrain ? TensorTrain : TensorRing;
+    return { part: new Kind([rows, ...cores]), temporaries: [rows] };
+  }
+  const { part, rows } = modelRows(p, model, start, count);
+  return { part, temporaries: [rows] };
 }
 
 async function squaredNormOf(engine: Engine, x: Tensor): Promise<number> {
@@ -62,26 +130,21 @@ async function squaredNormOf(engine: Engine, x: Tensor): Promise<number> {
 }
 
 /** One pass: slices of mode 0 line up, and the parts of the others add up. */
-async function inSlabs(
-  engine: Engine,
-  x: Slabs,
-  model: Model,
-  sums: readonly { residual: Tensor; data: Tensor }[],
-): Promise<void> {
+async function inSlabs(engine: Engine, x: Slabs, model: Model, { slices, counts }: Sums): Promise<void> {
   const record = (p: Program): void => {
     const { s } = p;
-    const results = sums.flatMap(({ residual, data }) =>
+    const results = slices.flatMap(({ residual, data }) =>
       [residual, data].map((out) => new SlabResult(p, out.shape, out)),
     );
     x.eachSlab(p, ({ x: slab }, start) => {
-      const { part, rows } = modelRows(p, model, start, slab.shape[0]!);
+      const { part, temporaries } = partOf(p, model, start, slab.shape[0]!);
       const full = s.tensor(slab.shape, { label: "X̂ of a slab" });
       part.full(s, full);
       // x is X / 2^exponent, and the model is of X
       const scaled = x.exponent ? scaleByPower(s, full, -x.exponent) : full;
       const residual = subtract(s, slab, scaled);
       if (scaled !== full) s.release(scaled);
-      s.release(full, rows);
+      s.release(full, ...temporaries);
       for (const [at, result] of results.entries()) {
         const [mode, of] = [Math.floor(at / 2), at % 2 ? slab : residual];
         const squares = s.tensor([slab.shape[mode]!], { label: "squares by slice" });
@@ -89,10 +152,11 @@ async function inSlabs(
         if (mode === 0) result.put(squares, start);
         else result.add(squares);
       }
+      histogram(s, residual, counts);
       s.release(residual);
     });
   };
-  await Program.run(engine, record, "residual by mode");
+  await Program.run(engine, record, "residuals");
 }
 
 /** Records of every slice of a mode the sum of its squares, by a sum over one axis of three numbers: before × extent × after. */

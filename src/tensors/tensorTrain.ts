@@ -40,12 +40,13 @@ export class TensorTrain {
   full(s: Scheduler, out?: Tensor): Tensor {
     const { cores, shape } = this;
     if (cores.length === 1 && out) return copy(s, cores[0]!.reshape(shape), { out });
-    let product = cores[0]!.reshape([shape[0]!, -1]);
+    const first = cores[0]!.reshape([shape[0]!, -1]);
+    let product = first;
     for (const core of cores.slice(1)) {
       const matrix = core.reshape([core.shape[0]!, -1]);
       const options = out && core === cores.at(-1) ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
       const next = matmul(s, product, matrix, options);
-      if (product.storage.owner === "schedule") s.release(product);
+      if (product !== first) s.release(product);
       product = next.reshape([-1, core.shape[2]!]);
     }
     return product.reshape(shape);

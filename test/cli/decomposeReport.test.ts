@@ -44,7 +44,7 @@ describe("tenfold decompose --report", () => {
   it("writes a page of a CP model, with labels, and each figure as SVG and CSV", async () => {
     const files = await reportOf(at("x.npy"), "--rank", "2", "--labels", `1:${at("names.txt")}`, "--image", "0,2");
     const figures = ["error-by-sweep", "starts", "weights", "factor-0", "factor-1", "factor-2", "images"];
-    figures.push("residual-by-mode", "outliers", "congruence");
+    figures.push("pairs", "residual-by-mode", "residual-histogram", "residual-quantiles", "outliers", "congruence");
     expect([...files.keys()].sort()).toEqual(
       ["index.html", ...figures.flatMap((name) => [`${name}.svg`, `${name}.csv`])].sort(),
     );
@@ -71,6 +71,12 @@ describe("tenfold decompose --report", () => {
     expect(slices.map(([, label]) => label)).toEqual(["zero", "one", "two", "three", "four"]);
     for (const [j, [, , error]] of slices.entries())
       expect(Math.abs(Number(error) - Math.sqrt(differences[j]! / squares[j]!))).toBeLessThan(1e-4);
+    // all entries are counted, in the numbers of the file
+    const bins = columnsOf(files.get("residual-histogram.csv")!).map((columns) => columns.map(Number));
+    expect(bins.reduce((sum, [, , , , entries]) => sum + entries!, 0)).toBe(210);
+    const squared = bins.reduce((sum, [from, to, , , entries]) => sum + entries! * ((from! + to!) / 2) ** 2, 0);
+    const total = differences.reduce((sum, value) => sum + value, 0);
+    expect(Math.abs(squared / total - 1)).toBeLessThan(0.02);
   });
 
   it.each([
@@ -87,7 +93,8 @@ describe("tenfold decompose --report", () => {
     ["nmf", "a.npy", ["--rank", "3", "--sweeps", "9"], ["weights", "factor-0", "factor-1"]],
   ])("writes one of %s, too", async (method, file, options, figures) => {
     const files = await reportOf(at(file), "--method", method, ...options);
-    for (const name of [...figures, "residual-by-mode"]) expect([...files.keys()]).toContain(`${name}.svg`);
+    for (const name of [...figures, "residual-by-mode", "residual-histogram"])
+      expect([...files.keys()]).toContain(`${name}.svg`);
     for (const [name, text] of files) expect(`${name} ${text.match(/NaN|undefined/)?.[0]}`).toBe(`${name} undefined`);
   });
 
@@ -102,16 +109,43 @@ describe("tenfold decompose --report", () => {
       rows.slice(5 * k, 5 * k + 5).reduce((sum, [, one, two]) => sum + Number(one) * Number(two), 0),
     );
     for (const gram of grams) expect(Math.abs(gram - grams[0]!)).toBeLessThan(1e-4);
+    // the residual's slices are those of the model in the files
+    const [weights, a, c] = ["weights", "factor-0", "factor-2"].map((name) =>
+      columnsOf(files.get(`${name}.csv`)!).map(([, ...numbers]) => numbers.map(Number)),
+    );
+    const errors = columnsOf(files.get("residual-by-mode.csv")!).filter(([mode]) => mode === "mode 0");
+    for (const [k, [, , error]] of errors.entries()) {
+      let [lack, all] = [0, 0];
+      for (let i = 0; i < 5; i++)
+        for (let j = 0; j < 6; j++) {
+          const value = X[30 * k + 6 * i + j]!;
+          const model = [0, 1].reduce(
+            (sum, r) => sum + weights![r]![0]! * a![k]![r]! * Number(rows[5 * k + i]![r + 1]) * c![j]![r]!,
+            0,
+          );
+          lack += (value - model) ** 2;
+          all += value ** 2;
+        }
+      expect(Math.abs(Number(error) - Math.sqrt(lack / all))).toBeLessThan(1e-3);
+    }
   });
 
-  it.each(["cp", "tucker"])("measures residuals slab by slab where %s streams the tensor", async (method) => {
-    const argv = [at("x.npy"), "--method", method, ...(method === "cp" ? ["--rank", "2"] : ["--ranks", "2,2,2"])];
+  it.each([
+    ["cp", "--rank", "2"],
+    ["tucker", "--ranks", "2,2,2"],
+  ])("measures residuals slab by slab where %s streams the tensor", async (...options) => {
+    const argv = [at("x.npy"), "--method", ...options];
+    const [whole, slabs] = [await reportOf(...argv), await reportOf(...argv, "--memory", "2KB")];
     const errorsOf = (files: Map<string, string>): number[] =>
       columnsOf(files.get("residual-by-mode.csv")!).map((columns) => Number(columns[2]));
-    const whole = errorsOf(await reportOf(...argv));
-    const slabs = errorsOf(await reportOf(...argv, "--memory", "2KB"));
-    expect(slabs.length).toBe(7 + 5 + 6);
-    expect(Math.max(...slabs.map((error, at) => Math.abs(error - whole[at]!)))).toBeLessThan(1e-3);
+    const [some, others] = [errorsOf(whole), errorsOf(slabs)];
+    expect(others.length).toBe(7 + 5 + 6);
+    expect(Math.max(...others.map((error, at) => Math.abs(error - some[at]!)))).toBeLessThan(1e-3);
+    const sizeOf = (files: Map<string, string>): number =>
+      columnsOf(files.get("residual-histogram.csv")!)
+        .map((columns) => columns.map(Number))
+        .reduce((sum, [from, to, , , entries]) => sum + entries! * ((from! + to!) / 2) ** 2, 0);
+    expect(Math.abs(sizeOf(slabs) / sizeOf(whole) - 1)).toBeLessThan(0.02);
   });
 
   it("divides numbers that f32 does not hold, and says so", async () => {

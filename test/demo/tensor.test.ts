@@ -78,7 +78,7 @@ describe("a tensor of one's own", () => {
     await page.waitForSelector("[data-figure=factor-2] svg path");
     expect(await figures()).toEqual([
       ...["error-by-sweep", "starts", "weights", "factor-0", "factor-1", "factor-2"],
-      ...["residual-by-mode", "outliers", "congruence"],
+      ...["pairs", "residual-by-mode", "residual-histogram", "residual-quantiles", "outliers", "congruence"],
     ]);
   });
 

@@ -21,6 +21,7 @@ const NO_OPS = new Set([
     "workCost",
     "mayMerge",
     "inspection",
+    "histogramBins",
     "isSmallForGaussNewton",
     "sharedModels",
     // a class, whose constructor takes an engine

@@ -1,8 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { convergenceFigure, csvFile, figuresOf, svgFile } from "../../src/report/decomposition.js";
+import { HISTOGRAM_BINS, histogramBins } from "../../src/ops/index.js";
+import { convergenceFigure, figuresOf } from "../../src/report/decomposition.js";
 import { decompositionPage, factsOfDecomposition } from "../../src/report/decompositionPage.js";
+import { csvFile, svgFile } from "../../src/report/figure.js";
 import { type DecompositionData, type KruskalModel, toggled, unturned, type Values } from "../../src/report/model.js";
+import { normalShare } from "../../src/report/residualFigures.js";
 import { axes, csv, heatMap, linear, logarithmic, PAPER, tick } from "../../src/report/svg.js";
+import { randomArray } from "../reference.js";
 
 const wave = (rows: number, columns: number): Values => ({
   shape: [rows, columns],
@@ -31,6 +35,12 @@ const data: DecompositionData = {
   starts: { errors: [0.01, 0.01, 0.2], agreeing: 2 },
   squaredNorm: 100,
   slices: [squares(30), squares(24), squares(500)],
+  residuals: [
+    { from: -0.5, to: -0.25, count: 40 },
+    { from: 0, to: 0, count: 3 },
+    { from: 0.25, to: 0.5, count: 41 },
+    { from: 8, to: 16, count: 1 },
+  ],
   products: { withX: [80, 16, 4], between: [81, 1, 0, 1, 16, 2, 0, 2, 4] },
   match: null,
 };
@@ -82,13 +92,23 @@ describe("figures", () => {
         "factor-1",
         "factor-2",
         "images",
+        "pairs",
         "residual-by-mode",
+        "residual-histogram",
+        "residual-quantiles",
         "outliers",
         "congruence",
       ],
     ],
-    ["Tucker", tucker, ["error-by-sweep", "core", "factor-0", "factor-1", "images", "residual-by-mode", "outliers"]],
-    ["train", train, ["starts", "core-0", "core-1", "residual-by-mode"]],
+    [
+      "Tucker",
+      tucker,
+      [
+        ...["error-by-sweep", "core", "factor-0", "factor-1", "images", "pairs", "residual-by-mode"],
+        ...["residual-histogram", "residual-quantiles", "outliers"],
+      ],
+    ],
+    ["train", { ...train, residuals: null }, ["starts", "core-0", "core-1", "residual-by-mode"]],
   ] as const)(
     "of a %s model are those that it has, at any width, as nested elements with finite numbers",
     (_, of, ids) => {
@@ -120,6 +140,61 @@ describe("figures", () => {
       "mode 0,0,NaN,0.009999999776482582,0",
       expect.stringMatching(/^mode 0,1,0\.0?9999/),
     ]);
+  });
+
+  it("tell how residuals are distributed, as finely as their bins", () => {
+    const [angles, radii] = [randomArray(20_000, 1), randomArray(20_000, 2)];
+    const normal = Float32Array.from(
+      angles,
+      (angle, at) => 1e-3 * Math.sqrt(-2 * Math.log(0.5 + 0.4999 * radii[at]!)) * Math.sin(Math.PI * angle),
+    );
+    const counts = new Uint32Array(HISTOGRAM_BINS);
+    for (const word of new Uint32Array(normal.buffer)) counts[word >>> 18]!++;
+    const figures = figuresOf({ ...data, residuals: histogramBins(counts) });
+    const rowsOf = (id: string): number[][] => {
+      const [, ...lines] = csvFile(figures.find((figure) => figure.id === id)!)!
+        .trim()
+        .split("\n");
+      return lines.map((line) => line.split(",").map(Number));
+    };
+    expect(rowsOf("residual-histogram").reduce((sum, row) => sum + row[4]!, 0)).toBe(20_000);
+    const size = Math.sqrt(normal.reduce((sum, value) => sum + value ** 2, 0) / 20_000);
+    const sorted = normal.sort();
+    const quantiles = rowsOf("residual-quantiles");
+    expect(quantiles.length).toBe(160);
+    for (const [share, z, residual] of quantiles as [number, number, number][]) {
+      const exact = sorted[Math.max(0, Math.ceil(share * 20_000) - 1)]! / size;
+      expect(Math.abs(residual - exact)).toBeLessThan(Math.abs(exact) / 31 + 1e-3);
+      if (Math.abs(z) < 2) expect(Math.abs(residual - z)).toBeLessThan(0.1);
+    }
+    const bars = figures.find(({ id }) => id === "residual-histogram")!.draw(900, PAPER);
+    const entries = [...bars.matchAll(/: ([\d,]+)<\/title>/g)].map(([, number]) => Number(number!.replaceAll(",", "")));
+    expect(Math.abs(entries.reduce((sum, number) => sum + number, 0) - 20_000)).toBeLessThan(entries.length);
+    expect(entries.length).toBeGreaterThan(20);
+    // nothing to draw of residuals that are all 0
+    const none = figuresOf({ ...data, residuals: [{ from: 0, to: 0, count: 8 }] }).map(({ id }) => id);
+    expect(none).not.toContain("residual-histogram");
+  });
+
+  it("know the normal distribution", () => {
+    // of Abramowitz & Stegun 1972, table 26.1
+    for (const [z, share] of [
+      [0, 0.5],
+      [1, 0.841344746],
+      [-2, 0.022750132],
+      [-3, 1.349898e-3],
+      [-5, 2.866516e-7],
+    ] as const)
+      expect(Math.abs(normalShare(z) / share - 1)).toBeLessThan(3e-7);
+  });
+
+  it("show two components against each other, the selected one across", () => {
+    const pairs = figuresOf(data, { selected: { axis: 0, component: 2 } }).find(({ id }) => id === "pairs")!;
+    const lines = csvFile(pairs)!.trim().split("\n");
+    expect(lines.length).toBe(1 + 30 + 24 + 500);
+    const { factors } = data.model as KruskalModel;
+    expect(lines[2]).toBe(`mode 0,1,3,${factors[0]!.data[5]},1,${factors[0]!.data[3]}`);
+    assertNested(svgFile(pairs));
   });
 
   it("show what is hidden and what is selected", () => {

@@ -10,7 +10,6 @@ import {
   masked,
   mttkrp,
   multiply,
-  Parafac2Tensor,
   permute,
   sum,
   type Tensor,
@@ -18,7 +17,7 @@ import {
 import type { Method, Task } from "../../../src/methods/index.js";
 import { hostModelOf } from "../../../src/report/hostModel.js";
 import type { DecompositionData } from "../../../src/report/model.js";
-import { measureSlices } from "../../../src/report/residuals.js";
+import { measureResiduals } from "../../../src/report/residuals.js";
 
 /** What is decomposed. */
 export interface Numbers {
@@ -50,6 +49,7 @@ export type Measured = Pick<
   | "starts"
   | "squaredNorm"
   | "slices"
+  | "residuals"
   | "products"
   | "match"
   | "parameters"
@@ -139,16 +139,14 @@ export async function decompose(
   };
   const products = tensor instanceof KruskalTensor && !known ? await productsOf(engine, x, tensor) : null;
   const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
-  const model = tensor instanceof Parafac2Tensor ? null : tensor;
-  const { slices, squaredNorm } = await measureSlices(engine, { x, known }, model);
+  const measured = await measureResiduals(engine, { x, known }, tensor);
   return {
     ...{
       model: (await hostModelOf(tensor)).model,
       errors,
       relativeError,
       starts,
-      squaredNorm,
-      slices,
+      ...measured,
       products,
       match,
       seconds,

@@ -1,6 +1,6 @@
 /** A tensor of one's own: reads the file, decomposes it, and hands out the results. */
 import { DeviceLostError, OutOfLimitsError } from "../../../src/index.js";
-import type { Figure } from "../../../src/report/decomposition.js";
+import type { Figure } from "../../../src/report/figure.js";
 import { type DecompositionData, namedArrays, turned } from "../../../src/report/model.js";
 import { bytes } from "../bytes.js";
 import { saveFile } from "../controls.js";

@@ -1,6 +1,7 @@
 /** Figures and numbers as files, made bit by bit so that the page stays free. */
-import { csvPieces, type Figure, type FigureOptions, svgFile } from "../../../src/report/decomposition.js";
+import type { FigureOptions } from "../../../src/report/decomposition.js";
 import { decompositionPieces } from "../../../src/report/decompositionPage.js";
+import { csvPieces, type Figure, svgFile } from "../../../src/report/figure.js";
 import type { DecompositionData } from "../../../src/report/model.js";
 import { saveFile } from "../controls.js";
 import { breathe } from "../digits.js";

@@ -2,9 +2,10 @@
 import { html, nothing, type TemplateResult } from "lit-html";
 import { METHODS, OPTIONS } from "../../../src/methods/index.js";
 import { svgElement } from "../../../src/report/chart.js";
-import { convergenceFigure, digits, type Figure, figuresOf, type Selected } from "../../../src/report/decomposition.js";
+import { convergenceFigure, figuresOf, type Selected } from "../../../src/report/decomposition.js";
 import { factsOfDecomposition } from "../../../src/report/decompositionPage.js";
 import { type Chart, count, plot } from "../../../src/report/elements.js";
+import { digits, type Figure } from "../../../src/report/figure.js";
 import {
   axesOf,
   errorsWithoutOne,

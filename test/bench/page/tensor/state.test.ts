@@ -68,6 +68,7 @@ const result: DecompositionData = {
     starts: null,
     squaredNorm: 5,
     slices: null,
+    residuals: null,
     match: null,
   },
   products: { withX: [4, 1], between: [4, 0, 0, 1] },
