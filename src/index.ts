@@ -145,6 +145,7 @@ export { type NpyHeader, readNpy, readNpyHeader, writeNpy } from "./io/npy.js";
 export { readNpz, writeNpz } from "./io/npz.js";
 export { readSafetensors, type SafeTensors, writeSafetensors } from "./io/safetensors.js";
 // networks, their layers and training
+export { Affine, type AffineOptions } from "./nn/affine.js";
 export { Chain } from "./nn/chain.js";
 export { Conv1d, type Conv1dOptions } from "./nn/conv1d.js";
 export {
@@ -219,11 +220,13 @@ export {
 export { foldBatchNorm } from "./nn/fold.js";
 export { GlobalAveragePool } from "./nn/globalAveragePool.js";
 export { Join } from "./nn/join.js";
-export { Add, Concat, Multiply } from "./nn/joins.js";
+export { Add, Concat, MatMul, Multiply } from "./nn/joins.js";
 export { type Arena, allocateParameters, type Counts, type Layer, Parameter, type Pass } from "./nn/layer.js";
+export { LayerNorm, type LayerNormOptions } from "./nn/layerNorm.js";
 export { Activate, Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./nn/layers.js";
 export { lenet } from "./nn/lenet.js";
 export { crossEntropy, distillation, type Loss, meanSquaredError } from "./nn/loss.js";
+export { Reshape, Slice, Transpose, Upsample2d } from "./nn/moves.js";
 export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./nn/network.js";
 export {
   type AdamOptions,
@@ -233,8 +236,10 @@ export {
   type SgdOptions,
   sgd,
 } from "./nn/optimisers.js";
+export { Rowwise } from "./nn/rowwise.js";
 export { loadModel, loadNetwork, saveModel } from "./nn/save.js";
 export { Sequential, type SequentialOptions } from "./nn/sequential.js";
+export { Softmax } from "./nn/softmax.js";
 export type { NormalStart } from "./nn/startValues.js";
 export {
   type Dataset,

@@ -1,3 +1,4 @@
+export { Affine, type AffineOptions } from "./affine.js";
 export { Chain } from "./chain.js";
 export { Conv1d, type Conv1dOptions } from "./conv1d.js";
 export {
@@ -15,16 +16,20 @@ export * from "./factorised/index.js";
 export { foldBatchNorm } from "./fold.js";
 export { GlobalAveragePool } from "./globalAveragePool.js";
 export { Join } from "./join.js";
-export { Add, Concat, Multiply } from "./joins.js";
+export { Add, Concat, MatMul, Multiply } from "./joins.js";
 export * from "./layer.js";
+export { LayerNorm, type LayerNormOptions } from "./layerNorm.js";
 export { Activate, Dropout, Flatten, Linear, type LinearOptions, ReLU } from "./layers.js";
 export { LENET_SHAPE, lenet } from "./lenet.js";
 export { crossEntropy, distillation, type Loss, meanSquaredError } from "./loss.js";
+export { Reshape, Slice, Transpose, Upsample2d } from "./moves.js";
 export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./network.js";
 export * from "./optimisers.js";
 export { rebuilt } from "./rebuild.js";
+export { Rowwise } from "./rowwise.js";
 export { cloneJoin, cloneLayer, loadModel, loadNetwork, saveModel } from "./save.js";
 export { Sequential, type SequentialOptions } from "./sequential.js";
+export { Softmax } from "./softmax.js";
 export type { NormalStart } from "./startValues.js";
 export {
   type Dataset,

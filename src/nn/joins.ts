@@ -7,7 +7,7 @@ import {
   sizeOf,
   type Tensor,
 } from "../gpu/index.js";
-import { add, multiply, paste, slice, sum } from "../ops/index.js";
+import { add, batchMatmul, multiply, paste, slice, sum } from "../ops/index.js";
 import { Join } from "./join.js";
 import type { Counts, Pass } from "./layer.js";
 import type { Fields } from "./layerKind.js";
@@ -139,6 +139,46 @@ export class Concat extends Join {
   }
 }
 
+/**
+ * The matrix product of two values: of their last two modes, …×rows×inner times …×inner×columns, for every index of the modes before
+ * these. Attention has two of them: of queries and keys, and of weights and values (Vaswani et al. 2017).
+ */
+export class MatMul extends Join {
+  readonly name = "MatMul";
+  #inputs: readonly Tensor[] = [];
+
+  outputShape(inputs: readonly (readonly number[])[]): number[] {
+    if (inputs.length !== 2) throw new ShapeError(`MatMul: ${inputs.length} inputs, needs two`);
+    const [a, b] = inputs as [readonly number[], readonly number[]];
+    if (a.length < 2 || !isSame(a.slice(0, -2), b.slice(0, -2)) || a.at(-1) !== b.at(-2))
+      throw new ShapeError(`MatMul: samples of shapes ${listed(inputs)}, needs …×rows×inner and …×inner×columns`);
+    return [...a.slice(0, -1), b.at(-1)!];
+  }
+
+  forward(s: Scheduler, inputs: readonly Tensor[], { training }: Pass): Tensor {
+    if (training) this.#inputs = inputs;
+    const [a, b] = inputs as [Tensor, Tensor];
+    const sample = this.outputShape(inputs.map(({ shape }) => shape.slice(1)));
+    return batchMatmul(s, matrices(a), matrices(b)).reshape([a.shape[0]!, ...sample]);
+  }
+
+  backward(s: Scheduler, dy: Tensor, wanted: readonly boolean[]): (Tensor | null)[] {
+    const [a, b] = this.#inputs as [Tensor, Tensor];
+    const products = matrices(dy);
+    return [
+      wanted[0] ? batchMatmul(s, products, matrices(b), { transposeB: true }).reshape(a.shape) : null,
+      wanted[1] ? batchMatmul(s, matrices(a), products, { transposeA: true }).reshape(b.shape) : null,
+    ];
+  }
+
+  counts(inputs: readonly (readonly number[])[]): Counts {
+    return { weights: 0, biases: 0, multiplications: sizeOf(inputs[0]!) * inputs[1]!.at(-1)! };
+  }
+}
+
+/** The matrices of the last two modes, one behind the other. */
+const matrices = (x: Tensor): Tensor => x.reshape([-1, ...x.shape.slice(-2)]);
+
 /** One class of joins in files. A subclass is of no kind. */
 export interface JoinKind {
   name: string;
@@ -157,4 +197,5 @@ export const JOIN_KINDS: readonly JoinKind[] = [
     optionsOf: (join) => ({ axis: (join as Concat).axis }),
     build: (f) => new Concat({ axis: f.index("axis") }),
   },
+  { name: "matMul", is: (join) => join.constructor === MatMul, optionsOf: () => ({}), build: () => new MatMul() },
 ];

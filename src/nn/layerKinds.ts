@@ -1,3 +1,4 @@
+import { affineKind } from "./affine.js";
 import { chainKind } from "./chain.js";
 import { conv1dKind } from "./conv1d.js";
 import { averagePool2dKind, batchNormKind, conv2dKind, conv3dKind, maxPool2dKind } from "./convolution.js";
@@ -18,7 +19,11 @@ import { tucker2Conv3dKind } from "./factorised/tucker2Conv3d.js";
 import { tuckerLinearKind } from "./factorised/tuckerLinear.js";
 import { globalAveragePoolKind } from "./globalAveragePool.js";
 import type { LayerKind } from "./layerKind.js";
+import { layerNormKind } from "./layerNorm.js";
 import { activateKind, dropoutKind, flattenKind, linearKind, reluKind } from "./layers.js";
+import { reshapeKind, sliceKind, transposeKind, upsample2dKind } from "./moves.js";
+import { rowwiseKind } from "./rowwise.js";
+import { softmaxKind } from "./softmax.js";
 
 /** Every layer that a file may hold, and `cloneLayer` copy. */
 export const LAYER_KINDS: readonly LayerKind[] = [
@@ -27,5 +32,6 @@ export const LAYER_KINDS: readonly LayerKind[] = [
   ...[conv1dKind, convTranspose2dKind, globalAveragePoolKind],
   ...[spatialConvKind, separableBasisConvKind, cpConvKind, tucker2ConvKind, blockTermConvKind, groupedConvKind],
   ...[tensorRingConvKind, tucker2Conv3dKind],
+  ...[softmaxKind, layerNormKind, affineKind, rowwiseKind, reshapeKind, transposeKind, sliceKind, upsample2dKind],
   ...[svdLinearKind, tensorTrainLinearKind, tensorRingLinearKind, tuckerLinearKind],
 ];

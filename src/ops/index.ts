@@ -52,6 +52,7 @@ export { type Inspection, inspect, inspection } from "./inspect.js";
 export * from "./khatriRao.js";
 export * from "./kronecker.js";
 export * from "./kruskal.js";
+export { layerNorm, layerNormGradient } from "./layerNorm.js";
 export {
   LINE_SEARCH_ERROR,
   LINE_SEARCH_START,
@@ -86,6 +87,7 @@ export * from "./reduce.js";
 export * from "./scaleByPower.js";
 export { threeNumbers } from "./shapes.js";
 export { softCrossEntropy } from "./softCrossEntropy.js";
+export { softmax, softmaxGradient } from "./softmax.js";
 export * from "./softmaxCrossEntropy.js";
 export { solveCholesky } from "./solveCholesky.js";
 export { solvePseudoInverse } from "./solvePseudoInverse.js";

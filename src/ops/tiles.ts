@@ -195,3 +195,6 @@ export function sumTeam(terms: number, most: number): { WIDTH: number; SLICES: n
   const SLICES = Math.min(most, terms < 16 ? 1 : terms < 128 ? 4 : 16);
   return { WIDTH: SLICES > 1 ? 256 : 64, SLICES };
 }
+
+/** Invocations that share a row of so many terms, where a workgroup has 64: a power of two. */
+export const lanesOfRow = (extent: number): number => 2 ** Math.min(6, Math.max(0, Math.floor(Math.log2(extent / 16))));

@@ -83,6 +83,12 @@ const samples: Sample[] = [
       { weight: tensor(2), bias: tensor(2), running: tensor(2, 2) },
       { training: true },
     ),
+  // four invocations a row
+  (s, tensor) => ops.softmax(s, tensor(3, 70)),
+  (s, tensor) => ops.softmaxGradient(s, tensor(3, 70), tensor(3, 70)),
+  (s, tensor) => ops.layerNorm(s, tensor(3, 70), { weight: tensor(70), bias: tensor(70) }),
+  (s, tensor) =>
+    ops.layerNormGradient(s, tensor(3, 70), tensor(3, 70), { weight: tensor(70), out: { weight: tensor(70) } }),
   (s, tensor) => ops.lowRankMatmul(s, tensor(5, 20), tensor(3, 20), tensor(7, 3)),
   (s, tensor) => ops.matmul(s, tensor(5, 20), tensor(20, 6)),
   (s, tensor) =>

@@ -42,13 +42,13 @@ describe("saved, loaded and cloned layers are the same", () => {
 
   it("are of every class and kind between them", () => {
     const withInner = (layer: Layer): Layer[] =>
-      layer.constructor === Chain ? [layer, ...(layer as Chain).layers.flatMap(withInner)] : [layer];
+      layer instanceof Chain ? [layer, ...layer.layers.flatMap(withInner)] : [layer];
     const all = networks.flatMap(({ layers }) => layers().flatMap(withInner));
     const classes = Object.values(nn).filter(
       (value) => typeof value === "function" && "outputShape" in (value.prototype ?? {}),
     );
     // networks and joins, which network.test.ts looks at, and what factorised convolutions share
-    const others: unknown[] = [Sequential, nn.Network, nn.Add, nn.Concat, nn.Multiply, nn.FactorisedConv];
+    const others: unknown[] = [Sequential, nn.Network, nn.Add, nn.Concat, nn.MatMul, nn.Multiply, nn.FactorisedConv];
     const classesOfRows = new Set<unknown>(all.map((layer) => layer.constructor));
     expect(classes.filter((value) => !others.includes(value) && !classesOfRows.has(value))).toEqual([]);
     expect(LAYER_KINDS.filter(({ is }) => !all.some(is)).map(({ name }) => name)).toEqual([]);

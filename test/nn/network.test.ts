@@ -9,17 +9,23 @@ import {
   Conv2d,
   evaluate,
   Flatten,
+  LayerNorm,
   Linear,
   loadModel,
   loadNetwork,
+  MatMul,
   MaxPool2d,
   Multiply,
   Network,
   type PlaceOptions,
   ReLU,
+  Reshape,
+  Rowwise,
   Sequential,
+  Softmax,
   SvdLinear,
   saveModel,
+  Transpose,
   train,
 } from "../../src/nn/index.js";
 import { copy } from "../../src/ops/index.js";
@@ -72,7 +78,20 @@ const weighed = (add: AddPlace, input: string): string => {
   return add(new Linear(54, 3), add(new Flatten(), tall));
 };
 
+/** Attention with two heads, and a way around it. */
+const attention = (add: AddPlace, input: string): string => {
+  const normed = add(new LayerNorm(6), input);
+  const heads = (order: number[]): string =>
+    add(new Transpose(order), add(new Reshape([4, 2, 3]), add(new Rowwise([new Linear(6, 6)]), normed)));
+  const scores = add(new MatMul(), [heads([1, 0, 2]), heads([1, 2, 0])]);
+  const mixed = add(new MatMul(), [add(new Softmax(), scores), heads([1, 0, 2])]);
+  const merged = add(new Reshape([4, 6]), add(new Transpose([1, 0, 2]), mixed));
+  const sum = add(new Add(), [input, add(new Rowwise([new Linear(6, 6)]), merged)]);
+  return add(new Linear(24, 3), add(new Flatten(), sum));
+};
+
 const GRAPHS = [
+  { name: "attention", places: () => attention, shape: [4, 6] },
   { name: "a residual block", places: residual, shape: [2, 4, 3] },
   { name: "a dense block", places: () => dense, shape: [2, 4, 4] },
   { name: "values that are read twice", places: () => tangled, shape: [2, 3] },

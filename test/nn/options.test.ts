@@ -57,6 +57,10 @@ const volume = new Conv3d({ ...square, weight: new Float32Array(648).fill(1) });
 /** Everything that takes options: its name, a call with given options, and valid options. */
 const calls: [name: string, make: Maker, valid: Options][] = [
   ["Linear", (options) => new Linear(4, 6, any(options)), { bias: false, activation: "relu", start: "he" }],
+  ["LayerNorm", (options) => new nn.LayerNorm(4, any(options)), { epsilon: 1e-3, bias: false }],
+  ["Affine", (options) => new nn.Affine(any(options)), { shape: [4, 1], bias: false, fixed: true }],
+  ["Softmax", (options) => new nn.Softmax(any(options)), { axis: 1 }],
+  ["Slice", (options) => new nn.Slice(any(options)), { axis: 1, start: 0, end: 2 }],
   ["Conv2d", (options) => new Conv2d(any(options)), { ...square, stride: [1, 2], padding: "same", groups: 2 }],
   ["Conv3d", (options) => new Conv3d(any(options)), { ...square, padding: "same", start: { deviation: 1 } }],
   ["MaxPool2d", (options) => new MaxPool2d(2, any(options)), { stride: [1, 2], padding: 1 }],
@@ -134,6 +138,23 @@ it.each<[call: () => unknown, message: string]>([
   [
     () => new Tucker2Conv3d({ ...square, ranks: [2, 3], start: any({ deviation: 1 }) }),
     'Tucker2Conv3d: start is an object (Object), needs one of "uniform", "he"',
+  ],
+  [() => new nn.Transpose([0, 2]), "Transpose: axes is [0, 2], needs each mode of a sample once, from 0"],
+  [() => new nn.Slice({ start: 2, end: 2 }), "Slice 2 to 2 of mode 0: is empty, needs start below end"],
+  [
+    () => new nn.Affine({ shape: [3], weight: false, bias: false }),
+    "Affine: weight and bias are false, needs one of them at least",
+  ],
+  [() => new nn.Reshape([2, 3]).outputShape([5]), "Reshape to 2×3: samples of shape 5 have 5 elements"],
+  [() => new nn.Softmax({ axis: 1 }).outputShape([5]), "Softmax: samples of shape 5 have no mode 1"],
+  [() => new nn.LayerNorm(4).outputShape([4, 5]), "LayerNorm 4: samples of shape 4×5, expected …×4"],
+  [
+    () =>
+      new nn.MatMul().outputShape([
+        [2, 3],
+        [4, 3],
+      ]),
+    "samples of shapes 2×3 and 4×3, needs …×rows×inner and …×inner",
   ],
   [
     () => new Conv2d(any({ inputs: 1, outputs: 2 })),
