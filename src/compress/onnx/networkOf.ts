@@ -57,7 +57,7 @@ export function findStretches(
   for (const node of model.graph.node) {
     const unit = nodeLayers.of(node);
     if (typeof unit === "string") boundaries.push({ name: nameOf(node), op: node.opType, reason: unit });
-    else if (unit) units.push(unit);
+    else units.push(...unit);
   }
   /** how often a value itself is read; `Shape` reads only its extents, which weights do not change */
   const reads = new Map<string, number>();
@@ -69,13 +69,16 @@ export function findStretches(
     places.reduce((sum, { tensor }) => sum + sizeOf(extentsOf(model.file, tensor)), 0);
   const entries = new Map(units.map((unit) => [unit, entriesOf(unit)]));
   const all = units.reduce((sum, unit) => sum + entries.get(unit)!, 0);
-  const starts = [...new Set(units.flatMap(({ from }) => from))].filter((name) => nodeLayers.sampleOf(name)?.length);
+  /** whether samples of a value stand along its first axis, as a network has them */
+  const isPlain = (name: string): boolean => !nodeLayers.axisOf(name) && Boolean(nodeLayers.sampleOf(name)?.length);
+  const starts = [...new Set(units.flatMap(({ from }) => from))].filter(isPlain);
+  const isEnd = (name: string): boolean => ends.has(name) && !nodeLayers.axisOf(name);
   const taken = new Set<NodeLayer>();
   const stretches: Stretch[] = [];
   for (;;) {
     let best: Stretch | null = null;
     for (const from of starts) {
-      const found = longest(from, units, taken, { reads, entries, ends, least: best?.entries ?? 1 });
+      const found = longest(from, units, taken, { reads, entries, isEnd, least: best?.entries ?? 1 });
       if (found) best = { from, ...found, sample: nodeLayers.sampleOf(from)! };
     }
     if (!best || best.entries < LEAST_PART * all) break;
@@ -94,12 +97,12 @@ function longest(
   {
     reads,
     entries,
-    ends,
+    isEnd,
     least,
   }: {
     reads: ReadonlyMap<string, number>;
     entries: ReadonlyMap<NodeLayer, number>;
-    ends: ReadonlySet<string>;
+    isEnd: (name: string) => boolean;
     least: number;
   },
 ): { to: string; layers: NodeLayer[]; entries: number } | null {
@@ -114,9 +117,8 @@ function longest(
   if (reachable < least) return null;
   let best: { to: string; layers: NodeLayer[]; entries: number } | null = null;
   for (const to of [...makers.keys()].reverse()) {
-    if (!ends.has(to)) continue;
+    if (!isEnd(to)) continue;
     const inside = new Set<NodeLayer>();
-    const inner = new Map<string, number>();
     let sum = 0;
     const open = [to];
     for (let name = open.pop(); name !== undefined; name = open.pop()) {
@@ -124,17 +126,25 @@ function longest(
       if (inside.has(unit)) continue;
       inside.add(unit);
       sum += entries.get(unit)!;
-      for (const read of unit.from) {
-        inner.set(read, (inner.get(read) ?? 0) + 1);
-        if (read !== from) open.push(read);
-      }
+      for (const read of unit.from) if (read !== from) open.push(read);
     }
     if (sum < least || (best && sum <= best.entries)) continue;
-    const isClosed = [...inside].every(({ output }) => output === to || reads.get(output) === inner.get(output));
-    if (isClosed) best = { to, layers: units.filter((unit) => inside.has(unit)), entries: sum };
+    if (isClosed(inside, to, reads)) best = { to, layers: units.filter((unit) => inside.has(unit)), entries: sum };
     if (best?.entries === reachable) break;
   }
   return best;
+}
+
+/** Whether nothing but nodes of these layers reads what they give, except for one value. */
+function isClosed(inside: ReadonlySet<NodeLayer>, to: string, reads: ReadonlyMap<string, number>): boolean {
+  const outputs = new Set([...inside].map(({ output }) => output));
+  const inner = new Map<string, number>();
+  // a node with several outputs is a layer for each
+  for (const node of new Set([...inside].flatMap(({ nodes }) => nodes))) {
+    for (const name of node.input) inner.set(name, (inner.get(name) ?? 0) + 1);
+    if (node.output.length > 1 && node.output.some((name) => reads.get(name) && !outputs.has(name))) return false;
+  }
+  return [...outputs].every((name) => name === to || reads.get(name) === inner.get(name));
 }
 
 /** The network of a stretch, and the way of its weights back into the file. */

@@ -2,7 +2,9 @@
 import {
   Activate,
   Add,
+  Affine,
   AveragePool2d,
+  Chain,
   Concat,
   Conv1d,
   Conv2d,
@@ -11,10 +13,20 @@ import {
   GlobalAveragePool,
   type Join,
   type Layer,
+  LayerNorm,
   Linear,
+  MatMul,
   MaxPool2d,
   Multiply,
+  ReLU,
+  Reshape,
+  Rowwise,
+  Slice,
+  Softmax,
+  Transpose,
+  Upsample2d,
 } from "../../nn/index.js";
+import { isFloat } from "../../onnx/dataTypes.js";
 import { type GraphFacts, isStandard, type Weight } from "../../onnx/graph.js";
 import type { KnownShapes, OnnxModel } from "../../onnx/index.js";
 import {
@@ -28,8 +40,9 @@ import {
 } from "../../onnx/layers.js";
 import { floatOf, intOf, intsOf, type NodeProto, stringOf, type TensorProto } from "../../onnx/proto.js";
 import type { Shapes } from "../../onnx/shapes.js";
-import { extentsOf, floatsOf, integersOf } from "../../onnx/tensors.js";
+import { extentsOf, floatsOf, integersOf, smallFloatsOf } from "../../onnx/tensors.js";
 import type { Activation } from "../../ops/index.js";
+import { numberOf, type SpelledLayer, spelledLayers } from "./nodePatterns.js";
 
 /** Where a parameter of a layer stands in the file. */
 export interface ParameterPlace {
@@ -52,7 +65,7 @@ export interface NodeLayer {
   takesActivation: boolean;
 }
 
-/** The shape of one sample of a value: without the first extent, which counts samples. */
+/** The shape of one sample of a value: without the extent that counts samples. */
 type Sample = readonly number[];
 
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
@@ -64,6 +77,45 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 
 const sameExtents = (a: Sample, b: Sample): boolean => a.join() === b.join();
 const plain = { places: [], takesActivation: false } as const;
+const sizeOfSample = (sample: Sample): number => sample.reduce((a, b) => a * b, 1);
+
+/** Operators whose output has its samples along the same axis as the input, wherever that is. */
+const KEEPS_AXIS = new Set(
+  `Identity Dropout Relu Sigmoid Tanh HardSwish LeakyRelu Gelu HardSigmoid Clip Add Sub Mul Div MatMul LayerNormalization
+  Softmax Slice Split`.split(/\s+/),
+);
+/** Operators that say themselves along which axis the output has its samples. */
+const MOVES_AXIS = new Set(["Transpose", "Squeeze", "Unsqueeze", "Gather"]);
+
+/** min(max(scale·x + shift, low), high), of layers that a network has. */
+function clip({
+  scale = 1,
+  shift = 0,
+  low,
+  high,
+}: {
+  scale?: number;
+  shift?: number;
+  low: number;
+  high: number;
+}): Layer {
+  const line = (factor: number, offset: number): Layer[] =>
+    factor === 1 && offset === 0
+      ? []
+      : [
+          new Affine({
+            ...{ shape: [1], fixed: true },
+            ...{ weight: factor !== 1 && Float32Array.of(factor), bias: offset !== 0 && Float32Array.of(offset) },
+          }),
+        ];
+  const above = [...line(scale, shift - low), new ReLU()];
+  return new Chain(
+    "clip",
+    high === Number.POSITIVE_INFINITY
+      ? [...above, ...line(1, low)]
+      : [...above, ...line(-1, high - low), new ReLU(), ...line(-1, high)],
+  );
+}
 
 /** The nodes of one model as layers. */
 export class NodeLayers {
@@ -71,8 +123,14 @@ export class NodeLayers {
   private readonly shapes: Shapes;
   private readonly layers = new Map<NodeProto, FoundLayer>();
   private readonly leftAlone: readonly LeftAlone[];
-  /** nodes that add the bias of a product */
-  private readonly biases = new Set<NodeProto>();
+  /** nodes that are part of the layer of another node */
+  private readonly parts = new Set<NodeProto>();
+  /** layers that several nodes spell out, by the node that makes the output */
+  private readonly spelled = new Map<NodeProto, SpelledLayer>();
+  /** values that are computed from extents alone, as the shapes that a Reshape is told */
+  private readonly extents = new Set<string>();
+  /** the axis that counts samples, where it is not the first one */
+  private readonly axes = new Map<string, number>();
 
   /** @param shapes of the inputs, as one run has them */
   constructor(
@@ -87,26 +145,65 @@ export class NodeLayers {
     for (const layer of found.layers) {
       const [{ node, add }] = layer.nodes as [FoundLayer["nodes"][number]];
       this.layers.set(node, layer);
-      if (add) this.biases.add(add.node);
+      if (add) this.parts.add(add.node);
+    }
+    for (const layer of spelledLayers(found.facts)) {
+      for (const node of layer.nodes.slice(0, -1)) this.parts.add(node);
+      this.spelled.set(layer.nodes.at(-1)!, layer);
+    }
+    for (const { opType, input, output } of model.graph.node) {
+      const values = input.filter((name) => name && !found.facts.weight(name));
+      const fromExtents = values.length > 0 && values.every((name) => this.extents.has(name));
+      if (fromExtents || opType === "Shape") for (const name of output) this.extents.add(name);
     }
   }
 
-  /** What stands for a node; null where another node's layer does it already; a reason where there is no layer. */
-  of(node: NodeProto): NodeLayer | string | null {
-    if (this.biases.has(node)) return null;
-    if (node.opType === "Constant") return null;
+  /** What stands for a node: nothing where another node's layer does it already, or it computes extents; or why there is no layer. */
+  of(node: NodeProto): readonly NodeLayer[] | string {
+    if (this.parts.has(node) || node.opType === "Constant") return [];
+    if (node.output.every((name) => this.extents.has(name))) return [];
+    if (node.opType === "Identity" && this.isConstant(node.input[0]!)) return [];
     if (!isStandard(node)) return `operators of ${node.domain} have no layer`;
+    const spelled = this.spelled.get(node);
+    const layer = spelled ?? this.layers.get(node);
+    const [value, ...others] = layer ? [layer.input] : node.input.filter((name) => !this.isConstant(name));
+    const axis = this.axisOf(value);
+    if (axis && !layer && !KEEPS_AXIS.has(node.opType) && !MOVES_AXIS.has(node.opType))
+      return `samples do not stand along the first axis of what it reads`;
+    if (!spelled && others.some((name) => this.axisOf(name) !== axis)) return "samples stand along different axes";
+    if (node.opType === "Split") return this.split(node);
     if (!node.output[0] || node.output.slice(1).some((name) => name && this.facts.uses.get(name)))
       return "it has several outputs";
-    const layer = this.layers.get(node);
-    if (layer) return this.product(layer);
-    return this.other(node);
+    if (axis && !MOVES_AXIS.has(node.opType)) this.axes.set(node.output[0], axis);
+    const result = spelled ? this.spelledLayer(spelled) : layer ? this.product(layer as FoundLayer) : this.other(node);
+    if (typeof result === "string") return result;
+    if (axis && layer) this.axes.set(result.output, axis);
+    return [result];
   }
 
   /** The shape of one sample of a value; null where it is unknown. */
   sampleOf(name: string | undefined): Sample | null {
     const extents = this.shapes.of(name);
-    return extents?.length && extents.every((extent) => extent !== null) ? (extents as Sample).slice(1) : null;
+    if (!extents?.length || !extents.every((extent) => extent !== null)) return null;
+    const axis = this.axisOf(name);
+    return (extents as Sample).filter((_, at) => at !== axis);
+  }
+
+  /** The axis of a value that counts samples. */
+  axisOf(name: string | undefined): number {
+    return this.axes.get(name ?? "") ?? 0;
+  }
+
+  private isConstant(name: string): boolean {
+    return !name || this.facts.weight(name) !== null;
+  }
+
+  /** An axis of a value as a mode of its samples, from 0; null for the one that counts samples, and where there is no such axis. */
+  private modeOf(name: string, axis: number): number | null {
+    const rank = this.shapes.of(name)?.length ?? 0;
+    const [at, batch] = [axis < 0 ? axis + rank : axis, this.axisOf(name)];
+    if (at === batch || at < 0 || at >= rank) return null;
+    return at > batch ? at - 1 : at;
   }
 
   // ---- layers with weights
@@ -116,7 +213,7 @@ export class NodeLayers {
     const [{ node, weight, bias, side, add, outputs }] = layer.nodes as [FoundLayer["nodes"][number]];
     if (side === 0) return "its weights stand to the left";
     const both = [weight, ...(bias ? [bias] : [])];
-    if (!both.every((one) => this.isReplaceable(one))) return "its bias is shared, or a list of a Constant node";
+    if (!both.every((one) => this.isReplaceable(one))) return SHARED;
     if (bias && extentsOf(model.file, bias.tensor).reduce((a, b) => a * b, 1) !== outputs)
       return "its bias is one number for all outputs";
     const sample = this.sampleOf(layer.input);
@@ -161,10 +258,14 @@ export class NodeLayers {
       bias: (await layerBias(model, layer)) ?? false,
     });
     if (!geometry) {
-      if (sample.length !== 1) return "it multiplies samples of several rows";
       if (op === "Gemm" && intOf(layer.nodes[0]!.node, "transA", 0)) return "it multiplies a transposed value";
-      return async (activation) => new Linear(shape[1]!, outputs, { ...(await values()), activation });
+      if (this.modeOf(layer.input, -1) === null || !sample.length) return "it multiplies samples with each other";
+      return async (activation) => {
+        const linear = new Linear(shape[1]!, outputs, { ...(await values()), activation });
+        return sample.length === 1 ? linear : new Rowwise([linear]);
+      };
     }
+    if (this.axisOf(layer.input)) return "samples do not stand along the first axis of what it reads";
     const { kernel, strides, dilations, pads, autoPad, outputPadding, outputShape } = geometry;
     if (autoPad === "SAME_LOWER") return "auto_pad SAME_LOWER has no layer";
     if (pads?.some((zeros) => zeros < 0)) return "its padding is negative";
@@ -198,25 +299,67 @@ export class NodeLayers {
       });
   }
 
+  /** The weight and the bias of a layer that has an entry of them for each element, as they stand in the file. */
+  private ownPlaces(weight: Weight, bias: Weight | null): ParameterPlace[] | null {
+    if (![weight, ...(bias ? [bias] : [])].every((one) => this.isReplaceable(one))) return null;
+    const toFile = (values: Float32Array): Float32Array => values;
+    return [
+      { parameter: "weight", tensor: weight.tensor, toFile },
+      ...(bias ? [{ parameter: "bias" as const, tensor: bias.tensor, toFile }] : []),
+    ];
+  }
+
+  private spelledLayer({ kind, nodes, input, axes, epsilon, weight, bias }: SpelledLayer): NodeLayer | string {
+    const row = { ...plain, nodes, from: [input], output: nodes.at(-1)!.output[0]! };
+    return kind === "Gelu"
+      ? { ...row, make: async () => new Activate("gelu") }
+      : this.layerNorm(row, axes, { epsilon, weight: weight!, bias });
+  }
+
+  private layerNorm(
+    row: Omit<NodeLayer, "make">,
+    axes: readonly number[],
+    { epsilon, weight, bias }: { epsilon: number; weight: Weight; bias: Weight | null },
+  ): NodeLayer | string {
+    const { model } = this;
+    const sample = this.sampleOf(row.from[0]);
+    const modes = axes.map((axis) => this.modeOf(row.from[0]!, axis)).sort((a, b) => a! - b!);
+    if (!sample || modes.some((mode, at) => mode !== sample.length - modes.length + at))
+      return "it normalises over other than the last axes";
+    const shape = sample.slice(-modes.length);
+    const fits = ({ tensor }: Weight): boolean => sameExtents(extentsOf(model.file, tensor), shape);
+    if (!fits(weight) || (bias && !fits(bias))) return "its weight has not the shape of what it normalises";
+    const places = this.ownPlaces(weight, bias);
+    if (!places) return SHARED;
+    return {
+      ...{ ...row, places },
+      make: async () =>
+        new LayerNorm(shape, {
+          epsilon,
+          weight: Float32Array.from(await floatsOf(model, weight.tensor)),
+          bias: bias ? Float32Array.from(await floatsOf(model, bias.tensor)) : false,
+        }),
+    };
+  }
+
   // ---- layers without weights
 
   private other(node: NodeProto): NodeLayer | string {
     const { opType } = node;
     const output = node.output[0]!;
-    const isConstant = (name: string): boolean => !name || this.facts.weight(name) !== null;
-    const from = node.input.filter((name) => !isConstant(name));
-    const x = this.sampleOf(node.input[0]);
-    const y = this.sampleOf(output);
+    const from = node.input.filter((name) => !this.isConstant(name));
+    const [x, y] = [this.sampleOf(node.input[0]), this.sampleOf(output)];
     const row = { ...plain, nodes: [node], from: [node.input[0]!], output };
     const as = (layer: () => Layer | Join, reads: readonly string[] = row.from): NodeLayer => ({
       ...{ ...row, from: reads },
       make: async () => layer(),
     });
+    if (!from.length) return "it computes a constant";
     const activation = ACTIVATIONS[opType];
     if (activation) return as(() => new Activate(activation));
     switch (opType) {
       case "Identity":
-        return isConstant(node.input[0]!) ? "it passes on a constant" : { ...row, make: null };
+        return { ...row, make: null };
       case "Dropout":
         return intOf(node, "is_test", 1) === 0 || node.input[2] ? "it may drop values" : { ...row, make: null };
       case "LeakyRelu": {
@@ -225,44 +368,294 @@ export class NodeLayers {
       }
       case "Gelu":
         return as(() => new Activate(stringOf(node, "approximate", "none") === "tanh" ? "geluTanh" : "gelu"));
+      case "HardSigmoid": {
+        const [scale, shift] = [floatOf(node, "alpha", 0.2), floatOf(node, "beta", 0.5)];
+        return as(() => clip({ scale, shift, low: 0, high: 1 }));
+      }
+      case "Clip": {
+        const limit = (at: number, name: string, none: number): number | null =>
+          node.input[at] ? numberOf(this.facts, node.input[at]) : floatOf(node, name, none);
+        const low = limit(1, "min", Number.NEGATIVE_INFINITY);
+        const high = limit(2, "max", Number.POSITIVE_INFINITY);
+        if (low === null || high === null || !(low < high) || low === Number.NEGATIVE_INFINITY)
+          return "its limits are computed, or it has no lower one";
+        return as(() => clip({ low, high }));
+      }
       case "GlobalAveragePool":
         return as(() => new GlobalAveragePool());
       case "ReduceMean":
-        return this.reduceMean(node, x, y) ? as(() => new GlobalAveragePool()) : "it is no mean over all places";
+        return this.reduceMean(node, x, y, as);
       case "Flatten":
+        if (intOf(node, "axis", 1) !== 1) return "it joins samples";
+        return this.reshape(row, y);
       case "Reshape":
+        return this.reshape(row, y);
       case "Squeeze":
-        if (!x || !y || isConstant(node.input[0]!)) return "shapes are unknown";
-        if (opType === "Flatten" && intOf(node, "axis", 1) !== 1) return "it joins samples";
-        if (this.shapes.of(node.input[0])![0] !== this.shapes.of(output)![0]) return "it joins or splits samples";
-        if (sameExtents(x, y)) return { ...row, make: null };
-        return y.length === 1 ? as(() => new Flatten()) : "another shape than that of rows has no layer";
+      case "Unsqueeze":
+        return this.squeeze(node, row);
+      case "Transpose":
+        return this.transpose(node, row);
+      case "Slice":
+        return this.slice(node, x, y, as);
+      case "Gather":
+        return this.gather(node, x, as);
+      case "Softmax": {
+        if (this.model.graph.output.some(({ name }) => name === output))
+          return "outputs are compared before a final Softmax";
+        const isOld = (this.model.opsets.get("") ?? 1) < 13;
+        const said = intOf(node, "axis", isOld ? 1 : -1);
+        const axis = this.modeOf(node.input[0]!, said);
+        const isLast = said === -1 || said === this.shapes.of(node.input[0])!.length - 1;
+        if (axis === null || (isOld && !isLast)) return "it is a softmax over several axes, or of samples";
+        return as(() => new Softmax({ axis }));
+      }
+      case "LayerNormalization": {
+        const [weight, bias] = [this.facts.weight(node.input[1]), this.facts.weight(node.input[2])];
+        if (!weight || (node.input[2] && !bias)) return "its weights are computed";
+        const first = intOf(node, "axis", -1);
+        const count = first < 0 ? -first : (this.shapes.of(node.input[0])?.length ?? 0) - first;
+        const axes = Array.from({ length: count }, (_, at) => at - count);
+        return this.layerNorm(row, axes, { epsilon: floatOf(node, "epsilon", 1e-5), weight, bias });
+      }
+      case "BatchNormalization":
+        return this.batchNormalization(node, row, x);
+      case "MatMul": {
+        const [a, b] = from.map((name) => this.sampleOf(name));
+        if (from.length !== 2 || !a || !b) return this.reason(node);
+        const isProduct =
+          a.length > 1 && sameExtents(a.slice(0, -2), b.slice(0, -2)) && a.at(-1) === b.at(-2) && !this.axisOf(from[0]);
+        return isProduct ? as(() => new MatMul(), from) : "it multiplies stacks of different shapes";
+      }
+      case "Resize":
+      case "Upsample":
+        return this.resize(node, x, y, as);
       case "MaxPool":
       case "AveragePool":
         return this.pool(node, x, as);
       case "Add":
+      case "Sub":
       case "Mul":
-        return this.arithmetic(node, from, as);
+      case "Div":
+        return from.length === 1 ? this.withConstant(node, row) : this.arithmetic(node, from, as);
       case "Concat": {
-        const axis = intOf(node, "axis", 1);
-        const rank = this.shapes.of(output)?.length ?? 0;
-        const at = axis < 0 ? axis + rank : axis;
-        if (at < 1 || from.length !== node.input.length || from.length < 2) return "it joins samples, or constants";
-        return as(() => new Concat({ axis: at - 1 }), from);
+        const axis = this.modeOf(output, intOf(node, "axis", 1));
+        if (axis === null || from.length !== node.input.length || from.length < 2)
+          return "it joins samples, or constants";
+        return as(() => new Concat({ axis }), from);
       }
       default:
         return this.reason(node);
     }
   }
 
-  /** Whether a ReduceMean is the mean over all places of a channel, with extents of 1 left. */
-  private reduceMean(node: NodeProto, x: Sample | null, y: Sample | null): boolean {
-    if (!x || !y || x.length < 2 || intOf(node, "keepdims", 1) !== 1) return false;
+  /** Another shape of a sample, where its elements stay in order. */
+  private reshape(row: Omit<NodeLayer, "make">, y: Sample | null): NodeLayer | string {
+    const x = this.sampleOf(row.from[0]);
+    if (!x || !y) return "shapes are unknown";
+    if (sizeOfSample(x) !== sizeOfSample(y)) return "it joins or splits samples";
+    if (sameExtents(x, y)) return { ...row, make: null };
+    return { ...row, make: async () => (y.length === 1 ? new Flatten() : new Reshape(y)) };
+  }
+
+  private squeeze(node: NodeProto, row: Omit<NodeLayer, "make">): NodeLayer | string {
+    const [from, output] = [node.input[0]!, node.output[0]!];
+    const listed = this.facts.weight(node.input[1]);
+    const [x, y] = [this.shapes.of(from), this.shapes.of(output)];
+    const axes = intsOf(node, "axes") ?? (listed ? integersOf(listed.tensor) : null);
+    if (!x || !y || !axes) return "its axes are computed, or not told";
+    const isSqueeze = node.opType === "Squeeze";
+    const rank = Math.max(x.length, y.length);
+    const at = axes.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, b) => a - b);
+    let batch = this.axisOf(from);
+    if (isSqueeze && at.includes(batch)) return "it drops the axis of samples";
+    if (isSqueeze) batch -= at.filter((axis) => axis < batch).length;
+    else for (const axis of at) if (axis <= batch) batch++;
+    if (batch) this.axes.set(output, batch);
+    return this.reshape(row, this.sampleOf(output));
+  }
+
+  private transpose(node: NodeProto, row: Omit<NodeLayer, "make">): NodeLayer | string {
+    const [from, output] = [node.input[0]!, node.output[0]!];
+    const x = this.shapes.of(from);
+    if (!x) return "shapes are unknown";
+    const order = intsOf(node, "perm") ?? x.map((_, axis) => x.length - 1 - axis);
+    const batch = order.indexOf(this.axisOf(from));
+    if (batch) this.axes.set(output, batch);
+    const axes = order.filter((_, at) => at !== batch).map((axis) => this.modeOf(from, axis)!);
+    if (axes.every((axis, at) => axis === at)) return { ...row, make: null };
+    return { ...row, make: async () => new Transpose(axes) };
+  }
+
+  private slice(
+    node: NodeProto,
+    x: Sample | null,
+    y: Sample | null,
+    as: (layer: () => Layer) => NodeLayer,
+  ): NodeLayer | string {
+    const list = (at: number, name: string): readonly number[] | null => {
+      const weight = this.facts.weight(node.input[at]);
+      return weight ? integersOf(weight.tensor) : intsOf(node, name);
+    };
+    const starts = list(1, "starts");
+    const [axes, steps] = [list(3, "axes") ?? starts?.map((_, axis) => axis), list(4, "steps")];
+    if (!x || !y || !starts || axes?.length !== 1 || (steps && steps[0] !== 1))
+      return "it takes more than a part along one axis";
+    const axis = this.modeOf(node.input[0]!, axes[0]!);
+    if (axis === null) return "it takes some of the samples";
+    const extent = x[axis]!;
+    const start = Math.min(extent, Math.max(0, starts[0]! < 0 ? starts[0]! + extent : starts[0]!));
+    return y[axis]! > 0 ? as(() => new Slice({ axis, start, end: start + y[axis]! })) : "it takes nothing";
+  }
+
+  /** The parts of a Split, a layer for each that is used. */
+  private split(node: NodeProto): readonly NodeLayer[] | string {
+    const from = node.input[0]!;
+    const axis = this.modeOf(from, intOf(node, "axis", 0));
+    if (axis === null) return "it splits samples from each other";
+    const batch = this.axisOf(from);
+    let end = 0;
+    const units: NodeLayer[] = [];
+    for (const output of node.output) {
+      if (batch) this.axes.set(output, batch);
+      const extent = this.sampleOf(output)?.[axis];
+      if (!extent) return "shapes are unknown";
+      const start = end;
+      end += extent;
+      const make = async (): Promise<Layer> => new Slice({ axis, start, end: start + extent });
+      if (this.facts.uses.get(output)) units.push({ ...plain, nodes: [node], from: [from], output, make });
+    }
+    return units;
+  }
+
+  /** One index of an axis, which is dropped where the index is no list. */
+  private gather(node: NodeProto, x: Sample | null, as: (layer: () => Layer) => NodeLayer): NodeLayer | string {
+    const [from, output] = [node.input[0]!, node.output[0]!];
+    const indices = this.facts.weight(node.input[1])?.tensor;
+    const index = indices && integersOf(indices);
+    const axis = this.modeOf(from, intOf(node, "axis", 0));
+    if (this.isConstant(from)) return this.reason(node);
+    if (!x || axis === null || index?.length !== 1) return "it picks other than one index of an axis";
+    const drops = indices!.dims.length === 0;
+    const batch = this.axisOf(from);
+    const after = batch > axis && drops ? batch - 1 : batch;
+    if (after) this.axes.set(output, after);
+    const start = index[0]! < 0 ? index[0]! + x[axis]! : index[0]!;
+    const part = (): Layer => new Slice({ axis, start, end: start + 1 });
+    const rest = x.filter((_, mode) => mode !== axis);
+    return as(() => (drops ? new Chain("index", [part(), new Reshape(rest.length ? rest : [1])]) : part()));
+  }
+
+  /** The mean over modes of a sample: these moved behind the others, and pooled. */
+  private reduceMean(
+    node: NodeProto,
+    x: Sample | null,
+    y: Sample | null,
+    as: (layer: () => Layer) => NodeLayer,
+  ): NodeLayer | string {
     const weight = this.facts.weight(node.input[1]);
     const axes = intsOf(node, "axes") ?? (weight && integersOf(weight.tensor));
-    const rank = x.length + 1;
-    const listed = axes?.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, b) => a - b);
-    return listed?.join() === Array.from({ length: rank - 2 }, (_, at) => at + 2).join();
+    const modes = axes?.map((axis) => this.modeOf(node.input[0]!, axis));
+    if (!x || !y?.length || !modes || modes.includes(null)) return "its means are of samples, or over unknown axes";
+    const others = [...x.keys()].filter((mode) => !modes.includes(mode));
+    const order = [...others, ...modes.map((mode) => mode!).sort((a, b) => a - b)];
+    const rows = others.reduce((product, mode) => product * x[mode]!, 1);
+    return as(
+      () =>
+        new Chain("mean", [
+          ...(order.every((mode, at) => mode === at) ? [] : [new Transpose(order)]),
+          new Reshape([rows, sizeOfSample(x) / rows]),
+          new GlobalAveragePool(),
+          new Reshape(y),
+        ]),
+    );
+  }
+
+  /** A normalisation that could not be folded, with the moments that it has. */
+  private batchNormalization(node: NodeProto, row: Omit<NodeLayer, "make">, x: Sample | null): NodeLayer | string {
+    const { model } = this;
+    const [weight, bias, mean, variance] = [1, 2, 3, 4].map((at) => this.facts.weight(node.input[at]));
+    if (!weight || !bias || !mean || !variance || !x || intOf(node, "training_mode", 0))
+      return "its weights or moments are computed";
+    const places = this.ownPlaces(weight, bias);
+    if (!places) return SHARED;
+    const epsilon = floatOf(node, "epsilon", 1e-5);
+    const shape = x.map((extent, mode) => (mode ? 1 : extent));
+    return {
+      ...{ ...row, places },
+      make: async () => {
+        const [scales, shifts, means, variances] = await Promise.all(
+          [weight, bias, mean, variance].map(async ({ tensor }) => Float32Array.from(await floatsOf(model, tensor))),
+        );
+        const roots = variances!.map((value) => 1 / Math.sqrt(value + epsilon));
+        return new Chain("BatchNormalization", [
+          new Affine({ shape, weight: roots, bias: means!.map((value, at) => -value * roots[at]!), fixed: true }),
+          new Affine({ shape, weight: scales!, bias: shifts! }),
+        ]);
+      },
+    };
+  }
+
+  /** A sum, difference, product or quotient with a constant; it learns where it has an entry for each of several elements. */
+  private withConstant(node: NodeProto, row: Omit<NodeLayer, "make">): NodeLayer | string {
+    const { model } = this;
+    const { opType, input } = node;
+    const at = this.isConstant(input[0]!) ? 0 : 1;
+    const from = input[1 - at]!;
+    const constant = this.facts.weight(input[at])!;
+    const [x, y] = [this.shapes.of(from), this.shapes.of(node.output[0])];
+    if (!x || !y || x.join() !== y.join()) return "the constant gives it another shape";
+    if (opType === "Div" && at === 0) return "it divides a constant";
+    if (!isFloat(constant.tensor.dataType)) return "its constant has no floats";
+    const extents = extentsOf(model.file, constant.tensor);
+    const batch = this.axisOf(from) - (x.length - extents.length);
+    if (batch >= 0 && extents[batch] !== 1) return "its constant has entries for each sample";
+    const shape = extents.filter((_, axis) => axis !== batch);
+    const learns = sizeOfSample(shape) > 1 && this.isReplaceable(constant) && (opType === "Add" || opType === "Mul");
+    const toFile = (values: Float32Array): Float32Array => values;
+    const parameter = opType === "Add" ? "bias" : "weight";
+    return {
+      ...{ ...row, from: [from], places: learns ? [{ parameter, tensor: constant.tensor, toFile }] : [] },
+      make: async () => {
+        const values = Float32Array.from(await floatsOf(model, constant.tensor));
+        const isSum = opType === "Add" || opType === "Sub";
+        const negated = values.map((value) => -value);
+        return new Affine({
+          ...{ shape: shape.length ? shape : [1], fixed: !learns },
+          bias: isSum && (opType === "Sub" && at === 1 ? negated : values),
+          weight: isSum
+            ? opType === "Sub" && at === 0 && new Float32Array(values.length).fill(-1)
+            : opType === "Div"
+              ? values.map((value) => 1 / value)
+              : values,
+        });
+      },
+    };
+  }
+
+  /** "nearest" interpolation by whole factors. */
+  private resize(
+    node: NodeProto,
+    x: Sample | null,
+    y: Sample | null,
+    as: (layer: () => Layer) => NodeLayer,
+  ): NodeLayer | string {
+    if (stringOf(node, "mode", "nearest") !== "nearest") return "interpolation other than to the nearest has no layer";
+    if (x?.length !== 3 || y?.length !== 3 || x[0] !== y[0]) return "it resizes other than images";
+    const factors = [y[1]! / x[1]!, y[2]! / x[2]!] as const;
+    const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
+    const place = isOld ? "asymmetric" : stringOf(node, "coordinate_transformation_mode", "half_pixel");
+    const rounding = isOld ? "floor" : stringOf(node, "nearest_mode", "round_prefer_floor");
+    const listed = this.facts.weight(node.input[node.input.length === 2 ? 1 : 2]);
+    const scales = listed && smallFloatsOf(listed.tensor);
+    const repeats = ([1, 2] as const).every((mode) => {
+      const factor = factors[mode - 1]!;
+      if (!Number.isInteger(factor) || (scales?.length && scales[mode + 1] !== factor)) return false;
+      return Array.from({ length: y[mode]! }).every((_, i) => {
+        const at = nearest(i, { factor, inputs: x[mode]!, outputs: y[mode]!, place, rounding });
+        return Math.min(x[mode]! - 1, Math.max(0, at)) === Math.floor(i / factor);
+      });
+    });
+    return repeats ? as(() => new Upsample2d([...factors])) : "it does not repeat each pixel as often";
   }
 
   private pool(node: NodeProto, x: Sample | null, as: (layer: () => Layer) => NodeLayer): NodeLayer | string {
@@ -298,7 +691,8 @@ export class NodeLayers {
     from: readonly string[],
     as: (layer: () => Join, from: readonly string[]) => NodeLayer,
   ): NodeLayer | string {
-    if (from.length !== 2 || input.length !== 2) return `${opType} of a constant has no layer`;
+    if (from.length !== 2 || input.length !== 2 || (opType !== "Add" && opType !== "Mul"))
+      return `${opType} of values has no layer`;
     const [a, b] = from.map((name) => this.sampleOf(name));
     if (!a || !b) return "shapes are unknown";
     if (opType === "Add") return sameExtents(a, b) ? as(() => new Add(), from) : "it adds values of different shapes";
@@ -317,4 +711,29 @@ export class NodeLayers {
   }
 }
 
+const SHARED = "its weights or its bias are shared, or a list of a Constant node";
 const pairOf = ([a, b]: readonly number[]): [number, number] => [a!, b!];
+
+/** Where a pixel of a resized axis comes from, before it is cut to the axis; NaN for ways that are not known. */
+function nearest(
+  i: number,
+  {
+    factor,
+    inputs,
+    outputs,
+    place,
+    rounding,
+  }: Record<"factor" | "inputs" | "outputs", number> & Record<"place" | "rounding", string>,
+): number {
+  const at =
+    place === "asymmetric"
+      ? i / factor
+      : place === "half_pixel" || (place === "pytorch_half_pixel" && outputs > 1)
+        ? (i + 0.5) / factor - 0.5
+        : place === "align_corners" && outputs > 1
+          ? (i * (inputs - 1)) / (outputs - 1)
+          : Number.NaN;
+  if (rounding === "floor") return Math.floor(at);
+  if (rounding === "ceil") return Math.ceil(at);
+  return rounding === "round_prefer_ceil" ? Math.floor(at + 0.5) : Math.ceil(at - 0.5);
+}

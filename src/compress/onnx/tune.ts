@@ -17,7 +17,7 @@ export interface TunedStretch {
   /** how many of its layers have weights, and the entries of these with the biases */
   layers: number;
   weights: number;
-  /** how many samples it learnt from, blends of them not counted; 0 where one alone takes more memory than there is */
+  /** how many samples, of the most frequent shape, it learnt from, blends of them not counted; 0 where one alone takes more memory than there is */
   samples: number;
   /** the steps that were done, and the step whose weights were kept; 0 where none were */
   steps: number;
@@ -77,7 +77,8 @@ const EPSILON = 1e-10;
 
 /** Tunes the parts of a model that are networks of our layers, from input to output. Each is kept as held-back samples like it best. */
 export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxModel; held: Agreement; tuning: Tuning }> {
-  const { original, runs, fixedInputs, signal, onProgress } = options;
+  const { original, fixedInputs, signal, onProgress } = options;
+  const runs = alike(options.runs);
   const shapes = Object.fromEntries(Object.entries(runs[0]!).map(([name, { shape }]) => [name, shape]));
   const { names } = new GraphFacts(original);
   const find = () => findStretches(model, shapes, names, fixedInputs);
@@ -88,7 +89,7 @@ export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxMode
     if (signal?.aborted) break;
     const progress = (done: number, doing: string): void => onProgress((at + done) / stretches.length, doing);
     // tuning a part gives another model, with tensors of its own
-    const done = await tuneStretch(find().stretches[at]!, { ...options, model, held, onProgress: progress });
+    const done = await tuneStretch(find().stretches[at]!, { ...options, runs, model, held, onProgress: progress });
     ({ model, held } = done);
     tuned.push(done.told);
   }
@@ -124,7 +125,7 @@ async function tuneStretch(
     source = await SampleSource.open(stretch, network.outputShape, options);
     const samples = await source.read(runs);
     const { count } = samples;
-    if (!count) throw new TenfoldError(`compressOnnx: no sample of ${stretch.from} has the shape of the first one`);
+    if (!count) throw new TenfoldError(`compressOnnx: no sample of ${stretch.from} has the shape that was inferred`);
     const blends = isBlendable(runs);
     const rows = blends ? 2 * count : count;
     const inputs = engine.tensor([rows, ...stretch.sample], null, { label: "inputs to tune with" });
@@ -216,7 +217,7 @@ class SampleSource {
     }
   }
 
-  /** Those of the samples that have the shape of the first one, as many as memory allows. */
+  /** Those of the samples whose values have the shapes of the stretch, as many as memory allows. */
   async read(runs: readonly OnnxFeeds[]): Promise<Samples> {
     const { from, to, sample } = this.stretch;
     const parts: Samples[] = [];
@@ -246,32 +247,33 @@ class SampleSource {
   }
 }
 
+/** The runs with samples of the most frequent shapes: a network takes samples of one shape. */
+function alike(runs: readonly OnnxFeeds[]): readonly OnnxFeeds[] {
+  const kinds = new Map<string, OnnxFeeds[]>();
+  for (const feeds of runs) {
+    const kind = JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
+    const others = kinds.get(kind);
+    if (others) others.push(feeds);
+    else kinds.set(kind, [feeds]);
+  }
+  return [...kinds.values()].reduce((most, kind) => (kind.length > most.length ? kind : most));
+}
+
 /** Whether something between two samples is a sample: inputs are floats, and a run's first extent counts samples. */
 const isBlendable = (runs: readonly OnnxFeeds[]): boolean =>
   runs.every((feeds) => Object.values(feeds).every(({ dtype, shape }) => dtype === "float32" && shape.length > 0));
 
 /**
- * Blends of samples: each with a part, at most half, of another one of the same shape. The original says what they shall give, so
+ * Blends of samples of one shape: each with a part, at most half, of another one. The original says what they shall give, so
  * that a network that learns them beside the samples knows more of what lies between these (Zhang, Cisse, Dauphin & Lopez-Paz 2018).
  */
 function blended(runs: readonly OnnxFeeds[], seed: number): OnnxFeeds[] {
   const random = randomNumbers(seed);
-  const kindOf = (feeds: OnnxFeeds): string =>
-    JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
   const rowsOf = (feeds: OnnxFeeds): number => Object.values(feeds)[0]!.shape[0]!;
-  const kinds = new Map<string, OnnxFeeds[]>();
-  const peers = runs.map((feeds) => {
-    const kind = kindOf(feeds);
-    const alike = kinds.get(kind) ?? [];
-    kinds.set(kind, alike);
-    alike.push(feeds);
-    return alike;
-  });
-  return runs.map((feeds, run) => {
-    const alike = peers[run]!;
+  return runs.map((feeds) => {
     const rows = rowsOf(feeds);
     const draws = Array.from({ length: rows }, () => {
-      const other = alike[Math.floor(random() * alike.length)]!;
+      const other = runs[Math.floor(random() * runs.length)]!;
       return { other, row: Math.floor(random() * rowsOf(other)), share: 0.5 * random() };
     });
     const blend = ([name, { dtype, shape, data }]: [string, OnnxFeeds[string]]) => {

@@ -15,31 +15,49 @@ export interface NodeOf {
   op: string;
   inputs: string[];
   output: string;
+  /** further outputs */
+  more?: string[];
   attributes?: Attributes;
 }
 
-/** A model of nodes, weights by name, and inputs and outputs by shape; null is an open extent. */
+/** A model of nodes, weights by name, and its input (called `x` by default) and output by shape; null is an open extent. */
 export function modelOf(
   nodes: readonly NodeOf[],
-  weights: Readonly<Record<string, { shape: number[]; data: Float32Array }>>,
+  weights: Readonly<Record<string, { shape: number[]; data: Float32Array | BigInt64Array }>>,
   input: readonly (number | null)[],
   output: readonly (number | null)[],
+  { opset, name = "x" }: { opset?: number; name?: string } = {},
 ): Uint8Array {
   // any model of the fixtures lends the versions
   const { proto, graph } = readOnnx(fixture("convolutions.onnx"));
   const info = (name: string, shape: readonly (number | null)[]) => makeValueInfo(name, 1, shape.map(makeDimension));
   const changed = copyOf(graph, {
-    node: nodes.map(({ op, inputs, output: made, attributes }) => makeNode(op, made, inputs, [made], attributes ?? {})),
-    initializer: Object.entries(weights).map(([name, { shape, data }]) =>
-      makeTensor(name, 1, shape, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+    node: nodes.map(({ op, inputs, output: made, more = [], attributes = {} }) =>
+      makeNode(op, made, inputs, [made, ...more], attributes),
     ),
-    input: [info("x", input)],
+    initializer: Object.entries(weights).map(([name, { shape, data }]) =>
+      makeTensor(
+        ...([name, data instanceof BigInt64Array ? 7 : 1, shape] as const),
+        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      ),
+    ),
+    input: [info(name, input)],
     output: [info(nodes.at(-1)!.output, output)],
     valueInfo: [],
     quantizationAnnotation: [],
   });
-  return writeOnnx(new OnnxModel("test.onnx", copyOf(proto, { graph: changed, metadataProps: [] }), null, null));
+  const opsetImport = opset
+    ? proto.opsetImport.map((one) => copyOf(one, { version: BigInt(opset) }))
+    : proto.opsetImport;
+  const whole = copyOf(proto, { graph: changed, opsetImport, metadataProps: [] });
+  return writeOnnx(new OnnxModel("test.onnx", whole, null, null));
 }
+
+/** A list of whole numbers, as a weight. */
+export const integers = (...values: number[]) => ({
+  shape: [values.length],
+  data: BigInt64Array.from(values, BigInt),
+});
 
 /** Normal numbers of a seed. */
 export function normals(seed: number): (size: number, scale?: number) => Float32Array {
