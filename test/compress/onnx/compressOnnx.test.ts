@@ -10,6 +10,7 @@ import {
 import type { Engine } from "../../../src/gpu/index.js";
 import { readOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
+import { checkOnnx } from "../../onnx/checker.js";
 import { fixture, ort } from "../../onnx/runtime.js";
 import { lowRank, modelOf, normals } from "./models.js";
 
@@ -198,6 +199,94 @@ describe("compressOnnx", () => {
     expect(small.verified!.error).toBeGreaterThan(1e-3);
     expect(small.verified!.error).toBeLessThan(0.9);
   });
+
+  const projections = lowRank(draw, F, 3 * F, 4);
+  /** Layers of low rank: by what multiplications are divided to be a rank too few; nodes, weights, the shapes of inputs and outputs. */
+  const kinds: [string, number, Parameters<typeof modelOf>][] = [
+    [
+      "of signals",
+      7,
+      [
+        [
+          { op: "Conv", inputs: ["x", "w", "b"], output: "c", attributes: { pads: [2, 1], strides: [2] } },
+          { op: "Relu", inputs: ["c"], output: "y" },
+        ],
+        { w: weight([F, C, 5], lowRank(draw, F, C * 5, 4)), b: weight([F], draw(F)) },
+        ...([
+          [null, C, 24],
+          [null, F, 12],
+        ] as const),
+      ],
+    ],
+    [
+      "of volumes",
+      7,
+      [
+        [
+          { op: "Conv", inputs: ["x", "w", "b"], output: "c", attributes: { pads: [1, 0, 1, 1, 0, 1] } },
+          { op: "Relu", inputs: ["c"], output: "y" },
+        ],
+        { w: weight([F, C, 3, 1, 3], lowRank(draw, F, C * 9, 4)), b: weight([F], draw(F)) },
+        ...([
+          [null, C, 4, 3, 5],
+          [null, F, 4, 3, 5],
+        ] as const),
+      ],
+    ],
+    [
+      "of the tokens of a transformer",
+      4,
+      [
+        [
+          ...["q", "k", "v"].map((name) => ({ op: "MatMul", inputs: ["x", `w_${name}`], output: `${name}_product` })),
+          ...["q", "k", "v"].map((name) => ({ op: "Add", inputs: [`${name}_product`, `b_${name}`], output: name })),
+          { op: "Transpose", inputs: ["k"], output: "turned", attributes: { perm: [0, 2, 1] } },
+          { op: "MatMul", inputs: ["q", "turned"], output: "scores" },
+          { op: "Softmax", inputs: ["scores"], output: "shares" },
+          { op: "MatMul", inputs: ["shares", "v"], output: "y" },
+        ],
+        Object.fromEntries(
+          ["q", "k", "v"].flatMap((name, at) => [
+            // one factor for all three
+            [
+              `w_${name}`,
+              weight(
+                [F, F],
+                projections.filter((_, e) => Math.floor((e % (3 * F)) / F) === at),
+              ),
+            ],
+            [`b_${name}`, weight([F], draw(F, 0.1))],
+          ]),
+        ),
+        ...([
+          [null, 6, F],
+          [null, 6, F],
+        ] as const),
+      ],
+    ],
+  ];
+  it.each(kinds)(
+    "compresses layers %s, as onnx's checker takes them",
+    async (_, few, [nodes, weights, input, output]) => {
+      const bytes = modelOf(nodes, weights, input, output);
+      const shape = input.map((extent) => extent ?? 1);
+      const noise = normals(8);
+      const calibration = Array.from({ length: 40 }, () => {
+        const data = noise(shape.reduce((a, b) => a * b, 1)).map((value) => value + 0.5);
+        return { x: { dtype: "float32", shape, data } };
+      });
+      const result = await compress(bytes, { calibration, target: { multiplications: 2.5 }, multiple: 2 });
+      expect(result.multiplications.after!).toBeLessThanOrEqual(result.multiplications.before! / 2.5);
+      expect(result.verified!.error).toBeLessThan(2e-3);
+      expect(result.layers.every(({ scheme }) => scheme !== null)).toBe(true);
+      const small = await compress(bytes, { calibration, target: { multiplications: few }, multiple: 2 });
+      // a rank too few: most of the outputs is kept, and the means are
+      expect(small.verified!.error).toBeGreaterThan(2e-3);
+      expect(small.verified!.error).toBeLessThan(0.95);
+      const files = new Map(Object.entries({ "near.onnx": result.bytes!, "small.onnx": small.bytes! }));
+      expect(checkOnnx(files)).toBe("");
+    },
+  );
 
   it("reads MatMul with a bias behind it, and a value of several outputs", async () => {
     const bytes = fixture("transformer.onnx");

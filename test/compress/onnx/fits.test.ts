@@ -168,7 +168,9 @@ const site = {
   bias: async () => null,
 } as OnnxSite;
 
+/** Of N vectors each. */
 function momentsOf(left: Float64Array, right: Float64Array): Moments {
+  const D = left.length / N;
   const mean = (rows: Float64Array) =>
     Float64Array.from({ length: D }, (_, i) => {
       let sum = 0;
@@ -290,4 +292,59 @@ describe("fits of a convolution", () => {
       expect(made[o]! + bias![o]!).toBeCloseTo(wanted, 3);
     }
   });
+});
+
+it("fits of a transposed convolution keep the means of its outputs by the bias", async () => {
+  const [outputs, inputs, kernel, strides] = [3, 6, [3, 2], [2, 1]] as const;
+  const taps = kernel[0] * kernel[1];
+  // 400 places of a torus, so that each output has all taps that the strides leave it
+  const [height, width] = [20, 20];
+  const weights = sines(outputs * inputs * taps, 0.9, 0.17);
+  const bias = sines(outputs, 0.4, 0.1);
+  const channels = sines(N * inputs, 1.3, 0.3).map((value, e) => value + 2 + (e % inputs));
+  const transposed = {
+    ...site,
+    ...{ kind: "transposedConvolution", op: "ConvTranspose", shape: [outputs, inputs, ...kernel] },
+    geometry: { kernel, strides, dilations: [1, 1], pads: [0, 0, 0, 0], autoPad: "NOTSET" },
+    counts: { weights: weights.length, multiplications: weights.length * N },
+    weights: async () => Float32Array.from(weights),
+    bias: async () => Float32Array.from(bias),
+  } as unknown as OnnxSite;
+  /** the mean of every output, for weights outputs×made×taps and vectors of `made` entries a place */
+  const means = (w: ArrayLike<number>, made: number, vectors: Float64Array, b: ArrayLike<number>): number[] => {
+    const image = new Float64Array(outputs * height * strides[0] * width * strides[1]);
+    const [rows, columns] = [height * strides[0], width * strides[1]];
+    for (let place = 0; place < N; place++)
+      for (let o = 0; o < outputs; o++)
+        for (let tap = 0; tap < taps; tap++) {
+          const row = (Math.floor(place / width) * strides[0] + Math.floor(tap / kernel[1])) % rows;
+          const column = ((place % width) * strides[1] + (tap % kernel[1])) % columns;
+          for (let i = 0; i < made; i++)
+            image[(o * rows + row) * columns + column]! += w[(o * made + i) * taps + tap]! * vectors[place * made + i]!;
+        }
+    const area = rows * columns;
+    return Array.from(
+      { length: outputs },
+      (_, o) => b[o]! + image.subarray(o * area, (o + 1) * area).reduce((sum, value) => sum + value, 0) / area,
+    );
+  };
+  const fits = await LayerFits.of(new Products(await testEngine(), null), transposed, momentsOf(channels, channels), {
+    ...{ ridge: 1e-3, multiple: 8, refit: false },
+  });
+  const wanted = means(weights, inputs, channels, bias);
+  for (const rank of [1, 3]) {
+    const fit = await fits.fit("pointwiseFirst", [rank]);
+    const [first, last] = fit.factors.map(({ data }) => data) as [Float32Array, Float32Array];
+    const seen = Float64Array.from({ length: N * rank }, (_, e) => {
+      let sum = 0;
+      for (let i = 0; i < inputs; i++)
+        sum += first[(e % rank) * inputs + i]! * channels[Math.floor(e / rank) * inputs + i]!;
+      return sum;
+    });
+    const gaps = (b: ArrayLike<number>): number[] =>
+      means(last, rank, seen, b).map((mean, o) => Math.abs(mean - wanted[o]!));
+    expect(Math.max(...gaps(fit.bias!)), `rank ${rank}`).toBeLessThan(1e-4);
+    expect(Math.max(...gaps(bias)), `rank ${rank}`).toBeGreaterThan(0.05);
+    expect(fits.rebiased(fit).bias).toEqual(fit.bias);
+  }
 });
