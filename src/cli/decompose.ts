@@ -1,7 +1,7 @@
 import { basename, join } from "node:path";
 import { type Command, CommanderError, Option } from "commander";
 import { secondsSince } from "../experiments/figures.js";
-import { dispose, type Engine, formatShape, POOL_BYTES, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
 import {
   type Algorithm,
@@ -10,7 +10,9 @@ import {
   METHODS,
   type Method,
   type Solution,
+  type Task,
 } from "../methods/index.js";
+import { listed } from "../node/arrayFile.js";
 import { arrayPath } from "../node/arrays.js";
 import { checkpointFile } from "../node/checkpointFile.js";
 import { countReads, type Source } from "../sources/index.js";
@@ -20,11 +22,11 @@ import { imageOption, labelsOption, readShown, reportFiles } from "./decomposeRe
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { isStandardInput } from "./input.js";
 import { askedOf, chooseMethod, type MethodOptions, methodOptions, OPTION_NAMES } from "./methodOptions.js";
-import { wholeFrom } from "./options.js";
+import { poolFor, wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { type Saved, savedArrays } from "./saved.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
-import { inputOf, openTensor, TENSOR_FILE } from "./tensorFile.js";
+import { entriesOf, inputOf, openSlices, openTensor, SliceList, sizeOfInput, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options extends MethodOptions {
   out?: string;
@@ -40,7 +42,10 @@ interface Options extends MethodOptions {
 export interface DecomposeReport {
   file: string;
   adapter: string;
+  /** of slices of several lengths: their number, the most rows, columns */
   shape: number[];
+  /** slices that are matrices of a file, in their order; null where X is one tensor */
+  slices: { name: string; rows: number }[] | null;
   method: string;
   algorithm: string;
   /** as the method counts them: R of cp and svd, one a mode of tucker, those between the cores of a train */
@@ -149,14 +154,13 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { memory, missing } = options;
   const input = context.openShards
     ? inputOf(await context.openShards(), context.signal)
-    : await openTensor(file, context, { ...(memory !== undefined && { memory }), ...(missing && { missing }) });
-  const { shape, exponent } = input;
-  const naming = readShown(file, input.read ?? { shape }, options);
-  const entries = shape.reduce((product, extent) => product * extent, 1);
-  const asked = await askedOf(file, shape, method, algorithm, options);
+    : ((method.runSlices && (await openSlices(file, options.rank, missing ?? false))) ??
+      (await openTensor(file, context, { ...(memory !== undefined && { memory }), ...(missing && { missing }) })));
+  const { shape, exponent, slices = null } = input;
+  const naming = readShown(file, { ...input.read, shape }, options);
+  const entries = entriesOf(input);
+  const asked = await askedOf(file, slices ? null : shape, method, algorithm, options);
 
-  // freed buffers that wait to be used again are memory, too
-  const pool = memory === undefined ? {} : { poolBytes: Math.min(POOL_BYTES, memory) };
   const opening = performance.now();
   await context.withEngine(async (engine) => {
     const open = secondsSince(opening);
@@ -176,6 +180,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
         file,
         adapter: engine.adapterName,
         shape,
+        slices,
         method: method.name,
         algorithm: algorithm.name,
         ranks: [...solution.ranks],
@@ -215,7 +220,7 @@ async function decompose(file: string, options: Options, context: Context): Prom
     } finally {
       tensor.destroy();
     }
-  }, pool);
+  }, poolFor(memory));
 }
 
 /** What is run. */
@@ -237,7 +242,7 @@ const labelOf = ({ method, asked: { rank, ranks, error, blocks } }: Work): strin
 
 async function solve(
   engine: Engine,
-  x: Tensor | Source,
+  x: Tensor | Source | SliceList,
   work: Work,
   checkpoint: string | undefined,
   { stderr, signal }: Context,
@@ -256,7 +261,7 @@ async function solve(
     },
   );
   try {
-    const solution = await method.run(engine, x, {
+    const task: Task = {
       algorithm,
       asked,
       watch: {
@@ -265,7 +270,9 @@ async function solve(
         onIteration: ({ sweep, relativeError }) => progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
         onProgress: (done) => progress.update(100 * done),
       },
-    });
+    };
+    const solution =
+      x instanceof SliceList ? await method.runSlices!(engine, x.slices, task) : await method.run(engine, x, task);
     if (!signal.aborted) return solution;
     solution.tensor.destroy();
     const { course } = solution;
@@ -325,11 +332,13 @@ function describe(
   { tolerance = DEFAULT_TOLERANCE }: Options,
   notes: readonly string[],
 ): string[][] {
-  const { shape, parameters, compression, relativeError, starts, members } = report;
-  const entries = shape.reduce((product, extent) => product * extent, 1);
+  const { parameters, compression, relativeError, starts, members } = report;
+  const input = { shape: report.shape, ...(report.slices && { slices: report.slices }) };
+  const entries = entriesOf(input);
   const list = Object.entries(members).map(([name, extents]) => `${name} ${formatShape(extents)}`);
   return [
-    ["tensor", `${report.file}: ${formatShape(shape)}, ${formatCount(entries)} entries`],
+    ["tensor", `${report.file}: ${sizeOfInput(input)}, ${formatCount(entries)} entries`],
+    ...(report.slices ? [["slices", listed(report.slices.map(({ name }) => name))]] : []),
     ...(report.known
       ? [
           [

@@ -12,9 +12,9 @@ import { type Measured, measureResiduals } from "../report/residuals.js";
 import { Masked, Resident, type Slabs } from "../sources/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
-import type { Input, TensorFile } from "./tensorFile.js";
+import { type Input, SliceList, type TensorFile } from "./tensorFile.js";
 
-type Opened = Awaited<ReturnType<Input["open"]>>;
+type Opened = Awaited<ReturnType<Input["open"]>> | SliceList;
 
 /** What the options of the report ask for. */
 export interface Shown {
@@ -51,7 +51,7 @@ export type Circumstances = Pick<DecompositionData, "data" | "options" | "ending
 /** The files of a report by name: the page, and each figure as SVG and its numbers as CSV. */
 export async function reportFiles(
   engine: Engine,
-  { shape, exponent, read }: Input,
+  { shape, slices: parts, exponent, read }: Input | Input<SliceList>,
   x: Opened,
   solution: Solution,
   naming: Naming,
@@ -59,11 +59,10 @@ export async function reportFiles(
 ): Promise<[name: string, content: string][]> {
   const { course, starts, tensor } = solution;
   const { model, isDivided } = await hostModelOf(tensor, exponent);
-  const measured = await measuredOf(engine, x, read);
-  const { slices, residuals, squaredNorm } = await measureResiduals(engine, measured, tensor).finally(() =>
-    measured.destroy(),
-  );
-  const missing = x instanceof Masked ? sizeOf(shape) - x.known : 0;
+  const { slices, residuals, squaredNorm } =
+    x instanceof SliceList ? squaresOf(read!.values) : await residualsOf(engine, x, read, tensor);
+  const entries = parts ? sizeOf(read!.shape) : sizeOf(shape);
+  const missing = "known" in x && x.known !== undefined ? entries - x.known : 0;
   // of numbers that the report shows, beside those on the GPU
   const scale = isDivided ? 1 : 2 ** exponent;
   const notes = [
@@ -100,10 +99,27 @@ export async function reportFiles(
   ];
 }
 
+/** Of slices of several lengths, which are no tensor that has slices of every mode: their squared norm. */
+function squaresOf(values: Float32Array): Awaited<ReturnType<typeof measureResiduals>> {
+  const squaredNorm = values.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : value ** 2), 0);
+  return { slices: null, residuals: null, squaredNorm };
+}
+
+/** What X − X̂ is like. */
+async function residualsOf(
+  engine: Engine,
+  x: Exclude<Opened, SliceList>,
+  read: TensorFile | undefined,
+  tensor: Solution["tensor"],
+): ReturnType<typeof measureResiduals> {
+  const measured = await measuredOf(engine, x, read);
+  return await measureResiduals(engine, measured, tensor).finally(() => measured.destroy());
+}
+
 /** The tensor that was decomposed, and where entries are missing those that are known. */
 async function measuredOf(
   engine: Engine,
-  opened: Opened,
+  opened: Exclude<Opened, SliceList>,
   read: TensorFile | undefined,
 ): Promise<Measured & { destroy(): void }> {
   if (!(opened instanceof Masked)) {

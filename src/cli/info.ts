@@ -3,11 +3,12 @@ import type { Command } from "commander";
 import { stHosvd } from "../decompositions/index.js";
 import { percent } from "../experiments/figures.js";
 import { type Engine, formatBytes, formatShape, TenfoldError } from "../gpu/index.js";
+import type { NumericArray } from "../io/index.js";
 import type { ArrayFile } from "../node/arrays.js";
 import type { Context } from "./context.js";
 import { quoteWord } from "./files.js";
 import { formatCount, table, widthOf } from "./table.js";
-import { slabsOf, TENSOR_FILE, tensorOf, withArray } from "./tensorFile.js";
+import { sizeOfInput, slabsOf, TENSOR_FILE, tensorOf, withArray, withSlices } from "./tensorFile.js";
 
 interface Options {
   json?: boolean;
@@ -33,7 +34,10 @@ export interface Statistics {
 /** What `tenfold info --json` prints. */
 export interface Info extends Statistics {
   file: string;
+  /** of slices: their number, the most rows, columns */
   shape: number[];
+  /** the arrays of a file of several, where they are matrices of as many columns; null of one array */
+  slices: { name: string; rows: number }[] | null;
   /** the type of the elements in the file */
   dtype: string;
   /** of each mode, what the file calls it and its indices, where it does */
@@ -88,13 +92,27 @@ export function addInfo(program: Command, context: Context): void {
 
 async function info(file: string, { json, quick }: Options, context: Context): Promise<void> {
   const { stdout } = context;
-  const report = await withArray(file, context, async (array): Promise<Info> => {
-    const statistics = await statisticsOf(array);
+  const ofSlices = await withSlices(file, async ({ shape, slices, arrays }): Promise<Info> => {
+    const statistics = await statisticsOf(arrays);
+    const labels = slices.map(({ name }) => name);
+    return {
+      ...{ file, shape, slices },
+      dtype: [...new Set(arrays.map(({ dtype }) => dtype))].join(", "),
+      ...statistics,
+      modes: shape.map((extent, mode) => ({ name: null, extent, labels: mode ? null : labels })),
+      bytes: { gpu: 4 * statistics.entries, binding: null },
+      ...{ stored: null, others: [], ranks: [], note: null },
+      suggestions: suggestionsOf({ file, shape, slices, ...statistics }),
+    };
+  });
+  const ofArray = async (array: ArrayFile): Promise<Info> => {
+    const statistics = await statisticsOf([array]);
     const { name, shape, dtype, text, others } = array;
     const { ranks, binding, note } = await structure(array, statistics, quick ?? false, context);
     return {
       file: name,
       shape: [...shape],
+      slices: null,
       dtype,
       ...statistics,
       modes: shape.map((extent, mode) => ({
@@ -107,20 +125,21 @@ async function info(file: string, { json, quick }: Options, context: Context): P
       others: [...others],
       ranks,
       note,
-      suggestions: suggestionsOf({ file: name, shape, ...statistics }),
+      suggestions: suggestionsOf({ file: name, shape, slices: null, ...statistics }),
     };
-  });
+  };
+  const report = ofSlices ?? (await withArray(file, context, ofArray));
   if (json) stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else stdout.write(table(describe(report), { width: widthOf(stdout) }));
 }
 
-/** Goes over an array once. */
-async function statisticsOf(array: ArrayFile): Promise<Statistics> {
+/** Goes over arrays once. */
+async function statisticsOf(arrays: readonly ArrayFile[]): Promise<Statistics> {
   let [entries, missing, infinite, zeros, negative, sum] = [0, 0, 0, 0, 0, 0];
   let [least, largest] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   // ‖x‖ = scale·√squares, so that no square overflows or vanishes
   let [scale, squares] = [0, 1];
-  for await (const [data] of slabsOf(array)) {
+  for await (const data of entriesIn(arrays)) {
     entries += data.length;
     for (let i = 0; i < data.length; i++) {
       const value = data[i]!;
@@ -151,6 +170,11 @@ async function statisticsOf(array: ArrayFile): Promise<Statistics> {
     mean: isAny ? sum / finite : null,
     norm: scale * Math.sqrt(squares),
   };
+}
+
+/** The entries of arrays, some millions at a time. */
+async function* entriesIn(arrays: readonly ArrayFile[]): AsyncGenerator<NumericArray["data"]> {
+  for (const array of arrays) for await (const [data] of slabsOf(array)) yield data;
 }
 
 /** Tucker ranks, where they can be told in some seconds. */
@@ -198,10 +222,15 @@ function suggestionsOf({
   missing,
   infinite,
   norm,
-}: Pick<ArrayFile, "shape"> & Pick<Info, "file" | "missing" | "infinite" | "norm">): string[] {
+  slices,
+}: Pick<ArrayFile, "shape"> & Pick<Info, "file" | "missing" | "infinite" | "norm" | "slices">): string[] {
   if (shape.length < 2 || infinite || norm === 0) return [];
   const name = quoteWord(file);
   const decompose = `tenfold decompose ${name}`;
+  if (slices) {
+    const rank = Math.min(3, shape[2]!, ...slices.map(({ rows }) => rows));
+    return [`${decompose} --method parafac2 --rank ${rank}${missing ? " --missing" : ""}`];
+  }
   if (missing) return [`${decompose} --rank ${Math.min(3, ...shape)} --missing`];
   if (shape.length === 2)
     return [`${decompose} --method svd --rank ${Math.min(5, ...shape)}`, `${decompose} --method svd --error 0.1`];
@@ -219,15 +248,20 @@ function suggestionsOf({
 
 function describe(report: Info): string[][] {
   const { file, shape, dtype, entries, missing, infinite, zeros, negative, least, largest, mean, norm } = report;
-  const { stored, bytes, ranks, note, others, suggestions, modes } = report;
+  const { stored, bytes, ranks, note, others, suggestions, modes, slices } = report;
   const share = (count: number): string => (count ? `${formatCount(count)} (${shareText(count / entries)})` : "none");
   const isTensor = shape.length > 1;
   return [
     ["file", file],
-    ["shape", `${shape.length ? formatShape(shape) : "a scalar"}, ${formatCount(entries)} entries of ${dtype}`],
+    [
+      "shape",
+      `${shape.length ? sizeOfInput({ shape: [...shape], ...(slices && { slices }) }) : "a scalar"}, ${formatCount(entries)} entries of ${dtype}`,
+    ],
     ...(stored === null ? [] : [["stored", `${share(stored)}; the others are 0, or missing with --missing`]]),
     ...modes.flatMap(({ name, labels }, mode) =>
-      name || labels ? [[`mode ${mode}`, [name, labels && sample(labels)].filter(Boolean).join(": ")]] : [],
+      name || labels
+        ? [[slices ? "slices" : `mode ${mode}`, [name, labels && sample(labels)].filter(Boolean).join(": ")]]
+        : [],
     ),
     ["missing", `${share(missing)}${infinite ? `, and ${formatCount(infinite)} infinite` : ""}`],
     ...(least === null

@@ -15,7 +15,7 @@ import {
   takesOption,
 } from "../methods/index.js";
 import { InputError } from "./context.js";
-import { fraction, wholeFrom } from "./options.js";
+import { bytes, fraction, wholeFrom } from "./options.js";
 import { readFactor, readFactors } from "./tensorFile.js";
 
 /** Options of methods as they stand on a command line. */
@@ -135,10 +135,10 @@ function checkSize(method: Method, options: MethodOptions): void {
   }
 }
 
-/** What is asked of a method, checked beside the tensor's shape. Reads the files that options name. */
+/** What is asked of a method, checked beside the shape of a tensor (null: of slices, which are checked). Reads the files that options name. */
 export async function askedOf(
   file: string,
-  shape: readonly number[],
+  shape: readonly number[] | null,
   method: Method,
   algorithm: Algorithm,
   options: MethodOptions,
@@ -148,6 +148,7 @@ export async function askedOf(
     if (option !== "memory" && option !== "missing" && option !== "checkpoint" && options[option] !== undefined)
       Object.assign(asked, { [option]: options[option] });
   const { init, fixed } = options;
+  if (!shape) return asked;
   const obstacle = obstacleOf(method, shape, asked);
   if (obstacle) throw new InputError(`${file}: ${obstacle.words}; ${obstacle.advice}`);
   if (init !== undefined) asked.init = algorithm.inits!.includes(init) ? init : readFactors(init, shape, options.rank!);
@@ -184,13 +185,6 @@ function wholeNumbers(least: number): (text: string) => number[] {
       throw new InvalidArgumentError("It needs whole numbers of 1 or more with commas between, as in 15,10,10.");
     }
   };
-}
-
-function bytes(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim()) ?? [];
-  const value = Number(number) * 1000 ** ["", "k", "m", "g", "t"].indexOf(unit?.toLowerCase() ?? "");
-  if (!(value > 0)) throw new InvalidArgumentError("It needs a number of bytes, as in 512MB or 2GB.");
-  return value;
 }
 
 function tolerance(text: string): number {

@@ -1,7 +1,8 @@
 /** Reads the tensor that a command works on. */
-import { type Engine, formatShape, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { type NumericArray, readNpz, unravel } from "../io/index.js";
-import { ARRAY_FILES, type ArrayFile, openArray, type TextOptions } from "../node/arrays.js";
+import { type NamedSlice, type Obstacle, obstacleOfSlices } from "../methods/index.js";
+import { ARRAY_FILES, type ArrayFile, openArray, openArrays, type TextOptions } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
 import {
   type Masked,
@@ -80,7 +81,7 @@ export const readTensor = (file: string, reading: Reading, options: { missing?: 
 /** {@link readTensor} of an array that is open. */
 export async function tensorOf(array: ArrayFile, { missing = false }: { missing?: boolean } = {}): Promise<TensorFile> {
   const shape = shapeOf(array);
-  return { shape, ...(await toF32(array, missing)), ...(array.text && { text: array.text }) };
+  return { shape, ...(await toF32([array], array.name, missing)), ...(array.text && { text: array.text }) };
 }
 
 /** The shape of a tensor. Throws where it has fewer than two modes, or no entries. */
@@ -91,16 +92,48 @@ function shapeOf({ name, shape }: ArrayFile): number[] {
   return [...shape];
 }
 
-/** A tensor that a command works on, and how a solver gets it. */
-export interface Input {
+/** A tensor that a command works on, or slices, and how a solver gets it. */
+export interface Input<X = Tensor | Resident | Slabs | Masked | Sharded> {
   shape: number[];
   /** what was read, where the tensor was read as a whole */
   read?: TensorFile;
   /** X is 2^exponent times what `open` gives */
   exponent: number;
-  /** A tensor or a source of it, which is freed by `using`. */
-  open(engine: Engine): Promise<Tensor | Resident | Slabs | Masked | Sharded>;
+  /** of slices of any numbers of rows: their names and rows; `shape` has the most rows, and `read` has one below the other */
+  slices?: { name: string; rows: number }[];
+  /** What is freed by `using`. */
+  open(engine: Engine): Promise<X>;
   close(): void;
+}
+
+/** Entries of a tensor, or of all slices. */
+export const entriesOf = ({ shape, slices }: Pick<Input, "shape" | "slices">): number =>
+  slices
+    ? shape[2]! * slices.reduce((total, { rows }) => total + rows, 0)
+    : shape.reduce((product, extent) => product * extent, 1);
+
+/** `4×9×6`, or `4 slices of 5 to 9×6` */
+export function sizeOfInput({ shape, slices }: Pick<Input, "shape" | "slices">): string {
+  if (!slices) return formatShape(shape);
+  const least = Math.min(...slices.map(({ rows }) => rows));
+  const [count, most, columns] = shape as [number, number, number];
+  return `${count} slices of ${least === most ? most : `${least} to ${most}`}×${columns}`;
+}
+
+/** Slices on the GPU. */
+export class SliceList {
+  constructor(readonly slices: readonly NamedSlice[]) {}
+
+  /** how many entries are known; undefined where none is missing */
+  get known(): number | undefined {
+    const counts = this.slices.map(({ x }) => ("known" in x ? x.known : null));
+    if (counts.every((count) => count === null)) return undefined;
+    return counts.reduce<number>((total, count, k) => total + (count ?? this.slices[k]!.x.size), 0);
+  }
+
+  [dispose](): void {
+    for (const { x } of this.slices) x[dispose]();
+  }
 }
 
 /** A tensor that is with workers of a cluster. */
@@ -154,6 +187,101 @@ export async function openTensor(
     },
     close() {},
   };
+}
+
+/** Arrays of a file that are slices of one kind. */
+interface Slices {
+  /** their number, the most rows, columns */
+  shape: [count: number, rows: number, columns: number];
+  slices: { name: string; rows: number }[];
+  arrays: ArrayFile[];
+}
+
+/**
+ * Calls `work` with the arrays of a file that holds several matrices of as many columns; null where it holds one array, or the path names one.
+ *
+ * @param onObstacle is told why arrays are no slices; where it returns, the answer is null
+ */
+export async function withSlices<T>(
+  file: string,
+  work: (slices: Slices) => Promise<T>,
+  rank?: number,
+  onObstacle: (obstacle: Obstacle) => void = () => {},
+): Promise<T | null> {
+  const opened = await openArrays(file);
+  if (!opened) return null;
+  try {
+    const parts = opened.map(({ name, array: { shape } }) => ({ name, shape }));
+    const obstacle = obstacleOfSlices(parts, rank);
+    if (obstacle) {
+      onObstacle(obstacle);
+      return null;
+    }
+    const slices = parts.map(({ name, shape }) => ({ name, rows: shape[0]! }));
+    const most = Math.max(...slices.map(({ rows }) => rows));
+    const shape: Slices["shape"] = [parts.length, most, parts[0]!.shape[1]!];
+    return await work({ shape, slices, arrays: opened.map(({ array }) => array) });
+  } finally {
+    for (const { array } of opened) array.close();
+  }
+}
+
+/**
+ * Reads the matrices of a file that holds several as slices; null where it holds one array, or the path names one.
+ *
+ * @throws InputError where the arrays are no slices of one kind; FileError, FormatError and InputError as {@link readTensor}
+ */
+export const openSlices = (
+  file: string,
+  rank: number | undefined,
+  missing: boolean,
+): Promise<Input<SliceList> | null> =>
+  withSlices(
+    file,
+    async ({ shape, slices, arrays }) => {
+      const [, , columns] = shape;
+      const { values, exponent } = await toF32(arrays, file, missing);
+      const text = { modes: ["slice", "row", "column"], labels: [slices.map(({ name }) => name), null, null] };
+      return {
+        shape,
+        read: { shape: [values.length / columns, columns], values, exponent, text },
+        exponent,
+        slices,
+        open: (engine) => slicesOf(engine, slices, columns, values),
+        close() {},
+      };
+    },
+    rank,
+    ({ words, advice }) => {
+      throw new InputError(`${file}: ${words}; ${advice}`);
+    },
+  );
+
+/** Slices on the GPU, those with missing entries as sources. */
+async function slicesOf(
+  engine: Engine,
+  slices: NonNullable<Input["slices"]>,
+  columns: number,
+  values: Float32Array,
+): Promise<SliceList> {
+  const opened: NamedSlice[] = [];
+  try {
+    let start = 0;
+    for (const { name, rows } of slices) {
+      const data = values.subarray(start, start + rows * columns);
+      start += data.length;
+      const x = engine.tensor([rows, columns], data, { label: name });
+      if (!data.some(Number.isNaN)) opened.push({ name, x });
+      else {
+        using tensor = x;
+        opened.push({ name, x: await masked(engine, tensor) });
+      }
+    }
+    return new SliceList(opened);
+  } catch (error) {
+    new SliceList(opened)[dispose]();
+    throw error;
+  }
 }
 
 /** The rows of an array's file as f32. */
@@ -225,10 +353,40 @@ function factorOf(
 }
 
 /**
- * The entries as f32, divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither overflow nor vanish,
- * and scaling by a power of two changes no digit. Reads the array twice: once to find the largest entry.
+ * The entries of arrays, one behind the other, as f32 and divided by 2^exponent so that the largest is between 1/2 and 1. Then squares neither
+ * overflow nor vanish, and scaling by a power of two changes no digit. Reads the arrays twice: once to find the largest entry.
+ *
+ * @param all names them together
  */
-async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Float32Array; exponent: number }> {
+async function toF32(
+  arrays: readonly ArrayFile[],
+  all: string,
+  missing: boolean,
+): Promise<{ values: Float32Array; exponent: number }> {
+  let largest = 0;
+  let absent = 0;
+  for (const array of arrays) {
+    const content = await largestOf(array, missing);
+    largest = Math.max(largest, content.largest);
+    absent += content.absent;
+  }
+  const size = arrays.reduce((total, { shape }) => total + shape.reduce((product, extent) => product * extent, 1), 0);
+  if (absent && absent === size) throw new InputError(`${all}: every entry is missing, there is nothing to decompose`);
+  if (largest === 0) throw new InputError(`${all}: every entry is 0, there is nothing to decompose`);
+  const exponent = Math.floor(Math.log2(largest)) + 1;
+  // in two steps, because 2^-exponent may be too large for f64
+  const half = Math.trunc(exponent / 2);
+  const [one, two] = [2 ** -half, 2 ** -(exponent - half)];
+  const values = new Float32Array(size);
+  let place = 0;
+  for (const array of arrays)
+    for await (const [data] of slabsOf(array))
+      for (let i = 0; i < data.length; i++) values[place++] = data[i]! * one * two;
+  return { values, exponent };
+}
+
+/** The largest magnitude in an array, and how many entries are missing. */
+async function largestOf(array: ArrayFile, missing: boolean): Promise<{ largest: number; absent: number }> {
   const { name, shape } = array;
   let largest = 0;
   let first: { place: number; value: number } | null = null;
@@ -255,15 +413,5 @@ async function toF32(array: ArrayFile, missing: boolean): Promise<{ values: Floa
     const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
     throw new InputError(`${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}`);
   }
-  if (absent && absent === shape.reduce((product, extent) => product * extent, 1))
-    throw new InputError(`${name}: every entry is missing, there is nothing to decompose`);
-  if (largest === 0) throw new InputError(`${name}: every entry is 0, there is nothing to decompose`);
-  const exponent = Math.floor(Math.log2(largest)) + 1;
-  // in two steps, because 2^-exponent may be too large for f64
-  const half = Math.trunc(exponent / 2);
-  const [one, two] = [2 ** -half, 2 ** -(exponent - half)];
-  const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
-  for await (const [data, start] of slabsOf(array))
-    for (let i = 0; i < data.length; i++) values[start + i] = data[i]! * one * two;
-  return { values, exponent };
+  return { largest, absent };
 }

@@ -38,7 +38,12 @@ export {
 } from "./linalg.js";
 export { type NmfOptions, nmf } from "./nmf.js";
 export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./nonnegativeTucker.js";
-export { type Parafac2Decomposition, type Parafac2Options, parafac2 } from "./parafac2.js";
+export {
+  type Parafac2Decomposition,
+  type Parafac2Options,
+  type Parafac2Slice,
+  parafac2,
+} from "./parafac2.js";
 export {
   type RankFit,
   type RankProfile,

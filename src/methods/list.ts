@@ -15,6 +15,7 @@ import {
   ttSVD,
   tuckerHOOI,
 } from "../decompositions/index.js";
+import type { Engine } from "../gpu/index.js";
 import { Masked } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type Asked, type Method, type Solution, type Task, tensorOf, type Watch } from "./method.js";
@@ -400,26 +401,46 @@ const PARAFAC2: Method = {
     },
   ],
   needs: [["rank"]],
-  order: { least: 3, most: 3, otherwise: "it takes K×I×J, slices of mode 0" },
+  order: { least: 3, most: 3, otherwise: "it takes K×I×J, slices of mode 0, or matrices that are the slices" },
   mostRank: (shape) => Math.min(shape[1]!, shape[2]!),
   saves: [
     "weights (R), a (K×R), b (R×R), c (J×R), projection_0, projection_1, … (I×R):",
     "projection_0 @ b @ numpy.diag(weights * a[0]) @ c.T",
+    "Of a file of several matrices, they are the slices, by name (run2, run10).",
   ],
-  examples: ["X.npy --method parafac2 --rank 3 --out parafac2.npz"],
-  async run(engine, x, task) {
-    const { rank, init, starts, seed, nonnegative = false, stopping } = settle(task);
-    const initialize = init as "svd" | "random";
-    const options = { rank: rank!, initialize, starts: starts!, seed, nonnegative, ...stopping };
-    const result = await parafac2(engine, x instanceof Masked ? x : tensorOf("parafac2", x), options);
-    const { sliceErrors } = result;
-    const worst = sliceErrors.indexOf(Math.max(...sliceErrors));
-    return {
-      ...stepped("PARAFAC2", [rank!], result),
-      remarks: [["worst slice", `${worst}, with an error of ${sliceErrors[worst]!.toPrecision(3)}`]],
-    };
-  },
+  examples: [
+    "X.npy --method parafac2 --rank 3 --out parafac2.npz",
+    "slices.npz --method parafac2 --rank 3",
+    "runs.mat:run* --method parafac2 --rank 3",
+  ],
+  run: (engine, x, task) =>
+    slicewise(engine, x instanceof Masked ? x : tensorOf("parafac2", x), (k) => String(k), task),
+  runSlices: (engine, slices, task) =>
+    slicewise(
+      engine,
+      slices.map(({ x }) => x),
+      (k) => slices[k]!.name,
+      task,
+    ),
 };
+
+async function slicewise(
+  engine: Engine,
+  slices: Parameters<typeof parafac2>[1],
+  nameOf: (k: number) => string,
+  task: Task,
+): Promise<Solution> {
+  const { rank, init, starts, seed, nonnegative = false, stopping } = settle(task);
+  const initialize = init as "svd" | "random";
+  const options = { rank: rank!, initialize, starts: starts!, seed, nonnegative, ...stopping };
+  const result = await parafac2(engine, slices, options);
+  const { sliceErrors } = result;
+  const worst = sliceErrors.indexOf(Math.max(...sliceErrors));
+  return {
+    ...stepped("PARAFAC2", [rank!], result),
+    remarks: [["worst slice", `${nameOf(worst)}, with an error of ${sliceErrors[worst]!.toPrecision(3)}`]],
+  };
+}
 
 /** The methods that a command or a page offers, in this order. A method that is added is a row here, and its test. */
 export const METHODS: readonly Method[] = [CP, TUCKER, TENSOR_TRAIN, TENSOR_RING, BLOCK_TERM, SVD, NMF, PARAFAC2];

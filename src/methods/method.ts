@@ -1,6 +1,6 @@
 /** What a command or a page needs to know of a method to offer it. A method is one row of METHODS, in `list.ts`. */
 
-import type { CheckpointOptions, Convergence, CpStarts, Iteration } from "../decompositions/index.js";
+import type { CheckpointOptions, Convergence, CpStarts, Iteration, Parafac2Slice } from "../decompositions/index.js";
 import { type DType, type Engine, formatShape, Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import type { DecomposedTensor, NonnegativeFactors, Parafac2Tensor } from "../tensors/index.js";
@@ -83,6 +83,14 @@ export interface Method {
   /** command lines without `tenfold decompose` */
   examples: readonly string[];
   run(engine: Engine, x: Tensor<DType> | Source, task: Task): Promise<Solution>;
+  /** of methods that also take matrices of as many columns and any numbers of rows, by name */
+  runSlices?(engine: Engine, slices: readonly NamedSlice[], task: Task): Promise<Solution>;
+}
+
+/** A matrix that is one of several. */
+export interface NamedSlice {
+  name: string;
+  x: Parafac2Slice;
 }
 
 /** What a method is run with. */
@@ -177,6 +185,31 @@ export function obstacleOf(
     words: `rank ${ranks[mode]} is larger than ${modes[mode]}, which has ${shape[mode]} (shape ${formatShape(shape)})`,
     advice: `give at most ${shape[mode]}`,
   };
+}
+
+/** Why slices cannot be decomposed as asked; null where they can. */
+export function obstacleOfSlices(
+  slices: readonly { name: string; shape: readonly number[] }[],
+  rank: number | undefined,
+): Obstacle | null {
+  const [first] = slices;
+  for (const { name, shape } of slices) {
+    const told = `${name} is ${formatShape(shape)}`;
+    if (shape.length !== 2) return { words: `${told}, a slice is a matrix`, advice: "name the array or the slices" };
+    if (shape[0] === 0 || shape[1] === 0) return { words: `${told} and has no entries`, advice: "leave it out" };
+    if (shape[1] !== first!.shape[1])
+      return {
+        words: `${told}, and the slice ${first!.name} ${formatShape(first!.shape)}`,
+        advice:
+          "slices need as many columns, or rows the other way round: transpose them, or name those that belong together",
+      };
+    if (rank !== undefined && rank > Math.min(shape[0]!, shape[1]!))
+      return {
+        words: `rank ${rank} is larger than the slice ${name}, ${formatShape(shape)}`,
+        advice: `give at most ${Math.min(shape[0]!, shape[1]!)}, or leave the slice out`,
+      };
+  }
+  return null;
 }
 
 /** The tensor itself, for methods that take no source. Throws where it is larger than a binding, and so lies in slabs. */

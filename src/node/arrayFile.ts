@@ -25,6 +25,16 @@ export interface ArrayFile {
   close(): void;
 }
 
+/** A file of arrays that have names. */
+export interface Container {
+  shapes: ReadonlyMap<string, readonly number[]>;
+  /** what else is in the file, and why it is not read */
+  skipped?: ReadonlyMap<string, string>;
+  open(name: string): ArrayFile | Promise<ArrayFile>;
+  /** Closes the file, unless an array of it is open: then the last of them does. */
+  close(): void;
+}
+
 /** The name of the array that is meant where none is given. */
 export function soleName(
   file: string,
@@ -35,15 +45,21 @@ export function soleName(
     const reasons = [...skipped].map(([name, reason]) => `${name}: ${reason}`).join("; ");
     throw new FormatError(file, `holds no array of numbers${reasons ? ` (${reasons})` : ""}`);
   }
-  const tensors = [...shapes].filter(([, shape]) => shape.filter((extent) => extent > 1).length > 1);
-  const [only, more] = tensors.length === 1 ? tensors : [...shapes];
-  if (shapes.size === 1 || tensors.length === 1) return only![0];
-  const example = more ? only![0] : "name";
+  const only = onlyName(shapes);
+  if (only !== null) return only;
+  const [first] = shapes.keys();
   const list = [...shapes].map(([name, shape]) => `${name} ${shape.join("×") || "a scalar"}`);
   throw new FormatError(
     file,
-    `holds ${shapes.size} arrays, give one as ${basename(file)}:${example}; they are ${listed(list)}`,
+    `holds ${shapes.size} arrays, give one as ${basename(file)}:${first}; they are ${listed(list)}`,
   );
+}
+
+/** The name of the only array, or the only one that is no vector; null where there are several. */
+export function onlyName(shapes: ReadonlyMap<string, readonly number[]>): string | null {
+  const tensors = [...shapes].filter(([, shape]) => shape.filter((extent) => extent > 1).length > 1);
+  const [only, ...others] = tensors.length === 1 ? tensors : shapes;
+  return only && !others.length ? only[0] : null;
 }
 
 /** The first names of a list, and how many more there are. */

@@ -14,7 +14,7 @@ import {
   readSafetensors,
   readTns,
 } from "../io/index.js";
-import { type ArrayFile, listed, soleName } from "./arrayFile.js";
+import { type ArrayFile, type Container, listed, onlyName, soleName } from "./arrayFile.js";
 import { readBytes } from "./files.js";
 import { NpyFile, openRows } from "./openNpy.js";
 
@@ -57,23 +57,16 @@ const SMALL = 2 ** 20;
  */
 export async function openArray(path: string, { absent = 0 }: TextOptions = {}): Promise<ArrayFile> {
   const { file, member } = arrayPath(path);
-  const ending = /\.(npy|npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|tns\.gz)\/?$/i.exec(file)?.[1]?.toLowerCase();
-  switch (ending) {
-    case "npz":
-    case "safetensors":
-      return arrayOf(ending, readBytes(file), file, member);
-    case "mat": {
-      const bytes = readBytes(file);
-      if (!isMat73(bytes)) return arrayOf("mat", bytes, file, member);
-      return await (await import("./hdf5.js")).openHdf5(file, member, true);
+  const container = await containerOf(file, member);
+  if (container) {
+    try {
+      return await container.open(member ?? soleName(file, container.shapes, container.skipped));
+    } finally {
+      container.close();
     }
-    case "h5":
-    case "hdf5":
-      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
-      return await (await import("./hdf5.js")).openHdf5(file, member, false);
-    case "zarr":
-      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
-      return await (await import("./zarr.js")).openZarr(file, member);
+  }
+  const ending = endingOf(file);
+  switch (ending) {
     case "csv":
     case "tsv":
     case "txt":
@@ -89,6 +82,63 @@ export async function openArray(path: string, { absent = 0 }: TextOptions = {}):
   }
 }
 
+/**
+ * Opens the arrays of a file that holds several, in the natural order of their names (`run2` before `run10`); vectors are left out.
+ * `data.npz:run*` names those that begin with `run`.
+ *
+ * @returns null where the path is of one array: that is what {@link openArray} opens
+ */
+export async function openArrays(path: string): Promise<{ name: string; array: ArrayFile }[] | null> {
+  const { file, member } = arrayPath(path);
+  const container = await containerOf(file, member);
+  if (!container) return null;
+  try {
+    const { shapes } = container;
+    if (member === null ? onlyName(shapes) !== null || !shapes.size : shapes.has(member) || !member.includes("*"))
+      return null;
+    const pattern = member?.split("*").map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
+    const wanted = pattern ? new RegExp(`^${pattern.join(".*")}$`) : /^/;
+    const names = [...shapes].flatMap(([name, { length }]) => (length > 1 && wanted.test(name) ? [name] : []));
+    if (!names.length && pattern)
+      throw new FormatError(file, `holds no matrix ${member}; it has ${listed([...shapes.keys()])}`);
+    if (!names.length) return null;
+    const arrays: { name: string; array: ArrayFile }[] = [];
+    for (const name of names.sort(byNumbers)) arrays.push({ name, array: await container.open(name) });
+    return arrays;
+  } finally {
+    container.close();
+  }
+}
+
+const byNumbers = (a: string, b: string): number => a.localeCompare(b, "en", { numeric: true });
+
+const endingOf = (file: string): string | undefined =>
+  /\.(npy|npz|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|tns\.gz)\/?$/i.exec(file)?.[1]?.toLowerCase();
+
+/** A file of arrays by name; null where files of its kind hold one array. `member` is the name that is asked for, if one is. */
+async function containerOf(file: string, member: string | null): Promise<Container | null> {
+  const ending = endingOf(file);
+  switch (ending) {
+    case "npz":
+    case "safetensors":
+      return membersIn(ending, readBytes(file), file);
+    case "mat": {
+      const bytes = readBytes(file);
+      if (!isMat73(bytes)) return membersIn("mat", bytes, file);
+      return await (await import("./hdf5.js")).openHdf5(file, true);
+    }
+    case "h5":
+    case "hdf5":
+      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
+      return await (await import("./hdf5.js")).openHdf5(file, false);
+    case "zarr":
+      if (!statSync(file, { throwIfNoEntry: false })) readBytes(file);
+      return await (await import("./zarr.js")).openZarr(file, member);
+    default:
+      return null;
+  }
+}
+
 /** Kinds of files that are read whole, from bytes. */
 type Kind = "npy" | "npz" | "mat" | "safetensors" | "csv";
 
@@ -97,19 +147,23 @@ function arrayOf(kind: Kind, bytes: Uint8Array, file: string, member: string | n
   switch (kind) {
     case "npy":
       return inMemory(file, readNpy(bytes, file));
-    case "npz":
-      return memberOf(readNpz(bytes, file), file, member);
-    case "mat":
-      return memberOf(readMat(bytes, file), file, member);
-    case "safetensors":
-      return memberOf(readSafetensors(bytes, file).tensors, file, member);
     case "csv": {
       if (member !== null && member !== "entries" && member !== "matrix")
         throw new FormatError(file, `${member} is no form of it: give ${file}:entries or ${file}:matrix`);
       const array = readCsv(bytes, file, member ?? "auto", absent);
       return { ...inMemory(file, array), text: array };
     }
+    default: {
+      const { shapes, skipped, open } = membersIn(kind, bytes, file);
+      return open(member ?? soleName(file, shapes, skipped));
+    }
   }
+}
+
+/** The arrays of a file whose bytes are here. */
+function membersIn(kind: "npz" | "mat" | "safetensors", bytes: Uint8Array, file: string): Members {
+  if (kind === "npz") return membersOf(readNpz(bytes, file), file);
+  return membersOf(kind === "mat" ? readMat(bytes, file) : readSafetensors(bytes, file).tensors, file);
 }
 
 /** What files have in their first bytes, a character a byte, from which byte on, and what they are. */
@@ -169,17 +223,22 @@ export function inMemory(name: string, { shape, data }: NumericArray, others: re
   };
 }
 
-/** An array of several, by its name; where none is given, the only one, or the only one that is no vector. */
-function memberOf(arrays: NamedArrays, file: string, member: string | null): ArrayFile {
-  const name = member ?? soleName(file, new Map([...arrays].map(([name, { shape }]) => [name, shape])), arrays.skipped);
-  const array = arrays.get(name);
-  if (!array) throw new FormatError(file, `holds no array ${name}; it has ${listed([...arrays.keys()])}`);
-  return inMemory(
-    `${file}:${name}`,
-    array,
-    [...arrays.keys()].filter((other) => other !== name),
-  );
+/** Arrays that were read at once. */
+interface Members extends Container {
+  open(name: string): ArrayFile;
 }
+
+const membersOf = (arrays: NamedArrays, file: string): Members => ({
+  shapes: new Map([...arrays].map(([name, { shape }]) => [name, shape])),
+  skipped: arrays.skipped,
+  open(name) {
+    const array = arrays.get(name);
+    if (!array) throw new FormatError(file, `holds no array ${name}; it has ${listed([...arrays.keys()])}`);
+    const others = [...arrays.keys()].filter((other) => other !== name);
+    return inMemory(`${file}:${name}`, array, others);
+  },
+  close() {},
+});
 
 /** An `.npy` file: rows are read from it where they lie one after the other. */
 async function npyArray(file: string): Promise<ArrayFile> {

@@ -2,17 +2,17 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import type { File } from "h5wasm/node";
 import { FormatError, hdf5Arrays, isHdf5Signature, UnsupportedError } from "../io/index.js";
-import { type ArrayFile, listed, soleName } from "./arrayFile.js";
+import { type Container, listed } from "./arrayFile.js";
 import { peer } from "./peers.js";
 
 /**
- * Opens a dataset of an HDF5 file.
+ * Opens an HDF5 file, whose arrays are its datasets.
  *
  * @param isMatlab whether it is MATLAB's, whose modes lie in reverse
- * @throws FormatError where there is none of the name, or several and no name is given; UnsupportedError where h5wasm is not installed or
+ * @throws FormatError where it is none, or has no dataset of a name that is opened; UnsupportedError where h5wasm is not installed or
  * the dataset holds no real numbers
  */
-export async function openHdf5(file: string, member: string | null, isMatlab: boolean): Promise<ArrayFile> {
+export async function openHdf5(file: string, isMatlab: boolean): Promise<Container> {
   const kind = isMatlab ? "MAT-files of version 7.3 (save(…, '-v7') needs none)" : "HDF5 files";
   const hdf5 = await peer("h5wasm", file, kind, () => import("h5wasm/node"));
   await hdf5.ready;
@@ -27,7 +27,7 @@ export async function openHdf5(file: string, member: string | null, isMatlab: bo
   } catch (error) {
     damaged(error);
   }
-  return openDataset(hdf5, opened!, file, member, isMatlab);
+  return datasetsOf(hdf5, opened!, file, isMatlab);
 }
 
 /** Whether a file has HDF5's signature, which MATLAB puts behind 512 bytes of its own. */
@@ -45,30 +45,26 @@ function isHdf5(file: string): boolean {
   }
 }
 
-function openDataset(
-  hdf5: typeof import("h5wasm/node"),
-  opened: File,
-  file: string,
-  member: string | null,
-  isMatlab: boolean,
-): ArrayFile {
-  try {
-    const { arrays, skipped } = hdf5Arrays(hdf5, opened, file, isMatlab);
-    const shapes = new Map([...arrays].map(([name, { shape }]) => [name, shape]));
-    const name = member ?? soleName(file, shapes, skipped);
-    const array = arrays.get(name);
-    const reason = skipped.get(name);
-    if (reason) throw new UnsupportedError(file, `"${name}" ${reason}`);
-    if (!array) throw new FormatError(file, `holds no array ${name}; it has ${listed([...arrays.keys()])}`);
-    const { shape, dtype, chunk, rows } = array;
-    return {
-      ...{ name: `${file}:${name}`, shape, dtype, chunk, rows },
-      isStreamed: true,
-      others: [...arrays.keys()].filter((other) => other !== name),
-      close: () => void opened.close(),
-    };
-  } catch (error) {
-    opened.close();
-    throw error;
-  }
+function datasetsOf(hdf5: typeof import("h5wasm/node"), opened: File, file: string, isMatlab: boolean): Container {
+  const { arrays, skipped } = hdf5Arrays(hdf5, opened, file, isMatlab);
+  let openArrays = 0;
+  return {
+    shapes: new Map([...arrays].map(([name, { shape }]) => [name, shape])),
+    skipped,
+    open(name) {
+      const array = arrays.get(name);
+      const reason = skipped.get(name);
+      if (reason) throw new UnsupportedError(file, `"${name}" ${reason}`);
+      if (!array) throw new FormatError(file, `holds no array ${name}; it has ${listed([...arrays.keys()])}`);
+      const { shape, dtype, chunk, rows } = array;
+      openArrays++;
+      return {
+        ...{ name: `${file}:${name}`, shape, dtype, chunk, rows },
+        isStreamed: true,
+        others: [...arrays.keys()].filter((other) => other !== name),
+        close: () => void (--openArrays || opened.close()),
+      };
+    },
+    close: () => void (openArrays || opened.close()),
+  };
 }

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { exact, FormatError, type Numeric, UnsupportedError, unravel } from "../io/index.js";
-import { type ArrayFile, listed, soleName } from "./arrayFile.js";
+import { type ArrayFile, type Container, listed } from "./arrayFile.js";
 import { peer } from "./peers.js";
 
 /** What is read of an array's metadata before zarrita is asked. */
@@ -15,13 +15,13 @@ interface Metadata {
 const MOST_LISTED = 1000;
 
 /**
- * Opens an array of a Zarr store. Chunks are read as rows are asked for; those that are not there hold the fill value.
+ * Opens a Zarr store, whose arrays are named by their paths. Chunks are read as rows are asked for; those that are not there hold the fill value.
  *
- * @param member the path of the array within the store
- * @throws FormatError where there is none, or several and no name is given; UnsupportedError where zarrita is not installed, or the array
+ * @param member the path of an array: where there is one, the store is not searched for others
+ * @throws FormatError where it has no array of a path that is opened; UnsupportedError where zarrita is not installed, or the array
  * holds no real numbers
  */
-export async function openZarr(folder: string, member: string | null): Promise<ArrayFile> {
+export async function openZarr(folder: string, member: string | null): Promise<Container> {
   const zarr = await peer("zarrita", folder, "Zarr stores", () => import("zarrita"));
   const shapes = new Map<string, number[]>();
   const visit = (path: string): void => {
@@ -31,11 +31,20 @@ export async function openZarr(folder: string, member: string | null): Promise<A
     for (const { name, isDirectory } of entriesOf(join(folder, path)))
       if (isDirectory) visit(path ? `${path}/${name}` : name);
   };
-  const isArray = metadataOf(folder, member ?? "") !== null;
-  if (!isArray) visit("");
-  const path = isArray ? (member ?? "") : (member ?? soleName(folder, shapes));
+  const named = metadataOf(folder, member ?? "");
+  if (named) shapes.set(member ?? "", named.shape);
+  else visit("");
+  return { shapes, open: (path) => openPath(zarr, folder, path, [...shapes.keys()]), close() {} };
+}
+
+async function openPath(
+  zarr: typeof import("zarrita"),
+  folder: string,
+  path: string,
+  names: readonly string[],
+): Promise<ArrayFile> {
   const metadata = metadataOf(folder, path);
-  if (!metadata) throw new FormatError(folder, `holds no array ${path}; it has ${listed([...shapes.keys()])}`);
+  if (!metadata) throw new FormatError(folder, `holds no array ${path}; it has ${listed(names)}`);
   const name = path ? `${folder}:${path}` : folder;
   const { shape, dtype } = metadata;
   const problem = problemOf(dtype);
@@ -77,7 +86,7 @@ export async function openZarr(folder: string, member: string | null): Promise<A
         return `${name}: entry [${[row! + start, ...rest].join(", ")}]`;
       });
     },
-    others: [...shapes.keys()].filter((other) => other !== path),
+    others: names.filter((other) => other !== path),
     close() {},
   };
 }

@@ -82,7 +82,7 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
   if (model.kind === "kruskal" || model.kind === "tucker")
     model.factors.forEach((factor, mode) => {
       if (model.kind === "kruskal" && model.projections && mode === 1)
-        figures.push(evolvingFigure(model, data.modes[mode]!, looks[0]!));
+        figures.push(evolvingFigure(model, data.modes[mode]!, looks[0]!, labelsOf(data, 0)));
       else if (factor)
         figures.push(factorFigure(factor, mode, data.modes[mode]!, looks[axisOf(model, mode)]!, labelsOf(data, mode)));
     });
@@ -304,9 +304,9 @@ function factorFigure(
 }
 
 /** The factor of a PARAFAC2 model that is another in every slice: slice behind slice. */
-function evolvingFigure(model: KruskalModel, name: string, looks: readonly Look[]): Figure {
+function evolvingFigure(model: KruskalModel, name: string, looks: readonly Look[], sliceOf: LabelOf): Figure {
   const places = model.projections!.flatMap(({ shape }, k) =>
-    Array.from({ length: shape[0]! }, (_, i) => `${k}: ${i}`),
+    Array.from({ length: shape[0]! }, (_, i) => `${sliceOf(k)}: ${i}`),
   );
   return {
     ...factorFigure(evolving(model), 1, name, looks, (row) => places[row]!),

@@ -10,10 +10,10 @@ export function factsOfDecomposition(
   data: DecompositionData,
   error = data.relativeError,
 ): [name: string, text: string][] {
-  const entries = data.shape.reduce((product, extent) => product * extent, 1);
   const { match } = data;
+  const [size, entries] = sizeOf(data);
   return [
-    ["data", `${data.data}, ${data.shape.join(" × ")}`],
+    ["data", `${data.data}, ${size}`],
     ["method", `${data.method}; ${data.options}`],
     [error === data.relativeError ? "relative error" : "relative error of the components on show", digits(error)],
     ["explained", percent(1 - error * error, 2)],
@@ -24,6 +24,16 @@ export function factsOfDecomposition(
       : []),
     ...(match === null ? [] : [["factor match score", match.toFixed(4)] as [string, string]]),
   ];
+}
+
+/** The size of a tensor, or of slices, in words, and how many entries it has. */
+function sizeOf({ shape, model }: DecompositionData): [size: string, entries: number] {
+  const [, , columns = 0] = shape;
+  const rows = model.kind === "kruskal" ? (model.projections ?? []).map((projection) => projection.shape[0]!) : [];
+  const [least, most] = [Math.min(...rows), Math.max(...rows)];
+  return least < most
+    ? [`${rows.length} slices of ${least} to ${most} × ${columns}`, columns * rows.reduce((a, b) => a + b, 0)]
+    : [shape.join(" × "), shape.reduce((product, extent) => product * extent, 1)];
 }
 
 /** The page. Figures are drawn 940 pixels wide; the components are those that `options` show. */

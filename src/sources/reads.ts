@@ -13,11 +13,16 @@ export interface Reads {
   readonly passes: number;
 }
 
+/** Matrices that are decomposed together. */
+interface Slices {
+  readonly slices: readonly { readonly x: Tensor<DType> | TensorReader }[];
+}
+
 /**
  * Counts from here on how often a tensor is read, whoever reads it: solvers' sweeps and starts, their look at X before, the copy of X that
  * they scale. Call it before the solver is; one count a tensor at a time.
  */
-export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded): Reads {
+export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded | Slices): Reads {
   if ("questions" in x) {
     const { questions } = x;
     return {
@@ -27,7 +32,14 @@ export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded): R
     };
   }
   const tally: Tally = { entries: 0 };
-  const parts = x instanceof Tensor ? [x] : "parts" in x ? x.parts.map(({ data }) => data) : [x.x];
+  const parts =
+    x instanceof Tensor
+      ? [x]
+      : "slices" in x
+        ? x.slices.map((slice) => (slice.x instanceof Tensor ? slice.x : slice.x.x))
+        : "parts" in x
+          ? x.parts.map(({ data }) => data)
+          : [x.x];
   for (const { storage } of parts) storage.tally = tally;
   // words, of slabs that lie packed
   const size = parts.reduce((sum, part) => sum + part.size, 0);

@@ -220,6 +220,25 @@ describe("a tensor of one's own", () => {
     expect((await memory()).live).toBe(0);
   });
 
+  it("slices of several lengths in one file are PARAFAC2's", async () => {
+    await visit("tensor?data=file&method=parafac2&rank=2");
+    const { data } = planted();
+    const slices = [7, 12, 9].map((rows, k): [string, NumericArray] => [
+      `run${k}`,
+      { shape: [rows, 8], data: data.slice(80 * k, 80 * k + 8 * rows) },
+    ]);
+    await drop("runs.npz", writeNpz(slices));
+    await isRead("runs.npz");
+    expect(await page.$eval("#file", (file) => file.textContent)).toMatch(/3 slices of 7 to 12 × 8/);
+    await again("Decompose");
+    expect(await fact("all")).toBeLessThan(0.5);
+    const saving = await catchDownload();
+    await press("Download the factors (.npz)");
+    const saved = readNpz(await saving());
+    expect([0, 1, 2].map((k) => saved.get(`projection_${k}`)!.shape)).toEqual([7, 12, 9].map((rows) => [rows, 2]));
+    expect((await memory()).live).toBe(0);
+  });
+
   it("stops", async () => {
     await visit("tensor?data=example&method=cp&algorithm=als&rank=12&starts=50&sweeps=5000");
     await press("Decompose");

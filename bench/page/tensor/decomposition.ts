@@ -7,6 +7,7 @@ import {
   hadamard,
   type Iteration,
   KruskalTensor,
+  type Masked,
   masked,
   mttkrp,
   multiply,
@@ -32,6 +33,11 @@ export interface Numbers {
   truth: readonly Float32Array<ArrayBuffer>[] | null;
   /** whether entries that are not finite are missing, and left out */
   isMissing?: boolean;
+}
+
+/** Matrices that are decomposed together. */
+export interface SliceNumbers {
+  slices: readonly (Numbers & { name: string })[];
 }
 
 /** X on the GPU, and where entries are missing 1 for those that are known, and 0 for the others, which are 0 in X. */
@@ -106,10 +112,33 @@ export async function upload(engine: Engine, numbers: Numbers): Promise<Uploaded
   }
 }
 
+/** X, or a slice of it, and the source of it where entries are missing. */
+interface Upload extends Uploaded {
+  name: string;
+  source: Masked | null;
+}
+
+/** Uploads one after the other, calls `work` with all of them, and frees them. */
+async function withUploads<T>(
+  engine: Engine,
+  [first, ...rest]: readonly (Numbers & { name: string })[],
+  signal: AbortSignal,
+  work: (uploads: readonly Upload[]) => Promise<T>,
+  uploads: readonly Upload[] = [],
+): Promise<T> {
+  if (!first) return await work(uploads);
+  const uploaded = await upload(engine, first);
+  using x = uploaded.x;
+  using known = uploaded.known;
+  signal.throwIfAborted();
+  using source = known && (await masked(engine, x, { mask: known }));
+  return await withUploads(engine, rest, signal, work, [...uploads, { name: first.name, x, known, source }]);
+}
+
 /** Decomposes X. Everything that it allocates is freed. */
 export async function decompose(
   engine: Engine,
-  numbers: Numbers,
+  data: Numbers | SliceNumbers,
   method: Method,
   task: Pick<Task, "algorithm" | "asked">,
   tell: (step: "reading" | "decomposing" | "measuring") => void,
@@ -117,18 +146,35 @@ export async function decompose(
   signal: AbortSignal,
 ): Promise<Measured> {
   tell("reading");
-  const uploaded = await upload(engine, numbers);
-  using x = uploaded.x;
-  using known = uploaded.known;
-  signal.throwIfAborted();
-  using source = known && (await masked(engine, x, { mask: known }));
+  const parts = "slices" in data ? data.slices : [{ ...data, name: "X" }];
+  return await withUploads(engine, parts, signal, (uploads) =>
+    decomposed(engine, data, uploads, method, task, tell, onIteration, signal),
+  );
+}
+
+async function decomposed(
+  engine: Engine,
+  data: Numbers | SliceNumbers,
+  uploads: readonly Upload[],
+  method: Method,
+  task: Pick<Task, "algorithm" | "asked">,
+  tell: (step: "decomposing" | "measuring") => void,
+  onIteration: (iteration: Iteration) => void,
+  signal: AbortSignal,
+): Promise<Measured> {
+  const { x, known, source } = uploads[0]!;
   tell("decomposing");
   const started = performance.now();
-  const solution = await method.run(engine, source ?? x, {
-    ...task,
-    // a sweep a submit leaves the GPU to the page in between
-    watch: { sweepsPerSubmit: 1, onIteration, signal },
-  });
+  // a sweep a submit leaves the GPU to the page in between
+  const full: Task = { ...task, watch: { sweepsPerSubmit: 1, onIteration, signal } };
+  const solution =
+    "slices" in data
+      ? await method.runSlices!(
+          engine,
+          uploads.map(({ name, x, source }) => ({ name, x: source ?? x })),
+          full,
+        )
+      : await method.run(engine, source ?? x, full);
   using tensor = solution.tensor;
   const seconds = (performance.now() - started) / 1000;
   tell("measuring");
@@ -138,15 +184,20 @@ export async function decompose(
     ...{ errors: [], converged: true, stalled: false, aborted: signal.aborted },
   };
   const products = tensor instanceof KruskalTensor && !known ? await productsOf(engine, x, tensor) : null;
-  const match = numbers.truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, numbers.truth) : null;
-  const measured = await measureResiduals(engine, { x, known }, tensor);
+  const truth = "slices" in data ? null : data.truth;
+  const match = truth && tensor instanceof KruskalTensor ? await matchOf(engine, tensor, truth) : null;
+  // slices of several lengths are no tensor that has slices of every mode
+  const residuals =
+    "slices" in data
+      ? { slices: null, residuals: null, squaredNorm: await squaredNormOf(engine, uploads) }
+      : await measureResiduals(engine, { x, known }, tensor);
   return {
     ...{
       model: (await hostModelOf(tensor)).model,
       errors,
       relativeError,
       starts,
-      ...measured,
+      ...residuals,
       products,
       match,
       seconds,
@@ -156,6 +207,25 @@ export async function decompose(
     },
     parameters: tensor.parameterCount,
   };
+}
+
+/** ‖X‖² of slices. */
+async function squaredNormOf(engine: Engine, uploads: readonly Upload[]): Promise<number> {
+  using norms = engine.tensor([uploads.length, 64], null, { label: "squared norms" });
+  await engine.run((s) => {
+    for (const [at, { x }] of uploads.entries()) {
+      const squares = multiply(s, x, x);
+      sum(s, squares, {
+        out: norms
+          .rows(at, at + 1)
+          .reshape([64])
+          .rows(0, 1),
+      });
+      s.release(squares);
+    }
+  }, "‖X‖²");
+  const read = await norms.read();
+  return uploads.reduce((total, _, at) => total + read[64 * at]!, 0);
 }
 
 /** The inner products of the terms with X, and with each other. */

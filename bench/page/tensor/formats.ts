@@ -1,7 +1,8 @@
 /** Files of tensors, read in pieces: what they hold, and their numbers. Needs no page: a worker calls it, and tests do. */
 import { isHdf5Signature, type Numeric, readMat, readNpy, readNpyHeader, readNpz } from "../../../src/index.js";
+import { obstacleOfSlices } from "../../../src/methods/method.js";
 import { openCsv } from "./csv.js";
-import { ENTRIES, inPieces, type OpenFile } from "./pieces.js";
+import { ENTRIES, inPieces, type Member, type OpenFile } from "./pieces.js";
 
 export interface Format {
   /** what file names end with */
@@ -50,7 +51,32 @@ export async function openFile(blob: Blob, name: string): Promise<OpenFile> {
   const start = await bytesOf(blob.slice(0, 512));
   const format = FORMATS.find((known) => known.is(name, start));
   if (!format) throw new Error(`${name}: not a file that is read here, which are ${KNOWN_FILES}${adviceFor(name)}`);
-  return await format.open(blob, name);
+  return withSlices(await format.open(blob, name));
+}
+
+/** With a member behind the others that stands for all matrices, in the natural order of their names, where these are slices of one kind. */
+export function withSlices(file: OpenFile): OpenFile {
+  const arrays = file.members.flatMap(({ name, shape }, member) => (shape.length > 1 ? [{ name, shape, member }] : []));
+  if (arrays.length < 2 || obstacleOfSlices(arrays, undefined)) return file;
+  arrays.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const slices = arrays.map(({ name, shape, member }) => ({ name, rows: shape[0]!, member }));
+  const all: Member = {
+    name: `all ${slices.length} matrices, as slices`,
+    shape: [slices.reduce((total, { rows }) => total + rows, 0), arrays[0]!.shape[1]!],
+    dtype: [...new Set(slices.map(({ member }) => file.members[member]!.dtype))].join(", "),
+    modes: null,
+    isColumnMajor: false,
+    note: "",
+    slices,
+  };
+  return {
+    ...file,
+    members: [...file.members, all],
+    async read(member, take) {
+      if (member < file.members.length) return await file.read(member, take);
+      for (const slice of slices) await file.read(slice.member, take);
+    },
+  };
 }
 
 /** What to do with files that people have and that are not read here. */

@@ -13,6 +13,15 @@ export interface Member {
   isColumnMajor: boolean;
   /** what the reader has decided by itself, for the user to know */
   note: string;
+  /** where it stands for several matrices of as many columns, one below the other: their names, rows and places among the members */
+  slices?: readonly Slice[];
+}
+
+/** A matrix that is one of several. */
+export interface Slice {
+  name: string;
+  rows: number;
+  member: number;
 }
 
 /** Takes the numbers of a file in order, some at a time. */

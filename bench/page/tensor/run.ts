@@ -6,7 +6,7 @@ import { bytes } from "../bytes.js";
 import { saveFile } from "../controls.js";
 import type { Context, Part, Run, Store } from "../part.js";
 import { messageOf, Runner, type Tell } from "../runner.js";
-import { decompose, type Numbers } from "./decomposition.js";
+import { decompose, type Numbers, type SliceNumbers } from "./decomposition.js";
 import { createExample, EXAMPLE } from "./example.js";
 import { TensorFileReader } from "./fileReader.js";
 import { type FigureFile, saveFigure, saveReport } from "./save.js";
@@ -163,7 +163,9 @@ export class TensorRun implements Run, Actions {
       const most = asked.sweeps ?? algorithm.defaults.sweeps ?? Number.POSITIVE_INFINITY;
       const measured = await decompose(
         engine,
-        { ...numbers, isMissing },
+        "slices" in numbers
+          ? { slices: numbers.slices.map((slice) => ({ ...slice, isMissing })) }
+          : { ...numbers, isMissing },
         method,
         { algorithm, asked },
         (step) =>
@@ -186,6 +188,7 @@ export class TensorRun implements Run, Actions {
         data: subject.name,
         shape: subject.shape,
         modes: subject.modes,
+        ...(subject.slices && { labels: [subject.slices.map(({ name }) => name), null, null] }),
         method: titleOf(method, settings),
         options: optionsInWords(settings, method),
         ending: endingOf(measured),
@@ -207,27 +210,28 @@ export class TensorRun implements Run, Actions {
     }
   }
 
-  async #fileNumbers(signal: AbortSignal, tell: Tell): Promise<Numbers> {
+  async #fileNumbers(signal: AbortSignal, tell: Tell): Promise<Numbers | SliceNumbers> {
     const { state } = this.store;
     const { member, members } = state.file!;
-    const { shape, isColumnMajor } = members[member]!;
-    const asked = subjectOf(state)!.shape;
+    const { shape, entries, slices } = subjectOf(state)!;
     const fill = fillValue(state);
     const reader = await this.#opened(signal);
-    const size = shape.reduce((a, b) => a * b, 1);
-    return {
-      shape,
-      as: asked,
-      isColumnMajor,
+    let read = 0;
+    const numbersOf = (at: number, as: readonly number[]): Numbers => ({
+      shape: members[at]!.shape,
+      as,
+      isColumnMajor: members[at]!.isColumnMajor,
       truth: null,
-      read(take) {
-        let read = 0;
-        return reader.read(member, fill, signal, async (piece) => {
+      read: (take) =>
+        reader.read(at, fill, signal, async (piece) => {
           read += piece.length;
           await take(piece);
-          tell(0, `Reading… ${Math.round((100 * read) / size)} %`);
-        });
-      },
+          tell(0, `Reading… ${Math.round((100 * read) / entries)} %`);
+        }),
+    });
+    if (!slices) return numbersOf(member, shape);
+    return {
+      slices: slices.map((slice) => ({ ...numbersOf(slice.member, members[slice.member]!.shape), name: slice.name })),
     };
   }
 

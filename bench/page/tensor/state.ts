@@ -8,6 +8,7 @@ import {
   OPTIONS,
   type OptionName,
   obstacleOf,
+  obstacleOfSlices,
   takesOption,
 } from "../../../src/methods/index.js";
 import type { Selected } from "../../../src/report/decomposition.js";
@@ -29,7 +30,7 @@ import { parseInteger } from "../settings.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
 import { EXAMPLE } from "./example.js";
 import type { Inspection } from "./formats.js";
-import type { Member } from "./pieces.js";
+import type { Member, Slice } from "./pieces.js";
 
 export type DataChoice = "example" | "file";
 /** What becomes of entries that are not finite; `stop`: such a tensor is not decomposed; `missing`: they are left out. */
@@ -230,7 +231,11 @@ export function update(state: State, event: Event): State {
     case "moved":
       return { ...state, settings: parse(event.query) };
     case "opened":
-      return { ...state, problem: null, file: { ...event.file, member: 0, inspection: null } };
+      return {
+        ...state,
+        problem: null,
+        file: { ...event.file, member: firstMember(state, event.file), inspection: null },
+      };
     case "member":
       return state.file
         ? { ...state, problem: null, file: { ...state.file, member: event.member, inspection: null } }
@@ -261,6 +266,12 @@ export function update(state: State, event: Event): State {
   }
 }
 
+/** The member that is looked at first: all slices, where the method takes slices. */
+function firstMember({ settings }: State, { members }: Pick<FileInfo, "members">): number {
+  const all = methodOf(settings.method).runSlices ? members.findIndex(({ slices }) => slices) : 0;
+  return Math.max(0, all);
+}
+
 /** The first sweep begins another start. */
 function withSweep(curves: readonly (readonly number[])[], { sweep, error }: { sweep: number; error: number }) {
   if (sweep === 1 || !curves.length) return [...curves, [error]];
@@ -280,6 +291,9 @@ export interface Subject {
   name: string;
   shape: readonly number[];
   modes: readonly string[];
+  entries: number;
+  /** matrices of any numbers of rows, of which `shape` has the most */
+  slices: readonly Slice[] | null;
   /** null where the numbers are known to be right */
   inspection: Inspection | null;
 }
@@ -287,16 +301,20 @@ export interface Subject {
 export function subjectOf({ settings, file }: Pick<State, "settings" | "file">): Subject | null {
   if (settings.data === "example") {
     const { name, shape, modes } = EXAMPLE;
-    return { name, shape, modes, inspection: null };
+    return { name, shape, modes, entries: product(shape), slices: null, inspection: null };
   }
   const member = file?.members[file.member];
   if (!file || !member) return null;
-  const shape = settings.shape ?? member.shape;
+  const { slices = null } = member;
+  const ofSlices = slices && [slices.length, Math.max(...slices.map(({ rows }) => rows)), member.shape[1]!];
+  const shape = ofSlices ?? settings.shape ?? member.shape;
   const hasNames = member.modes?.length === shape.length && !settings.shape;
   return {
     name: file.members.length > 1 ? `${file.name}: ${member.name}` : file.name,
     shape,
-    modes: hasNames ? member.modes! : shape.map((_, mode) => `mode ${mode}`),
+    modes: slices ? ["slice", "row", "column"] : hasNames ? member.modes! : shape.map((_, mode) => `mode ${mode}`),
+    entries: product(slices ? member.shape : shape),
+    slices,
     inspection: file.inspection,
   };
 }
@@ -324,14 +342,25 @@ export function obstacle(state: Pick<State, "settings" | "file">): Problem | nul
       ? { words: "The file holds no array that can be decomposed.", advice: "Save one array of numbers in it." }
       : null;
   const member = settings.data === "file" ? file!.members[file!.member]! : null;
-  if (member && settings.shape && product(settings.shape) !== product(member.shape))
+  if (member && !subject.slices && settings.shape && product(settings.shape) !== product(member.shape))
     return {
       words: `The shape ${settings.shape.join("×")} has ${count(product(settings.shape))} entries, the array has ${count(product(member.shape))}.`,
       advice: "Give a shape with as many entries, or none.",
     };
-  const { shape, inspection } = subject;
+  const { shape, inspection, slices } = subject;
+  if (slices && !method.runSlices)
+    return {
+      words: `${titleOf(method, settings)} takes one array.`,
+      advice: "Choose one of them above, or PARAFAC2, which takes slices of several lengths.",
+    };
   if (product(shape) === 0) return { words: `The array ${shape.join("×")} has no entries.`, advice: "Take another." };
-  const wrong = obstacleOf(method, shape, askedOf(method, settings), subject.modes);
+  const asked = askedOf(method, settings);
+  const wrong = slices
+    ? obstacleOfSlices(
+        slices.map(({ name, rows }) => ({ name, shape: [rows, shape[2]!] })),
+        asked.rank,
+      )
+    : obstacleOf(method, shape, asked, subject.modes);
   if (wrong) return { words: `${capital(wrong.words)}.`, advice: `${capital(wrong.advice)}.` };
   if (inspection) {
     const { missing, infinite, firstBad, beyond, zeros, entries } = inspection;
@@ -371,6 +400,14 @@ export const capital = (text: string): string => text.charAt(0).toUpperCase() + 
 
 const short = (value: number): string => String(Number(value.toPrecision(4)));
 
+/** `4 × 9 × 6`, or `4 slices of 5 to 9 × 6` */
+function sizeOf({ shape, slices }: Pick<Subject, "shape" | "slices">): string {
+  if (!slices) return shape.join(" × ");
+  const [count, most, columns] = shape as [number, number, number];
+  const least = Math.min(...slices.map(({ rows }) => rows));
+  return `${count} slices of ${least === most ? most : `${least} to ${most}`} × ${columns}`;
+}
+
 /** What there is to say of the array, name by name. */
 export function factsOfFile(state: Pick<State, "settings" | "file">): [name: string, text: string][] {
   const subject = subjectOf(state);
@@ -378,11 +415,11 @@ export function factsOfFile(state: Pick<State, "settings" | "file">): [name: str
   if (!subject || settings.data === "example" || !file) return [];
   const member = file.members[file.member]!;
   const { inspection } = file;
-  const size = 4 * product(subject.shape);
+  const size = 4 * subject.entries;
   return [
-    ["shape", subject.shape.join(" × ")],
+    ["shape", sizeOf(subject)],
     ["type", member.dtype],
-    ["entries", count(product(subject.shape))],
+    ["entries", count(subject.entries)],
     ...(inspection
       ? ([
           ["missing", count(inspection.missing)],

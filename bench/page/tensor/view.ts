@@ -147,7 +147,7 @@ function fileFacts(state: State, send: Send, run: Actions): TemplateResult {
             : nothing
         }
         ${
-          member
+          member && !member.slices
             ? textControl(
                 "Another shape (the same entries)",
                 settings.shape?.join("×") ?? "",

@@ -95,6 +95,40 @@ describe(".npz", () => {
     expect(odd.members.length).toBe(1);
     expect(odd.skipped[0]![0]).toBe("notes.txt");
   });
+
+  it("has, of matrices of as many columns, all of them as one member more: slices", async () => {
+    const matrix = (rows: number, from: number, columns = 2) => ({
+      shape: [rows, columns],
+      data: Float32Array.from({ length: rows * columns }, (_, at) => from + at),
+    });
+    const vector = { shape: [2], data: Float32Array.of(8, 9) };
+    const file = await opened(
+      writeNpz([
+        ["run10", matrix(1, 10)],
+        ["run9", matrix(2, 20)],
+        ["time", vector],
+      ]),
+      "runs.npz",
+    );
+    const all = file.members.at(-1)!;
+    expect(all).toMatchObject({ name: "all 2 matrices, as slices", shape: [3, 2], dtype: "f32" });
+    expect(all.slices).toEqual([
+      { name: "run9", rows: 2, member: 1 },
+      { name: "run10", rows: 1, member: 0 },
+    ]);
+    expect(await numbersOf(file, 3)).toEqual([20, 21, 22, 23, 10, 11]);
+    expect(await numbersOf(file, 0)).toEqual([10, 11]);
+    for (const other of [matrix(2, 0, 3), { shape: [1, 2, 2], data: new Float32Array(4) }]) {
+      const apart = await opened(
+        writeNpz([
+          ["a", matrix(2, 0)],
+          ["b", other],
+        ]),
+        "x.npz",
+      );
+      expect(apart.members.length).toBe(2);
+    }
+  });
 });
 
 describe(".csv", () => {

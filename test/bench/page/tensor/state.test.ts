@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { bytes } from "../../../../bench/page/bytes.js";
 import { createExample, EXAMPLE } from "../../../../bench/page/tensor/example.js";
 import type { Inspection } from "../../../../bench/page/tensor/formats.js";
+import type { Slice } from "../../../../bench/page/tensor/pieces.js";
 import {
   canRun,
   type Event,
@@ -37,7 +38,7 @@ const right: Inspection = {
 const member = (name: string, shape: number[], isColumnMajor = false) => ({
   ...{ name, shape, dtype: "f32", modes: null, isColumnMajor, note: "" },
 });
-const opened = (...members: ReturnType<typeof member>[]): Event => ({
+const opened = (...members: (ReturnType<typeof member> & { slices?: readonly Slice[] })[]): Event => ({
   type: "opened",
   file: { blob: new Blob(["x"]), name: "x.npz", kind: "NumPy archive", members, skipped: [] },
 });
@@ -142,6 +143,30 @@ describe("a file", () => {
     expect(facts).toMatchObject({ shape: "3 × 4 × 5", type: "f32", missing: "1,200", infinite: "0", range: "-1 to 4" });
     expect(facts["memory on the GPU"]).toBe("240 bytes, up to about 720 bytes while it runs");
     expect([0, 999, 1000, 200e6, 2.5e9].map(bytes)).toEqual(["0 bytes", "999 bytes", "1 kB", "200 MB", "2.5 GB"]);
+  });
+
+  it("of several matrices is all of them for PARAFAC2, which is told what does not suit", () => {
+    const slices = [5, 9].map((rows, at) => ({ name: `run${at}`, rows, member: at }));
+    const all = { ...member("all 2 matrices, as slices", [14, 4]), slices };
+    const open = (query: string): State =>
+      after(start(`data=file${query}`), opened(member("run0", [5, 4]), member("run1", [9, 4]), all), {
+        type: "inspected",
+        inspection: { ...right, entries: 56 },
+      });
+    const state = open("&method=parafac2&rank=3&shape=7x8");
+    expect(state.file!.member).toBe(2);
+    expect(subjectOf(state)).toMatchObject({ shape: [2, 9, 4], modes: ["slice", "row", "column"], entries: 56 });
+    expect(factsOfFile(state).slice(0, 3)).toEqual([
+      ["shape", "2 slices of 5 to 9 × 4"],
+      ["type", "f32"],
+      ["entries", "56"],
+    ]);
+    expect(canRun(state)).toBe(true);
+    expect(obstacle(open("&method=parafac2&rank=5"))!.words).toBe("Rank 5 is larger than the slice run0, 5×4.");
+    const byCp = open("&method=cp");
+    expect(byCp.file!.member).toBe(0);
+    const words = obstacle(after(byCp, { type: "member", member: 2 }))!.words;
+    expect(words).toBe("CP takes one array.");
   });
 
   it.each([
