@@ -1,16 +1,16 @@
 import type { Command } from "commander";
 import { type RankFit, type RankProfile, rankProfile } from "../decompositions/index.js";
 import { secondsSince } from "../experiments/figures.js";
-import { formatShape } from "../gpu/index.js";
+import { dispose, formatShape } from "../gpu/index.js";
+import { OPTIONS } from "../methods/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { renderReport } from "../report/render.js";
-import { masked } from "../sources/index.js";
 import { type Context, InterruptedError } from "./context.js";
 import { openOutputs, quoteWord, reportTemplate } from "./files.js";
-import { fraction, wholeFrom } from "./options.js";
+import { bytes, fraction, poolFor, wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { formatCount, formatSeconds, table, widthOf } from "./table.js";
-import { readTensor, TENSOR_FILE } from "./tensorFile.js";
+import { entriesOf, openTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options {
   max: number;
@@ -19,6 +19,7 @@ interface Options {
   sweeps?: number;
   holdout?: number;
   missing?: boolean;
+  memory?: number;
   json?: string;
   report?: string;
 }
@@ -47,6 +48,7 @@ export function addRank(program: Command, context: Context): void {
     .option("--sweeps <n>", "most iterations of a model (default: 500)", wholeFrom(1))
     .option("--holdout <share>", "hold out a share of the entries, as 0.1, and predict them", fraction)
     .option("--missing", "entries that are NaN, or that no line of a .csv or .tns names, are missing")
+    .option("--memory <size>", OPTIONS.memory.text, bytes)
     .option("--seed <n>", "seed of the random starts", wholeFrom(0), 0)
     .option("--json <file>", "also write the figures as JSON; - to standard output")
     .option("--report <file>", "also write a page with the figures and plots: report.html")
@@ -76,6 +78,7 @@ export function addRank(program: Command, context: Context): void {
         "  tenfold rank X.npy",
         "  tenfold rank X.npy --max 5 --starts 10 --seed 1",
         "  tenfold rank X.npy --holdout 0.1",
+        "  tenfold rank X.npy --holdout 0.1 --memory 512MB",
         "  tenfold rank X.npy --max 6 --report rank.html --json rank.json",
       ].join("\n"),
     )
@@ -87,12 +90,15 @@ async function rank(file: string, options: Options, context: Context): Promise<v
   const { max, starts, seed, sweeps, holdout, missing = false, json, report } = options;
   const outputs = openOutputs(context, { json, report }, arrayPath(file).file);
   const template = report ? reportTemplate() : null;
-  const { shape, values } = await readTensor(file, context, { missing });
+  const { memory } = options;
+  // what is held out takes the memory of a slab beside the three that are planned for
+  const planned = memory === undefined ? {} : { memory: holdout === undefined ? memory : (3 / 4) * memory };
+  const input = await openTensor(file, context, { ...planned, missing });
+  const { shape } = input;
   const { stderr, signal } = context;
   await context.withEngine(async (engine) => {
-    using tensor = engine.tensor(shape, values, { label: file });
-    using known = missing ? await masked(engine, tensor) : null;
-    const x = known ?? tensor;
+    using opened = { x: await input.open(engine), [dispose]: () => input.close() };
+    using x = opened.x;
     const working = performance.now();
     const progress = startProgress({ stderr }, { label: "rank", total: 100, unit: "%" });
     let profile: RankProfile;
@@ -126,7 +132,7 @@ async function rank(file: string, options: Options, context: Context): Promise<v
       const content: RankReport = { file, adapter, shape, starts, ...profile, seconds };
       outputs.write(json, `${JSON.stringify(content, null, 2)}\n`);
     }
-    const about = `${file}: ${formatShape(shape)}, ${formatCount(values.length)} entries`;
+    const about = `${file}: ${formatShape(shape)}, ${formatCount(entriesOf(input))} entries`;
     if (report && template) {
       const date = new Date().toISOString();
       const command = commandOf(file, options);
@@ -141,17 +147,18 @@ async function rank(file: string, options: Options, context: Context): Promise<v
     if (profile.ranks.length) print.write(`${rankTable(profile, width)}\n`);
     if (report) print.write(wrapped(`report: ${report}`));
     print.write(wrapped(conclusion(profile)));
-  });
+  }, poolFor(memory));
 }
 
 /** The command that gives the same figures again. */
-function commandOf(file: string, { max, starts, sweeps, holdout, missing }: Options): string {
+function commandOf(file: string, { max, starts, sweeps, holdout, missing, memory }: Options): string {
   const words = ["tenfold rank", quoteWord(file)];
   if (max !== MOST) words.push(`--max ${max}`);
   if (starts !== STARTS) words.push(`--starts ${starts}`);
   if (sweeps) words.push(`--sweeps ${sweeps}`);
   if (holdout !== undefined) words.push(`--holdout ${holdout}`);
   if (missing) words.push("--missing");
+  if (memory !== undefined) words.push(`--memory ${memory}`);
   return words.join(" ");
 }
 

@@ -135,10 +135,10 @@ const BETTER = 0.99;
  * What cannot be told (core consistency where a mode has fewer entries than terms, halves of data that are not one tensor) does not count. In noise
  * every rank has objections. Three models a rank: of all data, and of each half. The starts of all ranks run side by side, on one core where x is
  * large beside it; where there is room, so do the models that go on from them. A profile holds x twice; with `holdout` three times, and it has a
- * fourth model a rank. Of x with missing entries there are no halves, and for the core consistency they count as the model has them.
+ * fourth model a rank. Of x in slabs nothing of its size is held, and `holdout` takes the memory of one more slab. Of x with missing entries there are no halves, and for the core consistency they count as the model has them.
  *
  * @param x order 3 to 8
- * @throws TenfoldError for `holdout` of a source in slabs, and where it leaves out no entry
+ * @throws TenfoldError for `holdout` of a source on other machines, and where it leaves out no entry, or all of them
  * @throws ShapeError for order 2 and less, where a model's terms can be rotated, and for more than 8 modes
  * @throws TenfoldError for NaN and infinity: how many, and where the first is
  */

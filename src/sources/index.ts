@@ -1,6 +1,7 @@
 export { exponentOf } from "./facts.js";
 export type { NumberFormat, RowReader } from "./feed.js";
 export { knownEntries, Masked, type MaskedOptions, masked, scaleMarked, type UnknownSlice } from "./masked.js";
+export { MaskedSlabs } from "./maskedSlabs.js";
 export { overModes } from "./overModes.js";
 export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
 export { countReads, type Reads } from "./reads.js";

@@ -5,9 +5,10 @@ import { cpOfRanks } from "../../src/decompositions/cpGaussNewton.js";
 import { HeldOut } from "../../src/decompositions/heldOut.js";
 import { cp, type RankProgress, rankProfile } from "../../src/decompositions/index.js";
 import { type DType, type Engine, ShapeError, TenfoldError, type Tensor } from "../../src/gpu/index.js";
-import { masked, resident, slabs } from "../../src/sources/index.js";
+import { holdOut } from "../../src/ops/index.js";
+import { masked, type RowReader, resident, slabs, streamed } from "../../src/sources/index.js";
 import { KruskalTensor } from "../../src/tensors/index.js";
-import { testEngine } from "../engine.js";
+import { evaluate, testEngine } from "../engine.js";
 import { matmul, randomArray } from "../reference.js";
 import { distance, plantedCp, plantedTucker, unravel } from "./planted.js";
 import { readsWhile } from "./watched.js";
@@ -373,9 +374,10 @@ describe("entries that are held out", () => {
     using x = engine.tensor(shape, data);
     using source = await resident(engine, "test", x);
     const heldOut = await HeldOut.create("test", source, 0.3, 2);
-    const [marked] = await engine.read([heldOut.x]);
+    const side = { share: 0.3, side: "held out", seed: 2, stream: 1000 } as const;
+    const marked = await evaluate(engine, (s) => holdOut(s, source.x, side));
     // what is not held out counts as missing there, and is the largest number of f32
-    const isHeld = (at: number) => marked![at]! < 3e38;
+    const isHeld = (at: number) => marked[at]! < 3e38;
     const count = data.filter((_, at) => isHeld(at)).length;
     expect(count).toBeGreaterThan(8);
     expect(heldOut.others.known).toBe(63 - count);
@@ -396,6 +398,49 @@ describe("entries that are held out", () => {
     }
     expect(await heldOut.errorOf(model)).toBeCloseTo(Math.sqrt(lack / norm), 5);
     heldOut.destroy();
+    // slabs are parted as the tensor is, wherever they are cut, and at any scale
+    const parts = [4, 5].map((rows, at) => {
+      const numbers = data.subarray(28 * at, 28 * at + 7 * rows).map((value) => value * 2 ** 60);
+      return engine.tensor([rows, 1, 7], numbers);
+    });
+    using cut = await slabs(engine, parts);
+    const ofSlabs = await HeldOut.create("test", cut, 0.3, 2);
+    expect(ofSlabs.others.known).toBe(63 - count);
+    using scaled = new KruskalTensor(
+      engine.tensor(
+        [2],
+        [1, 0.5].map((weight) => weight * 2 ** (60 - cut.exponent)),
+      ),
+      model.factors.map((factor, mode) => engine.tensor(factor.shape, factors[mode]!)),
+    );
+    expect(await ofSlabs.errorOf(scaled)).toBeCloseTo(Math.sqrt(lack / norm), 5);
+    ofSlabs.destroy();
+    for (const part of parts) part.destroy();
+  });
+
+  it("of slabs, and of a stream within its memory, are those of the tensor", async () => {
+    const shape = [16, 7, 9];
+    const { data } = plantedCp(shape, 2, 0.1, 3);
+    using x = engine.tensor(shape, data);
+    const options = { most: 2, starts: 2, holdout: 0.15, sweeps: 60 };
+    const whole = await rankProfile(engine, x, options);
+    const reader: RowReader = {
+      shape,
+      format: "f32",
+      read: (start, count, into) => into.set(new Uint8Array(data.buffer, data.byteOffset + 252 * start, 252 * count)),
+    };
+    const memory = 252 * 20;
+    using streaming = await streamed(engine, reader, { memory });
+    expect(streaming.parts.length).toBeGreaterThan(3);
+    const before = engine.memory().live;
+    const profile = await rankProfile(engine, streaming, options);
+    expect(engine.memory().live).toBe(before);
+    expect(profile.suggestion).toBe(2);
+    for (const [at, { heldOut, relativeError, splitHalf }] of profile.ranks.entries()) {
+      expect(Math.abs(heldOut! - whole.ranks[at]!.heldOut!)).toBeLessThan(1e-3);
+      expect(Math.abs(relativeError - whole.ranks[at]!.relativeError)).toBeLessThan(2e-3);
+      expect(splitHalf).toBeNull();
+    }
   });
 
   it("of noise no rank predicts", async () => {
@@ -405,7 +450,7 @@ describe("entries that are held out", () => {
     expect(ranks[0]!.objections.join()).toContain("no better than by 0");
   });
 
-  it("need one tensor, and a share of it", async () => {
+  it("need a share of the entries", async () => {
     using x = engine.tensor([4, 4, 4], randomArray(64, 1));
     await expect(rankProfile(engine, x, { holdout: 1 })).rejects.toThrow(
       "holdout is 1, needs a number between 0 and 1",
@@ -414,8 +459,8 @@ describe("entries that are held out", () => {
       "holdout 0.000001 of 64 entries leaves out none; take a larger share",
     );
     using cut = await slabs(engine, [x, x]);
-    await expect(rankProfile(engine, cut, { holdout: 0.1 })).rejects.toThrow(
-      "holdout marks entries of a tensor that the GPU holds as one",
-    );
+    const { live } = engine.memory();
+    await expect(rankProfile(engine, cut, { holdout: 1e-6 })).rejects.toThrow("of 128 entries leaves out none");
+    expect(engine.memory().live).toBe(live);
   });
 });

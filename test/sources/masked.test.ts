@@ -3,7 +3,15 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { cp, cpALS, cpErrorPreserving, hosvd, ttSVD, tuckerHOOI } from "../../src/decompositions/index.js";
 import { type Engine, Program, type Tensor } from "../../src/gpu/index.js";
-import { accumulateKnown, copy, kruskalDifference, kruskalResidual, markMissing } from "../../src/ops/index.js";
+import {
+  accumulateKnown,
+  copy,
+  holdOut,
+  kruskalDifference,
+  kruskalResidual,
+  markMissing,
+  uniform,
+} from "../../src/ops/index.js";
 import { masked, type Reader, type Source, TensorReader } from "../../src/sources/index.js";
 import { KruskalTensor, TuckerTensor } from "../../src/tensors/index.js";
 import { kruskal } from "../decompositions/planted.js";
@@ -308,6 +316,39 @@ describe("masked", () => {
 
 describe("marks of missing entries", () => {
   const LARGEST = 3.4028234663852886e38;
+
+  it("part entries by the numbers that uniform has, wherever a part begins, beyond 2³⁴ entries, too", async () => {
+    const engine = await testEngine();
+    const drawn = { seed: 7, stream: 3, share: 0.3 };
+    const numbers = await evaluate(engine, (s) => uniform(s, [300], drawn));
+    const values = randomArray(300, 4);
+    values[5] = LARGEST;
+    for (const [first, count] of [
+      [0, 300],
+      [1, 3],
+      [37, 130],
+    ] as const) {
+      using part = engine.tensor([count], values.subarray(first, first + count));
+      const [held, others] = await evaluate(engine, (s) => [
+        holdOut(s, part, { ...drawn, side: "held out", first }),
+        holdOut(s, part, { ...drawn, side: "others", first }),
+      ]);
+      for (let at = 0; at < count; at++) {
+        const [value, u] = [values[first + at]!, numbers[first + at]!];
+        expect(held![at]).toBe(u < Math.fround(0.3) ? value : LARGEST);
+        expect(others![at]).toBe(u > Math.fround(0.3) ? value : LARGEST);
+      }
+    }
+    using part = engine.tensor([64], values.subarray(64, 128));
+    const at = (first: number) => evaluate(engine, (s) => holdOut(s, part, { ...drawn, side: "held out", first }));
+    const [before, far] = [await at(0), await at(2 ** 34)];
+    expect(far).not.toEqual(before);
+    // a part that goes over 2³⁴
+    const over = await at(2 ** 34 - 32);
+    using half = engine.tensor([32], values.subarray(96, 128));
+    const rest = await evaluate(engine, (s) => holdOut(s, half, { ...drawn, side: "held out", first: 2 ** 34 }));
+    expect([...over.subarray(32)]).toEqual([...rest]);
+  });
 
   it.each([1, 31, 64, 65, 131])("%i entries", async (size) => {
     const engine = await testEngine();
