@@ -94,7 +94,7 @@ export interface CpOptions extends StoppingOptions, CheckpointOptions {
    * norm 1. Where a factor is fixed, terms keep the order of its columns.
    *
    * One mode may have a penalty, of its factor times the weights, Â; what is lowered is then ½‖X − X̂‖² and the penalty together:
-   * `{ smooth: λ }`, ½·λ·Σ of squared second differences down the columns of Â; `{ sparse: λ, nonnegative }`, λ·‖X‖·Σ|â|, so that an entry is 0
+   * `{ smooth: λ, nonnegative }`, ½·λ·Σ of squared second differences down the columns of Â; `{ sparse: λ, nonnegative }`, λ·‖X‖·Σ|â|, so that an entry is 0
    * whose term would not explain λ of ‖X‖. The other modes take no ridge then, and may not be unimodal
    */
   constraints?: Readonly<Record<number, CpConstraint>>;

@@ -20,7 +20,7 @@ export type CpConstraint =
   | "unimodal"
   | "orthogonal"
   | { readonly fixed: TensorData }
-  | { readonly smooth: number }
+  | { readonly smooth: number; readonly nonnegative?: boolean }
   | { readonly sparse: number; readonly nonnegative?: boolean };
 
 const isFixed = (constraint: CpConstraint): constraint is { fixed: TensorData } =>
@@ -93,7 +93,9 @@ export function constraintsOf(
     if (!Number.isInteger(mode) || extent === undefined)
       throw new ShapeError(`${name}: constraints has mode ${key}, ${x} has modes 0 to ${x.shape.length - 1}`);
     if (all.has(mode))
-      throw new TenfoldError(`${name}: mode ${mode} is in nonnegative and in constraints; leave one of them out`);
+      throw new TenfoldError(
+        `${name}: mode ${mode} is in nonnegative and in constraints; leave one of them out, or give { smooth: λ, nonnegative: true } or { sparse: λ, nonnegative: true }`,
+      );
     if (constraint === "orthogonal" && rank > extent)
       throw new ShapeError(
         `${name}: mode ${mode} of ${x} has no room for ${rank} orthogonal columns; take a rank of at most ${extent}`,
@@ -147,7 +149,7 @@ export function constrained(
       return { nonnegative, unimodal, orthogonal }[constraint];
     }
     if ("fixed" in constraint) return fixed(fixedFactor(name, constraint.fixed, [extent, rank], mode));
-    if ("smooth" in constraint) return smooth(constraint.smooth, mode);
+    if ("smooth" in constraint) return smooth(constraint.smooth, constraint.nonnegative ?? false, mode);
     return sparse(constraint.sparse, constraint.nonnegative ?? false, mode);
   });
   return combined(updates, constraints);

@@ -18,7 +18,7 @@ export const nonnegativeRule: OptionRule = {
 /** What `constraints` may be. */
 export const constraintsRule: OptionRule = {
   needs:
-    'an object with "nonnegative", "unimodal", "orthogonal", { fixed: factor }, { smooth: λ } or { sparse: λ } by mode, as in { 0: "unimodal" }',
+    'an object with "nonnegative", "unimodal", "orthogonal", { fixed: factor }, { smooth: λ } or { sparse: λ } by mode, as in { 0: "unimodal" }; of two constraints on one mode there are { smooth: λ, nonnegative: true } and { sparse: λ, nonnegative: true } alone',
   is: (value) =>
     typeof value === "object" &&
     value !== null &&
@@ -34,7 +34,7 @@ export const constraintsRule: OptionRule = {
     ),
 };
 /** what an object that stands for a constraint has */
-const KINDS = ["fixed", "smooth", "sparse", "nonnegative,sparse"];
+const KINDS = ["fixed", "smooth", "sparse", "nonnegative,smooth", "nonnegative,sparse"];
 
 /** Whether any factor is constrained. */
 export const isConstrained = ({

@@ -1,5 +1,5 @@
 /** Penalties on the factor of one mode of CP, smooth and sparse ones, as updates: what `constraints` of cpALS names. */
-import { TenfoldError } from "../gpu/index.js";
+import { type Scheduler, TenfoldError, type Tensor } from "../gpu/index.js";
 import {
   add,
   divide,
@@ -7,9 +7,11 @@ import {
   innerProduct,
   map,
   matmul,
+  mean,
   multiply,
   scale,
   scaleColumns,
+  subtract,
   sumOfSquares,
   symmetricEigen,
   unitColumnsStep,
@@ -48,20 +50,26 @@ export function sparse(lambda: number, nonnegative: boolean, mode: number): CpUp
     penalty(s, { factors, weights, squaredNorm }) {
       const scaled = scaleColumns(s, factors[mode]!, weights);
       const signs = map(s, scaled, "sign");
-      const sum = innerProduct(s, scaled, signs);
-      const twice = scale(s, sum, { alpha: 2 * lambda * Math.sqrt(squaredNorm) });
-      s.release(scaled, signs, sum);
+      const size = innerProduct(s, scaled, signs);
+      const twice = scale(s, size, { alpha: 2 * lambda * Math.sqrt(squaredNorm) });
+      s.release(scaled, signs, size);
       return twice;
     },
   };
 }
 
+/** steps of the method of multipliers in one update: the next update goes on from where they end */
+const STEPS = 10;
+
 /**
  * Least ½·‖X − X̂‖² + ½·λ·‖L·Â‖² over the factor Â of a mode times the weights. L takes second differences of neighbouring rows, at the ends with the row
  * beside the end as its own neighbour. Cosines C diagonalise L (Garcia 2010), and eigenvectors Q the matrix V of the normal equations Â·V + λ·L²·Â = M, so
  * that C·Â·Q is C·M·Q divided, entry by entry, by the sum of two eigenvalues: no digits are lost, however large λ is.
+ *
+ * Without negative entries, by the alternating direction method of multipliers (Huang, Sidiropoulos & Liavas 2016): such a solution with ρ·I added to V, ρ its
+ * mean diagonal, and a projection, by turns. Factor and multipliers are those of the update before, so that updates end where none is better.
  */
-export function smooth(lambda: number, mode: number): CpUpdate {
+export function smooth(lambda: number, nonnegative: boolean, mode: number): CpUpdate {
   const advice = "a smaller penalty";
   return {
     advice,
@@ -72,44 +80,65 @@ export function smooth(lambda: number, mode: number): CpUpdate {
       const rows = source.shape[mode]!;
       const cosines = allocate([rows, rows], "cosines");
       const curvatures = allocate([rows, 1], "curvatures");
+      /** the multipliers of Â ≥ 0, divided by ρ */
+      let multipliers: Tensor | undefined;
       engine.write(cosines, cosineRows(rows));
       engine.write(
         curvatures,
         Float32Array.from({ length: rows }, (_, k) => curvature(k, rows)),
       );
+      /** Â of a right side M, where V has these eigenvectors, and eigenvalues that the divisor has beside λ·L²'s. */
+      const solved = (s: Scheduler, right: Tensor, vectors: Tensor, divisor: Tensor): Tensor => {
+        const turned = matmul(s, right, vectors);
+        const waves = matmul(s, cosines, turned);
+        const divided = divide(s, waves, divisor);
+        const back = matmul(s, cosines, divided, { transposeA: true });
+        const next = matmul(s, back, vectors, { transposeB: true });
+        s.release(turned, waves, divided, back);
+        return next;
+      };
       return {
         advice,
         keepsDirections: true,
+        ...(nonnegative && {
+          prepare(start: Float32Array, rank: number) {
+            makeNonnegative(start, rank);
+            // another start is about to begin
+            if (multipliers) engine.write(multipliers, new Float32Array(multipliers.size));
+          },
+        }),
         record: ({ s }, { product, normal, factor, weights }) => {
           const scaled = scaleColumns(s, factor, weights);
           const near = scale(s, scaled, { alpha: PROXIMAL });
           const right = add(s, product, near);
           const { values, vectors } = symmetricEigen(s, normal);
-          const turned = matmul(s, right, vectors);
-          const waves = matmul(s, cosines, turned);
           // V has no negative eigenvalue but by rounding
           const positive = map(s, values, "relu");
           const shifted = map(s, positive, "identity", { beta: PROXIMAL });
           const stiff = scale(s, curvatures, { alpha: lambda });
           const divisor = add(s, stiff, shifted);
-          const solved = divide(s, waves, divisor);
-          const back = matmul(s, cosines, solved, { transposeA: true });
-          const next = matmul(s, back, vectors, { transposeB: true });
-          s.release(
-            scaled,
-            near,
-            right,
-            values,
-            vectors,
-            turned,
-            waves,
-            positive,
-            shifted,
-            stiff,
-            divisor,
-            solved,
-            back,
-          );
+          const temporaries = [near, right, values, vectors, positive, shifted, stiff, divisor];
+          if (!nonnegative) {
+            const next = solved(s, right, vectors, divisor);
+            s.release(scaled, ...temporaries);
+            return next;
+          }
+          multipliers ??= allocate(factor.shape, "multipliers");
+          const rho = mean(s, shifted);
+          const stiffer = add(s, divisor, rho);
+          let next = scaled;
+          for (let step = 0; step < STEPS; step++) {
+            const aim = subtract(s, next, multipliers);
+            const pull = multiply(s, aim, rho);
+            const pulled = add(s, right, pull);
+            const free = solved(s, pulled, vectors, stiffer);
+            const lifted = add(s, free, multipliers);
+            s.release(next, aim, pull, pulled, free);
+            next = map(s, lifted, "relu");
+            subtract(s, lifted, next, { out: multipliers });
+            s.release(lifted);
+          }
+          s.release(...temporaries, rho, stiffer);
           return next;
         },
         penalty(s, { factors, weights }) {
@@ -117,9 +146,9 @@ export function smooth(lambda: number, mode: number): CpUpdate {
           const waves = matmul(s, cosines, scaled);
           const roots = map(s, curvatures, "sqrt");
           const bends = multiply(s, waves, roots);
-          const sum = sumOfSquares(s, bends);
-          const total = scale(s, sum, { alpha: lambda });
-          s.release(scaled, waves, roots, bends, sum);
+          const squares = sumOfSquares(s, bends);
+          const total = scale(s, squares, { alpha: lambda });
+          s.release(scaled, waves, roots, bends, squares);
           return total;
         },
       };

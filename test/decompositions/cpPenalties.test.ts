@@ -104,6 +104,48 @@ describe("smooth", () => {
     },
   );
 
+  it.each([1, 30])("λ %f, and nothing negative: ends where f64 finds no better factor of the mode", async (smooth) => {
+    const engine = await testEngine();
+    const { data } = planted(waves, 0.5);
+    using x = engine.tensor(SHAPE, data);
+    const constraint = { smooth, nonnegative: true };
+    const { live } = engine.memory();
+    const result = await cpALS(engine, x, { ...options, starts: 2, constraints: { 0: constraint } });
+    const model = await read(result.tensor);
+    result.tensor.destroy();
+    expect(engine.memory().live).toBe(live);
+    expect(Math.min(...model.first)).toBe(0);
+    expect([...model.first].filter((value) => value === 0).length).toBeGreaterThan(3);
+    const lowered = (first: Float64Array) => {
+      const { loss, gradient } = gradientOf(data, { ...model, first });
+      const pull = bend(bend(first));
+      return {
+        objective: loss + (smooth / 2) * Math.hypot(...bend(first)) ** 2,
+        gradient: gradient.map((value, at) => value + smooth * pull[at]!),
+      };
+    };
+    expect(Math.abs(Math.sqrt(2 * gradientOf(data, model).loss) / norm(data) - result.relativeError)).toBeLessThan(
+      1e-5,
+    );
+    // projected gradients with momentum (Beck & Teboulle 2009); columns of the others have norm 1
+    const step = 1 / (RANK + 16 * smooth);
+    let [best, ahead, momentum] = [model.first, model.first, 1];
+    for (let pass = 0; pass < 1500; pass++) {
+      const { gradient } = lowered(ahead);
+      const next = ahead.map((value, at) => Math.max(0, value - step * gradient[at]!));
+      const grown = (1 + Math.sqrt(1 + 4 * momentum ** 2)) / 2;
+      const previous = best;
+      ahead = next.map((value, at) => value + ((momentum - 1) / grown) * (value - previous[at]!));
+      [best, momentum] = [next, grown];
+    }
+    const [found, least] = [lowered(model.first).objective, lowered(best).objective];
+    expect(found / least - 1).toBeLessThan(1e-5);
+    // without the constraint the planted factor has negative entries, and the objective is less
+    const free = await cpALS(engine, x, { ...options, starts: 2, constraints: { 0: { smooth } } });
+    expect(Math.min(...(await read(free.tensor)).first)).toBeLessThan(-0.01);
+    free.tensor.destroy();
+  });
+
   it("goes with other constraints, and with missing entries", async () => {
     const engine = await testEngine();
     const { data, first } = planted(waves, 0.2);
@@ -179,7 +221,15 @@ it("penalties that cannot be had are refused", async () => {
   await refused({ 0: { smooth: 1 }, 2: "unimodal" }).toThrow("mode 2 is unimodal and mode 0 has a penalty");
   await refused({ 0: { smooth: -1 } }).toThrow("smooth of mode 0 is -1, needs a number of at least 0");
   await refused({ 0: { sparse: "much" } }).toThrow("sparse of mode 0 is much");
-  await refused({ 0: { smooth: 1, nonnegative: true } }).toThrow("{ smooth: λ } or { sparse: λ }");
+  for (const both of [
+    { smooth: 1, sparse: 1 },
+    { fixed: [1], nonnegative: true },
+    { smooth: 1, unimodal: true },
+  ])
+    await refused({ 0: both }).toThrow("of two constraints on one mode there are { smooth: λ, nonnegative: true }");
+  await expect(cpALS(engine, x, { rank: 2, nonnegative: [0], constraints: { 0: { smooth: 1 } } })).rejects.toThrow(
+    "or give { smooth: λ, nonnegative: true }",
+  );
   using long = engine.tensor([6000, 2], new Float32Array(12000));
   await expect(cpALS(engine, long, { rank: 1, constraints: { 0: { smooth: 1 } } })).rejects.toThrow(
     "has 6000 rows, smooth takes at most 5792",
