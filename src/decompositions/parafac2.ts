@@ -20,8 +20,11 @@ import {
   appendRow,
   batchMatmul,
   copy,
+  cpSweeps,
   fill,
+  fusesSweeps,
   hadamard,
+  kruskalResidual,
   kruskalToTensor,
   LINE_SEARCH_ERROR,
   LINE_SEARCH_START,
@@ -46,7 +49,7 @@ import { checkCall, exponentOf, knownEntries, Masked, Resident, resident, scaleM
 import { KruskalTensor, Parafac2Tensor } from "../tensors/index.js";
 import { CpProblem } from "./cp.js";
 import { canonicalKruskal, restoreKruskal, withStartFactor, zeroKruskal } from "./cpModels.js";
-import { type CpUpdate, leastSquares } from "./cpUpdates.js";
+import { type CpUpdate, leastSquares, PROXIMAL } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
@@ -333,27 +336,65 @@ async function inBatches(count: number, record: (first: number, stop: number) =>
   for (let first = 0; first < count; first += TOGETHER) await record(first, Math.min(count, first + TOGETHER));
 }
 
-/** PARAFAC2 as a method of `iterate`. The K×R×J tensor of projected slices is what a `CpProblem` sweeps over. */
+/** One of the states that a line search chooses between. What is not made of each other lies in one tensor, which a dispatch takes as a whole. */
+class State {
+  readonly tensor: Tensor;
+  /** P_k one below the other, K×D×R */
+  readonly projections: Tensor;
+
+  constructor(
+    allocate: Scope["allocate"],
+    readonly parts: Stack,
+    projections: readonly number[],
+    label: string,
+  ) {
+    this.tensor = allocate([parts.size], label);
+    this.projections = allocate(projections, `projections of the ${label}`);
+  }
+
+  /** A, B and C; λ is in A */
+  get factors(): Tensor[] {
+    return MODES.map((mode) => this.parts.of(this.tensor, mode));
+  }
+
+  /** the stack of factors alone, which comes first */
+  stack({ size }: Stack): Tensor {
+    return this.tensor.rows(0, size);
+  }
+
+  /** T_k = P_kᵀ·Y_k, K×R×J */
+  get projected(): Tensor {
+    return this.parts.of(this.tensor, 3);
+  }
+
+  /** Σ‖Y_k − P_k·T_k‖², [1]: what is left whatever the factors are */
+  get apart(): Tensor {
+    return this.parts.of(this.tensor, 4);
+  }
+}
+
+/**
+ * PARAFAC2 as a method of `iterate`. The K×R×J tensor of projected slices is what sweeps go over: those of a `CpProblem`, or all of an iteration in one
+ * dispatch where that tensor is small.
+ */
 class Parafac2Method implements SweepMethod<Parafac2Tensor> {
   readonly columns = LINE_SEARCH_START.length;
   readonly advice: string;
-  readonly #cp: CpProblem;
+  /** what sweeps where they are not one dispatch */
+  readonly #cp: CpProblem | null;
   readonly #stack: Stack;
-  /** the factors as the sweeps of an iteration leave them: columns of norm 1 */
+  /** the factors as the sweeps of an iteration leave them: columns of norm 1, and their weights */
   readonly #fresh: Tensor;
-  /** the best factors, λ in A, and their P_k one below the other, K×D×R */
-  readonly #factors: Tensor;
-  readonly #projections: Tensor;
-  /** the two steps of the line search: λ is in A. The plain one has the best projections, the further one its own */
+  readonly #weights: Tensor;
+  /** the best state */
+  readonly #best: State;
+  /** the two steps of the line search. The plain one has factors alone, λ in A, and the best projections; the further one its own */
   readonly #plain: Tensor;
-  readonly #further: Tensor;
-  readonly #furtherProjections: Tensor;
+  readonly #further: State;
   /** what `polar` goes on from, K×R×R */
   readonly #rotation: Tensor;
   readonly #errors: { plain: Tensor; further: Tensor };
-  readonly #state: Tensor;
-  /** P_kᵀ·Y_k of the best factors */
-  readonly #projected: Tensor;
+  readonly #search: Tensor;
 
   constructor(
     readonly scope: Scope,
@@ -365,29 +406,34 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     const { rank } = options;
     const [count, most, columns] = data.reduced.shape as [number, number, number];
     this.advice = update.advice;
-    this.#projected = allocate([count, rank, columns], "projected slices");
-    const { squaredNorm } = data.reduced;
-    const inner = new Resident(this.#projected, { exponent: 0, squaredNorm, largest: 1, isZero: false });
-    this.#stack = new Stack(
-      [
-        [count, rank],
-        [rank, rank],
-        [columns, rank],
-      ],
-      [0, 2, 1],
-    );
+    const shapes = [
+      [count, rank],
+      [rank, rank],
+      [columns, rank],
+    ];
+    const order = [0, 2, 1];
+    this.#stack = new Stack(shapes, order);
     const { size } = this.#stack;
+    const parts = new Stack([...shapes, [count, rank, columns], [1]], [...order, 3, 4]);
+    const stateOf = (label: string): State => new State(allocate, parts, [count, most, rank], label);
+    this.#best = stateOf("best state");
+    this.#further = stateOf("further step");
     this.#plain = allocate([size], "plain step");
-    this.#further = allocate([size], "further step");
-    this.#furtherProjections = allocate([count, most, rank], "projections of the further step");
     this.#rotation = allocate([count, rank, rank], "rotations");
     this.#errors = { plain: allocate([1], "plain error"), further: allocate([1], "further error") };
     this.#fresh = allocate([size], "new factors");
-    this.#factors = allocate([size], "best factors");
-    this.#projections = allocate([count, most, rank], "best projections");
-    this.#state = allocate([LINE_SEARCH_START.length], "line search");
-    const stacked = { stack: this.#stack, tensor: this.#fresh };
-    this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update, stacked);
+    this.#search = allocate([LINE_SEARCH_START.length], "line search");
+    const { projected } = this.#best;
+    if (!update.oneSigned && fusesSweeps(engine, projected.shape, rank)) {
+      this.#cp = null;
+      this.#weights = allocate([rank], "weights");
+    } else {
+      const facts = { exponent: 0, squaredNorm: data.reduced.squaredNorm, largest: 1, isZero: false };
+      const inner = new Resident(projected, facts);
+      const stacked = { stack: this.#stack, tensor: this.#fresh };
+      this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update, stacked);
+      this.#weights = this.#cp.model.weights;
+    }
   }
 
   async start(index: number): Promise<undefined> {
@@ -395,45 +441,44 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     const { rank, initialize = "svd", seed = 0, signal } = this.options;
     const startSeed = seedAt(seed, index);
     const { reduced } = this.data;
-    const begin = (mode: number) => this.#stack.of(this.#factors, mode);
-    engine.write(this.#state, [...LINE_SEARCH_START]);
+    const { factors } = this.#best;
+    engine.write(this.#search, [...LINE_SEARCH_START]);
     engine.write(this.#rotation, new Float32Array(this.#rotation.size));
     const isBySvd = index === 0 && initialize === "svd";
     const known = index === 0 && typeof initialize !== "string" ? initialize : null;
     await engine.run((s) => {
       // missing entries are 0 until there is a model
       if (this.data.marked) knownEntries(s, this.data.marked, reduced.x);
-      fill(s, this.#factors, 0);
-      for (const mode of [0, 1, 2])
-        if (isBySvd && mode === 0) fill(s, begin(mode), 1);
-        else uniform(s, begin(mode).shape, { seed: startSeed, stream: mode, out: begin(mode) });
+      fill(s, this.#best.tensor, 0);
+      for (const [mode, factor] of factors.entries())
+        if (isBySvd && mode === 0) fill(s, factor, 1);
+        else uniform(s, factor.shape, { seed: startSeed, stream: mode, out: factor });
     }, "PARAFAC2 start");
     if (isBySvd) {
       const unit = new Float32Array(rank * rank);
       for (let r = 0; r < rank; r++) unit[r * rank + r] = 1;
-      engine.write(begin(1), unit);
+      engine.write(factors[1]!, unit);
       await withStartFactor(reduced, "hosvd", { mode: 2, rank, seed: startSeed, signal }, (s, start) => {
-        copy(s, start, { out: begin(2) });
+        copy(s, start, { out: factors[2]! });
       });
     }
-    for (const [mode, factor] of (known ?? []).entries()) engine.write(begin(mode), factor);
+    for (const [mode, factor] of (known ?? []).entries()) engine.write(factors[mode]!, factor);
     const { prepare } = this.update;
     if (prepare) {
-      const values = await engine.read([0, 1, 2].map(begin));
+      const values = await engine.read(factors);
       for (const [mode, factor] of values.entries()) {
         prepare(factor, rank, mode);
-        engine.write(begin(mode), factor);
+        engine.write(factors[mode]!, factor);
       }
     }
     // as large as X, so that results scale with X: updates hold on a little to where they begin
     const unit = 2 ** Math.round(Math.log2(reduced.squaredNorm) / 2);
     await engine.run((s) => {
-      const scaled = scale(s, begin(0), { alpha: unit });
-      copy(s, scaled, { out: begin(0) });
-      copy(s, this.#factors, { out: this.#plain });
-      const products = this.#products(s, this.#factors);
-      this.#project(s, products, this.#projections);
-      s.release(scaled, products);
+      const scaled = scale(s, factors[0]!, { alpha: unit });
+      copy(s, scaled, { out: factors[0]! });
+      s.release(scaled);
+      copy(s, this.#best.stack(this.#stack), { out: this.#plain });
+      s.release(this.#project(s, this.#best));
       this.#begin(s);
     }, "PARAFAC2 start");
     return undefined;
@@ -441,61 +486,91 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
 
   record(p: Program, { rows, counter }: Trace): void {
     const { s } = p;
-    for (let sweep = 0; sweep < INNER_SWEEPS; sweep++) this.#cp.record(p, null, false);
-    const [plain, further] = [this.#plain, this.#further];
-    const state = this.#state;
+    const best = this.#best.stack(this.#stack);
+    const starts = MODES.map((mode) => this.#stack.rangeOf([mode])[0]) as [number, number, number];
+    if (this.#cp) for (let sweep = 0; sweep < INNER_SWEEPS; sweep++) this.#cp.record(p, null, false);
+    else
+      cpSweeps(s, {
+        ...{ x: this.#best.projected, begin: best, starts, factors: this.#fresh, weights: this.#weights },
+        ...{ sweeps: INNER_SWEEPS, proximal: PROXIMAL },
+      });
+    const [plain, further, state] = [this.#plain, this.#further, this.#search];
     lineSearchSteps(s, {
       fresh: this.#fresh,
-      scaled: { weights: this.#cp.model.weights, range: this.#stack.rangeOf([0]) },
+      scaled: { weights: this.#weights, range: this.#stack.rangeOf([0]) },
       clip: this.#stack.rangeOf([...(this.update.oneSigned ?? [])]),
       state,
       plain,
-      further,
+      further: further.stack(this.#stack),
     });
-    const plainProducts = this.#products(s, plain);
-    this.#recordError(s, this.#projections, plainProducts, this.#errors.plain);
-    s.release(plainProducts);
-    const furtherProducts = this.#products(s, further);
-    this.#project(s, furtherProducts, this.#furtherProjections);
-    this.#recordError(s, this.#furtherProjections, furtherProducts, this.#errors.further);
-    s.release(furtherProducts);
+    this.#plainError(s, this.#errors.plain);
+    const products = this.#project(s, further);
+    this.#furtherError(s, products, this.#errors.further);
+    s.release(products);
     lineSearchChoice(s, this.#errors, state);
-    lineSearchTake(s, "plain", plain, state, this.#factors);
-    lineSearchTake(s, "further", further, state, this.#factors);
-    lineSearchTake(s, "further", this.#furtherProjections, state, this.#projections);
+    lineSearchTake(s, "plain", plain, state, best);
+    lineSearchTake(s, "further", further.tensor, state, this.#best.tensor);
+    lineSearchTake(s, "further", further.projections, state, this.#best.projections);
     this.#fillMissing(s);
     this.#begin(s);
-    appendRow(s, this.#state, rows, counter);
+    appendRow(s, state, rows, counter);
   }
 
-  /** Records the missing entries of the Y_k as the best factors have them. */
+  /** Records the missing entries of the Y_k as the best factors have them, and what is projected of that. */
   #fillMissing(s: Scheduler): void {
     const { marked, reduced } = this.data;
     if (!marked) return;
-    const products = this.#products(s, this.#factors);
-    batchMatmul(s, this.#projections, products, { out: reduced.x });
+    const { factors, projections, projected } = this.#best;
+    const products = kruskalToTensor(s, null, factors);
+    batchMatmul(s, projections, products, { out: reduced.x });
     accumulateKnown(s, marked, reduced.x, { alpha: 1, beta: 0, gamma: 1 });
+    batchMatmul(s, projections, reduced.x, { transposeA: true, out: projected });
     s.release(products);
   }
 
-  /** Records what sweeps begin from: the projected slices, and the best factors in place of those of the `CpProblem`. */
+  /** Records what sweeps begin from, where they are not one dispatch: the best factors in place of those of the `CpProblem`. */
   #begin(s: Scheduler): void {
-    batchMatmul(s, this.#projections, this.data.reduced.x, { transposeA: true, out: this.#projected });
-    this.#cp.placeAll(s, this.#factors, MODES);
+    this.#cp?.placeAll(s, this.#best.stack(this.#stack), MODES);
   }
 
-  /** Records M_k = B·diag(a_k)·Cᵀ of a step, K×R×J. */
-  #products(s: Scheduler, step: Tensor): Tensor {
-    const factors = MODES.map((mode) => this.#stack.of(step, mode));
-    return kruskalToTensor(s, null, factors);
-  }
-
-  /** Records the P_k that are best for M_k: the polar factors of Y_k·M_kᵀ. */
-  #project(s: Scheduler, products: Tensor, out: Tensor): void {
-    const { reduced, heights } = this.data;
+  /**
+   * Records the P_k that are best for a state's factors, the polar factors of Y_k·M_kᵀ with M_k = B·diag(a_k)·Cᵀ; what they project; and, where no entry
+   * is missing, what is left. Returns the M_k, a temporary.
+   */
+  #project(s: Scheduler, { factors, projections, projected, apart }: State): Tensor {
+    const { reduced, heights, marked } = this.data;
+    const products = kruskalToTensor(s, null, factors);
     const z = batchMatmul(s, reduced.x, products, { transposeB: true });
-    polar(s, z, heights, { rotation: this.#rotation, out });
+    polar(s, z, heights, { rotation: this.#rotation, out: projections });
     s.release(z);
+    batchMatmul(s, projections, reduced.x, { transposeA: true, out: projected });
+    if (!marked) this.#recordError(s, projections, projected, apart);
+    return products;
+  }
+
+  /** Records Σ‖X_k − P_k·M_k‖² of known entries, with the best projections and the factors of the plain step. */
+  #plainError(s: Scheduler, out: Tensor): void {
+    const { projections, projected, apart } = this.#best;
+    const factors = MODES.map((mode) => this.#stack.of(this.#plain, mode));
+    if (this.data.marked) {
+      const products = kruskalToTensor(s, null, factors);
+      this.#recordError(s, projections, products, out);
+      s.release(products);
+      return;
+    }
+    // P_k has orthonormal columns: ‖Y_k − P_k·M_k‖² = ‖Y_k − P_k·T_k‖² + ‖T_k − M_k‖²
+    kruskalResidual(s, projected, null, factors, { out });
+    accumulate(s, apart, out);
+  }
+
+  /** Records the same of the further step, whose M_k these are. */
+  #furtherError(s: Scheduler, products: Tensor, out: Tensor): void {
+    const { projections, projected, apart } = this.#further;
+    if (this.data.marked) this.#recordError(s, projections, products, out);
+    else {
+      squaredDistance(s, projected, products, { out });
+      accumulate(s, apart, out);
+    }
   }
 
   /** Records Σ‖X_k − P_k·M_k‖² of known entries. */
@@ -519,7 +594,7 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     const factors = [0, 1, 2].map((mode) => held.allocate([...this.#stack.shapes[mode]!], `factor ${mode}`));
     await engine.run((s) => {
       const norms = factors.map(
-        (factor, mode) => normalizeColumns(s, this.#stack.of(this.#factors, mode), { out: factor }).norms,
+        (factor, mode) => normalizeColumns(s, this.#best.factors[mode]!, { out: factor }).norms,
       );
       hadamard(s, hadamard(s, norms[0]!, norms[1]!), norms[2]!, { out: weights });
     }, "PARAFAC2 result");
@@ -529,7 +604,7 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     );
     const [a, b, c] = model.factors as [Tensor, Tensor, Tensor];
     const [count, most, columns] = this.data.reduced.shape as [number, number, number];
-    const all = this.#projections.reshape([count * most, rank]);
+    const all = this.#best.projections.reshape([count * most, rank]);
     const projections = scaled.map((x, k) => result.allocate([x.shape[0]!, rank], `projection ${k}`));
     await inBatches(scaled.length, async (first, stop) => {
       await engine.run((s) => {

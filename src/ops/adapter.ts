@@ -147,6 +147,11 @@ const NUMBERS = {
   reductionRowsLarge: { values: { swiftshader: 64, gpu: 32 }, numbers: optionRules.positive },
   reductionWidth: { values: { swiftshader: 4, lavapipe: 8, gpu: 64 }, numbers: powerOfTwo(4, 256) },
   reductionProductRows: { values: { swiftshader: 16, gpu: 4 }, numbers: powerOfTwo(1, 16) },
+  fuseSweeps: {
+    values: { swiftshader: 2 ** 20, gpu: 2 ** 19 },
+    numbers: threshold,
+    words: { fused: Number.POSITIVE_INFINITY, updates: 0 },
+  },
   fuseAls: { values: { swiftshader: 16, gpu: 32 }, numbers: upTo(0, 32) },
   alsRows: { values: { swiftshader: 64, gpu: 16 }, numbers: optionRules.positive },
   alsWorkgroups: { values: { swiftshader: 4, gpu: 64 }, numbers: optionRules.positive },
@@ -378,6 +383,12 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     decides: "rows that a workgroup takes of the second product in a step of bidiagonal reduction",
     unit: "rows",
     because: "a few cores take many rows each, a GPU's many workgroups a few",
+  },
+  fuseSweeps: {
+    decides: "multiplications of an MTTKRP up to which the sweeps of a PARAFAC2 iteration are one workgroup",
+    unit: "multiplications",
+    because:
+      "they are 40 dispatches otherwise, most of them with less work than a dispatch costs; one workgroup has one of a few cores in software, and of a hundred on a GPU",
   },
   fuseAls: {
     decides: "rank up to which an update of CP-ALS is one dispatch",

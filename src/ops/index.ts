@@ -35,6 +35,7 @@ export {
 } from "./conv2d.js";
 export * from "./conv3d.js";
 export { type CoreSteps, coreSteps, fusesCoreSteps } from "./coreSteps.js";
+export { type CpSweeps, cpSweeps, fusesSweeps } from "./cpSweeps.js";
 export * from "./cutOff.js";
 export * from "./diagonalBlocks.js";
 export * from "./dropout.js";

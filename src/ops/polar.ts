@@ -2,6 +2,7 @@ import shader from "../../shaders/polar.wgsl?late";
 import lanesShader from "../../shaders/polar_lanes.wgsl?late";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
+import { batchMatmul } from "./batchMatmul.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, ({ count }) => grid1d(count!, 1));
@@ -18,7 +19,7 @@ export interface PolarOptions {
 
 /**
  * The orthonormal polar factors of K matrices (K×I×R, R ≤ I): P_k = U_k·V_kᵀ of Z_k = U_k·Σ_k·V_kᵀ, the matrices with orthonormal columns
- * nearest to them, by one-sided Jacobi rotations in one dispatch. No Gram matrix squares a condition number; columns are orthonormal also
+ * nearest to them, by one-sided Jacobi rotations. No Gram matrix squares a condition number; columns are orthonormal also
  * where Z_k lacks rank. `heights` ([K], u32, R to I each) says how many rows of each matrix are in use, rows below are 0 and stay 0; null
  * stands for all rows.
  */
@@ -35,16 +36,22 @@ export function polar(s: Scheduler, z: Tensor, heights: Tensor<"u32"> | null, { 
   const TEAM = Math.min(WIDTH, setting(s.engine, "jacobiTeam"));
   const FULL = heights === null;
   // lanes that have no team take a matrix each, where there are enough
-  const isSideBySide = TEAM === 1 && count > 1;
-  const work = isSideBySide
-    ? s.tensor([Math.ceil(count / WIDTH) * WIDTH, rank * (rows + rank)], { label: "polar work" })
-    : s.tensor(z.shape, { label: "polar work" });
-  s.run(
-    isSideBySide ? lanes.with({ WIDTH, FULL }) : kernel.with({ WIDTH, TEAM, FULL }),
-    { z, heights: counts, work, rotation, out: result },
-    { count, rows, rank },
-  );
-  s.release(work);
+  if (TEAM === 1 && count > 1) {
+    const turned = batchMatmul(s, z, rotation, { transposeB: true });
+    const u = s.tensor(z.shape, { label: "left singular vectors" });
+    const work = s.tensor([Math.ceil(count / WIDTH) * WIDTH, rank * (rows + rank)], { label: "polar work" });
+    s.run(lanes.with({ WIDTH, FULL }), { z, turned, heights: counts, work, rotation, out: u }, { count, rows, rank });
+    batchMatmul(s, u, rotation, { out: result });
+    s.release(work, turned, u);
+  } else {
+    const work = s.tensor(z.shape, { label: "polar work" });
+    s.run(
+      kernel.with({ WIDTH, TEAM, FULL }),
+      { z, heights: counts, work, rotation, out: result },
+      { count, rows, rank },
+    );
+    s.release(work);
+  }
   if (!heights) s.release(counts);
   return result;
 }

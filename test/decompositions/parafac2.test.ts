@@ -9,65 +9,7 @@ import type { Parafac2Tensor } from "../../src/tensors/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { norm } from "./planted.js";
-
-/** Random numbers with orthonormal columns. */
-function orthonormal(rows: number, rank: number, seed: number): Float64Array {
-  const q = Float64Array.from(randomArray(rows * rank, seed));
-  const inner = (r: number, t: number) => {
-    let sum = 0;
-    for (let i = 0; i < rows; i++) sum += q[i * rank + r]! * q[i * rank + t]!;
-    return sum;
-  };
-  for (let r = 0; r < rank; r++) {
-    for (let again = 0; again < 2; again++)
-      for (let t = 0; t < r; t++) {
-        const part = inner(r, t);
-        for (let i = 0; i < rows; i++) q[i * rank + r]! -= part * q[i * rank + t]!;
-      }
-    const length = Math.sqrt(inner(r, r));
-    for (let i = 0; i < rows; i++) q[i * rank + r]! /= length;
-  }
-  return q;
-}
-
-interface Slice {
-  rows: number;
-  data: Float32Array;
-}
-
-/** Slices of a model with these numbers of rows, plus noise. */
-function planted(heights: readonly number[], columns: number, rank: number, noise: number, seed: number): Slice[] {
-  const a = randomArray(heights.length * rank, seed).map((value) => 0.2 + Math.abs(value));
-  const b = randomArray(rank * rank, seed + 1);
-  for (let r = 0; r < rank; r++) b[r * rank + r]! += 1;
-  const c = randomArray(columns * rank, seed + 2).map(Math.abs);
-  return heights.map((rows, k) => {
-    const p = orthonormal(rows, rank, seed + 10 + k);
-    const clean = slice(p, b, a.subarray(k * rank, (k + 1) * rank), c, rank);
-    const errors = randomArray(rows * columns, seed + 100 + k);
-    const size = (noise * norm(clean)) / norm(errors);
-    return { rows, data: Float32Array.from(clean, (value, at) => value + size * errors[at]!) };
-  });
-}
-
-/** P·B·diag(a)·Cᵀ */
-function slice(
-  p: ArrayLike<number>,
-  b: ArrayLike<number>,
-  a: ArrayLike<number>,
-  c: ArrayLike<number>,
-  rank: number,
-): Float64Array {
-  const [rows, columns] = [p.length / rank, c.length / rank];
-  const out = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++)
-    for (let r = 0; r < rank; r++) {
-      let evolved = 0;
-      for (let t = 0; t < rank; t++) evolved += p[i * rank + t]! * b[t * rank + r]!;
-      for (let j = 0; j < columns; j++) out[i * columns + j]! += evolved * a[r]! * c[j * rank + r]!;
-    }
-  return out;
-}
+import { planted, type Slice, slice } from "./slices.js";
 
 const tensorsOf = (engine: Engine, slices: readonly Slice[]): Tensor[] =>
   slices.map(({ rows, data }) => engine.tensor([rows, data.length / rows], data));
@@ -162,6 +104,25 @@ it("does not depend on scale, nor on the scales of slices beside each other", as
   const small = await solve([1, 1e-12, 1]);
   expect(small.sliceErrors[1]).toBeLessThanOrEqual(1);
   expect((await solve([0, 0, 0])).relativeError).toBe(0);
+});
+
+it("takes few dispatches an iteration, and reads once a batch of them", async () => {
+  const engine = await testEngine();
+  const tensors = tensorsOf(engine, planted([9, 4, 14, 30, 5, 8], 8, 3, 0.1, 3));
+  const costOf = async (sweeps: number, options: { nonnegative?: true } = {}) => {
+    const { dispatches, readbacks } = engine.counters;
+    const { tensor } = await parafac2(engine, tensors, { rank: 3, sweeps, tolerance: 0, ...options });
+    tensor.destroy();
+    return [engine.counters.dispatches - dispatches, engine.counters.readbacks - readbacks] as const;
+  };
+  const [short, long] = [await costOf(4), await costOf(12)];
+  expect((long[0] - short[0]) / 8).toBeLessThanOrEqual(22);
+  expect(long[1] - short[1]).toBe(2);
+  // with non-negative factors, sweeps are dispatches of their own
+  const [few, many] = [await costOf(4, { nonnegative: true }), await costOf(12, { nonnegative: true })];
+  expect((many[0] - few[0]) / 8).toBeGreaterThan(40);
+  expect(many[1] - few[1]).toBe(2);
+  for (const tensor of tensors) tensor.destroy();
 });
 
 interface Case {
