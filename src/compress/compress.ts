@@ -44,6 +44,11 @@ export interface PlanOptions {
   timer?: Timer;
   /** seed of the fits, 0 by default */
   seed?: number;
+  /**
+   * a plan by another method for the same network, calibration samples, `whiten` and seed, none of which has changed since: fits that both
+   * methods have in common, such as the SVDs of dense layers, are taken from it
+   */
+  from?: CompressionPlan<Network> | CompressionPlan<Sequential> | undefined;
   /** called before every fit, and at the end, with the number of fits done, their total, and what is fitted next */
   onProgress?: (done: number, total: number, what: string) => void;
   /** stops before the next fit */
@@ -132,6 +137,7 @@ const planRules: OptionRules<PlanOptions> = {
   timeBatch: optionRules.positive,
   timer: optionRules.callback,
   seed: optionRules.count,
+  from: { needs: "a CompressionPlan of the same network", is: (value) => value instanceof CompressionPlan },
   onProgress: optionRules.callback,
   signal: optionRules.signal,
 };
@@ -229,7 +235,9 @@ export class CompressionPlan<N extends Network = Sequential> {
     for (const share of shares)
       if (!(share > 0 && share <= 1))
         throw new TenfoldError(`compress: a share of ${share} of the ranks, needs a number above 0 and up to 1`);
-    const fitter = new Fitter(model, methodOf(options.method), { calibration, whiten, seed, timer });
+    const settings = { calibration, whiten, seed, timer };
+    const other = (options.from as CompressionPlan<N> | undefined)?.fitter;
+    const fitter = new Fitter(model, methodOf(options.method), settings, other);
     const sites = [...fitter.sites.values()];
     const decomposable = sites.filter(({ decomposer }) => decomposer).length;
     const total = decomposable * (shares.length + (options.evbmf ? 1 : 0));

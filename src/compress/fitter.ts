@@ -1,4 +1,5 @@
 import { dispose, type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
+import { FitMemory } from "../nn/factorised/fitMemory.js";
 import { Conv2d, type Counts, cloneLayer, Join, type Layer, Linear, type Network, Sequential } from "../nn/index.js";
 import { activationsOf, replacementLoss, secondMoments, weightError } from "./calibrate.js";
 import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
@@ -45,14 +46,26 @@ export interface Site {
 export class Fitter<N extends Network = Network> {
   /** the layers of the network by their places; joins have none */
   readonly sites: ReadonlyMap<number, Site>;
-  /** second moments of the inputs of layers, by the layer's place; null where all inputs are 0 */
-  readonly #covariances = new Map<number, Float64Array | null>();
+  /** by the layer's place */
+  readonly #memories: Map<number, FitMemory>;
 
+  /**
+   * @param other of the same network and options: what it has computed of layers is taken
+   * @throws TenfoldError where the other one has another network or other options
+   */
   constructor(
     readonly model: N,
     readonly method: Method,
     private readonly options: FitterOptions,
+    other?: Fitter<N>,
   ) {
+    const differs =
+      other &&
+      (other.model !== model
+        ? "network"
+        : (["calibration", "whiten", "seed"] as const).find((name) => other.options[name] !== options[name]));
+    if (differs) throw new TenfoldError(`compress: the plan to begin with has another ${differs}`);
+    this.#memories = other ? other.#memories : new Map();
     const shapes = model.shapes();
     this.sites = new Map(
       model.graph.nodes.flatMap(({ of, from }, index): [number, Site][] => {
@@ -140,10 +153,23 @@ export class Fitter<N extends Network = Network> {
    * before their activation, and only some positions of large images.
    */
   async fit(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
+    const { shared } = this.#site(index).decomposer!;
+    const fit = () => this.#nearer(index, ranks, activations);
+    // plans add times to candidates, each its own
+    return shared ? { ...(await this.#memory(index).of(`candidate ${shared} ${ranks.join()}`, fit)) } : fit();
+  }
+
+  #memory(index: number): FitMemory {
+    const memory = this.#memories.get(index) ?? new FitMemory();
+    this.#memories.set(index, memory);
+    return memory;
+  }
+
+  async #nearer(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
     const covariance = this.options.whiten ? await this.#covarianceOf(index, activations) : null;
     const plain = await this.#fitted(index, ranks, activations, null);
     if (!covariance) return plain;
-    const whitened = await this.#fitted(index, ranks, activations, covariance);
+    const whitened = await this.#fitted(index, ranks, activations, covariance, plain);
     return whitened.outputError <= plain.outputError ? whitened : plain;
   }
 
@@ -160,10 +186,14 @@ export class Fitter<N extends Network = Network> {
     ranks: readonly number[],
     activations: readonly Tensor[],
     covariance: Float64Array | null,
+    before?: PlannedCandidate,
   ): Promise<PlannedCandidate> {
     const { engine, model } = this;
     const { shape, decomposer, layer: source } = this.#site(index);
-    const layer = await decomposer!.fit({ engine, covariance, seed: this.options.seed }, ranks);
+    const { seed } = this.options;
+    const layer = await decomposer!.fit({ engine, covariance, seed, memory: this.#memory(index) }, ranks);
+    // the plain fit may be the nearer one
+    if (layer === before?.layer) return before;
     const counts = layer.counts(shape);
     // the plan's layer belongs to no network, so the network that tries it has a copy
     using trial = await this.#copyOf(layer, index);
@@ -208,13 +238,12 @@ export class Fitter<N extends Network = Network> {
 
   /** E[x·xᵀ] of a layer's inputs; null where all inputs are 0, because such a covariance weighs nothing. */
   async #covarianceOf(index: number, activations: readonly Tensor[]): Promise<Float64Array | null> {
-    if (!this.#covariances.has(index)) {
+    return await this.#memory(index).of("covariance", async () => {
       const { layer, value } = this.#site(index);
       const hasWeight = layer instanceof Linear || layer instanceof Conv2d;
       const moments = hasWeight ? await secondMoments(this.engine, layer, activations[value]!) : null;
-      this.#covariances.set(index, moments?.some((entry) => entry !== 0) ? moments : null);
-    }
-    return this.#covariances.get(index)!;
+      return moments?.some((entry) => entry !== 0) ? moments : null;
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { evbmf, truncatedSvd } from "../decompositions/index.js";
 import type { Engine } from "../gpu/index.js";
+import type { FitMemory } from "../nn/factorised/fitMemory.js";
 import { GroupedConv } from "../nn/factorised/groupedConv.js";
 import { singularValues } from "../nn/factorised/hostMatrices.js";
 import { product } from "../nn/factorised/source.js";
@@ -39,6 +40,8 @@ export interface FitContext {
   /** E[x·xᵀ] of the vectors x that the rows of the weight are multiplied with; null for a fit of the weight alone */
   covariance: Float64Array | null;
   seed: number;
+  /** @internal what fits of the same layer share */
+  memory?: FitMemory | undefined;
 }
 
 /** How one layer is decomposed by one method. */
@@ -47,6 +50,8 @@ export interface Decomposer {
   readonly full: readonly number[];
   /** for layers where one rank stands for all cores: the number of ranks, which a choice may also list one by one */
   readonly cores?: number;
+  /** @internal fits of decomposers with this name are the same ones for a layer, whichever method they belong to */
+  readonly shared?: string;
   /** The ranks that EVBMF finds in the layer's unfoldings (Nakajima et al. 2013); 0 for an unfolding that is nothing but noise. */
   evbmf?(engine: Engine): Promise<number[]>;
   fit(context: FitContext, ranks: readonly number[]): Promise<Factorised>;
@@ -92,7 +97,7 @@ export function balancedModes(n: number, count: number): number[] {
 // ---- dense layers
 
 /** The context as options of a fit. */
-const aware = ({ covariance, seed }: FitContext) => ({ seed, ...(covariance && { covariance }) });
+const aware = ({ covariance, seed, memory }: FitContext) => ({ seed, memory, ...(covariance && { covariance }) });
 
 /** The largest rank of a rows×columns matrix that a truncated SVD can have. */
 const matrixRank = (rows: number, columns: number): number => {
@@ -101,10 +106,10 @@ const matrixRank = (rows: number, columns: number): number => {
 };
 
 const svd = (layer: Linear): Decomposer => ({
+  shared: "svd",
   full: [matrixRank(layer.inputs, layer.outputs)],
   evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
-  fit: ({ engine, covariance, seed }, [rank]) =>
-    svdLinear(engine, layer, { rank: rank!, seed, ...(covariance && { covariance }) }),
+  fit: (context, [rank]) => svdLinear(context.engine, layer, { rank: rank!, ...aware(context) }),
 });
 
 /** largest ranks of tensor trains and tensor rings that are worth trying for a dense layer */
@@ -174,6 +179,7 @@ const spatial = (layer: Conv2d): Decomposer => ({
 /** A 1×1 kernel is a matrix, so its separable filters are the two factors of an SVD. */
 const pointwise = (layer: Conv2d): Decomposer => ({
   ...spatial(layer),
+  shared: "pointwise",
   evbmf: async (engine) => [await evbmfRank(engine, await layer.weight.read(), layer.outputs, layer.inputs)],
 });
 
@@ -234,7 +240,8 @@ function grouped(layer: Conv2d, decomposerOf: (layer: Conv2d) => Decomposer | nu
   return (
     one && {
       full: one.full,
-      async fit({ covariance, ...context }, ranks) {
+      // a memory is of one weight, and each group has another
+      async fit({ covariance, memory: _, ...context }, ranks) {
         const weight = await layer.weight.read();
         const bias = await layer.bias?.read();
         const [size, width] = [weight.length / groups, inputs * product(kernel)];

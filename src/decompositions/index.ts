@@ -67,6 +67,6 @@ export {
   ttMatrix,
   ttSVD,
 } from "./tensorTrain.js";
-export { TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./truncatedSvd.js";
+export { MOST_FACTORISED, TruncatedSvd, type TruncatedSvdOptions, truncatedSvd } from "./truncatedSvd.js";
 export { type EntrySource, type TtCrossOptions, type TtCrossResult, ttCross } from "./ttCross.js";
 export { type HooiSweep, hooiSweep, hosvd, stHosvd, type TuckerOptions, tuckerHOOI } from "./tucker.js";

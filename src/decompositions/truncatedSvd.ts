@@ -61,7 +61,7 @@ export class TruncatedSvd {
 }
 
 /** matrices whose shorter side is at most this have all singular values computed, whatever the rank */
-const MOST_FACTORISED = 1024;
+export const MOST_FACTORISED = 1024;
 
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). Where the shorter side

@@ -370,8 +370,10 @@ export async function compareMethods(
       const samples = engine.tensor([Math.min(calibration, count), ...LENET_SHAPE]);
       items.push(samples);
       await unpackRows(engine, training.inputs, 0, samples);
+      let plan: CompressionPlan | undefined;
       for (const { method, evbmf } of methods) {
-        const plan = await CompressionPlan.create(original, {
+        plan = await CompressionPlan.create(original, {
+          from: plan,
           method,
           calibration: samples,
           evbmf,

@@ -1,6 +1,7 @@
 /** Rules for options that layers, fits and training share. Rules for any operation are in gpu/options. */
 import { checkOption, Engine, instanceOf, isList, type OptionRule, oneOf, optionRules, Tensor } from "../gpu/index.js";
 import { type Activation, activations } from "../ops/index.js";
+import { FitMemory } from "./factorised/fitMemory.js";
 
 const isWhole = (value: unknown, least: number): boolean => Number.isSafeInteger(value) && (value as number) >= least;
 
@@ -78,6 +79,7 @@ export const dataRules = {
   },
   ridge: optionRules.atLeastZero,
   seed: optionRules.count,
+  memory: instanceOf(FitMemory, "a FitMemory"),
 } satisfies Record<string, OptionRule>;
 
 export const tensorRule = instanceOf(Tensor, "a Tensor");

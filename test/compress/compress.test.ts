@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { activationsOf, replacementLoss } from "../../src/compress/calibrate.js";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import * as calibrate from "../../src/compress/calibrate.js";
 import { CompressionPlan, compress, METHODS } from "../../src/compress/index.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential } from "../../src/nn/index.js";
@@ -31,8 +31,8 @@ const total = (network: Sequential): number => network.parameterCount;
 
 /** ‖y − ŷ‖ ÷ ‖y‖ of the outputs of `model` and of another network. */
 async function networkError(other: Sequential): Promise<number> {
-  const before = await activationsOf(model, calibration);
-  const after = await activationsOf(other, calibration);
+  const before = await calibrate.activationsOf(model, calibration);
+  const after = await calibrate.activationsOf(other, calibration);
   const [y, z] = [(await before.at(-1)!.read()) as Float32Array, (await after.at(-1)!.read()) as Float32Array];
   for (const tensor of [...before, ...after]) tensor.destroy();
   const norm = (values: Iterable<number>) => Math.sqrt([...values].reduce((sum, value) => sum + value * value, 0));
@@ -66,6 +66,35 @@ describe("compress", () => {
       expect(await Promise.all(model.parameters.map((parameter) => parameter.read()))).toEqual(before);
     },
   );
+
+  it("takes from another method's plan what both have in common, and gives the same candidates", async () => {
+    const options = { calibration, shares: [0.2, 0.6], seed: 1 };
+    const cp = await CompressionPlan.create(model, { ...options, method: "cp" });
+    const moments = vi.spyOn(calibrate, "secondMoments");
+    const alone = vi.spyOn(calibrate, "replacementLoss");
+    const numbers = (plan: CompressionPlan) =>
+      plan.layers.map(({ candidates }) => candidates.map(({ layer, ...rest }) => [layer?.name, rest]));
+    try {
+      for (const method of ["cp-corrected", "tucker2"]) {
+        const anew = await CompressionPlan.create(model, { ...options, method });
+        const [fits] = [alone.mock.calls.length, moments.mockClear(), alone.mockClear()];
+        const taken = await CompressionPlan.create(model, { ...options, method, from: cp });
+        expect(numbers(taken)).toEqual(numbers(anew));
+        // two dense layers, each with two ranks, with and without their inputs
+        expect([method, moments.mock.calls.length, fits - alone.mock.calls.length]).toEqual([method, 0, 8]);
+        alone.mockClear();
+      }
+    } finally {
+      vi.restoreAllMocks();
+    }
+    for (const [more, what] of [
+      [{ seed: 2 }, "seed"],
+      [{ whiten: false }, "whiten"],
+    ] as const)
+      await expect(CompressionPlan.create(model, { ...options, ...more, method: "svd", from: cp })).rejects.toThrow(
+        `the plan to begin with has another ${what}`,
+      );
+  });
 
   it("weighs errors by the inputs", async () => {
     // inputs in few dimensions, so that a layer of low rank that is fitted to them loses nothing
@@ -177,7 +206,10 @@ describe("compress", () => {
     expect(half!.outputError).toBeGreaterThan(0.01);
     expect(full!.outputError).toBeLessThan(1e-5);
     const { model: network } = await plan.select({ ranks: { 0: [6] } }, { force: true });
-    const [before, after] = [await activationsOf(net, samples), await activationsOf(network, samples)];
+    const [before, after] = [
+      await calibrate.activationsOf(net, samples),
+      await calibrate.activationsOf(network, samples),
+    ];
     expectClose(await after.at(-1)!.read(), await before.at(-1)!.read(), 1e-4);
     for (const tensor of [...before, ...after]) tensor.destroy();
     network.destroy();
@@ -261,8 +293,8 @@ describe("compress", () => {
   });
 
   it("frees what it took", async () => {
-    const activations = await activationsOf(model, calibration);
-    await replacementLoss(model, activations, 4, model.layers[4]!);
+    const activations = await calibrate.activationsOf(model, calibration);
+    await calibrate.replacementLoss(model, activations, 4, model.layers[4]!);
     for (const tensor of activations) tensor.destroy();
     const before = engine.memory().live;
     const { model: network } = await compress(model, {

@@ -123,8 +123,10 @@ export class Compression {
   ): Promise<CompressionPlan> {
     let plan = this.plans.get(method);
     if (!plan) {
-      const { calibration } = this;
-      plan = await CompressionPlan.create(this.original, { method, calibration, seed: SEED, onProgress, signal });
+      const { calibration, plans } = this;
+      // dense layers are the same by most methods
+      const [from] = plans.values();
+      plan = await CompressionPlan.create(this.original, { method, calibration, from, seed: SEED, onProgress, signal });
       this.plans.set(method, plan);
     }
     return plan;

@@ -1,4 +1,4 @@
-import { solveRows } from "./hostMatrices.js";
+import { matrixProduct, rowProducts, solveRows, transpose } from "./hostMatrices.js";
 
 /** A small CP decomposition on the host: Σ_m a[·, m] ∘ b[·, m] ∘ c[·, m]. Each factor is extent×rank. */
 export interface ChannelCp {
@@ -21,20 +21,21 @@ export function channelCp(
   if (rank >= places) return unitFilters(x, [outputs, height, width], rank);
   const b = randomColumns(height, rank, 2 * seed + 1);
   const c = randomColumns(width, rank, 2 * seed + 2);
-  const a = solve(x, [outputs, height, width], [b, c], rank, 0);
+  const turned = transpose(x, outputs, places);
+  const solveA = (): Float64Array =>
+    solveFactor(matrixProduct(x, khatriRao(b, c, rank), outputs, places, rank), [b, c], rank);
+  const a = solveA();
   let lastError = Number.POSITIVE_INFINITY;
   const squaredNorm = x.reduce((sum, value) => sum + value * value, 0);
   for (let sweep = 0; sweep < sweeps; sweep++) {
-    b.set(unit(solve(x, [outputs, height, width], [a, c], rank, 1), rank));
-    c.set(unit(solve(x, [outputs, height, width], [a, b], rank, 2), rank));
-    a.set(solve(x, [outputs, height, width], [b, c], rank, 0));
+    // places×rank: what the factors of rows and of columns are both found from
+    const seen = matrixProduct(turned, a, places, outputs, rank);
+    b.set(unit(solveFactor(overColumns(seen, c, height, rank), [a, c], rank), rank));
+    c.set(unit(solveFactor(overRows(seen, b, width, rank), [a, b], rank), rank));
+    a.set(solveA());
+    const near = rowProducts(a, khatriRao(b, c, rank), outputs, places, rank);
     let error = 0;
-    for (let e = 0; e < x.length; e++) {
-      const [t, y, p] = [Math.floor(e / places), Math.floor((e % places) / width), e % width];
-      let value = x[e]!;
-      for (let m = 0; m < rank; m++) value -= a[t * rank + m]! * b[y * rank + m]! * c[p * rank + m]!;
-      error += value * value;
-    }
+    for (let e = 0; e < x.length; e++) error += (x[e]! - near[e]!) ** 2;
     if (lastError - error < 1e-7 * squaredNorm) break;
     lastError = error;
   }
@@ -63,32 +64,40 @@ function unitFilters(x: Float64Array, [outputs, height, width]: readonly number[
   return { a, b, c };
 }
 
-/** The least squares solution for the factor of `mode`, from the factors of the two other modes in their order. */
-function solve(
-  x: Float64Array,
-  shape: readonly [number, number, number],
-  [p, q]: readonly [Float64Array, Float64Array],
-  rank: number,
-  mode: 0 | 1 | 2,
-): Float64Array {
-  const [, height, width] = shape;
-  const extent = shape[mode];
-  const product = new Float64Array(extent * rank);
-  for (let e = 0; e < x.length; e++) {
-    const at = [Math.floor(e / (height * width)), Math.floor((e % (height * width)) / width), e % width];
-    const row = at[mode]! * rank;
-    const [i, j] = at.filter((_, k) => k !== mode) as [number, number];
-    for (let m = 0; m < rank; m++) product[row + m]! += x[e]! * p[i * rank + m]! * q[j * rank + m]!;
-  }
-  const normals = new Float64Array(rank * rank);
-  for (let m = 0; m < rank; m++)
-    for (let n = 0; n < rank; n++) {
-      let [first, second] = [0, 0];
-      for (let i = 0; i < p.length; i += rank) first += p[i + m]! * p[i + n]!;
-      for (let i = 0; i < q.length; i += rank) second += q[i + m]! * q[i + n]!;
-      normals[m * rank + n] = first * second;
-    }
-  return solveRows(normals, product, extent, rank, 1e-9);
+/** Row (i, j) is the product of row i of `b` and row j of `c`, entry by entry. */
+function khatriRao(b: Float64Array, c: Float64Array, rank: number): Float64Array {
+  const [height, width] = [b.length / rank, c.length / rank];
+  const out = new Float64Array(height * width * rank);
+  for (let i = 0, at = 0; i < height; i++)
+    for (let j = 0; j < width; j++) for (let m = 0; m < rank; m++, at++) out[at] = b[i * rank + m]! * c[j * rank + m]!;
+  return out;
+}
+
+/** Σ over columns j of the rows (i, j) of `seen` times row j of `c`. */
+function overColumns(seen: Float64Array, c: Float64Array, height: number, rank: number): Float64Array {
+  const out = new Float64Array(height * rank);
+  for (let i = 0, at = 0; i < height; i++)
+    for (let j = 0; j < c.length; j += rank)
+      for (let m = 0; m < rank; m++, at++) out[i * rank + m]! += seen[at]! * c[j + m]!;
+  return out;
+}
+
+/** Σ over rows i of the rows (i, j) of `seen` times row i of `b`. */
+function overRows(seen: Float64Array, b: Float64Array, width: number, rank: number): Float64Array {
+  const out = new Float64Array(width * rank);
+  for (let i = 0, at = 0; i < b.length; i += rank)
+    for (let j = 0; j < width; j++) for (let m = 0; m < rank; m++, at++) out[j * rank + m]! += seen[at]! * b[i + m]!;
+  return out;
+}
+
+/** The least squares solution for a factor, from X times the Khatri-Rao product of the two other factors, and these. */
+function solveFactor(product: Float64Array, [p, q]: readonly [Float64Array, Float64Array], rank: number): Float64Array {
+  const [first, second] = [p, q].map((factor) => {
+    const columns = transpose(factor, factor.length / rank, rank);
+    return rowProducts(columns, columns, rank, rank, factor.length / rank);
+  }) as [Float64Array, Float64Array];
+  const normals = first.map((value, e) => value * second[e]!);
+  return solveRows(normals, product, product.length / rank, rank, 1e-9);
 }
 
 /** Scales every column to norm 1, in place; a column of zeros stays. */

@@ -13,6 +13,7 @@ import {
   type Tensor,
 } from "../../gpu/index.js";
 import { type Padding, paddingsOf, prefersTucker2, type Side, tucker2Conv2d } from "../../ops/index.js";
+import { KruskalTensor } from "../../tensors/index.js";
 import { activatedProduct } from "../activated.js";
 import { Chain } from "../chain.js";
 import { Conv2d, imageOptions } from "../convolution.js";
@@ -20,6 +21,7 @@ import type { Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules, layerRules } from "../layerRules.js";
 import { channelCp } from "./channelCp.js";
+import { remembered } from "./fitMemory.js";
 import {
   composeKernels,
   type DenseKernel,
@@ -383,19 +385,22 @@ export async function convolutionWeights(source: ConvolutionSource) {
  * 2. the same with the last part replaced by the least squares solution for the outputs;
  * 3. the parts of the kernel whitened over its input channels, with the last part replaced likewise.
  *
- * @param decompose gives the parts of a kernel
+ * @param name of the fit in its memory
+ * @param decompose gives the parts of a kernel, which may be whitened
  * @param options.grouped true where the first part has groups: whitening mixes the channels, so there is no candidate 3
  * @param options.bounded true where no candidate's {@link termEnergy} may be larger than that of the parts of the kernel
  */
 async function fittedWeights(
   engine: Engine,
   { weight, extents }: { weight: Float32Array; extents: readonly [number, number, number, number] },
-  { covariance, ridge = 1e-6 }: DataAware,
-  decompose: (kernel: Float32Array) => Promise<DenseKernel[]>,
+  name: string,
+  fit: DataAware,
+  decompose: (kernel: Float32Array, isWhitened: boolean) => Promise<DenseKernel[]>,
   { grouped = false, bounded = false }: { grouped?: boolean; bounded?: boolean } = {},
 ): Promise<Float32Array[]> {
   const numbers = (parts: readonly DenseKernel[]) => parts.map((part) => Float32Array.from(part.weight));
-  const plain = await decompose(weight);
+  const { covariance, ridge = 1e-6, memory } = fit;
+  const plain = await remembered(memory, name, fit, () => decompose(weight, false));
   if (!covariance) return numbers(plain);
   const [outputs, inputs, height, width] = extents;
   const patches = patchCovariance(covariance, inputs, height * width);
@@ -406,7 +411,7 @@ async function fittedWeights(
   if (!grouped) {
     const channels = channelCovariance(covariance, inputs, height * width);
     const root = choleskyFactor(channels, inputs, ridge);
-    const whitened = await decompose(Float32Array.from(timesChannels(target, root).weight));
+    const whitened = await decompose(Float32Array.from(timesChannels(target, root).weight), true);
     const first = timesChannelsInverse(whitened[0]!, root);
     candidates.push(await refitLast([first, ...whitened.slice(1)], target, patches, ridge, products, bound));
   }
@@ -446,10 +451,10 @@ export async function spatialConv(
 ): Promise<SpatialConv> {
   assertEngine("spatialConv", engine);
   checkOptions("spatialConv", fit, { ...dataRules, rank: required(optionRules.positive) });
-  const { rank, seed = 0, ...aware } = fit;
+  const { rank, seed = 0, ridge, memory } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
-  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, "spatialConv", fit, async (kernel, isWhitened) => {
     // rows (t, x), columns (s, y)
     const matrix = new Float32Array(kernel.length);
     for (let t = 0; t < outputs; t++)
@@ -457,7 +462,9 @@ export async function spatialConv(
         for (let y = 0; y < height; y++)
           for (let x = 0; x < width; x++)
             matrix[((t * width + x) * inputs + s) * height + y] = kernel[((t * inputs + s) * height + y) * width + x]!;
-    const { left, right } = await splitMatrix(engine, matrix, [outputs * width, inputs * height], rank, null, seed);
+    const sides = [outputs * width, inputs * height] as const;
+    const name = `spatialConv ${isWhitened ? `whitened ${ridge}` : "plain"}`;
+    const { left, right } = await splitMatrix(engine, matrix, sides, rank, { root: null, seed, memory, name });
     const horizontal = new Float32Array(outputs * rank * width);
     for (let t = 0; t < outputs; t++)
       for (let x = 0; x < width; x++)
@@ -484,7 +491,7 @@ export async function separableBasisConv(
   assertEngine("separableBasisConv", engine);
   const rules = { ...dataRules, rank: required(optionRules.positive), sweeps: optionRules.count };
   checkOptions("separableBasisConv", fit, rules);
-  const { rank, seed = 0, sweeps = 100, ...aware } = fit;
+  const { rank, seed = 0, sweeps = 100 } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const decompose = async (kernel: Float32Array): Promise<DenseKernel[]> => {
@@ -514,7 +521,7 @@ export async function separableBasisConv(
   return new SeparableBasisConv({
     ...dense.options,
     rank,
-    weights: await fittedWeights(engine, dense, aware, decompose, { grouped: true }),
+    weights: await fittedWeights(engine, dense, "separableBasisConv", fit, decompose, { grouped: true }),
   });
 }
 
@@ -566,25 +573,31 @@ const cpConvRules: OptionRules<CpConvFit> = {
 export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpConvFit): Promise<CpConv> {
   assertEngine("cpConv", engine);
   checkOptions("cpConv", fit, cpConvRules);
-  const { rank, correct = false, starts = 3, sweeps = 120, tolerance = 1e-6, solverRidge = 1e-5, ...rest } = fit;
-  const { seed = 0, ...aware } = rest;
+  const { rank, correct = false, starts = 3, sweeps = 120, tolerance = 1e-6, solverRidge = 1e-5, seed = 0 } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
-  const decompose = async (kernel: Float32Array): Promise<DenseKernel[]> => {
+  const decompose = async (kernel: Float32Array, isWhitened: boolean): Promise<DenseKernel[]> => {
     using x = engine.tensor(dense.extents, kernel);
-    // extrapolated sweeps go further towards large terms that nearly cancel, which training cannot hold
-    const plainSweeps = { acceleration: "none", ridge: solverRidge } as const;
-    const plain = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ...plainSweeps });
-    let { tensor } = plain;
+    // plain CP is what its correction begins with
+    const { correct: _, ...plainFit } = fit;
+    const plain = await remembered(fit.memory, `cp ${isWhitened ? "whitened" : "plain"}`, plainFit, async () => {
+      // extrapolated sweeps go further towards large terms that nearly cancel, which training cannot hold
+      const plainSweeps = { acceleration: "none", ridge: solverRidge } as const;
+      const result = await cpALS(engine, x, { rank, starts, sweeps, seed, tolerance, ...plainSweeps });
+      return { relativeError: result.relativeError, numbers: await readKruskal(engine, result.tensor) };
+    });
+    let { numbers } = plain;
     if (correct) {
       const factor = correct === true ? 1.01 : correct;
       const relativeError = Math.min(Math.max(plain.relativeError * factor, 5e-3), 0.999);
-      const corrected = await cpErrorPreserving(engine, x, tensor, { relativeError, sweeps, tolerance: 1e-5 });
-      tensor.destroy();
-      tensor = corrected.tensor;
+      const [weights, ...others] = numbers;
+      const columns = others.map((values) => engine.tensor([values.length / rank, rank], values));
+      const start = new KruskalTensor(engine.tensor([rank], weights!), columns);
+      const corrected = await cpErrorPreserving(engine, x, start, { relativeError, sweeps, tolerance: 1e-5 });
+      start.destroy();
+      numbers = await readKruskal(engine, corrected.tensor);
     }
-    const [lambda, ...factors] = await engine.read([tensor.weights, ...tensor.factors]);
-    tensor.destroy();
+    const [lambda, ...factors] = numbers;
     const turned = (mode: number) => transposed(factors[mode]!, rank);
     return [
       { weight: turned(1), inputs, outputs: rank, groups: 1, size: [1, 1] },
@@ -599,9 +612,16 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
       },
     ];
   };
-  const weights = await fittedWeights(engine, dense, aware, decompose, { bounded: Boolean(correct) });
+  const weights = await fittedWeights(engine, dense, "cpConv", fit, decompose, { bounded: Boolean(correct) });
   balanceTerms(weights, rank);
   return new CpConv({ ...dense.options, rank, weights });
+}
+
+/** λ and the factors, read back; the tensor is destroyed. */
+async function readKruskal(engine: Engine, tensor: KruskalTensor): Promise<Float32Array[]> {
+  const numbers = await engine.read([tensor.weights, ...tensor.factors]);
+  tensor.destroy();
+  return numbers;
 }
 
 /** Scales the four vectors of every CP term, in place, so that all have the same length and their product stays. */
@@ -649,11 +669,11 @@ export async function tucker2Conv(
   assertEngine("tucker2Conv", engine);
   const rules = { ...dataRules, ranks: required(layerRules.twoRanks), sweeps: optionRules.count };
   checkOptions("tucker2Conv", fit, rules);
-  const { ranks, sweeps = 50, seed = 0, ...aware } = fit;
+  const { ranks, sweeps = 50, seed = 0 } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
-  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, "tucker2Conv", fit, async (kernel) => {
     using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], sweeps, seed });
     const parts = await tuckerParts(engine, tensor, outputs, inputs);
@@ -715,12 +735,12 @@ export async function blockTermConv(
   assertEngine("blockTermConv", engine);
   const rules = { ...alternatingRules, blocks: required(optionRules.positive), ranks: required(layerRules.twoRanks) };
   checkOptions("blockTermConv", fit, rules);
-  const { blocks, ranks, starts = 1, sweeps = 60, tolerance = 1e-6, solverRidge = 1e-6, seed = 0, ...aware } = fit;
+  const { blocks, ranks, starts = 1, sweeps = 60, tolerance = 1e-6, solverRidge = 1e-6, seed = 0 } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
   const [s, t] = lowered;
-  const weights = await fittedWeights(engine, dense, aware, async (kernel) => {
+  const weights = await fittedWeights(engine, dense, "blockTermConv", fit, async (kernel) => {
     using x = engine.tensor(dense.extents, kernel);
     const { tensor } = await blockTermALS(engine, x, {
       blocks,

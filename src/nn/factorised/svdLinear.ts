@@ -1,4 +1,4 @@
-import { truncatedSvd } from "../../decompositions/index.js";
+import { MOST_FACTORISED, truncatedSvd } from "../../decompositions/index.js";
 import {
   checkOptions,
   type Engine,
@@ -16,6 +16,7 @@ import type { Pass } from "../layer.js";
 import { layerKind } from "../layerKind.js";
 import { assertEngine, dataRules } from "../layerRules.js";
 import { Linear } from "../layers.js";
+import type { FitMemory } from "./fitMemory.js";
 import { choleskyFactor, matrixProduct, transpose, type Values } from "./hostMatrices.js";
 import { Products } from "./products.js";
 import {
@@ -116,6 +117,8 @@ export interface DataAware {
    * default 1e-6; 1e-4 for trains, rings and Tucker tensors
    */
   ridge?: number;
+  /** @internal results that other fits of the same layer share */
+  memory?: FitMemory | undefined;
 }
 
 export interface SvdLinearFit extends DataAware {
@@ -136,12 +139,13 @@ export interface SvdLinearFit extends DataAware {
 export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLinearFit): Promise<SvdLinear> {
   assertEngine("svdLinear", engine);
   checkOptions("svdLinear", fit, { ...dataRules, rank: required(optionRules.positive) });
-  const { rank, covariance, ridge = 1e-6, seed = 0 } = fit;
+  const { rank, covariance, ridge = 1e-6, seed = 0, memory } = fit;
   const { inputs, outputs, weight, bias, activation } = await denseWeights(source);
   if (covariance && covariance.length !== inputs * inputs)
     throw new ShapeError(`svdLinear: covariance of ${covariance.length} numbers, needs ${inputs}×${inputs}`);
   const root = covariance ? choleskyFactor(covariance, inputs, ridge) : null;
-  const factors = await splitMatrix(engine, weight, [outputs, inputs], rank, root, seed);
+  const settings = { root, seed, memory, name: `svdLinear ${root ? ridge : "plain"}` };
+  const factors = await splitMatrix(engine, weight, [outputs, inputs], rank, settings);
   return new SvdLinear({
     inputs,
     outputs,
@@ -152,20 +156,53 @@ export async function svdLinear(engine: Engine, source: DenseSource, fit: SvdLin
   });
 }
 
+/** A matrix as left·right of rank R: rows×R and R×columns. */
+interface SplitMatrix {
+  left: Float32Array;
+  right: Float32Array;
+}
+
+/** How a matrix is split. */
+interface SplitOptions {
+  /** L, columns×columns; null for the identity */
+  root: Values | null;
+  seed: number;
+  memory: FitMemory | undefined;
+  /** of A and L in the memory */
+  name: string;
+}
+
 /**
- * A ≈ left·right of rank R, with the least ‖(A − left·right)·L‖. Column r of `left` is as long as row r of `right`.
+ * A ≈ left·right of rank R, with the least ‖(A − left·right)·L‖. Column r of `left` is as long as row r of `right`. Where an SVD has all
+ * vectors anyway, one of them serves every rank.
  *
  * @param values A, rows×columns
- * @param root L, columns×columns; null for the identity
  */
 export async function splitMatrix(
   engine: Engine,
   values: Values,
   [rows, columns]: readonly [number, number],
   rank: number,
-  root: Values | null = null,
-  seed = 0,
-): Promise<{ left: Float32Array; right: Float32Array }> {
+  { root, seed, memory, name }: SplitOptions,
+): Promise<SplitMatrix> {
+  const most = Math.min(rows, columns);
+  const split = (rank: number) => splitBySvd(engine, values, [rows, columns], rank, root, seed);
+  if (!memory || rank > most || most > MOST_FACTORISED) return split(rank);
+  const { left, right } = await memory.of(`${name} of all ranks`, () => split(most));
+  return {
+    left: Float32Array.from({ length: rows * rank }, (_, e) => left[Math.floor(e / rank) * most + (e % rank)]!),
+    right: right.slice(0, rank * columns),
+  };
+}
+
+async function splitBySvd(
+  engine: Engine,
+  values: Values,
+  [rows, columns]: readonly [number, number],
+  rank: number,
+  root: Values | null,
+  seed: number,
+): Promise<SplitMatrix> {
   using products = new Products(engine);
   // L is lower triangular, and products are of rows
   const whitened = root

@@ -219,7 +219,7 @@ export async function tensorRingLinear(
   const { inputs, outputs, bias, activation } = dense;
   assertModes("tensorRingLinear: inputs", inputModes, inputs);
   assertModes("tensorRingLinear: outputs", outputModes, outputs);
-  return dataAwareFit(dense, inputModes, fit, async (values, roots) => {
+  return dataAwareFit(dense, inputModes, fit, "tensorRingLinear", async (values, roots) => {
     using w = engine.tensor([...inputModes, ...outputModes], values);
     const { ranks, cores } = await fitRing(engine, w, fit);
     const shapeOf = (k: number) => [ranks[k]!, w.shape[k]!, ranks[(k + 1) % ranks.length]!];

@@ -389,7 +389,7 @@ export async function ttLinear(engine: Engine, source: DenseSource, fit: TtLinea
   const { inputs, outputs, bias, activation } = dense;
   assertModes("ttLinear: inputs", inputModes, inputs);
   assertModes("ttLinear: outputs", outputModes, outputs);
-  return dataAwareFit(dense, inputModes, fit, async (values, roots) => {
+  return dataAwareFit(dense, inputModes, fit, "ttLinear", async (values, roots) => {
     using w = engine.tensor([inputs, outputs], values);
     const { tensor } = await ttMatrix(engine, w, {
       rowModes: inputModes,

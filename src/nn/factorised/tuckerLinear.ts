@@ -272,5 +272,5 @@ export async function tuckerLinear(engine: Engine, source: DenseSource, fit: Tuc
     const start = { core, factors };
     return new TuckerLinear({ inputModes, outputModes, ranks, values: start, bias: bias ?? false, activation });
   };
-  return dataAwareFit(dense, inputModes, fit, fitted, (mode) => ranks[mode]! < inputModes[mode]!);
+  return dataAwareFit(dense, inputModes, fit, "tuckerLinear", fitted, (mode) => ranks[mode]! < inputModes[mode]!);
 }

@@ -1,4 +1,5 @@
 import { ShapeError, TenfoldError } from "../../gpu/index.js";
+import { remembered } from "./fitMemory.js";
 import {
   choleskyFactor,
   matrixProduct,
@@ -101,18 +102,21 @@ async function nearest<T extends { toDense(): Promise<Float32Array> }>(
  * along its input modes; the fit whose outputs are nearer to the dense layer's is returned.
  *
  * @param weight outputs×inputs
+ * @param name of the fit in the options' memory
  * @param fit fits values inputModes×outputs; `roots` are the whitening roots of the modes, none for the plain fit
  * @param isWhitened which input modes are whitened; all by default
  */
 export async function dataAwareFit<T extends { toDense(): Promise<Float32Array> }>(
   { weight, outputs }: { weight: Float32Array; outputs: number },
   inputModes: readonly number[],
-  { covariance, ridge = 1e-4 }: DataAware,
+  options: DataAware,
+  name: string,
   fit: (values: Float64Array, roots: readonly (Float64Array | null)[]) => Promise<T>,
   isWhitened: (mode: number) => boolean = () => true,
 ): Promise<T> {
   const inputsFirst = transpose(weight, outputs, weight.length / outputs);
-  const plain = await fit(inputsFirst, []);
+  const { covariance, ridge = 1e-4, memory } = options;
+  const plain = await remembered(memory, name, options, () => fit(inputsFirst, []));
   if (!covariance) return plain;
   const roots = kroneckerRoots(covariance, inputModes, ridge).map((root, mode) => (isWhitened(mode) ? root : null));
   const whitened = await fit(whiten(inputsFirst, [...inputModes, outputs], roots), roots);
