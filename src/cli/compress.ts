@@ -70,7 +70,7 @@ export function addCompress(program: Command, context: Context): void {
     .option("--no-refit", "do not fit layers again in order")
     .option("--tune <steps>", "then learn the original's outputs on the samples; Ctrl-C keeps the best", wholeFrom(1))
     .option("--plan <file>", "keeps what was found, also on Ctrl-C: the same command then goes on from there")
-    .option("--report <folder>", "also write a page: each layer, and size, time and error of other budgets")
+    .option("--report <folder>", "also write a page: layers, other budgets, and the samples that change most")
     .option("--ablation", "also measure what each step brings, from the weights alone on")
     .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
     .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
@@ -218,10 +218,17 @@ async function compress(file: string, options: Options, context: Context): Promi
   }
   if (options.report) {
     const { compressionFiles } = await import("../report/compressionPage.js");
+    const { sampleImage } = await import("../report/sampleImage.js");
+    const samples = more.verification ?? more.calibration ?? [];
+    const imageOf = (sample: number): string | null =>
+      Object.values(samples[sample]!)
+        .map(sampleImage)
+        .find((image) => image) ?? null;
     const data: CompressionData = {
       ...result,
       ...{ file: basename(file), out: result.bytes ? (out ?? null) : null, adapter, date: new Date().toISOString() },
       bytes: { before: bytes.length, after: result.bytes?.length ?? null },
+      worst: result.worst?.map((one) => ({ ...one, image: imageOf(one.sample) })) ?? null,
       chosen: target?.multiplications ?? target?.weights ?? target?.time ?? null,
       command: (ratio) => commandFor(file, options, ratio),
     };

@@ -3,7 +3,7 @@
 import { count, percent } from "./elements.js";
 import { csvFile, type Figure, svgFile } from "./figure.js";
 import { figurePage } from "./figurePage.js";
-import { axes, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
+import { axes, csv, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
 
 /** What the page needs to know, without the runtime and the library. */
 export interface CompressionData {
@@ -29,6 +29,8 @@ export interface CompressionData {
   chosen: number | null;
   /** the command that gives a point of the curve, by its number */
   command: (ratio: number) => string;
+  /** samples that the file changes most, the worst ones first; null where none were compared */
+  worst: readonly WorstSample[] | null;
   /** what tuning brought; null where nothing was to be tuned */
   tuning: {
     stretches: readonly {
@@ -42,6 +44,19 @@ export interface CompressionData {
   warnings: readonly string[];
   adapter: string;
   date: string;
+}
+
+/** What a compressed network makes of one sample. */
+export interface WorstSample {
+  /** its place in the file of samples, from 0 */
+  sample: number;
+  error: number;
+  /** the part of its classifications that stay; null where outputs are no classes */
+  agreement: number | null;
+  /** the best class of the original and of the file; null where there is none, or several */
+  classes: { before: number; after: number } | null;
+  /** a picture, as a URL; null where samples are no images */
+  image: string | null;
 }
 
 /** A budget, and what a network within it is like on samples that its fits did not see. */
@@ -205,10 +220,36 @@ function factsOf({
   ];
 }
 
+const cell = (text: string, tag = "td"): string =>
+  `<${tag} style="text-align:right;padding:.1rem .8rem">${text}</${tag}>`;
+const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
+  const lines = rows.map((row) => `<tr>${row.map((text) => cell(text)).join("")}</tr>`);
+  return `<table><thead><tr>${head.map((text) => cell(text, "th")).join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
+};
+
+/** What a sample's classes are called, before and after. */
+export function classWords({ classes, agreement }: WorstSample): readonly [before: string, after: string] {
+  if (classes) return [String(classes.before), `${classes.after}${classes.before === classes.after ? "" : " ✗"}`];
+  return agreement === null ? ["", ""] : ["", `${percent(agreement)} the same`];
+}
+
+/** samples that the page shows */
+const MOST_SHOWN = 24;
+
+function worstSection(worst: readonly WorstSample[]): string {
+  const shown = worst.slice(0, MOST_SHOWN);
+  const hasImages = shown.some(({ image }) => image);
+  const rows = shown.map((one) => {
+    const picture = one.image ? `<img src="${one.image}" alt="sample ${one.sample}" height="64">` : "";
+    return [String(one.sample), ...(hasImages ? [picture] : []), ...classWords(one), one.error.toFixed(4)];
+  });
+  const head = ["sample", ...(hasImages ? [""] : []), "class of the original", "of the file", "error"];
+  const scaled = hasImages ? " A picture's least value is black, its largest white." : "";
+  return `<section><h2>Worst samples</h2><p>Of the samples that nothing was fitted to, those with other classes first. Numbers count from 0 in the file of samples. The root mean square of all errors is the relative error above.${scaled}</p><div class="picture" tabindex="0" role="group" aria-label="Worst samples">${tableOf(head, rows)}</div></section>\n`;
+}
+
 /** The page. */
 export function compressionPage(data: CompressionData): string {
-  const cell = (text: string, tag = "td"): string =>
-    `<${tag} style="text-align:right;padding:.1rem .8rem">${text}</${tag}>`;
   const rows = (data.curve ?? []).map(({ ratio, error, agreement, weights, bytes, time }) => {
     const command = data.command(ratio);
     const button = `<button type="button" title="${words(command)}" onclick="navigator.clipboard.writeText(this.title);this.textContent='copied'">copy</button>`;
@@ -219,12 +260,11 @@ export function compressionPage(data: CompressionData): string {
       percent(weights),
       count(bytes),
     ];
-    return `<tr>${[...cells, time === null ? "" : percent(time), button].map((text) => cell(text)).join("")}</tr>`;
+    return [...cells, time === null ? "" : percent(time), button];
   });
-  const head = ["budget", "error", "same class", "weights", "bytes", "time", "command"].map((text) => cell(text, "th"));
-  const end = rows.length
-    ? `<section><h2>Commands</h2><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></section>\n`
-    : "";
+  const head = ["budget", "error", "same class", "weights", "bytes", "time", "command"];
+  const commands = rows.length ? `<section><h2>Commands</h2>${tableOf(head, rows)}</section>\n` : "";
+  const end = (data.worst?.length ? worstSection(data.worst) : "") + commands;
   return [
     ...figurePage({
       title: `${data.file}: compressed`,
@@ -236,9 +276,22 @@ export function compressionPage(data: CompressionData): string {
   ].join("");
 }
 
-/** The files of a report by name: the page, and each figure as SVG and its numbers as CSV. */
+/** The files of a report by name: the page, each figure as SVG and its numbers as CSV, and the samples that are changed most. */
 export const compressionFiles = (data: CompressionData): [name: string, content: string][] => [
   ["index.html", compressionPage(data)],
+  ...(data.worst?.length
+    ? [
+        [
+          "samples.csv",
+          csv([
+            ["sample", "class of the original", "of the file", "same class", "error"],
+            ...data.worst.map(({ sample, classes, agreement, error }) => [
+              ...[sample, classes?.before ?? "", classes?.after ?? "", agreement ?? "", error],
+            ]),
+          ]),
+        ] as [string, string],
+      ]
+    : []),
   ...compressionFigures(data).flatMap((figure): [string, string][] => [
     [`${figure.id}.svg`, svgFile(figure)],
     [`${figure.id}.csv`, csvFile(figure)!],

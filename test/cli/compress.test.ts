@@ -132,6 +132,8 @@ describe("tenfold compress", () => {
     expect(again.stdout.replace(/\s+/g, " ")).toMatch(/step error same class weights alone, .* refitted in order 0/);
     const page = readFileSync(join(folder, "index.html"), "utf8");
     expect(page).toContain("model.onnx: compressed");
+    expect(page).toContain("Worst samples");
+    expect(readFileSync(join(folder, "samples.csv"), "utf8").split("\n").length).toBe(62);
     expect(page).toContain(`--target mult/1.3 --out small.onnx`);
     expect(page).not.toMatch(/src=|href="http/);
     expect(readFileSync(join(folder, "layers.csv"), "utf8").split("\n")[1]).toMatch(/^hidden,lowRank,4,/);

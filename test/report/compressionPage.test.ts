@@ -1,6 +1,7 @@
 /** The page of a compressed network: its facts, its figures, and the commands of other budgets. */
 import { expect, it } from "vitest";
 import { type CompressionData, compressionFiles, compressionPage } from "../../src/report/compressionPage.js";
+import { sampleImage } from "../../src/report/sampleImage.js";
 
 const layer = (name: string, scheme: string | null, after: number, known = true) => ({
   ...{ name, scheme, ranks: scheme ? [8, 4] : [], error: scheme ? 0.125 : 0 },
@@ -25,6 +26,10 @@ const data: CompressionData = {
   tuning: {
     stretches: [{ from: "x", to: "y", steps: 300, best: 200, error: { before: 0.2, after: 0.1 } }],
   },
+  worst: [
+    { sample: 7, error: 0.5, agreement: 0, classes: { before: 3, after: 8 }, image: "data:image/bmp;base64,Qk0=" },
+    { sample: 2, error: 0.25, agreement: 1, classes: { before: 1, after: 1 }, image: null },
+  ],
   warnings: ["few samples"],
 };
 
@@ -39,11 +44,24 @@ it("has every layer, every budget with its command, and what was verified", () =
     "relative error 0.0123, the same class in 99.0 %",
     "few samples",
     'title="tenfold compress &quot;a b&quot; --target mult/2"',
+    "Worst samples",
+    '<img src="data:image/bmp;base64,Qk0=" alt="sample 7" height="64">',
+    "8 ✗",
   ])
     expect(page).toContain(text);
   expect(page).not.toContain("NaN");
   const files = new Map(compressionFiles(data));
-  expect([...files.keys()]).toEqual(["index.html", "layers.svg", "layers.csv", "budgets.svg", "budgets.csv"]);
+  expect(files.get("samples.csv")).toBe(
+    "sample,class of the original,of the file,same class,error\n7,3,8,0,0.5\n2,1,1,1,0.25\n",
+  );
+  expect([...files.keys()]).toEqual([
+    "index.html",
+    "samples.csv",
+    "layers.svg",
+    "layers.csv",
+    "budgets.svg",
+    "budgets.csv",
+  ]);
   expect(files.get("layers.csv")).toContain("conv<1>,vertical,8 4,40000,20000,1000,500,0.125\n");
   expect(files.get("budgets.csv")).toContain("2,0.1,0.98,0.5,0.5,4500,0.35\n");
 });
@@ -51,7 +69,8 @@ it("has every layer, every budget with its command, and what was verified", () =
 it("leaves out what is unknown", () => {
   const unknown: CompressionData = {
     ...data,
-    ...{ out: null, reason: "too much is lost", curve: null, chosen: null, time: null, verified: null, warnings: [] },
+    ...{ out: null, reason: "too much is lost", curve: null, chosen: null, time: null, verified: null, worst: null },
+    warnings: [],
     layers: [layer("conv", "vertical", 500, false)],
     multiplications: { before: null, after: null },
     bytes: { before: 9000, after: null },
@@ -60,4 +79,49 @@ it("leaves out what is unknown", () => {
   expect(page).toContain("nothing: too much is lost");
   expect(page).not.toMatch(/NaN|null|multiplications<\/dt>/);
   expect([...new Map(compressionFiles(unknown)).keys()]).toEqual(["index.html", "layers.svg", "layers.csv"]);
+});
+
+it("shows samples that are images, whichever way their channels lie", () => {
+  const [height, width] = [8, 10];
+  /** the pixels of a BMP, rows from the top, red first */
+  const pixels = (url: string) => {
+    const bytes = Buffer.from(url.replace(/^data:image\/bmp;base64,/, ""), "base64");
+    expect(bytes.subarray(0, 2).toString()).toBe("BM");
+    expect([bytes.readUInt32LE(2), bytes.readUInt32LE(18), bytes.readUInt32LE(22)]).toEqual([
+      bytes.length,
+      width,
+      height,
+    ]);
+    expect([bytes.readUInt16LE(26), bytes.readUInt16LE(28)]).toEqual([1, 24]);
+    const line = 32;
+    return (y: number, x: number) => [2, 1, 0].map((colour) => bytes[54 + (height - 1 - y) * line + 3 * x + colour]);
+  };
+  const value = (channel: number, y: number, x: number): number => 100 * channel + 10 * y + x - 50;
+  const planes = Float32Array.from({ length: 3 * 80 }, (_, e) =>
+    value(Math.floor(e / 80), Math.floor(e / 10) % 8, e % 10),
+  );
+  const mixed = Float32Array.from({ length: 3 * 80 }, (_, e) =>
+    value(e % 3, Math.floor(e / 30), Math.floor(e / 3) % 10),
+  );
+  for (const image of [
+    sampleImage({ shape: [1, 3, height, width], data: planes }),
+    sampleImage({ shape: [height, width, 3], data: mixed }),
+  ]) {
+    const at = pixels(image!);
+    for (const [y, x] of [
+      [0, 0],
+      [7, 9],
+      [3, 5],
+    ] as const)
+      expect(at(y, x)).toEqual([0, 1, 2].map((channel) => Math.round((255 * (value(channel, y, x) + 50)) / 279)));
+  }
+  const grey = pixels(sampleImage({ shape: [1, height, width], data: planes.subarray(0, 80) })!);
+  expect(grey(7, 9)).toEqual([255, 255, 255]);
+  expect(sampleImage({ shape: [1, 1, 300, 200], data: new Uint8Array(60_000) })!.length).toBeLessThan(33_000);
+  for (const shape of [
+    [1, 4, 10, 10],
+    [1, 12],
+    [1, 3, 4, 4],
+  ])
+    expect(sampleImage({ shape, data: new Float32Array(400) })).toBeNull();
 });

@@ -7,21 +7,15 @@ import {
   required,
   TenfoldError,
 } from "../../gpu/index.js";
-import { inlineExternal } from "../../onnx/cut.js";
 import {
   activationRanges,
-  foldOnnx,
-  type KnownShapes,
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
-  onnxSites,
   type QuantisedOnnx,
   type QuantiseOnnxOptions,
   quantiseOnnx,
-  type ReadOnnxOptions,
   readOnnx,
-  replaceSites,
   writeOnnx,
 } from "../../onnx/index.js";
 import { OnnxModel } from "../../onnx/model.js";
@@ -29,14 +23,12 @@ import { copyOf, makeEntry } from "../../onnx/proto.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
-import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
-import { type Agreement, OutputJudge } from "./outputs.js";
+import { widthOf } from "./moments.js";
+import type { Agreement, SampleAgreement } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
-import { Products } from "./products.js";
+import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel, RIDGE } from "./prepared.js";
 import { Rounder } from "./rounding.js";
-import { batches, checkSamples, hashOf, type SplitSamples, splitSamples, takesBatches } from "./samples.js";
-import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
-import { LayerTimes } from "./times.js";
+import type { OnnxArray, OnnxFeeds } from "./session.js";
 import { type Tuning, tuneModel } from "./tune.js";
 
 /** What the compressed model shall be: one of these. */
@@ -51,8 +43,8 @@ export interface OnnxTarget {
   error?: number;
 }
 
-export interface CompressOnnxOptions {
-  engine: Engine;
+/** What is asked for of a model. */
+export interface OnnxRequest {
   /** one of `target`, `maxLoss` and `int8` is needed */
   target?: OnnxTarget;
   /**
@@ -67,30 +59,8 @@ export interface CompressOnnxOptions {
    * loses more is not given; without one the smallest model within it is.
    */
   maxLoss?: number;
-  /** Makes sessions of a runtime, by `runtimeSessions`; needed with `calibration`. */
-  session?: OnnxSessions;
-  /**
-   * Samples, one run each, by `samplesOf` or as a program makes them. They must hold every kind of input that the model will meet:
-   * what they lack is lost, and nothing in them shows it. Without samples, layers are fitted by their weights alone.
-   */
-  calibration?: readonly OnnxFeeds[];
-  /** Samples for the last word; a fifth of `calibration` by default, which is then not calibrated with. */
-  verification?: readonly OnnxFeeds[];
   /** A metric of the user's, called with the original and with the compressed model: larger is better. */
   evaluate?: (run: (feeds: OnnxFeeds) => Promise<Record<string, OnnxArray>>) => number | Promise<number>;
-  /** shapes of inputs that the model leaves open, where there are no samples */
-  shapes?: KnownShapes;
-  /** as in `onnxSites` */
-  smallest?: number;
-  fixedInputs?: boolean;
-  /** how weights in files beside the model are read */
-  external?: NonNullable<ReadOnnxOptions["external"]>;
-  /** the file's name, for messages */
-  file?: string;
-  /** the most patches of a layer that its moments are taken of, 32000 by default; less where a layer has few inputs */
-  patches?: number;
-  /** ranks are multiples of this, 8 by default; of layers with fewer than 64 channels of half of it, below 16 of 1 */
-  multiple?: number;
   /** whether layers are fitted again, in order, to what compressed layers before them give; true by default, needs samples */
   refit?: boolean;
   /**
@@ -99,32 +69,37 @@ export interface CompressOnnxOptions {
    * lost by it; `signal` ends tuning, and the best weights until then are kept. None by default; hundreds are needed, and samples.
    */
   tune?: number;
-  /** bytes that moments and fits may take on the host at a time, 1.5 GB by default */
-  memory?: number;
-  /** of the order of samples and of the places of patches, 0 by default */
-  seed?: number;
   /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */
   ablation?: boolean;
   /** Also tells of these divisors of the cost what they would give, in `curve`; each 1 or more. Needs samples. */
   curve?: readonly number[];
-  /** What an earlier call with the same model, samples and options told by `onPlan`: what it holds is not found anew. */
-  plan?: OnnxPlan;
-  /** called as the plan grows, with something that JSON can hold */
-  onPlan?: (plan: OnnxPlan) => void;
   /** called with the part of the work that is done, 0 to 1, and a few words */
   onProgress?: (done: number, doing: string) => void;
   signal?: AbortSignal;
 }
 
-const rules: OptionRules<CompressOnnxOptions> = {
-  engine: required(instanceOf(Engine, "an Engine, as openEngine() gives it")),
+export interface CompressOnnxOptions extends OnnxCompressionOptions, OnnxRequest {}
+
+const requestRules: OptionRules<OnnxRequest> = {
   target: { needs: "an object with one of multiplications, weights, time, error", is: (value) => !!targetOf(value) },
   int8: optionRules.flag,
   maxLoss: optionRules.atLeastZero,
+  evaluate: optionRules.callback,
+  refit: optionRules.flag,
+  tune: optionRules.count,
+  ablation: optionRules.flag,
+  curve: {
+    needs: "a list of numbers of 1 or more",
+    is: (value) => Array.isArray(value) && value.every((one) => typeof one === "number" && one >= 1 && one < 1e6),
+  },
+  onProgress: optionRules.callback,
+  signal: optionRules.signal,
+};
+const modelRules: OptionRules<OnnxCompressionOptions> = {
+  engine: required(instanceOf(Engine, "an Engine, as openEngine() gives it")),
   session: optionRules.callback,
   calibration: { needs: "a list of samples, as samplesOf gives them", is: Array.isArray },
   verification: { needs: "a list of samples, as samplesOf gives them", is: Array.isArray },
-  evaluate: optionRules.callback,
   shapes: { needs: "shapes by name", is: (value) => typeof value === "object" && !!value },
   smallest: optionRules.share,
   fixedInputs: optionRules.flag,
@@ -132,19 +107,10 @@ const rules: OptionRules<CompressOnnxOptions> = {
   file: optionRules.text,
   patches: optionRules.positive,
   multiple: optionRules.positive,
-  refit: optionRules.flag,
-  tune: optionRules.count,
   memory: optionRules.aboveZero,
   seed: optionRules.seed,
-  ablation: optionRules.flag,
-  curve: {
-    needs: "a list of numbers of 1 or more",
-    is: (value) => Array.isArray(value) && value.every((one) => typeof one === "number" && one >= 1 && one < 1e6),
-  },
   plan: { needs: "a plan, as onPlan tells it", is: isPlan },
   onPlan: optionRules.callback,
-  onProgress: optionRules.callback,
-  signal: optionRules.signal,
 };
 
 /** The kind of a target and its number; null where it is none. */
@@ -158,30 +124,6 @@ function targetOf(value: unknown): { kind: Cost | "error"; value: number } | nul
   return (kind === "error" ? number > 0 : number >= 1) ? { kind, value: number } : null;
 }
 
-/** What was found of a model so far, to go on from: candidates of layers, and which of them held-back samples chose. */
-export interface OnnxPlan {
-  version: 1;
-  /** of the model, the samples and the options that candidates depend on */
-  fingerprint: string;
-  layers: { id: string; candidates: readonly FitCandidate[]; weight: number; time?: number }[];
-  /** milliseconds of a run, where time is the cost */
-  timeTotal: number;
-  /** of each number that the cost was divided by: the layers' candidates, and what held-back samples said */
-  chosen: {
-    ratio: number;
-    layers: { id: string; candidate: FitCandidate }[];
-    held: Agreement | null;
-    steps: CompressedOnnx["steps"];
-    /** other choices that held-back samples liked nearly as well */
-    rivals?: { name: string; layers: { id: string; candidate: FitCandidate }[]; held: Agreement }[];
-  }[];
-}
-
-function isPlan(value: unknown): boolean {
-  const { version, fingerprint, layers, chosen } = (value ?? {}) as Partial<OnnxPlan>;
-  return version === 1 && typeof fingerprint === "string" && Array.isArray(layers) && Array.isArray(chosen);
-}
-
 /** What a budget would give, before layers are fitted again in order. */
 export interface CurvePoint extends Agreement {
   /** what the cost was divided by */
@@ -192,6 +134,12 @@ export interface CurvePoint extends Agreement {
   time: number | null;
   /** of the file */
   bytes: number;
+}
+
+/** What the file makes of one sample. */
+export interface SampleDifference extends SampleAgreement {
+  /** place in `verification`, or where that was not given in `calibration`, from 0 */
+  sample: number;
 }
 
 /** What is known of a network with some of the steps. */
@@ -238,6 +186,8 @@ export interface CompressedOnnx {
   steps: { name: string; error: number; kept: boolean }[];
   /** of the file as it is written, on samples that nothing before has seen; null without samples */
   verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
+  /** Of the samples of `verified` those that the file changes most, at most 64: first those with other classes. Null without samples. */
+  worst: SampleDifference[] | null;
   /** with `curve`, the budgets that there are candidates for */
   curve: CurvePoint[] | null;
   /** With `ablation`: the same file after each further step, on the samples of `verified`. The first three have the same ranks. */
@@ -245,22 +195,10 @@ export interface CompressedOnnx {
   warnings: string[];
 }
 
-/** ridge of the first fits, as a share of the mean variance */
-const RIDGE = 1e-3;
 /** those of fits in order, of which the second is tried where the first does worse */
 const REFIT_RIDGES = [1e-2, 1e-1] as const;
 /** how much larger the error may be after a group of layers, for the next one to go on from there */
 const MARGIN = 1.02;
-const PATCHES = 32_000;
-const MULTIPLE = 8;
-const MEMORY = 1.5e9;
-/** for each entry of a covariance while it is summed: the sum in f64, and a part in f32 */
-const SUM_BYTES = 12;
-/** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
-const MOST_INPUTS = 5600;
-/** samples below which a warning is given; patches for each input of a layer below which one is */
-const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
-const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
 /**
  * Layers that are fitted in order in one pass over the samples, as far as memory allows. Those behind the first see what it gave before
  * its new fit: PP-OCRv6's recogniser ÷ 1.28 reads 93.2 % of
@@ -280,26 +218,88 @@ const RATIOS = [1.06, 1.12, 1.18, 1.25, 1.35, 1.45, 1.6, 1.8, 2, 2.25, 2.5, 3, 3
  * @throws FormatError where the bytes are no ONNX model; TenfoldError where options do not fit, or the runtime fails
  */
 export async function compressOnnx(bytes: Uint8Array, options: CompressOnnxOptions): Promise<CompressedOnnx> {
-  checkOptions("compressOnnx", options, rules);
-  const { calibration = [], session, target, maxLoss, evaluate } = options;
+  checkOptions("compressOnnx", options, { ...modelRules, ...requestRules });
+  const network = new OnnxCompression(bytes, pick<OnnxCompressionOptions>(options, modelRules));
+  try {
+    return await network.compress(pick<OnnxRequest>(options, requestRules));
+  } finally {
+    await network.release();
+  }
+}
+
+/** The options that some rules are for. */
+const pick = <T>(options: T & object, rules: OptionRules<T>): T =>
+  Object.fromEntries(Object.entries(options).filter(([name]) => name in rules)) as T;
+
+/**
+ * One model for several budgets. What is found of its layers serves all of them: moments of their inputs, decompositions, the effect on
+ * the outputs, and fits, as far as `memory` allows. So a moved budget costs the fits of those layers whose ranks change, and of the layers
+ * behind them, which are fitted in order; the answer is that of `compressOnnx`. A runtime's sessions may stay open until `release`.
+ */
+export class OnnxCompression {
+  readonly #prepared: PreparedModel;
+  #isBusy = false;
+
+  /** @throws TenfoldError where options do not fit */
+  constructor(bytes: Uint8Array, options: OnnxCompressionOptions) {
+    checkOptions("OnnxCompression", options, modelRules);
+    if (options.calibration?.length && !options.session)
+      throw new TenfoldError("compressOnnx: calibration needs session, as runtimeSessions(ort) gives it", {
+        code: "OPTION",
+      });
+    this.#prepared = new PreparedModel(bytes, options);
+  }
+
+  /**
+   * Compresses the model. What an earlier request found is not found again, even if that one failed or was stopped.
+   *
+   * @throws FormatError where the bytes are no ONNX model; TenfoldError where the request does not fit, the runtime fails, or another
+   *   request is under way
+   */
+  async compress(request: OnnxRequest): Promise<CompressedOnnx> {
+    checkOptions("compressOnnx", request, requestRules);
+    checkRequest(request, this.#prepared.calibrated);
+    if (this.#isBusy)
+      throw new TenfoldError("compressOnnx: another request for this model is under way: await it first");
+    this.#isBusy = true;
+    try {
+      return await new Compression(this.#prepared, request).run();
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** Closes sessions of the runtime. */
+  async release(): Promise<void> {
+    await this.#prepared.release();
+  }
+}
+
+function checkRequest(
+  { target, maxLoss, evaluate, int8, tune, ablation, curve }: OnnxRequest,
+  calibrated: boolean,
+): void {
   const fail = (problem: string): never => {
     throw new TenfoldError(`compressOnnx: ${problem}`, { code: "OPTION" });
   };
-  if (!target && maxLoss === undefined && !options.int8)
-    fail("needs a target, as in { multiplications: 2 }, or maxLoss, or int8");
-  if (calibration.length && !session) fail("calibration needs session, as runtimeSessions(ort) gives it");
-  const aim = target ? targetOf(target)! : null;
-  if (!calibration.length && options.int8) fail("int8 needs calibration samples");
-  if (options.tune && !calibration.length) fail("tune needs calibration samples");
-  if (options.tune && !target && maxLoss === undefined) fail("tune needs a target or maxLoss: int8 alone is not tuned");
-  if (options.ablation && !(calibration.length && aim && aim.kind !== "error"))
+  const isOpen = !target && maxLoss === undefined;
+  if (isOpen && !int8) fail("needs a target, as in { multiplications: 2 }, or maxLoss, or int8");
+  if (tune && calibrated && isOpen) fail("tune needs a target or maxLoss: int8 alone is not tuned");
+  const kind = target ? targetOf(target)!.kind : null;
+  if (ablation && !(calibrated && kind && kind !== "error"))
     fail("ablation needs calibration samples, and a target of multiplications, weights or time");
-  if (options.curve && !calibration.length) fail("curve needs calibration samples");
-  if (!calibration.length && (maxLoss !== undefined || aim?.kind === "time" || aim?.kind === "error" || evaluate))
-    fail(
-      `${aim?.kind === "time" ? "a target of time" : aim?.kind === "error" ? "a target of error" : maxLoss !== undefined ? "maxLoss" : "evaluate"} needs calibration samples`,
-    );
-  return await new Compression(bytes, options).run();
+  if (calibrated) return;
+  const needing: readonly [name: string, isAsked: boolean][] = [
+    ["int8", !!int8],
+    ["tune", !!tune],
+    ["curve", !!curve],
+    ["a target of time", kind === "time"],
+    ["a target of error", kind === "error"],
+    ["maxLoss", maxLoss !== undefined],
+    ["evaluate", !!evaluate],
+  ];
+  const first = needing.find(([, isAsked]) => isAsked);
+  if (first) fail(`${first[0]} needs calibration samples`);
 }
 
 /** A plan with its fits, and what held-back samples say of it. */
@@ -314,96 +314,73 @@ interface Attempt {
   rivals?: readonly (Attempt & { name: string })[];
 }
 
+/** One request. */
 class Compression {
   private readonly steps: CompressedOnnx["steps"] = [];
   private readonly warnings: string[] = [];
-  private model!: OnnxModel;
-  private folded: string[] = [];
-  private sites: OnnxSite[] = [];
-  private leftAlone: LeftAlone[] = [];
-  private totals!: { weights: number; multiplications: number | null };
-  private split: SplitSamples = { fit: [], choose: [], verify: [] };
-  private batch = 1;
   private choices: Choice[] = [];
-  private judge: OutputJudge | null = null;
-  private timeTotal = 0;
   private int8: QuantisedOnnx | null = null;
   private tuning: Tuning | null = null;
-  private readonly products: Products;
   private ablation: AblationStep[] | null = null;
   private curve: CurvePoint[] | null = null;
-  private plan: OnnxPlan = { version: 1, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
-  private readonly fitted = new Map<string, OnnxReplacement>();
-  /** moments of layers in the original network, the first collected first */
-  private readonly stored = new Map<string, Omit<Moments, "covariance" | "cross"> & { covariance: Float32Array }>();
-  /** fits of layers with their moments, the last used last */
-  private readonly layerFits = new Map<string, Fits>();
+  private worst: SampleDifference[] | null = null;
 
   constructor(
-    private readonly bytes: Uint8Array,
-    private readonly options: CompressOnnxOptions,
-  ) {
-    this.products = new Products(options.engine, options.session ?? null);
-  }
+    private readonly prepared: PreparedModel,
+    private readonly request: OnnxRequest,
+  ) {}
 
-  private get replacing() {
-    return { fixedInputs: this.options.fixedInputs ?? false, join: true };
-  }
-  private get sessions(): OnnxSessions {
-    return this.options.session!;
-  }
   /** Who stops tuning gets the best weights until then: what follows is not stopped. */
   private get signal(): AbortSignal | undefined {
-    return this.tuning?.stopped ? undefined : this.options.signal;
-  }
-  private get calibrated(): boolean {
-    return !!this.options.calibration?.length;
+    return this.tuning?.stopped ? undefined : this.request.signal;
   }
   private get cost(): Cost {
-    const aim = targetOf(this.options.target);
+    const aim = targetOf(this.request.target);
     if (aim && aim.kind !== "error") return aim.kind;
-    return this.totals.multiplications === null ? "weights" : "multiplications";
+    return this.prepared.totals.multiplications === null ? "weights" : "multiplications";
   }
 
   private progress(from: number, to: number, doing: string): (part: number) => void {
     return (part) => {
       this.signal?.throwIfAborted();
-      this.options.onProgress?.(from + (to - from) * Math.min(1, part), doing);
+      this.request.onProgress?.(from + (to - from) * Math.min(1, part), doing);
     };
   }
 
   async run(): Promise<CompressedOnnx> {
-    try {
-      return await this.compress();
-    } finally {
-      await this.products.release();
-    }
-  }
-
-  private async compress(): Promise<CompressedOnnx> {
-    await this.prepare();
-    const { int8, target: wanted, maxLoss: most } = this.options;
-    if (int8 && !wanted && most === undefined) {
-      this.judge = await OutputJudge.of(this.sessions, this.model, this.runs(this.split.choose));
-      return await this.finish({ plan: new Map(), fits: new Map(), refitted: new Set(), held: null }, null);
-    }
-    if (!this.sites.length) return this.result(null, this.nothingHere());
-    await this.enumerate();
-    if (this.options.curve) await this.drawCurve(this.options.curve);
-    const { target, maxLoss } = this.options;
+    const { prepared, request } = this;
+    const { target, maxLoss, int8 } = request;
+    const compression = this;
+    prepared.watch = {
+      get signal() {
+        return compression.signal;
+      },
+      progress: (from, to, doing) => this.progress(from, to, doing),
+    };
+    await prepared.prepare();
     const aim = target ? targetOf(target)! : null;
+    if (aim?.kind === "multiplications" && prepared.totals.multiplications === null)
+      throw new TenfoldError(
+        `compressOnnx: the multiplications of ${prepared.model.file} are unknown, because shapes are; give shapes of the inputs, or calibration samples`,
+        { code: "OPTION" },
+      );
+    if (int8 && !target && maxLoss === undefined)
+      return await this.finish({ plan: new Map(), fits: new Map(), refitted: new Set(), held: null }, null);
+    if (!prepared.sites.length) return this.result(null, this.nothingHere());
+    this.choices = await prepared.choices(this.cost);
+    if (request.curve) await this.drawCurve(request.curve);
     if (aim && aim.kind !== "error") {
       const attempt = await this.attempt(aim.value, 0.6, 0.75);
       if (typeof attempt === "string") return this.result(null, attempt);
       if (!attempt.plan.size) return this.result(null, "the target asks for no smaller model than this one");
-      const steps = this.options.ablation ? await this.withoutSteps(aim.value) : null;
-      const refitted = await this.refit(attempt, 0.75, this.options.tune ? 0.8 : 0.95);
+      const steps = request.ablation ? await this.withoutSteps(aim.value) : null;
+      const refitted = await this.refit(attempt, 0.75, request.tune ? 0.8 : 0.95);
       const final = await this.tune(refitted);
       if (steps) {
         steps.push(["ranks chosen by held-back samples", attempt.fits], ["refitted in order", refitted.fits]);
-        const judge = await OutputJudge.of(this.sessions, this.model, this.runs(this.split.verify));
+        const judge = await prepared.judge("verify");
         this.ablation = [];
-        for (const [name, fits] of steps) this.ablation.push({ name, ...(await judge.of(this.written(fits))) });
+        for (const [name, fits] of steps) this.ablation.push({ name, ...(await judge.of(prepared.written(fits))) });
         if (final.tuned) this.ablation.push({ name: "tuned", ...(await judge.of(final.tuned)) });
       }
       return await this.finish(final, maxLoss === undefined ? null : maxLoss);
@@ -411,307 +388,50 @@ class Compression {
     return await this.search(aim ? { kind: "error", most: aim.value } : { kind: "loss", most: maxLoss! });
   }
 
-  /** Reads and folds the model, splits the samples, and finds shapes and sites. */
-  private async prepare(): Promise<void> {
-    const { options } = this;
-    const {
-      external,
-      file = "model.onnx",
-      fixedInputs = false,
-      smallest,
-      calibration = [],
-      verification = [],
-    } = options;
-    const tell = this.progress(0, 0.02, "reading");
-    tell(0);
-    const read = readOnnx(this.bytes, { file, ...(external && { external }) });
-    const { model, folded } = await foldOnnx(await inlineExternal(read), { fixedInputs });
-    this.model = model;
-    this.folded = folded;
-    let shapes = options.shapes;
-    if (calibration.length) {
-      checkSamples(model, [...calibration, ...verification]);
-      this.split = splitSamples(calibration, verification, options.seed ?? 0);
-      this.batch = await this.batchSize();
-      shapes = await this.measuredShapes();
-      const { length } = calibration;
-      if (length < FEW_SAMPLES)
-        this.warnings.push(
-          `${length} sample${length === 1 ? " is" : "s are"} few: ${FEW_SAMPLES} or more are wanted, of every kind of input`,
-        );
-    } else
-      this.warnings.push(
-        "no calibration samples: layers are fitted by their weights alone, which loses much more, and nothing was verified",
-      );
-    const sites = onnxSites(model, {
-      fixedInputs,
-      ...(shapes && { shapes }),
-      ...(smallest !== undefined && { smallest }),
-    });
-    this.totals = sites.totals;
-    this.leftAlone = [...sites.leftAlone];
-    for (const site of sites.sites) {
-      const reason =
-        site.groups > 1 && site.kind === "transposedConvolution"
-          ? "transposed convolutions in groups are not compressed"
-          : widthOf(site) > MOST_INPUTS
-            ? `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`
-            : Math.min(site.shape[0]! / site.groups, site.shape[1]!) < 2
-              ? "too few channels"
-              : null;
-      if (!reason) this.sites.push(site);
-      else {
-        const { name, op, counts } = site;
-        this.leftAlone.push({ name, op, ...counts, reason });
-      }
-    }
-    const aim = targetOf(options.target);
-    if (aim?.kind === "multiplications" && this.totals.multiplications === null)
-      throw new TenfoldError(
-        `compressOnnx: the multiplications of ${file} are unknown, because shapes are; give shapes of the inputs, or calibration samples`,
-        { code: "OPTION" },
-      );
-    tell(1);
-  }
-
   private nothingHere(): string {
     const reasons = new Map<string, number>();
-    for (const { reason, weights } of this.leftAlone) reasons.set(reason, (reasons.get(reason) ?? 0) + weights);
+    for (const { reason, weights } of this.prepared.leftAlone)
+      reasons.set(reason, (reasons.get(reason) ?? 0) + weights);
     const [most] = [...reasons].sort((a, b) => b[1] - a[1]);
     return `nothing in this model can be factorised${most ? `; most weights are left alone because: ${most[0]}` : ""}`;
   }
 
-  /** How many samples a run takes: some models with an open batch fail on more than one. */
-  private async batchSize(): Promise<number> {
-    const { model } = this;
-    if (!takesBatches(model) || this.split.fit.length < 2) return 1;
-    const values = model.outputs.map(({ name }) => ({ name, dataType: 1 }));
-    const [pair] = batches(this.split.fit.slice(0, 2), 2);
-    const part = await Part.open(this.sessions, model, values);
-    try {
-      const results = await part.run(pair!);
-      const count = Object.values(pair!)[0]!.shape[0]!;
-      return values.every(({ name }) => results[name]!.shape[0] === count) ? BATCH : 1;
-    } catch {
-      return 1;
-    } finally {
-      await part.release();
-    }
-  }
-
-  /** Shapes of what layers read and make, as the first sample has them. */
-  private async measuredShapes(): Promise<Record<string, readonly number[]>> {
-    const { model, split } = this;
-    const { sites } = onnxSites(model, { smallest: 0, ...this.replacing });
-    const values = sites.flatMap((site) =>
-      [site.input, ...site.outputs].map((name) => ({ name, dataType: typeOf(site) })),
-    );
-    const part = await Part.open(this.sessions, model, values);
-    try {
-      const results = await part.run(split.fit[0]!);
-      const shapes: Record<string, readonly number[]> = {};
-      for (const [name, { shape }] of Object.entries(results)) shapes[name] = shape;
-      for (const [name, { shape }] of Object.entries(split.fit[0]!)) shapes[name] = shape;
-      return shapes;
-    } finally {
-      await part.release();
-    }
-  }
-
-  private runs(samples: readonly OnnxFeeds[]): OnnxFeeds[] {
-    return batches(samples, this.batch);
-  }
-
-  /** The fits of a layer. */
-  private async fitsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<Fits> {
-    const { layerFits, options, products } = this;
-    let fits = layerFits.get(site.id);
-    layerFits.delete(site.id);
-    if (!fits) {
-      const { multiple = MULTIPLE, memory = MEMORY } = options;
-      let held = [...layerFits.values()].reduce((sum, one) => sum + LayerFits.bytesOf(one.site), 0);
-      for (const [id, { site: old }] of [...layerFits]) {
-        if (held + LayerFits.bytesOf(site) <= memory) break;
-        layerFits.delete(id);
-        held -= LayerFits.bytesOf(old);
-      }
-      const moments = this.calibrated ? await this.momentsOf(site, onRun) : null;
-      fits = await fitsOf(products, site, moments, { ridge: RIDGE, multiple, refit: false });
-    }
-    layerFits.set(site.id, fits);
-    return fits;
-  }
-
-  /** The moments of a layer's inputs; those of the layers behind it are collected with them, as far as memory allows. */
-  private async momentsOf(site: OnnxSite, onRun?: (part: number) => void): Promise<Moments> {
-    const { stored, sites, options } = this;
-    const { memory = MEMORY } = options;
-    if (!stored.has(site.id)) {
-      let bytes = [...stored.values()].reduce((sum, { covariance }) => sum + covariance.byteLength, 0);
-      const group: OnnxSite[] = [];
-      let summed = 0;
-      for (const one of sites.slice(sites.indexOf(site))) {
-        if (stored.has(one.id)) continue;
-        summed += SUM_BYTES * one.groups * widthOf(one) ** 2;
-        if (group.length && summed > memory) break;
-        group.push(one);
-      }
-      for (const [id, moments] of await this.collect(group, {}, onRun)) {
-        const covariance = Float32Array.from(moments.covariance);
-        stored.set(id, { ...moments, covariance });
-        bytes += covariance.byteLength;
-      }
-      for (const [id, { covariance }] of [...stored]) {
-        if (bytes <= memory) break;
-        if (id === site.id) continue;
-        stored.delete(id);
-        bytes -= covariance.byteLength;
-      }
-    }
-    const { count, meanX, meanZ, covariance } = stored.get(site.id)!;
-    const wide = Float64Array.from(covariance);
-    return { count, meanX, meanZ, covariance: wide, cross: wide };
-  }
-
-  private async collect(
-    sites: readonly OnnxSite[],
-    { original = this.model, current }: { original?: OnnxModel; current?: OnnxModel } = {},
-    onRun?: (part: number) => void,
-  ): Promise<Map<string, Moments>> {
-    const { patches = PATCHES, seed = 0 } = this.options;
-    const { products, sessions, signal } = this;
-    const runs = this.runs(this.split.fit);
-    return await collectMoments({
-      ...{ products, sessions, original, current, sites, runs, patches, seed, signal },
-      onRun: onRun && ((done) => onRun(done / runs.length)),
-    });
-  }
-
-  /** What every layer can become, and how much its error counts. */
-  private async enumerate(): Promise<void> {
-    const { sites, split } = this;
-    const measured = this.calibrated
-      ? await OutputJudge.of(this.sessions, this.model, this.runs(split.fit.slice(0, SENSITIVITY_SAMPLES)))
-      : null;
-    const times = this.cost === "time" ? new LayerTimes(this.sessions, this.model, this.replacing) : null;
-    const few: string[] = [];
-    this.begin();
-    for (const [at, site] of sites.entries()) {
-      const share = 0.58 / sites.length;
-      const from = 0.02 + at * share;
-      const before = this.plan.layers.find(({ id }) => id === site.id);
-      if (before) {
-        const { candidates, weight, time } = before;
-        this.choices.push({ site, candidates, weight, ...(time !== undefined && { time }) });
-        continue;
-      }
-      const fits = await this.fitsOf(site, this.progress(from, from + share, `moments of ${site.name}`));
-      this.progress(from, from + share, site.name)(0.5);
-      if (fits.patches !== null && fits.patches < FEW_PATCHES * widthOf(site))
-        few.push(`${site.name} (${fits.patches} for ${widthOf(site)} inputs)`);
-      let candidates = await fits.candidates();
-      let time: number | undefined;
-      if (times) ({ original: time, candidates } = await times.of(site, candidates));
-      let weight = 1;
-      const probe = nearest(candidates, site, 0.7);
-      if (measured && probe) {
-        const fit = await this.fitOf(site, probe);
-        const { error } = await measured.of(replaceSites(this.model, [fit], this.replacing));
-        weight = error ** 2 / Math.max(probe.error, 1e-9);
-      }
-      const choice = { candidates, weight, ...(time !== undefined && { time }) };
-      this.choices.push({ site, ...choice });
-      this.plan.layers.push({ id: site.id, ...choice });
-      this.tellPlan();
-    }
-    if (few.length)
-      this.warnings.push(
-        `few patches for their inputs, so fits may not hold on other samples: ${few.slice(0, 5).join(", ")}${few.length > 5 ? ` and ${few.length - 5} more` : ""}`,
-      );
-    if (!this.calibrated) return;
-    this.judge = await OutputJudge.of(this.sessions, this.model, this.runs(split.choose));
-    if (times) this.timeTotal = this.plan.timeTotal || (await this.pairedTimes(null)).before;
-    this.plan.timeTotal = this.timeTotal;
-  }
-
-  /** Takes up the plan of an earlier call, if it was of the same model, samples and options. */
-  private begin(): void {
-    const { options, bytes } = this;
-    if (!options.plan && !options.onPlan) return;
-    const { multiple = MULTIPLE, patches = PATCHES, seed = 0, smallest = null, fixedInputs = false } = options;
-    let hash = hashOf(bytes);
-    for (const samples of [this.split.fit, this.split.choose, this.split.verify])
-      for (const feeds of samples)
-        for (const [name, { data, shape }] of Object.entries(feeds)) {
-          hash = hashOf(`${name} ${shape}`, hash);
-          hash = hashOf(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), hash);
-        }
-    const shapes = this.sites.map(({ id, shape }) => `${id} ${shape}`).join(";");
-    const settings = [this.cost, multiple, patches, seed, smallest, fixedInputs, shapes].join();
-    const fingerprint = `${hash.toString(16)}-${hashOf(settings).toString(16)}`;
-    if (options.plan && options.plan.fingerprint !== fingerprint)
-      throw new TenfoldError(
-        "compressOnnx: plan is of another model, of other samples or of other options; without it, everything is found anew",
-        { code: "OPTION" },
-      );
-    this.plan = { ...structuredClone(options.plan ?? this.plan), fingerprint };
-  }
-
-  private tellPlan(): void {
-    this.options.onPlan?.(structuredClone(this.plan));
-  }
-
-  private async fitOf(site: OnnxSite, { scheme, ranks }: FitCandidate): Promise<OnnxReplacement> {
-    const key = `${site.id} ${scheme} ${ranks.join()}`;
-    let fit = this.fitted.get(key);
-    if (!fit) {
-      fit = await (await this.fitsOf(site)).fit(scheme, ranks);
-      this.fitted.set(key, fit);
-    }
-    return fit;
+  /** The cost of the model, and of its layers together. */
+  private costs(): { total: number; layers: number } {
+    const { cost, choices, prepared } = this;
+    const { totals, plan } = prepared;
+    const layers = choices.reduce((sum, choice) => sum + priceOf(choice, null, cost), 0);
+    if (cost === "time") return { total: Math.max(plan.timeTotal, layers), layers };
+    return { total: cost === "weights" ? totals.weights : totals.multiplications!, layers };
   }
 
   /** The cost that the layers may have together, for the model's cost divided by a number. */
   private budget(ratio: number): number {
-    const { cost, choices, totals } = this;
-    const layers = choices.reduce((sum, choice) => sum + priceOf(choice, null, cost), 0);
-    const total =
-      cost === "weights"
-        ? totals.weights
-        : cost === "time"
-          ? Math.max(this.timeTotal, layers)
-          : totals.multiplications!;
+    const { total, layers } = this.costs();
     return total / ratio - (total - layers);
   }
 
   /** The largest ratio that there are candidates for. */
   private mostRatio(): number {
-    const { cost, choices, totals } = this;
-    const layers = choices.reduce((sum, choice) => sum + priceOf(choice, null, cost), 0);
-    const total =
-      cost === "weights"
-        ? totals.weights
-        : cost === "time"
-          ? Math.max(this.timeTotal, layers)
-          : totals.multiplications!;
-    return total / (total - layers + leastCost(choices, cost));
+    const { total, layers } = this.costs();
+    return total / (total - layers + leastCost(this.choices, this.cost));
   }
 
   /** The plan that held-back samples like best, of several rules; a reason where no plan is that small. */
   private async attempt(ratio: number, from: number, to: number): Promise<Attempt | string> {
-    const { choices, cost } = this;
+    const { choices, cost, prepared } = this;
     const spared = this.outputSites();
-    const kinds = this.calibrated ? (["measured", "lagrangian", "uniform"] as const) : (["lagrangian"] as const);
-    const rulesTried = (this.calibrated ? [new Set<string>(), spared] : [new Set<string>()]).flatMap((set) =>
+    const kinds = prepared.calibrated ? (["measured", "lagrangian", "uniform"] as const) : (["lagrangian"] as const);
+    const rulesTried = (prepared.calibrated ? [new Set<string>(), spared] : [new Set<string>()]).flatMap((set) =>
       kinds.map(
         (kind): PlanRule => ({ kind, spared: set, name: `${KINDS[kind]}${set.size ? ", last layer left alone" : ""}` }),
       ),
     );
-    const before = this.plan.chosen.find((one) => one.ratio === ratio);
+    const before = prepared.plan.chosen.find((one) => one.ratio === ratio && one.cost === cost);
     if (before) {
       const again = async ({ layers, held }: Pick<typeof before, "layers" | "held">): Promise<Attempt> => {
         const plan = new Map(layers.map(({ id, candidate }) => [id, candidate]));
-        return { plan, fits: await this.fitsOfPlan(plan), refitted: new Set(), held };
+        return { plan, fits: await prepared.fitsOfPlan(plan), refitted: new Set(), held };
       };
       this.steps.push(...before.steps);
       const rivals: (Attempt & { name: string })[] = [];
@@ -735,7 +455,7 @@ class Compression {
       tell(at / choices.length);
       for (const { plan } of plans.values()) {
         const candidate = plan.get(site.id);
-        if (candidate) await this.fitOf(site, candidate);
+        if (candidate) await prepared.fitOf(site, candidate);
       }
     }
     const attempts: (Attempt & { name: string })[] = [];
@@ -743,8 +463,8 @@ class Compression {
     const steps: CompressedOnnx["steps"] = [];
     for (const [at, { name, plan }] of [...plans.values()].entries()) {
       this.progress(middle, to, words)(at / plans.size);
-      const fits = await this.fitsOfPlan(plan);
-      const held = this.judge && (await this.judge.of(this.written(fits)));
+      const fits = await prepared.fitsOfPlan(plan);
+      const held = prepared.calibrated ? await prepared.heldBack(fits) : null;
       const better: boolean = !best || (!!held && held.error < best.held!.error);
       if (held) steps.push({ name: `÷${+ratio.toPrecision(3)}: ${name}`, error: held.error, kept: better });
       attempts.push({ name, plan, fits, refitted: new Set(), held });
@@ -758,36 +478,28 @@ class Compression {
           ? attempts.filter((one) => one !== best && one.held!.error <= RIVAL * held.error)
           : [];
       const layersOf = ({ plan }: Attempt) => [...plan].map(([id, candidate]) => ({ id, candidate }));
-      this.plan.chosen.push({
-        ...{ ratio, layers: layersOf(best), held, steps },
+      prepared.plan.chosen.push({
+        ...{ cost, ratio, layers: layersOf(best), held, steps },
         ...(rivals.length && {
           rivals: rivals.map((one) => ({ name: one.name, layers: layersOf(one), held: one.held! })),
         }),
       });
-      this.tellPlan();
+      prepared.tellPlan();
       return { ...best, rivals };
     }
     return `no choice of ranks divides the ${WORDS[cost]} by ${ratio}: at most by ${(0.995 * this.mostRatio()).toPrecision(3)}`;
   }
 
-  private async fitsOfPlan(plan: Plan): Promise<Map<string, OnnxReplacement>> {
-    const fits = new Map<string, OnnxReplacement>();
-    for (const { site } of this.choices) {
-      const candidate = plan.get(site.id);
-      if (candidate) fits.set(site.id, await this.fitOf(site, candidate));
-    }
-    return fits;
-  }
-
   /** What budgets would give. */
   private async drawCurve(ratios: readonly number[]): Promise<void> {
-    const { totals, steps } = this;
+    const { prepared, steps } = this;
+    const { totals } = prepared;
     this.curve = [];
     for (const ratio of [...ratios].sort((a, b) => a - b)) {
       const attempt = await this.attempt(ratio, 0.6, 0.6);
       if (typeof attempt === "string" || !attempt.plan.size || !attempt.held) continue;
-      const bytes = writeOnnx(this.written(attempt.fits));
-      const { before, after } = await this.pairedTimes(bytes);
+      const bytes = writeOnnx(prepared.written(attempt.fits));
+      const { before, after } = await prepared.pairedTimes(bytes);
       const left = this.result(attempt, null);
       const share = ({ before, after }: { before: number | null; after: number | null }): number | null =>
         before === null || after === null ? null : after / before;
@@ -802,7 +514,7 @@ class Compression {
 
   /** What the first steps give, by the same share for every layer. */
   private async withoutSteps(ratio: number): Promise<[name: string, fits: Map<string, OnnxReplacement>][]> {
-    const { choices, cost, products, options } = this;
+    const { choices, cost, prepared } = this;
     const rule: PlanRule = { kind: "uniform", spared: new Set(), name: KINDS.uniform };
     const plan = makePlan(choices, rule, cost, this.budget(ratio)) ?? new Map<string, FitCandidate>();
     const [weights, means, moments] = [1, 2, 3].map(() => new Map<string, OnnxReplacement>()) as [
@@ -813,9 +525,9 @@ class Compression {
     for (const { site } of choices) {
       const candidate = plan.get(site.id);
       if (!candidate) continue;
-      moments.set(site.id, await this.fitOf(site, candidate));
-      const fits = await fitsOf(products, site, await this.momentsOf(site), {
-        ...{ ridge: RIDGE, multiple: options.multiple ?? MULTIPLE, refit: false, meansAlone: true },
+      moments.set(site.id, await prepared.fitOf(site, candidate));
+      const fits = await fitsOf(prepared.products, site, await prepared.momentsOf(site), {
+        ...{ ridge: RIDGE, multiple: prepared.multiple, refit: false, meansAlone: true },
       });
       const fit = await fits.fit(candidate.scheme, candidate.ranks);
       means.set(site.id, fit);
@@ -828,16 +540,13 @@ class Compression {
     ];
   }
 
-  private written(fits: ReadonlyMap<string, OnnxReplacement>): OnnxModel {
-    return fits.size ? replaceSites(this.model, [...fits.values()], this.replacing) : this.model;
-  }
-
   /** Sites with no other site behind them: a small error of theirs is the network's. */
   private outputSites(): Set<string> {
-    const ids = new Map(this.sites.flatMap(({ id, outputs }) => outputs.map((name) => [name, id] as const)));
+    const { sites, model } = this.prepared;
+    const ids = new Map(sites.flatMap(({ id, outputs }) => outputs.map((name) => [name, id] as const)));
     const followed = new Set<string>();
     const last = new Set<string>();
-    const { node } = this.model.graph;
+    const { node } = model.graph;
     for (let at = node.length - 1; at >= 0; at--) {
       const { input, output } = node[at]!;
       const behind = output.some((name) => followed.has(name));
@@ -845,7 +554,7 @@ class Compression {
       if (!behind) for (const id of made) last.add(id);
       if (behind || made.length) for (const name of input) followed.add(name);
     }
-    return last.size < this.sites.length ? last : new Set();
+    return last.size < sites.length ? last : new Set();
   }
 
   /**
@@ -860,7 +569,7 @@ class Compression {
     const { rivals = [] } = attempt;
     const part = (to - from) / (1 + rivals.length);
     let best = await this.refitInOrder(attempt, from, from + part);
-    if (!this.judge || this.options.refit === false || best.held!.error <= POOR) return best;
+    if (!this.refits(attempt) || best.held!.error <= POOR) return best;
     for (const [at, rival] of rivals.entries()) {
       const before = this.steps.length;
       const next = await this.refitInOrder(rival, from + (at + 1) * part, from + (at + 2) * part);
@@ -874,14 +583,14 @@ class Compression {
     return best;
   }
 
+  private refits(attempt: Attempt): boolean {
+    return this.request.refit !== false && attempt.held !== null;
+  }
+
   private async refitInOrder(attempt: Attempt, from: number, to: number): Promise<Attempt> {
-    const { options, products, judge } = this;
-    if (!judge || options.refit === false || !attempt.held) return attempt;
-    const { multiple = MULTIPLE, memory = MEMORY } = options;
-    // what is here holds memory that the next ones need
-    this.layerFits.clear();
-    this.stored.clear();
-    const order = this.sites.filter(({ id }) => attempt.plan.has(id));
+    if (!this.refits(attempt)) return attempt;
+    const { prepared } = this;
+    const order = prepared.sites.filter(({ id }) => attempt.plan.has(id));
     let now = attempt;
     let best = attempt;
     for (let at = 0; at < order.length; ) {
@@ -890,7 +599,7 @@ class Compression {
       while (group.length < TOGETHER && order[at + group.length]) {
         const next = order[at + group.length]!;
         bytes += LayerFits.bytesOf(next);
-        if (bytes > memory) break;
+        if (bytes > prepared.memory) break;
         group.push(next);
       }
       const tell = this.progress(
@@ -899,26 +608,16 @@ class Compression {
         `refitting ${group[0]!.name}`,
       );
       tell(0);
-      const moments = await this.collect(group, { current: this.written(now.fits) }, tell);
-      const layers: Fits[] = [];
-      for (const site of group) {
-        const more = { ridge: REFIT_RIDGES[0], multiple, refit: true };
-        layers.push(await fitsOf(products, site, moments.get(site.id)!, more));
-      }
+      const refit = this.refitsOf(now, group, order.slice(0, at), tell);
       let next: Attempt | null = null;
       for (const ridge of [...REFIT_RIDGES, null]) {
         const fits = new Map(now.fits);
         const refitted = new Set(now.refitted);
-        for (const layer of layers) {
-          const { site, patches } = layer;
-          const { scheme, ranks } = attempt.plan.get(site.id)!;
-          // with fewer patches than inputs a fit is exact on them and wrong elsewhere
-          const again = ridge !== null && patches! >= widthOf(site);
-          if (again) layer.draw(ridge);
-          fits.set(site.id, again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id)!));
-          if (again) refitted.add(site.id);
+        for (const { fit, isNew } of await refit(ridge)) {
+          fits.set(fit.site, fit);
+          if (isNew) refitted.add(fit.site);
         }
-        const held = await judge.of(this.written(fits));
+        const held = await prepared.heldBack(fits);
         if (!next || held.error < next.held!.error) next = { plan: attempt.plan, fits, refitted, held };
         if (held.error <= MARGIN * best.held!.error) break;
       }
@@ -932,15 +631,64 @@ class Compression {
     return best;
   }
 
+  /**
+   * Fits a group of layers again, by a ridge, or with null only their biases. Their inputs follow from the fits of the layers before them,
+   * so where those and the group's own fits were the same in an earlier request, its fits are taken.
+   */
+  private refitsOf(
+    { plan, fits }: Attempt,
+    group: readonly OnnxSite[],
+    before: readonly OnnxSite[],
+    tell: (part: number) => void,
+  ): (ridge: number | null) => Promise<{ fit: OnnxReplacement; isNew: boolean }[]> {
+    const { prepared } = this;
+    const origin = prepared.keyOf([...before, ...group].map(({ id }) => fits.get(id)!));
+    // with fewer patches than inputs a fit is exact on them and wrong elsewhere
+    const isNew = (site: OnnxSite, ridge: number | null): boolean =>
+      ridge !== null && prepared.patchesOf(site)! >= widthOf(site);
+    let layers: Promise<Fits[]> | null = null;
+    const collect = async (): Promise<Fits[]> => {
+      prepared.makeRoom(...group);
+      const moments = await prepared.collect(group, { current: prepared.written(fits) }, tell);
+      const out: Fits[] = [];
+      for (const site of group) {
+        const more = { ridge: REFIT_RIDGES[0], multiple: prepared.multiple, refit: true };
+        out.push(await fitsOf(prepared.products, site, moments.get(site.id)!, more));
+      }
+      return out;
+    };
+    return async (ridge) => {
+      const key = `refit ${group.map(({ id }) => id).join()} after ${origin} ${ridge}`;
+      const made = await prepared.factors(key, async () => {
+        layers ??= collect();
+        const out: OnnxReplacement[] = [];
+        for (const layer of await layers) {
+          const { scheme, ranks } = plan.get(layer.site.id)!;
+          const again = isNew(layer.site, ridge);
+          if (again) layer.draw(ridge!);
+          out.push(again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(layer.site.id)!));
+        }
+        return out;
+      });
+      return made.map((fit, at) => ({
+        fit: prepared.mark(fit, `${key} ${group[at]!.id}`),
+        isNew: isNew(group[at]!, ridge),
+      }));
+    };
+  }
+
   /** The attempt with weights that have learnt from the original, where held-back samples prefer them. */
   private async tune(attempt: Attempt): Promise<Attempt> {
-    const { options, judge } = this;
-    const { tune: steps, engine, fixedInputs = false, memory = MEMORY, seed = 0, signal } = options;
-    if (!steps || !judge || !attempt.held) return attempt;
+    const { prepared, request } = this;
+    const { tune: steps, signal } = request;
+    if (!steps || !attempt.held) return attempt;
+    const { memory, sessions } = prepared;
+    const { engine, fixedInputs = false, seed = 0 } = prepared.options;
     const { model, held, tuning } = await tuneModel({
-      ...{ engine, sessions: this.sessions, original: this.model, model: this.written(attempt.fits) },
-      ...{ runs: this.runs(this.split.fit), judge, held: attempt.held, steps, fixedInputs, memory, seed, signal },
-      onProgress: (done, doing) => options.onProgress?.(0.8 + 0.15 * done, doing),
+      ...{ engine, sessions, original: prepared.model, model: prepared.written(attempt.fits) },
+      ...{ runs: prepared.runs(prepared.split.fit), judge: await prepared.judge("choose"), held: attempt.held },
+      ...{ steps, fixedInputs, memory, seed, signal },
+      onProgress: (done, doing) => request.onProgress?.(0.8 + 0.15 * done, doing),
     });
     this.tuning = tuning;
     for (const { from, to, best, error } of tuning.stretches)
@@ -971,7 +719,7 @@ class Compression {
     for (let index = Math.min(low + 1, ratios.length - 1); index >= 0 && index >= low - 3; index--) {
       const attempt = await at(index);
       if (!attempt?.plan.size) continue;
-      const final = await this.tune(await this.refit(attempt, 0.75, this.options.tune ? 0.8 : 0.95));
+      const final = await this.tune(await this.refit(attempt, 0.75, this.request.tune ? 0.8 : 0.95));
       if (!passes(final)) continue;
       const done = await this.finish(final, bound.kind === "loss" ? bound.most : null);
       if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
@@ -990,9 +738,9 @@ class Compression {
 
   /** Writes the model, and looks at the file on samples that nothing has seen. */
   private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
-    const { options, split } = this;
-    const float = attempt.tuned ?? this.written(attempt.fits);
-    const quantised = options.int8 ? await this.quantise(float) : null;
+    const { prepared } = this;
+    const float = attempt.tuned ?? prepared.written(attempt.fits);
+    const quantised = this.request.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
       return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
     const tell = this.progress(0.97, 1, "verifying");
@@ -1000,14 +748,18 @@ class Compression {
     const bytes = writeOnnx(this.noted(quantised?.model ?? float, attempt));
     let verified: CompressedOnnx["verified"] = null;
     let time: CompressedOnnx["time"] = null;
-    if (this.calibrated) {
-      const small = readOnnx(bytes, { file: options.file ?? "model.onnx" });
-      const judge = await OutputJudge.of(this.sessions, this.model, this.runs(split.verify));
-      const seen = await judge.of(small);
+    if (prepared.calibrated) {
+      const small = readOnnx(bytes, { file: prepared.model.file });
+      const { agreement: seen, samples } = await (await prepared.judge("verify")).compare(small);
+      const places = prepared.verifiedPlaces();
+      this.worst = samples
+        .map((one, at) => ({ sample: places[at]!, ...one }))
+        .sort((a, b) => (a.agreement ?? 1) - (b.agreement ?? 1) || b.error - a.error)
+        .slice(0, MOST_WORST);
       tell(0.4);
       const metric = await this.metric(bytes);
       verified = { ...seen, metric, loss: metric ? metric.before - metric.after : this.lossOf(seen) };
-      time = await this.pairedTimes(bytes);
+      time = await prepared.pairedTimes(bytes);
     }
     tell(1);
     if (verified && maxLoss !== null && !(verified.loss <= maxLoss)) {
@@ -1035,17 +787,18 @@ class Compression {
    * the nearest level.
    */
   private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
-    const { signal } = this;
-    const { fixedInputs = false, memory = MEMORY } = this.options;
+    const { signal, prepared } = this;
+    const { fixedInputs = false } = prepared.options;
     const operators = ["Conv", "Gemm", "MatMul"] as const;
     const tell = this.progress(0.95, 0.97, "int8");
     tell(0);
     const ranges = await activationRanges(float, {
-      ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs, operators },
+      ...{ session: prepared.sessions, feeds: prepared.runs(prepared.split.fit), fixedInputs, operators },
       ...(signal && { signal }),
     });
     tell(0.3);
-    const rounder = new Rounder(this.products, (sites) => this.collect(sites, { original: float }), memory);
+    const collect = (sites: readonly OnnxSite[]) => prepared.collect(sites, { original: float });
+    const rounder = new Rounder(prepared.products, collect, prepared.memory);
     const write = (weightsOnly: readonly string[], round: QuantiseOnnxOptions["round"]) =>
       quantiseOnnx(float, { ranges, fixedInputs, operators, weightsOnly, ...(round && { round }) });
     const asked = await write([], rounder.round);
@@ -1057,7 +810,7 @@ class Compression {
     await write(names, rounder.round);
     await rounder.work(float, MOST_INPUTS, fixedInputs);
     tell(0.6);
-    const judge = this.judge!;
+    const judge = await prepared.judge("choose");
     const [convolutions, dense] = [true, false].map((one) =>
       asked.quantised.filter(({ op }) => (op === "Conv") === one).map(({ name }) => name),
     ) as [string[], string[]];
@@ -1088,11 +841,11 @@ class Compression {
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
-    const { evaluate } = this.options;
+    const { evaluate } = this.request;
     if (!evaluate) return null;
     const values: number[] = [];
-    for (const model of [this.bytes, bytes]) {
-      const session = await this.sessions(model);
+    for (const model of [this.prepared.bytes, bytes]) {
+      const session = await this.prepared.sessions(model);
       try {
         values.push(await evaluate((feeds) => session.run(feeds)));
       } finally {
@@ -1104,40 +857,15 @@ class Compression {
     return { before: values[0]!, after: values[1]! };
   }
 
-  /** Milliseconds of a run of the original and of another model, in pairs. */
-  private async pairedTimes(bytes: Uint8Array | null): Promise<{ before: number; after: number }> {
-    const original = await this.sessions(writeOnnx(this.model));
-    const small = bytes ? await this.sessions(bytes) : null;
-    const feeds = this.split.verify[0]!;
-    const time = async (session: { run(feeds: OnnxFeeds): Promise<unknown> } | null): Promise<number> => {
-      const start = performance.now();
-      await session?.run(feeds);
-      return performance.now() - start;
-    };
-    try {
-      const pairs: [number, number][] = [];
-      for (let round = 0; round < 6; round++) {
-        const pair: [number, number] = [await time(original), await time(small)];
-        if (round) pairs.push(pair);
-      }
-      const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
-      const before = middle(pairs.map(([one]) => one));
-      return { before, after: before * middle(pairs.map(([one, other]) => other / one)) };
-    } finally {
-      await original.release();
-      await small?.release();
-    }
-  }
-
   /** The model with a note of what was done. */
   private noted(model: OnnxModel, { held }: Attempt): OnnxModel {
-    const { target, maxLoss } = this.options;
-    const { fit, choose } = this.split;
+    const { target, maxLoss } = this.request;
+    const { fit, choose } = this.prepared.split;
     const note = {
       ...(target && { target }),
       ...(maxLoss !== undefined && { maxLoss }),
       ...(this.tuning?.stretches.some(({ best }) => best > 0) && { tuned: true }),
-      samples: this.calibrated ? fit.length + choose.length : 0,
+      samples: this.prepared.calibrated ? fit.length + choose.length : 0,
       ...(held && { heldOutError: +held.error.toPrecision(4) }),
     };
     const before = model.proto.metadataProps.filter(({ key }) => key !== NOTE);
@@ -1158,7 +886,8 @@ class Compression {
     verified: CompressedOnnx["verified"] = null,
     time: CompressedOnnx["time"] = null,
   ): CompressedOnnx {
-    const layers = this.sites.map((site): CompressedLayer => {
+    const { sites, totals, split, leftAlone, folded } = this.prepared;
+    const layers = sites.map((site): CompressedLayer => {
       const candidate = attempt?.plan.get(site.id) ?? null;
       const { weights, multiplications } = site.counts;
       return {
@@ -1173,10 +902,10 @@ class Compression {
     });
     const saved = (key: "weights" | "multiplications"): number =>
       layers.reduce((sum, { [key]: { before, after } }) => sum + ((before ?? 0) - (after ?? 0)), 0);
-    const { weights, multiplications } = this.totals;
-    const { fit, choose, verify } = this.split;
+    const { weights, multiplications } = totals;
+    const { fit, choose, verify } = split;
     return {
-      ...{ bytes, reason, layers, leftAlone: this.leftAlone, folded: this.folded, int8: this.told() },
+      ...{ bytes, reason, layers, leftAlone: [...leftAlone], folded: [...folded], int8: this.told() },
       weights: { before: weights, after: weights - saved("weights") },
       multiplications: {
         before: multiplications,
@@ -1185,17 +914,20 @@ class Compression {
       ...{
         time,
         verified,
+        worst: this.worst,
         tuning: this.tuning,
         steps: this.steps,
         curve: this.curve,
         ablation: this.ablation,
-        warnings: this.warnings,
+        warnings: [...this.prepared.warnings(), ...this.warnings],
       },
       samples: { fit: fit.length, choose: choose.length, verify: verify.length },
     };
   }
 }
 
+/** verification samples that are told one by one */
+const MOST_WORST = 64;
 /** only the weights of a convolution are int8 where the error of the outputs falls below this share */
 const FLOAT_GAIN = 0.8;
 /** how much larger it may become for products of matrices to be computed in integers, which is faster */
@@ -1213,13 +945,3 @@ const KINDS = {
   uniform: "the same share for every layer",
 } as const;
 const WORDS: Readonly<Record<Cost, string>> = { weights: "weights", multiplications: "multiplications", time: "time" };
-
-/** The candidate whose cost is nearest to a share of the layer's. */
-function nearest(candidates: readonly FitCandidate[], { counts }: OnnxSite, share: number): FitCandidate | null {
-  const shareOf = ({ weights, multiplications }: FitCandidate): number =>
-    multiplications === null ? weights / counts.weights : multiplications / counts.multiplications!;
-  return candidates.reduce<FitCandidate | null>(
-    (best, one) => (!best || Math.abs(shareOf(one) - share) < Math.abs(shareOf(best) - share) ? one : best),
-    null,
-  );
-}

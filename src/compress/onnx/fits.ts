@@ -28,7 +28,7 @@ import {
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
-import { blockOf, Triangle } from "./triangle.js";
+import { blockOf, type Factor, ScaledIdentity, Triangle } from "./triangle.js";
 
 /** The schemes that layers are compressed by. */
 export type FittedScheme = "lowRank" | "kernelFirst" | "pointwiseFirst" | "vertical" | "horizontal" | "tucker2";
@@ -134,7 +134,7 @@ interface Whitened {
   limit: number;
   /** entries of the patch that one row of the first factor leaves */
   columns: number;
-  lower: Triangle;
+  lower: Factor;
   /** outputs × (limit·columns) */
   z: Float64Array;
 }
@@ -166,8 +166,8 @@ export class LayerFits {
     private readonly w: Float64Array,
     private readonly bias: Float32Array | null,
     moments: Moments | null,
-    /** A and B of the regression */
-    private readonly a: Float64Array,
+    /** A and B of the regression; null for an A of I, as the covariance is where inputs are unknown */
+    private readonly a: Float64Array | null,
     private readonly b: Float64Array,
     /** the mean variance, and r */
     private readonly variance: number,
@@ -193,7 +193,7 @@ export class LayerFits {
     const width = widthOf(site);
     const taps = tapsOf(site);
     const w = taps ? permuteValues(given, [site.shape[0]!, width, taps], [0, 2, 1]) : Float64Array.from(given);
-    let a: Float64Array;
+    let a: Float64Array | null = null;
     let b: Float64Array = w;
     let [variance, r] = [0, 0];
     if (moments && !options.meansAlone) {
@@ -205,9 +205,6 @@ export class LayerFits {
       b = await products.multiply(w, moments.cross, { rows: w.length / width, inner: width, columns: width });
       for (let i = 0; i < w.length; i++) b[i]! += r * w[i]!;
       for (let i = 0; i < width; i++) a[i * (width + 1)]! += r;
-    } else {
-      a = new Float64Array(width * width);
-      for (let i = 0; i < width; i++) a[i * (width + 1)] = 1;
     }
     return new LayerFits(products, site, w, await site.bias(), moments, a, b, variance, r, options);
   }
@@ -216,7 +213,7 @@ export class LayerFits {
   draw(ridge: number): void {
     const { a, b, w, width, variance } = this;
     const change = ridge * variance + 1e-12 - this.ridge;
-    if (!this.means || change === 0) return;
+    if (!a || change === 0) return;
     for (let i = 0; i < w.length; i++) b[i]! += change * w[i]!;
     for (let i = 0; i < width; i++) a[i * (width + 1)]! += change;
     this.ridge += change;
@@ -254,7 +251,8 @@ export class LayerFits {
     let entry = this.cache.get("direct");
     if (!entry) {
       const { width, outputs } = this;
-      const lower = await Triangle.of(this.products, Float64Array.from(this.a), width);
+      const { a, products } = this;
+      const lower = a ? await Triangle.of(products, Float64Array.from(a), width) : new ScaledIdentity(1);
       const z = await lower.solve(this.b, outputs, true);
       entry = { first: null, limit: Math.min(width, outputs), columns: 1, lower, z };
       this.cache.set("direct", entry);
@@ -284,20 +282,12 @@ export class LayerFits {
     const { order, n, columns } = this.unfolding(scheme);
     // entries of a patch with the place of the column first: the blocks of A lie together, and so do the rows of a product
     const turned = Int32Array.from({ length: width }, (_, i) => order[(i % n) * columns + Math.floor(i / n)]!);
-    const a = new Float64Array(width * width);
-    for (let i = 0, at = 0; i < width; i++) {
-      const row = this.a.subarray(turned[i]! * width, (turned[i]! + 1) * width);
-      for (let j = 0; j < width; j++, at++) a[at] = row[turned[j]!]!;
-    }
+    const a = this.a && turnedMatrix(this.a, turned);
     // (outputs·columns) × n
     const full = permuted(options.refit ? await this.fullSolution() : this.w, turned, outputs);
-    const block = new Float64Array(n * n);
-    for (let c = 0; c < columns; c++)
-      for (let p = 0; p < n; p++) {
-        const from = (c * n + p) * width + c * n;
-        for (let q = 0, at = p * n; q < n; q++, at++) block[at]! += a[from + q]!;
-      }
-    const lowerBlock = await Triangle.of(products, block, n);
+    const lowerBlock = a
+      ? await Triangle.of(products, diagonalSum(a, width, n), n)
+      : new ScaledIdentity(Math.sqrt(columns));
     const squares = await products.multiply(full, full, {
       ...{ rows: n, inner: outputs * columns, columns: n, transposeA: true },
     });
@@ -307,7 +297,10 @@ export class LayerFits {
     const limit = Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, most));
     const first = await lowerBlock.solve(vectors.subarray(0, limit * n), limit, false);
     const size = limit * columns;
-    const lower = await Triangle.of(products, await this.projected(a, first, limit, n, columns), size);
+    // the rows of the first factor of an A of I are orthogonal, and as long as each other
+    const lower = a
+      ? await Triangle.of(products, await this.projected(a, first, limit, n, columns), size)
+      : new ScaledIdentity(1 / Math.sqrt(columns));
     // B as it is seen through the first factor, (outputs·columns) × limit, then outputs × (limit·columns)
     const seen = await products.multiply(permuted(this.b, turned, outputs), first, {
       ...{ rows: outputs * columns, inner: n, columns: limit, transposeB: true },
@@ -395,8 +388,9 @@ export class LayerFits {
       }
       const firsts = this.ranksUpTo(limit);
       const thinned = firsts.filter((_, i) => i % Math.ceil(firsts.length / MOST_FIRST_RANKS) === 0);
+      const spectra = this.spectraOf(z, size);
       for (const first of thinned) {
-        const energies = cumulated(await this.spectrum(z, first * columns, size));
+        const energies = cumulated(await spectra(first * columns));
         for (const rank of this.ranksUpTo(Math.min(outputs, first * columns)))
           put(scheme, [first, rank], energies[rank - 1]!);
       }
@@ -445,7 +439,7 @@ export class LayerFits {
   private async reduced(
     key: string,
     z: Float64Array,
-    lower: Triangle,
+    lower: Factor,
     k: number,
     rank: number,
   ): Promise<[Float64Array, Float64Array]> {
@@ -481,6 +475,24 @@ export class LayerFits {
   private async spectrum(z: Float64Array, k: number, width: number): Promise<Float64Array> {
     const square = await this.square(blockOf(z, width, 0, this.outputs, 0, k), k);
     return symmetricEigenvalues(square, Math.min(this.outputs, k)).map((value) => Math.max(value, 0));
+  }
+
+  /** Spectra of more and more columns of an outputs×width matrix. */
+  private spectraOf(z: Float64Array, width: number): (k: number) => Promise<Float64Array> {
+    const { outputs, products } = this;
+    // Z·Zᵀ of the first columns
+    const sums = new Float64Array(outputs * outputs);
+    let summed = 0;
+    return async (k) => {
+      if (k < outputs) return await this.spectrum(z, k, width);
+      const part = blockOf(z, width, 0, outputs, summed, k);
+      const more = await products.multiply(part, part, {
+        ...{ rows: outputs, inner: k - summed, columns: outputs, transposeB: true },
+      });
+      for (let e = 0; e < sums.length; e++) sums[e]! += more[e]!;
+      summed = k;
+      return symmetricEigenvalues(Float64Array.from(sums), outputs).map((value) => Math.max(value, 0));
+    };
   }
 
   private async eigenvectors(key: string, square: () => Promise<Float64Array>) {
@@ -532,6 +544,28 @@ export class LayerFits {
 const LEAST_SAVING = 0.95;
 /** first ranks of Tucker-2 that are tried, each with all second ranks */
 const MOST_FIRST_RANKS = 12;
+
+/** A symmetric matrix with its rows and columns in another order. */
+function turnedMatrix(a: Float64Array, order: Int32Array): Float64Array {
+  const width = order.length;
+  const out = new Float64Array(width * width);
+  for (let i = 0, at = 0; i < width; i++) {
+    const row = a.subarray(order[i]! * width, (order[i]! + 1) * width);
+    for (let j = 0; j < width; j++, at++) out[at] = row[order[j]!]!;
+  }
+  return out;
+}
+
+/** The sum of the n×n blocks on a matrix' diagonal. */
+function diagonalSum(a: Float64Array, width: number, n: number): Float64Array {
+  const out = new Float64Array(n * n);
+  for (let first = 0; first < width; first += n)
+    for (let p = 0; p < n; p++) {
+      const from = (first + p) * width + first;
+      for (let q = 0, at = p * n; q < n; q++, at++) out[at]! += a[from + q]!;
+    }
+  return out;
+}
 
 /** Rows of a matrix with their entries in another order. */
 function permuted(values: Float64Array, order: Int32Array, rows: number): Float64Array {

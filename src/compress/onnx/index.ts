@@ -6,12 +6,15 @@ export {
   type CompressOnnxOptions,
   type CurvePoint,
   compressOnnx,
-  type OnnxPlan,
+  OnnxCompression,
+  type OnnxRequest,
   type OnnxTarget,
+  type SampleDifference,
 } from "./compressOnnx.js";
 export type { FitCandidate, FittedScheme } from "./fits.js";
 export type { TuningBoundary } from "./networkOf.js";
-export type { Agreement } from "./outputs.js";
+export type { Agreement, SampleAgreement } from "./outputs.js";
+export type { OnnxCompressionOptions, OnnxPlan } from "./prepared.js";
 export { samplesOf } from "./samples.js";
 export {
   type OnnxArray,

@@ -107,15 +107,17 @@ interface Sums {
   /** rows with the same best class, and all rows */
   same: number;
   rows: number;
+  /** the best classes of the last row */
+  classes: { before: number; after: number } | null;
 }
 
-/** Adds one value of one run to sums. */
-function addSums(judged: Judged, before: Seen, array: OnnxArray, sums: Sums): void {
+/** Sums over one value of one sample, the one of place `index` in a run of `count`. */
+function sumsOf(judged: Judged, before: Seen, array: OnnxArray, index: number, count: number): Sums {
   const [y, z] = [before.values, floatsOfArray(array)];
-  const counted = before.best ? rowsOf(judged, array.shape)! : { classes: y.length, inner: 1 };
-  const { classes, inner } = counted;
-  const rows = y.length / classes;
-  for (let row = 0; row < rows; row++) {
+  const { classes, inner } = before.best ? rowsOf(judged, array.shape)! : { classes: y.length / count, inner: 1 };
+  const rows = y.length / classes / count;
+  const sums: Sums = { difference: 0, product: 0, squares: 0, of: 0, same: 0, rows: 0, classes: null };
+  for (let row = index * rows; row < (index + 1) * rows; row++) {
     const from = Math.floor(row / inner) * classes * inner + (row % inner);
     const end = from + classes * inner;
     let [difference, product, squares, of, total, top] = [0, 0, 0, 0, 0, from];
@@ -139,9 +141,21 @@ function addSums(judged: Judged, before: Seen, array: OnnxArray, sums: Sums): vo
     sums.squares += squares;
     sums.of += of;
     if (!before.best) continue;
-    if ((top - from) / inner === before.best[row]) sums.same++;
+    sums.classes = { before: before.best[row]!, after: (top - from) / inner };
+    if (sums.classes.before === sums.classes.after) sums.same++;
     sums.rows++;
   }
+  return sums;
+}
+
+/** What another network makes of one sample. */
+export interface SampleAgreement {
+  /** ‖y − ŷ‖ as a share of the samples' spread: its root mean square over all samples is the error of them; of several outputs the largest */
+  error: number;
+  /** the part of the sample's classifications that stay; null where outputs are no classes */
+  agreement: number | null;
+  /** the best class of both networks; null where a sample has several, or none */
+  classes: { before: number; after: number } | null;
 }
 
 /** Compares networks with one network, on some samples. */
@@ -150,12 +164,19 @@ export class OutputJudge {
     private readonly sessions: OnnxSessions,
     private readonly judged: readonly Judged[],
     private readonly runs: readonly OnnxFeeds[],
+    private readonly counts: readonly number[],
     private readonly reference: readonly (readonly Seen[])[],
-    /** of each value: the mean, and the energy of the difference from it */
-    private readonly spread: readonly { energy: number; squares: number }[],
+    /** of each value: the energy of its difference from the mean */
+    private readonly spread: readonly { energy: number }[],
   ) {}
 
-  static async of(sessions: OnnxSessions, model: OnnxModel, runs: readonly OnnxFeeds[]): Promise<OutputJudge> {
+  /** @param counts how many samples each run has; one by default */
+  static async of(
+    sessions: OnnxSessions,
+    model: OnnxModel,
+    runs: readonly OnnxFeeds[],
+    counts: readonly number[] = runs.map(() => 1),
+  ): Promise<OutputJudge> {
     const judged = judgedOf(model);
     const reference: Seen[][] = [];
     const sums = judged.map(() => ({ count: 0, sum: 0, squares: 0 }));
@@ -180,44 +201,65 @@ export class OutputJudge {
       await part.release();
     }
     const spread = sums.map(({ count, sum, squares }) => ({
-      squares,
       energy: Math.max(squares - sum ** 2 / Math.max(count, 1), squares * 1e-12, 1e-300),
     }));
     const odd = sums.findIndex(({ squares }) => !Number.isFinite(squares));
     if (odd >= 0)
       throw new TenfoldError(`compressOnnx: the model gives NaN or infinity for ${judged[odd]!.name} on a sample`);
-    return new OutputJudge(sessions, judged, runs, reference, spread);
+    return new OutputJudge(sessions, judged, runs, counts, reference, spread);
   }
 
-  /** @param most how many runs are looked at, from the first on; all by default */
-  async of(model: OnnxModel, most = this.runs.length): Promise<Agreement> {
-    const { judged, reference } = this;
-    const lost = judged.map((): Sums => ({ difference: 0, product: 0, squares: 0, of: 0, same: 0, rows: 0 }));
+  async of(model: OnnxModel): Promise<Agreement> {
+    return (await this.compare(model)).agreement;
+  }
+
+  /** How near a network is, and on which samples: these in the order of the runs. */
+  async compare(model: OnnxModel): Promise<{ agreement: Agreement; samples: SampleAgreement[] }> {
+    const { judged, reference, counts, spread } = this;
+    /** of each sample, of each value */
+    const each: Sums[][] = [];
     const part = await Part.open(this.sessions, model, judged);
     try {
-      for (const [at, feeds] of this.runs.slice(0, most).entries()) {
+      for (const [at, feeds] of this.runs.entries()) {
         const values = await part.run(feeds);
-        for (const [which, one] of judged.entries())
-          addSums(one, reference[at]![which]!, values[one.name]!, lost[which]!);
+        const count = counts[at]!;
+        for (let index = 0; index < count; index++)
+          each.push(judged.map((one, which) => sumsOf(one, reference[at]![which]!, values[one.name]!, index, count)));
       }
     } finally {
       await part.release();
     }
+    const total = (which: number, key: Exclude<keyof Sums, "classes">): number =>
+      each.reduce((sum, sums) => sum + sums[which]![key], 0);
+    const lost = judged.map((_, which) => ({
+      ...{ difference: total(which, "difference"), product: total(which, "product") },
+      ...{ squares: total(which, "squares"), of: total(which, "of") },
+      ...{ same: total(which, "same"), rows: total(which, "rows") },
+    }));
     const [same, rows] = lost.reduce(([same, rows], one) => [same + one.same, rows + one.rows], [0, 0]);
-    const energyOf = (which: number): number => {
-      const { squares, energy } = this.spread[which]!;
-      // of a part of the runs, the same part of the energy around the mean
-      return squares > 0 ? (energy * lost[which]!.of) / squares : energy;
-    };
-    const errors = lost.map(({ difference }, which) => Math.sqrt(difference / Math.max(energyOf(which), 1e-300)));
+    const errors = lost.map(({ difference }, which) => Math.sqrt(difference / spread[which]!.energy));
     const cosines = lost.map(({ product, squares, of }) =>
       squares > 0 && of > 0 ? product / Math.sqrt(squares * of) : squares === of ? 1 : 0,
     );
     const finite = (value: number, worst: number): number => (Number.isNaN(value) ? worst : value);
+    const largest = (values: readonly number[]): number =>
+      Math.max(...values.map((value) => finite(value, Number.POSITIVE_INFINITY)));
     return {
-      error: Math.max(...errors.map((value) => finite(value, Number.POSITIVE_INFINITY))),
-      cosine: Math.min(...cosines.map((value) => finite(value, -1))),
-      agreement: rows ? same / rows : null,
+      agreement: {
+        error: largest(errors),
+        cosine: Math.min(...cosines.map((value) => finite(value, -1))),
+        agreement: rows ? same / rows : null,
+      },
+      samples: each.map((sums): SampleAgreement => {
+        const [same, rows] = sums.reduce(([same, rows], one) => [same + one.same, rows + one.rows], [0, 0]);
+        const share = ({ difference }: Sums, which: number): number =>
+          Math.sqrt((difference * each.length) / spread[which]!.energy);
+        return {
+          error: largest(sums.map(share)),
+          agreement: rows ? same / rows : null,
+          classes: rows === 1 ? sums.find((one) => one.rows)!.classes : null,
+        };
+      }),
     };
   }
 }

@@ -159,19 +159,22 @@ export const takesBatches = (model: OnnxModel): boolean =>
   model.inputs.every(({ shape }) => !!shape?.length && typeof shape[0] !== "number");
 
 /** Neighbouring samples of equal shapes as one, at most `most` of them. */
-export function batches(samples: readonly OnnxFeeds[], most: number): OnnxFeeds[] {
+export const batches = (samples: readonly OnnxFeeds[], most: number): OnnxFeeds[] =>
+  batchGroups(samples, most).map(joined);
+
+/** The samples of each batch. */
+export function batchGroups(samples: readonly OnnxFeeds[], most: number): OnnxFeeds[][] {
   const groups = new Map<string, OnnxFeeds[]>();
   for (const feeds of samples) {
     const key = JSON.stringify(Object.entries(feeds).map(([name, { dtype, shape }]) => [name, dtype, shape]));
     groups.set(key, [...(groups.get(key) ?? []), feeds]);
   }
-  const out: OnnxFeeds[] = [];
-  for (const group of groups.values())
-    for (let at = 0; at < group.length; at += most) out.push(joined(group.slice(at, at + most)));
-  return out;
+  return [...groups.values()].flatMap((group) =>
+    Array.from({ length: Math.ceil(group.length / most) }, (_, at) => group.slice(at * most, (at + 1) * most)),
+  );
 }
 
-function joined(group: readonly OnnxFeeds[]): OnnxFeeds {
+export function joined(group: readonly OnnxFeeds[]): OnnxFeeds {
   if (group.length === 1) return group[0]!;
   return Object.fromEntries(
     Object.entries(group[0]!).map(([name, { dtype, shape, data }]) => {

@@ -8,7 +8,32 @@ const [BLOCK, ON_HOST] = [256, 320];
 const LIFT = 1e-10;
 
 /** A lower triangular L, n×n, with L·Lᵀ = C for a symmetric positive C. */
-export class Triangle {
+export interface Factor {
+  /** Lᵀ·S·L */
+  between(s: Float64Array): Promise<Float64Array>;
+  /**
+   * X (m×k) with X·L = B, or X·Lᵀ = B where `transposed`, for the leading k×k block of L.
+   *
+   * @param b m×k
+   */
+  solve(b: Values, m: number, transposed: boolean, k?: number): Promise<Float64Array>;
+}
+
+/** The factor of scale²·I, for which there is nothing to compute. */
+export class ScaledIdentity implements Factor {
+  constructor(private readonly scale: number) {}
+
+  async between(s: Float64Array): Promise<Float64Array> {
+    return s.map((value) => value * this.scale ** 2);
+  }
+
+  async solve(b: Values): Promise<Float64Array> {
+    return Float64Array.from(b, (value) => value / this.scale);
+  }
+}
+
+/** A factor that is stored. */
+export class Triangle implements Factor {
   private constructor(
     private readonly products: Products,
     readonly n: number,
@@ -61,18 +86,12 @@ export class Triangle {
     return blockOf(this.lower, this.n, top, bottom, left, right);
   }
 
-  /** Lᵀ·S·L */
   async between(s: Float64Array): Promise<Float64Array> {
     const { n, lower, products } = this;
     const half = await products.multiply(lower, s, { rows: n, inner: n, columns: n, transposeA: true });
     return await products.multiply(half, lower, { rows: n, inner: n, columns: n });
   }
 
-  /**
-   * X (m×k) with X·L = B, or X·Lᵀ = B where `transposed`, for the leading k×k block of L.
-   *
-   * @param b m×k
-   */
   async solve(b: Values, m: number, transposed: boolean, k = this.n): Promise<Float64Array> {
     const { n, lower, inverses, products } = this;
     if (!inverses.length) {

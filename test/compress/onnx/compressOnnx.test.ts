@@ -1,9 +1,12 @@
 /** `compressOnnx` on small models whose answer is known, run by onnxruntime-web. */
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { LayerFits } from "../../../src/compress/onnx/fits.js";
 import {
   type CompressOnnxOptions,
   compressOnnx,
+  OnnxCompression,
   type OnnxFeeds,
+  type OnnxTarget,
   runtimeSessions,
   samplesOf,
 } from "../../../src/compress/onnx/index.js";
@@ -72,6 +75,7 @@ describe("compressOnnx", () => {
     expect(result.verified!.error).toBeLessThan(1e-4);
     expect(result.verified!.agreement).toBe(1);
     expect(result.samples).toEqual({ fit: 24, choose: 8, verify: 8 });
+    expect(result.worst!.length).toBe(8);
     expect(result.layers.filter(({ scheme }) => scheme).length).toBeGreaterThan(0);
     expect(Math.max(...seen)).toBe(1);
     const small = readOnnx(result.bytes!);
@@ -106,6 +110,87 @@ describe("compressOnnx", () => {
     const errors: number[] = [];
     for (const bytes of [result.bytes!, blind.bytes!]) errors.push(await relativeError(dense, bytes));
     expect(errors[0]!).toBeLessThan(0.8 * errors[1]!);
+    // sample by sample, by hand
+    const [verified, worst] = [result.verified!, result.worst!];
+    const square = worst.reduce((sum, { error }) => sum + error ** 2, 0) / worst.length;
+    expect(Math.sqrt(square)).toBeCloseTo(verified.error, 6);
+    expect(worst.filter(({ agreement }) => agreement === 1).length / worst.length).toBe(verified.agreement);
+    expect(worst).toEqual([...worst].sort((a, b) => a.agreement! - b.agreement! || b.error - a.error));
+    const list = samples(40, 5);
+    const [before, after] = [await session(dense), await session(result.bytes!)];
+    for (const { sample, classes } of worst) {
+      const best = async (of: typeof before): Promise<number> => {
+        const values = [...((await of.run(list[sample]!)).classes!.data as unknown as Float32Array)];
+        return values.indexOf(Math.max(...values));
+      };
+      expect(classes).toEqual({ before: await best(before), after: await best(after) });
+    }
+  });
+
+  it("fits only what another budget changes, and gives the file of a fresh run", async () => {
+    const options = { engine, session, calibration: samples(40, 5), smallest: 0 };
+    const fit = vi.spyOn(LayerFits.prototype, "fit");
+    const candidates = vi.spyOn(LayerFits.prototype, "candidates");
+    const runs = { count: 0 };
+    const counting: typeof session = async (model) => {
+      const { run, release } = await session(model);
+      return {
+        release,
+        run(feeds) {
+          runs.count++;
+          return run(feeds);
+        },
+      };
+    };
+    /** what a call costs: schemes and ranks that were fitted, layers with new candidates, and runs of the network */
+    const cost = async <T>(work: () => Promise<T>) => {
+      runs.count = 0;
+      fit.mockClear();
+      candidates.mockClear();
+      const result = await work();
+      const fits = fit.mock.contexts.map((of, at) => `${(of as LayerFits).site.id} ${fit.mock.calls[at]!.join(" ")}`);
+      return { result, fits, layers: candidates.mock.calls.length, runs: runs.count };
+    };
+    try {
+      const network = new OnnxCompression(dense, { ...options, session: counting });
+      const ask = (target: OnnxTarget) => cost(() => network.compress({ target }));
+      const fresh = (target: OnnxTarget) => cost(() => compressOnnx(dense, { ...options, session: counting, target }));
+      const first = await ask({ multiplications: 1.6 });
+      expect(first.layers).toBe(3);
+      // what a request that was stopped has found is not lost
+      const controller = new AbortController();
+      const stopped = network.compress({
+        target: { multiplications: 2 },
+        signal: controller.signal,
+        onProgress: (done) => done > 0.8 && controller.abort(),
+      });
+      await expect(network.compress({ target: { weights: 2 } })).rejects.toThrow("another request for this model");
+      await expect(stopped).rejects.toThrow();
+      const moved = await ask({ multiplications: 2 });
+      const anew = await fresh({ multiplications: 2 });
+      for (const key of ["bytes", "steps", "warnings", "layers", "worst"] as const)
+        expect(moved.result[key]).toEqual(anew.result[key]);
+      expect(moved.layers).toBe(0);
+      expect(moved.runs).toBeLessThan(0.8 * anew.runs);
+      expect(moved.fits.length).toBeLessThan(anew.fits.length);
+      // another cost: no layer has other candidates
+      expect((await ask({ weights: 1.7 })).layers).toBe(0);
+      // and back: nothing is fitted
+      const back = await ask({ multiplications: 1.6 });
+      expect([back.fits, back.layers]).toEqual([[], 0]);
+      expect(back.result.bytes).toEqual(first.result.bytes);
+      expect(back.result.steps).toEqual(first.result.steps);
+      await network.release();
+      // with no memory for anything
+      const poor = new OnnxCompression(dense, { ...options, memory: 1 });
+      const blunt = { target: { multiplications: 2 }, refit: false };
+      await poor.compress({ ...blunt, target: { multiplications: 1.6 } });
+      const again = await poor.compress(blunt);
+      expect(again.bytes).toEqual((await compressOnnx(dense, { ...options, ...blunt })).bytes);
+      await poor.release();
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   it("gives the smallest model within a loss or an error, or says why there is none", async () => {

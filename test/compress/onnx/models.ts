@@ -82,3 +82,60 @@ export function lowRank(draw: ReturnType<typeof normals>, rows: number, columns:
     return sum / Math.sqrt(rank * columns);
   });
 }
+
+/**
+ * A network of VGG's kind with random weights: 3×3 convolutions with a pool behind each of some, products, and a Softmax, for images
+ * 3×side×side. Its weights have falling singular values, as those of trained networks do.
+ *
+ * @param convolutions output channels of convolutions; with a pool behind those that are listed as [channels]
+ * @param products outputs of products
+ */
+export function vggLike(
+  side: number,
+  convolutions: readonly (number | readonly [number])[],
+  products: readonly number[],
+): Uint8Array {
+  const draw = normals(31);
+  const nodes: NodeOf[] = [];
+  const weights: Record<string, { shape: number[]; data: Float32Array }> = {};
+  let [value, channels, extent] = ["x", 3, side];
+  const node = (op: string, inputs: string[] = [], attributes: Attributes = {}): void => {
+    const output = `${op.toLowerCase()}${nodes.length}`;
+    nodes.push({ op, inputs: [value, ...inputs], output, attributes });
+    value = output;
+  };
+  /** a part of few directions, and noise */
+  const fill = (outputs: number, size: number): Float32Array => {
+    const rank = Math.min(8, outputs, size);
+    const [a, b] = [draw(outputs * rank), draw(rank * size)];
+    const scale = Math.sqrt(2 / size);
+    const out = draw(outputs * size, 0.3 * scale);
+    for (let o = 0, at = 0; o < outputs; o++)
+      for (let i = 0; i < size; i++, at++)
+        for (let r = 0; r < rank; r++) out[at]! += (scale / Math.sqrt(rank)) * a[o * rank + r]! * b[r * size + i]!;
+    return out;
+  };
+  for (const one of convolutions) {
+    const outputs = typeof one === "number" ? one : one[0];
+    const name = `w${nodes.length}`;
+    weights[name] = { shape: [outputs, channels, 3, 3], data: fill(outputs, channels * 9) };
+    node("Conv", [name], { pads: [1, 1, 1, 1] });
+    node("Relu");
+    if (typeof one !== "number") {
+      node("MaxPool", [], { kernel_shape: [2, 2], strides: [2, 2] });
+      extent /= 2;
+    }
+    channels = outputs;
+  }
+  node("Flatten");
+  let size = channels * extent ** 2;
+  for (const [at, outputs] of products.entries()) {
+    const name = `w${nodes.length}`;
+    weights[name] = { shape: [outputs, size], data: fill(outputs, size) };
+    node("Gemm", [name], { transB: 1 });
+    if (at < products.length - 1) node("Relu");
+    size = outputs;
+  }
+  node("Softmax");
+  return modelOf(nodes, weights, [1, 3, side, side], [1, size]);
+}

@@ -62,6 +62,12 @@ it("stops, goes on from the plan, and gives the same file as at one go", async (
     expect(later.steps).toEqual(atOnce.steps);
     expect(doing).not.toContain("moments of hidden");
   }
+  // another budget, by another cost
+  const other = { target: { multiplications: 1.5 } };
+  const doing: string[] = [];
+  const moved = await run({ ...other, plan: plans[3]!, onProgress: (_, what) => doing.push(what) });
+  expect(moved.bytes).toEqual((await run(other)).bytes);
+  expect(doing.filter((what) => what.startsWith("moments"))).toEqual([]);
   await expect(run({ plan: plans[3]!, calibration: calibration.slice(1) })).rejects.toThrow(/plan is of another model/);
   await expect(run({ plan: { version: 2 } as never })).rejects.toThrow(/plan/);
   const controller = new AbortController();
