@@ -3,6 +3,7 @@ import {
   type DType,
   dispose,
   type Engine,
+  elementsOf,
   isList,
   type OptionRules,
   optionRules,
@@ -47,6 +48,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, exponentOf, knownEntries, Masked, Resident, resident, scaleMarked } from "../sources/index.js";
 import { KruskalTensor, Parafac2Tensor } from "../tensors/index.js";
+import { type CheckpointOptions, checkpointRules } from "./checkpointOptions.js";
 import { CpProblem } from "./cp.js";
 import { canonicalKruskal, restoreKruskal, withStartFactor, zeroKruskal } from "./cpModels.js";
 import { type CpUpdate, leastSquares, PROXIMAL } from "./cpUpdates.js";
@@ -67,7 +69,7 @@ import { Stack } from "./stack.js";
 
 const NAME = "parafac2";
 
-export interface Parafac2Options extends StoppingOptions {
+export interface Parafac2Options extends StoppingOptions, CheckpointOptions {
   /** R, the number of components: at most J, and at most the rows of every slice */
   rank: number;
   /**
@@ -98,6 +100,7 @@ const rules: OptionRules<Parafac2Options> = {
     is: (value) =>
       typeof value === "boolean" || (isList(value) && [...value].every((mode) => mode === 0 || mode === 2)),
   },
+  ...checkpointRules,
   ...stoppingRules,
 };
 
@@ -141,13 +144,14 @@ export async function parafac2(
   checkOptions(NAME, options, rules);
   using held = new Held(engine);
   const data = await Slices.create(engine, slices, options.rank, held);
-  const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit } = options;
+  const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, checkpoint } = options;
   const update = await updateOf(options.nonnegative, options.rank);
   const result = await iterate<Parafac2Tensor>(data.reduced, {
     name: NAME,
     stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
     starts,
     seed,
+    saving: checkpoint && { checkpoint, options: await savedOptions(options, data) },
     zero: () => zeroModel(data, options.rank),
     begin: (scope) => new Parafac2Method(scope, data, options, update),
   });
@@ -155,6 +159,26 @@ export async function parafac2(
   results.keep(result.tensor);
   const sliceErrors = await data.errorsOf(result.tensor);
   return results.handOut({ ...result, sliceErrors });
+}
+
+/** What a checkpoint has to agree in. */
+async function savedOptions(
+  { rank, initialize = "svd", seed = 0, nonnegative }: Parafac2Options,
+  { heights, columns }: Slices,
+): Promise<Record<string, unknown>> {
+  let begun: unknown = initialize;
+  if (typeof initialize !== "string") {
+    const shapes = [
+      [heights.size, rank],
+      [rank, rank],
+      [columns, rank],
+    ];
+    const factors = shapes.map(
+      (shape, mode) => elementsOf(NAME, initialize[mode]!, shape, "f32", `factor ${"ABC"[mode]}`) as Float32Array,
+    );
+    begun = `factors ${(await import("./checkpoint.js")).digestOfArrays(factors)}`;
+  }
+  return { rank, initialize: begun, seed, nonnegative: nonnegative === true ? [0, 2] : nonnegative || [] };
 }
 
 async function updateOf(nonnegative: Parafac2Options["nonnegative"], rank: number): Promise<CpUpdate> {
@@ -380,6 +404,7 @@ class State {
 class Parafac2Method implements SweepMethod<Parafac2Tensor> {
   readonly columns = LINE_SEARCH_START.length;
   readonly advice: string;
+  readonly state: readonly Tensor[];
   /** what sweeps where they are not one dispatch */
   readonly #cp: CpProblem | null;
   readonly #stack: Stack;
@@ -434,6 +459,11 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
       this.#cp = new CpProblem(NAME, { ...scope, engine, source: inner }, rank, update, stacked);
       this.#weights = this.#cp.model.weights;
     }
+    const { tensor, projections } = this.#best;
+    this.state = [
+      ...[tensor, projections, this.#plain, this.#rotation, this.#search, ...(this.#cp?.state ?? [])],
+      ...(data.marked ? [data.reduced.x] : []),
+    ];
   }
 
   async start(index: number): Promise<undefined> {

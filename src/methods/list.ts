@@ -395,7 +395,7 @@ const PARAFAC2: Method = {
       name: "als",
       note: "Slices of one kind whose first mode may differ in length, as runs of a machine (Harshman 1972; Kiers, ten Berge & Bro 1999): A has a row a slice, C is common, and B is turned to each slice.",
       steps: "iterations",
-      takes: ["rank", "starts", "sweeps", "tolerance", "init", "seed", "nonnegative", "missing"],
+      takes: ["rank", "starts", "sweeps", "tolerance", "init", "seed", "nonnegative", "missing", "checkpoint"],
       defaults: { starts: 1, sweeps: 500, init: "svd" },
       inits: ["svd", "random"],
     },

@@ -31,6 +31,7 @@ describe("decompose --checkpoint", () => {
     ["cp", "--rank", "2"],
     ["als", "--rank", "2", "--algorithm", "als"],
     ["tucker", "--ranks", "2,2,2"],
+    ["parafac2", "--rank", "2", "--method", "parafac2"],
     ["memory", "--rank", "2", "--algorithm", "als", "--memory", "2kB"],
   ])("goes on after Ctrl-C: %s", async (name, ...options) => {
     const limits = ["--sweeps", "30", "--tolerance", "0"];
@@ -71,7 +72,7 @@ describe("decompose --checkpoint", () => {
     );
     expect(await errorOf(at("x.npy"), "--rank", "2", "--nonnegative")).toContain("--nonnegative and --checkpoint");
     expect(await errorOf(at("x.npy"), "--method", "tensor-train", "--error", "0.3")).toContain(
-      "--checkpoint is for cp, tucker",
+      "--checkpoint is for cp, tucker, parafac2",
     );
   });
 });

@@ -12,14 +12,15 @@ import {
   cp,
   cpALS,
   type Decomposition,
+  parafac2,
   type StoppingOptions,
   stHosvd,
   tuckerHOOI,
 } from "../../src/decompositions/index.js";
-import type { Engine, Tensor } from "../../src/gpu/index.js";
+import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
 import { checkpointFile } from "../../src/node/index.js";
 import { type Masked, masked, type Source, slabs } from "../../src/sources/index.js";
-import type { KruskalTensor, TuckerTensor } from "../../src/tensors/index.js";
+import { type KruskalTensor, Parafac2Tensor, type TuckerTensor } from "../../src/tensors/index.js";
 import { evaluate, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { plantedCp } from "./planted.js";
@@ -45,7 +46,10 @@ function memory(every = 0) {
   return { kept, checkpoint };
 }
 
-type Result = Decomposition<KruskalTensor | TuckerTensor>;
+type Result = Decomposition<KruskalTensor | TuckerTensor | Parafac2Tensor>;
+/** X̂, of PARAFAC2 the first slice of it. */
+const fullOf = (s: Scheduler, { tensor }: Result) =>
+  tensor instanceof Parafac2Tensor ? tensor.full(s, 0) : tensor.full(s);
 type Solve = (engine: Engine, x: Tensor | Source, options: StoppingOptions & CheckpointOptions) => Promise<Result>;
 const common = { sweepsPerSubmit: 2 };
 const slabbed = (engine: Engine, x: Tensor) => slabs(engine, [x]);
@@ -90,6 +94,13 @@ const CASES: Record<string, Case> = {
   },
   "cpALS of known entries": {
     solve: (engine, x, options) => cpALS(engine, x, { rank: 2, ...common, ...options }),
+    source: holed,
+  },
+  parafac2: {
+    solve: (engine, x, options) => parafac2(engine, x as Tensor, { rank: 2, starts: 2, ...common, ...options }),
+  },
+  "parafac2 without negative entries, of known ones": {
+    solve: (engine, x, options) => parafac2(engine, x as Masked, { rank: 2, nonnegative: true, ...common, ...options }),
     source: holed,
   },
   tuckerHOOI: { solve: (engine, x, options) => tuckerHOOI(engine, x, { ranks: [2, 3, 2], ...common, ...options }) },
@@ -137,10 +148,12 @@ describe.each(Object.entries(CASES))("%s", (_, { solve, noise = 0.2, shape = SHA
       const shared = isSameStart ? Math.min(result.errors.length, plain.errors.length) : 0;
       for (let sweep = 0; sweep < shared; sweep++)
         expect(Math.abs(result.errors[sweep]! - plain.errors[sweep]!)).toBeLessThan(1e-5);
-      expect(Math.abs(result.relativeError - plain.relativeError)).toBeLessThan(limits.tolerance || 1e-6);
+      // and expectation maximisation creeps on by about the tolerance a sweep
+      const creeping = source === holed ? 4 : 1;
+      expect(Math.abs(result.relativeError - plain.relativeError)).toBeLessThan(creeping * limits.tolerance || 1e-6);
       const [a, b] = [
-        await evaluate(engine, (s) => plain.tensor.full(s)),
-        await evaluate(engine, (s) => result.tensor.full(s)),
+        await evaluate(engine, (s) => fullOf(s, plain)),
+        await evaluate(engine, (s) => fullOf(s, result)),
       ];
       let [lack, all] = [0, 0];
       for (const [at, value] of a.entries()) [lack, all] = [lack + (value - b[at]!) ** 2, all + value ** 2];
