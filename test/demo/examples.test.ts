@@ -15,7 +15,10 @@ let browser: Browser;
 
 beforeAll(async () => {
   expect(existsSync(join(root, "dist/index.js")), "npm run build makes the package").toBe(true);
-  server = spawn(process.execPath, ["examples/serve.mjs", "."], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  server = spawn(process.execPath, ["examples/serve.mjs", "import-map"], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const said = await new Promise<string>((done) => server.stdout!.once("data", (data) => done(String(data))));
   base = /http:\S+examples\//.exec(said)![0];
   browser = await launch();
