@@ -4,7 +4,7 @@ import type { Reader } from "./source.js";
 
 /**
  * Records a sweep over all modes: `update` gets the MTTKRP of one mode after the other, with the factors as they are then, and may
- * change the factor of that mode. Reads X twice, by way of two partial results, and once a mode where products travel. `partialFrom` is the first mode of the second partial
+ * change the factor of that mode. Reads X twice, by way of two partial results, and asks once a mode where products travel. `partialFrom` is the first mode of the second partial
  * result, told for the modes after it. With `out`, the MTTKRPs are written where it says; otherwise each is released after its update.
  */
 export function overModes(

@@ -15,12 +15,14 @@ import {
 } from "../gpu/index.js";
 import {
   accumulateKnown,
+  copy,
   fill,
   inspect,
   inspection,
   kruskalDifference,
   markMissing,
   mttkrp,
+  mttkrpFromPartial,
   PACKED_BYTES,
   scale,
   sumOfSquares,
@@ -55,6 +57,16 @@ export interface Block {
   keep: boolean;
 }
 
+/** x contracted with the last mode's factor, which the MTTKRPs of the other modes share. */
+interface Contracted {
+  /** first rows of the blocks */
+  starts: readonly number[];
+  exponent: number;
+  factor: HostArray["data"];
+  /** the blocks' rows, the other modes but the last, the rank */
+  tensor: Tensor;
+}
+
 /** numbers of a row of what is seen lie so far apart, where views may begin */
 const APART = 64;
 
@@ -63,6 +75,7 @@ export class Shard {
   readonly #kept = new Map<number, Tensor<DType>>();
   /** where blocks that are not kept are read to */
   #place: Tensor<DType> | null = null;
+  #contracted: Contracted | null = null;
   readonly #staging: Staging;
 
   constructor(
@@ -76,7 +89,8 @@ export class Shard {
 
   /** bytes of blocks on the GPU */
   get bytes(): number {
-    return [...this.#kept.values()].reduce((sum, { bytes }) => sum + bytes, this.#place?.bytes ?? 0);
+    const others = (this.#place?.bytes ?? 0) + (this.#contracted?.tensor.bytes ?? 0);
+    return [...this.#kept.values()].reduce((sum, { bytes }) => sum + bytes, others);
   }
 
   /** Answers a question about some blocks, which lie in the order of their rows. Of blocks that are not among them nothing is kept. */
@@ -88,6 +102,7 @@ export class Shard {
         tensor.destroy();
         this.#kept.delete(start);
       }
+    if (blocks.some(({ start, read }) => read || !this.#kept.has(start))) this.#forget();
     const slabs = this.#slabs(blocks, request.exponent);
     const ranges = blocks.map(({ start, rows }) => [start, rows] as const);
     const inputs = new Map<string, Tensor>();
@@ -103,17 +118,55 @@ export class Shard {
         return tensor;
       };
       if (request.verb === "facts") return { ranges, arrays: await this.#facts(slabs, ranges, signal) };
-      const record = (p: Program): void => new Work(slabs, x, request, inputs, output).record(p);
+      const contracted = this.#contractedFor(request, blocks);
+      const record = (p: Program): void => new Work(slabs, x, request, inputs, output, contracted).record(p);
       await Program.run(engine, record, request.verb, { signal });
       const values = await engine.read(outputs.map(({ tensor }) => tensor));
       const arrays = outputs.map(
         ({ name, tensor: { shape }, joining }, index) => [name, { shape, data: values[index]!, joining }] as const,
       );
       return { ranges, arrays: Object.fromEntries(arrays) };
+    } catch (error) {
+      // it may not have been computed
+      this.#forget();
+      throw error;
     } finally {
       for (const tensor of inputs.values()) tensor.destroy();
       for (const { tensor } of outputs) tensor.destroy();
     }
+  }
+
+  /**
+   * Where the MTTKRP of a mode takes X contracted with the last mode's factor, and whether that is there from the question about another mode: so a
+   * sweep reads X twice. Only of blocks that are all on the GPU, and where it takes no more memory than the largest of them.
+   */
+  #contractedFor(
+    { verb, mode = 0, isDifference, exponent, arrays }: ShardRequest,
+    blocks: readonly Block[],
+  ): { tensor: Tensor; isThere: boolean } | null {
+    const { engine, x } = this;
+    const last = x.shape.length - 1;
+    const factor = arrays[`factor ${last}`];
+    if (verb !== "mttkrp" || isDifference || x.missing || last < 2 || !factor) return null;
+    if (mode === last || blocks.some(({ start, read }) => read || !this.#kept.has(start))) return null;
+    const rows = blocks.reduce((sum, block) => sum + block.rows, 0);
+    const rank = factor.shape[1]!;
+    if (rows * rank > Math.max(...blocks.map((block) => block.rows)) * x.shape[last]!) return null;
+    const starts = blocks.map(({ start }) => start);
+    const there = this.#contracted;
+    const isSame = (one: ArrayLike<number>, other: ArrayLike<number>): boolean =>
+      one.length === other.length && Array.prototype.every.call(one, (value, at) => value === other[at]);
+    if (there && there.exponent === exponent && isSame(there.starts, starts) && isSame(there.factor, factor.data))
+      return { tensor: there.tensor, isThere: true };
+    this.#forget();
+    const tensor = engine.tensor([rows, ...x.shape.slice(1, last), rank], null, { label: "contracted" });
+    this.#contracted = { starts, exponent, factor: factor.data.slice(), tensor };
+    return { tensor, isThere: false };
+  }
+
+  #forget(): void {
+    this.#contracted?.tensor.destroy();
+    this.#contracted = null;
   }
 
   /** The rows of the blocks, of an array that has those of all of X or these alone. */
@@ -275,6 +328,7 @@ export class Shard {
     this.#kept.clear();
     this.#place?.destroy();
     this.#place = null;
+    this.#forget();
   }
 }
 
@@ -325,6 +379,8 @@ class Work {
     readonly request: ShardRequest,
     readonly inputs: ReadonlyMap<string, Tensor>,
     readonly output: (name: string, shape: readonly number[], joining: Joining) => Tensor,
+    /** x contracted with the last mode's factor, or where that goes */
+    readonly contracted: { tensor: Tensor; isThere: boolean } | null,
   ) {}
 
   record(p: Program): void {
@@ -336,7 +392,9 @@ class Work {
       case "mttkrp": {
         const factors = this.#factorsAnd(p, mode);
         const columns = factors[0]!.shape[1]!;
-        reader.mttkrp(p, factors, mode, { out: output("product", [shape[mode]!, columns], joiningOf(mode === 0)) });
+        const out = output("product", [shape[mode]!, columns], joiningOf(mode === 0));
+        if (this.contracted) this.#fromContracted(p, this.contracted, factors, mode, out);
+        else reader.mttkrp(p, factors, mode, { out });
         return;
       }
       case "partialMttkrp": {
@@ -393,6 +451,22 @@ class Work {
       default:
         throw new TenfoldError(`shard: ${verb} is no verb of this version of tenfold`);
     }
+  }
+
+  #fromContracted(
+    p: Program,
+    { tensor, isThere }: { tensor: Tensor; isThere: boolean },
+    factors: readonly Tensor[],
+    mode: number,
+    out: Tensor,
+  ): void {
+    const others = [0, factors.length - 1] as const;
+    if (!isThere) {
+      const partial = this.slabs.partialMttkrp(p, factors, others);
+      copy(p.s, partial, { out: tensor });
+      p.s.release(partial);
+    }
+    mttkrpFromPartial(p.s, tensor, factors.slice(...others), others, mode, { out });
   }
 
   /** x, with the model's entries (or zeros) where others are missing; or x − x̂ where the question is about that. */
