@@ -7,12 +7,8 @@ CP in a notebook, computed by WebGPU in the browser that shows the notebook: on 
     result                      # shows how far it is
 
     result.weights, result.factors   # in the next cell: NumPy arrays
-
-`await result` waits for the browser within a cell, where the kernel takes its messages meanwhile (ipykernel 7 does).
 """
 
-import asyncio
-import time
 from pathlib import Path
 
 import anywidget
@@ -45,32 +41,12 @@ class CP(anywidget.AnyWidget):
     weights_bytes = traitlets.Any(b"").tag(sync=True)
     factors_bytes = traitlets.List().tag(sync=True)
 
-    #: seconds in which a message of the browser's arrives, where messages arrive while a cell waits
-    _patience = 30
-
-    def __await__(self):
-        return self._finished().__await__()
-
-    async def _finished(self):
-        began, first = time.monotonic(), (self.state, self.iteration, self.relative_error)
-        hears = False
-        while self.state in ("waiting", "running"):
-            await asyncio.sleep(0.05)
-            hears = hears or (self.state, self.iteration, self.relative_error) != first
-            if not hears and time.monotonic() - began > self._patience:
-                raise RuntimeError(
-                    f"cp: no message of the browser's in {self._patience} s: this notebook may take them between cells alone. "
-                    "Show the result in one cell, and use it in the next; or take a newer ipykernel"
-                )
-        self._done()
-        return self
-
     def _done(self):
         if self.state == "failed":
             raise RuntimeError(f"cp: {self.failure.removeprefix('cp: ')}")
         if self.state != "done":
             raise RuntimeError(
-                "cp: the browser has not sent the factors yet: show the result in one cell, and use it in the next, or await it"
+                "cp: the browser has not sent the factors yet: show the result in one cell, and use it in the next"
             )
 
     @property
