@@ -3,10 +3,10 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
-import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError } from "commander";
 import { isSoftware } from "../src/gpu/index.js";
 import { writeAtomic } from "../src/node/files.js";
+import { barOf, StatusLine } from "../src/report/terminal.js";
 import type { Case } from "./case.js";
 import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
@@ -184,20 +184,9 @@ async function run(options: Options): Promise<number> {
           { rounds: options.rounds, budget: options.budget },
         )
       : null;
-  const bar = new SingleBar({
-    format: "{bar} {done}/{cases} cases, {left} left  {name}: {step}",
-    stream: process.stderr,
-    barsize: 20,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    hideCursor: false,
-    gracefulExit: false,
-    linewrap: false,
-  });
   const weights = chosen.map((index) => weightOf(all[index]!));
   const total = weights.reduce((a, b) => a + b, 0);
-  const shown = process.stderr.isTTY;
-  if (shown) bar.start(total, 0, { done: 0, cases: chosen.length, left: "…", name: "", step: "" });
+  const status = process.stderr.isTTY ? new StatusLine(process.stderr) : null;
   const started = performance.now();
   let done = 0;
   let broken: Error | null = null;
@@ -218,21 +207,22 @@ async function run(options: Options): Promise<number> {
         sampleMs: options.sample,
         budget: options.budget,
         variants: options.variants,
-        onStep: (step) => shown && bar.update(done, { done: at, cases: chosen.length, left, name, step }),
+        onStep: (step) =>
+          status?.show(`${barOf(done / total)} ${at}/${chosen.length} cases, ${left} left  ${name}: ${step}`),
       });
       result.name = name;
       tensorly?.join(result);
       report.results.push(result);
       done += weights[at]!;
-      if (shown) process.stderr.write("\r\x1b[K");
-      console.log(`${oneLine(result)}${shown ? "" : `  [${at + 1}/${chosen.length}]`}`);
+      status?.clear();
+      console.log(`${oneLine(result)}${status ? "" : `  [${at + 1}/${chosen.length}]`}`);
     }
   } catch (error) {
     // where a page crashed or a device was lost, the results so far are reported
     broken = error as Error;
     if (report.results.length === 0) throw error;
   } finally {
-    if (shown) bar.stop();
+    status?.end();
     await close();
   }
   report.load = [before, load()];

@@ -1,5 +1,5 @@
 /** Prints the results of a run as tables, in plain text and Markdown. The JSON file is the {@link Report} itself. */
-import CliTable from "cli-table3";
+import { table } from "../src/report/terminal.js";
 import type { Goal } from "./goals.js";
 import type { Probes } from "./probes.js";
 import { isBad, type Result, type Row } from "./result.js";
@@ -123,22 +123,12 @@ function heading(report: Report): string[] {
 }
 
 /** A table without rules. The first two columns and the last are aligned left, the others right. */
-export function plainGrid(head: string[], rows: string[][]): string {
-  const empty = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "" };
-  const sides = { "bottom-left": "", "bottom-right": "", left: "", "left-mid": "", right: "", "right-mid": "" };
-  const table = new CliTable({
+export const plainGrid = (head: string[], rows: string[][]): string =>
+  table(rows, {
     head,
-    chars: { ...empty, ...sides, mid: "", "mid-mid": "", middle: "  " },
-    style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
-    colAligns: head.map((_, column) => (column < 2 || column === head.length - 1 ? "left" : "right")),
-  });
-  table.push(...rows);
-  return table
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
-}
+    align: head.map((_, column) => (column < 2 || column === head.length - 1 ? "left" : "right")),
+    width: Number.POSITIVE_INFINITY,
+  }).trimEnd();
 
 export function plainText(report: Report): string {
   const asked = goals(report);

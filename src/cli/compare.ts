@@ -4,6 +4,7 @@ import { METHODS } from "../compress/index.js";
 import { type CompareRow, type Comparison, compareMethods, UnfinishedError } from "../experiments/compare.js";
 import { readBytes } from "../node/files.js";
 import { renderReport } from "../report/render.js";
+import { table } from "../report/terminal.js";
 import { type Context, InterruptedError } from "./context.js";
 import {
   besideProgram,
@@ -16,7 +17,7 @@ import {
 } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
-import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { formatCount, formatSeconds, widthOf } from "./table.js";
 
 interface Options {
   data: string;

@@ -10,6 +10,7 @@ import { externalFiles } from "../node/external.js";
 import { FileError, readBytes, writeAtomic } from "../node/files.js";
 import type { OnnxModel } from "../onnx/index.js";
 import type { CompressionData } from "../report/compressionPage.js";
+import { table } from "../report/terminal.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { readInput } from "./input.js";
@@ -17,7 +18,7 @@ import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { importRuntime, type Runtime } from "./runtime.js";
 import { shapeOption } from "./shapeOption.js";
-import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { formatCount, formatSeconds, widthOf } from "./table.js";
 
 interface Options {
   calibration?: string;

@@ -15,6 +15,7 @@ import {
 import { listed } from "../node/arrayFile.js";
 import { arrayPath } from "../node/arrays.js";
 import { checkpointFile } from "../node/checkpointFile.js";
+import { table } from "../report/terminal.js";
 import { countReads, type Source } from "../sources/index.js";
 import { throughPython } from "./cluster/throughPython.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
@@ -25,7 +26,7 @@ import { askedOf, chooseMethod, type MethodOptions, methodOptions, OPTION_NAMES 
 import { poolFor, wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
 import { type Saved, savedArrays } from "./saved.js";
-import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { formatCount, formatSeconds, widthOf } from "./table.js";
 import { entriesOf, inputOf, openSlices, openTensor, SliceList, sizeOfInput, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options extends MethodOptions {

@@ -3,9 +3,10 @@ import { Engine, formatBytes, TenfoldError } from "../gpu/index.js";
 import { installedDrivers, packageFolder } from "../node/driver.js";
 import { requestAdapter } from "../node/open.js";
 import { add } from "../ops/index.js";
+import { table } from "../report/terminal.js";
 import type { Context } from "./context.js";
 import { rulesOn, rulesText } from "./rules.js";
-import { formatSeconds, table, widthOf } from "./table.js";
+import { formatSeconds, widthOf } from "./table.js";
 import { tenfoldVersion, versionIn } from "./version.js";
 
 /** Limits that decide what fits. */

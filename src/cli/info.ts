@@ -5,9 +5,10 @@ import { percent } from "../experiments/figures.js";
 import { type Engine, formatBytes, formatShape, TenfoldError } from "../gpu/index.js";
 import type { NumericArray } from "../io/index.js";
 import type { ArrayFile } from "../node/arrays.js";
+import { table } from "../report/terminal.js";
 import type { Context } from "./context.js";
 import { quoteWord } from "./files.js";
-import { formatCount, table, widthOf } from "./table.js";
+import { formatCount, widthOf } from "./table.js";
 import { sizeOfInput, slabsOf, TENSOR_FILE, tensorOf, withArray, withSlices } from "./tensorFile.js";
 
 interface Options {

@@ -3,12 +3,13 @@ import { type Command, InvalidArgumentError } from "commander";
 import { formatShape } from "../gpu/errors.js";
 import { externalFiles } from "../node/external.js";
 import type { LeftAlone, OnnxModel, OnnxSite, OnnxSites } from "../onnx/index.js";
+import { table } from "../report/terminal.js";
 import { type Context, InputError } from "./context.js";
 import { openOutputs } from "./files.js";
 import { isStandardInput, readInput } from "./input.js";
 import { type MeasuredTimes, measureTimes } from "./inspectTimes.js";
 import { shapeOption } from "./shapeOption.js";
-import { formatCount, table, widthOf } from "./table.js";
+import { formatCount, widthOf } from "./table.js";
 
 interface Options {
   shape?: Record<string, number[]>;

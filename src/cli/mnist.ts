@@ -13,11 +13,12 @@ import {
 import type { ReportCase, ReportNetwork, ReportSweep } from "../experiments/results.js";
 import type { ReportData } from "../report/data.js";
 import { renderReport } from "../report/render.js";
+import { table } from "../report/terminal.js";
 import { type Context, InterruptedError } from "./context.js";
 import { DATA_SOURCES, makeFolder, openOutputs, quoteWord, readDigits, reportTemplate } from "./files.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
-import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { formatCount, formatSeconds, widthOf } from "./table.js";
 
 interface Options {
   data: string;

@@ -1,4 +1,4 @@
-import { SingleBar } from "cli-progress";
+import { barOf, StatusLine } from "../report/terminal.js";
 import type { Context } from "./context.js";
 
 /** The progress bar of some work. */
@@ -60,20 +60,13 @@ export function startProgress(
     return `, ${formatLeft((elapsed * (total - done)) / advance)} left`;
   };
   if (stderr.isTTY) {
-    const bar = new SingleBar({
-      format: `${label} {bar} {value}/{total} ${unit}{left}{detail}`,
-      stream: stderr as NodeJS.WritableStream,
-      barsize: 20,
-      barCompleteChar: "█",
-      barIncompleteChar: "░",
-      // main.ts handles Ctrl-C; and a killed process must not leave the cursor hidden
-      gracefulExit: false,
-      hideCursor: false,
-    });
-    bar.start(total, 0, { left: "", detail: "" });
+    const line = new StatusLine(stderr);
+    const show = (count: number, words: string): void =>
+      line.show(`${label} ${barOf(count / total)} ${count}/${total} ${unit}${words}`);
+    show(0, "");
     return {
-      update: (done, detail) => bar.update(Math.floor(done), { left: left(done), detail: detail ? `  ${detail}` : "" }),
-      stop: () => bar.stop(),
+      update: (done, detail) => show(Math.floor(done), `${left(done)}${detail ? `  ${detail}` : ""}`),
+      stop: () => line.end(),
     };
   }
   let last = { count: 0, line: "" };

@@ -5,11 +5,12 @@ import { dispose, formatShape } from "../gpu/index.js";
 import { OPTIONS } from "../methods/index.js";
 import { arrayPath } from "../node/arrays.js";
 import { renderReport } from "../report/render.js";
+import { table } from "../report/terminal.js";
 import { type Context, InterruptedError } from "./context.js";
 import { openOutputs, quoteWord, reportTemplate } from "./files.js";
 import { bytes, fraction, poolFor, wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
-import { formatCount, formatSeconds, table, widthOf } from "./table.js";
+import { formatCount, formatSeconds, widthOf } from "./table.js";
 import { entriesOf, openTensor, TENSOR_FILE } from "./tensorFile.js";
 
 interface Options {

@@ -9,7 +9,8 @@ import {
   type NumberRule,
   RULES,
 } from "../ops/adapter.js";
-import { formatCount, table } from "./table.js";
+import { table } from "../report/terminal.js";
+import { formatCount } from "./table.js";
 
 /** A rule as `tenfold doctor --rules` shows it. */
 export interface ShownRule {

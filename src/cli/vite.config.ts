@@ -27,14 +27,6 @@ const executable: Plugin = {
   writeBundle: ({ dir }) => chmodSync(join(dir!, "cli.js"), 0o755),
 };
 
-/** cli-table3 can colour, and asks for a package that does it; the tables here have none. */
-const noColours: Plugin = {
-  name: "tenfold-no-colours",
-  enforce: "pre",
-  resolveId: (id) => (id === "@colors/colors/safe" ? "\0no-colours" : null),
-  load: (id) => (id === "\0no-colours" ? "export default {};" : null),
-};
-
 /** The trained LeNet, which `compare --quick` decomposes: its weights take 48 kB of the package as floats of 8 bits, 229 as f32. */
 const lenet: Plugin = {
   name: "tenfold-lenet",
@@ -46,7 +38,7 @@ const lenet: Plugin = {
 };
 
 export default defineConfig({
-  plugins: [library, noColours, executable, lenet],
+  plugins: [library, executable, lenet],
   build: {
     target: "es2022",
     outDir: join(src, "../dist"),
@@ -63,8 +55,7 @@ export default defineConfig({
         // imports of the library's modules are relative to one folder
         codeSplitting: false,
         comments: { annotation: true, legal: true, jsdoc: false },
-        // functions keep their names in stack traces
-        minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
+        minify: { compress: true, mangle: { toplevel: true }, codegen: { removeWhitespace: true } },
       },
     },
   },

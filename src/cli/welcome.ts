@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { table } from "./table.js";
+import { table } from "../report/terminal.js";
 import { tenfoldVersion } from "./version.js";
 
 /** What somebody does first, by command. Commands that are not here are told by their description. */

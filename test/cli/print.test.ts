@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { startProgress } from "../../src/cli/progress.js";
-import { formatSeconds, table } from "../../src/cli/table.js";
+import { formatSeconds } from "../../src/cli/table.js";
+import { barOf, StatusLine, table } from "../../src/report/terminal.js";
 
 describe("table", () => {
   it("aligns columns without rules or colours", () => {
@@ -33,6 +34,15 @@ describe("table", () => {
   it("keeps line breaks, and prints nothing for nothing", () => {
     expect(table([["a", "x\ny"]])).toBe("a  x\n   y\n");
     expect(table([])).toBe("");
+  });
+
+  it("aligns by the places that letters take: none for marks, two for wide ones", () => {
+    const lines = table([
+      ["‖X − X̂‖", "a"],
+      ["日本", "b"],
+      ["12345678", "c"],
+    ]).split("\n");
+    expect(lines.slice(0, 3)).toEqual(["‖X − X̂‖   a", "日本      b", "12345678  c"]);
   });
 
   it("wraps what has no spaces", () => {
@@ -84,6 +94,29 @@ describe("progress", () => {
       [1, 2, 5, 10, 20, 50, 100, 137].map((sweep) => `cp: ${sweep}/1000 sweeps  fit 0.${sweep}`),
     );
     expect(record(false, () => {})).toBe("");
+  });
+
+  it("writes a line anew in its place, not too often, and cuts it where the terminal ends", () => {
+    vi.useFakeTimers();
+    try {
+      const written: string[] = [];
+      const line = new StatusLine({ write: (text) => written.push(text), columns: 12 });
+      line.show(`${barOf(0.5)} half`);
+      line.show("soon after");
+      expect(written).toEqual(["\r██████████░\x1b[K"]);
+      vi.advanceTimersByTime(100);
+      line.show("later");
+      line.show("the last");
+      line.clear();
+      line.show("again");
+      line.show("end");
+      line.end();
+      const next = ["\rlater\x1b[K", "\r\x1b[K", "\ragain\x1b[K", "\rend\x1b[K", "\n"];
+      expect(written.slice(1)).toEqual(next);
+      expect([-1, 0.31, 2].map(barOf)).toEqual(["░".repeat(20), `${"█".repeat(6)}${"░".repeat(14)}`, "█".repeat(20)]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("draws a bar on a terminal", () => {

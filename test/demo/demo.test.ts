@@ -38,7 +38,7 @@ describe("the first load", () => {
     console.log(`first load: ${total.toFixed(0)} kB gzip, digits ${digits.toFixed(0)} kB`);
     expect(first.length).toBeGreaterThan(3);
     expect(first.filter((name) => name.endsWith(".safetensors"))).toEqual([]);
-    expect(total).toBeLessThan(300);
+    expect(total).toBeLessThan(130);
     expect(digits).toBeLessThan(2000);
   });
 });
