@@ -17,6 +17,8 @@ rec: PP-OCRv6 text recognition of PyPI's rapidocr, on rendered lines, every seco
 edit distance over the true length, spaces ignored, of 100 English and 100 Chinese lines that share no number with the others. A line
 has its own font, size, colours, slight rotation, blur and noise, drawn from its number. English is words of Python's help texts, with
 some numbers; Chinese is drawn from 3666 common characters (rows 16 to 54 of GB2312), so that no language model helps.
+neck: the part of rec with two blocks of attention, between its convolutions and its products with the classes, on lines that are filled up to
+480 pixels; characters are counted with the rest of the network as it is.
 """
 import importlib.util
 import json
@@ -182,6 +184,59 @@ def rec_inputs():
     return package_file(*REC), lines(128, 1), lines(32, 5)
 
 
+# the part of rec with attention: between these values it mixes features of places along the line
+NECK = ("p2o.pd_op.pool2d.1.0", "p2o.pd_op.transpose.8.0")
+NECK_WIDTH = 480  # lines are filled up to it; longer ones are left out
+
+
+def neck_parts(folder):
+    """The model before the neck, the neck, and what comes behind it, as files of a folder."""
+    import onnx.utils
+
+    paths = [str(Path(folder) / f"neck-{part}.onnx") for part in ("before", "of", "behind")]
+    for path, a, b in zip(paths, ("x", *NECK), (*NECK, "fetch_name_0")):
+        onnx.utils.extract_model(str(package_file(*REC)), path, [a], [b], check_model=False)
+    return paths
+
+
+def neck_lines(count, first):
+    """So many pictures, and the numbers of their lines, which tell the texts."""
+    rows = []
+    while len(rows) < count:
+        values = model_input(draw(first, first % 2 == 1)[0])
+        if values.shape[3] <= NECK_WIDTH:
+            rows.append((first, np.pad(values, ((0, 0), (0, 0), (0, 0), (0, NECK_WIDTH - values.shape[3])))))
+        first += 1
+    return rows
+
+
+def neck_inputs(folder):
+    before, neck, _ = neck_parts(folder)
+    session = session_of(before)
+
+    def seen(count, first):
+        return {NECK[0]: np.concatenate([session.run(None, {"x": x})[0] for _, x in neck_lines(count, first)])}
+
+    return neck, seen(320, CALIBRATION_LINES), seen(64, TEST_LINES - 100_000)
+
+
+def neck_scores(paths):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, neck, behind = (session_of(path) for path in neck_parts(folder))
+    characters = rec_characters()
+    lines = neck_lines(200, TEST_LINES)
+    features = [before.run(None, {"x": x})[0] for _, x in lines]
+    for path in paths:
+        session, right = session_of(str(path)), {"English": [0, 0], "Chinese": [0, 0]}
+        for (number, _), feature in zip(lines, features):
+            mixed = session.run(None, {NECK[0]: feature})[0]
+            count = right["Chinese" if number % 2 else "English"]
+            add_right(count, behind.run(None, {NECK[1]: mixed})[0][0], draw(number, number % 2 == 1)[1], characters)
+        yield {script: 100 * (1 - wrong / total) for script, (wrong, total) in right.items()}
+
+
 def read(probabilities, characters):
     """The best class of each position; neighbours that are equal count once. Class 0 is "no character"."""
     classes = probabilities.argmax(-1)
@@ -199,20 +254,29 @@ def edit_distance(a, b):
     return row[-1]
 
 
+def add_right(count, probabilities, text, characters):
+    """Adds a line's wrong characters, and all of them."""
+    truth = text.replace(" ", "")
+    found = read(probabilities, characters).replace(" ", "")
+    count[0] += min(edit_distance(found, truth), len(truth))
+    count[1] += len(truth)
+
+
 def right_characters(session, lines, characters):
-    wrong = total = 0
+    count = [0, 0]
     for picture, text in lines:
-        found = read(session.run(None, {"x": model_input(picture)})[0][0], characters).replace(" ", "")
-        truth = text.replace(" ", "")
-        wrong += min(edit_distance(found, truth), len(truth))
-        total += len(truth)
-    return 100 * (1 - wrong / total)
+        add_right(count, session.run(None, {"x": model_input(picture)})[0][0], text, characters)
+    return 100 * (1 - count[0] / count[1])
+
+
+def rec_characters():
+    metadata = session_of(str(package_file(*REC))).get_modelmeta().custom_metadata_map
+    # the last class is the space, which the list in the model's metadata leaves out
+    return ["", *metadata["character"].splitlines(), " "]
 
 
 def rec_scores(paths):
-    metadata = session_of(str(package_file(*REC))).get_modelmeta().custom_metadata_map
-    # the last class is the space, which the list in the model's metadata leaves out
-    characters = ["", *metadata["character"].splitlines(), " "]
+    characters = rec_characters()
     lines = {"English": [draw(TEST_LINES + k, False) for k in range(100)],
              "Chinese": [draw(TEST_LINES + 100 + k, True) for k in range(100)]}
     for path in paths:
@@ -289,15 +353,15 @@ def main():
         for row in checked_models() if command == "models" else check(name, rest[0]):
             print(json.dumps(row), flush=True)
         return
-    inputs = {"vgg16": vgg16_inputs, "rec": rec_inputs, "magika": magika_inputs}
     if command == "inputs":
-        model, calibration, verification = inputs[name]()
         folder = Path(rest[0])
+        inputs = {"vgg16": vgg16_inputs, "rec": rec_inputs, "magika": magika_inputs, "neck": lambda: neck_inputs(folder)}
+        model, calibration, verification = inputs[name]()
         np.savez(folder / f"{name}.npz", **calibration)
         np.savez(folder / f"{name}-verify.npz", **verification)
         print(model)
     else:
-        for row in {"vgg16": vgg16_scores, "rec": rec_scores}[name](rest):
+        for row in {"vgg16": vgg16_scores, "rec": rec_scores, "neck": neck_scores}[name](rest):
             print(json.dumps(row), flush=True)
 
 

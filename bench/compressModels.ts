@@ -112,9 +112,11 @@ const engine = await openEngine();
 const plans = new Map<string, OnnxPlan>();
 const rows: Record<string, unknown>[] = [];
 for (const name of options.cases.split(",")) {
-  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ort|\+ablation|\?)?$/.exec(name) ?? [];
+  const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ort|\+ablation|\+tune\d+|\?)?$/.exec(name) ?? [];
   if (!model)
-    throw new Error(`${name}: cases are MODEL/NUMBER, with +int8, +ort, +ablation or ? behind: at most 0.01 lost`);
+    throw new Error(
+      `${name}: cases are MODEL/NUMBER, with +int8, +ort, +ablation, +tuneSTEPS or ? behind: at most 0.01 lost`,
+    );
   const { path, bytes, calibration, verification } = inputsOf(model);
   const start = performance.now();
   const tell = async (row: Record<string, unknown>, small: Uint8Array | null): Promise<void> => {
@@ -168,6 +170,7 @@ for (const name of options.cases.split(",")) {
     ...(Number(divided) > 1 && { target: { multiplications: Number(divided) } }),
     ...(more === "+int8" && { int8: true }),
     ...(more === "+ablation" && { ablation: true }),
+    ...(more?.startsWith("+tune") && { tune: Number(more.slice(5)) }),
     ...(more === "?" && { maxLoss: 0.01 }),
     onProgress(done, doing) {
       if (performance.now() - said < 10_000) return;
@@ -183,6 +186,7 @@ for (const name of options.cases.split(",")) {
       seconds: (performance.now() - start) / 1000,
       inRuntime: spent,
       reason: result.reason,
+      ...(result.tuning && { tuning: result.tuning.stretches }),
     },
     ...{ weights: result.weights, multiplications: result.multiplications },
     ...{ bytes: { before: bytes.length, after: result.bytes?.length ?? null } },

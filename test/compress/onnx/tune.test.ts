@@ -23,22 +23,26 @@ const stretchesOf = (model: OnnxModel, shape: readonly number[]) => {
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Math.max(...Array.from(a, (value, at) => Math.abs(value - b[at]!)));
 
-/** Compares a stretch over the whole model with the runtime, and the model with the weights of the stretch put back. */
-async function expectSame(model: OnnxModel, shape: readonly number[], layers: number): Promise<void> {
+/**
+ * Compares a stretch over the whole model with the runtime, and the model with the weights of the stretch put back.
+ *
+ * @param start what the stretch begins with: the input, or the input in another shape
+ */
+async function expectSame(model: OnnxModel, shape: readonly number[], layers: number, start?: string): Promise<void> {
   const engine = await testEngine();
   const { stretches, boundaries } = stretchesOf(model, shape);
   expect(boundaries).toEqual([]);
   expect(stretches).toHaveLength(1);
   const [stretch] = stretches as [(typeof stretches)[number]];
   const [input, output] = [model.inputs[0]!.name, model.outputs[0]!.name];
-  expect(stretch).toMatchObject({ from: input, to: output });
+  expect(stretch).toMatchObject({ from: start ?? input, to: output });
   expect(stretch.layers.filter(({ places }) => places.length)).toHaveLength(layers);
   const x = signal(shape);
   const feeds = { [input]: new ort.Tensor("float32", x, shape) };
   const expected = (await runModel(writeOnnx(model), feeds)).get(output)!;
   const learner = await StretchNetwork.of(engine, model, stretch);
   try {
-    using inputs = engine.tensor(shape, x);
+    using inputs = engine.tensor([shape[0]!, ...stretch.sample], x);
     const got = await evaluate(engine, (s) => learner.network.forward(s, inputs));
     expect(largest(got, expected.data)).toBeLessThan(1e-5 * Math.max(1, ...Array.from(expected.data, Math.abs)));
     const back = await learner.written();
@@ -101,14 +105,17 @@ it("gives what the runtime gives, and puts its weights back: images", async () =
   await expectSame(readOnnx(modelOf(nodes, weights, [null, 4, 7, 8], [null, 5])), [3, 4, 7, 8], 5);
 });
 
-it("gives what the runtime gives, and puts its weights back: signals, and the trained ResNet", async () => {
+const trained = (name: string): OnnxModel =>
+  readOnnx(new Uint8Array(readFileSync(join(import.meta.dirname, `../../fixtures/networks/${name}.onnx`))));
+
+it("gives what the runtime gives, and puts its weights back: signals, and trained networks", async () => {
   const nodes: NodeOf[] = [
     { op: "Conv", inputs: ["x", "w"], output: "conv", attributes: { pads: [2, 1], strides: [2] } },
     { op: "Relu", inputs: ["conv"], output: "y" },
   ];
   await expectSame(readOnnx(modelOf(nodes, { w: weight(5, 3, 4) }, [null, 3, 11], [null, 5, null])), [2, 3, 11], 1);
-  const bytes = readFileSync(join(import.meta.dirname, "../../fixtures/networks/resnet.onnx"));
-  await expectSame((await foldOnnx(readOnnx(new Uint8Array(bytes)))).model, [2, 1, 28, 28], 10);
+  await expectSame((await foldOnnx(trained("resnet"))).model, [2, 1, 28, 28], 10);
+  await expectSame(trained("transformer"), [2, 1, 28, 28], 20, "tokens");
 });
 
 const scalar = (value: number) => ({ shape: [] as number[], data: Float32Array.of(value) });
