@@ -58,7 +58,7 @@ export class Session {
     const names: Record<string, string> = {};
     for (const { kernels } of [
       planMatmul(engine, extents, extents, { a: layout, b: layout }),
-      planMttkrp(engine, extents, true),
+      planMttkrp(engine, extents, { transposed: true, isPacked: false }),
     ]) {
       const chosen = await engine.choose(kernels);
       names[kernels.name] = Object.entries(kernels.kernels).find(([, kernel]) => kernel === chosen)![0];

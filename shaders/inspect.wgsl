@@ -1,25 +1,25 @@
-// Looks for NaN, infinities and the largest magnitude among the f32 entries of x. findings[0] is the number of entries that are
+// Looks for NaN, infinities and the largest magnitude among the entries of x as f32. findings[0] is the number of entries that are
 // not finite; findings[1] and findings[2] are 2³² − 1 − i for the index i of the first NaN and the first infinity, or 0 for none;
 // findings[3] is the bits of the largest finite magnitude. It compares bits, because WGSL lets a compiler assume that there is
 // neither NaN nor infinity. `findings` must be zeros before. The atomics are counts and maxima of integers, which do not depend on
 // the order. size read once, and again by invocations that have met something that is not finite.
 #import index
+#import tensor
 
 const WIDTH: u32 = 256u;
-// u32, or vec4u where the number of entries is a multiple of 4
-alias scalar = u32;
-const LANES: u32 = 1u;
+// entries that are looked at together: with VECTORS, where their number is a multiple of 4, as many
+const LANES: u32 = select(1u, 4u, VECTORS);
 const MAGNITUDE: u32 = 0x7fffffffu;
 const INFINITY: u32 = 0x7f800000u;
 
 struct Params {
-  // of x, in scalars
+  // of x, in LANES
   size: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<scalar>;
-// the same
+// the same, of which numbers are looked at alone
 @group(0) @binding(2) var<storage, read> words: array<u32>;
 @group(0) @binding(3) var<storage, read_write> findings: array<atomic<u32>>;
 
@@ -34,7 +34,7 @@ fn not_finite(first: u32, step: u32) -> vec4<u32> {
   var seen = vec4<u32>();
   for (var i = first; i < params.size; i += step) {
     for (var at = i * LANES; at < (i + 1u) * LANES; at++) {
-      let magnitude = words[at] & MAGNITUDE;
+      let magnitude = bits_in(words[at / PER_WORD], at) & MAGNITUDE;
       if (magnitude < INFINITY) {
         seen.w = max(seen.w, magnitude);
       } else {
@@ -56,10 +56,13 @@ fn main(
   var seen = vec4<u32>();
   let step = groups.x * groups.y * WIDTH;
   let first = flat_workgroup(group, groups) * WIDTH + lane;
-  var most = scalar();
-  for (var i = first; i < params.size; i += step) { most = max(most, x[i] & scalar(MAGNITUDE)); }
-  let four = vec4<u32>(most);
-  seen.w = max(max(four.x, four.y), max(four.z, four.w));
+  var most = vec4<u32>();
+  for (var i = first; i < params.size; i += step) {
+    var bits: vec4<u32>;
+    if (VECTORS) { bits = x_bits_from(4u * i); } else { bits.x = x_bits_at(i); }
+    most = max(most, bits & vec4<u32>(MAGNITUDE));
+  }
+  seen.w = max(max(most.x, most.y), max(most.z, most.w));
   if (seen.w >= INFINITY) { seen = not_finite(first, step); }
   partial[lane] = seen;
   for (var width = WIDTH / 2u; width > 0u; width /= 2u) {

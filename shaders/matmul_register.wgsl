@@ -4,8 +4,8 @@
 // flops 2·batch·outer·rows·columns·inner; reads: A columns/4 times, B rows/4 times, through the cache.
 #import product
 
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -39,11 +39,11 @@ fn main(
     var ia = at_a + vec4<u32>(o * params.outer_a + slice.inner_start * step_a);
     var ib = at_b + vec4<u32>(o * params.outer_b + slice.inner_start * step_b);
     for (var k = slice.inner_start; k < slice.inner_stop; k++) {
-      let right = vec4<f32>(b[ib.x], b[ib.y], b[ib.z], b[ib.w]);
-      sum0 += a[ia.x] * right;
-      sum1 += a[ia.y] * right;
-      sum2 += a[ia.z] * right;
-      sum3 += a[ia.w] * right;
+      let right = vec4<f32>(b_at(ib.x), b_at(ib.y), b_at(ib.z), b_at(ib.w));
+      sum0 += a_at(ia.x) * right;
+      sum1 += a_at(ia.y) * right;
+      sum2 += a_at(ia.z) * right;
+      sum3 += a_at(ia.w) * right;
       ia += vec4<u32>(step_a);
       ib += vec4<u32>(step_b);
     }

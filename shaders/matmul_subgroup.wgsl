@@ -4,18 +4,8 @@
 enable subgroups;
 #import subgroup_product
 
-const VECTORS: bool = false;
-
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-
-fn right_at(at: vec4<u32>) -> vec4<f32> {
-  return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
-}
-
-fn right_along(at: u32) -> vec4<f32> {
-  return vec4<f32>(b[at], b[at + 1u], b[at + 2u], b[at + 3u]);
-}
+@group(0) @binding(1) var<storage, read> a: array<u32>;
+@group(0) @binding(2) var<storage, read> b: array<scalar>;
 
 @compute @workgroup_size(LANES)
 fn main(

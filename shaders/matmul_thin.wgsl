@@ -3,16 +3,14 @@
 #import product
 #import thin
 
-// f32, or with VECTORS vec4f: the rows (TRANSPOSE_A) or the steps of A are contiguous and a multiple of four
-alias scalar = f32;
-const VECTORS: bool = false;
-
 @group(0) @binding(1) var<storage, read> a: array<scalar>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<u32>;
 
 const ALONG = !TRANSPOSE_A;
 
-fn element(at: u32) -> vec4<f32> { return vec4<f32>(a[select(at, at / 4u, VECTORS)]); }
+fn element(at: u32) -> f32 { return a_at(at); }
+// with VECTORS, the rows (TRANSPOSE_A) or the steps of A are contiguous and a multiple of four
+fn elements(at: u32) -> vec4<f32> { return a_from(at); }
 
 // The step and the four columns of staged vec4 number `load`: neighbouring loads read neighbouring addresses, with and without
 // TRANSPOSE_B.
@@ -21,11 +19,11 @@ fn staged_at(load: u32) -> vec2<u32> {
 }
 
 // The four columns of B at `place` (step, four columns), of `count` steps from k on; 0 behind the last step.
-fn b_at(base: u32, k: u32, place: vec2<u32>, count: u32, column: u32) -> vec4<f32> {
+fn staged_of(base: u32, k: u32, place: vec2<u32>, count: u32, column: u32) -> vec4<f32> {
   let c = min(vec4<u32>(column + 4u * place.y) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.columns - 1u));
   let s = k + min(place.x, count - 1u);
   let e = base + select(s * params.columns + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
-  return select(vec4<f32>(), vec4<f32>(b[e.x], b[e.y], b[e.z], b[e.w]), vec4<bool>(place.x < count));
+  return select(vec4<f32>(), vec4<f32>(b_at(e.x), b_at(e.y), b_at(e.z), b_at(e.w)), vec4<bool>(place.x < count));
 }
 
 @compute @workgroup_size(THREADS)
@@ -59,8 +57,8 @@ fn main(
       let count = min(STEPS, slice.inner_stop - k);
       let start = item * params.batch_a + o * params.outer_a + k * step_a;
       ahead = read_steps(local, 0u, start, step_a, count);
-      let value0 = b_at(base, k, first, count, column);
-      let value1 = b_at(base, k, second, count, column);
+      let value0 = staged_of(base, k, first, count, column);
+      let value1 = staged_of(base, k, second, count, column);
       workgroupBarrier();
       staged[place_of(first.x)][first.y] = value0;
       staged[place_of(second.x)][second.y] = value1;

@@ -4,11 +4,7 @@
 #import product
 #import tile
 
-// f32, or with VECTORS vec4f: the columns of B are contiguous and a multiple of four
-alias scalar = f32;
-const VECTORS: bool = false;
-
-@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<u32>;
 @group(0) @binding(2) var<storage, read> b: array<scalar>;
 
 var<private> next_a: array<vec4<f32>, LOADS_A>;
@@ -31,7 +27,7 @@ fn fetch(local: u32, item: u32, slice: Slice, tile: vec2<u32>, row: u32, column:
     let r = min(vec4<u32>(row + 4u * four_of(load, TRANSPOSE_A, HIGH)) + FOUR, vec4<u32>(params.rows - 1u));
     let s = min(step, stop - 1u);
     let e = at.x + select(r * params.inner + s, vec4<u32>(s * params.rows) + r, vec4<bool>(TRANSPOSE_A));
-    next_a[i] = select(vec4<f32>(), vec4<f32>(a[e.x], a[e.y], a[e.z], a[e.w]), vec4<bool>(step < stop));
+    next_a[i] = select(vec4<f32>(), vec4<f32>(a_at(e.x), a_at(e.y), a_at(e.z), a_at(e.w)), vec4<bool>(step < stop));
   }
   for (var i = 0u; i < LOADS_B; i++) {
     let load = local + i * THREADS;
@@ -39,9 +35,10 @@ fn fetch(local: u32, item: u32, slice: Slice, tile: vec2<u32>, row: u32, column:
     let c = min(vec4<u32>(column + 4u * four_of(load, !TRANSPOSE_B, WIDE)) + FOUR, vec4<u32>(params.columns - 1u));
     let s = min(step, stop - 1u);
     var value: vec4<f32>;
-    if (VECTORS) { value = vec4<f32>(b[(at.y + s * params.columns + (c.x & ~3u)) / 4u]); } else {
+    // VECTORS: the columns of B are contiguous and a multiple of four
+    if (VECTORS) { value = b_from(at.y + s * params.columns + (c.x & ~3u)); } else {
       let e = at.y + select(vec4<u32>(s * params.columns) + c, c * params.inner + s, vec4<bool>(TRANSPOSE_B));
-      value = vec4<f32>(vec4<f32>(b[e.x]).x, vec4<f32>(b[e.y]).x, vec4<f32>(b[e.z]).x, vec4<f32>(b[e.w]).x);
+      value = vec4<f32>(b_at(e.x), b_at(e.y), b_at(e.z), b_at(e.w));
     }
     next_b[i] = select(vec4<f32>(), value, vec4<bool>(step < stop));
   }

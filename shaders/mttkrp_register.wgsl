@@ -2,8 +2,6 @@
 // flops 2·size·R; reads X once from memory (R/4 times through the cache).
 #import mttkrp
 
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -34,10 +32,11 @@ fn main(
     var part3 = vec4<f32>();
     for (var k = slice.inner_start; k < slice.inner_stop; k++) {
       let right = vec4<f32>(factor[f.x], factor[f.y], factor[f.z], factor[f.w]);
-      part0 += x[at.x] * right;
-      part1 += x[at.y] * right;
-      part2 += x[at.z] * right;
-      part3 += x[at.w] * right;
+      let left = x_four(at);
+      part0 += left.x * right;
+      part1 += left.y * right;
+      part2 += left.z * right;
+      part3 += left.w * right;
       at += vec4<u32>(inner_stride);
       f += vec4<u32>(params.columns);
     }

@@ -3,15 +3,11 @@
 #import mttkrp
 #import thin
 
-// f32, or with VECTORS vec4f: the rows (TRANSPOSED) or the steps of X are contiguous and a multiple of four
-alias scalar = f32;
-const VECTORS: bool = false;
-
-@group(0) @binding(1) var<storage, read> x: array<scalar>;
-
 const ALONG = !TRANSPOSED;
 
-fn element(at: u32) -> vec4<f32> { return vec4<f32>(x[select(at, at / 4u, VECTORS)]); }
+fn element(at: u32) -> f32 { return x_at(at); }
+// with VECTORS, the rows (TRANSPOSED) or the steps of X are contiguous and a multiple of four
+fn elements(at: u32) -> vec4<f32> { return x_from(at); }
 
 // Four columns of staged step number `step`, of `count` steps from row k of the factor on; 0 behind the last step.
 fn factor_at(k: u32, step: u32, count: u32, columns: vec4<u32>) -> vec4<f32> {

@@ -4,12 +4,6 @@
 #import mttkrp
 #import tile
 
-// f32, or with VECTORS vec4f: X is TRANSPOSED, and its rows are a multiple of four
-alias scalar = f32;
-const VECTORS: bool = false;
-
-@group(0) @binding(1) var<storage, read> x: array<scalar>;
-
 var<private> next_x: array<vec4<f32>, LOADS_A>;
 var<private> next_factor: array<vec4<f32>, LOADS_B>;
 var<private> weight: vec4<f32>;
@@ -33,10 +27,8 @@ fn fetch(local: u32, slice: Slice, tile: vec2<u32>, row: u32, columns: vec4<u32>
     let step = k + step_of(load);
     let start = base + min(step, stop - 1u) * inner_stride;
     var value: vec4<f32>;
-    if (VECTORS) { value = vec4<f32>(x[(start + (r.x & ~3u)) / 4u]); } else {
-      let e = vec4<u32>(start) + r * row_stride;
-      value = vec4<f32>(vec4<f32>(x[e.x]).x, vec4<f32>(x[e.y]).x, vec4<f32>(x[e.z]).x, vec4<f32>(x[e.w]).x);
-    }
+    // VECTORS: X is TRANSPOSED, and its rows are a multiple of four
+    if (VECTORS) { value = x_from(start + (r.x & ~3u)); } else { value = x_four(vec4<u32>(start) + r * row_stride); }
     next_x[i] = select(vec4<f32>(), value, vec4<bool>(step < stop));
   }
   for (var i = 0u; i < LOADS_B; i++) {

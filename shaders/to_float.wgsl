@@ -1,29 +1,19 @@
-// out[i] = the value of x[i] as f32, rounded to nearest: of 32-bit integers; of bytes, four a word; of integers or floats of 16 bits, two a
-// word. The first lies in the lowest bits. NaN and infinity of 16-bit floats keep their bits, for a kernel that looks for them. size read and
-// written once.
-#import half
+// out[i] = the value of x[i] as f32, rounded to nearest: of numbers of any KIND (common/numbers). NaN and infinity of 16-bit floats keep
+// their bits, for a kernel that looks for them. An invocation writes one number, or with VECTORS four, which size counts then. Each is read
+// and written once.
 #import index
+#import tensor
 
 const WIDTH: u32 = 64u;
-// 0 u32, 1 i32, 2 u8, 3 i8, 4 u16, 5 i16, 6 f16, 7 bf16
-const KIND: u32 = 0u;
 
 struct Params {
   size: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 // as bits, because WGSL lets a compiler assume that there is no NaN
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
-
-fn byte_of(i: u32) -> u32 {
-  return (x[i / 4u] >> (8u * (i % 4u))) & 0xffu;
-}
-
-fn half_of(i: u32) -> u32 {
-  return (x[i / 2u] >> (16u * (i % 2u))) & 0xffffu;
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(
@@ -33,14 +23,13 @@ fn main(
 ) {
   let i = flat_workgroup(group, groups) * WIDTH + lane;
   if (i >= params.size) { return; }
-  switch KIND {
-    case 0u: { out[i] = bitcast<u32>(f32(x[i])); }
-    case 1u: { out[i] = bitcast<u32>(f32(bitcast<i32>(x[i]))); }
-    case 2u: { out[i] = bitcast<u32>(f32(byte_of(i))); }
-    case 3u: { out[i] = bitcast<u32>(f32(bitcast<i32>(byte_of(i) << 24u) >> 24u)); }
-    case 4u: { out[i] = bitcast<u32>(f32(half_of(i))); }
-    case 5u: { out[i] = bitcast<u32>(f32(bitcast<i32>(half_of(i) << 16u) >> 16u)); }
-    case 6u: { out[i] = widened(half_of(i)); }
-    default: { out[i] = half_of(i) << 16u; }
+  if (VECTORS) {
+    let bits = x_bits_from(4u * i);
+    out[4u * i] = bits.x;
+    out[4u * i + 1u] = bits.y;
+    out[4u * i + 2u] = bits.z;
+    out[4u * i + 3u] = bits.w;
+  } else {
+    out[i] = x_bits_at(i);
   }
 }

@@ -1,11 +1,11 @@
 // Floats of 16 bits, as bits.
 
-// The bits of a 16-bit float as those of an f32. Its subnormal numbers, whole multiples of 2^-24, are normal ones of f32.
-fn widened(half: u32) -> u32 {
-  let sign = (half & 0x8000u) << 16u;
-  let exponent = (half >> 10u) & 0x1fu;
-  let fraction = half & 0x3ffu;
-  if (exponent == 0u) { return sign | bitcast<u32>(f32(fraction) * 5.9604644775390625e-8); }
-  if (exponent == 31u) { return sign | 0x7f800000u | (fraction << 13u); }
-  return sign | ((exponent + 112u) << 23u) | (fraction << 13u);
+// The bits of 16-bit floats, each in the upper half of a word, as those of f32. Their subnormal numbers, whole multiples of 2^-24, are normal
+// ones of f32. NaN and infinity keep their bits.
+fn widened(halves: vec4<u32>) -> vec4<u32> {
+  let magnitude = (halves & vec4<u32>(0x7fff0000u)) >> vec4<u32>(3u);
+  let subnormal = bitcast<vec4<u32>>(vec4<f32>(magnitude >> vec4<u32>(13u)) * 5.9604644775390625e-8);
+  let finite = select(magnitude + vec4<u32>(0x38000000u), subnormal, magnitude < vec4<u32>(0x00800000u));
+  let value = select(finite, magnitude | vec4<u32>(0x7f800000u), magnitude >= vec4<u32>(0x0f800000u));
+  return (halves & vec4<u32>(0x80000000u)) | value;
 }

@@ -1,6 +1,7 @@
 // What the kernels of a Kruskal tensor Σ_r λ_r a_r ∘ b_r ∘ … share. The tensor is seen as outer×middle×last: the last two modes,
 // and all modes before them as one.
 #import index
+#import tensor
 
 // the weights λ are not all 1
 const WEIGHTED: bool = false;
@@ -53,4 +54,10 @@ fn weight_of(at: vec2<u32>, r: u32) -> f32 {
   if (OUTER > 0u) { w *= outer0[at.x + r]; }
   if (OUTER > 1u) { w *= outer1[at.y + r]; }
   return w;
+}
+
+// four neighbours of X; with VECTORS, `last` is a multiple of four
+fn x_row(at: u32) -> vec4<f32> {
+  if (VECTORS) { return x_from(at); }
+  return x_four(vec4<u32>(at) + vec4<u32>(0u, 1u, 2u, 3u));
 }

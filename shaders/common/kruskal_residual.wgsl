@@ -5,7 +5,7 @@
 const STORE: bool = false;
 const HOLES: bool = false;
 
-@group(0) @binding(6) var<storage, read> x: array<f32>;
+@group(0) @binding(6) var<storage, read> x: array<scalar>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 @group(0) @binding(8) var<storage, read_write> difference: array<f32>;
 
@@ -19,7 +19,7 @@ fn squares_of_row(place: Place, row: u32, model: vec4<f32>) -> f32 {
   if (place.row + row >= params.middle) { return 0.0; }
   let at = (place.o * params.middle + place.row + row) * params.last + place.column;
   if (place.column + 4u <= params.last) {
-    let value = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]);
+    let value = x_row(at);
     var lack = value - model;
     if (HOLES) { lack = select(lack, vec4<f32>(), value == vec4<f32>(MISSING)); }
     if (STORE) {
@@ -33,7 +33,7 @@ fn squares_of_row(place: Place, row: u32, model: vec4<f32>) -> f32 {
   }
   var sum = 0.0;
   for (var j = 0u; place.column + j < params.last; j++) {
-    let value = x[at + j];
+    let value = x_at(at + j);
     var lack = value - model[j];
     if (HOLES) { lack = select(lack, 0.0, value == MISSING); }
     if (STORE) { difference[at + j] = select(lack, params.scale * lack, HOLES); }

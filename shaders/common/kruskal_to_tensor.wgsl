@@ -4,7 +4,7 @@
 const DIFFERENCE: bool = false;
 
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
-@group(0) @binding(7) var<storage, read> x: array<f32>;
+@group(0) @binding(7) var<storage, read> x: array<scalar>;
 
 // Writes four rows of a tile, those from `offset` on.
 fn store_rows(place: Place, offset: u32, values: mat4x4<f32>) {
@@ -19,7 +19,7 @@ fn store_row(place: Place, row: u32, model: vec4<f32>) {
   let at = (place.o * params.middle + place.row + row) * params.last + place.column;
   if (place.column + 4u <= params.last) {
     var value = model;
-    if (DIFFERENCE) { value = vec4<f32>(x[at], x[at + 1u], x[at + 2u], x[at + 3u]) - model; }
+    if (DIFFERENCE) { value = x_row(at) - model; }
     out[at] = value.x;
     out[at + 1u] = value.y;
     out[at + 2u] = value.z;
@@ -28,7 +28,7 @@ fn store_row(place: Place, row: u32, model: vec4<f32>) {
   }
   for (var j = 0u; place.column + j < params.last; j++) {
     var value = model[j];
-    if (DIFFERENCE) { value = x[at + j] - value; }
+    if (DIFFERENCE) { value = x_at(at + j) - value; }
     out[at + j] = value;
   }
 }

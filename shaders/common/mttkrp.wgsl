@@ -6,6 +6,7 @@
 // k; `out` holds splits×rows×columns.
 #import index
 #import slice
+#import tensor
 
 const TRANSPOSED: bool = false;
 // how many factors W is the product of
@@ -26,7 +27,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// binding 1 is x, which every kernel reads in its own way
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 @group(0) @binding(2) var<storage, read> factor: array<f32>;
 @group(0) @binding(3) var<storage, read> weight0: array<f32>;
 @group(0) @binding(4) var<storage, read> weight1: array<f32>;

@@ -1,6 +1,7 @@
 // The terms of a reduction over the middle of before×extent×after, and how they combine: for reduce_lanes (one invocation a
 // result) and reduce (one workgroup a result).
 #import ahead
+#import tensor
 
 // the term: 0 x, 1 x², 2 x·y, 3 (x − y)², 4 |x|
 const TERM: u32 = 0u;
@@ -20,17 +21,17 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<scalar>;
 @group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 
 fn term(i: u32) -> f32 {
   switch TERM {
-    case 0u: { return x[i]; }
-    case 1u: { return x[i] * x[i]; }
-    case 2u: { return x[i] * y[i]; }
-    case 3u: { let d = x[i] - y[i]; return d * d; }
-    default: { return abs(x[i]); }
+    case 0u: { return x_at(i); }
+    case 1u: { let value = x_at(i); return value * value; }
+    case 2u: { return x_at(i) * y[i]; }
+    case 3u: { let d = x_at(i) - y[i]; return d * d; }
+    default: { return abs(x_at(i)); }
   }
 }
 

@@ -1,8 +1,13 @@
 // The MTTKRP of the subgroup kernels. A lane holds four rows of X and receives the factor's columns from the other lanes.
-// The importing file declares x, VECTORS (x is an array of vec4s) and how x is read: x_at returns the values at four places,
-// x_along, which only VECTORS uses, the four values from one place on.
+// With VECTORS, inner and its chunks, or with TRANSPOSED rows, must be multiples of 4.
 #import mttkrp
 #import subgroup_tile
+
+// X in four rows, which are neighbours where it is TRANSPOSED
+fn rows_at(at: vec4<u32>) -> vec4<f32> {
+  if (VECTORS) { return x_from(at.x); }
+  return x_four(at);
+}
 
 // the factor's elements in this lane's columns
 fn left_of(at: vec4<u32>) -> vec4<f32> {
@@ -49,10 +54,10 @@ fn mttkrp(flat: u32, lane: u32) {
     if (VECTORS && !TRANSPOSED) {
       // four steps of a row at once, because rows a power of two apart drive each other out of the cache
       for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
-        let x0 = x_along(at.x);
-        let x1 = x_along(at.y);
-        let x2 = x_along(at.z);
-        let x3 = x_along(at.w);
+        let x0 = x_from(at.x);
+        let x1 = x_from(at.y);
+        let x2 = x_from(at.z);
+        let x3 = x_from(at.w);
         sums = accumulate(sums, w * left_of(f), vec4<f32>(x0.x, x1.x, x2.x, x3.x));
         sums = accumulate(sums, w * left_of(f + step), vec4<f32>(x0.y, x1.y, x2.y, x3.y));
         sums = accumulate(sums, w * left_of(f + 2u * step), vec4<f32>(x0.z, x1.z, x2.z, x3.z));
@@ -63,21 +68,21 @@ fn mttkrp(flat: u32, lane: u32) {
     } else {
       // the next step's values are read while this step's are summed; reads behind the last step are clamped and not used
       var next_left = left_of(f);
-      var next_right = x_at(at);
+      var next_right = rows_at(at);
       var at2 = at + (rows2 - rows) * row_stride;
       var next_right2 = vec4<f32>();
-      if (RUNS > 1u) { next_right2 = x_at(at2); }
+      if (RUNS > 1u) { next_right2 = rows_at(at2); }
       for (var k = slice.inner_start; k < slice.inner_stop; k++) {
         let left = w * next_left;
         let right = next_right;
         at += vec4<u32>(inner_stride);
         f += step;
         next_left = left_of(f);
-        next_right = x_at(at);
+        next_right = rows_at(at);
         if (RUNS > 1u) {
           let right2 = next_right2;
           at2 += vec4<u32>(inner_stride);
-          next_right2 = x_at(at2);
+          next_right2 = rows_at(at2);
           sums2 = accumulate(sums2, left, right2);
         }
         sums = accumulate(sums, left, right);

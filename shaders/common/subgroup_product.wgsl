@@ -1,15 +1,20 @@
 // The matrix product of the subgroup kernels. A lane holds four columns of B and receives A's rows from the other lanes.
-// The importing file declares a, b, VECTORS (b is an array of vec4s) and how b is read: right_at returns the values at four
-// places, right_along, which only VECTORS uses, the four values from one place on.
+// With VECTORS, all strides of B must be multiples of 4, and so must columns or, with TRANSPOSE_B, inner and its chunks.
 #import product
 #import subgroup_tile
 
+// B in four columns, which are neighbours unless it is transposed
+fn columns_at(at: vec4<u32>) -> vec4<f32> {
+  if (VECTORS) { return b_from(at.x); }
+  return vec4<f32>(b_at(at.x), b_at(at.y), b_at(at.z), b_at(at.w));
+}
+
 // the elements of A in this lane's rows
 fn left_of(at: vec4<u32>) -> vec4<f32> {
-  var left = vec4<f32>(a[at.x]);
-  if (ROWS > LANES) { left.y = a[at.y]; }
-  if (ROWS > 2u * LANES) { left.z = a[at.z]; }
-  if (ROWS > 3u * LANES) { left.w = a[at.w]; }
+  var left = vec4<f32>(a_at(at.x));
+  if (ROWS > LANES) { left.y = a_at(at.y); }
+  if (ROWS > 2u * LANES) { left.z = a_at(at.z); }
+  if (ROWS > 3u * LANES) { left.w = a_at(at.w); }
   return left;
 }
 
@@ -49,10 +54,10 @@ fn product(flat: u32, lane: u32) {
     if (TRANSPOSE_B && VECTORS) {
       // four steps of a column at once, because columns a power of two apart drive each other out of the cache
       for (var k = slice.inner_start; k < slice.inner_stop; k += 4u) {
-        let b0 = right_along(ib.x);
-        let b1 = right_along(ib.y);
-        let b2 = right_along(ib.z);
-        let b3 = right_along(ib.w);
+        let b0 = b_from(ib.x);
+        let b1 = b_from(ib.y);
+        let b2 = b_from(ib.z);
+        let b3 = b_from(ib.w);
         sums = accumulate(sums, left_of(ia), vec4<f32>(b0.x, b1.x, b2.x, b3.x));
         sums = accumulate(sums, left_of(ia + vec4<u32>(step_a)), vec4<f32>(b0.y, b1.y, b2.y, b3.y));
         sums = accumulate(sums, left_of(ia + vec4<u32>(2u * step_a)), vec4<f32>(b0.z, b1.z, b2.z, b3.z));
@@ -64,21 +69,21 @@ fn product(flat: u32, lane: u32) {
       // the next step's values are read while this step's are summed, because steps may lie too far apart for a prefetcher;
       // reads behind the last step are clamped and not used
       var next_left = left_of(ia);
-      var next_right = right_at(ib);
+      var next_right = columns_at(ib);
       var ib2 = at_b2 + (ib - at_b);
       var next_right2 = vec4<f32>();
-      if (RUNS > 1u) { next_right2 = right_at(ib2); }
+      if (RUNS > 1u) { next_right2 = columns_at(ib2); }
       for (var k = slice.inner_start; k < slice.inner_stop; k++) {
         let left = next_left;
         let right = next_right;
         ia += vec4<u32>(step_a);
         ib += vec4<u32>(step_b);
         next_left = left_of(ia);
-        next_right = right_at(ib);
+        next_right = columns_at(ib);
         if (RUNS > 1u) {
           let right2 = next_right2;
           ib2 += vec4<u32>(step_b);
-          next_right2 = right_at(ib2);
+          next_right2 = columns_at(ib2);
           sums2 = accumulate(sums2, left, right2);
         }
         sums = accumulate(sums, left, right);

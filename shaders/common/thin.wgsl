@@ -64,16 +64,16 @@ fn read_steps(local: u32, step: u32, start: u32, stride: u32, count: u32) -> mat
 
 // Four neighbours in memory from `first` on; elements behind `last`, where they are read one by one, repeat it.
 fn four(first: u32, last: u32) -> vec4<f32> {
-  if (VECTORS) { return element(first); }
+  if (VECTORS) { return elements(first); }
   let e = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
-  return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
+  return vec4<f32>(element(e.x), element(e.y), element(e.z), element(e.w));
 }
 
 // The elements of this invocation's four rows that lie `at` behind row_start.
 fn four_rows(at: u32) -> vec4<f32> {
-  if (VECTORS) { return element(row_start.x + at); }
+  if (VECTORS) { return elements(row_start.x + at); }
   let e = row_start + at;
-  return vec4<f32>(element(e.x).x, element(e.y).x, element(e.z).x, element(e.w).x);
+  return vec4<f32>(element(e.x), element(e.y), element(e.z), element(e.w));
 }
 
 // Adds up this invocation's share of `count` staged steps. Its first four steps are in `ahead` already.

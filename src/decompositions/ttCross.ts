@@ -202,8 +202,8 @@ function ofSlabs(source: Source & Required<Pick<Source, "eachSlab">>): EntrySour
       const values = held.allocate([count], "entries");
       const record = (p: Program): void => {
         let first = 0;
-        source.eachSlab(p, ({ x }, start) => {
-          const stop = start + x.shape[0]!;
+        source.eachSlab(p, (slab, start) => {
+          const stop = start + slab.shape[0]!;
           let last = first;
           while (last < count && rowOf(order[last]!) < stop) last++;
           if (last === first) return;
@@ -215,7 +215,7 @@ function ofSlabs(source: Source & Required<Pick<Source, "eachSlab">>): EntrySour
             flat[at - first] = place;
           }
           const places = held.keep(engine.tensor([flat.length], flat, { label: "places" }));
-          const part = gatherRows(p.s, x.reshape([x.size, 1]), places);
+          const part = gatherRows(p.s, slab.x.reshape([slab.size, 1]), places);
           paste(p.s, part, values.reshape([count, 1]), [first, 0]);
           p.s.release(part);
           first = last;

@@ -2,7 +2,18 @@ import { formatShape, ShapeError, TenfoldError } from "./errors.js";
 import { shown } from "./options.js";
 import { type DType, sizeOf, type TensorData, type TypedArray } from "./tensor.js";
 
-const ARRAYS = { f32: Float32Array, u32: Uint32Array, i32: Int32Array, u8: Uint8Array };
+/** The arrays of a dtype's elements. */
+export const ARRAYS = {
+  f32: Float32Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  u8: Uint8Array,
+  i8: Int8Array,
+  u16: Uint16Array,
+  i16: Int16Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+};
 
 /** A list of numbers or of lists, as something with a length and indices; null for a value that is neither. */
 const listOf = (value: unknown): ArrayLike<unknown> | null => {
@@ -41,6 +52,8 @@ export function elementsOf(
   if (!nested && top.length !== size)
     throw new ShapeError(`${operation}: ${top.length} values given, ${target} needs ${size}`);
   if (data instanceof Wanted) return data;
+  if (dtype === "f16" || dtype === "bf16")
+    throw new TenfoldError(`${operation}: elements of ${dtype} are given as their bits, needs a Uint16Array`);
   const out = new Wanted(size);
   let at = 0;
   /** Copies a list of numbers behind those copied before; errors call it `place`. */

@@ -1,6 +1,6 @@
 import { Buffers } from "./buffers.js";
 import { Chooser } from "./chooser.js";
-import { elementsOf } from "./data.js";
+import { ARRAYS, elementsOf } from "./data.js";
 import { dispose } from "./dispose.js";
 import { formatShape, OutOfLimitsError, ShapeError, TenfoldError } from "./errors.js";
 import { Faults } from "./faults.js";
@@ -14,6 +14,7 @@ import {
   type ArrayOf,
   type DType,
   type DTypeOf,
+  dtypes,
   rowsApart,
   type Storage,
   sizeOf,
@@ -64,7 +65,7 @@ const createRules: OptionRules<CreateOptions> = {
 };
 
 const tensorRules: OptionRules<{ dtype?: DType; label?: string }> = {
-  dtype: oneOf("f32", "u32", "i32", "u8"),
+  dtype: oneOf(...dtypes),
   label: optionRules.text,
 };
 
@@ -103,9 +104,7 @@ const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 const RAISED_LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize"] as const;
 /** The elements of bytes that were read, of which there may be some more than elements. */
 function elementsIn(bytes: ArrayBuffer, dtype: DType, size: number): TypedArray {
-  if (dtype === "u8") return new Uint8Array(bytes, 0, size);
-  if (dtype === "u32") return new Uint32Array(bytes, 0, size);
-  return dtype === "i32" ? new Int32Array(bytes, 0, size) : new Float32Array(bytes, 0, size);
+  return new ARRAYS[dtype](bytes, 0, size);
 }
 
 /** The elements of a tensor whose rows lie apart, without what lies between. */
@@ -217,8 +216,8 @@ export class Engine {
 
   /**
    * A tensor that is yours until `destroy()`. Without data it holds zeros. Data is a typed array or a list of all elements, row
-   * by row, or lists in lists of the tensor's shape; numbers are f32, and u32, i32 or u8 where data is such an array or
-   * `dtype` says so.
+   * by row, or lists in lists of the tensor's shape; numbers are f32, and u32, i32 or u8 where data is such an array; or what
+   * `dtype` says. Elements of f16 and bf16 are given as their bits, in a Uint16Array.
    *
    * @throws ShapeError where data does not fit the shape; TenfoldError where it holds no numbers, or numbers that the dtype does not
    */
@@ -329,7 +328,7 @@ export class Engine {
     let values = elementsOf("write", data, tensor.shape, tensor.dtype, String(tensor));
     if (values.byteLength % 4) {
       const padded = new Uint8Array(tensor.bytes);
-      padded.set(values as Uint8Array);
+      padded.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       values = padded;
     }
     this.faults.guard(`write ${tensor}`, [], () =>

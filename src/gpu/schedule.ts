@@ -5,7 +5,7 @@ import { Kernel, type Params, type ShaderSource } from "./kernel.js";
 import { checkOption, oneOf, shown } from "./options.js";
 import { packAll } from "./params.js";
 import type { Profile } from "./profile.js";
-import { type DType, rowsApart, type Storage, type Tally, Tensor } from "./tensor.js";
+import { bytesOf, type DType, dtypes, rowsApart, type Storage, type Tally, Tensor } from "./tensor.js";
 import { Variants } from "./variants.js";
 import type { GPUBuffer, GPUCommandEncoder, GPUComputePassEncoder } from "./webgpu.js";
 
@@ -58,7 +58,8 @@ const scalarOf = (kernel: Kernel | Variants): string =>
 const elementOf = (type: string): string =>
   type.replace(/^atomic<(\w+)>$/, "$1").replace(/^vec[234]([fui])$/, (_, letter: string) => `${letter}32`);
 
-const dtypeScalars: Record<DType, string> = { f32: "f32", u32: "u32", i32: "i32", u8: "u32" };
+/** The type of the numbers that a shader finds in a tensor: smaller ones lie in words of 32 bits. */
+const scalarIn = (dtype: DType): string => (bytesOf(dtype) === 4 ? dtype : "u32");
 
 /**
  * What an op writes to: dispatches and temporaries, in order. `compile()` turns the recording into a {@link Schedule}.
@@ -95,7 +96,7 @@ export class Scheduler {
     this.#assertOpen("tensor");
     const { dtype = "f32" as D, label = "temporary" } = options;
     // without checkOptions, which is slower: every op makes a temporary
-    if (!(dtype in dtypeScalars)) checkOption("tensor", "dtype", dtype, oneOf(...Object.keys(dtypeScalars)));
+    if (!dtypes.includes(dtype)) checkOption("tensor", "dtype", dtype, oneOf(...dtypes));
     for (const name in options)
       if (name !== "dtype" && name !== "label")
         throw new TenfoldError(`tensor: unknown option "${name}"; it has dtype, label`, { code: "OPTION" });
@@ -187,7 +188,7 @@ export class Scheduler {
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) was destroyed or released before this use`);
       if (tensor.rowStride !== null) throw new KernelError([name], `${name}: ${binding.name} (${rowsApart(tensor)})`);
       const expected = elementOf(binding.scalar === "scalar" ? scalarOf(kernel) : binding.scalar);
-      if (["f32", "u32", "i32"].includes(expected) && dtypeScalars[tensor.dtype] !== expected)
+      if (["f32", "u32", "i32"].includes(expected) && scalarIn(tensor.dtype) !== expected)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) is ${tensor.dtype}, needs ${expected}`);
       const others = uses.get(tensor.buffer) ?? [];
       for (const other of others) {

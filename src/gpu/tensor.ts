@@ -5,13 +5,33 @@ import * as optionRules from "./optionRules.js";
 import { checkOption, isList } from "./options.js";
 import type { GPUBuffer } from "./webgpu.js";
 
-export type DType = "f32" | "u32" | "i32" | "u8";
-/** What elements of a dtype are read into. */
+/** How elements are kept. Operations that take others than f32 say so. */
+export type DType = "f32" | "u32" | "i32" | "u8" | "i8" | "u16" | "i16" | "f16" | "bf16";
+/** Bytes that an element of each dtype takes. */
+const BYTES: Readonly<Record<DType, number>> = {
+  f32: 4,
+  u32: 4,
+  i32: 4,
+  u8: 1,
+  i8: 1,
+  u16: 2,
+  i16: 2,
+  f16: 2,
+  bf16: 2,
+};
+/** In the order of KIND in shaders/common/numbers.wgsl. */
+export const dtypes = Object.keys(BYTES) as DType[];
+/** What elements of a dtype are read into and made from; those of f16 and bf16 are their bits. */
 export interface ArrayOf {
   f32: Float32Array;
   u32: Uint32Array;
   i32: Int32Array;
   u8: Uint8Array;
+  i8: Int8Array;
+  u16: Uint16Array;
+  i16: Int16Array;
+  f16: Uint16Array;
+  bf16: Uint16Array;
 }
 export type TypedArray = ArrayOf[DType];
 /** The dtype of a tensor that is made of such data, where no option says another. */
@@ -30,8 +50,8 @@ export type TensorData = TypedArray | Float64Array | readonly number[] | NestedN
 /** Whether a tensor holds elements of a dtype, for the compiler too. */
 export const holds = <D extends DType>(tensor: Tensor<DType>, dtype: D): tensor is Tensor<D> => tensor.dtype === dtype;
 
-/** Bytes an element takes. u8 tensors are padded to whole 32-bit words; kernels see them as array<u32>. */
-export const bytesOf = (dtype: DType): number => (dtype === "u8" ? 1 : 4);
+/** Bytes an element takes. Tensors are padded to whole words of 32 bits; kernels see those of smaller elements as array<u32>. */
+export const bytesOf = (dtype: DType): number => BYTES[dtype];
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((product, extent) => product * extent, 1);
 

@@ -1,6 +1,6 @@
-import shader from "../../shaders/inspect.wgsl";
-import { Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { bitsOf } from "./bits.js";
+import shader from "../../shaders/inspect.wgsl?late";
+import { type DType, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 /**
@@ -15,18 +15,20 @@ const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
 ]);
 
 /**
- * Counts what is not finite in an f32 tensor and finds its largest finite magnitude, into `findings` ([4], u32, zeros before):
+ * Counts what is not finite in a tensor and finds its largest finite magnitude, into `findings` ([4], u32, zeros before):
  * read them with {@link inspection}.
  */
-export function inspect(s: Scheduler, x: Tensor, findings: Tensor<"u32">): Tensor<"u32"> {
+export function inspect(s: Scheduler, x: Tensor<DType>, findings: Tensor<"u32">): Tensor<"u32"> {
   assertCall("inspect", s, { x, findings });
-  if (x.dtype !== "f32") throw new ShapeError(`inspect: ${x} is ${x.dtype}, needs f32`);
   if (findings.dtype !== "u32") throw new ShapeError(`inspect: findings are ${findings.dtype}, needs u32`);
   assertShape("inspect", "findings", findings, [4]);
   const bits = bitsOf(x);
   const inVectors = x.size % 4 === 0;
-  const variant = inVectors ? kernel.with({ scalar: "vec4u", LANES: 4 }) : kernel;
-  s.run(variant, { x: bits, words: bits, findings }, { size: inVectors ? x.size / 4 : x.size });
+  s.run(
+    kernel.with(readingOf(x, inVectors)),
+    { x: bits, words: bits, findings },
+    { size: inVectors ? x.size / 4 : x.size },
+  );
   return findings;
 }
 

@@ -1,6 +1,17 @@
 import totalShader from "../../shaders/total.wgsl";
-import { formatShape, Kernel, type Params, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import {
+  bytesOf,
+  type Constants,
+  type DType,
+  formatShape,
+  Kernel,
+  type Params,
+  type Scheduler,
+  ShapeError,
+  type Tensor,
+} from "../gpu/index.js";
 import { setting } from "./adapter.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { kruskalKernels, shortestLast } from "./families/kruskal.js";
 import { residualKernels, residualParts } from "./families/residual.js";
 import { mergeModes } from "./mergeModes.js";
@@ -39,7 +50,7 @@ export interface MissingOptions {
  */
 export function kruskalDifference(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   weights: Tensor | null,
   factors: readonly Tensor[],
   options: { out?: Tensor | undefined; squaredNorm?: Tensor | undefined } & MissingOptions = {},
@@ -66,13 +77,17 @@ function recordFull(
   s: Scheduler,
   weights: Tensor | null,
   factors: readonly Tensor[],
-  x: Tensor | null,
+  x: Tensor<DType> | null,
   out: Tensor,
 ): void {
   const model = bindModel(s, weights, factors);
   s.run(
-    kruskalKernels(s.engine, model.middle).with({ ...model.constants, DIFFERENCE: x !== null }),
-    { ...model.bindings, out, x: x ?? model.bindings.last_factor },
+    kruskalKernels(s.engine, model.middle).with({
+      ...model.constants,
+      DIFFERENCE: x !== null,
+      ...(x && rowsOf(x, model.params.last)),
+    }),
+    { ...model.bindings, out, x: bitsOf(x ?? model.bindings.last_factor) },
     model.params,
   );
   s.release(...model.temporaries);
@@ -85,7 +100,7 @@ function recordFull(
  */
 export function kruskalResidual(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   weights: Tensor | null,
   factors: readonly Tensor[],
   options: { out?: Tensor | undefined } & MissingOptions = {},
@@ -104,21 +119,29 @@ function recordSquares(
   s: Scheduler,
   weights: Tensor | null,
   factors: readonly Tensor[],
-  x: Tensor,
+  x: Tensor<DType>,
   out: Tensor,
   difference: Tensor | null,
   missing: MissingOptions["missing"],
 ): void {
   const model = bindModel(s, weights, factors);
-  const constants = { ...model.constants, STORE: difference !== null, HOLES: missing !== undefined };
+  const constants = {
+    ...model.constants,
+    STORE: difference !== null,
+    HOLES: missing !== undefined,
+    ...rowsOf(x, model.params.last),
+  };
   const kernel = residualKernels(s.engine, model.middle).with(constants);
   const parts = s.tensor([residualParts(x.size)], { label: "partial residuals" });
   const unused = difference ? [] : [s.tensor([1], { label: "no difference" })];
   const params = { ...model.params, scale: missing?.scale ?? 1 };
-  s.run(kernel, { ...model.bindings, x, out: parts, difference: difference ?? unused[0]! }, params);
+  s.run(kernel, { ...model.bindings, x: bitsOf(x), out: parts, difference: difference ?? unused[0]! }, params);
   s.run(total, { parts, out }, { size: parts.size });
   s.release(parts, ...unused, ...model.temporaries);
 }
+
+/** How the kernels read X in rows of this length. */
+const rowsOf = (x: Tensor<DType>, last: number): Constants => readingOf(x, bytesOf(x.dtype) < 4 && last % 4 === 0);
 
 function shapeOf(operation: string, weights: Tensor | null, factors: readonly Tensor[]): number[] {
   const rank = factors[0]?.shape[1];
@@ -148,7 +171,7 @@ function bindModel(s: Scheduler, weights: Tensor | null, all: readonly Tensor[])
     middle_factor: middle ?? unused,
     last_factor: last,
   };
-  const params: Params = {
+  const params: Params & { last: number } = {
     rank: last.shape[1]!,
     outer: extents.reduce((product, extent) => product * extent, 1),
     middle: middle?.shape[0] ?? 1,

@@ -1,14 +1,15 @@
-import type { Scheduler, Tensor } from "../gpu/index.js";
+import type { DType, Scheduler, Tensor } from "../gpu/index.js";
 import { recordProduct } from "./product.js";
 import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
 
 /**
  * Mode-n product X ×ₙ U (Kolda & Bader 2009, section 2.5): Y[…, j, …] = Σ_i U[j, i] · X[…, i, …]. U is J×Iₙ, or Iₙ×J with
- * `transpose`. Reads the tensor where it lies, as before×extent×after: no unfolding, no permutation.
+ * `transpose`. Reads the tensor where and as it lies, as before×extent×after: no unfolding, no
+ * permutation, and bytes as bytes.
  */
 export function modeProduct(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   u: Tensor,
   mode: number,
   options: { transpose?: boolean; out?: Tensor | undefined } = {},

@@ -1,4 +1,5 @@
-import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { bytesOf, type DType, formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { planMttkrp, shortestRun } from "./families/mttkrp.js";
 import { mergeModes } from "./mergeModes.js";
 import { addUp, recordProduct } from "./product.js";
@@ -16,12 +17,12 @@ export interface MttkrpOptions {
 /**
  * Matricised tensor times Khatri-Rao product (Kolda & Bader 2009, section 3.4), Iₙ×R:
  * M[i, r] = Σ X[…, i, …] · Π_{k≠n} Aₖ[iₖ, r]. Fused: neither an unfolding nor the Khatri-Rao product is ever stored (but that
- * of a short mode and its neighbour, for a large X), and X is read once. `factors` has one Iₖ×R matrix a mode; the one at
+ * of a short mode and its neighbour, for a large X), and X is read once, as it lies: bytes as bytes. `factors` has one Iₖ×R matrix a mode; the one at
  * `mode` is ignored.
  */
 export function mttkrp(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   factors: readonly Tensor[],
   mode: number,
   options: MttkrpOptions = {},
@@ -37,7 +38,7 @@ export function mttkrp(
  */
 export function partialMttkrp(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   factors: readonly Tensor[],
   keep: readonly [start: number, stop: number],
   options: { out?: Tensor | undefined } = {},
@@ -52,7 +53,7 @@ export function partialMttkrp(
 function contract(
   s: Scheduler,
   operation: string,
-  x: Tensor,
+  x: Tensor<DType>,
   factors: readonly Tensor[],
   keep: readonly [number, number],
   options: MttkrpOptions,
@@ -85,7 +86,11 @@ function contract(
   const innerFactor = weights.pop()!;
   const inner = innerFactor.shape[0]!;
   const outer = x.size / rows / inner;
-  const { kernels, split } = planMttkrp(s.engine, { rows, columns, inner, outer }, transposed);
+  const { kernels, split } = planMttkrp(
+    s.engine,
+    { rows, columns, inner, outer },
+    { transposed, isPacked: bytesOf(x.dtype) < 4 },
+  );
   const cut = split.count > 1;
   const out = cut
     ? s.tensor([split.count, ...shape], { label: "partial sums" })
@@ -93,9 +98,9 @@ function contract(
   const unused = s.tensor([1], { label: "no factor" });
   const weight = (index: number) => weights[index] ?? unused;
   s.run(
-    kernels.with({ TRANSPOSED: transposed, WEIGHTS: weights.length }),
+    kernels.with({ TRANSPOSED: transposed, WEIGHTS: weights.length, ...readingOf(x, false) }),
     {
-      x,
+      x: bitsOf(x),
       factor: innerFactor,
       weight0: weight(0),
       weight1: weight(1),

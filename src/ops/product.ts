@@ -1,5 +1,6 @@
-import type { Scheduler, Tensor } from "../gpu/index.js";
+import { bytesOf, type DType, type Scheduler, type Tensor } from "../gpu/index.js";
 import { type Epilogue, epilogues } from "./activations.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { isTurned, planMatmul } from "./families/matmul.js";
 import { splitSumKernel } from "./families/splitSum.js";
 import type { Layout } from "./tiles.js";
@@ -32,19 +33,30 @@ export interface Product {
   careful?: boolean;
 }
 
-/** Records a product into `out` (batch·rows·columns elements). */
-export function recordProduct(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product): void {
-  if (isTurned(s.engine, product.rows, product.columns, layoutsOf(product))) run(s, b, a, out, turn(product), true);
+/** Records a product into `out` (batch·rows·columns elements). One operand may be of another dtype than f32. */
+export function recordProduct(s: Scheduler, a: Operand, b: Operand, out: Tensor, product: Product): void {
+  if (isTurned(s.engine, product.rows, product.columns, layoutsOf(product, a, b)))
+    run(s, b, a, out, turn(product), true);
   else run(s, a, b, out, product, false);
 }
 
+type Operand = Tensor<DType>;
+
 /** How the operands lie. */
-function layoutsOf(product: Product): { a: Layout; b: Layout } {
+function layoutsOf(product: Product, a: Operand, b: Operand): { a: Layout; b: Layout } {
   const { rows, columns, inner, transposeA = false, transposeB = false } = product;
   const { outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   return {
-    a: { acrossOutputs: transposeA, extents: [transposeA ? rows : inner, outerA, batchA] },
-    b: { acrossOutputs: !transposeB, extents: [transposeB ? inner : columns, outerB, batchB] },
+    a: {
+      acrossOutputs: transposeA,
+      extents: [transposeA ? rows : inner, outerA, batchA],
+      isPacked: bytesOf(a.dtype) < 4,
+    },
+    b: {
+      acrossOutputs: !transposeB,
+      extents: [transposeB ? inner : columns, outerB, batchB],
+      isPacked: bytesOf(b.dtype) < 4,
+    },
   };
 }
 
@@ -64,18 +76,22 @@ function turn({ transposeA = false, transposeB = false, ...product }: Product): 
   };
 }
 
-function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, transposeOut: boolean): void {
+function run(s: Scheduler, a: Operand, b: Operand, out: Tensor, product: Product, transposeOut: boolean): void {
   const { rows, columns, inner, outer = 1, batch = 1, bias, activation = "none", alpha = 1 } = product;
   const { transposeA = false, transposeB = false, outerA = 0, outerB = 0, batchA = 0, batchB = 0 } = product;
   // the parts of cut sums are one binding
   const room = Math.floor(s.engine.device.limits.maxStorageBufferBindingSize / out.bytes);
   const sums = { inner, outer, mostRuns: product.careful ? room : undefined };
-  const { kernels, split } = planMatmul(s.engine, { rows, columns, batch }, sums, layoutsOf(product));
+  const { kernels, split } = planMatmul(s.engine, { rows, columns, batch }, sums, layoutsOf(product, a, b));
   const specialised = kernels.with({
     TRANSPOSE_A: transposeA,
     TRANSPOSE_B: transposeB,
     TRANSPOSE_OUT: transposeOut,
+    PACKED_A: a.dtype !== "f32",
+    PACKED_B: b.dtype !== "f32",
+    ...readingOf(a.dtype === "f32" ? b : a, false),
   });
+  const operands = { a: bitsOf(a), b: bitsOf(b) };
   const isUncut = split.count === 1;
   const params = {
     rows,
@@ -95,10 +111,10 @@ function run(s: Scheduler, a: Tensor, b: Tensor, out: Tensor, product: Product, 
   const unused = bias ?? s.tensor([1], { label: "no bias" });
   if (isUncut) {
     const epilogue = { BIAS: Boolean(bias), ACTIVATION: epilogues[activation] };
-    s.run(specialised.with(epilogue), { a, b, bias: unused, out }, params);
+    s.run(specialised.with(epilogue), { ...operands, bias: unused, out }, params);
   } else {
     const parts = s.tensor([split.count, out.size], { label: "partial sums" });
-    s.run(specialised, { a, b, bias: unused, out: parts }, params);
+    s.run(specialised, { ...operands, bias: unused, out: parts }, params);
     sumParts(s, parts, out, { columns: transposeOut ? rows : columns, alpha, bias, activation });
     s.release(parts);
   }

@@ -1,4 +1,5 @@
-import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type DType, formatShape, holds, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { bitsOf, readingOf } from "./bits.js";
 import { divide, map, multiply, safeDivide } from "./elementwise.js";
 import { planReduction } from "./families/reduce.js";
 import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
@@ -19,7 +20,7 @@ interface Reduction {
 }
 
 /** Records a reduction over one axis, or over everything (axis undefined: a [1] tensor); long axes in parts. */
-function reduce(s: Scheduler, x: Tensor, axis: number | undefined, what: Reduction, out?: Tensor): Tensor {
+function reduce(s: Scheduler, x: Tensor<DType>, axis: number | undefined, what: Reduction, out?: Tensor): Tensor {
   assertCall(what.name, s, { x });
   if (axis !== undefined) assertMode(what.name, x, axis);
   const seen = axis === undefined ? ([1, x.size, 1] as const) : threeNumbers(x.shape, axis);
@@ -32,20 +33,24 @@ function reduce(s: Scheduler, x: Tensor, axis: number | undefined, what: Reducti
 
 function record(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   [before, extent, after]: readonly [number, number, number],
-  { name, term = "identity", combine = "sum", alpha = 1, y = x }: Reduction,
+  { name, term = "identity", combine = "sum", alpha = 1, y }: Reduction,
   result: Tensor,
 ): void {
   const outputs = before * after;
   const { kernel, chunk, parts } = planReduction(s.engine, [before, extent, after]);
-  const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine] });
+  const specialised = kernel.with({ TERM: TERMS[term], COMBINE: COMBINES[combine], ...readingOf(x, false) });
+  const unused = y || holds(x, "f32") ? null : s.tensor([1], { label: "no operand" });
+  const operands = { x: bitsOf(x), y: y ?? unused ?? x };
   if (parts === 1) {
-    s.run(specialised, { x, y, out: result }, { before, extent, after, chunk, parts, alpha });
+    s.run(specialised, { ...operands, out: result }, { before, extent, after, chunk, parts, alpha });
+    if (unused) s.release(unused);
     return;
   }
   const partial = s.tensor([parts, outputs], { label: `${name} parts` });
-  s.run(specialised, { x, y, out: partial }, { before, extent, after, chunk, parts, alpha: 1 });
+  s.run(specialised, { ...operands, out: partial }, { before, extent, after, chunk, parts, alpha: 1 });
+  if (unused) s.release(unused);
   record(s, partial, [1, parts, outputs], { name, combine, alpha }, result);
   s.release(partial);
 }
@@ -70,7 +75,7 @@ export const reduceMinimum = (s: Scheduler, x: Tensor, { axis, out }: Out & { ax
   reduce(s, x, axis, { name: "reduceMinimum", combine: "minimum" }, out);
 
 /** Σ x², over one axis or over everything ([1]). */
-export const sumOfSquares = (s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: number } = {}): Tensor =>
+export const sumOfSquares = (s: Scheduler, x: Tensor<DType>, { axis, out }: Out & { axis?: number } = {}): Tensor =>
   reduce(s, x, axis, { name: "sumOfSquares", term: "square" }, out);
 
 /** Σ |x|, over one axis or over everything ([1]): the 1-norm. */
@@ -90,7 +95,7 @@ export function norm(s: Scheduler, x: Tensor, { axis, out }: Out & { axis?: numb
   return result;
 }
 
-function assertSameShape(name: string, x: Tensor, y: Tensor): void {
+function assertSameShape(name: string, x: Tensor<DType>, y: Tensor): void {
   if (x.size !== y.size || formatShape(x.shape) !== formatShape(y.shape))
     throw new ShapeError(`${name}: ${x} and ${y} need the same shape`);
 }
@@ -105,7 +110,7 @@ export function innerProduct(s: Scheduler, x: Tensor, y: Tensor, { out }: Out = 
 /** ‖x − y‖² as a sum of squared differences, over one axis or over everything ([1]). */
 export function squaredDistance(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   y: Tensor,
   { axis, out }: Out & { axis?: number } = {},
 ): Tensor {

@@ -108,6 +108,8 @@ export const runsOf = ({ mostRuns }: Lanes, vectors: boolean, rows: number, colu
 export interface Layout {
   acrossOutputs: boolean;
   extents: readonly number[];
+  /** whether several elements lie in a word of 32 bits */
+  isPacked?: boolean;
 }
 
 /**

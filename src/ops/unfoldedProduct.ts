@@ -1,15 +1,15 @@
-import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
+import { type DType, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { recordProduct } from "./product.js";
 import { assertCall, assertMode, assertShape, threeNumbers } from "./shapes.js";
 
 /**
  * X₍ₙ₎·Y₍ₙ₎ᵀ without unfolding: out[i, j] = Σ over all modes but n of X[…, i, …] · Y[…, j, …]. X and Y agree in all modes
  * but n. With Y = X it is the Gram matrix of an unfolding; with X a tensor and Y a core it is what updates a Tucker
- * factor. The sum is split, in a fixed order.
+ * factor. The sum is split, in a fixed order. X is read as it lies: bytes as bytes.
  */
 export function unfoldedProduct(
   s: Scheduler,
-  x: Tensor,
+  x: Tensor<DType>,
   y: Tensor,
   mode: number,
   options: { out?: Tensor | undefined } = {},

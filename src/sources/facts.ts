@@ -1,12 +1,12 @@
-import { type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type DType, type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import { inspect, inspection, sumOfSquares } from "../ops/index.js";
 
 /**
- * Largest magnitudes from 2⁻¹⁰ to 2¹⁴ stay as they are. Solvers take Gram matrices of products X·Xᵀ·A: of 2³⁰ entries of 2¹⁴ those reach
- * 2¹¹⁶, and rounding errors beside entries of 2⁻¹⁰ are still seen at 2⁻⁹⁰, inside f32 either way. There a power of two changes no digit of
- * any result.
+ * Largest magnitudes from 2⁻¹⁰ to 2¹⁶ stay as they are, so that 16-bit numbers are read as they lie. Solvers take Gram matrices of products
+ * X·Xᵀ·A: of 2³⁰ entries below 2¹⁶ those stay below 2¹²⁴, and rounding errors beside entries of 2⁻¹⁰ are still seen at 2⁻⁹⁰, inside f32 either
+ * way. There a power of two changes no digit of any result.
  */
-const SAFE = [-10, 14] as const;
+const SAFE = [-10, 15] as const;
 
 /** The power of two that X is divided by: 0 where its largest magnitude is safe as it is. */
 export function exponentOf(largest: number): number {
@@ -27,7 +27,7 @@ export interface Looked {
 const APART = 64;
 
 /**
- * Looks at entries in one pass and one readback. `record` gives them as f32, slab by slab.
+ * Looks at entries in one pass and one readback. `record` gives them, slab by slab.
  *
  * @throws TenfoldError for NaN and infinity: how many, and where the first is
  */
@@ -35,12 +35,12 @@ export async function look(
   engine: Engine,
   operation: string,
   { name, shape, starts = [0] }: Looked,
-  record: (p: Program, see: (x: Tensor, slab: number) => void) => void,
+  record: (p: Program, see: (x: Tensor<DType>, slab: number) => void) => void,
 ): Promise<{ largest: number; squaredNorm: number }> {
   const count = starts.length;
   using seen = engine.tensor([count, APART], new Uint32Array(count * APART), { label: "inspection" });
   using norms = engine.tensor([count, APART], null, { label: "squared norms" });
-  const see = ({ s }: Program, x: Tensor, slab: number): void => {
+  const see = ({ s }: Program, x: Tensor<DType>, slab: number): void => {
     inspect(
       s,
       x,

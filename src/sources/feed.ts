@@ -1,5 +1,4 @@
-import { type DType, STAGED, type Staging, sizeOf, type Tensor } from "../gpu/index.js";
-import { PACKED_BYTES } from "../ops/index.js";
+import { bytesOf, type DType, STAGED, type Staging, sizeOf, type Tensor } from "../gpu/index.js";
 
 /** Writes bytes of a slab's numbers to where it lies on the GPU, from its byte `at` on (0 by default). */
 type Write = (bytes: Uint8Array, at?: number) => Promise<void>;
@@ -41,8 +40,8 @@ export interface RowReader {
   read(start: number, count: number, into: Uint8Array, signal: AbortSignal | undefined): void | Promise<void>;
 }
 
-/** How numbers are kept, on the host and on the GPU; kernels read them as f32. */
-export type NumberFormat = keyof typeof PACKED_BYTES;
+/** How numbers are kept, on the host and on the GPU; kernels take them for f32. */
+export type NumberFormat = DType;
 
 /** Reads rows into two pieces of the host's memory in turn: one is written to the GPU while the other is read. */
 export class RowFeed {
@@ -57,7 +56,7 @@ export class RowFeed {
     readonly most: number,
   ) {
     const { shape, format, chunk = 1 } = reader;
-    this.#rowBytes = (sizeOf(shape) / shape[0]!) * PACKED_BYTES[format];
+    this.#rowBytes = (sizeOf(shape) / shape[0]!) * bytesOf(format);
     // a write begins at a word of 32 bits
     const together = chunk * (this.#rowBytes % 4 ? 4 : 1);
     const step = Math.max(1, Math.floor(STAGED / (together * this.#rowBytes))) * together;

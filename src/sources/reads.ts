@@ -1,6 +1,5 @@
 /** How often a solver reads X. */
 import { type DType, type Tally, Tensor } from "../gpu/index.js";
-import type { TensorReader } from "./resident.js";
 import type { Sharded } from "./sharded.js";
 import type { Slabs } from "./slabs.js";
 
@@ -15,14 +14,14 @@ export interface Reads {
 
 /** Matrices that are decomposed together. */
 interface Slices {
-  readonly slices: readonly { readonly x: Tensor<DType> | TensorReader }[];
+  readonly slices: readonly { readonly x: Tensor<DType> | { readonly x: Tensor } }[];
 }
 
 /**
  * Counts from here on how often a tensor is read, whoever reads it: solvers' sweeps and starts, their look at X before, the copy of X that
  * they scale. Call it before the solver is; one count a tensor at a time.
  */
-export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded | Slices): Reads {
+export function countReads(x: Tensor<DType> | Slabs | Sharded | Slices | { readonly x: Tensor }): Reads {
   if ("questions" in x) {
     const { questions } = x;
     return {
@@ -41,7 +40,6 @@ export function countReads(x: Tensor<DType> | TensorReader | Slabs | Sharded | S
           ? x.parts.map(({ data }) => data)
           : [x.x];
   for (const { storage } of parts) storage.tally = tally;
-  // words, of slabs that lie packed
   const size = parts.reduce((sum, part) => sum + part.size, 0);
   return {
     get passes() {

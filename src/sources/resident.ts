@@ -36,30 +36,36 @@ import {
 
 /** One tensor of the GPU's, read as it lies: each verb is the op of its name. */
 export class TensorReader implements Reader {
-  constructor(readonly x: Tensor) {}
+  /** @param numbers of any dtype, where `x` is overridden to give them as f32 */
+  constructor(readonly numbers: Tensor<DType>) {}
+
+  /** its entries as f32 */
+  get x(): Tensor {
+    return this.numbers as Tensor;
+  }
 
   get engine(): Engine {
-    return this.x.engine;
+    return this.numbers.engine;
   }
 
   get shape(): readonly number[] {
-    return this.x.shape;
+    return this.numbers.shape;
   }
 
   get order(): number {
-    return this.x.order;
+    return this.numbers.order;
   }
 
   get size(): number {
-    return this.x.size;
+    return this.numbers.size;
   }
 
   mttkrp(p: Program, factors: readonly Tensor[], mode: number, options?: MttkrpOptions): Tensor {
-    return mttkrp(p.s, this.x, factors, mode, options);
+    return mttkrp(p.s, this.numbers, factors, mode, options);
   }
 
   partialMttkrp(p: Program, factors: readonly Tensor[], keep: readonly [start: number, stop: number]): Tensor {
-    return partialMttkrp(p.s, this.x, factors, keep);
+    return partialMttkrp(p.s, this.numbers, factors, keep);
   }
 
   /** The largest reduction comes first, so that every product but the first reads little. */
@@ -69,29 +75,29 @@ export class TensorReader implements Reader {
       throw new ShapeError(`project: no factor to project ${formatShape(this.shape)} with, needs one of another mode`);
     const reduction = (mode: number) => factors[mode]!.shape[1]! / factors[mode]!.shape[0]!;
     modes.sort((a, b) => reduction(a) - reduction(b));
-    let product = this.x;
+    let product: Tensor<DType> = this.numbers;
     for (const mode of modes) {
       const isLast = mode === modes.at(-1);
       const next = modeProduct(s, product, factors[mode]!, mode, {
         transpose: true,
         ...(isLast && out ? { out } : {}),
       });
-      if (product !== this.x) s.release(product);
+      if (product !== this.numbers) s.release(product);
       product = next;
     }
-    return product;
+    return product as Tensor;
   }
 
   unfoldedProduct(p: Program, y: Tensor, mode: number): Tensor {
-    return unfoldedProduct(p.s, this.x, y, mode);
+    return unfoldedProduct(p.s, this.numbers, y, mode);
   }
 
   /** A Kruskal tensor is compared without being written out. */
   residual({ s }: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
-    if (model instanceof KruskalTensor) return kruskalResidual(s, this.x, model.weights, model.factors, options);
+    if (model instanceof KruskalTensor) return kruskalResidual(s, this.numbers, model.weights, model.factors, options);
     const full = s.tensor(this.shape, { label: "model" });
     model.full(s, full);
-    const squared = squaredDistance(s, this.x, full, options);
+    const squared = squaredDistance(s, this.numbers, full, options);
     s.release(full);
     return squared;
   }
@@ -101,7 +107,7 @@ export class TensorReader implements Reader {
   }
 
   toString(): string {
-    return String(this.x);
+    return String(this.numbers);
   }
 }
 
@@ -182,7 +188,7 @@ export async function withSource<T>(
 
 /**
  * Makes a source of one tensor, in one pass over it and one readback. Integers and bytes become f32 of the same value. Entries
- * of 2¹⁵ and more, or all below 2⁻¹⁰, are multiplied by the power of two that brings the largest between 1 and 2, so that no square
+ * of 2¹⁶ and more, or all below 2⁻¹⁰, are multiplied by the power of two that brings the largest between 1 and 2, so that no square
  * overflows or vanishes; f(2ᵏX) is then 2ᵏ·f(X) exactly.
  *
  * @throws TenfoldError for what is no tensor of this engine, and for NaN and infinity: how many, and where the first is

@@ -1,5 +1,6 @@
 /** A machine's part of a tensor: it answers what a `Sharded` source asks, about the blocks that it is given. */
 import {
+  bytesOf,
   type DType,
   dispose,
   type Engine,
@@ -23,7 +24,6 @@ import {
   markMissing,
   mttkrp,
   mttkrpFromPartial,
-  PACKED_BYTES,
   scale,
   sumOfSquares,
 } from "../ops/index.js";
@@ -33,7 +33,7 @@ import { overModes } from "./overModes.js";
 import { SlabPasses } from "./passes.js";
 import { TensorReader } from "./resident.js";
 import type { HostArray, Joining, ShardAnswer, ShardRequest } from "./shards.js";
-import { modelRows, type Placed, SlabReader, SlabResult, Slabs } from "./slabs.js";
+import { modelRows, type Placed, placeIn, SlabReader, SlabResult, Slabs } from "./slabs.js";
 import type { Model } from "./source.js";
 
 /** bytes of blocks that may wait for the GPU */
@@ -188,7 +188,7 @@ export class Shard {
       const { read, rows } = incoming[index]!;
       const bytes = await read!();
       const size = sizeOf([rows, ...rest]);
-      if (bytes.length !== size * PACKED_BYTES[x.format])
+      if (bytes.length !== size * bytesOf(x.format))
         throw new TenfoldError(`shard: a block has ${bytes.length} bytes, ${size} numbers of ${x.format} need others`);
       await write(bytes);
     });
@@ -196,9 +196,9 @@ export class Shard {
     const parts = blocks.map((block): Placed => {
       const shape = [block.rows, ...rest];
       const place = block.keep || !block.read ? this.#keptAt(block, shape) : this.#placeFor(largest);
-      const data = x.format === "f32" ? place.rows(0, block.rows) : place.rows(0, wordsOf(shape, x.format));
+      const data = placeIn(place, shape);
       const index = incoming.indexOf(block);
-      const part = { start, shape, data, format: x.format };
+      const part = { start, data };
       start += block.rows;
       return index < 0 ? part : { ...part, load: (signal) => feed.load(index, data, signal) };
     });
@@ -209,7 +209,7 @@ export class Shard {
 
   #keptAt({ start, read }: Block, shape: readonly number[]): Tensor<DType> {
     let tensor = this.#kept.get(start);
-    if (tensor && tensor.bytes < sizeOf(shape) * PACKED_BYTES[this.x.format]) {
+    if (tensor && tensor.bytes < sizeOf(shape) * bytesOf(this.x.format)) {
       tensor.destroy();
       this.#kept.delete(start);
       tensor = undefined;
@@ -223,7 +223,7 @@ export class Shard {
   }
 
   #placeFor(shape: readonly number[]): Tensor<DType> {
-    if (this.#place && this.#place.bytes < sizeOf(shape) * PACKED_BYTES[this.x.format]) {
+    if (this.#place && this.#place.bytes < sizeOf(shape) * bytesOf(this.x.format)) {
       this.#place.destroy();
       this.#place = null;
     }
@@ -231,9 +231,7 @@ export class Shard {
   }
 
   #made(shape: readonly number[]): Tensor<DType> {
-    const { format } = this.x;
-    if (format === "f32") return this.engine.tensor(shape, null, { label: "block" });
-    return this.engine.tensor([wordsOf(shape, format)], null, { dtype: "u32", label: "block" });
+    return this.engine.tensor(shape, null, { dtype: this.x.format, label: "block" });
   }
 
   #check(shape: readonly number[]): void {
@@ -264,7 +262,7 @@ export class Shard {
         let slab = 0;
         slabs.eachSlab(p, (reader, start) => {
           const marked = x.missing ? markMissing(s, reader.x) : null;
-          const known = marked ? knownOf(p, marked) : reader.x;
+          const known = marked ? knownOf(p, marked) : reader.numbers;
           const at = <D extends DType>(tensor: Tensor<D>, length: number): Tensor<D> =>
             tensor
               .rows(slab, slab + 1)
@@ -349,7 +347,7 @@ class View extends SlabReader {
   constructor(
     readonly slabs: Slabs,
     /** Records what is read of a slab: a temporary. */
-    readonly of: (p: Program, x: Tensor, start: number) => Tensor,
+    readonly of: (p: Program, slab: TensorReader, start: number) => Tensor,
   ) {
     super();
   }
@@ -363,8 +361,8 @@ class View extends SlabReader {
   }
 
   override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
-    this.slabs.eachSlab(p, ({ x }, start) => {
-      const read = this.of(p, x, start);
+    this.slabs.eachSlab(p, (slab, start) => {
+      const read = this.of(p, slab, start);
       body(new TensorReader(read), start);
       p.s.release(read);
     });
@@ -475,8 +473,8 @@ class Work {
     if (!this.x.missing) return this.slabs;
     const isFilled = this.inputs.has("fill weights") || this.inputs.has("fill core");
     const model = isFilled ? this.#model("fill") : null;
-    return new View(this.slabs, (p, x, start) => {
-      const marked = markMissing(p.s, x);
+    return new View(this.slabs, (p, slab, start) => {
+      const marked = markMissing(p.s, slab.x);
       const filled = model ? filledOf(p, marked, model, start) : knownOf(p, marked);
       p.s.release(marked);
       return filled;
@@ -486,15 +484,15 @@ class Work {
   /** x − x̂: at known entries alone, times their weight, where others are missing. */
   #difference(model: Model): SlabReader {
     const { weight } = this.request;
-    return new View(this.slabs, (p, x, start) => {
-      const { part, rows } = modelRows(p, model, start, x.shape[0]!);
-      const marked = this.x.missing ? markMissing(p.s, x) : null;
+    return new View(this.slabs, (p, slab, start) => {
+      const { part, rows } = modelRows(p, model, start, slab.shape[0]!);
+      const marked = this.x.missing ? markMissing(p.s, slab.x) : null;
       let difference: Tensor;
       if (part instanceof KruskalTensor) {
         const missing = marked ? { scale: weight } : undefined;
-        difference = kruskalDifference(p.s, marked ?? x, part.weights, part.factors, { missing });
+        difference = kruskalDifference(p.s, marked ?? slab.numbers, part.weights, part.factors, { missing });
       } else {
-        difference = part.full(p.s, p.s.tensor(x.shape, { label: "difference" }));
+        difference = part.full(p.s, p.s.tensor(slab.shape, { label: "difference" }));
         accumulateKnown(p.s, marked!, difference, { alpha: weight, beta: -weight, gamma: 0 });
       }
       if (marked) p.s.release(marked);
@@ -575,6 +573,3 @@ function someRows({ shape, data }: HostArray, ranges: ShardAnswer["ranges"]): Ho
   }
   return { shape: [rows, ...shape.slice(1)], data: some };
 }
-
-const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
-  Math.ceil((sizeOf(shape) * PACKED_BYTES[format]) / 4);

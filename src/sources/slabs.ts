@@ -10,7 +10,6 @@ import {
   type Scheduler,
   ShapeError,
   Staging,
-  sizeOf,
   TenfoldError,
   Tensor,
   type TensorData,
@@ -20,8 +19,6 @@ import {
   copy,
   kruskalDifference,
   type MttkrpOptions,
-  type PACKED_BYTES,
-  type PackedFormat,
   paste,
   scaleByPower,
   slice,
@@ -49,10 +46,33 @@ export interface HostSlab {
 export interface Placed extends ProgramSlab {
   /** its first row */
   start: number;
-  shape: readonly number[];
-  /** its numbers; as words of 32 bits where the format is none of a tensor's */
   data: Tensor<DType>;
-  format: keyof typeof PACKED_BYTES;
+}
+
+/** A place for a slab's numbers, at the beginning of a tensor that has room for them. */
+export const placeIn = (
+  { engine, storage, dtype, offset, label }: Tensor<DType>,
+  shape: readonly number[],
+): Tensor<DType> => new Tensor(engine, storage, shape, dtype, offset, label);
+
+/** A slab whose numbers products read as they lie. For whatever else reads them they become f32, once. */
+class PackedReader extends TensorReader {
+  #floats: Tensor | null = null;
+
+  constructor(
+    readonly s: Scheduler,
+    numbers: Tensor<DType>,
+  ) {
+    super(numbers);
+  }
+
+  override get x(): Tensor {
+    return (this.#floats ??= toFloat(this.s, this.numbers));
+  }
+
+  release(): void {
+    if (this.#floats) this.s.release(this.#floats);
+  }
 }
 
 /**
@@ -71,7 +91,7 @@ export abstract class SlabReader implements Reader {
     return this.shape.reduce((product, extent) => product * extent, 1);
   }
 
-  /** Records `body` for each slab, as f32 and scaled, with its first row: one pass over x. */
+  /** Records `body` for each slab, scaled, with its first row: one pass over x. */
   abstract eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void;
 
   mttkrp(p: Program, factors: readonly Tensor[], mode: number, { out }: MttkrpOptions = {}): Tensor {
@@ -174,10 +194,6 @@ export class SlabResult {
 export const rowsOf = ({ s }: Program, x: Tensor, start: number, count: number): Tensor =>
   slice(s, x, [start, ...x.shape.slice(1).map(() => 0)], [count, ...x.shape.slice(1)]);
 
-/** The numbers of a slab as f32: a temporary, unless it has them already. */
-const floatsOf = (s: Scheduler, { data, format, shape }: Placed): Tensor =>
-  holds(data, "f32") ? data : toFloat(s, data, { packed: { format: format as PackedFormat, shape } });
-
 /** The part of a model that approximates some rows of X, and the temporary that it holds. */
 export function modelRows(p: Program, model: Model, start: number, count: number): { part: Model; rows: Tensor } {
   if (model instanceof KruskalTensor) {
@@ -216,17 +232,21 @@ export class Slabs extends SlabReader implements Source {
 
   /** entries of the largest slab */
   get slabSize(): number {
-    return Math.max(...this.parts.map(({ shape }) => sizeOf(shape)));
+    return Math.max(...this.parts.map(({ data }) => data.size));
   }
 
   override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
     const { s } = p;
-    p.each(this.parts, (slab) => {
-      const floats = floatsOf(s, slab);
-      const x = this.exponent ? scaleByPower(s, floats, -this.exponent) : floats;
-      body(new TensorReader(x), slab.start);
-      if (x !== floats) s.release(x);
-      if (floats !== slab.data) s.release(floats);
+    p.each(this.parts, ({ data, start }) => {
+      if (holds(data, "f32") && !this.exponent) return body(new TensorReader(data), start);
+      const slab = new PackedReader(s, data);
+      if (!this.exponent) body(slab, start);
+      else {
+        const scaled = scaleByPower(s, holds(data, "f32") ? data : slab.x, -this.exponent);
+        body(new TensorReader(scaled), start);
+        s.release(scaled);
+      }
+      slab.release();
     });
   }
 
@@ -235,7 +255,7 @@ export class Slabs extends SlabReader implements Source {
     const { engine, parts } = this;
     const seen = { name: String(this), shape: this.shape, starts: parts.map(({ start }) => start) };
     const { largest, squaredNorm } = await look(engine, operation, seen, (p, see) =>
-      this.eachSlab(p, ({ x }, start) => see(x, seen.starts.indexOf(start))),
+      this.eachSlab(p, ({ numbers }, start) => see(numbers, seen.starts.indexOf(start))),
     );
     this.largest = largest;
     this.squaredNorm = squaredNorm;
@@ -244,9 +264,9 @@ export class Slabs extends SlabReader implements Source {
     this.largest = timesPower(largest, -this.exponent);
     using norms = engine.tensor([parts.length, 64], null, { label: "squared norms" });
     const record = (p: Program): void =>
-      this.eachSlab(p, ({ x }, start) => {
+      this.eachSlab(p, ({ numbers }, start) => {
         const slab = seen.starts.indexOf(start);
-        sumOfSquares(p.s, x, {
+        sumOfSquares(p.s, numbers, {
           out: norms
             .rows(slab, slab + 1)
             .reshape([64])
@@ -292,7 +312,7 @@ class SlabDifference extends SlabReader implements Difference {
     this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
-      const difference = kruskalDifference(p.s, slab.x, model.weights, factors);
+      const difference = kruskalDifference(p.s, slab.numbers, model.weights, factors);
       body(new TensorReader(difference), start);
       p.s.release(difference, rows);
     });
@@ -313,7 +333,7 @@ class SlabDifference extends SlabReader implements Difference {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
       const squaredNorm = p.s.tensor([1], { label: "squared norm of a slab" });
-      const difference = kruskalDifference(p.s, slab.x, model.weights, factors, { squaredNorm });
+      const difference = kruskalDifference(p.s, slab.numbers, model.weights, factors, { squaredNorm });
       squared.add(squaredNorm);
       overModes(p, new TensorReader(difference), factors, {}, (product, mode) => {
         if (mode === 0) products[0]!.put(product, start, { keep: true });
@@ -335,8 +355,8 @@ class SlabDifference extends SlabReader implements Difference {
 /**
  * A tensor in slabs of mode 0, in order, for decompositions to read in place of one tensor: larger than a binding, or than the GPU's
  * memory. A slab is a tensor of the GPU's, which remains the caller's, or a {@link HostSlab}, which is read whenever a solver goes over X
- * (as f32), by way of one buffer of the largest slab's size; the next one is read while the GPU works. Integers and bytes stay as they are,
- * and become f32 a slab at a time. Reads every slab once to look at its entries, and once more where they are to be scaled.
+ * (as f32), by way of one buffer of the largest slab's size; the next one is read while the GPU works. Integers and bytes stay as they are.
+ * Reads every slab once to look at its entries, and once more where they are to be scaled.
  *
  * @example A tensor of 4000×512×512 in files of 400 rows, which `cpALS` decomposes in a buffer of 400 MiB:
  * ```ts
@@ -376,12 +396,12 @@ export async function slabs(
   let start = 0;
   const placed = parts.map((part): Placed => {
     const { shape } = part;
-    const at = { start, shape };
+    const first = start;
     start += shape[0]!;
-    if (part instanceof Tensor) return { ...at, data: part, format: part.dtype };
-    const data = buffer!.rows(0, shape[0]!);
+    if (part instanceof Tensor) return { start: first, data: part };
+    const data = placeIn(buffer!, shape);
     const index = ofHost.indexOf(part);
-    return { ...at, data, format: "f32", load: (signal) => feed.load(index, data, signal) };
+    return { start: first, data, load: (signal) => feed.load(index, data, signal) };
   });
   return await looked(new Slabs(engine, [start, ...rest], placed, buffer ? [buffer, staging] : []), operation);
 }

@@ -1,8 +1,10 @@
 /** Sources of numbers that the host has: in an array, or where only it can read them. */
 import {
+  bytesOf,
   checkOption,
   checkOptions,
   type DType,
+  dtypes,
   Engine,
   elementsOf,
   formatBytes,
@@ -21,10 +23,9 @@ import {
   type TensorData,
   type TypedArray,
 } from "../gpu/index.js";
-import { PACKED_BYTES } from "../ops/index.js";
 import { Feed, type NumberFormat, RowFeed, type RowReader } from "./feed.js";
 import { Resident, resident } from "./resident.js";
-import { looked, type Placed, Slabs } from "./slabs.js";
+import { looked, type Placed, placeIn, Slabs } from "./slabs.js";
 
 export interface StreamedOptions {
   /**
@@ -56,8 +57,8 @@ const PLANNED = 0.75;
 
 /**
  * A source of numbers that the host has, for every solver that takes a tensor: of any size, and of any of these arrays. f32 (and f64, as f32) that
- * fits a binding of the GPU becomes one tensor. A larger one becomes several, in slabs of mode 0. Numbers of fewer bytes stay as they are, and a
- * slab at a time becomes f32: u8 takes a fourth of the memory of f32, and a pass over X writes and reads each slab once more. With `memory` only
+ * fits a binding of the GPU becomes one tensor. A larger one becomes several, in slabs of mode 0. Numbers of fewer bytes stay as they are, and
+ * kernels read them so: u8 takes a fourth of the memory of f32, and a fourth of the reads. With `memory` only
  * so much of X is on the GPU at a time.
  *
  * Free it with `using`, or call its `[Symbol.dispose]`.
@@ -101,7 +102,7 @@ export async function sourceOf(
   if (format === "f32" && options.memory === undefined && 4 * size <= most)
     return await single(operation, engine, shape, numbers as Float32Array);
   const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
-  const rowBytes = (size / shape[0]!) * PACKED_BYTES[format];
+  const rowBytes = (size / shape[0]!) * bytesOf(format);
   const reader: RowReader = {
     shape,
     format,
@@ -118,7 +119,7 @@ export async function sourceOf(
       const tensor = placeFor(engine, shape, format);
       held.push(tensor);
       await feed.bring(start, shape[0]!, (bytes, at = 0) => staging.write(tensor, at, bytes), undefined);
-      parts.push({ start, shape, data: tensor, format });
+      parts.push({ start, data: tensor });
     }
     return await looked(new Slabs(engine, shape, parts, held), operation);
   } catch (error) {
@@ -146,7 +147,7 @@ export async function sourceOf(
 export async function streamed(engine: Engine, reader: RowReader, options: StreamedOptions = {}): Promise<Slabs> {
   checkEngine("streamed", engine);
   checkOptions("streamed", options, streamedRules);
-  if (typeof reader?.read !== "function" || !Object.hasOwn(PACKED_BYTES, reader.format))
+  if (typeof reader?.read !== "function" || !dtypes.includes(reader.format))
     throw new TenfoldError(
       "streamed: the second argument is no reader, needs { shape, format, read(start, count, into) { … } }, as openNpy of tenfold/node gives",
     );
@@ -156,7 +157,7 @@ export async function streamed(engine: Engine, reader: RowReader, options: Strea
 
 async function streamedFrom(operation: string, engine: Engine, reader: RowReader, memory: number): Promise<Slabs> {
   const { shape, format } = reader;
-  const share = TENSORS + (format === "f32" ? 0 : PACKED_BYTES[format] / 4);
+  const share = TENSORS + (format === "f32" ? 0 : bytesOf(format) / 4);
   const most = rowsOfSlab(operation, engine, reader, (PLANNED * memory) / share, memory);
   const rows = Math.max(1, Math.min(most, Math.floor((SLAB * shape[0]!) / (4 * sizeOf(shape)))));
   const slabs = cut(shape, rows);
@@ -168,8 +169,8 @@ async function streamedFrom(operation: string, engine: Engine, reader: RowReader
     return rowFeed.bring(start, shape[0]!, write, signal);
   });
   const parts = slabs.map(({ start, shape }, index): Placed => {
-    const data = format === "f32" ? tensor.rows(0, shape[0]!) : tensor.rows(0, wordsOf(shape, format));
-    return { start, shape, data, format, load: (signal) => feed.load(index, data, signal) };
+    const data = placeIn(tensor, shape);
+    return { start, data, load: (signal) => feed.load(index, data, signal) };
   });
   return await looked(new Slabs(engine, shape, parts, [tensor, staging]), operation);
 }
@@ -217,16 +218,9 @@ function formatOf(operation: string, data: unknown, asked: SourceOptions["format
   return asked;
 }
 
-const wordsOf = (shape: readonly number[], format: NumberFormat): number =>
-  Math.ceil((sizeOf(shape) * PACKED_BYTES[format]) / 4);
-
 /** A tensor of the GPU's for a slab. */
-function placeFor(engine: Engine, shape: readonly number[], format: NumberFormat): Tensor<DType> {
-  const label = { label: "slab" };
-  return format === "f32"
-    ? engine.tensor(shape, null, label)
-    : engine.tensor([wordsOf(shape, format)], null, { dtype: "u32", ...label });
-}
+const placeFor = (engine: Engine, shape: readonly number[], dtype: NumberFormat): Tensor<DType> =>
+  engine.tensor(shape, null, { dtype, label: "slab" });
 
 /** How many rows a slab of so many bytes as f32 has, within what a binding holds. */
 function rowsOfSlab(operation: string, engine: Engine, { shape }: RowReader, bytes: number, memory?: number): number {

@@ -25,7 +25,7 @@ async function read(
     },
   };
   const x = await streamed(engine, reader, { memory: 16.5 * rows * row });
-  expect(x.parts[0]!.shape[0]).toBe(rows);
+  expect(x.parts[0]!.data.shape[0]).toBe(rows);
   return {
     x,
     passes() {

@@ -202,7 +202,7 @@ describe("a tensor", () => {
       () => engine.wrap(buffer, [4], wrong({ ofset: 256 })),
       'wrap: unknown option "ofset"; it has dtype, label, offset',
     ],
-    [() => engine.wrap(buffer, [4], { dtype: wrong("f16") }), 'wrap: dtype is "f16", needs one of'],
+    [() => engine.wrap(buffer, [4], { dtype: wrong("f64") }), 'wrap: dtype is "f64", needs one of'],
   ])("%s", async (call, message) => {
     const { live } = engine.memory();
     expect(await refusal(call)).toContain(message);
@@ -259,7 +259,7 @@ describe("a recording", () => {
   const params = { count: 4, offset: 0 };
   it.each<[call: () => unknown, message: string]>([
     [() => s.tensor(wrong(undefined)), "temporary: shape is undefined, needs a list of whole numbers"],
-    [() => s.tensor([2], { dtype: wrong("f16") }), 'tensor: dtype is "f16", needs one of "f32", "u32", "i32", "u8"'],
+    [() => s.tensor([2], { dtype: wrong("f64") }), 'tensor: dtype is "f64", needs one of "f32", "u32", "i32", "u8"'],
     [() => s.tensor([2], wrong({ name: "x" })), 'tensor: unknown option "name"; it has dtype, label'],
     [() => s.tensor([2], wrong([1, 2])), 'tensor: unknown option "0"'],
     [() => s.run(wrong(undefined), {}), "run: given undefined, needs a Kernel or Variants first"],

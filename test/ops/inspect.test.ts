@@ -77,34 +77,30 @@ describe("toFloat", () => {
     const engine = await testEngine();
     const bytes = Int8Array.from({ length }, (_, i) => (i * 7) % 256);
     const shorts = Int16Array.from({ length }, (_, i) => [0, -1, 1, 2 ** 15 - 1, -(2 ** 15), 1234, -4321][i % 7]! ^ i);
-    for (const [format, values] of [
+    for (const [dtype, values] of [
       ["i8", bytes],
       ["u8", Uint8Array.from(bytes)],
       ["i16", shorts],
       ["u16", Uint16Array.from(shorts)],
     ] as const) {
-      const words = new Uint32Array(Math.ceil(values.byteLength / 4));
-      new Uint8Array(words.buffer).set(new Uint8Array(values.buffer));
-      using x = engine.tensor([words.length], words);
-      const packed = { format, shape: [values.length] };
-      expect([...(await evaluate(engine, (s) => toFloat(s, x, { packed })))]).toEqual([...values]);
+      using x = engine.tensor([length], values, { dtype });
+      expect([...(await evaluate(engine, (s) => toFloat(s, x)))]).toEqual([...values]);
+      expect([...(await x.read())]).toEqual([...values]);
     }
   });
 
   it("takes every 16-bit float exactly; NaN and infinity stay as they are, for inspect", async () => {
     const engine = await testEngine();
-    using all = engine.tensor(
-      [32768],
-      Uint32Array.from({ length: 32768 }, (_, i) => ((2 * i + 1) << 16) | (2 * i)),
-    );
-    for (const [format, length] of [
+    const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
+    for (const [dtype, length] of [
       ["f16", 65536],
       ["f16", 65535],
       ["bf16", 65536],
       ["bf16", 65535],
     ] as const) {
-      const floats = await evaluate(engine, (s) => toFloat(s, all, { packed: { format, shape: [length] } }));
-      const [mantissa, bias] = format === "f16" ? [10, 15] : [7, 127];
+      using x = engine.tensor([length], all.subarray(0, length), { dtype });
+      const floats = await evaluate(engine, (s) => toFloat(s, x));
+      const [mantissa, bias] = dtype === "f16" ? [10, 15] : [7, 127];
       let wrong = 0;
       for (let bits = 0; bits < length; bits++) {
         const exponent = (bits & 0x7fff) >> mantissa;
@@ -116,8 +112,8 @@ describe("toFloat", () => {
       }
       expect(wrong).toBe(0);
     }
-    expect(() => toFloat(engine.scheduler(), all, { packed: { format: "f16", shape: [65537] } })).toThrow(
-      "toFloat: tensor 32768 has 131072 bytes, needs 131074 for f16",
+    expect(() => engine.tensor([2], [1, 2], { dtype: "f16" })).toThrow(
+      "tensor: elements of f16 are given as their bits, needs a Uint16Array",
     );
   });
 });

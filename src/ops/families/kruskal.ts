@@ -3,6 +3,7 @@ import registerShader from "../../../shaders/kruskal_to_tensor_register.wgsl?lat
 import subgroupShader from "../../../shaders/kruskal_to_tensor_subgroup.wgsl?late";
 import { type Engine, type Grid, Kernel, type Params, type Scheduler, type Tensor, Variants } from "../../gpu/index.js";
 import { candidatesOf, declareFamily, lanesOf } from "../adapter.js";
+import { bitsOf } from "../bits.js";
 import { tileRows } from "../tiles.js";
 import { tiles } from "./products.js";
 
@@ -19,7 +20,7 @@ const kernels: Record<string, Kernel> = declareFamily("kruskal", {
 function sample(s: Scheduler, kernel: Kernel, size: number): void {
   const { bindings, params } = sampleModel(s, size);
   const out = s.tensor([params.outer, params.middle, params.last]);
-  s.run(kernel, { ...bindings, x: bindings.weights, out }, params);
+  s.run(kernel, { ...bindings, x: bitsOf(bindings.weights), out }, params);
 }
 
 /** The kernels that write a Kruskal tensor whose last mode but one has this extent. */

@@ -1,11 +1,11 @@
 /** Kernels of batched matrix products. */
 import registerShader from "../../../shaders/matmul_register.wgsl?late";
 import subgroupShader from "../../../shaders/matmul_subgroup.wgsl?late";
-import vectorsShader from "../../../shaders/matmul_subgroup_vectors.wgsl?late";
 import thinShader from "../../../shaders/matmul_thin.wgsl?late";
 import tiledShader from "../../../shaders/matmul_tiled.wgsl?late";
 import { type Engine, Kernel, type Params, type Scheduler } from "../../gpu/index.js";
 import { declareFamily } from "../adapter.js";
+import { bitsOf } from "../bits.js";
 import { arrange, type Extents, evenRuns, type Layout, readsVectors, splitSums } from "../tiles.js";
 import {
   type ProductPlan,
@@ -23,7 +23,6 @@ const kernels = declareFamily("matmul", {
   "tiled, thin": new Kernel(thinShader, thinTiles),
   register: new Kernel(registerShader, tiles(4, 4, 64)),
   subgroup: new Kernel(subgroupShader, subgroupTiles),
-  "subgroup, vectors": new Kernel(vectorsShader, subgroupTiles),
 });
 
 /** A square product: 128×128, times `size`. */
@@ -32,7 +31,7 @@ function sample(s: Scheduler, kernel: Kernel, size: number): void {
   const params: Params = { rows: n, columns: n, inner: n, outer: 1, batch: 1, batch_a: 0, batch_b: 0, alpha: 1 };
   s.run(
     probed(s, kernels, kernel, { rows: n, columns: n, terms: n }),
-    { a: s.tensor([n, n]), b: s.tensor([n, n]), bias: s.tensor([1]), out: s.tensor([n, n]) },
+    { a: bitsOf(s.tensor([n, n])), b: bitsOf(s.tensor([n, n])), bias: s.tensor([1]), out: s.tensor([n, n]) },
     { ...params, outer_a: 0, outer_b: 0, inner_chunk: n, outer_chunk: 1, splits: 1 },
   );
 }

@@ -1,11 +1,11 @@
 /** Kernels of MTTKRP. */
 import registerShader from "../../../shaders/mttkrp_register.wgsl?late";
 import subgroupShader from "../../../shaders/mttkrp_subgroup.wgsl?late";
-import vectorsShader from "../../../shaders/mttkrp_subgroup_vectors.wgsl?late";
 import thinShader from "../../../shaders/mttkrp_thin.wgsl?late";
 import tiledShader from "../../../shaders/mttkrp_tiled.wgsl?late";
 import { type Engine, Kernel, type Scheduler } from "../../gpu/index.js";
 import { declareFamily, setting } from "../adapter.js";
+import { bitsOf } from "../bits.js";
 import { splitSums } from "../tiles.js";
 import {
   type ProductPlan,
@@ -23,7 +23,6 @@ const kernels = declareFamily("mttkrp", {
   "tiled, thin": new Kernel(thinShader, thinTiles),
   register: new Kernel(registerShader, tiles(4, 4, 64)),
   subgroup: new Kernel(subgroupShader, turnedSubgroupTiles),
-  "subgroup, vectors": new Kernel(vectorsShader, turnedSubgroupTiles),
 });
 
 /** The first mode of a cube with an edge of 32, times `size`, at rank 16, its sum cut into 16 parts. */
@@ -35,7 +34,7 @@ function sample(s: Scheduler, kernel: Kernel, size: number): void {
   s.run(
     probed(s, kernels, kernel, { rows: n, columns, terms: n * n }),
     {
-      x: s.tensor([n, n, n]),
+      x: bitsOf(s.tensor([n, n, n])),
       factor,
       weight0: factor,
       weight1: unused,
@@ -64,12 +63,12 @@ const family = { name: "mttkrp", kernels, sample };
 export function planMttkrp(
   engine: Engine,
   { rows, columns, inner, outer }: { rows: number; columns: number; inner: number; outer: number },
-  transposed: boolean,
+  { transposed, isPacked }: { transposed: boolean; isPacked: boolean },
 ): ProductPlan {
   const terms = inner * outer;
   // a subgroup's lanes lie along the rows
   const extents = subgroupOf(engine, "mttkrp") ? { rows: columns, columns: rows, terms } : { rows, columns, terms };
-  const x = { acrossOutputs: transposed, extents: [transposed ? rows : inner] };
+  const x = { acrossOutputs: transposed, extents: [transposed ? rows : inner], isPacked };
   return planProduct(engine, family, extents, { columns: x, thin: x }, (busy) => splitSums(busy, inner, outer));
 }
 

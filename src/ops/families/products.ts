@@ -1,14 +1,7 @@
 /** What the families of matmul and MTTKRP share: grids, the tile that a product takes, and its kernels specialised for it. */
-import {
-  type Constants,
-  type Engine,
-  type Grid,
-  grid1d,
-  type Kernel,
-  type Scheduler,
-  Variants,
-} from "../../gpu/index.js";
+import { type Engine, type Grid, grid1d, type Kernel, type Scheduler, Variants } from "../../gpu/index.js";
 import { candidatesOf, lanesOf, setting } from "../adapter.js";
+import { vectorsOf } from "../bits.js";
 import {
   type Extents,
   gpuTile,
@@ -51,7 +44,6 @@ export interface ProductKernels extends Record<string, Kernel> {
   "tiled, thin": Kernel;
   register: Kernel;
   subgroup: Kernel;
-  "subgroup, vectors": Kernel;
 }
 
 /** The subgroup that a product's kernel has on this engine, or null where it has none. */
@@ -93,15 +85,16 @@ export function planProduct(
   const tile = gpuTile(extents, workgroups);
   const split = cut(lanes ? laneBusyness(lanes, extents) : tileBusyness(tile, extents, workgroups));
   const thin = !lanes && tile.thin;
-  const vectors = readsVectors(lanes, thin ? layouts.thin : layouts.columns, thin);
+  const layout = thin ? layouts.thin : layouts.columns;
+  const vectors = readsVectors(lanes, layout, thin);
+  const reads = vectors ? vectorsOf(layout.isPacked === true) : {};
   const { rows, columns } = extents;
   const specialised = (candidate: string): Kernel => {
     if (candidate === "subgroup") {
-      const kernel = vectors ? kernels["subgroup, vectors"] : kernels.subgroup;
-      return kernel.with({ LANES: lanes!.count, ROWS: tileRows(rows), RUNS: runsOf(lanes!, vectors, rows, columns) });
+      const tile = { LANES: lanes!.count, ROWS: tileRows(rows), RUNS: runsOf(lanes!, vectors, rows, columns) };
+      return kernels.subgroup.with({ ...tile, ...reads });
     }
     if (candidate !== "tiled") return kernels[candidate]!;
-    const reads: Constants = vectors ? { VECTORS: true, scalar: "vec4f" } : {};
     return square(kernels, tile).with(reads);
   };
   const candidates = candidatesOf(engine, name).map((candidate) => [candidate, specialised(candidate)] as const);

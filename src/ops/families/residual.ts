@@ -3,6 +3,7 @@ import registerShader from "../../../shaders/kruskal_residual_register.wgsl?late
 import subgroupShader from "../../../shaders/kruskal_residual_subgroup.wgsl?late";
 import { type Engine, type Grid, Kernel, type Scheduler, type Variants } from "../../gpu/index.js";
 import { declareFamily } from "../adapter.js";
+import { bitsOf } from "../bits.js";
 import { modelKernels, sampleModel } from "./kruskal.js";
 
 const MOST_PARTS = 1024;
@@ -20,7 +21,7 @@ const kernels = declareFamily("residual", {
 
 function sample(s: Scheduler, kernel: Kernel, size: number): void {
   const { bindings, params } = sampleModel(s, size);
-  const x = s.tensor([params.outer, params.middle, params.last]);
+  const x = bitsOf(s.tensor([params.outer, params.middle, params.last]));
   const [out, difference] = [s.tensor([residualParts(x.size)]), s.tensor([1])];
   s.run(kernel, { ...bindings, x, out, difference }, params);
 }
