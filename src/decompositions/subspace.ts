@@ -71,7 +71,7 @@ export function subspaceStep(p: Program, x: Reader, basis: Tensor, mode: number)
 }
 
 /** A factor for one mode, and none for the others. */
-const oneFactor = ({ shape }: { shape: readonly number[] }, factor: Tensor, mode: number): (Tensor | null)[] =>
+export const oneFactor = ({ shape }: { shape: readonly number[] }, factor: Tensor, mode: number): (Tensor | null)[] =>
   shape.map((_, other) => (other === mode ? factor : null));
 
 /** Records basis ← orthonormal columns of X₍ₙ₎·projected₍ₙ₎ᵀ·vectors. */

@@ -60,7 +60,7 @@ import {
   type Trace,
   zeroResult,
 } from "./iterate.js";
-import { basisColumns, measuredLoss, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
+import { basisColumns, measuredLoss, oneFactor, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 import type { WideCore } from "./wideCore.js";
@@ -254,7 +254,7 @@ export const stHosvd = (
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
  * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone. Of X in slabs iteration
- * begins on a core, and ends with a few sweeps on X, each of which reads it once a mode.
+ * begins on a core, and ends with a few sweeps on X, each of which reads it twice.
  */
 export const tuckerHOOI = (
   engine: Engine,
@@ -773,9 +773,29 @@ async function basesOf(
   return bases;
 }
 
+type MaybeInSlabs = Reader & Pick<Source, "slabSize">;
+
+/**
+ * Modes that a sweep updates one after the other, in groups, each of which shares x projected on the factors of the others: a dimension tree of
+ * two branches, so that x is read twice whatever its order. Each mode is a group of its own where what is shared would be large, or would travel.
+ */
+function groupsOf(x: MaybeInSlabs, factors: readonly (Tensor | null)[], modes: readonly number[]): number[][] {
+  const sharedBy = (group: readonly number[]): number =>
+    sizeOf(x.shape.map((extent, mode) => (group.includes(mode) ? extent : (factors[mode]?.shape[1] ?? extent))));
+  const most = (x.slabSize ?? x.size) / 2;
+  let best = modes.map((mode) => [mode]);
+  let bestSize = x.isRemote ? 0 : most;
+  for (let cut = 1; modes.length > 2 && cut < modes.length; cut++) {
+    const groups = [modes.slice(0, cut), modes.slice(cut)];
+    const size = Math.max(...groups.filter((group) => group.length > 1).map(sharedBy));
+    if (size <= bestSize) [best, bestSize] = [groups, size];
+  }
+  return best;
+}
+
 function recordHooi(
   p: Program,
-  x: Reader,
+  x: MaybeInSlabs,
   factors: readonly (Tensor | null)[],
   bases: ReadonlyMap<number, Tensor>,
   trace: Trace,
@@ -785,19 +805,32 @@ function recordHooi(
 ): void {
   const { s } = p;
   const modes = [...bases.keys()];
-  let core: Tensor | null = null;
-  for (const mode of modes) {
-    const factor = factors[mode]!;
-    const basis = bases.get(mode)!;
-    const projected = modes.length > 1 ? x.project(p, factors, { skip: mode }) : null;
-    const reader = projected ? new TensorReader(projected) : x;
-    subspaceStep(p, reader, basis, mode);
-    slice(s, basis, [0, 0], factor.shape, { out: factor });
-    if (mode === modes.at(-1)) {
-      const last = factors.map((_, other) => (other === mode ? factor : null));
-      core = reader.project(p, last);
+  let core = null as Tensor | null;
+  /** x, or what is left of it, projected on the factors of these modes, if any, and then lent */
+  const withProjected = (reader: Reader, others: readonly number[], use: (projected: Reader) => void): void => {
+    if (!others.length) {
+      use(reader);
+      return;
     }
-    if (projected) s.release(projected);
+    const some = factors.map((factor, mode) => (others.includes(mode) ? factor : null));
+    const projected = reader.project(p, some);
+    use(new TensorReader(projected));
+    s.release(projected);
+  };
+  for (const group of groupsOf(x, factors, modes)) {
+    const others = modes.filter((mode) => !group.includes(mode));
+    withProjected(x, others, (shared) => {
+      for (const mode of group) {
+        const rest = group.filter((other) => other !== mode);
+        withProjected(shared, rest, (reader) => {
+          const factor = factors[mode]!;
+          const basis = bases.get(mode)!;
+          subspaceStep(p, reader, basis, mode);
+          slice(s, basis, [0, 0], factor.shape, { out: factor });
+          if (mode === modes.at(-1)) core = reader.project(p, oneFactor(reader, factor, mode));
+        });
+      }
+    });
   }
   const model = new TuckerTensor(core ?? x.tensor("hooiSweep"), factors);
   const row = s.tensor([ROW.columns], { label: "errors" });

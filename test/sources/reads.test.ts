@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { cpALS, tuckerHOOI } from "../../src/decompositions/index.js";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
 import { mttkrp, sumOfSquares } from "../../src/ops/index.js";
-import { countReads, slabs } from "../../src/sources/index.js";
+import { countReads, type Slabs, slabs } from "../../src/sources/index.js";
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
@@ -50,6 +50,37 @@ it("counts all that a solver reads: its look, its sweeps, the residual of the re
   const [four, eight] = [await passesOf(4), await passesOf(8)];
   // two reads for the products of all modes, as a dimension tree has it, and one for the residual
   expect([(eight - four) / 4, eight]).toEqual([(eight - four) / 4, four + 4 * 3]);
+});
+
+it.each([
+  [[6, 5, 8], 2],
+  [[6, 4, 3, 7], 2],
+  [[8, 3, 3, 3, 4], 2],
+  // four modes are truncated, and what two of them would share is larger than half a slab
+  [[4, 3, 2, 3, 4], 4],
+])("a sweep of HOOI on %j reads it twice, and in slabs %i times", async (shape, inSlabs) => {
+  const rows = shape[0]! / 2;
+  const rest = shape.slice(1);
+  const size = shape.reduce((product, extent) => product * extent, 1);
+  using first = engine.tensor([rows, ...rest], randomArray(size / 2, 1));
+  using second = engine.tensor([rows, ...rest], randomArray(size / 2, 2));
+  using all = engine.tensor(shape, [...randomArray(size / 2, 1), ...randomArray(size / 2, 2)]);
+  using parts = await slabs(engine, [first, second]);
+  const run = async (x: Tensor | Slabs, sweeps: number): Promise<[passes: number, error: number]> => {
+    const reads = countReads(x);
+    const options = { ranks: shape.map(() => 2), sweeps, tolerance: 0, initialize: "random" } as const;
+    const { tensor, relativeError } = await tuckerHOOI(engine, x, options);
+    tensor.destroy();
+    return [reads.passes, relativeError];
+  };
+  const errors: number[] = [];
+  for (const [x, times] of [[all, 2] as const, [parts, inSlabs] as const]) {
+    const [[four], [eight, error]] = [await run(x, 4), await run(x, 8)];
+    // and once more for its error
+    expect((eight - four) / 4).toBe(times + 1);
+    errors.push(error);
+  }
+  expect(errors[0]).toBeCloseTo(errors[1]!, 5);
 });
 
 it("counts the scaled copy of a tensor, and one of bytes, too", async () => {
