@@ -10,10 +10,9 @@ import {
 } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { knownEntries, type UnknownSlice } from "./masked.js";
-import { ModelCopy } from "./modelCopy.js";
 import { overModes } from "./overModes.js";
 import { TensorReader } from "./resident.js";
-import { modelRows, SlabReader, SlabResult, type Slabs } from "./slabs.js";
+import { modelRows, SlabDifference, SlabReader, SlabResult, type Slabs } from "./slabs.js";
 import type { Difference, Model, Source } from "./source.js";
 
 /** Records a slab, whose first row this is, with entries marked that are missing: a temporary. */
@@ -162,23 +161,9 @@ function kruskalRows(p: Program, model: Model, start: number, count: number): { 
 }
 
 /** The weighted x − x̂ at known entries, and 0 at the others, made anew a slab at a time. */
-class MaskedSlabDifference extends SlabReader implements Difference {
-  readonly #copy = new ModelCopy("slabs with missing entries");
-
-  constructor(readonly source: MaskedSlabs) {
-    super();
-  }
-
-  get engine(): Engine {
-    return this.source.engine;
-  }
-
-  get shape(): readonly number[] {
-    return this.source.shape;
-  }
-
+class MaskedSlabDifference extends SlabDifference<MaskedSlabs> {
   override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
-    this.#each(p, this.#copy.model, (difference, start) => body(new TensorReader(difference), start));
+    this.#each(p, this.copy.model, (difference, start) => body(new TensorReader(difference), start));
   }
 
   #each(
@@ -195,15 +180,11 @@ class MaskedSlabDifference extends SlabReader implements Difference {
     });
   }
 
-  refresh({ s }: Program, model: Model): void {
-    this.#copy.refresh(this.engine, s, model);
-  }
-
-  squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    return this.source.residual(p, this.#copy.model, out ? { out } : {});
-  }
-
-  evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
+  override evaluate(
+    p: Program,
+    model: KruskalTensor,
+    out: { squaredNorm: Tensor; product: (mode: number) => Tensor },
+  ): void {
     const { s } = p;
     const squared = new SlabResult(p, [1], out.squaredNorm);
     const products = model.factors.map(({ shape }, mode) => new SlabResult(p, shape, out.product(mode)));
@@ -216,13 +197,5 @@ class MaskedSlabDifference extends SlabReader implements Difference {
         else products[mode]!.add(product, { keep: true });
       });
     });
-  }
-
-  destroy(): void {
-    this.#copy.destroy();
-  }
-
-  override toString(): string {
-    return `the difference of ${this.source}`;
   }
 }

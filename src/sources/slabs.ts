@@ -292,10 +292,10 @@ export class Slabs extends SlabReader implements Source {
 }
 
 /** x − x̂ of a Kruskal tensor, made anew a slab at a time from a copy of the model: it takes no memory of x's size. */
-class SlabDifference extends SlabReader implements Difference {
-  readonly #copy = new ModelCopy("a tensor in slabs");
+export class SlabDifference<S extends SlabReader = Slabs> extends SlabReader implements Difference {
+  protected readonly copy = new ModelCopy("a tensor in slabs");
 
-  constructor(readonly source: Slabs) {
+  constructor(readonly source: S) {
     super();
   }
 
@@ -308,7 +308,7 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   override eachSlab(p: Program, body: (slab: TensorReader, start: number) => void): void {
-    const { model } = this.#copy;
+    const { model } = this.copy;
     this.source.eachSlab(p, (slab, start) => {
       const { rows } = modelRows(p, model, start, slab.shape[0]!);
       const factors = [rows, ...model.factors.slice(1)];
@@ -319,11 +319,11 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   refresh({ s }: Program, model: Model): void {
-    this.#copy.refresh(this.engine, s, model);
+    this.copy.refresh(this.engine, s, model);
   }
 
   squaredNorm(p: Program, { out }: { out?: Tensor } = {}): Tensor {
-    return this.source.residual(p, this.#copy.model, out ? { out } : {});
+    return this.source.residual(p, this.copy.model, out ? { out } : {});
   }
 
   evaluate(p: Program, model: KruskalTensor, out: { squaredNorm: Tensor; product: (mode: number) => Tensor }): void {
@@ -344,7 +344,7 @@ class SlabDifference extends SlabReader implements Difference {
   }
 
   destroy(): void {
-    this.#copy.destroy();
+    this.copy.destroy();
   }
 
   override toString(): string {

@@ -4,8 +4,12 @@ import { type CpConstraint, cp, cpALS } from "../../src/decompositions/index.js"
 import { testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { kruskal, norm } from "./planted.js";
+import { orthonormal as orthonormalIn64 } from "./slices.js";
 
 const SHAPE = [12, 8, 7];
+
+const orthonormal = (rows: number, rank: number, seed: number): Float32Array =>
+  Float32Array.from(orthonormalIn64(rows, rank, seed));
 
 /** Bumps: columns that rise and fall. */
 const bumps = (rows: number, rank: number): Float32Array =>
@@ -13,26 +17,6 @@ const bumps = (rows: number, rank: number): Float32Array =>
     const [i, r] = [Math.floor(at / rank), at % rank];
     return Math.exp(-(((i - (rows * (r + 0.6)) / rank) / (0.2 * rows)) ** 2));
   });
-
-/** Orthonormal columns, by Gram and Schmidt. */
-function orthonormal(rows: number, rank: number, seed: number): Float32Array {
-  const q = Float64Array.from(randomArray(rows * rank, seed));
-  const inner = (r: number, t: number) => {
-    let sum = 0;
-    for (let i = 0; i < rows; i++) sum += q[i * rank + r]! * q[i * rank + t]!;
-    return sum;
-  };
-  for (let r = 0; r < rank; r++) {
-    for (let again = 0; again < 2; again++)
-      for (let t = 0; t < r; t++) {
-        const part = inner(r, t);
-        for (let i = 0; i < rows; i++) q[i * rank + r]! -= part * q[i * rank + t]!;
-      }
-    const length = Math.sqrt(inner(r, r));
-    for (let i = 0; i < rows; i++) q[i * rank + r]! /= length;
-  }
-  return Float32Array.from(q);
-}
 
 function withNoise(clean: Float64Array, noise: number): Float32Array {
   const errors = randomArray(clean.length, 99);

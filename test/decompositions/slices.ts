@@ -3,7 +3,7 @@ import { randomArray } from "../reference.js";
 import { norm } from "./planted.js";
 
 /** Random numbers with orthonormal columns. */
-function orthonormal(rows: number, rank: number, seed: number): Float64Array {
+export function orthonormal(rows: number, rank: number, seed: number): Float64Array {
   const q = Float64Array.from(randomArray(rows * rank, seed));
   const inner = (r: number, t: number) => {
     let sum = 0;
