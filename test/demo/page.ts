@@ -2,7 +2,7 @@
  * The demo page in a real browser on the software adapter, built and opened for the test file that imports this, and what
  * its tests do with it.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,11 +111,11 @@ export const status = (on = page): Promise<string> =>
   on.$eval(".runner .status", (element) => element.textContent ?? "");
 
 /** Waits for the run to end in this way; notes what long tasks there were. */
-export async function ends(how = "done", on = page): Promise<void> {
+export async function ends(how = "done", on = page, timeout = 120_000): Promise<void> {
   // the part's own, which comes first; another may have ended before
   await on.waitForFunction(
     () => /^(done|failed|stopped)$/.test(document.querySelector<HTMLElement>(".runner")?.dataset.state ?? ""),
-    { timeout: 120_000 },
+    { timeout },
   );
   expect(`${await state(on)}: ${await status(on)}`).toMatch(new RegExp(`^${how}: `));
   await noteLongTasks(on);
@@ -165,16 +165,53 @@ export const says = (pattern: RegExp) =>
     pattern.source,
   );
 /** Presses Run, or what it is called there, and waits for the end of that run. */
-export async function again(name = "Run"): Promise<void> {
+export async function again(name = "Run", timeout = 120_000): Promise<void> {
   const ended = () => page.$eval(".runner", (element) => Number((element as HTMLElement).dataset.ended ?? 0));
   const before = await ended();
   await press(name);
   await page.waitForFunction(
     (count) => Number(document.querySelector<HTMLElement>(".runner")?.dataset.ended) > count,
-    { timeout: 120_000 },
+    { timeout },
     before,
   );
   await ends();
+}
+/** What the status line says while this goes on. */
+export async function wordsWhile(work: () => Promise<unknown>): Promise<string[]> {
+  const heard = await page.evaluateHandle(() => {
+    const line = document.querySelector(".runner .status")!;
+    const words: string[] = [];
+    const observer = new MutationObserver(() => words.push(line.textContent ?? ""));
+    observer.observe(line, { childList: true, characterData: true, subtree: true });
+    const end = (): string[] => {
+      observer.disconnect();
+      return words;
+    };
+    return { end };
+  });
+  await work();
+  return await heard.evaluate(({ end }) => end());
+}
+/** Versions of an ONNX model, as the page's table has them. */
+export const versions = () =>
+  page.$$eval("[data-version]", (rows) =>
+    rows.map((row) => {
+      const { version, bytes, error, agreement } = (row as HTMLElement).dataset;
+      return { id: version!, bytes: Number(bytes), error, agreement, text: row.textContent ?? "" };
+    }),
+  );
+/** Drops files on the page, as a user does. */
+export async function drop(files: readonly (readonly [name: string, bytes: Uint8Array])[]): Promise<void> {
+  // by way of the page's folder: making bytes of text would be a long task of the page
+  for (const [name, bytes] of files) writeFileSync(join(folder, name), bytes);
+  await page.evaluate(
+    async (names) => {
+      const data = new DataTransfer();
+      for (const name of names) data.items.add(new File([await (await fetch(name)).blob()], name));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+    },
+    files.map(([name]) => name),
+  );
 }
 export const runs = (on = page) => on.waitForSelector(".runner[data-state=running]", { timeout: 20_000 });
 export const memory = (on = page) => on.evaluate(() => window.demo.engine!.memory());

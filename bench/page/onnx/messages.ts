@@ -1,5 +1,6 @@
 /** What the page and the worker that compresses ONNX models tell each other. */
 import type { FittedScheme, OnnxTarget } from "../../../src/compress/onnx/index.js";
+import type { WorstSample } from "../../../src/report/compressionPage.js";
 
 /** A layer that can be factorised. */
 export interface LayerInfo {
@@ -56,6 +57,8 @@ export interface Version {
   agreement: number | null;
   /** how many samples that is told of */
   verified: number;
+  /** samples that it changes most; null where it was compared on none */
+  worst: readonly WorstSample[] | null;
   warnings: readonly string[];
   /** of low rank */
   layers: readonly FittedLayer[] | null;

@@ -1,4 +1,6 @@
 /** A network of one's own, as values: the model, the samples, the budget, and the versions that were made. */
+
+import type { WorstSample } from "../../../src/report/compressionPage.js";
 import { count, percent } from "../../../src/report/elements.js";
 import { bytes } from "../bytes.js";
 import type { Change, Moved } from "../part.js";
@@ -267,6 +269,33 @@ export function factsOf({ model, samples }: State): [name: string, words: string
     ],
     ["samples", samples ? `${count(samples.count)} of ${samples.name}` : "none: random inputs"],
   ];
+}
+
+/** A sample, and what each version makes of it; null where that is not known. */
+export interface Compared extends Pick<WorstSample, "sample" | "image"> {
+  /** the original's best class; null where outputs are no classes */
+  original: number | null;
+  versions: readonly (WorstSample | null)[];
+}
+
+/** samples that are shown side by side */
+const MOST_COMPARED = 12;
+
+/** Samples that any version changes most, the worst ones first. */
+export function comparedOf(versions: readonly Version[]): { versions: readonly Version[]; samples: Compared[] } {
+  const known = versions.filter(({ worst }) => worst);
+  const bySample = known.map(({ worst }) => new Map(worst!.map((one) => [one.sample, one])));
+  const all = new Map(known.flatMap(({ worst }) => worst!.map((one) => [one.sample, one] as const)));
+  const samples = [...all.values()].map(
+    ({ sample, image, classes }): Compared => ({
+      ...{ sample, image, original: classes?.before ?? null },
+      versions: bySample.map((found) => found.get(sample) ?? null),
+    }),
+  );
+  const changes = ({ versions }: Compared): number => versions.reduce((sum, one) => sum + 1 - (one?.agreement ?? 1), 0);
+  const error = ({ versions }: Compared): number => Math.max(...versions.map((one) => one?.error ?? 0));
+  samples.sort((a, b) => changes(b) - changes(a) || error(b) - error(a));
+  return { versions: known, samples: samples.slice(0, MOST_COMPARED) };
 }
 
 /** Told above the layers where none can be factorised. */

@@ -1,5 +1,6 @@
 /** What a network of one's own looks like. */
 import { html, nothing, type TemplateResult } from "lit-html";
+import { classWords, type WorstSample } from "../../../src/report/compressionPage.js";
 import { count, percent } from "../../../src/report/elements.js";
 import { bytes } from "../bytes.js";
 import {
@@ -18,6 +19,7 @@ import type { FittedLayer, LayerInfo, ModelInfo, Version } from "./messages.js";
 import {
   COSTS,
   canRun,
+  comparedOf,
   type Event,
   factor,
   factsOf,
@@ -55,7 +57,7 @@ export function createView(send: Send, run: Actions): View<State> {
       </p>
       ${modelCard(state, send, run)} ${state.model ? budgetCard(state, state.model, send, run) : nothing}
       ${state.model && state.versions.length ? resultCard(state, state.model, send, run) : nothing}
-      ${state.model ? layersCard(state, state.model) : nothing}
+      ${samplesCard(state)} ${state.model ? layersCard(state, state.model) : nothing}
     `,
   };
 }
@@ -155,7 +157,7 @@ function budgetCard(state: State, model: ModelInfo, send: Send, run: Actions): T
           model.bytes > 5e7
             ? "A model of this size takes minutes on a GPU, and much longer on a software adapter. "
             : ""
-        }Each budget adds a row to the table below.
+        }Each budget adds a row to the table below; what one has found of the layers serves the next.
       </p>
       ${obstructed ? problemBox(obstructed) : nothing}
       ${taskBar(task, {
@@ -240,6 +242,49 @@ function resultCard(state: State, model: ModelInfo, send: Send, run: Actions): T
       }</p>
       ${seen.size ? html`<ul class="notes">${[...seen].map((words) => html`<li>${words}</li>`)}</ul>` : nothing}
     </section>`;
+}
+
+/** What each version makes of the samples that they change most. */
+function samplesCard({ versions: all }: State): TemplateResult | typeof nothing {
+  const { versions, samples } = comparedOf(all);
+  if (!samples.length) return nothing;
+  const hasImages = samples.some(({ image }) => image);
+  const hasClasses = samples.some(({ original }) => original !== null);
+  return card(
+    "Samples side by side",
+    `Of the samples that nothing was fitted to, those that change most${
+      hasClasses ? ": the best class of each model" : ""
+    }, and how far its outputs are off. Numbers count from 0 in your file.`,
+    scrolling(
+      "Samples side by side",
+      html`<table class="samples">
+        <thead>
+          <tr>
+            <th scope="col">sample</th>
+            ${hasImages ? html`<th scope="col">picture</th>` : nothing}
+            ${hasClasses ? html`<th scope="col">the original</th>` : nothing}
+            ${versions.map(({ title }) => html`<th scope="col">${title}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${samples.map(
+            ({ sample, image, original, versions: found }) => html`<tr data-sample=${sample}>
+              <th scope="row">${sample}</th>
+              ${hasImages ? html`<td>${image ? html`<img src=${image} alt=${`sample ${sample}`} height="48" />` : nothing}</td>` : nothing}
+              ${hasClasses ? html`<td>${original ?? "–"}</td>` : nothing}
+              ${found.map((one) => html`<td>${one ? answerOf(one) : "–"}</td>`)}
+            </tr>`,
+          )}
+        </tbody>
+      </table>`,
+    ),
+  );
+}
+
+/** `8 ✗ error 41 %` */
+function answerOf(one: WorstSample): TemplateResult {
+  const [, after] = classWords(one);
+  return html`${after} <span class="quiet">error ${percent(one.error)}</span>`;
 }
 
 /** `1.23 M` */

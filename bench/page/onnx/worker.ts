@@ -4,15 +4,16 @@
  */
 import {
   type CompressedOnnx,
-  compressOnnx,
+  OnnxCompression,
   type OnnxFeeds,
   type OnnxSession,
   type OnnxSessions,
   runtimeSessions,
+  type SampleDifference,
   samplesOf,
 } from "../../../src/compress/onnx/index.js";
 import { OutputJudge } from "../../../src/compress/onnx/outputs.js";
-import { batches, splitSamples } from "../../../src/compress/onnx/samples.js";
+import { batches, batchGroups, splitSamples } from "../../../src/compress/onnx/samples.js";
 import { Engine, readNpy, readNpz } from "../../../src/index.js";
 import { inlineExternal } from "../../../src/onnx/cut.js";
 import {
@@ -25,6 +26,8 @@ import {
   readOnnx,
   writeOnnx,
 } from "../../../src/onnx/index.js";
+import type { WorstSample } from "../../../src/report/compressionPage.js";
+import { sampleImage } from "../../../src/report/sampleImage.js";
 import type { FittedLayer, FromCompressor, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
 import { extentsOf, openInputs, randomFeeds } from "./shapes.js";
 
@@ -34,6 +37,8 @@ let source: { file: Blob; name: string; beside: ReadonlyMap<string, Blob> } | nu
 /** null: none but random inputs */
 let samples: OnnxFeeds[] | null = null;
 let controller = new AbortController();
+/** the model with its samples or with shapes of its inputs, and what is known of its layers, which serves every budget */
+let network: { key: string; compression: OnnxCompression } | null = null;
 /** of the versions, by their ids, in the order in which they were made */
 const files = new Map<string, Blob>();
 
@@ -133,9 +138,16 @@ class Work {
     private readonly say: Say,
   ) {}
 
-  private get common() {
-    const { engine, session, signal } = this;
-    return { engine, session, signal, external, file: source!.name };
+  /** The model that a request before has left, if it was of the same samples or shapes. */
+  private network(what: { calibration: readonly OnnxFeeds[] } | { shapes: Job["shapes"] }): OnnxCompression {
+    const { engine, session, bytes } = this;
+    const key = JSON.stringify("shapes" in what ? what.shapes : "samples");
+    if (network?.key !== key) {
+      void network?.compression.release();
+      const compression = new OnnxCompression(bytes, { engine, session, external, file: source!.name, ...what });
+      network = { key, compression };
+    }
+    return network.compression;
   }
 
   private progress(from: number, to: number, what: string, sites: readonly OnnxSite[] = []) {
@@ -147,17 +159,18 @@ class Work {
 
   /** With samples: fits have the least error on them, and a fifth of them says how near the result is. */
   async calibrated(calibration: readonly OnnxFeeds[]): Promise<void> {
-    const { job, common, bytes } = this;
+    const { job, signal } = this;
+    const compression = this.network({ calibration });
     const [first, second] = job.int8 ? [0.2, 0.85] : [0.02, 1];
     if (job.int8 && !job.known.includes("int8")) {
       const onProgress = this.progress(0.02, first, "int8 alone");
-      const result = await compressOnnx(bytes, { ...common, calibration, int8: true, onProgress });
+      const result = await compression.compress({ int8: true, signal, onProgress });
       const version = versionOf("int8", "int8", result, this.counts(result));
       show(version);
     }
     const { sites } = onnxSites(await this.folded());
     const onProgress = this.progress(first, second, "low rank", sites);
-    const result = await compressOnnx(bytes, { ...common, calibration, target: job.target, onProgress });
+    const result = await compression.compress({ target: job.target, signal, onProgress });
     const low = versionOf(job.title, job.title, result, this.counts(result));
     show(low);
     if (job.int8 && result.bytes) await this.onTop(calibration, result.bytes, low, second);
@@ -166,11 +179,11 @@ class Work {
 
   /** int8 on top of low rank. */
   private async onTop(calibration: readonly OnnxFeeds[], bytes: Uint8Array, low: Version, from: number): Promise<void> {
-    const { job, common } = this;
-    const both = await compressOnnx(bytes, {
-      ...{ ...common, calibration, int8: true },
-      onProgress: this.progress(from, 0.97, "low rank and int8"),
-    });
+    const { job, engine, session, signal } = this;
+    const small = new OnnxCompression(bytes, { engine, session, external, file: source!.name, calibration });
+    const onProgress = this.progress(from, 0.97, "low rank and int8");
+    const both = await small.compress({ int8: true, signal, onProgress });
+    await small.release();
     const title = `${job.title} + int8`;
     const version = versionOf(title, title, both, low.multiplications);
     if (both.bytes) {
@@ -178,24 +191,24 @@ class Work {
       // the file was compared with the one of low rank
       const { verify } = splitSamples(calibration, [], 0);
       const judge = await OutputJudge.of(this.session, await this.folded(), batches(verify, 1));
-      const { error, agreement } = await judge.of(readOnnx(both.bytes));
-      Object.assign(version, { error, agreement });
+      const { agreement, samples: each } = await judge.compare(readOnnx(both.bytes));
+      // one run a sample, in groups of equal shapes
+      const places = batchGroups(verify, 1).map(([feeds]) => calibration.indexOf(feeds!));
+      const worst = picturesOf(each.map((one, at) => ({ sample: places[at]!, ...one })));
+      Object.assign(version, { error: agreement.error, agreement: agreement.agreement, worst });
     }
     show({ ...version, isLowRank: true });
   }
 
   /** Without samples: fits of the weights alone; random inputs tell the time and nothing else. */
   async random(): Promise<void> {
-    const { job, common, bytes, engine, signal } = this;
+    const { job, bytes, signal } = this;
     const model = modelOf(bytes);
     const shapes = extentsOf(model.inputs, job.shapes);
     const feeds = randomFeeds(model.inputs, shapes);
     const { sites } = onnxSites(model, { shapes });
     const onProgress = this.progress(0.02, 0.7, "low rank, by the weights alone", sites);
-    const { file } = common;
-    const result = await compressOnnx(bytes, {
-      ...{ engine, signal, external, file, shapes, target: job.target, onProgress },
-    });
+    const result = await this.network({ shapes }).compress({ target: job.target, signal, onProgress });
     const low = versionOf(job.title, job.title, result, this.counts(result));
     show(low);
     if (job.int8) await this.roughInt8(result, low, feeds);
@@ -216,7 +229,7 @@ class Work {
       const has = quantised.length > 0;
       const version: Version = {
         ...{ id: title, title, file: null, multiplications, error: null, agreement: null, verified: 0 },
-        ...{ warnings: [], layers: null, isInt8: true, isLowRank: title !== "int8" },
+        ...{ worst: null, warnings: [], layers: null, isInt8: true, isLowRank: title !== "int8" },
         time: null,
         bytes: has ? written.length : null,
         reason: has ? null : "no convolution of float32 with constant weights, which int8 needs",
@@ -237,9 +250,31 @@ class Work {
 
   /** Takes the time of the original and of all versions of it, in turns, so that what else the machine does hits all of them. */
   async time(feeds: OnnxFeeds): Promise<void> {
+    const original = await this.session(writeOnnx(await this.folded()));
+    const times = new Map<string, number>();
+    let base: number | null = null;
+    try {
+      for (const group of groupsWithin([...files].slice(-MOST_TIMED), MOST_OPEN)) {
+        const [first, ...others] = await this.turns(original, group, feeds);
+        base ??= first!;
+        // each group has its own measure of the original
+        for (const [at, [id]] of group.entries()) times.set(id, (base * others[at]!) / first!);
+      }
+    } finally {
+      await original.release();
+    }
+    if (base !== null) tell({ type: "times", original: base, times: [...times] });
+  }
+
+  /** Milliseconds of a run of the original, then of some versions, in turns. */
+  private async turns(
+    original: OnnxSession,
+    versions: readonly (readonly [id: string, file: Blob])[],
+    feeds: OnnxFeeds,
+  ): Promise<number[]> {
     const say = (): void => this.say(0.98, "Taking the time…");
     say();
-    const sessions: [id: string, session: OnnxSession][] = [];
+    const sessions = [original];
     /** of a run: as many runs as fill the time, because the clock of a page may be as coarse as a millisecond */
     const turn = async (session: OnnxSession, least: number): Promise<number> => {
       const start = performance.now();
@@ -250,32 +285,46 @@ class Work {
       }
     };
     try {
-      sessions.push(["original", await this.session(writeOnnx(await this.folded()))]);
-      for (const [id, file] of [...files].slice(-MOST_TIMED))
-        sessions.push([id, await this.session(await bytesOf(file))]);
+      for (const [, file] of versions) sessions.push(await this.session(await bytesOf(file)));
       // the browser compiles what runs often anew, and better
-      for (const [, session] of sessions) await turn(session, WARM_UP);
+      for (const session of sessions) await turn(session, WARM_UP);
       const rounds: number[][] = [];
       for (let round = 0; round < ROUNDS; round++) {
         const times: number[] = [];
-        for (const [, session] of sessions) times.push(await turn(session, TURN));
+        for (const session of sessions) times.push(await turn(session, TURN));
         rounds.push(times);
         say();
       }
       const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
-      const original = middle(rounds.map(([first]) => first!));
-      const ratios = sessions.map((_, at) => middle(rounds.map((times) => times[at]! / times[0]!)));
-      tell({ type: "times", original, times: sessions.map(([id], at) => [id, original * ratios[at]!]) });
+      const first = middle(rounds.map(([ms]) => ms!));
+      return sessions.map((_, at) => first * middle(rounds.map((times) => times[at]! / times[0]!)));
     } finally {
-      for (const [, session] of sessions) await session.release();
+      for (const session of sessions.slice(1)) await session.release();
     }
   }
 }
 
 /** milliseconds of runs before the time is taken, and of a turn; turns of each model */
 const [WARM_UP, TURN, ROUNDS] = [300, 30, 5];
-/** the last versions, which are timed together: each holds memory of the runtime */
+/** the last versions, which are timed */
 const MOST_TIMED = 7;
+/** bytes of files that are timed together: a session takes some three times as much of the runtime's memory, which ends at 4 GB */
+const MOST_OPEN = 2e8;
+
+/** Versions in their order, in groups of files that together have at most so many bytes, or are one. */
+function groupsWithin(versions: readonly (readonly [id: string, file: Blob])[], most: number) {
+  const groups: (typeof versions)[number][][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const version of versions) {
+    bytes += version[1].size;
+    if (bytes > most) {
+      groups.push([]);
+      bytes = version[1].size;
+    }
+    groups.at(-1)!.push(version);
+  }
+  return groups;
+}
 
 /** the browser keeps it, outside of the worker's memory */
 const fileOf = (bytes: Uint8Array): Blob =>
@@ -288,8 +337,21 @@ function show(version: Version, timed: Blob | null = version.file): void {
   tell({ type: "version", version });
 }
 
+/** Differences with pictures of the samples, where these are images. */
+const picturesOf = (differences: readonly SampleDifference[]): WorstSample[] =>
+  differences.map((one) => {
+    const feeds = samples?.[one.sample] ?? {};
+    return {
+      ...one,
+      image:
+        Object.values(feeds)
+          .map(sampleImage)
+          .find((image) => image) ?? null,
+    };
+  });
+
 function versionOf(id: string, title: string, result: CompressedOnnx, multiplications: number | null): Version {
-  const { bytes, reason, verified, warnings, layers, samples: used } = result;
+  const { bytes, reason, verified, worst, warnings, layers, samples: used } = result;
   const isLowRank = layers.some(({ scheme }) => scheme);
   return {
     ...{ id, title, reason, warnings, isLowRank, multiplications, time: null },
@@ -298,9 +360,17 @@ function versionOf(id: string, title: string, result: CompressedOnnx, multiplica
     error: verified?.error ?? null,
     agreement: verified?.agreement ?? null,
     verified: verified ? used.verify : 0,
+    worst: worst && picturesOf(worst),
     isInt8: result.int8 !== null,
     layers: isLowRank ? layers.map(({ name: _, op: __, shape: ___, ...layer }): FittedLayer => layer) : null,
   };
+}
+
+/** What is known of the model goes with it, or with its samples. */
+function forgetNetwork(): void {
+  void network?.compression.release();
+  network = null;
+  files.clear();
 }
 
 // ---- questions
@@ -319,7 +389,7 @@ async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promis
         throw error;
       }
       samples = null;
-      files.clear();
+      forgetNetwork();
       return tell({ type: "opened", model });
     }
     case "inspect":
@@ -332,18 +402,19 @@ async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promis
         ? new Map([[model.inputs[0]?.name ?? "", readNpy(read, name)]])
         : readNpz(read, name);
       samples = samplesOf(model, arrays, name);
-      files.clear();
+      forgetNetwork();
       return tell({ type: "sampled", count: samples.length });
     }
     case "samples": {
       const model = modelOf(await bytesOf(source!.file));
       const { shape, data } = message;
       samples = samplesOf(model, new Map([[model.inputs[0]!.name, { shape, data }]]));
+      forgetNetwork();
       return tell({ type: "sampled", count: samples.length });
     }
     case "forget":
       samples = null;
-      files.clear();
+      forgetNetwork();
       return tell({ type: "end" });
     case "compress":
       return await compress(message.job);

@@ -4,6 +4,7 @@ import type { ModelInfo, Version } from "../../../bench/page/onnx/messages.js";
 import { extentsOf, openInputs, parseShapes, randomFeeds } from "../../../bench/page/onnx/shapes.js";
 import {
   canRun,
+  comparedOf,
   type Event,
   factsOf,
   initial,
@@ -29,9 +30,12 @@ const model: ModelInfo = {
 };
 const version = (id: string, more: Partial<Version>): Version => ({
   ...{ id, title: id, file: null, bytes: 5e5, reason: null, multiplications: 500, error: 0.02, agreement: 0.99 },
-  ...{ time: { before: 2, after: 1 }, verified: 100, warnings: [], layers: null },
+  ...{ time: { before: 2, after: 1 }, verified: 100, worst: null, warnings: [], layers: null },
   ...{ isInt8: id.includes("int8"), isLowRank: id.includes("low") },
   ...more,
+});
+const sample = (at: number, error: number, [before, after]: readonly [number, number]) => ({
+  ...{ sample: at, error, agreement: Number(before === after), classes: { before, after }, image: null },
 });
 const stateOf = (events: readonly Event[], query = ""): State =>
   events.reduce(update, initial(new URLSearchParams(query)));
@@ -45,6 +49,25 @@ describe("a network of one's own", () => {
     const settings = parse(new URLSearchParams("data=file&cost=time&ratio=3.5&int8=no&shapes=x%3D1x3x8x8"));
     expect(parse(new URLSearchParams(written(settings)))).toEqual(settings);
     expect(parse(new URLSearchParams("cost=money&ratio=900"))).toMatchObject({ cost: "multiplications", ratio: 2 });
+  });
+
+  it("sets versions side by side, by the samples that they change most", () => {
+    const low = version("low", { worst: [sample(4, 0.5, [1, 7]), sample(2, 0.9, [3, 3]), sample(0, 0.1, [2, 2])] });
+    const int8 = version("int8", { worst: [sample(0, 0.3, [2, 5]), sample(4, 0.2, [1, 7])] });
+    const { versions, samples } = comparedOf([low, version("timed only", {}), int8]);
+    expect(versions.map(({ id }) => id)).toEqual(["low", "int8"]);
+    expect(
+      samples.map(({ sample, original, versions }) => [
+        sample,
+        original,
+        ...versions.map((one) => one?.classes?.after),
+      ]),
+    ).toEqual([
+      [4, 1, 7, 7],
+      [0, 2, 2, 5],
+      [2, 3, 3, undefined],
+    ]);
+    expect(comparedOf([version("timed only", {})]).samples).toEqual([]);
   });
 
   it("reads shapes, and fills in those that the model has", () => {
