@@ -1,7 +1,7 @@
 /** A host program with its device, buffers and frame, into which it puts tenfold's work. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DeviceLostError, Engine } from "../../src/gpu/index.js";
-import { copy, modeProduct, mttkrp } from "../../src/ops/index.js";
+import { copy, kruskalResidual, modeProduct, mttkrp, sumOfSquares } from "../../src/ops/index.js";
 import { expectClose } from "../engine.js";
 import * as products from "../reference/products.js";
 import { randomArray } from "../reference.js";
@@ -251,6 +251,10 @@ describe("rows that lie apart", () => {
     const x = wrapped(host.buffer(padded));
     const said = "places 7×3 has rows 4 elements apart; the op copy packs them";
     expect(() => modeProduct(engine.scheduler(), x, engine.tensor([2, 3]), 1)).toThrow(said);
+    const factors = [engine.tensor([7, 2]), engine.tensor([3, 2])];
+    expect(() => mttkrp(engine.scheduler(), x, factors, 0)).toThrow(said);
+    expect(() => kruskalResidual(engine.scheduler(), x, null, factors)).toThrow(said);
+    expect(() => sumOfSquares(engine.scheduler(), x)).toThrow(said);
     expect(() => x.reshape([21])).toThrow(`reshape: ${said}`);
     expect(() => x.rows(0, 1)).toThrow(`rows: ${said}`);
     expect(() => x.write(places)).toThrow(`write: ${said}`);
