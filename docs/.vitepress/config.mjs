@@ -81,6 +81,17 @@ function emptyCorners(md) {
   });
 }
 
+/** Drawn figures keep the size of their words: a narrow screen scrolls them, with the keyboard too. */
+function reachableFigures(md) {
+  const image = md.renderer.rules.image;
+  md.renderer.rules.image = (tokens, index, options, env, self) => {
+    const picture = image(tokens, index, options, env, self);
+    const { attrs, content } = tokens[index];
+    if (!attrs.some(([name, value]) => name === "src" && /gallery\/.*\.svg$/.test(value))) return picture;
+    return `<span class="figure" tabindex="0" role="group" aria-label="${md.utils.escapeHtml(content)}">${picture}</span>`;
+  };
+}
+
 /** Indented code scrolls where it is wide, and so is reached by the keyboard, as fenced code is. */
 function reachableCode(md) {
   const { code_block: render } = md.renderer.rules;
@@ -113,6 +124,7 @@ export default defineConfig({
       linksWithin(md);
       emptyCorners(md);
       reachableCode(md);
+      reachableFigures(md);
       runnableSamples(md);
     },
   },
