@@ -411,7 +411,10 @@ async function largestOf(array: ArrayFile, missing: boolean): Promise<{ largest:
     const { place, value } = first;
     const others = wrong > 1 ? ` and ${formatCount(wrong - 1)} more are like it` : "";
     const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
-    throw new InputError(`${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}`);
+    const advice = Number.isNaN(value) ? "--missing takes entries that are NaN for missing ones" : "replace them";
+    throw new InputError(
+      `${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}; ${advice}`,
+    );
   }
   return { largest, absent };
 }

@@ -2,7 +2,6 @@
 import { Program, type Tensor } from "../gpu/index.js";
 import {
   appendRow,
-  copy,
   GAUSS_NEWTON,
   GAUSS_NEWTON_SLOW,
   GaussNewtonState,
@@ -126,11 +125,13 @@ export async function beginModels(
       : first.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
   await engine.run((s) => {
     for (const mode of free) {
-      const factor = randomModels(s, [wideExtents[mode]!, rank], starts, { seed, stream: mode });
-      if (known) pasteColumns(s, known[mode]!, factor);
       const basis = core?.factors[mode];
-      if (basis) matmul(s, basis, factor, { transposeA: true, out: stacked[mode]! });
-      else copy(s, factor, { out: stacked[mode]! });
+      const out = stacked[mode]!;
+      const extents = [wideExtents[mode]!, rank] as const;
+      const factor = randomModels(s, extents, starts, { seed, stream: mode, out: basis ? undefined : out });
+      if (known) pasteColumns(s, known[mode]!, factor);
+      if (!basis) continue;
+      matmul(s, basis, factor, { transposeA: true, out });
       s.release(factor);
     }
   }, "CP starts");

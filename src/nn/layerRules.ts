@@ -1,5 +1,5 @@
 /** Rules for options that layers, fits and training share. Rules for any operation are in gpu/options. */
-import { checkOption, Engine, instanceOf, isList, type OptionRule, oneOf, optionRules, Tensor } from "../gpu/index.js";
+import { checkOption, Engine, instanceOf, isList, type OptionRule, oneOf, optionRules } from "../gpu/index.js";
 import { type Activation, activations } from "../ops/index.js";
 import { FitMemory } from "./factorised/fitMemory.js";
 
@@ -81,8 +81,6 @@ export const dataRules = {
   seed: optionRules.count,
   memory: instanceOf(FitMemory, "a FitMemory"),
 } satisfies Record<string, OptionRule>;
-
-export const tensorRule = instanceOf(Tensor, "a Tensor");
 
 const engineRule = instanceOf(Engine, "an Engine: await Engine.create(), in Node await openEngine()");
 

@@ -52,12 +52,13 @@ export function randomModels(
   s: Scheduler,
   shape: readonly [rows: number, columns: number],
   models: number,
-  options: { seed: number; stream: number },
+  options: { seed: number; stream: number; out?: Tensor | undefined },
 ): Tensor {
   assertCall("randomModels", s);
   const [rows, columns] = shape;
   const { seed, stream } = options;
-  const out = s.tensor([rows, models * columns], { label: "random models" });
+  if (options.out) assertShape("randomModels", "out", options.out, [rows, models * columns]);
+  const out = options.out ?? s.tensor([rows, models * columns], { label: "random models" });
   const unused = s.tensor([1], { dtype: "u32", label: "no step" });
   const size = rows * columns;
   const numbers = { ...seeded(seed >>> 0, stream), size, scale: 1, shift: 0, models, columns };
