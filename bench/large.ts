@@ -1,5 +1,5 @@
 /** Tensors larger than a binding, than the memory of the GPU, or than what full decompositions take: what `bench/large.mjs` runs. */
-import { mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { mkdtempSync, rmSync, statfsSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,10 +14,10 @@ import {
   ttSVD,
   tuckerHOOI,
 } from "../src/decompositions/index.js";
-import { dispose, Engine, Program } from "../src/gpu/index.js";
+import { Engine, Program, type Tensor } from "../src/gpu/index.js";
 import { openEngine, openNpy } from "../src/node/index.js";
 import { requestAdapter } from "../src/node/open.js";
-import { countReads, type RowReader, type Source, source, streamed } from "../src/sources/index.js";
+import { countReads, type RowReader, type Slabs, type Source, source, streamed } from "../src/sources/index.js";
 import { factorMatchScore } from "../src/tensors/components.js";
 import { KruskalTensor } from "../src/tensors/index.js";
 import { median } from "./statistics.js";
@@ -38,11 +38,12 @@ temporary folder, which is deleted. CASE is one of
   --memory MB        what streamed() may take of the GPU's memory, in 1e6 bytes
   --methods LIST     of cp, stHosvd (both); hosvd, tuckerHOOI, ttSVD, tensorRingSVD,
                      tensorRingALS, blockTermALS (R blocks of ranks 1)
+  --rounds N         of passes that are timed in turn (5)
   --seed N           (1)
   --help
 
 Prints MB/s of the file's bytes: of plain reading with a buffer of a slab's size, of
-reading and writing to the GPU, of passes that also compute; passes of methods, the engine's peak of bytes, the peak resident memory of
+reading and writing to the GPU, of passes that also compute, as the median of rounds in turn, and of each round's ratio; passes of methods, the engine's peak of bytes, the peak resident memory of
 the process (with a software adapter it holds the GPU's memory, too), and errors.
 `;
 
@@ -61,6 +62,8 @@ interface Case {
   /** bytes; null where the tensor is made in this process */
   memory: number | null;
   methods: string[];
+  /** of passes that are timed */
+  rounds: number;
 }
 
 function parse(): Case | null {
@@ -74,6 +77,7 @@ function parse(): Case | null {
       },
       ...{ dtype: { type: "string", default: "f4" }, memory: { type: "string" }, help: { type: "boolean" } },
       ...{ methods: { type: "string", default: "stHosvd,cp" }, seed: { type: "string", default: "1" } },
+      rounds: { type: "string", default: "5" },
     },
   });
   const name = positionals[0] as keyof typeof CASES | undefined;
@@ -87,7 +91,16 @@ function parse(): Case | null {
   const dtype = values.dtype === "f8" ? "f8" : "f4";
   const shape = (values.shape ?? defaults.shape).split("x").map(Number);
   const [rank, noise, seed] = [Number(values.rank), Number(values.noise), Number(values.seed)];
-  return { shape, rank, noise, seed, dtype, memory, methods: values.methods.split(",") };
+  return {
+    shape,
+    rank,
+    noise,
+    seed,
+    dtype,
+    memory,
+    methods: values.methods.split(",").filter(Boolean),
+    rounds: Number(values.rounds),
+  };
 }
 
 /** Uniform numbers from −1 to 1 (xorshift). */
@@ -259,6 +272,55 @@ async function solve(
   console.log(`engine: peak ${mega(engine.memory().peak)}; process: peak ${mega(resident())} resident`);
 }
 
+/** What a pass over a file takes, beside plain reading of it: by rounds in turn, in each of which everything is run once. */
+async function timePasses(engine: Engine, x: Slabs, file: string, reader: RowReader, task: Case): Promise<void> {
+  const bytes = statSync(file).size;
+  const buffer = new Uint8Array(Math.ceil((x.slabSize * bytes) / x.size));
+  // a device of the host's gets its numbers by way of the host's memory
+  const borrowed = new Engine(engine.device);
+  using borrowing = await streamed(borrowed, reader, { memory: task.memory! });
+  const load = (source: Slabs) => async (): Promise<void> => {
+    for (const { load } of source.parts) await load?.(undefined);
+    await engine.idle();
+  };
+  const factors: Tensor[] = [];
+  const product = (columns: number): (() => Promise<void>) => {
+    const all = x.shape.map((extent) => engine.tensor([extent, columns], new Float32Array(extent * columns).fill(0.5)));
+    factors.push(...all);
+    return async () => {
+      await Program.run(engine, (p) => void p.s.release(x.mttkrp(p, all, 1)), "a pass of MTTKRP");
+      await engine.idle();
+    };
+  };
+  const works: [what: string, work: () => Promise<void>][] = [
+    ["plain reading", () => plainRead(file, buffer)],
+    ["reading and writing to the GPU", load(x)],
+    ["the same to a device of the host's", load(borrowing)],
+    ["the look at all entries", () => x.look("bench")],
+    ...[1, 4, 16, 64].map((columns): [string, () => Promise<void>] => [
+      `an MTTKRP of ${columns} columns`,
+      product(columns),
+    ]),
+  ];
+  const times = works.map((): Spent[] => []);
+  for (let round = 0; round <= task.rounds; round++)
+    for (const [index, [, work]] of works.entries()) {
+      const time = await spent(work);
+      // the first round compiles and fills caches
+      if (round) times[index]!.push(time);
+    }
+  for (const [index, [what]] of works.entries()) {
+    const ms = median(times[index]!.map((time) => time.ms));
+    const part = median(times[index]!.map((time, round) => times[0]![round]!.ms / time.ms));
+    const processors = median(times[index]!.map((time) => time.processors));
+    console.log(
+      `${what}: ${mega(bytes / (ms / 1000))}/s, ${Math.round(100 * part)} % of plain reading; ${(processors / 1000).toFixed(2)} s of processors`,
+    );
+  }
+  for (const factor of factors) factor.destroy();
+  borrowed.destroy();
+}
+
 async function main(task: Case): Promise<void> {
   const { shape, memory } = task;
   const { factors, row } = planted(task);
@@ -313,54 +375,12 @@ async function main(task: Case): Promise<void> {
       rows = 0;
       return count;
     };
-    const plain: Spent[] = [];
-    const looks: Spent[] = [];
-    const writes: Spent[] = [];
-    let x = null as Awaited<ReturnType<typeof streamed>> | null;
-    let buffer = new Uint8Array(0);
-    for (let round = 0; round < 3; round++) {
-      if (buffer.length) plain.push(await spent(() => plainRead(file, buffer)));
-      x?.[dispose]();
-      const look = await spent(async () => void (x = await streamed(engine, counted, { memory })));
-      if (buffer.length) looks.push(look);
-      const { parts } = x!;
-      const write = await spent(async () => {
-        for (const { load } of parts) await load?.(undefined);
-        await engine.idle();
-      });
-      if (buffer.length) writes.push(write);
-      buffer = new Uint8Array((x!.slabSize * bytes) / entries);
+    {
+      using x = await streamed(engine, counted, { memory });
+      console.log(`${x} of ${mega((x.slabSize * bytes) / entries)}`);
+      await timePasses(engine, x, file, counted, task);
     }
-    using held = x!;
-    console.log(`${held} of ${mega(buffer.length)}`);
-    const base = median(plain.map(({ ms }) => ms));
-    const tell = (what: string, times: readonly Spent[]): void => {
-      const ms = median(times.map((time) => time.ms));
-      const processors = median(times.map((time) => time.processors));
-      const part = Math.round((100 * base) / ms);
-      console.log(
-        `${what}: ${mega(bytes / (ms / 1000))}/s, ${part} % of plain reading; ${seconds(processors)} of processors`,
-      );
-    };
-    tell("plain reading", plain);
-    tell("reading and writing to the GPU", writes);
-    tell("the look at all entries", looks);
-    for (const columns of [1, 4, 16, 64]) {
-      const all = shape.map((extent) => engine.tensor([extent, columns], new Float32Array(extent * columns).fill(0.5)));
-      const pass = () => Program.run(engine, (p) => void p.s.release(held.mttkrp(p, all, 1)), "a pass of MTTKRP");
-      await pass();
-      const times: Spent[] = [];
-      for (let round = 0; round < 3; round++)
-        times.push(
-          await spent(async () => {
-            await pass();
-            await engine.idle();
-          }),
-        );
-      tell(`an MTTKRP of ${columns} columns`, times);
-      for (const factor of all) factor.destroy();
-    }
-    buffer = new Uint8Array(0);
+    using held = await streamed(engine, counted, { memory });
     await solve(engine, held, task, factors, passes);
     engine.destroy();
   } finally {

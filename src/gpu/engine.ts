@@ -142,6 +142,8 @@ export class Engine {
   /** kernels of the last submit, to name in errors that come from no scope */
   #lastKernels: readonly string[] = [];
   #ownsDevice = false;
+  /** what writes into memory of the device's */
+  readonly #filling = new Set<Promise<unknown>>();
   #destroyed = false;
 
   constructor(
@@ -523,7 +525,22 @@ export class Engine {
     this.faults.end(new TenfoldError("the engine was destroyed", { code: "DESTROYED" }));
     this.pipelines.clear();
     this.buffers.destroy();
-    if (this.#ownsDevice) this.device.destroy();
+    if (!this.#ownsDevice) return;
+    const free = (): void => this.device.destroy();
+    if (this.#filling.size) void Promise.allSettled(this.#filling).then(free);
+    else free();
+  }
+
+  /** @internal whether the engine opened the device, so that nobody else destroys it */
+  get ownsDevice(): boolean {
+    return this.#ownsDevice;
+  }
+
+  /** @internal The device, and its memory with it, is not destroyed before this is settled. */
+  keepDeviceFor(filling: Promise<unknown>): void {
+    this.#filling.add(filling);
+    const over = (): void => void this.#filling.delete(filling);
+    filling.then(over, over);
   }
 
   [dispose](): void {

@@ -20,6 +20,6 @@ export type { Memory } from "./pool.js";
 export type { Profile, ProfileRow } from "./profile.js";
 export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from "./program.js";
 export { type Bindings, Schedule, Scheduler } from "./schedule.js";
-export { STAGED, Staging } from "./staging.js";
+export { type Send, STAGED, Staging } from "./staging.js";
 export * from "./tensor.js";
 export { Variants } from "./variants.js";

@@ -1,6 +1,7 @@
 import shader from "../../shaders/inspect.wgsl?late";
 import { type DType, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { bitsOf, readingOf } from "./bits.js";
+import { sum } from "./reduce.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 /**
@@ -10,25 +11,36 @@ import { assertCall, assertShape } from "./shapes.js";
 const RUN = 128;
 const MOST_WORKGROUPS = 1024;
 
-const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [
-  Math.min(MOST_WORKGROUPS, Math.ceil(size! / (WIDTH! * RUN))),
-]);
+const workgroups = (size: number, width: number): number => Math.min(MOST_WORKGROUPS, Math.ceil(size / (width * RUN)));
+
+const kernel = new Kernel(shader, ({ size }, { WIDTH }) => [workgroups(size!, WIDTH!)]);
 
 /**
  * Counts what is not finite in a tensor and finds its largest finite magnitude, into `findings` ([4], u32, zeros before):
- * read them with {@link inspection}.
+ * read them with {@link inspection}. `squaredNorm` ([1]) gets the sum of the squares of what is finite, if all is.
  */
-export function inspect(s: Scheduler, x: Tensor<DType>, findings: Tensor<"u32">): Tensor<"u32"> {
+export function inspect(
+  s: Scheduler,
+  x: Tensor<DType>,
+  findings: Tensor<"u32">,
+  { squaredNorm }: { squaredNorm?: Tensor } = {},
+): Tensor<"u32"> {
   assertCall("inspect", s, { x, findings });
   if (findings.dtype !== "u32") throw new ShapeError(`inspect: findings are ${findings.dtype}, needs u32`);
   assertShape("inspect", "findings", findings, [4]);
   const bits = bitsOf(x);
   const inVectors = x.size % 4 === 0;
+  const size = inVectors ? x.size / 4 : x.size;
+  if (squaredNorm) assertShape("inspect", "squaredNorm", squaredNorm, [1]);
+  const parts = squaredNorm ? workgroups(size, Number(kernel.constants.WIDTH)) : 1;
+  const squares = s.tensor([parts], { label: "squares of parts" });
   s.run(
-    kernel.with(readingOf(x, inVectors)),
-    { x: bits, words: bits, findings },
-    { size: inVectors ? x.size / 4 : x.size },
+    kernel.with({ SQUARES: squaredNorm !== undefined, ...readingOf(x, inVectors) }),
+    { x: bits, words: bits, findings, squares },
+    { size },
   );
+  if (squaredNorm) sum(s, squares, { out: squaredNorm });
+  s.release(squares);
   return findings;
 }
 

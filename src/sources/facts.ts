@@ -1,5 +1,5 @@
 import { type DType, type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
-import { inspect, inspection, sumOfSquares } from "../ops/index.js";
+import { inspect, inspection } from "../ops/index.js";
 
 /**
  * Largest magnitudes from 2⁻¹⁰ to 2¹⁶ stay as they are, so that 16-bit numbers are read as they lie. Solvers take Gram matrices of products
@@ -41,20 +41,15 @@ export async function look(
   using seen = engine.tensor([count, APART], new Uint32Array(count * APART), { label: "inspection" });
   using norms = engine.tensor([count, APART], null, { label: "squared norms" });
   const see = ({ s }: Program, x: Tensor<DType>, slab: number): void => {
-    inspect(
-      s,
-      x,
-      seen
-        .rows(slab, slab + 1)
-        .reshape([APART])
-        .rows(0, 4),
-    );
-    sumOfSquares(s, x, {
-      out: norms
-        .rows(slab, slab + 1)
-        .reshape([APART])
-        .rows(0, 1),
-    });
+    const squaredNorm = norms
+      .rows(slab, slab + 1)
+      .reshape([APART])
+      .rows(0, 1);
+    const findings = seen
+      .rows(slab, slab + 1)
+      .reshape([APART])
+      .rows(0, 4);
+    inspect(s, x, findings, { squaredNorm });
   };
   await Program.run(engine, (p) => record(p, (x, slab) => see(p, x, slab)), `${operation} input`);
   const [words, squares] = await engine.read([seen, norms]);

@@ -1,7 +1,4 @@
-import { bytesOf, type DType, STAGED, type Staging, sizeOf, type Tensor } from "../gpu/index.js";
-
-/** Writes bytes of a slab's numbers to where it lies on the GPU, from its byte `at` on (0 by default). */
-type Write = (bytes: Uint8Array, at?: number) => Promise<void>;
+import { bytesOf, type DType, type Engine, type Send, STAGED, Staging, sizeOf, type Tensor } from "../gpu/index.js";
 
 /**
  * Brings slabs of the host to the GPU in order, each to where the last one lay. While the GPU works on a slab, the next one is read and written
@@ -11,20 +8,16 @@ export class Feed {
   /** which slab lies on the GPU */
   #present = -1;
 
-  /**
-   * @param staging with room for a slab; it remains the caller's
-   * @param bring reads slab `index`, and writes it
-   */
+  /** @param bring reads slab `index`, and writes it to `place` */
   constructor(
-    readonly staging: Staging,
-    readonly bring: (index: number, write: Write, signal: AbortSignal | undefined) => Promise<void>,
+    readonly bring: (index: number, place: Tensor<DType>, signal: AbortSignal | undefined) => Promise<void>,
   ) {}
 
   /** Writes slab `index` to `place`, if it is not there. */
   async load(index: number, place: Tensor<DType>, signal: AbortSignal | undefined): Promise<void> {
     if (this.#present === index) return;
     this.#present = -1;
-    await this.bring(index, (bytes, at = 0) => this.staging.write(place, at, bytes), signal);
+    await this.bring(index, place, signal);
     this.#present = index;
   }
 }
@@ -43,17 +36,20 @@ export interface RowReader {
 /** How numbers are kept, on the host and on the GPU; kernels take them for f32. */
 export type NumberFormat = DType;
 
-/** Reads rows into two pieces of the host's memory in turn: one is written to the GPU while the other is read. */
+/** Reads rows, a piece after the other, into memory from which the GPU copies: one is copied while the next is read. */
 export class RowFeed {
   readonly #rowBytes: number;
   /** rows of a piece */
   readonly #step: number;
-  #pieces: [Uint8Array, Uint8Array] | null = null;
+  readonly #staging: Staging;
 
   constructor(
+    engine: Engine,
     readonly reader: RowReader,
     /** rows of the largest slab */
     readonly most: number,
+    /** bytes that may wait for the GPU: by default those of a slab */
+    waiting?: number,
   ) {
     const { shape, format, chunk = 1 } = reader;
     this.#rowBytes = (sizeOf(shape) / shape[0]!) * bytesOf(format);
@@ -61,30 +57,33 @@ export class RowFeed {
     const together = chunk * (this.#rowBytes % 4 ? 4 : 1);
     const step = Math.max(1, Math.floor(STAGED / (together * this.#rowBytes))) * together;
     this.#step = Math.min(step, most);
+    this.#staging = new Staging(engine, waiting ?? most * this.#rowBytes, this.#step * this.#rowBytes);
   }
 
-  /** Writes rows `start` to `start + count`. */
-  async bring(start: number, count: number, write: Write, signal: AbortSignal | undefined): Promise<void> {
-    const size = this.#step * this.#rowBytes;
-    this.#pieces ??= [new Uint8Array(size), new Uint8Array(size)];
-    const begin = (row: number): { bytes: Uint8Array; done: Promise<void> } => {
+  /** Writes rows `start` to `start + count` to where they lie on the GPU. */
+  async bring(start: number, count: number, place: Tensor<DType>, signal: AbortSignal | undefined): Promise<void> {
+    const begin = (row: number): Promise<Send> => {
       const rows = Math.min(this.#step, count - row);
-      const bytes = this.#pieces![(row / this.#step) % 2]!.subarray(0, rows * this.#rowBytes);
-      const done = Promise.resolve().then(() => this.reader.read(start + row, rows, bytes, signal));
-      done.catch(() => {}); // it is awaited in its turn
-      return { bytes, done };
+      const filled = this.#staging.fill(rows * this.#rowBytes, (into) =>
+        this.reader.read(start + row, rows, into, signal),
+      );
+      filled.catch(() => {}); // it is awaited in its turn
+      return filled;
     };
     let next = begin(0);
     try {
       for (let row = 0; row < count; row += this.#step) {
-        const { bytes, done } = next;
-        await done;
+        const send = await next;
         if (row + this.#step < count) next = begin(row + this.#step);
-        await write(bytes, row * this.#rowBytes);
+        send(place, row * this.#rowBytes);
       }
     } finally {
-      // its memory may be what the next run reads to
-      await next.done.catch(() => {});
+      // a reader is asked for one piece at a time
+      await next.catch(() => {});
     }
+  }
+
+  destroy(): void {
+    this.#staging.destroy();
   }
 }

@@ -184,13 +184,13 @@ export class Shard {
     const largest = [Math.max(...blocks.map(({ rows }) => rows)), ...rest];
     this.#check(largest);
     const incoming = blocks.filter(({ read }) => read);
-    const feed = new Feed(this.#staging, async (index, write) => {
+    const feed = new Feed(async (index, place) => {
       const { read, rows } = incoming[index]!;
       const bytes = await read!();
       const size = sizeOf([rows, ...rest]);
       if (bytes.length !== size * bytesOf(x.format))
         throw new TenfoldError(`shard: a block has ${bytes.length} bytes, ${size} numbers of ${x.format} need others`);
-      await write(bytes);
+      await this.#staging.write(place, 0, bytes);
     });
     let start = 0;
     const parts = blocks.map((block): Placed => {
@@ -268,8 +268,7 @@ export class Shard {
               .rows(slab, slab + 1)
               .reshape([APART])
               .rows(0, length);
-          inspect(s, known, at(seen, 4));
-          sumOfSquares(s, known, { out: at(norms, 1) });
+          inspect(s, known, at(seen, 4), { squaredNorm: at(norms, 1) });
           if (marked) {
             const ones = fill(s, s.tensor(reader.shape, { label: "known" }), 1);
             accumulateKnown(s, marked, ones, { alpha: 0, beta: 1, gamma: 0 });

@@ -388,10 +388,10 @@ export async function slabs(
   const mostRows = Math.max(0, ...ofHost.map(({ shape }) => shape[0]!));
   const buffer = mostRows ? engine.tensor([mostRows, ...rest], null, { label: "slab" }) : null;
   const staging = new Staging(engine, buffer?.bytes ?? 0);
-  const feed = new Feed(staging, async (index, write, signal) => {
+  const feed = new Feed(async (index, place, signal) => {
     const { shape, read } = ofHost[index]!;
     const data = elementsOf(operation, await read.call(ofHost[index]!, signal), shape, "f32", `slab ${index}`);
-    await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    await staging.write(place, 0, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   });
   let start = 0;
   const placed = parts.map((part): Placed => {

@@ -16,7 +16,6 @@ import {
   optionRules,
   ShapeError,
   STAGED,
-  Staging,
   sizeOf,
   TenfoldError,
   type Tensor,
@@ -111,14 +110,13 @@ export async function sourceOf(
   if (options.memory !== undefined) return await streamedFrom(operation, engine, reader, options.memory);
   const rows = rowsOfSlab(operation, engine, reader, Math.min(SLAB, most));
   const held: Tensor<DType>[] = [];
-  const staging = new Staging(engine, 4 * STAGED);
+  const feed = new RowFeed(engine, reader, rows, 4 * STAGED);
   try {
-    const feed = new RowFeed(reader, rows);
     const parts: Placed[] = [];
     for (const { start, shape } of cut(reader.shape, rows)) {
       const tensor = placeFor(engine, shape, format);
       held.push(tensor);
-      await feed.bring(start, shape[0]!, (bytes, at = 0) => staging.write(tensor, at, bytes), undefined);
+      await feed.bring(start, shape[0]!, tensor, undefined);
       parts.push({ start, data: tensor });
     }
     return await looked(new Slabs(engine, shape, parts, held), operation);
@@ -126,7 +124,7 @@ export async function sourceOf(
     for (const tensor of held) tensor.destroy();
     throw error;
   } finally {
-    staging.destroy();
+    feed.destroy();
   }
 }
 
@@ -162,17 +160,16 @@ async function streamedFrom(operation: string, engine: Engine, reader: RowReader
   const rows = Math.max(1, Math.min(most, Math.floor((SLAB * shape[0]!) / (4 * sizeOf(shape)))));
   const slabs = cut(shape, rows);
   const tensor = placeFor(engine, slabs[0]!.shape, format);
-  const rowFeed = new RowFeed(reader, rows);
-  const staging = new Staging(engine, tensor.bytes);
-  const feed = new Feed(staging, (index, write, signal) => {
+  const rowFeed = new RowFeed(engine, reader, rows);
+  const feed = new Feed((index, place, signal) => {
     const { start, shape } = slabs[index]!;
-    return rowFeed.bring(start, shape[0]!, write, signal);
+    return rowFeed.bring(start, shape[0]!, place, signal);
   });
   const parts = slabs.map(({ start, shape }, index): Placed => {
     const data = placeIn(tensor, shape);
     return { start, data, load: (signal) => feed.load(index, data, signal) };
   });
-  return await looked(new Slabs(engine, shape, parts, [tensor, staging]), operation);
+  return await looked(new Slabs(engine, shape, parts, [tensor, rowFeed]), operation);
 }
 
 /** One tensor, which is the source's. */

@@ -34,6 +34,19 @@ describe("inspect", () => {
     expect(await inspected(values)).toMatchObject({ notFinite: 4, first: { index: 0, kind: "NaN" } });
   });
 
+  it.each([1, 5, 4096, 100_003, 1_000_000])("adds up the squares of %i entries to f32's digits", async (size) => {
+    const engine = await testEngine();
+    const values = randomArray(size, 5);
+    using x = engine.tensor([size], values);
+    using findings = engine.tensor([4], new Uint32Array(4));
+    using squaredNorm = engine.tensor([1]);
+    await engine.run((s) => void inspect(s, x, findings, { squaredNorm }));
+    const squares = values.reduce((sum, value) => sum + value * value, 0);
+    const [sum] = await engine.read(squaredNorm);
+    expect(Math.abs(sum! - squares) / squares).toBeLessThan(3e-7);
+    expect(inspection(await engine.read(findings)).notFinite).toBe(0);
+  });
+
   it("sees subnormal numbers, zeros and the largest f32", async () => {
     expect((await inspected(Float32Array.of(0, -0))).largest).toBe(0);
     expect((await inspected(Float32Array.of(0, 2 ** -149))).largest).toBe(2 ** -149);
