@@ -4,14 +4,14 @@ import { OnnxModel } from "./model.js";
 import { copyOf, isExternal, makeOpenInfo, type NodeProto, subgraphsOf, type ValueInfoProto } from "./proto.js";
 import { extentsOf, externalBytes } from "./tensors.js";
 
-/** A value of the main graph, and its element type by its number in TensorProto.DataType. */
+/** A value of the main graph, and its element type by its number in TensorProto.DataType; 0 for an output whose type the runtime shall infer. */
 export interface TypedValue {
   name: string;
   dataType: number;
 }
 
 /** All names that a node reads, those inside of its graphs included. */
-function namesRead(node: NodeProto): string[] {
+export function namesRead(node: NodeProto): string[] {
   const inside = subgraphsOf(node).flatMap((graph) => [
     ...graph.node.flatMap(namesRead),
     ...graph.output.map(({ name }) => name),
@@ -23,7 +23,7 @@ function namesRead(node: NodeProto): string[] {
  * The part of a model between some values and others: a runtime computes the whole graph, whichever outputs it is asked for.
  *
  * @param outputs what the part gives
- * @param inputs where it begins; the model's inputs that it needs by default
+ * @param inputs where it begins, as far as it needs them; the model's inputs by default
  */
 export function cutOnnx(
   model: OnnxModel,
@@ -33,12 +33,16 @@ export function cutOnnx(
   const { graph, proto, file, external } = model;
   const start = new Set(inputs.map(({ name }) => name));
   const needed = new Set(outputs.map(({ name }) => name).filter((name) => !start.has(name)));
+  const read = new Set<string>();
   const node: NodeProto[] = [];
   for (let at = graph.node.length - 1; at >= 0; at--) {
     const one = graph.node[at]!;
     if (!one.output.some((name) => needed.has(name))) continue;
     node.unshift(one);
-    for (const name of namesRead(one)) if (!start.has(name)) needed.add(name);
+    for (const name of namesRead(one)) {
+      read.add(name);
+      if (!start.has(name)) needed.add(name);
+    }
   }
   const declared = new Map(graph.output.map((info) => [info.name, info]));
   const infoOf = ({ name, dataType }: TypedValue): ValueInfoProto => declared.get(name) ?? makeOpenInfo(name, dataType);
@@ -47,7 +51,10 @@ export function cutOnnx(
   if (missing) throw new TenfoldError(`cutOnnx: no node of ${file} makes ${JSON.stringify(missing.name)}`);
   const part = copyOf(graph, {
     node,
-    input: [...graph.input.filter(({ name }) => needed.has(name)), ...inputs.map(infoOf)],
+    input: [
+      ...graph.input.filter(({ name }) => needed.has(name)),
+      ...inputs.filter(({ name }) => read.has(name)).map(infoOf),
+    ],
     output: outputs.map(infoOf),
     initializer: graph.initializer.filter(({ name }) => needed.has(name)),
     // shapes are inferred again; those of values that are not there would be refused

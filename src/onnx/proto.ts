@@ -284,11 +284,11 @@ export const makeModel = (
     opsetImport: [codec.make("Opset", { domain: "", version: BigInt(opset) }) as ModelProto["opsetImport"][number]],
   });
 
-/** A value of which only the element type is told. */
+/** A value of which only the element type is told, or with 0 only the name. */
 export const makeOpenInfo = (name: string, elemType: number): ValueInfoProto =>
   make("ValueInfo", {
     name,
-    type: make("Type", { value: { case: "tensorType", value: make("TensorType", { elemType }) } }),
+    ...(elemType && { type: make("Type", { value: { case: "tensorType", value: make("TensorType", { elemType }) } }) }),
   });
 
 /** The dimensions that a value is declared with; null where none are. */

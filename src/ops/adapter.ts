@@ -141,6 +141,11 @@ const NUMBERS = {
   jacobiAlone: { values: { swiftshader: 128, gpu: 128 }, numbers: upTo(0, 128) },
   jacobiTeam: { values: { swiftshader: 1, gpu: 16 }, numbers: powerOfTwo(1, 16) },
   jacobiTeamMiddle: { values: { swiftshader: 1, gpu: 8 }, numbers: powerOfTwo(1, 16) },
+  hostEigenvectors: {
+    values: { swiftshader: Number.POSITIVE_INFINITY, gpu: 320 },
+    numbers: threshold,
+    words: { always: Number.POSITIVE_INFINITY },
+  },
   reflectorWidth: { values: { swiftshader: 4, lavapipe: 8, gpu: 256 }, numbers: powerOfTwo(4, 256) },
   reflectorTeam: { values: { swiftshader: 4, lavapipe: 8, gpu: 32 }, numbers: powerOfTwo(4, 32) },
   reductionRows: { values: { swiftshader: 32, gpu: 32 }, numbers: optionRules.positive },
@@ -353,6 +358,12 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     decides: "invocations that rotate a pair of columns in a Jacobi SVD of 33 to 128 columns",
     unit: "invocations",
     because: "there are more pairs to rotate at once",
+  },
+  hostEigenvectors: {
+    decides: "rows up to which compressOnnx finds eigenvectors of a matrix on the host, in f64",
+    unit: "rows",
+    because:
+      "most of the work is products, which the runtime makes where the adapter is software; 320 is an estimate for GPUs",
   },
   reflectorWidth: {
     decides: "invocations of a workgroup of Householder reflections",

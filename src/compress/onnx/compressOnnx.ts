@@ -23,7 +23,7 @@ import { copyOf, makeEntry } from "../../onnx/proto.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
-import { widthOf } from "./moments.js";
+import { type Relays, widthOf } from "./moments.js";
 import type { Agreement, SampleAgreement } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
 import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel, RIDGE } from "./prepared.js";
@@ -593,6 +593,7 @@ class Compression {
     const order = prepared.sites.filter(({ id }) => attempt.plan.has(id));
     let now = attempt;
     let best = attempt;
+    const relays = await prepared.relays();
     for (let at = 0; at < order.length; ) {
       const group = [order[at]!];
       let bytes = LayerFits.bytesOf(order[at]!);
@@ -608,7 +609,11 @@ class Compression {
         `refitting ${group[0]!.name}`,
       );
       tell(0);
-      const refit = this.refitsOf(now, group, order.slice(0, at), tell);
+      const { fits } = now;
+      const ahead = order.slice(at).map(({ input }) => input);
+      relays.original.settle(() => prepared.model, ahead);
+      for (const relay of [relays.current, relays.held]) relay.settle(() => prepared.written(fits), ahead);
+      const refit = this.refitsOf(now, group, order.slice(0, at), relays, tell);
       let next: Attempt | null = null;
       for (const ridge of [...REFIT_RIDGES, null]) {
         const fits = new Map(now.fits);
@@ -617,7 +622,7 @@ class Compression {
           fits.set(fit.site, fit);
           if (isNew) refitted.add(fit.site);
         }
-        const held = await prepared.heldBack(fits);
+        const held = await prepared.heldBack(fits, relays.held);
         if (!next || held.error < next.held!.error) next = { plan: attempt.plan, fits, refitted, held };
         if (held.error <= MARGIN * best.held!.error) break;
       }
@@ -639,6 +644,7 @@ class Compression {
     { plan, fits }: Attempt,
     group: readonly OnnxSite[],
     before: readonly OnnxSite[],
+    relays: Relays,
     tell: (part: number) => void,
   ): (ridge: number | null) => Promise<{ fit: OnnxReplacement; isNew: boolean }[]> {
     const { prepared } = this;
@@ -649,7 +655,7 @@ class Compression {
     let layers: Promise<Fits[]> | null = null;
     const collect = async (): Promise<Fits[]> => {
       prepared.makeRoom(...group);
-      const moments = await prepared.collect(group, { current: prepared.written(fits) }, tell);
+      const moments = await prepared.collect(group, { current: prepared.written(fits), relays }, tell);
       const out: Fits[] = [];
       for (const site of group) {
         const more = { ridge: REFIT_RIDGES[0], multiple: prepared.multiple, refit: true };

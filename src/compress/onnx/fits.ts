@@ -17,15 +17,9 @@
  *
  * The first factor's vectors are ordered, so the leading block of one Cholesky factor holds the answer for every smaller rank.
  */
-import { eigh } from "../../decompositions/index.js";
-import {
-  matrixProduct,
-  permuteValues,
-  symmetricEigenvalues,
-  symmetricEigenvectors,
-  transpose,
-} from "../../nn/factorised/hostMatrices.js";
+import { matrixProduct, permuteValues, symmetricEigenvalues, transpose } from "../../nn/factorised/hostMatrices.js";
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
+import { eigenvectorsOf } from "./eigenvectors.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 import { blockOf, type Factor, ScaledIdentity, Triangle } from "./triangle.js";
@@ -97,34 +91,6 @@ export function costOf(
     total += entries * positions * share;
   }
   return { weights, multiplications: Math.round(total) };
-}
-
-/** Sides of symmetric matrices up to which eigenvectors are found on the host, where they cost less than the way to the GPU. */
-const ON_HOST = 320;
-
-/** Eigenvectors of a symmetric matrix, one a row, and their energies vᵀMv in f64, largest first. */
-export async function eigenvectorsOf(
-  products: Products,
-  matrix: Float64Array,
-  n: number,
-  onHost = ON_HOST,
-): Promise<{ values: Float64Array; vectors: Float64Array }> {
-  if (n <= onHost) return symmetricEigenvectors(Float64Array.from(matrix), n);
-  let largest = 0;
-  for (const value of matrix) largest = Math.max(largest, Math.abs(value));
-  const scale = largest > 0 ? 2 ** -Math.round(Math.log2(largest)) : 1;
-  const { engine } = products;
-  using a = engine.tensor(
-    [n, n],
-    Float32Array.from(matrix, (value) => value * scale),
-  );
-  using factors = await eigh(engine, a);
-  const vectors = transpose(await factors.vectors.read(), n, n);
-  // eigenvalues of f32 are off by 1e-6 of the largest; the energies of the vectors by the square of that
-  const images = await products.multiply(vectors, matrix, { rows: n, inner: n, columns: n });
-  const values = new Float64Array(n);
-  for (let i = 0; i < n; i++) for (let j = 0, at = i * n; j < n; j++, at++) values[i]! += vectors[at]! * images[at]!;
-  return { values, vectors };
 }
 
 /** B·L⁻ᵀ of a regression, and L. */
@@ -292,10 +258,10 @@ export class LayerFits {
       ...{ rows: n, inner: outputs * columns, columns: n, transposeA: true },
     });
     const weighted = await lowerBlock.between(squares);
-    const { vectors } = await eigenvectorsOf(products, weighted, n);
     const most = Math.floor((outputs * width) / (n + outputs * columns));
     const limit = Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, most));
-    const first = await lowerBlock.solve(vectors.subarray(0, limit * n), limit, false);
+    const { vectors } = await eigenvectorsOf(products, weighted, n, limit);
+    const first = await lowerBlock.solve(vectors, limit, false);
     const size = limit * columns;
     // the rows of the first factor of an A of I are orthogonal, and as long as each other
     const lower = a
@@ -325,17 +291,18 @@ export class LayerFits {
     const { products, width } = this;
     const size = limit * columns;
     const out = new Float64Array(size * size);
-    // the rows of one column's place at a time
+    // the rows of one column's place at a time, up to the block on the diagonal
     for (let c = 0; c < columns; c++) {
-      const rows = a.subarray(c * n * width, (c + 1) * n * width);
-      // (n·columns) × limit, which is n × (columns·limit)
+      const rows = blockOf(a, width, c * n, (c + 1) * n, 0, (c + 1) * n);
+      // (n·places) × limit, which is n × (places·limit)
       const half = await products.multiply(rows, first, {
-        ...{ rows: n * columns, inner: n, columns: limit, transposeB: true },
+        ...{ rows: n * (c + 1), inner: n, columns: limit, transposeB: true },
       });
-      const both = await products.multiply(first, half, { rows: limit, inner: n, columns: size });
+      const both = await products.multiply(first, half, { rows: limit, inner: n, columns: limit * (c + 1) });
       for (let r = 0, at = 0; r < limit; r++)
-        for (let d = 0; d < columns; d++)
-          for (let q = 0, to = (r * columns + c) * size + d; q < limit; q++, at++, to += columns) out[to] = both[at]!;
+        for (let d = 0; d <= c; d++)
+          for (let q = 0, place = r * columns + c, other = d; q < limit; q++, at++, other += columns)
+            out[place * size + other] = out[other * size + place] = both[at]!;
     }
     return out;
   }

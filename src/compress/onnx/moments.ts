@@ -7,6 +7,7 @@ import { DATA_TYPES, FLOAT } from "../../onnx/dataTypes.js";
 import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
 import { patchesOf } from "./patches.js";
 import type { Products } from "./products.js";
+import type { Relay } from "./relay.js";
 import { hashOf, randomNumbers } from "./samples.js";
 import { type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
@@ -126,6 +127,12 @@ export class MomentSums {
   }
 }
 
+/** Runs of both networks from a place on before which both are settled. */
+export interface Relays {
+  original: Relay;
+  current: Relay;
+}
+
 export interface CollectOptions {
   products: Products;
   sessions: OnnxSessions;
@@ -136,6 +143,8 @@ export interface CollectOptions {
   sites: readonly OnnxSite[];
   /** runs of the model */
   runs: readonly OnnxFeeds[];
+  /** the same runs, of both networks, with what is settled before the layers */
+  relays?: Relays | undefined;
   /** how many patches are taken of each layer at most, at places that are drawn, over all runs */
   patches: number;
   seed: number;
@@ -166,20 +175,23 @@ function joinedMoments(parts: readonly Moments[]): Moments {
 
 /** The moments of the inputs of some layers, in one pass over the samples; of a layer in groups those of all groups, one behind the other. */
 export async function collectMoments(options: CollectOptions): Promise<Map<string, Moments>> {
-  const { products, sessions, original, current, sites, runs, patches, seed, onRun, signal } = options;
+  const { products, sessions, original, current, sites, runs, relays, patches, seed, onRun, signal } = options;
   const values = sites.map((site) => ({ name: site.input, dataType: typeOf(site) }));
-  const before = await Part.open(sessions, original, values);
-  const now = current && current !== original ? await Part.open(sessions, current, values) : null;
+  const whole = { runs, from: [] };
+  const begun = (await relays?.original.reach()) ?? whole;
+  const begunNow = (await relays?.current.reach()) ?? whole;
+  const before = await Part.open(sessions, original, values, begun.from);
+  const now = current && current !== original ? await Part.open(sessions, current, values, begunNow.from) : null;
   const sumsOf = (site: OnnxSite): MomentSums[] =>
     Array.from({ length: site.groups }, () => new MomentSums(products, widthOf(site), now !== null));
   const sums = new Map(sites.map((site) => [site.id, sumsOf(site)]));
   // places do not depend on which layers are collected together
   const random = new Map(sites.map(({ id }) => [id, randomNumbers(seed + hashOf(id))]));
   try {
-    for (const [done, feeds] of runs.entries()) {
+    for (const done of runs.keys()) {
       signal?.throwIfAborted();
-      const x = await before.run(feeds);
-      const z = now ? await now.run(feeds) : x;
+      const x = await before.run(begun.runs[done]!);
+      const z = now ? await now.run(begunNow.runs[done]!) : x;
       for (const site of sites) {
         const rows = sums.get(site.id)!.map((sum, group) => ({
           ...{ sum, x: patchesOf(site, x[site.input]!, group), z: now ? patchesOf(site, z[site.input]!, group) : null },

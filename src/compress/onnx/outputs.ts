@@ -4,6 +4,7 @@ import { isFloat } from "../../onnx/dataTypes.js";
 import { GraphFacts } from "../../onnx/graph.js";
 import type { OnnxModel } from "../../onnx/index.js";
 import { elementTypeOf, intOf } from "../../onnx/proto.js";
+import { Relay } from "./relay.js";
 import { floatsOfArray, type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 /** A value that outputs are judged by. */
@@ -209,18 +210,25 @@ export class OutputJudge {
     return new OutputJudge(sessions, judged, runs, counts, reference, spread);
   }
 
-  async of(model: OnnxModel): Promise<Agreement> {
-    return (await this.compare(model)).agreement;
+  /** The runs, for a network that is settled up to a place. */
+  relay(memory: number): Relay {
+    return new Relay(this.sessions, this.runs, memory);
+  }
+
+  /** @param relay of the same runs, of a network that is settled as this one is */
+  async of(model: OnnxModel, relay?: Relay): Promise<Agreement> {
+    return (await this.compare(model, relay)).agreement;
   }
 
   /** How near a network is, and on which samples: these in the order of the runs. */
-  async compare(model: OnnxModel): Promise<{ agreement: Agreement; samples: SampleAgreement[] }> {
+  async compare(model: OnnxModel, relay?: Relay): Promise<{ agreement: Agreement; samples: SampleAgreement[] }> {
     const { judged, reference, counts, spread } = this;
     /** of each sample, of each value */
     const each: Sums[][] = [];
-    const part = await Part.open(this.sessions, model, judged);
+    const { runs, from } = (await relay?.reach()) ?? { runs: this.runs, from: [] };
+    const part = await Part.open(this.sessions, model, judged, from);
     try {
-      for (const [at, feeds] of this.runs.entries()) {
+      for (const [at, feeds] of runs.entries()) {
         const values = await part.run(feeds);
         const count = counts[at]!;
         for (let index = 0; index < count; index++)

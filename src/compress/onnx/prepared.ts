@@ -20,11 +20,12 @@ import type { OnnxModel } from "../../onnx/model.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, LayerFits } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
-import { collectMoments, type Moments, typeOf, widthOf } from "./moments.js";
+import { collectMoments, type Moments, type Relays, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
 import type { Choice, Plan } from "./plan.js";
 import { Products } from "./products.js";
 import { Recent } from "./recent.js";
+import { Relay } from "./relay.js";
 import {
   batches,
   batchGroups,
@@ -120,6 +121,8 @@ export const MULTIPLE = 8;
 export const MEMORY = 1.5e9;
 /** for each entry of a covariance while it is summed: the sum in f64, and a part in f32 */
 const SUM_BYTES = 12;
+/** the part of the memory that values before a layer may take, of one network */
+const RELAY_SHARE = 16;
 /** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
 export const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
@@ -314,12 +317,19 @@ export class PreparedModel {
     return fits.size ? replaceSites(this.model, [...fits.values()], this.replacing) : this.model;
   }
 
+  /** Runs for fits in order, from the layer on whose turn it is. */
+  async relays(): Promise<Relays & { held: Relay }> {
+    const memory = this.memory / RELAY_SHARE;
+    const relay = (): Relay => new Relay(this.sessions, this.runs(this.split.fit), memory);
+    return { original: relay(), current: relay(), held: (await this.judge("choose")).relay(memory) };
+  }
+
   /** What held-back samples say of the model with these fits. */
-  async heldBack(fits: ReadonlyMap<string, OnnxReplacement>): Promise<Agreement> {
+  async heldBack(fits: ReadonlyMap<string, OnnxReplacement>, relay?: Relay): Promise<Agreement> {
     const key = this.keyOf(fits.values());
     let agreement = this.held.get(key);
     if (!agreement) {
-      agreement = await (await this.judge("choose")).of(this.written(fits));
+      agreement = await (await this.judge("choose")).of(this.written(fits), relay);
       this.held.set(key, agreement);
     }
     return agreement;
@@ -413,14 +423,14 @@ export class PreparedModel {
 
   async collect(
     sites: readonly OnnxSite[],
-    { original = this.model, current }: { original?: OnnxModel; current?: OnnxModel } = {},
+    { original = this.model, current, relays }: { original?: OnnxModel; current?: OnnxModel; relays?: Relays } = {},
     onRun?: (part: number) => void,
   ): Promise<Map<string, Moments>> {
     const { patches = PATCHES, seed = 0 } = this.options;
     const { products, sessions } = this;
     const runs = this.runs(this.split.fit);
     return await collectMoments({
-      ...{ products, sessions, original, current, sites, runs, patches, seed, signal: this.watch.signal },
+      ...{ products, sessions, original, current, relays, sites, runs, patches, seed, signal: this.watch.signal },
       onRun: onRun && ((done) => onRun(done / runs.length)),
     });
   }
@@ -431,7 +441,12 @@ export class PreparedModel {
   async choices(cost: Cost): Promise<Choice[]> {
     const { sites, plan, watch } = this;
     const choices: Choice[] = [];
+    const relay = this.calibrated ? (await this.judge("fit")).relay(this.memory / RELAY_SHARE) : undefined;
     for (const [at, site] of sites.entries()) {
+      relay?.settle(
+        () => this.model,
+        sites.slice(at).map(({ input }) => input),
+      );
       const share = 0.58 / sites.length;
       const from = 0.02 + at * share;
       let layer = plan.layers.find(({ id }) => id === site.id);
@@ -443,7 +458,7 @@ export class PreparedModel {
         let weight = 1;
         if (probe) {
           const fit = await this.fitOf(site, probe);
-          const { error } = await (await this.judge("fit")).of(this.written(new Map([[site.id, fit]])));
+          const { error } = await (await this.judge("fit")).of(this.written(new Map([[site.id, fit]])), relay);
           weight = error ** 2 / Math.max(probe.error, 1e-9);
         }
         layer = { id: site.id, candidates, weight, patches: fits.patches };

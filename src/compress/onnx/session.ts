@@ -83,13 +83,21 @@ export class Part {
     private readonly inputs: readonly string[],
   ) {}
 
-  /** @param values names may be inputs of the model, too: what was fed comes back */
-  static async open(sessions: OnnxSessions, model: OnnxModel, values: readonly TypedValue[]): Promise<Part> {
-    const inputs = new Set(model.inputs.map(({ name }) => name));
+  /**
+   * @param values names may be inputs of the part, too: what was fed comes back
+   * @param from values that are fed beside inputs of the model
+   */
+  static async open(
+    sessions: OnnxSessions,
+    model: OnnxModel,
+    values: readonly TypedValue[],
+    from: readonly TypedValue[] = [],
+  ): Promise<Part> {
+    const inputs = new Set([...model.inputs, ...from].map(({ name }) => name));
     const wanted = [...new Map(values.map((value) => [value.name, value])).values()];
     const computed = wanted.filter(({ name }) => !inputs.has(name));
     if (!computed.length) return new Part(null, []);
-    const part = cutOnnx(model, computed);
+    const part = cutOnnx(model, computed, from);
     try {
       return new Part(
         await sessions(writeOnnx(part)),

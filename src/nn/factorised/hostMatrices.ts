@@ -254,53 +254,16 @@ export const symmetricEigenvalues = (a: Float64Array, n: number): Float64Array =
 };
 
 /**
- * Eigenvalues of a symmetric n×n matrix, largest first, and its eigenvectors, one a row, in f64. Reads the lower triangle of `a`, and
- * overwrites it. About 7 n³ multiplications.
- *
- * @throws TenfoldError where an eigenvalue does not converge in 60 steps
- */
-export function symmetricEigenvectors(a: Float64Array, n: number): { values: Float64Array; vectors: Float64Array } {
-  const [diagonal, beside, half] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)];
-  tridiagonalise(a, n, diagonal, beside, half);
-  const rows = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) rows[i * n + i] = 1;
-  qlSteps(n, diagonal, beside, (at, sine, cosine) => {
-    const [p, q] = [at * n, (at + 1) * n];
-    for (let k = 0; k < n; k++) {
-      const [x, y] = [rows[p + k]!, rows[q + k]!];
-      rows[q + k] = sine * x + cosine * y;
-      rows[p + k] = cosine * x - sine * y;
-    }
-  });
-  const order = Array.from(diagonal, (_, i) => i).sort((i, j) => diagonal[j]! - diagonal[i]!);
-  const vectors = new Float64Array(n * n);
-  for (const [place, i] of order.entries()) {
-    const vector = vectors.subarray(place * n, (place + 1) * n);
-    vector.set(rows.subarray(i * n, (i + 1) * n));
-    // the reflections of the tridiagonal form, the last one first
-    for (let row = 1; row < n; row++) {
-      if (half[row] === 0) continue;
-      const from = row * n;
-      let sum = 0;
-      for (let j = 0; j < row; j++) sum += a[from + j]! * vector[j]!;
-      sum /= half[row]!;
-      for (let j = 0; j < row; j++) vector[j]! -= sum * a[from + j]!;
-    }
-  }
-  return { values: Float64Array.from(order, (i) => diagonal[i]!), vectors };
-}
-
-/**
  * The eigenvalues of a symmetric tridiagonal matrix, in place of its diagonal and in no order; `beside` is lost. Each rotation of
  * neighbouring coordinates is told.
  */
-function qlSteps(
+export function qlSteps(
   n: number,
   diagonal: Float64Array,
   beside: Float64Array,
   rotate: (at: number, sine: number, cosine: number) => void,
 ): void {
-  // QL steps with implicit shifts, without eigenvectors (Golub & Van Loan, section 8.3)
+  // QL steps with implicit shifts (Golub & Van Loan, section 8.3)
   for (let first = 0; first < n; first++) {
     for (let step = 0; ; step++) {
       let last = first;
@@ -346,20 +309,22 @@ function qlSteps(
 /**
  * Reduces a symmetric matrix to a tridiagonal one by Householder reflections from both sides (Golub & Van Loan, section 8.3).
  * Element (i + 1, i) of the result goes to `beside[i]`. Row i of `a` then begins with the i entries of a vector v: the reflection is
- * I − v·vᵀ ÷ `halves[i]`, and none where that is 0.
+ * I − v·vᵀ ÷ `halves[i]`, and none where that is 0. Reads the lower triangle of `a`.
  */
-function tridiagonalise(
+export function tridiagonalise(
   a: Float64Array,
   n: number,
   diagonal: Float64Array,
   beside: Float64Array,
   halves: Float64Array,
 ): void {
-  const v = new Float64Array(n);
-  const w = new Float64Array(n);
+  // of the reflection before: A becomes A − v·wᵀ − w·vᵀ, in the pass that multiplies A by the next vector, as memory is what takes the time
+  let [v, next] = [new Float64Array(n), new Float64Array(n)];
+  let [w, product] = [new Float64Array(n), new Float64Array(n)];
   // from the last row to the first: the rows that remain are always the leading part of the lower triangle
   for (let row = n - 1; row > 0; row--) {
     const from = row * n;
+    subtract(a, from, row + 1, v, w, row);
     diagonal[row] = a[from + row]!;
     let squares = 0;
     for (let j = 0; j < row; j++) squares += a[from + j]! ** 2;
@@ -367,33 +332,54 @@ function tridiagonalise(
     const length = end > 0 ? -Math.sqrt(squares) : Math.sqrt(squares);
     beside[row - 1] = length;
     const half = squares - end * length;
-    if (half === 0) continue;
-    for (let j = 0; j < row; j++) v[j] = a[from + j]!;
-    v[row - 1] = end - length;
-    // w = A·v ÷ half
-    w.fill(0, 0, row);
-    for (let i = 0; i < row; i++) {
-      const start = i * n;
-      const factor = v[i]!;
-      let sum = a[start + i]! * factor;
-      for (let j = 0; j < i; j++) {
-        sum += a[start + j]! * v[j]!;
-        w[j]! += a[start + j]! * factor;
-      }
-      w[i]! += sum;
+    next.fill(0);
+    product.fill(0);
+    if (half !== 0) {
+      for (let j = 0; j < row; j++) next[j] = a[from + j]!;
+      next[row - 1] = end - length;
     }
-    let inner = 0;
-    for (let j = 0; j < row; j++) inner += v[j]! * (w[j]! /= half);
-    const share = inner / (2 * half);
-    for (let j = 0; j < row; j++) w[j]! -= share * v[j]!;
-    for (let i = 0; i < row; i++) {
-      const start = i * n;
-      const [vi, wi] = [v[i]!, w[i]!];
-      for (let j = 0; j <= i; j++) a[start + j]! -= vi * w[j]! + wi * v[j]!;
+    for (let i = 0; i < row; i++) pass(a, i * n, i, v, w, next, product);
+    if (half !== 0) {
+      let inner = 0;
+      for (let j = 0; j < row; j++) inner += next[j]! * (product[j]! /= half);
+      const share = inner / (2 * half);
+      for (let j = 0; j < row; j++) product[j]! -= share * next[j]!;
+      halves[row] = half;
+      for (let j = 0; j < row; j++) a[from + j] = next[j]!;
     }
-    halves[row] = half;
-    for (let j = 0; j < row; j++) a[from + j] = v[j]!;
+    [v, next] = [next, v];
+    [w, product] = [product, w];
   }
+  subtract(a, 0, 1, v, w, 0);
   diagonal[0] = a[0]!;
   beside[n - 1] = 0;
+}
+
+/** Row i of the lower triangle, whose entries begin at `from`, less v·wᵀ + w·vᵀ. */
+function subtract(a: Float64Array, from: number, entries: number, v: Float64Array, w: Float64Array, i: number): void {
+  const [vi, wi] = [v[i]!, w[i]!];
+  for (let j = 0; j < entries; j++) a[from + j]! -= vi * w[j]! + wi * v[j]!;
+}
+
+/** The same, and what row i and its mirror image add to the product with the next vector. */
+function pass(
+  a: Float64Array,
+  from: number,
+  i: number,
+  v: Float64Array,
+  w: Float64Array,
+  next: Float64Array,
+  product: Float64Array,
+): void {
+  const [vi, wi, factor] = [v[i]!, w[i]!, next[i]!];
+  let sum = 0;
+  for (let j = 0; j < i; j++) {
+    const value = a[from + j]! - (vi * w[j]! + wi * v[j]!);
+    a[from + j] = value;
+    sum += value * next[j]!;
+    product[j]! += value * factor;
+  }
+  const value = a[from + i]! - 2 * vi * wi;
+  a[from + i] = value;
+  product[i]! += sum + value * factor;
 }

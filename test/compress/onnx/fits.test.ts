@@ -11,7 +11,6 @@ import {
   matrixProduct,
   rowProducts,
   solveTriangular,
-  symmetricEigenvectors,
 } from "../../../src/nn/factorised/hostMatrices.js";
 import { type OnnxSite, onnxSites, readOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
@@ -65,7 +64,7 @@ describe("patches", () => {
 });
 
 describe("f64 matrices on the host", () => {
-  it("factorise, solve and turn at sizes around the blocks", () => {
+  it("factorise and solve at sizes around the blocks", () => {
     for (const n of [1, 2, 31, 32, 33, 70]) {
       const draw = normals(n);
       const b = Float64Array.from(draw(n * n));
@@ -80,31 +79,7 @@ describe("f64 matrices on the host", () => {
       expect(Math.max(...check.map((value, e) => Math.abs(value - rhs[e]!)))).toBeLessThan(1e-11 * n);
       const backward = matrixProduct(solveTriangular(l, rhs, 5, n, false), l, 5, n, n);
       expect(Math.max(...backward.map((value, e) => Math.abs(value - rhs[e]!)))).toBeLessThan(1e-11 * n);
-      const { values, vectors } = symmetricEigenvectors(Float64Array.from(c), n);
-      const turned = rowProducts(vectors, vectors, n, n, n);
-      const images = rowProducts(vectors, c, n, n, n);
-      let [skew, off] = [0, 0];
-      for (let i = 0; i < n; i++)
-        for (let j = 0; j < n; j++) {
-          skew = Math.max(skew, Math.abs(turned[i * n + j]! - (i === j ? 1 : 0)));
-          off = Math.max(off, Math.abs(images[i * n + j]! - values[i]! * vectors[i * n + j]!));
-        }
-      expect(skew).toBeLessThan(1e-12 * n);
-      expect(off).toBeLessThan(1e-12 * n * values[0]!);
-      expect([...values].sort((p, q) => q - p)).toEqual([...values]);
     }
-  });
-
-  it("turn a matrix of zeros, and one of rank 1", () => {
-    const zero = symmetricEigenvectors(new Float64Array(36), 6);
-    expect([...zero.values].every((value) => value === 0)).toBe(true);
-    const v = [3, 0, 0, 4, 0, 0];
-    const one = symmetricEigenvectors(
-      Float64Array.from({ length: 36 }, (_, e) => v[Math.floor(e / 6)]! * v[e % 6]!),
-      6,
-    );
-    expect(one.values[0]).toBeCloseTo(25, 12);
-    expect(Math.abs(one.vectors[0]!)).toBeCloseTo(0.6, 12);
   });
 });
 
