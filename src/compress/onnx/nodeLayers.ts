@@ -311,8 +311,8 @@ export class NodeLayers {
 
   private spelledLayer({ kind, nodes, input, axes, epsilon, weight, bias }: SpelledLayer): NodeLayer | string {
     const row = { ...plain, nodes, from: [input], output: nodes.at(-1)!.output[0]! };
-    return kind === "Gelu"
-      ? { ...row, make: async () => new Activate("gelu") }
+    return kind !== "LayerNormalization"
+      ? { ...row, make: async () => new Activate(kind === "Gelu" ? "gelu" : "geluTanh") }
       : this.layerNorm(row, axes, { epsilon, weight: weight!, bias });
   }
 
@@ -610,13 +610,18 @@ export class NodeLayers {
     const batch = this.axisOf(from) - (x.length - extents.length);
     if (batch >= 0 && extents[batch] !== 1) return "its constant has entries for each sample";
     const shape = extents.filter((_, axis) => axis !== batch);
-    const learns = sizeOfSample(shape) > 1 && this.isReplaceable(constant) && (opType === "Add" || opType === "Mul");
+    // what is added in front of a Softmax may be a mask, which must stay; -Infinity is as good as the least number here
+    const isMask = opType === "Add" && this.facts.onlyUser(node.output[0]!)?.opType === "Softmax";
+    const isLearnable = (opType === "Add" && !isMask) || opType === "Mul";
+    const learns = sizeOfSample(shape) > 1 && this.isReplaceable(constant) && isLearnable;
     const toFile = (values: Float32Array): Float32Array => values;
     const parameter = opType === "Add" ? "bias" : "weight";
     return {
       ...{ ...row, from: [from], places: learns ? [{ parameter, tensor: constant.tensor, toFile }] : [] },
       make: async () => {
-        const values = Float32Array.from(await floatsOf(model, constant.tensor));
+        const values = Float32Array.from(await floatsOf(model, constant.tensor), (value) =>
+          isMask ? Math.max(value, LEAST_OF_MASK) : value,
+        );
         const isSum = opType === "Add" || opType === "Sub";
         const negated = values.map((value) => -value);
         return new Affine({
@@ -711,6 +716,7 @@ export class NodeLayers {
   }
 }
 
+const LEAST_OF_MASK = -1e30;
 const SHARED = "its weights or its bias are shared, or a list of a Constant node";
 const pairOf = ([a, b]: readonly number[]): [number, number] => [a!, b!];
 

@@ -5,7 +5,7 @@ import { integersOf, smallFloatsOf } from "../../onnx/tensors.js";
 
 /** A layer that is spelled out. */
 export interface SpelledLayer {
-  kind: "LayerNormalization" | "Gelu";
+  kind: "LayerNormalization" | "Gelu" | "GeluTanh";
   /** the last one makes the output */
   nodes: readonly NodeProto[];
   input: string;
@@ -83,9 +83,17 @@ function geluAround(facts: GraphFacts, erf: NodeProto): SpelledLayer | null {
   const isScaled =
     (scaling.opType === "Div" && scaling.input[0] === input && isNear(factor, Math.SQRT2)) ||
     (scaling.opType === "Mul" && isNear(factor, Math.SQRT1_2));
-  const plus = facts.onlyUser(erf.output[0]!);
-  if (!input || !isScaled || !isNear(numberOf(facts, otherOf(plus, "Add", erf.output[0]!)?.name), 1)) return null;
-  const nodes = [scaling, erf, plus!];
+  const rest = input && isScaled ? gated(facts, erf, input) : null;
+  return rest && { kind: "Gelu", nodes: [scaling, erf, ...rest], input: input!, ...UNWEIGHTED };
+}
+
+const UNWEIGHTED = { axes: [], epsilon: 0, weight: null, bias: null };
+
+/** The nodes that make ½·x·(1 + f) of what a node f makes of x, with the factors in any order; null where there are none. */
+function gated(facts: GraphFacts, core: NodeProto, input: string): NodeProto[] | null {
+  const plus = facts.onlyUser(core.output[0]!);
+  if (!isNear(numberOf(facts, otherOf(plus, "Add", core.output[0]!)?.name), 1)) return null;
+  const nodes = [plus!];
   const missing = new Set(["half", "input"]);
   while (missing.size) {
     const before = nodes.at(-1)!.output[0]!;
@@ -104,7 +112,54 @@ function geluAround(facts: GraphFacts, erf: NodeProto): SpelledLayer | null {
       nodes.push(halving!, next!);
     } else return null;
   }
-  return { kind: "Gelu", nodes, input, axes: [], epsilon: 0, weight: null, bias: null };
+  return nodes;
+}
+
+/** Where a spelled-out function of one number is compared with the one that it may be. */
+const POINTS = [-3, -0.7, 0.4, 1.1, 2.5];
+/** arithmetic of numbers, by the operator */
+const ARITHMETIC: Readonly<Record<string, (a: number, b: number) => number>> = {
+  Add: (a, b) => a + b,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+  Pow: (a, b) => a ** b,
+};
+
+/** ½·x·(1 + tanh(√(2 ÷ π)·(x + 0.044715·x³))) around a node Tanh, whose argument may be spelled out in any way. */
+function geluTanhAround(facts: GraphFacts, tanh: NodeProto): SpelledLayer | null {
+  // what the argument follows from by arithmetic: one of these values is x
+  const cone = new Set([tanh.input[0]!]);
+  for (const name of cone) {
+    const maker = facts.producers.get(name);
+    if (cone.size > 16) return null;
+    for (const other of maker && ARITHMETIC[maker.opType] && isStandard(maker) ? maker.input : [])
+      if (!facts.weight(other)) cone.add(other);
+  }
+  for (const input of cone) {
+    const nodes = new Set<NodeProto>();
+    const valueAt = (name: string, x: number): number => {
+      if (name === input) return x;
+      const maker = facts.producers.get(name);
+      const operation = maker && isStandard(maker) ? ARITHMETIC[maker.opType] : undefined;
+      if (!operation) return numberOf(facts, name) ?? Number.NaN;
+      nodes.add(maker!);
+      const [a, b] = maker!.input.map((one) => valueAt(one, x)) as [number, number];
+      return operation(a, b);
+    };
+    const isArgument = POINTS.every((x) => {
+      const wanted = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3);
+      return Math.abs(valueAt(tanh.input[0]!, x) - wanted) < 1e-5 * (1 + Math.abs(wanted));
+    });
+    const inside = [...nodes, tanh];
+    const reads = inside.flatMap((node) => node.input);
+    const isClosed = [...nodes].every(
+      ({ output: [name] }) => facts.uses.get(name!) === reads.filter((read) => read === name).length,
+    );
+    const rest = isArgument && isClosed ? gated(facts, tanh, input) : null;
+    if (rest) return { kind: "GeluTanh", nodes: [...inside, ...rest], input, ...UNWEIGHTED };
+  }
+  return null;
 }
 
 /** The layers that nodes of a graph spell out. */
@@ -115,7 +170,9 @@ export function spelledLayers(facts: GraphFacts): SpelledLayer[] {
         ? layerNormAfter(facts, node)
         : node.opType === "Erf"
           ? geluAround(facts, node)
-          : null;
+          : node.opType === "Tanh"
+            ? geluTanhAround(facts, node)
+            : null;
     return layer ?? [];
   });
 }
