@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import { stHosvd } from "../decompositions/index.js";
 import { percent } from "../experiments/figures.js";
-import { type Engine, formatBytes, formatShape, TenfoldError } from "../gpu/index.js";
+import { bytesOf, type Engine, formatBytes, formatShape, sizeOf, TenfoldError } from "../gpu/index.js";
 import type { NumericArray } from "../io/index.js";
 import type { ArrayFile } from "../node/arrays.js";
 import { table } from "../report/terminal.js";
@@ -45,8 +45,11 @@ export interface Info extends Statistics {
   modes: { name: string | null; extent: number; labels: string[] | null }[];
   /** entries that the file gives, where the others are 0 for want of them; null where it gives all */
   stored: number | null;
-  /** bytes that it takes on the GPU as f32, and what one binding of the adapter holds (null without a GPU) */
-  bytes: { gpu: number; binding: number | null };
+  /**
+   * bytes that it takes on the GPU as f32; as the numbers that they are, where `--memory` leaves them so (null where it does not), and what one
+   * binding of the adapter holds (null without a GPU)
+   */
+  bytes: { gpu: number; packed: number | null; binding: number | null };
   /** Tucker ranks that keep a relative error; none where there was no GPU, or it would take long */
   ranks: { relativeError: number; ranks: number[] }[];
   /** why there are no ranks */
@@ -101,7 +104,7 @@ async function info(file: string, { json, quick }: Options, context: Context): P
       dtype: [...new Set(arrays.map(({ dtype }) => dtype))].join(", "),
       ...statistics,
       modes: shape.map((extent, mode) => ({ name: null, extent, labels: mode ? null : labels })),
-      bytes: { gpu: 4 * statistics.entries, binding: null },
+      bytes: { gpu: 4 * statistics.entries, packed: null, binding: null },
       ...{ stored: null, others: [], ranks: [], note: null },
       suggestions: suggestionsOf({ file, shape, slices, ...statistics }),
     };
@@ -122,7 +125,7 @@ async function info(file: string, { json, quick }: Options, context: Context): P
         labels: text?.labels?.[mode] ?? null,
       })),
       stored: text?.entries ?? null,
-      bytes: { gpu: 4 * statistics.entries, binding },
+      bytes: { gpu: 4 * statistics.entries, packed: packedBytes(array), binding },
       others: [...others],
       ranks,
       note,
@@ -290,8 +293,13 @@ function beginning({ shape, missing, infinite, norm }: Info, suggestions: readon
   return norm === 0 ? "nothing: every entry is 0" : "nothing";
 }
 
-function gpuOf({ gpu, binding }: Info["bytes"]): string {
-  const said = `${formatBytes(gpu)} as f32; cp takes as much again for X − X̂`;
+/** Bytes of numbers that are read from the file a slab at a time, and stay as they are. */
+const packedBytes = ({ reader, shape }: ArrayFile): number | null =>
+  reader && reader.format !== "f32" ? bytesOf(reader.format) * sizeOf(shape) : null;
+
+function gpuOf({ gpu, packed, binding }: Info["bytes"]): string {
+  const kept = packed === null ? "" : `, or ${formatBytes(packed)} as they are, which --memory reads in slabs`;
+  const said = `${formatBytes(gpu)} as f32${kept}; without --memory cp takes ${formatBytes(gpu)} more for X − X̂`;
   return binding !== null && gpu > binding ? `${said}; more than the ${formatBytes(binding)} of a binding here` : said;
 }
 

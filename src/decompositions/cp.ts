@@ -150,11 +150,17 @@ export async function cpALS(
   if (isConstrained(options))
     refuseCheckpoint("cpALS", options.checkpoint, "with constraints", "take factors without any");
   const update = await updateOf("cpALS", x, options);
-  return await withSource(engine, "cpALS", x, async (source) => {
-    const method = await methodOf(source, options.acceleration);
-    const result = await cpByUpdates("cpALS", source, options, update, method);
-    return update.oneSigned ? await withNegativePart(source, update, result) : result;
-  });
+  return await withSource(
+    engine,
+    "cpALS",
+    x,
+    async (source) => {
+      const method = await methodOf(source, options.acceleration);
+      const result = await cpByUpdates("cpALS", source, options, update, method);
+      return update.oneSigned ? await withNegativePart(source, update, result) : result;
+    },
+    { byVerbs: true },
+  );
 }
 
 type MakeMethod = (

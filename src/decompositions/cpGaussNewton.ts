@@ -18,7 +18,15 @@ import {
   type TensorData,
 } from "../gpu/index.js";
 import { appendRow, GAUSS_NEWTON, GaussNewtonState, isSmallForGaussNewton, sharedModels } from "../ops/index.js";
-import { checkCall, type Difference, Resident, resident, type Source, withSource } from "../sources/index.js";
+import {
+  checkCall,
+  type Difference,
+  PackedResident,
+  Resident,
+  resident,
+  type Source,
+  withSource,
+} from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpOptions } from "./cp.js";
@@ -183,12 +191,20 @@ export async function cp(
   const fixed = fixedFactors(x.shape, options);
   if (isConstrained(options)) {
     refuseCheckpoint("cp", options.checkpoint, "with constraints", "take factors without any");
-    return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed));
+    return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed), {
+      byVerbs: true,
+    });
   }
-  return await withSource(engine, "cp", x, async (source) => {
-    const finish = await startAll("cp", source, options, [options.rank], factors, fixed);
-    return await finish(0);
-  });
+  return await withSource(
+    engine,
+    "cp",
+    x,
+    async (source) => {
+      const finish = await startAll("cp", source, options, [options.rank], factors, fixed);
+      return await finish(0);
+    },
+    { byVerbs: true },
+  );
 }
 
 /**
@@ -510,7 +526,8 @@ function coreRanks(source: Source, { rank, fixed }: Task): number[] {
       fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + extra),
     );
   const wide = withExtra(WIDE_EXTRA);
-  return source instanceof Resident && sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
+  const isOne = source instanceof Resident || source instanceof PackedResident;
+  return isOne && sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
 }
 
 /** The HOSVD of x with a core that is small beside it; null where there is none. */

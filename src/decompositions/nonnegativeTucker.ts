@@ -113,21 +113,27 @@ export async function nonnegativeTucker(
   const ranks = multilinearRanks(NAME, x, options.ranks);
   const modes = nonnegativeModes(NAME, x, options.nonnegative ?? true);
   const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, nonnegativeCore = true } = options;
-  return await withSource(engine, NAME, x, async (source) => {
-    const result = await iterate<TuckerTensor>(source, {
-      name: NAME,
-      stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
-      starts,
-      seed,
-      zero: () => zeroModel(source, ranks),
-      begin: (scope) => new NonnegativeTuckerMethod(scope, ranks, modes, options),
-    });
-    if (modes.size < source.order || !nonnegativeCore) return result;
-    using held = new Held(engine);
-    held.keep(result.tensor);
-    const part = await negativePart(source);
-    return held.handOut(part === undefined ? result : { ...result, negativePart: part });
-  });
+  return await withSource(
+    engine,
+    NAME,
+    x,
+    async (source) => {
+      const result = await iterate<TuckerTensor>(source, {
+        name: NAME,
+        stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
+        starts,
+        seed,
+        zero: () => zeroModel(source, ranks),
+        begin: (scope) => new NonnegativeTuckerMethod(scope, ranks, modes, options),
+      });
+      if (modes.size < source.order || !nonnegativeCore) return result;
+      using held = new Held(engine);
+      held.keep(result.tensor);
+      const part = await negativePart(source);
+      return held.handOut(part === undefined ? result : { ...result, negativePart: part });
+    },
+    { byVerbs: true },
+  );
 }
 
 const zeroModel = ({ engine, shape }: Source, ranks: readonly number[]): TuckerTensor =>

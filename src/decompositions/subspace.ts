@@ -316,7 +316,7 @@ export function recordHosvd(
     small = projected;
   }
   for (const mode of modes) {
-    const tensor: Tensor = small ?? x.tensor("hosvd");
+    const tensor: Tensor = small ?? x.tensor("hosvd", s);
     const factor = factors[mode]!;
     const basis = bases.get(mode);
     const right = vectorsOf(s, tensor, mode);

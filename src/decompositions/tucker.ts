@@ -269,13 +269,15 @@ async function decompose(
   options: TuckerOptions,
 ): Promise<Decomposition<TuckerTensor>> {
   const asked = check(name, engine, x, options);
-  return await withSource(engine, name, x, (source) => {
+  const solve = (source: Source): Promise<Decomposition<TuckerTensor>> => {
     if (source.isZero) {
       const ranks = asked.ranks ?? source.shape.map((extent, mode) => (asked.modes.includes(mode) ? 1 : extent));
       return Promise.resolve(zeroResult(zeroTucker(engine, source.shape, ranks), asked.seed));
     }
     return asked.ranks ? byRanks(name, source, asked, asked.ranks) : byError(name, source, asked, asked.relativeError!);
-  });
+  };
+  // by an error, unfoldings are taken apart
+  return await withSource(engine, name, x, solve, { byVerbs: asked.ranks !== null });
 }
 
 /** x by the sequentially truncated HOSVD: for solvers that go on with the core. Of the scaled x, not of X. */
@@ -832,7 +834,7 @@ function recordHooi(
       }
     });
   }
-  const model = new TuckerTensor(core ?? x.tensor("hooiSweep"), factors);
+  const model = new TuckerTensor(core ?? x.tensor("hooiSweep", s), factors);
   const row = s.tensor([ROW.columns], { label: "errors" });
   sumOfSquares(s, model.core, { out: row.rows(ROW.norms, ROW.norms + 1) });
   if (isPrecise) recordResidual(p, x, model, row.rows(ROW.residual, ROW.residual + 1));
@@ -920,7 +922,7 @@ async function canonical(
   );
   const record = (p: Program): void => {
     const { s } = p;
-    if (!modes.length) return void copy(s, source.tensor(name), { out: core });
+    if (!modes.length) return void copy(s, source.tensor(name, s), { out: core });
     let current = known ?? source.project(p, factors);
     for (const mode of modes) {
       const rank = ranks[mode]!;

@@ -5,7 +5,7 @@ export { MaskedSlabs } from "./maskedSlabs.js";
 export { overModes } from "./overModes.js";
 export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
 export { countReads, type Reads } from "./reads.js";
-export { Resident, resident, TensorReader, withSource } from "./resident.js";
+export { PackedResident, packedResident, Resident, resident, TensorReader, withSource } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
 export { type Block, Shard, type ShardTensor } from "./shard.js";
 export { Sharded, sharded } from "./sharded.js";

@@ -5,7 +5,9 @@ import {
   formatShape,
   holds,
   type Program,
+  type Scheduler,
   ShapeError,
+  TenfoldError,
   Tensor,
 } from "../gpu/index.js";
 import {
@@ -102,7 +104,7 @@ export class TensorReader implements Reader {
     return squared;
   }
 
-  tensor(_operation: string): Tensor {
+  tensor(_operation: string, _s?: Scheduler): Tensor {
     return this.x;
   }
 
@@ -111,20 +113,15 @@ export class TensorReader implements Reader {
   }
 }
 
-/** A source that is one tensor of the GPU's, as f32. */
-export class Resident extends TensorReader implements Source {
+/** A source that is one tensor of the GPU's. */
+abstract class OneTensor extends TensorReader implements Source {
   readonly exponent: number;
   readonly squaredNorm: number;
   readonly largest: number;
   readonly isZero: boolean;
 
-  constructor(
-    x: Tensor,
-    facts: Facts,
-    /** whether x was made for the source, and is freed with it */
-    private readonly isCopy = false,
-  ) {
-    super(x);
+  constructor(numbers: Tensor<DType>, facts: Facts) {
+    super(numbers);
     this.exponent = facts.exponent;
     this.squaredNorm = facts.squaredNorm;
     this.largest = facts.largest;
@@ -133,8 +130,22 @@ export class Resident extends TensorReader implements Source {
 
   difference(): Difference {
     const difference = this.engine.tensor(this.shape, null, { label: "difference" });
-    difference.storage.tally = this.x.storage.tally;
-    return new ResidentDifference(this.x, difference);
+    difference.storage.tally = this.numbers.storage.tally;
+    return new ResidentDifference(this.numbers, difference);
+  }
+
+  abstract [dispose](): void;
+}
+
+/** A source that is one tensor of the GPU's, as f32. */
+export class Resident extends OneTensor {
+  constructor(
+    x: Tensor,
+    facts: Facts,
+    /** whether x was made for the source, and is freed with it */
+    private readonly isCopy = false,
+  ) {
+    super(x, facts);
   }
 
   [dispose](): void {
@@ -142,10 +153,25 @@ export class Resident extends TensorReader implements Source {
   }
 }
 
+/** A source that is a caller's tensor of other numbers than f32, which verbs read as they lie. */
+export class PackedResident extends OneTensor {
+  override get x(): never {
+    throw new TenfoldError(`${this.numbers} is read as it lies, and is no tensor of f32`);
+  }
+
+  override tensor(operation: string, s?: Scheduler): Tensor {
+    if (!s)
+      throw new TenfoldError(`${operation}: ${this.numbers} is read as it lies, and this takes one tensor of f32`);
+    return toFloat(s, this.numbers);
+  }
+
+  [dispose](): void {}
+}
+
 /** A tensor that holds x − x̂. */
 class ResidentDifference extends TensorReader implements Difference {
   constructor(
-    readonly minuend: Tensor,
+    readonly minuend: Tensor<DType>,
     difference: Tensor,
   ) {
     super(difference);
@@ -155,7 +181,10 @@ class ResidentDifference extends TensorReader implements Difference {
     if (model instanceof KruskalTensor)
       return void kruskalDifference(s, this.minuend, model.weights, model.factors, { out: this.x });
     model.full(s, this.x);
-    accumulate(s, this.minuend, this.x, { beta: -1 });
+    if (holds(this.minuend, "f32")) return void accumulate(s, this.minuend, this.x, { beta: -1 });
+    const minuend = toFloat(s, this.minuend);
+    accumulate(s, minuend, this.x, { beta: -1 });
+    s.release(minuend);
   }
 
   squaredNorm({ s }: Program, options: { out?: Tensor } = {}): Tensor {
@@ -173,17 +202,43 @@ class ResidentDifference extends TensorReader implements Difference {
   }
 }
 
-/** Lends X to a solver as a source: a source as it is; of a tensor one is made, and freed when `solve` is over. */
+/**
+ * Entries from which on verbs read numbers of other types as they lie: fewer take little memory as f32, and small tensors have solvers that take one
+ * tensor of f32 whole.
+ */
+const PACKED = 2 ** 23;
+
+/**
+ * Lends X to a solver as a source: a source as it is; of a tensor one is made, and freed when `solve` is over.
+ *
+ * @param byVerbs whether the solver reads X by verbs alone, so that a large tensor of bytes need not become f32
+ */
 export async function withSource<T>(
   engine: Engine,
   operation: string,
   x: Tensor<DType> | Source,
   solve: (source: Source) => Promise<T>,
+  { byVerbs = false } = {},
 ): Promise<T> {
   checkCall(engine, operation, x);
   if (!(x instanceof Tensor)) return await solve(x);
+  const packed = byVerbs && x.size >= PACKED ? await packedResident(engine, operation, x) : null;
+  if (packed) return await solve(packed);
   using source = await resident(engine, operation, x);
   return await solve(source);
+}
+
+/** A source of a tensor that verbs read as it lies, unless that is f32, or to be scaled. */
+export async function packedResident(
+  engine: Engine,
+  operation: string,
+  x: Tensor<DType>,
+): Promise<PackedResident | null> {
+  if (holds(x, "f32")) return null;
+  const seen = { name: String(x), shape: x.shape };
+  const { largest, squaredNorm } = await look(engine, operation, seen, (_, see) => see(x, 0));
+  const exponent = exponentOf(largest);
+  return exponent ? null : new PackedResident(x, { exponent, squaredNorm, largest, isZero: largest === 0 });
 }
 
 /**

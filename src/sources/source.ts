@@ -50,9 +50,10 @@ export interface Reader {
    * x as one tensor of the GPU's, for what takes it apart: the singular value decomposition of an unfolding, or a start from one. It is
    * the source's, to be read and not written.
    *
+   * @param s takes one that is made in its recording, too, as a temporary that lives as long as the recording
    * @throws TenfoldError where there is none; `operation` names who asks
    */
-  tensor(operation: string): Tensor;
+  tensor(operation: string, s?: Scheduler): Tensor;
 }
 
 /** Products that one pass over x gives together. */

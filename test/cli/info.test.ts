@@ -100,6 +100,13 @@ describe("tenfold info", () => {
     expect(stdout).toMatch(/to begin +tenfold rank /);
   });
 
+  it("says of bytes what they take as f32, and what as they are", async () => {
+    const data = Uint8Array.from({ length: 110 * 100 * 100 }, (_, i) => (i * i) % 251);
+    writeFileSync(at("bytes.npy"), writeNpy({ shape: [110, 100, 100], data }));
+    const { stdout } = await command(["info", at("bytes.npy"), "--quick"]);
+    expect(stdout).toMatch(/4\.196 MiB as f32, or 1\.049 MiB as they are, which --memory reads in\s+slabs/);
+  });
+
   it("counts what is missing and infinite, and says what is to be done", async () => {
     const data = Float64Array.of(1, Number.NaN, -2, 0, Number.POSITIVE_INFINITY, Number.NaN, 0, 3);
     writeFileSync(at("gaps.npy"), writeNpy({ shape: [2, 2, 2], data }));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { cp, cpALS, nonnegativeTucker, tuckerHOOI } from "../../src/decompositions/index.js";
 import { dispose, type Engine, type Tensor } from "../../src/gpu/index.js";
-import { resident, restore, restoreValues } from "../../src/sources/index.js";
+import { packedResident, resident, restore, restoreValues, type Source } from "../../src/sources/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
@@ -84,6 +85,83 @@ describe("a resident source", () => {
     await expect(call(engine, gone)).rejects.toThrow("cpALS: tensor 2×2 was destroyed");
     using scalar = engine.tensor([], [1]);
     await expect(call(engine, scalar)).rejects.toThrow("has order 0, needs at least one mode");
+  });
+});
+
+describe("a tensor of bytes", () => {
+  // rows that fill words, and rows that do not; signed bytes, so that a part is negative
+  it.each([
+    [12, 10, 8],
+    [11, 9, 7],
+  ])("of %i×%i×%i is decomposed as it lies, as f32 is", async (...extents) => {
+    const engine = await testEngine();
+    const size = extents.reduce((product, extent) => product * extent, 1);
+    const factors = extents.map((extent, mode) => randomArray(2 * extent, 8 + mode));
+    const errors = randomArray(size, 7);
+    const [, J, K] = extents as [number, number, number];
+    // two terms and errors of a tenth of them, so that there is one best model
+    const floats = Float32Array.from({ length: size }, (_, at) => {
+      const places = [Math.floor(at / (J * K)), Math.floor(at / K) % J, at % K];
+      const term = (r: number): number =>
+        factors.reduce((product, factor, mode) => product * factor[2 * places[mode]! + r]!, 1);
+      return Math.round(60 * (term(0) + term(1)) + 3 * errors[at]!);
+    });
+    using x = engine.tensor(extents, Int8Array.from(floats), { dtype: "i8" });
+    using y = engine.tensor(extents, floats);
+    const packed = (await packedResident(engine, "test", x))!;
+    using same = await resident(engine, "test", y);
+    expect([packed.squaredNorm, packed.largest]).toEqual([same.squaredNorm, same.largest]);
+    const everywhere = { sweeps: 4, tolerance: 0, seed: 3 };
+    const solvers: ((
+      x: Source,
+    ) => Promise<{ tensor: { destroy(): void }; relativeError: number; negativePart?: number }>)[] = [
+      (x) => cp(engine, x, { rank: 2, seed: 1 }),
+      (x) => cp(engine, x, { rank: 2, compression: "none", seed: 1 }),
+      (x) => cpALS(engine, x, { rank: 3, ...everywhere }),
+      (x) => cpALS(engine, x, { rank: 3, initialize: "hosvd", ...everywhere }),
+      (x) => cpALS(engine, x, { rank: 3, nonnegative: true, ...everywhere }),
+      (x) => tuckerHOOI(engine, x, { ranks: [3, 2, 2], sweeps: 3, tolerance: 0 }),
+      (x) => tuckerHOOI(engine, x, { ranks: [...extents], sweeps: 2, tolerance: 0 }),
+      (x) => tuckerHOOI(engine, x, { ranks: [null, null, null] }),
+      (x) => nonnegativeTucker(engine, x, { ranks: 2, ...everywhere }),
+    ];
+    for (const solve of solvers) {
+      const [one, other] = [await solve(packed), await solve(same)];
+      expect(Math.abs(one.relativeError - other.relativeError)).toBeLessThan(2e-6);
+      expect(one.negativePart).toBe(other.negativePart);
+      one.tensor.destroy();
+      other.tensor.destroy();
+    }
+    packed[dispose]();
+    expect(x.storage.alive).toBe(true);
+    expect(() => packed.tensor("svd")).toThrow("svd: tensor");
+    expect(() => packed.x).toThrow("is read as it lies");
+  });
+
+  it("is taken so by solvers that read it by verbs, where it is large", async () => {
+    const engine = await testEngine();
+    const shape = [128, 256, 256];
+    using x = engine.tensor(
+      shape,
+      Uint8Array.from({ length: 2 ** 23 }, (_, at) => (at * at) % 251),
+    );
+    const before = engine.memory().live;
+    engine.buffers.memory.peak = before;
+    const { tensor, relativeError } = await cpALS(engine, x, { rank: 1, sweeps: 2 });
+    // no model, so that no sweep keeps X − X̂
+    expect(relativeError).toBeGreaterThan(0.4);
+    // as f32 it would take 32 MiB
+    expect(engine.memory().peak - before).toBeLessThan(16 * 2 ** 20);
+    tensor.destroy();
+    expect(engine.memory().live).toBe(before);
+  });
+
+  it("is no such source where it is to be scaled, or is f32", async () => {
+    const engine = await testEngine();
+    using floats = engine.tensor([2, 2], [1, 2, 3, 4]);
+    expect(await packedResident(engine, "test", floats)).toBeNull();
+    using large = engine.tensor([2, 2], Uint32Array.of(1, 2, 3, 1e8));
+    expect(await packedResident(engine, "test", large)).toBeNull();
   });
 });
 
