@@ -19,7 +19,11 @@ it("is compressed by its weights alone, and by a few samples, with another budge
   const few = writeNpz([["x", { shape: [SAMPLES, 3, SIDE, SIDE], data: normals(5)(SAMPLES * 3 * SIDE ** 2) }]]);
   const told = async (): Promise<void> =>
     console.log((await versions()).map(({ text }) => text.replace(/\s+/g, " ")).join("\n"));
-  const compress = () => again("Compress", HOUR);
+  const compress = async (): Promise<void> => {
+    const start = performance.now();
+    await again("Compress", HOUR);
+    console.log(`${((performance.now() - start) / 1000).toFixed(0)} s`);
+  };
   const longest = await longestTask(async () => {
     await visit("onnx?data=file");
     await drop([["large.onnx", model]]);

@@ -121,15 +121,22 @@ function sumsOf(judged: Judged, before: Seen, array: OnnxArray, index: number, c
   for (let row = index * rows; row < (index + 1) * rows; row++) {
     const from = Math.floor(row / inner) * classes * inner + (row % inner);
     const end = from + classes * inner;
-    let [difference, product, squares, of, total, top] = [0, 0, 0, 0, 0, from];
+    let [difference, product, squares, of, total] = [0, 0, 0, 0, 0];
+    let [top, most] = [from, z[from]!];
     for (let i = from; i < end; i += inner) {
-      const [a, b] = [y[i]!, z[i]!];
-      difference += (a - b) ** 2;
+      // a list of both would be made anew for every element: this loop is the host's largest where there are many classes
+      const a = y[i]!;
+      const b = z[i]!;
+      const gap = a - b;
+      difference += gap * gap;
       product += a * b;
       squares += b * b;
       of += a * a;
       total += b;
-      if (b > z[top]!) top = i;
+      if (b > most) {
+        most = b;
+        top = i;
+      }
     }
     if (judged.shiftless && before.best) {
       // y has mean 0 over the classes, and z is taken as if it had

@@ -121,6 +121,8 @@ export const MULTIPLE = 8;
 export const MEMORY = 1.5e9;
 /** for each entry of a covariance while it is summed: the sum in f64, and a part in f32 */
 const SUM_BYTES = 12;
+/** models with fits that are kept */
+const MOST_WRITTEN = 3;
 /** the part of the memory that values before a layer may take, of one network */
 const RELAY_SHARE = 16;
 /** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
@@ -151,6 +153,8 @@ export class PreparedModel {
   /** fits by number: the same text has the same one */
   private readonly numbers = new Map<string, number>();
   private readonly numberOf = new WeakMap<OnnxReplacement, number>();
+  /** models with fits, the last one first: fits in order ask for each several times */
+  private readonly lastWritten: { key: string; model: OnnxModel }[] = [];
 
   constructor(
     readonly bytes: Uint8Array,
@@ -314,7 +318,16 @@ export class PreparedModel {
 
   /** The model with these fits. */
   written(fits: ReadonlyMap<string, OnnxReplacement>): OnnxModel {
-    return fits.size ? replaceSites(this.model, [...fits.values()], this.replacing) : this.model;
+    if (!fits.size) return this.model;
+    const make = (): OnnxModel => replaceSites(this.model, [...fits.values()], this.replacing);
+    if (![...fits.values()].every((fit) => this.numberOf.has(fit))) return make();
+    const key = this.keyOf(fits.values());
+    const known = this.lastWritten.find((one) => one.key === key);
+    if (known) return known.model;
+    const model = make();
+    this.lastWritten.unshift({ key, model });
+    this.lastWritten.length = Math.min(this.lastWritten.length, MOST_WRITTEN);
+    return model;
   }
 
   /** Runs for fits in order, from the layer on whose turn it is. */
