@@ -18,12 +18,13 @@ import {
   modeProduct,
   mttkrp,
   partialMttkrp,
+  permute,
   squaredDistance,
   sumOfSquares,
   toFloat,
   unfoldedProduct,
 } from "../ops/index.js";
-import { KruskalTensor } from "../tensors/index.js";
+import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
 import { overModes } from "./overModes.js";
 import {
@@ -94,9 +95,17 @@ export class TensorReader implements Reader {
     return unfoldedProduct(p.s, this.numbers, y, mode);
   }
 
-  /** A Kruskal tensor is compared without being written out. */
+  /** A Kruskal tensor is compared without being written out, and so is a Tucker tensor that has a factor of the first or the last mode. */
   residual({ s }: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
     if (model instanceof KruskalTensor) return kruskalResidual(s, this.numbers, model.weights, model.factors, options);
+    const product = model instanceof TuckerTensor ? asProduct(s, model) : null;
+    if (product) {
+      const { factors, temporaries } = product;
+      const matrix = this.numbers.reshape(factors.map(({ shape }) => shape[0]!));
+      const squared = kruskalResidual(s, matrix, null, factors, options);
+      s.release(...temporaries);
+      return squared;
+    }
     const full = s.tensor(this.shape, { label: "model" });
     model.full(s, full);
     const squared = squaredDistance(s, this.numbers, full, options);
@@ -111,6 +120,29 @@ export class TensorReader implements Reader {
   toString(): string {
     return String(this.numbers);
   }
+}
+
+/**
+ * Records a Tucker tensor as a product of two matrices that is not carried out: one row of the first for each slice along the first mode, or for each
+ * fibre along the last, whichever product enlarges it more. Of CP's kernels it is a model of two modes. Null where neither mode has a factor.
+ */
+function asProduct(s: Scheduler, model: TuckerTensor): { factors: Tensor[]; temporaries: Tensor[] } | null {
+  const { factors, core } = model;
+  const last = factors.length - 1;
+  const growth = (mode: number): number => {
+    const factor = factors[mode];
+    return factor ? factor.shape[0]! / factor.shape[1]! : 0;
+  };
+  const mode = growth(0) > growth(last) ? 0 : last;
+  const factor = factors[mode];
+  if (!factor) return null;
+  const rank = factor.shape[1]!;
+  const basis = model.basis(s, mode);
+  const made = basis === core ? [] : [basis];
+  const others = basis.size / rank;
+  if (mode > 0) return { factors: [basis.reshape([others, rank]), factor], temporaries: made };
+  const columns = permute(s, basis.reshape([rank, others]), [1, 0]);
+  return { factors: [factor, columns], temporaries: [columns, ...made] };
 }
 
 /** A source that is one tensor of the GPU's. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { cp, cpALS, nonnegativeTucker, tuckerHOOI } from "../../src/decompositions/index.js";
-import { dispose, type Engine, type Tensor } from "../../src/gpu/index.js";
+import { dispose, type Engine, Program, type Tensor } from "../../src/gpu/index.js";
 import { packedResident, resident, restore, restoreValues, type Source } from "../../src/sources/index.js";
+import { TuckerTensor } from "../../src/tensors/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 
@@ -162,6 +163,79 @@ describe("a tensor of bytes", () => {
     expect(await packedResident(engine, "test", floats)).toBeNull();
     using large = engine.tensor([2, 2], Uint32Array.of(1, 2, 3, 1e8));
     expect(await packedResident(engine, "test", large)).toBeNull();
+  });
+});
+
+describe("the residual of a Tucker tensor", () => {
+  it.each([
+    [
+      [19, 23, 21],
+      [3, 4, 5],
+    ],
+    [
+      [19, 23, 21],
+      [3, 4, 20],
+    ],
+    [
+      [19, 23, 21],
+      [2, null, null],
+    ],
+    [
+      [19, 23, 21],
+      [null, null, 2],
+    ],
+    [
+      [19, 23, 21],
+      [null, 4, null],
+    ],
+    [
+      [19, 23, 21],
+      [null, null, null],
+    ],
+    [
+      [7, 5, 6, 4],
+      [2, null, 3, 3],
+    ],
+    [[301], [2]],
+  ])("%j by ranks %j is that of its entries", async (shape, ranks) => {
+    const engine = await testEngine();
+    const extents = ranks.map((rank, mode) => rank ?? shape[mode]!);
+    const coreSize = extents.reduce((product, extent) => product * extent, 1);
+    using core = engine.tensor(extents, randomArray(coreSize, 1));
+    const factors = ranks.map((rank, mode) =>
+      rank ? engine.tensor([shape[mode]!, rank], randomArray(shape[mode]! * rank, 2 + mode)) : null,
+    );
+    using model = new TuckerTensor(core, factors);
+    using full = engine.tensor(shape);
+    await engine.run((s) => void model.full(s, full));
+    // near a fit of 1, where norms that cancel would tell nothing
+    const near = Float32Array.from(await full.read(), (value, at) => value + 1e-3 * Math.sin(at));
+    const exact = near.reduce((sum, value, at) => sum + (value - near[at]! + 1e-3 * Math.sin(at)) ** 2, 0);
+    using x = engine.tensor(shape, near);
+    using source = await resident(engine, "test", x);
+    using out = engine.tensor([1]);
+    await Program.run(engine, (p) => void source.residual(p, model, { out }));
+    expect(Math.abs((await out.read())[0]! / exact - 1)).toBeLessThan(1e-2);
+  });
+
+  it("takes no memory of X's size", async () => {
+    const engine = await testEngine();
+    const shape = [64, 60, 62];
+    using x = engine.tensor(shape, randomArray(64 * 60 * 62, 3));
+    using core = engine.tensor([3, 3, 3], randomArray(27, 4));
+    using model = new TuckerTensor(
+      core,
+      shape.map((extent, mode) => engine.tensor([extent, 3], randomArray(3 * extent, 5 + mode))),
+    );
+    using source = await resident(engine, "test", x);
+    using out = engine.tensor([1]);
+    const residual = () => Program.run(engine, (p) => void source.residual(p, model, { out }));
+    await residual(); // kernels that are probed take memory, too
+    engine.trim();
+    const { live } = engine.memory();
+    engine.buffers.memory.peak = live;
+    await residual();
+    expect(engine.memory().peak - live).toBeLessThan(x.bytes / 4);
   });
 });
 
