@@ -54,6 +54,10 @@ export class Kernel {
   readonly constants: Readonly<Constants>;
   /** the cache key: `matmul_tiled{TILE=64}` */
   readonly key: string;
+  /** the constants as numbers, for grids */
+  readonly #numbers: Readonly<Record<string, number>>;
+  /** other specialisations that were asked for, by the constants that they change */
+  readonly #others = new Map<string, Kernel>();
   #code: string | undefined;
 
   constructor(
@@ -72,6 +76,7 @@ export class Kernel {
     const constants: Constants = {};
     for (const [name, { value }] of Object.entries(source.constants)) constants[name] = changed[name] ?? value;
     this.constants = constants;
+    this.#numbers = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
     const listed = Object.keys(changed)
       .filter((name) => changed[name] !== source.constants[name]!.value)
       .sort()
@@ -81,7 +86,13 @@ export class Kernel {
 
   /** Another specialisation of the same shader. Unknown names throw. */
   with(constants: Constants): Kernel {
-    return new Kernel(this.source, this.grid, { ...this.changed, ...constants });
+    const key = listOf(constants);
+    let other = this.#others.get(key);
+    if (!other) {
+      other = new Kernel(this.source, this.grid, { ...this.changed, ...constants });
+      this.#others.set(key, other);
+    }
+    return other;
   }
 
   /** The WGSL with its constants rewritten. */
@@ -105,11 +116,17 @@ export class Kernel {
 
   /** Workgroups in x, y, z for these params. */
   workgroups(params: Params): [number, number, number] {
-    const scalars = Object.fromEntries(Object.entries(params).filter(([, value]) => typeof value === "number"));
-    const constants = Object.fromEntries(Object.entries(this.constants).map(([name, value]) => [name, Number(value)]));
-    const [x = 1, y = 1, z = 1] = this.grid(scalars as Record<string, number>, constants);
+    // grids follow from params that are numbers, and not from lists of them
+    const [x = 1, y = 1, z = 1] = this.grid(params as Record<string, number>, this.#numbers);
     return [x, y, z];
   }
+}
+
+/** Constants in a line, to find what was made of them before: `TILE=number:64,SPLIT=boolean:true,` */
+export function listOf(constants: Constants): string {
+  let list = "";
+  for (const name in constants) list += `${name}=${typeof constants[name]}:${constants[name]},`;
+  return list;
 }
 
 function checkConstant(source: ShaderSource, name: string, value: number | boolean | string): void {

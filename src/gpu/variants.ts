@@ -1,5 +1,5 @@
 import { KernelError, TenfoldError } from "./errors.js";
-import type { Constants, Kernel } from "./kernel.js";
+import { type Constants, type Kernel, listOf } from "./kernel.js";
 import { type OptionRule, shown } from "./options.js";
 import type { Scheduler } from "./schedule.js";
 
@@ -55,6 +55,9 @@ export function checkForced(operation: string, forced: Readonly<Record<string, s
  * can be forced: `new Engine(device, { variants: { matmul: "tiled" } })`. Make variants before the engine that forces one.
  */
 export class Variants {
+  /** others of these kernels that were asked for, by the constants that they change */
+  readonly #others = new Map<string, Variants>();
+
   constructor(
     readonly name: string,
     readonly kernels: Readonly<Record<string, Kernel>>,
@@ -81,6 +84,16 @@ export class Variants {
 
   /** Every kernel specialised alike; the choice stays that of the name. */
   with(constants: Constants): Variants {
+    const key = listOf(constants);
+    let others = this.#others.get(key);
+    if (!others) {
+      others = this.#specialised(constants);
+      this.#others.set(key, others);
+    }
+    return others;
+  }
+
+  #specialised(constants: Constants): Variants {
     for (const constant of Object.keys(constants)) {
       if (!Object.values(this.kernels).some((kernel) => constant in kernel.source.constants))
         throw new TenfoldError(`${this.name}: no variant has a constant named "${constant}"`);
