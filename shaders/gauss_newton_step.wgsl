@@ -19,6 +19,8 @@ const SOLE: bool = true;
 const ENOUGH: f32 = 1e-3;
 // added to Gram matrices, in units of their mean diagonal, so that they have a Cholesky factor in f32
 const RIDGE: f32 = 1e-6;
+// a step that is to take off less than this part of the tolerance tells as much as ENOUGH_SLOW slow ones
+const SURE: f32 = 1e-3;
 // the least damping, in units of the largest diagonal element of any V
 const LEAST: f32 = 1e-7;
 
@@ -398,13 +400,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
-// Counts slow steps, by what the last one is to take off.
+// Counts slow steps, by what the last one is to take off. One that is to take off next to nothing counts as enough of them.
 fn note_pace(base: u32) {
   let loss = scalars[base + LOSS];
   let promised = scalars[base + PROMISED];
   let is_slow = promised < params.noise || promised < params.tolerance * 2.0 * loss;
   var slow = select(0.0, scalars[base + SLOW] + 1.0, is_slow);
-  if (loss < params.exact) { slow = ENOUGH_SLOW; }
+  let is_sure = promised >= params.noise && promised < SURE * params.tolerance * 2.0 * loss;
+  if (is_sure || loss < params.exact) { slow = ENOUGH_SLOW; }
   scalars[base + SLOW] = select(0.0, slow, params.tolerance > 0.0);
 }
 

@@ -24,7 +24,7 @@ struct Params {
   unit: f32,
   inverse_unit: f32,
   // a model has converged, and stands still from then on, after ENOUGH_SLOW steps on end that are to take off less than this part of its loss, or
-  // less than `noise`, or at a loss below `exact`; 0: it never has
+  // less than `noise`; after one that is to take off less than a thousandth of this part; or at a loss below `exact`; 0: it never has
   tolerance: f32,
   noise: f32,
   exact: f32,

@@ -30,14 +30,7 @@ import {
 import { KruskalTensor } from "../tensors/index.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpOptions } from "./cp.js";
-import {
-  canonicalKruskal,
-  constraintsRule,
-  isConstrained,
-  nonnegativeRule,
-  restoreKruskal,
-  zeroKruskal,
-} from "./cpModels.js";
+import { constraintsRule, isConstrained, nonnegativeRule, restoreKruskal, zeroKruskal } from "./cpModels.js";
 import {
   agreeing,
   beginByGevd,
@@ -83,8 +76,9 @@ export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions
    */
   initialize?: "random" | "hosvd" | "gevd" | readonly TensorData[];
   /**
-   * how many starts there are; the best is the result. 4 by default, 1 from factors. All but the first are random, and of starts on the core of an
-   * HOSVD all but the fourth, which is of the leading singular vectors
+   * how many starts there are; the best is the result. All but the first are random, and of starts on the core of an HOSVD all but the fourth, which
+   * is of the leading singular vectors. By default 1 from factors, else 4, and where fewer than 3 of them end at the best one's model, four more, and
+   * once more four: not where that model is exact, nor where each start is a run on the whole tensor by itself
    */
   starts?: number;
   seed?: number;
@@ -153,12 +147,18 @@ const COMPRESSED = 1 / 8;
 /** a core has so many columns a mode more where it has at most this part of X's entries then */
 const WIDE_EXTRA = 8;
 const WIDE = 1 / 16;
+/** starts where the caller says nothing; as many more are run, and once more, until so many of all of them end at the best one's model */
+const STARTS = 4;
+const MOST_STARTS = 12;
+const ENOUGH_ALIKE = 3;
+/** a start whose loss is larger than another's by less than this part found as good a model, if not the same: terms of matrices can be rotated */
+const SAME_LOSS = 1e-5;
 /** the most iterations of the starts, and of a run, where the caller says nothing */
 const ITERATIONS = 500;
 /** by default, generalised eigenvalues are looked at for tensors of up to so many entries, and up to this rank */
 const GEVD_ENTRIES = 2 ** 18;
 const GEVD_RANK = 32;
-/** where the error is below this, an iteration may be the last one */
+/** where the error is below this, an iteration may be the last one, and no start finds a model that is better by anything that matters */
 const NEARLY_EXACT = 20 * EXACT;
 
 /**
@@ -172,7 +172,7 @@ const NEARLY_EXACT = 20 * EXACT;
  * those of it, each for themselves. A tensor that is large and has no small core takes one start after the other, and `sweep` begins at 1 in each.
  *
  * `tolerance` (1e-6 by default): converged when the next step is foreseen to lower the squared error by less than this part of it, or by less
- * than f32 can tell, three iterations on end.
+ * than f32 can tell, three iterations on end, or by less than a thousandth of it once.
  *
  * @throws ShapeError where x has fewer than 2 or more than 8 modes, or a factor has not the shape that x and the rank need
  */
@@ -230,7 +230,7 @@ async function solveConstrained(
   fixed: ReadonlyMap<number, Float32Array>,
 ): Promise<CpDecomposition> {
   const { runConstrained } = await import("./cpConstrainedStarts.js");
-  const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS } = options;
+  const { initialize, starts = factors ? 1 : STARTS, seed = 0, sweeps = ITERATIONS } = options;
   const first = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
   return await runConstrained("cp", source, { ...options, starts, seed, sweeps, initialize: first }, fixed);
 }
@@ -292,7 +292,7 @@ async function startAll(
   fixed: ReadonlyMap<number, Float32Array>,
 ): Promise<(at: number) => Promise<CpDecomposition>> {
   const { engine } = source;
-  const { initialize, starts = factors ? 1 : 4, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
+  const { initialize, starts = factors ? 1 : STARTS, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
   const { onIteration, onStarts, signal, sweepsPerSubmit, checkpoint, compression = "auto" } = options;
   if (source.refresh && source.known === undefined)
     throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
@@ -318,7 +318,7 @@ async function startAll(
   for (const only of ranks) {
     const narrow = { ...task, rank: only };
     const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
-    const begin = await beginModels(reduced, core?.tensor ?? null, narrow, starts, how);
+    const begin = await beginModels(reduced, core?.tensor ?? null, narrow, { from: 0, starts }, how);
     const isTried = initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, narrow));
     const start = isTried ? await gevdStart(source, reduced, narrow, begin[0]!, held) : null;
     if (start) begin[0] = start.factors;
@@ -347,23 +347,36 @@ async function startAll(
       const { best, models } = await runEach(source, { ...reported[at]!, saving }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
+  /** Runs starts of one model after the other, or all side by side. */
+  const run = async (
+    task: Task,
+    begin: Float32Array[][],
+    from: number,
+  ): Promise<{ models: Model[]; isCut: boolean }> => {
+    if (isShared) return await runTogether(reduced.tensor(name), task, begin, from);
+    const { best, models } = await runEach(reduced, task, begin);
+    best.tensor.destroy();
+    return { models: models.map((model) => ({ ...model, start: from + model.start })), isCut: best.aborted };
+  };
   let isCut = false;
   const groups: Model[][] = ranks.map(() => []);
-  if (isShared) {
-    const all = begun.flatMap(({ begin }) => begin);
-    const ended = await runTogether(reduced.tensor(name), task, all);
-    for (const model of ended.models) {
-      const at = Math.floor(model.start / starts);
-      groups[at]!.push({ ...model, start: model.start % starts });
-    }
+  const portions = isShared
+    ? [{ task, begin: begun.flatMap(({ begin }) => begin) }]
+    : begun.map(({ task, begin }) => ({ task, begin }));
+  for (const [at, portion] of portions.entries()) {
+    if (isCut) break;
+    const ended = await run(portion.task, portion.begin, at * starts);
+    for (const model of ended.models)
+      groups[Math.floor(model.start / starts)]!.push({ ...model, start: model.start % starts });
     isCut = ended.isCut;
-  } else
-    for (const [at, { task, begin }] of begun.entries()) {
-      if (isCut) break;
-      const { best, models } = await runEach(reduced, task, begin);
-      best.tensor.destroy();
-      groups[at] = models;
-      isCut = best.aborted;
+  }
+  if (options.starts === undefined && !factors && ranks.length === 1)
+    for (let from = starts; from < MOST_STARTS && !isCut && isLonely(groups[0]!, task); from += starts) {
+      const begin = await beginModels(reduced, core?.tensor ?? null, task, { from, starts }, "random");
+      for (const factors of begin) zeroRows(factors, source, task);
+      const more = await run(task, begin, from);
+      groups[0]!.push(...more.models);
+      isCut = more.isCut;
     }
   const chosen: { from: readonly Float32Array[]; start: number; told: CpStarts }[] = [];
   for (const [at, models] of groups.entries()) {
@@ -409,7 +422,7 @@ async function decomposition(
 ): Promise<Decomposition<KruskalTensor>> {
   const { engine, exponent } = source;
   using result = new Held(engine);
-  const tensor = result.keep(await resultOf(engine, factors, { rank, unit, fixed }));
+  const tensor = result.keep(resultOf(engine, factors, { rank, unit, fixed }));
   const relativeError = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
   const restored = exponent ? await restoreKruskal("cp", tensor, exponent) : tensor;
   return result.handOut({
@@ -425,22 +438,53 @@ async function decomposition(
   });
 }
 
-/** The model of factors in units: columns of norm 1, weights that are the products of their norms. Fixed factors have such columns already. */
-async function resultOf(
+/**
+ * The model of factors in units: columns of norm 1, and weights that fall, the products of their norms. In every free factor but the last a column's
+ * entry of largest magnitude is positive. Fixed factors have columns of norm 1 already and stay as they are, and so does the order of terms then.
+ */
+function resultOf(
   engine: Engine,
   factors: readonly Float32Array[],
   { rank, unit, fixed }: Pick<Task, "rank" | "unit" | "fixed">,
-): Promise<KruskalTensor> {
+): KruskalTensor {
+  const free = [...factors.keys()].filter((mode) => !fixed.has(mode));
   const weights = new Float64Array(rank).fill(unit);
-  using held = new Held(engine);
-  const turned = factors.map((factor, mode) => {
-    const { columns, norms } = fixed.has(mode) ? { columns: factor, norms: null } : normaliseColumns(factor, rank);
-    if (norms) for (let r = 0; r < rank; r++) weights[r]! *= norms[r]!;
-    return held.keep(engine.tensor([factor.length / rank, rank], columns));
+  const normalised = factors.map((factor, mode) => {
+    if (fixed.has(mode)) return factor;
+    const { columns, norms } = normaliseColumns(factor, rank);
+    for (let r = 0; r < rank; r++) weights[r]! *= norms[r]!;
+    return columns;
   });
-  const values = Float32Array.from(weights);
-  const model = new KruskalTensor(held.keep(engine.tensor([rank], values)), turned);
-  return await canonicalKruskal(model, { fixed: new Set(fixed.keys()), weights: values });
+  const order = [...weights.keys()];
+  if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
+  const flips = new Array<number>(rank).fill(1);
+  for (const mode of free.slice(0, -1))
+    for (const [r, sign] of signsOf(normalised[mode]!, rank).entries()) {
+      flips[r]! *= sign;
+      scaleColumn(normalised[mode]!, rank, r, sign);
+    }
+  for (const [r, sign] of flips.entries()) scaleColumn(normalised[free.at(-1)!]!, rank, r, sign);
+  const inOrder = (values: Float32Array): Float32Array =>
+    values.map((_, at) => values[at - (at % rank) + order[at % rank]!]!);
+  using held = new Held(engine);
+  const tensors = normalised.map((columns, mode) =>
+    held.keep(engine.tensor([columns.length / rank, rank], inOrder(columns), { label: `factor ${mode}` })),
+  );
+  const sorted = Float32Array.from(order, (r) => weights[r]!);
+  const weightsTensor = held.keep(engine.tensor([rank], sorted, { label: "weights" }));
+  return held.handOut(new KruskalTensor(weightsTensor, tensors));
+}
+
+/** Of each column the sign of its entry of largest magnitude, 1 where it is 0. A later entry must be clearly larger, so that rounding does not decide. */
+function signsOf(factor: Float32Array, rank: number): number[] {
+  const peaks = new Array<number>(rank).fill(0);
+  for (let at = 0, r = 0; at < factor.length; at++, r = r + 1 === rank ? 0 : r + 1)
+    if (Math.abs(factor[at]!) > 1.0001 * Math.abs(peaks[r]!)) peaks[r] = factor[at]!;
+  return peaks.map((peak) => (peak < 0 ? -1 : 1));
+}
+
+function scaleColumn(factor: Float32Array, rank: number, column: number, by: number): void {
+  if (by !== 1) for (let at = column; at < factor.length; at += rank) factor[at]! *= by;
 }
 
 /** Rows of slices of which nothing is known are 0 from the start, and stay so: their gradient is 0, and so is what other modes make of them. */
@@ -506,6 +550,15 @@ function zeroModel({ engine, shape }: Source, { rank, fixed }: Task): KruskalTen
   return model;
 }
 
+/** Whether so few starts found the best one's model, or its error, that there may be a better one. */
+function isLonely(models: readonly Model[], { rank, unit, seen }: Task): boolean {
+  const sorted = [...models].sort((a, b) => a.loss - b.loss);
+  const best = sorted[0];
+  if (!best || (2 * best.loss * unit ** 2) / seen.squaredNorm < NEARLY_EXACT ** 2) return false;
+  const asGood = sorted.filter(({ loss }) => loss <= (1 + SAME_LOSS) * best.loss).length;
+  return asGood < ENOUGH_ALIKE && agreeing(sorted, rank) < ENOUGH_ALIKE;
+}
+
 /** What the starts came to. */
 function toldStarts(models: readonly Model[], { rank, unit, seen }: Task): CpStarts {
   const sorted = [...models].sort((a, b) => a.loss - b.loss);
@@ -558,6 +611,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   readonly columns = GAUSS_NEWTON.perModel;
   readonly singleBelow = NEARLY_EXACT;
   readonly goesByDifference = true;
+  readonly beginsNear: boolean;
   readonly state: readonly Tensor[];
   readonly #state: GaussNewtonState;
   readonly #difference: Difference | null;
@@ -579,6 +633,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
   ) {
     const { source, engine, keep, allocate } = scope;
     const { rank, unit, fixed } = task;
+    this.beginsNear = expected !== undefined;
     const isSmall = source instanceof Resident && isSmallForGaussNewton(engine, source.size, rank);
     const parts = isSmall ? source.shape[0]! : 1;
     this.#state = keep(new GaussNewtonState(engine, source.shape, rank, parts, { unit, fixed: [...fixed.keys()] }));
@@ -630,7 +685,6 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
     return toldOf(row, 0, this.scope.source.squaredNorm, this.task.unit);
   }
 
-  /** Columns are brought to norm 1, and the weights are the products of their norms. */
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.scope;
     const [scalars, ...values] = (await engine.read([
@@ -638,7 +692,7 @@ class GaussNewtonMethod implements SweepMethod<KruskalTensor> {
       ...this.#accepted.factors,
     ])) as Float32Array[];
     this.models.push({ start: this.#start, factors: values, loss: scalars![GAUSS_NEWTON.loss]! });
-    return await resultOf(engine, values, this.task);
+    return resultOf(engine, values, this.task);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {

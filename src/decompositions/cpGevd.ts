@@ -30,8 +30,9 @@ const WORK = 2e8;
 const EXACT = 1e-6;
 /** a matrix with pivots below this part of the largest is singular */
 const SINGULAR = 1e-13;
-/** sweeps for the best rank-one tensor, of which an exact one needs one */
+/** most sweeps for the best rank-one tensor, which end when its weight grows by no more than this part; an exact one needs one sweep */
 const SWEEPS = 8;
+const SETTLED = 1e-4;
 
 /** Modes put together into the rows, the columns and the slices of a tensor of order 3. */
 type Groups = readonly [readonly number[], readonly number[], readonly number[]];
@@ -253,12 +254,15 @@ function rankOne(x: Float64Array, shape: readonly number[]): { weight: number; v
   let weight = 0;
   if (shape.length === 1) weight = unit(x).length * (x[peak]! * vectors[0]![peak]! < 0 ? -1 : 1);
   else
-    for (let sweep = 0; sweep < SWEEPS; sweep++)
+    for (let sweep = 0; sweep < SWEEPS; sweep++) {
+      const before = weight;
       for (const mode of shape.keys()) {
         const { vector, length } = unit(contracted(x, shape, vectors, mode));
         vectors[mode] = vector;
         weight = length;
       }
+      if (weight <= (1 + SETTLED) * before) break;
+    }
   return { weight, vectors };
 }
 

@@ -84,20 +84,15 @@ export async function withStartFactor(
 
 /**
  * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
- * largest magnitude is positive. Only the R weights are looked at by the host, which reads them where they are not given. Factors of `fixed` modes
- * stay as they are: where there are some, so do the places of the terms, and the last of the other factors makes up for signs. Columns of
- * `oneSigned` modes have no negative entry.
+ * largest magnitude is positive. Only the R weights are looked at by the host. Factors of `fixed` modes stay as they are: where there are some, so do
+ * the places of the terms, and the last of the other factors makes up for signs. Columns of `oneSigned` modes have no negative entry.
  */
 export async function canonicalKruskal(
   model: KruskalTensor,
-  {
-    fixed = new Set(),
-    oneSigned = new Set(),
-    weights: known,
-  }: { fixed?: ReadonlySet<number>; oneSigned?: ReadonlySet<number>; weights?: Float32Array } = {},
+  { fixed = new Set(), oneSigned = new Set() }: { fixed?: ReadonlySet<number>; oneSigned?: ReadonlySet<number> } = {},
 ): Promise<KruskalTensor> {
   const { engine, factors, rank } = model;
-  const weights = known ?? (await engine.read(model.weights));
+  const weights = await engine.read(model.weights);
   const order = Uint32Array.from(weights.keys());
   if (!fixed.size) order.sort((a, b) => weights[b]! - weights[a]! || a - b);
   const free = [...factors.keys()].filter((mode) => !fixed.has(mode));

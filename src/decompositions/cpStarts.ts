@@ -15,7 +15,7 @@ import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
 import { withStartFactor } from "./cpModels.js";
 import { Held } from "./held.js";
-import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, type Told } from "./iterate.js";
+import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
 
 /** What all runs of a model share. */
 export interface Task {
@@ -101,20 +101,23 @@ export function toldOf(
 export type FirstStart = "random" | "hosvd" | readonly Float32Array[];
 
 /**
- * What the starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
+ * What starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
  * uniform ones suit data of one sign, and others the rest; ‖x̂‖ = ‖x‖. The first may be random, of singular vectors, or of factors of X; its terms
  * have the weights of the least error then. `reduced` is x, or the core of `core`, on whose bases factors of X are projected. Where there is a core,
  * start {@link BY_BASES} is of its bases' first vectors: singular vectors of X that cost nothing.
+ *
+ * @param from which start is the first of `starts`: an even number. From 4 on all are random
  */
 export async function beginModels(
   reduced: Source,
   core: TuckerTensor | null,
   task: Task,
-  starts: number,
+  { from, starts }: { from: number; starts: number },
   first: FirstStart,
 ): Promise<Float32Array[][]> {
   const { engine, shape } = reduced;
-  const { rank, fixed, seed, stopping } = task;
+  const { rank, fixed, stopping } = task;
+  const seed = seedAt(task.seed, from);
   using held = new Held(engine);
   const stacked = shape.map((extent, mode) => held.allocate([extent, starts * rank], `start ${mode}`));
   const free = [...shape.keys()].filter((mode) => !fixed.has(mode));
@@ -144,7 +147,7 @@ export async function beginModels(
   const models = Array.from({ length: starts }, (_, start) =>
     values.map((all, mode) => fixed.get(mode) ?? columnsOf(all, shape[mode]!, starts, rank, start)),
   );
-  if (core && starts > BY_BASES)
+  if (core && from === 0 && starts > BY_BASES)
     for (const mode of free) if (core.factors[mode]) leadWithBasis(models[BY_BASES]![mode]!, rank);
   return await Promise.all(
     models.map((factors, start) =>
@@ -289,11 +292,14 @@ const squaredNormOf = (factors: readonly Float32Array[], rank: number): number =
  * others, one of fewer has columns of zeros, which stay zero. A group runs until its starts have converged, but for those that trail far behind
  * another of their rank; those that have converged stand still.
  * `isCut` where the signal ended it before.
+ *
+ * @param from which start `begin` begins with
  */
 export async function runTogether(
   x: Tensor,
   task: Task,
   begin: readonly (readonly Float32Array[])[],
+  from = 0,
 ): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { signal } = task.stopping;
   const most = sharedModels(x.engine, x.size, task.rank);
@@ -301,7 +307,7 @@ export async function runTogether(
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {
     if (first && signal?.aborted) return { models, isCut: true };
-    const group = await runGroup(x, task, begin.slice(first, first + most), first);
+    const group = await runGroup(x, task, begin.slice(first, first + most), from + first);
     models.push(...group.models);
     isCut = group.isCut;
   }
@@ -364,9 +370,10 @@ async function runGroup(
       relativeErrors: told.map(({ fromResidual }) => Math.hypot(seen.missed, fromResidual)),
     });
     const best = Math.min(...told.map(({ fromResidual }) => fromResidual));
-    // the rule of one run would end the group with its best start
     const isOver = starts.every((_, model) => hasConverged(row, model) || trails(model));
-    return { fromResidual: best, foreseen: 1, isOver };
+    const isNear = starts.every((_, model) => isSlow(row, model) || trails(model));
+    // the group is slow where all of its starts are
+    return { fromResidual: best, foreseen: isNear ? 0 : 1, isOver };
   };
   const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
   const [accepted, scalars] = await engine.read([state.accepted, state.scalars]);
@@ -390,6 +397,9 @@ async function runGroup(
   });
   return { models: ended, isCut: aborted };
 }
+
+const isSlow = (scalars: Float32Array, model: number): boolean =>
+  scalars[model * GAUSS_NEWTON.perModel + GAUSS_NEWTON.slow]! > 0;
 
 const hasConverged = (scalars: Float32Array, model: number): boolean =>
   scalars[model * GAUSS_NEWTON.perModel + GAUSS_NEWTON.slow]! >= GAUSS_NEWTON_SLOW;

@@ -150,6 +150,8 @@ export interface Sweep {
   isTold?: boolean | undefined;
   /** below this error any sweep may be the last: each is submitted once the error of the sweep before it is known */
   singleBelow?: number | undefined;
+  /** whether the first sweeps may be the last, too, as the start is near the end */
+  beginsNear?: boolean | undefined;
   /** what may help where the numbers are no longer finite: `try a larger ridge` */
   advice?: string | undefined;
 }
@@ -166,7 +168,8 @@ interface Batch {
 
 /**
  * Replays a sweep until it is over. The trace of a batch is read while the next batch runs, so the GPU never waits for the host; a run
- * therefore goes on for up to one batch after its rule is met. The number of sweeps follows from the numbers alone, never from timing.
+ * therefore goes on for up to one batch after its rule is met. Where the sweeps in flight may be the last, none are submitted until they are told. The
+ * number of sweeps follows from the numbers alone, never from timing.
  *
  * Sweeps are precise until the error is known to be large, and cheap from there on. Where a cheap error turns out to be below
  * {@link CANCELLATION}, its batch is undone (a copy of the state from before it is restored) and run again with precise sweeps. After the
@@ -175,11 +178,12 @@ interface Batch {
  */
 export async function converge(
   engine: Engine,
-  { name, precise, cheap, correcting, trace, errorOf, state = [], isTold = true, singleBelow = 0, advice }: Sweep,
+  { name, precise, cheap, correcting, trace, errorOf, ...sweep }: Sweep,
   { sweeps = 100, tolerance = TOLERANCE, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
   expected?: number,
   saving?: SavingOfStart,
 ): Promise<Convergence> {
+  const { state = [], isTold = true, singleBelow = 0, beginsNear = false, advice } = sweep;
   const [ring, columns] = trace.rows.shape as [number, number];
   // a sweep with host steps waits for the host anyway, so its error may as well be read at once
   const batch = precise.hasSteps || cheap?.hasSteps ? 1 : Math.max(1, Math.min(ring, sweepsPerSubmit));
@@ -198,10 +202,13 @@ export async function converge(
   let submitted = 0;
   let written = 0;
   let late: Batch | null = null;
+  /** whether sweeps that are not told yet may be the last ones */
+  let isNear = beginsNear;
   const told: ToldSweep[] = [];
   const note = (sweep: ToldSweep): void => {
     const { relativeError, objective, foreseen, isOver, amplification } = sweep;
     told.push(sweep);
+    isNear = foreseen !== undefined && foreseen < tolerance;
     errors.push(relativeError);
     if (objective !== undefined) objectives.push(objective);
     if (foreseen !== undefined) rule.foresee(foreseen);
@@ -242,6 +249,7 @@ export async function converge(
   const isOver = () =>
     // the first batch always runs: without it there is no result
     submitted >= sweeps || rule.converged || rule.stalled || (submitted > 0 && !!signal?.aborted);
+  const waitsForTold = () => (tolerance > 0 && isNear) || isSingle();
   const isSingle = () => tolerance > 0 && (errors.at(-1) ?? expected ?? Number.POSITIVE_INFINITY) < singleBelow;
 
   /**
@@ -309,7 +317,7 @@ export async function converge(
   engine.write(trace.counter, [written]);
   for (let turn = 0; ; turn++) {
     const pauses = submitted > saved && (saving?.isDue() ?? false);
-    const waits: boolean = pauses || isOver() || (late !== null && isSingle());
+    const waits: boolean = pauses || isOver() || (late !== null && waitsForTold());
     let next: Batch | null = waits ? null : await submit(turn).catch((error) => failAfter(late, error));
     if (!next && !late && !pauses) break;
     const readAhead = next;
@@ -429,6 +437,7 @@ export interface SweepMethod<T> {
   isTold?: boolean;
   /** as of {@link Sweep} */
   singleBelow?: number;
+  beginsNear?: boolean;
   advice?: string;
   /** Copies the result out. */
   finish(): Promise<T>;
@@ -539,7 +548,7 @@ export class Problem<T extends { destroy(): void }> {
     try {
       const scope = problem.#scope;
       const method = await begin(scope);
-      const { columns, state, isTold, singleBelow, advice } = method;
+      const { columns, state, isTold, singleBelow, beginsNear, advice } = method;
       const isExact = source.known !== undefined && method.goesByDifference;
       const changes = source.refresh !== undefined && !isExact && !method.takesAsIs;
       // errors from norms take ‖x‖² as it was, and x changes with the model
@@ -572,7 +581,19 @@ export class Problem<T extends { destroy(): void }> {
             }
           : undefined;
       problem.method = method;
-      problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, state, isTold, singleBelow, advice };
+      problem.#sweep = {
+        name,
+        precise,
+        cheap,
+        correcting,
+        trace,
+        errorOf,
+        state,
+        isTold,
+        singleBelow,
+        beginsNear,
+        advice,
+      };
       return problem;
     } catch (error) {
       problem.destroy();

@@ -1,6 +1,8 @@
 /** a run has converged after at least this many slow sweeps; where noise is large, changes are averaged over up to MOST sweeps */
 const FEWEST = 3;
 const MOST = 64;
+/** what a step is foreseen to take off is so little, at this part of the tolerance, that one slow step tells as much as FEWEST */
+const SURE = 1e-3;
 /** sweeps without progress after which a run has stalled */
 const PATIENCE = 16;
 /** a window is so long that the tolerance over it is this many times the noise of one error */
@@ -39,11 +41,12 @@ export class StoppingRule {
   constructor(readonly tolerance: number) {}
 
   /**
-   * Takes by how much the next step is to lower the error, as a part of it: below the tolerance three times running, the run has converged.
-   * Unlike the difference of two errors, that is known to more digits than noise has.
+   * Takes by how much the next step is to lower the error, as a part of it: below the tolerance three times running, or once below a thousandth of
+   * it, the run has converged. Unlike the difference of two errors, that is known to more digits than noise has. 0 says that it is less than noise.
    */
   foresee(part: number): void {
     this.#slow = part < this.tolerance ? this.#slow + 1 : 0;
+    if (part > 0 && part < SURE * this.tolerance) this.#slow = FEWEST;
     this.converged ||= this.tolerance > 0 && this.#slow >= FEWEST;
   }
 

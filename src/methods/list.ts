@@ -127,11 +127,12 @@ const CP: Method = {
       return stepped("CP", [rank!], await cpALS(engine, x, { ...common, starts: starts!, initialize }));
     }
     const initialize = init as NonNullable<CpGaussNewtonOptions["initialize"]>;
-    // factors are one start
+    const { starts: asked } = task.asked;
+    // how many there are where nobody says, `cp` knows: factors are one start, and there are more where no two agree
     const result = await cp(engine, x, {
       ...common,
       initialize,
-      starts: typeof init === "string" ? starts! : (task.asked.starts ?? 1),
+      ...(asked !== undefined && { starts: asked }),
       ...(fixed && { fixed }),
     });
     return stepped("CP", [rank!], result);

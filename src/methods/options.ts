@@ -32,7 +32,10 @@ export const OPTIONS: Readonly<Record<OptionName, OptionInfo>> = {
     values: "part",
   },
   blocks: whole("Blocks", "number of blocks"),
-  starts: whole("Starts", "starts, of which the best is kept"),
+  starts: whole(
+    "Starts",
+    "starts, of which the best is kept (default of gauss-newton: 4, and up to 12 where fewer than 3 end at the best one's model)",
+  ),
   sweeps: whole("Most sweeps", "most sweeps, or iterations of gauss-newton"),
   tolerance: {
     label: "Tolerance",

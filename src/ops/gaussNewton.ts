@@ -73,7 +73,8 @@ export interface GaussNewtonOptions {
   unit?: number;
   /**
    * when a model has converged: it stands still from then on, and costs nothing. After three steps on end that are each to take off less than
-   * `tolerance` of its squared error, or less than `noise` of ½‖X − X̂‖²/unit²; or when that is below `exact`. By default none ever has
+   * `tolerance` of its squared error, or less than `noise` of ½‖X − X̂‖²/unit²; after one that is to take off less than a thousandth of `tolerance`;
+   * or when the loss is below `exact`. By default none ever has
    */
   convergence?: { tolerance: number; noise: number; exact: number };
 }

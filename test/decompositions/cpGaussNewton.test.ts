@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { type CpGaussNewtonOptions, cp, cpALS, type StartsProgress } from "../../src/decompositions/index.js";
 import type { DType, Engine, Tensor } from "../../src/gpu/index.js";
 import { type HostSlab, slabs } from "../../src/sources/index.js";
-import { evaluate, testEngine } from "../engine.js";
+import { evaluate, siblingEngine, testEngine } from "../engine.js";
 import normals from "../fixtures/normal.json" with { type: "json" };
 import { randomArray } from "../reference.js";
 import { collinearCp, distance, EXACT, exactCp, kruskal, plantedCp } from "./planted.js";
@@ -285,6 +285,45 @@ describe("cp starts", () => {
     const compressed = await solved(engine, data, shape, { rank: 2, starts: 2 });
     expect(compressed.error).toBeCloseTo(starts.errors[0]!, 6);
     expect(engine.memory().live).toBe(live);
+  });
+
+  it.each([
+    { what: "on the core", shape: [28, 26, 24], forced: undefined },
+    { what: "on the core, one after the other", shape: [28, 26, 24], forced: { gaussNewtonShared: 1 } },
+    { what: "on the whole tensor", shape: [9, 8, 7], forced: undefined },
+  ])("$what are more where few agree and nobody says how many", async ({ shape, forced }) => {
+    const engine = await siblingEngine(forced && { variants: forced });
+    const clear = plantedCp(shape, 2, 0.2, 3).data;
+    expect((await solved(engine, clear, shape, { rank: 2 })).starts.errors).toHaveLength(4);
+    // terms of noise: few starts find the same ones
+    const noisy = plantedCp(shape, 2, 2, 5).data;
+    const four = await solved(engine, noisy, shape, { rank: 6, starts: 4 });
+    expect(four.starts.errors).toHaveLength(4);
+    expect(four.starts.agreeing).toBeLessThan(3);
+    const { starts, error, seed } = await solved(engine, noisy, shape, { rank: 6 });
+    expect([8, 12]).toContain(starts.errors.length);
+    expect(error).toBeLessThan(four.error + 1e-5);
+    expect(seed).toBeLessThan(starts.errors.length);
+    // the same starts as where so many are asked for, but that each group of four gives up those that trail by itself
+    const asked = await solved(engine, noisy, shape, { rank: 6, starts: starts.errors.length });
+    for (const [at, told] of asked.starts.errors.entries()) expect(told).toBeCloseTo(starts.errors[at]!, 2);
+    expect(asked.starts.errors[0]).toBeCloseTo(starts.errors[0]!, 4);
+  });
+
+  it("are no more than four on a large tensor, where they run one after the other", async () => {
+    const engine = await siblingEngine({ variants: { gaussNewtonShared: 1 } });
+    const shape = [9, 8, 7];
+    const { starts } = await solved(engine, plantedCp(shape, 2, 2, 5).data, shape, { rank: 6 });
+    expect(starts.errors).toHaveLength(4);
+    expect(starts.agreeing).toBeLessThan(3);
+  });
+
+  it("are enough where as many found an error as good, though terms of matrices can be rotated", async () => {
+    const engine = await testEngine();
+    const shape = [12, 10];
+    const { starts } = await solved(engine, plantedCp(shape, 4, 0.3, 3).data, shape, { rank: 2 });
+    expect(starts.errors).toHaveLength(4);
+    for (const told of starts.errors) expect(told).toBeCloseTo(starts.errors[0]!, 5);
   });
 
   it("are limited by `sweeps`, as the run after them is", async () => {

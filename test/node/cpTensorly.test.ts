@@ -47,9 +47,8 @@ describe.runIf(hasData).each(Object.entries(measured))("cp of %s", (name, { shap
       expect(relativeError / best).toBeGreaterThan(1 - 1e-4);
       if (relativeError / best < 1 + 1e-4) reached++;
     }
-    // two terms of the serology's best model of rank 3 cancel, and one start in three finds the best of kinetic fluorescence of rank 4: of three seeds
-    // one may have no start that finds it. None of its starts agree then, which is told
-    const isHard = ["COVID-19 serology 3", "kinetic fluorescence 4"].includes(`${name} ${rank}`);
+    // two terms of the serology's best model of rank 3 cancel, and most starts end at another one: of three seeds one may take that for the best
+    const isHard = `${name} ${rank}` === "COVID-19 serology 3";
     expect(reached).toBeGreaterThanOrEqual(isHard ? 2 : 3);
   });
 });
