@@ -35,6 +35,7 @@ interface Options extends MethodOptions {
   report?: string;
   labels?: Map<number, string>;
   image?: [number, number];
+  compare?: string;
   scheduler?: string;
   workers?: number;
 }
@@ -98,6 +99,7 @@ export function addDecompose(program: Command, context: Context): void {
     .option("--report <folder>", "also write a page with figures of the components, the fit and the residual")
     .option("--labels <MODE:names.txt>", "labels of a mode for the report, a line each", labelsOption)
     .option("--image <MODE,MODE>", "two modes that are rows and columns of images, for the report", imageOption)
+    .option("--compare <other.npz>", "a CP model that --out wrote, to draw beside this one in the report")
     .option("--scheduler <address>", "read the tensor on the workers of a Dask cluster, as in tcp://host:8786")
     .option("--workers <N>", "read it on so many workers of this machine", wholeFrom(1))
     .addHelpText("after", helpText())
@@ -140,6 +142,7 @@ function helpText(): string {
     "Examples:",
     "  tenfold decompose X.npy --rank 3 --report result --labels 0:names.txt",
     "  tenfold decompose faces.npy --rank 8 --report result --image 1,2",
+    "  tenfold decompose X.npy --rank 3 --seed 2 --report second --compare first.npz",
     ...METHODS.flatMap(({ examples }) => examples.map((example) => `  tenfold decompose ${example}`)),
   );
   return lines.join("\n");
@@ -150,7 +153,10 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const { out, json, report: folder } = options;
   const { method, algorithm } = chooseMethod(options);
   const outputs = openOutputs(context, { out, json }, arrayPath(file).file);
-  if (!folder && (options.labels || options.image)) throw new InputError("--labels and --image are for --report");
+  if (!folder && (options.labels || options.image || options.compare !== undefined))
+    throw new InputError("--labels, --image and --compare are for --report");
+  if (options.compare !== undefined && method.name !== "cp")
+    throw new InputError("--compare draws CP models beside each other: give --method cp");
   if (folder) makeFolder(folder);
   const { memory, missing } = options;
   const input = context.openShards
@@ -314,7 +320,7 @@ const left = (state: SavedState | null, file: string | undefined): string =>
 /** The command that gives the same figures again. */
 function commandLine(file: string, options: Options): string {
   const words = ["tenfold decompose", quoteWord(file)];
-  for (const name of ["method", "algorithm", ...OPTION_NAMES, "labels", "image"] as (keyof Options)[]) {
+  for (const name of ["method", "algorithm", ...OPTION_NAMES, "labels", "image", "compare"] as (keyof Options)[]) {
     const value = options[name];
     if (value === true) words.push(`--${name}`);
     if (value === undefined || value === true) continue;

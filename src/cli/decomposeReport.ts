@@ -1,13 +1,15 @@
 /** The page of `tenfold decompose --report`, and its figures as files. */
+import { basename } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { type Engine, formatShape, sizeOf, type Tensor } from "../gpu/index.js";
+import { type NumericArray, readNpz } from "../io/index.js";
 import type { Solution } from "../methods/index.js";
 import { readBytes } from "../node/files.js";
 import { type FigureOptions, figuresOf } from "../report/decomposition.js";
 import { decompositionPage } from "../report/decompositionPage.js";
 import { csvFile, svgFile } from "../report/figure.js";
 import { hostModelOf } from "../report/hostModel.js";
-import { type DecompositionData, scaledBins } from "../report/model.js";
+import { type DecompositionData, scaledBins, type Values } from "../report/model.js";
 import { type Measured, measureResiduals } from "../report/residuals.js";
 import { Masked, Resident, type Slabs } from "../sources/index.js";
 import { InputError } from "./context.js";
@@ -20,16 +22,20 @@ type Opened = Awaited<ReturnType<Input["open"]>> | SliceList;
 export interface Shown {
   labels?: Map<number, string>;
   image?: [number, number];
+  /** the .npz file of a CP model to compare with */
+  compare?: string;
 }
 
 /** Names of modes, labels of their indices, and the two modes that are an image, as they suit the tensor. */
-export type Naming = Required<Pick<DecompositionData, "modes" | "labels">> & { image: [number, number] | null };
+export type Naming = Required<Pick<DecompositionData, "modes" | "labels" | "other">> & {
+  image: [number, number] | null;
+};
 
 /** Reads labels of modes, a line each, and checks that everything suits the tensor. */
 export function readShown(
   file: string,
   { shape, text }: Pick<TensorFile, "shape" | "text">,
-  { labels = new Map(), image }: Shown,
+  { labels = new Map(), image, compare }: Shown,
 ): Naming {
   const place = `${file} has modes 0 to ${shape.length - 1} (shape ${formatShape(shape)})`;
   const names = shape.map((_, mode): string[] | null => text?.labels?.[mode] ?? null);
@@ -42,7 +48,39 @@ export function readShown(
     names[mode] = lines;
   }
   if (image?.some((mode) => mode >= shape.length)) throw new InputError(`--image ${image.join(",")}: ${place}`);
-  return { modes: shape.map((_, mode) => text?.modes?.[mode] ?? `mode ${mode}`), labels: names, image: image ?? null };
+  return {
+    modes: shape.map((_, mode) => text?.modes?.[mode] ?? `mode ${mode}`),
+    labels: names,
+    image: image ?? null,
+    other: compare === undefined ? null : readOther(compare, file, shape),
+  };
+}
+
+/** The CP model in a file that `--out` wrote. */
+function readOther(name: string, file: string, shape: readonly number[]): NonNullable<DecompositionData["other"]> {
+  const arrays = readNpz(readBytes(name), name);
+  const floats = (array: NumericArray): Values => ({
+    shape: [...array.shape],
+    data: Float32Array.from(array.data, Number),
+  });
+  const weights = arrays.get("weights");
+  const factors = shape.map((_, mode) => arrays.get(`factor_${mode}`));
+  if (!weights || factors.includes(undefined) || arrays.has(`factor_${shape.length}`))
+    throw new InputError(
+      `--compare ${name}: has ${[...arrays.keys()].join(", ")}, needs weights and factor_0 to factor_${shape.length - 1}, as tenfold decompose --method cp --out writes them`,
+    );
+  const [rank] = weights.shape;
+  for (const [mode, factor] of factors.entries())
+    if (factor!.shape.join() !== `${shape[mode]},${rank}`)
+      throw new InputError(
+        `--compare ${name}: factor_${mode} is ${formatShape(factor!.shape)}, ${file} needs ${shape[mode]}×${rank}`,
+      );
+  const model = {
+    kind: "kruskal" as const,
+    weights: floats(weights).data,
+    factors: factors.map((factor) => floats(factor!)),
+  };
+  return { name: basename(name), model };
 }
 
 /** What is known of the result beside the solution. */
@@ -88,6 +126,7 @@ export async function reportFiles(
     residuals: residuals && scaledBins(residuals, scale),
     products: null,
     match: null,
+    other: naming.other,
   };
   const options: FigureOptions = naming.image ? { image: { kind: "pair", modes: naming.image } } : {};
   return [

@@ -1,5 +1,6 @@
 /** Figures of a decomposition, as SVG text and as tables: the demo page's, a report's, the command line's. */
 
+import { comparisonFigure } from "./comparison.js";
 import { capital, digits, type Figure, frame, type LabelOf, labelsOf, plural, shortened, thinned } from "./figure.js";
 import {
   axesOf,
@@ -106,6 +107,14 @@ export function figuresOf(data: DecompositionData, options: FigureOptions = {}):
     const between = data.products?.between ?? termProducts(data.model);
     figures.push(congruenceFigure(termCongruences(between, turn.orders[0]!), looks[0]!));
   }
+  if (model.kind === "kruskal")
+    figures.push(
+      comparisonFigure(
+        data,
+        model,
+        looks[0]!.map(({ name }) => name),
+      ),
+    );
   return figures.filter((figure) => figure !== null);
 }
 

@@ -110,6 +110,8 @@ export interface DecompositionData {
   products: TermProducts | null;
   /** the factor match score with the components that the data were made of, where these are known */
   match: number | null;
+  /** a CP model of the same shape to compare with, and what it is called */
+  other?: { name: string; model: KruskalModel } | null;
 }
 
 /** The modes that have components of their own to order, flip and hide: all share theirs in a Kruskal model, each has its own in a Tucker model. */

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { writeNpy } from "../../src/io/index.js";
+import { type NumericArray, readNpz, writeNpy, writeNpz } from "../../src/io/index.js";
 import { randomArray } from "../reference.js";
 import { command } from "./command.js";
 
@@ -156,14 +156,72 @@ describe("tenfold decompose --report", () => {
     expect(weight!).toBeGreaterThan(0.1);
   });
 
+  it("draws the components of another model beside those that are like them", async () => {
+    const first = ["decompose", at("x.npy"), "--rank", "3", "--seed", "4", "--out", at("first.npz")];
+    expect((await command(first)).code).toBe(0);
+    // the same model, its terms in another order and two columns of a term the other way round
+    const arrays = readNpz(readFileSync(at("first.npz")));
+    const turned = [...arrays].map(([name, { shape, data }]): [string, NumericArray] => {
+      const mode = name === "weights" ? null : Number(name.at(-1));
+      const values = Float64Array.from(data, (_, place) => {
+        const [row, term] = [Math.floor(place / 3), place % 3];
+        const from = (term + 1) % 3;
+        return Number(data[3 * row + from]!) * (from === 0 && mode !== null && mode > 0 ? -1 : 1);
+      });
+      return [name, { shape, data: values }];
+    });
+    writeFileSync(at("other.npz"), writeNpz(turned));
+    const files = await reportOf(at("x.npy"), "--rank", "3", "--seed", "4", "--compare", at("other.npz"));
+    const [congruences, ...rows] = columnsOf(files.get("comparison.csv")!);
+    expect(files.get("comparison.csv")!.split("\n")[0]).toBe(
+      "mode,index,component 1,other.npz 3,component 2,other.npz 1,component 3,other.npz 2",
+    );
+    expect(
+      congruences!
+        .slice(3)
+        .filter((_, place) => place % 2 === 0)
+        .map(Number),
+    ).toEqual([expect.closeTo(1, 5), expect.closeTo(1, 5), expect.closeTo(1, 5)]);
+    expect(rows.length).toBe(7 + 5 + 6);
+    for (const [, , ...values] of rows)
+      for (const term of [0, 2, 4]) expect(Number(values[term])).toBeCloseTo(Number(values[term + 1]), 5);
+    expect(files.get("index.html")).toContain("Beside other.npz");
+    expect(files.get("comparison.svg")!.match(/stroke-dasharray="5 3"/g)!.length).toBe(9);
+
+    // a model of fewer terms leaves one without a counterpart
+    const fewer = await reportOf(at("x.npy"), "--rank", "4", "--compare", at("other.npz"));
+    expect(fewer.get("comparison.csv")!.split("\n")[0]!.match(/other/g)!.length).toBe(3);
+    expect(fewer.get("index.html")).toContain("1 component of this model has no counterpart");
+  });
+
   it("refuses what does not suit, before anything is computed", async () => {
     const refused = async (expected: string, ...argv: string[]): Promise<void> => {
       const { code, stderr } = await command(["decompose", at("x.npy"), "--rank", "2", ...argv]);
       expect(stderr).toContain(expected);
       expect(code).toBe(2);
     };
-    await refused("--labels and --image are for --report", "--image", "0,1");
+    await refused("--labels, --image and --compare are for --report", "--image", "0,1");
     const report = ["--report", at("none")];
+    writeFileSync(at("bad.npz"), writeNpz([["weights", { shape: [2], data: Float32Array.of(1, 2) }]]));
+    await refused("has weights, needs weights and factor_0 to factor_2", ...report, "--compare", at("bad.npz"));
+    const short = [0, 1, 2].map((mode): [string, NumericArray] => [
+      `factor_${mode}`,
+      { shape: [7, 2], data: new Float32Array(14) },
+    ]);
+    writeFileSync(at("short.npz"), writeNpz([["weights", { shape: [2], data: Float32Array.of(1, 2) }], ...short]));
+    await refused("factor_1 is 7×2", ...report, "--compare", at("short.npz"));
+    const { stderr } = await command([
+      "decompose",
+      at("x.npy"),
+      "--method",
+      "tucker",
+      "--ranks",
+      "2,2,2",
+      ...report,
+      "--compare",
+      at("short.npz"),
+    ]);
+    expect(stderr).toContain("give --method cp");
     await refused("5 lines, mode 0 of", ...report, "--labels", `0:${at("names.txt")}`);
     await refused("has modes 0 to 2 (shape 7×5×6)", ...report, "--labels", `3:${at("names.txt")}`);
     await refused("--image 1,3", ...report, "--image", "1,3");
