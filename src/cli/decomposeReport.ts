@@ -10,8 +10,9 @@ import { decompositionPage } from "../report/decompositionPage.js";
 import { csvFile, svgFile } from "../report/figure.js";
 import { hostModelOf } from "../report/hostModel.js";
 import { type DecompositionData, scaledBins, type Values } from "../report/model.js";
-import { type Measured, measureResiduals } from "../report/residuals.js";
+import { type Measured, measureResiduals, measureSliceResiduals } from "../report/residuals.js";
 import { Masked, Resident, type Slabs } from "../sources/index.js";
+import type { Parafac2Tensor } from "../tensors/index.js";
 import { InputError } from "./context.js";
 import { formatCount } from "./table.js";
 import { type Input, SliceList, type TensorFile } from "./tensorFile.js";
@@ -98,7 +99,9 @@ export async function reportFiles(
   const { course, starts, tensor } = solution;
   const { model, isDivided } = await hostModelOf(tensor, exponent);
   const { slices, residuals, squaredNorm } =
-    x instanceof SliceList ? squaresOf(read!.values) : await residualsOf(engine, x, read, tensor);
+    x instanceof SliceList
+      ? await sliceResidualsOf(engine, read!, tensor as Parafac2Tensor)
+      : await residualsOf(engine, x, read, tensor);
   const entries = parts ? sizeOf(read!.shape) : sizeOf(shape);
   const missing = "known" in x && x.known !== undefined ? entries - x.known : 0;
   // of numbers that the report shows, beside those on the GPU
@@ -138,10 +141,33 @@ export async function reportFiles(
   ];
 }
 
-/** Of slices of several lengths, which are no tensor that has slices of every mode: their squared norm. */
-function squaresOf(values: Float32Array): Awaited<ReturnType<typeof measureResiduals>> {
-  const squaredNorm = values.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : value ** 2), 0);
-  return { slices: null, residuals: null, squaredNorm };
+/** What X − X̂ is like, of slices of several lengths, which were read one below the other. */
+async function sliceResidualsOf(
+  engine: Engine,
+  read: TensorFile,
+  tensor: Parafac2Tensor,
+): ReturnType<typeof measureResiduals> {
+  const { known, ...measured } = read.values.some(Number.isNaN)
+    ? knownOf(engine, read)
+    : { x: engine.tensor(read.shape, read.values, { label: "X" }), known: null };
+  try {
+    return await measureSliceResiduals(engine, { ...measured, known }, tensor);
+  } finally {
+    measured.x.destroy();
+    known?.destroy();
+  }
+}
+
+/** The entries of a file, those that are missing as 0, and which are known. */
+function knownOf(engine: Engine, { shape, values }: TensorFile): { x: Tensor; known: Tensor } {
+  const isKnown = values.map((value) => (Number.isNaN(value) ? 0 : 1));
+  const known = engine.tensor(shape, isKnown, { label: "known entries" });
+  const x = engine.tensor(
+    shape,
+    values.map((value) => (Number.isNaN(value) ? 0 : value)),
+    { label: "X" },
+  );
+  return { x, known };
 }
 
 /** What X − X̂ is like. */
@@ -165,14 +191,7 @@ async function measuredOf(
     const x = opened instanceof Resident ? opened.x : opened;
     return { x: x as Tensor | Slabs, destroy() {} };
   }
-  const { shape, values } = read!;
-  const isKnown = values.map((value) => (Number.isNaN(value) ? 0 : 1));
-  const known = engine.tensor(shape, isKnown, { label: "known entries" });
-  const x = engine.tensor(
-    shape,
-    values.map((value) => (Number.isNaN(value) ? 0 : value)),
-    { label: "X" },
-  );
+  const { x, known } = knownOf(engine, read!);
   return {
     ...{ x, known },
     destroy() {

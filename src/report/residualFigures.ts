@@ -1,6 +1,6 @@
 /** Figures of what a model leaves: X − X̂ by slice and by entry. */
 import type { HistogramBin } from "../ops/index.js";
-import { digits, type Figure, frame, labelsOf, shortened, thinned } from "./figure.js";
+import { digits, type Figure, frame, type LabelOf, labelsOf, shortened, thinned } from "./figure.js";
 import { type DecompositionData, leverages } from "./model.js";
 import { axes, el, gridOf, label, linear, pathOf, picture, stepOf, tick, words } from "./svg.js";
 
@@ -8,7 +8,18 @@ import { axes, el, gridOf, label, linear, pathOf, picture, stepOf, tick, words }
 const relativeSlices = ({ residual, data }: { residual: Float32Array; data: Float32Array }): Float64Array =>
   Float64Array.from(residual, (square, at) => (data[at] ? Math.sqrt(Math.max(0, square) / data[at]!) : Number.NaN));
 
+/** What the indices of a mode are called; of slices of several lengths, rows are named by their slice, too. */
+function indicesOf(data: DecompositionData, mode: number): LabelOf {
+  const { model, slices } = data;
+  const lengths = model.kind === "kruskal" ? (model.projections ?? []).map(({ shape }) => shape[0]!) : [];
+  const rows = lengths.reduce((total, length) => total + length, 0);
+  if (mode !== 1 || !lengths.length || slices![1]!.residual.length !== rows) return labelsOf(data, mode);
+  const places = lengths.flatMap((length, k) => Array.from({ length }, (_, row) => `${labelsOf(data, 0)(k)}: ${row}`));
+  return (index) => places[index] ?? index;
+}
+
 export function residualFigure(data: DecompositionData): Figure {
+  const labels = data.slices!.map((_, mode) => indicesOf(data, mode));
   const errors = data.slices!.map(relativeSlices);
   const worst = errors.map((of) =>
     of.reduce((most, value, at) => (value > of[most]! || Number.isNaN(of[most]) ? at : most), 0),
@@ -17,7 +28,7 @@ export function residualFigure(data: DecompositionData): Figure {
     id: "residual-by-mode",
     title: "Residual by mode",
     words: `Relative error of every slice, ‖X − X̂‖ / ‖X‖ with one index fixed: where the model fits badly. A panel a mode.`,
-    label: `Relative error of every slice; the largest are ${errors.map((of, mode) => `${digits(of[worst[mode]!]!, 3)} at ${labelsOf(data, mode)(worst[mode]!)} of ${data.modes[mode]}`).join(", ")}`,
+    label: `Relative error of every slice; the largest are ${errors.map((of, mode) => `${digits(of[worst[mode]!]!, 3)} at ${labels[mode]!(worst[mode]!)} of ${data.modes[mode]}`).join(", ")}`,
     draw(width, palette) {
       const most = Math.max(...errors.map((of) => of.reduce((top, value) => (value > top ? value : top), 0)));
       // each mode has a length of its own
@@ -44,7 +55,7 @@ export function residualFigure(data: DecompositionData): Figure {
                   ? el(
                       "circle",
                       { cx: x(i), cy: y(ys[k]!), r: 2.5, fill: palette.accent },
-                      el("title", {}, words(`${labelsOf(data, mode)(i)}: ${digits(ys[k]!)}`)),
+                      el("title", {}, words(`${labels[mode]!(i)}: ${digits(ys[k]!)}`)),
                     )
                   : "",
               )
@@ -58,7 +69,7 @@ export function residualFigure(data: DecompositionData): Figure {
       rows: errors.flatMap((of, mode) =>
         Array.from(of, (error, at) => [
           data.modes[mode]!,
-          labelsOf(data, mode)(at),
+          labels[mode]!(at),
           error,
           data.slices![mode]!.residual[at]!,
           data.slices![mode]!.data[at]!,

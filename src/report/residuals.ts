@@ -14,7 +14,7 @@ import {
 } from "../ops/index.js";
 import { type Model, modelRows, SlabResult, Slabs } from "../sources/index.js";
 import { BlockTermTensor, Parafac2Tensor, TensorRing, TensorTrain, type TuckerTensor } from "../tensors/index.js";
-import { type DecompositionData, scaledBins } from "./model.js";
+import { type DecompositionData, type SliceSquares, scaledBins } from "./model.js";
 
 /** X, and where entries are missing 1 for those that are known, and 0 for the others, which are 0 in X. */
 export interface Measured {
@@ -103,6 +103,47 @@ class AlignedSlices implements Model {
     }
     return out;
   }
+}
+
+/** A PARAFAC2 model of slices of any lengths, as one matrix: slice below slice. */
+class StackedSlices implements Model {
+  readonly shape: readonly number[];
+
+  constructor(private readonly model: Parafac2Tensor) {
+    const rows = model.shapes.reduce((total, [extent]) => total + extent, 0);
+    this.shape = [rows, model.shapes[0]![1]];
+  }
+
+  full(s: Scheduler, out: Tensor): Tensor {
+    let row = 0;
+    for (const [k, [extent]] of this.model.shapes.entries()) {
+      const slice = this.model.full(s, k);
+      paste(s, slice, out, [row, 0]);
+      s.release(slice);
+      row += extent;
+    }
+    return out;
+  }
+}
+
+/**
+ * The same for slices of any lengths, which `x` (and `known`) hold one below the other: of every slice, of every row of every slice, one slice behind the
+ * other, and of every column.
+ */
+export async function measureSliceResiduals(
+  engine: Engine,
+  x: { x: Tensor; known: Tensor | null },
+  model: Parafac2Tensor,
+): ReturnType<typeof measureResiduals> {
+  const measured = await measureResiduals(engine, x, new StackedSlices(model));
+  if (!measured.slices) return measured;
+  const [rows, columns] = measured.slices as [SliceSquares, SliceSquares];
+  let end = 0;
+  const ends = model.shapes.map(([extent]) => (end += extent));
+  const bySlice = (of: Float32Array): Float32Array =>
+    Float32Array.from(ends, (stop, k) => of.subarray(ends[k - 1] ?? 0, stop).reduce((sum, square) => sum + square, 0));
+  const slices = { residual: bySlice(rows.residual), data: bySlice(rows.data) };
+  return { ...measured, slices: [slices, rows, columns] };
 }
 
 /** The part of a model that approximates some rows of X, and the temporaries that it holds. */

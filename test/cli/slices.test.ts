@@ -25,6 +25,7 @@ const SLICES = planted(Object.values(ROWS), COLUMNS, 2, 0.05, 7).map(({ rows, da
 const write = (name: string, arrays: [string, NumericArray][]): void => writeFileSync(at(name), writeNpz(arrays));
 const shuffled = [2, 0, 3, 1].map((k): [string, NumericArray] => [NAMES[k]!, SLICES[k]!]);
 /** a vector beside the slices, which is none */
+const ORDER = ["slice", "row", "column"];
 const time: [string, NumericArray] = ["time", { shape: [3], data: new Float32Array([1, 2, 3]) }];
 
 beforeAll(() => {
@@ -97,7 +98,7 @@ describe("slices in one file", () => {
   });
 
   it("have a report, with their names", async () => {
-    await decompose("holes.npz", "--missing", "--report", at("page"));
+    const { members } = await decompose("holes.npz", "--missing", "--report", at("page"));
     const lines = (name: string): string[] =>
       readFileSync(at(`page/${name}.csv`), "utf8")
         .trim()
@@ -108,6 +109,42 @@ describe("slices in one file", () => {
     expect(page).toContain("4 slices of 5 to 12 × 6");
     expect(page).toMatch(/14 entries are missing/);
     expect(page).not.toMatch(/NaN|undefined/);
+
+    // relative errors of slices, of their rows and of columns, by the known entries alone, in f64
+    const sums = new Map<string, [lack: number, data: number]>();
+    for (const [k, { data }] of SLICES.entries()) {
+      const model = fullOf(members, k);
+      for (const [place, value] of data.entries()) {
+        if (k === 2 && place % 5 === 3) continue;
+        const [row, column] = [Math.floor(place / COLUMNS), place % COLUMNS];
+        for (const key of [`slice,${NAMES[k]}`, `row,${NAMES[k]}: ${row}`, `column,${column}`]) {
+          const [lack, all] = sums.get(key) ?? [0, 0];
+          sums.set(key, [lack + (value - model[place]!) ** 2, all + value ** 2]);
+        }
+      }
+    }
+    const told = lines("residual-by-mode").slice(1);
+    expect(told.map((line) => line.split(",").slice(0, 2).join(","))).toEqual(
+      [...sums.keys()].sort((a, b) => ORDER.indexOf(a.split(",")[0]!) - ORDER.indexOf(b.split(",")[0]!)),
+    );
+    for (const line of told) {
+      const [mode, index, error] = line.split(",");
+      const [lack, all] = sums.get(`${mode},${index}`)!;
+      expect(Math.abs(Number(error) - Math.sqrt(lack / all))).toBeLessThan(1e-4);
+    }
+    expect(page).toContain("Residual by mode");
+    const counted = lines("residual-histogram")
+      .slice(1)
+      .reduce((sum, line) => sum + Number(line.split(",")[4]), 0);
+    expect(counted).toBe(198 - 14);
+    // leverage is that of slices and columns: each slice has rows of its own
+    expect(
+      new Set(
+        lines("outliers")
+          .slice(1)
+          .map((line) => line.split(",")[0]),
+      ),
+    ).toEqual(new Set(["slice", "column"]));
   });
 
   it("that do not belong together are refused", async () => {
