@@ -23,7 +23,7 @@ import { idOf, layerName } from "./sites.js";
 import { tensorFrom } from "./tensors.js";
 
 /**
- * How a layer is written as several, each without a bias but the last. A convolution of S inputs and T outputs in g groups; ranks
+ * How a layer is written as several, each without a bias but the last, or with other weights. A convolution of S inputs and T outputs in g groups; ranks
  * are those of one group. Shapes are those of the factors in their order: outputs, inputs of one group, kernel.
  *
  * | scheme | factors |
@@ -35,6 +35,7 @@ import { tensorFrom } from "./tensors.js";
  * | `horizontal` | in two dimensions: g·R×S/g×1×D, T×R×D×1 |
  * | `tucker2` | g·R₁×S/g×1…, g·R₂×R₁×kernel, T×R₂×1… (Kim 2016) |
  * | `cp` | g·R×S/g×1…, g·R×1 with the kernel of one axis for every axis, T×R×1… (Lebedev 2015) |
+ * | `whole` | T×S/g×kernel: the layer with other weights |
  * | `blockTerm` | without groups, B blocks: B·s×S×1…, B·t×s×kernel, T×B·t×1… (Wang 2016) |
  */
 export type OnnxScheme =
@@ -45,7 +46,8 @@ export type OnnxScheme =
   | "horizontal"
   | "tucker2"
   | "cp"
-  | "blockTerm";
+  | "blockTerm"
+  | "whole";
 
 /** One factor of a layer, row-major. */
 export interface OnnxFactor {
@@ -75,7 +77,7 @@ const rules: OptionRules<ReplaceSitesOptions> = { fixedInputs: optionRules.flag,
 const replacementRules: OptionRules<OnnxReplacement> = {
   site: required(optionRules.text),
   scheme: required(
-    oneOf("lowRank", "pointwiseFirst", "kernelFirst", "vertical", "horizontal", "tucker2", "cp", "blockTerm"),
+    oneOf("lowRank", "pointwiseFirst", "kernelFirst", "vertical", "horizontal", "tucker2", "cp", "blockTerm", "whole"),
   ),
   factors: required({ needs: "a list of { shape, data }", is: isList }),
   bias: { needs: "a list of numbers", is: isList },
@@ -128,7 +130,7 @@ export function replaceSites(
     if (layer.geometry) writeConvolutions(context);
     else writeProducts(context);
     const ranks = steps.slice(0, -1).map(({ outputs }) => outputs);
-    notes.push(`${layerName(layer)}: ${replacement.scheme}, ranks ${ranks.join(", ")}`);
+    notes.push(`${layerName(layer)}: ${replacement.scheme}${ranks.length ? `, ranks ${ranks.join(", ")}` : ""}`);
   }
   return notes.length ? edit.finish({ key: NOTE, text: notes.join("\n") }) : model;
 }
@@ -171,6 +173,7 @@ function planOf(what: string, { kind, geometry, groups, shape }: FoundLayer, sch
   const fail = (problem: string): never => {
     throw new TenfoldError(`${what}: ${scheme} ${problem}`, { code: "OPTION" });
   };
+  if (scheme === "whole") return [{ label: "refitted", axes: all }];
   if ((kind === "dense") !== (scheme === "lowRank"))
     fail(
       kind === "dense"
@@ -345,11 +348,12 @@ function attributesOf(
 
 function writeProducts(context: Context): void {
   const { model, edit, layer, steps, bias } = context;
-  const [first, last] = steps as [Step, Step];
+  const [first, last = first] = steps as [Step, Step?];
+  const isOne = steps.length === 1;
   const { op, nodes } = layer;
   const { node, side } = nodes[0]!;
   const name = edit.unique(`${layerName(layer)}/${first.label}`);
-  const made = edit.unique(`${name}/output`);
+  const made = isOne ? layer.input : edit.unique(`${name}/output`);
   const pair = (constant: string, value: string): string[] => (side === 1 ? [value, constant] : [constant, value]);
   // before operator set 11 Gemm needs a bias, and MatMul does the same without one
   const gemm = op === "Gemm" && (model.opsets.get("") ?? 1) >= 11;
@@ -357,15 +361,13 @@ function writeProducts(context: Context): void {
   // the flag of the value stays; a constant to the left is written without one
   const flags: Attributes =
     side === 1 ? { transA: keeps("transA"), transB: keeps("transB") } : { transB: keeps("transB") };
-  const weight = addMatrix(
-    context,
-    `${name}/weight`,
-    first.data,
-    [first.outputs, first.inputs],
-    side === 0 || flags.transB === 1,
-  );
-  const firstNode = makeNode(gemm ? "Gemm" : "MatMul", name, pair(weight, layer.input), [made], flags);
-  declareProduct(context, made, first.outputs);
+  const firstNodes: NodeProto[] = [];
+  if (!isOne) {
+    const sizes = [first.outputs, first.inputs] as const;
+    const weight = addMatrix(context, `${name}/weight`, first.data, sizes, side === 0 || flags.transB === 1);
+    firstNodes.push(makeNode(gemm ? "Gemm" : "MatMul", name, pair(weight, layer.input), [made], flags));
+    declareProduct(context, made, first.outputs);
+  }
   let row = 0;
   for (const [at, part] of nodes.entries()) {
     const end = row + part.outputs;
@@ -376,7 +378,7 @@ function writeProducts(context: Context): void {
     const outputsFirst = side === 0 || (op === "Gemm" && intOf(part.node, "transB", 0) !== 0);
     const lastWeight = addMatrix(context, `${lastName}/weight`, rows, [part.outputs, last.inputs], outputsFirst);
     const written = writeLast(context, part, lastName, pair(lastWeight, made), partBias);
-    edit.replace(part.node, [...(at === 0 ? [firstNode] : []), ...written]);
+    edit.replace(part.node, [...(at === 0 ? firstNodes : []), ...written]);
   }
 }
 
@@ -395,21 +397,22 @@ function addMatrix(
 
 /** The last product of a chain, with its bias. */
 function writeLast(
-  { what, edit, layer: { op, dataType, input: source }, model, shapes }: Context,
+  { what, edit, layer: { op, dataType, input: source }, model, shapes, steps }: Context,
   { node, side, outputs, bias: before, add }: LayerNode,
   name: string,
   factors: string[],
   bias: readonly number[] | null,
 ): NodeProto[] {
+  const isOne = steps.length === 1;
   // beside a constant to the left, a value of two modes or more has its outputs in the last but one
   const dims = side === 1 || shapes.of(source)?.length === 1 ? [outputs] : [outputs, 1];
   const addBias = (extents: readonly number[]): string =>
     edit.add(tensorFrom(what, edit.unique(`${name}/bias`), dataType, extents, bias!));
   if (op === "Gemm") {
     const changes: Attributes = {
-      // alpha is in the weights, and neither the value nor a constant to the left is transposed any more
-      ...{ alpha: undefined, transA: undefined },
-      ...(side === 0 && { transB: undefined }),
+      // alpha is in the weights; a constant to the left is not transposed any more, nor the value that a first product gives
+      ...{ alpha: undefined, ...((side === 0 || !isOne) && { transA: undefined }) },
+      ...(side === 0 && !isOne && { transB: undefined }),
       ...(bias && { beta: undefined }),
       ...(bias && (model.opsets.get("") ?? 1) < 7 && { broadcast: 1 }),
     };

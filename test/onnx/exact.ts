@@ -3,7 +3,7 @@ import type { OnnxFactor, OnnxReplacement, OnnxScheme, OnnxSite } from "../../sr
 
 /** The schemes that a site can be written by. */
 export function schemesOf({ kind, geometry, groups }: OnnxSite): OnnxScheme[] {
-  if (kind === "dense") return ["lowRank"];
+  if (kind === "dense") return ["lowRank", "whole"];
   const axes = geometry!.kernel.length;
   const split = !geometry!.outputShape;
   return [
@@ -11,6 +11,7 @@ export function schemesOf({ kind, geometry, groups }: OnnxSite): OnnxScheme[] {
     ...(axes === 2 && split ? (["vertical", "horizontal"] as const) : []),
     ...(axes === 1 || split ? (["cp"] as const) : []),
     ...(groups === 1 ? (["blockTerm"] as const) : []),
+    "whole",
   ];
 }
 
@@ -88,6 +89,11 @@ function exactFactors(site: OnnxSite, scheme: OnnxScheme, weights: Float32Array)
     }
     case "tucker2":
       return [gather(), core(true), scatter()];
+    case "whole": {
+      const factor = new Factor([outputs, inputs, ...kernel]);
+      factor.data.set(weights);
+      return [factor];
+    }
     case "vertical":
     case "horizontal": {
       const [height, width] = kernel as [number, number];

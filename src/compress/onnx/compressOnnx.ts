@@ -147,13 +147,19 @@ export interface AblationStep extends Agreement {
   name: string;
 }
 
+/** A layer with its own weights, as a fit. */
+const asItIs = async (site: OnnxSite): Promise<OnnxReplacement> => ({
+  ...{ site: site.id, scheme: "whole" },
+  factors: [{ shape: site.shape, data: await site.weights() }],
+});
+
 /** What became of a layer. */
 export interface CompressedLayer {
   id: string;
   name: string;
   op: OnnxSite["op"];
   shape: readonly number[];
-  /** null for a layer that stays */
+  /** null for a layer that stays whole */
   scheme: FittedScheme | null;
   ranks: readonly number[];
   weights: { before: number; after: number };
@@ -205,6 +211,8 @@ const MARGIN = 1.02;
  * Chinese characters with five together, 95.3 % with three, 95.5 % with two.
  */
 const TOGETHER = 2;
+/** multiplications of runs on all samples up to which layers that stay whole are fitted again, too */
+const WHOLE_WORK = 5e10;
 /** what is tried where no size is asked for */
 const RATIOS = [1.06, 1.12, 1.18, 1.25, 1.35, 1.45, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 5, 6, 8];
 
@@ -558,12 +566,12 @@ class Compression {
   }
 
   /**
-   * Fits layers again from input to output: targets from the original network, inputs from the one that is fitted again so far. Of each
-   * group of layers the first of these goes on that held-back samples find no worse than the best network so far, by a small margin:
-   * new fits, new fits that are drawn more to the original weights, and the fits as they were with new biases; else the best of them.
-   * The margin is there because a fit that repairs what layers before it lost may look worse until layers behind it have followed. The
-   * best of the networks on the way is given. Where much is lost even so, other plans are refitted, too, because errors of plans that lose
-   * much say little of what refits will bring.
+   * Fits layers again from input to output, and some of those that stay whole: targets from the original network, inputs from the one that is
+   * fitted again so far. Of each group of layers the first of these goes on that held-back samples find no worse than the best network so
+   * far, by a small margin: new fits, new fits that are drawn more to the original weights, and the fits as they were with new biases; else
+   * the best of them. The margin is there because a fit that repairs what layers before it lost may look worse until layers behind it have
+   * followed. The best of the networks on the way is given. Where much is lost even so, other plans are refitted, too, because errors of
+   * plans that lose much say little of what refits will bring.
    */
   private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
     const { rivals = [] } = attempt;
@@ -590,14 +598,19 @@ class Compression {
   private async refitInOrder(attempt: Attempt, from: number, to: number): Promise<Attempt> {
     if (!this.refits(attempt)) return attempt;
     const { prepared } = this;
-    const order = prepared.sites.filter(({ id }) => attempt.plan.has(id));
+    // layers that stay whole, too: the last ones, whose error is the network's, and all where that takes seconds
+    const last = this.outputSites();
+    const work = (prepared.totals.multiplications ?? Number.POSITIVE_INFINITY) * prepared.split.fit.length;
+    const isFitted = ({ id, kind }: OnnxSite): boolean =>
+      attempt.plan.has(id) || (kind !== "transposedConvolution" && (last.has(id) || work <= WHOLE_WORK));
+    const order = prepared.sites.filter(isFitted);
     let now = attempt;
     let best = attempt;
     const relays = await prepared.relays();
     for (let at = 0; at < order.length; ) {
       const group = [order[at]!];
       let bytes = LayerFits.bytesOf(order[at]!);
-      while (group.length < TOGETHER && order[at + group.length]) {
+      while (group.length < TOGETHER && attempt.plan.has(order[at + group.length]?.id ?? "")) {
         const next = order[at + group.length]!;
         bytes += LayerFits.bytesOf(next);
         if (bytes > prepared.memory) break;
@@ -648,7 +661,7 @@ class Compression {
     tell: (part: number) => void,
   ): (ridge: number | null) => Promise<{ fit: OnnxReplacement; isNew: boolean }[]> {
     const { prepared } = this;
-    const origin = prepared.keyOf([...before, ...group].map(({ id }) => fits.get(id)!));
+    const origin = prepared.keyOf([...before, ...group].flatMap(({ id }) => fits.get(id) ?? []));
     // with fewer patches than inputs a fit is exact on them and wrong elsewhere
     const isNew = (site: OnnxSite, ridge: number | null): boolean =>
       ridge !== null && prepared.patchesOf(site)! >= widthOf(site);
@@ -669,10 +682,11 @@ class Compression {
         layers ??= collect();
         const out: OnnxReplacement[] = [];
         for (const layer of await layers) {
-          const { scheme, ranks } = plan.get(layer.site.id)!;
-          const again = isNew(layer.site, ridge);
+          const { site } = layer;
+          const { scheme, ranks } = plan.get(site.id) ?? { scheme: "whole" as const, ranks: [] };
+          const again = isNew(site, ridge);
           if (again) layer.draw(ridge!);
-          out.push(again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(layer.site.id)!));
+          out.push(again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id) ?? (await asItIs(site))));
         }
         return out;
       });

@@ -31,6 +31,9 @@ export type FittedScheme = "lowRank" | "kernelFirst" | "pointwiseFirst" | "verti
 const tapsOf = ({ kind, shape }: OnnxSite): number =>
   kind === "transposedConvolution" ? shape.slice(2).reduce((a, b) => a * b, 1) : 0;
 
+/** What a layer is fitted as: by a scheme, or as it is with other weights. */
+export type FitScheme = FittedScheme | "whole";
+
 /** A scheme with ranks. */
 export interface FitCandidate {
   scheme: FittedScheme;
@@ -46,17 +49,18 @@ export interface FitCandidate {
 }
 
 /** spatial axes that the factors of a scheme have the kernel's extent along, of a kernel of so many axes */
-const AXES: Readonly<Record<FittedScheme, (axes: readonly number[]) => (readonly number[])[]>> = {
+const AXES: Readonly<Record<FitScheme, (axes: readonly number[]) => (readonly number[])[]>> = {
   lowRank: (axes) => [axes, []],
   kernelFirst: (axes) => [axes, []],
   pointwiseFirst: (axes) => [[], axes],
   vertical: () => [[0], [1]],
   horizontal: () => [[1], [0]],
   tucker2: (axes) => [[], axes, []],
+  whole: (axes) => [axes],
 };
 
 /** Shapes of the factors, and how often each is applied in a run. */
-function stepsOf(site: OnnxSite, scheme: FittedScheme, ranks: readonly number[]): { size: number; shape: number[] }[] {
+function stepsOf(site: OnnxSite, scheme: FitScheme, ranks: readonly number[]): { size: number; shape: number[] }[] {
   const [outputs, inputs, ...kernel] = site.shape as [number, number, ...number[]];
   const channels = [inputs, ...ranks, outputs / site.groups];
   const axes = kernel.map((_, axis) => axis);
@@ -365,12 +369,13 @@ export class LayerFits {
     return out;
   }
 
-  /** The factors and the bias of a scheme with ranks. */
-  async fit(scheme: FittedScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
+  /** The factors and the bias of a scheme with ranks; of "whole", which has none, the best weights and the bias. */
+  async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
     const { outputs, site, width } = this;
     const rank = ranks.at(-1)!;
     const factors: Float64Array[] = [];
-    if (this.whole(scheme)) {
+    if (scheme === "whole") factors.push(await this.fullSolution());
+    else if (this.whole(scheme)) {
       const { lower, z } = await this.direct();
       const [first, last] = await this.reduced("direct", z, lower, width, rank);
       const taps = tapsOf(site);
@@ -399,7 +404,7 @@ export class LayerFits {
   rebiased(fit: OnnxReplacement): OnnxReplacement {
     const ranks = fit.factors.slice(0, -1).map(({ shape }) => shape[0]!);
     const factors = fit.factors.map(({ data }) => data as Float32Array);
-    return { ...fit, bias: this.corrected(fit.scheme as FittedScheme, ranks, factors) };
+    return { ...fit, bias: this.corrected(fit.scheme as FitScheme, ranks, factors) };
   }
 
   /** The two factors of the best solution of a rank, of equal norms: rank×k and outputs×rank. */
@@ -473,7 +478,7 @@ export class LayerFits {
   }
 
   /** The bias that keeps the mean of the outputs: b + W·mean x − F·mean z, for the factors as they are written. */
-  private corrected(scheme: FittedScheme, ranks: readonly number[], factors: readonly Float32Array[]): Float32Array {
+  private corrected(scheme: FitScheme, ranks: readonly number[], factors: readonly Float32Array[]): Float32Array {
     const { outputs, width, w, site } = this;
     const { meanX, meanZ } = this.means!;
     const taps = tapsOf(site);
@@ -493,8 +498,8 @@ export class LayerFits {
       });
     }
     let values: Float64Array;
-    if (scheme === "lowRank" || scheme === "kernelFirst")
-      values = matrixProduct(factors[0]!, meanZ, ranks[0]!, width, 1);
+    if (scheme === "lowRank" || scheme === "kernelFirst" || scheme === "whole")
+      values = matrixProduct(factors[0]!, meanZ, factors[0]!.length / width, width, 1);
     else {
       const { order, n, columns } = this.unfolding(scheme);
       const unfolded = Float64Array.from(order, (index) => meanZ[index]!);

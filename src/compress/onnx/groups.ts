@@ -1,7 +1,7 @@
 /** Convolutions in groups: one layer for each group, with the same scheme and ranks for all. */
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
 import { concatenated } from "../../onnx/tensors.js";
-import { type FitCandidate, type FittedScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
+import { type FitCandidate, type FitScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 
@@ -75,7 +75,7 @@ class GroupedFits implements Fits {
     );
   }
 
-  async fit(scheme: FittedScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
+  async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
     const fits: OnnxReplacement[] = [];
     for (const part of this.parts) fits.push(await part.fit(scheme, ranks));
     const [first] = fits as [OnnxReplacement];

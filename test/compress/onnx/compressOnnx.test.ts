@@ -127,6 +127,16 @@ describe("compressOnnx", () => {
     }
   });
 
+  it("fits a last layer that stays whole to what compressed layers give", async () => {
+    const options = { calibration: samples(120, 5), target: { multiplications: 1.2 } };
+    const { layers, steps, bytes } = await compress(dense, options);
+    const last = layers.at(-1)!;
+    expect([last.op, last.scheme, last.refitted]).toEqual(["Gemm", null, true]);
+    expect(steps.at(-1)).toMatchObject({ name: `refit ${last.name}`, kept: true });
+    expect(readOnnx(bytes!).metadata.get("tenfold.factorised")).toContain(`${last.name}: whole`);
+    expect(steps.at(-1)!.error).toBeLessThan(0.95 * steps.at(-2)!.error);
+  });
+
   it("fits only what another budget changes, and gives the file of a fresh run", async () => {
     const options = { engine, session, calibration: samples(40, 5), smallest: 0 };
     const fit = vi.spyOn(LayerFits.prototype, "fit");

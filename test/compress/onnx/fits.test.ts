@@ -251,6 +251,35 @@ describe("fits of a convolution", () => {
     }
   });
 
+  it("of a layer that stays whole are the regression on what it gets, and its own weights with a bias", async () => {
+    const moments = momentsOf(x, z);
+    const { covariance, cross, meanX, meanZ } = moments;
+    let trace = 0;
+    for (let i = 0; i < D; i++) trace += covariance[i * (D + 1)]!;
+    const r = (1e-3 * trace) / D + 1e-12;
+    const lifted = covariance.map((value, e) => value + (e % (D + 1) ? 0 : r));
+    const wanted = matrixProduct(w, cross, O, D, D).map((value, e) => value + r * w[e]!);
+    const fits = await fitsOf(true);
+    const fit = await fits.fit("whole", []);
+    expect(fit.factors.map(({ shape }) => shape)).toEqual([site.shape]);
+    const found = fit.factors[0]!.data as Float32Array;
+    const largest = Math.max(...wanted.map(Math.abs));
+    const solved = matrixProduct(found, lifted, O, D, D);
+    for (let e = 0; e < O * D; e++) expect(Math.abs(solved[e]! - wanted[e]!)).toBeLessThan(1e-5 * largest);
+    const kept = fits.rebiased({
+      site: "y",
+      scheme: "whole",
+      factors: [{ shape: site.shape, data: Float32Array.from(w) }],
+    });
+    for (const { factors, bias } of [fit, kept])
+      for (let o = 0; o < O; o++) {
+        let difference = 0;
+        for (let i = 0; i < D; i++)
+          difference += w[o * D + i]! * meanX[i]! - (factors[0]!.data as Float32Array)[o * D + i]! * meanZ[i]!;
+        expect(Math.abs(bias![o]! - difference)).toBeLessThan(1e-4);
+      }
+  });
+
   it("of inputs that are always the same keep the outputs by the bias", async () => {
     const still = Float64Array.from({ length: N * D }, (_, e) => 2 + (e % D) / D);
     const moments = momentsOf(still, still);
