@@ -1,7 +1,8 @@
 /**
  * Constrained decompositions beside TensorLy's, turn by turn in one run: milliseconds an iteration (the time of a long run less that of a
  * short one), their ratio round by round, the same of the processors' time, which a busy machine changes less, and the errors that both end at. The Python process waits while tenfold runs, and the other way
- * round. `node bench/constraints.mjs 7 python3`
+ * round. And how long tenfold takes, start and all, to the error that TensorLy's long run ends at. A third argument names the cases that are run by a part
+ * of their name. `node bench/constraints.mjs 7 python3 PARAFAC2`
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
@@ -13,10 +14,13 @@ import { median, quantile } from "./statistics.js";
 
 const rounds = Number(process.argv[2] ?? 7);
 const python = process.argv[3] ?? "python3";
+const chosen = process.argv[4] ?? "";
 const script = join(import.meta.dirname, "peers/tensorly_constraints.py");
 
 /** iterations of the short and of the long run */
 const [SHORT, LONG] = [4, 16];
+/** the most iterations in which tenfold may come to TensorLy's error */
+const MOST = 48;
 
 const child = spawn(python, [script], { stdio: ["pipe", "pipe", "inherit"] });
 const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -39,6 +43,8 @@ async function tensorsOf(engine: Engine, name: string): Promise<Tensor[]> {
 
 interface Run {
   relativeError: number;
+  /** after every iteration */
+  errors: readonly number[];
   tensor: { destroy(): void };
 }
 
@@ -54,30 +60,43 @@ const cases: Record<string, (x: Tensor[], sweeps: number) => Promise<Run>> = {
 
 console.log(`${rounds} rounds; ms an iteration, medians (quartiles)`);
 for (const [name, run] of Object.entries(cases)) {
+  if (!name.includes(chosen)) continue;
   const tensors = await tensorsOf(engine, name);
-  const time = async (sweeps: number): Promise<{ ms: number; cpu: number; error: number }> => {
+  const time = async (
+    sweeps: number,
+  ): Promise<{ ms: number; cpu: number; error: number; errors: readonly number[] }> => {
     await engine.idle();
     const before = process.cpuUsage();
     const start = performance.now();
-    const { tensor, relativeError } = await run(tensors, sweeps);
+    const { tensor, relativeError, errors } = await run(tensors, sweeps);
     const ms = performance.now() - start;
     const { user, system } = process.cpuUsage(before);
     tensor.destroy();
-    return { ms, cpu: (user + system) / 1000, error: relativeError };
+    return { ms, cpu: (user + system) / 1000, error: relativeError, errors };
   };
   await time(SHORT);
-  const rows: { ours: number; theirs: number; ratio: number; cpu: number; theirCpu: number }[] = [];
+  const rows: {
+    ours: number;
+    theirs: number;
+    ratio: number;
+    cpu: number;
+    theirCpu: number;
+    whole: number;
+    theirWhole: number;
+  }[] = [];
+  // the iterations that tenfold takes to the error that TensorLy's long run ends at
+  const goal = Number((await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ")[1]);
+  const reached = (await time(MOST)).errors.findIndex((error) => error <= goal) + 1;
   let errors = "";
   for (let round = 0; round < rounds; round++) {
     const [short, long] = [await time(SHORT), await time(LONG)];
     const ours = (long.ms - short.ms) / (LONG - SHORT);
     const cpu = (long.cpu - short.cpu) / (LONG - SHORT);
-    const [theirs, error, theirCpu] = (await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ").map(Number) as [
-      number,
-      number,
-      number,
-    ];
-    rows.push({ ours, theirs, ratio: theirs / ours, cpu, theirCpu });
+    const whole = reached ? (await time(reached)).ms : Number.NaN;
+    const [theirs, error, theirCpu, theirWhole] = (await ask(`run ${SHORT} ${LONG} ${name}`))
+      .split(" ")
+      .map(Number) as [number, number, number, number];
+    rows.push({ ours, theirs, ratio: theirs / ours, cpu, theirCpu, whole, theirWhole });
     errors = `errors after ${LONG}: ${long.error.toPrecision(4)}, TensorLy ${error.toPrecision(4)}`;
   }
   const told = (of: (row: (typeof rows)[number]) => number) => {
@@ -86,6 +105,11 @@ for (const [name, run] of Object.entries(cases)) {
   };
   console.log(
     `${name}: tenfold ${told((row) => row.ours)}, TensorLy ${told((row) => row.theirs)}, ratio ${told((row) => row.ratio)}; processors' time ${told((row) => row.cpu)}, TensorLy ${told((row) => row.theirCpu)}, ratio ${told((row) => row.theirCpu / row.cpu)}; ${errors}`,
+  );
+  console.log(
+    reached
+      ? `  to TensorLy's error after ${LONG}: ${reached} iterations, ${told((row) => row.whole)} ms from the start on, TensorLy ${told((row) => row.theirWhole)}, ratio ${told((row) => row.theirWhole / row.whole)}`
+      : `  TensorLy's error after ${LONG} is not reached in ${MOST} iterations`,
   );
   for (const tensor of tensors) tensor.destroy();
 }
