@@ -1,7 +1,8 @@
 /**
  * `compressOnnx` on trained networks that packages carry: accuracy, sizes, how long it takes, and the time of a run beside the original's.
  *
- *     node bench/compressModels.mjs --python python3 [--cases vgg16/2,rec/1.14] [--folder FOLDER] [--rounds 5] [--json FILE]
+ *     node bench/compressModels.mjs --python python3 [--cases vgg16/2,rec/1.14] [--folder FOLDER] [--rounds 5] [--json FILE] [--plans]
+ * With --plans what is found of a model's layers is kept in FOLDER, and a later command with --plans goes on from there.
  *
  * The head of bench/compressModels.py says which packages that Python needs; onnxruntime-node is taken from bench/peers (`npm ci --prefix
  * bench/peers`) or from the folder in which the command runs. The models are measured and never shipped. Further cases of a model go on
@@ -42,6 +43,7 @@ const { values: options } = parseArgs({
     folder: { type: "string" },
     rounds: { type: "string", default: "5" },
     json: { type: "string" },
+    plans: { type: "boolean", default: false },
   },
 });
 const rounds = Number(options.rounds);
@@ -110,6 +112,12 @@ const fileOf = (name: string): string => join(folder, `${name.replace("/", "-")}
 const engine = await openEngine();
 /** candidates of a model's layers, which further cases of it do not look for anew */
 const plans = new Map<string, OnnxPlan>();
+const planFile = (model: string): string => join(folder, `${model}.plan`);
+function planOf(model: string): OnnxPlan | undefined {
+  const file = planFile(model);
+  if (!plans.has(model) && options.plans && existsSync(file)) plans.set(model, JSON.parse(readFileSync(file, "utf8")));
+  return plans.get(model);
+}
 const rows: Record<string, unknown>[] = [];
 for (const name of options.cases.split(",")) {
   const [, model, divided, more] = /^(\w+)\/([\d.]+)(\+int8|\+ort|\+ablation|\+tune\d+|\?)?$/.exec(name) ?? [];
@@ -162,10 +170,13 @@ for (const name of options.cases.split(",")) {
     };
   };
   let said = 0;
-  const before = plans.get(model);
+  const before = planOf(model);
   const settings: CompressOnnxOptions = {
     ...(before && { plan: before }),
-    onPlan: (plan) => plans.set(model, plan),
+    onPlan(plan) {
+      plans.set(model, plan);
+      if (options.plans) writeFileSync(planFile(model), JSON.stringify(plan));
+    },
     ...{ engine, session, calibration, verification },
     ...(Number(divided) > 1 && { target: { multiplications: Number(divided) } }),
     ...(more === "+int8" && { int8: true }),

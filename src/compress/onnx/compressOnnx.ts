@@ -21,7 +21,7 @@ import {
 import { OnnxModel } from "../../onnx/model.js";
 import { copyOf, makeEntry } from "../../onnx/proto.js";
 import type { Cost } from "../select.js";
-import { type FitCandidate, type FittedScheme, LayerFits } from "./fits.js";
+import type { FitCandidate, FittedScheme } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
 import { type Relays, widthOf } from "./moments.js";
 import type { Agreement, SampleAgreement } from "./outputs.js";
@@ -609,10 +609,10 @@ class Compression {
     const relays = await prepared.relays();
     for (let at = 0; at < order.length; ) {
       const group = [order[at]!];
-      let bytes = LayerFits.bytesOf(order[at]!);
+      let bytes = prepared.refitBytes(order[at]!);
       while (group.length < TOGETHER && attempt.plan.has(order[at + group.length]?.id ?? "")) {
         const next = order[at + group.length]!;
-        bytes += LayerFits.bytesOf(next);
+        bytes += prepared.refitBytes(next);
         if (bytes > prepared.memory) break;
         group.push(next);
       }
@@ -667,7 +667,7 @@ class Compression {
       ridge !== null && prepared.patchesOf(site)! >= widthOf(site);
     let layers: Promise<Fits[]> | null = null;
     const collect = async (): Promise<Fits[]> => {
-      prepared.makeRoom(...group);
+      prepared.makeRoom(group);
       const moments = await prepared.collect(group, { current: prepared.written(fits), relays }, tell);
       const out: Fits[] = [];
       for (const site of group) {

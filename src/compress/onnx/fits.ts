@@ -16,11 +16,20 @@
  * error is that of the taps before they are added up, which is the outputs' where taps do not overlap.
  *
  * The first factor's vectors are ordered, so the leading block of one Cholesky factor holds the answer for every smaller rank.
+ *
+ * Where a layer has few patches, refits hold for these best. So r of each regression is the one of several by which a regression on all parts of
+ * the samples but one loses least on that part, all parts in turn. Behind a first factor all of this is done in what it makes of patches.
  */
-import { matrixProduct, permuteValues, symmetricEigenvalues, transpose } from "../../nn/factorised/hostMatrices.js";
+import {
+  matrixProduct,
+  permuteValues,
+  symmetricEigenvalues,
+  transpose,
+  type Values,
+} from "../../nn/factorised/hostMatrices.js";
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
 import { eigenvectorsOf } from "./eigenvectors.js";
-import { type Moments, widthOf } from "./moments.js";
+import { type MomentPart, type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 import { blockOf, type Factor, ScaledIdentity, Triangle } from "./triangle.js";
 
@@ -97,6 +106,39 @@ export function costOf(
   return { weights, multiplications: Math.round(total) };
 }
 
+/** What parts of the samples choose r from, as shares of the mean variance: the ridge that is asked for, and what is larger of these. */
+const RIDGES = [0.01, 0.05, 0.25, 1.25] as const;
+
+/** A regression of outputs on s entries that a first factor makes of patches; without one on the patch itself. */
+interface Regression {
+  /** s×s */
+  squares: Float64Array;
+  /** outputs×s */
+  cross: Float64Array;
+}
+/** A part of the samples, all about the means of the others. */
+interface Split {
+  /** means over the others, without the ridge */
+  rest: Regression;
+  /** sums over the part */
+  held: Regression;
+}
+
+/** Indices of a patch in the order that the first factor of a scheme mixes. */
+interface Unfolding {
+  /** n places, each with `columns` entries behind it */
+  order: Int32Array;
+  /** with the place of the column first: the blocks of A lie together, and so do the rows of a product */
+  turned: Int32Array;
+  n: number;
+  columns: number;
+}
+/** What patches are seen through: a first factor, limit×n. */
+interface View extends Unfolding {
+  first: Float64Array;
+  limit: number;
+}
+
 /** B·L⁻ᵀ of a regression, and L. */
 interface Whitened {
   /** the first factor, limit×n; null where the whole patch is regressed */
@@ -129,6 +171,9 @@ export class LayerFits {
   private readonly width: number;
   private readonly outputs: number;
   private readonly means: Pick<Moments, "count" | "meanX" | "meanZ"> | null;
+  private readonly parts: readonly MomentPart[] | null;
+  /** by which r the last regression was made, as a share of the mean variance */
+  ridgeTaken: number;
 
   private constructor(
     private readonly products: Products,
@@ -147,6 +192,8 @@ export class LayerFits {
     this.width = widthOf(site);
     this.outputs = w.length / this.width;
     this.means = moments && { count: moments.count, meanX: moments.meanX, meanZ: moments.meanZ };
+    this.parts = moments?.parts ?? null;
+    this.ridgeTaken = options.ridge;
     let energy = 1e-300;
     for (let i = 0; i < w.length; i++) energy += b[i]! * w[i]!;
     this.energy = energy;
@@ -196,8 +243,8 @@ export class LayerFits {
     return this.means?.count ?? null;
   }
 
-  /** Bytes that all fits of a layer may take. */
-  static bytesOf = (site: OnnxSite): number => 8 * 6 * site.groups * widthOf(site) ** 2;
+  /** Bytes that all fits of a layer may take, with so many parts of its moments. */
+  static bytesOf = (site: OnnxSite, parts = 0): number => (8 * 6 + 8 * parts) * site.groups * widthOf(site) ** 2;
 
   private get kernel(): readonly number[] {
     return this.site.shape.slice(2);
@@ -220,41 +267,46 @@ export class LayerFits {
   private async direct(): Promise<Whitened> {
     let entry = this.cache.get("direct");
     if (!entry) {
-      const { width, outputs } = this;
-      const { a, products } = this;
-      const lower = a ? await Triangle.of(products, Float64Array.from(a), width) : new ScaledIdentity(1);
-      const z = await lower.solve(this.b, outputs, true);
-      entry = { first: null, limit: Math.min(width, outputs), columns: 1, lower, z };
+      const { width, outputs, a } = this;
+      const limit = Math.min(width, outputs);
+      const solved = a
+        ? await this.regress({ squares: Float64Array.from(a), cross: Float64Array.from(this.b) }, null)
+        : { lower: new ScaledIdentity(1), z: this.b };
+      entry = { first: null, limit, columns: 1, ...solved };
       this.cache.set("direct", entry);
     }
     return entry;
   }
 
   /** Indices of a patch in the order that the first factor of a scheme mixes: n places, each with `columns` entries behind it. */
-  private unfolding(scheme: FittedScheme): { order: Int32Array; n: number; columns: number } {
+  private unfolding(scheme: FittedScheme): Unfolding {
     const { width, kernel } = this;
     const inputs = this.site.shape[1]!;
     const [height = 1, across = 1] = kernel;
     const order = Int32Array.from({ length: width }, (_, i) => i);
-    if (scheme === "vertical") return { order, n: inputs * height, columns: across };
-    if (scheme !== "horizontal") return { order, n: inputs, columns: width / inputs };
-    let at = 0;
-    for (let i = 0; i < inputs; i++)
-      for (let x = 0; x < across; x++) for (let y = 0; y < height; y++) order[at++] = (i * height + y) * across + x;
-    return { order, n: inputs * across, columns: height };
+    let [n, columns] = [inputs, width / inputs];
+    if (scheme === "vertical") [n, columns] = [inputs * height, across];
+    if (scheme === "horizontal") {
+      [n, columns] = [inputs * across, height];
+      let at = 0;
+      for (let i = 0; i < inputs; i++)
+        for (let x = 0; x < across; x++) for (let y = 0; y < height; y++) order[at++] = (i * height + y) * across + x;
+    }
+    const turned = Int32Array.from({ length: width }, (_, i) => order[(i % n) * columns + Math.floor(i / n)]!);
+    return { order, turned, n, columns };
   }
 
-  private async through(scheme: FittedScheme): Promise<Whitened> {
+  /** @param most the largest rank that is asked for */
+  private async through(scheme: FittedScheme, most?: number): Promise<Whitened> {
     const key = scheme === "tucker2" ? "pointwiseFirst" : scheme;
     const known = this.cache.get(key);
-    if (known) return known;
-    const { width, outputs, options, products } = this;
-    const { order, n, columns } = this.unfolding(scheme);
-    // entries of a patch with the place of the column first: the blocks of A lie together, and so do the rows of a product
-    const turned = Int32Array.from({ length: width }, (_, i) => order[(i % n) * columns + Math.floor(i / n)]!);
-    const a = this.a && turnedMatrix(this.a, turned);
+    if (known && (most === undefined || known.limit >= most)) return known;
+    const { width, outputs, products } = this;
+    const unfolding = this.unfolding(scheme);
+    const { n, columns } = unfolding;
+    const a = this.a && turnedMatrix(this.a, unfolding.turned);
     // (outputs·columns) × n
-    const full = permuted(options.refit ? await this.fullSolution() : this.w, turned, outputs);
+    const full = permuted(await this.fullSolution(), unfolding.turned, outputs);
     const lowerBlock = a
       ? await Triangle.of(products, diagonalSum(a, width, n), n)
       : new ScaledIdentity(Math.sqrt(columns));
@@ -262,36 +314,39 @@ export class LayerFits {
       ...{ rows: n, inner: outputs * columns, columns: n, transposeA: true },
     });
     const weighted = await lowerBlock.between(squares);
-    const most = Math.floor((outputs * width) / (n + outputs * columns));
-    const limit = Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, most));
+    const cheaper = Math.floor((outputs * width) / (n + outputs * columns));
+    const limit = Math.min(most ?? n, Math.max(1, key === "pointwiseFirst" ? n : Math.min(n, cheaper)));
     const { vectors } = await eigenvectorsOf(products, weighted, n, limit);
     const first = await lowerBlock.solve(vectors, limit, false);
-    const size = limit * columns;
+    const view: View = { ...unfolding, first, limit };
+    const cross = await this.crossSeen(this.b, view);
     // the rows of the first factor of an A of I are orthogonal, and as long as each other
-    const lower = a
-      ? await Triangle.of(products, await this.projected(a, first, limit, n, columns), size)
-      : new ScaledIdentity(1 / Math.sqrt(columns));
-    // B as it is seen through the first factor, (outputs·columns) × limit, then outputs × (limit·columns)
-    const seen = await products.multiply(permuted(this.b, turned, outputs), first, {
-      ...{ rows: outputs * columns, inner: n, columns: limit, transposeB: true },
-    });
-    const b = new Float64Array(outputs * size);
-    for (let o = 0, at = 0; o < outputs; o++)
-      for (let r = 0; r < limit; r++)
-        for (let c = 0; c < columns; c++, at++) b[at] = seen[(o * columns + c) * limit + r]!;
-    const entry: Whitened = { first, limit, columns, lower, z: await lower.solve(b, outputs, true) };
+    const lower = new ScaledIdentity(1 / Math.sqrt(columns));
+    const solved = a
+      ? await this.regress({ squares: await this.squaresSeen(a, view), cross }, view)
+      : { lower, z: await lower.solve(cross) };
+    const entry: Whitened = { first, limit, columns, ...solved };
     this.cache.set(key, entry);
     return entry;
   }
 
-  /** A as it is seen through a first factor, limit·columns on a side; `a` has columns·n on a side. */
-  private async projected(
-    a: Float64Array,
-    first: Float64Array,
-    limit: number,
-    n: number,
-    columns: number,
-  ): Promise<Float64Array> {
+  /** An outputs×width matrix as it is seen through a first factor: outputs × (limit·columns). */
+  private async crossSeen(b: Float64Array, { turned, n, columns, first, limit }: View): Promise<Float64Array> {
+    const { outputs, products } = this;
+    const size = limit * columns;
+    // (outputs·columns) × limit
+    const seen = await products.multiply(permuted(b, turned, outputs), first, {
+      ...{ rows: outputs * columns, inner: n, columns: limit, transposeB: true },
+    });
+    const out = new Float64Array(outputs * size);
+    for (let o = 0, at = 0; o < outputs; o++)
+      for (let r = 0; r < limit; r++)
+        for (let c = 0; c < columns; c++, at++) out[at] = seen[(o * columns + c) * limit + r]!;
+    return out;
+  }
+
+  /** A turned matrix as it is seen through a first factor, limit·columns on a side. */
+  private async squaresSeen(a: Float64Array, { first, limit, n, columns }: View): Promise<Float64Array> {
     const { products, width } = this;
     const size = limit * columns;
     const out = new Float64Array(size * size);
@@ -313,8 +368,98 @@ export class LayerFits {
 
   /** B·A⁻¹: the best weights without a limit of rank. */
   private async fullSolution(): Promise<Float64Array> {
+    if (!this.options.refit) return this.w;
     const { lower, z } = await this.direct();
     return await lower.solve(z, this.outputs, false);
+  }
+
+  /**
+   * Solves a regression, by the ridge that parts of the samples choose where there are parts.
+   *
+   * @param view what patches are seen through; null for a regression on the whole patch
+   */
+  private async regress(whole: Regression, view: View | null): Promise<Pick<Whitened, "lower" | "z">> {
+    const { products, outputs, parts } = this;
+    const size = whole.cross.length / outputs;
+    if (parts) {
+      const ridge = { squares: new Float64Array(size * size), cross: new Float64Array(outputs * size) };
+      await this.drawn(ridge, view, this.ridge);
+      const larger = RIDGES.map((share) => (share * this.variance) / this.ridge).filter((share) => share > 2);
+      const shares = [1, ...larger];
+      const lost = shares.map(() => 0);
+      // one part at a time, because two matrices of this size are kept of each
+      for (const part of parts) {
+        const split = await this.splitBy(part, view, whole, ridge);
+        for (const [at, share] of shares.entries()) lost[at]! += await this.lostBy(split, ridge, share);
+      }
+      const share = shares[lost.reduce((best, value, at) => (value < lost[best]! ? at : best), 0)]!;
+      this.ridgeTaken = (share * this.ridge) / this.variance;
+      for (const key of ["squares", "cross"] as const)
+        for (let i = 0; i < whole[key].length; i++) whole[key][i]! += (share - 1) * ridge[key][i]!;
+    }
+    const lower = await Triangle.of(products, whole.squares, size);
+    return { lower, z: await lower.solve(whole.cross, outputs, true) };
+  }
+
+  /** Adds r·|F − W|² to what a regression minimises. */
+  private async drawn({ squares, cross }: Regression, view: View | null, r: number): Promise<void> {
+    const { width, products, w } = this;
+    const wanted = view ? await this.crossSeen(w, view) : w;
+    for (let i = 0; i < cross.length; i++) cross[i]! += r * wanted[i]!;
+    if (!view) {
+      for (let i = 0; i < width; i++) squares[i * (width + 1)]! += r;
+      return;
+    }
+    const { first, limit, n, columns } = view;
+    const size = limit * columns;
+    const lengths = await products.multiply(first, first, { rows: limit, inner: n, columns: limit, transposeB: true });
+    for (let p = 0, at = 0; p < limit; p++)
+      for (let q = 0; q < limit; q++, at++)
+        for (let c = 0; c < columns; c++) squares[(p * columns + c) * size + q * columns + c]! += r * lengths[at]!;
+  }
+
+  /** A part of the samples through a first factor, and the regression on all others, without the ridge. */
+  private async splitBy(part: MomentPart, view: View | null, whole: Regression, ridge: Regression): Promise<Split> {
+    const { width, outputs, products, w, means } = this;
+    const { count } = means!;
+    const { sumX, sumZ, covariance } = part;
+    const others = Math.max(1, count - part.count);
+    const crossed = await products.multiply(w, part.cross, { rows: outputs, inner: width, columns: width });
+    const sum = view ? seenVector(sumZ, view) : sumZ;
+    const wanted = matrixProduct(w, sumX, outputs, width, 1);
+    const squares = view
+      ? await this.squaresSeen(turnedMatrix(covariance, view.turned), view)
+      : Float64Array.from(covariance);
+    const cross = view ? await this.crossSeen(crossed, view) : crossed;
+    // sums are of differences from the means of all samples: those of the others are what the part's lack
+    const mean = sum.map((value) => -value / others);
+    const level = wanted.map((value) => -value / others);
+    const rest: Regression = { squares: new Float64Array(squares.length), cross: new Float64Array(cross.length) };
+    const parted = (key: "squares" | "cross", held: Float64Array, left: Float64Array, leftMean: Float64Array): void => {
+      for (let i = 0, at = 0; i < left.length; i++)
+        for (let j = 0; j < sum.length; j++, at++) {
+          const all = count * (whole[key][at]! - ridge[key][at]!);
+          rest[key][at] = (all - held[at]!) / others - leftMean[i]! * mean[j]!;
+          held[at]! += leftMean[i]! * (part.count * mean[j]! - sum[j]!) - left[i]! * mean[j]!;
+        }
+    };
+    parted("squares", squares, sum, mean);
+    parted("cross", cross, wanted, level);
+    return { rest, held: { squares, cross } };
+  }
+
+  /** What a part of the samples loses by a regression on the others, with so many times the ridge; less its outputs' energy. */
+  private async lostBy({ rest, held }: Split, ridge: Regression, share: number): Promise<number> {
+    const { outputs, products } = this;
+    const size = rest.cross.length / outputs;
+    const sum = (key: "squares" | "cross"): Float64Array =>
+      rest[key].map((value, at) => value + share * ridge[key][at]!);
+    const lower = await Triangle.of(products, sum("squares"), size);
+    const factor = await lower.solve(await lower.solve(sum("cross"), outputs, true), outputs, false);
+    const images = await products.multiply(factor, held.squares, { rows: outputs, inner: size, columns: size });
+    let lost = 0;
+    for (let i = 0; i < factor.length; i++) lost += factor[i]! * (images[i]! - 2 * held.cross[i]!);
+    return lost;
   }
 
   /** Ranks that are tried, up to a limit. */
@@ -381,7 +526,11 @@ export class LayerFits {
       const taps = tapsOf(site);
       factors.push(first, taps ? permuteValues(last, [site.shape[0]!, taps, rank], [0, 2, 1]) : last);
     } else {
-      const { first, lower, z, limit, columns } = await this.through(scheme);
+      // a refit is asked for one rank
+      const { first, lower, z, limit, columns } = await this.through(
+        scheme,
+        this.options.refit ? ranks[0]! : undefined,
+      );
       const k = ranks[0]! * columns;
       factors.push(first!.slice(0, ranks[0]! * (width / columns)));
       const part = blockOf(z, limit * columns, 0, outputs, 0, k);
@@ -518,7 +667,7 @@ const LEAST_SAVING = 0.95;
 const MOST_FIRST_RANKS = 12;
 
 /** A symmetric matrix with its rows and columns in another order. */
-function turnedMatrix(a: Float64Array, order: Int32Array): Float64Array {
+function turnedMatrix(a: Values, order: Int32Array): Float64Array {
   const width = order.length;
   const out = new Float64Array(width * width);
   for (let i = 0, at = 0; i < width; i++) {
@@ -546,6 +695,12 @@ function permuted(values: Float64Array, order: Int32Array, rows: number): Float6
   for (let row = 0, at = 0; row < rows; row++)
     for (let i = 0; i < width; i++, at++) out[at] = values[row * width + order[i]!]!;
   return out;
+}
+
+/** A patch through a first factor. */
+function seenVector(patch: Float64Array, { order, n, columns, first, limit }: View): Float64Array {
+  const unfolded = Float64Array.from(order, (index) => patch[index]!);
+  return matrixProduct(first, unfolded, limit, n, columns);
 }
 
 function cumulated(values: Float64Array): Float64Array {

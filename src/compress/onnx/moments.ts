@@ -20,6 +20,20 @@ export interface Moments {
   covariance: Float64Array;
   /** E[(x − mean)(z − mean)ᵀ], d×d; the same array as `covariance` where z is x */
   cross: Float64Array;
+  /** the same of some of the samples each, which together are all samples; none where they were not asked for */
+  parts?: readonly MomentPart[];
+}
+
+/** Sums over some samples, of differences from the means over all samples: those of all others are found by subtracting them. */
+export interface MomentPart {
+  count: number;
+  /** Σ(x − mean x), Σ(z − mean z) */
+  sumX: Float64Array;
+  sumZ: Float64Array;
+  /** Σ(z − mean z)(z − mean z)ᵀ, d×d */
+  covariance: Float32Array;
+  /** Σ(x − mean x)(z − mean z)ᵀ, d×d; the same array as `covariance` where z is x */
+  cross: Float32Array;
 }
 
 /** Rows of one product: their sum rounds by 1e-6 of the norms or so. More of them where a result is large beside them. */
@@ -28,14 +42,12 @@ const rowsFor = (width: number): number => (width < 2048 ? 1024 : 4096);
 /** Patches that are taken of a layer: so many for each of its inputs, and at least so many. */
 const [PATCHES_AN_INPUT, LEAST_PATCHES] = [32, 16384];
 
-/** The rows of one network: a block that fills, their mean and sum. */
+/** The rows of one network: a block that fills, and what is taken from each row. */
 class Rows {
   readonly block: Float32Array;
-  readonly sum: Float64Array;
   readonly shift: Float32Array;
-  constructor(private readonly width: number) {
+  constructor(readonly width: number) {
     this.block = new Float32Array(rowsFor(width) * width);
-    this.sum = new Float64Array(width);
     this.shift = new Float32Array(width);
   }
 
@@ -48,11 +60,52 @@ class Rows {
     for (let row = 0, at = 0; row < rows; row++) for (let i = 0; i < width; i++, at++) block[at]! -= shift[i]!;
   }
 
-  /** Adds the rows to the sum; rows beyond `rows` become 0. */
-  close(rows: number): void {
-    const { block, width, sum } = this;
+  /** Adds the rows to a sum; rows beyond `rows` become 0. */
+  close(rows: number, sum: Float64Array): void {
+    const { block, width } = this;
     for (let row = 0, at = 0; row < rows; row++) for (let i = 0; i < width; i++, at++) sum[i]! += block[at]!;
     block.fill(0, rows * width);
+  }
+}
+
+type Sum = Float32Array | Float64Array;
+
+/** Sums over the rows of one part. */
+class PartSums {
+  count = 0;
+  readonly sumX: Float64Array;
+  readonly sumZ: Float64Array;
+  readonly zz: Sum;
+  readonly xz: Sum;
+
+  /** @param narrow whether products are summed in f32: parts have few of them, and there are several */
+  constructor(width: number, pair: boolean, narrow: boolean) {
+    const make = (): Sum => new (narrow ? Float32Array : Float64Array)(width * width);
+    this.sumX = new Float64Array(width);
+    this.sumZ = pair ? new Float64Array(width) : this.sumX;
+    this.zz = make();
+    this.xz = pair ? make() : this.zz;
+  }
+
+  /** Sums about other shifts, which are larger by so much. */
+  move(dx: Float64Array, dz: Float64Array): void {
+    const { count, sumX, sumZ, zz, xz } = this;
+    const width = sumX.length;
+    for (const [sums, sum, d] of xz === zz
+      ? [[zz, sumZ, dz] as const]
+      : ([
+          [zz, sumZ, dz],
+          [xz, sumX, dx],
+        ] as const))
+      for (let i = 0, at = 0; i < width; i++)
+        for (let j = 0; j < width; j++, at++) sums[at]! += d[i]! * (count * dz[j]! - sumZ[j]!) - sum[i]! * dz[j]!;
+    for (const [sum, d] of xz === zz
+      ? [[sumZ, dz] as const]
+      : ([
+          [sumZ, dz],
+          [sumX, dx],
+        ] as const))
+      for (let i = 0; i < width; i++) sum[i]! -= count * d[i]!;
   }
 }
 
@@ -60,25 +113,34 @@ class Rows {
 export class MomentSums {
   private readonly x: Rows;
   private readonly z: Rows | null;
-  private readonly zz: Float64Array;
-  private readonly xz: Float64Array | null;
+  private readonly parts: PartSums[];
+  private part = 0;
   private filled = 0;
-  private count = 0;
+  private begun = false;
 
-  /** @param width inputs of the layer, times the kernel's taps @param pair whether there are rows of two networks */
+  /**
+   * @param width inputs of the layer, times the kernel's taps
+   * @param pair whether there are rows of two networks
+   * @param parts of the samples, whose moments are kept, too; 1 for none
+   */
   constructor(
     private readonly products: Products,
     private readonly width: number,
-    pair: boolean,
+    private readonly pair: boolean,
+    parts = 1,
   ) {
     this.x = new Rows(width);
     this.z = pair ? new Rows(width) : null;
-    this.zz = new Float64Array(width * width);
-    this.xz = pair ? new Float64Array(width * width) : null;
+    this.parts = Array.from({ length: parts }, () => new PartSums(width, pair, parts > 1));
   }
 
-  /** Takes one row. Each writes itself, less a shift, into an array from an index on. */
-  async add(write: (rows: "x" | "z", out: Float32Array, at: number, shift: Float32Array) => void): Promise<void> {
+  /** Takes one row of a part. Each writes itself, less a shift, into an array from an index on. */
+  async add(
+    write: (rows: "x" | "z", out: Float32Array, at: number, shift: Float32Array) => void,
+    part = 0,
+  ): Promise<void> {
+    if (part !== this.part) await this.flush();
+    this.part = part;
     const at = this.filled * this.width;
     write("x", this.x.block, at, this.x.shift);
     if (this.z) write("z", this.z.block, at, this.z.shift);
@@ -86,43 +148,54 @@ export class MomentSums {
   }
 
   private async flush(): Promise<void> {
-    const { products, x, z, zz, xz, filled, width } = this;
+    const { products, x, z, filled, width } = this;
     if (!filled) return;
-    for (const rows of z ? [x, z] : [x]) {
-      if (!this.count) rows.centre(filled);
-      rows.close(filled);
-    }
-    this.count += filled;
+    const part = this.parts[this.part]!;
+    if (!this.begun) for (const one of z ? [x, z] : [x]) one.centre(filled);
+    this.begun = true;
+    x.close(filled, part.sumX);
+    z?.close(filled, part.sumZ);
+    part.count += filled;
     this.filled = 0;
     const rows = rowsFor(width);
     const inputs = (z ?? x).block;
-    const squares = await products.across(inputs, inputs, rows, width);
-    for (let i = 0; i < zz.length; i++) zz[i]! += squares[i]!;
-    if (!xz) return;
-    const crossed = await products.across(x.block, inputs, rows, width);
-    for (let i = 0; i < xz.length; i++) xz[i]! += crossed[i]!;
+    const add = async (left: Float32Array, sums: Sum): Promise<void> => {
+      const summands = await products.across(left, inputs, rows, width);
+      for (let i = 0; i < sums.length; i++) sums[i]! += summands[i]!;
+    };
+    await add(inputs, part.zz);
+    if (z) await add(x.block, part.xz);
   }
 
   /** The moments of all rows. */
   async finish(): Promise<Moments> {
     await this.flush();
-    const { count, width } = this;
+    const { parts, width, pair } = this;
+    const count = parts.reduce((sum, part) => sum + part.count, 0);
     const n = Math.max(1, count);
-    const offset = (rows: Rows): Float64Array => rows.sum.map((value) => value / n);
-    const z = this.z ?? this.x;
-    const [offsetX, offsetZ] = [offset(this.x), offset(z)];
-    const centred = (sums: Float64Array, left: Float64Array, right: Float64Array): Float64Array => {
-      for (let i = 0, at = 0; i < width; i++)
-        for (let j = 0; j < width; j++, at++) sums[at] = sums[at]! / n - left[i]! * right[j]!;
-      return sums;
+    const meanOf = (key: "sumX" | "sumZ"): Float64Array =>
+      Float64Array.from({ length: width }, (_, i) => parts.reduce((sum, part) => sum + part[key][i]!, 0) / n);
+    const [offsetX, offsetZ] = [meanOf("sumX"), meanOf("sumZ")];
+    for (const part of parts) part.move(offsetX, offsetZ);
+    const together = (key: "zz" | "xz"): Float64Array => {
+      const out = parts.length > 1 ? new Float64Array(width * width) : (parts[0]![key] as Float64Array);
+      if (parts.length > 1) for (const part of parts) for (let i = 0; i < out.length; i++) out[i]! += part[key][i]!;
+      for (let i = 0; i < out.length; i++) out[i]! /= n;
+      return out;
     };
-    const covariance = centred(this.zz, offsetZ, offsetZ);
+    const covariance = together("zz");
     return {
       count,
       meanX: offsetX.map((value, i) => value + this.x.shift[i]!),
-      meanZ: offsetZ.map((value, i) => value + z.shift[i]!),
+      meanZ: offsetZ.map((value, i) => value + (this.z ?? this.x).shift[i]!),
       covariance,
-      cross: this.xz ? centred(this.xz, offsetX, offsetZ) : covariance,
+      cross: pair ? together("xz") : covariance,
+      ...(parts.length > 1 && {
+        parts: parts.map(({ count, sumX, sumZ, zz, xz }) => ({
+          ...{ count, sumX, sumZ },
+          ...{ covariance: zz as Float32Array, cross: xz as Float32Array },
+        })),
+      }),
     };
   }
 }
@@ -145,6 +218,10 @@ export interface CollectOptions {
   runs: readonly OnnxFeeds[];
   /** the same runs, of both networks, with what is settled before the layers */
   relays?: Relays | undefined;
+  /** how many samples each run has; one by default */
+  counts?: readonly number[];
+  /** how many parts of the samples, neighbours each, a site's moments are kept of, too; 1 for none */
+  partsOf?: (site: OnnxSite) => number;
   /** how many patches are taken of each layer at most, at places that are drawn, over all runs */
   patches: number;
   seed: number;
@@ -170,12 +247,14 @@ function joinedMoments(parts: readonly Moments[]): Moments {
   };
   const covariance = join("covariance");
   const cross = parts[0]!.cross === parts[0]!.covariance ? covariance : join("cross");
+  // the parts of samples of a layer in groups are not kept
   return { count: parts[0]!.count, meanX: join("meanX"), meanZ: join("meanZ"), covariance, cross };
 }
 
 /** The moments of the inputs of some layers, in one pass over the samples; of a layer in groups those of all groups, one behind the other. */
 export async function collectMoments(options: CollectOptions): Promise<Map<string, Moments>> {
   const { products, sessions, original, current, sites, runs, relays, patches, seed, onRun, signal } = options;
+  const { counts = runs.map(() => 1), partsOf = () => 1 } = options;
   const values = sites.map((site) => ({ name: site.input, dataType: typeOf(site) }));
   const whole = { runs, from: [] };
   const begun = (await relays?.original.reach()) ?? whole;
@@ -183,10 +262,12 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
   const before = await Part.open(sessions, original, values, begun.from);
   const now = current && current !== original ? await Part.open(sessions, current, values, begunNow.from) : null;
   const sumsOf = (site: OnnxSite): MomentSums[] =>
-    Array.from({ length: site.groups }, () => new MomentSums(products, widthOf(site), now !== null));
+    Array.from({ length: site.groups }, () => new MomentSums(products, widthOf(site), now !== null, partsOf(site)));
   const sums = new Map(sites.map((site) => [site.id, sumsOf(site)]));
   // places do not depend on which layers are collected together
   const random = new Map(sites.map(({ id }) => [id, randomNumbers(seed + hashOf(id))]));
+  const samples = counts.reduce((a, b) => a + b, 0);
+  let sample = 0;
   try {
     for (const done of runs.keys()) {
       signal?.throwIfAborted();
@@ -203,10 +284,13 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
         for (let k = 0; k < taken; k++) {
           // one place in each of `taken` equal parts
           const index = Math.min(count - 1, Math.floor(((k + draw()) * count) / taken));
+          const of = sample + Math.floor((index * counts[done]!) / count);
+          const part = Math.floor((of * partsOf(site)) / samples);
           for (const one of rows)
-            await one.sum.add((which, out, at, shift) => one[which]!.write(index, out, at, shift));
+            await one.sum.add((which, out, at, shift) => one[which]!.write(index, out, at, shift), part);
         }
       }
+      sample += counts[done]!;
       onRun?.(done + 1);
     }
     const moments = new Map<string, Moments>();

@@ -130,6 +130,8 @@ export const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
 const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
 const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
+/** Parts of the samples that are held back in turn, of layers with fewer patches than this for each input. */
+const [PARTS, PARTED_PATCHES] = [3, 12];
 
 /** The layers' fits with what else was found, for any number of requests, one after the other. */
 export class PreparedModel {
@@ -227,6 +229,13 @@ export class PreparedModel {
     return this.plan.layers.find((layer) => layer.id === id)?.patches ?? null;
   }
 
+  /** In how many parts the moments of a layer's refits are kept, so that each can be held back: several where there are few patches, else 1. */
+  partsOf(site: OnnxSite): number {
+    const patches = this.patchesOf(site);
+    const few = patches !== null && patches < PARTED_PATCHES * widthOf(site) && site.groups === 1;
+    return few && this.split.fit.length >= 2 * PARTS ? PARTS : 1;
+  }
+
   /** What users should know of the samples. */
   warnings(): string[] {
     const { length } = this.options.calibration ?? [];
@@ -298,7 +307,8 @@ export class PreparedModel {
     let judge = this.judges.get(purpose);
     if (!judge) {
       const samples = this.split[purpose];
-      const taken = purpose === "fit" ? samples.slice(0, SENSITIVITY_SAMPLES) : samples;
+      const every = purpose === "fit" ? Math.ceil(samples.length / SENSITIVITY_SAMPLES) : 1;
+      const taken = samples.filter((_, at) => at % every === 0);
       const groups = batchGroups(taken, this.batch);
       const counts = groups.map(({ length }) => length);
       judge = await OutputJudge.of(this.sessions, this.model, groups.map(joined), counts);
@@ -396,15 +406,23 @@ export class PreparedModel {
     if (known) return known;
     const moments = this.calibrated ? await this.momentsOf(site, onRun) : null;
     // before they are made, as they take their memory at once
-    this.makeRoom(site);
+    this.recent.makeRoom(LayerFits.bytesOf(site));
     const fits = await fitsOf(products, site, moments, { ridge: RIDGE, multiple, refit: false });
     recent.put("layer", site.id, fits, LayerFits.bytesOf(site));
     return fits;
   }
 
-  /** Drops what can be computed again, so that the fits of layers have room. */
-  makeRoom(...sites: readonly OnnxSite[]): void {
-    this.recent.makeRoom(sites.reduce((sum, site) => sum + LayerFits.bytesOf(site), 0));
+  /** Drops what can be computed again, so that the refits of layers have room. */
+  makeRoom(sites: readonly OnnxSite[]): void {
+    const bytes = sites.reduce((sum, site) => sum + this.refitBytes(site), 0);
+    // where they need all of the memory, fits stay: they are small, and dear to find again
+    this.recent.makeRoom(Math.min(bytes, 0.95 * this.memory));
+  }
+
+  /** Bytes that the refits of a layer take. */
+  refitBytes(site: OnnxSite): number {
+    const parts = this.partsOf(site);
+    return LayerFits.bytesOf(site, parts > 1 ? parts : 0);
   }
 
   /** The moments of a layer's inputs; those of the layers behind it are collected with them, as far as memory allows. */
@@ -440,10 +458,13 @@ export class PreparedModel {
     onRun?: (part: number) => void,
   ): Promise<Map<string, Moments>> {
     const { patches = PATCHES, seed = 0 } = this.options;
-    const { products, sessions } = this;
-    const runs = this.runs(this.split.fit);
+    const { products, sessions, split, batch } = this;
+    const partsOf = (site: OnnxSite): number => (current ? this.partsOf(site) : 1);
+    const groups = batchGroups(split.fit, batch);
+    const [runs, counts] = [groups.map(joined), groups.map(({ length }) => length)];
     return await collectMoments({
-      ...{ products, sessions, original, current, relays, sites, runs, patches, seed, signal: this.watch.signal },
+      ...{ products, sessions, original, current, relays, sites, runs, counts, partsOf, patches, seed },
+      signal: this.watch.signal,
       onRun: onRun && ((done) => onRun(done / runs.length)),
     });
   }

@@ -139,19 +139,26 @@ export interface SplitSamples {
 
 /**
  * Splits samples by a seed: a fifth each for choices and for the last word, at least one. Files are sorted by class, or alternate, so
- * they are shuffled. With fewer than three samples all parts are the same ones.
+ * they are drawn. Those for the fits are in the user's order: neighbours are more alike than others, and parts of them are held back from fits
+ * together. With fewer than three samples all parts are the same ones.
  */
 export function splitSamples(samples: readonly OnnxFeeds[], verify: readonly OnnxFeeds[], seed: number): SplitSamples {
   const random = randomNumbers(seed);
-  const order = [...samples];
+  const order = samples.map((_, at) => at);
   for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1));
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
-  if (order.length < 3) return { fit: order, choose: order, verify: verify.length ? [...verify] : order };
+  const taken = (places: readonly number[]): OnnxFeeds[] => places.map((at) => samples[at]!);
+  const all = taken(order);
+  if (order.length < 3) return { fit: all, choose: all, verify: verify.length ? [...verify] : all };
   const fifth = Math.max(1, Math.round(order.length / 5));
-  if (verify.length) return { fit: order.slice(fifth), choose: order.slice(0, fifth), verify: [...verify] };
-  return { fit: order.slice(2 * fifth), choose: order.slice(0, fifth), verify: order.slice(fifth, 2 * fifth) };
+  const fit = order.slice(verify.length ? fifth : 2 * fifth).sort((a, b) => a - b);
+  return {
+    fit: taken(fit),
+    choose: taken(order.slice(0, fifth)),
+    verify: verify.length ? [...verify] : taken(order.slice(fifth, 2 * fifth)),
+  };
 }
 
 /** Whether a model takes several samples at once: no input fixes the first extent. */

@@ -12,7 +12,7 @@ import {
   rowProducts,
   solveTriangular,
 } from "../../../src/nn/factorised/hostMatrices.js";
-import { type OnnxSite, onnxSites, readOnnx } from "../../../src/onnx/index.js";
+import { type OnnxReplacement, type OnnxSite, onnxSites, readOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
 import { feedsOf, fixture, runModel, signal } from "../../onnx/runtime.js";
 import { normals } from "./models.js";
@@ -115,6 +115,60 @@ describe("moments", () => {
         }
         expect(Math.abs(moments.covariance[i * width + j]! - zz / count)).toBeLessThan(3e-5);
         expect(Math.abs(moments.cross[i * width + j]! - xz / count)).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  it("of parts of the rows leave the moments of the other parts when they are subtracted", async () => {
+    const engine = await testEngine();
+    const [width, counts] = [5, [1300, 40, 700]] as const;
+    const total = counts.reduce((a, b) => a + b, 0);
+    const draw = normals(8);
+    const [x, noise] = [draw(total * width, 2), draw(total * width, 0.3)];
+    for (let e = 0; e < x.length; e++) x[e]! += 50 + Math.floor(e / width / 400);
+    const z = x.map((value, e) => 0.9 * value + noise[e]!);
+    for (const pair of [true, false]) {
+      const right = pair ? z : x;
+      const sums = new MomentSums(new Products(engine, null), width, pair, counts.length);
+      const all = new MomentSums(new Products(engine, null), width, pair);
+      for (let p = 0; p < total; p++) {
+        const write = (which: "x" | "z", out: Float32Array, at: number, shift: Float32Array) => {
+          for (let i = 0; i < width; i++) out[at + i] = (which === "x" ? x : z)[p * width + i]! - shift[i]!;
+        };
+        await sums.add(write, p < counts[0] ? 0 : p < counts[0] + counts[1] ? 1 : 2);
+        await all.add(write);
+      }
+      const [moments, once] = [await sums.finish(), await all.finish()];
+      expect(once.parts).toBeUndefined();
+      expect(moments.parts!.map(({ count }) => count)).toEqual(counts);
+      for (const key of ["meanX", "meanZ", "covariance", "cross"] as const)
+        for (const [i, value] of moments[key].entries())
+          expect(Math.abs(value - once[key][i]!), key).toBeLessThan(2e-5);
+      // without the first part
+      const others = total - counts[0];
+      const part = moments.parts![0]!;
+      const mean = (rows: Float32Array, i: number): number => {
+        let sum = 0;
+        for (let p = counts[0]; p < total; p++) sum += rows[p * width + i]!;
+        return sum / others;
+      };
+      for (let i = 0; i < width; i++) {
+        expect(Math.abs(moments.meanX[i]! - part.sumX[i]! / others - mean(x, i))).toBeLessThan(1e-4);
+        expect(Math.abs(moments.meanZ[i]! - part.sumZ[i]! / others - mean(right, i))).toBeLessThan(1e-4);
+        for (let j = 0; j < width; j++) {
+          let [zz, xz] = [0, 0];
+          for (let p = counts[0]; p < total; p++) {
+            const c = right[p * width + j]! - mean(right, j);
+            zz += ((right[p * width + i]! - mean(right, i)) * c) / others;
+            xz += ((x[p * width + i]! - mean(x, i)) * c) / others;
+          }
+          const at = i * width + j;
+          const left = (a: number, part: number, p: number, q: number): number =>
+            (total * a - part) / others - (p / others) * (q / others);
+          const [p, q] = [part.sumZ[i]!, part.sumZ[j]!];
+          expect(Math.abs(left(moments.covariance[at]!, part.covariance[at]!, p, q) - zz)).toBeLessThan(1e-4);
+          expect(Math.abs(left(moments.cross[at]!, part.cross[at]!, part.sumX[i]!, q) - xz)).toBeLessThan(1e-4);
+        }
       }
     }
   });
@@ -351,4 +405,96 @@ it("fits of a transposed convolution keep the means of its outputs by the bias",
     expect(Math.max(...gaps(bias)), `rank ${rank}`).toBeGreaterThan(0.05);
     expect(fits.rebiased(fit).bias).toEqual(fit.bias);
   }
+});
+
+describe("from few patches", () => {
+  /** Samples of 12 patches each, which share most of what they are: x, and z of a network that changes it. */
+  const drawn = normals(5);
+  const mixing = drawn(D * D, 1 / Math.sqrt(D));
+  const rowsOf = (samples: number): { x: Float64Array; z: Float64Array } => {
+    const out = { x: new Float64Array(samples * 12 * D), z: new Float64Array(samples * 12 * D) };
+    for (let sample = 0, at = 0; sample < samples; sample++) {
+      const shared = drawn(D);
+      for (let patch = 0; patch < 12; patch++) {
+        const own = drawn(D, 0.4);
+        for (let i = 0; i < D; i++, at++) {
+          let value = 1;
+          for (let j = 0; j < D; j++) value += mixing[i * D + j]! * (shared[j]! + own[j]!);
+          out.x[at] = value;
+          out.z[at] = value + drawn(1, 0.3)[0]!;
+        }
+      }
+    }
+    return out;
+  };
+  const collected = async (
+    rows: { x: Float64Array; z: Float64Array },
+    parts: number,
+    pair = true,
+  ): Promise<Moments> => {
+    const sums = new MomentSums(new Products(await testEngine(), null), D, pair, parts);
+    const count = rows.x.length / D;
+    for (let p = 0; p < count; p++)
+      await sums.add(
+        (which, out, at, shift) => {
+          for (let i = 0; i < D; i++) out[at + i] = rows[which][p * D + i]! - shift[i]!;
+        },
+        Math.floor((p * parts) / count),
+      );
+    return await sums.finish();
+  };
+  const [few, many, fresh] = [rowsOf(6), rowsOf(400), rowsOf(60)];
+  /** what of the energy of new samples' centred outputs a fit loses */
+  const lostBy = (
+    fit: Pick<OnnxReplacement, "factors" | "bias">,
+    scheme: FittedScheme,
+    inputs: Float64Array,
+  ): number => {
+    const chain = chainOf(scheme, fit.factors);
+    const count = fresh.x.length / D;
+    const sums = Array.from({ length: O }, () => [0, 0, 0] as [sum: number, squares: number, lost: number]);
+    for (let p = 0; p < count; p++) {
+      const made = chain(inputs.subarray(p * D, (p + 1) * D));
+      for (let o = 0; o < O; o++) {
+        let wanted = 0;
+        for (let i = 0; i < D; i++) wanted += w[o * D + i]! * fresh.x[p * D + i]!;
+        const sum = sums[o]!;
+        sum[0] += wanted;
+        sum[1] += wanted ** 2;
+        sum[2] += (wanted - made[o]! - fit.bias![o]!) ** 2;
+      }
+    }
+    const energy = sums.reduce((total, [sum, squares]) => total + squares - sum ** 2 / count, 0);
+    return sums.reduce((total, [, , lost]) => total + lost, 0) / energy;
+  };
+  const fitsFrom = async (train: typeof few, parts: number, refit: boolean) =>
+    LayerFits.of(new Products(await testEngine(), null), site, await collected(train, parts, refit), {
+      ...{ ridge: refit ? 1e-2 : 1e-3, multiple: 8, refit },
+    });
+  const refitted = async (train: typeof few, scheme: FittedScheme, ranks: number[], parts: number) => {
+    const fits = await fitsFrom(train, parts, true);
+    return { lost: lostBy(await fits.fit(scheme, ranks), scheme, fresh.z), ridge: fits.ridgeTaken };
+  };
+
+  it.each([
+    ["horizontal", [5]],
+    ["vertical", [5]],
+    ["pointwiseFirst", [4]],
+    ["tucker2", [4, 6]],
+    ["kernelFirst", [6]],
+  ] as [FittedScheme, number[]][])(
+    "a refit by %s loses less on new samples by the ridge that parts choose",
+    async (scheme, ranks) => {
+      const [fixed, chosen] = [await refitted(few, scheme, ranks, 1), await refitted(few, scheme, ranks, 3)];
+      expect(fixed.ridge).toBeCloseTo(0.01, 6);
+      expect(chosen.ridge).toBeGreaterThan(0.2);
+      expect(chosen.lost).toBeLessThan(0.8 * fixed.lost);
+    },
+  );
+
+  it("a refit keeps a small ridge where there are many patches", async () => {
+    const [fixed, chosen] = [await refitted(many, "horizontal", [5], 1), await refitted(many, "horizontal", [5], 3)];
+    expect(chosen.ridge).toBeLessThan(0.06);
+    expect(chosen.lost).toBeLessThan(1.1 * fixed.lost);
+  });
 });
