@@ -145,15 +145,20 @@ function asProduct(s: Scheduler, model: TuckerTensor): { factors: Tensor[]; temp
   return { factors: [factor, columns], temporaries: [columns, ...made] };
 }
 
-/** A source that is one tensor of the GPU's. */
-abstract class OneTensor extends TensorReader implements Source {
+/** A source that is one tensor of the GPU's, as f32. */
+export class Resident extends TensorReader implements Source {
   readonly exponent: number;
   readonly squaredNorm: number;
   readonly largest: number;
   readonly isZero: boolean;
 
-  constructor(numbers: Tensor<DType>, facts: Facts) {
-    super(numbers);
+  constructor(
+    x: Tensor,
+    facts: Facts,
+    /** whether x was made for the source, and is freed with it */
+    private readonly isCopy = false,
+  ) {
+    super(x);
     this.exponent = facts.exponent;
     this.squaredNorm = facts.squaredNorm;
     this.largest = facts.largest;
@@ -161,23 +166,7 @@ abstract class OneTensor extends TensorReader implements Source {
   }
 
   difference(): Difference {
-    const difference = this.engine.tensor(this.shape, null, { label: "difference" });
-    difference.storage.tally = this.numbers.storage.tally;
-    return new ResidentDifference(this.numbers, difference);
-  }
-
-  abstract [dispose](): void;
-}
-
-/** A source that is one tensor of the GPU's, as f32. */
-export class Resident extends OneTensor {
-  constructor(
-    x: Tensor,
-    facts: Facts,
-    /** whether x was made for the source, and is freed with it */
-    private readonly isCopy = false,
-  ) {
-    super(x, facts);
+    return differenceOf(this.numbers);
   }
 
   [dispose](): void {
@@ -185,8 +174,22 @@ export class Resident extends OneTensor {
   }
 }
 
-/** A source that is a caller's tensor of other numbers than f32, which verbs read as they lie. */
-export class PackedResident extends OneTensor {
+/** A source that is a caller's tensor of other numbers than f32, which verbs read as they lie. Nothing of it is scaled. */
+export class PackedResident extends TensorReader implements Source {
+  readonly exponent = 0;
+
+  constructor(
+    numbers: Tensor<DType>,
+    readonly squaredNorm: number,
+    readonly largest: number,
+  ) {
+    super(numbers);
+  }
+
+  get isZero(): boolean {
+    return this.largest === 0;
+  }
+
   override get x(): never {
     throw new TenfoldError(`${this.numbers} is read as it lies, and is no tensor of f32`);
   }
@@ -197,7 +200,17 @@ export class PackedResident extends OneTensor {
     return toFloat(s, this.numbers);
   }
 
+  difference(): Difference {
+    return differenceOf(this.numbers);
+  }
+
   [dispose](): void {}
+}
+
+function differenceOf(numbers: Tensor<DType>): Difference {
+  const difference = numbers.engine.tensor(numbers.shape, null, { label: "difference" });
+  difference.storage.tally = numbers.storage.tally;
+  return new ResidentDifference(numbers, difference);
 }
 
 /** A tensor that holds x − x̂. */
@@ -269,8 +282,7 @@ export async function packedResident(
   if (holds(x, "f32")) return null;
   const seen = { name: String(x), shape: x.shape };
   const { largest, squaredNorm } = await look(engine, operation, seen, (_, see) => see(x, 0));
-  const exponent = exponentOf(largest);
-  return exponent ? null : new PackedResident(x, { exponent, squaredNorm, largest, isZero: largest === 0 });
+  return exponentOf(largest) ? null : new PackedResident(x, squaredNorm, largest);
 }
 
 /**
