@@ -1,4 +1,4 @@
-/** CP of digits, from the four starts of the defaults: as good as the best of sixteen starts in f64 (test/fixtures/cpErrors.py). */
+/** CP of digits, from the starts of the defaults: as good as the best of sixteen starts in f64 (test/fixtures/cpErrors.py). */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { cp } from "../../src/decompositions/index.js";
