@@ -42,7 +42,7 @@ interface Options {
   seed: number;
 }
 
-/** The content of the JSON file that `--json` writes: `bytes` is the size of the file, and null where none is given. */
+/** The content of the JSON file that `--json` writes: `bytes` is the size of the file with its external data, and null where none is given. */
 export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   file: string;
   out: string | null;
@@ -148,8 +148,10 @@ async function compress(file: string, options: Options, context: Context): Promi
   // no other command needs it
   const { compressOnnx, runtimeSessions, samplesOf } = await import("../compress/onnx/index.js");
   const { readOnnx } = await import("../onnx/index.js");
+  const { externalSize } = await import("../onnx/tensors.js");
   const external = externalFiles(dirname(file));
   const model = readOnnx(bytes, { file, external });
+  const size = bytes.length + externalSize(model);
   const read = (name: string): Promise<OnnxFeeds[]> => readSamples(name, model, samplesOf);
   const more: Partial<CompressOnnxOptions> = {
     ...(target && { target }),
@@ -213,7 +215,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     const report: CompressReport = {
       ...result,
       ...{ file, out: result.bytes ? (out ?? null) : null },
-      bytes: { before: bytes.length, after: result.bytes?.length ?? null },
+      bytes: { before: size, after: result.bytes?.length ?? null },
     };
     outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
   }
@@ -228,7 +230,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     const data: CompressionData = {
       ...result,
       ...{ file: basename(file), out: result.bytes ? (out ?? null) : null, adapter, date: new Date().toISOString() },
-      bytes: { before: bytes.length, after: result.bytes?.length ?? null },
+      bytes: { before: size, after: result.bytes?.length ?? null },
       worst: result.worst?.map((one) => ({ ...one, image: imageOf(one.sample) })) ?? null,
       chosen: target?.multiplications ?? target?.weights ?? target?.time ?? null,
       command: (ratio) => commandFor(file, options, ratio),
@@ -236,7 +238,7 @@ async function compress(file: string, options: Options, context: Context): Promi
     for (const [name, content] of compressionFiles(data)) writeAtomic(join(options.report, name), content);
   }
   const width = widthOf(outputs.print);
-  outputs.print.write(describe(result, { file, out, before: bytes.length, seconds, width }));
+  outputs.print.write(describe(result, { file, out, before: size, seconds, width }));
   // a wish that was not fulfilled is a failure for scripts
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
 }
@@ -309,7 +311,7 @@ async function importDefault(file: string): Promise<unknown> {
 const firstLine = (error: unknown): string => ((error as Error)?.message ?? String(error)).split("\n")[0]!;
 
 /** `÷2.04` */
-const divided = (before: number, after: number): string => `÷${(before / after).toFixed(2)}`;
+const divided = (before: number, after: number): string => `÷${(before === after ? 1 : before / after).toFixed(2)}`;
 
 function describe(
   result: CompressedOnnx,
@@ -408,7 +410,7 @@ function describe(
   if (verified) {
     const { error, cosine, agreement, metric } = verified;
     text += line(
-      `verified on ${samples.verify} samples that nothing was fitted to: relative error ${error.toFixed(4)}, cosine ${cosine.toFixed(5)}${agreement === null ? "" : `, the same class in ${percent(agreement)}`}`,
+      `verified on ${samples.verify} sample${samples.verify === 1 ? "" : "s"} that nothing was fitted to: relative error ${error.toFixed(4)}, cosine ${cosine.toFixed(5)}${agreement === null ? "" : `, the same class in ${percent(agreement)}`}`,
     );
     if (metric) text += line(`metric ${metric.before} before, ${metric.after} after`);
   }

@@ -45,7 +45,9 @@ export function readShown(
     const lines = new TextDecoder().decode(readBytes(name)).split(/\r?\n/);
     if (lines.at(-1) === "") lines.pop();
     if (lines.length !== shape[mode])
-      throw new InputError(`${name}: ${lines.length} lines, mode ${mode} of ${file} needs ${shape[mode]} labels`);
+      throw new InputError(
+        `${name}: ${lines.length} line${lines.length === 1 ? "" : "s"}, mode ${mode} of ${file} needs ${shape[mode]} labels`,
+      );
     names[mode] = lines;
   }
   if (image?.some((mode) => mode >= shape.length)) throw new InputError(`--image ${image.join(",")}: ${place}`);
@@ -207,6 +209,7 @@ export function labelsOption(text: string, before: Map<number, string> = new Map
   const [, mode, name] = /^(\d+):(.+)$/.exec(text) ?? [];
   if (mode === undefined || name === undefined)
     throw new InvalidArgumentError("It needs a mode and a file with a colon between, as in 0:names.txt.");
+  if (before.has(Number(mode))) throw new InvalidArgumentError(`Mode ${mode} has labels already.`);
   return new Map([...before, [Number(mode), name]]);
 }
 

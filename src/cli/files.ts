@@ -35,7 +35,9 @@ export function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (error) {
-    throw new InputError(`${folder}: cannot be made (${(error as Error).message})`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const isFile = code === "EEXIST" || code === "ENOTDIR";
+    throw new InputError(`${folder}: cannot be made${isFile ? ": a file is in its place" : ` (${message})`}`);
   }
   checkWritable(join(folder, "index.html"));
 }

@@ -193,7 +193,7 @@ async function structure(
   if (isQuick) return none(null);
   if (shape.length < 2) return none("they need two modes or more");
   if (missing + infinite) return none("they need finite entries");
-  if (norm === 0) return none("every entry is 0");
+  if (norm === 0) return none(entries ? "every entry is 0" : null);
   try {
     return await withEngine(async (engine) => {
       const binding = engine.device.limits.maxStorageBufferBindingSize;
@@ -286,9 +286,10 @@ function describe(report: Info): string[][] {
   ];
 }
 
-function beginning({ shape, missing, infinite, norm }: Info, suggestions: readonly string[]): string {
+function beginning({ shape, entries, missing, infinite, norm }: Info, suggestions: readonly string[]): string {
   if (suggestions.length) return suggestions.join("\n");
   if (shape.length < 2) return "nothing: a decomposition needs two modes or more";
+  if (!entries) return "nothing: it has no entries";
   if (missing + infinite) return "replace what is not finite: decompositions refuse it";
   return norm === 0 ? "nothing: every entry is 0" : "nothing";
 }

@@ -89,6 +89,7 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const bytes = await readInput(file, context);
   // no other command needs it
   const { onnxSites, readOnnx } = await import("../onnx/index.js");
+  const { externalSize } = await import("../onnx/tensors.js");
   const model = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
@@ -114,7 +115,7 @@ async function inspect(file: string, options: Options, context: Context): Promis
   );
   if (report.leftAlone.length) print.write(`\nleft alone\n${leftTable(report, width)}`);
   const notes = [
-    ...outlook(report, measured, bytes.length),
+    ...outlook(report, measured, bytes.length + externalSize(model)),
     ...(multiplications === null && open.length
       ? [`multiplications need extents: ${open.map((name) => shapeHint(model, name)).join(" ")}`]
       : []),

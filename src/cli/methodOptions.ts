@@ -1,4 +1,5 @@
 /** The options of methods on a command line: how they are read and checked. What they are, `src/methods/` says. */
+import { existsSync } from "node:fs";
 import { InvalidArgumentError, Option } from "commander";
 import { formatShape } from "../gpu/index.js";
 import {
@@ -151,7 +152,12 @@ export async function askedOf(
   if (!shape) return asked;
   const obstacle = obstacleOf(method, shape, asked);
   if (obstacle) throw new InputError(`${file}: ${obstacle.words}; ${obstacle.advice}`);
-  if (init !== undefined) asked.init = algorithm.inits!.includes(init) ? init : readFactors(init, shape, options.rank!);
+  if (init !== undefined) {
+    const isWord = algorithm.inits!.includes(init);
+    if (!isWord && !existsSync(init))
+      throw new InputError(`--init ${init} is neither ${algorithm.inits!.join(" nor ")}, nor a file that exists`);
+    asked.init = isWord ? init : readFactors(init, shape, options.rank!);
+  }
   if (fixed) asked.fixed = await fixedFactors(file, shape, fixed, options.rank!);
   return asked;
 }

@@ -409,9 +409,13 @@ async function largestOf(array: ArrayFile, missing: boolean): Promise<{ largest:
   }
   if (first) {
     const { place, value } = first;
-    const others = wrong > 1 ? ` and ${formatCount(wrong - 1)} more are like it` : "";
+    const others = wrong > 1 ? `, and ${formatCount(wrong - 1)} more are like it` : "";
     const problem = Number.isFinite(value) ? "beyond 3.4e38, the largest f32" : "not finite";
-    const advice = Number.isNaN(value) ? "--missing takes entries that are NaN for missing ones" : "replace them";
+    const advice = Number.isNaN(value)
+      ? "--missing takes entries that are NaN for missing ones"
+      : Number.isFinite(value)
+        ? "divide all entries by a constant"
+        : `replace ${wrong > 1 ? "them" : "it"}`;
     throw new InputError(
       `${name}: entry [${unravel(place, shape).join(", ")}] is ${value}, ${problem}${others}; ${advice}`,
     );

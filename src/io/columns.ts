@@ -48,6 +48,10 @@ const SAMPLE = 50;
 /** labels of a mode beyond which lines that may be rows of a matrix are not taken for entries */
 const MOST_LABELS = 100_000;
 
+/** How text is written, by the mark that it begins with: spreadsheets write Unicode text in UTF-16. */
+const encodingOf = ([first, second]: Uint8Array): string =>
+  first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+
 /** The number that a cell holds, NaN where it is missing; undefined where it is none. */
 function numberOf(cell: string, hasDecimalComma = false): number | undefined {
   const value = Number(hasDecimalComma ? cell.replace(",", ".") : cell);
@@ -266,7 +270,7 @@ class Entries {
  * A column of whole numbers from 0 or 1 on holds indices. What another column holds is numbered: numbers by size, words as they appear.
  */
 export class TextReader {
-  readonly #decoder = new TextDecoder();
+  #decoder: TextDecoder | null = null;
   readonly #sample: [line: string, number: number][] = [];
   #rest = "";
   #number = 0;
@@ -284,6 +288,7 @@ export class TextReader {
 
   /** Takes the next bytes. @throws FormatError naming the line that is not like the others, or has a value that is no number */
   push(bytes: Uint8Array): void {
+    this.#decoder ??= new TextDecoder(encodingOf(bytes));
     this.#take(this.#rest + this.#decoder.decode(bytes, { stream: true }), false);
   }
 
@@ -337,7 +342,7 @@ export class TextReader {
     if (cells.length !== columns)
       throw new FormatError(
         this.name,
-        `line ${number} has ${cells.length} columns, the lines before have ${columns}; mend the line, or remove it`,
+        `line ${number} has ${cells.length} column${cells.length === 1 ? "" : "s"}, the lines before have ${columns}; ${line.split('"').length % 2 ? "mend the line, or remove it" : "its quotes do not end: a cell ends on the line on which it begins"}`,
       );
     const valueAt = (column: number): number => {
       const value = numberOf(cells[column]!, hasDecimalComma);
@@ -363,7 +368,7 @@ export class TextReader {
 
   /** What the text holds. @throws FormatError where there is no line of numbers */
   end(): TextTable {
-    this.#take(this.#rest + this.#decoder.decode(), true);
+    this.#take(this.#rest + (this.#decoder?.decode() ?? ""), true);
     if (!this.#layout && this.#sample.length) this.#begin();
     if (!this.#layout) throw new FormatError(this.name, "the file has no line of numbers");
     if (!this.#rows) throw new FormatError(this.name, "no line but the names of columns");

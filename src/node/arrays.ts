@@ -1,5 +1,5 @@
 /** Arrays in files of any kind, whole or rows at a time. */
-import { existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import {
   encodingName,
   FormatError,
@@ -49,7 +49,7 @@ const SMALL = 2 ** 20;
 /**
  * Opens an array: `X.npy`, `data.npz:X`, `data.mat:X` (MATLAB's v5 to v7, and v7.3), `data.h5:group/X`, `X.zarr` or `store.zarr:group/X`
  * (version 2 or 3), `model.safetensors:w`, `X.csv` (a matrix, or a line an entry; `X.csv:entries` and `X.csv:matrix` say which), `X.tns`
- * (FROSTT) and `X.tns.gz`. A name may be left out where the file holds one array. Rows of `.npy` in C order, HDF5 and Zarr are read from the
+ * (FROSTT) and `X.tns.gz`; of files with other endings their first bytes say it. A name may be left out where the file holds one array. Rows of `.npy` in C order, HDF5 and Zarr are read from the
  * file when they are asked for.
  *
  * @throws FileError where the file cannot be read; FormatError where it is damaged, is of no kind known here, or holds several arrays and
@@ -78,7 +78,21 @@ export async function openArray(path: string, { absent = 0 }: TextOptions = {}):
       return { ...inMemory(file, array), text: array };
     }
     default:
+      if (ending === undefined && !isNpy(file)) return arrayIn(readBytes(file), file, member, { absent });
       return await npyArray(file);
+  }
+}
+
+/** Whether a file begins as `.npy` files do. */
+function isNpy(file: string): boolean {
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return false;
+  const descriptor = openSync(file, "r");
+  try {
+    const first = Buffer.alloc(6);
+    readSync(descriptor, first, 0, 6, 0);
+    return first.toString("latin1") === "\x93NUMPY";
+  } finally {
+    closeSync(descriptor);
   }
 }
 
@@ -170,14 +184,17 @@ function membersIn(kind: "npz" | "mat" | "safetensors", bytes: Uint8Array, file:
 const MARKS: readonly [mark: string, at: number, Kind | { is: string }][] = [
   ["\x93NUMPY", 0, "npy"],
   ["PK\x03\x04", 0, "npz"],
-  ["MATLAB 7.3", 0, { is: "a MAT-file of version 7.3: save it and give its name" }],
+  ["MATLAB 7.3", 0, { is: "a MAT-file of version 7.3: save it under a name that ends in .mat" }],
   ["IM", 126, "mat"],
   ["MI", 126, "mat"],
   ['{"', 8, "safetensors"],
-  ["\x89HDF", 0, { is: "an HDF5 file: save it and give its name" }],
+  ["\x89HDF", 0, { is: "an HDF5 file: save it under a name that ends in .h5" }],
   ["\x1f\x8b", 0, { is: "packed by gzip: unpack it first, as in gunzip -c X.gz | tenfold info -" }],
+  // text in UTF-16
+  ["\xff\xfe", 0, "csv"],
+  ["\xfe\xff", 0, "csv"],
   // the first field of a model, the version of its format
-  ["\x08", 0, { is: "an ONNX model, it seems: tenfold inspect - lists its layers" }],
+  ["\x08", 0, { is: "an ONNX model, it seems: tenfold inspect lists its layers" }],
 ];
 
 /** Whether a byte may be one of text in UTF-8. */
@@ -200,7 +217,7 @@ export function arrayIn(
   if (first.every(isOfText)) return arrayOf("csv", bytes, name, member, absent);
   const text = String.fromCharCode(...first);
   const [, , kind] = MARKS.find(([mark, at]) => text.startsWith(mark, at)) ?? [];
-  if (typeof kind === "string") return arrayOf(kind, bytes, name, member);
+  if (typeof kind === "string") return arrayOf(kind, bytes, name, member, absent);
   const hex = [...first.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   throw new FormatError(
     name,

@@ -60,7 +60,7 @@ export interface FoundLayer {
 export interface LeftAlone {
   name: string;
   op: string;
-  /** how many entries its weights have */
+  /** how many entries its weights have; those that another entry of the list has told of are not among them */
   weights: number;
   /** for one run of the model; null where a shape is unknown */
   multiplications: number | null;
@@ -104,7 +104,7 @@ export function findLayers(
   const shapes = new Shapes(model, facts, known);
   const layers: FoundLayer[] = [];
   const leftAlone: LeftAlone[] = [];
-  /** tensors of other operators, which several nodes may read */
+  /** tensors of what is left alone: several nodes may read one, whose entries count once */
   const told = new Set<TensorProto>();
   const sizeOf = (tensor: TensorProto): number => extentsOf(file, tensor).reduce((a, b) => a * b, 1);
   const leave = (node: NodeProto, reason: string, weights: number): void => {
@@ -113,14 +113,20 @@ export function findLayers(
   };
   for (const node of graph.node) {
     const constants = node.input.map((name) => facts.weight(name));
-    const entries = constants.reduce((sum, weight) => sum + (weight ? sizeOf(weight.tensor) : 0), 0);
+    const entries = constants.reduce((sum, one) => sum + (one && !told.has(one.tensor) ? sizeOf(one.tensor) : 0), 0);
+    const tell = (): void => {
+      for (const one of constants) if (one) told.add(one.tensor);
+    };
     if (QUANTISED_OPS.test(node.opType)) leave(node, QUANTISED, entries);
     else if (!isStandard(node)) {
       if (entries >= LARGE) leave(node, `operators of ${node.domain} are not factorised`, entries);
     } else if (PRODUCTS.includes(node.opType)) {
       const layer = layerOf(model, facts, node, fixedInputs, depthwise);
       if (typeof layer !== "string") layers.push({ ...layer, multiplications: multiplicationsOf(node, shapes) });
-      else if (layer) leave(node, layer, Math.max(entries, quantisedEntries(facts, node)));
+      else if (layer) {
+        leave(node, layer, Math.max(entries, quantisedEntries(facts, node)));
+        tell();
+      }
     } else if (RECURRENT.includes(node.opType)) leave(node, "recurrent layers are not factorised", entries);
     else if (node.opType === "Gather" && constants[0] && isFloat(constants[0].tensor.dataType))
       leave(node, "embedding: its rows are looked up, not multiplied", sizeOf(constants[0].tensor));

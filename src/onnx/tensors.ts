@@ -83,6 +83,18 @@ export function placeOf(
   return { location, offset: number("offset") ?? 0, length: number("length") };
 }
 
+/** Bytes of a model's weights that lie in other files: what several tensors share counts once. */
+export function externalSize({ graph, file }: OnnxModel): number {
+  const parts = new Map<string, number>();
+  for (const tensor of graph.initializer) {
+    if (!isExternal(tensor)) continue;
+    const { location, offset, length } = placeOf(file, tensor);
+    const width = DATA_TYPES[tensor.dataType]?.bytes ?? 0;
+    parts.set(`${offset} ${location}`, length ?? extentsOf(file, tensor).reduce((a, b) => a * b, width));
+  }
+  return [...parts.values()].reduce((a, b) => a + b, 0);
+}
+
 /** The bytes of an external tensor, of which there must be `bytes`. */
 export async function externalBytes(model: OnnxModel, tensor: TensorProto, bytes: number): Promise<Uint8Array> {
   const { location, offset, length } = placeOf(model.file, tensor);

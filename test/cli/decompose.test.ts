@@ -297,7 +297,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     for (const [value, text] of [
       [Number.NaN, "NaN, not finite"],
       [Number.POSITIVE_INFINITY, "Infinity, not finite"],
-      [-1e39, "-1e+39, beyond 3.4e38"],
+      [-1e39, "-1e+39, beyond 3.4e38, the largest f32; divide all entries by a constant"],
     ] as const) {
       const data = Float64Array.from(randomArray(60));
       data[23] = value;
@@ -305,7 +305,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
       await refuse(`nan.npy: entry [1, 1, 3] is ${text}`, [file, "--rank", "2", ...out()]);
       data[59] = value;
       put("nan.npy", [4, 3, 5], data);
-      await refuse("and 1 more are like it", [file, "--rank", "2", ...out()]);
+      await refuse(", and 1 more are like it; ", [file, "--rank", "2", ...out()]);
     }
     const zeros = put("zeros.npy", [2, 2], new Float32Array(4));
     await refuse("every entry is 0", [zeros, "--rank", "1", ...out()]);
@@ -352,11 +352,23 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     const all = [0, 1, 2].flatMap((mode) => ["--fixed", `${mode}:${factor}`]);
     await refuse("--fixed names every mode; at least one must be free", [...cp, ...all]);
     writeFileSync(at("two.npz"), writeNpz([["factor_0", { shape: [4, 2], data: randomArray(8) }]]));
+    await refuse("--init svd is neither random nor hosvd, nor a file that exists", [...cp, "--init", "svd"]);
     await refuse("two.npz: no factor_1, needs one for each of 3 modes", [...cp, "--init", at("two.npz")]);
     rmSync(at("two.npz"));
   });
 
   it("an output that cannot be written, before anything is computed", async () => {
+    for (const name of ["r.mat", "r.CSV", "r.npy"])
+      await refuse(`--out ${at(name)}: factors are written as .npz; give a name that ends so`, [
+        ...[good(), "--rank", "2", "--out", at(name)],
+      ]);
+    await refuse(`${good()}: cannot be made: a file is in its place`, [good(), "--rank", "2", "--report", good()]);
+    await refuse(`--checkpoint ${good()} is the input; give another name`, [
+      ...[good(), "--rank", "2", "--checkpoint", good()],
+    ]);
+    await refuse("Mode 0 has labels already.", [
+      ...[good(), "--rank", "2", "--report", at("page"), "--labels", "0:a.txt", "--labels", "0:b.txt"],
+    ]);
     await refuse("none/r.npz: cannot be written: no such file or folder", [
       good(),
       "--rank",

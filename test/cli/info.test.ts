@@ -107,6 +107,19 @@ describe("tenfold info", () => {
     expect(stdout).toMatch(/4\.196 MiB as f32, or 1\.049 MiB as they are, which --memory reads in\s+slabs/);
   });
 
+  it("takes a file with another ending by its first bytes, and says what has no entries", async () => {
+    writeFileSync(at("numbers.dat"), "1 2\n3 4\n");
+    expect(await infoOf(at("numbers.dat"))).toMatchObject({ shape: [2, 2], norm: Math.sqrt(30) });
+    writeFileSync(at("pages.parquet"), "PAR1\0\0\0");
+    const { code, stderr } = await command(["info", at("pages.parquet")]);
+    expect([code, stderr]).toEqual([
+      2,
+      `error: ${at("pages.parquet")}: begins with 50 41 52 31, as no .npy, .npz, .mat, .safetensors or .csv does\n`,
+    ]);
+    writeFileSync(at("empty.npy"), writeNpy({ shape: [2, 0, 3], data: new Float32Array(0) }));
+    expect((await command(["info", at("empty.npy")])).stdout).toMatch(/to begin +nothing: it has no entries\n/);
+  });
+
   it("counts what is missing and infinite, and says what is to be done", async () => {
     const data = Float64Array.of(1, Number.NaN, -2, 0, Number.POSITIVE_INFINITY, Number.NaN, 0, 3);
     writeFileSync(at("gaps.npy"), writeNpy({ shape: [2, 2, 2], data }));

@@ -38,8 +38,27 @@ describe("a matrix", () => {
     ]);
   });
 
+  it("may be in UTF-16, as spreadsheets write Unicode text", () => {
+    const little = Buffer.from("\ufeffa\tb\n1,5\t2\n3\t4\n", "utf16le");
+    for (const bytes of [little, Buffer.from(little).swap16()]) {
+      const { shape, data, labels } = readCsv(bytes, "u.csv");
+      expect([shape, [...data], labels]).toEqual([
+        [2, 2],
+        [1.5, 2, 3, 4],
+        [null, ["a", "b"]],
+      ]);
+    }
+  });
+
+  it("says where quotes do not end", () => {
+    const text = new TextEncoder().encode('name,b\nx,1\n"two\nlines",5\n');
+    expect(() => readCsv(text, "q.csv")).toThrow(
+      "q.csv: line 3 has 1 column, the lines before have 2; its quotes do not end: a cell ends on the line on which it begins",
+    );
+  });
+
   it("names the line that is wrong", () => {
-    expect(() => csv("1,2\n3\n")).toThrow("t.csv: line 2 has 1 columns, the lines before have 2");
+    expect(() => csv("1,2\n3\n")).toThrow("t.csv: line 2 has 1 column, the lines before have 2");
     expect(() => csv("1,2\n\n3,x4\n")).toThrow('t.csv: line 3, column 2: "x4" is no number');
     expect(() => csv("")).toThrow("t.csv: the file has no line of numbers");
     expect(() => csv("a,b\n")).toThrow("no line but the names of columns");

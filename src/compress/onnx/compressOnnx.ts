@@ -367,14 +367,14 @@ class Compression {
     };
     await prepared.prepare();
     const aim = target ? targetOf(target)! : null;
-    if (aim?.kind === "multiplications" && prepared.totals.multiplications === null)
-      throw new TenfoldError(
-        `compressOnnx: the multiplications of ${prepared.model.file} are unknown, because shapes are; give shapes of the inputs, or calibration samples`,
-        { code: "OPTION" },
-      );
     if (int8 && !target && maxLoss === undefined)
       return await this.finish({ plan: new Map(), fits: new Map(), refitted: new Set(), held: null }, null);
     if (!prepared.sites.length) return this.result(null, this.nothingHere());
+    if (aim?.kind === "multiplications" && prepared.totals.multiplications === null)
+      throw new TenfoldError(
+        `compressOnnx: the multiplications of ${prepared.model.file} are unknown, because shapes are; ${prepared.calibrated ? "give a target of weights or of time" : "give shapes of the inputs, or calibration samples"}`,
+        { code: "INPUT" },
+      );
     this.choices = await prepared.choices(this.cost);
     if (request.curve) await this.drawCurve(request.curve);
     if (aim && aim.kind !== "error") {

@@ -3,6 +3,7 @@
  * so that of a second one only those fits are new whose ranks are.
  */
 import { type Engine, TenfoldError } from "../../gpu/index.js";
+import { FormatError } from "../../io/index.js";
 import { inlineExternal } from "../../onnx/cut.js";
 import {
   foldOnnx,
@@ -27,6 +28,7 @@ import { Products } from "./products.js";
 import { Recent } from "./recent.js";
 import { Relay } from "./relay.js";
 import {
+  areAlike,
   batches,
   batchGroups,
   checkSamples,
@@ -216,6 +218,10 @@ export class PreparedModel {
       why[at] ? [{ name, op, ...counts, reason: why[at] }] : [],
     );
     this.sites = sites.filter((_, at) => !why[at]);
+    for (const { name, weights } of this.sites) {
+      const wrong = (await weights()).find((weight) => !Number.isFinite(weight));
+      if (wrong !== undefined) throw new FormatError(file, `layer ${name} has a weight that is ${wrong}`);
+    }
     this.leftAlone = [...leftAlone, ...left];
     this.folded = folded;
     this.totals = totals;
@@ -248,6 +254,8 @@ export class PreparedModel {
       out.push(
         `${length} sample${length === 1 ? " is" : "s are"} few: ${FEW_SAMPLES} or more are wanted, of every kind of input`,
       );
+    if (areAlike(this.options.calibration!))
+      out.push("all samples are the same: what other inputs need is lost, and nothing here shows it");
     const few = this.sites.flatMap((site) => {
       const count = this.patchesOf(site);
       return count !== null && count < FEW_PATCHES * widthOf(site)

@@ -1,6 +1,6 @@
 /** Calibration samples: read from arrays, checked against a model, split, and joined to batches. */
 import { TenfoldError } from "../../gpu/index.js";
-import { FormatError, type NumericArray } from "../../io/index.js";
+import { FormatError, type NumericArray, unravel } from "../../io/index.js";
 import type { OnnxModel, OnnxValue } from "../../onnx/index.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 
@@ -50,7 +50,11 @@ export function samplesOf(
   const samples: OnnxFeeds[] = [];
   for (const [ending, group] of groups) {
     const missing = names.find((name) => !group.has(name));
-    if (missing !== undefined) throw new FormatError(file, `has no array ${missing}${ending}`);
+    if (missing !== undefined)
+      throw new FormatError(
+        file,
+        `has no array ${missing}${ending}; the model's inputs are ${names.join(", ")}${names.length > 1 ? ", and a .npz has one array for each" : ""}`,
+      );
     const counts = inputs.map((input) => countOf(input, group.get(input.name)!));
     const count = Math.max(...counts.map((one) => one ?? 1));
     for (const [at, one] of counts.entries())
@@ -62,8 +66,17 @@ export function samplesOf(
       );
   }
   if (!samples.length) throw new FormatError(file, "has no samples");
+  for (const [key, { data, shape }] of arrays) {
+    const at = placeOfNaN(data);
+    if (at >= 0)
+      throw new FormatError(file, `${key}: entry [${unravel(at, shape).join(", ")}] is NaN, and samples need numbers`);
+  }
   return samples;
 }
+
+/** Where the first NaN is; -1 where there is none, as in integers. Infinite entries may mask, and are taken. */
+const placeOfNaN = (data: OnnxArray["data"] | NumericArray["data"]): number =>
+  data instanceof Float32Array || data instanceof Float64Array ? data.findIndex(Number.isNaN) : -1;
 
 /** Samples in an array for an input; null where it is one value for all. */
 function countOf({ shape }: OnnxValue, array: NumericArray): number | null {
@@ -76,7 +89,11 @@ function countOf({ shape }: OnnxValue, array: NumericArray): number | null {
 function sampleAt(file: string, input: OnnxValue, array: NumericArray, index: number): OnnxArray {
   const { name, dtype, shape } = input;
   const convert = ARRAYS[dtype];
-  if (!convert) throw new FormatError(file, `input ${name} of the model is ${dtype}, which samples cannot be`);
+  if (!convert)
+    throw new FormatError(
+      file,
+      `input ${name} of the model is ${dtype}, which samples cannot be: compress the model with float32 inputs, and convert the result`,
+    );
   const wanted = shape?.map((extent) => extent ?? "?").join("×") ?? "unknown";
   const fits = (extents: readonly number[]): boolean =>
     !shape ||
@@ -106,9 +123,21 @@ export function checkSamples(model: OnnxModel, samples: readonly OnnxFeeds[]): v
           ? `is ${array.dtype}, needs ${dtype}`
           : array.data?.length !== array.shape?.reduce((a, b) => a * b, 1)
             ? `has ${array.data?.length} entries, its shape ${array.shape?.join("×")} needs others`
-            : null;
+            : placeOfNaN(array.data) >= 0
+              ? `entry ${placeOfNaN(array.data)} is NaN, needs numbers`
+              : null;
       if (problem) throw new TenfoldError(`compressOnnx: sample ${at}, input ${name}: ${problem}`, { code: "OPTION" });
     }
+}
+
+/** Whether several samples are all the same. */
+export function areAlike([first, ...others]: readonly OnnxFeeds[]): boolean {
+  const isFirst = (feeds: OnnxFeeds): boolean =>
+    Object.entries(feeds).every(([name, { data }]) => {
+      const same = first![name]!.data as Float32Array;
+      return data.length === same.length && (data as Float32Array).every((value, at) => value === same[at]);
+    });
+  return others.length > 0 && others.every(isFirst);
 }
 
 /** Numbers from 0 to 1, the same ones for a seed (mulberry32). */
@@ -140,7 +169,9 @@ export interface SplitSamples {
 /**
  * Splits samples by a seed: a fifth each for choices and for the last word, at least one. Files are sorted by class, or alternate, so
  * they are drawn. Those for the fits are in the user's order: neighbours are more alike than others, and parts of them are held back from fits
- * together. With fewer than three samples all parts are the same ones.
+ * together.
+ *
+ * @throws TenfoldError where there are fewer samples than parts
  */
 export function splitSamples(samples: readonly OnnxFeeds[], verify: readonly OnnxFeeds[], seed: number): SplitSamples {
   const random = randomNumbers(seed);
@@ -150,8 +181,12 @@ export function splitSamples(samples: readonly OnnxFeeds[], verify: readonly Onn
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
   const taken = (places: readonly number[]): OnnxFeeds[] => places.map((at) => samples[at]!);
-  const all = taken(order);
-  if (order.length < 3) return { fit: all, choose: all, verify: verify.length ? [...verify] : all };
+  const needed = verify.length ? 2 : 3;
+  if (order.length < needed)
+    throw new TenfoldError(
+      `compressOnnx: ${order.length} sample${order.length === 1 ? "" : "s"}, needs ${needed} or more: one to fit, one to choose by${verify.length ? "" : ", one to verify with"}; 32 or more are wanted`,
+      { code: "INPUT" },
+    );
   const fifth = Math.max(1, Math.round(order.length / 5));
   const fit = order.slice(verify.length ? fifth : 2 * fifth).sort((a, b) => a - b);
   return {

@@ -251,7 +251,34 @@ describe("compressOnnx", () => {
     const few = await compress(dense, { target: { weights: 1.3 }, calibration: samples(3, 1), refit: false });
     expect(few.warnings.join()).toContain("3 samples are few");
     expect(few.warnings.join()).toMatch(/few patches for their inputs.*conv \(36 for 144 inputs\)/);
+    const same = samples(1, 1)[0]!;
+    const alike = await compress(dense, {
+      ...{ target: { weights: 1.3 }, calibration: [same, same, structuredClone(same)], refit: false },
+    });
+    expect(alike.warnings.join()).toContain("all samples are the same");
+    expect(few.warnings.join()).not.toContain("the same");
+    await expect(compress(dense, { target: { weights: 1.3 }, calibration: samples(2, 1) })).rejects.toThrow(
+      "compressOnnx: 2 samples, needs 3 or more: one to fit, one to choose by, one to verify with; 32 or more",
+    );
+    await expect(
+      compress(dense, { target: { weights: 1.3 }, calibration: samples(1, 1), verification: samples(1, 2) }),
+    ).rejects.toThrow("compressOnnx: 1 sample, needs 2 or more: one to fit, one to choose by;");
+    const [broken] = samples(1, 1);
+    (broken!.x!.data as Float32Array)[5] = Number.NaN;
+    await expect(compress(dense, { target: { weights: 1.3 }, calibration: [broken!, same, same] })).rejects.toThrow(
+      "compressOnnx: sample 0, input x: entry 5 is NaN, needs numbers",
+    );
+    const weights = { w: { shape: [4, 4], data: new Float32Array(16).fill(1) } };
+    weights.w.data[7] = Number.NaN;
+    const product = modelOf([{ op: "MatMul", inputs: ["x", "w"], output: "y" }], weights, [1, 4], [1, 4]);
+    await expect(compressOnnx(product, { engine, target: { weights: 2 }, smallest: 0 })).rejects.toThrow(
+      "has a weight that is NaN",
+    );
     const nothing = modelOf([{ op: "Relu", inputs: ["x"], output: "y" }], {}, [1, 4], [1, 4]);
+    const unknown = modelOf([{ op: "MatMul", inputs: ["x", "x"], output: "y" }], {}, [null, null], [null, null]);
+    expect((await compressOnnx(unknown, { engine, target: { multiplications: 2 } })).reason).toMatch(
+      /^nothing in this model can be factorised/,
+    );
     const none = await compressOnnx(nothing, { engine, target: { weights: 2 } });
     expect(none.reason).toBe("nothing in this model can be factorised");
   });
@@ -503,6 +530,11 @@ describe("samplesOf", () => {
         "s.npz",
       ),
     ).toThrow('s.npz: has "a", and the model\'s inputs are x');
+    const holed = array(2, C, 6, 6);
+    holed.data[C * 36 + 7] = Number.NaN;
+    expect(() => samplesOf(model, new Map([["x", holed]]), "s.npz")).toThrow(
+      "s.npz: x: entry [1, 0, 1, 1] is NaN, and samples need numbers",
+    );
     expect(() => samplesOf(model, new Map([["x", array(4, 3, 6, 6)]]), "s.npz")).toThrow(
       "x is 4×3×6×6, the model takes ?×16×6×6",
     );

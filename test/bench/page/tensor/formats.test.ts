@@ -197,7 +197,7 @@ describe(".csv", () => {
       "a line of other length",
       "1,2\n3,4\n5\n",
       "x.csv: columns of words",
-      "x.csv: line 3 has 1 columns, the lines before have 2; mend the line, or remove it",
+      "x.csv: line 3 has 1 column, the lines before have 2; mend the line, or remove it",
     ],
     [
       "a word far below",
