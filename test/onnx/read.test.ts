@@ -7,7 +7,7 @@ import { halfToNumber } from "../../src/io/array.js";
 import { externalFiles } from "../../src/node/external.js";
 import { onnxSites, readOnnx, splitOnnx, writeOnnx } from "../../src/onnx/index.js";
 import { copyOf, parseModel, serialiseModel } from "../../src/onnx/proto.js";
-import { floatsOf, placeOf, toBfloat16, toHalf } from "../../src/onnx/tensors.js";
+import { externalSize, floatsOf, placeOf, toBfloat16, toHalf } from "../../src/onnx/tensors.js";
 import outputs from "./fixtures/outputs.json" with { type: "json" };
 import { difference, feedsOf, fixture, runModel, signal } from "./runtime.js";
 
@@ -111,6 +111,8 @@ it("reads weights in another file by their place", async () => {
   expect(asked).toEqual([["external.onnx.data", expect.any(Number), 432]]);
   expect(weights.length).toBe(108);
   expect(await sites[1]!.weights()).toHaveLength(384);
+  expect(externalSize(model)).toBe(4 * (108 + 384));
+  expect(externalSize(readOnnx(fixture("half.onnx")))).toBe(0);
   const none = onnxSites(readOnnx(fixture("external.onnx")), { smallest: 0 }).sites[0]!;
   await expect(none.weights()).rejects.toThrow("give readOnnx the option external, which reads that file");
   const missing = onnxSites(readOnnx(fixture("external.onnx"), { external: externalFiles("/nowhere") }), {
