@@ -49,7 +49,10 @@ export class Buffers {
   checkFits(shape: readonly number[], dtype: DType, label: string): number {
     if (!isList(shape)) checkOption(label, "shape", shape, optionRules.shape);
     if (shape.some((extent) => !Number.isInteger(extent) || extent < 1))
-      throw new ShapeError(`${label}: shape ${formatShape(shape)}, every extent must be a positive whole number`);
+      throw new ShapeError(
+        // values in the place of the shape may be millions
+        `${label}: shape ${formatShape([...shape.slice(0, 9)])}${shape.length > 9 ? "…" : ""}, every extent must be a positive whole number${shape.length > 9 ? "; the shape comes before the values" : ""}`,
+      );
     const bytes = Math.ceil((sizeOf(shape) * bytesOf(dtype)) / 4) * 4;
     for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
       const most = this.#device.limits[limit];

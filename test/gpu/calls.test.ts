@@ -133,6 +133,10 @@ describe("a tensor", () => {
     [() => engine.tensor(wrong(3)), "tensor: shape is 3, needs a list of whole numbers"],
     [() => engine.tensor(wrong("2×2"), four), 'tensor: shape is "2×2", needs a list'],
     [() => engine.tensor([2, Number.NaN], four), "tensor: shape 2×NaN, every extent must be a positive whole number"],
+    [
+      () => engine.tensor(wrong(new Float32Array(1e6).fill(0.5))),
+      "0.5×0.5…, every extent must be a positive whole number; the shape comes before the values",
+    ],
     [() => engine.tensor(wrong([2, "2"]), four), "tensor: shape 2×2, every extent must be a positive whole number"],
     [() => engine.tensor([2], wrong(["1", "2"])), 'tensor: data[0] is "1", needs a number'],
     [() => engine.tensor([2], wrong([1, undefined])), "tensor: data[1] is undefined, needs a number"],
