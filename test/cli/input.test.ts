@@ -67,7 +67,11 @@ describe("standard input", () => {
     ["empty", new Uint8Array(), /standard input is empty; pipe a file in, as in cat X\.npy \| tenfold info -/],
     ["of no kind", Uint8Array.of(0, 1, 2, 3, 4), /-: begins with 00 01 02 03, as no \.npy, \.npz, .* does/],
     ["packed", gzipSync("1,2"), /-: is packed by gzip: unpack it first/],
-    ["of HDF5", readFileSync(fixture("fixtures/io/tensors/plain.h5")), /-: is an HDF5 file: save it under a name that ends in \.h5/],
+    [
+      "of HDF5",
+      readFileSync(fixture("fixtures/io/tensors/plain.h5")),
+      /-: is an HDF5 file: save it under a name that ends in \.h5/,
+    ],
     ["of v7.3", readFileSync(fixture("fixtures/io/tensors/v73.mat")), /-: is a MAT-file of version 7\.3: save it/],
     ["cut off", writeNpy(X).subarray(0, 100), /-: .*/],
   ])("that is %s is an error", async (_, bytes, message) => {
