@@ -21,10 +21,10 @@ import { appendRow, GAUSS_NEWTON, GaussNewtonState, isSmallForGaussNewton, share
 import {
   checkCall,
   type Difference,
-  PackedResident,
   Resident,
   resident,
   type Source,
+  TensorReader,
   withSource,
 } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
@@ -579,8 +579,7 @@ function coreRanks(source: Source, { rank, fixed }: Task): number[] {
       fixed.has(mode) ? extent : Math.min(extent, size / extent, Math.ceil(1.5 * rank) + extra),
     );
   const wide = withExtra(WIDE_EXTRA);
-  const isOne = source instanceof Resident || source instanceof PackedResident;
-  return isOne && sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
+  return source instanceof TensorReader && sizeOf(wide) <= WIDE * size ? wide : withExtra(2);
 }
 
 /** The HOSVD of x with a core that is small beside it; null where there is none. */

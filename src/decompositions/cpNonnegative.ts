@@ -10,7 +10,7 @@ import {
   type UnitColumns,
   unitColumns,
 } from "../ops/index.js";
-import { PackedResident, Resident, type Source } from "../sources/index.js";
+import { type Source, TensorReader } from "../sources/index.js";
 import type { CpState, CpUpdate, FusedUpdate } from "./cpUpdates.js";
 
 /**
@@ -92,8 +92,7 @@ export function makeNonnegative(start: Float32Array, rank: number): void {
 /** ‖min(X, 0)‖ / ‖X‖: no model without negative entries comes closer to X. Unknown of data that are not one tensor, or that change with the model. */
 export async function negativePart(source: Source): Promise<number | undefined> {
   const { engine, squaredNorm } = source;
-  const isOne = source instanceof Resident || source instanceof PackedResident;
-  if (!isOne || (source as Source).refresh || !squaredNorm) return undefined;
+  if (!(source instanceof TensorReader) || (source as Source).refresh || !squaredNorm) return undefined;
   using squared = engine.tensor([1], null, { label: "negative part" });
   using zero = engine.tensor([1], null, { label: "zero" });
   await engine.run((s) => {

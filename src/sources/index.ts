@@ -5,7 +5,7 @@ export { MaskedSlabs } from "./maskedSlabs.js";
 export { overModes } from "./overModes.js";
 export { type InSlabs, liesInSlabs, passesOf } from "./passes.js";
 export { countReads, type Reads } from "./reads.js";
-export { PackedResident, packedResident, Resident, resident, TensorReader, withSource } from "./resident.js";
+export { Resident, resident, TensorReader } from "./resident.js";
 export { restore, restoreValues } from "./scale.js";
 export { type Block, Shard, type ShardTensor } from "./shard.js";
 export { Sharded, sharded } from "./sharded.js";
@@ -29,3 +29,4 @@ export {
   type Source,
 } from "./source.js";
 export { source, sourceOf, streamed } from "./streamed.js";
+export { withSource } from "./withSource.js";

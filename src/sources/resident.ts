@@ -7,8 +7,7 @@ import {
   type Program,
   type Scheduler,
   ShapeError,
-  TenfoldError,
-  Tensor,
+  type Tensor,
 } from "../gpu/index.js";
 import {
   accumulate,
@@ -18,13 +17,12 @@ import {
   modeProduct,
   mttkrp,
   partialMttkrp,
-  permute,
   squaredDistance,
   sumOfSquares,
   toFloat,
   unfoldedProduct,
 } from "../ops/index.js";
-import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
+import { KruskalTensor } from "../tensors/index.js";
 import { exponentOf, look } from "./facts.js";
 import { overModes } from "./overModes.js";
 import {
@@ -98,7 +96,7 @@ export class TensorReader implements Reader {
   /** A Kruskal tensor is compared without being written out, and so is a Tucker tensor that has a factor of the first or the last mode. */
   residual({ s }: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
     if (model instanceof KruskalTensor) return kruskalResidual(s, this.numbers, model.weights, model.factors, options);
-    const product = model instanceof TuckerTensor ? asProduct(s, model) : null;
+    const product = model.asProduct?.(s);
     if (product) {
       const { factors, temporaries } = product;
       const matrix = this.numbers.reshape(factors.map(({ shape }) => shape[0]!));
@@ -120,29 +118,6 @@ export class TensorReader implements Reader {
   toString(): string {
     return String(this.numbers);
   }
-}
-
-/**
- * Records a Tucker tensor as a product of two matrices that is not carried out: one row of the first for each slice along the first mode, or for each
- * fibre along the last, whichever product enlarges it more. Of CP's kernels it is a model of two modes. Null where neither mode has a factor.
- */
-function asProduct(s: Scheduler, model: TuckerTensor): { factors: Tensor[]; temporaries: Tensor[] } | null {
-  const { factors, core } = model;
-  const last = factors.length - 1;
-  const growth = (mode: number): number => {
-    const factor = factors[mode];
-    return factor ? factor.shape[0]! / factor.shape[1]! : 0;
-  };
-  const mode = growth(0) > growth(last) ? 0 : last;
-  const factor = factors[mode];
-  if (!factor) return null;
-  const rank = factor.shape[1]!;
-  const basis = model.basis(s, mode);
-  const made = basis === core ? [] : [basis];
-  const others = basis.size / rank;
-  if (mode > 0) return { factors: [basis.reshape([others, rank]), factor], temporaries: made };
-  const columns = permute(s, basis.reshape([rank, others]), [1, 0]);
-  return { factors: [factor, columns], temporaries: [columns, ...made] };
 }
 
 /** A source that is one tensor of the GPU's, as f32. */
@@ -174,40 +149,8 @@ export class Resident extends TensorReader implements Source {
   }
 }
 
-/** A source that is a caller's tensor of other numbers than f32, which verbs read as they lie. Nothing of it is scaled. */
-export class PackedResident extends TensorReader implements Source {
-  readonly exponent = 0;
-
-  constructor(
-    numbers: Tensor<DType>,
-    readonly squaredNorm: number,
-    readonly largest: number,
-  ) {
-    super(numbers);
-  }
-
-  get isZero(): boolean {
-    return this.largest === 0;
-  }
-
-  override get x(): never {
-    throw new TenfoldError(`${this.numbers} is read as it lies, and is no tensor of f32`);
-  }
-
-  override tensor(operation: string, s?: Scheduler): Tensor {
-    if (!s)
-      throw new TenfoldError(`${operation}: ${this.numbers} is read as it lies, and this takes one tensor of f32`);
-    return toFloat(s, this.numbers);
-  }
-
-  difference(): Difference {
-    return differenceOf(this.numbers);
-  }
-
-  [dispose](): void {}
-}
-
-function differenceOf(numbers: Tensor<DType>): Difference {
+/** A difference of a tensor of any dtype, as f32. */
+export function differenceOf(numbers: Tensor<DType>): Difference {
   const difference = numbers.engine.tensor(numbers.shape, null, { label: "difference" });
   difference.storage.tally = numbers.storage.tally;
   return new ResidentDifference(numbers, difference);
@@ -245,44 +188,6 @@ class ResidentDifference extends TensorReader implements Difference {
   destroy(): void {
     this.x.destroy();
   }
-}
-
-/**
- * Entries from which on verbs read numbers of other types as they lie: fewer take little memory as f32, and small tensors have solvers that take one
- * tensor of f32 whole.
- */
-const PACKED = 2 ** 23;
-
-/**
- * Lends X to a solver as a source: a source as it is; of a tensor one is made, and freed when `solve` is over.
- *
- * @param byVerbs whether the solver reads X by verbs alone, so that a large tensor of bytes need not become f32
- */
-export async function withSource<T>(
-  engine: Engine,
-  operation: string,
-  x: Tensor<DType> | Source,
-  solve: (source: Source) => Promise<T>,
-  { byVerbs = false } = {},
-): Promise<T> {
-  checkCall(engine, operation, x);
-  if (!(x instanceof Tensor)) return await solve(x);
-  const packed = byVerbs && x.size >= PACKED ? await packedResident(engine, operation, x) : null;
-  if (packed) return await solve(packed);
-  using source = await resident(engine, operation, x);
-  return await solve(source);
-}
-
-/** A source of a tensor that verbs read as it lies, unless that is f32, or to be scaled. */
-export async function packedResident(
-  engine: Engine,
-  operation: string,
-  x: Tensor<DType>,
-): Promise<PackedResident | null> {
-  if (holds(x, "f32")) return null;
-  const seen = { name: String(x), shape: x.shape };
-  const { largest, squaredNorm } = await look(engine, operation, seen, (_, see) => see(x, 0));
-  return exponentOf(largest) ? null : new PackedResident(x, squaredNorm, largest);
 }
 
 /**

@@ -19,6 +19,11 @@ export interface Model {
   readonly shape: readonly number[];
   /** Records all of its entries into `out`. */
   full(s: Scheduler, out: Tensor): Tensor;
+  /**
+   * Records it as a product A·Bᵀ that is not carried out, for a comparison that writes no entry of it: `factors` A and B have a row each for the
+   * rows and the columns of x as a matrix. `temporaries` are the caller's to release. Undefined where there is none
+   */
+  asProduct?(s: Scheduler): { factors: Tensor[]; temporaries: Tensor[] } | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { dispose, type Engine, formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { copy, modeProduct, solveSymmetric, unfoldedProduct } from "../ops/index.js";
+import { copy, modeProduct, permute, solveSymmetric, unfoldedProduct } from "../ops/index.js";
 
 /**
  * A Tucker tensor ⟦G; A⁽¹⁾, …, A⁽ᴺ⁾⟧ = G ×₁ A⁽¹⁾ … ×_N A⁽ᴺ⁾ (Kolda & Bader 2009, section 4). A mode that is not decomposed has
@@ -71,6 +71,28 @@ export class TuckerTensor {
    */
   basis(s: Scheduler, mode: number): Tensor {
     return this.multiply(s, mode);
+  }
+
+  /**
+   * Records the full tensor as a product of two matrices that is not carried out: one row of the first for each slice along the first mode, or for each
+   * fibre along the last, whichever product enlarges it more. Undefined where neither mode has a factor.
+   */
+  asProduct(s: Scheduler): { factors: Tensor[]; temporaries: Tensor[] } | undefined {
+    const last = this.factors.length - 1;
+    const growth = (mode: number): number => {
+      const factor = this.factors[mode];
+      return factor ? factor.shape[0]! / factor.shape[1]! : 0;
+    };
+    const mode = growth(0) > growth(last) ? 0 : last;
+    const factor = this.factors[mode];
+    if (!factor) return undefined;
+    const rank = factor.shape[1]!;
+    const basis = this.multiply(s, mode);
+    const made = basis === this.core ? [] : [basis];
+    const others = basis.size / rank;
+    if (mode > 0) return { factors: [basis.reshape([others, rank]), factor], temporaries: made };
+    const columns = permute(s, basis.reshape([rank, others]), [1, 0]);
+    return { factors: [factor, columns], temporaries: [columns, ...made] };
   }
 
   /** The core times all factors except that of mode `skip`. */

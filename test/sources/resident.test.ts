@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { cp, cpALS, nonnegativeTucker, tuckerHOOI } from "../../src/decompositions/index.js";
 import { dispose, type Engine, Program, type Tensor } from "../../src/gpu/index.js";
-import { packedResident, resident, restore, restoreValues, type Source } from "../../src/sources/index.js";
+import { resident, restore, restoreValues, type Source } from "../../src/sources/index.js";
+import { packedResident } from "../../src/sources/packed.js";
 import { TuckerTensor } from "../../src/tensors/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
