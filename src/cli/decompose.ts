@@ -152,10 +152,10 @@ async function decompose(file: string, options: Options, context: Context): Prom
   const started = performance.now();
   const { out, json, report: folder } = options;
   const { method, algorithm } = chooseMethod(options);
+  const outputs = openOutputs(context, { out, json, checkpoint: options.checkpoint }, arrayPath(file).file);
   // what other programs would not open under such a name
   if (out && /\.(?:npy|mat|h5|hdf5|zarr|safetensors|csv|tsv|txt|tns|json)$/i.test(out))
     throw new InputError(`--out ${out}: factors are written as .npz; give a name that ends so`);
-  const outputs = openOutputs(context, { out, json, checkpoint: options.checkpoint }, arrayPath(file).file);
   if (!folder && (options.labels || options.image || options.compare !== undefined))
     throw new InputError("--labels, --image and --compare are for --report");
   if (options.compare !== undefined && method.name !== "cp")
