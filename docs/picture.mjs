@@ -33,13 +33,19 @@ const components = [0, 1, 2]
   })
   .sort((a, b) => a.spectrum.indexOf(1) - b.spectrum.indexOf(1));
 
-/** A PNG of this colour, as opaque as the entries are large. */
+/** A PNG of this colour, as opaque as the entries are large: a palette of all opacities in it, and differences of neighbours in it, which pack best. */
 function png(width, height, colour, opacityAt) {
-  const rgb = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
-  const rows = Buffer.alloc(height * (1 + 4 * width));
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < width; x++)
-      rows.set([...rgb, Math.round(255 * Math.min(1, Math.max(0, opacityAt(x, y))))], y * (1 + 4 * width) + 1 + 4 * x);
+  const opacities = Array.from({ length: width * height }, (_, at) =>
+    Math.round(255 * Math.min(1, Math.max(0, opacityAt(at % width, Math.floor(at / width))))),
+  );
+  const levels = [...new Set(opacities)].sort((a, b) => a - b);
+  const indices = opacities.map((opacity) => levels.indexOf(opacity));
+  const SUB = 1;
+  const rows = Buffer.alloc(height * (1 + width));
+  for (let y = 0; y < height; y++) {
+    const row = indices.slice(y * width, (y + 1) * width);
+    rows.set([SUB, ...row.map((index, x) => (index - (row[x - 1] ?? 0)) & 255)], y * (1 + width));
+  }
   const chunk = (name, data) => {
     const body = Buffer.concat([Buffer.from(name, "latin1"), data]);
     const framed = Buffer.alloc(body.length + 8);
@@ -51,10 +57,13 @@ function png(width, height, colour, opacityAt) {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header.set([8, 6, 0, 0, 0], 8);
+  header.set([8, 3, 0, 0, 0], 8);
+  const rgb = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
   const bytes = Buffer.concat([
     Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
     chunk("IHDR", header),
+    chunk("PLTE", Buffer.from(levels.flatMap(() => rgb))),
+    chunk("tRNS", Buffer.from(levels)),
     chunk("IDAT", deflateSync(rows, { level: 9 })),
     chunk("IEND", Buffer.alloc(0)),
   ]);

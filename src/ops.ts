@@ -35,14 +35,11 @@ export {
   add,
   addRelu,
   divide,
-  map,
   maximum,
   minimum,
   multiply,
   safeDivide,
-  scale,
   subtract,
-  type UnaryFunction,
 } from "./ops/elementwise.js";
 export { fill } from "./ops/fill.js";
 export { type BatchOptions, gatherBatch } from "./ops/gatherBatch.js";
@@ -53,12 +50,23 @@ export { khatriRao } from "./ops/khatriRao.js";
 export { kronecker } from "./ops/kronecker.js";
 export { kruskalResidual, kruskalToTensor, type MissingOptions } from "./ops/kruskal.js";
 export { lowRankMatmul } from "./ops/lowRankMatmul.js";
+export { map, scale, type UnaryFunction } from "./ops/map.js";
 // products
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { markMissing } from "./ops/missing.js";
 export { modeProduct } from "./ops/modeProduct.js";
 export { type MttkrpOptions, mttkrp, partialMttkrp } from "./ops/mttkrp.js";
 export { mttkrpFromPartial } from "./ops/mttkrpFromPartial.js";
+export {
+  columnNorms,
+  innerProduct,
+  largestMagnitude,
+  mean,
+  norm,
+  normalizeColumns,
+  scaleColumns,
+  sumOfMagnitudes,
+} from "./ops/norms.js";
 export { type AdamSettings, adamStep, type SgdSettings, sgdStep } from "./ops/optimise.js";
 export { orthogonalise } from "./ops/orthogonalise.js";
 export { pasteColumns } from "./ops/pasteColumns.js";
@@ -74,24 +82,17 @@ export {
 export { normal, type RandomOptions, uniform } from "./ops/random.js";
 // sums and norms
 export {
-  columnNorms,
-  innerProduct,
-  largestMagnitude,
-  mean,
-  norm,
-  normalizeColumns,
   reduceMaximum,
   reduceMinimum,
-  scaleColumns,
   squaredDistance,
   sum,
-  sumOfMagnitudes,
   sumOfSquares,
 } from "./ops/reduce.js";
+export { paste, slice } from "./ops/slice.js";
 export { softCrossEntropy } from "./ops/softCrossEntropy.js";
 export { type Curve, softmaxCrossEntropy } from "./ops/softmaxCrossEntropy.js";
 export { type SolveOptions, solveSymmetric } from "./ops/solveSymmetric.js";
-export { copy, paste, slice } from "./ops/stridedCopy.js";
+export { copy } from "./ops/stridedCopy.js";
 export { jacobiSvd, type Svd } from "./ops/svd.js";
 export { symmetricEigen } from "./ops/symmetricEigen.js";
 export { toFloat } from "./ops/toFloat.js";

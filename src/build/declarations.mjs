@@ -2,7 +2,7 @@
  * Puts the declarations that a user's compiler reads into dist/types: one file an entry, and one of what they share. What no
  * public name leads to, and what is marked `@internal`, is left out. Reads what `tsc -p tsconfig.build.json` wrote.
  */
-import { rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { dts } from "rolldown-plugin-dts";
@@ -30,3 +30,8 @@ await bundle.write({
   minifyInternalExports: false,
   codeSplitting: { groups: [{ name: "shared", minShareCount: 2 }] },
 });
+// the bundler names the file that declarations are from, which the package has not
+for (const name of readdirSync(to)) {
+  const file = join(to, name);
+  writeFileSync(file, readFileSync(file, "utf8").replace(/^\/\/ \.cache\/declarations\/.*\n/gm, ""));
+}

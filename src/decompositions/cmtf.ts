@@ -36,7 +36,6 @@ import {
 import { checkCall, type Difference, type Resident, resident, restoreValues, type Source } from "../sources/index.js";
 import { CoupledTensor } from "../tensors/coupled.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { withStartFactor } from "./cpModels.js";
 import { hadamardProduct, PROXIMAL } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {
@@ -49,6 +48,7 @@ import {
   seedAt,
   stoppingRules,
 } from "./iterate.js";
+import { withStartFactor } from "./startFactor.js";
 
 /** A data set, and what its modes are called: modes of one name are shared. */
 export interface CoupledData {

@@ -32,17 +32,10 @@ import {
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
+import { canonicalKruskal } from "./canonicalKruskal.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpConstraint } from "./cpConstraints.js";
-import {
-  canonicalKruskal,
-  constraintsRule,
-  isConstrained,
-  nonnegativeRule,
-  restoreKruskal,
-  withStartFactor,
-  zeroKruskal,
-} from "./cpModels.js";
+import { constraintsRule, isConstrained, nonnegativeRule, restoreKruskal } from "./cpModels.js";
 import { type CorrectingSweeps, type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {
@@ -61,6 +54,8 @@ import {
   zeroResult,
 } from "./iterate.js";
 import type { StackedFactors } from "./stack.js";
+import { withStartFactor } from "./startFactor.js";
+import { zeroKruskal } from "./zeroKruskal.js";
 
 export interface CpOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */

@@ -1,6 +1,9 @@
 /** Constraints on the factors of CP, as updates: what `constraints` of cpALS names. */
 import {
+  checkOption,
   elementsOf,
+  isList,
+  type OptionRule,
   type Program,
   type Scheduler,
   ShapeError,
@@ -78,6 +81,27 @@ const fixed = (values: Float32Array): CpUpdate => ({
 /** What has a shape, and a name for errors. */
 type Shaped = { readonly shape: readonly number[]; toString(): string };
 
+/** What `constraints` may be. */
+const constraintsRule: OptionRule = {
+  needs:
+    'an object with "nonnegative", "unimodal", "orthogonal", { fixed: factor }, { smooth: λ } or { sparse: λ } by mode, as in { 0: "unimodal" }; of two constraints on one mode there are { smooth: λ, nonnegative: true } and { sparse: λ, nonnegative: true } alone',
+  is: (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    !isList(value) &&
+    Object.values(value).every(
+      (constraint) =>
+        constraint === "nonnegative" ||
+        constraint === "unimodal" ||
+        constraint === "orthogonal" ||
+        (typeof constraint === "object" &&
+          constraint !== null &&
+          KINDS.includes(Object.keys(constraint).sort().join())),
+    ),
+};
+/** what an object that stands for a constraint has */
+const KINDS = ["fixed", "smooth", "sparse", "nonnegative,smooth", "nonnegative,sparse"];
+
 /** What `constraints` and `nonnegative` ask for, of every mode that they name, checked. */
 export function constraintsOf(
   name: string,
@@ -85,6 +109,7 @@ export function constraintsOf(
   rank: number,
   asked: { nonnegative?: boolean | readonly number[]; constraints?: Readonly<Record<number, CpConstraint>> },
 ): ReadonlyMap<number, CpConstraint> {
+  if (asked.constraints) checkOption(name, "constraints", asked.constraints, constraintsRule);
   const all = new Map<number, CpConstraint>();
   for (const mode of nonnegativeModes(name, x, asked.nonnegative ?? false)) all.set(mode, "nonnegative");
   for (const [key, constraint] of Object.entries(asked.constraints ?? {})) {

@@ -24,7 +24,7 @@ import {
 } from "../ops/index.js";
 import { checkCall, overModes, type Resident, resident, type Source, withSource } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { restoreKruskal, zeroKruskal } from "./cpModels.js";
+import { restoreKruskal } from "./cpModels.js";
 import { hadamardProduct } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import {
@@ -38,6 +38,7 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
+import { zeroKruskal } from "./zeroKruskal.js";
 
 /**
  * Σ_r ‖λ_r a_r ∘ b_r ∘ …‖² / ‖X̂‖²: how much the rank-one terms cancel each other. 1 where they are orthogonal; it grows without

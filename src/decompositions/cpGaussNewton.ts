@@ -3,8 +3,6 @@ import {
   type DType,
   dispose,
   type Engine,
-  elementsOf,
-  formatShape,
   isList,
   type OptionRules,
   oneOf,
@@ -30,13 +28,15 @@ import {
 import { KruskalTensor } from "../tensors/index.js";
 import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
 import type { CpOptions } from "./cp.js";
-import { constraintsRule, isConstrained, nonnegativeRule, restoreKruskal, zeroKruskal } from "./cpModels.js";
+import { constraintsRule, isConstrained, nonnegativeRule, restoreKruskal } from "./cpModels.js";
 import {
   agreeing,
-  beginByGevd,
   beginModels,
+  type Core,
   EXACT,
+  GEVD_ENTRIES,
   type GevdTold,
+  type KnownFactors,
   type Model,
   normaliseColumns,
   runTogether,
@@ -44,7 +44,6 @@ import {
   type StartsProgress,
   type Task,
   toldOf,
-  widened,
 } from "./cpStarts.js";
 import { Held } from "./held.js";
 import {
@@ -60,7 +59,6 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
-import type { Compressed } from "./tucker.js";
 
 export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */
@@ -155,8 +153,7 @@ const ENOUGH_ALIKE = 3;
 const SAME_LOSS = 1e-5;
 /** the most iterations of the starts, and of a run, where the caller says nothing */
 const ITERATIONS = 500;
-/** by default, generalised eigenvalues are looked at for tensors of up to so many entries, and up to this rank */
-const GEVD_ENTRIES = 2 ** 18;
+/** by default, generalised eigenvalues are looked at up to this rank */
 const GEVD_RANK = 32;
 /** where the error is below this, an iteration may be the last one, and no start finds a model that is better by anything that matters */
 const NEARLY_EXACT = 20 * EXACT;
@@ -187,8 +184,10 @@ export async function cp(
     throw new ShapeError(`cp: rank ${rank}, needs a positive whole number`);
   checkOptions("cp", options, rules);
   if (x.order < 2 || x.order > 8) throw new ShapeError(`cp: ${x} has order ${x.order}, needs 2 to 8`);
-  const factors = startFactors(x.shape, options);
-  const fixed = fixedFactors(x.shape, options);
+  const { initialize = "random", fixed: byMode = {} } = options;
+  const isKnown = typeof initialize !== "string" || Object.keys(byMode).length > 0;
+  const known = isKnown && (await import("./cpKnownFactors.js")).knownFactors(x.shape, options);
+  const { factors, fixed }: KnownFactors = known || { factors: null, fixed: new Map() };
   if (isConstrained(options)) {
     refuseCheckpoint("cp", options.checkpoint, "with constraints", "take factors without any");
     return await withSource(engine, "cp", x, (source) => solveConstrained(source, options, factors, fixed), {
@@ -217,7 +216,7 @@ export async function cpOfRanks(
   ranks: readonly number[],
   options: Omit<CpGaussNewtonOptions, "rank" | "initialize" | "fixed" | "compression" | "checkpoint">,
 ): Promise<(at: number) => Promise<CpDecomposition>> {
-  const finish = await startAll(name, source, options, ranks, null, new Map());
+  const finish = await startAll(name, source, options, ranks, null, new Map(), finishTogether);
   options.signal?.throwIfAborted();
   return finish;
 }
@@ -235,54 +234,10 @@ async function solveConstrained(
   return await runConstrained("cp", source, { ...options, starts, seed, sweeps, initialize: first }, fixed);
 }
 
-/** The factors that `initialize` holds, checked; null where it is a word. */
-function startFactors(
-  shape: readonly number[],
-  { rank, initialize = "random" }: CpGaussNewtonOptions,
-): Float32Array[] | null {
-  if (typeof initialize === "string") return null;
-  if (initialize.length !== shape.length)
-    throw new ShapeError(
-      `cp: initialize has ${initialize.length} factors for a tensor ${formatShape(shape)}, needs ${shape.length}`,
-    );
-  return shape.map((extent, mode) => factorOf(initialize[mode]!, [extent, rank], `factor ${mode} of initialize`));
-}
-
-/** The fixed factors, checked, their columns of norm 1. */
-function fixedFactors(
-  shape: readonly number[],
-  { rank, fixed = {} }: CpGaussNewtonOptions,
-): ReadonlyMap<number, Float32Array> {
-  const factors = new Map<number, Float32Array>();
-  for (const [key, data] of Object.entries(fixed)) {
-    const mode = Number(key);
-    if (!(Number.isInteger(mode) && mode >= 0 && mode < shape.length))
-      throw new ShapeError(
-        `cp: fixed has mode ${key}, a tensor ${formatShape(shape)} has modes 0 to ${shape.length - 1}`,
-      );
-    const what = `factor ${mode} of fixed`;
-    const factor = factorOf(data, [shape[mode]!, rank], what);
-    const { columns, norms } = normaliseColumns(factor, rank);
-    const zero = norms.indexOf(0);
-    if (zero >= 0) throw new TenfoldError(`cp: column ${zero} of ${what} is zero, needs an entry that is not`);
-    factors.set(mode, columns);
-  }
-  if (factors.size === shape.length)
-    throw new TenfoldError("cp: all modes are fixed, needs one that is free: leave it out of fixed");
-  return factors;
-}
-
-function factorOf(data: TensorData, shape: readonly [number, number], what: string): Float32Array {
-  const values = elementsOf("cp", data, shape, "f32", what) as Float32Array;
-  const at = values.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0)
-    throw new TenfoldError(
-      `cp: ${what} has ${values[at]} at [${Math.floor(at / shape[1])}, ${at % shape[1]}], needs finite numbers`,
-    );
-  return values;
-}
-
-/** Runs the starts of models of these ranks; the result finishes one of them, by its place in `ranks`. */
+/**
+ * Runs the starts of models of these ranks; the result finishes one of them, by its place in `ranks`: by `together`,
+ * where that gives a way to finish all of them.
+ */
 async function startAll(
   name: string,
   source: Source,
@@ -290,6 +245,7 @@ async function startAll(
   ranks: readonly number[],
   factors: readonly Float32Array[] | null,
   fixed: ReadonlyMap<number, Float32Array>,
+  together?: typeof finishTogether,
 ): Promise<(at: number) => Promise<CpDecomposition>> {
   const { engine } = source;
   const { initialize, starts = factors ? 1 : STARTS, seed = 0, sweeps = ITERATIONS, tolerance = 1e-6 } = options;
@@ -312,17 +268,19 @@ async function startAll(
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const isWhole = source.known === undefined;
   const core = isWhole && !(factors && starts === 1) ? await coreOf(source, task, options.compression, held) : null;
-  const reduced = core ? coreSource(source, core) : source;
+  const reduced = core ? core.source : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
   const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];
+  const isKnown = factors !== null || initialize === "hosvd";
+  const first = isKnown ? (await import("./cpKnownFactors.js")).knownStart(factors) : null;
+  const zeroRows = source.unknownSlices?.length ? (await import("./cpKnownFactors.js")).zeroRows : null;
   for (const only of ranks) {
     const narrow = { ...task, rank: only };
-    const how = factors ?? (initialize === "hosvd" ? "hosvd" : "random");
-    const begin = await beginModels(reduced, core?.tensor ?? null, narrow, { from: 0, starts }, how);
+    const begin = await beginModels(reduced, core, narrow, { from: 0, starts }, first);
     const isTried = initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, narrow));
-    const start = isTried ? await gevdStart(source, reduced, narrow, begin[0]!, held) : null;
+    const start = isTried ? await gevdOf(source, reduced, narrow, begin[0]!, held) : null;
     if (start) begin[0] = start.factors;
-    for (const factors of begin) zeroRows(factors, source, narrow);
+    zeroRows?.(begin, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
   }
   const saving = checkpoint && {
@@ -372,8 +330,8 @@ async function startAll(
   }
   if (options.starts === undefined && !factors && ranks.length === 1)
     for (let from = starts; from < MOST_STARTS && !isCut && isLonely(groups[0]!, task); from += starts) {
-      const begin = await beginModels(reduced, core?.tensor ?? null, task, { from, starts }, "random");
-      for (const factors of begin) zeroRows(factors, source, task);
+      const begin = await beginModels(reduced, core, task, { from, starts }, null);
+      zeroRows?.(begin, source, task);
       const more = await run(task, begin, from);
       groups[0]!.push(...more.models);
       isCut = more.isCut;
@@ -383,12 +341,14 @@ async function startAll(
     const best = models.sort((a, b) => a.loss - b.loss)[0];
     // an abort left none
     if (!best) break;
-    const from = core ? await widened(core.tensor, best.factors, ranks[at]!) : best.factors;
+    const from = core ? await core.widen(best.factors, ranks[at]!) : best.factors;
     chosen.push({ from, start: best.start, told: startsOf(models, at) });
   }
-  const shares =
-    ranks.length > 1 && source instanceof Resident && sharedModels(engine, source.size, rank) >= ranks.length;
-  let models: Promise<{ models: SharedModel[]; isCut: boolean }> | null = null;
+  const finishOne = together?.(
+    source,
+    { ...task, seen, onStarts: undefined },
+    chosen.map((choice) => choice.from),
+  );
   return async (at) => {
     const { from, start, told } = chosen[at]!;
     // the model that an abort left is not the best one: it is not kept
@@ -398,19 +358,26 @@ async function startAll(
       seed: seedAt(seed, start),
       saving: saving && !isCut ? { checkpoint: saving.checkpoint, options } : undefined,
     };
-    if (shares) {
-      const shared = { ...task, seen, onStarts: undefined };
-      models ??= runTogether(
-        source.tensor(name),
-        shared,
-        chosen.map((choice) => choice.from),
-      );
-      const model = (await models).models[at];
-      signal?.throwIfAborted();
-      return { ...(await decomposition(source, last, model!)), starts: told };
-    }
+    if (finishOne) return { ...(await finishOne(last, at)), starts: told };
     const result = (await runEach(source, last, [from], told.errors[0])).best;
     return { ...result, ...(isCut && { aborted: true, converged: false, stalled: false }), starts: told };
+  };
+}
+
+/** Models of the whole tensor that run side by side, once one of them is asked for by its place; null where there is no room for that. */
+function finishTogether(
+  source: Source,
+  task: Task,
+  begin: readonly (readonly Float32Array[])[],
+): ((last: Task, at: number) => Promise<Decomposition<KruskalTensor>>) | null {
+  const hasRoom = source instanceof Resident && sharedModels(source.engine, source.size, task.rank) >= begin.length;
+  if (!hasRoom || begin.length === 1) return null;
+  let running: ReturnType<typeof runTogether> | null = null;
+  return async (last, at) => {
+    running ??= runTogether(source.tensor("cp"), task, begin);
+    const { models } = await running;
+    task.stopping.signal?.throwIfAborted();
+    return await decomposition(source, last, models[at]!);
   };
 }
 
@@ -487,34 +454,21 @@ function scaleColumn(factor: Float32Array, rank: number, column: number, by: num
   if (by !== 1) for (let at = column; at < factor.length; at += rank) factor[at]! *= by;
 }
 
-/** Rows of slices of which nothing is known are 0 from the start, and stay so: their gradient is 0, and so is what other modes make of them. */
-function zeroRows(factors: readonly Float32Array[], { unknownSlices = [] }: Source, { rank, fixed }: Task): void {
-  for (const { mode, index } of unknownSlices)
-    if (!fixed.has(mode)) factors[mode]!.fill(0, index * rank, (index + 1) * rank);
-}
-
 /** Whether generalised eigenvalues of what the starts run on are looked at where the caller says nothing: where the host may read it. */
 const mayTakeGevd = (reduced: Source, { rank, fixed }: Task): boolean =>
   reduced instanceof Resident && reduced.size <= GEVD_ENTRIES && rank <= GEVD_RANK && !fixed.size && reduced.order > 2;
 
-/** The first start by generalised eigenvalues; null where there are none. A tensor that is too large for the host gives them by its core. */
-async function gevdStart(
+/** The first start by generalised eigenvalues; null where there are none. */
+async function gevdOf(
   source: Source,
   reduced: Source,
   task: Task,
   random: readonly Float32Array[],
   held: Held,
-): ReturnType<typeof beginByGevd> {
-  const { rank, fixed, seed, stopping } = task;
-  if (fixed.size || source.order < 3 || source.known !== undefined) return null;
-  if (reduced instanceof Resident && reduced.size <= GEVD_ENTRIES)
-    return await beginByGevd(reduced.tensor("cp"), random, task);
-  const { compressed } = await import("./cpCompression.js");
-  const core = await compressed("cp", source, coreRanks(source, task), seed, stopping.signal);
-  held.keep({ destroy: () => core.tensor.destroy() });
-  const narrow = random.map((factor, mode) => factor.subarray(0, core.tensor.core.shape[mode]! * rank));
-  const start = await beginByGevd(core.tensor.core, narrow, task);
-  return start && { ...start, factors: [...(await widened(core.tensor, start.factors, rank))] };
+): Promise<{ factors: Float32Array[]; told: GevdTold } | null> {
+  if (task.fixed.size || source.order < 3 || source.known !== undefined) return null;
+  const { gevdStart } = await import("./cpGevdStart.js");
+  return await gevdStart(source, reduced, task, coreRanks(source, task), random, held);
 }
 
 /** Gauss-Newton from one start after the other; the best result, and the models of all. */
@@ -531,7 +485,7 @@ async function runEach(
     starts: begin.length,
     seed: task.seed,
     saving: task.saving,
-    zero: () => zeroModel(source, task),
+    zero: async () => (await import("./cpZero.js")).zeroModel(source, task),
     begin: (scope) => new GaussNewtonMethod(scope, task, begin, models, expected),
   });
   return { best, models };
@@ -541,13 +495,6 @@ async function runEach(
 async function digestOf(factors: readonly Float32Array[]): Promise<string> {
   const { digestOfArrays } = await import("./checkpoint.js");
   return digestOfArrays(factors);
-}
-
-/** The model of a tensor of zeros. */
-function zeroModel({ engine, shape }: Source, { rank, fixed }: Task): KruskalTensor {
-  const model = zeroKruskal(engine, shape, rank);
-  for (const [mode, factor] of fixed) engine.write(model.factors[mode]!, factor);
-  return model;
 }
 
 /** Whether so few starts found the best one's model, or its error, that there may be a better one. */
@@ -588,22 +535,12 @@ async function coreOf(
   task: Task,
   compression: "auto" | "none" = "auto",
   held: Held,
-): Promise<Compressed | null> {
+): Promise<Core | null> {
   const ranks = coreRanks(source, task);
   if (compression === "none" || sizeOf(ranks) > COMPRESSED * source.size) return null;
-  const { compressed } = await import("./cpCompression.js");
-  const core = await compressed("cp", source, ranks, task.seed, task.stopping.signal);
-  held.keep({ destroy: () => core.tensor.destroy() });
-  return core;
+  const { coreOfHosvd } = await import("./cpCompression.js");
+  return await coreOfHosvd(source, ranks, task, held);
 }
-
-const coreSource = ({ squaredNorm, largest }: Source, { tensor, relativeError }: Compressed): Resident =>
-  new Resident(tensor.core, {
-    exponent: 0,
-    squaredNorm: squaredNorm * Math.max(0, 1 - relativeError ** 2),
-    largest,
-    isZero: false,
-  });
 
 /** Gauss-Newton for one model at a time as a method of `iterate`. */
 class GaussNewtonMethod implements SweepMethod<KruskalTensor> {

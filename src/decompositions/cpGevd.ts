@@ -1,5 +1,5 @@
 /**
- * A start of CP by generalised eigenvalues: in a file that nothing else imports, so that it loads when it pays.
+ * Generalised eigenvalues of a tensor's mixtures, for a start of CP: `cpGevdStart.ts` loads with it.
  *
  * Of an exact model of rank R, all mixtures of slices are A·diag·Bᵀ with the same A and B: for two of them, M₁ and M₂, the eigenvectors of
  * M₁·M₂⁻¹ are the columns of A (Sanchez & Kowalski 1990; Leurgans, Ross & Abel 1993; De Lathauwer, De Moor & Vandewalle 2004). A⁻¹ times the tensor

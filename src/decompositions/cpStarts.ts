@@ -1,19 +1,17 @@
 /** The starts of a CP model by Gauss-Newton: what they begin with, how they run side by side, and how many of them agree. */
-import { Program, type Tensor } from "../gpu/index.js";
+import { Program, type Scheduler, type Tensor } from "../gpu/index.js";
 import {
   appendRow,
   GAUSS_NEWTON,
   GAUSS_NEWTON_SLOW,
   GaussNewtonState,
   matmul,
-  pasteColumns,
   randomModels,
   sharedModels,
 } from "../ops/index.js";
-import type { Source } from "../sources/index.js";
+import type { Resident, Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
-import { withStartFactor } from "./cpModels.js";
 import { Held } from "./held.js";
 import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
 
@@ -72,11 +70,9 @@ const AGREES = 0.99;
 const PATIENCE = 3;
 const GRACE = 20;
 /** the least weight of a term that a start has, in units: a term of weight 0 has no gradient, and would stay 0 */
-const LEAST_WEIGHT = 1e-6;
+export const LEAST_WEIGHT = 1e-6;
 /** of starts on a core, the one that begins with the leading singular vectors of X */
 const BY_BASES = 3;
-/** added to the normal equations of a start's weights, in units of their mean diagonal */
-const RIDGE = 1e-6;
 
 /** A model's relative error, and the part of its squared error that its next step is to take off, from its numbers on the GPU. */
 export function toldOf(
@@ -97,8 +93,41 @@ export function toldOf(
   return { fromResidual, foreseen, isOver: fromResidual < EXACT };
 }
 
-/** What the first start begins with. */
-export type FirstStart = "random" | "hosvd" | readonly Float32Array[];
+/** X by the core of its HOSVD, on which starts run. */
+export interface Core {
+  readonly tensor: TuckerTensor;
+  /** ‖X − X̂‖ / ‖X‖ of the HOSVD */
+  readonly relativeError: number;
+  /** the core as what starts read */
+  readonly source: Resident;
+  /** A model of the core as one of X, by its factors: A_n = U_n·B_n. */
+  widen(factors: readonly Float32Array[], rank: number): Promise<readonly Float32Array[]>;
+  /** Puts unit vectors in place of the first columns of a model's factors, those of `modes`: singular vectors of X. */
+  leadWithBases(factors: readonly Float32Array[], modes: readonly number[], rank: number): void;
+}
+
+/** by default, generalised eigenvalues are looked at for tensors of up to so many entries */
+export const GEVD_ENTRIES = 2 ** 18;
+
+/** Factors that a caller has. */
+export interface KnownFactors {
+  /** to begin with, by mode; null where there are none */
+  factors: Float32Array[] | null;
+  /** of fixed modes, columns of norm 1 */
+  fixed: ReadonlyMap<number, Float32Array>;
+}
+
+/** A first start that is not random. */
+export interface FirstStart {
+  /** of all modes; null where they are found on the GPU */
+  factors: readonly Float32Array[] | null;
+  /** Records a copy of a factor over the first columns of another. */
+  paste(s: Scheduler, factor: Tensor, out: Tensor): void;
+  /** Writes what is found on the GPU over the first columns of these factors, those of `modes`. */
+  find(x: Source, factors: readonly Tensor[], modes: readonly number[], task: Task): Promise<void>;
+  /** Factors with the weights that bring the terms nearest to x. */
+  weighted(x: Source, factors: readonly Float32Array[], task: Task): Promise<Float32Array[]>;
+}
 
 /**
  * What starts begin with, of each start and mode, in units. All but the first are random: uniform on [0, 1) and normal numbers by turns, as
@@ -110,83 +139,40 @@ export type FirstStart = "random" | "hosvd" | readonly Float32Array[];
  */
 export async function beginModels(
   reduced: Source,
-  core: TuckerTensor | null,
+  core: Core | null,
   task: Task,
   { from, starts }: { from: number; starts: number },
-  first: FirstStart,
+  first: FirstStart | null,
 ): Promise<Float32Array[][]> {
   const { engine, shape } = reduced;
-  const { rank, fixed, stopping } = task;
+  const { rank, fixed } = task;
   const seed = seedAt(task.seed, from);
   using held = new Held(engine);
   const stacked = shape.map((extent, mode) => held.allocate([extent, starts * rank], `start ${mode}`));
   const free = [...shape.keys()].filter((mode) => !fixed.has(mode));
-  const wideExtents = shape.map((extent, mode) => core?.factors[mode]?.shape[0] ?? extent);
-  const known =
-    typeof first === "string"
-      ? null
-      : first.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
+  const wideExtents = shape.map((extent, mode) => core?.tensor.factors[mode]?.shape[0] ?? extent);
+  const leading = first?.factors?.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
   await engine.run((s) => {
     for (const mode of free) {
-      const basis = core?.factors[mode];
+      const basis = core?.tensor.factors[mode];
       const out = stacked[mode]!;
       const extents = [wideExtents[mode]!, rank] as const;
       const factor = randomModels(s, extents, starts, { seed, stream: mode, out: basis ? undefined : out });
-      if (known) pasteColumns(s, known[mode]!, factor);
+      if (leading) first!.paste(s, leading[mode]!, factor);
       if (!basis) continue;
       matmul(s, basis, factor, { transposeA: true, out });
       s.release(factor);
     }
   }, "CP starts");
-  if (first === "hosvd")
-    for (const mode of free)
-      await withStartFactor(reduced, "hosvd", { mode, rank, seed, signal: stopping.signal }, (s, start) =>
-        pasteColumns(s, start, stacked[mode]!, 0),
-      );
+  await first?.find(reduced, stacked, free, task);
   const values = await engine.read(stacked);
   const models = Array.from({ length: starts }, (_, start) =>
     values.map((all, mode) => fixed.get(mode) ?? columnsOf(all, shape[mode]!, starts, rank, start)),
   );
-  if (core && from === 0 && starts > BY_BASES)
-    for (const mode of free) if (core.factors[mode]) leadWithBasis(models[BY_BASES]![mode]!, rank);
-  return await Promise.all(
-    models.map((factors, start) =>
-      start === 0 && first !== "random" ? weighted(reduced, factors, task) : scaled(reduced, factors, task),
-    ),
-  );
-}
-
-/** Puts unit vectors in place of a core factor's first columns, as many as it has rows. */
-function leadWithBasis(factor: Float32Array, rank: number): void {
-  const rows = factor.length / rank;
-  for (let r = 0; r < Math.min(rank, rows); r++)
-    for (let row = 0; row < rows; row++) factor[row * rank + r] = row === r ? 1 : 0;
-}
-
-/**
- * The first start by generalised eigenvalues, in units; null where there are none. Terms that x has no rank for are random, and next to nothing.
- *
- * @param random the start without them
- */
-export async function beginByGevd(
-  x: Tensor,
-  random: readonly Float32Array[],
-  { rank, unit, seed }: Task,
-): Promise<{ factors: Float32Array[]; told: GevdTold } | null> {
-  const { gevd } = await import("./cpGevd.js");
-  const values = await x.engine.read(x);
-  const start = gevd(values, x.shape, rank, seed);
-  if (!start) return null;
-  const { rank: terms, complexPairs, factors } = start;
-  const scale = unit ** (-1 / x.order);
-  const least = LEAST_WEIGHT ** (1 / x.order);
-  return {
-    factors: random.map((factor, mode) => {
-      const { columns } = normaliseColumns(factor, rank);
-      return columns.map((value, at) => (at % rank < terms ? factors[mode]![at]! * scale : value * least));
-    }),
-    told: { terms, complexPairs },
-  };
+  if (core && from === 0 && starts > BY_BASES) core.leadWithBases(models[BY_BASES]!, free, rank);
+  const begun = models.map((factors) => scaled(reduced, factors, task));
+  if (first) begun[0] = await first.weighted(reduced, models[0]!, task);
+  return begun;
 }
 
 /** What generalised eigenvalues told of a tensor. */
@@ -202,54 +188,6 @@ function scaled(x: Source, factors: readonly Float32Array[], { rank, fixed, unit
   const norm = Math.sqrt(squaredNormOf(factors, rank)) || 1;
   const scale = (Math.sqrt(x.squaredNorm) / unit / norm) ** (1 / (factors.length - fixed.size));
   return factors.map((factor, mode) => (fixed.has(mode) ? factor : factor.map((value) => value * scale)));
-}
-
-/** Factors with the weights that bring the terms nearest to x, shared out over the free modes. Reads x once. */
-async function weighted(
-  x: Source,
-  factors: readonly Float32Array[],
-  { rank, fixed, unit }: Task,
-): Promise<Float32Array[]> {
-  const { engine, shape } = x;
-  const turned = factors.map((factor) => normaliseColumns(factor, rank).columns);
-  using held = new Held(engine);
-  const tensors = turned.map((columns, mode) => held.keep(engine.tensor([shape[mode]!, rank], columns)));
-  const product = held.allocate([shape[0]!, rank], "product");
-  await Program.run(engine, (p) => void x.mttkrp(p, tensors, 0, { out: product }), "CP start");
-  const values = await engine.read(product);
-  const inner = new Float64Array(rank);
-  for (const [at, value] of values.entries()) inner[at % rank]! += (value * turned[0]![at]!) / unit;
-  const weights = solved(gramOf(turned, rank), inner, rank);
-  const count = factors.length - fixed.size;
-  const last = Math.max(...[...factors.keys()].filter((mode) => !fixed.has(mode)));
-  return turned.map((columns, mode) => {
-    if (fixed.has(mode)) return columns;
-    return columns.map((value, at) => {
-      const weight = weights[at % rank]!;
-      const size = Math.max(LEAST_WEIGHT, Math.abs(weight)) ** (1 / count);
-      return value * (mode === last && weight < 0 ? -size : size);
-    });
-  });
-}
-
-/** The solution of (V + a little)·w = b, by elimination; V is symmetric and not negative. */
-function solved(v: Float64Array, b: Float64Array, rank: number): Float64Array {
-  const a = Float64Array.from(v);
-  const w = Float64Array.from(b);
-  let trace = 0;
-  for (let r = 0; r < rank; r++) trace += a[r * rank + r]!;
-  for (let r = 0; r < rank; r++) a[r * rank + r]! += (RIDGE * trace) / rank || 1;
-  for (let k = 0; k < rank; k++)
-    for (let i = k + 1; i < rank; i++) {
-      const part = a[i * rank + k]! / a[k * rank + k]!;
-      for (let j = k; j < rank; j++) a[i * rank + j]! -= part * a[k * rank + j]!;
-      w[i]! -= part * w[k]!;
-    }
-  for (let i = rank - 1; i >= 0; i--) {
-    for (let j = i + 1; j < rank; j++) w[i]! -= a[i * rank + j]! * w[j]!;
-    w[i]! /= a[i * rank + i]!;
-  }
-  return w;
 }
 
 /** Columns of norm 1, and what their norms were; columns of zeros stay zero. */
@@ -274,7 +212,7 @@ function columnsOf(values: Float32Array, rows: number, models: number, rank: num
 }
 
 /** The Hadamard product of the Gram matrices of all modes: how terms lie to each other. */
-function gramOf(factors: readonly Float32Array[], rank: number): Float64Array {
+export function gramOf(factors: readonly Float32Array[], rank: number): Float64Array {
   const all = new Float64Array(rank * rank).fill(1);
   for (const factor of factors) products(factor, factor, rank).forEach((value, at) => void (all[at]! *= value));
   return all;
@@ -403,30 +341,6 @@ const isSlow = (scalars: Float32Array, model: number): boolean =>
 
 const hasConverged = (scalars: Float32Array, model: number): boolean =>
   scalars[model * GAUSS_NEWTON.perModel + GAUSS_NEWTON.slow]! >= GAUSS_NEWTON_SLOW;
-
-/** A model of the core as one of x: A_n = U_n·B_n. */
-export async function widened(
-  core: TuckerTensor,
-  factors: readonly Float32Array[],
-  rank: number,
-): Promise<readonly Float32Array[]> {
-  const { engine } = core;
-  using held = new Held(engine);
-  // a mode that the core has in full has no factor
-  const bases = core.factors.map((basis, mode) => basis && { basis, mode }).filter((entry) => entry !== null);
-  const wide = bases.map(({ basis, mode }) => held.allocate([basis.shape[0]!, rank], `factor ${mode}`));
-  const narrow = bases.map(({ mode }) =>
-    held.keep(engine.tensor([core.core.shape[mode]!, rank], factors[mode]!, { label: `core factor ${mode}` })),
-  );
-  await engine.run((s) => {
-    for (const [at, { basis }] of bases.entries()) matmul(s, basis, narrow[at]!, { out: wide[at]! });
-  }, "CP of the core");
-  const values = await engine.read(wide);
-  return factors.map((factor, mode) => {
-    const at = bases.findIndex((entry) => entry.mode === mode);
-    return at < 0 ? factor : values[at]!;
-  });
-}
 
 /** How many models, the first of which is the best, have a counterpart of every term of the best. */
 export const agreeing = (models: readonly Model[], rank: number): number =>

@@ -39,7 +39,6 @@ import {
 } from "../ops/index.js";
 import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
-import { withStartFactor } from "./cpModels.js";
 import { makeNonnegative, negativePart, nonnegativeModes, ONE_DIFFERENCE } from "./cpNonnegative.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
@@ -56,6 +55,7 @@ import {
   type Trace,
 } from "./iterate.js";
 import { Stack } from "./stack.js";
+import { withStartFactor } from "./startFactor.js";
 import { multilinearRanks } from "./tucker.js";
 
 const NAME = "nonnegativeTucker";

@@ -48,9 +48,10 @@ import {
 } from "../ops/index.js";
 import { checkCall, exponentOf, knownEntries, Masked, Resident, resident, scaleMarked } from "../sources/index.js";
 import { KruskalTensor, Parafac2Tensor } from "../tensors/index.js";
+import { canonicalKruskal } from "./canonicalKruskal.js";
 import { type CheckpointOptions, checkpointRules } from "./checkpointOptions.js";
 import { CpProblem } from "./cp.js";
-import { canonicalKruskal, restoreKruskal, withStartFactor, zeroKruskal } from "./cpModels.js";
+import { restoreKruskal } from "./cpModels.js";
 import { type CpUpdate, leastSquares, PROXIMAL } from "./cpUpdates.js";
 import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
@@ -66,6 +67,8 @@ import {
   type Trace,
 } from "./iterate.js";
 import { Stack } from "./stack.js";
+import { withStartFactor } from "./startFactor.js";
+import { zeroKruskal } from "./zeroKruskal.js";
 
 const NAME = "parafac2";
 

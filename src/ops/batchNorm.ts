@@ -3,7 +3,7 @@ import momentsShader from "../../shaders/batch_norm_moments.wgsl";
 import statisticsShader from "../../shaders/batch_norm_statistics.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
-import { slice } from "./stridedCopy.js";
+import { slice } from "./slice.js";
 
 const WIDTH = 64;
 const statistics = new Kernel(statisticsShader, ({ channels }) => [channels!]);

@@ -2,7 +2,8 @@ import shader from "../../shaders/bounded_norm.wgsl";
 import { Kernel, type Scheduler, ShapeError, TenfoldError, type Tensor } from "../gpu/index.js";
 import { fill } from "./fill.js";
 import { matmul } from "./matmul.js";
-import { scaleColumns, squaredDistance, sumOfSquares } from "./reduce.js";
+import { scaleColumns } from "./norms.js";
+import { squaredDistance, sumOfSquares } from "./reduce.js";
 import { assertCall, assertShape } from "./shapes.js";
 import { symmetricEigen } from "./symmetricEigen.js";
 

@@ -1,27 +1,9 @@
 import binaryShader from "../../shaders/elementwise_binary.wgsl?late";
-import unaryShader from "../../shaders/elementwise_unary.wgsl?late";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { assertCall, assertShape } from "./shapes.js";
 import { axesParams, collapseAxes, inVectors, stridesOf } from "./stridedCopy.js";
 
 const binaryKernel = new Kernel(binaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-const unaryKernel = new Kernel(unaryShader, ({ size }, { WIDTH }) => grid1d(size!, WIDTH!));
-
-/** Functions of one element, by the number that the shader gives them. */
-export const unaryFunctions = {
-  identity: 0,
-  relu: 1,
-  sqrt: 2,
-  square: 3,
-  exp: 4,
-  log: 5,
-  abs: 6,
-  reciprocal: 7,
-  sign: 8,
-  tanh: 9,
-  sigmoid: 10,
-} as const;
-export type UnaryFunction = keyof typeof unaryFunctions;
 
 interface Out {
   /** where to write; not one of the inputs */
@@ -82,43 +64,18 @@ function binary(name: string, code: number) {
 }
 
 /** a + b, broadcasting as NumPy does. */
-export const add = binary("add", 0);
+export const add = /* @__PURE__ */ binary("add", 0);
 /** a − b, broadcasting as NumPy does. */
-export const subtract = binary("subtract", 1);
+export const subtract = /* @__PURE__ */ binary("subtract", 1);
 /** a · b, element by element, broadcasting as NumPy does. */
-export const multiply = binary("multiply", 2);
+export const multiply = /* @__PURE__ */ binary("multiply", 2);
 /** a / b, broadcasting as NumPy does. */
-export const divide = binary("divide", 3);
+export const divide = /* @__PURE__ */ binary("divide", 3);
 /** a / b, and 0 where b is 0; broadcasting as NumPy does. */
-export const safeDivide = binary("safeDivide", 4);
+export const safeDivide = /* @__PURE__ */ binary("safeDivide", 4);
 /** The larger of a and b, broadcasting as NumPy does. */
-export const maximum = binary("maximum", 5);
+export const maximum = /* @__PURE__ */ binary("maximum", 5);
 /** The smaller of a and b, broadcasting as NumPy does. */
-export const minimum = binary("minimum", 6);
+export const minimum = /* @__PURE__ */ binary("minimum", 6);
 /** max(a + b, 0): relu of a sum, broadcasting as NumPy does. */
-export const addRelu = binary("addRelu", 7);
-
-/** alpha · f(x) + beta, element by element. */
-export function map(
-  s: Scheduler,
-  x: Tensor,
-  f: UnaryFunction,
-  { alpha = 1, beta = 0, out: target }: Out & { alpha?: number; beta?: number } = {},
-): Tensor {
-  assertCall("map", s, { x });
-  if (target) assertShape(f, "out", target, x.shape);
-  const out = target ?? s.tensor(x.shape, { label: f });
-  const vectors = x.size % 4 === 0;
-  s.run(
-    unaryKernel.with({ FUNCTION: unaryFunctions[f], scalar: vectors ? "vec4f" : "f32" }),
-    { x, out },
-    { size: vectors ? x.size / 4 : x.size, alpha, beta },
-  );
-  return out;
-}
-
-/** alpha · x + beta. */
-export function scale(s: Scheduler, x: Tensor, options: Out & { alpha?: number; beta?: number }): Tensor {
-  assertCall("scale", s, { x });
-  return map(s, x, "identity", options);
-}
+export const addRelu = /* @__PURE__ */ binary("addRelu", 7);

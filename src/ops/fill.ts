@@ -1,4 +1,4 @@
-import shader from "../../shaders/fill.wgsl";
+import shader from "../../shaders/fill.wgsl?late";
 import { grid1d, Kernel, type Scheduler, type Tensor } from "../gpu/index.js";
 import { assertCall } from "./shapes.js";
 

@@ -63,12 +63,14 @@ export {
   lineSearchTake,
 } from "./lineSearch.js";
 export { lowRankMatmul, MOST_LOW_RANK, prefersLowRank } from "./lowRankMatmul.js";
+export * from "./map.js";
 export * from "./matmul.js";
 export * from "./missing.js";
 export * from "./modeProduct.js";
 export { MOMENTUM_START, type Momentum, momentum } from "./momentum.js";
 export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
+export * from "./norms.js";
 export * from "./optimise.js";
 export { blockReflector, orthogonalise, reflectRows, rowStride, triangleOf } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
@@ -84,9 +86,17 @@ export {
   poolGeometry,
 } from "./pool2d.js";
 export * from "./random.js";
-export * from "./reduce.js";
+export { randomModels } from "./randomModels.js";
+export {
+  reduceMaximum,
+  reduceMinimum,
+  squaredDistance,
+  sum,
+  sumOfSquares,
+} from "./reduce.js";
 export * from "./scaleByPower.js";
 export { threeNumbers } from "./shapes.js";
+export * from "./slice.js";
 export { softCrossEntropy } from "./softCrossEntropy.js";
 export { softmax, softmaxGradient } from "./softmax.js";
 export * from "./softmaxCrossEntropy.js";
@@ -99,8 +109,6 @@ export {
   copy,
   inVectors,
   MOST_AXES,
-  paste,
-  slice,
   stridesOf,
 } from "./stridedCopy.js";
 export * from "./svd.js";

@@ -20,8 +20,8 @@ import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
+import { largestMagnitude } from "./norms.js";
 import { permute } from "./permute.js";
-import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 
 const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);

@@ -1,6 +1,6 @@
 import { type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { assertCall } from "./shapes.js";
-import { paste } from "./stridedCopy.js";
+import { paste } from "./slice.js";
 
 /** Writes the columns of `a` (rows×c) into `out` (rows×C) from `column` on; the other columns of `out` stay. */
 export function pasteColumns(s: Scheduler, a: Tensor, out: Tensor, column = 0): void {

@@ -6,9 +6,9 @@ import signShader from "../../shaders/sign_columns.wgsl";
 import { formatShape, grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
 import { matmul } from "./matmul.js";
+import { largestMagnitude } from "./norms.js";
 import { orthogonalise, triangleOf } from "./orthogonalise.js";
 import { permute } from "./permute.js";
-import { largestMagnitude } from "./reduce.js";
 import { assertCall } from "./shapes.js";
 import { recordCheck } from "./symmetricEigen.js";
 

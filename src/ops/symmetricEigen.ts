@@ -7,7 +7,7 @@ import startShader from "../../shaders/jacobi_eigen_start.wgsl";
 import turnsShader from "../../shaders/jacobi_eigen_turns.wgsl";
 import { grid1d, Kernel, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { setting } from "./adapter.js";
-import { largestMagnitude } from "./reduce.js";
+import { largestMagnitude } from "./norms.js";
 import { assertCall, assertShape } from "./shapes.js";
 
 const kernel = new Kernel(shader, () => [1]);

@@ -93,7 +93,7 @@ export class TensorReader implements Reader {
     return unfoldedProduct(p.s, this.numbers, y, mode);
   }
 
-  /** A Kruskal tensor is compared without being written out, and so is a Tucker tensor that has a factor of the first or the last mode. */
+  /** A Kruskal tensor is compared without being written out, and so is a product of two matrices. */
   residual({ s }: Program, model: Model, options: { out?: Tensor } = {}): Tensor {
     if (model instanceof KruskalTensor) return kruskalResidual(s, this.numbers, model.weights, model.factors, options);
     const product = model.asProduct?.(s);

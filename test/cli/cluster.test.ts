@@ -222,7 +222,7 @@ describe("the command", () => {
     expect(code).toBe(2);
     expect(stderr).toContain("cannot be started");
     expect(stderr).toContain("install Python 3.10 or newer");
-    expect(stderr).toContain("pip install numpy zarr");
+    expect(stderr).toContain('pip install "tenfold[cluster]"');
     const both = await command(["decompose", "X.zarr", "--rank", "2", "--workers", "2", "--scheduler", "tcp://h:1"]);
     expect(both.stderr).toContain("--scheduler and --workers: give one of them");
   });

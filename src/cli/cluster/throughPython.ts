@@ -12,7 +12,7 @@ export interface ClusterOptions {
   missing?: boolean | undefined;
 }
 
-/** The folder that has the Python package; null where it was not packed. */
+/** The folder of a checkout that has the Python package; null elsewhere, where pip installs it. */
 function pythonFolder(): string | null {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     if (existsSync(join(folder, "python/tenfold/cluster/__main__.py"))) return join(folder, "python");
@@ -37,7 +37,7 @@ export async function throughPython(
   const folder = pythonFolder();
   const paths = [folder, env.PYTHONPATH].filter((path) => path);
   const environment = { ...env, PYTHONPATH: paths.join(delimiter), TENFOLD_CLI: process.argv[1] ?? "" };
-  const install = `${python} -m pip install numpy zarr "dask[distributed]"`;
+  const install = `${python} -m pip install "tenfold[cluster]"`;
   const tried = spawnSync(python, ["-c", "import numpy, zarr, distributed, tenfold.cluster"], {
     env: environment,
     encoding: "utf8",
@@ -48,7 +48,9 @@ export async function throughPython(
     );
   if (tried.status !== 0) {
     const last = tried.stderr.trim().split("\n").at(-1);
-    throw new InputError(`--scheduler and --workers go by Dask, which ${python} has not in full (${last}); ${install}`);
+    throw new InputError(
+      `--scheduler and --workers go by tenfold for Python and Dask, which ${python} has not in full (${last}); ${install}`,
+    );
   }
   const words = ["-m", "tenfold.cluster", "run", "--file", file];
   if (scheduler !== undefined) words.push("--scheduler", scheduler);
