@@ -40,7 +40,6 @@ import {
   withSource,
 } from "../sources/index.js";
 import { BlockTermTensor, TuckerTensor } from "../tensors/index.js";
-import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -51,6 +50,7 @@ import {
   stoppingRules,
 } from "./iterate.js";
 import { Reduced } from "./reduced.js";
+import { TensorScope } from "./tensorScope.js";
 import { inBases, multilinearRanks, tuckerHOOI, zeroTucker } from "./tucker.js";
 
 export interface BlockTermOptions extends StoppingOptions {
@@ -146,16 +146,16 @@ const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, numbe
 
 /** Blocks of a core as those of the tensor that has it in these bases. The blocks of the core are freed. */
 async function blocksInBases(tensor: BlockTermTensor, bases: readonly (Tensor | null)[]): Promise<BlockTermTensor> {
-  using held = new Held(tensor.engine);
+  using tensorScope = new TensorScope(tensor.engine);
   const blocks: TuckerTensor[] = [];
   for (const { core, factors } of tensor.blocks) {
-    held.keep(core);
+    tensorScope.keep(core);
     const wide = [...factors];
     await inBases(wide, bases);
-    for (const factor of wide) if (factor) held.keep(factor);
+    for (const factor of wide) if (factor) tensorScope.keep(factor);
     blocks.push(new TuckerTensor(core, wide));
   }
-  return held.handOut(new BlockTermTensor(blocks));
+  return tensorScope.handOut(new BlockTermTensor(blocks));
 }
 
 const NAME = "blockTermALS";
@@ -228,19 +228,21 @@ async function blockTermMethod(
       residual.squaredNorm(p, { out });
     },
     async restore(tensor, exponent) {
-      using held = new Held(engine);
+      using tensorScope = new TensorScope(engine);
       const blocks: TuckerTensor[] = [];
       for (const { core, factors } of tensor.blocks)
-        blocks.push(new TuckerTensor(held.keep(await restore(engine, NAME, "core", core, exponent)), factors));
-      return held.handOut(new BlockTermTensor(blocks));
+        blocks.push(new TuckerTensor(tensorScope.keep(await restore(engine, NAME, "core", core, exponent)), factors));
+      return tensorScope.handOut(new BlockTermTensor(blocks));
     },
   };
 }
 
 /** Makes one block after the other; frees those that there are where one fails. */
 function blocksOf(engine: Engine, count: number, make: (block: number) => TuckerTensor): BlockTermTensor {
-  using held = new Held(engine);
-  return held.handOut(new BlockTermTensor(Array.from({ length: count }, (_, block) => held.keep(make(block)))));
+  using tensorScope = new TensorScope(engine);
+  return tensorScope.handOut(
+    new BlockTermTensor(Array.from({ length: count }, (_, block) => tensorScope.keep(make(block)))),
+  );
 }
 
 /** Starts from random numbers in every block. */
@@ -402,12 +404,12 @@ function identity(s: Scheduler, size: number): Tensor {
 
 /** Copies the blocks out, one Tucker tensor each. */
 async function takeBlocks(engine: Engine, model: SideBySide): Promise<BlockTermTensor> {
-  using held = new Held(engine);
+  using tensorScope = new TensorScope(engine);
   const blocks = model.ranks.map((ranks) => {
     const factors = model.factors.map(
-      (factor, mode) => factor && held.allocate([factor.shape[0]!, ranks[mode]!], `factor ${mode}`),
+      (factor, mode) => factor && tensorScope.allocate([factor.shape[0]!, ranks[mode]!], `factor ${mode}`),
     );
-    return new TuckerTensor(held.allocate(ranks, "core"), factors);
+    return new TuckerTensor(tensorScope.allocate(ranks, "core"), factors);
   });
   // with no mode to divide the first block holds everything, and the others nothing
   const filled = model.modes.length ? blocks : blocks.slice(0, 1);
@@ -420,7 +422,7 @@ async function takeBlocks(engine: Engine, model: SideBySide): Promise<BlockTermT
       }
     });
   }, "BTD blocks");
-  return held.handOut(new BlockTermTensor(blocks));
+  return tensorScope.handOut(new BlockTermTensor(blocks));
 }
 
 /** Records the Gram matrices and the residual of a model whose blocks were written anew. */

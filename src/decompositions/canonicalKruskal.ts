@@ -1,6 +1,6 @@
 import { canonicalizeColumns, copy, fill } from "../ops/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import { Held } from "./held.js";
+import { TensorScope } from "./tensorScope.js";
 
 /**
  * A copy of a model whose columns have norm 1, in canonical order and signs: weights fall, and in every factor but the last a column's entry of
@@ -18,13 +18,13 @@ export async function canonicalKruskal(
   const free = [...factors.keys()].filter((mode) => !fixed.has(mode));
   const signed = free.filter((mode) => !oneSigned.has(mode));
   const last = Math.max(...(signed.length ? signed : free));
-  using held = new Held(engine);
-  const sorted = held.allocate([rank], "weights");
+  using scope = new TensorScope(engine);
+  const sorted = scope.allocate([rank], "weights");
   engine.write(
     sorted,
     Float32Array.from(order, (r) => weights[r]!),
   );
-  const results = factors.map((factor, mode) => held.allocate(factor.shape, `factor ${mode}`));
+  const results = factors.map((factor, mode) => scope.allocate(factor.shape, `factor ${mode}`));
   using orderTensor = engine.tensor([rank], order, { label: "order" });
   await engine.run((s) => {
     const flips = s.tensor([rank], { label: "flips" });
@@ -35,5 +35,5 @@ export async function canonicalKruskal(
     });
     canonicalizeColumns(s, factors[last]!, orderTensor, flips, { apply: true, out: results[last]! });
   }, "CP result");
-  return held.handOut(new KruskalTensor(sorted, results));
+  return scope.handOut(new KruskalTensor(sorted, results));
 }

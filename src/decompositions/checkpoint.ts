@@ -3,7 +3,7 @@ import { Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
-import { Held } from "./held.js";
+import { TensorScope } from "./tensorScope.js";
 
 interface Header {
   version: number;
@@ -218,12 +218,12 @@ async function fingerprint(source: Source): Promise<Fingerprint> {
   const { engine, shape, exponent, largest, known, squaredNorm } = source;
   const random = randomNumbers();
   const values = shape.map((extent) => Float32Array.from({ length: extent * PROBES }, random));
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const factors = values.map((numbers, mode) =>
-    held.keep(engine.tensor([shape[mode]!, PROBES], numbers, { label: `probe ${mode}` })),
+    scope.keep(engine.tensor([shape[mode]!, PROBES], numbers, { label: `probe ${mode}` })),
   );
-  const product = held.allocate([shape[0]!, PROBES], "probes");
-  const zero = new KruskalTensor(held.allocate([PROBES], "no weights"), factors);
+  const product = scope.allocate([shape[0]!, PROBES], "probes");
+  const zero = new KruskalTensor(scope.allocate([PROBES], "no weights"), factors);
   engine.write(zero.weights, new Float32Array(PROBES));
   await Program.run(
     engine,

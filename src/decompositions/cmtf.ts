@@ -37,7 +37,6 @@ import { checkCall, type Difference, type Resident, resident, restoreValues, typ
 import { CoupledTensor } from "../tensors/coupled.js";
 import { KruskalTensor } from "../tensors/index.js";
 import { hadamardProduct, PROXIMAL } from "./cpUpdates.js";
-import { Held } from "./held.js";
 import {
   ConvergenceError,
   converge,
@@ -49,6 +48,7 @@ import {
   stoppingRules,
 } from "./iterate.js";
 import { withStartFactor } from "./startFactor.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** A data set, and what its modes are called: modes of one name are shared. */
 export interface CoupledData {
@@ -203,7 +203,7 @@ interface Part {
 }
 
 /** The tensors of one problem, and its recorded sweep. */
-class Coupled extends Held {
+class Coupled extends TensorScope {
   readonly #names: string[];
   readonly #factors = new Map<string, Tensor>();
   readonly #grams = new Map<string, Tensor>();
@@ -414,9 +414,9 @@ class Coupled extends Held {
     const all = await engine.read(this.#parts.map(({ model }) => model.weights));
     const part = (r: number) => this.#parts.reduce((sum, { weight }, d) => sum + weight * all[d]![r]! ** 2, 0);
     const order = Uint32Array.from(all[0]!.keys()).sort((a, b) => part(b) - part(a) || a - b);
-    using held = new Held(engine);
+    using scope = new TensorScope(engine);
     const factors = new Map(
-      this.#names.map((name) => [name, held.allocate(this.#factors.get(name)!.shape, `factor ${name}`)]),
+      this.#names.map((name) => [name, scope.allocate(this.#factors.get(name)!.shape, `factor ${name}`)]),
     );
     using places = engine.tensor([rank], order, { label: "order" });
     await engine.run((s) => {
@@ -436,10 +436,10 @@ class Coupled extends Held {
       );
       relativeErrors.push(await relativeResidual(source, (p, out) => void source.residual(p, model, { out })));
       const restored = restoreValues(NAME, "weights", values, source.exponent);
-      parts.push({ modes, weights: held.keep(engine.tensor([rank], restored, { label: "weights" })) });
+      parts.push({ modes, weights: scope.keep(engine.tensor([rank], restored, { label: "weights" })) });
     }
     const squared = relativeErrors.map((error, d) => error ** 2 * this.#parts[d]!.source.squaredNorm);
-    return held.handOut({
+    return scope.handOut({
       tensor: new CoupledTensor(factors, parts),
       relativeErrors,
       relativeError: this.#joint(squared),

@@ -1,6 +1,6 @@
 import { Program } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
-import { Held } from "./held.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** Singular values of a factor below this part of its largest count as 0: f32 tells no more of its columns. */
 const CUT = 1e-6;
@@ -29,13 +29,13 @@ export async function coreConsistency(
     Float64Array.from(factor, (value, at) => (mode ? value : value * weights[at % rank]!)),
   );
   const bases = weighted.map((factor) => orthonormal(factor, rank));
-  using held = new Held(engine);
-  const projected = held.allocate(
+  using scope = new TensorScope(engine);
+  const projected = scope.allocate(
     shape.map(() => rank),
     "core",
   );
   const matrices = bases.map(({ q }, mode) =>
-    held.keep(engine.tensor([shape[mode]!, rank], Float32Array.from(q), { label: `basis ${mode}` })),
+    scope.keep(engine.tensor([shape[mode]!, rank], Float32Array.from(q), { label: `basis ${mode}` })),
   );
   await Program.run(engine, (p) => void source.project(p, matrices, { out: projected }), "core consistency");
   const scale = 2 ** source.exponent;

@@ -37,7 +37,6 @@ import { type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./che
 import type { CpConstraint } from "./cpConstraints.js";
 import { constraintsRule, isConstrained, nonnegativeRule, restoreKruskal } from "./cpModels.js";
 import { type CorrectingSweeps, type CpUpdate, type FusedUpdate, hadamardProduct, leastSquares } from "./cpUpdates.js";
-import { Held } from "./held.js";
 import {
   type Convergence,
   type Decomposition,
@@ -55,6 +54,7 @@ import {
 } from "./iterate.js";
 import type { StackedFactors } from "./stack.js";
 import { withStartFactor } from "./startFactor.js";
+import { TensorScope } from "./tensorScope.js";
 import { zeroKruskal } from "./zeroKruskal.js";
 
 export interface CpOptions extends StoppingOptions, CheckpointOptions {
@@ -186,10 +186,10 @@ async function withNegativePart<T extends Decomposition<KruskalTensor>>(
   result: T,
 ): Promise<T> {
   if (oneSigned?.size !== source.order) return result;
-  using held = new Held(source.engine);
-  held.keep(result.tensor);
+  using tensorScope = new TensorScope(source.engine);
+  tensorScope.keep(result.tensor);
   const negativePart = await (await import("./cpNonnegative.js")).negativePart(source);
-  return held.handOut(negativePart === undefined ? result : { ...result, negativePart });
+  return tensorScope.handOut(negativePart === undefined ? result : { ...result, negativePart });
 }
 
 /** The update that the options ask for. What they seldom ask for is loaded when they do. */
@@ -392,9 +392,9 @@ export class CpSolver {
   }
 
   async #restored(result: Decomposition<KruskalTensor>): Promise<Decomposition<KruskalTensor>> {
-    using held = new Held(this.engine);
-    held.keep(result.tensor);
-    return held.handOut(await this.#problem.restored(result));
+    using tensorScope = new TensorScope(this.engine);
+    tensorScope.keep(result.tensor);
+    return tensorScope.handOut(await this.#problem.restored(result));
   }
 
   destroy(): void {

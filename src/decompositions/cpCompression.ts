@@ -3,7 +3,7 @@ import { matmul } from "../ops/index.js";
 import { Resident, type Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import type { Core, Task } from "./cpStarts.js";
-import { Held } from "./held.js";
+import { TensorScope } from "./tensorScope.js";
 import { compressed } from "./tucker.js";
 
 /** X by the core of its HOSVD, of these extents or less. It lives as long as what is held. */
@@ -11,11 +11,11 @@ export async function coreOfHosvd(
   source: Source,
   ranks: readonly number[],
   { seed, stopping }: Task,
-  held: Held,
+  scope: TensorScope,
 ): Promise<Core> {
   const { squaredNorm, largest } = source;
   const { tensor, relativeError } = await compressed("cp", source, ranks, seed, stopping.signal);
-  held.keep({ destroy: () => tensor.destroy() });
+  scope.keep({ destroy: () => tensor.destroy() });
   return {
     tensor,
     relativeError,
@@ -46,12 +46,12 @@ async function widened(
   rank: number,
 ): Promise<readonly Float32Array[]> {
   const { engine } = core;
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   // a mode that the core has in full has no factor
   const bases = core.factors.map((basis, mode) => basis && { basis, mode }).filter((entry) => entry !== null);
-  const wide = bases.map(({ basis, mode }) => held.allocate([basis.shape[0]!, rank], `factor ${mode}`));
+  const wide = bases.map(({ basis, mode }) => scope.allocate([basis.shape[0]!, rank], `factor ${mode}`));
   const narrow = bases.map(({ mode }) =>
-    held.keep(engine.tensor([core.core.shape[mode]!, rank], factors[mode]!, { label: `core factor ${mode}` })),
+    scope.keep(engine.tensor([core.core.shape[mode]!, rank], factors[mode]!, { label: `core factor ${mode}` })),
   );
   await engine.run((s) => {
     for (const [at, { basis }] of bases.entries()) matmul(s, basis, narrow[at]!, { out: wide[at]! });

@@ -5,8 +5,8 @@ import type { KruskalTensor } from "../tensors/index.js";
 import { type CpOptions, cpConstrained } from "./cp.js";
 import type { CpConstraint } from "./cpConstraints.js";
 import { agreeing, type Model } from "./cpStarts.js";
-import { Held } from "./held.js";
 import { ConvergenceError, type Decomposition, minimised, seedAt } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** What is asked of the starts. */
 export interface ConstrainedStarts extends Omit<CpOptions, "initialize" | "solver" | "ridge"> {
@@ -33,7 +33,7 @@ export async function runConstrained(
   }
   const shared = { rank, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, nonnegative, constraints };
   const models: (Model & { relativeError: number })[] = [];
-  using winner = new Held(engine);
+  using winner = new TensorScope(engine);
   let best: Decomposition<KruskalTensor> | null = null;
   let isCut = false;
   let failure: ConvergenceError | null = null;
@@ -43,17 +43,17 @@ export async function runConstrained(
       break;
     }
     try {
-      using held = new Held(engine);
+      using scope = new TensorScope(engine);
       const how = start ? "random" : initialize;
       const result = await cpConstrained(name, source, { ...shared, initialize: how, seed: seedAt(seed, start) });
-      held.keep(result.tensor);
+      scope.keep(result.tensor);
       isCut = result.aborted;
       const loss = minimised(result);
       const { relativeError } = result;
       models.push({ start, factors: await engine.read([...result.tensor.factors]), loss, relativeError });
       if (best && minimised(best) <= loss) continue;
       winner.destroy();
-      winner.keep(held.handOut(result.tensor));
+      winner.keep(scope.handOut(result.tensor));
       best = result;
     } catch (error) {
       // a start that collapses is not the best one; the others may be good

@@ -26,7 +26,6 @@ import { checkCall, overModes, type Resident, resident, type Source, withSource 
 import { KruskalTensor } from "../tensors/index.js";
 import { restoreKruskal } from "./cpModels.js";
 import { hadamardProduct } from "./cpUpdates.js";
-import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -38,6 +37,7 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 import { zeroKruskal } from "./zeroKruskal.js";
 
 /**
@@ -267,14 +267,14 @@ class CorrectionMethod implements SweepMethod<KruskalTensor> {
   async finish(): Promise<KruskalTensor> {
     const { engine } = this.scope;
     const { weights, factors } = this.model;
-    using held = new Held(engine);
-    const copyOf = ({ shape, label }: Tensor) => held.allocate(shape, label);
+    using tensorScope = new TensorScope(engine);
+    const copyOf = ({ shape, label }: Tensor) => tensorScope.allocate(shape, label);
     const tensor = new KruskalTensor(copyOf(weights), factors.map(copyOf));
     await engine.run((s) => {
       copy(s, weights, { out: tensor.weights });
       for (const [mode, factor] of factors.entries()) copy(s, factor, { out: tensor.factors[mode]! });
     }, "correction result");
-    return held.handOut(tensor);
+    return tensorScope.handOut(tensor);
   }
 
   residual(p: Program, tensor: KruskalTensor, out: Tensor): void {

@@ -45,7 +45,6 @@ import {
   type Task,
   toldOf,
 } from "./cpStarts.js";
-import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -59,6 +58,7 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 
 export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions {
   /** R, the number of rank-one terms */
@@ -264,10 +264,11 @@ async function startAll(
   });
   if (source.isZero)
     return async (at) => ({ ...(await runEach(source, reported[at]!, [])).best, starts: { errors: [0], agreeing: 1 } });
-  using held = new Held(engine);
+  using tensorScope = new TensorScope(engine);
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const isWhole = source.known === undefined;
-  const core = isWhole && !(factors && starts === 1) ? await coreOf(source, task, options.compression, held) : null;
+  const core =
+    isWhole && !(factors && starts === 1) ? await coreOf(source, task, options.compression, tensorScope) : null;
   const reduced = core ? core.source : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
   const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];
@@ -278,7 +279,7 @@ async function startAll(
     const narrow = { ...task, rank: only };
     const begin = await beginModels(reduced, core, narrow, { from: 0, starts }, first);
     const isTried = initialize === "gevd" || (initialize === undefined && mayTakeGevd(reduced, narrow));
-    const start = isTried ? await gevdOf(source, reduced, narrow, begin[0]!, held) : null;
+    const start = isTried ? await gevdOf(source, reduced, narrow, begin[0]!, tensorScope) : null;
     if (start) begin[0] = start.factors;
     zeroRows?.(begin, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
@@ -388,7 +389,7 @@ async function decomposition(
   { factors, iterations, converged }: SharedModel,
 ): Promise<Decomposition<KruskalTensor>> {
   const { engine, exponent } = source;
-  using result = new Held(engine);
+  using result = new TensorScope(engine);
   const tensor = result.keep(resultOf(engine, factors, { rank, unit, fixed }));
   const relativeError = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
   const restored = exponent ? await restoreKruskal("cp", tensor, exponent) : tensor;
@@ -433,13 +434,13 @@ function resultOf(
   for (const [r, sign] of flips.entries()) scaleColumn(normalised[free.at(-1)!]!, rank, r, sign);
   const inOrder = (values: Float32Array): Float32Array =>
     values.map((_, at) => values[at - (at % rank) + order[at % rank]!]!);
-  using held = new Held(engine);
+  using tensorScope = new TensorScope(engine);
   const tensors = normalised.map((columns, mode) =>
-    held.keep(engine.tensor([columns.length / rank, rank], inOrder(columns), { label: `factor ${mode}` })),
+    tensorScope.keep(engine.tensor([columns.length / rank, rank], inOrder(columns), { label: `factor ${mode}` })),
   );
   const sorted = Float32Array.from(order, (r) => weights[r]!);
-  const weightsTensor = held.keep(engine.tensor([rank], sorted, { label: "weights" }));
-  return held.handOut(new KruskalTensor(weightsTensor, tensors));
+  const weightsTensor = tensorScope.keep(engine.tensor([rank], sorted, { label: "weights" }));
+  return tensorScope.handOut(new KruskalTensor(weightsTensor, tensors));
 }
 
 /** Of each column the sign of its entry of largest magnitude, 1 where it is 0. A later entry must be clearly larger, so that rounding does not decide. */
@@ -464,11 +465,11 @@ async function gevdOf(
   reduced: Source,
   task: Task,
   random: readonly Float32Array[],
-  held: Held,
+  tensorScope: TensorScope,
 ): Promise<{ factors: Float32Array[]; told: GevdTold } | null> {
   if (task.fixed.size || source.order < 3 || source.known !== undefined) return null;
   const { gevdStart } = await import("./cpGevdStart.js");
-  return await gevdStart(source, reduced, task, coreRanks(source, task), random, held);
+  return await gevdStart(source, reduced, task, coreRanks(source, task), random, tensorScope);
 }
 
 /** Gauss-Newton from one start after the other; the best result, and the models of all. */
@@ -534,12 +535,12 @@ async function coreOf(
   source: Source,
   task: Task,
   compression: "auto" | "none" = "auto",
-  held: Held,
+  tensorScope: TensorScope,
 ): Promise<Core | null> {
   const ranks = coreRanks(source, task);
   if (compression === "none" || sizeOf(ranks) > COMPRESSED * source.size) return null;
   const { coreOfHosvd } = await import("./cpCompression.js");
-  return await coreOfHosvd(source, ranks, task, held);
+  return await coreOfHosvd(source, ranks, task, tensorScope);
 }
 
 /** Gauss-Newton for one model at a time as a method of `iterate`. */

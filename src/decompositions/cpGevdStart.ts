@@ -3,7 +3,7 @@ import type { Tensor } from "../gpu/index.js";
 import { Resident, type Source } from "../sources/index.js";
 import { gevd } from "./cpGevd.js";
 import { GEVD_ENTRIES, type GevdTold, LEAST_WEIGHT, normaliseColumns, type Task } from "./cpStarts.js";
-import type { Held } from "./held.js";
+import type { TensorScope } from "./tensorScope.js";
 
 /** A start by generalised eigenvalues, in units, and what they told. */
 interface StartByGevd {
@@ -23,13 +23,13 @@ export async function gevdStart(
   task: Task,
   ranks: readonly number[],
   random: readonly Float32Array[],
-  held: Held,
+  scope: TensorScope,
 ): Promise<StartByGevd | null> {
   const { rank } = task;
   if (reduced instanceof Resident && reduced.size <= GEVD_ENTRIES)
     return await beginByGevd(reduced.tensor("cp"), random, task);
   const { coreOfHosvd } = await import("./cpCompression.js");
-  const core = await coreOfHosvd(source, ranks, task, held);
+  const core = await coreOfHosvd(source, ranks, task, scope);
   const narrow = random.map((factor, mode) => factor.subarray(0, core.tensor.core.shape[mode]! * rank));
   const start = await beginByGevd(core.tensor.core, narrow, task);
   return start && { ...start, factors: [...(await core.widen(start.factors, rank))] };

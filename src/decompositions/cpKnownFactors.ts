@@ -11,8 +11,8 @@ import {
 import { pasteColumns } from "../ops/index.js";
 import type { Source } from "../sources/index.js";
 import { type FirstStart, gramOf, type KnownFactors, LEAST_WEIGHT, normaliseColumns, type Task } from "./cpStarts.js";
-import { Held } from "./held.js";
 import { withStartFactor } from "./startFactor.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** added to the normal equations of a start's weights, in units of their mean diagonal */
 const RIDGE = 1e-6;
@@ -106,9 +106,9 @@ async function weighted(
 ): Promise<Float32Array[]> {
   const { engine, shape } = x;
   const turned = factors.map((factor) => normaliseColumns(factor, rank).columns);
-  using held = new Held(engine);
-  const tensors = turned.map((columns, mode) => held.keep(engine.tensor([shape[mode]!, rank], columns)));
-  const product = held.allocate([shape[0]!, rank], "product");
+  using scope = new TensorScope(engine);
+  const tensors = turned.map((columns, mode) => scope.keep(engine.tensor([shape[mode]!, rank], columns)));
+  const product = scope.allocate([shape[0]!, rank], "product");
   await Program.run(engine, (p) => void x.mttkrp(p, tensors, 0, { out: product }), "CP start");
   const values = await engine.read(product);
   const inner = new Float64Array(rank);

@@ -12,8 +12,8 @@ import {
 import type { Resident, Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
-import { Held } from "./held.js";
 import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** What all runs of a model share. */
 export interface Task {
@@ -147,11 +147,11 @@ export async function beginModels(
   const { engine, shape } = reduced;
   const { rank, fixed } = task;
   const seed = seedAt(task.seed, from);
-  using held = new Held(engine);
-  const stacked = shape.map((extent, mode) => held.allocate([extent, starts * rank], `start ${mode}`));
+  using scope = new TensorScope(engine);
+  const stacked = shape.map((extent, mode) => scope.allocate([extent, starts * rank], `start ${mode}`));
   const free = [...shape.keys()].filter((mode) => !fixed.has(mode));
   const wideExtents = shape.map((extent, mode) => core?.tensor.factors[mode]?.shape[0] ?? extent);
-  const leading = first?.factors?.map((factor, mode) => held.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
+  const leading = first?.factors?.map((factor, mode) => scope.keep(engine.tensor([wideExtents[mode]!, rank], factor)));
   await engine.run((s) => {
     for (const mode of free) {
       const basis = core?.tensor.factors[mode];
@@ -261,15 +261,15 @@ async function runGroup(
   const { engine } = x;
   const models = begin.length;
   const ranks = begin.map((factors) => factors[0]!.length / x.shape[0]!);
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const half = seen.squaredNorm / unit ** 2 / 2;
   const convergence = { tolerance: stopping.tolerance, noise: 2 * NOISE * half, exact: EXACT ** 2 * half };
-  const state = held.keep(
+  const state = scope.keep(
     new GaussNewtonState(engine, x.shape, rank, x.shape[0]!, { models, unit, fixed: [...fixed.keys()], convergence }),
   );
-  const differences = held.allocate([models, ...x.shape], "differences");
-  const rows = held.allocate([SWEEPS_A_BATCH, state.scalars.size], "trace");
-  const counter = held.allocate([1], "counter", "u32");
+  const differences = scope.allocate([models, ...x.shape], "differences");
+  const rows = scope.allocate([SWEEPS_A_BATCH, state.scalars.size], "trace");
+  const counter = scope.allocate([1], "counter", "u32");
   const place = (mode: number, row: number, model: number) => ((state.starts[mode]! + row) * models + model) * rank;
   const stacked = new Float32Array(state.trial.size);
   for (const [model, factors] of begin.entries())
@@ -281,7 +281,7 @@ async function runGroup(
   state.evaluate(program.s, x, differences);
   state.step(program.s);
   appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
-  const precise = held.keep(await program.compile());
+  const precise = scope.keep(await program.compile());
   const starts = begin.map((_, model) => first + model);
   let iteration = 0;
   /** by rank: the iteration at which half of the starts of that rank had converged */

@@ -3,7 +3,7 @@ import { dispose, type Engine, Program, type Scheduler, sizeOf, TenfoldError, ty
 import { accumulateKnown, fill, type HoldOut, holdOut, kruskalResidual, sumOfSquares } from "../ops/index.js";
 import { Masked, MaskedSlabs, masked, Resident, Slabs, type Source } from "../sources/index.js";
 import type { KruskalTensor } from "../tensors/index.js";
-import { Held } from "./held.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** the stream of random numbers that says which entries are held out: starts take those of the modes */
 const STREAM = 1000;
@@ -17,7 +17,7 @@ export class HeldOut {
     readonly squaredNorm: number,
     /** Records Σ of the squares of X − X̂ over entries that are held out. */
     private readonly lackOf: (p: Program, model: KruskalTensor, out: Tensor) => void,
-    private readonly held: Held,
+    private readonly scope: TensorScope,
   ) {}
 
   /** @throws TenfoldError where X is on other machines, or the share leaves no entry on one of the sides */
@@ -45,9 +45,9 @@ export class HeldOut {
 
   static async #ofTensor(source: Resident | Masked, side: Side): Promise<HeldOut> {
     const { engine, shape } = source;
-    using held = new Held(engine);
-    const heldOut = held.allocate(shape, "held out");
-    const norm = held.allocate([1], "squared norm");
+    using scope = new TensorScope(engine);
+    const heldOut = scope.allocate(shape, "held out");
+    const norm = scope.allocate([1], "squared norm");
     using mask = engine.tensor(shape, null, { label: "mask" });
     await engine.run((s) => {
       const marked = side("held out")(s, source.x, 0);
@@ -60,14 +60,14 @@ export class HeldOut {
       s.release(others);
     }, "holding out");
     const others = await masked(engine, source.x, { mask });
-    held.keep({ destroy: () => others[dispose]() });
+    scope.keep({ destroy: () => others[dispose]() });
     const lackOf = ({ s }: Program, { weights, factors }: KruskalTensor, out: Tensor): void => {
       const marked = side("held out")(s, source.x, 0);
       kruskalResidual(s, marked, weights, factors, { out, missing: { scale: 1 } });
       s.release(marked);
     };
     const [squaredNorm] = await engine.read(norm);
-    return held.handOut(new HeldOut(others, squaredNorm!, lackOf, held.move()));
+    return scope.handOut(new HeldOut(others, squaredNorm!, lackOf, scope.move()));
   }
 
   static async #ofSlabs(source: Slabs, side: Side): Promise<HeldOut> {
@@ -77,7 +77,7 @@ export class HeldOut {
     ];
     const lackOf = (p: Program, model: KruskalTensor, out: Tensor): void => void taken.residual(p, model, { out });
     // residuals of it are as of all entries, and so is its norm
-    return new HeldOut(others, taken.squaredNorm, lackOf, new Held(source.engine));
+    return new HeldOut(others, taken.squaredNorm, lackOf, new TensorScope(source.engine));
   }
 
   get engine(): Engine {
@@ -95,7 +95,7 @@ export class HeldOut {
   }
 
   destroy(): void {
-    this.held.destroy();
+    this.scope.destroy();
   }
 }
 

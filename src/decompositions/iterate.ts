@@ -13,8 +13,8 @@ import { copy } from "../ops/index.js";
 import type { Model, Source } from "../sources/index.js";
 import type { Keeper } from "./checkpoint.js";
 import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
-import { Held, together } from "./held.js";
 import { StoppingRule } from "./stopping.js";
+import { TensorScope, together } from "./tensorScope.js";
 
 /** What `onIteration` is told after each sweep (a batch of sweeps late). */
 export interface Iteration {
@@ -358,7 +358,7 @@ async function failAfter(batch: Batch | null, error: unknown): Promise<never> {
 
 /** Two copies of a solver's state, saved and restored on the GPU. */
 class Memory {
-  readonly #held: Held;
+  readonly #scope: TensorScope;
   readonly save: Replay[] = [];
   readonly restore: Replay[] = [];
 
@@ -366,14 +366,14 @@ class Memory {
     readonly engine: Engine,
     readonly state: readonly Tensor[],
   ) {
-    this.#held = new Held(engine);
+    this.#scope = new TensorScope(engine);
   }
 
   /** Allocates the copies, the first time. */
   async open(): Promise<void> {
     const { engine, state } = this;
     while (this.restore.length < 2) {
-      const copies = state.map(({ shape, label }) => this.#held.allocate(shape, `${label} before`));
+      const copies = state.map(({ shape, label }) => this.#scope.allocate(shape, `${label} before`));
       for (const [list, from, to] of [
         [this.save, state, copies],
         [this.restore, copies, state],
@@ -382,13 +382,13 @@ class Memory {
         from.forEach((tensor, index) => {
           copy(p.s, tensor, { out: to[index]! });
         });
-        list.push(this.#held.keep(await p.compile()));
+        list.push(this.#scope.keep(await p.compile()));
       }
     }
   }
 
   [dispose](): void {
-    this.#held.destroy();
+    this.#scope.destroy();
   }
 }
 
@@ -646,10 +646,10 @@ export class Problem<T extends { destroy(): void }> {
   /** The present state as a result, of the scaled x. */
   async result(convergence: Convergence): Promise<Decomposition<T>> {
     const { source, method } = this;
-    using held = new Held(source.engine);
-    const tensor = held.keep(await method.finish());
+    using tensorScope = new TensorScope(source.engine);
+    const tensor = tensorScope.keep(await method.finish());
     const relativeError = await relativeResidual(source, (p, out) => method.residual(p, tensor, out));
-    return held.handOut({
+    return tensorScope.handOut({
       ...convergence,
       ...(source.known !== undefined && { known: source.known }),
       tensor,
@@ -696,7 +696,7 @@ export async function relativeResidual(
   return Math.sqrt((await engine.read(squared))[0]! / squaredNorm);
 }
 
-class RunScope extends Held implements Scope {
+class RunScope extends TensorScope implements Scope {
   constructor(readonly source: Source) {
     super(source.engine);
   }

@@ -48,7 +48,7 @@ import {
   tridiagonalStep,
 } from "../ops/index.js";
 import { resident, restore, restoreValues } from "../sources/index.js";
-import { Held, together } from "./held.js";
+import { TensorScope, together } from "./tensorScope.js";
 import { bidiagonalSvd, tridiagonalEigen } from "./tridiagonal.js";
 
 /** How a long factorisation is watched and stopped. */
@@ -155,10 +155,10 @@ export async function svd(engine: Engine, a: Tensor<DType>, options: LinalgOptio
   assertMatrix("svd", a);
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
-  using held = new Held(engine);
-  const u = held.allocate([m, k], "U");
-  const values = held.allocate([k], "singular values");
-  const v = held.allocate([n, k], "V");
+  using scope = new TensorScope(engine);
+  const u = scope.allocate([m, k], "U");
+  const values = scope.allocate([k], "singular values");
+  const v = scope.allocate([n, k], "V");
   if (k <= JACOBI) {
     options.signal?.throwIfAborted();
     await engine.run((s) => {
@@ -169,7 +169,7 @@ export async function svd(engine: Engine, a: Tensor<DType>, options: LinalgOptio
     }, "SVD");
   } else await largeSvd(engine, x, scaleExponent(source.largest), { u, values, v }, options);
   options.onProgress?.(1);
-  return held.handOut(new SvdFactors(u, await restore(engine, "svd", "singular values", values, exponent), v));
+  return scope.handOut(new SvdFactors(u, await restore(engine, "svd", "singular values", values, exponent), v));
 }
 
 async function largeSvd(
@@ -181,11 +181,11 @@ async function largeSvd(
 ): Promise<void> {
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
-  using held = new Held(engine);
-  const reduction = held.keep(startBidiagonal(engine, k));
+  using scope = new TensorScope(engine);
+  const reduction = scope.keep(startBidiagonal(engine, k));
   // of a matrix that is not square: Q of its longer side, and the triangle
-  const square = m === n ? x : held.allocate([k, k], "triangle");
-  const q = m === n ? null : held.allocate([Math.max(m, n), k], "Q");
+  const square = m === n ? x : scope.allocate([k, k], "triangle");
+  const q = m === n ? null : scope.allocate([Math.max(m, n), k], "Q");
   await engine.run((s) => {
     const scaled = scaleByPower(s, x, power);
     if (!q) return void pasteColumns(s, scaled, reduction.matrix);
@@ -207,9 +207,9 @@ async function largeSvd(
     values,
     host.values.map((value) => value * 2 ** -power),
   );
-  const rows = held.keep(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
-  const shortfall = held.allocate([k], "shortfall");
-  const rowsV = held.keep(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
+  const rows = scope.keep(engine.tensor([k, stride], host.u, { label: "Uᵀ" }));
+  const shortfall = scope.allocate([k], "shortfall");
+  const rowsV = scope.keep(engine.tensor([k, stride], host.v, { label: "Vᵀ" }));
   await engine.run((s) => {
     reflectBack(s, rows, reduction.u, scalarRow(reduction, 2));
     reflectBack(s, rowsV, reduction.v, scalarRow(reduction, 3));
@@ -243,9 +243,9 @@ export async function eigh(engine: Engine, a: Tensor<DType>, options: LinalgOpti
   const [n, columns] = x.shape as [number, number];
   if (n !== columns) throw new ShapeError(`eigh: ${a}, needs a square matrix`);
   await assertSymmetric(engine, x, source.squaredNorm);
-  using held = new Held(engine);
-  const values = held.allocate([n], "eigenvalues");
-  const vectors = held.allocate([n, n], "eigenvectors");
+  using scope = new TensorScope(engine);
+  const values = scope.allocate([n], "eigenvalues");
+  const vectors = scope.allocate([n, n], "eigenvectors");
   using shortfall = engine.tensor([n], null, { label: "shortfall" });
   const finish = (s: Scheduler): void => {
     signColumns(s, vectors);
@@ -262,7 +262,7 @@ export async function eigh(engine: Engine, a: Tensor<DType>, options: LinalgOpti
   else await largeEigen(engine, x, scaleExponent(source.largest), values, vectors, finish, options);
   await correct(engine, values, shortfall);
   options.onProgress?.(1);
-  return held.handOut(new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors));
+  return scope.handOut(new EigenFactors(await restore(engine, "eigh", "eigenvalues", values, exponent), vectors));
 }
 
 async function largeEigen(
@@ -275,8 +275,8 @@ async function largeEigen(
   { signal, onProgress }: LinalgOptions,
 ): Promise<void> {
   const n = values.size;
-  using held = new Held(engine);
-  const reduction = held.keep(startTridiagonal(engine, n));
+  using scope = new TensorScope(engine);
+  const reduction = scope.keep(startTridiagonal(engine, n));
   await engine.run(
     (s) => pasteColumns(s, scaleByPower(s, symmetricPart(s, x), power), reduction.matrix),
     "eigen start",
@@ -290,7 +290,7 @@ async function largeEigen(
     values,
     host.values.map((value) => value * 2 ** -power),
   );
-  const rows = held.keep(engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" }));
+  const rows = scope.keep(engine.tensor([n, reduction.stride], host.vectors, { label: "vectors" }));
   await engine.run((s) => {
     reflectBack(s, rows, reduction.v, scalarRow(reduction, 2));
     polishColumns(s, orthonormal(s, rows, n, host.close), { out: vectors });
@@ -311,9 +311,9 @@ export async function qr(engine: Engine, a: Tensor<DType>, options: LinalgOption
   const [m, n] = x.shape as [number, number];
   const k = Math.min(m, n);
   options.signal?.throwIfAborted();
-  using held = new Held(engine);
-  const q = held.allocate([m, k], "Q");
-  const r = held.allocate([k, n], "R");
+  using scope = new TensorScope(engine);
+  const q = scope.allocate([m, k], "Q");
+  const r = scope.allocate([k, n], "R");
   await engine.run((s) => {
     // of a wide matrix the first columns make Q, and R is QᵀA
     const first = m < n ? columnsFrom(s, x, 0, m) : x;
@@ -325,7 +325,7 @@ export async function qr(engine: Engine, a: Tensor<DType>, options: LinalgOption
     pasteColumns(s, rest, r, m);
   }, "QR");
   options.onProgress?.(1);
-  return held.handOut(new QrFactors(q, await restore(engine, "qr", "R", r, exponent)));
+  return scope.handOut(new QrFactors(q, await restore(engine, "qr", "R", r, exponent)));
 }
 
 /** The solution of a least squares problem. */
@@ -381,8 +381,8 @@ export async function lstsq(
   const values = await engine.read(factors.values);
   const rank = values.filter((value) => value > rcond * values[0]!).length;
   const columns = b.size / m;
-  using held = new Held(engine);
-  const solution = held.allocate(b.order === 1 ? [n] : [n, columns], "solution");
+  using scope = new TensorScope(engine);
+  const solution = scope.allocate(b.order === 1 ? [n] : [n, columns], "solution");
   using residual = engine.tensor([1], null, { label: "residual" });
   using inspected = engine.tensor([4], new Uint32Array(4), { label: "inspection" });
   using inverse = engine.tensor(
@@ -409,7 +409,7 @@ export async function lstsq(
   const singular = restoreValues("lstsq", "singular values", values, left.exponent);
   const x = await restore(engine, "lstsq", "solution", solution, right.exponent - left.exponent);
   const relativeError = right.squaredNorm ? Math.sqrt(squared![0]! / right.squaredNorm) : 0;
-  return held.handOut(new LeastSquares(x, rank, singular, relativeError));
+  return scope.handOut(new LeastSquares(x, rank, singular, relativeError));
 }
 
 /** Options of {@link pca}. */
@@ -456,10 +456,10 @@ export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions 
   const { components: count = Math.min(samples, features), ...others } = options;
   const most = Math.min(samples, features);
   if (count > most) throw new ShapeError(`pca: ${count} components of ${x}, needs 1 to ${most}`);
-  using held = new Held(engine);
-  const mean = held.allocate([features], "mean");
-  const components = held.allocate([features, count], "components");
-  const scores = held.allocate([samples, count], "scores");
+  using scope = new TensorScope(engine);
+  const mean = scope.allocate([features], "mean");
+  const components = scope.allocate([features, count], "components");
+  const scores = scope.allocate([samples, count], "scores");
   using centred = engine.tensor([samples, features], null, { label: "centred samples" });
   await engine.run((s) => {
     // the mean is kept between the least and largest entry, so that a constant feature becomes exactly 0
@@ -479,10 +479,10 @@ export async function pca(engine: Engine, x: Tensor<DType>, options: PcaOptions 
   const squares = Float64Array.from(await engine.read(factors.values), (value) => value ** 2);
   const total = squares.reduce((sum, value) => sum + value, 0);
   const scale = 4 ** source.exponent / (samples - 1);
-  const restoredScores = held.keep(await restore(engine, "pca", "scores", scores, source.exponent));
+  const restoredScores = scope.keep(await restore(engine, "pca", "scores", scores, source.exponent));
   const restoredMean = await restore(engine, "pca", "mean", mean, source.exponent);
   const leading = squares.subarray(0, count);
-  return held.handOut(
+  return scope.handOut(
     new PrincipalComponents(
       components,
       restoredScores,
@@ -547,12 +547,12 @@ async function reduce(
   const { n } = reduction;
   const length = Math.ceil(n / SEGMENTS);
   const starts = Array.from({ length: Math.ceil(n / length) }, (_, index) => index * length);
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const schedules = await together(
     starts.map(async (start) => {
       const s = engine.scheduler("reduction");
       step(s, reduction, n - start);
-      return held.keep(await s.compile());
+      return scope.keep(await s.compile());
     }),
   );
   for (const [index, start] of starts.entries()) {

@@ -12,8 +12,8 @@ import { map, permute, scaleColumns, uniform } from "../ops/index.js";
 import { checkCall, resident } from "../sources/index.js";
 import { type KruskalTensor, NonnegativeFactors } from "../tensors/index.js";
 import { cpConstrained } from "./cp.js";
-import { Held } from "./held.js";
 import { type Decomposition, type StoppingOptions, stoppingRules } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 import { truncatedSvd } from "./truncatedSvd.js";
 
 export interface NmfOptions extends StoppingOptions {
@@ -72,9 +72,9 @@ export async function nmf(
 async function matrices(model: KruskalTensor): Promise<NonnegativeFactors> {
   const { engine, weights, rank } = model;
   const [a, b] = model.factors as [Tensor, Tensor];
-  using held = new Held(engine);
-  const w = held.allocate(a.shape, "W");
-  const h = held.allocate([rank, b.shape[0]!], "H");
+  using scope = new TensorScope(engine);
+  const w = scope.allocate(a.shape, "W");
+  const h = scope.allocate([rank, b.shape[0]!], "H");
   await engine.run((s) => {
     const roots = map(s, weights, "sqrt");
     scaleColumns(s, a, roots, { out: w });
@@ -82,7 +82,7 @@ async function matrices(model: KruskalTensor): Promise<NonnegativeFactors> {
     permute(s, columns, [1, 0], { out: h });
     s.release(roots, columns);
   }, "NMF result");
-  return held.handOut(new NonnegativeFactors(w, h));
+  return scope.handOut(new NonnegativeFactors(w, h));
 }
 
 /**
@@ -100,8 +100,8 @@ async function nndsvd(
   const count = Math.min(rank, rows, columns);
   using factors = await truncatedSvd(engine, x, { rank: count, seed, ...(signal && { signal }) });
   const [u, v] = await engine.read([factors.u, factors.v]);
-  using held = new Held(engine);
-  const random = [rows, columns].map((extent, mode) => held.allocate([extent, rank], `start ${mode}`));
+  using scope = new TensorScope(engine);
+  const random = [rows, columns].map((extent, mode) => scope.allocate([extent, rank], `start ${mode}`));
   await engine.run((s) => {
     for (const [mode, out] of random.entries()) uniform(s, out.shape, { seed, stream: mode, out });
   }, "NMF start");

@@ -40,7 +40,6 @@ import {
 import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { makeNonnegative, negativePart, nonnegativeModes, ONE_DIFFERENCE } from "./cpNonnegative.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
   type Decomposition,
@@ -56,6 +55,7 @@ import {
 } from "./iterate.js";
 import { Stack } from "./stack.js";
 import { withStartFactor } from "./startFactor.js";
+import { TensorScope } from "./tensorScope.js";
 import { multilinearRanks } from "./tucker.js";
 
 const NAME = "nonnegativeTucker";
@@ -127,10 +127,10 @@ export async function nonnegativeTucker(
         begin: (scope) => new NonnegativeTuckerMethod(scope, ranks, modes, options),
       });
       if (modes.size < source.order || !nonnegativeCore) return result;
-      using held = new Held(engine);
-      held.keep(result.tensor);
+      using tensorScope = new TensorScope(engine);
+      tensorScope.keep(result.tensor);
       const part = await negativePart(source);
-      return held.handOut(part === undefined ? result : { ...result, negativePart: part });
+      return tensorScope.handOut(part === undefined ? result : { ...result, negativePart: part });
     },
     { byVerbs: true },
   );
@@ -412,13 +412,15 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
 
   async finish(): Promise<TuckerTensor> {
     const { engine, source } = this.scope;
-    using held = new Held(engine);
-    const core = held.allocate(this.ranks, "core");
-    const factors = source.shape.map((extent, mode) => held.allocate([extent, this.ranks[mode]!], `factor ${mode}`));
+    using tensorScope = new TensorScope(engine);
+    const core = tensorScope.allocate(this.ranks, "core");
+    const factors = source.shape.map((extent, mode) =>
+      tensorScope.allocate([extent, this.ranks[mode]!], `factor ${mode}`),
+    );
     await engine.run((s) => {
       for (const [part, out] of [core, ...factors].entries()) copy(s, this.#stack.of(this.#accepted, part), { out });
     }, "non-negative Tucker result");
-    return held.handOut(new TuckerTensor(core, factors));
+    return tensorScope.handOut(new TuckerTensor(core, factors));
   }
 
   residual(p: Program, tensor: TuckerTensor, out: Tensor): void {

@@ -53,7 +53,6 @@ import { type CheckpointOptions, checkpointRules } from "./checkpointOptions.js"
 import { CpProblem } from "./cp.js";
 import { restoreKruskal } from "./cpModels.js";
 import { type CpUpdate, leastSquares, PROXIMAL } from "./cpUpdates.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
   type Decomposition,
@@ -68,6 +67,7 @@ import {
 } from "./iterate.js";
 import { Stack } from "./stack.js";
 import { withStartFactor } from "./startFactor.js";
+import { TensorScope } from "./tensorScope.js";
 import { zeroKruskal } from "./zeroKruskal.js";
 
 const NAME = "parafac2";
@@ -145,8 +145,8 @@ export async function parafac2(
   if (isList(slices) ? !(slices.length && slices.every(isTaken)) : !isTaken(slices))
     throw new TenfoldError(`${NAME}: slices are ${shown(slices)}, needs a list of matrices or one tensor K×I×J`);
   checkOptions(NAME, options, rules);
-  using held = new Held(engine);
-  const data = await Slices.create(engine, slices, options.rank, held);
+  using tensorScope = new TensorScope(engine);
+  const data = await Slices.create(engine, slices, options.rank, tensorScope);
   const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, checkpoint } = options;
   const update = await updateOf(options.nonnegative, options.rank);
   const result = await iterate<Parafac2Tensor>(data.reduced, {
@@ -158,7 +158,7 @@ export async function parafac2(
     zero: () => zeroModel(data, options.rank),
     begin: (scope) => new Parafac2Method(scope, data, options, update),
   });
-  using results = new Held(engine);
+  using results = new TensorScope(engine);
   results.keep(result.tensor);
   const sliceErrors = await data.errorsOf(result.tensor);
   return results.handOut({ ...result, sliceErrors });
@@ -231,11 +231,13 @@ class Slices {
     engine: Engine,
     slices: readonly Parafac2Slice[] | Parafac2Slice,
     rank: number,
-    held: Held,
+    tensorScope: TensorScope,
   ): Promise<Slices> {
     const list = isList(slices) ? slices : null;
     for (const [k, slice] of (list ?? []).entries()) checkSlice(slice, k, list![0]!, rank);
-    const parts = list ? await partsOf(engine, list, held) : await partsOfTensor(engine, slices as Parafac2Slice, held);
+    const parts = list
+      ? await partsOf(engine, list, tensorScope)
+      : await partsOfTensor(engine, slices as Parafac2Slice, tensorScope);
     if (!list) checkSlice(parts[0]!.x, 0, parts[0]!.x, rank);
     const columns = parts[0]!.x.shape[1]!;
     if (columns < rank)
@@ -243,14 +245,14 @@ class Slices {
     const exponent = exponentOf(Math.max(...parts.map((slice) => slice.largest * 2 ** slice.exponent)));
     const hasHoles = parts.some((part) => part.known !== undefined);
     const scaled = parts.map((part, k) =>
-      part.exponent === exponent ? part.x : held.allocate(part.x.shape, `slice ${k}`),
+      part.exponent === exponent ? part.x : tensorScope.allocate(part.x.shape, `slice ${k}`),
     );
     const heights = scaled.map(({ shape }) => (hasHoles ? shape[0]! : Math.min(shape[0]!, columns)));
     const most = Math.max(...heights);
     const shape = [parts.length, most, columns];
-    const reduced = held.allocate(shape, "reduced slices");
-    const marked = hasHoles ? held.allocate(shape, "known entries") : null;
-    const norms = held.allocate([parts.length], "squared norms");
+    const reduced = tensorScope.allocate(shape, "reduced slices");
+    const marked = hasHoles ? tensorScope.allocate(shape, "known entries") : null;
+    const norms = tensorScope.allocate([parts.length], "squared norms");
     await inBatches(parts.length, async (first, stop) => {
       await engine.run((s) => {
         for (let k = first; k < stop; k++) {
@@ -274,7 +276,7 @@ class Slices {
     const facts = { exponent, squaredNorm, largest: 1, isZero: squaredNorm === 0 };
     const known = parts.reduce((total, part) => total + (part.known ?? part.x.size), 0);
     const source = new SlicesSource(reduced, facts, hasHoles ? known : undefined);
-    const counts = held.keep(engine.tensor([parts.length], Uint32Array.from(heights), { label: "heights" }));
+    const counts = tensorScope.keep(engine.tensor([parts.length], Uint32Array.from(heights), { label: "heights" }));
     return new Slices(engine, scaled, squaredNorms, source, counts, marked);
   }
 
@@ -298,8 +300,8 @@ class Slices {
   async errorsOf(model: Parafac2Tensor): Promise<number[]> {
     const { engine, scaled, reduced, squaredNorms } = this;
     const squares = scaled.map((_, k) => engine.tensor([1], null, { label: `error ${k}` }));
-    using held = new Held(engine);
-    for (const square of squares) held.keep(square);
+    using tensorScope = new TensorScope(engine);
+    for (const square of squares) tensorScope.keep(square);
     await inBatches(scaled.length, async (first, stop) => {
       await engine.run((s) => {
         for (let k = first; k < stop; k++) {
@@ -326,25 +328,26 @@ function checkSlice(slice: Parafac2Slice, k: number, first: Parafac2Slice, rank:
     );
 }
 
-async function partsOf(engine: Engine, slices: readonly Parafac2Slice[], held: Held): Promise<Part[]> {
+async function partsOf(engine: Engine, slices: readonly Parafac2Slice[], tensorScope: TensorScope): Promise<Part[]> {
   const parts: Part[] = [];
-  for (const [k, slice] of slices.entries()) parts.push(await partOf(engine, `${NAME} (slice ${k})`, slice, held));
+  for (const [k, slice] of slices.entries())
+    parts.push(await partOf(engine, `${NAME} (slice ${k})`, slice, tensorScope));
   return parts;
 }
 
-async function partOf(engine: Engine, name: string, slice: Parafac2Slice, held: Held): Promise<Part> {
+async function partOf(engine: Engine, name: string, slice: Parafac2Slice, tensorScope: TensorScope): Promise<Part> {
   if (slice instanceof Masked) return slice;
   const source = await resident(engine, name, slice);
-  held.keep({ destroy: () => source[dispose]() });
+  tensorScope.keep({ destroy: () => source[dispose]() });
   return { x: source.x, exponent: source.exponent, largest: source.largest };
 }
 
 /** The slices of a tensor K×I×J as matrices. */
-async function partsOfTensor(engine: Engine, x: Parafac2Slice, held: Held): Promise<Part[]> {
+async function partsOfTensor(engine: Engine, x: Parafac2Slice, tensorScope: TensorScope): Promise<Part[]> {
   if (x.order !== 3) throw new ShapeError(`${NAME}: ${x} has order ${x.order}, needs K×I×J or a list of matrices`);
   const [count, rows, columns] = x.shape as [number, number, number];
-  const all = await partOf(engine, NAME, x, held);
-  const matrices = Array.from({ length: count }, (_, k) => held.allocate([rows, columns], `slice ${k}`));
+  const all = await partOf(engine, NAME, x, tensorScope);
+  const matrices = Array.from({ length: count }, (_, k) => tensorScope.allocate([rows, columns], `slice ${k}`));
   await inBatches(count, async (first, stop) => {
     await engine.run((s) => {
       for (let k = first; k < stop; k++)
@@ -622,16 +625,16 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     const { engine } = this.scope;
     const { scaled } = this.data;
     const { rank } = this.options;
-    using held = new Held(engine);
-    const weights = held.allocate([rank], "weights");
-    const factors = [0, 1, 2].map((mode) => held.allocate([...this.#stack.shapes[mode]!], `factor ${mode}`));
+    using tensorScope = new TensorScope(engine);
+    const weights = tensorScope.allocate([rank], "weights");
+    const factors = [0, 1, 2].map((mode) => tensorScope.allocate([...this.#stack.shapes[mode]!], `factor ${mode}`));
     await engine.run((s) => {
       const norms = factors.map(
         (factor, mode) => normalizeColumns(s, this.#best.factors[mode]!, { out: factor }).norms,
       );
       hadamard(s, hadamard(s, norms[0]!, norms[1]!), norms[2]!, { out: weights });
     }, "PARAFAC2 result");
-    using result = new Held(engine);
+    using result = new TensorScope(engine);
     const model = result.keep(
       await canonicalKruskal(new KruskalTensor(weights, factors), { oneSigned: this.#oneSigned }),
     );

@@ -16,9 +16,9 @@ import { congruences, leastOfPairs } from "./congruence.js";
 import { coreConsistency } from "./coreConsistency.js";
 import { degeneracy } from "./cpCorrection.js";
 import { type CpDecomposition, cpOfRanks } from "./cpGaussNewton.js";
-import { Held } from "./held.js";
 import type { HeldOut } from "./heldOut.js";
 import { seedAt } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 
 export interface RankProfileOptions {
   /** the highest rank that is tried, 8 by default; a rank that is enough for any tensor of the shape is not exceeded */
@@ -162,14 +162,14 @@ async function profile(source: Source, options: RankProfileOptions): Promise<Ran
   signal?.throwIfAborted();
   if (source.isZero)
     return { ranks: [], suggestion: null, reason: "every entry is 0: there is nothing to explain", halved: null, seed };
-  using held = new Held(source.engine);
-  const halves = await halvesOf(source, held);
+  using scope = new TensorScope(source.engine);
+  const halves = await halvesOf(source, scope);
   const last = Math.min(most, enoughFor(source.shape));
   const { holdout } = options;
   const heldOut =
     holdout === undefined
       ? null
-      : held.keep(await (await import("./heldOut.js")).HeldOut.create(NAME, source, holdout, seed));
+      : scope.keep(await (await import("./heldOut.js")).HeldOut.create(NAME, source, holdout, seed));
   /** a model of all data, two of halves that cost half as much each, and one of what is not held out */
   const parts = heldOut ? 3 : 2;
   const total = (parts * last * (last + 1)) / 2;
@@ -287,7 +287,7 @@ interface Halves {
   odd: Resident;
 }
 
-async function halvesOf(source: Source, held: Held): Promise<Halves | null> {
+async function halvesOf(source: Source, scope: TensorScope): Promise<Halves | null> {
   const { engine, shape } = source;
   const extent = Math.max(...shape);
   if (!(source instanceof Resident) || extent < 4) return null;
@@ -297,7 +297,7 @@ async function halvesOf(source: Source, held: Held): Promise<Halves | null> {
   const half = Math.floor(extent / 2);
   const paired = [sizeOf(before), half, 2, sizeOf(after)];
   const halves = ["even", "odd"].map((name) =>
-    held.allocate([...before, half, ...after], `${name} indices of mode ${mode}`),
+    scope.allocate([...before, half, ...after], `${name} indices of mode ${mode}`),
   );
   await engine.run((s) => {
     const x = source.tensor(NAME).reshape([sizeOf(before), extent, sizeOf(after)]);
@@ -310,7 +310,7 @@ async function halvesOf(source: Source, held: Held): Promise<Halves | null> {
   }, "halves");
   const sourceOf = async (half: Tensor) => {
     const made = await resident(engine, NAME, half);
-    return held.keep({ made, destroy: () => made[dispose]() }).made;
+    return scope.keep({ made, destroy: () => made[dispose]() }).made;
   };
   return { mode, even: await sourceOf(halves[0]!), odd: await sourceOf(halves[1]!) };
 }

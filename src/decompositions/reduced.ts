@@ -2,8 +2,8 @@
 import { dispose, type Engine, formatShape, TenfoldError, type Tensor } from "../gpu/index.js";
 import { modeProduct } from "../ops/index.js";
 import { liesInSlabs, type Source } from "../sources/index.js";
-import { Held } from "./held.js";
 import type { Decomposition, StoppingOptions } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 import type { WideCore } from "./wideCore.js";
 
 /** What the bases have to hold: as many columns a mode (its extent: no basis), or all of X but for a part of what a relative error allows. */
@@ -85,18 +85,18 @@ export class Reduced {
 
   /** Cores r×p_n×r' of a train or a ring of the core as those of X, which are new where there is a basis. Those that they replace are freed. */
   async cores(engine: Engine, cores: readonly Tensor[]): Promise<Tensor[]> {
-    using held = new Held(engine);
-    for (const core of cores) held.keep(core);
+    using scope = new TensorScope(engine);
+    for (const core of cores) scope.keep(core);
     const wide = cores.map((core, mode) => {
       const basis = this.bases[mode];
-      return basis ? held.allocate([core.shape[0]!, basis.shape[0]!, core.shape[2]!], core.label) : core;
+      return basis ? scope.allocate([core.shape[0]!, basis.shape[0]!, core.shape[2]!], core.label) : core;
     });
     await engine.run((s) => {
       for (const [mode, out] of wide.entries())
         if (out !== cores[mode]) modeProduct(s, cores[mode]!, this.bases[mode]!, 1, { out });
     }, "cores of slabs");
     for (const [mode, core] of cores.entries()) if (core !== wide[mode]) core.destroy();
-    return held.handOut(wide);
+    return scope.handOut(wide);
   }
 
   destroy(): void {

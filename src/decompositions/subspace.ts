@@ -32,7 +32,6 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Reader, type Source, TensorReader, withSource } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
@@ -43,6 +42,7 @@ import {
   type SweepMethod,
   stoppingRules,
 } from "./iterate.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, an SVD of the unfolding is faster. */
 export const MOST_ITERATED = 85;
@@ -209,12 +209,12 @@ export function subspaceMethod(
       ...(kind === "precise" ? { fromResidual: Math.sqrt((lost + row[ROW.residual]!) / squaredNorm) } : {}),
     }),
     async finish() {
-      using held = new Held(engine);
-      const vectors = held.allocate([extent, rank], `factor ${mode}`);
-      const values = held.allocate([rank], "singular values");
-      const reduced = reduces ? held.allocate(withExtent(shape, mode, rank), "truncated tensor") : null;
+      using tensorScope = new TensorScope(engine);
+      const vectors = tensorScope.allocate([extent, rank], `factor ${mode}`);
+      const values = tensorScope.allocate([rank], "singular values");
+      const reduced = reduces ? tensorScope.allocate(withExtent(shape, mode, rank), "truncated tensor") : null;
       await engine.run((s) => turnToLeading(s, iteration, { vectors, values, reduced }), "leading vectors");
-      return held.handOut(new Subspace(vectors, values, reduced));
+      return tensorScope.handOut(new Subspace(vectors, values, reduced));
     },
     residual(p, { vectors, reduced }, out) {
       const squared = truncationLoss(p, remaining, vectors, mode, { reduced: remaining === source ? reduced : null });

@@ -24,7 +24,6 @@ import {
 } from "../ops/index.js";
 import { checkCall, type Difference, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
-import { Held } from "./held.js";
 import {
   type Decomposition,
   iterate,
@@ -37,6 +36,7 @@ import {
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
+import { TensorScope } from "./tensorScope.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TensorRingOptions extends LinalgOptions {
@@ -108,7 +108,7 @@ async function ringBySvd(
   const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
-  using held = new Held(engine);
+  using tensorScope = new TensorScope(engine);
   const first = x.reshape([shape[0]!, -1]);
   const most = Math.min(...first.shape);
   const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
@@ -118,8 +118,8 @@ async function ringBySvd(
   using firstCore = step.core;
   using firstRest = step.rest;
   const [a, b] = ends ?? divided(firstCore.shape[1]!);
-  const cores = [held.allocate([a, shape[0]!, b], "core 0")];
-  let rest = held.allocate([b, x.size / shape[0]!, a], "TR rest");
+  const cores = [tensorScope.allocate([a, shape[0]!, b], "core 0")];
+  let rest = tensorScope.allocate([b, x.size / shape[0]!, a], "TR rest");
   await engine.run((s) => {
     permute(s, firstCore.reshape([shape[0]!, a, b]), [1, 0, 2], { out: cores[0]! });
     permute(s, firstRest.reshape([a, b, -1]), [1, 2, 0], { out: rest });
@@ -134,16 +134,16 @@ async function ringBySvd(
     const next = ranks
       ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
       : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-    held.keep(next.core);
+    tensorScope.keep(next.core);
     rest.destroy();
-    rest = held.keep(next.rest);
+    rest = tensorScope.keep(next.rest);
     cores.push(next.core.reshape([rows / shape[k]!, shape[k]!, -1]));
     onProgress?.((k + 1) / (d - 1));
   }
   cores.push(rest.reshape([-1, shape[d - 1]!, a]));
   const tensor = new TensorRing(cores);
   const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
-  return held.handOut({ tensor, relativeError: error });
+  return tensorScope.handOut({ tensor, relativeError: error });
 }
 
 function assertOrder(name: string, x: Tensor<DType> | Source): void {
@@ -162,14 +162,14 @@ function zeroRing(engine: Engine, shape: readonly number[], ranks: readonly numb
 /** A ring times 2^exponent, shared out evenly over its cores, so that none leaves the range of f32 before X does. */
 async function restoreRing(engine: Engine, name: string, ring: TensorRing, exponent: number): Promise<TensorRing> {
   if (!exponent) return ring;
-  using held = new Held(engine);
-  held.keep(ring);
+  using tensorScope = new TensorScope(engine);
+  tensorScope.keep(ring);
   const cores: Tensor[] = [];
   for (const [k, core] of ring.cores.entries()) {
     const upTo = (count: number) => Math.trunc((exponent * count) / ring.cores.length);
-    cores.push(held.keep(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k))));
+    cores.push(tensorScope.keep(await restore(engine, name, `core ${k}`, core, upTo(k + 1) - upTo(k))));
   }
-  return held.handOut(new TensorRing(cores));
+  return tensorScope.handOut(new TensorRing(cores));
 }
 
 function ringRanks(name: string, ranks: number | readonly number[], x: Tensor<DType> | Source): number[] {
@@ -271,12 +271,12 @@ async function ringMethod(
     },
     errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     async finish() {
-      using held = new Held(engine);
-      const cores = ring.cores.map((core) => held.allocate(core.shape, core.label));
+      using tensorScope = new TensorScope(engine);
+      const cores = ring.cores.map((core) => tensorScope.allocate(core.shape, core.label));
       await engine.run((s) => {
         for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
       }, "TR-ALS result");
-      return held.handOut(new TensorRing(cores));
+      return tensorScope.handOut(new TensorRing(cores));
     },
     residual: (p, tensor, out) => {
       residual.refresh(p, tensor);
@@ -294,12 +294,12 @@ async function startRing(
   signal: AbortSignal | undefined,
 ): Promise<TensorRing> {
   const { engine } = source;
-  using held = new Held(engine);
+  using tensorScope = new TensorScope(engine);
   const { cores: corners } = (await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal })).tensor;
-  for (const corner of corners) held.keep(corner);
+  for (const corner of corners) tensorScope.keep(corner);
   const cores = corners.map((corner, k) => {
     const shape = [ranks[k]!, corner.shape[1]!, ranks[(k + 1) % ranks.length]!];
-    return sizeOf(shape) === corner.size ? corner : held.allocate(shape, `core ${k}`);
+    return sizeOf(shape) === corner.size ? corner : tensorScope.allocate(shape, `core ${k}`);
   });
   await engine.run((s) => {
     cores.forEach((core, k) => {
@@ -313,7 +313,7 @@ async function startRing(
     });
   }, "TR-ALS start");
   for (const corner of corners) if (!cores.includes(corner)) corner.destroy();
-  return held.handOut(new TensorRing(cores));
+  return tensorScope.handOut(new TensorRing(cores));
 }
 
 /** Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it. */

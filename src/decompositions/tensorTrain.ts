@@ -12,11 +12,11 @@ import {
 import { copy, permute } from "../ops/index.js";
 import { checkCall, Resident, resident, restore, type Source, withSource } from "../sources/index.js";
 import { TensorTrain, TensorTrainMatrix } from "../tensors/index.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
+import { TensorScope } from "./tensorScope.js";
 import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TtOptions extends LinalgOptions {
@@ -90,11 +90,11 @@ async function trainOf(
   };
   const { tensor, relativeError } =
     options.relativeError === undefined ? await attempt(null) : await keepPromise(name, options.relativeError, attempt);
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const cores = await reduced.cores(engine, tensor.cores);
-  for (const core of cores) held.keep(core);
+  for (const core of cores) scope.keep(core);
   const last = await restore(engine, name, "last core", cores.at(-1)!, source.exponent);
-  return held.handOut({ tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError });
+  return scope.handOut({ tensor: new TensorTrain([...cores.slice(0, -1), last]), relativeError });
 }
 
 /** The train of a tensor of zeros: ranks 1, the last core zero. */
@@ -119,7 +119,7 @@ async function trainBySvd(
   const x = source.tensor(name);
   const d = shape.length;
   const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / Math.max(d - 1, 1);
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const cores: Tensor[] = [];
   let rest = x.reshape([1, x.size]);
   for (let k = 0; k < d - 1; k++) {
@@ -129,19 +129,19 @@ async function trainBySvd(
     const step = ranks
       ? await truncateByRank(engine, unfolded, ranks[k]!, seedAt(seed, k), signal)
       : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
-    held.keep(step.core);
+    scope.keep(step.core);
     if (k > 0) rest.destroy();
-    rest = held.keep(step.rest);
+    rest = scope.keep(step.rest);
     cores.push(step.core.reshape([rows / shape[k]!, shape[k]!, -1]));
     onProgress?.((k + 1) / (d - 1));
   }
-  const last = held.allocate([rest.size / shape[d - 1]!, shape[d - 1]!, 1], `core ${d - 1}`);
+  const last = scope.allocate([rest.size / shape[d - 1]!, shape[d - 1]!, 1], `core ${d - 1}`);
   cores.push(last);
   await engine.run((s) => void copy(s, rest.reshape(last.shape), { out: last }));
   if (d > 1) rest.destroy();
   const tensor = new TensorTrain(cores);
   const error = await relativeResidual(source, (p, out) => void source.residual(p, tensor, { out }));
-  return held.handOut({ tensor, relativeError: error });
+  return scope.handOut({ tensor, relativeError: error });
 }
 
 export interface TtMatrixOptions extends TtOptions {

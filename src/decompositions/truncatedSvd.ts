@@ -11,11 +11,11 @@ import {
 } from "../gpu/index.js";
 import { matmul, polishColumns, scaleColumns, signColumns, slice, squaredDistance } from "../ops/index.js";
 import { checkCall, type Resident, resident, restore } from "../sources/index.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import { relativeResidual } from "./iterate.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
 import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { TensorScope } from "./tensorScope.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 
 export interface TruncatedSvdOptions extends LinalgOptions {
@@ -98,12 +98,12 @@ export async function truncatedSvd(
     const values = await engine.read(factors.values);
     return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
   };
-  using held = new Held(engine);
-  const { u, values, v, ...result } = held.keep(
+  using scope = new TensorScope(engine);
+  const { u, values, v, ...result } = scope.keep(
     rank === undefined ? await keepPromise("truncatedSvd", relativeError!, attempt) : await cut(source, factors, rank),
   );
   const restored = await restore(engine, "truncatedSvd", "singular values", values, source.exponent);
-  return held.handOut(new TruncatedSvd(u, restored, v, result.relativeError));
+  return scope.handOut(new TruncatedSvd(u, restored, v, result.relativeError));
 }
 
 /** The leading singular triplets by a subspace iteration, whose space the SVD of its projection then turns. */
@@ -121,24 +121,24 @@ async function leading(
   await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
   const inner = await svd(engine, projected, options);
   using small = inner.u;
-  using held = new Held(engine);
-  const [values, v] = [held.keep(inner.values), held.keep(inner.v)];
-  const u = held.allocate([x.shape[0]!, rank], "U");
+  using scope = new TensorScope(engine);
+  const [values, v] = [scope.keep(inner.values), scope.keep(inner.v)];
+  const u = scope.allocate([x.shape[0]!, rank], "U");
   await engine.run((s) => {
     polishColumns(s, matmul(s, space, small), { out: u });
     signColumns(s, u, v);
   }, "singular vectors");
-  return held.handOut(new SvdFactors(u, values, v));
+  return scope.handOut(new SvdFactors(u, values, v));
 }
 
 /** The first `rank` triplets and their error, of the scaled x. */
 async function cut(source: Resident, factors: SvdFactors, rank: number): Promise<TruncatedSvd> {
   const { engine, x } = source;
   const [m, n] = x.shape as [number, number];
-  using held = new Held(engine);
-  const u = held.allocate([m, rank], "U");
-  const values = held.allocate([rank], "singular values");
-  const v = held.allocate([n, rank], "V");
+  using scope = new TensorScope(engine);
+  const u = scope.allocate([m, rank], "U");
+  const values = scope.allocate([rank], "singular values");
+  const v = scope.allocate([n, rank], "V");
   const relativeError = await relativeResidual(source, ({ s }, out) => {
     slice(s, factors.u, [0, 0], [m, rank], { out: u });
     slice(s, factors.values, [0], [rank], { out: values });
@@ -146,5 +146,5 @@ async function cut(source: Resident, factors: SvdFactors, rank: number): Promise
     const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
     squaredDistance(s, x, full, { out });
   });
-  return held.handOut(new TruncatedSvd(u, values, v, relativeError));
+  return scope.handOut(new TruncatedSvd(u, values, v, relativeError));
 }

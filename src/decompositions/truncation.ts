@@ -1,10 +1,10 @@
 import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, matmul, orthogonalise, slice } from "../ops/index.js";
 import { TensorReader } from "../sources/index.js";
-import { Held } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import { type LinalgOptions, svd } from "./linalg.js";
 import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** C ≈ core·rest: rows×rank orthonormal columns U, and UᵀC. */
 export interface Cut {
@@ -29,27 +29,27 @@ export async function truncateByRank(
     using factors = await svd(engine, c, { signal });
     return await cutOf(engine, c, await firstColumns(engine, factors.u, width));
   }
-  using held = new Held(engine);
+  using scope = new TensorScope(engine);
   const options = { seed, tolerance: 1e-7, sweeps: 60, signal };
   const { vectors } = await leadingSubspace(engine, c, 0, width, options);
-  held.keep(vectors);
+  scope.keep(vectors);
   // a subspace iteration that is aborted is not finished
   signal?.throwIfAborted();
-  return await cutOf(engine, c, held.handOut(vectors));
+  return await cutOf(engine, c, scope.handOut(vectors));
 }
 
 /** Orthonormal columns of C's column space, as many as its shorter side: any will do where nothing is cut. */
 async function orthonormalBasis(engine: Engine, c: Tensor): Promise<Tensor> {
   const [rows, columns] = c.shape as [number, number];
   if (rows <= columns) return identityColumns(engine, rows, rows, "core");
-  using held = new Held(engine);
-  const basis = held.allocate([rows, columns], "core");
+  using scope = new TensorScope(engine);
+  const basis = scope.allocate([rows, columns], "core");
   await engine.run((s) => {
     const { q, r } = orthogonalise(s, c);
     copy(s, q, { out: basis });
     s.release(q, r);
   }, "column space");
-  return held.handOut(basis);
+  return scope.handOut(basis);
 }
 
 /** C ≈ U·(UᵀC) with the smallest rank at which ‖C − U·UᵀC‖² is at most `budget`. */
@@ -69,19 +69,19 @@ export async function truncateByError(
 
 /** The first columns of a matrix. */
 async function firstColumns(engine: Engine, u: Tensor, count: number): Promise<Tensor> {
-  using held = new Held(engine);
-  const columns = held.allocate([u.shape[0]!, count], "core");
+  using scope = new TensorScope(engine);
+  const columns = scope.allocate([u.shape[0]!, count], "core");
   await engine.run((s) => void slice(s, u, [0, 0], columns.shape, { out: columns }), "cut");
-  return held.handOut(columns);
+  return scope.handOut(columns);
 }
 
 /** The cut with these columns, which are part of it, and freed where it fails. */
 async function cutOf(engine: Engine, c: Tensor, core: Tensor): Promise<Cut> {
-  using held = new Held(engine);
-  held.keep(core);
-  const rest = held.allocate([core.shape[1]!, c.shape[1]!], "rest");
+  using scope = new TensorScope(engine);
+  scope.keep(core);
+  const rest = scope.allocate([core.shape[1]!, c.shape[1]!], "rest");
   await engine.run((s) => void matmul(s, core, c, { transposeA: true, out: rest }), "projection");
-  return held.handOut({ core, rest });
+  return scope.handOut({ core, rest });
 }
 
 /** Below this part of ‖X‖² the tail of singular values from f32 is mostly rounding, and losses are measured instead. */

@@ -18,8 +18,8 @@ import { svd } from "../tensors/dense.js";
 import { entries, type HostCore, lengthOf, rankWithin, round } from "../tensors/hostTrain.js";
 import type { TensorTrain } from "../tensors/index.js";
 import { asSingle, distance, writeTrain } from "../tensors/trains.js";
-import { Held } from "./held.js";
 import { maxVolume } from "./maxvol.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** A tensor that is given by its entries: a function of indices. */
 export interface EntrySource {
@@ -198,8 +198,8 @@ function ofSlabs(source: Source & Required<Pick<Source, "eachSlab">>): EntrySour
       // those of a slab lie side by side
       const rowOf = (at: number): number => indices[at * shape.length]!;
       const order = Array.from({ length: count }, (_, at) => at).sort((a, b) => rowOf(a) - rowOf(b));
-      using held = new Held(engine);
-      const values = held.allocate([count], "entries");
+      using scope = new TensorScope(engine);
+      const values = scope.allocate([count], "entries");
       const record = (p: Program): void => {
         let first = 0;
         source.eachSlab(p, (slab, start) => {
@@ -214,7 +214,7 @@ function ofSlabs(source: Source & Required<Pick<Source, "eachSlab">>): EntrySour
               place = place * shape[mode]! + indices[order[at]! * shape.length + mode]!;
             flat[at - first] = place;
           }
-          const places = held.keep(engine.tensor([flat.length], flat, { label: "places" }));
+          const places = scope.keep(engine.tensor([flat.length], flat, { label: "places" }));
           const part = gatherRows(p.s, slab.x.reshape([slab.size, 1]), places);
           paste(p.s, part, values.reshape([count, 1]), [first, 0]);
           p.s.release(part);

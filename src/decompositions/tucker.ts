@@ -42,7 +42,6 @@ import {
 } from "../sources/index.js";
 import { TuckerTensor } from "../tensors/index.js";
 import { type Checkpoint, type CheckpointOptions, checkpointRules, refuseCheckpoint } from "./checkpointOptions.js";
-import { Held, together } from "./held.js";
 import { identityColumns } from "./identityColumns.js";
 import {
   type Convergence,
@@ -61,6 +60,7 @@ import {
   zeroResult,
 } from "./iterate.js";
 import { basisColumns, measuredLoss, oneFactor, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
+import { TensorScope, together } from "./tensorScope.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 import type { WideCore } from "./wideCore.js";
@@ -298,12 +298,14 @@ export async function compressed(
   seed: number,
   signal: AbortSignal | undefined,
 ): Promise<Compressed> {
-  using held = new Held(source.engine);
-  const start = held.keep(await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false }));
+  using tensorScope = new TensorScope(source.engine);
+  const start = tensorScope.keep(
+    await truncatedFactors(source, ranks, seed, { signal }, { sequential: true, isTold: false }),
+  );
   signal?.throwIfAborted();
   const { core, factors, relativeError } = start;
   if (!core) return { tensor: await canonical(name, source, factors, ranks), relativeError };
-  return held.handOut({ tensor: new TuckerTensor(core, factors), relativeError });
+  return tensorScope.handOut({ tensor: new TuckerTensor(core, factors), relativeError });
 }
 
 async function byRanks(
@@ -450,12 +452,12 @@ class Remaining {
   /** Truncates a mode. */
   async reduce(factor: Tensor, mode: number): Promise<void> {
     const { engine, shape } = this.#source;
-    using held = new Held(engine);
+    using tensorScope = new TensorScope(engine);
     const reduced = shape.map((extent, k) => (k === mode ? factor.shape[1]! : extent));
-    const out = held.allocate(reduced, "truncated tensor");
+    const out = tensorScope.allocate(reduced, "truncated tensor");
     const factors = shape.map((_, other) => (other === mode ? factor : null));
     await Program.run(engine, (p) => void this.#source.project(p, factors, { out }), "truncate");
-    this.become(held.handOut(out));
+    this.become(tensorScope.handOut(out));
   }
 
   /** Takes the tensor that is left once a mode is truncated. */
@@ -523,8 +525,8 @@ async function refineOnCore(
 
 /** The factors that are found on the core of slabs, as those of the slabs. The core is freed. */
 async function ofCore(wide: WideCore, find: (core: Resident) => Promise<Start>): Promise<Start> {
-  using held = new Held(wide.core.engine);
-  held.keep(wide);
+  using tensorScope = new TensorScope(wide.core.engine);
+  tensorScope.keep(wide);
   const start = await find(wide.core);
   try {
     await inBases(start.factors, wide.bases);
@@ -541,13 +543,13 @@ export async function inBases(factors: (Tensor | null)[], bases: readonly (Tenso
     if (!basis) continue;
     const { engine } = basis;
     const factor = factors[mode];
-    using held = new Held(engine);
-    const wide = held.allocate([basis.shape[0]!, (factor ?? basis).shape[1]!], `factor ${mode}`);
+    using tensorScope = new TensorScope(engine);
+    const wide = tensorScope.allocate([basis.shape[0]!, (factor ?? basis).shape[1]!], `factor ${mode}`);
     await engine.run(
       (s) => void (factor ? matmul(s, basis, factor, { out: wide }) : copy(s, basis, { out: wide })),
       "factors of slabs",
     );
-    factors[mode] = held.handOut(wide);
+    factors[mode] = tensorScope.handOut(wide);
     factor?.destroy();
   }
 }
@@ -610,8 +612,8 @@ async function untold(
   signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { engine, shape, squaredNorm } = source;
-  using held = new Held(engine);
-  const start = held.keep(new Start(shape));
+  using tensorScope = new TensorScope(engine);
+  const start = tensorScope.keep(new Start(shape));
   if (inOrder.length) {
     using loss = engine.tensor([1], null, { label: "loss" });
     for (const mode of inOrder)
@@ -626,7 +628,7 @@ async function untold(
   }
   start.relativeError = Math.sqrt(lost / squaredNorm);
   start.sweeps = STEPS * inOrder.length;
-  return held.handOut(start);
+  return tensorScope.handOut(start);
 }
 
 /** What {@link factorsWithin} is asked for. */
@@ -866,17 +868,17 @@ export async function hooiSweep(
   factors: readonly (Tensor | null)[],
   seed = 0,
 ): Promise<HooiSweep> {
-  using held = new Held(engine);
-  const { allocate } = held;
+  using tensorScope = new TensorScope(engine);
+  const { allocate } = tensorScope;
   const bases = await basesOf(engine, x.shape, factors, seed, allocate);
   const trace = { rows: allocate([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: allocate([1], "counter", "u32") };
   const compile = async (isPrecise: boolean): Promise<Replay> => {
     using p = new Program(engine, "HOOI sweep");
     recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
-    return held.keep(await p.compile());
+    return tensorScope.keep(await p.compile());
   };
   const [cheap, precise] = await together([compile(false), compile(true)]);
-  const sweep = held.move();
+  const sweep = tensorScope.move();
   return {
     schedule: cheap.schedule,
     preciseSchedule: precise.schedule,
@@ -908,10 +910,10 @@ async function canonical(
   known: Tensor | null = null,
 ): Promise<TuckerTensor> {
   const { engine } = source;
-  using held = new Held(engine);
-  using orders = new Held(engine);
-  const core = held.allocate(ranks, "core");
-  const turnedFactors = factors.map((factor, mode) => factor && held.allocate(factor.shape, `factor ${mode}`));
+  using tensorScope = new TensorScope(engine);
+  using orders = new TensorScope(engine);
+  const core = tensorScope.allocate(ranks, "core");
+  const turnedFactors = factors.map((factor, mode) => factor && tensorScope.allocate(factor.shape, `factor ${mode}`));
   const modes = [...factors.keys()].filter((mode) => factors[mode]);
   // the order is that of the singular values already
   const orderOf = new Map(
@@ -942,16 +944,16 @@ async function canonical(
     s.release(current);
   };
   await Program.run(engine, record, "Tucker core");
-  return held.handOut(new TuckerTensor(core, turnedFactors));
+  return tensorScope.handOut(new TuckerTensor(core, turnedFactors));
 }
 
 /** The canonical Tucker tensor of final factors, of the scaled x, and its error: of slabs, which are not read for it, the sum of what modes lose. */
 async function measured(name: string, source: Source, start: Start, ranks: readonly number[]): Promise<Compressed> {
-  using held = new Held(source.engine);
-  const tensor = held.keep(await canonical(name, source, start.factors, ranks, start.core));
-  if (liesInSlabs(source)) return held.handOut({ tensor, relativeError: start.relativeError });
+  using tensorScope = new TensorScope(source.engine);
+  const tensor = tensorScope.keep(await canonical(name, source, start.factors, ranks, start.core));
+  if (liesInSlabs(source)) return tensorScope.handOut({ tensor, relativeError: start.relativeError });
   const relativeError = await relativeResidual(source, (p, out) => recordResidual(p, source, tensor, out));
-  return held.handOut({ tensor, relativeError });
+  return tensorScope.handOut({ tensor, relativeError });
 }
 
 /** The result of factors that are final but for rotation and signs. */
@@ -963,12 +965,22 @@ async function finish(
   seed: number,
 ): Promise<Decomposition<TuckerTensor>> {
   const { errors, sweeps, converged, stalled, aborted } = start;
-  using held = new Held(source.engine);
+  using tensorScope = new TensorScope(source.engine);
   const { tensor, relativeError } = await measured(name, source, start, ranks);
-  held.keep(tensor);
+  tensorScope.keep(tensor);
   const fits = errors.map((error) => 1 - error);
   const restored = await restoreTucker(source.engine, name, tensor, source.exponent);
-  return held.handOut({ tensor: restored, relativeError, errors, fits, sweeps, converged, stalled, aborted, seed });
+  return tensorScope.handOut({
+    tensor: restored,
+    relativeError,
+    errors,
+    fits,
+    sweeps,
+    converged,
+    stalled,
+    aborted,
+    seed,
+  });
 }
 
 async function restoreTucker(

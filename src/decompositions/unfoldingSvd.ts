@@ -1,7 +1,7 @@
 import { dispose, type Engine, type Tensor } from "../gpu/index.js";
 import { permute, slice } from "../ops/index.js";
-import { Held } from "./held.js";
 import { svd } from "./linalg.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** All singular values of an unfolding, and its left singular vectors. */
 export interface UnfoldingSvd {
@@ -27,14 +27,14 @@ export async function unfoldingSvd(
   await engine.run((s) => {
     permute(s, x, [mode, ...axes], { out: unfolded.reshape([mode, ...axes].map((axis) => x.shape[axis]!)) });
   }, "unfold");
-  using held = new Held(engine);
-  const factors = held.keep(await svd(engine, unfolded, { signal }));
+  using scope = new TensorScope(engine);
+  const factors = scope.keep(await svd(engine, unfolded, { signal }));
   const values = await engine.read(factors.values);
-  return held.handOut({
+  return scope.handOut({
     values,
     vectors: factors.u,
     async leading(rank) {
-      using leading = new Held(engine);
+      using leading = new TensorScope(engine);
       const vectors = leading.allocate([extent, rank], `factor ${mode}`);
       await engine.run((s) => void slice(s, factors.u, [0, 0], [extent, rank], { out: vectors }), "leading vectors");
       return leading.handOut(vectors);

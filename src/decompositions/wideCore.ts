@@ -2,8 +2,8 @@
 import { type Engine, Program, sizeOf, type Tensor } from "../gpu/index.js";
 import { copy, normal, orthogonalise, slice, sumOfSquares } from "../ops/index.js";
 import { type InSlabs, passesOf, Resident, TensorReader } from "../sources/index.js";
-import { Held } from "./held.js";
 import { basisColumns, subspaceStep } from "./subspace.js";
+import { TensorScope } from "./tensorScope.js";
 
 /** x, which lies in slabs, in bases of a few more columns than the ranks that are asked for. */
 export interface WideCore {
@@ -49,14 +49,14 @@ export async function wideCore(
   const leftOf = (mode: number): number[] => shape.map((extent, k) => (k === mode ? extent : widths[k]!));
   if (modes.length < 2 || modes.some((mode) => sizeOf(leftOf(mode)) > source.slabSize)) return null;
 
-  using held = new Held(engine);
-  using scratch = new Held(engine);
+  using scope = new TensorScope(engine);
+  using scratch = new TensorScope(engine);
   const all = shape.map((extent, mode) =>
-    hasBasis(mode) ? (mode ? held : scratch).allocate([extent, widths[mode]!], `basis ${mode}`) : null,
+    hasBasis(mode) ? (mode ? scope : scratch).allocate([extent, widths[mode]!], `basis ${mode}`) : null,
   );
   const bases = all.map((basis, mode) => (mode ? basis : null));
   await sketch(source, all, seed, signal);
-  using left = new Held(engine);
+  using left = new TensorScope(engine);
   const projected = new Map(modes.map((mode) => [mode, left.allocate(leftOf(mode), `projected ${mode}`)]));
   for (let pass = 0; pass < refinements; pass++) {
     await Program.run(engine, (p) => passesOf(source).projections(p, all, projected), "projections of slabs", {
@@ -67,13 +67,13 @@ export async function wideCore(
   }
   left.destroy();
 
-  const core = held.allocate(leftOf(0), "core of slabs");
+  const core = scope.allocate(leftOf(0), "core of slabs");
   using loss = scratch.allocate([1], "loss");
   const record = (p: Program): void => passesOf(source).core(p, bases, { core, lost: loss });
   await Program.run(engine, record, "core of slabs", { signal });
   const [lostOfCore] = await engine.read(loss);
   const facts = { exponent: source.exponent, squaredNorm, largest: source.largest, isZero: false };
-  const owner = held.move();
+  const owner = scope.move();
   return { core: new Resident(core, facts), bases, lost: lostOfCore!, destroy: () => owner.destroy() };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Held } from "../../src/decompositions/held.js";
+import { TensorScope } from "../../src/decompositions/tensorScope.js";
 import type { DType, Engine, Scheduler, Tensor, TypedArray } from "../../src/gpu/index.js";
 import {
   inspect,
@@ -62,8 +62,8 @@ async function holdsAgainstLoops(
 ) {
   const { elements, values } = elementsOf(dtype, sizeOf(shape));
   using x = engine.tensor(shape, elements, { dtype });
-  using held = new Held(engine);
-  const tensorOf = (shape: readonly number[], data: Float32Array) => held.keep(engine.tensor(shape, data));
+  using scope = new TensorScope(engine);
+  const tensorOf = (shape: readonly number[], data: Float32Array) => scope.keep(engine.tensor(shape, data));
   const factors = shape.map((extent, mode) => randomArray(extent * rank, 20 + mode));
   const tensors = factors.map((factor, mode) => tensorOf([shape[mode]!, rank], factor));
   const squares = (numbers: Float64Array) => numbers.reduce((sum, value) => sum + value * value, 0);

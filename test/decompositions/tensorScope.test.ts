@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { Held, together } from "../../src/decompositions/held.js";
+import { TensorScope, together } from "../../src/decompositions/tensorScope.js";
 import { testEngine } from "../engine.js";
 
-describe("Held", () => {
+describe("TensorScope", () => {
   it("frees what it holds, last first, where nothing is handed out", async () => {
     const engine = await testEngine();
     const { live } = engine.memory();
     const order: number[] = [];
     expect(() => {
-      using held = new Held(engine);
-      held.allocate([1000], "values");
-      for (const item of [1, 2, 3]) held.keep({ destroy: () => order.push(item) });
+      using scope = new TensorScope(engine);
+      scope.allocate([1000], "values");
+      for (const item of [1, 2, 3]) scope.keep({ destroy: () => order.push(item) });
       throw new Error("halfway");
     }).toThrow("halfway");
     expect(order).toEqual([3, 2, 1]);
@@ -20,11 +20,11 @@ describe("Held", () => {
   it("hands a result out, and moves to another holder", async () => {
     const engine = await testEngine();
     const { live } = engine.memory();
-    const make = (): { result: { destroy(): void }; moved: Held } => {
-      using held = new Held(engine);
-      const result = held.handOut(held.allocate([1000], "values"));
-      held.allocate([1000], "state", "u32");
-      return { result, moved: held.move() };
+    const make = (): { result: { destroy(): void }; moved: TensorScope } => {
+      using scope = new TensorScope(engine);
+      const result = scope.handOut(scope.allocate([1000], "values"));
+      scope.allocate([1000], "state", "u32");
+      return { result, moved: scope.move() };
     };
     const { result, moved } = make();
     const both = engine.memory().live - live;

@@ -4,7 +4,7 @@ import { type DType, dispose, type Engine, type Tensor } from "../gpu/index.js";
  * What a computation holds until it is over: `using` frees it on every path. A result is made of held tensors and handed out at the end, so
  * that nothing is left of one that fails halfway.
  */
-export class Held {
+export class TensorScope {
   readonly #items: { destroy(): void }[] = [];
 
   constructor(readonly engine: Engine) {}
@@ -20,10 +20,10 @@ export class Held {
   };
 
   /** Everything that is held moves to a new holder, which is returned. */
-  move(): Held {
-    const held = new Held(this.engine);
-    held.#items.push(...this.#items.splice(0));
-    return held;
+  move(): TensorScope {
+    const scope = new TensorScope(this.engine);
+    scope.#items.push(...this.#items.splice(0));
+    return scope;
   }
 
   /** The result: all that is held is the caller's from here on. */
