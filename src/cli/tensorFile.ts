@@ -1,6 +1,6 @@
 /** Reads the tensor that a command works on. */
 import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
-import { type NumericArray, readNpz, unravel } from "../io/index.js";
+import { type NumericArray, readNpz, unravel, writeAsF32 } from "../io/index.js";
 import { type NamedSlice, type Obstacle, obstacleOfSlices } from "../methods/index.js";
 import { ARRAY_FILES, type ArrayFile, openArray, openArrays, type TextOptions } from "../node/arrays.js";
 import { readBytes } from "../node/files.js";
@@ -285,19 +285,24 @@ async function slicesOf(
 }
 
 /** The rows of an array's file as f32. */
-const readerOf = ({ name, shape, chunk, rows }: ArrayFile): RowReader => ({
-  shape,
-  chunk,
-  format: "f32",
-  async read(start, count, into) {
-    const data = await rows(start, start + count);
-    const floats = new Float32Array(into.buffer, into.byteOffset, data.length);
-    floats.set(data as Float32Array);
-    // what is beyond f32 has become infinite, which the source tells; NaN is told there, too
-    if (data.length !== into.length / 4)
-      throw new InputError(`${name}: ${data.length} entries in rows ${start} to ${start + count}`);
-  },
-});
+const readerOf = ({ name, shape, chunk, rows }: ArrayFile): RowReader => {
+  let vanished = false;
+  return {
+    shape,
+    chunk,
+    format: "f32",
+    get vanished() {
+      return vanished;
+    },
+    async read(start, count, into) {
+      const data = await rows(start, start + count);
+      // what is beyond f32 becomes infinite, which the source tells; NaN is told there, too
+      if (writeAsF32(data, new Float32Array(into.buffer, into.byteOffset, data.length))) vanished = true;
+      if (data.length !== into.length / 4)
+        throw new InputError(`${name}: ${data.length} entries in rows ${start} to ${start + count}`);
+    },
+  };
+};
 
 /** Reads an array that is small: a factor. */
 async function readArray(file: string): Promise<NumericArray & { name: string }> {

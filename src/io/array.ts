@@ -237,3 +237,13 @@ export function exact(values: Numeric | BigInt64Array | BigUint64Array, entry: (
   }
   return numbers;
 }
+
+/** the smallest f32 that has all its digits: adapters may take smaller ones for 0 */
+const SMALLEST_F32 = 2 ** -126;
+
+/** Copies numbers as f32; whether all became 0, or smaller than all adapters know, though not all were 0. */
+export function writeAsF32(numbers: Numeric, into: Float32Array): boolean {
+  into.set(numbers);
+  for (let at = 0; at < numbers.length; at++) if (!(Math.abs(into[at]!) < SMALLEST_F32)) return false;
+  return numbers.some((value) => value !== 0);
+}

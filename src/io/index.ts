@@ -1,4 +1,12 @@
-export { encodingName, exact, fromColumnMajor, type Numeric, type NumericArray, unravel } from "./array.js";
+export {
+  encodingName,
+  exact,
+  fromColumnMajor,
+  type Numeric,
+  type NumericArray,
+  unravel,
+  writeAsF32,
+} from "./array.js";
 export {
   MOST_DENSE,
   readCsv,

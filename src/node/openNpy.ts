@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { dispose } from "../gpu/dispose.js";
-import { ENCODINGS, LITTLE_ENDIAN_HOST, type Numeric } from "../io/array.js";
+import { ENCODINGS, LITTLE_ENDIAN_HOST, type Numeric, writeAsF32 } from "../io/array.js";
 import { FormatError } from "../io/errors.js";
 import { type NpyHeader, readNpyHeader, readNpyPart } from "../io/npy.js";
 import { fileFailure } from "./files.js";
@@ -40,6 +40,7 @@ export class NpyFile {
   #pieces: [Uint8Array, Uint8Array] | null = null;
   /** of the last read into the pieces: reads at the same time take turns */
   #converting: Promise<void> = Promise.resolve();
+  #vanished = false;
 
   /** @internal */
   constructor(
@@ -52,6 +53,11 @@ export class NpyFile {
     this.#isDirect = LITTLE_ENDIAN_HOST && header.descr[0] !== ">" && kind in DIRECT;
     this.format = this.#isDirect ? DIRECT[kind]! : "f32";
     this.#rowBytes = header.shape.slice(1).reduce((product, extent) => product * extent, ENCODINGS[kind]!.bytes);
+  }
+
+  /** Whether a piece of numbers was written that are all 0 or nearly so as f32, though not in the file. */
+  get vanished(): boolean {
+    return this.#vanished;
   }
 
   /** Writes rows into `into`; f8, 64-bit integers, booleans and big-endian numbers as f32. */
@@ -123,7 +129,8 @@ export class NpyFile {
       const { bytes, done } = next;
       await done;
       if (at + most < floats.length) next = begin(at + most, turn + 1);
-      floats.set(readNpyPart(bytes, this.header, first + at, this.file), at);
+      if (writeAsF32(readNpyPart(bytes, this.header, first + at, this.file), floats.subarray(at)))
+        this.#vanished = true;
     }
   }
 

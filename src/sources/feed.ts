@@ -31,6 +31,8 @@ export interface RowReader {
   readonly chunk?: number;
   /** Writes the numbers of rows `start` to `start + count` into `into`, row by row, little-endian, from its first byte on. */
   read(start: number, count: number, into: Uint8Array, signal: AbortSignal | undefined): void | Promise<void>;
+  /** whether numbers were written that became 0 or nearly so in `format`, all of one read, though not all of them are 0 */
+  readonly vanished?: boolean;
 }
 
 /** How numbers are kept, on the host and on the GPU; kernels take them for f32. */

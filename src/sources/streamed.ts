@@ -4,6 +4,7 @@ import {
   checkOption,
   checkOptions,
   type DType,
+  dispose,
   dtypes,
   Engine,
   elementsOf,
@@ -51,6 +52,8 @@ const MEMORY = 512 * MEBI;
 const SLAB = 48 * MEBI;
 /** tensors of a slab's size, as f32, that solvers have at once at most: the slab, X̂ or X − X̂ of it, and a product on the way there */
 const TENSORS = 3;
+/** the smallest f32 that has all its digits */
+const SMALLEST = 2 ** -126;
 /** the part of the memory that is planned for: buffers come in sizes up to a fourth larger */
 const PLANNED = 0.75;
 
@@ -169,7 +172,12 @@ async function streamedFrom(operation: string, engine: Engine, reader: RowReader
     const data = placeIn(tensor, shape);
     return { start, data, load: (signal) => feed.load(index, data, signal) };
   });
-  return await looked(new Slabs(engine, shape, parts, [tensor, rowFeed]), operation);
+  const source = await looked(new Slabs(engine, shape, parts, [tensor, rowFeed]), operation);
+  if (!reader.vanished || source.largest * 2 ** source.exponent >= SMALLEST) return source;
+  source[dispose]();
+  throw new TenfoldError(
+    `${operation}: all entries are below 1e-38, where f32 ends: multiply them by a constant before, for instance by 1e200`,
+  );
 }
 
 /** One tensor, which is the source's. */

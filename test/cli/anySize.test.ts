@@ -134,4 +134,18 @@ describe("decompose", () => {
     expect(await said(at("x.npy"), "--method", "svd", "--memory", "1GB")).toContain("--memory is for cp, tucker");
     expect(await said(at("holes.npy"), "--rank", "2", "--memory", "2.5kB")).toContain("not finite");
   });
+
+  it.each([1e-30, 1e30])("takes entries of %s, as they are without --memory", async (scale) => {
+    const data = Float64Array.from(values, (value) => value * scale);
+    writeFileSync(at("scaled.npy"), writeNpy({ shape: SHAPE, data }));
+    const { relativeError } = await report(at("scaled.npy"), "--rank", "2", "--memory", "2.5kB");
+    expect(relativeError).toBeCloseTo((await report(at("x.npy"), "--rank", "2")).relativeError, 6);
+  });
+
+  it.each([1e-45, 1e-300])("says that slabs with entries of %s would be 0 as f32", async (scale) => {
+    const data = Float64Array.from(values, (value) => value * scale);
+    writeFileSync(at("tiny.npy"), writeNpy({ shape: SHAPE, data }));
+    const { stderr, code } = await command(["decompose", at("tiny.npy"), "--rank", "2", "--memory", "2.5kB"]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("all entries are below 1e-38, where f32 ends")]);
+  });
 });
