@@ -183,6 +183,7 @@ it("rank profiles and subspaces are those of one tensor", async () => {
     const { relativeError, coreConsistency, degeneracy } = profiles[0]!.ranks[index]!;
     expect(Math.abs(fit.relativeError - relativeError)).toBeLessThan(1e-5);
     expect(Math.abs(fit.coreConsistency! - coreConsistency!)).toBeLessThan(0.1);
-    expect(Math.abs(fit.degeneracy / degeneracy - 1)).toBeLessThan(1e-3);
+    // factors are found to the root of what their error tells
+    expect(Math.abs(fit.degeneracy / degeneracy - 1)).toBeLessThan(5e-3);
   }
 });
