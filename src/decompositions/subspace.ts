@@ -339,8 +339,7 @@ function rangeOf(
   { mode, columns, seed, steps }: { mode: number; columns: number; seed: number; steps: number },
 ): { basis: Tensor; projected: Tensor } {
   const { s } = p;
-  // random columns need not be orthonormal to span the range of the first product
-  let basis = normal(s, [x.shape[mode]!, columns], { seed, stream: mode });
+  let basis = randomBasis(s, [x.shape[mode]!, columns], mode, seed);
   let projected = x.project(p, oneFactor(x, basis, mode));
   for (let step = 0; step < steps; step++) {
     const image = x.unfoldedProduct(p, projected, mode);
