@@ -37,7 +37,7 @@ import {
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
 import { TensorScope } from "./tensorScope.js";
-import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
+import { Allowance, keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TensorRingOptions extends LinalgOptions {
   /** r_1…r_d, core k being r_k×n_k×r_{k+1}, or one rank for all; each is lowered to what its unfolding has */
@@ -62,8 +62,8 @@ export interface TensorRingResult {
 
 /**
  * The tensor ring of X by successive truncated SVDs (TR-SVD, Zhao et al. 2016, algorithm 1): the rank of the first SVD is
- * shared out to the two ends of the first core, then as for a tensor train. By relative error ε every SVD may lose ε/√(d−1)
- * of ‖X‖, which together keeps the promise. X in slabs is read as by `ttSVD`.
+ * shared out to the two ends of the first core, then as for a tensor train. By relative error ε they
+ * may lose ε·‖X‖ together, and each an equal part of what is left of that. X in slabs is read as by `ttSVD`.
  */
 export async function tensorRingSVD(
   engine: Engine,
@@ -107,14 +107,14 @@ async function ringBySvd(
   const { engine, shape, squaredNorm } = source;
   const x = source.tensor(name);
   const d = shape.length;
-  const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / (d - 1);
+  const allowance = new Allowance((relativeError ?? 0) ** 2 * squaredNorm, d - 1);
   using tensorScope = new TensorScope(engine);
   const first = x.reshape([shape[0]!, -1]);
   const most = Math.min(...first.shape);
   const ends = ranks ? sharedWithin(ranks[0]!, ranks[1]!, most) : null;
   const step = ends
     ? await truncateByRank(engine, first, ends[0] * ends[1], seed, signal)
-    : await truncateByError(engine, first, budget, squaredNorm, { signal });
+    : await truncateByError(engine, first, allowance, squaredNorm, { signal });
   using firstCore = step.core;
   using firstRest = step.rest;
   const [a, b] = ends ?? divided(firstCore.shape[1]!);
@@ -133,7 +133,7 @@ async function ringBySvd(
     const unfolded = rest.reshape([rows, -1]);
     const next = ranks
       ? await truncateByRank(engine, unfolded, ranks[k + 1]!, seedAt(seed, k), signal)
-      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+      : await truncateByError(engine, unfolded, allowance, squaredNorm, { signal });
     tensorScope.keep(next.core);
     rest.destroy();
     rest = tensorScope.keep(next.rest);

@@ -17,7 +17,7 @@ import { relativeResidual, seedAt } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
 import { TensorScope } from "./tensorScope.js";
-import { keepPromise, truncateByError, truncateByRank } from "./truncation.js";
+import { Allowance, keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
 export interface TtOptions extends LinalgOptions {
   /** r_1…r_{d-1}, or one rank for all; each is lowered to what its unfolding has */
@@ -43,7 +43,7 @@ export interface TtResult {
 
 /**
  * The tensor train of X by successive truncated SVDs of its unfoldings (Oseledets 2011, algorithm 1). By ranks, an SVD is
- * a subspace iteration; by relative error ε every SVD may lose ε/√(d−1) of ‖X‖, which together keeps the promise. X in slabs is read four times or a
+ * a subspace iteration; by relative error ε they may lose ε·‖X‖ together, and each an equal part of what is left of that. X in slabs is read four times or a
  * few times more: it is first projected on bases of its modes, and the train is that of the core. What that loses is in the error that is told.
  *
  * @throws TenfoldError where X holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
@@ -118,7 +118,7 @@ async function trainBySvd(
   const { engine, shape, squaredNorm } = source;
   const x = source.tensor(name);
   const d = shape.length;
-  const budget = ((relativeError ?? 0) ** 2 * squaredNorm) / Math.max(d - 1, 1);
+  const allowance = new Allowance((relativeError ?? 0) ** 2 * squaredNorm, d - 1);
   using scope = new TensorScope(engine);
   const cores: Tensor[] = [];
   let rest = x.reshape([1, x.size]);
@@ -128,7 +128,7 @@ async function trainBySvd(
     const unfolded = rest.reshape([rows, -1]);
     const step = ranks
       ? await truncateByRank(engine, unfolded, ranks[k]!, seedAt(seed, k), signal)
-      : await truncateByError(engine, unfolded, budget, squaredNorm, { signal });
+      : await truncateByError(engine, unfolded, allowance, squaredNorm, { signal });
     scope.keep(step.core);
     if (k > 0) rest.destroy();
     rest = scope.keep(step.rest);

@@ -96,7 +96,8 @@ export async function truncatedSvd(
   const attempt = async (error: number): Promise<TruncatedSvd> => {
     const lossOf = (count: number) => measuredLoss(source, factors.u, 0, count);
     const values = await engine.read(factors.values);
-    return await cut(source, factors, await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf));
+    const { rank } = await rankWithin(values, error ** 2 * squaredNorm, squaredNorm, lossOf);
+    return await cut(source, factors, rank);
   };
   using scope = new TensorScope(engine);
   const { u, values, v, ...result } = scope.keep(

@@ -12,6 +12,35 @@ export interface Cut {
   rest: Tensor;
 }
 
+/**
+ * What truncations one after the other may lose of ‖X‖² together: each has an equal part of what is left, so that what one of them does not lose is
+ * there for those after it.
+ */
+export class Allowance {
+  #left: number;
+  #steps: number;
+
+  constructor(all: number, steps: number) {
+    this.#left = all;
+    this.#steps = steps;
+  }
+
+  /** what may still be lost */
+  get left(): number {
+    return Math.max(0, this.#left);
+  }
+
+  /** The part of the next truncation. */
+  next(): number {
+    return this.left / Math.max(1, this.#steps--);
+  }
+
+  /** Notes what was lost. */
+  spend(lost: number): void {
+    this.#left -= lost;
+  }
+}
+
 /** C ≈ U·(UᵀC) with U the `rank` leading left singular vectors. An abort throws the signal's reason. */
 export async function truncateByRank(
   engine: Engine,
@@ -52,18 +81,19 @@ async function orthonormalBasis(engine: Engine, c: Tensor): Promise<Tensor> {
   return scope.handOut(basis);
 }
 
-/** C ≈ U·(UᵀC) with the smallest rank at which ‖C − U·UᵀC‖² is at most `budget`. */
+/** C ≈ U·(UᵀC) with the smallest rank at which ‖C − U·UᵀC‖² is at most the next part of what is allowed, from which it is taken. */
 export async function truncateByError(
   engine: Engine,
   c: Tensor,
-  budget: number,
+  allowance: Allowance,
   squaredNorm: number,
   options: LinalgOptions = {},
 ): Promise<Cut> {
   using factors = await svd(engine, c, options);
   const values = await engine.read(factors.values);
   const lossOf = (rank: number) => measuredLoss(new TensorReader(c), factors.u, 0, rank);
-  const rank = await rankWithin(values, budget, squaredNorm, lossOf);
+  const { rank, lost } = await rankWithin(values, allowance.next(), squaredNorm, lossOf);
+  allowance.spend(lost);
   return await cutOf(engine, c, await firstColumns(engine, factors.u, rank));
 }
 
@@ -89,26 +119,27 @@ const MEASURED = 1e-8;
 
 /**
  * The fewest leading singular values whose others lose at most `budget` in square. Where the budget is small beside ‖X‖², by the loss
- * itself (`measure` tells ‖Y − UUᵀY‖² for a rank), as f32 knows singular values to 1e-7 of the largest only.
+ * itself (`measure` tells ‖Y − UUᵀY‖² for a rank), as f32 knows singular values to 1e-7 of the largest only. `lost` is what they lose.
  */
 export async function rankWithin(
   values: ArrayLike<number>,
   budget: number,
   squaredNorm: number,
   measure: (rank: number) => Promise<number>,
-): Promise<number> {
+): Promise<{ rank: number; lost: number }> {
   let rank = values.length;
-  let loss = 0;
-  while (rank > 1 && loss + values[rank - 1]! ** 2 <= budget) loss += values[--rank]! ** 2;
-  if (budget > MEASURED * squaredNorm || budget === 0) return rank;
+  let lost = 0;
+  while (rank > 1 && lost + values[rank - 1]! ** 2 <= budget) lost += values[--rank]! ** 2;
+  if (budget > MEASURED * squaredNorm || budget === 0) return { rank, lost };
   let [low, high] = [0, rank];
   // the sum of squared tail values is at least the loss, so a smaller rank may do
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if ((await measure(middle)) <= budget) high = middle;
+    const loss = await measure(middle);
+    if (loss <= budget) [high, lost] = [middle, loss];
     else low = middle;
   }
-  return high;
+  return { rank: high, lost };
 }
 
 /** parts of a promised error that truncation may take, tried in turn; the rest is for rounding, which matters where the promise is small */

@@ -61,7 +61,7 @@ import {
 } from "./iterate.js";
 import { basisColumns, measuredLoss, oneFactor, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
 import { TensorScope, together } from "./tensorScope.js";
-import { keepPromise, rankWithin } from "./truncation.js";
+import { Allowance, keepPromise, rankWithin } from "./truncation.js";
 import { unfoldingSvd } from "./unfoldingSvd.js";
 import type { WideCore } from "./wideCore.js";
 
@@ -72,8 +72,9 @@ export interface TuckerOptions extends StoppingOptions, CheckpointOptions {
    */
   ranks?: number | readonly (number | null)[];
   /**
-   * instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised. Each of the N modes (of `modes`) may lose 1/N of that in square; the ranks
-   * are the smallest that do, from all singular values of the unfoldings
+   * instead of ranks: ‖X − X̂‖ ≤ relativeError · ‖X‖ is promised. Each mode (of `modes`) may lose an equal part of what those before it leave of
+   * that in square; the ranks are the smallest that do, from all singular values of the unfoldings. What all leave, `stHosvd` and `tuckerHOOI` spend
+   * on smaller ranks of the core
    */
   relativeError?: number;
   /** the modes that are decomposed, the others are left alone (partial Tucker); all by default */
@@ -639,7 +640,7 @@ interface Within {
   signal: AbortSignal | undefined;
 }
 
-/** The smallest factors of N modes that lose at most `relativeError`/√N of ‖X‖ each, from all singular values of the unfoldings: of slabs, from those of a core. */
+/** The smallest factors of some modes that lose at most `relativeError` of ‖X‖ together, from all singular values of the unfoldings: of slabs, from those of a core. */
 async function factorsWithin(name: string, source: Source, within: Within, sequential: boolean): Promise<Start> {
   if (!liesInSlabs(source) || source.refresh) return await smallest(name, source, within, sequential);
   const { coreWithin } = await import("./wideCore.js");
@@ -658,41 +659,54 @@ async function smallest(
   const { engine, shape, squaredNorm } = source;
   const start = new Start(shape);
   start.relativeError = Math.sqrt(lost / squaredNorm);
-  const budget = (relativeError ** 2 * squaredNorm - lost) / modes.length;
+  const allowance = new Allowance(relativeError ** 2 * squaredNorm - lost, modes.length);
   const inOrder = [...modes].sort((a, b) => a - b);
   using remaining = new Remaining(source, lost);
+  const lose = (loss: number): void => {
+    allowance.spend(loss);
+    remaining.lost += loss;
+    start.relativeError = Math.sqrt(remaining.lost / squaredNorm);
+    start.errors.push(start.relativeError);
+    start.sweeps++;
+  };
   try {
     for (const mode of inOrder) {
       const from = sequential ? remaining.source : source;
       using unfolding = await unfoldingSvd(engine, from.tensor(name), mode, signal);
       const lossOf = (rank: number) => measuredLoss(from, unfolding.vectors, mode, rank);
-      const rank = await rankWithin(unfolding.values, budget, squaredNorm, lossOf);
+      const { rank } = await rankWithin(unfolding.values, allowance.next(), squaredNorm, lossOf);
       if (rank === shape[mode]) continue;
       const factor = await unfolding.leading(rank);
       start.factors[mode] = factor;
-      remaining.lost += await measuredLoss(remaining.source, factor, mode, rank);
-      start.relativeError = Math.sqrt(remaining.lost / squaredNorm);
-      start.errors.push(start.relativeError);
-      start.sweeps++;
+      lose(await measuredLoss(remaining.source, factor, mode, rank));
       await remaining.reduce(factor, mode);
     }
     for (const mode of inOrder) {
       const { source: core } = remaining;
       const room = core.size / core.shape[mode]!;
-      if (core.shape[mode]! <= room) continue;
-      // the core's unfolding has at most `room` columns, so its rank is no more, and nothing is lost
+      // the factors of an HOSVD are those of X itself; the last mode could spend all that there was
+      const spends = sequential && mode !== inOrder.at(-1);
+      if (core.shape[mode]! <= room && !spends) continue;
+      // the core's unfolding has at most `room` columns, so its rank is no more, and nothing is lost by that
       using unfolding = await unfoldingSvd(engine, core.tensor(name), mode, signal);
-      const turn = await unfolding.leading(room);
+      const lossOf = (rank: number) => measuredLoss(core, unfolding.vectors, mode, rank);
+      const { rank } = spends
+        ? await rankWithin(unfolding.values, allowance.left, squaredNorm, lossOf)
+        : { rank: unfolding.values.length };
+      if (rank === core.shape[mode]) continue;
+      const turn = await unfolding.leading(rank);
       const factor = start.factors[mode];
       if (factor) {
         using within = turn;
-        const narrow = engine.tensor([shape[mode]!, room], null, { label: `factor ${mode}` });
+        const narrow = engine.tensor([shape[mode]!, rank], null, { label: `factor ${mode}` });
         start.factors[mode] = narrow;
         await engine.run((s) => matmul(s, factor, within, { out: narrow }), "narrower factor");
+        if (rank < room) lose(await measuredLoss(core, within, mode, rank));
         await remaining.reduce(within, mode);
         factor.destroy();
       } else {
         start.factors[mode] = turn;
+        if (rank < room) lose(await measuredLoss(core, turn, mode, rank));
         await remaining.reduce(turn, mode);
       }
     }

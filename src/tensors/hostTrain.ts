@@ -109,18 +109,20 @@ export function lengthOf(data: ArrayLike<number>): number {
 }
 
 /**
- * TT rounding (Oseledets 2011, algorithm 2): right-orthogonal cores, then truncated SVDs from the left. Each may lose `relativeError`/√(d−1)
- * of the norm, and keeps at most `ranks[k]` singular values. Singular values of 0 are dropped.
+ * TT rounding (Oseledets 2011, algorithm 2): right-orthogonal cores, then truncated SVDs from the left. They may lose `relativeError` of the norm
+ * together, and each an equal part of what is left of that. Each keeps at most `ranks[k]` singular values. Singular values of 0 are dropped.
  */
 export function round(train: HostTrain, relativeError: number, ranks?: readonly number[]): HostTrain {
   const cores = [...orthogonalise(train, 0)];
-  const budget = (relativeError * lengthOf(cores[0]!.data)) / Math.sqrt(Math.max(1, cores.length - 1));
+  let allowed = (relativeError * lengthOf(cores[0]!.data)) ** 2;
   for (let k = 0; k < cores.length - 1; k++) {
     const { left, extent, right, data } = cores[k]!;
     const rows = left * extent;
     const { u, values, v } = svd(data, rows, right);
     const width = values.length;
+    const budget = Math.sqrt(allowed / (cores.length - 1 - k));
     const rank = Math.min(rankWithin(values, budget), ranks?.[k] ?? width);
+    allowed = Math.max(0, allowed - values.slice(rank).reduce((sum, value) => sum + value ** 2, 0));
     const leading = new Float64Array(rows * rank);
     for (let i = 0; i < rows; i++) for (let r = 0; r < rank; r++) leading[i * rank + r] = u[i * width + r]!;
     const rest = new Float64Array(rank * right);

@@ -40,20 +40,23 @@ const DATA: Record<string, (shape: readonly number[]) => Float32Array> = {
   "times 1e-30": (shape) => noisy(shape).map((value) => 1e-30 * value),
 };
 
-/** The least ranks of TT-SVD in f64, every step losing as much as any other (Oseledets 2011). */
+/** The ranks of TT-SVD in f64 (Oseledets 2011), every step losing an equal part of what may still be lost. */
 function exactRanks(data: ArrayLike<number>, shape: readonly number[], asked: number): number[] {
   let rest: ArrayLike<number> = data;
-  const budget = (asked * norm(data)) ** 2 / (shape.length - 1);
+  let allowed = (asked * norm(data)) ** 2;
   const ranks: number[] = [];
-  for (const extent of shape.slice(0, -1)) {
+  for (const [k, extent] of shape.slice(0, -1).entries()) {
+    const budget = allowed / (shape.length - 1 - k);
     const rows = (ranks.at(-1) ?? 1) * extent;
     const columns = rest.length / rows;
     const { values, v } = svd(rest, rows, columns);
     let rank = values.length;
     for (let cut = 0; rank > 1; rank--) {
-      cut += values[rank - 1]! ** 2;
-      if (cut > budget) break;
+      const next = cut + values[rank - 1]! ** 2;
+      if (next > budget) break;
+      cut = next;
     }
+    for (const value of values.slice(rank)) allowed -= value ** 2;
     ranks.push(rank);
     rest = Float64Array.from({ length: rank * columns }, (_, at) => {
       const r = Math.floor(at / columns);
