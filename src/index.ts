@@ -147,6 +147,7 @@ export { readSafetensors, type SafeTensors, writeSafetensors } from "./io/safete
 // networks, their layers and training
 export { Affine, type AffineOptions } from "./nn/affine.js";
 export { Chain } from "./nn/chain.js";
+export { ConcatConstant, type ConcatConstantOptions } from "./nn/concatConstant.js";
 export { Conv1d, type Conv1dOptions } from "./nn/conv1d.js";
 export {
   AveragePool2d,
@@ -236,6 +237,7 @@ export {
   type SgdOptions,
   sgd,
 } from "./nn/optimisers.js";
+export { Resize, type ResizeOptions } from "./nn/resize.js";
 export { Rowwise } from "./nn/rowwise.js";
 export { loadModel, loadNetwork, saveModel } from "./nn/save.js";
 export { Sequential, type SequentialOptions } from "./nn/sequential.js";

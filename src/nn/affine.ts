@@ -115,7 +115,7 @@ export class Affine implements Layer {
 }
 
 /** The sums of x over the modes that `out` lacks in front, or in which it has extent 1. */
-function sumTo(s: Scheduler, x: Tensor, out: Tensor): void {
+export function sumTo(s: Scheduler, x: Tensor, out: Tensor): void {
   const shape = [...new Array<number>(x.order - out.order).fill(1), ...out.shape];
   /** modes next to each other that are all added up, or all stay, as one */
   const groups: { extent: number; isSummed: boolean }[] = [];

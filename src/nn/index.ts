@@ -1,5 +1,6 @@
 export { Affine, type AffineOptions } from "./affine.js";
 export { Chain } from "./chain.js";
+export { ConcatConstant, type ConcatConstantOptions } from "./concatConstant.js";
 export { Conv1d, type Conv1dOptions } from "./conv1d.js";
 export {
   AveragePool2d,
@@ -26,6 +27,7 @@ export { Reshape, Slice, Transpose, Upsample2d } from "./moves.js";
 export { type AddPlace, Network, type NetworkOptions, type Place, type PlaceOptions } from "./network.js";
 export * from "./optimisers.js";
 export { rebuilt } from "./rebuild.js";
+export { Resize, type ResizeOptions } from "./resize.js";
 export { Rowwise } from "./rowwise.js";
 export { cloneJoin, cloneLayer, loadModel, loadNetwork, saveModel } from "./save.js";
 export { Sequential, type SequentialOptions } from "./sequential.js";

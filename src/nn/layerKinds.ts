@@ -1,5 +1,6 @@
 import { affineKind } from "./affine.js";
 import { chainKind } from "./chain.js";
+import { concatConstantKind } from "./concatConstant.js";
 import { conv1dKind } from "./conv1d.js";
 import { averagePool2dKind, batchNormKind, conv2dKind, conv3dKind, maxPool2dKind } from "./convolution.js";
 import { convTranspose2dKind } from "./convTranspose2d.js";
@@ -22,6 +23,7 @@ import type { LayerKind } from "./layerKind.js";
 import { layerNormKind } from "./layerNorm.js";
 import { activateKind, dropoutKind, flattenKind, linearKind, reluKind } from "./layers.js";
 import { reshapeKind, sliceKind, transposeKind, upsample2dKind } from "./moves.js";
+import { resizeKind } from "./resize.js";
 import { rowwiseKind } from "./rowwise.js";
 import { softmaxKind } from "./softmax.js";
 
@@ -33,5 +35,6 @@ export const LAYER_KINDS: readonly LayerKind[] = [
   ...[spatialConvKind, separableBasisConvKind, cpConvKind, tucker2ConvKind, blockTermConvKind, groupedConvKind],
   ...[tensorRingConvKind, tucker2Conv3dKind],
   ...[softmaxKind, layerNormKind, affineKind, rowwiseKind, reshapeKind, transposeKind, sliceKind, upsample2dKind],
+  ...[resizeKind, concatConstantKind],
   ...[svdLinearKind, tensorTrainLinearKind, tensorRingLinearKind, tuckerLinearKind],
 ];

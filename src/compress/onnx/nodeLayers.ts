@@ -6,8 +6,10 @@ import {
   AveragePool2d,
   Chain,
   Concat,
+  ConcatConstant,
   Conv1d,
   Conv2d,
+  Conv3d,
   ConvTranspose2d,
   Flatten,
   GlobalAveragePool,
@@ -20,6 +22,7 @@ import {
   Multiply,
   ReLU,
   Reshape,
+  Resize,
   Rowwise,
   Slice,
   Softmax,
@@ -290,7 +293,15 @@ export class NodeLayers {
           ...{ kernel: kernel[0]!, stride: strides[0]!, dilation: dilations[0]! },
           padding: same ? "same" : sides[0]!,
         });
-    if (rank !== 2) return `convolutions of ${rank} dimensions are not tuned`;
+    if (rank === 3) {
+      if (groups > 1) return "convolutions of 3 dimensions with groups have no layer";
+      return async (activation) =>
+        new Conv3d({
+          ...{ inputs: counts.inputs, outputs, ...(await values()), activation },
+          ...{ kernel: tripleOf(kernel), stride: tripleOf(strides), dilation: tripleOf(dilations) },
+          padding: same ? "same" : [sides[0]!, sides[1]!, sides[2]!],
+        });
+    }
     return async (activation) =>
       new Conv2d({
         ...{ ...counts, ...(await values()), activation },
@@ -439,9 +450,14 @@ export class NodeLayers {
         return from.length === 1 ? this.withConstant(node, row) : this.arithmetic(node, from, as);
       case "Concat": {
         const axis = this.modeOf(output, intOf(node, "axis", 1));
-        if (axis === null || from.length !== node.input.length || from.length < 2)
-          return "it joins samples, or constants";
-        return as(() => new Concat({ axis }), from);
+        if (axis === null) return "it joins samples";
+        const constants = node.input.map((name) => this.constantOf(name));
+        const values = node.input.filter((_, at) => !constants[at]);
+        if (values.length === 1 && node.input.length > 1)
+          return this.withConstants({ ...row, from: values }, constants, axis);
+        return values.length === node.input.length
+          ? as(() => new Concat({ axis }), from)
+          : "it joins several values and constants";
       }
       default:
         return this.reason(node);
@@ -637,14 +653,55 @@ export class NodeLayers {
     };
   }
 
-  /** "nearest" interpolation by whole factors. */
+  /** The constant that a value is the same as for each sample: a weight, or one that is repeated for all samples. */
+  private constantOf(name: string): Weight | null {
+    const weight = this.facts.weight(name);
+    if (weight || !this.extents.has(name)) return weight;
+    const node = this.facts.producers.get(name);
+    return node?.opType === "Expand" ? this.facts.weight(node.input[0]) : null;
+  }
+
+  /** One value joined to constants; a constant learns where it is the only one. */
+  private withConstants(
+    row: Omit<NodeLayer, "make">,
+    constants: readonly (Weight | null)[],
+    axis: number,
+  ): NodeLayer | string {
+    const { model } = this;
+    const at = constants.indexOf(null);
+    const batch = this.axisOf(row.from[0]);
+    const parts = constants.filter((constant) => constant !== null);
+    const shapes = parts.map(({ tensor }) => extentsOf(model.file, tensor));
+    if (!parts.every(({ tensor }) => isFloat(tensor.dataType))) return "its constant has no floats";
+    if (shapes.some((extents) => extents[batch] !== 1)) return "its constant has entries for each sample";
+    const learns = parts.length === 1 && this.isReplaceable(parts[0]!);
+    const toFile = (values: Float32Array): Float32Array => values;
+    return {
+      ...{ ...row, places: learns ? [{ parameter: "weight", tensor: parts[0]!.tensor, toFile }] : [] },
+      make: async () => {
+        const layers = await Promise.all(
+          parts.map(async ({ tensor }, index) => {
+            const shape = shapes[index]!.filter((_, mode) => mode !== batch);
+            const values = Float32Array.from(await floatsOf(model, tensor));
+            return new ConcatConstant({ shape, axis, behind: index >= at, values, fixed: !learns });
+          }),
+        );
+        // those in front from the last to the first
+        const ordered = [...layers.slice(0, at).reverse(), ...layers.slice(at)];
+        return ordered.length === 1 ? ordered[0]! : new Chain("Concat", ordered);
+      },
+    };
+  }
+
+  /** "nearest" interpolation by whole factors, and between neighbours by any. */
   private resize(
     node: NodeProto,
     x: Sample | null,
     y: Sample | null,
     as: (layer: () => Layer) => NodeLayer,
   ): NodeLayer | string {
-    if (stringOf(node, "mode", "nearest") !== "nearest") return "interpolation other than to the nearest has no layer";
+    const mode = stringOf(node, "mode", "nearest");
+    if (mode !== "nearest") return this.interpolation(node, x, y, as);
     if (x?.length !== 3 || y?.length !== 3 || x[0] !== y[0]) return "it resizes other than images";
     const factors = [y[1]! / x[1]!, y[2]! / x[2]!] as const;
     const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
@@ -661,6 +718,38 @@ export class NodeLayers {
       });
     });
     return repeats ? as(() => new Upsample2d([...factors])) : "it does not repeat each pixel as often";
+  }
+
+  private interpolation(
+    node: NodeProto,
+    x: Sample | null,
+    y: Sample | null,
+    as: (layer: () => Layer) => NodeLayer,
+  ): NodeLayer | string {
+    const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
+    const place = isOld ? "asymmetric" : stringOf(node, "coordinate_transformation_mode", "half_pixel");
+    const interpolation = stringOf(node, "mode", "linear") === "cubic" ? "cubic" : "linear";
+    const coordinates = PLACES[place];
+    if (!coordinates) return `resizing by ${place} has no layer`;
+    if (!x || !y || x.length < 2 || x[0] !== y[0]) return "it resizes other than images";
+    const [from, to] = [x.slice(1), y.slice(1)];
+    if (place === "pytorch_half_pixel" && to.includes(1)) return "it resizes to one entry";
+    const isPlain =
+      !intOf(node, "antialias", 0) &&
+      !intOf(node, "exclude_outside", 0) &&
+      !intsOf(node, "axes") &&
+      stringOf(node, "keep_aspect_ratio_policy", "stretch") === "stretch" &&
+      floatOf(node, "cubic_coeff_a", -0.75) === -0.75;
+    if (!isPlain) return "one of its attributes has no layer";
+    const named = node.input[node.input.length === 2 ? 1 : 2];
+    const listed = this.facts.weight(named);
+    const scales = listed && smallFloatsOf(listed.tensor);
+    if (named && !scales) return "its scales are computed";
+    if (scales?.length && (scales.length !== x.length + 1 || scales[0] !== 1 || scales[1] !== 1))
+      return "it resizes other than images";
+    return as(
+      () => new Resize({ from, to, interpolation, coordinates, ...(scales?.length && { scales: scales.slice(2) }) }),
+    );
   }
 
   private pool(node: NodeProto, x: Sample | null, as: (layer: () => Layer) => NodeLayer): NodeLayer | string {
@@ -716,8 +805,17 @@ export class NodeLayers {
   }
 }
 
+/** How ONNX names the ways to place the entries of a resized mode. */
+const PLACES: Readonly<Record<string, "halfPixel" | "alignCorners" | "asymmetric">> = {
+  half_pixel: "halfPixel",
+  pytorch_half_pixel: "halfPixel",
+  align_corners: "alignCorners",
+  asymmetric: "asymmetric",
+};
+
 const LEAST_OF_MASK = -1e30;
 const SHARED = "its weights or its bias are shared, or a list of a Constant node";
+const tripleOf = ([a, b, c]: readonly number[]): [number, number, number] => [a!, b!, c!];
 const pairOf = ([a, b]: readonly number[]): [number, number] => [a!, b!];
 
 /** Where a pixel of a resized axis comes from, before it is cut to the axis; NaN for ways that are not known. */

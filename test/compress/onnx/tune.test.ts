@@ -332,6 +332,69 @@ it("gives what the runtime gives, and puts its weights back: larger images, limi
   await expectSame(readOnnx(modelOf(nodes, weights, [2, 2, 4, 5], [2, 2, 4, 10])), [2, 2, 4, 5], 3);
 });
 
+it.each([
+  ["linear", "half_pixel"],
+  ["linear", "align_corners"],
+  ["linear", "asymmetric"],
+  ["cubic", "pytorch_half_pixel"],
+  ["cubic", "align_corners"],
+])("gives what the runtime gives, and puts its weights back: images between pixels, %s by %s", async (mode, place) => {
+  const attributes = { mode, coordinate_transformation_mode: place };
+  const nodes: NodeOf[] = [
+    { op: "Conv", inputs: ["x", "w1"], output: "conv" },
+    // smaller in one direction, by scales that are not the ratio of the extents
+    { op: "Resize", inputs: ["conv", "", "scales"], output: "one", attributes },
+    { op: "Resize", inputs: ["one", "", "", "sizes"], output: "two", attributes },
+    { op: "Concat", inputs: ["front", "two", "back"], output: "both", attributes: { axis: 1 } },
+    { op: "Conv", inputs: ["both", "w2"], output: "y" },
+  ];
+  const weights = {
+    ...{ w1: weight(3, 2, 2, 2), w2: weight(2, 6, 3, 3), front: weight(1, 2, 7, 5), back: weight(1, 1, 7, 5) },
+    ...{ scales: { shape: [4], data: Float32Array.of(1, 1, 2.3, 0.6) }, sizes: integers(1, 3, 7, 5) },
+  };
+  await expectSame(readOnnx(modelOf(nodes, weights, [1, 2, 4, 8], [1, 2, 5, 3], { opset: 13 })), [1, 2, 4, 8], 2);
+});
+
+it("gives what the runtime gives, and puts its weights back: volumes", async () => {
+  const nodes: NodeOf[] = [
+    {
+      op: "Conv",
+      inputs: ["x", "w1", "b"],
+      output: "conv",
+      attributes: { pads: [1, 0, 1, 0, 1, 2], strides: [2, 1, 1] },
+    },
+    { op: "Relu", inputs: ["conv"], output: "relu" },
+    { op: "Resize", inputs: ["relu", "", "scales"], output: "large", attributes: { mode: "linear" } },
+    { op: "Conv", inputs: ["large", "w2"], output: "y", attributes: { dilations: [1, 2, 1] } },
+  ];
+  const weights = {
+    ...{ w1: weight(3, 2, 2, 3, 2), b: weight(3), w2: weight(4, 3, 2, 2, 3) },
+    scales: { shape: [5], data: Float32Array.of(1, 1, 2, 1, 1.5) },
+  };
+  const model = modelOf(nodes, weights, [null, 2, 4, 5, 5], [null, 4, null, null, null], { opset: 13 });
+  await expectSame(readOnnx(model), [2, 2, 4, 5, 5], 2);
+});
+
+it("gives what the runtime gives, and puts its weights back: a class token, the same for all samples", async () => {
+  const nodes: NodeOf[] = [
+    { op: "Shape", inputs: ["x"], output: "extents" },
+    { op: "Slice", inputs: ["extents", "zero", "one"], output: "batch" },
+    { op: "Concat", inputs: ["batch", "rest"], output: "target", attributes: { axis: 0 } },
+    { op: "MatMul", inputs: ["x", "w1"], output: "embedded" },
+    { op: "Expand", inputs: ["token", "target"], output: "tokens" },
+    { op: "Concat", inputs: ["tokens", "embedded"], output: "sequence", attributes: { axis: 1 } },
+    { op: "Add", inputs: ["sequence", "positions"], output: "placed" },
+    { op: "Tanh", inputs: ["placed"], output: "share" },
+    { op: "MatMul", inputs: ["share", "w2"], output: "y" },
+  ];
+  const weights = {
+    ...{ w1: weight(6, 4), w2: weight(4, 5), token: weight(1, 1, 4), positions: weight(1, 6, 4) },
+    ...{ zero: integers(0), one: integers(1), rest: integers(1, 4) },
+  };
+  // two products, the positions, and the token
+  await expectSame(readOnnx(modelOf(nodes, weights, [null, 5, 6], [null, 6, 5], { opset: 13 })), [3, 5, 6], 4);
+});
+
 it("finds the parts that are networks, and says what ends them", () => {
   const nodes: NodeOf[] = [
     { op: "Gemm", inputs: ["x", "a"], output: "one" },
@@ -450,8 +513,8 @@ it("tunes a transformer from its embedding on", async () => {
 });
 
 it("says where there is nothing to tune, and what it needs", async () => {
-  const volumes: NodeOf[] = [{ op: "Conv", inputs: ["x", "w"], output: "y" }];
-  const bytes = modelOf(volumes, { w: weight(8, 8, 2, 2, 2) }, [null, 8, 3, 3, 3], [null, 8, 2, 2, 2]);
+  const volumes: NodeOf[] = [{ op: "Conv", inputs: ["x", "w"], output: "y", attributes: { group: 2 } }];
+  const bytes = modelOf(volumes, { w: weight(8, 4, 2, 2, 2) }, [null, 8, 3, 3, 3], [null, 8, 2, 2, 2]);
   const { tuning, warnings } = await compress(bytes, {
     ...{ tune: 10, target: { weights: 1.3 }, refit: false },
     calibration: Array.from({ length: 40 }, () => ({
@@ -460,7 +523,7 @@ it("says where there is nothing to tune, and what it needs", async () => {
   });
   expect(tuning!.stretches).toEqual([]);
   expect(warnings.join()).toMatch(
-    /nothing was tuned: no part of the model .*Conv: convolutions of 3 dimensions are not tuned/,
+    /nothing was tuned: no part of the model .*Conv: convolutions of 3 dimensions with groups have no layer/,
   );
   const engine = await testEngine();
   await expect(compressOnnx(bytes, { engine, tune: 10, target: { weights: 2 } })).rejects.toThrow(
