@@ -6,6 +6,7 @@
  *   another engine than its own. The message says what is needed.
  * - `OPTION`: an option, or an argument that has a range, is unknown, missing or out of its range.
  * - `SHAPE`: arguments do not fit each other, or an operation ({@link ShapeError}).
+ * - `ENTRIES`: entries of a tensor are none that can be decomposed: NaN, infinite, all below the least of f32, or all missing.
  * - `LIMITS`: the device cannot hold a tensor; nothing was allocated ({@link OutOfLimitsError}).
  * - `NO_GPU`: there is no WebGPU here, or it has no adapter.
  * - `KERNEL`: a kernel failed to compile, to bind or to run, or gave what it cannot give ({@link KernelError}).
@@ -24,6 +25,7 @@ export type ErrorCode =
   | "USAGE"
   | "OPTION"
   | "SHAPE"
+  | "ENTRIES"
   | "LIMITS"
   | "NO_GPU"
   | "KERNEL"

@@ -86,7 +86,7 @@ function meant(words: readonly string[], { commands }: Command): readonly string
 }
 
 /** Codes of errors that mean wrong options or input: exit code 2. */
-const WRONG_INPUT: readonly ErrorCode[] = ["INPUT", "FORMAT", "UNSUPPORTED", "FILE", "SHAPE", "LIMITS"];
+const WRONG_INPUT: readonly ErrorCode[] = ["INPUT", "FORMAT", "UNSUPPORTED", "FILE", "SHAPE", "ENTRIES", "LIMITS"];
 
 /** Prints an error as one line and returns its exit code. */
 function report(error: Error, program: Command, argv: readonly string[], { stderr, env }: Context): number {

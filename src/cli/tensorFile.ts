@@ -1,5 +1,5 @@
 /** Reads the tensor that a command works on. */
-import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
+import { dispose, type Engine, formatShape, type TenfoldError, type Tensor } from "../gpu/index.js";
 import { type NumericArray, readNpz, unravel, writeAsF32 } from "../io/index.js";
 import { type NamedSlice, type Obstacle, obstacleOfSlices } from "../methods/index.js";
 import { ARRAY_FILES, type ArrayFile, openArray, openArrays, type TextOptions } from "../node/arrays.js";
@@ -163,7 +163,7 @@ export async function openTensor(
       return {
         shape,
         exponent: 0,
-        open: (engine) => streamed(engine, array.reader ?? readerOf(array), { memory }),
+        open: (engine) => streamedArray(engine, array, memory),
         close: () => array.close(),
       };
     } catch (error) {
@@ -188,6 +188,22 @@ export async function openTensor(
     close() {},
   };
 }
+
+/** An array in slabs, whose entries are refused in the words in which those of a tensor in memory are. */
+async function streamedArray(engine: Engine, array: ArrayFile, memory: number): Promise<Slabs> {
+  try {
+    const slabs = await streamed(engine, array.reader ?? readerOf(array), { memory });
+    if (!slabs.isZero) return slabs;
+    slabs[dispose]();
+    throw new InputError(nothingIn(array.name, "0"));
+  } catch (error) {
+    if ((error as TenfoldError).code === "ENTRIES") await largestOf(array, false);
+    throw error;
+  }
+}
+
+const nothingIn = (name: string, what: "0" | "missing"): string =>
+  `${name}: every entry is ${what}, there is nothing to decompose`;
 
 /** Arrays of a file that are slices of one kind. */
 interface Slices {
@@ -376,8 +392,8 @@ async function toF32(
     absent += content.absent;
   }
   const size = arrays.reduce((total, { shape }) => total + shape.reduce((product, extent) => product * extent, 1), 0);
-  if (absent && absent === size) throw new InputError(`${all}: every entry is missing, there is nothing to decompose`);
-  if (largest === 0) throw new InputError(`${all}: every entry is 0, there is nothing to decompose`);
+  if (absent && absent === size) throw new InputError(nothingIn(all, "missing"));
+  if (largest === 0) throw new InputError(nothingIn(all, "0"));
   const exponent = Math.floor(Math.log2(largest)) + 1;
   // in two steps, because 2^-exponent may be too large for f64
   const half = Math.trunc(exponent / 2);

@@ -406,6 +406,7 @@ class Cross {
     if (at >= 0)
       throw new TenfoldError(
         `${NAME}: the entry at [${indices.subarray(at * d, (at + 1) * d).join(", ")}] is ${values[at]}, needs a finite number`,
+        { code: "ENTRIES" },
       );
     this.evaluations += count;
     return values;

@@ -26,6 +26,20 @@ export interface Looked {
 /** the numbers of a slab lie so far apart, where views may begin */
 const APART = 64;
 
+/** What is wrong with entries that are not finite: how many, and where the first is. */
+export function notFiniteError(
+  operation: string,
+  name: string,
+  { count, kind, index }: { count: number; kind: string; index: readonly number[] },
+): TenfoldError {
+  const [entries, first, them] =
+    count === 1 ? ["1 entry that is", "", "it"] : [`${count} entries that are`, "the first ", "them"];
+  return new TenfoldError(
+    `${operation}: ${name} has ${entries} not finite, ${first}${kind} at [${index.join(", ")}]; remove or replace ${them}`,
+    { code: "ENTRIES" },
+  );
+}
+
 /**
  * Looks at entries in one pass and one readback. `record` gives them, slab by slab.
  *
@@ -58,12 +72,8 @@ export async function look(
   if (notFinite) {
     const slab = inspections.findIndex(({ first }) => first);
     const { index, kind } = inspections[slab]!.first!;
-    const entries = notFinite === 1 ? "1 entry that is" : `${notFinite} entries that are`;
     const [row, ...rest] = indexOf(index, shape);
-    const where = `${notFinite === 1 ? "" : "the first "}${kind} at [${[row! + starts[slab]!, ...rest].join(", ")}]`;
-    throw new TenfoldError(
-      `${operation}: ${name} has ${entries} not finite, ${where}; remove or replace ${notFinite === 1 ? "it" : "them"}`,
-    );
+    throw notFiniteError(operation, name, { count: notFinite, kind, index: [row! + starts[slab]!, ...rest] });
   }
   return {
     largest: inspections.reduce((most, { largest }) => Math.max(most, largest), 0),

@@ -363,7 +363,7 @@ export async function masked(engine: Engine, x: Tensor<DType>, options: MaskedOp
       { marked, filled },
       mask === "nan" ? null : (numbers ?? (mask as Tensor)),
     );
-    if (known === 0) throw new TenfoldError(`masked: no entry of ${x} is known, needs some`);
+    if (known === 0) throw new TenfoldError(`masked: no entry of ${x} is known, needs some`, { code: "ENTRIES" });
     let { largest, squaredNorm } = await look(engine, "masked", { name: String(x), shape: x.shape }, (_, see) =>
       see(filled, 0),
     );

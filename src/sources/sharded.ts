@@ -2,7 +2,7 @@
 import { dispose, type Engine, formatShape, type Program, sizeOf, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, type MttkrpOptions } from "../ops/index.js";
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
-import { exponentOf } from "./facts.js";
+import { exponentOf, notFiniteError } from "./facts.js";
 import type { UnknownSlice } from "./masked.js";
 import { ModelCopy } from "./modelCopy.js";
 import { timesPower } from "./scale.js";
@@ -178,15 +178,12 @@ export class Sharded extends RemoteReader implements Source {
         const after = sizeOf(this.shape.slice(mode + 1));
         return Math.floor(flat / after) % extent;
       });
-      const entries = notFinite === 1 ? "1 entry that is" : `${notFinite} entries that are`;
-      throw new TenfoldError(
-        `${operation}: ${this} has ${entries} not finite, ${notFinite === 1 ? "" : "the first "}${kind ? "infinity" : "NaN"} at [${index.join(", ")}]; remove or replace ${notFinite === 1 ? "it" : "them"}`,
-      );
+      throw notFiniteError(operation, String(this), { count: notFinite, kind: kind ? "infinity" : "NaN", index });
     }
     if (this.shards.missing) {
       const counts = this.shape.map((_, mode) => seen[`known ${mode}`]!.data as Float32Array);
       const known = counts[0]!.reduce((sum, count) => sum + count, 0);
-      if (!known) throw new TenfoldError(`${operation}: no entry of ${this} is known, needs some`);
+      if (!known) throw new TenfoldError(`${operation}: no entry of ${this} is known, needs some`, { code: "ENTRIES" });
       this.unknownSlices = counts.flatMap((ofMode, mode) =>
         [...ofMode.keys()].filter((index) => ofMode[index] === 0).map((index) => ({ mode, index })),
       );

@@ -177,6 +177,7 @@ async function streamedFrom(operation: string, engine: Engine, reader: RowReader
   source[dispose]();
   throw new TenfoldError(
     `${operation}: all entries are below 1e-38, where f32 ends: multiply them by a constant before, for instance by 1e200`,
+    { code: "ENTRIES" },
   );
 }
 

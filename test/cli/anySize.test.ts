@@ -135,6 +135,20 @@ describe("decompose", () => {
     expect(await said(at("holes.npy"), "--rank", "2", "--memory", "2.5kB")).toContain("not finite");
   });
 
+  it("refuses entries in the words, and with the code, of a tensor in memory", async () => {
+    const data = Float64Array.from(values);
+    const wrong = { nan: Number.NaN, infinite: Number.POSITIVE_INFINITY, large: 1e300 };
+    for (const [name, value] of Object.entries(wrong))
+      writeFileSync(at(`${name}.npy`), writeNpy({ shape: SHAPE, data: data.with(77, value) }));
+    writeFileSync(at("zero.npy"), writeNpy({ shape: SHAPE, data: new Float32Array(data.length) }));
+    for (const name of [...Object.keys(wrong), "zero"]) {
+      const argv = ["decompose", at(`${name}.npy`), "--rank", "2"];
+      const inMemory = await command(argv);
+      expect(inMemory.code).toBe(2);
+      expect(await command([...argv, "--memory", "2.5kB"])).toEqual(inMemory);
+    }
+  });
+
   it.each([1e-30, 1e30])("takes entries of %s, as they are without --memory", async (scale) => {
     const data = Float64Array.from(values, (value) => value * scale);
     writeFileSync(at("scaled.npy"), writeNpy({ shape: SHAPE, data }));
@@ -146,6 +160,6 @@ describe("decompose", () => {
     const data = Float64Array.from(values, (value) => value * scale);
     writeFileSync(at("tiny.npy"), writeNpy({ shape: SHAPE, data }));
     const { stderr, code } = await command(["decompose", at("tiny.npy"), "--rank", "2", "--memory", "2.5kB"]);
-    expect([code, stderr]).toEqual([1, expect.stringContaining("all entries are below 1e-38, where f32 ends")]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("all entries are below 1e-38, where f32 ends")]);
   });
 });
