@@ -50,6 +50,7 @@ import {
   stoppingRules,
   type Told,
   type Trace,
+  takesMasked,
   zeroResult,
 } from "./iterate.js";
 import type { StackedFactors } from "./stack.js";
@@ -98,7 +99,7 @@ export interface CpOptions extends StoppingOptions, CheckpointOptions {
 const rules: OptionRules<CpOptions> = {
   rank: { ...optionRules.positive, required: true },
   initialize: oneOf("random", "hosvd"),
-  starts: optionRules.positive,
+  starts: { ...optionRules.positive, elsewhere: "ninit nstarts restarts" },
   seed: optionRules.seed,
   solver: oneOf("cholesky", "pseudoInverse"),
   acceleration: oneOf("nesterov", "none"),
@@ -114,7 +115,7 @@ function check(engine: Engine, x: Tensor<DType> | Source, options: CpOptions): v
   const rank: unknown = options?.rank;
   if (typeof rank === "number" && !optionRules.positive.is(rank))
     throw new ShapeError(`cpALS: rank ${rank}, needs a positive whole number`);
-  checkOptions("cpALS", options, rules);
+  checkOptions("cpALS", options, rules, takesMasked);
   if (x.order < 2) throw new ShapeError(`cpALS: ${x} has order ${x.order}, needs at least 2`);
 }
 

@@ -57,6 +57,7 @@ import {
   stoppingRules,
   type Told,
   type Trace,
+  takesMasked,
 } from "./iterate.js";
 import { TensorScope } from "./tensorScope.js";
 
@@ -106,12 +107,12 @@ export interface CpGaussNewtonOptions extends StoppingOptions, CheckpointOptions
 }
 
 const rules: OptionRules<CpGaussNewtonOptions> = {
-  rank: { ...optionRules.positive, required: true },
+  rank: { ...optionRules.positive, elsewhere: "ncomponents components", required: true },
   initialize: {
     needs: 'one of "random", "hosvd", "gevd", or a list of factors, one a mode',
     is: (value) => value === "random" || value === "hosvd" || value === "gevd" || isList(value),
   },
-  starts: optionRules.positive,
+  starts: { ...optionRules.positive, elsewhere: "ninit nstarts restarts" },
   seed: optionRules.seed,
   fixed: {
     needs: "an object with a factor for every fixed mode, as in { 0: factor }",
@@ -182,7 +183,7 @@ export async function cp(
   const rank: unknown = options?.rank;
   if (typeof rank === "number" && !optionRules.positive.is(rank))
     throw new ShapeError(`cp: rank ${rank}, needs a positive whole number`);
-  checkOptions("cp", options, rules);
+  checkOptions("cp", options, rules, takesMasked);
   if (x.order < 2 || x.order > 8) throw new ShapeError(`cp: ${x} has order ${x.order}, needs 2 to 8`);
   const { initialize = "random", fixed: byMode = {} } = options;
   const isKnown = typeof initialize !== "string" || Object.keys(byMode).length > 0;

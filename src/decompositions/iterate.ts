@@ -47,15 +47,18 @@ export const SWEEPS_A_BATCH = 4;
 
 /** What {@link StoppingOptions} may be. */
 export const stoppingRules: OptionRules<StoppingOptions> = {
-  sweeps: optionRules.positive,
+  sweeps: { ...optionRules.positive, elsewhere: "nitermax maxiter maxiterations iterations" },
   tolerance: optionRules.atLeastZero,
-  onIteration: optionRules.callback,
+  onIteration: { ...optionRules.callback, elsewhere: "callback verbose" },
   signal: optionRules.signal,
   sweepsPerSubmit: {
     needs: `a whole number from 1 to ${SWEEPS_A_BATCH}`,
     is: (value) => optionRules.positive.is(value) && (value as number) <= SWEEPS_A_BATCH,
   },
 };
+
+/** What solvers that take tensors with missing entries have in place of an option for them. */
+export const takesMasked = { mask: "give masked(engine, x, { mask }) in place of x" };
 
 /** How a run went. Out of sweeps it is neither converged, stalled nor aborted. */
 export interface Convergence {

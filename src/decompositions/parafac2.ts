@@ -64,6 +64,7 @@ import {
   stoppingRules,
   type Told,
   type Trace,
+  takesMasked,
 } from "./iterate.js";
 import { Stack } from "./stack.js";
 import { withStartFactor } from "./startFactor.js";
@@ -144,7 +145,7 @@ export async function parafac2(
   const isTaken = (slice: unknown): boolean => slice instanceof Tensor || slice instanceof Masked;
   if (isList(slices) ? !(slices.length && slices.every(isTaken)) : !isTaken(slices))
     throw new TenfoldError(`${NAME}: slices are ${shown(slices)}, needs a list of matrices or one tensor K×I×J`);
-  checkOptions(NAME, options, rules);
+  checkOptions(NAME, options, rules, takesMasked);
   using tensorScope = new TensorScope(engine);
   const data = await Slices.create(engine, slices, options.rank, tensorScope);
   const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, checkpoint } = options;

@@ -57,6 +57,7 @@ import {
   seedAt,
   stoppingRules,
   type Trace,
+  takesMasked,
   zeroResult,
 } from "./iterate.js";
 import { basisColumns, measuredLoss, oneFactor, recordHosvd, subspaceOf, subspaceStep, vectorsOf } from "./subspace.js";
@@ -129,7 +130,7 @@ interface Asked {
 
 function check(name: string, engine: Engine, x: Tensor<DType> | Source, options: TuckerOptions): Asked {
   checkCall(engine, name, x);
-  checkOptions(name, options, rules);
+  checkOptions(name, options, rules, takesMasked);
   const { ranks, relativeError, modes: asked, initialize = "hosvd", seed = 0, checkpoint, ...stopping } = options;
   if ((ranks === undefined) === (relativeError === undefined))
     throw new TenfoldError(`${name}: give either ranks (one a mode, or one number for all) or relativeError`);

@@ -15,6 +15,7 @@ export const count = /* @__PURE__ */ wholeNumber(0);
 export const positive = /* @__PURE__ */ wholeNumber(1);
 export const seed: OptionRule = {
   needs: "a whole number from 0 to 2³² − 1",
+  elsewhere: "randomstate rng",
   is: (v) => Number.isInteger(v) && (v as number) >= 0 && (v as number) < 2 ** 32,
 };
 export const flag: OptionRule = { needs: "true or false", is: (v) => typeof v === "boolean" };

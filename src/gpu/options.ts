@@ -4,6 +4,8 @@ import { TenfoldError } from "./errors.js";
 export interface OptionRule {
   needs: string;
   is(value: unknown): boolean;
+  /** what other libraries call the option, in small letters with spaces between: an error then says what it is called here */
+  elsewhere?: string;
 }
 
 /** A rule for every option of an operation. An option may be left out unless its rule says `required`. */
@@ -38,10 +40,17 @@ export function shown(value: unknown): string {
 }
 
 /**
- * Refuses options that an operation does not know, lacks or cannot take, each by its name: `cpALS: unknown option "mask"; it
- * has rank, initialize, …`. An option that is undefined counts as left out.
+ * Refuses options that an operation does not know, lacks or cannot take, each by its name: `cpALS: unknown option "tol"; it
+ * has rank, initialize, …; did you mean tolerance?`. An option that is undefined counts as left out.
+ *
+ * @param instead what to do in place of an option that users may look for
  */
-export function checkOptions<T extends object>(operation: string, options: T, rules: OptionRules<T>): void {
+export function checkOptions<T extends object>(
+  operation: string,
+  options: T,
+  rules: OptionRules<T>,
+  instead: Readonly<Record<string, string>> = {},
+): void {
   const known = rules as Record<string, OptionRule & { required?: boolean }>;
   if (typeof options !== "object" || options === null || isList(options))
     throw new TenfoldError(
@@ -49,8 +58,12 @@ export function checkOptions<T extends object>(operation: string, options: T, ru
       { code: "OPTION" },
     );
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(known, name))
-      throw new TenfoldError(`${operation}: unknown option "${name}"; it has ${namesOf(known)}`, { code: "OPTION" });
+    if (!Object.hasOwn(known, name)) {
+      const like = nameLike(name, known);
+      const advice = instead[name] ?? (like && `did you mean ${like}?`);
+      const all = `it has ${namesOf(known)}${advice ? `; ${advice}` : ""}`;
+      throw new TenfoldError(`${operation}: unknown option "${name}"; ${all}`, { code: "OPTION" });
+    }
     if (value !== undefined) checkOption(operation, name, value, known[name]!);
   }
   for (const name in known) {
@@ -68,6 +81,18 @@ export function checkOption(operation: string, name: string, value: unknown, rul
 }
 
 const namesOf = (rules: object): string => Object.keys(rules).join(", ") || "none";
+
+/** The option that goes by this name elsewhere, or begins as it does. */
+function nameLike(name: string, rules: Readonly<Record<string, OptionRule>>): string | undefined {
+  const plain = name.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const isLike = (other: string): boolean => {
+    let same = 0;
+    while (same < plain.length && plain[same] === other[same]?.toLowerCase()) same++;
+    return same >= Math.max(3, Math.min(plain.length, other.length) - 2);
+  };
+  const names = Object.keys(rules);
+  return names.find((one) => rules[one]!.elsewhere?.split(" ").includes(plain)) ?? names.find(isLike);
+}
 
 function exampleOf(rules: Record<string, { required?: boolean }>): string {
   const needed = Object.keys(rules).filter((name) => rules[name]!.required);

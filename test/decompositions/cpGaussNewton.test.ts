@@ -582,6 +582,11 @@ describe("cp names", () => {
       { rank: 2, mask: 1 },
       'cp: unknown option "mask"; it has rank, initialize, starts, seed, fixed, compression, onStarts',
     ],
+    [{ rank: 2, mask: 1 }, "; give masked(engine, x, { mask }) in place of x"],
+    ...Object.entries({
+      ...{ n_iter_max: "sweeps", maxIterations: "sweeps", tol: "tolerance", init: "initialize", random_state: "seed" },
+      ...{ non_negative: "nonnegative", fixed_modes: "fixed", n_init: "starts", callback: "onIteration" },
+    }).map(([name, here]): [object, string] => [{ rank: 2, [name]: 1 }, `; did you mean ${here}?`]),
     [
       { rank: 2, initialize: "svd" },
       'cp: initialize is "svd", needs one of "random", "hosvd", "gevd", or a list of factors',

@@ -12,7 +12,7 @@ interface Options {
 const rules: OptionRules<Options> = {
   rank: { ...optionRules.positive, required: true },
   initialize: oneOf("random", "hosvd"),
-  sweeps: optionRules.positive,
+  sweeps: { ...optionRules.positive, elsewhere: "maxiter iterations" },
   tolerance: optionRules.atLeastZero,
   ranks: optionRules.ranks,
 };
@@ -27,6 +27,10 @@ describe("checkOptions", () => {
 
   it.each([
     [{ rank: 3, mask: [1] }, 'fit: unknown option "mask"; it has rank, initialize, sweeps, tolerance, ranks'],
+    [{ rank: 3, tol: 1e-3 }, "it has rank, initialize, sweeps, tolerance, ranks; did you mean tolerance?"],
+    [{ rank: 3, initialise: "random" }, "did you mean initialize?"],
+    [{ rank: 3, max_iter: 3 }, "did you mean sweeps?"],
+    [{ Rank: 3 }, "did you mean rank?"],
     [{ rank: 3, initialize: "svd" }, 'fit: initialize is "svd", needs one of "random", "hosvd"'],
     [{ rank: 3, sweeps: Number.NaN }, "fit: sweeps is NaN, needs a whole number, 1 or more"],
     [{ rank: 2.5 }, "fit: rank is 2.5, needs a whole number, 1 or more"],
@@ -39,5 +43,16 @@ describe("checkOptions", () => {
     [[3], "fit: options are [3], needs an object with rank"],
   ])("refuses %o", (options, message) => {
     expect(check(options)).toThrow(message);
+  });
+
+  it("suggests nothing for a name that is like no other", () => {
+    expect(check({ rank: 3, mask: [1] })).toThrow(/ranks$/);
+  });
+
+  it("says what to do in place of an option that there is none of", () => {
+    const call = () => checkOptions("fit", { rank: 3, mask: [1] } as Options, rules, { mask: "give masked(x)" });
+    expect(call).toThrow(
+      'fit: unknown option "mask"; it has rank, initialize, sweeps, tolerance, ranks; give masked(x)',
+    );
   });
 });
