@@ -1,6 +1,6 @@
 /** Tensors as lines of text: a matrix, or a line an entry. */
 import { elementCount, type NumericArray } from "./array.js";
-import { FormatError, UnsupportedError } from "./errors.js";
+import { checkBytes, FormatError, UnsupportedError } from "./errors.js";
 
 /** The most entries of a tensor that is given by some of them and read as dense: 1 GiB as f32. */
 export const MOST_DENSE = 2 ** 28;
@@ -43,6 +43,11 @@ export interface TextTable {
 /** words for an entry that is missing */
 const MISSING = /^(|na|n\/a|nan|null|none|-|\?|\.)$/i;
 const INFINITE = /^([+-]?)inf(inity)?$/i;
+const DECIMAL_COMMA = /^[+-]?\d*,\d+(e[+-]?\d+)?$/i;
+/** a comma that parts no thousands */
+const SURELY_DECIMAL = /^[+-]?(0*,\d+|\d+,(\d{1,2}|\d{4,})|\d+,\d+e[+-]?\d+)$/i;
+/** a number, if it is known what its commas are */
+const HAS_COMMAS = /^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$/;
 /** lines from which the layout is told */
 const SAMPLE = 50;
 /** labels of a mode beyond which lines that may be rows of a matrix are not taken for entries */
@@ -112,8 +117,10 @@ function separatorOf(lines: readonly string[]): string {
 function layoutOf(lines: readonly string[]): Layout {
   const separator = separatorOf(lines);
   const cells = lines.map((line) => cellsOf(line, separator).map((cell) => cell.trim()));
-  const hasDecimalComma = separator !== "," && cells.some((row) => row.some((cell) => /^-?\d+,\d+$/.test(cell)));
-  const isNumber = (cell = ""): boolean => numberOf(cell, hasDecimalComma) !== undefined;
+  // between commas, three digits behind another comma may be thousands: it is told by the others
+  const decimal = separator === "," ? SURELY_DECIMAL : DECIMAL_COMMA;
+  const hasDecimalComma = cells.some((row) => row.some((cell) => decimal.test(cell)));
+  const isNumber = (cell = ""): boolean => numberOf(cell, hasDecimalComma) !== undefined || HAS_COMMAS.test(cell);
   const [first, ...below] = cells as [string[], ...string[][]];
   // words over a column of numbers are its name; so is `value` over the last column
   const isHead =
@@ -263,8 +270,8 @@ class Entries {
 
 /**
  * Reads text of numbers piece by piece: a matrix with a line a row, or a tensor with a line an entry, whose last column is the value and whose
- * other columns say where it is. Columns are parted by tabs, semicolons, commas or spaces; with other separators than commas, a comma may stand
- * for the decimal point. A first line of names, a first column of names, empty lines and comments from `#` on are known as such. Empty cells, `NA` and the like
+ * other columns say where it is. Columns are parted by tabs, semicolons, commas or spaces; a comma may stand for the decimal point, between commas
+ * in quotes: "1,5". A first line of names, a first column of names, empty lines and comments from `#` on are known as such. Empty cells, `NA` and the like
  * are NaN.
  *
  * A column of whole numbers from 0 or 1 on holds indices. What another column holds is numbered: numbers by size, words as they appear.
@@ -349,7 +356,7 @@ export class TextReader {
       if (value === undefined)
         throw new FormatError(
           this.name,
-          `line ${number}, column ${column + 1}: ${JSON.stringify(cells[column]!.trim().slice(0, 30))} is no number; leave entries that are missing empty`,
+          `line ${number}, column ${column + 1}: ${JSON.stringify(cells[column]!.trim().slice(0, 30))} ${HAS_COMMAS.test(cells[column]!.trim()) ? "may have a decimal comma, or commas between thousands: write a point, or none of them" : "is no number; leave entries that are missing empty"}`,
         );
       return value;
     };
@@ -414,6 +421,7 @@ function readText(bytes: Uint8Array, name: string, form: TextReader["form"]): Te
  * would have more than {@link MOST_DENSE} entries
  */
 export function readCsv(bytes: Uint8Array, name = "csv", form: TextForm | "auto" = "auto", absent = 0): TextArray {
+  checkBytes("readCsv", bytes);
   const { matrix, entries } = readText(bytes, name, form === "auto" ? null : form);
   return matrix ?? entries!.dense(absent);
 }
@@ -426,5 +434,7 @@ export function readCsv(bytes: Uint8Array, name = "csv", form: TextForm | "auto"
  * @param absent what entries are that no line names: 0, or NaN where they are missing
  * @throws FormatError as {@link readCsv} does
  */
-export const readTns = (bytes: Uint8Array, name = "tns", absent = 0): TextArray =>
-  readText(bytes, name, "tns").entries!.dense(absent);
+export const readTns = (bytes: Uint8Array, name = "tns", absent = 0): TextArray => {
+  checkBytes("readTns", bytes);
+  return readText(bytes, name, "tns").entries!.dense(absent);
+};

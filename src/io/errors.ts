@@ -22,3 +22,19 @@ export class FormatError extends TenfoldError {
 export class UnsupportedError extends FormatError {
   override readonly code = "UNSUPPORTED";
 }
+
+/** Throws where a reader is not given bytes: most often the name of a file. */
+export function checkBytes(reader: string, bytes: unknown, argument: 1 | 2 = 1): void {
+  const kind = Object.prototype.toString.call(bytes).slice(8, -1);
+  // a Buffer of Node's is one, too
+  if (kind === "Uint8Array") return;
+  const given = typeof bytes === "string" ? JSON.stringify(bytes.slice(0, 60)) : `of the kind ${kind}`;
+  const advice: Partial<Record<string, string>> = {
+    String: "; readBytes of tenfold/node reads a file, and fetch an address",
+    ArrayBuffer: ", as new Uint8Array(buffer)",
+    Promise: "; is an await missing?",
+  };
+  throw new TenfoldError(
+    `${reader}: the ${argument === 1 ? "first" : "second"} argument is ${given}, needs the bytes of a file as a Uint8Array${advice[kind] ?? ""}`,
+  );
+}

@@ -1,5 +1,5 @@
 import { decode, describeShape, ENCODINGS, type Encoding, elementCount, type NumericArray } from "./array.js";
-import { FormatError } from "./errors.js";
+import { checkBytes, FormatError } from "./errors.js";
 import { gunzip, isGzip } from "./gzip.js";
 
 /** Element types by the third byte of the file. */
@@ -13,6 +13,7 @@ const TYPES: Readonly<Record<number, string>> = { 8: "u1", 9: "i1", 11: "i2", 12
  * @throws FormatError where the file is no IDX file, is cut short or has bytes left over
  */
 export function readIdx(file: Uint8Array, name = "idx"): NumericArray {
+  checkBytes("readIdx", file);
   const bytes = isGzip(file) ? gunzip(file, name, (begin) => lengthOf(begin, name)) : file;
   const { shape, encoding, start, count, what, needed } = readHeader(bytes, name);
   const present = bytes.length - start;

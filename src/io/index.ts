@@ -17,7 +17,7 @@ export {
   TextReader,
   type TextTable,
 } from "./columns.js";
-export { FormatError, UnsupportedError } from "./errors.js";
+export { checkBytes, FormatError, UnsupportedError } from "./errors.js";
 export { encodeFrame, type Frame, type FrameArray, FrameReader } from "./frames.js";
 export { gunzip } from "./gzip.js";
 export { type Hdf5Array, type Hdf5Arrays, type Hdf5Classes, hdf5Arrays, isHdf5Signature } from "./hdf5.js";

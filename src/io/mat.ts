@@ -10,7 +10,7 @@ import {
   type NumericArray,
   unravel,
 } from "./array.js";
-import { FormatError, UnsupportedError } from "./errors.js";
+import { checkBytes, FormatError, UnsupportedError } from "./errors.js";
 import { NamedArrays } from "./named.js";
 
 /** Bytes of a MAT-file's header. */
@@ -51,6 +51,7 @@ export const isMat73 = (bytes: Uint8Array): boolean => text(bytes.subarray(0, 19
  * @throws FormatError where the file is damaged, or of another version
  */
 export function readMat(bytes: Uint8Array, name = "mat"): NamedArrays {
+  checkBytes("readMat", bytes);
   if (isMat73(bytes))
     throw new UnsupportedError(name, "a MAT-file of version 7.3, which is HDF5; save it with save(…, '-v7')");
   const mark = bytes.length >= HEADER ? text(bytes.subarray(126, 128)) : "";

@@ -14,7 +14,7 @@ import {
   type NumericArray,
   unravel,
 } from "./array.js";
-import { FormatError, UnsupportedError } from "./errors.js";
+import { checkBytes, FormatError, UnsupportedError } from "./errors.js";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 /** the element types that can be read, for messages */
@@ -40,6 +40,7 @@ export interface NpyHeader {
  * ones), or where a 64-bit integer is not exactly an f64
  */
 export function readNpy(bytes: Uint8Array, name = "npy"): NumericArray {
+  checkBytes("readNpy", bytes);
   const header = readNpyHeader(bytes, name);
   const { descr, shape, fortranOrder, dataOffset } = header;
   const encoding = ENCODINGS[descr.slice(1)]!;
@@ -93,6 +94,7 @@ function elementsOf(
  * @throws FormatError as {@link readNpy} does for headers
  */
 export function readNpyHeader(bytes: Uint8Array, name = "npy"): NpyHeader {
+  checkBytes("readNpyHeader", bytes);
   if (MAGIC.some((byte, index) => bytes[index] !== byte))
     throw new UnsupportedError(
       name,

@@ -1,6 +1,6 @@
 import { type Zippable, zipSync } from "fflate";
 import type { NumericArray } from "./array.js";
-import { FormatError, UnsupportedError } from "./errors.js";
+import { checkBytes, FormatError, UnsupportedError } from "./errors.js";
 import { NamedArrays } from "./named.js";
 import { readNpy, writeNpy } from "./npy.js";
 import { readZip } from "./zip.js";
@@ -20,6 +20,7 @@ const MOST_MEMBERS = 2 ** 16 - 1;
  * @throws FormatError for a damaged archive, naming the member
  */
 export function readNpz(bytes: Uint8Array, name = "npz"): NamedArrays {
+  checkBytes("readNpz", bytes);
   if (bytes.length === 0) throw new FormatError(name, "the file is empty");
   const arrays = new Map<string, NumericArray>();
   const skipped = new Map<string, string>();

@@ -11,7 +11,7 @@ import {
   type NumericArray,
   unravel,
 } from "./array.js";
-import { FormatError } from "./errors.js";
+import { checkBytes, FormatError } from "./errors.js";
 import { NamedArrays } from "./named.js";
 
 /** The names in {@link ENCODINGS} of safetensors' element types. */
@@ -65,6 +65,7 @@ interface Entry {
  * @throws FormatError for a file that contradicts itself, naming the tensor
  */
 export function readSafetensors(bytes: Uint8Array, name = "safetensors"): SafeTensors {
+  checkBytes("readSafetensors", bytes);
   if (bytes.length < 8)
     throw new FormatError(
       name,

@@ -1,5 +1,5 @@
-import { checkOption, type Engine, formatShape, instanceOf, TenfoldError } from "../gpu/index.js";
-import { FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
+import { checkOption, type Engine, formatShape, TenfoldError } from "../gpu/index.js";
+import { checkBytes, FormatError, type NumericArray, readSafetensors, writeSafetensors } from "../io/index.js";
 import { Chain } from "./chain.js";
 import { Join } from "./join.js";
 import { JOIN_KINDS } from "./joins.js";
@@ -156,7 +156,7 @@ interface Opened {
 
 function opened(operation: string, engine: Engine, bytes: Uint8Array, name: string): Opened {
   assertEngine(operation, engine);
-  checkOption(operation, "the file", bytes, instanceOf(Uint8Array, "its bytes in a Uint8Array"));
+  checkBytes(operation, bytes, 2);
   const { tensors, metadata } = readSafetensors(bytes, name);
   const fail = (problem: string): never => {
     throw new FormatError(name, problem);

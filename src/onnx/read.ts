@@ -1,7 +1,6 @@
-import { TenfoldError } from "../errors.js";
 import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, type OptionRules } from "../gpu/options.js";
-import { FormatError, UnsupportedError } from "../io/errors.js";
+import { checkBytes, FormatError, UnsupportedError } from "../io/errors.js";
 import { type ExternalData, OnnxModel } from "./model.js";
 import { type ModelProto, parseModel } from "./proto.js";
 
@@ -26,7 +25,7 @@ export const MOST_BYTES = 2 ** 31 - 1;
 export function readOnnx(bytes: Uint8Array, options: ReadOnnxOptions = {}): OnnxModel {
   checkOptions("readOnnx", options, rules);
   const { file = "model.onnx", external = null } = options;
-  if (!(bytes instanceof Uint8Array)) throw new TenfoldError("readOnnx: needs the bytes of a file, a Uint8Array");
+  checkBytes("readOnnx", bytes);
   if (bytes.length > MOST_BYTES)
     throw new UnsupportedError(
       file,

@@ -1,16 +1,22 @@
 import {
-  checkOption,
   checkOptions,
   type Engine,
   formatShape,
-  instanceOf,
   type OptionRules,
   oneOf,
   shown,
   TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
-import { FormatError, type NumericArray, readNpz, readSafetensors, writeNpz, writeSafetensors } from "../io/index.js";
+import {
+  checkBytes,
+  FormatError,
+  type NumericArray,
+  readNpz,
+  readSafetensors,
+  writeNpz,
+  writeSafetensors,
+} from "../io/index.js";
 import { BlockTermTensor } from "./blockTerm.js";
 import { CoupledTensor } from "./coupled.js";
 import { isDecomposed, KINDS, type SavedTensor } from "./kinds.js";
@@ -119,7 +125,7 @@ export async function saveTensor(x: SavedTensor, options: SaveTensorOptions = {}
  * @throws FormatError where the file is damaged, or its arrays do not make a decomposed tensor: it says which one
  */
 export async function loadTensor(engine: Engine, bytes: Uint8Array, name = "file"): Promise<SavedTensor> {
-  checkOption("loadTensor", "the file", bytes, instanceOf(Uint8Array, "its bytes in a Uint8Array"));
+  checkBytes("loadTensor", bytes, 2);
   const isZip = bytes[0] === 0x50 && bytes[1] === 0x4b;
   const arrays = isZip ? readNpz(bytes, name) : readSafetensors(bytes, name).tensors;
   for (const key of arrays.skipped.keys()) arrays.get(key); // throws, with the reason

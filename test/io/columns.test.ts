@@ -12,6 +12,7 @@ describe("a matrix", () => {
     ["tabs", "1\t2.5\t-3\n4\t5e2\t.5\n"],
     ["spaces", " 1  2.5 -3\n\n4 5e2   .5 # the end\n"],
     ["semicolons, with decimal commas", "1;2,5;-3\n4;5e2;0,5"],
+    ["commas, with decimal commas in quotes", '1,"2,500",-3\n4,"5,0e2","0,5"'],
   ])("parted by %s", (_, text) => {
     const { shape, data, ...more } = csv(text);
     expect([shape, [...data], more]).toEqual([[2, 3], [1, 2.5, -3, 4, 500, 0.5], {}]);
@@ -55,6 +56,19 @@ describe("a matrix", () => {
     expect(() => readCsv(text, "q.csv")).toThrow(
       "q.csv: line 3 has 1 column, the lines before have 2; its quotes do not end: a cell ends on the line on which it begins",
     );
+  });
+
+  it("takes no number with a comma for the name of a row", () => {
+    expect([...csv('"1,5","2,25"\n"3,0","-4,125"\n').data]).toEqual([1.5, 2.25, 3, -4.125]);
+    expect([...csv('"1,5",2\n"3,75",4\n').data]).toEqual([1.5, 2, 3.75, 4]);
+    // names that are no numbers stay names
+    expect(csv('"Doe, J",2\n"1,5",4\n"Roe, K",5\n').labels).toEqual([["Doe, J", "1,5", "Roe, K"], null]);
+  });
+
+  it("says where a comma may be a decimal one or part thousands", () => {
+    const advice = "may have a decimal comma, or commas between thousands: write a point, or none of them";
+    expect(() => csv('"1,234",2\n"3,750",4\n')).toThrow(`t.csv: line 1, column 1: "1,234" ${advice}`);
+    expect(() => csv('a,b\n2,3\n3,"1,234,567.5"\n')).toThrow(`t.csv: line 3, column 2: "1,234,567.5" ${advice}`);
   });
 
   it("names the line that is wrong", () => {

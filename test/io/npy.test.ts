@@ -8,9 +8,14 @@ import { describe, expect, it } from "vitest";
 import {
   FormatError,
   type NumericArray,
+  readCsv,
+  readIdx,
+  readMat,
   readNpy,
   readNpyHeader,
   readNpz,
+  readSafetensors,
+  readTns,
   writeNpy,
   writeNpz,
 } from "../../src/io/index.js";
@@ -535,5 +540,19 @@ describe.skipIf(!numpy)("NumPy", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("what is no bytes", () => {
+  const readers = { readCsv, readIdx, readMat, readNpy, readNpyHeader, readNpz, readSafetensors, readTns };
+  it.each(Object.entries(readers))("%s says what it needs", (name, read) => {
+    const refusal = (given: unknown) => expect(() => read(given as Uint8Array));
+    const needs = "needs the bytes of a file as a Uint8Array";
+    refusal("X.npy").toThrow(
+      `${name}: the first argument is "X.npy", ${needs}; readBytes of tenfold/node reads a file, and fetch an address`,
+    );
+    refusal(new ArrayBuffer(9)).toThrow(`of the kind ArrayBuffer, ${needs}, as new Uint8Array(buffer)`);
+    refusal(Promise.resolve()).toThrow("is an await missing?");
+    refusal(undefined).toThrow(`${name}: the first argument is of the kind Undefined, ${needs}`);
   });
 });

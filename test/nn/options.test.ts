@@ -217,7 +217,10 @@ it.each<[call: () => unknown, message: string]>([
     "convolution weights: given an object (Parameter), needs",
   ],
   [() => nn.saveModel(any([dense])), "saveModel: the model is [an object (Linear)], needs a Sequential"],
-  [() => nn.loadModel(engine, any("model.safetensors")), 'loadModel: the file is "model.safetensors", needs its bytes'],
+  [
+    () => nn.loadModel(engine, any("model.safetensors")),
+    'loadModel: the second argument is "model.safetensors", needs the bytes of a file as a Uint8Array',
+  ],
   [() => nn.evaluate(any(undefined), any({})), "evaluate: the model is undefined, needs a Sequential"],
 ])("%s", async (call, message) => {
   expect(await refusal(call)).toContain(message);

@@ -198,7 +198,7 @@ describe("saveTensor and loadTensor", () => {
     const big: NumericArray = { shape: [1, 1], data: Float64Array.of(1e300) };
     expect(await failure([["factor_0", big]])).toMatch(/1e\+300 at 0, which is not finite in f32/);
     await expect(loadTensor(engine, new Uint8Array(3))).rejects.toThrow(/cut short/);
-    await expect(loadTensor(engine, "cp.npz" as never)).rejects.toThrow(/needs its bytes in a Uint8Array/);
+    await expect(loadTensor(engine, "cp.npz" as never)).rejects.toThrow(/needs the bytes of a file as a Uint8Array/);
     await expect(saveTensor([1] as never)).rejects.toThrow(/needs a decomposed tensor: .*NonnegativeFactors; writeNpy/);
     expect(engine.memory().live).toBe(live);
   });
