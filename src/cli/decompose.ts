@@ -1,5 +1,6 @@
 import { basename, join } from "node:path";
 import { type Command, CommanderError, Option } from "commander";
+import type { CpStarts } from "../decompositions/index.js";
 import { secondsSince } from "../experiments/figures.js";
 import { dispose, type Engine, formatShape, type Tensor } from "../gpu/index.js";
 import { writeNpz } from "../io/index.js";
@@ -64,8 +65,11 @@ export interface DecomposeReport {
   fits: number[];
   /** iterations of Gauss-Newton on the whole tensor, sweeps of the others; 0 where a method has none */
   sweeps: number;
-  /** random starts of Gauss-Newton: the relative errors that they ended at, and how many found the best one's model; null for the others */
-  starts: { errors: number[]; agreeing: number } | null;
+  /**
+   * starts of Gauss-Newton: the relative errors that they ended at, how many found the best one's model, and what generalised eigenvalues told where
+   * the first is by them; null for the others
+   */
+  starts: CpStarts | null;
   converged: boolean;
   /** the error stopped changing in f32, although its last change was larger than the tolerance */
   stalled: boolean;
@@ -339,7 +343,7 @@ function describe(
   report: DecomposeReport,
   { steps }: Algorithm,
   { title, course, remarks }: Solution,
-  { tolerance = DEFAULT_TOLERANCE }: Options,
+  { tolerance = DEFAULT_TOLERANCE, init }: Options,
   notes: readonly string[],
 ): string[][] {
   const { parameters, compression, relativeError, starts, members } = report;
@@ -362,7 +366,7 @@ function describe(
     ["compression", `${compression.toPrecision(3)} times`],
     ["relative error", `${relativeError.toPrecision(5)} (fit ${(1 - relativeError).toFixed(6)})`],
     ...(course ? [[steps!, `${course.sweeps}, ${endOf(report, tolerance)}`]] : []),
-    ...(starts ? [["starts", startsOf(starts)]] : []),
+    ...(starts ? [["starts", startsOf(starts, init)]] : []),
     ...remarks.map((line) => [...line]),
     ["reads", `${formatPasses(report.reads)} of the tensor, in ${formatCount(report.dispatches)} dispatches`],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
@@ -382,9 +386,11 @@ function endOf({ converged, stalled }: DecomposeReport, tolerance: number): stri
 }
 
 /** `3 of 4 ended at this model` */
-function startsOf({ errors, agreeing }: NonNullable<DecomposeReport["starts"]>): string {
-  if (errors.length === 1) return "1";
-  const said = `${agreeing} of ${errors.length} ended at this model`;
+function startsOf({ errors, agreeing, gevd }: NonNullable<DecomposeReport["starts"]>, init?: string): string {
+  const other =
+    init === "gevd" && !gevd ? "; none by generalised eigenvalues, which this tensor or rank has none of" : "";
+  if (errors.length === 1) return `1${other}`;
+  const said = `${agreeing} of ${errors.length} ended at this model${other}`;
   if (agreeing * 2 >= errors.length) return said;
   return `${said}: another start or rank may do better`;
 }

@@ -33,13 +33,26 @@ export const reportTemplate = (): string =>
  */
 export function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(resolve(folder));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const isFile = code === "EEXIST" || code === "ENOTDIR";
-    throw new InputError(`${folder}: cannot be made${isFile ? ": a file is in its place" : ` (${message})`}`);
+    const reasons: Partial<Record<string, string>> = {
+      EEXIST: ": a file is in its place",
+      ENOTDIR: ": a file is in its place",
+      // the folder above it is there
+      ENOENT: ": no folder can be made there",
+    };
+    throw new InputError(`${folder}: cannot be made${reasons[code!] ?? ` (${message})`}`);
   }
   checkWritable(join(folder, "index.html"));
+}
+
+/** Makes a folder, and those above it. Node's own `recursive` never ends below /proc. */
+function makeFolders(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+  const parent = dirname(folder);
+  if (parent !== folder) makeFolders(parent);
+  mkdirSync(folder);
 }
 
 /** The values of `--data`, for help texts. */

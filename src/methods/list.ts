@@ -82,8 +82,8 @@ const CP: Method = {
         ...(["rank", "starts", "sweeps", "tolerance", "init", "fixed", "nonnegative", "seed"] as const),
         ...(["memory", "missing", "checkpoint"] as const),
       ],
-      defaults: { starts: 4, sweeps: 500, init: "random" },
-      inits: ["random", "hosvd"],
+      defaults: { starts: 4, sweeps: 500 },
+      inits: ["random", "hosvd", "gevd"],
       startsFromFactors: true,
     },
     {
@@ -126,12 +126,12 @@ const CP: Method = {
       const initialize = init as "random" | "hosvd";
       return stepped("CP", [rank!], await cpALS(engine, x, { ...common, starts: starts!, initialize }));
     }
-    const initialize = init as NonNullable<CpGaussNewtonOptions["initialize"]>;
+    const initialize = init as CpGaussNewtonOptions["initialize"];
     const { starts: asked } = task.asked;
     // how many there are where nobody says, `cp` knows: factors are one start, and there are more where no two agree
     const result = await cp(engine, x, {
       ...common,
-      initialize,
+      ...(initialize && { initialize }),
       ...(asked !== undefined && { starts: asked }),
       ...(fixed && { fixed }),
     });

@@ -44,7 +44,7 @@ export const OPTIONS: Readonly<Record<OptionName, OptionInfo>> = {
   },
   init: {
     label: "First start",
-    text: "first start: random (default of cp), hosvd, or the .npz of an earlier result (gauss-newton, which then has 1 start); nndsvd (default of nmf); svd (default of parafac2)",
+    text: "first start: random, hosvd; of gauss-newton also gevd, by generalised eigenvalues (default where X or its core is small), or the .npz of an earlier result, and then 1 start; nndsvd (default of nmf); svd (default of parafac2)",
     values: "start",
   },
   fixed: {

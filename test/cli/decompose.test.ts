@@ -352,7 +352,7 @@ describe("bad input gives one line, exit code 2 and no file", () => {
     const all = [0, 1, 2].flatMap((mode) => ["--fixed", `${mode}:${factor}`]);
     await refuse("--fixed names every mode; at least one must be free", [...cp, ...all]);
     writeFileSync(at("two.npz"), writeNpz([["factor_0", { shape: [4, 2], data: randomArray(8) }]]));
-    await refuse("--init svd is neither random nor hosvd, nor a file that exists", [...cp, "--init", "svd"]);
+    await refuse("--init svd is neither random nor hosvd nor gevd, nor a file that exists", [...cp, "--init", "svd"]);
     await refuse("two.npz: no factor_1, needs one for each of 3 modes", [...cp, "--init", at("two.npz")]);
     rmSync(at("two.npz"));
   });
@@ -363,6 +363,10 @@ describe("bad input gives one line, exit code 2 and no file", () => {
         ...[good(), "--rank", "2", "--out", at(name)],
       ]);
     await refuse(`${good()}: cannot be made: a file is in its place`, [good(), "--rank", "2", "--report", good()]);
+    if (process.platform === "linux")
+      await refuse("/proc/x/y: cannot be made: no folder can be made there", [
+        ...[good(), "--rank", "2", "--report", "/proc/x/y"],
+      ]);
     await refuse(`--checkpoint ${good()} is the input; give another name`, [
       ...[good(), "--rank", "2", "--checkpoint", good()],
     ]);

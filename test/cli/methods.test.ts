@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DecomposeReport } from "../../src/cli/decompose.js";
 import { type NumericArray, readNpz, writeNpy } from "../../src/io/index.js";
 import { METHODS, type OptionName, takesOption } from "../../src/methods/index.js";
+import { plantedCp } from "../decompositions/planted.js";
 import { randomArray } from "../reference.js";
 import { command, type Outcome } from "./command.js";
 
@@ -281,4 +282,19 @@ describe("an error that is asked for", () => {
       "3 ranks for 2 pairs of neighbouring modes",
     );
   });
+});
+
+it("cp begins with generalised eigenvalues where it is asked to, or may, and says where there are none", async () => {
+  writeFileSync(at("exact.npy"), writeNpy({ shape: [7, 5, 6], data: plantedCp([7, 5, 6], 2, 0, 3).data }));
+  const startsOf = async (file: string, ...options: string[]) => {
+    const { stdout, stderr, code } = await command(["decompose", at(file), ...options, "--json", "-"]);
+    expect(code).toBe(0);
+    return { ...(JSON.parse(stdout) as DecomposeReport).starts!, stderr };
+  };
+  for (const options of [[], ["--init", "gevd"]])
+    expect((await startsOf("exact.npy", "--rank", "2", ...options)).gevd).toEqual({ terms: 2, complexPairs: 0 });
+  expect((await startsOf("exact.npy", "--rank", "2", "--init", "random")).gevd).toBeUndefined();
+  const matrix = await startsOf("a.npy", "--rank", "2", "--init", "gevd");
+  expect(matrix.gevd).toBeUndefined();
+  expect(matrix.stderr.replace(/\s+/g, " ")).toContain("none by generalised eigenvalues");
 });
