@@ -89,8 +89,10 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const bytes = await readInput(file, context);
   // no other command needs it
   const { onnxSites, readOnnx } = await import("../onnx/index.js");
+  const { foldTransposes } = await import("../onnx/passes.js");
   const { externalSize } = await import("../onnx/tensors.js");
-  const model = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
+  const read = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
+  const { model } = await foldTransposes(read, { fixedInputs });
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
   const times = time

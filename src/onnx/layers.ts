@@ -173,6 +173,13 @@ function layerOf(
   const other = node.input[side === 0 ? 1 : 0];
   if (side === null || !other) {
     const maker = facts.producer(node.input[1] ?? "");
+    const turned = maker?.opType === "Transpose" ? facts.weight(maker.input[0]) : null;
+    if (turned) {
+      const users = endUses(facts, turned);
+      return users > 1
+        ? sharedReason(facts, turned, users)
+        : "its weights are turned by a Transpose: foldOnnx turns them";
+    }
     return matrix && !maker?.input.some((name) => facts.weight(name))
       ? "both sides are computed"
       : `its weights are computed${maker ? ` (${maker.opType})` : ""}`;

@@ -1,12 +1,12 @@
 import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, type OptionRules } from "../gpu/options.js";
-import { isFloat } from "./dataTypes.js";
+import { DOUBLE, isFloat } from "./dataTypes.js";
 import { GraphEdit } from "./edit.js";
 import { GraphFacts, isStandard, type Weight } from "./graph.js";
 import { nameOf } from "./layers.js";
 import type { OnnxModel } from "./model.js";
-import { copyOf, floatOf, intOf, type NodeProto, withAttributes } from "./proto.js";
-import { extentsOf, floatsOf, tensorFrom } from "./tensors.js";
+import { copyOf, floatOf, intOf, intsOf, type NodeProto, withAttributes } from "./proto.js";
+import { extentsOf, floatsOf, quoted, tensorFrom } from "./tensors.js";
 
 export interface FoldOnnxOptions {
   /** takes weights that are inputs of the graph as they are, false by default */
@@ -31,14 +31,16 @@ interface Affine {
 /**
  * Folds what follows a convolution or a Gemm into its weights and bias, where only that follows: BatchNormalization in inference,
  * and Mul, Div, Add and Sub with a constant for each output or one for all. A layer's moments are then those of what it gives to
- * the next one. A model where nothing is to be folded comes back as it is.
+ * the next one. Before that, constants that a Transpose turns are turned in the file ({@link foldTransposes}). A model where nothing is to be folded
+ * comes back as it is.
  *
  * @throws FormatError where a tensor contradicts itself
  */
-export async function foldOnnx(model: OnnxModel, options: FoldOnnxOptions = {}): Promise<FoldedOnnx> {
+export async function foldOnnx(original: OnnxModel, options: FoldOnnxOptions = {}): Promise<FoldedOnnx> {
   checkOptions("foldOnnx", options, rules);
   const { fixedInputs = false } = options;
-  const folded: string[] = [];
+  const { model, folded } = await foldTransposes(original, options);
+  const before = folded.length;
   const facts = new GraphFacts(model);
   const edit = new GraphEdit(model);
   for (const node of model.graph.node) {
@@ -64,7 +66,47 @@ export async function foldOnnx(model: OnnxModel, options: FoldOnnxOptions = {}):
     edit.replace(node, [await fold(model, edit, node, layer, total, output)]);
     for (const follower of followers) edit.replace(follower, []);
   }
+  return folded.length > before ? { model: edit.finish(), folded } : { model, folded };
+}
+
+/** Turns constants of floats that nothing but a Transpose uses, as exporters write the weights of a layer. Values and names stay. */
+export async function foldTransposes(model: OnnxModel, { fixedInputs = false }: FoldOnnxOptions): Promise<FoldedOnnx> {
+  const folded: string[] = [];
+  const facts = new GraphFacts(model);
+  const edit = new GraphEdit(model);
+  for (const node of model.graph.node) {
+    const [output] = node.output;
+    if (node.opType !== "Transpose" || !isStandard(node) || !output) continue;
+    const weight = constant(facts, node.input[0], fixedInputs);
+    // doubles are read as f32
+    if (!weight || weight.tensor.dataType === DOUBLE) continue;
+    const names = [node.input[0]!, ...weight.via.map((one) => one.input[0] ?? "")].filter(Boolean);
+    const isShared = names.some((name) => facts.uses.get(name) !== 1);
+    // a model's output stays one that a node makes
+    if (isShared || facts.uses.get(output) !== facts.users.get(output)?.length) continue;
+    const extents = extentsOf(model.file, weight.tensor);
+    const axes = intsOf(node, "perm") ?? extents.map((_, axis) => extents.length - 1 - axis);
+    if (extents.some((_, axis) => !axes.includes(axis)) || axes.length !== extents.length) continue;
+    const turned = permuted(await floatsOf(model, weight.tensor), extents, axes);
+    const dims = axes.map((axis) => extents[axis]!);
+    edit.add(tensorFrom(`foldOnnx: ${nameOf(node)}`, output, weight.tensor.dataType, dims, turned));
+    edit.replace(node, []);
+    folded.push(`Transpose ${nameOf(node)} into ${quoted(weight.tensor.name || node.input[0]!)}`);
+  }
   return folded.length ? { model: edit.finish(), folded } : { model, folded };
+}
+
+/** Axis k of the result is axis `axes[k]` of the values. */
+function permuted(values: Float32Array, extents: readonly number[], axes: readonly number[]): Float32Array {
+  const steps = extents.map((_, axis) => extents.slice(axis + 1).reduce((a, b) => a * b, 1));
+  const out = new Float32Array(values.length);
+  let at = 0;
+  const fill = (axis: number, from: number): void => {
+    if (axis === axes.length) out[at++] = values[from]!;
+    else for (let index = 0; index < extents[axes[axis]!]!; index++) fill(axis + 1, from + index * steps[axes[axis]!]!);
+  };
+  if (values.length) fill(0, 0);
+  return out;
 }
 
 interface FoldableLayer {

@@ -1,6 +1,8 @@
 /** Folding changes no output, and leaves what only looks as if it could be folded. */
 import { expect, it } from "vitest";
 import { foldOnnx, onnxSites, readOnnx, writeOnnx } from "../../src/onnx/index.js";
+import { randomArray } from "../reference.js";
+import { buildModel } from "./build.js";
 import { difference, feedsOf, fixture, runModel } from "./runtime.js";
 
 it("folds BatchNormalization and constants into the layer before", async () => {
@@ -41,4 +43,64 @@ it("leaves weights that callers may hand in, unless told otherwise", async () =>
   model.graph.input.push(...inputs.map((name) => makeValueInfo(name, 1, [])));
   expect((await foldOnnx(model)).folded).toEqual([]);
   expect((await foldOnnx(model, { fixedInputs: true })).folded).toHaveLength(8);
+});
+
+it("turns constants that only a Transpose uses, and factorises what reads them", async () => {
+  const random = (...shape: number[]) => ({
+    shape,
+    data: randomArray(
+      shape.reduce((a, b) => a * b, 1),
+      shape.length,
+    ),
+  });
+  const node = (op: string, inputs: string[], output: string, attributes = {}) => ({
+    ...{ op, inputs, attributes },
+    outputs: [output],
+  });
+  const bytes = buildModel({
+    inputs: { x: ["n", 12] },
+    outputs: { y: null, t: null },
+    weights: { ...{ a: random(20, 12), b: random(20, 16), c: random(5, 16), d: random(3, 2, 5) }, k: random(12, 4) },
+    nodes: [
+      node("Transpose", ["a"], "at", { perm: [1, 0] }),
+      node("MatMul", ["x", "at"], "h"),
+      node("Identity", ["b"], "b2"),
+      node("Transpose", ["b2"], "bt"),
+      node("Gemm", ["h", "bt"], "g", { transB: 1 }),
+      // two nodes use this one
+      node("Transpose", ["c"], "ct"),
+      node("MatMul", ["g", "ct"], "z"),
+      node("MatMul", ["z", "c"], "v"),
+      node("MatMul", ["v", "ct"], "w"),
+      node("Transpose", ["d"], "dt", { perm: [1, 2, 0] }),
+      node("MatMul", ["w", "dt"], "y"),
+      // the model gives it away
+      node("Transpose", ["k"], "t"),
+    ],
+  });
+  const read = readOnnx(bytes);
+  const leftOf = (model: typeof read) =>
+    onnxSites(model, { smallest: 0 }).leftAlone.map(({ name, reason }) => `${name}: ${reason}`);
+  expect(leftOf(read)).toContain("h_node: its weights are turned by a Transpose: foldOnnx turns them");
+  const shared = "its weights are shared: 2 nodes, inner graphs or outputs use them";
+  const { model, folded } = await foldOnnx(read);
+  expect(folded).toEqual(['Transpose at_node into "a"', 'Transpose bt_node into "b"', 'Transpose dt_node into "d"']);
+  expect(onnxSites(model, { smallest: 0 }).sites.map(({ name, shape }) => [name, shape])).toEqual([
+    ["h_node", [20, 12]],
+    ["g_node", [16, 20]],
+  ]);
+  expect(leftOf(model)).toEqual([
+    ...["z", "v", "w"].map((name) => `${name}_node: ${shared}`),
+    "y_node: its weights are a stack of matrices",
+  ]);
+  expect(model.graph.initializer.map(({ name }) => name).sort()).toEqual(["at", "bt", "c", "dt", "k"]);
+  expect(model.graph.node.map(({ opType }) => opType).filter((op) => op !== "MatMul")).toEqual([
+    "Gemm",
+    "Transpose",
+    "Transpose",
+  ]);
+  const feeds = feedsOf({ x: [3, 12] });
+  const [before, after] = [await runModel(bytes, feeds), await runModel(writeOnnx(model), feeds)];
+  for (const [name, value] of before) expect([name, difference(value, after.get(name))]).toEqual([name, 0]);
+  expect((await foldOnnx(model)).folded).toEqual([]);
 });

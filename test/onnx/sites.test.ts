@@ -183,7 +183,7 @@ describe("left alone", () => {
       ["embedded_node", "embedding: its rows are looked up, not multiplied"],
       ["scores_node", "both sides are computed"],
       ["mixed_node", "both sides are computed"],
-      ["logits_node", "its weights are computed (Transpose)"],
+      ["logits_node", "its weights are tied to an embedding"],
     ]);
     expect(onnxSites(read("convolutions.onnx"), all).leftAlone.map(({ reason }) => reason)).toEqual([
       "depthwise: nothing is shared between its channels",
