@@ -2,10 +2,13 @@
 import { TenfoldError } from "../../gpu/index.js";
 import { FormatError, type NumericArray, unravel } from "../../io/index.js";
 import type { OnnxModel, OnnxValue } from "../../onnx/index.js";
+import { toHalf } from "../../onnx/tensors.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 
 /** Typed arrays of onnxruntime's element types. */
-const ARRAYS: Readonly<Record<string, (data: ArrayLike<number>) => OnnxArray["data"]>> = {
+export const ARRAYS: Readonly<Record<string, (data: ArrayLike<number>) => OnnxArray["data"]>> = {
+  // as bits
+  float16: (data) => Uint16Array.from(data, toHalf),
   float32: (data) => (data instanceof Float32Array ? data : Float32Array.from(data)),
   float64: (data) => Float64Array.from(data),
   int8: (data) => Int8Array.from(data),
@@ -94,6 +97,12 @@ function sampleAt(file: string, input: OnnxValue, array: NumericArray, index: nu
       file,
       `input ${name} of the model is ${dtype}, which samples cannot be: compress the model with float32 inputs, and convert the result`,
     );
+  const large = dtype === "float16" ? array.data.findIndex(isBeyondHalf) : -1;
+  if (large >= 0)
+    throw new FormatError(
+      file,
+      `${name}: entry [${unravel(large, array.shape).join(", ")}] is ${array.data[large]}, and the model takes float16, which ends at 65504`,
+    );
   const wanted = shape?.map((extent) => extent ?? "?").join("×") ?? "unknown";
   const fits = (extents: readonly number[]): boolean =>
     !shape ||
@@ -111,6 +120,9 @@ function sampleAt(file: string, input: OnnxValue, array: NumericArray, index: nu
   const size = extents.reduce((a, b) => a * b, 1);
   return { dtype, shape: extents, data: convert(array.data.subarray(index * size, (index + 1) * size)) };
 }
+
+/** Whether a finite number becomes infinite as float16. */
+const isBeyondHalf = (value: number): boolean => Number.isFinite(value) && Math.abs(value) >= 65520;
 
 /** Checks samples that a program hands in. */
 export function checkSamples(model: OnnxModel, samples: readonly OnnxFeeds[]): void {

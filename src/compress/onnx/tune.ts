@@ -6,7 +6,7 @@ import type { OnnxModel } from "../../onnx/index.js";
 import { concatenated } from "../../onnx/tensors.js";
 import { findStretches, type Stretch, StretchNetwork, type TuningBoundary } from "./networkOf.js";
 import type { Agreement, OutputJudge } from "./outputs.js";
-import { randomNumbers } from "./samples.js";
+import { ARRAYS, randomNumbers } from "./samples.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 /** What tuning a part of the network brought. */
@@ -277,14 +277,14 @@ function blended(runs: readonly OnnxFeeds[], seed: number): OnnxFeeds[] {
       return { other, row: Math.floor(random() * rowsOf(other)), share: 0.5 * random() };
     });
     const blend = ([name, { dtype, shape, data }]: [string, OnnxFeeds[string]]) => {
-      const values = Float32Array.from(data as Float32Array);
+      const values = Float32Array.from(floatsOfArray({ dtype, shape, data }));
       const size = values.length / rows;
       for (const [at, { other, row, share }] of draws.entries()) {
-        const from = other[name]!.data as Float32Array;
+        const from = floatsOfArray(other[name]!);
         for (let i = 0; i < size; i++)
           values[at * size + i]! += share * (from[row * size + i]! - values[at * size + i]!);
       }
-      return [name, { dtype, shape, data: values }] as const;
+      return [name, { dtype, shape, data: ARRAYS[dtype]!(values) }] as const;
     };
     return Object.fromEntries(Object.entries(feeds).map(blend));
   });

@@ -29,7 +29,7 @@ const [C, F, K] = [16, 24, 12];
 const weight = (shape: number[], data: Float32Array) => ({ shape, data });
 
 /** A 3×3 convolution, a 1×1 convolution, a mean and a product with a Softmax behind it. */
-const network = (planted: boolean): Uint8Array =>
+const network = (planted: boolean, type: 1 | 10 = 1): Uint8Array =>
   modelOf(
     [
       { op: "Conv", inputs: ["x", "w1", "b1"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
@@ -50,6 +50,7 @@ const network = (planted: boolean): Uint8Array =>
     },
     [null, C, 6, 6],
     [null, K],
+    { type },
   );
 
 /** Samples of different contrast, with neighbours alike. */
@@ -65,6 +66,25 @@ const compress = (bytes: Uint8Array, more: Partial<CompressOnnxOptions>) =>
   compressOnnx(bytes, { engine, session, calibration: samples(40, 5), smallest: 0, ...more });
 
 describe("compressOnnx", () => {
+  it("takes models whose inputs, weights and activations are float16, and samples of float32 for them", async () => {
+    const bytes = network(true, 10);
+    const shape = [40, C, 6, 6];
+    const data = Float32Array.from(samples(40, 5).flatMap(({ x }) => [...(x!.data as Float32Array)]));
+    const calibration = samplesOf(readOnnx(bytes), new Map([["x", { shape, data }]]));
+    expect(calibration[0]!.x!.dtype).toBe("float16");
+    expect(() => samplesOf(readOnnx(bytes), new Map([["x", { shape, data: data.with(5, 7e4) }]]))).toThrow(
+      "x: entry [0, 0, 0, 5] is 70000, and the model takes float16, which ends at 65504",
+    );
+    const result = await compress(bytes, { calibration, target: { multiplications: 2 }, tune: 2 });
+    expect(result.reason).toBeNull();
+    expect(result.multiplications.after!).toBeLessThanOrEqual(result.multiplications.before! / 2);
+    // f16 rounds by 5e-4
+    expect(result.verified!.error).toBeLessThan(3e-3);
+    const small = readOnnx(result.bytes!);
+    expect(small.inputs).toEqual(readOnnx(bytes).inputs);
+    expect(new Set(small.graph.initializer.map(({ dataType }) => dataType))).toEqual(new Set([10]));
+  });
+
   it("finds a planted network of low rank", async () => {
     const seen: number[] = [];
     const result = await compress(network(true), {

@@ -9,6 +9,7 @@ import {
   makeTensor,
   makeValueInfo,
 } from "../../../src/onnx/proto.js";
+import { tensorFrom } from "../../../src/onnx/tensors.js";
 import { fixture } from "../../onnx/runtime.js";
 
 export interface NodeOf {
@@ -26,20 +27,23 @@ export function modelOf(
   weights: Readonly<Record<string, { shape: number[]; data: Float32Array | BigInt64Array }>>,
   input: readonly (number | null)[],
   output: readonly (number | null)[],
-  { opset, name = "x" }: { opset?: number; name?: string } = {},
+  {
+    opset,
+    name = "x",
+    type = 1,
+  }: { opset?: number; name?: string /** of floats: 1, or 10 for float16 */; type?: 1 | 10 } = {},
 ): Uint8Array {
   // any model of the fixtures lends the versions
   const { proto, graph } = readOnnx(fixture("convolutions.onnx"));
-  const info = (name: string, shape: readonly (number | null)[]) => makeValueInfo(name, 1, shape.map(makeDimension));
+  const info = (name: string, shape: readonly (number | null)[]) => makeValueInfo(name, type, shape.map(makeDimension));
   const changed = copyOf(graph, {
     node: nodes.map(({ op, inputs, output: made, more = [], attributes = {} }) =>
       makeNode(op, made, inputs, [made, ...more], attributes),
     ),
     initializer: Object.entries(weights).map(([name, { shape, data }]) =>
-      makeTensor(
-        ...([name, data instanceof BigInt64Array ? 7 : 1, shape] as const),
-        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-      ),
+      data instanceof BigInt64Array
+        ? makeTensor(name, 7, shape, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+        : tensorFrom("modelOf", name, type, shape, data),
     ),
     input: [info(name, input)],
     output: [info(nodes.at(-1)!.output, output)],
