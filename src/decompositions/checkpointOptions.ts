@@ -16,7 +16,7 @@ export interface CheckpointOptions {
   /**
    * where the state is kept now and then, so that the same call goes on where an earlier one was stopped, and ends where it would have. It throws
    * where the state is of other options or of another tensor; `sweeps` may be another number, but not where `cp` has starts beside the model of
-   * the whole tensor. What comes before sweeps over the whole tensor (a HOSVD, starts on a core) is computed again. The tensor is read once more.
+   * the whole tensor. What comes before (a HOSVD, generalised eigenvalues) is computed again. The tensor is read once more.
    * Not with constraints of `cp` and `cpALS`, nor for `tuckerHOOI` with `relativeError` or with missing entries
    */
   checkpoint?: Checkpoint;

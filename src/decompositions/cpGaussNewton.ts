@@ -53,6 +53,7 @@ import {
   type Scope,
   type StoppingOptions,
   type SweepMethod,
+  savingOf,
   seedAt,
   stoppingRules,
   type Told,
@@ -307,14 +308,27 @@ async function startAll(
       const { best, models } = await runEach(source, { ...reported[at]!, saving }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
+  const keeping = saving && (await import("./checkpoint.js"));
+  const stages = keeping && (await keeping.stagesOf(name, saving.checkpoint));
+  /** how the state of a stage is kept: of a group of starts, or of the best one on the whole tensor */
+  const savingIn = (stage: string, more: object = {}): Task["saving"] =>
+    stages && { checkpoint: stages(stage), options: { ...saving!.options, starts, sweeps, ...more } };
+  const keep =
+    keeping &&
+    (async (first: number, state: readonly Tensor[]) => {
+      const { checkpoint, options } = savingIn(`starts from ${first}`)!;
+      const keeper = await keeping.Keeper.open(checkpoint, name, reduced, { ...options, tolerance }, state);
+      keeper.place(0);
+      return savingOf(keeper, 0);
+    });
   /** Runs starts of one model after the other, or all side by side. */
   const run = async (
     task: Task,
     begin: Float32Array[][],
     from: number,
   ): Promise<{ models: Model[]; isCut: boolean }> => {
-    if (isShared) return await runTogether(reduced.tensor(name), task, begin, from);
-    const { best, models } = await runEach(reduced, task, begin);
+    if (isShared) return await runTogether(reduced.tensor(name), task, begin, from, keep);
+    const { best, models } = await runEach(reduced, { ...task, saving: savingIn(`starts from ${from}`) }, begin);
     best.tensor.destroy();
     return { models: models.map((model) => ({ ...model, start: from + model.start })), isCut: best.aborted };
   };
@@ -354,11 +368,10 @@ async function startAll(
   return async (at) => {
     const { from, start, told } = chosen[at]!;
     // the model that an abort left is not the best one: it is not kept
-    const options = { ...saving?.options, starts, sweeps, bestStart: start };
     const last = {
       ...reported[at]!,
       seed: seedAt(seed, start),
-      saving: saving && !isCut ? { checkpoint: saving.checkpoint, options } : undefined,
+      saving: isCut ? undefined : savingIn("the best", { bestStart: start }),
     };
     if (finishOne) return { ...(await finishOne(last, at)), starts: told };
     const result = (await runEach(source, last, [from], told.errors[0])).best;

@@ -12,7 +12,15 @@ import {
 import type { Resident, Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
-import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+import {
+  converge,
+  type Run,
+  type SavingOfStart,
+  type StoppingOptions,
+  SWEEPS_A_BATCH,
+  seedAt,
+  type Told,
+} from "./iterate.js";
 import { TensorScope } from "./tensorScope.js";
 
 /** What all runs of a model share. */
@@ -232,12 +240,14 @@ const squaredNormOf = (factors: readonly Float32Array[], rank: number): number =
  * `isCut` where the signal ended it before.
  *
  * @param from which start `begin` begins with
+ * @param keep how a group is kept, by which start is its first and by its state, into which an earlier run's is put
  */
 export async function runTogether(
   x: Tensor,
   task: Task,
   begin: readonly (readonly Float32Array[])[],
   from = 0,
+  keep?: (first: number, state: readonly Tensor[]) => Promise<SavingOfStart>,
 ): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { signal } = task.stopping;
   const most = sharedModels(x.engine, x.size, task.rank);
@@ -245,7 +255,7 @@ export async function runTogether(
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {
     if (first && signal?.aborted) return { models, isCut: true };
-    const group = await runGroup(x, task, begin.slice(first, first + most), from + first);
+    const group = await runGroup(x, task, begin.slice(first, first + most), from + first, keep);
     models.push(...group.models);
     isCut = group.isCut;
   }
@@ -257,6 +267,7 @@ async function runGroup(
   { rank, fixed, unit, stopping, seen, onStarts }: Task,
   begin: readonly (readonly Float32Array[])[],
   first: number,
+  keep?: (first: number, state: readonly Tensor[]) => Promise<SavingOfStart>,
 ): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { engine } = x;
   const models = begin.length;
@@ -283,23 +294,25 @@ async function runGroup(
   appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
   const precise = scope.keep(await program.compile());
   const starts = begin.map((_, model) => first + model);
-  let iteration = 0;
-  /** by rank: the iteration at which half of the starts of that rank had converged */
-  const halfEnd = new Map<number, number>();
+  const saving = await keep?.(first, state.tensors);
+  let iteration = saving?.resumed?.told.length ?? 0;
   const errorOf = (row: Float32Array): Told => {
     const told = starts.map((_, model) => toldOf(row, model, seen.squaredNorm, unit));
     iteration++;
-    /** by rank: the least error of those starts that have converged */
+    /** by rank: the iteration at which half of the starts had converged, and the least error of those that have */
+    const halfEnd = new Map<number, number>();
     const least = new Map<number, number>();
     for (const width of new Set(ranks)) {
       const peers = [...ranks.keys()].filter((model) => ranks[model] === width);
       const ended = peers.filter((model) => hasConverged(row, model));
-      if (2 * ended.length >= peers.length && !halfEnd.has(width)) halfEnd.set(width, iteration);
+      // a model that has converged stands still, and its iterations are those until then
+      const ends = ended.map((model) => row[model * GAUSS_NEWTON.perModel + GAUSS_NEWTON.iterations]!);
+      halfEnd.set(width, ends.sort((a, b) => a - b)[Math.ceil(peers.length / 2) - 1] ?? Number.POSITIVE_INFINITY);
       least.set(width, Math.min(...ended.map((model) => told[model]!.fromResidual)));
     }
     const trails = (model: number): boolean => {
       const width = ranks[model]!;
-      const isLate = iteration > PATIENCE * (halfEnd.get(width) ?? Number.POSITIVE_INFINITY) + GRACE;
+      const isLate = iteration > PATIENCE * halfEnd.get(width)! + GRACE;
       return isLate && told[model]!.fromResidual > least.get(width)!;
     };
     onStarts?.({
@@ -313,7 +326,8 @@ async function runGroup(
     // the group is slow where all of its starts are
     return { fromResidual: best, foreseen: isNear ? 0 : 1, isOver };
   };
-  const { aborted } = await converge(engine, { name: "cp", precise, trace: { rows, counter }, errorOf }, stopping);
+  const sweep = { name: "cp", precise, trace: { rows, counter }, errorOf };
+  const { aborted } = await converge(engine, sweep, stopping, undefined, saving);
   const [accepted, scalars] = await engine.read([state.accepted, state.scalars]);
   const ended = starts.map((start, model): SharedModel => {
     const numberOf = (which: number): number => scalars[model * GAUSS_NEWTON.perModel + which]!;

@@ -347,7 +347,7 @@ export async function converge(
 }
 
 /** How the state of a start is saved. */
-interface SavingOfStart {
+export interface SavingOfStart {
   resumed: SavedSweeps | null;
   isDue(): boolean;
   save(sweeps: SavedSweeps): Promise<void>;
@@ -521,7 +521,7 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
 export const minimised = ({ objectives, relativeError }: Decomposition<unknown>): number =>
   objectives?.at(-1) ?? relativeError;
 
-const savingOf = (keeper: Keeper, start: number): SavingOfStart => ({
+export const savingOf = (keeper: Keeper, start: number): SavingOfStart => ({
   resumed: keeper.sweepsOf(start),
   isDue: () => keeper.isDue(),
   save: (sweeps) => keeper.save(start, sweeps),

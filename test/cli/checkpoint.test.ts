@@ -51,6 +51,31 @@ describe("decompose --checkpoint", () => {
     expect(readdirSync(folder).filter((entry) => entry.endsWith(".tmp"))).toEqual([]);
   });
 
+  it("goes on after Ctrl-C while the starts run", async () => {
+    const argv = [at("x.npy"), "--rank", "2", "--sweeps", "30", "--tolerance", "0"];
+    const plain = await report(...argv);
+    const file = at("starts.checkpoint");
+    // each run ends after some more questions whether it shall; the first ones come before the starts
+    for (let most = 4; !existsSync(file); most++) {
+      const controller = new AbortController();
+      let asked = 0;
+      const signal = new Proxy(controller.signal, {
+        get(target, name) {
+          if (name === "aborted" && ++asked === most) controller.abort();
+          const value = Reflect.get(target, name, target) as unknown;
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+      const { code, stderr } = await command(["decompose", ...argv, "--checkpoint", file], { signal });
+      expect(code).toBe(130);
+      expect(stderr).toContain(existsSync(file) ? `${file} has the state` : "nothing was written");
+    }
+    const resumed = await report(...argv, "--checkpoint", file);
+    expect([resumed.relativeError, resumed.fits, resumed.starts]).toEqual([
+      ...[plain.relativeError, plain.fits, plain.starts],
+    ]);
+  });
+
   it("refuses the state of another run, and options that go without", async () => {
     const file = at("run.checkpoint");
     await report(at("x.npy"), "--ranks", "2,2,2", "--checkpoint", file);

@@ -21,7 +21,7 @@ import type { Engine, Scheduler, Tensor } from "../../src/gpu/index.js";
 import { checkpointFile } from "../../src/node/index.js";
 import { type Masked, masked, type Source, slabs } from "../../src/sources/index.js";
 import { type KruskalTensor, Parafac2Tensor, type TuckerTensor } from "../../src/tensors/index.js";
-import { evaluate, testEngine } from "../engine.js";
+import { evaluate, siblingEngine, testEngine } from "../engine.js";
 import { randomArray } from "../reference.js";
 import { plantedCp } from "./planted.js";
 
@@ -270,18 +270,77 @@ describe("a checkpoint", () => {
     await expect(from(7)).rejects.toThrow(/is of a run with initialize "factors \w+", this one has "factors \w+"/);
   });
 
-  it("is left alone by an abort of starts on a core", async () => {
-    const engine = await testEngine();
-    const shape = [13, 12, 11];
+  it.each<[string, object, number[], boolean]>([
+    ["on a core", {}, [13, 12, 11], false],
+    ["beside each other, more of them as they do not agree", {}, [9, 8, 7], false],
+    ["one after the other on a core", {}, [13, 12, 11], true],
+    ["that end where the others have ended", { tolerance: 1e-4, sweeps: 200 }, [9, 8, 7], false],
+  ])("goes on with starts %s after every abort", async (_, limits, shape, isAlone) => {
+    const engine = isAlone ? await siblingEngine({ variants: { gaussNewtonShared: 256 } }) : await testEngine();
     using x = engine.tensor(shape, plantedCp(shape, 3, 0.2, 5).data);
+    const options = { rank: 2, tolerance: 0, sweeps: 12, sweepsPerSubmit: 1, ...limits };
+    let plainTold = 0;
+    const plain = await cp(engine, x, { ...options, onStarts: () => plainTold++ });
     const { kept, checkpoint } = memory();
-    const controller = new AbortController();
-    const onStarts = () => controller.abort();
-    const { signal } = controller;
-    const result = await cp(engine, x, { rank: 2, tolerance: 0, sweeps: 40, checkpoint, onStarts, signal });
-    expect(result.aborted).toBe(true);
-    expect(kept.bytes).toBeNull();
-    result.tensor.destroy();
+    const run = async () => {
+      const controller = new AbortController();
+      const until = kept.saves + 4;
+      const save = (bytes: Uint8Array) => {
+        checkpoint.save(bytes);
+        if (kept.saves === until) controller.abort();
+      };
+      let told = 0;
+      const watch = { onStarts: () => told++, signal: controller.signal };
+      const result = await cp(engine, x, { ...options, checkpoint: { ...checkpoint, save }, ...watch });
+      return { result, told };
+    };
+    let runs = 0;
+    let toldOfAll = 0;
+    for (;;) {
+      const { result, told } = await run();
+      runs++;
+      toldOfAll += told;
+      expect(kept.bytes).not.toBeNull();
+      const { aborted, relativeError, errors, starts } = result;
+      result.tensor.destroy();
+      if (aborted) {
+        expect(runs).toBeLessThan(60);
+        continue;
+      }
+      expect([relativeError, errors, starts]).toEqual([plain.relativeError, plain.errors, plain.starts]);
+      break;
+    }
+    expect(runs).toBeGreaterThan(3);
+    // nothing is done again
+    expect(toldOfAll).toBe(plainTold);
+    const again = await run();
+    expect([again.told, again.result.relativeError]).toEqual([0, plain.relativeError]);
+    plain.tensor.destroy();
+    again.result.tensor.destroy();
+    if (isAlone) engine.destroy();
+  });
+
+  it("of starts is refused beside other options, another tensor and where it is damaged", async () => {
+    const engine = await testEngine();
+    using x = engine.tensor(SHAPE, data);
+    using y = engine.tensor(SHAPE, randomArray(504, 2));
+    const { kept, checkpoint } = memory();
+    const run = (input: Tensor, options: object) => cp(engine, input, { rank: 2, sweeps: 3, checkpoint, ...options });
+    (await run(x, {})).tensor.destroy();
+    await expect(run(x, { rank: 3 })).rejects.toThrow("cp: the checkpoint is of a run with rank 2, this one has 3");
+    await expect(run(x, { sweeps: 4 })).rejects.toThrow("is of a run with sweeps 3, this one has 4");
+    await expect(run(y, {})).rejects.toThrow("cp: the checkpoint is of another tensor");
+    await expect(cpALS(engine, x, { rank: 2, checkpoint })).rejects.toThrow("is of a run of cp with starts of its own");
+    const bytes = kept.bytes!;
+    for (const wrong of [bytes.subarray(0, 30), bytes.subarray(0, 500)]) {
+      kept.bytes = wrong;
+      await expect(run(x, {})).rejects.toThrow("cp: the checkpoint is damaged; take another file, or remove it");
+    }
+    kept.bytes = new TextEncoder().encode("hello");
+    await expect(run(x, {})).rejects.toThrow("the checkpoint is none of tenfold's");
+    const other = memory();
+    (await cpALS(engine, x, { rank: 2, sweeps: 3, checkpoint: other.checkpoint })).tensor.destroy();
+    await expect(run(x, { checkpoint: other.checkpoint })).rejects.toThrow("is of a run without starts of its own");
   });
 
   it("is refused where there can be none", async () => {
