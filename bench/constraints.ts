@@ -83,6 +83,8 @@ for (const [name, run] of Object.entries(cases)) {
     theirCpu: number;
     whole: number;
     theirWhole: number;
+    wholeCpu: number;
+    theirWholeCpu: number;
   }[] = [];
   // the iterations that tenfold takes to the error that TensorLy's long run ends at
   const goal = Number((await ask(`run ${SHORT} ${LONG} ${name}`)).split(" ")[1]);
@@ -92,11 +94,12 @@ for (const [name, run] of Object.entries(cases)) {
     const [short, long] = [await time(SHORT), await time(LONG)];
     const ours = (long.ms - short.ms) / (LONG - SHORT);
     const cpu = (long.cpu - short.cpu) / (LONG - SHORT);
-    const whole = reached ? (await time(reached)).ms : Number.NaN;
-    const [theirs, error, theirCpu, theirWhole] = (await ask(`run ${SHORT} ${LONG} ${name}`))
+    const whole = reached ? await time(reached) : { ms: Number.NaN, cpu: Number.NaN };
+    const [theirs, error, theirCpu, theirWhole, theirWholeCpu] = (await ask(`run ${SHORT} ${LONG} ${name}`))
       .split(" ")
-      .map(Number) as [number, number, number, number];
-    rows.push({ ours, theirs, ratio: theirs / ours, cpu, theirCpu, whole, theirWhole });
+      .map(Number) as [number, number, number, number, number];
+    const wholes = { whole: whole.ms, theirWhole, wholeCpu: whole.cpu, theirWholeCpu };
+    rows.push({ ours, theirs, ratio: theirs / ours, cpu, theirCpu, ...wholes });
     errors = `errors after ${LONG}: ${long.error.toPrecision(4)}, TensorLy ${error.toPrecision(4)}`;
   }
   const told = (of: (row: (typeof rows)[number]) => number) => {
@@ -108,7 +111,7 @@ for (const [name, run] of Object.entries(cases)) {
   );
   console.log(
     reached
-      ? `  to TensorLy's error after ${LONG}: ${reached} iterations, ${told((row) => row.whole)} ms from the start on, TensorLy ${told((row) => row.theirWhole)}, ratio ${told((row) => row.theirWhole / row.whole)}`
+      ? `  to TensorLy's error after ${LONG}: ${reached} iterations, ${told((row) => row.whole)} ms from the start on, TensorLy ${told((row) => row.theirWhole)}, ratio ${told((row) => row.theirWhole / row.whole)}; processors' time ${told((row) => row.wholeCpu)}, TensorLy ${told((row) => row.theirWholeCpu)}, ratio ${told((row) => row.theirWholeCpu / row.wholeCpu)}`
       : `  TensorLy's error after ${LONG} is not reached in ${MOST} iterations`,
   );
   for (const tensor of tensors) tensor.destroy();

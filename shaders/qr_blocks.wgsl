@@ -1,13 +1,15 @@
-// Householder QR of blocks of rows of a row-major matrix A (rows×columns, columns = n ≤ 64): A_b = Q_b·R_b, a workgroup a block.
-// Block b begins at row b·height and has `height` rows, the last block perhaps fewer. Every block is scaled to a largest entry
-// near 2^30.
+// Householder QR of blocks of rows of row-major matrices A (rows×columns, columns = n ≤ 64) that follow each other: A_b = Q_b·R_b,
+// a workgroup a block. A matrix has `blocks` blocks; block i of it begins at row i·height and has `height` rows, the last one perhaps
+// fewer. Every block is scaled to a largest entry near 2^30. With RAGGED, matrix k has heights[k] of the rows, and the rows below are
+// neither read nor written.
 // FACTOR computes the reflections and R: r holds the blocks' n×n triangles one below the other, with diagonals ≥ 0. BASIS applies
-// the reflections: with START to the identity, so that q = Q; otherwise to p, n×n a block, so that q = Q·p. Without BASIS,
+// the reflections: with START to the identity, so that q = Q; otherwise to p, n×width a block, so that q = Q·p. Without BASIS,
 // `factors` gets (β, τ, inverse) of the reflections; without FACTOR they are read from there.
 // `work` holds the reflections' vectors and then the basis of a block, in columns.
 // With GUARDED nothing happens where state[0] = 1, which says that CholeskyQR succeeded (qr_check).
 // 2·rows·columns² flops for FACTOR, and as many for BASIS of the identity.
 #import householder
+#import index
 #import power_of_two
 
 const WIDTH: u32 = 256u;
@@ -16,11 +18,18 @@ const FACTOR: bool = true;
 const BASIS: bool = true;
 const START: bool = true;
 const GUARDED: bool = false;
+const RAGGED: bool = false;
 
 struct Params {
   rows: u32,
   columns: u32,
   height: u32,
+  // of a matrix
+  blocks: u32,
+  // of all matrices
+  count: u32,
+  // columns of q, at most n; n with START
+  width: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,17 +40,29 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> q: array<f32>;
 @group(0) @binding(6) var<storage, read_write> r: array<f32>;
 @group(0) @binding(7) var<storage, read> state: array<u32>;
+@group(0) @binding(8) var<storage, read> heights: array<u32>;
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let b = flat_workgroup(group, groups);
+  if (b >= params.count) { return; }
   if (GUARDED) {
     if (state[0] == 1u) { return; }
   }
   let n = params.columns;
-  let quads = (params.height + 3u) / 4u;
-  let first = group.x * params.height;
-  let bottom = min(params.height, params.rows - first);
-  let base = group.x * 2u * n * quads;
+  let width = params.width;
+  let above = (b % params.blocks) * params.height;
+  let matrix = b / params.blocks;
+  let first = matrix * params.rows + above;
+  var rows = params.rows;
+  if (RAGGED) { rows = heights[matrix]; }
+  let bottom = min(params.height, max(rows, above) - above);
+  let quads = (bottom + 3u) / 4u;
+  let base = b * 2u * n * ((params.height + 3u) / 4u);
   let pivots = min(n, bottom);
   var scale = 1.0;
   if (FACTOR) {
@@ -53,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     scale = scale_of(largest);
   } else {
     for (var k = lane; k < pivots; k += WIDTH) {
-      let at = 3u * (group.x * n + k);
+      let at = 3u * (b * n + k);
       reflectors[k] = vec3<f32>(factors[at], factors[at + 1u], factors[at + 2u]);
     }
     workgroupBarrier();
@@ -66,7 +87,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let i = 4u * (e / n) + c;
       if (FACTOR && i < bottom) { column[c] = a[(first + i) * n + j] * scale; }
       if (START) { unit[c] = select(0.0, 1.0, i == j); }
-      else if (BASIS && i < pivots) { unit[c] = p[(group.x * n + i) * n + j] * select(1.0, -1.0, reflectors[i].x < 0.0); }
+      else if (BASIS && i < pivots && j < width) {
+        unit[c] = p[(b * n + i) * width + j] * select(1.0, -1.0, reflectors[i].x < 0.0);
+      }
     }
     if (FACTOR) { work[base + j * quads + e / n] = column; }
     if (BASIS) { work[base + (n + j) * quads + e / n] = unit; }
@@ -78,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let known = step >= pivots;
     let k = select(step, 2u * pivots - 1u - step, known);
     let begin = select(k + 1u, n + select(0u, k, START), known);
-    reflect(lane, base, quads, k, k, begin, select(n, 2u * n, known), known);
+    reflect(lane, base, quads, k, k, begin, select(n, n + width, known), known);
   }
   if (FACTOR) {
     for (var e = lane; e < n * n; e += WIDTH) {
@@ -89,17 +112,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let beta = reflectors[i].x;
         value = select(element(base + j * quads, i) * select(1.0, -1.0, beta < 0.0), abs(beta), j == i);
       }
-      r[group.x * n * n + e] = value / scale;
+      r[b * n * n + e] = value / scale;
     }
     if (!BASIS) {
-      for (var e = lane; e < 3u * pivots; e += WIDTH) { factors[group.x * 3u * n + e] = reflectors[e / 3u][e % 3u]; }
+      for (var e = lane; e < 3u * pivots; e += WIDTH) { factors[b * 3u * n + e] = reflectors[e / 3u][e % 3u]; }
     }
   }
   if (BASIS) {
-    for (var e = lane; e < bottom * n; e += WIDTH) {
-      let j = e % n;
+    for (var e = lane; e < bottom * width; e += WIDTH) {
+      let j = e % width;
       let flip = START && j < pivots && reflectors[min(j, 63u)].x < 0.0;
-      q[first * n + e] = element(base + (n + j) * quads, e / n) * select(1.0, -1.0, flip);
+      q[first * width + e] = element(base + (n + j) * quads, e / width) * select(1.0, -1.0, flip);
     }
   }
 }

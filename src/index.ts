@@ -60,9 +60,9 @@ export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./decompositio
 export {
   type Parafac2Decomposition,
   type Parafac2Options,
-  type Parafac2Slice,
   parafac2,
 } from "./decompositions/parafac2.js";
+export type { Parafac2Slice } from "./decompositions/parafac2Slices.js";
 export {
   type RankFit,
   type RankProfile,

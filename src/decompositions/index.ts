@@ -41,9 +41,9 @@ export { type NonnegativeTuckerOptions, nonnegativeTucker } from "./nonnegativeT
 export {
   type Parafac2Decomposition,
   type Parafac2Options,
-  type Parafac2Slice,
   parafac2,
 } from "./parafac2.js";
+export type { Parafac2Slice } from "./parafac2Slices.js";
 export {
   type RankFit,
   type RankProfile,

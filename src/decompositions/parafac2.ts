@@ -1,7 +1,5 @@
 import {
   checkOptions,
-  type DType,
-  dispose,
   type Engine,
   elementsOf,
   isList,
@@ -9,7 +7,6 @@ import {
   optionRules,
   type Program,
   type Scheduler,
-  ShapeError,
   shown,
   TenfoldError,
   Tensor,
@@ -32,21 +29,13 @@ import {
   lineSearchChoice,
   lineSearchSteps,
   lineSearchTake,
-  matmul,
-  multiply,
   normalizeColumns,
-  orthogonalise,
-  paste,
   polar,
   scale,
-  scaleByPower,
-  slice,
   squaredDistance,
-  sum,
-  sumOfSquares,
   uniform,
 } from "../ops/index.js";
-import { checkCall, exponentOf, knownEntries, Masked, Resident, resident, scaleMarked } from "../sources/index.js";
+import { checkCall, knownEntries, Masked, Resident } from "../sources/index.js";
 import { KruskalTensor, Parafac2Tensor } from "../tensors/index.js";
 import { canonicalKruskal } from "./canonicalKruskal.js";
 import { type CheckpointOptions, checkpointRules } from "./checkpointOptions.js";
@@ -66,6 +55,7 @@ import {
   type Trace,
   takesMasked,
 } from "./iterate.js";
+import { type Parafac2Slice, Slices } from "./parafac2Slices.js";
 import { Stack } from "./stack.js";
 import { withStartFactor } from "./startFactor.js";
 import { TensorScope } from "./tensorScope.js";
@@ -108,9 +98,6 @@ const rules: OptionRules<Parafac2Options> = {
   ...stoppingRules,
 };
 
-/** A slice, or all of them in one: a tensor, or a source of one with missing entries, as `masked` makes it. */
-export type Parafac2Slice = Tensor<DType> | Masked;
-
 /** A PARAFAC2 model and how it was reached. */
 export interface Parafac2Decomposition extends Decomposition<Parafac2Tensor> {
   /** ‖X_k − X̂_k‖ / ‖X_k‖ of every slice, 0 of a slice of zeros */
@@ -121,8 +108,6 @@ export interface Parafac2Decomposition extends Decomposition<Parafac2Tensor> {
 const MODES = [0, 1, 2];
 /** sweeps over A, B and C for one set of projections */
 const INNER_SWEEPS = 5;
-/** slices whose results are recorded together */
-const TOGETHER = 32;
 
 /**
  * PARAFAC2 of slices X_k (I_k×J), which need not have as many rows: X_k ≈ P_k·B·diag(λ ∘ a_k)·Cᵀ, by the direct fitting algorithm (Kiers, ten
@@ -147,7 +132,7 @@ export async function parafac2(
     throw new TenfoldError(`${NAME}: slices are ${shown(slices)}, needs a list of matrices or one tensor K×I×J`);
   checkOptions(NAME, options, rules, takesMasked);
   using tensorScope = new TensorScope(engine);
-  const data = await Slices.create(engine, slices, options.rank, tensorScope);
+  const data = await Slices.create(NAME, engine, slices, options.rank, tensorScope);
   const { seed = 0, starts, sweeps, tolerance, onIteration, signal, sweepsPerSubmit, checkpoint } = options;
   const update = await updateOf(options.nonnegative, options.rank);
   const result = await iterate<Parafac2Tensor>(data.reduced, {
@@ -191,180 +176,6 @@ async function updateOf(nonnegative: Parafac2Options["nonnegative"], rank: numbe
   const { constrained } = await import("./cpConstraints.js");
   const constraints = new Map(modes.map((mode) => [mode, "nonnegative"] as const));
   return constrained(NAME, { shape: [0, 0, 0] }, rank, constraints, leastSquares());
-}
-
-/** The projected slices' source: a tensor of which some entries may be missing, which it does not say itself. */
-class SlicesSource extends Resident {
-  constructor(
-    x: Tensor,
-    facts: ConstructorParameters<typeof Resident>[1],
-    readonly known?: number,
-  ) {
-    super(x, facts);
-  }
-}
-
-/** A slice as a tensor of floats, times 2^−exponent; missing entries are marked where `known` counts the others. */
-interface Part {
-  x: Tensor;
-  exponent: number;
-  largest: number;
-  known?: number;
-}
-
-/** What the slices are to the solver: checked, scaled by one power of two, and reduced to at most J rows each where no entry is missing. */
-class Slices {
-  private constructor(
-    readonly engine: Engine,
-    /** X_k·2^−exponent, I_k×J; missing entries are marked */
-    readonly scaled: readonly Tensor[],
-    /** ‖X_k·2^−exponent‖², of known entries */
-    readonly squaredNorms: readonly number[],
-    /** Y_k, with rows of zeros up to the most rows of all: K×D×J. It is Q_kᵀ·X_k, or X_k with its missing entries as a model has them */
-    readonly reduced: SlicesSource,
-    /** rows of Y_k that are in use, [K] */
-    readonly heights: Tensor<"u32">,
-    /** where entries are missing: the X_k as the Y_k lie, missing entries marked */
-    readonly marked: Tensor | null,
-  ) {}
-
-  static async create(
-    engine: Engine,
-    slices: readonly Parafac2Slice[] | Parafac2Slice,
-    rank: number,
-    tensorScope: TensorScope,
-  ): Promise<Slices> {
-    const list = isList(slices) ? slices : null;
-    for (const [k, slice] of (list ?? []).entries()) checkSlice(slice, k, list![0]!, rank);
-    const parts = list
-      ? await partsOf(engine, list, tensorScope)
-      : await partsOfTensor(engine, slices as Parafac2Slice, tensorScope);
-    if (!list) checkSlice(parts[0]!.x, 0, parts[0]!.x, rank);
-    const columns = parts[0]!.x.shape[1]!;
-    if (columns < rank)
-      throw new ShapeError(`${NAME}: rank ${rank} of slices with ${columns} columns, needs 1 to ${columns}`);
-    const exponent = exponentOf(Math.max(...parts.map((slice) => slice.largest * 2 ** slice.exponent)));
-    const hasHoles = parts.some((part) => part.known !== undefined);
-    const scaled = parts.map((part, k) =>
-      part.exponent === exponent ? part.x : tensorScope.allocate(part.x.shape, `slice ${k}`),
-    );
-    const heights = scaled.map(({ shape }) => (hasHoles ? shape[0]! : Math.min(shape[0]!, columns)));
-    const most = Math.max(...heights);
-    const shape = [parts.length, most, columns];
-    const reduced = tensorScope.allocate(shape, "reduced slices");
-    const marked = hasHoles ? tensorScope.allocate(shape, "known entries") : null;
-    const norms = tensorScope.allocate([parts.length], "squared norms");
-    await inBatches(parts.length, async (first, stop) => {
-      await engine.run((s) => {
-        for (let k = first; k < stop; k++) {
-          const { x, exponent: present, known } = parts[k]!;
-          if (present !== exponent && known !== undefined) scaleMarked(s, x, present - exponent, scaled[k]!);
-          else if (present !== exponent) scaleByPower(s, x, present - exponent, { out: scaled[k]! });
-          const low = scaled[k]!.shape[0]! > columns && !hasHoles ? orthogonalise(s, scaled[k]!) : null;
-          const part = low?.r ?? scaled[k]!;
-          paste(s, part.reshape([1, ...part.shape]), marked ?? reduced, [k, 0, 0]);
-          if (low) s.release(low.q, low.r);
-        }
-      }, "PARAFAC2 slices");
-    });
-    await engine.run((s) => {
-      if (marked) knownEntries(s, marked, reduced);
-      const squares = multiply(s, reduced, reduced).reshape([parts.length, most * columns]);
-      sum(s, squares, { axis: 1, out: norms });
-    }, "PARAFAC2 norms");
-    const squaredNorms = [...(await engine.read(norms))];
-    const squaredNorm = squaredNorms.reduce((total, square) => total + square, 0);
-    const facts = { exponent, squaredNorm, largest: 1, isZero: squaredNorm === 0 };
-    const known = parts.reduce((total, part) => total + (part.known ?? part.x.size), 0);
-    const source = new SlicesSource(reduced, facts, hasHoles ? known : undefined);
-    const counts = tensorScope.keep(engine.tensor([parts.length], Uint32Array.from(heights), { label: "heights" }));
-    return new Slices(engine, scaled, squaredNorms, source, counts, marked);
-  }
-
-  get columns(): number {
-    return this.reduced.shape[2]!;
-  }
-
-  /** Whether slice k was reduced to J rows. */
-  isReduced(k: number): boolean {
-    return !this.marked && this.scaled[k]!.shape[0]! > this.columns;
-  }
-
-  /** Records Σ of the squares of x − x̂ at known entries. What is known of x̂ is lost where entries are missing. */
-  squaredError(s: Scheduler, x: Tensor, model: Tensor, out: Tensor): void {
-    if (!this.marked) return void squaredDistance(s, x, model, { out });
-    accumulateKnown(s, x, model, { alpha: 1, beta: -1, gamma: 0 });
-    sumOfSquares(s, model, { out });
-  }
-
-  /** ‖X_k − X̂_k‖ / ‖X_k‖ of a model of the X_k themselves. */
-  async errorsOf(model: Parafac2Tensor): Promise<number[]> {
-    const { engine, scaled, reduced, squaredNorms } = this;
-    const squares = scaled.map((_, k) => engine.tensor([1], null, { label: `error ${k}` }));
-    using tensorScope = new TensorScope(engine);
-    for (const square of squares) tensorScope.keep(square);
-    await inBatches(scaled.length, async (first, stop) => {
-      await engine.run((s) => {
-        for (let k = first; k < stop; k++) {
-          const full = model.full(s, k);
-          const down = reduced.exponent ? scaleByPower(s, full, -reduced.exponent) : full;
-          this.squaredError(s, scaled[k]!, down, squares[k]!);
-          s.release(full);
-          if (down !== full) s.release(down);
-        }
-      }, "PARAFAC2 errors");
-    });
-    const read = await engine.read(squares);
-    return read.map((square, k) => (squaredNorms[k] ? Math.sqrt(square[0]! / squaredNorms[k]!) : 0));
-  }
-}
-
-function checkSlice(slice: Parafac2Slice, k: number, first: Parafac2Slice, rank: number): void {
-  const columns = first.shape[1];
-  if (slice.order !== 2 || slice.shape[1] !== columns)
-    throw new ShapeError(`${NAME}: slice ${k} is ${slice}, slice 0 has ${columns} columns; all need as many`);
-  if (slice.shape[0]! < rank)
-    throw new ShapeError(
-      `${NAME}: slice ${k} has ${slice.shape[0]} rows, needs at least the rank ${rank}; leave it out or take a smaller rank`,
-    );
-}
-
-async function partsOf(engine: Engine, slices: readonly Parafac2Slice[], tensorScope: TensorScope): Promise<Part[]> {
-  const parts: Part[] = [];
-  for (const [k, slice] of slices.entries())
-    parts.push(await partOf(engine, `${NAME} (slice ${k})`, slice, tensorScope));
-  return parts;
-}
-
-async function partOf(engine: Engine, name: string, slice: Parafac2Slice, tensorScope: TensorScope): Promise<Part> {
-  if (slice instanceof Masked) return slice;
-  const source = await resident(engine, name, slice);
-  tensorScope.keep({ destroy: () => source[dispose]() });
-  return { x: source.x, exponent: source.exponent, largest: source.largest };
-}
-
-/** The slices of a tensor K×I×J as matrices. */
-async function partsOfTensor(engine: Engine, x: Parafac2Slice, tensorScope: TensorScope): Promise<Part[]> {
-  if (x.order !== 3) throw new ShapeError(`${NAME}: ${x} has order ${x.order}, needs K×I×J or a list of matrices`);
-  const [count, rows, columns] = x.shape as [number, number, number];
-  const all = await partOf(engine, NAME, x, tensorScope);
-  const matrices = Array.from({ length: count }, (_, k) => tensorScope.allocate([rows, columns], `slice ${k}`));
-  await inBatches(count, async (first, stop) => {
-    await engine.run((s) => {
-      for (let k = first; k < stop; k++)
-        slice(s, all.x, [k, 0, 0], [1, rows, columns], { out: matrices[k]!.reshape([1, rows, columns]) });
-    }, "PARAFAC2 slices");
-  });
-  const { exponent, largest, known } = all;
-  // how many entries are known is counted once: by the first slice
-  return matrices.map((matrix, k) => ({
-    ...{ x: matrix, exponent, largest },
-    ...(known !== undefined && { known: k ? 0 : known }),
-  }));
-}
-
-async function inBatches(count: number, record: (first: number, stop: number) => Promise<void>): Promise<void> {
-  for (let first = 0; first < count; first += TOGETHER) await record(first, Math.min(count, first + TOGETHER));
 }
 
 /** One of the states that a line search chooses between. What is not made of each other lies in one tensor, which a dispatch takes as a whole. */
@@ -613,7 +424,7 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
   /** Records Σ‖X_k − P_k·M_k‖² of known entries. */
   #recordError(s: Scheduler, projections: Tensor, products: Tensor, out: Tensor): void {
     const full = batchMatmul(s, projections, products);
-    this.data.squaredError(s, this.data.marked ?? this.data.reduced.x, full, out);
+    this.data.squaredError(s, this.data.marked ?? this.data.reduced.x, full, { out });
     s.release(full);
   }
 
@@ -624,7 +435,6 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
   /** The best factors in canonical order and signs, and their projections, of the slices themselves. */
   async finish(): Promise<Parafac2Tensor> {
     const { engine } = this.scope;
-    const { scaled } = this.data;
     const { rank } = this.options;
     using tensorScope = new TensorScope(engine);
     const weights = tensorScope.allocate([rank], "weights");
@@ -640,25 +450,8 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
       await canonicalKruskal(new KruskalTensor(weights, factors), { oneSigned: this.#oneSigned }),
     );
     const [a, b, c] = model.factors as [Tensor, Tensor, Tensor];
-    const [count, most, columns] = this.data.reduced.shape as [number, number, number];
-    const all = this.#best.projections.reshape([count * most, rank]);
-    const projections = scaled.map((x, k) => result.allocate([x.shape[0]!, rank], `projection ${k}`));
-    await inBatches(scaled.length, async (first, stop) => {
-      await engine.run((s) => {
-        for (let k = first; k < stop; k++) {
-          const isReduced = this.data.isReduced(k);
-          const height = isReduced ? columns : scaled[k]!.shape[0]!;
-          const part = slice(s, all, [k * most, 0], [height, rank]);
-          const low = isReduced ? orthogonalise(s, scaled[k]!) : null;
-          // terms in another order, or of another sign, are columns of B in another order, or of another sign: P_k stays
-          if (low) {
-            matmul(s, low.q, part, { out: projections[k]! });
-            s.release(low.q, low.r);
-          } else copy(s, part, { out: projections[k]! });
-          s.release(part);
-        }
-      }, "PARAFAC2 projections");
-    });
+    // terms in another order, or of another sign, are columns of B in another order, or of another sign: P_k stays
+    const projections = await this.data.expanded(this.#best.projections, result);
     return result.handOut(new Parafac2Tensor(model.weights, [a, b, c], projections));
   }
 
@@ -667,16 +460,8 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
     return this.update.oneSigned ?? new Set([2]);
   }
 
-  residual({ s }: Program, tensor: Parafac2Tensor, out: Tensor): void {
-    const { scaled } = this.data;
-    fill(s, out, 0);
-    for (const [k, x] of scaled.entries()) {
-      const full = tensor.full(s, k);
-      const squared = s.tensor([1], { label: "squared error" });
-      this.data.squaredError(s, x, full, squared);
-      accumulate(s, squared, out);
-      s.release(full, squared);
-    }
+  residual(p: Program, tensor: Parafac2Tensor, out: Tensor): void {
+    this.data.squared(p, tensor, out);
   }
 
   async restore(tensor: Parafac2Tensor, exponent: number): Promise<Parafac2Tensor> {
@@ -686,8 +471,8 @@ class Parafac2Method implements SweepMethod<Parafac2Tensor> {
 }
 
 /** The model of slices of zeros. */
-function zeroModel({ engine, scaled, columns }: Slices, rank: number): Parafac2Tensor {
-  const model = zeroKruskal(engine, [scaled.length, rank, columns], rank);
-  const projections = scaled.map((x, k) => identityColumns(engine, x.shape[0]!, rank, `projection ${k}`));
+function zeroModel({ engine, rows, columns }: Slices, rank: number): Parafac2Tensor {
+  const model = zeroKruskal(engine, [rows.length, rank, columns], rank);
+  const projections = rows.map((count, k) => identityColumns(engine, count, rank, `projection ${k}`));
   return new Parafac2Tensor(model.weights, model.factors as unknown as [Tensor, Tensor, Tensor], projections);
 }

@@ -98,6 +98,18 @@ export interface Counters {
   pipelines: number;
 }
 
+/** @internal Elements of 32 bits that are copied from a tensor to another, whose buffers are not the same; a host's allows copies. */
+export interface Transfer {
+  from: Tensor<DType>;
+  /** the first element; 0 by default */
+  start?: number;
+  to: Tensor<DType>;
+  /** where it comes to lie; 0 by default */
+  at?: number;
+  /** elements */
+  size: number;
+}
+
 /** Optional features that kernels can profit from; asked for where the adapter has them. */
 const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 /** Limits raised to what the adapter has. Kernels need only the defaults; larger tensors need larger buffers. */
@@ -485,6 +497,20 @@ export class Engine {
     const since = this.faults.now;
     await this.faults.untilOver(this.device.queue.onSubmittedWorkDone());
     await this.faults.settled(since);
+  }
+
+  /** @internal Copies elements from tensors into others, in order, without a dispatch: all in one submit. */
+  transfer(parts: readonly Transfer[]): void {
+    this.faults.assertOpen();
+    if (!parts.length) return;
+    for (const { from, to } of parts) for (const tensor of [from, to]) this.#assertAlive("transfer", tensor);
+    this.faults.guard(`transfer into ${parts[0]!.to}`, [], () => {
+      const encoder = this.device.createCommandEncoder({ label: "transfer" });
+      for (const { from, start = 0, to, at = 0, size } of parts)
+        encoder.copyBufferToBuffer(from.buffer, from.offset + 4 * start, to.buffer, to.offset + 4 * at, 4 * size);
+      this.device.queue.submit([encoder.finish()]);
+    });
+    this.counters.submits++;
   }
 
   // ---- choosing kernels

@@ -72,7 +72,7 @@ export * from "./mttkrp.js";
 export * from "./mttkrpFromPartial.js";
 export * from "./norms.js";
 export * from "./optimise.js";
-export { blockReflector, orthogonalise, reflectRows, rowStride, triangleOf } from "./orthogonalise.js";
+export { blockReflector, EachQr, orthogonalise, reflectRows, rowStride, triangleOf } from "./orthogonalise.js";
 export * from "./pasteColumns.js";
 export * from "./permute.js";
 export { type PolarOptions, polar } from "./polar.js";

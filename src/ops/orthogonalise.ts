@@ -22,9 +22,10 @@ import { gram } from "./gram.js";
 import { matmul } from "./matmul.js";
 import { largestMagnitude } from "./norms.js";
 import { permute } from "./permute.js";
-import { assertCall } from "./shapes.js";
+import { assertCall, assertShape } from "./shapes.js";
+import { paste, slice } from "./slice.js";
 
-const blocks = new Kernel(blocksShader, ({ rows, height }) => [Math.ceil(rows! / height!)]);
+const blocks = new Kernel(blocksShader, ({ count }) => grid1d(count!, 1));
 const check = new Kernel(checkShader, () => [1]);
 const start = new Kernel(startShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
 const panel = new Kernel(panelShader, () => [1]);
@@ -63,81 +64,245 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
   if (a.order !== 2 || m < n)
     throw new ShapeError(`orthogonalise: ${formatShape(a.shape)}, needs at least as many rows as columns`);
   if (n > MOST_IN_BLOCKS) return byPanels(s, a);
-  return m < TALL * blockRows(m, n) ? byBlocks(s, a) : byCholesky(s, a);
+  return isTall(m, n) ? byCholesky(s, a) : byBlocks(s, a, matricesOf(a));
 }
 
 /** R of `orthogonalise` alone, which takes fewer steps where blocks of rows are factorised. */
 export function triangleOf(s: Scheduler, a: Tensor): Tensor {
   assertCall("triangleOf", s, { a });
   const [m, n] = a.shape as [number, number];
-  if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && m < TALL * blockRows(m, n)) return triangleByBlocks(s, a);
+  if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && !isTall(m, n)) return trianglesAlone(s, a, matricesOf(a));
   const { q, r } = orthogonalise(s, a);
   s.release(q);
   return r;
 }
 
-/** Where a factorisation is written, and a [1] u32 tensor that is 1 where it is there already. */
-interface Guarded {
-  q: Tensor;
-  r: Tensor;
-  state: Tensor<"u32">;
+/**
+ * QR of K matrices (K×m×n, m ≥ n), A_k = Q_k·R_k as `orthogonalise` has it, of which R_k is wanted first and a product Q_k·P_k later. Up to 64 columns
+ * their blocks of rows are factorised side by side, in as many dispatches as those of one matrix; wider ones, and very tall ones, one after the other.
+ * A matrix may have fewer rows in use than columns: R_k has rows of zeros below, and rows of P_k beside them do not count.
+ */
+export class EachQr {
+  readonly #matrices: Matrices;
+  /** what is kept from `triangles` to `apply`; null where `apply` factorises again */
+  readonly #kept: readonly Level[] | null;
+
+  /**
+   * `heights` says how many rows of each matrix are in use, the others are 0; null stands for all rows. `allocate` makes what lives between
+   * `triangles` and `apply`, twice as large as the matrices; without it, `apply` factorises again.
+   */
+  constructor(
+    readonly a: Tensor,
+    readonly heights: Tensor<"u32"> | null,
+    allocate: ((shape: readonly number[], label: string) => Tensor) | null,
+  ) {
+    const [count, rows, columns] = a.shape as [number, number, number];
+    if (a.order !== 3 || rows < columns)
+      throw new ShapeError(`EachQr: ${formatShape(a.shape)}, needs K×m×n with m at least n`);
+    this.#matrices = { count, rows, columns };
+    this.#kept = allocate && this.#isTogether ? levelsOf(this.#matrices, heights, allocate) : null;
+  }
+
+  /** Whether the blocks of all matrices are factorised side by side. */
+  get #isTogether(): boolean {
+    const { rows, columns } = this.#matrices;
+    return columns <= MOST_IN_BLOCKS && !isTall(rows, columns);
+  }
+
+  /** Records the R_k, K×n×n. */
+  triangles(s: Scheduler, { out }: { out?: Tensor | undefined } = {}): Tensor {
+    const { count, columns } = this.#matrices;
+    const shape = [count, columns, columns];
+    if (out) assertShape("EachQr", "out", out, shape);
+    if (this.#kept) return trianglesByBlocks(s, this.a, this.#kept, out).reshape(shape);
+    if (this.#isTogether) return trianglesAlone(s, this.a, this.#matrices, this.heights, out).reshape(shape);
+    const triangles = out ?? s.tensor(shape, { label: "R" });
+    this.#each(s, (matrix, k) => {
+      const r = triangleOf(s, matrix);
+      paste(s, r.reshape([1, columns, columns]), triangles, [k, 0, 0]);
+      s.release(r);
+    });
+    return triangles;
+  }
+
+  /** Records the Q_k·P_k of matrices P_k (K×n×w, w ≤ n) in rows that are in use, K×m×w; `triangles` was recorded before. */
+  apply(s: Scheduler, p: Tensor, { out }: { out?: Tensor | undefined } = {}): Tensor {
+    const { count, rows, columns } = this.#matrices;
+    const width = p.shape[2]!;
+    assertShape("EachQr", "p", p, [count, columns, width]);
+    if (width > columns) throw new ShapeError(`EachQr: p ${formatShape(p.shape)}, needs at most ${columns} columns`);
+    const shape = [count, rows, width];
+    if (out) assertShape("EachQr", "out", out, shape);
+    const result = out ?? s.tensor(shape, { label: "Q·P" });
+    if (this.#isTogether) {
+      const temporary = (shape: readonly number[], label: string): Tensor => s.tensor(shape, { label });
+      const levels = this.#kept ?? levelsOf(this.#matrices, this.heights, temporary);
+      if (!this.#kept) s.release(trianglesByBlocks(s, this.a, levels));
+      let above = p;
+      for (const level of [...levels].reverse()) {
+        const q = level === levels[0] ? result : s.tensor([level.count * level.rows, width], { label: "Q·P" });
+        runLevel(s, level, { read: above, q }, { FACTOR: false, START: false });
+        if (above !== p) s.release(above);
+        above = q;
+      }
+      if (!this.#kept) for (const { work, factors } of levels) s.release(work, factors);
+    } else
+      this.#each(s, (matrix, k) => {
+        const { q, r } = orthogonalise(s, matrix);
+        const part = slice(s, p, [k, 0, 0], [1, columns, width]);
+        const product = matmul(s, q, part.reshape([columns, width]));
+        paste(s, product.reshape([1, rows, width]), result, [k, 0, 0]);
+        s.release(q, r, part, product);
+      });
+    return result;
+  }
+
+  /** Records something of each matrix in turn. */
+  #each(s: Scheduler, use: (matrix: Tensor, k: number) => void): void {
+    const { count, rows, columns } = this.#matrices;
+    if (count === 1) return void use(this.a.reshape([rows, columns]), 0);
+    for (let k = 0; k < count; k++) {
+      const matrix = slice(s, this.a, [k, 0, 0], [1, rows, columns]);
+      use(matrix.reshape([rows, columns]), k);
+      s.release(matrix);
+    }
+  }
 }
 
-/** How the rows are shared out to blocks. */
-function blocksOf([rows, columns]: readonly number[]): { height: number; groups: number } {
-  const height = Math.ceil(rows! / Math.max(1, Math.floor(rows! / blockRows(rows!, columns!))));
-  return { height, groups: Math.ceil(rows! / height) };
+/** Records triangles, and keeps no reflections. */
+function trianglesAlone(
+  s: Scheduler,
+  a: Tensor,
+  matrices: Matrices,
+  heights: Tensor<"u32"> | null = null,
+  out?: Tensor,
+): Tensor {
+  const levels = levelsOf(matrices, heights, (shape, label) => s.tensor(shape, { label }));
+  const r = trianglesByBlocks(s, a, levels, out);
+  for (const { work, factors } of levels) s.release(work, factors);
+  return r;
 }
 
-function byBlocks(s: Scheduler, a: Tensor, guarded?: Guarded): { q: Tensor; r: Tensor } {
-  const [rows, columns] = a.shape as [number, number];
-  const { height, groups } = blocksOf(a.shape);
-  const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
-  const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
-  const q = guarded?.q ?? s.tensor([rows, columns], { label: "Q" });
-  const last = groups === 1 && guarded?.r;
-  const r = last || s.tensor([groups * columns, columns], { label: "R" });
-  const state = guarded?.state ?? s.tensor([1], { dtype: "u32", label: "no state" });
+/** Whether Cholesky QR is tried first. */
+const isTall = (rows: number, columns: number): boolean => rows >= TALL * blockRows(rows, columns);
+
+const matricesOf = (a: Tensor): Matrices => ({ count: 1, rows: a.shape[0]!, columns: a.shape[1]! });
+
+/** Where a factorisation is written. With `state`, a [1] u32 tensor, nothing happens where that is 1: it is written there already. */
+interface Outs {
+  q?: Tensor;
+  r?: Tensor;
+  state?: Tensor<"u32">;
+}
+
+/** How many matrices follow each other in a tensor, and what they have. */
+interface Matrices {
+  count: number;
+  rows: number;
+  columns: number;
+}
+
+/** How the rows of a matrix are shared out to blocks. */
+function blocksOf({ rows, columns }: Matrices): { height: number; groups: number } {
+  const height = Math.ceil(rows / Math.max(1, Math.floor(rows / blockRows(rows, columns))));
+  return { height, groups: Math.ceil(rows / height) };
+}
+
+/** Records Q (as `a`) and the triangles R, one below the other, of matrices. */
+function byBlocks(s: Scheduler, a: Tensor, matrices: Matrices, outs: Outs = {}): { q: Tensor; r: Tensor } {
+  const { count, rows, columns } = matrices;
+  const { height, groups } = blocksOf(matrices);
+  const all = count * groups;
+  const work = s.tensor([all, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
+  const factors = s.tensor([all, columns, 3], { label: "reflection factors" });
+  const q = outs.q ?? s.tensor([count * rows, columns], { label: "Q" });
+  const last = groups === 1 && outs.r;
+  const r = last || s.tensor([all * columns, columns], { label: "R" });
+  const state = outs.state ?? s.tensor([1], { dtype: "u32", label: "no state" });
   const run = (p: Tensor, constants: Constants) =>
     s.run(
-      blocks.with({ ...reflectorTeam(s.engine), GUARDED: guarded !== undefined, ...constants }),
-      { a, p, work, factors, q, r, state },
-      { rows, columns, height },
+      blocks.with({ ...reflectorTeam(s.engine), GUARDED: outs.state !== undefined, ...constants }),
+      { a, p, work, factors, q, r, state, heights: state },
+      { rows, columns, height, blocks: groups, count: all, width: columns },
     );
   let result = r;
   if (groups === 1) run(a, {});
   else {
     run(a, { BASIS: false });
     // the Q of the triangles, from which the reflections of the blocks make that of all rows
-    const inner = guarded && { q: s.tensor(r.shape, { label: "Q" }), r: guarded.r, state };
-    const above = byBlocks(s, r, inner);
+    const inner = { ...(outs.r && { r: outs.r }), ...(outs.state && { state: outs.state }) };
+    const above = byBlocks(s, r, { count, rows: groups * columns, columns }, inner);
     run(above.q, { FACTOR: false, START: false });
     s.release(r, above.q);
     result = above.r;
   }
   s.release(work, factors);
-  if (!guarded) s.release(state);
+  if (!outs.state) s.release(state);
   return { q, r: result };
 }
 
-function triangleByBlocks(s: Scheduler, a: Tensor): Tensor {
-  const [rows, columns] = a.shape as [number, number];
-  const { height, groups } = blocksOf(a.shape);
-  const work = s.tensor([groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
-  const factors = s.tensor([groups, columns, 3], { label: "reflection factors" });
-  const r = s.tensor([groups * columns, columns], { label: "R" });
-  const q = s.tensor([1], { label: "no Q" });
+/** The reflections of blocks of rows. */
+interface Level extends Matrices {
+  /** blocks of a matrix, and the rows of one */
+  groups: number;
+  height: number;
+  work: Tensor;
+  factors: Tensor;
+  /** rows of the matrices that are in use; null where they all are */
+  heights: Tensor<"u32"> | null;
+}
+
+/** The blocks of matrices, and then of their triangles, up to one block a matrix. */
+function levelsOf(
+  matrices: Matrices,
+  heights: Tensor<"u32"> | null,
+  allocate: (shape: readonly number[], label: string) => Tensor,
+): Level[] {
+  const { count, columns } = matrices;
+  const levels: Level[] = [];
+  for (let { rows } = matrices; ; rows = levels.at(-1)!.groups * columns) {
+    const { height, groups } = blocksOf({ count, rows, columns });
+    const work = allocate([count * groups, 2 * columns, 4 * Math.ceil(height / 4)], "QR work");
+    const factors = allocate([count * groups, columns, 3], "reflection factors");
+    levels.push({
+      ...{ count, rows, columns, groups, height },
+      work,
+      factors,
+      heights: levels.length ? null : heights,
+    });
+    if (groups === 1) return levels;
+  }
+}
+
+/** Records the triangles alone, and the reflections that make them. */
+function trianglesByBlocks(s: Scheduler, a: Tensor, levels: readonly Level[], out?: Tensor): Tensor {
+  let below = a;
+  for (const level of levels) {
+    const isLast = level === levels.at(-1);
+    const { count, groups, columns } = level;
+    const r = (isLast && out) || s.tensor([count * groups * columns, columns], { label: "R" });
+    runLevel(s, level, { read: below, r }, { BASIS: false });
+    if (below !== a) s.release(below);
+    below = r;
+  }
+  return below;
+}
+
+function runLevel(
+  s: Scheduler,
+  { count, rows, columns, groups, height, work, factors, heights }: Level,
+  { read, r, q }: { read: Tensor; r?: Tensor; q?: Tensor },
+  constants: Constants,
+): void {
   const state = s.tensor([1], { dtype: "u32", label: "no state" });
+  const unused = s.tensor([1], { label: "nothing" });
+  const width = q?.shape.at(-1) ?? columns;
   s.run(
-    blocks.with({ ...reflectorTeam(s.engine), BASIS: false }),
-    { a, p: a, work, factors, q, r, state },
-    { rows, columns, height },
+    blocks.with({ ...reflectorTeam(s.engine), RAGGED: heights !== null, ...constants }),
+    { a: read, p: read, work, factors, q: q ?? unused, r: r ?? unused, state, heights: heights ?? state },
+    { rows, columns, height, blocks: groups, count: count * groups, width },
   );
-  s.release(work, factors, q, state);
-  if (groups === 1) return r;
-  const above = triangleByBlocks(s, r);
-  s.release(r);
-  return above;
+  s.release(state, unused);
 }
 
 /**
@@ -160,7 +325,7 @@ function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
   const second = pass(first.q, false);
   const r = matmul(s, second.r, first.r);
   s.release(first.q, first.r, second.r);
-  byBlocks(s, a, { q: second.q, r, state });
+  byBlocks(s, a, matricesOf(a), { q: second.q, r, state });
   s.release(state);
   return { q: second.q, r };
 }

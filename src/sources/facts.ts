@@ -1,5 +1,5 @@
 import { type DType, type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
-import { inspect, inspection } from "../ops/index.js";
+import { type Inspection, inspect, inspection } from "../ops/index.js";
 
 /**
  * Largest magnitudes from 2⁻¹⁰ to 2¹⁶ stay as they are, so that 16-bit numbers are read as they lie. Solvers take Gram matrices of products
@@ -40,6 +40,40 @@ export function notFiniteError(
   );
 }
 
+/** What is known of a part of the entries after a look. */
+export interface Seen extends Inspection {
+  /** of what is finite, if all is */
+  squaredNorm: number;
+}
+
+/** Looks at so many parts of entries in one pass and one readback. `record` gives them, part by part. */
+export async function see(
+  engine: Engine,
+  operation: string,
+  count: number,
+  record: (p: Program, see: (x: Tensor<DType>, part: number) => void) => void,
+): Promise<Seen[]> {
+  using seen = engine.tensor([count, APART], new Uint32Array(count * APART), { label: "inspection" });
+  using norms = engine.tensor([count, APART], null, { label: "squared norms" });
+  const inspectPart = ({ s }: Program, x: Tensor<DType>, part: number): void => {
+    const squaredNorm = norms
+      .rows(part, part + 1)
+      .reshape([APART])
+      .rows(0, 1);
+    const findings = seen
+      .rows(part, part + 1)
+      .reshape([APART])
+      .rows(0, 4);
+    inspect(s, x, findings, { squaredNorm });
+  };
+  await Program.run(engine, (p) => record(p, (x, part) => inspectPart(p, x, part)), `${operation} input`);
+  const [words, squares] = await engine.read([seen, norms]);
+  return Array.from({ length: count }, (_, part) => ({
+    ...inspection(words.subarray(part * APART, part * APART + 4)),
+    squaredNorm: squares[part * APART]!,
+  }));
+}
+
 /**
  * Looks at entries in one pass and one readback. `record` gives them, slab by slab.
  *
@@ -51,23 +85,7 @@ export async function look(
   { name, shape, starts = [0] }: Looked,
   record: (p: Program, see: (x: Tensor<DType>, slab: number) => void) => void,
 ): Promise<{ largest: number; squaredNorm: number }> {
-  const count = starts.length;
-  using seen = engine.tensor([count, APART], new Uint32Array(count * APART), { label: "inspection" });
-  using norms = engine.tensor([count, APART], null, { label: "squared norms" });
-  const see = ({ s }: Program, x: Tensor<DType>, slab: number): void => {
-    const squaredNorm = norms
-      .rows(slab, slab + 1)
-      .reshape([APART])
-      .rows(0, 1);
-    const findings = seen
-      .rows(slab, slab + 1)
-      .reshape([APART])
-      .rows(0, 4);
-    inspect(s, x, findings, { squaredNorm });
-  };
-  await Program.run(engine, (p) => record(p, (x, slab) => see(p, x, slab)), `${operation} input`);
-  const [words, squares] = await engine.read([seen, norms]);
-  const inspections = starts.map((_, slab) => inspection(words.subarray(slab * APART, slab * APART + 4)));
+  const inspections = await see(engine, operation, starts.length, record);
   const notFinite = inspections.reduce((sum, slab) => sum + slab.notFinite, 0);
   if (notFinite) {
     const slab = inspections.findIndex(({ first }) => first);
@@ -77,7 +95,7 @@ export async function look(
   }
   return {
     largest: inspections.reduce((most, { largest }) => Math.max(most, largest), 0),
-    squaredNorm: starts.reduce((sum, _, slab) => sum + squares[slab * APART]!, 0),
+    squaredNorm: inspections.reduce((sum, slab) => sum + slab.squaredNorm, 0),
   };
 }
 

@@ -125,6 +125,102 @@ it("takes few dispatches an iteration, and reads once a batch of them", async ()
   for (const tensor of tensors) tensor.destroy();
 });
 
+it("begins and ends in as many dispatches for many slices as for few", async () => {
+  const engine = await testEngine();
+  const costOf = async (heights: readonly number[], columns: number) => {
+    const tensors = tensorsOf(engine, planted(heights, columns, 3, 0.1, 3));
+    const { dispatches, readbacks } = engine.counters;
+    const { tensor } = await parafac2(engine, tensors, { rank: 3, sweeps: 1, tolerance: 0 });
+    for (const each of [tensor, ...tensors]) each.destroy();
+    return [engine.counters.dispatches - dispatches, engine.counters.readbacks - readbacks] as const;
+  };
+  const alike = (count: number) => Array.from({ length: count }, (_, k) => 12 + (k % 9));
+  for (const columns of [8, 30]) {
+    const [few, many] = [await costOf(alike(40), columns), await costOf(alike(160), columns)];
+    // 22 of them are an iteration; sums of more slices have more parts
+    expect(few[0]).toBeLessThanOrEqual(100);
+    expect(many[0]).toBeLessThanOrEqual(few[0] + 20);
+    expect(many[1]).toBe(few[1]);
+    expect(many[1]).toBeLessThanOrEqual(8);
+  }
+  // slices of other heights are other groups, as many as there are sizes of heights
+  const apart = (count: number) => Array.from({ length: count }, (_, k) => [9, 40, 200][k % 3]!);
+  const [few, many] = [await costOf(apart(30), 8), await costOf(apart(120), 8)];
+  expect(many[0]).toBeLessThanOrEqual(few[0] + 20);
+  expect(many[0]).toBeLessThanOrEqual(130);
+});
+
+it("difficult slices have the errors that it tells", async () => {
+  const engine = await testEngine();
+  const [columns, rank] = [12, 2];
+  const plain = planted([40, 20, 13, 12, 5, 2, 300, 41], columns, rank, 0.1, 11);
+  const changed = (k: number, change: (value: number, row: number, column: number) => number): Slice => ({
+    rows: plain[k]!.rows,
+    data: plain[k]!.data.map((value, at) => change(value, Math.floor(at / columns), at % columns)),
+  });
+  const [row, column] = [plain[1]!.data.slice(0, columns), randomArray(20, 5)];
+  const slices = [
+    // rows and columns of very unlike sizes
+    changed(0, (value, i) => value * 10 ** (-i / 5)),
+    // one row again and again, and zeros
+    changed(1, (_, i, j) => row[j]! * column[i]!),
+    changed(2, () => 0),
+    changed(3, (value, i) => (i ? 0 : value)),
+    changed(4, (value, _, j) => value * 10 ** -j),
+    ...plain.slice(5),
+  ];
+  for (const list of [slices, [...slices].reverse(), slices.slice(0, 4)]) {
+    const tensors = tensorsOf(engine, list);
+    const { live } = engine.memory();
+    for (const nonnegative of [false, true]) {
+      const result = await parafac2(engine, tensors, { rank, nonnegative, sweeps: 60, tolerance: 0 });
+      const { errors, total, skew } = await judged(engine, result.tensor, list);
+      expect(skew).toBeLessThan(1e-5);
+      expect(Math.abs(result.relativeError - total)).toBeLessThan(2e-6);
+      for (const [k, error] of result.sliceErrors.entries()) {
+        const size = norm(list[k]!.data);
+        expect(Math.abs(error * size - errors[k]!) / norm(list.flatMap(({ data }) => norm(data)))).toBeLessThan(2e-6);
+        if (!size) expect(error).toBe(0);
+      }
+      result.tensor.destroy();
+      expect(engine.memory().live).toBe(live);
+    }
+    for (const tensor of tensors) tensor.destroy();
+  }
+});
+
+it("slices may be numbers of other kinds, a host's buffers, parts of one tensor, and the same twice", async () => {
+  const engine = await testEngine();
+  const [count, rows, columns] = [5, 7, 4];
+  const bytes = Array.from({ length: count }, (_, k) =>
+    Uint8Array.from(randomArray(rows * columns, 60 + k), (value) => Math.round(127 * (1 + value))),
+  );
+  const options = { rank: 2, sweeps: 12, tolerance: 0 };
+  const solve = async (slices: Parameters<typeof parafac2>[1]) => {
+    const { tensor, errors, sliceErrors } = await parafac2(engine, slices, options);
+    tensor.destroy();
+    return [...errors, ...sliceErrors];
+  };
+  const floats = bytes.map((data) => engine.tensor([rows, columns], Float32Array.from(data)));
+  const told = await solve(floats);
+  const small = bytes.map((data) => engine.tensor([rows, columns], data));
+  expect(await solve(small as unknown as Tensor[])).toEqual(told);
+  const all = Float32Array.from(bytes.flatMap((data) => [...data]));
+  const one = engine.tensor([count, rows, columns], all);
+  expect(await solve(one)).toEqual(told);
+  // STORAGE and COPY_DST: nothing can be copied from it
+  const lent = bytes.map((data) => {
+    const buffer = engine.device.createBuffer({ size: 4 * data.length, usage: 0x88 });
+    engine.device.queue.writeBuffer(buffer, 0, Float32Array.from(data));
+    return engine.wrap(buffer, [rows, columns]);
+  });
+  expect(await solve(lent)).toEqual(told);
+  for (const { buffer } of lent) buffer.destroy();
+  const twice = engine.tensor([rows, columns], Float32Array.from(bytes[0]!));
+  expect(await solve([floats[0]!, floats[1]!, floats[0]!])).toEqual(await solve([floats[0]!, floats[1]!, twice]));
+  for (const tensor of [...floats, ...small, one, twice]) tensor.destroy();
+});
+
 interface Case {
   rank: number;
   /** null where an entry is missing */
@@ -259,5 +355,16 @@ it("refuses slices that do not fit", async () => {
   await expect(parafac2(engine, [a, a], { rank: 4 })).rejects.toThrow("needs 1 to 3");
   await expect(parafac2(engine, [], { rank: 1 })).rejects.toThrow("needs a list of matrices or one tensor K×I×J");
   await expect(parafac2(engine, a, { rank: 1 })).rejects.toThrow("needs K×I×J or a list of matrices");
+  const [odd, block] = [
+    engine.tensor([2, 3], [1, 2, 3, 4, NaN, Infinity]),
+    engine.tensor([2, 2, 3], new Float32Array(12).fill(NaN, 7)),
+  ];
+  await expect(parafac2(engine, [a, odd], { rank: 1 })).rejects.toThrow(
+    "parafac2 (slice 1): tensor 2×3 has 2 entries that are not finite, the first NaN at [1, 1]",
+  );
+  await expect(parafac2(engine, block, { rank: 1 })).rejects.toThrow(
+    "parafac2: tensor 2×2×3 has 5 entries that are not finite, the first NaN at [1, 0, 1]",
+  );
+  for (const tensor of [odd, block]) tensor.destroy();
   for (const tensor of [a, b, c]) tensor.destroy();
 });

@@ -70,6 +70,11 @@ const samples: Sample[] = [
   (s, tensor) => ops.orthogonalise(s, tensor(7, 3)),
   (s, tensor) => ops.orthogonalise(s, tensor(900, 2)),
   (s, tensor) => ops.orthogonalise(s, tensor(66, 66)),
+  (s, tensor, engine) => {
+    const qr = new ops.EachQr(tensor(2, 9, 3), engine.tensor([2], new Uint32Array([9, 2])), null);
+    qr.triangles(s);
+    qr.apply(s, tensor(2, 3, 2));
+  },
   (s, _, engine) => ops.tridiagonalStep(s, ops.startTridiagonal(engine, 9)),
   (s, _, engine) => ops.bidiagonalStep(s, ops.startBidiagonal(engine, 9)),
   (s, tensor, engine) => ops.inspect(s, tensor(70), engine.tensor([4], new Uint32Array(4)), { squaredNorm: tensor(1) }),

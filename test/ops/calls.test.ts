@@ -25,8 +25,9 @@ const NO_OPS = new Set([
     "histogramBins",
     "isSmallForGaussNewton",
     "sharedModels",
-    // a class, whose constructor takes an engine
+    // classes, whose constructors take an engine or a tensor
     "GaussNewtonState",
+    "EachQr",
     "rowStride",
     "startBidiagonal",
     "startTridiagonal",

@@ -242,6 +242,14 @@ function* linearAlgebra(): Generator<[string, Record]> {
   ] as const) {
     yield [`orthogonalise ${rows}×${columns}`, (s) => void ops.orthogonalise(s, t(s, rows, columns))];
   }
+  yield [
+    "QR of 50 matrices 140×40",
+    (s) => {
+      const qr = new ops.EachQr(t(s, 50, 140, 40), u32(s, 50), null);
+      qr.triangles(s);
+      qr.apply(s, t(s, 50, 40, 10));
+    },
+  ];
   yield ["svd 130", (s) => void ops.jacobiSvd(s, t(s, 130, 130))];
   yield ["cut off", (s) => ops.cutOff(s, t(s, 50), 1e-6)];
   yield ["canonicalize", (s) => ops.canonicalizeColumns(s, t(s, 50, 6), u32(s, 6), t(s, 6))];
