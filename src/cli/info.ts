@@ -267,6 +267,9 @@ function describe(report: Info): string[][] {
         ? [[slices ? "slices" : `mode ${mode}`, [name, labels && sample(labels)].filter(Boolean).join(": ")]]
         : [],
     ),
+    ...(namesRepeat(report)
+      ? [["names", `rows have the same ones: where a line is an entry, give ${quoteWord(file)}:entries`]]
+      : []),
     ["missing", `${share(missing)}${infinite ? `, and ${formatCount(infinite)} infinite` : ""}`],
     ...(least === null
       ? []
@@ -285,6 +288,10 @@ function describe(report: Info): string[][] {
     ["to begin", beginning(report, suggestions)],
   ];
 }
+
+/** Whether a table has rows of the same names, so that its lines may be entries. */
+const namesRepeat = ({ shape, stored, slices, modes: [rows] }: Info): boolean =>
+  shape.length === 2 && stored === null && !slices && !!rows?.labels && new Set(rows.labels).size < rows.labels.length;
 
 function beginning({ shape, entries, missing, infinite, norm }: Info, suggestions: readonly string[]): string {
   if (suggestions.length) return suggestions.join("\n");

@@ -92,7 +92,7 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const { foldTransposes } = await import("../onnx/passes.js");
   const { externalSize } = await import("../onnx/tensors.js");
   const read = readOnnx(bytes, { file, external: externalFiles(dirname(file)) });
-  const { model } = await foldTransposes(read, { fixedInputs });
+  const { model } = await foldTransposes(read, { fixedInputs }, false);
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
   const times = time

@@ -69,8 +69,16 @@ export async function foldOnnx(original: OnnxModel, options: FoldOnnxOptions = {
   return folded.length > before ? { model: edit.finish(), folded } : { model, folded };
 }
 
-/** Turns constants of floats that nothing but a Transpose uses, as exporters write the weights of a layer. Values and names stay. */
-export async function foldTransposes(model: OnnxModel, { fixedInputs = false }: FoldOnnxOptions): Promise<FoldedOnnx> {
+/**
+ * Turns constants of floats that nothing but a Transpose uses, as exporters write the weights of a layer. Names stay.
+ *
+ * @param isRead false where nobody reads the weights of the result: they are not read here, and have the right shapes alone
+ */
+export async function foldTransposes(
+  model: OnnxModel,
+  { fixedInputs = false }: FoldOnnxOptions,
+  isRead = true,
+): Promise<FoldedOnnx> {
   const folded: string[] = [];
   const facts = new GraphFacts(model);
   const edit = new GraphEdit(model);
@@ -87,11 +95,14 @@ export async function foldTransposes(model: OnnxModel, { fixedInputs = false }: 
     const extents = extentsOf(model.file, weight.tensor);
     const axes = intsOf(node, "perm") ?? extents.map((_, axis) => extents.length - 1 - axis);
     if (extents.some((_, axis) => !axes.includes(axis)) || axes.length !== extents.length) continue;
-    const turned = permuted(await floatsOf(model, weight.tensor), extents, axes);
+    const { tensor } = weight;
     const dims = axes.map((axis) => extents[axis]!);
-    edit.add(tensorFrom(`foldOnnx: ${nameOf(node)}`, output, weight.tensor.dataType, dims, turned));
+    if (isRead) {
+      const turned = permuted(await floatsOf(model, tensor), extents, axes);
+      edit.add(tensorFrom(`foldOnnx: ${nameOf(node)}`, output, tensor.dataType, dims, turned));
+    } else edit.add(copyOf(tensor, { name: output, dims: dims.map(BigInt) }));
     edit.replace(node, []);
-    folded.push(`Transpose ${nameOf(node)} into ${quoted(weight.tensor.name || node.input[0]!)}`);
+    folded.push(`Transpose ${nameOf(node)} into ${quoted(tensor.name || node.input[0]!)}`);
   }
   return folded.length ? { model: edit.finish(), folded } : { model, folded };
 }

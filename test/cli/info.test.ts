@@ -153,6 +153,10 @@ describe("tenfold info", () => {
   });
 
   it("names labels, what is stored, and the other arrays of the file", async () => {
+    writeFileSync(at("rows.csv"), "who,when,level\nzoe,1.5,1\nadam,2.5,2\nzoe,2.5,3\n");
+    expect((await command(["info", at("rows.csv"), "--quick"])).stdout.replace(/\s+/g, " ")).toContain(
+      `rows have the same ones: where a line is an entry, give ${at("rows.csv")}:entries`,
+    );
     writeFileSync(at("long.csv"), "who,year,value\nzoe,2024,1\nadam,2022,2\n");
     const { stdout } = await command(["info", at("long.csv"), "--quick"]);
     expect(stdout).toMatch(/stored +2 \(50\.0 %\); the others are 0, or missing with --missing\n/);

@@ -1,6 +1,7 @@
 /** Folding changes no output, and leaves what only looks as if it could be folded. */
 import { expect, it } from "vitest";
 import { foldOnnx, onnxSites, readOnnx, writeOnnx } from "../../src/onnx/index.js";
+import { foldTransposes } from "../../src/onnx/passes.js";
 import { randomArray } from "../reference.js";
 import { buildModel } from "./build.js";
 import { difference, feedsOf, fixture, runModel } from "./runtime.js";
@@ -89,6 +90,12 @@ it("turns constants that only a Transpose uses, and factorises what reads them",
     ["h_node", [20, 12]],
     ["g_node", [16, 20]],
   ]);
+  // where nobody reads weights, none are read
+  const unread = readOnnx(bytes);
+  for (const tensor of unread.graph.initializer) tensor.rawData = new Uint8Array();
+  const described = (await foldTransposes(unread, {}, false)).model;
+  const shapesOf = (of: typeof read) => onnxSites(of, { smallest: 0 }).sites.map(({ id, shape }) => [id, shape]);
+  expect(shapesOf(described)).toEqual(shapesOf(model));
   expect(leftOf(model)).toEqual([
     ...["z", "v", "w"].map((name) => `${name}_node: ${shared}`),
     "y_node: its weights are a stack of matrices",
