@@ -21,12 +21,12 @@ import {
 import { OnnxModel } from "../../onnx/model.js";
 import { copyOf, makeEntry } from "../../onnx/proto.js";
 import type { Cost } from "../select.js";
-import type { FitCandidate, FittedScheme } from "./fits.js";
+import { type FitCandidate, type FittedScheme, RIDGE } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
 import { type Relays, widthOf } from "./moments.js";
 import type { Agreement, SampleAgreement } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
-import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel, RIDGE } from "./prepared.js";
+import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel } from "./prepared.js";
 import { Rounder } from "./rounding.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 import { type Tuning, tuneModel } from "./tune.js";

@@ -106,6 +106,22 @@ export function costOf(
   return { weights, multiplications: Math.round(total) };
 }
 
+/** ridge of the first fits, as a share of the mean variance */
+export const RIDGE = 1e-3;
+/** Patches for each input of a layer below which they are few: its fits hold for these best. */
+const FEW_PATCHES = 12;
+
+/** Whether so many patches are few for a layer. Groups are taken as they are. */
+export const hasFew = (site: OnnxSite, patches: number): boolean =>
+  site.groups === 1 && patches < FEW_PATCHES * widthOf(site);
+
+/**
+ * The ridge of the first fits from so many patches, as a share of the mean variance. Of few patches it stands for what they do not show: fits hold
+ * better for others by it, and errors with its part are those of others, so that ranks go where they are needed.
+ */
+export const firstRidge = (site: OnnxSite, patches: number): number =>
+  RIDGE + (hasFew(site, patches) ? widthOf(site) / (2 * patches) : 0);
+
 /** What parts of the samples choose r from, as shares of the mean variance: the ridge that is asked for, and what is larger of these. */
 const RIDGES = [0.01, 0.05, 0.25, 1.25] as const;
 
@@ -514,29 +530,54 @@ export class LayerFits {
     return out;
   }
 
+  /** The matrices of a scheme with ranks, first to last. */
+  private async solved(scheme: FitScheme, ranks: readonly number[]): Promise<Float64Array[]> {
+    const { outputs, width } = this;
+    const rank = ranks.at(-1)!;
+    if (scheme === "whole") return [await this.fullSolution()];
+    if (this.whole(scheme)) {
+      const { lower, z } = await this.direct();
+      return await this.reduced("direct", z, lower, width, rank);
+    }
+    // a refit is asked for one rank
+    const most = this.options.refit ? ranks[0]! : undefined;
+    const { first, lower, z, limit, columns } = await this.through(scheme, most);
+    const k = ranks[0]! * columns;
+    const head = first!.slice(0, ranks[0]! * (width / columns));
+    const part = blockOf(z, limit * columns, 0, outputs, 0, k);
+    if (scheme === "tucker2") return [head, ...(await this.reduced(`tucker2 ${k}`, part, lower, k, rank))];
+    return [head, await lower.solve(part, outputs, false, k)];
+  }
+
+  /** How much of a candidate's error r·|F − W|² is: the rest is the error on the patches that the moments are of. */
+  async ridgePart({ scheme, ranks }: FitCandidate): Promise<number> {
+    const { outputs, width, products, w, ridge, energy } = this;
+    let factors = await this.solved(scheme, ranks);
+    const rank = ranks.at(-1)!;
+    if (factors.length === 3) {
+      const [head, middle, last] = factors as [Float64Array, Float64Array, Float64Array];
+      const inner = { rows: outputs, inner: rank, columns: middle.length / rank };
+      factors = [head, await products.multiply(last, middle, inner)];
+    }
+    const [first, second] = factors as [Float64Array, Float64Array];
+    let order: Int32Array | null = null;
+    let [n, columns] = [width, 1];
+    if (!this.whole(scheme)) ({ turned: order, n, columns } = this.unfolding(scheme));
+    const [k] = ranks as [number];
+    const rows = columns > 1 ? permuteValues(second, [outputs, k, columns], [0, 2, 1]) : second;
+    const product = await products.multiply(rows, first, { rows: outputs * columns, inner: k, columns: n });
+    let distance = 0;
+    for (let o = 0, at = 0; o < outputs; o++)
+      for (let i = 0; i < width; i++, at++) distance += (product[at]! - w[o * width + (order ? order[i]! : i)]!) ** 2;
+    return (ridge * distance) / energy;
+  }
+
   /** The factors and the bias of a scheme with ranks; of "whole", which has none, the best weights and the bias. */
   async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
-    const { outputs, site, width } = this;
-    const rank = ranks.at(-1)!;
-    const factors: Float64Array[] = [];
-    if (scheme === "whole") factors.push(await this.fullSolution());
-    else if (this.whole(scheme)) {
-      const { lower, z } = await this.direct();
-      const [first, last] = await this.reduced("direct", z, lower, width, rank);
-      const taps = tapsOf(site);
-      factors.push(first, taps ? permuteValues(last, [site.shape[0]!, taps, rank], [0, 2, 1]) : last);
-    } else {
-      // a refit is asked for one rank
-      const { first, lower, z, limit, columns } = await this.through(
-        scheme,
-        this.options.refit ? ranks[0]! : undefined,
-      );
-      const k = ranks[0]! * columns;
-      factors.push(first!.slice(0, ranks[0]! * (width / columns)));
-      const part = blockOf(z, limit * columns, 0, outputs, 0, k);
-      if (scheme === "tucker2") factors.push(...(await this.reduced(`tucker2 ${k}`, part, lower, k, rank)));
-      else factors.push(await lower.solve(part, outputs, false, k));
-    }
+    const { site } = this;
+    const factors = await this.solved(scheme, ranks);
+    const taps = scheme === "whole" ? 0 : tapsOf(site);
+    if (taps) factors[1] = permuteValues(factors[1]!, [site.shape[0]!, taps, ranks[0]!], [0, 2, 1]);
     const shapes = stepsOf(site, scheme, ranks).map(({ shape }) => shape);
     const rounded = factors.map((data, at) => ({ shape: shapes[at]!, data: Float32Array.from(data) }));
     const bias =

@@ -6,7 +6,7 @@ import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 
 /** What all fits of a layer, and of one in groups, can do. */
-export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "fit" | "rebiased">;
+export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "ridgePart" | "fit" | "rebiased">;
 
 /** @param moments of a layer in groups those of all groups, one behind the other; overwritten; null for fits of the weights alone */
 export async function fitsOf(
@@ -73,6 +73,15 @@ class GroupedFits implements Fits {
         error: parts.reduce((sum, part, which) => sum + (part.energy / energy) * lists[which]![at]!.error, 0),
       })),
     );
+  }
+
+  async ridgePart(candidate: FitCandidate): Promise<number> {
+    let [sum, energy] = [0, 0];
+    for (const part of this.parts) {
+      sum += part.energy * (await part.ridgePart(candidate));
+      energy += part.energy;
+    }
+    return sum / energy;
   }
 
   async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {

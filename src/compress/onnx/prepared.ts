@@ -19,7 +19,7 @@ import {
 } from "../../onnx/index.js";
 import type { OnnxModel } from "../../onnx/model.js";
 import type { Cost } from "../select.js";
-import { type FitCandidate, LayerFits } from "./fits.js";
+import { type FitCandidate, firstRidge, hasFew, LayerFits, RIDGE } from "./fits.js";
 import { type Fits, fitsOf } from "./groups.js";
 import { collectMoments, type Moments, type Relays, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
@@ -116,8 +116,6 @@ export interface Watch {
   progress(from: number, to: number, doing: string): (part: number) => void;
 }
 
-/** ridge of the first fits, as a share of the mean variance */
-export const RIDGE = 1e-3;
 const PATCHES = 32_000;
 export const MULTIPLE = 8;
 export const MEMORY = 1.5e9;
@@ -132,8 +130,8 @@ export const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
 const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
 const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
-/** Parts of the samples that are held back in turn, of layers with fewer patches than this for each input. */
-const [PARTS, PARTED_PATCHES] = [3, 12];
+/** Parts of the samples that are held back in turn from refits of layers with few patches. */
+const PARTS = 3;
 
 /** The layers' fits with what else was found, for any number of requests, one after the other. */
 export class PreparedModel {
@@ -238,8 +236,7 @@ export class PreparedModel {
   /** In how many parts the moments of a layer's refits are kept, so that each can be held back: several where there are few patches, else 1. */
   partsOf(site: OnnxSite): number {
     const patches = this.patchesOf(site);
-    const few = patches !== null && patches < PARTED_PATCHES * widthOf(site) && site.groups === 1;
-    return few && this.split.fit.length >= 2 * PARTS ? PARTS : 1;
+    return patches !== null && hasFew(site, patches) && this.split.fit.length >= 2 * PARTS ? PARTS : 1;
   }
 
   /** What users should know of the samples. */
@@ -415,7 +412,8 @@ export class PreparedModel {
     const moments = this.calibrated ? await this.momentsOf(site, onRun) : null;
     // before they are made, as they take their memory at once
     this.recent.makeRoom(LayerFits.bytesOf(site));
-    const fits = await fitsOf(products, site, moments, { ridge: RIDGE, multiple, refit: false });
+    const ridge = moments ? firstRidge(site, moments.count) : RIDGE;
+    const fits = await fitsOf(products, site, moments, { ridge, multiple, refit: false });
     recent.put("layer", site.id, fits, LayerFits.bytesOf(site));
     return fits;
   }
@@ -501,7 +499,7 @@ export class PreparedModel {
         if (probe) {
           const fit = await this.fitOf(site, probe);
           const { error } = await (await this.judge("fit")).of(this.written(new Map([[site.id, fit]])), relay);
-          weight = error ** 2 / Math.max(probe.error, 1e-9);
+          weight = error ** 2 / Math.max(probe.error - (await fits.ridgePart(probe)), 1e-9);
         }
         layer = { id: site.id, candidates, weight, patches: fits.patches };
         plan.layers.push(layer);

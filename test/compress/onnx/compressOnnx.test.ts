@@ -226,6 +226,15 @@ describe("compressOnnx", () => {
 
   it("holds parts of the samples back from refits of layers with few patches, neighbours in the list together", async () => {
     const parts = vi.spyOn(MomentSums.prototype, "finish");
+    const layers = vi.spyOn(LayerFits, "of");
+    const ridgeParts = vi.spyOn(LayerFits.prototype, "ridgePart");
+    /** of the first fits of layers with 144 inputs */
+    const ridges = (): Set<number> =>
+      new Set(
+        layers.mock.calls.flatMap(([, { shape }, , { refit, ridge }]) =>
+          !refit && shape[1]! * 9 === 144 && shape.length === 4 ? [ridge] : [],
+        ),
+      );
     const options = { target: { multiplications: 1.6 } };
     // 24 samples of 36 places: 864 patches for 144 inputs
     const list = samples(40, 5).map((feeds, at) => {
@@ -243,11 +252,17 @@ describe("compressOnnx", () => {
       const means = parts!.map(({ count, sumZ }) => sumZ.reduce((sum, value) => sum + value, 0) / count / sumZ.length);
       if (split[0]!.parts === parts) expect(means[0]! - Math.max(means[1]!, means[2]!)).toBeGreaterThan(1.5);
     }
+    // first fits are drawn to the weights by as much as patches are few, and sensitivities are without that
+    expect([...ridges()]).toEqual([1e-3 + 144 / (2 * 864)]);
+    const shares = await Promise.all(ridgeParts.mock.results.map(({ value }) => value as Promise<number>));
+    expect(Math.max(...shares)).toBeGreaterThan(1e-3);
     parts.mockClear();
+    layers.mockClear();
     await compress(dense, { ...options, calibration: samples(150, 5) });
     const many = await Promise.all(parts.mock.results.map(({ value }) => value as Promise<Moments>));
     expect(many.some(({ parts, meanX }) => parts && meanX.length === 144)).toBe(false);
-    parts.mockRestore();
+    expect([...ridges()]).toEqual([1e-3]);
+    vi.restoreAllMocks();
   });
 
   it("gives the smallest model within a loss or an error, or says why there is none", async () => {

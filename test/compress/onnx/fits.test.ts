@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type FittedScheme, LayerFits } from "../../../src/compress/onnx/fits.js";
+import { type FittedScheme, firstRidge, LayerFits } from "../../../src/compress/onnx/fits.js";
+import { fitsOf } from "../../../src/compress/onnx/groups.js";
 import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js";
 import { patchesOf } from "../../../src/compress/onnx/patches.js";
 import { Products } from "../../../src/compress/onnx/products.js";
@@ -449,15 +450,16 @@ describe("from few patches", () => {
     fit: Pick<OnnxReplacement, "factors" | "bias">,
     scheme: FittedScheme,
     inputs: Float64Array,
+    targets = fresh.x,
   ): number => {
     const chain = chainOf(scheme, fit.factors);
-    const count = fresh.x.length / D;
+    const count = targets.length / D;
     const sums = Array.from({ length: O }, () => [0, 0, 0] as [sum: number, squares: number, lost: number]);
     for (let p = 0; p < count; p++) {
       const made = chain(inputs.subarray(p * D, (p + 1) * D));
       for (let o = 0; o < O; o++) {
         let wanted = 0;
-        for (let i = 0; i < D; i++) wanted += w[o * D + i]! * fresh.x[p * D + i]!;
+        for (let i = 0; i < D; i++) wanted += w[o * D + i]! * targets[p * D + i]!;
         const sum = sums[o]!;
         sum[0] += wanted;
         sum[1] += wanted ** 2;
@@ -491,6 +493,68 @@ describe("from few patches", () => {
       expect(chosen.lost).toBeLessThan(0.8 * fixed.lost);
     },
   );
+
+  it("first fits are drawn to the weights, and lose about what their candidates say of new samples", async () => {
+    const moments = await collected(few, 1, false);
+    const ridge = firstRidge(site, moments.count);
+    expect(ridge).toBeCloseTo(1e-3 + D / 144, 10);
+    expect([firstRidge(site, 12 * D), firstRidge({ ...site, groups: 5 }, 20)]).toEqual([1e-3, 1e-3]);
+    const of = async (ridge: number) => {
+      const given = { ...moments, covariance: Float64Array.from(moments.covariance) };
+      const fits = await LayerFits.of(new Products(await testEngine(), null), site, given, {
+        ...{ ridge, multiple: 8, refit: false },
+      });
+      const out = new Map<string, { told: number; seen: number; lost: number; train: number }>();
+      for (const candidate of await fits.candidates()) {
+        const { scheme, ranks, error } = candidate;
+        const fit = await fits.fit(scheme, ranks);
+        const [lost, train] = [lostBy(fit, scheme, fresh.x), lostBy(fit, scheme, few.x, few.x)];
+        const seen = error - (await fits.ridgePart(candidate));
+        out.set(`${scheme} ${ranks}`, { told: error, seen, lost, train });
+      }
+      return out;
+    };
+    const [small, large] = [await of(1e-3), await of(ridge)];
+    for (const all of [small, large]) {
+      // of the patches themselves they lose what is left without the ridge, in another unit
+      const units = [...all.values()].map(({ seen, train }) => seen / train);
+      expect(Math.max(...units) / Math.min(...units)).toBeLessThan(1.001);
+    }
+    const schemes = new Set<string>();
+    for (const [name, { told, lost }] of large) {
+      const before = small.get(name);
+      if (!before || before.told > 0.1) continue;
+      schemes.add(name.split(" ")[0]!);
+      expect(before.told / before.lost, name).toBeLessThan(0.11);
+      expect(told / lost, name).toBeGreaterThan(0.28);
+      expect(told / lost, name).toBeLessThan(1);
+      expect(lost, name).toBeLessThan(1.12 * before.lost);
+    }
+    expect([...schemes].sort()).toEqual(["horizontal", "vertical"]);
+  });
+
+  it("what the ridge adds to the error of groups is that of each", async () => {
+    const products = new Products(await testEngine(), null);
+    const options = { ridge: 0.3, multiple: 8, refit: false };
+    const twice = (values: Float64Array): Float64Array => Float64Array.from([...values, ...values]);
+    const one = await collected(few, 1, false);
+    const both = { ...one, meanX: twice(one.meanX), meanZ: twice(one.meanZ), covariance: twice(one.covariance) };
+    const grouped = await fitsOf(
+      products,
+      {
+        ...site,
+        ...{ groups: 2, shape: [2 * O, I, 3, 3], counts: { weights: 2 * O * D, multiplications: 2 * O * D * 80 } },
+        weights: async () => Float32Array.from(twice(w)),
+      },
+      { ...both, cross: both.covariance },
+      options,
+    );
+    const alone = await LayerFits.of(products, { ...site, weights: async () => Float32Array.from(w) }, one, options);
+    const [candidate] = await alone.candidates();
+    const [part, wanted] = [await grouped.ridgePart(candidate!), await alone.ridgePart(candidate!)];
+    expect(wanted).toBeGreaterThan(0.01);
+    expect(part).toBeCloseTo(wanted, 6);
+  });
 
   it("a refit keeps a small ridge where there are many patches", async () => {
     const [fixed, chosen] = [await refitted(many, "horizontal", [5], 1), await refitted(many, "horizontal", [5], 3)];
