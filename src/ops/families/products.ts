@@ -61,6 +61,13 @@ export function subgroupOf(engine: Engine, family: string): Lanes | null {
 const square = (kernels: ProductKernels, tile: Tile): Kernel =>
   kernels[tile.thin ? "tiled, thin" : "tiled"].with(tile.constants);
 
+/** Kernels among which an adapter chooses. */
+interface Family {
+  name: string;
+  kernels: ProductKernels;
+  sample: Variants["sample"];
+}
+
 /** How a product is computed. */
 export interface ProductPlan {
   kernels: Variants;
@@ -74,12 +81,12 @@ export interface ProductPlan {
  */
 export function planProduct(
   engine: Engine,
-  family: { name: string; kernels: ProductKernels; sample: Variants["sample"] },
+  family: Family,
   extents: Extents,
   layouts: { columns: Layout; thin: Layout },
   cut: (busy: number) => Split,
 ): ProductPlan {
-  const { name, kernels, sample } = family;
+  const { name, kernels } = family;
   const lanes = subgroupOf(engine, name);
   const workgroups = setting(engine, "splitWorkgroups");
   const tile = gpuTile(extents, workgroups);
@@ -98,7 +105,22 @@ export function planProduct(
     return square(kernels, tile).with(reads);
   };
   const candidates = candidatesOf(engine, name).map((candidate) => [candidate, specialised(candidate)] as const);
-  return { kernels: new Variants(name, Object.fromEntries(candidates), sample), split };
+  return { kernels: variantsOf(family, candidates), split };
+}
+
+/** the variants of a family that products were made of, by their kernels' keys: recorders make many products of few variants */
+const made = new WeakMap<ProductKernels, Map<string, Variants>>();
+
+function variantsOf(
+  { name, kernels, sample }: Family,
+  candidates: readonly (readonly [candidate: string, kernel: Kernel])[],
+): Variants {
+  let all = made.get(kernels);
+  if (!all) made.set(kernels, (all = new Map()));
+  const key = candidates.map(([, kernel]) => kernel.key).join();
+  let variants = all.get(key);
+  if (!variants) all.set(key, (variants = new Variants(name, Object.fromEntries(candidates), sample)));
+  return variants;
 }
 
 /** The kernel that a probe times for a family's: with the tile of the probe's shape, whichever product asks first. */
