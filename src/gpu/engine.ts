@@ -148,8 +148,8 @@ export class Engine {
   readonly buffers: Buffers;
   /** @internal compiled kernels */
   readonly pipelines: Pipelines;
-  /** of tensors without data, from the pool: they are cleared together when a buffer is first asked for */
-  readonly #uncleared = new Set<GPUBuffer>();
+  /** of tensors without data, from the pool: they are cleared together, before whatever is submitted next; with their bytes */
+  readonly #uncleared = new Map<GPUBuffer, number>();
   readonly #chooser: Chooser;
   /** kernels of the last submit, to name in errors that come from no scope */
   #lastKernels: readonly string[] = [];
@@ -257,12 +257,13 @@ export class Engine {
     const values = data === undefined || data === null ? null : elementsOf(label, data, shape, dtype);
     const { buffer, fresh } = this.buffers.storage.acquire(bytes, label);
     const uncleared = this.#uncleared;
-    const clear = (): void => this.#clear();
+    const clear = (): void => this.clearTensors();
     const storage: Storage = {
       get buffer(): GPUBuffer {
         if (uncleared.size) clear();
         return buffer;
       },
+      uncleared: buffer,
       owner: "user",
       alive: true,
       release: () => {
@@ -275,19 +276,24 @@ export class Engine {
     const tensor = new Tensor(this, storage, shape, dtype, 0, label);
     // WebGPU clears new buffers; one from the pool still holds another tensor's elements
     if (values) this.write(tensor, values);
-    else if (!fresh) uncleared.add(buffer);
+    else if (!fresh) uncleared.set(buffer, bytes);
     return tensor;
   }
 
-  /** Clears the buffers of new tensors, in one submit, before any of them is used. */
-  #clear(): void {
-    const buffers = [...this.#uncleared];
-    this.#uncleared.clear();
+  /** @internal Clears the buffers of new tensors, in one submit, before somebody else uses one of them. */
+  clearTensors(): void {
+    if (!this.#uncleared.size) return;
     this.faults.guard("clear new tensors", [], () => {
-      const encoder = this.device.createCommandEncoder({ label: "clear" });
-      for (const buffer of buffers) encoder.clearBuffer(buffer);
-      this.device.queue.submit([encoder.finish()]);
+      this.device.queue.submit([this.#encoder("clear").finish()]);
     });
+  }
+
+  /** An encoder that clears the buffers of new tensors first. */
+  #encoder(label: string): GPUCommandEncoder {
+    const encoder = this.device.createCommandEncoder({ label });
+    for (const buffer of this.#uncleared.keys()) encoder.clearBuffer(buffer);
+    this.#uncleared.clear();
+    return encoder;
   }
 
   /**
@@ -337,7 +343,7 @@ export class Engine {
     this.faults.assertOpen();
     this.#assertAlive("write", tensor);
     if (tensor.rowStride !== null) throw new ShapeError(`write: ${rowsApart(tensor)}`);
-    if (!(tensor.buffer.usage & GPU_USAGE.COPY_DST))
+    if (!(tensor.held.usage & GPU_USAGE.COPY_DST))
       throw new TenfoldError(`write: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_DST`);
     let values = elementsOf("write", data, tensor.shape, tensor.dtype, String(tensor));
     if (values.byteLength % 4) {
@@ -345,9 +351,12 @@ export class Engine {
       padded.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       values = padded;
     }
+    // what is written in full need not be cleared
+    if (tensor.bytes >= (this.#uncleared.get(tensor.held) ?? Number.POSITIVE_INFINITY))
+      this.#uncleared.delete(tensor.held);
     this.faults.guard(`write ${tensor}`, [], () =>
       this.device.queue.writeBuffer(
-        tensor.buffer,
+        this.#uncleared.has(tensor.held) ? tensor.buffer : tensor.held,
         tensor.offset,
         values.buffer as ArrayBuffer,
         values.byteOffset,
@@ -368,7 +377,7 @@ export class Engine {
     if (!Array.isArray(list)) throw new TenfoldError(`read: given ${shown(list)}, needs a Tensor or a list of them`);
     for (const tensor of list) {
       this.#assertAlive("read", tensor);
-      if (!(tensor.buffer.usage & GPU_USAGE.COPY_SRC))
+      if (!(tensor.held.usage & GPU_USAGE.COPY_SRC))
         throw new TenfoldError(`read: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_SRC`);
     }
     let bytes = 0;
@@ -388,9 +397,9 @@ export class Engine {
     const { buffer: staging } = this.buffers.staging.acquire(Math.max(bytes, 4), "staging");
     try {
       const mapping = this.faults.guard("read", [], () => {
-        const encoder = this.device.createCommandEncoder({ label: "read" });
+        const encoder = this.#encoder("read");
         list.forEach((tensor, index) => {
-          encoder.copyBufferToBuffer(tensor.buffer, tensor.offset, staging, places[index]!, tensor.bytes);
+          encoder.copyBufferToBuffer(tensor.held, tensor.offset, staging, places[index]!, tensor.bytes);
         });
         this.device.queue.submit([encoder.finish()]);
         return staging.mapAsync(1, 0, staging.size);
@@ -478,7 +487,7 @@ export class Engine {
       for (const [schedule, replays] of turns) {
         for (let replay = 0; replay < replays; replay++) {
           if (recorded && recorded + schedule.dispatches > BATCH) close();
-          encoder ??= this.device.createCommandEncoder({ label });
+          encoder ??= this.#encoder(label);
           pass ??= encoder.beginComputePass({ label });
           schedule.record(pass);
           recorded += schedule.dispatches;
@@ -505,9 +514,9 @@ export class Engine {
     if (!parts.length) return;
     for (const { from, to } of parts) for (const tensor of [from, to]) this.#assertAlive("transfer", tensor);
     this.faults.guard(`transfer into ${parts[0]!.to}`, [], () => {
-      const encoder = this.device.createCommandEncoder({ label: "transfer" });
+      const encoder = this.#encoder("transfer");
       for (const { from, start = 0, to, at = 0, size } of parts)
-        encoder.copyBufferToBuffer(from.buffer, from.offset + 4 * start, to.buffer, to.offset + 4 * at, 4 * size);
+        encoder.copyBufferToBuffer(from.held, from.offset + 4 * start, to.held, to.offset + 4 * at, 4 * size);
       this.device.queue.submit([encoder.finish()]);
     });
     this.counters.submits++;

@@ -190,7 +190,7 @@ export class Scheduler {
       const expected = elementOf(binding.scalar === "scalar" ? scalarOf(kernel) : binding.scalar);
       if (["f32", "u32", "i32"].includes(expected) && scalarIn(tensor.dtype) !== expected)
         throw new KernelError([name], `${name}: ${binding.name} (${tensor}) is ${tensor.dtype}, needs ${expected}`);
-      const others = uses.get(tensor.buffer) ?? [];
+      const others = uses.get(tensor.held) ?? [];
       for (const other of others) {
         const overlap =
           other.tensor.offset < tensor.offset + tensor.bytes &&
@@ -201,7 +201,7 @@ export class Scheduler {
             `${name}: ${other.name} and ${binding.name} share a buffer and one of them is written; WebGPU needs two buffers`,
           );
       }
-      uses.set(tensor.buffer, [...others, { name: binding.name, access: binding.access, tensor }]);
+      uses.set(tensor.held, [...others, { name: binding.name, access: binding.access, tensor }]);
     }
     this.#recorded.push({ kernel, bindings: { ...bindings }, params: { ...params }, group: this.#group });
   }
@@ -347,10 +347,10 @@ export class Schedule {
           const isSame = ({ storage, offset }: Tensor<DType>) => storage === tensor.storage && offset === tensor.offset;
           if (tensor.storage.tally && access === "read" && !counted?.some(isSame)) (counted ??= []).push(tensor);
           // shaders read vec4s: bind up to a multiple of 16 bytes where the buffer is that long, else to one of 4
-          const rest = Math.floor((tensor.buffer.size - tensor.offset) / 4) * 4;
+          const rest = Math.floor((tensor.held.size - tensor.offset) / 4) * 4;
           const size = Math.min(Math.ceil(tensor.bytes / 16) * 16, rest);
-          key += `|${idOf(tensor.buffer)}:${tensor.offset}:${size}`;
-          entries.push({ binding, resource: { buffer: tensor.buffer, offset: tensor.offset, size } });
+          key += `|${idOf(tensor.held)}:${tensor.offset}:${size}`;
+          entries.push({ binding, resource: { buffer: tensor.held, offset: tensor.offset, size } });
         }
         let bindGroup = bindGroups.get(key);
         if (!bindGroup) {
@@ -403,6 +403,7 @@ export class Schedule {
    */
   encode(target: GPUCommandEncoder | GPUComputePassEncoder): void {
     this.assertUsable();
+    this.engine.clearTensors();
     if ("beginComputePass" in target) {
       const pass = target.beginComputePass({ label: this.label });
       this.record(pass);
@@ -439,6 +440,7 @@ export class Schedule {
   /** Runs once and times every dispatch: by timestamps where the device has them, else by wall clock. */
   async profile(): Promise<Profile> {
     this.assertUsable();
+    this.engine.clearTensors();
     const { engine, label, dispatchList: dispatches } = this;
     // few programs profile: the others do not load it
     const { timeDispatches } = await import("./profile.js");

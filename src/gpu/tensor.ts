@@ -67,6 +67,8 @@ export interface Tally {
 /** A buffer and who frees it. A tensor and its views share one; `alive` turns false when the buffer is freed. */
 export interface Storage {
   readonly buffer: GPUBuffer;
+  /** @internal the buffer, where the engine may have to clear it still: `buffer` is cleared */
+  readonly uncleared?: GPUBuffer;
   readonly owner: "user" | "schedule" | "host";
   alive: boolean;
   /** @internal set before a schedule is recorded: counts what dispatches read of it */
@@ -104,6 +106,11 @@ export class Tensor<D extends DType = "f32"> {
 
   get buffer(): GPUBuffer {
     return this.storage.buffer;
+  }
+
+  /** @internal The buffer for commands that the engine submits: it clears new tensors before them. */
+  get held(): GPUBuffer {
+    return this.storage.uncleared ?? this.storage.buffer;
   }
 
   get order(): number {

@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { Engine } from "../../src/gpu/index.js";
 import { BufferPool, type Memory, sizeClass } from "../../src/gpu/pool.js";
+import { copy, fill } from "../../src/ops/index.js";
 import { freshEngine, testEngine } from "../engine.js";
 import { incrementing, plainDevice, shifted } from "./kernels.js";
 
@@ -204,6 +205,56 @@ describe("tensors", () => {
     submit.mockRestore();
     const [first, second, third] = await engine.read(again);
     expect([first![0], second![0], second![1], third![28999]]).toEqual([0, 3, 0, 0]);
+    engine.destroy();
+  });
+
+  it("are cleared with the work that is submitted next, but for what was written in full", async () => {
+    const engine = await freshEngine();
+    const submit = vi.spyOn(engine.device.queue, "submit");
+    const reused = async (sizes: readonly number[]) => {
+      const used = sizes.map((size) => engine.tensor([size], new Float32Array(size).fill(7)));
+      await engine.read(used);
+      for (const tensor of used) tensor.destroy();
+      submit.mockClear();
+      return sizes.map((size) => engine.tensor([size]));
+    };
+    const values = Float32Array.from({ length: 3000 }, (_, at) => at);
+    {
+      const [x, written, part, out] = await reused([300, 3000, 4096, 300]);
+      written!.write(values);
+      // a view is a part alone: the rest is cleared before
+      part!.rows(64, 128).write(new Float32Array(64).fill(5));
+      expect(submit).toHaveBeenCalledTimes(1);
+      await engine.run((s) => void copy(s, x!, { out: out! }));
+      expect(submit).toHaveBeenCalledTimes(2);
+      const read = await engine.read([x!, written!, part!, out!]);
+      expect(read[0]).toEqual(new Float32Array(300));
+      expect(read[1]).toEqual(values);
+      expect([read[2]![63], read[2]![64], read[2]![127], read[2]![128]]).toEqual([0, 5, 5, 0]);
+      expect(read[3]).toEqual(new Float32Array(300));
+      for (const tensor of [x, written, part, out]) tensor!.destroy();
+    }
+    {
+      // in one submit with the work, whose result stays, and with a read
+      const [x, out] = await reused([300, 3000]);
+      await engine.run((s) => void fill(s, out!, 2));
+      expect(submit).toHaveBeenCalledTimes(1);
+      expect([...new Set(await x!.read()), ...new Set(await out!.read())]).toEqual([0, 2]);
+      for (const tensor of [x, out]) tensor!.destroy();
+    }
+    {
+      // in a host's own commands, before them
+      const [x, out] = await reused([300, 300]);
+      const s = engine.scheduler("host");
+      copy(s, x!, { out: out! });
+      const schedule = await s.compile();
+      const encoder = engine.device.createCommandEncoder();
+      schedule.encode(encoder);
+      engine.device.queue.submit([encoder.finish()]);
+      expect([...new Set(await out!.read())]).toEqual([0]);
+      schedule.destroy();
+    }
+    submit.mockRestore();
     engine.destroy();
   });
 
