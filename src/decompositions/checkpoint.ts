@@ -35,7 +35,7 @@ interface SavedStart {
 }
 
 const VERSION = 1;
-const MAGIC = "tenfold checkpoint\n";
+export const MAGIC = "tenfold checkpoint\n";
 /** numbers that a sweep tells */
 const TOLD = 5;
 const PROBES = 2;
@@ -166,55 +166,19 @@ export class Keeper {
   }
 }
 
-const STAGES = "tenfold checkpoint of stages\n";
+export const STAGES = "tenfold checkpoint of stages\n";
 
-/**
- * Checkpoints of runs one after the other, by the stage's name, kept as one: what a stage came to stays while the next one runs.
- *
- * @throws TenfoldError where what is kept has no stages, or is damaged
- */
-export async function stagesOf(name: string, checkpoint: Checkpoint): Promise<(stage: string) => Checkpoint> {
-  const fail = (problem: string): never => {
-    throw new TenfoldError(`${name}: the checkpoint ${problem}; take another file, or remove it`, { code: "OPTION" });
-  };
-  const kept = new Map<string, Uint8Array>();
-  const loaded = await checkpoint.load();
-  if (loaded) {
-    // a copy, as a Buffer of Node's begins anywhere
-    const bytes = new Uint8Array(loaded);
-    if (beginsWith(bytes, MAGIC)) fail("is of a run without starts of its own, this one has some");
-    if (!beginsWith(bytes, STAGES)) fail("is none of tenfold's");
-    const begin = STAGES.length + 4;
-    try {
-      let at = begin + new DataView(bytes.buffer).getUint32(STAGES.length, true);
-      const stages = JSON.parse(new TextDecoder().decode(bytes.subarray(begin, at))) as [string, number][];
-      for (const [stage, size] of stages) kept.set(stage, bytes.slice(at, (at += size)));
-    } catch {
-      fail("is damaged");
-    }
-  }
-  return (stage) => ({
-    ...(checkpoint.every !== undefined && { every: checkpoint.every }),
-    load: () => kept.get(stage) ?? null,
-    save(bytes) {
-      kept.set(stage, bytes);
-      const text = new TextEncoder().encode(JSON.stringify([...kept].map(([one, { length }]) => [one, length])));
-      return checkpoint.save(joined([...begun(STAGES, text), ...kept.values()]));
-    },
-  });
-}
-
-const beginsWith = (bytes: Uint8Array, mark: string): boolean =>
+export const beginsWith = (bytes: Uint8Array, mark: string): boolean =>
   new TextDecoder().decode(bytes.subarray(0, mark.length)) === mark;
 
 /** A mark, the length of a text, and the text. */
-function begun(mark: string, text: Uint8Array): Uint8Array[] {
+export function begun(mark: string, text: Uint8Array): Uint8Array[] {
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, text.length, true);
   return [new TextEncoder().encode(mark), length, text];
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {

@@ -53,7 +53,6 @@ import {
   type Scope,
   type StoppingOptions,
   type SweepMethod,
-  savingOf,
   seedAt,
   stoppingRules,
   type Told,
@@ -308,27 +307,16 @@ async function startAll(
       const { best, models } = await runEach(source, { ...reported[at]!, saving }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
-  const keeping = saving && (await import("./checkpoint.js"));
-  const stages = keeping && (await keeping.stagesOf(name, saving.checkpoint));
-  /** how the state of a stage is kept: of a group of starts, or of the best one on the whole tensor */
-  const savingIn = (stage: string, more: object = {}): Task["saving"] =>
-    stages && { checkpoint: stages(stage), options: { ...saving!.options, starts, sweeps, ...more } };
-  const keep =
-    keeping &&
-    (async (first: number, state: readonly Tensor[]) => {
-      const { checkpoint, options } = savingIn(`starts from ${first}`)!;
-      const keeper = await keeping.Keeper.open(checkpoint, name, reduced, { ...options, tolerance }, state);
-      keeper.place(0);
-      return savingOf(keeper, 0);
-    });
+  const stages =
+    saving && (await (await import("./stages.js")).Stages.open(name, reduced, saving, { starts, sweeps, tolerance }));
   /** Runs starts of one model after the other, or all side by side. */
   const run = async (
     task: Task,
     begin: Float32Array[][],
     from: number,
   ): Promise<{ models: Model[]; isCut: boolean }> => {
-    if (isShared) return await runTogether(reduced.tensor(name), task, begin, from, keep);
-    const { best, models } = await runEach(reduced, { ...task, saving: savingIn(`starts from ${from}`) }, begin);
+    if (isShared) return await runTogether(reduced.tensor(name), task, begin, from, stages);
+    const { best, models } = await runEach(reduced, { ...task, saving: stages?.saving(`starts from ${from}`) }, begin);
     best.tensor.destroy();
     return { models: models.map((model) => ({ ...model, start: from + model.start })), isCut: best.aborted };
   };
@@ -371,7 +359,7 @@ async function startAll(
     const last = {
       ...reported[at]!,
       seed: seedAt(seed, start),
-      saving: isCut ? undefined : savingIn("the best", { bestStart: start }),
+      saving: isCut ? undefined : stages?.saving("the best", { bestStart: start }),
     };
     if (finishOne) return { ...(await finishOne(last, at)), starts: told };
     const result = (await runEach(source, last, [from], told.errors[0])).best;

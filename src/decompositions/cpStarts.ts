@@ -12,15 +12,8 @@ import {
 import type { Resident, Source } from "../sources/index.js";
 import type { TuckerTensor } from "../tensors/index.js";
 import { congruences, leastOfPairs, products } from "./congruence.js";
-import {
-  converge,
-  type Run,
-  type SavingOfStart,
-  type StoppingOptions,
-  SWEEPS_A_BATCH,
-  seedAt,
-  type Told,
-} from "./iterate.js";
+import { converge, type Run, type StoppingOptions, SWEEPS_A_BATCH, seedAt, type Told } from "./iterate.js";
+import type { Stages } from "./stages.js";
 import { TensorScope } from "./tensorScope.js";
 
 /** What all runs of a model share. */
@@ -240,14 +233,14 @@ const squaredNormOf = (factors: readonly Float32Array[], rank: number): number =
  * `isCut` where the signal ended it before.
  *
  * @param from which start `begin` begins with
- * @param keep how a group is kept, by which start is its first and by its state, into which an earlier run's is put
+ * @param stages where the state of a group is kept
  */
 export async function runTogether(
   x: Tensor,
   task: Task,
   begin: readonly (readonly Float32Array[])[],
   from = 0,
-  keep?: (first: number, state: readonly Tensor[]) => Promise<SavingOfStart>,
+  stages?: Stages,
 ): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { signal } = task.stopping;
   const most = sharedModels(x.engine, x.size, task.rank);
@@ -255,7 +248,7 @@ export async function runTogether(
   let isCut = false;
   for (let first = 0; first < begin.length && !isCut; first += most) {
     if (first && signal?.aborted) return { models, isCut: true };
-    const group = await runGroup(x, task, begin.slice(first, first + most), from + first, keep);
+    const group = await runGroup(x, task, begin.slice(first, first + most), from + first, stages);
     models.push(...group.models);
     isCut = group.isCut;
   }
@@ -267,7 +260,7 @@ async function runGroup(
   { rank, fixed, unit, stopping, seen, onStarts }: Task,
   begin: readonly (readonly Float32Array[])[],
   first: number,
-  keep?: (first: number, state: readonly Tensor[]) => Promise<SavingOfStart>,
+  stages?: Stages,
 ): Promise<{ models: SharedModel[]; isCut: boolean }> {
   const { engine } = x;
   const models = begin.length;
@@ -294,7 +287,7 @@ async function runGroup(
   appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
   const precise = scope.keep(await program.compile());
   const starts = begin.map((_, model) => first + model);
-  const saving = await keep?.(first, state.tensors);
+  const saving = await stages?.keep(`starts from ${first}`, state.tensors);
   let iteration = saving?.resumed?.told.length ?? 0;
   const errorOf = (row: Float32Array): Told => {
     const told = starts.map((_, model) => toldOf(row, model, seen.squaredNorm, unit));

@@ -84,14 +84,10 @@ const namesOf = (rules: object): string => Object.keys(rules).join(", ") || "non
 
 /** The option that goes by this name elsewhere, or begins as it does. */
 function nameLike(name: string, rules: Readonly<Record<string, OptionRule>>): string | undefined {
-  const plain = name.toLowerCase().replace(/[^a-z0-9]/g, "");
-  const isLike = (other: string): boolean => {
-    let same = 0;
-    while (same < plain.length && plain[same] === other[same]?.toLowerCase()) same++;
-    return same >= Math.max(3, Math.min(plain.length, other.length) - 2);
-  };
-  const names = Object.keys(rules);
-  return names.find((one) => rules[one]!.elsewhere?.split(" ").includes(plain)) ?? names.find(isLike);
+  const plain = name.toLowerCase().replace(/[^a-z]/g, "");
+  return Object.keys(rules).find(
+    (one) => rules[one]!.elsewhere?.split(" ").includes(plain) || one.toLowerCase().startsWith(plain.slice(0, 4)),
+  );
 }
 
 function exampleOf(rules: Record<string, { required?: boolean }>): string {
