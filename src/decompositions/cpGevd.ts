@@ -80,8 +80,9 @@ export function gevd(x: ArrayLike<number>, shape: readonly number[], rank: numbe
   const right = leading(gramOfMode(ordered, extents, 1), columns, rank);
   const count = Math.min(left.count, right.count);
   if (!count) return null;
-  // the slices, on the leading singular vectors of rows and columns
-  const narrow = along(along(ordered, extents, 0, left, count), [count, columns, slices], 1, right, count);
+  // the slices, on the leading singular vectors of rows, and of columns
+  const onRows = along(ordered, extents, 0, left, count);
+  const narrow = along(onRows, [count, columns, slices], 1, right, count);
   const random = normalNumbers(seed);
   const tries = Math.max(1, Math.min(TRIES, Math.floor(WORK / (count * rows * rest))));
   let best: GevdStart | null = null;
@@ -91,16 +92,19 @@ export function gevd(x: ArrayLike<number>, shape: readonly number[], rank: numbe
     if (!inverse) continue;
     // A = U·V of all rows; its pseudo-inverse V⁻¹·Uᵀ times X has a term in each row
     const a = product(left.vectors, eigen.vectors, rows, left.stride, count);
-    const terms = product(inverse, along(ordered, extents, 0, left, count), count, count, rest);
+    const terms = product(inverse, onRows, count, count, rest);
     const factors = modes.map((mode) => new Float64Array(shape[mode]! * rank));
     for (let r = 0; r < count; r++) {
-      const column = Float64Array.from({ length: rows }, (_, i) => a[i * count + r]!);
+      const column = new Float64Array(rows);
+      for (let i = 0; i < rows; i++) column[i] = a[i * count + r]!;
       const inRows = rankOne(column, shapeOf(shape, groups[0]));
       const inRest = rankOne(terms.subarray(r * rest, (r + 1) * rest), shapeOf(shape, [...groups[1], ...groups[2]]));
       const size = Math.abs(inRows.weight * inRest.weight) ** (1 / modes.length);
       const sign = inRows.weight * inRest.weight < 0 ? -1 : 1;
-      for (const [at, vector] of [...inRows.vectors, ...inRest.vectors].entries())
-        for (const [i, value] of vector.entries()) factors[at]![i * rank + r] = value * size * (at ? 1 : sign);
+      for (const [at, vector] of [...inRows.vectors, ...inRest.vectors].entries()) {
+        const factor = factors[at]!;
+        for (let i = 0; i < vector.length; i++) factor[i * rank + r] = vector[i]! * size * (at ? 1 : sign);
+      }
     }
     const relativeError = Math.sqrt(squaredDistance(ordered, shapeOf(shape, modes), factors, rank) / squaredNorm);
     if (best && !(relativeError < best.relativeError)) continue;
@@ -116,9 +120,10 @@ const shapeOf = (shape: readonly number[], modes: readonly number[]): number[] =
 function eigenOfMixtures(narrow: Float64Array, n: number, slices: number, random: () => number) {
   const [first, second] = [0, 1].map(() => {
     const weights = Float64Array.from({ length: slices }, random);
-    return Float64Array.from({ length: n * n }, (_, at) =>
-      weights.reduce((sum, weight, k) => sum + weight * narrow[at * slices + k]!, 0),
-    );
+    const mixture = new Float64Array(n * n);
+    for (let at = 0; at < n * n; at++)
+      for (let k = 0; k < slices; k++) mixture[at]! += weights[k]! * narrow[at * slices + k]!;
+    return mixture;
   }) as [Float64Array, Float64Array];
   const inverse = inverted(second, n);
   return inverse && realEigen(product(first, inverse, n, n, n), n);
@@ -245,11 +250,13 @@ function inverted(matrix: Float64Array, n: number): Float64Array | null {
 /** The best rank-one tensor: vectors of norm 1, and the weight; by alternating steps from the fibres through the largest entry. */
 function rankOne(x: Float64Array, shape: readonly number[]): { weight: number; vectors: Float64Array[] } {
   let peak = 0;
-  for (const [at, value] of x.entries()) if (Math.abs(value) > Math.abs(x[peak]!)) peak = at;
+  for (let at = 0; at < x.length; at++) if (Math.abs(x[at]!) > Math.abs(x[peak]!)) peak = at;
   const vectors = shape.map((extent, mode) => {
     const stride = extentOf(shape, [...shape.keys()].slice(mode + 1));
     const start = peak - (Math.floor(peak / stride) % extent) * stride;
-    return unit(Float64Array.from({ length: extent }, (_, i) => x[start + i * stride]!)).vector;
+    const fibre = new Float64Array(extent);
+    for (let i = 0; i < extent; i++) fibre[i] = x[start + i * stride]!;
+    return unit(fibre).vector;
   });
   let weight = 0;
   if (shape.length === 1) weight = unit(x).length * (x[peak]! * vectors[0]![peak]! < 0 ? -1 : 1);
@@ -285,14 +292,15 @@ function contracted(
     const vector = vectors[last]!;
     const next = new Float64Array(size);
     for (let i = 0; i < size; i++)
-      for (const [j, v] of vector.entries()) next[i]! += values[i * vector.length + j]! * v;
+      for (let j = 0; j < vector.length; j++) next[i]! += values[i * vector.length + j]! * vector[j]!;
     values = next;
   }
   for (let first = 0; first < mode; first++) {
     const vector = vectors[first]!;
     size /= vector.length;
     const next = new Float64Array(size);
-    for (const [j, v] of vector.entries()) for (let i = 0; i < size; i++) next[i]! += values[j * size + i]! * v;
+    for (let j = 0; j < vector.length; j++)
+      for (let i = 0; i < size; i++) next[i]! += values[j * size + i]! * vector[j]!;
     values = next;
   }
   return values;
@@ -317,12 +325,12 @@ function squaredDistance(
   const last = factors.at(-1)!;
   const length = shape.at(-1)!;
   let squares = 0;
-  for (let at = 0; at < x.length; at++) {
-    const [row, column] = [Math.floor(at / length) * rank, (at % length) * rank];
-    let difference = x[at]!;
-    for (let r = 0; r < rank; r++) difference -= products[row + r]! * last[column + r]!;
-    squares += difference * difference;
-  }
+  for (let at = 0, row = 0; at < x.length; row += rank)
+    for (let column = 0; column < length * rank; column += rank, at++) {
+      let difference = x[at]!;
+      for (let r = 0; r < rank; r++) difference -= products[row + r]! * last[column + r]!;
+      squares += difference * difference;
+    }
   return squares;
 }
 
