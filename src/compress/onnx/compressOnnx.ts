@@ -570,14 +570,14 @@ class Compression {
    * fitted again so far. Of each group of layers the first of these goes on that held-back samples find no worse than the best network so
    * far, by a small margin: new fits, new fits that are drawn more to the original weights, and the fits as they were with new biases; else
    * the best of them. The margin is there because a fit that repairs what layers before it lost may look worse until layers behind it have
-   * followed. The best of the networks on the way is given. Where much is lost even so, other plans are refitted, too, because errors of
-   * plans that lose much say little of what refits will bring.
+   * followed. The best of the networks on the way is given. Where much was lost before refits, and they leave more than a little, other
+   * plans are refitted, too, because errors of plans that lose much say little of what refits will bring.
    */
   private async refit(attempt: Attempt, from: number, to: number): Promise<Attempt> {
     const { rivals = [] } = attempt;
     const part = (to - from) / (1 + rivals.length);
     let best = await this.refitInOrder(attempt, from, from + part);
-    if (!this.refits(attempt) || best.held!.error <= POOR) return best;
+    if (!this.refits(attempt) || best.held!.error <= FINE) return best;
     for (const [at, rival] of rivals.entries()) {
       const before = this.steps.length;
       const next = await this.refitInOrder(rival, from + (at + 1) * part, from + (at + 2) * part);
@@ -956,7 +956,9 @@ const DENSE_COST = 1.02;
 const NOTE = "tenfold.compressed";
 /** relative error of the outputs from which on a word is said */
 const POOR = 0.3;
-/** Where it is larger after refits, plans with an error up to this factor of the best one's before are fitted in order, too. */
+/** relative error of the outputs after refits up to which no other plan is refitted */
+const FINE = 0.1;
+/** Where more was lost before refits, and more than FINE after them, plans with an error up to this factor of the best one's before are refitted, too. */
 const RIVAL = 1.3;
 const ADVICE = "Quantisation to int8 costs such a network less: its layers have no low rank";
 const KINDS = {

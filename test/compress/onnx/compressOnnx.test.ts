@@ -1,4 +1,6 @@
 /** `compressOnnx` on small models whose answer is known, run by onnxruntime-web. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { LayerFits } from "../../../src/compress/onnx/fits.js";
 import {
@@ -12,6 +14,7 @@ import {
 } from "../../../src/compress/onnx/index.js";
 import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js";
 import type { Engine } from "../../../src/gpu/index.js";
+import { readMnistData } from "../../../src/node/index.js";
 import { readOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
 import { checkOnnx } from "../../onnx/checker.js";
@@ -24,6 +27,7 @@ beforeAll(async () => {
   engine = await testEngine();
 });
 
+const resnet = new Uint8Array(readFileSync(join(import.meta.dirname, "../../fixtures/networks/resnet.onnx")));
 const draw = normals(11);
 const [C, F, K] = [16, 24, 12];
 const weight = (shape: number[], data: Float32Array) => ({ shape, data });
@@ -156,6 +160,27 @@ describe("compressOnnx", () => {
     expect(steps.at(-1)).toMatchObject({ name: `refit ${last.name}`, kept: true });
     expect(readOnnx(bytes!).metadata.get("tenfold.factorised")).toContain(`${last.name}: whole`);
     expect(steps.at(-1)!.error).toBeLessThan(0.95 * steps.at(-2)!.error);
+  });
+
+  it("refits other plans, too, where much was lost before refits", async () => {
+    const images = readMnistData().images;
+    const calibration = Array.from({ length: 60 }, (_, at) => {
+      const data = Float32Array.from(images.subarray(at * 784, (at + 1) * 784), (value) => value / 255);
+      return { images: { dtype: "float32", shape: [1, 1, 28, 28], data } };
+    });
+    const { steps, reason } = await compress(resnet, { calibration, target: { multiplications: 4 } });
+    expect(reason).toBeNull();
+    const plans = steps.filter(({ name }) => name.startsWith("÷"));
+    const others = steps.filter(({ name }) => name.startsWith("refit of "));
+    const least = Math.min(...plans.map(({ error }) => error));
+    expect(least).toBeGreaterThan(0.3);
+    // those that lose little more than the best before refits
+    expect(others.map(({ name }) => name.slice("refit of ".length))).toEqual(
+      plans.filter(({ error }) => error > least && error <= 1.3 * least).map(({ name }) => name.split(": ")[1]),
+    );
+    expect(others.length).toBeGreaterThan(0);
+    const refits = steps.filter(({ name, kept }) => name.startsWith("refit") && kept);
+    expect(refits.at(-1)!.error).toBe(Math.min(...steps.map(({ error }) => error)));
   });
 
   it("fits only what another budget changes, and gives the file of a fresh run", async () => {
