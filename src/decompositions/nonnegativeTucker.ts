@@ -88,9 +88,8 @@ const rules: OptionRules<NonnegativeTuckerOptions> = {
   ...stoppingRules,
 };
 
-/** gradient steps for the core in a sweep, and at the start */
+/** gradient steps for the core in a sweep */
 const CORE_STEPS = 10;
-const FIRST_CORE_STEPS = 40;
 /** the trace of a sweep begins with `momentum`'s four numbers */
 const ACCEPTED = 2;
 
@@ -208,7 +207,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       .reshape([rank, rank]);
   }
 
-  async start(index: number): Promise<number | undefined> {
+  async start(index: number): Promise<undefined> {
     const { engine, source } = this.scope;
     const { initialize = "svd", seed = 0, signal } = this.options;
     const how = index || initialize === "random" ? "random" : "hosvd";
@@ -233,16 +232,17 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
           s.release(out, norms);
         }
         const product = source.project(p, this.model.factors);
-        if (this.#isCoreClipped) map(s, product, "relu", { out: this.#core });
-        this.#updateCore(s, product, FIRST_CORE_STEPS);
+        if (this.#isCoreClipped) {
+          // |X ×ₙ Aₙᵀ|: one that is fitted to factors that were not fitted yet is 0 for most of them where X is noise, and stays so
+          const twice = map(s, product, "relu", { alpha: 2 });
+          subtract(s, twice, product, { out: this.#core });
+          s.release(twice);
+        } else this.#updateCore(s, product);
         copy(s, this.#fresh, { out: this.#next });
         s.release(product);
       },
       "non-negative Tucker start",
     );
-    if (!this.#isCoreFused) return undefined;
-    const squared = (await engine.read(this.#error))[0]!;
-    return Math.sqrt(Math.max(0, squared) / source.squaredNorm);
   }
 
   record(p: Program, { rows, counter }: Trace, isPrecise: boolean): void {
@@ -267,7 +267,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
       }
       s.release(shared);
     }
-    this.#updateCore(s, product!, CORE_STEPS);
+    this.#updateCore(s, product!);
     if (isPrecise) source.residual(p, this.model, { out: this.#error });
     else if (!this.#isCoreFused) this.#errorFromNorms(s, product!);
     s.release(product!);
@@ -342,7 +342,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
    * Records the new core from `product`, X times all factors: of a free core the least squares one; else steps of accelerated projected
    * gradients. The step of an entry is 1 ÷ the sum of magnitudes in its row of the Kronecker product of the Gram matrices.
    */
-  #updateCore(s: Scheduler, product: Tensor, steps: number): void {
+  #updateCore(s: Scheduler, product: Tensor): void {
     const core = this.#core;
     if (!this.#isCoreClipped) {
       let solution = product;
@@ -359,7 +359,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     }
     if (this.#isCoreFused) {
       const { squaredNorm } = this.scope.source;
-      coreSteps(s, { core, product, grams: this.#grams, steps, squaredNorm, error: this.#error });
+      coreSteps(s, { core, product, grams: this.#grams, steps: CORE_STEPS, squaredNorm, error: this.#error });
       return;
     }
     const sums = [...this.ranks.keys()].map((mode) => sumOfMagnitudes(s, this.#gram(mode), { axis: 1 }));
@@ -373,7 +373,7 @@ class NonnegativeTuckerMethod implements SweepMethod<TuckerTensor> {
     let before = copy(s, core);
     let ahead = copy(s, core);
     let inertia = 1;
-    for (let step = 0; step < steps; step++) {
+    for (let step = 0; step < CORE_STEPS; step++) {
       const image = this.#timesGrams(s, ahead);
       const gradient = subtract(s, image, product);
       const move = multiply(s, gradient, steplengths);

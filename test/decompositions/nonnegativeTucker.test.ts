@@ -147,6 +147,26 @@ it("finds an exact model, at any scale, from slabs too", async () => {
   for (const error of [...results, relativeError]) expect(error).toBeLessThan(5e-3);
 });
 
+it("keeps its components where X is noise, from every start", async () => {
+  const engine = await testEngine();
+  const shape = [12, 11, 10];
+  for (const seed of [1, 2, 3]) {
+    // about normal
+    const sums = [0, 1, 2, 3].map((part) => randomArray(1320, 7 * seed + 40 * part));
+    using x = engine.tensor(
+      shape,
+      sums[0]!.map((_, at) => sums.reduce((sum, values) => sum + values[at]!, 0)),
+    );
+    for (const start of [{}, ...[0, 1, 2].map((other) => ({ initialize: "random", seed: other }) as const)]) {
+      const options = { ranks: 3, sweeps: 300, tolerance: 1e-8 };
+      const { tensor, relativeError } = await nonnegativeTucker(engine, x, { ...options, ...start });
+      // TensorLy's ends are from 0.952 to 0.972 for such tensors
+      expect(relativeError, JSON.stringify([seed, start])).toBeLessThan(0.975);
+      tensor.destroy();
+    }
+  }
+});
+
 it("refuses ranks and modes that are not there", async () => {
   const engine = await testEngine();
   using x = engine.tensor([4, 3, 2]);
