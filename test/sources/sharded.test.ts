@@ -61,7 +61,8 @@ describe("sharded", () => {
     const options = { rank: RANK, initialize: start, tolerance: 0, sweeps: 10 };
     const theirs = await cp(engine, one, options);
     const ours = await cp(engine, x, options);
-    expectNear(await numbersOf(ours.tensor), await numbersOf(theirs.tensor));
+    // kernels that are chosen by their time add up in different orders, and iterations make more of a rounding
+    expectNear(await numbersOf(ours.tensor), await numbersOf(theirs.tensor), 5e-5);
     const evaluations = shards.asked.filter(({ verb }) => verb === "evaluate");
     expect(evaluations.length).toBe(10);
     const most = 1.2 * RANK * SHAPE.reduce((sum, extent) => sum + extent);
