@@ -1,7 +1,9 @@
 export { POOL_BYTES } from "./buffers.js";
 export { elementsOf } from "./data.js";
 export { dispose } from "./dispose.js";
-export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware, type Transfer } from "./engine.js";
+/** @internal */
+export type { Transfer } from "./engine.js";
+export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";
 export * as optionRules from "./optionRules.js";

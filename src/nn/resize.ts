@@ -23,12 +23,12 @@ export interface ResizeOptions {
   /** what these become */
   to: readonly number[];
   /** between two neighbours, or by the cubic polynomial of four (Keys 1981, a = −0.75); "linear" by default */
-  interpolation?: (typeof INTERPOLATIONS)[number];
+  interpolation?: "linear" | "cubic";
   /**
    * Where entry i of the output lies in the input: at (i + ½)/scale − ½ by "halfPixel", the default; at i·(from − 1)/(to − 1) by
    * "alignCorners"; at i/scale by "asymmetric". What lies outside is read at the edge.
    */
-  coordinates?: (typeof COORDINATES)[number];
+  coordinates?: "halfPixel" | "alignCorners" | "asymmetric";
   /** entries of the output for one of the input, by mode; to/from by default */
   scales?: readonly number[];
 }
