@@ -11,6 +11,7 @@ import {
   sizeOf,
   Tensor,
   type Transfer,
+  transfer,
 } from "../gpu/index.js";
 import {
   accumulate,
@@ -162,7 +163,8 @@ export class Slices {
       const [count, height] = group.stack.shape as [number, number];
       if (!group.indices) return projections;
       const part = tensorScope.allocate([count, group.qr ? columns : height, rank], "projections");
-      engine.transfer(
+      transfer(
+        engine,
         group.places.map((k, at) => ({
           ...{ from: projections, start: k * most * rank, to: part },
           ...{ at: (at * part.size) / count, size: part.size / count },
@@ -177,7 +179,8 @@ export class Slices {
       for (const [index, { qr }] of this.groups.entries()) qr?.apply(s, parts[index]!, { out: all[index]! });
     }, "PARAFAC2 projections");
     const own = this.rows.map((rows, k) => result.allocate([rows, rank], `projection ${k}`));
-    engine.transfer(
+    transfer(
+      engine,
       this.groups.flatMap(({ places }, index) => {
         const from = all[index]!;
         return places.map((k, at) => ({
@@ -197,7 +200,8 @@ export class Slices {
       const length = height * weights.size;
       const own = p.tensor([count, height, weights.size], { label: "projections" });
       p.step(() =>
-        this.engine.transfer(
+        transfer(
+          this.engine,
           places.map((k, at) => ({ from: projections[k]!, to: own, at: at * length, size: projections[k]!.size })),
         ),
       );
@@ -326,7 +330,7 @@ async function stacked(
       }
       return to;
     });
-    engine.transfer(transfers);
+    transfer(engine, transfers);
     return filled;
   };
   let stacks: readonly Tensor[] | undefined;
@@ -420,7 +424,8 @@ async function reducedOf(
   await engine.run((s) => {
     for (const [index, { qr }] of groups.entries()) qr?.triangles(s, { out: parts[index]! });
   }, label);
-  engine.transfer(
+  transfer(
+    engine,
     groups.flatMap(({ places }, index) => {
       const from = parts[index]!;
       const size = from.size / places.length;

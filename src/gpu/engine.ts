@@ -98,18 +98,6 @@ export interface Counters {
   pipelines: number;
 }
 
-/** @internal Elements of 32 bits that are copied from a tensor to another, whose buffers are not the same; a host's allows copies. */
-export interface Transfer {
-  from: Tensor<DType>;
-  /** the first element; 0 by default */
-  start?: number;
-  to: Tensor<DType>;
-  /** where it comes to lie; 0 by default */
-  at?: number;
-  /** elements */
-  size: number;
-}
-
 /** Optional features that kernels can profit from; asked for where the adapter has them. */
 const WANTED_FEATURES = ["timestamp-query", "shader-f16", "subgroups"] as const;
 /** Limits raised to what the adapter has. Kernels need only the defaults; larger tensors need larger buffers. */
@@ -284,12 +272,12 @@ export class Engine {
   clearTensors(): void {
     if (!this.#uncleared.size) return;
     this.faults.guard("clear new tensors", [], () => {
-      this.device.queue.submit([this.#encoder("clear").finish()]);
+      this.device.queue.submit([this.encoder("clear").finish()]);
     });
   }
 
-  /** An encoder that clears the buffers of new tensors first. */
-  #encoder(label: string): GPUCommandEncoder {
+  /** @internal An encoder that clears the buffers of new tensors first. */
+  encoder(label: string): GPUCommandEncoder {
     const encoder = this.device.createCommandEncoder({ label });
     for (const buffer of this.#uncleared.keys()) encoder.clearBuffer(buffer);
     this.#uncleared.clear();
@@ -341,7 +329,7 @@ export class Engine {
   /** Writes all elements of a tensor; data as `tensor` takes it. */
   write(tensor: Tensor<DType>, data: TensorData): void {
     this.faults.assertOpen();
-    this.#assertAlive("write", tensor);
+    this.assertAlive("write", tensor);
     if (tensor.rowStride !== null) throw new ShapeError(`write: ${rowsApart(tensor)}`);
     if (!(tensor.held.usage & GPU_USAGE.COPY_DST))
       throw new TenfoldError(`write: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_DST`);
@@ -376,7 +364,7 @@ export class Engine {
     const list = tensors instanceof Tensor ? [tensors] : tensors;
     if (!Array.isArray(list)) throw new TenfoldError(`read: given ${shown(list)}, needs a Tensor or a list of them`);
     for (const tensor of list) {
-      this.#assertAlive("read", tensor);
+      this.assertAlive("read", tensor);
       if (!(tensor.held.usage & GPU_USAGE.COPY_SRC))
         throw new TenfoldError(`read: ${tensor.label} is the host's and lacks GPUBufferUsage.COPY_SRC`);
     }
@@ -397,7 +385,7 @@ export class Engine {
     const { buffer: staging } = this.buffers.staging.acquire(Math.max(bytes, 4), "staging");
     try {
       const mapping = this.faults.guard("read", [], () => {
-        const encoder = this.#encoder("read");
+        const encoder = this.encoder("read");
         list.forEach((tensor, index) => {
           encoder.copyBufferToBuffer(tensor.held, tensor.offset, staging, places[index]!, tensor.bytes);
         });
@@ -487,7 +475,7 @@ export class Engine {
       for (const [schedule, replays] of turns) {
         for (let replay = 0; replay < replays; replay++) {
           if (recorded && recorded + schedule.dispatches > BATCH) close();
-          encoder ??= this.#encoder(label);
+          encoder ??= this.encoder(label);
           pass ??= encoder.beginComputePass({ label });
           schedule.record(pass);
           recorded += schedule.dispatches;
@@ -508,20 +496,6 @@ export class Engine {
     await this.faults.settled(since);
   }
 
-  /** @internal Copies elements from tensors into others, in order, without a dispatch: all in one submit. */
-  transfer(parts: readonly Transfer[]): void {
-    this.faults.assertOpen();
-    if (!parts.length) return;
-    for (const { from, to } of parts) for (const tensor of [from, to]) this.#assertAlive("transfer", tensor);
-    this.faults.guard(`transfer into ${parts[0]!.to}`, [], () => {
-      const encoder = this.#encoder("transfer");
-      for (const { from, start = 0, to, at = 0, size } of parts)
-        encoder.copyBufferToBuffer(from.held, from.offset + 4 * start, to.held, to.offset + 4 * at, 4 * size);
-      this.device.queue.submit([encoder.finish()]);
-    });
-    this.counters.submits++;
-  }
-
   // ---- choosing kernels
 
   /** What the engine's options force for the choice of this name, if anything. */
@@ -537,7 +511,8 @@ export class Engine {
 
   // ---- the end
 
-  #assertAlive(operation: string, tensor: Tensor<DType>): void {
+  /** @internal @throws where a tensor is of another engine, or gone */
+  assertAlive(operation: string, tensor: Tensor<DType>): void {
     if (!(tensor instanceof Tensor)) throw new TenfoldError(`${operation}: given ${shown(tensor)}, needs a Tensor`);
     if (tensor.engine !== this) throw new TenfoldError(`${operation}: ${tensor} belongs to another engine`);
     if (!tensor.storage.alive) throw new TenfoldError(`${operation}: ${tensor} was destroyed or released`);

@@ -1,8 +1,6 @@
 export { POOL_BYTES } from "./buffers.js";
 export { elementsOf } from "./data.js";
 export { dispose } from "./dispose.js";
-/** @internal */
-export type { Transfer } from "./engine.js";
 export { type Counters, type CreateOptions, Engine, type EngineOptions, isSoftware } from "./engine.js";
 export * from "./errors.js";
 export * from "./kernel.js";
@@ -24,4 +22,6 @@ export { type HostStep, Program, Replay, type ReplayOptions, type Slab } from ".
 export { type Bindings, Schedule, Scheduler } from "./schedule.js";
 export { type Send, STAGED, Staging } from "./staging.js";
 export * from "./tensor.js";
+/** @internal */
+export { type Transfer, transfer } from "./transfer.js";
 export { Variants } from "./variants.js";

@@ -1,4 +1,4 @@
-import { type DType, type Engine, Program, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type DType, type Engine, Program, type Tensor } from "../gpu/index.js";
 import { type Inspection, inspect, inspection } from "../ops/index.js";
 
 /**
@@ -25,20 +25,6 @@ export interface Looked {
 
 /** the numbers of a slab lie so far apart, where views may begin */
 const APART = 64;
-
-/** What is wrong with entries that are not finite: how many, and where the first is. */
-export function notFiniteError(
-  operation: string,
-  name: string,
-  { count, kind, index }: { count: number; kind: string; index: readonly number[] },
-): TenfoldError {
-  const [entries, first, them] =
-    count === 1 ? ["1 entry that is", "", "it"] : [`${count} entries that are`, "the first ", "them"];
-  return new TenfoldError(
-    `${operation}: ${name} has ${entries} not finite, ${first}${kind} at [${index.join(", ")}]; remove or replace ${them}`,
-    { code: "ENTRIES" },
-  );
-}
 
 /** What is known of a part of the entries after a look. */
 export interface Seen extends Inspection {
@@ -89,23 +75,11 @@ export async function look(
   const notFinite = inspections.reduce((sum, slab) => sum + slab.notFinite, 0);
   if (notFinite) {
     const slab = inspections.findIndex(({ first }) => first);
-    const { index, kind } = inspections[slab]!.first!;
-    const [row, ...rest] = indexOf(index, shape);
-    throw notFiniteError(operation, name, { count: notFinite, kind, index: [row! + starts[slab]!, ...rest] });
+    const first = { ...inspections[slab]!.first!, shape, start: starts[slab]! };
+    throw (await import("./notFinite.js")).notFiniteError(operation, name, notFinite, first);
   }
   return {
     largest: inspections.reduce((most, { largest }) => Math.max(most, largest), 0),
     squaredNorm: inspections.reduce((sum, slab) => sum + slab.squaredNorm, 0),
   };
-}
-
-/** Multi-index of a flat index. */
-function indexOf(flat: number, shape: readonly number[]): number[] {
-  const index: number[] = [];
-  let rest = flat;
-  for (const extent of [...shape].reverse()) {
-    index.unshift(rest % extent);
-    rest = Math.floor(rest / extent);
-  }
-  return index;
 }

@@ -2,7 +2,7 @@
 import { dispose, type Engine, formatShape, type Program, sizeOf, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, type MttkrpOptions } from "../ops/index.js";
 import { KruskalTensor, TuckerTensor } from "../tensors/index.js";
-import { exponentOf, notFiniteError } from "./facts.js";
+import { exponentOf } from "./facts.js";
 import type { UnknownSlice } from "./masked.js";
 import { ModelCopy } from "./modelCopy.js";
 import { timesPower } from "./scale.js";
@@ -174,11 +174,8 @@ export class Sharded extends RemoteReader implements Source {
     const notFinite = seen.notFinite!.data[0]!;
     if (notFinite) {
       const [flat, kind] = seen.first!.data as unknown as [number, number];
-      const index = this.shape.map((extent, mode) => {
-        const after = sizeOf(this.shape.slice(mode + 1));
-        return Math.floor(flat / after) % extent;
-      });
-      throw notFiniteError(operation, String(this), { count: notFinite, kind: kind ? "infinity" : "NaN", index });
+      const first = { index: flat, kind: kind ? "infinity" : "NaN", shape: this.shape };
+      throw (await import("./notFinite.js")).notFiniteError(operation, String(this), notFinite, first);
     }
     if (this.shards.missing) {
       const counts = this.shape.map((_, mode) => seen[`known ${mode}`]!.data as Float32Array);

@@ -284,7 +284,8 @@ describe.each(SOLVERS)("$name", ({ run, exact, shape = SHAPE }) => {
     using x = engine.tensor(shape, new Float32Array(210).fill(3e38));
     const result = await run(engine, x).catch((error) => error);
     if (result instanceof Error)
-      expect(result.message).toMatch(/of the result would be \d\.\d+e\+3[89], above 3\.4e38, the largest f32/);
+      // terms of more than the data's rank may be larger than X, and cancel
+      expect(result.message).toMatch(/of the result would be \d\.\d+e\+(3[89]|4\d), above 3\.4e38, the largest f32/);
     else {
       expect(result.scaled).toEqual([]);
       result.destroy();
