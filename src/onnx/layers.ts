@@ -346,7 +346,7 @@ function joinLayers(layers: readonly FoundLayer[]): FoundLayer[] {
   return [...out.values()];
 }
 
-/** Multiplications of one run of a node; null where a shape is unknown. */
+/** Multiplications of one run of a node in products of matrices; null where a shape is unknown. */
 function multiplicationsOf(node: NodeProto, shapes: Shapes): number | null {
   const [x, w, y] = [shapes.of(node.input[0]), shapes.of(node.input[1]), shapes.of(node.output[0])];
   const times = (...factors: (number | null | undefined)[]): number | null =>
@@ -369,7 +369,8 @@ function multiplicationsOf(node: NodeProto, shapes: Shapes): number | null {
       return input === null || inner === null ? null : times(x[0], x[1], input + inner);
     }
     default:
-      return node.opType === "Gather" ? 0 : null;
+      // what has weights and multiplies no matrices: embeddings, scales, constants that are added or joined
+      return QUANTISED_OPS.test(node.opType) ? null : 0;
   }
 }
 

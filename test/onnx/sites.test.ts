@@ -5,6 +5,7 @@ import { type OnnxSite, onnxSites, readOnnx } from "../../src/onnx/index.js";
 import { OnnxModel } from "../../src/onnx/model.js";
 import { copyOf } from "../../src/onnx/proto.js";
 import { Shapes } from "../../src/onnx/shapes.js";
+import { modelOf } from "../compress/onnx/models.js";
 import expectedShapes from "./fixtures/shapes.json" with { type: "json" };
 import { feedsOf, fixture, runModel, signal } from "./runtime.js";
 
@@ -17,6 +18,26 @@ function undeclared(file: string): OnnxModel {
   const output = graph.output.map((info) => copyOf(info, { type: undefined }));
   return new OnnxModel(file, copyOf(proto, { graph: copyOf(graph, { valueInfo: [], output }) }), null, null);
 }
+
+it("counts no multiplications of large constants that are added or joined", () => {
+  const large = { shape: [1, 60, 20], data: new Float32Array(1200) };
+  const bytes = modelOf(
+    [
+      { op: "MatMul", inputs: ["x", "w"], output: "one" },
+      { op: "Add", inputs: ["one", "positions"], output: "placed" },
+      { op: "Concat", inputs: ["placed", "tokens"], output: "y", attributes: { axis: 1 } },
+    ],
+    { w: { shape: [30, 20], data: new Float32Array(600) }, positions: large, tokens: large },
+    [1, 60, 30],
+    [1, 120, 20],
+  );
+  const { leftAlone, totals } = onnxSites(readOnnx(bytes), all);
+  expect(leftAlone.map(({ op, multiplications }) => [op, multiplications])).toEqual([
+    ["Add", 0],
+    ["Concat", 0],
+  ]);
+  expect(totals.multiplications).toBe(60 * 30 * 20);
+});
 
 describe("shapes", () => {
   it.each(Object.keys(expectedShapes))("%s: as onnx infers them", (file) => {
