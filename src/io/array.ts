@@ -175,24 +175,28 @@ function swapBytes(bytes: Uint8Array, width: number): void {
 }
 
 /** Row-major copy of column-major (Fortran) elements. */
-export function fromColumnMajor(data: Numeric, shape: readonly number[]): Numeric {
+export const fromColumnMajor = (data: Numeric, shape: readonly number[]): Numeric =>
+  permuted(data, [...shape].reverse(), [...shape.keys()].reverse());
+
+/** Row-major copy of row-major elements of a shape, with modes in another order: mode k is mode `axes[k]` of `data`. */
+export function permuted<T extends Numeric>(data: T, shape: readonly number[], axes: readonly number[]): T {
   // writes the copy in order, and moves `from` by the source's strides as the target's index counts up
-  const out = data.slice();
-  const order = shape.length;
+  const out = data.slice() as T;
   const strides: number[] = [];
   let stride = 1;
-  for (const extent of shape) {
-    strides.push(stride);
+  for (const extent of [...shape].reverse()) {
+    strides.unshift(stride);
     stride *= extent;
   }
-  const index = new Array<number>(order).fill(0);
+  const index = new Array<number>(axes.length).fill(0);
   let from = 0;
   for (let to = 0; to < out.length; to++) {
     out[to] = data[from]!;
-    for (let mode = order - 1; mode >= 0; mode--) {
-      from += strides[mode]!;
-      if (++index[mode]! < shape[mode]!) break;
-      from -= strides[mode]! * shape[mode]!;
+    for (let mode = axes.length - 1; mode >= 0; mode--) {
+      const axis = axes[mode]!;
+      from += strides[axis]!;
+      if (++index[mode]! < shape[axis]!) break;
+      from -= strides[axis]! * shape[axis]!;
       index[mode] = 0;
     }
   }

@@ -1,5 +1,6 @@
 import * as optionRules from "../gpu/optionRules.js";
 import { checkOptions, type OptionRules } from "../gpu/options.js";
+import { permuted } from "../io/array.js";
 import { DOUBLE, isFloat } from "./dataTypes.js";
 import { GraphEdit } from "./edit.js";
 import { GraphFacts, isStandard, type Weight } from "./graph.js";
@@ -105,19 +106,6 @@ export async function foldTransposes(
     folded.push(`Transpose ${nameOf(node)} into ${quoted(tensor.name || node.input[0]!)}`);
   }
   return folded.length ? { model: edit.finish(), folded } : { model, folded };
-}
-
-/** Axis k of the result is axis `axes[k]` of the values. */
-function permuted(values: Float32Array, extents: readonly number[], axes: readonly number[]): Float32Array {
-  const steps = extents.map((_, axis) => extents.slice(axis + 1).reduce((a, b) => a * b, 1));
-  const out = new Float32Array(values.length);
-  let at = 0;
-  const fill = (axis: number, from: number): void => {
-    if (axis === axes.length) out[at++] = values[from]!;
-    else for (let index = 0; index < extents[axes[axis]!]!; index++) fill(axis + 1, from + index * steps[axes[axis]!]!);
-  };
-  if (values.length) fill(0, 0);
-  return out;
 }
 
 interface FoldableLayer {

@@ -693,63 +693,28 @@ export class NodeLayers {
     };
   }
 
-  /** "nearest" interpolation by whole factors, and between neighbours by any. */
+  /** To the nearest by whole factors, and between neighbours by any. */
   private resize(
     node: NodeProto,
     x: Sample | null,
     y: Sample | null,
     as: (layer: () => Layer) => NodeLayer,
   ): NodeLayer | string {
-    const mode = stringOf(node, "mode", "nearest");
-    if (mode !== "nearest") return this.interpolation(node, x, y, as);
-    if (x?.length !== 3 || y?.length !== 3 || x[0] !== y[0]) return "it resizes other than images";
-    const factors = [y[1]! / x[1]!, y[2]! / x[2]!] as const;
-    const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
-    const place = isOld ? "asymmetric" : stringOf(node, "coordinate_transformation_mode", "half_pixel");
-    const rounding = isOld ? "floor" : stringOf(node, "nearest_mode", "round_prefer_floor");
-    const listed = this.facts.weight(node.input[node.input.length === 2 ? 1 : 2]);
-    const scales = listed && smallFloatsOf(listed.tensor);
-    const repeats = ([1, 2] as const).every((mode) => {
-      const factor = factors[mode - 1]!;
-      if (!Number.isInteger(factor) || (scales?.length && scales[mode + 1] !== factor)) return false;
-      return Array.from({ length: y[mode]! }).every((_, i) => {
-        const at = nearest(i, { factor, inputs: x[mode]!, outputs: y[mode]!, place, rounding });
-        return Math.min(x[mode]! - 1, Math.max(0, at)) === Math.floor(i / factor);
-      });
-    });
-    return repeats ? as(() => new Upsample2d([...factors])) : "it does not repeat each pixel as often";
-  }
-
-  private interpolation(
-    node: NodeProto,
-    x: Sample | null,
-    y: Sample | null,
-    as: (layer: () => Layer) => NodeLayer,
-  ): NodeLayer | string {
-    const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
-    const place = isOld ? "asymmetric" : stringOf(node, "coordinate_transformation_mode", "half_pixel");
-    const interpolation = stringOf(node, "mode", "linear") === "cubic" ? "cubic" : "linear";
-    const coordinates = PLACES[place];
-    if (!coordinates) return `resizing by ${place} has no layer`;
     if (!x || !y || x.length < 2 || x[0] !== y[0]) return "it resizes other than images";
-    const [from, to] = [x.slice(1), y.slice(1)];
-    if (place === "pytorch_half_pixel" && to.includes(1)) return "it resizes to one entry";
-    const isPlain =
-      !intOf(node, "antialias", 0) &&
-      !intOf(node, "exclude_outside", 0) &&
-      !intsOf(node, "axes") &&
-      stringOf(node, "keep_aspect_ratio_policy", "stretch") === "stretch" &&
-      floatOf(node, "cubic_coeff_a", -0.75) === -0.75;
-    if (!isPlain) return "one of its attributes has no layer";
+    const isOld = node.opType === "Upsample" || (this.model.opsets.get("") ?? 1) < 11;
+    const place = isOld ? "asymmetric" : stringOf(node, "coordinate_transformation_mode", "half_pixel");
     const named = node.input[node.input.length === 2 ? 1 : 2];
     const listed = this.facts.weight(named);
     const scales = listed && smallFloatsOf(listed.tensor);
+    const mode = stringOf(node, "mode", "nearest");
+    if (mode === "nearest") {
+      const rounding = isOld ? "floor" : stringOf(node, "nearest_mode", "round_prefer_floor");
+      const layer = repeated(x, y, { place, rounding, scales });
+      return typeof layer === "string" ? layer : as(layer);
+    }
     if (named && !scales) return "its scales are computed";
-    if (scales?.length && (scales.length !== x.length + 1 || scales[0] !== 1 || scales[1] !== 1))
-      return "it resizes other than images";
-    return as(
-      () => new Resize({ from, to, interpolation, coordinates, ...(scales?.length && { scales: scales.slice(2) }) }),
-    );
+    const layer = interpolated(node, x, y, { mode, place, scales });
+    return typeof layer === "string" ? layer : as(layer);
   }
 
   private pool(node: NodeProto, x: Sample | null, as: (layer: () => Layer) => NodeLayer): NodeLayer | string {
@@ -817,6 +782,49 @@ const LEAST_OF_MASK = -1e30;
 const SHARED = "its weights or its bias are shared, or a list of a Constant node";
 const tripleOf = ([a, b, c]: readonly number[]): [number, number, number] => [a!, b!, c!];
 const pairOf = ([a, b]: readonly number[]): [number, number] => [a!, b!];
+
+/** "nearest" interpolation that repeats each pixel, or why it is none. */
+function repeated(
+  x: Sample,
+  y: Sample,
+  { place, rounding, scales }: { place: string; rounding: string; scales: readonly number[] | null },
+): (() => Layer) | string {
+  if (x.length !== 3 || y.length !== 3) return "it resizes other than images";
+  const factors = [y[1]! / x[1]!, y[2]! / x[2]!] as const;
+  const repeats = ([1, 2] as const).every((mode) => {
+    const factor = factors[mode - 1]!;
+    if (!Number.isInteger(factor) || (scales?.length && scales[mode + 1] !== factor)) return false;
+    return Array.from({ length: y[mode]! }).every((_, i) => {
+      const at = nearest(i, { factor, inputs: x[mode]!, outputs: y[mode]!, place, rounding });
+      return Math.min(x[mode]! - 1, Math.max(0, at)) === Math.floor(i / factor);
+    });
+  });
+  return repeats ? () => new Upsample2d([...factors]) : "it does not repeat each pixel as often";
+}
+
+/** Linear or cubic interpolation, or why it has no layer. */
+function interpolated(
+  node: NodeProto,
+  x: Sample,
+  y: Sample,
+  { mode, place, scales }: { mode: string; place: string; scales: readonly number[] | null },
+): (() => Layer) | string {
+  const coordinates = PLACES[place];
+  if (!coordinates) return `resizing by ${place} has no layer`;
+  const [from, to] = [x.slice(1), y.slice(1)];
+  if (place === "pytorch_half_pixel" && to.includes(1)) return "it resizes to one entry";
+  const isPlain =
+    !intOf(node, "antialias", 0) &&
+    !intOf(node, "exclude_outside", 0) &&
+    !intsOf(node, "axes") &&
+    stringOf(node, "keep_aspect_ratio_policy", "stretch") === "stretch" &&
+    floatOf(node, "cubic_coeff_a", -0.75) === -0.75;
+  if (!isPlain) return "one of its attributes has no layer";
+  if (scales?.length && (scales.length !== x.length + 1 || scales[0] !== 1 || scales[1] !== 1))
+    return "it resizes other than images";
+  const interpolation = mode === "cubic" ? "cubic" : "linear";
+  return () => new Resize({ from, to, interpolation, coordinates, ...(scales?.length && { scales: scales.slice(2) }) });
+}
 
 /** Where a pixel of a resized axis comes from, before it is cut to the axis; NaN for ways that are not known. */
 function nearest(
