@@ -3,6 +3,7 @@ import { Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
 import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
+import type { SavingOfStart } from "./iterate.js";
 import { TensorScope } from "./tensorScope.js";
 
 interface Header {
@@ -115,20 +116,16 @@ export class Keeper {
     });
   }
 
-  /** Puts the state of a start in place, where an earlier run kept one. False where that start left the finite numbers. */
-  place(start: number): boolean {
+  /** Puts the state of a start in place, where an earlier run kept one. Null where that start left the finite numbers. */
+  begin(start: number): SavingOfStart | null {
     const saved = this.#starts[start];
-    if (saved) for (const [index, values] of saved.state.entries()) this.state[index]!.write(values);
-    return saved !== null;
-  }
-
-  /** What a start has told. */
-  sweepsOf(start: number): SavedSweeps | null {
-    return this.#starts[start]?.sweeps ?? null;
-  }
-
-  isDue(): boolean {
-    return performance.now() - this.#last >= 1000 * (this.checkpoint.every ?? 60);
+    if (saved === null) return null;
+    for (const [index, values] of saved?.state.entries() ?? []) this.state[index]!.write(values);
+    return {
+      resumed: saved?.sweeps ?? null,
+      isDue: () => performance.now() - this.#last >= 1000 * (this.checkpoint.every ?? 60),
+      save: (sweeps) => this.save(start, sweeps),
+    };
   }
 
   /** Keeps what a start has come to; null where it collapsed. */

@@ -258,18 +258,21 @@ class Coupled extends TensorScope {
       counter: this.allocate([1], "counter", "u32"),
     };
     // recorded before the sweep, which reads differences that are known
-    using first = new Program(this.engine, "CMTF start");
-    for (const { model, source, difference } of this.#parts) {
-      // the same for each data set in units of its norm; the first steps find the rest
-      fill(first.s, model.weights, Math.sqrt(source.squaredNorm));
-      difference.refresh(first, model);
-    }
-    const begin = this.keep(await first.compile());
-    using p = new Program(this.engine, "CMTF sweep");
-    for (const name of this.#names) this.#update(p, name);
-    this.#measure(p);
-    appendRow(p.s, this.#values, trace.rows, trace.counter);
-    const precise = this.keep(await p.compile());
+    const recordStart = (p: Program): void => {
+      for (const { model, source, difference } of this.#parts) {
+        // the same for each data set in units of its norm; the first steps find the rest
+        fill(p.s, model.weights, Math.sqrt(source.squaredNorm));
+        difference.refresh(p, model);
+      }
+    };
+    const recordSweep = (p: Program): void => {
+      for (const name of this.#names) this.#update(p, name);
+      this.#measure(p);
+      appendRow(p.s, this.#values, trace.rows, trace.counter);
+    };
+    // the start first: the sweep reads differences that are known
+    const begin = this.keep(await Program.compiled(this.engine, recordStart, "CMTF start"));
+    const precise = this.keep(await Program.compiled(this.engine, recordSweep, "CMTF sweep"));
     const errorOf = (row: Float32Array) => ({ fromResidual: this.#joint(this.#parts.map((_, d) => row[SCALAR * d]!)) });
     let best: CmtfDecomposition | null = null;
     let isCut = false;

@@ -269,7 +269,7 @@ async function startAll(
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const isWhole = source.known === undefined;
   const core =
-    isWhole && !(factors && starts === 1) ? await coreOf(source, task, options.compression, tensorScope) : null;
+    isWhole && !(factors && starts === 1) ? await coreOf(source, task, compression, tensorScope) : null;
   const reduced = core ? core.source : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
   const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];
@@ -285,15 +285,10 @@ async function startAll(
     zeroRows?.(begin, source, narrow);
     begun.push({ task: narrow, begin, gevd: start?.told });
   }
-  const saving = checkpoint && {
+  const late = checkpoint && (await import("./stages.js"));
+  const saving = late && {
     checkpoint,
-    options: {
-      rank,
-      initialize: factors ? `factors ${await digestOf(factors)}` : initialize,
-      seed,
-      compression,
-      fixed: fixed.size ? `${[...fixed.keys()]} ${await digestOf([...fixed.values()])}` : undefined,
-    },
+    options: late.optionsOfStarts({ rank, initialize, seed, compression }, factors, fixed),
   };
   const startsOf = (models: readonly Model[], at: number): CpStarts => {
     const { gevd, task } = begun[at]!;
@@ -307,8 +302,7 @@ async function startAll(
       const { best, models } = await runEach(source, { ...reported[at]!, saving }, begun[at]!.begin);
       return { ...best, starts: startsOf(models, at) };
     };
-  const stages =
-    saving && (await (await import("./stages.js")).Stages.open(name, reduced, saving, { starts, sweeps, tolerance }));
+  const stages = saving && (await late!.Stages.open(name, reduced, saving, { starts, sweeps, tolerance }));
   /** Runs starts of one model after the other, or all side by side. */
   const run = async (
     task: Task,
@@ -322,9 +316,7 @@ async function startAll(
   };
   let isCut = false;
   const groups: Model[][] = ranks.map(() => []);
-  const portions = isShared
-    ? [{ task, begin: begun.flatMap(({ begin }) => begin) }]
-    : begun.map(({ task, begin }) => ({ task, begin }));
+  const portions = isShared ? [{ task, begin: begun.flatMap(({ begin }) => begin) }] : begun;
   for (const [at, portion] of portions.entries()) {
     if (isCut) break;
     const ended = await run(portion.task, portion.begin, at * starts);
@@ -494,12 +486,6 @@ async function runEach(
   return { best, models };
 }
 
-/** Names factors, so that a checkpoint tells them from others. */
-async function digestOf(factors: readonly Float32Array[]): Promise<string> {
-  const { digestOfArrays } = await import("./checkpoint.js");
-  return digestOfArrays(factors);
-}
-
 /** Whether so few starts found the best one's model, or its error, that there may be a better one. */
 function isLonely(models: readonly Model[], { rank, unit, seen }: Task): boolean {
   const sorted = [...models].sort((a, b) => a.loss - b.loss);
@@ -536,7 +522,7 @@ function coreRanks(source: Source, { rank, fixed }: Task): number[] {
 async function coreOf(
   source: Source,
   task: Task,
-  compression: "auto" | "none" = "auto",
+  compression: "auto" | "none",
   tensorScope: TensorScope,
 ): Promise<Core | null> {
   const ranks = coreRanks(source, task);

@@ -281,11 +281,12 @@ async function runGroup(
       for (let row = 0; row < x.shape[mode]!; row++)
         stacked.set(factor.subarray(row * ranks[model]!, (row + 1) * ranks[model]!), place(mode, row, model));
   engine.write(state.trial, stacked);
-  using program = new Program(engine, "CP starts");
-  state.evaluate(program.s, x, differences);
-  state.step(program.s);
-  appendRow(program.s, state.scalars.reshape([state.scalars.size]), rows, counter);
-  const precise = scope.keep(await program.compile());
+  const record = ({ s }: Program): void => {
+    state.evaluate(s, x, differences);
+    state.step(s);
+    appendRow(s, state.scalars.reshape([state.scalars.size]), rows, counter);
+  };
+  const precise = scope.keep(await Program.compiled(engine, record, "CP starts"));
   const starts = begin.map((_, model) => first + model);
   const saving = await stages?.keep(`starts from ${first}`, state.tensors);
   let iteration = saving?.resumed?.told.length ?? 0;

@@ -381,11 +381,10 @@ class Memory {
         [this.save, state, copies],
         [this.restore, copies, state],
       ] as const) {
-        using p = new Program(engine, "state");
-        from.forEach((tensor, index) => {
-          copy(p.s, tensor, { out: to[index]! });
-        });
-        list.push(this.#scope.keep(await p.compile()));
+        const record = ({ s }: Program): void => {
+          from.forEach((tensor, index) => void copy(s, tensor, { out: to[index]! }));
+        };
+        list.push(this.#scope.keep(await Program.compiled(engine, record, "state")));
       }
     }
   }
@@ -492,8 +491,9 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
       }
       try {
         const expected = await problem.method.start?.(start);
-        if (keeper && !keeper.place(start)) continue;
-        const result = await problem.solve(stopping, expected, keeper && savingOf(keeper, start));
+        const saving = keeper?.begin(start);
+        if (saving === null) continue;
+        const result = await problem.solve(stopping, expected, saving);
         isCut = result.aborted;
         if (best && minimised(best) <= minimised(result)) result.tensor.destroy();
         else {
@@ -520,12 +520,6 @@ export async function iterate<T extends { destroy(): void }>(source: Source, run
 /** What a method minimises, of a result: its error, where it tells no other objective. */
 export const minimised = ({ objectives, relativeError }: Decomposition<unknown>): number =>
   objectives?.at(-1) ?? relativeError;
-
-export const savingOf = (keeper: Keeper, start: number): SavingOfStart => ({
-  resumed: keeper.sweepsOf(start),
-  isDue: () => keeper.isDue(),
-  save: (sweeps) => keeper.save(start, sweeps),
-});
 
 /** A method with its tensors and its recorded sweeps, for one X. */
 export class Problem<T extends { destroy(): void }> {
@@ -561,13 +555,15 @@ export class Problem<T extends { destroy(): void }> {
         counter: scope.allocate([1], "counter", "u32"),
       };
       const compile = async (isPrecise: boolean): Promise<Replay> => {
-        using p = new Program(source.engine, `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`);
-        if (changes) {
-          if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
-          source.refresh!(p, method.model, { squaredNorm: method.startSquares });
-        }
-        method.record(p, trace, isPrecise);
-        return scope.keep(await p.compile());
+        const record = (p: Program): void => {
+          if (changes) {
+            if (!method.model) throw new TenfoldError(`${name}: ${source} changes with the model, take cpALS for it`);
+            source.refresh!(p, method.model, { squaredNorm: method.startSquares });
+          }
+          method.record(p, trace, isPrecise);
+        };
+        const label = `${name} sweep${hasCheap && isPrecise ? " with residual" : ""}`;
+        return scope.keep(await Program.compiled(source.engine, record, label));
       };
       const [precise, cheap] = await together([compile(true), hasCheap ? compile(false) : undefined]);
       const errorOf = (row: Float32Array, kind: SweepKind): Told => {
@@ -612,11 +608,8 @@ export class Problem<T extends { destroy(): void }> {
   ): Promise<{ enter: Replay; sweep: Replay }> {
     if (!this.#correcting) {
       const recorder = await open();
-      const compile = async (label: string, record: (p: Program) => void): Promise<Replay> => {
-        using p = new Program(this.source.engine, `${this.name} ${label}`);
-        record(p);
-        return scope.keep(await p.compile());
-      };
+      const compile = async (label: string, record: (p: Program) => void): Promise<Replay> =>
+        scope.keep(await Program.compiled(this.source.engine, record, `${this.name} ${label}`));
       this.#correcting = {
         enter: await compile("residual", (p) => recorder.enter(p)),
         sweep: await compile("correcting sweep", (p) => recorder.record(p, trace)),

@@ -1,8 +1,19 @@
 import { TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
-import { beginsWith, begun, joined, Keeper, MAGIC, STAGES } from "./checkpoint.js";
+import { beginsWith, begun, digestOfArrays, joined, Keeper, MAGIC, STAGES } from "./checkpoint.js";
 import type { Checkpoint } from "./checkpointOptions.js";
-import { type SavingOfStart, savingOf } from "./iterate.js";
+import type { SavingOfStart } from "./iterate.js";
+
+/** What a checkpoint of `cp` has to agree in: these options, and factors that a caller has, by name. */
+export const optionsOfStarts = (
+  options: { rank: number; initialize: unknown; seed: number; compression: string },
+  factors: readonly Float32Array[] | null,
+  fixed: ReadonlyMap<number, Float32Array>,
+): Record<string, unknown> => ({
+  ...options,
+  ...(factors && { initialize: `factors ${digestOfArrays(factors)}` }),
+  fixed: fixed.size ? `${[...fixed.keys()]} ${digestOfArrays([...fixed.values()])}` : undefined,
+});
 
 /** Runs one after the other, each with its state, kept as one: what a stage came to stays while the next one runs. */
 export class Stages {
@@ -68,7 +79,7 @@ export class Stages {
   async keep(stage: string, state: readonly Tensor[]): Promise<SavingOfStart> {
     const { checkpoint, options } = this.saving(stage);
     const keeper = await Keeper.open(checkpoint, this.name, this.source, options, state);
-    keeper.place(0);
-    return savingOf(keeper, 0);
+    // of these runs no start collapses
+    return keeper.begin(0)!;
   }
 }

@@ -888,9 +888,8 @@ export async function hooiSweep(
   const bases = await basesOf(engine, x.shape, factors, seed, allocate);
   const trace = { rows: allocate([SWEEPS_A_BATCH, ROW.columns], "trace"), counter: allocate([1], "counter", "u32") };
   const compile = async (isPrecise: boolean): Promise<Replay> => {
-    using p = new Program(engine, "HOOI sweep");
-    recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
-    return tensorScope.keep(await p.compile());
+    const record = (p: Program) => recordHooi(p, new TensorReader(x), factors, bases, trace, isPrecise);
+    return tensorScope.keep(await Program.compiled(engine, record, "HOOI sweep"));
   };
   const [cheap, precise] = await together([compile(false), compile(true)]);
   const sweep = tensorScope.move();

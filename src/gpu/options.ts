@@ -59,7 +59,12 @@ export function checkOptions<T extends object>(
     );
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(known, name)) {
-      const like = nameLike(name, known);
+      const plain = name.toLowerCase().replace(/[^a-z]/g, "");
+      // the option that goes by this name elsewhere, or begins as it does
+      const like = Object.keys(known).find(
+        (one) =>
+          known[one]!.elsewhere?.split(" ").includes(plain) || one.toLowerCase().startsWith(plain.slice(0, 4)),
+      );
       const advice = instead[name] ?? (like && `did you mean ${like}?`);
       const all = `it has ${namesOf(known)}${advice ? `; ${advice}` : ""}`;
       throw new TenfoldError(`${operation}: unknown option "${name}"; ${all}`, { code: "OPTION" });
@@ -81,14 +86,6 @@ export function checkOption(operation: string, name: string, value: unknown, rul
 }
 
 const namesOf = (rules: object): string => Object.keys(rules).join(", ") || "none";
-
-/** The option that goes by this name elsewhere, or begins as it does. */
-function nameLike(name: string, rules: Readonly<Record<string, OptionRule>>): string | undefined {
-  const plain = name.toLowerCase().replace(/[^a-z]/g, "");
-  return Object.keys(rules).find(
-    (one) => rules[one]!.elsewhere?.split(" ").includes(plain) || one.toLowerCase().startsWith(plain.slice(0, 4)),
-  );
-}
 
 function exampleOf(rules: Record<string, { required?: boolean }>): string {
   const needed = Object.keys(rules).filter((name) => rules[name]!.required);

@@ -39,6 +39,13 @@ export class Program {
     this.s = engine.scheduler(label);
   }
 
+  /** Records and compiles, to be replayed. Where either fails, nothing is left of the recording. */
+  static async compiled(engine: Engine, record: (p: Program) => void, label?: string): Promise<Replay> {
+    using program = new Program(engine, label);
+    record(program);
+    return await program.compile();
+  }
+
   /** Records, compiles, replays once and frees: for one-off work, as `engine.run`. The result must not be a temporary. */
   static async run(
     engine: Engine,
@@ -48,9 +55,7 @@ export class Program {
   ): Promise<void> {
     const since = engine.faults.now;
     {
-      using program = new Program(engine, label);
-      record(program);
-      using replay = await program.compile();
+      using replay = await Program.compiled(engine, record, label);
       await replay.run(1, options);
     }
     await engine.faults.settled(since);

@@ -1,6 +1,6 @@
 import { KernelError, TenfoldError } from "./errors.js";
 import { type Constants, type Kernel, listOf } from "./kernel.js";
-import { type OptionRule, shown } from "./options.js";
+import { checkOption, type OptionRule } from "./options.js";
 import type { Scheduler } from "./schedule.js";
 
 /** What `new Engine(device, { variants })` may force a choice to. */
@@ -24,28 +24,21 @@ export function declareChoice(name: string, variants: readonly string[], numbers
 /** Whether any choice is known: ops declare theirs when they are imported. */
 export const knowsChoices = (): boolean => choices.size > 0;
 
-/** All choices, those of names alone first. */
-function listed(): string {
-  const all = [...choices.keys()].sort();
-  const [byNumber, byName] = [true, false].map((wanted) =>
-    all.filter((name) => !choices.get(name)!.numbers !== wanted),
-  );
-  return [byName!.join(", "), ...(byNumber!.length ? [`and by number ${byNumber!.join(", ")}`] : [])].join("; ");
-}
-
 /** Refuses forced choices by name that are not known, or whose value is not one of theirs. */
 export function checkForced(operation: string, forced: Readonly<Record<string, string | number>>): void {
   for (const [name, value] of Object.entries(forced)) {
     const choice = choices.get(name);
-    if (!choice) throw new TenfoldError(`${operation}: variants has no choice "${name}"; there are ${listed()}`);
+    if (!choice) {
+      const known = [...choices.keys()].sort().join(", ");
+      throw new TenfoldError(`${operation}: variants has no choice "${name}"; there are ${known}`);
+    }
+    if (value === undefined) continue;
     const { names, numbers } = choice;
-    if (value === undefined || (typeof value === "string" ? names.has(value) : numbers?.is(value))) continue;
-    const known = [...names].join(", ");
-    throw new TenfoldError(
-      numbers
-        ? `${operation}: ${name} is ${shown(value)}, needs ${numbers.needs}${known && `, or one of ${known}`}`
-        : `${operation}: ${name} has no variant ${shown(value)}; there are ${known}`,
-    );
+    const known = names.size ? [`one of ${[...names].join(", ")}`] : [];
+    checkOption(operation, name, value, {
+      needs: [...(numbers ? [numbers.needs] : []), ...known].join(", or "),
+      is: (value) => names.has(value as string) || !!numbers?.is(value),
+    });
   }
 }
 

@@ -55,7 +55,7 @@ describe("an engine", () => {
     ],
     [
       () => new Engine(engine.device, { variants: { matmul: 1 } }),
-      "new Engine: matmul has no variant 1; there are tiled, register, subgroup",
+      "new Engine: matmul is 1, needs one of tiled, register, subgroup",
     ],
     [
       () => new Engine(engine.device, { variants: { soleWorkgroup: 48 } }),
@@ -71,7 +71,7 @@ describe("an engine", () => {
     ],
     [
       () => new Engine(engine.device, { variants: { matmul: "fast" } }),
-      'new Engine: matmul has no variant "fast"; there are tiled, register, subgroup',
+      'new Engine: matmul is "fast", needs one of tiled, register, subgroup',
     ],
     [
       () => new Engine(engine.device, { variants: { training: "chain" } }),
@@ -89,7 +89,7 @@ describe("an engine", () => {
     ],
     [
       () => Engine.fromAdapter(wrong(adapter), { variants: { conv2d: "tiled" } }),
-      'Engine.fromAdapter: conv2d has no variant "tiled"; there are register, subgroup',
+      'Engine.fromAdapter: conv2d is "tiled", needs one of register, subgroup',
     ],
     [
       () => openEngine(wrong({ adaptor: "auto" })),

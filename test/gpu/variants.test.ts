@@ -66,7 +66,7 @@ it("a choice can be forced", async () => {
   using engine = new Engine(device, { variants: { forced: "slow" } });
   expect(await affineBy(engine, variants)).toBe("affine_slow");
   expect(() => new Engine(device, { variants: { forced: "fastest" } })).toThrow(
-    'new Engine: forced has no variant "fastest"; there are slow, fast',
+    'new Engine: forced is "fastest", needs one of slow, fast',
   );
   expect(() => new Engine(device, { variants: { fourced: "fast" } })).toThrow(
     /^new Engine: variants has no choice "fourced"; there are .*\bforced\b/,
@@ -92,7 +92,7 @@ it("a choice of numbers is forced by those that it takes, and by the names of so
     expect(() => new Engine(device, { variants: { few } })).toThrow(
       `new Engine: few is ${typeof few === "string" ? `"${few}"` : few}, needs a whole number from 1 to 3, or one of none`,
     );
-  expect(() => new Engine(device, { variants: { matmul2: 3 } })).toThrow(/; and by number .*\bfew\b/);
+  expect(() => new Engine(device, { variants: { matmul2: 3 } })).toThrow(/there are .*\bfew\b/);
 });
 
 it("variants that need a feature are left out where the device lacks it", async () => {

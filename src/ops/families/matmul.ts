@@ -36,7 +36,7 @@ function sample(s: Scheduler, kernel: Kernel, size: number): void {
   );
 }
 
-const family = { name: "matmul", kernels, sample };
+const family = { name: "matmul", kernels, sample, made: new Map() };
 
 /** Whether the transpose of a product is computed instead: where more of a kernel's tiles is then filled. */
 export function isTurned(engine: Engine, rows: number, columns: number, layouts: { a: Layout; b: Layout }): boolean {

@@ -57,7 +57,7 @@ function sample(s: Scheduler, kernel: Kernel, size: number): void {
   );
 }
 
-const family = { name: "mttkrp", kernels, sample };
+const family = { name: "mttkrp", kernels, sample, made: new Map() };
 
 /** The kernels of an MTTKRP of so many rows and columns, and how its sums are cut; `transposed` where X has the rows last. */
 export function planMttkrp(

@@ -66,6 +66,8 @@ interface Family {
   name: string;
   kernels: ProductKernels;
   sample: Variants["sample"];
+  /** the variants that products were made of, by their kernels' keys: recorders make many products of few variants */
+  made: Map<string, Variants>;
 }
 
 /** How a product is computed. */
@@ -86,7 +88,7 @@ export function planProduct(
   layouts: { columns: Layout; thin: Layout },
   cut: (busy: number) => Split,
 ): ProductPlan {
-  const { name, kernels } = family;
+  const { name, kernels, sample, made } = family;
   const lanes = subgroupOf(engine, name);
   const workgroups = setting(engine, "splitWorkgroups");
   const tile = gpuTile(extents, workgroups);
@@ -105,22 +107,10 @@ export function planProduct(
     return square(kernels, tile).with(reads);
   };
   const candidates = candidatesOf(engine, name).map((candidate) => [candidate, specialised(candidate)] as const);
-  return { kernels: variantsOf(family, candidates), split };
-}
-
-/** the variants of a family that products were made of, by their kernels' keys: recorders make many products of few variants */
-const made = new WeakMap<ProductKernels, Map<string, Variants>>();
-
-function variantsOf(
-  { name, kernels, sample }: Family,
-  candidates: readonly (readonly [candidate: string, kernel: Kernel])[],
-): Variants {
-  let all = made.get(kernels);
-  if (!all) made.set(kernels, (all = new Map()));
   const key = candidates.map(([, kernel]) => kernel.key).join();
-  let variants = all.get(key);
-  if (!variants) all.set(key, (variants = new Variants(name, Object.fromEntries(candidates), sample)));
-  return variants;
+  let variants = made.get(key);
+  if (!variants) made.set(key, (variants = new Variants(name, Object.fromEntries(candidates), sample)));
+  return { kernels: variants, split };
 }
 
 /** The kernel that a probe times for a family's: with the tile of the probe's shape, whichever product asks first. */
