@@ -283,6 +283,11 @@ async function solve(
         signal,
         ...(state && { checkpoint: state }),
         onIteration: ({ sweep, relativeError }) => progress.update(sweep, `fit ${(1 - relativeError).toFixed(6)}`),
+        onStarts({ iteration, starts, relativeErrors }) {
+          const [first, last] = [starts[0]! + 1, starts.at(-1)! + 1];
+          const which = first === last ? `start ${first}` : `starts ${first} to ${last}, best`;
+          progress.update(iteration, `${which} fit ${(1 - Math.min(...relativeErrors)).toFixed(6)}`);
+        },
         onProgress: (done) => progress.update(100 * done),
       },
     };

@@ -28,13 +28,14 @@ const listed = (ranks: readonly number[]): string => `rank${ranks.length === 1 ?
 /** What `asked` and the algorithm's defaults say together, and how solvers are watched. */
 function settle({ algorithm, asked, watch }: Task) {
   const { init, ...settings } = { seed: 0, ...algorithm.defaults, ...asked };
-  const { onProgress, ...stepwise } = watch;
+  const { onProgress, onStarts, ...stepwise } = watch;
   const { sweeps, tolerance } = settings;
   return {
     ...settings,
     init,
     /** of solvers that go by steps */
     stopping: { ...stepwise, ...(sweeps !== undefined && { sweeps }), ...(tolerance !== undefined && { tolerance }) },
+    onStarts,
     /** of those that do not */
     direct: { signal: watch.signal, ...(onProgress && { onProgress }) } satisfies Partial<Watch>,
   };
@@ -120,7 +121,7 @@ const CP: Method = {
     "X.npy --rank 10 --algorithm als --init hosvd --tolerance 0",
   ],
   async run(engine, x, task) {
-    const { rank, init, fixed, starts, seed, nonnegative = false, stopping } = settle(task);
+    const { rank, init, fixed, starts, seed, nonnegative = false, stopping, onStarts } = settle(task);
     const common = { rank: rank!, seed, nonnegative, ...stopping };
     if (task.algorithm.name === "als") {
       const initialize = init as "random" | "hosvd";
@@ -134,6 +135,7 @@ const CP: Method = {
       ...(initialize && { initialize }),
       ...(asked !== undefined && { starts: asked }),
       ...(fixed && { fixed }),
+      ...(onStarts && { onStarts }),
     });
     return stepped("CP", [rank!], result);
   },

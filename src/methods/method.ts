@@ -1,6 +1,13 @@
 /** What a command or a page needs to know of a method to offer it. A method is one row of METHODS, in `list.ts`. */
 
-import type { CheckpointOptions, Convergence, CpStarts, Iteration, Parafac2Slice } from "../decompositions/index.js";
+import type {
+  CheckpointOptions,
+  Convergence,
+  CpStarts,
+  Iteration,
+  Parafac2Slice,
+  StartsProgress,
+} from "../decompositions/index.js";
 import { type DType, type Engine, formatShape, Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import type { DecomposedTensor, NonnegativeFactors, Parafac2Tensor } from "../tensors/index.js";
@@ -105,6 +112,8 @@ export interface Watch extends CheckpointOptions {
   signal: AbortSignal;
   /** of algorithms with steps */
   onIteration?: (iteration: Iteration) => void;
+  /** of those with several starts: what comes before the steps of the best one */
+  onStarts?: (progress: StartsProgress) => void;
   /** of those without: the part that is done, from 0 to 1 */
   onProgress?: (done: number) => void;
   sweepsPerSubmit?: number;

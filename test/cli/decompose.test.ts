@@ -92,6 +92,7 @@ describe("a decomposition", () => {
     expect(report.starts!.agreeing).toBeGreaterThanOrEqual(2);
     expect(report.compression).toBeCloseTo(504 / 50);
     expect(report.fits.length).toBe(report.sweeps);
+    expect(stderr).toContain("cp, rank 2: 1/200 iterations  starts 1 to 4, best fit ");
     expect(stderr).toContain("cp, rank 2: 1/200 iterations  fit ");
     expect(stdout).toMatch(/iterations +\d+, converged to 1e-6\nstarts +\d of 4 ended at this model\n/);
     for (const expected of ["9×8×7, 504 entries", "parameters", "compression", "10.1 times", "relative error", "time"])
