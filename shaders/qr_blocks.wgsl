@@ -1,4 +1,4 @@
-// Householder QR of blocks of rows of row-major matrices A (rows×columns, columns = n ≤ 64) that follow each other: A_b = Q_b·R_b,
+// Householder QR of blocks of rows of row-major matrices A (rows×columns, columns = n ≤ REFLECTIONS) that follow each other: A_b = Q_b·R_b,
 // a workgroup a block. A matrix has `blocks` blocks; block i of it begins at row i·height and has `height` rows, the last one perhaps
 // fewer. Every block is scaled to a largest entry near 2^30. With RAGGED, matrix k has heights[k] of the rows, and the rows below are
 // neither read nor written.
@@ -6,7 +6,7 @@
 // the reflections: with START to the identity, so that q = Q; otherwise to p, n×width a block, so that q = Q·p. Without BASIS,
 // `factors` gets (β, τ, inverse) of the reflections; without FACTOR they are read from there.
 // `work` holds the reflections' vectors and then the basis of a block, in columns.
-// With GUARDED nothing happens where state[0] = 1, which says that CholeskyQR succeeded (qr_check).
+// With GUARDED nothing happens to matrix k where state[k] = 1, which says that CholeskyQR succeeded (qr_check).
 // 2·rows·columns² flops for FACTOR, and as many for BASIS of the identity.
 #import householder
 #import index
@@ -14,6 +14,7 @@
 
 const WIDTH: u32 = 256u;
 const ACROSS: u32 = 32u;
+const REFLECTIONS: u32 = 64u;
 const FACTOR: bool = true;
 const BASIS: bool = true;
 const START: bool = true;
@@ -50,13 +51,13 @@ fn main(
 ) {
   let b = flat_workgroup(group, groups);
   if (b >= params.count) { return; }
+  let matrix = b / params.blocks;
   if (GUARDED) {
-    if (state[0] == 1u) { return; }
+    if (state[matrix] == 1u) { return; }
   }
   let n = params.columns;
   let width = params.width;
   let above = (b % params.blocks) * params.height;
-  let matrix = b / params.blocks;
   let first = matrix * params.rows + above;
   var rows = params.rows;
   if (RAGGED) { rows = heights[matrix]; }
@@ -121,7 +122,7 @@ fn main(
   if (BASIS) {
     for (var e = lane; e < bottom * width; e += WIDTH) {
       let j = e % width;
-      let flip = START && j < pivots && reflectors[min(j, 63u)].x < 0.0;
+      let flip = START && j < pivots && reflectors[min(j, REFLECTIONS - 1u)].x < 0.0;
       q[first * width + e] = element(base + (n + j) * quads, e / width) * select(1.0, -1.0, flip);
     }
   }

@@ -5,6 +5,7 @@
 
 const WIDTH: u32 = 256u;
 const ACROSS: u32 = 32u;
+const REFLECTIONS: u32 = 32u;
 
 struct Params {
   columns: u32,

@@ -5,8 +5,8 @@
 // invocation, which keeps their rounding error small.
 #import reflector
 
-// (β, τ, inverse) of every column of the block, at most 64
-var<workgroup> reflectors: array<vec3<f32>, 64>;
+// (β, τ, inverse) of every column of the block, at most REFLECTIONS
+var<workgroup> reflectors: array<vec3<f32>, REFLECTIONS>;
 var<workgroup> dots: array<vec4<f32>, WIDTH>;
 var<workgroup> squares: array<f32, WIDTH>;
 

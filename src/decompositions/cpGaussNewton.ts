@@ -268,8 +268,7 @@ async function startAll(
   using tensorScope = new TensorScope(engine);
   // factors that a caller has are near the end, or the start of a series of one's own: they see the whole tensor
   const isWhole = source.known === undefined;
-  const core =
-    isWhole && !(factors && starts === 1) ? await coreOf(source, task, compression, tensorScope) : null;
+  const core = isWhole && !(factors && starts === 1) ? await coreOf(source, task, compression, tensorScope) : null;
   const reduced = core ? core.source : source;
   if (core) task.seen = { ...seen, missed: core.relativeError };
   const begun: { task: Task; begin: Float32Array[][]; gevd?: GevdTold | undefined }[] = [];

@@ -106,8 +106,6 @@ export class Slices {
     const hasHoles = parts.some(({ of }) => of instanceof Masked);
     const places = hasHoles ? [parts.map((_, k) => k)] : groupsOf(rows, columns);
     const { stacks, exponent } = await stacked(name, engine, parts, places, tensorScope);
-    // what a QR keeps is twice as large as what it factorises
-    const isKept = stacks.reduce((sum, { size }) => sum + size, 0) <= TOGETHER;
     const groups = stacks.map((stack, index): Group => {
       const isAll = places.length === 1;
       const indices = isAll
@@ -120,8 +118,7 @@ export class Slices {
           Uint32Array.from(places[index]!, (k) => rows[k]!),
           { label: "heights" },
         );
-      const allocate = isKept ? tensorScope.allocate : null;
-      const qr = isTall ? new EachQr(stack, tensorScope.keep(heights()), allocate) : null;
+      const qr = isTall ? new EachQr(stack, tensorScope.keep(heights()), tensorScope.allocate) : null;
       const squares = tensorScope.allocate([stack.shape[0]!], "squared errors");
       return { places: places[index]!, stack, qr, indices, squares };
     });

@@ -62,8 +62,7 @@ export function checkOptions<T extends object>(
       const plain = name.toLowerCase().replace(/[^a-z]/g, "");
       // the option that goes by this name elsewhere, or begins as it does
       const like = Object.keys(known).find(
-        (one) =>
-          known[one]!.elsewhere?.split(" ").includes(plain) || one.toLowerCase().startsWith(plain.slice(0, 4)),
+        (one) => known[one]!.elsewhere?.split(" ").includes(plain) || one.toLowerCase().startsWith(plain.slice(0, 4)),
       );
       const advice = instead[name] ?? (like && `did you mean ${like}?`);
       const all = `it has ${namesOf(known)}${advice ? `; ${advice}` : ""}`;

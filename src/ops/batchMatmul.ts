@@ -7,6 +7,8 @@ export interface BatchMatmulOptions {
   transposeA?: boolean;
   /** those of `b` are stored columns×inner */
   transposeB?: boolean;
+  /** makes inner sums in two levels, as that of {@link matmul} */
+  careful?: boolean;
   /** K×rows×columns, written instead of a temporary */
   out?: Tensor | undefined;
 }
@@ -16,7 +18,7 @@ export function batchMatmul(
   s: Scheduler,
   a: Tensor,
   b: Tensor,
-  { transposeA = false, transposeB = false, out }: BatchMatmulOptions = {},
+  { transposeA = false, transposeB = false, careful = false, out }: BatchMatmulOptions = {},
 ): Tensor {
   assertCall("batchMatmul", s, { a, b });
   const count = a.order === 3 ? a.shape[0]! : b.shape[0]!;
@@ -35,7 +37,7 @@ export function batchMatmul(
   if (out) assertShape("batchMatmul", "out", out, shape);
   const result = out ?? s.tensor(shape, { label: "products" });
   recordProduct(s, a, b, result, {
-    ...{ rows, columns, inner, transposeA, transposeB, batch: count },
+    ...{ rows, columns, inner, transposeA, transposeB, careful, batch: count },
     ...{ batchA: a.order === 3 ? rows * inner : 0, batchB: b.order === 3 ? inner * columns : 0 },
   });
   return result;

@@ -6,6 +6,7 @@ import panelShader from "../../shaders/qr_panel.wgsl";
 import startShader from "../../shaders/qr_start.wgsl";
 import {
   type Constants,
+  type DType,
   type Engine,
   formatShape,
   grid1d,
@@ -16,6 +17,7 @@ import {
 } from "../gpu/index.js";
 import { accumulate } from "./accumulate.js";
 import { setting } from "./adapter.js";
+import { batchMatmul } from "./batchMatmul.js";
 import { carefulGram } from "./carefulGram.js";
 import { cholesky } from "./cholesky.js";
 import { gram } from "./gram.js";
@@ -26,7 +28,7 @@ import { assertCall, assertShape } from "./shapes.js";
 import { paste, slice } from "./slice.js";
 
 const blocks = new Kernel(blocksShader, ({ count }) => grid1d(count!, 1));
-const check = new Kernel(checkShader, () => [1]);
+const check = new Kernel(checkShader, ({ count }) => grid1d(count!, 1));
 const start = new Kernel(startShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
 const panel = new Kernel(panelShader, () => [1]);
 const end = new Kernel(endShader, ({ columns, stride }, { WIDTH }) => grid1d(columns! * stride!, WIDTH!));
@@ -34,13 +36,25 @@ const reflector = new Kernel(reflectorShader, () => [1]);
 
 /** Columns of a panel: their reflections are applied together, by products. */
 export const REFLECTORS = 32;
-/** Columns that common/householder.wgsl has room for. */
+/** Columns of a matrix that is factorised by blocks. */
 const MOST_IN_BLOCKS = 64;
+/** Columns of matrices that are factorised together: where blocks of rows have to do it, each is one workgroup's, but all of them are at work. */
+const MOST_TOGETHER = 256;
+/** Rows up to which plain sums of products of orthonormal columns round little enough. */
+const SHORT = 256;
 /** Blocks from which on a matrix is so tall that Cholesky QR is tried first. */
 const TALL = 3;
 
 /** Rows of the blocks that the factorisation of a matrix begins with: few, but not more blocks than a grid has room for. */
 const blockRows = (rows: number, columns: number): number => Math.max(256, 4 * columns, Math.ceil(rows / 60_000));
+
+/** The kernel of blocks with so many columns. */
+const blocksFor = (engine: Engine, columns: number, constants: Constants): Kernel =>
+  blocks.with({
+    ...reflectorTeam(engine),
+    ...(columns > MOST_IN_BLOCKS && { REFLECTIONS: MOST_TOGETHER }),
+    ...constants,
+  });
 
 /** Invocations of a workgroup of reflections, and how many of them share a column. */
 function reflectorTeam(engine: Engine): { WIDTH: number; ACROSS: number } {
@@ -71,42 +85,50 @@ export function orthogonalise(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor }
 export function triangleOf(s: Scheduler, a: Tensor): Tensor {
   assertCall("triangleOf", s, { a });
   const [m, n] = a.shape as [number, number];
-  if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && !isTall(m, n)) return trianglesAlone(s, a, matricesOf(a));
+  if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && !isTall(m, n)) {
+    const levels = levelsOf(matricesOf(a), null, (shape, label) => s.tensor(shape, { label }));
+    const r = trianglesByBlocks(s, a, levels);
+    releaseLevels(s, levels);
+    return r;
+  }
   const { q, r } = orthogonalise(s, a);
   s.release(q);
   return r;
 }
 
 /**
- * QR of K matrices (K×m×n, m ≥ n), A_k = Q_k·R_k as `orthogonalise` has it, of which R_k is wanted first and a product Q_k·P_k later. Up to 64 columns
- * their blocks of rows are factorised side by side, in as many dispatches as those of one matrix; wider ones, and very tall ones, one after the other.
+ * QR of K matrices (K×m×n, m ≥ n), A_k = Q_k·R_k as `orthogonalise` has it, of which R_k is wanted first and a product Q_k·P_k later. Up to 256 columns
+ * all of them are factorised together, in as many dispatches whatever K is: by Cholesky QR, and those for which that is not enough by blocks of rows.
+ * A single matrix, and wider ones one after the other, are factorised as `orthogonalise` does it, in `triangles` and again in `apply`.
  * A matrix may have fewer rows in use than columns: R_k has rows of zeros below, and rows of P_k beside them do not count.
  */
 export class EachQr {
   readonly #matrices: Matrices;
-  /** what is kept from `triangles` to `apply`; null where `apply` factorises again */
-  readonly #kept: readonly Level[] | null;
+  /** the matrices together; null where they are factorised one after the other */
+  readonly #together: Together | null;
 
   /**
    * `heights` says how many rows of each matrix are in use, the others are 0; null stands for all rows. `allocate` makes what lives between
-   * `triangles` and `apply`, twice as large as the matrices; without it, `apply` factorises again.
+   * `triangles` and `apply`: as much as the matrices and R.
    */
   constructor(
     readonly a: Tensor,
     readonly heights: Tensor<"u32"> | null,
-    allocate: ((shape: readonly number[], label: string) => Tensor) | null,
+    allocate: <D extends DType = "f32">(shape: readonly number[], label: string, dtype?: D) => Tensor<D>,
   ) {
     const [count, rows, columns] = a.shape as [number, number, number];
     if (a.order !== 3 || rows < columns)
       throw new ShapeError(`EachQr: ${formatShape(a.shape)}, needs K×m×n with m at least n`);
     this.#matrices = { count, rows, columns };
-    this.#kept = allocate && this.#isTogether ? levelsOf(this.#matrices, heights, allocate) : null;
-  }
-
-  /** Whether the blocks of all matrices are factorised side by side. */
-  get #isTogether(): boolean {
-    const { rows, columns } = this.#matrices;
-    return columns <= MOST_IN_BLOCKS && !isTall(rows, columns);
+    const shape = [count, columns, columns];
+    this.#together =
+      count === 1 || columns > MOST_TOGETHER
+        ? null
+        : {
+            once: allocate(a.shape, "Q of one pass"),
+            inverse: allocate(shape, "R⁻¹ of the second pass"),
+            state: allocate([count], "QR states", "u32"),
+          };
   }
 
   /** Records the R_k, K×n×n. */
@@ -114,9 +136,15 @@ export class EachQr {
     const { count, columns } = this.#matrices;
     const shape = [count, columns, columns];
     if (out) assertShape("EachQr", "out", out, shape);
-    if (this.#kept) return trianglesByBlocks(s, this.a, this.#kept, out).reshape(shape);
-    if (this.#isTogether) return trianglesAlone(s, this.a, this.#matrices, this.heights, out).reshape(shape);
     const triangles = out ?? s.tensor(shape, { label: "R" });
+    if (this.#together) {
+      const { state } = this.#together;
+      choleskyPasses(s, this.a, { ...this.#together, r: triangles });
+      const levels = this.#levels(s);
+      trianglesByBlocks(s, this.a, levels, { r: triangles, state });
+      releaseLevels(s, levels);
+      return triangles;
+    }
     this.#each(s, (matrix, k) => {
       const r = triangleOf(s, matrix);
       paste(s, r.reshape([1, columns, columns]), triangles, [k, 0, 0]);
@@ -134,19 +162,8 @@ export class EachQr {
     const shape = [count, rows, width];
     if (out) assertShape("EachQr", "out", out, shape);
     const result = out ?? s.tensor(shape, { label: "Q·P" });
-    if (this.#isTogether) {
-      const temporary = (shape: readonly number[], label: string): Tensor => s.tensor(shape, { label });
-      const levels = this.#kept ?? levelsOf(this.#matrices, this.heights, temporary);
-      if (!this.#kept) s.release(trianglesByBlocks(s, this.a, levels));
-      let above = p;
-      for (const level of [...levels].reverse()) {
-        const q = level === levels[0] ? result : s.tensor([level.count * level.rows, width], { label: "Q·P" });
-        runLevel(s, level, { read: above, q }, { FACTOR: false, START: false });
-        if (above !== p) s.release(above);
-        above = q;
-      }
-      if (!this.#kept) for (const { work, factors } of levels) s.release(work, factors);
-    } else
+    if (this.#together) this.#applyTogether(s, this.#together, p, result);
+    else
       this.#each(s, (matrix, k) => {
         const { q, r } = orthogonalise(s, matrix);
         const part = slice(s, p, [k, 0, 0], [1, columns, width]);
@@ -155,6 +172,26 @@ export class EachQr {
         s.release(q, r, part, product);
       });
     return result;
+  }
+
+  #applyTogether(s: Scheduler, { once, inverse, state }: Together, p: Tensor, result: Tensor): void {
+    const right = batchMatmul(s, inverse, p);
+    batchMatmul(s, once, right, { out: result });
+    s.release(right);
+    const levels = this.#levels(s);
+    s.release(trianglesByBlocks(s, this.a, levels, { state }));
+    let above = p;
+    for (const level of [...levels].reverse()) {
+      const q = level === levels[0] ? result : s.tensor([level.count * level.rows, p.shape[2]!], { label: "Q·P" });
+      runLevel(s, level, { read: above, q, state }, { FACTOR: false, START: false });
+      if (above !== p) s.release(above);
+      above = q;
+    }
+    releaseLevels(s, levels);
+  }
+
+  #levels(s: Scheduler): Level[] {
+    return levelsOf(this.#matrices, this.heights, (shape, label) => s.tensor(shape, { label }));
   }
 
   /** Records something of each matrix in turn. */
@@ -169,18 +206,13 @@ export class EachQr {
   }
 }
 
-/** Records triangles, and keeps no reflections. */
-function trianglesAlone(
-  s: Scheduler,
-  a: Tensor,
-  matrices: Matrices,
-  heights: Tensor<"u32"> | null = null,
-  out?: Tensor,
-): Tensor {
-  const levels = levelsOf(matrices, heights, (shape, label) => s.tensor(shape, { label }));
-  const r = trianglesByBlocks(s, a, levels, out);
-  for (const { work, factors } of levels) s.release(work, factors);
-  return r;
+/** Matrices that are factorised together. */
+interface Together {
+  /** Q_k as the first pass of Cholesky QR leaves them, K×m×n, and the R_k⁻¹ of the second pass, K×n×n: Q_k is the product of both */
+  once: Tensor;
+  inverse: Tensor;
+  /** of each matrix, 1 where these are enough */
+  state: Tensor<"u32">;
 }
 
 /** Whether Cholesky QR is tried first. */
@@ -188,11 +220,11 @@ const isTall = (rows: number, columns: number): boolean => rows >= TALL * blockR
 
 const matricesOf = (a: Tensor): Matrices => ({ count: 1, rows: a.shape[0]!, columns: a.shape[1]! });
 
-/** Where a factorisation is written. With `state`, a [1] u32 tensor, nothing happens where that is 1: it is written there already. */
+/** Where a factorisation is written. With `state`, one number a matrix, nothing happens to those where that is 1: they are written there already. */
 interface Outs {
-  q?: Tensor;
-  r?: Tensor;
-  state?: Tensor<"u32">;
+  q?: Tensor | undefined;
+  r?: Tensor | undefined;
+  state?: Tensor<"u32"> | undefined;
 }
 
 /** How many matrices follow each other in a tensor, and what they have. */
@@ -221,7 +253,7 @@ function byBlocks(s: Scheduler, a: Tensor, matrices: Matrices, outs: Outs = {}):
   const state = outs.state ?? s.tensor([1], { dtype: "u32", label: "no state" });
   const run = (p: Tensor, constants: Constants) =>
     s.run(
-      blocks.with({ ...reflectorTeam(s.engine), GUARDED: outs.state !== undefined, ...constants }),
+      blocksFor(s.engine, columns, { GUARDED: outs.state !== undefined, ...constants }),
       { a, p, work, factors, q, r, state, heights: state },
       { rows, columns, height, blocks: groups, count: all, width: columns },
     );
@@ -274,14 +306,23 @@ function levelsOf(
   }
 }
 
-/** Records the triangles alone, and the reflections that make them. */
-function trianglesByBlocks(s: Scheduler, a: Tensor, levels: readonly Level[], out?: Tensor): Tensor {
+function releaseLevels(s: Scheduler, levels: readonly Level[]): void {
+  for (const { work, factors } of levels) s.release(work, factors);
+}
+
+/** Records the triangles alone, and the reflections that make them; with `state`, those of matrices whose number there is not 1. */
+function trianglesByBlocks(
+  s: Scheduler,
+  a: Tensor,
+  levels: readonly Level[],
+  { r: out, state }: Pick<Outs, "r" | "state"> = {},
+): Tensor {
   let below = a;
   for (const level of levels) {
     const isLast = level === levels.at(-1);
     const { count, groups, columns } = level;
     const r = (isLast && out) || s.tensor([count * groups * columns, columns], { label: "R" });
-    runLevel(s, level, { read: below, r }, { BASIS: false });
+    runLevel(s, level, { read: below, r, state }, { BASIS: false });
     if (below !== a) s.release(below);
     below = r;
   }
@@ -291,18 +332,19 @@ function trianglesByBlocks(s: Scheduler, a: Tensor, levels: readonly Level[], ou
 function runLevel(
   s: Scheduler,
   { count, rows, columns, groups, height, work, factors, heights }: Level,
-  { read, r, q }: { read: Tensor; r?: Tensor; q?: Tensor },
+  { read, r, q, ...outs }: { read: Tensor } & Outs,
   constants: Constants,
 ): void {
-  const state = s.tensor([1], { dtype: "u32", label: "no state" });
+  const state = outs.state ?? s.tensor([1], { dtype: "u32", label: "no state" });
   const unused = s.tensor([1], { label: "nothing" });
   const width = q?.shape.at(-1) ?? columns;
   s.run(
-    blocks.with({ ...reflectorTeam(s.engine), RAGGED: heights !== null, ...constants }),
+    blocksFor(s.engine, columns, { RAGGED: heights !== null, GUARDED: outs.state !== undefined, ...constants }),
     { a: read, p: read, work, factors, q: q ?? unused, r: r ?? unused, state, heights: heights ?? state },
     { rows, columns, height, blocks: groups, count: count * groups, width },
   );
-  s.release(state, unused);
+  s.release(unused);
+  if (!outs.state) s.release(state);
 }
 
 /**
@@ -310,24 +352,54 @@ function runLevel(
  * dependent, or too large or small to be squared. Then the blocks do it, which otherwise return at once.
  */
 function byCholesky(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {
-  const n = a.shape[1]!;
   const state = s.tensor([1], { dtype: "u32", label: "QR state" });
-  const pass = (x: Tensor, checked: boolean) => {
-    // Q is as orthonormal as the second pass makes it, so its Gram matrix is the careful one
-    const g = checked ? gram(s, x) : carefulGram(s, x);
-    const { r, inverse } = cholesky(s, g, { threshold: 1e-4, unit: true });
-    if (checked) s.run(check, { r, inverse, state }, { n });
-    const q = matmul(s, x, inverse);
-    s.release(g, inverse);
-    return { q, r };
-  };
-  const first = pass(a, true);
-  const second = pass(first.q, false);
-  const r = matmul(s, second.r, first.r);
-  s.release(first.q, first.r, second.r);
-  byBlocks(s, a, matricesOf(a), { q: second.q, r, state });
+  const { once, inverse, r } = choleskyPasses(s, a, { state });
+  const q = matmul(s, once, inverse);
+  s.release(once, inverse);
+  byBlocks(s, a, matricesOf(a), { q, r, state });
   s.release(state);
-  return { q: second.q, r };
+  return { q, r };
+}
+
+/**
+ * Records both passes for a matrix, or for each of K matrices (K×m×n): R, Q as the first one leaves it, `once`, R⁻¹ of the second, and in `state`, one
+ * number a matrix, 1 where they are enough. Q is `once` times that R⁻¹.
+ *
+ * A·R⁻¹·R is off by rounding times the condition of R. For K matrices, where blocks would be one workgroup's each, what it is off by is made up for, so
+ * that columns may be much nearer to dependent: those of noise of some per cent beside a few components, as slices of PARAFAC2 have them.
+ */
+function choleskyPasses(
+  s: Scheduler,
+  a: Tensor,
+  { state, ...outs }: { state: Tensor<"u32">; once?: Tensor; inverse?: Tensor; r?: Tensor },
+): { r: Tensor; once: Tensor; inverse: Tensor } {
+  const isMany = a.order === 3;
+  const product = (left: Tensor, right: Tensor, out?: Tensor): Tensor =>
+    isMany ? batchMatmul(s, left, right, { out }) : matmul(s, left, right, { out });
+  const gramOf = (x: Tensor, careful: boolean): Tensor => {
+    if (isMany) return batchMatmul(s, x, x, { transposeA: true, careful: careful && x.shape[1]! > SHORT });
+    return careful ? carefulGram(s, x) : gram(s, x);
+  };
+  const size = { n: a.shape.at(-1)!, count: state.size };
+  const g = gramOf(a, false);
+  const first = cholesky(s, g, { threshold: isMany ? 1e-5 : 1e-4, unit: true });
+  s.run(check, { ...first, state }, { ...size, limit: isMany ? 1000 : 4 });
+  const once = product(a, first.inverse, outs.once);
+  if (isMany) {
+    const missed = product(once, first.r);
+    accumulate(s, a, missed, { beta: -1 });
+    const more = product(missed, first.inverse);
+    accumulate(s, more, once);
+    s.release(missed, more);
+  }
+  // Q is as orthonormal as the second pass makes it, so its Gram matrix is the careful one
+  const again = gramOf(once, true);
+  const second = cholesky(s, again, { threshold: 1e-4, unit: true, inverse: outs.inverse });
+  // of nearly orthonormal columns
+  if (isMany) s.run(check.with({ AGAIN: true }), { ...second, state }, { ...size, limit: 2 });
+  const r = product(second.r, first.r, outs.r);
+  s.release(g, first.r, first.inverse, again, second.r);
+  return { r, once, inverse: second.inverse };
 }
 
 function byPanels(s: Scheduler, a: Tensor): { q: Tensor; r: Tensor } {

@@ -71,7 +71,8 @@ const samples: Sample[] = [
   (s, tensor) => ops.orthogonalise(s, tensor(900, 2)),
   (s, tensor) => ops.orthogonalise(s, tensor(66, 66)),
   (s, tensor, engine) => {
-    const qr = new ops.EachQr(tensor(2, 9, 3), engine.tensor([2], new Uint32Array([9, 2])), null);
+    const heights = engine.tensor([2], new Uint32Array([9, 2]));
+    const qr = new ops.EachQr(tensor(2, 9, 3), heights, (shape, _, dtype) => engine.tensor(shape, null, { dtype }));
     qr.triangles(s);
     qr.apply(s, tensor(2, 3, 2));
   },

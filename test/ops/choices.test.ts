@@ -245,7 +245,9 @@ function* linearAlgebra(): Generator<[string, Record]> {
   yield [
     "QR of 50 matrices 140×40",
     (s) => {
-      const qr = new ops.EachQr(t(s, 50, 140, 40), u32(s, 50), null);
+      const allocate: ConstructorParameters<typeof ops.EachQr>[2] = (shape, label, dtype) =>
+        s.tensor(shape, { label, dtype });
+      const qr = new ops.EachQr(t(s, 50, 140, 40), u32(s, 50), allocate);
       qr.triangles(s);
       qr.apply(s, t(s, 50, 40, 10));
     },
