@@ -382,8 +382,8 @@ function choleskyPasses(
   };
   const size = { n: a.shape.at(-1)!, count: state.size };
   const g = gramOf(a, false);
-  const first = cholesky(s, g, { threshold: isMany ? 1e-5 : 1e-4, unit: true });
-  s.run(check, { ...first, state }, { ...size, limit: isMany ? 1000 : 4 });
+  const first = cholesky(s, g, { threshold: isMany ? 1e-6 : 1e-4, unit: true });
+  s.run(check, { ...first, state }, { ...size, limit: isMany ? 10_000 : 4 });
   const once = product(a, first.inverse, outs.once);
   if (isMany) {
     const missed = product(once, first.r);
