@@ -159,9 +159,10 @@ export function judgedText(reports: readonly Report[]): string {
     : "no goal could be judged: nothing was timed, or what goals are held to did not take part";
 }
 
-const markdownGrid = (head: readonly string[], rows: readonly string[][]): string[] => [
+/** The same with Markdown's rules; `left` columns, the first ones, are aligned left. */
+export const markdownGrid = (head: readonly string[], rows: readonly string[][], left = 2): string[] => [
   `| ${head.join(" | ")} |`,
-  `|${head.map((_, column) => (column < 2 ? "---" : "---:")).join("|")}|`,
+  `|${head.map((_, column) => (column < left ? "---" : "---:")).join("|")}|`,
   ...rows.map((row) => `| ${row.map((cell) => cell.trim()).join(" | ")} |`),
 ];
 
@@ -215,7 +216,7 @@ const shareText = (share: number): string => `${digits(100 * share, 2)} %`;
 const time = (ms: number): string => digits(ms, 3);
 
 /** A number with `count` significant digits, without exponents. */
-function digits(value: number, count: number): string {
+export function digits(value: number, count: number): string {
   if (!Number.isFinite(value)) return "–";
   const beforePoint = Math.floor(Math.log10(Math.abs(value) || 1)) + 1;
   return value.toFixed(Math.min(6, Math.max(0, count - beforePoint)));
