@@ -2,8 +2,7 @@
 import { Program, TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import { KruskalTensor } from "../tensors/index.js";
-import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
-import type { SavingOfStart } from "./iterate.js";
+import type { Checkpoint, SavedSweeps, SavingOfStart, ToldSweep } from "./checkpointOptions.js";
 import { TensorScope } from "./tensorScope.js";
 
 interface Header {

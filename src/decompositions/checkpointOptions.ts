@@ -60,3 +60,10 @@ export interface SavedSweeps {
   margin: number;
   isCorrecting: boolean;
 }
+
+/** How the state of a start is saved. */
+export interface SavingOfStart {
+  resumed: SavedSweeps | null;
+  isDue(): boolean;
+  save(sweeps: SavedSweeps): Promise<void>;
+}

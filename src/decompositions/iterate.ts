@@ -12,7 +12,7 @@ import {
 import { copy } from "../ops/index.js";
 import type { Model, Source } from "../sources/index.js";
 import type { Keeper } from "./checkpoint.js";
-import type { Checkpoint, SavedSweeps, ToldSweep } from "./checkpointOptions.js";
+import type { Checkpoint, SavingOfStart, ToldSweep } from "./checkpointOptions.js";
 import { StoppingRule } from "./stopping.js";
 import { TensorScope, together } from "./tensorScope.js";
 
@@ -344,13 +344,6 @@ export async function converge(
     aborted: !converged && !stalled && submitted < sweeps && !!signal?.aborted,
     ...(objectives.length ? { objectives } : {}),
   };
-}
-
-/** How the state of a start is saved. */
-export interface SavingOfStart {
-  resumed: SavedSweeps | null;
-  isDue(): boolean;
-  save(sweeps: SavedSweeps): Promise<void>;
 }
 
 /** Throws the error once the batch is read: a read under way holds memory. */

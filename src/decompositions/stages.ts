@@ -1,8 +1,7 @@
 import { TenfoldError, type Tensor } from "../gpu/index.js";
 import type { Source } from "../sources/index.js";
 import { beginsWith, begun, digestOfArrays, joined, Keeper, MAGIC, STAGES } from "./checkpoint.js";
-import type { Checkpoint } from "./checkpointOptions.js";
-import type { SavingOfStart } from "./iterate.js";
+import type { Checkpoint, SavingOfStart } from "./checkpointOptions.js";
 
 /** What a checkpoint of `cp` has to agree in: these options, and factors that a caller has, by name. */
 export const optionsOfStarts = (
