@@ -288,7 +288,7 @@ class Coupled extends TensorScope {
         try {
           const convergence = await converge(
             this.engine,
-            { name: NAME, precise, trace, errorOf, advice: "a larger ridge" },
+            { name: NAME, precise, trace, errorOf, traits: { advice: "a larger ridge" } },
             { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
           );
           isCut = convergence.aborted;

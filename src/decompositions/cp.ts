@@ -238,19 +238,10 @@ export function cpByUpdates(
   method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
   const { rank, initialize = "random", starts, seed = 0, acceleration = "nesterov" } = options;
-  const {
-    sweeps,
-    tolerance,
-    onIteration,
-    signal,
-    sweepsPerSubmit,
-    checkpoint,
-    solver = "cholesky",
-    ridge = 0,
-  } = options;
+  const { checkpoint, solver = "cholesky", ridge = 0, signal } = options;
   return iterate<KruskalTensor>(source, {
     name,
-    stopping: { sweeps, tolerance, onIteration, signal, sweepsPerSubmit },
+    stopping: options,
     starts,
     seed,
     saving: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },

@@ -1,5 +1,6 @@
 /** A start of CP from singular vectors: in a file that nothing else imports, so that it loads when it is asked for. */
-import { signColumns, slice } from "../ops/index.js";
+import { Program, type Scheduler, type Tensor } from "../gpu/index.js";
+import { fill, signColumns, slice } from "../ops/index.js";
 import { Resident, type Source } from "../sources/index.js";
 import { Subspace, type SubspaceTask, subspaceOf, vectorsOf } from "./subspace.js";
 import { TensorScope } from "./tensorScope.js";
@@ -15,6 +16,9 @@ export async function leadingVectors(
 ): Promise<Subspace> {
   if (source instanceof Resident && source.shape[task.mode]! <= SMALL.rows && source.size <= SMALL.entries)
     return await vectorsOfSmall(source, task);
+  // what missing entries are follows from a model, of which there is none yet
+  const nothing = { shape: source.shape, full: (s: Scheduler, out: Tensor) => fill(s, out, 0) };
+  if (source.refresh) await Program.run(source.engine, (p) => source.refresh!(p, nothing), "known entries");
   return (await subspaceOf(source, task, { sweeps: 12, tolerance: 1e-4, signal })).tensor;
 }
 

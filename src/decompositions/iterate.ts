@@ -147,16 +147,23 @@ export interface Sweep {
   errorOf: (row: Float32Array, kind: SweepKind) => Told;
   /** sweeps for small errors, if there are any: compiled when they are first needed */
   correcting?: { below: number; open(): Promise<{ enter: Replay; sweep: Replay }> } | undefined;
+  traits?: SweepTraits;
+}
+
+/** What is special about the sweeps of a method. */
+interface SweepTraits {
   /** the tensors that a sweep reads from the sweep before and writes; needed where there is more than one kind of sweep */
-  state?: readonly Tensor[] | undefined;
+  state?: readonly Tensor[];
   /** false where nobody reads the errors: they are from norms then, however small */
-  isTold?: boolean | undefined;
+  isTold?: boolean;
   /** below this error any sweep may be the last: each is submitted once the error of the sweep before it is known */
-  singleBelow?: number | undefined;
+  singleBelow?: number;
   /** whether the first sweeps may be the last, too, as the start is near the end */
-  beginsNear?: boolean | undefined;
+  beginsNear?: boolean;
   /** what may help where the numbers are no longer finite: `try a larger ridge` */
-  advice?: string | undefined;
+  advice?: string;
+  /** when it is over, where more is known than of any sweep */
+  ruleOf?: (tolerance: number) => StoppingRule;
 }
 
 interface Batch {
@@ -181,16 +188,16 @@ interface Batch {
  */
 export async function converge(
   engine: Engine,
-  { name, precise, cheap, correcting, trace, errorOf, ...sweep }: Sweep,
+  { name, precise, cheap, correcting, trace, errorOf, traits = {} }: Sweep,
   { sweeps = 100, tolerance = TOLERANCE, onIteration, signal, sweepsPerSubmit = SWEEPS_A_BATCH }: StoppingOptions = {},
   expected?: number,
   saving?: SavingOfStart,
 ): Promise<Convergence> {
-  const { state = [], isTold = true, singleBelow = 0, beginsNear = false, advice } = sweep;
+  const { state = [], isTold = true, singleBelow = 0, beginsNear = false, advice, ruleOf } = traits;
   const [ring, columns] = trace.rows.shape as [number, number];
   // a sweep with host steps waits for the host anyway, so its error may as well be read at once
   const batch = precise.hasSteps || cheap?.hasSteps ? 1 : Math.max(1, Math.min(ring, sweepsPerSubmit));
-  const rule = new StoppingRule(tolerance);
+  const rule = ruleOf?.(tolerance) ?? new StoppingRule(tolerance);
   const errors: number[] = [];
   const objectives: number[] = [];
   /** the latest error from norms, divided by its amplification */
@@ -399,14 +406,13 @@ export interface Scope {
 }
 
 /** A solver, as `iterate` drives it. Everything here is about the scaled x, except `restore`. */
-export interface SweepMethod<T> {
+export interface SweepMethod<T> extends SweepTraits {
   /** Puts the state where start number `index` begins. Returns the error there, where it is known. */
   start?(index: number): Promise<number | undefined>;
   /** how many numbers a row of the trace has */
   columns: number;
-  /** whether `record` has a cheap form, which needs `state`: the tensors that a sweep reads from the sweep before and writes */
+  /** whether `record` has a cheap form, which needs `state` */
   hasCheap?: boolean;
-  state?: readonly Tensor[];
   /** X̂ of the present state, for sources that change with it */
   model?: Model;
   /** where such a source writes ‖x − x̂‖² of that state, [1], if it tells it for nothing (`refreshTells`) */
@@ -428,12 +434,6 @@ export interface SweepMethod<T> {
       record(p: Program, trace: Trace): void;
     }>;
   };
-  /** false where nobody reads the errors: they are from norms then, however small */
-  isTold?: boolean;
-  /** as of {@link Sweep} */
-  singleBelow?: number;
-  beginsNear?: boolean;
-  advice?: string;
   /** Copies the result out. */
   finish(): Promise<T>;
   /** Records ‖x − x̂‖² of a result, [1]. */
@@ -538,13 +538,12 @@ export class Problem<T extends { destroy(): void }> {
     try {
       const scope = problem.#scope;
       const method = await begin(scope);
-      const { columns, state, isTold, singleBelow, beginsNear, advice } = method;
       const isExact = source.known !== undefined && method.goesByDifference;
       const changes = source.refresh !== undefined && !isExact && !method.takesAsIs;
       // errors from norms take ‖x‖² as it was, and x changes with the model
       const hasCheap = !changes && (method.hasCheap ?? false);
       const trace: Trace = {
-        rows: scope.allocate([SWEEPS_A_BATCH, columns], "trace"),
+        rows: scope.allocate([SWEEPS_A_BATCH, method.columns], "trace"),
         counter: scope.allocate([1], "counter", "u32"),
       };
       const compile = async (isPrecise: boolean): Promise<Replay> => {
@@ -573,19 +572,7 @@ export class Problem<T extends { destroy(): void }> {
             }
           : undefined;
       problem.method = method;
-      problem.#sweep = {
-        name,
-        precise,
-        cheap,
-        correcting,
-        trace,
-        errorOf,
-        state,
-        isTold,
-        singleBelow,
-        beginsNear,
-        advice,
-      };
+      problem.#sweep = { name, precise, cheap, correcting, trace, errorOf, traits: method };
       return problem;
     } catch (error) {
       problem.destroy();
@@ -629,7 +616,7 @@ export class Problem<T extends { destroy(): void }> {
   /** Keeps the state of starts by a checkpoint. */
   async keeper(checkpoint: Checkpoint, options: Record<string, unknown>): Promise<Keeper> {
     const { Keeper } = await import("./checkpoint.js");
-    return await Keeper.open(checkpoint, this.name, this.source, options, this.#sweep.state ?? []);
+    return await Keeper.open(checkpoint, this.name, this.source, options, this.method.state ?? []);
   }
 
   /** The present state as a result, of the scaled x. */

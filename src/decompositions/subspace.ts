@@ -42,6 +42,7 @@ import {
   type SweepMethod,
   stoppingRules,
 } from "./iterate.js";
+import { LinearRule } from "./linearRule.js";
 import { TensorScope } from "./tensorScope.js";
 
 /** The largest rank whose iteration has so few columns (128) that one workgroup turns them; beyond, an SVD of the unfolding is faster. */
@@ -178,6 +179,10 @@ export function subspaceMethod(
     // a start, of which nobody reads the errors, is of what x is at first
     takesAsIs: !isTold,
     state: [basis, projected, turn],
+    // a few sweeps are enough where singular values fall, so none is begun before it is known that the last one was not
+    beginsNear: true,
+    singleBelow: Number.POSITIVE_INFINITY,
+    ruleOf: (tolerance) => new LinearRule(tolerance),
     async start() {
       await Program.run(engine, (p) => begin(p, iteration, seed), "subspace start");
       return undefined;
@@ -369,11 +374,14 @@ function withoutLeft(s: Scheduler, { u, ...right }: Svd): Pick<Svd, "values" | "
   return right;
 }
 
+/** so many sweeps tell how fast an iteration converges */
+const FIRST_SWEEPS = 3;
+
 /** Runs a subspace iteration. */
 export const subspaceOf = (source: Source, task: SubspaceTask, stopping: StoppingOptions) =>
   iterate<Subspace>(source, {
     name: "leadingSubspace",
-    stopping,
+    stopping: { ...stopping, sweepsPerSubmit: Math.min(stopping.sweepsPerSubmit ?? FIRST_SWEEPS, FIRST_SWEEPS) },
     seed: task.seed,
     zero: () => zeroSubspace(source, task),
     begin: (scope) => subspaceMethod(scope, task),

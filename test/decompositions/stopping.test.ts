@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { LinearRule } from "../../src/decompositions/linearRule.js";
 import { StoppingRule } from "../../src/decompositions/stopping.js";
 import { randomArray } from "../reference.js";
 
@@ -70,5 +71,38 @@ describe("StoppingRule", () => {
         series(100, () => 0),
       ),
     ).toMatchObject({ converged: true });
+  });
+});
+
+describe("LinearRule", () => {
+  /** The sweep after which the rule is over, of at most 60. */
+  const endOf = (errorOf: (sweep: number) => number, tolerance = 1e-6): number => {
+    const rule = new LinearRule(tolerance);
+    for (let sweep = 1; sweep <= 60; sweep++) {
+      rule.tell(errorOf(sweep));
+      if (rule.converged) return sweep;
+    }
+    return Number.POSITIVE_INFINITY;
+  };
+
+  it("is over as soon as nothing more is to come", () => {
+    expect(endOf((sweep) => 0.1 + 1e-3 ** sweep)).toBe(4);
+    expect(endOf((sweep) => 0.1 + 1e-4 ** sweep)).toBe(3);
+    // exact, and to the last digit of f32: no faster than by the rule of all others
+    expect(endOf((sweep) => 1e-7 * (1 + 0.1 * Math.sin(sweep)))).toBe(4);
+  });
+
+  it("waits for the slowest of several vectors", () => {
+    for (const rate of [0.99, 0.9, 0.5]) {
+      const errorOf = (sweep: number): number => 0.1 + 1e-3 ** sweep + 2e-5 * rate ** sweep;
+      const end = endOf(errorOf);
+      // what is left, beside the change of a sweep that the tolerance allows
+      expect(errorOf(end) - 0.1).toBeLessThan(Math.max(1e-6, 1e-6 / (1 - rate)));
+      expect(end).toBeGreaterThan(4);
+    }
+  });
+
+  it("has no end without a tolerance", () => {
+    expect(endOf((sweep) => 0.1 + 1e-4 ** sweep, 0)).toBe(Number.POSITIVE_INFINITY);
   });
 });
