@@ -77,11 +77,13 @@ const LOW = 1 / 8;
 const FEW_SWEEPS = 8;
 /** left and right vectors may miss each other by this part of the largest singular value, as those of all singular values do */
 const EXACT = 5e-6;
+/** smaller singular values, as parts of the largest, have more digits from the SVD of all than from products with the matrix */
+const LARGE = 1e-3;
 
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). A rank of at most 85, and an eighth of the
  * shorter side, is first looked for by a subspace iteration (Halko, Martinsson & Tropp 2011). Its vectors are taken where they belong to each other as
- * well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁), which takes a few sweeps where singular values fall. Beyond a shorter side of 1024 they are taken as
+ * well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁) and σ_r is not below σ₁/1000, which takes a few sweeps where singular values fall. Beyond a shorter side of 1024 they are taken as
  * they are after 40 sweeps at most: the error is then within 0.1 % of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
@@ -156,7 +158,8 @@ async function leading(
     sumOfSquares(s, image, { axis: 0, out: missed });
   }, "singular vectors");
   const [squares, all] = (await engine.read([missed, values])) as [Float32Array, Float32Array];
-  if (!isLarge && !(Math.sqrt(Math.max(...squares)) <= EXACT * all[0]!)) return null;
+  const isExact = Math.sqrt(Math.max(...squares)) <= EXACT * all[0]! && all[rank - 1]! >= LARGE * all[0]!;
+  if (!isLarge && !isExact) return null;
   return scope.handOut(new SvdFactors(u, values, v));
 }
 

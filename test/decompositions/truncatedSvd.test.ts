@@ -38,6 +38,38 @@ describe("truncatedSvd", () => {
     expect(distance(data, back)).toBeCloseTo(result.relativeError, 5);
   });
 
+  it.each([
+    // a few sweeps find the first; of the others all singular values are computed
+    ["a few large values above noise", 300, 200, 12, 0.01, (k: number) => 1 / (1 + k), true],
+    ["values that fall slowly", 160, 130, 8, 1, () => 0.02, false],
+    ["values down to 1e-6 of the largest", 160, 104, 10, 0, (k: number) => 10 ** ((-6 * k) / 9), false],
+    ["more columns than rows", 90, 240, 5, 0.02, (k: number) => 2 ** -k, true],
+  ] as const)("of a low rank has the singular values of f64: %s", async (_, m, n, rank, noise, sizeOf, isFast) => {
+    const engine = await testEngine();
+    const [left, right, rest] = [randomArray(m * rank, 11), randomArray(n * rank, 12), randomArray(m * n, 13)];
+    const data = Float32Array.from({ length: m * n }, (_, e) => {
+      let sum = noise * (2 * rest[e]! - 1) * 0.3;
+      for (let k = 0; k < rank; k++)
+        sum += sizeOf(k) * (2 * left[Math.floor(e / n) * rank + k]! - 1) * (2 * right[(e % n) * rank + k]! - 1);
+      return sum;
+    });
+    using a = engine.tensor([m, n], data);
+    const { dispatches } = engine.counters;
+    using result = await truncatedSvd(engine, a, { rank });
+    expect(engine.counters.dispatches - dispatches < 260).toBe(isFast);
+    const { diagonal } = new SingularValueDecomposition(Matrix.from1DArray(m, n, [...data]), { autoTranspose: true });
+    for (const [k, value] of (await result.values.read()).entries())
+      expect(Math.abs(value - diagonal[k]!)).toBeLessThan(1e-5 * diagonal[k]! + 1e-8 * diagonal[0]!);
+    const lost = diagonal.slice(rank).reduce((sum, value) => sum + value ** 2, 0);
+    const all = diagonal.reduce((sum, value) => sum + value ** 2, 0);
+    expect(Math.abs(result.relativeError - Math.sqrt(lost / all))).toBeLessThan(1e-6);
+    const values = [...(await result.u.read())];
+    for (let k = 0; k < rank; k++) {
+      const column = Float64Array.from({ length: m }, (_, row) => values[row * rank + k]!);
+      expect(Math.abs(Math.hypot(...column) - 1)).toBeLessThan(1e-6);
+    }
+  });
+
   it("tells singular values of 1e-6 of the largest", async () => {
     const engine = await testEngine();
     const [m, n] = [24, 13];
