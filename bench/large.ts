@@ -1,4 +1,5 @@
 /** Tensors larger than a binding, than the memory of the GPU, or than what full decompositions take: what `bench/large.mjs` runs. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -39,6 +40,8 @@ temporary folder, which is deleted. CASE is one of
   --methods LIST     of cp, stHosvd (both); hosvd, tuckerHOOI, ttSVD, tensorRingSVD,
                      tensorRingALS, blockTermALS (R blocks of ranks 1)
   --rounds N         of passes that are timed in turn (5)
+  --cold             takes the file out of the operating system's cache before each pass, so
+                     that reading it is reading the disk (Linux, by dd)
   --seed N           (1)
   --help
 
@@ -64,6 +67,7 @@ interface Case {
   methods: string[];
   /** of passes that are timed */
   rounds: number;
+  cold: boolean;
 }
 
 function parse(): Case | null {
@@ -78,6 +82,7 @@ function parse(): Case | null {
       ...{ dtype: { type: "string", default: "f4" }, memory: { type: "string" }, help: { type: "boolean" } },
       ...{ methods: { type: "string", default: "stHosvd,cp" }, seed: { type: "string", default: "1" } },
       rounds: { type: "string", default: "5" },
+      cold: { type: "boolean", default: false },
     },
   });
   const name = positionals[0] as keyof typeof CASES | undefined;
@@ -100,6 +105,7 @@ function parse(): Case | null {
     memory,
     methods: values.methods.split(",").filter(Boolean),
     rounds: Number(values.rounds),
+    cold: values.cold,
   };
 }
 
@@ -272,6 +278,12 @@ async function solve(
   console.log(`engine: peak ${mega(engine.memory().peak)}; process: peak ${mega(resident())} resident`);
 }
 
+/** Takes a file out of the operating system's cache. */
+function leaveCache(file: string): void {
+  const options = ["oflag=nocache", "conv=notrunc,fdatasync", "count=0", "status=none"];
+  execFileSync("dd", ["if=/dev/null", `of=${file}`, ...options]);
+}
+
 /** What a pass over a file takes, beside plain reading of it: by rounds in turn, in each of which everything is run once. */
 async function timePasses(engine: Engine, x: Slabs, file: string, reader: RowReader, task: Case): Promise<void> {
   const bytes = statSync(file).size;
@@ -305,6 +317,7 @@ async function timePasses(engine: Engine, x: Slabs, file: string, reader: RowRea
   const times = works.map((): Spent[] => []);
   for (let round = 0; round <= task.rounds; round++)
     for (const [index, [, work]] of works.entries()) {
+      if (task.cold) leaveCache(file);
       const time = await spent(work);
       // the first round compiles and fills caches
       if (round) times[index]!.push(time);

@@ -13,7 +13,7 @@ it("forced names that no op knew yet are judged when the first schedule begins",
   expect(() => right.scheduler()).not.toThrow();
   for (let again = 0; again < 2; again++)
     expect(() => wrong.scheduler()).toThrow(
-      'scheduler: variants has no choice "matmull"; there are conv2d, kruskal, matmul, mttkrp',
+      /^scheduler: variants has no choice "matmull"; there are .*\bconv2d, .*\bkruskal, .*\bmatmul, .*\bmttkrp\b/,
     );
   expect(() => new Engine(device, { variants: { matmull: "tiled" } })).toThrow(
     'new Engine: variants has no choice "matm',

@@ -139,7 +139,7 @@ describe("a forced rule", () => {
 
   it("is refused where there is no such rule, value or kernel", () => {
     expect(() => on({ soleWorkgroups: 64 })).toThrow(
-      /^new Engine: variants has no choice "soleWorkgroups"; there are alsRows, .*\bconv2d\b.*\bkruskal\b.*\bmatmul\b.*\bmttkrp\b.*\bresidual\b.*\bsoleWorkgroup\b/,
+      /^new Engine: variants has no choice "soleWorkgroups"; there are .*\balsRows\b.*\bconv2d\b.*\bkruskal\b.*\bmatmul\b.*\bmttkrp\b.*\bresidual\b.*\bsoleWorkgroup\b/,
     );
     expect(() => on({ jacobiTeam: 3 })).toThrow("new Engine: jacobiTeam is 3, needs a power of two from 1 to 16");
     expect(() => on({ permuteTiles: "sometimes" })).toThrow(
