@@ -374,7 +374,10 @@ function describe(
     ...(course ? [[steps!, `${course.sweeps}, ${endOf(report, tolerance)}`]] : []),
     ...(starts ? [["starts", startsOf(starts, init)]] : []),
     ...remarks.map((line) => [...line]),
-    ["reads", `${formatPasses(report.reads)} of the tensor, in ${formatCount(report.dispatches)} dispatches`],
+    // slices of a list are not read as one tensor
+    report.reads
+      ? ["reads", `${formatPasses(report.reads)} of the tensor, in ${formatCount(report.dispatches)} dispatches`]
+      : ["dispatches", formatCount(report.dispatches)],
     ["time", `${formatSeconds(report.seconds.decompose)} of ${formatSeconds(report.seconds.total)} in all`],
     ["adapter", report.adapter],
     ["written", report.out ? [report.out, ...list, ...notes].join("\n") : "no factors: --out result.npz keeps them"],
