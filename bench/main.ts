@@ -1,5 +1,4 @@
 /** `npm run bench`: parses options, runs cases in Chromium or in Node, prints and writes the results. */
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join, resolve } from "node:path";
@@ -12,6 +11,7 @@ import { cases } from "./cases/index.js";
 import { compileAll, compiledByChild, compiledTable, isChild } from "./compiled.js";
 import { DEFAULTS, type MeasureOptions } from "./measure.js";
 import { openInNode, peersInstalled } from "./node.js";
+import { quoted, version } from "./provenance.js";
 import { heldToday, judgedText, markdown, oneLine, plainText, type Report } from "./report.js";
 import { isBad, type Result } from "./result.js";
 import type { Opened } from "./session.js";
@@ -109,10 +109,6 @@ const formatLeft = (value: number): string =>
       ? `${Math.ceil(value / 60)} min`
       : `${(value / 3600).toFixed(1)} h`;
 
-/** An argument of the command line, in quotes where a shell needs them. */
-const quoted = (argument: string): string =>
-  /^[\w./=:-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
-
 /** Estimated work of a case for the progress bar: flops and bytes, and 1 for compiling. */
 const weightOf = ({ flops, bytes }: Case): number => 1 + (flops + 10 * bytes) / 1e9;
 
@@ -168,7 +164,7 @@ async function run(options: Options): Promise<number> {
     environment,
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
     command: `npm run bench -- ${process.argv.slice(2).map(quoted).join(" ")}`.replace(/ -- $/, ""),
-    version: JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version + commit(),
+    version: version(),
     peers: opened.peers,
     probes: opened.probes,
     fineTimestamps: opened.fineTimestamps,
@@ -248,17 +244,6 @@ async function run(options: Options): Promise<number> {
   if (bad) console.error(`${bad} rows are wrong or failed`);
   if (broken) throw new Error(`stopped after ${report.results.length} of ${chosen.length} cases: ${broken.message}`);
   return bad ? 1 : 0;
-}
-
-/** The commit of a checkout: ` (abc1234)`, or ` (abc1234+)` with uncommitted changes; empty outside of a checkout. */
-function commit(): string {
-  try {
-    const git = (...args: string[]): string =>
-      execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    return ` (${git("rev-parse", "--short", "HEAD")}${git("status", "--porcelain", "--", "src", "shaders") ? "+" : ""})`;
-  } catch {
-    return "";
-  }
 }
 
 program.parse();

@@ -2,10 +2,9 @@
  * Each method that TensorLy has, too, beside TensorLy's on the same data, to the same error, turn by turn: what `bench/methods.mjs` runs. Its script makes
  * the data, chooses the fastest way to call TensorLy, times it, and computes the errors of both sides in f64. It waits while tenfold runs, and the other way round.
  */
-import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { cpus, loadavg } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { parseArgs } from "node:util";
@@ -14,6 +13,7 @@ import { writeAtomic } from "../src/node/files.js";
 import { openEngine } from "../src/node/index.js";
 import { METHOD_CASES, type MethodCase, type Solved } from "./methodCases.js";
 import { chosenCases, type MethodRow, type MethodsReport, methodsText } from "./methodsReport.js";
+import { quoted, version } from "./provenance.js";
 import { ratiosOf, type Summary, summarize } from "./statistics.js";
 
 const HELP = `node bench/methods.mjs [OPTIONS]
@@ -37,7 +37,6 @@ Examples
   node bench/methods.mjs --python .cache/python/bin/python --json bench/results/methods.json
 `;
 
-const root = resolve(import.meta.dirname, "..");
 const script = join(import.meta.dirname, "peers/tensorly_methods.py");
 /** iterations of the short run; an iteration's time is what a longer run takes beyond it */
 const SHORT = 4;
@@ -318,19 +317,6 @@ async function measure(
 
 // ---- the run
 
-/** The commit of a checkout: ` (abc1234)`, or ` (abc1234+)` with uncommitted changes. */
-function commit(): string {
-  try {
-    const git = (...args: string[]): string =>
-      execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    return ` (${git("rev-parse", "--short", "HEAD")}${git("status", "--porcelain", "--", "src", "shaders") ? "+" : ""})`;
-  } catch {
-    return "";
-  }
-}
-
-const quoted = (argument: string): string =>
-  /^[\w./=:-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
 const nameOf = ({ data, call }: MethodCase): string => `${data}: ${call}`;
 
 async function main(settings: Settings): Promise<void> {
@@ -350,7 +336,7 @@ async function main(settings: Settings): Promise<void> {
     machine: { processor: cpus()[0]!.model.trim(), cores: cpus().length },
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
     command: `node bench/methods.mjs ${process.argv.slice(2).map(quoted).join(" ")}`.trim(),
-    version: (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version + commit(),
+    version: version(),
     peers: names.versions,
     load: [loadavg()[0]!, Number.NaN],
     rounds: settings.rounds,
