@@ -149,18 +149,25 @@ async function leading(
   using scope = new TensorScope(engine);
   const [values, v] = [scope.keep(inner.values), scope.keep(inner.v)];
   const u = scope.allocate([x.shape[0]!, rank], "U");
-  using missed = engine.tensor([rank], null, { label: "residuals" });
   await engine.run((s) => {
     polishColumns(s, matmul(s, space, small), { out: u });
     signColumns(s, u, v);
+  }, "singular vectors");
+  const found = new SvdFactors(u, values, v);
+  if (!isLarge && !(await isExact(engine, x, found))) return null;
+  return scope.handOut(found);
+}
+
+/** Whether singular triplets are as good as those of the SVD of all. */
+async function isExact(engine: Engine, x: Tensor, { u, values, v }: SvdFactors): Promise<boolean> {
+  using missed = engine.tensor(values.shape, null, { label: "residuals" });
+  await engine.run((s) => {
     const image = matmul(s, x, v);
     accumulate(s, scaleColumns(s, u, values), image, { alpha: -1 });
     sumOfSquares(s, image, { axis: 0, out: missed });
-  }, "singular vectors");
+  }, "residuals");
   const [squares, all] = (await engine.read([missed, values])) as [Float32Array, Float32Array];
-  const isExact = Math.sqrt(Math.max(...squares)) <= EXACT * all[0]! && all[rank - 1]! >= LARGE * all[0]!;
-  if (!isLarge && !isExact) return null;
-  return scope.handOut(new SvdFactors(u, values, v));
+  return Math.sqrt(Math.max(...squares)) <= EXACT * all[0]! && all.at(-1)! >= LARGE * all[0]!;
 }
 
 /** The first `rank` triplets and their error, of the scaled x. */

@@ -86,7 +86,7 @@ export function triangleOf(s: Scheduler, a: Tensor): Tensor {
   assertCall("triangleOf", s, { a });
   const [m, n] = a.shape as [number, number];
   if (a.order === 2 && m >= n && n <= MOST_IN_BLOCKS && !isTall(m, n)) {
-    const levels = levelsOf(matricesOf(a), null, (shape, label) => s.tensor(shape, { label }));
+    const levels = levelsOf(s, matricesOf(a), null);
     const r = trianglesByBlocks(s, a, levels);
     releaseLevels(s, levels);
     return r;
@@ -140,7 +140,7 @@ export class EachQr {
     if (this.#together) {
       const { state } = this.#together;
       choleskyPasses(s, this.a, { ...this.#together, r: triangles });
-      const levels = this.#levels(s);
+      const levels = levelsOf(s, this.#matrices, this.heights);
       trianglesByBlocks(s, this.a, levels, { r: triangles, state });
       releaseLevels(s, levels);
       return triangles;
@@ -178,7 +178,7 @@ export class EachQr {
     const right = batchMatmul(s, inverse, p);
     batchMatmul(s, once, right, { out: result });
     s.release(right);
-    const levels = this.#levels(s);
+    const levels = levelsOf(s, this.#matrices, this.heights);
     s.release(trianglesByBlocks(s, this.a, levels, { state }));
     let above = p;
     for (const level of [...levels].reverse()) {
@@ -188,10 +188,6 @@ export class EachQr {
       above = q;
     }
     releaseLevels(s, levels);
-  }
-
-  #levels(s: Scheduler): Level[] {
-    return levelsOf(this.#matrices, this.heights, (shape, label) => s.tensor(shape, { label }));
   }
 
   /** Records something of each matrix in turn. */
@@ -284,18 +280,14 @@ interface Level extends Matrices {
   heights: Tensor<"u32"> | null;
 }
 
-/** The blocks of matrices, and then of their triangles, up to one block a matrix. */
-function levelsOf(
-  matrices: Matrices,
-  heights: Tensor<"u32"> | null,
-  allocate: (shape: readonly number[], label: string) => Tensor,
-): Level[] {
+/** The blocks of matrices, and then of their triangles, up to one block a matrix: temporaries, for `releaseLevels`. */
+function levelsOf(s: Scheduler, matrices: Matrices, heights: Tensor<"u32"> | null): Level[] {
   const { count, columns } = matrices;
   const levels: Level[] = [];
   for (let { rows } = matrices; ; rows = levels.at(-1)!.groups * columns) {
     const { height, groups } = blocksOf({ count, rows, columns });
-    const work = allocate([count * groups, 2 * columns, 4 * Math.ceil(height / 4)], "QR work");
-    const factors = allocate([count * groups, columns, 3], "reflection factors");
+    const work = s.tensor([count * groups, 2 * columns, 4 * Math.ceil(height / 4)], { label: "QR work" });
+    const factors = s.tensor([count * groups, columns, 3], { label: "reflection factors" });
     levels.push({
       ...{ count, rows, columns, groups, height },
       work,
