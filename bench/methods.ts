@@ -261,7 +261,7 @@ async function measure(
     const isReached = error <= goal;
     let round = 0;
     const samples = { ours: [] as Time[], theirs: [] as Time[] };
-    const each = { ours: [] as number[], theirs: [] as number[] };
+    const perIteration = { ours: [] as number[], theirs: [] as number[] };
     const ours = (sweeps: number, repetitions: number) => timeOurs(engine, () => run(sweeps), repetitions);
     const theirs = (sweeps: number, repetitions: number) => timeTheirs(peer, sweeps, repetitions);
     const longer = Math.min(LONGER, long);
@@ -274,12 +274,13 @@ async function measure(
     const turn = {
       ours: async () => {
         if (isReached) samples.ours.push(await ours(iterations, repetitions.ours));
-        if (isTimed()) each.ours.push(((await ours(longer, 1)).ms - (await ours(SHORT, 1)).ms) / (longer - SHORT));
+        if (isTimed())
+          perIteration.ours.push(((await ours(longer, 1)).ms - (await ours(SHORT, 1)).ms) / (longer - SHORT));
       },
       theirs: async () => {
         samples.theirs.push(await theirs(theirIterations, repetitions.theirs));
         if (isTimed())
-          each.theirs.push(((await theirs(longer, 1)).ms - (await theirs(SHORT, 1)).ms) / (longer - SHORT));
+          perIteration.theirs.push(((await theirs(longer, 1)).ms - (await theirs(SHORT, 1)).ms) / (longer - SHORT));
       },
     };
     const begun = performance.now();
@@ -304,8 +305,8 @@ async function measure(
       iteration: isDirect
         ? null
         : {
-            ...{ ours: summarize(each.ours), theirs: summarize(each.theirs) },
-            ratio: summarize(ratiosOf(each.ours, each.theirs)),
+            ...{ ours: summarize(perIteration.ours), theirs: summarize(perIteration.theirs) },
+            ratio: summarize(ratiosOf(perIteration.ours, perIteration.theirs)),
           },
       rounds: round,
       ...(failed.length && { message: `failed: ${failed.join("; ")}` }),

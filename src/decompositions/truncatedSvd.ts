@@ -82,9 +82,10 @@ const LARGE = 1e-3;
 
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). A rank of at most 85, and an eighth of the
- * shorter side, is first looked for by a subspace iteration (Halko, Martinsson & Tropp 2011). Its vectors are taken where they belong to each other as
- * well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁) and σ_r is not below σ₁/1000, which takes a few sweeps where singular values fall. Beyond a shorter side of 1024 they are taken as
- * they are after 40 sweeps at most: the error is then within 0.1 % of the best, and singular values are the more exact the faster they fall.
+ * shorter side, is first looked for by a subspace iteration (Halko, Martinsson & Tropp 2011), which takes a few sweeps where singular values fall. Its
+ * vectors are taken where left and right ones belong to each other as well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁) and σ_r is not below σ₁/1000,
+ * else all singular values are computed. Beyond a shorter side of 1024 they are taken as they are after 40 sweeps at most: the error is then within 0.1 %
+ * of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
  * @throws TenfoldError where A holds NaN or infinity, or f32 cannot keep the promised error (the least that it can is said)
@@ -153,9 +154,9 @@ async function leading(
     polishColumns(s, matmul(s, space, small), { out: u });
     signColumns(s, u, v);
   }, "singular vectors");
-  const found = new SvdFactors(u, values, v);
-  if (!isLarge && !(await isExact(engine, x, found))) return null;
-  return scope.handOut(found);
+  const triplets = new SvdFactors(u, values, v);
+  if (!isLarge && !(await isExact(engine, x, triplets))) return null;
+  return scope.handOut(triplets);
 }
 
 /** Whether singular triplets are as good as those of the SVD of all. */
