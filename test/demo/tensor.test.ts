@@ -10,11 +10,12 @@ import {
   choose,
   ends,
   expectForEveryone,
+  holdsNoLongTask,
   loaded,
-  longestTask,
   memory,
   page,
   press,
+  RETRIED,
   says,
   set,
   settled,
@@ -250,9 +251,9 @@ describe("a tensor of one's own", () => {
     expect((await memory()).live).toBe(0);
   });
 
-  it("holds no task of 50 ms, neither for a large array nor for a long table", async () => {
+  it("holds no task of 50 ms, neither for a large array nor for a long table", RETRIED, async () => {
     await visit("tensor?data=file&method=tucker&algorithm=st-hosvd&ranks=4");
-    const longest = await longestTask(async () => {
+    await holdsNoLongTask(async () => {
       // made in the page: 16 MB and 200,000 lines
       await page.evaluate(async () => {
         const breathe = () => new Promise((resolve) => setTimeout(resolve));
@@ -284,7 +285,6 @@ describe("a tensor of one's own", () => {
       await isRead("long.csv");
     });
     expect(await page.$eval("#file", (file) => file.textContent)).toContain("200000 × 4");
-    expect(longest).toBeLessThan(50);
   });
 
   it("is for everyone: axe finds nothing, light and dark, and it fits phones and tablets", async () => {
