@@ -338,7 +338,7 @@ export function recordHosvd(
 }
 
 /** Records a basis of the range of x's unfolding, and x projected on it. */
-function rangeOf(
+export function rangeOf(
   p: Program,
   x: Reader,
   { mode, columns, seed, steps }: { mode: number; columns: number; seed: number; steps: number },

@@ -33,6 +33,7 @@ export {
   pair,
   type Side,
 } from "./conv2d.js";
+export * from "./contract.js";
 export * from "./conv3d.js";
 export { type CoreSteps, coreSteps, fusesCoreSteps } from "./coreSteps.js";
 export { type CpSweeps, cpSweeps, fusesSweeps } from "./cpSweeps.js";
