@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from "../gpu/index.js";
 import { appendRow, multiply, norm, normal, paste, permute } from "../ops/index.js";
-import { checkCall, restore, type Source, TensorReader, withSource } from "../sources/index.js";
+import { checkCall, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
 import {
   type Decomposition,
@@ -25,7 +25,7 @@ import {
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
-import { rangeOf } from "./subspace.js";
+import { recordTruncation } from "./subspace.js";
 import { RingSweep } from "./tensorRingSweep.js";
 import { TensorScope } from "./tensorScope.js";
 import { Allowance, keepPromise, truncateByError, truncateByRank } from "./truncation.js";
@@ -208,10 +208,10 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
 
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
- * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep
- * holds X, the residual of its size, and Q, which is r_k·r_{k+1}/n_k times as large: for small extents and large ranks Q is the
- * largest tensor of all. Of X in slabs the ring is that of a core, as by `ttSVD`: X itself is not read in a sweep.
+ * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts near TR-SVD, widened by small
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep goes by the two halves of the
+ * ring, and forms no Q: it holds X, the residual of its size, and the products of the cores in each half. Of X in slabs the ring is that of a core,
+ * as by `ttSVD`: X itself is not read in a sweep.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -281,7 +281,7 @@ async function ringMethod(
 }
 
 /**
- * Records a start: TR-SVD with a step of subspace iteration in place of each SVD, each core in the corner of one of the ranks asked for, whose other entries
+ * Records a start: TR-SVD as near as few dispatches come to it, each core in the corner of one of the ranks asked for, whose other entries
  * are small random numbers.
  */
 function startRing(p: Program, source: Source, ranks: readonly number[], seed: number): Tensor[] {
@@ -289,24 +289,19 @@ function startRing(p: Program, source: Source, ranks: readonly number[], seed: n
   const { shape } = source;
   const last = shape.length - 1;
   const cut = (matrix: Tensor, rank: number, place: number) =>
-    rangeOf(p, new TensorReader(matrix), {
-      mode: 0,
-      columns: Math.min(rank, ...matrix.shape),
-      seed: seedAt(seed, place),
-      steps: 1,
-    });
+    recordTruncation(p, matrix, Math.min(rank, ...matrix.shape), seedAt(seed, place));
   const x = source.tensor("tensorRingALS").reshape([shape[0]!, -1]);
   const [a, b] = sharedWithin(ranks[0]!, ranks[1]!, Math.min(...x.shape));
   const first = cut(x, a * b, 0);
-  const corners = [permute(s, first.basis.reshape([shape[0]!, a, b]), [1, 0, 2])];
-  let rest = permute(s, first.projected.reshape([a, b, -1]), [1, 2, 0]);
-  s.release(first.basis, first.projected);
+  const corners = [permute(s, first.core.reshape([shape[0]!, a, b]), [1, 0, 2])];
+  let rest = permute(s, first.rest.reshape([a, b, -1]), [1, 2, 0]);
+  s.release(first.core, first.rest);
   for (let k = 1; k < last; k++) {
     const left = corners[k - 1]!.shape[2]!;
-    const { basis, projected } = cut(rest.reshape([left * shape[k]!, -1]), ranks[k + 1]!, k);
+    const next = cut(rest.reshape([left * shape[k]!, -1]), ranks[k + 1]!, k);
     s.release(rest);
-    corners.push(basis.reshape([left, shape[k]!, -1]));
-    rest = projected;
+    corners.push(next.core.reshape([left, shape[k]!, -1]));
+    rest = next.rest;
   }
   corners.push(rest.reshape([-1, shape[last]!, a]));
   return corners.map((corner, k) => {
