@@ -237,6 +237,7 @@ export function cpByUpdates(
   update: CpUpdate,
   method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
+  if (update.within) return update.within(source, options, (...inner) => cpByUpdates(name, ...inner, method));
   const { rank, initialize = "random", starts, seed = 0, acceleration = "nesterov" } = options;
   const { checkpoint, solver = "cholesky", ridge = 0, signal } = options;
   return iterate<KruskalTensor>(source, {
