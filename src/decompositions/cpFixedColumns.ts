@@ -66,7 +66,8 @@ export async function inFixedColumns<O extends Telling, D extends Decomposition<
   const columns = new Map([...fixed, ...modes.map((mode, at) => [mode, small[at]!] as const)]);
   const inner = {
     ...options,
-    ...(initialize && typeof initialize !== "string" && { initialize: initialize.map((f, mode) => columns.get(mode) ?? f) }),
+    ...(initialize &&
+      typeof initialize !== "string" && { initialize: initialize.map((f, mode) => columns.get(mode) ?? f) }),
     ...(onIteration && {
       onIteration: (iteration: Iteration) =>
         onIteration({ ...iteration, relativeError: told(iteration.relativeError) }),

@@ -232,7 +232,7 @@ export async function tensorRingALS(
       stopping: reduced.stopping(stopping),
       seed,
       zero: () => zeroRing(engine, x.shape, asked),
-      begin: (scope) => ringMethod(scope, asked, seed, ridge),
+      begin: (scope) => ringMethod(scope, asked, seed, ridge, stopping.signal),
     });
     const tensor = new TensorRing(await reduced.cores(engine, result.tensor.cores));
     return reduced.decomposition({ ...result, tensor });
@@ -245,8 +245,10 @@ async function ringMethod(
   ranks: readonly number[],
   seed: number,
   ridge: number,
+  signal: AbortSignal | undefined,
 ): Promise<SweepMethod<TensorRing>> {
   const { engine, source } = scope;
+  signal?.throwIfAborted();
   const sweep = new RingSweep(scope, ranks, ridge);
   await Program.run(
     engine,

@@ -19,6 +19,7 @@ export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
 export * from "./carefulGram.js";
 export * from "./cholesky.js";
+export * from "./contract.js";
 export {
   type ConvolutionOptions,
   conv2d,
@@ -33,7 +34,6 @@ export {
   pair,
   type Side,
 } from "./conv2d.js";
-export * from "./contract.js";
 export * from "./conv3d.js";
 export { type CoreSteps, coreSteps, fusesCoreSteps } from "./coreSteps.js";
 export { type CpSweeps, cpSweeps, fusesSweeps } from "./cpSweeps.js";
