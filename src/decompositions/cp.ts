@@ -152,8 +152,7 @@ export async function cpALS(
     x,
     async (source) => {
       const method = await methodOf(source, options.acceleration);
-      const result = await cpByUpdates("cpALS", source, options, update, method);
-      return update.oneSigned ? await withNegativePart(source, update, result) : result;
+      return await withNegativePart(source, update, await cpByUpdates("cpALS", source, options, update, method));
     },
     { byVerbs: true },
   );
@@ -237,26 +236,40 @@ export function cpByUpdates(
   update: CpUpdate,
   method = plainMethod,
 ): Promise<Decomposition<KruskalTensor>> {
-  const { rank, initialize = "random", starts, seed = 0, acceleration = "nesterov" } = options;
-  const { checkpoint, solver = "cholesky", ridge = 0, signal } = options;
-  return iterate<KruskalTensor>(source, {
-    name,
-    stopping: options,
+  const {
+    rank,
+    initialize = "random",
     starts,
-    seed,
-    saving: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },
-    zero: () => zeroKruskal(source.engine, source.shape, rank),
-    begin(scope) {
-      const problem = method(name, scope, rank, update);
-      const start = async (index: number): Promise<number | undefined> => {
-        const how = index ? "random" : initialize;
-        if (typeof how === "string") await problem.initialize(how, seedAt(seed, index), signal);
-        else await problem.startFrom(how);
-        return problem.startError;
-      };
-      return Object.assign(problem, { start });
-    },
-  });
+    seed = 0,
+    acceleration = "nesterov",
+    checkpoint,
+    solver = "cholesky",
+    ridge = 0,
+    signal,
+  } = options;
+  const within = update.within?.(source, options, (...inner) => cpByUpdates(name, ...inner, method));
+  return (
+    within ??
+    iterate<KruskalTensor>(source, {
+      name,
+      stopping: options,
+      starts,
+      seed,
+      saving: checkpoint && { checkpoint, options: { rank, initialize, seed, solver, ridge, acceleration } },
+      zero: () => zeroKruskal(source.engine, source.shape, rank),
+      begin(scope) {
+        const problem = method(name, scope, rank, update);
+        const start = async (index: number): Promise<number | undefined> => {
+          const how = index ? "random" : initialize;
+          await (typeof how === "string"
+            ? problem.initialize(how, seedAt(seed, index), signal)
+            : problem.startFrom(how));
+          return problem.startError;
+        };
+        return Object.assign(problem, { start });
+      },
+    })
+  );
 }
 
 /** What a {@link CpSolver} is created with: it has one start at a time, so there are no `starts`. */

@@ -177,7 +177,27 @@ export function constrained(
     if ("smooth" in constraint) return smooth(constraint.smooth, constraint.nonnegative ?? false, mode);
     return sparse(constraint.sparse, constraint.nonnegative ?? false, mode);
   });
-  return combined(updates, constraints);
+  const update = combined(updates, constraints);
+  if (isPenalised || !update.fixed!.size) return update;
+  const factors = new Map(
+    [...constraints].flatMap(([mode, constraint]) =>
+      isFixed(constraint) ? [[mode, fixedFactor(name, constraint.fixed, [x.shape[mode]!, rank], mode)] as const] : [],
+    ),
+  );
+  return {
+    ...update,
+    within: async (source, options, solve) =>
+      await (await import("./cpFixedColumns.js")).inFixedColumns(source, options, factors, (inner, others, columns) =>
+        solve(
+          inner,
+          others,
+          combined(
+            updates.map((of, mode) => (columns.has(mode) ? fixed(columns.get(mode)!) : of)),
+            constraints,
+          ),
+        ),
+      ),
+  };
 }
 
 /** One update of all modes by those of each. */

@@ -200,8 +200,12 @@ export async function cp(
     "cp",
     x,
     async (source) => {
-      const finish = await startAll("cp", source, options, [options.rank], factors, fixed);
-      return await finish(0);
+      const solve = async (x: Source, asked: CpGaussNewtonOptions, columns: KnownFactors["fixed"]) => {
+        const begun = factors?.map((factor, mode) => columns.get(mode) ?? factor) ?? null;
+        return await (await startAll("cp", x, asked, [options.rank], begun, columns))(0);
+      };
+      if (!fixed.size) return await solve(source, options, fixed);
+      return await (await import("./cpFixedColumns.js")).inFixedColumns(source, options, fixed, solve);
     },
     { byVerbs: true },
   );

@@ -1,4 +1,4 @@
-import type { Engine, Program, Scheduler, Tensor } from "../gpu/index.js";
+import type { Engine, Program, Scheduler, Tensor, TensorData } from "../gpu/index.js";
 import {
   add,
   alsNormalize,
@@ -11,7 +11,9 @@ import {
   subtract,
   type UnnormalizedFactor,
 } from "../ops/index.js";
-import type { Scope, Trace } from "./iterate.js";
+import type { Source } from "../sources/index.js";
+import type { KruskalTensor } from "../tensors/index.js";
+import type { Decomposition, Iteration, Scope, Trace } from "./iterate.js";
 
 /** weight ρ of the proximal term ρ‖A − A₀‖²: it keeps updates defined in f32 where terms are collinear, and vanishes as they converge */
 export const PROXIMAL = 1e-6;
@@ -28,6 +30,13 @@ export interface CpStep {
   weights: Tensor;
   /** ‖x‖² */
   squaredNorm: number;
+}
+
+/** Options of CP that speak of X. */
+export interface ToldOptions {
+  rank: number;
+  initialize?: string | readonly TensorData[] | undefined;
+  onIteration?: ((iteration: Iteration) => void) | undefined;
 }
 
 /**
@@ -47,6 +56,12 @@ export interface CpUpdate {
   prepare?(start: Float32Array, rank: number, mode: number): void;
   /** The update with what it keeps on the GPU for a run: called before `record`. */
   begin?(scope: Scope): CpUpdate;
+  /** Solves in a smaller tensor, with an update for that, where some factors are fixed. */
+  within?<O extends ToldOptions>(
+    source: Source,
+    options: O,
+    solve: (source: Source, options: O, update: CpUpdate) => Promise<Decomposition<KruskalTensor>>,
+  ): Promise<Decomposition<KruskalTensor>>;
   /** whether it lowers something besides ½‖x − x̂‖² */
   readonly hasPenalty?: boolean;
   /** Records twice what the update lowers besides ½‖x − x̂‖², for a model whose columns have norm 1: [1], a temporary. */

@@ -337,6 +337,41 @@ export function recordHosvd(
   x.residual(p, new TuckerTensor(core, factors), { out: loss });
 }
 
+/** all singular vectors of a matrix of at most so many rows are found together, where a basis would have a third of them as columns, or more */
+const FEW_ROWS = 128;
+
+/**
+ * Records the leading left singular vectors of a matrix, and the matrix projected on them; where it has many rows, after two steps of subspace iteration.
+ * They are eigenvectors of C·Cᵀ, and once more of that of the matrix that these have turned, whose Gram matrix knows small singular values as well as large
+ * ones. For starts, as {@link recordHosvd}.
+ */
+export function recordTruncation(p: Program, c: Tensor, rank: number, seed: number): { core: Tensor; rest: Tensor } {
+  const { s } = p;
+  const [rows] = c.shape as [number, number];
+  const columns = basisColumns(c.shape, 0, rank);
+  const isWhole = rows <= Math.min(FEW_ROWS, 3 * columns);
+  const range = isWhole ? null : rangeOf(p, new TensorReader(c), { mode: 0, columns, seed, steps: 2 });
+  const small = range?.projected ?? c;
+  const first = eigenvectorsOf(s, small);
+  const turned = matmul(s, first, small, { transposeA: true });
+  const second = eigenvectorsOf(s, turned);
+  const leading = slice(s, second, [0, 0], [second.shape[0]!, rank]);
+  const turn = matmul(s, first, leading);
+  const core = range ? matmul(s, range.basis, turn) : turn;
+  signColumns(s, core, leading);
+  const rest = matmul(s, leading, turned, { transposeA: true });
+  s.release(first, turned, second, leading, ...(range ? [turn, range.basis, range.projected] : []));
+  return { core, rest };
+}
+
+/** Records the eigenvectors of C·Cᵀ. */
+function eigenvectorsOf(s: Scheduler, c: Tensor): Tensor {
+  const products = unfoldedProduct(s, c, c, 0);
+  const { values, vectors } = symmetricEigen(s, products);
+  s.release(products, values);
+  return vectors;
+}
+
 /** Records a basis of the range of x's unfolding, and x projected on it. */
 function rangeOf(
   p: Program,

@@ -10,19 +10,8 @@ import {
   TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
-import {
-  accumulate,
-  appendRow,
-  copy,
-  multiply,
-  norm,
-  normal,
-  paste,
-  permute,
-  solveSymmetric,
-  unfoldedProduct,
-} from "../ops/index.js";
-import { checkCall, type Difference, restore, type Source, withSource } from "../sources/index.js";
+import { appendRow, multiply, norm, normal, paste, permute } from "../ops/index.js";
+import { checkCall, restore, type Source, withSource } from "../sources/index.js";
 import { TensorRing } from "../tensors/index.js";
 import {
   type Decomposition,
@@ -36,6 +25,8 @@ import {
 } from "./iterate.js";
 import { type LinalgOptions, linalgRules } from "./linalg.js";
 import { Reduced } from "./reduced.js";
+import { recordTruncation } from "./subspace.js";
+import { RingSweep } from "./tensorRingSweep.js";
 import { TensorScope } from "./tensorScope.js";
 import { Allowance, keepPromise, truncateByError, truncateByRank } from "./truncation.js";
 
@@ -217,10 +208,10 @@ const alsRules: OptionRules<TensorRingAlsOptions> = {
 
 /**
  * A tensor ring of given ranks by alternating least squares (TR-ALS, Zhao et al. 2016, algorithm 2): a core after the other
- * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts from TR-SVD, widened by small
- * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep
- * holds X, the residual of its size, and Q, which is r_k·r_{k+1}/n_k times as large: for small extents and large ranks Q is the
- * largest tensor of all. Of X in slabs the ring is that of a core, as by `ttSVD`: X itself is not read in a sweep.
+ * is solved for with the others fixed, X₍ₖ₎ ≈ G₍ₖ₎·Qᵀ with Q the chain of the others. Starts near TR-SVD, widened by small
+ * random numbers where ranks exceed it. A proximal term keeps the solutions finite, and the error never rises. A sweep goes by the two halves of the
+ * ring, and forms no Q: it holds X, the residual of its size, and the products of the cores in each half. Of X in slabs the ring is that of a core,
+ * as by `ttSVD`: X itself is not read in a sweep.
  */
 export async function tensorRingALS(
   engine: Engine,
@@ -250,92 +241,79 @@ export async function tensorRingALS(
 
 /** TR-ALS as a method of `iterate`: a sweep goes on from the cores and the residual that the sweep before left. */
 async function ringMethod(
-  { engine, keep, source }: Scope,
+  scope: Scope,
   ranks: readonly number[],
   seed: number,
   ridge: number,
   signal: AbortSignal | undefined,
 ): Promise<SweepMethod<TensorRing>> {
-  const ring = keep(await startRing(source, ranks, seed, signal));
-  const residual = keep(source.difference());
-  const last = source.order - 1;
-  await Program.run(engine, (p) => refreshBy(p, ring, last, ring.others(p.s, last), residual), "TR-ALS start");
+  const { engine, source } = scope;
+  signal?.throwIfAborted();
+  const sweep = new RingSweep(scope, ranks, ridge);
+  await Program.run(
+    engine,
+    (p) => {
+      const start = startRing(p, source, ranks, seed);
+      sweep.begin(p.s, start);
+      p.s.release(...start);
+    },
+    "TR-ALS start",
+  );
   return {
     columns: 1,
     advice: "a larger ridge",
-    record(p, { rows, counter }) {
-      for (let k = 0; k <= last; k++) updateCore(p, ring, k, residual, ridge);
-      const squared = residual.squaredNorm(p);
-      appendRow(p.s, squared, rows, counter);
-      p.s.release(squared);
+    record({ s }, { rows, counter }) {
+      const squared = s.tensor([1], { label: "squared norm" });
+      sweep.record(s, squared);
+      appendRow(s, squared, rows, counter);
+      s.release(squared);
     },
     errorOf: (row) => ({ fromResidual: Math.sqrt(row[0]! / source.squaredNorm) }),
     async finish() {
       using tensorScope = new TensorScope(engine);
-      const cores = ring.cores.map((core) => tensorScope.allocate(core.shape, core.label));
-      await engine.run((s) => {
-        for (const [k, core] of cores.entries()) copy(s, ring.cores[k]!, { out: core });
-      }, "TR-ALS result");
+      const cores = source.shape.map((extent, k) =>
+        tensorScope.allocate([ranks[k]!, extent, ranks[(k + 1) % ranks.length]!], `core ${k}`),
+      );
+      await engine.run((s) => sweep.standard(s, cores), "TR-ALS result");
       return tensorScope.handOut(new TensorRing(cores));
     },
-    residual: (p, tensor, out) => {
-      residual.refresh(p, tensor);
-      residual.squaredNorm(p, { out });
-    },
+    residual: (p, tensor, out) => void source.residual(p, tensor, { out }),
     restore: (tensor, exponent) => restoreRing(engine, "tensorRingALS", tensor, exponent),
   };
 }
 
-/** The cores of TR-SVD, each in the corner of one of the ranks asked for, whose other entries are small random numbers. */
-async function startRing(
-  source: Source,
-  ranks: readonly number[],
-  seed: number,
-  signal: AbortSignal | undefined,
-): Promise<TensorRing> {
-  const { engine } = source;
-  using tensorScope = new TensorScope(engine);
-  const { cores: corners } = (await ringBySvd("tensorRingALS", source, ranks, null, { seed, signal })).tensor;
-  for (const corner of corners) tensorScope.keep(corner);
-  const cores = corners.map((corner, k) => {
-    const shape = [ranks[k]!, corner.shape[1]!, ranks[(k + 1) % ranks.length]!];
-    return sizeOf(shape) === corner.size ? corner : tensorScope.allocate(shape, `core ${k}`);
-  });
-  await engine.run((s) => {
-    cores.forEach((core, k) => {
-      const corner = corners[k]!;
-      if (core === corner) return;
-      const random = normal(s, core.shape, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
-      const size = norm(s, corner);
-      multiply(s, random, size, { out: core });
-      paste(s, corner, core, [0, 0, 0]);
-      s.release(random, size);
-    });
-  }, "TR-ALS start");
-  for (const corner of corners) if (!cores.includes(corner)) corner.destroy();
-  return tensorScope.handOut(new TensorRing(cores));
-}
-
-/** Records the update of one core from a residual X − X̂ that is that of the ring, and the residual that is left after it. */
-function updateCore(p: Program, ring: TensorRing, k: number, residual: Difference, ridge: number): void {
+/**
+ * Records a start: TR-SVD as near as few dispatches come to it, each core in the corner of one of the ranks asked for, whose other entries
+ * are small random numbers.
+ */
+function startRing(p: Program, source: Source, ranks: readonly number[], seed: number): Tensor[] {
   const { s } = p;
-  const core = ring.cores[k]!;
-  const [left, extent, right] = core.shape as [number, number, number];
-  const q = ring.others(s, k);
-  // the chain as a tensor of X's shape, but for mode k
-  const chain = q.reshape(residual.shape.map((size, mode) => (mode === k ? left * right : size)));
-  const gradient = residual.unfoldedProduct(p, chain, k);
-  const normals = unfoldedProduct(s, q, q, 1);
-  const step = solveSymmetric(s, normals, gradient, { ridge });
-  s.release(gradient, normals);
-  const turned = permute(s, step.reshape([extent, left, right]), [1, 0, 2]);
-  accumulate(s, turned, core);
-  s.release(step, turned);
-  refreshBy(p, ring, k, q, residual);
-}
-
-/** Records residual ← X − X̂ by way of core k; the chain `q` of the others is released. */
-function refreshBy(p: Program, ring: TensorRing, k: number, q: Tensor, residual: Difference): void {
-  residual.refresh(p, { shape: ring.shape, full: (s, out) => ring.close(s, k, q, out) });
-  p.s.release(q);
+  const { shape } = source;
+  const last = shape.length - 1;
+  const cut = (matrix: Tensor, rank: number, place: number) =>
+    recordTruncation(p, matrix, Math.min(rank, ...matrix.shape), seedAt(seed, place));
+  const x = source.tensor("tensorRingALS").reshape([shape[0]!, -1]);
+  const [a, b] = sharedWithin(ranks[0]!, ranks[1]!, Math.min(...x.shape));
+  const first = cut(x, a * b, 0);
+  const corners = [permute(s, first.core.reshape([shape[0]!, a, b]), [1, 0, 2])];
+  let rest = permute(s, first.rest.reshape([a, b, -1]), [1, 2, 0]);
+  s.release(first.core, first.rest);
+  for (let k = 1; k < last; k++) {
+    const left = corners[k - 1]!.shape[2]!;
+    const next = cut(rest.reshape([left * shape[k]!, -1]), ranks[k + 1]!, k);
+    s.release(rest);
+    corners.push(next.core.reshape([left, shape[k]!, -1]));
+    rest = next.rest;
+  }
+  corners.push(rest.reshape([-1, shape[last]!, a]));
+  return corners.map((corner, k) => {
+    const whole = [ranks[k]!, shape[k]!, ranks[(k + 1) % ranks.length]!];
+    if (sizeOf(whole) === corner.size) return corner;
+    const random = normal(s, whole, { seed, stream: k, deviation: 1e-2 / Math.sqrt(corner.size) });
+    const size = norm(s, corner);
+    const core = multiply(s, random, size);
+    paste(s, corner, core, [0, 0, 0]);
+    s.release(random, size, corner);
+    return core;
+  });
 }

@@ -19,6 +19,7 @@ export * from "./boundedNorm.js";
 export * from "./canonicalizeColumns.js";
 export * from "./carefulGram.js";
 export * from "./cholesky.js";
+export * from "./contract.js";
 export {
   type ConvolutionOptions,
   conv2d,

@@ -1,5 +1,5 @@
 import { dispose, type Engine, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
-import { matmul, modeProduct, permute, threeNumbers } from "../ops/index.js";
+import { matmul, permute } from "../ops/index.js";
 
 /**
  * A tensor ring X[i_1, …, i_d] = tr(G₁[i_1]·G₂[i_2]·…·G_d[i_d]) (Zhao, Zhou, Xie, Zhang & Cichocki 2016): one core
@@ -38,58 +38,34 @@ export class TensorRing {
 
   /** Records the full tensor, n_1×…×n_d, into `out` where one is given. */
   full(s: Scheduler, out?: Tensor): Tensor {
-    const last = this.cores.length - 1;
-    const others = this.others(s, last);
-    const full = this.close(s, last, others, out);
-    s.release(others);
-    return full;
+    const { factors, temporaries } = this.asProduct(s);
+    const [front, behind] = factors as [Tensor, Tensor];
+    const matrix = out?.reshape([front.shape[0]!, behind.shape[0]!]);
+    const full = matmul(s, front, behind, { transposeB: true, out: matrix });
+    s.release(...temporaries);
+    return full.reshape(this.shape);
   }
 
   /**
-   * Records the product of all cores but core k, as before×(r_k·r_{k+1})×after: the modes in front of mode k are flattened into
-   * one, and so are those behind it. {@link close} takes this tensor, and solvers contract a tensor of before×n_k×after with it.
-   * The cores in front of core k and those behind it are multiplied separately; one product joins them where the ring closes,
-   * with all indices in order.
+   * Records the full tensor as a product of two matrices that is not carried out: the cores in front of a cut, and those behind it, with a column each
+   * for the pairs of ranks at the two places where the halves meet.
    */
-  others(s: Scheduler, k: number): Tensor {
-    const { cores, shape } = this;
-    const last = cores.length - 1;
-    const [left, , right] = cores[k]!.shape as [number, number, number];
-    const parts: Tensor[] = [];
-    const keep = (tensor: Tensor): Tensor => {
-      if (!isCore(tensor, cores)) parts.push(tensor);
-      return tensor;
-    };
-    let chain: Tensor;
-    if (k > 0 && k < last) {
-      const front = keep(multiply(s, cores.slice(0, k)));
-      const behind = keep(multiply(s, cores.slice(k + 1)));
-      const first = front.shape[0]!;
-      chain = matmul(s, front.reshape([first, -1]), behind.reshape([-1, first]), {
-        transposeA: true,
-        transposeB: true,
-      });
-    } else if (last === 1) {
-      chain = permute(s, cores[1 - k]!, k ? [1, 2, 0] : [2, 0, 1]);
-    } else {
-      const middle = keep(multiply(s, cores.slice(1, last)));
-      // the core at the other end of the ring: the first as n_1×r_2×r_1, or the last as r_1×r_d×n_d
-      const closing = keep(k ? permute(s, cores[0]!, [1, 2, 0]) : permute(s, cores[last]!, [2, 0, 1]));
-      const ends = k ? [middle.shape[0]!, -1] : [-1, middle.shape[2]!];
-      chain = modeProduct(s, closing, middle.reshape(ends), 1, { transpose: k > 0 });
-    }
-    s.release(...parts);
-    return chain.reshape([sizeOf(shape.slice(0, k)), left * right, -1]);
+  asProduct(s: Scheduler): { factors: Tensor[]; temporaries: Tensor[] } {
+    const { cores } = this;
+    const cut = TensorRing.cutOf(this.shape, this.ranks);
+    const chains = [cores.slice(0, cut), cores.slice(cut)].map((half) => multiply(s, half)) as [Tensor, Tensor];
+    const temporaries = [permute(s, chains[0], [1, 0, 2]), permute(s, chains[1], [1, 2, 0])];
+    s.release(...chains.filter((chain) => !isCore(chain, cores)));
+    return { factors: temporaries.map((half) => half.reshape([half.shape[0]!, -1])), temporaries };
   }
 
-  /** Records the full tensor, n_1×…×n_d, from core k and the product of the {@link others}, which is not released. */
-  close(s: Scheduler, k: number, others: Tensor, out?: Tensor): Tensor {
-    const { shape } = this;
-    const core = permute(s, this.cores[k]!, [1, 0, 2]);
-    const unfolded = core.reshape([shape[k]!, -1]);
-    const full = modeProduct(s, others, unfolded, 1, { out: out?.reshape(threeNumbers(shape, k)) });
-    s.release(core);
-    return full.reshape(shape);
+  /** @internal Where a ring is cut in two so that the product of the halves takes the least work: in front of this mode. */
+  static cutOf(shape: readonly number[], ranks: readonly number[]): number {
+    const work = shape.map((_, cut) => {
+      const [front, behind] = [sizeOf(shape.slice(0, cut)), sizeOf(shape.slice(cut))];
+      return cut ? ranks[cut]! * (front * behind + front + behind) : Number.POSITIVE_INFINITY;
+    });
+    return work.indexOf(Math.min(...work));
   }
 
   /** Frees the cores. */

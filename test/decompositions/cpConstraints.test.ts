@@ -122,3 +122,40 @@ it("refuses what no mode can keep to", async () => {
     constraints: { 0: { fixed }, 1: { fixed: fixed.subarray(2) }, 2: { fixed: fixed.subarray(2) } },
   }).toThrow("all modes are fixed");
 });
+
+it("tells errors of X where it solves in the columns of a fixed factor", async () => {
+  const engine = await testEngine();
+  const [shape, rank] = [[40, 9, 8], 3];
+  const factors = shape.map((extent, mode) => randomArray(extent * rank, 31 + mode));
+  // two columns that are nearly the same, and noise most of which lies outside of the columns
+  for (let i = 0; i < 40; i++) factors[0]![i * rank + 1] = factors[0]![i * rank]! + 0.05 * factors[0]![i * rank + 1]!;
+  const data = withNoise(kruskal(factors, shape, rank), 0.3);
+  using x = engine.tensor(shape, data);
+  const options = { rank, sweeps: 60, seed: 2 };
+  const solvers = {
+    cpALS: (onIteration: (told: { relativeError: number }) => void) =>
+      cpALS(engine, x, { ...options, constraints: { 0: { fixed: factors[0]! } }, onIteration }),
+    cp: (onIteration: (told: { relativeError: number }) => void) =>
+      cp(engine, x, { ...options, fixed: { 0: factors[0]! }, onIteration }),
+  };
+  for (const [name, solve] of Object.entries(solvers)) {
+    const told: number[] = [];
+    const result = await solve(({ relativeError }) => void told.push(relativeError));
+    using tensor = result.tensor;
+    const parts = (await engine.read([...tensor.factors, tensor.weights])) as Float32Array[];
+    const weights = parts.pop()!;
+    const scaled = parts[2]!.map((value, at) => value * weights[at % rank]!);
+    const model = kruskal([parts[0]!, parts[1]!, scaled], shape, rank);
+    const error = norm(data.map((value, at) => value - model[at]!)) / norm(data);
+    expect(Math.abs(result.relativeError - error), name).toBeLessThan(1e-6);
+    expect(told).toEqual(result.errors);
+    expect(Math.abs(result.errors.at(-1)! - error), name).toBeLessThan(2e-6);
+    columnsOf(factors[0]!, rank).forEach((expected, r) => {
+      const length = norm(expected);
+      columnsOf(parts[0]!, rank)[r]!.forEach((value, i) => {
+        expect(value).toBeCloseTo(expected[i]! / length, 6);
+      });
+    });
+    expect(error).toBeLessThan(0.3);
+  }
+});

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Engine, Tensor } from "../../src/gpu/index.js";
+import { contract } from "../../src/ops/contract.js";
 import { gram } from "../../src/ops/gram.js";
 import { hadamard } from "../../src/ops/hadamard.js";
 import { khatriRao } from "../../src/ops/khatriRao.js";
@@ -268,6 +269,82 @@ describe("the small products", () => {
     const [kr, kron] = await evaluate(engine, (s) => [khatriRao(s, ta, tb), kronecker(s, ta, tb)]);
     expectClose(kr!, products.khatriRao(a, b, columns), 1e-7);
     expectClose(kron!, products.kronecker(a, columns, b, columns), 1e-7);
+  });
+});
+
+describe("contract", () => {
+  /** the sum over all indices, in f64 */
+  function contracted(
+    [a, b]: readonly [Float32Array, Float32Array],
+    indices: string,
+    extents: Readonly<Record<string, number>>,
+  ): number[] {
+    const [inA, inB, kept] = indices.split(/,|->/) as [string, string, string];
+    const names = [...new Set([...kept, ...inA, ...inB])];
+    const at = (list: string, place: Readonly<Record<string, number>>) =>
+      [...list].reduce((offset, index) => offset * extents[index]! + place[index]!, 0);
+    const out = new Array<number>(sizeOf([...kept].map((index) => extents[index]!))).fill(0);
+    for (let e = 0; e < sizeOf(names.map((index) => extents[index]!)); e++) {
+      let rest = e;
+      const place: Record<string, number> = {};
+      for (const index of names) {
+        place[index] = rest % extents[index]!;
+        rest = Math.floor(rest / extents[index]!);
+      }
+      out[at(kept, place)]! += a[at(inA, place)]! * b[at(inB, place)]!;
+    }
+    return out;
+  }
+
+  it.each([
+    "ijlr,jcr->ilc",
+    "ijrl,jcr->ilc",
+    "ijlr,ilc->jcr",
+    "lrms,crds->lcmd",
+    "lcmd,lrms->crds",
+    "jcr,crds->jds",
+    "ilc,jcr->ijrl",
+    "ij,jl->il",
+    "j,ij->i",
+    "ij,ij->",
+  ])("%s", async (indices) => {
+    const engine = await testEngine();
+    for (const extents of [
+      { i: 5, j: 3, l: 4, r: 2, c: 3, d: 3, m: 4, s: 2 },
+      { i: 1, j: 33, l: 2, r: 7, c: 1, d: 1, m: 2, s: 7 },
+    ] as Record<string, number>[]) {
+      const lists = indices.split(/,|->/).map((list) => [...list].map((index) => extents[index]!));
+      const [a, b, before] = lists.map((shape, at) => randomArray(sizeOf(shape), 5 + at)) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
+      using ta = engine.tensor(lists[0]!, a);
+      using tb = engine.tensor(lists[1]!, b);
+      using out = engine.tensor(lists[2]!, before);
+      const [plain, added] = await evaluate(engine, (s) => [
+        contract(s, ta, tb, indices),
+        contract(s, ta, tb, indices, { alpha: -0.5, beta: 2, out }),
+      ]);
+      const sum = contracted([a, b], indices, extents);
+      expectClose(plain!, sum, 1e-5);
+      expectClose(
+        added!,
+        sum.map((value, e) => 2 * before[e]! - 0.5 * value),
+        1e-5,
+      );
+    }
+  });
+
+  it("refuses indices that it does not know", async () => {
+    const engine = await testEngine();
+    using a = engine.tensor([2, 3]);
+    const s = engine.scheduler("refused");
+    for (const indices of ["ij,jk", "ij,jk->ijk", "ii,ij->j", "ij,kl->ijkl", "ij,jk->ijx", "ij,ik->j"])
+      expect(() => contract(s, a, a, indices)).toThrow(/^contract \(.*\): needs indices such as/);
+    expect(() => contract(s, a, a, "ij,jk->ik")).toThrow(/differ in index j/);
+    expect(() => contract(s, a, a, "ijk,jk->i")).toThrow(/has not the indices ijk/);
+    expect(() => contract(s, a, a, "ij,kj->ik", { beta: 1 })).toThrow(/beta 1 needs out/);
   });
 });
 
