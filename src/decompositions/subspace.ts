@@ -50,11 +50,11 @@ export const MOST_ITERATED = 85;
 
 /**
  * Columns carried beyond the rank. Subspace iteration converges like (σ_{p+1}/σ_r)² a step, so a few more columns than
- * asked for save most of the steps where singular values decay slowly (Halko, Martinsson & Tropp 2011, section 4.5). Products of eights are the fastest.
+ * asked for save most of the steps where singular values decay slowly (Halko, Martinsson & Tropp 2011, section 4.5).
  */
 export function basisColumns(shape: readonly number[], mode: number, rank: number): number {
   const rest = sizeOf(shape) / shape[mode]!;
-  return Math.min(shape[mode]!, rest, 8 * Math.ceil(Math.max(rank + 8, Math.min(1.5 * rank, 128)) / 8));
+  return Math.min(shape[mode]!, rest, Math.max(rank + 8, Math.min(Math.ceil(1.5 * rank), 128)));
 }
 
 /**

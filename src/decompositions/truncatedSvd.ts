@@ -75,8 +75,8 @@ const LARGE = 1e-3;
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). A rank of at most 85, and an eighth of the
  * shorter side, is first looked for by a subspace iteration (Halko, Martinsson & Tropp 2011), which takes a few sweeps where singular values fall. Its
- * vectors are taken where left and right ones belong to each other as well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁) and σ_r is not below σ₁/1000,
- * else all singular values are computed. Beyond a shorter side of 1024 they are taken as they are after 40 sweeps at most: the error is then within 0.1 %
+ * vectors are taken where left and right ones belong to each other as well as those of the SVD do (‖Aᵀ·u − σ·v‖ ≤ 5e-6·σ₁, by how far the last sweep
+ * turned u) and σ_r is not below σ₁/1000, else all singular values are computed, at once where a few sweeps more would not lead there. Beyond a shorter side of 1024 they are taken as they are after 40 sweeps at most: the error is then within 0.1 %
  * of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
@@ -133,9 +133,11 @@ async function leading(
     ...{ rank, seed, unseen: 2, sweeps, signal },
     judge(told) {
       onProgress?.(0.9 * (told.sweeps / sweeps));
-      if (isLarge) return isSettled(told) || isExact(told) ? "enough" : "go on";
-      if (!isExact(told, sweeps - told.sweeps)) return "give up";
-      return isExact(told) ? "enough" : "go on";
+      if (isExact(told)) return "enough";
+      if (isExact(told, sweeps - told.sweeps)) return "go on";
+      // of large matrices an error that has settled is enough
+      if (!isLarge) return "give up";
+      return isSettled(told) ? "enough" : "go on";
     },
   });
   if (!pairs) return null;

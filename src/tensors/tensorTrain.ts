@@ -40,7 +40,7 @@ export class TensorTrain {
   full(s: Scheduler, out?: Tensor): Tensor {
     const { cores, shape } = this;
     if (cores.length === 1 && out) return copy(s, cores[0]!.reshape(shape), { out });
-    return this.#contract(s, cores.length, out).reshape(shape);
+    return contracted(s, cores, out).reshape(shape);
   }
 
   /** Records the full tensor as a product of two matrices that is not carried out: all cores but the last, and the last. */
@@ -48,23 +48,9 @@ export class TensorTrain {
     const count = this.cores.length - 1;
     if (!count) return undefined;
     const last = this.cores[count]!;
-    const left = this.#contract(s, count);
+    const left = contracted(s, this.cores.slice(0, -1));
     const right = permute(s, last.reshape([last.shape[0]!, -1]), [1, 0]);
     return { factors: [left, right], temporaries: count > 1 ? [left, right] : [right] };
-  }
-
-  /** Records the product of the first cores, a row for each of their entries: a view of the first core where there is one alone. */
-  #contract(s: Scheduler, count: number, out?: Tensor): Tensor {
-    const first = this.cores[0]!.reshape([this.shape[0]!, -1]);
-    let product = first;
-    for (const [k, core] of this.cores.slice(1, count).entries()) {
-      const matrix = core.reshape([core.shape[0]!, -1]);
-      const options = out && k === count - 2 ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
-      const next = matmul(s, product, matrix, options);
-      if (product !== first) s.release(product);
-      product = next.reshape([-1, core.shape[2]!]);
-    }
-    return product;
   }
 
   /** Frees the cores. */
@@ -75,4 +61,18 @@ export class TensorTrain {
   [dispose](): void {
     this.destroy();
   }
+}
+
+/** Records the product of cores, a row for each of their entries: a view of the core where there is one alone. */
+function contracted(s: Scheduler, cores: readonly Tensor[], out?: Tensor): Tensor {
+  const first = cores[0]!.reshape([cores[0]!.shape[1]!, -1]);
+  let product = first;
+  for (const core of cores.slice(1)) {
+    const matrix = core.reshape([core.shape[0]!, -1]);
+    const options = out && core === cores.at(-1) ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
+    const next = matmul(s, product, matrix, options);
+    if (product !== first) s.release(product);
+    product = next.reshape([-1, core.shape[2]!]);
+  }
+  return product;
 }
