@@ -6,7 +6,7 @@
 // first pass changed (Gillis & Glineur 2012). Columns whose v_rr is 0 stay as they are.
 // Each workgroup takes `chunk` rows, and writes their share of YᵀY and of 2·⟨M, Y⟩ − ⟨Y·V, Y⟩ to `parts`, R·R + 1 values: the second is
 // ‖X‖² − ‖X − X̂‖². It is summed as ⟨M, Y⟩ + ⟨M − Y·V, Y⟩, of which the second is near 0 at the optimum.
-// Y's row stays in registers: its array has constant indices alone.
+// Y's row stays in registers: its array has constant indices alone. The column in turn is the first of it, and its new value goes behind the last.
 // Cost: 2·rows·R² flops a pass, 2·rows·R² for the share, R²·modes a workgroup.
 #import product_parts
 
@@ -37,7 +37,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;
 @group(0) @binding(6) var<storage, read_write> parts: array<f32>;
 
-// V without its diagonal, and that
+// V without its diagonal, row r beginning with column r, and that
 var<workgroup> across: array<f32, PAD * PAD>;
 var<workgroup> pivots: array<f32, PAD>;
 // a row of M an invocation
@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let n = params.rank;
   for (var e = lane; e < PAD * PAD; e += WIDTH) {
     let i = e / PAD;
-    let j = e % PAD;
+    let j = (i + e % PAD) % PAD;
     var v = 0.0;
     if (max(i, j) < n) {
       v = 1.0;
@@ -66,6 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var gain = 0.0;
   for (var row = first + lane; row < last; row += WIDTH) {
     let start = row * n;
+    for (var r = 0u; r < PAD; r++) { rights[r * WIDTH + lane] = 0.0; }
     for (var r = 0u; r < n; r++) {
       rights[r * WIDTH + lane] = product_at(start + r);
       var value = factor[start + r];
@@ -77,17 +78,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var beginning = 0.0;
     for (var pass_index = 0u; pass_index < params.passes; pass_index++) {
       var change = 0.0;
-      for (var r = 0u; r < n; r++) {
+      for (var r = 0u; r < PAD; r++) {
+        let present = y[0];
         var rest = rights[r * WIDTH + lane];
-        var present = 0.0;
-        for (var s = 0u; s < PAD; s++) {
-          rest -= y[s] * across[r * PAD + s];
-          present += select(0.0, y[s], s == r);
-        }
+        for (var s = 1u; s < PAD; s++) { rest -= y[s] * across[r * PAD + s]; }
         let pivot = pivots[r];
         let next = select(present, max(0.0, rest / max(pivot, 1e-37)), pivot > 1e-37);
         change += (next - present) * (next - present);
-        for (var s = 0u; s < PAD; s++) { y[s] = select(y[s], next, s == r); }
+        for (var s = 1u; s < PAD; s++) { y[s - 1u] = y[s]; }
+        y[PAD - 1u] = next;
       }
       if (pass_index == 0u) { beginning = change; }
       if (change <= params.tolerance * beginning) { break; }
@@ -95,12 +94,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var r = 0u; r < PAD; r++) {
       if (r < n) { out[start + r] = y[r]; }
     }
-    for (var r = 0u; r < n; r++) {
+    for (var r = 0u; r < PAD; r++) {
       let right = rights[r * WIDTH + lane];
-      let present = out[start + r];
+      let present = y[0];
       var rest = right - present * pivots[r];
-      for (var s = 0u; s < n; s++) { rest -= out[start + s] * across[r * PAD + s]; }
+      for (var s = 1u; s < PAD; s++) { rest -= y[s] * across[r * PAD + s]; }
       gain += (right + rest) * present;
+      for (var s = 1u; s < PAD; s++) { y[s - 1u] = y[s]; }
+      y[PAD - 1u] = present;
     }
   }
   gains[lane] = gain;

@@ -9,21 +9,13 @@ import {
   TenfoldError,
   type Tensor,
 } from "../gpu/index.js";
-import {
-  accumulate,
-  matmul,
-  polishColumns,
-  scaleColumns,
-  signColumns,
-  slice,
-  squaredDistance,
-  sumOfSquares,
-} from "../ops/index.js";
+import { kruskalResidual, polishColumns, signColumns, slice } from "../ops/index.js";
 import { checkCall, type Resident, resident, restore } from "../sources/index.js";
 import { identityColumns } from "./identityColumns.js";
 import { relativeResidual } from "./iterate.js";
+import { isSettled, leadingPairs, shrinkOf, type ToldPairs } from "./leadingPairs.js";
 import { type LinalgOptions, linalgRules, SvdFactors, svd } from "./linalg.js";
-import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { MOST_ITERATED, measuredLoss } from "./subspace.js";
 import { TensorScope } from "./tensorScope.js";
 import { keepPromise, rankWithin } from "./truncation.js";
 
@@ -83,8 +75,8 @@ const LARGE = 1e-3;
 /**
  * The best approximation of a matrix by one of low rank (Eckart & Young 1936), from its SVD (see `svd`). A rank of at most 85, and an eighth of the
  * shorter side, is first looked for by a subspace iteration (Halko, Martinsson & Tropp 2011), which takes a few sweeps where singular values fall. Its
- * vectors are taken where left and right ones belong to each other as well as those of the SVD do (‖A·v − σ·u‖ ≤ 5e-6·σ₁) and σ_r is not below σ₁/1000,
- * else all singular values are computed. Beyond a shorter side of 1024 they are taken as they are after 40 sweeps at most: the error is then within 0.1 %
+ * vectors are taken where left and right ones belong to each other as well as those of the SVD do (‖Aᵀ·u − σ·v‖ ≤ 5e-6·σ₁, by how far the last sweep
+ * turned u) and σ_r is not below σ₁/1000, else all singular values are computed, at once where a few sweeps more would not lead there. Beyond a shorter side of 1024 they are taken as they are after 40 sweeps at most: the error is then within 0.1 %
  * of the best, and singular values are the more exact the faster they fall.
  *
  * @throws ShapeError where a rank is not 1 to min(m, n)
@@ -125,50 +117,53 @@ export async function truncatedSvd(
   return scope.handOut(new TruncatedSvd(u, restored, v, result.relativeError));
 }
 
-/**
- * The leading singular triplets by a subspace iteration, whose space the SVD of its projection then turns; null where the SVD of all is as fast, or
- * needed.
- */
+/** The leading singular triplets by a subspace iteration; null where the SVD of all is as fast, or needed. */
 async function leading(
   engine: Engine,
   x: Tensor,
   rank: number | undefined,
   seed: number,
-  options: LinalgOptions,
+  { signal, onProgress }: LinalgOptions,
 ): Promise<SvdFactors | null> {
   const most = Math.min(...x.shape);
   const isLarge = most > MOST_FACTORISED;
   if (rank === undefined || rank > MOST_ITERATED || (!isLarge && rank > LOW * most)) return null;
-  const { signal } = options;
   const sweeps = isLarge ? 40 : FEW_SWEEPS;
-  using space = (await leadingSubspace(engine, x, 0, rank, { seed, tolerance: 1e-7, sweeps, signal })).vectors;
-  signal?.throwIfAborted();
-  using projected = engine.tensor([rank, x.shape[1]!], null, { label: "projection" });
-  await engine.run((s) => void matmul(s, space, x, { transposeA: true, out: projected }), "projection");
-  const inner = await svd(engine, projected, options);
-  using small = inner.u;
+  using pairs = await leadingPairs(engine, x, {
+    ...{ rank, seed, unseen: 2, sweeps, signal },
+    judge(told) {
+      onProgress?.(0.9 * (told.sweeps / sweeps));
+      if (isExact(told)) return "enough";
+      if (isExact(told, sweeps - told.sweeps)) return "go on";
+      // of large matrices an error that has settled is enough
+      if (!isLarge) return "give up";
+      return isSettled(told) ? "enough" : "go on";
+    },
+  });
+  if (!pairs) return null;
   using scope = new TensorScope(engine);
-  const [values, v] = [scope.keep(inner.values), scope.keep(inner.v)];
   const u = scope.allocate([x.shape[0]!, rank], "U");
+  const values = scope.allocate([rank], "singular values");
+  const v = scope.allocate([x.shape[1]!, rank], "V");
   await engine.run((s) => {
-    polishColumns(s, matmul(s, space, small), { out: u });
+    polishColumns(s, pairs.left, { out: u });
+    slice(s, pairs.values, [0], [rank], { out: values });
+    const right = pairs.right(s);
+    polishColumns(s, right, { out: v });
     signColumns(s, u, v);
   }, "singular vectors");
-  const triplets = new SvdFactors(u, values, v);
-  if (!isLarge && !(await isExact(engine, x, triplets))) return null;
-  return scope.handOut(triplets);
+  onProgress?.(1);
+  return scope.handOut(new SvdFactors(u, values, v));
 }
 
-/** Whether singular triplets are as good as those of the SVD of all. */
-async function isExact(engine: Engine, x: Tensor, { u, values, v }: SvdFactors): Promise<boolean> {
-  using missed = engine.tensor(values.shape, null, { label: "residuals" });
-  await engine.run((s) => {
-    const image = matmul(s, x, v);
-    accumulate(s, scaleColumns(s, u, values), image, { alpha: -1 });
-    sumOfSquares(s, image, { axis: 0, out: missed });
-  }, "residuals");
-  const [squares, all] = (await engine.read([missed, values])) as [Float32Array, Float32Array];
-  return Math.sqrt(Math.max(...squares)) <= EXACT * all[0]! && all.at(-1)! >= LARGE * all[0]!;
+/**
+ * Whether singular triplets are as good as those of the SVD of all, or may be after so many sweeps more. A·v = σ·u holds as it is. By how much Aᵀ·u
+ * misses σ·v is how far the last sweep turned u, made smaller by the product with A between the two.
+ */
+function isExact({ values, turned }: ToldPairs, more = 0): boolean {
+  const [largest, last] = [values[0]!, values[turned.length - 1]!];
+  const missed = Math.max(...turned.map((sine, k) => values[k]! * Math.sqrt(sine)));
+  return missed * shrinkOf(values, turned.length) ** (1 + 2 * more) <= EXACT * largest && last >= LARGE * largest;
 }
 
 /** The first `rank` triplets and their error, of the scaled x. */
@@ -183,8 +178,7 @@ async function cut(source: Resident, factors: SvdFactors, rank: number): Promise
     slice(s, factors.u, [0, 0], [m, rank], { out: u });
     slice(s, factors.values, [0], [rank], { out: values });
     slice(s, factors.v, [0, 0], [n, rank], { out: v });
-    const full = matmul(s, scaleColumns(s, u, values), v, { transposeB: true });
-    squaredDistance(s, x, full, { out });
+    kruskalResidual(s, x, values, [u, v], { out });
   });
   return scope.handOut(new TruncatedSvd(u, values, v, relativeError));
 }

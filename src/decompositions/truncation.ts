@@ -2,8 +2,9 @@ import { type Engine, TenfoldError, type Tensor } from "../gpu/index.js";
 import { copy, matmul, orthogonalise, slice } from "../ops/index.js";
 import { TensorReader } from "../sources/index.js";
 import { identityColumns } from "./identityColumns.js";
+import { isSettled, leadingPairs } from "./leadingPairs.js";
 import { type LinalgOptions, svd } from "./linalg.js";
-import { leadingSubspace, MOST_ITERATED, measuredLoss } from "./subspace.js";
+import { MOST_ITERATED, measuredLoss } from "./subspace.js";
 import { TensorScope } from "./tensorScope.js";
 
 /** C ≈ core·rest: rows×rank orthonormal columns U, and UᵀC. */
@@ -58,13 +59,12 @@ export async function truncateByRank(
     using factors = await svd(engine, c, { signal });
     return await cutOf(engine, c, await firstColumns(engine, factors.u, width));
   }
-  using scope = new TensorScope(engine);
-  const options = { seed, tolerance: 1e-7, sweeps: 60, signal };
-  const { vectors } = await leadingSubspace(engine, c, 0, width, options);
-  scope.keep(vectors);
-  // a subspace iteration that is aborted is not finished
-  signal?.throwIfAborted();
-  return await cutOf(engine, c, scope.handOut(vectors));
+  const task = { rank: width, seed, unseen: 1, sweeps: 60, signal };
+  const pairs = await leadingPairs(engine, c, {
+    ...task,
+    judge: (told) => (isSettled(told) ? "enough" : "go on"),
+  });
+  return await cutOf(engine, c, pairs!.takeLeft());
 }
 
 /** Orthonormal columns of C's column space, as many as its shorter side: any will do where nothing is cut. */

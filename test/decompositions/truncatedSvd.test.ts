@@ -70,6 +70,55 @@ describe("truncatedSvd", () => {
     }
   });
 
+  it.each([
+    ["noise beyond it", 500, 300, 20, 20, 0.1, 12],
+    ["tall, with noise beyond it", 1600, 90, 8, 8, 0.1, 12],
+    ["wide, falling slowly", 70, 900, 6, 40, 0, 30],
+    ["large, falling slowly", 1040, 1030, 4, 30, 0, 40],
+    ["exact", 800, 100, 8, 8, 0, 12],
+  ] as const)("of a low rank has left and right vectors that belong to each other: %s", async (...of) => {
+    const [, m, n, rank, terms, noise, most] = of;
+    const engine = await testEngine();
+    const [left, right, rest] = [m * terms, terms * n, m * n].map((size, k) =>
+      Float64Array.from(randomArray(size, 21 + k), (value) => 2 * value - 1),
+    ) as [Float64Array, Float64Array, Float64Array];
+    const sums = new Float64Array(m * n);
+    for (let i = 0; i < m; i++)
+      for (let k = 0; k < terms; k++) {
+        const weight = left[i * terms + k]! / (terms > rank ? 1 + k : 1);
+        for (let j = 0; j < n; j++) sums[i * n + j]! += weight * right[k * n + j]!;
+      }
+    const data = Float32Array.from(sums, (value, e) => value + noise * Math.sqrt(terms) * rest[e]!);
+    using a = engine.tensor([m, n], data);
+    const { submits, readbacks } = engine.counters;
+    using result = await truncatedSvd(engine, a, { rank });
+    expect(engine.counters.submits - submits).toBeLessThanOrEqual(most);
+    // what a tensor is looked at, all sweeps that are not waited for, and the error
+    if (most === 12) expect(engine.counters.readbacks - readbacks).toBe(3);
+    const [u, values, v] = (await engine.read([result.u, result.values, result.v])) as Float32Array[];
+    for (let k = 0; k < rank; k++) {
+      const missed = [new Float64Array(m), new Float64Array(n)] as const;
+      for (let i = 0; i < m; i++)
+        for (let j = 0; j < n; j++) {
+          missed[0][i]! += data[i * n + j]! * v![j * rank + k]!;
+          missed[1][j]! += data[i * n + j]! * u![i * rank + k]!;
+        }
+      for (let i = 0; i < m; i++) missed[0][i]! -= values![k]! * u![i * rank + k]!;
+      for (let j = 0; j < n; j++) missed[1][j]! -= values![k]! * v![j * rank + k]!;
+      for (const side of missed) expect(Math.hypot(...side)).toBeLessThan(5e-6 * values![0]!);
+    }
+    for (const [vectors, rows] of [
+      [u!, m],
+      [v!, n],
+    ] as const)
+      for (let k = 0; k < rank; k++)
+        for (let l = 0; l <= k; l++) {
+          let product = 0;
+          for (let i = 0; i < rows; i++) product += vectors[i * rank + k]! * vectors[i * rank + l]!;
+          expect(Math.abs(product - (k === l ? 1 : 0))).toBeLessThan(1e-6);
+        }
+  });
+
   it("tells singular values of 1e-6 of the largest", async () => {
     const engine = await testEngine();
     const [m, n] = [24, 13];
