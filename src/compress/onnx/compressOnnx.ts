@@ -65,8 +65,8 @@ export interface OnnxRequest {
   refit?: boolean;
   /**
    * Steps of tuning after that, without labels: where every node of the network, or of a part of it, has a layer, it learns the original's
-   * values there on the calibration samples and on blends of them. The weights are kept that held-back samples like best, so that nothing is
-   * lost by it; `signal` ends tuning, and the best weights until then are kept. None by default; hundreds are needed, and samples.
+   * values at its end and features inside it on the calibration samples and on blends of them. The weights are kept that held-back samples like best,
+   * so that nothing is lost by it; `signal` ends tuning, and the best weights until then are kept. None by default; hundreds are needed, and samples.
    */
   tune?: number;
   /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */

@@ -1,6 +1,6 @@
 /** The stretches of an ONNX graph that are a network of our layers, and that network. */
 import { type Engine, sizeOf } from "../../gpu/index.js";
-import { Join, type Layer, Network } from "../../nn/index.js";
+import { Affine, Concat, Flatten, Join, type Layer, Network } from "../../nn/index.js";
 import { withTensors } from "../../onnx/edit.js";
 import type { KnownShapes, OnnxModel } from "../../onnx/index.js";
 import { nameOf } from "../../onnx/layers.js";
@@ -20,6 +20,8 @@ export interface Stretch {
   entries: number;
   /** the shape of one sample of `from` */
   sample: readonly number[];
+  /** values inside it that the original network has, too, and that layers with weights read: the last ones first */
+  features: readonly { name: string; size: number }[];
 }
 
 /** A node without a layer, and the reason. */
@@ -79,11 +81,17 @@ export function findStretches(
     let best: Stretch | null = null;
     for (const from of starts) {
       const found = longest(from, units, taken, { reads, entries, isEnd, least: best?.entries ?? 1 });
-      if (found) best = { from, ...found, sample: nodeLayers.sampleOf(from)! };
+      if (found) best = { from, ...found, sample: nodeLayers.sampleOf(from)!, features: [] };
     }
     if (!best || best.entries < LEAST_PART * all) break;
     for (const layer of best.layers) taken.add(layer);
-    stretches.push(best);
+    const { layers, to } = best;
+    const made = new Set(layers.map(({ output }) => output));
+    const read = layers.filter(({ places }) => places.length).flatMap((layer) => layer.from);
+    const features = [...new Set(read.reverse())]
+      .filter((name) => made.has(name) && name !== to && ends.has(name) && isPlain(name))
+      .map((name) => ({ name, size: sizeOf(nodeLayers.sampleOf(name)!) }));
+    stretches.push({ ...best, features });
   }
   const order = (stretch: Stretch): number => units.indexOf(stretch.layers[0]!);
   return { stretches: stretches.sort((a, b) => order(a) - order(b)), boundaries };
@@ -153,10 +161,19 @@ export class StretchNetwork {
     readonly network: Network,
     private readonly model: OnnxModel,
     private readonly made: readonly { unit: NodeLayer; of: Layer }[],
+    private readonly scales: readonly Affine[],
   ) {}
 
-  /** @throws ShapeError where layers do not fit each other, which a valid model never causes */
-  static async of(engine: Engine, model: OnnxModel, { from, to, layers, sample }: Stretch): Promise<StretchNetwork> {
+  /**
+   * @param features values inside the stretch that the network gives, too: each as a vector, and the stretch's end behind them
+   * @throws ShapeError where layers do not fit each other, which a valid model never causes
+   */
+  static async of(
+    engine: Engine,
+    model: OnnxModel,
+    { from, to, layers, sample }: Stretch,
+    features: readonly string[] = [],
+  ): Promise<StretchNetwork> {
     const readers = new Map<string, NodeLayer[]>();
     for (const unit of layers) for (const name of unit.from) readers.set(name, [...(readers.get(name) ?? []), unit]);
     const built: { unit: NodeLayer; of: Layer | Join; output: string }[] = [];
@@ -170,6 +187,7 @@ export class StretchNetwork {
       if (merges) merged.add(next);
       built.push({ unit, of: await unit.make(merges ? "relu" : "none"), output: merges ? next.output : unit.output });
     }
+    const scales: Affine[] = [];
     const byUnit = new Map(built.map((one) => [one.unit, one]));
     const network = await Network.create(
       engine,
@@ -182,12 +200,23 @@ export class StretchNetwork {
           if (one) ids.set(one.output, add(one.of, read));
           else ids.set(unit.output, read[0]!);
         }
-        return ids.get(to)!;
+        if (!features.length) return ids.get(to)!;
+        const vectors = [...features, to].map((name) => {
+          const scale = new Affine({ shape: [1], bias: false, fixed: true });
+          scales.push(scale);
+          return add(scale, add(new Flatten(), ids.get(name)!));
+        });
+        return add(new Concat(), vectors);
       },
       { inputShape: sample },
     );
     const made = built.flatMap(({ unit, of }) => (of instanceof Join || !unit.places.length ? [] : [{ unit, of }]));
-    return new StretchNetwork(network, model, made);
+    return new StretchNetwork(network, model, made, scales);
+  }
+
+  /** Multiplies the features, and the end behind them, by these numbers. */
+  weigh(scales: readonly number[]): void {
+    for (const [at, { weight }] of this.scales.entries()) weight!.value.write(Float32Array.of(scales[at]!));
   }
 
   /** The model with the network's present weights in their places. */

@@ -14,6 +14,8 @@ export interface TunedStretch {
   /** the value that the part begins with, and the one that it ends with */
   from: string;
   to: string;
+  /** values inside it that it learnt beside `to`: the last ones of those that layers with weights read, as many as there is memory for */
+  features: string[];
   /** how many of its layers have weights, and the entries of these with the biases */
   layers: number;
   weights: number;
@@ -74,6 +76,8 @@ const LOOK = 100;
 const [RATE, WARM] = [2e-3, 0.1];
 /** Gradients of means over many targets are small. */
 const EPSILON = 1e-10;
+/** the features' part of the loss */
+const FEATURES = 0.5;
 
 /** Tunes the parts of a model that are networks of our layers, from input to output. Each is kept as held-back samples like it best. */
 export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxModel; held: Agreement; tuning: Tuning }> {
@@ -107,8 +111,12 @@ async function tuneStretch(
   const doing = `tuning ${stretch.from} to ${stretch.to}`;
   onProgress(0, doing);
   const tensors: Tensor[] = [];
-  const learner = await StretchNetwork.of(engine, options.model, stretch);
+  const features = featuresOf(stretch, options);
+  const names = features.map(({ name }) => name);
+  const learner = await StretchNetwork.of(engine, options.model, stretch, names);
   const { network } = learner;
+  const end = features.reduce((left, { size }) => left - size, sizeOf(network.outputShape));
+  const learnt = [...features, { name: stretch.to, size: end }];
   let source: SampleSource | null = null;
   try {
     // an activation is one binding, and all of them are there at a time, with their gradients
@@ -118,11 +126,12 @@ async function tuneStretch(
     const fitting = Math.floor(room / 4);
     const layers = stretch.layers.filter(({ places }) => places.length).length;
     const told: TunedStretch = {
-      ...{ from: stretch.from, to: stretch.to, layers, weights: stretch.entries, samples: 0, steps: 0, best: 0 },
+      ...{ from: stretch.from, to: stretch.to, features: names, layers, weights: stretch.entries },
+      ...{ samples: 0, steps: 0, best: 0 },
       error: { before: options.held.error, after: options.held.error },
     };
     if (fitting < 1) return { model: options.model, held: options.held, told };
-    source = await SampleSource.open(stretch, network.outputShape, options);
+    source = await SampleSource.open(stretch, learnt, options);
     const samples = await source.read(runs);
     const { count } = samples;
     if (!count) throw new TenfoldError(`compressOnnx: no sample of ${stretch.from} has the shape that was inferred`);
@@ -132,12 +141,14 @@ async function tuneStretch(
     tensors.push(inputs);
     const targets = engine.tensor([rows, ...network.outputShape], null, { label: "targets" });
     tensors.push(targets);
+    const scales = features.length ? scalesOf(samples, learnt) : [1];
+    learner.weigh(scales);
     /** The samples, and behind them new blends of them. */
     const fill = async (turn: number): Promise<void> => {
       if (!blends && turn) return;
       const more = blends ? [await source!.read(blended(runs, seed + turn))] : [];
       inputs.write(concatenated([samples, ...more].map((one) => one.inputs)));
-      targets.write(concatenated([samples, ...more].map((one) => one.targets)));
+      targets.write(scaled(concatenated([samples, ...more].map((one) => one.targets)), learnt, scales));
     };
     const batchSize = Math.min(BATCH, rows, fitting);
     const stepsAnEpoch = Math.ceil(rows / batchSize);
@@ -182,35 +193,85 @@ async function tuneStretch(
 
 interface Samples {
   inputs: Float32Array;
+  /** of each sample: the features, and the stretch's end behind them */
   targets: Float32Array;
   count: number;
+}
+
+/** A value that is learnt, and its entries in one sample. */
+interface Learnt {
+  name: string;
+  size: number;
+}
+
+/** Samples that memory allows, where so many numbers of each are read, and so many learnt. */
+function mostSamples({ engine, memory }: TuneOptions, width: number, height: number): number {
+  // half of the room is for blends
+  const binding = engine.device.limits.maxStorageBufferBindingSize / (8 * Math.max(width, height));
+  return Math.floor(Math.min(binding, memory / (8 * (width + height))));
+}
+
+/** The last features of a stretch: as many as leave room for all samples. */
+function featuresOf({ sample, features }: Stretch, options: TuneOptions): Learnt[] {
+  const count = options.runs.reduce((sum, feeds) => sum + (Object.values(feeds)[0]?.shape[0] ?? 1), 0);
+  const taken: Learnt[] = [];
+  let height = 0;
+  for (const feature of features) {
+    height += feature.size;
+    if (mostSamples(options, sizeOf(sample), height) < count) break;
+    taken.push(feature);
+  }
+  return taken;
+}
+
+/** Scales by which the loss is of squared differences as shares of variances. Features have the same part of it each. */
+function scalesOf({ targets, count }: Samples, learnt: readonly Learnt[]): number[] {
+  const total = targets.length / count;
+  let first = 0;
+  return learnt.map(({ size }, at) => {
+    let [sum, squares] = [0, 0];
+    for (let row = 0; row < count; row++)
+      for (let i = row * total + first; i < row * total + first + size; i++) {
+        sum += targets[i]!;
+        squares += targets[i]! ** 2;
+      }
+    first += size;
+    const entries = count * size;
+    const variance = Math.max(squares / entries - (sum / entries) ** 2, (1e-12 * squares) / entries, 1e-30);
+    const share = at === learnt.length - 1 ? 1 - FEATURES : FEATURES / (learnt.length - 1);
+    return Math.sqrt((share * total) / (size * variance));
+  });
+}
+
+/** Targets times the scales of their values; overwritten. */
+function scaled(targets: Float32Array, learnt: readonly Learnt[], scales: readonly number[]): Float32Array {
+  for (let i = 0; i < targets.length; )
+    for (const [at, { size }] of learnt.entries()) for (const end = i + size; i < end; i++) targets[i]! *= scales[at]!;
+  return targets;
 }
 
 /** What a stretch reads in the model that learns, and what it shall give: what the original has there. */
 class SampleSource {
   private constructor(
     private readonly stretch: Stretch,
-    private readonly outputShape: readonly number[],
+    private readonly learnt: readonly Learnt[],
     private readonly before: Part,
     private readonly after: Part,
     /** the most samples that memory allows */
     private readonly most: number,
   ) {}
 
-  static async open(
-    stretch: Stretch,
-    outputShape: readonly number[],
-    { engine, sessions, original, model, memory }: TuneOptions,
-  ): Promise<SampleSource> {
-    const [width, height] = [sizeOf(stretch.sample), sizeOf(outputShape)];
-    // half of the room is for blends
-    const binding = engine.device.limits.maxStorageBufferBindingSize / (8 * Math.max(width, height));
-    const most = Math.max(1, Math.floor(Math.min(binding, memory / (8 * (width + height)))));
+  /** @param learnt in the order of a sample's targets */
+  static async open(stretch: Stretch, learnt: readonly Learnt[], options: TuneOptions): Promise<SampleSource> {
+    const { sessions, original, model } = options;
+    const height = learnt.reduce((sum, { size }) => sum + size, 0);
+    const most = Math.max(1, mostSamples(options, sizeOf(stretch.sample), height));
     const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
     const before = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
     try {
-      const after = await Part.open(sessions, original, [{ name: stretch.to, dataType }]);
-      return new SampleSource(stretch, outputShape, before, after, most);
+      const values = learnt.map(({ name }) => ({ name, dataType }));
+      const after = await Part.open(sessions, original, values);
+      return new SampleSource(stretch, learnt, before, after, most);
     } catch (error) {
       await before.release();
       throw error;
@@ -219,26 +280,28 @@ class SampleSource {
 
   /** Those of the samples whose values have the shapes of the stretch, as many as memory allows. */
   async read(runs: readonly OnnxFeeds[]): Promise<Samples> {
-    const { from, to, sample } = this.stretch;
-    const parts: Samples[] = [];
+    const { learnt, most } = this;
+    const { from, sample } = this.stretch;
+    const inputs: Float32Array[] = [];
+    const targets: Float32Array[] = [];
     let count = 0;
     for (const feeds of runs) {
-      if (count >= this.most) break;
+      if (count >= most) break;
       const x = (await this.before.run(feeds))[from]!;
-      const y = (await this.after.run(feeds))[to]!;
-      if (`${x.shape.slice(1)}` !== `${sample}` || `${y.shape.slice(1)}` !== `${this.outputShape}`) continue;
-      const rows = Math.min(x.shape[0]!, this.most - count);
-      const [inputs, targets] = [x, y].map((array) =>
-        Float32Array.from(floatsOfArray(array).subarray(0, rows * sizeOf(array.shape.slice(1)))),
-      ) as [Float32Array, Float32Array];
-      parts.push({ inputs, targets, count: rows });
+      const values = await this.after.run(feeds);
+      const all = x.shape[0]!;
+      const fits = ({ name, size }: Learnt): boolean =>
+        values[name]!.shape[0] === all && sizeOf(values[name]!.shape) === all * size;
+      if (`${x.shape.slice(1)}` !== `${sample}` || !learnt.every(fits)) continue;
+      const rows = Math.min(all, most - count);
+      inputs.push(Float32Array.from(floatsOfArray(x).subarray(0, rows * sizeOf(sample))));
+      const floats = learnt.map(({ name }) => floatsOfArray(values[name]!));
+      for (let row = 0; row < rows; row++)
+        for (const [at, { size }] of learnt.entries())
+          targets.push(Float32Array.from(floats[at]!.subarray(row * size, (row + 1) * size)));
       count += rows;
     }
-    return {
-      inputs: concatenated(parts.map((one) => one.inputs)),
-      targets: concatenated(parts.map((one) => one.targets)),
-      count,
-    };
+    return { inputs: concatenated(inputs), targets: concatenated(targets), count };
   }
 
   async release(): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { type CompressOnnxOptions, compressOnnx, runtimeSessions } from "../../../src/compress/onnx/index.js";
 import { findStretches, StretchNetwork } from "../../../src/compress/onnx/networkOf.js";
+import { Part } from "../../../src/compress/onnx/session.js";
 import { GraphFacts } from "../../../src/onnx/graph.js";
 import { foldOnnx, type OnnxModel, readOnnx, writeOnnx } from "../../../src/onnx/index.js";
 import { evaluate, testEngine } from "../../engine.js";
@@ -395,6 +396,57 @@ it("gives what the runtime gives, and puts its weights back: a class token, the 
   await expectSame(readOnnx(modelOf(nodes, weights, [null, 5, 6], [null, 6, 5], { opset: 13 })), [3, 5, 6], 4);
 });
 
+it("gives features beside the end of a part, each by a scale", async () => {
+  const nodes: NodeOf[] = [
+    { op: "Conv", inputs: ["x", "w1", "b1"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
+    { op: "Relu", inputs: ["conv"], output: "relu" },
+    { op: "MaxPool", inputs: ["relu"], output: "pool", attributes: { kernel_shape: [2, 2], strides: [2, 2] } },
+    { op: "Conv", inputs: ["pool", "w2"], output: "deep" },
+    { op: "Add", inputs: ["deep", "deep"], output: "sum" },
+    { op: "Flatten", inputs: ["sum"], output: "flat" },
+    { op: "Gemm", inputs: ["flat", "w3"], output: "y" },
+  ];
+  const weights = { w1: weight(4, 3, 3, 3), b1: weight(4), w2: weight(5, 4, 2, 2), w3: weight(20, 6) };
+  const model = readOnnx(modelOf(nodes, weights, [null, 3, 6, 6], [null, 6]));
+  const { stretches } = stretchesOf(model, [1, 3, 6, 6]);
+  const [stretch] = stretches as [(typeof stretches)[number]];
+  expect(stretch.features).toEqual([
+    { name: "flat", size: 20 },
+    { name: "pool", size: 36 },
+  ]);
+  const engine = await testEngine();
+  const x = signal([5, 3, 6, 6]);
+  const names = ["flat", "pool", "y"];
+  const part = await Part.open(
+    session,
+    model,
+    names.map((name) => ({ name, dataType: 1 })),
+  );
+  const values = await part.run({ x: { dtype: "float32", shape: [5, 3, 6, 6], data: x } });
+  await part.release();
+  const learner = await StretchNetwork.of(engine, model, stretch, ["flat", "pool"]);
+  try {
+    const scales = [3, 0.5, 2];
+    learner.weigh(scales);
+    using inputs = engine.tensor([5, 3, 6, 6], x);
+    const got = await evaluate(engine, (s) => learner.network.forward(s, inputs));
+    const expected = Array.from({ length: 5 }, (_, row) =>
+      names.flatMap((name, at) => {
+        const { data, shape } = values[name]!;
+        const size = shape.slice(1).reduce((a, b) => a * b, 1);
+        return Array.from(
+          (data as Float32Array).subarray(row * size, (row + 1) * size),
+          (value) => scales[at]! * value,
+        );
+      }),
+    ).flat();
+    expect(got.length).toBe(5 * 62);
+    expect(largest(got, expected)).toBeLessThan(1e-4);
+  } finally {
+    learner.destroy();
+  }
+});
+
 it("finds the parts that are networks, and says what ends them", () => {
   const nodes: NodeOf[] = [
     { op: "Gemm", inputs: ["x", "a"], output: "one" },
@@ -455,7 +507,7 @@ it("learns from the original what low rank has lost, and keeps the best until it
   const tuned = await compress(bytes, { tune: 300, ablation: true });
   const [stretch, ...others] = tuned.tuning!.stretches;
   expect(others).toEqual([]);
-  expect(stretch).toMatchObject({ from: "x", to: "y", samples: 120 });
+  expect(stretch).toMatchObject({ from: "x", to: "y", features: ["bent"], samples: 120 });
   expect(stretch!.steps).toBeGreaterThan(250);
   expect(stretch!.error.after).toBeLessThan(0.97 * stretch!.error.before);
   expect(tuned.verified!.error).toBeLessThan(0.97 * plain.verified!.error);
