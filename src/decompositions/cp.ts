@@ -146,16 +146,9 @@ export async function cpALS(
   if (isConstrained(options))
     refuseCheckpoint("cpALS", options.checkpoint, "with constraints", "take factors without any");
   const update = await updateOf("cpALS", x, options);
-  return await withSource(
-    engine,
-    "cpALS",
-    x,
-    async (source) => {
-      const method = await methodOf(source, options.acceleration);
-      return await withNegativePart(source, update, await cpByUpdates("cpALS", source, options, update, method));
-    },
-    { byVerbs: true },
-  );
+  return await withSource(engine, "cpALS", x, (source) => byUpdate("cpALS", source, options, update), {
+    byVerbs: true,
+  });
 }
 
 type MakeMethod = (
@@ -179,13 +172,15 @@ async function methodOf({ order }: Source, acceleration: CpOptions["acceleration
 
 const plainMethod: MakeMethod = (...parameters) => new CpProblem(...parameters);
 
-/** Tells how much of X is negative, where no factor is. */
-async function withNegativePart<T extends Decomposition<KruskalTensor>>(
+/** Sweeps of an update. Tells how much of X is negative, where no factor is. */
+async function byUpdate(
+  name: string,
   source: Source,
-  { oneSigned }: CpUpdate,
-  result: T,
-): Promise<T> {
-  if (oneSigned?.size !== source.order) return result;
+  options: UpdateOptions,
+  update: CpUpdate,
+): Promise<Decomposition<KruskalTensor>> {
+  const result = await cpByUpdates(name, source, options, update, await methodOf(source, options.acceleration));
+  if (update.oneSigned?.size !== source.order) return result;
   using tensorScope = new TensorScope(source.engine);
   tensorScope.keep(result.tensor);
   const negativePart = await (await import("./cpNonnegative.js")).negativePart(source);
@@ -215,12 +210,7 @@ export async function cpConstrained(
   source: Source,
   options: UpdateOptions & Constrained,
 ): Promise<Decomposition<KruskalTensor>> {
-  const update = await updateOf(name, source, options);
-  return await withNegativePart(
-    source,
-    update,
-    await cpByUpdates(name, source, options, update, await methodOf(source)),
-  );
+  return await byUpdate(name, source, options, await updateOf(name, source, options));
 }
 
 /** What alternating updates are asked for; the first start may be of factors, I_n×R each. */

@@ -592,7 +592,7 @@ export class Problem<T extends { destroy(): void }> {
         scope.keep(await Program.compiled(this.source.engine, record, `${this.name} ${label}`));
       this.#correcting = {
         enter: await compile("residual", (p) => recorder.enter(p)),
-        sweep: await compile("correcting sweep", (p) => recorder.record(p, trace)),
+        sweep: await compile("correcting", (p) => recorder.record(p, trace)),
       };
     }
     return this.#correcting;
