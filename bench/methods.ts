@@ -153,11 +153,10 @@ async function timeOurs(engine: Engine, run: () => Promise<Solved>, repetitions:
   return { ms: ms / repetitions, cpu: (user + system) / 1000 / repetitions };
 }
 
-/** @param looks whether TensorLy looks at the error after each iteration, as by its defaults */
-async function timeTheirs(peer: Script, iterations: number, repetitions: number, looks = false): Promise<Time> {
+async function timeTheirs(peer: Script, iterations: number, repetitions: number): Promise<Time> {
   const times: Time[] = [];
   for (let repetition = 0; repetition < repetitions; repetition++)
-    times.push(await peer.ask<Time>({ do: "time", iterations, looks }));
+    times.push(await peer.ask<Time>({ do: "time", iterations }));
   const mean = (of: (time: Time) => number): number => times.reduce((sum, time) => sum + of(time), 0) / times.length;
   return { ms: mean(({ ms }) => ms), cpu: mean(({ cpu }) => cpu) };
 }
@@ -262,9 +261,9 @@ async function measure(
     const isReached = error <= goal;
     let round = 0;
     const samples = { ours: [] as Time[], theirs: [] as Time[] };
-    const perIteration = { ours: [] as number[], theirs: [] as number[], looking: [] as number[] };
+    const perIteration = { ours: [] as number[], theirs: [] as number[] };
     const ours = (sweeps: number, repetitions: number) => timeOurs(engine, () => run(sweeps), repetitions);
-    const theirs = (sweeps: number, repetitions: number, looks = false) => timeTheirs(peer, sweeps, repetitions, looks);
+    const theirs = (sweeps: number, repetitions: number) => timeTheirs(peer, sweeps, repetitions);
     const longer = Math.min(LONGER, long);
     const repetitions = {
       ours: repetitionsFor(ourMs),
@@ -280,12 +279,8 @@ async function measure(
       },
       theirs: async () => {
         samples.theirs.push(await theirs(theirIterations, repetitions.theirs));
-        if (!isTimed()) return;
-        for (const [looks, times] of [
-          [false, perIteration.theirs],
-          [true, perIteration.looking],
-        ] as const)
-          times.push(((await theirs(longer, 1, looks)).ms - (await theirs(SHORT, 1, looks)).ms) / (longer - SHORT));
+        if (isTimed())
+          perIteration.theirs.push(((await theirs(longer, 1)).ms - (await theirs(SHORT, 1)).ms) / (longer - SHORT));
       },
     };
     const begun = performance.now();
@@ -312,8 +307,6 @@ async function measure(
         : {
             ...{ ours: summarize(perIteration.ours), theirs: summarize(perIteration.theirs) },
             ratio: summarize(ratiosOf(perIteration.ours, perIteration.theirs)),
-            looking: summarize(perIteration.looking),
-            lookingRatio: summarize(ratiosOf(perIteration.ours, perIteration.looking)),
           },
       rounds: round,
       ...(failed.length && { message: `failed: ${failed.join("; ")}` }),

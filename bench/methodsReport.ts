@@ -30,11 +30,8 @@ export interface MethodRow {
   /** tenfold's time ÷ TensorLy's, of the rounds' own ratios: by the clock, and of the processors' time */
   ratio: Summary | null;
   cpuRatio: Summary | null;
-  /**
-   * milliseconds an iteration, and tenfold's ÷ TensorLy's: as it is called for the other columns, and where it looks at the error
-   * after each iteration, as tenfold does and as TensorLy does by default
-   */
-  iteration: (Both<Summary> & { ratio: Summary; looking: Summary; lookingRatio: Summary }) | null;
+  /** milliseconds an iteration, and their ratio */
+  iteration: (Both<Summary> & { ratio: Summary }) | null;
   rounds: number;
 }
 
@@ -84,10 +81,7 @@ function cellsOf(row: MethodRow): string[] {
     verdict(row),
     ratio ? range(ratio) : "",
     cpuRatio ? digits(cpuRatio.median, 3) : "",
-    iteration
-      ? [iteration.ours, iteration.theirs, iteration.looking].map(({ median }) => digits(median, 3)).join(", ")
-      : "",
-    iteration ? digits(iteration.lookingRatio.median, 3) : "",
+    iteration ? `${digits(iteration.ours.median, 3)}, ${digits(iteration.theirs.median, 3)}` : "",
   ];
 }
 
@@ -101,8 +95,7 @@ const HEAD = [
   "ours ÷",
   "quartiles",
   "processors",
-  "ms an iteration: ours, theirs, with its error",
-  "ours ÷ with its error",
+  "ms an iteration",
 ];
 
 /** The table that docs/benchmarks.md shows. */

@@ -4,7 +4,7 @@ f32, the NumPy backend, one or two threads, whichever is faster (two where threa
 f64, from the numbers of a result: ||X - X^|| / ||X||, of known entries where some are missing, and of all data sets together where there are several.
 
 A case has several ways to call TensorLy: its start, its SVD, its line search, its solver. `choose` tries all of them, and takes the one that is
-first at the error that the best of them ends at. Where TensorLy need not look at the error after each iteration, it does not. Starts of singular vectors are those of `randomized_svd`, which take a tenth of the time of
+first at the error that the best of them ends at. Starts of singular vectors are those of `randomized_svd`, which take a tenth of the time of
 `truncated_svd`'s. `symeig_svd` is tried for matrices alone: TensorLy 0.10 forms the Gram matrix of the longer side, of a tensor's unfoldings too.
 """
 
@@ -200,9 +200,6 @@ def flat(model):
 STARTS = ["svd", "random"]
 SVDS = ["truncated_svd", "randomized_svd"]
 ALL_SVDS = [*SVDS, "symeig_svd"]
-# TensorLy looks at the error after each iteration, as by its defaults, where its tolerance is not 0; one below 0 is never met
-LOOK, QUIET = -1, 0
-tolerance = QUIET
 COMMON = {"random_state": 0}
 QUICK = {"svd": "randomized_svd", **COMMON}
 
@@ -212,14 +209,14 @@ def parafac_ways(rank):
     for start in STARTS:
         for search in [False, True]:
             yield f"{start} start{', line search' if search else ''}", lambda data, n, start=start, search=search: kruskal(
-                parafac(data[0], rank, n_iter_max=n, init=start, linesearch=search, tol=LOOK if search else tolerance, **QUICK)
+                parafac(data[0], rank, n_iter_max=n, init=start, linesearch=search, tol=-1 if search else 0, **QUICK)
             )
 
 
 def nonnegative_ways(rank):
     for start in STARTS:
         yield f"{start} start", lambda data, n, start=start: kruskal(
-            non_negative_parafac_hals(data[0], rank, n_iter_max=n, init=start, tol=tolerance, **QUICK)
+            non_negative_parafac_hals(data[0], rank, n_iter_max=n, init=start, tol=0, **QUICK)
         )
 
 
@@ -228,7 +225,7 @@ def constrained_ways(rank, **constraints):
         for inner in [10, 1]:
             yield f"{start} start, {inner} inner", lambda data, n, start=start, inner=inner: kruskal(
                 constrained_parafac(
-                    data[0], rank, n_iter_max=n, n_iter_max_inner=inner, init=start, tol_outer=tolerance, **QUICK, **constraints
+                    data[0], rank, n_iter_max=n, n_iter_max_inner=inner, init=start, tol_outer=0, **QUICK, **constraints
                 )
             )
 
@@ -236,7 +233,7 @@ def constrained_ways(rank, **constraints):
 def masked_ways(rank):
     for start in STARTS:
         yield f"{start} start", lambda data, n, start=start: kruskal(
-            parafac(data[0], rank, n_iter_max=n, init=start, tol=tolerance, mask=data[1], **QUICK)
+            parafac(data[0], rank, n_iter_max=n, init=start, tol=0, mask=data[1], **QUICK)
         )
 
 
@@ -252,7 +249,7 @@ def known_ways(rank):
         rng = np.random.default_rng(0)
         start = [known.copy(), *[rng.random((extent, rank)).astype(np.float32) for extent in x.shape[1:]]]
         init = (np.ones(rank, dtype=np.float32), start)
-        return kruskal(parafac(x, rank, n_iter_max=n, init=init, fixed_modes=[0], tol=tolerance, **COMMON))
+        return kruskal(parafac(x, rank, n_iter_max=n, init=init, fixed_modes=[0], tol=0, **COMMON))
 
     yield "random start", run
 
@@ -265,7 +262,7 @@ def tucker_ways(ranks, svds=SVDS, sweeps=None, masked=False):
                 ranks,
                 n_iter_max=n if sweeps is None else sweeps,
                 svd=svd,
-                tol=tolerance,
+                tol=0,
                 mask=data[1] if masked else None,
                 **COMMON,
             )
@@ -279,7 +276,7 @@ def partial_ways(ranks, modes, order, svds=SVDS):
 
     for svd in svds:
         yield svd, lambda data, n, svd=svd: parts(
-            partial_tucker(data[0], ranks, modes=modes, n_iter_max=n, svd=svd, tol=tolerance, **COMMON)
+            partial_tucker(data[0], ranks, modes=modes, n_iter_max=n, svd=svd, tol=0, **COMMON)
         )
 
 
@@ -287,7 +284,7 @@ def nonnegative_tucker_ways(ranks):
     # non-negative parts of randomized_svd's vectors were NaN
     for start in STARTS:
         yield f"{start} start", lambda data, n, start=start: flat(
-            non_negative_tucker_hals(data[0], ranks, n_iter_max=n, init=start, tol=tolerance, **COMMON)
+            non_negative_tucker_hals(data[0], ranks, n_iter_max=n, init=start, tol=0, **COMMON)
         )
 
 
@@ -299,13 +296,9 @@ def parafac2_ways(rank, **options):
     for start in STARTS:
         for search in [True, False]:
             # a line search needs errors, which are left out where there is none
-            yield f"{start} start{', line search' if search else ''}", lambda data, n, start=start, search=search: parts(
-                parafac2(
-                    *(data, rank),
-                    **{"n_iter_max": n, "init": start, "linesearch": search, "tol": 1e-30 if search else tolerance},
-                    **COMMON,
-                    **options,
-                )
+            tol = 1e-30 if search else 0
+            yield f"{start} start{', line search' if search else ''}", lambda data, n, start=start, search=search, tol=tol: parts(
+                parafac2(data, rank, n_iter_max=n, init=start, linesearch=search, tol=tol, **COMMON, **options)
             )
 
 
@@ -315,7 +308,7 @@ def coupled_ways(rank):
         def run(data, n, start=start):
             # it takes no seed
             np.random.seed(0)
-            x, y, _ = coupled_matrix_tensor_3d_factorization(*data, rank, init=start, n_iter_max=n, tol=LOOK)
+            x, y, _ = coupled_matrix_tensor_3d_factorization(*data, rank, init=start, n_iter_max=n, tol=-1)
             return [*kruskal(x), *kruskal(y)]
 
         yield f"{start} start", run
@@ -345,11 +338,11 @@ def ring_ways(ranks, svds=SVDS):
 def ring_als_ways(ranks, samples=None):
     for solve in ["lstsq", "normal_eq"]:
         yield solve, lambda data, n, solve=solve: list(
-            tensor_ring_als(data[0], list(ranks), ls_solve=solve, n_iter_max=n, tol=tolerance, **COMMON)
+            tensor_ring_als(data[0], list(ranks), ls_solve=solve, n_iter_max=n, tol=0, **COMMON)
         )
     if samples:
         yield f"{samples} samples", lambda data, n: list(
-            tensor_ring_als_sampled(data[0], list(ranks), samples, n_iter_max=n, tol=tolerance, **COMMON)
+            tensor_ring_als_sampled(data[0], list(ranks), samples, n_iter_max=n, tol=0, **COMMON)
         )
 
 
@@ -520,10 +513,7 @@ class Case:
     def error(self, parts):
         return error(self.form, self.data, parts)
 
-    def time(self, way, iterations, looks=False):
-        """Of one call; `looks`: with a look at the error after each iteration."""
-        global tolerance
-        tolerance = LOOK if looks else QUIET
+    def time(self, way, iterations):
         with threads(self.threads):
             start, started = time.perf_counter(), time.process_time()
             parts = self.ways[way](self.data, iterations)
@@ -608,7 +598,7 @@ def answer(asked, case):
             case.choices[long] = case.choose(long)
         return case.choices[long]
     if do == "time":
-        ms, cpu, _ = case.time(case.way, asked["iterations"], asked["looks"])
+        ms, cpu, _ = case.time(case.way, asked["iterations"])
         return {"ms": ms, "cpu": cpu}
     return {"error": case.error([unpack(part) for part in asked["parts"]])}
 
