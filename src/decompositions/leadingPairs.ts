@@ -71,7 +71,7 @@ export class LeadingPairs {
   }
 }
 
-/** rows of A from which on columns that are nearly orthogonal are orthogonalised faster, by products alone */
+/** Rows of A from which on the first image is turned before QR: columns that are nearly orthogonal take products alone there, which is faster. */
 const TURNED = 768;
 
 /** Records an image of random columns turned as their product with Aᵀ is ordered, and releases it. */
@@ -101,7 +101,7 @@ export async function leadingPairs(
   { rank, seed, unseen, sweeps, signal, judge }: PairsTask,
 ): Promise<LeadingPairs | null> {
   const [m, n] = a.shape as [number, number];
-  // eights are the fastest
+  // a multiple of 8 columns is the fastest
   const columns = Math.min(m, n, 8 * Math.ceil(basisColumns(a.shape, 0, rank) / 8));
   using scope = new TensorScope(engine);
   const left = scope.allocate([m, rank], "left vectors");

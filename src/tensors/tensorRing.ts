@@ -1,5 +1,6 @@
 import { dispose, type Engine, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { matmul, permute } from "../ops/index.js";
+import { coreProduct, isCore } from "./coreProduct.js";
 
 /**
  * A tensor ring X[i_1, …, i_d] = tr(G₁[i_1]·G₂[i_2]·…·G_d[i_d]) (Zhao, Zhou, Xie, Zhang & Cichocki 2016): one core
@@ -53,7 +54,7 @@ export class TensorRing {
   asProduct(s: Scheduler): { factors: Tensor[]; temporaries: Tensor[] } {
     const { cores } = this;
     const cut = TensorRing.cutOf(this.shape, this.ranks);
-    const chains = [cores.slice(0, cut), cores.slice(cut)].map((half) => multiply(s, half)) as [Tensor, Tensor];
+    const chains = [cores.slice(0, cut), cores.slice(cut)].map((half) => coreProduct(s, half)) as [Tensor, Tensor];
     const temporaries = [permute(s, chains[0], [1, 0, 2]), permute(s, chains[1], [1, 2, 0])];
     s.release(...chains.filter((chain) => !isCore(chain, cores)));
     return { factors: temporaries.map((half) => half.reshape([half.shape[0]!, -1])), temporaries };
@@ -77,17 +78,3 @@ export class TensorRing {
     this.destroy();
   }
 }
-
-/** Records the product of neighbouring cores, r×N×r′, with their modes flattened into N. A single core is returned as it is. */
-function multiply(s: Scheduler, cores: readonly Tensor[]): Tensor {
-  return cores.reduce((product, core) => {
-    const [rank, , next] = core.shape as [number, number, number];
-    const longer = matmul(s, product.reshape([-1, rank]), core.reshape([rank, -1]));
-    if (!isCore(product, cores)) s.release(product);
-    return longer.reshape([product.shape[0]!, -1, next]);
-  });
-}
-
-/** Whether a tensor is one of the cores, or a view of one, and must not be released. */
-const isCore = (tensor: Tensor, cores: readonly Tensor[]): boolean =>
-  cores.some(({ storage }) => storage === tensor.storage);

@@ -1,5 +1,6 @@
 import { dispose, type Engine, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
-import { copy, matmul, permute } from "../ops/index.js";
+import { copy, permute } from "../ops/index.js";
+import { coreProduct } from "./coreProduct.js";
 
 /**
  * A tensor train X[i_1, …, i_d] = G₁[i_1]·G₂[i_2]·…·G_d[i_d] (Oseledets 2011): one core r_{k-1}×n_k×r_k a mode, with
@@ -40,7 +41,7 @@ export class TensorTrain {
   full(s: Scheduler, out?: Tensor): Tensor {
     const { cores, shape } = this;
     if (cores.length === 1 && out) return copy(s, cores[0]!.reshape(shape), { out });
-    return contracted(s, cores, out).reshape(shape);
+    return coreProduct(s, cores, out).reshape(shape);
   }
 
   /** Records the full tensor as a product of two matrices that is not carried out: all cores but the last, and the last. */
@@ -48,7 +49,7 @@ export class TensorTrain {
     const count = this.cores.length - 1;
     if (!count) return undefined;
     const last = this.cores[count]!;
-    const left = contracted(s, this.cores.slice(0, -1));
+    const left = coreProduct(s, this.cores.slice(0, -1)).reshape([-1, last.shape[0]!]);
     const right = permute(s, last.reshape([last.shape[0]!, -1]), [1, 0]);
     return { factors: [left, right], temporaries: count > 1 ? [left, right] : [right] };
   }
@@ -61,18 +62,4 @@ export class TensorTrain {
   [dispose](): void {
     this.destroy();
   }
-}
-
-/** Records the product of cores, a row for each of their entries: a view of the core where there is one alone. */
-function contracted(s: Scheduler, cores: readonly Tensor[], out?: Tensor): Tensor {
-  const first = cores[0]!.reshape([cores[0]!.shape[1]!, -1]);
-  let product = first;
-  for (const core of cores.slice(1)) {
-    const matrix = core.reshape([core.shape[0]!, -1]);
-    const options = out && core === cores.at(-1) ? { out: out.reshape([-1, matrix.shape[1]!]) } : {};
-    const next = matmul(s, product, matrix, options);
-    if (product !== first) s.release(product);
-    product = next.reshape([-1, core.shape[2]!]);
-  }
-  return product;
 }
