@@ -628,7 +628,9 @@ class Compression {
       for (const relay of [relays.current, relays.held]) relay.settle(() => prepared.written(fits), ahead);
       const refit = this.refitsOf(now, group, order.slice(0, at), relays, tell);
       let next: Attempt | null = null;
-      for (const ridge of [...REFIT_RIDGES, null]) {
+      // parts of the samples choose larger ridges themselves
+      const ridges = group.every((site) => prepared.partsOf(site) > 1) ? REFIT_RIDGES.slice(0, 1) : REFIT_RIDGES;
+      for (const ridge of [...ridges, null]) {
         const fits = new Map(now.fits);
         const refitted = new Set(now.refitted);
         for (const { fit, isNew } of await refit(ridge)) {
@@ -671,7 +673,8 @@ class Compression {
       const moments = await prepared.collect(group, { current: prepared.written(fits), relays }, tell);
       const out: Fits[] = [];
       for (const site of group) {
-        const more = { ridge: REFIT_RIDGES[0], multiple: prepared.multiple, refit: true };
+        const metric = await prepared.metricOf(site);
+        const more = { ridge: REFIT_RIDGES[0], multiple: prepared.multiple, refit: true, metric };
         out.push(await fitsOf(prepared.products, site, moments.get(site.id)!, more));
       }
       return out;

@@ -17,12 +17,17 @@
  *
  * The first factor's vectors are ordered, so the leading block of one Cholesky factor holds the answer for every smaller rank.
  *
+ * Outputs count as the network makes use of them: with a layer's block G = L·Lᵀ of the Gauss-Newton matrix (`gaussNewton.ts`), all of this is done
+ * for Lᵀ·W, and the last factor is multiplied by L⁻ᵀ at the end.
+ *
  * Where a layer has few patches, refits hold for these best. So r of each regression is the one of several by which a regression on all parts of
  * the samples but one loses least on that part, all parts in turn. Behind a first factor all of this is done in what it makes of patches.
  */
 import {
+  choleskyFactor,
   matrixProduct,
   permuteValues,
+  solveTriangular,
   symmetricEigenvalues,
   transpose,
   type Values,
@@ -53,7 +58,7 @@ export interface FitCandidate {
   multiplications: number | null;
   /** milliseconds in the runtime, where they were measured */
   time?: number;
-  /** the part of the energy of the layer's centred outputs that is lost, 0 to 1 */
+  /** the part of the energy of the layer's centred outputs that is lost, 0 to 1; each output counts as the network makes use of it */
   error: number;
 }
 
@@ -176,6 +181,22 @@ export interface FitterOptions {
   refit: boolean;
   /** fits that know the means of the inputs and not their covariance, to tell what that brings */
   meansAlone?: boolean;
+  /** how much errors of outputs count: a positive matrix of the outputs, without taps; all alike where there is none */
+  metric?: Float64Array | undefined;
+}
+
+/** Lᵀ and L⁻ᵀ of a positive n×n matrix L·Lᵀ. */
+function weighingOf(metric: Float64Array, n: number): { there: Float64Array; back: Float64Array } {
+  const lower = choleskyFactor(metric, n, 0);
+  const identity = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) identity[i * (n + 1)] = 1;
+  return { there: transpose(lower, n, n), back: solveTriangular(lower, identity, n, n, true) };
+}
+
+/** A square matrix times values, whose rows are outputs, or outputs and their taps. */
+async function mixed(products: Products, square: Float64Array, values: Float64Array): Promise<Float64Array> {
+  const rows = Math.round(Math.sqrt(square.length));
+  return await products.multiply(square, values, { rows, inner: rows, columns: values.length / rows });
 }
 
 /** All fits of one layer. */
@@ -194,7 +215,11 @@ export class LayerFits {
   private constructor(
     private readonly products: Products,
     readonly site: OnnxSite,
+    /** the weights as they are, and what is fitted: outputs weighed */
+    private readonly plain: Float64Array,
     private readonly w: Float64Array,
+    /** takes the weights of the outputs off again; null where they have none */
+    private readonly inverse: Float64Array | null,
     private readonly bias: Float32Array | null,
     moments: Moments | null,
     /** A and B of the regression; null for an A of I, as the covariance is where inputs are unknown */
@@ -225,7 +250,9 @@ export class LayerFits {
     const given = await site.weights();
     const width = widthOf(site);
     const taps = tapsOf(site);
-    const w = taps ? permuteValues(given, [site.shape[0]!, width, taps], [0, 2, 1]) : Float64Array.from(given);
+    const plain = taps ? permuteValues(given, [site.shape[0]!, width, taps], [0, 2, 1]) : Float64Array.from(given);
+    const weighing = options.metric && weighingOf(options.metric, site.shape[0]!);
+    const w = weighing ? await mixed(products, weighing.there, plain) : plain;
     let a: Float64Array | null = null;
     let b: Float64Array = w;
     let [variance, r] = [0, 0];
@@ -239,7 +266,20 @@ export class LayerFits {
       for (let i = 0; i < w.length; i++) b[i]! += r * w[i]!;
       for (let i = 0; i < width; i++) a[i * (width + 1)]! += r;
     }
-    return new LayerFits(products, site, w, await site.bias(), moments, a, b, variance, r, options);
+    return new LayerFits(
+      products,
+      site,
+      plain,
+      w,
+      weighing?.back ?? null,
+      await site.bias(),
+      moments,
+      a,
+      b,
+      variance,
+      r,
+      options,
+    );
   }
 
   /** Draws fits to the weights by another ridge, as a share of the mean variance. */
@@ -576,6 +616,7 @@ export class LayerFits {
   async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
     const { site } = this;
     const factors = await this.solved(scheme, ranks);
+    if (this.inverse) factors.push(await mixed(this.products, this.inverse, factors.pop()!));
     const taps = scheme === "whole" ? 0 : tapsOf(site);
     if (taps) factors[1] = permuteValues(factors[1]!, [site.shape[0]!, taps, ranks[0]!], [0, 2, 1]);
     const shapes = stepsOf(site, scheme, ranks).map(({ shape }) => shape);
@@ -669,7 +710,7 @@ export class LayerFits {
 
   /** The bias that keeps the mean of the outputs: b + W·mean x − F·mean z, for the factors as they are written. */
   private corrected(scheme: FitScheme, ranks: readonly number[], factors: readonly Float32Array[]): Float32Array {
-    const { outputs, width, w, site } = this;
+    const { outputs, width, plain: w, site } = this;
     const { meanX, meanZ } = this.means!;
     const taps = tapsOf(site);
     if (taps) {

@@ -4,6 +4,7 @@ import { concatenated } from "../../onnx/tensors.js";
 import { type FitCandidate, type FitScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
+import { blockOf } from "./triangle.js";
 
 /** What all fits of a layer, and of one in groups, can do. */
 export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "ridgePart" | "fit" | "rebiased">;
@@ -17,8 +18,11 @@ export async function fitsOf(
 ): Promise<Fits> {
   if (site.groups === 1) return await LayerFits.of(products, site, moments, options);
   const parts: LayerFits[] = [];
-  for (let group = 0; group < site.groups; group++)
-    parts.push(await LayerFits.of(products, partOf(site, group), moments && momentsOf(moments, site, group), options));
+  for (let group = 0; group < site.groups; group++) {
+    const metric = options.metric && metricOf(options.metric, site, group);
+    const of = moments && momentsOf(moments, site, group);
+    parts.push(await LayerFits.of(products, partOf(site, group), of, { ...options, metric }));
+  }
   return new GroupedFits(site, parts);
 }
 
@@ -44,6 +48,12 @@ function momentsOf({ count, meanX, meanZ, covariance, cross }: Moments, site: On
     ...{ count, meanX: of(meanX, width), meanZ: of(meanZ, width), covariance: c },
     cross: cross === covariance ? c : of(cross, width ** 2),
   };
+}
+
+/** The block of one group's outputs. */
+function metricOf(metric: Float64Array, { shape, groups }: OnnxSite, group: number): Float64Array {
+  const size = shape[0]! / groups;
+  return blockOf(metric, shape[0]!, group * size, (group + 1) * size, group * size, (group + 1) * size);
 }
 
 class GroupedFits implements Fits {

@@ -166,6 +166,7 @@ export class StretchNetwork {
 
   /**
    * @param features values inside the stretch that the network gives, too: each as a vector, and the stretch's end behind them
+   * @param behind layers to stand right behind those that make some values
    * @throws ShapeError where layers do not fit each other, which a valid model never causes
    */
   static async of(
@@ -173,6 +174,7 @@ export class StretchNetwork {
     model: OnnxModel,
     { from, to, layers, sample }: Stretch,
     features: readonly string[] = [],
+    behind: ReadonlyMap<string, Layer> = new Map(),
   ): Promise<StretchNetwork> {
     const readers = new Map<string, NodeLayer[]>();
     for (const unit of layers) for (const name of unit.from) readers.set(name, [...(readers.get(name) ?? []), unit]);
@@ -183,7 +185,8 @@ export class StretchNetwork {
       if (merged.has(unit) || !unit.make) continue;
       const [next, ...others] = readers.get(unit.output) ?? [];
       const isRelu = next?.nodes[0]?.opType === "Relu";
-      const merges = unit.takesActivation && isRelu && !others.length && unit.output !== to;
+      const isOpen = unit.output !== to && !behind.has(unit.output);
+      const merges = unit.takesActivation && isRelu && !others.length && isOpen;
       if (merges) merged.add(next);
       built.push({ unit, of: await unit.make(merges ? "relu" : "none"), output: merges ? next.output : unit.output });
     }
@@ -197,8 +200,9 @@ export class StretchNetwork {
           if (merged.has(unit)) continue;
           const one = byUnit.get(unit);
           const read = unit.from.map((name) => ids.get(name)!);
-          if (one) ids.set(one.output, add(one.of, read));
-          else ids.set(unit.output, read[0]!);
+          const made = one ? add(one.of, read) : read[0]!;
+          const next = behind.get(unit.output);
+          ids.set(one?.output ?? unit.output, next ? add(next, made) : made);
         }
         if (!features.length) return ids.get(to)!;
         const vectors = [...features, to].map((name) => {

@@ -8,7 +8,7 @@ import { Relay } from "./relay.js";
 import { floatsOfArray, type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 /** A value that outputs are judged by. */
-interface Judged {
+export interface Judged {
   /** an output of the model, or what a final Softmax takes: after it, a bad plan can look like a good one */
   name: string;
   dataType: number;
@@ -31,7 +31,7 @@ export interface Agreement {
 }
 
 /** The values of a model that are judged: its outputs of floats. */
-function judgedOf(model: OnnxModel): Judged[] {
+export function judgedOf(model: OnnxModel): Judged[] {
   const facts = new GraphFacts(model);
   const old = (model.opsets.get("") ?? 1) < 13;
   const out: Judged[] = [];
@@ -60,7 +60,10 @@ function judgedOf(model: OnnxModel): Judged[] {
 }
 
 /** Rows of classes in a value: entries of a row are `inner` apart. */
-function rowsOf({ axis, flattened }: Judged, shape: readonly number[]): { classes: number; inner: number } | null {
+export function rowsOf(
+  { axis, flattened }: Judged,
+  shape: readonly number[],
+): { classes: number; inner: number } | null {
   if (axis === null || !shape.length) return null;
   const at = axis < 0 ? axis + shape.length : axis;
   if (!(at >= 0 && at < shape.length)) return null;

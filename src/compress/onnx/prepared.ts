@@ -20,6 +20,7 @@ import {
 import type { OnnxModel } from "../../onnx/model.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, firstRidge, hasFew, LayerFits, RIDGE } from "./fits.js";
+import { gaussNewtonOf } from "./gaussNewton.js";
 import { type Fits, fitsOf } from "./groups.js";
 import { collectMoments, type Moments, type Relays, typeOf, widthOf } from "./moments.js";
 import { type Agreement, OutputJudge } from "./outputs.js";
@@ -78,7 +79,7 @@ export interface OnnxCompressionOptions {
 
 /** What was found of a model so far, to go on from: candidates of layers, and which of them held-back samples chose. */
 export interface OnnxPlan {
-  version: 2;
+  version: 3;
   /** of the model, the samples and the options that candidates depend on */
   fingerprint: string;
   layers: {
@@ -106,7 +107,7 @@ export interface OnnxPlan {
 
 export function isPlan(value: unknown): boolean {
   const { version, fingerprint, layers, chosen } = (value ?? {}) as Partial<OnnxPlan>;
-  return version === 2 && typeof fingerprint === "string" && Array.isArray(layers) && Array.isArray(chosen);
+  return version === 3 && typeof fingerprint === "string" && Array.isArray(layers) && Array.isArray(chosen);
 }
 
 /** The request under way. */
@@ -144,10 +145,11 @@ export class PreparedModel {
   leftAlone: readonly LeftAlone[] = [];
   totals: { weights: number; multiplications: number | null } = { weights: 0, multiplications: null };
   split: SplitSamples = { fit: [], choose: [], verify: [] };
-  plan: OnnxPlan = { version: 2, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
+  plan: OnnxPlan = { version: 3, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
   private isReady = false;
   private batch = 1;
   private times: LayerTimes | null = null;
+  private metrics: Map<string, Float64Array> | null = null;
   private readonly recent: Recent;
   private readonly judges = new Map<keyof SplitSamples, OutputJudge>();
   /** what held-back samples said of a model, by the fits in it */
@@ -413,9 +415,25 @@ export class PreparedModel {
     // before they are made, as they take their memory at once
     this.recent.makeRoom(LayerFits.bytesOf(site));
     const ridge = moments ? firstRidge(site, moments.count) : RIDGE;
-    const fits = await fitsOf(products, site, moments, { ridge, multiple, refit: false });
+    const metric = await this.metricOf(site);
+    const fits = await fitsOf(products, site, moments, { ridge, multiple, refit: false, metric });
     recent.put("layer", site.id, fits, LayerFits.bytesOf(site));
     return fits;
+  }
+
+  /** How much errors of a layer's outputs count; undefined where all of them count alike. */
+  async metricOf({ id }: OnnxSite): Promise<Float64Array | undefined> {
+    if (!this.calibrated) return undefined;
+    if (!this.metrics) {
+      const { model, sites, sessions, memory, totals, split } = this;
+      const { engine, fixedInputs = false, seed = 0 } = this.options;
+      const tell = this.watch.progress(0.02, 0.05, "gradients of the outputs");
+      this.metrics = await gaussNewtonOf({
+        ...{ engine, sessions, model, sites, fixedInputs, memory, seed, signal: this.watch.signal },
+        ...{ samples: split.fit, multiplications: totals.multiplications, onProgress: tell },
+      });
+    }
+    return this.metrics.get(id);
   }
 
   /** Drops what can be computed again, so that the refits of layers have room. */
@@ -481,14 +499,15 @@ export class PreparedModel {
   async choices(cost: Cost): Promise<Choice[]> {
     const { sites, plan, watch } = this;
     const choices: Choice[] = [];
+    if (sites[0]) await this.metricOf(sites[0]);
     const relay = this.calibrated ? (await this.judge("fit")).relay(this.memory / RELAY_SHARE) : undefined;
     for (const [at, site] of sites.entries()) {
       relay?.settle(
         () => this.model,
         sites.slice(at).map(({ input }) => input),
       );
-      const share = 0.58 / sites.length;
-      const from = 0.02 + at * share;
+      const share = 0.55 / sites.length;
+      const from = 0.05 + at * share;
       let layer = plan.layers.find(({ id }) => id === site.id);
       if (!layer) {
         const fits = await this.fitsOf(site, watch.progress(from, from + share, `moments of ${site.name}`));

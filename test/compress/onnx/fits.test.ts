@@ -284,6 +284,69 @@ describe("fits of a convolution", () => {
     }
   });
 
+  it("where outputs count by a metric lose least of that, and what they say they lose", async () => {
+    // L·Lᵀ with some outputs that count far more
+    const mixing = sines(O * O, 1.9, 0.37);
+    const metric = matrixProduct(
+      mixing,
+      Float64Array.from({ length: O * O }, (_, e) => mixing[(e % O) * O + Math.floor(e / O)]!),
+      O,
+      O,
+      O,
+    );
+    for (let o = 0; o < O; o++) metric[o * (O + 1)]! += 0.05 + (o === 2 ? 9 : 0);
+    const moments = momentsOf(x, x);
+    const options = { ridge: 1e-6, multiple: 1, refit: false };
+    const products = new Products(await testEngine(), null);
+    const weighed = await LayerFits.of(products, site, momentsOf(x, x), { ...options, metric });
+    const plain = await LayerFits.of(products, site, momentsOf(x, x), options);
+    const lost = async (fits: LayerFits, scheme: FittedScheme, ranks: readonly number[]): Promise<number> => {
+      const { factors, bias } = await fits.fit(scheme, ranks);
+      const chain = chainOf(scheme, factors);
+      let [sum, energy] = [0, 0];
+      for (let p = 0; p < N; p++) {
+        const patch = x.subarray(p * D, (p + 1) * D);
+        const made = chain(patch);
+        const [gap, level] = [new Float64Array(O), new Float64Array(O)];
+        for (let o = 0; o < O; o++) {
+          for (let i = 0; i < D; i++) level[o]! += w[o * D + i]! * (patch[i]! - moments.meanX[i]!);
+          gap[o] = -made[o]! - bias![o]!;
+          for (let i = 0; i < D; i++) gap[o]! += w[o * D + i]! * patch[i]!;
+        }
+        for (let o = 0; o < O; o++)
+          for (let q = 0; q < O; q++) {
+            sum += gap[o]! * metric[o * O + q]! * gap[q]!;
+            energy += level[o]! * metric[o * O + q]! * level[q]!;
+          }
+      }
+      return sum / energy;
+    };
+    const told = await weighed.everyCandidate();
+    let better = 0;
+    for (const [scheme, ranks] of [
+      ["kernelFirst", [3]],
+      ["pointwiseFirst", [2]],
+      ["vertical", [4]],
+      ["horizontal", [4]],
+      ["tucker2", [3, 4]],
+    ] as [FittedScheme, number[]][]) {
+      const [by, without] = [await lost(weighed, scheme, ranks), await lost(plain, scheme, ranks)];
+      const candidate = told.find((one) => one.scheme === scheme && one.ranks.join() === ranks.join());
+      if (candidate) expect(by / candidate.error, scheme).toBeCloseTo(1, 2);
+      if (scheme === "kernelFirst") expect(by).toBeLessThan(without);
+      if (by < 0.9 * without) better++;
+    }
+    expect(better).toBeGreaterThan(2);
+    // a metric that counts all outputs alike changes nothing
+    const alike = Float64Array.from({ length: O * O }, (_, e) => (e % (O + 1) ? 0 : 4));
+    const same = await LayerFits.of(products, site, momentsOf(x, x), { ...options, metric: alike });
+    const wanted = await plain.candidates();
+    for (const [at, { error }] of (await same.candidates()).entries()) expect(error).toBeCloseTo(wanted[at]!.error, 9);
+    // at full rank it is the layer
+    const { factors } = await weighed.fit("whole", []);
+    for (let e = 0; e < O * D; e++) expect(factors[0]!.data[e]).toBeCloseTo(w[e]!, 4);
+  });
+
   it("at full rank give the layer's outputs", async () => {
     const fits = await fitsOf(false);
     const schemes = [

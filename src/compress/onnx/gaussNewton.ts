@@ -1,0 +1,196 @@
+/**
+ * How much errors of a layer's outputs count for the network's outputs. A small error d of them changes the network's outputs y by J·d, and over
+ * random signs u the mean of (uᵀJ·d)² is |J·d|² = dᵀ·Jᵀ·J·d. So the mean of g·gᵀ over places, samples and signs, with g = Jᵀu from one backward pass,
+ * is the layer's block of the Gauss-Newton matrix, channels × channels (Schraudolph 2002; the G of Martens & Grosse 2015). Fits of low rank
+ * with least dᵀ·G·d keep what the network makes use of.
+ */
+import { type Engine, type Scheduler, sizeOf, type Tensor } from "../../gpu/index.js";
+import type { Layer } from "../../nn/index.js";
+import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
+import { accumulate, fill, gram, matmul } from "../../ops/index.js";
+import { findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
+import { judgedOf, rowsOf } from "./outputs.js";
+import { randomNumbers } from "./samples.js";
+import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+
+export interface GaussNewtonOptions {
+  engine: Engine;
+  sessions: OnnxSessions;
+  model: OnnxModel;
+  sites: readonly OnnxSite[];
+  /** of which those are taken that the work allows, spread over the list */
+  samples: readonly OnnxFeeds[];
+  /** of one run; null where they are unknown */
+  multiplications: number | null;
+  fixedInputs: boolean;
+  /** bytes that activations and their gradients may take */
+  memory: number;
+  seed: number;
+  signal?: AbortSignal | undefined;
+  /** called with the part of the work that is done */
+  onProgress(done: number): void;
+}
+
+/** Samples, and multiplications of their passes, which take as much forward as each of the two gradients: seconds on a GPU, a minute on a processor. */
+const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.6e11];
+/** Outputs of a layer beyond which their matrix is not made. */
+const MOST_OUTPUTS = 2048;
+/** What is added to the diagonal, as a share of its mean: what a linear view does not see, and what few gradients do not show. */
+const FLOOR = 0.05;
+
+/**
+ * The matrices of those layers that lie in a part of the network which ends with an output, and each node of which has a layer of `src/nn`;
+ * each outputs × outputs, with a diagonal whose mean is 1 before the floor. Others count all of their outputs alike.
+ */
+export async function gaussNewtonOf(options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
+  const { model, samples, fixedInputs } = options;
+  const out = new Map<string, Float64Array>();
+  const [first] = samples;
+  if (!first) return out;
+  const shapes = Object.fromEntries(Object.entries(first).map(([name, { shape }]) => [name, shape]));
+  const ends = new Set(judgedOf(model).map(({ name }) => name));
+  for (const stretch of findStretches(model, shapes, ends, fixedInputs).stretches)
+    for (const [id, matrix] of await matricesOf(stretch, options)) out.set(id, matrix);
+  return out;
+}
+
+function someOf({ samples, multiplications }: GaussNewtonOptions): OnnxFeeds[] {
+  const allowed = Math.floor(WORK / (3 * (multiplications ?? WORK)));
+  const count = Math.min(samples.length, MOST_SAMPLES, Math.max(LEAST_SAMPLES, allowed));
+  return Array.from({ length: count }, (_, at) => samples[Math.floor(((at + 0.5) * samples.length) / count)]!);
+}
+
+/** Hands gradients on, and adds up what they say. */
+class Observer implements Layer {
+  readonly name = "observer";
+  readonly parameters = [];
+  vectors = 0;
+
+  /** @param isLast whether channels are the last axis; else they are the first one of a sample */
+  constructor(
+    readonly sum: Tensor,
+    private readonly isLast: boolean,
+  ) {}
+
+  outputShape(input: readonly number[]): number[] {
+    return [...input];
+  }
+
+  forward(_: Scheduler, x: Tensor): Tensor {
+    return x;
+  }
+
+  backward(s: Scheduler, dy: Tensor): Tensor {
+    const [channels] = this.sum.shape as [number];
+    const add = (product: Tensor): void => {
+      accumulate(s, product, this.sum);
+      s.release(product);
+    };
+    this.vectors += dy.size / channels;
+    if (this.isLast || dy.order === 2) add(gram(s, dy.reshape([-1, channels])));
+    else
+      for (let sample = 0; sample < dy.shape[0]!; sample++) {
+        const planes = dy.rows(sample, sample + 1).reshape([channels, -1]);
+        add(matmul(s, planes, planes, { transposeB: true }));
+      }
+    return dy;
+  }
+
+  counts() {
+    return { weights: 0, biases: 0, multiplications: 0 };
+  }
+}
+
+async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
+  const { engine, sessions, model, sites, memory, seed, signal, onProgress } = options;
+  const samples = someOf(options);
+  const out = new Map<string, Float64Array>();
+  const { maxStorageBufferBindingSize } = engine.device.limits;
+  if (4 * stretch.entries > maxStorageBufferBindingSize) return out;
+  const observed: { site: OnnxSite; at: number; observer: Observer }[] = [];
+  const observers = new Map<string, Observer>();
+  for (const site of sites)
+    for (const [at, output] of site.outputs.entries()) {
+      const channels = site.parts[at]!;
+      const unit = stretch.layers.find(({ nodes }) => nodes.some((node) => node.output.includes(output)));
+      if (!unit || unit.output === stretch.to || site.shape[0]! > MOST_OUTPUTS) continue;
+      const sum = engine.tensor([channels, channels], null, { label: "gradients of outputs" });
+      const observer = new Observer(sum, site.op === "MatMul" || site.op === "Gemm");
+      observed.push({ site, at, observer });
+      observers.set(unit.output, observer);
+    }
+  const judged = judgedOf(model).find(({ name }) => name === stretch.to)!;
+  const learner = observers.size ? await StretchNetwork.of(engine, model, stretch, [], observers) : null;
+  let part: Part | null = null;
+  try {
+    if (!learner) return out;
+    const { network } = learner;
+    const activations = network.shapes().reduce((sum, shape) => sum + sizeOf(shape), 0);
+    if (4 * network.widest > maxStorageBufferBindingSize || 8 * activations > memory) return out;
+    await engine.run((s) => {
+      for (const { sum } of observers.values()) fill(s, sum, 0);
+    });
+    const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
+    part = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
+    const random = randomNumbers(seed);
+    for (const [at, feeds] of samples.entries()) {
+      signal?.throwIfAborted();
+      onProgress(at / samples.length);
+      const x = (await part.run(feeds))[stretch.from]!;
+      if (`${x.shape.slice(1)}` !== `${stretch.sample}`) continue;
+      using inputs = engine.tensor(x.shape, Float32Array.from(floatsOfArray(x)));
+      const shape = [x.shape[0]!, ...network.outputShape];
+      const signs = Float32Array.from({ length: sizeOf(shape) }, () => (random() < 0.5 ? -1 : 1));
+      const rows = judged.shiftless ? rowsOf(judged, shape) : null;
+      if (rows) centre(signs, rows);
+      using probe = engine.tensor(shape, signs);
+      await engine.run((s) => {
+        network.forward(s, inputs, { training: true });
+        network.backward(s, probe);
+      }, "gradients of outputs");
+      await engine.idle();
+    }
+    for (const { site, at, observer } of observed) {
+      const size = site.shape[0]!;
+      const matrix = out.get(site.id) ?? new Float64Array(size * size);
+      const first = site.parts.slice(0, at).reduce((a, b) => a + b, 0);
+      const channels = site.parts[at]!;
+      const sums = await observer.sum.read();
+      for (let i = 0; i < channels; i++)
+        for (let j = 0; j < channels; j++)
+          matrix[(first + i) * size + first + j] = (sums[i * channels + j]! + sums[j * channels + i]!) / 2;
+      out.set(site.id, matrix);
+    }
+    for (const [id, matrix] of out) {
+      const { site, observer } = observed.find((one) => one.site.id === id)!;
+      if (!lifted(matrix, site.shape[0]!, observer.vectors)) out.delete(id);
+    }
+    return out;
+  } finally {
+    await part?.release();
+    learner?.destroy();
+    for (const { sum } of observers.values()) sum.destroy();
+  }
+}
+
+/** Scales a sum of so many gᵀ·g to a diagonal of mean 1, and adds the floor; false where nothing counts, or gradients are not finite. */
+function lifted(matrix: Float64Array, size: number, vectors: number): boolean {
+  let trace = 0;
+  for (let i = 0; i < size; i++) trace += matrix[i * (size + 1)]!;
+  if (!(trace > 0) || !matrix.every(Number.isFinite)) return false;
+  for (let i = 0; i < matrix.length; i++) matrix[i]! *= size / trace;
+  const floor = FLOOR + size / (2 * vectors);
+  for (let i = 0; i < size; i++) matrix[i * (size + 1)]! += floor;
+  return true;
+}
+
+/** Takes the mean over the classes from each row. */
+function centre(values: Float32Array, { classes, inner }: { classes: number; inner: number }): void {
+  for (let row = 0; row < values.length / classes; row++) {
+    const from = Math.floor(row / inner) * classes * inner + (row % inner);
+    const end = from + classes * inner;
+    let sum = 0;
+    for (let i = from; i < end; i += inner) sum += values[i]!;
+    for (let i = from; i < end; i += inner) values[i]! -= sum / classes;
+  }
+}
