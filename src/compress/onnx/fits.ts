@@ -129,6 +129,8 @@ export const firstRidge = (site: OnnxSite, patches: number): number =>
 
 /** What parts of the samples choose r from, as shares of the mean variance: the ridge that is asked for, and what is larger of these. */
 const RIDGES = [0.01, 0.05, 0.25, 1.25] as const;
+/** the ridge of what first factors follow from, where parts choose */
+const MIDDLING = 0.25;
 
 /** A regression of outputs on s entries that a first factor makes of patches; without one on the patch itself. */
 interface Regression {
@@ -362,7 +364,7 @@ export class LayerFits {
     const { n, columns } = unfolding;
     const a = this.a && turnedMatrix(this.a, unfolding.turned);
     // (outputs·columns) × n
-    const full = permuted(await this.fullSolution(), unfolding.turned, outputs);
+    const full = permuted(await this.guide(), unfolding.turned, outputs);
     const lowerBlock = a
       ? await Triangle.of(products, diagonalSum(a, width, n), n)
       : new ScaledIdentity(Math.sqrt(columns));
@@ -427,6 +429,16 @@ export class LayerFits {
     if (!this.options.refit) return this.w;
     const { lower, z } = await this.direct();
     return await lower.solve(z, this.outputs, false);
+  }
+
+  /** What first factors follow from: the full solution, by a middling ridge where parts would choose one by a dozen large Cholesky factors. */
+  private async guide(): Promise<Float64Array> {
+    const { a, b, width, outputs, products } = this;
+    if (!this.options.refit || !this.parts || !a) return await this.fullSolution();
+    const guiding = { squares: Float64Array.from(a), cross: Float64Array.from(b) };
+    await this.drawn(guiding, null, Math.max(0, MIDDLING * this.variance - this.ridge));
+    const lower = await Triangle.of(products, guiding.squares, width);
+    return await lower.solve(await lower.solve(guiding.cross, outputs, true), outputs, false);
   }
 
   /**

@@ -10,7 +10,7 @@ import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
 import { accumulate, fill, gram, matmul } from "../../ops/index.js";
 import { findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
 import { judgedOf, rowsOf } from "./outputs.js";
-import { randomNumbers } from "./samples.js";
+import { alike, randomNumbers } from "./samples.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 export interface GaussNewtonOptions {
@@ -18,13 +18,11 @@ export interface GaussNewtonOptions {
   sessions: OnnxSessions;
   model: OnnxModel;
   sites: readonly OnnxSite[];
-  /** of which those are taken that the work allows, spread over the list */
+  /** of which as many of the most frequent shapes are taken as the work allows, spread over the list */
   samples: readonly OnnxFeeds[];
   /** of one run; null where they are unknown */
   multiplications: number | null;
   fixedInputs: boolean;
-  /** bytes that activations and their gradients may take */
-  memory: number;
   seed: number;
   signal?: AbortSignal | undefined;
   /** called with the part of the work that is done */
@@ -33,6 +31,8 @@ export interface GaussNewtonOptions {
 
 /** Samples, and multiplications of their passes, which take as much forward as each of the two gradients: seconds on a GPU, a minute on a processor. */
 const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.6e11];
+/** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
+const MOST_BYTES = 1.5e9;
 /** Outputs of a layer beyond which their matrix is not made. */
 const MOST_OUTPUTS = 2048;
 /** What is added to the diagonal, as a share of its mean: what a linear view does not see, and what few gradients do not show. */
@@ -43,14 +43,14 @@ const FLOOR = 0.05;
  * each outputs × outputs, with a diagonal whose mean is 1 before the floor. Others count all of their outputs alike.
  */
 export async function gaussNewtonOf(options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
-  const { model, samples, fixedInputs } = options;
+  const { model, fixedInputs } = options;
   const out = new Map<string, Float64Array>();
-  const [first] = samples;
-  if (!first) return out;
+  const samples = alike(options.samples);
+  const [first] = samples as [OnnxFeeds];
   const shapes = Object.fromEntries(Object.entries(first).map(([name, { shape }]) => [name, shape]));
   const ends = new Set(judgedOf(model).map(({ name }) => name));
   for (const stretch of findStretches(model, shapes, ends, fixedInputs).stretches)
-    for (const [id, matrix] of await matricesOf(stretch, options)) out.set(id, matrix);
+    for (const [id, matrix] of await matricesOf(stretch, { ...options, samples })) out.set(id, matrix);
   return out;
 }
 
@@ -102,7 +102,7 @@ class Observer implements Layer {
 }
 
 async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
-  const { engine, sessions, model, sites, memory, seed, signal, onProgress } = options;
+  const { engine, sessions, model, sites, seed, signal, onProgress } = options;
   const samples = someOf(options);
   const out = new Map<string, Float64Array>();
   const { maxStorageBufferBindingSize } = engine.device.limits;
@@ -126,7 +126,7 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
     if (!learner) return out;
     const { network } = learner;
     const activations = network.shapes().reduce((sum, shape) => sum + sizeOf(shape), 0);
-    if (4 * network.widest > maxStorageBufferBindingSize || 8 * activations > memory) return out;
+    if (4 * network.widest > maxStorageBufferBindingSize || 8 * activations > MOST_BYTES) return out;
     await engine.run((s) => {
       for (const { sum } of observers.values()) fill(s, sum, 0);
     });

@@ -425,11 +425,11 @@ export class PreparedModel {
   async metricOf({ id }: OnnxSite): Promise<Float64Array | undefined> {
     if (!this.calibrated) return undefined;
     if (!this.metrics) {
-      const { model, sites, sessions, memory, totals, split } = this;
+      const { model, sites, sessions, totals, split } = this;
       const { engine, fixedInputs = false, seed = 0 } = this.options;
       const tell = this.watch.progress(0.02, 0.05, "gradients of the outputs");
       this.metrics = await gaussNewtonOf({
-        ...{ engine, sessions, model, sites, fixedInputs, memory, seed, signal: this.watch.signal },
+        ...{ engine, sessions, model, sites, fixedInputs, seed, signal: this.watch.signal },
         ...{ samples: split.fit, multiplications: totals.multiplications, onProgress: tell },
       });
     }

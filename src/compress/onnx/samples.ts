@@ -228,6 +228,18 @@ export function batchGroups(samples: readonly OnnxFeeds[], most: number): OnnxFe
   );
 }
 
+/** The runs with samples of the most frequent shapes: a network takes samples of one shape. */
+export function alike(runs: readonly OnnxFeeds[]): readonly OnnxFeeds[] {
+  const kinds = new Map<string, OnnxFeeds[]>();
+  for (const feeds of runs) {
+    const kind = JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
+    const others = kinds.get(kind);
+    if (others) others.push(feeds);
+    else kinds.set(kind, [feeds]);
+  }
+  return [...kinds.values()].reduce((most, kind) => (kind.length > most.length ? kind : most));
+}
+
 export function joined(group: readonly OnnxFeeds[]): OnnxFeeds {
   if (group.length === 1) return group[0]!;
   return Object.fromEntries(

@@ -6,7 +6,7 @@ import type { OnnxModel } from "../../onnx/index.js";
 import { concatenated } from "../../onnx/tensors.js";
 import { findStretches, type Stretch, StretchNetwork, type TuningBoundary } from "./networkOf.js";
 import type { Agreement, OutputJudge } from "./outputs.js";
-import { ARRAYS, randomNumbers } from "./samples.js";
+import { ARRAYS, alike, randomNumbers } from "./samples.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 /** What tuning a part of the network brought. */
@@ -308,18 +308,6 @@ class SampleSource {
     await this.before.release();
     await this.after.release();
   }
-}
-
-/** The runs with samples of the most frequent shapes: a network takes samples of one shape. */
-function alike(runs: readonly OnnxFeeds[]): readonly OnnxFeeds[] {
-  const kinds = new Map<string, OnnxFeeds[]>();
-  for (const feeds of runs) {
-    const kind = JSON.stringify(Object.entries(feeds).map(([name, { shape }]) => [name, shape.slice(1)]));
-    const others = kinds.get(kind);
-    if (others) others.push(feeds);
-    else kinds.set(kind, [feeds]);
-  }
-  return [...kinds.values()].reduce((most, kind) => (kind.length > most.length ? kind : most));
 }
 
 /** Whether something between two samples is a sample: inputs are floats, and a run's first extent counts samples. */

@@ -18,7 +18,7 @@ interface Matrices {
   found: Map<string, Float64Array>;
   sites: ReturnType<typeof onnxSites>["sites"];
 }
-async function matricesOf(bytes: Uint8Array, shape: number[], samples = 1, memory = 1e9): Promise<Matrices> {
+async function matricesOf(bytes: Uint8Array, shape: number[], samples = 1): Promise<Matrices> {
   const { model } = await foldOnnx(readOnnx(bytes));
   const { sites } = onnxSites(model, { smallest: 0, shapes: { x: shape } });
   const found = await gaussNewtonOf({
@@ -26,7 +26,7 @@ async function matricesOf(bytes: Uint8Array, shape: number[], samples = 1, memor
     samples: Array.from({ length: samples }, (_, at) => ({
       x: { dtype: "float32", shape, data: signal(shape).map((value) => value * (1 + at)) },
     })),
-    ...{ memory, seed: 3, onProgress() {} },
+    ...{ seed: 3, onProgress() {} },
   });
   return { found, sites };
 }
@@ -158,8 +158,6 @@ it("are of joined projections those of each, and of no layer whose part of the n
   expect(matrix).toHaveLength(100);
   for (let i = 0; i < 5; i++) for (let j = 5; j < 10; j++) expect(matrix[i * 10 + j]).toBe(0);
   for (let i = 0; i < 10; i++) expect(matrix[i * 11]).toBeGreaterThan(0.05);
-  // no memory for the activations
-  expect((await matricesOf(model, [6, 8], 4, 100)).found.size).toBe(0);
   // an operator without a layer behind the first product
   const odd = nodes.map((node) => (node.op === "Tanh" ? { ...node, op: "Erf" } : node));
   expect((await matricesOf(modelOf(odd, weights, [6, 8], [6, 3]), [6, 8])).found.size).toBe(0);
