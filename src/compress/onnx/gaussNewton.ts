@@ -29,8 +29,8 @@ export interface GaussNewtonOptions {
   onProgress(done: number): void;
 }
 
-/** Samples, and multiplications of their passes, which take as much forward as each of the two gradients: seconds on a GPU, a minute on a processor. */
-const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.6e11];
+/** Samples, and multiplications of their passes, which take as much forward as each of the two gradients: seconds, but where three samples take longer. */
+const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.2e10];
 /** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
 const MOST_BYTES = 1.5e9;
 /** Outputs of a layer beyond which their matrix is not made. */
