@@ -107,26 +107,32 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
   const out = new Map<string, Float64Array>();
   const { maxStorageBufferBindingSize } = engine.device.limits;
   if (4 * stretch.entries > maxStorageBufferBindingSize) return out;
+  const unitOf = (output: string) =>
+    stretch.layers.find(
+      ({ nodes, output: made }) => made !== stretch.to && nodes.some((n) => n.output.includes(output)),
+    );
+  const wanted = sites.filter(({ shape, outputs }) => shape[0]! <= MOST_OUTPUTS && outputs.every(unitOf));
+  if (!wanted.length) return out;
   const observed: { site: OnnxSite; at: number; observer: Observer }[] = [];
   const observers = new Map<string, Observer>();
-  for (const site of sites)
-    for (const [at, output] of site.outputs.entries()) {
-      const channels = site.parts[at]!;
-      const unit = stretch.layers.find(({ nodes }) => nodes.some((node) => node.output.includes(output)));
-      if (!unit || unit.output === stretch.to || site.shape[0]! > MOST_OUTPUTS) continue;
-      const sum = engine.tensor([channels, channels], null, { label: "gradients of outputs" });
-      const observer = new Observer(sum, site.op === "MatMul" || site.op === "Gemm");
-      observed.push({ site, at, observer });
-      observers.set(unit.output, observer);
-    }
   const judged = judgedOf(model).find(({ name }) => name === stretch.to)!;
-  const learner = observers.size ? await StretchNetwork.of(engine, model, stretch, [], observers) : null;
+  let learner: StretchNetwork | null = null;
   let part: Part | null = null;
   try {
-    if (!learner) return out;
+    for (const site of wanted)
+      for (const [at, output] of site.outputs.entries()) {
+        const channels = site.parts[at]!;
+        const sum = engine.tensor([channels, channels], null, { label: "gradients of outputs" });
+        const observer = new Observer(sum, site.op === "MatMul" || site.op === "Gemm");
+        observed.push({ site, at, observer });
+        observers.set(unitOf(output)!.output, observer);
+      }
+    learner = await StretchNetwork.of(engine, model, stretch, [], observers);
     const { network } = learner;
     const activations = network.shapes().reduce((sum, shape) => sum + sizeOf(shape), 0);
-    if (4 * network.widest > maxStorageBufferBindingSize || 8 * activations > MOST_BYTES) return out;
+    const widest = Math.max(network.widest, sizeOf(stretch.sample));
+    const most = Math.floor(Math.min(maxStorageBufferBindingSize / (4 * widest), MOST_BYTES / (8 * activations)));
+    if (most < 1) return out;
     await engine.run((s) => {
       for (const { sum } of observers.values()) fill(s, sum, 0);
     });
@@ -138,11 +144,13 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
       onProgress(at / samples.length);
       const x = (await part.run(feeds))[stretch.from]!;
       if (`${x.shape.slice(1)}` !== `${stretch.sample}`) continue;
-      using inputs = engine.tensor(x.shape, Float32Array.from(floatsOfArray(x)));
-      const shape = [x.shape[0]!, ...network.outputShape];
+      const rows = Math.min(x.shape[0]!, most);
+      const values = Float32Array.from(floatsOfArray(x).subarray(0, rows * sizeOf(stretch.sample)));
+      using inputs = engine.tensor([rows, ...stretch.sample], values);
+      const shape = [rows, ...network.outputShape];
       const signs = Float32Array.from({ length: sizeOf(shape) }, () => (random() < 0.5 ? -1 : 1));
-      const rows = judged.shiftless ? rowsOf(judged, shape) : null;
-      if (rows) centre(signs, rows);
+      const classes = judged.shiftless ? rowsOf(judged, shape) : null;
+      if (classes) centre(signs, classes);
       using probe = engine.tensor(shape, signs);
       await engine.run((s) => {
         network.forward(s, inputs, { training: true });
