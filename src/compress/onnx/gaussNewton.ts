@@ -29,7 +29,10 @@ export interface GaussNewtonOptions {
   onProgress(done: number): void;
 }
 
-/** Samples, and multiplications of their passes, which take as much forward as each of the two gradients: seconds, but where three samples take longer. */
+/**
+ * At most so many samples are passed, and at least so many if there are; between these as many as WORK multiplications allow. A sample takes three times the
+ * multiplications of a run: the pass forward, the gradients of inputs, and those of weights.
+ */
 const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.2e10];
 /** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
 const MOST_BYTES = 1.5e9;
@@ -54,6 +57,7 @@ export async function gaussNewtonOf(options: GaussNewtonOptions): Promise<Map<st
   return out;
 }
 
+/** Samples spread evenly over the list. */
 function someOf({ samples, multiplications }: GaussNewtonOptions): OnnxFeeds[] {
   const allowed = Math.floor(WORK / (3 * (multiplications ?? WORK)));
   const count = Math.min(samples.length, MOST_SAMPLES, Math.max(LEAST_SAMPLES, allowed));
