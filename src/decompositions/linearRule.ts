@@ -1,7 +1,4 @@
-import { noiseOf, StoppingRule } from "./stopping.js";
-
-/** what further sweeps take off is so little, at this part of the tolerance, that they are not waited for */
-const SURE = 1e-3;
+import { noiseOf, StoppingRule, SURE } from "./stopping.js";
 
 /**
  * The rule of iterations that converge linearly, as powers of a matrix do: over as soon as the last three steps say that the next one will lower the

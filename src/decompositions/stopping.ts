@@ -1,8 +1,8 @@
 /** a run has converged after at least this many slow sweeps; where noise is large, changes are averaged over up to MOST sweeps */
 const FEWEST = 3;
 const MOST = 64;
-/** what a step is foreseen to take off is so little, at this part of the tolerance, that one slow step tells as much as FEWEST */
-const SURE = 1e-3;
+/** what further sweeps take off is so little, at this part of the tolerance, that they are not waited for: one slow step tells as much as FEWEST */
+export const SURE = 1e-3;
 /** sweeps without progress after which a run has stalled */
 const PATIENCE = 16;
 /** a window is so long that the tolerance over it is this many times the noise of one error */
