@@ -18,7 +18,7 @@ import {
   type Side,
 } from "../ops/index.js";
 import { ConvolutionLayer, groupedRules } from "./convolutionLayer.js";
-import type { Pass } from "./layer.js";
+import type { BackwardOptions, Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import type { NormalStart } from "./startValues.js";
@@ -115,17 +115,19 @@ export class Conv1d extends ConvolutionLayer {
     return y.reshape([batch, ...sample]);
   }
 
-  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+  backward(s: Scheduler, dy: Tensor, wanted: BackwardOptions): Tensor | null {
     const [batch, channels, length] = dy.shape as [number, number, number];
     const dyImage = dy.reshape([batch, channels, 1, length]);
     const kernel = [1, this.kernel] as const;
-    const dx = this.gradients(s, dyImage, (dz, x) => {
-      const inputSize = x.shape.slice(2) as [number, number];
-      conv2dWeightGradient(s, x, dz, { ...this.#flat, kernel, out: this.#kernelOf(this.weight.gradient) });
-      return inputGradient
-        ? conv2dInputGradient(s, dz, this.#kernelOf(this.weight.value), { ...this.#flat, inputSize })
-        : null;
-    });
+    const sizeOfImage = (x: Tensor) => x.shape.slice(2) as [number, number];
+    const dx = this.gradients(
+      s,
+      dyImage,
+      wanted,
+      (dz, x) => conv2dWeightGradient(s, x, dz, { ...this.#flat, kernel, out: this.#kernelOf(this.weight.gradient) }),
+      (dz, x) =>
+        conv2dInputGradient(s, dz, this.#kernelOf(this.weight.value), { ...this.#flat, inputSize: sizeOfImage(x) }),
+    );
     return dx?.reshape([batch, this.inputs, -1]) ?? null;
   }
 }

@@ -19,7 +19,7 @@ import {
   type Side,
 } from "../ops/index.js";
 import { ConvolutionLayer, groupedRules } from "./convolutionLayer.js";
-import type { Pass } from "./layer.js";
+import type { BackwardOptions, Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import type { NormalStart } from "./startValues.js";
@@ -116,13 +116,16 @@ export class ConvTranspose2d extends ConvolutionLayer {
     );
   }
 
-  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const { stride, padding, dilation, groups, kernel } = this;
+  backward(s: Scheduler, dy: Tensor, wanted: BackwardOptions): Tensor | null {
+    const { stride, padding, dilation, groups, kernel, weight } = this;
     const options = { stride, padding, dilation, groups };
-    return this.gradients(s, dy, (dz, x) => {
-      conv2dWeightGradient(s, dz, x, { ...options, kernel, out: this.weight.gradient });
-      return inputGradient ? conv2d(s, dz, this.weight.value, options) : null;
-    });
+    return this.gradients(
+      s,
+      dy,
+      wanted,
+      (dz, x) => conv2dWeightGradient(s, dz, x, { ...options, kernel, out: weight.gradient }),
+      (dz) => conv2d(s, dz, weight.value, options),
+    );
   }
 
   /** Those of the input. */

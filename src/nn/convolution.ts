@@ -36,7 +36,7 @@ import {
   triple,
 } from "../ops/index.js";
 import { ConvolutionLayer, convolutionRules, groupedRules } from "./convolutionLayer.js";
-import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { type BackwardOptions, type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { type Fields, layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import type { NormalStart } from "./startValues.js";
@@ -129,14 +129,17 @@ export class Conv2d extends ConvolutionLayer {
     return this.activated(s, x, pass, (activation) => conv2d(s, x, this.weight.value, { ...options, activation }));
   }
 
-  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const { stride, padding, dilation, groups, kernel } = this;
+  backward(s: Scheduler, dy: Tensor, wanted: BackwardOptions): Tensor | null {
+    const { stride, padding, dilation, groups, kernel, weight } = this;
     const options = { stride, padding, dilation, groups };
-    return this.gradients(s, dy, (dz, x) => {
-      conv2dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-      const inputSize = x.shape.slice(2) as [number, number];
-      return inputGradient ? conv2dInputGradient(s, dz, this.weight.value, { ...options, inputSize }) : null;
-    });
+    const sizeOfImage = (x: Tensor) => x.shape.slice(2) as [number, number];
+    return this.gradients(
+      s,
+      dy,
+      wanted,
+      (dz, x) => conv2dWeightGradient(s, x, dz, { ...options, kernel, out: weight.gradient }),
+      (dz, x) => conv2dInputGradient(s, dz, weight.value, { ...options, inputSize: sizeOfImage(x) }),
+    );
   }
 }
 
@@ -400,13 +403,16 @@ export class Conv3d extends ConvolutionLayer {
     return this.activated(s, x, pass, (activation) => conv3d(s, x, this.weight.value, { ...options, activation }));
   }
 
-  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
-    const { stride, padding, dilation, kernel } = this;
+  backward(s: Scheduler, dy: Tensor, wanted: BackwardOptions): Tensor | null {
+    const { stride, padding, dilation, kernel, weight } = this;
     const options = { stride, padding, dilation };
-    return this.gradients(s, dy, (dz, x) => {
-      conv3dWeightGradient(s, x, dz, { ...options, kernel, out: this.weight.gradient });
-      return inputGradient ? conv3dInputGradient(s, dz, this.weight.value, { ...options, inputShape: x.shape }) : null;
-    });
+    return this.gradients(
+      s,
+      dy,
+      wanted,
+      (dz, x) => conv3dWeightGradient(s, x, dz, { ...options, kernel, out: weight.gradient }),
+      (dz, x) => conv3dInputGradient(s, dz, weight.value, { ...options, inputShape: x.shape }),
+    );
   }
 }
 

@@ -10,7 +10,7 @@ import {
 } from "../gpu/index.js";
 import { type Activation, sum } from "../ops/index.js";
 import { Activated } from "./activated.js";
-import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { type BackwardOptions, type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
 
@@ -87,7 +87,7 @@ export abstract class ConvolutionLayer implements Layer {
 
   abstract outputShape(input: readonly number[]): number[];
   abstract forward(s: Scheduler, x: Tensor, pass: Pass): Tensor;
-  abstract backward(s: Scheduler, dy: Tensor, options: { inputGradient: boolean }): Tensor | null;
+  abstract backward(s: Scheduler, dy: Tensor, options: BackwardOptions): Tensor | null;
 
   /** Records the product of `x` and its activation; a backward pass that follows has `x` as its input. */
   protected activated(
@@ -100,11 +100,20 @@ export abstract class ConvolutionLayer implements Layer {
     return this.#activated.forward(s, training, product);
   }
 
-  /** Records the bias' gradient, and what comes of the product's gradient and of the input of the pass before. */
-  protected gradients<T>(s: Scheduler, dy: Tensor, record: (dz: Tensor, x: Tensor) => T): T {
+  /** Records the gradients that are wanted, from that of the product and from the input of the pass before. */
+  protected gradients(
+    s: Scheduler,
+    dy: Tensor,
+    { inputGradient, weightGradients = true }: BackwardOptions,
+    recordWeight: (dz: Tensor, x: Tensor) => void,
+    recordInput: (dz: Tensor, x: Tensor) => Tensor,
+  ): Tensor | null {
     return this.#activated.backward(s, dy, (dz) => {
-      if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
-      return record(dz, this.#input!);
+      if (weightGradients) {
+        if (this.bias) convolutionBiasGradient(s, dz, this.bias.gradient);
+        recordWeight(dz, this.#input!);
+      }
+      return inputGradient ? recordInput(dz, this.#input!) : null;
     });
   }
 

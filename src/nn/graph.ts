@@ -1,7 +1,7 @@
 import { formatShape, type Scheduler, ShapeError, type Tensor } from "../gpu/index.js";
 import { accumulate, fill } from "../ops/index.js";
 import { Join } from "./join.js";
-import type { Counts, Layer, Parameter, Pass } from "./layer.js";
+import type { BackwardOptions, Counts, Layer, Parameter, Pass } from "./layer.js";
 
 /**
  * Releases the schedule's temporaries among these tensors. Several tensors may view the same temporary: it is released once.
@@ -144,15 +144,15 @@ export class Graph implements Layer {
   }
 
   /**
-   * Writes the gradients of all parameters. A value that several nodes read gets the sum of their gradients. Frees what the
-   * forward pass kept, but neither its output nor `dy`: those are the caller's.
+   * Writes the gradients of all parameters, where they are wanted. A value that several nodes read gets the sum of their gradients. Frees
+   * what the forward pass kept, but neither its output nor `dy`: those are the caller's.
    *
    * @param options.frees whether the output and `dy` are freed too
    */
   backward(
     s: Scheduler,
     dy: Tensor,
-    { inputGradient, frees = false }: { inputGradient: boolean; frees?: boolean },
+    { inputGradient, weightGradients, frees = false }: BackwardOptions & { frees?: boolean },
   ): Tensor | null {
     const values = this.#values;
     this.#values = [];
@@ -173,7 +173,7 @@ export class Graph implements Layer {
         const changes = s.group(`${at} ${of.name} backward`, () =>
           of instanceof Join
             ? of.backward(s, gradient, wanted)
-            : [of.backward(s, gradient, { inputGradient: wanted[0]! })],
+            : [of.backward(s, gradient, { inputGradient: wanted[0]!, weightGradients })],
         );
         gradients[at + 1] = null;
         for (const [which, value] of from.entries()) {

@@ -67,6 +67,17 @@ export interface Counts {
   multiplications: number;
 }
 
+/** What a backward pass is for. */
+export interface BackwardOptions {
+  /** whether the gradient of the layer's input is wanted */
+  inputGradient: boolean;
+  /**
+   * true by default; false: the parameters' gradients are not wanted, and what they hold afterwards is not defined. Convolutions and `Linear`,
+   * where they cost most, leave them out.
+   */
+  weightGradients?: boolean | undefined;
+}
+
 /**
  * A layer of a network. `forward` and `backward` record onto a scheduler. `backward` belongs to the training pass recorded
  * last; it overwrites the parameters' gradients and does not add to them.
@@ -85,7 +96,7 @@ export interface Layer {
   /** Outputs batch×… of inputs `x`, batch×…: a temporary of the schedule, or a view of `x`. */
   forward(s: Scheduler, x: Tensor, pass: Pass): Tensor;
   /** Takes the output's gradient and gives the input's, which is null where `inputGradient` is false. */
-  backward(s: Scheduler, dy: Tensor, options: { inputGradient: boolean }): Tensor | null;
+  backward(s: Scheduler, dy: Tensor, options: BackwardOptions): Tensor | null;
   /** For one sample of this shape. */
   counts(input: readonly number[]): Counts;
 }

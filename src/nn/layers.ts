@@ -10,7 +10,7 @@ import {
 } from "../gpu/index.js";
 import { type Activation, activate, activationGradient, dropout, isFromOutput, matmul, sum } from "../ops/index.js";
 import { Activated } from "./activated.js";
-import { type Counts, type Layer, Parameter, type Pass } from "./layer.js";
+import { type BackwardOptions, type Counts, type Layer, Parameter, type Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 import { layerRules } from "./layerRules.js";
 import { type NormalStart, startRecorders } from "./startValues.js";
@@ -86,10 +86,12 @@ export class Linear implements Layer {
     );
   }
 
-  backward(s: Scheduler, dy: Tensor, { inputGradient }: { inputGradient: boolean }): Tensor | null {
+  backward(s: Scheduler, dy: Tensor, { inputGradient, weightGradients = true }: BackwardOptions): Tensor | null {
     return this.#activated.backward(s, dy, (dz) => {
-      matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
-      if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+      if (weightGradients) {
+        matmul(s, dz, this.#input!, { transposeA: true, out: this.weight.gradient });
+        if (this.bias) sum(s, dz, { axis: 0, out: this.bias.gradient });
+      }
       return inputGradient ? matmul(s, dz, this.weight.value) : null;
     });
   }

@@ -15,7 +15,15 @@ import {
 } from "../gpu/index.js";
 import { Graph, type Node } from "./graph.js";
 import { Join } from "./join.js";
-import { type Arena, allocateParameters, type Counts, type Layer, type Parameter, type Pass } from "./layer.js";
+import {
+  type Arena,
+  allocateParameters,
+  type BackwardOptions,
+  type Counts,
+  type Layer,
+  type Parameter,
+  type Pass,
+} from "./layer.js";
 import { assertEngine } from "./layerRules.js";
 import { Dropout } from "./layers.js";
 
@@ -289,10 +297,11 @@ export class Network {
    * Records the gradients of all parameters, from the gradient `dy` of the outputs. An output that several places read gets the
    * sum of their gradients. Frees the activations of the forward pass, and `dy`.
    *
+   * @param options.weightGradients false where only the gradient of the inputs is wanted: those of the parameters are not defined then
    * @returns the gradient of the inputs; null unless `inputGradient` is true
    */
-  backward(s: Scheduler, dy: Tensor, { inputGradient = false }: { inputGradient?: boolean } = {}): Tensor | null {
-    return this.graph.backward(s, dy, { inputGradient, frees: true });
+  backward(s: Scheduler, dy: Tensor, options: Partial<BackwardOptions> = {}): Tensor | null {
+    return this.graph.backward(s, dy, { inputGradient: false, ...options, frees: true });
   }
 
   /** Frees the parameters and their gradients. */

@@ -1,6 +1,6 @@
 import { formatShape, type Scheduler, ShapeError, sizeOf, type Tensor } from "../gpu/index.js";
 import { Chain } from "./chain.js";
-import type { Counts, Layer, Pass } from "./layer.js";
+import type { BackwardOptions, Counts, Layer, Pass } from "./layer.js";
 import { layerKind } from "./layerKind.js";
 
 /**
@@ -25,7 +25,7 @@ export class Rowwise extends Chain {
     return y.reshape([...x.shape.slice(0, -1), ...y.shape.slice(1)]);
   }
 
-  override backward(s: Scheduler, dy: Tensor, options: { inputGradient: boolean; frees?: boolean }): Tensor | null {
+  override backward(s: Scheduler, dy: Tensor, options: BackwardOptions & { frees?: boolean }): Tensor | null {
     const { input, output } = this.#rows;
     return super.backward(s, dy.reshape(output), options)?.reshape(input) ?? null;
   }

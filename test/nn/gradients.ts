@@ -87,6 +87,13 @@ export async function checkNetworkGradients(model: Network, { double = false } =
   using schedule = await s.compile();
   engine.submit(schedule);
   const [inputGradient, ...gradients] = await engine.read([dx, ...model.parameters.map(({ gradient }) => gradient)]);
+  engine.write(state, Uint32Array.of(0, 0, 5));
+  const [alone] = await evaluate(engine, (s) => {
+    const logits = model.forward(s, x, { training: true, state, seed: 3 });
+    const dy = softmaxCrossEntropy(s, logits, labels, { curve, column: 0, state }, { double });
+    return [model.backward(s, dy, { inputGradient: true, weightGradients: false })!];
+  });
+  expectClose(alone!, inputGradient!, 1e-5);
   const again = engine.scheduler();
   const moved = model.forward(again, x, { training: true, state, seed: 3 });
   using forward = await again.compile();

@@ -17,6 +17,32 @@ describe("gradients agree with finite differences", () => {
   it.each(FACTORISED)("$name", async ({ make, shape, differences = {} }) => {
     await checkGradients(await testEngine(), make(), shape, differences);
   });
+
+  it("without those of the weights, products for them are not recorded", async () => {
+    const engine = await testEngine();
+    const { Conv1d, Conv2d, Conv3d, ConvTranspose2d, Linear } = nn;
+    const sides = { inputs: 2, outputs: 3 };
+    const cases: [Layer, number[]][] = [
+      [new Linear(2, 3), [2]],
+      [new Conv1d({ ...sides, kernel: 3 }), [2, 9]],
+      [new Conv2d({ ...sides, kernel: 3 }), [2, 5, 5]],
+      [new Conv3d({ ...sides, kernel: 2 }), [2, 3, 3, 3]],
+      [new ConvTranspose2d({ ...sides, kernel: 3 }), [2, 5, 5]],
+    ];
+    for (const [layer, inputShape] of cases) {
+      using model = await Sequential.create(engine, [layer], { inputShape });
+      const kernels = async (weightGradients: boolean): Promise<string> => {
+        const s = engine.scheduler();
+        const y = model.forward(s, engine.tensor([2, ...inputShape]), { training: true });
+        model.backward(s, engine.tensor(y.shape), { inputGradient: true, weightGradients });
+        using schedule = await s.compile();
+        return `${schedule}`;
+      };
+      const count = (text: string): number => Number(/(\d+) dispatch/.exec(text)![1]);
+      // that of the weight, and that of the bias
+      expect(count(await kernels(true)) - count(await kernels(false)), layer.name).toBeGreaterThanOrEqual(2);
+    }
+  });
 });
 
 describe("saved, loaded and cloned layers are the same", () => {

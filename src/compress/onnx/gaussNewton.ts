@@ -7,10 +7,10 @@
 import { type Engine, type Scheduler, sizeOf, type Tensor } from "../../gpu/index.js";
 import type { Layer } from "../../nn/index.js";
 import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
-import { accumulate, fill, gram, matmul } from "../../ops/index.js";
+import { accumulate, fill, unfoldedProduct } from "../../ops/index.js";
 import { findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
 import { judgedOf, rowsOf } from "./outputs.js";
-import { alike, randomNumbers } from "./samples.js";
+import { alike, batches, randomNumbers, takesBatches } from "./samples.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
 export interface GaussNewtonOptions {
@@ -33,7 +33,9 @@ export interface GaussNewtonOptions {
  * At most so many samples are passed, and at least so many if there are; between these as many as WORK multiplications allow. A sample takes three times the
  * multiplications of a run: the pass forward, the gradients of inputs, and those of weights.
  */
-const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [12, 3, 1.2e10];
+const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 3, 1.2e10];
+/** Samples of one pass. */
+const BATCH = 16;
 /** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
 const MOST_BYTES = 1.5e9;
 /** Outputs of a layer beyond which their matrix is not made. */
@@ -86,17 +88,12 @@ class Observer implements Layer {
 
   backward(s: Scheduler, dy: Tensor): Tensor {
     const [channels] = this.sum.shape as [number];
-    const add = (product: Tensor): void => {
-      accumulate(s, product, this.sum);
-      s.release(product);
-    };
     this.vectors += dy.size / channels;
-    if (this.isLast || dy.order === 2) add(gram(s, dy.reshape([-1, channels])));
-    else
-      for (let sample = 0; sample < dy.shape[0]!; sample++) {
-        const planes = dy.rows(sample, sample + 1).reshape([channels, -1]);
-        add(matmul(s, planes, planes, { transposeB: true }));
-      }
+    const shape = this.isLast || dy.order === 2 ? [-1, channels] : [dy.shape[0]!, channels, -1];
+    const view = dy.reshape(shape);
+    const product = unfoldedProduct(s, view, view, 1);
+    accumulate(s, product, this.sum);
+    s.release(product);
     return dy;
   }
 
@@ -143,9 +140,10 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
     const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
     part = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
     const random = randomNumbers(seed);
-    for (const [at, feeds] of samples.entries()) {
+    const groups = takesBatches(model) ? batches(samples, Math.min(BATCH, most)) : samples;
+    for (const [at, feeds] of groups.entries()) {
       signal?.throwIfAborted();
-      onProgress(at / samples.length);
+      onProgress(at / groups.length);
       const x = (await part.run(feeds))[stretch.from]!;
       if (`${x.shape.slice(1)}` !== `${stretch.sample}`) continue;
       const rows = Math.min(x.shape[0]!, most);
@@ -158,7 +156,7 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
       using probe = engine.tensor(shape, signs);
       await engine.run((s) => {
         network.forward(s, inputs, { training: true });
-        network.backward(s, probe);
+        network.backward(s, probe, { weightGradients: false });
       }, "gradients of outputs");
       await engine.idle();
     }
