@@ -6,12 +6,14 @@
  */
 import { type Engine, type Scheduler, sizeOf, type Tensor } from "../../gpu/index.js";
 import type { Layer } from "../../nn/index.js";
+import { GraphFacts } from "../../onnx/graph.js";
 import type { OnnxModel, OnnxSite } from "../../onnx/index.js";
 import { accumulate, fill, unfoldedProduct } from "../../ops/index.js";
 import { findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
 import { judgedOf, rowsOf } from "./outputs.js";
-import { alike, batches, randomNumbers, takesBatches } from "./samples.js";
-import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+import { alike, randomNumbers } from "./samples.js";
+import type { OnnxFeeds, OnnxSessions } from "./session.js";
+import { SampleSource, scalesOf } from "./stretchSamples.js";
 
 export interface GaussNewtonOptions {
   engine: Engine;
@@ -20,6 +22,8 @@ export interface GaussNewtonOptions {
   sites: readonly OnnxSite[];
   /** of which as many of the most frequent shapes are taken as the work allows, spread over the list */
   samples: readonly OnnxFeeds[];
+  /** bytes that their values may take on the host */
+  memory: number;
   /** of one run; null where they are unknown */
   multiplications: number | null;
   fixedInputs: boolean;
@@ -30,10 +34,10 @@ export interface GaussNewtonOptions {
 }
 
 /**
- * At most so many samples are passed, and at least so many if there are; between these as many as WORK multiplications allow. A sample takes three times the
- * multiplications of a run: the pass forward, the gradients of inputs, and those of weights.
+ * At most so many samples are passed, and at least so many if there are; between these as many as WORK multiplications allow. A sample takes twice the
+ * multiplications of a run: the pass forward, and the one back.
  */
-const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 3, 1.2e10];
+const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 8, 2e10];
 /** Samples of one pass. */
 const BATCH = 16;
 /** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
@@ -54,14 +58,15 @@ export async function gaussNewtonOf(options: GaussNewtonOptions): Promise<Map<st
   const [first] = samples as [OnnxFeeds];
   const shapes = Object.fromEntries(Object.entries(first).map(([name, { shape }]) => [name, shape]));
   const ends = new Set(judgedOf(model).map(({ name }) => name));
-  for (const stretch of findStretches(model, shapes, ends, fixedInputs).stretches)
+  const { names } = new GraphFacts(model);
+  for (const stretch of findStretches(model, shapes, { ends, original: names }, fixedInputs).stretches)
     for (const [id, matrix] of await matricesOf(stretch, { ...options, samples })) out.set(id, matrix);
   return out;
 }
 
 /** Samples spread evenly over the list. */
 function someOf({ samples, multiplications }: GaussNewtonOptions): OnnxFeeds[] {
-  const allowed = Math.floor(WORK / (3 * (multiplications ?? WORK)));
+  const allowed = Math.floor(WORK / (2 * (multiplications ?? WORK)));
   const count = Math.min(samples.length, MOST_SAMPLES, Math.max(LEAST_SAMPLES, allowed));
   return Array.from({ length: count }, (_, at) => samples[Math.floor(((at + 0.5) * samples.length) / count)]!);
 }
@@ -103,7 +108,7 @@ class Observer implements Layer {
 }
 
 async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
-  const { engine, sessions, model, sites, seed, signal, onProgress } = options;
+  const { engine, sessions, model, sites, memory, seed, signal, onProgress } = options;
   const samples = someOf(options);
   const out = new Map<string, Float64Array>();
   const { maxStorageBufferBindingSize } = engine.device.limits;
@@ -118,7 +123,7 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
   const observers = new Map<string, Observer>();
   const judged = judgedOf(model).find(({ name }) => name === stretch.to)!;
   let learner: StretchNetwork | null = null;
-  let part: Part | null = null;
+  let source: SampleSource | null = null;
   try {
     for (const site of wanted)
       for (const [at, output] of site.outputs.entries()) {
@@ -128,32 +133,38 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
         observed.push({ site, at, observer });
         observers.set(unitOf(output)!.output, observer);
       }
-    learner = await StretchNetwork.of(engine, model, stretch, [], observers);
+    // as in tuning, the values that the last layer with weights reads count as much as the outputs
+    const features = stretch.features.slice(0, 1);
+    const passed = [...features, { name: stretch.to, size: sizeOf(stretch.end) }];
+    const names = features.map(({ name }) => name);
+    learner = await StretchNetwork.of(engine, model, stretch, names, observers);
     const { network } = learner;
     const activations = network.shapes().reduce((sum, shape) => sum + sizeOf(shape), 0);
     const widest = Math.max(network.widest, sizeOf(stretch.sample));
     const most = Math.floor(Math.min(maxStorageBufferBindingSize / (4 * widest), MOST_BYTES / (8 * activations)));
     if (most < 1) return out;
+    source = await SampleSource.open(stretch, passed, { engine, sessions, memory, original: model, model });
+    const read = await source.read(samples);
+    if (!read.count) return out;
+    if (features.length) learner.weigh(scalesOf(read, passed));
     await engine.run((s) => {
       for (const { sum } of observers.values()) fill(s, sum, 0);
     });
-    const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
-    part = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
     const random = randomNumbers(seed);
-    const groups = takesBatches(model) ? batches(samples, Math.min(BATCH, most)) : samples;
-    for (const [at, feeds] of groups.entries()) {
+    const entries = sizeOf(stretch.sample);
+    const batch = Math.min(BATCH, most);
+    for (let first = 0; first < read.count; first += batch) {
       signal?.throwIfAborted();
-      onProgress(at / groups.length);
-      const x = (await part.run(feeds))[stretch.from]!;
-      if (`${x.shape.slice(1)}` !== `${stretch.sample}`) continue;
-      const rows = Math.min(x.shape[0]!, most);
-      const values = Float32Array.from(floatsOfArray(x).subarray(0, rows * sizeOf(stretch.sample)));
+      onProgress(first / read.count);
+      const rows = Math.min(batch, read.count - first);
+      const values = read.inputs.subarray(first * entries, (first + rows) * entries);
       using inputs = engine.tensor([rows, ...stretch.sample], values);
-      const shape = [rows, ...network.outputShape];
-      const signs = Float32Array.from({ length: sizeOf(shape) }, () => (random() < 0.5 ? -1 : 1));
-      const classes = judged.shiftless ? rowsOf(judged, shape) : null;
-      if (classes) centre(signs, classes);
-      using probe = engine.tensor(shape, signs);
+      const parts = passed.map(({ size }) =>
+        Float32Array.from({ length: rows * size }, () => (random() < 0.5 ? -1 : 1)),
+      );
+      const classes = judged.shiftless ? rowsOf(judged, [rows, ...stretch.end]) : null;
+      if (classes) centre(parts.at(-1)!, classes);
+      using probe = engine.tensor([rows, ...network.outputShape], besideEachOther(parts, rows));
       await engine.run((s) => {
         network.forward(s, inputs, { training: true });
         network.backward(s, probe, { weightGradients: false });
@@ -177,7 +188,7 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
     }
     return out;
   } finally {
-    await part?.release();
+    await source?.release();
     learner?.destroy();
     for (const { sum } of observers.values()) sum.destroy();
   }
@@ -192,6 +203,19 @@ function lifted(matrix: Float64Array, size: number, vectors: number): boolean {
   const floor = FLOOR + size / (2 * vectors);
   for (let i = 0; i < size; i++) matrix[i * (size + 1)]! += floor;
   return true;
+}
+
+/** The rows of several matrices of so many rows, one behind the other. */
+function besideEachOther(parts: readonly Float32Array[], rows: number): Float32Array {
+  const width = parts.reduce((sum, { length }) => sum + length, 0) / rows;
+  const out = new Float32Array(rows * width);
+  let column = 0;
+  for (const part of parts) {
+    const size = part.length / rows;
+    for (let row = 0; row < rows; row++) out.set(part.subarray(row * size, (row + 1) * size), row * width + column);
+    column += size;
+  }
+  return out;
 }
 
 /** Takes the mean over the classes from each row. */

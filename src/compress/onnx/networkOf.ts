@@ -20,6 +20,8 @@ export interface Stretch {
   entries: number;
   /** the shape of one sample of `from` */
   sample: readonly number[];
+  /** that of one sample of `to` */
+  end: readonly number[];
   /** values inside it that the original network has, too, and that layers with weights read: the last ones first */
   features: readonly { name: string; size: number }[];
 }
@@ -44,12 +46,13 @@ const LEAST_PART = 0.02;
  * Finds the stretches of a graph with the most weights.
  *
  * @param shapes of the inputs, as one run has them
- * @param ends the values that a stretch may end with: those that the original network has, too
+ * @param names.ends the values that a stretch may end with
+ * @param names.original those that the original network has, too
  */
 export function findStretches(
   model: OnnxModel,
   shapes: KnownShapes,
-  ends: ReadonlySet<string>,
+  { ends, original }: Readonly<Record<"ends" | "original", ReadonlySet<string>>>,
   fixedInputs: boolean,
 ): Stretches {
   const nodeLayers = new NodeLayers(model, shapes, fixedInputs);
@@ -81,7 +84,14 @@ export function findStretches(
     let best: Stretch | null = null;
     for (const from of starts) {
       const found = longest(from, units, taken, { reads, entries, isEnd, least: best?.entries ?? 1 });
-      if (found) best = { from, ...found, sample: nodeLayers.sampleOf(from)!, features: [] };
+      if (found)
+        best = {
+          from,
+          ...found,
+          sample: nodeLayers.sampleOf(from)!,
+          end: nodeLayers.sampleOf(found.to)!,
+          features: [],
+        };
     }
     if (!best || best.entries < LEAST_PART * all) break;
     for (const layer of best.layers) taken.add(layer);
@@ -89,7 +99,7 @@ export function findStretches(
     const made = new Set(layers.map(({ output }) => output));
     const read = layers.filter(({ places }) => places.length).flatMap((layer) => layer.from);
     const features = [...new Set(read.reverse())]
-      .filter((name) => made.has(name) && name !== to && ends.has(name) && isPlain(name))
+      .filter((name) => made.has(name) && name !== to && original.has(name) && isPlain(name))
       .map((name) => ({ name, size: sizeOf(nodeLayers.sampleOf(name)!) }));
     stretches.push({ ...best, features });
   }

@@ -1,5 +1,5 @@
 /** Tuning a compressed network without labels: it learns the original's values on calibration samples. */
-import { type Engine, sizeOf, TenfoldError, type Tensor } from "../../gpu/index.js";
+import { sizeOf, TenfoldError, type Tensor } from "../../gpu/index.js";
 import { adam, meanSquaredError, train } from "../../nn/index.js";
 import { GraphFacts } from "../../onnx/graph.js";
 import type { OnnxModel } from "../../onnx/index.js";
@@ -7,7 +7,8 @@ import { concatenated } from "../../onnx/tensors.js";
 import { findStretches, type Stretch, StretchNetwork, type TuningBoundary } from "./networkOf.js";
 import type { Agreement, OutputJudge } from "./outputs.js";
 import { ARRAYS, alike, randomNumbers } from "./samples.js";
-import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+import { floatsOfArray, type OnnxFeeds } from "./session.js";
+import { type Learnt, mostSamples, SampleSource, type SourceOptions, scalesOf } from "./stretchSamples.js";
 
 /** What tuning a part of the network brought. */
 export interface TunedStretch {
@@ -40,13 +41,8 @@ export interface Tuning {
   stopped: boolean;
 }
 
-export interface TuneOptions {
-  engine: Engine;
-  sessions: OnnxSessions;
-  /** gives the targets */
-  original: OnnxModel;
-  /** learns */
-  model: OnnxModel;
+/** `original` gives the targets, and `model` learns. */
+export interface TuneOptions extends SourceOptions {
   /** runs of the samples to learn from */
   runs: readonly OnnxFeeds[];
   /** judges by samples that are held back */
@@ -56,8 +52,6 @@ export interface TuneOptions {
   /** of each part of the network */
   steps: number;
   fixedInputs: boolean;
-  /** bytes that inputs and targets may take on the host, and on the GPU */
-  memory: number;
   seed: number;
   /** ends tuning; the best weights until then are given */
   signal?: AbortSignal | undefined;
@@ -76,8 +70,6 @@ const LOOK = 100;
 const [RATE, WARM] = [2e-3, 0.1];
 /** Gradients of means over many targets are small. */
 const EPSILON = 1e-10;
-/** the features' part of the loss */
-const FEATURES = 0.5;
 
 /** Tunes the parts of a model that are networks of our layers, from input to output. Each is kept as held-back samples like it best. */
 export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxModel; held: Agreement; tuning: Tuning }> {
@@ -85,7 +77,8 @@ export async function tuneModel(options: TuneOptions): Promise<{ model: OnnxMode
   const runs = alike(options.runs);
   const shapes = Object.fromEntries(Object.entries(runs[0]!).map(([name, { shape }]) => [name, shape]));
   const { names } = new GraphFacts(original);
-  const find = () => findStretches(model, shapes, names, fixedInputs);
+  const values = { ends: names, original: names };
+  const find = () => findStretches(model, shapes, values, fixedInputs);
   let { model, held } = options;
   const { stretches, boundaries } = find();
   const tuned: TunedStretch[] = [];
@@ -191,26 +184,6 @@ async function tuneStretch(
   }
 }
 
-interface Samples {
-  inputs: Float32Array;
-  /** of each sample: the features, and the stretch's end behind them */
-  targets: Float32Array;
-  count: number;
-}
-
-/** A value that is learnt, and its entries in one sample. */
-interface Learnt {
-  name: string;
-  size: number;
-}
-
-/** Samples that memory allows, where so many numbers of each are read, and so many learnt. */
-function mostSamples({ engine, memory }: TuneOptions, width: number, height: number): number {
-  // half of the room is for blends
-  const binding = engine.device.limits.maxStorageBufferBindingSize / (8 * Math.max(width, height));
-  return Math.floor(Math.min(binding, memory / (8 * (width + height))));
-}
-
 /** The last features of a stretch: as many as leave room for all samples. */
 function featuresOf({ sample, features }: Stretch, options: TuneOptions): Learnt[] {
   const count = options.runs.reduce((sum, feeds) => sum + (Object.values(feeds)[0]?.shape[0] ?? 1), 0);
@@ -224,90 +197,11 @@ function featuresOf({ sample, features }: Stretch, options: TuneOptions): Learnt
   return taken;
 }
 
-/** Scales by which the loss is of squared differences as shares of variances. Features have the same part of it each. */
-function scalesOf({ targets, count }: Samples, learnt: readonly Learnt[]): number[] {
-  const total = targets.length / count;
-  let first = 0;
-  return learnt.map(({ size }, at) => {
-    let [sum, squares] = [0, 0];
-    for (let row = 0; row < count; row++)
-      for (let i = row * total + first; i < row * total + first + size; i++) {
-        sum += targets[i]!;
-        squares += targets[i]! ** 2;
-      }
-    first += size;
-    const entries = count * size;
-    const variance = Math.max(squares / entries - (sum / entries) ** 2, (1e-12 * squares) / entries, 1e-30);
-    const share = at === learnt.length - 1 ? 1 - FEATURES : FEATURES / (learnt.length - 1);
-    return Math.sqrt((share * total) / (size * variance));
-  });
-}
-
 /** Targets times the scales of their values; overwritten. */
 function scaled(targets: Float32Array, learnt: readonly Learnt[], scales: readonly number[]): Float32Array {
   for (let i = 0; i < targets.length; )
     for (const [at, { size }] of learnt.entries()) for (const end = i + size; i < end; i++) targets[i]! *= scales[at]!;
   return targets;
-}
-
-/** What a stretch reads in the model that learns, and what it shall give: what the original has there. */
-class SampleSource {
-  private constructor(
-    private readonly stretch: Stretch,
-    private readonly learnt: readonly Learnt[],
-    private readonly before: Part,
-    private readonly after: Part,
-    /** the most samples that memory allows */
-    private readonly most: number,
-  ) {}
-
-  /** @param learnt in the order of a sample's targets */
-  static async open(stretch: Stretch, learnt: readonly Learnt[], options: TuneOptions): Promise<SampleSource> {
-    const { sessions, original, model } = options;
-    const height = learnt.reduce((sum, { size }) => sum + size, 0);
-    const most = Math.max(1, mostSamples(options, sizeOf(stretch.sample), height));
-    const { dataType } = stretch.layers.flatMap(({ places }) => places)[0]!.tensor;
-    const before = await Part.open(sessions, model, [{ name: stretch.from, dataType }]);
-    try {
-      const values = learnt.map(({ name }) => ({ name, dataType }));
-      const after = await Part.open(sessions, original, values);
-      return new SampleSource(stretch, learnt, before, after, most);
-    } catch (error) {
-      await before.release();
-      throw error;
-    }
-  }
-
-  /** Those of the samples whose values have the shapes of the stretch, as many as memory allows. */
-  async read(runs: readonly OnnxFeeds[]): Promise<Samples> {
-    const { learnt, most } = this;
-    const { from, sample } = this.stretch;
-    const inputs: Float32Array[] = [];
-    const targets: Float32Array[] = [];
-    let count = 0;
-    for (const feeds of runs) {
-      if (count >= most) break;
-      const x = (await this.before.run(feeds))[from]!;
-      const values = await this.after.run(feeds);
-      const all = x.shape[0]!;
-      const fits = ({ name, size }: Learnt): boolean =>
-        values[name]!.shape[0] === all && sizeOf(values[name]!.shape) === all * size;
-      if (`${x.shape.slice(1)}` !== `${sample}` || !learnt.every(fits)) continue;
-      const rows = Math.min(all, most - count);
-      inputs.push(Float32Array.from(floatsOfArray(x).subarray(0, rows * sizeOf(sample))));
-      const floats = learnt.map(({ name }) => floatsOfArray(values[name]!));
-      for (let row = 0; row < rows; row++)
-        for (const [at, { size }] of learnt.entries())
-          targets.push(Float32Array.from(floats[at]!.subarray(row * size, (row + 1) * size)));
-      count += rows;
-    }
-    return { inputs: concatenated(inputs), targets: concatenated(targets), count };
-  }
-
-  async release(): Promise<void> {
-    await this.before.release();
-    await this.after.release();
-  }
 }
 
 /** Whether something between two samples is a sample: inputs are floats, and a run's first extent counts samples. */

@@ -19,7 +19,8 @@ const weight = (...shape: number[]) => {
 };
 const stretchesOf = (model: OnnxModel, shape: readonly number[]) => {
   const input = model.inputs[0]!.name;
-  return findStretches(model, { [input]: shape }, new GraphFacts(model).names, false);
+  const { names } = new GraphFacts(model);
+  return findStretches(model, { [input]: shape }, { ends: names, original: names }, false);
 };
 const largest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Math.max(...Array.from(a, (value, at) => Math.abs(value - b[at]!)));
