@@ -6,7 +6,7 @@ import { again, drop, longestTask, page, set, versions, visit, wordsWhile } from
 
 const SIDE = 64;
 const CONVOLUTIONS = [[64], [128], 256, [256]] as const;
-// as in VGG16, most weights are those of the first product, which has too many inputs to be factorised
+// as in VGG16, most weights are those of the first product, which is fitted by its outputs
 const PRODUCTS = [1400, 300, 10];
 const SAMPLES = 6;
 const HOUR = 3_600_000;

@@ -30,6 +30,7 @@ import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel } from 
 import { Rounder } from "./rounding.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 import { type Tuning, tuneModel } from "./tune.js";
+import { wideOf } from "./wide.js";
 
 /** What the compressed model shall be: one of these. */
 export interface OnnxTarget {
@@ -689,7 +690,9 @@ class Compression {
           const { scheme, ranks } = plan.get(site.id) ?? { scheme: "whole" as const, ranks: [] };
           const again = isNew(site, ridge);
           if (again) layer.draw(ridge!);
-          out.push(again ? await layer.fit(scheme, ranks) : layer.rebiased(fits.get(site.id) ?? (await asItIs(site))));
+          out.push(
+            again ? await layer.fit(scheme, ranks) : await layer.rebiased(fits.get(site.id) ?? (await asItIs(site))),
+          );
         }
         return out;
       });
@@ -914,7 +917,7 @@ class Compression {
       const candidate = attempt?.plan.get(site.id) ?? null;
       const { weights, multiplications } = site.counts;
       return {
-        ...{ id: site.id, name: site.name, op: site.op, shape: site.shape },
+        ...{ id: site.id, name: site.name, op: site.op, shape: wideOf(site).shape },
         scheme: candidate?.scheme ?? null,
         ranks: candidate?.ranks ?? [],
         weights: { before: weights, after: candidate?.weights ?? weights },

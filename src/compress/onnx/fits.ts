@@ -37,6 +37,7 @@ import { eigenvectorsOf } from "./eigenvectors.js";
 import { type MomentPart, type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 import { blockOf, type Factor, ScaledIdentity, Triangle } from "./triangle.js";
+import { wideOf } from "./wide.js";
 
 /** The schemes that layers are compressed by. */
 export type FittedScheme = "lowRank" | "kernelFirst" | "pointwiseFirst" | "vertical" | "horizontal" | "tucker2";
@@ -87,10 +88,11 @@ function stepsOf(site: OnnxSite, scheme: FitScheme, ranks: readonly number[]): {
 
 /** Entries and multiplications of a chain. */
 export function costOf(
-  site: OnnxSite,
+  fitted: OnnxSite,
   scheme: FittedScheme,
   ranks: readonly number[],
 ): { weights: number; multiplications: number | null } {
+  const site = wideOf(fitted);
   const steps = stepsOf(site, scheme, ranks);
   const weights = steps.reduce((sum, { size }) => sum + size, 0);
   const { multiplications: before, weights: size } = site.counts;
@@ -644,7 +646,7 @@ export class LayerFits {
   }
 
   /** The same factors with the bias that keeps the mean of the outputs for these moments. */
-  rebiased(fit: OnnxReplacement): OnnxReplacement {
+  async rebiased(fit: OnnxReplacement): Promise<OnnxReplacement> {
     const ranks = fit.factors.slice(0, -1).map(({ shape }) => shape[0]!);
     const factors = fit.factors.map(({ data }) => data as Float32Array);
     return { ...fit, bias: this.corrected(fit.scheme as FitScheme, ranks, factors) };
@@ -818,4 +820,4 @@ export function undominated(candidates: readonly FitCandidate[]): FitCandidate[]
 
 /** Shapes of a chain's factors. */
 export const factorShapes = (site: OnnxSite, scheme: FittedScheme, ranks: readonly number[]): number[][] =>
-  stepsOf(site, scheme, ranks).map(({ shape }) => shape);
+  stepsOf(wideOf(site), scheme, ranks).map(({ shape }) => shape);

@@ -5,6 +5,7 @@ import { type FitCandidate, type FitScheme, type FitterOptions, LayerFits, undom
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 import { blockOf } from "./triangle.js";
+import { isNarrow, WideFits } from "./wide.js";
 
 /** What all fits of a layer, and of one in groups, can do. */
 export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "ridgePart" | "fit" | "rebiased">;
@@ -16,7 +17,10 @@ export async function fitsOf(
   moments: Moments | null,
   options: FitterOptions,
 ): Promise<Fits> {
-  if (site.groups === 1) return await LayerFits.of(products, site, moments, options);
+  if (site.groups === 1) {
+    const fits = await LayerFits.of(products, site, moments, options);
+    return isNarrow(site) ? new WideFits(fits, site) : fits;
+  }
   const parts: LayerFits[] = [];
   for (let group = 0; group < site.groups; group++) {
     const metric = options.metric && metricOf(options.metric, site, group);
@@ -110,9 +114,9 @@ class GroupedFits implements Fits {
     };
   }
 
-  rebiased(fit: OnnxReplacement): OnnxReplacement {
+  async rebiased(fit: OnnxReplacement): Promise<OnnxReplacement> {
     const { parts } = this;
-    const each = parts.map((part, group) => {
+    const biased = parts.map((part, group) => {
       const factors = fit.factors.map(({ shape, data }) => {
         const size = data.length / parts.length;
         const values = (data as Float32Array).slice(group * size, (group + 1) * size);
@@ -120,6 +124,6 @@ class GroupedFits implements Fits {
       });
       return part.rebiased({ ...fit, factors });
     });
-    return { ...fit, bias: concatenated(each.map(({ bias }) => bias!)) };
+    return { ...fit, bias: concatenated((await Promise.all(biased)).map(({ bias }) => bias!)) };
   }
 }

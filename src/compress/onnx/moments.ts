@@ -9,7 +9,8 @@ import { patchesOf } from "./patches.js";
 import type { Products } from "./products.js";
 import type { Relay } from "./relay.js";
 import { hashOf, randomNumbers } from "./samples.js";
-import { type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+import { type OnnxArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
+import { isNarrow } from "./wide.js";
 
 /** Of patches x in the original network, and of patches z at the same places of a network that is compressed so far. */
 export interface Moments {
@@ -274,8 +275,12 @@ export async function collectMoments(options: CollectOptions): Promise<Map<strin
       const x = await before.run(begun.runs[done]!);
       const z = now ? await now.run(begunNow.runs[done]!) : x;
       for (const site of sites) {
+        const read = async (values: typeof x): Promise<OnnxArray> =>
+          isNarrow(site) ? await site.basis.project(sessions, values[site.input]!) : values[site.input]!;
+        const inputs = await read(x);
+        const inputsNow = now && (await read(z));
         const rows = sums.get(site.id)!.map((sum, group) => ({
-          ...{ sum, x: patchesOf(site, x[site.input]!, group), z: now ? patchesOf(site, z[site.input]!, group) : null },
+          ...{ sum, x: patchesOf(site, inputs, group), z: inputsNow && patchesOf(site, inputsNow, group) },
         }));
         const { count } = rows[0]!.x;
         const wanted = Math.min(patches, Math.max(LEAST_PATCHES, PATCHES_AN_INPUT * widthOf(site)));

@@ -41,6 +41,7 @@ import {
 } from "./samples.js";
 import { type OnnxFeeds, type OnnxSession, type OnnxSessions, Part } from "./session.js";
 import { LayerTimes } from "./times.js";
+import { canNarrow, isNarrow, narrowed, wideOf } from "./wide.js";
 
 /** What is the same for all budgets. */
 export interface OnnxCompressionOptions {
@@ -126,7 +127,7 @@ const SUM_BYTES = 12;
 const MOST_WRITTEN = 3;
 /** the part of the memory that values before a layer may take, of one network */
 const RELAY_SHARE = 16;
-/** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
+/** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB; dense layers are fitted by their outputs then */
 export const MOST_INPUTS = 5600;
 /** samples below which a warning is given; patches for each input of a layer below which one is */
 const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
@@ -217,11 +218,14 @@ export class PreparedModel {
     const left = sites.flatMap(({ name, op, counts }, at) =>
       why[at] ? [{ name, op, ...counts, reason: why[at] }] : [],
     );
-    this.sites = sites.filter((_, at) => !why[at]);
-    for (const { name, weights } of this.sites) {
+    const taken = sites.filter((_, at) => !why[at]);
+    for (const { name, weights } of taken) {
       const wrong = (await weights()).find((weight) => !Number.isFinite(weight));
       if (wrong !== undefined) throw new FormatError(file, `layer ${name} has a weight that is ${wrong}`);
     }
+    const fitted: OnnxSite[] = [];
+    for (const site of taken) fitted.push(widthOf(site) > MOST_INPUTS ? await narrowed(this.products, site) : site);
+    this.sites = fitted;
     this.leftAlone = [...leftAlone, ...left];
     this.folded = folded;
     this.totals = totals;
@@ -257,9 +261,8 @@ export class PreparedModel {
       out.push("all samples are the same: what other inputs need is lost, and nothing here shows it");
     const few = this.sites.flatMap((site) => {
       const count = this.patchesOf(site);
-      return count !== null && count < FEW_PATCHES * widthOf(site)
-        ? [`${site.name} (${count} for ${widthOf(site)} inputs)`]
-        : [];
+      const width = widthOf(wideOf(site));
+      return count !== null && count < FEW_PATCHES * width ? [`${site.name} (${count} for ${width} inputs)`] : [];
     });
     if (few.length)
       out.push(
@@ -597,6 +600,7 @@ export class PreparedModel {
 
   /** Closes the sessions that products opened. */
   async release(): Promise<void> {
+    for (const site of this.sites) if (isNarrow(site)) await site.basis.release();
     await this.products.release();
   }
 }
@@ -607,7 +611,8 @@ const keyOfCandidate = ({ scheme, ranks }: FitCandidate): string => `${scheme} $
 function reasonToLeave(site: OnnxSite): string | null {
   if (site.groups > 1 && site.kind === "transposedConvolution")
     return "transposed convolutions in groups are not compressed";
-  if (widthOf(site) > MOST_INPUTS) return `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`;
+  if (widthOf(site) > MOST_INPUTS && !canNarrow(site, MOST_INPUTS))
+    return `too many inputs for a covariance: ${widthOf(site)}, at most ${MOST_INPUTS}`;
   return Math.min(site.shape[0]! / site.groups, site.shape[1]!) < 2 ? "too few channels" : null;
 }
 

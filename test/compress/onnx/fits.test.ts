@@ -384,7 +384,7 @@ describe("fits of a convolution", () => {
     const largest = Math.max(...wanted.map(Math.abs));
     const solved = matrixProduct(found, lifted, O, D, D);
     for (let e = 0; e < O * D; e++) expect(Math.abs(solved[e]! - wanted[e]!)).toBeLessThan(1e-5 * largest);
-    const kept = fits.rebiased({
+    const kept = await fits.rebiased({
       site: "y",
       scheme: "whole",
       factors: [{ shape: site.shape, data: Float32Array.from(w) }],
@@ -467,7 +467,7 @@ it("fits of a transposed convolution keep the means of its outputs by the bias",
       means(last, rank, seen, b).map((mean, o) => Math.abs(mean - wanted[o]!));
     expect(Math.max(...gaps(fit.bias!)), `rank ${rank}`).toBeLessThan(1e-4);
     expect(Math.max(...gaps(bias)), `rank ${rank}`).toBeGreaterThan(0.05);
-    expect(fits.rebiased(fit).bias).toEqual(fit.bias);
+    expect((await fits.rebiased(fit)).bias).toEqual(fit.bias);
   }
 });
 
