@@ -22,8 +22,6 @@ export interface GaussNewtonOptions {
   sites: readonly OnnxSite[];
   /** of which as many of the most frequent shapes are taken as the work allows, spread over the list */
   samples: readonly OnnxFeeds[];
-  /** bytes that their values may take on the host */
-  memory: number;
   /** of one run; null where they are unknown */
   multiplications: number | null;
   fixedInputs: boolean;
@@ -40,6 +38,8 @@ export interface GaussNewtonOptions {
 const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 8, 2e10];
 /** Samples of one pass. */
 const BATCH = 16;
+/** Bytes that all samples' inputs and outputs may take: a number of its own, so that files do not depend on how much memory a user allows. */
+const MEMORY = 3e8;
 /** Bytes of one sample's activations and their gradients beyond which a part of a network is left out. */
 const MOST_BYTES = 1.5e9;
 /** Outputs of a layer beyond which their matrix is not made. */
@@ -108,7 +108,7 @@ class Observer implements Layer {
 }
 
 async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promise<Map<string, Float64Array>> {
-  const { engine, sessions, model, sites, memory, seed, signal, onProgress } = options;
+  const { engine, sessions, model, sites, seed, signal, onProgress } = options;
   const samples = someOf(options);
   const out = new Map<string, Float64Array>();
   const { maxStorageBufferBindingSize } = engine.device.limits;
@@ -143,7 +143,7 @@ async function matricesOf(stretch: Stretch, options: GaussNewtonOptions): Promis
     const widest = Math.max(network.widest, sizeOf(stretch.sample));
     const most = Math.floor(Math.min(maxStorageBufferBindingSize / (4 * widest), MOST_BYTES / (8 * activations)));
     if (most < 1) return out;
-    source = await SampleSource.open(stretch, passed, { engine, sessions, memory, original: model, model });
+    source = await SampleSource.open(stretch, passed, { engine, sessions, memory: MEMORY, original: model, model });
     const read = await source.read(samples);
     if (!read.count) return out;
     if (features.length) learner.weigh(scalesOf(read, passed));

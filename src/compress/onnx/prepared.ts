@@ -433,7 +433,7 @@ export class PreparedModel {
       const tell = this.watch.progress(0.02, 0.05, "gradients of the outputs");
       this.metrics = await gaussNewtonOf({
         ...{ engine, sessions, model, sites, fixedInputs, seed, signal: this.watch.signal },
-        ...{ samples: split.fit, memory: this.memory, multiplications: totals.multiplications, onProgress: tell },
+        ...{ samples: split.fit, multiplications: totals.multiplications, onProgress: tell },
       });
     }
     return this.metrics.get(id);

@@ -24,7 +24,6 @@ async function matricesOf(bytes: Uint8Array, shape: number[], samples = 1): Prom
   const { sites } = onnxSites(model, { smallest: 0, shapes: { x: shape } });
   const found = await gaussNewtonOf({
     ...{ engine: await testEngine(), sessions: session, model, sites, multiplications: 1000, fixedInputs: false },
-    memory: 1e8,
     samples: Array.from({ length: samples }, (_, at) => ({
       x: { dtype: "float32", shape, data: signal(shape).map((value) => value * (1 + at)) },
     })),
