@@ -54,12 +54,12 @@ export interface OnnxRequest {
    */
   int8?: boolean;
   /**
-   * The most that may be lost on samples that calibration did not see: of the metric of `evaluate`; else the part of the
-   * classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
-   * loses more is not given; without one the smallest model within it is.
+   * The most that may be lost: of the metric of `evaluate`, as before − after; else, on samples that calibration did not see, the part of
+   * the classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
+   * loses more is not given; without one the smallest model within it is, and some ten models are measured.
    */
   maxLoss?: number;
-  /** A metric of the user's, called with the original and with the compressed model: larger is better. */
+  /** A metric of the user's, on samples of its own: larger is better. Called once with the original, and with each model that is measured. */
   evaluate?: (run: (feeds: OnnxFeeds) => Promise<Record<string, OnnxArray>>) => number | Promise<number>;
   /** whether layers are fitted again, in order, to what compressed layers before them give; true by default, needs samples */
   refit?: boolean;
@@ -332,6 +332,8 @@ class Compression {
   private ablation: AblationStep[] | null = null;
   private curve: CurvePoint[] | null = null;
   private worst: SampleDifference[] | null = null;
+  /** the metric of the original */
+  private metricBefore: number | null = null;
 
   constructor(
     private readonly prepared: PreparedModel,
@@ -722,7 +724,17 @@ class Compression {
 
   /** The smallest model within a bound. */
   private async search(bound: { kind: "error" | "loss"; most: number }): Promise<CompressedOnnx> {
-    const lossOf = (held: Agreement): number => (bound.kind === "error" ? held.error : this.lossOf(held));
+    const isMetric = bound.kind === "loss" && !!this.request.evaluate;
+    const losses = new Map<Attempt, number>();
+    const lossOf = async (attempt: Attempt): Promise<number> => {
+      const held = attempt.held!;
+      if (!isMetric) return bound.kind === "error" ? held.error : this.lossOf(held);
+      if (!losses.has(attempt)) {
+        const { before, after } = (await this.metric(writeOnnx(this.floatOf(attempt))))!;
+        losses.set(attempt, before - after);
+      }
+      return losses.get(attempt)!;
+    };
     const ratios = RATIOS.filter((ratio) => ratio <= this.mostRatio());
     const attempts = new Map<number, Attempt | string>();
     const at = async (index: number): Promise<Attempt | null> => {
@@ -730,28 +742,29 @@ class Compression {
       const attempt = attempts.get(index)!;
       return typeof attempt === "string" ? null : attempt;
     };
-    const passes = (attempt: Attempt | null): boolean => !!attempt && lossOf(attempt.held!) <= bound.most;
+    const passes = async (attempt: Attempt | null): Promise<boolean> =>
+      !!attempt && (await lossOf(attempt)) <= bound.most;
     // refits and tuning only gain, so the search is without them, and one more step is tried with them
     let [low, high] = [-1, ratios.length];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (passes(await at(middle))) low = middle;
+      if (await passes(await at(middle))) low = middle;
       else high = middle;
     }
-    const words = bound.kind === "error" ? `an error of ${bound.most}` : `a loss of ${bound.most}`;
+    const words = `${bound.kind === "error" ? "an error" : "a loss"} of ${bound.most}${isMetric ? " of the metric" : ""}`;
     for (let index = Math.min(low + 1, ratios.length - 1); index >= 0 && index >= low - 3; index--) {
       const attempt = await at(index);
       if (!attempt?.plan.size) continue;
       const final = await this.tune(await this.refit(attempt, 0.75, this.request.tune ? 0.8 : 0.95));
-      if (!passes(final)) continue;
+      if (!(await passes(final))) continue;
       const done = await this.finish(final, bound.kind === "loss" ? bound.most : null);
       if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
     }
     const first = ratios.length ? attempts.get(0) : null;
-    const held = first && typeof first !== "string" ? first.held : null;
+    const least = first && typeof first !== "string" ? (await lossOf(first)).toPrecision(2) : null;
     return this.result(
       null,
-      `no smaller model keeps ${words}${held ? `: divided by ${ratios[0]}, it already is ${lossOf(held).toPrecision(2)}` : ""}. ${ADVICE}`,
+      `no smaller model keeps ${words}${least ? `: divided by ${ratios[0]}, it already is ${least}` : ""}. ${ADVICE}`,
     );
   }
 
@@ -759,10 +772,14 @@ class Compression {
     return agreement === null ? error : 1 - agreement;
   }
 
+  private floatOf({ tuned, fits }: Attempt): OnnxModel {
+    return tuned ?? this.prepared.written(fits);
+  }
+
   /** Writes the model, and looks at the file on samples that nothing has seen. */
   private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
     const { prepared } = this;
-    const float = attempt.tuned ?? prepared.written(attempt.fits);
+    const float = this.floatOf(attempt);
     const quantised = this.request.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
       return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
@@ -864,20 +881,22 @@ class Compression {
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
-    const { evaluate } = this.request;
-    if (!evaluate) return null;
-    const values: number[] = [];
-    for (const model of [this.prepared.bytes, bytes]) {
-      const session = await this.prepared.sessions(model);
+    const { request, prepared } = this;
+    if (!request.evaluate) return null;
+    const ask = async (model: Uint8Array): Promise<number> => {
+      this.signal?.throwIfAborted();
+      const session = await prepared.sessions(model);
       try {
-        values.push(await evaluate((feeds) => session.run(feeds)));
+        const value = await request.evaluate!((feeds) => session.run(feeds));
+        if (Number.isFinite(value)) return value;
+        throw new TenfoldError(`compressOnnx: evaluate gives ${value}, needs a finite number`);
       } finally {
         await session.release();
       }
-      if (!Number.isFinite(values.at(-1)))
-        throw new TenfoldError(`compressOnnx: evaluate gives ${values.at(-1)}, needs a finite number`);
-    }
-    return { before: values[0]!, after: values[1]! };
+    };
+    // with the weights of files beside it, which the bytes alone lack
+    this.metricBefore ??= await ask(writeOnnx(prepared.model));
+    return { before: this.metricBefore, after: await ask(bytes) };
   }
 
   /** The model with a note of what was done. */

@@ -305,6 +305,67 @@ describe("compressOnnx", () => {
   });
   let calls = 0;
 
+  it("gives the smallest model by the user's metric, and asks it of the original once", async () => {
+    /** samples of several classes: channels are brighter in one and darker in another */
+    const varied = (count: number, seed: number): OnnxFeeds[] => {
+      const bright = normals(seed + 1);
+      return samples(count, seed).map(({ x }) => {
+        const channels = bright(C, 4);
+        const data = (x!.data as Float32Array).map((value, e) => value + channels[Math.floor(e / 36)]!);
+        return { x: { ...x!, data } };
+      });
+    };
+    const seen = varied(30, 9);
+    type Run = Parameters<NonNullable<CompressOnnxOptions["evaluate"]>>[0];
+    const classesOf = async (run: Run): Promise<number[][]> => {
+      const all: number[][] = [];
+      for (const feeds of seen) all.push(Array.from((await run(feeds)).classes!.data as Float32Array));
+      return all;
+    };
+    const original = await session(dense);
+    const reference = await classesOf((feeds) => original.run(feeds));
+    await original.release();
+    const best = reference.map((values) => values.indexOf(Math.max(...values)));
+    /** the part of the samples whose class is among the two best of another network's */
+    const tolerant = (all: number[][]): number =>
+      all.filter((values, at) => values.filter((value) => value > values[best[at]!]!).length < 2).length / all.length;
+    const distance = (all: number[][]): number =>
+      Math.max(...all.map((values, at) => Math.max(...values.map((value, e) => Math.abs(value - reference[at]![e]!)))));
+    const options = { maxLoss: 0.1, refit: false, calibration: varied(60, 5) };
+    const values: number[] = [];
+    let originals = 0;
+    const asking = (metric: (all: number[][]) => number) => async (run: Run) => {
+      const all = await classesOf(run);
+      if (distance(all) < 1e-5) originals++;
+      values.push(metric(all));
+      return values.at(-1)!;
+    };
+    const byAgreement = await compress(dense, options);
+    const byMetric = await compress(dense, { ...options, evaluate: asking(tolerant) });
+    expect(byMetric.reason).toBeNull();
+    expect(byMetric.bytes!.length).toBeLessThan(0.8 * (byAgreement.bytes?.length ?? dense.length));
+    expect(originals).toBe(1);
+    expect(values.length).toBeLessThan(12);
+    const small = await session(byMetric.bytes!);
+    const after = tolerant(await classesOf((feeds) => small.run(feeds)));
+    await small.release();
+    expect(byMetric.verified!.metric).toEqual({ before: 1, after });
+    expect(1 - after).toBeLessThanOrEqual(0.1);
+    // between both: larger ones lose less, smaller ones more
+    values.length = 0;
+    const graded = await compress(dense, { ...options, evaluate: asking((all) => -distance(all) / 3) });
+    const { metric, loss } = graded.verified!;
+    expect(metric!.after).toBe(values.at(-1));
+    expect(loss).toBeLessThanOrEqual(0.1);
+    expect(values.some((value) => value < -0.1)).toBe(true);
+    expect(graded.bytes!.length).toBeGreaterThan(byMetric.bytes!.length);
+    const strict = await compress(dense, { ...options, evaluate: asking((all) => -1e4 * distance(all)) });
+    expect(strict.bytes).toBeNull();
+    expect(strict.reason).toMatch(
+      /^no smaller model keeps a loss of 0.1 of the metric: divided by 1.06, it already is \d/,
+    );
+  });
+
   it("says what cannot be", async () => {
     const huge = await compress(dense, { target: { multiplications: 500 } });
     expect(huge.reason).toMatch(/no choice of ranks divides the multiplications by 500: at most by \d/);
