@@ -11,6 +11,7 @@ import { FileError, readBytes, writeAtomic } from "../node/files.js";
 import type { OnnxModel } from "../onnx/index.js";
 import type { CompressionData } from "../report/compressionPage.js";
 import { table } from "../report/terminal.js";
+import { int8Words, versionTable } from "../report/versions.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { readInput } from "./input.js";
@@ -173,6 +174,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   }
   if (calibration) {
     more.calibration = await read(calibration);
+    more.beside = true;
     if (verify) more.verification = await read(verify);
     if (evaluate) more.evaluate = await metricOf(evaluate);
     let runtime: Runtime;
@@ -308,6 +310,9 @@ async function importDefault(file: string): Promise<unknown> {
   }
 }
 
+/** nodes that were folded, as they are told */
+const MOST_FOLDED = 3;
+
 const firstLine = (error: unknown): string => ((error as Error)?.message ?? String(error)).split("\n")[0]!;
 
 /** `÷2.04` */
@@ -328,7 +333,6 @@ function describe(
     weights,
     multiplications,
     verified,
-    time,
     samples,
     warnings,
     steps,
@@ -337,6 +341,8 @@ function describe(
     reason,
     int8,
     tuning,
+    folded,
+    versions,
   } = result;
   const line = (text: string): string => table([[text]], { width });
   let text = "";
@@ -356,6 +362,10 @@ function describe(
     if (layers.some(({ refitted }) => refitted))
       text += line("* fitted again to what compressed layers before it give");
     text += "\n";
+  }
+  if (folded.length) {
+    const rest = folded.length - MOST_FOLDED;
+    text += line(`folded first: ${folded.slice(0, MOST_FOLDED).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`);
   }
   if (leftAlone.length)
     text += line(
@@ -414,10 +424,13 @@ function describe(
     );
     if (metric) text += line(`metric ${metric.before} before, ${metric.after} after`);
   }
-  if (time)
-    text += line(
-      `${time.before.toPrecision(3)} ms a run to ${time.after.toPrecision(3)} ms (${divided(time.before, time.after)}) in the runtime here`,
-    );
+  if (versions) {
+    const { head, rows } = versionTable(versions);
+    const align = head.map((name) => (name ? "right" : "left"));
+    text += `\n${table(rows, { head, align, width })}\n`;
+    const words = int8Words(versions);
+    if (words) text += line(words);
+  }
   for (const warning of warnings) text += line(`warning: ${warning}`);
   if (bytes)
     text += line(

@@ -4,6 +4,7 @@ import { count, percent } from "./elements.js";
 import { csvFile, type Figure, svgFile } from "./figure.js";
 import { figurePage } from "./figurePage.js";
 import { axes, csv, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
+import { int8Words, type ModelVersion, versionTable } from "./versions.js";
 
 /** What the page needs to know, without the runtime and the library. */
 export interface CompressionData {
@@ -24,6 +25,8 @@ export interface CompressionData {
   bytes: { before: number; after: number | null };
   time: { before: number; after: number } | null;
   verified: { error: number; agreement: number | null } | null;
+  /** the original, int8 alone and the file; null where they were not compared */
+  versions: readonly ModelVersion[] | null;
   curve: readonly CurvePoint[] | null;
   /** the budget that was asked for; null where none was */
   chosen: number | null;
@@ -233,6 +236,13 @@ export function classWords({ classes, agreement }: WorstSample): readonly [befor
   return agreement === null ? ["", ""] : ["", `${percent(agreement)} the same`];
 }
 
+function versionsSection(versions: readonly ModelVersion[]): string {
+  const { head, rows } = versionTable(versions);
+  const advice = int8Words(versions);
+  const said = advice ? `<p><strong>${words(advice)}.</strong></p>` : "";
+  return `<section><h2>Beside int8</h2><p>Outputs on samples that nothing was fitted to; times of a run in the runtime, in turns.</p><div class="picture" tabindex="0" role="group" aria-label="Beside int8">${tableOf(head, rows)}</div>${said}</section>\n`;
+}
+
 /** samples that the page shows */
 const MOST_SHOWN = 24;
 
@@ -271,6 +281,7 @@ export function compressionPage(data: CompressionData): string {
       lead: `Compressed by tenfold on ${data.adapter}, ${data.date.slice(0, 10)}.`,
       facts: factsOf(data),
       figures: compressionFigures(data),
+      start: data.versions ? versionsSection(data.versions) : "",
       end,
     }),
   ].join("");

@@ -118,6 +118,56 @@ describe("tenfold compress", () => {
     expect(report.bytes.after).toBe(readFileSync(path("small.onnx")).length);
   });
 
+  it("tells of int8 beside the file, and what was folded", async () => {
+    const [file, data] = [path("normalised.onnx"), path("images.npz")];
+    const draw = normals(7);
+    const channels = (value: number) => ({ shape: [32], data: draw(32, 0.1).map((one) => value + one) });
+    writeFileSync(
+      file,
+      modelOf(
+        [
+          { op: "Conv", inputs: ["x", "w"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
+          { op: "BatchNormalization", inputs: ["conv", "scale", "shift", "mean", "variance"], output: "normal" },
+          { op: "Relu", inputs: ["normal"], output: "y" },
+        ],
+        {
+          ...{ w: { shape: [32, 32, 3, 3], data: draw(9216, 0.1) }, scale: channels(1), shift: channels(0) },
+          ...{ mean: channels(0), variance: channels(1) },
+        },
+        [null, 32, 6, 6],
+        [null, 32, 6, 6],
+      ),
+    );
+    writeFileSync(data, writeNpz([["x", { shape: [40, 32, 6, 6], data: draw(46_080) }]]));
+    const words = ["compress", file, "--calibration", data, "--target", "mult/3", "--out", path("third.onnx")];
+    const more = ["--json", path("beside.json"), "--report", path("beside")];
+    const { code, stdout, stderr } = await command([...words, ...more], { loadRuntime: web as never });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(stdout).toContain("folded first: BatchNormalization normal into Conv conv\n");
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    const { versions, folded } = JSON.parse(readFileSync(path("beside.json"), "utf8")) as CompressReport;
+    expect(folded).toEqual(["BatchNormalization normal into Conv conv"]);
+    expect(versions!.map(({ name }) => name)).toEqual(["original", "int8", "low rank"]);
+    const lines = stdout.split("\n");
+    const at = lines.findIndex((line) => /^ +bytes +ms a run +error +cosine$/.test(line));
+    const rows = lines.slice(at + 1, at + 4).map((line) => line.trim().split(/ {2,}/));
+    expect(rows).toEqual(
+      versions!.map(({ name, bytes, milliseconds, error, cosine }) => [
+        name,
+        `${bytes.toLocaleString("en-US")}${name === "original" ? "" : ` (÷${(versions![0]!.bytes / bytes).toFixed(2)})`}`,
+        expect.stringMatching(new RegExp(`^${milliseconds.toPrecision(3)}${name === "original" ? "$" : " \\(÷"}`)),
+        error.toFixed(4),
+        cosine.toFixed(5),
+      ]),
+    );
+    expect(versions![1]!.bytes).toBeLessThan(versions![2]!.bytes);
+    const advice = /int8 \(--int8\) is the better way to a small file of this model \(÷\d\.\d\d, an error of 0\.0\d+\)/;
+    expect(stdout.replace(/\s+/g, " ")).toMatch(advice);
+    const page = readFileSync(path("beside/index.html"), "utf8");
+    expect(page).toMatch(advice);
+    expect(page).toContain(rows[1]![1]);
+  });
+
   it("keeps a plan, goes on from it, and tells what each step brings", async () => {
     const [out, plan] = [path("planned.onnx"), path("plan.json")];
     const words = ["compress", model, "--calibration", samples, "--target", "mult/1.3", "--out", out, "--plan", plan];

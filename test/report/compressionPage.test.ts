@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { type CompressionData, compressionFiles, compressionPage } from "../../src/report/compressionPage.js";
 import { sampleImage } from "../../src/report/sampleImage.js";
+import { int8Words, type ModelVersion } from "../../src/report/versions.js";
 
 const layer = (name: string, scheme: string | null, after: number, known = true) => ({
   ...{ name, scheme, ranks: scheme ? [8, 4] : [], error: scheme ? 0.125 : 0 },
@@ -20,6 +21,11 @@ const data: CompressionData = {
   bytes: { before: 9000, after: 6000 },
   time: { before: 10, after: 7 },
   verified: { error: 0.0123, agreement: 0.99 },
+  versions: [
+    { name: "original", bytes: 9000, milliseconds: 10, error: 0, cosine: 1, agreement: 1 },
+    { name: "int8", bytes: 2500, milliseconds: 8, error: 0.01, cosine: 0.9999, agreement: 0.995 },
+    { name: "low rank", bytes: 6000, milliseconds: 7, error: 0.0123, cosine: 0.9998, agreement: 0.99 },
+  ],
   curve: [point(1.5), point(2)],
   chosen: 1.5,
   command: (ratio) => `tenfold compress "a b" --target mult/${ratio}`,
@@ -43,6 +49,11 @@ it("has every layer, every budget with its command, and what was verified", () =
     "2,000 to 1,500 (÷1.33)",
     "relative error 0.0123, the same class in 99.0 %",
     "few samples",
+    "Beside int8",
+    "2,500 (÷3.60)",
+    "7.00 (÷1.43)",
+    "0.99980",
+    "int8 (--int8) is the better way to a small file of this model (÷3.60, 99.5 % same class), and low rank is the way to a faster one in float.",
     'title="tenfold compress &quot;a b&quot; --target mult/2"',
     "Worst samples",
     '<img src="data:image/bmp;base64,Qk0=" alt="sample 7" height="64">',
@@ -66,10 +77,28 @@ it("has every layer, every budget with its command, and what was verified", () =
   expect(files.get("budgets.csv")).toContain("2,0.1,0.98,0.5,0.5,4500,0.35\n");
 });
 
+it("says where int8 is the better way to a small file", () => {
+  const [original, int8, low] = data.versions as [ModelVersion, ModelVersion, ModelVersion];
+  const said = (changes: Partial<ModelVersion>, of = low, first = original): string | null =>
+    int8Words([first, { ...int8, ...changes }, of]);
+  expect(said({ milliseconds: 6 })).toContain("and is faster here, too: low rank is for where int8 does not run");
+  expect(said({}, low, { ...original, milliseconds: 7 })).toContain("and low rank makes it no faster here");
+  expect(said({}, { ...low, milliseconds: 11 })).toContain("and is faster here, too");
+  // larger; further from the original, by little and by much
+  expect(said({ bytes: 6000 })).toBeNull();
+  expect(said({ error: 0.02, agreement: 0.98 })).toContain("98.0 % same class");
+  expect(said({ error: 0.02, agreement: 0.97 })).toBeNull();
+  expect(said({ error: 0.09, agreement: null })).toContain("an error of 0.0900");
+  expect(said({ error: 0.11, agreement: null })).toBeNull();
+  expect(int8Words([original, int8])).toBeNull();
+  expect(int8Words([original, low])).toBeNull();
+});
+
 it("leaves out what is unknown", () => {
   const unknown: CompressionData = {
     ...data,
     ...{ out: null, reason: "too much is lost", curve: null, chosen: null, time: null, verified: null, worst: null },
+    versions: null,
     warnings: [],
     layers: [layer("conv", "vertical", 500, false)],
     multiplications: { before: null, after: null },

@@ -8,7 +8,6 @@ import {
   TenfoldError,
 } from "../../gpu/index.js";
 import {
-  activationRanges,
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
@@ -26,7 +25,7 @@ import { type Fits, fitsOf } from "./groups.js";
 import { type Relays, widthOf } from "./moments.js";
 import type { Agreement, SampleAgreement } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
-import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel } from "./prepared.js";
+import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel, QUANTISED } from "./prepared.js";
 import { Rounder } from "./rounding.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 import { type Tuning, tuneModel } from "./tune.js";
@@ -71,6 +70,11 @@ export interface OnnxRequest {
   tune?: number;
   /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */
   ablation?: boolean;
+  /**
+   * Also tells in `versions` what the original, int8 alone and the file are like, side by side. int8 alone has weights to the nearest level, and
+   * products of matrices compute in float: `int8` may find a nearer one. Needs samples.
+   */
+  beside?: boolean;
   /** Also tells of these divisors of the cost what they would give, in `curve`; each 1 or more. Needs samples. */
   curve?: readonly number[];
   /** called with the part of the work that is done, 0 to 1, and a few words */
@@ -88,6 +92,7 @@ const requestRules: OptionRules<OnnxRequest> = {
   refit: optionRules.flag,
   tune: optionRules.count,
   ablation: optionRules.flag,
+  beside: optionRules.flag,
   curve: {
     needs: "a list of numbers of 1 or more",
     is: (value) => Array.isArray(value) && value.every((one) => typeof one === "number" && one >= 1 && one < 1e6),
@@ -142,6 +147,15 @@ export interface SampleDifference extends SampleAgreement {
   sample: number;
 }
 
+/** A version of a model beside others, on the samples of `verified`. */
+export interface OnnxVersion extends Agreement {
+  name: "original" | "int8" | "low rank" | "low rank + int8";
+  /** of the file; of the original with those of other files */
+  bytes: number;
+  /** of a run in the runtime: one sample, in turns with the others */
+  milliseconds: number;
+}
+
 /** What is known of a network with some of the steps. */
 export interface AblationStep extends Agreement {
   name: string;
@@ -182,7 +196,7 @@ export interface CompressedOnnx {
   int8: Pick<QuantisedOnnx, "quantised" | "inFloat" | "raised"> | null;
   weights: { before: number; after: number };
   multiplications: { before: number | null; after: number | null };
-  /** milliseconds of a run in the runtime, the median of pairs on one sample; null without a runtime */
+  /** milliseconds of a run in the runtime, the median of turns on one sample; null without a runtime */
   time: { before: number; after: number } | null;
   /** what tuning brought; null without `tune` */
   tuning: Tuning | null;
@@ -194,6 +208,8 @@ export interface CompressedOnnx {
   verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
   /** Of the samples of `verified` those that the file changes most, at most 64: first those with other classes. Null without samples. */
   worst: SampleDifference[] | null;
+  /** With `beside`: the original, int8 alone where anything can be int8, and last the file, also one that is not given because it loses too much. */
+  versions: OnnxVersion[] | null;
   /** with `curve`, the budgets that there are candidates for */
   curve: CurvePoint[] | null;
   /** With `ablation`: the same file after each further step, on the samples of `verified`. The first three have the same ranks. */
@@ -284,7 +300,7 @@ export class OnnxCompression {
 }
 
 function checkRequest(
-  { target, maxLoss, evaluate, int8, tune, ablation, curve }: OnnxRequest,
+  { target, maxLoss, evaluate, int8, tune, ablation, beside, curve }: OnnxRequest,
   calibrated: boolean,
 ): void {
   const fail = (problem: string): never => {
@@ -301,6 +317,7 @@ function checkRequest(
     ["int8", !!int8],
     ["tune", !!tune],
     ["curve", !!curve],
+    ["beside", !!beside],
     ["a target of time", kind === "time"],
     ["a target of error", kind === "error"],
     ["maxLoss", maxLoss !== undefined],
@@ -332,6 +349,8 @@ class Compression {
   private ablation: AblationStep[] | null = null;
   private curve: CurvePoint[] | null = null;
   private worst: SampleDifference[] | null = null;
+  /** the last file that was made, given or not */
+  private made: ({ bytes: Uint8Array; name: OnnxVersion["name"] } & Agreement) | null = null;
   /** the metric of the original */
   private metricBefore: number | null = null;
 
@@ -358,6 +377,41 @@ class Compression {
   }
 
   async run(): Promise<CompressedOnnx> {
+    const result = await this.work();
+    await this.compare(result);
+    return result;
+  }
+
+  /** Takes the time of the file, and looks at int8 alone beside it. */
+  private async compare(result: CompressedOnnx): Promise<void> {
+    const { prepared, request, made } = this;
+    const tell = this.progress(0.98, 1, "comparing");
+    if (prepared.calibrated && (made || request.beside)) {
+      tell(0);
+      const all = made ? [made] : [];
+      if (request.beside && made?.name !== "int8")
+        try {
+          const int8 = await prepared.int8Alone();
+          if (int8) all.unshift({ name: "int8", ...int8 });
+        } catch (error) {
+          this.signal?.throwIfAborted();
+          // the file is there, and is not lost by this
+          result.warnings.push(`int8 alone is not told of: ${(error as Error).message}`);
+        }
+      tell(0.5);
+      const [before, ...after] = await prepared.times(all.map(({ bytes }) => bytes));
+      if (made) result.time = { before: before!, after: after.at(-1)! };
+      const agreement = typeof all[0]?.agreement === "number" ? 1 : null;
+      if (request.beside)
+        result.versions = [
+          { name: "original", bytes: prepared.size, milliseconds: before!, error: 0, cosine: 1, agreement },
+          ...all.map((one, at) => ({ ...one, bytes: one.bytes.length, milliseconds: after[at]! })),
+        ];
+    }
+    tell(1);
+  }
+
+  private async work(): Promise<CompressedOnnx> {
     const { prepared, request } = this;
     const { target, maxLoss, int8 } = request;
     const compression = this;
@@ -509,7 +563,7 @@ class Compression {
       const attempt = await this.attempt(ratio, 0.6, 0.6);
       if (typeof attempt === "string" || !attempt.plan.size || !attempt.held) continue;
       const bytes = writeOnnx(prepared.written(attempt.fits));
-      const { before, after } = await prepared.pairedTimes(bytes);
+      const [before, after] = (await prepared.times([bytes])) as [number, number];
       const left = this.result(attempt, null);
       const share = ({ before, after }: { before: number | null; after: number | null }): number | null =>
         before === null || after === null ? null : after / before;
@@ -761,6 +815,7 @@ class Compression {
       if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
     }
     const first = ratios.length ? attempts.get(0) : null;
+    this.made = null;
     const least = first && typeof first !== "string" ? (await lossOf(first)).toPrecision(2) : null;
     return this.result(
       null,
@@ -783,11 +838,10 @@ class Compression {
     const quantised = this.request.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
       return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
-    const tell = this.progress(0.97, 1, "verifying");
+    const tell = this.progress(0.97, 0.98, "verifying");
     tell(0);
     const bytes = writeOnnx(this.noted(quantised?.model ?? float, attempt));
     let verified: CompressedOnnx["verified"] = null;
-    let time: CompressedOnnx["time"] = null;
     if (prepared.calibrated) {
       const small = readOnnx(bytes, { file: prepared.model.file });
       const { agreement: seen, samples } = await (await prepared.judge("verify")).compare(small);
@@ -796,10 +850,10 @@ class Compression {
         .map((one, at) => ({ sample: places[at]!, ...one }))
         .sort((a, b) => (a.agreement ?? 1) - (b.agreement ?? 1) || b.error - a.error)
         .slice(0, MOST_WORST);
-      tell(0.4);
+      const name = attempt.plan.size ? (quantised?.quantised.length ? "low rank + int8" : "low rank") : "int8";
+      this.made = { bytes, name, ...seen };
       const metric = await this.metric(bytes);
       verified = { ...seen, metric, loss: metric ? metric.before - metric.after : this.lossOf(seen) };
-      time = await prepared.pairedTimes(bytes);
     }
     tell(1);
     if (verified && maxLoss !== null && !(verified.loss <= maxLoss)) {
@@ -813,12 +867,11 @@ class Compression {
         `it loses ${verified.loss.toPrecision(2)} ${what}, more than ${maxLoss}. ${ADVICE}`,
         null,
         verified,
-        time,
       );
     }
     if (verified && (verified.error > POOR || (verified.agreement ?? 1) < 1 - POOR / 3))
       this.warnings.push(`the outputs have changed much. ${ADVICE}`);
-    return this.result(attempt, null, bytes, verified, time);
+    return this.result(attempt, null, bytes, verified);
   }
 
   /**
@@ -827,15 +880,12 @@ class Compression {
    * the nearest level.
    */
   private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
-    const { signal, prepared } = this;
+    const { prepared } = this;
     const { fixedInputs = false } = prepared.options;
-    const operators = ["Conv", "Gemm", "MatMul"] as const;
+    const operators = QUANTISED;
     const tell = this.progress(0.95, 0.97, "int8");
     tell(0);
-    const ranges = await activationRanges(float, {
-      ...{ session: prepared.sessions, feeds: prepared.runs(prepared.split.fit), fixedInputs, operators },
-      ...(signal && { signal }),
-    });
+    const ranges = await prepared.ranges(float);
     tell(0.3);
     const collect = (sites: readonly OnnxSite[]) => prepared.collect(sites, { original: float });
     const rounder = new Rounder(prepared.products, collect, prepared.memory);
@@ -926,7 +976,6 @@ class Compression {
     reason: string | null,
     bytes: Uint8Array | null = null,
     verified: CompressedOnnx["verified"] = null,
-    time: CompressedOnnx["time"] = null,
   ): CompressedOnnx {
     const { sites, totals, split, leftAlone, folded } = this.prepared;
     const layers = sites.map((site): CompressedLayer => {
@@ -954,8 +1003,9 @@ class Compression {
         after: multiplications === null ? null : multiplications - saved("multiplications"),
       },
       ...{
-        time,
+        time: null,
         verified,
+        versions: null,
         worst: this.worst,
         tuning: this.tuning,
         steps: this.steps,

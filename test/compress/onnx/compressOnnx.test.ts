@@ -13,9 +13,10 @@ import {
   samplesOf,
 } from "../../../src/compress/onnx/index.js";
 import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js";
+import { splitSamples } from "../../../src/compress/onnx/samples.js";
 import type { Engine } from "../../../src/gpu/index.js";
 import { readMnistData } from "../../../src/node/index.js";
-import { readOnnx } from "../../../src/onnx/index.js";
+import { activationRanges, quantiseOnnx, readOnnx, writeOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
 import { checkOnnx } from "../../onnx/checker.js";
 import { fixture, ort } from "../../onnx/runtime.js";
@@ -365,6 +366,104 @@ describe("compressOnnx", () => {
       /^no smaller model keeps a loss of 0.1 of the metric: divided by 1.06, it already is \d/,
     );
   });
+
+  it("tells of the original and of int8 alone beside the file", async () => {
+    const wide = 64;
+    const logits = modelOf(
+      [
+        { op: "Conv", inputs: ["x", "w1"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
+        { op: "Relu", inputs: ["conv"], output: "relu" },
+        { op: "GlobalAveragePool", inputs: ["relu"], output: "mean" },
+        { op: "Flatten", inputs: ["mean"], output: "flat" },
+        { op: "Gemm", inputs: ["flat", "w2"], output: "y", attributes: { transB: 1 } },
+      ],
+      { w1: weight([wide, C, 3, 3], draw(wide * C * 9, 0.1)), w2: weight([K, wide], draw(K * wide)) },
+      [null, C, 6, 6],
+      [null, K],
+    );
+    const calibration = samples(40, 5);
+    const options = { calibration, target: { multiplications: 3 }, refit: false, beside: true };
+    const { fit, verify } = splitSamples(calibration, [], 0);
+    const outputsOf = async (bytes: Uint8Array): Promise<Float32Array[]> => {
+      const opened = await session(bytes);
+      const all: Float32Array[] = [];
+      for (const feeds of verify) all.push((await opened.run(feeds)).y!.data as Float32Array);
+      await opened.release();
+      return all;
+    };
+    const before = await outputsOf(logits);
+    /** what a file is like, by hand */
+    const expected = async (bytes: Uint8Array) => {
+      const after = await outputsOf(bytes);
+      const [y, z] = [before, after].map((all) => all.flatMap((values) => [...values])) as [number[], number[]];
+      const dot = (a: number[], b: number[]): number => a.reduce((sum, value, at) => sum + value * b[at]!, 0);
+      const gaps = y.map((value, at) => value - z[at]!);
+      const mean = y.reduce((a, b) => a + b) / y.length;
+      const centred = y.map((value) => value - mean);
+      const best = (values: Float32Array): number => values.indexOf(Math.max(...values));
+      return {
+        error: expect.closeTo(Math.sqrt(dot(gaps, gaps) / dot(centred, centred)), 4),
+        cosine: expect.closeTo(dot(y, z) / Math.sqrt(dot(y, y) * dot(z, z)), 5),
+        agreement: after.filter((values, at) => best(values) === best(before[at]!)).length / verify.length,
+        bytes: bytes.length,
+        milliseconds: expect.any(Number),
+      };
+    };
+    const result = await compress(logits, options);
+    const model = readOnnx(logits);
+    const operators = ["Conv", "Gemm"] as const;
+    const ranges = await activationRanges(model, { session, feeds: fit, operators });
+    const products = [model.graph.node.at(-1)!.name || "y"];
+    const { model: small } = await quantiseOnnx(model, { ranges, operators, weightsOnly: products });
+    const int8 = await expected(writeOnnx(small));
+    const sure = { error: 0, cosine: 1, agreement: 1, milliseconds: expect.any(Number) };
+    const original = { ...sure, name: "original", bytes: logits.length };
+    expect(result.versions).toEqual([
+      original,
+      { ...int8, name: "int8" },
+      { ...(await expected(result.bytes!)), name: "low rank" },
+    ]);
+    expect(int8.bytes / logits.length).toBeGreaterThan(0.25);
+    expect(int8.bytes / logits.length).toBeLessThan(0.32);
+    const times = result.versions!.map(({ milliseconds }) => milliseconds);
+    expect(result.time).toEqual({ before: times[0], after: times[2] });
+    for (const ms of times) expect(ms).toBeGreaterThan(0);
+    const namesOf = ({ versions }: typeof result) => versions!.map(({ name }) => name);
+    // a file that is not given, and none
+    const lossy = await compress(logits, { ...options, maxLoss: 0, evaluate: asked() });
+    expect([lossy.bytes, ...namesOf(lossy)]).toEqual([null, "original", "int8", "low rank"]);
+    const none = await compress(logits, { ...options, target: { multiplications: 500 } });
+    expect([none.bytes, ...namesOf(none)]).toEqual([null, "original", "int8"]);
+    expect(none.time).toBeNull();
+    // int8 is asked for
+    const both = await compress(logits, { ...options, int8: true });
+    expect(namesOf(both)).toEqual(["original", "int8", "low rank + int8"]);
+    const { target: _, ...alone } = { ...options, int8: true };
+    const only = await compress(logits, alone);
+    expect(namesOf(only)).toEqual(["original", "int8"]);
+    expect(only.versions![1]).toMatchObject(await expected(only.bytes!));
+    // a runtime without int8
+    const poor: typeof session = async (bytes) => {
+      if (Buffer.from(bytes).includes("QuantizeLinear")) throw new Error("no int8 here");
+      return session(bytes);
+    };
+    const apart = await compress(logits, { ...options, session: poor });
+    expect(apart.bytes).toEqual(result.bytes);
+    expect(namesOf(apart)).toEqual(["original", "low rank"]);
+    expect(apart.warnings.join()).toMatch(/int8 alone is not told of: .*: no int8 here/);
+    await expect(compressOnnx(logits, { engine, target: { weights: 2 }, beside: true })).rejects.toThrow(
+      "beside needs calibration samples",
+    );
+  });
+  /** a metric of 1, then of 0 */
+  const asked = () => {
+    let before = true;
+    return () => {
+      const value = Number(before);
+      before = false;
+      return value;
+    };
+  };
 
   it("says what cannot be", async () => {
     const huge = await compress(dense, { target: { multiplications: 500 } });
