@@ -43,6 +43,9 @@ interface Options {
   seed: number;
 }
 
+/** Options of a command line, each with its value where it takes one. */
+type Written = string[][];
+
 /** The content of the JSON file that `--json` writes: `bytes` is the size of the file with its external data, and null where none is given. */
 export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   file: string;
@@ -56,7 +59,9 @@ const KINDS = { mult: "multiplications", size: "weights", time: "time" } as cons
 
 /** Adds `tenfold compress` to the program. */
 export function addCompress(program: Command, context: Context): void {
-  program
+  /** options as they were written, in their order */
+  const written: Written = [];
+  const command = program
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
     .argument("<model.onnx>", "the trained model; - is standard input")
@@ -110,7 +115,11 @@ export function addCompress(program: Command, context: Context): void {
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
     )
-    .action((file: string, options: Options) => compress(file, options, context));
+    .action((file: string, options: Options) => compress(file, options, context, written));
+  for (const option of command.options)
+    command.on(`option:${option.name()}`, (value?: string) =>
+      written.push(value === undefined ? [option.long!] : [option.long!, value]),
+    );
 }
 
 function targetOption(text: string): OnnxTarget {
@@ -127,7 +136,7 @@ function fraction(text: string): number {
   return value;
 }
 
-async function compress(file: string, options: Options, context: Context): Promise<void> {
+async function compress(file: string, options: Options, context: Context, written: Written): Promise<void> {
   const { calibration, verify, evaluate, target, maxLoss, int8, out, json, shape, fixedInputs, seed, threads } =
     options;
   if (!target && maxLoss === undefined && !int8)
@@ -229,13 +238,16 @@ async function compress(file: string, options: Options, context: Context): Promi
       Object.values(samples[sample]!)
         .map(sampleImage)
         .find((image) => image) ?? null;
+    // as the curve has it
+    const isSize = target?.weights || (!target?.multiplications && result.multiplications.before === null);
+    const kind = target?.time ? "time" : isSize ? "size" : "mult";
     const data: CompressionData = {
       ...result,
       ...{ file: basename(file), out: result.bytes ? (out ?? null) : null, adapter, date: new Date().toISOString() },
       bytes: { before: size, after: result.bytes?.length ?? null },
       worst: result.worst?.map((one) => ({ ...one, image: imageOf(one.sample) })) ?? null,
       chosen: target?.multiplications ?? target?.weights ?? target?.time ?? null,
-      command: (ratio) => commandFor(file, options, ratio),
+      command: (ratio) => commandFor(file, written, `${kind}/${ratio}`),
     };
     for (const [name, content] of compressionFiles(data)) writeAtomic(join(options.report, name), content);
   }
@@ -245,14 +257,12 @@ async function compress(file: string, options: Options, context: Context): Promi
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
 }
 
-/** The command that divides the cost by a number. */
-function commandFor(file: string, { target, calibration, verify }: Options, ratio: number): string {
-  const kind = target?.weights ? "size" : target?.time ? "time" : "mult";
-  return [
-    ...["tenfold compress", quoteWord(file), "--calibration", quoteWord(calibration!)],
-    ...(verify ? ["--verify", quoteWord(verify)] : []),
-    ...["--target", `${kind}/${ratio}`, "--out", "small.onnx"],
-  ].join(" ");
+/** The same command with another target. */
+function commandFor(file: string, written: Written, target: string): string {
+  const others = written.filter(([flag]) => flag !== "--target");
+  const out: Written = others.some(([flag]) => flag === "--out") ? [] : [["--out", "small.onnx"]];
+  const options: Written = [["--target", target], ...others, ...out];
+  return ["tenfold compress", ...[[file], ...options].flat().map(quoteWord)].join(" ");
 }
 
 /** Samples of a file or of a module. */

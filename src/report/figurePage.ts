@@ -59,5 +59,5 @@ function sectionOf(figure: Figure): string {
     `<button type="button" data-name="${words(figure.id)}" onclick="${words(PNG)}">PNG</button>`,
     ...(table === null ? [] : [link("csv", "text/csv", "numbers as CSV", table)]),
   ];
-  return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p><div class="picture" tabindex="0" role="group" aria-label="${words(figure.title)}">${picture}</div><p>${links.join(" · ")}</p></section>`;
+  return `<section id="${words(figure.id)}"><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p><div class="picture" tabindex="0" role="group" aria-label="${words(figure.title)}">${picture}</div><p>${links.join(" · ")}</p>${figure.below ?? ""}</section>`;
 }

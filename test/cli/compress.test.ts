@@ -184,7 +184,9 @@ describe("tenfold compress", () => {
     expect(page).toContain("model.onnx: compressed");
     expect(page).toContain("Worst samples");
     expect(readFileSync(join(folder, "samples.csv"), "utf8").split("\n").length).toBe(62);
-    expect(page).toContain(`--target mult/1.3 --out small.onnx`);
+    expect(page).toContain(
+      `--target mult/1.5 --calibration ${samples} --out ${out} --plan ${plan} --ablation --report`,
+    );
     expect(page).not.toMatch(/src=|href="http/);
     expect(readFileSync(join(folder, "layers.csv"), "utf8").split("\n")[1]).toMatch(/^hidden,lowRank,4,/);
     expect(readFileSync(join(folder, "budgets.csv"), "utf8").split("\n").length).toBeGreaterThan(2);
@@ -192,6 +194,36 @@ describe("tenfold compress", () => {
     writeFileSync(plan, "{");
     expect((await command(words, { loadRuntime: web as never })).stderr).toContain("is no plan of tenfold compress");
     expect((await compress(model, "--target", "mult/2", "--ablation")).stderr).toContain("--ablation needs");
+  });
+
+  it("gives every option in the commands of other budgets", async () => {
+    const metric = path("one.mjs");
+    writeFileSync(metric, "export default () => 1;");
+    const report = path("budgets");
+    const options = [
+      ...["--calibration", samples, "--int8", "--tune", "2", "--no-refit", "--max-loss=0.5", "--evaluate", metric],
+      ...[
+        "--seed",
+        "3",
+        "--patches",
+        "4000",
+        "--multiple",
+        "4",
+        "--threads",
+        "1",
+        "--fixed-inputs",
+        "--verify",
+        samples,
+      ],
+      ...["--plan", path("all.json"), "--report", report, "--shape", "x=1x20", "--shape", "y=1x8"],
+    ];
+    const argv = ["compress", model, ...options, "--target", "size/1.3"];
+    const { code, stderr } = await command(argv, { loadRuntime: web as never });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const told = options.map((word) => (/^[xy]=/.test(word) ? `&quot;${word}&quot;` : word.replace("loss=", "loss ")));
+    expect(readFileSync(join(report, "index.html"), "utf8")).toContain(
+      `data-command="tenfold compress ${model} --target size/1.5 ${told.join(" ")} --out small.onnx"`,
+    );
   });
 
   it("tunes, and says what it brought", async () => {

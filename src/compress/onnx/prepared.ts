@@ -132,6 +132,8 @@ const MOST_WRITTEN = 3;
 const RELAY_SHARE = 16;
 /** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB */
 export const MOST_INPUTS = 5600;
+/** milliseconds of a turn, at least: short runs differ much from each other */
+const TURN = 10;
 /** what becomes int8 */
 export const QUANTISED: readonly QuantisableOp[] = ["Conv", "Gemm", "MatMul"];
 /** samples below which a warning is given; patches for each input of a layer below which one is */
@@ -585,7 +587,7 @@ export class PreparedModel {
     const sessions: OnnxSession[] = [];
     try {
       for (const bytes of [writeOnnx(this.model), ...models]) sessions.push(await this.sessions(bytes));
-      return await timesInTurns(sessions, this.split.verify[0]!, { rounds: 5 });
+      return await timesInTurns(sessions, this.split.verify[0]!, { rounds: 5, least: TURN });
     } finally {
       for (const session of sessions) await session.release();
     }
