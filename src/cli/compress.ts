@@ -11,6 +11,7 @@ import { FileError, readBytes, writeAtomic } from "../node/files.js";
 import type { OnnxModel } from "../onnx/index.js";
 import type { CompressionData } from "../report/compressionPage.js";
 import { table } from "../report/terminal.js";
+import { int8Words, versionTable } from "../report/versions.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { readInput } from "./input.js";
@@ -42,6 +43,9 @@ interface Options {
   seed: number;
 }
 
+/** Options of a command line, each with its value where it takes one. */
+type Written = string[][];
+
 /** The content of the JSON file that `--json` writes: `bytes` is the size of the file with its external data, and null where none is given. */
 export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   file: string;
@@ -55,7 +59,9 @@ const KINDS = { mult: "multiplications", size: "weights", time: "time" } as cons
 
 /** Adds `tenfold compress` to the program. */
 export function addCompress(program: Command, context: Context): void {
-  program
+  /** options as they were written, in their order */
+  const written: Written = [];
+  const command = program
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
     .argument("<model.onnx>", "the trained model; - is standard input")
@@ -109,7 +115,11 @@ export function addCompress(program: Command, context: Context): void {
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
     )
-    .action((file: string, options: Options) => compress(file, options, context));
+    .action((file: string, options: Options) => compress(file, options, context, written));
+  for (const option of command.options)
+    command.on(`option:${option.name()}`, (value?: string) =>
+      written.push(value === undefined ? [option.long!] : [option.long!, value]),
+    );
 }
 
 function targetOption(text: string): OnnxTarget {
@@ -126,7 +136,7 @@ function fraction(text: string): number {
   return value;
 }
 
-async function compress(file: string, options: Options, context: Context): Promise<void> {
+async function compress(file: string, options: Options, context: Context, written: Written): Promise<void> {
   const { calibration, verify, evaluate, target, maxLoss, int8, out, json, shape, fixedInputs, seed, threads } =
     options;
   if (!target && maxLoss === undefined && !int8)
@@ -173,6 +183,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   }
   if (calibration) {
     more.calibration = await read(calibration);
+    more.beside = true;
     if (verify) more.verification = await read(verify);
     if (evaluate) more.evaluate = await metricOf(evaluate);
     let runtime: Runtime;
@@ -227,13 +238,16 @@ async function compress(file: string, options: Options, context: Context): Promi
       Object.values(samples[sample]!)
         .map(sampleImage)
         .find((image) => image) ?? null;
+    // as the curve has it
+    const isSize = target?.weights || (!target?.multiplications && result.multiplications.before === null);
+    const kind = target?.time ? "time" : isSize ? "size" : "mult";
     const data: CompressionData = {
       ...result,
       ...{ file: basename(file), out: result.bytes ? (out ?? null) : null, adapter, date: new Date().toISOString() },
       bytes: { before: size, after: result.bytes?.length ?? null },
       worst: result.worst?.map((one) => ({ ...one, image: imageOf(one.sample) })) ?? null,
       chosen: target?.multiplications ?? target?.weights ?? target?.time ?? null,
-      command: (ratio) => commandFor(file, options, ratio),
+      command: (ratio) => commandFor(file, written, `${kind}/${ratio}`),
     };
     for (const [name, content] of compressionFiles(data)) writeAtomic(join(options.report, name), content);
   }
@@ -243,14 +257,12 @@ async function compress(file: string, options: Options, context: Context): Promi
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
 }
 
-/** The command that divides the cost by a number. */
-function commandFor(file: string, { target, calibration, verify }: Options, ratio: number): string {
-  const kind = target?.weights ? "size" : target?.time ? "time" : "mult";
-  return [
-    ...["tenfold compress", quoteWord(file), "--calibration", quoteWord(calibration!)],
-    ...(verify ? ["--verify", quoteWord(verify)] : []),
-    ...["--target", `${kind}/${ratio}`, "--out", "small.onnx"],
-  ].join(" ");
+/** The same command with another target. */
+function commandFor(file: string, written: Written, target: string): string {
+  const others = written.filter(([flag]) => flag !== "--target");
+  const out: Written = others.some(([flag]) => flag === "--out") ? [] : [["--out", "small.onnx"]];
+  const options: Written = [["--target", target], ...others, ...out];
+  return ["tenfold compress", ...[[file], ...options].flat().map(quoteWord)].join(" ");
 }
 
 /** Samples of a file or of a module. */
@@ -308,6 +320,9 @@ async function importDefault(file: string): Promise<unknown> {
   }
 }
 
+/** nodes that were folded, as they are told */
+const MOST_FOLDED = 3;
+
 const firstLine = (error: unknown): string => ((error as Error)?.message ?? String(error)).split("\n")[0]!;
 
 /** `÷2.04` */
@@ -328,7 +343,6 @@ function describe(
     weights,
     multiplications,
     verified,
-    time,
     samples,
     warnings,
     steps,
@@ -337,6 +351,8 @@ function describe(
     reason,
     int8,
     tuning,
+    folded,
+    versions,
   } = result;
   const line = (text: string): string => table([[text]], { width });
   let text = "";
@@ -356,6 +372,10 @@ function describe(
     if (layers.some(({ refitted }) => refitted))
       text += line("* fitted again to what compressed layers before it give");
     text += "\n";
+  }
+  if (folded.length) {
+    const rest = folded.length - MOST_FOLDED;
+    text += line(`folded first: ${folded.slice(0, MOST_FOLDED).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`);
   }
   if (leftAlone.length)
     text += line(
@@ -414,10 +434,13 @@ function describe(
     );
     if (metric) text += line(`metric ${metric.before} before, ${metric.after} after`);
   }
-  if (time)
-    text += line(
-      `${time.before.toPrecision(3)} ms a run to ${time.after.toPrecision(3)} ms (${divided(time.before, time.after)}) in the runtime here`,
-    );
+  if (versions) {
+    const { head, rows } = versionTable(versions);
+    const align = head.map((name) => (name ? "right" : "left"));
+    text += `\n${table(rows, { head, align, width })}\n`;
+    const words = int8Words(versions);
+    if (words) text += line(words);
+  }
   for (const warning of warnings) text += line(`warning: ${warning}`);
   if (bytes)
     text += line(

@@ -4,6 +4,7 @@ import { count, percent } from "./elements.js";
 import { csvFile, type Figure, svgFile } from "./figure.js";
 import { figurePage } from "./figurePage.js";
 import { axes, csv, el, label, linear, type Palette, pathOf, picture, words } from "./svg.js";
+import { int8Words, type ModelVersion, versionTable } from "./versions.js";
 
 /** What the page needs to know, without the runtime and the library. */
 export interface CompressionData {
@@ -24,6 +25,8 @@ export interface CompressionData {
   bytes: { before: number; after: number | null };
   time: { before: number; after: number } | null;
   verified: { error: number; agreement: number | null } | null;
+  /** the original, int8 alone and the file; null where they were not compared */
+  versions: readonly ModelVersion[] | null;
   curve: readonly CurvePoint[] | null;
   /** the budget that was asked for; null where none was */
   chosen: number | null;
@@ -121,13 +124,14 @@ function layersFigure({ layers, multiplications }: CompressionData): Figure {
   };
 }
 
-/** Error, size and time over budgets. */
-function curveFigure(points: readonly CurvePoint[], chosen: number | null): Figure {
+/** Error, size and time over budgets. A click on one shows its numbers and its command. */
+function curveFigure(points: readonly CurvePoint[], { chosen, command }: CompressionData): Figure {
   const draw = (width: number, palette: Palette): string => {
     const [height, left, right] = [320, 58, 110];
     const last = Math.max(1.01, chosen ?? 1, ...points.map(({ ratio }) => ratio));
     const x = linear(1, last, [left, width - right]);
-    const y = linear(0, Math.max(1, ...points.map(({ error }) => error)), [height - 44, 26]);
+    const y = linear(0, Math.max(1, ...points.flatMap(({ error, time }) => [error, time ?? 0])), [height - 44, 26]);
+    const ends: { name: string; at: readonly [x: number, y: number]; stroke: string }[] = [];
     const line = (name: string, at1: number, shown: (point: CurvePoint) => number | null, stroke: string): string => {
       const known = points.filter((point) => shown(point) !== null);
       if (!known.length) return "";
@@ -135,28 +139,55 @@ function curveFigure(points: readonly CurvePoint[], chosen: number | null): Figu
       const ys = [at1, ...known.map((point) => shown(point)!)].map(y);
       const dots = xs.map((place, at) => el("circle", { cx: place, cy: ys[at]!, r: 3, fill: stroke }));
       const path = el("path", { d: pathOf(xs, ys), fill: "none", stroke, "stroke-width": 2 });
-      return [path, ...dots, label(xs.at(-1)! + 8, ys.at(-1)! + 4, name, { fill: stroke })].join("");
+      ends.push({ name, at: [xs.at(-1)! + 8, ys.at(-1)! + 4], stroke });
+      return [path, ...dots].join("");
     };
+    const lines = [
+      line("weights", 1, ({ weights }) => weights, palette.accent),
+      line("time", 1, ({ time }) => time, palette.text),
+      line("error", 0, ({ error }) => error, palette.mark),
+    ];
+    // names of lines that end close together, below each other
+    let lowest = 0;
+    const names = ends
+      .sort((a, b) => a.at[1] - b.at[1])
+      .map(({ name, at: [x, y], stroke }) => {
+        lowest = Math.max(y, lowest + 13);
+        return label(x, lowest, name, { fill: stroke });
+      });
     const mark =
       chosen === null
         ? []
         : [el("line", { x1: x(chosen), x2: x(chosen), y1: 26, y2: height - 44, stroke: palette.quiet })];
+    const between = points.slice(1).map(({ ratio }, at) => (ratio + points[at]!.ratio) / 2);
+    const edges = [...[1, ...between].map(x), x(last) + 12];
+    const bands = points.map((point, at) =>
+      el(
+        "rect",
+        {
+          ...{ x: edges[at]!, y: 26, width: edges[at + 1]! - edges[at]!, height: height - 70 },
+          ...{ fill: "transparent", "data-budget": String(at) },
+        },
+        el("title", {}, wordsOf(point)),
+      ),
+    );
     return picture(
       ...([width, height, palette] as const),
       axes(palette, { x, y, xName: "cost divided by", yName: "share of the original, or error" }),
       ...mark,
-      line("weights", 1, ({ weights }) => weights, palette.accent),
-      line("time", 1, ({ time }) => time, palette.warm),
-      line("error", 0, ({ error }) => error, palette.mark),
+      ...lines,
+      ...names,
+      ...bands,
     );
   };
   return {
     id: "budgets",
     title: "Other budgets",
     words:
-      "Networks before their layers are fitted again in order, on samples that fits did not see. The vertical line is the budget that was asked for. Below, a click on a budget copies its command.",
+      "Networks before their layers are fitted again in order, on samples that fits did not see. The vertical line is the budget that was asked for. A click on a budget, in the figure or in the table, shows its numbers and its command.",
     label: `error, weights and time of ${points.length} budgets`,
     draw,
+    below: budgetsBelow(points, command, chosen),
     table: () => ({
       head: ["divided by", "error", "same class", "weights", "multiplications", "bytes", "time"],
       rows: points.map((point) => [
@@ -167,10 +198,41 @@ function curveFigure(points: readonly CurvePoint[], chosen: number | null): Figu
   };
 }
 
+/** A budget in words. */
+const wordsOf = ({ ratio, error, agreement, weights, time, bytes }: CurvePoint): string =>
+  [
+    `÷${ratio}: error ${error.toFixed(4)}`,
+    ...(agreement === null ? [] : [`${percent(agreement)} same class`]),
+    ...[`${count(bytes)} bytes`, `${percent(weights)} of the weights`],
+    ...(time === null ? [] : [`${percent(time)} of the time`]),
+  ].join(", ");
+
+const PICK = `const $=id=>document.getElementById(id);
+function pick(at){for(const one of document.querySelectorAll("[data-budget]")){const is=one.dataset.budget===at;one.toggleAttribute("data-picked",is);if(is&&one.dataset.command){$("numbers").textContent=one.title;$("command").textContent=one.dataset.command}}$("copy").textContent="copy";$("picked").hidden=false}
+onclick=({target})=>{const one=target.closest("[data-budget]");if(one)pick(one.dataset.budget)}`;
+
+/** A table of the budgets, and the one that is picked. */
+function budgetsBelow(
+  points: readonly CurvePoint[],
+  command: CompressionData["command"],
+  chosen: CompressionData["chosen"],
+): string {
+  const rows = points.map(({ ratio, error, agreement, weights, bytes, time }) => [
+    ...[`<button type="button">÷${ratio}</button>`, error.toFixed(4), agreement === null ? "" : percent(agreement)],
+    ...[percent(weights), count(bytes), time === null ? "" : percent(time)],
+  ]);
+  const attributes = (at: number): string =>
+    ` data-budget="${at}" title="${words(wordsOf(points[at]!))}" data-command="${words(command(points[at]!.ratio))}"`;
+  const first = points.findIndex(({ ratio }) => ratio === chosen);
+  return `<style>[data-budget]{cursor:pointer}rect[data-picked]{fill:var(--accent);fill-opacity:.15}tr[data-picked]{background:var(--zero)}</style>
+<div id="picked" hidden aria-live="polite"><p id="numbers"></p><p><code id="command" style="overflow-wrap:anywhere"></code> <button type="button" id="copy" onclick="navigator.clipboard.writeText($('command').textContent);this.textContent='copied'">copy</button></p></div>
+${tableOf("Budgets", ["budget", "error", "same class", "weights", "bytes", "time"], rows, attributes)}<script>${PICK}${first < 0 ? "" : `;pick("${first}")`}</script>`;
+}
+
 /** The figures of a report, which are files, too. */
 export const compressionFigures = (data: CompressionData): Figure[] => [
   layersFigure(data),
-  ...(data.curve?.length ? [curveFigure(data.curve, data.chosen)] : []),
+  ...(data.curve?.length ? [curveFigure(data.curve, data)] : []),
 ];
 
 const divided = (before: number, after: number): string =>
@@ -221,16 +283,29 @@ function factsOf({
 }
 
 const cell = (text: string, tag = "td"): string =>
-  `<${tag} style="text-align:right;padding:.1rem .8rem">${text}</${tag}>`;
-const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string => {
-  const lines = rows.map((row) => `<tr>${row.map((text) => cell(text)).join("")}</tr>`);
-  return `<table><thead><tr>${head.map((text) => cell(text, "th")).join("")}</tr></thead><tbody>${lines.join("")}</tbody></table>`;
+  `<${tag} style="text-align:right;padding:.1rem .8rem;white-space:nowrap">${text}</${tag}>`;
+/** A table that scrolls where it is wider than the page. */
+const tableOf = (
+  name: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  attributes: (row: number) => string = () => "",
+): string => {
+  const lines = rows.map((row, at) => `<tr${attributes(at)}>${row.map((text) => cell(text)).join("")}</tr>`);
+  return `<div class="picture" tabindex="0" role="group" aria-label="${name}"><table style="border-collapse:collapse"><thead><tr>${head.map((text) => cell(text, "th")).join("")}</tr></thead><tbody>${lines.join("")}</tbody></table></div>`;
 };
 
 /** What a sample's classes are called, before and after. */
 export function classWords({ classes, agreement }: WorstSample): readonly [before: string, after: string] {
   if (classes) return [String(classes.before), `${classes.after}${classes.before === classes.after ? "" : " ✗"}`];
   return agreement === null ? ["", ""] : ["", `${percent(agreement)} the same`];
+}
+
+function versionsSection(versions: readonly ModelVersion[]): string {
+  const { head, rows } = versionTable(versions);
+  const advice = int8Words(versions);
+  const said = advice ? `<p><strong>${words(advice)}.</strong></p>` : "";
+  return `<section><h2>Beside int8</h2><p>Outputs on samples that nothing was fitted to; times of a run in the runtime, in turns.</p>${tableOf("Beside int8", head, rows)}${said}</section>\n`;
 }
 
 /** samples that the page shows */
@@ -245,33 +320,19 @@ function worstSection(worst: readonly WorstSample[]): string {
   });
   const head = ["sample", ...(hasImages ? [""] : []), "class of the original", "of the file", "error"];
   const scaled = hasImages ? " A picture's least value is black, its largest white." : "";
-  return `<section><h2>Worst samples</h2><p>Of the samples that nothing was fitted to, those with other classes first. Numbers count from 0 in the file of samples. The root mean square of all errors is the relative error above.${scaled}</p><div class="picture" tabindex="0" role="group" aria-label="Worst samples">${tableOf(head, rows)}</div></section>\n`;
+  return `<section><h2>Worst samples</h2><p>Of the samples that nothing was fitted to, those with other classes first. Numbers count from 0 in the file of samples. The root mean square of all errors is the relative error above.${scaled}</p>${tableOf("Worst samples", head, rows)}</section>\n`;
 }
 
 /** The page. */
 export function compressionPage(data: CompressionData): string {
-  const rows = (data.curve ?? []).map(({ ratio, error, agreement, weights, bytes, time }) => {
-    const command = data.command(ratio);
-    const button = `<button type="button" title="${words(command)}" onclick="navigator.clipboard.writeText(this.title);this.textContent='copied'">copy</button>`;
-    const cells = [
-      `÷${ratio}`,
-      error.toFixed(4),
-      agreement === null ? "" : percent(agreement),
-      percent(weights),
-      count(bytes),
-    ];
-    return [...cells, time === null ? "" : percent(time), button];
-  });
-  const head = ["budget", "error", "same class", "weights", "bytes", "time", "command"];
-  const commands = rows.length ? `<section><h2>Commands</h2>${tableOf(head, rows)}</section>\n` : "";
-  const end = (data.worst?.length ? worstSection(data.worst) : "") + commands;
   return [
     ...figurePage({
       title: `${data.file}: compressed`,
       lead: `Compressed by tenfold on ${data.adapter}, ${data.date.slice(0, 10)}.`,
       facts: factsOf(data),
       figures: compressionFigures(data),
-      end,
+      start: data.versions ? versionsSection(data.versions) : "",
+      end: data.worst?.length ? worstSection(data.worst) : "",
     }),
   ].join("");
 }

@@ -18,6 +18,8 @@ export interface Figure {
   label: string;
   /** SVG text of this width in pixels */
   draw(width: number, palette: Palette): string;
+  /** markup that a page shows below it */
+  below?: string;
   /** the numbers, all of them, also where the drawing is coarser */
   table(): Table;
 }

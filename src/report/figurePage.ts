@@ -23,12 +23,13 @@ export interface FigurePage {
   lead: string;
   facts: readonly (readonly [name: string, text: string])[];
   figures: Iterable<Figure>;
-  /** markup behind the figures */
+  /** markup before and behind the figures */
+  start?: string;
   end?: string;
 }
 
 /** The page in pieces, one a figure. Figures are drawn 940 pixels wide. */
-export function* figurePage({ title, lead, facts, figures, end = "" }: FigurePage): Generator<string> {
+export function* figurePage({ title, lead, facts, figures, start = "", end = "" }: FigurePage): Generator<string> {
   yield `<!doctype html>
 <html lang="en">
 <head>
@@ -43,7 +44,7 @@ export function* figurePage({ title, lead, facts, figures, end = "" }: FigurePag
 <h1>${words(title)}</h1>
 <p>${words(lead)}</p>
 <section><dl>${facts.map(([name, text]) => `<dt>${words(name)}</dt><dd>${words(text)}</dd>`).join("")}</dl></section>
-`;
+${start}`;
   for (const figure of figures) yield `${sectionOf(figure)}\n`;
   yield `${end}</main>\n</body>\n</html>\n`;
 }
@@ -58,5 +59,5 @@ function sectionOf(figure: Figure): string {
     `<button type="button" data-name="${words(figure.id)}" onclick="${words(PNG)}">PNG</button>`,
     ...(table === null ? [] : [link("csv", "text/csv", "numbers as CSV", table)]),
   ];
-  return `<section><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p><div class="picture" tabindex="0" role="group" aria-label="${words(figure.title)}">${picture}</div><p>${links.join(" · ")}</p></section>`;
+  return `<section id="${words(figure.id)}"><h2>${words(figure.title)}</h2><p>${words(figure.words)}</p><div class="picture" tabindex="0" role="group" aria-label="${words(figure.title)}">${picture}</div><p>${links.join(" · ")}</p>${figure.below ?? ""}</section>`;
 }

@@ -118,6 +118,56 @@ describe("tenfold compress", () => {
     expect(report.bytes.after).toBe(readFileSync(path("small.onnx")).length);
   });
 
+  it("tells of int8 beside the file, and what was folded", async () => {
+    const [file, data] = [path("normalised.onnx"), path("images.npz")];
+    const draw = normals(7);
+    const channels = (value: number) => ({ shape: [32], data: draw(32, 0.1).map((one) => value + one) });
+    writeFileSync(
+      file,
+      modelOf(
+        [
+          { op: "Conv", inputs: ["x", "w"], output: "conv", attributes: { pads: [1, 1, 1, 1] } },
+          { op: "BatchNormalization", inputs: ["conv", "scale", "shift", "mean", "variance"], output: "normal" },
+          { op: "Relu", inputs: ["normal"], output: "y" },
+        ],
+        {
+          ...{ w: { shape: [32, 32, 3, 3], data: draw(9216, 0.1) }, scale: channels(1), shift: channels(0) },
+          ...{ mean: channels(0), variance: channels(1) },
+        },
+        [null, 32, 6, 6],
+        [null, 32, 6, 6],
+      ),
+    );
+    writeFileSync(data, writeNpz([["x", { shape: [40, 32, 6, 6], data: draw(46_080) }]]));
+    const words = ["compress", file, "--calibration", data, "--target", "mult/3", "--out", path("third.onnx")];
+    const more = ["--json", path("beside.json"), "--report", path("beside")];
+    const { code, stdout, stderr } = await command([...words, ...more], { loadRuntime: web as never });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(stdout).toContain("folded first: BatchNormalization normal into Conv conv\n");
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+    const { versions, folded } = JSON.parse(readFileSync(path("beside.json"), "utf8")) as CompressReport;
+    expect(folded).toEqual(["BatchNormalization normal into Conv conv"]);
+    expect(versions!.map(({ name }) => name)).toEqual(["original", "int8", "low rank"]);
+    const lines = stdout.split("\n");
+    const at = lines.findIndex((line) => /^ +bytes +ms a run +error +cosine$/.test(line));
+    const rows = lines.slice(at + 1, at + 4).map((line) => line.trim().split(/ {2,}/));
+    expect(rows).toEqual(
+      versions!.map(({ name, bytes, milliseconds, error, cosine }) => [
+        name,
+        `${bytes.toLocaleString("en-US")}${name === "original" ? "" : ` (÷${(versions![0]!.bytes / bytes).toFixed(2)})`}`,
+        expect.stringMatching(new RegExp(`^${milliseconds.toPrecision(3)}${name === "original" ? "$" : " \\(÷"}`)),
+        error.toFixed(4),
+        cosine.toFixed(5),
+      ]),
+    );
+    expect(versions![1]!.bytes).toBeLessThan(versions![2]!.bytes);
+    const advice = /int8 \(--int8\) is the better way to a small file of this model \(÷\d\.\d\d, an error of 0\.0\d+\)/;
+    expect(stdout.replace(/\s+/g, " ")).toMatch(advice);
+    const page = readFileSync(path("beside/index.html"), "utf8");
+    expect(page).toMatch(advice);
+    expect(page).toContain(rows[1]![1]);
+  });
+
   it("keeps a plan, goes on from it, and tells what each step brings", async () => {
     const [out, plan] = [path("planned.onnx"), path("plan.json")];
     const words = ["compress", model, "--calibration", samples, "--target", "mult/1.3", "--out", out, "--plan", plan];
@@ -134,7 +184,9 @@ describe("tenfold compress", () => {
     expect(page).toContain("model.onnx: compressed");
     expect(page).toContain("Worst samples");
     expect(readFileSync(join(folder, "samples.csv"), "utf8").split("\n").length).toBe(62);
-    expect(page).toContain(`--target mult/1.3 --out small.onnx`);
+    expect(page).toContain(
+      `--target mult/1.5 --calibration ${samples} --out ${out} --plan ${plan} --ablation --report`,
+    );
     expect(page).not.toMatch(/src=|href="http/);
     expect(readFileSync(join(folder, "layers.csv"), "utf8").split("\n")[1]).toMatch(/^hidden,lowRank,4,/);
     expect(readFileSync(join(folder, "budgets.csv"), "utf8").split("\n").length).toBeGreaterThan(2);
@@ -142,6 +194,36 @@ describe("tenfold compress", () => {
     writeFileSync(plan, "{");
     expect((await command(words, { loadRuntime: web as never })).stderr).toContain("is no plan of tenfold compress");
     expect((await compress(model, "--target", "mult/2", "--ablation")).stderr).toContain("--ablation needs");
+  });
+
+  it("gives every option in the commands of other budgets", async () => {
+    const metric = path("one.mjs");
+    writeFileSync(metric, "export default () => 1;");
+    const report = path("budgets");
+    const options = [
+      ...["--calibration", samples, "--int8", "--tune", "2", "--no-refit", "--max-loss=0.5", "--evaluate", metric],
+      ...[
+        "--seed",
+        "3",
+        "--patches",
+        "4000",
+        "--multiple",
+        "4",
+        "--threads",
+        "1",
+        "--fixed-inputs",
+        "--verify",
+        samples,
+      ],
+      ...["--plan", path("all.json"), "--report", report, "--shape", "x=1x20", "--shape", "y=1x8"],
+    ];
+    const argv = ["compress", model, ...options, "--target", "size/1.3"];
+    const { code, stderr } = await command(argv, { loadRuntime: web as never });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const told = options.map((word) => (/^[xy]=/.test(word) ? `&quot;${word}&quot;` : word.replace("loss=", "loss ")));
+    expect(readFileSync(join(report, "index.html"), "utf8")).toContain(
+      `data-command="tenfold compress ${model} --target size/1.5 ${told.join(" ")} --out small.onnx"`,
+    );
   });
 
   it("tunes, and says what it brought", async () => {

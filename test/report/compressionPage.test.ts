@@ -1,7 +1,13 @@
 /** The page of a compressed network: its facts, its figures, and the commands of other budgets. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 import { type CompressionData, compressionFiles, compressionPage } from "../../src/report/compressionPage.js";
 import { sampleImage } from "../../src/report/sampleImage.js";
+import { int8Words, type ModelVersion } from "../../src/report/versions.js";
+import { launch } from "../browser/launch.js";
 
 const layer = (name: string, scheme: string | null, after: number, known = true) => ({
   ...{ name, scheme, ranks: scheme ? [8, 4] : [], error: scheme ? 0.125 : 0 },
@@ -20,6 +26,11 @@ const data: CompressionData = {
   bytes: { before: 9000, after: 6000 },
   time: { before: 10, after: 7 },
   verified: { error: 0.0123, agreement: 0.99 },
+  versions: [
+    { name: "original", bytes: 9000, milliseconds: 10, error: 0, cosine: 1, agreement: 1 },
+    { name: "int8", bytes: 2500, milliseconds: 8, error: 0.01, cosine: 0.9999, agreement: 0.995 },
+    { name: "low rank", bytes: 6000, milliseconds: 7, error: 0.0123, cosine: 0.9998, agreement: 0.99 },
+  ],
   curve: [point(1.5), point(2)],
   chosen: 1.5,
   command: (ratio) => `tenfold compress "a b" --target mult/${ratio}`,
@@ -43,7 +54,12 @@ it("has every layer, every budget with its command, and what was verified", () =
     "2,000 to 1,500 (÷1.33)",
     "relative error 0.0123, the same class in 99.0 %",
     "few samples",
-    'title="tenfold compress &quot;a b&quot; --target mult/2"',
+    "Beside int8",
+    "2,500 (÷3.60)",
+    "7.00 (÷1.43)",
+    "0.99980",
+    "int8 (--int8) is the better way to a small file of this model (÷3.60, 99.5 % same class), and low rank is the way to a faster one in float.",
+    'data-command="tenfold compress &quot;a b&quot; --target mult/2"',
     "Worst samples",
     '<img src="data:image/bmp;base64,Qk0=" alt="sample 7" height="64">',
     "8 ✗",
@@ -66,10 +82,94 @@ it("has every layer, every budget with its command, and what was verified", () =
   expect(files.get("budgets.csv")).toContain("2,0.1,0.98,0.5,0.5,4500,0.35\n");
 });
 
+it("shows the numbers and the command of the budget that is clicked, in the figure and in the table", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-report-"));
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    const problems: string[] = [];
+    page.on("console", (message) => void problems.push(message.text()));
+    page.on("pageerror", (error) => problems.push(String(error)));
+    const file = join(folder, "index.html");
+    const open = async (more: Partial<CompressionData>): Promise<void> => {
+      writeFileSync(file, compressionPage({ ...data, curve: [point(1.25), point(1.5), point(2), point(3)], ...more }));
+      await page.goto(pathToFileURL(file).href);
+    };
+    const picked = () =>
+      page.$eval("#picked", (panel) => ({
+        words: panel.checkVisibility() ? (panel as HTMLElement).innerText : "",
+        all: [...document.querySelectorAll("[data-picked]")].map((one) => one.tagName),
+      }));
+    const expected = (ratio: number, error: string, bytes: string, weights: string, time: string) => ({
+      words: `÷${ratio}: error ${error}, 98.0 % same class, ${bytes} bytes, ${weights} of the weights, ${time} of the time\n\ntenfold compress "a b" --target mult/${ratio} copy`,
+      all: ["rect", "TR"],
+    });
+    await open({});
+    expect(await picked()).toEqual(expected(1.5, "0.0750", "6,000", "66.7 %", "46.7 %"));
+    // the last point of the error
+    const dots = await page.$$("#budgets circle");
+    await dots.at(-1)!.click();
+    const third = expected(3, "0.1500", "3,000", "33.3 %", "23.3 %");
+    expect(await picked()).toEqual(third);
+    const copied = await page.evaluate(async () => {
+      let text = "";
+      Object.defineProperty(navigator, "clipboard", { value: { writeText: (one: string) => (text = one) } });
+      const button = document.querySelector<HTMLButtonElement>("#copy")!;
+      button.click();
+      return [text, button.textContent];
+    });
+    expect(copied).toEqual(['tenfold compress "a b" --target mult/3', "copied"]);
+    await page.focus("#budgets tbody tr:nth-child(3) button");
+    await page.keyboard.press("Enter");
+    expect(await picked()).toEqual(expected(2, "0.1000", "4,500", "50.0 %", "35.0 %"));
+    // no budget was asked for
+    await open({ chosen: null });
+    expect(await picked()).toEqual({ words: "", all: [] });
+    await page.setViewport({ width: 390, height: 800 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    if (process.env.SCREENSHOT) {
+      await open({});
+      await page.screenshot({ path: `${process.env.SCREENSHOT}-narrow.png`, fullPage: true });
+      await page.setViewport({ width: 1280, height: 900 });
+      await page.screenshot({ path: `${process.env.SCREENSHOT}.png`, fullPage: true });
+    }
+    expect(problems).toEqual([]);
+  } finally {
+    await browser.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+it("draws budgets that take longer than the original within the figure", () => {
+  const files = new Map(compressionFiles({ ...data, curve: [point(1.5), { ...point(2), time: 1.7 }] }));
+  const heights = [...files.get("budgets.svg")!.matchAll(/<circle[^>]* cy="([-\d.]+)"/g)].map(([, y]) => Number(y));
+  expect(heights.length).toBe(9);
+  expect(Math.min(...heights)).toBeCloseTo(26);
+  expect(Math.max(...heights)).toBeCloseTo(276);
+});
+
+it("says where int8 is the better way to a small file", () => {
+  const [original, int8, low] = data.versions as [ModelVersion, ModelVersion, ModelVersion];
+  const said = (changes: Partial<ModelVersion>, of = low, first = original): string | null =>
+    int8Words([first, { ...int8, ...changes }, of]);
+  expect(said({ milliseconds: 6 })).toContain("and is faster here, too: low rank is for where int8 does not run");
+  expect(said({}, low, { ...original, milliseconds: 7 })).toContain("and low rank makes it no faster here");
+  expect(said({}, { ...low, milliseconds: 11 })).toContain("and is faster here, too");
+  // larger; further from the original, by little and by much
+  expect(said({ bytes: 6000 })).toBeNull();
+  expect(said({ error: 0.02, agreement: 0.98 })).toContain("98.0 % same class");
+  expect(said({ error: 0.02, agreement: 0.97 })).toBeNull();
+  expect(said({ error: 0.09, agreement: null })).toContain("an error of 0.0900");
+  expect(said({ error: 0.11, agreement: null })).toBeNull();
+  expect(int8Words([original, int8])).toBeNull();
+  expect(int8Words([original, low])).toBeNull();
+});
+
 it("leaves out what is unknown", () => {
   const unknown: CompressionData = {
     ...data,
     ...{ out: null, reason: "too much is lost", curve: null, chosen: null, time: null, verified: null, worst: null },
+    versions: null,
     warnings: [],
     layers: [layer("conv", "vertical", 500, false)],
     multiplications: { before: null, after: null },

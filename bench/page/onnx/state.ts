@@ -2,6 +2,7 @@
 
 import type { WorstSample } from "../../../src/report/compressionPage.js";
 import { count, percent } from "../../../src/report/elements.js";
+import { lossOf, mostLoss } from "../../../src/report/versions.js";
 import { bytes } from "../bytes.js";
 import type { Change, Moved } from "../part.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
@@ -196,9 +197,6 @@ export function nearness({ agreement, error }: Pick<Version, "agreement" | "erro
   return agreement === null ? `${share(error)} error` : `${share(agreement)} same answer`;
 }
 
-/** The part of the answers that change; of models that give no answers, the error. */
-const lossOf = ({ agreement, error }: Version): number => (agreement === null ? error! : 1 - agreement);
-const mostLoss = ({ agreement }: Version): number => (agreement === null ? 0.1 : 0.02);
 const promise = ({ agreement }: Version): string =>
   agreement === null ? "an error of at most 10 %" : "98 % of the answers";
 

@@ -14,6 +14,7 @@ import {
 } from "../../../src/compress/onnx/index.js";
 import { OutputJudge } from "../../../src/compress/onnx/outputs.js";
 import { batches, batchGroups, splitSamples } from "../../../src/compress/onnx/samples.js";
+import { timesInTurns } from "../../../src/compress/onnx/times.js";
 import { Engine, readNpy, readNpz } from "../../../src/index.js";
 import { inlineExternal } from "../../../src/onnx/cut.js";
 import {
@@ -272,40 +273,20 @@ class Work {
     versions: readonly (readonly [id: string, file: Blob])[],
     feeds: OnnxFeeds,
   ): Promise<number[]> {
-    const say = (): void => this.say(0.98, "Taking the time…");
-    say();
+    const onRound = (): void => this.say(0.98, "Taking the time…");
+    onRound();
     const sessions = [original];
-    /** of a run: as many runs as fill the time, because the clock of a page may be as coarse as a millisecond */
-    const turn = async (session: OnnxSession, least: number): Promise<number> => {
-      const start = performance.now();
-      for (let runs = 1; ; runs++) {
-        await session.run(feeds);
-        const ms = performance.now() - start;
-        if (ms >= least) return ms / runs;
-      }
-    };
     try {
       for (const [, file] of versions) sessions.push(await this.session(await bytesOf(file)));
-      // the browser compiles what runs often anew, and better
-      for (const session of sessions) await turn(session, WARM_UP);
-      const rounds: number[][] = [];
-      for (let round = 0; round < ROUNDS; round++) {
-        const times: number[] = [];
-        for (const session of sessions) times.push(await turn(session, TURN));
-        rounds.push(times);
-        say();
-      }
-      const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
-      const first = middle(rounds.map(([ms]) => ms!));
-      return sessions.map((_, at) => first * middle(rounds.map((times) => times[at]! / times[0]!)));
+      return await timesInTurns(sessions, feeds, { ...TURNS, onRound });
     } finally {
       for (const session of sessions.slice(1)) await session.release();
     }
   }
 }
 
-/** milliseconds of runs before the time is taken, and of a turn; turns of each model */
-const [WARM_UP, TURN, ROUNDS] = [300, 30, 5];
+/** the browser compiles what runs often anew, and better; the clock of a page may be as coarse as a millisecond */
+const TURNS = { warmUp: 300, least: 30, rounds: 5 };
 /** the last versions, which are timed */
 const MOST_TIMED = 7;
 /** bytes of files that are timed together: a session takes some three times as much of the runtime's memory, which ends at 4 GB */

@@ -8,7 +8,6 @@ import {
   TenfoldError,
 } from "../../gpu/index.js";
 import {
-  activationRanges,
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
@@ -26,7 +25,7 @@ import { type Fits, fitsOf } from "./groups.js";
 import { type Relays, widthOf } from "./moments.js";
 import type { Agreement, SampleAgreement } from "./outputs.js";
 import { type Choice, leastCost, makePlan, type Plan, type PlanRule, planCost, priceOf } from "./plan.js";
-import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel } from "./prepared.js";
+import { isPlan, MOST_INPUTS, type OnnxCompressionOptions, PreparedModel, QUANTISED } from "./prepared.js";
 import { Rounder } from "./rounding.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 import { type Tuning, tuneModel } from "./tune.js";
@@ -55,12 +54,12 @@ export interface OnnxRequest {
    */
   int8?: boolean;
   /**
-   * The most that may be lost on samples that calibration did not see: of the metric of `evaluate`; else the part of the
-   * classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
-   * loses more is not given; without one the smallest model within it is.
+   * The most that may be lost: of the metric of `evaluate`, as before − after; else, on samples that calibration did not see, the part of
+   * the classifications that change, for a model that classifies; else the relative error of the outputs. With a target a model that
+   * loses more is not given; without one the smallest model within it is, and some ten models are measured.
    */
   maxLoss?: number;
-  /** A metric of the user's, called with the original and with the compressed model: larger is better. */
+  /** A metric of the user's, on samples of its own: larger is better. Called once with the original, and with each model that is measured. */
   evaluate?: (run: (feeds: OnnxFeeds) => Promise<Record<string, OnnxArray>>) => number | Promise<number>;
   /** whether layers are fitted again, in order, to what compressed layers before them give; true by default, needs samples */
   refit?: boolean;
@@ -72,6 +71,11 @@ export interface OnnxRequest {
   tune?: number;
   /** Also says what each step brings, from fits of the weights alone on, in `ablation`; needs samples and a target of size or time. */
   ablation?: boolean;
+  /**
+   * Also tells in `versions` what the original, int8 alone and the file are like, side by side. int8 alone has weights to the nearest level, and
+   * products of matrices compute in float: `int8` may find a nearer one. Needs samples.
+   */
+  beside?: boolean;
   /** Also tells of these divisors of the cost what they would give, in `curve`; each 1 or more. Needs samples. */
   curve?: readonly number[];
   /** called with the part of the work that is done, 0 to 1, and a few words */
@@ -89,6 +93,7 @@ const requestRules: OptionRules<OnnxRequest> = {
   refit: optionRules.flag,
   tune: optionRules.count,
   ablation: optionRules.flag,
+  beside: optionRules.flag,
   curve: {
     needs: "a list of numbers of 1 or more",
     is: (value) => Array.isArray(value) && value.every((one) => typeof one === "number" && one >= 1 && one < 1e6),
@@ -143,6 +148,15 @@ export interface SampleDifference extends SampleAgreement {
   sample: number;
 }
 
+/** A version of a model beside others, on the samples of `verified`. */
+export interface OnnxVersion extends Agreement {
+  name: "original" | "int8" | "low rank" | "low rank + int8";
+  /** of the file; of the original with those of other files */
+  bytes: number;
+  /** of a run in the runtime: one sample, in turns with the others */
+  milliseconds: number;
+}
+
 /** What is known of a network with some of the steps. */
 export interface AblationStep extends Agreement {
   name: string;
@@ -183,7 +197,7 @@ export interface CompressedOnnx {
   int8: Pick<QuantisedOnnx, "quantised" | "inFloat" | "raised"> | null;
   weights: { before: number; after: number };
   multiplications: { before: number | null; after: number | null };
-  /** milliseconds of a run in the runtime, the median of pairs on one sample; null without a runtime */
+  /** milliseconds of a run in the runtime, the median of turns on one sample; null without a runtime */
   time: { before: number; after: number } | null;
   /** what tuning brought; null without `tune` */
   tuning: Tuning | null;
@@ -195,6 +209,8 @@ export interface CompressedOnnx {
   verified: (Agreement & { metric: { before: number; after: number } | null; loss: number }) | null;
   /** Of the samples of `verified` those that the file changes most, at most 64: first those with other classes. Null without samples. */
   worst: SampleDifference[] | null;
+  /** With `beside`: the original, int8 alone where anything can be int8, and last the file, also one that is not given because it loses too much. */
+  versions: OnnxVersion[] | null;
   /** with `curve`, the budgets that there are candidates for */
   curve: CurvePoint[] | null;
   /** With `ablation`: the same file after each further step, on the samples of `verified`. The first three have the same ranks. */
@@ -285,7 +301,7 @@ export class OnnxCompression {
 }
 
 function checkRequest(
-  { target, maxLoss, evaluate, int8, tune, ablation, curve }: OnnxRequest,
+  { target, maxLoss, evaluate, int8, tune, ablation, beside, curve }: OnnxRequest,
   calibrated: boolean,
 ): void {
   const fail = (problem: string): never => {
@@ -302,6 +318,7 @@ function checkRequest(
     ["int8", !!int8],
     ["tune", !!tune],
     ["curve", !!curve],
+    ["beside", !!beside],
     ["a target of time", kind === "time"],
     ["a target of error", kind === "error"],
     ["maxLoss", maxLoss !== undefined],
@@ -333,6 +350,10 @@ class Compression {
   private ablation: AblationStep[] | null = null;
   private curve: CurvePoint[] | null = null;
   private worst: SampleDifference[] | null = null;
+  /** the last file that was made, given or not */
+  private made: ({ bytes: Uint8Array; name: OnnxVersion["name"] } & Agreement) | null = null;
+  /** the metric of the original */
+  private metricBefore: number | null = null;
 
   constructor(
     private readonly prepared: PreparedModel,
@@ -357,6 +378,41 @@ class Compression {
   }
 
   async run(): Promise<CompressedOnnx> {
+    const result = await this.work();
+    await this.compare(result);
+    return result;
+  }
+
+  /** Takes the time of the file, and looks at int8 alone beside it. */
+  private async compare(result: CompressedOnnx): Promise<void> {
+    const { prepared, request, made } = this;
+    const tell = this.progress(0.98, 1, "comparing");
+    if (prepared.calibrated && (made || request.beside)) {
+      tell(0);
+      const all = made ? [made] : [];
+      if (request.beside && made?.name !== "int8")
+        try {
+          const int8 = await prepared.int8Alone();
+          if (int8) all.unshift({ name: "int8", ...int8 });
+        } catch (error) {
+          this.signal?.throwIfAborted();
+          // the file is there, and is not lost by this
+          result.warnings.push(`int8 alone is not told of: ${(error as Error).message}`);
+        }
+      tell(0.5);
+      const [before, ...after] = await prepared.times(all.map(({ bytes }) => bytes));
+      if (made) result.time = { before: before!, after: after.at(-1)! };
+      const agreement = typeof all[0]?.agreement === "number" ? 1 : null;
+      if (request.beside)
+        result.versions = [
+          { name: "original", bytes: prepared.size, milliseconds: before!, error: 0, cosine: 1, agreement },
+          ...all.map((one, at) => ({ ...one, bytes: one.bytes.length, milliseconds: after[at]! })),
+        ];
+    }
+    tell(1);
+  }
+
+  private async work(): Promise<CompressedOnnx> {
     const { prepared, request } = this;
     const { target, maxLoss, int8 } = request;
     const compression = this;
@@ -508,7 +564,7 @@ class Compression {
       const attempt = await this.attempt(ratio, 0.6, 0.6);
       if (typeof attempt === "string" || !attempt.plan.size || !attempt.held) continue;
       const bytes = writeOnnx(prepared.written(attempt.fits));
-      const { before, after } = await prepared.pairedTimes(bytes);
+      const [before, after] = (await prepared.times([bytes])) as [number, number];
       const left = this.result(attempt, null);
       const share = ({ before, after }: { before: number | null; after: number | null }): number | null =>
         before === null || after === null ? null : after / before;
@@ -725,7 +781,17 @@ class Compression {
 
   /** The smallest model within a bound. */
   private async search(bound: { kind: "error" | "loss"; most: number }): Promise<CompressedOnnx> {
-    const lossOf = (held: Agreement): number => (bound.kind === "error" ? held.error : this.lossOf(held));
+    const isMetric = bound.kind === "loss" && !!this.request.evaluate;
+    const losses = new Map<Attempt, number>();
+    const lossOf = async (attempt: Attempt): Promise<number> => {
+      const held = attempt.held!;
+      if (!isMetric) return bound.kind === "error" ? held.error : this.lossOf(held);
+      if (!losses.has(attempt)) {
+        const { before, after } = (await this.metric(writeOnnx(this.floatOf(attempt))))!;
+        losses.set(attempt, before - after);
+      }
+      return losses.get(attempt)!;
+    };
     const ratios = RATIOS.filter((ratio) => ratio <= this.mostRatio());
     const attempts = new Map<number, Attempt | string>();
     const at = async (index: number): Promise<Attempt | null> => {
@@ -733,28 +799,30 @@ class Compression {
       const attempt = attempts.get(index)!;
       return typeof attempt === "string" ? null : attempt;
     };
-    const passes = (attempt: Attempt | null): boolean => !!attempt && lossOf(attempt.held!) <= bound.most;
+    const passes = async (attempt: Attempt | null): Promise<boolean> =>
+      !!attempt && (await lossOf(attempt)) <= bound.most;
     // refits and tuning only gain, so the search is without them, and one more step is tried with them
     let [low, high] = [-1, ratios.length];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (passes(await at(middle))) low = middle;
+      if (await passes(await at(middle))) low = middle;
       else high = middle;
     }
-    const words = bound.kind === "error" ? `an error of ${bound.most}` : `a loss of ${bound.most}`;
+    const words = `${bound.kind === "error" ? "an error" : "a loss"} of ${bound.most}${isMetric ? " of the metric" : ""}`;
     for (let index = Math.min(low + 1, ratios.length - 1); index >= 0 && index >= low - 3; index--) {
       const attempt = await at(index);
       if (!attempt?.plan.size) continue;
       const final = await this.tune(await this.refit(attempt, 0.75, this.request.tune ? 0.8 : 0.95));
-      if (!passes(final)) continue;
+      if (!(await passes(final))) continue;
       const done = await this.finish(final, bound.kind === "loss" ? bound.most : null);
       if (done.bytes && (bound.kind === "loss" || done.verified!.error <= bound.most)) return done;
     }
     const first = ratios.length ? attempts.get(0) : null;
-    const held = first && typeof first !== "string" ? first.held : null;
+    this.made = null;
+    const least = first && typeof first !== "string" ? (await lossOf(first)).toPrecision(2) : null;
     return this.result(
       null,
-      `no smaller model keeps ${words}${held ? `: divided by ${ratios[0]}, it already is ${lossOf(held).toPrecision(2)}` : ""}. ${ADVICE}`,
+      `no smaller model keeps ${words}${least ? `: divided by ${ratios[0]}, it already is ${least}` : ""}. ${ADVICE}`,
     );
   }
 
@@ -762,18 +830,21 @@ class Compression {
     return agreement === null ? error : 1 - agreement;
   }
 
+  private floatOf({ tuned, fits }: Attempt): OnnxModel {
+    return tuned ?? this.prepared.written(fits);
+  }
+
   /** Writes the model, and looks at the file on samples that nothing has seen. */
   private async finish(attempt: Attempt, maxLoss: number | null): Promise<CompressedOnnx> {
     const { prepared } = this;
-    const float = attempt.tuned ?? prepared.written(attempt.fits);
+    const float = this.floatOf(attempt);
     const quantised = this.request.int8 ? await this.quantise(float) : null;
     if (quantised && !quantised.quantised.length && !attempt.plan.size)
       return this.result(null, "it has no convolution or product of float32 with constant weights, which int8 needs");
-    const tell = this.progress(0.97, 1, "verifying");
+    const tell = this.progress(0.97, 0.98, "verifying");
     tell(0);
     const bytes = writeOnnx(this.noted(quantised?.model ?? float, attempt));
     let verified: CompressedOnnx["verified"] = null;
-    let time: CompressedOnnx["time"] = null;
     if (prepared.calibrated) {
       const small = readOnnx(bytes, { file: prepared.model.file });
       const { agreement: seen, samples } = await (await prepared.judge("verify")).compare(small);
@@ -782,10 +853,10 @@ class Compression {
         .map((one, at) => ({ sample: places[at]!, ...one }))
         .sort((a, b) => (a.agreement ?? 1) - (b.agreement ?? 1) || b.error - a.error)
         .slice(0, MOST_WORST);
-      tell(0.4);
+      const name = attempt.plan.size ? (quantised?.quantised.length ? "low rank + int8" : "low rank") : "int8";
+      this.made = { bytes, name, ...seen };
       const metric = await this.metric(bytes);
       verified = { ...seen, metric, loss: metric ? metric.before - metric.after : this.lossOf(seen) };
-      time = await prepared.pairedTimes(bytes);
     }
     tell(1);
     if (verified && maxLoss !== null && !(verified.loss <= maxLoss)) {
@@ -799,12 +870,11 @@ class Compression {
         `it loses ${verified.loss.toPrecision(2)} ${what}, more than ${maxLoss}. ${ADVICE}`,
         null,
         verified,
-        time,
       );
     }
     if (verified && (verified.error > POOR || (verified.agreement ?? 1) < 1 - POOR / 3))
       this.warnings.push(`the outputs have changed much. ${ADVICE}`);
-    return this.result(attempt, null, bytes, verified, time);
+    return this.result(attempt, null, bytes, verified);
   }
 
   /**
@@ -813,15 +883,12 @@ class Compression {
    * the nearest level.
    */
   private async quantise(float: OnnxModel): Promise<QuantisedOnnx> {
-    const { signal, prepared } = this;
+    const { prepared } = this;
     const { fixedInputs = false } = prepared.options;
-    const operators = ["Conv", "Gemm", "MatMul"] as const;
+    const operators = QUANTISED;
     const tell = this.progress(0.95, 0.97, "int8");
     tell(0);
-    const ranges = await activationRanges(float, {
-      ...{ session: prepared.sessions, feeds: prepared.runs(prepared.split.fit), fixedInputs, operators },
-      ...(signal && { signal }),
-    });
+    const ranges = await prepared.ranges(float);
     tell(0.3);
     const collect = (sites: readonly OnnxSite[]) => prepared.collect(sites, { original: float });
     const rounder = new Rounder(prepared.products, collect, prepared.memory);
@@ -867,20 +934,22 @@ class Compression {
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
-    const { evaluate } = this.request;
-    if (!evaluate) return null;
-    const values: number[] = [];
-    for (const model of [this.prepared.bytes, bytes]) {
-      const session = await this.prepared.sessions(model);
+    const { request, prepared } = this;
+    if (!request.evaluate) return null;
+    const ask = async (model: Uint8Array): Promise<number> => {
+      this.signal?.throwIfAborted();
+      const session = await prepared.sessions(model);
       try {
-        values.push(await evaluate((feeds) => session.run(feeds)));
+        const value = await request.evaluate!((feeds) => session.run(feeds));
+        if (Number.isFinite(value)) return value;
+        throw new TenfoldError(`compressOnnx: evaluate gives ${value}, needs a finite number`);
       } finally {
         await session.release();
       }
-      if (!Number.isFinite(values.at(-1)))
-        throw new TenfoldError(`compressOnnx: evaluate gives ${values.at(-1)}, needs a finite number`);
-    }
-    return { before: values[0]!, after: values[1]! };
+    };
+    // with the weights of files beside it, which the bytes alone lack
+    this.metricBefore ??= await ask(writeOnnx(prepared.model));
+    return { before: this.metricBefore, after: await ask(bytes) };
   }
 
   /** The model with a note of what was done. */
@@ -910,7 +979,6 @@ class Compression {
     reason: string | null,
     bytes: Uint8Array | null = null,
     verified: CompressedOnnx["verified"] = null,
-    time: CompressedOnnx["time"] = null,
   ): CompressedOnnx {
     const { sites, totals, split, leftAlone, folded } = this.prepared;
     const layers = sites.map((site): CompressedLayer => {
@@ -938,8 +1006,9 @@ class Compression {
         after: multiplications === null ? null : multiplications - saved("multiplications"),
       },
       ...{
-        time,
+        time: null,
         verified,
+        versions: null,
         worst: this.worst,
         tuning: this.tuning,
         steps: this.steps,

@@ -9,6 +9,7 @@ export {
   OnnxCompression,
   type OnnxRequest,
   type OnnxTarget,
+  type OnnxVersion,
   type SampleDifference,
 } from "./compressOnnx.js";
 export type { FitCandidate, FittedScheme } from "./fits.js";

@@ -6,18 +6,22 @@ import { type Engine, TenfoldError } from "../../gpu/index.js";
 import { FormatError } from "../../io/index.js";
 import { inlineExternal } from "../../onnx/cut.js";
 import {
+  activationRanges,
   foldOnnx,
   type KnownShapes,
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
   onnxSites,
+  type QuantisableOp,
+  quantiseOnnx,
   type ReadOnnxOptions,
   readOnnx,
   replaceSites,
   writeOnnx,
 } from "../../onnx/index.js";
 import type { OnnxModel } from "../../onnx/model.js";
+import { externalSize } from "../../onnx/tensors.js";
 import type { Cost } from "../select.js";
 import { type FitCandidate, firstRidge, hasFew, LayerFits, RIDGE } from "./fits.js";
 import { gaussNewtonOf } from "./gaussNewton.js";
@@ -40,7 +44,7 @@ import {
   takesBatches,
 } from "./samples.js";
 import { type OnnxFeeds, type OnnxSession, type OnnxSessions, Part } from "./session.js";
-import { LayerTimes } from "./times.js";
+import { LayerTimes, timesInTurns } from "./times.js";
 import { canNarrow, isNarrow, narrowed, wideOf } from "./wide.js";
 
 /** What is the same for all budgets. */
@@ -129,6 +133,10 @@ const MOST_WRITTEN = 3;
 const RELAY_SHARE = 16;
 /** inputs × taps beyond which a layer's covariance does not fit into a binding of 128 MiB; dense layers are fitted by their outputs then */
 export const MOST_INPUTS = 5600;
+/** milliseconds of a turn, at least: short runs differ much from each other */
+const TURN = 10;
+/** what becomes int8 */
+export const QUANTISED: readonly QuantisableOp[] = ["Conv", "Gemm", "MatMul"];
 /** samples below which a warning is given; patches for each input of a layer below which one is */
 const [FEW_SAMPLES, FEW_PATCHES] = [32, 5];
 const [BATCH, SENSITIVITY_SAMPLES] = [8, 12];
@@ -141,6 +149,8 @@ export class PreparedModel {
   readonly products: Products;
   /** the model, folded */
   model!: OnnxModel;
+  /** bytes of the model, with those of other files */
+  size = 0;
   folded: readonly string[] = [];
   sites: readonly OnnxSite[] = [];
   leftAlone: readonly LeftAlone[] = [];
@@ -149,8 +159,9 @@ export class PreparedModel {
   plan: OnnxPlan = { version: 3, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
   private isReady = false;
   private batch = 1;
-  private times: LayerTimes | null = null;
+  private layerTimes: LayerTimes | null = null;
   private metrics: Map<string, Float64Array> | null = null;
+  private int8: ({ bytes: Uint8Array } & Agreement) | null | undefined;
   private readonly recent: Recent;
   private readonly judges = new Map<keyof SplitSamples, OutputJudge>();
   /** what held-back samples said of a model, by the fits in it */
@@ -200,6 +211,7 @@ export class PreparedModel {
     const tell = this.watch.progress(0, 0.02, "reading");
     tell(0);
     const read = readOnnx(this.bytes, { file, ...(external && { external }) });
+    this.size = this.bytes.length + externalSize(read);
     const { model, folded } = await foldOnnx(await inlineExternal(read), { fixedInputs });
     this.model = model;
     let shapes = options.shapes;
@@ -529,8 +541,8 @@ export class PreparedModel {
       }
       if (cost === "time" && layer.time === undefined) {
         watch.progress(from, from + share, `time of ${site.name}`)(0.8);
-        this.times ??= new LayerTimes(this.sessions, this.model, this.replacing);
-        const { original, candidates } = await this.times.of(site, layer.candidates);
+        this.layerTimes ??= new LayerTimes(this.sessions, this.model, this.replacing);
+        const { original, candidates } = await this.layerTimes.of(site, layer.candidates);
         const timed = new Map(candidates.map((one) => [keyOfCandidate(one), one]));
         layer.time = original;
         layer.candidates = layer.candidates.map((one) => timed.get(keyOfCandidate(one)) ?? one);
@@ -541,7 +553,7 @@ export class PreparedModel {
       const taken = cost === "time" ? candidates.filter((one) => one.time !== undefined) : candidates;
       choices.push({ site, candidates: taken, weight, ...(time !== undefined && { time }) });
     }
-    if (cost === "time") plan.timeTotal ||= (await this.pairedTimes(null)).before;
+    if (cost === "time") plan.timeTotal ||= (await this.times([]))[0]!;
     return choices;
   }
 
@@ -573,29 +585,45 @@ export class PreparedModel {
     this.options.onPlan?.(structuredClone(this.plan));
   }
 
-  /** Milliseconds of a run of the original and of another model, in pairs. */
-  async pairedTimes(bytes: Uint8Array | null): Promise<{ before: number; after: number }> {
-    const original = await this.sessions(writeOnnx(this.model));
-    const small = bytes ? await this.sessions(bytes) : null;
-    const feeds = this.split.verify[0]!;
-    const time = async (session: OnnxSession | null): Promise<number> => {
-      const start = performance.now();
-      await session?.run(feeds);
-      return performance.now() - start;
-    };
+  /** Milliseconds of a run of the original, then of other models. */
+  async times(models: readonly Uint8Array[]): Promise<number[]> {
+    const sessions: OnnxSession[] = [];
     try {
-      const pairs: [number, number][] = [];
-      for (let round = 0; round < 6; round++) {
-        const pair: [number, number] = [await time(original), await time(small)];
-        if (round) pairs.push(pair);
-      }
-      const middle = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1]!;
-      const before = middle(pairs.map(([one]) => one));
-      return { before, after: before * middle(pairs.map(([one, other]) => other / one)) };
+      for (const bytes of [writeOnnx(this.model), ...models]) sessions.push(await this.sessions(bytes));
+      return await timesInTurns(sessions, this.split.verify[0]!, { rounds: 5, least: TURN });
     } finally {
-      await original.release();
-      await small?.release();
+      for (const session of sessions) await session.release();
     }
+  }
+
+  // ---- int8
+
+  /** Ranges of what layers of a model read and make, on the samples of the fits. */
+  ranges(model: OnnxModel): ReturnType<typeof activationRanges> {
+    const { fixedInputs = false } = this.options;
+    const { signal } = this.watch;
+    return activationRanges(model, {
+      ...{ session: this.sessions, feeds: this.runs(this.split.fit), fixedInputs, operators: QUANTISED },
+      ...(signal && { signal }),
+    });
+  }
+
+  /** The original with its weights to the nearest level of int8, and convolutions in integers; null where nothing of it can be int8. */
+  async int8Alone(): Promise<({ bytes: Uint8Array } & Agreement) | null> {
+    if (this.int8 !== undefined) return this.int8;
+    const { model } = this;
+    const { fixedInputs = false } = this.options;
+    const ranges = await this.ranges(model);
+    const write = (weightsOnly: string[]) =>
+      quantiseOnnx(model, { ranges, fixedInputs, operators: QUANTISED, weightsOnly });
+    const { quantised } = await write([]);
+    this.int8 = null;
+    if (quantised.length) {
+      const small = await write(quantised.flatMap(({ op, name }) => (op === "Conv" ? [] : name)));
+      const agreement = await (await this.judge("verify")).of(small.model);
+      this.int8 = { bytes: writeOnnx(small.model), ...agreement };
+    }
+    return this.int8;
   }
 
   /** Closes the sessions that products opened. */

@@ -1,4 +1,4 @@
-/** Times of layers and of what stands in their place, each alone in the runtime. */
+/** Times of sessions in turns; of layers and of what stands in their place, each alone in the runtime. */
 import { cutOnnx } from "../../onnx/cut.js";
 import { type OnnxModel, type OnnxReplacement, type OnnxSite, replaceSites, writeOnnx } from "../../onnx/index.js";
 import type { FitCandidate } from "./fits.js";
@@ -47,15 +47,9 @@ export class LayerTimes {
       for (const candidate of taken) {
         const session = await this.open(site, candidate);
         try {
-          const pairs: [number, number][] = [];
-          // the first pair allocates
-          for (let round = 0; round <= ROUNDS; round++) {
-            const pair: [number, number] = [await timeOf(original, feeds), await timeOf(session, feeds)];
-            if (round) pairs.push(pair);
-          }
-          const base = median(pairs.map(([one]) => one));
+          const [base, time] = (await timesInTurns([original, session], feeds, { rounds: ROUNDS })) as [number, number];
           total += base / taken.length;
-          timed.push({ ...candidate, time: median(pairs.map(([one, other]) => other / one)) });
+          timed.push({ ...candidate, time: time / base });
         } finally {
           await session.release();
         }
@@ -94,13 +88,38 @@ export class LayerTimes {
   }
 }
 
-async function timeOf(session: OnnxSession, feeds: Record<string, OnnxArray>): Promise<number> {
-  const start = performance.now();
-  await session.run(feeds);
-  return performance.now() - start;
+/**
+ * Milliseconds of a run of each session. They run in turns, so that what else the machine does hits all of them: of the first the median,
+ * of the others that times the median of their shares of it.
+ *
+ * @param options milliseconds that each runs before that (the first run allocates) and in a turn: one run at least
+ */
+export async function timesInTurns(
+  sessions: readonly OnnxSession[],
+  feeds: Readonly<Record<string, OnnxArray>>,
+  { rounds, warmUp = 0, least = 0, onRound }: { rounds: number; warmUp?: number; least?: number; onRound?: () => void },
+): Promise<number[]> {
+  const turn = async (session: OnnxSession, least: number): Promise<number> => {
+    const start = performance.now();
+    for (let runs = 1; ; runs++) {
+      await session.run(feeds);
+      const ms = performance.now() - start;
+      if (ms >= least) return ms / runs;
+    }
+  };
+  for (const session of sessions) await turn(session, warmUp);
+  const all: number[][] = [];
+  for (let round = 0; round < rounds; round++) {
+    const times: number[] = [];
+    for (const session of sessions) times.push(await turn(session, least));
+    all.push(times);
+    onRound?.();
+  }
+  const first = median(all.map(([ms]) => ms!));
+  return sessions.map((_, at) => first * median(all.map((times) => times[at]! / times[0]!)));
 }
 
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
