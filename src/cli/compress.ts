@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
 import { percent } from "../experiments/figures.js";
 import { formatShape } from "../gpu/errors.js";
@@ -13,6 +13,7 @@ import type { CompressionData } from "../report/compressionPage.js";
 import { table } from "../report/terminal.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
+import { channelsOption, type ImageWords, readImages, wordsOfImages } from "./images.js";
 import { readInput } from "./input.js";
 import { wholeFrom } from "./options.js";
 import { startProgress } from "./progress.js";
@@ -20,7 +21,7 @@ import { importRuntime, type Runtime } from "./runtime.js";
 import { shapeOption } from "./shapeOption.js";
 import { formatCount, formatSeconds, widthOf } from "./table.js";
 
-interface Options {
+interface Options extends ImageWords {
   calibration?: string;
   verify?: string;
   evaluate?: string;
@@ -29,7 +30,6 @@ interface Options {
   int8?: boolean;
   out?: string;
   json?: string;
-  shape?: Record<string, number[]>;
   fixedInputs?: boolean;
   refit: boolean;
   tune?: number;
@@ -59,14 +59,23 @@ export function addCompress(program: Command, context: Context): void {
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
     .argument("<model.onnx>", "the trained model; - is standard input")
-    .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
+    .option("--calibration <file>", "samples: .npz, .npy, a folder of images, or a module that yields feeds")
     .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
     .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
     .option("--int8", "also quantise to int8; alone, nothing else")
     .option("--out <file>", "where the compressed model goes; written whole or not at all")
     .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
     .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
-    .option("--shape <name=extents>", "extents of an open input, where there are no samples", shapeOption)
+    .option("--mean <numbers>", "of images: (value from 0 to 1 − mean) ÷ std; one or three", channelsOption())
+    .option("--std <numbers>", "of images; 1/255 gives values from 0 to 255", channelsOption(0))
+    .addOption(
+      new Option("--resize <how>", "of images: the middle of them, or all (default: crop)").choices([
+        "crop",
+        "stretch",
+      ]),
+    )
+    .option("--bgr", "of images: the model takes blue, green, red")
+    .option("--shape <name=extents>", "extents of an open input, where images or no samples tell", shapeOption)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
     .option("--tune <steps>", "then learn the original's outputs on the samples; Ctrl-C keeps the best", wholeFrom(1))
@@ -93,6 +102,11 @@ export function addCompress(program: Command, context: Context): void {
         "go into NAME.0, NAME.1, … A module exports an array or a generator of feeds by",
         "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
         "",
+        "Images of a folder and of folders in it (.jpg, .png, .webp, .avif, .gif) are",
+        "made as large as the model's input: the shorter side fits, and the middle is",
+        "taken. --mean and --std count channels in the model's order, red first unless",
+        "there is --bgr. They need sharp: npm install sharp.",
+        "",
         "--tune 1500 wins back some of what was lost, where the network, or a part of it,",
         "is made of layers that tenfold has. It needs hundreds of samples and minutes.",
         "",
@@ -105,6 +119,8 @@ export function addCompress(program: Command, context: Context): void {
         "  tenfold compress model.onnx --calibration samples.npz --max-loss 0.01 \\",
         "    --out small.onnx",
         "  tenfold compress model.onnx --calibration feeds.mjs --target time/2",
+        "  tenfold compress model.onnx --calibration photos/ --target mult/2 \\",
+        "    --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out small.onnx",
         "  tenfold compress model.onnx --calibration samples.npz --int8 --out small.onnx",
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
@@ -152,7 +168,14 @@ async function compress(file: string, options: Options, context: Context): Promi
   const external = externalFiles(dirname(file));
   const model = readOnnx(bytes, { file, external });
   const size = bytes.length + externalSize(model);
-  const read = (name: string): Promise<OnnxFeeds[]> => readSamples(name, model, samplesOf);
+  const folders = [calibration, verify].filter((name) => name && isFolder(name));
+  const [word] = wordsOfImages({ ...options, shape: undefined });
+  if (word && !folders.length)
+    throw new InputError(
+      `compress: ${word} is of images, and samples here are none: give a folder of them, or leave it out`,
+    );
+  const read = (name: string): Promise<OnnxFeeds[]> =>
+    isFolder(name) ? readImages(name, model, options, context) : readSamples(name, model, samplesOf);
   const more: Partial<CompressOnnxOptions> = {
     ...(target && { target }),
     ...(maxLoss !== undefined && { maxLoss }),
@@ -243,12 +266,16 @@ async function compress(file: string, options: Options, context: Context): Promi
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
 }
 
+const isFolder = (name: string): boolean => statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
 /** The command that divides the cost by a number. */
-function commandFor(file: string, { target, calibration, verify }: Options, ratio: number): string {
+function commandFor(file: string, options: Options, ratio: number): string {
+  const { target, calibration, verify } = options;
   const kind = target?.weights ? "size" : target?.time ? "time" : "mult";
   return [
     ...["tenfold compress", quoteWord(file), "--calibration", quoteWord(calibration!)],
     ...(verify ? ["--verify", quoteWord(verify)] : []),
+    ...wordsOfImages(options),
     ...["--target", `${kind}/${ratio}`, "--out", "small.onnx"],
   ].join(" ");
 }
@@ -279,7 +306,7 @@ async function readSamples(
       return samples;
     }
     default:
-      throw new InputError(`${file}: samples are read from .npz, .npy, .mjs or .js`);
+      throw new InputError(`${file}: samples are read from .npz, .npy, .mjs, .js, or a folder of images`);
   }
 }
 

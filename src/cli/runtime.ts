@@ -14,15 +14,13 @@ interface Session {
 }
 
 /**
- * Imports onnxruntime-node, which is an optional package: as tenfold finds it, or as the folder does in which the command runs.
+ * Imports an optional package, which need not exist where this is built: as tenfold finds it, or as the folder does in which the command runs.
  *
  * @throws where it is not installed or does not load
  */
-export async function importRuntime(): Promise<Runtime> {
-  // a variable, because the package need not exist where this is built
-  const name = "onnxruntime-node";
-  const load = async (from: string): Promise<Runtime> => {
-    const module = (await import(from)) as Runtime & { default?: Runtime };
+export async function importPackage<T extends object>(name: string): Promise<T> {
+  const load = async (from: string): Promise<T> => {
+    const module = (await import(from)) as T & { default?: T };
     return module.default ?? module;
   };
   try {
@@ -38,3 +36,5 @@ export async function importRuntime(): Promise<Runtime> {
     return await load(pathToFileURL(path).href);
   }
 }
+
+export const importRuntime = (): Promise<Runtime> => importPackage("onnxruntime-node");
