@@ -1,8 +1,8 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
+import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxTarget } from "../compress/onnx/index.js";
 import { percent } from "../experiments/figures.js";
 import { formatShape } from "../gpu/errors.js";
 import { readNpy, readNpz } from "../io/index.js";
@@ -16,8 +16,9 @@ import { makeFolder, openOutputs, quoteWord } from "./files.js";
 import { channelsOption, type ImageWords, readImages, wordsOfImages } from "./images.js";
 import { readInput } from "./input.js";
 import { wholeFrom } from "./options.js";
+import { planText, readPlan } from "./plans.js";
 import { startProgress } from "./progress.js";
-import { importRuntime, type Runtime } from "./runtime.js";
+import { type OpenRuntime, openRuntime, RUNTIMES, type RuntimeName, runtimeOption } from "./runtime.js";
 import { shapeOption } from "./shapeOption.js";
 import { formatCount, formatSeconds, widthOf } from "./table.js";
 
@@ -38,6 +39,7 @@ interface Options extends ImageWords {
   plan?: string;
   multiple?: number;
   patches?: number;
+  runtime: RuntimeName;
   threads: number;
   seed: number;
 }
@@ -46,6 +48,8 @@ interface Options extends ImageWords {
 export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   file: string;
   out: string | null;
+  /** what the model ran in; null without samples */
+  runtime: RuntimeName | null;
   bytes: { before: number; after: number | null };
 }
 
@@ -66,16 +70,11 @@ export function addCompress(program: Command, context: Context): void {
     .option("--out <file>", "where the compressed model goes; written whole or not at all")
     .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
     .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
-    .option("--mean <numbers>", "of images: (value from 0 to 1 − mean) ÷ std; one or three", channelsOption())
+    .option("--mean <numbers>", "of images, (byte ÷ 255 − mean) ÷ std: one or three", channelsOption())
     .option("--std <numbers>", "of images; 1/255 gives values from 0 to 255", channelsOption(0))
-    .addOption(
-      new Option("--resize <how>", "of images: the middle of them, or all (default: crop)").choices([
-        "crop",
-        "stretch",
-      ]),
-    )
-    .option("--bgr", "of images: the model takes blue, green, red")
-    .option("--shape <name=extents>", "extents of an open input, where images or no samples tell", shapeOption)
+    .addOption(new Option("--resize <how>", "of images (default: crop)").choices(["crop", "stretch"]))
+    .option("--bgr", "of images: blue first")
+    .option("--shape <name=extents>", "extents of an open input, for images or without samples", shapeOption)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
     .option("--tune <steps>", "then learn the original's outputs on the samples; Ctrl-C keeps the best", wholeFrom(1))
@@ -84,7 +83,8 @@ export function addCompress(program: Command, context: Context): void {
     .option("--ablation", "also measure what each step brings, from the weights alone on")
     .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
     .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
-    .option("--threads <number>", "of the runtime; 0: as it likes", wholeFrom(0), 0)
+    .addOption(runtimeOption())
+    .option("--threads <number>", "of the runtime; 0: as node likes, 1 in wasm", wholeFrom(0), 0)
     .option("--seed <number>", "of the order of samples", wholeFrom(0), 0)
     .option("--json <file>", "also write everything as JSON; - to standard output")
     .addHelpText(
@@ -93,8 +93,8 @@ export function addCompress(program: Command, context: Context): void {
         "",
         "Convolutions and products become chains of smaller ones, with the least error of",
         "their outputs on the calibration samples. The file has the same inputs and",
-        "outputs, and plain operators that every runtime has. It needs onnxruntime-node:",
-        "npm install onnxruntime-node.",
+        "outputs, and plain operators that every runtime has. It needs onnxruntime-node",
+        "(npm install onnxruntime-node), or onnxruntime-web for --runtime wasm.",
         "",
         "Calibration samples must hold every kind of input that the model will meet: 32",
         "or more. What they lack is lost, and nothing in them shows it. A .npz file has",
@@ -102,10 +102,9 @@ export function addCompress(program: Command, context: Context): void {
         "go into NAME.0, NAME.1, … A module exports an array or a generator of feeds by",
         "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
         "",
-        "Images of a folder and of folders in it (.jpg, .png, .webp, .avif, .gif) are",
-        "made as large as the model's input: the shorter side fits, and the middle is",
-        "taken. --mean and --std count channels in the model's order, red first unless",
-        "there is --bgr. They need sharp: npm install sharp.",
+        "Images of a folder (.jpg, .png, .webp, .avif, .gif) become as large as the",
+        "model's input: the shorter side fits, and the middle is taken. They need sharp:",
+        "npm install sharp. --mean and --std are in the model's order of channels.",
         "",
         "--tune 1500 wins back some of what was lost, where the network, or a part of it,",
         "is made of layers that tenfold has. It needs hundreds of samples and minutes.",
@@ -143,8 +142,21 @@ function fraction(text: string): number {
 }
 
 async function compress(file: string, options: Options, context: Context): Promise<void> {
-  const { calibration, verify, evaluate, target, maxLoss, int8, out, json, shape, fixedInputs, seed, threads } =
-    options;
+  const {
+    calibration,
+    verify,
+    evaluate,
+    target,
+    maxLoss,
+    int8,
+    out,
+    json,
+    shape,
+    fixedInputs,
+    seed,
+    threads,
+    runtime,
+  } = options;
   if (!target && maxLoss === undefined && !int8)
     throw new InputError(
       "compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01, or --int8",
@@ -170,10 +182,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   const size = bytes.length + externalSize(model);
   const folders = [calibration, verify].filter((name) => name && isFolder(name));
   const [word] = wordsOfImages({ ...options, shape: undefined });
-  if (word && !folders.length)
-    throw new InputError(
-      `compress: ${word} is of images, and samples here are none: give a folder of them, or leave it out`,
-    );
+  if (word && !folders.length) throw new InputError(`compress: ${word} is of images, and there is no folder of them`);
   const read = (name: string): Promise<OnnxFeeds[]> =>
     isFolder(name) ? readImages(name, model, options, context) : readSamples(name, model, samplesOf);
   const more: Partial<CompressOnnxOptions> = {
@@ -190,24 +199,23 @@ async function compress(file: string, options: Options, context: Context): Promi
   };
   const { plan } = options;
   if (plan !== undefined) {
-    const before = readPlan(plan);
+    const before = readPlan(plan, runtime);
     if (before) more.plan = before;
-    more.onPlan = (now) => outputs.write(plan, `${JSON.stringify(now)}\n`);
+    more.onPlan = (now) => outputs.write(plan, planText(now, runtime));
   }
   if (calibration) {
     more.calibration = await read(calibration);
     if (verify) more.verification = await read(verify);
     if (evaluate) more.evaluate = await metricOf(evaluate);
-    let runtime: Runtime;
+    let opened: OpenRuntime;
     try {
-      runtime = await (context.loadRuntime ?? importRuntime)();
+      opened = await openRuntime(runtime, threads, context.loadRuntime);
     } catch (error) {
       throw new InputError(
-        `compress: calibration runs the model in onnxruntime-node: npm install onnxruntime-node (${firstLine(error)})`,
+        `compress: calibration runs the model in ${RUNTIMES[runtime]}: npm install ${RUNTIMES[runtime]} (${firstLine(error)})`,
       );
     }
-    const settings = { executionProviders: ["cpu"], ...(threads && { intraOpNumThreads: threads }) };
-    more.session = runtimeSessions(runtime as Parameters<typeof runtimeSessions>[0], settings);
+    more.session = runtimeSessions(opened.runtime as Parameters<typeof runtimeSessions>[0], opened.settings);
   }
   const start = performance.now();
   let adapter = "";
@@ -237,7 +245,7 @@ async function compress(file: string, options: Options, context: Context): Promi
   if (json) {
     const report: CompressReport = {
       ...result,
-      ...{ file, out: result.bytes ? (out ?? null) : null },
+      ...{ file, out: result.bytes ? (out ?? null) : null, runtime: calibration ? runtime : null },
       bytes: { before: size, after: result.bytes?.length ?? null },
     };
     outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
@@ -276,6 +284,7 @@ function commandFor(file: string, options: Options, ratio: number): string {
     ...["tenfold compress", quoteWord(file), "--calibration", quoteWord(calibration!)],
     ...(verify ? ["--verify", quoteWord(verify)] : []),
     ...wordsOfImages(options),
+    ...(options.runtime === "node" ? [] : ["--runtime", options.runtime]),
     ...["--target", `${kind}/${ratio}`, "--out", "small.onnx"],
   ].join(" ");
 }
@@ -307,16 +316,6 @@ async function readSamples(
     }
     default:
       throw new InputError(`${file}: samples are read from .npz, .npy, .mjs, .js, or a folder of images`);
-  }
-}
-
-/** The plan of an earlier call; null where the file does not exist yet. */
-function readPlan(file: string): OnnxPlan | null {
-  if (!existsSync(file)) return null;
-  try {
-    return JSON.parse(new TextDecoder().decode(readBytes(file))) as OnnxPlan;
-  } catch (error) {
-    throw new InputError(`${file}: is no plan of tenfold compress (${firstLine(error)}); remove it to begin anew`);
   }
 }
 

@@ -139,7 +139,9 @@ describe("images in a folder", () => {
     const model = colour([1, 3, 8, 8]);
     await expect(read("empty", model)).rejects.toThrow(/empty: has no images, which are files that end with \.jpg/);
     await expect(read("broken", model)).rejects.toThrow(/b\.jpg: is no image that can be read \(/);
-    await expect(read("broken", colour([1, 4, 8, 8]))).rejects.toThrow("x is 1×4×8×8, and images have 1 or 3 channels");
+    await expect(read("broken", colour([1, 4, 8, 8]))).rejects.toThrow(
+      "broken: x is float32 1×4×8×8, and images have 1 or 3 channels",
+    );
     await expect(read("broken", colour([null, 3, null, null]))).rejects.toThrow("as in --shape x=1x3x224x224");
     await expect(read("broken", colour([null, 3, null, null]), { shape: { x: [1, 3, 8, 8] } })).rejects.toThrow(
       "b.jpg",
@@ -159,7 +161,7 @@ describe("images in a folder", () => {
       "It needs one number or three, as in 0.485,0.456,0.406",
     );
     expect(await compress(...folders, "--std", "0")).toContain("It needs one number or three");
-    expect(await compress(...folders, "--bgr")).toContain("no order of channels: leave bgr out");
+    expect(await compress(...folders, "--mean", "1,2,3")).toContain("so mean and std are one number each");
     expect(await compress(...folders, "--resize", "blur")).toContain("crop, stretch");
     expect(await compress("--calibration", "samples.npz", "--mean", "0.5")).toContain("--mean is of images");
     expect(await compress("--bgr", "--shape", "x=1x1x28x28")).toContain("--bgr is of images");

@@ -471,7 +471,7 @@ describe("a network of one's own", () => {
 
     await write("Mean of images", "0.5,0.5,0.5");
     await page.waitForSelector(".problem");
-    expect(await problem()).toContain("mean has 3 numbers, and the model takes grey images");
+    expect(await problem()).toContain("so mean and std are one number each");
     await write("Mean of images", "nothing");
     await page.waitForFunction(() => /no number: nothing and 1/.test(document.querySelector(".problem")!.textContent!));
     expect(await page.$("button.run[disabled]")).not.toBeNull();

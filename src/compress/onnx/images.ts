@@ -2,18 +2,18 @@
 import { checkOptions, type OptionRules, optionRules, TenfoldError } from "../../gpu/index.js";
 import { isList } from "../../gpu/options.js";
 import type { OnnxModel } from "../../onnx/index.js";
-import { ARRAYS, isBeyondHalf } from "./samples.js";
+import { ARRAYS } from "./samples.js";
 import type { OnnxArray, OnnxFeeds } from "./session.js";
 
-/** How bytes of pixels become values: (byte ÷ 255 − mean) ÷ std. Inputs of uint8 take bytes as they are. */
+/** How bytes become values: (byte ÷ 255 − mean) ÷ std. Inputs of uint8 take bytes as they are. */
 export interface ImageOptions {
   /** of the input, where the model leaves extents open: [1, 3, 224, 224] */
   shape?: readonly number[];
-  /** of values from 0 to 1: one number, or one for each channel in the model's order; 0 by default */
+  /** one number, or one for each channel in the model's order; 0 by default */
   mean?: number | readonly number[];
   /** as `mean`; 1 by default, 1/255 gives values from 0 to 255 */
   std?: number | readonly number[];
-  /** channels are blue, green and red in place of red, green and blue */
+  /** channels are blue, green, red */
   bgr?: boolean;
 }
 
@@ -23,16 +23,12 @@ export interface ImageInput {
   /** pixels */
   width: number;
   height: number;
-  /**
-   * The feeds of one image.
-   *
-   * @param pixels red, green, blue and alpha of width×height pixels, row by row, as canvases give them; alpha does not count
-   */
+  /** @param pixels red, green, blue and alpha of width×height pixels, row by row; alpha does not count */
   feeds(pixels: Uint8Array | Uint8ClampedArray): OnnxFeeds;
 }
 
-const perChannel = (least: number, needs: string) => ({
-  needs,
+const perChannel = (needs: string, least: number) => ({
+  needs: `${needs}, or three`,
   is: (value: unknown): boolean => {
     const list = isList(value) ? value : [value];
     return [1, 3].includes(list.length) && list.every((one) => Number.isFinite(one) && (one as number) > least);
@@ -40,68 +36,65 @@ const perChannel = (least: number, needs: string) => ({
 });
 const rules: OptionRules<ImageOptions> = {
   shape: { needs: "a list of four extents", is: isList },
-  mean: perChannel(Number.NEGATIVE_INFINITY, "one number or three"),
-  std: perChannel(0, "one number above 0 or three"),
+  mean: perChannel("a number", Number.NEGATIVE_INFINITY),
+  std: perChannel("a number above 0", 0),
   bgr: optionRules.flag,
 };
 
 /**
- * The one input of a model, as images fill it: batch×channels×height×width or batch×height×width×channels, with a batch of 1 or an open
- * one, and 1 or 3 channels of float32, float16 or uint8. Colours become grey where there is 1: 0.299 red + 0.587 green + 0.114 blue.
+ * The one input of a model, as images fill it: batch×channels×height×width or batch×height×width×channels of float32, float16 or uint8,
+ * with 1 or 3 channels and a batch of 1 or an open one. For 1 channel colours become grey: 0.299 red + 0.587 green + 0.114 blue.
  *
- * @throws TenfoldError where the model has several inputs, or one that no image fits, or whose size is open
+ * @throws TenfoldError where images do not fit the model, or the size is open
  */
 export function imageInput(model: OnnxModel, options: ImageOptions = {}): ImageInput {
   checkOptions("imageInput", options, rules);
-  const refuse = (problem: string): never => {
-    throw new TenfoldError(`imageInput: ${problem}`, { code: "INPUT" });
-  };
-  const { inputs } = model;
-  const [input] = inputs;
-  if (!input || inputs.length > 1)
-    return refuse(
-      `the model has ${inputs.length} inputs (${inputs.map(({ name }) => name).join(", ")}), and images fill one: bring an array for each`,
-    );
+  const { mean = 0, std = 1, bgr } = options;
+  const [input, ...others] = model.inputs;
+  if (!input || others.length) refuse(`the model has ${model.inputs.length} inputs, and images are one: bring arrays`);
   const { name, dtype } = input;
-  if (!["float32", "float16", "uint8"].includes(dtype))
-    return refuse(`${name} is ${dtype}, and images become float32, float16 or uint8: bring arrays`);
-  const shape = shapeOf(input, options.shape, refuse);
-  const said = shape.map((extent) => extent ?? "?").join("×");
-  const open = `say its shape, as in ${name}=1x3x224x224`;
+  const known = input.shape?.map((extent) => (typeof extent === "number" ? extent : null));
+  const shape = options.shape ?? known ?? [null, null, null, null];
+  const said = `${name} is ${dtype} ${(known ?? shape).map((extent) => extent ?? "?").join("×")}`;
+  if (known && (known.length !== shape.length || known.some((extent, at) => (extent ?? shape[at]) !== shape[at])))
+    refuse(`${said}, not ${shape.join("×")}`);
+  if (shape.length !== 4 || !["float32", "float16", "uint8"].includes(dtype))
+    refuse(`${said}, and images are batch×channels×height×width of float32, float16 or uint8: bring arrays`);
   const isChannels = (axis: number): boolean => shape[axis] === 1 || shape[axis] === 3;
-  if (shape.length !== 4)
-    return refuse(`${name} is ${said || "a scalar"}, and images need batch×channels×height×width: bring arrays`);
   const isLast = !isChannels(1) && isChannels(3);
-  if (!isLast && !isChannels(1))
-    return refuse(
-      shape[1] === null || shape[3] === null
-        ? `${name} is ${said}: ${open}`
-        : `${name} is ${said}, and images have 1 or 3 channels, on its second axis or its last: bring arrays`,
-    );
-  const [batch, channels] = [shape[0] ?? 1, shape[isLast ? 3 : 1]!];
-  const [height, width] = isLast ? [shape[1]!, shape[2]!] : [shape[2]!, shape[3]!];
-  if (!height || !width) return refuse(`${name} is ${said}, and the size of images is open: ${open}`);
-  if (batch !== 1) return refuse(`${name} takes ${batch} images at once, and needs a batch of 1 or an open one`);
-  const tables = tablesOf(dtype, channels, options, refuse);
+  const [batch, channels] = [shape[0] ?? 1, shape[isLast ? 3 : 1]];
+  const [height, width] = isLast ? [shape[1], shape[2]] : [shape[2], shape[3]];
+  if (!height || !width || !channels) return refuse(`${said}: say its shape, as in ${name}=1x3x224x224`);
+  if (batch !== 1 || channels === 2 || channels > 3)
+    refuse(`${said}, and images have 1 or 3 channels and come one at a time: bring arrays`);
+  const isByte = dtype === "uint8";
+  if (isByte && (options.mean ?? options.std) !== undefined) refuse(`${said}: it takes bytes without mean and std`);
+  const of = (value: number | readonly number[], channel: number): number => {
+    const list = typeof value === "number" ? [value] : value;
+    if (list.length > channels) refuse(`${said}, so mean and std are one number each`);
+    return list[list.length > 1 ? channel : 0]!;
+  };
+  /** the value of each byte, by channels */
+  const tables = Array.from({ length: channels }, (_, channel) => {
+    const [middle, width] = [of(mean, channel), of(std, channel)];
+    const values = Array.from({ length: 256 }, (_, byte) => (isByte ? byte : (byte / 255 - middle) / width));
+    return ARRAYS[dtype]!(values) as Entries;
+  });
+  const size = width * height;
   return {
     ...{ name, width, height },
     feeds(pixels) {
-      const size = width * height;
-      if (pixels.length !== 4 * size)
-        return refuse(`an image has ${pixels.length} bytes, needs ${width}×${height} pixels of 4`);
-      const Kind = tables[0]!.constructor as new (length: number) => Entries;
-      const data = new Kind(channels * size);
-      for (const [channel, table] of tables.entries()) {
-        const colour = options.bgr ? 2 - channel : channel;
+      if (pixels.length !== 4 * size) refuse(`${pixels.length} bytes, needs ${width}×${height} pixels of 4`);
+      const data = new (tables[0]!.constructor as new (length: number) => Entries)(channels * size);
+      for (const [channel, table] of tables.entries())
         for (let at = 0; at < size; at++) {
           const byte =
             channels === 3
-              ? pixels[4 * at + colour]!
+              ? pixels[4 * at + (bgr ? 2 - channel : channel)]!
               : // of 65536 parts, so that grey stays as it is
                 (19595 * pixels[4 * at]! + 38470 * pixels[4 * at + 1]! + 7471 * pixels[4 * at + 2]! + 32768) >> 16;
           data[isLast ? channels * at + channel : channel * size + at] = table[byte]!;
         }
-      }
       const extents = isLast ? [1, height, width, channels] : [1, channels, height, width];
       return { [name]: { dtype, shape: extents, data } };
     },
@@ -109,35 +102,9 @@ export function imageInput(model: OnnxModel, options: ImageOptions = {}): ImageI
 }
 
 type Entries = OnnxArray["data"] & { [at: number]: number };
-type Refuse = (problem: string) => never;
 
-/** Extents of the input, null where they are open. */
-function shapeOf({ name, shape }: OnnxModel["inputs"][number], asked: readonly number[] | undefined, refuse: Refuse) {
-  const extents = shape?.map((extent) => (typeof extent === "number" ? extent : null));
-  if (!asked) return extents ?? [null, null, null, null];
-  const fits =
-    !extents || (asked.length === extents.length && extents.every((one, at) => (one ?? asked[at]) === asked[at]));
-  if (!fits) refuse(`shape ${asked.join("×")}, and ${name} is ${extents.map((extent) => extent ?? "?").join("×")}`);
-  return asked;
-}
-
-/** The value of each byte, by channels. */
-function tablesOf(dtype: string, channels: number, options: ImageOptions, refuse: Refuse): Entries[] {
-  const { mean = 0, std = 1, bgr } = options;
-  if (bgr && channels === 1) refuse("the model takes grey images, which have no order of channels: leave bgr out");
-  if (dtype === "uint8" && (options.mean !== undefined || options.std !== undefined))
-    refuse("the model takes bytes as they are: leave mean and std out");
-  const of = (value: number | readonly number[], what: string, channel: number): number => {
-    const list = typeof value === "number" ? [value] : value;
-    if (list.length > channels) refuse(`${what} has ${list.length} numbers, and the model takes grey images: give one`);
-    return list[list.length > 1 ? channel : 0]!;
-  };
-  return Array.from({ length: channels }, (_, channel) => {
-    const [middle, width] = [of(mean, "mean", channel), of(std, "std", channel)];
-    const values = Array.from({ length: 256 }, (_, byte) => (dtype === "uint8" ? byte : (byte / 255 - middle) / width));
-    if (dtype === "float16" && values.some(isBeyondHalf)) refuse("mean and std lead to values beyond float16's 65504");
-    return ARRAYS[dtype]!(values) as Entries;
-  });
+function refuse(problem: string): never {
+  throw new TenfoldError(`imageInput: ${problem}`, { code: "INPUT" });
 }
 
 /** Names of files that browsers and the command read images from. */

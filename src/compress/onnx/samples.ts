@@ -122,7 +122,7 @@ function sampleAt(file: string, input: OnnxValue, array: NumericArray, index: nu
 }
 
 /** Whether a finite number becomes infinite as float16. */
-export const isBeyondHalf = (value: number): boolean => Number.isFinite(value) && Math.abs(value) >= 65520;
+const isBeyondHalf = (value: number): boolean => Number.isFinite(value) && Math.abs(value) >= 65520;
 
 /** Checks samples that a program hands in. */
 export function checkSamples(model: OnnxModel, samples: readonly OnnxFeeds[]): void {

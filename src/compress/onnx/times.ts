@@ -34,9 +34,9 @@ export class LayerTimes {
   ): Promise<{ original: number; candidates: FitCandidate[] }> {
     const step = Math.max(1, candidates.length / MOST_TIMED);
     const taken = candidates.filter((_, at) => Math.floor(at / step) !== Math.floor((at - 1) / step));
-    const key = JSON.stringify([site.op, site.shape, site.geometry, site.inputShape, site.dtype, site.parts]);
     const names = taken.map(({ scheme, ranks }) => `${scheme} ${ranks.join()}`).join(";");
-    const before = this.known.get(`${key} ${names}`);
+    const key = `${keyOf(site)} ${names}`;
+    const before = this.known.get(key);
     if (before)
       return { ...before, candidates: taken.map((one, at) => ({ ...one, time: before.candidates[at]!.time! })) };
     const original = await this.open(site, null);
@@ -64,8 +64,26 @@ export class LayerTimes {
       await original.release();
     }
     const result = { original: total, candidates: timed.map((one) => ({ ...one, time: one.time! * total })) };
-    this.known.set(`${key} ${names}`, result);
+    this.known.set(key, result);
     return result;
+  }
+
+  /** Milliseconds of a layer as it is, by itself: the least of several runs, which other work of the machine disturbs least. */
+  async alone(site: OnnxSite): Promise<number> {
+    const key = keyOf(site);
+    const before = this.known.get(key);
+    if (before) return before.original;
+    const session = await this.open(site, null);
+    const feeds = this.feeds(site);
+    const all: number[] = [];
+    try {
+      for (let round = 0; round <= ROUNDS; round++) all.push(await timeOf(session, feeds));
+    } finally {
+      await session.release();
+    }
+    const original = Math.min(...all);
+    this.known.set(key, { original, candidates: [] });
+    return original;
   }
 
   private feeds(site: OnnxSite): Record<string, OnnxArray> {
@@ -93,6 +111,10 @@ export class LayerTimes {
     return this.sessions(writeOnnx(part));
   }
 }
+
+/** The same for layers that are alike. */
+const keyOf = ({ op, shape, geometry, inputShape, dtype, parts }: OnnxSite): string =>
+  JSON.stringify([op, shape, geometry, inputShape, dtype, parts]);
 
 async function timeOf(session: OnnxSession, feeds: Record<string, OnnxArray>): Promise<number> {
   const start = performance.now();
