@@ -32,7 +32,12 @@ export async function filesOf({ items, files }: Pick<DataTransfer, "items" | "fi
   const entries = [...items].map((item) => item.webkitGetAsEntry?.() ?? null);
   if (!entries.some((entry) => entry?.isDirectory)) return dropped;
   const all: [path: string, file: File][] = [];
-  for (const entry of entries) if (entry) await walk(entry, all);
+  try {
+    for (const entry of entries) if (entry) await walk(entry, all);
+  } catch {
+    // the part says what it lacks
+    return dropped;
+  }
   return all.sort(([a], [b]) => (a < b ? -1 : Number(a > b))).map(([, file]) => file);
 }
 

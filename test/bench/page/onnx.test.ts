@@ -202,5 +202,7 @@ describe("what is dropped", () => {
     ]);
     expect(await dropped([file("/b"), file("/a")], [new File([], "b"), new File([], "a")])).toEqual(["b", "a"]);
     expect(await dropped([null], [new File([], "b")])).toEqual(["b"]);
+    const closed = Object.assign(file("/photos/a.jpg"), { file: (_: unknown, fail: () => void) => fail() });
+    expect(await dropped([directory("/photos", [closed])], [new File([], "photos")])).toEqual(["photos"]);
   });
 });
