@@ -3,7 +3,7 @@ import { html, render } from "lit-html";
 import { DeviceLostError, Engine } from "../../src/index.js";
 import { h } from "../../src/report/elements.js";
 import { loadDigits } from "./digits.js";
-import { FileDrops } from "./drops.js";
+import { FileDrops, filesOf } from "./drops.js";
 import { type Mount, type Mounted, mounting } from "./mount.js";
 import { lostNotice, noGpuNotice } from "./notices.js";
 import type { Context } from "./part.js";
@@ -133,7 +133,9 @@ addEventListener("drop", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   showDrag(false);
-  const dropped = [...event.dataTransfer!.files];
+  void filesOf(event.dataTransfer!).then(take);
+});
+function take(dropped: readonly File[]): void {
   if (!dropped.length) return;
   const isModel = dropped.some(({ name }) => /\.onnx$/i.test(name));
   // samples of a model are files of arrays, as tensors are
@@ -142,7 +144,7 @@ addEventListener("drop", (event) => {
   if (shown?.id === part) return;
   history.pushState(null, "", hashOf(part, { data: "file" }));
   void open();
-});
+}
 
 const contextOf = (): Context => ({
   hasGpu,

@@ -1,8 +1,8 @@
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Command, InvalidArgumentError } from "commander";
-import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxPlan, OnnxTarget } from "../compress/onnx/index.js";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { CompressedOnnx, CompressOnnxOptions, OnnxFeeds, OnnxTarget } from "../compress/onnx/index.js";
 import { percent } from "../experiments/figures.js";
 import { formatShape } from "../gpu/errors.js";
 import { readNpy, readNpz } from "../io/index.js";
@@ -14,14 +14,16 @@ import { table } from "../report/terminal.js";
 import { int8Words, versionTable } from "../report/versions.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
+import { channelsOption, type ImageWords, readImages, wordsOfImages } from "./images.js";
 import { readInput } from "./input.js";
 import { wholeFrom } from "./options.js";
+import { planText, readPlan } from "./plans.js";
 import { startProgress } from "./progress.js";
-import { importRuntime, type Runtime } from "./runtime.js";
+import { type OpenRuntime, openRuntime, RUNTIMES, type RuntimeName, runtimeOption } from "./runtime.js";
 import { shapeOption } from "./shapeOption.js";
 import { formatCount, formatSeconds, widthOf } from "./table.js";
 
-interface Options {
+interface Options extends ImageWords {
   calibration?: string;
   verify?: string;
   evaluate?: string;
@@ -30,7 +32,6 @@ interface Options {
   int8?: boolean;
   out?: string;
   json?: string;
-  shape?: Record<string, number[]>;
   fixedInputs?: boolean;
   refit: boolean;
   tune?: number;
@@ -39,6 +40,7 @@ interface Options {
   plan?: string;
   multiple?: number;
   patches?: number;
+  runtime: RuntimeName;
   threads: number;
   seed: number;
 }
@@ -50,6 +52,8 @@ type Written = string[][];
 export interface CompressReport extends Omit<CompressedOnnx, "bytes"> {
   file: string;
   out: string | null;
+  /** what the model ran in; null without samples */
+  runtime: RuntimeName | null;
   bytes: { before: number; after: number | null };
 }
 
@@ -65,14 +69,18 @@ export function addCompress(program: Command, context: Context): void {
     .command("compress")
     .description("make an ONNX model smaller and faster by low-rank layers")
     .argument("<model.onnx>", "the trained model; - is standard input")
-    .option("--calibration <file>", "samples: .npz, .npy, or a module that yields feeds")
+    .option("--calibration <file>", "samples: .npz, .npy, a folder of images, or a module that yields feeds")
     .option("--target <what>", "mult/2, size/2 or time/2; or error=0.05", targetOption)
     .option("--max-loss <number>", "the most that may be lost on samples not seen; alone: the smallest model", fraction)
     .option("--int8", "also quantise to int8; alone, nothing else")
     .option("--out <file>", "where the compressed model goes; written whole or not at all")
     .option("--verify <file>", "samples for the last word, instead of a fifth of the calibration")
     .option("--evaluate <metric.mjs>", "a module with your metric: export default (run) => number; larger is better")
-    .option("--shape <name=extents>", "extents of an open input, where there are no samples", shapeOption)
+    .option("--mean <numbers>", "of images, (byte ÷ 255 − mean) ÷ std: one or three", channelsOption())
+    .option("--std <numbers>", "of images; 1/255 gives values from 0 to 255", channelsOption(0))
+    .addOption(new Option("--resize <how>", "of images (default: crop)").choices(["crop", "stretch"]))
+    .option("--bgr", "of images: blue first")
+    .option("--shape <name=extents>", "extents of an open input, for images or without samples", shapeOption)
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
     .option("--no-refit", "do not fit layers again in order")
     .option("--tune <steps>", "then learn the original's outputs on the samples; Ctrl-C keeps the best", wholeFrom(1))
@@ -81,7 +89,8 @@ export function addCompress(program: Command, context: Context): void {
     .option("--ablation", "also measure what each step brings, from the weights alone on")
     .option("--multiple <number>", "ranks are multiples of this", wholeFrom(1), 8)
     .option("--patches <number>", "the most patches of a layer that moments are taken of", wholeFrom(1), 32_000)
-    .option("--threads <number>", "of the runtime; 0: as it likes", wholeFrom(0), 0)
+    .addOption(runtimeOption())
+    .option("--threads <number>", "of the runtime; 0: as node likes, 1 in wasm", wholeFrom(0), 0)
     .option("--seed <number>", "of the order of samples", wholeFrom(0), 0)
     .option("--json <file>", "also write everything as JSON; - to standard output")
     .addHelpText(
@@ -90,14 +99,18 @@ export function addCompress(program: Command, context: Context): void {
         "",
         "Convolutions and products become chains of smaller ones, with the least error of",
         "their outputs on the calibration samples. The file has the same inputs and",
-        "outputs, and plain operators that every runtime has. It needs onnxruntime-node:",
-        "npm install onnxruntime-node.",
+        "outputs, and plain operators that every runtime has. It needs onnxruntime-node",
+        "(npm install onnxruntime-node), or onnxruntime-web for --runtime wasm.",
         "",
         "Calibration samples must hold every kind of input that the model will meet: 32",
         "or more. What they lack is lost, and nothing in them shows it. A .npz file has",
         "an array for each input, samples along the first axis; samples of other shapes",
         "go into NAME.0, NAME.1, … A module exports an array or a generator of feeds by",
         "default: { x: { dtype: 'float32', shape: [1, 3, 224, 224], data } }.",
+        "",
+        "Images of a folder (.jpg, .png, .webp, .avif, .gif) become as large as the",
+        "model's input: the shorter side fits, and the middle is taken. They need sharp:",
+        "npm install sharp. --mean and --std are in the model's order of channels.",
         "",
         "--tune 1500 wins back some of what was lost, where the network, or a part of it,",
         "is made of layers that tenfold has. It needs hundreds of samples and minutes.",
@@ -111,6 +124,8 @@ export function addCompress(program: Command, context: Context): void {
         "  tenfold compress model.onnx --calibration samples.npz --max-loss 0.01 \\",
         "    --out small.onnx",
         "  tenfold compress model.onnx --calibration feeds.mjs --target time/2",
+        "  tenfold compress model.onnx --calibration photos/ --target mult/2 \\",
+        "    --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out small.onnx",
         "  tenfold compress model.onnx --calibration samples.npz --int8 --out small.onnx",
         "  tenfold compress model.onnx --target size/2 --shape x=1x3x224x224",
       ].join("\n"),
@@ -137,8 +152,21 @@ function fraction(text: string): number {
 }
 
 async function compress(file: string, options: Options, context: Context, written: Written): Promise<void> {
-  const { calibration, verify, evaluate, target, maxLoss, int8, out, json, shape, fixedInputs, seed, threads } =
-    options;
+  const {
+    calibration,
+    verify,
+    evaluate,
+    target,
+    maxLoss,
+    int8,
+    out,
+    json,
+    shape,
+    fixedInputs,
+    seed,
+    threads,
+    runtime,
+  } = options;
   if (!target && maxLoss === undefined && !int8)
     throw new InputError(
       "compress: needs --target, as in --target mult/2, or --max-loss, as in --max-loss 0.01, or --int8",
@@ -162,7 +190,11 @@ async function compress(file: string, options: Options, context: Context, writte
   const external = externalFiles(dirname(file));
   const model = readOnnx(bytes, { file, external });
   const size = bytes.length + externalSize(model);
-  const read = (name: string): Promise<OnnxFeeds[]> => readSamples(name, model, samplesOf);
+  const folders = [calibration, verify].filter((name) => name && isFolder(name));
+  const [word] = wordsOfImages({ ...options, shape: undefined });
+  if (word && !folders.length) throw new InputError(`compress: ${word} is of images, and there is no folder of them`);
+  const read = (name: string): Promise<OnnxFeeds[]> =>
+    isFolder(name) ? readImages(name, model, options, context) : readSamples(name, model, samplesOf);
   const more: Partial<CompressOnnxOptions> = {
     ...(target && { target }),
     ...(maxLoss !== undefined && { maxLoss }),
@@ -177,25 +209,24 @@ async function compress(file: string, options: Options, context: Context, writte
   };
   const { plan } = options;
   if (plan !== undefined) {
-    const before = readPlan(plan);
+    const before = readPlan(plan, runtime);
     if (before) more.plan = before;
-    more.onPlan = (now) => outputs.write(plan, `${JSON.stringify(now)}\n`);
+    more.onPlan = (now) => outputs.write(plan, planText(now, runtime));
   }
   if (calibration) {
     more.calibration = await read(calibration);
     more.beside = true;
     if (verify) more.verification = await read(verify);
     if (evaluate) more.evaluate = await metricOf(evaluate);
-    let runtime: Runtime;
+    let opened: OpenRuntime;
     try {
-      runtime = await (context.loadRuntime ?? importRuntime)();
+      opened = await openRuntime(runtime, threads, context.loadRuntime);
     } catch (error) {
       throw new InputError(
-        `compress: calibration runs the model in onnxruntime-node: npm install onnxruntime-node (${firstLine(error)})`,
+        `compress: calibration runs the model in ${RUNTIMES[runtime]}: npm install ${RUNTIMES[runtime]} (${firstLine(error)})`,
       );
     }
-    const settings = { executionProviders: ["cpu"], ...(threads && { intraOpNumThreads: threads }) };
-    more.session = runtimeSessions(runtime as Parameters<typeof runtimeSessions>[0], settings);
+    more.session = runtimeSessions(opened.runtime as Parameters<typeof runtimeSessions>[0], opened.settings);
   }
   const start = performance.now();
   let adapter = "";
@@ -225,7 +256,7 @@ async function compress(file: string, options: Options, context: Context, writte
   if (json) {
     const report: CompressReport = {
       ...result,
-      ...{ file, out: result.bytes ? (out ?? null) : null },
+      ...{ file, out: result.bytes ? (out ?? null) : null, runtime: calibration ? runtime : null },
       bytes: { before: size, after: result.bytes?.length ?? null },
     };
     outputs.write(json, `${JSON.stringify(report, null, 2)}\n`);
@@ -256,6 +287,8 @@ async function compress(file: string, options: Options, context: Context, writte
   // a wish that was not fulfilled is a failure for scripts
   if (!result.bytes) throw new InputError(`compress: nothing was written: ${result.reason}`);
 }
+
+const isFolder = (name: string): boolean => statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
 /** The same command with another target. */
 function commandFor(file: string, written: Written, target: string): string {
@@ -291,17 +324,7 @@ async function readSamples(
       return samples;
     }
     default:
-      throw new InputError(`${file}: samples are read from .npz, .npy, .mjs or .js`);
-  }
-}
-
-/** The plan of an earlier call; null where the file does not exist yet. */
-function readPlan(file: string): OnnxPlan | null {
-  if (!existsSync(file)) return null;
-  try {
-    return JSON.parse(new TextDecoder().decode(readBytes(file))) as OnnxPlan;
-  } catch (error) {
-    throw new InputError(`${file}: is no plan of tenfold compress (${firstLine(error)}); remove it to begin anew`);
+      throw new InputError(`${file}: samples are read from .npz, .npy, .mjs, .js, or a folder of images`);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { type Engine, TenfoldError } from "../gpu/index.js";
 import { type OpenOptions, openEngine } from "../node/open.js";
 import type { Shards } from "../sources/index.js";
-import type { Runtime } from "./runtime.js";
+import type { LoadRuntime } from "./runtime.js";
 
 /** A stream that a command writes to: process.stdout, process.stderr, or a test's. */
 export interface Output {
@@ -22,8 +22,8 @@ export interface Context {
   env: Readonly<Record<string, string | undefined>>;
   /** aborts at the first Ctrl-C */
   signal: AbortSignal;
-  /** imports the runtime of ONNX models; onnxruntime-node by default. Tests have another */
-  loadRuntime?: (() => Promise<Runtime>) | undefined;
+  /** imports the runtime of ONNX models; tests have another */
+  loadRuntime?: LoadRuntime | undefined;
   /** where the tensor is with workers of a cluster: connects with them, in place of opening a file */
   openShards?: (() => Promise<Shards>) | undefined;
   /** calls `work` with an engine and destroys the engine afterwards; tests pass an engine that they share */

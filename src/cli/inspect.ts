@@ -8,6 +8,7 @@ import { type Context, InputError } from "./context.js";
 import { openOutputs } from "./files.js";
 import { isStandardInput, readInput } from "./input.js";
 import { type MeasuredTimes, measureTimes } from "./inspectTimes.js";
+import { RUNTIMES, type RuntimeName, runtimeOption } from "./runtime.js";
 import { shapeOption } from "./shapeOption.js";
 import { formatCount, widthOf } from "./table.js";
 
@@ -16,6 +17,7 @@ interface Options {
   smallest: number;
   fixedInputs?: boolean;
   time?: boolean;
+  runtime: RuntimeName;
   json?: string;
 }
 
@@ -33,6 +35,8 @@ export interface InspectReport {
     time: number | null;
   })[];
   leftAlone: LeftAlone[];
+  /** what times are of; null where they were not measured */
+  runtime: RuntimeName | null;
   /** why times are missing; null where they were measured */
   timesMissing: string | null;
 }
@@ -57,7 +61,8 @@ export function addInspect(program: Command, context: Context): void {
       SMALLEST,
     )
     .option("--fixed-inputs", "take weights that are listed as inputs as they are")
-    .option("--time", "also measure each layer's share of time, in onnxruntime-node")
+    .option("--time", "also measure each layer's share of time, on one thread")
+    .addOption(runtimeOption())
     .option("--json <file>", "also write everything as JSON; - to standard output")
     .addHelpText(
       "after",
@@ -67,10 +72,12 @@ export function addInspect(program: Command, context: Context): void {
         "share of the model's weights and multiplications. Multiplications need the",
         "extents of the inputs; an open first extent, the batch, is taken as 1.",
         "Nothing is calibrated and no GPU is used.",
+        "--time needs onnxruntime-node, or onnxruntime-web for --runtime wasm.",
         "",
         "Examples:",
         "  tenfold inspect model.onnx",
         "  tenfold inspect model.onnx --shape x=1x3x48x320",
+        "  tenfold inspect model.onnx --time --runtime wasm",
         "  tenfold inspect model.onnx --json - | jq '.sites[].name'",
       ].join("\n"),
     )
@@ -84,7 +91,7 @@ function parsePercent(text: string): number {
 }
 
 async function inspect(file: string, options: Options, context: Context): Promise<void> {
-  const { smallest, fixedInputs = false, json, time = false } = options;
+  const { smallest, fixedInputs = false, json, time = false, runtime } = options;
   const outputs = openOutputs(context, { json }, file);
   const bytes = await readInput(file, context);
   // no other command needs it
@@ -96,10 +103,14 @@ async function inspect(file: string, options: Options, context: Context): Promis
   const { shapes, assumed, open } = inputShapes(model, options.shape ?? {});
   const report = onnxSites(model, { shapes, smallest: smallest / 100, fixedInputs });
   const times = time
-    ? await measureTimes(isStandardInput(file) ? bytes : file, model, shapes)
+    ? await measureTimes(
+        runtime,
+        { file: isStandardInput(file) ? bytes : file, model, sites: report.sites, shapes },
+        context.loadRuntime,
+      )
     : "pass --time to measure it";
   const measured = typeof times === "string" ? null : times;
-  if (json) outputs.write(json, `${JSON.stringify(reportOf(model, report, times), null, 2)}\n`);
+  if (json) outputs.write(json, `${JSON.stringify(reportOf(model, report, times, runtime), null, 2)}\n`);
   const { print } = outputs;
   const width = widthOf(print);
   const line = (text: string): unknown => print.write(table([[text]], { width }));
@@ -128,7 +139,11 @@ async function inspect(file: string, options: Options, context: Context): Promis
       ? ["--fixed-inputs takes weights that are inputs as they are"]
       : []),
     ...(time && !measured ? [`time was not measured: ${times as string}`] : []),
-    ...(measured ? [`time: ${measured.total.toPrecision(3)} ms a run on the CPU of onnxruntime-node, one thread`] : []),
+    ...(measured
+      ? [
+          `time: ${measured.total.toPrecision(3)} ms a run in ${RUNTIMES[runtime]}${runtime === "node" ? " on the CPU" : ""}, one thread`,
+        ]
+      : []),
     ...(model.proto.functions.length
       ? [`${model.proto.functions.length} functions of the model were not looked into`]
       : []),
@@ -270,6 +285,7 @@ function reportOf(
   model: OnnxModel,
   { sites, leftAlone, totals }: OnnxSites,
   times: MeasuredTimes | string,
+  runtime: RuntimeName,
 ): InspectReport {
   const measured = typeof times === "string" ? null : times;
   return {
@@ -284,6 +300,7 @@ function reportOf(
       };
     }),
     leftAlone,
+    runtime: measured && runtime,
     timesMissing: measured ? null : (times as string),
   };
 }

@@ -264,7 +264,7 @@ describe("tenfold compress", () => {
     const text = path("samples.txt");
     writeFileSync(text, "1 2 3");
     expect((await compress(model, "--target", "mult/2", "--calibration", text)).stderr).toContain(
-      "samples are read from .npz, .npy, .mjs or .js",
+      "samples are read from .npz, .npy, .mjs, .js, or a folder of images",
     );
     const empty = path("empty.mjs");
     writeFileSync(empty, "export default [];");

@@ -82,6 +82,25 @@ describe("tenfold inspect", () => {
     expect(stdout).toContain("time was not measured: it needs onnxruntime-node: npm install onnxruntime-node");
   });
 
+  it("takes times in WebAssembly, each layer by itself", async () => {
+    const file = join(folder, "times.json");
+    const network = join(import.meta.dirname, "../fixtures/networks/vgg.onnx");
+    const { code, stdout } = await inspect(network, "--time", "--runtime", "wasm", "--json", file);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/time: [\d.]+ ms a run in onnxruntime-web, one thread/);
+    expect(stdout.replace(/\s+/g, " ")).toMatch(/several taps: [\d.]+ % of time here/);
+    const report = JSON.parse(readFileSync(file, "utf8")) as InspectReport;
+    expect(report).toMatchObject({ runtime: "wasm", timesMissing: null });
+    const shares = report.sites.map(({ time }) => time!);
+    expect(shares.length).toBeGreaterThan(4);
+    expect(shares.every((share) => share > 0)).toBe(true);
+    expect(shares.reduce((a, b) => a + b)).toBeLessThan(1 + 1e-9);
+    const missing = await command(["inspect", network, "--time", "--runtime", "wasm"], {
+      ...{ withEngine, loadRuntime: () => Promise.reject(new Error("not found")) },
+    });
+    expect(missing.stdout).toContain("it needs onnxruntime-web: npm install onnxruntime-web");
+  });
+
   it("answers wrong input with one line", async () => {
     writeFileSync(join(folder, "no.onnx"), "no model at all");
     const cases: [string[], string][] = [
@@ -91,6 +110,7 @@ describe("tenfold inspect", () => {
       [[fixture("old.onnx"), "--shape", "x"], "It needs a name and extents, as in x=1x3x224x224."],
       [[fixture("old.onnx"), "--shape", "x=1x2"], 'shape 1,2 of "x": needs 2×3×5×5'],
       [[fixture("old.onnx"), "--smallest", "101"], "It needs a number from 0 to 100."],
+      [[fixture("old.onnx"), "--runtime", "cuda"], "It needs node or wasm."],
     ];
     for (const [argv, expected] of cases) {
       const { code, stdout, stderr } = await inspect(...argv);
@@ -140,7 +160,7 @@ describe("times of a runtime", () => {
       },
     };
     const measure = (shapes: Record<string, number[]>, loaded: unknown) =>
-      measureTimes("old.onnx", model, shapes, async () => loaded as never);
+      measureTimes("node", { file: "old.onnx", model, sites: [], shapes }, async () => loaded as never);
     expect(await measure({ x: [2, 3, 5, 5] }, runtime)).toMatchObject({ total: 0.25 });
     expect(runs).toHaveLength(5);
     expect(runs[0]).toMatchObject({ x: { type: "float32", dims: [2, 3, 5, 5] } });

@@ -1,5 +1,6 @@
 /** The part Compress of the demo page: `vitest run --mode demo test/demo/compress`. */
 import { readFileSync } from "node:fs";
+import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { type NumericArray, writeNpz } from "../../src/index.js";
 import { readMnistData } from "../../src/node/index.js";
@@ -413,6 +414,78 @@ describe("a network of one's own", () => {
     await page.waitForFunction(() => /words\.npz/.test(document.querySelector(".problem")?.textContent ?? ""));
     expect((await versions()).length).toBe(2);
     await expectForEveryone();
+  });
+
+  it("takes images for samples: as their values in a .npz, or with a mean and a std", RETRIED, async () => {
+    const write = async (label: string, text: string): Promise<void> => {
+      const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
+      await input!.evaluate((element, value) => {
+        (element as HTMLInputElement).value = value;
+        element.dispatchEvent(new Event("change", { bubbles: true }));
+      }, text);
+    };
+    const reads = (samples: number, name: RegExp) =>
+      page.waitForFunction(
+        (count, source) => {
+          const model = document.querySelector<HTMLElement>("#model");
+          return model?.dataset.samples === String(count) && new RegExp(source).test(model.textContent!);
+        },
+        { timeout: 60_000 },
+        samples,
+        name.source,
+      );
+    const problem = (): Promise<string | null> => page.$eval(".problem", (box) => box.textContent);
+    const network = new Uint8Array(readFileSync(NETWORK));
+    const count = 40;
+    const { images } = readMnistData();
+    const pictures: [string, Uint8Array][] = [];
+    for (let at = 0; at < count; at++) {
+      const raw = { width: 28, height: 28, channels: 1 } as const;
+      const png = await sharp(images.subarray(784 * (9000 + at), 784 * (9001 + at)), { raw })
+        .png()
+        .toBuffer();
+      pictures.push([`digit-${at + 10}.png`, new Uint8Array(png)]);
+    }
+    await visit("kernels");
+    await drop([
+      ["mine.onnx", network],
+      ["digits.npz", writeNpz([["digits", digits(9000, count)]])],
+    ]);
+    await reads(count, /digits\.npz/);
+    // without int8
+    await page.$eval(".control.check input", (box) => (box as HTMLElement).click());
+    await again("Compress");
+    const [, arrays] = await versions();
+    // in another order than that of their names
+    await drop([["broken.png", new Uint8Array(99).fill(7)]]);
+    await page.waitForFunction(() =>
+      document.querySelector(".problem")?.textContent?.includes("broken.png: is no image"),
+    );
+    await drop(pictures.toReversed());
+    await reads(count, /your images/);
+    expect((await versions()).length).toBe(0);
+    await again("Compress");
+    const [, low] = await versions();
+    expect({ ...low, text: "" }).toEqual({ ...arrays, text: "" });
+    expect(low!.error).not.toBe("");
+
+    await write("Mean of images", "0.5,0.5,0.5");
+    await page.waitForSelector(".problem");
+    expect(await problem()).toContain("so mean and std are one number each");
+    await write("Mean of images", "nothing");
+    await page.waitForFunction(() => /no number: nothing and 1/.test(document.querySelector(".problem")!.textContent!));
+    expect(await page.$("button.run[disabled]")).not.toBeNull();
+    await write("Mean of images", "0.1307");
+    await write("Std of images", "0.3081");
+    await reads(count, /your images/);
+    expect(await page.$(".problem")).toBeNull();
+    await again("Compress");
+    const [, scaled] = await versions();
+    expect(scaled!.error).not.toBe(low!.error);
+    await expectForEveryone();
+    await press("Random inputs: time only");
+    await reads(0, /none: random inputs/);
+    expect(await page.$("::-p-xpath(//label[contains(., 'Mean of images')])")).toBeNull();
   });
 
   // 100 MB: test/slow/largeModel.test.ts

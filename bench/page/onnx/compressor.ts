@@ -1,5 +1,5 @@
 /** The worker that compresses, asked one thing at a time. */
-import type { FromCompressor, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
+import type { FromCompressor, ImageSettings, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
 
 type Told<T extends FromCompressor["type"]> = Extract<FromCompressor, { type: T }>;
 
@@ -57,6 +57,22 @@ export class Compressor {
   /** Samples that the page has made. */
   async samples(shape: readonly number[], data: Float32Array<ArrayBuffer>, signal: AbortSignal): Promise<number> {
     return (await this.#ask({ type: "samples", shape, data }, "sampled", signal)).count;
+  }
+
+  /**
+   * Images, which replace samples of before at once.
+   *
+   * @param onDecoded told how many are done
+   */
+  async images(
+    files: readonly File[],
+    images: ImageSettings,
+    shapes: Job["shapes"],
+    signal: AbortSignal,
+    onDecoded: (count: number) => void,
+  ): Promise<number> {
+    const take = (told: FromCompressor): void => void (told.type === "decoded" && onDecoded(told.count));
+    return (await this.#ask({ type: "images", files, images, shapes }, "sampled", signal, take)).count;
   }
 
   /** Random inputs again. */

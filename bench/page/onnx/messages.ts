@@ -66,6 +66,17 @@ export interface Version {
   isLowRank: boolean;
 }
 
+/** How images become samples. */
+export interface ImageSettings {
+  /** of values from 0 to 1, one number or three in the model's order of channels */
+  mean: readonly number[];
+  std: readonly number[];
+  /** blue first */
+  bgr: boolean;
+  /** all of an image, in place of its middle */
+  stretch: boolean;
+}
+
 /** What is asked for. */
 export interface Job {
   target: Pick<OnnxTarget, "multiplications" | "weights" | "time">;
@@ -91,12 +102,14 @@ export type ToCompressor =
   | { type: "sample"; file: Blob; name: string }
   /** samples that the page has made; `null`: random inputs again */
   | { type: "samples"; shape: readonly number[]; data: Float32Array<ArrayBuffer> }
+  | { type: "images"; files: readonly File[]; images: ImageSettings; shapes: Job["shapes"] }
   | { type: "forget" }
   | { type: "compress"; job: Job }
   | { type: "abort" };
 
 export type FromCompressor =
   | { type: "opened"; model: ModelInfo }
+  | { type: "decoded"; count: number }
   | { type: "sampled"; count: number }
   | { type: "progress"; done: number; words: string; layer: string | null }
   | { type: "version"; version: Version }

@@ -1,12 +1,24 @@
 /** A network of one's own: an ONNX file is read, compressed in a worker, and handed out. */
 
+import { isImageName } from "../../../src/compress/onnx/images.js";
 import { PIXELS } from "../../../src/experiments/digits.js";
 import { saveFile } from "../controls.js";
 import type { Context, Part, Run, Store } from "../part.js";
 import { messageOf, Runner, type Tell } from "../runner.js";
 import { Compressor } from "./compressor.js";
 import type { Version } from "./messages.js";
-import { canRun, type Event, initial, jobOf, type State, shapesOf, update, written } from "./state.js";
+import {
+  canRun,
+  type Event,
+  imagesOf,
+  initial,
+  jobOf,
+  type Settings,
+  type State,
+  shapesOf,
+  update,
+  written,
+} from "./state.js";
 import { type Actions, createView } from "./view.js";
 
 /** a small trained network, which the tests have too */
@@ -14,6 +26,17 @@ const MODEL = new URL("../../../test/fixtures/networks/vgg.onnx", import.meta.ur
 /** images of digits for the example: the last ones, which it has not learnt from */
 const SAMPLES = 160;
 const EXAMPLE = "a digit recogniser";
+
+/** what of the settings says how images are read */
+const howOf = ({ mean, std, bgr, resize }: Settings): string => JSON.stringify([mean, std, bgr, resize]);
+
+/** Images among files, in the order of their paths: that of a folder's files is as the system likes. */
+function sortedImages(files: readonly File[]): File[] {
+  const place = ({ webkitRelativePath, name }: File): string => webkitRelativePath || name;
+  return files
+    .filter(({ name }) => isImageName(name))
+    .sort((a, b) => (place(a) < place(b) ? -1 : Number(place(a) > place(b))));
+}
 
 export class OnnxRun implements Run, Actions {
   readonly #runner: Runner;
@@ -23,6 +46,9 @@ export class OnnxRun implements Run, Actions {
   /** what is open, and the shapes that it was looked at with */
   #open = "";
   #shapes = "";
+  /** images at hand, and how they were read last */
+  #images: readonly File[] = [];
+  #decoded = "";
 
   constructor(
     private readonly store: Store<State, Event>,
@@ -49,7 +75,21 @@ export class OnnxRun implements Run, Actions {
       const shapes = shapesOf(this.store.state);
       if (!shapes) return;
       this.#shapes = settings.shapes;
-      void this.#reading.run((signal) => this.#told(async () => this.#look(shapes, signal)));
+      void this.#reading.run((signal, tell) =>
+        this.#told(async () => {
+          await this.#look(shapes, signal);
+          if (this.#images.length) await this.#decode(signal, tell);
+          return "";
+        }),
+      );
+    } else if (model && this.#images.length && howOf(settings) !== this.#decoded) {
+      this.#decoded = howOf(settings);
+      void this.#reading.run((signal, tell) =>
+        this.#told(async () => {
+          await this.#decode(signal, tell);
+          return "";
+        }),
+      );
     }
   }
 
@@ -58,9 +98,12 @@ export class OnnxRun implements Run, Actions {
     const { state, send } = this.store;
     const model = files.find(({ name }) => /\.onnx$/i.test(name));
     const samples = files.find(({ name }) => /\.np[yz]$/i.test(name));
-    const beside = files.filter((file) => file !== model && file !== samples);
-    if (!model && !(samples && state.model)) {
-      const words = samples ? "These are samples, and there is no model yet." : "No ONNX model is among these files.";
+    // arrays are what the model takes as it is
+    const images = samples ? [] : sortedImages(files);
+    const beside = files.filter((file) => file !== model && file !== samples && !images.includes(file));
+    const has = samples !== undefined || images.length > 0;
+    if (!model && !(has && state.model)) {
+      const words = has ? "These are samples, and there is no model yet." : "No ONNX model is among these files.";
       send({ type: "problem", problem: { words, advice: "Drop a file that ends with .onnx." } });
       return;
     }
@@ -73,6 +116,8 @@ export class OnnxRun implements Run, Actions {
       this.#told(async () => {
         if (model) await this.#read(model, model.name, beside, signal, tell);
         if (samples) await this.#sample(samples, signal, tell);
+        this.#keep(images);
+        if (images.length) await this.#decode(signal, tell);
         return "";
       }),
     );
@@ -80,6 +125,7 @@ export class OnnxRun implements Run, Actions {
 
   /** Random inputs again. */
   forget(): void {
+    this.#keep([]);
     this.store.send({ type: "samples", samples: null });
     void this.#reading.run((signal) =>
       this.#told(async () => {
@@ -112,12 +158,32 @@ export class OnnxRun implements Run, Actions {
     this.store.send({ type: "model", model });
   }
 
-  async #look(shapes: Record<string, readonly number[]>, signal: AbortSignal): Promise<string> {
+  /** Images at hand, which are read for the settings of now, and again where these change. */
+  #keep(images: readonly File[]): void {
+    this.#images = images;
+    this.#decoded = howOf(this.store.state.settings);
+    this.store.send({ type: "images", count: images.length });
+  }
+
+  async #decode(signal: AbortSignal, tell: Tell): Promise<void> {
+    const files = this.#images;
+    const images = imagesOf(this.store.state.settings);
+    const shapes = shapesOf(this.store.state);
+    this.store.send({ type: "samples", samples: null });
+    // the page says what is wrong with the numbers
+    if (!images || !shapes) return;
+    const told = (count: number): void => tell(count / files.length, `Reading images: ${count} of ${files.length}…`);
+    told(0);
+    await this.#runner.stop();
+    const count = await this.#worker().images(files, images, shapes, signal, told);
+    this.store.send({ type: "samples", samples: { name: "your images", count } });
+  }
+
+  async #look(shapes: Record<string, readonly number[]>, signal: AbortSignal): Promise<void> {
     const { samples } = this.store.state;
     const model = await this.#worker().inspect(shapes, signal);
     this.store.send({ type: "model", model });
     this.store.send({ type: "samples", samples });
-    return "";
   }
 
   async #sample(file: File, signal: AbortSignal, tell: Tell): Promise<void> {
@@ -127,6 +193,7 @@ export class OnnxRun implements Run, Actions {
   }
 
   async #example(signal: AbortSignal, tell: Tell): Promise<string> {
+    this.#keep([]);
     this.store.send({ type: "model", model: null });
     tell(0, "Loading a digit recogniser and its samples…");
     const [response, digits] = await Promise.all([fetch(MODEL), this.context.digits()]);

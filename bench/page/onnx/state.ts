@@ -1,12 +1,13 @@
 /** A network of one's own, as values: the model, the samples, the budget, and the versions that were made. */
 
+import { parseChannels } from "../../../src/compress/onnx/images.js";
 import type { WorstSample } from "../../../src/report/compressionPage.js";
 import { count, percent } from "../../../src/report/elements.js";
 import { lossOf, mostLoss } from "../../../src/report/versions.js";
 import { bytes } from "../bytes.js";
 import type { Change, Moved } from "../part.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
-import type { Job, ModelInfo, Version } from "./messages.js";
+import type { ImageSettings, Job, ModelInfo, Version } from "./messages.js";
 import { parseShapes } from "./shapes.js";
 
 export type Cost = "multiplications" | "weights" | "time";
@@ -26,7 +27,18 @@ export interface Settings {
   int8: boolean;
   /** of inputs that the model leaves open, as the user wrote them */
   shapes: string;
+  /** of images, as the user wrote them */
+  mean: string;
+  std: string;
+  bgr: boolean;
+  resize: Resize;
 }
+
+export type Resize = "crop" | "stretch";
+export const RESIZES: readonly (readonly [Resize, string])[] = [
+  ["crop", "their middle"],
+  ["stretch", "all of them, stretched"],
+];
 
 export interface Problem {
   words: string;
@@ -40,6 +52,8 @@ export interface State {
   model: ModelInfo | null;
   /** null: random inputs, for the time alone */
   samples: { name: string; count: number } | null;
+  /** images at hand, which are samples once they are read */
+  images: number;
   versions: readonly Version[];
   /** the version whose layers are shown */
   chosen: string | null;
@@ -57,6 +71,7 @@ export type Event =
   | { type: "slide"; ratio: number }
   | { type: "model"; model: ModelInfo | null }
   | { type: "samples"; samples: State["samples"] }
+  | { type: "images"; count: number }
   | { type: "began" }
   | { type: "layer"; layer: string | null }
   | { type: "version"; version: Version }
@@ -74,15 +89,23 @@ export function parse(query: URLSearchParams): Settings {
     ratio: ratio >= RATIO.min && ratio <= RATIO.max ? ratio : 2,
     int8: query.get("int8") !== "no",
     shapes: query.get("shapes") ?? "",
+    mean: query.get("mean") ?? "0",
+    std: query.get("std") ?? "1",
+    bgr: query.get("bgr") === "yes",
+    resize: query.get("resize") === "stretch" ? "stretch" : "crop",
   };
 }
 
-export const written = ({ data, cost, ratio, int8, shapes }: Settings): Record<string, string> => ({
+export const written = ({ data, cost, ratio, int8, shapes, ...images }: Settings): Record<string, string> => ({
   data,
   ratio: String(ratio),
   ...(cost === "multiplications" ? {} : { cost }),
   ...(int8 ? {} : { int8: "no" }),
   ...(shapes ? { shapes } : {}),
+  ...(images.mean === "0" ? {} : { mean: images.mean }),
+  ...(images.std === "1" ? {} : { std: images.std }),
+  ...(images.bgr ? { bgr: "yes" } : {}),
+  ...(images.resize === "crop" ? {} : { resize: images.resize }),
 });
 
 const EMPTY = { model: null, samples: null, versions: [], chosen: null, layer: null, seen: new Set<string>() };
@@ -90,7 +113,7 @@ const EMPTY = { model: null, samples: null, versions: [], chosen: null, layer: n
 /** What was made stays with the worker, which is gone where the part was left. */
 export const initial = (query: URLSearchParams): State => ({
   ...EMPTY,
-  ...{ settings: parse(query), sliding: null, problem: null, reading: IDLE, task: IDLE },
+  ...{ settings: parse(query), sliding: null, images: 0, problem: null, reading: IDLE, task: IDLE },
 });
 
 export function update(state: State, event: Event): State {
@@ -105,6 +128,8 @@ export function update(state: State, event: Event): State {
       return { ...state, ...EMPTY, model: event.model, problem: null };
     case "samples":
       return { ...state, versions: [], chosen: null, samples: event.samples, problem: null };
+    case "images":
+      return { ...state, images: event.count };
     case "began":
       return { ...state, problem: null, layer: null, seen: new Set() };
     case "layer":
@@ -149,6 +174,12 @@ export const shapesOf = ({ settings, model }: Pick<State, "settings" | "model">)
     model.inputs.map(({ name }) => name),
   );
 
+/** How images become samples; null where a text is none. */
+export function imagesOf({ mean: first, std: second, bgr, resize }: Settings): ImageSettings | null {
+  const [mean, std] = [parseChannels(first), parseChannels(second)];
+  return mean && std?.every((one) => one > 0) ? { mean, std, bgr, stretch: resize === "stretch" } : null;
+}
+
 export function jobOf(state: State): Job {
   const { settings, versions } = state;
   const { cost, ratio, int8 } = settings;
@@ -169,6 +200,11 @@ export function obstacle(state: State): Problem | null {
     return {
       words: `${JSON.stringify(settings.shapes)} is no shape of ${model.inputs.map(({ name }) => name).join(", ")}.`,
       advice: "Write it as x=1x3x224x224, with ; between several inputs.",
+    };
+  if (state.images && !imagesOf(settings))
+    return {
+      words: `The mean or the standard deviation of images is no number: ${settings.mean} and ${settings.std}.`,
+      advice: "Write one number or three, as in 0.485,0.456,0.406 or 1/255.",
     };
   if (samples) return null;
   if (model.open.length)

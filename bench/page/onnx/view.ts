@@ -28,6 +28,7 @@ import {
   obstacle,
   type Problem,
   RATIO,
+  RESIZES,
   ratioOf,
   type State,
   verdict,
@@ -63,7 +64,8 @@ export function createView(send: Send, run: Actions): View<State> {
 }
 
 function modelCard(state: State, send: Send, run: Actions): TemplateResult {
-  const { settings, model, samples, reading, problem } = state;
+  const { settings, model, samples, reading, problem, images } = state;
+  const change = (values: Partial<State["settings"]>): void => send({ type: "change", values });
   const isFile = settings.data === "file";
   const links = networkLinks(settings.data, (data) => `#onnx?${new URLSearchParams(written({ ...settings, data }))}`);
   const pick = (event: DomEvent): void => {
@@ -73,8 +75,9 @@ function modelCard(state: State, send: Send, run: Actions): TemplateResult {
     input.value = "";
     if (files.length) run.open(files);
   };
+  // the button's, which stands in front of it
   const press = (event: DomEvent): void =>
-    (event.currentTarget as HTMLElement).parentElement!.querySelector<HTMLInputElement>("input[type=file]")!.click();
+    ((event.currentTarget as HTMLElement).previousElementSibling as HTMLInputElement).click();
   const asks = model?.inputs.some(({ shape }) => !shape?.slice(1).every((extent) => typeof extent === "number"));
   return html`
     <section class="card" aria-label="Model">
@@ -82,11 +85,17 @@ function modelCard(state: State, send: Send, run: Actions): TemplateResult {
       ${
         isFile
           ? html`<div class="drop">
-              <input type="file" hidden multiple accept=".onnx,.data,.npz,.npy" @change=${pick} />
+              <input type="file" hidden multiple accept=".onnx,.data,.npz,.npy,.jpg,.jpeg,.png,.webp,.avif,.gif" @change=${pick} />
               <button type="button" class="run" @click=${press}>${model ? "Choose samples, or another model…" : "Choose a model…"}</button>
+              ${
+                model
+                  ? html`<input type="file" hidden webkitdirectory @change=${pick} />
+                      <button type="button" @click=${press}>Choose a folder of images…</button>`
+                  : nothing
+              }
               <span class="words"
                 >or drop files on this page: a model (.onnx, with its weight files), and samples (.npz with an array for
-                each input, samples along the first axis; or .npy). <strong>They stay in this browser: nothing is sent anywhere.</strong></span
+                each input, samples along the first axis; .npy; or images, or a folder of them). <strong>They stay in this browser: nothing is sent anywhere.</strong></span
               >
             </div>`
           : html`<p>
@@ -107,16 +116,30 @@ function modelCard(state: State, send: Send, run: Actions): TemplateResult {
                       "Shapes of inputs that are open",
                       settings.shapes,
                       "x=1x3x224x224",
-                      (shapes) => send({ type: "change", values: { shapes } }),
+                      (shapes) => change({ shapes }),
                     )}</div>`
                   : nothing
               }
+              ${images ? imageControls(settings, change) : nothing}
             </div>`
           : nothing
       }
       ${problem ? problemBox(problem) : nothing}
     </section>`;
 }
+
+/** How images become samples. */
+const imageControls = (settings: State["settings"], change: (values: Partial<State["settings"]>) => void) => html`
+  <p>
+    A value is (byte ÷ 255 − mean) ÷ std, as the network was trained: one number or three, as in 0.485,0.456,0.406;
+    a std of 1/255 gives values from 0 to 255.
+  </p>
+  <div class="controls">
+    ${textControl("Mean of images", settings.mean, "0", (mean) => change({ mean }))}
+    ${textControl("Std of images", settings.std, "1", (std) => change({ std }))}
+    ${selectControl("What of images", RESIZES, settings.resize, (resize) => change({ resize }))}
+    ${checkControl("blue first (BGR)", settings.bgr, (bgr) => change({ bgr }))}
+  </div>`;
 
 function samplesWords({ samples, settings }: State, run: Actions): TemplateResult {
   if (!samples)
@@ -254,7 +277,7 @@ function samplesCard({ versions: all }: State): TemplateResult | typeof nothing 
     "Samples side by side",
     `Of the samples that nothing was fitted to, those that change most${
       hasClasses ? ": the best class of each model" : ""
-    }, and how far its outputs are off. Numbers count from 0 in your file.`,
+    }, and how far its outputs are off. Numbers count from 0 in your file, or in the order of images' names.`,
     scrolling(
       "Samples side by side",
       html`<table class="samples">

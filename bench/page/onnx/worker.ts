@@ -4,6 +4,7 @@
  */
 import {
   type CompressedOnnx,
+  imageInput,
   OnnxCompression,
   type OnnxFeeds,
   type OnnxSession,
@@ -29,7 +30,7 @@ import {
 } from "../../../src/onnx/index.js";
 import type { WorstSample } from "../../../src/report/compressionPage.js";
 import { sampleImage } from "../../../src/report/sampleImage.js";
-import type { FittedLayer, FromCompressor, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
+import type { FittedLayer, FromCompressor, ImageSettings, Job, ModelInfo, ToCompressor, Version } from "./messages.js";
 import { extentsOf, openInputs, randomFeeds } from "./shapes.js";
 
 const tell = (message: FromCompressor): void => postMessage(message);
@@ -354,6 +355,37 @@ function forgetNetwork(): void {
   files.clear();
 }
 
+// ---- images
+
+async function decode(files: readonly File[], images: ImageSettings, shapes: Job["shapes"]): Promise<OnnxFeeds[]> {
+  const { signal } = controller;
+  const model = modelOf(await bytesOf(source!.file));
+  const { mean, std, bgr, stretch } = images;
+  // what is as it is by default need not fit the model
+  const values = { ...(mean.some((one) => one !== 0) && { mean }), ...(std.some((one) => one !== 1) && { std }) };
+  const { width, height, feeds } = imageInput(model, { ...values, bgr, shape: shapes[model.inputs[0]?.name ?? ""] });
+  const context = new OffscreenCanvas(width, height).getContext("2d", { alpha: false, willReadFrequently: true })!;
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff";
+  const decoded: OnnxFeeds[] = [];
+  for (const file of files) {
+    signal.throwIfAborted();
+    const bitmap = await createImageBitmap(file).catch(() => {
+      throw new Error(`${file.name}: is no image that this browser can read`);
+    });
+    // the shorter side fits
+    const scale = Math.min(bitmap.width / width, bitmap.height / height);
+    const [across, down] = stretch ? [bitmap.width, bitmap.height] : [scale * width, scale * height];
+    context.fillRect(0, 0, width, height);
+    const middle = [(bitmap.width - across) / 2, (bitmap.height - down) / 2] as const;
+    context.drawImage(bitmap, ...middle, across, down, 0, 0, width, height);
+    bitmap.close();
+    decoded.push(feeds(context.getImageData(0, 0, width, height).data));
+    tell({ type: "decoded", count: decoded.length });
+  }
+  return decoded;
+}
+
 // ---- questions
 
 async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promise<void> {
@@ -393,6 +425,13 @@ async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promis
       forgetNetwork();
       return tell({ type: "sampled", count: samples.length });
     }
+    case "images": {
+      const { files: of, images, shapes } = message;
+      samples = null;
+      forgetNetwork();
+      samples = await decode(of, images, shapes);
+      return tell({ type: "sampled", count: samples.length });
+    }
     case "forget":
       samples = null;
       forgetNetwork();
@@ -408,5 +447,5 @@ addEventListener("message", ({ data }: MessageEvent<ToCompressor>) => {
     return;
   }
   controller = new AbortController();
-  answer(data).catch((error: Error) => tell({ type: "failed", message: error.message }));
+  answer(data).catch((error: Error) => tell({ type: "failed", message: error.message.replace(/^imageInput: /, "") }));
 });

@@ -13,6 +13,7 @@ export {
   type SampleDifference,
 } from "./compressOnnx.js";
 export type { FitCandidate, FittedScheme } from "./fits.js";
+export { type ImageInput, type ImageOptions, imageInput } from "./images.js";
 export type { TuningBoundary } from "./networkOf.js";
 export type { Agreement, SampleAgreement } from "./outputs.js";
 export type { OnnxCompressionOptions, OnnxPlan } from "./prepared.js";

@@ -34,9 +34,9 @@ export class LayerTimes {
   ): Promise<{ original: number; candidates: FitCandidate[] }> {
     const step = Math.max(1, candidates.length / MOST_TIMED);
     const taken = candidates.filter((_, at) => Math.floor(at / step) !== Math.floor((at - 1) / step));
-    const key = JSON.stringify([site.op, site.shape, site.geometry, site.inputShape, site.dtype, site.parts]);
     const names = taken.map(({ scheme, ranks }) => `${scheme} ${ranks.join()}`).join(";");
-    const before = this.known.get(`${key} ${names}`);
+    const key = `${keyOf(site)} ${names}`;
+    const before = this.known.get(key);
     if (before)
       return { ...before, candidates: taken.map((one, at) => ({ ...one, time: before.candidates[at]!.time! })) };
     const original = await this.open(site, null);
@@ -58,8 +58,25 @@ export class LayerTimes {
       await original.release();
     }
     const result = { original: total, candidates: timed.map((one) => ({ ...one, time: one.time! * total })) };
-    this.known.set(`${key} ${names}`, result);
+    this.known.set(key, result);
     return result;
+  }
+
+  /** Milliseconds of a layer as it is. */
+  async alone(site: OnnxSite): Promise<number> {
+    const key = keyOf(site);
+    let known = this.known.get(key);
+    if (!known) {
+      const session = await this.open(site, null);
+      try {
+        const [original] = (await timesInTurns([session], this.feeds(site), { rounds: ROUNDS })) as [number];
+        known = { original, candidates: [] };
+      } finally {
+        await session.release();
+      }
+      this.known.set(key, known);
+    }
+    return known.original;
   }
 
   private feeds(site: OnnxSite): Record<string, OnnxArray> {
@@ -87,6 +104,10 @@ export class LayerTimes {
     return this.sessions(writeOnnx(part));
   }
 }
+
+/** The same for layers that are alike. */
+const keyOf = ({ op, shape, geometry, inputShape, dtype, parts }: OnnxSite): string =>
+  JSON.stringify([op, shape, geometry, inputShape, dtype, parts]);
 
 /**
  * Milliseconds of a run of each session. They run in turns, so that what else the machine does hits all of them: of the first the median,

@@ -1,5 +1,6 @@
 /** A network of one's own on the page, as values. */
 import { describe, expect, it } from "vitest";
+import { filesOf } from "../../../bench/page/drops.js";
 import type { ModelInfo, Version } from "../../../bench/page/onnx/messages.js";
 import { extentsOf, openInputs, parseShapes, randomFeeds } from "../../../bench/page/onnx/shapes.js";
 import {
@@ -7,6 +8,7 @@ import {
   comparedOf,
   type Event,
   factsOf,
+  imagesOf,
   initial,
   jobOf,
   nothingWords,
@@ -49,6 +51,25 @@ describe("a network of one's own", () => {
     const settings = parse(new URLSearchParams("data=file&cost=time&ratio=3.5&int8=no&shapes=x%3D1x3x8x8"));
     expect(parse(new URLSearchParams(written(settings)))).toEqual(settings);
     expect(parse(new URLSearchParams("cost=money&ratio=900"))).toMatchObject({ cost: "multiplications", ratio: 2 });
+  });
+
+  it("reads how images become samples, and says where that is none", () => {
+    const query = "data=file&mean=0.1%2C0.2%2C0.3&std=1%2F255&bgr=yes&resize=stretch";
+    const settings = parse(new URLSearchParams(query));
+    expect(written(settings)).toMatchObject({ mean: "0.1,0.2,0.3", std: "1/255", bgr: "yes", resize: "stretch" });
+    expect(parse(new URLSearchParams(written(settings)))).toEqual(settings);
+    expect(imagesOf(settings)).toEqual({ mean: [0.1, 0.2, 0.3], std: [1 / 255], bgr: true, stretch: true });
+    expect(imagesOf(parse(new URLSearchParams()))).toEqual({ mean: [0], std: [1], bgr: false, stretch: false });
+    for (const wrong of ["std=0", "std=a", "mean=1,2"]) {
+      expect(imagesOf(parse(new URLSearchParams(wrong)))).toBeNull();
+      // only where there are images
+      expect(canRun(stateOf([opened, sampled], wrong))).toBe(true);
+      const state = stateOf([opened, sampled, { type: "images", count: 40 }], wrong);
+      expect([canRun(state), obstacle(state)!.words]).toEqual([
+        false,
+        expect.stringMatching(/^The mean or the standard/),
+      ]);
+    }
   });
 
   it("sets versions side by side, by the samples that they change most", () => {
@@ -143,5 +164,45 @@ describe("a network of one's own", () => {
     });
     const bare = { ...model, layers: [], leftAlone: [{ reason: "depthwise", layers: 3, weights: 9 }] };
     expect(nothingWords(bare)).toBe("No layer of this model can be factorised: depthwise. int8 may still help.");
+  });
+});
+
+describe("what is dropped", () => {
+  type Entry = Pick<FileSystemEntry, "isDirectory" | "fullPath">;
+  const file = (fullPath: string): Entry =>
+    Object.assign(
+      { isDirectory: false, fullPath },
+      { file: (take: (one: File) => void) => take(new File([], fullPath)) },
+    );
+  /** gives its entries one at a time, as browsers give a hundred */
+  const directory = (fullPath: string, entries: Entry[]): Entry =>
+    Object.assign(
+      { isDirectory: true, fullPath },
+      {
+        createReader: () => {
+          const left = [...entries];
+          return { readEntries: (take: (some: Entry[]) => void) => take(left.splice(0, 1)) };
+        },
+      },
+    );
+  const dropped = async (entries: (Entry | null)[], files: File[]) => {
+    const items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
+    return (await filesOf({ items, files } as unknown as DataTransfer)).map(({ name }) => name);
+  };
+
+  it("is files, and those of folders in the order of their paths", async () => {
+    const photos = directory("/photos", [
+      file("/photos/b.jpg"),
+      directory("/photos/a", [file("/photos/a/z.jpg"), file("/photos/a/.hidden.jpg")]),
+      file("/photos/a.jpg"),
+      directory("/photos/.cache", [file("/photos/.cache/c.jpg")]),
+    ]);
+    expect(await dropped([file("/net.onnx"), photos], [new File([], "net.onnx"), new File([], "photos")])).toEqual([
+      ...["/net.onnx", "/photos/a.jpg", "/photos/a/z.jpg", "/photos/b.jpg"],
+    ]);
+    expect(await dropped([file("/b"), file("/a")], [new File([], "b"), new File([], "a")])).toEqual(["b", "a"]);
+    expect(await dropped([null], [new File([], "b")])).toEqual(["b"]);
+    const closed = Object.assign(file("/photos/a.jpg"), { file: (_: unknown, fail: () => void) => fail() });
+    expect(await dropped([directory("/photos", [closed])], [new File([], "photos")])).toEqual(["photos"]);
   });
 });
