@@ -21,6 +21,7 @@ import {
   canRun,
   comparedOf,
   type Event,
+  examplesOf,
   factor,
   factsOf,
   nearness,
@@ -106,7 +107,7 @@ function modelCard(state: State, send: Send, run: Actions): TemplateResult {
                   ? html`<div class="controls">${textControl(
                       "Shapes of inputs that are open",
                       settings.shapes,
-                      "x=1x3x224x224",
+                      examplesOf(model),
                       (shapes) => send({ type: "change", values: { shapes } }),
                     )}</div>`
                   : nothing
@@ -367,7 +368,7 @@ function layerRow(layer: LayerInfo, share: number, fitted: FittedLayer | undefin
   return html`<tr data-layer=${id} data-state=${isRunning ? "running" : nothing}>
     <th scope="row">${name} <span class="quiet">${op}</span></th>
     <td class="left">${shape.join("×")}</td>
-    <td><meter min="0" max="1" value=${share} aria-label=${`share of ${name}`}></meter> ${percent(share, 0)}</td>
+    <td><meter min="0" max="1" value=${share} aria-label=${`share of ${name}`}></meter> <span class="share">${percent(share, 0)}</span></td>
     <td class="left">${becomes}</td>
     <td>${fitted?.ranks.join(", ") ?? ""}</td>
     <td>${fitted?.scheme && before && after ? factor(before, after) : ""}</td>
