@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Browser, Page } from "puppeteer";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { readMnistData } from "../../src/node/index.js";
 import { launch } from "../browser/launch.js";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -50,7 +51,7 @@ async function open(name: string, prepare?: (page: Page) => Promise<unknown>): P
 it("has no example that is not tested here", () => {
   const folders = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.map(({ name }) => name).sort()).toEqual([
-    ...["deno", "import-map", "jax-js", "node", "notebook", "onnx-node", "onnx-web"],
+    ...["deno", "import-map", "jax-js", "node", "notebook", "onnx-node", "onnx-web", "onnx-worker"],
     ...["shared-device", "tfjs", "three", "typegpu", "worker"],
   ]);
 });
@@ -140,6 +141,87 @@ it("onnx-web: the network's answers are read where the runtime left them", async
   const [, there, here] = /^8×10 answers, sum of squares ([\d.]+) there and ([\d.]+) here$/.exec(said)!;
   expect(Number(there)).toBeGreaterThan(0.1);
   expect(Math.abs(Number(here) / Number(there) - 1)).toBeLessThan(1e-4);
+});
+
+it("onnx-worker: budgets go on from each other in a worker, and digits are read there", {
+  timeout: 300_000,
+}, async () => {
+  const page = await open("onnx-worker");
+  const ask = (divisor: number): Promise<void> =>
+    page.$eval(
+      "#budget",
+      (input, value) => {
+        (input as HTMLInputElement).value = value;
+        input.dispatchEvent(new Event("input"));
+      },
+      String(divisor),
+    );
+  const done = (divisor: number): Promise<unknown> =>
+    page.waitForFunction(
+      (name) =>
+        document.querySelector("#words")!.textContent === "done" &&
+        document.querySelector("tr.shown th")?.textContent === name &&
+        document.querySelector("#said")!.textContent!.includes(name),
+      { timeout: 200_000 },
+      `÷ ${divisor}`,
+    );
+  const answers = async (): Promise<number[]> =>
+    [...(await page.$eval("#said", (said) => said.textContent!)).matchAll(/reads (\d)/g)].map(([, n]) => Number(n));
+  // the page hears of every step
+  const heard = await page.evaluateHandle(() => {
+    const words = new Set<string>();
+    const line = document.querySelector("#words")!;
+    new MutationObserver(() => words.add(line.textContent!)).observe(line, { childList: true });
+    return words;
+  });
+  await done(2);
+  expect(await heard.evaluate((words) => words.size)).toBeGreaterThan(4);
+  // a budget that takes the place of one that is worked on, and that one after it
+  await ask(3);
+  await ask(4);
+  await done(4);
+  await ask(3);
+  await done(3);
+  const rows = await page.$$eval("#rows tr", (lines) =>
+    lines.map((line) => [...line.children].map((cell) => cell.textContent!)),
+  );
+  expect(rows.map(([name]) => name)).toEqual(["the original", "÷ 2", "÷ 3", "÷ 4"]);
+  const sizes = rows.map(([, size]) => Number.parseInt(size!, 10));
+  expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
+  expect(sizes[3]).toBeLessThan(0.5 * sizes[0]!);
+  for (const [, , speed, same] of rows.slice(1)) {
+    expect(speed).toMatch(/^\d+\.\d ×$/);
+    const [, right, of] = /^(\d+) of (\d+)$/.exec(same!)!;
+    expect([Number(of), Number(right) > 28]).toEqual([32, true]);
+  }
+  // digits of t10k, with their labels
+  const labels = readMnistData().testLabels!;
+  let right = 0;
+  for (let at = 1000; at < 1010; at++) {
+    const read = await answers();
+    expect(read).toHaveLength(2);
+    right += read.filter((digit) => digit === labels[at]).length;
+    await page.evaluate(() => {
+      document.querySelector("#said")!.textContent = "";
+      document.querySelector<HTMLElement>("#next")!.click();
+    });
+    await page.waitForFunction(() => document.querySelector("#said")!.textContent!.includes("÷"));
+  }
+  expect(right).toBeGreaterThanOrEqual(19);
+  // and one that is drawn
+  await page.click("#clear");
+  const { x, y } = (await (await page.$("#digit"))!.boundingBox())!;
+  await page.mouse.move(x + 60, y + 50);
+  await page.mouse.down();
+  for (const [right, down] of [
+    [135, 50],
+    [120, 90],
+    [95, 155],
+  ] as const)
+    await page.mouse.move(x + right, y + down, { steps: 8 });
+  await page.mouse.up();
+  await page.waitForFunction(() => /reads 7, .* reads 7/.test(document.querySelector("#said")!.textContent!));
+  await page.close();
 });
 
 it("notebook: the model follows the slider", async () => {
