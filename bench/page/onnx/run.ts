@@ -84,6 +84,7 @@ export class OnnxRun implements Run, Actions {
     void this.#reading.run((signal) =>
       this.#told(async () => {
         await this.#worker().forget(signal);
+        await this.#look(shapesOf(this.store.state) ?? {}, signal);
         return "";
       }),
     );
@@ -124,6 +125,8 @@ export class OnnxRun implements Run, Actions {
     tell(0, `Reading ${file.name}…`);
     const count = await this.#worker().sample(file, file.name, signal);
     this.store.send({ type: "samples", samples: { name: file.name, count } });
+    // their shapes are those of inputs that the model leaves open
+    await this.#look(shapesOf(this.store.state) ?? {}, signal);
   }
 
   async #example(signal: AbortSignal, tell: Tell): Promise<string> {
