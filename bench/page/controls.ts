@@ -103,6 +103,7 @@ export function textControl(
       <span class="name">${name}</span>
       <input
         type="text"
+        size=${Math.min(60, Math.max(12, value.length + 1, placeholder.length + 1))}
         autocomplete="off"
         placeholder=${placeholder}
         .value=${live(value)}

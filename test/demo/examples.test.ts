@@ -1,11 +1,13 @@
 /** The programs of examples/, on the built package: in Node, and in headless Chromium as `examples/serve.mjs` serves them. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Browser, Page } from "puppeteer";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { readMnistData } from "../../src/node/index.js";
 import { launch } from "../browser/launch.js";
+import { labelledTexts, labelOf, rowsOf, writeTextClassifier } from "../fixtures/textClassifier.js";
 
 const root = resolve(import.meta.dirname, "../..");
 const problems: string[] = [];
@@ -50,8 +52,8 @@ async function open(name: string, prepare?: (page: Page) => Promise<unknown>): P
 it("has no example that is not tested here", () => {
   const folders = readdirSync(join(root, "examples"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.map(({ name }) => name).sort()).toEqual([
-    ...["deno", "import-map", "jax-js", "node", "notebook", "onnx-node", "onnx-web"],
-    ...["shared-device", "tfjs", "three", "typegpu", "worker"],
+    ...["deno", "import-map", "jax-js", "node", "notebook", "onnx-node", "onnx-web", "onnx-worker"],
+    ...["shared-device", "tfjs", "three", "transformers-js", "typegpu", "worker"],
   ]);
 });
 
@@ -75,6 +77,88 @@ it("onnx-node: compresses a network, and verifies it", { timeout: 300_000 }, () 
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+describe("transformers-js", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tenfold-example-"));
+  const [before, after, calibration] = ["classifier", "small", "texts.txt"].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const learnt = 400;
+  const texts = labelledTexts();
+  const unseen = texts.slice(learnt, learnt + 300);
+  const run = (script: string, ...words: string[]): string =>
+    execFileSync(process.execPath, [join(root, "examples/transformers-js", script), ...words], { encoding: "utf8" });
+
+  beforeAll(async () => {
+    await writeTextClassifier(before, texts.slice(0, learnt));
+    writeFileSync(join(before, "onnx/model_quantized.onnx"), "a version of the model before");
+    writeFileSync(
+      calibration,
+      texts
+        .slice(0, learnt)
+        .map(({ text }) => `${text}\n`)
+        .join(""),
+    );
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("compresses a text classifier by texts", { timeout: 300_000 }, async () => {
+    const said = run("compress.mjs", before, after, calibration, "2");
+    expect(Number(/divided by ([\d.]+)/.exec(said)![1])).toBeGreaterThanOrEqual(2);
+    const [, kept, error, same] = /^on (\d+) texts that were kept: error ([\d.]+), same class ([\d.]+) %$/m.exec(said)!;
+    expect([Number(kept), Number(error) < 0.2, Number(same) > 97]).toEqual([learnt / 5, true, true]);
+    const files = (of: string): string[] => readdirSync(of, { recursive: true, encoding: "utf8" }).sort();
+    const all = ["config.json", "onnx", "onnx/model.onnx", "tokenizer.json", "tokenizer_config.json"];
+    expect(files(after)).toEqual(all.map((name) => join(name)));
+    for (const name of all.filter((one) => one.endsWith("json")))
+      expect(readFileSync(join(after, name))).toEqual(readFileSync(join(before, name)));
+    // texts that neither has seen
+    const models = [before, after].map((one) => new Uint8Array(readFileSync(join(one, "onnx/model.onnx"))));
+    expect(models[1]!.length).toBeLessThan(0.6 * models[0]!.length);
+    const labels = await Promise.all(
+      models.map(async (bytes) =>
+        (
+          await rowsOf(
+            bytes,
+            unseen.map(({ text }) => text),
+          )
+        ).map(labelOf),
+      ),
+    );
+    const right = labels.map((list) => list.filter((label, at) => label === unseen[at]!.label).length / unseen.length);
+    expect(Math.min(...right)).toBeGreaterThan(0.95);
+    expect(right[1]).toBeGreaterThan(right[0]! - 0.01);
+  });
+
+  it("says what is missing, and writes nothing", () => {
+    const out = join(folder, "none");
+    const outcome = (...words: string[]) =>
+      spawnSync(process.execPath, [join(root, "examples/transformers-js/compress.mjs"), ...words], {
+        encoding: "utf8",
+      });
+    expect(outcome(before, out).stderr).toContain("usage: node compress.mjs FOLDER OUT TEXTS.txt");
+    const beyond = outcome(before, out, calibration, "1000");
+    expect([beyond.status, /no choice of ranks divides the multiplications by 1000/.test(beyond.stderr)]).toEqual([
+      1,
+      true,
+    ]);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  // 480 MB with its runtimes, too large for a dependency of development: npm install --no-save @huggingface/transformers
+  it.runIf(existsSync(join(root, "node_modules/@huggingface/transformers")))("runs the pipeline on both", () => {
+    const some = unseen.slice(0, 40);
+    const said = run("pipeline.mjs", "text-classification", before, after, ...some.map(({ text }) => text));
+    for (const of of [before, after]) {
+      const lines = said.split("\n").filter((line) => line.startsWith(`${of}: `) && line.includes('"label"'));
+      expect(lines).toHaveLength(some.length);
+      const right = some.filter(({ text, label }, at) => lines[at]!.startsWith(`${of}: ${text}: [{"label":"${label}"`));
+      expect(right.length).toBeGreaterThanOrEqual(37);
+    }
+  });
 });
 
 it("import-map: decomposes in a page without a bundler", async () => {
@@ -140,6 +224,87 @@ it("onnx-web: the network's answers are read where the runtime left them", async
   const [, there, here] = /^8×10 answers, sum of squares ([\d.]+) there and ([\d.]+) here$/.exec(said)!;
   expect(Number(there)).toBeGreaterThan(0.1);
   expect(Math.abs(Number(here) / Number(there) - 1)).toBeLessThan(1e-4);
+});
+
+it("onnx-worker: budgets go on from each other in a worker, and digits are read there", {
+  timeout: 300_000,
+}, async () => {
+  const page = await open("onnx-worker");
+  const ask = (divisor: number): Promise<void> =>
+    page.$eval(
+      "#budget",
+      (input, value) => {
+        (input as HTMLInputElement).value = value;
+        input.dispatchEvent(new Event("input"));
+      },
+      String(divisor),
+    );
+  const done = (divisor: number): Promise<unknown> =>
+    page.waitForFunction(
+      (name) =>
+        document.querySelector("#words")!.textContent === "done" &&
+        document.querySelector("tr.shown th")?.textContent === name &&
+        document.querySelector("#said")!.textContent!.includes(name),
+      { timeout: 200_000 },
+      `÷ ${divisor}`,
+    );
+  const answers = async (): Promise<number[]> =>
+    [...(await page.$eval("#said", (said) => said.textContent!)).matchAll(/reads (\d)/g)].map(([, n]) => Number(n));
+  // the page hears of every step
+  const heard = await page.evaluateHandle(() => {
+    const words = new Set<string>();
+    const line = document.querySelector("#words")!;
+    new MutationObserver(() => words.add(line.textContent!)).observe(line, { childList: true });
+    return words;
+  });
+  await done(2);
+  expect(await heard.evaluate((words) => words.size)).toBeGreaterThan(4);
+  // a budget that takes the place of one that is worked on, and that one after it
+  await ask(3);
+  await ask(4);
+  await done(4);
+  await ask(3);
+  await done(3);
+  const rows = await page.$$eval("#rows tr", (lines) =>
+    lines.map((line) => [...line.children].map((cell) => cell.textContent!)),
+  );
+  expect(rows.map(([name]) => name)).toEqual(["the original", "÷ 2", "÷ 3", "÷ 4"]);
+  const sizes = rows.map(([, size]) => Number.parseInt(size!, 10));
+  expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
+  expect(sizes[3]).toBeLessThan(0.5 * sizes[0]!);
+  for (const [, , speed, same] of rows.slice(1)) {
+    expect(speed).toMatch(/^\d+\.\d ×$/);
+    const [, right, of] = /^(\d+) of (\d+)$/.exec(same!)!;
+    expect([Number(of), Number(right) > 28]).toEqual([32, true]);
+  }
+  // digits of t10k, with their labels
+  const labels = readMnistData().testLabels!;
+  let right = 0;
+  for (let at = 1000; at < 1010; at++) {
+    const read = await answers();
+    expect(read).toHaveLength(2);
+    right += read.filter((digit) => digit === labels[at]).length;
+    await page.evaluate(() => {
+      document.querySelector("#said")!.textContent = "";
+      document.querySelector<HTMLElement>("#next")!.click();
+    });
+    await page.waitForFunction(() => document.querySelector("#said")!.textContent!.includes("÷"));
+  }
+  expect(right).toBeGreaterThanOrEqual(19);
+  // and one that is drawn
+  await page.click("#clear");
+  const { x, y } = (await (await page.$("#digit"))!.boundingBox())!;
+  await page.mouse.move(x + 60, y + 50);
+  await page.mouse.down();
+  for (const [right, down] of [
+    [135, 50],
+    [120, 90],
+    [95, 155],
+  ] as const)
+    await page.mouse.move(x + right, y + down, { steps: 8 });
+  await page.mouse.up();
+  await page.waitForFunction(() => /reads 7, .* reads 7/.test(document.querySelector("#said")!.textContent!));
+  await page.close();
 });
 
 it("notebook: the model follows the slider", async () => {

@@ -242,8 +242,8 @@ export async function choose(label: string, value: string): Promise<void> {
   const select = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//select)`);
   await select!.select(value);
 }
-/** Sets a slider or a number and lets go of it. */
-export async function set(label: string, value: number): Promise<void> {
+/** Sets a slider, a number or a text, and lets go of it. */
+export async function set(label: string, value: number | string): Promise<void> {
   const input = await page.waitForSelector(`::-p-xpath(//label[contains(., "${label}")]//input)`);
   await input!.evaluate((element, text) => {
     (element as HTMLInputElement).value = text;

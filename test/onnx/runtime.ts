@@ -19,6 +19,16 @@ export interface Result {
 export const signal = (shape: readonly number[]): Float32Array =>
   Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, k) => Math.sin(0.37 * k));
 
+/** Dark specks in rows on white, from -1 to 1, which a reader of pictures [count, channels, height, width] takes for text. */
+export function lines(shape: readonly number[]): Float32Array {
+  const [height, width] = shape.slice(2) as [number, number];
+  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, at) => {
+    const [y, x] = [Math.floor(at / width) % height, at % width];
+    const isLine = y % 24 > 8 && y % 24 < 20;
+    return isLine && Math.sin(0.9 * x) * Math.cos(0.7 * y + x) > 0 ? -1 : 1;
+  });
+}
+
 /** All outputs of a model, by their names. The runtime changes nothing of the graph, unless told otherwise. */
 export async function runModel(
   bytes: Uint8Array,

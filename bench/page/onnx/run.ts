@@ -130,6 +130,7 @@ export class OnnxRun implements Run, Actions {
     void this.#reading.run((signal) =>
       this.#told(async () => {
         await this.#worker().forget(signal);
+        await this.#look(shapesOf(this.store.state) ?? {}, signal);
         return "";
       }),
     );
@@ -177,6 +178,7 @@ export class OnnxRun implements Run, Actions {
     await this.#runner.stop();
     const count = await this.#worker().images(files, images, shapes, signal, told);
     this.store.send({ type: "samples", samples: { name: "your images", count } });
+    await this.#look(shapes, signal);
   }
 
   async #look(shapes: Record<string, readonly number[]>, signal: AbortSignal): Promise<void> {
@@ -190,6 +192,8 @@ export class OnnxRun implements Run, Actions {
     tell(0, `Reading ${file.name}…`);
     const count = await this.#worker().sample(file, file.name, signal);
     this.store.send({ type: "samples", samples: { name: file.name, count } });
+    // their shapes are those of inputs that the model leaves open
+    await this.#look(shapesOf(this.store.state) ?? {}, signal);
   }
 
   async #example(signal: AbortSignal, tell: Tell): Promise<string> {

@@ -1,6 +1,7 @@
 /** Shapes of a model's inputs, and random values for them. */
 import type { OnnxFeeds } from "../../../src/compress/onnx/index.js";
 import type { OnnxModel } from "../../../src/onnx/index.js";
+import type { ModelInfo } from "./messages.js";
 
 type Inputs = OnnxModel["inputs"];
 export type Shapes = Readonly<Record<string, readonly number[]>>;
@@ -8,6 +9,13 @@ export type Shapes = Readonly<Record<string, readonly number[]>>;
 /** Inputs with an extent, beside the first, that the model leaves open. The first is the batch: 1. */
 export const openInputs = (inputs: Inputs): string[] =>
   inputs.filter(({ shape }) => !shape?.slice(1).every((extent) => typeof extent === "number")).map(({ name }) => name);
+
+/** `x=1x3x48x224`: a shape that may be written for an input. The model's extents stay; of pictures, sides are 224. */
+export function exampleShape({ name, shape }: ModelInfo["inputs"][number]): string {
+  const extents = shape ?? [null, 3, null, null];
+  const open = extents.length === 4 ? 224 : 128;
+  return `${name}=${extents.map((extent, axis) => (typeof extent === "number" ? extent : axis ? open : 1)).join("x")}`;
+}
 
 /** The shapes that are asked for, and those that the model has. */
 export function extentsOf(inputs: Inputs, asked: Shapes): Record<string, readonly number[]> {

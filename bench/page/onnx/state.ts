@@ -8,7 +8,7 @@ import { bytes } from "../bytes.js";
 import type { Change, Moved } from "../part.js";
 import { IDLE, type Task, type TaskEvent, updateTask } from "../task.js";
 import type { ImageSettings, Job, ModelInfo, Version } from "./messages.js";
-import { parseShapes } from "./shapes.js";
+import { exampleShape, parseShapes } from "./shapes.js";
 
 export type Cost = "multiplications" | "weights" | "time";
 export const COSTS: readonly (readonly [Cost, string])[] = [
@@ -192,6 +192,12 @@ export function jobOf(state: State): Job {
   };
 }
 
+/** Shapes that may be written for the inputs that the model leaves open; for all where it leaves none. */
+export function examplesOf({ inputs, open }: ModelInfo): string {
+  const named = inputs.filter(({ name }) => open.includes(name));
+  return (named.length ? named : inputs).map(exampleShape).join("; ");
+}
+
 /** Why it cannot start; null where it can. */
 export function obstacle(state: State): Problem | null {
   const { model, samples, settings } = state;
@@ -199,7 +205,7 @@ export function obstacle(state: State): Problem | null {
   if (!shapesOf(state))
     return {
       words: `${JSON.stringify(settings.shapes)} is no shape of ${model.inputs.map(({ name }) => name).join(", ")}.`,
-      advice: "Write it as x=1x3x224x224, with ; between several inputs.",
+      advice: `Write it as ${examplesOf(model)}, with ; between several inputs.`,
     };
   if (state.images && !imagesOf(settings))
     return {
@@ -210,7 +216,7 @@ export function obstacle(state: State): Problem | null {
   if (model.open.length)
     return {
       words: `The model leaves the shape of ${model.open.join(", ")} open.`,
-      advice: `Bring samples, or write the shape above, as in ${model.open[0]}=1x3x224x224.`,
+      advice: `Bring samples, or write the shape above, as in ${examplesOf(model)}.`,
     };
   if (settings.cost === "time")
     return {
@@ -252,7 +258,7 @@ export function verdict({ model, versions, samples }: State): string {
   const made = versions.filter(({ bytes: size }) => size !== null);
   const low = made.filter(({ isLowRank, isInt8 }) => isLowRank && !isInt8);
   const refused = versions.find(({ bytes: size, isInt8 }) => size === null && !isInt8);
-  const why = !low.length && refused ? `Low rank gives nothing here: ${refused.reason}. ` : "";
+  const why = !low.length && refused ? `There is no low-rank version: ${refused.reason}. ` : "";
   if (!made.length) return `${why}There is nothing to be won for this model.`;
   if (!samples) {
     const fastest = made.reduce((best, one) => (speed(one) > speed(best) ? one : best));
@@ -280,19 +286,21 @@ export function verdict({ model, versions, samples }: State): string {
 }
 
 /** What there is to say of the model. */
-export function factsOf({ model, samples }: State): [name: string, words: string][] {
+export function factsOf(state: State): [name: string, words: string][] {
+  const { model, samples } = state;
   if (!model) return [];
-  const said = (shape: ModelInfo["inputs"][number]["shape"]): string =>
-    shape?.map((extent) => extent ?? "?").join("×") ?? "?";
+  const asked = shapesOf(state) ?? {};
+  // exporters name open extents as in `p2o.DynamicDimension.0`, which tells nobody anything
+  const extentOf = (extent: number | string | null): number | string =>
+    typeof extent === "string" && !/^\w{1,12}$/.test(extent) ? "?" : (extent ?? "?");
+  const said = ({ name, shape }: ModelInfo["inputs"][number]): string =>
+    `${name} ${(asked[name] ?? shape)?.map(extentOf).join("×") ?? "?"}`;
   const all = (of: (layer: ModelInfo["layers"][number]) => number | null): number =>
     model.layers.reduce((sum, layer) => sum + (of(layer) ?? 0), 0);
   const { weights, multiplications } = model;
   return [
     ["file", bytes(model.bytes)],
-    [
-      model.inputs.length === 1 ? "input" : "inputs",
-      model.inputs.map(({ name, shape }) => `${name} ${said(shape)}`).join(", "),
-    ],
+    [model.inputs.length === 1 ? "input" : "inputs", model.inputs.map(said).join(", ")],
     ["weights", count(weights)],
     ["multiplications a run", multiplications === null ? "not known" : count(multiplications)],
     [

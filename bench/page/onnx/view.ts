@@ -21,6 +21,7 @@ import {
   canRun,
   comparedOf,
   type Event,
+  examplesOf,
   factor,
   factsOf,
   nearness,
@@ -115,7 +116,7 @@ function modelCard(state: State, send: Send, run: Actions): TemplateResult {
                   ? html`<div class="controls">${textControl(
                       "Shapes of inputs that are open",
                       settings.shapes,
-                      "x=1x3x224x224",
+                      examplesOf(model),
                       (shapes) => change({ shapes }),
                     )}</div>`
                   : nothing
@@ -390,7 +391,7 @@ function layerRow(layer: LayerInfo, share: number, fitted: FittedLayer | undefin
   return html`<tr data-layer=${id} data-state=${isRunning ? "running" : nothing}>
     <th scope="row">${name} <span class="quiet">${op}</span></th>
     <td class="left">${shape.join("×")}</td>
-    <td><meter min="0" max="1" value=${share} aria-label=${`share of ${name}`}></meter> ${percent(share, 0)}</td>
+    <td><meter min="0" max="1" value=${share} aria-label=${`share of ${name}`}></meter> <span class="share">${percent(share, 0)}</span></td>
     <td class="left">${becomes}</td>
     <td>${fitted?.ranks.join(", ") ?? ""}</td>
     <td>${fitted?.scheme && before && after ? factor(before, after) : ""}</td>

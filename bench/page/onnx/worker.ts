@@ -386,6 +386,12 @@ async function decode(files: readonly File[], images: ImageSettings, shapes: Job
   return decoded;
 }
 
+/** Shapes of the sample whose multiplications are counted. */
+function sampleShapes(of: readonly OnnxFeeds[]): Job["shapes"] {
+  const [first] = of.length > 2 ? splitSamples(of, [], 0).fit : of;
+  return Object.fromEntries(Object.entries(first!).map(([name, { shape }]) => [name, shape]));
+}
+
 // ---- questions
 
 async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promise<void> {
@@ -406,7 +412,7 @@ async function answer(message: Exclude<ToCompressor, { type: "abort" }>): Promis
       return tell({ type: "opened", model });
     }
     case "inspect":
-      return tell({ type: "opened", model: await inspect(message.shapes) });
+      return tell({ type: "opened", model: await inspect(samples ? sampleShapes(samples) : message.shapes) });
     case "sample": {
       const { file, name } = message;
       const model = modelOf(await bytesOf(source!.file));

@@ -873,7 +873,7 @@ class Compression {
       );
     }
     if (verified && (verified.error > POOR || (verified.agreement ?? 1) < 1 - POOR / 3))
-      this.warnings.push(`the outputs have changed much. ${ADVICE}`);
+      this.warnings.push(`the outputs have changed much${attempt.plan.size ? `. ${ADVICE}` : ""}`);
     return this.result(attempt, null, bytes, verified);
   }
 

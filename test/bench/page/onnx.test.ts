@@ -111,7 +111,14 @@ describe("a network of one's own", () => {
   it("says why it cannot start", () => {
     const open = { type: "model", model: { ...model, open: ["x"] } } as const;
     expect(canRun(stateOf([opened]))).toBe(true);
-    expect(obstacle(stateOf([open]))!.advice).toContain("x=1x3x224x224");
+    expect(obstacle(stateOf([open]))!.advice).toContain("as in x=1x3x8x8.");
+    const inputs = [
+      { name: "ids", dtype: "int64", shape: ["batch", null] },
+      { name: "line", dtype: "float32", shape: ["p2o.DynamicDimension.0", 3, 48, "p2o.DynamicDimension.1"] },
+      { name: "any", dtype: "float32", shape: null },
+    ];
+    const several = { type: "model", model: { ...model, inputs, open: ["ids", "line", "any"] } } as const;
+    expect(obstacle(stateOf([several]))!.advice).toContain("ids=1x128; line=1x3x48x224; any=1x3x224x224.");
     // samples have a shape
     expect(obstacle(stateOf([open, sampled]))).toBeNull();
     expect(obstacle(stateOf([opened], "cost=time"))!.words).toMatch(/needs samples/);
@@ -145,7 +152,7 @@ describe("a network of one's own", () => {
     );
     expect(told(version("low rank ÷ 8", { agreement: null, error: 0.2 }))).toMatch(/error of at most 10 %.*20 % error/);
     expect(told(version("low rank ÷ 2", { bytes: null, reason: "no choice of ranks" }))).toBe(
-      "Low rank gives nothing here: no choice of ranks. There is nothing to be won for this model.",
+      "There is no low-rank version: no choice of ranks. There is nothing to be won for this model.",
     );
     expect(told(version("int8", { bytes: 1e6, time: { before: 1, after: 1 } }))).toMatch(/^Nothing to be won/);
     const random = stateOf([opened, { type: "version", version: { ...low, error: null, agreement: null } }]);
@@ -162,6 +169,10 @@ describe("a network of one's own", () => {
       "can be factorised": "60 % of the multiplications",
       samples: "none: random inputs",
     });
+    const inputs = [{ name: "x", dtype: "float32", shape: ["p2o.DynamicDimension.0", 3, 48, null] }];
+    const exported: Event = { type: "model", model: { ...model, inputs } };
+    expect(factsOf(stateOf([exported]))).toContainEqual(["input", "x ?×3×48×?"]);
+    expect(factsOf(stateOf([exported], "shapes=1x3x48x160"))).toContainEqual(["input", "x 1×3×48×160"]);
     const bare = { ...model, layers: [], leftAlone: [{ reason: "depthwise", layers: 3, weights: 9 }] };
     expect(nothingWords(bare)).toBe("No layer of this model can be factorised: depthwise. int8 may still help.");
   });
