@@ -35,7 +35,7 @@ export interface GaussNewtonOptions {
  * At most so many samples are passed, and at least so many if there are; between these as many as WORK multiplications allow. A sample takes twice the
  * multiplications of a run: the pass forward, and the one back.
  */
-const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 8, 2e10];
+const [MOST_SAMPLES, LEAST_SAMPLES, WORK] = [256, 32, 2e10];
 /** Samples of one pass. */
 const BATCH = 16;
 /** Bytes that all samples' inputs and outputs may take: a number of its own, so that files do not depend on how much memory a user allows. */
