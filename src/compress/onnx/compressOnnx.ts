@@ -11,6 +11,7 @@ import {
   type LeftAlone,
   type OnnxReplacement,
   type OnnxSite,
+  onnxSites,
   type QuantisedOnnx,
   type QuantiseOnnxOptions,
   quantiseOnnx,
@@ -927,10 +928,36 @@ class Compression {
     await attempt(all.join(", "), {}, 1);
     await attempt("weights rounded for the outputs", { round: rounder.round }, 1);
     if (dense.length) await attempt("products in integers", { weightsOnly: [] }, DENSE_COST);
-    for (const name of convolutions.length > 2 ? [convolutions[0]!, convolutions.at(-1)!] : [])
-      await attempt(`${name} by its weights alone`, { weightsOnly: [...weightsOnly, name] }, FLOAT_GAIN);
+    for (const { name, share } of this.light(float, convolutions)) {
+      const most = 1 - Math.max(FLOAT_GAIN, FLOAT_COST * share);
+      await attempt(`${name} by its weights alone`, { weightsOnly: [...weightsOnly, name] }, most);
+    }
     this.int8 = best!;
     return best!;
+  }
+
+  /** Convolutions that take least of the work, in the order of the network, and the first and the last one; with their shares of it. */
+  private light(float: OnnxModel, names: readonly string[]): { name: string; share: number }[] {
+    if (names.length < 3) return [];
+    const { fixedInputs = false } = this.prepared.options;
+    // values inside have other names than in the original
+    const inputs = new Set(float.inputs.map(({ name }) => name));
+    const shapes = new Map([...this.prepared.shapes].filter(([name]) => inputs.has(name)));
+    const { sites, totals } = onnxSites(float, { smallest: 0, join: false, fixedInputs, shapes });
+    const work = new Map(sites.map(({ name, counts }) => [name, counts.multiplications]));
+    const shares = names.map((name) => {
+      const multiplications = work.get(name);
+      return {
+        name,
+        share: multiplications && totals.multiplications ? multiplications / totals.multiplications : null,
+      };
+    });
+    const ends = new Set([names[0]!, names.at(-1)!]);
+    const known = shares.filter(({ share }) => share !== null).sort((a, b) => a.share! - b.share!);
+    const light = new Set(known.slice(0, MOST_FLOAT).map(({ name }) => name));
+    return shares
+      .filter(({ name, share }) => ends.has(name) || (light.has(name) && share! < FLOAT_SHARE))
+      .map(({ name, share }) => ({ name, share: share ?? UNKNOWN_SHARE }));
   }
 
   private async metric(bytes: Uint8Array): Promise<{ before: number; after: number } | null> {
@@ -1023,8 +1050,13 @@ class Compression {
 
 /** verification samples that are told one by one */
 const MOST_WORST = 64;
-/** only the weights of a convolution are int8 where the error of the outputs falls below this share */
-const FLOAT_GAIN = 0.8;
+/**
+ * Only the weights of a convolution are int8 where the error of the outputs falls by this share, or by so many times the convolution's share of all
+ * multiplications: in floats they take a few times as long.
+ */
+const [FLOAT_GAIN, FLOAT_COST] = [0.02, 3];
+/** How many of the lightest convolutions are tried so, up to which share of all multiplications; and what stands for a share that is unknown. */
+const [MOST_FLOAT, FLOAT_SHARE, UNKNOWN_SHARE] = [16, 0.03, 0.07];
 /** how much larger it may become for products of matrices to be computed in integers, which is faster */
 const DENSE_COST = 1.02;
 /** Under this key of a model's metadata stands how it was compressed. */

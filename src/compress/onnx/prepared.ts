@@ -154,6 +154,8 @@ export class PreparedModel {
   folded: readonly string[] = [];
   sites: readonly OnnxSite[] = [];
   leftAlone: readonly LeftAlone[] = [];
+  /** those that are not the model's own: of its inputs, or of what layers read and make */
+  shapes: ReadonlyMap<string, readonly number[]> = new Map();
   totals: { weights: number; multiplications: number | null } = { weights: 0, multiplications: null };
   split: SplitSamples = { fit: [], choose: [], verify: [] };
   plan: OnnxPlan = { version: 3, fingerprint: "", layers: [], timeTotal: 0, chosen: [] };
@@ -221,6 +223,9 @@ export class PreparedModel {
       this.batch = await this.batchSize();
       shapes = await this.measuredShapes();
     }
+    const list =
+      shapes instanceof Map ? [...shapes] : Object.entries((shapes ?? {}) as Record<string, readonly number[]>);
+    this.shapes = new Map(list);
     const { sites, leftAlone, totals } = onnxSites(model, {
       fixedInputs,
       ...(shapes && { shapes }),

@@ -16,7 +16,7 @@ import { MomentSums, type Moments } from "../../../src/compress/onnx/moments.js"
 import { splitSamples } from "../../../src/compress/onnx/samples.js";
 import type { Engine } from "../../../src/gpu/index.js";
 import { readMnistData } from "../../../src/node/index.js";
-import { activationRanges, quantiseOnnx, readOnnx, writeOnnx } from "../../../src/onnx/index.js";
+import { activationRanges, foldOnnx, onnxSites, quantiseOnnx, readOnnx, writeOnnx } from "../../../src/onnx/index.js";
 import { testEngine } from "../../engine.js";
 import { checkOnnx } from "../../onnx/checker.js";
 import { fixture, ort } from "../../onnx/runtime.js";
@@ -793,5 +793,44 @@ describe("samplesOf", () => {
     // the planted networks' inputs hang together
     expect(errors.rounded).toBeLessThan(0.8 * errors.plain);
     await expect(compressOnnx(bytes, { engine, int8: true })).rejects.toThrow("int8 needs calibration samples");
+  });
+
+  it("keeps activations of light convolutions in floats where held-back samples are nearer by it", async () => {
+    const images = readMnistData().images;
+    const calibration = Array.from({ length: 48 }, (_, at) => {
+      const data = Float32Array.from(images.subarray(at * 784, (at + 1) * 784), (value) => value / 255);
+      return { images: { dtype: "float32", shape: [1, 1, 28, 28], data } };
+    });
+    const result = await compress(resnet, { calibration, int8: true });
+    const shapes = { images: [1, 1, 28, 28] };
+    const ending = " by its weights alone";
+    const all = result.steps.filter(({ name }) => name.startsWith("int8: "));
+    const tried = all.filter(({ name }) => name.endsWith(ending));
+    const nameOf = ({ name }: { name: string }): string => name.slice("int8: ".length, -ending.length);
+    const { sites, totals } = onnxSites((await foldOnnx(readOnnx(resnet))).model, { smallest: 0, shapes });
+    const shareOf = new Map(sites.map(({ name, counts }) => [name, counts.multiplications! / totals.multiplications!]));
+    const convolutions = sites.filter(({ op }) => op === "Conv").map(({ name }) => name);
+    const isLight = (name: string) => shareOf.get(name)! < 0.03;
+    const ends = [convolutions[0], convolutions.at(-1)];
+    expect(tried.map(nameOf)).toEqual(convolutions.filter((name) => ends.includes(name) || isLight(name)));
+    expect(tried.length).toBeGreaterThan(2);
+    // each that stays is worth what it costs, and in the file its input is no integer
+    let error = Number.POSITIVE_INFINITY;
+    const inFloats: string[] = [];
+    for (const step of all) {
+      if (!tried.includes(step)) {
+        if (step.kept) error = step.error;
+        continue;
+      }
+      const least = Math.max(0.02, 3 * shareOf.get(nameOf(step))!);
+      expect(step.kept, step.name).toBe(step.error < (1 - least) * error);
+      if (!step.kept) continue;
+      error = step.error;
+      inFloats.push(nameOf(step));
+    }
+    const { graph } = readOnnx(result.bytes!);
+    const makers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node.opType])));
+    for (const node of graph.node.filter(({ opType }) => opType === "Conv"))
+      expect(makers.get(node.input[0]!) === "DequantizeLinear", node.name).toBe(!inFloats.includes(node.name));
   });
 });
