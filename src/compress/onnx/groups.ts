@@ -1,11 +1,14 @@
-/** Convolutions in groups: one layer for each group, with the same scheme and ranks for all. */
+/**
+ * Layers that are fitted as others: convolutions in groups, of which each group is a layer, with the same scheme and ranks for all; and wide layers, by narrow
+ * ones in their place.
+ */
 import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
 import { concatenated } from "../../onnx/tensors.js";
 import { type FitCandidate, type FitScheme, type FitterOptions, LayerFits, undominated } from "./fits.js";
 import { type Moments, widthOf } from "./moments.js";
 import type { Products } from "./products.js";
 import { blockOf } from "./triangle.js";
-import { isNarrow, WideFits } from "./wide.js";
+import { isNarrow, type NarrowSite } from "./wide.js";
 
 /** What all fits of a layer, and of one in groups, can do. */
 export type Fits = Pick<LayerFits, "site" | "patches" | "draw" | "candidates" | "ridgePart" | "fit" | "rebiased">;
@@ -125,5 +128,53 @@ class GroupedFits implements Fits {
       return part.rebiased({ ...fit, factors });
     });
     return { ...fit, bias: concatenated((await Promise.all(biased)).map(({ bias }) => bias!)) };
+  }
+}
+
+/** The fits of a narrow layer as those of the wide one. */
+class WideFits implements Fits {
+  /** the narrow layer's fit of each fit that was given */
+  private static readonly narrow = new WeakMap<OnnxReplacement, OnnxReplacement>();
+
+  constructor(
+    private readonly fits: LayerFits,
+    readonly site: NarrowSite,
+  ) {}
+
+  get patches(): number | null {
+    return this.fits.patches;
+  }
+
+  draw(ridge: number): void {
+    this.fits.draw(ridge);
+  }
+
+  candidates(): Promise<FitCandidate[]> {
+    return this.fits.candidates();
+  }
+
+  ridgePart(candidate: FitCandidate): Promise<number> {
+    return this.fits.ridgePart(candidate);
+  }
+
+  async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
+    const { basis } = this.site;
+    const narrow = await this.fits.fit(scheme, ranks);
+    const [{ shape, data }, ...others] = narrow.factors as [OnnxReplacement["factors"][number]];
+    const first = { shape: [shape[0]!, basis.inputs], data: await basis.expand(data as Float32Array) };
+    return this.known({ ...narrow, factors: [first, ...others] }, narrow);
+  }
+
+  /** @param fit one that was given before, or the narrow layer as it is */
+  async rebiased(fit: OnnxReplacement): Promise<OnnxReplacement> {
+    const { wide } = this.site;
+    const narrow = await this.fits.rebiased(WideFits.narrow.get(fit) ?? fit);
+    const factors = WideFits.narrow.has(fit) ? fit.factors : [{ shape: wide.shape, data: await wide.weights() }];
+    return this.known({ ...narrow, factors }, narrow);
+  }
+
+  private known(fit: OnnxReplacement, narrow: OnnxReplacement): OnnxReplacement {
+    WideFits.narrow.set(fit, narrow);
+    return fit;
   }
 }

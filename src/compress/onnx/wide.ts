@@ -4,11 +4,9 @@
  * fit is multiplied by B at the end. A fit has its rows among those of W then; without samples that is where they are anyway.
  */
 import { FLOAT } from "../../onnx/dataTypes.js";
-import type { OnnxReplacement, OnnxSite } from "../../onnx/index.js";
+import type { OnnxSite } from "../../onnx/index.js";
 import { makeModel, makeNode, makeOpenInfo, serialiseModel } from "../../onnx/proto.js";
 import { tensorFrom } from "../../onnx/tensors.js";
-import type { FitCandidate, FitScheme, LayerFits } from "./fits.js";
-import type { Fits } from "./groups.js";
 import type { Products } from "./products.js";
 import { floatsOfArray, type OnnxArray, type OnnxSession, type OnnxSessions } from "./session.js";
 import { Triangle } from "./triangle.js";
@@ -132,52 +130,4 @@ export async function narrowed(products: Products, wide: OnnxSite): Promise<Narr
   const [outputs] = wide.shape as [number];
   const basis = await Basis.of(products, await wide.weights(), outputs);
   return { ...wide, wide, basis, shape: [outputs, outputs], weights: async () => basis.lower };
-}
-
-/** The fits of a narrow layer as those of the wide one. */
-export class WideFits implements Fits {
-  /** the narrow layer's fit of each fit that was given */
-  private static readonly narrow = new WeakMap<OnnxReplacement, OnnxReplacement>();
-
-  constructor(
-    private readonly fits: LayerFits,
-    readonly site: NarrowSite,
-  ) {}
-
-  get patches(): number | null {
-    return this.fits.patches;
-  }
-
-  draw(ridge: number): void {
-    this.fits.draw(ridge);
-  }
-
-  candidates(): Promise<FitCandidate[]> {
-    return this.fits.candidates();
-  }
-
-  ridgePart(candidate: FitCandidate): Promise<number> {
-    return this.fits.ridgePart(candidate);
-  }
-
-  async fit(scheme: FitScheme, ranks: readonly number[]): Promise<OnnxReplacement> {
-    const { basis } = this.site;
-    const narrow = await this.fits.fit(scheme, ranks);
-    const [{ shape, data }, ...others] = narrow.factors as [OnnxReplacement["factors"][number]];
-    const first = { shape: [shape[0]!, basis.inputs], data: await basis.expand(data as Float32Array) };
-    return this.known({ ...narrow, factors: [first, ...others] }, narrow);
-  }
-
-  /** @param fit one that was given before, or the narrow layer as it is */
-  async rebiased(fit: OnnxReplacement): Promise<OnnxReplacement> {
-    const { wide } = this.site;
-    const narrow = await this.fits.rebiased(WideFits.narrow.get(fit) ?? fit);
-    const factors = WideFits.narrow.has(fit) ? fit.factors : [{ shape: wide.shape, data: await wide.weights() }];
-    return this.known({ ...narrow, factors }, narrow);
-  }
-
-  private known(fit: OnnxReplacement, narrow: OnnxReplacement): OnnxReplacement {
-    WideFits.narrow.set(fit, narrow);
-    return fit;
-  }
 }
