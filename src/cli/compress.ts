@@ -14,7 +14,7 @@ import { table } from "../report/terminal.js";
 import { int8Words, versionTable } from "../report/versions.js";
 import { type Context, InputError, InterruptedError } from "./context.js";
 import { makeFolder, openOutputs, quoteWord } from "./files.js";
-import { channelsOption, type ImageWords, readImages, wordsOfImages } from "./images.js";
+import { channelsOption, IMAGE_OPTIONS, type ImageWords, readImages } from "./images.js";
 import { readInput } from "./input.js";
 import { wholeFrom } from "./options.js";
 import { planText, readPlan } from "./plans.js";
@@ -191,8 +191,8 @@ async function compress(file: string, options: Options, context: Context, writte
   const model = readOnnx(bytes, { file, external });
   const size = bytes.length + externalSize(model);
   const folders = [calibration, verify].filter((name) => name && isFolder(name));
-  const [word] = wordsOfImages({ ...options, shape: undefined });
-  if (word && !folders.length) throw new InputError(`compress: ${word} is of images, and there is no folder of them`);
+  const word = IMAGE_OPTIONS.find((name) => options[name] !== undefined);
+  if (word && !folders.length) throw new InputError(`compress: --${word} is of images, and there is no folder of them`);
   const read = (name: string): Promise<OnnxFeeds[]> =>
     isFolder(name) ? readImages(name, model, options, context) : readSamples(name, model, samplesOf);
   const more: Partial<CompressOnnxOptions> = {

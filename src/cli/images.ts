@@ -41,14 +41,8 @@ export const channelsOption =
     return numbers;
   };
 
-/** The options again, for a command line. */
-export const wordsOfImages = ({ mean, std, resize, bgr, shape = {} }: ImageWords): string[] => [
-  ...(mean ? ["--mean", mean.join()] : []),
-  ...(std ? ["--std", std.join()] : []),
-  ...(resize ? ["--resize", resize] : []),
-  ...(bgr ? ["--bgr"] : []),
-  ...Object.entries(shape).flatMap(([name, extents]) => ["--shape", `${name}=${extents.join("x")}`]),
-];
+/** Options that images alone have. */
+export const IMAGE_OPTIONS = ["mean", "std", "resize", "bgr"] as const;
 
 /**
  * Samples of all images of a folder and of folders in it, in the order of their paths.

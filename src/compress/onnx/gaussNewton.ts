@@ -13,7 +13,7 @@ import { findStretches, type Stretch, StretchNetwork } from "./networkOf.js";
 import { judgedOf, rowsOf } from "./outputs.js";
 import { alike, randomNumbers } from "./samples.js";
 import type { OnnxFeeds, OnnxSessions } from "./session.js";
-import { SampleSource, scalesOf } from "./stretchSamples.js";
+import { besideEachOther, SampleSource, scalesOf } from "./stretchSamples.js";
 
 export interface GaussNewtonOptions {
   engine: Engine;
@@ -203,19 +203,6 @@ function lifted(matrix: Float64Array, size: number, vectors: number): boolean {
   const floor = FLOOR + size / (2 * vectors);
   for (let i = 0; i < size; i++) matrix[i * (size + 1)]! += floor;
   return true;
-}
-
-/** The rows of several matrices of so many rows, one behind the other. */
-function besideEachOther(parts: readonly Float32Array[], rows: number): Float32Array {
-  const width = parts.reduce((sum, { length }) => sum + length, 0) / rows;
-  const out = new Float32Array(rows * width);
-  let column = 0;
-  for (const part of parts) {
-    const size = part.length / rows;
-    for (let row = 0; row < rows; row++) out.set(part.subarray(row * size, (row + 1) * size), row * width + column);
-    column += size;
-  }
-  return out;
 }
 
 /** Takes the mean over the classes from each row. */

@@ -58,6 +58,19 @@ export function scalesOf({ targets, count }: StretchSamples, learnt: readonly Le
   });
 }
 
+/** Matrices of so many rows as one: the rows of each behind those of the one before. */
+export function besideEachOther(parts: readonly (Float32Array | Float64Array)[], rows: number): Float32Array {
+  const width = parts.reduce((sum, { length }) => sum + length, 0) / rows;
+  const out = new Float32Array(rows * width);
+  let column = 0;
+  for (const part of parts) {
+    const size = part.length / rows;
+    for (let row = 0; row < rows; row++) out.set(part.subarray(row * size, (row + 1) * size), row * width + column);
+    column += size;
+  }
+  return out;
+}
+
 /** What a stretch reads in the model that learns, and what it shall give: what the original has there. */
 export class SampleSource {
   private constructor(
@@ -103,10 +116,8 @@ export class SampleSource {
       if (`${x.shape.slice(1)}` !== `${sample}` || !learnt.every(fits)) continue;
       const rows = Math.min(all, most - count);
       inputs.push(Float32Array.from(floatsOfArray(x).subarray(0, rows * sizeOf(sample))));
-      const floats = learnt.map(({ name }) => floatsOfArray(values[name]!));
-      for (let row = 0; row < rows; row++)
-        for (const [at, { size }] of learnt.entries())
-          targets.push(Float32Array.from(floats[at]!.subarray(row * size, (row + 1) * size)));
+      const parts = learnt.map(({ name, size }) => floatsOfArray(values[name]!).subarray(0, rows * size));
+      targets.push(besideEachOther(parts, rows));
       count += rows;
     }
     return { inputs: concatenated(inputs), targets: concatenated(targets), count };

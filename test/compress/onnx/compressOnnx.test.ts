@@ -67,6 +67,14 @@ const samples = (count: number, seed: number): OnnxFeeds[] => {
     return { x: { dtype: "float32", shape: [1, C, 6, 6], data } };
   });
 };
+/** Images for the ResNet. */
+const digits = (count: number): OnnxFeeds[] => {
+  const { images } = readMnistData();
+  return Array.from({ length: count }, (_, at) => {
+    const data = Float32Array.from(images.subarray(at * 784, (at + 1) * 784), (value) => value / 255);
+    return { images: { dtype: "float32", shape: [1, 1, 28, 28], data } };
+  });
+};
 const compress = (bytes: Uint8Array, more: Partial<CompressOnnxOptions>) =>
   compressOnnx(bytes, { engine, session, calibration: samples(40, 5), smallest: 0, ...more });
 
@@ -164,11 +172,7 @@ describe("compressOnnx", () => {
   });
 
   it("refits other plans, too, where much was lost before refits", async () => {
-    const images = readMnistData().images;
-    const calibration = Array.from({ length: 60 }, (_, at) => {
-      const data = Float32Array.from(images.subarray(at * 784, (at + 1) * 784), (value) => value / 255);
-      return { images: { dtype: "float32", shape: [1, 1, 28, 28], data } };
-    });
+    const calibration = digits(60);
     const { steps, reason } = await compress(resnet, { calibration, target: { multiplications: 4 } });
     expect(reason).toBeNull();
     const plans = steps.filter(({ name }) => name.startsWith("÷"));
@@ -796,11 +800,7 @@ describe("samplesOf", () => {
   });
 
   it("keeps activations of light convolutions in floats where held-back samples are nearer by it", async () => {
-    const images = readMnistData().images;
-    const calibration = Array.from({ length: 48 }, (_, at) => {
-      const data = Float32Array.from(images.subarray(at * 784, (at + 1) * 784), (value) => value / 255);
-      return { images: { dtype: "float32", shape: [1, 1, 28, 28], data } };
-    });
+    const calibration = digits(48);
     const result = await compress(resnet, { calibration, int8: true });
     const shapes = { images: [1, 1, 28, 28] };
     const ending = " by its weights alone";
