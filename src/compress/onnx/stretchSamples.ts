@@ -5,7 +5,7 @@ import { concatenated } from "../../onnx/tensors.js";
 import type { Stretch } from "./networkOf.js";
 import { floatsOfArray, type OnnxFeeds, type OnnxSessions, Part } from "./session.js";
 
-/** the features' part of what counts */
+/** the part of the loss, and of gradients, that features have together; the stretch's end has the rest */
 const FEATURES = 0.5;
 
 export interface StretchSamples {
