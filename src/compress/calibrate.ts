@@ -1,50 +1,6 @@
-import { dispose, type Engine, type Scheduler, type Tensor } from "../gpu/index.js";
-import { type Conv2d, Join, type Layer, Linear, type Network } from "../nn/index.js";
-import {
-  accumulate,
-  carefulGram,
-  conv2d,
-  copy,
-  fill,
-  paddingBefore,
-  permute,
-  type Side,
-  slice,
-  squaredDistance,
-  sumOfSquares,
-} from "../ops/index.js";
-
-/** The samples, then the outputs of every place of a network for them. The caller destroys these. */
-export async function activationsOf(model: Network, samples: Tensor): Promise<Tensor[]> {
-  const { engine } = model;
-  const activations: Tensor[] = [];
-  const keep = async (record: (s: Scheduler) => Tensor, shape: readonly number[]): Promise<void> => {
-    const out = engine.tensor(shape, null, { label: "activation" });
-    activations.push(out);
-    await engine.run((s) => void copy(s, record(s), { out }), "activations");
-  };
-  try {
-    await keep(() => samples, samples.shape);
-    const count = samples.shape[0]!;
-    const shapes = model.shapes();
-    const values = new Map(["input", ...model.places.map(({ id }) => id)].map((id, value) => [id, value]));
-    // a submit a place: temporaries of one place at a time
-    for (const [at, { of, from }] of model.places.entries()) {
-      const inputs = from.map((id) => activations[values.get(id)!]!);
-      await keep(
-        (s) =>
-          of instanceof Join
-            ? of.forward(s, inputs, { training: false })
-            : of.forward(s, inputs[0]!, { training: false }),
-        [count, ...shapes[at + 1]!],
-      );
-    }
-    return activations;
-  } catch (error) {
-    for (const tensor of activations) tensor[dispose]();
-    throw error;
-  }
-}
+import { type Engine, sizeOf, type Tensor } from "../gpu/index.js";
+import { type Conv2d, Linear } from "../nn/index.js";
+import { accumulate, carefulGram, conv2d, fill, paddingBefore, permute, type Side, slice } from "../ops/index.js";
 
 /** most patches along one direction that are taken of one image, evenly spread */
 const MOST_PLACES = 8;
@@ -56,37 +12,40 @@ const MOST_NUMBERS = 2 ** 24;
  * a dense layer, or patches of a convolution in the order of a weight's columns. Of large images evenly spread patches are taken.
  * An entry is off by about 1e-7 of √(E[x_i²]·E[x_j²]).
  *
- * @param input of the layer, batch×sample shape
+ * @param input of the layer, batch×sample shape, or batches of it
  * @param most numbers of the patches that lie on the GPU at once
  */
 export async function secondMoments(
   engine: Engine,
   layer: Linear | Conv2d,
-  input: Tensor,
+  input: Tensor | readonly Tensor[],
   most = MOST_NUMBERS,
 ): Promise<Float64Array> {
-  const { width, places, patches } = rowsOf(layer, input);
-  const count = input.shape[0]!;
+  const inputs: readonly Tensor[] = Array.isArray(input) ? input : [input as Tensor];
+  const sample = inputs[0]!.shape.slice(1);
+  const { width, places, patches } = rowsOf(layer, sample);
+  const count = inputs.reduce((sum, { shape }) => sum + shape[0]!, 0);
   using moments = engine.tensor([width, width], null, { label: "second moments" });
   const batch = Math.max(1, Math.min(count, Math.floor(most / (width * places))));
   // the kernel that copies every tap of every channel into a channel of its own
   using taps = patches && engine.tensor([width, 1, ...patches.kernel], oneHot(width, patches.kernel));
   await engine.run((s) => void fill(s, moments, 0), "second moments");
-  for (let at = 0; at < count; at += batch) {
-    const size = Math.min(batch, count - at);
+  const add = async (input: Tensor, at: number, size: number): Promise<void> => {
     await engine.run((s) => {
       const starts = input.shape.map((_, mode) => (mode === 0 ? at : 0));
-      const part = slice(s, input, starts, [size, ...input.shape.slice(1)]);
+      const part = slice(s, input, starts, [size, ...sample]);
       let vectors = part;
       if (patches) {
-        const columns = conv2d(s, part, taps!, { ...patches.options, groups: input.shape[1]! });
+        const columns = conv2d(s, part, taps!, { ...patches.options, groups: sample[0]! });
         s.release(part);
         vectors = permute(s, columns.reshape([size, width, places]), [0, 2, 1]);
         s.release(columns);
       }
       accumulate(s, carefulGram(s, vectors.reshape([size * places, width])), moments);
     }, "second moments");
-  }
+  };
+  for (const input of inputs)
+    for (let at = 0; at < input.shape[0]!; at += batch) await add(input, at, Math.min(batch, input.shape[0]! - at));
   const sums = await moments.read();
   return Float64Array.from(sums, (value) => value / (count * places));
 }
@@ -101,11 +60,9 @@ interface Rows {
   } | null;
 }
 
-function rowsOf(layer: Linear | Conv2d, input: Tensor): Rows {
-  if (layer instanceof Linear)
-    return { width: layer.inputs, places: input.size / input.shape[0]! / layer.inputs, patches: null };
+function rowsOf(layer: Linear | Conv2d, sample: readonly number[]): Rows {
+  if (layer instanceof Linear) return { width: layer.inputs, places: sizeOf(sample) / layer.inputs, patches: null };
   const { kernel, stride, dilation, padding } = layer;
-  const sample = input.shape.slice(1);
   const [, ...size] = layer.outputShape(sample) as [number, number, number];
   // every step-th output along a direction: the windows lie within the padded samples, as those of the layer do
   const steps = size.map((extent) => Math.ceil(extent / MOST_PLACES));
@@ -142,44 +99,4 @@ export function weightError(weight: Float32Array, approximation: Float32Array): 
     energy += value ** 2;
   });
   return Math.sqrt(difference / Math.max(energy, Number.MIN_VALUE));
-}
-
-/** How much the outputs change when another layer takes the place of one of a network's layers. */
-export interface Loss {
-  /** ‖y − ŷ‖ ÷ ‖y‖ of the layer's outputs */
-  layer: number;
-  /** ‖y − ŷ‖ ÷ ‖y‖ of the network's outputs */
-  network: number;
-}
-
-/**
- * Compares the outputs of a network with those that it has with `layer` in place of the layer of place `index`.
- *
- * @param activations of the network on the samples, from {@link activationsOf}
- */
-export async function replacementLoss(
-  model: Network,
-  activations: readonly Tensor[],
-  index: number,
-  layer: Layer,
-): Promise<Loss> {
-  const { engine, graph } = model;
-  const sums = Array.from({ length: 4 }, () => engine.tensor([1]));
-  try {
-    await engine.run((s) => {
-      const compare = (tensor: Tensor, changed: Tensor, at: number): void => {
-        squaredDistance(s, tensor, changed.reshape(tensor.shape), { out: sums[at]! });
-        sumOfSquares(s, tensor, { out: sums[at + 1]! });
-      };
-      const input = activations[graph.nodes[index]!.from[0]!]!;
-      const output = layer.forward(s, input, { training: false });
-      compare(activations[index + 1]!, output, 0);
-      compare(activations[graph.output]!, graph.resume(s, activations, index, output), 2);
-    }, `loss by ${layer.name}`);
-    const [a, b, c, d] = (await engine.read(sums)).map((values) => values[0]!) as [number, number, number, number];
-    const ratio = (error: number, energy: number): number => Math.sqrt(error / Math.max(energy, Number.MIN_VALUE));
-    return { layer: ratio(a, b), network: ratio(c, d) };
-  } finally {
-    for (const sum of sums) sum.destroy();
-  }
 }

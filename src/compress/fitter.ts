@@ -1,7 +1,8 @@
-import { dispose, type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
+import { type Engine, isList, ShapeError, shown, TenfoldError, type Tensor } from "../gpu/index.js";
 import { FitMemory } from "../nn/factorised/fitMemory.js";
 import { Conv2d, type Counts, cloneLayer, Join, type Layer, Linear, type Network, Sequential } from "../nn/index.js";
-import { activationsOf, replacementLoss, secondMoments, weightError } from "./calibrate.js";
+import { Activations } from "./activations.js";
+import { secondMoments, weightError } from "./calibrate.js";
 import { type Decomposer, type Factorised, type Method, ranksTaken } from "./methods.js";
 import type { Candidate } from "./select.js";
 import type { Timer } from "./time.js";
@@ -122,14 +123,10 @@ export class Fitter<N extends Network = Network> {
       );
   }
 
-  /** Calls `work` with the inputs of all layers for the calibration samples, and frees these when it is done. */
-  async withActivations<T>(work: (activations: readonly Tensor[]) => Promise<T>): Promise<T> {
-    const activations = await activationsOf(this.model, this.options.calibration);
-    try {
-      return await work(activations);
-    } finally {
-      for (const tensor of activations) tensor[dispose]();
-    }
+  /** Calls `work` with what the network makes of the calibration samples, and frees it when it is done. */
+  async withActivations<T>(work: (activations: Activations) => Promise<T>): Promise<T> {
+    using activations = await Activations.of(this.model, this.options.calibration);
+    return await work(activations);
   }
 
   /** The candidate that is the layer itself. */
@@ -152,7 +149,7 @@ export class Fitter<N extends Network = Network> {
    * the one with the smaller error of the outputs is taken. The covariance alone does not decide, because it describes the outputs
    * before their activation, and only some positions of large images.
    */
-  async fit(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
+  async fit(index: number, ranks: readonly number[], activations: Activations): Promise<PlannedCandidate> {
     const { shared } = this.#site(index).decomposer!;
     const fit = () => this.#nearer(index, ranks, activations);
     // plans add times to candidates, each its own
@@ -165,48 +162,39 @@ export class Fitter<N extends Network = Network> {
     return memory;
   }
 
-  async #nearer(index: number, ranks: readonly number[], activations: readonly Tensor[]): Promise<PlannedCandidate> {
+  async #nearer(index: number, ranks: readonly number[], activations: Activations): Promise<PlannedCandidate> {
+    const { engine } = this;
+    const { layer: source, shape, decomposer } = this.#site(index);
+    const context = { engine, seed: this.options.seed, memory: this.#memory(index) };
     const covariance = this.options.whiten ? await this.#covarianceOf(index, activations) : null;
-    const plain = await this.#fitted(index, ranks, activations, null);
-    if (!covariance) return plain;
-    const whitened = await this.#fitted(index, ranks, activations, covariance, plain);
-    return whitened.outputError <= plain.outputError ? whitened : plain;
-  }
-
-  /** A layer decomposed with the ranks that EVBMF finds; null where the method has no EVBMF ranks for the layer. */
-  async fitEvbmf(index: number, activations: readonly Tensor[]): Promise<PlannedCandidate | null> {
-    const evbmf = await this.#site(index).decomposer?.evbmf?.(this.engine);
-    if (!evbmf) return null;
-    const ranks = evbmf.map((rank) => Math.max(1, rank));
-    return { ...(await this.fit(index, ranks, activations)), evbmf };
-  }
-
-  async #fitted(
-    index: number,
-    ranks: readonly number[],
-    activations: readonly Tensor[],
-    covariance: Float64Array | null,
-    before?: PlannedCandidate,
-  ): Promise<PlannedCandidate> {
-    const { engine, model } = this;
-    const { shape, decomposer, layer: source } = this.#site(index);
-    const { seed } = this.options;
-    const layer = await decomposer!.fit({ engine, covariance, seed, memory: this.#memory(index) }, ranks);
+    const fits = [await decomposer!.fit({ ...context, covariance: null }, ranks)];
+    if (covariance) fits.push(await decomposer!.fit({ ...context, covariance }, ranks));
+    let [layer, outputError] = [fits[0]!, Number.POSITIVE_INFINITY];
     // the plain fit may be the nearer one
-    if (layer === before?.layer) return before;
+    for (const fit of new Set(fits)) {
+      using trial = await this.#copyOf(fit, index);
+      const error = await activations.layerError(index, trial.layers[0]!);
+      if (error <= outputError) [layer, outputError] = [fit, error];
+    }
     const counts = layer.counts(shape);
-    // the plan's layer belongs to no network, so the network that tries it has a copy
     using trial = await this.#copyOf(layer, index);
-    const loss = await replacementLoss(model, activations, index, trial.layers[0]!);
     return {
       layer,
       ranks: ranksTaken(layer, ranks),
       weights: sizeOf(counts),
       multiplications: counts.multiplications,
-      loss: loss.network ** 2,
+      loss: (await activations.networkError(index, trial.layers[0]!)) ** 2,
       weightError: weightError(await weightOf(source), await layer.toDense()),
-      outputError: loss.layer,
+      outputError,
     };
+  }
+
+  /** A layer decomposed with the ranks that EVBMF finds; null where the method has no EVBMF ranks for the layer. */
+  async fitEvbmf(index: number, activations: Activations): Promise<PlannedCandidate | null> {
+    const evbmf = await this.#site(index).decomposer?.evbmf?.(this.engine);
+    if (!evbmf) return null;
+    const ranks = evbmf.map((rank) => Math.max(1, rank));
+    return { ...(await this.fit(index, ranks, activations)), evbmf };
   }
 
   /** Milliseconds of a forward pass of a layer as it is, then of its decompositions, all timed in turn. */
@@ -232,17 +220,23 @@ export class Fitter<N extends Network = Network> {
     }
   }
 
+  /** A copy of a layer in a network of its own: a plan's layer belongs to none. */
   async #copyOf(layer: Layer, index: number): Promise<Sequential> {
     return Sequential.create(this.engine, [await cloneLayer(layer)], { inputShape: this.#site(index).shape });
   }
 
-  /** E[x·xᵀ] of a layer's inputs; null where all inputs are 0, because such a covariance weighs nothing. */
-  async #covarianceOf(index: number, activations: readonly Tensor[]): Promise<Float64Array | null> {
+  /**
+   * E[x·xᵀ] of a layer's inputs. Null where all inputs are 0, because such a covariance weighs nothing, and where there are too many
+   * inputs for one tensor.
+   */
+  async #covarianceOf(index: number, activations: Activations): Promise<Float64Array | null> {
     return await this.#memory(index).of("covariance", async () => {
-      const { layer, value } = this.#site(index);
-      const hasWeight = layer instanceof Linear || layer instanceof Conv2d;
-      const moments = hasWeight ? await secondMoments(this.engine, layer, activations[value]!) : null;
-      return moments?.some((entry) => entry !== 0) ? moments : null;
+      const { layer } = this.#site(index);
+      if (!(layer instanceof Linear || layer instanceof Conv2d)) return null;
+      const width = layer instanceof Linear ? layer.inputs : layer.inputs * layer.kernel[0] * layer.kernel[1];
+      if (4 * width ** 2 > this.engine.device.limits.maxStorageBufferBindingSize) return null;
+      const moments = await secondMoments(this.engine, layer, await activations.inputsOf(index));
+      return moments.some((entry) => entry !== 0) ? moments : null;
     });
   }
 }

@@ -59,30 +59,44 @@ export function basisColumns(shape: readonly number[], mode: number, rank: numbe
 
 /**
  * Records one step of subspace iteration on X₍ₙ₎X₍ₙ₎ᵀ: `basis` (I_n×p, orthonormal columns, overwritten) turns towards the
- * leading left singular vectors, ordered by Ritz value. Neither the unfolding nor an I_n×I_n matrix is formed. Reads `x` twice.
+ * leading left singular vectors, ordered by Ritz value unless `ordered` is false. Neither the unfolding nor an I_n×I_n matrix is formed. Reads `x`
+ * twice.
  */
-export function subspaceStep(p: Program, x: Reader, basis: Tensor, mode: number): void {
+export function subspaceStep(p: Program, x: Reader, basis: Tensor, mode: number, { ordered = true } = {}): void {
   const { s } = p;
   const projected = x.project(p, oneFactor(x, basis, mode));
-  const ritz = unfoldedProduct(s, projected, projected, mode);
-  const { values, vectors } = symmetricEigen(s, ritz);
-  s.release(ritz, values);
+  const vectors = ordered ? ritzVectors(s, projected, mode) : null;
   powerStep(p, x, basis, projected, vectors, mode);
-  s.release(projected, vectors);
+  s.release(projected);
+  if (vectors) s.release(vectors);
+}
+
+function ritzVectors(s: Scheduler, projected: Tensor, mode: number): Tensor {
+  const products = unfoldedProduct(s, projected, projected, mode);
+  const { values, vectors } = symmetricEigen(s, products);
+  s.release(products, values);
+  return vectors;
 }
 
 /** A factor for one mode, and none for the others. */
 export const oneFactor = ({ shape }: { shape: readonly number[] }, factor: Tensor, mode: number): (Tensor | null)[] =>
   shape.map((_, other) => (other === mode ? factor : null));
 
-/** Records basis ← orthonormal columns of X₍ₙ₎·projected₍ₙ₎ᵀ·vectors. */
-function powerStep(p: Program, x: Reader, basis: Tensor, projected: Tensor, vectors: Tensor, mode: number): void {
+/** Records basis ← orthonormal columns of X₍ₙ₎·projected₍ₙ₎ᵀ·vectors; null stands for the identity. */
+function powerStep(
+  p: Program,
+  x: Reader,
+  basis: Tensor,
+  projected: Tensor,
+  vectors: Tensor | null,
+  mode: number,
+): void {
   const { s } = p;
   const image = x.unfoldedProduct(p, projected, mode);
-  const ordered = matmul(s, image, vectors);
-  s.release(image);
-  const { q, r } = orthogonalise(s, ordered);
-  s.release(ordered, r);
+  const turned = vectors ? matmul(s, image, vectors) : image;
+  const { q, r } = orthogonalise(s, turned);
+  if (turned !== image) s.release(turned);
+  s.release(image, r);
   copy(s, q, { out: basis });
   s.release(q);
 }

@@ -255,7 +255,7 @@ export const stHosvd = (
 /**
  * The best Tucker approximation of given ranks by higher-order orthogonal iteration (De Lathauwer, De Moor & Vandewalle
  * 2000; Kolda & Bader 2009, figure 4.4), started from the sequentially truncated HOSVD. A mode's update is one step of
- * subspace iteration from its present basis, which has a few columns more than the rank. Modes of full rank are left alone. Of X in slabs iteration
+ * subspace iteration from its present basis, which has a few columns more than a rank up to 120. Modes of full rank are left alone. Of X in slabs iteration
  * begins on a core, and ends with a few sweeps on X, each of which reads it twice.
  */
 export const tuckerHOOI = (
@@ -770,7 +770,13 @@ async function hooiMethod(
   };
 }
 
-/** Orthonormal bases of a few columns more than the factors, which they begin with. */
+/**
+ * Columns up to which a basis is wider than its factor. The columns of a wider one have to be put in order, whose eigenvectors take one dispatch up to
+ * here, and thousands beyond: ten times as long as the rest of a sweep. There the few columns more would be a small part of all.
+ */
+const MOST_ORDERED = 128;
+
+/** Orthonormal bases of a few columns more than the factors, up to `MOST_ORDERED`, which begin with the factors. */
 async function basesOf(
   engine: Engine,
   shape: readonly number[],
@@ -783,7 +789,8 @@ async function basesOf(
   factors.forEach((factor, mode) => {
     if (!factor) return;
     const projected = shape.map((extent, k) => (k === mode ? extent : Math.min(extent, rankOf(k))));
-    const columns = basisColumns(projected, mode, rankOf(mode));
+    const wide = basisColumns(projected, mode, rankOf(mode));
+    const columns = wide <= MOST_ORDERED ? wide : rankOf(mode);
     bases.set(mode, allocate([shape[mode]!, columns], `basis ${mode}`));
   });
   await engine.run((s) => {
@@ -844,7 +851,7 @@ function recordHooi(
         withProjected(shared, rest, (reader) => {
           const factor = factors[mode]!;
           const basis = bases.get(mode)!;
-          subspaceStep(p, reader, basis, mode);
+          subspaceStep(p, reader, basis, mode, { ordered: basis.shape[1]! > factor.shape[1]! });
           slice(s, basis, [0, 0], factor.shape, { out: factor });
           if (mode === modes.at(-1)) core = reader.project(p, oneFactor(reader, factor, mode));
         });

@@ -25,14 +25,12 @@ import { remembered } from "./fitMemory.js";
 import {
   composeKernels,
   type DenseKernel,
-  outputErrors,
   patchCovariance,
-  refitLast,
-  termEnergy,
   timesChannels,
   timesChannelsInverse,
 } from "./hostKernels.js";
 import { choleskyFactor, type Values } from "./hostMatrices.js";
+import { Features, targetOf } from "./lastKernel.js";
 import { Products } from "./products.js";
 import { biasBoundOf, type FactorisedOptions, factorisedRules, gainOf, varianceStart } from "./source.js";
 import { type DataAware, splitMatrix } from "./svdLinear.js";
@@ -154,7 +152,7 @@ export class FactorisedConv extends Chain {
 
   /** The dense kernel that the chain stands for, outputs×inputs×height×width. */
   async toDense(): Promise<Float32Array> {
-    return Float32Array.from(composeKernels(await this.kernels()).weight);
+    return Float32Array.from((await composeKernels(await this.kernels())).weight);
   }
 
   /** The kernels of the convolutions in their order, read back. */
@@ -388,7 +386,7 @@ export async function convolutionWeights(source: ConvolutionSource) {
  * @param name of the fit in its memory
  * @param decompose gives the parts of a kernel, which may be whitened
  * @param options.grouped true where the first part has groups: whitening mixes the channels, so there is no candidate 3
- * @param options.bounded true where no candidate's {@link termEnergy} may be larger than that of the parts of the kernel
+ * @param options.bounded true where no candidate's {@link Features.termEnergy} may be larger than that of the parts of the kernel
  */
 async function fittedWeights(
   engine: Engine,
@@ -404,20 +402,29 @@ async function fittedWeights(
   if (!covariance) return numbers(plain);
   const [outputs, inputs, height, width] = extents;
   const patches = patchCovariance(covariance, inputs, height * width);
-  const target: DenseKernel = { weight, inputs, outputs, groups: 1, size: [height, width] };
-  const bound = bounded ? termEnergy(plain) : undefined;
+  // a chain of one convolution is the convolution itself
+  if (plain.length === 1) return [weight];
+  const kernel: DenseKernel = { weight, inputs, outputs, groups: 1, size: [height, width] };
   using products = new Products(engine);
-  const candidates = [plain, await refitLast(plain, target, patches, ridge, products, bound)];
+  const target = await targetOf(kernel, patches, products, memory);
+  let [best, least] = [plain, Number.POSITIVE_INFINITY];
+  const consider = async (parts: readonly DenseKernel[], features: Features, last: Values): Promise<void> => {
+    const error = await features.error(last);
+    if (error < least) [best, least] = [[...parts.slice(0, -1), { ...parts.at(-1)!, weight: last }], error];
+  };
+  const features = await Features.of(plain, target, products);
+  const bound = bounded ? features.termEnergy() : undefined;
+  await consider(plain, features, plain.at(-1)!.weight);
+  await consider(plain, features, await features.refit(ridge, bound));
   if (!grouped) {
     const channels = channelCovariance(covariance, inputs, height * width);
     const root = choleskyFactor(channels, inputs, ridge);
-    const whitened = await decompose(Float32Array.from(timesChannels(target, root).weight), true);
-    const first = timesChannelsInverse(whitened[0]!, root);
-    candidates.push(await refitLast([first, ...whitened.slice(1)], target, patches, ridge, products, bound));
+    const [first, ...others] = await decompose(Float32Array.from(timesChannels(kernel, root).weight), true);
+    const parts = [timesChannelsInverse(first!, root), ...others];
+    const features = await Features.of(parts, target, products);
+    await consider(parts, features, await features.refit(ridge, bound));
   }
-  const kernels = candidates.map((parts) => composeKernels(parts));
-  const errors = await outputErrors(target, kernels, patches, products);
-  return numbers(candidates[errors.indexOf(Math.min(...errors))]!);
+  return numbers(best);
 }
 
 /** The covariance of the channels, inputs². A covariance of patches is averaged over the places of a patch. */

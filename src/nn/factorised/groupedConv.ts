@@ -4,6 +4,7 @@ import { Conv2d } from "../convolution.js";
 import { layerKind } from "../layerKind.js";
 import type { FactorisedConv } from "./factorisedConv.js";
 import { composeKernels } from "./hostKernels.js";
+import type { Values } from "./hostMatrices.js";
 
 /**
  * A convolution with groups as a chain of convolutions with groups: the convolution of every group is factorised for itself, and
@@ -47,7 +48,8 @@ export class GroupedConv extends Chain {
   async toDense(): Promise<Float32Array> {
     const { groups, convolutions } = this;
     const weights = await Promise.all(convolutions.map(({ weight }) => weight.read()));
-    const kernels = Array.from({ length: groups }, (_, group) => {
+    const kernels: Values[] = [];
+    for (let group = 0; group < groups; group++) {
       const parts = convolutions.map((layer, place) => {
         const size = weights[place]!.length / groups;
         return {
@@ -58,8 +60,8 @@ export class GroupedConv extends Chain {
           size: layer.kernel,
         };
       });
-      return composeKernels(parts).weight;
-    });
+      kernels.push((await composeKernels(parts)).weight);
+    }
     const all = new Float32Array(groups * kernels[0]!.length);
     for (const [group, kernel] of kernels.entries()) all.set(kernel, group * kernel.length);
     return all;
