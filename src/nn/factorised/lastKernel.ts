@@ -92,7 +92,7 @@ export class Features {
    */
   termEnergy(): number {
     const lengths = this.#lengths();
-    return sumOfSquares(this.last.weight.map((value, e) => value * lengths[e % lengths.length]!));
+    return sumOfSquares(Float64Array.from(this.last.weight, (value, e) => value * lengths[e % lengths.length]!));
   }
 
   /**
@@ -122,14 +122,15 @@ export class Features {
   }
 }
 
-/** largest ridge that is tried, as a share of the mean diagonal */
+/** ridges between which one is searched for, as shares of the mean diagonal */
+const LEAST_RIDGE = 1e-12;
 const MOST_RIDGE = 1e9;
 /** a sum of squares from this part of the bound on is near enough to it */
 const NEAR = 0.998;
 
 /** What a ridge that is hardly larger than necessary makes of the terms, so that Σ of their squares is at most `bound`. */
 function withinBound(termsOf: (ridge: number) => Float64Array, leastRidge: number, bound: number): Float64Array {
-  let [low, high] = [Math.log(leastRidge), Math.log(MOST_RIDGE)];
+  let [low, high] = [Math.log(Math.max(leastRidge, LEAST_RIDGE)), Math.log(MOST_RIDGE)];
   let best: Float64Array | null = null;
   for (let step = 0; step < 40; step++) {
     const middle = (low + high) / 2;
@@ -185,9 +186,9 @@ async function timesColumns(
 }
 
 /** Some columns of a matrix that has `side` of them. */
-function columnsOf(values: Values, side: number, columns: Uint32Array): Float32Array {
+function columnsOf(values: Values, side: number, columns: Uint32Array): Float64Array {
   const rows = values.length / side;
-  const out = new Float32Array(rows * columns.length);
+  const out = new Float64Array(rows * columns.length);
   for (let row = 0, at = 0; row < rows; row++)
     for (let column = 0; column < columns.length; column++, at++) out[at] = values[row * side + columns[column]!]!;
   return out;
