@@ -8,11 +8,12 @@
 // at the end.
 // Cost: n³/3 flops for R, n³/3 for R⁻¹; one barrier a column.
 #import index
+#import gram_entry
+#import mean_diagonal
 
 const WIDTH: u32 = 256u;
 // invocations side by side along a row
 const ACROSS: u32 = 32u;
-const UNIT: bool = false;
 
 struct Params {
   n: u32,
@@ -26,32 +27,12 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> g: array<f32>;
 
-var<workgroup> partial: array<f32, WIDTH>;
-// where the matrix begins in `g`, and its work in `r` and `inverse`
-var<private> matrix: u32;
+// where the work of the matrix begins in `r` and `inverse`
 var<private> place: u32;
-
-// with UNIT the norm of column i, otherwise 1
-fn norm_of(i: u32) -> f32 {
-  if (UNIT) { return sqrt(max(g[matrix + i * params.n + i], 0.0)); }
-  return 1.0;
-}
-
-fn divided(x: f32, norm: f32) -> f32 { return select(x / norm, 0.0, norm == 0.0); }
-
-// G[row, column], the mean of both halves, so that an asymmetry by rounding averages out.
-fn entry(row: u32, column: u32) -> f32 {
-  let value = 0.5 * (g[matrix + row * params.n + column] + g[matrix + column * params.n + row]);
-  if (UNIT) { return divided(divided(value, norm_of(row)), norm_of(column)); }
-  return value;
-}
 
 // √pivot of row k; 0 for a pivot that is not clearly positive.
 fn root_of(k: u32, ridge: f32) -> f32 {
-  let pivot = r[place + k * params.n + k];
-  let diagonal = abs(entry(k, k)) + ridge;
-  let dependent = !(pivot > params.threshold * diagonal) || diagonal == 0.0;
-  return select(sqrt(max(pivot, 1e-37)), 0.0, dependent);
+  return root_of_pivot(r[place + k * params.n + k], abs(entry(k, k)) + ridge, params.threshold);
 }
 
 @compute @workgroup_size(WIDTH)
@@ -67,15 +48,7 @@ fn main(
   place = work_of(matrix);
   let across = lane % ACROSS;
   let down = lane / ACROSS;
-  var trace = 0.0;
-  for (var i = lane; i < n; i += WIDTH) { trace += entry(i, i); }
-  partial[lane] = trace;
-  for (var width = WIDTH / 2u; width > 0u; width /= 2u) {
-    workgroupBarrier();
-    if (lane < width) { partial[lane] += partial[lane + width]; }
-  }
-  workgroupBarrier();
-  let ridge = params.ridge * partial[0] / f32(n);
+  let ridge = params.ridge * mean_diagonal(lane);
   for (var e = lane; e < n * n; e += WIDTH) {
     let row = e / n;
     let column = e % n;

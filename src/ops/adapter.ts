@@ -138,6 +138,11 @@ const NUMBERS = {
   trainingWork: { values: { swiftshader: 2 ** 27, gpu: 2 ** 27 }, numbers: optionRules.positive },
   soleWorkgroup: { values: { swiftshader: 4, lavapipe: 8, gpu: 256 }, numbers: powerOfTwo(4, 256) },
   factoriseInside: { values: { swiftshader: 0, gpu: 40 }, numbers: upTo(0, 40) },
+  choleskyAlone: {
+    values: { swiftshader: 56, gpu: 128 },
+    numbers: threshold,
+    words: { always: Number.POSITIVE_INFINITY },
+  },
   jacobiAlone: { values: { swiftshader: 128, gpu: 128 }, numbers: upTo(0, 128) },
   jacobiTeam: { values: { swiftshader: 1, gpu: 16 }, numbers: powerOfTwo(1, 16) },
   jacobiTeamMiddle: { values: { swiftshader: 1, gpu: 8 }, numbers: powerOfTwo(1, 16) },
@@ -343,6 +348,12 @@ const NOTES: Readonly<Record<KernelName | NumberName, Note>> = {
     decides: "rows up to which Cholesky and Jacobi keep a matrix in workgroup memory",
     unit: "rows",
     because: "a step in storage takes a GPU ten times as long; SwiftShader compiles that for two seconds",
+  },
+  choleskyAlone: {
+    decides: "rows up to which one workgroup factorises a matrix by Cholesky; beyond, the whole grid does it by blocks",
+    unit: "rows",
+    because:
+      "blocks are three dispatches for 32 columns: on software adapters they take 1.2 to 1.3 times as long at 48 rows, 0.7 at 64, 0.1 to 0.2 at 573; an estimate for GPUs",
   },
   jacobiAlone: {
     decides: "rows or columns up to which one workgroup does all Jacobi rotations",

@@ -58,6 +58,8 @@ const samples: Sample[] = [
   },
   (s, tensor) => ops.cholesky(s, positive(tensor(5, 5))),
   (s, tensor) => ops.cholesky(s, positive(tensor(41, 41))),
+  // in blocks
+  (s, tensor) => ops.cholesky(s, positive(tensor(129, 129))),
   (s, tensor) => ops.cutOff(s, tensor(11), 0.1),
   (s, tensor, engine) => {
     const state = new ops.GaussNewtonState(engine, [3, 2, 2], 2, 3);

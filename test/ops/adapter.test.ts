@@ -104,6 +104,7 @@ describe("a forced rule", () => {
     expect(recorded({}, factorise)).toContain("cholesky_small");
     expect(recorded({ factoriseInside: 19 }, factorise)).toMatch(/^cholesky\b(?!_)/);
     expect(recorded({ soleWorkgroup: 64 }, factorise)).toContain("WIDTH=64");
+    expect(recorded({ choleskyAlone: 19 }, factorise)).toContain("cholesky_block");
     const turn = (s: Parameters<typeof permute>[0]) => permute(s, s.tensor([50, 60]), [1, 0]);
     expect(recorded({}, turn)).toContain("permute_tiles");
     expect(recorded({ permuteTiles: "never" }, turn)).toContain("strided_copy");

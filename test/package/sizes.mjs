@@ -11,7 +11,7 @@ import { rolldown } from "rolldown";
 const PROGRAMS = [
   { name: "matmul", code: "Engine, matmul", most: 18.1, goal: 20 },
   // the engine, schedules and the driver of solvers are 25 of them
-  { name: "cpALS", code: "cpALS, Engine", most: 40, goal: 40 },
+  { name: "cpALS", code: "cpALS, Engine", most: 40.7, goal: 40 },
   { name: "cp", code: "cp, Engine", most: 40, goal: 40 },
   { name: "inference of a LeNet", code: "Engine, lenet, Sequential", most: 31.8, goal: 45 },
   { name: "a reader of .npy", code: "readNpy", most: 3.8, goal: 4 },
@@ -23,7 +23,7 @@ const PROGRAMS = [
  * trained LeNet, 28 ONNX, 16 the report page; the rest are other modules of the library. docs/decisions/0035-what-the-package-carries.md says what 450
  * would take.
  */
-const PACKED = { most: 671, goal: 450 };
+const PACKED = { most: 673, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
