@@ -35,7 +35,7 @@ export interface PlanOptions {
   evbmf?: boolean;
   /**
    * true (the default): fit a layer's weight, and also its outputs by its inputs, and take the fit whose outputs are nearer;
-   * false: fit its weight only
+   * false: fit its weight only, as is done of layers with more inputs than a tensor has room for moments of (5792 for 128 MiB)
    */
   whiten?: boolean;
   /** time every candidate with batches of this size, which a target of time needs; by default none is timed */

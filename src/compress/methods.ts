@@ -150,6 +150,18 @@ function tensorRing(layer: Linear): Decomposer {
 
 /** tolerance of alternating fits, looser than their default, because many are tried and fine-tuning follows */
 const TOLERANCE = 1e-5;
+/** most multiplications of an alternating fit: those of a layer of 512→512 channels would take many minutes for their last per cents */
+const MOST_WORK = 2e11;
+/** sweeps that every fit may take */
+const LEAST_SWEEPS = 20;
+
+/** How many sweeps a fit may take, of which each takes so many multiplications. */
+const sweepsWithin = (most: number, multiplications: number): number =>
+  Math.min(most, Math.max(LEAST_SWEEPS, Math.floor(MOST_WORK / multiplications)));
+
+/** Multiplications of a sweep of CP: products of the kernel with the other factors for each of four, and the equations of each. */
+const cpSweep = ({ inputs, outputs, kernel }: Conv2d, rank: number): number =>
+  4 * rank * (inputs * outputs * product(kernel) + rank ** 2);
 
 /** Tucker-2. The ranks are those of the unfoldings along the input channels and along the output channels. */
 const tucker2 = (layer: Conv2d): Decomposer => ({
@@ -168,7 +180,8 @@ const tucker2 = (layer: Conv2d): Decomposer => ({
       outputs === 1 ? 1 : await evbmfRank(engine, weight, outputs, inputs * taps),
     ];
   },
-  fit: (context, ranks) => tucker2Conv(context.engine, layer, { ranks: [ranks[0]!, ranks[1]!], ...aware(context) }),
+  fit: (context, ranks) =>
+    tucker2Conv(context.engine, layer, { ranks: [ranks[0]!, ranks[1]!], tolerance: TOLERANCE, ...aware(context) }),
 });
 
 const spatial = (layer: Conv2d): Decomposer => ({
@@ -203,7 +216,7 @@ const cp =
         rank: rank!,
         correct,
         starts: 1,
-        sweeps: 60,
+        sweeps: sweepsWithin(60, cpSweep(layer, rank!)),
         tolerance: TOLERANCE,
         ...aware(context),
       }),

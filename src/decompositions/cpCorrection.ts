@@ -37,6 +37,7 @@ import {
   type Told,
   type Trace,
 } from "./iterate.js";
+import { eigh } from "./linalg.js";
 import { TensorScope } from "./tensorScope.js";
 import { zeroKruskal } from "./zeroKruskal.js";
 
@@ -150,6 +151,27 @@ const DEFAULT_ROOM = 1.0001;
 /** runs aim at this part of the bound, because of rounding */
 const MARGIN = 0.999;
 
+/** Rows up to which eigenvectors are recorded: one dispatch. Beyond, they would be thousands, and `eigh` takes a tenth of the time. */
+const MOST_RECORDED = 128;
+
+/** Eigenvalues and eigenvectors of a symmetric matrix, found in a step of the host. */
+function eigenByStep(p: Program, a: Tensor): { values: Tensor; vectors: Tensor } {
+  const { engine } = p;
+  const n = a.shape[0]!;
+  // what steps read and write shares its memory with no temporary
+  const matrix = copy(p.s, a, { out: p.tensor([n, n], { label: "normal matrix" }) });
+  const values = p.tensor([n], { label: "eigenvalues" });
+  const vectors = p.tensor([n, n], { label: "eigenvectors" });
+  p.step(async (signal) => {
+    using eigen = await eigh(engine, matrix, signal ? { signal } : {});
+    await engine.run((s) => {
+      copy(s, eigen.values, { out: values });
+      copy(s, eigen.vectors, { out: vectors });
+    }, "eigenvectors");
+  });
+  return { values, vectors };
+}
+
 /** The correction as a method of `iterate`. */
 class CorrectionMethod implements SweepMethod<KruskalTensor> {
   readonly columns = 3 * SCALAR;
@@ -239,6 +261,7 @@ class CorrectionMethod implements SweepMethod<KruskalTensor> {
         bound: this.#bound,
         ...(from ? { from } : { squaredNorm }),
         residual: this.#scalar(1),
+        ...(normals.shape[0]! > MOST_RECORDED && { eigen: eigenByStep(p, normals) }),
       });
       if (isTemporary) s.release(normals);
       if (from) s.release(from);

@@ -115,6 +115,17 @@ it("fits are weighed by few samples, too, with a mean far from 0", async () => {
   expect(whitened).toBeLessThan(plain! / 3);
 });
 
+it("fits a layer by its weight where it has more inputs than there is room for moments of", async () => {
+  const engine = await testEngine();
+  const inputs = Math.floor(Math.sqrt(engine.device.limits.maxStorageBufferBindingSize / 4)) + 1;
+  using model = await Sequential.create(engine, [new Linear(inputs, 6), new Linear(6, 3)], { inputShape: [inputs] });
+  using calibration = engine.tensor([5, inputs], randomArray(5 * inputs, 2));
+  const plan = await CompressionPlan.create(model, { method: "svd", calibration, shares: [0.5, 1] });
+  const [, half, full] = plan.layers[0]!.candidates;
+  expect(half!.outputError).toBeGreaterThan(0.01);
+  expect(full!.outputError).toBeLessThan(1e-5);
+});
+
 describe("convolutions with groups", () => {
   const sample = [6, 6, 5];
   const groups = () => [

@@ -115,6 +115,25 @@ describe("cpErrorPreserving", () => {
     corrected.tensor.destroy();
   });
 
+  it("does so with more terms than eigenvectors are recorded for", async () => {
+    const engine = await testEngine();
+    const shape = [24, 20, 9];
+    const data = randomArray(24 * 20 * 9, 6);
+    using x = engine.tensor(shape, data);
+    const plain = await cpALS(engine, x, { rank: 131, sweeps: 12, tolerance: 0, seed: 1 });
+    using start = plain.tensor;
+    const relativeError = 1.05 * plain.relativeError;
+    const before = engine.memory().live;
+    const corrected = await cpErrorPreserving(engine, x, start, { relativeError, sweeps: 4 });
+    const { tensor, norms } = corrected;
+    expect(corrected.relativeError).toBeLessThanOrEqual(relativeError);
+    expect(distance(data, await evaluate(engine, (s) => tensor.full(s)))).toBeCloseTo(corrected.relativeError, 4);
+    expect(norms.slice(1).every((value, k) => value <= norms[k]! * 1.0001)).toBe(true);
+    expect(await degeneracy(engine, tensor)).toBeLessThan((await degeneracy(engine, start)) / 1.05);
+    tensor.destroy();
+    expect(engine.memory().live).toBe(before);
+  });
+
   /** Three terms, and X = their sum and noise. */
   const shape = [9, 8, 7];
   const planted = (noise: number) => {

@@ -655,6 +655,8 @@ export interface Tucker2ConvFit extends ConvolutionFit {
   ranks: readonly [inputs: number, outputs: number];
   /** most sweeps of HOOI, 50 by default */
   sweeps?: number;
+  /** sweeps end when one changes the kernel's relative error by less than this; 1e-6 by default */
+  tolerance?: number;
 }
 
 /** The ranks of the channels, each lowered to at most its channels and to the other rank times the kernel's places. */
@@ -674,15 +676,19 @@ export async function tucker2Conv(
   fit: Tucker2ConvFit,
 ): Promise<Tucker2Conv> {
   assertEngine("tucker2Conv", engine);
-  const rules = { ...dataRules, ranks: required(layerRules.twoRanks), sweeps: optionRules.count };
+  const rules = {
+    ...{ ...dataRules, ranks: required(layerRules.twoRanks) },
+    ...{ sweeps: optionRules.count, tolerance: optionRules.atLeastZero },
+  };
   checkOptions("tucker2Conv", fit, rules);
-  const { ranks, sweeps = 50, seed = 0 } = fit;
+  const { ranks, sweeps = 50, tolerance, seed = 0 } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const lowered = channelRanks(ranks, inputs, outputs, height * width);
   const weights = await fittedWeights(engine, dense, "tucker2Conv", fit, async (kernel) => {
     using x = engine.tensor(dense.extents, kernel);
-    const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], sweeps, seed });
+    const options = { sweeps, seed, ...(tolerance !== undefined && { tolerance }) };
+    const { tensor } = await tuckerHOOI(engine, x, { ranks: [lowered[1], lowered[0], height, width], ...options });
     const parts = await tuckerParts(engine, tensor, outputs, inputs);
     tensor.destroy();
     const kernels: DenseKernel[] = [
