@@ -152,12 +152,13 @@ function tensorRing(layer: Linear): Decomposer {
 const TOLERANCE = 1e-5;
 /** most multiplications of an alternating fit: those of a layer of 512→512 channels would take many minutes for their last per cents */
 const MOST_WORK = 2e11;
-/** sweeps that every fit may take */
+/** sweeps that every fit, and every correction of one, may take */
 const LEAST_SWEEPS = 20;
+const LEAST_CORRECTIONS = 8;
 
 /** How many sweeps a fit may take, of which each takes so many multiplications. */
-const sweepsWithin = (most: number, multiplications: number): number =>
-  Math.min(most, Math.max(LEAST_SWEEPS, Math.floor(MOST_WORK / multiplications)));
+const sweepsWithin = (most: number, least: number, multiplications: number): number =>
+  Math.min(most, Math.max(least, Math.floor(MOST_WORK / multiplications)));
 
 /** Multiplications of a sweep of CP: products of the kernel with the other factors for each of four, and the equations of each. */
 const cpSweep = ({ inputs, outputs, kernel }: Conv2d, rank: number): number =>
@@ -216,7 +217,9 @@ const cp =
         rank: rank!,
         correct,
         starts: 1,
-        sweeps: sweepsWithin(60, cpSweep(layer, rank!)),
+        sweeps: sweepsWithin(60, LEAST_SWEEPS, cpSweep(layer, rank!)),
+        // with the eigenvectors of four matrices
+        correctionSweeps: sweepsWithin(60, LEAST_CORRECTIONS, cpSweep(layer, rank!) + 40 * rank! ** 3),
         tolerance: TOLERANCE,
         ...aware(context),
       }),

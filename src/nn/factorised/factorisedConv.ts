@@ -560,6 +560,8 @@ export interface CpConvFit extends AlternatingFit {
    * no larger
    */
   correct?: boolean | number;
+  /** most sweeps of that, as many as `sweeps` by default */
+  correctionSweeps?: number;
 }
 
 const cpConvRules: OptionRules<CpConvFit> = {
@@ -569,6 +571,7 @@ const cpConvRules: OptionRules<CpConvFit> = {
     needs: "true, false or a number, 1 or more",
     is: (value) => typeof value === "boolean" || (typeof value === "number" && value >= 1 && Number.isFinite(value)),
   },
+  correctionSweeps: optionRules.count,
 };
 
 /**
@@ -581,12 +584,13 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
   assertEngine("cpConv", engine);
   checkOptions("cpConv", fit, cpConvRules);
   const { rank, correct = false, starts = 3, sweeps = 120, tolerance = 1e-6, solverRidge = 1e-5, seed = 0 } = fit;
+  const { correctionSweeps = sweeps } = fit;
   const dense = await convolutionWeights(source);
   const [outputs, inputs, height, width] = dense.extents;
   const decompose = async (kernel: Float32Array, isWhitened: boolean): Promise<DenseKernel[]> => {
     using x = engine.tensor(dense.extents, kernel);
     // plain CP is what its correction begins with
-    const { correct: _, ...plainFit } = fit;
+    const { correct: _, correctionSweeps: __, ...plainFit } = fit;
     const plain = await remembered(fit.memory, `cp ${isWhitened ? "whitened" : "plain"}`, plainFit, async () => {
       // extrapolated sweeps go further towards large terms that nearly cancel, which training cannot hold
       const plainSweeps = { acceleration: "none", ridge: solverRidge } as const;
@@ -600,7 +604,8 @@ export async function cpConv(engine: Engine, source: ConvolutionSource, fit: CpC
       const [weights, ...others] = numbers;
       const columns = others.map((values) => engine.tensor([values.length / rank, rank], values));
       const start = new KruskalTensor(engine.tensor([rank], weights!), columns);
-      const corrected = await cpErrorPreserving(engine, x, start, { relativeError, sweeps, tolerance: 1e-5 });
+      const stopping = { sweeps: correctionSweeps, tolerance: 1e-5 };
+      const corrected = await cpErrorPreserving(engine, x, start, { relativeError, ...stopping });
       start.destroy();
       numbers = await readKruskal(engine, corrected.tensor);
     }
