@@ -23,7 +23,7 @@ const PROGRAMS = [
  * trained LeNet, 28 ONNX, 16 the report page; the rest are other modules of the library. docs/decisions/0035-what-the-package-carries.md says what 450
  * would take.
  */
-const PACKED = { most: 673, goal: 450 };
+const PACKED = { most: 675, goal: 450 };
 
 const gzipped = (text) => gzipSync(text, { level: 9 }).length / 1000;
 
