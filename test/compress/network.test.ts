@@ -126,6 +126,27 @@ it("fits a layer by its weight where it has more inputs than there is room for m
   expect(full!.outputError).toBeLessThan(1e-5);
 });
 
+it.each(["jaderberg1", "jaderberg2", "cp-corrected", "btd", "tucker2"])(
+  "fits a convolution of zeros, and one with a channel of zeros (%s)",
+  async (method) => {
+    const engine = await testEngine();
+    const layers = [new Conv2d({ inputs: 2, outputs: 4, kernel: 3, weight: new Float32Array(72) }), new Flatten()];
+    using model = await Sequential.create(engine, [...layers, new Linear(16, 2)], { inputShape: [2, 4, 4] });
+    using calibration = engine.tensor([3, 2, 4, 4], randomArray(96, 2));
+    const plan = await CompressionPlan.create(model, { method, calibration, shares: [0.5] });
+    const [, candidate] = plan.layers[0]!.candidates;
+    expect([candidate!.outputError, candidate!.weightError, candidate!.loss]).toEqual([0, 0, 0]);
+    // the first of two input channels
+    const weight = randomArray(72, 3).map((value, at) => (at % 18 < 9 ? 0 : value));
+    const some = [new Conv2d({ inputs: 2, outputs: 4, kernel: 3, weight }), new Flatten(), new Linear(16, 2)];
+    using other = await Sequential.create(engine, some, { inputShape: [2, 4, 4] });
+    const again = await CompressionPlan.create(other, { method, calibration, shares: [0.5, 1] });
+    const errors = again.layers[0]!.candidates.slice(1).map(({ outputError }) => outputError);
+    for (const error of errors) expect(error).toBeLessThan(1);
+    expect(errors.at(-1)!).toBeLessThan(errors[0]! + 1e-6);
+  },
+);
+
 describe("convolutions with groups", () => {
   const sample = [6, 6, 5];
   const groups = () => [

@@ -19,6 +19,11 @@ export function channelCp(
 ): ChannelCp {
   const places = height * width;
   if (rank >= places) return unitFilters(x, [outputs, height, width], rank);
+  // the normal equations of a channel without weights have no solution
+  if (x.every((value) => value === 0)) {
+    const [a, b, c] = [outputs, height, width].map((extent) => new Float64Array(extent * rank));
+    return { a: a!, b: b!, c: c! };
+  }
   const b = randomColumns(height, rank, 2 * seed + 1);
   const c = randomColumns(width, rank, 2 * seed + 2);
   const turned = transpose(x, outputs, places);

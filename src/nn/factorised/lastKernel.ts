@@ -109,6 +109,8 @@ export class Features {
     const turned = await timesColumns(front, last, target, [target.image, outputs], products);
     const wanted = transpose(turned, count, outputs);
     const leastRidge = Math.min(ridge, 1e-9);
+    // maps that are 0 for all patches, as those of a kernel of zeros, are as near with any weights
+    if (normals.every((value) => value === 0)) return last.weight;
     const weight = solveRows(normals, wanted, outputs, count, leastRidge);
     // unknowns scaled by the lengths of F's rows are lengths of terms, and Σ of their squares is the term energy
     const lengths = this.#lengths().map((length) => length || 1);
