@@ -103,7 +103,9 @@ export class Activations {
         await this.#engine.run(record, "activations");
       }
       this.#at = at;
-      this.#free((value) => value <= at && this.#lastReader[value]! <= at && at < index);
+      // the input of the place that is looked at stays
+      const done = Math.min(at, index - 1);
+      this.#free((value) => value <= at && this.#lastReader[value]! <= done);
     }
   }
 

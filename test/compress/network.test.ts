@@ -147,6 +147,28 @@ it.each(["jaderberg1", "jaderberg2", "cp-corrected", "btd", "tucker2"])(
   },
 );
 
+it("frees what no later place reads, as it goes on", async () => {
+  const engine = await testEngine();
+  const layers = Array.from({ length: 6 }, () => new Linear(64, 64));
+  using model = await Sequential.create(engine, layers, { inputShape: [64] });
+  using calibration = engine.tensor([100, 64], randomArray(6400, 2));
+  const before = engine.memory().live;
+  {
+    using activations = await Activations.of(model, calibration);
+    const live: number[] = [];
+    for (const index of layers.keys()) {
+      await activations.layerError(index, model.layers[index]!);
+      live.push(engine.memory().live);
+    }
+    // of the first place the input is the samples themselves
+    expect(live[1]! - live[0]!).toBeGreaterThan(0);
+    for (const later of live.slice(2)) expect(later).toBe(live[1]);
+    await activations.layerError(0, model.layers[0]!);
+    expect(engine.memory().live).toBe(live[0]);
+  }
+  expect(engine.memory().live).toBe(before);
+});
+
 describe("convolutions with groups", () => {
   const sample = [6, 6, 5];
   const groups = () => [
