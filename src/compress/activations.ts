@@ -26,18 +26,11 @@ export class Activations {
   /** what is freed with this object, beside values between places */
   readonly #tensors: Tensor[] = [];
   readonly #batches: Batch[] = [];
-  /** by value: the last place that reads it */
-  readonly #lastReader: readonly number[];
 
   private constructor(
     private readonly model: Network,
     private readonly most: number,
-  ) {
-    const { nodes } = model.graph;
-    const last = new Array<number>(nodes.length + 1).fill(-1);
-    for (const [at, { from }] of nodes.entries()) for (const value of from) last[value] = at;
-    this.#lastReader = last;
-  }
+  ) {}
 
   /**
    * @param samples N×sample shape, which the caller destroys after this object
@@ -60,7 +53,7 @@ export class Activations {
         const part = rows === count ? samples : allocate([rows, ...samples.shape.slice(1)]);
         const output = allocate([rows, ...shapes[graph.output]!]);
         await engine.run((s) => {
-          if (part !== samples) takeRows(s, samples, start, part);
+          if (part !== samples) takeRows(s, samples, start, rows, { out: part });
           copy(s, graph.forward(s, part, { training: false }), { out: output });
         }, "activations");
         activations.#batches.push({ size: rows, values: [part], output });
@@ -105,7 +98,7 @@ export class Activations {
       this.#at = at;
       // the input of the place that is looked at stays
       const done = Math.min(at, index - 1);
-      this.#free((value) => value <= at && this.#lastReader[value]! <= done);
+      this.#free((value) => value <= at && graph.lastReader[value]! <= done);
     }
   }
 
@@ -183,15 +176,16 @@ export class Activations {
   }
 }
 
-/** Records rows of a tensor from `start` on, as many as `out` has. */
-function takeRows(s: Scheduler, x: Tensor, start: number, out: Tensor): Tensor {
-  return slice(
-    s,
-    x,
-    x.shape.map((_, mode) => (mode === 0 ? start : 0)),
-    out.shape,
-    { out },
-  );
+/** Records a copy of some samples of a batch, from `start` on. */
+export function takeRows(
+  s: Scheduler,
+  x: Tensor,
+  start: number,
+  count: number,
+  options: { out?: Tensor } = {},
+): Tensor {
+  const sample = x.shape.slice(1);
+  return slice(s, x, [start, ...sample.map(() => 0)], [count, ...sample], options);
 }
 
 /** A layer's outputs; of some samples after the others, where a value within the layer would have more than so many numbers for all of them. */
@@ -205,7 +199,7 @@ function forwardInParts(s: Scheduler, layer: Layer, input: Tensor, mostNumbers: 
   const out = s.tensor([count, ...shape], { label: "outputs" });
   for (let start = 0; start < count; start += most) {
     const size = Math.min(most, count - start);
-    const part = takeRows(s, input, start, s.tensor([size, ...sample], { label: "some samples" }));
+    const part = takeRows(s, input, start, size);
     const y = layer.forward(s, part, pass);
     paste(s, y, out, [start, ...shape.map(() => 0)]);
     s.release(part, y);

@@ -1,6 +1,7 @@
 import { type Engine, sizeOf, type Tensor } from "../gpu/index.js";
 import { type Conv2d, Linear } from "../nn/index.js";
-import { accumulate, carefulGram, conv2d, fill, paddingBefore, permute, type Side, slice } from "../ops/index.js";
+import { accumulate, carefulGram, conv2d, fill, paddingBefore, permute, type Side } from "../ops/index.js";
+import { takeRows } from "./activations.js";
 
 /** most patches along one direction that are taken of one image, evenly spread */
 const MOST_PLACES = 8;
@@ -32,8 +33,7 @@ export async function secondMoments(
   await engine.run((s) => void fill(s, moments, 0), "second moments");
   const add = async (input: Tensor, at: number, size: number): Promise<void> => {
     await engine.run((s) => {
-      const starts = input.shape.map((_, mode) => (mode === 0 ? at : 0));
-      const part = slice(s, input, starts, [size, ...sample]);
+      const part = takeRows(s, input, at, size);
       let vectors = part;
       if (patches) {
         const columns = conv2d(s, part, taps!, { ...patches.options, groups: sample[0]! });

@@ -65,17 +65,18 @@ export function basisColumns(shape: readonly number[], mode: number, rank: numbe
 export function subspaceStep(p: Program, x: Reader, basis: Tensor, mode: number, { ordered = true } = {}): void {
   const { s } = p;
   const projected = x.project(p, oneFactor(x, basis, mode));
-  const vectors = ordered ? ritzVectors(s, projected, mode) : null;
-  powerStep(p, x, basis, projected, vectors, mode);
+  const pairs = ordered ? ritzPairs(s, projected, mode) : null;
+  powerStep(p, x, basis, projected, pairs?.vectors ?? null, mode);
   s.release(projected);
-  if (vectors) s.release(vectors);
+  if (pairs) s.release(pairs.values, pairs.vectors);
 }
 
-function ritzVectors(s: Scheduler, projected: Tensor, mode: number): Tensor {
+/** Ritz values and vectors of x in a basis, from x projected on it. */
+function ritzPairs(s: Scheduler, projected: Tensor, mode: number): { values: Tensor; vectors: Tensor } {
   const products = unfoldedProduct(s, projected, projected, mode);
-  const { values, vectors } = symmetricEigen(s, products);
-  s.release(products, values);
-  return vectors;
+  const pairs = symmetricEigen(s, products);
+  s.release(products);
+  return pairs;
 }
 
 /** A factor for one mode, and none for the others. */
@@ -282,10 +283,9 @@ function randomBasis(s: Scheduler, shape: readonly number[], mode: number, seed:
 function ritz(p: Program, { x, mode, basis, projected, turn }: Iteration): Tensor {
   const { s } = p;
   x.project(p, oneFactor(x, basis, mode), { out: projected });
-  const products = unfoldedProduct(s, projected, projected, mode);
-  const { values, vectors } = symmetricEigen(s, products);
+  const { values, vectors } = ritzPairs(s, projected, mode);
   copy(s, vectors, { out: turn });
-  s.release(products, vectors);
+  s.release(vectors);
   return values;
 }
 

@@ -33,8 +33,8 @@ export interface Node {
 export class Graph implements Layer {
   /** the input and the output of every node, of the training pass recorded last */
   #values: Tensor[] = [];
-  /** by value: the last node that reads it; the graph's input and output outlive all nodes */
-  readonly #lastReader: readonly number[];
+  /** @internal by value: the last node that reads it; the graph's input and output outlive all nodes */
+  readonly lastReader: readonly number[];
 
   /** @param output the value that the graph gives; that of the last node by default */
   constructor(
@@ -45,7 +45,7 @@ export class Graph implements Layer {
     const last = new Array<number>(nodes.length + 1).fill(-1);
     for (const [at, { from }] of nodes.entries()) for (const value of from) last[value] = at;
     last[0] = last[output] = Number.POSITIVE_INFINITY;
-    this.#lastReader = last;
+    this.lastReader = last;
   }
 
   /** How errors call a node. */
@@ -111,7 +111,7 @@ export class Graph implements Layer {
         ),
       );
       if (pass.training) continue;
-      const isLive = (_: Tensor, value: number): boolean => value === at + 1 || this.#lastReader[value]! > at;
+      const isLive = (_: Tensor, value: number): boolean => value === at + 1 || this.lastReader[value]! > at;
       releaseTemporaries(s, inputs, values.filter(isLive));
     }
     if (pass.training) this.#values = values;
@@ -132,8 +132,7 @@ export class Graph implements Layer {
       if (!from.some((value) => changed.has(value))) continue;
       const inputs = from.map((value) => changed.get(value) ?? values[value]!);
       changed.set(at + 1, of instanceof Join ? of.forward(s, inputs, pass) : of.forward(s, inputs[0]!, pass));
-      const isLive = (value: number): boolean =>
-        value === at + 1 || value === node + 1 || this.#lastReader[value]! > at;
+      const isLive = (value: number): boolean => value === at + 1 || value === node + 1 || this.lastReader[value]! > at;
       releaseTemporaries(
         s,
         inputs,

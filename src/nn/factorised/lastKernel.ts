@@ -33,6 +33,9 @@ export async function targetOf(
  * their matrix, features×side, the chain is Ŵ = last·F.
  */
 export class Features {
+  /** C·Fᵀ, once an error was asked for */
+  #turned: Values | null = null;
+
   private constructor(
     readonly last: DenseKernel,
     private readonly target: Target,
@@ -63,8 +66,8 @@ export class Features {
     const { outputs } = last;
     const side = this.image.length / this.#count;
     const near = await composeKernels([this.front, { ...last, weight }], products);
-    const turned = transpose(this.image, this.#count, side);
-    const image = await products.rows(weight, turned, [outputs, side, this.#count]);
+    this.#turned ??= transpose(this.image, this.#count, side);
+    const image = await products.rows(weight, this.#turned, [outputs, side, this.#count]);
     let error = 0;
     for (let e = 0; e < image.length; e++)
       error += (target.kernel.weight[e]! - near.weight[e]!) * (target.image[e]! - image[e]!);
